@@ -1,0 +1,21 @@
+//! ToolBridge MCP: forty tools over a tenant's notes, tasks, comments, chats and chat messages.
+//!
+//! A call walks through the house in one direction:
+//!
+//! [`transport`] turns bytes into JSON-RPC, [`auth`] turns the token into a principal, [`mcp`] turns the method
+//! into a tool, [`tools`] turns the arguments into requests that an [`entities`] row describes, and
+//! [`upstream`] opens a session at the Go API, signs, sends, and ends the session off the critical path. The answer
+//! comes back as an item, a page or an error.
+//!
+//! No room reaches over its neighbour: `tools` knows nothing of HTTP clients or tokens, `upstream` nothing of tools
+//! or JSON-RPC, `auth` nothing of MCP. [`config`] is read once, in [`cli`]; [`telemetry`] names what is logged.
+
+pub mod auth;
+pub mod cli;
+pub mod config;
+pub mod entities;
+pub mod mcp;
+pub mod telemetry;
+pub mod tools;
+pub mod transport;
+pub mod upstream;

@@ -1,0 +1,62 @@
+//! The words that a tool and the Go API exchange: one request, one reply, or one reason why there is none.
+//!
+//! These types are the wall between `tools` and the rest of `upstream`. A request has no host, no token, no session
+//! and no signature; whoever implements [`Api`] adds those. A reply is what the API said, unread.
+
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+
+/// One request to the API, as a tool means it.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub method: Method,
+    /// Absolute path, made only of catalogue names and canonical UUIDs, so it needs no escaping.
+    pub path: String,
+    pub query: Vec<(&'static str, String)>,
+    /// JSON text.
+    pub body: Option<Bytes>,
+    /// The version that the item must still have.
+    pub if_match: Option<u64>,
+}
+
+/// What the API answered. Its meaning depends on what was asked, so it is left to the tool.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    pub status: u16,
+    pub body: Bytes,
+    /// `Retry-After`, when the API sent a usable one.
+    pub retry_after: Option<Duration>,
+    /// The API said with `Link: rel="next"` that another page follows.
+    pub has_next: bool,
+}
+
+/// Why there is no reply. The variants differ in what a caller may conclude about the API's state.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Failure {
+    /// No connection came about: nothing was sent, nothing can have changed.
+    #[error("the API cannot be reached")]
+    Unreachable,
+    /// Time ran out. With `sent`, the API may have done what was asked.
+    #[error("the API did not answer in time")]
+    TimedOut { sent: bool },
+    /// The request was sent and the connection broke before the whole answer came: the outcome is unknown.
+    #[error("the connection to the API broke before it answered")]
+    AnswerLost,
+    /// The answer was larger than the sidecar is willing to hold.
+    #[error("the API's answer is larger than {limit} bytes")]
+    AnswerTooLarge { limit: usize },
+    /// The API refused to open a session, with this reply.
+    #[error("the API refused to open a session (status {})", .0.status)]
+    SessionRefused(Reply),
+    /// The caller went away.
+    #[error("the call was cancelled")]
+    Cancelled,
+}
+
+/// The API during one tool call: all requests sent through it share one session, one principal, one deadline.
+pub trait Api: Send + Sync {
+    fn send(&self, request: Request) -> impl Future<Output = Result<Reply, Failure>> + Send;
+}

@@ -1,0 +1,3 @@
+//! The Go API as seen from here.
+
+pub mod exchange;
