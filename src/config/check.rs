@@ -1,0 +1,196 @@
+//! What no single value shows: secrets that are too weak, combinations that cannot work. And what works but should
+//! be known: the warnings.
+
+use std::net::IpAddr;
+
+use url::{Host, Url};
+
+use super::keys::Key;
+use super::mistake::{Mistake, Problem};
+use super::origin::Origin;
+use super::secret::{Secret, weakness};
+use super::{Config, Mode};
+
+/// Looks up where a key's value came from.
+type OriginOf<'a> = &'a dyn Fn(&'static str) -> Origin;
+
+pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), Mistake> {
+    let refuse = |key: &'static str, why: &str, fix: &str| {
+        Err(Mistake::Unusable {
+            key,
+            origin: origin_of(key),
+            problem: Problem::new(why, fix),
+        })
+    };
+
+    for (key, secret) in [
+        ("tenant.header_secret", &config.tenant.header_secret),
+        ("auth.hs256_secret", &config.auth.hs256_secret),
+    ] {
+        strong(config, key, secret.as_ref(), origin_of)?;
+    }
+    if let Some(id) = &config.tenant.id
+        && !id.bytes().all(|byte| byte.is_ascii_graphic())
+    {
+        return refuse(
+            "tenant.id",
+            "has a character that cannot stand in a header",
+            "use visible ASCII only",
+        );
+    }
+    if config.server.host.parse::<IpAddr>().is_err() && config.server.host != "localhost" {
+        return refuse(
+            "server.host",
+            &format!("is {}, which is no address", super::human::quoted(&config.server.host)),
+            "use an IP address such as \"127.0.0.1\", \"0.0.0.0\" or \"::\"",
+        );
+    }
+    for (key, origins) in [
+        ("server.allowed_origins", &config.server.allowed_origins),
+        ("auth.authorization_servers", &config.auth.authorization_servers),
+    ] {
+        for text in origins {
+            if let Err(why) = super::human::parse_url(text) {
+                return refuse(key, &why, "write every one like \"https://host\"");
+            }
+        }
+    }
+    if let Some(text) = config
+        .server
+        .allowed_hosts
+        .iter()
+        .find(|host| host.contains('/') || host.contains(' '))
+    {
+        return refuse(
+            "server.allowed_hosts",
+            &format!("has {}, which is no host name", super::human::quoted(text)),
+            "write names only, such as \"acme.example.com\"",
+        );
+    }
+    if let Some(url) = &config.auth.jwks_url
+        && config.env == Mode::Production
+        && url.scheme() != "https"
+        && !is_loopback(url)
+    {
+        return refuse(
+            "auth.jwks_url",
+            "is fetched over plain http, where anyone on the way can put in keys of their own",
+            "use https, or --dev on your own machine",
+        );
+    }
+    for (key, url) in [
+        ("api.base_url", Some(&config.api.base_url)),
+        ("server.public_url", config.server.public_url.as_ref()),
+    ] {
+        if url.is_some_and(|url| url.query().is_some()) {
+            return refuse(key, "has a query, which would be lost", "end it before the \"?\"");
+        }
+    }
+    if config.server.public_url.as_ref().is_some_and(|url| url.path() != "/") {
+        return refuse(
+            "server.public_url",
+            "has a path, but \"/mcp\" is served at the root",
+            "leave the path out",
+        );
+    }
+    if config.api.call_deadline.is_zero() {
+        return refuse(
+            "api.call_deadline",
+            "is zero, so every call would fail",
+            "give it some seconds",
+        );
+    }
+    if config.api.connect_timeout >= config.api.call_deadline {
+        return refuse(
+            "api.connect_timeout",
+            "is not shorter than api.call_deadline, so it could never take effect",
+            "make it shorter",
+        );
+    }
+
+    // What follows matters only for a server that is on. Taking the tenant secret away is the documented way back,
+    // and must work however little of the rest is left.
+    if config.tenant.header_secret.is_none() {
+        return Ok(());
+    }
+    if config.tenant.id.is_none() {
+        return Err(missing(
+            "tenant.id",
+            ", but tenant.header_secret is, and the two sign requests together",
+        ));
+    }
+    if config.auth.hs256_secret.is_none() && config.auth.jwks_url.is_none() {
+        return Err(missing(
+            "auth.hs256_secret",
+            " and neither is auth.jwks_url, so no caller's token could be verified",
+        ));
+    }
+    if !config.auth.authorization_servers.is_empty() && config.server.public_url.is_none() {
+        return Err(missing(
+            "server.public_url",
+            ", but auth.authorization_servers is, and their metadata has to name this server's address",
+        ));
+    }
+    Ok(())
+}
+
+/// A setting that is missing, named by the environment name that people of existing deployments know.
+pub fn missing(path: &'static str, because: &'static str) -> Mistake {
+    let variable = Key::find(path).map(|key| {
+        key.aliases
+            .first()
+            .map_or_else(|| key.variable(), |alias| (*alias).into())
+    });
+    Mistake::Missing {
+        key: path,
+        because,
+        variable: variable.unwrap_or_default(),
+    }
+}
+
+fn strong(config: &Config, key: &'static str, secret: Option<&Secret>, origin_of: OriginOf) -> Result<(), Mistake> {
+    match secret.and_then(|secret| weakness(secret.expose())) {
+        Some(why) if config.env == Mode::Production => Err(Mistake::Unusable {
+            key,
+            origin: origin_of(key),
+            problem: Problem::new(
+                why,
+                "make one with \"openssl rand -hex 32\", or use --dev on your own machine",
+            ),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+/// What works, but should be known. One sentence each.
+pub fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if config.env == Mode::Dev {
+        warnings.push("dev mode: weak secrets and plain-http key sets are accepted".to_owned());
+    }
+    if config.auth.jwks_url.is_some() && (config.auth.issuer.is_none() || config.auth.audience.is_none()) {
+        warnings.push(
+            "auth.jwks_url is set without both auth.issuer and auth.audience: tokens that were meant for other services \
+             of that authorization server are accepted"
+                .to_owned(),
+        );
+    }
+    if config.server.drain_timeout < config.api.call_deadline {
+        warnings
+            .push("server.drain_timeout is shorter than api.call_deadline: a shutdown may cut calls off".to_owned());
+    }
+    let both = |secret: &Option<Secret>| secret.as_ref().map(Secret::expose).map(str::to_owned);
+    if config.tenant.header_secret.is_some() && both(&config.tenant.header_secret) == both(&config.auth.hs256_secret) {
+        warnings.push("tenant.header_secret and auth.hs256_secret are the same: use two secrets".to_owned());
+    }
+    warnings
+}

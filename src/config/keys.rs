@@ -1,0 +1,224 @@
+//! Every setting there is, as a table.
+//!
+//! The table is what the rest of the configuration is read from: which keys a file may have, which environment
+//! names exist, how a text becomes a value, what is redacted. A new setting is one row here, one commented line in
+//! `default.toml` and one field in [`super::Config`]; tests hold the three together.
+
+use figment::value::Value;
+
+use super::human;
+use super::mistake::Problem;
+
+/// One setting.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Its place in the file: `section.key`, or `key` at the top.
+    pub path: &'static str,
+    pub kind: Kind,
+    /// Environment names of deployments that exist, besides the systematic one.
+    pub aliases: &'static [&'static str],
+}
+
+/// What a value has to look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    /// Text that is never shown.
+    Secret,
+    Url,
+    /// A whole number in this range.
+    Integer(u64, u64),
+    Duration,
+    Size,
+    /// Texts; in the environment separated by commas.
+    List,
+    OneOf(&'static [&'static str]),
+    /// A level or a filter, see [`human::log_filter`].
+    LogFilter,
+}
+
+/// Names with the prefix that are no settings.
+pub const OTHER_VARIABLES: &[&str] = &["TOOLBRIDGE_CONFIG", "TOOLBRIDGE_TOKEN"];
+
+/// The prefix that is ours: a variable that has it and is unknown is a mistake.
+pub const PREFIX: &str = "TOOLBRIDGE_";
+
+const fn key(path: &'static str, kind: Kind, aliases: &'static [&'static str]) -> Key {
+    Key { path, kind, aliases }
+}
+
+pub const KEYS: &[Key] = &[
+    key("env", Kind::OneOf(&["production", "dev"]), &[]),
+    key("tenant.id", Kind::Text, &[]),
+    key("tenant.header_secret", Kind::Secret, &["TENANT_HEADER_SECRET"]),
+    key("server.host", Kind::Text, &["TOOLBRIDGE_HOST"]),
+    key("server.port", Kind::Integer(0, 65_535), &["TOOLBRIDGE_PORT"]),
+    key("server.public_url", Kind::Url, &[]),
+    key("server.allowed_hosts", Kind::List, &[]),
+    key("server.allowed_origins", Kind::List, &[]),
+    key("server.max_body_bytes", Kind::Size, &[]),
+    key("server.max_connections", Kind::Integer(1, 1_000_000), &[]),
+    key("server.drain_timeout", Kind::Duration, &[]),
+    key("api.base_url", Kind::Url, &["TOOLBRIDGE_GO_API_BASE_URL"]),
+    key("api.connect_timeout", Kind::Duration, &[]),
+    key("api.call_deadline", Kind::Duration, &[]),
+    key("api.max_answer_bytes", Kind::Size, &[]),
+    key("api.pool_max_idle", Kind::Integer(0, 10_000), &[]),
+    key("api.pool_idle_timeout", Kind::Duration, &[]),
+    key("auth.hs256_secret", Kind::Secret, &["JWT_HS256_SECRET"]),
+    key("auth.jwks_url", Kind::Url, &["JWT_JWKS_URL"]),
+    key("auth.issuer", Kind::Text, &["JWT_ISSUER"]),
+    key("auth.audience", Kind::Text, &["JWT_AUDIENCE"]),
+    key("auth.tenant_claim", Kind::Text, &["TENANT_CLAIM"]),
+    key("auth.leeway", Kind::Duration, &[]),
+    key("auth.authorization_servers", Kind::List, &[]),
+    key("tools.max_result_bytes", Kind::Size, &[]),
+    key("log.level", Kind::LogFilter, &[]),
+    key("log.format", Kind::OneOf(&["auto", "json", "pretty"]), &[]),
+];
+
+impl Key {
+    pub fn find(path: &str) -> Option<&'static Key> {
+        KEYS.iter().find(|key| key.path == path)
+    }
+
+    /// `server.port` → `TOOLBRIDGE_SERVER_PORT`.
+    pub fn variable(&self) -> String {
+        format!("{PREFIX}{}", self.path.replace('.', "_").to_uppercase())
+    }
+
+    /// All environment names, the systematic one first.
+    pub fn variables(&self) -> impl Iterator<Item = String> {
+        std::iter::once(self.variable()).chain(self.aliases.iter().map(|alias| (*alias).to_owned()))
+    }
+
+    pub fn is_secret(&self) -> bool {
+        self.kind == Kind::Secret
+    }
+
+    /// The key without its section.
+    pub fn leaf(&self) -> &'static str {
+        self.path.rsplit_once('.').map_or(self.path, |(_, leaf)| leaf)
+    }
+
+    /// The section, or `""` at the top.
+    pub fn section(&self) -> &'static str {
+        self.path.rsplit_once('.').map_or("", |(section, _)| section)
+    }
+}
+
+impl Kind {
+    /// A value as it came from the environment or a flag. `None`: it counts as not set.
+    pub fn read_text(self, text: &str) -> Result<Option<Value>, Problem> {
+        // A secret is taken to the byte: the API beside us does the same, and both must sign alike.
+        let trimmed = if self == Kind::Secret { text } else { text.trim() };
+        if trimmed.is_empty() {
+            return Ok(None);
+        }
+        let value = match self {
+            Kind::Integer(..) => {
+                let number = trimmed.parse::<i64>().map_err(|_| self.problem(trimmed))?;
+                return self.read(&toml::Value::Integer(number));
+            }
+            Kind::List => toml::Value::Array(
+                trimmed
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|part| !part.is_empty())
+                    .map(|part| toml::Value::String(part.to_owned()))
+                    .collect(),
+            ),
+            _ => toml::Value::String(trimmed.to_owned()),
+        };
+        self.read(&value)
+    }
+
+    /// A value as it stands in a file. `None`: it counts as not set.
+    pub fn read(self, value: &toml::Value) -> Result<Option<Value>, Problem> {
+        match (self, value) {
+            (Kind::Integer(least, most), toml::Value::Integer(number)) => {
+                if u64::try_from(*number).is_ok_and(|number| (least..=most).contains(&number)) {
+                    Ok(Some(Value::from(*number)))
+                } else {
+                    Err(self.problem(&number.to_string()))
+                }
+            }
+            (Kind::Size, toml::Value::Integer(number)) => self.text(&number.to_string()),
+            (Kind::List, toml::Value::Array(items)) => items
+                .iter()
+                .map(|item| item.as_str().map(|text| Value::from(text.trim())))
+                .collect::<Option<Vec<_>>>()
+                .map(|items| Some(Value::from(items)))
+                .ok_or_else(|| self.problem(&value.to_string())),
+            (Kind::Integer(..) | Kind::List, _) => Err(self.problem(&value.to_string())),
+            (_, toml::Value::String(text)) => self.text(text),
+            _ => Err(self.problem(&value.to_string())),
+        }
+    }
+
+    fn text(self, text: &str) -> Result<Option<Value>, Problem> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        match self {
+            Kind::Duration => human::parse_duration(text)
+                .map(drop)
+                .map_err(|why| Problem::new(why, self.fix()))?,
+            Kind::Size => human::parse_size(text)
+                .map(drop)
+                .map_err(|why| Problem::new(why, self.fix()))?,
+            Kind::LogFilter => human::log_filter(text)
+                .map(drop)
+                .map_err(|why| Problem::new(why, self.fix()))?,
+            Kind::Url => human::parse_url(text)
+                .map(drop)
+                .map_err(|why| Problem::new(why, self.fix()))?,
+            Kind::OneOf(choices) if !choices.contains(&text) => return Err(self.problem(text)),
+            _ => {}
+        }
+        Ok(Some(Value::from(text)))
+    }
+
+    fn problem(self, shown: &str) -> Problem {
+        // What stands in the place of a secret may be one.
+        let shown = if self == Kind::Secret {
+            "something else".to_owned()
+        } else {
+            human::quoted(shown)
+        };
+        Problem::new(format!("must be {}, not {shown}", self.what()), self.fix())
+    }
+
+    /// What a value is, for people: in mistakes and in the documentation.
+    pub fn what(self) -> String {
+        match self {
+            Kind::Text => "text in quotes".to_owned(),
+            Kind::Secret => "text in quotes".to_owned(),
+            Kind::Url => "a URL".to_owned(),
+            Kind::Integer(least, most) => format!("a whole number from {least} to {most}"),
+            Kind::Duration => "a duration".to_owned(),
+            Kind::Size => "a size".to_owned(),
+            Kind::List => "a list of texts".to_owned(),
+            Kind::OneOf(choices) => {
+                let quoted: Vec<_> = choices.iter().map(|choice| format!("\"{choice}\"")).collect();
+                quoted.join(" or ")
+            }
+            Kind::LogFilter => "a log level or filter".to_owned(),
+        }
+    }
+
+    fn fix(self) -> String {
+        match self {
+            Kind::Text | Kind::Secret => "put it in quotes".to_owned(),
+            Kind::Url => "write it like \"https://host:port\"".to_owned(),
+            Kind::Integer(..) => "give a number in that range".to_owned(),
+            Kind::Duration => "write it like \"250ms\", \"25s\" or \"5m\"".to_owned(),
+            Kind::Size => "write it like 65536, \"64KiB\" or \"1MiB\"".to_owned(),
+            Kind::List => "write it like [\"one\", \"two\"], or with commas in the environment".to_owned(),
+            Kind::OneOf(_) => "choose one of them".to_owned(),
+            Kind::LogFilter => {
+                "use error, warn, info, debug or trace, or a filter like \"info,toolbridge_mcp=debug\"".to_owned()
+            }
+        }
+    }
+}

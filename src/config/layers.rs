@@ -1,0 +1,241 @@
+//! The layers that a configuration is made of: defaults ← file ← environment ← flags.
+//!
+//! Each layer reads its texts by the table of keys, so a value that does not do is refused where its origin is known,
+//! and what figment merges is already well-formed.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use figment::value::{Dict, Map, Value};
+use figment::{Error, Figment, Metadata, Profile, Provider};
+
+use super::keys::{KEYS, Key, OTHER_VARIABLES, PREFIX};
+use super::mistake::{Mistake, nearest};
+use super::origin::Origin;
+
+/// The commented file that documents and sets every default.
+pub const DEFAULTS: &str = include_str!("default.toml");
+
+/// The file that is read when none is named.
+pub const USUAL_FILE: &str = "toolbridge.toml";
+
+/// Everything from outside that a configuration is made of. It comes in as values, so that tests touch no process
+/// environment.
+#[derive(Debug, Default)]
+pub struct Sources {
+    pub environment: BTreeMap<String, String>,
+    /// Where [`USUAL_FILE`] is looked for.
+    pub directory: PathBuf,
+    /// A file named on the command line.
+    pub file: Option<PathBuf>,
+    pub flags: Vec<Flag>,
+}
+
+/// One setting from the command line.
+#[derive(Debug, Clone)]
+pub struct Flag {
+    /// As the person wrote it: `--port`, `--set`.
+    pub name: String,
+    pub path: String,
+    pub value: String,
+}
+
+impl Sources {
+    pub fn merge(&self) -> Result<Figment, Mistake> {
+        let mut figment = Figment::new();
+        let (path, named_by) = self.file_name();
+        let mut settings = from_text(DEFAULTS, Path::new("default.toml"), |_| Origin::Default)?;
+        settings.extend(from_file(&path, named_by)?);
+        settings.extend(from_environment(&self.environment)?);
+        settings.extend(from_flags(&self.flags)?);
+        for setting in settings {
+            figment = figment.merge(setting);
+        }
+        Ok(figment)
+    }
+
+    /// The file to read, and who named it.
+    fn file_name(&self) -> (PathBuf, Option<&'static str>) {
+        if let Some(path) = &self.file {
+            return (path.clone(), Some("--config"));
+        }
+        match self
+            .environment
+            .get("TOOLBRIDGE_CONFIG")
+            .filter(|path| !path.trim().is_empty())
+        {
+            Some(path) => (PathBuf::from(path), Some("TOOLBRIDGE_CONFIG")),
+            None => (self.directory.join(USUAL_FILE), None),
+        }
+    }
+}
+
+/// One value with its origin: figment's smallest provider. Without a value it unsets nothing and says nothing.
+struct Setting {
+    key: &'static Key,
+    value: Value,
+    origin: Origin,
+}
+
+impl Provider for Setting {
+    fn metadata(&self) -> Metadata {
+        (&self.origin).into()
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, Error> {
+        let nested = figment::util::nest(self.key.path, self.value.clone());
+        Ok(nested
+            .into_dict()
+            .map(|dict| Profile::Default.collect(dict))
+            .unwrap_or_default())
+    }
+}
+
+fn from_file(path: &Path, named_by: Option<&str>) -> Result<Vec<Setting>, Mistake> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => from_text(&text, path, |path| Origin::File(path.to_owned())),
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => match named_by {
+            Some(named_by) => Err(Mistake::FileMissing {
+                path: path.to_owned(),
+                named_by: named_by.to_owned(),
+            }),
+            None => Ok(Vec::new()),
+        },
+        Err(why) => Err(Mistake::FileUnreadable {
+            path: path.to_owned(),
+            why: why.to_string(),
+        }),
+    }
+}
+
+fn from_text(text: &str, path: &Path, origin: impl Fn(&Path) -> Origin) -> Result<Vec<Setting>, Mistake> {
+    let table: toml::Table = toml::from_str(text).map_err(|why| {
+        let before = why.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        Mistake::NotToml {
+            path: path.to_owned(),
+            line: before.matches('\n').count() + 1,
+            why: why.message().replace('\n', ", "),
+        }
+    })?;
+    let origin = origin(path);
+    let mut settings = Vec::new();
+    for (name, value) in &table {
+        match value {
+            toml::Value::Table(section) if KEYS.iter().any(|key| key.section() == name) => {
+                for (leaf, value) in section {
+                    settings.extend(from_entry(&format!("{name}.{leaf}"), value, &origin)?);
+                }
+            }
+            _ => settings.extend(from_entry(name, value, &origin)?),
+        }
+    }
+    Ok(settings)
+}
+
+fn from_entry(path: &str, value: &toml::Value, origin: &Origin) -> Result<Option<Setting>, Mistake> {
+    let Some(key) = Key::find(path) else {
+        return Err(unknown_key(path, origin));
+    };
+    let value = key.kind.read(value).map_err(|problem| unusable(key, origin, problem))?;
+    Ok(value.map(|value| Setting {
+        key,
+        value,
+        origin: origin.clone(),
+    }))
+}
+
+/// Known names are looked up one by one, so the order of mistakes does not depend on the environment's.
+fn from_environment(environment: &BTreeMap<String, String>) -> Result<Vec<Setting>, Mistake> {
+    refuse_unknown_variables(environment)?;
+    let mut settings = Vec::new();
+    for key in KEYS {
+        let mut first: Option<(String, Value)> = None;
+        for variable in key.variables() {
+            let Some(text) = environment.get(&variable) else {
+                continue;
+            };
+            let origin = Origin::Environment(variable.clone());
+            let value = key
+                .kind
+                .read_text(text)
+                .map_err(|problem| unusable(key, &origin, problem))?;
+            let Some(value) = value else { continue };
+            match &first {
+                Some((_, before)) if *before == value => {}
+                Some((before, _)) => {
+                    return Err(Mistake::NamesDisagree {
+                        key: key.path,
+                        first: before.clone(),
+                        second: variable,
+                    });
+                }
+                None => first = Some((variable, value)),
+            }
+        }
+        settings.extend(first.map(|(name, value)| Setting {
+            key,
+            value,
+            origin: Origin::Environment(name),
+        }));
+    }
+    Ok(settings)
+}
+
+fn refuse_unknown_variables(environment: &BTreeMap<String, String>) -> Result<(), Mistake> {
+    let mut known: Vec<String> = KEYS.iter().flat_map(Key::variables).collect();
+    known.extend(OTHER_VARIABLES.iter().map(|name| (*name).to_owned()));
+    let unknown = environment
+        .keys()
+        .find(|name| name.starts_with(PREFIX) && !known.contains(name));
+    match unknown {
+        Some(name) => Err(Mistake::UnknownVariable {
+            name: name.clone(),
+            nearest: nearest(name, known.iter().map(String::as_str)),
+        }),
+        None => Ok(()),
+    }
+}
+
+fn from_flags(flags: &[Flag]) -> Result<Vec<Setting>, Mistake> {
+    let mut settings = Vec::new();
+    for flag in flags {
+        let origin = Origin::Flag(flag.name.clone());
+        let Some(key) = Key::find(&flag.path) else {
+            return Err(unknown_key(&flag.path, &origin));
+        };
+        if key.is_secret() {
+            return Err(Mistake::SecretOnCommandLine {
+                key: key.path,
+                flag: flag.name.clone(),
+                variable: key.variable(),
+            });
+        }
+        let value = key
+            .kind
+            .read_text(&flag.value)
+            .map_err(|problem| unusable(key, &origin, problem))?;
+        settings.extend(value.map(|value| Setting { key, value, origin }));
+    }
+    Ok(settings)
+}
+
+fn unknown_key(path: &str, origin: &Origin) -> Mistake {
+    let nearest = nearest(path, KEYS.iter().map(|key| key.path)).or_else(|| {
+        KEYS.iter()
+            .find(|key| key.leaf() == path)
+            .map(|key| key.path.to_owned())
+    });
+    Mistake::UnknownKey {
+        key: path.to_owned(),
+        origin: origin.clone(),
+        nearest,
+    }
+}
+
+fn unusable(key: &'static Key, origin: &Origin, problem: super::mistake::Problem) -> Mistake {
+    Mistake::Unusable {
+        key: key.path,
+        origin: origin.clone(),
+        problem,
+    }
+}

@@ -1,0 +1,208 @@
+//! One typed configuration, read once, checked once.
+//!
+//! Four layers, each over the one before: the embedded `default.toml`, a file, the environment, flags. They come in as
+//! [`Sources`], never from the process, so tests need no environment of their own. Its trick is the table in
+//! [`keys`]: from it come the names of variables, the reading of values, redaction and the documentation.
+//!
+//! A mistake stops the start with one sentence, see [`mistake`]. The other rooms never read a file or a variable: they
+//! are handed their part of [`Config`].
+
+mod check;
+pub mod human;
+pub mod keys;
+pub mod layers;
+pub mod mistake;
+pub mod origin;
+pub mod secret;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use figment::Figment;
+use figment::value::Value;
+use serde::Deserialize;
+use url::Url;
+
+pub use self::check::warnings;
+use self::keys::{KEYS, Key};
+pub use self::layers::{Flag, Sources};
+pub use self::mistake::Mistake;
+pub use self::origin::Origin;
+pub use self::secret::Secret;
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub env: Mode,
+    #[serde(default)]
+    pub tenant: Tenant,
+    pub server: Server,
+    pub api: Api,
+    pub auth: Auth,
+    pub tools: Tools,
+    pub log: Log,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    Production,
+    /// On a developer's own machine: weak secrets do.
+    Dev,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tenant {
+    pub id: Option<String>,
+    /// Unset: the server stays off.
+    pub header_secret: Option<Secret>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    pub host: String,
+    pub port: u16,
+    #[serde(default, deserialize_with = "human::optional_url")]
+    pub public_url: Option<Url>,
+    pub allowed_hosts: Vec<String>,
+    pub allowed_origins: Vec<String>,
+    #[serde(deserialize_with = "human::size")]
+    pub max_body_bytes: usize,
+    pub max_connections: usize,
+    #[serde(deserialize_with = "human::duration")]
+    pub drain_timeout: Duration,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Api {
+    #[serde(deserialize_with = "human::url")]
+    pub base_url: Url,
+    #[serde(deserialize_with = "human::duration")]
+    pub connect_timeout: Duration,
+    #[serde(deserialize_with = "human::duration")]
+    pub call_deadline: Duration,
+    #[serde(deserialize_with = "human::size")]
+    pub max_answer_bytes: usize,
+    pub pool_max_idle: usize,
+    #[serde(deserialize_with = "human::duration")]
+    pub pool_idle_timeout: Duration,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Auth {
+    pub hs256_secret: Option<Secret>,
+    #[serde(default, deserialize_with = "human::optional_url")]
+    pub jwks_url: Option<Url>,
+    pub issuer: Option<String>,
+    pub audience: Option<String>,
+    pub tenant_claim: String,
+    #[serde(deserialize_with = "human::duration")]
+    pub leeway: Duration,
+    pub authorization_servers: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tools {
+    #[serde(deserialize_with = "human::size")]
+    pub max_result_bytes: usize,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    #[serde(deserialize_with = "human::filter")]
+    pub level: String,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Auto,
+    Json,
+    Pretty,
+}
+
+impl Tenant {
+    /// The pair that signs requests; a tenant without a secret is switched off.
+    pub fn identity(&self) -> Option<(&str, &Secret)> {
+        self.id.as_deref().zip(self.header_secret.as_ref())
+    }
+
+    /// The pair for a command that cannot do without.
+    pub fn require_identity(&self) -> Result<(&str, &Secret), Mistake> {
+        let because = ", so requests to the API cannot be signed";
+        match (&self.id, &self.header_secret) {
+            (Some(id), Some(secret)) => Ok((id, secret)),
+            (_, None) => Err(check::missing("tenant.header_secret", because)),
+            (None, _) => Err(check::missing("tenant.id", because)),
+        }
+    }
+}
+
+/// A configuration that has been checked, and the layers it came from.
+#[derive(Debug)]
+pub struct Loaded {
+    pub config: Config,
+    layers: Figment,
+}
+
+/// One line of `config show`. A secret's value is not in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Effective {
+    pub key: &'static Key,
+    pub value: Shown,
+    pub origin: Origin,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Shown {
+    Unset,
+    Redacted,
+    Plain(serde_json::Value),
+}
+
+/// Merges, reads and checks.
+pub fn load(sources: &Sources) -> Result<Loaded, Mistake> {
+    let layers = sources.merge()?;
+    let config: Config = layers.extract().map_err(|why| Mistake::Inconsistent(describe(&why)))?;
+    check::check(&config, &|path| origin_of(&layers, path))?;
+    Ok(Loaded { config, layers })
+}
+
+impl Loaded {
+    /// Every key with its value and where that came from, in the order of the table.
+    pub fn effective(&self) -> impl Iterator<Item = Effective> + '_ {
+        KEYS.iter().map(|key| {
+            let value = match self.layers.find_value(key.path) {
+                Err(_) => Shown::Unset,
+                Ok(_) if key.is_secret() => Shown::Redacted,
+                Ok(value) => Shown::Plain(plain(&value)),
+            };
+            Effective {
+                key,
+                value,
+                origin: origin_of(&self.layers, key.path),
+            }
+        })
+    }
+}
+
+fn origin_of(layers: &Figment, path: &str) -> Origin {
+    layers.find_metadata(path).map_or(Origin::Default, Origin::from)
+}
+
+fn plain(value: &Value) -> serde_json::Value {
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+/// Figment's error without its value, which might be a secret.
+fn describe(error: &figment::Error) -> String {
+    format!("at {}", error.path.join("."))
+}
