@@ -1,1 +1,233 @@
-//! (being built)
+//! The command line: one file per subcommand, and around them what they share.
+//!
+//! A command gets its flags, the [`Settings`] that every command takes, and its [`Surroundings`]: environment,
+//! directory, clock and [`output`]. It returns nothing or a [`Stop`]; this file turns that into one line and an
+//! exit code. What a command does beyond that, it does through [`wiring`].
+
+mod arguments;
+mod call;
+mod completions;
+mod config;
+mod credentials;
+mod exit;
+mod healthcheck;
+mod help;
+mod output;
+mod render;
+mod serve;
+mod stdio;
+#[cfg(test)]
+mod tests;
+mod token;
+mod tools;
+mod version;
+mod wiring;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use clap::{Args, FromArgMatches, Parser, Subcommand};
+
+pub use self::exit::{Exit, Stop};
+pub use self::output::Output;
+use crate::config::{self as configuration, Config, Flag, Loaded, Log, Sources};
+
+/// MCP server for ToolBridge: a tenant's notes, tasks, comments and chats for AI assistants
+#[derive(Debug, Parser)]
+#[command(name = "toolbridge-mcp", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve MCP clients over HTTP
+    Serve(serve::Serve),
+    /// Serve one MCP client over standard input and output
+    Stdio(stdio::Stdio),
+    /// List the tools, or show one with its arguments
+    Tools(tools::Tools),
+    /// Run one tool from the terminal
+    Call(call::Call),
+    /// Make a token for development
+    Token(token::Token),
+    /// Show or check the configuration
+    Config(config::ConfigArgs),
+    /// Ask whether the server is ready
+    Healthcheck(healthcheck::Healthcheck),
+    /// Print what this binary is
+    Version(version::Version),
+    /// Print the completion script of a shell
+    Completions(completions::Completions),
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Configuration")]
+struct Settings {
+    /// Read this file [otherwise: TOOLBRIDGE_CONFIG, or toolbridge.toml where it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set anything that is no secret, such as api.call_deadline=10s; may be given more than once
+    #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = setting)]
+    set: Vec<(String, String)>,
+    /// The API's base URL
+    #[arg(long, global = true, value_name = "URL")]
+    api_url: Option<String>,
+    /// On your own machine: accept short and placeholder secrets
+    #[arg(long, global = true)]
+    dev: bool,
+    /// error, warn, info, debug, trace, or a filter
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// auto, json or pretty
+    #[arg(long, global = true, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("a setting is written KEY=VALUE")?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}
+
+impl Settings {
+    /// `--set` first, so that a flag of its own wins.
+    fn flags(&self) -> Vec<Flag> {
+        let flag = |name: &str, path: &str, value: &str| Flag {
+            name: name.into(),
+            path: path.into(),
+            value: value.into(),
+        };
+        let mut flags: Vec<Flag> = self
+            .set
+            .iter()
+            .map(|(path, value)| flag("--set", path, value))
+            .collect();
+        for (name, path, value) in [
+            ("--api-url", "api.base_url", &self.api_url),
+            ("--log-level", "log.level", &self.log_level),
+            ("--log-format", "log.format", &self.log_format),
+        ] {
+            flags.extend(value.as_deref().map(|value| flag(name, path, value)));
+        }
+        if self.dev {
+            flags.push(flag("--dev", "env", "dev"));
+        }
+        flags
+    }
+}
+
+/// The world outside, as far as commands may see it.
+pub struct Surroundings {
+    pub environment: BTreeMap<String, String>,
+    pub directory: PathBuf,
+    pub now: SystemTime,
+    pub output: Output,
+}
+
+impl Surroundings {
+    pub fn of_this_process() -> Self {
+        Self {
+            // A value that is no text cannot be what any setting wants; it will be refused where it is read.
+            environment: std::env::vars_os()
+                .map(|(name, value)| {
+                    (
+                        name.to_string_lossy().into_owned(),
+                        value.to_string_lossy().into_owned(),
+                    )
+                })
+                .collect(),
+            directory: PathBuf::new(),
+            now: SystemTime::now(),
+            output: Output::of_this_process(),
+        }
+    }
+
+    fn load(&self, settings: &Settings, more: &[Flag]) -> Result<Loaded, Stop> {
+        let mut flags = settings.flags();
+        flags.extend_from_slice(more);
+        Ok(configuration::load(&Sources {
+            environment: self.environment.clone(),
+            directory: self.directory.clone(),
+            file: settings.config.clone(),
+            flags,
+        })?)
+    }
+
+    /// The log for a command whose answer a person reads: warnings only, unless the command line asks for more.
+    fn quiet_log(&self, config: &Config, settings: &Settings) -> Log {
+        let mut log = config.log.clone();
+        if settings.log_level.is_none() {
+            log.level = "warn".to_owned();
+        }
+        log
+    }
+}
+
+/// Runs what the command line says, to the exit code.
+pub fn run(words: impl IntoIterator<Item = OsString>, mut around: Surroundings) -> Exit {
+    let outcome = match parse(words) {
+        Ok(cli) => dispatch(&cli, &mut around),
+        Err(said) => print_parser(&said),
+    };
+    let outcome = outcome.and_then(|()| Ok(around.output.flush()?));
+    match outcome {
+        Ok(()) => Exit::Done,
+        Err(stop) => {
+            // Standard error is the last place there is; when it is closed too, the exit code has to do.
+            if !stop.is_silent() {
+                let _ = around.output.error(&stop);
+            }
+            let _ = around.output.flush();
+            stop.exit()
+        }
+    }
+}
+
+fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let matches = command().try_get_matches_from(words)?;
+    Cli::from_arg_matches(&matches)
+}
+
+/// The command line as clap knows it, with the help of this house.
+fn command() -> clap::Command {
+    help::arranged(<Cli as clap::CommandFactory>::command())
+}
+
+fn print_parser(said: &clap::Error) -> Result<(), Stop> {
+    said.print()?;
+    match said.exit_code() {
+        0 => Ok(()),
+        _ => Err(Stop::Silent(Exit::Usage)),
+    }
+}
+
+fn dispatch(cli: &Cli, around: &mut Surroundings) -> Result<(), Stop> {
+    let settings = &cli.settings;
+    match &cli.command {
+        Command::Serve(args) => serve::run(args, settings, around),
+        Command::Stdio(args) => stdio::run(args, settings, around),
+        Command::Tools(args) => tools::run(args, around),
+        Command::Call(args) => call::run(args, settings, around),
+        Command::Token(args) => token::run(args, settings, around),
+        Command::Config(args) => config::run(args, settings, around),
+        Command::Healthcheck(args) => healthcheck::run(args, settings, around),
+        Command::Version(args) => version::run(args, &mut around.output),
+        Command::Completions(args) => completions::run(args, &mut around.output),
+    }
+}
+
+/// Runs a future to its end on a runtime of its own: commands that wait for nothing need none.
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Stop> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|why| Stop::because(Exit::Software, format!("the runtime cannot start ({why}).")))?;
+    Ok(runtime.block_on(work))
+}

@@ -1,0 +1,204 @@
+//! `key=value` from a command line → the arguments of a tool.
+//!
+//! The tool's schema decides what a text becomes: `content=123` is text, `limit=10` a number. What does not fit is
+//! passed on as text, for the tool itself to refuse: it says better what is wrong than this file could.
+
+use std::io;
+
+use serde_json::{Map, Value};
+
+/// Where a value may come from besides the command line itself.
+pub trait Reader {
+    fn file(&mut self, path: &str) -> io::Result<String>;
+    fn stdin(&mut self) -> io::Result<String>;
+}
+
+/// The types that a tool's schema gives to its arguments, and its siblings' to the fields inside them.
+pub struct Types<'a> {
+    /// `properties` of the tool's input schema.
+    pub arguments: Option<&'a Map<String, Value>>,
+    /// `properties` of the entity's create tool: what `updates.title` is.
+    pub fields: Option<&'a Map<String, Value>>,
+}
+
+impl Types<'_> {
+    fn of<'s>(properties: Option<&'s Map<String, Value>>, key: &str) -> Option<&'s str> {
+        properties?.get(key)?.get("type")?.as_str()
+    }
+}
+
+/// Reads `--args` and then the pairs, which win.
+pub fn read(
+    base: Option<&str>,
+    pairs: &[String],
+    types: &Types<'_>,
+    reader: &mut dyn Reader,
+) -> Result<Map<String, Value>, String> {
+    let mut arguments = match base {
+        Some(text) => object(&fetch(text, "--args", reader)?)?,
+        None => Map::new(),
+    };
+    let mut seen: Vec<&str> = Vec::new();
+    for pair in pairs {
+        let (key, text) = pair
+            .split_once('=')
+            .filter(|(key, _)| !key.is_empty())
+            .ok_or_else(|| format!("\"{pair}\" is no argument: write it key=value"))?;
+        if seen.contains(&key) {
+            return Err(format!("\"{key}\" is given twice: write a list as {key}=one,two"));
+        }
+        seen.push(key);
+        let text = fetch(text, key, reader)?;
+        match key.split_once('.') {
+            Some((outer, inner)) if Types::of(types.arguments, outer) == Some("object") => {
+                let value = typed(&text, Types::of(types.fields, inner));
+                let nested = arguments.entry(outer).or_insert_with(|| Value::Object(Map::new()));
+                let nested = nested
+                    .as_object_mut()
+                    .ok_or_else(|| format!("\"{outer}\" is no object already"))?;
+                nested.insert(inner.to_owned(), value);
+            }
+            _ => {
+                arguments.insert(key.to_owned(), typed(&text, Types::of(types.arguments, key)));
+            }
+        }
+    }
+    Ok(arguments)
+}
+
+fn object(text: &str) -> Result<Map<String, Value>, String> {
+    serde_json::from_str(text).map_err(|why| format!("--args is no JSON object ({why})"))
+}
+
+/// `@file`, `-` for standard input, `@@text` for text that begins with `@`.
+fn fetch(text: &str, key: &str, reader: &mut dyn Reader) -> Result<String, String> {
+    let failed = |why: io::Error| format!("\"{key}\" cannot be read from {text} ({why})");
+    match text.strip_prefix('@') {
+        Some(rest) if rest.starts_with('@') => Ok(rest.to_owned()),
+        Some(path) => reader.file(path).map_err(failed),
+        None if text == "-" => reader.stdin().map_err(failed),
+        None => Ok(text.to_owned()),
+    }
+}
+
+fn typed(text: &str, kind: Option<&str>) -> Value {
+    let as_text = || Value::from(text);
+    let json: Option<Value> = serde_json::from_str(text.trim()).ok();
+    match kind {
+        Some("string") => as_text(),
+        Some("array") => match json {
+            Some(list @ Value::Array(_)) => list,
+            _ => Value::Array(
+                text.split(',')
+                    .map(str::trim)
+                    .filter(|part| !part.is_empty())
+                    .map(Value::from)
+                    .collect(),
+            ),
+        },
+        _ => json
+            .filter(|value| !value.is_string() && !value.is_null())
+            .unwrap_or_else(as_text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    struct Canned;
+
+    impl Reader for Canned {
+        fn file(&mut self, path: &str) -> io::Result<String> {
+            match path {
+                "note.md" => Ok("# From a file\n".to_owned()),
+                "args.json" => Ok(r#"{"title":"base","tags":["x"]}"#.to_owned()),
+                _ => Err(io::Error::from(io::ErrorKind::NotFound)),
+            }
+        }
+
+        fn stdin(&mut self) -> io::Result<String> {
+            Ok("from stdin".to_owned())
+        }
+    }
+
+    fn reading(base: Option<&str>, pairs: &[&str]) -> Result<Value, String> {
+        let arguments = json!({
+            "content": {"type": "string"}, "title": {"type": "string"}, "limit": {"type": "integer"},
+            "full": {"type": "boolean"}, "tags": {"type": "array"}, "updates": {"type": "object"},
+        });
+        let fields = json!({ "title": {"type": "string"}, "tags": {"type": "array"} });
+        let types = Types {
+            arguments: arguments.as_object(),
+            fields: fields.as_object(),
+        };
+        let pairs: Vec<String> = pairs.iter().map(|pair| (*pair).to_owned()).collect();
+        read(base, &pairs, &types, &mut Canned).map(Value::Object)
+    }
+
+    #[test]
+    fn the_schema_decides_what_a_text_becomes() {
+        assert_eq!(
+            reading(
+                None,
+                &["content=123", "title={\"a\":1}", "limit=10", "full=true", "tags=a, b"]
+            )
+            .unwrap(),
+            json!({"content": "123", "title": "{\"a\":1}", "limit": 10, "full": true, "tags": ["a", "b"]})
+        );
+        assert_eq!(reading(None, &["tags=[\"a,b\"]"]).unwrap(), json!({"tags": ["a,b"]}));
+        assert_eq!(
+            reading(None, &["limit=ten"]).unwrap(),
+            json!({"limit": "ten"}),
+            "left to the tool to refuse"
+        );
+        assert_eq!(reading(None, &["content="]).unwrap(), json!({"content": ""}));
+        assert_eq!(reading(None, &["content=a=b"]).unwrap(), json!({"content": "a=b"}));
+    }
+
+    #[test]
+    fn fields_inside_an_object_have_the_types_of_the_entity() {
+        assert_eq!(
+            reading(None, &["updates.title=7", "updates.tags=a,b", "updates.stars=5"]).unwrap(),
+            json!({"updates": {"title": "7", "tags": ["a", "b"], "stars": 5}})
+        );
+    }
+
+    #[test]
+    fn values_come_from_files_and_standard_input() {
+        assert_eq!(
+            reading(Some("@args.json"), &["content=@note.md", "title=-"]).unwrap(),
+            json!({"title": "from stdin", "tags": ["x"], "content": "# From a file\n"})
+        );
+        assert_eq!(reading(None, &["content=@@ada"]).unwrap(), json!({"content": "@ada"}));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        assert_eq!(
+            reading(None, &["content"]).unwrap_err(),
+            "\"content\" is no argument: write it key=value"
+        );
+        assert_eq!(
+            reading(None, &["=x"]).unwrap_err(),
+            "\"=x\" is no argument: write it key=value"
+        );
+        assert!(
+            reading(None, &["limit=1", "limit=2"])
+                .unwrap_err()
+                .contains("given twice")
+        );
+        assert!(
+            reading(None, &["content=@nope.md"])
+                .unwrap_err()
+                .starts_with("\"content\" cannot be read from @nope.md")
+        );
+        assert!(
+            reading(Some("[1]"), &[])
+                .unwrap_err()
+                .starts_with("--args is no JSON object")
+        );
+    }
+}

@@ -1,0 +1,123 @@
+//! `call`: one tool, from the terminal, along the same path as a call of an MCP client.
+
+use std::io::{self, Read};
+use std::time::Duration;
+
+use clap::Args;
+
+use super::arguments::{self, Reader, Types};
+use super::credentials::Credentials;
+use super::exit::{Exit, Stop};
+use super::wiring::{self, Answer};
+use super::{Settings, Surroundings, render, tools};
+use crate::telemetry::{self, Destination};
+
+/// A token that is made for one call outlives its deadline, and not by much.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Values:
+  key=text        what the tool's schema says: text, a number, true or false, a list (a,b or JSON)
+  key=@file       the content of a file; key=- is standard input; key=@@text begins with an \"@\"
+  key.field=text  a field of an argument that is an object
+
+Examples:
+  toolbridge-mcp call create_note title=Groceries content=@list.md tags=home,food --as ada
+  toolbridge-mcp call list_notes limit=10
+  toolbridge-mcp call patch_note uid=UID updates.title=Weekend if_match=3
+  toolbridge-mcp call create_task --args '{\"title\":\"Rent\"}' --json | jq -r .uid
+
+Exit codes:
+   0  done                              69  the API cannot be reached, or not in time
+   1  the call failed                   70  a fault of this program
+   2  no such tool, unreadable pairs    75  too many calls: try again later
+  64  the configuration has a mistake   77  token missing, not accepted or not allowed")]
+pub struct Call {
+    /// The tool; "toolbridge-mcp tools" lists them
+    name: String,
+    /// Its arguments
+    #[arg(value_name = "KEY=VALUE")]
+    pairs: Vec<String>,
+    /// Arguments as a JSON object (or @file, or -); KEY=VALUE overrides them
+    #[arg(long, value_name = "JSON")]
+    args: Option<String>,
+    /// Print the result, or the error, as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    credentials: Credentials,
+}
+
+pub fn run(call: &Call, settings: &Settings, around: &mut Surroundings) -> Result<(), Stop> {
+    let entries = wiring::entries()?;
+    let entry = tools::find(&entries, &call.name)?;
+    let create = format!("create_{}", entry.entity);
+    let fields = entries
+        .iter()
+        .find(|entry| entry.name() == create)
+        .and_then(wiring::Entry::properties);
+    let types = Types {
+        arguments: entry.properties(),
+        fields,
+    };
+    let arguments = arguments::read(call.args.as_deref(), &call.pairs, &types, &mut Outside)
+        .map_err(|why| Stop::because(Exit::Usage, format!("{why}.")))?;
+
+    let config = around.load(settings, &[])?.config;
+    config.tenant.require_identity()?;
+    let token = call.credentials.token(&config, TOKEN_LIFETIME, around)?;
+    // A person at a terminal reads the answer; the log is for when they ask for it.
+    let log = around.quiet_log(&config, settings);
+    telemetry::start(&log, Destination::Stderr, true);
+
+    let answer = super::block_on(wiring::call(&config, token, &call.name, arguments))??;
+    match answer {
+        Answer::Result(value) if call.json => Ok(around.output.json(&value)?),
+        Answer::Result(value) => {
+            let more = |cursor: &str| next_page(call, cursor);
+            Ok(render::result(
+                &mut around.output,
+                &entry.entity.replace('_', " "),
+                &value,
+                &more,
+            )?)
+        }
+        Answer::Error(body) => {
+            let category = body
+                .pointer("/error/category")
+                .and_then(serde_json::Value::as_str)
+                .unwrap_or_default();
+            let exit = Exit::of_category(category);
+            if call.json {
+                around.output.json(&body)?;
+            } else {
+                render::failure(&mut around.output, &body)?;
+            }
+            Err(Stop::Silent(exit))
+        }
+    }
+}
+
+/// The same command, one page further.
+fn next_page(call: &Call, cursor: &str) -> String {
+    let kept = call.pairs.iter().filter(|pair| !pair.starts_with("cursor="));
+    let mut words = vec!["toolbridge-mcp call".to_owned(), call.name.clone()];
+    words.extend(kept.cloned());
+    words.push(format!("cursor={cursor}"));
+    words.join(" ")
+}
+
+/// The files and the standard input of this process.
+struct Outside;
+
+impl Reader for Outside {
+    fn file(&mut self, path: &str) -> io::Result<String> {
+        std::fs::read_to_string(path)
+    }
+
+    fn stdin(&mut self) -> io::Result<String> {
+        let mut text = String::new();
+        io::stdin().read_to_string(&mut text).map(|_| text)
+    }
+}

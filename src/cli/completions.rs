@@ -1,0 +1,23 @@
+//! `completions`: the script that teaches a shell this command line.
+
+use clap::Args;
+use clap_complete::Shell;
+
+use super::exit::Stop;
+use super::output::Output;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  toolbridge-mcp completions bash > ~/.local/share/bash-completion/completions/toolbridge-mcp
+  toolbridge-mcp completions fish > ~/.config/fish/completions/toolbridge-mcp.fish")]
+pub struct Completions {
+    shell: Shell,
+}
+
+pub fn run(args: &Completions, output: &mut Output) -> Result<(), Stop> {
+    // Into memory first: the generator panics when it cannot write.
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut super::command(), env!("CARGO_PKG_NAME"), &mut script);
+    Ok(output.raw(&script)?)
+}

@@ -1,0 +1,53 @@
+//! Whose token `call` and `stdio` present: a file's, the environment's, or one made on the spot.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::Surroundings;
+use super::exit::{Exit, Stop};
+use super::token::{Claims, mint};
+use crate::config::{Config, Secret};
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Who calls")]
+pub struct Credentials {
+    /// Read the token from a file [otherwise: TOOLBRIDGE_TOKEN]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Make a short-lived token for this user with the configured HS256 secret
+    #[arg(long = "as", value_name = "SUB", conflicts_with = "token_file")]
+    act_as: Option<String>,
+}
+
+impl Credentials {
+    /// `lifetime`: of a token that is made here.
+    pub fn token(&self, config: &Config, lifetime: Duration, around: &Surroundings) -> Result<Secret, Stop> {
+        if let Some(sub) = &self.act_as {
+            return mint(config, &Claims::of(sub, lifetime), around.now);
+        }
+        let text = match &self.token_file {
+            Some(path) => std::fs::read_to_string(path).map_err(|why| {
+                Stop::because(
+                    Exit::NoPermission,
+                    format!("the token file {} cannot be read ({why}).", path.display()),
+                )
+            })?,
+            None => around.environment.get("TOOLBRIDGE_TOKEN").cloned().unwrap_or_default(),
+        };
+        match text.trim() {
+            "" => Err(Stop::because(Exit::NoPermission, self.nothing_found())),
+            token => Ok(Secret::new(token)),
+        }
+    }
+
+    fn nothing_found(&self) -> String {
+        match &self.token_file {
+            Some(path) => format!("the token file {} is empty.", path.display()),
+            None => "there is no token: set TOOLBRIDGE_TOKEN, or pass --token-file FILE, or --as SUB where an HS256 \
+                     secret is configured."
+                .to_owned(),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Exit codes that mean something, and what stops a command. The numbers are those of `sysexits.h`.
+
+use std::io;
+
+use crate::config::Mistake;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Done = 0,
+    Failed = 1,
+    Usage = 2,
+    Configuration = 64,
+    Unavailable = 69,
+    Software = 70,
+    TryLater = 75,
+    NoPermission = 77,
+}
+
+impl Exit {
+    pub const ALL: [Exit; 8] = [
+        Exit::Done,
+        Exit::Failed,
+        Exit::Usage,
+        Exit::Configuration,
+        Exit::Unavailable,
+        Exit::Software,
+        Exit::TryLater,
+        Exit::NoPermission,
+    ];
+
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Exit::Done => "done; also a server that is off because it has no tenant secret",
+            Exit::Failed => "the call failed, or the server is not healthy",
+            Exit::Usage => "the command line was not understood",
+            Exit::Configuration => "the configuration has a mistake",
+            Exit::Unavailable => "the API cannot be reached, or did not answer in time",
+            Exit::Software => "a fault of this program",
+            Exit::TryLater => "too many calls: try again later",
+            Exit::NoPermission => "the token is missing, or was not accepted, or does not allow this",
+        }
+    }
+
+    /// The code for a failed call, by the category of its error.
+    pub fn of_category(category: &str) -> Self {
+        match category {
+            "authentication" | "permission" => Exit::NoPermission,
+            "unavailable" | "timeout" => Exit::Unavailable,
+            "rate_limited" => Exit::TryLater,
+            "internal" => Exit::Software,
+            _ => Exit::Failed,
+        }
+    }
+}
+
+/// Why a command ends early: what to say, and how to exit.
+#[derive(Debug, thiserror::Error)]
+pub enum Stop {
+    #[error(transparent)]
+    Configuration(#[from] Mistake),
+    #[error("{sentence}")]
+    Because { exit: Exit, sentence: String },
+    /// Everything was said already.
+    #[error("stopped")]
+    Silent(Exit),
+    /// What the command prints cannot be printed. When the reader has gone, that is no error: `… | head` is fine.
+    #[error("cannot write: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl Stop {
+    pub fn because(exit: Exit, sentence: impl Into<String>) -> Self {
+        Self::Because {
+            exit,
+            sentence: sentence.into(),
+        }
+    }
+
+    pub fn exit(&self) -> Exit {
+        match self {
+            Stop::Configuration(_) => Exit::Configuration,
+            Stop::Because { exit, .. } | Stop::Silent(exit) => *exit,
+            Stop::Output(why) if why.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+            Stop::Output(_) => Exit::Failed,
+        }
+    }
+
+    pub fn is_silent(&self) -> bool {
+        match self {
+            Stop::Silent(_) => true,
+            Stop::Output(why) => why.kind() == io::ErrorKind::BrokenPipe,
+            _ => false,
+        }
+    }
+}

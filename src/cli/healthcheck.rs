@@ -1,0 +1,111 @@
+//! `healthcheck`: is the server beside us ready? For images without curl.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::exit::{Exit, Stop};
+use super::output::{GOOD, fitted, styled};
+use super::{Settings, Surroundings};
+use crate::config::{Config, human};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit codes: 0 healthy (or off, because it has no tenant secret), 1 anything else.
+
+Examples:
+  toolbridge-mcp healthcheck
+  toolbridge-mcp healthcheck --url http://127.0.0.1:8001/healthz --timeout 1s")]
+pub struct Healthcheck {
+    /// What to ask [default: /readyz on the configured host and port]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// How long to wait for the answer
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = human::parse_duration)]
+    timeout: Duration,
+}
+
+pub fn run(args: &Healthcheck, settings: &Settings, around: &mut Surroundings) -> Result<(), Stop> {
+    let url = match &args.url {
+        Some(url) => url.clone(),
+        None => {
+            // A container's health has no code for bad configuration, so this too is 1.
+            let loaded = around.load(settings, &[]).map_err(|why| unhealthy(why.to_string()))?;
+            if loaded.config.tenant.header_secret.is_none() {
+                return Ok(around
+                    .output
+                    .line("off: tenant.header_secret is not set, so no server is expected")?);
+            }
+            ready_url(&loaded.config)
+        }
+    };
+    let answer = super::block_on(ask(&url, args.timeout))?;
+    match answer {
+        Ok((status, _)) if (200..300).contains(&status) => Ok(around
+            .output
+            .line(format!("{} {url} answered {status}", styled(GOOD, "healthy:")))?),
+        Ok((status, body)) => Err(unhealthy(format!(
+            "not healthy: {url} answered {status} {}",
+            fitted(body.trim(), 200)
+        ))),
+        Err(why) => Err(unhealthy(format!("not healthy: {url} {why}"))),
+    }
+}
+
+fn unhealthy(sentence: String) -> Stop {
+    Stop::because(Exit::Failed, sentence.trim_end())
+}
+
+/// Where the configured server answers, seen from its own machine.
+fn ready_url(config: &Config) -> String {
+    let host = match config.server.host.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) if address.is_unspecified() => "127.0.0.1".to_owned(),
+        Ok(IpAddr::V6(address)) if address.is_unspecified() => "[::1]".to_owned(),
+        Ok(IpAddr::V6(address)) => format!("[{address}]"),
+        _ => config.server.host.clone(),
+    };
+    format!("http://{host}:{}/readyz", config.server.port)
+}
+
+async fn ask(url: &str, timeout: Duration) -> Result<(u16, String), String> {
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(timeout)
+        .build()
+        .map_err(|why| why.to_string())?;
+    let answer = client.get(url).send().await.map_err(|why| said(&why))?;
+    let status = answer.status().as_u16();
+    Ok((status, answer.text().await.unwrap_or_default()))
+}
+
+fn said(why: &reqwest::Error) -> String {
+    if why.is_timeout() {
+        "did not answer in time".to_owned()
+    } else if why.is_builder() {
+        "is no URL that can be asked".to_owned()
+    } else {
+        "cannot be reached".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Sources, load};
+
+    #[test]
+    fn an_unspecified_address_is_asked_on_loopback() {
+        for (host, url) in [
+            ("0.0.0.0", "http://127.0.0.1:8001/readyz"),
+            ("::", "http://[::1]:8001/readyz"),
+            ("::1", "http://[::1]:8001/readyz"),
+            ("10.0.0.7", "http://10.0.0.7:8001/readyz"),
+            ("localhost", "http://localhost:8001/readyz"),
+        ] {
+            let mut config = load(&Sources::default()).unwrap().config;
+            config.server.host = host.to_owned();
+            assert_eq!(ready_url(&config), url);
+        }
+    }
+}

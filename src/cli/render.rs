@@ -1,0 +1,265 @@
+//! What a tool answered, for a person: an item as a block, a page as a table, an error with what to do next.
+//!
+//! All text here is tenants' own, so none of it may drive the terminal.
+
+use std::io;
+
+use serde_json::{Map, Value};
+
+use super::output::{ERROR, HEADING, NAME, Output, QUIET, fitted, harmless, styled};
+
+/// Width that is assumed when nobody looks.
+const USUAL_WIDTH: usize = 120;
+/// From here on a table has room for whole UIDs.
+const ROOMY: usize = 100;
+/// What the server itself writes into a payload; it is in the headline already.
+const SERVER_FIELDS: &[&str] = &["uid", "updatedTs", "sync"];
+
+/// A successful result. `entity` is what its items are called; `more` makes the command for the next page.
+pub fn result(output: &mut Output, entity: &str, result: &Value, more: &dyn Fn(&str) -> String) -> io::Result<()> {
+    match result.get("items").and_then(Value::as_array) {
+        Some(items) => {
+            page(output, entity, items)?;
+            match result.get("nextCursor").and_then(Value::as_str) {
+                Some(cursor) => output.note(styled(QUIET, format!("more: {}", more(cursor)))),
+                None => Ok(()),
+            }
+        }
+        None if result.get("payload").is_some() => item(output, entity, result),
+        None => output.json(result),
+    }
+}
+
+fn item(output: &mut Output, entity: &str, item: &Value) -> io::Result<()> {
+    let mut headline = format!("{} {}", styled(HEADING, entity), styled(NAME, text_of(item, "uid")));
+    headline += &format!(
+        "  version {}  updated {}",
+        text_of(item, "version"),
+        moment(&text_of(item, "updatedAt"))
+    );
+    if item.get("deletedAt").is_some_and(|at| !at.is_null()) {
+        headline += &styled(ERROR, format!("  deleted {}", moment(&text_of(item, "deletedAt"))));
+    }
+    output.line(headline)?;
+    let Some(payload) = item.get("payload").and_then(Value::as_object) else {
+        return Ok(());
+    };
+    let fields: Vec<_> = payload
+        .iter()
+        .filter(|(name, _)| !SERVER_FIELDS.contains(&name.as_str()))
+        .collect();
+    let width = fields.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    for (name, value) in fields {
+        let label = styled(QUIET, format!("{:width$}", harmless(name)));
+        let text = plain(value);
+        if text.trim_end().contains('\n') {
+            output.line(format!("  {label}"))?;
+            for line in text.trim_end().lines() {
+                output.line(format!("    {}", harmless(line)))?;
+            }
+        } else {
+            output.line(format!("  {label}  {}", harmless(text.trim_end())))?;
+        }
+    }
+    Ok(())
+}
+
+fn page(output: &mut Output, entity: &str, items: &[Value]) -> io::Result<()> {
+    if items.is_empty() {
+        return output.note(styled(QUIET, format!("no {entity}s")));
+    }
+    let width = output.width.unwrap_or(USUAL_WIDTH);
+    // Where nobody looks, a program may read: it needs the whole UID.
+    let whole = output.width.is_none() || width >= ROOMY;
+    let rows: Vec<[String; 4]> = items
+        .iter()
+        .map(|item| {
+            let uid = text_of(item, "uid");
+            let uid = if whole { uid } else { shortened(&uid) };
+            let deleted = item.get("deletedAt").is_some_and(|at| !at.is_null());
+            let title = item
+                .get("payload")
+                .and_then(Value::as_object)
+                .map(title)
+                .unwrap_or_default();
+            let title = if deleted { format!("[deleted] {title}") } else { title };
+            [
+                harmless(&uid),
+                title,
+                moment(&text_of(item, "updatedAt")),
+                text_of(item, "version"),
+            ]
+        })
+        .collect();
+    let heads = ["UID", "TITLE", "UPDATED", "VERSION"];
+    let widest = |column: usize| {
+        let cells = rows
+            .iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count());
+        cells.chain(heads.get(column).map(|head| head.len())).max().unwrap_or(0)
+    };
+    let (uid, updated, version) = (widest(0), widest(2), widest(3));
+    let room = width.saturating_sub(uid + updated + version + 6).max(16);
+    let title = widest(1).min(room);
+    let [a, b, c, d] = heads;
+    output.line(styled(
+        HEADING,
+        format!("{a:uid$}  {b:title$}  {c:updated$}  {d:>version$}"),
+    ))?;
+    for [a, b, c, d] in &rows {
+        let a = styled(NAME, format!("{a:uid$}"));
+        output.line(format!("{a}  {:title$}  {c:updated$}  {d:>version$}", fitted(b, title)))?;
+    }
+    Ok(())
+}
+
+/// What an item is called: its title, or the beginning of what it says.
+fn title(payload: &Map<String, Value>) -> String {
+    ["title", "content"]
+        .iter()
+        .filter_map(|name| payload.get(*name).and_then(Value::as_str))
+        .filter_map(|text| text.lines().map(str::trim).find(|line| !line.is_empty()))
+        .map(str::to_owned)
+        .next()
+        .unwrap_or_default()
+}
+
+/// A failed call: what went wrong, what to do, and the id by which the logs know it.
+pub fn failure(output: &mut Output, body: &Value) -> io::Result<()> {
+    let error = body.get("error").unwrap_or(body);
+    let code = styled(QUIET, format!("({})", text_of(error, "code")));
+    output.error(format!("{} {code}", harmless(&text_of(error, "message"))))?;
+    if let Some(details) = error.get("details").and_then(Value::as_object) {
+        for (name, value) in details
+            .iter()
+            .filter(|(name, _)| !matches!(name.as_str(), "received" | "argument"))
+        {
+            output.note(format!(
+                "  {} {}",
+                styled(QUIET, format!("{name}:")),
+                harmless(&plain(value))
+            ))?;
+        }
+    }
+    for (key, label) in [("suggested_action", "next:"), ("correlation_id", "correlation id:")] {
+        let text = text_of(error, key);
+        if !text.is_empty() {
+            output.note(format!("  {} {}", styled(QUIET, label), harmless(&text)))?;
+        }
+    }
+    Ok(())
+}
+
+fn text_of(value: &Value, key: &str) -> String {
+    value.get(key).map(plain).unwrap_or_default()
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) if items.iter().all(Value::is_string) => {
+            items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// `2026-11-20T11:03:58.120Z` → `2026-11-20 11:03:58`. All times are UTC.
+fn moment(text: &str) -> String {
+    match (text.get(..10), text.get(11..19)) {
+        (Some(date), Some(time)) if text.ends_with('Z') => harmless(&format!("{date} {time}")),
+        _ => harmless(text),
+    }
+}
+
+/// Both ends: UUIDs that are made in one minute begin alike.
+fn shortened(uid: &str) -> String {
+    match (
+        uid.get(..8),
+        uid.len().checked_sub(4).and_then(|start| uid.get(start..)),
+    ) {
+        (Some(head), Some(tail)) if uid.len() > 13 => format!("{head}…{tail}"),
+        _ => uid.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::output::tests::{Captured, captured};
+
+    fn note(uid: &str, title: &str) -> Value {
+        json!({
+            "uid": uid, "version": 3, "updatedAt": "2026-11-20T11:03:58.120Z",
+            "payload": {"title": title, "content": "Milk\nBread\n", "tags": ["home", "food"], "uid": uid},
+        })
+    }
+
+    fn rendered(value: &Value, width: Option<usize>) -> Captured {
+        captured(width, |output| {
+            result(output, "note", value, &|cursor| format!("list_notes cursor={cursor}"))
+        })
+    }
+
+    #[test]
+    fn an_item_is_a_block() {
+        let said = rendered(&note("0198c5a2-0000-7000-8000-00000000abcd", "Groceries"), Some(80));
+        assert_eq!(
+            said.out,
+            "note 0198c5a2-0000-7000-8000-00000000abcd  version 3  updated 2026-11-20 11:03:58\n  title    Groceries\n  \
+             content\n    Milk\n    Bread\n  tags     home, food\n"
+        );
+    }
+
+    #[test]
+    fn a_page_is_an_aligned_table_with_the_way_to_the_next() {
+        let page = json!({
+            "items": [
+                note("0198c5a2-0000-7000-8000-00000000abcd", "Groceries"),
+                note("0198c5a2-0000-7000-8000-00000000abce", "A title that goes on and on, far beyond what fits into a line"),
+            ],
+            "nextCursor": "abc",
+        });
+        let said = rendered(&page, Some(72));
+        assert_eq!(
+            said.out,
+            "UID            TITLE                        UPDATED              VERSION\n\
+             0198c5a2…abcd  Groceries                    2026-11-20 11:03:58        3\n\
+             0198c5a2…abce  A title that goes on and o…  2026-11-20 11:03:58        3\n"
+        );
+        assert_eq!(said.err, "more: list_notes cursor=abc\n");
+        assert!(
+            rendered(&page, None)
+                .out
+                .contains("0198c5a2-0000-7000-8000-00000000abcd")
+        );
+    }
+
+    #[test]
+    fn an_error_says_what_to_do_next() {
+        let body = json!({"error": {
+            "category": "conflict", "code": "version_mismatch", "message": "The note has changed.",
+            "suggested_action": "Read it with get_note.", "details": {"actual_version": 4}, "correlation_id": "c-1",
+        }});
+        let said = captured(None, |output| failure(output, &body));
+        assert_eq!(
+            said.err,
+            "error: The note has changed. (version_mismatch)\n  actual_version: 4\n  next: Read it with get_note.\n  \
+             correlation id: c-1\n"
+        );
+    }
+
+    #[test]
+    fn what_a_tenant_wrote_cannot_drive_the_terminal() {
+        let said = rendered(&note("u", "\x1b]0;owned\x07\x1b[2J"), Some(80));
+        assert!(
+            !said.out.contains('\x1b') && !said.out.contains('\x07'),
+            "{:?}",
+            said.out
+        );
+    }
+}

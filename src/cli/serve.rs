@@ -1,0 +1,108 @@
+//! `serve`: MCP over HTTP, until a signal.
+
+use std::net::IpAddr;
+
+use clap::Args;
+
+use super::exit::Stop;
+use super::version::BUILD;
+use super::{Settings, Surroundings, wiring};
+use crate::config::{Config, Flag, warnings};
+use crate::telemetry::{self, Destination, fields};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without a tenant secret the server stays off: it logs one line and exits 0.
+SIGTERM or SIGINT finishes what is in flight and leaves; a second one leaves at once.
+
+Examples:
+  toolbridge-mcp serve
+  toolbridge-mcp serve --host 0.0.0.0 --port 8001
+  toolbridge-mcp serve --config /etc/toolbridge.toml --check")]
+pub struct Serve {
+    /// Only check the configuration
+    #[arg(long)]
+    check: bool,
+    /// Listen on this address
+    #[arg(long, value_name = "ADDRESS")]
+    host: Option<String>,
+    /// Listen on this port
+    #[arg(long)]
+    port: Option<String>,
+    /// Where clients reach this server
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+}
+
+impl Serve {
+    fn flags(&self) -> Vec<Flag> {
+        [
+            ("--host", "server.host", &self.host),
+            ("--port", "server.port", &self.port),
+            ("--public-url", "server.public_url", &self.public_url),
+        ]
+        .into_iter()
+        .filter_map(|(name, path, value)| {
+            let value = value.clone()?;
+            Some(Flag {
+                name: name.to_owned(),
+                path: path.to_owned(),
+                value,
+            })
+        })
+        .collect()
+    }
+}
+
+pub fn run(args: &Serve, settings: &Settings, around: &mut Surroundings) -> Result<(), Stop> {
+    let config = around.load(settings, &args.flags())?.config;
+    if args.check {
+        return super::config::check(&config, around);
+    }
+    telemetry::start(&config.log, Destination::Stdout, true);
+    if config.tenant.identity().is_none() {
+        tracing::info!(
+            { fields::VERSION } = BUILD.version,
+            "off: tenant.header_secret is not set, so there is nothing to serve; set TENANT_HEADER_SECRET to switch \
+             this server on"
+        );
+        return Ok(());
+    }
+    announce(&config);
+    super::block_on(wiring::serve(&config))?
+}
+
+/// What an operator wants to see first. Nothing secret is among it.
+fn announce(config: &Config) {
+    tracing::info!(
+        { fields::VERSION } = BUILD.version,
+        { fields::REVISION } = BUILD.revision.unwrap_or("unknown"),
+        target_triple = BUILD.target,
+        { fields::TENANT_ID } = config.tenant.id.as_deref().unwrap_or("none"),
+        { fields::ADDRESS } = listens_on(config),
+        { fields::API_BASE_URL } = config.api.base_url.as_str(),
+        { fields::VERIFIERS } = verifiers(config).join(","),
+        "toolbridge-mcp {} starts",
+        BUILD.version,
+    );
+    for warning in warnings(config) {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// The configured address, as it is written before a port.
+pub fn listens_on(config: &Config) -> String {
+    match config.server.host.parse::<IpAddr>() {
+        Ok(IpAddr::V6(address)) => format!("[{address}]:{}", config.server.port),
+        _ => format!("{}:{}", config.server.host, config.server.port),
+    }
+}
+
+/// How tokens are verified, in words.
+pub fn verifiers(config: &Config) -> Vec<&'static str> {
+    let on = [
+        config.auth.hs256_secret.as_ref().map(|_| "hs256"),
+        config.auth.jwks_url.as_ref().map(|_| "jwks"),
+    ];
+    on.into_iter().flatten().collect()
+}

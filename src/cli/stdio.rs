@@ -1,0 +1,34 @@
+//! `stdio`: one MCP client over standard input and output. Nothing else may be written there.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::credentials::Credentials;
+use super::exit::Stop;
+use super::{Settings, Surroundings, wiring};
+use crate::telemetry::{self, Destination};
+
+/// A token that is made here lasts as long as a client's session well may.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(12 * 3600);
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The client starts this command and speaks MCP to it; logs go to standard error.
+
+Examples:
+  TOOLBRIDGE_TOKEN=… toolbridge-mcp stdio
+  toolbridge-mcp stdio --token-file ~/.config/toolbridge/token
+  toolbridge-mcp stdio --as ada")]
+pub struct Stdio {
+    #[command(flatten)]
+    credentials: Credentials,
+}
+
+pub fn run(args: &Stdio, settings: &Settings, around: &mut Surroundings) -> Result<(), Stop> {
+    let config = around.load(settings, &[])?.config;
+    config.tenant.require_identity()?;
+    let token = args.credentials.token(&config, TOKEN_LIFETIME, around)?;
+    telemetry::start(&config.log, Destination::Stderr, true);
+    super::block_on(wiring::stdio(&config, token))?
+}

@@ -1,0 +1,55 @@
+use super::*;
+
+fn parsed(words: &str) -> Result<Cli, clap::Error> {
+    parse(words.split_whitespace().map(OsString::from))
+}
+
+#[test]
+fn the_command_line_holds_together() {
+    command().debug_assert();
+}
+
+#[test]
+fn settings_may_stand_before_and_after_the_command() {
+    for words in [
+        "toolbridge-mcp --dev --set log.level=debug serve",
+        "toolbridge-mcp serve --dev --set log.level=debug",
+        "toolbridge-mcp config --dev show --set log.level=debug",
+    ] {
+        let flags = parsed(words).unwrap().settings.flags();
+        assert_eq!(flags.len(), 2, "{words}");
+        assert_eq!((flags[1].path.as_str(), flags[1].value.as_str()), ("env", "dev"));
+    }
+}
+
+#[test]
+fn arguments_of_a_call_are_pairs() {
+    assert!(parsed("toolbridge-mcp call create_note title=a content=-x tags=[] --json --as ada").is_ok());
+    assert!(parsed("toolbridge-mcp call").is_err());
+    assert!(
+        parsed("toolbridge-mcp call get_note --as ada --token-file t").is_err(),
+        "one caller at a time"
+    );
+}
+
+#[test]
+fn what_is_not_understood_is_refused_by_the_parser() {
+    for words in [
+        "toolbridge-mcp",
+        "toolbridge-mcp sreve",
+        "toolbridge-mcp serve --prot 1",
+        "toolbridge-mcp token --ttl 5",
+        "toolbridge-mcp --set x version",
+    ] {
+        assert_eq!(parsed(words).unwrap_err().exit_code(), 2, "{words}");
+    }
+}
+
+#[test]
+fn the_exit_codes_are_documented() {
+    let page = include_str!("../../docs/CONFIGURATION.md");
+    for exit in Exit::ALL {
+        let row = format!("| {} | {} |", exit.code(), exit.meaning());
+        assert!(page.contains(&row), "docs/CONFIGURATION.md lacks: {row}");
+    }
+}

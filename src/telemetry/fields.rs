@@ -1,0 +1,44 @@
+//! Names of log fields, declared once. The Go API uses the same ones, so that one query finds both sides of a call.
+
+pub const TIME: &str = "time";
+pub const LEVEL: &str = "level";
+pub const MESSAGE: &str = "msg";
+/// The module that speaks.
+pub const TARGET: &str = "target";
+pub const SERVICE: &str = "service";
+
+pub const CORRELATION_ID: &str = "correlation_id";
+pub const TENANT_ID: &str = "tenant_id";
+pub const SUBJECT: &str = "sub";
+pub const TOOL: &str = "tool";
+pub const METHOD: &str = "method";
+pub const OUTCOME: &str = "outcome";
+pub const ERROR_CODE: &str = "error_code";
+pub const DURATION_MS: &str = "duration_ms";
+pub const STATUS: &str = "status";
+pub const ERROR: &str = "error";
+
+pub const VERSION: &str = "version";
+pub const REVISION: &str = "revision";
+pub const ADDRESS: &str = "address";
+pub const API_BASE_URL: &str = "api_base_url";
+pub const VERIFIERS: &str = "verifiers";
+
+/// Written as redacted, should anybody ever log one: the last net, not the rule.
+pub const FORBIDDEN: &[&str] = &[
+    "authorization",
+    "token",
+    "access_token",
+    "bearer",
+    "jwt",
+    "secret",
+    "header_secret",
+    "hs256_secret",
+    "signature",
+    "session",
+    "session_id",
+    "cursor",
+    "arguments",
+    "payload",
+    "body",
+];
