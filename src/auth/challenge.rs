@@ -48,16 +48,13 @@ impl Challenge {
             parameters.push(format!("scope=\"{}\"", quotable(&settings.scopes.join(" "))));
         }
         let metadata = discoverable.map(|resource| {
-            let mut document = json!({
+            json!({
                 "resource": resource.as_str(),
+                "resource_name": "ToolBridge",
                 "authorization_servers": settings.authorization_servers,
                 "bearer_methods_supported": ["header"],
-                "resource_name": "ToolBridge",
-            });
-            if !settings.scopes.is_empty() {
-                document["scopes_supported"] = json!(settings.scopes);
-            }
-            document
+                "scopes_supported": settings.scopes,
+            })
         });
         Self {
             parameters: parameters.join(", "),
