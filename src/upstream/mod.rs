@@ -1,3 +1,132 @@
-//! The Go API as seen from here.
+//! The Go API as seen from here: signed requests inside a session that is opened for one tool call and ended after it.
+//!
+//! `tools` speaks to it in the words of [`exchange`] and sees nothing else. The one trick is in [`ending`]: a session may
+//! be opened only when there is room to end it, so neither a slow API nor a flood of calls can pile sessions up, and
+//! ending never waits for anybody.
 
+pub mod client;
+pub mod deadline;
+mod ending;
 pub mod exchange;
+mod headers;
+mod readiness;
+mod session;
+pub mod signature;
+
+#[cfg(test)]
+#[path = "../../tests/support/scripted_api.rs"]
+pub mod scripted_api;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::{Clock, Secret};
+use client::{Client, ClientError};
+pub use deadline::Deadline;
+pub use ending::Counts;
+use ending::Enders;
+pub use readiness::NotReady;
+pub use session::Session;
+
+/// Where the API is, as whom to sign, and how patient to be.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub base_url: String,
+    pub tenant_id: String,
+    pub tenant_secret: Secret,
+    /// Covers everything that one tool call does: opening, the operation, mending.
+    pub call_deadline: Duration,
+    pub connect_timeout: Duration,
+    /// The longest silence in the middle of an answer.
+    pub read_timeout: Duration,
+    /// Idle connections are let go before the API's own 120 s, so that none is used while the API closes it.
+    pub idle_timeout: Duration,
+    pub max_answer_bytes: usize,
+    /// Sessions that may exist at once, those waiting to be ended included.
+    pub max_sessions: usize,
+    /// Sessions that are being ended at once.
+    pub enders: usize,
+    /// For one attempt to end a session.
+    pub end_timeout: Duration,
+    pub ready_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            base_url: "http://127.0.0.1:8081".to_owned(),
+            tenant_id: String::new(),
+            tenant_secret: Secret::new(""),
+            call_deadline: Duration::from_secs(25),
+            connect_timeout: Duration::from_secs(2),
+            read_timeout: Duration::from_secs(20),
+            idle_timeout: Duration::from_secs(90),
+            max_answer_bytes: 16 << 20,
+            max_sessions: 1024,
+            enders: 16,
+            end_timeout: Duration::from_secs(5),
+            ready_timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+/// What a call brings along besides the token. Both texts have been checked by `transport` and are sent as they are.
+#[derive(Debug, Clone)]
+pub struct CallContext {
+    pub correlation_id: Arc<str>,
+    pub traceparent: Option<Arc<str>>,
+    pub deadline: Deadline,
+    pub cancel: CancellationToken,
+}
+
+/// The API. Cheap to clone; all clones share connections, enders and counters.
+#[derive(Debug, Clone)]
+pub struct Upstream(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    client: Client,
+    enders: Enders,
+    settings: Settings,
+}
+
+impl Upstream {
+    /// Must run inside a tokio runtime: the enders start at once.
+    pub fn new(settings: Settings, clock: Clock) -> Result<Self, ClientError> {
+        let client = Client::new(&settings, clock)?;
+        let enders = Enders::start(client.clone(), &settings);
+        Ok(Self(Arc::new(Inner {
+            client,
+            enders,
+            settings,
+        })))
+    }
+
+    /// A deadline for a call that begins now.
+    pub fn deadline(&self) -> Deadline {
+        Deadline::after(self.0.settings.call_deadline)
+    }
+
+    /// The API for one tool call. Nothing is sent before the first request of the call.
+    pub fn call(&self, token: &Secret, context: CallContext) -> Session {
+        Session::new(self.clone(), token.clone(), context)
+    }
+
+    /// Would the API serve a call now?
+    pub async fn ready(&self) -> Result<(), NotReady> {
+        readiness::check(&self.0.client, self.0.settings.ready_timeout).await
+    }
+
+    pub fn sessions(&self) -> Counts {
+        self.0.enders.counts()
+    }
+
+    /// Opens no more sessions and waits until the open ones are ended, but not longer than `within`.
+    pub async fn drain(&self, within: Duration) -> Counts {
+        self.0.enders.drain(within).await
+    }
+}

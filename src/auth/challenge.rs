@@ -1,0 +1,172 @@
+//! What a refused caller is told over HTTP, and where a client learns how to get a token (RFC 6750, RFC 9728).
+//!
+//! Without configured authorization servers there is nothing that discovery could lead to: no metadata document is
+//! served, and the challenge leaves `resource_metadata` out, so that a client asks its user for a token instead of
+//! starting an OAuth flow that must fail.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::{Refusal, Settings};
+
+const METADATA_PATH: &str = "/.well-known/oauth-protected-resource";
+
+/// Challenges and metadata, rendered once from the settings.
+#[derive(Debug, Clone)]
+pub struct Challenge {
+    parameters: String,
+    metadata: Option<Value>,
+}
+
+/// The HTTP side of a refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub status: StatusCode,
+    /// The OAuth error code.
+    pub error: &'static str,
+    pub www_authenticate: Option<String>,
+}
+
+impl Challenge {
+    pub fn from_settings(settings: &Settings) -> Self {
+        let resource = settings
+            .public_url
+            .as_deref()
+            .and_then(|url| reqwest::Url::parse(url).ok());
+        let discoverable = resource.filter(|_| !settings.authorization_servers.is_empty());
+        let mut parameters: Vec<String> = Vec::new();
+        if let Some(resource) = &discoverable {
+            // The path-suffixed place comes after the host, before the path of the resource (RFC 9728, section 3.1).
+            let location = format!(
+                "{}{METADATA_PATH}{}",
+                resource.origin().ascii_serialization(),
+                resource.path()
+            );
+            parameters.push(format!("resource_metadata=\"{}\"", quotable(&location)));
+        }
+        if !settings.scopes.is_empty() {
+            parameters.push(format!("scope=\"{}\"", quotable(&settings.scopes.join(" "))));
+        }
+        let metadata = discoverable.map(|resource| {
+            json!({
+                "resource": resource.as_str(),
+                "resource_name": "ToolBridge",
+                "authorization_servers": settings.authorization_servers,
+                "bearer_methods_supported": ["header"],
+                "scopes_supported": settings.scopes,
+            })
+        });
+        Self {
+            parameters: parameters.join(", "),
+            metadata,
+        }
+    }
+
+    /// The protected-resource metadata, when there is an authorization server to point to.
+    pub fn metadata(&self) -> Option<&Value> {
+        self.metadata.as_ref()
+    }
+
+    pub fn answer(&self, refusal: Refusal) -> Answer {
+        match refusal {
+            Refusal::TenantMismatch => Answer {
+                status: StatusCode::FORBIDDEN,
+                error: "tenant_mismatch",
+                www_authenticate: None,
+            },
+            Refusal::KeysUnavailable => Answer {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                error: "keys_unavailable",
+                www_authenticate: None,
+            },
+            // RFC 6750, section 3.1: whoever sent no token gets no error code, only the invitation.
+            Refusal::Missing => self.unauthorized("unauthorized", None),
+            _ => self.unauthorized("invalid_token", Some(refusal)),
+        }
+    }
+
+    fn unauthorized(&self, error: &'static str, refusal: Option<Refusal>) -> Answer {
+        let mut parameters = vec![self.parameters.clone()];
+        if let Some(refusal) = refusal {
+            parameters.push(format!("error=\"{error}\", error_description=\"{refusal}\""));
+        }
+        parameters.retain(|part| !part.is_empty());
+        let challenge = if parameters.is_empty() {
+            "Bearer realm=\"toolbridge\"".to_owned()
+        } else {
+            format!("Bearer {}", parameters.join(", "))
+        };
+        Answer {
+            status: StatusCode::UNAUTHORIZED,
+            error,
+            www_authenticate: Some(challenge),
+        }
+    }
+}
+
+/// Configuration is trusted, yet a stray quote in it must not forge a second parameter.
+fn quotable(text: &str) -> String {
+    text.chars()
+        .filter(|c| !c.is_control() && *c != '"' && *c != '\\')
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn discoverable() -> Challenge {
+        Challenge::from_settings(&Settings {
+            public_url: Some("https://acme.example/mcp".into()),
+            authorization_servers: vec!["https://login.example".into()],
+            scopes: vec!["toolbridge:read".into(), "toolbridge:write".into()],
+            ..Settings::default()
+        })
+    }
+
+    #[test]
+    fn names_the_metadata_and_the_scopes() {
+        let missing = discoverable().answer(Refusal::Missing);
+        assert_eq!(missing.status, StatusCode::UNAUTHORIZED);
+        assert_eq!(
+            missing.www_authenticate.as_deref(),
+            Some(
+                "Bearer resource_metadata=\"https://acme.example/.well-known/oauth-protected-resource/mcp\", \
+                 scope=\"toolbridge:read toolbridge:write\""
+            )
+        );
+        let expired = discoverable().answer(Refusal::Expired).www_authenticate.unwrap();
+        assert!(
+            expired.ends_with(", error=\"invalid_token\", error_description=\"the token has expired\""),
+            "{expired}"
+        );
+        assert_eq!(
+            discoverable().metadata().unwrap()["resource"],
+            "https://acme.example/mcp"
+        );
+    }
+
+    #[test]
+    fn without_authorization_servers_there_is_nothing_to_discover() {
+        let plain = Challenge::from_settings(&Settings::default());
+        assert_eq!(plain.metadata(), None);
+        assert_eq!(
+            plain.answer(Refusal::Missing).www_authenticate.as_deref(),
+            Some("Bearer realm=\"toolbridge\"")
+        );
+        let malformed = plain.answer(Refusal::Malformed).www_authenticate.unwrap();
+        assert!(malformed.starts_with("Bearer error=\"invalid_token\", "), "{malformed}");
+    }
+
+    #[test]
+    fn another_tenant_is_forbidden_and_missing_keys_are_ours() {
+        assert_eq!(
+            discoverable().answer(Refusal::TenantMismatch).status,
+            StatusCode::FORBIDDEN
+        );
+        assert_eq!(
+            discoverable().answer(Refusal::KeysUnavailable).status,
+            StatusCode::SERVICE_UNAVAILABLE
+        );
+    }
+}

@@ -1,0 +1,239 @@
+//! What a genuine token says, held against what this place demands. Pure: the time is an argument.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::{Principal, Refusal, Secret};
+
+const MAX_SUBJECT_BYTES: usize = 255;
+
+/// The demands, taken from the settings once.
+#[derive(Debug, Clone)]
+pub struct Demands {
+    pub tenant_id: String,
+    pub tenant_claim: String,
+    pub issuer: Option<String>,
+    pub audience: Option<String>,
+    pub leeway_secs: u64,
+}
+
+impl Demands {
+    /// Reads the claims of a token whose signature has been verified.
+    ///
+    /// The tenant comes last: a caller learns that a tenant exists only with a token that is good in all other respects.
+    pub fn check(&self, claims: &Map<String, Value>, token: Secret, now_secs: u64) -> Result<Principal, Refusal> {
+        let expires_at = numeric_date(claims.get("exp")).ok_or(Refusal::Malformed)?;
+        if now_secs >= expires_at.saturating_add(self.leeway_secs) {
+            return Err(Refusal::Expired);
+        }
+        if let Some(not_before) = present(claims, "nbf") {
+            let not_before = numeric_date(Some(not_before)).ok_or(Refusal::Malformed)?;
+            if now_secs.saturating_add(self.leeway_secs) < not_before {
+                return Err(Refusal::NotYetValid);
+            }
+        }
+        if let Some(issuer) = &self.issuer
+            && claims.get("iss").and_then(Value::as_str) != Some(issuer)
+        {
+            return Err(Refusal::WrongIssuer);
+        }
+        if let Some(audience) = &self.audience
+            && !names(claims.get("aud"), audience)
+        {
+            return Err(Refusal::WrongAudience);
+        }
+        let subject = claims.get("sub").and_then(Value::as_str).ok_or(Refusal::Malformed)?;
+        if subject.is_empty() || subject.len() > MAX_SUBJECT_BYTES || subject.chars().any(char::is_control) {
+            return Err(Refusal::Malformed);
+        }
+        let tenant = match present(claims, &self.tenant_claim) {
+            None => None,
+            Some(claim) if claim.as_str() == Some(&self.tenant_id) => Some(Arc::from(self.tenant_id.as_str())),
+            Some(_) => return Err(Refusal::TenantMismatch),
+        };
+        Ok(Principal {
+            subject: Arc::from(subject),
+            tenant,
+            scopes: scopes(claims),
+            expires_at,
+            token,
+        })
+    }
+}
+
+fn present<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    claims.get(name).filter(|value| !value.is_null())
+}
+
+/// RFC 7519 allows fractions of a second; they are cut off.
+fn numeric_date(value: Option<&Value>) -> Option<u64> {
+    let value = value?;
+    let fraction = || {
+        value
+            .as_f64()
+            .filter(|secs| *secs >= 0.0 && *secs < 1e15)
+            .map(|secs| secs as u64)
+    };
+    value.as_u64().or_else(fraction)
+}
+
+fn names(audience: Option<&Value>, wanted: &str) -> bool {
+    match audience {
+        Some(Value::String(one)) => one == wanted,
+        Some(Value::Array(many)) => many.iter().any(|one| one.as_str() == Some(wanted)),
+        _ => false,
+    }
+}
+
+/// Issuers disagree on the name and on the form: `scope` is a string of words, `scp` that or a list, `permissions` a list.
+fn scopes(claims: &Map<String, Value>) -> Option<Arc<[String]>> {
+    let found: Vec<&Value> = ["scope", "scp", "permissions"]
+        .iter()
+        .filter_map(|name| present(claims, name))
+        .collect();
+    if found.is_empty() {
+        return None;
+    }
+    let mut scopes: Vec<String> = Vec::new();
+    for value in found {
+        let words: Vec<&str> = match value {
+            Value::String(text) => text.split_ascii_whitespace().collect(),
+            Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
+            _ => Vec::new(),
+        };
+        for word in words {
+            if !scopes.iter().any(|known| known == word) {
+                scopes.push(word.to_owned());
+            }
+        }
+    }
+    Some(scopes.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const NOW: u64 = 1_763_636_400;
+
+    fn demands() -> Demands {
+        Demands {
+            tenant_id: "acme".into(),
+            tenant_claim: "tenant_id".into(),
+            issuer: None,
+            audience: None,
+            leeway_secs: 60,
+        }
+    }
+
+    fn check(demands: &Demands, claims: Value) -> Result<Principal, Refusal> {
+        demands.check(claims.as_object().unwrap(), Secret::new("a.b.c"), NOW)
+    }
+
+    fn refusal(claims: Value) -> Option<Refusal> {
+        check(&demands(), claims).err()
+    }
+
+    #[test]
+    fn times_are_held_with_leeway() {
+        for (exp, expected) in [
+            (json!(NOW + 1), None),
+            (json!(NOW - 59), None),
+            (json!(NOW - 60), Some(Refusal::Expired)),
+            (json!(0), Some(Refusal::Expired)),
+            (json!(NOW as f64 + 0.5), None),
+            (json!(u64::MAX), None),
+            (json!("1999999999"), Some(Refusal::Malformed)),
+            (json!(-1), Some(Refusal::Malformed)),
+            (Value::Null, Some(Refusal::Malformed)),
+        ] {
+            assert_eq!(refusal(json!({"sub": "u", "exp": exp})), expected, "exp {exp}");
+        }
+        assert_eq!(
+            refusal(json!({"sub": "u"})),
+            Some(Refusal::Malformed),
+            "exp is required"
+        );
+        for (nbf, expected) in [
+            (json!(NOW + 60), None),
+            (json!(NOW + 61), Some(Refusal::NotYetValid)),
+            (json!("soon"), Some(Refusal::Malformed)),
+        ] {
+            assert_eq!(
+                refusal(json!({"sub": "u", "exp": NOW + 1, "nbf": nbf})),
+                expected,
+                "nbf {nbf}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_subject_is_a_plain_name() {
+        for (sub, ok) in [
+            (json!("user-1"), true),
+            (json!("é".repeat(127)), true),
+            (json!(""), false),
+            (json!("x".repeat(256)), false),
+            (json!("a\nb"), false),
+            (json!(7), false),
+            (Value::Null, false),
+        ] {
+            assert_eq!(refusal(json!({"sub": sub, "exp": NOW + 1})).is_none(), ok, "sub {sub}");
+        }
+    }
+
+    #[test]
+    fn issuer_and_audience_only_when_configured() {
+        assert_eq!(refusal(json!({"sub": "u", "exp": NOW, "iss": "x", "aud": "y"})), None);
+        let strict = Demands {
+            issuer: Some("me".into()),
+            audience: Some("api".into()),
+            ..demands()
+        };
+        for (iss, aud, expected) in [
+            (json!("me"), json!("api"), None),
+            (json!("me"), json!(["other", "api"]), None),
+            (json!("you"), json!("api"), Some(Refusal::WrongIssuer)),
+            (Value::Null, json!("api"), Some(Refusal::WrongIssuer)),
+            (json!("me"), json!("apix"), Some(Refusal::WrongAudience)),
+            (json!("me"), json!([]), Some(Refusal::WrongAudience)),
+            (json!("me"), Value::Null, Some(Refusal::WrongAudience)),
+        ] {
+            let result = check(&strict, json!({"sub": "u", "exp": NOW, "iss": iss, "aud": aud}));
+            assert_eq!(result.err(), expected, "iss {iss} aud {aud}");
+        }
+    }
+
+    #[test]
+    fn a_tenant_claim_must_be_ours() {
+        for (claim, expected) in [
+            (json!("acme"), None),
+            (Value::Null, None),
+            (json!("Acme"), Some(Refusal::TenantMismatch)),
+            (json!(""), Some(Refusal::TenantMismatch)),
+            (json!(["acme"]), Some(Refusal::TenantMismatch)),
+        ] {
+            assert_eq!(
+                refusal(json!({"sub": "u", "exp": NOW, "tenant_id": claim})),
+                expected,
+                "{claim}"
+            );
+        }
+        let expired_stranger = refusal(json!({"sub": "u", "exp": 0, "tenant_id": "other"}));
+        assert_eq!(expired_stranger, Some(Refusal::Expired));
+    }
+
+    #[test]
+    fn scopes_are_gathered_from_all_three_claims() {
+        let scopes = |claims| check(&demands(), claims).unwrap().scopes.map(|scopes| scopes.join(" "));
+        assert_eq!(scopes(json!({"sub": "u", "exp": NOW})), None);
+        assert_eq!(
+            scopes(json!({"sub": "u", "exp": NOW, "scope": ""})),
+            Some(String::new())
+        );
+        let all = json!({"sub": "u", "exp": NOW, "scope": "a b", "scp": ["b", "c"], "permissions": ["d", 5]});
+        assert_eq!(scopes(all), Some("a b c d".to_owned()));
+    }
+}

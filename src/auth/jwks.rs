@@ -1,0 +1,236 @@
+//! The published keys of an identity provider, cached.
+//!
+//! Three rules keep a provider's bad day, or a flood of tokens with invented key ids, from becoming ours: at most one
+//! fetch runs at a time, fetches keep a least distance whatever tokens ask for, and keys once known go on serving until
+//! a fetch that worked replaces them. A key that has been withdrawn is therefore trusted until the next refresh.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::{Refusal, Settings};
+
+/// A provider rotates two or three keys; more than this is not a key set that we would want to search per request.
+const MAX_KEYS: usize = 32;
+
+/// Why the keys could not be fetched, for the log, or not be fetched ever, for the start.
+#[derive(Debug, thiserror::Error)]
+pub enum JwksError {
+    #[error("the JWKS URL is not an http or https URL")]
+    Url,
+    #[error("the HTTP client for JWKS cannot be built: {0}")]
+    Client(reqwest::Error),
+    #[error("fetching the key set failed: {0}")]
+    Fetch(reqwest::Error),
+    #[error("the key set was answered with status {0}")]
+    Status(u16),
+    #[error("the key set is larger than {0} bytes")]
+    TooLarge(usize),
+    #[error("the key set is not a JSON object with a list of keys")]
+    NotAKeySet,
+    #[error("the key set holds no key for RS256, ES256 or EdDSA")]
+    NoUsableKey,
+}
+
+#[derive(Debug, Clone)]
+pub struct Jwks(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    url: reqwest::Url,
+    http: reqwest::Client,
+    refresh_after: Duration,
+    min_interval: Duration,
+    max_bytes: usize,
+    known: RwLock<Option<Known>>,
+    /// When the last fetch began. The lock is held during a fetch: that is what makes it the only one.
+    last_attempt: Mutex<Option<Instant>>,
+}
+
+#[derive(Debug, Clone)]
+struct Known {
+    keys: Arc<[PublishedKey]>,
+    since: Instant,
+}
+
+#[derive(Debug)]
+struct PublishedKey {
+    id: Option<String>,
+    algorithm: Algorithm,
+    key: DecodingKey,
+}
+
+impl Jwks {
+    pub fn from_settings(settings: &Settings) -> Result<Option<Self>, JwksError> {
+        let Some(url) = &settings.jwks_url else { return Ok(None) };
+        let url = reqwest::Url::parse(url).map_err(|_| JwksError::Url)?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(JwksError::Url);
+        }
+        // Proxies from the environment stay allowed here: unlike the API, an identity provider may be far away.
+        let http = reqwest::Client::builder()
+            .timeout(settings.jwks_timeout)
+            .redirect(reqwest::redirect::Policy::limited(3))
+            .build()
+            .map_err(JwksError::Client)?;
+        Ok(Some(Self(Arc::new(Inner {
+            url,
+            http,
+            refresh_after: settings.jwks_refresh_after,
+            min_interval: settings.jwks_min_interval,
+            max_bytes: settings.jwks_max_bytes,
+            known: RwLock::new(None),
+            last_attempt: Mutex::new(None),
+        }))))
+    }
+
+    pub async fn warm(&self) {
+        let _ = self.refresh().await;
+    }
+
+    /// The keys that may have signed a token with this key id and algorithm; never an empty list.
+    pub async fn candidates(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Vec<DecodingKey>, Refusal> {
+        if let Some(known) = self.known() {
+            let found = known.find(id, algorithm);
+            if !found.is_empty() {
+                if known.since.elapsed() > self.0.refresh_after {
+                    drop(self.refresh());
+                }
+                return Ok(found);
+            }
+        }
+        let _ = self.refresh().await;
+        let known = self.known().ok_or(Refusal::KeysUnavailable)?;
+        let found = known.find(id, algorithm);
+        if found.is_empty() {
+            Err(Refusal::UnknownKey)
+        } else {
+            Ok(found)
+        }
+    }
+
+    fn known(&self) -> Option<Known> {
+        self.0.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// In a task of its own: a caller who hangs up must not take the fetch down with him, or anybody could keep the
+    /// keys from ever arriving.
+    fn refresh(&self) -> JoinHandle<()> {
+        let jwks = self.clone();
+        tokio::spawn(async move { jwks.fetch_unless_recent().await })
+    }
+
+    /// Whoever arrives during a fetch waits for its outcome, and then finds that it was recent.
+    async fn fetch_unless_recent(&self) {
+        let mut last_attempt = self.0.last_attempt.lock().await;
+        if last_attempt.is_some_and(|at| at.elapsed() < self.0.min_interval) {
+            return;
+        }
+        *last_attempt = Some(Instant::now());
+        match self.0.fetch().await {
+            Ok(keys) => {
+                let known = Known {
+                    keys: keys.into(),
+                    since: Instant::now(),
+                };
+                *self.0.known.write().unwrap_or_else(PoisonError::into_inner) = Some(known);
+            }
+            Err(error) => tracing::warn!(%error, "the key set of the identity provider could not be fetched"),
+        }
+    }
+}
+
+impl Known {
+    fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Vec<DecodingKey> {
+        // Either side may leave the id out; then the algorithm alone decides, and the signature has the last word.
+        let fits = |key: &&PublishedKey| {
+            key.algorithm == algorithm && (id.is_none() || key.id.is_none() || key.id.as_deref() == id)
+        };
+        self.keys.iter().filter(fits).map(|key| key.key.clone()).collect()
+    }
+}
+
+impl Inner {
+    async fn fetch(&self) -> Result<Vec<PublishedKey>, JwksError> {
+        let mut response = self
+            .http
+            .get(self.url.clone())
+            .send()
+            .await
+            .map_err(|error| JwksError::Fetch(error.without_url()))?;
+        if response.status() != http::StatusCode::OK {
+            return Err(JwksError::Status(response.status().as_u16()));
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| JwksError::Fetch(error.without_url()))?
+        {
+            if body.len() + chunk.len() > self.max_bytes {
+                return Err(JwksError::TooLarge(self.max_bytes));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        parse(&body)
+    }
+}
+
+/// Keys that we cannot use are left out one by one: providers publish encryption keys and novelties beside ours.
+fn parse(body: &[u8]) -> Result<Vec<PublishedKey>, JwksError> {
+    #[derive(Deserialize)]
+    struct KeySet {
+        keys: Vec<serde_json::Value>,
+    }
+    let set: KeySet = serde_json::from_slice(body).map_err(|_| JwksError::NotAKeySet)?;
+    let jwks = set
+        .keys
+        .into_iter()
+        .filter_map(|key| serde_json::from_value::<Jwk>(key).ok());
+    let keys: Vec<PublishedKey> = jwks
+        .filter_map(|jwk| PublishedKey::from_jwk(&jwk))
+        .take(MAX_KEYS)
+        .collect();
+    if keys.is_empty() {
+        Err(JwksError::NoUsableKey)
+    } else {
+        Ok(keys)
+    }
+}
+
+impl PublishedKey {
+    /// The algorithm follows from the key's own kind, so that a token cannot choose it. Symmetric keys have no business
+    /// in a published set.
+    fn from_jwk(jwk: &Jwk) -> Option<Self> {
+        let (algorithm, name) = match &jwk.algorithm {
+            AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),
+            AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => {
+                (Algorithm::ES256, KeyAlgorithm::ES256)
+            }
+            AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
+                (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
+            }
+            _ => return None,
+        };
+        let declared_otherwise = jwk.common.key_algorithm.is_some_and(|declared| declared != name);
+        let not_for_signatures = jwk
+            .common
+            .public_key_use
+            .as_ref()
+            .is_some_and(|purpose| *purpose != PublicKeyUse::Signature);
+        if declared_otherwise || not_for_signatures {
+            return None;
+        }
+        Some(Self {
+            id: jwk.common.key_id.clone(),
+            algorithm,
+            key: DecodingKey::from_jwk(jwk).ok()?,
+        })
+    }
+}

@@ -1,0 +1,376 @@
+//! Tokens against keys, over a real loopback key server.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
+use axum::http::StatusCode;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+use super::*;
+
+const NOW: u64 = 1_763_636_400;
+const SECRET: &str = "a-shared-secret-of-at-least-32-bytes";
+
+/// A signing key and its published half.
+struct TestKey {
+    signing: EncodingKey,
+    algorithm: Algorithm,
+    id: &'static str,
+}
+
+impl TestKey {
+    fn new(algorithm: Algorithm, id: &'static str) -> Self {
+        let signing = match algorithm {
+            Algorithm::RS256 => {
+                let pair = aws_lc_rs::rsa::KeyPair::generate(KeySize::Rsa2048).unwrap();
+                let der: aws_lc_rs::encoding::Pkcs8V1Der = pair.as_der().unwrap();
+                EncodingKey::from_rsa_der(&pkcs1_of(der.as_ref()))
+            }
+            Algorithm::ES256 => {
+                let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+                EncodingKey::from_ec_der(pair.to_pkcs8v1().unwrap().as_ref())
+            }
+            _ => {
+                let pair = Ed25519KeyPair::generate().unwrap();
+                EncodingKey::from_ed_der(pair.to_pkcs8v1().unwrap().as_ref())
+            }
+        };
+        Self { signing, algorithm, id }
+    }
+
+    fn published(&self) -> Value {
+        let mut jwk = serde_json::to_value(Jwk::from_encoding_key(&self.signing, self.algorithm).unwrap()).unwrap();
+        jwk["kid"] = json!(self.id);
+        jwk["use"] = json!("sig");
+        jwk
+    }
+
+    fn token(&self, claims: Value) -> String {
+        let header = Header {
+            kid: Some(self.id.to_owned()),
+            ..Header::new(self.algorithm)
+        };
+        jsonwebtoken::encode(&header, &claims, &self.signing).unwrap()
+    }
+}
+
+/// The RSA key inside a PKCS#8 wrapping, which has a fixed prefix of 26 bytes for keys of this size.
+fn pkcs1_of(pkcs8: &[u8]) -> Vec<u8> {
+    pkcs8[26..].to_vec()
+}
+
+fn good_claims() -> Value {
+    json!({"sub": "user-1", "exp": NOW + 600})
+}
+
+fn hs256(secret: &str, claims: Value) -> String {
+    jsonwebtoken::encode(
+        &Header::default(),
+        &claims,
+        &EncodingKey::from_secret(secret.as_bytes()),
+    )
+    .unwrap()
+}
+
+fn handmade(header: Value, claims: Value, signature: &[u8]) -> String {
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    format!(
+        "{}.{}.{}",
+        part(&header),
+        part(&claims),
+        URL_SAFE_NO_PAD.encode(signature)
+    )
+}
+
+fn settings() -> Settings {
+    Settings {
+        tenant_id: "acme".into(),
+        ..Settings::default()
+    }
+}
+
+fn verifier(settings: Settings) -> Verifier {
+    Verifier::new(&settings, Clock::from_millis(|| NOW * 1000)).unwrap()
+}
+
+/// A key server whose document can be changed while it runs, and which counts who comes.
+#[derive(Clone, Default)]
+struct KeyServer {
+    document: Arc<Mutex<Option<String>>>,
+    asked: Arc<AtomicUsize>,
+    url: String,
+}
+
+impl KeyServer {
+    async fn start(keys: &[&TestKey]) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/jwks", listener.local_addr().unwrap());
+        let server = Self { url, ..Self::default() };
+        server.publish(keys).await;
+        let state = server.clone();
+        let answer = move || {
+            let state = state.clone();
+            async move {
+                state.asked.fetch_add(1, Ordering::SeqCst);
+                let document = state.document.lock().await.clone();
+                document.ok_or(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+        };
+        let app = axum::Router::new().route("/jwks", axum::routing::get(answer));
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        server
+    }
+
+    async fn publish(&self, keys: &[&TestKey]) {
+        let mut keys: Vec<Value> = keys.iter().map(|key| key.published()).collect();
+        keys.push(json!({"kty": "novel", "kid": "from-the-future"}));
+        keys.push(json!({"kty": "oct", "kid": "symmetric", "k": URL_SAFE_NO_PAD.encode(SECRET)}));
+        *self.document.lock().await = Some(json!({ "keys": keys }).to_string());
+    }
+
+    async fn die(&self) {
+        *self.document.lock().await = None;
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    fn verifier(&self) -> Verifier {
+        verifier(Settings {
+            jwks_url: Some(self.url.clone()),
+            ..settings()
+        })
+    }
+}
+
+/// Moves the clock without stopping it: a stopped one would fire time-outs while the loopback socket is busy.
+async fn jump(by: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(by).await;
+    tokio::time::resume();
+}
+
+async fn refusal(verifier: &Verifier, token: &str) -> Option<Refusal> {
+    verifier.verify(token).await.err()
+}
+
+#[tokio::test]
+async fn hs256_with_the_shared_secret() {
+    let verifier = verifier(Settings {
+        hs256_secret: Some(SECRET.into()),
+        ..settings()
+    });
+    let principal = verifier.verify(&hs256(SECRET, good_claims())).await.unwrap();
+    assert_eq!((&*principal.subject, principal.expires_at), ("user-1", NOW + 600));
+    assert!(
+        !format!("{principal:?} {verifier:?}").contains("eyJ"),
+        "a token shows in Debug"
+    );
+
+    assert_eq!(
+        refusal(&verifier, &hs256("another", good_claims())).await,
+        Some(Refusal::BadSignature)
+    );
+    let expired = hs256(SECRET, json!({"sub": "user-1", "exp": NOW - 61}));
+    assert_eq!(refusal(&verifier, &expired).await, Some(Refusal::Expired));
+    let stranger = hs256(SECRET, json!({"sub": "user-1", "exp": NOW, "tenant_id": "globex"}));
+    assert_eq!(refusal(&verifier, &stranger).await, Some(Refusal::TenantMismatch));
+    for garbage in ["", "a", "a.b.c", "..", "é.é.é", &"x.".repeat(10_000)] {
+        assert_eq!(
+            refusal(&verifier, garbage).await,
+            Some(Refusal::Malformed),
+            "{garbage:.20}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn published_keys_of_three_kinds() {
+    let keys = [
+        TestKey::new(Algorithm::RS256, "rsa"),
+        TestKey::new(Algorithm::ES256, "ec"),
+        TestKey::new(Algorithm::EdDSA, "ed"),
+    ];
+    let server = KeyServer::start(&[&keys[0], &keys[1], &keys[2]]).await;
+    let verifier = server.verifier();
+    for key in &keys {
+        assert_eq!(
+            refusal(&verifier, &key.token(good_claims())).await,
+            None,
+            "{:?}",
+            key.algorithm
+        );
+        let forged = TestKey::new(key.algorithm, key.id).token(good_claims());
+        assert_eq!(
+            refusal(&verifier, &forged).await,
+            Some(Refusal::BadSignature),
+            "{:?}",
+            key.algorithm
+        );
+    }
+    let nameless = jsonwebtoken::encode(&Header::new(Algorithm::ES256), &good_claims(), &keys[1].signing).unwrap();
+    assert_eq!(refusal(&verifier, &nameless).await, None, "a token without a key id");
+    assert_eq!(server.asked(), 1, "one fetch serves all");
+}
+
+#[tokio::test]
+async fn the_token_cannot_choose_the_algorithm() {
+    let rsa = TestKey::new(Algorithm::RS256, "rsa");
+    let server = KeyServer::start(&[&rsa]).await;
+    let both = verifier(Settings {
+        jwks_url: Some(server.url.clone()),
+        hs256_secret: Some(SECRET.into()),
+        ..settings()
+    });
+    let only_jwks = server.verifier();
+
+    for alg in ["none", "None", "NONE", "", "HS384", "RS1", "PS256", "ES384"] {
+        let token = handmade(json!({"alg": alg, "kid": "rsa"}), good_claims(), b"x");
+        for verifier in [&both, &only_jwks] {
+            assert_eq!(refusal(verifier, &token).await, Some(Refusal::Algorithm), "{alg}");
+        }
+    }
+    // An HMAC made with the public key as its secret, in the two forms an attacker would try.
+    let public = rsa.published();
+    let modulus = URL_SAFE_NO_PAD.decode(public["n"].as_str().unwrap()).unwrap();
+    for secret in [modulus, public.to_string().into_bytes()] {
+        let header = Header {
+            kid: Some("rsa".into()),
+            ..Header::new(Algorithm::HS256)
+        };
+        let token = jsonwebtoken::encode(&header, &good_claims(), &EncodingKey::from_secret(&secret)).unwrap();
+        assert_eq!(refusal(&only_jwks, &token).await, Some(Refusal::Algorithm));
+        assert_eq!(refusal(&both, &token).await, Some(Refusal::BadSignature));
+    }
+    // A symmetric key that a provider publishes by mistake is nobody's key.
+    assert_eq!(
+        refusal(&only_jwks, &hs256(SECRET, good_claims())).await,
+        Some(Refusal::Algorithm)
+    );
+    // A token that names a key of another kind.
+    let crossed = Header {
+        kid: Some("rsa".into()),
+        ..Header::new(Algorithm::EdDSA)
+    };
+    let crossed =
+        jsonwebtoken::encode(&crossed, &good_claims(), &TestKey::new(Algorithm::EdDSA, "ed").signing).unwrap();
+    assert_eq!(refusal(&only_jwks, &crossed).await, Some(Refusal::UnknownKey));
+    // Extensions that must be understood are not understood.
+    let critical = handmade(
+        json!({"alg": "HS256", "crit": ["b64"], "b64": false}),
+        good_claims(),
+        b"x",
+    );
+    assert_eq!(refusal(&both, &critical).await, Some(Refusal::Algorithm));
+}
+
+#[tokio::test]
+async fn rotation_is_noticed_and_a_flood_is_not() {
+    let (old, new) = (
+        TestKey::new(Algorithm::ES256, "old"),
+        TestKey::new(Algorithm::ES256, "new"),
+    );
+    let server = KeyServer::start(&[&old]).await;
+    let verifier = server.verifier();
+    assert_eq!(refusal(&verifier, &old.token(good_claims())).await, None);
+    server.publish(&[&new]).await;
+
+    // Within the least distance of the first fetch, invented key ids cause no second one.
+    for _ in 0..200 {
+        let token = handmade(json!({"alg": "ES256", "kid": "invented"}), good_claims(), &[7; 64]);
+        assert_eq!(refusal(&verifier, &token).await, Some(Refusal::UnknownKey));
+    }
+    assert_eq!(server.asked(), 1);
+
+    jump(Duration::from_secs(11)).await;
+    assert_eq!(
+        refusal(&verifier, &new.token(good_claims())).await,
+        None,
+        "the new key is found"
+    );
+    assert_eq!(
+        refusal(&verifier, &old.token(good_claims())).await,
+        Some(Refusal::UnknownKey),
+        "the old one is gone"
+    );
+    assert_eq!(server.asked(), 2);
+}
+
+#[tokio::test]
+async fn many_callers_cause_one_fetch() {
+    let key = TestKey::new(Algorithm::EdDSA, "ed");
+    let server = KeyServer::start(&[&key]).await;
+    let verifier = server.verifier();
+    let token = key.token(good_claims());
+    let results = futures::future::join_all((0..50).map(|_| verifier.verify(&token))).await;
+    assert!(results.iter().all(Result::is_ok));
+    assert_eq!(server.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_dead_key_server_locks_nobody_out() {
+    let key = TestKey::new(Algorithm::EdDSA, "ed");
+    let server = KeyServer::start(&[&key]).await;
+    let verifier = server.verifier();
+    let token = key.token(good_claims());
+    assert_eq!(refusal(&verifier, &token).await, None);
+    server.die().await;
+
+    for _ in 0..5 {
+        jump(Duration::from_secs(3600)).await;
+        assert_eq!(refusal(&verifier, &token).await, None, "a known key goes on serving");
+        let stranger = handmade(json!({"alg": "EdDSA", "kid": "other"}), good_claims(), &[7; 64]);
+        assert_eq!(refusal(&verifier, &stranger).await, Some(Refusal::UnknownKey));
+    }
+}
+
+#[tokio::test]
+async fn keys_that_never_came_are_our_failing_and_are_asked_for_again() {
+    let key = TestKey::new(Algorithm::EdDSA, "ed");
+    let server = KeyServer::start(&[&key]).await;
+    server.die().await;
+    let verifier = server.verifier();
+    let token = key.token(good_claims());
+    for _ in 0..20 {
+        assert_eq!(refusal(&verifier, &token).await, Some(Refusal::KeysUnavailable));
+    }
+    assert_eq!(server.asked(), 1);
+    server.publish(&[&key]).await;
+    jump(Duration::from_secs(11)).await;
+    assert_eq!(refusal(&verifier, &token).await, None);
+}
+
+#[tokio::test]
+async fn a_caller_who_hangs_up_does_not_stop_the_fetch() {
+    let key = TestKey::new(Algorithm::EdDSA, "ed");
+    let server = KeyServer::start(&[&key]).await;
+    let verifier = server.verifier();
+    let token = key.token(good_claims());
+    assert!(
+        futures::FutureExt::now_or_never(verifier.verify(&token)).is_none(),
+        "the fetch has begun"
+    );
+    assert_eq!(refusal(&verifier, &token).await, None);
+    assert_eq!(server.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_key_set_without_end_is_not_read() {
+    let server = KeyServer::start(&[]).await;
+    *server.document.lock().await = Some(format!("{{\"keys\":[{}", "0,".repeat(1 << 20)));
+    let token = TestKey::new(Algorithm::EdDSA, "ed").token(good_claims());
+    assert_eq!(
+        refusal(&server.verifier(), &token).await,
+        Some(Refusal::KeysUnavailable)
+    );
+}

@@ -1,0 +1,114 @@
+//! From token text to [`Principal`]: which key may speak for this token, does the signature hold, are the claims ours.
+//!
+//! The token's header chooses among keys, never among rules: an algorithm is accepted only with the kind of key that it
+//! was made for (HS256 with the shared secret, the others with a published key of that very algorithm). So a public key
+//! cannot be used as an HMAC secret, and `none` names no key at all.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::HeaderMap;
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::claims::Demands;
+use super::jwks::{Jwks, JwksError};
+use super::{Clock, Principal, Refusal, Secret, Settings, bearer};
+
+/// Checks tokens. Shared by all requests; holds the key cache.
+#[derive(Debug)]
+pub struct Verifier {
+    demands: Demands,
+    max_token_bytes: usize,
+    clock: Clock,
+    hs256: Option<DecodingKey>,
+    jwks: Option<Jwks>,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    /// Extensions that the reader must understand; we understand none.
+    crit: Option<Value>,
+}
+
+impl Verifier {
+    pub fn new(settings: &Settings, clock: Clock) -> Result<Self, JwksError> {
+        let demands = Demands {
+            tenant_id: settings.tenant_id.clone(),
+            tenant_claim: settings.tenant_claim.clone(),
+            issuer: settings.issuer.clone(),
+            audience: settings.audience.clone(),
+            leeway_secs: settings.leeway.as_secs(),
+        };
+        Ok(Self {
+            demands,
+            max_token_bytes: settings.max_token_bytes,
+            clock,
+            hs256: settings
+                .hs256_secret
+                .as_ref()
+                .map(|secret| DecodingKey::from_secret(secret.expose().as_bytes())),
+            jwks: Jwks::from_settings(settings)?,
+        })
+    }
+
+    /// Verifies the bearer token of a request.
+    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, Refusal> {
+        self.verify(bearer::extract(headers, self.max_token_bytes)?).await
+    }
+
+    /// Verifies a token that did not come with an HTTP request.
+    pub async fn verify(&self, token: &str) -> Result<Principal, Refusal> {
+        if token.len() > self.max_token_bytes || !bearer::is_compact_jws(token) {
+            return Err(Refusal::Malformed);
+        }
+        let (signed, signature) = token.rsplit_once('.').ok_or(Refusal::Malformed)?;
+        let (header, claims) = signed.split_once('.').ok_or(Refusal::Malformed)?;
+        self.verify_signature(&decode(header)?, signed, signature).await?;
+        let claims: Map<String, Value> = decode(claims)?;
+        self.demands.check(&claims, Secret::new(token), self.clock.now_secs())
+    }
+
+    /// Fetches the published keys ahead of the first token, when there are any to fetch.
+    pub async fn warm(&self) {
+        if let Some(jwks) = &self.jwks {
+            jwks.warm().await;
+        }
+    }
+
+    async fn verify_signature(&self, header: &Header, signed: &str, signature: &str) -> Result<(), Refusal> {
+        if header.crit.is_some() {
+            return Err(Refusal::Algorithm);
+        }
+        let holds = |key: &DecodingKey, algorithm| {
+            jsonwebtoken::crypto::verify(signature, signed.as_bytes(), key, algorithm).unwrap_or(false)
+        };
+        let verified = match (header.alg.as_str(), &self.hs256, &self.jwks) {
+            ("HS256", Some(secret), _) => holds(secret, Algorithm::HS256),
+            (published, _, Some(jwks)) => {
+                let algorithm = published_algorithm(published).ok_or(Refusal::Algorithm)?;
+                let keys = jwks.candidates(header.kid.as_deref(), algorithm).await?;
+                keys.iter().any(|key| holds(key, algorithm))
+            }
+            _ => return Err(Refusal::Algorithm),
+        };
+        if verified { Ok(()) } else { Err(Refusal::BadSignature) }
+    }
+}
+
+/// The algorithms that a published key may have.
+pub(super) fn published_algorithm(name: &str) -> Option<Algorithm> {
+    match name {
+        "RS256" => Some(Algorithm::RS256),
+        "ES256" => Some(Algorithm::ES256),
+        "EdDSA" => Some(Algorithm::EdDSA),
+        _ => None,
+    }
+}
+
+fn decode<T: serde::de::DeserializeOwned>(part: &str) -> Result<T, Refusal> {
+    let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| Refusal::Malformed)?;
+    serde_json::from_slice(&json).map_err(|_| Refusal::Malformed)
+}

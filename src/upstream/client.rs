@@ -1,0 +1,218 @@
+//! One HTTP request to the API: signed, sent, its answer read to a limit.
+//!
+//! Nothing of the caller's own request comes through here except the token, the correlation id and the trace context:
+//! a request starts from an empty header map and gets the headers that this module writes. Environment proxies,
+//! redirects and decompression are off: each of them would let somebody else decide where a token goes or how large an
+//! answer becomes.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH, InvalidHeaderValue, LINK, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method};
+use reqwest::Url;
+
+use super::exchange::{Failure, Reply, Request};
+use super::signature::Signer;
+use super::{CallContext, Settings, headers};
+use crate::auth::{Clock, Secret};
+
+mod reply_headers;
+
+/// Why there can be no client at all: a mistake in the settings.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("the API's base URL is not an http or https URL without query and user")]
+    BaseUrl,
+    #[error("the tenant id cannot be sent as a header")]
+    Tenant(#[source] InvalidHeaderValue),
+    #[error("the HTTP client cannot be built")]
+    Http(#[source] reqwest::Error),
+}
+
+/// Connections to the API and the means to sign. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+    signer: Signer,
+    clock: Clock,
+    max_answer_bytes: usize,
+}
+
+/// An answer with all its headers, of which tools see only what [`Reply`] has.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub reply: Reply,
+    pub fields: HeaderMap,
+}
+
+/// The headers of a call that stay the same for all its requests.
+#[derive(Debug, Clone)]
+pub(super) struct Identity(HeaderMap);
+
+impl Identity {
+    /// The texts were checked where they came in; one that is no header value after all is left out, and the API then
+    /// refuses the token or makes up a correlation id.
+    pub fn new(token: &Secret, context: &CallContext) -> Self {
+        let mut map = HeaderMap::with_capacity(16);
+        if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", token.expose())) {
+            value.set_sensitive(true);
+            map.insert(AUTHORIZATION, value);
+        }
+        if let Ok(value) = HeaderValue::from_str(&context.correlation_id) {
+            map.insert(headers::CORRELATION, value);
+        }
+        if let Some(Ok(value)) = context.traceparent.as_deref().map(HeaderValue::from_str) {
+            map.insert(headers::TRACEPARENT, value);
+        }
+        Self(map)
+    }
+
+    pub fn empty() -> Self {
+        Self(HeaderMap::new())
+    }
+
+    pub fn with_session(&self, id: HeaderValue, epoch: HeaderValue) -> Self {
+        let mut map = self.0.clone();
+        map.insert(headers::SESSION, id);
+        map.insert(headers::EPOCH, epoch);
+        Self(map)
+    }
+}
+
+impl Client {
+    pub fn new(settings: &Settings, clock: Clock) -> Result<Self, ClientError> {
+        let base = Url::parse(&settings.base_url).map_err(|_| ClientError::BaseUrl)?;
+        let plain = base.query().is_none() && base.fragment().is_none() && base.username().is_empty();
+        if !matches!(base.scheme(), "http" | "https") || !plain || base.password().is_some() {
+            return Err(ClientError::BaseUrl);
+        }
+        let http = reqwest::Client::builder()
+            .http1_only()
+            .tcp_nodelay(true)
+            .connect_timeout(settings.connect_timeout)
+            .read_timeout(settings.read_timeout)
+            .pool_idle_timeout(settings.idle_timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .referer(false)
+            .build()
+            .map_err(ClientError::Http)?;
+        let signer = Signer::new(&settings.tenant_secret, &settings.tenant_id).map_err(ClientError::Tenant)?;
+        Ok(Self {
+            http,
+            base,
+            signer,
+            clock,
+            max_answer_bytes: settings.max_answer_bytes,
+        })
+    }
+
+    pub fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    /// Sends one request. `TimedOut` here means that the API fell silent; deadlines are the caller's business.
+    pub(super) async fn send(&self, identity: &Identity, request: Request) -> Result<Answer, Failure> {
+        let mut map = identity.0.clone();
+        self.signer.sign(self.clock.now_ms(), &mut map);
+        if let Some(version) = request.if_match {
+            map.insert(IF_MATCH, HeaderValue::from(version));
+        }
+        let mut builder = self
+            .http
+            .request(request.method, self.url(&request.path, &request.query));
+        if let Some(body) = request.body {
+            map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            builder = builder.body(body);
+        }
+        let mut response = builder.headers(map).send().await.map_err(|error| failure(&error))?;
+        let body = read(&mut response, self.max_answer_bytes).await?;
+        let fields = std::mem::take(response.headers_mut());
+        let reply = Reply {
+            status: response.status().as_u16(),
+            body,
+            retry_after: fields
+                .get(RETRY_AFTER)
+                .and_then(|value| reply_headers::retry_after(value, self.now_ms())),
+            has_next: fields.get_all(LINK).iter().any(reply_headers::links_next),
+        };
+        Ok(Answer { reply, fields })
+    }
+
+    /// A request without body and query.
+    pub(super) async fn send_bare(
+        &self,
+        identity: &Identity,
+        method: Method,
+        path: String,
+        within: Duration,
+    ) -> Result<Answer, Failure> {
+        let request = Request {
+            method,
+            path,
+            query: Vec::new(),
+            body: None,
+            if_match: None,
+        };
+        match tokio::time::timeout(within, self.send(identity, request)).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::TimedOut { sent: true }),
+        }
+    }
+
+    fn url(&self, path: &str, query: &[(&'static str, String)]) -> Url {
+        let mut url = self.base.clone();
+        let prefix = self.base.path().trim_end_matches('/');
+        if prefix.is_empty() {
+            url.set_path(path);
+        } else {
+            url.set_path(&format!("{prefix}{path}"));
+        }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        url
+    }
+}
+
+async fn read(response: &mut reqwest::Response, limit: usize) -> Result<Bytes, Failure> {
+    let announced = response.content_length().unwrap_or(0);
+    if announced > limit as u64 {
+        return Err(Failure::AnswerTooLarge { limit });
+    }
+    let Some(first) = next_chunk(response).await? else {
+        return Ok(Bytes::new());
+    };
+    // Most answers are one chunk, which is then handed on without a copy.
+    if first.len() as u64 == announced {
+        return Ok(first);
+    }
+    let mut body = BytesMut::with_capacity(first.len().max(usize::try_from(announced).unwrap_or(0)));
+    let mut chunk = Some(first);
+    while let Some(bytes) = chunk {
+        if body.len() + bytes.len() > limit {
+            return Err(Failure::AnswerTooLarge { limit });
+        }
+        body.extend_from_slice(&bytes);
+        chunk = next_chunk(response).await?;
+    }
+    Ok(body.freeze())
+}
+
+async fn next_chunk(response: &mut reqwest::Response) -> Result<Option<Bytes>, Failure> {
+    response.chunk().await.map_err(|error| failure(&error))
+}
+
+/// A failed connection sent nothing, even when it failed by time-out, so that question comes first.
+fn failure(error: &reqwest::Error) -> Failure {
+    if error.is_connect() {
+        Failure::Unreachable
+    } else if error.is_timeout() {
+        Failure::TimedOut { sent: true }
+    } else {
+        Failure::AnswerLost
+    }
+}

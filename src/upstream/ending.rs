@@ -1,0 +1,165 @@
+//! Ending sessions in the background, so that no caller waits for it and no session is forgotten.
+//!
+//! Room comes first: a session may be opened only by whoever holds a place in the queue of the enders. The place turns
+//! into a [`Guard`] when the session exists, and dropping the guard, for whatever reason, puts the session into that
+//! queue without waiting and without any chance of finding it full. When the API is slow to end sessions, room runs
+//! out and opening waits: load is held back instead of piling up. The queue closes by itself when the last holder of
+//! room is gone, which is how draining knows that it is done.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use http::Method;
+use tokio::sync::mpsc::{self, OwnedPermit};
+use tokio::task::JoinHandle;
+
+use super::Settings;
+use super::client::{Client, Identity};
+use super::exchange::Failure;
+
+/// A second try after this pause mends a dropped connection; the API sweeps what remains.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+const ATTEMPTS: u32 = 2;
+
+/// How many sessions this process has opened, and what became of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub opened: u64,
+    /// Ended, or found to be gone already.
+    pub ended: u64,
+    /// Could not be ended; the API lets them expire.
+    pub abandoned: u64,
+}
+
+impl Counts {
+    /// In use, or waiting to be ended.
+    pub fn open(&self) -> u64 {
+        self.opened.saturating_sub(self.ended).saturating_sub(self.abandoned)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    opened: AtomicU64,
+    ended: AtomicU64,
+    abandoned: AtomicU64,
+}
+
+#[derive(Debug)]
+pub(super) struct Enders {
+    /// Gone once draining has begun.
+    queue: Mutex<Option<mpsc::Sender<Ending>>>,
+    worker: tokio::sync::Mutex<JoinHandle<()>>,
+    counters: Arc<Counters>,
+}
+
+/// A session that is to be ended.
+#[derive(Debug)]
+struct Ending {
+    path: String,
+    identity: Identity,
+}
+
+/// The right to open one session.
+#[derive(Debug)]
+pub(super) struct Room {
+    permit: OwnedPermit<Ending>,
+    counters: Arc<Counters>,
+}
+
+/// An open session; dropping it ends the session.
+#[derive(Debug)]
+pub(super) struct Guard(Option<(OwnedPermit<Ending>, Ending)>);
+
+impl Enders {
+    pub fn start(client: Client, settings: &Settings) -> Self {
+        let (queue, mut endings) = mpsc::channel::<Ending>(settings.max_sessions.max(1));
+        let counters = Arc::new(Counters::default());
+        let (at_once, within) = (settings.enders.max(1), settings.end_timeout);
+        let counted = Arc::clone(&counters);
+        let worker = tokio::spawn(async move {
+            futures::stream::poll_fn(move |context| endings.poll_recv(context))
+                .for_each_concurrent(at_once, |ending| end(&client, ending, within, &counted))
+                .await;
+        });
+        Self {
+            queue: Mutex::new(Some(queue)),
+            worker: tokio::sync::Mutex::new(worker),
+            counters,
+        }
+    }
+
+    /// Waits until one more session may be opened.
+    pub async fn room(&self) -> Result<Room, Failure> {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let permit = queue
+            .ok_or(Failure::Unreachable)?
+            .reserve_owned()
+            .await
+            .map_err(|_| Failure::Unreachable)?;
+        Ok(Room {
+            permit,
+            counters: Arc::clone(&self.counters),
+        })
+    }
+
+    pub fn counts(&self) -> Counts {
+        // `opened` last: a reader may see a session twice as open, never as ended before it was opened.
+        let (ended, abandoned) = (
+            self.counters.ended.load(Ordering::Acquire),
+            self.counters.abandoned.load(Ordering::Acquire),
+        );
+        Counts {
+            opened: self.counters.opened.load(Ordering::Acquire),
+            ended,
+            abandoned,
+        }
+    }
+
+    pub async fn drain(&self, within: Duration) -> Counts {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut worker = self.worker.lock().await;
+        if !worker.is_finished() {
+            // An error here is the deadline or a panic of the worker; both show in the counts.
+            let _ = tokio::time::timeout(within, &mut *worker).await;
+        }
+        self.counts()
+    }
+}
+
+impl Room {
+    /// The session at this path exists now.
+    pub fn occupied_by(self, path: String, identity: Identity) -> Guard {
+        self.counters.opened.fetch_add(1, Ordering::AcqRel);
+        Guard(Some((self.permit, Ending { path, identity })))
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some((permit, ending)) = self.0.take() {
+            permit.send(ending);
+        }
+    }
+}
+
+async fn end(client: &Client, ending: Ending, within: Duration, counters: &Counters) {
+    for attempt in 1..=ATTEMPTS {
+        let answer = client
+            .send_bare(&ending.identity, Method::DELETE, ending.path.clone(), within)
+            .await;
+        match answer.map(|answer| answer.reply.status) {
+            Ok(200..=299 | 404 | 410) => {
+                counters.ended.fetch_add(1, Ordering::AcqRel);
+                return;
+            }
+            outcome if attempt == ATTEMPTS => {
+                tracing::warn!(?outcome, "a session could not be ended; the API lets it expire");
+            }
+            _ => tokio::time::sleep(RETRY_PAUSE).await,
+        }
+    }
+    counters.abandoned.fetch_add(1, Ordering::AcqRel);
+}
