@@ -87,9 +87,9 @@ pub struct Api {
     pub call_deadline: Duration,
     #[serde(deserialize_with = "human::size")]
     pub max_answer_bytes: usize,
-    pub pool_max_idle: usize,
     #[serde(deserialize_with = "human::duration")]
-    pub pool_idle_timeout: Duration,
+    pub idle_timeout: Duration,
+    pub max_sessions: usize,
 }
 
 #[derive(Debug, Clone, Deserialize)]

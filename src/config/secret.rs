@@ -1,41 +1,14 @@
-//! Text that nobody gets to see: its `Debug` and `Display` say only that it is there, and it is overwritten when dropped.
+//! Secrets in a configuration: how they are read, what is printed instead, and which are too weak to be any.
 //!
-//! The overwriting has limits: what came from the environment also stays in the process's environment block. It
-//! keeps secrets out of core dumps of long-lived heaps, no more.
-
-use std::fmt;
+//! The type is [`auth`](crate::auth)'s own; it shows nothing and is wiped when dropped. The wiping has limits: what came
+//! from the environment also stays in the process's environment block.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use zeroize::{Zeroize, ZeroizeOnDrop};
+
+pub use crate::auth::Secret;
 
 /// What is printed instead.
 pub const REDACTED: &str = "<redacted>";
-
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself. Every use of this is a place to look at in a review.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(REDACTED)
-    }
-}
-
-impl fmt::Display for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(REDACTED)
-    }
-}
 
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -45,7 +18,7 @@ impl Serialize for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from).map(Self)
+        String::deserialize(from).map(Self::new)
     }
 }
 
