@@ -1,1 +1,37 @@
-//! (being built)
+//! The forty tools: from a name and arguments to requests, and from the API's answers to a result or an error.
+//!
+//! [`Catalogue`] is the product of [`crate::entities`] and [`Operation`], built once. A call takes two steps, so that
+//! a refused call sends nothing: [`Catalogue::prepare`] checks the arguments and yields a [`Plan`], and [`Plan::run`]
+//! sends its requests through an [`Api`](crate::upstream::exchange::Api) and reads what comes back.
+//!
+//! The trick is that every argument is one table row, from which its schema and its check both follow. Nothing here
+//! knows of HTTP clients, tokens, sessions or JSON-RPC.
+
+mod answer;
+mod argument;
+mod catalogue;
+mod description;
+mod error;
+mod moment;
+mod operation;
+mod parent;
+mod payload;
+mod plan;
+mod reading;
+mod refusal;
+mod result;
+mod run;
+mod schema;
+mod spec;
+mod text;
+
+pub use catalogue::{Catalogue, Tool};
+pub use error::{Category, Details, ToolError};
+pub use operation::Operation;
+pub use plan::Plan;
+pub use result::{Limits, Success};
+pub use run::Progress;
+pub use spec::{Access, Hints, ToolSpec};
+
+#[cfg(test)]
+mod tests;

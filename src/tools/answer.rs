@@ -1,0 +1,481 @@
+//! What the API's refusals and silences mean to the caller.
+//!
+//! Statuses are read by the contract, and so are the few bodies that it defines: a reason that is a fixed word, two
+//! version numbers, a time, the name of a field. Anything else that the API says goes to the log, never to the model.
+//! A write whose answer is missing may have happened; that is said, together with the tool that can tell.
+
+use serde_json::Value;
+
+use super::error::{Category, ToolError};
+use super::moment;
+use super::operation::Operation;
+use super::plan::Plan;
+use super::result::{Limits, Unusable};
+use crate::entities::Kind;
+use crate::upstream::exchange::{Failure, Reply};
+
+/// As much of an unexpected body as the log wants.
+const MAX_LOGGED: usize = 2000;
+
+/// A request and what hangs on its answer.
+pub(super) struct Asked<'a> {
+    plan: &'a Plan,
+    /// The request may change something, so a missing answer leaves that open.
+    writes: bool,
+}
+
+/// Whether the API says that it has an item of this UID already.
+pub(super) fn already_exists(reply: &Reply) -> bool {
+    Said::by(reply).reason == "already_exists"
+}
+
+impl<'a> Asked<'a> {
+    /// The request that the call is for.
+    pub fn for_result(plan: &'a Plan) -> Self {
+        Self {
+            plan,
+            writes: plan.writes(),
+        }
+    }
+
+    /// The look at an item before it is replaced.
+    pub fn for_reading_first(plan: &'a Plan) -> Self {
+        Self { plan, writes: false }
+    }
+
+    /// A status that is not success.
+    pub fn refused(&self, reply: &Reply) -> ToolError {
+        let said = Said::by(reply);
+        let error = match reply.status {
+            400 => self.invalid(&said),
+            401 => token_rejected(),
+            // The tenant was settled when the session was opened, so this is about something else.
+            403 => permission_denied(),
+            404 if self.plan.names_an_item() => self.not_found(),
+            409 if said.reason == "epoch_mismatch" => session_lost(),
+            409 => self.conflict(&said),
+            410 if self.plan.names_an_item() => self.deleted(&said),
+            412 => self.version_mismatch(&said),
+            413 => self.request_too_large(),
+            422 => self.field_refused(&said),
+            428 => session_lost(),
+            429 => rate_limited(),
+            502 | 504 if self.writes => self.outcome_unknown("a gateway gave up waiting for the API"),
+            502..=504 => api_unavailable(),
+            _ => self.api_error(),
+        };
+        answered(error, reply)
+    }
+
+    /// No answer.
+    pub fn unanswered(&self, failure: Failure) -> ToolError {
+        match failure {
+            Failure::Unreachable => ToolError::new(
+                Category::Unavailable,
+                "api_unreachable",
+                "The ToolBridge API cannot be reached.",
+                format!("Nothing was changed; call {} again in a moment.", self.plan.tool),
+            ),
+            Failure::TimedOut { sent: true } if self.writes => {
+                let error = self.outcome_unknown("the API did not answer in time");
+                ToolError {
+                    category: Category::Timeout,
+                    ..error
+                }
+            }
+            Failure::AnswerLost if self.writes => self.outcome_unknown("the connection broke before the API answered"),
+            Failure::AnswerTooLarge { .. } if self.writes => self.outcome_unknown("the API's answer was too large"),
+            Failure::TimedOut { .. } => ToolError::new(
+                Category::Timeout,
+                "api_timeout",
+                "The ToolBridge API did not answer in time.",
+                format!("Nothing was changed; call {} again in a moment.", self.plan.tool),
+            ),
+            Failure::AnswerLost => ToolError::new(
+                Category::Unavailable,
+                "api_unreachable",
+                "The connection to the ToolBridge API broke before it answered.",
+                format!("Nothing was changed; call {} again.", self.plan.tool),
+            ),
+            Failure::AnswerTooLarge { limit } => self.result_too_large(None, self.plan.page.limit / 2, limit),
+            Failure::SessionRefused(reply) => session_refused(&reply),
+            Failure::Cancelled => ToolError::new(
+                Category::Timeout,
+                "cancelled",
+                "The call was cancelled.",
+                format!("Look with {} how things are, if it matters.", self.check()),
+            )
+            .retryable(!self.writes),
+        }
+    }
+
+    /// A success that cannot be handed on.
+    pub fn unusable(&self, unusable: Unusable, limits: &Limits) -> ToolError {
+        match unusable {
+            Unusable::TooLarge { size, fitting } => self.result_too_large(Some(size), fitting, limits.max_result_bytes),
+            Unusable::Malformed(why) => {
+                let mut error = if self.writes {
+                    self.outcome_unknown("the API's answer could not be read")
+                } else {
+                    self.api_error()
+                };
+                error.log_only = Some(why.into());
+                error
+            }
+        }
+    }
+
+    /// The request may have been carried out or not.
+    pub fn outcome_unknown(&self, why: &str) -> ToolError {
+        let Plan { tool, uid, .. } = self.plan;
+        ToolError::new(
+            Category::Unavailable,
+            "unknown_outcome",
+            format!("It is not known whether {tool} took effect: {why}."),
+            format!("Look with {} whether it did before calling {tool} again.", self.check()),
+        )
+        .retryable(false)
+        .details(|details| details.uid = uid.map(|uid| uid.to_string()))
+    }
+
+    /// The payload names a parent that is not there.
+    pub fn parent_not_found(&self, reply: &Reply) -> ToolError {
+        answered(self.parent_missing(), reply)
+    }
+
+    /// The item, as it stands, names no parent that could be kept.
+    pub fn without_parent(&self) -> ToolError {
+        let Plan { entity, tool, .. } = self.plan;
+        let fields: Vec<_> = entity.parent_fields().map(|field| field.name).collect();
+        ToolError::new(
+            Category::Validation,
+            "invalid_argument",
+            format!("The {} has no parent that could be kept.", entity.label),
+            format!("Call {tool} again with {}.", fields.join(" and ")),
+        )
+        .details(|details| details.argument = fields.first().map(|name| (*name).to_owned()))
+    }
+
+    fn parent_missing(&self) -> ToolError {
+        let Plan { entity, tool, .. } = self.plan;
+        let argument = entity.parent.as_ref().map(|parent| parent.uid).unwrap_or_default();
+        let kinds: Vec<_> = entity.parent_keys().iter().map(|key| format!("get_{key}")).collect();
+        ToolError::new(
+            Category::NotFound,
+            "parent_not_found",
+            format!("The parent of the {} does not exist or is deleted.", entity.label),
+            format!(
+                "Check {argument} with {}, then call {tool} with a living parent.",
+                kinds.join(" or ")
+            ),
+        )
+        .details(|details| details.argument = Some(argument.to_owned()))
+    }
+
+    fn invalid(&self, said: &Said) -> ToolError {
+        let Plan {
+            tool,
+            operation,
+            request,
+            entity,
+            ..
+        } = self.plan;
+        // All else in the request was checked before it left, so it is clear what the API does not like.
+        if *operation == Operation::List && request.query.iter().any(|(name, _)| *name == "cursor") {
+            return ToolError::new(
+                Category::Validation,
+                "invalid_argument",
+                "The API does not accept this `cursor`.",
+                format!("Call {tool} without cursor, to start from the first page."),
+            )
+            .details(|details| details.argument = Some("cursor".to_owned()));
+        }
+        if *operation == Operation::Process && said.reason.starts_with("invalid action") {
+            return ToolError::new(
+                Category::Validation,
+                "invalid_argument",
+                "The API does not know this `action`.",
+                format!(
+                    "Choose another action, or change the {} with patch_{}.",
+                    entity.label, entity.key
+                ),
+            )
+            .details(|details| details.argument = Some("action".to_owned()));
+        }
+        ToolError::new(
+            Category::Validation,
+            "api_rejected",
+            "The ToolBridge API did not accept the request.",
+            format!("Simplify the arguments and call {tool} again; if that does not help, tell the user."),
+        )
+    }
+
+    fn not_found(&self) -> ToolError {
+        let Plan { entity, uid, .. } = self.plan;
+        let uid = uid.map(|uid| uid.to_string()).unwrap_or_default();
+        ToolError::new(
+            Category::NotFound,
+            format!("{}_not_found", entity.key),
+            format!("There is no {} with the UID {uid}.", entity.label),
+            format!("Find the right UID with list_{}.", entity.plural),
+        )
+        .details(|details| details.uid = Some(uid))
+    }
+
+    fn deleted(&self, said: &Said) -> ToolError {
+        let Plan { entity, uid, .. } = self.plan;
+        let uid = uid.map(|uid| uid.to_string()).unwrap_or_default();
+        ToolError::new(
+            Category::NotFound,
+            format!("{}_deleted", entity.key),
+            format!("The {} {uid} has been deleted.", entity.label),
+            format!(
+                "Read it with get_{} and include_deleted, or find another with list_{}.",
+                entity.key, entity.plural
+            ),
+        )
+        .details(|details| {
+            details.uid = Some(uid);
+            details.deleted_at.clone_from(&said.deleted_at);
+        })
+    }
+
+    fn conflict(&self, said: &Said) -> ToolError {
+        let Plan { entity, tool, uid, .. } = self.plan;
+        let code = if said.reason == "already_exists" {
+            "already_exists"
+        } else {
+            "conflict"
+        };
+        let message = match code {
+            "already_exists" => format!("Another {} has this UID already.", entity.label),
+            _ => format!("The {} is in a state that does not allow this.", entity.label),
+        };
+        let remedy = format!(
+            "Look with {}, then call {tool} again if it is still needed.",
+            self.check()
+        );
+        ToolError::new(Category::Conflict, code, message, remedy)
+            .details(|details| details.uid = uid.map(|uid| uid.to_string()))
+    }
+
+    fn version_mismatch(&self, said: &Said) -> ToolError {
+        let Plan {
+            entity,
+            tool,
+            uid,
+            keeps_parent,
+            request,
+            ..
+        } = self.plan;
+        // Without a version of the caller's own, the same call reads the current one and may well succeed.
+        let rereads = *keeps_parent && request.if_match.is_none();
+        let remedy = if rereads {
+            format!(
+                "Call {tool} again if the change still makes sense; see the {} with get_{}.",
+                entity.label, entity.key
+            )
+        } else {
+            format!(
+                "Read the {} with get_{}, then call {tool} with its version as if_match.",
+                entity.label, entity.key
+            )
+        };
+        let message = format!(
+            "The {} has been changed by somebody else in the meantime.",
+            entity.label
+        );
+        ToolError::new(Category::Conflict, "version_mismatch", message, remedy)
+            .retryable(rereads)
+            .details(|details| {
+                details.uid = uid.map(|uid| uid.to_string());
+                (details.expected_version, details.actual_version) = said.versions().unzip();
+            })
+    }
+
+    fn request_too_large(&self) -> ToolError {
+        ToolError::new(
+            Category::TooLarge,
+            "request_too_large",
+            "The request is larger than the ToolBridge API takes.",
+            format!(
+                "Shorten the text or split it into several {}.",
+                self.plan.entity.label_plural
+            ),
+        )
+    }
+
+    fn field_refused(&self, said: &Said) -> ToolError {
+        let Plan { entity, tool, .. } = self.plan;
+        let field = said.field.as_deref().and_then(|name| entity.field(name));
+        match field {
+            Some(field) if field.kind == Kind::Uid && entity.is_parent_field(field) => self.parent_missing(),
+            Some(field) => ToolError::new(
+                Category::Validation,
+                "invalid_argument",
+                format!("The API does not accept this `{}`.", field.name),
+                format!("Call {tool} again with another {}.", field.name),
+            )
+            .details(|details| {
+                details.argument = Some(field.name.to_owned());
+                let choices = field.kind.choices().unwrap_or_default();
+                details.allowed = choices.into_iter().map(str::to_owned).collect();
+            }),
+            None => self.invalid(said),
+        }
+    }
+
+    fn result_too_large(&self, size: Option<usize>, fitting: u64, max: usize) -> ToolError {
+        let Plan {
+            entity,
+            tool,
+            operation,
+            page,
+            ..
+        } = self.plan;
+        let limit = (*operation == Operation::List && fitting > 0).then_some(fitting);
+        let remedy = match (limit, operation) {
+            (Some(limit), _) => format!("Call {tool} again with limit {limit}."),
+            (None, Operation::List) if page.full => format!("Call {tool} again without full."),
+            (None, Operation::List) => "Tell the user that an item is too large to list.".to_owned(),
+            (None, Operation::Get) => format!("See its beginning in list_{}.", entity.plural),
+            (None, _) => format!("The change was made; see it in list_{}.", entity.plural),
+        };
+        let message = format!("The result is larger than {max} bytes.");
+        ToolError::new(Category::TooLarge, "result_too_large", message, remedy).details(|details| {
+            details.limit = limit;
+            details.size_bytes = size;
+            details.max_bytes = Some(max);
+        })
+    }
+
+    fn api_error(&self) -> ToolError {
+        ToolError::new(
+            Category::Internal,
+            "api_error",
+            "The ToolBridge API failed to do what was asked.",
+            if self.writes {
+                format!(
+                    "Look with {} whether anything changed; if it fails again, tell the user.",
+                    self.check()
+                )
+            } else {
+                format!("Call {} once more; if it fails again, tell the user.", self.plan.tool)
+            },
+        )
+        .retryable(!self.writes)
+    }
+
+    /// The tool that shows how things are.
+    fn check(&self) -> String {
+        let Plan { entity, uid, .. } = self.plan;
+        match uid {
+            Some(uid) => format!("get_{} (uid {uid})", entity.key),
+            None => format!("list_{}", entity.plural),
+        }
+    }
+}
+
+/// What a refused session means. The request itself was never sent.
+fn session_refused(reply: &Reply) -> ToolError {
+    let error = match reply.status {
+        401 => token_rejected(),
+        // Of all that the API checks before it opens a session, only the token's tenant is answered with 403.
+        403 => ToolError::tenant_mismatch(),
+        429 => rate_limited(),
+        409 | 428 => session_lost(),
+        500..=599 => api_unavailable(),
+        _ => ToolError::new(
+            Category::Internal,
+            "api_error",
+            "The ToolBridge API did not open a session.",
+            "Tell the user, and give them the correlation_id for whoever runs the server.",
+        ),
+    };
+    answered(error, reply)
+}
+
+fn token_rejected() -> ToolError {
+    ToolError::new(
+        Category::Authentication,
+        "token_rejected",
+        "The ToolBridge API does not accept the user's token or this server's signature.",
+        "Ask the user to sign in again; if that does not help, whoever runs the server must look into it.",
+    )
+}
+
+fn permission_denied() -> ToolError {
+    ToolError::new(
+        Category::Permission,
+        "permission_denied",
+        "The ToolBridge API does not allow this user to do that.",
+        "Tell the user; repeating the call will not help.",
+    )
+}
+
+fn session_lost() -> ToolError {
+    ToolError::new(
+        Category::Unavailable,
+        "session_lost",
+        "The session at the ToolBridge API ended while the call was under way.",
+        "Nothing was changed; repeat the call.",
+    )
+}
+
+fn rate_limited() -> ToolError {
+    ToolError::new(
+        Category::RateLimited,
+        "rate_limited",
+        "The user has sent too many requests in a short time.",
+        "Wait for retry_after_ms, or some seconds, then repeat the call; nothing was changed.",
+    )
+}
+
+fn api_unavailable() -> ToolError {
+    ToolError::new(
+        Category::Unavailable,
+        "api_unavailable",
+        "The ToolBridge API is out of service for the moment.",
+        "Nothing was changed; wait a little, then repeat the call.",
+    )
+}
+
+/// Adds what every answered request tells.
+fn answered(mut error: ToolError, reply: &Reply) -> ToolError {
+    error.details.status = Some(reply.status);
+    if error.retryable {
+        error.retry_after = reply.retry_after;
+    }
+    let body = String::from_utf8_lossy(&reply.body);
+    error.log_only = Some(body.chars().take(MAX_LOGGED).collect());
+    error
+}
+
+/// The parts of an error body that the contract defines.
+struct Said {
+    /// The `error` member; of a family server that answers in plain text, the text. Only ever compared.
+    reason: String,
+    field: Option<String>,
+    deleted_at: Option<String>,
+}
+
+impl Said {
+    fn by(reply: &Reply) -> Self {
+        let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+        let text = |key: &str| body.get(key).and_then(Value::as_str).map(str::to_owned);
+        Self {
+            reason: text("error").unwrap_or_else(|| String::from_utf8_lossy(&reply.body).trim().to_owned()),
+            field: text("field"),
+            deleted_at: text("deletedAt").filter(|text| moment::is_moment(text)),
+        }
+    }
+
+    /// `version mismatch: expected 3, actual 4`
+    fn versions(&self) -> Option<(u64, u64)> {
+        let (expected, actual) = self
+            .reason
+            .strip_prefix("version mismatch: expected ")?
+            .split_once(", actual ")?;
+        Some((expected.parse().ok()?, actual.parse().ok()?))
+    }
+}

@@ -1,0 +1,122 @@
+//! What can be done with an entity: the eight operations, as rows of one table.
+
+use http::Method;
+
+use super::spec::{Access, Hints};
+use crate::entities::Entity;
+
+/// One thing that can be done with every entity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    List,
+    Get,
+    Create,
+    Update,
+    Patch,
+    Delete,
+    Archive,
+    Process,
+}
+
+struct Row {
+    verb: &'static str,
+    method: Method,
+    /// What follows the item's path.
+    suffix: &'static str,
+    access: Access,
+    hints: Hints,
+}
+
+/// Hints of a tool that changes something.
+const fn writes(destructive: bool, idempotent: bool) -> Hints {
+    Hints {
+        read_only: false,
+        destructive: Some(destructive),
+        idempotent,
+        open_world: false,
+    }
+}
+
+const READS: Hints = Hints {
+    read_only: true,
+    destructive: None,
+    idempotent: true,
+    open_world: false,
+};
+
+const fn row(verb: &'static str, method: Method, suffix: &'static str, hints: Hints) -> Row {
+    let access = if hints.read_only { Access::Read } else { Access::Write };
+    Row {
+        verb,
+        method,
+        suffix,
+        access,
+        hints,
+    }
+}
+
+static LIST: Row = row("list", Method::GET, "", READS);
+static GET: Row = row("get", Method::GET, "", READS);
+static CREATE: Row = row("create", Method::POST, "", writes(false, false));
+static UPDATE: Row = row("update", Method::PUT, "", writes(true, true));
+static PATCH: Row = row("patch", Method::PATCH, "", writes(false, true));
+static DELETE: Row = row("delete", Method::DELETE, "", writes(true, true));
+static ARCHIVE: Row = row("archive", Method::POST, "/archive", writes(false, true));
+static PROCESS: Row = row("process", Method::POST, "/process", writes(false, true));
+
+impl Operation {
+    /// Every operation, in the order in which an entity's tools are listed.
+    pub const ALL: [Self; 8] = [
+        Self::List,
+        Self::Get,
+        Self::Create,
+        Self::Update,
+        Self::Patch,
+        Self::Delete,
+        Self::Archive,
+        Self::Process,
+    ];
+
+    const fn row(self) -> &'static Row {
+        match self {
+            Self::List => &LIST,
+            Self::Get => &GET,
+            Self::Create => &CREATE,
+            Self::Update => &UPDATE,
+            Self::Patch => &PATCH,
+            Self::Delete => &DELETE,
+            Self::Archive => &ARCHIVE,
+            Self::Process => &PROCESS,
+        }
+    }
+
+    /// As in tool names: `list`.
+    #[must_use]
+    pub fn verb(self) -> &'static str {
+        self.row().verb
+    }
+
+    /// What the caller must be allowed to do.
+    #[must_use]
+    pub fn access(self) -> Access {
+        self.row().access
+    }
+
+    pub(super) fn method(self) -> Method {
+        self.row().method.clone()
+    }
+
+    pub(super) fn suffix(self) -> &'static str {
+        self.row().suffix
+    }
+
+    pub(super) fn hints(self) -> Hints {
+        self.row().hints
+    }
+
+    /// The tool that does this with that entity: `list_notes`, `get_note`.
+    pub(super) fn tool_name(self, entity: &Entity) -> String {
+        let noun = if self == Self::List { entity.plural } else { entity.key };
+        format!("{}_{noun}", self.verb())
+    }
+}

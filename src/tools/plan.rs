@@ -1,0 +1,210 @@
+//! What a call comes to: checked arguments turned into the request that will be sent.
+//!
+//! Making a plan touches nothing but the caller's arguments, so whatever is wrong with them is said before anything
+//! leaves the house. [`Plan::run`](super::run) is the other half.
+
+use bytes::Bytes;
+use http::Method;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::argument::DEFAULT_LIMIT;
+use super::catalogue::Tool;
+use super::operation::Operation;
+use super::payload;
+use super::refusal::Refusal;
+use super::result::PageWish;
+use super::spec::Access;
+use crate::entities::Entity;
+use crate::upstream::exchange::Request;
+
+/// The most that the API takes as a body.
+const MAX_BODY_BYTES: usize = 1 << 20;
+
+/// A call that may be sent.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub(super) tool: String,
+    pub(super) entity: &'static Entity,
+    pub(super) operation: Operation,
+    /// The item; on create the one to be.
+    pub(super) uid: Option<Uuid>,
+    /// The members of the body.
+    pub(super) payload: Map<String, Value>,
+    pub(super) request: Request,
+    pub(super) page: PageWish,
+    /// The arguments leave the parent out, so it is read first and kept.
+    pub(super) keeps_parent: bool,
+}
+
+impl Plan {
+    pub(super) fn new(
+        tool: &Tool,
+        mut arguments: Map<String, Value>,
+        new_uid: &dyn Fn() -> Uuid,
+    ) -> Result<Self, Refusal> {
+        let &Tool { entity, operation, .. } = tool;
+        let mut query = Vec::new();
+        let mut keeps_parent = false;
+        let mut uid = arguments
+            .get("uid")
+            .and_then(Value::as_str)
+            .and_then(|uid| uid.parse().ok());
+        let flag = |name: &str| arguments.get(name).and_then(Value::as_bool).unwrap_or_default();
+        let number = |name: &str| arguments.get(name).and_then(Value::as_u64);
+
+        let page = PageWish {
+            limit: number("limit").unwrap_or(DEFAULT_LIMIT),
+            full: flag("full"),
+        };
+        let if_match = number("if_match");
+        if operation == Operation::List {
+            query.push(("limit", page.limit.to_string()));
+            query.extend(
+                arguments
+                    .get("cursor")
+                    .and_then(Value::as_str)
+                    .map(|cursor| ("cursor", cursor.to_owned())),
+            );
+        }
+        if flag("include_deleted") {
+            query.push(("includeDeleted", "true".to_owned()));
+        }
+
+        let payload = match operation {
+            Operation::Create => {
+                let chosen = new_uid();
+                uid = Some(chosen);
+                let mut body = Map::from_iter([("uid".to_owned(), Value::from(chosen.to_string()))]);
+                body.extend(payload::whole(entity, &mut arguments)?);
+                body
+            }
+            Operation::Update => {
+                keeps_parent = leaves_parent_out(entity, &arguments)?;
+                payload::whole(entity, &mut arguments)?
+            }
+            Operation::Patch => match arguments.shift_remove("updates") {
+                Some(Value::Object(updates)) => payload::changes(entity, updates)?,
+                _ => Map::new(),
+            },
+            Operation::Process => {
+                arguments.shift_remove("uid");
+                if let Some(metadata) = arguments.get("metadata") {
+                    payload::refuse_deep("metadata", metadata)?;
+                }
+                arguments
+            }
+            Operation::List | Operation::Get | Operation::Delete | Operation::Archive => Map::new(),
+        };
+
+        let body = if payload.is_empty() {
+            None
+        } else {
+            Some(encode(&payload))
+        };
+        if body.as_ref().is_some_and(|body| body.len() > MAX_BODY_BYTES) {
+            return Err(too_much(entity, operation, &payload));
+        }
+        let item = uid.filter(|_| operation != Operation::Create);
+        let path = path(entity, item, operation.suffix());
+        let request = Request {
+            method: operation.method(),
+            path,
+            query,
+            body,
+            if_match,
+        };
+        Ok(Self {
+            tool: tool.spec.name.clone(),
+            entity,
+            operation,
+            uid,
+            payload,
+            request,
+            page,
+            keeps_parent,
+        })
+    }
+
+    /// The tool that was called.
+    #[must_use]
+    pub fn tool(&self) -> &str {
+        &self.tool
+    }
+
+    /// The item that the call is about; on create the one to be.
+    #[must_use]
+    pub fn uid(&self) -> Option<Uuid> {
+        self.uid
+    }
+
+    /// How many requests a smooth run takes.
+    #[must_use]
+    pub fn steps(&self) -> u32 {
+        if self.keeps_parent { 2 } else { 1 }
+    }
+
+    pub(super) fn writes(&self) -> bool {
+        self.operation.access() == Access::Write
+    }
+
+    /// Whether 404 and 410 are about an item, and not about the route.
+    pub(super) fn names_an_item(&self) -> bool {
+        !matches!(self.operation, Operation::List | Operation::Create)
+    }
+
+    /// The request for an item as it stands.
+    pub(super) fn read_request(entity: &Entity, uid: Uuid) -> Request {
+        Request {
+            method: Method::GET,
+            path: path(entity, Some(uid), ""),
+            query: Vec::new(),
+            body: None,
+            if_match: None,
+        }
+    }
+}
+
+pub(super) fn encode(payload: &Map<String, Value>) -> Bytes {
+    Value::Object(payload.clone()).to_string().into()
+}
+
+fn path(entity: &Entity, uid: Option<Uuid>, suffix: &str) -> String {
+    let item = uid.map(|uid| format!("/{uid}")).unwrap_or_default();
+    format!("/v1/{}{item}{suffix}", entity.plural)
+}
+
+/// Whether the parent is left out. Half of one cannot be told from a slip, so it is refused.
+fn leaves_parent_out(entity: &Entity, arguments: &Map<String, Value>) -> Result<bool, Refusal> {
+    let (given, missing): (Vec<_>, Vec<_>) = entity
+        .parent_fields()
+        .map(|field| field.name)
+        .partition(|name| arguments.contains_key(*name));
+    match (given.as_slice(), missing.as_slice()) {
+        (_, []) => Ok(false),
+        ([], _) => Ok(true),
+        ([given, ..], [missing, ..]) => {
+            let problem = format!("is required beside `{given}`; leave out both to keep the parent");
+            let field = entity.field(missing);
+            let allowed = field.and_then(|field| field.kind.choices()).unwrap_or_default();
+            Err(Refusal::new(missing, problem).allowed(allowed))
+        }
+    }
+}
+
+/// Names the argument that carries most of a body that is too large.
+fn too_much(entity: &Entity, operation: Operation, payload: &Map<String, Value>) -> Refusal {
+    let argument = match operation {
+        Operation::Patch => "updates",
+        Operation::Process => "metadata",
+        _ => {
+            let largest = payload.iter().max_by_key(|(_, value)| value.to_string().len());
+            let field = largest.and_then(|(key, _)| entity.field(key));
+            field.map_or("additional_fields", |field| field.name)
+        }
+    };
+    Refusal::too_large(
+        argument,
+        format!("makes the request larger than {MAX_BODY_BYTES} bytes"),
+    )
+}

@@ -1,0 +1,228 @@
+//! Turns the API's answers into results: an item, or a page that is meant for finding things.
+//!
+//! The text is spliced from the API's own, so digits and the order of keys survive; only then is it read into a value
+//! for `structuredContent`. A page's long strings are cut and the cut is named, a `nextCursor` that leads nowhere is
+//! dropped, and a result that is too large is refused together with a page size that would fit.
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::text::compact;
+
+/// Strings in a page are cut after so many characters.
+const PREVIEW: usize = 280;
+
+/// What the server is willing to hand out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// A result's JSON text may have so many bytes.
+    pub max_result_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_result_bytes: 1 << 20,
+        }
+    }
+}
+
+/// A call that did what it should.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Success {
+    /// Compact JSON, digit for digit what the API sent.
+    pub text: String,
+    /// The same, read: for `structuredContent`.
+    pub value: Value,
+}
+
+/// Why an answer is no result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unusable {
+    /// Not what the contract promises. The reason is ours, not the API's.
+    Malformed(String),
+    TooLarge {
+        size: usize,
+        /// So many of the page's items would fit.
+        fitting: u64,
+    },
+}
+
+/// How a page was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PageWish {
+    pub limit: u64,
+    pub full: bool,
+}
+
+/// An item. With `whole` nothing in it is cut; without, long strings are, if it would be too large otherwise.
+pub(super) fn item(body: &[u8], whole: bool, limits: &Limits) -> Result<Success, Unusable> {
+    let body = utf8(body)?;
+    let mut text = splice_item(body, None)?;
+    if text.len() > limits.max_result_bytes && !whole {
+        text = splice_item(body, Some(PREVIEW))?;
+    }
+    if text.len() > limits.max_result_bytes {
+        return Err(Unusable::TooLarge {
+            size: text.len(),
+            fitting: 0,
+        });
+    }
+    success(text)
+}
+
+/// A page. `has_next` is the API's own word that another one follows.
+pub(super) fn page(body: &[u8], wish: PageWish, has_next: bool, limits: &Limits) -> Result<Success, Unusable> {
+    let Members(members) = parse(utf8(body)?)?;
+    let listed = members
+        .iter()
+        .find(|(key, _)| key == "items")
+        .map(|(_, value)| value.get());
+    let listed: Vec<&RawValue> = parse(listed.ok_or_else(|| malformed("a page without items"))?)?;
+    let longest = if wish.full { None } else { Some(PREVIEW) };
+    let items = listed
+        .iter()
+        .map(|raw| splice_item(raw.get(), longest))
+        .collect::<Result<Vec<_>, _>>()?;
+
+    let full_page = u64::try_from(items.len()).unwrap_or(u64::MAX) >= wish.limit;
+    let leads_on = !items.is_empty() && (has_next || full_page);
+
+    let mut page = Object::new();
+    for (key, value) in &members {
+        match key.as_str() {
+            "items" => page.put(key, &format!("[{}]", items.join(","))),
+            "nextCursor" if !leads_on || matches!(value.get(), "null" | "\"\"") => {}
+            "nextCursor" if !value.get().starts_with('"') => return Err(malformed("a nextCursor that is no string")),
+            _ => page.put(key, &compact(value.get(), None).text),
+        }
+    }
+    let text = page.finish();
+    if text.len() > limits.max_result_bytes {
+        let fitting = fitting(&items, text.len(), limits.max_result_bytes);
+        return Err(Unusable::TooLarge {
+            size: text.len(),
+            fitting,
+        });
+    }
+    success(text)
+}
+
+/// How many of the first items would have made a page of at most `max` bytes.
+fn fitting(items: &[String], size: usize, max: usize) -> u64 {
+    let with_comma = |item: &String| item.len() + 1;
+    let around = size.saturating_sub(items.iter().map(with_comma).sum::<usize>());
+    let fits = |size: &mut usize, item: &String| {
+        *size += with_comma(item);
+        (*size <= max).then_some(())
+    };
+    items.iter().scan(around, fits).map(|()| 1).sum()
+}
+
+/// Writes an item anew with its payload cut if need be, after making sure that it is one.
+fn splice_item(raw: &str, longest: Option<usize>) -> Result<String, Unusable> {
+    let Members(members) = parse(raw)?;
+    for (key, opening) in [("uid", '"'), ("version", '0'), ("updatedAt", '"'), ("payload", '{')] {
+        let first = members
+            .iter()
+            .find(|(name, _)| name == key)
+            .and_then(|(_, value)| value.get().chars().next());
+        let fits = first.is_some_and(|first| {
+            if opening == '0' {
+                first.is_ascii_digit()
+            } else {
+                first == opening
+            }
+        });
+        if !fits {
+            return Err(malformed(format!("an item without a proper {key}")));
+        }
+    }
+    let mut item = Object::new();
+    let mut cut = Vec::new();
+    for (key, value) in &members {
+        match (key.as_str(), value.get()) {
+            // To a client that checks results against the schema, absent and null are not the same.
+            ("deletedAt", "null") => {}
+            // In a page the word is ours.
+            ("truncated", _) if longest.is_some() => {}
+            ("payload", payload) => {
+                let payload = compact(payload, longest);
+                cut = payload.cut;
+                item.put(key, &payload.text);
+            }
+            (_, other) => item.put(key, &compact(other, None).text),
+        }
+    }
+    if !cut.is_empty() {
+        item.put("truncated", &Value::from(cut).to_string());
+    }
+    Ok(item.finish())
+}
+
+fn success(text: String) -> Result<Success, Unusable> {
+    let value = serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
+    Ok(Success { text, value })
+}
+
+fn utf8(body: &[u8]) -> Result<&str, Unusable> {
+    std::str::from_utf8(body).map_err(|_| malformed("not UTF-8"))
+}
+
+fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Unusable> {
+    serde_json::from_str(text).map_err(|error| malformed(error.to_string()))
+}
+
+fn malformed(why: impl Into<String>) -> Unusable {
+    Unusable::Malformed(why.into())
+}
+
+/// An object's members in their order, each value still as text.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+/// An object in the making, as text.
+struct Object(String);
+
+impl Object {
+    fn new() -> Self {
+        Self("{".to_owned())
+    }
+
+    fn put(&mut self, key: &str, value: &str) {
+        if self.0.len() > 1 {
+            self.0.push(',');
+        }
+        self.0.push_str(&Value::from(key).to_string());
+        self.0.push(':');
+        self.0.push_str(value);
+    }
+
+    fn finish(mut self) -> String {
+        self.0.push('}');
+        self.0
+    }
+}

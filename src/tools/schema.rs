@@ -1,0 +1,97 @@
+//! JSON Schema 2020-12, as flat as the strictest client wants it: no references, no alternatives, no type lists.
+
+use serde_json::{Map, Value, json};
+
+use super::argument::Argument;
+use super::operation::Operation;
+use super::spec::Access;
+use crate::entities::Kind;
+
+pub(super) fn input(arguments: &[Argument]) -> Map<String, Value> {
+    let properties: Map<_, _> = arguments
+        .iter()
+        .map(|argument| (argument.name.to_owned(), Value::Object(property(argument))))
+        .collect();
+    let required: Vec<_> = arguments
+        .iter()
+        .filter(|argument| argument.required)
+        .map(|argument| argument.name)
+        .collect();
+    let mut schema = object([("type", json!("object")), ("properties", Value::Object(properties))]);
+    if !required.is_empty() {
+        schema.insert("required".to_owned(), json!(required));
+    }
+    schema.insert("additionalProperties".to_owned(), json!(false));
+    schema
+}
+
+fn property(argument: &Argument) -> Map<String, Value> {
+    let mut schema = match argument.kind {
+        // The form of a UID or a time is left to the description: `format` is refused by some clients, and a
+        // pattern would rule out spellings that are forgiven.
+        Kind::Text | Kind::Uid | Kind::Moment => object([("type", json!("string"))]),
+        Kind::Token { max } => object([
+            ("type", json!("string")),
+            ("minLength", json!(1)),
+            ("maxLength", json!(max)),
+        ]),
+        Kind::Choice(_) | Kind::Action(_) => {
+            object([("type", json!("string")), ("enum", json!(argument.kind.choices()))])
+        }
+        Kind::Flag => object([("type", json!("boolean"))]),
+        Kind::Integer { min, max } => {
+            let mut schema = object([("type", json!("integer")), ("minimum", json!(min))]);
+            schema.extend(max.map(|max| ("maximum".to_owned(), json!(max))));
+            schema
+        }
+        Kind::Texts => object([("type", json!("array")), ("items", json!({"type": "string"}))]),
+        Kind::Object => object([("type", json!("object"))]),
+    };
+    if argument.required && argument.kind == Kind::Object {
+        schema.insert("minProperties".to_owned(), json!(1));
+    }
+    schema.extend(argument.default.map(|default| ("default".to_owned(), json!(default))));
+    schema.insert("description".to_owned(), json!(argument.description));
+    schema
+}
+
+/// What a successful result looks like. Keys that are not named here are let through, so that the API can add some.
+/// Tools that read describe items in full; of an item that was written, a model needs what the next call takes.
+pub(super) fn output(operation: Operation) -> Map<String, Value> {
+    let mut known = object([
+        ("uid", json!({"type": "string"})),
+        ("version", json!({"type": "integer"})),
+    ]);
+    if operation.access() == Access::Read {
+        known.insert("updatedAt".to_owned(), json!({"type": "string"}));
+        known.insert("deletedAt".to_owned(), json!({"type": "string"}));
+    }
+    known.insert("payload".to_owned(), json!({"type": "object"}));
+    if operation == Operation::List {
+        let cut = json!({"type": "array", "items": {"type": "string"}, "description": "Payload fields cut short."});
+        known.insert("truncated".to_owned(), cut);
+    }
+    let item = object([
+        ("type", json!("object")),
+        ("properties", Value::Object(known)),
+        ("required", json!(["uid", "version", "payload"])),
+    ]);
+    if operation != Operation::List {
+        return item;
+    }
+    object([
+        ("type", json!("object")),
+        (
+            "properties",
+            json!({"items": {"type": "array", "items": item}, "nextCursor": {"type": "string"}}),
+        ),
+        ("required", json!(["items"])),
+    ])
+}
+
+fn object<const N: usize>(members: [(&str, Value); N]) -> Map<String, Value> {
+    members
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
+}

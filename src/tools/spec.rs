@@ -1,0 +1,66 @@
+//! What a tool says about itself, in the shape of an MCP `tools/list` entry.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::argument::Argument;
+use super::operation::Operation;
+use super::{description, schema};
+use crate::entities::Entity;
+
+/// One entry of `tools/list`, and what decides who may see it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ToolSpec {
+    pub name: String,
+    pub title: String,
+    pub description: String,
+    pub input_schema: Map<String, Value>,
+    pub output_schema: Map<String, Value>,
+    #[serde(rename = "annotations")]
+    pub hints: Hints,
+    #[serde(skip)]
+    pub access: Access,
+    /// The entity's key.
+    #[serde(skip)]
+    pub entity: &'static str,
+    #[serde(skip)]
+    pub operation: Operation,
+}
+
+/// What a client may conclude about calling the tool; MCP's tool annotations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Hints {
+    #[serde(rename = "readOnlyHint")]
+    pub read_only: bool,
+    /// Says nothing where the tool only reads.
+    #[serde(rename = "destructiveHint", skip_serializing_if = "Option::is_none")]
+    pub destructive: Option<bool>,
+    #[serde(rename = "idempotentHint")]
+    pub idempotent: bool,
+    #[serde(rename = "openWorldHint")]
+    pub open_world: bool,
+}
+
+/// What a caller must be allowed to do in order to use a tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Access {
+    Read,
+    Write,
+}
+
+impl ToolSpec {
+    pub(super) fn new(entity: &'static Entity, operation: Operation, arguments: &[Argument]) -> Self {
+        Self {
+            name: operation.tool_name(entity),
+            title: description::title(entity, operation),
+            description: description::describe(entity, operation),
+            input_schema: schema::input(arguments),
+            output_schema: schema::output(operation),
+            hints: operation.hints(),
+            access: operation.access(),
+            entity: entity.key,
+            operation,
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Tests of the whole layer, through its public doors. The API is a script: answers in order, requests kept.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+use super::*;
+use crate::upstream::exchange::{Api, Failure, Reply, Request};
+
+mod arguments;
+mod errors;
+mod properties;
+mod requests;
+mod results;
+mod second_looks;
+mod surface;
+
+/// An item that exists, and the UID that the next created one gets.
+const UID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+const NEW_UID: &str = "0190aaaa-bbbb-7ccc-8ddd-eeeeeeeeeeee";
+const PARENT: &str = "01890a5d-0000-7000-8000-000000000001";
+
+fn catalogue() -> Catalogue {
+    Catalogue::new(|| NEW_UID.parse().unwrap())
+}
+
+/// The API's double: gives the scripted answers in order and keeps what it was sent.
+#[derive(Default)]
+struct Script {
+    answers: Mutex<VecDeque<Result<Reply, Failure>>>,
+    sent: Mutex<Vec<Request>>,
+}
+
+impl Script {
+    fn new(answers: impl IntoIterator<Item = Result<Reply, Failure>>) -> Self {
+        Self {
+            answers: Mutex::new(answers.into_iter().collect()),
+            sent: Mutex::default(),
+        }
+    }
+
+    fn sent(&self) -> Vec<Request> {
+        self.sent.lock().unwrap().clone()
+    }
+}
+
+impl Api for Script {
+    async fn send(&self, request: Request) -> Result<Reply, Failure> {
+        self.sent.lock().unwrap().push(request);
+        self.answers.lock().unwrap().pop_front().expect("an unexpected request")
+    }
+}
+
+fn reply(status: u16, body: impl ToString) -> Result<Reply, Failure> {
+    Ok(Reply {
+        status,
+        body: Bytes::from(body.to_string()),
+        retry_after: None,
+        has_next: false,
+    })
+}
+
+fn item(payload: Value) -> Value {
+    json!({"uid": UID, "version": 3, "updatedAt": "2026-01-02T03:04:05.678Z", "payload": payload})
+}
+
+fn args(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(members) => members,
+        other => panic!("{other} is no object"),
+    }
+}
+
+fn refusal(tool: &str, arguments: Value) -> ToolError {
+    catalogue().prepare(tool, args(arguments)).expect_err("refused")
+}
+
+async fn call(tool: &str, arguments: Value, script: &Script) -> Result<Success, ToolError> {
+    let plan = catalogue().prepare(tool, args(arguments)).expect("accepted");
+    plan.run(script, &Limits::default(), |_| {}).await
+}
+
+/// The least that a tool can be called with.
+fn least(spec: &ToolSpec) -> Value {
+    let properties = &spec.input_schema["properties"];
+    let required = spec
+        .input_schema
+        .get("required")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    let example = |name: &str| match name {
+        "uid" => json!(UID),
+        "parent_uid" | "chat_uid" => json!(PARENT),
+        "updates" => json!({"title": "t"}),
+        _ => match properties[name].get("enum") {
+            Some(choices) => choices[0].clone(),
+            None => json!("text"),
+        },
+    };
+    let members = required.iter().map(|name| name.as_str().unwrap());
+    Value::Object(members.map(|name| (name.to_owned(), example(name))).collect())
+}

@@ -1,0 +1,197 @@
+//! What clients see of the tools before they call one.
+
+use std::collections::HashSet;
+
+use super::*;
+
+#[test]
+fn forty_tools_by_these_names_in_this_order() {
+    let nouns = [
+        ("notes", "note"),
+        ("tasks", "task"),
+        ("comments", "comment"),
+        ("chats", "chat"),
+        ("chat_messages", "chat_message"),
+    ];
+    let expected: Vec<_> = nouns
+        .iter()
+        .flat_map(|(many, one)| {
+            let others = ["get", "create", "update", "patch", "delete", "archive", "process"];
+            [format!("list_{many}")]
+                .into_iter()
+                .chain(others.map(|verb| format!("{verb}_{one}")))
+        })
+        .collect();
+    let names: Vec<_> = catalogue().specs().map(|spec| spec.name.clone()).collect();
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn every_tool_is_found_by_its_name() {
+    let catalogue = catalogue();
+    for spec in catalogue.specs() {
+        assert_eq!(catalogue.get(&spec.name).unwrap().spec.name, spec.name);
+    }
+    assert!(catalogue.get("list_note").is_none());
+}
+
+#[test]
+fn hints_are_those_of_the_table() {
+    for spec in catalogue().specs() {
+        let verb = spec.name.split('_').next().unwrap();
+        let (read_only, destructive, idempotent) = match verb {
+            "list" | "get" => (true, None, true),
+            "create" => (false, Some(false), false),
+            "update" | "delete" => (false, Some(true), true),
+            "patch" | "process" | "archive" => (false, Some(false), true),
+            other => panic!("no hints for {other}"),
+        };
+        let expected = Hints {
+            read_only,
+            destructive,
+            idempotent,
+            open_world: false,
+        };
+        assert_eq!(spec.hints, expected, "{}", spec.name);
+        assert_eq!(spec.access == Access::Read, read_only, "{}", spec.name);
+
+        let mut served = json!({"readOnlyHint": read_only, "idempotentHint": idempotent, "openWorldHint": false});
+        if let Some(destructive) = destructive {
+            served["destructiveHint"] = json!(destructive);
+        }
+        assert_eq!(json!(spec)["annotations"], served, "{}", spec.name);
+    }
+}
+
+#[test]
+fn entries_have_the_keys_of_tools_list() {
+    for spec in catalogue().specs() {
+        let entry = args(json!(spec));
+        let keys: Vec<_> = entry.keys().map(String::as_str).collect();
+        assert_eq!(
+            keys,
+            [
+                "name",
+                "title",
+                "description",
+                "inputSchema",
+                "outputSchema",
+                "annotations"
+            ]
+        );
+    }
+}
+
+/// The whole list is in a model's context all the time: every byte is paid for again and again.
+#[test]
+fn the_list_stays_within_its_budget() {
+    let catalogue = catalogue();
+    let tools: Vec<_> = catalogue.specs().collect();
+    let served = json!({ "tools": tools }).to_string().len();
+    let read_by_models: usize = tools
+        .iter()
+        .map(|spec| spec.name.len() + spec.description.len() + json!(spec.input_schema).to_string().len())
+        .sum();
+    println!("tools/list: {served} bytes, of which names, descriptions and input schemas: {read_by_models}");
+    assert!(served <= 36_000, "{served} bytes");
+    assert!(read_by_models <= 20_000, "{read_by_models} bytes");
+}
+
+#[test]
+fn descriptions_are_short_and_name_a_sibling() {
+    let catalogue = catalogue();
+    for spec in catalogue.specs() {
+        let sentences = spec.description.matches(". ").count() + 1;
+        assert!(sentences <= 3, "{}: {sentences} sentences", spec.name);
+        assert!(spec.description.ends_with('.'), "{}", spec.name);
+        let siblings = catalogue
+            .specs()
+            .filter(|other| other.name != spec.name && other.entity == spec.entity);
+        let words: HashSet<_> = spec
+            .description
+            .split(|c: char| !c.is_alphanumeric() && c != '_')
+            .collect();
+        let named = siblings.filter(|other| words.contains(other.name.as_str())).count();
+        assert!(named > 0, "{} names no sibling", spec.name);
+        for word in words.iter().filter(|word| word.contains('_')) {
+            let is_tool = catalogue.get(word).is_some();
+            let verb = [
+                "list_", "get_", "create_", "update_", "patch_", "delete_", "archive_", "process_",
+            ]
+            .iter()
+            .any(|verb| word.starts_with(verb));
+            assert!(
+                is_tool || !verb,
+                "{} sends the model to {word}, which does not exist",
+                spec.name
+            );
+        }
+    }
+}
+
+#[test]
+fn schemas_are_flat_and_every_argument_is_described() {
+    const FORBIDDEN: [&str; 8] = [
+        "$ref",
+        "$defs",
+        "definitions",
+        "anyOf",
+        "oneOf",
+        "allOf",
+        "not",
+        "format",
+    ];
+    fn walk(at: &str, schema: &Value) {
+        let Some(members) = schema.as_object() else { return };
+        for (key, value) in members {
+            assert!(!FORBIDDEN.contains(&key.as_str()), "{at}: {key}");
+            assert!(
+                key != "type" || value.is_string() || value.is_object(),
+                "{at}: a list of types"
+            );
+            walk(&format!("{at}.{key}"), value);
+        }
+        if members.get("type") == Some(&json!("array")) {
+            assert!(members["items"]["type"].is_string(), "{at}: untyped items");
+        }
+    }
+    for spec in catalogue().specs() {
+        for schema in [&spec.input_schema, &spec.output_schema] {
+            assert_eq!(schema["type"], "object", "{}", spec.name);
+            walk(&spec.name, &json!(schema));
+            assert!(
+                jsonschema::draft202012::meta::validate(&json!(schema)).is_ok(),
+                "{}",
+                spec.name
+            );
+        }
+        assert_eq!(spec.input_schema["additionalProperties"], false, "{}", spec.name);
+        for (name, argument) in spec.input_schema["properties"].as_object().unwrap() {
+            assert!(argument["type"].is_string(), "{}.{name}", spec.name);
+            assert!(
+                argument["description"].as_str().is_some_and(|text| text.len() > 6),
+                "{}.{name}",
+                spec.name
+            );
+        }
+    }
+}
+
+/// The surface is a promise to every client. A change of it is made on purpose:
+/// `UPDATE_SNAPSHOTS=1 cargo test --lib surface` writes the file anew, and the review sees the difference.
+#[test]
+fn the_surface_is_the_committed_one() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/snapshots/tools.json");
+    let catalogue = catalogue();
+    let tools: Vec<_> = catalogue.specs().collect();
+    let surface = serde_json::to_string_pretty(&json!({ "tools": tools })).unwrap() + "\n";
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(path, &surface).unwrap();
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    let changed = surface.lines().zip(committed.lines()).find(|(now, then)| now != then);
+    assert!(
+        surface == committed,
+        "tests/snapshots/tools.json is out of date; first difference: {changed:?}"
+    );
+}
