@@ -1,1 +1,164 @@
-//! (being built)
+//! MCP's methods over a toolset: `initialize`, `server/discover`, `tools/list`, `tools/call`, `ping`.
+//!
+//! The handler is written by hand on rmcp's trait and shared by all requests: the list of tools is converted once, and
+//! serving a request means cloning one `Arc`. It knows neither HTTP nor the entities. `transport` puts a
+//! [`Caller`] into the request, [`Toolset`] runs the call, [`upstream`](crate::upstream) is what it runs against.
+//!
+//! What is not offered is answered as an unknown method, not as an empty list: a client that reads an empty list of
+//! prompts asks again later.
+
+mod call;
+mod caller;
+mod identity;
+mod toolset;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use rmcp::ErrorData;
+use rmcp::RoleServer;
+use rmcp::model::{
+    CacheScope, CallToolRequestMethod, CallToolRequestParams, CallToolResponse, CompleteRequestMethod,
+    CompleteRequestParams, CompleteResult, ConstString, CustomRequest, CustomResult, DiscoverResult, ErrorCode,
+    InitializeResultMethod, ListPromptsRequestMethod, ListPromptsResult, ListResourceTemplatesRequestMethod,
+    ListResourceTemplatesResult, ListResourcesRequestMethod, ListResourcesResult, ListToolsRequestMethod,
+    ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerConfig, Tool,
+};
+use rmcp::service::RequestContext;
+
+pub use caller::{Caller, Callers, FixedCaller};
+pub use identity::Settings;
+pub use toolset::{Outcome, Progress, ToolCall, Toolset};
+
+use crate::upstream::Upstream;
+
+/// How long a client may keep the list of tools. It changes only when the server is deployed anew.
+const LIST_TTL_MS: u64 = 5 * 60 * 1000;
+
+/// Answers MCP requests. Cheap to clone.
+#[derive(Clone)]
+pub struct Server(Arc<Inner>);
+
+struct Inner {
+    toolset: Arc<dyn Toolset>,
+    tools: Vec<Tool>,
+    upstream: Upstream,
+    callers: Callers,
+    config: ServerConfig,
+}
+
+impl Server {
+    pub fn new(toolset: Arc<dyn Toolset>, upstream: Upstream, callers: Callers, settings: &Settings) -> Self {
+        let (tools, config) = (toolset.list(), identity::config(settings));
+        Self(Arc::new(Inner {
+            toolset,
+            tools,
+            upstream,
+            callers,
+            config,
+        }))
+    }
+}
+
+impl rmcp::ServerHandler for Server {
+    fn get_info(&self) -> ServerConfig {
+        self.0.config.clone()
+    }
+
+    async fn discover(&self, _context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+        let versions = self.supported_protocol_versions().into_owned();
+        let mut result = DiscoverResult::from_server_info(versions, self.get_info());
+        result.ttl_ms = LIST_TTL_MS;
+        result.cache_scope = CacheScope::Private;
+        Ok(result)
+    }
+
+    async fn list_tools(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        // There is one page, so no cursor can be ours.
+        if request.is_some_and(|request| request.cursor.is_some()) {
+            return Err(ErrorData::invalid_params("the cursor is not one of this server", None));
+        }
+        let mut result = ListToolsResult::with_all_items(self.0.tools.clone());
+        if is_modern(&context) {
+            // The list will depend on what the caller may do.
+            result.ttl_ms = Some(LIST_TTL_MS);
+            result.cache_scope = Some(CacheScope::Private);
+        }
+        Ok(result)
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        call::serve(&self.0, request, context).await.map(CallToolResponse::from)
+    }
+
+    async fn complete(
+        &self,
+        _request: CompleteRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        Err(ErrorData::method_not_found::<CompleteRequestMethod>())
+    }
+
+    async fn list_prompts(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        Err(ErrorData::method_not_found::<ListPromptsRequestMethod>())
+    }
+
+    async fn list_resources(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        Err(ErrorData::method_not_found::<ListResourcesRequestMethod>())
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        Err(ErrorData::method_not_found::<ListResourceTemplatesRequestMethod>())
+    }
+
+    /// A request whose parameters rmcp cannot read arrives here too, under its known name.
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        const KNOWN: [&str; 3] = [
+            InitializeResultMethod::VALUE,
+            ListToolsRequestMethod::VALUE,
+            CallToolRequestMethod::VALUE,
+        ];
+        let method = request.method;
+        if KNOWN.contains(&method.as_str()) {
+            Err(ErrorData::invalid_params(
+                format!("the parameters of {method} are malformed"),
+                None,
+            ))
+        } else {
+            Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, method, None))
+        }
+    }
+}
+
+fn is_modern(context: &RequestContext<RoleServer>) -> bool {
+    // Dates as text sort as dates.
+    context
+        .protocol_version()
+        .is_some_and(|version| version.as_str() >= ProtocolVersion::V_2026_07_28.as_str())
+}

@@ -1,0 +1,140 @@
+//! One `tools/call`, from the caller to the result.
+//!
+//! The call ends in one of four ways: it yields an outcome, the client goes away, the tool panics, or there is no such
+//! tool. In all of them the session is dropped here, and thereby ended.
+
+use std::panic::AssertUnwindSafe;
+
+use futures::FutureExt;
+use rmcp::RoleServer;
+use rmcp::model::{
+    CallToolRequestParams, CallToolResult, ContentBlock, ErrorData, ProgressNotificationParam, ProgressToken,
+};
+use rmcp::service::{Peer, RequestContext};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::Inner;
+use super::caller::{Caller, Unknown};
+use super::toolset::{Outcome, Progress, ToolCall};
+use crate::upstream::CallContext;
+
+/// Steps of one call that may wait to be told; more are left out rather than kept.
+const UNTOLD_STEPS: usize = 16;
+
+pub(super) async fn serve(
+    server: &Inner,
+    request: CallToolRequestParams,
+    context: RequestContext<RoleServer>,
+) -> Result<CallToolResult, ErrorData> {
+    let begun = Instant::now();
+    let caller = match server.callers.identify(&context).await {
+        Ok(caller) => caller,
+        Err(Unknown {
+            refusal,
+            correlation_id,
+        }) => {
+            tracing::info!(tool = %request.name, %correlation_id, reason = refusal.reason(), "a caller was refused");
+            return Ok(result(server.toolset.refuse(refusal, &correlation_id)));
+        }
+    };
+    let cancelled = context.ct.clone();
+    // A panic in a handler's task would leave the client waiting: rmcp has no answer for it.
+    let work = AssertUnwindSafe(run(
+        server,
+        &request.name,
+        request.arguments.unwrap_or_default(),
+        &caller,
+        context,
+    ));
+    let outcome = tokio::select! {
+        biased;
+        () = cancelled.cancelled() => Err("cancelled"),
+        outcome = work.catch_unwind() => outcome.map_err(|_| "panicked"),
+    };
+    let (word, code, log_only) = match &outcome {
+        Ok(Some(Outcome { error_code: None, .. })) => ("ok", None, None),
+        Ok(Some(outcome)) => ("error", outcome.error_code.as_deref(), outcome.log_only.as_deref()),
+        Ok(None) => ("unknown_tool", None, None),
+        Err(how) => (*how, None, None),
+    };
+    tracing::info!(
+        correlation_id = %caller.correlation_id,
+        tool = %request.name,
+        sub = %caller.principal.subject,
+        outcome = word,
+        error_code = code,
+        error = log_only,
+        duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "{} {word}",
+        request.name,
+    );
+    match outcome {
+        Ok(Some(outcome)) => Ok(result(outcome)),
+        Ok(None) => Err(ErrorData::invalid_params(
+            format!("Unknown tool: {}", request.name),
+            None,
+        )),
+        Err(_) => {
+            let data = json!({ "correlation_id": &*caller.correlation_id });
+            Err(ErrorData::internal_error("the call did not come to an end", Some(data)))
+        }
+    }
+}
+
+async fn run(
+    server: &Inner,
+    name: &str,
+    arguments: rmcp::model::JsonObject,
+    caller: &Caller,
+    context: RequestContext<RoleServer>,
+) -> Option<Outcome> {
+    let api = server.upstream.call(
+        &caller.principal.token,
+        CallContext {
+            correlation_id: caller.correlation_id.clone(),
+            traceparent: caller.traceparent.clone(),
+            deadline: server.upstream.deadline(),
+            cancel: context.ct.clone(),
+        },
+    );
+    let (steps, mut told) = mpsc::channel(UNTOLD_STEPS);
+    let progress = |step: Progress| {
+        // Progress is a courtesy: a client that cannot keep up misses some of it.
+        let _ = steps.try_send(step);
+    };
+    let call = ToolCall {
+        name,
+        arguments,
+        api: &api,
+        correlation_id: &caller.correlation_id,
+        progress: &progress,
+    };
+    let mut work = server.toolset.call(call)?;
+    let Some(token) = context.meta.get_progress_token().filter(|_| caller.hears_progress) else {
+        return Some(work.await);
+    };
+    loop {
+        tokio::select! {
+            biased;
+            Some(step) = told.recv() => tell(&context.peer, &token, step).await,
+            outcome = &mut work => return Some(outcome),
+        }
+    }
+}
+
+async fn tell(peer: &Peer<RoleServer>, token: &ProgressToken, step: Progress) {
+    let mut notification = ProgressNotificationParam::new(token.clone(), f64::from(step.done));
+    notification.total = Some(f64::from(step.total));
+    notification.message = Some(step.message.to_owned());
+    // A client that has gone is noticed by the cancellation, not here.
+    let _ = peer.notify_progress(notification).await;
+}
+
+fn result(outcome: Outcome) -> CallToolResult {
+    let mut result = CallToolResult::success(vec![ContentBlock::text(outcome.text)]);
+    result.is_error = Some(outcome.error_code.is_some());
+    result.structured_content = Some(outcome.value);
+    result
+}

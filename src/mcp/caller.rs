@@ -1,0 +1,83 @@
+//! Who is behind a request, and under which correlation id it runs.
+//!
+//! Over HTTP, `transport` has verified the token and put a [`Caller`] into the request. Over stdio there is one token
+//! for the life of the process, verified anew for each call, so that it expires like any other.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::request::Parts;
+use rmcp::RoleServer;
+use rmcp::service::RequestContext;
+
+use crate::auth::{Principal, Refusal, Secret, Verifier};
+
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub principal: Principal,
+    pub correlation_id: Arc<str>,
+    pub traceparent: Option<Arc<str>>,
+    /// Whether messages can reach the client before the result does.
+    pub hears_progress: bool,
+}
+
+/// Where callers come from.
+pub enum Callers {
+    /// From the extensions of the HTTP request.
+    Request,
+    Fixed(FixedCaller),
+}
+
+pub struct FixedCaller {
+    pub token: Secret,
+    pub verifier: Arc<Verifier>,
+    pub new_correlation_id: fn() -> Arc<str>,
+}
+
+/// A caller who is not let in.
+#[derive(Debug)]
+pub struct Unknown {
+    pub refusal: Refusal,
+    pub correlation_id: Arc<str>,
+}
+
+impl Callers {
+    pub async fn identify(&self, context: &RequestContext<RoleServer>) -> Result<Caller, Unknown> {
+        match self {
+            Self::Request => {
+                let parts = context.extensions.get::<Parts>();
+                let caller = parts.and_then(|parts| parts.extensions.get::<Caller>()).cloned();
+                // A request without a caller has come past the door; it is nobody's.
+                caller.ok_or_else(|| Unknown {
+                    refusal: Refusal::Missing,
+                    correlation_id: Arc::from(""),
+                })
+            }
+            Self::Fixed(fixed) => fixed.identify().await,
+        }
+    }
+}
+
+impl FixedCaller {
+    async fn identify(&self) -> Result<Caller, Unknown> {
+        let correlation_id = (self.new_correlation_id)();
+        match self.verifier.verify(self.token.expose()).await {
+            Ok(principal) => Ok(Caller {
+                principal,
+                correlation_id,
+                traceparent: None,
+                hears_progress: true,
+            }),
+            Err(refusal) => Err(Unknown {
+                refusal,
+                correlation_id,
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for FixedCaller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FixedCaller")
+    }
+}

@@ -1,0 +1,53 @@
+//! Where tools come from. The entity catalogue is the first toolset; search, batches or another server's tools may be
+//! others.
+
+use futures::future::BoxFuture;
+use rmcp::model::{JsonObject, Tool};
+use serde_json::Value;
+
+use crate::auth::Refusal;
+use crate::upstream::Session;
+
+/// Lists tools and answers calls.
+pub trait Toolset: Send + Sync + 'static {
+    /// All tools, in the order in which they are shown. Asked once.
+    fn list(&self) -> Vec<Tool>;
+
+    /// Begins a call; `None` when there is no such tool. Nothing may be sent for a call whose arguments are refused.
+    fn call<'a>(&'a self, call: ToolCall<'a>) -> Option<BoxFuture<'a, Outcome>>;
+
+    /// The outcome for a caller whose token does not do, in the form of the toolset's own errors.
+    fn refuse(&self, refusal: Refusal, correlation_id: &str) -> Outcome;
+}
+
+/// One call of one tool.
+pub struct ToolCall<'a> {
+    pub name: &'a str,
+    pub arguments: JsonObject,
+    /// The API on behalf of the caller, for this call only.
+    pub api: &'a Session,
+    pub correlation_id: &'a str,
+    /// To be told of each step when there are several.
+    pub progress: &'a (dyn Fn(Progress) + Send + Sync),
+}
+
+/// How far a call of several steps has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    pub done: u32,
+    pub total: u32,
+    /// What begins now.
+    pub message: &'static str,
+}
+
+/// What the caller reads, as text and as a value, and what only the log reads.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The value as compact JSON.
+    pub text: String,
+    pub value: Value,
+    /// The error's stable code, for a failed call.
+    pub error_code: Option<String>,
+    /// What the caller is not told.
+    pub log_only: Option<String>,
+}
