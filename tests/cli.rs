@@ -2,9 +2,16 @@
 //!
 //! Every run gets an environment of its own; nothing listens and nothing waits.
 
+#[path = "support/scripted_api.rs"]
+#[allow(dead_code)] // shared with other tests, which use the rest
+mod scripted_api;
+
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::{Command, Output, Stdio};
+
+use scripted_api::{ScriptedApi, Step};
+use serde_json::{Value, json};
 
 const STRONG: &str = "9f2c4e1ab7d8035566f1e2d3c4b5a697";
 const OTHER_STRONG: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
@@ -240,4 +247,162 @@ fn every_shell_has_completions() {
         assert_eq!(said.code, 0);
         assert!(said.out.contains("healthcheck"), "{shell}");
     }
+}
+
+/// Runs a command against this API, as Ada.
+async fn run_as_ada(api: &ScriptedApi, words: &[&str]) -> Said {
+    let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    let url = api.url();
+    tokio::task::spawn_blocking(move || {
+        let words: Vec<&str> = words
+            .iter()
+            .map(String::as_str)
+            .chain(["--as", "ada", "--api-url", &url])
+            .collect();
+        run(&words, LEAST)
+    })
+    .await
+    .unwrap()
+}
+
+const UID: &str = "0198c5a2-7a31-7c55-9a4e-3f1d2b6c8e90";
+
+fn note() -> Value {
+    json!({
+        "uid": UID, "version": 3, "updatedAt": "2026-11-20T11:03:58.120Z",
+        "payload": {"title": "Groceries", "content": "Milk\nBread"},
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_prints_an_item_and_leaves_no_session() {
+    let api = ScriptedApi::start().await;
+    api.then([Step::json(200, note()), Step::json(200, note())]);
+    let said = run_as_ada(&api, &["call", "get_note", &format!("uid={UID}")]).await;
+    assert_eq!(
+        (said.code, said.out, said.err.as_str()),
+        (
+            0,
+            format!(
+                "note {UID}  version 3  updated 2026-11-20 11:03:58\n  title    Groceries\n  content\n    Milk\n    Bread\n"
+            ),
+            ""
+        )
+    );
+    assert_eq!(
+        api.lines(),
+        [
+            "POST /v1/sync/sessions",
+            &format!("GET /v1/notes/{UID}"),
+            "DELETE /v1/sync/sessions/…"
+        ]
+    );
+    assert_eq!(api.open_sessions(), 0);
+
+    let said = run_as_ada(&api, &["call", "get_note", &format!("uid={UID}"), "--json"]).await;
+    assert_eq!(serde_json::from_str::<Value>(&said.out).unwrap(), note());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_ends_with_the_command_for_the_next() {
+    let api = ScriptedApi::start().await;
+    api.then([Step::json(200, json!({"items": [note()], "nextCursor": "a b"}))]);
+    let said = run_as_ada(&api, &["call", "list_notes", "limit=1"]).await;
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(
+        said.out.starts_with("UID ") && said.out.contains("Groceries"),
+        "{}",
+        said.out
+    );
+    assert_eq!(
+        said.err,
+        "more: toolbridge-mcp call list_notes limit=1 'cursor=a b' --as ada\n"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_call_has_the_exit_code_of_its_category() {
+    let api = ScriptedApi::start().await;
+    let error = |text: &str| json!({"error": text, "correlation_id": "c"});
+    let uid = format!("uid={UID}");
+    for (status, code, word) in [
+        (404, 1, "note_not_found"),
+        (401, 77, ""),
+        (429, 75, "rate_limited"),
+        (503, 69, ""),
+    ] {
+        api.then([Step::json(status, error("no"))]);
+        let said = run_as_ada(&api, &["call", "get_note", &uid]).await;
+        assert_eq!((said.code, said.out.as_str()), (code, ""), "{status}: {}", said.err);
+        assert!(
+            said.err.starts_with("error: ") && said.err.contains("\n  next: ") && said.err.contains(word),
+            "{}",
+            said.err
+        );
+    }
+    api.then([Step::json(404, error("no"))]);
+    let said = run_as_ada(&api, &["call", "get_note", &uid, "--json"]).await;
+    assert_eq!((said.code, said.err.as_str()), (1, ""));
+    assert_eq!(
+        serde_json::from_str::<Value>(&said.out).unwrap()["error"]["code"],
+        "note_not_found"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_tool_refuses_is_never_sent() {
+    let api = ScriptedApi::start().await;
+    let said = run_as_ada(&api, &["call", "create_note", "title=x"]).await;
+    assert_eq!(said.code, 1);
+    assert!(
+        said.err.starts_with("error: `content` is required. (invalid_argument)"),
+        "{}",
+        said.err
+    );
+    let said = run_as_ada(&api, &["call", "create_nte", "title=x"]).await;
+    assert_eq!(
+        (said.code, said.err.as_str()),
+        (2, "error: there is no tool \"create_nte\": did you mean create_note?\n")
+    );
+    let said = run_as_ada(&api, &["call", "create_note", "title"]).await;
+    assert_eq!(
+        (said.code, said.err.as_str()),
+        (2, "error: \"title\" is no argument: write it key=value.\n")
+    );
+    assert!(api.seen().is_empty());
+}
+
+#[test]
+fn an_api_that_is_not_there_is_69_and_a_bad_token_77() {
+    let said = run(
+        &["call", "list_notes", "--as", "ada", "--api-url", "http://127.0.0.1:1"],
+        LEAST,
+    );
+    assert_eq!(said.code, 69, "{}", said.err);
+    let said = run(
+        &["call", "list_notes"],
+        &[LEAST, &[("TOOLBRIDGE_TOKEN", "not.a.token")]].concat(),
+    );
+    assert_eq!(said.code, 77, "{}", said.err);
+    let said = run(&["call", "list_notes", "--token-file", "/nonexistent"], LEAST);
+    assert_eq!(said.code, 77, "{}", said.err);
+}
+
+#[test]
+fn tools_can_be_listed_and_shown() {
+    let said = run(&["tools"], &[]);
+    assert_eq!(said.code, 0);
+    assert_eq!(said.out.lines().filter(|line| line.starts_with("  ")).count(), 40);
+    let said = run(&["tools", "create_note"], &[]);
+    assert!(
+        said.out.contains("* title") && said.out.contains("call create_note title=… content=…"),
+        "{}",
+        said.out
+    );
+    let said = run(&["tools", "create_note", "--json"], &[]);
+    assert_eq!(serde_json::from_str::<Value>(&said.out).unwrap()["name"], "create_note");
+    assert_eq!(
+        run(&["tools", "creat_note"], &[]).err,
+        "error: there is no tool \"creat_note\": did you mean create_note?\n"
+    );
 }

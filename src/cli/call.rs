@@ -101,11 +101,22 @@ pub fn run(call: &Call, settings: &Settings, around: &mut Surroundings) -> Resul
 
 /// The same command, one page further.
 fn next_page(call: &Call, cursor: &str) -> String {
-    let kept = call.pairs.iter().filter(|pair| !pair.starts_with("cursor="));
-    let mut words = vec!["toolbridge-mcp call".to_owned(), call.name.clone()];
-    words.extend(kept.cloned());
+    let kept = call.pairs.iter().filter(|pair| !pair.starts_with("cursor=")).cloned();
+    let mut words = vec!["toolbridge-mcp".to_owned(), "call".to_owned(), call.name.clone()];
+    words.extend(kept);
     words.push(format!("cursor={cursor}"));
-    words.join(" ")
+    words.extend(call.credentials.words());
+    words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:@%+,".contains(c);
+    if word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 /// The files and the standard input of this process.
@@ -119,5 +130,16 @@ impl Reader for Outside {
     fn stdin(&mut self) -> io::Result<String> {
         let mut text = String::new();
         io::stdin().read_to_string(&mut text).map(|_| text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suggested_command_can_be_pasted() {
+        assert_eq!(quoted("cursor=YQ=="), "cursor=YQ==");
+        assert_eq!(quoted("title=it's; rm -rf"), r"'title=it'\''s; rm -rf'");
     }
 }

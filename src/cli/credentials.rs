@@ -42,6 +42,16 @@ impl Credentials {
         }
     }
 
+    /// The same flags again, for a command to be suggested.
+    pub fn words(&self) -> Vec<String> {
+        let file = self.token_file.as_ref().map(|path| path.display().to_string());
+        [("--as", self.act_as.clone()), ("--token-file", file)]
+            .into_iter()
+            .filter_map(|(flag, value)| Some([flag.to_owned(), value?]))
+            .flatten()
+            .collect()
+    }
+
     fn nothing_found(&self) -> String {
         match &self.token_file {
             Some(path) => format!("the token file {} is empty.", path.display()),

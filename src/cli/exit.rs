@@ -12,18 +12,20 @@ pub enum Exit {
     Configuration = 64,
     Unavailable = 69,
     Software = 70,
+    System = 71,
     TryLater = 75,
     NoPermission = 77,
 }
 
 impl Exit {
-    pub const ALL: [Exit; 8] = [
+    pub const ALL: [Exit; 9] = [
         Exit::Done,
         Exit::Failed,
         Exit::Usage,
         Exit::Configuration,
         Exit::Unavailable,
         Exit::Software,
+        Exit::System,
         Exit::TryLater,
         Exit::NoPermission,
     ];
@@ -40,6 +42,7 @@ impl Exit {
             Exit::Configuration => "the configuration has a mistake",
             Exit::Unavailable => "the API cannot be reached, or did not answer in time",
             Exit::Software => "a fault of this program",
+            Exit::System => "the address cannot be listened on",
             Exit::TryLater => "too many calls: try again later",
             Exit::NoPermission => "the token is missing, or was not accepted, or does not allow this",
         }

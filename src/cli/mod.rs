@@ -229,5 +229,8 @@ fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Stop> {
         .enable_all()
         .build()
         .map_err(|why| Stop::because(Exit::Software, format!("the runtime cannot start ({why}).")))?;
-    Ok(runtime.block_on(work))
+    let result = runtime.block_on(work);
+    // Not dropped, which would wait for a read of standard input that may never end.
+    runtime.shutdown_background();
+    Ok(result)
 }

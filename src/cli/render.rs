@@ -15,6 +15,9 @@ const ROOMY: usize = 100;
 /// What the server itself writes into a payload; it is in the headline already.
 const SERVER_FIELDS: &[&str] = &["uid", "updatedTs", "sync"];
 
+/// Details that the message tells already, or that only a program wants.
+const IN_THE_MESSAGE: &[&str] = &["status", "argument", "received", "uid", "scope"];
+
 /// A successful result. `entity` is what its items are called; `more` makes the command for the next page.
 pub fn result(output: &mut Output, entity: &str, result: &Value, more: &dyn Fn(&str) -> String) -> io::Result<()> {
     match result.get("items").and_then(Value::as_array) {
@@ -133,7 +136,7 @@ pub fn failure(output: &mut Output, body: &Value) -> io::Result<()> {
     if let Some(details) = error.get("details").and_then(Value::as_object) {
         for (name, value) in details
             .iter()
-            .filter(|(name, _)| !matches!(name.as_str(), "received" | "argument"))
+            .filter(|(name, _)| !IN_THE_MESSAGE.contains(&name.as_str()))
         {
             output.note(format!(
                 "  {} {}",

@@ -1,9 +1,27 @@
 //! Where the command line meets the rooms of the house: the only file of `cli` that knows them.
 
+mod server;
+mod settings;
+mod signals;
+
+pub use self::server::{serve, stdio};
+
+use std::sync::Arc;
+use std::time::Duration;
+
 use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::exit::{Exit, Stop};
+use crate::auth::{Clock, Verifier};
 use crate::config::{Config, Secret};
+use crate::mcp::{EntityTools, NoSuchTool, Outcome, ToolCall, Toolset};
+use crate::tools::Catalogue;
+use crate::upstream::{CallContext, Upstream};
+
+/// How long the one session of a command may take to end, once its answer is there.
+const PARTING: Duration = Duration::from_secs(2);
 
 /// A tool as clients see it.
 pub struct Entry {
@@ -36,29 +54,77 @@ pub enum Answer {
     Error(Value),
 }
 
-// WIRING: everything below is filled in when the rooms are there.
+fn toolset(config: &Config) -> EntityTools {
+    // Version 7: items that are made one after the other sort so.
+    EntityTools::new(Arc::new(Catalogue::new(Uuid::now_v7)), settings::limits(config))
+}
 
-fn not_yet<T>() -> Result<T, Stop> {
-    Err(Stop::because(Exit::Software, "this part is not built yet."))
+/// A room that cannot be set up although its settings were checked.
+fn unfit(why: impl std::fmt::Display) -> Stop {
+    Stop::because(Exit::Software, format!("this program cannot start ({why})."))
 }
 
 pub fn entries() -> Result<Vec<Entry>, Stop> {
-    not_yet()
+    let catalogue = Catalogue::new(Uuid::now_v7);
+    catalogue
+        .specs()
+        .map(|spec| {
+            let listed = serde_json::to_value(spec).map_err(unfit)?;
+            Ok(Entry {
+                entity: spec.entity.to_owned(),
+                listed,
+            })
+        })
+        .collect()
 }
 
-pub async fn serve(_config: &Config) -> Result<(), Stop> {
-    not_yet()
+/// One call along the path that an MCP client's call takes, without the protocol around it.
+pub async fn call(config: &Config, token: Secret, name: &str, arguments: Map<String, Value>) -> Result<Answer, Stop> {
+    let tools = toolset(config);
+    let correlation_id: Arc<str> = Uuid::now_v7().to_string().into();
+    let verifier = Verifier::new(&settings::auth(config), Clock::system()).map_err(unfit)?;
+    let principal = match verifier.verify(token.expose()).await {
+        Ok(principal) => principal,
+        Err(refusal) => return Ok(Answer::from(tools.refuse(refusal, &correlation_id))),
+    };
+
+    let upstream = Upstream::new(settings::upstream(config)?, Clock::system()).map_err(unfit)?;
+    let context = CallContext {
+        correlation_id: Arc::clone(&correlation_id),
+        traceparent: None,
+        deadline: upstream.deadline(),
+        cancel: CancellationToken::new(),
+    };
+    let cancel = context.cancel.clone();
+    let session = upstream.call(&principal.token, context);
+    let call = ToolCall {
+        name,
+        arguments,
+        api: &session,
+        correlation_id: &correlation_id,
+        progress: &|_| (),
+    };
+    let outcome = match tools.call(call) {
+        Ok(work) => {
+            tokio::select! {
+                outcome = work => Ok(Answer::from(outcome)),
+                // Whoever presses Ctrl-C leaves no session behind.
+                _ = tokio::signal::ctrl_c() => Err(Stop::because(Exit::Failed, "interrupted; what was sent may have been done.")),
+            }
+        }
+        Err(NoSuchTool(instead)) => Err(Stop::because(Exit::Usage, instead)),
+    };
+    cancel.cancel();
+    drop(session);
+    upstream.drain(PARTING).await;
+    outcome
 }
 
-pub async fn stdio(_config: &Config, _token: Secret) -> Result<(), Stop> {
-    not_yet()
-}
-
-pub async fn call(
-    _config: &Config,
-    _token: Secret,
-    _name: &str,
-    _arguments: Map<String, Value>,
-) -> Result<Answer, Stop> {
-    not_yet()
+impl From<Outcome> for Answer {
+    fn from(outcome: Outcome) -> Self {
+        match outcome.error_code {
+            None => Answer::Result(outcome.value),
+            Some(_) => Answer::Error(outcome.value),
+        }
+    }
 }

@@ -3,7 +3,7 @@
 
 use crate::auth::{self, Secret};
 use crate::config::{Config, Mistake};
-use crate::{tools, upstream};
+use crate::{mcp, tools, transport, upstream};
 use url::Url;
 
 pub fn auth(config: &Config) -> auth::Settings {
@@ -16,7 +16,7 @@ pub fn auth(config: &Config) -> auth::Settings {
         issuer: from.issuer.clone(),
         audience: from.audience.clone(),
         leeway: from.leeway,
-        public_url: config.server.public_url.as_ref().and_then(|url| url.join("mcp").ok()).map(String::from),
+        public_url: mcp_url(config),
         authorization_servers: from.authorization_servers.clone(),
         ..auth::Settings::default()
     }
@@ -42,5 +42,35 @@ pub fn upstream(config: &Config) -> Result<upstream::Settings, Mistake> {
 }
 
 pub fn limits(config: &Config) -> tools::Limits {
-    tools::Limits { max_result_bytes: config.tools.max_result_bytes }
+    tools::Limits {
+        max_result_bytes: config.tools.max_result_bytes,
+    }
+}
+
+pub fn transport(config: &Config) -> transport::Settings {
+    let from = &config.server;
+    transport::Settings {
+        allowed_hosts: from.allowed_hosts.clone(),
+        allowed_origins: from.allowed_origins.clone(),
+        public_url: mcp_url(config),
+        max_body_bytes: from.max_body_bytes,
+        max_connections: from.max_connections,
+        ..transport::Settings::default()
+    }
+}
+
+pub fn mcp(config: &Config) -> mcp::Settings {
+    mcp::Settings {
+        website_url: config.server.public_url.as_ref().map(Url::to_string),
+    }
+}
+
+/// Clients know the server by the URL of `/mcp`.
+fn mcp_url(config: &Config) -> Option<String> {
+    config
+        .server
+        .public_url
+        .as_ref()
+        .and_then(|url| url.join("mcp").ok())
+        .map(String::from)
 }

@@ -1,0 +1,114 @@
+//! The rooms put together to a server: over HTTP, and over standard input and output.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use super::signals::Signals;
+use super::{settings, toolset, unfit};
+use crate::auth::challenge::Challenge;
+use crate::auth::{Clock, Secret, Verifier};
+use crate::cli::exit::{Exit, Stop};
+use crate::cli::serve::listens_on;
+use crate::config::Config;
+use crate::mcp::{Callers, FixedCaller, Server};
+use crate::telemetry::fields;
+use crate::transport::{self, App};
+use crate::upstream::Upstream;
+
+pub async fn serve(config: &Config) -> Result<(), Stop> {
+    let signals = Signals::caught().map_err(unfit)?;
+    let auth = settings::auth(config);
+    let verifier = Arc::new(Verifier::new(&auth, Clock::system()).map_err(unfit)?);
+    let upstream = Upstream::new(settings::upstream(config)?, Clock::system()).map_err(unfit)?;
+    let server = server(config, &upstream, Callers::Request);
+    let app = App::new(
+        settings::transport(config),
+        Arc::clone(&verifier),
+        Challenge::from_settings(&auth),
+        upstream,
+        server,
+    );
+
+    let address = listens_on(config);
+    let listener = TcpListener::bind(&address).await.map_err(|why| cannot_listen(&address, &why))?;
+    let bound = listener.local_addr().map_err(|why| cannot_listen(&address, &why))?;
+    tracing::info!({ fields::ADDRESS } = %bound, "listening on http://{bound}/mcp");
+    // The first caller should not wait for the keys; nor should the server, should they not come.
+    tokio::spawn(async move { verifier.warm().await });
+
+    let drain = config.server.drain_timeout;
+    let drained = until_second_signal(signals, |first| transport::serve(listener, app, first, drain)).await?;
+    tracing::info!(
+        finished = drained.finished,
+        sessions = ?drained.sessions,
+        "drained{}",
+        if drained.finished { "" } else { ", with calls cut off" }
+    );
+    Ok(())
+}
+
+pub async fn stdio(config: &Config, token: Secret) -> Result<(), Stop> {
+    let signals = Signals::caught().map_err(unfit)?;
+    let verifier = Arc::new(Verifier::new(&settings::auth(config), Clock::system()).map_err(unfit)?);
+    // Each call verifies anew and tells the model what is wrong, so a bad token is not the end; but it should be known.
+    if let Err(refusal) = verifier.verify(token.expose()).await {
+        tracing::warn!(reason = refusal.reason(), "calls will be refused: {refusal}");
+    }
+    let upstream = Upstream::new(settings::upstream(config)?, Clock::system()).map_err(unfit)?;
+    let caller = FixedCaller { token, verifier, new_correlation_id: transport::new_correlation_id };
+    let server = server(config, &upstream, Callers::Fixed(caller));
+    let pipes = (tokio::io::stdin(), tokio::io::stdout());
+    let limits = (config.server.max_body_bytes, config.server.drain_timeout);
+    let served = until_second_signal(signals, |first| {
+        transport::serve_stdio(server, upstream, pipes, limits.0, first, limits.1)
+    });
+    match served.await? {
+        Ok(sessions) => {
+            tracing::debug!(?sessions, "the conversation has ended");
+            Ok(())
+        }
+        Err(why) => Err(Stop::because(Exit::Failed, format!("no MCP conversation came about ({why})."))),
+    }
+}
+
+fn server(config: &Config, upstream: &Upstream, callers: Callers) -> Server {
+    Server::new(Arc::new(toolset(config)), upstream.clone(), callers, &settings::mcp(config))
+}
+
+/// Runs what `serve` makes of the first signal, unless a second one comes.
+async fn until_second_signal<F, T>(mut signals: Signals, serve: impl FnOnce(First) -> F) -> Result<T, Stop>
+where
+    F: Future<Output = T>,
+{
+    let (tell, told) = oneshot::channel();
+    let serving = serve(Box::pin(async move {
+        if told.await.is_err() {
+            // Nobody is left who could tell: no signal will ever come.
+            std::future::pending::<()>().await;
+        }
+    }));
+    let listening = async {
+        let first = signals.next().await;
+        tracing::info!("{first}: finishing what is in flight; a second signal leaves at once");
+        let _ = tell.send(());
+        signals.next().await
+    };
+    tokio::select! {
+        served = serving => Ok(served),
+        second = listening => {
+            tracing::warn!("{second}: leaving at once");
+            Err(Stop::Silent(Exit::Failed))
+        }
+    }
+}
+
+/// Resolves with the first signal.
+type First = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+fn cannot_listen(address: &str, why: &std::io::Error) -> Stop {
+    let fix = "stop what listens there, or set TOOLBRIDGE_HOST and TOOLBRIDGE_PORT";
+    Stop::because(Exit::System, format!("cannot listen on {address} ({why}): {fix}."))
+}
