@@ -17,11 +17,12 @@ use tokio::time::Instant;
 
 use super::Inner;
 use super::caller::{Caller, Unknown};
-use super::toolset::{Outcome, Progress, ToolCall};
+use super::toolset::{NoSuchTool, Outcome, Progress, ToolCall};
 use crate::upstream::CallContext;
 
 /// Steps of one call that may wait to be told; more are left out rather than kept.
 const UNTOLD_STEPS: usize = 16;
+const LONGEST_NAME: usize = 64;
 
 pub(super) async fn serve(
     server: &Inner,
@@ -29,13 +30,15 @@ pub(super) async fn serve(
     context: RequestContext<RoleServer>,
 ) -> Result<CallToolResult, ErrorData> {
     let begun = Instant::now();
+    // A name that is not one of ours may be of any length; it is shown, not repeated in full.
+    let name: String = request.name.chars().take(LONGEST_NAME).collect();
     let caller = match server.callers.identify(&context).await {
         Ok(caller) => caller,
         Err(Unknown {
             refusal,
             correlation_id,
         }) => {
-            tracing::info!(tool = %request.name, %correlation_id, reason = refusal.reason(), "a caller was refused");
+            tracing::info!(tool = name, %correlation_id, reason = refusal.reason(), "a caller was refused");
             return Ok(result(server.toolset.refuse(refusal, &correlation_id)));
         }
     };
@@ -54,26 +57,26 @@ pub(super) async fn serve(
         outcome = work.catch_unwind() => outcome.map_err(|_| "panicked"),
     };
     let (word, code, log_only) = match &outcome {
-        Ok(Some(Outcome { error_code: None, .. })) => ("ok", None, None),
-        Ok(Some(outcome)) => ("error", outcome.error_code.as_deref(), outcome.log_only.as_deref()),
-        Ok(None) => ("unknown_tool", None, None),
+        Ok(Ok(Outcome { error_code: None, .. })) => ("ok", None, None),
+        Ok(Ok(outcome)) => ("error", outcome.error_code.as_deref(), outcome.log_only.as_deref()),
+        Ok(Err(_)) => ("unknown_tool", None, None),
         Err(how) => (*how, None, None),
     };
     tracing::info!(
         correlation_id = %caller.correlation_id,
-        tool = %request.name,
+        tool = name,
         sub = %caller.principal.subject,
         outcome = word,
         error_code = code,
         error = log_only,
         duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         "{} {word}",
-        request.name,
+        name,
     );
     match outcome {
-        Ok(Some(outcome)) => Ok(result(outcome)),
-        Ok(None) => Err(ErrorData::invalid_params(
-            format!("Unknown tool: {}", request.name),
+        Ok(Ok(outcome)) => Ok(result(outcome)),
+        Ok(Err(NoSuchTool(remedy))) => Err(ErrorData::invalid_params(
+            format!("Unknown tool: {name}. {remedy}"),
             None,
         )),
         Err(_) => {
@@ -89,7 +92,7 @@ async fn run(
     arguments: rmcp::model::JsonObject,
     caller: &Caller,
     context: RequestContext<RoleServer>,
-) -> Option<Outcome> {
+) -> Result<Outcome, NoSuchTool> {
     let api = server.upstream.call(
         &caller.principal.token,
         CallContext {
@@ -113,13 +116,13 @@ async fn run(
     };
     let mut work = server.toolset.call(call)?;
     let Some(token) = context.meta.get_progress_token().filter(|_| caller.hears_progress) else {
-        return Some(work.await);
+        return Ok(work.await);
     };
     loop {
         tokio::select! {
             biased;
             Some(step) = told.recv() => tell(&context.peer, &token, step).await,
-            outcome = &mut work => return Some(outcome),
+            outcome = &mut work => return Ok(outcome),
         }
     }
 }

@@ -9,11 +9,10 @@
 
 mod call;
 mod caller;
+mod entities;
 mod identity;
 mod toolset;
 
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 
@@ -29,8 +28,9 @@ use rmcp::model::{
 use rmcp::service::RequestContext;
 
 pub use caller::{Caller, Callers, FixedCaller};
+pub use entities::EntityTools;
 pub use identity::Settings;
-pub use toolset::{Outcome, Progress, ToolCall, Toolset};
+pub use toolset::{NoSuchTool, Outcome, Progress, ToolCall, Toolset};
 
 use crate::upstream::Upstream;
 

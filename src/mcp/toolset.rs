@@ -13,8 +13,8 @@ pub trait Toolset: Send + Sync + 'static {
     /// All tools, in the order in which they are shown. Asked once.
     fn list(&self) -> Vec<Tool>;
 
-    /// Begins a call; `None` when there is no such tool. Nothing may be sent for a call whose arguments are refused.
-    fn call<'a>(&'a self, call: ToolCall<'a>) -> Option<BoxFuture<'a, Outcome>>;
+    /// Begins a call. Nothing may be sent for a call whose arguments are refused.
+    fn call<'a>(&'a self, call: ToolCall<'a>) -> Result<BoxFuture<'a, Outcome>, NoSuchTool>;
 
     /// The outcome for a caller whose token does not do, in the form of the toolset's own errors.
     fn refuse(&self, refusal: Refusal, correlation_id: &str) -> Outcome;
@@ -30,6 +30,10 @@ pub struct ToolCall<'a> {
     /// To be told of each step when there are several.
     pub progress: &'a (dyn Fn(Progress) + Send + Sync),
 }
+
+/// There is no tool of that name; what to do instead, in a sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoSuchTool(pub String);
 
 /// How far a call of several steps has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

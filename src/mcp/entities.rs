@@ -1,0 +1,129 @@
+//! The entity catalogue as a toolset: the one place where MCP's words and the catalogue's meet.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use rmcp::model::{Tool, ToolAnnotations};
+use serde_json::Value;
+
+use super::toolset::{NoSuchTool, Outcome, Progress, ToolCall, Toolset};
+use crate::auth::Refusal;
+use crate::tools::{self, Catalogue, Limits, ToolError, ToolSpec};
+
+/// The forty tools.
+#[derive(Debug)]
+pub struct EntityTools {
+    catalogue: Arc<Catalogue>,
+    limits: Limits,
+}
+
+impl EntityTools {
+    pub fn new(catalogue: Arc<Catalogue>, limits: Limits) -> Self {
+        Self { catalogue, limits }
+    }
+}
+
+impl Toolset for EntityTools {
+    fn list(&self) -> Vec<Tool> {
+        self.catalogue.specs().map(listed).collect()
+    }
+
+    fn call<'a>(&'a self, call: ToolCall<'a>) -> Result<BoxFuture<'a, Outcome>, NoSuchTool> {
+        let ToolCall {
+            name,
+            arguments,
+            api,
+            correlation_id,
+            progress,
+        } = call;
+        let plan = match self.catalogue.prepare(name, arguments) {
+            Ok(plan) => plan,
+            Err(unknown) if self.catalogue.get(name).is_none() => return Err(NoSuchTool(unknown.suggested_action)),
+            Err(refused) => return Ok(futures::future::ready(failed(&refused, correlation_id)).boxed()),
+        };
+        let tell = move |step: tools::Progress| {
+            progress(Progress {
+                done: step.done,
+                total: step.total,
+                message: step.message,
+            });
+        };
+        let work = async move {
+            match plan.run(api, &self.limits, tell).await {
+                Ok(success) => Outcome {
+                    text: success.text,
+                    value: success.value,
+                    error_code: None,
+                    log_only: None,
+                },
+                Err(error) => failed(&error, correlation_id),
+            }
+        };
+        Ok(work.boxed())
+    }
+
+    fn refuse(&self, refusal: Refusal, correlation_id: &str) -> Outcome {
+        let error = match refusal {
+            Refusal::Missing => ToolError::token_missing(),
+            Refusal::Expired => ToolError::token_expired(),
+            Refusal::TenantMismatch => ToolError::tenant_mismatch(),
+            Refusal::KeysUnavailable => ToolError::internal("the keys to check tokens with have never been fetched"),
+            Refusal::Malformed
+            | Refusal::NotYetValid
+            | Refusal::BadSignature
+            | Refusal::WrongIssuer
+            | Refusal::WrongAudience
+            | Refusal::UnknownKey
+            | Refusal::Algorithm => ToolError::token_invalid(),
+        };
+        failed(&error, correlation_id)
+    }
+}
+
+fn listed(spec: &ToolSpec) -> Tool {
+    let hints = spec.hints;
+    let annotations = ToolAnnotations::from_raw(
+        None,
+        Some(hints.read_only),
+        hints.destructive,
+        Some(hints.idempotent),
+        Some(hints.open_world),
+    );
+    Tool::new(
+        spec.name.clone(),
+        spec.description.clone(),
+        Arc::new(spec.input_schema.clone()),
+    )
+    .with_title(spec.title.clone())
+    .with_raw_output_schema(Arc::new(spec.output_schema.clone()))
+    .with_annotations(annotations)
+}
+
+fn failed(error: &ToolError, correlation_id: &str) -> Outcome {
+    let value: Value = error.body(correlation_id);
+    Outcome {
+        text: value.to_string(),
+        value,
+        error_code: Some(error.code.clone().into_owned()),
+        log_only: error.log_only.as_deref().map(str::to_owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_served_is_what_the_catalogue_says() {
+        let catalogue = Arc::new(Catalogue::new(uuid::Uuid::now_v7));
+        let served = EntityTools::new(Arc::clone(&catalogue), Limits::default()).list();
+        assert_eq!(served.len(), 40);
+        for (served, spec) in served.iter().zip(catalogue.specs()) {
+            assert_eq!(
+                serde_json::to_value(served).unwrap(),
+                serde_json::to_value(spec).unwrap()
+            );
+        }
+    }
+}

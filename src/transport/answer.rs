@@ -1,0 +1,72 @@
+//! The JSON bodies of everything that is not a JSON-RPC result.
+
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::correlation::CorrelationId;
+use crate::auth::Refusal;
+use crate::auth::challenge::Challenge;
+
+pub const PARSE_ERROR: i32 = -32700;
+pub const INVALID_REQUEST: i32 = -32600;
+pub const INTERNAL_ERROR: i32 = -32603;
+
+pub fn json(status: StatusCode, body: &Value) -> Response {
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// An answer outside of JSON-RPC: wrong place, wrong method, wrong host.
+pub fn error(status: StatusCode, code: &str, message: &str, correlation_id: &CorrelationId) -> Response {
+    json(
+        status,
+        &json!({ "error": code, "message": message, "correlation_id": correlation_id.as_str() }),
+    )
+}
+
+/// A JSON-RPC error for a message that never reached a method. The id is the request's, when it could be read.
+pub fn rpc_error(
+    status: StatusCode,
+    code: i32,
+    message: &str,
+    id: Option<&RawValue>,
+    about: &CorrelationId,
+) -> Response {
+    let id = id
+        .and_then(|id| serde_json::from_str::<Value>(id.get()).ok())
+        .unwrap_or_default();
+    let data = json!({ "correlation_id": about.as_str() });
+    json(
+        status,
+        &json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message, "data": data } }),
+    )
+}
+
+/// A refused token, in the form that OAuth clients read.
+pub fn refusal(refusal: Refusal, challenge: &Challenge, correlation_id: &CorrelationId) -> Response {
+    let answer = challenge.answer(refusal);
+    let body = json!({
+        "error": answer.error,
+        "error_description": refusal.to_string(),
+        "reason": refusal.reason(),
+        "correlation_id": correlation_id.as_str(),
+    });
+    let mut response = json(answer.status, &body);
+    if let Some(Ok(value)) = answer.www_authenticate.as_deref().map(HeaderValue::from_str) {
+        response.headers_mut().insert(WWW_AUTHENTICATE, value);
+    }
+    if answer.status == StatusCode::SERVICE_UNAVAILABLE {
+        response
+            .headers_mut()
+            .insert(http::header::RETRY_AFTER, HeaderValue::from_static("10"));
+    }
+    response
+}

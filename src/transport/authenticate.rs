@@ -1,0 +1,59 @@
+//! From the request's token to a [`Caller`] in its extensions, before the body is read.
+//!
+//! After this point the token exists only inside the principal: the header is taken off, so that no log line of a
+//! library that prints requests can show it. Headers that only the sidecar may write are taken off too.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
+
+use super::answer;
+use super::correlation::{CorrelationId, traceparent};
+use crate::auth::Verifier;
+use crate::auth::challenge::Challenge;
+use crate::mcp::Caller;
+
+#[derive(Debug)]
+pub struct Door {
+    pub verifier: Arc<Verifier>,
+    pub challenge: Challenge,
+}
+
+pub async fn check(State(door): State<Arc<Door>>, mut request: Request, next: Next) -> Response {
+    let correlation_id = CorrelationId::of(&request);
+    match door.verifier.authenticate(request.headers()).await {
+        Ok(principal) => {
+            let traceparent = traceparent(request.headers());
+            strip(request.headers_mut());
+            let correlation_id = correlation_id.0;
+            request.extensions_mut().insert(Caller {
+                principal,
+                correlation_id,
+                traceparent,
+                hears_progress: false,
+            });
+            next.run(request).await
+        }
+        Err(refusal) => {
+            tracing::info!(
+                correlation_id = correlation_id.as_str(),
+                reason = refusal.reason(),
+                "a caller was refused: {refusal}"
+            );
+            answer::refusal(refusal, &door.challenge, &correlation_id)
+        }
+    }
+}
+
+fn strip(headers: &mut HeaderMap) {
+    headers.remove(AUTHORIZATION);
+    let ours = |name: &&HeaderName| name.as_str().starts_with("x-tb-") || name.as_str().starts_with("x-sync-");
+    let forged: Vec<HeaderName> = headers.keys().filter(ours).cloned().collect();
+    for name in forged {
+        headers.remove(name);
+    }
+}

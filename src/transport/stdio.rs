@@ -1,0 +1,55 @@
+//! MCP over stdin and stdout, for a client that starts this process itself.
+//!
+//! One message per line; nothing else may be written to the output. Who calls is settled by the server's
+//! [`Callers::Fixed`](crate::mcp::Callers): one token for the life of the process.
+
+use std::future::Future;
+use std::time::Duration;
+
+use rmcp::service::{ServerInitializeError, serve_server_with_ct};
+use rmcp::transport::async_rw::AsyncRwTransport;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+
+use crate::mcp::Server;
+use crate::upstream::{Counts, Upstream};
+
+/// Serves until the input ends or `shutdown`, then ends the API's sessions within `drain`. An error means that the
+/// client never said anything that begins a conversation.
+pub async fn serve_stdio(
+    server: Server,
+    upstream: Upstream,
+    (input, output): (
+        impl AsyncRead + Send + Unpin + 'static,
+        impl AsyncWrite + Send + Unpin + 'static,
+    ),
+    max_message_bytes: usize,
+    shutdown: impl Future<Output = ()>,
+    drain: Duration,
+) -> Result<Counts, Box<ServerInitializeError>> {
+    let transport = AsyncRwTransport::new_server(input, output).with_max_line_length(max_message_bytes);
+    let stop = CancellationToken::new();
+    let serving = async {
+        // rmcp lets calls that are under way finish when the input ends, for a few seconds.
+        serve_server_with_ct(server, transport, stop.clone())
+            .await?
+            .waiting()
+            .await
+            .ok();
+        Ok(())
+    };
+    tokio::pin!(serving);
+    let served = tokio::select! {
+        served = &mut serving => served,
+        () = shutdown => {
+            stop.cancel();
+            serving.await
+        }
+    };
+    let counts = upstream.drain(drain).await;
+    match served {
+        // Leaving before the conversation began, on either side's wish, is no failure.
+        Ok(()) | Err(ServerInitializeError::Cancelled | ServerInitializeError::ConnectionClosed(_)) => Ok(counts),
+        Err(error) => Err(Box::new(error)),
+    }
+}
