@@ -62,7 +62,7 @@ impl<'a> Asked<'a> {
             429 => rate_limited(),
             502 | 504 if self.writes => self.outcome_unknown("a gateway gave up waiting for the API"),
             502..=504 => api_unavailable(),
-            _ => self.api_error(),
+            status => self.api_error(status >= 500),
         };
         answered(error, reply)
     }
@@ -117,7 +117,7 @@ impl<'a> Asked<'a> {
                 let mut error = if self.writes {
                     self.outcome_unknown("the API's answer could not be read")
                 } else {
-                    self.api_error()
+                    self.api_error(false)
                 };
                 error.log_only = Some(why.into());
                 error
@@ -349,21 +349,22 @@ impl<'a> Asked<'a> {
         })
     }
 
-    fn api_error(&self) -> ToolError {
-        ToolError::new(
-            Category::Internal,
-            "api_error",
-            "The ToolBridge API failed to do what was asked.",
-            if self.writes {
-                format!(
-                    "Look with {} whether anything changed; if it fails again, tell the user.",
-                    self.check()
-                )
-            } else {
-                format!("Call {} once more; if it fails again, tell the user.", self.plan.tool)
-            },
-        )
-        .retryable(!self.writes)
+    /// The API's own fault, or an answer that the contract does not know.
+    fn api_error(&self, may_pass: bool) -> ToolError {
+        let Plan { tool, .. } = self.plan;
+        let retryable = may_pass && !self.writes;
+        let remedy = if retryable {
+            format!("Call {tool} once more; if it fails again, tell the user.")
+        } else if self.writes {
+            format!(
+                "Look with {} whether anything changed; if it fails again, tell the user.",
+                self.check()
+            )
+        } else {
+            "Tell the user, and give them the correlation_id for whoever runs the server.".to_owned()
+        };
+        let message = "The ToolBridge API failed to do what was asked.";
+        ToolError::new(Category::Internal, "api_error", message, remedy).retryable(retryable)
     }
 
     /// The tool that shows how things are.

@@ -4,7 +4,9 @@ use super::*;
 
 /// The body or the query that these arguments lead to.
 fn body(tool: &str, arguments: Value) -> Value {
-    let plan = catalogue().prepare(tool, args(arguments)).unwrap_or_else(|error| panic!("{tool}: {error}"));
+    let plan = catalogue()
+        .prepare(tool, args(arguments))
+        .unwrap_or_else(|error| panic!("{tool}: {error}"));
     serde_json::from_slice(plan.request.body.as_ref().expect("a body")).unwrap()
 }
 
@@ -18,25 +20,66 @@ fn with(tool: &str, more: Value) -> Value {
 #[test]
 fn what_can_only_mean_one_thing_is_taken_as_that() {
     let meant = |tool: &str, said: Value, plainly: Value| {
-        assert_eq!(body(tool, with(tool, said.clone())), body(tool, with(tool, plainly)), "{tool} {said}");
+        assert_eq!(
+            body(tool, with(tool, said.clone())),
+            body(tool, with(tool, plainly)),
+            "{tool} {said}"
+        );
     };
-    meant("create_note", json!({"tags": "[\"a\", \"b\"]"}), json!({"tags": ["a", "b"]}));
-    meant("create_note", json!({"additional_fields": "{\"mood\": 1.50}"}), json!({"additional_fields": {"mood": 1.5}}));
-    meant("create_note", json!({"tags": null, "additional_fields": null}), json!({}));
-    meant("patch_note", json!({"updates": "{\"title\":\"x\"}"}), json!({"updates": {"title": "x"}}));
-    meant("patch_task", json!({"updates": {"due_date": "2026-01-01"}}), json!({"updates": {"dueDate": "2026-01-01"}}));
-    meant("patch_task", json!({"updates": {"tags": "[\"a\"]"}}), json!({"updates": {"tags": ["a"]}}));
+    meant(
+        "create_note",
+        json!({"tags": "[\"a\", \"b\"]"}),
+        json!({"tags": ["a", "b"]}),
+    );
+    meant(
+        "create_note",
+        json!({"additional_fields": "{\"mood\": 1.50}"}),
+        json!({"additional_fields": {"mood": 1.5}}),
+    );
+    meant(
+        "create_note",
+        json!({"tags": null, "additional_fields": null}),
+        json!({}),
+    );
+    meant(
+        "patch_note",
+        json!({"updates": "{\"title\":\"x\"}"}),
+        json!({"updates": {"title": "x"}}),
+    );
+    meant(
+        "patch_task",
+        json!({"updates": {"due_date": "2026-01-01"}}),
+        json!({"updates": {"dueDate": "2026-01-01"}}),
+    );
+    meant(
+        "patch_task",
+        json!({"updates": {"tags": "[\"a\"]"}}),
+        json!({"updates": {"tags": ["a"]}}),
+    );
     meant("process_note", json!({"metadata": "{}"}), json!({"metadata": {}}));
-    meant("create_task", json!({"due_date": " 2026-01-01 "}), json!({"due_date": "2026-01-01"}));
+    meant(
+        "create_task",
+        json!({"due_date": " 2026-01-01 "}),
+        json!({"due_date": "2026-01-01"}),
+    );
     meant("create_chat", json!({"archived": "true"}), json!({"archived": true}));
     let shouted = format!("  {} ", PARENT.to_uppercase());
-    meant("create_comment", json!({"parent_uid": shouted}), json!({"parent_uid": PARENT}));
+    meant(
+        "create_comment",
+        json!({"parent_uid": shouted}),
+        json!({"parent_uid": PARENT}),
+    );
 }
 
 #[test]
 fn uids_and_numbers_come_in_several_spellings() {
     let catalogue = catalogue();
-    for uid in [UID.to_uppercase(), format!("\t{UID}\n"), format!("{{{UID}}}"), UID.replace('-', "")] {
+    for uid in [
+        UID.to_uppercase(),
+        format!("\t{UID}\n"),
+        format!("{{{UID}}}"),
+        UID.replace('-', ""),
+    ] {
         let plan = catalogue.prepare("get_note", args(json!({"uid": uid}))).unwrap();
         assert_eq!(plan.request.path, format!("/v1/notes/{UID}"));
     }
@@ -45,18 +88,28 @@ fn uids_and_numbers_come_in_several_spellings() {
         assert_eq!(plan.request.query, [("limit", "10".to_owned())]);
     }
     for version in [json!("3"), json!("\"3\""), json!(3)] {
-        let plan = catalogue.prepare("patch_note", args(with("patch_note", json!({"if_match": version})))).unwrap();
+        let plan = catalogue
+            .prepare("patch_note", args(with("patch_note", json!({"if_match": version}))))
+            .unwrap();
         assert_eq!(plan.request.if_match, Some(3));
     }
-    let plan = catalogue.prepare("list_notes", args(json!({"limit": null, "cursor": null, "full": null}))).unwrap();
+    let plan = catalogue
+        .prepare("list_notes", args(json!({"limit": null, "cursor": null, "full": null})))
+        .unwrap();
     assert_eq!(plan.request.query, [("limit", "50".to_owned())]);
 }
 
 #[test]
 fn text_stays_text_whatever_it_looks_like() {
-    let sent = body("create_note", with("create_note", json!({"title": "[1]", "content": "{\"a\":1}"})));
+    let sent = body(
+        "create_note",
+        with("create_note", json!({"title": "[1]", "content": "{\"a\":1}"})),
+    );
     assert_eq!((&sent["title"], &sent["content"]), (&json!("[1]"), &json!("{\"a\":1}")));
-    let sent = body("create_note", with("create_note", json!({"additional_fields": {"raw": "[1]"}})));
+    let sent = body(
+        "create_note",
+        with("create_note", json!({"additional_fields": {"raw": "[1]"}})),
+    );
     assert_eq!(sent["raw"], "[1]");
 }
 
@@ -87,9 +140,9 @@ fn refusals_name_the_argument_what_came_and_what_is_allowed() {
         ("create_note", json!({"tags": "{}"}), "tags", "`tags` must be a list of strings like [\"a\",\"b\"]; got an object with 0 keys."),
         ("create_note", json!({"tags": ["a", 1]}), "tags[1]", "`tags[1]` must be a string; got 1."),
         ("create_note", json!({"additional_fields": []}), "additional_fields", "`additional_fields` must be an object; got a list of 0."),
-        ("create_note", json!({"additional_fields": {"title": "x"}}), "additional_fields.title", "`additional_fields.title` must be given as the argument `title`, not here."),
-        ("create_task", json!({"additional_fields": {"dueDate": "x"}}), "additional_fields.dueDate", "`additional_fields.dueDate` must be given as the argument `due_date`, not here."),
-        ("create_task", json!({"additional_fields": {"due_date": "x"}}), "additional_fields.due_date", "`additional_fields.due_date` must be given as the argument `due_date`, not here."),
+        ("create_note", json!({"additional_fields": {"title": "x"}}), "additional_fields.title", "`additional_fields.title` belongs among the arguments; did you mean `title`?"),
+        ("create_task", json!({"additional_fields": {"dueDate": "x"}}), "additional_fields.dueDate", "`additional_fields.dueDate` belongs among the arguments; did you mean `due_date`?"),
+        ("create_task", json!({"additional_fields": {"due_date": "x"}}), "additional_fields.due_date", "`additional_fields.due_date` belongs among the arguments; did you mean `due_date`?"),
         ("create_note", json!({"additional_fields": {"uid": UID}}), "additional_fields.uid", "`additional_fields.uid` is written by the server and cannot be set."),
         ("update_note", json!({"additional_fields": {"sync": {}}}), "additional_fields.sync", "`additional_fields.sync` is written by the server and cannot be set."),
         ("create_task", json!({"dueDate": "2026-01-01"}), "dueDate", "`dueDate` is not an argument of this tool; did you mean `due_date`?"),
@@ -132,12 +185,18 @@ fn refusals_name_the_argument_what_came_and_what_is_allowed() {
 fn a_refusal_tells_what_is_allowed() {
     let error = refusal("create_task", json!({"title": "t", "priority": "urgent"}));
     assert_eq!(error.details.allowed, ["low", "medium", "high"]);
-    assert_eq!(error.suggested_action, "Call create_task again with `priority` one of: low, medium, high.");
+    assert_eq!(
+        error.suggested_action,
+        "Call create_task again with `priority` one of: low, medium, high."
+    );
     let error = refusal("get_note", json!({"uid": UID, "colour": 1}));
     assert_eq!(error.details.allowed, ["uid", "include_deleted"]);
     assert_eq!(error.suggested_action, "Call get_note again without `colour`.");
     let error = refusal("create_note", json!({"titel": "x", "content": "y"}));
-    assert_eq!(error.suggested_action, "Call create_note again with `title` in place of `titel`.");
+    assert_eq!(
+        error.suggested_action,
+        "Call create_note again with `title` in place of `titel`."
+    );
 }
 
 #[test]
@@ -145,10 +204,16 @@ fn what_came_is_shown_but_never_at_length() {
     for (tool, arguments) in [
         ("get_note", json!({"uid": "ü".repeat(1 << 20)})),
         ("get_note", json!({"uid": UID, "x".repeat(1 << 20): 1})),
-        ("create_note", json!({"title": "t", "content": "c", "additional_fields": {"y".repeat(9000): 1, "uid": 1}})),
+        (
+            "create_note",
+            json!({"title": "t", "content": "c", "additional_fields": {"y".repeat(9000): 1, "uid": 1}}),
+        ),
         ("list_notes", json!({"cursor": "c".repeat(5000)})),
         ("list_notes", json!({"limit": [1, 2, "z".repeat(9000)]})),
-        ("create_task", json!({"title": "t", "priority": "\u{0}\"\u{202e}".repeat(100)})),
+        (
+            "create_task",
+            json!({"title": "t", "priority": "\u{0}\"\u{202e}".repeat(100)}),
+        ),
     ] {
         let error = refusal(tool, arguments);
         let served = error.body("c").to_string();
@@ -161,7 +226,10 @@ fn unknown_tools_are_told_from_known_ones() {
     let error = refusal("list_note", json!({}));
     assert_eq!(error.code, "unknown_tool");
     assert_eq!(error.suggested_action, "Call list_notes instead.");
-    assert_eq!(refusal("launch_rocket", json!({})).suggested_action, "Choose one of the tools that tools/list names.");
+    assert_eq!(
+        refusal("launch_rocket", json!({})).suggested_action,
+        "Choose one of the tools that tools/list names."
+    );
 }
 
 #[test]
@@ -169,12 +237,28 @@ fn a_body_that_the_api_would_not_take_is_not_sent() {
     let large = "x".repeat(1 << 20);
     for (tool, arguments, argument) in [
         ("create_note", json!({"title": "t", "content": large}), "content"),
-        ("update_note", json!({"uid": UID, "title": "t", "content": "c", "additional_fields": {"a": large}}), "additional_fields"),
-        ("patch_note", json!({"uid": UID, "updates": {"content": large}}), "updates"),
-        ("process_note", json!({"uid": UID, "action": "pin", "metadata": {"a": large}}), "metadata"),
+        (
+            "update_note",
+            json!({"uid": UID, "title": "t", "content": "c", "additional_fields": {"a": large}}),
+            "additional_fields",
+        ),
+        (
+            "patch_note",
+            json!({"uid": UID, "updates": {"content": large}}),
+            "updates",
+        ),
+        (
+            "process_note",
+            json!({"uid": UID, "action": "pin", "metadata": {"a": large}}),
+            "metadata",
+        ),
     ] {
         let error = refusal(tool, arguments);
-        assert_eq!((error.category, &*error.code), (Category::TooLarge, "request_too_large"), "{tool}");
+        assert_eq!(
+            (error.category, &*error.code),
+            (Category::TooLarge, "request_too_large"),
+            "{tool}"
+        );
         assert_eq!(error.details.argument.as_deref(), Some(argument));
     }
 }
@@ -191,24 +275,54 @@ fn nesting_is_held_to_what_the_api_takes() {
     }
     let deep = |levels| with("process_note", json!({"metadata": {"deep": nested(levels)}}));
     assert!(catalogue().prepare("process_note", args(deep(62))).is_ok());
-    assert_eq!(refusal("process_note", deep(63)).details.argument.as_deref(), Some("metadata"));
+    assert_eq!(
+        refusal("process_note", deep(63)).details.argument.as_deref(),
+        Some("metadata")
+    );
 }
 
 #[test]
 fn moments_are_dates_or_rfc_3339_times() {
     use crate::tools::moment::is_moment;
     for good in [
-        "2026-03-01", "2024-02-29", "2000-02-29", "2026-03-01T09:00:00Z", "2026-03-01t09:00:00z", "2026-03-01 09:00:00Z",
-        "2026-03-01T09:00:00.123456789Z", "2026-03-01T09:00:00+05:45", "2026-03-01T23:59:60-00:00",
+        "2026-03-01",
+        "2024-02-29",
+        "2000-02-29",
+        "2026-03-01T09:00:00Z",
+        "2026-03-01t09:00:00z",
+        "2026-03-01 09:00:00Z",
+        "2026-03-01T09:00:00.123456789Z",
+        "2026-03-01T09:00:00+05:45",
+        "2026-03-01T23:59:60-00:00",
     ] {
         assert!(is_moment(good), "{good}");
     }
     for bad in [
-        "", "tomorrow", "2026", "2026-3-1", "2026-02-29", "1900-02-29", "2026-13-01", "2026-00-10", "2026-01-00",
-        "2026-04-31", "2026-03-01T", "2026-03-01T09:00", "2026-03-01T09:00:00", "2026-03-01T24:00:00Z",
-        "2026-03-01T09:60:00Z", "2026-03-01T09:00:61Z", "2026-03-01T09:00:00.Z", "2026-03-01T09:00:00+24:00",
-        "2026-03-01T09:00:00+0100", "2026-03-01T09:00:00ZZ", "+026-03-01", "２０２６-03-01", "2026-03-01Ü09:00:00Z",
-        "2026-03-0ü", "01-03-2026",
+        "",
+        "tomorrow",
+        "2026",
+        "2026-3-1",
+        "2026-02-29",
+        "1900-02-29",
+        "2026-13-01",
+        "2026-00-10",
+        "2026-01-00",
+        "2026-04-31",
+        "2026-03-01T",
+        "2026-03-01T09:00",
+        "2026-03-01T09:00:00",
+        "2026-03-01T24:00:00Z",
+        "2026-03-01T09:60:00Z",
+        "2026-03-01T09:00:61Z",
+        "2026-03-01T09:00:00.Z",
+        "2026-03-01T09:00:00+24:00",
+        "2026-03-01T09:00:00+0100",
+        "2026-03-01T09:00:00ZZ",
+        "+026-03-01",
+        "２０２６-03-01",
+        "2026-03-01Ü09:00:00Z",
+        "2026-03-0ü",
+        "01-03-2026",
     ] {
         assert!(!is_moment(bad), "{bad}");
     }

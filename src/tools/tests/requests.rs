@@ -14,12 +14,26 @@ struct Sends {
 
 fn sends(tool: &'static str, arguments: Value, request: &'static str, body: impl Into<Option<Value>>) -> Sends {
     let if_match = arguments.get("if_match").and_then(Value::as_u64);
-    Sends { tool, arguments, request, if_match, body: body.into() }
+    Sends {
+        tool,
+        arguments,
+        request,
+        if_match,
+        body: body.into(),
+    }
 }
 
 fn wire(request: &Request) -> String {
-    let query: Vec<_> = request.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
+    let query: Vec<_> = request
+        .query
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    let query = if query.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", query.join("&"))
+    };
     format!("{} {}{query}", request.method, request.path)
 }
 
@@ -99,12 +113,25 @@ fn table() -> Vec<Sends> {
 #[tokio::test]
 async fn every_tool_sends_what_the_contract_says_and_hands_back_the_answer() {
     let mut tried = HashSet::new();
-    for Sends { tool, arguments, request, if_match, body } in table() {
+    for Sends {
+        tool,
+        arguments,
+        request,
+        if_match,
+        body,
+    } in table()
+    {
         let is_list = tool.starts_with("list_");
-        let answer = if is_list { json!({"items": [item(json!({"a": 1}))]}) } else { item(json!({"a": 1})) };
+        let answer = if is_list {
+            json!({"items": [item(json!({"a": 1}))]})
+        } else {
+            item(json!({"a": 1}))
+        };
         let status = if tool.starts_with("create_") { 201 } else { 200 };
         let script = Script::new([reply(status, &answer)]);
-        let success = call(tool, arguments, &script).await.unwrap_or_else(|error| panic!("{tool}: {error}"));
+        let success = call(tool, arguments, &script)
+            .await
+            .unwrap_or_else(|error| panic!("{tool}: {error}"));
         assert_eq!(success.value, answer, "{tool}");
         assert_eq!(success.text, answer.to_string(), "{tool}");
 
@@ -112,7 +139,10 @@ async fn every_tool_sends_what_the_contract_says_and_hands_back_the_answer() {
         assert_eq!(sent.len(), 1, "{tool}");
         assert_eq!(wire(&sent[0]), request, "{tool}");
         assert_eq!(sent[0].if_match, if_match, "{tool}");
-        let text = sent[0].body.as_ref().map(|body| String::from_utf8(body.to_vec()).unwrap());
+        let text = sent[0]
+            .body
+            .as_ref()
+            .map(|body| String::from_utf8(body.to_vec()).unwrap());
         // As text, since the order of the keys is kept too.
         assert_eq!(text, body.map(|body| body.to_string()), "{tool}");
         assert!(tried.insert(tool), "{tool} is tried twice");
@@ -124,7 +154,9 @@ async fn every_tool_sends_what_the_contract_says_and_hands_back_the_answer() {
 #[test]
 fn a_plan_tells_what_it_is_about() {
     let catalogue = catalogue();
-    let plan = catalogue.prepare("create_note", args(json!({"title": "t", "content": "c"}))).unwrap();
+    let plan = catalogue
+        .prepare("create_note", args(json!({"title": "t", "content": "c"})))
+        .unwrap();
     assert_eq!((plan.tool(), plan.steps()), ("create_note", 1));
     assert_eq!(plan.uid().unwrap().to_string(), NEW_UID);
     let plan = catalogue.prepare("list_notes", Map::new()).unwrap();
