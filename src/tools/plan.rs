@@ -165,8 +165,9 @@ impl Plan {
     }
 }
 
+/// The payload as JSON. Keys are strings, so there is nothing that could fail to encode.
 pub(super) fn encode(payload: &Map<String, Value>) -> Bytes {
-    Value::Object(payload.clone()).to_string().into()
+    serde_json::to_vec(payload).unwrap_or_default().into()
 }
 
 fn path(entity: &Entity, uid: Option<Uuid>, suffix: &str) -> String {
