@@ -141,6 +141,9 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Caller, error) {
 // key finds the key that a token's header asks for, of the type that its algorithm needs.
 func (v *Verifier) key(ctx context.Context) jwt.Keyfunc {
 	return func(token *jwt.Token) (any, error) {
+		if _, ok := token.Header["crit"]; ok { // RFC 7515: what must be understood and is not, must be refused
+			return nil, errors.New("the token has critical headers, and none are known here")
+		}
 		if token.Method == jwt.SigningMethodHS256 {
 			return v.secret, nil
 		}

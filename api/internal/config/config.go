@@ -5,7 +5,9 @@ package config
 import (
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -70,8 +72,8 @@ func Load(lookup func(string) (string, bool)) (Config, error) {
 	e := &environment{lookup: lookup}
 	c := Config{
 		Dev:         e.text("ENV", "production") == "dev",
-		HTTPAddr:    e.text("HTTP_ADDR", ":8081"),
-		MetricsAddr: e.text("METRICS_ADDR", "127.0.0.1:9092"),
+		HTTPAddr:    e.address("HTTP_ADDR", ":8081"),
+		MetricsAddr: e.address("METRICS_ADDR", "127.0.0.1:9092", "off"),
 		Database:    e.database("DATABASE_URL", "sqlite://data/toolbridge.db"),
 		JWT: JWT{
 			HS256Secret: Secret(e.text("JWT_HS256_SECRET", "")),
@@ -92,9 +94,6 @@ func Load(lookup func(string) (string, bool)) (Config, error) {
 		MaxBody:  int64(e.number("MAX_BODY_BYTES", 1<<20, 1<<10, 64<<20)),
 		Shutdown: e.seconds("SHUTDOWN_TIMEOUT_SECONDS", 10, 1, 600),
 		LogLevel: e.level("LOG_LEVEL", slog.LevelInfo),
-	}
-	if c.MetricsAddr == "off" {
-		c.MetricsAddr = ""
 	}
 	e.check(c)
 	return c, e.mistake
@@ -191,6 +190,19 @@ func (e *environment) number(name string, otherwise, least, most int) int {
 
 func (e *environment) seconds(name string, otherwise, least, most int) time.Duration {
 	return time.Duration(e.number(name, otherwise, least, most)) * time.Second
+}
+
+// address is host:port. off is a word that means none.
+func (e *environment) address(name, otherwise string, off ...string) string {
+	text := e.text(name, otherwise)
+	if slices.Contains(off, text) {
+		return ""
+	}
+	_, port, err := net.SplitHostPort(text)
+	if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
+		e.fail(name, fmt.Sprintf("is %q, but must be an address like 127.0.0.1:8081 or :8081", text))
+	}
+	return text
 }
 
 func (e *environment) level(name string, otherwise slog.Level) slog.Level {

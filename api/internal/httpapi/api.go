@@ -7,12 +7,14 @@ package httpapi
 
 import (
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-chi/chi/v5"
-	"github.com/go-chi/chi/v5/middleware"
 
 	"github.com/toolbridge/toolbridge-mcp/api/internal/auth"
 	"github.com/toolbridge/toolbridge-mcp/api/internal/config"
@@ -47,42 +49,65 @@ func (a *API) Drain() { a.draining.Store(true) }
 // Handler is the whole API.
 func (a *API) Handler() http.Handler {
 	r := chi.NewRouter()
-	r.Use(a.correlate, a.observe, a.recover, middleware.GetHead)
+	r.Use(a.correlate, a.observe, a.recover, tameMethod)
 	r.NotFound(a.handle(func(http.ResponseWriter, *http.Request) error { return notFound("route") }))
-	r.MethodNotAllowed(a.handle(a.methodNotAllowed))
-	r.Get("/healthz", a.handle(a.healthz))
-	r.Get("/readyz", a.handle(a.readyz))
-	r.Get("/v1/sync/info", a.handle(a.info))
+	a.route(r, "/healthz", methods{"GET": a.healthz})
+	a.route(r, "/readyz", methods{"GET": a.readyz})
+	a.route(r, "/v1/sync/info", methods{"GET": a.info})
 	r.Route("/v1", func(r chi.Router) {
 		r.Use(a.deadline, a.checkToken, a.checkTenant)
-		r.Post("/sync/sessions", a.handle(a.openSession))
-		r.Get("/sync/sessions/{id}", a.handle(a.getSession))
-		r.Delete("/sync/sessions/{id}", a.handle(a.endSession))
+		a.route(r, "/sync/sessions", methods{"POST": a.openSession})
+		a.route(r, "/sync/sessions/{id}", methods{"GET": a.getSession, "DELETE": a.endSession})
 		r.Group(func(r chi.Router) {
 			r.Use(a.checkSession)
-			r.Get("/sync/state", a.handle(a.state))
-			r.Post("/sync/wipe", a.handle(a.wipe))
+			a.route(r, "/sync/state", methods{"GET": a.state})
+			a.route(r, "/sync/wipe", methods{"POST": a.wipe})
 		})
-		for _, kind := range entity.All {
-			r.Route("/"+kind.Name, func(r chi.Router) {
-				r.Use(a.checkSession, a.checkRate, a.checkEpoch)
-				items := items{a, kind}
-				r.Get("/", a.handle(items.list))
-				r.Post("/", a.handle(items.create))
-				r.Get("/{uid}", a.handle(items.get))
-				r.Put("/{uid}", a.handle(items.replace))
-				r.Patch("/{uid}", a.handle(items.merge))
-				r.Delete("/{uid}", a.handle(items.delete))
-				r.Post("/{uid}/archive", a.handle(items.archive))
-				r.Post("/{uid}/process", a.handle(items.process))
-			})
-		}
+		r.Group(func(r chi.Router) {
+			r.Use(a.checkSession, a.checkRate, a.checkEpoch)
+			for _, kind := range entity.All {
+				i, path := items{a, kind}, "/"+kind.Name
+				a.route(r, path, methods{"GET": i.list, "POST": i.create})
+				a.route(r, path+"/{uid}", methods{"GET": i.get, "PUT": i.replace, "PATCH": i.merge, "DELETE": i.delete})
+				a.route(r, path+"/{uid}/archive", methods{"POST": i.archive})
+				a.route(r, path+"/{uid}/process", methods{"POST": i.process})
+			}
+		})
 	})
 	return r
 }
 
+type handler func(http.ResponseWriter, *http.Request) error
+
+type methods map[string]handler
+
+// route registers a path. Other methods than the given ones are told which those are; HEAD goes wherever GET does.
+func (a *API) route(r chi.Router, path string, by methods) {
+	if get, ok := by["GET"]; ok {
+		by["HEAD"] = get
+	}
+	allow := strings.Join(slices.Sorted(maps.Keys(by)), ", ")
+	r.Handle(path, a.handle(func(w http.ResponseWriter, _ *http.Request) error {
+		w.Header().Set("Allow", allow)
+		return methodNotAllowed()
+	}))
+	for method, do := range by {
+		r.MethodFunc(method, path, a.handle(do))
+	}
+}
+
+// tameMethod lets a method that the router has never heard of take the way of one that no route has, so that it too is told what is allowed.
+func tameMethod(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if knownMethod(r.Method) == otherMethod {
+			chi.RouteContext(r.Context()).RouteMethod = http.MethodOptions
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // handle turns an error into its answer. It is the only place that does.
-func (a *API) handle(do func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+func (a *API) handle(do handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if err := do(w, r); err != nil {
 			a.fail(w, r, err)
@@ -101,7 +126,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 // check makes a middleware of something that either lets a request pass, perhaps with more known about it, or fails.
-func (a *API) check(do func(http.ResponseWriter, *http.Request) error) func(http.Handler) http.Handler {
+func (a *API) check(do handler) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if err := do(w, r); err != nil {
@@ -111,19 +136,4 @@ func (a *API) check(do func(http.ResponseWriter, *http.Request) error) func(http
 			next.ServeHTTP(w, r)
 		})
 	}
-}
-
-func (a *API) methodNotAllowed(w http.ResponseWriter, r *http.Request) error {
-	path := r.URL.EscapedPath()
-	routes := chi.RouteContext(r.Context()).Routes
-	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
-		ask := method
-		if method == "HEAD" {
-			ask = "GET" // GetHead serves it
-		}
-		if routes.Match(chi.NewRouteContext(), ask, path) {
-			w.Header().Add("Allow", method)
-		}
-	}
-	return &problem{status: http.StatusMethodNotAllowed, message: "method not allowed"}
 }

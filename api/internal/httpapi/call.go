@@ -119,8 +119,10 @@ func knownMethod(method string) string {
 	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS":
 		return method
 	}
-	return "OTHER"
+	return otherMethod
 }
+
+const otherMethod = "OTHER"
 
 // recover keeps a bug in one request from ending the others.
 func (a *API) recover(next http.Handler) http.Handler {

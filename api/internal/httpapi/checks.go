@@ -54,7 +54,7 @@ func (a *API) checkTenant(next http.Handler) http.Handler {
 // one; what unsigned headers say counts for nothing.
 func (a *API) tenant(h http.Header, claimed string) (string, error) {
 	if a.Tenant.HeaderSecret == "" {
-		if a.Tenant.ID == "" {
+		if claimed != "" {
 			return claimed, nil
 		}
 		return a.Tenant.ID, nil

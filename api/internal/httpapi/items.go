@@ -180,11 +180,12 @@ func (i items) whole(r *http.Request, tx store.Tx, body *payload.Object) (store.
 	return store.Next{Payload: body.Without(entity.ServerFields...).JSON()}, nil
 }
 
-// checkSize keeps a thousand small patches from making an item that no single request could have.
+// checkSize keeps a thousand small patches from growing an item without end. The room beyond MaxBody is there because a patch
+// as large as a body may be must still fit beside what the item has.
 func (i items) checkSize(body *payload.Object) error {
-	if size := int64(len(body.JSON())); size > i.MaxBody {
+	if size, most := int64(len(body.JSON())), 2*i.MaxBody; size > most {
 		return &problem{status: http.StatusRequestEntityTooLarge,
-			message: fmt.Sprintf("the patched item is too large: %d bytes, at most %d", size, i.MaxBody)}
+			message: fmt.Sprintf("the patched item would be too large: %d bytes, at most %d", size, most)}
 	}
 	return nil
 }

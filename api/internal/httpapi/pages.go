@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -46,11 +47,12 @@ func (i items) readPage(r *http.Request) (store.Page, error) {
 	query := r.URL.Query()
 	page := store.Page{After: store.Beginning, Limit: defaultPage, MaxBytes: pageBytes}
 	if text := query.Get("limit"); text != "" {
-		limit, err := strconv.ParseUint(text, 10, 31)
-		if err != nil || limit == 0 {
+		// Out of range it returns the largest number, which is clamped like any other that is too large.
+		limit, err := strconv.ParseUint(text, 10, 64)
+		if limit == 0 || err != nil && !errors.Is(err, strconv.ErrRange) {
 			return page, badRequest(fmt.Sprintf("limit must be a whole number from 1 to %d", maxPage))
 		}
-		page.Limit = min(int(limit), maxPage)
+		page.Limit = int(min(limit, maxPage))
 	}
 	if text := query.Get("cursor"); text != "" {
 		after, ok := i.parseCursor(text)

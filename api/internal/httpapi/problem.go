@@ -41,6 +41,10 @@ func notFound(what string) *problem {
 	return &problem{status: http.StatusNotFound, message: what + " not found"}
 }
 
+func methodNotAllowed() *problem {
+	return &problem{status: http.StatusMethodNotAllowed, message: "method not allowed"}
+}
+
 func gone(label string, item store.Item) *problem {
 	return &problem{status: http.StatusGone, message: label + " is deleted",
 		fields: map[string]any{"deletedAt": formatMillis(item.Deleted)}}
