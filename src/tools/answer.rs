@@ -1,21 +1,17 @@
 //! What the API's refusals and silences mean to the caller.
 //!
-//! Statuses are read by the contract, and so are the few bodies that it defines: a reason that is a fixed word, two
-//! version numbers, a time, the name of a field. Anything else that the API says goes to the log, never to the model.
-//! A write whose answer is missing may have happened; that is said, together with the tool that can tell.
-
-use serde_json::Value;
+//! Statuses are read by the contract, and so are the few bodies that it defines ([`Said`]). Anything else that the API
+//! says goes to the log, never to the model. What does not depend on the tool is in [`service`]. A write whose answer is
+//! missing may have happened; that is said, together with the tool that can tell.
 
 use super::error::{Category, ToolError};
-use super::moment;
 use super::operation::Operation;
 use super::plan::Plan;
 use super::result::{Limits, Unusable};
+use super::said::Said;
+use super::service::{self, answered};
 use crate::entities::Kind;
 use crate::upstream::exchange::{Failure, Reply};
-
-/// As much of an unexpected body as the log wants.
-const MAX_LOGGED: usize = 2000;
 
 /// A request and what hangs on its answer.
 pub(super) struct Asked<'a> {
@@ -48,21 +44,21 @@ impl<'a> Asked<'a> {
         let said = Said::by(reply);
         let error = match reply.status {
             400 => self.invalid(&said),
-            401 => token_rejected(),
+            401 => service::token_rejected(),
             // The tenant was settled when the session was opened, so this is about something else.
-            403 => permission_denied(),
+            403 => service::permission_denied(),
             404 if self.plan.names_an_item() => self.not_found(),
-            409 if said.reason == "epoch_mismatch" => session_lost(),
+            409 if said.reason == "epoch_mismatch" => service::session_lost(),
             409 => self.conflict(&said),
             410 if self.plan.names_an_item() => self.deleted(&said),
             412 => self.version_mismatch(&said),
             413 => self.request_too_large(),
             422 => self.field_refused(&said),
-            428 => session_lost(),
-            429 => rate_limited(),
+            428 => service::session_lost(),
+            429 => service::rate_limited(),
             502 | 504 if self.writes => self.outcome_unknown("a gateway gave up waiting for the API"),
-            502..=504 => api_unavailable(),
-            _ => self.api_error(),
+            502..=504 => service::api_unavailable(),
+            status => self.api_error(status >= 500),
         };
         answered(error, reply)
     }
@@ -98,7 +94,7 @@ impl<'a> Asked<'a> {
                 format!("Nothing was changed; call {} again.", self.plan.tool),
             ),
             Failure::AnswerTooLarge { limit } => self.result_too_large(None, self.plan.page.limit / 2, limit),
-            Failure::SessionRefused(reply) => session_refused(&reply),
+            Failure::SessionRefused(reply) => service::session_refused(&reply),
             Failure::Cancelled => ToolError::new(
                 Category::Timeout,
                 "cancelled",
@@ -117,7 +113,7 @@ impl<'a> Asked<'a> {
                 let mut error = if self.writes {
                     self.outcome_unknown("the API's answer could not be read")
                 } else {
-                    self.api_error()
+                    self.api_error(false)
                 };
                 error.log_only = Some(why.into());
                 error
@@ -349,21 +345,22 @@ impl<'a> Asked<'a> {
         })
     }
 
-    fn api_error(&self) -> ToolError {
-        ToolError::new(
-            Category::Internal,
-            "api_error",
-            "The ToolBridge API failed to do what was asked.",
-            if self.writes {
-                format!(
-                    "Look with {} whether anything changed; if it fails again, tell the user.",
-                    self.check()
-                )
-            } else {
-                format!("Call {} once more; if it fails again, tell the user.", self.plan.tool)
-            },
-        )
-        .retryable(!self.writes)
+    /// The API's own fault, or an answer that the contract does not know.
+    fn api_error(&self, may_pass: bool) -> ToolError {
+        let Plan { tool, .. } = self.plan;
+        let retryable = may_pass && !self.writes;
+        let remedy = if retryable {
+            format!("Call {tool} once more; if it fails again, tell the user.")
+        } else if self.writes {
+            format!(
+                "Look with {} whether anything changed; if it fails again, tell the user.",
+                self.check()
+            )
+        } else {
+            "Tell the user, and give them the correlation_id for whoever runs the server.".to_owned()
+        };
+        let message = "The ToolBridge API failed to do what was asked.";
+        ToolError::new(Category::Internal, "api_error", message, remedy).retryable(retryable)
     }
 
     /// The tool that shows how things are.
@@ -373,109 +370,5 @@ impl<'a> Asked<'a> {
             Some(uid) => format!("get_{} (uid {uid})", entity.key),
             None => format!("list_{}", entity.plural),
         }
-    }
-}
-
-/// What a refused session means. The request itself was never sent.
-fn session_refused(reply: &Reply) -> ToolError {
-    let error = match reply.status {
-        401 => token_rejected(),
-        // Of all that the API checks before it opens a session, only the token's tenant is answered with 403.
-        403 => ToolError::tenant_mismatch(),
-        429 => rate_limited(),
-        409 | 428 => session_lost(),
-        500..=599 => api_unavailable(),
-        _ => ToolError::new(
-            Category::Internal,
-            "api_error",
-            "The ToolBridge API did not open a session.",
-            "Tell the user, and give them the correlation_id for whoever runs the server.",
-        ),
-    };
-    answered(error, reply)
-}
-
-fn token_rejected() -> ToolError {
-    ToolError::new(
-        Category::Authentication,
-        "token_rejected",
-        "The ToolBridge API does not accept the user's token or this server's signature.",
-        "Ask the user to sign in again; if that does not help, whoever runs the server must look into it.",
-    )
-}
-
-fn permission_denied() -> ToolError {
-    ToolError::new(
-        Category::Permission,
-        "permission_denied",
-        "The ToolBridge API does not allow this user to do that.",
-        "Tell the user; repeating the call will not help.",
-    )
-}
-
-fn session_lost() -> ToolError {
-    ToolError::new(
-        Category::Unavailable,
-        "session_lost",
-        "The session at the ToolBridge API ended while the call was under way.",
-        "Nothing was changed; repeat the call.",
-    )
-}
-
-fn rate_limited() -> ToolError {
-    ToolError::new(
-        Category::RateLimited,
-        "rate_limited",
-        "The user has sent too many requests in a short time.",
-        "Wait for retry_after_ms, or some seconds, then repeat the call; nothing was changed.",
-    )
-}
-
-fn api_unavailable() -> ToolError {
-    ToolError::new(
-        Category::Unavailable,
-        "api_unavailable",
-        "The ToolBridge API is out of service for the moment.",
-        "Nothing was changed; wait a little, then repeat the call.",
-    )
-}
-
-/// Adds what every answered request tells.
-fn answered(mut error: ToolError, reply: &Reply) -> ToolError {
-    error.details.status = Some(reply.status);
-    if error.retryable {
-        error.retry_after = reply.retry_after;
-    }
-    let body = String::from_utf8_lossy(&reply.body);
-    error.log_only = Some(body.chars().take(MAX_LOGGED).collect());
-    error
-}
-
-/// The parts of an error body that the contract defines.
-struct Said {
-    /// The `error` member; of a family server that answers in plain text, the text. Only ever compared.
-    reason: String,
-    field: Option<String>,
-    deleted_at: Option<String>,
-}
-
-impl Said {
-    fn by(reply: &Reply) -> Self {
-        let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-        let text = |key: &str| body.get(key).and_then(Value::as_str).map(str::to_owned);
-        Self {
-            reason: text("error").unwrap_or_else(|| String::from_utf8_lossy(&reply.body).trim().to_owned()),
-            field: text("field"),
-            deleted_at: text("deletedAt").filter(|text| moment::is_moment(text)),
-        }
-    }
-
-    /// `version mismatch: expected 3, actual 4`
-    fn versions(&self) -> Option<(u64, u64)> {
-        let (expected, actual) = self
-            .reason
-            .strip_prefix("version mismatch: expected ")?
-            .split_once(", actual ")?;
-        Some((expected.parse().ok()?, actual.parse().ok()?))
     }
 }

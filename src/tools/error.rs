@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::refusal::Refusal;
+use super::refusal::{Refusal, Remedy};
 
 /// Why a call failed. Errors of the layers above (tokens, scopes) are made here too, so that all look alike.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -143,27 +143,25 @@ impl ToolError {
         self
     }
 
-    /// Nobody asked for such a tool to exist; the caller's protocol layer may want to answer this in its own way.
-    #[must_use]
+    /// There is no such tool. MCP answers that with a JSON-RPC error, so the protocol layer may want to look first.
     pub(super) fn unknown_tool(name: &str, meant: Option<&str>) -> Self {
-        let refusal = Refusal::new(name, "is not a tool of this server");
         let remedy = match meant {
             Some(meant) => format!("Call {meant} instead."),
             None => "Choose one of the tools that tools/list names.".to_owned(),
         };
-        Self::new(Category::Validation, "unknown_tool", refusal.message(), remedy)
+        let message = Refusal::new(name, "is not a tool of this server").message();
+        Self::new(Category::Validation, "unknown_tool", message, remedy)
     }
 
     pub(super) fn refused(tool: &str, refusal: Refusal) -> Self {
-        let (category, code) = if refusal.too_large {
-            (Category::TooLarge, "request_too_large")
-        } else {
-            (Category::Validation, "invalid_argument")
+        let (category, code) = match refusal.remedy {
+            Remedy::Shorten => (Category::TooLarge, "request_too_large"),
+            _ => (Category::Validation, "invalid_argument"),
         };
-        let remedy = format!("Call {tool} again {}.", refusal.remedy());
-        Self::new(category, code, refusal.message(), remedy).details(|details| {
+        let way_out = format!("Call {tool} again {}.", refusal.way_out());
+        Self::new(category, code, refusal.message(), way_out).details(|details| {
             details.argument = Some(refusal.argument);
-            details.received = refusal.received;
+            details.received = refusal.received.map(Into::into);
             details.allowed = refusal.allowed;
         })
     }

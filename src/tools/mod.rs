@@ -21,7 +21,9 @@ mod reading;
 mod refusal;
 mod result;
 mod run;
+mod said;
 mod schema;
+mod service;
 mod spec;
 mod text;
 

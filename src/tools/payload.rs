@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::reading::read;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, Remedy};
 use crate::entities::{Entity, Field};
 
 /// What the server writes into every payload. Sent by a caller it would be dropped in silence, so it is refused.
@@ -25,10 +25,8 @@ pub(super) fn whole(entity: &Entity, arguments: &mut Map<String, Value>) -> Resu
             let place = format!("additional_fields.{key}");
             refuse_server_key(&place, &key)?;
             if let Some(Field { name, .. }) = entity.field(&key) {
-                return Err(Refusal::new(
-                    place,
-                    format!("must be given as the argument `{name}`, not here"),
-                ));
+                let refusal = Refusal::new(place, "belongs among the arguments");
+                return Err(refusal.remedy(Remedy::Rename((*name).to_owned())));
             }
             refuse_deep(&place, &value)?;
             payload.insert(key, value);
@@ -40,8 +38,7 @@ pub(super) fn whole(entity: &Entity, arguments: &mut Map<String, Value>) -> Resu
 /// The changes that `patch_…` sends. Known fields may come in either spelling and are checked; others pass.
 pub(super) fn changes(entity: &Entity, updates: Map<String, Value>) -> Result<Map<String, Value>, Refusal> {
     if updates.is_empty() {
-        let known = entity.fields.iter().map(|field| field.name);
-        return Err(Refusal::new("updates", "must name at least one field to change").allowed(known));
+        return Err(Refusal::new("updates", "must name at least one field to change"));
     }
     let mut changes = Map::new();
     for (key, value) in updates {
@@ -53,10 +50,8 @@ pub(super) fn changes(entity: &Entity, updates: Map<String, Value>) -> Result<Ma
             continue;
         };
         if changes.contains_key(field.wire) {
-            return Err(Refusal::new(
-                place,
-                format!("comes twice, as `{}` and as `{}`", field.name, field.wire),
-            ));
+            let problem = format!("comes twice, as `{}` and as `{}`", field.name, field.wire);
+            return Err(Refusal::new(place, problem).remedy(Remedy::Drop));
         }
         // To the API `null` is a value like any other: it empties a field, which a required one cannot be.
         let value = match value {
@@ -74,10 +69,9 @@ pub(super) fn changes(entity: &Entity, updates: Map<String, Value>) -> Result<Ma
 
 fn refuse_server_key(place: &str, key: &str) -> Result<(), Refusal> {
     if SERVER_KEYS.contains(&key) {
-        Err(Refusal::new(place, "is written by the server and cannot be set"))
-    } else {
-        Ok(())
+        return Err(Refusal::new(place, "is written by the server and cannot be set").remedy(Remedy::Drop));
     }
+    Ok(())
 }
 
 /// Refuses a member of the body that would take it past the depth that the API accepts.

@@ -12,7 +12,7 @@ use super::argument::DEFAULT_LIMIT;
 use super::catalogue::Tool;
 use super::operation::Operation;
 use super::payload;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, Remedy};
 use super::result::PageWish;
 use super::spec::Access;
 use crate::entities::Entity;
@@ -165,8 +165,9 @@ impl Plan {
     }
 }
 
+/// The payload as JSON. Keys are strings, so there is nothing that could fail to encode.
 pub(super) fn encode(payload: &Map<String, Value>) -> Bytes {
-    Value::Object(payload.clone()).to_string().into()
+    serde_json::to_vec(payload).unwrap_or_default().into()
 }
 
 fn path(entity: &Entity, uid: Option<Uuid>, suffix: &str) -> String {
@@ -187,7 +188,7 @@ fn leaves_parent_out(entity: &Entity, arguments: &Map<String, Value>) -> Result<
             let problem = format!("is required beside `{given}`; leave out both to keep the parent");
             let field = entity.field(missing);
             let allowed = field.and_then(|field| field.kind.choices()).unwrap_or_default();
-            Err(Refusal::new(missing, problem).allowed(allowed))
+            Err(Refusal::new(missing, problem).allowed(allowed).remedy(Remedy::Add))
         }
     }
 }
@@ -203,8 +204,6 @@ fn too_much(entity: &Entity, operation: Operation, payload: &Map<String, Value>)
             field.map_or("additional_fields", |field| field.name)
         }
     };
-    Refusal::too_large(
-        argument,
-        format!("makes the request larger than {MAX_BODY_BYTES} bytes"),
-    )
+    let problem = format!("makes the request larger than {MAX_BODY_BYTES} bytes");
+    Refusal::new(argument, problem).remedy(Remedy::Shorten)
 }

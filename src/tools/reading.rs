@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::argument::Argument;
 use super::moment;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, Remedy};
 use crate::entities::Kind;
 
 /// The arguments as they are meant, by name; absent ones are left out.
@@ -28,7 +28,10 @@ pub(super) fn read_all(arguments: &[Argument], given: Map<String, Value>) -> Res
         .iter()
         .find(|argument| argument.required && !meant.contains_key(argument.name))
     {
-        Some(argument) => Err(Refusal::missing(argument.name).allowed(argument.kind.choices().unwrap_or_default())),
+        Some(Argument { name, kind, .. }) => {
+            let refusal = Refusal::new(name, "is required").remedy(Remedy::Add);
+            Err(refusal.allowed(kind.choices().unwrap_or_default()))
+        }
         None => Ok(meant),
     }
 }
@@ -42,7 +45,7 @@ pub(super) fn read(name: &str, kind: Kind, value: Value) -> Result<Value, Refusa
         },
         Kind::Token { max } => match &value {
             Value::String(text) if text.is_empty() => {
-                Err(Refusal::new(name, "must not be empty; leave it out instead"))
+                Err(Refusal::new(name, "must not be empty; leave it out instead").remedy(Remedy::Drop))
             }
             Value::String(text) if text.chars().count() > max => {
                 Err(Refusal::new(name, format!("must not be longer than {max} characters")).received(&value))

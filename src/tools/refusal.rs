@@ -10,15 +10,26 @@ const MAX_SHOWN: usize = 80;
 pub(super) struct Refusal {
     /// Where: `limit`, `updates.title`, `tags[2]`.
     pub argument: String,
-    /// What is wrong, without the argument's name: `must be …`.
-    pub problem: String,
+    /// What is wrong, as the rest of a sentence that begins with the argument: `must be …`.
+    problem: String,
     /// What came, shortened.
-    pub received: Option<String>,
+    pub received: Option<Box<str>>,
     pub allowed: Vec<String>,
-    /// The name that was probably meant.
-    pub meant: Option<String>,
-    /// Right in kind, but more than can be sent.
-    pub too_large: bool,
+    pub remedy: Remedy,
+}
+
+/// What the model should do with the argument.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Remedy {
+    /// Give it another value.
+    Mend,
+    /// Give it at all.
+    Add,
+    Drop,
+    /// Give its value under this name instead.
+    Rename(String),
+    /// It is right, but more than can be sent.
+    Shorten,
 }
 
 impl Refusal {
@@ -28,13 +39,12 @@ impl Refusal {
             problem: problem.into(),
             received: None,
             allowed: Vec::new(),
-            meant: None,
-            too_large: false,
+            remedy: Remedy::Mend,
         }
     }
 
     pub fn received(mut self, value: &Value) -> Self {
-        self.received = Some(show(value));
+        self.received = Some(show(value).into());
         self
     }
 
@@ -43,65 +53,60 @@ impl Refusal {
         self
     }
 
-    pub fn missing(argument: &str) -> Self {
-        Self::new(argument, "is required")
+    pub fn remedy(mut self, remedy: Remedy) -> Self {
+        self.remedy = remedy;
+        self
     }
 
-    /// An argument that the tool does not have.
+    /// A name that means nothing here.
     pub fn unknown(argument: &str, known: &[&str]) -> Self {
-        let meant = nearest(argument, known).map(str::to_owned);
-        Self {
-            meant,
-            ..Self::new(argument, "is not an argument of this tool").allowed(known)
-        }
-    }
-
-    pub fn too_large(argument: &str, problem: impl Into<String>) -> Self {
-        Self {
-            too_large: true,
-            ..Self::new(argument, problem)
-        }
+        let refusal = Self::new(argument, "is not an argument of this tool").allowed(known);
+        refusal.remedy(nearest(argument, known).map_or(Remedy::Drop, |meant| Remedy::Rename(meant.to_owned())))
     }
 
     /// One sentence.
     pub fn message(&self) -> String {
-        let mut sentence = format!("`{}` {}", self.argument, self.problem);
-        if let Some(received) = &self.received {
-            sentence.push_str("; got ");
-            sentence.push_str(received);
+        let Self {
+            argument,
+            problem,
+            received,
+            ..
+        } = self;
+        let got = received
+            .as_ref()
+            .map(|received| format!("; got {received}"))
+            .unwrap_or_default();
+        match &self.remedy {
+            Remedy::Rename(meant) => format!("`{argument}` {problem}; did you mean `{meant}`?"),
+            _ => format!("`{argument}` {problem}{got}."),
         }
-        if let Some(meant) = &self.meant {
-            sentence.push_str("; did you mean `");
-            sentence.push_str(meant);
-            sentence.push('`');
-        }
-        sentence.push(if self.meant.is_some() { '?' } else { '.' });
-        sentence
     }
 
     /// What to do about it, as the end of "Call X again ".
-    pub fn remedy(&self) -> String {
-        let argument = &self.argument;
-        match (&self.meant, self.allowed.as_slice()) {
-            (Some(meant), _) => format!("with `{meant}` in place of `{argument}`"),
-            (None, []) if self.received.is_none() && !self.too_large => format!("and mind `{argument}`"),
-            (None, []) => format!("with another `{argument}`"),
-            (None, _) if self.problem.starts_with("is not an argument") => format!("without `{argument}`"),
-            (None, allowed) => format!("with `{argument}` one of: {}", allowed.join(", ")),
+    pub fn way_out(&self) -> String {
+        let Self { argument, allowed, .. } = self;
+        match &self.remedy {
+            Remedy::Drop => format!("without `{argument}`"),
+            Remedy::Rename(meant) => format!("with `{meant}` in place of `{argument}`"),
+            Remedy::Shorten => format!("with a shorter `{argument}`"),
+            Remedy::Mend | Remedy::Add if !allowed.is_empty() => {
+                format!("with `{argument}` one of: {}", allowed.join(", "))
+            }
+            Remedy::Mend => format!("with another `{argument}`"),
+            Remedy::Add => format!("with `{argument}`"),
         }
     }
 }
 
 /// The value as JSON, so that nothing in it can pass for words of ours, and not more of it than helps.
 fn show(value: &Value) -> String {
-    let text = match value {
+    match value {
         // A huge string is cut before it is encoded.
         Value::String(text) => Value::String(shorten(text)).to_string(),
         Value::Array(items) => format!("a list of {}", items.len()),
         Value::Object(members) => format!("an object with {} keys", members.len()),
         other => other.to_string(),
-    };
-    text
+    }
 }
 
 fn shorten(text: &str) -> String {

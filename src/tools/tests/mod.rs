@@ -1,7 +1,7 @@
 //! Tests of the whole layer, through its public doors. The API is a script: answers in order, requests kept.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -22,8 +22,9 @@ const UID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 const NEW_UID: &str = "0190aaaa-bbbb-7ccc-8ddd-eeeeeeeeeeee";
 const PARENT: &str = "01890a5d-0000-7000-8000-000000000001";
 
-fn catalogue() -> Catalogue {
-    Catalogue::new(|| NEW_UID.parse().unwrap())
+fn catalogue() -> &'static Catalogue {
+    static SHARED: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::new(|| NEW_UID.parse().unwrap()));
+    &SHARED
 }
 
 /// The API's double: gives the scripted answers in order and keeps what it was sent.

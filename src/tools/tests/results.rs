@@ -1,1 +1,244 @@
+//! What comes back: items whole, pages for finding, nothing silently cut.
 
+use super::*;
+
+fn page_reply(items: &[Value], next: Option<&str>, has_next: bool) -> Result<Reply, Failure> {
+    let mut page = json!({ "items": items });
+    if let Some(next) = next {
+        page["nextCursor"] = json!(next);
+    }
+    reply(200, page).map(|reply| Reply { has_next, ..reply })
+}
+
+async fn list(arguments: Value, answer: Result<Reply, Failure>) -> Success {
+    call("list_notes", arguments, &Script::new([answer]))
+        .await
+        .expect("a page")
+}
+
+/// What no reader into numbers and maps would keep: digits, order, unknown keys, escapes.
+#[tokio::test]
+async fn the_text_is_the_apis_own_digit_for_digit() {
+    let pretty = format!(
+        "{{ \"uid\": \"{UID}\",\n\t\"version\": 3, \"updatedAt\": \"2026-01-02T03:04:05.6Z\", \"extra\" : [ 1.10 , 1e2 ],
+           \"payload\": {{ \"z\": 12345678901234567890123, \"a\": 1.000, \"t\": \"a \\\" : \\u00e9 \\\\\", \"\": {{ }} }} }}\n"
+    );
+    let compact = format!(
+        "{{\"uid\":\"{UID}\",\"version\":3,\"updatedAt\":\"2026-01-02T03:04:05.6Z\",\"extra\":[1.10,1e2],\
+         \"payload\":{{\"z\":12345678901234567890123,\"a\":1.000,\"t\":\"a \\\" : \\u00e9 \\\\\",\"\":{{}}}}}}"
+    );
+    let success = call("get_note", json!({"uid": UID}), &Script::new([reply(200, &pretty)]))
+        .await
+        .unwrap();
+    assert_eq!(success.text, compact);
+    assert_eq!(success.value["payload"]["t"], "a \" : é \\");
+
+    let answer = reply(200, format!("{{\"items\": [{pretty}], \"more\": 1.0}}"));
+    assert_eq!(
+        list(json!({}), answer).await.text,
+        format!("{{\"items\":[{compact}],\"more\":1.0}}")
+    );
+}
+
+#[tokio::test]
+async fn a_page_cuts_long_strings_and_says_which() {
+    let long = "ö".repeat(281);
+    let payload = json!({
+        "title": "ö".repeat(280),
+        "content": long,
+        "meta": {"deep": [{"x": long}, long]},
+        "tags": [long],
+        (long.clone()): 1,
+    });
+    let success = list(
+        json!({}),
+        page_reply(&[item(payload.clone()), item(json!({"a": "b"}))], None, false),
+    )
+    .await;
+    let short = format!("{}…", "ö".repeat(280));
+    let mut cut = item(json!({
+        "title": "ö".repeat(280),
+        "content": short,
+        "meta": {"deep": [{"x": short}, short]},
+        "tags": [short],
+        (long): 1,
+    }));
+    cut["truncated"] = json!(["content", "meta", "tags"]);
+    assert_eq!(success.value, json!({"items": [cut, item(json!({"a": "b"}))]}));
+
+    let success = list(json!({"full": true}), page_reply(&[item(payload.clone())], None, false)).await;
+    assert_eq!(success.value, json!({"items": [item(payload.clone())]}));
+    let whole = call(
+        "get_note",
+        json!({"uid": UID}),
+        &Script::new([reply(200, item(payload.clone()))]),
+    )
+    .await
+    .unwrap();
+    assert_eq!(whole.value, item(payload));
+}
+
+/// Characters are counted, not bytes and not escapes; an emoji is never cut in two.
+#[tokio::test]
+async fn cuts_fall_between_characters() {
+    let emoji = "\u{1f9d1}\u{200d}\u{1f680}".repeat(100);
+    let escaped = "\\u00e9".repeat(280);
+    let pair = "\\ud83d\\ude00".repeat(281);
+    let raw = format!(
+        "{{\"items\":[{{\"uid\":\"{UID}\",\"version\":1,\"updatedAt\":\"t\",\
+         \"payload\":{{\"emoji\":\"{emoji}\",\"escaped\":\"{escaped}\",\"pair\":\"{pair}\"}}}}]}}"
+    );
+    let page = list(json!({}), reply(200, raw)).await.value;
+    let payload = &page["items"][0]["payload"];
+    assert_eq!(payload["emoji"], emoji.chars().take(280).collect::<String>() + "…");
+    assert_eq!(payload["escaped"], "é".repeat(280));
+    assert_eq!(payload["pair"], "😀".repeat(280) + "…");
+    assert_eq!(page["items"][0]["truncated"], json!(["emoji", "pair"]));
+}
+
+/// JSON can spell half a character; stores keep it, and it must not make everything around it unreadable.
+#[tokio::test]
+async fn half_a_surrogate_pair_is_mended() {
+    let raw = |text: &str| {
+        format!("{{\"uid\":\"{UID}\",\"version\":1,\"updatedAt\":\"t\",\"payload\":{{\"t\":\"{text}\"}}}}")
+    };
+    for (stored, read) in [
+        ("\\ud83d", "\u{fffd}"),
+        ("a\\ude00b", "a\u{fffd}b"),
+        ("\\ud83d\\ud83d\\ude00", "\u{fffd}😀"),
+        ("\\\\ud83d \\ud83d", "\\ud83d \u{fffd}"),
+        ("\\ud83dé", "\u{fffd}é"),
+    ] {
+        let success = call("get_note", json!({"uid": UID}), &Script::new([reply(200, raw(stored))]))
+            .await
+            .unwrap();
+        assert_eq!(success.value["payload"]["t"], read, "{stored}");
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_that_leads_nowhere_is_dropped() {
+    let one = || item(json!({}));
+    for (limit, items, cursor, has_next, kept) in [
+        (2, vec![one(), one()], Some("c"), false, true), // a full page of a family server: it may go on
+        (2, vec![one()], Some("c"), false, false),       // a short one: it does not
+        (2, vec![one()], Some("c"), true, true),         // short, but the API says it goes on
+        (2, vec![], Some("c"), false, false),
+        (2, vec![], Some("c"), true, false),
+        (2, vec![one(), one()], Some(""), false, false),
+        (2, vec![one(), one()], None, false, false),
+    ] {
+        let page = list(json!({"limit": limit}), page_reply(&items, cursor, has_next)).await;
+        let expected = kept.then(|| json!("c"));
+        assert_eq!(
+            page.value.get("nextCursor"),
+            expected.as_ref(),
+            "{} of {limit}, {has_next}",
+            items.len()
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_absent_optional_that_came_as_null_is_left_out() {
+    let mut alive = item(json!({"deletedAt": null}));
+    alive["deletedAt"] = Value::Null;
+    let page = list(
+        json!({"limit": 1}),
+        reply(200, json!({"items": [alive], "nextCursor": null})),
+    )
+    .await;
+    assert_eq!(page.value, json!({"items": [item(json!({"deletedAt": null}))]}));
+}
+
+#[tokio::test]
+async fn a_page_that_is_too_large_names_the_limit_that_fits() {
+    let items: Vec<_> = (0..20)
+        .map(|at| item(json!({"content": "x".repeat(at * 10)})))
+        .collect();
+    let size_of = |count: usize| json!({"items": items[..count], "nextCursor": "c"}).to_string().len();
+    let plan = catalogue().prepare("list_notes", args(json!({"limit": 20}))).unwrap();
+    for fitting in 1..20 {
+        for max in [size_of(fitting), size_of(fitting + 1) - 1] {
+            let limits = Limits { max_result_bytes: max };
+            let script = Script::new([page_reply(&items, Some("c"), true)]);
+            let error = plan.run(&script, &limits, |_| {}).await.unwrap_err();
+            assert_eq!((error.category, &*error.code), (Category::TooLarge, "result_too_large"));
+            assert_eq!(error.details.limit, Some(fitting as u64), "{max} bytes");
+            assert_eq!(error.details.size_bytes, Some(size_of(20)));
+            assert_eq!(error.details.max_bytes, Some(max));
+            assert_eq!(
+                error.suggested_action,
+                format!("Call list_notes again with limit {fitting}.")
+            );
+
+            // And so it does.
+            let fewer = catalogue()
+                .prepare("list_notes", args(json!({"limit": fitting})))
+                .unwrap();
+            let script = Script::new([page_reply(&items[..fitting], Some("c"), true)]);
+            assert!(fewer.run(&script, &limits, |_| {}).await.unwrap().text.len() <= max);
+        }
+    }
+    let limits = Limits {
+        max_result_bytes: size_of(20),
+    };
+    assert!(
+        plan.run(&Script::new([page_reply(&items, Some("c"), true)]), &limits, |_| {})
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test]
+async fn where_no_limit_helps_another_way_is_named() {
+    let limits = Limits { max_result_bytes: 1000 };
+    let large = json!({"content": "x".repeat(1000)});
+    for (tool, arguments, remedy) in [
+        (
+            "list_notes",
+            json!({"full": true}),
+            "Call list_notes again without full.",
+        ),
+        ("get_note", json!({"uid": UID}), "See its beginning in list_notes."),
+    ] {
+        let answer = if tool == "get_note" {
+            item(large.clone())
+        } else {
+            json!({"items": [item(large.clone())]})
+        };
+        let plan = catalogue().prepare(tool, args(arguments)).unwrap();
+        let error = plan
+            .run(&Script::new([reply(200, answer)]), &limits, |_| {})
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (&*error.code, error.suggested_action.as_str()),
+            ("result_too_large", remedy)
+        );
+        assert_eq!(error.details.limit, None);
+    }
+}
+
+/// The change was made. Calling that a failure would have it made again.
+#[tokio::test]
+async fn a_write_whose_item_is_too_large_succeeds_with_a_preview() {
+    let limits = Limits { max_result_bytes: 1000 };
+    let plan = catalogue()
+        .prepare("patch_note", args(json!({"uid": UID, "updates": {"a": 1}})))
+        .unwrap();
+    let answer = reply(200, item(json!({"content": "x".repeat(1000)})));
+    let success = plan.run(&Script::new([answer]), &limits, |_| {}).await.unwrap();
+    assert_eq!(success.value["truncated"], json!(["content"]));
+    assert_eq!(success.value["version"], 3);
+
+    let many = item(json!(
+        (0..200).map(|n| (n.to_string(), json!(n))).collect::<Map<_, _>>()
+    ));
+    let error = plan
+        .run(&Script::new([reply(200, many)]), &limits, |_| {})
+        .await
+        .unwrap_err();
+    assert_eq!(error.suggested_action, "The change was made; see it in list_notes.");
+    assert!(!error.retryable);
+}

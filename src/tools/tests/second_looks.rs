@@ -1,1 +1,253 @@
+//! The calls that take more than one request.
 
+use std::sync::Mutex;
+
+use super::*;
+
+fn comment(version: u64, payload: Value) -> Value {
+    json!({"uid": UID, "version": version, "updatedAt": "2026-01-02T03:04:05.678Z", "payload": payload})
+}
+
+fn parented() -> Value {
+    comment(
+        7,
+        json!({"content": "old", "parentType": "task", "parentUid": PARENT, "author": "ann", "tags": ["x"]}),
+    )
+}
+
+fn methods(script: &Script) -> Vec<String> {
+    script
+        .sent()
+        .iter()
+        .map(|request| format!("{} {}", request.method, request.path))
+        .collect()
+}
+
+#[tokio::test]
+async fn an_update_that_leaves_the_parent_out_keeps_it() {
+    let script = Script::new([reply(200, parented()), reply(200, parented())]);
+    let plan = catalogue()
+        .prepare("update_comment", args(json!({"uid": UID, "content": "new"})))
+        .unwrap();
+    assert_eq!(plan.steps(), 2);
+    let told = Mutex::new(Vec::new());
+    plan.run(&script, &Limits::default(), |step| {
+        told.lock().unwrap().push((step.done, step.total))
+    })
+    .await
+    .unwrap();
+    assert_eq!(told.into_inner().unwrap(), [(0, 2), (1, 2)]);
+
+    let sent = script.sent();
+    assert_eq!(
+        methods(&script),
+        [format!("GET /v1/comments/{UID}"), format!("PUT /v1/comments/{UID}")]
+    );
+    // What was left out of the call is replaced all the same: only the parent is kept.
+    let body: Value = serde_json::from_slice(sent[1].body.as_ref().unwrap()).unwrap();
+    assert_eq!(
+        body,
+        json!({"content": "new", "parentType": "task", "parentUid": PARENT})
+    );
+    assert_eq!(sent[1].if_match, Some(7));
+}
+
+#[tokio::test]
+async fn an_explicit_if_match_wins_over_the_version_read() {
+    let script = Script::new([reply(200, parented()), reply(200, parented())]);
+    call(
+        "update_comment",
+        json!({"uid": UID, "content": "new", "if_match": 4}),
+        &script,
+    )
+    .await
+    .unwrap();
+    assert_eq!(script.sent()[1].if_match, Some(4));
+}
+
+#[tokio::test]
+async fn a_chat_message_keeps_its_chat() {
+    let stored = comment(2, json!({"chatUid": PARENT, "content": "old"}));
+    let script = Script::new([reply(200, &stored), reply(200, &stored)]);
+    call("update_chat_message", json!({"uid": UID, "content": "new"}), &script)
+        .await
+        .unwrap();
+    let body: Value = serde_json::from_slice(script.sent()[1].body.as_ref().unwrap()).unwrap();
+    assert_eq!(body, json!({"content": "new", "chatUid": PARENT}));
+}
+
+#[tokio::test]
+async fn nothing_is_written_when_the_item_cannot_be_read_first() {
+    for (answer, code) in [
+        (reply(404, json!({"error": "not found"})), "comment_not_found"),
+        (
+            reply(410, json!({"error": "deleted", "deletedAt": "2026-01-01T00:00:00Z"})),
+            "comment_deleted",
+        ),
+        (reply(503, "down"), "api_unavailable"),
+        (reply(200, "<html>"), "api_error"),
+        (reply(200, comment(1, json!({"content": "orphan"}))), "invalid_argument"),
+        (Err(Failure::AnswerLost), "api_unreachable"),
+        (Err(Failure::TimedOut { sent: true }), "api_timeout"),
+    ] {
+        let script = Script::new([answer]);
+        let error = call("update_comment", json!({"uid": UID, "content": "new"}), &script)
+            .await
+            .unwrap_err();
+        assert_eq!(error.code, code);
+        assert_eq!(script.sent().len(), 1, "{code}");
+    }
+}
+
+/// The tool read the version itself, so the same call may succeed; with a version of the caller's it cannot.
+#[tokio::test]
+async fn losing_a_race_after_reading_is_retryable() {
+    for (arguments, retryable) in [
+        (json!({"uid": UID, "content": "n"}), true),
+        (json!({"uid": UID, "content": "n", "if_match": 4}), false),
+    ] {
+        let lost = reply(412, json!({"error": "version mismatch: expected 7, actual 8"}));
+        let error = call(
+            "update_comment",
+            arguments,
+            &Script::new([reply(200, parented()), lost]),
+        )
+        .await
+        .unwrap_err();
+        assert_eq!((&*error.code, error.retryable), ("version_mismatch", retryable));
+    }
+}
+
+fn created(version: u64, content: &str) -> Value {
+    json!({
+        "uid": NEW_UID, "version": version, "updatedAt": "2026-01-02T03:04:05.678Z",
+        "payload": {
+            "content": content, "mood": 1.50, "title": "t", "uid": NEW_UID,
+            "updatedTs": "2026-01-02T03:04:05.678Z", "sync": {"version": version, "isDeleted": false},
+        },
+    })
+}
+
+fn creating() -> Value {
+    json!({"title": "t", "content": "c", "additional_fields": {"mood": 1.5}})
+}
+
+#[tokio::test]
+async fn a_create_that_meets_its_own_first_try_succeeds() {
+    let script = Script::new([
+        reply(409, json!({"error": "already_exists"})),
+        reply(200, created(1, "c")),
+    ]);
+    let success = call("create_note", creating(), &script).await.unwrap();
+    assert_eq!(success.value, created(1, "c"));
+    assert_eq!(
+        methods(&script),
+        ["POST /v1/notes".to_owned(), format!("GET /v1/notes/{NEW_UID}")]
+    );
+}
+
+#[tokio::test]
+async fn a_create_that_meets_something_else_is_a_conflict() {
+    for (answer, code) in [
+        (reply(200, created(1, "other")), "already_exists"),
+        (reply(200, created(2, "c")), "already_exists"),
+        (reply(410, json!({"error": "deleted"})), "already_exists"),
+        (reply(500, "boom"), "already_exists"),
+        (Err(Failure::Unreachable), "unknown_outcome"),
+        (Err(Failure::TimedOut { sent: true }), "unknown_outcome"),
+    ] {
+        let script = Script::new([reply(409, json!({"error": "already_exists"})), answer]);
+        let error = call("create_note", creating(), &script).await.unwrap_err();
+        assert_eq!(error.code, code);
+        assert_eq!(error.details.uid.as_deref(), Some(NEW_UID));
+    }
+}
+
+#[tokio::test]
+async fn a_bare_500_on_a_child_leads_to_a_look_at_the_parent() {
+    let family = || reply(500, json!({"error": "failed to create comment"}));
+    let cases = [
+        (
+            "create_comment",
+            json!({"content": "c", "parent_type": "task", "parent_uid": PARENT}),
+            "tasks",
+            "parent_uid",
+        ),
+        (
+            "create_comment",
+            json!({"content": "c", "parent_type": "note", "parent_uid": PARENT}),
+            "notes",
+            "parent_uid",
+        ),
+        (
+            "create_chat_message",
+            json!({"content": "c", "chat_uid": PARENT}),
+            "chats",
+            "chat_uid",
+        ),
+        (
+            "update_chat_message",
+            json!({"uid": UID, "content": "c", "chat_uid": PARENT}),
+            "chats",
+            "chat_uid",
+        ),
+        (
+            "patch_chat_message",
+            json!({"uid": UID, "updates": {"chat_uid": PARENT}}),
+            "chats",
+            "chat_uid",
+        ),
+    ];
+    for (tool, arguments, parents, argument) in cases {
+        for dead in [404, 410] {
+            let script = Script::new([family(), reply(dead, "gone")]);
+            let error = call(tool, arguments.clone(), &script).await.unwrap_err();
+            assert_eq!(
+                (error.category, &*error.code),
+                (Category::NotFound, "parent_not_found"),
+                "{tool}"
+            );
+            assert_eq!(error.details.argument.as_deref(), Some(argument));
+            assert!(!error.retryable);
+            assert_eq!(methods(&script)[1], format!("GET /v1/{parents}/{PARENT}"));
+        }
+        for alive in [reply(200, item(json!({}))), reply(500, "x"), Err(Failure::Unreachable)] {
+            let error = call(tool, arguments.clone(), &Script::new([family(), alive]))
+                .await
+                .unwrap_err();
+            assert_eq!(
+                (error.category, &*error.code),
+                (Category::Internal, "api_error"),
+                "{tool}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_kept_parent_is_looked_at_too() {
+    let script = Script::new([
+        reply(200, parented()),
+        reply(500, "failed to update comment"),
+        reply(404, ""),
+    ]);
+    let error = call("update_comment", json!({"uid": UID, "content": "new"}), &script)
+        .await
+        .unwrap_err();
+    assert_eq!(error.code, "parent_not_found");
+    assert_eq!(methods(&script)[2], format!("GET /v1/tasks/{PARENT}"));
+}
+
+#[tokio::test]
+async fn a_500_that_no_parent_explains_leads_to_no_look() {
+    for (tool, arguments) in [
+        ("create_note", json!({"title": "t", "content": "c"})),
+        ("patch_comment", json!({"uid": UID, "updates": {"content": "c"}})),
+        ("delete_comment", json!({"uid": UID})),
+        ("list_comments", json!({})),
+    ] {
+        let script = Script::new([reply(500, "boom")]);
+        assert_eq!(call(tool, arguments, &script).await.unwrap_err().code, "api_error");
+        assert_eq!(script.sent().len(), 1);
+    }
+}

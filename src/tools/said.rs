@@ -1,0 +1,36 @@
+//! The few words of the API's error bodies that have a meaning by contract: a reason that is a fixed word, two version
+//! numbers, a time, the name of a field. Nothing else of a body is ever read, let alone quoted.
+
+use serde_json::Value;
+
+use super::moment;
+use crate::upstream::exchange::Reply;
+
+/// The parts of an error body that the contract defines.
+pub(super) struct Said {
+    /// The `error` member; of a family server that answers in plain text, the text. Only ever compared.
+    pub reason: String,
+    pub field: Option<String>,
+    pub deleted_at: Option<String>,
+}
+
+impl Said {
+    pub fn by(reply: &Reply) -> Self {
+        let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+        let text = |key: &str| body.get(key).and_then(Value::as_str).map(str::to_owned);
+        Self {
+            reason: text("error").unwrap_or_else(|| String::from_utf8_lossy(&reply.body).trim().to_owned()),
+            field: text("field"),
+            deleted_at: text("deletedAt").filter(|text| moment::is_moment(text)),
+        }
+    }
+
+    /// `version mismatch: expected 3, actual 4`
+    pub fn versions(&self) -> Option<(u64, u64)> {
+        let (expected, actual) = self
+            .reason
+            .strip_prefix("version mismatch: expected ")?
+            .split_once(", actual ")?;
+        Some((expected.parse().ok()?, actual.parse().ok()?))
+    }
+}

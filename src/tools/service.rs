@@ -1,0 +1,82 @@
+//! Errors that are about the API as a whole, whichever tool was called: access, sessions, load, outages.
+
+use super::error::{Category, ToolError};
+use crate::upstream::exchange::Reply;
+
+/// As much of an unexpected body as the log wants.
+const MAX_LOGGED: usize = 2000;
+
+/// What a refused session means. The request itself was never sent.
+pub(super) fn session_refused(reply: &Reply) -> ToolError {
+    let error = match reply.status {
+        401 => token_rejected(),
+        // Of all that the API checks before it opens a session, only the token's tenant is answered with 403.
+        403 => ToolError::tenant_mismatch(),
+        429 => rate_limited(),
+        409 | 428 => session_lost(),
+        500..=599 => api_unavailable(),
+        _ => ToolError::new(
+            Category::Internal,
+            "api_error",
+            "The ToolBridge API did not open a session.",
+            "Tell the user, and give them the correlation_id for whoever runs the server.",
+        ),
+    };
+    answered(error, reply)
+}
+
+pub(super) fn token_rejected() -> ToolError {
+    ToolError::new(
+        Category::Authentication,
+        "token_rejected",
+        "The ToolBridge API does not accept the user's token or this server's signature.",
+        "Ask the user to sign in again; if that does not help, whoever runs the server must look into it.",
+    )
+}
+
+pub(super) fn permission_denied() -> ToolError {
+    ToolError::new(
+        Category::Permission,
+        "permission_denied",
+        "The ToolBridge API does not allow this user to do that.",
+        "Tell the user; repeating the call will not help.",
+    )
+}
+
+pub(super) fn session_lost() -> ToolError {
+    ToolError::new(
+        Category::Unavailable,
+        "session_lost",
+        "The session at the ToolBridge API ended while the call was under way.",
+        "Nothing was changed; repeat the call.",
+    )
+}
+
+pub(super) fn rate_limited() -> ToolError {
+    ToolError::new(
+        Category::RateLimited,
+        "rate_limited",
+        "The user has sent too many requests in a short time.",
+        "Wait for retry_after_ms, or some seconds, then repeat the call; nothing was changed.",
+    )
+}
+
+pub(super) fn api_unavailable() -> ToolError {
+    ToolError::new(
+        Category::Unavailable,
+        "api_unavailable",
+        "The ToolBridge API is out of service for the moment.",
+        "Nothing was changed; wait a little, then repeat the call.",
+    )
+}
+
+/// Adds what every answered request tells.
+pub(super) fn answered(mut error: ToolError, reply: &Reply) -> ToolError {
+    error.details.status = Some(reply.status);
+    if error.retryable {
+        error.retry_after = reply.retry_after;
+    }
+    let body = String::from_utf8_lossy(&reply.body);
+    error.log_only = Some(body.chars().take(MAX_LOGGED).collect());
+    error
+}
