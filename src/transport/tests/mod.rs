@@ -78,7 +78,6 @@ fn entity_tools() -> Arc<dyn Toolset> {
 struct Stack {
     api: ScriptedApi,
     address: SocketAddr,
-    upstream: Upstream,
     http: reqwest::Client,
     shutdown: Option<oneshot::Sender<()>>,
     serving: JoinHandle<Drained>,
@@ -105,7 +104,7 @@ impl Stack {
         let server = mcp::Server::new(toolset, upstream.clone(), Callers::Request, &mcp::Settings::default());
         let challenge = Challenge::from_settings(&auth);
         let verifier = Arc::new(Verifier::new(&auth, Clock::system()).unwrap());
-        let app = App::new(settings, verifier, challenge, upstream.clone(), server);
+        let app = App::new(settings, verifier, challenge, upstream, server);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (shutdown, signal) = oneshot::channel();
@@ -114,7 +113,6 @@ impl Stack {
         Self {
             api,
             address,
-            upstream,
             http,
             shutdown: Some(shutdown),
             serving,
