@@ -346,3 +346,26 @@ func TestConcurrentWipesRaiseTheEpochOneByOne(t *testing.T) {
 		}
 	})
 }
+
+// A write that runs into a wipe comes before it and is wiped, or is refused; it never outlives the wipe.
+func TestNoWriteOfAnOldEpochOutlivesAWipe(t *testing.T) {
+	onEach(t, func(t *testing.T, api *server) {
+		u := api.user(t)
+		for range 5 {
+			old := *u
+			results := allAtOnce(32, func(i int) *answer {
+				if i == 16 {
+					return old.call(t, "POST", "/v1/sync/wipe", `{"confirm":"WIPE"}`)
+				}
+				return old.call(t, "POST", "/v1/notes", `{}`)
+			})
+			if len(results[200]) != 1 || 1+len(results[201])+len(results[409])+len(results[428]) != 32 {
+				t.Fatalf("want one 200, and 201, 409 or 428 from all others, got %s", counts(results))
+			}
+			u.open(t)
+			if left := u.list(t, entityNamed("notes"), "includeDeleted=true").items; len(left) != 0 {
+				t.Errorf("%d notes of epoch %d are left in epoch %d", len(left), old.epoch, u.epoch)
+			}
+		}
+	})
+}
