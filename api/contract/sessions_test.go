@@ -137,7 +137,7 @@ func TestAnotherEpochIs409AndTheServersIsTold(t *testing.T) {
 		for _, r := range e.routes(it.UID, parent) {
 			for _, epoch := range [][]string{
 				{"1"}, {"0"}, nil, {"3"}, {"9223372036854775807"}, {"99999999999999999999"}, {""}, {"-2"}, {"x"}, {"2.0"}, {"2e0"},
-				{"0x2"}, {`"2"`}, {"2 2"}, {"2,2"}, {"２"}, {"null"},
+				{"0x2"}, {`"2"`}, {"2 2"}, {"2,2"}, {"２"}, {"null"}, {"+2"}, {"02"}, {"2", "2"},
 			} {
 				a := r.call(t, u, with("X-Sync-Epoch", epoch...))
 				if !a.check(t, 409) {
