@@ -140,7 +140,7 @@ pub fn failure(output: &mut Output, body: &Value) -> io::Result<()> {
         {
             output.note(format!(
                 "  {} {}",
-                styled(QUIET, format!("{name}:")),
+                styled(QUIET, format!("{}:", harmless(name))),
                 harmless(&plain(value))
             ))?;
         }
