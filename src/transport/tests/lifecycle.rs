@@ -186,3 +186,36 @@ async fn heads_are_bounded() {
         .await;
     assert!(response.is_err() || response.unwrap().status() == 431);
 }
+
+#[tokio::test]
+async fn no_task_outlives_its_call() {
+    let stack = Stack::start().await;
+    let modern = || stack.modern("tools/call", json!({"name": "get_note", "arguments": {"uid": UID}}));
+    let settled = || async {
+        stack.api.until_no_session().await;
+        tokio::runtime::Handle::current().metrics().num_alive_tasks()
+    };
+    assert_eq!(modern().send().await.unwrap().status(), 200);
+    let before = settled().await;
+    for round in 0..20 {
+        let request = if round % 2 == 0 {
+            modern()
+        } else {
+            stack.post().body(get_note())
+        };
+        assert_eq!(request.send().await.unwrap().status(), 200);
+        stack.api.then([Step::Hang]);
+        let seen = stack.api.seen().len();
+        let calling = tokio::spawn(modern().send());
+        stack.api.until_seen(seen + 2).await;
+        calling.abort();
+        stack.api.until_seen(seen + 3).await;
+    }
+    let few_left = async {
+        // Connections of the client's pool come and go; calls would show as twenty and more.
+        while settled().await > before + 8 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), few_left).await.unwrap();
+}
