@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/toolbridge/toolbridge-mcp/api/internal/auth"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/config"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/httpapi"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/ratelimit"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/store"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/telemetry"
+)
+
+const (
+	databaseStartTimeout = 30 * time.Second
+	sweepEvery           = time.Minute
+)
+
+// serve runs the API until ctx ends and returns the exit code.
+func serve(ctx context.Context, c config.Config, log *slog.Logger) int {
+	stopTracing, err := telemetry.StartTracing(ctx, version())
+	if err != nil {
+		log.Error("tracing cannot start; check the OTEL_* variables", telemetry.Error, err.Error())
+		return exitUsage
+	}
+	db, err := openStore(ctx, c.Database, log)
+	if err != nil {
+		log.Error("the database cannot be opened", telemetry.Error, err.Error())
+		return exitUnavailable
+	}
+	defer db.Close()
+	verifier, err := auth.New(ctx, c.JWT, time.Now, log)
+	if err != nil {
+		log.Error("token verification cannot start", telemetry.Error, err.Error())
+		return exitUsage
+	}
+	api := &httpapi.API{
+		Store:    db,
+		Verifier: verifier,
+		Limiter:  ratelimit.New[store.Person](c.RateLimit.PerMinute, c.RateLimit.Burst),
+		Tenant:   c.Tenant,
+		MaxBody:  c.MaxBody,
+		Metrics:  telemetry.NewMetrics(version(), db.CountSessions),
+		Log:      log,
+		Now:      time.Now,
+		Version:  version(),
+	}
+	announce(c, log)
+
+	failed := make(chan error, 2)
+	server, err := listen(c.HTTPAddr, "listening", api.Handler(), failed, log)
+	if err != nil {
+		log.Error("cannot listen: another program may hold the port; set HTTP_ADDR", telemetry.Error, err.Error())
+		return 1
+	}
+	if c.MetricsAddr != "" {
+		metrics := http.NewServeMux()
+		metrics.Handle("/metrics", promhttp.HandlerFor(api.Metrics.Registry, promhttp.HandlerOpts{}))
+		metricsServer, err := listen(c.MetricsAddr, "listening for metrics", metrics, failed, log)
+		if err != nil {
+			log.Error("cannot listen for metrics: set METRICS_ADDR to a free port, or to off", telemetry.Error, err.Error())
+			return 1
+		}
+		defer metricsServer.Close() // scrapes need no grace
+	}
+	go sweep(ctx, db, api.Metrics, log)
+
+	select {
+	case err := <-failed:
+		log.Error("the server stopped by itself", telemetry.Error, err.Error())
+		return 1
+	case <-ctx.Done():
+	}
+	return shutDown(api, server, stopTracing, c.Shutdown, log)
+}
+
+func shutDown(api *httpapi.API, server *http.Server, stopTracing func(context.Context) error, timeout time.Duration, log *slog.Logger) int {
+	api.Drain()
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	err := server.Shutdown(ctx)
+	if err != nil {
+		log.Error("requests were still running at the deadline and have been cut off", telemetry.Error, err.Error())
+		_ = server.Close()
+	}
+	if err := stopTracing(ctx); err != nil {
+		log.Warn("the last spans could not be exported", telemetry.Error, err.Error())
+	}
+	log.Info("stopped")
+	if err != nil {
+		return 1
+	}
+	return 0
+}
+
+func listen(addr, message string, handler http.Handler, failed chan<- error, log *slog.Logger) (*http.Server, error) {
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	server := httpapi.NewServer(handler)
+	server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
+	log.Info(message, "addr", listener.Addr().String())
+	go func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			failed <- err
+		}
+	}()
+	return server, nil
+}
+
+// announce says at the start what an operator wants to know at three in the morning.
+func announce(c config.Config, log *slog.Logger) {
+	database := "postgres"
+	if c.Database.SQLitePath != "" {
+		database = "sqlite " + c.Database.SQLitePath
+	}
+	log.Info("starting", "version", version(), "database", database,
+		"hs256", c.JWT.HS256Secret != "", "jwks", c.JWT.JWKSURL, "tenant_signature", c.Tenant.HeaderSecret != "",
+		"rate_limit_per_minute", c.RateLimit.PerMinute, "dev", c.Dev)
+	if c.Dev {
+		log.Warn("ENV=dev: weak secrets are accepted; never run this where others can reach it")
+	}
+	if c.Tenant.HeaderSecret == "" {
+		log.Warn("TENANT_HEADER_SECRET is unset: tenant headers are not checked, a token alone is proof enough")
+	}
+}
+
+// openStore opens the database, and gives one that is just starting some time.
+func openStore(ctx context.Context, c config.Database, log *slog.Logger) (store.Store, error) {
+	if c.SQLitePath != "" {
+		return store.OpenSQLite(ctx, c.SQLitePath, time.Now)
+	}
+	deadline := time.Now().Add(databaseStartTimeout)
+	for {
+		db, err := store.OpenPostgres(ctx, string(c.PostgresURL), time.Now)
+		if err == nil || ctx.Err() != nil || time.Now().After(deadline) {
+			return db, err
+		}
+		log.Warn("the database is not there yet; trying again", telemetry.Error, err.Error())
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("stopped while waiting: %w", err)
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// sweep removes expired sessions, away from any request.
+func sweep(ctx context.Context, db store.Store, metrics *telemetry.Metrics, log *slog.Logger) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		swept, err := db.SweepSessions(ctx)
+		if err != nil {
+			log.Warn("expired sessions could not be swept; next try in a minute", telemetry.Error, err.Error())
+			continue
+		}
+		metrics.SessionsEnded.WithLabelValues(telemetry.SessionExpired).Add(float64(swept))
+		if swept > 0 {
+			log.Info("sessions expired that nobody had ended", "count", swept)
+		}
+	}
+}

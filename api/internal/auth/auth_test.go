@@ -1,0 +1,351 @@
+package auth
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/MicahParks/jwkset"
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/toolbridge/toolbridge-mcp/api/internal/config"
+)
+
+const secret = "7a3f9c51e8b2406d97c1f8a4530be6d2"
+
+var now = time.Unix(1763636400, 0)
+
+func verifier(t *testing.T, c config.JWT) *Verifier {
+	t.Helper()
+	c.TenantClaim = "tenant_id"
+	v, err := New(t.Context(), c, func() time.Time { return now }, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// claims are good ones, changed; a nil value removes a claim.
+func claims(changes map[string]any) jwt.MapClaims {
+	c := jwt.MapClaims{"sub": "ada", "exp": now.Add(time.Hour).Unix(), "iss": "issuer", "aud": "toolbridge"}
+	for name, value := range changes {
+		if value == nil {
+			delete(c, name)
+		} else {
+			c[name] = value
+		}
+	}
+	return c
+}
+
+func sign(t *testing.T, method jwt.SigningMethod, key any, kid string, c jwt.MapClaims) string {
+	t.Helper()
+	token := jwt.NewWithClaims(method, c)
+	if kid != "" {
+		token.Header["kid"] = kid
+	}
+	text, err := token.SignedString(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func hs(t *testing.T, changes map[string]any) string {
+	return sign(t, jwt.SigningMethodHS256, []byte(secret), "", claims(changes))
+}
+
+func wantRefusal(t *testing.T, name string, v *Verifier, token, reason string) {
+	t.Helper()
+	_, err := v.Verify(t.Context(), token)
+	var r *Refusal
+	if !errors.As(err, &r) || r.Reason != reason {
+		t.Errorf("%s: got %v, want %s", name, err, reason)
+	}
+}
+
+func TestHS256(t *testing.T) {
+	v := verifier(t, config.JWT{HS256Secret: secret, Issuer: "issuer", Audience: "toolbridge"})
+	for name, c := range map[string]struct {
+		changes map[string]any
+		want    Caller
+	}{
+		"plain":               {nil, Caller{Subject: "ada"}},
+		"with tenant":         {map[string]any{"tenant_id": "acme"}, Caller{"ada", "acme"}},
+		"several audiences":   {map[string]any{"aud": []string{"x", "toolbridge"}}, Caller{Subject: "ada"}},
+		"expired in leeway":   {map[string]any{"exp": now.Add(-59 * time.Second).Unix()}, Caller{Subject: "ada"}},
+		"not before, leeway":  {map[string]any{"nbf": now.Add(59 * time.Second).Unix()}, Caller{Subject: "ada"}},
+		"subject of any kind": {map[string]any{"sub": "auth0|Ädä ☃"}, Caller{Subject: "auth0|Ädä ☃"}},
+	} {
+		got, err := v.Verify(t.Context(), hs(t, c.changes))
+		if err != nil || got != c.want {
+			t.Errorf("%s: got %+v, %v", name, got, err)
+		}
+	}
+	for name, c := range map[string]struct {
+		changes map[string]any
+		reason  string
+	}{
+		"no exp":             {map[string]any{"exp": nil}, "claim_missing"},
+		"exp is text":        {map[string]any{"exp": "tomorrow"}, "token_invalid"},
+		"expired":            {map[string]any{"exp": now.Add(-61 * time.Second).Unix()}, "token_expired"},
+		"not yet":            {map[string]any{"nbf": now.Add(61 * time.Second).Unix()}, "token_not_yet_valid"},
+		"wrong issuer":       {map[string]any{"iss": "other"}, "issuer_wrong"},
+		"no issuer":          {map[string]any{"iss": nil}, "claim_missing"},
+		"wrong audience":     {map[string]any{"aud": "other"}, "audience_wrong"},
+		"no audience":        {map[string]any{"aud": nil}, "claim_missing"},
+		"no subject":         {map[string]any{"sub": nil}, "subject_unusable"},
+		"empty subject":      {map[string]any{"sub": ""}, "subject_unusable"},
+		"numeric subject":    {map[string]any{"sub": 7}, "subject_unusable"},
+		"subject, newline":   {map[string]any{"sub": "a\nb"}, "subject_unusable"},
+		"subject, NUL":       {map[string]any{"sub": "a\x00"}, "subject_unusable"},
+		"subject too long":   {map[string]any{"sub": strings.Repeat("a", 256)}, "subject_unusable"},
+		"tenant is a list":   {map[string]any{"tenant_id": []string{"acme"}}, "tenant_claim_unusable"},
+		"tenant is a number": {map[string]any{"tenant_id": 7}, "tenant_claim_unusable"},
+	} {
+		wantRefusal(t, name, v, hs(t, c.changes), c.reason)
+	}
+	good := hs(t, nil)
+	parts := strings.Split(good, ".")
+	none := sign(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, "", claims(nil))
+	for name, c := range map[string]struct{ token, reason string }{
+		"empty":            {"", "token_malformed"},
+		"words":            {"not a token", "token_malformed"},
+		"none":             {none, "signature_wrong"},
+		"none, signed":     {none + parts[2], "signature_wrong"},
+		"no signature":     {parts[0] + "." + parts[1] + ".", "signature_wrong"},
+		"other claims":     {parts[0] + "." + strings.Split(hs(t, map[string]any{"sub": "eve"}), ".")[1] + "." + parts[2], "signature_wrong"},
+		"other secret":     {sign(t, jwt.SigningMethodHS256, []byte(secret+"x"), "", claims(nil)), "signature_wrong"},
+		"other HMAC":       {sign(t, jwt.SigningMethodHS512, []byte(secret), "", claims(nil)), "signature_wrong"},
+		"RS256, no keys":   {sign(t, jwt.SigningMethodRS256, rsaKey(t), "", claims(nil)), "signature_wrong"},
+		"seventeen KiB":    {good + strings.Repeat("x", 17<<10), "token_too_long"},
+		"critical header":  {critical(t), "key_unusable"},
+		"four parts":       {good + ".x", "token_malformed"},
+		"spaces around it": {" " + good, "token_malformed"},
+	} {
+		wantRefusal(t, name, v, c.token, c.reason)
+	}
+}
+
+func critical(t *testing.T) string {
+	token := jwt.NewWithClaims(jwt.SigningMethodHS256, claims(nil))
+	token.Header["crit"] = []string{"b64"}
+	text, err := token.SignedString([]byte(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+var rsaKey = func() func(t *testing.T) *rsa.PrivateKey {
+	key := sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
+	return func(t *testing.T) *rsa.PrivateKey {
+		t.Helper()
+		k, err := key()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+}()
+
+// keyServer publishes what it is told to and counts how often it is asked.
+type keyServer struct {
+	*httptest.Server
+	asked atomic.Int64
+	mu    sync.Mutex
+	body  []byte
+	down  bool
+}
+
+func newKeyServer(t *testing.T) *keyServer {
+	k := &keyServer{}
+	k.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		k.asked.Add(1)
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if k.down {
+			w.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		_, _ = w.Write(k.body)
+	}))
+	t.Cleanup(k.Close)
+	return k
+}
+
+func (k *keyServer) publish(t *testing.T, keys map[string]any) {
+	t.Helper()
+	storage := jwkset.NewMemoryStorage()
+	for kid, key := range keys {
+		jwk, err := jwkset.NewJWKFromKey(key, jwkset.JWKOptions{Metadata: jwkset.JWKMetadataOptions{KID: kid},
+			Marshal: jwkset.JWKMarshalOptions{Private: true}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := storage.KeyWrite(t.Context(), jwk); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := storage.JSONPrivate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.body = text
+}
+
+func (k *keyServer) set(down bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.down = down
+}
+
+func TestJWKS(t *testing.T) {
+	rsaPrivate := rsaKey(t)
+	ecPrivate, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ec384, _ := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	edPublic, edPrivate, _ := ed25519.GenerateKey(rand.Reader)
+	server := newKeyServer(t)
+	server.publish(t, map[string]any{
+		"rsa": &rsaPrivate.PublicKey, "ec": &ecPrivate.PublicKey, "ed": edPublic, "oct": []byte(secret)})
+	v := verifier(t, config.JWT{JWKSURL: server.URL, Issuer: "issuer", Audience: "toolbridge"})
+
+	signers := map[string]struct {
+		method jwt.SigningMethod
+		key    crypto.PrivateKey
+	}{"rsa": {jwt.SigningMethodRS256, rsaPrivate}, "ec": {jwt.SigningMethodES256, ecPrivate}, "ed": {jwt.SigningMethodEdDSA, edPrivate}}
+	for kid, s := range signers {
+		for _, named := range []string{kid, ""} { // a token need not name its key
+			if got, err := v.Verify(t.Context(), sign(t, s.method, s.key, named, claims(nil))); err != nil || got.Subject != "ada" {
+				t.Errorf("%s, named %q: got %+v, %v", kid, named, got, err)
+			}
+		}
+		for other := range signers {
+			if other != kid {
+				wantRefusal(t, kid+" under the name of "+other, v, sign(t, s.method, s.key, other, claims(nil)), "key_unusable")
+			}
+		}
+		wantRefusal(t, kid+", expired", v,
+			sign(t, s.method, s.key, kid, claims(map[string]any{"exp": now.Add(-time.Hour).Unix()})), "token_expired")
+	}
+
+	der, err := x509.MarshalPKIXPublicKey(&rsaPrivate.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	wantRefusal(t, "HS256 keyed with the public key", v, sign(t, jwt.SigningMethodHS256, public, "rsa", claims(nil)), "signature_wrong")
+	wantRefusal(t, "HS256 with the key set's own symmetric key", v, sign(t, jwt.SigningMethodHS256, []byte(secret), "oct", claims(nil)), "signature_wrong")
+	wantRefusal(t, "RS512", v, sign(t, jwt.SigningMethodRS512, rsaPrivate, "rsa", claims(nil)), "signature_wrong")
+	wantRefusal(t, "ES384", v, sign(t, jwt.SigningMethodES384, ec384, "ec", claims(nil)), "signature_wrong")
+	wantRefusal(t, "PS256", v, sign(t, jwt.SigningMethodPS256, rsaPrivate, "rsa", claims(nil)), "signature_wrong")
+	wantRefusal(t, "RS256 under the symmetric key's name", v, sign(t, jwt.SigningMethodRS256, rsaPrivate, "oct", claims(nil)), "key_unusable")
+	stranger, _ := rsa.GenerateKey(rand.Reader, 2048)
+	wantRefusal(t, "a stranger's key", v, sign(t, jwt.SigningMethodRS256, stranger, "rsa", claims(nil)), "signature_wrong")
+	wantRefusal(t, "a stranger's key, unnamed", v, sign(t, jwt.SigningMethodRS256, stranger, "", claims(nil)), "signature_wrong")
+}
+
+func TestBothKindsOfProofSideBySide(t *testing.T) {
+	key := rsaKey(t)
+	server := newKeyServer(t)
+	server.publish(t, map[string]any{"rsa": &key.PublicKey})
+	v := verifier(t, config.JWT{HS256Secret: secret, JWKSURL: server.URL})
+	for name, token := range map[string]string{"HS256": hs(t, nil), "RS256": sign(t, jwt.SigningMethodRS256, key, "rsa", claims(nil))} {
+		if _, err := v.Verify(t.Context(), token); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestRotatedKeysAreFetchedOnceInAWhile(t *testing.T) {
+	old := rsaKey(t)
+	_, young, _ := ed25519.GenerateKey(rand.Reader)
+	server := newKeyServer(t)
+	server.publish(t, map[string]any{"old": &old.PublicKey})
+	v := verifier(t, config.JWT{JWKSURL: server.URL})
+	server.publish(t, map[string]any{"old": &old.PublicKey, "young": young.Public()})
+	if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodEdDSA, young, "young", claims(nil))); err != nil {
+		t.Errorf("a key that was published after the start: %v", err)
+	}
+	asked := server.asked.Load()
+	for range 50 {
+		if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodEdDSA, young, "made up", claims(nil))); err == nil {
+			t.Fatal("an unknown key was taken")
+		}
+	}
+	if more := server.asked.Load() - asked; more > 1 {
+		t.Errorf("50 made-up key ids made %d fetches", more)
+	}
+}
+
+func TestAKeyServerThatIsDown(t *testing.T) {
+	key := rsaKey(t)
+	good := sign(t, jwt.SigningMethodRS256, key, "rsa", claims(nil))
+	server := newKeyServer(t)
+	server.publish(t, map[string]any{"rsa": &key.PublicKey})
+
+	t.Run("after it answered once", func(t *testing.T) {
+		v := verifier(t, config.JWT{JWKSURL: server.URL})
+		server.set(true)
+		defer server.set(false)
+		wantRefusal(t, "unknown key", v, sign(t, jwt.SigningMethodRS256, key, "new", claims(nil)), "key_unknown")
+		if _, err := v.Verify(t.Context(), good); err != nil {
+			t.Errorf("a known key: %v", err)
+		}
+	})
+	t.Run("from the start", func(t *testing.T) {
+		server.set(true)
+		v := verifier(t, config.JWT{JWKSURL: server.URL})
+		if _, err := v.Verify(t.Context(), good); !errors.Is(err, ErrKeysUnavailable) {
+			t.Errorf("while it is down: %v", err)
+		}
+	})
+	t.Run("that sends nonsense", func(t *testing.T) {
+		for _, body := range []string{"", "{}", `{"keys":7}`, "<html>", strings.Repeat(" ", maxJWKSBytes+1) + `{"keys":[]}`} {
+			nonsense := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }))
+			v := verifier(t, config.JWT{JWKSURL: nonsense.URL})
+			if _, err := v.Verify(t.Context(), good); !errors.Is(err, ErrKeysUnavailable) {
+				t.Errorf("%.20q: %v", body, err)
+			}
+			nonsense.Close()
+		}
+	})
+}
+
+// Nothing but a token that was signed with the secret passes.
+func FuzzVerify(f *testing.F) {
+	v, err := New(f.Context(), config.JWT{HS256Secret: secret, TenantClaim: "tenant_id"}, func() time.Time { return now }, slog.Default())
+	if err != nil {
+		f.Fatal(err)
+	}
+	header := `{"alg":"HS256","typ":"JWT"}`
+	body, _ := json.Marshal(claims(nil))
+	f.Add(header, string(body), []byte("signature"))
+	f.Add(`{"alg":"none"}`, string(body), []byte{})
+	f.Fuzz(func(t *testing.T, header, body string, signature []byte) {
+		encode := func(b []byte) string { return (&jwt.Token{}).EncodeSegment(b) }
+		signed := encode([]byte(header)) + "." + encode([]byte(body))
+		right, _ := jwt.SigningMethodHS256.Sign(signed, []byte(secret))
+		if _, err := v.Verify(t.Context(), signed+"."+encode(signature)); err == nil && string(right) != string(signature) {
+			t.Fatalf("took %q %q %x", header, body, signature)
+		}
+	})
+}

@@ -1,0 +1,234 @@
+// Package config reads the environment once and refuses what cannot work. A mistake is one sentence that names the
+// variable and the fix; nothing half configured ever listens.
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/toolbridge/toolbridge-mcp/api/internal/tenantsig"
+)
+
+// MinSecretBytes is the least length of a shared secret: the output size of the hash that it keys.
+const MinSecretBytes = 32
+
+// Secret is text that is never printed, whatever prints it.
+type Secret string
+
+func (Secret) String() string       { return "[secret]" }
+func (Secret) GoString() string     { return "[secret]" }
+func (Secret) LogValue() slog.Value { return slog.StringValue("[secret]") }
+
+// Config is the whole configuration, validated.
+type Config struct {
+	Dev         bool
+	HTTPAddr    string
+	MetricsAddr string // "" = none
+	Database    Database
+	JWT         JWT
+	Tenant      Tenant
+	RateLimit   RateLimit
+	MaxBody     int64
+	Shutdown    time.Duration
+	LogLevel    slog.Level
+}
+
+// Database is either a PostgreSQL address or the path of a SQLite file.
+type Database struct {
+	PostgresURL Secret // it may hold a password
+	SQLitePath  string
+}
+
+// JWT says which tokens to believe.
+type JWT struct {
+	HS256Secret Secret
+	JWKSURL     string
+	Issuer      string
+	Audience    string
+	TenantClaim string
+}
+
+// Tenant says how a request proves its tenant.
+type Tenant struct {
+	HeaderSecret Secret // "" = headers are not checked
+	MaxSkew      time.Duration
+	ID           string // the tenant of tokens that claim none, when headers are not checked
+}
+
+// RateLimit is a token bucket per user. A rate of zero turns it off.
+type RateLimit struct {
+	PerMinute int
+	Burst     int
+}
+
+// Load reads the variables through lookup, which is os.LookupEnv outside tests.
+func Load(lookup func(string) (string, bool)) (Config, error) {
+	e := &environment{lookup: lookup}
+	c := Config{
+		Dev:         e.text("ENV", "production") == "dev",
+		HTTPAddr:    e.address("HTTP_ADDR", ":8081"),
+		MetricsAddr: e.address("METRICS_ADDR", "127.0.0.1:9092", "off"),
+		Database:    e.database("DATABASE_URL", "sqlite://data/toolbridge.db"),
+		JWT: JWT{
+			HS256Secret: Secret(e.text("JWT_HS256_SECRET", "")),
+			JWKSURL:     e.text("JWT_JWKS_URL", ""),
+			Issuer:      e.text("JWT_ISSUER", ""),
+			Audience:    e.text("JWT_AUDIENCE", ""),
+			TenantClaim: e.text("TENANT_CLAIM", "tenant_id"),
+		},
+		Tenant: Tenant{
+			HeaderSecret: Secret(e.text("TENANT_HEADER_SECRET", "")),
+			MaxSkew:      e.seconds("TENANT_HEADER_MAX_SKEW_SECONDS", 300, 1, 24*60*60),
+			ID:           e.text("TENANT_ID", ""),
+		},
+		RateLimit: RateLimit{
+			PerMinute: e.number("RATE_LIMIT_PER_MINUTE", 600, 0, 1_000_000_000),
+			Burst:     e.number("RATE_LIMIT_BURST", 120, 1, 1_000_000_000),
+		},
+		MaxBody:  int64(e.number("MAX_BODY_BYTES", 1<<20, 1<<10, 64<<20)),
+		Shutdown: e.seconds("SHUTDOWN_TIMEOUT_SECONDS", 10, 1, 600),
+		LogLevel: e.level("LOG_LEVEL", slog.LevelInfo),
+	}
+	e.check(c)
+	return c, e.mistake
+}
+
+// check looks at what single variables cannot show.
+func (e *environment) check(c Config) {
+	if c.JWT.HS256Secret == "" && c.JWT.JWKSURL == "" {
+		e.fail("JWT_HS256_SECRET", "and JWT_JWKS_URL are both unset, so no token could be verified: set one of them")
+	}
+	e.secret("JWT_HS256_SECRET", c.JWT.HS256Secret, c.Dev)
+	e.secret("TENANT_HEADER_SECRET", c.Tenant.HeaderSecret, c.Dev)
+	if c.JWT.HS256Secret != "" && c.JWT.HS256Secret == c.Tenant.HeaderSecret && !c.Dev {
+		e.fail("TENANT_HEADER_SECRET", "equals JWT_HS256_SECRET, which makes two proofs one: make a second secret (openssl rand -hex 32)")
+	}
+	if c.JWT.JWKSURL != "" {
+		u, err := url.Parse(c.JWT.JWKSURL)
+		if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+			e.fail("JWT_JWKS_URL", "must be an https:// address")
+		} else if u.Scheme == "http" && !c.Dev && !isLoopback(u.Hostname()) {
+			e.fail("JWT_JWKS_URL", "must be https:// in production: whoever can alter the answer can forge tokens")
+		}
+		if c.JWT.Issuer == "" && !c.Dev {
+			e.fail("JWT_ISSUER", "must be set together with JWT_JWKS_URL in production, else tokens for other issuers' users pass")
+		}
+		if c.JWT.Audience == "" && !c.Dev {
+			e.fail("JWT_AUDIENCE", "must be set together with JWT_JWKS_URL in production, else tokens meant for other services pass")
+		}
+	}
+	if c.Tenant.HeaderSecret != "" && c.Tenant.ID != "" {
+		e.fail("TENANT_ID", "has no effect while TENANT_HEADER_SECRET is set, because the tenant comes from the signed header: unset one of them")
+	}
+	if len(c.Tenant.ID) > tenantsig.MaxTenantBytes {
+		e.fail("TENANT_ID", fmt.Sprintf("must be at most %d bytes long", tenantsig.MaxTenantBytes))
+	}
+}
+
+// placeholders are the secrets that documentation, examples and impatience bring forth.
+var placeholders = []string{"changeme", "change-me", "change_me", "placeholder", "example", "dev-secret", "dev-tenant-secret",
+	"your-secret", "your_secret", "supersecret", "password", "insecure", "replace-me", "replace_me", "todo"}
+
+func (e *environment) secret(name string, value Secret, dev bool) {
+	if value == "" || dev {
+		return
+	}
+	const fix = "make one with: openssl rand -hex 32"
+	if len(value) < MinSecretBytes {
+		e.fail(name, fmt.Sprintf("is %d bytes long, at least %d are needed in production: %s", len(value), MinSecretBytes, fix))
+	}
+	lower := strings.ToLower(string(value))
+	for _, word := range placeholders {
+		if strings.Contains(lower, word) {
+			e.fail(name, fmt.Sprintf("looks like a placeholder (it contains %q): %s", word, fix))
+		}
+	}
+	distinct := map[rune]bool{}
+	for _, r := range lower {
+		distinct[r] = true
+	}
+	if len(distinct) < 8 {
+		e.fail(name, fmt.Sprintf("is too regular to be a secret (%d different characters): %s", len(distinct), fix))
+	}
+}
+
+// environment reads variables and keeps the first mistake. A variable that is set to nothing counts as unset, since that is
+// what a template with a missing value makes of it.
+type environment struct {
+	lookup  func(string) (string, bool)
+	mistake error
+}
+
+func (e *environment) fail(name, problem string) {
+	if e.mistake == nil {
+		e.mistake = fmt.Errorf("%s %s", name, problem)
+	}
+}
+
+func (e *environment) text(name, otherwise string) string {
+	if value, ok := e.lookup(name); ok && strings.TrimSpace(value) != "" {
+		return strings.TrimSpace(value)
+	}
+	return otherwise
+}
+
+func (e *environment) number(name string, otherwise, least, most int) int {
+	text := e.text(name, strconv.Itoa(otherwise))
+	n, err := strconv.Atoi(text)
+	if err != nil || n < least || n > most {
+		e.fail(name, fmt.Sprintf("is %q, but must be a whole number from %d to %d", text, least, most))
+		return otherwise
+	}
+	return n
+}
+
+func (e *environment) seconds(name string, otherwise, least, most int) time.Duration {
+	return time.Duration(e.number(name, otherwise, least, most)) * time.Second
+}
+
+// address is host:port. off is a word that means none.
+func (e *environment) address(name, otherwise string, off ...string) string {
+	text := e.text(name, otherwise)
+	if slices.Contains(off, text) {
+		return ""
+	}
+	_, port, err := net.SplitHostPort(text)
+	if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
+		e.fail(name, fmt.Sprintf("is %q, but must be an address like 127.0.0.1:8081 or :8081", text))
+	}
+	return text
+}
+
+func (e *environment) level(name string, otherwise slog.Level) slog.Level {
+	text := e.text(name, otherwise.String())
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(text)); err != nil {
+		e.fail(name, fmt.Sprintf("is %q, but must be debug, info, warn or error", text))
+	}
+	return level
+}
+
+func (e *environment) database(name, otherwise string) Database {
+	text := e.text(name, otherwise)
+	switch {
+	case strings.HasPrefix(text, "postgres://"), strings.HasPrefix(text, "postgresql://"):
+		if _, err := url.Parse(text); err != nil {
+			e.fail(name, "is not a valid postgres:// address (a password with special characters must be percent-encoded)")
+		}
+		return Database{PostgresURL: Secret(text)}
+	case strings.HasPrefix(text, "sqlite://") && len(text) > len("sqlite://"):
+		return Database{SQLitePath: strings.TrimPrefix(text, "sqlite://")}
+	}
+	e.fail(name, "must begin with postgres:// or be sqlite://PATH (or sqlite://:memory:)")
+	return Database{}
+}
+
+func isLoopback(host string) bool {
+	return host == "localhost" || host == "127.0.0.1" || host == "::1"
+}

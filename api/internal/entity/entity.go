@@ -1,0 +1,199 @@
+// Package entity says what the five kinds of things are. It is a table: two kinds differ in a row here and nowhere
+// else. The functions below it read the table; they know payloads, but no HTTP and no database.
+package entity
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/toolbridge/toolbridge-mcp/api/internal/payload"
+)
+
+// Kind is one kind of thing.
+type Kind struct {
+	Name    string // in routes and in the database: "chat_messages"
+	Key     string // one of them, as a key: "chat_message"
+	Label   string // one of them, to a person: "chat message"
+	Archive Effect
+	Actions []Action
+	Parent  *Parent
+}
+
+// Action is a state change that POST …/process makes.
+type Action struct {
+	Name   string
+	Effect Effect
+}
+
+// Effect sets one field of a payload.
+type Effect struct {
+	Field string
+	Value string // JSON text
+}
+
+// Parent says which live item a thing belongs to.
+type Parent struct {
+	UIDField  string
+	TypeField string            // "" when there is only one type
+	Kinds     map[string]string // type → name of its kind; the key is "" when there is no type field
+}
+
+func status(value string) Effect { return Effect{"status", `"` + value + `"`} }
+func flag(field string) Effect   { return Effect{field, "true"} }
+
+// All is every kind, in the order in which they are shown.
+var All = []Kind{
+	{
+		Name: "notes", Key: "note", Label: "note",
+		Archive: status("archived"),
+		Actions: []Action{
+			{"pin", flag("pinned")},
+			{"unpin", Effect{"pinned", "false"}},
+			{"archive", status("archived")},
+			{"unarchive", status("active")},
+		},
+	},
+	{
+		Name: "tasks", Key: "task", Label: "task",
+		Archive: status("archived"),
+		Actions: []Action{
+			{"start", status("in_progress")},
+			{"complete", status("completed")},
+			{"reopen", status("open")},
+		},
+	},
+	{
+		Name: "comments", Key: "comment", Label: "comment",
+		Archive: status("archived"),
+		Actions: []Action{
+			{"resolve", status("resolved")},
+			{"reopen", status("open")},
+		},
+		Parent: &Parent{
+			UIDField:  "parentUid",
+			TypeField: "parentType",
+			Kinds:     map[string]string{"note": "notes", "task": "tasks"},
+		},
+	},
+	{
+		Name: "chats", Key: "chat", Label: "chat",
+		Archive: flag("archived"),
+		Actions: []Action{
+			{"resolve", status("resolved")},
+			{"reopen", status("active")},
+		},
+	},
+	{
+		Name: "chat_messages", Key: "chat_message", Label: "chat message",
+		Archive: flag("archived"),
+		Actions: []Action{
+			{"mark_read", flag("read")},
+			{"mark_delivered", flag("delivered")},
+		},
+		Parent: &Parent{
+			UIDField: "chatUid",
+			Kinds:    map[string]string{"": "chats"},
+		},
+	},
+}
+
+// ServerFields are the payload fields that only the server writes.
+var ServerFields = []string{"uid", "updatedTs", "sync"}
+
+// Apply makes the effect on a payload.
+func (e Effect) Apply(p *payload.Object) { p.Set(e.Field, json.RawMessage(e.Value)) }
+
+// Action finds an action by name.
+func (k Kind) Action(name string) (Effect, bool) {
+	for _, a := range k.Actions {
+		if a.Name == name {
+			return a.Effect, true
+		}
+	}
+	return Effect{}, false
+}
+
+// Ref points at an item.
+type Ref struct{ Kind, UID string }
+
+// FieldError says which field of a payload is wrong, and how.
+type FieldError struct{ Field, Problem string }
+
+func (e *FieldError) Error() string { return e.Field + " " + e.Problem }
+
+// Names says whether a payload speaks of its parent at all.
+func (p *Parent) Names(body *payload.Object) bool {
+	for _, field := range []string{p.UIDField, p.TypeField} {
+		if _, ok := body.Get(field); ok && field != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// Ref reads the parent out of a payload.
+func (p *Parent) Ref(body *payload.Object) (Ref, error) {
+	var ref Ref
+	kind := ""
+	if p.TypeField != "" {
+		var ok bool
+		if kind, ok = body.Text(p.TypeField); !ok {
+			return ref, &FieldError{p.TypeField, "is required: " + p.types()}
+		}
+	}
+	name, ok := p.Kinds[kind]
+	if !ok {
+		return ref, &FieldError{p.TypeField, "must be " + p.types()}
+	}
+	text, ok := body.Text(p.UIDField)
+	if !ok {
+		return ref, &FieldError{p.UIDField, "is required: the uid of a live " + p.label(kind)}
+	}
+	uid, ok := ParseUID(text)
+	if !ok {
+		return ref, &FieldError{p.UIDField, "must be a UUID"}
+	}
+	return Ref{Kind: name, UID: uid}, nil
+}
+
+// Dead is the error for a parent that does not live.
+func (p *Parent) Dead(ref Ref) error {
+	return &FieldError{p.UIDField, fmt.Sprintf("names no live %s", labelOf(ref.Kind))}
+}
+
+func (p *Parent) types() string {
+	var names []string
+	for _, k := range All { // the order of the table, not of the map
+		if _, ok := p.Kinds[k.Key]; ok {
+			names = append(names, k.Key)
+		}
+	}
+	return strings.Join(names, " or ")
+}
+
+func (p *Parent) label(kind string) string { return labelOf(p.Kinds[kind]) }
+
+func labelOf(name string) string {
+	for _, k := range All {
+		if k.Name == name {
+			return k.Label
+		}
+	}
+	return name
+}
+
+// ParseUID takes a UUID in its usual form and returns it in lower case. The other forms that UUID
+// libraries take (braces, urn:, no hyphens) would give one item several addresses.
+func ParseUID(text string) (string, bool) {
+	if len(text) != 36 {
+		return "", false
+	}
+	id, err := uuid.Parse(text)
+	if err != nil {
+		return "", false
+	}
+	return id.String(), true
+}

@@ -1,0 +1,139 @@
+// Package httpapi is the contract (docs/API-CONTRACT.md) over HTTP.
+//
+// A request walks through correlate, observe and recover, then through the checks in the order of the contract (token, tenant, session,
+// rate limit, epoch), each a middleware in checks.go, and ends in one handler. There is one set of item handlers
+// for all kinds of things; what differs between kinds is in package entity.
+package httpapi
+
+import (
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/toolbridge/toolbridge-mcp/api/internal/auth"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/config"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/entity"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/ratelimit"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/store"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/telemetry"
+)
+
+// API answers requests.
+type API struct {
+	Store    store.Store
+	Verifier *auth.Verifier
+	Limiter  *ratelimit.Limiter[store.Person] // nil limits nothing
+	Tenant   config.Tenant
+	MaxBody  int64
+	Metrics  *telemetry.Metrics
+	Log      *slog.Logger
+	Now      func() time.Time
+	Version  string
+
+	draining atomic.Bool
+}
+
+// storageDeadline bounds the work of one request. It is shorter than any caller's patience, so that a database that
+// hangs is reported as such and not as a broken connection.
+const storageDeadline = 15 * time.Second
+
+// Drain makes /readyz say no, so that nobody sends new work.
+func (a *API) Drain() { a.draining.Store(true) }
+
+// Handler is the whole API.
+func (a *API) Handler() http.Handler {
+	r := chi.NewRouter()
+	r.Use(a.correlate, a.observe, a.recover, tameMethod)
+	r.NotFound(a.handle(func(http.ResponseWriter, *http.Request) error { return notFound("route") }))
+	a.route(r, "/healthz", methods{"GET": a.healthz})
+	a.route(r, "/readyz", methods{"GET": a.readyz})
+	a.route(r, "/v1/sync/info", methods{"GET": a.info})
+	r.Route("/v1", func(r chi.Router) {
+		r.Use(a.deadline, a.checkToken, a.checkTenant)
+		a.route(r, "/sync/sessions", methods{"POST": a.openSession})
+		a.route(r, "/sync/sessions/{id}", methods{"GET": a.getSession, "DELETE": a.endSession})
+		r.Group(func(r chi.Router) {
+			r.Use(a.checkSession)
+			a.route(r, "/sync/state", methods{"GET": a.state})
+			a.route(r, "/sync/wipe", methods{"POST": a.wipe})
+		})
+		r.Group(func(r chi.Router) {
+			r.Use(a.checkSession, a.checkRate, a.checkEpoch)
+			for _, kind := range entity.All {
+				i, path := items{a, kind}, "/"+kind.Name
+				a.route(r, path, methods{"GET": i.list, "POST": i.create})
+				a.route(r, path+"/{uid}", methods{"GET": i.get, "PUT": i.replace, "PATCH": i.merge, "DELETE": i.delete})
+				a.route(r, path+"/{uid}/archive", methods{"POST": i.archive})
+				a.route(r, path+"/{uid}/process", methods{"POST": i.process})
+			}
+		})
+	})
+	return r
+}
+
+type handler func(http.ResponseWriter, *http.Request) error
+
+type methods map[string]handler
+
+// route registers a path. Other methods than the given ones are told which those are; HEAD goes wherever GET does.
+func (a *API) route(r chi.Router, path string, by methods) {
+	if get, ok := by["GET"]; ok {
+		by["HEAD"] = get
+	}
+	allow := strings.Join(slices.Sorted(maps.Keys(by)), ", ")
+	r.Handle(path, a.handle(func(w http.ResponseWriter, _ *http.Request) error {
+		w.Header().Set("Allow", allow)
+		return methodNotAllowed()
+	}))
+	for method, do := range by {
+		r.MethodFunc(method, path, a.handle(do))
+	}
+}
+
+// tameMethod lets a method that the router has never heard of take the way of one that no route has, so that it too is told what is allowed.
+func tameMethod(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if knownMethod(r.Method) == otherMethod {
+			chi.RouteContext(r.Context()).RouteMethod = http.MethodOptions
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// handle turns an error into its answer. It is the only place that does.
+func (a *API) handle(do handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := do(w, r); err != nil {
+			a.fail(w, r, err)
+		}
+	}
+}
+
+func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
+	p := asProblem(err)
+	call := callOf(r.Context())
+	call.reason, call.cause = p.reason, p.cause
+	if p.reason == reasonStorage {
+		a.Metrics.StorageErrors.Inc()
+	}
+	p.write(w, call.correlationID)
+}
+
+// check makes a middleware of something that either lets a request pass, perhaps with more known about it, or fails.
+func (a *API) check(do handler) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if err := do(w, r); err != nil {
+				a.fail(w, r, err)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}

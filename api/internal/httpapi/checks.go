@@ -1,0 +1,159 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/toolbridge/toolbridge-mcp/api/internal/store"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/tenantsig"
+)
+
+func (a *API) deadline(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), storageDeadline)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// checkToken: who is the caller?
+func (a *API) checkToken(next http.Handler) http.Handler {
+	return a.check(func(_ http.ResponseWriter, r *http.Request) error {
+		token, err := bearer(r.Header)
+		if err == nil {
+			callOf(r.Context()).caller, err = a.Verifier.Verify(r.Context(), token)
+		}
+		if err != nil {
+			a.Metrics.AuthFailures.WithLabelValues(asProblem(err).reason).Inc()
+		}
+		return err
+	})(next)
+}
+
+// checkTenant: for which tenant, and does the sidecar that signs for it say so?
+func (a *API) checkTenant(next http.Handler) http.Handler {
+	return a.check(func(_ http.ResponseWriter, r *http.Request) error {
+		c := callOf(r.Context())
+		tenant, err := a.tenant(r.Header, c.caller.Tenant)
+		if err == nil && c.caller.Tenant != "" && c.caller.Tenant != tenant {
+			err = otherTenant()
+		}
+		if err != nil {
+			a.Metrics.AuthFailures.WithLabelValues(asProblem(err).reason).Inc()
+			return err
+		}
+		c.person = store.Person{Tenant: tenant, Subject: c.caller.Subject}
+		return nil
+	})(next)
+}
+
+// tenant is the one that the signed headers name. With the check turned off it is the one that the token claims or, failing that, the configured
+// one; what unsigned headers say counts for nothing.
+func (a *API) tenant(h http.Header, claimed string) (string, error) {
+	if a.Tenant.HeaderSecret == "" {
+		if claimed != "" {
+			return claimed, nil
+		}
+		return a.Tenant.ID, nil
+	}
+	signed, err := tenantHeaders(h)
+	if err == nil {
+		err = tenantsig.Verify(string(a.Tenant.HeaderSecret), signed, a.Now(), a.Tenant.MaxSkew)
+	}
+	if err != nil {
+		return "", tenantRefused(err.Error())
+	}
+	return signed.TenantID, nil
+}
+
+var errTwice = errors.New("tenant_header_doubled")
+
+// tenantHeaders reads each header exactly once: of two values, a proxy and this program could each believe another.
+func tenantHeaders(h http.Header) (tenantsig.Headers, error) {
+	var out tenantsig.Headers
+	for name, into := range map[string]*string{
+		"X-Tb-Tenant-Id": &out.TenantID, "X-Tb-Timestamp": &out.Timestamp, "X-Tb-Signature": &out.Signature,
+	} {
+		switch values := h[name]; len(values) {
+		case 0:
+		case 1:
+			*into = values[0]
+		default:
+			return out, errTwice
+		}
+	}
+	return out, nil
+}
+
+// checkSession: does the caller hold an open session?
+func (a *API) checkSession(next http.Handler) http.Handler {
+	return a.check(func(_ http.ResponseWriter, r *http.Request) error {
+		c := callOf(r.Context())
+		id := r.Header.Get(headerSession)
+		if id == "" {
+			return noSession()
+		}
+		session, err := a.Store.FindSession(r.Context(), id)
+		switch {
+		case errors.Is(err, store.ErrNoSession):
+			return noSession()
+		case err != nil:
+			return err
+		case session.Person != c.person:
+			return foreignSession().withReason("session_foreign", nil)
+		}
+		c.session = session
+		return nil
+	})(next)
+}
+
+// checkRate: is the caller asking too often?
+func (a *API) checkRate(next http.Handler) http.Handler {
+	if a.Limiter == nil {
+		return next
+	}
+	return a.check(func(w http.ResponseWriter, r *http.Request) error {
+		v := a.Limiter.Take(callOf(r.Context()).person, a.Now())
+		h := w.Header()
+		h.Set("X-RateLimit-Limit", strconv.Itoa(v.Limit))
+		h.Set("X-RateLimit-Burst", strconv.Itoa(v.Burst))
+		h.Set("X-RateLimit-Remaining", strconv.Itoa(v.Remaining))
+		h.Set("X-RateLimit-Reset", wholeSeconds(v.Reset))
+		if v.Allowed {
+			return nil
+		}
+		a.Metrics.RateLimited.Inc()
+		p := &problem{status: http.StatusTooManyRequests, message: "too many requests",
+			headers: map[string]string{"Retry-After": wholeSeconds(v.RetryAfter)}}
+		return p.withReason("rate_limited", nil)
+	})(next)
+}
+
+// checkEpoch: does the caller know of the last wipe?
+func (a *API) checkEpoch(next http.Handler) http.Handler {
+	return a.check(func(_ http.ResponseWriter, r *http.Request) error {
+		epoch := callOf(r.Context()).session.ServerEpoch
+		sent, err := strconv.ParseInt(r.Header.Get(headerEpoch), 10, 64)
+		if err != nil || sent != epoch {
+			return epochMismatch(epoch)
+		}
+		return nil
+	})(next)
+}
+
+func bearer(h http.Header) (string, error) {
+	switch values := h["Authorization"]; len(values) {
+	case 0:
+		return "", tokenRefused(reasonNoToken, nil)
+	case 1:
+		scheme, token, _ := strings.Cut(values[0], " ")
+		if token = strings.TrimSpace(token); !strings.EqualFold(scheme, "Bearer") || token == "" {
+			return "", tokenRefused("scheme_not_bearer", nil)
+		}
+		return token, nil
+	}
+	return "", tokenRefused("authorization_doubled", nil)
+}

@@ -1,0 +1,252 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/google/uuid"
+
+	"github.com/toolbridge/toolbridge-mcp/api/internal/entity"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/payload"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/store"
+)
+
+// items are the handlers of one kind of thing.
+type items struct {
+	*API
+	kind entity.Kind
+}
+
+func (i items) get(w http.ResponseWriter, r *http.Request) error {
+	uid, err := pathUID(r)
+	if err != nil {
+		return err
+	}
+	deletedToo, err := queryFlag(r, "includeDeleted")
+	if err != nil {
+		return err
+	}
+	item, err := i.Store.Get(r.Context(), callOf(r.Context()).session.Owner, i.kind.Name, uid)
+	if errors.Is(err, store.ErrNoItem) {
+		return notFound(i.kind.Label)
+	} else if err != nil {
+		return err
+	}
+	if item.Deleted != 0 && !deletedToo {
+		return gone(i.kind.Label, item)
+	}
+	writeItem(w, http.StatusOK, item)
+	return nil
+}
+
+func (i items) create(w http.ResponseWriter, r *http.Request) error {
+	body, err := i.readObject(w, r)
+	if err != nil {
+		return err
+	}
+	text, _ := body.Text("uid")
+	uid, ok := entity.ParseUID(text)
+	if !ok {
+		uid = uuid.Must(uuid.NewV7()).String()
+	}
+	item, err := i.Store.Write(r.Context(), i.owner(r), i.kind.Name, uid, func(tx store.Tx, current *store.Item) (store.Next, error) {
+		if current != nil {
+			return store.Next{}, alreadyExists()
+		}
+		return i.whole(r, tx, body)
+	})
+	if err != nil {
+		return i.lost(r, err)
+	}
+	w.Header().Set("Location", "/v1/"+i.kind.Name+"/"+uid)
+	writeItem(w, http.StatusCreated, item)
+	return nil
+}
+
+func (i items) replace(w http.ResponseWriter, r *http.Request) error {
+	body, err := i.readObject(w, r)
+	if err != nil {
+		return err
+	}
+	return i.change(w, r, func(tx store.Tx, _ *payload.Object) (store.Next, error) { return i.whole(r, tx, body) })
+}
+
+func (i items) merge(w http.ResponseWriter, r *http.Request) error {
+	body, err := i.readObject(w, r)
+	if err != nil {
+		return err
+	}
+	patch := body.Without(entity.ServerFields...)
+	return i.change(w, r, func(tx store.Tx, current *payload.Object) (store.Next, error) {
+		current.Merge(patch)
+		if err := i.checkSize(current); err != nil {
+			return store.Next{}, err
+		}
+		// A patch that leaves the parent alone may touch an orphan.
+		if i.kind.Parent != nil && i.kind.Parent.Names(patch) {
+			return i.whole(r, tx, current)
+		}
+		return store.Next{Payload: current.JSON()}, nil
+	})
+}
+
+func (i items) delete(w http.ResponseWriter, r *http.Request) error {
+	return i.change(w, r, func(_ store.Tx, current *payload.Object) (store.Next, error) {
+		return store.Next{Payload: current.JSON(), Delete: true}, nil
+	})
+}
+
+func (i items) archive(w http.ResponseWriter, r *http.Request) error {
+	return i.apply(w, r, i.kind.Archive)
+}
+
+func (i items) process(w http.ResponseWriter, r *http.Request) error {
+	body, err := i.readObject(w, r)
+	if err != nil {
+		return err
+	}
+	name, ok := body.Text("action")
+	if !ok {
+		return badRequest("action is required: a string")
+	}
+	effect, ok := i.kind.Action(name)
+	if !ok {
+		return badRequest("invalid action: " + shorten(name))
+	}
+	if metadata, ok := body.Get("metadata"); ok && metadata[0] != '{' && string(metadata) != "null" {
+		return badRequest("metadata must be an object")
+	}
+	return i.apply(w, r, effect)
+}
+
+func (i items) apply(w http.ResponseWriter, r *http.Request, effect entity.Effect) error {
+	return i.change(w, r, func(_ store.Tx, current *payload.Object) (store.Next, error) {
+		effect.Apply(current)
+		return store.Next{Payload: current.JSON()}, nil
+	})
+}
+
+// change is what all writes of an item that is there have in common.
+func (i items) change(w http.ResponseWriter, r *http.Request, next func(store.Tx, *payload.Object) (store.Next, error)) error {
+	uid, err := pathUID(r)
+	if err != nil {
+		return err
+	}
+	expected, err := ifMatch(r)
+	if err != nil {
+		return err
+	}
+	item, err := i.Store.Write(r.Context(), i.owner(r), i.kind.Name, uid, func(tx store.Tx, current *store.Item) (store.Next, error) {
+		switch {
+		case current == nil:
+			return store.Next{}, notFound(i.kind.Label)
+		case current.Deleted != 0:
+			return store.Next{}, gone(i.kind.Label, *current)
+		case expected != 0 && expected != current.Version:
+			return store.Next{}, versionMismatch(expected, current.Version)
+		}
+		stored, err := payload.Parse(current.Payload)
+		if err != nil {
+			return store.Next{}, fmt.Errorf("stored payload of %s %s: %w", i.kind.Name, uid, err)
+		}
+		return next(tx, stored)
+	})
+	if err != nil {
+		return i.lost(r, err)
+	}
+	writeItem(w, http.StatusOK, item)
+	return nil
+}
+
+// whole is a complete payload: it must name a parent that lives, if its kind has parents.
+func (i items) whole(r *http.Request, tx store.Tx, body *payload.Object) (store.Next, error) {
+	if parent := i.kind.Parent; parent != nil {
+		ref, err := parent.Ref(body)
+		if err != nil {
+			return store.Next{}, err
+		}
+		lives, err := tx.Lives(r.Context(), ref.Kind, ref.UID)
+		if err != nil {
+			return store.Next{}, err
+		}
+		if !lives {
+			return store.Next{}, parent.Dead(ref)
+		}
+	}
+	return store.Next{Payload: body.Without(entity.ServerFields...).JSON()}, nil
+}
+
+// checkSize keeps a thousand small patches from growing an item without end. The room beyond MaxBody is there because a patch
+// as large as a body may be must still fit beside what the item has.
+func (i items) checkSize(body *payload.Object) error {
+	if size, most := int64(len(body.JSON())), 2*i.MaxBody; size > most {
+		return &problem{status: http.StatusRequestEntityTooLarge,
+			message: fmt.Sprintf("the patched item would be too large: %d bytes, at most %d", size, most)}
+	}
+	return nil
+}
+
+func (i items) owner(r *http.Request) store.Owner {
+	s := callOf(r.Context()).session
+	return store.Owner{ID: s.Owner, Epoch: s.ServerEpoch}
+}
+
+// lost explains a write that met a wipe after its session was checked.
+func (i items) lost(r *http.Request, err error) error {
+	if !errors.Is(err, store.ErrStaleEpoch) {
+		return err
+	}
+	state, stateErr := i.Store.State(r.Context(), callOf(r.Context()).session.Owner)
+	if stateErr != nil {
+		return stateErr
+	}
+	return epochMismatch(state.Epoch)
+}
+
+func pathUID(r *http.Request) (string, error) {
+	uid, ok := entity.ParseUID(chi.URLParam(r, "uid"))
+	if !ok {
+		return "", badRequest("invalid uid: a UUID is needed")
+	}
+	return uid, nil
+}
+
+// ifMatch is the expected version, 0 for any. Versions are the only entity tags here, and they are strong ones.
+func ifMatch(r *http.Request) (int64, error) {
+	values := r.Header.Values("If-Match")
+	if len(values) == 0 || len(values) == 1 && values[0] == "*" {
+		return 0, nil
+	}
+	text := values[0]
+	if len(text) > 2 && strings.HasPrefix(text, `"`) && strings.HasSuffix(text, `"`) {
+		text = text[1 : len(text)-1]
+	}
+	version, err := strconv.ParseUint(text, 10, 63)
+	if err != nil || version == 0 || len(values) > 1 {
+		return 0, badRequest(`If-Match must be one version, like 3 or "3"`)
+	}
+	return int64(version), nil
+}
+
+func queryFlag(r *http.Request, name string) (bool, error) {
+	switch text := r.URL.Query().Get(name); text {
+	case "", "false", "0":
+		return false, nil
+	case "true", "1":
+		return true, nil
+	default:
+		return false, badRequest(name + " must be true or false")
+	}
+}
+
+func shorten(text string) string {
+	const most = 64
+	if runes := []rune(text); len(runes) > most {
+		return string(runes[:most]) + "…"
+	}
+	return text
+}

@@ -1,0 +1,80 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/toolbridge/toolbridge-mcp/api/internal/entity"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/telemetry"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/tenantsig"
+)
+
+// NewServer wraps a handler in timeouts: whoever is slow pays for it with their own connection.
+func NewServer(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      60 * time.Second,
+		IdleTimeout:       120 * time.Second, // longer than a caller's pool keeps connections, so that it is never we who hang up
+		MaxHeaderBytes:    32 << 10,
+	}
+}
+
+// healthz: the process lives. It asks nobody, so that a database that is away does not get the API restarted.
+func (a *API) healthz(w http.ResponseWriter, _ *http.Request) error {
+	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+	return nil
+}
+
+// readyz: a request would be served now. Whoever sends tenant headers also learns whether they are accepted; that is how a sidecar
+// finds out that it holds another secret before its first caller does.
+func (a *API) readyz(w http.ResponseWriter, r *http.Request) error {
+	if a.draining.Load() {
+		return unavailable("shutting down")
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	if err := a.Store.Ping(ctx); err != nil {
+		return unavailable("the database does not answer").withReason(reasonStorage, err)
+	}
+	writeJSON(w, http.StatusOK, map[string]string{"status": "ready", "tenantSignature": a.judgeSignature(r.Header)})
+	return nil
+}
+
+func (a *API) judgeSignature(h http.Header) string {
+	if a.Tenant.HeaderSecret == "" {
+		return "off"
+	}
+	signed, err := tenantHeaders(h)
+	if err == nil && signed == (tenantsig.Headers{}) {
+		return "required"
+	}
+	if _, err := a.tenant(h, ""); err != nil {
+		return "refused"
+	}
+	return "accepted"
+}
+
+func (a *API) info(w http.ResponseWriter, _ *http.Request) error {
+	type kind struct {
+		Name     string   `json:"name"`
+		Singular string   `json:"singular"`
+		Actions  []string `json:"actions"`
+	}
+	var kinds []kind
+	for _, k := range entity.All {
+		actions := []string{}
+		for _, action := range k.Actions {
+			actions = append(actions, action.Name)
+		}
+		kinds = append(kinds, kind{k.Name, k.Key, actions})
+	}
+	writeJSON(w, http.StatusOK, map[string]any{
+		"name": telemetry.Service, "version": a.Version, "time": formatTime(a.Now()), "entities": kinds,
+		"limits":          map[string]any{"maxBodyBytes": a.MaxBody, "defaultPage": defaultPage, "maxPage": maxPage},
+		"tenantSignature": map[string]any{"required": a.Tenant.HeaderSecret != "", "versions": []string{"v1"}},
+	})
+	return nil
+}

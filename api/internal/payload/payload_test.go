@@ -1,0 +1,123 @@
+package payload
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+)
+
+func TestParseKeepsTheTextAsSent(t *testing.T) {
+	for _, text := range []string{
+		`{}`,
+		`{"b":1,"a":2}`,
+		`{"n":1.0,"big":123456789012345678901234567890,"exp":1E400,"neg":-0}`,
+		`{"s":"\u0000\ud83d\ude00 é \/ <b>&","é\n":"x"}`,
+		`{"deep":{"a":[{"b":[1,"]}",{}]}],"c":null}}`,
+		`{"t":true,"f":false,"z":null}`,
+		`{"":""}`,
+	} {
+		o, err := Parse([]byte(text))
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		if got := string(o.JSON()); got != text {
+			t.Errorf("sent %s, got back %s", text, got)
+		}
+	}
+}
+
+func TestParseDropsWhiteSpaceOnlyBetweenValues(t *testing.T) {
+	o, err := Parse([]byte(" {\n \"a b\" : \" c \" ,\t\"d\":[ 1 , 2 ] } "))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(o.JSON()), `{"a b":" c ","d":[1,2]}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	nested := func(levels int) string {
+		return `{"a":` + strings.Repeat("[", levels-1) + strings.Repeat("]", levels-1) + `}`
+	}
+	if _, err := Parse([]byte(nested(MaxDepth))); err != nil {
+		t.Errorf("%d levels refused: %v", MaxDepth, err)
+	}
+	for text, want := range map[string]error{
+		"":                   ErrEmpty,
+		" \n":                ErrEmpty,
+		"[]":                 ErrNotObject,
+		"null":               ErrNotObject,
+		`"{}"`:               ErrNotObject,
+		nested(MaxDepth + 1): ErrTooDeep,
+		"{\"a\":\"\xff\"}":   ErrNotUTF8,
+	} {
+		if _, err := Parse([]byte(text)); !errors.Is(err, want) {
+			t.Errorf("%.40q: got %v, want %v", text, err, want)
+		}
+	}
+	for _, text := range []string{`{"a":1}x`, `{"a":1,}`, `{'a':1}`, `{"a":01}`, "\ufeff{}", `{"a":"` + "\n" + `"}`, `{"a"}`, `{`} {
+		var syntax *json.SyntaxError
+		if _, err := Parse([]byte(text)); !errors.As(err, &syntax) {
+			t.Errorf("%q: got %v, want a syntax error", text, err)
+		}
+	}
+}
+
+func TestADoubledKeyCountsOnce(t *testing.T) {
+	o, err := Parse([]byte(`{"a":1,"b":2,"\u0061":3}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(o.JSON()), `{"a":3,"b":2}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestSetMergeWithout(t *testing.T) {
+	o, _ := Parse([]byte(`{"title":"x","status":"open"}`))
+	patch, _ := Parse([]byte(`{"status":null,"new":[1]}`))
+	o.Merge(patch)
+	o.Set("pinned", json.RawMessage("true"))
+	if got, want := string(o.JSON()), `{"title":"x","status":null,"new":[1],"pinned":true}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got, want := string(o.Without("status", "new").JSON()), `{"title":"x","pinned":true}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if s, ok := o.Text("title"); !ok || s != "x" {
+		t.Errorf("Text(title) = %q, %v", s, ok)
+	}
+	if _, ok := o.Text("pinned"); ok {
+		t.Error("true was taken for text")
+	}
+}
+
+// What Parse takes must be exactly what encoding/json takes for an object, and must mean the same.
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{`{}`, `{"a":[1,{"b":"\"}"}],"c":-1.5e3}`, `{"a":1,"a":2}`, `[]`, `{"\ud800":1}`, "{\"\\\\\":\"\\\\\"}"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		o, err := Parse(body)
+		if err != nil {
+			return
+		}
+		var before, after map[string]json.RawMessage
+		if err := json.Unmarshal(body, &before); err != nil {
+			t.Fatalf("took %q, encoding/json does not: %v", body, err)
+		}
+		text := o.JSON()
+		if err := json.Unmarshal(text, &after); err != nil {
+			t.Fatalf("%q became %q: %v", body, text, err)
+		}
+		if len(before) != len(after) {
+			t.Fatalf("%q became %q: %d keys, then %d", body, text, len(before), len(after))
+		}
+		again, err := Parse(text)
+		if err != nil || string(again.JSON()) != string(text) {
+			t.Fatalf("%q is not stable: %v", text, err)
+		}
+	})
+}

@@ -1,0 +1,178 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+var (
+	itemGet = statement{"item.get", `
+		SELECT uid, version, updated, deleted, payload FROM items WHERE owner = $1 AND kind = $2 AND uid = $3`}
+	itemLives = statement{"item.lives", `
+		SELECT 1 FROM items WHERE owner = $1 AND kind = $2 AND uid = $3 AND deleted = 0`}
+	itemInsert = statement{"item.insert", `
+		INSERT INTO items (owner, kind, uid, version, updated, deleted, payload) VALUES ($1, $2, $3, $4, $5, $6, $7)`}
+	itemUpdate = statement{"item.update", `
+		UPDATE items SET version = $4, updated = $5, deleted = $6, payload = $7 WHERE owner = $1 AND kind = $2 AND uid = $3`}
+	itemListLive = statement{"item.list_live", `
+		SELECT uid, version, updated, deleted, payload FROM items
+		WHERE owner = $1 AND kind = $2 AND deleted = 0 AND (updated, uid) > ($3, $4) ORDER BY updated, uid LIMIT $5`}
+	itemListAll = statement{"item.list_all", `
+		SELECT uid, version, updated, deleted, payload FROM items
+		WHERE owner = $1 AND kind = $2 AND (updated, uid) > ($3, $4) ORDER BY updated, uid LIMIT $5`}
+	itemCount = statement{"item.count", `
+		SELECT kind, COUNT(*) FROM items WHERE owner = $1 GROUP BY kind`}
+	itemWipe = statement{"item.wipe", `
+		DELETE FROM items WHERE owner = $1`}
+	// The lock of all locks: see the package's comment.
+	clockMove = statement{"clock.move", `
+		UPDATE users SET clock = CASE WHEN clock < $2 THEN $2 ELSE clock + 1 END
+		WHERE id = $1 AND epoch = $3 RETURNING clock`}
+)
+
+// common is the part of a Store that is the same on every database.
+type common struct {
+	db  database
+	now func() time.Time
+}
+
+// mark tells the callers of the store which errors are the database being away.
+func (c *common) mark(err error) error {
+	if err != nil && c.db.unavailable(err) {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return err
+}
+
+func (c *common) Get(ctx context.Context, owner int64, kind, uid string) (Item, error) {
+	item, err := getItem(ctx, c.db, owner, kind, uid)
+	return item, c.mark(err)
+}
+
+func (c *common) List(ctx context.Context, owner int64, kind string, page Page) ([]Item, bool, error) {
+	s := itemListLive
+	if page.IncludeDeleted {
+		s = itemListAll
+	}
+	var items []Item
+	size, more := 0, false
+	// One row beyond the page tells whether there is another page.
+	args := []any{owner, kind, page.After.Updated, page.After.UID, page.Limit + 1}
+	err := each(ctx, c.db, s, args, func(r rows) error {
+		if len(items) == page.Limit || len(items) > 0 && size >= page.MaxBytes {
+			more = true
+			return errStop
+		}
+		item, err := scanItem(r)
+		if err != nil {
+			return err
+		}
+		size += len(item.Payload)
+		items = append(items, item)
+		return nil
+	})
+	return items, more, c.mark(err)
+}
+
+func (c *common) Write(ctx context.Context, owner Owner, kind, uid string, change Change) (Item, error) {
+	var item Item
+	err := c.db.write(ctx, func(tx connection) error {
+		var updated int64
+		args := []any{owner.ID, c.now().UnixMilli(), owner.Epoch}
+		if err := one(ctx, tx, clockMove, args, &updated); errors.Is(err, sql.ErrNoRows) {
+			return ErrStaleEpoch
+		} else if err != nil {
+			return err
+		}
+		current, err := findItem(ctx, tx, owner.ID, kind, uid)
+		if err != nil {
+			return err
+		}
+		next, err := change(transaction{tx, owner.ID}, current)
+		if err != nil {
+			return err
+		}
+		item = Item{UID: uid, Version: 1, Updated: updated, Payload: next.Payload}
+		if next.Delete {
+			item.Deleted = updated
+		}
+		put := itemInsert
+		if current != nil {
+			put, item.Version = itemUpdate, current.Version+1
+		}
+		_, err = run(ctx, tx, put, owner.ID, kind, uid, item.Version, item.Updated, item.Deleted, string(item.Payload))
+		return err
+	})
+	return item, c.mark(err)
+}
+
+// wipe is the common part of Wipe; also is what else must happen in its transaction.
+func (c *common) wipe(ctx context.Context, owner int64, by string, also func(connection) error) (int64, map[string]int64, error) {
+	var epoch int64
+	var deleted map[string]int64
+	err := c.db.write(ctx, func(tx connection) error {
+		deleted = make(map[string]int64)
+		if err := one(ctx, tx, userWipe, []any{owner, c.now().UnixMilli(), by}, &epoch); err != nil {
+			return err
+		}
+		err := each(ctx, tx, itemCount, []any{owner}, func(r rows) error {
+			var kind string
+			var n int64
+			if err := r.Scan(&kind, &n); err != nil {
+				return err
+			}
+			deleted[kind] = n
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if _, err := run(ctx, tx, itemWipe, owner); err != nil {
+			return err
+		}
+		return also(tx)
+	})
+	return epoch, deleted, c.mark(err)
+}
+
+type transaction struct {
+	c     connection
+	owner int64
+}
+
+func (t transaction) Lives(ctx context.Context, kind, uid string) (bool, error) {
+	var found int
+	err := one(ctx, t.c, itemLives, []any{t.owner, kind, uid}, &found)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func getItem(ctx context.Context, c connection, owner int64, kind, uid string) (Item, error) {
+	item, err := findItem(ctx, c, owner, kind, uid)
+	if err == nil && item == nil {
+		return Item{}, ErrNoItem
+	}
+	if err != nil {
+		return Item{}, err
+	}
+	return *item, nil
+}
+
+func findItem(ctx context.Context, c connection, owner int64, kind, uid string) (found *Item, err error) {
+	err = each(ctx, c, itemGet, []any{owner, kind, uid}, func(r rows) error {
+		item, err := scanItem(r)
+		found = &item
+		return err
+	})
+	return found, err
+}
+
+func scanItem(r rows) (item Item, err error) {
+	err = r.Scan(&item.UID, &item.Version, &item.Updated, &item.Deleted, &item.Payload)
+	return item, err
+}

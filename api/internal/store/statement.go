@@ -1,0 +1,96 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+)
+
+var tracer = otel.Tracer("toolbridge-api/store")
+
+// statement is SQL with a name, for traces. Parameters are written $1, $2, …, which both databases take.
+type statement struct{ name, sql string }
+
+// connection is a database, or a transaction in one. It is as much of database/sql as database/sql and pgx have in common.
+type connection interface {
+	query(ctx context.Context, s statement, args ...any) (rows, error)
+	exec(ctx context.Context, s statement, args ...any) (affected int64, err error)
+}
+
+type rows interface {
+	Next() bool
+	Scan(into ...any) error
+	Err() error
+	Close()
+}
+
+// database is what sqlite.go and postgres.go provide under the common SQL.
+type database interface {
+	connection
+	// write runs do in a read-write transaction and commits if it returns nil.
+	write(ctx context.Context, do func(connection) error) error
+	// unavailable says whether an error means that the database is away, rather than that we misused it.
+	unavailable(err error) bool
+}
+
+// each runs a query and calls scan for every row. scan may end the walk early by returning stop.
+func each(ctx context.Context, c connection, s statement, args []any, scan func(rows) error) (err error) {
+	// An early end cancels the query: without that, PostgreSQL's driver would read the rest of it first.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ctx, span := startSpan(ctx, s)
+	defer func() { endSpan(span, err) }()
+	rs, err := c.query(ctx, s, args...)
+	if err != nil {
+		return err
+	}
+	defer rs.Close()
+	for rs.Next() {
+		if err := scan(rs); err != nil {
+			if errors.Is(err, errStop) {
+				cancel()
+				return nil
+			}
+			return err
+		}
+	}
+	return rs.Err()
+}
+
+var errStop = errors.New("stop")
+
+// one reads a single row; without one it returns sql.ErrNoRows.
+func one(ctx context.Context, c connection, s statement, args []any, into ...any) error {
+	found := false
+	err := each(ctx, c, s, args, func(r rows) error {
+		found = true
+		return r.Scan(into...)
+	})
+	if err == nil && !found {
+		return sql.ErrNoRows
+	}
+	return err
+}
+
+func run(ctx context.Context, c connection, s statement, args ...any) (affected int64, err error) {
+	ctx, span := startSpan(ctx, s)
+	defer func() { endSpan(span, err) }()
+	return c.exec(ctx, s, args...)
+}
+
+func startSpan(ctx context.Context, s statement) (context.Context, trace.Span) {
+	return tracer.Start(ctx, "sql "+s.name, trace.WithSpanKind(trace.SpanKindClient),
+		trace.WithAttributes(attribute.String("db.operation.name", s.name)))
+}
+
+func endSpan(span trace.Span, err error) {
+	if err != nil {
+		span.SetStatus(codes.Error, "")
+	}
+	span.End()
+}

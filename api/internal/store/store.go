@@ -1,0 +1,121 @@
+// Package store keeps people, their items and their sessions, in SQLite or in PostgreSQL.
+//
+// All SQL that both databases understand is written once (items.go, users.go). What differs is small and sits in
+// sqlite.go and postgres.go: how to connect, how a transaction begins, which errors mean that
+// the database is away, and where sessions live.
+//
+// The one trick: every write of a person first moves that person's clock, one row in users. The row stays locked until
+// the transaction ends, so a person's writes happen one after another, and their update times are unique and rise in the order of
+// the commits. From this follow, without further locks: two writers of one item never win the same version, a
+// parent that was seen alive stays alive until its child is written, a wipe and a write never interleave, and a
+// reader who pages by update time never passes an item that is still being committed. docs/adr/0002 has the reasons.
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+var (
+	// ErrStaleEpoch means that the person's data was wiped after the session was opened.
+	ErrStaleEpoch = errors.New("stale epoch")
+	// ErrNoSession means an unknown, ended or expired session.
+	ErrNoSession = errors.New("no such session")
+	// ErrNoItem means that there is no such item, not even a deleted one.
+	ErrNoItem = errors.New("no such item")
+	// ErrUnavailable means that the database cannot be reached, or cannot be written. Nothing was changed, unless it was
+	// lost while it confirmed a commit.
+	ErrUnavailable = errors.New("storage unavailable")
+)
+
+// SessionLifetime is how long a session lives.
+const SessionLifetime = 30 * time.Minute
+
+// Person is somebody within a tenant. Nothing is ever read or written without one.
+type Person struct{ Tenant, Subject string }
+
+// Owner is a person as the database knows them, at the epoch of the session in use.
+type Owner struct{ ID, Epoch int64 }
+
+// Session is a caller's licence to touch their items for a while.
+type Session struct {
+	ID          string
+	Person      Person
+	Owner       int64
+	Epoch       int64 // when it was opened
+	ServerEpoch int64 // now
+	Created     time.Time
+	Expires     time.Time
+}
+
+// Item is one stored thing. The payload is the caller's part of it.
+type Item struct {
+	UID     string
+	Version int64
+	Updated int64 // Unix milliseconds
+	Deleted int64 // the same; 0 while it lives
+	Payload []byte
+}
+
+// State tells how often a person's data was wiped.
+type State struct {
+	Epoch      int64
+	LastWipe   int64 // Unix milliseconds; 0 = never
+	LastWipeBy string
+}
+
+// Change decides inside a write's transaction what an item becomes. current is nil when there is none. Whatever
+// error it returns undoes the transaction and comes back from Write as it is.
+type Change func(tx Tx, current *Item) (Next, error)
+
+// Next is an item as it shall be. The store adds version and times.
+type Next struct {
+	Payload []byte
+	Delete  bool
+}
+
+// Tx is what a Change may look at.
+type Tx interface {
+	// Lives says whether the same person has this item and has not deleted it.
+	Lives(ctx context.Context, kind, uid string) (bool, error)
+}
+
+// Page is a part of a list, oldest change first.
+type Page struct {
+	After          Position
+	Limit          int
+	MaxBytes       int // payload bytes after which the page ends early; it always holds at least one item
+	IncludeDeleted bool
+}
+
+// Position is where a page ended.
+type Position struct {
+	Updated int64
+	UID     string
+}
+
+// Beginning is before every item.
+var Beginning = Position{Updated: -1, UID: "00000000-0000-0000-0000-000000000000"}
+
+// Store is all that the API asks of a database.
+type Store interface {
+	Get(ctx context.Context, owner int64, kind, uid string) (Item, error)
+	// List returns a page and whether there is more.
+	List(ctx context.Context, owner int64, kind string, page Page) (items []Item, more bool, err error)
+	Write(ctx context.Context, owner Owner, kind, uid string, change Change) (Item, error)
+	// Wipe deletes all of a person's items, raises the epoch and ends all of their sessions.
+	Wipe(ctx context.Context, owner int64, by string) (epoch int64, deleted map[string]int64, err error)
+	State(ctx context.Context, owner int64) (State, error)
+
+	OpenSession(ctx context.Context, who Person) (Session, error)
+	FindSession(ctx context.Context, id string) (Session, error)
+	EndSession(ctx context.Context, id string) error
+	// SweepSessions removes expired sessions and returns how many it removed.
+	SweepSessions(ctx context.Context) (int64, error)
+	CountSessions(ctx context.Context) (int64, error)
+
+	// Ping asks the database whether it answers.
+	Ping(ctx context.Context) error
+	Close()
+}

@@ -1,0 +1,83 @@
+package telemetry
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.opentelemetry.io/otel/attribute"
+)
+
+// Metrics are the API's figures. Labels come from fixed lists: no uid, user or tenant is ever one.
+type Metrics struct {
+	Registry       *prometheus.Registry
+	Requests       *prometheus.CounterVec   // route, method, status
+	Duration       *prometheus.HistogramVec // route, method
+	InFlight       prometheus.Gauge
+	AuthFailures   *prometheus.CounterVec // reason
+	RateLimited    prometheus.Counter
+	SessionsOpened prometheus.Counter
+	SessionsEnded  *prometheus.CounterVec // how: ended, expired, wiped
+	StorageErrors  prometheus.Counter
+}
+
+// How a session ended.
+const (
+	SessionEnded   = "ended"
+	SessionExpired = "expired"
+)
+
+// NewMetrics registers everything. openSessions is asked at each scrape.
+func NewMetrics(version string, openSessions func(context.Context) (int64, error)) *Metrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	m := &Metrics{
+		Registry: prometheus.NewRegistry(),
+		Requests: counters("toolbridge_api_requests_total", "Requests answered.", "route", "method", "status"),
+		Duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "toolbridge_api_request_duration_seconds",
+			Help:    "Time from reading a request's head to its answer's end.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"route", "method"}),
+		InFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "toolbridge_api_requests_in_flight", Help: "Requests being answered now."}),
+		AuthFailures:   counters("toolbridge_api_auth_failures_total", "Requests refused with 401 or for their tenant.", "reason"),
+		RateLimited:    counter("toolbridge_api_rate_limited_total", "Requests refused with 429."),
+		SessionsOpened: counter("toolbridge_api_sessions_opened_total", "Sessions opened."),
+		SessionsEnded:  counters("toolbridge_api_sessions_ended_total", "Sessions ended by their caller or by time; a wipe ends the rest.", "how"),
+		StorageErrors:  counter("toolbridge_api_storage_errors_total", "Requests answered 503 because the database was away."),
+	}
+	open := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "toolbridge_api_sessions_open", Help: "Sessions open now, expired ones that are not swept yet included; -1 when unknown."},
+		func() float64 {
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+			defer cancel()
+			n, err := openSessions(ctx)
+			if err != nil {
+				return -1
+			}
+			return float64(n)
+		})
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "toolbridge_api_build_info", Help: "Always 1; the labels tell what runs.",
+		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()}})
+	info.Set(1)
+	m.Registry.MustRegister(m.Requests, m.Duration, m.InFlight, m.AuthFailures, m.RateLimited, m.SessionsOpened, m.SessionsEnded,
+		m.StorageErrors, open, info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func serviceAttributes(version string) []attribute.KeyValue {
+	name := os.Getenv("OTEL_SERVICE_NAME")
+	if name == "" {
+		name = Service
+	}
+	return []attribute.KeyValue{attribute.String("service.name", name), attribute.String("service.version", version)}
+}

@@ -1,0 +1,70 @@
+// Package telemetry declares what can be seen of the API: the names of log fields and metrics, each once, and the set-up of
+// logs and traces.
+//
+// Never logged, at any level: payloads, tokens, signatures, secrets, database addresses, and query strings (a cursor is harmless, what
+// a client puts beside it may not be).
+package telemetry
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/sdk/resource"
+	"go.opentelemetry.io/otel/sdk/trace"
+)
+
+// The fields of log lines. The sidecar uses the same names.
+const (
+	CorrelationID = "correlation_id"
+	Tenant        = "tenant"
+	User          = "user"
+	Method        = "method"
+	Route         = "route" // the pattern, not the path
+	Status        = "status"
+	DurationMS    = "duration_ms"
+	Bytes         = "bytes"
+	Reason        = "reason" // why a request was refused; one of a fixed list
+	Error         = "error"
+)
+
+// Service is how the program calls itself in logs, traces and /v1/sync/info.
+const Service = "toolbridge-api"
+
+// NewLogger writes one JSON object a line.
+func NewLogger(out io.Writer, level slog.Level) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level})).With("service", Service)
+}
+
+// StartTracing continues traces of callers and exports them over OTLP when the standard OTEL_* variables ask for it; otherwise
+// nothing is recorded. The returned function flushes and stops.
+func StartTracing(ctx context.Context, version string) (stop func(context.Context) error, err error) {
+	otel.SetTextMapPropagator(propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}))
+	if !tracingWanted() {
+		return func(context.Context) error { return nil }, nil
+	}
+	exporter, err := otlptracehttp.New(ctx)
+	if err != nil {
+		return nil, err
+	}
+	about, err := resource.New(ctx, resource.WithFromEnv(), resource.WithTelemetrySDK(),
+		resource.WithAttributes(serviceAttributes(version)...))
+	if err != nil {
+		return nil, err
+	}
+	provider := trace.NewTracerProvider(trace.WithBatcher(exporter), trace.WithResource(about))
+	otel.SetTracerProvider(provider)
+	return provider.Shutdown, nil
+}
+
+func tracingWanted() bool {
+	if os.Getenv("OTEL_SDK_DISABLED") == "true" || os.Getenv("OTEL_TRACES_EXPORTER") == "none" {
+		return false
+	}
+	return os.Getenv("OTEL_TRACES_EXPORTER") == "otlp" ||
+		os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" || os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != ""
+}
