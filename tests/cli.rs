@@ -2,13 +2,17 @@
 //!
 //! Every run gets an environment of its own; nothing listens and nothing waits.
 
+// A test says what it expects by failing loudly; clippy sees that only inside `#[test]`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 #[path = "support/scripted_api.rs"]
 #[allow(dead_code)] // shared with other tests, which use the rest
 mod scripted_api;
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use scripted_api::{ScriptedApi, Step};
 use serde_json::{Value, json};
@@ -405,4 +409,114 @@ fn tools_can_be_listed_and_shown() {
         run(&["tools", "creat_note"], &[]).err,
         "error: there is no tool \"creat_note\": did you mean create_note?\n"
     );
+}
+
+/// A started command, ended with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Running {
+    fn signal(&self, name: &str) {
+        let done = Command::new("kill")
+            .args(["-s", name, &self.0.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(done.success());
+    }
+
+    /// Its exit code; a command that does not leave is killed, and then has none.
+    fn code(&mut self) -> Option<i32> {
+        let (left, waiting) = std::sync::mpsc::channel::<()>();
+        let id = self.0.id().to_string();
+        let watch = std::thread::spawn(move || {
+            if waiting.recv_timeout(Duration::from_secs(20)).is_err() {
+                let _ = Command::new("kill").args(["-s", "KILL", &id]).status();
+            }
+        });
+        let status = self.0.wait().unwrap();
+        left.send(()).unwrap();
+        watch.join().unwrap();
+        status.code()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_logs_where_it_listens_and_leaves_on_sigterm() {
+    let api = ScriptedApi::start().await;
+    let url = api.url();
+    tokio::task::spawn_blocking(move || {
+        let mut child = command(&["serve", "--port", "0", "--api-url", &url], LEAST);
+        let mut child = Running(child.stdout(Stdio::piped()).spawn().unwrap());
+        let mut lines = BufReader::new(child.0.stdout.take().unwrap())
+            .lines()
+            .map(Result::unwrap);
+
+        let starts: Value = serde_json::from_str(&lines.next().unwrap()).unwrap();
+        assert_eq!(
+            (&starts["tenant_id"], &starts["verifiers"]),
+            (&json!("acme"), &json!("hs256"))
+        );
+        assert_eq!(starts["api_base_url"], format!("{url}/"));
+        let listens: Value = serde_json::from_str(&lines.next().unwrap()).unwrap();
+        let address = listens["address"].as_str().unwrap().to_owned();
+
+        let said = run(&["healthcheck", "--url", &format!("http://{address}/readyz")], &[]);
+        assert_eq!(said.code, 0, "{}", said.err);
+        let said = run(&["serve", "--port", address.rsplit(':').next().unwrap()], LEAST);
+        assert_eq!(said.code, 71, "{}", said.err);
+        assert!(
+            said.err.starts_with(&format!("error: cannot listen on {address} (")),
+            "{}",
+            said.err
+        );
+
+        child.signal("TERM");
+        assert_eq!(child.code(), Some(0));
+        let rest: Vec<String> = lines.collect();
+        assert!(rest.last().unwrap().contains("drained"), "{rest:?}");
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stdio_speaks_mcp_and_leaves_when_the_client_does() {
+    let api = ScriptedApi::start().await;
+    let url = api.url();
+    tokio::task::spawn_blocking(move || {
+        let start = || {
+            let mut child = command(&["stdio", "--as", "ada", "--api-url", &url], LEAST);
+            let child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+            Running(child.spawn().unwrap())
+        };
+        let mut child = start();
+        let mut input = child.0.stdin.take().unwrap();
+        let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
+        let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
+            "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"},
+        }});
+        writeln!(input, "{hello}").unwrap();
+        let answer: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        assert_eq!(answer["result"]["serverInfo"]["name"], "toolbridge-mcp");
+        drop(input);
+        assert_eq!(child.code(), Some(0));
+        assert!(lines.next().is_none());
+
+        // Asked to leave while its standard input stays open: the read of it may not hold the process.
+        let mut child = start();
+        writeln!(child.0.stdin.as_ref().unwrap(), "{hello}").unwrap();
+        BufReader::new(child.0.stdout.as_mut().unwrap())
+            .read_line(&mut String::new())
+            .unwrap();
+        child.signal("TERM");
+        assert_eq!(child.code(), Some(0));
+    })
+    .await
+    .unwrap();
 }

@@ -146,9 +146,11 @@ mod tests {
     }
 
     fn body(token: &Secret) -> Value {
-        let mut rules = jsonwebtoken::Validation::default();
-        rules.validate_exp = false;
-        rules.validate_aud = false;
+        let rules = jsonwebtoken::Validation {
+            validate_exp: false,
+            validate_aud: false,
+            ..jsonwebtoken::Validation::default()
+        };
         let key = jsonwebtoken::DecodingKey::from_secret(b"9f2c4e1ab7d8035566f1e2d3c4b5a697");
         jsonwebtoken::decode::<Value>(token.expose(), &key, &rules)
             .unwrap()

@@ -13,7 +13,6 @@ mod entities;
 mod identity;
 mod toolset;
 
-
 use std::sync::Arc;
 
 use rmcp::ErrorData;

@@ -14,6 +14,8 @@ pub const TOOL: &str = "tool";
 pub const METHOD: &str = "method";
 pub const OUTCOME: &str = "outcome";
 pub const ERROR_CODE: &str = "error_code";
+/// Why a caller was refused.
+pub const REASON: &str = "reason";
 pub const DURATION_MS: &str = "duration_ms";
 pub const STATUS: &str = "status";
 pub const ERROR: &str = "error";

@@ -9,7 +9,8 @@
 //! - tokens, or any part of one, and the `Authorization` header;
 //! - the tenant secret, the HS256 secret, and signatures made with them;
 //! - session ids of the API, cursors and sealed request states: whoever has one can use it;
-//! - what tenants write: arguments of tools, payloads, titles, search words, answers of the API;
+//! - what tenants write: arguments of tools, payloads, titles, search words, items that the API answers with. The one
+//!   exception is the shortened body of an answer that the contract does not know, which nobody could mend unseen;
 //! - claims of a token other than `sub`; addresses and names of people;
 //! - the environment, and URLs with a user name or a query.
 //!

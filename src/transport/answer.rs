@@ -13,6 +13,7 @@ use crate::auth::challenge::Challenge;
 
 pub const PARSE_ERROR: i32 = -32700;
 pub const INVALID_REQUEST: i32 = -32600;
+pub const INVALID_PARAMS: i32 = -32602;
 pub const INTERNAL_ERROR: i32 = -32603;
 
 pub fn json(status: StatusCode, body: &Value) -> Response {

@@ -20,7 +20,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
-use super::answer::{self, INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR};
+use super::answer::{self, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR};
 use super::correlation::CorrelationId;
 use crate::mcp::{Caller, Server};
 
@@ -80,9 +80,13 @@ pub async fn post(State(endpoint): State<Endpoint>, request: Request) -> Respons
     if let Err(objection) = outline {
         return refused(objection, id);
     }
-    parts
-        .headers
-        .insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+    // rmcp compares both headers letter by letter.
+    for (name, value) in [
+        (ACCEPT, "application/json, text/event-stream"),
+        (CONTENT_TYPE, "application/json"),
+    ] {
+        parts.headers.insert(name, HeaderValue::from_static(value));
+    }
     if let Some(caller) = parts.extensions.get_mut::<Caller>() {
         caller.hears_progress = streams;
     }
@@ -188,6 +192,8 @@ struct Outline<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     method: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
+    params: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
     result: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     error: Option<&'a RawValue>,
@@ -231,6 +237,10 @@ impl Outline<'_> {
         }
         if self.id.is_some_and(|id| !is_proper_id(id)) {
             return Err(Objection::invalid("id must be a string or an integer"));
+        }
+        if self.params.is_some_and(|params| !params.get().starts_with(['{', 'n'])) {
+            let message = "params must be an object";
+            return Err(Objection::new(StatusCode::BAD_REQUEST, INVALID_PARAMS, message));
         }
         match self.method {
             Some(method) if method.get().starts_with('"') => Ok(()),
@@ -314,6 +324,16 @@ mod tests {
             ),
             (r#"{"id":1,"method":"ping"}"#, Some("1"), INVALID_REQUEST),
             (r#"{"jsonrpc":"2.0","id":1}"#, Some("1"), INVALID_REQUEST),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[1]}"#,
+                Some("1"),
+                INVALID_PARAMS,
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":null}"#,
+                Some("1"),
+                0,
+            ),
             (r#"{"jsonrpc":"2.0","id":1,"method":7}"#, Some("1"), INVALID_REQUEST),
             (
                 r#"{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call"}"#,
@@ -348,7 +368,7 @@ mod tests {
         );
         // Depth is no reason to overflow the stack.
         let deep = format!(
-            "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"x\",\"params\":{}{}}}",
+            "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"x\",\"params\":{{\"x\":{}{}}}}}",
             "[".repeat(1 << 20),
             "]".repeat(1 << 20)
         );

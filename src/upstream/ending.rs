@@ -6,11 +6,12 @@
 //! out and opening waits: load is held back instead of piling up. The queue closes by itself when the last holder of
 //! room is gone, which is how draining knows that it is done.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use http::Method;
 use tokio::sync::mpsc::{self, OwnedPermit};
 use tokio::task::JoinHandle;
@@ -81,7 +82,16 @@ impl Enders {
         let counted = Arc::clone(&counters);
         let worker = tokio::spawn(async move {
             futures::stream::poll_fn(move |context| endings.poll_recv(context))
-                .for_each_concurrent(at_once, |ending| end(&client, ending, within, &counted))
+                .for_each_concurrent(at_once, |ending| async {
+                    // A panic here would take the queue down, and with it every later opening.
+                    let ended = AssertUnwindSafe(is_ended(&client, ending, within)).catch_unwind().await;
+                    let counter = if ended.unwrap_or(false) {
+                        &counted.ended
+                    } else {
+                        &counted.abandoned
+                    };
+                    counter.fetch_add(1, Ordering::AcqRel);
+                })
                 .await;
         });
         Self {
@@ -145,21 +155,19 @@ impl Drop for Guard {
     }
 }
 
-async fn end(client: &Client, ending: Ending, within: Duration, counters: &Counters) {
+/// Tries to end a session and says whether it is gone now.
+async fn is_ended(client: &Client, ending: Ending, within: Duration) -> bool {
     for attempt in 1..=ATTEMPTS {
         let answer = client
             .send_bare(&ending.identity, Method::DELETE, ending.path.clone(), within)
             .await;
         match answer.map(|answer| answer.reply.status) {
-            Ok(200..=299 | 404 | 410) => {
-                counters.ended.fetch_add(1, Ordering::AcqRel);
-                return;
-            }
+            Ok(200..=299 | 404 | 410) => return true,
             outcome if attempt == ATTEMPTS => {
                 tracing::warn!(?outcome, "a session could not be ended; the API lets it expire");
             }
             _ => tokio::time::sleep(RETRY_PAUSE).await,
         }
     }
-    counters.abandoned.fetch_add(1, Ordering::AcqRel);
+    false
 }

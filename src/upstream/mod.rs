@@ -45,6 +45,8 @@ pub struct Settings {
     pub read_timeout: Duration,
     /// Idle connections are let go before the API's own 120 s, so that none is used while the API closes it.
     pub idle_timeout: Duration,
+    /// Connections kept for the next call.
+    pub max_idle: usize,
     pub max_answer_bytes: usize,
     /// Sessions that may exist at once, those waiting to be ended included.
     pub max_sessions: usize,
@@ -65,6 +67,7 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(2),
             read_timeout: Duration::from_secs(20),
             idle_timeout: Duration::from_secs(90),
+            max_idle: 64,
             max_answer_bytes: 16 << 20,
             max_sessions: 1024,
             enders: 16,

@@ -33,7 +33,9 @@ pub async fn serve(config: &Config) -> Result<(), Stop> {
     );
 
     let address = listens_on(config);
-    let listener = TcpListener::bind(&address).await.map_err(|why| cannot_listen(&address, &why))?;
+    let listener = TcpListener::bind(&address)
+        .await
+        .map_err(|why| cannot_listen(&address, &why))?;
     let bound = listener.local_addr().map_err(|why| cannot_listen(&address, &why))?;
     tracing::info!({ fields::ADDRESS } = %bound, "listening on http://{bound}/mcp");
     // The first caller should not wait for the keys; nor should the server, should they not come.
@@ -55,10 +57,17 @@ pub async fn stdio(config: &Config, token: Secret) -> Result<(), Stop> {
     let verifier = Arc::new(Verifier::new(&settings::auth(config), Clock::system()).map_err(unfit)?);
     // Each call verifies anew and tells the model what is wrong, so a bad token is not the end; but it should be known.
     if let Err(refusal) = verifier.verify(token.expose()).await {
-        tracing::warn!(reason = refusal.reason(), "calls will be refused: {refusal}");
+        tracing::warn!(
+            { fields::REASON } = refusal.reason(),
+            "calls will be refused: {refusal}"
+        );
     }
     let upstream = Upstream::new(settings::upstream(config)?, Clock::system()).map_err(unfit)?;
-    let caller = FixedCaller { token, verifier, new_correlation_id: transport::new_correlation_id };
+    let caller = FixedCaller {
+        token,
+        verifier,
+        new_correlation_id: transport::new_correlation_id,
+    };
     let server = server(config, &upstream, Callers::Fixed(caller));
     let pipes = (tokio::io::stdin(), tokio::io::stdout());
     let limits = (config.server.max_body_bytes, config.server.drain_timeout);
@@ -70,12 +79,20 @@ pub async fn stdio(config: &Config, token: Secret) -> Result<(), Stop> {
             tracing::debug!(?sessions, "the conversation has ended");
             Ok(())
         }
-        Err(why) => Err(Stop::because(Exit::Failed, format!("no MCP conversation came about ({why})."))),
+        Err(why) => Err(Stop::because(
+            Exit::Failed,
+            format!("no MCP conversation came about ({why})."),
+        )),
     }
 }
 
 fn server(config: &Config, upstream: &Upstream, callers: Callers) -> Server {
-    Server::new(Arc::new(toolset(config)), upstream.clone(), callers, &settings::mcp(config))
+    Server::new(
+        Arc::new(toolset(config)),
+        upstream.clone(),
+        callers,
+        &settings::mcp(config),
+    )
 }
 
 /// Runs what `serve` makes of the first signal, unless a second one comes.

@@ -15,6 +15,8 @@ async fn failure(tool: &str, arguments: Value, answer: Result<Reply, Failure>) -
     let served = error.body("corr-1");
     assert!(!served.to_string().contains(POISON), "{served}");
     assert_eq!(served["error"]["correlation_id"], "corr-1");
+    let code = error.code.replace("chat_message_", "note_");
+    assert!(docs::explains(&code), "docs/TOOLS.md does not explain {code}");
     assert!(
         error.message.ends_with('.') && error.suggested_action.ends_with('.'),
         "{error:?}"

@@ -10,6 +10,7 @@ use super::*;
 use crate::upstream::exchange::{Api, Failure, Reply, Request};
 
 mod arguments;
+mod docs;
 mod errors;
 mod properties;
 mod requests;

@@ -251,3 +251,13 @@ async fn a_500_that_no_parent_explains_leads_to_no_look() {
         assert_eq!(script.sent().len(), 1);
     }
 }
+
+/// A server runs calls on whichever thread is free, and hands out `Uuid::now_v7` for new items.
+#[test]
+fn calls_can_move_between_threads() {
+    fn movable<T: Send>(_: &T) {}
+    let catalogue = Catalogue::new(uuid::Uuid::now_v7);
+    movable(&catalogue);
+    let plan = catalogue.prepare("list_notes", Map::new()).unwrap();
+    movable(&plan.run(&Script::default(), &Limits::default(), |_| {}));
+}

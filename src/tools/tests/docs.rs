@@ -1,0 +1,55 @@
+//! `docs/TOOLS.md` is written by hand; whatever has a name in the code has to be found in it.
+
+use super::*;
+
+pub(super) const PAGE: &str = include_str!("../../../docs/TOOLS.md");
+
+pub(super) fn explains(word: &str) -> bool {
+    PAGE.contains(&format!("`{word}`"))
+}
+
+#[test]
+fn tools_arguments_and_actions_are_documented() {
+    for spec in catalogue().specs() {
+        assert!(explains(&spec.name), "{}", spec.name);
+        for (name, argument) in spec.input_schema["properties"].as_object().unwrap() {
+            assert!(explains(name), "{}.{name}", spec.name);
+            let choices = argument.get("enum").and_then(Value::as_array);
+            for choice in choices.into_iter().flatten().filter(|_| name == "action") {
+                assert!(explains(choice.as_str().unwrap()), "{}: {choice}", spec.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn details_are_documented() {
+    let full = Details {
+        status: Some(1),
+        argument: Some(String::new()),
+        received: Some(String::new()),
+        allowed: vec![String::new()],
+        uid: Some(String::new()),
+        expected_version: Some(1),
+        actual_version: Some(1),
+        deleted_at: Some(String::new()),
+        limit: Some(1),
+        size_bytes: Some(1),
+        max_bytes: Some(1),
+        scope: Some(String::new()),
+    };
+    for key in args(json!(full)).keys() {
+        assert!(explains(key), "{key}");
+    }
+}
+
+#[test]
+fn the_figures_are_the_measured_ones() {
+    let tools: Vec<_> = catalogue().specs().collect();
+    let served = json!({ "tools": tools }).to_string().len();
+    let figure = format!("{},{:03}", served / 1000, served % 1000);
+    assert!(
+        PAGE.contains(&figure),
+        "the list is {figure} bytes now; docs/TOOLS.md says otherwise"
+    );
+}

@@ -1,0 +1,197 @@
+//! What HTTP says before MCP gets a word in.
+
+use super::*;
+
+#[tokio::test]
+async fn messages_that_are_none_get_a_json_rpc_error() {
+    let stack = Stack::with_settings(Settings {
+        max_body_bytes: 1000,
+        ..Settings::default()
+    })
+    .await;
+    let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"}).to_string();
+    let deep = format!(
+        "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/list\",\"params\":{{\"x\":{}{}}}}}",
+        "[".repeat(400),
+        "]".repeat(400)
+    );
+    for (body, status, code, id) in [
+        ("{", 400, -32700, json!(null)),
+        ("", 400, -32700, json!(null)),
+        ("[]", 400, -32600, json!(null)),
+        (&format!("[{ping}]"), 400, -32600, json!(null)),
+        ("{}", 400, -32600, json!(null)),
+        (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, 400, -32600, json!(null)),
+        (&deep, 400, -32600, json!(1)),
+        (&format!("{ping}{}", " ".repeat(1000)), 413, -32600, json!(null)),
+    ] {
+        let response = stack.post().body(body.to_owned()).send().await.unwrap();
+        assert_eq!(response.status(), status, "{body:.60}");
+        let answer = json_of(response).await;
+        assert_eq!(
+            (&answer["error"]["code"], &answer["id"]),
+            (&json!(code), &id),
+            "{body:.60}: {answer}"
+        );
+    }
+    for (header, value, status) in [
+        ("content-type", "text/plain", 415),
+        ("content-type", "application/jsonp", 415),
+        ("content-encoding", "gzip", 415),
+        ("accept", "text/html", 406),
+        ("mcp-protocol-version", "1999-01-01", 400),
+    ] {
+        let request = stack.http.post(stack.url("/mcp")).bearer_auth(token());
+        let request = if header == "content-type" {
+            request
+        } else {
+            request.header("content-type", "application/json")
+        };
+        let response = request.header(header, value).body(ping.clone()).send().await.unwrap();
+        assert_eq!(response.status(), status, "{header}: {value}");
+        assert_eq!(json_of(response).await["error"]["code"], -32600);
+    }
+    for accept in [
+        None,
+        Some("*/*"),
+        Some("application/json"),
+        Some("application/json;q=0.9, text/event-stream"),
+    ] {
+        let mut request = stack.http.post(stack.url("/mcp")).bearer_auth(token());
+        if let Some(accept) = accept {
+            request = request.header("accept", accept);
+        }
+        let request = request
+            .header("content-type", "Application/JSON; charset=utf-8")
+            .body(ping.clone());
+        assert_eq!(
+            json_of(request.send().await.unwrap()).await["result"],
+            json!({}),
+            "{accept:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn without_a_good_token_nothing_is_read() {
+    let discoverable = auth::Settings {
+        public_url: Some("https://acme.example/mcp".into()),
+        authorization_servers: vec!["https://login.example".into()],
+        scopes: vec!["toolbridge:read".into()],
+        ..auth_settings()
+    };
+    let stack = Stack::with(
+        Settings::default(),
+        discoverable,
+        entity_tools(),
+        Duration::from_secs(10),
+    )
+    .await;
+    let post = || stack.http.post(stack.url("/mcp?access_token=whatever")).body("{");
+    let expired = token_of(json!({"sub": "u", "exp": now() - 100}));
+    let stranger = token_of(json!({"sub": "u", "exp": now() + 100, "tenant_id": "globex"}));
+    let twice = post()
+        .bearer_auth(token())
+        .header("authorization", format!("Bearer {}", token()));
+    for (request, status, reason, with_error) in [
+        (post(), 401, "missing", false),
+        (post().bearer_auth(&expired), 401, "expired", true),
+        (post().bearer_auth("a.b.c"), 401, "malformed", true),
+        (post().basic_auth("user", Some("password")), 401, "malformed", true),
+        (twice, 401, "malformed", true),
+        (post().bearer_auth(&stranger), 403, "tenant_mismatch", false),
+    ] {
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), status, "{reason}");
+        let challenge = response
+            .headers()
+            .get("www-authenticate")
+            .map(|value| value.to_str().unwrap().to_owned());
+        if status == 401 {
+            let challenge = challenge.unwrap();
+            let start = "Bearer resource_metadata=\"https://acme.example/.well-known/oauth-protected-resource/mcp\", \
+                         scope=\"toolbridge:read\"";
+            assert!(challenge.starts_with(start), "{challenge}");
+            assert_eq!(challenge.contains("error=\"invalid_token\""), with_error, "{challenge}");
+        } else {
+            assert_eq!(challenge, None);
+        }
+        let correlation_id = response.headers()["x-correlation-id"].to_str().unwrap().to_owned();
+        let body = json_of(response).await;
+        assert_eq!(
+            (&body["reason"], &body["correlation_id"]),
+            (&json!(reason), &json!(correlation_id))
+        );
+    }
+    for path in [
+        "/.well-known/oauth-protected-resource",
+        "/.well-known/oauth-protected-resource/mcp",
+    ] {
+        let document = json_of(stack.http.get(stack.url(path)).send().await.unwrap()).await;
+        assert_eq!(document["resource"], "https://acme.example/mcp");
+        assert_eq!(document["authorization_servers"], json!(["https://login.example"]));
+    }
+    assert!(stack.api.seen().is_empty());
+}
+
+#[tokio::test]
+async fn other_paths_and_methods_are_refused_in_json() {
+    let stack = Stack::start().await;
+    for (method, path, status, allow) in [
+        ("GET", "/mcp", 405, Some("POST")),
+        ("DELETE", "/mcp", 405, Some("POST")),
+        ("PUT", "/mcp", 405, Some("POST")),
+        ("OPTIONS", "/mcp", 405, Some("POST")),
+        ("POST", "/healthz", 405, Some("GET, HEAD")),
+        ("GET", "/", 404, None),
+        ("GET", "/mcp/", 404, None),
+        ("GET", "/v1/notes", 404, None),
+        ("GET", "/.well-known/oauth-protected-resource", 404, None),
+    ] {
+        let response = stack
+            .http
+            .request(method.parse().unwrap(), stack.url(path))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.status(), status, "{method} {path}");
+        assert_eq!(
+            response.headers().get("allow").map(|value| value.to_str().unwrap()),
+            allow,
+            "{method} {path}"
+        );
+        assert!(json_of(response).await["correlation_id"].is_string());
+    }
+}
+
+#[tokio::test]
+async fn strange_hosts_and_origins_are_refused_before_the_token() {
+    let stack = Stack::start().await;
+    let own = stack.url("");
+    for (host, origin, status) in [
+        (None, None, 401),
+        (None, Some(own.as_str()), 401),
+        (None, Some("https://evil.example"), 403),
+        (None, Some("null"), 403),
+        (Some("evil.example"), None, 403),
+        (Some("evil.example"), Some("http://evil.example"), 403),
+    ] {
+        let mut request = stack.http.post(stack.url("/mcp"));
+        if let Some(host) = host {
+            request = request.header("host", host);
+        }
+        if let Some(origin) = origin {
+            request = request.header("origin", origin);
+        }
+        assert_eq!(request.send().await.unwrap().status(), status, "{host:?} {origin:?}");
+    }
+    // Whoever looks after the process may call it by any name.
+    let health = stack
+        .http
+        .get(stack.url("/healthz"))
+        .header("host", "evil.example")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(health.status(), 200);
+}

@@ -1,0 +1,188 @@
+//! Connections that linger, clients that leave, and the server's own leaving.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use super::*;
+use crate::upstream::scripted_api::Step;
+
+fn get_note() -> String {
+    message("tools/call", json!({"name": "get_note", "arguments": {"uid": UID}})).to_string()
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_stops_its_call_and_its_session() {
+    let stack = Stack::start().await;
+    for modern in [false, true] {
+        stack.api.then([Step::Hang]);
+        let before = stack.api.seen().len();
+        let request = if modern {
+            stack.modern("tools/call", json!({"name": "get_note", "arguments": {"uid": UID}}))
+        } else {
+            stack.post().body(get_note())
+        };
+        let calling = tokio::spawn(request.send());
+        stack.api.until_seen(before + 2).await;
+        calling.abort();
+        stack.api.until_seen(before + 3).await;
+        stack.api.until_no_session().await;
+    }
+    let drained = stack.stop().await;
+    assert_eq!(
+        drained.sessions,
+        Counts {
+            opened: 2,
+            ended: 2,
+            abandoned: 0
+        }
+    );
+}
+
+#[tokio::test]
+async fn what_was_begun_is_finished_and_nothing_new_is_taken() {
+    let mut stack = Stack::start().await;
+    assert_eq!(stack.http.get(stack.url("/readyz")).send().await.unwrap().status(), 200);
+    let gate = Arc::new(Notify::new());
+    stack.api.then([Step::Gate(Arc::clone(&gate))]);
+    let calling = tokio::spawn(stack.post().body(get_note()).send());
+    stack.api.until_seen(4).await; // two for readiness, the session, the call
+    stack.shutdown.take();
+
+    // The listener closes; a connection attempt is then refused.
+    let refused = async {
+        while TcpStream::connect(stack.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), refused).await.unwrap();
+    assert!(!stack.serving.is_finished());
+    gate.notify_one();
+    let answer = json_of(calling.await.unwrap().unwrap()).await;
+    assert_eq!(answer["result"]["isError"], false);
+    let drained = stack.stop().await;
+    assert_eq!(
+        drained,
+        Drained {
+            finished: true,
+            sessions: Counts {
+                opened: 1,
+                ended: 1,
+                abandoned: 0
+            }
+        }
+    );
+}
+
+#[tokio::test]
+async fn leaving_is_bounded() {
+    let stack = Stack::with(
+        Settings::default(),
+        auth_settings(),
+        entity_tools(),
+        Duration::from_millis(200),
+    )
+    .await;
+    stack.api.then([Step::Hang]);
+    let calling = tokio::spawn(stack.post().body(get_note()).send());
+    stack.api.until_seen(2).await;
+    let api = stack.api.clone();
+    let drained = tokio::time::timeout(Duration::from_secs(5), stack.stop())
+        .await
+        .unwrap();
+    assert!(!drained.finished);
+    assert!(calling.await.unwrap().is_err(), "the call is cut off");
+    api.until_no_session().await;
+}
+
+#[tokio::test]
+async fn readiness_follows_the_api_and_is_not_a_way_to_make_work() {
+    let stack = Stack::start().await;
+    let asked = futures::future::join_all((0..50).map(|_| stack.http.get(stack.url("/readyz")).send())).await;
+    assert!(asked.into_iter().all(|response| response.unwrap().status() == 200));
+    assert_eq!(stack.api.lines(), ["GET /readyz", "GET /v1/sync/info"]);
+
+    let vacant = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let settings = upstream::Settings {
+        base_url: format!("http://{vacant}"),
+        ..upstream::Settings::default()
+    };
+    let nobody = Readiness::new(
+        Upstream::new(settings, Clock::system()).unwrap(),
+        Duration::from_secs(1),
+    );
+    assert_eq!(nobody.check().await.unwrap_err().0, "api_unreachable");
+    nobody.begin_draining();
+    assert_eq!(nobody.check().await.unwrap_err().0, "draining");
+}
+
+#[tokio::test]
+async fn slow_heads_and_slow_bodies_are_cut_off() {
+    let brief = Duration::from_millis(100);
+    let stack = Stack::with_settings(Settings {
+        header_timeout: brief,
+        body_timeout: brief,
+        ..Settings::default()
+    })
+    .await;
+    for head in ["", "POST /mcp HTTP/1.1\r\nHost: localhost\r\nX-Slow: "] {
+        let mut stream = TcpStream::connect(stack.address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut rest = Vec::new();
+        let closed = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await;
+        assert!(closed.is_ok(), "{head:?} is still connected");
+    }
+    let mut stream = TcpStream::connect(stack.address).await.unwrap();
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+         Content-Length: 100\r\n\r\n{{",
+        token()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut answer))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        answer.starts_with(b"HTTP/1.1 408"),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
+}
+
+#[tokio::test]
+async fn connections_are_bounded() {
+    let stack = Stack::with_settings(Settings {
+        max_connections: 1,
+        ..Settings::default()
+    })
+    .await;
+    let first = TcpStream::connect(stack.address).await.unwrap();
+    let mut second = TcpStream::connect(stack.address).await.unwrap();
+    second
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = [0; 12];
+    let waiting = tokio::time::timeout(Duration::from_millis(100), second.read_exact(&mut answer)).await;
+    assert!(waiting.is_err(), "the second is served beside the first");
+    drop(first);
+    tokio::time::timeout(Duration::from_secs(5), second.read_exact(&mut answer))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}
+
+#[tokio::test]
+async fn heads_are_bounded() {
+    let stack = Stack::start().await;
+    let response = stack
+        .http
+        .get(stack.url("/healthz"))
+        .header("x-large", "x".repeat(128 * 1024))
+        .send()
+        .await;
+    assert!(response.is_err() || response.unwrap().status() == 431);
+}

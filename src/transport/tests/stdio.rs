@@ -1,0 +1,184 @@
+//! MCP over a pair of pipes.
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf};
+
+use super::*;
+use crate::mcp::FixedCaller;
+use crate::upstream::scripted_api::Step;
+
+type Served = Result<Counts, Box<rmcp::service::ServerInitializeError>>;
+
+/// A client at the other end of the pipes.
+struct Client {
+    api: ScriptedApi,
+    lines: Lines<BufReader<ReadHalf<DuplexStream>>>,
+    input: WriteHalf<DuplexStream>,
+    serving: JoinHandle<Served>,
+    shutdown: oneshot::Sender<()>,
+}
+
+impl Client {
+    async fn start(token: String) -> Self {
+        let api = ScriptedApi::start().await;
+        let upstream = upstream(&api);
+        let caller = FixedCaller {
+            token: Secret::new(token),
+            verifier: verifier(),
+            new_correlation_id,
+        };
+        let settings = mcp::Settings::default();
+        let server = mcp::Server::new(entity_tools(), upstream.clone(), Callers::Fixed(caller), &settings);
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let (shutdown, signal) = oneshot::channel();
+        let pipes = tokio::io::split(theirs);
+        let stop = async move { drop(signal.await) };
+        let serving = tokio::spawn(serve_stdio(
+            server,
+            upstream,
+            pipes,
+            1 << 20,
+            stop,
+            Duration::from_secs(5),
+        ));
+        let (output, input) = tokio::io::split(ours);
+        Self {
+            api,
+            lines: BufReader::new(output).lines(),
+            input,
+            serving,
+            shutdown,
+        }
+    }
+
+    async fn say(&mut self, message: Value) {
+        self.input.write_all(format!("{message}\n").as_bytes()).await.unwrap();
+    }
+
+    async fn hear(&mut self) -> Value {
+        let line = tokio::time::timeout(Duration::from_secs(5), self.lines.next_line())
+            .await
+            .unwrap()
+            .unwrap();
+        serde_json::from_str(&line.unwrap()).unwrap()
+    }
+
+    async fn ask(&mut self, message: Value) -> Value {
+        self.say(message).await;
+        self.hear().await
+    }
+
+    async fn hello(&mut self) {
+        let hello =
+            json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+        assert_eq!(
+            self.ask(message("initialize", hello)).await["result"]["protocolVersion"],
+            "2025-06-18"
+        );
+        self.say(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+            .await;
+    }
+
+    async fn leave(self) -> Served {
+        drop((self.input, self.lines));
+        self.serving.await.unwrap()
+    }
+}
+
+fn get_note(id: u64) -> Value {
+    json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": "get_note", "arguments": {"uid": UID}}})
+}
+
+#[tokio::test]
+async fn a_legacy_conversation() {
+    let mut client = Client::start(token()).await;
+    client.hello().await;
+    assert_eq!(
+        client.ask(message("tools/list", json!({}))).await["result"]["tools"]
+            .as_array()
+            .unwrap()
+            .len(),
+        40
+    );
+    let result = client.ask(get_note(2)).await;
+    assert_eq!(
+        (&result["id"], &result["result"]["isError"]),
+        (&json!(2), &json!(false))
+    );
+    let api = client.api.clone();
+    assert_eq!(
+        client.leave().await.unwrap(),
+        Counts {
+            opened: 1,
+            ended: 1,
+            abandoned: 0
+        }
+    );
+    assert_eq!(api.open_sessions(), 0);
+    assert!(
+        api.seen()
+            .iter()
+            .all(|seen| seen.header("x-correlation-id").len() == 36)
+    );
+}
+
+#[tokio::test]
+async fn a_modern_conversation() {
+    let mut client = Client::start(token()).await;
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": MODERN,
+        "io.modelcontextprotocol/clientInfo": {"name": "t", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    let discovered = client.ask(message("server/discover", json!({"_meta": meta}))).await;
+    assert_eq!(discovered["result"]["cacheScope"], "private");
+    let params = json!({"name": "get_note", "arguments": {"uid": UID}, "_meta": meta});
+    assert_eq!(
+        client.ask(message("tools/call", params)).await["result"]["resultType"],
+        "complete"
+    );
+    client.leave().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_expired_token_is_an_error_that_the_model_can_read() {
+    let mut client = Client::start(token_of(json!({"sub": "u", "exp": now() - 100}))).await;
+    client.hello().await;
+    let result = client.ask(get_note(2)).await["result"].clone();
+    assert_eq!(result["isError"], true);
+    assert_eq!(result["structuredContent"]["error"]["code"], "token_expired");
+    assert!(client.api.seen().is_empty());
+    client.leave().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cancelled_call_ends_its_session_and_gets_no_answer() {
+    let mut client = Client::start(token()).await;
+    client.hello().await;
+    client.api.then([Step::Hang]);
+    client.say(get_note(7)).await;
+    client.api.until_seen(2).await;
+    client
+        .say(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}}))
+        .await;
+    client.api.until_seen(3).await;
+    client.api.until_no_session().await;
+    let next = client.ask(json!({"jsonrpc": "2.0", "id": 8, "method": "ping"})).await;
+    assert_eq!(next["id"], 8, "the cancelled call is not answered");
+    client.leave().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_signal_ends_the_conversation() {
+    let mut client = Client::start(token()).await;
+    client.hello().await;
+    let Client {
+        shutdown,
+        serving,
+        input,
+        lines,
+        ..
+    } = client;
+    drop(shutdown);
+    serving.await.unwrap().unwrap();
+    drop((input, lines));
+}
