@@ -510,12 +510,14 @@ async fn stdio_speaks_mcp_and_leaves_when_the_client_does() {
 
         // Asked to leave while its standard input stays open: the read of it may not hold the process.
         let mut child = start();
-        writeln!(child.0.stdin.as_ref().unwrap(), "{hello}").unwrap();
+        let mut held_open = child.0.stdin.take().unwrap();
+        writeln!(held_open, "{hello}").unwrap();
         BufReader::new(child.0.stdout.as_mut().unwrap())
             .read_line(&mut String::new())
             .unwrap();
         child.signal("TERM");
         assert_eq!(child.code(), Some(0));
+        drop(held_open);
     })
     .await
     .unwrap();

@@ -50,6 +50,22 @@ func TestAnotherVersionIs412AndBothAreNamed(t *testing.T) {
 	})
 }
 
+// The star of RFC 9110 matches whatever is there, and nothing that is not.
+func TestIfMatchStarMatchesAnyLivingItem(t *testing.T) {
+	onEachEntity(t, func(t *testing.T, api *server, e entity) {
+		u := api.user(t)
+		parent := e.parent(t, u)
+		it := u.create(t, e)
+		for _, w := range e.writeRoutes(it.UID, parent) {
+			w.call(t, u, with("If-Match", "*")).want(t, 200)
+		}
+		// The last of them deleted it.
+		for _, w := range e.writeRoutes(it.UID, parent) {
+			w.call(t, u, with("If-Match", "*")).check(t, 410)
+		}
+	})
+}
+
 func TestABadIfMatchIs400(t *testing.T) {
 	onEachEntity(t, func(t *testing.T, api *server, e entity) {
 		u := api.user(t)
@@ -57,7 +73,7 @@ func TestABadIfMatchIs400(t *testing.T) {
 		it := u.create(t, e)
 		before := u.raw(t, e, it.UID)
 		for _, bad := range []string{
-			"abc", `"abc"`, `"1`, `1"`, `""`, "1.0", "1e0", "0x1", `W/"1"`, "*", `"1", "2"`, "1,1", "1 1", `'1'`, "１", `""1""`, "v1",
+			"abc", `"abc"`, `"1`, `1"`, `""`, "1.0", "1e0", "0x1", `W/"1"`, `"1", "2"`, "1,1", "1 1", `'1'`, "１", `""1""`, "v1",
 		} {
 			for _, w := range e.writeRoutes(it.UID, parent) {
 				w.call(t, u, with("If-Match", bad)).check(t, 400)

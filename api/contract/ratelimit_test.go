@@ -45,7 +45,7 @@ func TestTheRateLimitIsATokenBucketPerUser(t *testing.T) {
 			}
 		}
 		if spent := time.Since(started); spent > 14*time.Second {
-			t.Skipf("this machine took %s; tokens may have come back", spent)
+			leaveOut(t, "this machine took "+spent.String()+"; tokens may have come back")
 		}
 
 		if got := a.number(t, "X-RateLimit-Limit"); got != perMinute {

@@ -137,7 +137,7 @@ func TestAnotherEpochIs409AndTheServersIsTold(t *testing.T) {
 		for _, r := range e.routes(it.UID, parent) {
 			for _, epoch := range [][]string{
 				{"1"}, {"0"}, nil, {"3"}, {"9223372036854775807"}, {"99999999999999999999"}, {""}, {"-2"}, {"x"}, {"2.0"}, {"2e0"},
-				{"0x2"}, {`"2"`}, {"2 2"}, {"2,2"}, {"２"}, {"null"},
+				{"0x2"}, {`"2"`}, {"2 2"}, {"2,2"}, {"２"}, {"null"}, {"+2"}, {"02"}, {"2", "2"},
 			} {
 				a := r.call(t, u, with("X-Sync-Epoch", epoch...))
 				if !a.check(t, 409) {
@@ -343,6 +343,29 @@ func TestConcurrentWipesRaiseTheEpochOneByOne(t *testing.T) {
 		u.open(t)
 		if len(epochs) != wiped || u.epoch != int64(1+wiped) || !epochs[strconv.FormatInt(u.epoch, 10)] {
 			t.Errorf("%d wipes gave the epochs %v and left %d", wiped, epochs, u.epoch)
+		}
+	})
+}
+
+// A write that runs into a wipe comes before it and is wiped, or is refused; it never outlives the wipe.
+func TestNoWriteOfAnOldEpochOutlivesAWipe(t *testing.T) {
+	onEach(t, func(t *testing.T, api *server) {
+		u := api.user(t)
+		for range 5 {
+			old := *u
+			results := allAtOnce(32, func(i int) *answer {
+				if i == 16 {
+					return old.call(t, "POST", "/v1/sync/wipe", `{"confirm":"WIPE"}`)
+				}
+				return old.call(t, "POST", "/v1/notes", `{}`)
+			})
+			if len(results[200]) != 1 || 1+len(results[201])+len(results[409])+len(results[428]) != 32 {
+				t.Fatalf("want one 200, and 201, 409 or 428 from all others, got %s", counts(results))
+			}
+			u.open(t)
+			if left := u.list(t, entityNamed("notes"), "includeDeleted=true").items; len(left) != 0 {
+				t.Errorf("%d notes of epoch %d are left in epoch %d", len(left), old.epoch, u.epoch)
+			}
 		}
 	})
 }

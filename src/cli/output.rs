@@ -118,10 +118,20 @@ pub mod tests {
 
     /// Runs `speak` with an output that is kept.
     pub fn captured(width: Option<usize>, speak: impl FnOnce(&mut Output) -> io::Result<()>) -> Captured {
+        let Captured { out, err } = captured_raw(width, speak);
+        let plain = |text: &str| anstream::adapter::strip_str(text).to_string();
+        Captured {
+            out: plain(&out),
+            err: plain(&err),
+        }
+    }
+
+    /// The same with every byte that a terminal would get.
+    pub fn captured_raw(width: Option<usize>, speak: impl FnOnce(&mut Output) -> io::Result<()>) -> Captured {
         let (out, err) = (Shared::default(), Shared::default());
         let mut output = Output {
-            out: Box::new(anstream::StripStream::new(Box::new(out.clone()) as Box<dyn Write>)),
-            err: Box::new(anstream::StripStream::new(Box::new(err.clone()) as Box<dyn Write>)),
+            out: Box::new(out.clone()),
+            err: Box::new(err.clone()),
             width,
         };
         speak(&mut output).unwrap();

@@ -24,7 +24,7 @@ pub fn result(output: &mut Output, entity: &str, result: &Value, more: &dyn Fn(&
         Some(items) => {
             page(output, entity, items)?;
             match result.get("nextCursor").and_then(Value::as_str) {
-                Some(cursor) => output.note(styled(QUIET, format!("more: {}", more(cursor)))),
+                Some(cursor) => output.note(styled(QUIET, format!("more: {}", harmless(&more(cursor))))),
                 None => Ok(()),
             }
         }
@@ -87,7 +87,7 @@ fn page(output: &mut Output, entity: &str, items: &[Value]) -> io::Result<()> {
                 .unwrap_or_default();
             let title = if deleted { format!("[deleted] {title}") } else { title };
             [
-                harmless(&uid),
+                uid,
                 title,
                 moment(&text_of(item, "updatedAt")),
                 text_of(item, "version"),
@@ -132,7 +132,7 @@ fn title(payload: &Map<String, Value>) -> String {
 pub fn failure(output: &mut Output, body: &Value) -> io::Result<()> {
     let error = body.get("error").unwrap_or(body);
     let code = styled(QUIET, format!("({})", text_of(error, "code")));
-    output.error(format!("{} {code}", harmless(&text_of(error, "message"))))?;
+    output.error(format!("{} {code}", text_of(error, "message")))?;
     if let Some(details) = error.get("details").and_then(Value::as_object) {
         for (name, value) in details
             .iter()
@@ -140,7 +140,7 @@ pub fn failure(output: &mut Output, body: &Value) -> io::Result<()> {
         {
             output.note(format!(
                 "  {} {}",
-                styled(QUIET, format!("{name}:")),
+                styled(QUIET, format!("{}:", harmless(name))),
                 harmless(&plain(value))
             ))?;
         }
@@ -148,14 +148,15 @@ pub fn failure(output: &mut Output, body: &Value) -> io::Result<()> {
     for (key, label) in [("suggested_action", "next:"), ("correlation_id", "correlation id:")] {
         let text = text_of(error, key);
         if !text.is_empty() {
-            output.note(format!("  {} {}", styled(QUIET, label), harmless(&text)))?;
+            output.note(format!("  {} {}", styled(QUIET, label), text))?;
         }
     }
     Ok(())
 }
 
+/// One line, fit for a terminal.
 fn text_of(value: &Value, key: &str) -> String {
-    value.get(key).map(plain).unwrap_or_default()
+    value.get(key).map(|value| harmless(&plain(value))).unwrap_or_default()
 }
 
 fn plain(value: &Value) -> String {
@@ -172,8 +173,8 @@ fn plain(value: &Value) -> String {
 /// `2026-11-20T11:03:58.120Z` → `2026-11-20 11:03:58`. All times are UTC.
 fn moment(text: &str) -> String {
     match (text.get(..10), text.get(11..19)) {
-        (Some(date), Some(time)) if text.ends_with('Z') => harmless(&format!("{date} {time}")),
-        _ => harmless(text),
+        (Some(date), Some(time)) if text.ends_with('Z') => format!("{date} {time}"),
+        _ => text.to_owned(),
     }
 }
 
@@ -193,7 +194,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::cli::output::tests::{Captured, captured};
+    use crate::cli::output::tests::{Captured, captured, captured_raw};
 
     fn note(uid: &str, title: &str) -> Value {
         json!({
@@ -258,11 +259,25 @@ mod tests {
 
     #[test]
     fn what_a_tenant_wrote_cannot_drive_the_terminal() {
-        let said = rendered(&note("u", "\x1b]0;owned\x07\x1b[2J"), Some(80));
-        assert!(
-            !said.out.contains('\x1b') && !said.out.contains('\x07'),
-            "{:?}",
-            said.out
-        );
+        let evil = "\x1b]0;owned\x07\x1b[2J\u{9b}2J";
+        let item = json!({
+            "uid": evil, "version": evil, "updatedAt": format!("{evil}Z"), "deletedAt": evil,
+            "payload": {"title": evil, "content": format!("a\n{evil}"), evil: evil, "list": [evil]},
+        });
+        let page = json!({"items": [item.clone()], "nextCursor": evil});
+        let error = json!({"error": {
+            "code": evil, "message": evil, "suggested_action": evil, "correlation_id": evil, "details": {evil: evil},
+        }});
+        for said in [
+            captured_raw(Some(80), |output| result(output, "note", &item, &str::to_owned)),
+            captured_raw(Some(80), |output| result(output, "note", &page, &str::to_owned)),
+            captured_raw(None, |output| failure(output, &error)),
+        ] {
+            for text in [said.out, said.err] {
+                for sequence in ["\x1b]", "\x07", "\x1b[2J", "\u{9b}"] {
+                    assert!(!text.contains(sequence), "{sequence:?} in {text:?}");
+                }
+            }
+        }
     }
 }

@@ -63,6 +63,7 @@ pub const KEYS: &[Key] = &[
     key("api.connect_timeout", Kind::Duration, &[]),
     key("api.call_deadline", Kind::Duration, &[]),
     key("api.max_answer_bytes", Kind::Size, &[]),
+    key("api.max_idle", Kind::Integer(0, 10_000), &[]),
     key("api.idle_timeout", Kind::Duration, &[]),
     key("api.max_sessions", Kind::Integer(1, 1_000_000), &[]),
     key("auth.hs256_secret", Kind::Secret, &["JWT_HS256_SECRET"]),

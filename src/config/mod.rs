@@ -87,6 +87,7 @@ pub struct Api {
     pub call_deadline: Duration,
     #[serde(deserialize_with = "human::size")]
     pub max_answer_bytes: usize,
+    pub max_idle: usize,
     #[serde(deserialize_with = "human::duration")]
     pub idle_timeout: Duration,
     pub max_sessions: usize,

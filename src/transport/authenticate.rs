@@ -57,3 +57,30 @@ fn strip(headers: &mut HeaderMap) {
         headers.remove(name);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn neither_the_token_nor_forged_headers_go_further() {
+        let names = [
+            "authorization",
+            "x-tb-tenant-id",
+            "x-tb-anything",
+            "x-sync-session",
+            "x-correlation-id",
+            "accept",
+        ];
+        let mut headers = HeaderMap::new();
+        for name in names.map(HeaderName::from_static) {
+            headers.append(&name, HeaderValue::from_static("1"));
+            headers.append(&name, HeaderValue::from_static("2"));
+        }
+        strip(&mut headers);
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["accept", "x-correlation-id"]);
+    }
+}

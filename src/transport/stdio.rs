@@ -30,12 +30,10 @@ pub async fn serve_stdio(
     let transport = AsyncRwTransport::new_server(input, output).with_max_line_length(max_message_bytes);
     let stop = CancellationToken::new();
     let serving = async {
-        // rmcp lets calls that are under way finish when the input ends, for a few seconds.
-        serve_server_with_ct(server, transport, stop.clone())
-            .await?
-            .waiting()
-            .await
-            .ok();
+        // rmcp lets calls that are under way finish when the input ends, for a few seconds; then they are stopped.
+        let _stop = stop.clone().drop_guard();
+        let conversation = serve_server_with_ct(server, transport, stop.clone()).await?;
+        conversation.waiting().await.ok();
         Ok(())
     };
     tokio::pin!(serving);

@@ -92,8 +92,8 @@ func tenantHeaders(h http.Header) (tenantsig.Headers, error) {
 func (a *API) checkSession(next http.Handler) http.Handler {
 	return a.check(func(_ http.ResponseWriter, r *http.Request) error {
 		c := callOf(r.Context())
-		id := r.Header.Get(headerSession)
-		if id == "" {
+		id, ok := single(r.Header, headerSession)
+		if !ok {
 			return noSession()
 		}
 		session, err := a.Store.FindSession(r.Context(), id)
@@ -136,12 +136,20 @@ func (a *API) checkRate(next http.Handler) http.Handler {
 func (a *API) checkEpoch(next http.Handler) http.Handler {
 	return a.check(func(_ http.ResponseWriter, r *http.Request) error {
 		epoch := callOf(r.Context()).session.ServerEpoch
-		sent, err := strconv.ParseInt(r.Header.Get(headerEpoch), 10, 64)
-		if err != nil || sent != epoch {
+		if sent, ok := single(r.Header, headerEpoch); !ok || sent != strconv.FormatInt(epoch, 10) {
 			return epochMismatch(epoch)
 		}
 		return nil
 	})(next)
+}
+
+// single is the value of a header that came exactly once: of two, a proxy may have believed the other.
+func single(h http.Header, name string) (string, bool) {
+	values := h.Values(name)
+	if len(values) != 1 || values[0] == "" {
+		return "", false
+	}
+	return values[0], true
 }
 
 func bearer(h http.Header) (string, error) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -26,7 +27,11 @@ func (i items) get(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	deletedToo, err := queryFlag(r, "includeDeleted")
+	query, err := readQuery(r)
+	if err != nil {
+		return err
+	}
+	deletedToo, err := queryFlag(query, "includeDeleted")
 	if err != nil {
 		return err
 	}
@@ -232,8 +237,17 @@ func ifMatch(r *http.Request) (int64, error) {
 	return int64(version), nil
 }
 
-func queryFlag(r *http.Request, name string) (bool, error) {
-	switch text := r.URL.Query().Get(name); text {
+// readQuery is strict where URL.Query drops what it cannot read: a limit that was dropped would be answered with a page of another size.
+func readQuery(r *http.Request) (url.Values, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, badRequest("malformed query string")
+	}
+	return query, nil
+}
+
+func queryFlag(query url.Values, name string) (bool, error) {
+	switch text := query.Get(name); text {
 	case "", "false", "0":
 		return false, nil
 	case "true", "1":

@@ -44,8 +44,11 @@ func (i items) list(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (i items) readPage(r *http.Request) (store.Page, error) {
-	query := r.URL.Query()
 	page := store.Page{After: store.Beginning, Limit: defaultPage, MaxBytes: pageBytes}
+	query, err := readQuery(r)
+	if err != nil {
+		return page, err
+	}
 	if text := query.Get("limit"); text != "" {
 		// Out of range it returns the largest number, which is clamped like any other that is too large.
 		limit, err := strconv.ParseUint(text, 10, 64)
@@ -61,8 +64,7 @@ func (i items) readPage(r *http.Request) (store.Page, error) {
 		}
 		page.After = after
 	}
-	var err error
-	page.IncludeDeleted, err = queryFlag(r, "includeDeleted")
+	page.IncludeDeleted, err = queryFlag(query, "includeDeleted")
 	return page, err
 }
 

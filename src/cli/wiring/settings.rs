@@ -34,6 +34,7 @@ pub fn upstream(config: &Config) -> Result<upstream::Settings, Mistake> {
         call_deadline: from.call_deadline,
         connect_timeout: from.connect_timeout,
         read_timeout: from.call_deadline,
+        max_idle: from.max_idle,
         idle_timeout: from.idle_timeout,
         max_answer_bytes: from.max_answer_bytes,
         max_sessions: from.max_sessions,

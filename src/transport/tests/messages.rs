@@ -3,6 +3,7 @@
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use rmcp::model::Tool;
+use tokio::sync::Notify;
 
 use super::*;
 use crate::auth::Refusal;
@@ -343,7 +344,20 @@ async fn a_call_of_several_steps_tells_its_progress_to_who_can_hear_it() {
 }
 
 /// A toolset whose tools misbehave.
-struct Trouble;
+#[derive(Default)]
+struct Trouble {
+    begun: Notify,
+    dropped: Arc<Notify>,
+}
+
+/// Tells when it is dropped.
+struct Dropped(Arc<Notify>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
 
 impl Toolset for Trouble {
     fn list(&self) -> Vec<Tool> {
@@ -358,6 +372,15 @@ impl Toolset for Trouble {
                 panic!("later")
             }
             .boxed()),
+            "wait_for_ever" => {
+                let dropped = Dropped(Arc::clone(&self.dropped));
+                self.begun.notify_one();
+                Ok(async move {
+                    let _dropped = dropped;
+                    std::future::pending().await
+                }
+                .boxed())
+            }
             _ => Err(NoSuchTool(String::new())),
         }
     }
@@ -372,7 +395,7 @@ async fn a_panic_in_one_call_is_an_answer_to_it_and_no_more() {
     let stack = Stack::with(
         Settings::default(),
         auth_settings(),
-        Arc::new(Trouble),
+        Arc::<Trouble>::default(),
         Duration::from_secs(10),
     )
     .await;
@@ -382,4 +405,18 @@ async fn a_panic_in_one_call_is_an_answer_to_it_and_no_more() {
         assert!(body["error"]["data"]["correlation_id"].is_string());
     }
     assert_eq!(stack.call("no_such_tool", json!({})).await["error"]["code"], -32602);
+}
+
+#[tokio::test]
+async fn a_tool_that_does_not_ask_the_api_is_stopped_as_well() {
+    let trouble = Arc::<Trouble>::default();
+    let toolset: Arc<dyn Toolset> = trouble.clone();
+    let stack = Stack::with(Settings::default(), auth_settings(), toolset, Duration::from_secs(10)).await;
+    let call = message("tools/call", json!({"name": "wait_for_ever"}));
+    let calling = tokio::spawn(stack.post().body(call.to_string()).send());
+    trouble.begun.notified().await;
+    calling.abort();
+    tokio::time::timeout(Duration::from_secs(5), trouble.dropped.notified())
+        .await
+        .unwrap();
 }

@@ -182,3 +182,37 @@ async fn a_signal_ends_the_conversation() {
     serving.await.unwrap().unwrap();
     drop((input, lines));
 }
+
+#[tokio::test]
+async fn a_client_that_leaves_in_the_middle_of_a_call_stops_it_soon() {
+    let mut client = Client::start(token()).await;
+    client.hello().await;
+    client.api.then([Step::Hang]);
+    client.say(get_note(7)).await;
+    client.api.until_seen(2).await;
+    let Client {
+        api,
+        lines,
+        input,
+        serving,
+        shutdown,
+    } = client;
+    drop((lines, input));
+    // Well below the call's own deadline of 25 s.
+    for _ in 0..100 {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_millis(80)).await;
+        tokio::time::resume();
+        tokio::task::yield_now().await;
+    }
+    api.until_no_session().await;
+    assert_eq!(
+        serving.await.unwrap().unwrap(),
+        Counts {
+            opened: 1,
+            ended: 1,
+            abandoned: 0
+        }
+    );
+    drop(shutdown);
+}
