@@ -56,7 +56,8 @@ fn main() -> ExitCode {
     ]
     .concat_all();
     if arguments.list {
-        libtest_mimic::run(&arguments, tests.into_iter().chain(last::tests()).collect());
+        let all = tests.into_iter().chain(last::tests()).collect();
+        libtest_mimic::run(&arguments, all).exit_if_failed();
         return ExitCode::SUCCESS;
     }
     harness::runner::begin();
