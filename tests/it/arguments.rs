@@ -165,7 +165,7 @@ async fn an_optional_that_is_null_counts_as_left_out() {
         let mut arguments = entities_arguments(&tool);
         let plain = arguments.clone();
         for name in tool["inputSchema"]["properties"].as_object().unwrap().keys() {
-            if !required.contains(name) {
+            if !required.contains(name) && plain.get(name).is_none() {
                 arguments[name] = Value::Null;
             }
         }

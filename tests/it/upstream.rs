@@ -1,10 +1,9 @@
 //! What leaves the sidecar for the API, and what never does.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::entities::{self, uid_of};
 use crate::harness::token::{now_ms, signature};
-use crate::harness::{Caller, Client, Era, Exchange, Record, SECRETS, Stage, User, world};
+use crate::harness::{Caller, Client, Era, Exchange, Record, SECRETS, Stage, world};
 
 crate::tests![
     every_request_is_proven_and_belongs_to_one_call,

@@ -11,9 +11,8 @@ pub mod token;
 
 pub use api::Api;
 pub use client::{Called, Caller, Client, Era, Exchange};
-pub use forwarder::{Forwarder, Gate, Mishap, Record, Stage, Traffic};
+pub use forwarder::{Gate, Mishap, Record, Stage, Traffic};
 pub use place::{Place, Ran, run};
-pub use process::Process;
 pub use runner::{trial, world};
 pub use stdio::Piped;
 pub use token::{SECRETS, User};

@@ -1,6 +1,7 @@
 //! One tenant's sidecar, the forwarder behind it, and what it takes to start them.
 
 use std::process::Output;
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 use tokio::process::Command;
@@ -15,6 +16,13 @@ pub fn binary(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_toolbridge-mcp"));
     command.args(words).env_clear().current_dir(temporary());
     command
+}
+
+/// Every forwarder behind a sidecar that signs as it should, with the tenant that it signs for.
+static FORWARDERS: Mutex<Vec<(String, Forwarder)>> = Mutex::new(Vec::new());
+
+pub fn forwarders() -> Vec<(String, Forwarder)> {
+    FORWARDERS.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 pub struct Place {
@@ -47,6 +55,11 @@ impl Place {
     async fn launch(tenant: &str, forwarder: Forwarder, environment: Vec<(String, String)>) -> Self {
         let mut command = binary(&["serve"]);
         command.envs(environment.iter().map(|(name, value)| (name, value)));
+        let signs = |(name, value): &(String, String)| name.ends_with("HEADER_SECRET") && *value == SECRETS.tenant;
+        if environment.iter().any(signs) {
+            let mut all = FORWARDERS.lock().unwrap_or_else(PoisonError::into_inner);
+            all.push((tenant.to_owned(), forwarder.clone()));
+        }
         let sidecar = Process::start("toolbridge-mcp serve", command, Stdout::Log);
         let address = sidecar.logged("listening on", "address").await;
         assert!(!address.ends_with(":0"), "the port that was really bound is logged");
@@ -128,7 +141,9 @@ pub async fn run(words: &[&str], environment: impl IntoIterator<Item = (&str, &s
     command.envs(environment).stdin(std::process::Stdio::null());
     let Output { status, stdout, stderr } = command.output().await.unwrap();
     let err = String::from_utf8(stderr).unwrap();
-    keep_log(&format!("toolbridge-mcp {}", words.first().unwrap_or(&"")), &err);
+    // The command for the next page is part of the answer, although it is said beside it.
+    let logged: Vec<_> = err.lines().filter(|line| !line.starts_with("more: ")).collect();
+    keep_log(&format!("toolbridge-mcp {}", words.first().unwrap_or(&"")), &logged.join("\n"));
     Ran {
         words: words.join(" "),
         code: status.code().expect("an exit code"),
