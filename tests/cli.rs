@@ -459,7 +459,7 @@ async fn a_server_logs_where_it_listens_and_leaves_on_sigterm() {
 
         let starts: Value = serde_json::from_str(&lines.next().unwrap()).unwrap();
         assert_eq!(
-            (&starts["tenant_id"], &starts["verifiers"]),
+            (&starts["tenant"], &starts["verifiers"]),
             (&json!("acme"), &json!("hs256"))
         );
         assert_eq!(starts["api_base_url"], format!("{url}/"));

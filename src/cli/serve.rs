@@ -78,7 +78,7 @@ fn announce(config: &Config) {
         { fields::VERSION } = BUILD.version,
         { fields::REVISION } = BUILD.revision.unwrap_or("unknown"),
         target_triple = BUILD.target,
-        { fields::TENANT_ID } = config.tenant.id.as_deref().unwrap_or("none"),
+        { fields::TENANT } = config.tenant.id.as_deref().unwrap_or("none"),
         { fields::ADDRESS } = listens_on(config),
         { fields::API_BASE_URL } = config.api.base_url.as_str(),
         { fields::VERIFIERS } = verifiers(config).join(","),

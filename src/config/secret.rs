@@ -25,7 +25,7 @@ impl<'de> Deserialize<'de> for Secret {
 /// Why a text is too weak to be a secret in production, as the rest of a sentence that starts with the key.
 pub fn weakness(text: &str) -> Option<String> {
     const LEAST_BYTES: usize = 32;
-    const LEAST_DISTINCT: usize = 6;
+    const LEAST_DISTINCT: usize = 8;
     const PLACEHOLDERS: &[&str] = &[
         "change-me",
         "change_me",
@@ -43,6 +43,9 @@ pub fn weakness(text: &str) -> Option<String> {
         "devsecret",
         "insecure",
         "not-a-secret",
+        "supersecret",
+        "password",
+        "tenant-secret",
     ];
     let lower = text.to_ascii_lowercase();
     if PLACEHOLDERS.iter().any(|placeholder| lower.contains(placeholder)) {

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::Inner;
 use super::caller::{Caller, Unknown};
 use super::toolset::{NoSuchTool, Outcome, Progress, ToolCall};
+use crate::telemetry::fields;
 use crate::upstream::CallContext;
 
 /// Steps of one call that may wait to be told; more are left out rather than kept.
@@ -38,7 +39,12 @@ pub(super) async fn serve(
             refusal,
             correlation_id,
         }) => {
-            tracing::info!(tool = name, %correlation_id, reason = refusal.reason(), "a caller was refused");
+            tracing::info!(
+                { fields::TOOL } = name,
+                { fields::CORRELATION_ID } = %correlation_id,
+                { fields::REASON } = refusal.reason(),
+                "a caller was refused"
+            );
             return Ok(result(server.toolset.refuse(refusal, &correlation_id)));
         }
     };
@@ -63,13 +69,13 @@ pub(super) async fn serve(
         Err(how) => (*how, None, None),
     };
     tracing::info!(
-        correlation_id = %caller.correlation_id,
-        tool = name,
-        sub = %caller.principal.subject,
-        outcome = word,
-        error_code = code,
-        error = log_only,
-        duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        { fields::CORRELATION_ID } = %caller.correlation_id,
+        { fields::TOOL } = name,
+        { fields::USER } = %caller.principal.subject,
+        { fields::OUTCOME } = word,
+        { fields::ERROR_CODE } = code,
+        { fields::ERROR } = log_only,
+        { fields::DURATION_MS } = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         "{} {word}",
         name,
     );

@@ -8,8 +8,9 @@ pub const TARGET: &str = "target";
 pub const SERVICE: &str = "service";
 
 pub const CORRELATION_ID: &str = "correlation_id";
-pub const TENANT_ID: &str = "tenant_id";
-pub const SUBJECT: &str = "sub";
+pub const TENANT: &str = "tenant";
+/// The subject of the caller's token.
+pub const USER: &str = "user";
 pub const TOOL: &str = "tool";
 pub const METHOD: &str = "method";
 pub const OUTCOME: &str = "outcome";

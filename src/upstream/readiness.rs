@@ -1,8 +1,9 @@
 //! Would the API serve a call now, as far as that can be known without a user's token?
 //!
-//! The API checks the token before the signature, so nobody can try a signature without being somebody, and being
-//! somebody would create a user. What can be seen from outside is what makes signatures fail in practice: the
-//! versions that the API takes, and its clock. Servers of the family without `/v1/sync/info` are believed.
+//! The API checks the token before the signature, so a signature cannot be tried on an ordinary route without being
+//! somebody, and being somebody would create a user. But every request from here is signed, the one to `/readyz` too, and
+//! our API says there what it makes of the signature. Servers of the family say nothing; of them the clock is looked
+//! at, which is what makes right signatures fail in practice.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -21,8 +22,10 @@ pub enum NotReady {
     Silent,
     #[error("the API says that it is not ready (status {0})")]
     Status(u16),
-    #[error("the API does not take tenant signatures of version 1")]
-    SignatureVersion,
+    #[error("the API refuses our tenant signature: its TENANT_HEADER_SECRET is another one")]
+    SignatureRefused,
+    #[error("the API does not check tenant signatures: its TENANT_HEADER_SECRET is not set")]
+    SignatureUnchecked,
     #[error("the API's clock is {0} s away from ours, so it would refuse our signatures")]
     ClockSkew(u64),
 }
@@ -33,42 +36,41 @@ impl NotReady {
             Self::Unreachable => "api_unreachable",
             Self::Silent => "api_timeout",
             Self::Status(_) => "api_not_ready",
-            Self::SignatureVersion => "signature_version",
+            Self::SignatureRefused => "signature_refused",
+            Self::SignatureUnchecked => "signature_unchecked",
             Self::ClockSkew(_) => "clock_skew",
         }
     }
 }
 
 #[derive(Deserialize)]
-struct Info {
+struct Ready<'a> {
     #[serde(rename = "tenantSignature")]
-    tenant_signature: Option<TenantSignature>,
-}
-
-#[derive(Deserialize)]
-struct TenantSignature {
-    versions: Option<Vec<u64>>,
+    tenant_signature: Option<&'a str>,
 }
 
 pub(super) async fn check(client: &Client, within: Duration) -> Result<(), NotReady> {
-    let ready = get(client, "/readyz", within).await.map_err(|failure| match failure {
+    let nobody = Identity::empty();
+    let asked = client.send_bare(&nobody, Method::GET, "/readyz".to_owned(), within);
+    let answer = asked.await.map_err(|failure| match failure {
         Failure::TimedOut { .. } => NotReady::Silent,
         _ => NotReady::Unreachable,
     })?;
-    if ready.reply.status != 200 {
-        return Err(NotReady::Status(ready.reply.status));
+    if answer.reply.status != 200 {
+        return Err(NotReady::Status(answer.reply.status));
     }
-    clocks_agree(&ready, client.now_ms())?;
-    match get(client, "/v1/sync/info", within).await {
-        Ok(info) if info.reply.status == 200 => takes_our_version(&info),
-        _ => Ok(()),
-    }
+    clocks_agree(&answer, client.now_ms())?;
+    signature_is_taken(&answer)
 }
 
-async fn get(client: &Client, path: &str, within: Duration) -> Result<Answer, Failure> {
-    client
-        .send_bare(&Identity::empty(), Method::GET, path.to_owned(), within)
-        .await
+/// Without the second proof the API would serve calls, but file them under whatever tenant the token claims.
+fn signature_is_taken(answer: &Answer) -> Result<(), NotReady> {
+    let said: Option<Ready<'_>> = serde_json::from_slice(&answer.reply.body).ok();
+    match said.and_then(|ready| ready.tenant_signature) {
+        Some("refused") => Err(NotReady::SignatureRefused),
+        Some("off") => Err(NotReady::SignatureUnchecked),
+        _ => Ok(()),
+    }
 }
 
 /// Every HTTP server says what time it is.
@@ -84,12 +86,40 @@ fn clocks_agree(answer: &Answer, now_ms: u64) -> Result<(), NotReady> {
     }
 }
 
-fn takes_our_version(answer: &Answer) -> Result<(), NotReady> {
-    let info: Option<Info> = serde_json::from_slice(&answer.reply.body).ok();
-    let versions = info.and_then(|info| info.tenant_signature?.versions);
-    if versions.is_some_and(|versions| !versions.contains(&1)) {
-        Err(NotReady::SignatureVersion)
-    } else {
-        Ok(())
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::exchange::Reply;
+
+    #[test]
+    fn the_apis_word_on_the_signature_counts() {
+        for (body, expected) in [
+            (r#"{"status":"ready","tenantSignature":"accepted"}"#, Ok(())),
+            (
+                r#"{"status":"ready","tenantSignature":"refused"}"#,
+                Err(NotReady::SignatureRefused),
+            ),
+            (
+                r#"{"status":"ready","tenantSignature":"off"}"#,
+                Err(NotReady::SignatureUnchecked),
+            ),
+            // Servers of the family say nothing of it, each in its own way.
+            (r#"{"status":"ready"}"#, Ok(())),
+            (r#"{"tenantSignature":7}"#, Ok(())),
+            ("ok", Ok(())),
+            ("", Ok(())),
+        ] {
+            let reply = Reply {
+                status: 200,
+                body: body.into(),
+                retry_after: None,
+                has_next: false,
+            };
+            let answer = Answer {
+                reply,
+                fields: http::HeaderMap::new(),
+            };
+            assert_eq!(signature_is_taken(&answer), expected, "{body}");
+        }
     }
 }

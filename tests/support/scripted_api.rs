@@ -217,9 +217,6 @@ impl ScriptedApi {
         }
         match seen.path.as_str() {
             "/readyz" => "ok".into_response(),
-            "/v1/sync/info" => json!({"tenantSignature": {"required": true, "versions": [1]}})
-                .to_string()
-                .into_response(),
             _ => json!({"uid": "u", "version": 1, "updatedAt": "2025-11-20T11:00:00.000Z", "payload": {"uid": "u"}})
                 .to_string()
                 .into_response(),

@@ -70,20 +70,21 @@ type RateLimit struct {
 // Load reads the variables through lookup, which is os.LookupEnv outside tests.
 func Load(lookup func(string) (string, bool)) (Config, error) {
 	e := &environment{lookup: lookup}
+	dev := e.text("ENV", "production") == "dev"
 	c := Config{
-		Dev:         e.text("ENV", "production") == "dev",
+		Dev:         dev,
 		HTTPAddr:    e.address("HTTP_ADDR", ":8081"),
 		MetricsAddr: e.address("METRICS_ADDR", "127.0.0.1:9092", "off"),
 		Database:    e.database("DATABASE_URL", "sqlite://data/toolbridge.db"),
 		JWT: JWT{
-			HS256Secret: Secret(e.text("JWT_HS256_SECRET", "")),
+			HS256Secret: e.secret("JWT_HS256_SECRET", dev),
 			JWKSURL:     e.text("JWT_JWKS_URL", ""),
 			Issuer:      e.text("JWT_ISSUER", ""),
 			Audience:    e.text("JWT_AUDIENCE", ""),
 			TenantClaim: e.text("TENANT_CLAIM", "tenant_id"),
 		},
 		Tenant: Tenant{
-			HeaderSecret: Secret(e.text("TENANT_HEADER_SECRET", "")),
+			HeaderSecret: e.secret("TENANT_HEADER_SECRET", dev),
 			MaxSkew:      e.seconds("TENANT_HEADER_MAX_SKEW_SECONDS", 300, 1, 24*60*60),
 			ID:           e.text("TENANT_ID", ""),
 		},
@@ -104,8 +105,6 @@ func (e *environment) check(c Config) {
 	if c.JWT.HS256Secret == "" && c.JWT.JWKSURL == "" {
 		e.fail("JWT_HS256_SECRET", "and JWT_JWKS_URL are both unset, so no token could be verified: set one of them")
 	}
-	e.secret("JWT_HS256_SECRET", c.JWT.HS256Secret, c.Dev)
-	e.secret("TENANT_HEADER_SECRET", c.Tenant.HeaderSecret, c.Dev)
 	if c.JWT.HS256Secret != "" && c.JWT.HS256Secret == c.Tenant.HeaderSecret && !c.Dev {
 		e.fail("TENANT_HEADER_SECRET", "equals JWT_HS256_SECRET, which makes two proofs one: make a second secret (openssl rand -hex 32)")
 	}
@@ -131,19 +130,32 @@ func (e *environment) check(c Config) {
 	}
 }
 
-// placeholders are the secrets that documentation, examples and impatience bring forth.
-var placeholders = []string{"changeme", "change-me", "change_me", "placeholder", "example", "dev-secret", "dev-tenant-secret",
-	"your-secret", "your_secret", "supersecret", "password", "insecure", "replace-me", "replace_me", "todo"}
+// placeholders are the secrets that documentation, examples and impatience bring forth. The MCP server refuses the same ones.
+var placeholders = []string{"change-me", "change_me", "changeme", "replace-me", "replace_me", "replaceme", "placeholder",
+	"your-secret", "your_secret", "yoursecret", "example", "dev-secret", "dev_secret", "devsecret", "insecure", "not-a-secret",
+	"supersecret", "password", "tenant-secret"}
 
-func (e *environment) secret(name string, value Secret, dev bool) {
-	if value == "" || dev {
-		return
+// secret reads a secret as it stands: trimming it on one side of a signature only would make two secrets of one.
+func (e *environment) secret(name string, dev bool) Secret {
+	value, _ := e.lookup(name)
+	if strings.TrimSpace(value) == "" {
+		return ""
 	}
 	const fix = "make one with: openssl rand -hex 32"
+	if strings.TrimSpace(value) != value {
+		e.fail(name, "starts or ends with white space, which would be part of it: "+fix)
+	}
+	if !dev {
+		e.checkStrength(name, value, fix)
+	}
+	return Secret(value)
+}
+
+func (e *environment) checkStrength(name, value, fix string) {
 	if len(value) < MinSecretBytes {
 		e.fail(name, fmt.Sprintf("is %d bytes long, at least %d are needed in production: %s", len(value), MinSecretBytes, fix))
 	}
-	lower := strings.ToLower(string(value))
+	lower := strings.ToLower(value)
 	for _, word := range placeholders {
 		if strings.Contains(lower, word) {
 			e.fail(name, fmt.Sprintf("looks like a placeholder (it contains %q): %s", word, fix))

@@ -42,6 +42,7 @@ func TestEachMistakeNamesItsVariable(t *testing.T) {
 		{map[string]string{"JWT_HS256_SECRET": ""}, "JWT_HS256_SECRET and JWT_JWKS_URL are both unset"},
 		{map[string]string{"JWT_HS256_SECRET": good[:31]}, "JWT_HS256_SECRET is 31 bytes long"},
 		{map[string]string{"JWT_HS256_SECRET": "changeme-changeme-changeme-changeme"}, "JWT_HS256_SECRET looks like a placeholder"},
+		{map[string]string{"JWT_HS256_SECRET": good + "\n"}, "JWT_HS256_SECRET starts or ends with white space"},
 		{map[string]string{"JWT_HS256_SECRET": strings.Repeat("ab", 20)}, "JWT_HS256_SECRET is too regular"},
 		{map[string]string{"TENANT_HEADER_SECRET": "dev-tenant-secret"}, "TENANT_HEADER_SECRET is 17 bytes long"},
 		{map[string]string{"TENANT_HEADER_SECRET": good}, "TENANT_HEADER_SECRET equals JWT_HS256_SECRET"},

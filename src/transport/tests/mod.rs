@@ -109,7 +109,11 @@ impl Stack {
         let address = listener.local_addr().unwrap();
         let (shutdown, signal) = oneshot::channel();
         let serving = tokio::spawn(serve(listener, app, async move { drop(signal.await) }, drain));
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(20))
+            .build()
+            .unwrap();
         Self {
             api,
             address,
