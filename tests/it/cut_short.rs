@@ -51,7 +51,7 @@ async fn a_client_that_hangs_up_while_its_session_is_opened_leaves_no_session() 
         calling.abort();
         assert!(calling.await.unwrap_err().is_cancelled());
         // Whether the sidecar has noticed by now or not: the session that is made for nobody is ended.
-        gate.open();
+        gate.release();
         client.place.forwarder.until_seen(&client.user, Stage::Ending, 1).await;
         client.traffic().await;
     }
@@ -74,7 +74,7 @@ async fn a_client_that_hangs_up_between_two_steps_leaves_no_session() {
         .next(&client.user, Stage::Operation, Mishap::Hang);
     let update = json!({"uid": uid, "content": "new"});
     let calling = tokio::spawn(client.calling("update_chat_message", update).send());
-    gate.open();
+    gate.release();
     let writing = seen.count(Stage::Operation) + 2;
     client
         .place
@@ -133,7 +133,7 @@ async fn a_pipe_that_closes_in_the_middle_of_a_call_leaves_no_session() {
         .await;
     forwarder.until_seen(piped.user(), Stage::Operation, 1).await;
     piped.process.close_stdin().await;
-    gate.open();
+    gate.release();
     assert_eq!(piped.process.exit().await, Some(0), "{}", piped.process.story());
     piped.traffic().await;
 }

@@ -54,7 +54,7 @@ async fn a_call_in_flight_is_answered_before_the_server_leaves() {
             {
                 tokio::task::yield_now().await;
             }
-            gate.open();
+            gate.release();
         };
         let calling = Exchange::of(client.calling("create_note", arguments.clone()));
         let (answer, ()) = tokio::join!(calling, leaving);
@@ -136,7 +136,7 @@ async fn what_was_asked_last_is_drained_from_the_queue_of_endings() {
     // Every caller has its answer, no session is ended yet.
     place.sidecar.signal("TERM");
     place.sidecar.logged("SIGTERM", "level").await;
-    gate.open();
+    gate.release();
     assert_eq!(place.sidecar.exit().await, Some(0), "{}", place.sidecar.story());
     let traffic = place.forwarder.so_far(&client.user);
     assert_eq!(traffic.count(Stage::Ending), 20, "{}", traffic.lines().join(", "));

@@ -226,7 +226,7 @@ async fn digits_and_order_survive() {
         .await;
     direct.end().await;
     let read = client.call("get_note", json!({"uid": uid})).await;
-    for part in [r#""zebra":1,"amount":12345678901234567890.000000001,"apple":{"z":1e3,"a":-0.0}"#] {
-        assert!(read.text().contains(part), "{read}");
-    }
+    let kept = r#""zebra":1,"amount":12345678901234567890.000000001,"apple":{"z":1e3,"a":-0.0}"#;
+    assert!(read.text().contains(kept), "{read}");
+    client.traffic().await;
 }

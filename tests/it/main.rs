@@ -22,12 +22,14 @@ mod entities;
 mod eras;
 mod errors;
 mod harness;
+mod keys;
 mod last;
 mod leaving;
 mod lifecycle;
 mod mending;
 mod outages;
 mod pages;
+mod progress;
 mod tenants;
 mod upstream;
 
@@ -46,11 +48,13 @@ fn main() -> ExitCode {
         door::tests(),
         eras::tests(),
         errors::tests(),
+        keys::tests(),
         leaving::tests(),
         lifecycle::tests(),
         mending::tests(),
         outages::tests(),
         pages::tests(),
+        progress::tests(),
         tenants::tests(),
         upstream::tests(),
     ]

@@ -82,22 +82,22 @@ async fn a_session_that_is_lost_again_is_an_error_and_no_loop() {
 }
 
 async fn both_halves_of_an_update_share_one_second_chance() {
+    const WELL: bool = true;
+    const LOST: bool = false;
     for entity in entities::all().into_iter().filter(|entity| entity.parent.is_some()) {
-        for (losses, code) in [(1, None), (2, Some("session_lost"))] {
+        for (requests, code) in [
+            (&[WELL, LOST][..], None),
+            (&[WELL, LOST, LOST], Some("session_lost")),
+            (&[LOST, WELL, LOST], Some("session_lost")),
+        ] {
             let client = Client::modern(&world().acme);
             let parent = entity.make_parent(&client).await;
             let uid = uid_of(&entity.make(&client, &parent).await.ok());
             let before = counts(&client.traffic().await);
-            let gate = Gate::closed();
-            gate.open();
-            // The reading goes well; the writing does not, once or twice.
-            client
-                .place
-                .forwarder
-                .next(&client.user, Stage::Operation, Mishap::Wait(gate));
-            for _ in 0..losses {
+            for well in requests {
                 let [refusal, _] = refusals();
-                client.place.forwarder.next(&client.user, Stage::Operation, refusal);
+                let mishap = if *well { Mishap::Wait(Gate::open()) } else { refusal };
+                client.place.forwarder.next(&client.user, Stage::Operation, mishap);
             }
             let arguments = without(
                 &entity.least_arguments("update", &uid, &parent),
@@ -129,7 +129,7 @@ async fn in_mid_call(client: &Client<'_>, happens: impl AsyncFnOnce(&str)) -> Va
             .until_seen(&client.user, Stage::Operation, seen + 1)
             .await;
         happens(traffic.operations()[seen].header("x-sync-session")).await;
-        gate.open();
+        gate.release();
     };
     let calling = client.call("create_note", json!({"title": "t", "content": "c"}));
     let (called, ()) = tokio::join!(calling, meanwhile);

@@ -271,7 +271,7 @@ async fn a_uid_that_somebody_else_took_is_a_conflict() {
             .ask("acme", &client.user, "POST", "/v1/notes", Some(&theirs))
             .await;
         assert_eq!(status, 201);
-        gate.open();
+        gate.release();
     };
     let ours = client.call("create_note", json!({"title": "ours", "content": "ours"}));
     let (called, ()) = tokio::join!(ours, squatting);

@@ -37,11 +37,10 @@ impl Era {
     /// A JSON-RPC request as this era writes it.
     pub fn message(self, id: u64, method: &str, mut params: Value) -> Value {
         if self == Self::Modern {
-            params["_meta"] = json!({
-                "io.modelcontextprotocol/protocolVersion": MODERN,
-                "io.modelcontextprotocol/clientInfo": {"name": "suite", "version": "1"},
-                "io.modelcontextprotocol/clientCapabilities": {},
-            });
+            let meta = &mut params["_meta"];
+            meta["io.modelcontextprotocol/protocolVersion"] = json!(MODERN);
+            meta["io.modelcontextprotocol/clientInfo"] = json!({"name": "suite", "version": "1"});
+            meta["io.modelcontextprotocol/clientCapabilities"] = json!({});
         }
         json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })
     }

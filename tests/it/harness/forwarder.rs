@@ -158,7 +158,12 @@ impl Gate {
         Self(Arc::new(watch::Sender::new(false)))
     }
 
-    pub fn open(&self) {
+    pub fn open() -> Self {
+        Self(Arc::new(watch::Sender::new(true)))
+    }
+
+    /// Now the request may go on.
+    pub fn release(&self) {
         self.0.send_replace(true);
     }
 

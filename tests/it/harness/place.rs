@@ -143,7 +143,10 @@ pub async fn run(words: &[&str], environment: impl IntoIterator<Item = (&str, &s
     let err = String::from_utf8(stderr).unwrap();
     // The command for the next page is part of the answer, although it is said beside it.
     let logged: Vec<_> = err.lines().filter(|line| !line.starts_with("more: ")).collect();
-    keep_log(&format!("toolbridge-mcp {}", words.first().unwrap_or(&"")), &logged.join("\n"));
+    keep_log(
+        &format!("toolbridge-mcp {}", words.first().unwrap_or(&"")),
+        &logged.join("\n"),
+    );
     Ran {
         words: words.join(" "),
         code: status.code().expect("an exit code"),
