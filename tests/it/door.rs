@@ -6,13 +6,15 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::harness::token::{new_secret, now_secs, token};
-use crate::harness::{Caller, Client, Era, Exchange, Place, SECRETS, world};
+use crate::harness::{Caller, Client, Era, Exchange, Piped, Place, SECRETS, world};
 
 crate::tests![
     without_a_good_token_nobody_comes_in,
     a_token_of_another_tenant_is_refused,
     a_challenge_leads_to_the_authorization_server,
     messages_that_are_none_get_a_json_rpc_error,
+    nonsense_in_a_pipe_does_not_end_the_conversation,
+    a_call_that_asks_for_no_answer_is_not_made,
     a_body_that_is_too_large_is_refused,
     wrong_media_types_are_refused,
     only_post_is_answered_at_mcp,
@@ -167,6 +169,52 @@ async fn messages_that_are_none_get_a_json_rpc_error() {
         assert_eq!((&said["jsonrpc"], &said["id"]), (&json!("2.0"), &id), "{answer}");
     }
     assert!(client.traffic().await.0.is_empty(), "nothing was sent");
+}
+
+async fn nonsense_in_a_pipe_does_not_end_the_conversation() {
+    for era in [Era::Modern, Era::Legacy("2025-06-18")] {
+        let piped = Piped::start(&world().acme, era).await;
+        piped.call("list_notes", json!({})).await.ok();
+        for nonsense in [
+            "",
+            "{",
+            "not json",
+            "[]",
+            "null",
+            "{}",
+            r#"{"jsonrpc":"2.0","id":{},"method":"tools/list"}"#,
+            r#"{"jsonrpc":"2.0","method":"notifications/unheard_of"}"#,
+            r#"{"jsonrpc":"2.0","id":4711,"result":{}}"#,
+        ] {
+            piped.process.say(nonsense).await;
+            piped.call("list_notes", json!({})).await.ok();
+        }
+        piped.traffic().await;
+        piped.leave().await;
+    }
+}
+
+async fn a_call_that_asks_for_no_answer_is_not_made() {
+    for era in Era::all() {
+        let client = Client::new(&world().acme, era);
+        let mut message = era.message(
+            1,
+            "tools/call",
+            json!({"name": "create_note", "arguments": {"title": "t", "content": "c"}}),
+        );
+        message.as_object_mut().unwrap().remove("id");
+        let request = client.post().header("mcp-protocol-version", era.version());
+        let answer = Exchange::of(
+            request
+                .header("mcp-method", "tools/call")
+                .header("mcp-name", "create_note")
+                .body(message.to_string()),
+        )
+        .await;
+        assert!([202, 400].contains(&answer.status), "{answer}");
+        assert_eq!(client.call("list_notes", json!({})).await.ok(), json!({"items": []}));
+        client.traffic().await;
+    }
 }
 
 async fn a_body_that_is_too_large_is_refused() {

@@ -70,21 +70,29 @@ async fn a_call_in_flight_is_answered_before_the_server_leaves() {
 }
 
 async fn a_call_that_outlives_the_drain_is_cut_off_and_its_session_ended() {
+    const CALLS: usize = 10;
     let api = Api::start().await;
     let place = Place::with("acme", &api, &[("TOOLBRIDGE_SERVER_DRAIN_TIMEOUT", "500ms")]).await;
     let client = Client::modern(&place);
-    place.forwarder.next(&client.user, Stage::Operation, Mishap::Hang);
-    let calling = tokio::spawn(client.calling("list_notes", json!({})).send());
-    place.forwarder.until_seen(&client.user, Stage::Operation, 1).await;
+    for _ in 0..CALLS {
+        place.forwarder.next(&client.user, Stage::Operation, Mishap::Hang);
+    }
+    let calls: Vec<_> = (0..CALLS)
+        .map(|_| tokio::spawn(client.calling("list_notes", json!({})).send()))
+        .collect();
+    let seen = place.forwarder.until_seen(&client.user, Stage::Operation, CALLS);
+    assert_eq!(seen.await.count(Stage::Ending), 0);
     let begun = Instant::now();
     place.sidecar.signal("TERM");
     let code = place.sidecar.exit().await;
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
-    assert!(calling.await.unwrap().is_err(), "the caller is not left waiting");
+    for call in calls {
+        assert!(call.await.unwrap().is_err(), "the caller is not left waiting");
+    }
     assert_eq!(code, Some(0), "{}", place.sidecar.story());
     let open = api.figure("toolbridge_api_sessions_open").await;
     api.stop().await;
-    assert_eq!(open, 0.0, "a session was left behind:\n{}", place.sidecar.story());
+    assert_eq!(open, 0.0, "sessions were left behind:\n{}", place.sidecar.story());
 }
 
 async fn a_second_signal_leaves_at_once() {

@@ -3,13 +3,14 @@
 use serde_json::json;
 
 use crate::harness::token::{now_ms, signature};
-use crate::harness::{Caller, Client, Era, Exchange, Record, SECRETS, Stage, world};
+use crate::harness::{Caller, Client, Era, Exchange, Place, Record, SECRETS, Stage, world};
 
 crate::tests![
     every_request_is_proven_and_belongs_to_one_call,
     nothing_else_of_the_caller_reaches_the_api,
     a_correlation_id_of_the_callers_own_is_found_on_both_sides,
     each_call_has_a_session_of_its_own,
+    no_more_sessions_are_open_than_may_be,
 ];
 
 /// Everything that may stand in the head of a request to the API.
@@ -198,4 +199,27 @@ async fn each_call_has_a_session_of_its_own() {
         .map(|record| record.header("x-sync-session").to_owned())
         .collect();
     assert_eq!((sessions.len(), traffic.0.len()), (20, 60));
+}
+
+async fn no_more_sessions_are_open_than_may_be() {
+    const MOST: usize = 3;
+    let place = Place::with("acme", &world().api, &[("TOOLBRIDGE_API_MAX_SESSIONS", "3")]).await;
+    let client = Client::modern(&place);
+    let calls = (0..40).map(|_| client.call("list_notes", json!({})));
+    for called in futures::future::join_all(calls).await {
+        called.ok();
+    }
+    let traffic = client.traffic().await;
+    assert_eq!(traffic.0.len(), 120);
+    let (mut open, mut most) = (0, 0);
+    for record in &traffic.0 {
+        match record.stage() {
+            Stage::Opening => open += 1,
+            Stage::Operation => {}
+            Stage::Ending => open -= 1,
+        }
+        most = most.max(open);
+    }
+    assert_eq!(most, MOST, "{traffic}");
+    place.stop().await;
 }

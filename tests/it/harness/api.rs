@@ -14,7 +14,8 @@ static BINARY: OnceLock<PathBuf> = OnceLock::new();
 
 /// Builds the API. Go's own cache makes this quick when nothing has changed.
 pub fn build() {
-    let binary = temporary().join("toolbridge-api");
+    std::fs::create_dir_all(temporary()).unwrap();
+    let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join("toolbridge-api");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("api");
     let built = std::process::Command::new("go")
         .args(["build", "-o"])
@@ -27,8 +28,13 @@ pub fn build() {
     BINARY.set(binary).expect("built once");
 }
 
-pub fn temporary() -> &'static Path {
-    Path::new(env!("CARGO_TARGET_TMPDIR"))
+/// Where this run keeps its files.
+pub fn temporary() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("it-{}", std::process::id()))
+}
+
+pub fn remove_temporary() {
+    let _ = std::fs::remove_dir_all(temporary());
 }
 
 pub struct Api {
@@ -48,7 +54,7 @@ impl Api {
     pub async fn with(settings: &[(&str, &str)]) -> Self {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let database = temporary().join(format!("it-{}-{number}.db", std::process::id()));
+        let database = temporary().join(format!("{number}.db"));
         let settings = settings
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
@@ -93,9 +99,6 @@ impl Api {
 
     pub async fn stop(&self) {
         self.process.stop().await;
-        for ending in ["", "-wal", "-shm"] {
-            let _ = std::fs::remove_file(format!("{}{ending}", self.database.display()));
-        }
     }
 
     /// A session of one's own, past the sidecar.

@@ -68,6 +68,7 @@ pub fn end() {
         tokio::join!(world.acme.stop(), world.globex.stop());
         world.api.stop().await;
     });
+    api::remove_temporary();
 }
 
 /// A test. Its name begins with the module that it stands in.
