@@ -26,6 +26,7 @@ pub fn tests() -> Vec<Trial> {
             every_session_of_the_whole_suite_has_ended,
         ),
         trial(module, "every_log_line_is_one_object", every_log_line_is_one_object),
+        trial(module, "a_well_server_never_cried_wolf", a_well_server_never_cried_wolf),
         trial(module, "no_secret_ever_got_into_a_log", no_secret_ever_got_into_a_log),
         trial(
             module,
@@ -83,6 +84,22 @@ async fn every_log_line_is_one_object() {
         }
     }
     assert!(lines > 0);
+}
+
+/// Callers that hang up, tokens that expired and an API that failed are no errors of the sidecar's own.
+async fn a_well_server_never_cried_wolf() {
+    let errors: Vec<_> = [&world().acme, &world().globex]
+        .iter()
+        .flat_map(|place| [place.sidecar.out.all(), place.sidecar.err.all()].concat())
+        .filter(|line| serde_json::from_str::<Value>(line).is_ok_and(|line| line["level"] == "ERROR"))
+        .collect();
+    let some: Vec<_> = errors.iter().take(5).map(String::as_str).collect();
+    assert!(
+        errors.is_empty(),
+        "{} lines, such as\n{}",
+        errors.len(),
+        some.join("\n")
+    );
 }
 
 /// What somebody who reads a log could use, or should not know.
