@@ -1,8 +1,9 @@
 //! Carries out a [`Plan`]: sends its request, reads the answer, and looks once more where one answer is not enough.
 //!
-//! Three calls may need a second look. An update that leaves the parent out reads it first. A create that meets its
-//! own UID reads the item back, since an earlier try of the same call may have made it. And where an API says no more
-//! than 500 to a comment or a message, its parent is looked up, since a dead one is the usual reason.
+//! Three calls may need a second look. An update that leaves the parent out reads it first. A create whose answer was
+//! lost is sent once more, and one that meets its own UID reads the item back, since an earlier try of the same call
+//! may have made it. And where an API says no more than 500 to a comment or a message, its parent is looked up, since a
+//! dead one is the usual reason.
 
 use serde_json::{Map, Value};
 
@@ -13,7 +14,7 @@ use super::parent;
 use super::payload::SERVER_KEYS;
 use super::plan::{Plan, encode};
 use super::result::{self, Limits, Success, Unusable};
-use crate::upstream::exchange::{Api, Reply, Request};
+use crate::upstream::exchange::{Api, Failure, Reply, Request};
 
 /// How far a call of several steps has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +59,18 @@ impl Plan {
         limits: &Limits,
     ) -> Result<Success, ToolError> {
         let asked = Asked::for_result(self);
-        let reply = api.send(request).await.map_err(|failure| asked.unanswered(failure))?;
+        let mut outcome = api.send(request.clone()).await;
+        let again = self.operation == Operation::Create && answer::was_lost(&outcome);
+        if again {
+            // The UID is the call's own, so this cannot make a second item.
+            outcome = api.send(request).await;
+        }
+        let reply = match outcome {
+            Ok(reply) => reply,
+            Err(failure @ Failure::Cancelled) => return Err(asked.unanswered(failure)),
+            Err(_) if again => return Err(asked.outcome_unknown("no answer came, twice")),
+            Err(failure) => return Err(asked.unanswered(failure)),
+        };
         match reply.status {
             200 | 201 => self
                 .read(&reply, limits)
@@ -67,6 +79,9 @@ impl Plan {
                 self.read_back(api, limits, &reply).await
             }
             500 if self.writes() && self.parent_is_gone(api, payload).await => Err(asked.parent_not_found(&reply)),
+            // What is wrong with the request was wrong the first time; every other refusal leaves that open.
+            400 | 413 | 422 => Err(asked.refused(&reply)),
+            _ if again => Err(asked.refused_after_a_loss(&reply)),
             _ => Err(asked.refused(&reply)),
         }
     }
@@ -120,8 +135,10 @@ impl Plan {
         let Ok(reply) = api.send(Self::read_request(self.entity, uid)).await else {
             return Err(asked.outcome_unknown("the item could not be read back"));
         };
-        if reply.status != 200 {
-            return Err(asked.refused(refusal));
+        match reply.status {
+            200 => {}
+            404 | 410 => return Err(asked.refused(refusal)),
+            _ => return Err(asked.outcome_unknown("the item could not be read back")),
         }
         let item = self
             .read(&reply, limits)
