@@ -159,11 +159,9 @@ impl Plan {
     fn says_the_same(&self, stored: &Map<String, Value>) -> bool {
         let own = |payload: &Map<String, Value>| {
             let members = payload.iter().filter(|(key, _)| !SERVER_KEYS.contains(&key.as_str()));
-            members
-                .map(|(key, value)| (key.clone(), value.clone()))
-                .collect::<Map<_, _>>()
+            Value::Object(members.map(|(key, value)| (key.clone(), value.clone())).collect())
         };
-        own(stored) == own(&self.payload)
+        alike(&own(stored), &own(&self.payload))
     }
 
     /// Whether the payload names a parent that the API does not have alive.
@@ -173,5 +171,22 @@ impl Plan {
         };
         let looked = api.send(Self::read_request(entity, uid)).await;
         matches!(looked, Ok(Reply { status: 404 | 410, .. }))
+    }
+}
+
+/// Equal but for how numbers are written: stores write `1.50` as `1.5`, and some keep no more than a double holds.
+fn alike(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => {
+            one == other || (one.as_f64().is_some() && one.as_f64() == other.as_f64())
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| alike(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            let in_other = |(key, value): (&String, &Value)| other.get(key).is_some_and(|other| alike(value, other));
+            one.len() == other.len() && one.iter().all(in_other)
+        }
+        _ => one == other,
     }
 }

@@ -146,6 +146,26 @@ async fn a_create_that_meets_its_own_first_try_succeeds() {
     );
 }
 
+/// Stores write numbers in their own way, and some keep no more than a double holds.
+#[tokio::test]
+async fn a_create_is_known_again_however_its_numbers_are_written() {
+    let sent = r#"{"title":"t","content":"c","additional_fields":{"n":[1.50,{"x":100}],"big":123456789012345678901234567890}}"#;
+    let stored = |n: &str| {
+        format!(r#"{{"uid":"{NEW_UID}","version":1,"updatedAt":"t","payload":{{"content":"c","title":"t",{n}}}}}"#)
+    };
+    for (n, same) in [
+        (r#""big":123456789012345678901234567890,"n":[1.5,{"x":1e2}]"#, true),
+        (r#""big":1.2345678901234568e29,"n":[1.500,{"x":100.0}]"#, true),
+        (r#""big":123456789012345678901234567890,"n":[1.5,{"x":101}]"#, false),
+        (r#""big":123456789012345678901234567890,"n":[1.5]"#, false),
+        (r#""big":"123456789012345678901234567890","n":[1.5,{"x":100}]"#, false),
+    ] {
+        let script = Script::new([reply(409, json!({"error": "already_exists"})), reply(200, stored(n))]);
+        let outcome = call("create_note", serde_json::from_str(sent).unwrap(), &script).await;
+        assert_eq!(outcome.is_ok(), same, "{n}");
+    }
+}
+
 #[tokio::test]
 async fn a_create_that_meets_something_else_is_a_conflict() {
     for (answer, code) in [
