@@ -44,16 +44,12 @@ impl Challenge {
             );
             parameters.push(format!("resource_metadata=\"{}\"", quotable(&location)));
         }
-        if !settings.scopes.is_empty() {
-            parameters.push(format!("scope=\"{}\"", quotable(&settings.scopes.join(" "))));
-        }
         let metadata = discoverable.map(|resource| {
             json!({
                 "resource": resource.as_str(),
                 "resource_name": "ToolBridge",
                 "authorization_servers": settings.authorization_servers,
                 "bearer_methods_supported": ["header"],
-                "scopes_supported": settings.scopes,
             })
         });
         Self {
@@ -119,21 +115,17 @@ mod tests {
         Challenge::from_settings(&Settings {
             public_url: Some("https://acme.example/mcp".into()),
             authorization_servers: vec!["https://login.example".into()],
-            scopes: vec!["toolbridge:read".into(), "toolbridge:write".into()],
             ..Settings::default()
         })
     }
 
     #[test]
-    fn names_the_metadata_and_the_scopes() {
+    fn names_the_metadata() {
         let missing = discoverable().answer(Refusal::Missing);
         assert_eq!(missing.status, StatusCode::UNAUTHORIZED);
         assert_eq!(
             missing.www_authenticate.as_deref(),
-            Some(
-                "Bearer resource_metadata=\"https://acme.example/.well-known/oauth-protected-resource/mcp\", \
-                 scope=\"toolbridge:read toolbridge:write\""
-            )
+            Some("Bearer resource_metadata=\"https://acme.example/.well-known/oauth-protected-resource/mcp\"")
         );
         let expired = discoverable().answer(Refusal::Expired).www_authenticate.unwrap();
         assert!(

@@ -55,7 +55,6 @@ impl Demands {
         Ok(Principal {
             subject: Arc::from(subject),
             tenant,
-            scopes: scopes(claims),
             expires_at,
             token,
         })
@@ -84,31 +83,6 @@ fn names(audience: Option<&Value>, wanted: &str) -> bool {
         Some(Value::Array(many)) => many.iter().any(|one| one.as_str() == Some(wanted)),
         _ => false,
     }
-}
-
-/// Issuers disagree on the name and on the form: `scope` is a string of words, `scp` that or a list, `permissions` a list.
-fn scopes(claims: &Map<String, Value>) -> Option<Arc<[String]>> {
-    let found: Vec<&Value> = ["scope", "scp", "permissions"]
-        .iter()
-        .filter_map(|name| present(claims, name))
-        .collect();
-    if found.is_empty() {
-        return None;
-    }
-    let mut scopes: Vec<String> = Vec::new();
-    for value in found {
-        let words: Vec<&str> = match value {
-            Value::String(text) => text.split_ascii_whitespace().collect(),
-            Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
-            _ => Vec::new(),
-        };
-        for word in words {
-            if !scopes.iter().any(|known| known == word) {
-                scopes.push(word.to_owned());
-            }
-        }
-    }
-    Some(scopes.into())
 }
 
 #[cfg(test)]
@@ -223,17 +197,5 @@ mod tests {
         }
         let expired_stranger = refusal(json!({"sub": "u", "exp": 0, "tenant_id": "other"}));
         assert_eq!(expired_stranger, Some(Refusal::Expired));
-    }
-
-    #[test]
-    fn scopes_are_gathered_from_all_three_claims() {
-        let scopes = |claims| check(&demands(), claims).unwrap().scopes.map(|scopes| scopes.join(" "));
-        assert_eq!(scopes(json!({"sub": "u", "exp": NOW})), None);
-        assert_eq!(
-            scopes(json!({"sub": "u", "exp": NOW, "scope": ""})),
-            Some(String::new())
-        );
-        let all = json!({"sub": "u", "exp": NOW, "scope": "a b", "scp": ["b", "c"], "permissions": ["d", 5]});
-        assert_eq!(scopes(all), Some("a b c d".to_owned()));
     }
 }

@@ -50,8 +50,6 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// Where a client gets a token. With none of them there is no metadata document.
     pub authorization_servers: Vec<String>,
-    /// Named in challenges and metadata.
-    pub scopes: Vec<String>,
 }
 
 impl Default for Settings {
@@ -71,7 +69,6 @@ impl Default for Settings {
             jwks_max_bytes: 256 * 1024,
             public_url: None,
             authorization_servers: Vec::new(),
-            scopes: Vec::new(),
         }
     }
 }
@@ -82,8 +79,6 @@ pub struct Principal {
     pub subject: Arc<str>,
     /// The tenant claim, when the token has one; it equals ours.
     pub tenant: Option<Arc<str>>,
-    /// `scope`, `scp` and `permissions` together; `None` when the token has none of the three claims.
-    pub scopes: Option<Arc<[String]>>,
     /// Unix seconds.
     pub expires_at: u64,
     pub token: Secret,

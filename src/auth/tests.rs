@@ -51,6 +51,9 @@ impl TestKey {
         let mut jwk = serde_json::to_value(Jwk::from_encoding_key(&self.signing, self.algorithm).unwrap()).unwrap();
         jwk["kid"] = json!(self.id);
         jwk["use"] = json!("sig");
+        // Some providers say more about a key, and in numbers.
+        jwk["nbf"] = json!(1_763_636_400);
+        jwk["score"] = serde_json::from_str("1e999").unwrap();
         jwk
     }
 
@@ -190,6 +193,45 @@ async fn hs256_with_the_shared_secret() {
             refusal(&verifier, garbage).await,
             Some(Refusal::Malformed),
             "{garbage:.20}"
+        );
+    }
+}
+
+/// As issuers write them, not as our own encoder does.
+#[tokio::test]
+async fn times_are_read_however_they_are_written() {
+    let verifier = verifier(Settings {
+        hs256_secret: Some(SECRET.into()),
+        ..settings()
+    });
+    for (times, expected) in [
+        (r#""exp":1763636401"#, None),
+        (r#""exp":1763636401.75"#, None),
+        (r#""exp":1.763636401e9,"nbf":1763636400.5"#, None),
+        (
+            r#""exp":1763636401,"other":1e999,"deep":{"n":123456789012345678901234567890}"#,
+            None,
+        ),
+        (r#""exp":1.5e9"#, Some(Refusal::Expired)),
+        (r#""exp":18446744073709551615"#, None),
+        (r#""exp":18446744073709551616"#, Some(Refusal::Malformed)),
+        (r#""exp":1e999"#, Some(Refusal::Malformed)),
+        (r#""exp":-1.0"#, Some(Refusal::Malformed)),
+        (r#""exp":1763636401,"nbf":1e999"#, Some(Refusal::Malformed)),
+        (r#""exp":1763636401,"nbf":1763639999.0"#, Some(Refusal::NotYetValid)),
+    ] {
+        let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        let signed = format!(
+            "{}.{}",
+            part(r#"{"alg":"HS256"}"#),
+            part(&format!(r#"{{"sub":"u",{times}}}"#))
+        );
+        let key = EncodingKey::from_secret(SECRET.as_bytes());
+        let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &key, Algorithm::HS256).unwrap();
+        assert_eq!(
+            refusal(&verifier, &format!("{signed}.{signature}")).await,
+            expected,
+            "{times}"
         );
     }
 }

@@ -16,7 +16,7 @@ const ROOMY: usize = 100;
 const SERVER_FIELDS: &[&str] = &["uid", "updatedTs", "sync"];
 
 /// Details that the message tells already, or that only a program wants.
-const IN_THE_MESSAGE: &[&str] = &["status", "argument", "received", "uid", "scope"];
+const IN_THE_MESSAGE: &[&str] = &["status", "argument", "received", "uid"];
 
 /// A successful result. `entity` is what its items are called; `more` makes the command for the next page.
 pub fn result(output: &mut Output, entity: &str, result: &Value, more: &dyn Fn(&str) -> String) -> io::Result<()> {

@@ -17,7 +17,7 @@ Only the token goes to standard output.
 
 Examples:
   export TOOLBRIDGE_TOKEN=$(toolbridge-mcp token --sub ada --ttl 8h)
-  toolbridge-mcp token --sub ada --scope 'toolbridge:read' --claim email=ada@example.com")]
+  toolbridge-mcp token --sub ada --claim email=ada@example.com")]
 pub struct Token {
     /// The user
     #[arg(long, default_value = "dev")]
@@ -28,9 +28,6 @@ pub struct Token {
     /// How long it is valid
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = human::parse_duration)]
     ttl: Duration,
-    /// What it allows; may be given more than once [default: no scope claim, which allows everything]
-    #[arg(long, value_name = "SCOPE")]
-    scope: Vec<String>,
     /// Any other claim; a value that is JSON is taken as such
     #[arg(long, value_name = "KEY=VALUE", value_parser = claim)]
     claim: Vec<(String, Value)>,
@@ -49,7 +46,6 @@ pub struct Claims<'a> {
     sub: &'a str,
     tenant: Option<&'a str>,
     lifetime: Duration,
-    scopes: &'a [String],
     others: &'a [(String, Value)],
 }
 
@@ -59,7 +55,6 @@ impl<'a> Claims<'a> {
             sub,
             tenant: None,
             lifetime,
-            scopes: &[],
             others: &[],
         }
     }
@@ -71,7 +66,6 @@ pub fn run(args: &Token, settings: &Settings, around: &mut Surroundings) -> Resu
         sub: &args.sub,
         tenant: args.tenant.as_deref(),
         lifetime: args.ttl,
-        scopes: &args.scope,
         others: &args.claim,
     };
     let token = mint(&config, &claims, around.now)?;
@@ -113,9 +107,6 @@ pub fn mint(config: &Config, claims: &Claims<'_>, now: SystemTime) -> Result<Sec
     }
     if let Some(tenant) = claims.tenant.or(config.tenant.id.as_deref()) {
         body.insert(config.auth.tenant_claim.clone(), json!(tenant));
-    }
-    if !claims.scopes.is_empty() {
-        body.insert("scope".to_owned(), json!(claims.scopes.join(" ")));
     }
     body.extend(claims.others.iter().cloned());
     jsonwebtoken::encode(
@@ -167,7 +158,6 @@ mod tests {
             ("TOOLBRIDGE_TENANT_ID", "acme"),
         ]);
         let claims = Claims {
-            scopes: &["toolbridge:read".to_owned(), "b".to_owned()],
             others: &[claim("admin=true").unwrap(), claim("email=a@b").unwrap()],
             ..Claims::of("ada", Duration::from_secs(60))
         };
@@ -176,7 +166,7 @@ mod tests {
             body(&token),
             json!({
                 "sub": "ada", "iat": 1_000, "exp": 1_060, "iss": "me", "aud": "you", "org": "acme",
-                "scope": "toolbridge:read b", "admin": true, "email": "a@b",
+                "admin": true, "email": "a@b",
             })
         );
     }

@@ -25,6 +25,15 @@ pub(super) fn already_exists(reply: &Reply) -> bool {
     Said::by(reply).reason == "already_exists"
 }
 
+/// Whether the API may have done what was asked and only the word of it went missing. Time that ran out is not meant:
+/// there is none left to ask again.
+pub(super) fn was_lost(outcome: &Result<Reply, Failure>) -> bool {
+    match outcome {
+        Ok(reply) => matches!(reply.status, 502 | 504),
+        Err(failure) => matches!(failure, Failure::AnswerLost),
+    }
+}
+
 impl<'a> Asked<'a> {
     /// The request that the call is for.
     pub fn for_result(plan: &'a Plan) -> Self {
@@ -56,11 +65,20 @@ impl<'a> Asked<'a> {
             422 => self.field_refused(&said),
             428 => service::session_lost(),
             429 => service::rate_limited(),
-            502 | 504 if self.writes => self.outcome_unknown("a gateway gave up waiting for the API"),
+            // The API itself answers 504 when its store did not confirm the change, and 503 only when nothing was changed.
+            502 | 504 if self.writes => self.outcome_unknown("the confirmation was lost on the way"),
             502..=504 => service::api_unavailable(),
             status => self.api_error(status >= 500),
         };
         answered(error, reply)
+    }
+
+    /// A refusal of the second try, when the first one may have been carried out.
+    pub fn refused_after_a_loss(&self, reply: &Reply) -> ToolError {
+        answered(
+            self.outcome_unknown("the confirmation was lost, and asking again did not help"),
+            reply,
+        )
     }
 
     /// No answer.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::refusal::{Refusal, Remedy};
 
-/// Why a call failed. Errors of the layers above (tokens, scopes) are made here too, so that all look alike.
+/// Why a call failed. Errors of the layers above (tokens) are made here too, so that all look alike.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct ToolError {
@@ -73,9 +73,6 @@ pub struct Details {
     pub size_bytes: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_bytes: Option<usize>,
-    /// The scope that the token lacks.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub scope: Option<String>,
 }
 
 /// The error as served.
@@ -208,31 +205,6 @@ impl ToolError {
             "The bearer token belongs to another tenant.",
             "Tell the user to connect to the server of their own tenant; repeating the call will not help.",
         )
-    }
-
-    /// The token may do less than the tool does.
-    #[must_use]
-    pub fn insufficient_scope(tool: &str, scope: &str) -> Self {
-        Self::new(
-            Category::Permission,
-            "insufficient_scope",
-            format!("{tool} needs the scope {scope}, which the token does not have."),
-            format!("Ask the user to grant {scope}, or use a tool that only reads."),
-        )
-        .details(|details| details.scope = Some(scope.to_owned()))
-    }
-
-    /// The API failed so often of late that it is left alone for a while. Nothing was sent.
-    #[must_use]
-    pub fn circuit_open(retry_after: Duration) -> Self {
-        let mut error = Self::new(
-            Category::Unavailable,
-            "circuit_open",
-            "The ToolBridge API has been failing and is not asked for a moment.",
-            "Wait for retry_after_ms, then repeat the call; nothing was changed.",
-        );
-        error.retry_after = Some(retry_after);
-        error
     }
 
     /// A mistake of this server's own.

@@ -96,7 +96,7 @@ impl Operation {
         self.row().verb
     }
 
-    /// What the caller must be allowed to do.
+    /// Whether it can change anything.
     #[must_use]
     pub fn access(self) -> Access {
         self.row().access

@@ -105,7 +105,8 @@ fn show(value: &Value) -> String {
         Value::String(text) => Value::String(shorten(text)).to_string(),
         Value::Array(items) => format!("a list of {}", items.len()),
         Value::Object(members) => format!("an object with {} keys", members.len()),
-        other => other.to_string(),
+        // A number may be of any length.
+        other => shorten(&other.to_string()),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Carries out a [`Plan`]: sends its request, reads the answer, and looks once more where one answer is not enough.
 //!
-//! Three calls may need a second look. An update that leaves the parent out reads it first. A create that meets its
-//! own UID reads the item back, since an earlier try of the same call may have made it. And where an API says no more
-//! than 500 to a comment or a message, its parent is looked up, since a dead one is the usual reason.
+//! Three calls may need a second look. An update that leaves the parent out reads it first. A create whose answer was
+//! lost is sent once more, and one that meets its own UID reads the item back, since an earlier try of the same call
+//! may have made it. And where an API says no more than 500 to a comment or a message, its parent is looked up, since a
+//! dead one is the usual reason.
 
 use serde_json::{Map, Value};
 
@@ -13,7 +14,7 @@ use super::parent;
 use super::payload::SERVER_KEYS;
 use super::plan::{Plan, encode};
 use super::result::{self, Limits, Success, Unusable};
-use crate::upstream::exchange::{Api, Reply, Request};
+use crate::upstream::exchange::{Api, Failure, Reply, Request};
 
 /// How far a call of several steps has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +59,18 @@ impl Plan {
         limits: &Limits,
     ) -> Result<Success, ToolError> {
         let asked = Asked::for_result(self);
-        let reply = api.send(request).await.map_err(|failure| asked.unanswered(failure))?;
+        let mut outcome = api.send(request.clone()).await;
+        let again = self.operation == Operation::Create && answer::was_lost(&outcome);
+        if again {
+            // The UID is the call's own, so this cannot make a second item.
+            outcome = api.send(request).await;
+        }
+        let reply = match outcome {
+            Ok(reply) => reply,
+            Err(failure @ Failure::Cancelled) => return Err(asked.unanswered(failure)),
+            Err(_) if again => return Err(asked.outcome_unknown("no answer came, twice")),
+            Err(failure) => return Err(asked.unanswered(failure)),
+        };
         match reply.status {
             200 | 201 => self
                 .read(&reply, limits)
@@ -67,6 +79,9 @@ impl Plan {
                 self.read_back(api, limits, &reply).await
             }
             500 if self.writes() && self.parent_is_gone(api, payload).await => Err(asked.parent_not_found(&reply)),
+            // What is wrong with the request was wrong the first time; every other refusal leaves that open.
+            400 | 413 | 422 => Err(asked.refused(&reply)),
+            _ if again => Err(asked.refused_after_a_loss(&reply)),
             _ => Err(asked.refused(&reply)),
         }
     }
@@ -120,8 +135,10 @@ impl Plan {
         let Ok(reply) = api.send(Self::read_request(self.entity, uid)).await else {
             return Err(asked.outcome_unknown("the item could not be read back"));
         };
-        if reply.status != 200 {
-            return Err(asked.refused(refusal));
+        match reply.status {
+            200 => {}
+            404 | 410 => return Err(asked.refused(refusal)),
+            _ => return Err(asked.outcome_unknown("the item could not be read back")),
         }
         let item = self
             .read(&reply, limits)
@@ -142,11 +159,9 @@ impl Plan {
     fn says_the_same(&self, stored: &Map<String, Value>) -> bool {
         let own = |payload: &Map<String, Value>| {
             let members = payload.iter().filter(|(key, _)| !SERVER_KEYS.contains(&key.as_str()));
-            members
-                .map(|(key, value)| (key.clone(), value.clone()))
-                .collect::<Map<_, _>>()
+            Value::Object(members.map(|(key, value)| (key.clone(), value.clone())).collect())
         };
-        own(stored) == own(&self.payload)
+        alike(&own(stored), &own(&self.payload))
     }
 
     /// Whether the payload names a parent that the API does not have alive.
@@ -156,5 +171,22 @@ impl Plan {
         };
         let looked = api.send(Self::read_request(entity, uid)).await;
         matches!(looked, Ok(Reply { status: 404 | 410, .. }))
+    }
+}
+
+/// Equal but for how numbers are written: stores write `1.50` as `1.5`, and some keep no more than a double holds.
+fn alike(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => {
+            one == other || (one.as_f64().is_some() && one.as_f64() == other.as_f64())
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| alike(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            let in_other = |(key, value): (&String, &Value)| other.get(key).is_some_and(|other| alike(value, other));
+            one.len() == other.len() && one.iter().all(in_other)
+        }
+        _ => one == other,
     }
 }

@@ -8,7 +8,7 @@ use super::operation::Operation;
 use super::{description, schema};
 use crate::entities::Entity;
 
-/// One entry of `tools/list`, and what decides who may see it.
+/// One entry of `tools/list`, and what it is about.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolSpec {
@@ -19,8 +19,6 @@ pub struct ToolSpec {
     pub output_schema: Map<String, Value>,
     #[serde(rename = "annotations")]
     pub hints: Hints,
-    #[serde(skip)]
-    pub access: Access,
     /// The entity's key.
     #[serde(skip)]
     pub entity: &'static str,
@@ -42,7 +40,7 @@ pub struct Hints {
     pub open_world: bool,
 }
 
-/// What a caller must be allowed to do in order to use a tool.
+/// Whether a tool can change anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Access {
     Read,
@@ -58,7 +56,6 @@ impl ToolSpec {
             input_schema: schema::input(arguments),
             output_schema: schema::output(operation),
             hints: operation.hints(),
-            access: operation.access(),
             entity: entity.key,
             operation,
         }

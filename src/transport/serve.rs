@@ -27,6 +27,10 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// Out of file descriptors, most likely: trying again at once would only burn time.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Of the time for leaving, so much is kept for ending sessions, or a quarter if that is less: calls that had to be cut
+/// off leave theirs open, and the API would hold them until they expire.
+const MOST_KEPT_FOR_ENDING: Duration = Duration::from_secs(2);
+
 /// How the server left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drained {
@@ -55,9 +59,10 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output
     app.readiness.begin_draining();
     drop(connections);
     drop(listener);
-    let finished = deadline.limit(graceful.shutdown()).await.is_ok();
+    let for_calls = Deadline::after(drain - MOST_KEPT_FOR_ENDING.min(drain / 4));
+    let finished = for_calls.limit(graceful.shutdown()).await.is_ok();
     if !finished {
-        tracing::warn!("requests were still running at the end of the drain and are cut off");
+        tracing::warn!("requests were still running near the end of the drain and are cut off");
         cut_off.cancel();
     }
     let sessions = app.upstream.drain(deadline.remaining()).await;

@@ -69,7 +69,7 @@ impl Session {
         if !session_is_refused(&answer.reply) {
             return Ok(answer.reply);
         }
-        match self.mended(&opened).await? {
+        match self.mended(opened).await? {
             Some(renewed) => Ok(self.exchange(&renewed, request).await?.reply),
             None => Ok(answer.reply),
         }
@@ -96,10 +96,17 @@ impl Session {
     }
 
     /// A session in place of a refused one, or `None` when this call has had its second chance.
-    async fn mended(&self, refused: &Arc<Opened>) -> Result<Option<Arc<Opened>>, Failure> {
+    ///
+    /// The refused one is let go before anything is waited for: the new one may need the very room that it takes.
+    async fn mended(&self, refused: Arc<Opened>) -> Result<Option<Arc<Opened>>, Failure> {
+        let refused = {
+            let known_by = Arc::downgrade(&refused);
+            drop(refused);
+            known_by
+        };
         let mut current = self.current.lock().await;
         match &current.opened {
-            Some(opened) if !Arc::ptr_eq(opened, refused) => return Ok(Some(Arc::clone(opened))),
+            Some(opened) if Arc::as_ptr(opened) != refused.as_ptr() => return Ok(Some(Arc::clone(opened))),
             _ if current.mended => return Ok(None),
             _ => {}
         }

@@ -152,6 +152,27 @@ fn epoch_mismatch() -> Step {
 }
 
 #[tokio::test]
+async fn mending_needs_no_more_room_than_the_lost_session_had() {
+    let api = ScriptedApi::start().await;
+    let upstream = upstream_with(Settings {
+        max_sessions: 1,
+        ..settings(api.url())
+    });
+    api.then([epoch_mismatch()]);
+    let alone = upstream.call(&Secret::new("a.b.c"), context(Duration::from_secs(5)));
+    assert_eq!(alone.send(put("/v1/notes/u")).await.unwrap().status, 200);
+    drop(alone);
+
+    // Two requests of one call lose the session together; neither may keep the room from the other.
+    api.then([epoch_mismatch(), epoch_mismatch()]);
+    let both = upstream.call(&Secret::new("a.b.c"), context(Duration::from_secs(5)));
+    let (one, other) = tokio::join!(both.send(get("/v1/notes")), both.send(get("/v1/tasks")));
+    assert_eq!((one.unwrap().status, other.unwrap().status), (200, 200));
+    drop(both);
+    assert_all_ended(&api, &upstream, 4).await;
+}
+
+#[tokio::test]
 async fn a_lost_session_is_mended_once() {
     for refusal in [
         Step::json(428, json!({"error": "no session"})),

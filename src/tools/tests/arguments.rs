@@ -17,6 +17,29 @@ fn with(tool: &str, more: Value) -> Value {
     arguments
 }
 
+/// Digits are the caller's; no reader into 64 bits comes between them and the API.
+#[test]
+fn numbers_reach_the_api_digit_for_digit() {
+    let numbers = r#"{"huge":123456789012345678901234567890,"far":1e+999,"fine":0.10000000000000000000001,"zero":-0.0,"two":1.50}"#;
+    let said: Value = serde_json::from_str(numbers).unwrap();
+    for (tool, argument) in [("create_note", "additional_fields"), ("process_note", "metadata")] {
+        for said in [said.clone(), json!(numbers)] {
+            let plan = catalogue()
+                .prepare(tool, args(with(tool, json!({argument: said}))))
+                .unwrap();
+            let body = String::from_utf8(plan.request.body.unwrap().to_vec()).unwrap();
+            assert!(body.contains(&numbers[1..numbers.len() - 1]), "{body}");
+        }
+    }
+    let endless: Value = serde_json::from_str(&"9".repeat(100_000)).unwrap();
+    let refused = refusal("list_notes", json!({"limit": endless}));
+    assert_eq!(refused.details.argument.as_deref(), Some("limit"));
+    assert!(
+        refused.body("c").to_string().len() < 1000,
+        "a number is not repeated in full"
+    );
+}
+
 #[test]
 fn what_can_only_mean_one_thing_is_taken_as_that() {
     let meant = |tool: &str, said: Value, plainly: Value| {
@@ -33,7 +56,7 @@ fn what_can_only_mean_one_thing_is_taken_as_that() {
     );
     meant(
         "create_note",
-        json!({"additional_fields": "{\"mood\": 1.50}"}),
+        json!({"additional_fields": "{\"mood\": 1.5}"}),
         json!({"additional_fields": {"mood": 1.5}}),
     );
     meant(

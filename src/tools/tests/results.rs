@@ -32,11 +32,52 @@ async fn the_text_is_the_apis_own_digit_for_digit() {
         .unwrap();
     assert_eq!(success.text, compact);
     assert_eq!(success.value["payload"]["t"], "a \" : é \\");
+    assert_eq!(success.value["payload"]["z"].to_string(), "12345678901234567890123");
 
     let answer = reply(200, format!("{{\"items\": [{pretty}], \"more\": 1.0}}"));
     assert_eq!(
         list(json!({}), answer).await.text,
         format!("{{\"items\":[{compact}],\"more\":1.0}}")
+    );
+}
+
+/// What somebody stored may not make a page unreadable for everybody.
+#[tokio::test]
+async fn odd_data_is_handed_on_as_it_is() {
+    for odd in [
+        r#"{"a":1e+999,"b":-1e+400,"c":0.1e-999}"#,
+        r#"{"a":123456789012345678901234567890.5}"#,
+        r#"{"$serde_json::private::Number":"1"}"#,
+        r#"{"$serde_json::private::Number":"no number"}"#,
+        r#"{"x":[{"$serde_json::private::RawValue":"no json","b":1.50}]}"#,
+        r#"{"x":{"$serde_json::private::Number":7}}"#,
+    ] {
+        let raw = format!(r#"{{"uid":"{UID}","version":1,"updatedAt":"t","payload":{odd}}}"#);
+        let page = list(json!({}), reply(200, format!(r#"{{"items":[{raw}]}}"#))).await;
+        assert_eq!(page.text, format!(r#"{{"items":[{raw}]}}"#));
+        assert_eq!(page.value.to_string(), page.text, "the value says what the text says");
+    }
+    // An exponent is spelt anew in the value: E for e, a plus where there was none.
+    let page = list(
+        json!({}),
+        reply(
+            200,
+            format!(r#"{{"items":[{{"uid":"{UID}","version":1,"updatedAt":"t","payload":{{"a":1E999}}}}]}}"#),
+        ),
+    );
+    let page = page.await;
+    assert!(
+        page.text.contains("1E999") && page.value.to_string().contains("1e+999"),
+        "{page:?}"
+    );
+    // Spelt so that it is not seen coming: the text is right, and the page is there.
+    let hidden = r#"{"\u0024serde_json\u003a:private::Number":"no number"}"#;
+    let raw = format!(r#"{{"uid":"{UID}","version":1,"updatedAt":"t","payload":{hidden}}}"#);
+    assert!(
+        list(json!({}), reply(200, format!(r#"{{"items":[{raw}]}}"#)))
+            .await
+            .text
+            .contains(hidden)
     );
 }
 

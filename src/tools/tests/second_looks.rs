@@ -146,13 +146,33 @@ async fn a_create_that_meets_its_own_first_try_succeeds() {
     );
 }
 
+/// Stores write numbers in their own way, and some keep no more than a double holds.
+#[tokio::test]
+async fn a_create_is_known_again_however_its_numbers_are_written() {
+    let sent = r#"{"title":"t","content":"c","additional_fields":{"n":[1.50,{"x":100}],"big":123456789012345678901234567890}}"#;
+    let stored = |n: &str| {
+        format!(r#"{{"uid":"{NEW_UID}","version":1,"updatedAt":"t","payload":{{"content":"c","title":"t",{n}}}}}"#)
+    };
+    for (n, same) in [
+        (r#""big":123456789012345678901234567890,"n":[1.5,{"x":1e2}]"#, true),
+        (r#""big":1.2345678901234568e29,"n":[1.500,{"x":100.0}]"#, true),
+        (r#""big":123456789012345678901234567890,"n":[1.5,{"x":101}]"#, false),
+        (r#""big":123456789012345678901234567890,"n":[1.5]"#, false),
+        (r#""big":"123456789012345678901234567890","n":[1.5,{"x":100}]"#, false),
+    ] {
+        let script = Script::new([reply(409, json!({"error": "already_exists"})), reply(200, stored(n))]);
+        let outcome = call("create_note", serde_json::from_str(sent).unwrap(), &script).await;
+        assert_eq!(outcome.is_ok(), same, "{n}");
+    }
+}
+
 #[tokio::test]
 async fn a_create_that_meets_something_else_is_a_conflict() {
     for (answer, code) in [
         (reply(200, created(1, "other")), "already_exists"),
         (reply(200, created(2, "c")), "already_exists"),
         (reply(410, json!({"error": "deleted"})), "already_exists"),
-        (reply(500, "boom"), "already_exists"),
+        (reply(500, "boom"), "unknown_outcome"),
         (Err(Failure::Unreachable), "unknown_outcome"),
         (Err(Failure::TimedOut { sent: true }), "unknown_outcome"),
     ] {
@@ -160,6 +180,97 @@ async fn a_create_that_meets_something_else_is_a_conflict() {
         let error = call("create_note", creating(), &script).await.unwrap_err();
         assert_eq!(error.code, code);
         assert_eq!(error.details.uid.as_deref(), Some(NEW_UID));
+    }
+}
+
+/// The word of the first try went missing, in each of the ways that leave time for another.
+fn losses() -> [Result<Reply, Failure>; 3] {
+    [
+        Err(Failure::AnswerLost),
+        reply(502, "<html>"),
+        reply(504, json!({"error": "unknown outcome"})),
+    ]
+}
+
+#[tokio::test]
+async fn a_create_whose_answer_was_lost_is_sent_once_more() {
+    for lost in losses() {
+        let script = Script::new([lost, reply(201, created(1, "c"))]);
+        let success = call("create_note", creating(), &script).await.unwrap();
+        assert_eq!(success.value, created(1, "c"));
+        let [first, second] = &script.sent()[..] else {
+            panic!("{:?}", methods(&script))
+        };
+        assert_eq!((&first.path, &first.body), (&second.path, &second.body));
+    }
+}
+
+#[tokio::test]
+async fn a_create_that_meets_its_own_lost_try_succeeds() {
+    for lost in losses() {
+        let taken = reply(409, json!({"error": "already_exists"}));
+        let script = Script::new([lost, taken, reply(200, created(1, "c"))]);
+        assert_eq!(
+            call("create_note", creating(), &script).await.unwrap().value,
+            created(1, "c")
+        );
+        assert_eq!(methods(&script)[2], format!("GET /v1/notes/{NEW_UID}"));
+    }
+    let taken = reply(409, json!({"error": "already_exists"}));
+    let script = Script::new([Err(Failure::AnswerLost), taken, reply(200, created(1, "other"))]);
+    let error = call("create_note", creating(), &script).await.unwrap_err();
+    assert_eq!((error.category, &*error.code), (Category::Conflict, "already_exists"));
+}
+
+/// After a loss only success, or a fault that was there from the start, says anything about the first try.
+#[tokio::test]
+async fn whatever_else_follows_a_lost_answer_leaves_the_outcome_unknown() {
+    let second_tries = losses().into_iter().chain([
+        Err(Failure::Unreachable),
+        Err(Failure::TimedOut { sent: true }),
+        Err(Failure::TimedOut { sent: false }),
+        Err(Failure::SessionRefused(reply(503, "").unwrap())),
+        reply(401, ""),
+        reply(428, ""),
+        reply(429, ""),
+        reply(500, ""),
+        reply(503, ""),
+        reply(409, json!({"error": "epoch_mismatch"})),
+    ]);
+    for second in second_tries {
+        let script = Script::new([Err(Failure::AnswerLost), second.clone()]);
+        let error = call("create_note", creating(), &script).await.unwrap_err();
+        assert_eq!(
+            (&*error.code, error.retryable),
+            ("unknown_outcome", false),
+            "{second:?}"
+        );
+        assert_eq!(script.sent().len(), 2, "{second:?}");
+        assert_eq!(error.details.uid.as_deref(), Some(NEW_UID));
+    }
+    let script = Script::new([
+        Err(Failure::AnswerLost),
+        reply(422, json!({"error": "x", "field": "title"})),
+    ]);
+    assert_eq!(
+        call("create_note", creating(), &script).await.unwrap_err().code,
+        "invalid_argument"
+    );
+}
+
+#[tokio::test]
+async fn nothing_else_is_sent_again() {
+    let patch = || json!({"uid": UID, "updates": {"title": "t"}});
+    for (tool, arguments, answer) in [
+        ("create_note", creating(), Err(Failure::TimedOut { sent: true })),
+        ("create_note", creating(), Err(Failure::AnswerTooLarge { limit: 9 })),
+        ("patch_note", patch(), Err(Failure::AnswerLost)),
+        ("patch_note", patch(), reply(504, "")),
+        ("get_note", json!({"uid": UID}), Err(Failure::AnswerLost)),
+    ] {
+        let script = Script::new([answer]);
+        call(tool, arguments, &script).await.unwrap_err();
+        assert_eq!(script.sent().len(), 1, "{tool}");
     }
 }
 

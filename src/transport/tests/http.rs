@@ -77,7 +77,6 @@ async fn without_a_good_token_nothing_is_read() {
     let discoverable = auth::Settings {
         public_url: Some("https://acme.example/mcp".into()),
         authorization_servers: vec!["https://login.example".into()],
-        scopes: vec!["toolbridge:read".into()],
         ..auth_settings()
     };
     let stack = Stack::with(
@@ -109,8 +108,7 @@ async fn without_a_good_token_nothing_is_read() {
             .map(|value| value.to_str().unwrap().to_owned());
         if status == 401 {
             let challenge = challenge.unwrap();
-            let start = "Bearer resource_metadata=\"https://acme.example/.well-known/oauth-protected-resource/mcp\", \
-                         scope=\"toolbridge:read\"";
+            let start = "Bearer resource_metadata=\"https://acme.example/.well-known/oauth-protected-resource/mcp\"";
             assert!(challenge.starts_with(start), "{challenge}");
             assert_eq!(challenge.contains("error=\"invalid_token\""), with_error, "{challenge}");
         } else {

@@ -285,11 +285,75 @@ fn item(payload: Value) -> Step {
     )
 }
 
+/// From a client's bytes to the API's, and back: nothing on the way reads numbers into 64 bits.
+#[tokio::test]
+async fn numbers_keep_their_digits_both_ways_in_both_eras() {
+    let numbers = r#""n":123456789012345678901234567890,"far":1e+999,"two":1.50"#;
+    let stored =
+        format!(r#"{{"uid":"{UID}","version":1,"updatedAt":"2025-11-20T11:00:00.000Z","payload":{{{numbers}}}}}"#);
+    let stack = Stack::start().await;
+    for modern in [false, true] {
+        stack.api.then([Step::text(201, &stored)]);
+        let arguments = json!({"title": "t", "content": "c", "additional_fields": "NUMBERS"});
+        let params = json!({"name": "create_note", "arguments": arguments});
+        // Numbers in every place where rmcp looks for some, or passes them by.
+        let meta = r#""progressToken":7,"odd":1e999,"deep":{"n":[1.50]}"#;
+        let message = match modern {
+            false => message("tools/call", params)
+                .to_string()
+                .replace(r#""params":{"#, &format!(r#""params":{{"_meta":{{{meta}}},"#)),
+            true => {
+                let request = stack.modern("tools/call", params).build().unwrap();
+                let body = String::from_utf8(request.body().unwrap().as_bytes().unwrap().to_vec()).unwrap();
+                body.replace(r#""_meta":{"#, &format!(r#""_meta":{{{meta},"#))
+            }
+        };
+        let message = message.replace(r#""NUMBERS""#, &format!("{{{numbers}}}"));
+        assert!(
+            message.contains("1e999") && message.contains("progressToken"),
+            "{message}"
+        );
+        let mut request = stack.post().body(message);
+        if modern {
+            request = request
+                .header("mcp-protocol-version", MODERN)
+                .header("mcp-method", "tools/call")
+                .header("mcp-name", "create_note");
+        }
+        let answer = request.send().await.unwrap().text().await.unwrap();
+        assert!(answer.contains(&format!(r#""structuredContent":{stored}"#)), "{answer}");
+        let sent = stack
+            .api
+            .seen()
+            .into_iter()
+            .rfind(|seen| seen.path == "/v1/notes")
+            .unwrap();
+        let sent = String::from_utf8(sent.body.to_vec()).unwrap();
+        assert!(sent.contains(numbers), "{sent}");
+    }
+}
+
+#[tokio::test]
+async fn ids_of_every_kind_come_back_as_they_were() {
+    let stack = Stack::start().await;
+    for id in ["0", "-1", "9007199254740993", "9223372036854775807", "\"1\"", "\"\""] {
+        let message = format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"get_note","arguments":{{"uid":"{UID}"}}}}}}"#
+        );
+        let answer = stack.post().body(message).send().await.unwrap().text().await.unwrap();
+        assert!(
+            answer.contains(&format!(r#""id":{id},"#)) || answer.contains(&format!(r#""id":{id}}}"#)),
+            "{answer}"
+        );
+        assert!(answer.contains(r#""isError":false"#), "{answer}");
+    }
+}
+
 /// An update that leaves the parent out: two steps.
 fn two_steps(progress: bool) -> Value {
     let mut params = json!({"name": "update_comment", "arguments": {"uid": UID, "content": "new"}});
     if progress {
-        params["_meta"] = json!({"progressToken": "p-1"});
+        params["_meta"] = json!({"progressToken": 7});
     }
     message("tools/call", params)
 }
@@ -329,7 +393,7 @@ async fn a_call_of_several_steps_tells_its_progress_to_who_can_hear_it() {
                 .collect();
             let progress = json!("notifications/progress");
             assert_eq!(told[..2], [(&progress, &json!(0.0)), (&progress, &json!(1.0))]);
-            assert_eq!(events[0]["params"]["progressToken"], "p-1");
+            assert_eq!(events[0]["params"]["progressToken"], 7);
             assert_eq!(events[0]["params"]["total"], 2.0);
             assert_eq!(events[2]["result"]["isError"], false);
             assert_eq!(events.len(), 3);
