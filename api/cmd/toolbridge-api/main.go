@@ -82,10 +82,10 @@ func fail(code int, message string) {
 	os.Exit(code)
 }
 
-// serveUntilSignal stops gracefully at the first SIGTERM or SIGINT and at once at the second.
+// serveUntilSignal stops gracefully at the first SIGTERM, SIGINT or SIGHUP and at once at the second.
 func serveUntilSignal(c config.Config) int {
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt, syscall.SIGHUP)
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	log := telemetry.NewLogger(os.Stdout, c.LogLevel)

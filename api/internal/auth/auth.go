@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/MicahParks/jwkset"
 	"github.com/MicahParks/keyfunc/v3"
@@ -63,7 +64,7 @@ type Verifier struct {
 	tenantClaim string
 }
 
-// New makes a verifier. With a JWKS address it fetches keys now, for ten seconds at most, and until ctx ends every hour. A key server that is
+// New makes a verifier. With a JWKS address it fetches keys now, for five seconds at most, and until ctx ends every hour. A key server that is
 // down, or out of its mind, takes no known key away.
 func New(ctx context.Context, c config.JWT, now func() time.Time, log *slog.Logger) (*Verifier, error) {
 	v := &Verifier{secret: []byte(c.HS256Secret), tenantClaim: c.TenantClaim}
@@ -124,6 +125,19 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Caller, error) {
 	return caller, nil
 }
 
+// Ready says whether there is anything to verify a token with. It is false while the key server has never answered, and asks it again:
+// whoever is not ready gets no requests, and so would never ask for another reason.
+func (v *Verifier) Ready(ctx context.Context) bool {
+	if len(v.secret) > 0 || len(v.known(ctx)) > 0 {
+		return true
+	}
+	v.fetch(ctx)
+	return len(v.known(ctx)) > 0
+}
+
+// fetch asks for the key set, if the limiter allows: the library does so for a key that it does not know, and no key has this name.
+func (v *Verifier) fetch(ctx context.Context) { _, _ = v.keys.Storage().KeyRead(ctx, "\x00") }
+
 func (v *Verifier) parse(ctx context.Context, token string) (jwt.MapClaims, error) {
 	claims := jwt.MapClaims{}
 	_, err := v.parser.ParseWithClaims(token, claims, v.key(ctx))
@@ -142,7 +156,7 @@ func (v *Verifier) refreshed(ctx context.Context, token string, err error) bool 
 		return false
 	}
 	before := v.known(ctx)
-	_, _ = v.keys.Storage().KeyRead(ctx, "\x00") // no key has this name, so the set is fetched, if its limiter allows
+	v.fetch(ctx)
 	return !slices.Equal(before, v.known(ctx))
 }
 
@@ -228,8 +242,9 @@ func reason(err error) string {
 	return "token_invalid"
 }
 
-// plain says whether a subject can be stored, logged and compared without surprises.
+// plain says whether a name can be stored, logged and compared without surprises. The replacement character is a surprise: whatever
+// encoding/json cannot read becomes one, and with it different people would become the same.
 func plain(s string) bool {
-	return s != "" && len(s) <= maxSubject && strings.ToValidUTF8(s, "") == s &&
-		strings.IndexFunc(s, unicode.IsControl) < 0
+	odd := func(r rune) bool { return unicode.IsControl(r) || r == utf8.RuneError }
+	return s != "" && len(s) <= maxSubject && strings.IndexFunc(s, odd) < 0
 }

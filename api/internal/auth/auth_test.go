@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -113,6 +114,7 @@ func TestHS256(t *testing.T) {
 		"no subject":         {map[string]any{"sub": nil}, "subject_unusable"},
 		"empty subject":      {map[string]any{"sub": ""}, "subject_unusable"},
 		"numeric subject":    {map[string]any{"sub": 7}, "subject_unusable"},
+		"subject, U+FFFD":    {map[string]any{"sub": "a\ufffd"}, "subject_unusable"},
 		"subject, newline":   {map[string]any{"sub": "a\nb"}, "subject_unusable"},
 		"subject, NUL":       {map[string]any{"sub": "a\x00"}, "subject_unusable"},
 		"subject too long":   {map[string]any{"sub": strings.Repeat("a", 256)}, "subject_unusable"},
@@ -138,11 +140,24 @@ func TestHS256(t *testing.T) {
 		"RS256, no keys":   {sign(t, jwt.SigningMethodRS256, rsaKey(t), "", claims(nil)), "signature_wrong"},
 		"seventeen KiB":    {good + strings.Repeat("x", 17<<10), "token_too_long"},
 		"critical header":  {critical(t), "key_unusable"},
+		"half a character": {raw(t, `{"sub":"a\ud800","exp":1763640000,"iss":"issuer","aud":"toolbridge"}`), "subject_unusable"},
+		"bytes, not UTF-8": {raw(t, "{\"sub\":\"a\xff\",\"exp\":1763640000,\"iss\":\"issuer\",\"aud\":\"toolbridge\"}"), "subject_unusable"},
 		"four parts":       {good + ".x", "token_malformed"},
 		"spaces around it": {" " + good, "token_malformed"},
 	} {
 		wantRefusal(t, name, v, c.token, c.reason)
 	}
+}
+
+// raw signs claims as they are written.
+func raw(t *testing.T, claims string) string {
+	encode := func(b []byte) string { return (&jwt.Token{}).EncodeSegment(b) }
+	signed := encode([]byte(`{"alg":"HS256"}`)) + "." + encode([]byte(claims))
+	signature, err := jwt.SigningMethodHS256.Sign(signed, []byte(secret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signed + "." + encode(signature)
 }
 
 func critical(t *testing.T) string {
@@ -270,6 +285,9 @@ func TestBothKindsOfProofSideBySide(t *testing.T) {
 	server := newKeyServer(t)
 	server.publish(t, map[string]any{"rsa": &key.PublicKey})
 	v := verifier(t, config.JWT{HS256Secret: secret, JWKSURL: server.URL})
+	if !v.Ready(t.Context()) {
+		t.Error("not ready")
+	}
 	for name, token := range map[string]string{"HS256": hs(t, nil), "RS256": sign(t, jwt.SigningMethodRS256, key, "rsa", claims(nil))} {
 		if _, err := v.Verify(t.Context(), token); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -381,6 +399,18 @@ func TestAKeyServerThatIsDown(t *testing.T) {
 	t.Run("from the start", func(t *testing.T) {
 		server.set(true)
 		v := verifier(t, config.JWT{JWKSURL: server.URL})
+		if v.Ready(t.Context()) {
+			t.Error("ready without a key")
+		}
+		asked := server.asked.Load()
+		for range 20 {
+			brief, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			v.Ready(brief)
+			cancel()
+		}
+		if more := server.asked.Load() - asked; more > 1 {
+			t.Errorf("20 probes made %d fetches", more)
+		}
 		for _, kid := range []string{"rsa", ""} {
 			if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodRS256, key, kid, claims(nil))); !errors.Is(err, ErrKeysUnavailable) {
 				t.Errorf("while it is down, key named %q: %v", kid, err)

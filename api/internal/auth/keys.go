@@ -18,7 +18,7 @@ import (
 
 const (
 	maxKeySetBytes = 1 << 20
-	fetchTimeout   = 10 * time.Second
+	fetchTimeout   = 5 * time.Second
 )
 
 // fetchKeys keeps a copy of the key set at an address.
@@ -38,7 +38,7 @@ func fetchKeys(ctx context.Context, address string, log *slog.Logger) (keyfunc.K
 		Client:      client,
 		HTTPTimeout: fetchTimeout,
 		// An unknown key id fetches again, but whoever invents key ids must not make us hammer the key server.
-		RefreshUnknownKID:       rate.NewLimiter(rate.Every(30*time.Second), 1),
+		RefreshUnknownKID:       rate.NewLimiter(rate.Every(10*time.Second), 1),
 		RateLimitWaitMax:        5 * time.Second,
 		RefreshErrorHandlerFunc: report,
 	})

@@ -39,6 +39,9 @@ func (a *API) readyz(w http.ResponseWriter, r *http.Request) error {
 	if err := a.Store.Ping(ctx); err != nil {
 		return unavailable("the database does not answer").withReason(reasonStorage, err)
 	}
+	if !a.Verifier.Ready(ctx) {
+		return unavailable("the keys that verify tokens have never been fetched").withReason("keys_unavailable", nil)
+	}
 	writeJSON(w, http.StatusOK, map[string]string{"status": "ready", "tenantSignature": a.judgeSignature(r.Header)})
 	return nil
 }
