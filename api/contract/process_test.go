@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -102,7 +103,77 @@ func TestAKilledServerLosesNothingItAcknowledged(t *testing.T) {
 	})
 }
 
+// gate is a body that says when somebody begins to read it, and ends when it is told to.
+type gate struct {
+	begun, rest chan struct{}
+	text        *strings.Reader
+}
+
+func (g *gate) Read(p []byte) (int, error) {
+	if g.begun != nil {
+		close(g.begun)
+		g.begun = nil
+		<-g.rest
+	}
+	return g.text.Read(p)
+}
+
 // A server that is told to stop finishes what it has begun.
+func TestARequestThatIsHalfSentSurvivesTheSignal(t *testing.T) {
+	onEachOurs(t, func(t *testing.T, b *backend) {
+		api, err := startServer(b, settings{"RATE_LIMIT_PER_MINUTE": "0"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		u := api.stranger(freshName("tenant"), freshName("user"))
+		u.open(t)
+		begun, rest, status := make(chan struct{}), make(chan struct{}), make(chan int, 1)
+		req, err := http.NewRequest("POST", api.base+"/v1/notes", &gate{begun, rest, strings.NewReader(`{"title":"late"}`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header = u.headers(nil)
+		// The body is asked for only when the handler reads it.
+		req.Header.Set("Expect", "100-continue")
+		client := &http.Client{Transport: &http.Transport{ExpectContinueTimeout: time.Minute, DisableKeepAlives: true}}
+		go func() {
+			res, err := client.Do(req)
+			if err != nil {
+				t.Error(err)
+				status <- 0
+				return
+			}
+			_ = res.Body.Close()
+			status <- res.StatusCode
+		}()
+		<-begun
+		stopped := make(chan error, 1)
+		go func() { stopped <- api.stop() }()
+		api.untilRefused(t)
+		close(rest)
+		if got := <-status; got != 201 {
+			t.Errorf("status %d, want 201", got)
+		}
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// untilRefused waits until the server takes no more connections.
+func (s *server) untilRefused(t *testing.T) {
+	t.Helper()
+	address := strings.TrimPrefix(s.base, "http://")
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			return
+		}
+		_ = conn.Close()
+	}
+	t.Fatal("a server that was told to stop still takes connections")
+}
+
 func TestAStoppedServerLosesNothingEither(t *testing.T) {
 	onEachOurs(t, func(t *testing.T, b *backend) {
 		api, err := startServer(b, settings{"RATE_LIMIT_PER_MINUTE": "0"})

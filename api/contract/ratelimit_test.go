@@ -16,6 +16,26 @@ func (a *answer) number(t *testing.T, name string) int64 {
 	return n
 }
 
+// Sessions live for half an hour, so opening them has a bucket of its own.
+func TestOpeningSessionsIsLimitedToo(t *testing.T) {
+	onOwn(t, settings{"RATE_LIMIT_PER_MINUTE": "4", "RATE_LIMIT_BURST": "3"}, func(t *testing.T, api *server) {
+		if family {
+			leaveOut(t, "the limit of opening sessions")
+		}
+		u := api.user(t) // opens one
+		for range 2 {
+			u.call(t, "POST", "/v1/sync/sessions", nil).want(t, 201)
+		}
+		a := u.call(t, "POST", "/v1/sync/sessions", nil).want(t, 429)
+		if after := a.number(t, "Retry-After"); after < 1 || after > 15 {
+			t.Errorf("Retry-After %d, want 1 to 15\n%s", after, a)
+		}
+		u.call(t, "GET", "/v1/notes", nil).want(t, 200)
+		u.call(t, "DELETE", "/v1/sync/sessions/"+u.session, nil).want(t, 204)
+		api.user(t) // somebody else is not held up
+	})
+}
+
 func TestTheRateLimitIsATokenBucketPerUser(t *testing.T) {
 	const perMinute, burst = 4, 6 // a token every 15 seconds
 	onOwn(t, settings{"RATE_LIMIT_PER_MINUTE": "4", "RATE_LIMIT_BURST": "6"}, func(t *testing.T, api *server) {

@@ -36,6 +36,8 @@ use crate::config::{Log, LogFormat};
 /// Libraries that print messages, headers or frames at lower levels, and the lowest level that they may speak at.
 pub const LIBRARIES: &[(&str, LevelFilter)] = &[
     ("rmcp", LevelFilter::WARN),
+    // Cries ERROR over each caller that hangs up, which the call's own line tells already.
+    ("rmcp::service", LevelFilter::OFF),
     ("h2", LevelFilter::INFO),
     ("hyper", LevelFilter::INFO),
     ("hyper_util", LevelFilter::INFO),

@@ -1,10 +1,10 @@
 //! Ending sessions in the background, so that no caller waits for it and no session is forgotten.
 //!
-//! Room comes first: a session may be opened only by whoever holds a place in the queue of the enders. The place turns
-//! into a [`Guard`] when the session exists, and dropping the guard, for whatever reason, puts the session into that
-//! queue without waiting and without any chance of finding it full. When the API is slow to end sessions, room runs
-//! out and opening waits: load is held back instead of piling up. The queue closes by itself when the last holder of
-//! room is gone, which is how draining knows that it is done.
+//! Room comes first: a session may be opened only by whoever holds one of so many places, and it keeps the place until it
+//! is ended. Dropping the [`Guard`] of a session, for whatever reason, puts it into the queue of the enders without
+//! waiting; the queue needs no bound of its own, since whatever is in it holds a place. When the API is slow to end
+//! sessions, places run out and opening waits: load is held back instead of piling up. The queue closes by itself when
+//! the last holder of room is gone, which is how draining knows that it is done.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use http::Method;
-use tokio::sync::mpsc::{self, OwnedPermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use super::Settings;
@@ -51,7 +51,8 @@ struct Counters {
 #[derive(Debug)]
 pub(super) struct Enders {
     /// Gone once draining has begun.
-    queue: Mutex<Option<mpsc::Sender<Ending>>>,
+    queue: Mutex<Option<mpsc::UnboundedSender<Ending>>>,
+    places: Arc<Semaphore>,
     worker: tokio::sync::Mutex<JoinHandle<()>>,
     counters: Arc<Counters>,
 }
@@ -61,22 +62,24 @@ pub(super) struct Enders {
 struct Ending {
     path: String,
     identity: Identity,
+    place: OwnedSemaphorePermit,
 }
 
 /// The right to open one session.
 #[derive(Debug)]
 pub(super) struct Room {
-    permit: OwnedPermit<Ending>,
+    place: OwnedSemaphorePermit,
+    queue: mpsc::UnboundedSender<Ending>,
     counters: Arc<Counters>,
 }
 
 /// An open session; dropping it ends the session.
 #[derive(Debug)]
-pub(super) struct Guard(Option<(OwnedPermit<Ending>, Ending)>);
+pub(super) struct Guard(Option<(mpsc::UnboundedSender<Ending>, Ending)>);
 
 impl Enders {
     pub fn start(client: Client, settings: &Settings) -> Self {
-        let (queue, mut endings) = mpsc::channel::<Ending>(settings.max_sessions.max(1));
+        let (queue, mut endings) = mpsc::unbounded_channel::<Ending>();
         let counters = Arc::new(Counters::default());
         let (at_once, within) = (settings.enders.max(1), settings.end_timeout);
         let counted = Arc::clone(&counters);
@@ -84,18 +87,23 @@ impl Enders {
             futures::stream::poll_fn(move |context| endings.poll_recv(context))
                 .for_each_concurrent(at_once, |ending| async {
                     // A panic here would take the queue down, and with it every later opening.
-                    let ended = AssertUnwindSafe(is_ended(&client, ending, within)).catch_unwind().await;
+                    let Ending { path, identity, place } = ending;
+                    let ended = AssertUnwindSafe(is_ended(&client, &identity, path, within))
+                        .catch_unwind()
+                        .await;
                     let counter = if ended.unwrap_or(false) {
                         &counted.ended
                     } else {
                         &counted.abandoned
                     };
                     counter.fetch_add(1, Ordering::AcqRel);
+                    drop(place);
                 })
                 .await;
         });
         Self {
             queue: Mutex::new(Some(queue)),
+            places: Arc::new(Semaphore::new(settings.max_sessions.max(1))),
             worker: tokio::sync::Mutex::new(worker),
             counters,
         }
@@ -104,13 +112,11 @@ impl Enders {
     /// Waits until one more session may be opened.
     pub async fn room(&self) -> Result<Room, Failure> {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let permit = queue
-            .ok_or(Failure::Unreachable)?
-            .reserve_owned()
-            .await
-            .map_err(|_| Failure::Unreachable)?;
+        let queue = queue.ok_or(Failure::Unreachable)?;
+        let place = Arc::clone(&self.places).acquire_owned().await;
         Ok(Room {
-            permit,
+            place: place.map_err(|_| Failure::Unreachable)?,
+            queue,
             counters: Arc::clone(&self.counters),
         })
     }
@@ -143,24 +149,24 @@ impl Room {
     /// The session at this path exists now.
     pub fn occupied_by(self, path: String, identity: Identity) -> Guard {
         self.counters.opened.fetch_add(1, Ordering::AcqRel);
-        Guard(Some((self.permit, Ending { path, identity })))
+        let Self { place, queue, .. } = self;
+        Guard(Some((queue, Ending { path, identity, place })))
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if let Some((permit, ending)) = self.0.take() {
-            permit.send(ending);
+        if let Some((queue, ending)) = self.0.take() {
+            // The enders live until the last sender is gone, so there is nobody to miss this but a process that ends.
+            let _ = queue.send(ending);
         }
     }
 }
 
 /// Tries to end a session and says whether it is gone now.
-async fn is_ended(client: &Client, ending: Ending, within: Duration) -> bool {
+async fn is_ended(client: &Client, identity: &Identity, path: String, within: Duration) -> bool {
     for attempt in 1..=ATTEMPTS {
-        let answer = client
-            .send_bare(&ending.identity, Method::DELETE, ending.path.clone(), within)
-            .await;
+        let answer = client.send_bare(identity, Method::DELETE, path.clone(), within).await;
         match answer.map(|answer| answer.reply.status) {
             Ok(200..=299 | 404 | 410) => return true,
             outcome if attempt == ATTEMPTS => {

@@ -460,7 +460,7 @@ async fn sessions_are_bounded_and_slow_endings_hold_back_openings() {
     let gate = Arc::new(Notify::new());
     api.then_ending([Step::Gate(Arc::clone(&gate))]);
     let upstream = upstream_with(Settings {
-        max_sessions: 1,
+        max_sessions: 2,
         enders: 1,
         ..settings(api.url())
     });

@@ -22,6 +22,8 @@ import (
 const (
 	databaseStartTimeout = 30 * time.Second
 	sweepEvery           = time.Minute
+	// Shorter than any caller's patience, so that a database that hangs is reported as such and not as a broken connection.
+	storageDeadline = 15 * time.Second
 )
 
 // serve runs the API until ctx ends and returns the exit code.
@@ -43,9 +45,10 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) int {
 		return exitUsage
 	}
 	api := &httpapi.API{
-		Store:    db,
+		Store:    store.WithDeadline(db, storageDeadline),
 		Verifier: verifier,
 		Limiter:  ratelimit.New[store.Person](c.RateLimit.PerMinute, c.RateLimit.Burst),
+		Openings: ratelimit.New[store.Person](c.RateLimit.PerMinute, c.RateLimit.Burst),
 		Tenant:   c.Tenant,
 		MaxBody:  c.MaxBody,
 		Metrics:  telemetry.NewMetrics(version(), db.CountSessions),

@@ -12,9 +12,8 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -22,7 +21,6 @@ import (
 	"github.com/MicahParks/jwkset"
 	"github.com/MicahParks/keyfunc/v3"
 	"github.com/golang-jwt/jwt/v5"
-	"golang.org/x/time/rate"
 
 	"github.com/toolbridge/toolbridge-mcp/api/internal/config"
 )
@@ -31,7 +29,6 @@ const (
 	leeway        = 60 * time.Second
 	maxTokenBytes = 16 << 10
 	maxSubject    = 255
-	maxJWKSBytes  = 1 << 20
 )
 
 // Caller is who a token speaks for.
@@ -66,8 +63,8 @@ type Verifier struct {
 	tenantClaim string
 }
 
-// New makes a verifier. With a JWKS address it fetches keys now and, until ctx ends, every hour; a key server that is
-// down delays nothing and forgets no key.
+// New makes a verifier. With a JWKS address it fetches keys now, for ten seconds at most, and until ctx ends every hour. A key server that is
+// down, or out of its mind, takes no known key away.
 func New(ctx context.Context, c config.JWT, now func() time.Time, log *slog.Logger) (*Verifier, error) {
 	v := &Verifier{secret: []byte(c.HS256Secret), tenantClaim: c.TenantClaim}
 	var methods []string
@@ -95,32 +92,18 @@ func New(ctx context.Context, c config.JWT, now func() time.Time, log *slog.Logg
 	return v, nil
 }
 
-func fetchKeys(ctx context.Context, address string, log *slog.Logger) (keyfunc.Keyfunc, error) {
-	report := func(string) func(context.Context, error) {
-		return func(_ context.Context, err error) {
-			log.Warn("token keys could not be fetched; the known ones stay in use", "error", err.Error())
-		}
-	}
-	return keyfunc.NewDefaultOverrideCtx(ctx, []string{address}, keyfunc.Override{
-		Client:      &http.Client{Timeout: 10 * time.Second, Transport: bounded{http.DefaultTransport}},
-		HTTPTimeout: 10 * time.Second,
-		// An unknown key id fetches again, but whoever invents key ids must not make us hammer the key server.
-		RefreshUnknownKID:       rate.NewLimiter(rate.Every(30*time.Second), 1),
-		RateLimitWaitMax:        5 * time.Second,
-		RefreshErrorHandlerFunc: report,
-	})
-}
-
 // Verify checks a token and says whose it is. The error is a *Refusal or ErrKeysUnavailable.
 func (v *Verifier) Verify(ctx context.Context, token string) (Caller, error) {
 	if len(token) > maxTokenBytes {
 		return Caller{}, &Refusal{Reason: "token_too_long"}
 	}
-	claims := jwt.MapClaims{}
-	if _, err := v.parser.ParseWithClaims(token, claims, v.key(ctx)); err != nil {
-		if errors.Is(err, ErrKeysUnavailable) {
-			return Caller{}, ErrKeysUnavailable
-		}
+	claims, err := v.parse(ctx, token)
+	if err != nil && v.refreshed(ctx, token, err) {
+		claims, err = v.parse(ctx, token)
+	}
+	if errors.Is(err, ErrKeysUnavailable) {
+		return Caller{}, ErrKeysUnavailable
+	} else if err != nil {
 		return Caller{}, &Refusal{reason(err), err}
 	}
 	subject, err := claims.GetSubject()
@@ -131,11 +114,48 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Caller, error) {
 	switch tenant := claims[v.tenantClaim].(type) {
 	case nil:
 	case string:
+		if !plain(tenant) {
+			return Caller{}, &Refusal{Reason: "tenant_claim_unusable"}
+		}
 		caller.Tenant = tenant
 	default: // a number or a list would otherwise count as no claim at all
 		return Caller{}, &Refusal{Reason: "tenant_claim_unusable"}
 	}
 	return caller, nil
+}
+
+func (v *Verifier) parse(ctx context.Context, token string) (jwt.MapClaims, error) {
+	claims := jwt.MapClaims{}
+	_, err := v.parser.ParseWithClaims(token, claims, v.key(ctx))
+	return claims, err
+}
+
+// refreshed fetches the keys anew for a token that names none and that no known key has signed: its key may be younger than our
+// copy of the set. (A token that names an unknown key makes the library do so by itself.)
+func (v *Verifier) refreshed(ctx context.Context, token string, err error) bool {
+	unsigned := errors.Is(err, jwt.ErrTokenSignatureInvalid) || errors.Is(err, ErrKeysUnavailable)
+	if v.keys == nil || !unsigned {
+		return false
+	}
+	parsed, _, parseErr := jwt.NewParser().ParseUnverified(token, jwt.MapClaims{})
+	if parseErr != nil || parsed.Header[jwkset.HeaderKID] != nil || parsed.Method == jwt.SigningMethodHS256 {
+		return false
+	}
+	before := v.known(ctx)
+	_, _ = v.keys.Storage().KeyRead(ctx, "\x00") // no key has this name, so the set is fetched, if its limiter allows
+	return !slices.Equal(before, v.known(ctx))
+}
+
+// known are the names and algorithms of the keys that are there.
+func (v *Verifier) known(ctx context.Context) []string {
+	keys, _ := v.keys.Storage().KeyReadAll(ctx)
+	var names []string
+	for _, key := range keys {
+		m := key.Marshal()
+		names = append(names, m.KID+" "+m.KTY.String()+" "+m.N+m.X)
+	}
+	slices.Sort(names)
+	return names
 }
 
 // key finds the key that a token's header asks for, of the type that its algorithm needs.
@@ -148,13 +168,13 @@ func (v *Verifier) key(ctx context.Context) jwt.Keyfunc {
 			return v.secret, nil
 		}
 		key, err := v.keys.KeyfuncCtx(ctx)(token)
-		if err != nil {
-			if known, listErr := v.keys.Storage().KeyReadAll(ctx); listErr == nil && len(known) == 0 {
-				return nil, ErrKeysUnavailable
-			}
+		set, unnamed := key.(jwt.VerificationKeySet) // the token names no key: any that fits may have signed it
+		switch {
+		case (err != nil || unnamed && len(set.Keys) == 0) && len(v.known(ctx)) == 0:
+			return nil, ErrKeysUnavailable
+		case err != nil:
 			return nil, err
-		}
-		if set, ok := key.(jwt.VerificationKeySet); ok { // the token names no key: any that fits may have signed it
+		case unnamed:
 			return fitting(token.Method, set), nil
 		}
 		if !fits(token.Method, key) {
@@ -212,18 +232,4 @@ func reason(err error) string {
 func plain(s string) bool {
 	return s != "" && len(s) <= maxSubject && strings.ToValidUTF8(s, "") == s &&
 		strings.IndexFunc(s, unicode.IsControl) < 0
-}
-
-// bounded cuts answers short: a key set is small, and whoever sends more is not our key server.
-type bounded struct{ next http.RoundTripper }
-
-func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
-	answer, err := b.next.RoundTrip(r)
-	if err == nil {
-		answer.Body = struct {
-			io.Reader
-			io.Closer
-		}{io.LimitReader(answer.Body, maxJWKSBytes), answer.Body}
-	}
-	return answer, err
 }

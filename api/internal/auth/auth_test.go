@@ -117,6 +117,8 @@ func TestHS256(t *testing.T) {
 		"subject, NUL":       {map[string]any{"sub": "a\x00"}, "subject_unusable"},
 		"subject too long":   {map[string]any{"sub": strings.Repeat("a", 256)}, "subject_unusable"},
 		"tenant is a list":   {map[string]any{"tenant_id": []string{"acme"}}, "tenant_claim_unusable"},
+		"tenant is empty":    {map[string]any{"tenant_id": ""}, "tenant_claim_unusable"},
+		"tenant, NUL":        {map[string]any{"tenant_id": "a\x00"}, "tenant_claim_unusable"},
 		"tenant is a number": {map[string]any{"tenant_id": 7}, "tenant_claim_unusable"},
 	} {
 		wantRefusal(t, name, v, hs(t, c.changes), c.reason)
@@ -257,7 +259,7 @@ func TestJWKS(t *testing.T) {
 	wantRefusal(t, "RS512", v, sign(t, jwt.SigningMethodRS512, rsaPrivate, "rsa", claims(nil)), "signature_wrong")
 	wantRefusal(t, "ES384", v, sign(t, jwt.SigningMethodES384, ec384, "ec", claims(nil)), "signature_wrong")
 	wantRefusal(t, "PS256", v, sign(t, jwt.SigningMethodPS256, rsaPrivate, "rsa", claims(nil)), "signature_wrong")
-	wantRefusal(t, "RS256 under the symmetric key's name", v, sign(t, jwt.SigningMethodRS256, rsaPrivate, "oct", claims(nil)), "key_unusable")
+	wantRefusal(t, "RS256 under the symmetric key's name", v, sign(t, jwt.SigningMethodRS256, rsaPrivate, "oct", claims(nil)), "key_unknown")
 	stranger, _ := rsa.GenerateKey(rand.Reader, 2048)
 	wantRefusal(t, "a stranger's key", v, sign(t, jwt.SigningMethodRS256, stranger, "rsa", claims(nil)), "signature_wrong")
 	wantRefusal(t, "a stranger's key, unnamed", v, sign(t, jwt.SigningMethodRS256, stranger, "", claims(nil)), "signature_wrong")
@@ -296,6 +298,46 @@ func TestRotatedKeysAreFetchedOnceInAWhile(t *testing.T) {
 	}
 }
 
+// A token that names no key must not wait an hour for the key that signed it.
+func TestARotatedKeyThatTokensDoNotName(t *testing.T) {
+	old := rsaKey(t)
+	young, _ := rsa.GenerateKey(rand.Reader, 2048)
+	server := newKeyServer(t)
+	server.publish(t, map[string]any{"old": &old.PublicKey})
+	v := verifier(t, config.JWT{JWKSURL: server.URL})
+	server.publish(t, map[string]any{"young": &young.PublicKey})
+	if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodRS256, young, "", claims(nil))); err != nil {
+		t.Errorf("signed with the new key: %v", err)
+	}
+	wantRefusal(t, "signed with the old one", v, sign(t, jwt.SigningMethodRS256, old, "", claims(nil)), "signature_wrong")
+}
+
+// What is no key for signatures is passed over; it neither verifies anything nor keeps the others from it.
+func TestKeysForOtherPurposes(t *testing.T) {
+	key := rsaKey(t)
+	server := newKeyServer(t)
+	server.publish(t, map[string]any{"rsa": &key.PublicKey})
+	var set struct {
+		Keys []map[string]any `json:"keys"`
+	}
+	if err := json.Unmarshal(server.body, &set); err != nil {
+		t.Fatal(err)
+	}
+	set.Keys[0]["use"] = "enc"
+	only, _ := json.Marshal(set)
+	server.body = only
+	if _, err := verifier(t, config.JWT{JWKSURL: server.URL}).Verify(t.Context(), sign(t, jwt.SigningMethodRS256, key, "rsa", claims(nil))); err == nil {
+		t.Error("a key for encryption verified a token")
+	}
+	_, young, _ := ed25519.GenerateKey(rand.Reader)
+	server.publish(t, map[string]any{"ed": young.Public()})
+	whole := strings.Replace(string(server.body), `{"keys":[`, `{"keys":[{"kty":"RSA","kid":"bad","n":"!"},{"kty":"new","kid":"odd"},7,`, 1)
+	server.body = []byte(whole)
+	if _, err := verifier(t, config.JWT{JWKSURL: server.URL}).Verify(t.Context(), sign(t, jwt.SigningMethodEdDSA, young, "ed", claims(nil))); err != nil {
+		t.Errorf("among odd keys: %v", err)
+	}
+}
+
 func TestAKeyServerThatIsDown(t *testing.T) {
 	key := rsaKey(t)
 	good := sign(t, jwt.SigningMethodRS256, key, "rsa", claims(nil))
@@ -311,15 +353,42 @@ func TestAKeyServerThatIsDown(t *testing.T) {
 			t.Errorf("a known key: %v", err)
 		}
 	})
+	t.Run("that has lost its mind after it answered once", func(t *testing.T) {
+		server.publish(t, map[string]any{"rsa": &key.PublicKey})
+		for _, body := range []string{"", "{}", `{"error":"maintenance"}`, `{"keys":[]}`, `{"keys":[{"kty":"RSA","kid":"rsa","n":"!","e":"AQAB"}]}`} {
+			server.publish(t, map[string]any{"rsa": &key.PublicKey})
+			v := verifier(t, config.JWT{JWKSURL: server.URL})
+			server.mu.Lock()
+			server.body = []byte(body)
+			server.mu.Unlock()
+			wantRefusal(t, "unknown key", v, sign(t, jwt.SigningMethodRS256, key, "new", claims(nil)), "key_unknown")
+			for _, kid := range []string{"rsa", ""} {
+				if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodRS256, key, kid, claims(nil))); err != nil {
+					t.Errorf("%.20q: a known key, named %q: %v", body, kid, err)
+				}
+			}
+		}
+		server.publish(t, map[string]any{"rsa": &key.PublicKey})
+	})
+	t.Run("that redirects", func(t *testing.T) {
+		elsewhere := httptest.NewServer(http.RedirectHandler(server.URL, http.StatusFound))
+		defer elsewhere.Close()
+		v := verifier(t, config.JWT{JWKSURL: elsewhere.URL})
+		if _, err := v.Verify(t.Context(), good); !errors.Is(err, ErrKeysUnavailable) {
+			t.Errorf("got %v", err)
+		}
+	})
 	t.Run("from the start", func(t *testing.T) {
 		server.set(true)
 		v := verifier(t, config.JWT{JWKSURL: server.URL})
-		if _, err := v.Verify(t.Context(), good); !errors.Is(err, ErrKeysUnavailable) {
-			t.Errorf("while it is down: %v", err)
+		for _, kid := range []string{"rsa", ""} {
+			if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodRS256, key, kid, claims(nil))); !errors.Is(err, ErrKeysUnavailable) {
+				t.Errorf("while it is down, key named %q: %v", kid, err)
+			}
 		}
 	})
 	t.Run("that sends nonsense", func(t *testing.T) {
-		for _, body := range []string{"", "{}", `{"keys":7}`, "<html>", strings.Repeat(" ", maxJWKSBytes+1) + `{"keys":[]}`} {
+		for _, body := range []string{"", "{}", `{"keys":7}`, "<html>", strings.Repeat(" ", maxKeySetBytes+1) + `{"keys":[]}`} {
 			nonsense := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }))
 			v := verifier(t, config.JWT{JWKSURL: nonsense.URL})
 			if _, err := v.Verify(t.Context(), good); !errors.Is(err, ErrKeysUnavailable) {

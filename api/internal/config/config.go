@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/toolbridge/toolbridge-mcp/api/internal/tenantsig"
 )
 
@@ -93,7 +95,7 @@ func Load(lookup func(string) (string, bool)) (Config, error) {
 			Burst:     e.number("RATE_LIMIT_BURST", 120, 1, 1_000_000_000),
 		},
 		MaxBody:  int64(e.number("MAX_BODY_BYTES", 1<<20, 1<<10, 64<<20)),
-		Shutdown: e.seconds("SHUTDOWN_TIMEOUT_SECONDS", 10, 1, 600),
+		Shutdown: e.seconds("SHUTDOWN_TIMEOUT_SECONDS", 20, 1, 600),
 		LogLevel: e.level("LOG_LEVEL", slog.LevelInfo),
 	}
 	e.check(c)
@@ -230,8 +232,9 @@ func (e *environment) database(name, otherwise string) Database {
 	text := e.text(name, otherwise)
 	switch {
 	case strings.HasPrefix(text, "postgres://"), strings.HasPrefix(text, "postgresql://"):
-		if _, err := url.Parse(text); err != nil {
-			e.fail(name, "is not a valid postgres:// address (a password with special characters must be percent-encoded)")
+		// What the driver says of it would show the password.
+		if _, err := pgxpool.ParseConfig(text); err != nil {
+			e.fail(name, "is not a valid postgres:// address: check its options, and percent-encode special characters in the password")
 		}
 		return Database{PostgresURL: Secret(text)}
 	case strings.HasPrefix(text, "sqlite://") && len(text) > len("sqlite://"):

@@ -27,7 +27,7 @@ func TestDefaults(t *testing.T) {
 		Database:  Database{SQLitePath: "data/toolbridge.db"},
 		JWT:       JWT{HS256Secret: good, TenantClaim: "tenant_id"},
 		Tenant:    Tenant{MaxSkew: 300 * time.Second},
-		RateLimit: RateLimit{600, 120}, MaxBody: 1 << 20, Shutdown: 10 * time.Second, LogLevel: slog.LevelInfo,
+		RateLimit: RateLimit{600, 120}, MaxBody: 1 << 20, Shutdown: 20 * time.Second, LogLevel: slog.LevelInfo,
 	}
 	if c != want {
 		t.Errorf("got %#v", c)
@@ -61,6 +61,7 @@ func TestEachMistakeNamesItsVariable(t *testing.T) {
 		{map[string]string{"DATABASE_URL": "mysql://x"}, "DATABASE_URL must begin with"},
 		{map[string]string{"DATABASE_URL": "sqlite://"}, "DATABASE_URL must begin with"},
 		{map[string]string{"DATABASE_URL": "postgres://u:p%zz@h/d"}, "DATABASE_URL is not a valid"},
+		{map[string]string{"DATABASE_URL": "postgres://u:p@h/d?sslmode=bogus"}, "DATABASE_URL is not a valid"},
 		{map[string]string{"JWT_JWKS_URL": "keys"}, "JWT_JWKS_URL must be an https://"},
 		{map[string]string{"JWT_JWKS_URL": "http://idp.example/keys", "JWT_ISSUER": "i", "JWT_AUDIENCE": "a"}, "JWT_JWKS_URL must be https://"},
 		{map[string]string{"JWT_JWKS_URL": "https://idp.example/keys", "JWT_AUDIENCE": "a"}, "JWT_ISSUER must be set"},

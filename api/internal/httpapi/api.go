@@ -28,7 +28,8 @@ import (
 type API struct {
 	Store    store.Store
 	Verifier *auth.Verifier
-	Limiter  *ratelimit.Limiter[store.Person] // nil limits nothing
+	Limiter  *ratelimit.Limiter[store.Person] // of entity routes; nil limits nothing
+	Openings *ratelimit.Limiter[store.Person] // of opening sessions; nil limits nothing
 	Tenant   config.Tenant
 	MaxBody  int64
 	Metrics  *telemetry.Metrics
@@ -38,10 +39,6 @@ type API struct {
 
 	draining atomic.Bool
 }
-
-// storageDeadline bounds the work of one request. It is shorter than any caller's patience, so that a database that
-// hangs is reported as such and not as a broken connection.
-const storageDeadline = 15 * time.Second
 
 // Drain makes /readyz say no, so that nobody sends new work.
 func (a *API) Drain() { a.draining.Store(true) }
@@ -55,8 +52,8 @@ func (a *API) Handler() http.Handler {
 	a.route(r, "/readyz", methods{"GET": a.readyz})
 	a.route(r, "/v1/sync/info", methods{"GET": a.info})
 	r.Route("/v1", func(r chi.Router) {
-		r.Use(a.deadline, a.checkToken, a.checkTenant)
-		a.route(r, "/sync/sessions", methods{"POST": a.openSession})
+		r.Use(a.checkToken, a.checkTenant)
+		a.route(r.With(a.checkOpening), "/sync/sessions", methods{"POST": a.openSession})
 		a.route(r, "/sync/sessions/{id}", methods{"GET": a.getSession, "DELETE": a.endSession})
 		r.Group(func(r chi.Router) {
 			r.Use(a.checkSession)

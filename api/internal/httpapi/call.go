@@ -135,6 +135,7 @@ func (a *API) recover(next http.Handler) http.Handler {
 			if panicked == http.ErrAbortHandler {
 				panic(panicked)
 			}
+			callOf(r.Context()).reason = "panic"
 			a.Log.Error("a request handler panicked", telemetry.CorrelationID, callOf(r.Context()).correlationID,
 				telemetry.Error, panicked, "stack", string(debug.Stack()))
 			if w.(middleware.WrapResponseWriter).Status() != 0 {

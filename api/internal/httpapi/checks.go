@@ -1,23 +1,15 @@
 package httpapi
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"strconv"
 	"strings"
 
+	"github.com/toolbridge/toolbridge-mcp/api/internal/ratelimit"
 	"github.com/toolbridge/toolbridge-mcp/api/internal/store"
 	"github.com/toolbridge/toolbridge-mcp/api/internal/tenantsig"
 )
-
-func (a *API) deadline(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), storageDeadline)
-		defer cancel()
-		next.ServeHTTP(w, r.WithContext(ctx))
-	})
-}
 
 // checkToken: who is the caller?
 func (a *API) checkToken(next http.Handler) http.Handler {
@@ -111,12 +103,18 @@ func (a *API) checkSession(next http.Handler) http.Handler {
 }
 
 // checkRate: is the caller asking too often?
-func (a *API) checkRate(next http.Handler) http.Handler {
-	if a.Limiter == nil {
+func (a *API) checkRate(next http.Handler) http.Handler { return a.limit(a.Limiter, next) }
+
+// checkOpening: is the caller opening sessions too often? Each lives for half an hour unless somebody ends it, so they must not be free. The bucket is as
+// large as the other one: who opens a session for each request meets that one first.
+func (a *API) checkOpening(next http.Handler) http.Handler { return a.limit(a.Openings, next) }
+
+func (a *API) limit(limiter *ratelimit.Limiter[store.Person], next http.Handler) http.Handler {
+	if limiter == nil {
 		return next
 	}
 	return a.check(func(w http.ResponseWriter, r *http.Request) error {
-		v := a.Limiter.Take(callOf(r.Context()).person, a.Now())
+		v := limiter.Take(callOf(r.Context()).person, a.Now())
 		h := w.Header()
 		h.Set("X-RateLimit-Limit", strconv.Itoa(v.Limit))
 		h.Set("X-RateLimit-Burst", strconv.Itoa(v.Burst))

@@ -62,7 +62,7 @@ func (i items) create(w http.ResponseWriter, r *http.Request) error {
 		if current != nil {
 			return store.Next{}, alreadyExists()
 		}
-		return i.whole(r, tx, body)
+		return i.whole(tx, body)
 	})
 	if err != nil {
 		return i.lost(r, err)
@@ -77,7 +77,7 @@ func (i items) replace(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return i.change(w, r, func(tx store.Tx, _ *payload.Object) (store.Next, error) { return i.whole(r, tx, body) })
+	return i.change(w, r, func(tx store.Tx, _ *payload.Object) (store.Next, error) { return i.whole(tx, body) })
 }
 
 func (i items) merge(w http.ResponseWriter, r *http.Request) error {
@@ -93,7 +93,7 @@ func (i items) merge(w http.ResponseWriter, r *http.Request) error {
 		}
 		// A patch that leaves the parent alone may touch an orphan.
 		if i.kind.Parent != nil && i.kind.Parent.Names(patch) {
-			return i.whole(r, tx, current)
+			return i.whole(tx, current)
 		}
 		return store.Next{Payload: current.JSON()}, nil
 	})
@@ -168,13 +168,13 @@ func (i items) change(w http.ResponseWriter, r *http.Request, next func(store.Tx
 }
 
 // whole is a complete payload: it must name a parent that lives, if its kind has parents.
-func (i items) whole(r *http.Request, tx store.Tx, body *payload.Object) (store.Next, error) {
+func (i items) whole(tx store.Tx, body *payload.Object) (store.Next, error) {
 	if parent := i.kind.Parent; parent != nil {
 		ref, err := parent.Ref(body)
 		if err != nil {
 			return store.Next{}, err
 		}
-		lives, err := tx.Lives(r.Context(), ref.Kind, ref.UID)
+		lives, err := tx.Lives(ref.Kind, ref.UID)
 		if err != nil {
 			return store.Next{}, err
 		}

@@ -113,8 +113,11 @@ func asProblem(err error) *problem {
 	case errors.Is(err, auth.ErrKeysUnavailable):
 		p = unavailable("the keys that verify tokens cannot be fetched; try again soon")
 		return p.withReason("keys_unavailable", err)
+	case errors.Is(err, store.ErrOutcomeUnknown):
+		p = &problem{status: http.StatusGatewayTimeout, message: "storage did not confirm the write; read the item to see whether it was made"}
+		return p.withReason(reasonStorage, err)
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
-		p = unavailable("storage is unavailable; nothing was changed unless the answer to a write was lost; try again soon")
+		p = unavailable("storage is unavailable; nothing was changed; try again soon")
 		return p.withReason(reasonStorage, err)
 	case errors.Is(err, context.Canceled):
 		p = &problem{status: statusClientGone, message: "the caller went away"}

@@ -41,7 +41,12 @@ type common struct {
 
 // mark tells the callers of the store which errors are the database being away.
 func (c *common) mark(err error) error {
-	if err != nil && c.db.unavailable(err) {
+	switch {
+	case err == nil, errors.Is(err, ErrOutcomeUnknown):
+		return err
+	case errors.Is(err, context.Canceled):
+		return context.Canceled // whatever the drivers made of it: the caller left, the database is well
+	case c.db.unavailable(err):
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return err
@@ -91,7 +96,7 @@ func (c *common) Write(ctx context.Context, owner Owner, kind, uid string, chang
 		if err != nil {
 			return err
 		}
-		next, err := change(transaction{tx, owner.ID}, current)
+		next, err := change(transaction{ctx, tx, owner.ID}, current)
 		if err != nil {
 			return err
 		}
@@ -138,14 +143,16 @@ func (c *common) wipe(ctx context.Context, owner int64, by string, also func(con
 	return epoch, deleted, c.mark(err)
 }
 
+// transaction is what a Change sees of its transaction, whose context it therefore carries.
 type transaction struct {
+	ctx   context.Context
 	c     connection
 	owner int64
 }
 
-func (t transaction) Lives(ctx context.Context, kind, uid string) (bool, error) {
+func (t transaction) Lives(kind, uid string) (bool, error) {
 	var found int
-	err := one(ctx, t.c, itemLives, []any{t.owner, kind, uid}, &found)
+	err := one(t.ctx, t.c, itemLives, []any{t.owner, kind, uid}, &found)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}

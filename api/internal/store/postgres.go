@@ -97,7 +97,8 @@ func (s *postgresStore) OpenSession(ctx context.Context, who Person) (Session, e
 }
 
 func (s *postgresStore) FindSession(ctx context.Context, id string) (Session, error) {
-	if uuid.Validate(id) != nil {
+	// One spelling only: PostgreSQL would take several for the same id.
+	if parsed, err := uuid.Parse(id); err != nil || parsed.String() != id {
 		return Session{}, ErrNoSession
 	}
 	found := Session{ID: id}
@@ -142,7 +143,20 @@ func (s *postgresStore) Ping(ctx context.Context) error { return s.mark(s.pool.P
 func (s *postgresStore) Close() { s.pool.Close() }
 
 func (d *postgresDB) write(ctx context.Context, do func(connection) error) error {
-	return pgx.BeginFunc(ctx, d.pool, func(tx pgx.Tx) error { return do(pgxConnection{tx}) })
+	tx, err := d.pool.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // after a commit this does nothing
+	if err := do(pgxConnection{tx}); err != nil {
+		return err
+	}
+	err = tx.Commit(ctx)
+	var refused *pgconn.PgError
+	if err == nil || errors.As(err, &refused) || errors.Is(err, pgx.ErrTxCommitRollback) {
+		return err // the server has spoken
+	}
+	return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 }
 
 func (d *postgresDB) query(ctx context.Context, s statement, args ...any) (rows, error) {

@@ -60,6 +60,9 @@ func openSQLiteDB(ctx context.Context, path string) (*sqliteDB, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("folder of the database: %w", err)
 	}
+	if err := createPrivately(path); err != nil {
+		return nil, fmt.Errorf("file of the database: %w", err)
+	}
 	writes, err := openPool(path, 1)
 	if err != nil {
 		return nil, err
@@ -95,6 +98,16 @@ func (d *sqliteDB) prepareWrites(ctx context.Context) error {
 func (d *sqliteDB) close() {
 	d.reads.close()
 	d.writes.close()
+}
+
+// createPrivately makes the file before SQLite does, which would let every user of the machine read it. Its companions
+// (-wal, -shm) take over its mode.
+func createPrivately(path string) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	return file.Close()
 }
 
 // migrateSQLiteFile holds a lock beside the file: SQLite itself locks single migrations, not the question which are due.
@@ -159,7 +172,11 @@ func (d *sqliteDB) write(ctx context.Context, do func(connection) error) error {
 		_ = tx.Rollback() // the first error is the one that counts
 		return err
 	}
-	return tx.Commit()
+	err = tx.Commit()
+	if errors.Is(err, sql.ErrTxDone) && ctx.Err() != nil {
+		return ctx.Err() // database/sql rolled it back when the caller left or time ran out
+	}
+	return err
 }
 
 func (d *sqliteDB) unavailable(err error) bool {

@@ -24,9 +24,10 @@ var (
 	ErrNoSession = errors.New("no such session")
 	// ErrNoItem means that there is no such item, not even a deleted one.
 	ErrNoItem = errors.New("no such item")
-	// ErrUnavailable means that the database cannot be reached, or cannot be written. Nothing was changed, unless it was
-	// lost while it confirmed a commit.
+	// ErrUnavailable means that the database cannot be reached, or cannot be written. Nothing was changed.
 	ErrUnavailable = errors.New("storage unavailable")
+	// ErrOutcomeUnknown means that the database was lost while it confirmed a commit: the write may have happened.
+	ErrOutcomeUnknown = errors.New("the database did not confirm the write")
 )
 
 // SessionLifetime is how long a session lives.
@@ -78,7 +79,7 @@ type Next struct {
 // Tx is what a Change may look at.
 type Tx interface {
 	// Lives says whether the same person has this item and has not deleted it.
-	Lives(ctx context.Context, kind, uid string) (bool, error)
+	Lives(kind, uid string) (bool, error)
 }
 
 // Page is a part of a list, oldest change first.

@@ -209,7 +209,7 @@ func TestLives(t *testing.T) {
 		write(t, s, stranger, foreign, put(`{}`))
 		write(t, s, owner, newUID(), func(tx Tx, _ *Item) (Next, error) {
 			for uid, want := range map[string]bool{alive: true, dead: false, foreign: false, newUID(): false} {
-				if got, err := tx.Lives(t.Context(), "notes", uid); got != want || err != nil {
+				if got, err := tx.Lives("notes", uid); got != want || err != nil {
 					t.Errorf("%s: got %v, %v", uid, got, err)
 				}
 			}

@@ -1,7 +1,7 @@
 // Package telemetry declares what can be seen of the API: the names of log fields and metrics, each once, and the set-up of
 // logs and traces.
 //
-// Never logged, at any level: payloads, tokens, signatures, secrets, database addresses, and query strings (a cursor is harmless, what
+// Never logged, at any level: payloads, tokens, signatures, secrets, database passwords, and query strings (a cursor is harmless, what
 // a client puts beside it may not be).
 package telemetry
 

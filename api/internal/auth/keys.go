@@ -1,0 +1,105 @@
+package auth
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/MicahParks/jwkset"
+	"github.com/MicahParks/keyfunc/v3"
+	"golang.org/x/time/rate"
+)
+
+const (
+	maxKeySetBytes = 1 << 20
+	fetchTimeout   = 10 * time.Second
+)
+
+// fetchKeys keeps a copy of the key set at an address.
+func fetchKeys(ctx context.Context, address string, log *slog.Logger) (keyfunc.Keyfunc, error) {
+	report := func(string) func(context.Context, error) {
+		return func(_ context.Context, err error) {
+			log.Warn("token keys could not be fetched; the known ones stay in use", "error", err.Error())
+		}
+	}
+	client := &http.Client{
+		Timeout:   fetchTimeout,
+		Transport: sieve{http.DefaultTransport},
+		// A redirect could lead from https to http, and whoever sits there could add a key.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("key sets must not redirect") },
+	}
+	return keyfunc.NewDefaultOverrideCtx(ctx, []string{address}, keyfunc.Override{
+		Client:      client,
+		HTTPTimeout: fetchTimeout,
+		// An unknown key id fetches again, but whoever invents key ids must not make us hammer the key server.
+		RefreshUnknownKID:       rate.NewLimiter(rate.Every(30*time.Second), 1),
+		RateLimitWaitMax:        5 * time.Second,
+		RefreshErrorHandlerFunc: report,
+	})
+}
+
+// sieve lets through only the keys that can verify a token here. The library takes a key set as a whole: one key that it cannot read makes
+// it drop the set, and an answer without keys makes it forget the ones that it has. So a set comes out of here with at least one good key, or
+// not at all, and then the known ones stay.
+type sieve struct{ next http.RoundTripper }
+
+func (s sieve) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := s.next.RoundTrip(r)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		return answer, err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, maxKeySetBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxKeySetBytes {
+		return nil, fmt.Errorf("the key set is larger than %d bytes", maxKeySetBytes)
+	}
+	good, err := usable(text)
+	if err != nil {
+		return nil, err
+	}
+	answer.Body, answer.ContentLength = io.NopCloser(bytes.NewReader(good)), int64(len(good))
+	return answer, nil
+}
+
+func usable(text []byte) ([]byte, error) {
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal(text, &set); err != nil {
+		return nil, fmt.Errorf("the answer is no key set: %w", err)
+	}
+	good := []json.RawMessage{}
+	for _, raw := range set.Keys {
+		key, err := jwkset.NewJWKFromRawJSON(raw, jwkset.JWKMarshalOptions{Private: true}, jwkset.JWKValidateOptions{})
+		if err != nil || !forSignatures(key) {
+			continue
+		}
+		good = append(good, raw)
+	}
+	if len(good) == 0 {
+		return nil, fmt.Errorf("the key set has %d keys, of which none can verify a token", len(set.Keys))
+	}
+	set.Keys = good
+	return json.Marshal(set)
+}
+
+func forSignatures(key jwkset.JWK) bool {
+	m := key.Marshal()
+	if m.USE != "" && m.USE != jwkset.UseSig {
+		return false
+	}
+	switch m.ALG {
+	case "", jwkset.AlgRS256, jwkset.AlgES256, jwkset.AlgEdDSA:
+		return m.KTY != jwkset.KtyOct
+	}
+	return false
+}

@@ -1,0 +1,62 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// WithDeadline bounds each call of a store. It is the store that is bounded and not the request, so that a caller who is slow to
+// send a body is not mistaken for a database that hangs.
+func WithDeadline(s Store, limit time.Duration) Store { return &bounded{Store: s, limit: limit} }
+
+type bounded struct {
+	Store // Close, and what runs in the background with a context of its own
+	limit time.Duration
+}
+
+func within[T any](ctx context.Context, limit time.Duration, do func(context.Context) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return do(ctx)
+}
+
+func (b *bounded) Get(ctx context.Context, owner int64, kind, uid string) (Item, error) {
+	return within(ctx, b.limit, func(ctx context.Context) (Item, error) { return b.Store.Get(ctx, owner, kind, uid) })
+}
+
+func (b *bounded) List(ctx context.Context, owner int64, kind string, page Page) (items []Item, more bool, err error) {
+	items, err = within(ctx, b.limit, func(ctx context.Context) (found []Item, err error) {
+		found, more, err = b.Store.List(ctx, owner, kind, page)
+		return found, err
+	})
+	return items, more, err
+}
+
+func (b *bounded) Write(ctx context.Context, owner Owner, kind, uid string, change Change) (Item, error) {
+	return within(ctx, b.limit, func(ctx context.Context) (Item, error) { return b.Store.Write(ctx, owner, kind, uid, change) })
+}
+
+func (b *bounded) Wipe(ctx context.Context, owner int64, by string) (epoch int64, deleted map[string]int64, err error) {
+	epoch, err = within(ctx, b.limit, func(ctx context.Context) (epoch int64, err error) {
+		epoch, deleted, err = b.Store.Wipe(ctx, owner, by)
+		return epoch, err
+	})
+	return epoch, deleted, err
+}
+
+func (b *bounded) State(ctx context.Context, owner int64) (State, error) {
+	return within(ctx, b.limit, func(ctx context.Context) (State, error) { return b.Store.State(ctx, owner) })
+}
+
+func (b *bounded) OpenSession(ctx context.Context, who Person) (Session, error) {
+	return within(ctx, b.limit, func(ctx context.Context) (Session, error) { return b.Store.OpenSession(ctx, who) })
+}
+
+func (b *bounded) FindSession(ctx context.Context, id string) (Session, error) {
+	return within(ctx, b.limit, func(ctx context.Context) (Session, error) { return b.Store.FindSession(ctx, id) })
+}
+
+func (b *bounded) EndSession(ctx context.Context, id string) error {
+	_, err := within(ctx, b.limit, func(ctx context.Context) (struct{}, error) { return struct{}{}, b.Store.EndSession(ctx, id) })
+	return err
+}

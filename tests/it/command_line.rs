@@ -1,0 +1,401 @@
+//! The command line as a person uses it, beside a running pair.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::entities::{self, OPERATIONS};
+use crate::harness::token::new_secret;
+use crate::harness::{CONTENT, Caller, Client, Era, Ran, SECRETS, User, run, world};
+
+crate::tests![
+    tools_shows_what_clients_get_to_see,
+    call_takes_an_item_through_its_life,
+    call_prints_json_for_programs,
+    call_leads_from_page_to_page,
+    call_says_by_its_exit_code_what_went_wrong,
+    call_leaves_no_session_and_sends_only_what_it_must,
+    a_token_that_is_made_here_is_good_there,
+    a_healthcheck_knows_the_well_from_the_ill,
+    config_show_says_where_values_come_from_and_hides_secrets,
+    mistakes_stop_the_start_with_one_sentence,
+    without_a_tenant_secret_there_is_nothing_to_serve,
+];
+
+/// A person at a terminal, in the surroundings of acme's sidecar.
+struct Person(User);
+
+impl Person {
+    fn new() -> Self {
+        Self(world().acme.new_user())
+    }
+
+    async fn runs(&self, words: &[&str]) -> Ran {
+        let token = [("TOOLBRIDGE_TOKEN", self.0.token.as_str())];
+        run(words, world().acme.environment().chain(token)).await
+    }
+}
+
+async fn tools_shows_what_clients_get_to_see() {
+    let person = Person::new();
+    let all = person.runs(&["tools"]).await.done();
+    for entity in entities::all() {
+        for operation in OPERATIONS {
+            assert!(all.out.contains(&entity.tool(operation)), "{all}");
+        }
+    }
+    let listed = Client::modern(&world().acme)
+        .ask("tools/list", json!({}))
+        .await
+        .result();
+    assert_eq!(person.runs(&["tools", "--json"]).await.done().json(), listed["tools"]);
+
+    let one = person.runs(&["tools", "create_task"]).await.done();
+    for word in [
+        "create_task",
+        "priority",
+        "low|medium|high",
+        "due_date",
+        "* required",
+        "toolbridge-mcp call create_task",
+    ] {
+        assert!(one.out.contains(word), "{word} is missing: {one}");
+    }
+    let one = person.runs(&["tools", "create_task", "--json"]).await.done().json();
+    assert_eq!(one["inputSchema"]["required"], json!(["title"]));
+    let none = person.runs(&["tools", "create_tsak"]).await;
+    assert_eq!(none.code, 2, "{none}");
+    assert!(none.err.contains("did you mean create_task?"), "{none}");
+}
+
+async fn call_takes_an_item_through_its_life() {
+    let person = Person::new();
+    let title = format!("title={CONTENT} at home");
+    let made = person
+        .runs(&["call", "create_note", &title, "content=milk", "tags=home,food"])
+        .await
+        .done();
+    assert!(
+        made.out.starts_with("note ") && made.out.contains("version 1"),
+        "{made}"
+    );
+    assert!(made.out.contains("home, food"), "{made}");
+    let uid = made.out.split_whitespace().nth(1).unwrap();
+    Uuid::parse_str(uid).unwrap();
+    let uid = format!("uid={uid}");
+
+    let listed = person.runs(&["call", "list_notes"]).await.done();
+    assert!(listed.out.contains("UID") && listed.out.contains("at home"), "{listed}");
+    let edited = person
+        .runs(&["call", "patch_note", &uid, "updates.title=Weekend", "if_match=1"])
+        .await
+        .done();
+    assert!(
+        edited.out.contains("version 2") && edited.out.contains("Weekend"),
+        "{edited}"
+    );
+    let replaced = person
+        .runs(&["call", "update_note", &uid, "title=New", "content=new"])
+        .await
+        .done();
+    assert!(
+        replaced.out.contains("version 3") && !replaced.out.contains("home"),
+        "{replaced}"
+    );
+    let deleted = person.runs(&["call", "delete_note", &uid]).await.done();
+    assert!(deleted.out.contains("deleted"), "{deleted}");
+    let empty = person.runs(&["call", "list_notes"]).await.done();
+    assert_eq!((empty.out.as_str(), empty.err.trim()), ("", "no notes"));
+
+    // What the terminal shows is what an MCP client sees.
+    let client = Client::of(&world().acme, Era::Modern, person.0.clone());
+    let page = client.call("list_notes", json!({"include_deleted": true})).await.ok();
+    assert_eq!(page["items"][0]["version"], 4);
+    client.traffic().await;
+}
+
+async fn call_prints_json_for_programs() {
+    let person = Person::new();
+    let arguments = json!({"title": "t", "content": CONTENT, "additional_fields": {"stars": 5}}).to_string();
+    let made = person
+        .runs(&["call", "create_note", "--args", &arguments, "title=wins", "--json"])
+        .await
+        .done();
+    assert_eq!(made.err, "", "{made}");
+    let made = made.json();
+    let payload = &made["payload"];
+    assert_eq!((&payload["title"], &payload["stars"]), (&json!("wins"), &json!(5)));
+    let uid = format!("uid={}", made["uid"].as_str().unwrap());
+    assert_eq!(
+        person.runs(&["call", "get_note", &uid, "--json"]).await.done().json(),
+        made
+    );
+    let page = person.runs(&["call", "list_notes", "--json"]).await.done().json();
+    assert_eq!(page, json!({"items": [made]}));
+
+    let failed = person
+        .runs(&["call", "patch_note", &uid, "updates.x=1", "if_match=9", "--json"])
+        .await;
+    assert_eq!(failed.code, 1, "{failed}");
+    let error = failed.json()["error"].clone();
+    assert_eq!(
+        (&error["category"], &error["code"]),
+        (&json!("conflict"), &json!("version_mismatch"))
+    );
+}
+
+async fn call_leads_from_page_to_page() {
+    let person = Person::new();
+    for number in ["one", "two", "three"] {
+        person
+            .runs(&["call", "create_chat", &format!("title={number}")])
+            .await
+            .done();
+    }
+    let first = person.runs(&["call", "list_chats", "limit=2"]).await.done();
+    assert!(
+        first.out.contains("one") && first.out.contains("two") && !first.out.contains("three"),
+        "{first}"
+    );
+    let more = first
+        .err
+        .trim()
+        .strip_prefix("more: toolbridge-mcp ")
+        .unwrap_or_else(|| panic!("{first}"));
+    let words: Vec<_> = more.split(' ').map(|word| word.trim_matches('\'')).collect();
+    let second = person.runs(&words).await.done();
+    assert!(second.out.contains("three") && !second.out.contains("one"), "{second}");
+    assert_eq!(second.err, "", "there is no third page: {second}");
+}
+
+async fn call_says_by_its_exit_code_what_went_wrong() {
+    let person = Person::new();
+    let uid = format!("uid={}", Uuid::now_v7());
+    let nowhere = ["--api-url", "http://127.0.0.1:9"];
+    for (code, words, said) in [
+        (2, vec!["call", "create_notes"], "did you mean create_note?"),
+        (2, vec!["call", "create_note", "title"], "key=value"),
+        (1, vec!["call", "get_note", &uid], "There is no note"),
+        (1, vec!["call", "create_note", "title=t"], "content"),
+        (1, vec!["call", "list_notes", "limit=0"], "limit"),
+        (
+            69,
+            [&["call", "list_notes"][..], &nowhere].concat(),
+            "cannot be reached",
+        ),
+    ] {
+        let ran = person.runs(&words).await;
+        assert_eq!(ran.code, code, "{ran}");
+        assert!(ran.err.contains(said) && ran.out.is_empty(), "{ran}");
+    }
+    let failed = person.runs(&["call", "get_note", &uid]).await;
+    for part in ["error: ", "(note_not_found)", "next: ", "correlation id: "] {
+        assert!(failed.err.contains(part), "{part} is missing: {failed}");
+    }
+    // No token, and tokens that will not do.
+    let strangers = [
+        String::new(),
+        "garbled".to_owned(),
+        User::with_claims(json!({"sub": "late", "exp": 1_000_000_000})).token,
+        world().globex.new_user().token,
+    ];
+    for token in strangers {
+        let variable = [("TOOLBRIDGE_TOKEN", token.as_str())];
+        let ran = run(&["call", "list_notes"], world().acme.environment().chain(variable)).await;
+        assert_eq!(ran.code, 77, "{ran}");
+    }
+}
+
+async fn call_leaves_no_session_and_sends_only_what_it_must() {
+    let person = Person::new();
+    let forwarder = &world().acme.forwarder;
+    person.runs(&["call", "list_notes"]).await.done();
+    // The program is gone, so what it did not end by now it will never end.
+    assert_eq!(
+        forwarder.so_far(&person.0).lines(),
+        ["open", "GET /v1/notes?limit=50", "end"]
+    );
+    let refused = person.runs(&["call", "list_notes", "limit=0"]).await;
+    assert_eq!((refused.code, forwarder.so_far(&person.0).0.len()), (1, 3), "{refused}");
+}
+
+async fn a_token_that_is_made_here_is_good_there() {
+    let sub = Uuid::new_v4().to_string();
+    let made = Person::new()
+        .runs(&["token", "--sub", &sub, "--ttl", "5m"])
+        .await
+        .done();
+    assert_eq!(
+        (made.out.lines().count(), made.err.as_str()),
+        (1, ""),
+        "only the token is printed"
+    );
+    let token = made.out.trim().to_owned();
+    let client = Client::of(
+        &world().acme,
+        Era::Modern,
+        User {
+            sub: sub.clone(),
+            token: token.clone(),
+        },
+    );
+    let note = client
+        .call("create_note", json!({"title": "t", "content": "c"}))
+        .await
+        .ok();
+    client.traffic().await;
+    // `--as` is the same person without the detour, and a file will do too.
+    let person = Person::new();
+    let page = person
+        .runs(&["call", "list_notes", "--as", &sub, "--json"])
+        .await
+        .done()
+        .json();
+    assert_eq!(page["items"], json!([note]));
+    let file = crate::harness::api::temporary().join(format!("token-{sub}"));
+    std::fs::write(&file, format!("{token}\n")).unwrap();
+    let page = person
+        .runs(&["call", "list_notes", "--token-file", file.to_str().unwrap(), "--json"])
+        .await
+        .done()
+        .json();
+    assert_eq!(page["items"], json!([note]));
+    std::fs::remove_file(file).unwrap();
+
+    let elsewhere = person
+        .runs(&["token", "--sub", &sub, "--tenant", "globex"])
+        .await
+        .done();
+    let token = [("TOOLBRIDGE_TOKEN", elsewhere.out.trim())];
+    assert_eq!(
+        run(&["call", "list_notes"], world().acme.environment().chain(token))
+            .await
+            .code,
+        77
+    );
+}
+
+async fn a_healthcheck_knows_the_well_from_the_ill() {
+    let acme = &world().acme;
+    let port = acme.url.rsplit(':').next().unwrap();
+    let well = run(
+        &["healthcheck"],
+        acme.environment()
+            .filter(|(name, _)| *name != "TOOLBRIDGE_PORT")
+            .chain([("TOOLBRIDGE_PORT", port)]),
+    )
+    .await
+    .done();
+    assert!(well.out.contains("healthy: "), "{well}");
+    let url = format!("{}/healthz", acme.url);
+    run(&["healthcheck", "--url", &url, "--timeout", "2s"], []).await.done();
+    for url in [
+        format!("{}/nowhere", acme.url),
+        "http://127.0.0.1:9/healthz".to_owned(),
+        "no url".to_owned(),
+    ] {
+        let ill = run(&["healthcheck", "--url", &url], []).await;
+        assert_eq!((ill.code, ill.err.lines().count()), (1, 1), "{ill}");
+    }
+    run(&["healthcheck"], []).await.done();
+}
+
+async fn config_show_says_where_values_come_from_and_hides_secrets() {
+    let person = Person::new();
+    let shown = person
+        .runs(&["config", "show", "--set", "api.call_deadline=9s"])
+        .await
+        .done();
+    for part in ["acme", "<redacted>", "TOOLBRIDGE_TENANT_ID", "\"9s\"", "--set"] {
+        assert!(shown.out.contains(part), "{part} is missing: {shown}");
+    }
+    let json = person.runs(&["config", "show", "--json"]).await.done();
+    for out in [&shown.out, &json.out] {
+        assert!(
+            !out.contains(&SECRETS.jwt) && !out.contains(&SECRETS.tenant),
+            "a secret is shown"
+        );
+    }
+    let settings = json.json()["settings"].clone();
+    let of = |key: &str| {
+        settings
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|line| line["key"] == key)
+            .cloned()
+            .unwrap()
+    };
+    assert_eq!(of("tenant.id")["value"], "acme");
+    assert_eq!(of("tenant.header_secret")["value"], "<redacted>");
+    assert_eq!(of("server.drain_timeout")["from"], "default");
+    person.runs(&["config", "check"]).await.done();
+}
+
+async fn mistakes_stop_the_start_with_one_sentence() {
+    let good = || -> Vec<(&str, &str)> { world().acme.environment().collect() };
+    let short = "0123456789abcdef";
+    let placeholder = "changeme-changeme-changeme-changeme";
+    let other = new_secret();
+    for (variable, value, named) in [
+        ("TOOLBRIDGE_PROT", "1", "TOOLBRIDGE_PORT"),
+        ("TOOLBRIDGE_PORT", "80o1", "server.port"),
+        ("JWT_HS256_SECRET", short, "auth.hs256_secret"),
+        ("JWT_HS256_SECRET", "", "auth.hs256_secret"),
+        ("TOOLBRIDGE_TENANT_HEADER_SECRET", placeholder, "tenant.header_secret"),
+        ("TENANT_HEADER_SECRET", &other, "tenant.header_secret"),
+        ("TOOLBRIDGE_TENANT_ID", "", "tenant.id"),
+        ("TOOLBRIDGE_GO_API_BASE_URL", "localhost", "api.base_url"),
+        ("TOOLBRIDGE_GO_API_BASE_URL", "ftp://localhost", "api.base_url"),
+        ("TOOLBRIDGE_API_CALL_DEADLINE", "25", "api.call_deadline"),
+        ("TOOLBRIDGE_API_CALL_DEADLINE", "0s", "api.call_deadline"),
+        ("TOOLBRIDGE_LOG_LEVEL", "loud", "log.level"),
+        (
+            "TOOLBRIDGE_CONFIG",
+            "/nowhere/toolbridge.toml",
+            "/nowhere/toolbridge.toml",
+        ),
+        (
+            "TOOLBRIDGE_AUTH_AUTHORIZATION_SERVERS",
+            "https://login.example.com",
+            "server.public_url",
+        ),
+    ] {
+        let environment = good()
+            .into_iter()
+            .filter(|(name, _)| *name != variable)
+            .chain([(variable, value)]);
+        let ran = run(&["serve"], environment).await;
+        assert_eq!(
+            (ran.code, ran.err.lines().count(), ran.out.as_str()),
+            (64, 1, ""),
+            "{variable}={value}: {ran}"
+        );
+        assert!(ran.err.starts_with("error: ") && ran.err.contains(named), "{ran}");
+        for secret in [short, placeholder, &other] {
+            assert!(!ran.err.contains(secret), "a secret is quoted: {ran}");
+        }
+    }
+    let taken = world().acme.url.rsplit(':').next().unwrap();
+    let environment = good()
+        .into_iter()
+        .filter(|(name, _)| *name != "TOOLBRIDGE_PORT")
+        .chain([("TOOLBRIDGE_PORT", taken)]);
+    let ran = run(&["serve"], environment).await;
+    assert_eq!(ran.code, 71, "{ran}");
+    assert!(ran.err.contains("cannot listen on"), "{ran}");
+}
+
+async fn without_a_tenant_secret_there_is_nothing_to_serve() {
+    let environment = || {
+        let all = world().acme.environment();
+        all.filter(|(name, _)| *name != "TOOLBRIDGE_TENANT_HEADER_SECRET")
+    };
+    let off = run(&["serve"], environment()).await.done();
+    let line: Value = serde_json::from_str(off.out.trim()).unwrap_or_else(|_| panic!("one line: {off}"));
+    assert!(line["msg"].as_str().unwrap().contains("TENANT_HEADER_SECRET"), "{off}");
+    assert_eq!(off.err, "");
+    run(&["healthcheck"], environment()).await.done();
+    for words in [&["call", "list_notes"][..], &["stdio"]] {
+        assert_eq!(run(words, environment()).await.code, 64);
+    }
+}

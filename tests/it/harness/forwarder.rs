@@ -1,0 +1,385 @@
+//! What stands between a sidecar and the API: lets everything through, writes everything down, and does to a
+//! request what a test has asked for.
+//!
+//! Tests share a forwarder. A request belongs to the user whose token it carries, and so do the records and the
+//! mishaps, so that tests do not see one another.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use axum::body::Body;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::process::PATIENCE;
+use super::token::{User, now_ms};
+
+/// One request as the sidecar sent it, and the status that it was answered with, if it was.
+#[derive(Clone)]
+pub struct Record {
+    pub at_ms: u64,
+    pub method: Method,
+    pub path: String,
+    pub query: String,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    pub status: Option<u16>,
+}
+
+/// Which request of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Opening,
+    Operation,
+    Ending,
+}
+
+impl Record {
+    pub fn stage(&self) -> Stage {
+        match (self.method.as_str(), self.path.as_str()) {
+            ("POST", "/v1/sync/sessions") => Stage::Opening,
+            ("DELETE", path) if path.starts_with("/v1/sync/sessions/") => Stage::Ending,
+            _ => Stage::Operation,
+        }
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// `open`, `GET /v1/notes?limit=50`, `end`.
+    pub fn line(&self) -> String {
+        let Self {
+            method, path, query, ..
+        } = self;
+        match self.stage() {
+            Stage::Opening => "open".to_owned(),
+            Stage::Ending => "end".to_owned(),
+            Stage::Operation if query.is_empty() => format!("{method} {path}"),
+            Stage::Operation => format!("{method} {path}?{query}"),
+        }
+    }
+}
+
+/// The requests of one user, in the order in which they came.
+#[derive(Clone, Default)]
+pub struct Traffic(pub Vec<Record>);
+
+impl Traffic {
+    pub fn lines(&self) -> Vec<String> {
+        self.0.iter().map(Record::line).collect()
+    }
+
+    pub fn count(&self, stage: Stage) -> usize {
+        self.0.iter().filter(|record| record.stage() == stage).count()
+    }
+
+    pub fn operations(&self) -> Vec<&Record> {
+        self.0
+            .iter()
+            .filter(|record| record.stage() == Stage::Operation)
+            .collect()
+    }
+
+    /// Every session that was opened has been ended.
+    fn is_settled(&self) -> bool {
+        let with = |stage: Stage, is: fn(u16) -> bool| {
+            let those = |record: &&Record| record.stage() == stage && record.status.is_some_and(is);
+            self.0.iter().filter(those).count()
+        };
+        with(Stage::Opening, |status| status == 201) == with(Stage::Ending, |status| status < 500)
+    }
+}
+
+impl fmt::Display for Traffic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for record in &self.0 {
+            let status = record
+                .status
+                .map_or_else(|| "unanswered".to_owned(), |status| status.to_string());
+            let body = String::from_utf8_lossy(&record.body);
+            let body: String = body.chars().take(300).collect();
+            writeln!(f, "  {} → {status}  {body}", record.line())?;
+        }
+        Ok(())
+    }
+}
+
+/// What happens to a request in place of being let through.
+pub enum Mishap {
+    /// The API never sees it.
+    Answer(u16, Vec<(&'static str, String)>, String),
+    /// Nobody ever answers.
+    Hang,
+    /// The API carries it out, but the connection breaks before the answer comes.
+    LoseAnswer,
+    /// The API carries it out, and the answer breaks off in the middle.
+    BreakOff,
+    /// The API carries it out, and something else comes back.
+    Replace(u16, String),
+    /// The API gets it twice; the second answer comes back.
+    Twice,
+    /// It waits at the gate, then goes on.
+    Wait(Gate),
+}
+
+impl Mishap {
+    pub fn json(status: u16, body: &Value) -> Self {
+        let content_type = ("content-type", "application/json".to_owned());
+        Self::Answer(status, vec![content_type], body.to_string())
+    }
+
+    pub fn text(status: u16, body: &str) -> Self {
+        let content_type = ("content-type", "text/plain; charset=utf-8".to_owned());
+        Self::Answer(status, vec![content_type], body.to_owned())
+    }
+}
+
+/// Holds a request until the test lets it go on.
+#[derive(Clone)]
+pub struct Gate(Arc<watch::Sender<bool>>);
+
+impl Gate {
+    pub fn closed() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+
+    pub fn open() -> Self {
+        Self(Arc::new(watch::Sender::new(true)))
+    }
+
+    /// Now the request may go on.
+    pub fn release(&self) {
+        self.0.send_replace(true);
+    }
+
+    async fn pass(&self) {
+        let _ = self.0.subscribe().wait_for(|open| *open).await;
+    }
+}
+
+struct Planned {
+    stage: Stage,
+    mishap: Mishap,
+}
+
+#[derive(Clone)]
+pub struct Forwarder {
+    pub url: String,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    api: String,
+    http: reqwest::Client,
+    records: watch::Sender<HashMap<String, Traffic>>,
+    planned: Mutex<HashMap<String, VecDeque<Planned>>>,
+}
+
+impl Forwarder {
+    pub async fn start(api: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .unwrap();
+        let shared = Arc::new(Shared {
+            api: api.to_owned(),
+            http,
+            records: watch::Sender::default(),
+            planned: Mutex::default(),
+        });
+        let serving = Arc::clone(&shared);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let shared = Arc::clone(&serving);
+                tokio::spawn(async move {
+                    let service = hyper::service::service_fn(move |request| forward(Arc::clone(&shared), request));
+                    // A connection that a mishap broke ends in an error, which is what was asked for.
+                    let _ = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
+                });
+            }
+        });
+        Self { url, shared }
+    }
+
+    /// The next request of this user at this stage meets with a mishap. Several are met with one after the other.
+    pub fn next(&self, user: &User, stage: Stage, mishap: Mishap) {
+        let mut planned = self.shared.planned.lock().unwrap();
+        let queue = planned.entry(user.sub.clone()).or_default();
+        queue.push_back(Planned { stage, mishap });
+    }
+
+    /// What has come so far.
+    pub fn so_far(&self, user: &User) -> Traffic {
+        self.shared.records.borrow().get(&user.sub).cloned().unwrap_or_default()
+    }
+
+    /// Waits until every session that was opened for this user has been ended.
+    pub async fn settled(&self, user: &User) -> Traffic {
+        self.until(user, "the end of every session", Traffic::is_settled).await
+    }
+
+    /// Waits until so many requests of that stage have come.
+    pub async fn until_seen(&self, user: &User, stage: Stage, count: usize) -> Traffic {
+        let what = format!("{count} × {stage:?}");
+        self.until(user, &what, |traffic| traffic.count(stage) >= count).await
+    }
+
+    async fn until(&self, user: &User, what: &str, reached: impl Fn(&Traffic) -> bool) -> Traffic {
+        let mut records = self.shared.records.subscribe();
+        let nothing = Traffic::default();
+        let waiting = records.wait_for(|all| reached(all.get(&user.sub).unwrap_or(&nothing)));
+        let in_time = tokio::time::timeout(PATIENCE, waiting).await.is_ok();
+        let traffic = self.so_far(user);
+        assert!(in_time, "waited in vain for {what}:\n{traffic}");
+        traffic
+    }
+
+    /// Everything that ever came through here; requests that carry no token included.
+    pub fn everything(&self) -> Vec<Record> {
+        let records = self.shared.records.borrow();
+        records.values().flat_map(|traffic| traffic.0.iter().cloned()).collect()
+    }
+}
+
+/// Makes hyper break the connection.
+#[derive(Debug)]
+struct Broken;
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("broken on purpose")
+    }
+}
+
+impl std::error::Error for Broken {}
+
+async fn forward(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Broken> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map_err(|_| Broken)?.to_bytes();
+    let record = Record {
+        at_ms: now_ms(),
+        method: parts.method,
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        headers: parts.headers,
+        body,
+        status: None,
+    };
+    let sub = subject(&record.headers);
+    let mut place = 0;
+    shared.records.send_modify(|all| {
+        let traffic = &mut all.entry(sub.clone()).or_default().0;
+        place = traffic.len();
+        traffic.push(record.clone());
+    });
+    let answer = shared.answer(&sub, &record).await;
+    let status = answer.as_ref().ok().map(|answer| answer.status().as_u16());
+    shared.records.send_modify(|all| {
+        if let Some(record) = all.get_mut(&sub).and_then(|traffic| traffic.0.get_mut(place)) {
+            record.status = status;
+        }
+    });
+    answer
+}
+
+impl Shared {
+    async fn answer(&self, sub: &str, record: &Record) -> Result<Response<Body>, Broken> {
+        match self.planned_for(sub, record.stage()) {
+            None => self.ask(record).await,
+            Some(Mishap::Answer(status, headers, body)) => {
+                let mut answer = Response::new(Body::from(body));
+                *answer.status_mut() = StatusCode::from_u16(status).unwrap();
+                for (name, value) in headers {
+                    answer.headers_mut().insert(name, value.parse().unwrap());
+                }
+                Ok(answer)
+            }
+            Some(Mishap::Hang) => std::future::pending().await,
+            Some(Mishap::LoseAnswer) => {
+                self.ask(record).await?;
+                Err(Broken)
+            }
+            Some(Mishap::BreakOff) => {
+                let answer = self.ask(record).await?;
+                let pieces = [Ok(Bytes::from_static(b"{\"uid\":")), Err(Broken)];
+                Ok(answer.map(|_| Body::from_stream(futures::stream::iter(pieces))))
+            }
+            Some(Mishap::Replace(status, body)) => {
+                self.ask(record).await?;
+                let mut answer = Response::new(Body::from(body));
+                *answer.status_mut() = StatusCode::from_u16(status).unwrap();
+                Ok(answer)
+            }
+            Some(Mishap::Twice) => {
+                self.ask(record).await?;
+                self.ask(record).await
+            }
+            Some(Mishap::Wait(gate)) => {
+                gate.pass().await;
+                self.ask(record).await
+            }
+        }
+    }
+
+    fn planned_for(&self, sub: &str, stage: Stage) -> Option<Mishap> {
+        let mut planned = self.planned.lock().unwrap();
+        let queue = planned.get_mut(sub)?;
+        let place = queue.iter().position(|planned| planned.stage == stage)?;
+        queue.remove(place).map(|planned| planned.mishap)
+    }
+
+    async fn ask(&self, record: &Record) -> Result<Response<Body>, Broken> {
+        let mut headers = record.headers.clone();
+        for name in [HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
+            headers.remove(name);
+        }
+        let mut url = format!("{}{}", self.api, record.path);
+        if !record.query.is_empty() {
+            url = format!("{url}?{}", record.query);
+        }
+        let request = self.http.request(record.method.clone(), url).headers(headers);
+        let asked = request.body(record.body.clone()).send().await;
+        // An API that is gone looks from here like one that hangs up.
+        let answered = asked.map_err(|_| Broken)?;
+        let (status, headers) = (answered.status(), answered.headers().clone());
+        let mut answer = Response::new(Body::from(answered.bytes().await.map_err(|_| Broken)?));
+        *answer.status_mut() = status;
+        *answer.headers_mut() = headers;
+        for name in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
+            answer.headers_mut().remove(name);
+        }
+        Ok(answer)
+    }
+}
+
+/// Whose token it is, by its own account.
+fn subject(headers: &HeaderMap) -> String {
+    let claims = || {
+        let token = headers.get("authorization")?.to_str().ok()?;
+        let claims = token.split('.').nth(1)?;
+        serde_json::from_slice::<Value>(&BASE64_URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
+    };
+    claims()
+        .and_then(|claims| claims["sub"].as_str().map(str::to_owned))
+        .unwrap_or_default()
+}

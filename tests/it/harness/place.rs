@@ -1,0 +1,156 @@
+//! One tenant's sidecar, the forwarder behind it, and what it takes to start them.
+
+use std::process::Output;
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use super::api::{Api, temporary};
+use super::forwarder::Forwarder;
+use super::process::{Process, Stdout, keep_log};
+use super::token::{SECRETS, User};
+
+/// The binary under test, with an empty environment.
+pub fn binary(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_toolbridge-mcp"));
+    command.args(words).env_clear().current_dir(temporary());
+    command
+}
+
+/// Every forwarder behind a sidecar that signs as it should, with the tenant that it signs for.
+static FORWARDERS: Mutex<Vec<(String, Forwarder)>> = Mutex::new(Vec::new());
+
+pub fn forwarders() -> Vec<(String, Forwarder)> {
+    FORWARDERS.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+pub struct Place {
+    pub tenant: String,
+    pub url: String,
+    pub forwarder: Forwarder,
+    pub sidecar: Process,
+    environment: Vec<(String, String)>,
+}
+
+impl Place {
+    pub async fn start(tenant: &str, api: &Api) -> Self {
+        Self::with(tenant, api, &[]).await
+    }
+
+    /// With some settings of its own.
+    pub async fn with(tenant: &str, api: &Api, settings: &[(&str, &str)]) -> Self {
+        let forwarder = Forwarder::start(&api.url).await;
+        let environment = environment(tenant, &forwarder.url, settings);
+        Self::launch(tenant, forwarder, environment).await
+    }
+
+    /// Nothing between the sidecar and the API.
+    pub async fn beside(tenant: &str, api: &Api, settings: &[(&str, &str)]) -> Self {
+        let forwarder = Forwarder::start(&api.url).await;
+        let environment = environment(tenant, &api.url, settings);
+        Self::launch(tenant, forwarder, environment).await
+    }
+
+    async fn launch(tenant: &str, forwarder: Forwarder, environment: Vec<(String, String)>) -> Self {
+        let mut command = binary(&["serve"]);
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
+        let signs = |(name, value): &(String, String)| name.ends_with("HEADER_SECRET") && *value == SECRETS.tenant;
+        if environment.iter().any(signs) {
+            let mut all = FORWARDERS.lock().unwrap_or_else(PoisonError::into_inner);
+            all.push((tenant.to_owned(), forwarder.clone()));
+        }
+        let sidecar = Process::start("toolbridge-mcp serve", command, Stdout::Log);
+        let address = sidecar.logged("listening on", "address").await;
+        assert!(!address.ends_with(":0"), "the port that was really bound is logged");
+        Self {
+            tenant: tenant.to_owned(),
+            url: format!("http://{address}"),
+            forwarder,
+            sidecar,
+            environment,
+        }
+    }
+
+    /// Somebody of this tenant who has never been here before.
+    pub fn new_user(&self) -> User {
+        User::of(&self.tenant)
+    }
+
+    pub fn mcp(&self) -> String {
+        format!("{}/mcp", self.url)
+    }
+
+    /// What the sidecar was told; a command beside it is told the same.
+    pub fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.environment
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    pub async fn stop(&self) {
+        self.sidecar.stop().await;
+    }
+}
+
+fn environment(tenant: &str, api: &str, settings: &[(&str, &str)]) -> Vec<(String, String)> {
+    let usual = [
+        ("TOOLBRIDGE_TENANT_ID", tenant),
+        ("TOOLBRIDGE_TENANT_HEADER_SECRET", &SECRETS.tenant),
+        ("JWT_HS256_SECRET", &SECRETS.jwt),
+        ("TOOLBRIDGE_GO_API_BASE_URL", api),
+        ("TOOLBRIDGE_HOST", "127.0.0.1"),
+        ("TOOLBRIDGE_PORT", "0"),
+    ];
+    let own = |name: &str| settings.iter().any(|(own, _)| *own == name);
+    let kept = usual.into_iter().filter(|(name, _)| !own(name));
+    kept.chain(settings.iter().copied())
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// What a command that ran to its end said.
+pub struct Ran {
+    pub words: String,
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Ran {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|why| panic!("no JSON ({why}):\n{self}"))
+    }
+
+    pub fn done(self) -> Self {
+        assert_eq!(self.code, 0, "{self}");
+        self
+    }
+}
+
+impl std::fmt::Display for Ran {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { words, code, out, err } = self;
+        write!(f, "$ toolbridge-mcp {words}\n{out}{err}[exit {code}]")
+    }
+}
+
+/// Runs the binary to its end. What it prints for a person is no log; what it says on standard error is.
+pub async fn run(words: &[&str], environment: impl IntoIterator<Item = (&str, &str)>) -> Ran {
+    let mut command = binary(words);
+    command.envs(environment).stdin(std::process::Stdio::null());
+    let Output { status, stdout, stderr } = command.output().await.unwrap();
+    let err = String::from_utf8(stderr).unwrap();
+    // The command for the next page is part of the answer, although it is said beside it.
+    let logged: Vec<_> = err.lines().filter(|line| !line.starts_with("more: ")).collect();
+    keep_log(
+        &format!("toolbridge-mcp {}", words.first().unwrap_or(&"")),
+        &logged.join("\n"),
+    );
+    Ran {
+        words: words.join(" "),
+        code: status.code().expect("an exit code"),
+        out: String::from_utf8(stdout).unwrap(),
+        err,
+    }
+}

@@ -1,0 +1,199 @@
+//! A program that the suite has started: its lines, its signals, its end.
+//!
+//! Every line that any program ever wrote to a log is kept in [`logs`], for the check at the very end.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::{Mutex as AsyncMutex, watch};
+
+/// Nothing in the suite takes as long, unless it will never come.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Everything that came out of one pipe.
+#[derive(Clone)]
+pub struct Lines(Arc<watch::Sender<Said>>);
+
+#[derive(Default)]
+struct Said {
+    lines: Vec<String>,
+    closed: bool,
+}
+
+/// A pipe whose lines are a log, and whose it is.
+struct Log {
+    program: String,
+    lines: Lines,
+}
+
+static LOGS: Mutex<Vec<Log>> = Mutex::new(Vec::new());
+
+/// Every log of every program so far.
+pub fn logs() -> BTreeMap<String, Vec<String>> {
+    let logs = LOGS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for log in logs.iter() {
+        all.entry(log.program.clone()).or_default().extend(log.lines.all());
+    }
+    all
+}
+
+/// Lines that came out of a program that somebody else has waited for.
+pub fn keep_log(program: &str, text: &str) {
+    let lines = Lines::new();
+    lines
+        .0
+        .send_modify(|said| said.lines.extend(text.lines().map(str::to_owned)));
+    remember(program, &lines);
+}
+
+fn remember(program: &str, lines: &Lines) {
+    let log = Log {
+        program: program.to_owned(),
+        lines: lines.clone(),
+    };
+    LOGS.lock().unwrap_or_else(PoisonError::into_inner).push(log);
+}
+
+impl Lines {
+    fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(Said::default())))
+    }
+
+    fn read(pipe: impl AsyncRead + Unpin + Send + 'static) -> Self {
+        let lines = Self::new();
+        let kept = lines.clone();
+        tokio::spawn(async move {
+            let mut pipe = BufReader::new(pipe).lines();
+            while let Ok(Some(line)) = pipe.next_line().await {
+                kept.0.send_modify(|said| said.lines.push(line));
+            }
+            kept.0.send_modify(|said| said.closed = true);
+        });
+        lines
+    }
+
+    pub fn all(&self) -> Vec<String> {
+        self.0.borrow().lines.clone()
+    }
+
+    /// What `find` makes of the first line that it makes something of.
+    pub async fn until<T>(&self, find: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let found = |said: &Said| said.lines.iter().find_map(|line| find(line));
+        let mut changes = self.0.subscribe();
+        let waiting = changes.wait_for(|said| said.closed || found(said).is_some());
+        let said = tokio::time::timeout(PATIENCE, waiting).await.ok()?.ok()?;
+        found(&said)
+    }
+
+    async fn until_closed(&self) {
+        let mut changes = self.0.subscribe();
+        let _ = tokio::time::timeout(PATIENCE, changes.wait_for(|said| said.closed)).await;
+    }
+}
+
+/// What a program writes to its standard output.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Stdout {
+    Log,
+    Answers,
+}
+
+pub struct Process {
+    pub name: String,
+    pub out: Lines,
+    pub err: Lines,
+    pid: u32,
+    child: AsyncMutex<Child>,
+    stdin: AsyncMutex<Option<ChildStdin>>,
+}
+
+impl Process {
+    /// The command gets no environment but the one that it was given.
+    pub fn start(name: &str, mut command: Command, stdout: Stdout) -> Self {
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|why| panic!("{name} cannot be started: {why}"));
+        let out = Lines::read(child.stdout.take().unwrap());
+        let err = Lines::read(child.stderr.take().unwrap());
+        if stdout == Stdout::Log {
+            remember(name, &out);
+        }
+        remember(name, &err);
+        Self {
+            name: name.to_owned(),
+            out,
+            err,
+            pid: child.id().unwrap(),
+            stdin: AsyncMutex::new(child.stdin.take()),
+            child: AsyncMutex::new(child),
+        }
+    }
+
+    /// The field of the JSON log line whose message begins so.
+    pub async fn logged(&self, message: &str, field: &str) -> String {
+        let found = self.out.until(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).ok()?;
+            line["msg"].as_str()?.starts_with(message).then(|| line[field].clone())
+        });
+        match found.await {
+            Some(value) => value.as_str().unwrap_or_default().to_owned(),
+            None => panic!("{} never said \"{message}\":\n{}", self.name, self.story()),
+        }
+    }
+
+    pub async fn say(&self, line: &str) {
+        let mut stdin = self.stdin.lock().await;
+        let pipe = stdin.as_mut().expect("an open standard input");
+        pipe.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+        pipe.flush().await.unwrap();
+    }
+
+    pub async fn close_stdin(&self) {
+        self.stdin.lock().await.take();
+    }
+
+    /// `TERM`, `INT`: to this process alone.
+    pub fn signal(&self, name: &str) {
+        let sent = std::process::Command::new("kill")
+            .args([format!("-{name}"), self.pid.to_string()])
+            .status();
+        assert!(
+            sent.is_ok_and(|status| status.success()),
+            "{} is gone already",
+            self.name
+        );
+    }
+
+    /// Waits for the end; the code, or `None` after a signal that killed.
+    pub async fn exit(&self) -> Option<i32> {
+        let mut child = self.child.lock().await;
+        let Ok(status) = tokio::time::timeout(PATIENCE, child.wait()).await else {
+            panic!("{} does not end:\n{}", self.name, self.story())
+        };
+        self.out.until_closed().await;
+        self.err.until_closed().await;
+        status.unwrap().code()
+    }
+
+    pub async fn stop(&self) {
+        let mut child = self.child.lock().await;
+        let _ = child.start_kill();
+        let _ = child.wait().await;
+    }
+
+    /// All that it said, for the message of a failure.
+    pub fn story(&self) -> String {
+        let lines = [self.out.all(), self.err.all()].concat();
+        lines.join("\n")
+    }
+}

@@ -1,0 +1,101 @@
+//! An MCP client that starts `toolbridge-mcp stdio` itself and speaks to it through a pipe.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::{Value, json};
+
+use super::client::{Called, Caller, Era};
+use super::place::{Place, binary};
+use super::process::{Process, Stdout};
+use super::token::User;
+
+pub struct Piped<'a> {
+    place: &'a Place,
+    era: Era,
+    user: User,
+    pub process: Process,
+    next_id: AtomicU64,
+}
+
+impl<'a> Piped<'a> {
+    /// As somebody new, past the handshake where the era has one.
+    pub async fn start(place: &'a Place, era: Era) -> Self {
+        let piped = Self::of(place, era, place.new_user());
+        if era != Era::Modern {
+            let hello = piped.ask("initialize", era.hello()).await;
+            assert_eq!(hello["result"]["protocolVersion"], era.version(), "{hello}");
+            piped.tell("notifications/initialized", json!({})).await;
+        }
+        piped
+    }
+
+    pub fn of(place: &'a Place, era: Era, user: User) -> Self {
+        let mut command = binary(&["stdio"]);
+        command.envs(place.environment()).env("TOOLBRIDGE_TOKEN", &user.token);
+        Self {
+            place,
+            era,
+            user,
+            process: Process::start("toolbridge-mcp stdio", command, Stdout::Answers),
+            next_id: AtomicU64::new(1),
+        }
+    }
+
+    /// Sends a request without waiting for its answer; gives its id.
+    pub async fn begin(&self, method: &str, params: Value) -> u64 {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        self.process
+            .say(&self.era.message(id, method, params).to_string())
+            .await;
+        id
+    }
+
+    pub async fn tell(&self, method: &str, params: Value) {
+        let notification = json!({ "jsonrpc": "2.0", "method": method, "params": params });
+        self.process.say(&notification.to_string()).await;
+    }
+
+    pub async fn answer(&self, id: u64) -> Value {
+        let found = self.process.out.until(|line| {
+            let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("not a message: {line}"));
+            (line["id"] == id).then_some(line)
+        });
+        match found.await {
+            Some(answer) => answer,
+            None => panic!("no answer to {id}:\n{}", self.process.story()),
+        }
+    }
+
+    pub async fn ask(&self, method: &str, params: Value) -> Value {
+        let id = self.begin(method, params).await;
+        self.answer(id).await
+    }
+
+    /// Everything that was ever answered.
+    pub fn answers(&self) -> Vec<Value> {
+        let lines = self.process.out.all();
+        lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The client leaves; the server follows, in good order.
+    pub async fn leave(self) {
+        self.process.close_stdin().await;
+        assert_eq!(self.process.exit().await, Some(0), "{}", self.process.story());
+    }
+}
+
+impl Caller for Piped<'_> {
+    fn place(&self) -> &Place {
+        self.place
+    }
+
+    fn user(&self) -> &User {
+        &self.user
+    }
+
+    async fn call(&self, tool: &str, arguments: Value) -> Called {
+        let params = json!({ "name": tool, "arguments": arguments });
+        let answer = self.ask("tools/call", params).await;
+        Called::read(self, tool, &arguments, answer)
+    }
+}

@@ -1,0 +1,72 @@
+//! People and their tokens, secrets, and the tenant's signature as the contract has it.
+
+use std::sync::LazyLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hmac::{Hmac, KeyInit, Mac};
+use jsonwebtoken::{EncodingKey, Header};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use uuid::Uuid;
+
+/// The secrets of this run. Both programs know them; nobody may ever read them.
+pub struct Secrets {
+    pub jwt: String,
+    pub tenant: String,
+}
+
+pub static SECRETS: LazyLock<Secrets> = LazyLock::new(|| Secrets {
+    jwt: new_secret(),
+    tenant: new_secret(),
+});
+
+/// 64 hexadecimal digits that nobody has seen before.
+pub fn new_secret() -> String {
+    format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
+}
+
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_millis()).unwrap()
+}
+
+pub fn now_secs() -> u64 {
+    now_ms() / 1000
+}
+
+/// Somebody who has never been here before.
+#[derive(Clone)]
+pub struct User {
+    pub sub: String,
+    pub token: String,
+}
+
+impl User {
+    pub fn of(tenant: &str) -> Self {
+        let sub = format!("user-{}", Uuid::new_v4().simple());
+        Self::with_claims(json!({ "sub": sub, "tenant_id": tenant }))
+    }
+
+    /// Some claims; an expiry is added where there is none.
+    pub fn with_claims(claims: Value) -> Self {
+        let sub = claims["sub"].as_str().unwrap_or_default().to_owned();
+        Self {
+            sub,
+            token: token(claims, &SECRETS.jwt),
+        }
+    }
+}
+
+pub fn token(mut claims: Value, secret: &str) -> String {
+    let all = claims.as_object_mut().unwrap();
+    all.entry("exp").or_insert_with(|| json!(now_secs() + 600));
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap()
+}
+
+/// Version 1 of the tenant signature, written down once more from the contract.
+pub fn signature(secret: &str, tenant: &str, timestamp_ms: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(format!("{tenant}:{timestamp_ms}").as_bytes());
+    hex::encode(mac.finalize().into_bytes())
+}

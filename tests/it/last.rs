@@ -1,0 +1,178 @@
+//! What is looked at when everything else is over: what was sent, what was left open, and what was written to logs.
+
+use std::collections::BTreeSet;
+
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+
+use crate::entities::{self, OPERATIONS, uid_of};
+use crate::harness::place::forwarders;
+use crate::harness::process::logs;
+use crate::harness::{CONTENT, Caller, Client, Place, SECRETS, trial, world};
+use crate::upstream::check_proof;
+
+/// In this order, one after the other.
+pub fn tests() -> Vec<Trial> {
+    let module = module_path!();
+    vec![
+        trial(
+            module,
+            "every_request_of_the_whole_suite_was_proven",
+            every_request_of_the_whole_suite_was_proven,
+        ),
+        trial(
+            module,
+            "every_session_of_the_whole_suite_has_ended",
+            every_session_of_the_whole_suite_has_ended,
+        ),
+        trial(module, "every_log_line_is_one_object", every_log_line_is_one_object),
+        trial(module, "a_well_server_never_cried_wolf", a_well_server_never_cried_wolf),
+        trial(module, "no_secret_ever_got_into_a_log", no_secret_ever_got_into_a_log),
+        trial(
+            module,
+            "nor_would_one_at_the_most_talkative_level",
+            nor_would_one_at_the_most_talkative_level,
+        ),
+    ]
+}
+
+async fn every_request_of_the_whole_suite_was_proven() {
+    for (tenant, forwarder) in forwarders() {
+        for record in forwarder.everything() {
+            // Whether the API is ready is asked in nobody's name.
+            let probe = ["/readyz", "/v1/sync/info"].contains(&record.path.as_str());
+            if probe {
+                assert_eq!(record.header("authorization"), "");
+            } else {
+                check_proof(&record, &tenant);
+            }
+        }
+    }
+}
+
+async fn every_session_of_the_whole_suite_has_ended() {
+    let api = &world().api;
+    api.until_no_session_is_open().await;
+    let opened = api.figure("toolbridge_api_sessions_opened_total").await;
+    let ended = api.figure("toolbridge_api_sessions_ended_total").await;
+    assert!(ended <= opened, "{ended} of {opened}");
+    // A sidecar that was killed with sessions open would show here; one that is asked to leave never does.
+    for place in [&world().acme, &world().globex] {
+        place.sidecar.signal("TERM");
+        assert_eq!(place.sidecar.exit().await, Some(0), "{}", place.sidecar.story());
+        let sessions = place.sidecar.logged("drained", "msg").await;
+        assert_eq!(sessions, "drained", "with nothing cut off");
+    }
+}
+
+async fn every_log_line_is_one_object() {
+    let mut lines = 0;
+    for (program, said) in logs() {
+        if !program.ends_with("serve") && !program.ends_with("api") {
+            continue;
+        }
+        for line in said {
+            // A mistake that stops the start is a sentence for a person.
+            if line.starts_with("error: ") {
+                continue;
+            }
+            let object: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{program}: {line}"));
+            for field in ["time", "level", "msg"] {
+                assert!(object[field].is_string(), "{program}: no {field} in {line}");
+            }
+            lines += 1;
+        }
+    }
+    assert!(lines > 0);
+}
+
+/// Callers that hang up, tokens that expired and an API that failed are no errors of the sidecar's own.
+async fn a_well_server_never_cried_wolf() {
+    let errors: Vec<_> = [&world().acme, &world().globex]
+        .iter()
+        .flat_map(|place| [place.sidecar.out.all(), place.sidecar.err.all()].concat())
+        .filter(|line| serde_json::from_str::<Value>(line).is_ok_and(|line| line["level"] == "ERROR"))
+        .collect();
+    let some: Vec<_> = errors.iter().take(5).map(String::as_str).collect();
+    assert!(
+        errors.is_empty(),
+        "{} lines, such as\n{}",
+        errors.len(),
+        some.join("\n")
+    );
+}
+
+/// What somebody who reads a log could use, or should not know.
+struct Forbidden {
+    /// Found by comparing whole words.
+    words: BTreeSet<String>,
+    /// Found anywhere.
+    texts: Vec<String>,
+}
+
+impl Forbidden {
+    fn of_the_whole_suite() -> Self {
+        let (mut words, mut texts) = (BTreeSet::new(), BTreeSet::new());
+        for record in forwarders().iter().flat_map(|(_, forwarder)| forwarder.everything()) {
+            words.insert(record.header("x-tb-signature").to_owned());
+            words.insert(record.header("x-sync-session").to_owned());
+            for (name, value) in url::form_urlencoded::parse(record.query.as_bytes()) {
+                if name == "cursor" {
+                    texts.insert(value.into_owned());
+                }
+            }
+        }
+        words.remove("");
+        texts.extend([SECRETS.jwt.clone(), SECRETS.tenant.clone(), CONTENT.to_owned()]);
+        // Every token begins so.
+        texts.insert("eyJ".to_owned());
+        Self {
+            words,
+            texts: texts.into_iter().collect(),
+        }
+    }
+
+    fn found_in(&self, line: &str) -> Option<&str> {
+        let mut words = line.split(|c: char| !c.is_ascii_hexdigit() && c != '-');
+        let word = words.find_map(|word| self.words.get(word));
+        word.or_else(|| self.texts.iter().find(|text| line.contains(*text)))
+            .map(String::as_str)
+    }
+}
+
+async fn no_secret_ever_got_into_a_log() {
+    let forbidden = Forbidden::of_the_whole_suite();
+    for (program, lines) in logs() {
+        for line in lines {
+            let found = forbidden.found_in(&line);
+            assert_eq!(found, None, "{program} logs what nobody may read: {line}");
+        }
+    }
+}
+
+async fn nor_would_one_at_the_most_talkative_level() {
+    let level = "trace,rmcp=trace,hyper=trace,hyper_util=trace,reqwest=trace";
+    let place = Place::with("acme", &world().api, &[("TOOLBRIDGE_LOG_LEVEL", level)]).await;
+    let client = Client::modern(&place);
+    for entity in entities::all() {
+        let parent = entity.make_parent(&client).await;
+        let uid = uid_of(&entity.make(&client, &parent).await.ok());
+        for operation in OPERATIONS {
+            let arguments = entity.least_arguments(operation, &uid, &parent);
+            client.call(&entity.tool(operation), arguments).await;
+        }
+        client
+            .call(&entity.tool("list"), json!({"cursor": "bm90IGEgY3Vyc29y"}))
+            .await;
+    }
+    client.ask("tools/list", json!({})).await;
+    client.traffic().await;
+    place.stop().await;
+    let lines = [place.sidecar.out.all(), place.sidecar.err.all()].concat();
+    assert!(lines.len() > 50, "{} lines are not talkative", lines.len());
+    let forbidden = Forbidden::of_the_whole_suite();
+    for line in lines {
+        let found = forbidden.found_in(&line);
+        assert_eq!(found, None, "{} logs what nobody may read: {line}", place.sidecar.name);
+    }
+}

@@ -1,0 +1,93 @@
+//! The suite that drives the real sidecar against the real API.
+//!
+//! [`harness`] starts the programs and puts a recording forwarder between them; [`entities`] is the table of what
+//! ToolBridge keeps, by which most tests are driven: a sixth entity is one more row. The other modules are the tests,
+//! each about one side of the product; [`last`] comes when all others are done. `tests/README.md` tells more.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::float_cmp,
+    reason = "a test says what it expects by failing loudly"
+)]
+
+mod arguments;
+mod command_line;
+mod cut_short;
+mod door;
+mod entities;
+mod eras;
+mod errors;
+mod harness;
+mod keys;
+mod last;
+mod leaving;
+mod lifecycle;
+mod mending;
+mod outages;
+mod pages;
+mod progress;
+mod tenants;
+mod upstream;
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Most of the time a test waits for a program, so more of them run than there are processors.
+    arguments.test_threads.get_or_insert(8);
+    let tests = [
+        arguments::tests(),
+        command_line::tests(),
+        cut_short::tests(),
+        door::tests(),
+        eras::tests(),
+        errors::tests(),
+        keys::tests(),
+        leaving::tests(),
+        lifecycle::tests(),
+        mending::tests(),
+        outages::tests(),
+        pages::tests(),
+        progress::tests(),
+        tenants::tests(),
+        upstream::tests(),
+    ]
+    .concat_all();
+    if arguments.list {
+        let all = tests.into_iter().chain(last::tests()).collect();
+        libtest_mimic::run(&arguments, all).exit_if_failed();
+        return ExitCode::SUCCESS;
+    }
+    harness::runner::begin();
+    let passed = !libtest_mimic::run(&arguments, tests).has_failed();
+    let in_order = Arguments {
+        test_threads: Some(1),
+        filter: None,
+        skip: Vec::new(),
+        exact: false,
+        ..arguments
+    };
+    let left_well = !libtest_mimic::run(&in_order, last::tests()).has_failed();
+    harness::runner::end();
+    if passed && left_well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+trait ConcatAll<T> {
+    fn concat_all(self) -> Vec<T>;
+}
+
+impl<T, const N: usize> ConcatAll<T> for [Vec<T>; N] {
+    fn concat_all(self) -> Vec<T> {
+        self.into_iter().flatten().collect()
+    }
+}

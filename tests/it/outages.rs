@@ -1,0 +1,281 @@
+//! An API that is away, or silent, or that hangs up: what the caller is told, and what comes after.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::entities::{self, uid_of, without};
+use crate::harness::{Api, Caller, Client, Exchange, Gate, Mishap, Place, Stage, world};
+
+crate::tests![
+    an_api_that_is_away_is_unreachable_and_missed_no_longer_than_that,
+    an_api_that_says_it_is_out_of_service_is_believed,
+    silence_ends_with_the_deadline_of_the_call,
+    a_lost_answer_to_a_question_changes_nothing,
+    a_lost_answer_to_a_write_is_said_to_be_unknown,
+    a_create_whose_answer_is_lost_makes_one_item,
+    a_create_that_the_api_has_already_seen_makes_one_item,
+    a_uid_that_somebody_else_took_is_a_conflict,
+];
+
+/// Calls are over soon, one way or the other.
+const HASTY: [(&str, &str); 2] = [
+    ("TOOLBRIDGE_API_CALL_DEADLINE", "700ms"),
+    ("TOOLBRIDGE_API_CONNECT_TIMEOUT", "300ms"),
+];
+
+async fn an_api_that_is_away_is_unreachable_and_missed_no_longer_than_that() {
+    let api = Api::start().await;
+    let place = Place::beside("acme", &api, &[]).await;
+    let client = Client::modern(&place);
+    let note = client
+        .call("create_note", json!({"title": "t", "content": "c"}))
+        .await
+        .ok();
+    api.until_no_session_is_open().await;
+    assert_eq!(Exchange::of(client.get("/readyz")).await.status, 200);
+
+    api.process.stop().await;
+    for (tool, arguments) in [
+        ("get_note", json!({"uid": note["uid"]})),
+        ("create_note", json!({"title": "t", "content": "c"})),
+        ("list_tasks", json!({})),
+    ] {
+        let called = client.call(tool, arguments).await;
+        let error = called.failed("unavailable", "api_unreachable");
+        assert_eq!(error["retryable"], true, "{called}");
+    }
+    assert_eq!(
+        Exchange::of(client.get("/healthz")).await.status,
+        200,
+        "the sidecar itself is well"
+    );
+    ready_becomes(&client, 503).await;
+
+    let api = api.again().await;
+    ready_becomes(&client, 200).await;
+    let read = client.call("get_note", json!({"uid": note["uid"]})).await.ok();
+    assert_eq!(read, note, "the same sidecar works again, and nothing is lost");
+    api.until_no_session_is_open().await;
+    place.stop().await;
+    api.stop().await;
+}
+
+/// A verdict on readiness is kept for a moment.
+async fn ready_becomes(client: &Client<'_>, status: u16) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let answer = Exchange::of(client.get("/readyz")).await;
+        if answer.status == status {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{answer}");
+    }
+}
+
+async fn an_api_that_says_it_is_out_of_service_is_believed() {
+    let client = Client::modern(&world().acme);
+    for stage in [Stage::Opening, Stage::Operation] {
+        for (tool, arguments) in [
+            ("list_notes", json!({})),
+            ("create_note", json!({"title": "t", "content": "c"})),
+        ] {
+            let headers = vec![("retry-after", "3".to_owned())];
+            let away = Mishap::Answer(503, headers, json!({"error": "storage is unavailable"}).to_string());
+            client.place.forwarder.next(&client.user, stage, away);
+            let called = client.call(tool, arguments).await;
+            let error = called.failed("unavailable", "api_unavailable");
+            assert_eq!(
+                (&error["retryable"], &error["retry_after_ms"]),
+                (&json!(true), &json!(3_000)),
+                "{called}"
+            );
+        }
+    }
+    client.traffic().await;
+}
+
+async fn silence_ends_with_the_deadline_of_the_call() {
+    let place = Place::with("acme", &world().api, &HASTY).await;
+    for (stage, tool, arguments, code, retryable) in [
+        (Stage::Opening, "list_notes", json!({}), "api_timeout", true),
+        (
+            Stage::Opening,
+            "create_note",
+            json!({"title": "t", "content": "c"}),
+            "api_timeout",
+            true,
+        ),
+        (Stage::Operation, "list_notes", json!({}), "api_timeout", true),
+        (
+            Stage::Operation,
+            "create_note",
+            json!({"title": "t", "content": "c"}),
+            "unknown_outcome",
+            false,
+        ),
+        (
+            Stage::Operation,
+            "archive_task",
+            json!({"uid": Uuid::now_v7()}),
+            "unknown_outcome",
+            false,
+        ),
+        (
+            Stage::Operation,
+            "update_comment",
+            json!({"uid": Uuid::now_v7(), "content": "c"}),
+            "api_timeout",
+            true,
+        ),
+    ] {
+        let client = Client::modern(&place);
+        client.place.forwarder.next(&client.user, stage, Mishap::Hang);
+        let begun = Instant::now();
+        let called = client.call(tool, arguments).await;
+        let error = called.failed("timeout", code);
+        assert_eq!(error["retryable"], retryable, "{called}");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        let traffic = client.traffic().await;
+        let opened = usize::from(stage == Stage::Operation);
+        assert_eq!(traffic.count(Stage::Ending), opened, "{traffic}");
+    }
+    place.stop().await;
+}
+
+async fn a_lost_answer_to_a_question_changes_nothing() {
+    let client = Client::modern(&world().acme);
+    for mishap in [Mishap::LoseAnswer, Mishap::BreakOff] {
+        client.place.forwarder.next(&client.user, Stage::Operation, mishap);
+        let called = client.call("list_notes", json!({})).await;
+        assert_eq!(
+            called.failed("unavailable", "api_unreachable")["retryable"],
+            true,
+            "{called}"
+        );
+    }
+    client.traffic().await;
+}
+
+async fn a_lost_answer_to_a_write_is_said_to_be_unknown() {
+    let client = Client::modern(&world().acme);
+    for entity in entities::all() {
+        let parent = entity.make_parent(&client).await;
+        for operation in ["update", "patch", "process", "archive", "delete"] {
+            for gateway in [false, true] {
+                let uid = uid_of(&entity.make(&client, &parent).await.ok());
+                let mishap = match gateway {
+                    true => Mishap::Replace(502, "<html>Bad Gateway</html>".to_owned()),
+                    false => Mishap::LoseAnswer,
+                };
+                client.place.forwarder.next(&client.user, Stage::Operation, mishap);
+                let called = client
+                    .call(
+                        &entity.tool(operation),
+                        entity.least_arguments(operation, &uid, &parent),
+                    )
+                    .await;
+                let error = called.failed("unavailable", "unknown_outcome");
+                assert_eq!(
+                    (&error["retryable"], &error["details"]["uid"]),
+                    (&json!(false), &json!(uid)),
+                    "{called}"
+                );
+                // It names the tool that can tell, and indeed it did take effect.
+                let check = error["suggested_action"].as_str().unwrap();
+                assert!(check.contains(&entity.tool("get")) && check.contains(&uid), "{called}");
+                let now = client
+                    .call(&entity.tool("get"), json!({"uid": uid, "include_deleted": true}))
+                    .await
+                    .ok();
+                assert_eq!(now["version"], 2, "{now}");
+            }
+        }
+    }
+    client.traffic().await;
+}
+
+async fn only_item(client: &Client<'_>, list: &str) -> Value {
+    let page = client.call(list, json!({})).await.ok();
+    assert_eq!(page["items"].as_array().map(Vec::len), Some(1), "{page}");
+    page["items"][0].clone()
+}
+
+async fn a_create_whose_answer_is_lost_makes_one_item() {
+    for entity in entities::all() {
+        let client = Client::modern(&world().acme);
+        let parent = entity.make_parent(&client).await;
+        client
+            .place
+            .forwarder
+            .next(&client.user, Stage::Operation, Mishap::LoseAnswer);
+        let called = entity.make(&client, &parent).await;
+        let error = called.failed("unavailable", "unknown_outcome");
+        // Whoever does as the error says finds the item, and has no reason to make a second one.
+        let uid = error["details"]["uid"].as_str().unwrap();
+        assert!(error["suggested_action"].as_str().unwrap().contains(uid), "{called}");
+        let found = client.call(&entity.tool("get"), json!({"uid": uid})).await.ok();
+        assert_eq!(only_item(&client, &entity.tool("list")).await["uid"], found["uid"]);
+        client.traffic().await;
+    }
+}
+
+async fn a_create_that_the_api_has_already_seen_makes_one_item() {
+    for entity in entities::all() {
+        let client = Client::modern(&world().acme);
+        let parent = entity.make_parent(&client).await;
+        let seen = client.traffic().await.0.len();
+        client
+            .place
+            .forwarder
+            .next(&client.user, Stage::Operation, Mishap::Twice);
+        let made = entity.make(&client, &parent).await.ok();
+        let sent = client.traffic().await.lines().split_off(seen);
+        let path = entity.path(&uid_of(&made));
+        assert_eq!(
+            sent,
+            [
+                "open",
+                &format!("POST /v1/{}", entity.plural),
+                &format!("GET {path}"),
+                "end"
+            ]
+        );
+        assert_eq!(
+            without(&only_item(&client, &entity.tool("list")).await, &["payload"]),
+            without(&made, &["payload"])
+        );
+        client.traffic().await;
+    }
+}
+
+async fn a_uid_that_somebody_else_took_is_a_conflict() {
+    let client = Client::modern(&world().acme);
+    let gate = Gate::closed();
+    client
+        .place
+        .forwarder
+        .next(&client.user, Stage::Operation, Mishap::Wait(gate.clone()));
+    let squatting = async {
+        let traffic = client
+            .place
+            .forwarder
+            .until_seen(&client.user, Stage::Operation, 1)
+            .await;
+        let uid = traffic.operations()[0].json()["uid"].clone();
+        let theirs = json!({"uid": uid, "title": "theirs", "content": "theirs"});
+        let (status, _) = world()
+            .api
+            .ask("acme", &client.user, "POST", "/v1/notes", Some(&theirs))
+            .await;
+        assert_eq!(status, 201);
+        gate.release();
+    };
+    let ours = client.call("create_note", json!({"title": "ours", "content": "ours"}));
+    let (called, ()) = tokio::join!(ours, squatting);
+    called.failed("conflict", "already_exists");
+    assert_eq!(only_item(&client, "list_notes").await["payload"]["title"], "theirs");
+    client.traffic().await;
+}

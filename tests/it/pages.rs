@@ -1,0 +1,173 @@
+//! Lists: to the end over many pages, cut where they are long, and honest about whether more follows.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::entities::{self, stored, uid_of, with, with_parent};
+use crate::harness::{CONTENT, Caller, Client, Mishap, Stage, world};
+
+crate::tests![
+    every_list_is_read_to_its_end,
+    a_list_that_changes_while_it_is_read_loses_nothing,
+    long_texts_are_cut_at_a_character_and_named,
+    the_last_page_of_a_family_server_leads_nowhere,
+    a_short_page_with_a_sequel_leads_on,
+    unknown_keys_of_the_api_pass_through,
+];
+
+const MANY: usize = 230;
+
+async fn every_list_is_read_to_its_end() {
+    for entity in entities::all() {
+        let client = Client::modern(&world().acme);
+        let parent = entity.make_parent(&client).await;
+        let direct = world().api.directly("acme", &client.user).await;
+        let mut made = Vec::new();
+        for number in 0..MANY {
+            let body = with(&with_parent(&entity.created, &parent), &json!({"number": number}));
+            let (status, item) = direct.ask("POST", &format!("/v1/{}", entity.plural), Some(&body)).await;
+            assert_eq!(status, 201, "{item}");
+            made.push(item);
+        }
+        direct.end().await;
+        for limit in [50, 115, 230, 1000] {
+            let (mut read, mut pages, mut arguments) = (Vec::new(), 0, json!({"limit": limit, "full": true}));
+            loop {
+                let page = client.call(&entity.tool("list"), arguments.clone()).await.ok();
+                let items = page["items"].as_array().unwrap().clone();
+                assert!(!items.is_empty() && items.len() <= limit, "{} of {limit}", items.len());
+                read.extend(items);
+                pages += 1;
+                match page.get("nextCursor") {
+                    Some(cursor) => arguments["cursor"] = cursor.clone(),
+                    None => break,
+                }
+            }
+            assert_eq!(read, made, "all of them, once, in order: {} by {limit}", entity.plural);
+            assert_eq!(pages, MANY.div_ceil(limit), "and no page for nothing");
+        }
+        client.traffic().await;
+    }
+}
+
+async fn a_list_that_changes_while_it_is_read_loses_nothing() {
+    let client = Client::modern(&world().acme);
+    let mut untouched = BTreeSet::new();
+    for number in 0..12 {
+        let note = client
+            .call("create_note", json!({"title": format!("{number}"), "content": "c"}))
+            .await
+            .ok();
+        untouched.insert(uid_of(&note));
+    }
+    let (mut read, mut arguments) = (BTreeSet::new(), json!({"limit": 3}));
+    loop {
+        let page = client.call("list_notes", arguments.clone()).await.ok();
+        let items = page["items"].as_array().unwrap();
+        read.extend(items.iter().map(uid_of));
+        // Each page makes one item new, which thereby moves to the end.
+        if read.len() < 12 {
+            let uid = uid_of(&items[0]);
+            client
+                .call("patch_note", json!({"uid": uid, "updates": {"seen": true}}))
+                .await
+                .ok();
+        }
+        match page.get("nextCursor") {
+            Some(cursor) => arguments["cursor"] = cursor.clone(),
+            None => break,
+        }
+    }
+    assert_eq!(read, untouched);
+    client.traffic().await;
+}
+
+async fn long_texts_are_cut_at_a_character_and_named() {
+    let client = Client::modern(&world().acme);
+    let fits = "é".repeat(280);
+    let long = format!("{}🌍🌍", "é".repeat(279));
+    let arguments = json!({
+        "title": fits, "content": long, "tags": ["short", long],
+        "additional_fields": {"deep": [{"er": long}], "number": 1},
+    });
+    let made = client.call("create_note", arguments).await.ok();
+    assert_eq!(made["payload"]["content"], long, "what is written is shown in full");
+    let uid = uid_of(&made);
+
+    let cut = format!("{}🌍…", "é".repeat(279));
+    let page = client.call("list_notes", json!({})).await.ok();
+    let item = &page["items"][0];
+    assert_eq!(item["payload"]["title"], fits);
+    assert_eq!(item["payload"]["content"], cut);
+    assert_eq!(item["payload"]["tags"], json!(["short", cut]));
+    assert_eq!(item["payload"]["deep"], json!([{"er": cut}]));
+    assert_eq!(item["truncated"], json!(["content", "tags", "deep"]));
+
+    let page = client.call("list_notes", json!({"full": true})).await.ok();
+    assert_eq!(page["items"], json!([made]));
+    assert_eq!(
+        client.call("get_note", json!({"uid": uid})).await.ok(),
+        made,
+        "reading never cuts"
+    );
+    client.traffic().await;
+}
+
+fn item() -> Value {
+    let payload = json!({"title": CONTENT, "content": CONTENT});
+    json!({"uid": Uuid::now_v7(), "version": 1, "updatedAt": "2027-01-01T00:00:00.1Z", "payload": payload})
+}
+
+async fn the_last_page_of_a_family_server_leads_nowhere() {
+    let client = Client::modern(&world().acme);
+    for (items, next) in [(0, false), (2, false), (3, true)] {
+        let items: Vec<_> = (0..items).map(|_| item()).collect();
+        let page = Mishap::json(200, &json!({"items": items, "nextCursor": "bW9yZQ"}));
+        client.place.forwarder.next(&client.user, Stage::Operation, page);
+        let called = client.call("list_notes", json!({"limit": 3})).await;
+        assert_eq!(called.ok().get("nextCursor").is_some(), next, "{called}");
+    }
+    client.traffic().await;
+}
+
+async fn a_short_page_with_a_sequel_leads_on() {
+    let client = Client::modern(&world().acme);
+    let headers = vec![
+        ("content-type", "application/json".to_owned()),
+        ("link", "</v1/notes?cursor=bW9yZQ>; rel=\"next\"".to_owned()),
+    ];
+    let body = json!({"items": [item()], "nextCursor": "bW9yZQ"}).to_string();
+    client
+        .place
+        .forwarder
+        .next(&client.user, Stage::Operation, Mishap::Answer(200, headers, body));
+    assert_eq!(
+        client.call("list_notes", json!({"limit": 3})).await.ok()["nextCursor"],
+        "bW9yZQ"
+    );
+    client.traffic().await;
+}
+
+async fn unknown_keys_of_the_api_pass_through() {
+    let client = Client::modern(&world().acme);
+    let known = with(
+        &item(),
+        &json!({"colour": "red", "payload": {"future": {"field": [1, null]}}}),
+    );
+    let page = json!({"items": [known], "total": 1});
+    client
+        .place
+        .forwarder
+        .next(&client.user, Stage::Operation, Mishap::json(200, &page));
+    assert_eq!(client.call("list_notes", json!({})).await.ok(), page);
+    client
+        .place
+        .forwarder
+        .next(&client.user, Stage::Operation, Mishap::json(200, &known));
+    let read = client.call("get_note", json!({"uid": Uuid::now_v7()})).await.ok();
+    assert_eq!(stored(&read), json!({"future": {"field": [1, null]}}));
+    assert_eq!(read["colour"], "red");
+    client.traffic().await;
+}
