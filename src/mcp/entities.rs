@@ -68,7 +68,7 @@ impl Toolset for EntityTools {
             Refusal::Missing => ToolError::token_missing(),
             Refusal::Expired => ToolError::token_expired(),
             Refusal::TenantMismatch => ToolError::tenant_mismatch(),
-            Refusal::KeysUnavailable => ToolError::internal("the keys to check tokens with have never been fetched"),
+            Refusal::KeysUnavailable => ToolError::keys_unavailable(),
             Refusal::Malformed
             | Refusal::NotYetValid
             | Refusal::BadSignature
@@ -123,6 +123,32 @@ mod tests {
             assert_eq!(
                 serde_json::to_value(served).unwrap(),
                 serde_json::to_value(spec).unwrap()
+            );
+        }
+    }
+
+    /// Each refusal has a code that the page explains, and only what may pass by itself is worth another try.
+    #[test]
+    fn refusals_are_in_words_that_are_documented() {
+        let tools = EntityTools::new(Arc::new(Catalogue::new(uuid::Uuid::now_v7)), Limits::default());
+        for refusal in [
+            Refusal::Missing,
+            Refusal::Expired,
+            Refusal::Malformed,
+            Refusal::TenantMismatch,
+            Refusal::KeysUnavailable,
+        ] {
+            let outcome = tools.refuse(refusal, "c");
+            let code = outcome.error_code.unwrap();
+            assert!(
+                include_str!("../../docs/TOOLS.md").contains(&format!("`{code}`")),
+                "{code}"
+            );
+            let (error, passes) = (&outcome.value["error"], refusal == Refusal::KeysUnavailable);
+            assert_eq!(
+                (&error["retryable"], error["category"] == "unavailable"),
+                (&Value::from(passes), passes),
+                "{error}"
             );
         }
     }

@@ -296,6 +296,7 @@ fn the_body_has_the_keys_of_the_table() {
     ];
     for error in [
         ToolError::token_missing(),
+        ToolError::keys_unavailable(),
         ToolError::token_invalid(),
         ToolError::token_expired(),
         ToolError::tenant_mismatch(),
