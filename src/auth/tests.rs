@@ -174,7 +174,7 @@ async fn hs256_with_the_shared_secret() {
         ..settings()
     });
     let principal = verifier.verify(&hs256(SECRET, good_claims())).await.unwrap();
-    assert_eq!((&*principal.subject, principal.expires_at), ("user-1", NOW + 600));
+    assert_eq!(&*principal.subject, "user-1");
     assert!(
         !format!("{principal:?} {verifier:?}").contains("eyJ"),
         "a token shows in Debug"

@@ -7,9 +7,9 @@ use futures::future::BoxFuture;
 use rmcp::model::{Tool, ToolAnnotations};
 use serde_json::Value;
 
-use super::toolset::{NoSuchTool, Outcome, Progress, ToolCall, Toolset};
+use super::toolset::{NoSuchTool, Outcome, ToolCall, Toolset};
 use crate::auth::Refusal;
-use crate::tools::{self, Catalogue, Limits, ToolError, ToolSpec};
+use crate::tools::{Catalogue, Limits, ToolError, ToolSpec};
 
 /// The forty tools.
 #[derive(Debug)]
@@ -42,15 +42,8 @@ impl Toolset for EntityTools {
             Err(unknown) if self.catalogue.get(name).is_none() => return Err(NoSuchTool(unknown.suggested_action)),
             Err(refused) => return Ok(futures::future::ready(failed(&refused, correlation_id)).boxed()),
         };
-        let tell = move |step: tools::Progress| {
-            progress(Progress {
-                done: step.done,
-                total: step.total,
-                message: step.message,
-            });
-        };
         let work = async move {
-            match plan.run(api, &self.limits, tell).await {
+            match plan.run(api, &self.limits, progress).await {
                 Ok(success) => Outcome {
                     text: success.text,
                     value: success.value,

@@ -35,6 +35,7 @@ pub struct Counts {
     pub abandoned: u64,
 }
 
+#[cfg(test)]
 impl Counts {
     /// In use, or waiting to be ended.
     pub fn open(&self) -> u64 {

@@ -53,7 +53,6 @@ fn hints_are_those_of_the_table() {
             open_world: false,
         };
         assert_eq!(spec.hints, expected, "{}", spec.name);
-        assert_eq!(spec.operation.access() == Access::Read, read_only, "{}", spec.name);
 
         let mut served = json!({"readOnlyHint": read_only, "idempotentHint": idempotent, "openWorldHint": false});
         if let Some(destructive) = destructive {

@@ -15,6 +15,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::health::Readiness;
+use super::serve::Drained;
 use super::*;
 use crate::auth::challenge::Challenge;
 use crate::auth::{self, Clock, Secret, Verifier};
