@@ -10,12 +10,13 @@
 //! No room reaches over its neighbour: `tools` knows nothing of HTTP clients or tokens, `upstream` nothing of tools
 //! or JSON-RPC, `auth` nothing of MCP. [`config`] is read once, in [`cli`]; [`telemetry`] names what is logged.
 
-pub mod auth;
+// Only the binary's way in is public, so that the compiler finds what nobody uses.
+mod auth;
 pub mod cli;
-pub mod config;
-pub mod entities;
-pub mod mcp;
-pub mod telemetry;
-pub mod tools;
-pub mod transport;
-pub mod upstream;
+mod config;
+mod entities;
+mod mcp;
+mod telemetry;
+mod tools;
+mod transport;
+mod upstream;

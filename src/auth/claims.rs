@@ -47,15 +47,11 @@ impl Demands {
         if subject.is_empty() || subject.len() > MAX_SUBJECT_BYTES || subject.chars().any(char::is_control) {
             return Err(Refusal::Malformed);
         }
-        let tenant = match present(claims, &self.tenant_claim) {
-            None => None,
-            Some(claim) if claim.as_str() == Some(&self.tenant_id) => Some(Arc::from(self.tenant_id.as_str())),
-            Some(_) => return Err(Refusal::TenantMismatch),
-        };
+        if present(claims, &self.tenant_claim).is_some_and(|claim| claim.as_str() != Some(&self.tenant_id)) {
+            return Err(Refusal::TenantMismatch);
+        }
         Ok(Principal {
             subject: Arc::from(subject),
-            tenant,
-            expires_at,
             token,
         })
     }

@@ -76,7 +76,9 @@ impl Jwks {
         // Proxies from the environment stay allowed here: unlike the API, an identity provider may be far away.
         let http = reqwest::Client::builder()
             .timeout(settings.jwks_timeout)
-            .redirect(reqwest::redirect::Policy::limited(3))
+            // Whoever decides where the keys come from decides whose tokens are good. That is the configured URL alone:
+            // a redirect could lead to plain http, or to another host.
+            .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(JwksError::Client)?;
         Ok(Some(Self(Arc::new(Inner {

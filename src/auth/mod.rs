@@ -77,10 +77,6 @@ impl Default for Settings {
 #[derive(Debug, Clone)]
 pub struct Principal {
     pub subject: Arc<str>,
-    /// The tenant claim, when the token has one; it equals ours.
-    pub tenant: Option<Arc<str>>,
-    /// Unix seconds.
-    pub expires_at: u64,
     pub token: Secret,
 }
 

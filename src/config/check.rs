@@ -128,6 +128,27 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), Mistake> {
             " and neither is auth.jwks_url, so no caller's token could be verified",
         ));
     }
+    if config.env == Mode::Production {
+        if config.auth.jwks_url.is_some() && config.auth.issuer.is_none() {
+            return Err(missing(
+                "auth.issuer",
+                ", but auth.jwks_url is, and tokens of other issuers' users would pass",
+            ));
+        }
+        if config.auth.jwks_url.is_some() && config.auth.audience.is_none() {
+            return Err(missing(
+                "auth.audience",
+                ", but auth.jwks_url is, and tokens that are meant for other services would pass",
+            ));
+        }
+        if one_secret_for_both(config) {
+            return refuse(
+                "tenant.header_secret",
+                "is the same as auth.hs256_secret, which makes two proofs one",
+                "make a second secret with \"openssl rand -hex 32\", or use --dev on your own machine",
+            );
+        }
+    }
     if !config.auth.authorization_servers.is_empty() && config.server.public_url.is_none() {
         return Err(missing(
             "server.public_url",
@@ -165,6 +186,15 @@ fn strong(config: &Config, key: &'static str, secret: Option<&Secret>, origin_of
     }
 }
 
+fn one_secret_for_both(config: &Config) -> bool {
+    let secrets = config
+        .tenant
+        .header_secret
+        .as_ref()
+        .zip(config.auth.hs256_secret.as_ref());
+    secrets.is_some_and(|(signing, verifying)| signing.expose() == verifying.expose())
+}
+
 fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -191,8 +221,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
         warnings
             .push("server.drain_timeout is shorter than api.call_deadline: a shutdown may cut calls off".to_owned());
     }
-    let both = |secret: &Option<Secret>| secret.as_ref().map(Secret::expose).map(str::to_owned);
-    if config.tenant.header_secret.is_some() && both(&config.tenant.header_secret) == both(&config.auth.hs256_secret) {
+    if one_secret_for_both(config) {
         warnings.push("tenant.header_secret and auth.hs256_secret are the same: use two secrets".to_owned());
     }
     warnings

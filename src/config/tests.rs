@@ -247,6 +247,23 @@ fn mistakes_in_the_environment_are_one_sentence_each() {
              their own: use https, or --dev on your own machine.",
         ),
         (
+            &[
+                ("JWT_JWKS_URL", "https://login.example.com/jwks"),
+                ("JWT_AUDIENCE", "a"),
+            ],
+            "auth.issuer is not set, but auth.jwks_url is, and tokens of other issuers' users would pass: set JWT_ISSUER.",
+        ),
+        (
+            &[("JWT_JWKS_URL", "https://login.example.com/jwks"), ("JWT_ISSUER", "i")],
+            "auth.audience is not set, but auth.jwks_url is, and tokens that are meant for other services would pass: set \
+             JWT_AUDIENCE.",
+        ),
+        (
+            &[("JWT_HS256_SECRET", STRONG)],
+            "tenant.header_secret (from TENANT_HEADER_SECRET) is the same as auth.hs256_secret, which makes two proofs \
+             one: make a second secret with \"openssl rand -hex 32\", or use --dev on your own machine.",
+        ),
+        (
             &[("TOOLBRIDGE_AUTH_AUTHORIZATION_SERVERS", "https://login.example.com")],
             "server.public_url is not set, but auth.authorization_servers is, and their metadata has to name this \
              server's address: set TOOLBRIDGE_SERVER_PUBLIC_URL.",
@@ -357,11 +374,22 @@ fn dev_mode_takes_weak_secrets_and_says_so() {
     let config = load(&with(&[
         ("TOOLBRIDGE_ENV", "dev"),
         ("TENANT_HEADER_SECRET", "dev-secret"),
+        ("JWT_HS256_SECRET", "dev-secret"),
         ("JWT_JWKS_URL", "http://keys.example.com"),
     ]))
     .unwrap()
     .config;
-    assert!(warnings(&config).iter().any(|warning| warning.starts_with("dev mode")));
+    let said = warnings(&config);
+    for known in [
+        "dev mode",
+        "auth.jwks_url is set without",
+        "tenant.header_secret and auth.hs256_secret are the same",
+    ] {
+        assert!(
+            said.iter().any(|warning| warning.starts_with(known)),
+            "{known}: {said:?}"
+        );
+    }
 }
 
 #[test]

@@ -17,8 +17,9 @@ use tokio::time::Instant;
 
 use super::Inner;
 use super::caller::{Caller, Unknown};
-use super::toolset::{NoSuchTool, Outcome, Progress, ToolCall};
+use super::toolset::{NoSuchTool, Outcome, ToolCall};
 use crate::telemetry::fields;
+use crate::tools::Progress;
 use crate::upstream::CallContext;
 
 /// Steps of one call that may wait to be told; more are left out rather than kept.

@@ -7,9 +7,9 @@ use futures::future::BoxFuture;
 use rmcp::model::{Tool, ToolAnnotations};
 use serde_json::Value;
 
-use super::toolset::{NoSuchTool, Outcome, Progress, ToolCall, Toolset};
+use super::toolset::{NoSuchTool, Outcome, ToolCall, Toolset};
 use crate::auth::Refusal;
-use crate::tools::{self, Catalogue, Limits, ToolError, ToolSpec};
+use crate::tools::{Catalogue, Limits, ToolError, ToolSpec};
 
 /// The forty tools.
 #[derive(Debug)]
@@ -42,15 +42,8 @@ impl Toolset for EntityTools {
             Err(unknown) if self.catalogue.get(name).is_none() => return Err(NoSuchTool(unknown.suggested_action)),
             Err(refused) => return Ok(futures::future::ready(failed(&refused, correlation_id)).boxed()),
         };
-        let tell = move |step: tools::Progress| {
-            progress(Progress {
-                done: step.done,
-                total: step.total,
-                message: step.message,
-            });
-        };
         let work = async move {
-            match plan.run(api, &self.limits, tell).await {
+            match plan.run(api, &self.limits, progress).await {
                 Ok(success) => Outcome {
                     text: success.text,
                     value: success.value,
@@ -68,7 +61,7 @@ impl Toolset for EntityTools {
             Refusal::Missing => ToolError::token_missing(),
             Refusal::Expired => ToolError::token_expired(),
             Refusal::TenantMismatch => ToolError::tenant_mismatch(),
-            Refusal::KeysUnavailable => ToolError::internal("the keys to check tokens with have never been fetched"),
+            Refusal::KeysUnavailable => ToolError::keys_unavailable(),
             Refusal::Malformed
             | Refusal::NotYetValid
             | Refusal::BadSignature
@@ -123,6 +116,32 @@ mod tests {
             assert_eq!(
                 serde_json::to_value(served).unwrap(),
                 serde_json::to_value(spec).unwrap()
+            );
+        }
+    }
+
+    /// Each refusal has a code that the page explains, and only what may pass by itself is worth another try.
+    #[test]
+    fn refusals_are_in_words_that_are_documented() {
+        let tools = EntityTools::new(Arc::new(Catalogue::new(uuid::Uuid::now_v7)), Limits::default());
+        for refusal in [
+            Refusal::Missing,
+            Refusal::Expired,
+            Refusal::Malformed,
+            Refusal::TenantMismatch,
+            Refusal::KeysUnavailable,
+        ] {
+            let outcome = tools.refuse(refusal, "c");
+            let code = outcome.error_code.unwrap();
+            assert!(
+                include_str!("../../docs/TOOLS.md").contains(&format!("`{code}`")),
+                "{code}"
+            );
+            let (error, passes) = (&outcome.value["error"], refusal == Refusal::KeysUnavailable);
+            assert_eq!(
+                (&error["retryable"], error["category"] == "unavailable"),
+                (&Value::from(passes), passes),
+                "{error}"
             );
         }
     }

@@ -29,7 +29,7 @@ use rmcp::service::RequestContext;
 pub use caller::{Caller, Callers, FixedCaller};
 pub use entities::EntityTools;
 pub use identity::Settings;
-pub use toolset::{NoSuchTool, Outcome, Progress, ToolCall, Toolset};
+pub use toolset::{NoSuchTool, Outcome, ToolCall, Toolset};
 
 use crate::upstream::Upstream;
 

@@ -6,6 +6,7 @@ use rmcp::model::{JsonObject, Tool};
 use serde_json::Value;
 
 use crate::auth::Refusal;
+use crate::tools::Progress;
 use crate::upstream::Session;
 
 /// Lists tools and answers calls.
@@ -24,7 +25,8 @@ pub trait Toolset: Send + Sync + 'static {
 pub struct ToolCall<'a> {
     pub name: &'a str,
     pub arguments: JsonObject,
-    /// The API on behalf of the caller, for this call only.
+    /// The API on behalf of the caller, for this call only. The concrete type, since `Api` has generic futures and so
+    /// cannot be made into an object; toolsets are tested against a scripted API on a socket instead.
     pub api: &'a Session,
     pub correlation_id: &'a str,
     /// To be told of each step when there are several.
@@ -34,15 +36,6 @@ pub struct ToolCall<'a> {
 /// There is no tool of that name; what to do instead, in a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoSuchTool(pub String);
-
-/// How far a call of several steps has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    pub done: u32,
-    pub total: u32,
-    /// What begins now.
-    pub message: &'static str,
-}
 
 /// What the caller reads, as text and as a value, and what only the log reads.
 #[derive(Debug, Clone)]

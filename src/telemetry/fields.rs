@@ -12,13 +12,11 @@ pub const TENANT: &str = "tenant";
 /// The subject of the caller's token.
 pub const USER: &str = "user";
 pub const TOOL: &str = "tool";
-pub const METHOD: &str = "method";
 pub const OUTCOME: &str = "outcome";
 pub const ERROR_CODE: &str = "error_code";
 /// Why a caller was refused.
 pub const REASON: &str = "reason";
 pub const DURATION_MS: &str = "duration_ms";
-pub const STATUS: &str = "status";
 pub const ERROR: &str = "error";
 
 pub const VERSION: &str = "version";

@@ -34,6 +34,7 @@ impl<W> Lines<W> {
     }
 }
 
+#[cfg(test)]
 impl<W, T> Lines<W, T> {
     /// The time comes from `clock`.
     pub fn with_clock(writer: W, clock: T) -> Self {

@@ -378,7 +378,7 @@ impl<'a> Asked<'a> {
             "Tell the user, and give them the correlation_id for whoever runs the server.".to_owned()
         };
         let message = "The ToolBridge API failed to do what was asked.";
-        ToolError::new(Category::Internal, "api_error", message, remedy).retryable(retryable)
+        ToolError::new(Category::Internal, service::API_ERROR, message, remedy).retryable(retryable)
     }
 
     /// The tool that shows how things are.

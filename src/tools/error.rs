@@ -207,6 +207,17 @@ impl ToolError {
         )
     }
 
+    /// There is nothing yet to check the token with.
+    #[must_use]
+    pub fn keys_unavailable() -> Self {
+        Self::new(
+            Category::Unavailable,
+            "keys_unavailable",
+            "The bearer token cannot be checked at the moment: the keys of its issuer cannot be fetched.",
+            "Nothing was changed; wait some seconds, then repeat the call.",
+        )
+    }
+
     /// A mistake of this server's own.
     #[must_use]
     pub fn internal(log_only: impl Into<Box<str>>) -> Self {

@@ -27,13 +27,11 @@ mod service;
 mod spec;
 mod text;
 
-pub use catalogue::{Catalogue, Tool};
-pub use error::{Category, Details, ToolError};
-pub use operation::Operation;
-pub use plan::Plan;
-pub use result::{Limits, Success};
+pub use catalogue::Catalogue;
+pub use error::ToolError;
+pub use result::Limits;
 pub use run::Progress;
-pub use spec::{Access, Hints, ToolSpec};
+pub use spec::ToolSpec;
 
 #[cfg(test)]
 mod tests;

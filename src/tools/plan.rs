@@ -126,18 +126,6 @@ impl Plan {
         })
     }
 
-    /// The tool that was called.
-    #[must_use]
-    pub fn tool(&self) -> &str {
-        &self.tool
-    }
-
-    /// The item that the call is about; on create the one to be.
-    #[must_use]
-    pub fn uid(&self) -> Option<Uuid> {
-        self.uid
-    }
-
     /// How many requests a smooth run takes.
     #[must_use]
     pub fn steps(&self) -> u32 {

@@ -6,6 +6,9 @@ use crate::upstream::exchange::Reply;
 /// As much of an unexpected body as the log wants.
 const MAX_LOGGED: usize = 2000;
 
+/// An answer outside the contract.
+pub(super) const API_ERROR: &str = "api_error";
+
 /// What a refused session means. The request itself was never sent.
 pub(super) fn session_refused(reply: &Reply) -> ToolError {
     let error = match reply.status {
@@ -17,7 +20,7 @@ pub(super) fn session_refused(reply: &Reply) -> ToolError {
         500..=599 => api_unavailable(),
         _ => ToolError::new(
             Category::Internal,
-            "api_error",
+            API_ERROR,
             "The ToolBridge API did not open a session.",
             "Tell the user, and give them the correlation_id for whoever runs the server.",
         ),
@@ -70,13 +73,16 @@ pub(super) fn api_unavailable() -> ToolError {
     )
 }
 
-/// Adds what every answered request tells.
+/// Adds what every answered request tells. The log gets the body only of an answer that the contract does not know: of
+/// all others the status says enough, and bodies are tenants' own.
 pub(super) fn answered(mut error: ToolError, reply: &Reply) -> ToolError {
     error.details.status = Some(reply.status);
     if error.retryable {
         error.retry_after = reply.retry_after;
     }
-    let body = String::from_utf8_lossy(&reply.body);
-    error.log_only = Some(body.chars().take(MAX_LOGGED).collect());
+    if error.code == API_ERROR {
+        let body = String::from_utf8_lossy(&reply.body);
+        error.log_only = Some(body.chars().take(MAX_LOGGED).collect());
+    }
     error
 }

@@ -22,8 +22,6 @@ pub struct ToolSpec {
     /// The entity's key.
     #[serde(skip)]
     pub entity: &'static str,
-    #[serde(skip)]
-    pub operation: Operation,
 }
 
 /// What a client may conclude about calling the tool; MCP's tool annotations.
@@ -57,7 +55,6 @@ impl ToolSpec {
             output_schema: schema::output(operation),
             hints: operation.hints(),
             entity: entity.key,
-            operation,
         }
     }
 }

@@ -21,9 +21,8 @@ mod tests;
 use std::time::Duration;
 
 pub use correlation::new_id as new_correlation_id;
-pub use health::Readiness;
-pub use router::{App, router};
-pub use serve::{Drained, serve};
+pub use router::App;
+pub use serve::serve;
 pub use stdio::serve_stdio;
 
 /// How the HTTP side behaves.

@@ -73,6 +73,12 @@ impl Identity {
         Self(HeaderMap::new())
     }
 
+    /// As it goes into the log.
+    pub fn correlation_id(&self) -> &str {
+        let value = self.0.get(headers::CORRELATION);
+        value.and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
     pub fn with_session(&self, id: HeaderValue, epoch: HeaderValue) -> Self {
         let mut map = self.0.clone();
         map.insert(headers::SESSION, id);

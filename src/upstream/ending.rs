@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use super::Settings;
 use super::client::{Client, Identity};
 use super::exchange::Failure;
+use crate::telemetry::fields;
 
 /// A second try after this pause mends a dropped connection; the API sweeps what remains.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -34,6 +35,7 @@ pub struct Counts {
     pub abandoned: u64,
 }
 
+#[cfg(test)]
 impl Counts {
     /// In use, or waiting to be ended.
     pub fn open(&self) -> u64 {
@@ -170,7 +172,11 @@ async fn is_ended(client: &Client, identity: &Identity, path: String, within: Du
         match answer.map(|answer| answer.reply.status) {
             Ok(200..=299 | 404 | 410) => return true,
             outcome if attempt == ATTEMPTS => {
-                tracing::warn!(?outcome, "a session could not be ended; the API lets it expire");
+                tracing::warn!(
+                    { fields::CORRELATION_ID } = identity.correlation_id(),
+                    ?outcome,
+                    "a session could not be ended; the API lets it expire"
+                );
             }
             _ => tokio::time::sleep(RETRY_PAUSE).await,
         }

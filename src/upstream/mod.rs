@@ -124,6 +124,7 @@ impl Upstream {
         readiness::check(&self.0.client, self.0.settings.ready_timeout).await
     }
 
+    #[cfg(test)]
     pub fn sessions(&self) -> Counts {
         self.0.enders.counts()
     }

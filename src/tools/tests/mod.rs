@@ -6,6 +6,9 @@ use std::sync::{LazyLock, Mutex};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
+use super::error::{Category, Details};
+use super::result::Success;
+use super::spec::Hints;
 use super::*;
 use crate::upstream::exchange::{Api, Failure, Reply, Request};
 

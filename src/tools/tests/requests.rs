@@ -157,8 +157,8 @@ fn a_plan_tells_what_it_is_about() {
     let plan = catalogue
         .prepare("create_note", args(json!({"title": "t", "content": "c"})))
         .unwrap();
-    assert_eq!((plan.tool(), plan.steps()), ("create_note", 1));
-    assert_eq!(plan.uid().unwrap().to_string(), NEW_UID);
+    assert_eq!((&*plan.tool, plan.steps()), ("create_note", 1));
+    assert_eq!(plan.uid.unwrap().to_string(), NEW_UID);
     let plan = catalogue.prepare("list_notes", Map::new()).unwrap();
-    assert_eq!(plan.uid(), None);
+    assert_eq!(plan.uid, None);
 }

@@ -15,6 +15,8 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::health::Readiness;
+use super::serve::Drained;
 use super::*;
 use crate::auth::challenge::Challenge;
 use crate::auth::{self, Clock, Secret, Verifier};
@@ -57,14 +59,17 @@ fn verifier() -> Arc<Verifier> {
     Arc::new(Verifier::new(&auth_settings(), Clock::system()).unwrap())
 }
 
-fn upstream(api: &ScriptedApi) -> Upstream {
-    let settings = upstream::Settings {
+fn upstream_settings(api: &ScriptedApi) -> upstream::Settings {
+    upstream::Settings {
         base_url: api.url(),
         tenant_id: "acme".into(),
         tenant_secret: Secret::new("tenant-secret"),
         ..upstream::Settings::default()
-    };
-    Upstream::new(settings, Clock::system()).unwrap()
+    }
+}
+
+fn upstream(api: &ScriptedApi) -> Upstream {
+    Upstream::new(upstream_settings(api), Clock::system()).unwrap()
 }
 
 fn entity_tools() -> Arc<dyn Toolset> {
@@ -100,7 +105,19 @@ impl Stack {
 
     async fn with(settings: Settings, auth: auth::Settings, toolset: Arc<dyn Toolset>, drain: Duration) -> Self {
         let api = ScriptedApi::start().await;
-        let upstream = upstream(&api);
+        let upstream = upstream_settings(&api);
+        Self::before(api, upstream, settings, auth, toolset, drain).await
+    }
+
+    async fn before(
+        api: ScriptedApi,
+        upstream: upstream::Settings,
+        settings: Settings,
+        auth: auth::Settings,
+        toolset: Arc<dyn Toolset>,
+        drain: Duration,
+    ) -> Self {
+        let upstream = Upstream::new(upstream, Clock::system()).unwrap();
         let server = mcp::Server::new(toolset, upstream.clone(), Callers::Request, &mcp::Settings::default());
         let challenge = Challenge::from_settings(&auth);
         let verifier = Arc::new(Verifier::new(&auth, Clock::system()).unwrap());
