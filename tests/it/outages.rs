@@ -16,6 +16,7 @@ crate::tests![
     a_lost_answer_to_a_question_changes_nothing,
     a_lost_answer_to_a_write_is_said_to_be_unknown,
     a_create_whose_answer_is_lost_makes_one_item,
+    a_create_whose_answers_are_all_lost_says_where_to_look,
     a_create_that_the_api_has_already_seen_makes_one_item,
     a_uid_that_somebody_else_took_is_a_conflict,
 ];
@@ -207,10 +208,23 @@ async fn a_create_whose_answer_is_lost_makes_one_item() {
     for entity in entities::all() {
         let client = Client::modern(&world().acme);
         let parent = entity.make_parent(&client).await;
-        client
-            .place
-            .forwarder
-            .next(&client.user, Stage::Operation, Mishap::LoseAnswer);
+        lose_answers(&client, 1);
+        // It is sent once more, the API has its UID already, and what it has is what was sent.
+        let made = entity.make(&client, &parent).await.ok();
+        assert_eq!(
+            only_item(&client, &entity.tool("list")).await["uid"],
+            made["uid"],
+            "{made}"
+        );
+        client.traffic().await;
+    }
+}
+
+async fn a_create_whose_answers_are_all_lost_says_where_to_look() {
+    for entity in entities::all() {
+        let client = Client::modern(&world().acme);
+        let parent = entity.make_parent(&client).await;
+        lose_answers(&client, 2);
         let called = entity.make(&client, &parent).await;
         let error = called.failed("unavailable", "unknown_outcome");
         // Whoever does as the error says finds the item, and has no reason to make a second one.
@@ -219,6 +233,15 @@ async fn a_create_whose_answer_is_lost_makes_one_item() {
         let found = client.call(&entity.tool("get"), json!({"uid": uid})).await.ok();
         assert_eq!(only_item(&client, &entity.tool("list")).await["uid"], found["uid"]);
         client.traffic().await;
+    }
+}
+
+fn lose_answers(client: &Client<'_>, how_many: usize) {
+    for _ in 0..how_many {
+        client
+            .place
+            .forwarder
+            .next(&client.user, Stage::Operation, Mishap::LoseAnswer);
     }
 }
 
