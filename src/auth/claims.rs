@@ -70,7 +70,11 @@ fn numeric_date(value: Option<&Value>) -> Option<u64> {
             .filter(|secs| *secs >= 0.0 && *secs < 1e15)
             .map(|secs| secs as u64)
     };
-    value.as_u64().or_else(fraction)
+    // What the API, which counts in signed numbers, could not read must not be good here.
+    value
+        .as_u64()
+        .filter(|secs| i64::try_from(*secs).is_ok())
+        .or_else(fraction)
 }
 
 fn names(audience: Option<&Value>, wanted: &str) -> bool {
@@ -114,7 +118,9 @@ mod tests {
             (json!(NOW - 60), Some(Refusal::Expired)),
             (json!(0), Some(Refusal::Expired)),
             (json!(NOW as f64 + 0.5), None),
-            (json!(u64::MAX), None),
+            (json!(i64::MAX), None),
+            (json!(u64::MAX), Some(Refusal::Malformed)),
+            (json!(i64::MAX as u64 + 1), Some(Refusal::Malformed)),
             (json!("1999999999"), Some(Refusal::Malformed)),
             (json!(-1), Some(Refusal::Malformed)),
             (Value::Null, Some(Refusal::Malformed)),

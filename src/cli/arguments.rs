@@ -34,6 +34,7 @@ pub fn read(
     types: &Types<'_>,
     reader: &mut dyn Reader,
 ) -> Result<Map<String, Value>, String> {
+    refuse_second_stdin(base, pairs)?;
     let mut arguments = match base {
         Some(text) => object(&fetch(text, "--args", reader)?)?,
         None => Map::new(),
@@ -64,6 +65,20 @@ pub fn read(
         }
     }
     Ok(arguments)
+}
+
+fn refuse_second_stdin(base: Option<&str>, pairs: &[String]) -> Result<(), String> {
+    let base = base.map(|text| ("--args", text));
+    let texts = base
+        .into_iter()
+        .chain(pairs.iter().filter_map(|pair| pair.split_once('=')));
+    let mut from_stdin = texts.filter(|(_, text)| *text == "-").map(|(key, _)| key);
+    match (from_stdin.next(), from_stdin.next()) {
+        (Some(first), Some(second)) => Err(format!(
+            "\"{first}\" and \"{second}\" both want standard input, which can be read once"
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn object(text: &str) -> Result<Map<String, Value>, String> {
@@ -177,6 +192,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_named() {
+        for (base, pairs) in [(None, &["title=-", "content=-"][..]), (Some("-"), &["title=-"])] {
+            let said = reading(base, pairs).unwrap_err();
+            assert!(said.contains("can be read once"), "{said}");
+        }
         assert_eq!(
             reading(None, &["content"]).unwrap_err(),
             "\"content\" is no argument: write it key=value"

@@ -8,6 +8,7 @@ use clap::Args;
 use super::arguments::{self, Reader, Types};
 use super::credentials::Credentials;
 use super::exit::{Exit, Stop};
+use super::output::harmless;
 use super::wiring::{self, Answer};
 use super::{Settings, Surroundings, render, tools};
 use crate::telemetry::{self, Destination};
@@ -75,7 +76,7 @@ pub fn run(call: &Call, settings: &Settings, around: &mut Surroundings) -> Resul
     match answer {
         Answer::Result(value) if call.json => Ok(around.output.json(&value)?),
         Answer::Result(value) => {
-            let more = |cursor: &str| next_page(call, cursor);
+            let more = |cursor: &str| next_page(call, settings, cursor);
             Ok(render::result(
                 &mut around.output,
                 &entry.entity.replace('_', " "),
@@ -99,14 +100,23 @@ pub fn run(call: &Call, settings: &Settings, around: &mut Surroundings) -> Resul
     }
 }
 
-/// The same command, one page further.
-fn next_page(call: &Call, cursor: &str) -> String {
+/// The same command, one page further; `None` when standard input was part of it, which cannot be read again.
+fn next_page(call: &Call, settings: &Settings, cursor: &str) -> Option<String> {
+    if call.args.as_deref() == Some("-") || call.pairs.iter().any(|pair| pair.ends_with("=-")) {
+        return None;
+    }
     let kept = call.pairs.iter().filter(|pair| !pair.starts_with("cursor=")).cloned();
     let mut words = vec!["toolbridge-mcp".to_owned(), "call".to_owned(), call.name.clone()];
     words.extend(kept);
     words.push(format!("cursor={cursor}"));
+    if let Some(args) = &call.args {
+        words.extend(["--args".to_owned(), args.clone()]);
+    }
+    words.extend(settings.words());
     words.extend(call.credentials.words());
-    words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+    // What would not survive being shown cannot be pasted.
+    let shown = words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+    (harmless(&shown) == shown).then_some(shown)
 }
 
 /// A word as a shell takes it.
@@ -141,5 +151,26 @@ mod tests {
     fn a_suggested_command_can_be_pasted() {
         assert_eq!(quoted("cursor=YQ=="), "cursor=YQ==");
         assert_eq!(quoted("title=it's; rm -rf"), r"'title=it'\''s; rm -rf'");
+    }
+
+    #[test]
+    fn the_next_page_is_asked_for_in_the_same_way() {
+        let next = |words: &[&str]| {
+            let words = ["toolbridge-mcp", "call", "list_notes"].iter().chain(words);
+            let cli = crate::cli::parse(words.map(Into::into)).unwrap();
+            let crate::cli::Command::Call(call) = &cli.command else {
+                unreachable!()
+            };
+            next_page(call, &cli.settings, "abc")
+        };
+        assert_eq!(
+            next(&[
+                "limit=2", "cursor=x", "--args", "{}", "--config", "a b.toml", "--as", "ada"
+            ])
+            .unwrap(),
+            "toolbridge-mcp call list_notes limit=2 cursor=abc --args '{}' --config 'a b.toml' --as ada"
+        );
+        assert_eq!(next(&["--args", "-"]), None);
+        assert_eq!(next(&["limit=-"]), None);
     }
 }

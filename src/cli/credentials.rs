@@ -17,7 +17,12 @@ pub struct Credentials {
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// Make a short-lived token for this user with the configured HS256 secret
-    #[arg(long = "as", value_name = "SUB", conflicts_with = "token_file")]
+    #[arg(
+        long = "as",
+        value_name = "SUB",
+        conflicts_with = "token_file",
+        value_parser = clap::builder::NonEmptyStringValueParser::new()
+    )]
     act_as: Option<String>,
 }
 

@@ -37,7 +37,7 @@ use crate::config::{self as configuration, Config, Flag, Loaded, Log, Sources};
 
 /// MCP server for ToolBridge: a tenant's notes, tasks, comments and chats for AI assistants
 #[derive(Debug, Parser)]
-#[command(name = "toolbridge-mcp", version, disable_help_subcommand = true)]
+#[command(name = "toolbridge-mcp", version)]
 struct Cli {
     #[command(flatten)]
     settings: Settings,
@@ -97,6 +97,25 @@ fn setting(text: &str) -> Result<(String, String), String> {
 }
 
 impl Settings {
+    /// The same flags again, for a command to be suggested.
+    fn words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        for (key, value) in &self.set {
+            words.extend(["--set".to_owned(), format!("{key}={value}")]);
+        }
+        let config = self.config.as_ref().map(|path| path.display().to_string());
+        for (flag, value) in [
+            ("--config", config),
+            ("--api-url", self.api_url.clone()),
+            ("--log-level", self.log_level.clone()),
+            ("--log-format", self.log_format.clone()),
+        ] {
+            words.extend(value.into_iter().flat_map(|value| [flag.to_owned(), value]));
+        }
+        words.extend(self.dev.then(|| "--dev".to_owned()));
+        words
+    }
+
     /// `--set` first, so that a flag of its own wins.
     fn flags(&self) -> Vec<Flag> {
         let flag = |name: &str, path: &str, value: &str| Flag {
@@ -174,7 +193,7 @@ impl Surroundings {
 pub fn run(words: impl IntoIterator<Item = OsString>, mut around: Surroundings) -> Exit {
     let outcome = match parse(words) {
         Ok(cli) => dispatch(&cli, &mut around),
-        Err(said) => print_parser(&said),
+        Err(said) => print_parser(&said, &mut around),
     };
     let outcome = outcome.and_then(|()| Ok(around.output.flush()?));
     match outcome {
@@ -200,12 +219,13 @@ fn command() -> clap::Command {
     help::arranged(<Cli as clap::CommandFactory>::command())
 }
 
-fn print_parser(said: &clap::Error) -> Result<(), Stop> {
-    said.print()?;
-    match said.exit_code() {
-        0 => Ok(()),
-        _ => Err(Stop::Silent(Exit::Usage)),
+fn print_parser(said: &clap::Error, around: &mut Surroundings) -> Result<(), Stop> {
+    if said.exit_code() == 0 {
+        return Ok(said.print()?);
     }
+    // It repeats what was typed, so it goes the way of everything else that is said.
+    around.output.note(said.render().ansi().to_string().trim_end())?;
+    Err(Stop::Silent(Exit::Usage))
 }
 
 fn dispatch(cli: &Cli, around: &mut Surroundings) -> Result<(), Stop> {

@@ -38,11 +38,15 @@ impl Output {
 
     /// A line of the answer.
     pub fn line(&mut self, text: impl Display) -> io::Result<()> {
-        writeln!(self.out, "{text}")
+        writeln!(self.out, "{}", tame(&text.to_string()))
     }
 
-    /// JSON, indented, as the answer.
+    /// JSON, indented, as the answer. On a terminal, what JSON allows and terminals obey is escaped.
     pub fn json(&mut self, value: &impl serde::Serialize) -> io::Result<()> {
+        if self.width.is_some() {
+            let text = serde_json::to_string_pretty(value)?;
+            return writeln!(self.out, "{}", escaped(&text));
+        }
         serde_json::to_writer_pretty(&mut self.out, value)?;
         writeln!(self.out)
     }
@@ -55,7 +59,7 @@ impl Output {
     /// A line about the answer.
     pub fn note(&mut self, text: impl Display) -> io::Result<()> {
         self.out.flush()?;
-        writeln!(self.err, "{text}")
+        writeln!(self.err, "{}", tame(&text.to_string()))
     }
 
     pub fn error(&mut self, text: impl Display) -> io::Result<()> {
@@ -81,7 +85,51 @@ pub fn fitted(text: &str, width: usize) -> String {
 
 /// One line without control characters: what tenants wrote may not drive the reader's terminal.
 pub fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(|c| if drives(c) { ' ' } else { c }).collect()
+}
+
+/// Controls of terminals (C0, DEL and C1), and those that turn the direction of writing or break the line.
+fn drives(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// What drives a terminal, as JSON escapes: it occurs only inside of strings, where they mean the same.
+fn escaped(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c != '\n' && drives(c) {
+            text += &format!("\\u{:04x}", u32::from(c));
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
+/// A text of ours, which may have lines and colours, and in it what others wrote: all other controls become spaces.
+fn tame(text: &str) -> String {
+    let mut tamed = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        if let Some(colour) = colour(c, rest.as_str()) {
+            tamed.push(c);
+            tamed += colour;
+            rest = rest.as_str().get(colour.len()..).unwrap_or_default().chars();
+        } else if drives(c) && !matches!(c, '\n' | '\t') {
+            tamed.push(' ');
+        } else {
+            tamed.push(c);
+        }
+    }
+    tamed
+}
+
+/// The rest of an escape sequence that sets a colour and nothing else.
+fn colour(escape: char, rest: &str) -> Option<&str> {
+    let parameters = rest.strip_prefix('[').filter(|_| escape == '\x1b')?;
+    let end = parameters.find(|c: char| !c.is_ascii_digit() && c != ';')?;
+    parameters.get(end..)?.starts_with('m').then(|| rest.get(..end + 2))?
 }
 
 #[cfg(test)]
@@ -146,5 +194,19 @@ pub mod tests {
         assert_eq!(fitted("héllo wörld", 6), "héllo…");
         assert_eq!(fitted("short", 6), "short");
         assert_eq!(fitted("a\x1b[31mb\nc", 20), "a [31mb c");
+        assert_eq!(
+            tame("\x1b[1;31ma\x1b[0m\n\x1b]0;x\x07\u{9b}2J\u{7f}\u{202e}b\x1b[2J"),
+            "\x1b[1;31ma\x1b[0m\n ]0;x  2J  b [2J"
+        );
+    }
+
+    #[test]
+    fn json_on_a_terminal_is_escaped_and_means_the_same() {
+        let value = serde_json::json!({"a\u{9b}": "\u{7f}\u{202e}é\n"});
+        let said = captured_raw(Some(80), |output| output.json(&value)).out;
+        assert!(!said.contains(['\u{9b}', '\u{7f}', '\u{202e}']), "{said:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&said).unwrap(), value);
+        let piped = captured_raw(None, |output| output.json(&value)).out;
+        assert!(piped.contains('\u{9b}'), "a program gets it as it is");
     }
 }

@@ -19,12 +19,18 @@ const SERVER_FIELDS: &[&str] = &["uid", "updatedTs", "sync"];
 const IN_THE_MESSAGE: &[&str] = &["status", "argument", "received", "uid"];
 
 /// A successful result. `entity` is what its items are called; `more` makes the command for the next page.
-pub fn result(output: &mut Output, entity: &str, result: &Value, more: &dyn Fn(&str) -> String) -> io::Result<()> {
+pub fn result(
+    output: &mut Output,
+    entity: &str,
+    result: &Value,
+    more: &dyn Fn(&str) -> Option<String>,
+) -> io::Result<()> {
     match result.get("items").and_then(Value::as_array) {
         Some(items) => {
             page(output, entity, items)?;
-            match result.get("nextCursor").and_then(Value::as_str) {
-                Some(cursor) => output.note(styled(QUIET, format!("more: {}", harmless(&more(cursor))))),
+            match result.get("nextCursor").and_then(Value::as_str).map(more) {
+                Some(Some(command)) => output.note(styled(QUIET, format!("more: {}", harmless(&command)))),
+                Some(None) => output.note(styled(QUIET, "there is more")),
                 None => Ok(()),
             }
         }
@@ -205,7 +211,9 @@ mod tests {
 
     fn rendered(value: &Value, width: Option<usize>) -> Captured {
         captured(width, |output| {
-            result(output, "note", value, &|cursor| format!("list_notes cursor={cursor}"))
+            result(output, "note", value, &|cursor| {
+                Some(format!("list_notes cursor={cursor}"))
+            })
         })
     }
 
@@ -259,7 +267,7 @@ mod tests {
 
     #[test]
     fn what_a_tenant_wrote_cannot_drive_the_terminal() {
-        let evil = "\x1b]0;owned\x07\x1b[2J\u{9b}2J";
+        let evil = "\x1b]0;owned\x07\x1b[2J\u{9b}2J\u{7f}\u{202e}\u{2066}";
         let item = json!({
             "uid": evil, "version": evil, "updatedAt": format!("{evil}Z"), "deletedAt": evil,
             "payload": {"title": evil, "content": format!("a\n{evil}"), evil: evil, "list": [evil]},
@@ -269,12 +277,16 @@ mod tests {
             "code": evil, "message": evil, "suggested_action": evil, "correlation_id": evil, "details": {evil: evil},
         }});
         for said in [
-            captured_raw(Some(80), |output| result(output, "note", &item, &str::to_owned)),
-            captured_raw(Some(80), |output| result(output, "note", &page, &str::to_owned)),
+            captured_raw(Some(80), |output| {
+                result(output, "note", &item, &|cursor| Some(cursor.to_owned()))
+            }),
+            captured_raw(Some(80), |output| {
+                result(output, "note", &page, &|cursor| Some(cursor.to_owned()))
+            }),
             captured_raw(None, |output| failure(output, &error)),
         ] {
             for text in [said.out, said.err] {
-                for sequence in ["\x1b]", "\x07", "\x1b[2J", "\u{9b}"] {
+                for sequence in ["\x1b]", "\x07", "\x1b[2J", "\u{9b}", "\u{7f}", "\u{202e}", "\u{2066}"] {
                     assert!(!text.contains(sequence), "{sequence:?} in {text:?}");
                 }
             }

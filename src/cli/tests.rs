@@ -39,6 +39,8 @@ fn what_is_not_understood_is_refused_by_the_parser() {
         "toolbridge-mcp sreve",
         "toolbridge-mcp serve --prot 1",
         "toolbridge-mcp token --ttl 5",
+        "toolbridge-mcp token --sub=",
+        "toolbridge-mcp help nothing",
         "toolbridge-mcp --set x version",
     ] {
         assert_eq!(parsed(words).unwrap_err().exit_code(), 2, "{words}");
@@ -51,5 +53,16 @@ fn the_exit_codes_are_documented() {
     for exit in Exit::ALL {
         let row = format!("| {} | {} |", exit.code(), exit.meaning());
         assert!(page.contains(&row), "docs/CONFIGURATION.md lacks: {row}");
+    }
+}
+
+#[test]
+fn help_is_a_command_too() {
+    for words in [
+        "toolbridge-mcp help",
+        "toolbridge-mcp help call",
+        "toolbridge-mcp config help show",
+    ] {
+        assert_eq!(parsed(words).unwrap_err().exit_code(), 0, "{words}");
     }
 }

@@ -20,7 +20,7 @@ Examples:
   toolbridge-mcp token --sub ada --claim email=ada@example.com")]
 pub struct Token {
     /// The user
-    #[arg(long, default_value = "dev")]
+    #[arg(long, default_value = "dev", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     sub: String,
     /// The tenant [default: the configured one]
     #[arg(long, value_name = "ID")]

@@ -78,7 +78,45 @@ pub const KEYS: &[Key] = &[
     key("log.format", Kind::OneOf(&["auto", "json", "pretty"]), &[]),
 ];
 
+/// Sizes below which nothing works: a request, an answer of the API and an error have to fit.
+const LEAST_SIZES: &[(&str, usize, &str)] = &[
+    ("server.max_body_bytes", 1 << 10, "1KiB"),
+    ("api.max_answer_bytes", 64 << 10, "64KiB"),
+    ("tools.max_result_bytes", 4 << 10, "4KiB"),
+];
+
+/// What the API takes.
+const MAX_TENANT_BYTES: usize = 255;
+
 impl Key {
+    /// A value as it came from the environment or a flag. `None`: it counts as not set.
+    pub fn read_text(&self, text: &str) -> Result<Option<Value>, Problem> {
+        self.bounded(self.kind.read_text(text)?)
+    }
+
+    /// A value as it stands in a file. `None`: it counts as not set.
+    pub fn read(&self, value: &toml::Value) -> Result<Option<Value>, Problem> {
+        self.bounded(self.kind.read(value)?)
+    }
+
+    fn bounded(&self, value: Option<Value>) -> Result<Option<Value>, Problem> {
+        let Some(text) = value.as_ref().and_then(Value::as_str) else {
+            return Ok(value);
+        };
+        let least = LEAST_SIZES.iter().find(|(path, ..)| *path == self.path);
+        if let Some((_, least, shown)) = least
+            && human::parse_size(text).is_ok_and(|size| size < *least)
+        {
+            let problem = format!("must be at least {shown}, not {}", human::quoted(text));
+            return Err(Problem::new(problem, format!("give {shown} or more")));
+        }
+        if self.path == "tenant.id" && text.len() > MAX_TENANT_BYTES {
+            let problem = format!("must be at most {MAX_TENANT_BYTES} bytes long, not {}", text.len());
+            return Err(Problem::new(problem, "give the tenant's own, shorter id".to_owned()));
+        }
+        Ok(value)
+    }
+
     pub fn find(path: &str) -> Option<&'static Key> {
         KEYS.iter().find(|key| key.path == path)
     }

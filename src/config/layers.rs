@@ -4,6 +4,7 @@
 //! and what figment merges is already well-formed.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use figment::value::{Dict, Map, Value};
@@ -18,6 +19,9 @@ pub const DEFAULTS: &str = include_str!("default.toml");
 
 /// The file that is read when none is named.
 pub const USUAL_FILE: &str = "toolbridge.toml";
+
+/// A configuration is a page or two.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Everything from outside that a configuration is made of. It comes in as values, so that tests touch no process
 /// environment.
@@ -91,10 +95,25 @@ impl Provider for Setting {
     }
 }
 
+/// Looked at before it is opened: opening a pipe waits for a writer, and a device may have no end.
+fn read(path: &Path) -> io::Result<String> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?;
+    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+    match u64::try_from(text.len()) {
+        Ok(length) if length <= MAX_FILE_BYTES => Ok(text),
+        _ => Err(io::Error::other("it is larger than 1 MiB")),
+    }
+}
+
 fn from_file(path: &Path, named_by: Option<&str>) -> Result<Vec<Setting>, Mistake> {
-    match std::fs::read_to_string(path) {
+    match read(path) {
         Ok(text) => from_text(&text, path, |path| Origin::File(path.to_owned())),
-        Err(why) if why.kind() == std::io::ErrorKind::NotFound => match named_by {
+        // A link that leads nowhere is there, and whoever made it wanted to be read.
+        Err(why) if why.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => match named_by {
             Some(named_by) => Err(Mistake::FileMissing {
                 path: path.to_owned(),
                 named_by: named_by.to_owned(),
@@ -136,7 +155,7 @@ fn from_entry(path: &str, value: &toml::Value, origin: &Origin) -> Result<Option
     let Some(key) = Key::find(path) else {
         return Err(unknown_key(path, origin));
     };
-    let value = key.kind.read(value).map_err(|problem| unusable(key, origin, problem))?;
+    let value = key.read(value).map_err(|problem| unusable(key, origin, problem))?;
     Ok(value.map(|value| Setting {
         key,
         value,
@@ -155,10 +174,7 @@ fn from_environment(environment: &BTreeMap<String, String>) -> Result<Vec<Settin
                 continue;
             };
             let origin = Origin::Environment(variable.clone());
-            let value = key
-                .kind
-                .read_text(text)
-                .map_err(|problem| unusable(key, &origin, problem))?;
+            let value = key.read_text(text).map_err(|problem| unusable(key, &origin, problem))?;
             let Some(value) = value else { continue };
             match &first {
                 Some((_, before)) if *before == value => {}
@@ -211,7 +227,6 @@ fn from_flags(flags: &[Flag]) -> Result<Vec<Setting>, Mistake> {
             });
         }
         let value = key
-            .kind
             .read_text(&flag.value)
             .map_err(|problem| unusable(key, &origin, problem))?;
         settings.extend(value.map(|value| Setting { key, value, origin }));
@@ -237,5 +252,50 @@ fn unusable(key: &'static Key, origin: &Origin, problem: super::mistake::Problem
         key: key.path,
         origin: origin.clone(),
         problem,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_held_whatever_the_layer() {
+        for (path, low, enough) in [
+            ("server.max_body_bytes", "1023", "1KiB"),
+            ("api.max_answer_bytes", "0", "64KiB"),
+            ("tools.max_result_bytes", "4095", "4KiB"),
+            ("tenant.id", &*"x".repeat(256), &*"x".repeat(255)),
+        ] {
+            let flag = |value: &str| Flag {
+                name: "--set".to_owned(),
+                path: path.to_owned(),
+                value: value.to_owned(),
+            };
+            assert!(from_flags(&[flag(low)]).is_err(), "{path}");
+            assert!(from_flags(&[flag(enough)]).is_ok(), "{path}");
+            let (section, leaf) = path.split_once('.').unwrap();
+            let text = format!("[{section}]\n{leaf} = \"{low}\"");
+            assert!(from_text(&text, Path::new("x"), |_| Origin::Default).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn only_a_regular_file_of_moderate_size_is_read() {
+        let directory = std::env::temp_dir().join(format!("toolbridge-layers-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let (dangling, large) = (directory.join("dangling"), directory.join("large"));
+        let _ = std::fs::remove_file(&dangling);
+        std::os::unix::fs::symlink(directory.join("nowhere"), &dangling).unwrap();
+        std::fs::write(&large, "#".repeat((1 << 20) + 1)).unwrap();
+        for path in [Path::new("/dev/zero"), &directory, &dangling, &large] {
+            assert!(
+                matches!(from_file(path, None), Err(Mistake::FileUnreadable { .. })),
+                "{}",
+                path.display()
+            );
+        }
+        assert!(from_file(&directory.join("absent"), None).unwrap().is_empty());
+        std::fs::remove_dir_all(&directory).unwrap();
     }
 }

@@ -102,7 +102,7 @@ fn every_environment_name_of_every_key_is_read() {
             let (text, read) = match key.kind {
                 Kind::Integer(..) => ("7", serde_json::json!(7)),
                 Kind::Duration => ("7s", serde_json::json!("7s")),
-                Kind::Size => ("7KiB", serde_json::json!("7KiB")),
+                Kind::Size => ("7MiB", serde_json::json!("7MiB")),
                 Kind::List => (
                     "https://a.example, https://b.example",
                     serde_json::json!(["https://a.example", "https://b.example"]),

@@ -15,16 +15,15 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::Inner;
 use super::caller::{Caller, Unknown};
 use super::toolset::{NoSuchTool, Outcome, ToolCall};
+use super::{Inner, LONGEST_NAME};
 use crate::telemetry::fields;
 use crate::tools::Progress;
 use crate::upstream::CallContext;
 
 /// Steps of one call that may wait to be told; more are left out rather than kept.
 const UNTOLD_STEPS: usize = 16;
-const LONGEST_NAME: usize = 64;
 
 pub(super) async fn serve(
     server: &Inner,

@@ -33,6 +33,9 @@ pub use toolset::{NoSuchTool, Outcome, ToolCall, Toolset};
 
 use crate::upstream::Upstream;
 
+/// How much of a name that is not one of ours is repeated.
+const LONGEST_NAME: usize = 64;
+
 /// How long a client may keep the list of tools. It changes only when the server is deployed anew.
 const LIST_TTL_MS: u64 = 5 * 60 * 1000;
 
@@ -105,7 +108,7 @@ impl rmcp::ServerHandler for Server {
         _request: CompleteRequestParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
-        Err(ErrorData::method_not_found::<CompleteRequestMethod>())
+        Err(unknown_method(CompleteRequestMethod::VALUE))
     }
 
     async fn list_prompts(
@@ -113,7 +116,7 @@ impl rmcp::ServerHandler for Server {
         _request: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListPromptsRequestMethod>())
+        Err(unknown_method(ListPromptsRequestMethod::VALUE))
     }
 
     async fn list_resources(
@@ -121,7 +124,7 @@ impl rmcp::ServerHandler for Server {
         _request: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListResourcesRequestMethod>())
+        Err(unknown_method(ListResourcesRequestMethod::VALUE))
     }
 
     async fn list_resource_templates(
@@ -129,7 +132,7 @@ impl rmcp::ServerHandler for Server {
         _request: Option<PaginatedRequestParams>,
         _context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        Err(ErrorData::method_not_found::<ListResourceTemplatesRequestMethod>())
+        Err(unknown_method(ListResourceTemplatesRequestMethod::VALUE))
     }
 
     /// A request whose parameters rmcp cannot read arrives here too, under its known name.
@@ -150,9 +153,15 @@ impl rmcp::ServerHandler for Server {
                 None,
             ))
         } else {
-            Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, method, None))
+            Err(unknown_method(&method))
         }
     }
+}
+
+/// The name may be of any length; it is shown, not repeated in full.
+fn unknown_method(method: &str) -> ErrorData {
+    let shown: String = method.chars().take(LONGEST_NAME).collect();
+    ErrorData::new(ErrorCode::METHOD_NOT_FOUND, format!("unknown method: {shown}"), None)
 }
 
 fn is_modern(context: &RequestContext<RoleServer>) -> bool {

@@ -12,12 +12,17 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::answer;
+use crate::auth::Verifier;
 use crate::upstream::{NotReady, Upstream};
+
+/// A probe waits this long for keys that were never fetched; the fetch goes on without it.
+const KEYS_WAIT: Duration = Duration::from_secs(1);
 
 /// Knows whether calls would be served. The API is asked at most once per `ttl`, however often anybody asks here:
 /// these routes need no token, so they may not be a way to make work.
 #[derive(Debug)]
 pub struct Readiness {
+    verifier: Arc<Verifier>,
     upstream: Upstream,
     ttl: Duration,
     draining: AtomicBool,
@@ -26,8 +31,9 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    pub fn new(upstream: Upstream, ttl: Duration) -> Self {
+    pub fn new(verifier: Arc<Verifier>, upstream: Upstream, ttl: Duration) -> Self {
         Self {
+            verifier,
             upstream,
             ttl,
             draining: AtomicBool::new(false),
@@ -44,6 +50,13 @@ impl Readiness {
     pub async fn check(&self) -> Result<(), (&'static str, String)> {
         if self.draining.load(Ordering::Acquire) {
             return Err(("draining", "the server is shutting down".to_owned()));
+        }
+        if !tokio::time::timeout(KEYS_WAIT, self.verifier.ready())
+            .await
+            .unwrap_or(false)
+        {
+            let message = "the keys that tokens are verified with have never been fetched";
+            return Err(("keys_unavailable", message.to_owned()));
         }
         let mut last = self.last.lock().await;
         let verdict = match &*last {

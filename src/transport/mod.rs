@@ -11,7 +11,11 @@ mod correlation;
 mod envelope;
 mod guard;
 mod health;
+mod impatient;
+mod lines;
+mod outline;
 mod router;
+mod running;
 mod serve;
 mod stdio;
 
@@ -42,6 +46,8 @@ pub struct Settings {
     pub header_timeout: Duration,
     /// For the body of a request.
     pub body_timeout: Duration,
+    /// How long a client may leave what is written to it unread.
+    pub write_timeout: Duration,
     /// How long a readiness verdict is good for.
     pub readiness_ttl: Duration,
 }
@@ -56,6 +62,7 @@ impl Default for Settings {
             max_connections: 4096,
             header_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(60),
             readiness_ttl: Duration::from_secs(1),
         }
     }

@@ -41,7 +41,11 @@ impl App {
         upstream: Upstream,
         server: mcp::Server,
     ) -> Self {
-        let readiness = Arc::new(Readiness::new(upstream.clone(), settings.readiness_ttl));
+        let readiness = Arc::new(Readiness::new(
+            Arc::clone(&verifier),
+            upstream.clone(),
+            settings.readiness_ttl,
+        ));
         Self {
             settings,
             upstream,

@@ -7,10 +7,10 @@ use std::future::Future;
 use std::time::Duration;
 
 use rmcp::service::{ServerInitializeError, serve_server_with_ct};
-use rmcp::transport::async_rw::AsyncRwTransport;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
+use super::lines::Lines;
 use crate::mcp::Server;
 use crate::upstream::{Counts, Upstream};
 
@@ -27,7 +27,7 @@ pub async fn serve_stdio(
     shutdown: impl Future<Output = ()>,
     drain: Duration,
 ) -> Result<Counts, Box<ServerInitializeError>> {
-    let transport = AsyncRwTransport::new_server(input, output).with_max_line_length(max_message_bytes);
+    let transport = Lines::new(input, output, max_message_bytes);
     let stop = CancellationToken::new();
     let serving = async {
         // rmcp lets calls that are under way finish when the input ends, for a few seconds; then they are stopped.

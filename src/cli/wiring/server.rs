@@ -45,7 +45,9 @@ pub async fn serve(config: &Config) -> Result<(), Stop> {
     let drained = until_second_signal(signals, |first| transport::serve(listener, app, first, drain)).await?;
     tracing::info!(
         finished = drained.finished,
-        sessions = ?drained.sessions,
+        sessions_opened = drained.sessions.opened,
+        sessions_ended = drained.sessions.ended,
+        sessions_abandoned = drained.sessions.abandoned,
         "drained{}",
         if drained.finished { "" } else { ", with calls cut off" }
     );
@@ -76,7 +78,12 @@ pub async fn stdio(config: &Config, token: Secret) -> Result<(), Stop> {
     });
     match served.await? {
         Ok(sessions) => {
-            tracing::debug!(?sessions, "the conversation has ended");
+            tracing::debug!(
+                sessions_opened = sessions.opened,
+                sessions_ended = sessions.ended,
+                sessions_abandoned = sessions.abandoned,
+                "the conversation has ended"
+            );
             Ok(())
         }
         Err(why) => Err(Stop::because(

@@ -22,7 +22,19 @@ async fn messages_that_are_none_get_a_json_rpc_error() {
         (&format!("[{ping}]"), 400, -32600, json!(null)),
         ("{}", 400, -32600, json!(null)),
         (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, 400, -32600, json!(null)),
-        (&deep, 400, -32600, json!(1)),
+        (&deep, 400, -32602, json!(1)),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":7}}"#,
+            400,
+            -32602,
+            json!(1),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x\ud83d"}}"#,
+            400,
+            -32602,
+            json!(1),
+        ),
         (&format!("{ping}{}", " ".repeat(1000)), 413, -32600, json!(null)),
     ] {
         let response = stack.post().body(body.to_owned()).send().await.unwrap();
@@ -192,4 +204,37 @@ async fn strange_hosts_and_origins_are_refused_before_the_token() {
         .await
         .unwrap();
     assert_eq!(health.status(), 200);
+}
+
+#[tokio::test]
+async fn headers_that_decide_are_given_once() {
+    let stack = Stack::start().await;
+    let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"}).to_string();
+    for (name, value) in [
+        ("mcp-protocol-version", "2025-11-25"),
+        ("content-type", "application/json"),
+        ("mcp-method", "ping"),
+        ("mcp-name", "x"),
+    ] {
+        let twice = stack.post().header(name, value).header(name, value).body(ping.clone());
+        let answer = twice.send().await.unwrap();
+        assert_eq!(answer.status(), 400, "{name}");
+        assert_eq!(json_of(answer).await["error"]["code"], -32600, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn long_names_are_not_repeated() {
+    let stack = Stack::start().await;
+    let answer = stack.post().body(message(&"x".repeat(1 << 20), json!({})).to_string());
+    let answer = json_of(answer.send().await.unwrap()).await;
+    assert_eq!(answer["error"]["code"], -32601);
+    assert_eq!(
+        answer["error"]["message"],
+        format!("unknown method: {}", "x".repeat(64))
+    );
+    let cursor = stack
+        .post()
+        .body(message("tools/list", json!({"cursor": 7})).to_string());
+    assert_eq!(json_of(cursor.send().await.unwrap()).await["error"]["code"], -32602);
 }

@@ -117,6 +117,7 @@ async fn readiness_follows_the_api_and_is_not_a_way_to_make_work() {
         ..upstream::Settings::default()
     };
     let nobody = Readiness::new(
+        verifier(),
         Upstream::new(settings, Clock::system()).unwrap(),
         Duration::from_secs(1),
     );
@@ -250,4 +251,98 @@ async fn no_task_outlives_its_call() {
     };
     let settled = tokio::time::timeout(Duration::from_secs(10), none_left).await;
     assert!(settled.is_ok(), "{} tasks, {before} before", alive());
+}
+
+#[tokio::test]
+async fn half_a_request_does_not_hold_up_the_leaving() {
+    let mut stack = Stack::start().await;
+    let body = format!(
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+         Content-Length: 100\r\n\r\n{{",
+        token()
+    );
+    let mut streams = Vec::new();
+    for begun in ["P", "POST /mcp HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", &body] {
+        let mut stream = TcpStream::connect(stack.address).await.unwrap();
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        streams.push(stream);
+    }
+    // And a call, which is waited for beyond that.
+    let gate = Arc::new(Notify::new());
+    stack.api.then([Step::Gate(Arc::clone(&gate))]);
+    let calling = tokio::spawn(stack.post().body(get_note()).send());
+    stack.api.until_seen(2).await;
+    stack.shutdown.take();
+    for mut stream in streams {
+        let mut rest = Vec::new();
+        tokio::time::timeout(Duration::from_secs(4), stream.read_to_end(&mut rest))
+            .await
+            .unwrap()
+            .ok();
+    }
+    assert!(!stack.serving.is_finished());
+    gate.notify_one();
+    assert_eq!(
+        json_of(calling.await.unwrap().unwrap()).await["result"]["isError"],
+        false
+    );
+    let drained = tokio::time::timeout(Duration::from_secs(4), stack.stop())
+        .await
+        .unwrap();
+    assert!(drained.finished);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_answers_loses_its_place() {
+    let stack = Stack::with_settings(Settings {
+        max_connections: 1,
+        write_timeout: Duration::from_millis(200),
+        ..Settings::default()
+    })
+    .await;
+    let mut greedy = TcpStream::connect(stack.address).await.unwrap();
+    let list = message("tools/list", json!({})).to_string();
+    let request = format!(
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{list}",
+        token(),
+        list.len()
+    );
+    // Until the server takes no more, and then gives up on us.
+    let writing = async { while greedy.write_all(request.as_bytes()).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(20), writing).await.unwrap();
+    let answer = stack.http.get(stack.url("/healthz")).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+}
+
+#[tokio::test]
+async fn a_declared_length_over_the_limit_is_refused_at_once() {
+    let stack = Stack::start().await;
+    let mut stream = TcpStream::connect(stack.address).await.unwrap();
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+         Content-Length: 99999999\r\n\r\n",
+        token()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    tokio::time::timeout(Duration::from_secs(5), stream.read_exact(&mut answer))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 413");
+}
+
+#[tokio::test]
+async fn without_any_key_nothing_is_ready() {
+    let vacant = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let auth = auth::Settings {
+        hs256_secret: None,
+        jwks_url: Some(format!("http://{vacant}/keys")),
+        ..auth_settings()
+    };
+    let stack = Stack::with(Settings::default(), auth, entity_tools(), Duration::from_secs(1)).await;
+    let answer = stack.http.get(stack.url("/readyz")).send().await.unwrap();
+    assert_eq!(answer.status(), 503);
+    assert_eq!(json_of(answer).await["reason"], "keys_unavailable");
 }

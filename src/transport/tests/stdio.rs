@@ -216,3 +216,57 @@ async fn a_client_that_leaves_in_the_middle_of_a_call_stops_it_soon() {
     );
     drop(shutdown);
 }
+
+#[tokio::test]
+async fn every_request_is_answered_with_its_id() {
+    let mut client = Client::start(token()).await;
+    // What is no request is ignored before the conversation, not the end of it.
+    client
+        .say(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+        .await;
+    client.say(json!({"jsonrpc": "2.0", "id": 1, "result": {}})).await;
+    client.hello().await;
+    let call = |id: &str, arguments: &str| {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"create_note","arguments":{arguments}}}}}"#
+        )
+    };
+    let deep = format!("{{\"x\":{}{}}}", "[".repeat(200), "]".repeat(200));
+    let long = format!(r#"{{"title":"{}"}}"#, "x".repeat(1 << 20));
+    for (line, id, code, words) in [
+        (
+            call("11", r#"{"title":"x\ud83d"}"#),
+            json!(11),
+            -32602,
+            "half of a surrogate pair",
+        ),
+        (call("\"b\"", &deep), json!("b"), -32602, "nested too deeply"),
+        (call("13", &long), json!(13), -32600, "larger than"),
+        ("[]".to_owned(), Value::Null, -32600, "batches"),
+        ("{".to_owned(), Value::Null, -32700, "not valid JSON"),
+        (
+            r#"{"jsonrpc":"2.0","id":14,"method":"tools/list","params":[1]}"#.to_owned(),
+            json!(14),
+            -32602,
+            "params",
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":15,"method":"tools/list","params":{"_meta":7}}"#.to_owned(),
+            json!(15),
+            -32602,
+            "_meta",
+        ),
+    ] {
+        client.input.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+        let answer = client.hear().await;
+        assert_eq!(
+            (&answer["id"], &answer["error"]["code"]),
+            (&id, &json!(code)),
+            "{answer}"
+        );
+        assert!(answer["error"]["message"].as_str().unwrap().contains(words), "{answer}");
+    }
+    let next = client.ask(json!({"jsonrpc": "2.0", "id": 16, "method": "ping"})).await;
+    assert_eq!(next["id"], 16);
+    client.leave().await.unwrap();
+}

@@ -1,0 +1,187 @@
+//! One JSON-RPC message per line, as rmcp's transport: what it would drop without a word is answered here.
+//!
+//! A client waits for the answer to each of its requests, so a line that cannot be read gets its objection, with the
+//! id where one is found. What is no request is never answered, and before the conversation has begun it is not even
+//! passed on: rmcp would end the process over it.
+
+use std::io;
+use std::pin::Pin;
+
+use futures::future::BoxFuture;
+use rmcp::RoleServer;
+use rmcp::model::{
+    ClientJsonRpcMessage, ClientRequest, ErrorCode, ErrorData, GetMeta, ProtocolVersion, RequestId,
+    ServerJsonRpcMessage,
+};
+use rmcp::transport::Transport;
+use rmcp::transport::async_rw::AsyncRwTransport;
+use serde_json::value::RawValue;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader, Empty};
+
+use super::answer::INVALID_REQUEST;
+use super::outline::{Objection, id_in_beginning, outline, unreadable};
+
+/// Some editors and shells begin a file so.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+pub struct Lines<R, W: AsyncWrite> {
+    input: BufReader<R>,
+    longest: usize,
+    /// The line so far, or the beginning of one that is too long.
+    line: Vec<u8>,
+    too_long: bool,
+    /// rmcp's own way of writing.
+    output: AsyncRwTransport<RoleServer, Empty, W>,
+    /// An objection on its way. It is kept here because rmcp drops a read that is under way whenever it has to write.
+    answering: Option<BoxFuture<'static, io::Result<()>>>,
+    begun: bool,
+}
+
+/// What is to be done about a line.
+enum Heard {
+    Message(Box<ClientJsonRpcMessage>),
+    Answer(Option<RequestId>, Objection),
+    Nothing,
+}
+
+impl<R, W> Lines<R, W>
+where
+    R: AsyncRead + Send + Unpin,
+    W: AsyncWrite + Send + Unpin + 'static,
+{
+    pub fn new(input: R, output: W, longest: usize) -> Self {
+        Self {
+            input: BufReader::new(input),
+            longest,
+            line: Vec::new(),
+            too_long: false,
+            output: AsyncRwTransport::new_server(tokio::io::empty(), output),
+            answering: None,
+            begun: false,
+        }
+    }
+
+    /// Completes `line`; `false` at the end of the input. May be dropped and called again: between the reading and the
+    /// keeping nothing is awaited.
+    async fn read_line(&mut self) -> io::Result<bool> {
+        loop {
+            let available = self.input.fill_buf().await?;
+            if available.is_empty() {
+                // The last line may do without a line end.
+                return Ok(!self.line.is_empty());
+            }
+            let end = available.iter().position(|byte| *byte == b'\n');
+            let (text, used) = match end {
+                Some(end) => (available.get(..end).unwrap_or_default(), end + 1),
+                None => (available, available.len()),
+            };
+            let room = self.longest.saturating_sub(self.line.len());
+            self.too_long |= text.len() > room;
+            self.line.extend_from_slice(text.get(..room).unwrap_or(text));
+            self.input.consume(used);
+            if end.is_some() {
+                return Ok(true);
+            }
+        }
+    }
+
+    fn heard(&mut self) -> Heard {
+        let line = self.line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&self.line);
+        if self.too_long {
+            let message = format!("the message is larger than {} bytes", self.longest);
+            let objection = Objection::new(http::StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, message);
+            return Heard::Answer(id_in_beginning(line).and_then(request_id), objection);
+        }
+        if line.trim_ascii().is_empty() {
+            return Heard::Nothing;
+        }
+        let (id, outline) = outline(line);
+        let id = id.and_then(request_id);
+        if let Err(objection) = outline {
+            return Heard::Answer(id, objection);
+        }
+        match serde_json::from_slice::<ClientJsonRpcMessage>(line) {
+            Ok(message) => {
+                self.begun |= begins(&message);
+                if self.begun || matches!(message, ClientJsonRpcMessage::Request(_)) {
+                    Heard::Message(Box::new(message))
+                } else {
+                    Heard::Nothing
+                }
+            }
+            // A notification is not answered, not even a bad one.
+            Err(_) if id.is_none() => Heard::Nothing,
+            Err(_) => Heard::Answer(id, unreadable(line)),
+        }
+    }
+
+    fn answer(&mut self, id: Option<RequestId>, objection: Objection) {
+        tracing::debug!(code = objection.code, "a message was refused: {}", objection.message);
+        let error = ErrorData::new(ErrorCode(objection.code), objection.message, None);
+        self.answering = Some(Box::pin(self.output.send(ServerJsonRpcMessage::error(error, id))));
+    }
+}
+
+/// Whether rmcp has a conversation from this message on: before it, it takes requests only.
+fn begins(message: &ClientJsonRpcMessage) -> bool {
+    let ClientJsonRpcMessage::Request(message) = message else {
+        return false;
+    };
+    match &message.request {
+        ClientRequest::InitializeRequest(_) => true,
+        ClientRequest::PingRequest(_) | ClientRequest::DiscoverRequest(_) => false,
+        request => {
+            let meta = request.get_meta();
+            meta.missing_required_keys(&ProtocolVersion::V_2026_07_28).is_empty()
+                && meta
+                    .protocol_version()
+                    .is_some_and(|version| ProtocolVersion::KNOWN_VERSIONS.contains(&version))
+        }
+    }
+}
+
+fn request_id(id: &RawValue) -> Option<RequestId> {
+    serde_json::from_str(id.get()).ok()
+}
+
+impl<R, W> Transport<RoleServer> for Lines<R, W>
+where
+    R: AsyncRead + Send + Unpin,
+    W: AsyncWrite + Send + Unpin + 'static,
+{
+    type Error = io::Error;
+
+    fn send(&mut self, message: ServerJsonRpcMessage) -> impl Future<Output = io::Result<()>> + Send + 'static {
+        self.output.send(message)
+    }
+
+    async fn receive(&mut self) -> Option<ClientJsonRpcMessage> {
+        loop {
+            if let Some(answering) = &mut self.answering {
+                let answered = Pin::new(answering).await;
+                self.answering = None;
+                answered.ok()?;
+            }
+            match self.read_line().await {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => {
+                    tracing::warn!(%error, "the input cannot be read");
+                    return None;
+                }
+            }
+            let heard = self.heard();
+            self.line.clear();
+            self.too_long = false;
+            match heard {
+                Heard::Message(message) => return Some(*message),
+                Heard::Answer(id, objection) => self.answer(id, objection),
+                Heard::Nothing => {}
+            }
+        }
+    }
+
+    async fn close(&mut self) -> io::Result<()> {
+        self.output.close().await
+    }
+}
