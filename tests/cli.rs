@@ -320,7 +320,10 @@ async fn a_page_ends_with_the_command_for_the_next() {
     );
     assert_eq!(
         said.err,
-        "more: toolbridge-mcp call list_notes limit=1 'cursor=a b' --as ada\n"
+        format!(
+            "more: toolbridge-mcp call list_notes limit=1 'cursor=a b' --api-url {} --as ada\n",
+            api.url()
+        )
     );
 }
 
@@ -507,6 +510,16 @@ async fn stdio_speaks_mcp_and_leaves_when_the_client_does() {
         drop(input);
         assert_eq!(child.code(), Some(0));
         assert!(lines.next().is_none());
+
+        // The terminal goes away: that is a wish to leave as well.
+        let mut child = start();
+        let mut held_open = child.0.stdin.take().unwrap();
+        writeln!(held_open, "{hello}").unwrap();
+        BufReader::new(child.0.stdout.as_mut().unwrap())
+            .read_line(&mut String::new())
+            .unwrap();
+        child.signal("HUP");
+        assert_eq!(child.code(), Some(0));
 
         // Asked to leave while its standard input stays open: the read of it may not hold the process.
         let mut child = start();

@@ -13,7 +13,7 @@ use crate::telemetry::{self, Destination, fields};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Without a tenant secret the server stays off: it logs one line and exits 0.
-SIGTERM or SIGINT finishes what is in flight and leaves; a second one leaves at once.
+SIGTERM, SIGINT or SIGHUP finishes what is in flight and leaves; a second one leaves at once.
 
 Examples:
   toolbridge-mcp serve

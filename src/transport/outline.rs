@@ -18,6 +18,9 @@ use super::answer::{INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR};
 /// Ids are counters and UUIDs.
 const MAX_ID_BYTES: usize = 256;
 
+/// Versions are dates.
+const MAX_VERSION_BYTES: usize = 64;
+
 /// Why a message does not reach rmcp.
 #[derive(Debug)]
 pub struct Objection {
@@ -107,6 +110,10 @@ impl Outline<'_> {
             let message = "the cursor must be a string";
             return Err(Objection::new(StatusCode::BAD_REQUEST, INVALID_PARAMS, message));
         }
+        if self.method.map(RawValue::get) == Some("\"initialize\"") && !self.params.is_none_or(has_short_version) {
+            let message = "protocolVersion must be a string of at most 64 bytes";
+            return Err(Objection::new(StatusCode::BAD_REQUEST, INVALID_PARAMS, message));
+        }
         match self.method {
             Some(method) if is_string(method) => Ok(()),
             Some(_) => Err(Objection::invalid("method must be a string")),
@@ -135,6 +142,22 @@ fn has_good_cursor(params: &RawValue) -> bool {
     }
     match serde_json::from_str::<Option<Page<'_>>>(params.get()) {
         Ok(page) => page.and_then(|page| page.cursor).is_none_or(is_string),
+        Err(_) => false,
+    }
+}
+
+/// rmcp logs a version that its header does not agree with, at whatever length.
+fn has_short_version(params: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Hello<'a> {
+        #[serde(borrow)]
+        protocol_version: Option<&'a RawValue>,
+    }
+    match serde_json::from_str::<Option<Hello<'_>>>(params.get()) {
+        Ok(hello) => hello
+            .and_then(|hello| hello.protocol_version)
+            .is_none_or(|version| version.get().len() <= MAX_VERSION_BYTES + 2),
         Err(_) => false,
     }
 }
@@ -312,6 +335,24 @@ mod tests {
             (r#""\ud83d""#.to_owned(), false),
         ] {
             let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
+            assert_eq!(verdict(body.as_bytes()).1 == 0, good, "{body}");
+        }
+    }
+
+    #[test]
+    fn parameters_that_rmcp_would_mistake_are_refused() {
+        for (method, params, good) in [
+            ("tools/list", r#"{"cursor":7}"#.to_owned(), false),
+            ("tools/list", r#"{"cursor":null}"#.to_owned(), true),
+            ("tools/list", "null".to_owned(), true),
+            ("initialize", r#"{"protocolVersion":"2025-06-18"}"#.to_owned(), true),
+            (
+                "initialize",
+                format!(r#"{{"protocolVersion":"{}"}}"#, "9".repeat(65)),
+                false,
+            ),
+        ] {
+            let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
             assert_eq!(verdict(body.as_bytes()).1 == 0, good, "{body}");
         }
     }
