@@ -6,17 +6,18 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 
+use futures::SinkExt;
 use futures::future::BoxFuture;
 use rmcp::RoleServer;
-use rmcp::model::{
-    ClientJsonRpcMessage, ClientRequest, ErrorCode, ErrorData, GetMeta, ProtocolVersion, RequestId,
-    ServerJsonRpcMessage,
-};
+use rmcp::model::{ClientJsonRpcMessage, ClientRequest, GetMeta, ProtocolVersion, RequestId, ServerJsonRpcMessage};
 use rmcp::transport::Transport;
-use rmcp::transport::async_rw::AsyncRwTransport;
+use serde_json::json;
 use serde_json::value::RawValue;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader, Empty};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
+use tokio::sync::Mutex;
+use tokio_util::codec::{FramedWrite, LinesCodec};
 
 use super::answer::INVALID_REQUEST;
 use super::outline::{Objection, id_in_beginning, outline, unreadable};
@@ -30,11 +31,21 @@ pub struct Lines<R, W: AsyncWrite> {
     /// The line so far, or the beginning of one that is too long.
     line: Vec<u8>,
     too_long: bool,
-    /// rmcp's own way of writing.
-    output: AsyncRwTransport<RoleServer, Empty, W>,
+    output: Output<W>,
     /// An objection on its way. It is kept here because rmcp drops a read that is under way whenever it has to write.
     answering: Option<BoxFuture<'static, io::Result<()>>>,
     begun: bool,
+}
+
+/// Written to from several tasks. What a task that is dropped has begun to write stays in the buffer, so that no line is
+/// cut by the next.
+type Output<W> = Arc<Mutex<Option<FramedWrite<W, LinesCodec>>>>;
+
+async fn write<W: AsyncWrite + Unpin>(output: Output<W>, line: String) -> io::Result<()> {
+    match output.lock().await.as_mut() {
+        Some(output) => output.send(line).await.map_err(io::Error::other),
+        None => Err(io::ErrorKind::NotConnected.into()),
+    }
 }
 
 /// What is to be done about a line.
@@ -55,7 +66,7 @@ where
             longest,
             line: Vec::new(),
             too_long: false,
-            output: AsyncRwTransport::new_server(tokio::io::empty(), output),
+            output: Arc::new(Mutex::new(Some(FramedWrite::new(output, LinesCodec::new())))),
             answering: None,
             begun: false,
         }
@@ -117,8 +128,10 @@ where
 
     fn answer(&mut self, id: Option<RequestId>, objection: Objection) {
         tracing::debug!(code = objection.code, "a message was refused: {}", objection.message);
-        let error = ErrorData::new(ErrorCode(objection.code), objection.message, None);
-        self.answering = Some(Box::pin(self.output.send(ServerJsonRpcMessage::error(error, id))));
+        // Not by rmcp's type, which leaves out an id that is `null`.
+        let error = json!({ "code": objection.code, "message": objection.message });
+        let answer = json!({ "jsonrpc": "2.0", "id": id, "error": error });
+        self.answering = Some(Box::pin(write(self.output.clone(), answer.to_string())));
     }
 }
 
@@ -152,7 +165,8 @@ where
     type Error = io::Error;
 
     fn send(&mut self, message: ServerJsonRpcMessage) -> impl Future<Output = io::Result<()>> + Send + 'static {
-        self.output.send(message)
+        let output = self.output.clone();
+        async move { write(output, serde_json::to_string(&message)?).await }
     }
 
     async fn receive(&mut self) -> Option<ClientJsonRpcMessage> {
@@ -182,6 +196,7 @@ where
     }
 
     async fn close(&mut self) -> io::Result<()> {
-        self.output.close().await
+        self.output.lock().await.take();
+        Ok(())
     }
 }

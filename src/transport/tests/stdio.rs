@@ -259,6 +259,7 @@ async fn every_request_is_answered_with_its_id() {
     ] {
         client.input.write_all(format!("{line}\n").as_bytes()).await.unwrap();
         let answer = client.hear().await;
+        assert!(answer.get("id").is_some(), "null, where there is none: {answer}");
         assert_eq!(
             (&answer["id"], &answer["error"]["code"]),
             (&id, &json!(code)),
