@@ -511,26 +511,19 @@ async fn stdio_speaks_mcp_and_leaves_when_the_client_does() {
         assert_eq!(child.code(), Some(0));
         assert!(lines.next().is_none());
 
-        // The terminal goes away: that is a wish to leave as well.
-        let mut child = start();
-        let mut held_open = child.0.stdin.take().unwrap();
-        writeln!(held_open, "{hello}").unwrap();
-        BufReader::new(child.0.stdout.as_mut().unwrap())
-            .read_line(&mut String::new())
-            .unwrap();
-        child.signal("HUP");
-        assert_eq!(child.code(), Some(0));
-
-        // Asked to leave while its standard input stays open: the read of it may not hold the process.
-        let mut child = start();
-        let mut held_open = child.0.stdin.take().unwrap();
-        writeln!(held_open, "{hello}").unwrap();
-        BufReader::new(child.0.stdout.as_mut().unwrap())
-            .read_line(&mut String::new())
-            .unwrap();
-        child.signal("TERM");
-        assert_eq!(child.code(), Some(0));
-        drop(held_open);
+        // Asked to leave while its standard input stays open: the read of it may not hold the process. A terminal that goes
+        // away asks the same.
+        for signal in ["TERM", "HUP"] {
+            let mut child = start();
+            let mut held_open = child.0.stdin.take().unwrap();
+            writeln!(held_open, "{hello}").unwrap();
+            BufReader::new(child.0.stdout.as_mut().unwrap())
+                .read_line(&mut String::new())
+                .unwrap();
+            child.signal(signal);
+            assert_eq!(child.code(), Some(0), "{signal}");
+            drop(held_open);
+        }
     })
     .await
     .unwrap();

@@ -201,3 +201,15 @@ async fn json_of(response: reqwest::Response) -> Value {
     assert!(content_type.starts_with("application/json"), "{content_type}: {text}");
     serde_json::from_str(&text).unwrap()
 }
+
+/// How a server leaves that answered everything and ended as many sessions.
+fn in_good_order(sessions: u64) -> Drained {
+    Drained {
+        finished: true,
+        sessions: Counts {
+            opened: sessions,
+            ended: sessions,
+            abandoned: 0,
+        },
+    }
+}
