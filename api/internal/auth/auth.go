@@ -160,7 +160,7 @@ func (v *Verifier) refreshed(ctx context.Context, token string, err error) bool 
 	return !slices.Equal(before, v.known(ctx))
 }
 
-// known are the names and algorithms of the keys that are there.
+// known tells the keys that are there from those that were there before.
 func (v *Verifier) known(ctx context.Context) []string {
 	keys, _ := v.keys.Storage().KeyReadAll(ctx)
 	var names []string

@@ -11,15 +11,23 @@ import (
 	"github.com/toolbridge/toolbridge-mcp/api/internal/tenantsig"
 )
 
+// checkProof is a check whose failures are counted, by reason.
+func (a *API) checkProof(do handler) func(http.Handler) http.Handler {
+	return a.check(func(w http.ResponseWriter, r *http.Request) error {
+		err := do(w, r)
+		if err != nil {
+			a.Metrics.AuthFailures.WithLabelValues(asProblem(err).reason).Inc()
+		}
+		return err
+	})
+}
+
 // checkToken: who is the caller?
 func (a *API) checkToken(next http.Handler) http.Handler {
-	return a.check(func(_ http.ResponseWriter, r *http.Request) error {
+	return a.checkProof(func(_ http.ResponseWriter, r *http.Request) error {
 		token, err := bearer(r.Header)
 		if err == nil {
 			callOf(r.Context()).caller, err = a.Verifier.Verify(r.Context(), token)
-		}
-		if err != nil {
-			a.Metrics.AuthFailures.WithLabelValues(asProblem(err).reason).Inc()
 		}
 		return err
 	})(next)
@@ -27,15 +35,14 @@ func (a *API) checkToken(next http.Handler) http.Handler {
 
 // checkTenant: for which tenant, and does the sidecar that signs for it say so?
 func (a *API) checkTenant(next http.Handler) http.Handler {
-	return a.check(func(_ http.ResponseWriter, r *http.Request) error {
+	return a.checkProof(func(_ http.ResponseWriter, r *http.Request) error {
 		c := callOf(r.Context())
 		tenant, err := a.tenant(r.Header, c.caller.Tenant)
-		if err == nil && c.caller.Tenant != "" && c.caller.Tenant != tenant {
-			err = otherTenant()
-		}
 		if err != nil {
-			a.Metrics.AuthFailures.WithLabelValues(asProblem(err).reason).Inc()
 			return err
+		}
+		if c.caller.Tenant != "" && c.caller.Tenant != tenant {
+			return otherTenant()
 		}
 		c.person = store.Person{Tenant: tenant, Subject: c.caller.Subject}
 		return nil
@@ -88,18 +95,24 @@ func (a *API) checkSession(next http.Handler) http.Handler {
 		if !ok {
 			return noSession()
 		}
-		session, err := a.Store.FindSession(r.Context(), id)
-		switch {
-		case errors.Is(err, store.ErrNoSession):
-			return noSession()
-		case err != nil:
-			return err
-		case session.Person != c.person:
-			return foreignSession().withReason("session_foreign", nil)
-		}
-		c.session = session
-		return nil
+		var err error
+		c.session, err = a.ownSession(r, id, noSession())
+		return err
 	})(next)
+}
+
+// ownSession is the session of this id, if it is the caller's. missing says that there is none.
+func (a *API) ownSession(r *http.Request, id string, missing *problem) (store.Session, error) {
+	session, err := a.Store.FindSession(r.Context(), id)
+	switch {
+	case errors.Is(err, store.ErrNoSession):
+		return store.Session{}, missing
+	case err != nil:
+		return store.Session{}, err
+	case session.Person != callOf(r.Context()).person:
+		return store.Session{}, foreignSession()
+	}
+	return session, nil
 }
 
 // checkRate: is the caller asking too often?

@@ -71,7 +71,8 @@ func noSession() *problem {
 }
 
 func foreignSession() *problem {
-	return &problem{status: http.StatusForbidden, message: "the session belongs to another user"}
+	p := &problem{status: http.StatusForbidden, message: "the session belongs to another user"}
+	return p.withReason("session_foreign", nil)
 }
 
 func tokenRefused(reason string, cause error) *problem {

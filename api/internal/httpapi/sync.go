@@ -36,7 +36,7 @@ func (a *API) openSession(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *API) getSession(w http.ResponseWriter, r *http.Request) error {
-	session, err := a.ownSession(r)
+	session, err := a.ownSession(r, chi.URLParam(r, "id"), notFound("session"))
 	if err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func (a *API) getSession(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *API) endSession(w http.ResponseWriter, r *http.Request) error {
-	session, err := a.ownSession(r)
+	session, err := a.ownSession(r, chi.URLParam(r, "id"), notFound("session"))
 	if err != nil {
 		return err
 	}
@@ -57,20 +57,6 @@ func (a *API) endSession(w http.ResponseWriter, r *http.Request) error {
 	a.Metrics.SessionsEnded.WithLabelValues(telemetry.SessionEnded).Inc()
 	w.WriteHeader(http.StatusNoContent)
 	return nil
-}
-
-// ownSession is the session of the path, if it is the caller's.
-func (a *API) ownSession(r *http.Request) (store.Session, error) {
-	session, err := a.Store.FindSession(r.Context(), chi.URLParam(r, "id"))
-	switch {
-	case errors.Is(err, store.ErrNoSession):
-		return session, notFound("session")
-	case err != nil:
-		return session, err
-	case session.Person != callOf(r.Context()).person:
-		return session, foreignSession().withReason("session_foreign", nil)
-	}
-	return session, nil
 }
 
 func (a *API) state(w http.ResponseWriter, r *http.Request) error {

@@ -146,7 +146,7 @@ func (c *common) wipe(ctx context.Context, owner int64, by string, also func(con
 // transaction is what a Change sees of its transaction, whose context it therefore carries.
 type transaction struct {
 	ctx   context.Context
-	c     connection
+	c     reader
 	owner int64
 }
 
@@ -159,7 +159,7 @@ func (t transaction) Lives(kind, uid string) (bool, error) {
 	return err == nil, err
 }
 
-func getItem(ctx context.Context, c connection, owner int64, kind, uid string) (Item, error) {
+func getItem(ctx context.Context, c reader, owner int64, kind, uid string) (Item, error) {
 	item, err := findItem(ctx, c, owner, kind, uid)
 	if err == nil && item == nil {
 		return Item{}, ErrNoItem
@@ -170,7 +170,7 @@ func getItem(ctx context.Context, c connection, owner int64, kind, uid string) (
 	return *item, nil
 }
 
-func findItem(ctx context.Context, c connection, owner int64, kind, uid string) (found *Item, err error) {
+func findItem(ctx context.Context, c reader, owner int64, kind, uid string) (found *Item, err error) {
 	err = each(ctx, c, itemGet, []any{owner, kind, uid}, func(r rows) error {
 		item, err := scanItem(r)
 		found = &item

@@ -113,7 +113,7 @@ func (s *postgresStore) FindSession(ctx context.Context, id string) (Session, er
 }
 
 func (s *postgresStore) EndSession(ctx context.Context, id string) error {
-	ended, err := run(ctx, s.db, sessionEnd, id)
+	ended, err := run(ctx, pgxConnection{s.pool}, sessionEnd, id)
 	if err == nil && ended == 0 {
 		return ErrNoSession
 	}
@@ -121,7 +121,7 @@ func (s *postgresStore) EndSession(ctx context.Context, id string) error {
 }
 
 func (s *postgresStore) SweepSessions(ctx context.Context) (int64, error) {
-	swept, err := run(ctx, s.db, sessionSweep, s.now().UnixMilli())
+	swept, err := run(ctx, pgxConnection{s.pool}, sessionSweep, s.now().UnixMilli())
 	return swept, s.mark(err)
 }
 
@@ -161,10 +161,6 @@ func (d *postgresDB) write(ctx context.Context, do func(connection) error) error
 
 func (d *postgresDB) query(ctx context.Context, s statement, args ...any) (rows, error) {
 	return pgxConnection{d.pool}.query(ctx, s, args...)
-}
-
-func (d *postgresDB) exec(ctx context.Context, s statement, args ...any) (int64, error) {
-	return pgxConnection{d.pool}.exec(ctx, s, args...)
 }
 
 func (d *postgresDB) unavailable(err error) bool {

@@ -35,28 +35,36 @@ type sqliteStore struct {
 
 // OpenSQLite opens a file, or Memory. now is the clock.
 func OpenSQLite(ctx context.Context, path string, now func() time.Time) (Store, error) {
-	db, err := openSQLiteDB(ctx, path)
+	open := openFile
+	if path == Memory {
+		open = openMemory
+	}
+	db, err := open(ctx, path)
 	if err != nil {
+		return nil, err
+	}
+	if err := db.prepareWrites(ctx); err != nil {
+		db.close()
 		return nil, err
 	}
 	c := common{db: db, now: now}
 	return &sqliteStore{common: c, memorySessions: newMemorySessions(now), db: db}, nil
 }
 
-func openSQLiteDB(ctx context.Context, path string) (*sqliteDB, error) {
-	if path == Memory {
-		// Each connection to :memory: would be a database of its own, so there is only one, for reads too.
-		only, err := openPool(path, 1)
-		if err != nil {
-			return nil, err
-		}
-		if err := migrate(ctx, goose.DialectSQLite3, "sqlite", only.db); err != nil {
-			only.close()
-			return nil, err
-		}
-		db := &sqliteDB{reads: only, writes: only}
-		return db, db.prepareWrites(ctx)
+// openMemory opens one connection, for reads too: each connection to memory would be a database of its own.
+func openMemory(ctx context.Context, path string) (*sqliteDB, error) {
+	only, err := openPool(path, 1)
+	if err != nil {
+		return nil, err
 	}
+	if err := migrate(ctx, goose.DialectSQLite3, "sqlite", only.db); err != nil {
+		only.close()
+		return nil, err
+	}
+	return &sqliteDB{reads: only, writes: only}, nil
+}
+
+func openFile(ctx context.Context, path string) (*sqliteDB, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("folder of the database: %w", err)
 	}
@@ -76,12 +84,7 @@ func openSQLiteDB(ctx context.Context, path string) (*sqliteDB, error) {
 		writes.close()
 		return nil, err
 	}
-	db := &sqliteDB{reads, writes}
-	if err := db.prepareWrites(ctx); err != nil {
-		db.close()
-		return nil, err
-	}
-	return db, nil
+	return &sqliteDB{reads: reads, writes: writes}, nil
 }
 
 // prepareWrites prepares what a write runs. Within its transaction it would be too late: preparing for the pool waits
@@ -157,10 +160,6 @@ func (s *sqliteStore) Close() { s.db.close() }
 
 func (d *sqliteDB) query(ctx context.Context, s statement, args ...any) (rows, error) {
 	return d.reads.query(ctx, s, args...)
-}
-
-func (d *sqliteDB) exec(ctx context.Context, s statement, args ...any) (int64, error) {
-	return d.writes.exec(ctx, s, args...)
 }
 
 func (d *sqliteDB) write(ctx context.Context, do func(connection) error) error {
@@ -243,14 +242,6 @@ func (p *pool) query(ctx context.Context, s statement, args ...any) (rows, error
 	return sqlRows(stmt.QueryContext(ctx, args...))
 }
 
-func (p *pool) exec(ctx context.Context, s statement, args ...any) (int64, error) {
-	stmt, err := p.prepare(ctx, s)
-	if err != nil {
-		return 0, err
-	}
-	return sqlAffected(stmt.ExecContext(ctx, args...))
-}
-
 // sqliteTx is a transaction on the writing connection.
 type sqliteTx struct {
 	pool *pool
@@ -278,7 +269,11 @@ func (t sqliteTx) exec(ctx context.Context, s statement, args ...any) (int64, er
 	if err != nil {
 		return 0, err
 	}
-	return sqlAffected(stmt.ExecContext(ctx, args...))
+	result, err := stmt.ExecContext(ctx, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
 
 // closingRows drops the error of closing: whatever matters has come out of Err before.
@@ -291,11 +286,4 @@ func sqlRows(r *sql.Rows, err error) (rows, error) {
 		return nil, err
 	}
 	return closingRows{r}, nil
-}
-
-func sqlAffected(result sql.Result, err error) (int64, error) {
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
 }

@@ -16,9 +16,14 @@ var tracer = otel.Tracer("toolbridge-api/store")
 // statement is SQL with a name, for traces. Parameters are written $1, $2, …, which both databases take.
 type statement struct{ name, sql string }
 
-// connection is a database, or a transaction in one. It is as much of database/sql as database/sql and pgx have in common.
-type connection interface {
+// reader is a database, or a transaction in one. It is as much of database/sql as database/sql and pgx have in common.
+type reader interface {
 	query(ctx context.Context, s statement, args ...any) (rows, error)
+}
+
+// connection is a reader that can write, too.
+type connection interface {
+	reader
 	exec(ctx context.Context, s statement, args ...any) (affected int64, err error)
 }
 
@@ -31,7 +36,7 @@ type rows interface {
 
 // database is what sqlite.go and postgres.go provide under the common SQL.
 type database interface {
-	connection
+	reader
 	// write runs do in a read-write transaction and commits if it returns nil.
 	write(ctx context.Context, do func(connection) error) error
 	// unavailable says whether an error means that the database is away, rather than that we misused it.
@@ -39,7 +44,7 @@ type database interface {
 }
 
 // each runs a query and calls scan for every row. scan may end the walk early by returning stop.
-func each(ctx context.Context, c connection, s statement, args []any, scan func(rows) error) (err error) {
+func each(ctx context.Context, c reader, s statement, args []any, scan func(rows) error) (err error) {
 	// An early end cancels the query: without that, PostgreSQL's driver would read the rest of it first. It costs the connection, which the
 	// pool replaces; that is cheaper than reading a thousand large items to drop them.
 	ctx, cancel := context.WithCancel(ctx)
@@ -66,7 +71,7 @@ func each(ctx context.Context, c connection, s statement, args []any, scan func(
 var errStop = errors.New("stop")
 
 // one reads a single row; without one it returns sql.ErrNoRows.
-func one(ctx context.Context, c connection, s statement, args []any, into ...any) error {
+func one(ctx context.Context, c reader, s statement, args []any, into ...any) error {
 	found := false
 	err := each(ctx, c, s, args, func(r rows) error {
 		found = true
