@@ -96,6 +96,14 @@ impl Jwks {
         let _ = self.refresh().await;
     }
 
+    /// Whether keys are known; if not, they are asked for first.
+    pub async fn ready(&self) -> bool {
+        if self.known().is_none() {
+            self.warm().await;
+        }
+        self.known().is_some()
+    }
+
     /// The keys that may have signed a token with this key id and algorithm; never an empty list.
     pub async fn candidates(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Vec<DecodingKey>, Refusal> {
         if let Some(known) = self.known() {

@@ -4,8 +4,6 @@
 //! was made for (HS256 with the shared secret, the others with a published key of that very algorithm). So a public key
 //! cannot be used as an HMAC secret, and `none` names no key at all.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
@@ -25,8 +23,6 @@ pub struct Verifier {
     clock: Clock,
     hs256: Option<DecodingKey>,
     jwks: Option<Jwks>,
-    /// The published keys have been fetched, so they are known from then on.
-    fetched: AtomicBool,
 }
 
 #[derive(Deserialize)]
@@ -61,7 +57,6 @@ impl Verifier {
                 .as_ref()
                 .map(|secret| DecodingKey::from_secret(secret.expose().as_bytes())),
             jwks: Jwks::from_settings(settings)?,
-            fetched: AtomicBool::new(false),
         })
     }
 
@@ -91,17 +86,11 @@ impl Verifier {
 
     /// Whether any token could be verified now. Published keys that were never fetched are asked for, as a token would.
     pub async fn ready(&self) -> bool {
-        let Some(jwks) = &self.jwks else {
-            return self.hs256.is_some();
-        };
-        if self.hs256.is_some() || self.fetched.load(Ordering::Acquire) {
-            return true;
+        match &self.jwks {
+            _ if self.hs256.is_some() => true,
+            Some(jwks) => jwks.ready().await,
+            None => false,
         }
-        // Keys of any other kind than this one are an answer too.
-        let asked = jwks.candidates(None, Algorithm::RS256).await;
-        let fetched = !matches!(asked, Err(Refusal::KeysUnavailable));
-        self.fetched.fetch_or(fetched, Ordering::AcqRel);
-        fetched
     }
 
     async fn verify_signature(&self, header: &Header, signed: &str, signature: &str) -> Result<(), Refusal> {
