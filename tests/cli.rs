@@ -42,6 +42,12 @@ fn command(words: &[&str], environment: &[(&str, &str)]) -> Command {
     command
 }
 
+/// Where nobody listens.
+fn vacant() -> String {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    format!("http://{address}")
+}
+
 fn run(words: &[&str], environment: &[(&str, &str)]) -> Said {
     let Output { status, stdout, stderr } = command(words, environment).output().unwrap();
     let said = Said {
@@ -115,12 +121,47 @@ fn a_server_without_the_tenant_secret_says_so_once_and_leaves_with_0() {
         "{line}"
     );
 
-    assert_eq!(
-        run(&["healthcheck"], &[]).code,
-        0,
-        "a server that is meant to be off is not ill"
-    );
+    // The container's health is then the API's.
+    let nobody = vacant();
+    for url in [nobody.as_str(), &format!("{nobody}/")] {
+        let said = run(&["healthcheck"], &[("TOOLBRIDGE_API_BASE_URL", url)]);
+        assert_eq!(said.code, 1, "{}", said.out);
+        assert!(said.out.starts_with("off: "), "{}", said.out);
+        assert!(
+            said.err.contains(&format!("{nobody}/readyz cannot be reached")),
+            "{}",
+            said.err
+        );
+    }
     assert!(run(&["serve", "--check"], &[]).out.contains("the server stays off"));
+}
+
+#[test]
+fn a_server_whose_api_does_not_come_gives_up_and_says_why() {
+    let nobody = vacant();
+    let said = run(
+        &["serve", "--port", "0"],
+        &[
+            ("TOOLBRIDGE_TENANT_ID", "acme"),
+            ("TENANT_HEADER_SECRET", STRONG),
+            ("JWT_HS256_SECRET", OTHER_STRONG),
+            ("TOOLBRIDGE_API_BASE_URL", &nobody),
+            ("TOOLBRIDGE_API_STARTUP_TIMEOUT", "200ms"),
+        ],
+    );
+    assert_eq!((said.code, said.err.as_str()), (69, ""));
+    let lines: Vec<serde_json::Value> = said
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let waiting = lines.iter().filter(|line| line["reason"] == "api_unreachable");
+    assert_eq!(waiting.count(), 1, "said once: {}", said.out);
+    let last = lines.last().unwrap();
+    assert_eq!((&last["level"], &last["exit_code"]), (&"ERROR".into(), &69.into()));
+    let sentence =
+        format!("the API at {nobody}/ was not ready within api.startup_timeout (200ms): the API cannot be reached");
+    assert!(last["msg"].as_str().unwrap().starts_with(&sentence), "{last}");
 }
 
 #[test]
@@ -472,12 +513,10 @@ async fn a_server_logs_where_it_listens_and_leaves_on_sigterm() {
         let said = run(&["healthcheck", "--url", &format!("http://{address}/readyz")], &[]);
         assert_eq!(said.code, 0, "{}", said.err);
         let said = run(&["serve", "--port", address.rsplit(':').next().unwrap()], LEAST);
-        assert_eq!(said.code, 71, "{}", said.err);
-        assert!(
-            said.err.starts_with(&format!("error: cannot listen on {address} (")),
-            "{}",
-            said.err
-        );
+        assert_eq!((said.code, said.err.as_str()), (71, ""));
+        let last: Value = serde_json::from_str(said.out.lines().last().unwrap()).unwrap();
+        let sentence = format!("cannot listen on {address} (");
+        assert!(last["msg"].as_str().unwrap().starts_with(&sentence), "{last}");
 
         child.signal("TERM");
         assert_eq!(child.code(), Some(0));

@@ -160,6 +160,45 @@ func TestARequestThatIsHalfSentSurvivesTheSignal(t *testing.T) {
 	})
 }
 
+// A server that is told to stop says so before it hangs up: readiness first, and each answer closes its connection.
+func TestNoticeIsGivenBeforeTheDoorCloses(t *testing.T) {
+	onEachOurs(t, func(t *testing.T, b *backend) {
+		api, err := startServer(b, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u := api.stranger(freshName("tenant"), freshName("user"))
+		u.open(t)
+		stopped := make(chan error, 1)
+		go func() { stopped <- api.stop() }()
+		for deadline := time.Now().Add(10 * time.Second); ; {
+			a := api.anonymous(t, "GET", "/readyz")
+			if a.status == 503 {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatal("a server that was told to stop still calls itself ready")
+			}
+		}
+		req, err := http.NewRequest("POST", api.base+"/v1/notes", strings.NewReader(`{"title":"late"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header = u.headers(nil)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatalf("during the notice a newcomer was turned away: %v", err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != 201 || !res.Close {
+			t.Errorf("status %d, connection closed: %t; want 201 and true", res.StatusCode, res.Close)
+		}
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // untilRefused waits until the server takes no more connections.
 func (s *server) untilRefused(t *testing.T) {
 	t.Helper()

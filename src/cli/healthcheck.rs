@@ -1,4 +1,5 @@
-//! `healthcheck`: is the server beside us ready? For images without curl.
+//! `healthcheck`: is the server beside us ready? For images without curl. A server that is off leaves its API to look
+//! at, so one command is the health of a container with both.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -12,13 +13,14 @@ use crate::config::{Config, human};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit codes: 0 healthy (or off, because it has no tenant secret), 1 anything else.
+A server without a tenant secret is off; then its API is asked instead.
+Exit codes: 0 healthy, 1 anything else.
 
 Examples:
   toolbridge-mcp healthcheck
   toolbridge-mcp healthcheck --url http://127.0.0.1:8001/healthz --timeout 1s")]
 pub struct Healthcheck {
-    /// What to ask [default: /readyz on the configured host and port]
+    /// What to ask [default: /readyz on the configured host and port, or on the API if the server is off]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// How long to wait for the answer
@@ -31,13 +33,17 @@ pub fn run(args: &Healthcheck, settings: &Settings, around: &mut Surroundings) -
         Some(url) => url.clone(),
         None => {
             // A container's health has no code for bad configuration, so this too is 1.
-            let loaded = around.load(settings, &[]).map_err(|why| unhealthy(why.to_string()))?;
-            if loaded.config.tenant.header_secret.is_none() {
-                return Ok(around
-                    .output
-                    .line("off: tenant.header_secret is not set, so no server is expected")?);
+            let config = around
+                .load(settings, &[])
+                .map_err(|why| unhealthy(why.to_string()))?
+                .config;
+            if config.tenant.header_secret.is_some() {
+                ready_url(&config)
+            } else {
+                let off = "off: tenant.header_secret is not set, so the API is asked";
+                around.output.line(off)?;
+                format!("{}/readyz", config.api.base_url.as_str().trim_end_matches('/'))
             }
-            ready_url(&loaded.config)
         }
     };
     let answer = super::block_on(ask(&url, args.timeout))?;

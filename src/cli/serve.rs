@@ -1,6 +1,7 @@
 //! `serve`: MCP over HTTP, until a signal.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -54,6 +55,10 @@ impl Serve {
     }
 }
 
+/// A server that is off stays so long before it exits 0: supervisors take a quick exit for a start that failed, whatever
+/// its code, and would try again (supervisord within `startsecs`, which is a second).
+const OFF_LINGERS: Duration = Duration::from_secs(2);
+
 pub fn run(args: &Serve, settings: &Settings, around: &mut Surroundings) -> Result<(), Stop> {
     let config = around.load(settings, &args.flags())?.config;
     if args.check {
@@ -66,10 +71,19 @@ pub fn run(args: &Serve, settings: &Settings, around: &mut Surroundings) -> Resu
             "off: tenant.header_secret is not set, so there is nothing to serve; set TENANT_HEADER_SECRET to switch \
              this server on"
         );
-        return Ok(());
+        return super::block_on(wiring::linger(OFF_LINGERS));
     }
     announce(&config);
-    super::block_on(wiring::serve(&config))?
+    super::block_on(wiring::serve(&config))?.map_err(logged)
+}
+
+/// The log is where a server's last words belong.
+fn logged(stop: Stop) -> Stop {
+    if let Stop::Because { exit, sentence } = stop {
+        tracing::error!({ fields::EXIT_CODE } = exit.code(), "{sentence}");
+        return Stop::Silent(exit);
+    }
+    stop
 }
 
 /// What an operator wants to see first. Nothing secret is among it.

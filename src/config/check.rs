@@ -2,6 +2,7 @@
 //! be known: the warnings.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use url::{Host, Url};
 
@@ -13,6 +14,9 @@ use super::{Config, Mode};
 
 /// Looks up where a key's value came from.
 type OriginOf<'a> = &'a dyn Fn(&'static str) -> Origin;
+
+/// What a shutdown keeps back at the end, see `transport::serve`.
+const KEPT_FOR_ENDING: Duration = Duration::from_secs(2);
 
 pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), Mistake> {
     let refuse = |key: &'static str, why: &str, fix: &str| {
@@ -217,9 +221,12 @@ pub fn warnings(config: &Config) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if config.server.drain_timeout < config.api.call_deadline {
-        warnings
-            .push("server.drain_timeout is shorter than api.call_deadline: a shutdown may cut calls off".to_owned());
+    let longest = config.server.drain_notice + config.api.call_deadline + KEPT_FOR_ENDING;
+    if config.server.drain_timeout < longest {
+        warnings.push(format!(
+            "server.drain_timeout is shorter than server.drain_notice, api.call_deadline and {KEPT_FOR_ENDING:?} for \
+             ending sessions together: a shutdown may cut calls off"
+        ));
     }
     if one_secret_for_both(config) {
         warnings.push("tenant.header_secret and auth.hs256_secret are the same: use two secrets".to_owned());

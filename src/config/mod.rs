@@ -73,6 +73,8 @@ pub struct Server {
     pub max_body_bytes: usize,
     pub max_connections: usize,
     #[serde(deserialize_with = "human::duration")]
+    pub drain_notice: Duration,
+    #[serde(deserialize_with = "human::duration")]
     pub drain_timeout: Duration,
 }
 
@@ -81,6 +83,8 @@ pub struct Server {
 pub struct Api {
     #[serde(deserialize_with = "human::url")]
     pub base_url: Url,
+    #[serde(deserialize_with = "human::duration")]
+    pub startup_timeout: Duration,
     #[serde(deserialize_with = "human::duration")]
     pub connect_timeout: Duration,
     #[serde(deserialize_with = "human::duration")]

@@ -19,6 +19,8 @@ pub const REASON: &str = "reason";
 pub const DURATION_MS: &str = "duration_ms";
 pub const ERROR: &str = "error";
 
+pub const EXIT_CODE: &str = "exit_code";
+
 pub const VERSION: &str = "version";
 pub const REVISION: &str = "revision";
 pub const ADDRESS: &str = "address";

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 pub use correlation::new_id as new_correlation_id;
 pub use router::App;
-pub use serve::serve;
+pub use serve::{Drain, serve};
 pub use stdio::serve_stdio;
 
 /// How the HTTP side behaves.

@@ -3,6 +3,11 @@
 //! HTTP/1.1 only, and hyper's own builder for it, because two limits matter that `axum::serve` does not have: a time
 //! limit for the head of a request, which also closes idle connections, and a bound on connections. With a bound
 //! reached, nothing is accepted, so the kernel's backlog holds newcomers and no memory of ours does.
+//!
+//! Leaving takes three steps, so that nobody who was let in is turned away. First notice is given: readiness says no,
+//! every answer closes its connection, and newcomers are still served, since those who route to us learn of it a moment
+//! later. Then the listener closes, once the kernel's backlog has been taken in: closing it would reset connections that
+//! clients take for established. What has begun then has the rest of the time.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -10,16 +15,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use http::Request;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::impatient::Impatient;
 use super::router::{App, router};
@@ -48,31 +54,45 @@ pub struct Drained {
     pub sessions: Counts,
 }
 
-/// Serves until `shutdown`, then answers what has begun, ends the API's sessions, and returns: after `drain` at the
-/// latest.
-pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output = ()>, drain: Duration) -> Drained {
-    let graceful = GracefulShutdown::new();
-    let (draining, cut_off) = (CancellationToken::new(), CancellationToken::new());
+/// How long leaving may take, and how much of that is notice.
+#[derive(Debug, Clone, Copy)]
+pub struct Drain {
+    pub notice: Duration,
+    pub within: Duration,
+}
+
+/// Serves until `shutdown`, then answers what has begun, ends the API's sessions, and returns: after `drain.within` at
+/// the latest.
+pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output = ()>, drain: Drain) -> Drained {
+    let (open, cut_off) = (TaskTracker::new(), CancellationToken::new());
+    let (noticed, draining) = (CancellationToken::new(), CancellationToken::new());
     let slots = Arc::new(Semaphore::new(app.settings.max_connections));
     let connections = Connections {
         router: router(&app),
         header_timeout: app.settings.header_timeout,
         write_timeout: app.settings.write_timeout,
-        graceful: &graceful,
+        open: open.clone(),
+        noticed: noticed.clone(),
         draining: draining.clone(),
         cut_off: cut_off.clone(),
     };
     tokio::select! {
         () = shutdown => {}
-        never = connections.accept(&listener, slots) => match never {},
+        never = connections.accept(&listener, &slots) => match never {},
     }
-    let deadline = Deadline::after(drain);
+    let deadline = Deadline::after(drain.within);
+    let for_calls = Deadline::after(drain.within - MOST_KEPT_FOR_ENDING.min(drain.within / 4));
     app.readiness.begin_draining();
+    noticed.cancel();
+    tokio::select! {
+        () = tokio::time::sleep(drain.notice.min(drain.within / 4)) => {}
+        never = connections.accept(&listener, &slots) => match never {},
+    }
+    connections.take_backlog(listener, &slots);
     draining.cancel();
     drop(connections);
-    drop(listener);
-    let for_calls = Deadline::after(drain - MOST_KEPT_FOR_ENDING.min(drain / 4));
-    let finished = for_calls.limit(graceful.shutdown()).await.is_ok();
+    open.close();
+    let finished = for_calls.limit(open.wait()).await.is_ok();
     if !finished {
         tracing::warn!("requests were still running near the end of the drain and are cut off");
         cut_off.cancel();
@@ -81,20 +101,22 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output
     Drained { finished, sessions }
 }
 
-struct Connections<'a> {
+struct Connections {
     router: Router,
     header_timeout: Duration,
     write_timeout: Duration,
-    graceful: &'a GracefulShutdown,
+    open: TaskTracker,
+    /// From then on each answer closes its connection.
+    noticed: CancellationToken,
     draining: CancellationToken,
     cut_off: CancellationToken,
 }
 
-impl Connections<'_> {
-    async fn accept(&self, listener: &TcpListener, slots: Arc<Semaphore>) -> Infallible {
+impl Connections {
+    async fn accept(&self, listener: &TcpListener, slots: &Arc<Semaphore>) -> Infallible {
         loop {
             // The semaphore is never closed; without a slot the loop simply waits.
-            let slot = Arc::clone(&slots).acquire_owned().await;
+            let slot = Arc::clone(slots).acquire_owned().await;
             match (listener.accept().await, slot) {
                 (Ok((stream, _)), Ok(slot)) => self.serve(stream, slot),
                 (Err(error), _) => {
@@ -106,6 +128,22 @@ impl Connections<'_> {
         }
     }
 
+    /// Serves whom the kernel has let in already, as far as there is room, and closes the listener.
+    fn take_backlog(&self, listener: TcpListener, slots: &Arc<Semaphore>) {
+        // Past the runtime, which need not have heard of the newest ones yet.
+        let Ok(listener) = listener.into_std() else {
+            return;
+        };
+        while let Ok(slot) = Arc::clone(slots).try_acquire_owned()
+            && let Ok((stream, _)) = listener.accept()
+        {
+            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+            if let Ok(stream) = stream {
+                self.serve(stream, slot);
+            }
+        }
+    }
+
     fn serve(&self, stream: TcpStream, slot: OwnedSemaphorePermit) {
         // With Nagle's algorithm on, each event of a stream would wait some 40 ms for the client's delayed ACK.
         let _ = stream.set_nodelay(true);
@@ -113,18 +151,28 @@ impl Connections<'_> {
         let count = Count::new(0);
         let mut running = count.subscribe();
         let router = TowerToHyperService::new(self.router.clone());
+        let noticed = self.noticed.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(count.clone());
-            router.call(request)
+            let (answering, noticed) = (router.call(request), noticed.clone());
+            async move {
+                let mut answer = answering.await?;
+                if noticed.is_cancelled() {
+                    answer
+                        .headers_mut()
+                        .insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(answer)
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.header_timeout)
             .max_buf_size(MAX_HEAD_BYTES)
             .serve_connection(stream, service);
-        let connection = self.graceful.watch(connection);
         let (draining, cut_off) = (self.draining.clone(), self.cut_off.clone());
-        tokio::spawn(async move {
+        self.open.spawn(async move {
+            // hyper's own graceful end is not for us: it closes connections whose first request is still under way.
             let left_behind = async move {
                 draining.cancelled().await;
                 // An error means that nothing can come any more.

@@ -296,7 +296,15 @@ async fn a_healthcheck_knows_the_well_from_the_ill() {
         let ill = run(&["healthcheck", "--url", &url], []).await;
         assert_eq!((ill.code, ill.err.lines().count()), (1, 1), "{ill}");
     }
-    run(&["healthcheck"], []).await.done();
+    // A server that is off leaves the API's health as the container's.
+    let off = run(
+        &["healthcheck"],
+        [("TOOLBRIDGE_API_BASE_URL", world().api.url.as_str())],
+    );
+    let off = off.await.done();
+    assert!(off.out.starts_with("off: ") && off.out.contains("healthy: "), "{off}");
+    let off = run(&["healthcheck"], [("TOOLBRIDGE_API_BASE_URL", "http://127.0.0.1:9")]);
+    assert_eq!(off.await.code, 1);
 }
 
 async fn config_show_says_where_values_come_from_and_hides_secrets() {
@@ -382,7 +390,7 @@ async fn mistakes_stop_the_start_with_one_sentence() {
         .chain([("TOOLBRIDGE_PORT", taken)]);
     let ran = run(&["serve"], environment).await;
     assert_eq!(ran.code, 71, "{ran}");
-    assert!(ran.err.contains("cannot listen on"), "{ran}");
+    assert!(ran.out.contains("cannot listen on") && ran.err.is_empty(), "{ran}");
 }
 
 async fn without_a_tenant_secret_there_is_nothing_to_serve() {

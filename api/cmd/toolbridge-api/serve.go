@@ -24,6 +24,9 @@ const (
 	sweepEvery           = time.Minute
 	// Shorter than any caller's patience, so that a database that hangs is reported as such and not as a broken connection.
 	storageDeadline = 15 * time.Second
+	// How long a server that is told to leave still takes newcomers, while /readyz says no and each answer closes its connection:
+	// whoever routes to it learns of it a moment later.
+	notice = time.Second
 )
 
 // serve runs the API until ctx ends and returns the exit code.
@@ -89,6 +92,7 @@ func shutDown(api *httpapi.API, server *http.Server, stopTracing func(context.Co
 	api.Drain()
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
+	time.Sleep(min(notice, timeout/4))
 	err := server.Shutdown(ctx)
 	if err != nil {
 		log.Error("requests were still running at the deadline and have been cut off", telemetry.Error, err.Error())

@@ -40,13 +40,14 @@ type API struct {
 	draining atomic.Bool
 }
 
-// Drain makes /readyz say no, so that nobody sends new work.
+// Drain makes /readyz say no, so that nobody sends new work, and each answer close its connection, so that none is idle when the
+// server hangs up.
 func (a *API) Drain() { a.draining.Store(true) }
 
 // Handler is the whole API.
 func (a *API) Handler() http.Handler {
 	r := chi.NewRouter()
-	r.Use(a.correlate, a.observe, a.recover, tameMethod)
+	r.Use(a.correlate, a.observe, a.recover, a.partWhenDraining, tameMethod)
 	r.NotFound(a.handle(func(http.ResponseWriter, *http.Request) error { return notFound("route") }))
 	a.route(r, "/healthz", methods{"GET": a.healthz})
 	a.route(r, "/readyz", methods{"GET": a.readyz})

@@ -22,6 +22,15 @@ func NewServer(handler http.Handler) *http.Server {
 	}
 }
 
+func (a *API) partWhenDraining(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if a.draining.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // healthz: the process lives. It asks nobody, so that a database that is away does not get the API restarted.
 func (a *API) healthz(w http.ResponseWriter, _ *http.Request) error {
 	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})

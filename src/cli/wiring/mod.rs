@@ -3,8 +3,10 @@
 mod server;
 mod settings;
 mod signals;
+mod starting;
 
 pub use self::server::{serve, stdio};
+pub use self::signals::linger;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::signals::Signals;
-use super::{settings, toolset, unfit};
+use super::{settings, starting, toolset, unfit};
 use crate::auth::challenge::Challenge;
 use crate::auth::{Clock, Secret, Verifier};
 use crate::cli::exit::{Exit, Stop};
@@ -15,7 +15,7 @@ use crate::cli::serve::listens_on;
 use crate::config::Config;
 use crate::mcp::{Callers, FixedCaller, Server};
 use crate::telemetry::fields;
-use crate::transport::{self, App};
+use crate::transport::{self, App, Drain};
 use crate::upstream::Upstream;
 
 pub async fn serve(config: &Config) -> Result<(), Stop> {
@@ -28,7 +28,7 @@ pub async fn serve(config: &Config) -> Result<(), Stop> {
         settings::transport(config),
         Arc::clone(&verifier),
         Challenge::from_settings(&auth),
-        upstream,
+        upstream.clone(),
         server,
     );
 
@@ -41,8 +41,15 @@ pub async fn serve(config: &Config) -> Result<(), Stop> {
     // The first caller should not wait for the keys; nor should the server, should they not come.
     tokio::spawn(async move { verifier.warm().await });
 
-    let drain = config.server.drain_timeout;
-    let drained = until_second_signal(signals, |first| transport::serve(listener, app, first, drain)).await?;
+    let drain = Drain {
+        notice: config.server.drain_notice,
+        within: config.server.drain_timeout,
+    };
+    let serving = until_second_signal(signals, |first| transport::serve(listener, app, first, drain));
+    let drained = tokio::select! {
+        drained = serving => drained?,
+        stop = starting::gave_up(&upstream, config) => return Err(stop),
+    };
     tracing::info!(
         finished = drained.finished,
         sessions_opened = drained.sessions.opened,

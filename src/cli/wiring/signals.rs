@@ -1,6 +1,7 @@
 //! The signals that end a server: the first asks for a good end, the second for a quick one.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -28,4 +29,13 @@ impl Signals {
             _ = self.hangup.recv() => "SIGHUP",
         }
     }
+}
+
+/// Until the time is over, or a signal comes.
+pub async fn linger(time: Duration) {
+    let Ok(mut signals) = Signals::caught() else {
+        return;
+    };
+    // Either way it is over.
+    let _ = tokio::time::timeout(time, signals.next()).await;
 }

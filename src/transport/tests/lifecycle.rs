@@ -65,6 +65,61 @@ async fn what_was_begun_is_finished_and_nothing_new_is_taken() {
 }
 
 #[tokio::test]
+async fn notice_is_given_before_the_door_closes() {
+    let notice = Duration::from_millis(500);
+    let mut stack = Stack::leaving(Drain {
+        notice,
+        within: Duration::from_secs(10),
+    })
+    .await;
+    stack.call("get_note", json!({"uid": UID})).await;
+    stack.shutdown.take();
+    let verdict = async {
+        loop {
+            let response = stack.http.get(stack.url("/readyz")).send().await.unwrap();
+            if response.status() == 503 {
+                return response;
+            }
+        }
+    };
+    let verdict = tokio::time::timeout(Duration::from_secs(5), verdict).await.unwrap();
+    assert_eq!(verdict.headers()["connection"], "close");
+    assert_eq!(json_of(verdict).await["reason"], "draining");
+    // A newcomer on a connection of its own is served, and told not to come back on it.
+    let newcomer = reqwest::Client::builder().no_proxy().build().unwrap();
+    let request = stack.post().body(get_note()).build().unwrap();
+    let answer = newcomer.execute(request).await.unwrap();
+    assert_eq!(answer.headers()["connection"], "close");
+    assert_eq!(json_of(answer).await["result"]["isError"], false);
+    assert_eq!(stack.stop().await, in_good_order(2));
+}
+
+#[tokio::test]
+async fn who_stands_in_the_backlog_is_served() {
+    for round in 0..8 {
+        let mut stack = Stack::start().await;
+        // Nothing here gives way to the server, so it can accept none of them before it hears that it must leave.
+        let request = format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Round: {round}\r\n\r\n");
+        let waiting: Vec<_> = (0..5)
+            .map(|_| {
+                let mut stream = std::net::TcpStream::connect(stack.address).unwrap();
+                std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+                stream
+            })
+            .collect();
+        stack.shutdown.take();
+        for stream in waiting {
+            stream.set_nonblocking(true).unwrap();
+            let mut answer = [0; 12];
+            let mut stream = TcpStream::from_std(stream).unwrap();
+            stream.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"HTTP/1.1 200");
+        }
+        assert!(stack.stop().await.finished);
+    }
+}
+
+#[tokio::test]
 async fn leaving_is_bounded() {
     let stack = Stack::with(
         Settings::default(),
@@ -207,7 +262,7 @@ async fn no_task_outlives_its_call() {
         Settings::default(),
         auth_settings(),
         entity_tools(),
-        Duration::from_secs(10),
+        without_notice(Duration::from_secs(10)),
     )
     .await;
     stack.http = reqwest::Client::builder()

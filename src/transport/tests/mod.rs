@@ -88,6 +88,13 @@ struct Stack {
     serving: JoinHandle<Drained>,
 }
 
+fn without_notice(within: Duration) -> Drain {
+    Drain {
+        notice: Duration::ZERO,
+        within,
+    }
+}
+
 impl Stack {
     async fn start() -> Self {
         Self::with(
@@ -106,7 +113,21 @@ impl Stack {
     async fn with(settings: Settings, auth: auth::Settings, toolset: Arc<dyn Toolset>, drain: Duration) -> Self {
         let api = ScriptedApi::start().await;
         let upstream = upstream_settings(&api);
-        Self::before(api, upstream, settings, auth, toolset, drain).await
+        Self::before(api, upstream, settings, auth, toolset, without_notice(drain)).await
+    }
+
+    async fn leaving(drain: Drain) -> Self {
+        let api = ScriptedApi::start().await;
+        let upstream = upstream_settings(&api);
+        Self::before(
+            api,
+            upstream,
+            Settings::default(),
+            auth_settings(),
+            entity_tools(),
+            drain,
+        )
+        .await
     }
 
     async fn before(
@@ -115,7 +136,7 @@ impl Stack {
         settings: Settings,
         auth: auth::Settings,
         toolset: Arc<dyn Toolset>,
-        drain: Duration,
+        drain: Drain,
     ) -> Self {
         let upstream = Upstream::new(upstream, Clock::system()).unwrap();
         let server = mcp::Server::new(toolset, upstream.clone(), Callers::Request, &mcp::Settings::default());
