@@ -1,0 +1,91 @@
+# syntax=docker/dockerfile:1
+# One container per tenant: the REST API and the MCP server beside it, both under supervisord.
+#
+#   docker build -t toolbridge .
+#
+# A REST API of your own takes the place of ours (docs/API-CONTRACT.md says what it has to do):
+#
+#   --build-arg API=registry.example.com/acme-api:1.4 --build-arg API_PATH=/usr/local/bin/acme-api     from an image
+#   --build-arg API=api-file --build-arg API_FILE=dist/acme-api                                        from a file
+
+ARG RUST_VERSION=1.95.0
+ARG GO_VERSION=1.26.8
+ARG DEBIAN_VERSION=12.15
+ARG API=api-built
+
+# ---- the REST API --------------------------------------------------------------------------------------------------
+FROM golang:${GO_VERSION}-bookworm AS api-built
+WORKDIR /src/api
+COPY api/go.mod api/go.sum ./
+RUN go mod download
+COPY api ./
+ARG RELEASE=0.1.0
+ARG GIT_REVISION=
+RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -o /toolbridge-api \
+    -ldflags "-s -w -X main.release=${RELEASE}${GIT_REVISION:++${GIT_REVISION}}" ./cmd/toolbridge-api
+
+FROM scratch AS api-file
+ARG API_FILE=dist/toolbridge-api
+COPY --chmod=0755 ${API_FILE} /toolbridge-api
+
+# Whoever names an image of their own names its tag too.
+# hadolint ignore=DL3006
+FROM ${API} AS api
+
+# ---- the MCP server ------------------------------------------------------------------------------------------------
+FROM rust:${RUST_VERSION}-slim-bookworm AS mcp
+WORKDIR /src
+# The dependencies are a layer of their own: cargo builds them for a program that does nothing yet.
+COPY Cargo.toml Cargo.lock build.rs ./
+RUN mkdir -p src tests/it \
+    && echo 'fn main() {}' > src/main.rs \
+    && touch src/lib.rs tests/it/main.rs \
+    && cargo build --release --locked \
+    && rm -rf src tests
+COPY src src
+COPY tests/it/main.rs tests/it/main.rs
+ARG GIT_REVISION=
+# cargo goes by the times of files, and those of the sources are older than the empty program's.
+RUN touch src/main.rs src/lib.rs \
+    && cargo build --release --locked
+
+# ---- what runs -----------------------------------------------------------------------------------------------------
+FROM debian:${DEBIAN_VERSION}-slim
+ARG RELEASE=0.1.0
+ARG GIT_REVISION=
+LABEL org.opencontainers.image.title="ToolBridge MCP" \
+      org.opencontainers.image.description="A tenant's notes, tasks, comments and chats for AI assistants: REST API and MCP server" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${RELEASE}" \
+      org.opencontainers.image.revision="${GIT_REVISION}"
+# The release of Debian is pinned; within it security fixes are wanted, so no versions here.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates supervisor \
+    && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/* \
+    && groupadd --gid 10001 toolbridge \
+    && useradd --uid 10001 --gid 10001 --home-dir /data --no-create-home --shell /usr/sbin/nologin toolbridge \
+    && install -d -o toolbridge -g toolbridge -m 0700 /data
+COPY supervisord.conf /etc/toolbridge/supervisord.conf
+COPY --chmod=0755 scripts/container /usr/local/bin/toolbridge-container
+COPY --from=mcp /src/target/release/toolbridge-mcp /usr/local/bin/toolbridge-mcp
+ARG API_PATH=/toolbridge-api
+COPY --from=api ${API_PATH} /usr/local/bin/toolbridge-api
+
+# Where a container differs from a developer's machine. What a tenant needs besides is in fly.toml and its secrets.
+ENV TOOLBRIDGE_HOST=0.0.0.0 \
+    TOOLBRIDGE_PORT=8001 \
+    TOOLBRIDGE_GO_API_BASE_URL=http://127.0.0.1:8081 \
+    HTTP_ADDR=:8081 \
+    METRICS_ADDR=:9091 \
+    DATABASE_URL=sqlite:///data/toolbridge.db
+# Only /data and /tmp are written to: the root file system may be read-only.
+USER 10001:10001
+WORKDIR /data
+VOLUME /data
+EXPOSE 8001 8081 9091
+STOPSIGNAL SIGTERM
+# With the MCP server off, for want of a tenant secret, this asks the API.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=90s \
+    CMD ["/usr/local/bin/toolbridge-mcp", "healthcheck"]
+ENTRYPOINT ["/usr/local/bin/toolbridge-container"]

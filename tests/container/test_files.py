@@ -1,0 +1,155 @@
+"""What Dockerfile, supervisord.conf, fly.toml, the scripts and the pages say of each other and of the programs. Needs no image."""
+
+import configparser
+import pathlib
+import re
+import tomllib
+import unittest
+
+HOME = pathlib.Path(__file__).resolve().parents[2]
+
+
+def text(name):
+    return (HOME / name).read_text()
+
+
+FLY = tomllib.loads(text("fly.toml"))
+SUPERVISOR = configparser.ConfigParser(interpolation=None)
+SUPERVISOR.read_string(text("supervisord.conf"))
+DOCKERFILE = text("Dockerfile")
+DEFAULTS = tomllib.loads(text("src/config/default.toml"))
+
+
+def seconds(duration):
+    number, unit = re.fullmatch(r"(\d+)(ms|s|m)", duration).groups()
+    return int(number) * {"ms": 0.001, "s": 1, "m": 60}[unit]
+
+
+def of_the_server():
+    """Every variable that the MCP server knows: the table is tested against its code."""
+    return set(re.findall(r"`([A-Z][A-Z_0-9]+)`", text("docs/CONFIGURATION.md")))
+
+
+def of_the_api():
+    return set(re.findall(r'"([A-Z][A-Z_]{2,})"', text("api/internal/config/config.go")))
+
+
+def image_environment():
+    block = re.search(r"^ENV (.*?)\n(?![ ])", DOCKERFILE, re.S | re.M).group(1)
+    return dict(re.findall(r"([A-Z_]+)=(\S+)", block))
+
+
+class Names(unittest.TestCase):
+    def test_every_variable_exists_in_the_code(self):
+        known = of_the_server() | of_the_api()
+        prefixes = {name.split("_")[0] for name in known if "_" in name} - {"HTTP", "LOG", "MAX"}
+        # A word in capitals that begins as ours do. Others, such as POST or CI, are no settings.
+        name = re.compile(r"\b((?:" + "|".join(sorted(prefixes)) + r")_[A-Z0-9_]*[A-Z0-9]|DATABASE_URL|HTTP_ADDR|LOG_LEVEL|MAX_BODY_BYTES)\b(?!\*)")
+        others = {
+            # The standard's own, read by the API's exporter of traces.
+            *re.findall(r"\bOTEL_[A-Z_]+", text("api/internal/telemetry/telemetry.go")),
+            # For the suites, not for the programs.
+            *re.findall(r'"(TOOLBRIDGE_[A-Z_]+)"', "".join(p.read_text() for p in (HOME / "api/contract").glob("*.go"))),
+            *re.findall(r'environ\["(TOOLBRIDGE_[A-Z_]+)"\]', "".join(p.read_text() for p in (HOME / "tests").rglob("*.py"))),
+            "TOOLBRIDGE_REQUIRE_CONTAINER",
+            # The examples of a mistake.
+            "TOOLBRIDGE_PROT",
+        }
+        pages = [*HOME.glob("docs/**/*.md"), *HOME.glob("*.md")]
+        files = [HOME / "Dockerfile", HOME / "supervisord.conf", HOME / "fly.toml", *HOME.glob(".github/**/*.yml")]
+        scripts = [path for path in (HOME / "scripts").rglob("*") if path.is_file()]
+        # What a script takes for itself has a default there.
+        others |= set(re.findall(r"\$\{([A-Z_]+):?-", "".join(path.read_text() for path in scripts)))
+        for path in {*pages, *files, *scripts}:
+            for found in name.findall(path.read_text()):
+                self.assertIn(found, known | others, path.relative_to(HOME))
+
+    def test_both_programs_are_known_here(self):
+        """Lest the patterns above find nothing."""
+        self.assertLessEqual({"TOOLBRIDGE_SERVER_PORT", "TENANT_HEADER_SECRET", "JWT_JWKS_URL"}, of_the_server())
+        self.assertLessEqual({"DATABASE_URL", "METRICS_ADDR", "SHUTDOWN_TIMEOUT_SECONDS"}, of_the_api())
+        self.assertIn("TOOLBRIDGE_PORT", image_environment())
+
+
+class Patience(unittest.TestCase):
+    """Each waits longer than the one whose end it waits for."""
+
+    def test_the_supervisor_waits_for_the_programs(self):
+        drain = seconds(DEFAULTS["server"]["drain_timeout"])
+        self.assertGreater(SUPERVISOR.getint("program:mcp", "stopwaitsecs"), drain)
+        api = re.search(r'"SHUTDOWN_TIMEOUT_SECONDS", (\d+)', text("api/internal/config/config.go")).group(1)
+        self.assertGreater(SUPERVISOR.getint("program:api", "stopwaitsecs"), int(api))
+
+    def test_the_platform_waits_for_the_supervisor(self):
+        both = sum(SUPERVISOR.getint(f"program:{name}", "stopwaitsecs") for name in ("api", "mcp"))
+        self.assertGreater(seconds(FLY["kill_timeout"]), both)
+        self.assertEqual(FLY["kill_signal"], "SIGTERM")
+        self.assertIn("STOPSIGNAL SIGTERM", DOCKERFILE)
+
+    def test_the_server_starts_last_and_stops_first(self):
+        self.assertGreater(SUPERVISOR.getint("program:mcp", "priority"), SUPERVISOR.getint("program:api", "priority"))
+
+    def test_an_exit_with_0_leaves_the_server_off(self):
+        self.assertEqual(SUPERVISOR["program:mcp"]["autorestart"], "unexpected")
+        self.assertEqual(SUPERVISOR["program:mcp"]["exitcodes"], "0")
+        lingers = re.search(r"OFF_LINGERS: Duration = Duration::from_secs\((\d+)\)", text("src/cli/serve.rs")).group(1)
+        self.assertGreater(int(lingers), SUPERVISOR.getint("program:mcp", "startsecs"))
+
+
+class Doors(unittest.TestCase):
+    def test_ports_are_the_same_everywhere(self):
+        environment = image_environment()
+        mcp, api = int(environment["TOOLBRIDGE_PORT"]), int(environment["HTTP_ADDR"].lstrip(":"))
+        metrics = int(environment["METRICS_ADDR"].lstrip(":"))
+        self.assertEqual(environment["TOOLBRIDGE_GO_API_BASE_URL"], f"http://127.0.0.1:{api}")
+        self.assertEqual(FLY["http_service"]["internal_port"], mcp)
+        (service,) = FLY["services"]
+        self.assertEqual(service["internal_port"], api)
+        self.assertEqual(FLY["metrics"]["port"], metrics)
+        self.assertIn(f"EXPOSE {mcp} {api} {metrics}", DOCKERFILE)
+
+    def test_metrics_have_no_door_to_the_outside(self):
+        inside = [FLY["http_service"]["internal_port"], *(service["internal_port"] for service in FLY["services"])]
+        self.assertNotIn(FLY["metrics"]["port"], inside)
+
+    def test_idle_connections_do_not_count(self):
+        for service in [FLY["http_service"], *FLY["services"]]:
+            self.assertEqual(service["concurrency"]["type"], "requests")
+
+    def test_both_doors_are_looked_at(self):
+        for checks in [FLY["http_service"]["checks"], FLY["services"][0]["http_checks"]]:
+            self.assertEqual([check["path"] for check in checks], ["/readyz"])
+
+    def test_no_secret_is_in_a_file(self):
+        for name in FLY["env"]:
+            self.assertNotRegex(name, "SECRET|TOKEN|PASSWORD")
+        self.assertNotRegex(" ".join(image_environment()), "SECRET|TOKEN|PASSWORD")
+
+    def test_the_data_is_where_the_volume_is(self):
+        (mount,) = FLY["mounts"]
+        self.assertEqual(mount["destination"], "/data")
+        for database in (FLY["env"]["DATABASE_URL"], image_environment()["DATABASE_URL"]):
+            self.assertTrue(database.startswith(f"sqlite://{mount['destination']}/"), database)
+
+
+class Pins(unittest.TestCase):
+    def test_every_base_is_pinned(self):
+        for base in re.findall(r"^FROM (\S+)", DOCKERFILE, re.M):
+            if base not in ("scratch", "${API}"):
+                self.assertRegex(base, r":\$\{[A-Z]+_VERSION\}")
+        for name, version in re.findall(r"^ARG (\w+)_VERSION=(.*)$", DOCKERFILE, re.M):
+            self.assertRegex(version, r"^\d+\.\d+", name)
+
+    def test_they_are_the_languages_that_the_code_asks_for(self):
+        rust = re.search(r'^rust-version = "(.*)"', text("Cargo.toml"), re.M).group(1)
+        self.assertRegex(DOCKERFILE, rf"ARG RUST_VERSION={re.escape(rust)}\.")
+        go = re.search(r"^go (\d+\.\d+)", text("api/go.mod"), re.M).group(1)
+        self.assertRegex(DOCKERFILE, rf"ARG GO_VERSION={re.escape(go)}\.")
+
+    def test_the_release_is_that_of_the_package(self):
+        version = re.search(r'^version = "(.*)"', text("Cargo.toml"), re.M).group(1)
+        self.assertEqual(set(re.findall(r"^ARG RELEASE=(.*)$", DOCKERFILE, re.M)), {version})
+
+
+if __name__ == "__main__":
+    unittest.main()
