@@ -75,7 +75,17 @@ if secret:
     print((signed + b"." + part(hmac.new(secret, signed, hashlib.sha256).digest())).decode())'
 }
 
-# scripts/smoke on the tenant's address: with the caller's token where one is given, else with one that is made.
+# The check of a tenant: its address and, where fly.toml opens a port for it, its REST API's.
+smoke_command() {
+    local url port
+    url=$(setting TOOLBRIDGE_SERVER_PUBLIC_URL)
+    port=$(awk '/^[[:space:]]*\[/ { ports = /\[\[services\.ports\]\]/ } ports && $1 == "port" { print $3; exit }' "$config")
+    echo "scripts/smoke $url${port:+ --api $(sed -E 's|(://[^/:]*).*|\1|' <<<"$url"):$port} --wait 60"
+}
+
+# Runs it: with the caller's token where one is given, else with one that is made.
 smoke_tenant() {
-    TOOLBRIDGE_TOKEN=${TOOLBRIDGE_TOKEN:-$(smoke_token)} scripts/smoke "$(setting TOOLBRIDGE_SERVER_PUBLIC_URL)" --wait "${SMOKE_WAIT:-60}"
+    local command
+    read -r -a command <<<"$(smoke_command)"
+    TOOLBRIDGE_TOKEN=${TOOLBRIDGE_TOKEN:-$(smoke_token)} "${command[@]}"
 }

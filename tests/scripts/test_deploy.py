@@ -19,7 +19,7 @@ class Deploy(yard.Case):
 
     def test_a_commit_is_deployed_and_checked(self):
         self.run_script("deploy", "acme", says=[
-            "smoke https://toolbridge-acme.fly.dev --wait 60 with a token",
+            "smoke https://toolbridge-acme.fly.dev --api https://toolbridge-acme.fly.dev:8443 --wait 60 with a token",
             "flyctl releases --app toolbridge-acme --image",
             "scripts/deploy acme --image IMAGE",
         ])
@@ -98,9 +98,7 @@ class Deploy(yard.Case):
         pair.build()
         made = pair.Pair(mcp=self.secrets(), api=self.secrets())
         self.addCleanup(made.close)
-        config = self.file("fly.toml")
-        config.write_text(config.read_text().replace("https://toolbridge-acme.fly.dev", made.url))
-        (self.root / "scripts" / "smoke").write_bytes((pair.ROOT / "scripts" / "smoke").read_bytes())
+        self.serve_at(made.url, made.api_url)
         self.run_script("deploy", "acme", "--dirty", says="a note went there and back")
 
 

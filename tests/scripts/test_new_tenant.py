@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 import unittest
 
 import yard
@@ -65,6 +66,33 @@ class NewTenant(yard.Case):
         self.assertEqual(self.app()["staged"], known)
         self.assertEqual(self.app()["volumes"], ["data"])
 
+    def test_a_secret_that_was_taken_away_comes_back_alone(self):
+        self.run_script("new-tenant", "acme", "--apply")
+        state = self.state(log=[])
+        del state["apps"]["toolbridge-acme"]["staged"]["TENANT_HEADER_SECRET"]
+        self.state(**state)
+        self.run_script("new-tenant", "acme", "--apply", says="(gets on its standard input: TENANT_HEADER_SECRET)")
+        self.assertEqual(self.app()["staged"], self.secrets())
+        self.assertEqual([call["input"].count("=") for call in self.state()["log"] if call["input"]], [1])
+
+    def test_answers_of_fly_that_cannot_be_read(self):
+        stand_in = self.outside / "flyctl"
+        stand_in.write_text('#!/bin/sh\n[ "$1" = auth ] || echo "<html>"\n')
+        stand_in.chmod(0o755)
+        self.run_script("new-tenant", "acme", "--apply", env={"PATH": f"{self.outside}:{os.environ['PATH']}"}, code=1, says="flyctl apps list failed")
+
+    def test_an_interruption_at_fly_leaves_what_a_second_run_needs(self):
+        # The stand-in dies with the script, after Fly has the app and before it has the secrets.
+        stand_in = self.outside / "flyctl"
+        stand_in.write_text(f'#!/bin/sh\ncase "$1 $2" in "secrets import") kill -TERM $PPID; exit 1;; esac\nexec "{yard.HERE}/stand-in/flyctl" "$@"\n')
+        stand_in.chmod(0o755)
+        done = subprocess.run([self.root / "scripts" / "new-tenant", "acme", "--apply"],
+                              env={**self.env, "PATH": f"{self.outside}:{os.environ['PATH']}"}, capture_output=True, text=True)
+        self.assertNotEqual(done.returncode, 0)
+        before = self.secrets()
+        self.run_script("new-tenant", "acme", "--apply", says="scripts/deploy acme")
+        self.assertEqual(self.app()["staged"], before)
+
     def test_secrets_of_an_app_that_somebody_else_made_are_left_alone(self):
         theirs = {"TENANT_HEADER_SECRET": "theirs", "JWT_HS256_SECRET": "theirs"}
         self.state(apps={"toolbridge-acme": {"volumes": ["data"], "secrets": theirs, "staged": {}}})
@@ -90,7 +118,7 @@ class NewTenant(yard.Case):
     def test_tokens_of_an_authorization_server(self):
         self.run_script("new-tenant", "acme", *KEYS)
         config = self.file("fly.toml").read_text()
-        env = config[config.index("[env]"):config.index("[", config.index("[env]") + 5)]
+        env = config.split("\n[env]\n")[1].split("\n[")[0]
         for line in ('JWT_JWKS_URL = "https://login.example.com/jwks.json"', 'JWT_ISSUER = "https://login.example.com/"',
                      'JWT_AUDIENCE = "https://a.example.com/mcp"', 'TOOLBRIDGE_AUTH_AUTHORIZATION_SERVERS = "https://login.example.com/"'):
             self.assertIn(line, env)

@@ -27,7 +27,7 @@ class RotateSecret(yard.Case):
 
     def test_the_tenant_header_secret_is_rotated_in_one_restart(self):
         self.run_script("rotate-secret", "acme", "--apply", says=[
-            "TENANT_HEADER_SECRET is rotated", "smoke https://toolbridge-acme.fly.dev --wait 60 with a token", "--confirm"])
+            "TENANT_HEADER_SECRET is rotated", "smoke https://toolbridge-acme.fly.dev", "with a token", "--confirm"])
         new = self.secrets()
         self.assertRegex(new["TENANT_HEADER_SECRET"], "^[0-9a-f]{64}$")
         self.assertNotEqual(new["TENANT_HEADER_SECRET"], self.old["TENANT_HEADER_SECRET"])
@@ -101,14 +101,12 @@ class RotateSecret(yard.Case):
         pair.build()
         made = pair.Pair(mcp=self.old, api=self.old)
         self.addCleanup(made.close)
-        config = self.file("fly.toml")
-        config.write_text(config.read_text().replace("https://toolbridge-acme.fly.dev", made.url))
-        (self.root / "scripts" / "smoke").write_bytes((pair.ROOT / "scripts" / "smoke").read_bytes())
+        self.serve_at(made.url, made.api_url)
         self.run_script("rotate-secret", "acme", "jwt", "--apply", code=1, says=["signed with another key", "not all is well"])
         made.close()
         late = pair.Pair(mcp=self.secrets(), api=self.secrets())
         self.addCleanup(late.close)
-        config.write_text(config.read_text().replace(made.url, late.url))
+        self.serve_at(late.url, late.api_url)
         self.run_script("rotate-secret", "acme", "jwt", "--apply", says=["a note went there and back", "JWT_HS256_SECRET is rotated"])
 
 

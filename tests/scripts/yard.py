@@ -86,3 +86,10 @@ class Case(unittest.TestCase):
         smoke = self.root / "scripts" / "smoke"
         smoke.write_text(f'#!/bin/sh\necho "smoke $* ${{TOOLBRIDGE_TOKEN:+with a token}}"\nexit {code}\n')
         self.git("commit", "--quiet", "--all", "--allow-empty", "--message", "a stub")
+
+    def serve_at(self, url, api_url):
+        """The real check again, with the tenant at the addresses of a real pair."""
+        shutil.copy(pair.ROOT / "scripts" / "smoke", self.root / "scripts")
+        lines = self.file("fly.toml").read_text()
+        lines = re.sub(r'(TOOLBRIDGE_SERVER_PUBLIC_URL\s*=\s*)".*"', rf'\1"{url}"', lines)
+        self.file("fly.toml").write_text(re.sub(r"(?m)^(\s*port = )(8443|\d{5})$", rf"\g<1>{api_url.rpartition(':')[2]}", lines))
