@@ -2,7 +2,7 @@
 # How the scripts speak: help from the comment at a script's top, and mistakes in one sentence.
 
 help_and_exit() {
-    awk 'NR == 1 { next } !/^#/ { exit } { sub(/^# ?/, ""); print }' "${BASH_SOURCE[1]}"
+    awk 'NR == 1 { next } !/^#/ { exit } { sub(/^# ?/, ""); print }' "$(dirname "${BASH_SOURCE[0]}")/../$(basename "$0")"
     exit 0
 }
 

@@ -185,7 +185,11 @@ class NewTenant(yard.Case):
     def test_help(self):
         for name in ("new-tenant", "deploy", "rotate-secret"):
             self.run_script(name, "--help", says=[f"scripts/{name} TENANT", "Exit codes"], never=["set -euo"])
-            self.run_script(name, "-h", cwd=self.root / "scripts", says="Exit codes")
+        # However the script is called, also from a folder that it leaves.
+        for called, cwd in (("scripts/{}", "."), ("./{}", "scripts"), ("../{}", "scripts/lib"), ("bash {}", "scripts")):
+            for name in ("smoke", "new-tenant", "deploy", "rotate-secret"):
+                done = subprocess.run([*called.format(name).split(), "-h"], cwd=self.root / cwd, capture_output=True, text=True)
+                self.assertIn("Exit codes", done.stdout, done.stderr)
 
 
 if __name__ == "__main__":

@@ -245,7 +245,7 @@ class Ill(Case):
     def test_the_api_is_down(self):
         made = self.pair(api=None)
         self.check(smoke(made.url, "--api", made.api_url, token=made.token()), 1, "the REST API beside the server cannot be reached",
-                   "flyctl logs", "nothing listens", never=["create_note"])
+                   "flyctl logs", "nothing listens", "flyctl ips list", never=["create_note"])
 
     def test_different_tenant_secrets(self):
         made = self.pair(api={"TENANT_HEADER_SECRET": "another-secret-of-more-than-32-bytes"})
