@@ -41,9 +41,9 @@ class Deploy(yard.Case):
 
     def test_the_way_back_needs_no_clean_folder(self):
         (self.root / "new file").write_text("x")
-        self.run_script("deploy", "acme", "--image", "registry.fly.io/toolbridge-acme:deployment-1")
+        self.run_script("deploy", "acme", "--image", "images.example.com/toolbridge-acme:deployment-1")
         self.assertEqual(self.calls("deploy"), ["deploy --config tenants/acme/fly.toml --app toolbridge-acme --strategy rolling --ha=false "
-                                                "--image registry.fly.io/toolbridge-acme:deployment-1"])
+                                                "--image images.example.com/toolbridge-acme:deployment-1"])
         self.run_script("deploy", "acme", "--image", "x", "--build-arg", "A=b", code=64, says="takes no --build-arg")
 
     def test_what_has_not_been_prepared(self):

@@ -46,6 +46,8 @@ class NewTenant(yard.Case):
         self.assertEqual(self.app()["volumes"], ["data"])
         self.assertEqual(self.app()["staged"], self.secrets())
         self.assertEqual(self.calls("apps create"), ["apps create toolbridge-acme --org our-company"])
+        self.assertEqual(self.calls("volumes create"), [
+            "volumes create data --app toolbridge-acme --region fra --size 1 --snapshot-retention 14 --yes"])
         self.assertEqual(self.calls("deploy"), [])
         before = {file: file.read_bytes() for file in self.root.glob("tenants/acme/*")}
         for spelling in ("Name", "name"):
@@ -65,6 +67,12 @@ class NewTenant(yard.Case):
         self.run_script("new-tenant", "acme", "--apply", says="scripts/deploy acme")
         self.assertEqual(self.app()["staged"], known)
         self.assertEqual(self.app()["volumes"], ["data"])
+
+    def test_a_volume_is_as_large_as_the_settings_say(self):
+        self.run_script("new-tenant", "acme")
+        config = self.file("fly.toml")
+        config.write_text(config.read_text().replace('"1gb"', '"20gb"').replace("snapshot_retention = 14", ""))
+        self.run_script("new-tenant", "acme", "--apply", says="--size 20 --yes")
 
     def test_a_secret_that_was_taken_away_comes_back_alone(self):
         self.run_script("new-tenant", "acme", "--apply")
