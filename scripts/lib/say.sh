@@ -1,0 +1,30 @@
+# shellcheck shell=bash
+# How the scripts speak: help from the comment at a script's top, and mistakes in one sentence.
+
+help_and_exit() {
+    awk 'NR == 1 { next } !/^#/ { exit } { sub(/^# ?/, ""); print }' "$(dirname "${BASH_SOURCE[0]}")/../$(basename "$0")"
+    exit 0
+}
+
+usage_error() { # SENTENCE
+    echo "scripts/$(basename "$0"): $*; see scripts/$(basename "$0") --help" >&2
+    exit 64
+}
+
+fail() { # SENTENCE
+    echo "scripts/$(basename "$0"): $*" >&2
+    exit 1
+}
+
+# The value of an option, which must not be missing, empty or the next option.
+value_of() { # OPTION [VALUE]
+    case "${2:-}" in
+    '' | -*) usage_error "$1 needs a value" ;;
+    esac
+    printf '%s' "$2"
+}
+
+# Text from elsewhere, so that it cannot drive the terminal.
+printable() {
+    LC_ALL=C tr -d '\000-\037\177' | cut -c 1-300
+}
