@@ -8,13 +8,10 @@
 #   --build-arg API=registry.example.com/acme-api:1.4 --build-arg API_PATH=/usr/local/bin/acme-api     from an image
 #   --build-arg API=api-file --build-arg API_FILE=dist/acme-api                                        from a file
 
-ARG RUST_VERSION=1.95.0
-ARG GO_VERSION=1.26.8
-ARG DEBIAN_VERSION=12.15
 ARG API=api-built
 
 # ---- the REST API --------------------------------------------------------------------------------------------------
-FROM golang:${GO_VERSION}-bookworm AS api-built
+FROM golang:1.26.8-bookworm AS api-built
 WORKDIR /src/api
 COPY api/go.mod api/go.sum ./
 RUN go mod download
@@ -33,7 +30,7 @@ COPY --chmod=0755 ${API_FILE} /toolbridge-api
 FROM ${API} AS api
 
 # ---- the MCP server ------------------------------------------------------------------------------------------------
-FROM rust:${RUST_VERSION}-slim-bookworm AS mcp
+FROM rust:1.95.0-slim-bookworm AS mcp
 WORKDIR /src
 # The dependencies are a layer of their own: cargo builds them for a program that does nothing yet.
 COPY Cargo.toml Cargo.lock build.rs ./
@@ -50,7 +47,7 @@ RUN touch src/main.rs src/lib.rs \
     && cargo build --release --locked
 
 # ---- what runs -----------------------------------------------------------------------------------------------------
-FROM debian:${DEBIAN_VERSION}-slim
+FROM debian:12.15-slim
 ARG RELEASE=0.1.0
 ARG GIT_REVISION=
 LABEL org.opencontainers.image.title="ToolBridge MCP" \
