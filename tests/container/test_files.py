@@ -71,6 +71,28 @@ class Names(unittest.TestCase):
         self.assertIn("TOOLBRIDGE_PORT", image_environment())
 
 
+class Pages(unittest.TestCase):
+    PAGES = [HOME / "README.md", *HOME.glob("*.md"), *HOME.glob("docs/**/*.md"), HOME / "tests/README.md"]
+
+    def test_every_file_that_a_page_names_is_there(self):
+        path = re.compile(r"`((?:src|api|tests|docs|scripts|\.github)/[A-Za-z0-9_./-]+|[A-Za-z]+\.(?:toml|conf|md))(?: [^`]*)?`")
+        for page in self.PAGES:
+            for name in path.findall(page.read_text()):
+                made = name.startswith("toolbridge.toml")
+                self.assertTrue(made or (HOME / name).exists() or (page.parent / name).exists(), f"{page.relative_to(HOME)}: {name}")
+
+    def test_every_link_leads_somewhere(self):
+        link = re.compile(r"\]\(([^)#:]*)(?:#([^)]*))?\)")
+        for page in self.PAGES:
+            for name, anchor in link.findall(page.read_text()):
+                target = (page.parent / name).resolve() if name else page
+                self.assertTrue(target.exists(), f"{page.relative_to(HOME)}: {name}")
+                if anchor:
+                    headings = re.findall(r"^#+ (.*)$", target.read_text(), re.M)
+                    anchors = {re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-") for heading in headings}
+                    self.assertIn(anchor, anchors, f"{page.relative_to(HOME)}: {name}")
+
+
 class Patience(unittest.TestCase):
     """Each waits longer than the one whose end it waits for."""
 

@@ -50,6 +50,11 @@ def sessions_open(container):
     return float(re.search(r"^toolbridge_api_sessions_open(?:\{.*\})? (\S+)$", text, re.M).group(1))
 
 
+def resident(container):
+    programs = {"MCP server": container.mcp, "API": container.api, "supervisord": container.supervisor}
+    return ", ".join(f"{name} {container.resident_kib(pid) / 1024:.0f} MiB" for name, pid in programs.items())
+
+
 class Starting(unittest.TestCase):
     def test_from_cold_to_the_first_call(self):
         starts = []
@@ -78,10 +83,7 @@ class Starting(unittest.TestCase):
                 self.assertNotEqual(ran.returncode, 0, place)
             foreign = [path.name for path in container.data.iterdir() if not path.name.startswith("toolbridge.db")]
             self.assertEqual(foreign, [])
-            FIGURES["resident at rest"] = ", ".join(
-                f"{name} {container.resident_kib(pid) / 1024:.0f} MiB"
-                for name, pid in [("MCP server", container.mcp), ("API", container.api), ("supervisord", container.supervisor)]
-            )
+            FIGURES["resident at rest"] = resident(container)
 
     def test_the_api_first_or_the_server_first(self):
         """The server comes up beside an API that is not there yet, says so, and is ready when the API is."""
@@ -242,6 +244,7 @@ class Leaving(unittest.TestCase):
             self.assertEqual((crowd.cut_off, crowd.failed), ([], []))
             self.assertEqual(notes_kept(container), len(crowd.done))
             self.assertEqual(container.count('"drained"'), 3)
+            FIGURES["resident after 50 callers"] = resident(container)
             wait_for("no session", lambda: sessions_open(container) == 0)
             FIGURES["three rolling restarts, 50 callers"] = crowd.figures()
 

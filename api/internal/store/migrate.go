@@ -26,5 +26,12 @@ func migrate(ctx context.Context, dialect goose.Dialect, folder string, db *sql.
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("migrations: %w", err)
 	}
+	there, known, err := provider.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("migrations: %w", err)
+	}
+	if there > known {
+		return fmt.Errorf("its schema is of version %d, and this release knows versions up to %d: a newer release has been here; run that one", there, known)
+	}
 	return nil
 }
