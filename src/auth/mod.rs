@@ -10,6 +10,7 @@ pub mod challenge;
 pub mod claims;
 pub mod clock;
 pub mod jwks;
+pub mod scopes;
 pub mod secret;
 pub mod verifier;
 
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use clock::Clock;
+pub use scopes::Scopes;
 pub use secret::Secret;
 pub use verifier::Verifier;
 
@@ -50,6 +52,12 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// Where a client gets a token. With none of them there is no metadata document.
     pub authorization_servers: Vec<String>,
+    /// What a token may do that says nothing of scopes.
+    pub unsaid_scopes: Scopes,
+    /// What a client without a token is told to ask for.
+    pub scopes_asked: Vec<String>,
+    /// All that can be asked for.
+    pub scopes_supported: Vec<String>,
 }
 
 impl Default for Settings {
@@ -69,6 +77,9 @@ impl Default for Settings {
             jwks_max_bytes: 256 * 1024,
             public_url: None,
             authorization_servers: Vec::new(),
+            unsaid_scopes: Scopes::All,
+            scopes_asked: Vec::new(),
+            scopes_supported: Vec::new(),
         }
     }
 }
@@ -77,6 +88,7 @@ impl Default for Settings {
 #[derive(Debug, Clone)]
 pub struct Principal {
     pub subject: Arc<str>,
+    pub scopes: Scopes,
     pub token: Secret,
 }
 

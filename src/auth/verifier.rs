@@ -47,6 +47,7 @@ impl Verifier {
             issuer: settings.issuer.clone(),
             audience: settings.audience.clone(),
             leeway_secs: settings.leeway.as_secs(),
+            unsaid_scopes: settings.unsaid_scopes.clone(),
         };
         Ok(Self {
             demands,

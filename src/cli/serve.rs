@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use clap::Args;
 
 use super::exit::Stop;
+use super::narrowing::Narrowing;
 use super::version::BUILD;
 use super::{Settings, Surroundings, wiring};
 use crate::config::{Config, Flag, warnings};
@@ -18,6 +19,7 @@ SIGTERM, SIGINT or SIGHUP finishes what is in flight and leaves; a second one le
 Examples:
   toolbridge-mcp serve
   toolbridge-mcp serve --host 0.0.0.0 --port 8001
+  toolbridge-mcp serve --toolsets notes,tasks --read-only
   toolbridge-mcp serve --config /etc/toolbridge.toml --check")]
 pub struct Serve {
     /// Only check the configuration
@@ -32,6 +34,8 @@ pub struct Serve {
     /// Where clients reach this server
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
+    #[command(flatten)]
+    narrowing: Narrowing,
 }
 
 impl Serve {
@@ -50,6 +54,7 @@ impl Serve {
                 value,
             })
         })
+        .chain(self.narrowing.flags())
         .collect()
     }
 }

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::credentials::Credentials;
 use super::exit::Stop;
+use super::narrowing::Narrowing;
 use super::{Settings, Surroundings, wiring};
 use crate::telemetry::{self, Destination};
 
@@ -19,14 +20,16 @@ The client starts this command and speaks MCP to it; logs go to standard error.
 Examples:
   TOOLBRIDGE_TOKEN=… toolbridge-mcp stdio
   toolbridge-mcp stdio --token-file ~/.config/toolbridge/token
-  toolbridge-mcp stdio --as ada")]
+  toolbridge-mcp stdio --as ada --read-only")]
 pub struct Stdio {
     #[command(flatten)]
     credentials: Credentials,
+    #[command(flatten)]
+    narrowing: Narrowing,
 }
 
 pub fn run(args: &Stdio, settings: &Settings, around: &mut Surroundings) -> Result<(), Stop> {
-    let config = around.load(settings, &[])?.config;
+    let config = around.load(settings, &args.narrowing.flags())?.config;
     config.tenant.require_identity()?;
     let token = args.credentials.token(&config, TOKEN_LIFETIME, around)?;
     telemetry::start(&config.log, Destination::Stderr, true);

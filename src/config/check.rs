@@ -6,10 +6,11 @@ use std::net::IpAddr;
 use url::{Host, Url};
 
 use super::keys::Key;
-use super::mistake::{Mistake, Problem};
+use super::mistake::{Mistake, Problem, nearest};
 use super::origin::Origin;
 use super::secret::{Secret, weakness};
 use super::{Config, Mode};
+use crate::entities;
 
 /// Looks up where a key's value came from.
 type OriginOf<'a> = &'a dyn Fn(&'static str) -> Origin;
@@ -95,6 +96,9 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), Mistake> {
             "has a path, but \"/mcp\" is served at the root",
             "leave the path out",
         );
+    }
+    if let Some(named) = &config.tools.toolsets {
+        toolsets(named).or_else(|(why, fix)| refuse("tools.toolsets", &why, &fix))?;
     }
     if config.api.call_deadline.is_zero() {
         return refuse(
@@ -184,6 +188,25 @@ fn strong(config: &Config, key: &'static str, secret: Option<&Secret>, origin_of
         }),
         _ => Ok(()),
     }
+}
+
+/// What is wrong with a list of toolsets, and the fix.
+fn toolsets(named: &[String]) -> Result<(), (String, String)> {
+    let known: Vec<_> = entities::ALL.iter().map(|entity| entity.plural).collect();
+    let Some(unknown) = named.iter().find(|name| !known.contains(&name.as_str())) else {
+        let all = || "name some, or leave it out to serve all".to_owned();
+        return if named.is_empty() {
+            Err(("names no toolset".to_owned(), all()))
+        } else {
+            Ok(())
+        };
+    };
+    let why = format!("has {}, which is no toolset", super::human::quoted(unknown));
+    let fix = match nearest(unknown, known.iter().copied()) {
+        Some(meant) => format!("did you mean \"{meant}\"? There are {}", known.join(", ")),
+        None => format!("choose among {}", known.join(", ")),
+    };
+    Err((why, fix))
 }
 
 fn one_secret_for_both(config: &Config) -> bool {

@@ -105,11 +105,23 @@ pub struct Auth {
     #[serde(deserialize_with = "human::duration")]
     pub leeway: Duration,
     pub authorization_servers: Vec<String>,
+    pub scopeless_tokens: Scopeless,
+}
+
+/// What a token may do that says nothing of scopes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scopeless {
+    All,
+    None,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tools {
+    /// Unset: all of them.
+    pub toolsets: Option<Vec<String>>,
+    pub read_only: bool,
     #[serde(deserialize_with = "human::size")]
     pub max_result_bytes: usize,
 }

@@ -113,6 +113,7 @@ fn every_environment_name_of_every_key_is_read() {
                     choices[choices.len() - 1],
                     serde_json::json!(choices[choices.len() - 1]),
                 ),
+                Kind::Flag => ("true", serde_json::json!(true)),
                 Kind::Text | Kind::Secret => ("seven", serde_json::json!("seven")),
             };
             let layers = sources(&[(&variable, text)]).merge().unwrap();
@@ -277,6 +278,25 @@ fn mistakes_in_the_environment_are_one_sentence_each() {
             &[("TOOLBRIDGE_SERVER_ALLOWED_ORIGINS", "acme.example.com")],
             "server.allowed_origins (from TOOLBRIDGE_SERVER_ALLOWED_ORIGINS) is \"acme.example.com\", which is no URL \
              (relative URL without a base): write every one like \"https://host\".",
+        ),
+        (
+            &[("TOOLBRIDGE_TOOLS_TOOLSETS", "notes,task")],
+            "tools.toolsets (from TOOLBRIDGE_TOOLS_TOOLSETS) has \"task\", which is no toolset: did you mean \"tasks\"? \
+             There are notes, tasks, comments, chats, chat_messages.",
+        ),
+        (
+            &[("TOOLBRIDGE_TOOLS_TOOLSETS", ",")],
+            "tools.toolsets (from TOOLBRIDGE_TOOLS_TOOLSETS) names no toolset: name some, or leave it out to serve all.",
+        ),
+        (
+            &[("TOOLBRIDGE_TOOLS_READ_ONLY", "yes")],
+            "tools.read_only (from TOOLBRIDGE_TOOLS_READ_ONLY) must be true or false, not \"yes\": write true or false, \
+             without quotes in a file.",
+        ),
+        (
+            &[("TOOLBRIDGE_AUTH_SCOPELESS_TOKENS", "some")],
+            "auth.scopeless_tokens (from TOOLBRIDGE_AUTH_SCOPELESS_TOKENS) must be \"all\" or \"none\", not \"some\": \
+             choose one of them.",
         ),
         (
             &[("TOOLBRIDGE_SERVER_ALLOWED_HOSTS", "https://acme.example.com")],

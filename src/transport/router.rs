@@ -97,6 +97,8 @@ fn endpoint(app: &App) -> Endpoint {
     let sessions = Arc::new(NeverSessionManager::default());
     Endpoint {
         service: StreamableHttpService::new(move || Ok(server.clone()), sessions, config),
+        server: app.server.clone(),
+        door: Arc::clone(&app.door),
         max_body_bytes: app.settings.max_body_bytes,
         body_timeout: app.settings.body_timeout,
     }

@@ -30,6 +30,7 @@ mod mending;
 mod outages;
 mod pages;
 mod progress;
+mod reach;
 mod tenants;
 mod upstream;
 
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         outages::tests(),
         pages::tests(),
         progress::tests(),
+        reach::tests(),
         tenants::tests(),
         upstream::tests(),
     ]

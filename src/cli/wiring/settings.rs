@@ -1,8 +1,10 @@
 //! What each room of the house is told, out of the one configuration. A room's setting that is not named here keeps
 //! the room's own default, which is then no setting of ours.
 
-use crate::auth::{self, Secret};
-use crate::config::{Config, Mistake};
+use crate::auth::challenge::Challenge;
+use crate::auth::{self, Scopes, Secret};
+use crate::config::{Config, Mistake, Scopeless};
+use crate::mcp::{Narrowing, Surface};
 use crate::{mcp, tools, transport, upstream};
 use url::Url;
 
@@ -18,6 +20,10 @@ pub fn auth(config: &Config) -> auth::Settings {
         leeway: from.leeway,
         public_url: mcp_url(config),
         authorization_servers: from.authorization_servers.clone(),
+        unsaid_scopes: match from.scopeless_tokens {
+            Scopeless::All => Scopes::All,
+            Scopeless::None => Scopes::none(),
+        },
         ..auth::Settings::default()
     }
 }
@@ -63,7 +69,24 @@ pub fn transport(config: &Config) -> transport::Settings {
 pub fn mcp(config: &Config) -> mcp::Settings {
     mcp::Settings {
         website_url: config.server.public_url.as_ref().map(Url::to_string),
+        narrowing: narrowing(config),
     }
+}
+
+pub fn narrowing(config: &Config) -> Narrowing {
+    Narrowing {
+        toolsets: config.tools.toolsets.clone(),
+        read_only: config.tools.read_only,
+    }
+}
+
+/// What callers without a good token are told. Which scopes there are depends on the tools that are served.
+pub fn challenge(settings: &auth::Settings, surface: &Surface) -> Challenge {
+    Challenge::from_settings(&auth::Settings {
+        scopes_asked: surface.scopes_asked(),
+        scopes_supported: surface.scopes_supported(),
+        ..settings.clone()
+    })
 }
 
 /// Clients know the server by the URL of `/mcp`.
