@@ -1,5 +1,6 @@
 //! The whole way from a socket to a scripted API, in both eras of the protocol.
 
+mod browsers;
 mod http;
 mod lifecycle;
 mod messages;
