@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Principal, Refusal, Scopes, Secret};
+use super::{Credential, Principal, Refusal, Scopes, Secret};
 
 const MAX_SUBJECT_BYTES: usize = 255;
 
@@ -56,7 +56,8 @@ impl Demands {
         Ok(Principal {
             subject: Arc::from(subject),
             scopes,
-            token,
+            expires_at,
+            credential: Credential::Own(token),
         })
     }
 }

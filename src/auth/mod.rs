@@ -9,11 +9,16 @@ pub mod bearer;
 pub mod challenge;
 pub mod claims;
 pub mod clock;
+pub mod credential;
+pub mod exchange;
 pub mod jwks;
 pub mod scopes;
 pub mod secret;
 pub mod verifier;
 
+#[cfg(test)]
+#[path = "../../tests/support/scripted_as.rs"]
+pub mod scripted_as;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +26,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use clock::Clock;
+pub use credential::Credential;
+pub use exchange::ExchangeError;
 pub use scopes::Scopes;
 pub use secret::Secret;
 pub use verifier::Verifier;
@@ -58,6 +65,8 @@ pub struct Settings {
     pub scopes_asked: Vec<String>,
     /// All that can be asked for.
     pub scopes_supported: Vec<String>,
+    /// Exchanges callers' tokens for others before the API sees them.
+    pub exchange: Option<exchange::Settings>,
 }
 
 impl Default for Settings {
@@ -80,16 +89,20 @@ impl Default for Settings {
             unsaid_scopes: Scopes::All,
             scopes_asked: Vec::new(),
             scopes_supported: Vec::new(),
+            exchange: None,
         }
     }
 }
 
-/// A verified caller. The token is kept because the API verifies it again.
+/// A verified caller.
 #[derive(Debug, Clone)]
 pub struct Principal {
     pub subject: Arc<str>,
     pub scopes: Scopes,
-    pub token: Secret,
+    /// Unix time in seconds.
+    pub expires_at: u64,
+    /// The API verifies the caller again, by this.
+    pub credential: Credential,
 }
 
 /// Why a caller is not let in. [`Refusal::reason`] is stable; the message is for people and says nothing of the token.

@@ -9,7 +9,7 @@ use super::keys::Key;
 use super::mistake::{Mistake, Problem, nearest};
 use super::origin::Origin;
 use super::secret::{Secret, weakness};
-use super::{Config, Mode};
+use super::{Config, Exchange, Mode, TokenMode};
 use crate::entities;
 
 /// Looks up where a key's value came from.
@@ -82,6 +82,17 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), Mistake> {
             "use https, or --dev on your own machine",
         );
     }
+    if let Some(url) = &config.auth.exchange.token_url
+        && config.env == Mode::Production
+        && url.scheme() != "https"
+        && !is_loopback(url)
+    {
+        return refuse(
+            "auth.exchange.token_url",
+            "is plain http, where anyone on the way can take callers' tokens and this server's secret",
+            "use https, or --dev on your own machine",
+        );
+    }
     for (key, url) in [
         ("api.base_url", Some(&config.api.base_url)),
         ("server.public_url", config.server.public_url.as_ref()),
@@ -131,6 +142,9 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), Mistake> {
             "auth.hs256_secret",
             " and neither is auth.jwks_url, so no caller's token could be verified",
         ));
+    }
+    if config.auth.mode == TokenMode::Exchange {
+        exchange(&config.auth.exchange)?;
     }
     if config.env == Mode::Production {
         if config.auth.jwks_url.is_some() && config.auth.issuer.is_none() {
@@ -190,6 +204,21 @@ fn strong(config: &Config, key: &'static str, secret: Option<&Secret>, origin_of
     }
 }
 
+/// Exchanging takes all of it.
+fn exchange(exchange: &Exchange) -> Result<(), Mistake> {
+    let because = ", but auth.mode is \"exchange\", and no token could be exchanged without it";
+    let needed = [
+        ("auth.exchange.token_url", exchange.token_url.is_some()),
+        ("auth.exchange.audience", exchange.audience.is_some()),
+        ("auth.exchange.client_id", exchange.client_id.is_some()),
+        ("auth.exchange.client_secret", exchange.client_secret.is_some()),
+    ];
+    match needed.iter().find(|(_, set)| !set) {
+        Some((key, _)) => Err(missing(key, because)),
+        None => Ok(()),
+    }
+}
+
 /// What is wrong with a list of toolsets, and the fix.
 fn toolsets(named: &[String]) -> Result<(), (String, String)> {
     let known: Vec<_> = entities::ALL.iter().map(|entity| entity.plural).collect();
@@ -243,6 +272,16 @@ pub fn warnings(config: &Config) -> Vec<String> {
     if config.server.drain_timeout < config.api.call_deadline {
         warnings
             .push("server.drain_timeout is shorter than api.call_deadline: a shutdown may cut calls off".to_owned());
+    }
+    if config.auth.mode == TokenMode::Verify && config.auth.exchange.token_url.is_some() {
+        warnings.push("auth.exchange is set up, but auth.mode is \"verify\": no token is exchanged".to_owned());
+    }
+    if config.auth.mode == TokenMode::Exchange && config.auth.exchange.audience == config.auth.audience {
+        warnings.push(
+            "auth.exchange.audience is the same as auth.audience: exchanged tokens would be good for what callers' own \
+             are good for"
+                .to_owned(),
+        );
     }
     if one_secret_for_both(config) {
         warnings.push("tenant.header_secret and auth.hs256_secret are the same: use two secrets".to_owned());

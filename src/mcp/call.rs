@@ -128,7 +128,7 @@ async fn run(
     context: RequestContext<RoleServer>,
 ) -> Result<Outcome, NoSuchTool> {
     let api = server.upstream.call(
-        &caller.principal.token,
+        caller.principal.credential.clone(),
         CallContext {
             correlation_id: caller.correlation_id.clone(),
             traceparent: caller.traceparent.clone(),

@@ -105,7 +105,7 @@ pub async fn call(config: &Config, token: Secret, name: &str, arguments: Map<Str
         cancel: CancellationToken::new(),
     };
     let cancel = context.cancel.clone();
-    let session = upstream.call(&principal.token, context);
+    let session = upstream.call(principal.credential, context);
     let call = ToolCall {
         name,
         arguments,

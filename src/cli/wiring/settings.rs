@@ -3,7 +3,7 @@
 
 use crate::auth::challenge::Challenge;
 use crate::auth::{self, Scopes, Secret};
-use crate::config::{Config, Mistake, Scopeless};
+use crate::config::{Config, Mistake, Scopeless, TokenMode};
 use crate::mcp::{Narrowing, Surface};
 use crate::{mcp, tools, transport, upstream};
 use url::Url;
@@ -24,8 +24,23 @@ pub fn auth(config: &Config) -> auth::Settings {
             Scopeless::All => Scopes::All,
             Scopeless::None => Scopes::none(),
         },
+        exchange: exchange(config),
         ..auth::Settings::default()
     }
+}
+
+/// The configuration has been checked: where tokens are exchanged, all of it is there. Were it not, there would be no URL
+/// and no start, rather than a server that shows callers' own tokens to the API after all.
+fn exchange(config: &Config) -> Option<auth::exchange::Settings> {
+    let from = Some(&config.auth.exchange).filter(|_| config.auth.mode == TokenMode::Exchange)?;
+    Some(auth::exchange::Settings {
+        token_url: from.token_url.as_ref().map(Url::to_string).unwrap_or_default(),
+        audience: from.audience.clone().unwrap_or_default(),
+        client_id: from.client_id.clone().unwrap_or_default(),
+        client_secret: from.client_secret.clone().unwrap_or_else(|| Secret::new("")),
+        scope: from.scope.clone(),
+        ..auth::exchange::Settings::default()
+    })
 }
 
 /// Refuses a tenant without a secret: nothing could be signed.
