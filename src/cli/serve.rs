@@ -39,7 +39,7 @@ pub struct Serve {
 }
 
 impl Serve {
-    fn flags(&self) -> Vec<Flag> {
+    pub fn flags(&self) -> Vec<Flag> {
         [
             ("--host", "server.host", &self.host),
             ("--port", "server.port", &self.port),

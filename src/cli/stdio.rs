@@ -8,6 +8,7 @@ use super::credentials::Credentials;
 use super::exit::Stop;
 use super::narrowing::Narrowing;
 use super::{Settings, Surroundings, wiring};
+use crate::config::Flag;
 use crate::telemetry::{self, Destination};
 
 /// A token that is made here lasts as long as a client's session well may.
@@ -28,8 +29,14 @@ pub struct Stdio {
     narrowing: Narrowing,
 }
 
+impl Stdio {
+    pub fn flags(&self) -> Vec<Flag> {
+        self.narrowing.flags()
+    }
+}
+
 pub fn run(args: &Stdio, settings: &Settings, around: &mut Surroundings) -> Result<(), Stop> {
-    let config = around.load(settings, &args.narrowing.flags())?.config;
+    let config = around.load(settings, &args.flags())?.config;
     config.tenant.require_identity()?;
     let token = args.credentials.token(&config, TOKEN_LIFETIME, around)?;
     telemetry::start(&config.log, Destination::Stderr, true);

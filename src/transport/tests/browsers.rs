@@ -98,6 +98,13 @@ async fn a_page_of_another_origin_can_do_neither() {
         assert_eq!(plain.send().await.unwrap().status(), 405);
     }
     // The server's own pages need no permission, and nothing is said where none is configured.
+    let listing = stack(&[PAGE]).await;
+    let own = listing.post().header("origin", listing.url(""));
+    let own = own.body(message("ping", json!({})).to_string()).send().await.unwrap();
+    assert_eq!(
+        (own.status().as_u16(), header(&own, "access-control-allow-origin")),
+        (200, "")
+    );
     let stack = stack(&[]).await;
     let own = stack.url("");
     let answer = stack
