@@ -1,9 +1,9 @@
 //! Who is calling: a bearer token becomes a [`Principal`], or one [`Refusal`] with a stable reason.
 //!
-//! Nothing here knows of MCP or of what the API does. `transport` hands over request headers and turns a refusal into an HTTP
-//! answer with the help of [`challenge`]; `mcp` receives the principal, and `upstream` its [`credential`], which is what
-//! the API is shown in the caller's name. The one trick: the signature is left to `jsonwebtoken`, the claims are read here ([`claims`]), so that the clock comes from outside and every
-//! refusal has a name of its own.
+//! Nothing here knows of MCP or of what the API does. `transport` hands over request headers and turns a refusal into an
+//! HTTP answer with the help of [`challenge`]; `mcp` receives the principal, and `upstream` its [`credential`], which is
+//! what the API is shown in the caller's name. The one trick: the signature is left to `jsonwebtoken`, the claims are
+//! read here ([`claims`]), so that the clock comes from outside and every refusal has a name of its own.
 
 pub mod bearer;
 pub mod challenge;

@@ -51,12 +51,12 @@ pub async fn post(State(endpoint): State<Endpoint>, request: Request) -> Respons
             None,
         )
     };
-    let streams = match check_headers(request.headers()) {
-        Ok(streams) => streams,
-        Err(objection) => return refused(objection, None),
-    };
     let asked = match narrowing::asked(endpoint.server.surface(), request.uri(), request.headers()) {
         Ok(asked) => asked,
+        Err(objection) => return refused(objection, None),
+    };
+    let streams = match check_headers(request.headers()) {
+        Ok(streams) => streams,
         Err(objection) => return refused(objection, None),
     };
     let (mut parts, body) = request.into_parts();
