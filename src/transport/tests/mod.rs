@@ -4,6 +4,7 @@ mod browsers;
 mod http;
 mod lifecycle;
 mod messages;
+mod scopes;
 mod stdio;
 
 use std::net::SocketAddr;
