@@ -259,7 +259,7 @@ async fn every_refusal_and_every_silence_has_its_meaning() {
     use ExchangeError::*;
     let server = server().await;
     let exchange = exchange(&Settings {
-        timeout: Duration::from_millis(300),
+        timeout: Duration::from_secs(1),
         ..settings(&server)
     });
     let good = json!({"access_token": "x.y.z", "token_type": "Bearer", "expires_in": 3600});

@@ -64,7 +64,7 @@ async fn without_an_exchanged_token_nothing_is_sent() {
         (AsStep::Hang, NoAccess::Unavailable),
     ] {
         server.then([step.clone()]);
-        let session = upstream.call(credential.clone(), context(Duration::from_millis(300)));
+        let session = upstream.call(credential.clone(), context(Duration::from_secs(1)));
         let failure = session.send(get("/v1/notes")).await.unwrap_err();
         assert!(
             matches!(failure, Failure::NoAccess(why) if why == expected),
