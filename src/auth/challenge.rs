@@ -3,6 +3,8 @@
 //! Without configured authorization servers there is nothing that discovery could lead to: no metadata document is
 //! served, and the challenge leaves `resource_metadata` out, so that a client asks its user for a token instead of
 //! starting an OAuth flow that must fail.
+//!
+//! Scopes are words to this file: which there are, and which a call needs, it is told.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -14,7 +16,10 @@ const METADATA_PATH: &str = "/.well-known/oauth-protected-resource";
 /// Challenges and metadata, rendered once from the settings.
 #[derive(Debug, Clone)]
 pub struct Challenge {
-    parameters: String,
+    /// Where to find the metadata, as a parameter; empty when there is none.
+    location: String,
+    /// The scopes that a client should ask for, as a parameter; empty without any.
+    scope: String,
     metadata: Option<Value>,
 }
 
@@ -34,26 +39,27 @@ impl Challenge {
             .as_deref()
             .and_then(|url| reqwest::Url::parse(url).ok());
         let discoverable = resource.filter(|_| !settings.authorization_servers.is_empty());
-        let mut parameters: Vec<String> = Vec::new();
-        if let Some(resource) = &discoverable {
-            // The path-suffixed place comes after the host, before the path of the resource (RFC 9728, section 3.1).
-            let location = format!(
-                "{}{METADATA_PATH}{}",
-                resource.origin().ascii_serialization(),
-                resource.path()
-            );
-            parameters.push(format!("resource_metadata=\"{}\"", quotable(&location)));
-        }
+        // The path-suffixed place comes after the host, before the path of the resource (RFC 9728, section 3.1).
+        let location = discoverable.as_ref().map(|resource| {
+            let host = resource.origin().ascii_serialization();
+            parameter(
+                "resource_metadata",
+                &format!("{host}{METADATA_PATH}{}", resource.path()),
+            )
+        });
         let metadata = discoverable.map(|resource| {
             json!({
                 "resource": resource.as_str(),
                 "resource_name": "ToolBridge",
                 "authorization_servers": settings.authorization_servers,
+                "scopes_supported": settings.scopes_supported,
                 "bearer_methods_supported": ["header"],
             })
         });
+        let asked = Some(settings.scopes_asked.join(" ")).filter(|asked| !asked.is_empty());
         Self {
-            parameters: parameters.join(", "),
+            location: location.unwrap_or_default(),
+            scope: asked.map(|asked| parameter("scope", &asked)).unwrap_or_default(),
             metadata,
         }
     }
@@ -82,22 +88,46 @@ impl Challenge {
     }
 
     fn unauthorized(&self, error: &'static str, refusal: Option<Refusal>) -> Answer {
-        let mut parameters = vec![self.parameters.clone()];
+        let mut parameters = vec![self.location.clone(), self.scope.clone()];
         if let Some(refusal) = refusal {
-            parameters.push(format!("error=\"{error}\", error_description=\"{refusal}\""));
+            parameters.push(parameter("error", error));
+            parameters.push(parameter("error_description", &refusal.to_string()));
         }
-        parameters.retain(|part| !part.is_empty());
-        let challenge = if parameters.is_empty() {
-            "Bearer realm=\"toolbridge\"".to_owned()
-        } else {
-            format!("Bearer {}", parameters.join(", "))
-        };
         Answer {
             status: StatusCode::UNAUTHORIZED,
             error,
-            www_authenticate: Some(challenge),
+            www_authenticate: Some(bearer(parameters)),
         }
     }
+
+    /// A good token that does not reach as far as what was asked; `needed` is all that would (RFC 6750, section 3.1).
+    pub fn insufficient_scope(&self, needed: &str) -> Answer {
+        const ERROR: &str = "insufficient_scope";
+        let parameters = vec![
+            parameter("error", ERROR),
+            parameter("scope", needed),
+            self.location.clone(),
+            parameter("error_description", "the token does not have the scope that this needs"),
+        ];
+        Answer {
+            status: StatusCode::FORBIDDEN,
+            error: ERROR,
+            www_authenticate: Some(bearer(parameters)),
+        }
+    }
+}
+
+/// A challenge has at least one parameter.
+fn bearer(mut parameters: Vec<String>) -> String {
+    parameters.retain(|part| !part.is_empty());
+    if parameters.is_empty() {
+        parameters.push(parameter("realm", "toolbridge"));
+    }
+    format!("Bearer {}", parameters.join(", "))
+}
+
+fn parameter(name: &str, value: &str) -> String {
+    format!("{name}=\"{}\"", quotable(value))
 }
 
 /// Configuration is trusted, yet a stray quote in it must not forge a second parameter.
@@ -115,6 +145,8 @@ mod tests {
         Challenge::from_settings(&Settings {
             public_url: Some("https://acme.example/mcp".into()),
             authorization_servers: vec!["https://login.example".into()],
+            scopes_asked: vec!["x:read".into(), "x:write".into()],
+            scopes_supported: vec!["x:read".into(), "x:write".into(), "x:y:read".into()],
             ..Settings::default()
         })
     }
@@ -125,7 +157,10 @@ mod tests {
         assert_eq!(missing.status, StatusCode::UNAUTHORIZED);
         assert_eq!(
             missing.www_authenticate.as_deref(),
-            Some("Bearer resource_metadata=\"https://acme.example/.well-known/oauth-protected-resource/mcp\"")
+            Some(
+                "Bearer resource_metadata=\"https://acme.example/.well-known/oauth-protected-resource/mcp\", \
+                 scope=\"x:read x:write\""
+            )
         );
         let expired = discoverable().answer(Refusal::Expired).www_authenticate.unwrap();
         assert!(
@@ -136,6 +171,26 @@ mod tests {
             discoverable().metadata().unwrap()["resource"],
             "https://acme.example/mcp"
         );
+        assert_eq!(
+            discoverable().metadata().unwrap()["scopes_supported"],
+            json!(["x:read", "x:write", "x:y:read"])
+        );
+    }
+
+    #[test]
+    fn a_token_that_does_not_reach_is_told_what_would() {
+        let answer = discoverable().insufficient_scope("x:y:write");
+        assert_eq!(answer.status, StatusCode::FORBIDDEN);
+        assert_eq!(
+            answer.www_authenticate.as_deref(),
+            Some(
+                "Bearer error=\"insufficient_scope\", scope=\"x:y:write\", \
+                 resource_metadata=\"https://acme.example/.well-known/oauth-protected-resource/mcp\", \
+                 error_description=\"the token does not have the scope that this needs\""
+            )
+        );
+        let plain = Challenge::from_settings(&Settings::default()).insufficient_scope("x:\"y");
+        assert!(plain.www_authenticate.unwrap().contains("scope=\"x:y\", error_desc"));
     }
 
     #[test]

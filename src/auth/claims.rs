@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Principal, Refusal, Secret};
+use super::{Credential, Principal, Refusal, Scopes, Secret};
 
 const MAX_SUBJECT_BYTES: usize = 255;
 
@@ -16,6 +16,8 @@ pub struct Demands {
     pub issuer: Option<String>,
     pub audience: Option<String>,
     pub leeway_secs: u64,
+    /// What a token may do that says nothing of scopes.
+    pub unsaid_scopes: Scopes,
 }
 
 impl Demands {
@@ -47,12 +49,15 @@ impl Demands {
         if subject.is_empty() || subject.len() > MAX_SUBJECT_BYTES || subject.chars().any(char::is_control) {
             return Err(Refusal::Malformed);
         }
+        let scopes = Scopes::claimed(claims)?.unwrap_or_else(|| self.unsaid_scopes.clone());
         if present(claims, &self.tenant_claim).is_some_and(|claim| claim.as_str() != Some(&self.tenant_id)) {
             return Err(Refusal::TenantMismatch);
         }
         Ok(Principal {
             subject: Arc::from(subject),
-            token,
+            scopes,
+            expires_at,
+            credential: Credential::Own(token),
         })
     }
 }
@@ -99,6 +104,7 @@ mod tests {
             issuer: None,
             audience: None,
             leeway_secs: 60,
+            unsaid_scopes: Scopes::All,
         }
     }
 
@@ -199,5 +205,25 @@ mod tests {
         }
         let expired_stranger = refusal(json!({"sub": "u", "exp": 0, "tenant_id": "other"}));
         assert_eq!(expired_stranger, Some(Refusal::Expired));
+    }
+
+    #[test]
+    fn who_says_nothing_of_scopes_has_what_the_settings_say() {
+        let scopes = |demands: &Demands, claims| check(demands, claims).map(|principal| principal.scopes);
+        let strict = Demands {
+            unsaid_scopes: Scopes::none(),
+            ..demands()
+        };
+        let plain = json!({"sub": "u", "exp": NOW});
+        assert_eq!(scopes(&demands(), plain.clone()), Ok(Scopes::All));
+        assert_eq!(scopes(&strict, plain), Ok(Scopes::none()));
+        let limited = json!({"sub": "u", "exp": NOW, "scope": "a"});
+        for demands in [demands(), strict] {
+            assert_eq!(scopes(&demands, limited.clone()), Ok(Scopes::Only(["a".into()].into())));
+        }
+        assert_eq!(
+            refusal(json!({"sub": "u", "exp": NOW, "scope": 7})),
+            Some(Refusal::Malformed)
+        );
     }
 }

@@ -1,18 +1,24 @@
 //! Who is calling: a bearer token becomes a [`Principal`], or one [`Refusal`] with a stable reason.
 //!
-//! Nothing here knows of MCP or of the API. `transport` hands over request headers and turns a refusal into an HTTP
-//! answer with the help of [`challenge`]; `mcp` and `upstream` receive the principal. The one trick: the signature is
-//! left to `jsonwebtoken`, the claims are read here ([`claims`]), so that the clock comes from outside and every
-//! refusal has a name of its own.
+//! Nothing here knows of MCP or of what the API does. `transport` hands over request headers and turns a refusal into an
+//! HTTP answer with the help of [`challenge`]; `mcp` receives the principal, and `upstream` its [`credential`], which is
+//! what the API is shown in the caller's name. The one trick: the signature is left to `jsonwebtoken`, the claims are
+//! read here ([`claims`]), so that the clock comes from outside and every refusal has a name of its own.
 
 pub mod bearer;
 pub mod challenge;
 pub mod claims;
 pub mod clock;
+pub mod credential;
+pub mod exchange;
 pub mod jwks;
+pub mod scopes;
 pub mod secret;
 pub mod verifier;
 
+#[cfg(test)]
+#[path = "../../tests/support/scripted_as.rs"]
+pub mod scripted_as;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +26,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use clock::Clock;
+pub use credential::Credential;
+pub use exchange::ExchangeError;
+pub use scopes::Scopes;
 pub use secret::Secret;
 pub use verifier::Verifier;
 
@@ -50,6 +59,14 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// Where a client gets a token. With none of them there is no metadata document.
     pub authorization_servers: Vec<String>,
+    /// What a token may do that says nothing of scopes.
+    pub unsaid_scopes: Scopes,
+    /// What a client without a token is told to ask for.
+    pub scopes_asked: Vec<String>,
+    /// All that can be asked for.
+    pub scopes_supported: Vec<String>,
+    /// Exchanges callers' tokens for others before the API sees them.
+    pub exchange: Option<exchange::Settings>,
 }
 
 impl Default for Settings {
@@ -69,15 +86,23 @@ impl Default for Settings {
             jwks_max_bytes: 256 * 1024,
             public_url: None,
             authorization_servers: Vec::new(),
+            unsaid_scopes: Scopes::All,
+            scopes_asked: Vec::new(),
+            scopes_supported: Vec::new(),
+            exchange: None,
         }
     }
 }
 
-/// A verified caller. The token is kept because the API verifies it again.
+/// A verified caller.
 #[derive(Debug, Clone)]
 pub struct Principal {
     pub subject: Arc<str>,
-    pub token: Secret,
+    pub scopes: Scopes,
+    /// Unix time in seconds.
+    pub expires_at: u64,
+    /// The API verifies the caller again, by this.
+    pub credential: Credential,
 }
 
 /// Why a caller is not let in. [`Refusal::reason`] is stable; the message is for people and says nothing of the token.

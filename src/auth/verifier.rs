@@ -12,10 +12,20 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::claims::Demands;
+use super::exchange::{Exchange, SetupError, Subject};
 use super::jwks::{Jwks, JwksError};
-use super::{Clock, Principal, Refusal, Secret, Settings, bearer};
+use super::{Clock, Credential, Principal, Refusal, Secret, Settings, bearer};
 
-/// Checks tokens. Shared by all requests; holds the key cache.
+/// Why no tokens could be checked at all: a mistake in the settings.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifierError {
+    #[error(transparent)]
+    Keys(#[from] JwksError),
+    #[error(transparent)]
+    Exchange(#[from] SetupError),
+}
+
+/// Checks tokens. Shared by all requests; holds the key cache, and what tokens were exchanged for.
 #[derive(Debug)]
 pub struct Verifier {
     demands: Demands,
@@ -23,6 +33,7 @@ pub struct Verifier {
     clock: Clock,
     hs256: Option<DecodingKey>,
     jwks: Option<Jwks>,
+    exchange: Option<Exchange>,
 }
 
 #[derive(Deserialize)]
@@ -40,15 +51,20 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, 
 }
 
 impl Verifier {
-    pub fn new(settings: &Settings, clock: Clock) -> Result<Self, JwksError> {
+    pub fn new(settings: &Settings, clock: Clock) -> Result<Self, VerifierError> {
         let demands = Demands {
             tenant_id: settings.tenant_id.clone(),
             tenant_claim: settings.tenant_claim.clone(),
             issuer: settings.issuer.clone(),
             audience: settings.audience.clone(),
             leeway_secs: settings.leeway.as_secs(),
+            unsaid_scopes: settings.unsaid_scopes.clone(),
         };
+        let exchange = settings.exchange.as_ref();
         Ok(Self {
+            exchange: exchange
+                .map(|settings| Exchange::from_settings(settings, clock.clone()))
+                .transpose()?,
             demands,
             max_token_bytes: settings.max_token_bytes,
             clock,
@@ -74,7 +90,20 @@ impl Verifier {
         let (header, claims) = signed.split_once('.').ok_or(Refusal::Malformed)?;
         self.verify_signature(&decode(header)?, signed, signature).await?;
         let claims: Map<String, Value> = decode(claims)?;
-        self.demands.check(&claims, Secret::new(token), self.clock.now_secs())
+        let token = Secret::new(token);
+        let principal = self.demands.check(&claims, token.clone(), self.clock.now_secs())?;
+        let Some(exchange) = &self.exchange else {
+            return Ok(principal);
+        };
+        let subject = Subject {
+            user: principal.subject.clone(),
+            token,
+            expires_at: principal.expires_at,
+        };
+        Ok(Principal {
+            credential: Credential::Exchanged(exchange.clone(), subject),
+            ..principal
+        })
     }
 
     /// Fetches the published keys ahead of the first token, when there are any to fetch.

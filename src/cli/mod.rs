@@ -12,6 +12,7 @@ mod credentials;
 mod exit;
 mod healthcheck;
 mod help;
+mod narrowing;
 mod output;
 mod render;
 mod serve;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::exit::Stop;
+use super::narrowing::Narrowing;
 use super::version::BUILD;
 use super::{Settings, Surroundings, wiring};
 use crate::config::{Config, Flag, warnings};
@@ -19,6 +20,7 @@ SIGTERM, SIGINT or SIGHUP finishes what is in flight and leaves; a second one le
 Examples:
   toolbridge-mcp serve
   toolbridge-mcp serve --host 0.0.0.0 --port 8001
+  toolbridge-mcp serve --toolsets notes,tasks --read-only
   toolbridge-mcp serve --config /etc/toolbridge.toml --check")]
 pub struct Serve {
     /// Only check the configuration
@@ -33,10 +35,12 @@ pub struct Serve {
     /// Where clients reach this server
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
+    #[command(flatten)]
+    narrowing: Narrowing,
 }
 
 impl Serve {
-    fn flags(&self) -> Vec<Flag> {
+    pub fn flags(&self) -> Vec<Flag> {
         [
             ("--host", "server.host", &self.host),
             ("--port", "server.port", &self.port),
@@ -51,6 +55,7 @@ impl Serve {
                 value,
             })
         })
+        .chain(self.narrowing.flags())
         .collect()
     }
 }

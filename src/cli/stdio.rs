@@ -6,7 +6,9 @@ use clap::Args;
 
 use super::credentials::Credentials;
 use super::exit::Stop;
+use super::narrowing::Narrowing;
 use super::{Settings, Surroundings, wiring};
+use crate::config::Flag;
 use crate::telemetry::{self, Destination};
 
 /// A token that is made here lasts as long as a client's session well may.
@@ -19,14 +21,22 @@ The client starts this command and speaks MCP to it; logs go to standard error.
 Examples:
   TOOLBRIDGE_TOKEN=… toolbridge-mcp stdio
   toolbridge-mcp stdio --token-file ~/.config/toolbridge/token
-  toolbridge-mcp stdio --as ada")]
+  toolbridge-mcp stdio --as ada --read-only")]
 pub struct Stdio {
     #[command(flatten)]
     credentials: Credentials,
+    #[command(flatten)]
+    narrowing: Narrowing,
+}
+
+impl Stdio {
+    pub fn flags(&self) -> Vec<Flag> {
+        self.narrowing.flags()
+    }
 }
 
 pub fn run(args: &Stdio, settings: &Settings, around: &mut Surroundings) -> Result<(), Stop> {
-    let config = around.load(settings, &[])?.config;
+    let config = around.load(settings, &args.flags())?.config;
     config.tenant.require_identity()?;
     let token = args.credentials.token(&config, TOKEN_LIFETIME, around)?;
     telemetry::start(&config.log, Destination::Stderr, true);

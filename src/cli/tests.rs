@@ -48,6 +48,34 @@ fn what_is_not_understood_is_refused_by_the_parser() {
 }
 
 #[test]
+fn tools_are_left_out_by_flags_of_their_own() {
+    let flags = |words: &str| {
+        let flags = match parsed(words).unwrap().command {
+            Command::Serve(serve) => serve.flags(),
+            Command::Stdio(stdio) => stdio.flags(),
+            _ => Vec::new(),
+        };
+        let said = flags
+            .iter()
+            .map(|flag| format!("{} {}={}", flag.name, flag.path, flag.value));
+        said.collect::<Vec<_>>()
+    };
+    let both = [
+        "--toolsets tools.toolsets=notes,tasks",
+        "--read-only tools.read_only=true",
+    ];
+    for command in ["serve", "stdio"] {
+        let words = format!("toolbridge-mcp {command}");
+        assert_eq!(flags(&format!("{words} --toolsets notes,tasks --read-only")), both);
+        assert!(flags(&words).is_empty());
+        assert!(
+            parsed(&format!("{words} --toolsets=")).is_err(),
+            "less was meant than everything"
+        );
+    }
+}
+
+#[test]
 fn the_exit_codes_are_documented() {
     let page = include_str!("../../docs/CONFIGURATION.md");
     for exit in Exit::ALL {

@@ -17,6 +17,7 @@ Only the token goes to standard output.
 
 Examples:
   export TOOLBRIDGE_TOKEN=$(toolbridge-mcp token --sub ada --ttl 8h)
+  toolbridge-mcp token --sub ada --scope toolbridge:read --scope toolbridge:notes:write
   toolbridge-mcp token --sub ada --claim email=ada@example.com")]
 pub struct Token {
     /// The user
@@ -28,6 +29,9 @@ pub struct Token {
     /// How long it is valid
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = human::parse_duration)]
     ttl: Duration,
+    /// What it allows, such as toolbridge:read; may be given more than once [default: everything]
+    #[arg(long, value_name = "SCOPE")]
+    scope: Vec<String>,
     /// Any other claim; a value that is JSON is taken as such
     #[arg(long, value_name = "KEY=VALUE", value_parser = claim)]
     claim: Vec<(String, Value)>,
@@ -46,6 +50,7 @@ pub struct Claims<'a> {
     sub: &'a str,
     tenant: Option<&'a str>,
     lifetime: Duration,
+    scope: &'a [String],
     others: &'a [(String, Value)],
 }
 
@@ -55,6 +60,7 @@ impl<'a> Claims<'a> {
             sub,
             tenant: None,
             lifetime,
+            scope: &[],
             others: &[],
         }
     }
@@ -66,6 +72,7 @@ pub fn run(args: &Token, settings: &Settings, around: &mut Surroundings) -> Resu
         sub: &args.sub,
         tenant: args.tenant.as_deref(),
         lifetime: args.ttl,
+        scope: &args.scope,
         others: &args.claim,
     };
     let token = mint(&config, &claims, around.now)?;
@@ -107,6 +114,9 @@ pub fn mint(config: &Config, claims: &Claims<'_>, now: SystemTime) -> Result<Sec
     }
     if let Some(tenant) = claims.tenant.or(config.tenant.id.as_deref()) {
         body.insert(config.auth.tenant_claim.clone(), json!(tenant));
+    }
+    if !claims.scope.is_empty() {
+        body.insert("scope".to_owned(), json!(claims.scope.join(" ")));
     }
     body.extend(claims.others.iter().cloned());
     jsonwebtoken::encode(
@@ -157,7 +167,9 @@ mod tests {
             ("TENANT_CLAIM", "org"),
             ("TOOLBRIDGE_TENANT_ID", "acme"),
         ]);
+        let scope = ["a:read".to_owned(), "b:write c".to_owned()];
         let claims = Claims {
+            scope: &scope,
             others: &[claim("admin=true").unwrap(), claim("email=a@b").unwrap()],
             ..Claims::of("ada", Duration::from_secs(60))
         };
@@ -166,7 +178,7 @@ mod tests {
             body(&token),
             json!({
                 "sub": "ada", "iat": 1_000, "exp": 1_060, "iss": "me", "aud": "you", "org": "acme",
-                "admin": true, "email": "a@b",
+                "scope": "a:read b:write c", "admin": true, "email": "a@b",
             })
         );
     }

@@ -7,10 +7,11 @@ use std::time::Duration;
 use url::{Host, Url};
 
 use super::keys::Key;
-use super::mistake::{Mistake, Problem};
+use super::mistake::{Mistake, Problem, nearest};
 use super::origin::Origin;
 use super::secret::{Secret, weakness};
-use super::{Config, Mode};
+use super::{Config, Exchange, Mode, TokenMode};
+use crate::entities;
 
 /// Looks up where a key's value came from.
 type OriginOf<'a> = &'a dyn Fn(&'static str) -> Origin;
@@ -85,6 +86,17 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), Mistake> {
             "use https, or --dev on your own machine",
         );
     }
+    if let Some(url) = &config.auth.exchange.token_url
+        && config.env == Mode::Production
+        && url.scheme() != "https"
+        && !is_loopback(url)
+    {
+        return refuse(
+            "auth.exchange.token_url",
+            "is plain http, where anyone on the way can take callers' tokens and this server's secret",
+            "use https, or --dev on your own machine",
+        );
+    }
     for (key, url) in [
         ("api.base_url", Some(&config.api.base_url)),
         ("server.public_url", config.server.public_url.as_ref()),
@@ -99,6 +111,9 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), Mistake> {
             "has a path, but \"/mcp\" is served at the root",
             "leave the path out",
         );
+    }
+    if let Some(named) = &config.tools.toolsets {
+        toolsets(named).or_else(|(why, fix)| refuse("tools.toolsets", &why, &fix))?;
     }
     if config.api.call_deadline.is_zero() {
         return refuse(
@@ -131,6 +146,9 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), Mistake> {
             "auth.hs256_secret",
             " and neither is auth.jwks_url, so no caller's token could be verified",
         ));
+    }
+    if config.auth.mode == TokenMode::Exchange {
+        exchange(&config.auth.exchange)?;
     }
     if config.env == Mode::Production {
         if config.auth.jwks_url.is_some() && config.auth.issuer.is_none() {
@@ -190,6 +208,40 @@ fn strong(config: &Config, key: &'static str, secret: Option<&Secret>, origin_of
     }
 }
 
+/// Exchanging takes all of it.
+fn exchange(exchange: &Exchange) -> Result<(), Mistake> {
+    let because = ", but auth.mode is \"exchange\", and no token could be exchanged without it";
+    let needed = [
+        ("auth.exchange.token_url", exchange.token_url.is_some()),
+        ("auth.exchange.audience", exchange.audience.is_some()),
+        ("auth.exchange.client_id", exchange.client_id.is_some()),
+        ("auth.exchange.client_secret", exchange.client_secret.is_some()),
+    ];
+    match needed.iter().find(|(_, set)| !set) {
+        Some((key, _)) => Err(missing(key, because)),
+        None => Ok(()),
+    }
+}
+
+/// What is wrong with a list of toolsets, and the fix.
+fn toolsets(named: &[String]) -> Result<(), (String, String)> {
+    let known: Vec<_> = entities::ALL.iter().map(|entity| entity.plural).collect();
+    let Some(unknown) = named.iter().find(|name| !known.contains(&name.as_str())) else {
+        let all = || "name some, or leave it out to serve all".to_owned();
+        return if named.is_empty() {
+            Err(("names no toolset".to_owned(), all()))
+        } else {
+            Ok(())
+        };
+    };
+    let why = format!("has {}, which is no toolset", super::human::quoted(unknown));
+    let fix = match nearest(unknown, known.iter().copied()) {
+        Some(meant) => format!("did you mean \"{meant}\"? There are {}", known.join(", ")),
+        None => format!("choose among {}", known.join(", ")),
+    };
+    Err((why, fix))
+}
+
 fn one_secret_for_both(config: &Config) -> bool {
     let secrets = config
         .tenant
@@ -227,6 +279,16 @@ pub fn warnings(config: &Config) -> Vec<String> {
             "server.drain_timeout is shorter than server.drain_notice, api.call_deadline and {KEPT_FOR_ENDING:?} for \
              ending sessions together: a shutdown may cut calls off"
         ));
+    }
+    if config.auth.mode == TokenMode::Verify && config.auth.exchange.token_url.is_some() {
+        warnings.push("auth.exchange is set up, but auth.mode is \"verify\": no token is exchanged".to_owned());
+    }
+    if config.auth.mode == TokenMode::Exchange && config.auth.exchange.audience == config.auth.audience {
+        warnings.push(
+            "auth.exchange.audience is the same as auth.audience: exchanged tokens would be good for what callers' own \
+             are good for"
+                .to_owned(),
+        );
     }
     if one_secret_for_both(config) {
         warnings.push("tenant.header_secret and auth.hs256_secret are the same: use two secrets".to_owned());

@@ -33,6 +33,8 @@ pub enum Kind {
     /// Texts; in the environment separated by commas.
     List,
     OneOf(&'static [&'static str]),
+    /// True or false.
+    Flag,
     /// A level or a filter, see [`human::log_filter`].
     LogFilter,
 }
@@ -75,6 +77,15 @@ pub const KEYS: &[Key] = &[
     key("auth.tenant_claim", Kind::Text, &["TENANT_CLAIM"]),
     key("auth.leeway", Kind::Duration, &[]),
     key("auth.authorization_servers", Kind::List, &[]),
+    key("auth.scopeless_tokens", Kind::OneOf(&["all", "none"]), &[]),
+    key("auth.mode", Kind::OneOf(&["verify", "exchange"]), &[]),
+    key("auth.exchange.token_url", Kind::Url, &[]),
+    key("auth.exchange.audience", Kind::Text, &[]),
+    key("auth.exchange.client_id", Kind::Text, &[]),
+    key("auth.exchange.client_secret", Kind::Secret, &[]),
+    key("auth.exchange.scope", Kind::Text, &[]),
+    key("tools.toolsets", Kind::List, &[]),
+    key("tools.read_only", Kind::Flag, &[]),
     key("tools.max_result_bytes", Kind::Size, &[]),
     key("log.level", Kind::LogFilter, &[]),
     key("log.format", Kind::OneOf(&["auto", "json", "pretty"]), &[]),
@@ -161,6 +172,11 @@ impl Kind {
                 let number = trimmed.parse::<i64>().map_err(|_| self.problem(trimmed))?;
                 return self.read(&toml::Value::Integer(number));
             }
+            Kind::Flag => match trimmed {
+                "true" => toml::Value::Boolean(true),
+                "false" => toml::Value::Boolean(false),
+                _ => return Err(self.problem(trimmed)),
+            },
             Kind::List => toml::Value::Array(
                 trimmed
                     .split(',')
@@ -191,7 +207,8 @@ impl Kind {
                 .collect::<Option<Vec<_>>>()
                 .map(|items| Some(Value::from(items)))
                 .ok_or_else(|| self.problem(&value.to_string())),
-            (Kind::Integer(..) | Kind::List, _) => Err(self.problem(&value.to_string())),
+            (Kind::Flag, toml::Value::Boolean(flag)) => Ok(Some(Value::from(*flag))),
+            (Kind::Integer(..) | Kind::List | Kind::Flag, _) => Err(self.problem(&value.to_string())),
             (_, toml::Value::String(text)) => self.text(text),
             _ => Err(self.problem(&value.to_string())),
         }
@@ -244,6 +261,7 @@ impl Kind {
                 let quoted: Vec<_> = choices.iter().map(|choice| format!("\"{choice}\"")).collect();
                 quoted.join(" or ")
             }
+            Kind::Flag => "true or false".to_owned(),
             Kind::LogFilter => "a log level or filter".to_owned(),
         }
     }
@@ -257,6 +275,7 @@ impl Kind {
             Kind::Size => "write it like 65536, \"64KiB\" or \"1MiB\"".to_owned(),
             Kind::List => "write it like [\"one\", \"two\"], or with commas in the environment".to_owned(),
             Kind::OneOf(_) => "choose one of them".to_owned(),
+            Kind::Flag => "write true or false, without quotes in a file".to_owned(),
             Kind::LogFilter => {
                 "use error, warn, info, debug or trace, or a filter like \"info,toolbridge_mcp=debug\"".to_owned()
             }

@@ -138,17 +138,28 @@ fn from_text(text: &str, path: &Path, origin: impl Fn(&Path) -> Origin) -> Resul
     })?;
     let origin = origin(path);
     let mut settings = Vec::new();
-    for (name, value) in &table {
+    from_section("", &table, &origin, &mut settings)?;
+    Ok(settings)
+}
+
+/// As deep as the table of keys is, and no deeper.
+fn from_section(path: &str, table: &toml::Table, origin: &Origin, into: &mut Vec<Setting>) -> Result<(), Mistake> {
+    let is_section = |path: &str| {
+        let inside = |key: &Key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+        KEYS.iter().any(inside)
+    };
+    for (name, value) in table {
+        let path = if path.is_empty() {
+            name.clone()
+        } else {
+            format!("{path}.{name}")
+        };
         match value {
-            toml::Value::Table(section) if KEYS.iter().any(|key| key.section() == name) => {
-                for (leaf, value) in section {
-                    settings.extend(from_entry(&format!("{name}.{leaf}"), value, &origin)?);
-                }
-            }
-            _ => settings.extend(from_entry(name, value, &origin)?),
+            toml::Value::Table(section) if is_section(&path) => from_section(&path, section, origin, into)?,
+            _ => into.extend(from_entry(&path, value, origin)?),
         }
     }
-    Ok(settings)
+    Ok(())
 }
 
 fn from_entry(path: &str, value: &toml::Value, origin: &Origin) -> Result<Option<Setting>, Mistake> {

@@ -109,11 +109,46 @@ pub struct Auth {
     #[serde(deserialize_with = "human::duration")]
     pub leeway: Duration,
     pub authorization_servers: Vec<String>,
+    pub scopeless_tokens: Scopeless,
+    pub mode: TokenMode,
+    #[serde(default)]
+    pub exchange: Exchange,
+}
+
+/// Which token the API gets to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenMode {
+    Verify,
+    Exchange,
+}
+
+/// Looked at only where tokens are exchanged.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Exchange {
+    #[serde(deserialize_with = "human::optional_url")]
+    pub token_url: Option<Url>,
+    pub audience: Option<String>,
+    pub client_id: Option<String>,
+    pub client_secret: Option<Secret>,
+    pub scope: Option<String>,
+}
+
+/// What a token may do that says nothing of scopes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scopeless {
+    All,
+    None,
 }
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tools {
+    /// Unset: all of them.
+    pub toolsets: Option<Vec<String>>,
+    pub read_only: bool,
     #[serde(deserialize_with = "human::size")]
     pub max_result_bytes: usize,
 }

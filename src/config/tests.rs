@@ -113,6 +113,7 @@ fn every_environment_name_of_every_key_is_read() {
                     choices[choices.len() - 1],
                     serde_json::json!(choices[choices.len() - 1]),
                 ),
+                Kind::Flag => ("true", serde_json::json!(true)),
                 Kind::Text | Kind::Secret => ("seven", serde_json::json!("seven")),
             };
             let layers = sources(&[(&variable, text)]).merge().unwrap();
@@ -279,6 +280,45 @@ fn mistakes_in_the_environment_are_one_sentence_each() {
              (relative URL without a base): write every one like \"https://host\".",
         ),
         (
+            &[("TOOLBRIDGE_AUTH_MODE", "exchange")],
+            "auth.exchange.token_url is not set, but auth.mode is \"exchange\", and no token could be exchanged without it: \
+             set TOOLBRIDGE_AUTH_EXCHANGE_TOKEN_URL.",
+        ),
+        (
+            &[
+                ("TOOLBRIDGE_AUTH_MODE", "exchange"),
+                ("TOOLBRIDGE_AUTH_EXCHANGE_TOKEN_URL", "https://login.example.com/token"),
+                ("TOOLBRIDGE_AUTH_EXCHANGE_AUDIENCE", "api"),
+                ("TOOLBRIDGE_AUTH_EXCHANGE_CLIENT_ID", "sidecar"),
+            ],
+            "auth.exchange.client_secret is not set, but auth.mode is \"exchange\", and no token could be exchanged without \
+             it: set TOOLBRIDGE_AUTH_EXCHANGE_CLIENT_SECRET.",
+        ),
+        (
+            &[("TOOLBRIDGE_AUTH_EXCHANGE_TOKEN_URL", "http://login.example.com/token")],
+            "auth.exchange.token_url (from TOOLBRIDGE_AUTH_EXCHANGE_TOKEN_URL) is plain http, where anyone on the way can \
+             take callers' tokens and this server's secret: use https, or --dev on your own machine.",
+        ),
+        (
+            &[("TOOLBRIDGE_TOOLS_TOOLSETS", "notes,task")],
+            "tools.toolsets (from TOOLBRIDGE_TOOLS_TOOLSETS) has \"task\", which is no toolset: did you mean \"tasks\"? \
+             There are notes, tasks, comments, chats, chat_messages.",
+        ),
+        (
+            &[("TOOLBRIDGE_TOOLS_TOOLSETS", ",")],
+            "tools.toolsets (from TOOLBRIDGE_TOOLS_TOOLSETS) names no toolset: name some, or leave it out to serve all.",
+        ),
+        (
+            &[("TOOLBRIDGE_TOOLS_READ_ONLY", "yes")],
+            "tools.read_only (from TOOLBRIDGE_TOOLS_READ_ONLY) must be true or false, not \"yes\": write true or false, \
+             without quotes in a file.",
+        ),
+        (
+            &[("TOOLBRIDGE_AUTH_SCOPELESS_TOKENS", "some")],
+            "auth.scopeless_tokens (from TOOLBRIDGE_AUTH_SCOPELESS_TOKENS) must be \"all\" or \"none\", not \"some\": \
+             choose one of them.",
+        ),
+        (
             &[("TOOLBRIDGE_SERVER_ALLOWED_HOSTS", "https://acme.example.com")],
             "server.allowed_hosts (from TOOLBRIDGE_SERVER_ALLOWED_HOSTS) has \"https://acme.example.com\", which is no \
              host name: write names only, such as \"acme.example.com\".",
@@ -303,6 +343,18 @@ fn mistakes_in_the_file_name_the_file() {
         (
             "[sever]\nport = 1\n",
             "sever (from FILE) is not a setting: see \"toolbridge-mcp config show --defaults\" for those there are.",
+        ),
+        (
+            "[auth.exchange]\naudiense = \"a\"\n",
+            "auth.exchange.audiense (from FILE) is not a setting: did you mean auth.exchange.audience?",
+        ),
+        (
+            "[auth.exchange]\nclient_secret = 7\n",
+            "auth.exchange.client_secret (from FILE) must be text in quotes, not something else: put it in quotes.",
+        ),
+        (
+            "[auth.exchange.audience]\nx = 1\n",
+            "auth.exchange.audience (from FILE) must be text in quotes, not \"{ x = 1 }\": put it in quotes.",
         ),
         (
             "[server]\nport = \"8001\"\n",
@@ -402,12 +454,42 @@ fn without_the_tenant_secret_nothing_else_has_to_fit() {
 }
 
 #[test]
+fn exchange_is_set_up_in_a_section_of_its_own() {
+    let directory = scratch(
+        "exchange",
+        "[auth]\nmode = \"exchange\"\n[auth.exchange]\ntoken_url = \"http://127.0.0.1:1/token\"\naudience = \"api\"\n\
+         client_id = \"sidecar\"\n",
+    );
+    let sources = Sources {
+        directory,
+        ..with(&[("TOOLBRIDGE_AUTH_EXCHANGE_CLIENT_SECRET", "x")])
+    };
+    let auth = load(&sources).unwrap().config.auth;
+    assert_eq!(
+        (auth.mode, auth.exchange.audience.as_deref()),
+        (TokenMode::Exchange, Some("api"))
+    );
+    let idle = load(&with(&[(
+        "TOOLBRIDGE_AUTH_EXCHANGE_TOKEN_URL",
+        "https://login.example.com",
+    )]));
+    let said = warnings(&idle.unwrap().config);
+    assert!(
+        said.iter().any(|said| said.contains("no token is exchanged")),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn nothing_that_prints_a_configuration_shows_a_secret() {
-    let loaded = load(&with(&[])).unwrap();
+    let client_secret = "4b1d9e7c6a5f48e3b2c1d0e9f8a7b6c5";
+    let loaded = load(&with(&[("TOOLBRIDGE_AUTH_EXCHANGE_CLIENT_SECRET", client_secret)])).unwrap();
     let shown = format!("{:?} {:?}", loaded.config, loaded.effective().collect::<Vec<_>>());
-    assert!(!shown.contains(STRONG) && !shown.contains(OTHER_STRONG), "{shown}");
+    for secret in [STRONG, OTHER_STRONG, client_secret] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
     let secrets = loaded.effective().filter(|line| line.value == Shown::Redacted).count();
-    assert_eq!(secrets, 2);
+    assert_eq!(secrets, 3);
 }
 
 /// The file documents every key, and sets each by its row's rules.

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::caller::{Caller, Unknown};
+use super::reach::Beyond;
 use super::toolset::{NoSuchTool, Outcome, ToolCall};
 use super::{Inner, LONGEST_NAME};
 use crate::telemetry::fields;
@@ -48,6 +49,21 @@ pub(super) async fn serve(
             return Ok(result(server.toolset.refuse(refusal, &correlation_id)));
         }
     };
+    match server
+        .surface
+        .admit(&request.name, caller.asked, &caller.principal.scopes)
+    {
+        Ok(()) => {}
+        Err(Beyond::Scope(scope)) => {
+            log_beyond(&caller, &name, "insufficient_scope");
+            let outcome = server.toolset.out_of_scope(&name, &scope, &caller.correlation_id);
+            return Ok(result(outcome));
+        }
+        Err(beyond) => {
+            log_beyond(&caller, &name, "narrowed");
+            return Err(unknown_tool(&name, beyond.sentence()));
+        }
+    }
     let cancelled = context.ct.clone();
     // A panic in a handler's task would leave the client waiting: rmcp has no answer for it.
     let work = AssertUnwindSafe(run(
@@ -81,15 +97,27 @@ pub(super) async fn serve(
     );
     match outcome {
         Ok(Ok(outcome)) => Ok(result(outcome)),
-        Ok(Err(NoSuchTool(remedy))) => Err(ErrorData::invalid_params(
-            format!("Unknown tool: {name}. {remedy}"),
-            None,
-        )),
+        Ok(Err(NoSuchTool(remedy))) => Err(unknown_tool(&name, &remedy)),
         Err(_) => {
             let data = json!({ "correlation_id": &*caller.correlation_id });
             Err(ErrorData::internal_error("the call did not come to an end", Some(data)))
         }
     }
+}
+
+fn unknown_tool(name: &str, why: &str) -> ErrorData {
+    ErrorData::invalid_params(format!("Unknown tool: {name}. {why}"), None)
+}
+
+/// A call that this caller may not make; nothing was sent for it.
+fn log_beyond(caller: &Caller, name: &str, reason: &str) {
+    tracing::info!(
+        { fields::CORRELATION_ID } = %caller.correlation_id,
+        { fields::TOOL } = name,
+        { fields::USER } = %caller.principal.subject,
+        { fields::REASON } = reason,
+        "{name} is out of the caller's reach"
+    );
 }
 
 async fn run(
@@ -100,7 +128,7 @@ async fn run(
     context: RequestContext<RoleServer>,
 ) -> Result<Outcome, NoSuchTool> {
     let api = server.upstream.call(
-        &caller.principal.token,
+        caller.principal.credential.clone(),
         CallContext {
             correlation_id: caller.correlation_id.clone(),
             traceparent: caller.traceparent.clone(),

@@ -10,6 +10,7 @@ use http::request::Parts;
 use rmcp::RoleServer;
 use rmcp::service::RequestContext;
 
+use super::reach::Reach;
 use crate::auth::{Principal, Refusal, Secret, Verifier};
 
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub struct Caller {
     pub traceparent: Option<Arc<str>>,
     /// Whether messages can reach the client before the result does.
     pub hears_progress: bool,
+    /// What the request itself leaves of the tools.
+    pub asked: Reach,
 }
 
 /// Where callers come from.
@@ -67,6 +70,7 @@ impl FixedCaller {
                 correlation_id,
                 traceparent: None,
                 hears_progress: true,
+                asked: Reach::ALL,
             }),
             Err(refusal) => Err(Unknown {
                 refusal,

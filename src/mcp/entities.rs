@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use rmcp::model::{Tool, ToolAnnotations};
 use serde_json::Value;
 
-use super::toolset::{NoSuchTool, Outcome, ToolCall, Toolset};
+use super::toolset::{Listed, NoSuchTool, Outcome, ToolCall, Toolset};
 use crate::auth::Refusal;
 use crate::tools::{Catalogue, Limits, ToolError, ToolSpec};
 
@@ -25,7 +25,12 @@ impl EntityTools {
 }
 
 impl Toolset for EntityTools {
-    fn list(&self) -> Vec<Tool> {
+    fn list(&self) -> Vec<Listed> {
+        let listed = |spec: &ToolSpec| Listed {
+            tool: as_served(spec),
+            toolset: spec.toolset,
+            access: spec.access,
+        };
         self.catalogue.specs().map(listed).collect()
     }
 
@@ -72,9 +77,13 @@ impl Toolset for EntityTools {
         };
         failed(&error, correlation_id)
     }
+
+    fn out_of_scope(&self, tool: &str, scope: &str, correlation_id: &str) -> Outcome {
+        failed(&ToolError::insufficient_scope(tool, scope), correlation_id)
+    }
 }
 
-fn listed(spec: &ToolSpec) -> Tool {
+fn as_served(spec: &ToolSpec) -> Tool {
     let hints = spec.hints;
     let annotations = ToolAnnotations::from_raw(
         None,
@@ -114,7 +123,7 @@ mod tests {
         assert_eq!(served.len(), 40);
         for (served, spec) in served.iter().zip(catalogue.specs()) {
             assert_eq!(
-                serde_json::to_value(served).unwrap(),
+                serde_json::to_value(&served.tool).unwrap(),
                 serde_json::to_value(spec).unwrap()
             );
         }

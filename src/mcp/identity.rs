@@ -1,11 +1,14 @@
 //! What the server says about itself, and what it tells a model before the first call.
 
+use super::reach::Narrowing;
 use rmcp::model::{Implementation, ServerCapabilities, ServerConfig, ToolsCapability};
 
 /// What may differ between deployments.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     pub website_url: Option<String>,
+    /// What this server leaves out.
+    pub narrowing: Narrowing,
 }
 
 const INSTRUCTIONS: &str = "\

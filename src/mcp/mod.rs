@@ -2,7 +2,8 @@
 //!
 //! The handler is written by hand on rmcp's trait and shared by all requests: the list of tools is converted once, and
 //! serving a request means cloning one `Arc`. It knows neither HTTP nor the entities. `transport` puts a
-//! [`Caller`] into the request, [`Toolset`] runs the call, [`upstream`](crate::upstream) is what it runs against.
+//! [`Caller`] into the request, [`Surface`] says which tools that one may see, [`Toolset`] runs the call,
+//! [`upstream`](crate::upstream) is what it runs against.
 //!
 //! What is not offered is answered as an unknown method, not as an empty list: a client that reads an empty list of
 //! prompts asks again later.
@@ -11,6 +12,7 @@ mod call;
 mod caller;
 mod entities;
 mod identity;
+mod reach;
 mod toolset;
 
 use std::sync::Arc;
@@ -22,15 +24,19 @@ use rmcp::model::{
     CompleteRequestParams, CompleteResult, ConstString, CustomRequest, CustomResult, DiscoverResult, ErrorCode,
     InitializeResultMethod, ListPromptsRequestMethod, ListPromptsResult, ListResourceTemplatesRequestMethod,
     ListResourceTemplatesResult, ListResourcesRequestMethod, ListResourcesResult, ListToolsRequestMethod,
-    ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerConfig, Tool,
+    ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerConfig,
 };
 use rmcp::service::RequestContext;
 
 pub use caller::{Caller, Callers, FixedCaller};
 pub use entities::EntityTools;
 pub use identity::Settings;
+pub use reach::{Beyond, Narrowing, NoSuchToolset, Reach, Surface};
+#[cfg(test)]
+pub use toolset::Listed;
 pub use toolset::{NoSuchTool, Outcome, ToolCall, Toolset};
 
+use crate::auth::Scopes;
 use crate::upstream::Upstream;
 
 /// How much of a name that is not one of ours is repeated.
@@ -45,7 +51,7 @@ pub struct Server(Arc<Inner>);
 
 struct Inner {
     toolset: Arc<dyn Toolset>,
-    tools: Vec<Tool>,
+    surface: Surface,
     upstream: Upstream,
     callers: Callers,
     config: ServerConfig,
@@ -53,14 +59,32 @@ struct Inner {
 
 impl Server {
     pub fn new(toolset: Arc<dyn Toolset>, upstream: Upstream, callers: Callers, settings: &Settings) -> Self {
-        let (tools, config) = (toolset.list(), identity::config(settings));
+        let surface = Surface::new(&*toolset, &settings.narrowing);
+        let config = identity::config(settings);
         Self(Arc::new(Inner {
             toolset,
-            tools,
+            surface,
             upstream,
             callers,
             config,
         }))
+    }
+
+    /// Which tools there are, and for whom.
+    pub fn surface(&self) -> &Surface {
+        &self.0.surface
+    }
+
+    /// The scope without which this caller may not call the tool, and what a model is told. `None` when scopes do not
+    /// stand in the way.
+    pub fn lacks_scope(&self, tool: &str, caller: &Caller) -> Option<(String, Outcome)> {
+        match self.0.surface.admit(tool, caller.asked, &caller.principal.scopes) {
+            Err(Beyond::Scope(scope)) => {
+                let outcome = self.0.toolset.out_of_scope(tool, &scope, &caller.correlation_id);
+                Some((scope, outcome))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -86,9 +110,9 @@ impl rmcp::ServerHandler for Server {
         if request.is_some_and(|request| request.cursor.is_some()) {
             return Err(ErrorData::invalid_params("the cursor is not one of this server", None));
         }
-        let mut result = ListToolsResult::with_all_items(self.0.tools.clone());
+        let mut result = ListToolsResult::with_all_items(self.0.surface.tools(self.reach(&context).await));
         if is_modern(&context) {
-            // The list will depend on what the caller may do.
+            // The list depends on what the caller may do.
             result.ttl_ms = Some(LIST_TTL_MS);
             result.cache_scope = Some(CacheScope::Private);
         }
@@ -162,6 +186,17 @@ impl rmcp::ServerHandler for Server {
 fn unknown_method(method: &str) -> ErrorData {
     let shown: String = method.chars().take(LONGEST_NAME).collect();
     ErrorData::new(ErrorCode::METHOD_NOT_FOUND, format!("unknown method: {shown}"), None)
+}
+
+impl Server {
+    async fn reach(&self, context: &RequestContext<RoleServer>) -> Reach {
+        match self.0.callers.identify(context).await {
+            Ok(caller) => self.0.surface.reach(caller.asked, &caller.principal.scopes),
+            // Only a pipe gets here without a good token: its calls will say what is wrong, which a model can pass on,
+            // while a client that finds no tools asks no more.
+            Err(_) => self.0.surface.reach(Reach::ALL, &Scopes::All),
+        }
+    }
 }
 
 fn is_modern(context: &RequestContext<RoleServer>) -> bool {

@@ -6,19 +6,31 @@ use rmcp::model::{JsonObject, Tool};
 use serde_json::Value;
 
 use crate::auth::Refusal;
-use crate::tools::Progress;
+use crate::tools::{Access, Progress};
 use crate::upstream::Session;
 
 /// Lists tools and answers calls.
 pub trait Toolset: Send + Sync + 'static {
     /// All tools, in the order in which they are shown. Asked once.
-    fn list(&self) -> Vec<Tool>;
+    fn list(&self) -> Vec<Listed>;
 
     /// Begins a call. Nothing may be sent for a call whose arguments are refused.
     fn call<'a>(&'a self, call: ToolCall<'a>) -> Result<BoxFuture<'a, Outcome>, NoSuchTool>;
 
     /// The outcome for a caller whose token does not do, in the form of the toolset's own errors.
     fn refuse(&self, refusal: Refusal, correlation_id: &str) -> Outcome;
+
+    /// The same for one whose token does not have the scope that the tool needs.
+    fn out_of_scope(&self, tool: &str, scope: &str, correlation_id: &str) -> Outcome;
+}
+
+/// A tool, and what it belongs to.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    pub tool: Tool,
+    /// The group by which it can be left out and allowed: `notes`.
+    pub toolset: &'static str,
+    pub access: Access,
 }
 
 /// One call of one tool.

@@ -37,6 +37,8 @@ pub const FORBIDDEN: &[&str] = &[
     "secret",
     "header_secret",
     "hs256_secret",
+    "client_secret",
+    "subject_token",
     "signature",
     "session",
     "session_id",

@@ -113,6 +113,7 @@ impl<'a> Asked<'a> {
             ),
             Failure::AnswerTooLarge { limit } => self.result_too_large(None, self.plan.page.limit / 2, limit),
             Failure::SessionRefused(reply) => service::session_refused(&reply),
+            Failure::NoAccess(why) => service::no_access(why),
             Failure::Cancelled => ToolError::new(
                 Category::Timeout,
                 "cancelled",

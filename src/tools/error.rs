@@ -207,6 +207,17 @@ impl ToolError {
         )
     }
 
+    /// The token is good, but whoever issued it did not allow this.
+    #[must_use]
+    pub fn insufficient_scope(tool: &str, scope: &str) -> Self {
+        Self::new(
+            Category::Permission,
+            "insufficient_scope",
+            format!("The bearer token does not allow {tool}: it needs the scope {scope}."),
+            "Tell the user what is not allowed; repeating the call helps only after they have signed in again with that scope.",
+        )
+    }
+
     /// There is nothing yet to check the token with.
     #[must_use]
     pub fn keys_unavailable() -> Self {

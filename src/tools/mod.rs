@@ -31,7 +31,7 @@ pub use catalogue::Catalogue;
 pub use error::ToolError;
 pub use result::Limits;
 pub use run::Progress;
-pub use spec::ToolSpec;
+pub use spec::{Access, ToolSpec};
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! Errors that are about the API as a whole, whichever tool was called: access, sessions, load, outages.
 
 use super::error::{Category, ToolError};
-use crate::upstream::exchange::Reply;
+use crate::upstream::exchange::{NoAccess, Reply};
 
 /// As much of an unexpected body as the log wants.
 const MAX_LOGGED: usize = 2000;
@@ -26,6 +26,36 @@ pub(super) fn session_refused(reply: &Reply) -> ToolError {
         ),
     };
     answered(error, reply)
+}
+
+/// The API was not asked at all.
+pub(super) fn no_access(why: NoAccess) -> ToolError {
+    match why {
+        NoAccess::Refused => ToolError::new(
+            Category::Authentication,
+            "token_not_exchanged",
+            "The authorization server does not accept the user's token any more.",
+            "Ask the user to sign in again, then repeat the call; nothing was changed.",
+        ),
+        NoAccess::Denied => ToolError::new(
+            Category::Permission,
+            "exchange_denied",
+            "The authorization server does not give this user access to the ToolBridge API.",
+            "Tell the user to ask whoever manages their access; repeating the call will not help.",
+        ),
+        NoAccess::Unavailable => ToolError::new(
+            Category::Unavailable,
+            "exchange_unavailable",
+            "The authorization server, which this call needs, does not answer at the moment.",
+            "Nothing was changed; wait some seconds, then repeat the call.",
+        ),
+        NoAccess::Faulty => ToolError::new(
+            Category::Internal,
+            "exchange_failed",
+            "The authorization server and this server do not understand each other.",
+            "Tell the user, and give them the correlation_id for whoever runs the server; nothing was changed.",
+        ),
+    }
 }
 
 pub(super) fn token_rejected() -> ToolError {

@@ -22,6 +22,11 @@ pub struct ToolSpec {
     /// The entity's key.
     #[serde(skip)]
     pub entity: &'static str,
+    /// The group that it belongs to, by the entity's plural.
+    #[serde(skip)]
+    pub toolset: &'static str,
+    #[serde(skip)]
+    pub access: Access,
 }
 
 /// What a client may conclude about calling the tool; MCP's tool annotations.
@@ -55,6 +60,8 @@ impl ToolSpec {
             output_schema: schema::output(operation),
             hints: operation.hints(),
             entity: entity.key,
+            toolset: entity.plural,
+            access: operation.access(),
         }
     }
 }

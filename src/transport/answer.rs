@@ -33,18 +33,22 @@ pub fn error(status: StatusCode, code: &str, message: &str, correlation_id: &Cor
     )
 }
 
-/// A JSON-RPC error for a message that never reached a method. The id is the request's, when it could be read.
+/// A JSON-RPC error for a message that never reached a method. The id is the request's, when it could be read; `data` is
+/// the correlation id unless there is more to say.
 pub fn rpc_error(
     status: StatusCode,
     code: i32,
     message: &str,
     id: Option<&RawValue>,
     about: &CorrelationId,
+    data: Option<&Value>,
 ) -> Response {
     let id = id
         .and_then(|id| serde_json::from_str::<Value>(id.get()).ok())
         .unwrap_or_default();
-    let data = json!({ "correlation_id": about.as_str() });
+    let data = data
+        .cloned()
+        .unwrap_or_else(|| json!({ "correlation_id": about.as_str() }));
     json(
         status,
         &json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message, "data": data } }),

@@ -15,7 +15,7 @@ use super::answer;
 use super::correlation::{CorrelationId, traceparent};
 use crate::auth::Verifier;
 use crate::auth::challenge::Challenge;
-use crate::mcp::Caller;
+use crate::mcp::{Caller, Reach};
 
 #[derive(Debug)]
 pub struct Door {
@@ -35,6 +35,7 @@ pub async fn check(State(door): State<Arc<Door>>, mut request: Request, next: Ne
                 correlation_id,
                 traceparent,
                 hears_progress: false,
+                asked: Reach::ALL,
             });
             next.run(request).await
         }

@@ -5,6 +5,7 @@
 //! generously. After: whatever rmcp still answers in plain text becomes a JSON-RPC error. The parameters are left
 //! alone; rmcp parses them once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -19,9 +20,11 @@ use rmcp::transport::streamable_http_server::session::never::NeverSessionManager
 use serde_json::value::RawValue;
 
 use super::answer::{self, INTERNAL_ERROR, INVALID_REQUEST};
+use super::authenticate::Door;
 use super::correlation::CorrelationId;
 use super::outline::{Objection, outline, unreadable};
 use super::running::Running;
+use super::{narrowing, scope};
 use crate::mcp::{Caller, Server};
 
 /// What rmcp says in plain text is short.
@@ -32,6 +35,8 @@ pub struct Endpoint {
     pub service: StreamableHttpService<Server, NeverSessionManager>,
     pub max_body_bytes: usize,
     pub body_timeout: Duration,
+    pub server: Server,
+    pub door: Arc<Door>,
 }
 
 pub async fn post(State(endpoint): State<Endpoint>, request: Request) -> Response {
@@ -43,7 +48,12 @@ pub async fn post(State(endpoint): State<Endpoint>, request: Request) -> Respons
             &objection.message,
             id,
             &correlation_id,
+            None,
         )
+    };
+    let asked = match narrowing::asked(endpoint.server.surface(), request.uri(), request.headers()) {
+        Ok(asked) => asked,
+        Err(objection) => return refused(objection, None),
     };
     let streams = match check_headers(request.headers()) {
         Ok(streams) => streams,
@@ -69,6 +79,10 @@ pub async fn post(State(endpoint): State<Endpoint>, request: Request) -> Respons
     }
     if let Some(caller) = parts.extensions.get_mut::<Caller>() {
         caller.hears_progress = streams;
+        caller.asked = asked;
+        if let Some(refusal) = scope::refusal(&endpoint.server, &endpoint.door.challenge, caller, id, &body) {
+            return refusal;
+        }
     }
     let served = endpoint
         .service

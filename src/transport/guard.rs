@@ -12,7 +12,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::header::{HOST, ORIGIN};
 use http::uri::Authority;
-use http::{HeaderMap, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 
 use super::correlation::CorrelationId;
 use super::{Settings, answer};
@@ -25,6 +25,9 @@ pub struct Guard {
     any_origin: bool,
     origins: Vec<String>,
 }
+
+/// A code and a sentence.
+type Wrong = (&'static str, &'static str);
 
 /// A host name or address in lower case, with a port when one was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,18 +48,29 @@ impl Guard {
             origins: settings
                 .allowed_origins
                 .iter()
-                .map(|origin| origin.trim_end_matches('/').to_ascii_lowercase())
+                .map(|origin| as_browsers_write(origin))
                 .collect(),
         }
     }
 
+    /// Whether there are pages of other origins that may call.
+    pub fn lists_origins(&self) -> bool {
+        self.any_origin || !self.origins.is_empty()
+    }
+
+    /// The request's origin, when it is one that may call because it is configured.
+    pub fn listed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        let mut origins = headers.get_all(ORIGIN).iter();
+        let origin = origins.next().filter(|_| origins.next().is_none())?;
+        let text = origin.to_str().ok()?.to_ascii_lowercase();
+        (self.any_origin || self.origins.contains(&text)).then(|| origin.clone())
+    }
+
     /// What is wrong with the request's addresses, if anything.
-    fn objection(&self, uri: &Uri, headers: &HeaderMap) -> Option<(&'static str, &'static str)> {
+    fn objection(&self, uri: &Uri, headers: &HeaderMap) -> Option<Wrong> {
         let host = host_of(uri, headers);
-        match &host {
-            Some(host) if self.any_host || host.is_address_or_loopback() || self.knows(host) => {}
-            Some(_) => return Some(("host_not_allowed", "requests for this host name are not served here")),
-            None => return Some(("host_not_allowed", "exactly one valid Host header is required")),
+        if let Some(wrong) = self.host_objection(host.as_ref()) {
+            return Some(wrong);
         }
         let mut origins = headers.get_all(ORIGIN).iter();
         let origin = origins.next()?;
@@ -65,6 +79,14 @@ impl Guard {
                 .to_str()
                 .is_ok_and(|origin| self.any_origin || self.welcomes(origin, host.as_ref()));
         (!allowed).then_some(("origin_not_allowed", "requests from this origin are not served here"))
+    }
+
+    fn host_objection(&self, host: Option<&Place>) -> Option<Wrong> {
+        match host {
+            Some(host) if self.any_host || host.is_address_or_loopback() || self.knows(host) => None,
+            Some(_) => Some(("host_not_allowed", "requests for this host name are not served here")),
+            None => Some(("host_not_allowed", "exactly one valid Host header is required")),
+        }
     }
 
     fn knows(&self, host: &Place) -> bool {
@@ -114,6 +136,15 @@ impl Place {
     }
 }
 
+/// The default port is left out, and a name has no slash after it.
+fn as_browsers_write(origin: &str) -> String {
+    let parsed = url::Url::parse(origin).map(|url| url.origin());
+    match parsed {
+        Ok(origin) if origin.is_tuple() => origin.ascii_serialization(),
+        _ => origin.to_ascii_lowercase(),
+    }
+}
+
 fn host_of(uri: &Uri, headers: &HeaderMap) -> Option<Place> {
     let mut hosts = headers.get_all(HOST).iter();
     let host = hosts.next()?.to_str().ok()?;
@@ -124,10 +155,23 @@ fn host_of(uri: &Uri, headers: &HeaderMap) -> Option<Place> {
 }
 
 pub async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    let Some((code, message)) = guard.objection(request.uri(), request.headers()) else {
-        return next.run(request).await;
-    };
-    let correlation_id = CorrelationId::of(&request);
+    match guard.objection(request.uri(), request.headers()) {
+        Some(wrong) => refused(wrong, &request),
+        None => next.run(request).await,
+    }
+}
+
+/// For what any page may read: its origin does not matter.
+pub async fn check_host(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let host = host_of(request.uri(), request.headers());
+    match guard.host_objection(host.as_ref()) {
+        Some(wrong) => refused(wrong, &request),
+        None => next.run(request).await,
+    }
+}
+
+fn refused((code, message): Wrong, request: &Request) -> Response {
+    let correlation_id = CorrelationId::of(request);
     tracing::info!(
         correlation_id = correlation_id.as_str(),
         reason = code,
@@ -139,7 +183,6 @@ pub async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     fn guard() -> Guard {
         Guard::from_settings(&Settings {
@@ -218,6 +261,29 @@ mod tests {
                 .objection(&Uri::from_static("http://evil.example/mcp"), &headers)
                 .is_some()
         );
+    }
+
+    #[test]
+    fn a_configured_origin_is_compared_as_browsers_write_it() {
+        let listed = |configured: &str, origin: &str| {
+            let guard = Guard::from_settings(&Settings {
+                allowed_origins: vec![configured.to_owned()],
+                ..Settings::default()
+            });
+            let headers = HeaderMap::from_iter([(ORIGIN, HeaderValue::from_str(origin).unwrap())]);
+            guard.listed_origin(&headers).is_some()
+        };
+        for (configured, origin, expected) in [
+            ("https://app.example/", "https://app.example", true),
+            ("https://App.Example:443", "https://app.example", true),
+            ("http://localhost:6274", "http://localhost:6274", true),
+            ("http://localhost:6274", "http://localhost", false),
+            ("https://app.example", "https://app.example.evil.example", false),
+            ("*", "https://any.example", true),
+            ("null", "null", true),
+        ] {
+            assert_eq!(listed(configured, origin), expected, "{configured} {origin}");
+        }
     }
 
     #[test]

@@ -1,21 +1,24 @@
 //! Bytes to JSON-RPC and back: the HTTP router with its checks, the server loop, and stdio.
 //!
 //! A request to `/mcp` passes one concern per file, each of which may end it: [`correlation`] names it, [`guard`] looks
-//! at `Host` and `Origin`, [`authenticate`] at the token, [`envelope`] at the JSON-RPC message, and then rmcp's
-//! Streamable HTTP service takes it to [`mcp`](crate::mcp). The service runs stateless and answers in JSON, so nothing
+//! at `Host` and `Origin`, [`cors`] tells browsers what they may read, [`authenticate`] at the token, [`envelope`] at the JSON-RPC message with [`narrowing`] and
+//! [`scope`] at which tools it may see, and then rmcp's Streamable HTTP service takes it to [`mcp`](crate::mcp). The service runs stateless and answers in JSON, so nothing
 //! is kept between requests; only a call that reports progress is answered as an event stream.
 
 mod answer;
 mod authenticate;
 mod correlation;
+mod cors;
 mod envelope;
 mod guard;
 mod health;
 mod impatient;
 mod lines;
+mod narrowing;
 mod outline;
 mod router;
 mod running;
+mod scope;
 mod serve;
 mod stdio;
 

@@ -14,6 +14,7 @@ use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, Stream
 
 use super::authenticate::{self, Door};
 use super::correlation::{self, CorrelationId};
+use super::cors;
 use super::envelope::{self, Endpoint};
 use super::guard::{self, Guard};
 use super::health::{self, Readiness};
@@ -63,8 +64,11 @@ pub fn router(app: &App) -> Router {
         .with_state(endpoint(app))
         .layer(from_fn_with_state(Arc::clone(&app.door), authenticate::check))
         .fallback(only_post);
-    let guarded = Router::new()
+    let mcp = Router::new()
         .route("/mcp", mcp)
+        .layer(from_fn_with_state(Arc::clone(&guard), cors::listed_origins))
+        .layer(from_fn_with_state(Arc::clone(&guard), guard::check));
+    let metadata = Router::new()
         .route(
             "/.well-known/oauth-protected-resource",
             get(metadata).fallback(only_get),
@@ -74,12 +78,14 @@ pub fn router(app: &App) -> Router {
             get(metadata).fallback(only_get),
         )
         .with_state(Arc::clone(&app.door))
-        .layer(from_fn_with_state(guard, guard::check));
+        .layer(from_fn(cors::any_origin))
+        .layer(from_fn_with_state(guard, guard::check_host));
     Router::new()
         .route("/healthz", get(health::healthz).fallback(only_get))
         .route("/readyz", get(health::readyz).fallback(only_get))
         .with_state(Arc::clone(&app.readiness))
-        .merge(guarded)
+        .merge(mcp)
+        .merge(metadata)
         .fallback(not_found)
         .layer(from_fn(correlation::assign))
 }
@@ -97,6 +103,8 @@ fn endpoint(app: &App) -> Endpoint {
     let sessions = Arc::new(NeverSessionManager::default());
     Endpoint {
         service: StreamableHttpService::new(move || Ok(server.clone()), sessions, config),
+        server: app.server.clone(),
+        door: Arc::clone(&app.door),
         max_body_bytes: app.settings.max_body_bytes,
         body_timeout: app.settings.body_timeout,
     }

@@ -51,9 +51,25 @@ pub enum Failure {
     /// The API refused to open a session, with this reply.
     #[error("the API refused to open a session (status {})", .0.status)]
     SessionRefused(Reply),
+    /// There is nothing to show to the API in the caller's name, so it was not asked.
+    #[error("the caller has no access to the API")]
+    NoAccess(NoAccess),
     /// The caller went away.
     #[error("the call was cancelled")]
     Cancelled,
+}
+
+/// Whose business it is that a caller who may come in here has no access to the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoAccess {
+    /// The caller's: another login may help.
+    Refused,
+    /// The caller's, and no login will help.
+    Denied,
+    /// Nobody's; it passes.
+    Unavailable,
+    /// Whoever runs the servers'.
+    Faulty,
 }
 
 /// The API during one tool call: all requests sent through it share one session, one principal, one deadline.

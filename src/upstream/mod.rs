@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{Clock, Secret};
+use crate::auth::{Clock, Credential, Secret};
 use client::{Client, ClientError};
 pub use deadline::Deadline;
 pub use ending::Counts;
@@ -115,8 +115,8 @@ impl Upstream {
     }
 
     /// The API for one tool call. Nothing is sent before the first request of the call.
-    pub fn call(&self, token: &Secret, context: CallContext) -> Session {
-        Session::new(self.clone(), token.clone(), context)
+    pub fn call(&self, credential: impl Into<Credential>, context: CallContext) -> Session {
+        Session::new(self.clone(), credential.into(), context)
     }
 
     /// Would the API serve a call now?

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method};
 use serde::Deserialize;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 use super::client::{Answer, Client, Identity};
 use super::ending::{Guard, Room};
-use super::exchange::{Api, Failure, Reply, Request};
+use super::exchange::{Api, Failure, NoAccess, Reply, Request};
 use super::{CallContext, Upstream, headers};
-use crate::auth::Secret;
+use crate::auth::{Credential, ExchangeError};
 
 const SESSIONS: &str = "/v1/sync/sessions";
 
@@ -24,7 +24,9 @@ const SESSIONS: &str = "/v1/sync/sessions";
 #[derive(Debug)]
 pub struct Session {
     upstream: Upstream,
-    identity: Identity,
+    credential: Credential,
+    /// Made when it is first needed: a call that sends nothing exchanges no token.
+    identity: OnceCell<Identity>,
     context: CallContext,
     current: Mutex<Current>,
 }
@@ -53,11 +55,11 @@ impl Api for Session {
 }
 
 impl Session {
-    pub(super) fn new(upstream: Upstream, token: Secret, context: CallContext) -> Self {
-        let identity = Identity::new(&token, &context);
+    pub(super) fn new(upstream: Upstream, credential: Credential, context: CallContext) -> Self {
         Self {
             upstream,
-            identity,
+            credential,
+            identity: OnceCell::new(),
             context,
             current: Mutex::default(),
         }
@@ -117,7 +119,19 @@ impl Session {
         Ok(Some(opened))
     }
 
+    async fn identity(&self) -> Result<Identity, Failure> {
+        let made = self.identity.get_or_try_init(|| async {
+            let token = self.credential.token().await.map_err(no_access)?;
+            Ok(Identity::new(&token, &self.context))
+        });
+        match self.context.deadline.limit(made).await {
+            Ok(identity) => identity.cloned(),
+            Err(_elapsed) => Err(Failure::NoAccess(NoAccess::Unavailable)),
+        }
+    }
+
     async fn open(&self) -> Result<Arc<Opened>, Failure> {
+        let identity = self.identity().await?;
         let nothing_sent = Failure::TimedOut { sent: false };
         let inner = &self.upstream.0;
         let deadline = self.context.deadline;
@@ -125,18 +139,27 @@ impl Session {
             .limit(inner.enders.room())
             .await
             .map_err(|_| nothing_sent.clone())??;
-        let opening = open(
-            inner.client.clone(),
-            self.identity.clone(),
-            room,
-            inner.settings.call_deadline,
-        );
+        let opening = open(inner.client.clone(), identity, room, inner.settings.call_deadline);
         match deadline.limit(tokio::spawn(opening)).await {
-            Ok(Ok(result)) => result.map(Arc::new),
+            Ok(Ok(result)) => {
+                if matches!(&result, Err(Failure::SessionRefused(reply)) if reply.status == 401) {
+                    self.credential.forget();
+                }
+                result.map(Arc::new)
+            }
             Ok(Err(_panicked)) => Err(Failure::Unreachable),
             Err(_elapsed) => Err(nothing_sent),
         }
     }
+}
+
+fn no_access(error: ExchangeError) -> Failure {
+    Failure::NoAccess(match error {
+        ExchangeError::Refused => NoAccess::Refused,
+        ExchangeError::Denied => NoAccess::Denied,
+        ExchangeError::Unavailable => NoAccess::Unavailable,
+        ExchangeError::Misconfigured | ExchangeError::Garbled => NoAccess::Faulty,
+    })
 }
 
 /// Opens a session. Whatever goes wrong here, the operation that wanted the session has not been sent, and the

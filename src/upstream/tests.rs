@@ -1,5 +1,7 @@
 //! Calls against a scripted API on a loopback socket: what goes over the wire, and what becomes of the sessions.
 
+mod exchanged;
+
 use futures::FutureExt;
 use http::Method;
 use serde_json::json;

@@ -20,6 +20,7 @@ crate::tests![
     only_post_is_answered_at_mcp,
     strange_hosts_and_origins_are_refused,
     listed_hosts_and_origins_are_let_in,
+    a_page_of_a_listed_origin_asks_first_and_reads_the_answer,
     the_health_of_the_server_needs_no_token,
 ];
 
@@ -342,6 +343,38 @@ async fn listed_hosts_and_origins_are_let_in() {
         assert_eq!(Exchange::of(request).await.status, status, "{host} {origin}");
     }
     assert_eq!(client.traffic().await.0.len(), 3);
+    place.stop().await;
+}
+
+async fn a_page_of_a_listed_origin_asks_first_and_reads_the_answer() {
+    let page = "https://app.example.com";
+    let place = Place::with("acme", &world().api, &[("TOOLBRIDGE_SERVER_ALLOWED_ORIGINS", page)]).await;
+    let client = Client::modern(&place);
+    for (origin, status, readable) in [(page, 204, page), ("https://evil.example", 403, "")] {
+        let asked = reqwest::Client::new()
+            .request(Method::OPTIONS, place.mcp())
+            .header("origin", origin)
+            .header("access-control-request-method", "POST");
+        let answer = Exchange::of(asked).await;
+        assert_eq!(
+            (answer.status, answer.header("access-control-allow-origin")),
+            (status, readable),
+            "{origin}: {answer}"
+        );
+    }
+    let called = Exchange::of(client.calling("list_notes", json!({})).header("origin", page)).await;
+    assert_eq!(
+        (called.status, called.header("access-control-allow-origin")),
+        (200, page)
+    );
+    client.traffic().await;
+    // The metadata is there for any page, or to any page not there.
+    let path = "/.well-known/oauth-protected-resource";
+    let absent = Exchange::of(client.get(path).header("origin", "https://evil.example")).await;
+    assert_eq!(
+        (absent.status, absent.header("access-control-allow-origin")),
+        (404, "*")
+    );
     place.stop().await;
 }
 

@@ -123,7 +123,13 @@ impl Forbidden {
             }
         }
         words.remove("");
-        texts.extend([SECRETS.jwt.clone(), SECRETS.tenant.clone(), CONTENT.to_owned()]);
+        texts.extend([
+            SECRETS.jwt.clone(),
+            SECRETS.tenant.clone(),
+            SECRETS.client.clone(),
+            SECRETS.client_basic(),
+        ]);
+        texts.insert(CONTENT.to_owned());
         // Every token begins so.
         texts.insert("eyJ".to_owned());
         Self {

@@ -21,6 +21,7 @@ mod door;
 mod entities;
 mod eras;
 mod errors;
+mod exchange;
 mod harness;
 mod keys;
 mod last;
@@ -30,6 +31,9 @@ mod mending;
 mod outages;
 mod pages;
 mod progress;
+mod reach;
+#[path = "../support/scripted_as.rs"]
+mod scripted_as;
 mod tenants;
 mod upstream;
 
@@ -48,6 +52,7 @@ fn main() -> ExitCode {
         door::tests(),
         eras::tests(),
         errors::tests(),
+        exchange::tests(),
         keys::tests(),
         leaving::tests(),
         lifecycle::tests(),
@@ -55,6 +60,7 @@ fn main() -> ExitCode {
         outages::tests(),
         pages::tests(),
         progress::tests(),
+        reach::tests(),
         tenants::tests(),
         upstream::tests(),
     ]

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::exit::{Exit, Stop};
 use crate::auth::{Clock, Verifier};
 use crate::config::{Config, Secret};
-use crate::mcp::{EntityTools, NoSuchTool, Outcome, ToolCall, Toolset};
+use crate::mcp::{Beyond, EntityTools, NoSuchTool, Outcome, Reach, Surface, ToolCall, Toolset};
 use crate::tools::Catalogue;
 use crate::upstream::{CallContext, Upstream};
 
@@ -89,6 +89,15 @@ pub async fn call(config: &Config, token: Secret, name: &str, arguments: Map<Str
         Ok(principal) => principal,
         Err(refusal) => return Ok(Answer::from(tools.refuse(refusal, &correlation_id))),
     };
+    let surface = Surface::new(&tools, &settings::narrowing(config));
+    match surface.admit(name, Reach::ALL, &principal.scopes) {
+        Ok(()) => {}
+        Err(Beyond::Scope(scope)) => return Ok(Answer::from(tools.out_of_scope(name, &scope, &correlation_id))),
+        Err(beyond) => {
+            let sentence = format!("there is no tool \"{name}\" to be called. {}", beyond.sentence());
+            return Err(Stop::because(Exit::Usage, sentence));
+        }
+    }
 
     let upstream = Upstream::new(settings::upstream(config)?, Clock::system()).map_err(unfit)?;
     let context = CallContext {
@@ -98,7 +107,7 @@ pub async fn call(config: &Config, token: Secret, name: &str, arguments: Map<Str
         cancel: CancellationToken::new(),
     };
     let cancel = context.cancel.clone();
-    let session = upstream.call(&principal.token, context);
+    let session = upstream.call(principal.credential, context);
     let call = ToolCall {
         name,
         arguments,

@@ -8,7 +8,6 @@ use tokio::sync::oneshot;
 
 use super::signals::Signals;
 use super::{settings, starting, toolset, unfit};
-use crate::auth::challenge::Challenge;
 use crate::auth::{Clock, Secret, Verifier};
 use crate::cli::exit::{Exit, Stop};
 use crate::cli::serve::listens_on;
@@ -27,7 +26,7 @@ pub async fn serve(config: &Config) -> Result<(), Stop> {
     let app = App::new(
         settings::transport(config),
         Arc::clone(&verifier),
-        Challenge::from_settings(&auth),
+        settings::challenge(&auth, server.surface()),
         upstream.clone(),
         server,
     );

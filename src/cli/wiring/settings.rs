@@ -1,8 +1,10 @@
 //! What each room of the house is told, out of the one configuration. A room's setting that is not named here keeps
 //! the room's own default, which is then no setting of ours.
 
-use crate::auth::{self, Secret};
-use crate::config::{Config, Mistake};
+use crate::auth::challenge::Challenge;
+use crate::auth::{self, Scopes, Secret};
+use crate::config::{Config, Mistake, Scopeless, TokenMode};
+use crate::mcp::{Narrowing, Surface};
 use crate::{mcp, tools, transport, upstream};
 use url::Url;
 
@@ -18,8 +20,27 @@ pub fn auth(config: &Config) -> auth::Settings {
         leeway: from.leeway,
         public_url: mcp_url(config),
         authorization_servers: from.authorization_servers.clone(),
+        unsaid_scopes: match from.scopeless_tokens {
+            Scopeless::All => Scopes::All,
+            Scopeless::None => Scopes::none(),
+        },
+        exchange: exchange(config),
         ..auth::Settings::default()
     }
+}
+
+/// The configuration has been checked: where tokens are exchanged, all of it is there. Were it not, there would be no URL
+/// and no start, rather than a server that shows callers' own tokens to the API after all.
+fn exchange(config: &Config) -> Option<auth::exchange::Settings> {
+    let from = Some(&config.auth.exchange).filter(|_| config.auth.mode == TokenMode::Exchange)?;
+    Some(auth::exchange::Settings {
+        token_url: from.token_url.as_ref().map(Url::to_string).unwrap_or_default(),
+        audience: from.audience.clone().unwrap_or_default(),
+        client_id: from.client_id.clone().unwrap_or_default(),
+        client_secret: from.client_secret.clone().unwrap_or_else(|| Secret::new("")),
+        scope: from.scope.clone(),
+        ..auth::exchange::Settings::default()
+    })
 }
 
 /// Refuses a tenant without a secret: nothing could be signed.
@@ -63,7 +84,24 @@ pub fn transport(config: &Config) -> transport::Settings {
 pub fn mcp(config: &Config) -> mcp::Settings {
     mcp::Settings {
         website_url: config.server.public_url.as_ref().map(Url::to_string),
+        narrowing: narrowing(config),
     }
+}
+
+pub fn narrowing(config: &Config) -> Narrowing {
+    Narrowing {
+        toolsets: config.tools.toolsets.clone(),
+        read_only: config.tools.read_only,
+    }
+}
+
+/// What callers without a good token are told. Which scopes there are depends on the tools that are served.
+pub fn challenge(settings: &auth::Settings, surface: &Surface) -> Challenge {
+    Challenge::from_settings(&auth::Settings {
+        scopes_asked: surface.scopes_asked(),
+        scopes_supported: surface.scopes_supported(),
+        ..settings.clone()
+    })
 }
 
 /// Clients know the server by the URL of `/mcp`.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::upstream::exchange::NoAccess;
 use Category::*;
 
 /// What the API says beyond its contract; it must not come out anywhere.
@@ -101,6 +102,10 @@ async fn every_silence_has_its_error() {
         ("get_note", get(), Failure::AnswerTooLarge { limit: 9 }, TooLarge, "result_too_large", false),
         ("create_note", create(), Failure::AnswerTooLarge { limit: 9 }, Unavailable, "unknown_outcome", false),
         ("get_note", get(), Failure::Cancelled, Timeout, "cancelled", true),
+        ("get_note", get(), Failure::NoAccess(NoAccess::Refused), Authentication, "token_not_exchanged", false),
+        ("create_note", create(), Failure::NoAccess(NoAccess::Denied), Permission, "exchange_denied", false),
+        ("create_note", create(), Failure::NoAccess(NoAccess::Unavailable), Unavailable, "exchange_unavailable", true),
+        ("get_note", get(), Failure::NoAccess(NoAccess::Faulty), Internal, "exchange_failed", false),
         ("create_note", create(), Failure::Cancelled, Timeout, "cancelled", false),
     ];
     for (tool, arguments, silence, category, code, retryable) in table {

@@ -2,12 +2,11 @@
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use rmcp::model::Tool;
 use tokio::sync::Notify;
 
 use super::*;
 use crate::auth::Refusal;
-use crate::mcp::{NoSuchTool, Outcome, ToolCall};
+use crate::mcp::{Listed, NoSuchTool, Outcome, ToolCall};
 use crate::upstream::scripted_api::Step;
 
 #[tokio::test]
@@ -414,7 +413,7 @@ impl Drop for Dropped {
 }
 
 impl Toolset for Trouble {
-    fn list(&self) -> Vec<Tool> {
+    fn list(&self) -> Vec<Listed> {
         Vec::new()
     }
 
@@ -440,6 +439,10 @@ impl Toolset for Trouble {
     }
 
     fn refuse(&self, _refusal: Refusal, _correlation_id: &str) -> Outcome {
+        panic!("not asked for")
+    }
+
+    fn out_of_scope(&self, _tool: &str, _scope: &str, _correlation_id: &str) -> Outcome {
         panic!("not asked for")
     }
 }

@@ -1,8 +1,10 @@
 //! The whole way from a socket to a scripted API, in both eras of the protocol.
 
+mod browsers;
 mod http;
 mod lifecycle;
 mod messages;
+mod scopes;
 mod stdio;
 
 use std::net::SocketAddr;

@@ -146,6 +146,9 @@ async fn an_expired_token_is_an_error_that_the_model_can_read() {
     let result = client.ask(get_note(2)).await["result"].clone();
     assert_eq!(result["isError"], true);
     assert_eq!(result["structuredContent"]["error"]["code"], "token_expired");
+    // A client that found no tools would not come as far as that error.
+    let listed = client.ask(message("tools/list", json!({}))).await;
+    assert_eq!(listed["result"]["tools"].as_array().unwrap().len(), 40);
     assert!(client.api.seen().is_empty());
     client.leave().await.unwrap();
 }

@@ -3,6 +3,8 @@
 use std::sync::LazyLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
@@ -13,11 +15,24 @@ use uuid::Uuid;
 pub struct Secrets {
     pub jwt: String,
     pub tenant: String,
+    /// The sidecar's own at an authorization server.
+    pub client: String,
+}
+
+/// The sidecar's name at an authorization server.
+pub const CLIENT_ID: &str = "toolbridge-mcp";
+
+impl Secrets {
+    /// Name and secret as they go over the wire.
+    pub fn client_basic(&self) -> String {
+        STANDARD.encode(format!("{CLIENT_ID}:{}", self.client))
+    }
 }
 
 pub static SECRETS: LazyLock<Secrets> = LazyLock::new(|| Secrets {
     jwt: new_secret(),
     tenant: new_secret(),
+    client: new_secret(),
 });
 
 /// 64 hexadecimal digits that nobody has seen before.

@@ -1,0 +1,357 @@
+//! Exchanges with a scripted authorization server over loopback.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures::FutureExt;
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use super::*;
+use crate::auth::scripted_as::{Asked, ScriptedAs, Step};
+
+const NOW: u64 = 1_763_636_400;
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+
+/// What is issued for a token says which one that was, and how often it was asked for.
+async fn server() -> ScriptedAs {
+    server_with(json!({"expires_in": 3600})).await
+}
+
+async fn server_with(more: Value) -> ScriptedAs {
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    ScriptedAs::start(move |asked: &Asked| {
+        let number = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let token = format!("{}-{number}", asked.field("subject_token"));
+        let mut body = json!({"access_token": token, "token_type": "Bearer", "issued_token_type": ACCESS_TOKEN});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    })
+    .await
+}
+
+fn settings(server: &ScriptedAs) -> Settings {
+    Settings {
+        token_url: server.url(),
+        audience: "api".into(),
+        client_id: "sidecar".into(),
+        client_secret: Secret::new("hush"),
+        ..Settings::default()
+    }
+}
+
+fn exchange(settings: &Settings) -> Exchange {
+    Exchange::from_settings(settings, Clock::from_millis(|| NOW * 1000)).unwrap()
+}
+
+fn subject(user: &str, token: &str) -> Subject {
+    Subject {
+        user: user.into(),
+        token: Secret::new(token),
+        expires_at: NOW + 7200,
+    }
+}
+
+async fn token(exchange: &Exchange, subject: &Subject) -> String {
+    exchange.token_for(subject).await.unwrap().expose().to_owned()
+}
+
+/// Moves the clock without stopping it: a stopped one would fire time-outs while the loopback socket is busy.
+async fn jump(seconds: u64) {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn what_is_asked_is_what_the_standard_has() {
+    let server = server().await;
+    let odd = Settings {
+        client_id: "side:car+é".into(),
+        client_secret: Secret::new("a b%c&d"),
+        scope: Some("notes tasks".into()),
+        ..settings(&server)
+    };
+    for (audience, resource) in [
+        ("api", ""),
+        ("https://api.example/", "https://api.example/"),
+        ("urn:api", ""),
+    ] {
+        let settings = Settings {
+            audience: audience.into(),
+            ..odd.clone()
+        };
+        token(&exchange(&settings), &subject("ada", "a.b.c")).await;
+        let asked = server.asked().pop().unwrap();
+        for (name, value) in [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token", "a.b.c"),
+            ("subject_token_type", ACCESS_TOKEN),
+            ("requested_token_type", ACCESS_TOKEN),
+            ("audience", audience),
+            ("resource", resource),
+            ("scope", "notes tasks"),
+            // Authenticated by the header alone.
+            ("client_id", ""),
+            ("client_secret", ""),
+        ] {
+            assert_eq!(asked.field(name), value, "{name}");
+        }
+        let header = asked.headers["authorization"].to_str().unwrap();
+        let basic = STANDARD.decode(header.strip_prefix("Basic ").unwrap()).unwrap();
+        assert_eq!(String::from_utf8(basic).unwrap(), "side%3Acar%2B%C3%A9:a+b%25c%26d");
+        assert_eq!(asked.headers["content-type"], "application/x-www-form-urlencoded");
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_kept_until_shortly_before_it_expires() {
+    let server = server().await;
+    let exchange = exchange(&settings(&server));
+    let ada = subject("ada", "a.b.c");
+    assert_eq!(token(&exchange, &ada).await, "a.b.c-0");
+    jump(3560).await;
+    assert_eq!(token(&exchange, &ada).await, "a.b.c-0");
+    jump(15).await;
+    assert_eq!(
+        token(&exchange, &ada).await,
+        "a.b.c-1",
+        "30 seconds before the end it is let go"
+    );
+    assert_eq!(server.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn the_earlier_of_both_ends_counts() {
+    let server = server().await;
+    let exchange = exchange(&settings(&server));
+    let brief = Subject {
+        expires_at: NOW + 100,
+        ..subject("ada", "a.b.c")
+    };
+    assert_eq!(token(&exchange, &brief).await, "a.b.c-0");
+    jump(60).await;
+    assert_eq!(token(&exchange, &brief).await, "a.b.c-0");
+    jump(15).await;
+    assert_eq!(token(&exchange, &brief).await, "a.b.c-1");
+}
+
+#[tokio::test]
+async fn what_does_not_say_how_long_it_lasts_is_not_kept() {
+    for (more, kept) in [
+        (json!({}), false),
+        (json!({"expires_in": null}), false),
+        (json!({"expires_in": 0}), false),
+        (json!({"expires_in": 30}), false),
+        (json!({"expires_in": -5}), false),
+        (json!({"expires_in": "soon"}), false),
+        (json!({"expires_in": "3600"}), true),
+        (json!({"expires_in": 31}), true),
+        (json!({"expires_in": u64::MAX}), true),
+    ] {
+        let server = server_with(more.clone()).await;
+        let exchange = exchange(&settings(&server));
+        let ada = subject("ada", "a.b.c");
+        let (first, second) = (token(&exchange, &ada).await, token(&exchange, &ada).await);
+        assert_eq!(first == second, kept, "{more}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_given_what_was_issued_for_another() {
+    let server = server().await;
+    let exchange = exchange(&settings(&server));
+    let people = [
+        subject("ada", "a.b.c"),
+        subject("ada", "a.b.d"),
+        subject("bob", "b.b.c"),
+        // As nobody can come, and still: one token, two people; and a border that has moved.
+        subject("bob", "a.b.c"),
+        subject("adaa", ".b.c"),
+    ];
+    let at_once = futures::future::join_all(people.iter().map(|person| token(&exchange, person))).await;
+    for (person, issued) in people.iter().zip(&at_once) {
+        assert!(issued.starts_with(person.token.expose()), "{issued}");
+        assert_eq!(token(&exchange, person).await, *issued, "kept for whom it was issued");
+    }
+    assert_eq!(
+        at_once.iter().collect::<std::collections::BTreeSet<_>>().len(),
+        people.len()
+    );
+    assert_eq!(server.asked().len(), people.len());
+}
+
+#[tokio::test]
+async fn many_calls_at_once_are_one_question() {
+    let server = server().await;
+    let exchange = exchange(&settings(&server));
+    let ada = subject("ada", "a.b.c");
+    let many = || futures::future::join_all((0..50).map(|_| exchange.token_for(&ada)));
+    server.then([Step::refuse(400, "invalid_grant", "x")]);
+    assert!(many().await.iter().all(Result::is_err), "they share a refusal too");
+    assert_eq!(server.asked().len(), 1);
+    assert!(many().await.iter().all(Result::is_ok), "and it is not kept");
+    assert_eq!(server.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn a_caller_who_leaves_does_not_take_the_answer_along() {
+    let server = server().await;
+    let gate = Arc::new(Notify::new());
+    server.then([Step::Gate(Arc::clone(&gate))]);
+    let exchange = exchange(&settings(&server));
+    let ada = subject("ada", "a.b.c");
+    assert!(exchange.token_for(&ada).now_or_never().is_none(), "asked, and gone");
+    gate.notify_one();
+    assert_eq!(token(&exchange, &ada).await, "a.b.c-0");
+    assert_eq!(server.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn no_more_are_held_than_there_is_room_for() {
+    let server = server().await;
+    let exchange = exchange(&Settings {
+        max_held: 3,
+        ..settings(&server)
+    });
+    let brief = Subject {
+        expires_at: NOW + 600,
+        ..subject("brief", "brief")
+    };
+    token(&exchange, &brief).await;
+    for number in 0..5 {
+        token(&exchange, &subject("ada", &format!("t{number}"))).await;
+        assert!(exchange.0.known().len() <= 3);
+    }
+    let asked = server.asked().len();
+    token(&exchange, &subject("ada", "t4")).await;
+    assert_eq!(server.asked().len(), asked, "the last one is held");
+    token(&exchange, &brief).await;
+    assert_eq!(server.asked().len(), asked + 1, "what expires first has gone first");
+
+    // Where all the room is taken by questions, there is none for another one.
+    let exchange = super::Exchange::from_settings(
+        &Settings {
+            max_held: 1,
+            ..settings(&server)
+        },
+        Clock::from_millis(|| NOW * 1000),
+    );
+    let exchange = exchange.unwrap();
+    server.then([Step::Hang]);
+    assert!(exchange.token_for(&brief).now_or_never().is_none());
+    let refused = exchange.token_for(&subject("ada", "t0")).await.err();
+    assert_eq!(refused, Some(ExchangeError::Unavailable));
+}
+
+#[tokio::test]
+async fn what_the_api_did_not_take_is_asked_for_anew() {
+    let server = server().await;
+    let exchange = exchange(&settings(&server));
+    let (ada, bob) = (subject("ada", "a.b.c"), subject("bob", "b.b.c"));
+    let (first, other) = (token(&exchange, &ada).await, token(&exchange, &bob).await);
+    exchange.forget(&ada);
+    assert_ne!(token(&exchange, &ada).await, first);
+    assert_eq!(token(&exchange, &bob).await, other);
+}
+
+#[tokio::test]
+async fn every_refusal_and_every_silence_has_its_meaning() {
+    use ExchangeError::*;
+    let server = server().await;
+    let exchange = exchange(&Settings {
+        timeout: Duration::from_secs(1),
+        ..settings(&server)
+    });
+    let good = json!({"access_token": "x.y.z", "token_type": "Bearer", "expires_in": 3600});
+    let with = |name: &str, value: Value| {
+        let mut body = good.clone();
+        body[name] = value;
+        Step::Answer(200, body.to_string())
+    };
+    let elsewhere = ScriptedAs::start(|_| json!({"access_token": "x", "token_type": "Bearer"})).await;
+    for (step, expected) in [
+        (Step::refuse(400, "invalid_grant", "x"), Refused),
+        (Step::refuse(400, "invalid_request", "x"), Refused),
+        (Step::refuse(400, "invalid_target", "x"), Denied),
+        (Step::refuse(403, "access_denied", "x"), Denied),
+        (Step::refuse(401, "invalid_client", "x"), Misconfigured),
+        (Step::refuse(400, "unsupported_grant_type", "x"), Misconfigured),
+        (Step::refuse(400, "something_new", "x"), Misconfigured),
+        (Step::refuse(503, "invalid_grant", "x"), Unavailable),
+        (Step::Answer(404, "<html>".into()), Misconfigured),
+        (Step::Answer(429, String::new()), Unavailable),
+        (Step::Answer(500, String::new()), Unavailable),
+        (Step::Answer(204, String::new()), Misconfigured),
+        (Step::Redirect(elsewhere.url()), Misconfigured),
+        (Step::Hang, Unavailable),
+        (Step::BreakOff, Unavailable),
+        (Step::Answer(200, String::new()), Garbled),
+        (Step::Answer(200, "[]".into()), Garbled),
+        (Step::Answer(200, "{\"token_type\":\"Bearer\"}".into()), Garbled),
+        (
+            Step::Answer(200, format!("{{\"x\":\"{}\"}}", "x".repeat(1 << 20))),
+            Garbled,
+        ),
+        (with("token_type", json!("N_A")), Garbled),
+        (with("token_type", json!("DPoP")), Garbled),
+        (
+            with(
+                "issued_token_type",
+                json!("urn:ietf:params:oauth:token-type:refresh_token"),
+            ),
+            Garbled,
+        ),
+        (with("access_token", json!("")), Garbled),
+        (with("access_token", json!("x y")), Garbled),
+        (with("access_token", json!("x\r\ny: z")), Garbled),
+        (with("access_token", json!("é")), Garbled),
+        (with("access_token", json!("x".repeat(20_000))), Garbled),
+        (with("access_token", json!(7)), Garbled),
+    ] {
+        server.then([step.clone()]);
+        let outcome = exchange.token_for(&subject("ada", "a.b.c")).await;
+        assert_eq!(outcome.err(), Some(expected), "{step:.200?}");
+    }
+    assert!(elsewhere.asked().is_empty(), "a redirect is not followed");
+    server.then([with("issued_token_type", json!("urn:ietf:params:oauth:token-type:jwt"))]);
+    assert_eq!(token(&exchange, &subject("ada", "a.b.c")).await, "x.y.z");
+    // Nobody listens there.
+    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", gone.local_addr().unwrap());
+    drop(gone);
+    let nowhere = super::Exchange::from_settings(
+        &Settings {
+            token_url: url,
+            ..settings(&server)
+        },
+        Clock::system(),
+    );
+    let outcome = nowhere.unwrap().token_for(&subject("ada", "a.b.c")).await;
+    assert_eq!(outcome.err(), Some(Unavailable));
+}
+
+#[tokio::test]
+async fn nothing_that_prints_shows_a_token_or_the_secret() {
+    let server = server().await;
+    let settings = settings(&server);
+    let exchange = exchange(&settings);
+    let ada = subject("ada", "a.b.c");
+    let issued = exchange.token_for(&ada).await;
+    let shown = format!("{settings:?} {exchange:?} {ada:?} {issued:?}");
+    for secret in ["a.b.c", "hush", "Basic", "c2lkZWNhcjpodXNo"] {
+        assert!(!shown.contains(secret), "{secret}: {shown}");
+    }
+}
+
+#[tokio::test]
+async fn settings_that_cannot_work_are_refused() {
+    let server = server().await;
+    for url in ["", "token", "ftp://login.example/token"] {
+        let settings = Settings {
+            token_url: url.into(),
+            ..settings(&server)
+        };
+        let made = Exchange::from_settings(&settings, Clock::system());
+        assert!(matches!(made, Err(SetupError::Url)), "{url}");
+    }
+}

@@ -1,0 +1,175 @@
+//! Scopes and narrowings over the real catalogue.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::entities;
+use crate::mcp::EntityTools;
+use crate::tools::{Catalogue, Limits};
+
+fn surface(toolsets: Option<&[&str]>, read_only: bool) -> Surface {
+    let tools = EntityTools::new(Arc::new(Catalogue::new(uuid::Uuid::now_v7)), Limits::default());
+    Surface::new(&tools, &narrowing(toolsets, read_only))
+}
+
+fn narrowing(toolsets: Option<&[&str]>, read_only: bool) -> Narrowing {
+    Narrowing {
+        toolsets: toolsets.map(|names| names.iter().map(|name| (*name).to_owned()).collect()),
+        read_only,
+    }
+}
+
+fn only(words: &[&str]) -> Scopes {
+    Scopes::Only(words.iter().map(|word| Box::from(*word)).collect())
+}
+
+fn seen(surface: &Surface, asked: Reach, scopes: &Scopes) -> Vec<String> {
+    let tools = surface.tools(surface.reach(asked, scopes));
+    tools.iter().map(|tool| tool.name.to_string()).collect()
+}
+
+#[test]
+fn each_scope_opens_its_tools_and_no_others() {
+    let all = surface(None, false);
+    let notes_written = [
+        "create_note",
+        "update_note",
+        "patch_note",
+        "delete_note",
+        "archive_note",
+        "process_note",
+    ];
+    for (scopes, count, some, not) in [
+        (&["toolbridge:read"][..], 10, "list_chat_messages", "create_note"),
+        (&["toolbridge:write"], 30, "process_chat", "get_chat"),
+        (&["toolbridge:read", "toolbridge:write"], 40, "get_chat", ""),
+        (&["toolbridge:notes:read"], 2, "get_note", "get_task"),
+        (&["toolbridge:notes:write"], 6, "delete_note", "get_note"),
+        (&["toolbridge:chats:read"], 2, "list_chats", "list_chat_messages"),
+        (
+            &["toolbridge:read", "toolbridge:notes:write"],
+            16,
+            "patch_note",
+            "patch_task",
+        ),
+        (&["openid", "toolbridge:tasks:read", "x"], 2, "list_tasks", "list_notes"),
+        (&[], 0, "", "list_notes"),
+        (
+            &["openid profile", "toolbridge", "toolbridge:", "toolbridge:notes"],
+            0,
+            "",
+            "list_notes",
+        ),
+        (
+            &[
+                "Toolbridge:read",
+                "toolbridge:read ",
+                "toolbridge:read:",
+                "toolbridge:*",
+            ],
+            0,
+            "",
+            "list_notes",
+        ),
+        (
+            &["toolbridge:note:read", "notes:read", "toolbridge:notes:admin"],
+            0,
+            "",
+            "get_note",
+        ),
+    ] {
+        let names = seen(&all, Reach::ALL, &only(scopes));
+        assert_eq!(names.len(), count, "{scopes:?}: {names:?}");
+        assert!(some.is_empty() || names.iter().any(|name| name == some), "{scopes:?}");
+        assert!(!names.iter().any(|name| name == not), "{scopes:?}");
+    }
+    assert_eq!(
+        seen(&all, Reach::ALL, &only(&["toolbridge:notes:write"])),
+        notes_written
+    );
+    assert_eq!(seen(&all, Reach::ALL, &Scopes::All).len(), 40);
+}
+
+#[test]
+fn what_is_listed_can_be_called_and_nothing_else() {
+    let scopes = [
+        Scopes::All,
+        Scopes::none(),
+        only(&["toolbridge:read"]),
+        only(&["toolbridge:notes:write", "toolbridge:chats:read"]),
+    ];
+    for (toolsets, read_only) in [(None, false), (None, true), (Some(&["notes", "chats"][..]), false)] {
+        let surface = surface(toolsets, read_only);
+        for asked in [
+            narrowing(None, false),
+            narrowing(Some(&["notes", "tasks"]), false),
+            narrowing(None, true),
+        ] {
+            let asked = surface.narrowed(&asked).unwrap();
+            for scopes in &scopes {
+                let listed = seen(&surface, asked, scopes);
+                for tool in &surface.tools {
+                    let admitted = surface.admit(&tool.name, asked, scopes);
+                    assert_eq!(
+                        admitted.is_ok(),
+                        listed.iter().any(|name| *name == tool.name),
+                        "{}",
+                        tool.name
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn why_a_tool_is_not_to_be_had() {
+    let server = surface(Some(&["notes", "tasks"]), true);
+    let request = server.narrowed(&narrowing(Some(&["notes"]), false)).unwrap();
+    let scopes = only(&["toolbridge:tasks:read"]);
+    for (name, expected) in [
+        ("create_note", Err(Beyond::Server)),
+        ("list_chats", Err(Beyond::Server)),
+        ("list_tasks", Err(Beyond::Request)),
+        ("get_note", Err(Beyond::Scope("toolbridge:notes:read".into()))),
+        ("get_nothing", Ok(())),
+    ] {
+        assert_eq!(server.admit(name, request, &scopes), expected, "{name}");
+    }
+    assert_eq!(server.admit("get_note", request, &only(&["toolbridge:read"])), Ok(()));
+}
+
+/// A request asks for more than there is: it gets what there is.
+#[test]
+fn a_request_can_only_narrow() {
+    let server = surface(Some(&["notes"]), true);
+    let asked = server.narrowed(&narrowing(Some(&["notes", "tasks"]), false)).unwrap();
+    assert_eq!(seen(&server, asked, &Scopes::All), ["list_notes", "get_note"]);
+    let nothing = server.narrowed(&narrowing(Some(&["tasks"]), false)).unwrap();
+    assert!(seen(&server, nothing, &Scopes::All).is_empty());
+    let unknown = server
+        .narrowed(&narrowing(Some(&["notes", "note"]), false))
+        .unwrap_err();
+    assert_eq!((unknown.name.as_str(), unknown.known.len()), ("note", 5));
+}
+
+#[test]
+fn the_scopes_are_those_of_the_table_and_of_what_is_served() {
+    let all = surface(None, false);
+    assert_eq!(all.scopes_asked(), ["toolbridge:read", "toolbridge:write"]);
+    let supported = all.scopes_supported();
+    assert_eq!(supported.len(), 2 + 2 * entities::ALL.len());
+    for entity in entities::ALL {
+        for word in ["read", "write"] {
+            let scope = format!("toolbridge:{}:{word}", entity.plural);
+            assert!(supported.contains(&scope), "{scope}");
+        }
+    }
+    let some = surface(Some(&["notes", "chats"]), true);
+    assert_eq!(
+        some.scopes_supported(),
+        ["toolbridge:read", "toolbridge:notes:read", "toolbridge:chats:read"]
+    );
+    assert!(some.is_unlimited(&only(&["toolbridge:read"])));
+    assert!(!all.is_unlimited(&only(&["toolbridge:read"])));
+}

@@ -1,0 +1,79 @@
+//! A call that the token's scopes do not allow, refused in the form that an OAuth client acts on: 403 and a challenge
+//! that names the scope (RFC 6750, section 3.1). `mcp` knows what a call needs; this only asks it.
+//!
+//! The call itself asks again, so whatever is read differently here than there is refused there, as a tool error.
+
+use std::borrow::Cow;
+
+use axum::response::Response;
+use http::{HeaderValue, header::WWW_AUTHENTICATE};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::answer;
+use super::correlation::CorrelationId;
+use crate::auth::challenge::Challenge;
+use crate::mcp::{Caller, Server};
+use crate::telemetry::fields;
+
+/// From the part of the range that JSON-RPC leaves to servers and that MCP has not given a meaning of its own.
+pub const INSUFFICIENT_SCOPE: i32 = -32010;
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    method: Cow<'a, str>,
+    #[serde(borrow)]
+    params: Params<'a>,
+}
+
+#[derive(Deserialize)]
+struct Params<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+}
+
+/// The refusal of a request, if scopes stand in its way. `id` is the request's: without one it is no request, and no
+/// call is made for it anyway.
+pub fn refusal(
+    server: &Server,
+    challenge: &Challenge,
+    caller: &Caller,
+    id: Option<&RawValue>,
+    body: &[u8],
+) -> Option<Response> {
+    // Most tokens say nothing of scopes, and then the message is not read once more.
+    if server.surface().is_unlimited(&caller.principal.scopes) {
+        return None;
+    }
+    let id = id?;
+    let message: Message<'_> = serde_json::from_slice(body).ok()?;
+    let tool = (message.method == "tools/call").then_some(message.params.name)?;
+    let (scope, outcome) = server.lacks_scope(&tool, caller)?;
+    let said = challenge.insufficient_scope(&scope);
+    tracing::info!(
+        { fields::CORRELATION_ID } = &*caller.correlation_id,
+        { fields::TOOL } = &*tool,
+        { fields::USER } = &*caller.principal.subject,
+        { fields::REASON } = said.error,
+        "{tool} is out of the caller's reach"
+    );
+    let error = outcome.value.get("error").cloned().unwrap_or_default();
+    let message = error
+        .get("message")
+        .and_then(|text| text.as_str())
+        .unwrap_or(said.error);
+    let correlation_id = CorrelationId(caller.correlation_id.clone());
+    let mut response = answer::rpc_error(
+        said.status,
+        INSUFFICIENT_SCOPE,
+        message,
+        Some(id),
+        &correlation_id,
+        Some(&error),
+    );
+    if let Some(Ok(value)) = said.www_authenticate.as_deref().map(HeaderValue::from_str) {
+        response.headers_mut().insert(WWW_AUTHENTICATE, value);
+    }
+    Some(response)
+}

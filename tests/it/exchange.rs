@@ -1,0 +1,207 @@
+//! A sidecar that exchanges its callers' tokens: the API gets others, and only the right ones.
+//!
+//! The authorization server is a scripted one. What it issues the real API accepts, since it signs with the API's secret.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+use crate::harness::token::{CLIENT_ID, now_secs, token};
+use crate::harness::{CONTENT, Caller, Client, Era, Exchange, Piped, Place, SECRETS, User, run, world};
+use crate::scripted_as::{Asked, ScriptedAs, Step};
+
+crate::tests![
+    the_api_gets_an_exchanged_token_for_each_person,
+    calls_at_once_ask_once,
+    whatever_the_authorization_server_does_is_an_error_in_words,
+    a_refused_call_exchanges_nothing,
+    a_mode_without_its_settings_does_not_start,
+];
+
+/// Marks what the authorization server has issued.
+const ISSUED: &str = "issued_by";
+
+fn claims(token: &str) -> Value {
+    use base64::Engine;
+    let middle = token.split('.').nth(1).unwrap();
+    let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(middle).unwrap();
+    serde_json::from_slice(&text).unwrap()
+}
+
+async fn authorization_server() -> ScriptedAs {
+    ScriptedAs::start(|asked: &Asked| {
+        let subject = claims(asked.field("subject_token"));
+        let issued = json!({
+            "sub": subject["sub"], "tenant_id": subject["tenant_id"], "exp": now_secs() + 300, ISSUED: "exchange",
+        });
+        json!({"access_token": token(issued, &SECRETS.jwt), "token_type": "Bearer", "expires_in": 300})
+    })
+    .await
+}
+
+async fn place(server: &ScriptedAs, more: &[(&str, &str)]) -> Place {
+    let url = server.url();
+    let settings = [
+        ("TOOLBRIDGE_AUTH_MODE", "exchange"),
+        ("TOOLBRIDGE_AUTH_EXCHANGE_TOKEN_URL", &url),
+        ("TOOLBRIDGE_AUTH_EXCHANGE_AUDIENCE", "toolbridge-api"),
+        ("TOOLBRIDGE_AUTH_EXCHANGE_CLIENT_ID", CLIENT_ID),
+        ("TOOLBRIDGE_AUTH_EXCHANGE_CLIENT_SECRET", &SECRETS.client),
+    ];
+    Place::with("acme", &world().api, &[&settings, more].concat()).await
+}
+
+/// Every token that the API got from this person's calls is one that was issued for this person.
+async fn presented_well(client: &impl Caller) {
+    let traffic = client.traffic().await.0;
+    assert!(!traffic.is_empty());
+    for record in &traffic {
+        let shown = record.header("authorization").strip_prefix("Bearer ").unwrap();
+        let claims = claims(shown);
+        assert_eq!(
+            (&claims["sub"], &claims[ISSUED]),
+            (&json!(client.user().sub), &json!("exchange"))
+        );
+        assert_ne!(shown, client.user().token);
+    }
+}
+
+async fn the_api_gets_an_exchanged_token_for_each_person() {
+    let server = authorization_server().await;
+    // At this level each library says what it does; what it said is looked at when all is done.
+    let level = "trace,rmcp=trace,hyper=trace,hyper_util=trace,reqwest=trace";
+    let more = [
+        ("TOOLBRIDGE_AUTH_EXCHANGE_SCOPE", "a b"),
+        ("TOOLBRIDGE_LOG_LEVEL", level),
+    ];
+    let place = place(&server, &more).await;
+    let people: Vec<_> = Era::all().map(|era| Client::new(&place, era)).collect();
+    for person in &people {
+        let note = json!({"title": format!("{CONTENT} {}", person.user.sub), "content": CONTENT});
+        person.call("create_note", note).await.ok();
+    }
+    for person in &people {
+        let page = person.call("list_notes", json!({})).await.ok();
+        let title = json!(format!("{CONTENT} {}", person.user.sub));
+        assert_eq!(page["items"].as_array().unwrap().len(), 1, "{page}");
+        assert_eq!(
+            page["items"][0]["payload"]["title"], title,
+            "their own note, and no other's"
+        );
+        presented_well(person).await;
+    }
+    let asked = server.asked();
+    assert_eq!(asked.len(), people.len(), "once for each, however many calls");
+    for asked in &asked {
+        assert_eq!(
+            asked.headers["authorization"],
+            format!("Basic {}", SECRETS.client_basic()).as_str()
+        );
+        assert_eq!(
+            (asked.field("audience"), asked.field("scope")),
+            ("toolbridge-api", "a b")
+        );
+    }
+    let piped = Piped::start(&place, Era::Modern).await;
+    piped.call("list_notes", json!({})).await.ok();
+    presented_well(&piped).await;
+    piped.leave().await;
+    run(&["call", "list_notes", "--as", "ada"], place.environment())
+        .await
+        .done();
+    place.stop().await;
+}
+
+async fn calls_at_once_ask_once() {
+    let server = authorization_server().await;
+    let place = place(&server, &[]).await;
+    let gate = Arc::new(Notify::new());
+    server.then([Step::Gate(Arc::clone(&gate))]);
+    let client = Client::modern(&place);
+    let calls = futures::future::join_all((0..10).map(|_| client.call("list_notes", json!({}))));
+    gate.notify_one();
+    for called in calls.await {
+        called.ok();
+    }
+    assert_eq!(server.asked().len(), 1);
+    presented_well(&client).await;
+    place.stop().await;
+}
+
+async fn whatever_the_authorization_server_does_is_an_error_in_words() {
+    let server = authorization_server().await;
+    let place = place(&server, &[("TOOLBRIDGE_API_CALL_DEADLINE", "3s")]).await;
+    let client = Client::modern(&place);
+    let said = format!("{CONTENT} says {}", client.user.token);
+    for (step, category, code) in [
+        (
+            Step::refuse(400, "invalid_grant", &said),
+            "authentication",
+            "token_not_exchanged",
+        ),
+        (
+            Step::refuse(400, "invalid_target", &said),
+            "permission",
+            "exchange_denied",
+        ),
+        (
+            Step::refuse(401, "invalid_client", &said),
+            "internal",
+            "exchange_failed",
+        ),
+        (Step::refuse(400, &said, &said), "internal", "exchange_failed"),
+        (Step::Answer(200, said.clone()), "internal", "exchange_failed"),
+        (Step::Answer(503, said.clone()), "unavailable", "exchange_unavailable"),
+        (Step::Redirect(server.url()), "internal", "exchange_failed"),
+        (Step::BreakOff, "unavailable", "exchange_unavailable"),
+        (Step::Hang, "unavailable", "exchange_unavailable"),
+    ] {
+        server.then([step.clone()]);
+        let person = Client::modern(&place);
+        let called = person
+            .call("create_note", json!({"title": CONTENT, "content": CONTENT}))
+            .await;
+        let error = called.failed(category, code);
+        assert_eq!(error["retryable"], category == "unavailable", "{called}");
+        assert!(!called.answer.to_string().contains(CONTENT), "{called}");
+        assert!(person.traffic().await.0.is_empty(), "nothing was sent");
+    }
+    client.call("list_notes", json!({})).await.ok();
+    client.traffic().await;
+    place.stop().await;
+}
+
+async fn a_refused_call_exchanges_nothing() {
+    let server = authorization_server().await;
+    let place = place(&server, &[]).await;
+    let client = Client::modern(&place);
+    client
+        .call("get_note", json!({"uid": "none"}))
+        .await
+        .failed("validation", "invalid_argument");
+    client.ask("tools/list", json!({})).await.result();
+    let reader = User::with_claims(json!({"sub": "ada", "tenant_id": "acme", "scope": "toolbridge:read"}));
+    let reader = Client::of(&place, Era::Modern, reader);
+    assert_eq!(Exchange::of(reader.calling("create_note", json!({}))).await.status, 403);
+    let stranger = Client::of(&place, Era::Modern, world().globex.new_user());
+    assert_eq!(
+        Exchange::of(stranger.calling("list_notes", json!({}))).await.status,
+        403
+    );
+    assert!(server.asked().is_empty());
+    place.stop().await;
+}
+
+async fn a_mode_without_its_settings_does_not_start() {
+    let usual = || world().acme.environment().chain([("TOOLBRIDGE_AUTH_MODE", "exchange")]);
+    let stopped = run(&["serve"], usual()).await;
+    assert_eq!(stopped.code, 64, "{stopped}");
+    assert!(stopped.err.contains("auth.exchange.token_url is not set"), "{stopped}");
+    let far = ("TOOLBRIDGE_AUTH_EXCHANGE_TOKEN_URL", "http://login.example.com/token");
+    let stopped = run(&["serve"], usual().chain([far])).await;
+    assert!(stopped.code == 64 && stopped.err.contains("is plain http"), "{stopped}");
+    let words = ["config", "check", "--set", "auth.exchange.client_secret=hush"];
+    let stopped = run(&words, usual()).await;
+    assert!(stopped.code == 64 && !stopped.err.contains("hush"), "{stopped}");
+}
