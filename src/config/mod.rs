@@ -74,6 +74,9 @@ pub struct Server {
     pub max_connections: usize,
     #[serde(deserialize_with = "human::duration")]
     pub drain_timeout: Duration,
+    pub legacy_sse: bool,
+    pub sse_streams: usize,
+    pub sse_streams_per_principal: usize,
 }
 
 #[derive(Debug, Clone, Deserialize)]

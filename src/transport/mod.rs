@@ -3,12 +3,14 @@
 //! A request to `/mcp` passes one concern per file, each of which may end it: [`correlation`] names it, [`guard`] looks
 //! at `Host` and `Origin`, [`authenticate`] at the token, [`envelope`] at the JSON-RPC message, and then rmcp's
 //! Streamable HTTP service takes it to [`mcp`](crate::mcp). The service runs stateless and answers in JSON, so nothing
-//! is kept between requests; only a call that reports progress is answered as an event stream.
+//! is kept between requests; only a call that reports progress is answered as an event stream. Beside it stands [`sse`],
+//! the transport of 2024-11-05, behind the same checks.
 
 mod answer;
 mod authenticate;
 mod correlation;
 mod envelope;
+mod form;
 mod guard;
 mod health;
 mod impatient;
@@ -17,6 +19,7 @@ mod outline;
 mod router;
 mod running;
 mod serve;
+mod sse;
 mod stdio;
 
 #[cfg(test)]
@@ -50,6 +53,13 @@ pub struct Settings {
     pub write_timeout: Duration,
     /// How long a readiness verdict is good for.
     pub readiness_ttl: Duration,
+    /// Whether HTTP+SSE of 2024-11-05 is served.
+    pub legacy_sse: bool,
+    /// Its streams, all callers together.
+    pub sse_streams: usize,
+    pub sse_streams_per_principal: usize,
+    /// A stream is never silent for longer: proxies cut what is.
+    pub sse_keep_alive: Duration,
 }
 
 impl Default for Settings {
@@ -64,6 +74,10 @@ impl Default for Settings {
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
             readiness_ttl: Duration::from_secs(1),
+            legacy_sse: true,
+            sse_streams: 512,
+            sse_streams_per_principal: 32,
+            sse_keep_alive: Duration::from_secs(15),
         }
     }
 }

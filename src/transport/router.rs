@@ -15,8 +15,10 @@ use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, Stream
 use super::authenticate::{self, Door};
 use super::correlation::{self, CorrelationId};
 use super::envelope::{self, Endpoint};
+use super::form::Limits;
 use super::guard::{self, Guard};
 use super::health::{self, Readiness};
+use super::sse::{self, Sse};
 use super::{Settings, answer};
 use crate::auth::Verifier;
 use crate::auth::challenge::Challenge;
@@ -28,6 +30,8 @@ pub struct App {
     pub settings: Settings,
     pub upstream: Upstream,
     pub readiness: Arc<Readiness>,
+    /// The streams of the transport of 2024-11-05.
+    pub streams: Arc<sse::Streams>,
     door: Arc<Door>,
     server: mcp::Server,
 }
@@ -47,6 +51,7 @@ impl App {
             settings.readiness_ttl,
         ));
         Self {
+            streams: Arc::new(sse::Streams::new(&settings)),
             settings,
             upstream,
             readiness,
@@ -65,6 +70,7 @@ pub fn router(app: &App) -> Router {
         .fallback(only_post);
     let guarded = Router::new()
         .route("/mcp", mcp)
+        .merge(legacy(app))
         .route(
             "/.well-known/oauth-protected-resource",
             get(metadata).fallback(only_get),
@@ -97,9 +103,30 @@ fn endpoint(app: &App) -> Endpoint {
     let sessions = Arc::new(NeverSessionManager::default());
     Endpoint {
         service: StreamableHttpService::new(move || Ok(server.clone()), sessions, config),
-        max_body_bytes: app.settings.max_body_bytes,
-        body_timeout: app.settings.body_timeout,
+        limits: Limits::from_settings(&app.settings),
     }
+}
+
+/// The transport of 2024-11-05, where it is on.
+fn legacy(app: &App) -> Router<Arc<Door>> {
+    if !app.settings.legacy_sse {
+        return Router::new();
+    }
+    let sse = Arc::new(Sse {
+        streams: Arc::clone(&app.streams),
+        server: app.server.clone(),
+        limits: Limits::from_settings(&app.settings),
+        keep_alive: app.settings.sse_keep_alive,
+    });
+    let door = || from_fn_with_state(Arc::clone(&app.door), authenticate::check);
+    // A HEAD would open a stream that nobody reads.
+    let stream = get(sse::open)
+        .with_state(Arc::clone(&sse))
+        .layer(door())
+        .head(only_get_stream)
+        .fallback(only_get_stream);
+    let messages = post(sse::post).with_state(sse).layer(door()).fallback(only_post);
+    Router::new().route("/sse", stream).route("/messages", messages)
 }
 
 async fn metadata(State(door): State<Arc<Door>>, request: Request) -> Response {
@@ -121,6 +148,10 @@ async fn not_found(request: Request) -> Response {
 /// Without sessions there is no stream to GET and nothing to DELETE.
 async fn only_post(request: Request) -> Response {
     method_not_allowed(&request, "POST")
+}
+
+async fn only_get_stream(request: Request) -> Response {
+    method_not_allowed(&request, "GET")
 }
 
 async fn only_get(request: Request) -> Response {

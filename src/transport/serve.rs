@@ -68,6 +68,7 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output
     }
     let deadline = Deadline::after(drain);
     app.readiness.begin_draining();
+    app.streams.begin_draining();
     draining.cancel();
     drop(connections);
     drop(listener);
