@@ -14,6 +14,7 @@ mod form;
 mod guard;
 mod health;
 mod impatient;
+mod line;
 mod lines;
 mod outline;
 mod router;
@@ -27,7 +28,10 @@ mod tests;
 
 use std::time::Duration;
 
+pub use answer::{INVALID_REQUEST, PARSE_ERROR};
 pub use correlation::new_id as new_correlation_id;
+pub use line::{Line, LineReader};
+pub use outline::{id_in_beginning, outline};
 pub use router::App;
 pub use serve::serve;
 pub use stdio::serve_stdio;

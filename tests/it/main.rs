@@ -16,6 +16,7 @@
 
 mod arguments;
 mod command_line;
+mod connect;
 mod cut_short;
 mod door;
 mod entities;
@@ -30,6 +31,7 @@ mod mending;
 mod outages;
 mod pages;
 mod progress;
+mod sse;
 mod tenants;
 mod upstream;
 
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
     let tests = [
         arguments::tests(),
         command_line::tests(),
+        connect::tests(),
         cut_short::tests(),
         door::tests(),
         eras::tests(),
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         outages::tests(),
         pages::tests(),
         progress::tests(),
+        sse::tests(),
         tenants::tests(),
         upstream::tests(),
     ]

@@ -1,9 +1,11 @@
 //! Where the command line meets the rooms of the house: the only file of `cli` that knows them.
 
+mod connect;
 mod server;
 mod settings;
 mod signals;
 
+pub use self::connect::{connect, prepare};
 pub use self::server::{serve, stdio};
 
 use std::sync::Arc;

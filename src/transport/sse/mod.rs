@@ -42,6 +42,7 @@ use super::form::{self, Limits};
 use super::outline::Objection;
 use super::running::{Count, Running};
 use crate::mcp::{Caller, Server};
+use crate::telemetry::fields;
 
 /// What both routes share.
 pub struct Sse {
@@ -87,8 +88,8 @@ impl Refused {
             Self::IdInUse => (StatusCode::BAD_REQUEST, "id_in_use", None),
         };
         tracing::info!(
-            correlation_id = about.as_str(),
-            reason = code,
+            { fields::CORRELATION_ID } = about.as_str(),
+            { fields::REASON } = code,
             "a request was refused: {self}"
         );
         let response = answer::error(status, code, &self.to_string(), about);
@@ -109,6 +110,11 @@ pub async fn open(State(sse): State<Arc<Sse>>, request: Request) -> Response {
         Ok(opened) => opened,
         Err(refused) => return refused.answer(&about),
     };
+    tracing::info!(
+        { fields::CORRELATION_ID } = about.as_str(),
+        { fields::USER } = %caller.principal.subject,
+        "a stream was opened"
+    );
     let path = format!("/messages?sessionId={}", opened.id);
     // The queue is empty, so there is room.
     let _ = opened.outbox.try_send(Event::endpoint(&path));

@@ -311,9 +311,12 @@ async fn what_is_wrong_with_a_request_is_said_on_the_stream() {
         json!({})
     );
     // Nor is what else comes too early the end of anything.
-    stream
-        .say(&stack, json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
-        .await;
+    let initialized = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
+    stream.say(&stack, initialized).await;
+    assert_eq!(
+        stream.ask(&stack, request(3, "ping", json!({}))).await["result"],
+        json!({})
+    );
     drop(stream);
 
     let mut stream = stack.conversation().await;
@@ -381,7 +384,9 @@ async fn a_client_that_goes_away_stops_its_calls_and_their_sessions() {
     }
     stack.api.until_seen(6).await;
     drop(stream);
-    stack.api.until_seen(9).await;
+    // At once: rmcp by itself would let them go on for some seconds.
+    let stopped = tokio::time::timeout(Duration::from_secs(3), stack.api.until_seen(9));
+    stopped.await.unwrap();
     stack.api.until_no_session().await;
     stack.until_no_stream().await;
     assert_eq!(stack.stop().await, in_good_order(3));
@@ -573,8 +578,8 @@ async fn calls_in_flight_are_answered_before_a_stream_ends() {
         answer.starts_with("HTTP/1.1 503") && answer.contains("\"draining\""),
         "{answer}"
     );
-    // Longer than the grace that connections have on which nothing runs.
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    // Longer than the grace that connections have on which nothing runs, and than rmcp waits by itself.
+    tokio::time::sleep(Duration::from_millis(5500)).await;
     assert!(!stack.serving.is_finished());
     gate.notify_one();
     gate.notify_one();
