@@ -375,6 +375,22 @@ fn a_secret_is_refused_on_the_command_line() {
 }
 
 #[test]
+fn streams_that_may_take_every_connection_are_warned_of() {
+    for (streams, on, warned) in [("99", "true", false), ("100", "true", true), ("100", "false", false)] {
+        let config = load(&with(&[
+            ("TENANT_HEADER_SECRET", STRONG),
+            ("JWT_HS256_SECRET", OTHER_STRONG),
+            ("TOOLBRIDGE_SERVER_MAX_CONNECTIONS", "100"),
+            ("TOOLBRIDGE_SERVER_SSE_STREAMS", streams),
+            ("TOOLBRIDGE_SERVER_LEGACY_SSE", on),
+        ]));
+        let said = warnings(&config.unwrap().config);
+        let about_streams = said.iter().any(|warning| warning.starts_with("server.sse_streams"));
+        assert_eq!(about_streams, warned, "{streams} {on}: {said:?}");
+    }
+}
+
+#[test]
 fn dev_mode_takes_weak_secrets_and_says_so() {
     let config = load(&with(&[
         ("TOOLBRIDGE_ENV", "dev"),

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::{AbortHandle, JoinSet};
@@ -21,6 +22,9 @@ use crate::transport::{INVALID_REQUEST, Line, LineReader, PARSE_ERROR, id_in_beg
 
 /// Messages under way at once. A client that asks for more hears of it at once, so that it can still cancel some.
 const MOST_AT_ONCE: usize = 256;
+
+/// Whoever ends the bridge in the middle does not wait for what has been written to be read.
+const PARTING: Duration = Duration::from_secs(1);
 
 /// How the bridge ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +94,11 @@ pub async fn run(
     };
     drop((bridge, output));
     // What has been answered is written, unless nobody reads it.
-    let _ = timeout(settings.connect_timeout, writing).await;
+    let patience = match ended {
+        Ended::Done | Ended::CutShort => settings.linger,
+        Ended::Stopped | Ended::Unread => PARTING,
+    };
+    let _ = timeout(patience, writing).await;
     Ok(ended)
 }
 

@@ -591,7 +591,8 @@ async fn the_end_of_the_input_waits_for_answers_but_not_for_ever() {
         client.input.write_all(list(2).to_string().as_bytes()).await.unwrap();
         client.input.shutdown().await.unwrap();
         assert_eq!(client.hear().await["id"], 2);
-        assert_eq!(client.running.await.unwrap().unwrap(), ended);
+        let end = tokio::time::timeout(Duration::from_secs(3), client.running).await;
+        assert_eq!(end.unwrap().unwrap().unwrap(), ended);
         drop((client.stop, client.input));
     }
 }

@@ -108,3 +108,32 @@ impl Calls {
         self.open.send_modify(HashMap::clear);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_that_is_not_handed_on_leaves_nothing_behind() {
+        let id = || RequestId::Number(1);
+        let connection = Count::new(0);
+        let calls = Arc::new(Calls::on(Some(connection.clone())));
+        let claim = calls.begin(id()).await.unwrap();
+        assert_eq!(*connection.borrow(), 1);
+        assert_eq!(calls.begin(id()).await.unwrap_err(), Refused::IdInUse);
+        drop(claim);
+        assert!(calls.until_none().now_or_never().is_some());
+        calls.begin(id()).await.unwrap().hand_on();
+        assert_eq!(*connection.borrow(), 1);
+        // The slot goes with the answer, and is kept until that has left.
+        let slot = calls.end(&id());
+        assert!(calls.until_none().now_or_never().is_some());
+        assert_eq!((*connection.borrow(), calls.room.available_permits()), (1, SLOTS - 1));
+        drop(slot);
+        assert_eq!((*connection.borrow(), calls.room.available_permits()), (0, SLOTS));
+        calls.close();
+        assert_eq!(calls.begin(id()).await.unwrap_err(), Refused::UnknownSession);
+    }
+}
