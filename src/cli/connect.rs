@@ -12,12 +12,13 @@ use crate::telemetry::{self, Destination};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The client starts this command and speaks MCP to it; every message goes to the server as a POST. Only messages are
-written to standard output, the log goes to standard error. It ends with its input, or on SIGTERM. A server that is
-away for a while is tried again; a call that may have been made is never repeated.
+The client starts this command and speaks MCP to it; every message goes to the server as a
+POST. Only messages are written to standard output; the log goes to standard error. It ends
+with its input, or on SIGTERM. A server that is away for a while is tried again; a call that
+may have been made is never repeated.
 
-The token comes from TOOLBRIDGE_TOKEN or a file, never from the command line. A file is read again for each message, so
-a token that is refreshed there is used at once.
+The token comes from TOOLBRIDGE_TOKEN or a file, never from the command line. A file is read
+again for each message, so a token that is refreshed there is used at once.
 
 Examples:
   TOOLBRIDGE_TOKEN=… toolbridge-mcp connect https://acme.example.com
