@@ -9,11 +9,14 @@
 //!
 //! No room reaches over its neighbour: `tools` knows nothing of HTTP clients or tokens, `upstream` nothing of tools
 //! or JSON-RPC, `auth` nothing of MCP. [`config`] is read once, in [`cli`]; [`telemetry`] names what is logged.
+//!
+//! [`connect`] stands apart: it is a client, from a pipe to a server like this one.
 
 // Only the binary's way in is public, so that the compiler finds what nobody uses.
 mod auth;
 pub mod cli;
 mod config;
+mod connect;
 mod entities;
 mod mcp;
 mod telemetry;

@@ -11,12 +11,14 @@ use super::output::{HEADING, NAME, styled};
 
 const GROUPS: &[(&str, &[&str])] = &[
     ("Run the server", &["serve", "stdio"]),
+    ("Use a server elsewhere", &["connect"]),
     ("Use the tools", &["tools", "call", "token"]),
     ("Look after it", &["config", "healthcheck", "version", "completions"]),
 ];
 
 const EXAMPLES: &str = "  toolbridge-mcp serve --check                         is the configuration good?
   toolbridge-mcp serve                                 serve MCP at /mcp
+  toolbridge-mcp connect https://acme.example.com      be its client's way there
   toolbridge-mcp tools create_note                     what does it take?
   toolbridge-mcp call create_note title=Hi content=@note.md --as ada
   toolbridge-mcp config show                           what is in force, and where from?";

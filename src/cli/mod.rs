@@ -8,6 +8,7 @@ mod arguments;
 mod call;
 mod completions;
 mod config;
+mod connect;
 mod credentials;
 mod exit;
 mod healthcheck;
@@ -52,6 +53,8 @@ enum Command {
     Serve(serve::Serve),
     /// Serve one MCP client over standard input and output
     Stdio(stdio::Stdio),
+    /// Bridge one MCP client on standard input and output to a remote server
+    Connect(connect::Connect),
     /// List the tools, or show one with its arguments
     Tools(tools::Tools),
     /// Run one tool from the terminal
@@ -234,6 +237,7 @@ fn dispatch(cli: &Cli, around: &mut Surroundings) -> Result<(), Stop> {
     match &cli.command {
         Command::Serve(args) => serve::run(args, settings, around),
         Command::Stdio(args) => stdio::run(args, settings, around),
+        Command::Connect(args) => connect::run(args, settings, around),
         Command::Tools(args) => tools::run(args, around),
         Command::Call(args) => call::run(args, settings, around),
         Command::Token(args) => token::run(args, settings, around),

@@ -290,6 +290,11 @@ pub fn warnings(config: &Config) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if config.server.legacy_sse && config.server.sse_streams >= config.server.max_connections {
+        warnings.push(
+            "server.sse_streams is not below server.max_connections: streams may take every connection".to_owned(),
+        );
+    }
     if one_secret_for_both(config) {
         warnings.push("tenant.header_secret and auth.hs256_secret are the same: use two secrets".to_owned());
     }

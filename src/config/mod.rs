@@ -76,6 +76,9 @@ pub struct Server {
     pub drain_notice: Duration,
     #[serde(deserialize_with = "human::duration")]
     pub drain_timeout: Duration,
+    pub legacy_sse: bool,
+    pub sse_streams: usize,
+    pub sse_streams_per_principal: usize,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -210,6 +210,10 @@ fn mistakes_in_the_environment_are_one_sentence_each() {
              of them.",
         ),
         (
+            &[("TOOLBRIDGE_SERVER_LEGACY_SSE", "off")],
+            "server.legacy_sse (from TOOLBRIDGE_SERVER_LEGACY_SSE) must be true or false, not \"off\": write true or false, without quotes in a file.",
+        ),
+        (
             &[("TOOLBRIDGE_ENV", "staging")],
             "env (from TOOLBRIDGE_ENV) must be \"production\" or \"dev\", not \"staging\": choose one of them.",
         ),
@@ -419,6 +423,22 @@ fn a_secret_is_refused_on_the_command_line() {
         sentence(&sources),
         "server.prot (from --set) is not a setting: did you mean server.port?"
     );
+}
+
+#[test]
+fn streams_that_may_take_every_connection_are_warned_of() {
+    for (streams, on, warned) in [("99", "true", false), ("100", "true", true), ("100", "false", false)] {
+        let config = load(&with(&[
+            ("TENANT_HEADER_SECRET", STRONG),
+            ("JWT_HS256_SECRET", OTHER_STRONG),
+            ("TOOLBRIDGE_SERVER_MAX_CONNECTIONS", "100"),
+            ("TOOLBRIDGE_SERVER_SSE_STREAMS", streams),
+            ("TOOLBRIDGE_SERVER_LEGACY_SSE", on),
+        ]));
+        let said = warnings(&config.unwrap().config);
+        let about_streams = said.iter().any(|warning| warning.starts_with("server.sse_streams"));
+        assert_eq!(about_streams, warned, "{streams} {on}: {said:?}");
+    }
 }
 
 #[test]

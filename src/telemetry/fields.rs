@@ -12,6 +12,8 @@ pub const TENANT: &str = "tenant";
 /// The subject of the caller's token.
 pub const USER: &str = "user";
 pub const TOOL: &str = "tool";
+/// Of a message that a bridge carries.
+pub const METHOD: &str = "method";
 pub const OUTCOME: &str = "outcome";
 pub const ERROR_CODE: &str = "error_code";
 /// Why a caller was refused.

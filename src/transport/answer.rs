@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -55,6 +55,12 @@ pub fn rpc_error(
     )
 }
 
+/// Beside an answer that says "later".
+pub fn retry_after(mut response: Response, seconds: u32) -> Response {
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
 /// A refused token, in the form that OAuth clients read.
 pub fn refusal(refusal: Refusal, challenge: &Challenge, correlation_id: &CorrelationId) -> Response {
     let answer = challenge.answer(refusal);
@@ -69,9 +75,7 @@ pub fn refusal(refusal: Refusal, challenge: &Challenge, correlation_id: &Correla
         response.headers_mut().insert(WWW_AUTHENTICATE, value);
     }
     if answer.status == StatusCode::SERVICE_UNAVAILABLE {
-        response
-            .headers_mut()
-            .insert(http::header::RETRY_AFTER, HeaderValue::from_static("10"));
+        response = retry_after(response, 10);
     }
     response
 }

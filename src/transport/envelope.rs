@@ -6,15 +6,13 @@
 //! alone; rmcp parses them once.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use http_body::Body as _;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Limited};
 use rmcp::transport::streamable_http_server::StreamableHttpService;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use serde_json::value::RawValue;
@@ -22,6 +20,7 @@ use serde_json::value::RawValue;
 use super::answer::{self, INTERNAL_ERROR, INVALID_REQUEST};
 use super::authenticate::Door;
 use super::correlation::CorrelationId;
+use super::form::{self, Limits};
 use super::outline::{Objection, outline, unreadable};
 use super::running::Running;
 use super::{narrowing, scope};
@@ -33,8 +32,7 @@ const MAX_PLAIN_TEXT: usize = 1024;
 #[derive(Clone)]
 pub struct Endpoint {
     pub service: StreamableHttpService<Server, NeverSessionManager>,
-    pub max_body_bytes: usize,
-    pub body_timeout: Duration,
+    pub limits: Limits,
     pub server: Server,
     pub door: Arc<Door>,
 }
@@ -60,7 +58,7 @@ pub async fn post(State(endpoint): State<Endpoint>, request: Request) -> Respons
         Err(objection) => return refused(objection, None),
     };
     let (mut parts, body) = request.into_parts();
-    let body = match endpoint.read(body).await {
+    let body = match endpoint.limits.read(body).await {
         Ok(body) => body,
         Err(objection) => return refused(objection, None),
     };
@@ -94,56 +92,9 @@ pub async fn post(State(endpoint): State<Endpoint>, request: Request) -> Respons
     }
 }
 
-impl Endpoint {
-    async fn read(&self, body: Body) -> Result<Bytes, Objection> {
-        let too_large = || {
-            let message = format!("the message is larger than {} bytes", self.max_body_bytes);
-            Objection::new(StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, message)
-        };
-        // Declared, it need not be waited for.
-        if body.size_hint().lower() > u64::try_from(self.max_body_bytes).unwrap_or(u64::MAX) {
-            return Err(too_large());
-        }
-        let collected = Limited::new(body, self.max_body_bytes).collect();
-        match tokio::time::timeout(self.body_timeout, collected).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-            Ok(Err(_)) => Err(Objection::invalid("the message did not arrive in full")),
-            Err(_) => {
-                let message = "the message did not arrive in time";
-                Err(Objection::new(StatusCode::REQUEST_TIMEOUT, INVALID_REQUEST, message))
-            }
-        }
-    }
-}
-
-/// Headers that two readers could each believe another value of, were they given twice.
-const SINGLE: [&str; 4] = ["content-type", "mcp-protocol-version", "mcp-method", "mcp-name"];
-
 /// Whether the client takes an event stream, if its headers are acceptable at all.
 fn check_headers(headers: &HeaderMap) -> Result<bool, Objection> {
-    if let Some(twice) = SINGLE.iter().find(|name| headers.get_all(**name).iter().count() > 1) {
-        return Err(Objection::invalid(format!(
-            "the header {twice} is given more than once"
-        )));
-    }
-    let text = |name| {
-        headers
-            .get(name)
-            .map(|value: &HeaderValue| value.to_str().unwrap_or("?"))
-    };
-    let unsupported =
-        |message: &'static str| Objection::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, INVALID_REQUEST, message);
-    let media_type = text(CONTENT_TYPE)
-        .and_then(|value| value.split(';').next())
-        .unwrap_or_default()
-        .trim();
-    if !media_type.eq_ignore_ascii_case("application/json") {
-        return Err(unsupported("Content-Type must be application/json"));
-    }
-    if text(CONTENT_ENCODING).is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
-        return Err(unsupported("Content-Encoding is not supported"));
-    }
+    form::check(headers)?;
     let accepted = Accepted::read(headers);
     if accepted.json {
         Ok(accepted.streams)

@@ -15,22 +15,16 @@ use rmcp::model::{ClientJsonRpcMessage, ClientRequest, GetMeta, ProtocolVersion,
 use rmcp::transport::Transport;
 use serde_json::json;
 use serde_json::value::RawValue;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, BufReader};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
 use tokio_util::codec::{FramedWrite, LinesCodec};
 
 use super::answer::INVALID_REQUEST;
+use super::line::{Line, LineReader};
 use super::outline::{Objection, id_in_beginning, outline, unreadable};
 
-/// Some editors and shells begin a file so.
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
-
 pub struct Lines<R, W: AsyncWrite> {
-    input: BufReader<R>,
-    longest: usize,
-    /// The line so far, or the beginning of one that is too long.
-    line: Vec<u8>,
-    too_long: bool,
+    input: LineReader<R>,
     output: Output<W>,
     /// An objection on its way. It is kept here because rmcp drops a read that is under way whenever it has to write.
     answering: Option<BoxFuture<'static, io::Result<()>>>,
@@ -62,67 +56,10 @@ where
 {
     pub fn new(input: R, output: W, longest: usize) -> Self {
         Self {
-            input: BufReader::new(input),
-            longest,
-            line: Vec::new(),
-            too_long: false,
+            input: LineReader::new(input, longest),
             output: Arc::new(Mutex::new(Some(FramedWrite::new(output, LinesCodec::new())))),
             answering: None,
             begun: false,
-        }
-    }
-
-    /// Completes `line`; `false` at the end of the input. May be dropped and called again: between the reading and the
-    /// keeping nothing is awaited.
-    async fn read_line(&mut self) -> io::Result<bool> {
-        loop {
-            let available = self.input.fill_buf().await?;
-            if available.is_empty() {
-                // The last line may do without a line end.
-                return Ok(!self.line.is_empty());
-            }
-            let end = available.iter().position(|byte| *byte == b'\n');
-            let (text, used) = match end {
-                Some(end) => (available.get(..end).unwrap_or_default(), end + 1),
-                None => (available, available.len()),
-            };
-            let room = self.longest.saturating_sub(self.line.len());
-            self.too_long |= text.len() > room;
-            self.line.extend_from_slice(text.get(..room).unwrap_or(text));
-            self.input.consume(used);
-            if end.is_some() {
-                return Ok(true);
-            }
-        }
-    }
-
-    fn heard(&mut self) -> Heard {
-        let line = self.line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&self.line);
-        if self.too_long {
-            let message = format!("the message is larger than {} bytes", self.longest);
-            let objection = Objection::new(http::StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, message);
-            return Heard::Answer(id_in_beginning(line).and_then(request_id), objection);
-        }
-        if line.trim_ascii().is_empty() {
-            return Heard::Nothing;
-        }
-        let (id, outline) = outline(line);
-        let id = id.and_then(request_id);
-        if let Err(objection) = outline {
-            return Heard::Answer(id, objection);
-        }
-        match serde_json::from_slice::<ClientJsonRpcMessage>(line) {
-            Ok(message) => {
-                self.begun |= begins(&message);
-                if self.begun || matches!(message, ClientJsonRpcMessage::Request(_)) {
-                    Heard::Message(Box::new(message))
-                } else {
-                    Heard::Nothing
-                }
-            }
-            // A notification is not answered, not even a bad one.
-            Err(_) if id.is_none() => Heard::Nothing,
-            Err(_) => Heard::Answer(id, unreadable(line)),
         }
     }
 
@@ -132,6 +69,36 @@ where
         let error = json!({ "code": objection.code, "message": objection.message });
         let answer = json!({ "jsonrpc": "2.0", "id": id, "error": error });
         self.answering = Some(Box::pin(write(self.output.clone(), answer.to_string())));
+    }
+}
+
+fn heard(line: &Line<'_>, longest: usize, begun: &mut bool) -> Heard {
+    let text = line.text;
+    if line.too_long {
+        let message = format!("the message is larger than {longest} bytes");
+        let objection = Objection::new(http::StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, message);
+        return Heard::Answer(id_in_beginning(text).and_then(request_id), objection);
+    }
+    if text.trim_ascii().is_empty() {
+        return Heard::Nothing;
+    }
+    let (id, outline) = outline(text);
+    let id = id.and_then(request_id);
+    if let Err(objection) = outline {
+        return Heard::Answer(id, objection);
+    }
+    match serde_json::from_slice::<ClientJsonRpcMessage>(text) {
+        Ok(message) => {
+            *begun |= begins(&message);
+            if *begun || matches!(message, ClientJsonRpcMessage::Request(_)) {
+                Heard::Message(Box::new(message))
+            } else {
+                Heard::Nothing
+            }
+        }
+        // A notification is not answered, not even a bad one.
+        Err(_) if id.is_none() => Heard::Nothing,
+        Err(_) => Heard::Answer(id, unreadable(text)),
     }
 }
 
@@ -176,17 +143,15 @@ where
                 self.answering = None;
                 answered.ok()?;
             }
-            match self.read_line().await {
-                Ok(true) => {}
-                Ok(false) => return None,
+            let longest = self.input.longest();
+            let heard = match self.input.next().await {
+                Ok(Some(line)) => heard(&line, longest, &mut self.begun),
+                Ok(None) => return None,
                 Err(error) => {
                     tracing::warn!(%error, "the input cannot be read");
                     return None;
                 }
-            }
-            let heard = self.heard();
-            self.line.clear();
-            self.too_long = false;
+            };
             match heard {
                 Heard::Message(message) => return Some(*message),
                 Heard::Answer(id, objection) => self.answer(id, objection),

@@ -1,18 +1,22 @@
 //! Bytes to JSON-RPC and back: the HTTP router with its checks, the server loop, and stdio.
 //!
 //! A request to `/mcp` passes one concern per file, each of which may end it: [`correlation`] names it, [`guard`] looks
-//! at `Host` and `Origin`, [`cors`] tells browsers what they may read, [`authenticate`] at the token, [`envelope`] at the JSON-RPC message with [`narrowing`] and
-//! [`scope`] at which tools it may see, and then rmcp's Streamable HTTP service takes it to [`mcp`](crate::mcp). The service runs stateless and answers in JSON, so nothing
-//! is kept between requests; only a call that reports progress is answered as an event stream.
+//! at `Host` and `Origin`, [`cors`] tells browsers what they may read, [`authenticate`] looks at the token, [`envelope`]
+//! at the JSON-RPC message with [`narrowing`] and [`scope`] at which tools it may see, and then rmcp's Streamable HTTP
+//! service takes it to [`mcp`](crate::mcp). The service runs stateless and answers in JSON, so nothing is kept between
+//! requests; only a call that reports progress is answered as an event stream. Beside it stands [`sse`], the transport
+//! of 2024-11-05, behind the same checks.
 
 mod answer;
 mod authenticate;
 mod correlation;
 mod cors;
 mod envelope;
+mod form;
 mod guard;
 mod health;
 mod impatient;
+mod line;
 mod lines;
 mod narrowing;
 mod outline;
@@ -20,6 +24,7 @@ mod router;
 mod running;
 mod scope;
 mod serve;
+mod sse;
 mod stdio;
 
 #[cfg(test)]
@@ -27,7 +32,10 @@ mod tests;
 
 use std::time::Duration;
 
+pub use answer::{INVALID_REQUEST, PARSE_ERROR};
 pub use correlation::new_id as new_correlation_id;
+pub use line::{Line, LineReader};
+pub use outline::{id_in_beginning, outline};
 pub use router::App;
 pub use serve::{Drain, serve};
 pub use stdio::serve_stdio;
@@ -53,6 +61,13 @@ pub struct Settings {
     pub write_timeout: Duration,
     /// How long a readiness verdict is good for.
     pub readiness_ttl: Duration,
+    /// Whether HTTP+SSE of 2024-11-05 is served.
+    pub legacy_sse: bool,
+    /// Its streams, all callers together.
+    pub sse_streams: usize,
+    pub sse_streams_per_principal: usize,
+    /// A stream is never silent for longer: proxies cut what is.
+    pub sse_keep_alive: Duration,
 }
 
 impl Default for Settings {
@@ -67,6 +82,10 @@ impl Default for Settings {
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
             readiness_ttl: Duration::from_secs(1),
+            legacy_sse: true,
+            sse_streams: 512,
+            sse_streams_per_principal: 32,
+            sse_keep_alive: Duration::from_secs(15),
         }
     }
 }

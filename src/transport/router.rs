@@ -16,8 +16,10 @@ use super::authenticate::{self, Door};
 use super::correlation::{self, CorrelationId};
 use super::cors;
 use super::envelope::{self, Endpoint};
+use super::form::Limits;
 use super::guard::{self, Guard};
 use super::health::{self, Readiness};
+use super::sse::{self, Sse};
 use super::{Settings, answer};
 use crate::auth::Verifier;
 use crate::auth::challenge::Challenge;
@@ -29,6 +31,8 @@ pub struct App {
     pub settings: Settings,
     pub upstream: Upstream,
     pub readiness: Arc<Readiness>,
+    /// The streams of the transport of 2024-11-05.
+    pub streams: Arc<sse::Streams>,
     door: Arc<Door>,
     server: mcp::Server,
 }
@@ -48,6 +52,7 @@ impl App {
             settings.readiness_ttl,
         ));
         Self {
+            streams: Arc::new(sse::Streams::new(&settings)),
             settings,
             upstream,
             readiness,
@@ -66,6 +71,7 @@ pub fn router(app: &App) -> Router {
         .fallback(only_post);
     let mcp = Router::new()
         .route("/mcp", mcp)
+        .merge(legacy(app))
         .layer(from_fn_with_state(Arc::clone(&guard), cors::listed_origins))
         .layer(from_fn_with_state(Arc::clone(&guard), guard::check));
     let metadata = Router::new()
@@ -103,11 +109,32 @@ fn endpoint(app: &App) -> Endpoint {
     let sessions = Arc::new(NeverSessionManager::default());
     Endpoint {
         service: StreamableHttpService::new(move || Ok(server.clone()), sessions, config),
+        limits: Limits::from_settings(&app.settings),
         server: app.server.clone(),
         door: Arc::clone(&app.door),
-        max_body_bytes: app.settings.max_body_bytes,
-        body_timeout: app.settings.body_timeout,
     }
+}
+
+/// The transport of 2024-11-05, where it is on.
+fn legacy(app: &App) -> Router {
+    if !app.settings.legacy_sse {
+        return Router::new();
+    }
+    let sse = Arc::new(Sse {
+        streams: Arc::clone(&app.streams),
+        server: app.server.clone(),
+        limits: Limits::from_settings(&app.settings),
+        keep_alive: app.settings.sse_keep_alive,
+    });
+    let door = || from_fn_with_state(Arc::clone(&app.door), authenticate::check);
+    // A HEAD would open a stream that nobody reads.
+    let stream = get(sse::open)
+        .with_state(Arc::clone(&sse))
+        .layer(door())
+        .head(only_get_stream)
+        .fallback(only_get_stream);
+    let messages = post(sse::post).with_state(sse).layer(door()).fallback(only_post);
+    Router::new().route("/sse", stream).route("/messages", messages)
 }
 
 async fn metadata(State(door): State<Arc<Door>>, request: Request) -> Response {
@@ -129,6 +156,10 @@ async fn not_found(request: Request) -> Response {
 /// Without sessions there is no stream to GET and nothing to DELETE.
 async fn only_post(request: Request) -> Response {
     method_not_allowed(&request, "POST")
+}
+
+async fn only_get_stream(request: Request) -> Response {
+    method_not_allowed(&request, "GET")
 }
 
 async fn only_get(request: Request) -> Response {

@@ -20,7 +20,11 @@ pub struct Running(Option<Count>);
 
 impl Running {
     pub fn begin(extensions: &Extensions) -> Self {
-        let count = extensions.get::<Count>().cloned();
+        Self::on(extensions.get::<Count>().cloned())
+    }
+
+    /// On a connection that is not the request's own.
+    pub fn on(count: Option<Count>) -> Self {
         if let Some(count) = &count {
             count.send_modify(|running| *running += 1);
         }

@@ -89,6 +89,7 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output
         never = connections.accept(&listener, &slots) => match never {},
     }
     connections.take_backlog(listener, &slots);
+    app.streams.begin_draining();
     draining.cancel();
     drop(connections);
     open.close();

@@ -17,7 +17,7 @@ crate::tests![
     what_was_asked_last_is_drained_from_the_queue_of_endings,
 ];
 
-const SOON: Duration = Duration::from_secs(5);
+pub const SOON: Duration = Duration::from_secs(5);
 
 async fn an_idle_server_leaves_at_once() {
     for signal in ["TERM", "INT"] {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::entities::{self, Entity, stored, uid_of, with, with_parent, without};
 use crate::harness::client::LEGACY;
+use crate::harness::stream::Stream;
 use crate::harness::{Caller, Client, Era, Piped, trial, world};
 
 pub fn tests() -> Vec<Trial> {
@@ -27,7 +28,21 @@ pub fn tests() -> Vec<Trial> {
             }
             piped.leave().await;
         }));
+        let name = format!("everything_through_a_bridge_in_the_words_of_{}", era.version());
+        tests.push(trial(module_path!(), &name, move || async move {
+            let piped = Piped::connected(&world().acme, era).await;
+            for entity in entities::all() {
+                whole_life(&piped, &entity).await;
+            }
+            piped.leave().await;
+        }));
     }
+    tests.push(trial(module_path!(), "everything_over_a_stream", || async {
+        let stream = Stream::start(&world().acme, "2024-11-05").await;
+        for entity in entities::all() {
+            whole_life(&stream, &entity).await;
+        }
+    }));
     tests.push(trial(
         module_path!(),
         "the_table_has_a_row_for_every_tool",

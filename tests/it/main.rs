@@ -16,6 +16,7 @@
 
 mod arguments;
 mod command_line;
+mod connect;
 mod cut_short;
 mod door;
 mod entities;
@@ -34,6 +35,7 @@ mod progress;
 mod reach;
 #[path = "../support/scripted_as.rs"]
 mod scripted_as;
+mod sse;
 mod tenants;
 mod upstream;
 
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
     let tests = [
         arguments::tests(),
         command_line::tests(),
+        connect::tests(),
         cut_short::tests(),
         door::tests(),
         eras::tests(),
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         pages::tests(),
         progress::tests(),
         reach::tests(),
+        sse::tests(),
         tenants::tests(),
         upstream::tests(),
     ]

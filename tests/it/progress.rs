@@ -14,7 +14,7 @@ crate::tests![
 ];
 
 /// The update of an item whose parent is to be kept: what takes two steps.
-async fn two_steps(caller: &impl Caller, entity: &Entity, meta: &Value) -> Value {
+pub async fn two_steps(caller: &impl Caller, entity: &Entity, meta: &Value) -> Value {
     let parent = entity.make_parent(caller).await;
     let uid = uid_of(&entity.make(caller, &parent).await.ok());
     let arguments = without(
@@ -24,12 +24,12 @@ async fn two_steps(caller: &impl Caller, entity: &Entity, meta: &Value) -> Value
     json!({"name": entity.tool("update"), "arguments": arguments, "_meta": meta})
 }
 
-fn entity() -> Entity {
+pub fn entity() -> Entity {
     entities::by_key("chat_message")
 }
 
 /// Progress that rises and stays below its total, all of it for this token.
-fn are_the_steps(told: &[Value], token: &str) {
+pub fn are_the_steps(told: &[Value], token: &str) {
     assert_eq!(told.len(), 2, "{told:?}");
     for (step, notification) in told.iter().enumerate() {
         assert_eq!(notification["method"], "notifications/progress", "{notification}");

@@ -1,10 +1,12 @@
 //! Where the command line meets the rooms of the house: the only file of `cli` that knows them.
 
+mod connect;
 mod server;
 mod settings;
 mod signals;
 mod starting;
 
+pub use self::connect::{connect, prepare};
 pub use self::server::{serve, stdio};
 pub use self::signals::linger;
 

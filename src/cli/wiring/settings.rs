@@ -77,6 +77,9 @@ pub fn transport(config: &Config) -> transport::Settings {
         public_url: mcp_url(config),
         max_body_bytes: from.max_body_bytes,
         max_connections: from.max_connections,
+        legacy_sse: from.legacy_sse,
+        sse_streams: from.sse_streams,
+        sse_streams_per_principal: from.sse_streams_per_principal,
         ..transport::Settings::default()
     }
 }

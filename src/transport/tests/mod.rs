@@ -5,6 +5,7 @@ mod http;
 mod lifecycle;
 mod messages;
 mod scopes;
+mod sse;
 mod stdio;
 
 use std::net::SocketAddr;
@@ -88,6 +89,7 @@ struct Stack {
     http: reqwest::Client,
     shutdown: Option<oneshot::Sender<()>>,
     serving: JoinHandle<Drained>,
+    streams: std::sync::Weak<super::sse::Streams>,
 }
 
 fn without_notice(within: Duration) -> Drain {
@@ -145,6 +147,7 @@ impl Stack {
         let challenge = Challenge::from_settings(&auth);
         let verifier = Arc::new(Verifier::new(&auth, Clock::system()).unwrap());
         let app = App::new(settings, verifier, challenge, upstream, server);
+        let streams = Arc::downgrade(&app.streams);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (shutdown, signal) = oneshot::channel();
@@ -160,6 +163,7 @@ impl Stack {
             http,
             shutdown: Some(shutdown),
             serving,
+            streams,
         }
     }
 

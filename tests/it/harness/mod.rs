@@ -7,6 +7,7 @@ pub mod place;
 pub mod process;
 pub mod runner;
 pub mod stdio;
+pub mod stream;
 pub mod token;
 
 pub use api::Api;

@@ -1,4 +1,4 @@
-//! An MCP client that starts `toolbridge-mcp stdio` itself and speaks to it through a pipe.
+//! An MCP client that starts `toolbridge-mcp stdio`, or `connect`, itself and speaks to it through a pipe.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,23 +20,44 @@ pub struct Piped<'a> {
 impl<'a> Piped<'a> {
     /// As somebody new, past the handshake where the era has one.
     pub async fn start(place: &'a Place, era: Era) -> Self {
-        let piped = Self::of(place, era, place.new_user());
-        if era != Era::Modern {
-            let hello = piped.ask("initialize", era.hello()).await;
-            assert_eq!(hello["result"]["protocolVersion"], era.version(), "{hello}");
-            piped.tell("notifications/initialized", json!({})).await;
+        Self::of(place, era, place.new_user()).greeted().await
+    }
+
+    /// The same, but through a bridge to the place's `/mcp`.
+    pub async fn connected(place: &'a Place, era: Era) -> Self {
+        Self::connected_as(place, era, place.new_user(), &[]).greeted().await
+    }
+
+    async fn greeted(self) -> Self {
+        if self.era != Era::Modern {
+            let hello = self.ask("initialize", self.era.hello()).await;
+            assert_eq!(hello["result"]["protocolVersion"], self.era.version(), "{hello}");
+            self.tell("notifications/initialized", json!({})).await;
         }
-        piped
+        self
     }
 
     pub fn of(place: &'a Place, era: Era, user: User) -> Self {
         let mut command = binary(&["stdio"]);
         command.envs(place.environment()).env("TOOLBRIDGE_TOKEN", &user.token);
+        let process = Process::start("toolbridge-mcp stdio", command, Stdout::Answers);
+        Self::by(process, place, era, user)
+    }
+
+    /// A bridge, with some words of its own. It knows the place's URL and this token, and nothing else.
+    pub fn connected_as(place: &'a Place, era: Era, user: User, words: &[&str]) -> Self {
+        let mut command = binary(&[&["connect", place.url.as_str()], words].concat());
+        command.env("TOOLBRIDGE_TOKEN", &user.token);
+        let process = Process::start("toolbridge-mcp connect", command, Stdout::Answers);
+        Self::by(process, place, era, user)
+    }
+
+    fn by(process: Process, place: &'a Place, era: Era, user: User) -> Self {
         Self {
             place,
             era,
             user,
-            process: Process::start("toolbridge-mcp stdio", command, Stdout::Answers),
+            process,
             next_id: AtomicU64::new(1),
         }
     }

@@ -1,0 +1,47 @@
+//! The bridge, made out of what the command line asks for.
+
+use super::signals::Signals;
+use super::unfit;
+use crate::cli::connect::{Asked, Token};
+use crate::cli::exit::{Exit, Stop};
+use crate::connect::{self, Ended, Settings, TokenSource};
+
+/// Refuses what cannot work, before anything is started.
+pub fn prepare(asked: Asked<'_>) -> Result<Settings, Stop> {
+    let usage = |sentence: String| Stop::because(Exit::Usage, sentence);
+    let url = connect::target(asked.url, asked.allow_http)
+        .map_err(|why| usage(format!("this URL cannot be connected to: {why}.")))?;
+    let token = match asked.token {
+        Token::File(path) => TokenSource::file(path),
+        Token::Environment(token) => TokenSource::environment(token).map_err(no_permission)?,
+    };
+    token.current().map_err(no_permission)?;
+    let mut settings = Settings::new(url, token);
+    for (name, value) in asked.headers {
+        let (name, value) = connect::header(name, value).map_err(|why| usage(format!("{why}.")))?;
+        settings.headers.append(name, value);
+    }
+    settings.patience = asked.patience;
+    settings.silence = asked.timeout;
+    Ok(settings)
+}
+
+pub async fn connect(settings: Settings) -> Result<(), Stop> {
+    let mut signals = Signals::caught().map_err(unfit)?;
+    let pipes = (tokio::io::stdin(), tokio::io::stdout());
+    let stopped = async {
+        let signal = signals.next().await;
+        tracing::info!("{signal}: leaving");
+    };
+    match connect::run(settings, pipes, stopped).await.map_err(unfit)? {
+        Ended::Done | Ended::Stopped | Ended::Unread => Ok(()),
+        Ended::CutShort => {
+            tracing::warn!("some requests were not answered in time and are given up");
+            Ok(())
+        }
+    }
+}
+
+fn no_permission(trouble: connect::Trouble) -> Stop {
+    Stop::because(Exit::NoPermission, trouble.to_string())
+}

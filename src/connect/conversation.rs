@@ -1,0 +1,84 @@
+//! What the bridge remembers between two messages: what both sides agreed upon.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
+
+use super::message::Message;
+
+pub const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+const NAME: HeaderName = HeaderName::from_static("mcp-name");
+
+#[derive(Debug, Default)]
+pub struct Conversation(Mutex<Agreed>);
+
+#[derive(Debug, Default, Clone)]
+struct Agreed {
+    /// What the client said first, for a server that forgets.
+    hello: Option<Message>,
+    /// The legacy revision that `initialize` settled on.
+    version: Option<HeaderValue>,
+    /// Of a server that keeps sessions. This house's does not.
+    session: Option<HeaderValue>,
+    /// The modern revision that was claimed last, for messages that claim none.
+    modern: Option<String>,
+}
+
+impl Conversation {
+    /// The headers that a message needs, besides those that all have.
+    pub fn headers(&self, message: &Message) -> HeaderMap {
+        let mut agreed = self.lock();
+        if let Some(modern) = &message.modern {
+            agreed.modern = Some(modern.clone());
+        }
+        let mut headers = HeaderMap::new();
+        let mut put = |name: HeaderName, value: Option<HeaderValue>| {
+            if let Some(value) = value {
+                headers.insert(name, value);
+            }
+        };
+        let legacy = agreed.version.is_some() || message.is("initialize");
+        let modern = message.modern.as_ref().or(agreed.modern.as_ref().filter(|_| !legacy));
+        let text = |text: &str| HeaderValue::from_str(text).ok();
+        if let Some(modern) = modern {
+            put(VERSION, text(modern));
+            put(METHOD, message.method.as_deref().and_then(text));
+            put(NAME, message.name.as_deref().and_then(text));
+        } else if !message.is("initialize") {
+            put(VERSION, agreed.version.clone());
+            put(SESSION, agreed.session.clone());
+        }
+        headers
+    }
+
+    /// The server's answer to `initialize`.
+    pub fn agree(&self, hello: &Message, session: Option<HeaderValue>, answer: &str) {
+        let answer: Value = serde_json::from_str(answer).unwrap_or_default();
+        let Some(version) = answer.pointer("/result/protocolVersion").and_then(Value::as_str) else {
+            return;
+        };
+        let mut agreed = self.lock();
+        agreed.hello = Some(hello.clone());
+        agreed.version = HeaderValue::from_str(version).ok();
+        agreed.session = session;
+        agreed.modern = None;
+    }
+
+    pub fn session(&self) -> Option<HeaderValue> {
+        self.lock().session.clone()
+    }
+
+    /// What has to be said again to a server that does not know this session any more. `None` when it has been already.
+    pub fn hello_again(&self, lost: &HeaderValue) -> Option<Message> {
+        let agreed = self.lock();
+        let current = agreed.session.as_ref() == Some(lost);
+        agreed.hello.clone().filter(|_| current)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Agreed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

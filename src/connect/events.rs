@@ -1,0 +1,90 @@
+//! An event stream, read piece by piece: the data of each message event.
+
+/// Collects bytes until an event is complete. As the specification of event streams has it: lines end in LF, CR LF or
+/// CR, the lines of `data` are put together, an empty line ends the event.
+#[derive(Debug, Default)]
+pub struct EventReader {
+    line: Vec<u8>,
+    data: Option<String>,
+    kind: String,
+    after_cr: bool,
+}
+
+/// A stream that is no text.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the event stream is not UTF-8")]
+pub struct NoText;
+
+impl EventReader {
+    /// What is kept of an event that is not complete.
+    pub fn held(&self) -> usize {
+        self.line.len() + self.data.as_ref().map_or(0, String::len)
+    }
+
+    /// The data of every message that this piece completes.
+    pub fn push(&mut self, piece: &[u8]) -> Result<Vec<String>, NoText> {
+        let mut complete = Vec::new();
+        let mut rest = piece;
+        if std::mem::take(&mut self.after_cr) {
+            rest = rest.strip_prefix(b"\n").unwrap_or(rest);
+        }
+        while let Some(end) = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
+            let (text, after) = rest.split_at(end);
+            self.line.extend_from_slice(text);
+            rest = match after {
+                [b'\r', b'\n', after @ ..] => after,
+                [b'\r'] => {
+                    self.after_cr = true;
+                    &[]
+                }
+                [_, after @ ..] => after,
+                [] => &[],
+            };
+            let line = String::from_utf8(std::mem::take(&mut self.line)).map_err(|_| NoText)?;
+            complete.extend(self.take(&line));
+        }
+        self.line.extend_from_slice(rest);
+        Ok(complete)
+    }
+
+    fn take(&mut self, line: &str) -> Option<String> {
+        if line.is_empty() {
+            let kind = std::mem::take(&mut self.kind);
+            return self.data.take().filter(|_| kind.is_empty() || kind == "message");
+        }
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match (field, &mut self.data) {
+            ("data", Some(data)) => {
+                data.push('\n');
+                data.push_str(value);
+            }
+            ("data", none) => *none = Some(value.to_owned()),
+            ("event", _) => value.clone_into(&mut self.kind),
+            _ => {}
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_read_wherever_they_are_cut() {
+        let stream = "\
+: hello\n\ndata: one\n\nevent: message\r\nid: 7\r\ndata:two\r\ndata: more\r\n\r\nevent: endpoint\ndata: /x\n\n\
+            retry: 3\rdata: Grüße\r\rdata\n\ndata: never finished\n";
+        for size in [1, 2, 3, 7, 1000] {
+            let mut reader = EventReader::default();
+            let mut heard = Vec::new();
+            for piece in stream.as_bytes().chunks(size) {
+                heard.extend(reader.push(piece).unwrap());
+            }
+            assert_eq!(heard, ["one", "two\nmore", "Grüße", ""], "in pieces of {size}");
+            assert_eq!(reader.held(), "never finished".len());
+        }
+        assert_eq!(EventReader::default().push(b"data: \xff\n\n"), Err(NoText));
+    }
+}

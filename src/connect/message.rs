@@ -1,0 +1,252 @@
+//! What a line from the client is, as far as the bridge has to know: what the headers of its POST say, which answer it
+//! waits for, and whether it may be sent twice.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// The first revision without a handshake. Dates as text sort as dates.
+const FIRST_MODERN: &str = "2026-07-28";
+
+/// Requests that change nothing, so that a second one does no harm.
+const REPEATABLE: [&str; 8] = [
+    "initialize",
+    "notifications/initialized",
+    "ping",
+    "prompts/list",
+    "resources/list",
+    "resources/templates/list",
+    "server/discover",
+    "tools/list",
+];
+
+/// An id as JSON, written in the one way that makes equal ids equal texts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Id(String);
+
+impl Id {
+    pub fn of(raw: &RawValue) -> Option<Self> {
+        let value: Value = serde_json::from_str(raw.get()).ok()?;
+        (value.is_string() || value.is_number()).then(|| Self(value.to_string()))
+    }
+
+    pub fn as_json(&self) -> &str {
+        &self.0
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Message {
+    pub body: Bytes,
+    /// Of a request. What has none is not answered.
+    pub id: Option<Id>,
+    /// A response has none.
+    pub method: Option<String>,
+    /// The modern revision that the message claims.
+    pub modern: Option<String>,
+    /// The tool, prompt or resource that it is about, as a header has it.
+    pub name: Option<String>,
+    /// The request that this notification cancels.
+    pub cancels: Option<Id>,
+}
+
+#[derive(Deserialize)]
+struct Parts<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    method: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    params: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Params<'a> {
+    #[serde(borrow)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    uri: Option<&'a RawValue>,
+    #[serde(borrow)]
+    task_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    request_id: Option<&'a RawValue>,
+    #[serde(borrow, rename = "_meta")]
+    meta: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+struct Meta<'a> {
+    #[serde(borrow, rename = "io.modelcontextprotocol/protocolVersion")]
+    version: Option<&'a RawValue>,
+}
+
+impl Message {
+    /// Of a line whose outline is that of a JSON-RPC message.
+    pub fn read(line: &[u8]) -> Option<Self> {
+        let parts: Parts<'_> = serde_json::from_slice(line).ok()?;
+        let params = parts.params.map(RawValue::get).unwrap_or("null");
+        let params: Params<'_> = serde_json::from_str::<Option<_>>(params)
+            .ok()
+            .flatten()
+            .unwrap_or_default();
+        let meta = params.meta.map(RawValue::get).unwrap_or("null");
+        let meta: Meta<'_> = serde_json::from_str::<Option<_>>(meta)
+            .ok()
+            .flatten()
+            .unwrap_or_default();
+        let method = parts.method.map(Cow::into_owned);
+        let name = match method.as_deref() {
+            Some("tools/call" | "prompts/get") => params.name,
+            Some("resources/read" | "resources/subscribe" | "resources/unsubscribe") => params.uri,
+            Some("tasks/get" | "tasks/update" | "tasks/cancel") => params.task_id,
+            _ => None,
+        };
+        let cancels = (method.as_deref() == Some("notifications/cancelled")).then_some(params.request_id);
+        Some(Self {
+            body: Bytes::copy_from_slice(line),
+            id: parts.id.filter(|_| method.is_some()).and_then(Id::of),
+            modern: meta
+                .version
+                .and_then(text)
+                .filter(|version| version.as_str() >= FIRST_MODERN),
+            name: name.and_then(text).map(|name| in_header(&name)),
+            cancels: cancels.flatten().and_then(Id::of),
+            method,
+        })
+    }
+
+    pub fn is(&self, method: &str) -> bool {
+        self.method.as_deref() == Some(method)
+    }
+
+    pub fn is_repeatable(&self) -> bool {
+        self.method
+            .as_deref()
+            .is_some_and(|method| REPEATABLE.contains(&method))
+    }
+}
+
+fn text(raw: &RawValue) -> Option<String> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+/// A text as headers of 2026-07-28 carry it: as it is, or in base64 where it could not be told from that, or from nothing.
+fn in_header(text: &str) -> String {
+    let visible = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+    let plain = visible && !text.starts_with(' ') && !text.ends_with(' ') && !text.starts_with("=?base64?");
+    if plain {
+        text.to_owned()
+    } else {
+        format!("=?base64?{}?=", STANDARD.encode(text))
+    }
+}
+
+/// What an answer is, as far as the bridge has to know.
+#[derive(Deserialize)]
+struct Answered<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    method: Option<&'a RawValue>,
+}
+
+/// One line of JSON out of what a server sent, and whether it answers this request. `None`: it is no message.
+pub fn line_of(text: &str, request: Option<&Id>) -> Option<(String, bool)> {
+    let text = text.trim();
+    if !text.starts_with('{') {
+        return None;
+    }
+    let answered: Answered<'_> = serde_json::from_str(text).ok()?;
+    let id = answered.id.and_then(Id::of);
+    let answers = answered.method.is_none() && id.is_some() && id.as_ref() == request;
+    let line = if text.contains(['\n', '\r']) {
+        serde_json::from_str::<Value>(text).ok()?.to_string()
+    } else {
+        text.to_owned()
+    };
+    Some((line, answers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Message {
+        Message::read(line.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn what_headers_say_is_taken_from_the_message() {
+        let modern = r#"{"jsonrpc":"2.0","id":"a\u0062","method":"tools/call","params":{"name":"get_note","arguments":{"name":1},
+            "_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
+        let message = read(modern);
+        assert_eq!(message.modern.as_deref(), Some("2026-07-28"));
+        assert_eq!(message.name.as_deref(), Some("get_note"));
+        assert_eq!(message.id.as_ref().map(Id::as_json), Some("\"ab\""));
+        assert!(!message.is_repeatable());
+
+        let legacy = read(r#"{"jsonrpc":"2.0","id":7,"method":"tools/list","params":{"_meta":{"progressToken":1}}}"#);
+        assert_eq!((legacy.modern.as_deref(), legacy.name.as_deref()), (None, None));
+        assert!(legacy.is_repeatable());
+        let old =
+            r#"{"id":1,"method":"ping","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2025-11-25"}}}"#;
+        assert_eq!(read(old).modern, None);
+
+        let resource = read(r#"{"id":1,"method":"resources/read","params":{"uri":"file:///x","name":"y"}}"#);
+        assert_eq!(resource.name.as_deref(), Some("file:///x"));
+        let cancel = read(r#"{"method":"notifications/cancelled","params":{"requestId":"\u0061"}}"#);
+        assert_eq!(cancel.cancels, Id::of(&RawValue::from_string("\"a\"".into()).unwrap()));
+        assert_eq!(cancel.id, None);
+        let response = read(r#"{"id":1,"result":{}}"#);
+        assert_eq!((response.id, response.method), (None, None), "it is not answered");
+        // Unreadable parameters are the server's to refuse.
+        assert_eq!(read(r#"{"id":1,"method":"tools/call","params":{"name":7}}"#).name, None);
+        assert_eq!(
+            read(r#"{"id":1,"method":"tools/call","params":{"name":"a","name":"b"}}"#).name,
+            None
+        );
+    }
+
+    #[test]
+    fn names_are_written_so_that_headers_can_carry_them() {
+        for (name, header) in [
+            ("get_note", "get_note"),
+            ("two words", "two words"),
+            ("Grüße", "=?base64?R3LDvMOfZQ==?="),
+            (" x", "=?base64?IHg=?="),
+            ("=?base64?eA==?=", "=?base64?PT9iYXNlNjQ/ZUE9PT89?="),
+        ] {
+            assert_eq!(in_header(name), header);
+        }
+    }
+
+    #[test]
+    fn an_answer_becomes_one_line_with_every_digit() {
+        let id = Id::of(&RawValue::from_string("1".into()).unwrap());
+        let pretty = "{\n  \"jsonrpc\": \"2.0\",\n  \"id\": 1,\n  \"result\": { \"x\": 1.10, \"y\": \"a\\nb\" }\n}";
+        let (line, answers) = line_of(pretty, id.as_ref()).unwrap();
+        assert_eq!(line, r#"{"jsonrpc":"2.0","id":1,"result":{"x":1.10,"y":"a\nb"}}"#);
+        assert!(answers);
+        for (text, answers) in [
+            (r#"{"id":2,"result":{}}"#, Some(false)),
+            (r#"{"id":1,"method":"sampling/createMessage"}"#, Some(false)),
+            (r#"{"method":"notifications/progress"}"#, Some(false)),
+            (r#"{"id":1,"error":{}}"#, Some(true)),
+            ("[]", None),
+            ("<html>", None),
+            ("{", None),
+        ] {
+            assert_eq!(
+                line_of(text, id.as_ref()).map(|(_, answers)| answers),
+                answers,
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! What can go wrong between here and the server, in words for the person who has to mend it.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+/// In the range that JSON-RPC leaves to implementations, apart from the codes that MCP uses.
+pub const CODE: i32 = -32010;
+
+/// How much of what a server says is repeated.
+const LONGEST_QUOTE: usize = 300;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    NoToken {
+        place: String,
+        why: String,
+    },
+    /// No connection came about, so nothing was sent.
+    Unreachable {
+        url: String,
+        how: Unreachable,
+    },
+    /// The connection was lost before the answer was there in full.
+    AnswerLost {
+        url: String,
+    },
+    TimedOut {
+        url: String,
+    },
+    Unauthorized {
+        place: String,
+        remedy: &'static str,
+        said: String,
+    },
+    Forbidden {
+        said: String,
+    },
+    NotFound {
+        url: String,
+    },
+    /// The server has forgotten the session, and a new one did not help.
+    SessionLost,
+    Redirected {
+        to: String,
+    },
+    /// Too many requests, or a server that is starting or leaving.
+    Busy {
+        status: u16,
+        retry_after: Option<u64>,
+        said: String,
+    },
+    Failed {
+        status: u16,
+        said: String,
+    },
+    /// Something answers there, but it does not speak MCP.
+    NotMcp {
+        url: String,
+        what: String,
+    },
+    AnswerTooLarge {
+        limit: usize,
+    },
+    /// Of requests at once, from our side.
+    TooMany {
+        limit: usize,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unreachable {
+    Name,
+    Tls(String),
+    Connection(String),
+}
+
+impl Trouble {
+    /// Whether the request can have had an effect.
+    pub fn may_have_been_done(&self) -> bool {
+        match self {
+            Self::AnswerLost { .. } | Self::TimedOut { .. } | Self::AnswerTooLarge { .. } => true,
+            Self::NotMcp { .. } => true,
+            Self::Failed { status, .. } | Self::Busy { status, .. } => *status >= 500,
+            _ => false,
+        }
+    }
+
+    /// Whether it may pass by itself.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            // A name that is not known yet, or a certificate that is wrong, is not mended by waiting a few seconds; but
+            // a machine that has just woken up has no names for a moment.
+            Self::Unreachable { how, .. } => !matches!(how, Unreachable::Tls(_)),
+            Self::AnswerLost { .. } | Self::Busy { .. } => true,
+            Self::Failed { status, .. } => matches!(status, 502 | 504),
+            _ => false,
+        }
+    }
+
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NoToken { .. } => "no_token",
+            Self::Unreachable {
+                how: Unreachable::Name, ..
+            } => "name_unknown",
+            Self::Unreachable {
+                how: Unreachable::Tls(_),
+                ..
+            } => "tls",
+            Self::Unreachable { .. } => "unreachable",
+            Self::AnswerLost { .. } => "answer_lost",
+            Self::TimedOut { .. } => "timeout",
+            Self::Unauthorized { .. } => "unauthorized",
+            Self::Forbidden { .. } => "forbidden",
+            Self::NotFound { .. } => "not_found",
+            Self::SessionLost => "session_lost",
+            Self::Redirected { .. } => "redirected",
+            Self::Busy { .. } => "busy",
+            Self::Failed { .. } => "failed",
+            Self::NotMcp { .. } => "not_mcp",
+            Self::AnswerTooLarge { .. } => "answer_too_large",
+            Self::TooMany { .. } => "too_many_requests",
+        }
+    }
+
+    /// The answer to the request with this id, which is JSON.
+    pub fn answer(&self, id: &str) -> String {
+        let mut data = json!({ "reason": self.reason(), "may_have_been_done": self.may_have_been_done() });
+        if let (
+            Self::Busy {
+                retry_after: Some(seconds),
+                ..
+            },
+            Some(data),
+        ) = (self, data.as_object_mut())
+        {
+            data.insert("retry_after_s".to_owned(), Value::from(*seconds));
+        }
+        let error = json!({ "code": CODE, "message": self.to_string(), "data": data });
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#)
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoToken { place, why } => {
+                write!(f, "{place} cannot be read ({why}). A token belongs there.")
+            }
+            Self::Unreachable { url, how } => match how {
+                Unreachable::Name => write!(
+                    f,
+                    "{url} cannot be reached: there is no such host name, or this machine is offline. Check the URL and \
+                     the connection. Nothing was sent."
+                ),
+                Unreachable::Tls(why) => write!(
+                    f,
+                    "{url} cannot be reached: no secure connection comes about ({why}). Check that it is an https \
+                     address, its certificate, and the clock of this machine. Nothing was sent."
+                ),
+                Unreachable::Connection(why) => write!(
+                    f,
+                    "{url} cannot be reached ({why}). Is the server running, and is this its address? Nothing was sent."
+                ),
+            },
+            Self::AnswerLost { url } => write!(
+                f,
+                "The connection to {url} was lost before the answer was complete. What was asked for may have been \
+                 done: look before you ask again."
+            ),
+            Self::TimedOut { url } => write!(
+                f,
+                "{url} did not answer in time. What was asked for may have been done: look before you ask again."
+            ),
+            Self::Unauthorized { place, remedy, said } => {
+                write!(f, "The server did not accept the token from {place}{said}. {remedy}.")
+            }
+            Self::Forbidden { said } => write!(
+                f,
+                "The server does not allow this with this token{said}. It may be that of another tenant or place."
+            ),
+            Self::NotFound { url } => write!(f, "There is nothing at {url}: is it the URL of /mcp?"),
+            Self::SessionLost => f.write_str("The server has forgotten this conversation. Start this client again."),
+            Self::Redirected { to } => write!(
+                f,
+                "The server sends us on to {to}. A token is not carried to places that nobody named: if that is the \
+                 right one, give its URL."
+            ),
+            Self::Busy {
+                status,
+                retry_after,
+                said,
+            } => {
+                write!(f, "The server is busy ({status}){said}. Try again ")?;
+                match retry_after {
+                    Some(seconds) => write!(f, "in {seconds} s."),
+                    None => f.write_str("later."),
+                }
+            }
+            Self::Failed { status, said } => write!(f, "The server failed ({status}){said}."),
+            Self::NotMcp { url, what } => {
+                write!(
+                    f,
+                    "What answers at {url} is no MCP server ({what}): is it the URL of /mcp?"
+                )
+            }
+            Self::AnswerTooLarge { limit } => {
+                write!(
+                    f,
+                    "The answer is larger than {limit} bytes. What was asked for may have been done."
+                )
+            }
+            Self::TooMany { limit } => {
+                write!(
+                    f,
+                    "{limit} requests are waiting for their answers already. Wait for some of them."
+                )
+            }
+        }
+    }
+}
+
+/// What a server says in a refusal, as a part of a sentence: empty, or `: "…"`.
+pub fn said(body: &[u8]) -> String {
+    let value: Value = serde_json::from_slice(body).unwrap_or_default();
+    let places = ["/error_description", "/message", "/error/message", "/error"];
+    let mut texts = places.iter().filter_map(|place| value.pointer(place)?.as_str());
+    let Some(text) = texts.next() else {
+        return String::new();
+    };
+    let visible = text.chars().filter(|letter| !letter.is_control());
+    let text: String = visible.take(LONGEST_QUOTE).collect();
+    if text.is_empty() {
+        String::new()
+    } else {
+        format!(": \"{text}\"")
+    }
+}
+
+impl Unreachable {
+    /// Libraries tell these apart in words only.
+    pub fn of(error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut chain = vec![error.to_string()];
+        let mut source = error.source();
+        while let Some(error) = source {
+            chain.push(error.to_string());
+            source = error.source();
+        }
+        let has = |words: &[&str]| {
+            let all = chain.join(" ").to_lowercase();
+            words.iter().any(|word| all.contains(word))
+        };
+        let why = || {
+            let last = chain.last().map(String::as_str).unwrap_or_default();
+            last.chars()
+                .filter(|letter| !letter.is_control())
+                .take(LONGEST_QUOTE)
+                .collect()
+        };
+        if has(&["dns error", "failed to lookup"]) {
+            Self::Name
+        } else if has(&["certificate", "tls", "handshake", "corrupt message"]) {
+            Self::Tls(why())
+        } else {
+            Self::Connection(why())
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The transport of 2024-11-05: a stream of events to hear, and a path to speak to.
+//!
+//! `GET /sse` opens a stream ([`events`]) whose first event names `/messages?sessionId=…`; what is posted there is
+//! answered on the stream. The one room of the house where something lives between two requests, so everything about it
+//! is bounded: streams by [`streams`], what is open on each of them by [`calls`]. The conversation itself is rmcp's, over
+//! the transport in [`carrier`].
+//!
+//! A stream belongs to whoever opened it, and to nobody else: to others it does not exist. It gives no rights of its own.
+//! Each message brings its own token, is checked like a message to `/mcp`, and is called for with that token; so the
+//! token that opened the stream may expire while the stream goes on.
+
+mod calls;
+mod carrier;
+mod events;
+mod message;
+mod streams;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, StatusCode};
+use rmcp::model::{ClientJsonRpcMessage, ClientNotification, GetExtensions, JsonRpcNotification, RequestId};
+use serde_json::value::RawValue;
+use tokio_util::sync::CancellationToken;
+use url::form_urlencoded;
+use uuid::Uuid;
+
+use self::calls::Claim;
+use self::carrier::Carrier;
+use self::events::{Event, Events};
+use self::message::{Heard, hear};
+use self::streams::Stream;
+pub use self::streams::Streams;
+use super::answer;
+use super::correlation::CorrelationId;
+use super::form::{self, Limits};
+use super::narrowing;
+use super::outline::Objection;
+use super::running::{Count, Running};
+use crate::mcp::{Caller, Server};
+use crate::telemetry::fields;
+
+/// What both routes share.
+pub struct Sse {
+    pub streams: Arc<Streams>,
+    pub server: Server,
+    pub limits: Limits,
+    pub keep_alive: Duration,
+}
+
+/// Why a request to one of the two routes is refused, before or beside its message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("the path needs a sessionId: it is in the endpoint event of the stream")]
+    NoSession,
+    /// Two readers could each believe another one.
+    #[error("the sessionId is given more than once")]
+    TwoSessions,
+    /// Also for somebody else's, so that nobody learns which there are.
+    #[error("there is no such stream; open one with GET /sse")]
+    UnknownSession,
+    #[error("the server is shutting down")]
+    Draining,
+    #[error("the server holds as many streams as it may")]
+    TooManyStreams,
+    #[error("this caller holds as many streams as one may; close one first")]
+    TooManyOfYours,
+    #[error("too many requests of this stream are waiting for their answers")]
+    TooManyCalls,
+    #[error("the id is that of a request that has not been answered yet")]
+    IdInUse,
+}
+
+impl Refused {
+    fn answer(self, about: &CorrelationId) -> Response {
+        let (status, code, retry_after) = match self {
+            Self::NoSession => (StatusCode::BAD_REQUEST, "session_missing", None),
+            Self::TwoSessions => (StatusCode::BAD_REQUEST, "session_ambiguous", None),
+            Self::UnknownSession => (StatusCode::NOT_FOUND, "session_unknown", None),
+            Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining", Some(1)),
+            Self::TooManyStreams => (StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", Some(10)),
+            Self::TooManyOfYours => (StatusCode::TOO_MANY_REQUESTS, "too_many_streams", Some(10)),
+            Self::TooManyCalls => (StatusCode::TOO_MANY_REQUESTS, "too_many_calls", Some(1)),
+            Self::IdInUse => (StatusCode::BAD_REQUEST, "id_in_use", None),
+        };
+        tracing::info!(
+            { fields::CORRELATION_ID } = about.as_str(),
+            { fields::REASON } = code,
+            "a request was refused: {self}"
+        );
+        let response = answer::error(status, code, &self.to_string(), about);
+        match retry_after {
+            Some(seconds) => answer::retry_after(response, seconds),
+            None => response,
+        }
+    }
+}
+
+pub async fn open(State(sse): State<Arc<Sse>>, request: Request) -> Response {
+    let about = CorrelationId::of(&request);
+    let Some(caller) = request.extensions().get::<Caller>() else {
+        return Refused::UnknownSession.answer(&about);
+    };
+    let connection = request.extensions().get::<Count>().cloned();
+    let asked = match narrowing::asked(sse.server.surface(), request.uri(), request.headers()) {
+        Ok(asked) => asked,
+        Err(objection) => return answer::error(objection.status, "invalid_request", &objection.message, &about),
+    };
+    let opened = match sse.streams.open(&caller.principal.subject, asked, connection) {
+        Ok(opened) => opened,
+        Err(refused) => return refused.answer(&about),
+    };
+    tracing::info!(
+        { fields::CORRELATION_ID } = about.as_str(),
+        { fields::USER } = %caller.principal.subject,
+        "a stream was opened"
+    );
+    let path = format!("/messages?sessionId={}", opened.id);
+    // The queue is empty, so there is room.
+    let _ = opened.outbox.try_send(Event::endpoint(&path));
+    let carrier = Carrier::new(opened.inbox, opened.outbox, &opened.stream, sse.streams.draining());
+    tokio::spawn(converse(sse.server.clone(), carrier, opened.stop));
+
+    let mut response = Response::new(Body::new(Events::new(opened.queue, sse.keep_alive, opened.place)));
+    for (name, value) in [
+        (CONTENT_TYPE, "text/event-stream"),
+        (CACHE_CONTROL, "no-cache, no-transform"),
+        // nginx would otherwise collect events until a buffer is full.
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Until the client has gone, or the server leaves; then the stream ends with it.
+async fn converse(server: Server, carrier: Carrier, stop: CancellationToken) {
+    match rmcp::service::serve_server_with_ct(server, carrier, stop).await {
+        Ok(conversation) => drop(conversation.waiting().await),
+        // It may repeat what the client said, so it is not shown.
+        Err(_) => tracing::debug!("a stream ended before its conversation had begun"),
+    }
+}
+
+pub async fn post(State(sse): State<Arc<Sse>>, request: Request) -> Response {
+    let about = CorrelationId::of(&request);
+    let (mut parts, body) = request.into_parts();
+    let stream = match sse.stream_of(&parts) {
+        Ok(stream) => stream,
+        Err(refused) => return refused.answer(&about),
+    };
+    let objected = |objection: &Objection, id: Option<&RawValue>| {
+        answer::rpc_error(objection.status, objection.code, &objection.message, id, &about, None)
+    };
+    let asked = match narrowing::asked(sse.server.surface(), &parts.uri, &parts.headers) {
+        Ok(asked) => asked.and(stream.asked),
+        Err(objection) => return objected(&objection, None),
+    };
+    if let Err(objection) = form::check(&parts.headers) {
+        return objected(&objection, None);
+    }
+    let body = match sse.limits.read(body).await {
+        Ok(body) => body,
+        Err(objection) => return objected(&objection, None),
+    };
+    // From here on the answer to this POST is waited for when the server leaves.
+    let _running = Running::begin(&parts.extensions);
+    let taken = match hear(&body, &parts.headers, stream.has_begun()) {
+        Heard::Nobodys(objection) => return objected(&objection, None),
+        Heard::Ignored => Ok(()),
+        Heard::Notification(notification) => sse.tell(&stream, *notification).await,
+        Heard::Objection(id, wrong) => {
+            let error = wrong.with_correlation_id(about.as_str());
+            match sse.begin(&stream, &id).await {
+                Ok(claim) => stream.answer(id, error, claim).await,
+                Err(refused) => Err(refused),
+            }
+        }
+        Heard::Request(mut request) => match sse.begin(&stream, &request.id).await {
+            Ok(claim) => {
+                // With the caller among it: each call goes on with the token that came with it.
+                if let Some(caller) = parts.extensions.get_mut::<Caller>() {
+                    caller.hears_progress = true;
+                    caller.asked = asked;
+                }
+                request.request.extensions_mut().insert(parts);
+                stream.ask(*request, claim).await
+            }
+            Err(refused) => Err(refused),
+        },
+    };
+    match taken {
+        Ok(()) => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::ACCEPTED;
+            response
+        }
+        Err(refused) => refused.answer(&about),
+    }
+}
+
+impl Sse {
+    /// The stream that is named, when it is the caller's.
+    fn stream_of(&self, parts: &Parts) -> Result<Arc<Stream>, Refused> {
+        let caller = parts.extensions.get::<Caller>().ok_or(Refused::UnknownSession)?;
+        let query = parts.uri.query().unwrap_or_default();
+        let mut named = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "sessionId");
+        let (_, id) = named.next().ok_or(Refused::NoSession)?;
+        if named.next().is_some() {
+            return Err(Refused::TwoSessions);
+        }
+        let id = Uuid::try_parse(&id).map_err(|_| Refused::UnknownSession)?;
+        self.streams.find(id, &caller.principal.subject)
+    }
+
+    /// Makes room for a request. It waits for it, since clients of this age take a refusal for the end of everything.
+    async fn begin(&self, stream: &Stream, id: &RequestId) -> Result<Claim, Refused> {
+        self.streams.refuse_when_draining()?;
+        tokio::time::timeout(self.limits.body_timeout, stream.calls.begin(id.clone()))
+            .await
+            .unwrap_or(Err(Refused::TooManyCalls))
+    }
+
+    async fn tell(
+        &self,
+        stream: &Stream,
+        notification: JsonRpcNotification<ClientNotification>,
+    ) -> Result<(), Refused> {
+        self.streams.refuse_when_draining()?;
+        let cancelled = message::cancelled(&notification);
+        stream.say(ClientJsonRpcMessage::Notification(notification)).await?;
+        // rmcp answers a cancelled request no more.
+        if let Some(id) = cancelled {
+            stream.calls.end(&id);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,170 @@
+//! An MCP client of 2024-11-05: it hears on a stream and speaks by POST.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::client::{Called, Caller, Era};
+use super::place::Place;
+use super::process::PATIENCE;
+use super::token::User;
+
+#[derive(Default)]
+struct Heard {
+    messages: Vec<Value>,
+    /// The stream has ended; in good order, or not.
+    ended: Option<bool>,
+}
+
+pub struct Stream<'a> {
+    place: &'a Place,
+    user: User,
+    http: reqwest::Client,
+    url: String,
+    heard: Arc<watch::Sender<Heard>>,
+    reading: JoinHandle<()>,
+    next_id: AtomicU64,
+}
+
+impl<'a> Stream<'a> {
+    /// As somebody new, past the handshake.
+    pub async fn start(place: &'a Place, version: &'static str) -> Self {
+        Self::start_at(place, "/sse", version).await
+    }
+
+    /// The same, with what the path says after it.
+    pub async fn start_at(place: &'a Place, path: &str, version: &'static str) -> Self {
+        let stream = Self::open(place, path, place.new_user()).await;
+        let era = Era::Legacy(version);
+        let hello = stream.ask("initialize", era.hello()).await;
+        assert_eq!(hello["result"]["protocolVersion"], version, "{hello}");
+        let initialized = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
+        stream.say(&initialized).await;
+        stream
+    }
+
+    async fn open(place: &'a Place, path: &str, user: User) -> Self {
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = http.get(format!("{}{path}", place.url)).bearer_auth(&user.token);
+        let mut response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        let heard = Arc::new(watch::Sender::new(Heard::default()));
+        let mut text = String::new();
+        let path = loop {
+            if let Some((first, rest)) = text.split_once("\n\n") {
+                let path = first.strip_prefix("event: endpoint\ndata: ").unwrap().to_owned();
+                text = rest.to_owned();
+                break path;
+            }
+            let chunk = response.chunk().await.unwrap().expect("the first event");
+            text.push_str(std::str::from_utf8(&chunk).unwrap());
+        };
+        let to = Arc::clone(&heard);
+        let reading = tokio::spawn(async move {
+            let ended = loop {
+                while let Some((event, rest)) = text.split_once("\n\n") {
+                    if let Some(data) = event.strip_prefix("event: message\ndata: ") {
+                        let message = serde_json::from_str(data).unwrap();
+                        to.send_modify(|heard| heard.messages.push(message));
+                    }
+                    text = rest.to_owned();
+                }
+                match response.chunk().await {
+                    Ok(Some(chunk)) => text.push_str(std::str::from_utf8(&chunk).unwrap()),
+                    Ok(None) => break true,
+                    Err(_) => break false,
+                }
+            };
+            to.send_modify(|heard| heard.ended = Some(ended));
+        });
+        Self {
+            url: format!("{}{path}", place.url),
+            place,
+            user,
+            http,
+            heard,
+            reading,
+            next_id: AtomicU64::new(1),
+        }
+    }
+
+    /// A POST with this token.
+    pub fn post(&self, token: &str, message: &Value) -> reqwest::RequestBuilder {
+        let request = self.http.post(&self.url).bearer_auth(token);
+        let request = request.header("content-type", "application/json");
+        request.body(message.to_string())
+    }
+
+    pub async fn say(&self, message: &Value) {
+        let answer = self.post(&self.user.token, message).send().await.unwrap();
+        assert_eq!(answer.status(), 202, "{message}");
+    }
+
+    /// Sends a request without waiting for its answer; gives its id.
+    pub async fn begin(&self, method: &str, params: Value) -> u64 {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        self.say(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }))
+            .await;
+        id
+    }
+
+    pub async fn answer(&self, id: u64) -> Value {
+        self.answered(&Value::from(id)).await
+    }
+
+    pub async fn answered(&self, id: &Value) -> Value {
+        let find = |heard: &Heard| heard.messages.iter().find(|message| message["id"] == *id).cloned();
+        let mut changes = self.heard.subscribe();
+        let waiting = changes.wait_for(|heard| heard.ended.is_some() || find(heard).is_some());
+        let heard = tokio::time::timeout(PATIENCE, waiting).await;
+        let heard = heard.unwrap_or_else(|_| panic!("no answer to {id}")).unwrap();
+        find(&heard).unwrap_or_else(|| panic!("the stream ended without an answer to {id}"))
+    }
+
+    pub async fn ask(&self, method: &str, params: Value) -> Value {
+        let id = self.begin(method, params).await;
+        self.answer(id).await
+    }
+
+    pub fn heard(&self) -> Vec<Value> {
+        self.heard.borrow().messages.clone()
+    }
+
+    /// Waits for the end of the stream, which the server makes in good order.
+    pub async fn ended_well(&self) {
+        let mut changes = self.heard.subscribe();
+        let waiting = changes.wait_for(|heard| heard.ended.is_some());
+        let heard = tokio::time::timeout(PATIENCE, waiting).await.expect("an end").unwrap();
+        assert_eq!(heard.ended, Some(true));
+    }
+
+    /// Hangs up.
+    pub fn leave(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Stream<'_> {
+    fn drop(&mut self) {
+        self.reading.abort();
+    }
+}
+
+impl Caller for Stream<'_> {
+    fn place(&self) -> &Place {
+        self.place
+    }
+
+    fn user(&self) -> &User {
+        &self.user
+    }
+
+    async fn call(&self, tool: &str, arguments: Value) -> Called {
+        let params = json!({ "name": tool, "arguments": arguments });
+        let answer = self.ask("tools/call", params).await;
+        Called::read(self, tool, &arguments, answer)
+    }
+}
