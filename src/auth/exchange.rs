@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use self::request::Endpoint;
 pub use self::request::SetupError;
 use super::{Clock, Secret};
+use crate::telemetry::metrics;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -79,6 +80,19 @@ pub enum ExchangeError {
     /// Not what the standard says an answer is.
     #[error("the authorization server's answer is no token that could be used")]
     Garbled,
+}
+
+impl ExchangeError {
+    /// In one word, for figures.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Denied => "denied",
+            Self::Misconfigured => "misconfigured",
+            Self::Unavailable => "unavailable",
+            Self::Garbled => "garbled",
+        }
+    }
 }
 
 /// Whose token is to be exchanged. It has been verified.
@@ -186,6 +200,7 @@ impl Inner {
         let begun = Instant::now();
         let left = Duration::from_secs(subject.expires_at.saturating_sub(self.clock.now_secs()));
         let issued = self.endpoint.ask(&subject.token).await;
+        metrics::token_exchanged(issued.as_ref().err().map_or("ok", |error| error.word()));
         let mut known = self.known();
         known.remove(&fingerprint);
         let issued = issued?;

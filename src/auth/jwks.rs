@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::{Refusal, Settings};
+use crate::telemetry::metrics;
 
 /// A provider rotates two or three keys; more than this is not a key set that we would want to search per request.
 const MAX_KEYS: usize = 32;
@@ -143,7 +144,9 @@ impl Jwks {
             return;
         }
         *last_attempt = Some(Instant::now());
-        match self.0.fetch().await {
+        let fetched = self.0.fetch().await;
+        metrics::keys_refreshed(fetched.is_ok());
+        match fetched {
             Ok(keys) => {
                 let known = Known {
                     keys: keys.into(),

@@ -16,6 +16,7 @@ use crate::telemetry::{self, Destination, fields};
 #[command(after_help = "\
 Without a tenant secret the server stays off: it logs one line and exits 0.
 SIGTERM, SIGINT or SIGHUP finishes what is in flight and leaves; a second one leaves at once.
+SIGUSR1 logs at debug for 15 minutes, or ends that.
 
 Examples:
   toolbridge-mcp serve

@@ -112,6 +112,27 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), Mistake> {
             "leave the path out",
         );
     }
+    match config.metrics.address() {
+        Err(_) => {
+            return refuse(
+                "metrics.addr",
+                &format!(
+                    "is {}, which is no address with a port",
+                    super::human::quoted(&config.metrics.addr)
+                ),
+                "write it like \"127.0.0.1:9091\", or \"off\"",
+            );
+        }
+        // 0 is whatever is free, and so another one.
+        Ok(Some(address)) if address.port() != 0 && address.port() == config.server.port => {
+            return refuse(
+                "metrics.addr",
+                "has the port of server.port, where everybody could read it",
+                "give it a port of its own",
+            );
+        }
+        Ok(_) => {}
+    }
     if let Some(named) = &config.tools.toolsets {
         toolsets(named).or_else(|(why, fix)| refuse("tools.toolsets", &why, &fix))?;
     }

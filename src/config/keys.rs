@@ -90,6 +90,7 @@ pub const KEYS: &[Key] = &[
     key("tools.toolsets", Kind::List, &[]),
     key("tools.read_only", Kind::Flag, &[]),
     key("tools.max_result_bytes", Kind::Size, &[]),
+    key("metrics.addr", Kind::Text, &[]),
     key("log.level", Kind::LogFilter, &[]),
     key("log.format", Kind::OneOf(&["auto", "json", "pretty"]), &[]),
 ];

@@ -17,6 +17,7 @@ pub mod secret;
 #[cfg(test)]
 mod tests;
 
+use std::net::{AddrParseError, SocketAddr};
 use std::time::Duration;
 
 use figment::Figment;
@@ -41,6 +42,7 @@ pub struct Config {
     pub api: Api,
     pub auth: Auth,
     pub tools: Tools,
+    pub metrics: Metrics,
     pub log: Log,
 }
 
@@ -154,6 +156,22 @@ pub struct Tools {
     pub read_only: bool,
     #[serde(deserialize_with = "human::size")]
     pub max_result_bytes: usize,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    pub addr: String,
+}
+
+impl Metrics {
+    /// Where to listen; `None`: nowhere.
+    pub fn address(&self) -> Result<Option<SocketAddr>, AddrParseError> {
+        match self.addr.as_str() {
+            "off" => Ok(None),
+            address => address.parse().map(Some),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]

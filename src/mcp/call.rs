@@ -4,6 +4,7 @@
 //! tool. In all of them the session is dropped here, and thereby ended.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use futures::FutureExt;
 use rmcp::RoleServer;
@@ -11,15 +12,14 @@ use rmcp::model::{
     CallToolRequestParams, CallToolResult, ContentBlock, ErrorData, ProgressNotificationParam, ProgressToken,
 };
 use rmcp::service::{Peer, RequestContext};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
-use super::caller::{Caller, Unknown};
+use super::caller::Caller;
 use super::reach::Beyond;
+use super::report::{Ending, Report, Why};
 use super::toolset::{NoSuchTool, Outcome, ToolCall};
 use super::{Inner, LONGEST_NAME};
-use crate::telemetry::fields;
 use crate::tools::Progress;
 use crate::upstream::CallContext;
 
@@ -31,36 +31,31 @@ pub(super) async fn serve(
     request: CallToolRequestParams,
     context: RequestContext<RoleServer>,
 ) -> Result<CallToolResult, ErrorData> {
-    let begun = Instant::now();
     // A name that is not one of ours may be of any length; it is shown, not repeated in full.
     let name: String = request.name.chars().take(LONGEST_NAME).collect();
+    let mut report = Report::begin(name.clone(), &context);
     let caller = match server.callers.identify(&context).await {
         Ok(caller) => caller,
-        Err(Unknown {
-            refusal,
-            correlation_id,
-        }) => {
-            tracing::info!(
-                { fields::TOOL } = name,
-                { fields::CORRELATION_ID } = %correlation_id,
-                { fields::REASON } = refusal.reason(),
-                "a caller was refused"
-            );
-            return Ok(result(server.toolset.refuse(refusal, &correlation_id)));
+        Err(unknown) => {
+            let refused = server.toolset.refuse(unknown.refusal, &unknown.correlation_id);
+            report.refused(&unknown);
+            return Ok(result(refused));
         }
     };
+    report.is_by(&caller, &context);
+    let tenant = server.upstream.tenant();
     match server
         .surface
         .admit(&request.name, caller.asked, &caller.principal.scopes)
     {
         Ok(()) => {}
         Err(Beyond::Scope(scope)) => {
-            log_beyond(&caller, &name, "insufficient_scope");
             let outcome = server.toolset.out_of_scope(&name, &scope, &caller.correlation_id);
+            report.ended(&caller, tenant, Ending::OutOfScope, why(&outcome));
             return Ok(result(outcome));
         }
         Err(beyond) => {
-            log_beyond(&caller, &name, "narrowed");
+            report.ended(&caller, tenant, Ending::Narrowed, Why::default());
             return Err(unknown_tool(&name, beyond.sentence()));
         }
     }
@@ -71,30 +66,21 @@ pub(super) async fn serve(
         &request.name,
         request.arguments.unwrap_or_default(),
         &caller,
+        &report,
         context,
     ));
     let outcome = tokio::select! {
         biased;
-        () = cancelled.cancelled() => Err("cancelled"),
-        outcome = work.catch_unwind() => outcome.map_err(|_| "panicked"),
+        () = cancelled.cancelled() => Err(Ending::Cancelled),
+        outcome = work.catch_unwind() => outcome.map_err(|_| Ending::Panicked),
     };
-    let (word, code, log_only) = match &outcome {
-        Ok(Ok(Outcome { error_code: None, .. })) => ("ok", None, None),
-        Ok(Ok(outcome)) => ("error", outcome.error_code.as_deref(), outcome.log_only.as_deref()),
-        Ok(Err(_)) => ("unknown_tool", None, None),
-        Err(how) => (*how, None, None),
+    let (ending, why) = match &outcome {
+        Ok(Ok(Outcome { error_code: None, .. })) => (Ending::Ok, Why::default()),
+        Ok(Ok(outcome)) => (Ending::Error, why(outcome)),
+        Ok(Err(_)) => (Ending::UnknownTool, Why::default()),
+        Err(ending) => (*ending, Why::default()),
     };
-    tracing::info!(
-        { fields::CORRELATION_ID } = %caller.correlation_id,
-        { fields::TOOL } = name,
-        { fields::USER } = %caller.principal.subject,
-        { fields::OUTCOME } = word,
-        { fields::ERROR_CODE } = code,
-        { fields::ERROR } = log_only,
-        { fields::DURATION_MS } = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-        "{} {word}",
-        name,
-    );
+    report.ended(&caller, tenant, ending, why);
     match outcome {
         Ok(Ok(outcome)) => Ok(result(outcome)),
         Ok(Err(NoSuchTool(remedy))) => Err(unknown_tool(&name, &remedy)),
@@ -109,15 +95,12 @@ fn unknown_tool(name: &str, why: &str) -> ErrorData {
     ErrorData::invalid_params(format!("Unknown tool: {name}. {why}"), None)
 }
 
-/// A call that this caller may not make; nothing was sent for it.
-fn log_beyond(caller: &Caller, name: &str, reason: &str) {
-    tracing::info!(
-        { fields::CORRELATION_ID } = %caller.correlation_id,
-        { fields::TOOL } = name,
-        { fields::USER } = %caller.principal.subject,
-        { fields::REASON } = reason,
-        "{name} is out of the caller's reach"
-    );
+fn why(outcome: &Outcome) -> Why<'_> {
+    Why {
+        code: outcome.error_code.as_deref(),
+        category: outcome.value.pointer("/error/category").and_then(Value::as_str),
+        log_only: outcome.log_only.as_deref(),
+    }
 }
 
 async fn run(
@@ -125,6 +108,7 @@ async fn run(
     name: &str,
     arguments: rmcp::model::JsonObject,
     caller: &Caller,
+    report: &Report,
     context: RequestContext<RoleServer>,
 ) -> Result<Outcome, NoSuchTool> {
     let api = server.upstream.call(
@@ -134,6 +118,7 @@ async fn run(
             traceparent: caller.traceparent.clone(),
             deadline: server.upstream.deadline(),
             cancel: context.ct.clone(),
+            spent: Arc::clone(&report.spent),
         },
     );
     let (steps, mut told) = mpsc::channel(UNTOLD_STEPS);

@@ -5,10 +5,12 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::request::Parts;
 use rmcp::RoleServer;
 use rmcp::service::RequestContext;
+use tokio::time::Instant;
 
 use super::reach::Reach;
 use crate::auth::{Principal, Refusal, Secret, Verifier};
@@ -22,6 +24,28 @@ pub struct Caller {
     pub hears_progress: bool,
     /// What the request itself leaves of the tools.
     pub asked: Reach,
+    pub via: Via,
+    /// How long it took to verify the token.
+    pub verified_in: Duration,
+}
+
+/// How a request came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    Http,
+    /// The transport of 2024-11-05.
+    Sse,
+    Stdio,
+}
+
+impl Via {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Sse => "sse",
+            Self::Stdio => "stdio",
+        }
+    }
 }
 
 /// Where callers come from.
@@ -64,6 +88,7 @@ impl Callers {
 impl FixedCaller {
     async fn identify(&self) -> Result<Caller, Unknown> {
         let correlation_id = (self.new_correlation_id)();
+        let since = Instant::now();
         match self.verifier.verify(self.token.expose()).await {
             Ok(principal) => Ok(Caller {
                 principal,
@@ -71,6 +96,8 @@ impl FixedCaller {
                 traceparent: None,
                 hears_progress: true,
                 asked: Reach::ALL,
+                via: Via::Stdio,
+                verified_in: since.elapsed(),
             }),
             Err(refusal) => Err(Unknown {
                 refusal,

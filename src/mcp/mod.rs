@@ -13,6 +13,7 @@ mod caller;
 mod entities;
 mod identity;
 mod reach;
+mod report;
 mod toolset;
 
 use std::sync::Arc;
@@ -28,15 +29,17 @@ use rmcp::model::{
 };
 use rmcp::service::RequestContext;
 
-pub use caller::{Caller, Callers, FixedCaller};
+pub use caller::{Caller, Callers, FixedCaller, Via};
 pub use entities::EntityTools;
 pub use identity::Settings;
 pub use reach::{Beyond, Narrowing, NoSuchToolset, Reach, Surface};
+pub use report::Ending;
 #[cfg(test)]
 pub use toolset::Listed;
 pub use toolset::{NoSuchTool, Outcome, ToolCall, Toolset};
 
 use crate::auth::Scopes;
+use crate::telemetry::metrics;
 use crate::upstream::Upstream;
 
 /// How much of a name that is not one of ours is repeated.
@@ -61,6 +64,7 @@ impl Server {
     pub fn new(toolset: Arc<dyn Toolset>, upstream: Upstream, callers: Callers, settings: &Settings) -> Self {
         let surface = Surface::new(&*toolset, &settings.narrowing);
         let config = identity::config(settings);
+        metrics::tools_are(toolset.list().iter().map(|listed| &*listed.tool.name));
         Self(Arc::new(Inner {
             toolset,
             surface,
@@ -85,6 +89,11 @@ impl Server {
             }
             _ => None,
         }
+    }
+
+    /// A call that was refused before it came here, among the figures of those that did.
+    pub fn counts_refused(&self, tool: &str, ending: Ending) {
+        report::count_refused(tool, ending);
     }
 }
 

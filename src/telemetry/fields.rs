@@ -19,6 +19,19 @@ pub const ERROR_CODE: &str = "error_code";
 /// Why a caller was refused.
 pub const REASON: &str = "reason";
 pub const DURATION_MS: &str = "duration_ms";
+/// The parts of a call's duration, in the order in which they happen: see `telemetry::stages`.
+pub const AUTH_MS: &str = "auth_ms";
+pub const QUEUE_MS: &str = "queue_ms";
+pub const SESSION_MS: &str = "session_ms";
+pub const API_MS: &str = "api_ms";
+pub const REST_MS: &str = "rest_ms";
+/// What the client calls itself.
+pub const CLIENT: &str = "client";
+pub const CLIENT_VERSION: &str = "client_version";
+/// The revision of MCP that the call was made in.
+pub const PROTOCOL: &str = "protocol";
+/// How it came: `http`, `sse` or `stdio`.
+pub const TRANSPORT: &str = "transport";
 pub const ERROR: &str = "error";
 
 pub const EXIT_CODE: &str = "exit_code";

@@ -1,7 +1,8 @@
-//! What the program says about itself while it runs: for now, its log.
+//! What the program says about itself while it runs: its log, and its figures ([`metrics`]).
 //!
 //! On a terminal the log is for people; elsewhere it is one JSON object per line, see [`json`]. A command that
 //! answers on standard output logs to standard error; `serve` has nothing else to say and logs to standard output.
+//! How much is logged can be changed while it runs, see [`level`].
 //! Field names are constants in [`fields`]; a failure is logged once, at the boundary that decides what happens.
 //!
 //! # What must never be logged
@@ -21,6 +22,9 @@
 
 pub mod fields;
 pub mod json;
+pub mod level;
+pub mod metrics;
+pub mod stages;
 
 use std::io::IsTerminal;
 
@@ -29,7 +33,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry};
+use tracing_subscriber::{Layer, Registry};
 
 use crate::config::{Log, LogFormat};
 
@@ -73,9 +77,9 @@ pub fn start(log: &Log, destination: Destination, colour: bool) {
     } else {
         Box::new(json::Lines::new(writer))
     };
-    // The text was checked when the configuration was read; should the two ever disagree, a log is better than none.
-    let wanted = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let layer = layer.with_filter(libraries_held()).with_filter(wanted);
+    let layer = layer
+        .with_filter(level::changeable(&log.level))
+        .with_filter(libraries_held());
     if tracing_subscriber::registry().with(layer).try_init().is_err() {
         tracing::debug!("the log was started before");
     }

@@ -10,12 +10,14 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
+use tokio::time::Instant;
 
 use super::answer;
 use super::correlation::{CorrelationId, traceparent};
 use crate::auth::Verifier;
 use crate::auth::challenge::Challenge;
-use crate::mcp::{Caller, Reach};
+use crate::mcp::{Caller, Reach, Via};
+use crate::telemetry::{fields, metrics};
 
 #[derive(Debug)]
 pub struct Door {
@@ -25,6 +27,7 @@ pub struct Door {
 
 pub async fn check(State(door): State<Arc<Door>>, mut request: Request, next: Next) -> Response {
     let correlation_id = CorrelationId::of(&request);
+    let since = Instant::now();
     match door.verifier.authenticate(request.headers()).await {
         Ok(principal) => {
             let traceparent = traceparent(request.headers());
@@ -36,13 +39,16 @@ pub async fn check(State(door): State<Arc<Door>>, mut request: Request, next: Ne
                 traceparent,
                 hears_progress: false,
                 asked: Reach::ALL,
+                via: Via::Http,
+                verified_in: since.elapsed(),
             });
             next.run(request).await
         }
         Err(refusal) => {
+            metrics::auth_failed(refusal.reason());
             tracing::info!(
-                correlation_id = correlation_id.as_str(),
-                reason = refusal.reason(),
+                { fields::CORRELATION_ID } = correlation_id.as_str(),
+                { fields::REASON } = refusal.reason(),
                 "a caller was refused: {refusal}"
             );
             answer::refusal(refusal, &door.challenge, &correlation_id)

@@ -9,6 +9,8 @@ use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
+use crate::telemetry::metrics;
+
 const HEADER: HeaderName = HeaderName::from_static("x-correlation-id");
 const MAX_BYTES: usize = 128;
 
@@ -39,10 +41,12 @@ pub fn new_id() -> Arc<str> {
 pub async fn assign(mut request: Request, next: Next) -> Response {
     let id = CorrelationId(taken_over(request.headers()).unwrap_or_else(new_id));
     request.extensions_mut().insert(id.clone());
+    let transport = metrics::transport_of(request.uri().path());
     let mut response = next.run(request).await;
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(HEADER, value);
     }
+    metrics::answered(transport, response.status().as_u16());
     response
 }
 

@@ -23,6 +23,7 @@ mod outline;
 mod router;
 mod running;
 mod scope;
+mod scrape;
 mod serve;
 mod sse;
 mod stdio;
@@ -37,6 +38,7 @@ pub use correlation::new_id as new_correlation_id;
 pub use line::{Line, LineReader};
 pub use outline::{id_in_beginning, outline};
 pub use router::App;
+pub use scrape::serve_metrics;
 pub use serve::{Drain, serve};
 pub use stdio::serve_stdio;
 

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::answer;
 use super::correlation::CorrelationId;
 use crate::auth::challenge::Challenge;
-use crate::mcp::{Caller, Server};
+use crate::mcp::{Caller, Ending, Server};
 use crate::telemetry::fields;
 
 /// From the part of the range that JSON-RPC leaves to servers and that MCP has not given a meaning of its own.
@@ -51,10 +51,12 @@ pub fn refusal(
     let tool = (message.method == "tools/call").then_some(message.params.name)?;
     let (scope, outcome) = server.lacks_scope(&tool, caller)?;
     let said = challenge.insufficient_scope(&scope);
+    server.counts_refused(&tool, Ending::OutOfScope);
     tracing::info!(
         { fields::CORRELATION_ID } = &*caller.correlation_id,
         { fields::TOOL } = &*tool,
         { fields::USER } = &*caller.principal.subject,
+        { fields::OUTCOME } = Ending::OutOfScope.word(),
         { fields::REASON } = said.error,
         "{tool} is out of the caller's reach"
     );

@@ -30,6 +30,7 @@ use tokio_util::task::TaskTracker;
 use super::impatient::Impatient;
 use super::router::{App, router};
 use super::running::Count;
+use crate::telemetry::metrics;
 use crate::upstream::{Counts, Deadline};
 
 /// The head of a request may be this large.
@@ -172,6 +173,7 @@ impl Connections {
             .max_buf_size(MAX_HEAD_BYTES)
             .serve_connection(stream, service);
         let (draining, cut_off) = (self.draining.clone(), self.cut_off.clone());
+        let counted = metrics::connection_open();
         self.open.spawn(async move {
             // hyper's own graceful end is not for us: it closes connections whose first request is still under way.
             let left_behind = async move {
@@ -191,7 +193,7 @@ impl Connections {
                 () = left_behind => {}
                 () = cut_off.cancelled() => {}
             }
-            drop(slot);
+            drop((slot, counted));
         });
     }
 }

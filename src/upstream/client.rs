@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use reqwest::Url;
 
 use super::exchange::{Failure, Reply, Request};
+use super::observed::Observed;
 use super::signature::Signer;
 use super::{CallContext, Settings, headers};
 use crate::auth::{Clock, Secret};
@@ -123,6 +124,13 @@ impl Client {
 
     /// Sends one request. `TimedOut` here means that the API fell silent; deadlines are the caller's business.
     pub(super) async fn send(&self, identity: &Identity, request: Request) -> Result<Answer, Failure> {
+        let observed = Observed::begin(&request);
+        let result = self.exchange(identity, request).await;
+        observed.end(&result);
+        result
+    }
+
+    async fn exchange(&self, identity: &Identity, request: Request) -> Result<Answer, Failure> {
         let mut map = identity.0.clone();
         self.signer.sign(self.clock.now_ms(), &mut map);
         if let Some(version) = request.if_match {

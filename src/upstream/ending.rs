@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use super::Settings;
 use super::client::{Client, Identity};
 use super::exchange::Failure;
-use crate::telemetry::fields;
+use crate::telemetry::{fields, metrics};
 
 /// A second try after this pause mends a dropped connection; the API sweeps what remains.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -93,12 +93,10 @@ impl Enders {
                     let ended = AssertUnwindSafe(is_ended(&client, &identity, path, within))
                         .catch_unwind()
                         .await;
-                    let counter = if ended.unwrap_or(false) {
-                        &counted.ended
-                    } else {
-                        &counted.abandoned
-                    };
+                    let ended = ended.unwrap_or(false);
+                    let counter = if ended { &counted.ended } else { &counted.abandoned };
                     counter.fetch_add(1, Ordering::AcqRel);
+                    metrics::session_over(ended);
                     drop(place);
                 })
                 .await;
@@ -151,6 +149,7 @@ impl Room {
     /// The session at this path exists now.
     pub fn occupied_by(self, path: String, identity: Identity) -> Guard {
         self.counters.opened.fetch_add(1, Ordering::AcqRel);
+        metrics::session_opened();
         let Self { place, queue, .. } = self;
         Guard(Some((queue, Ending { path, identity, place })))
     }

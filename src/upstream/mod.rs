@@ -9,6 +9,7 @@ pub mod deadline;
 mod ending;
 pub mod exchange;
 mod headers;
+mod observed;
 mod readiness;
 mod session;
 pub mod signature;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Clock, Credential, Secret};
+use crate::telemetry::stages::Spent;
 use client::{Client, ClientError};
 pub use deadline::Deadline;
 pub use ending::Counts;
@@ -84,6 +86,8 @@ pub struct CallContext {
     pub traceparent: Option<Arc<str>>,
     pub deadline: Deadline,
     pub cancel: CancellationToken,
+    /// Where its time goes.
+    pub spent: Arc<Spent>,
 }
 
 /// The API. Cheap to clone; all clones share connections, enders and counters.
@@ -107,6 +111,11 @@ impl Upstream {
             enders,
             settings,
         })))
+    }
+
+    /// In whose name everything is signed.
+    pub fn tenant(&self) -> &str {
+        &self.0.settings.tenant_id
     }
 
     /// A deadline for a call that begins now.

@@ -17,6 +17,8 @@ use super::ending::{Guard, Room};
 use super::exchange::{Api, Failure, NoAccess, Reply, Request};
 use super::{CallContext, Upstream, headers};
 use crate::auth::{Credential, ExchangeError};
+use crate::telemetry::metrics;
+use crate::telemetry::stages::Stage;
 
 const SESSIONS: &str = "/v1/sync/sessions";
 
@@ -78,6 +80,7 @@ impl Session {
     }
 
     async fn exchange(&self, opened: &Opened, request: Request) -> Result<Answer, Failure> {
+        let _sending = self.context.spent.during(Stage::Api);
         let sent = self.upstream.0.client.send(&opened.identity, request);
         self.context
             .deadline
@@ -121,6 +124,7 @@ impl Session {
 
     async fn identity(&self) -> Result<Identity, Failure> {
         let made = self.identity.get_or_try_init(|| async {
+            let _proving = self.context.spent.during(Stage::Auth);
             let token = self.credential.token().await.map_err(no_access)?;
             Ok(Identity::new(&token, &self.context))
         });
@@ -135,10 +139,12 @@ impl Session {
         let nothing_sent = Failure::TimedOut { sent: false };
         let inner = &self.upstream.0;
         let deadline = self.context.deadline;
-        let room = deadline
-            .limit(inner.enders.room())
-            .await
-            .map_err(|_| nothing_sent.clone())??;
+        let room = {
+            let _waiting = (self.context.spent.during(Stage::Queue), metrics::call_waiting());
+            let room = deadline.limit(inner.enders.room()).await;
+            room.map_err(|_| nothing_sent.clone())??
+        };
+        let _opening = self.context.spent.during(Stage::Session);
         let opening = open(inner.client.clone(), identity, room, inner.settings.call_deadline);
         match deadline.limit(tokio::spawn(opening)).await {
             Ok(Ok(result)) => {

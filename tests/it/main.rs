@@ -36,6 +36,7 @@ mod reach;
 #[path = "../support/scripted_as.rs"]
 mod scripted_as;
 mod sse;
+mod telemetry;
 mod tenants;
 mod upstream;
 
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         progress::tests(),
         reach::tests(),
         sse::tests(),
+        telemetry::tests(),
         tenants::tests(),
         upstream::tests(),
     ]

@@ -5,6 +5,7 @@ mod server;
 mod settings;
 mod signals;
 mod starting;
+mod watched;
 
 pub use self::connect::{connect, prepare};
 pub use self::server::{serve, stdio};
@@ -107,6 +108,7 @@ pub async fn call(config: &Config, token: Secret, name: &str, arguments: Map<Str
         traceparent: None,
         deadline: upstream.deadline(),
         cancel: CancellationToken::new(),
+        spent: Arc::default(),
     };
     let cancel = context.cancel.clone();
     let session = upstream.call(principal.credential, context);

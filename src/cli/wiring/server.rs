@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::signals::Signals;
-use super::{settings, starting, toolset, unfit};
+use super::{settings, starting, toolset, unfit, watched};
 use crate::auth::{Clock, Secret, Verifier};
 use crate::cli::exit::{Exit, Stop};
 use crate::cli::serve::listens_on;
@@ -19,6 +19,8 @@ use crate::upstream::Upstream;
 
 pub async fn serve(config: &Config) -> Result<(), Stop> {
     let signals = Signals::caught().map_err(unfit)?;
+    watched::log_level_by_signal().map_err(unfit)?;
+    let figures = watched::figures(config)?;
     let auth = settings::auth(config);
     let verifier = Arc::new(Verifier::new(&auth, Clock::system()).map_err(unfit)?);
     let upstream = Upstream::new(settings::upstream(config)?, Clock::system()).map_err(unfit)?;
@@ -37,6 +39,7 @@ pub async fn serve(config: &Config) -> Result<(), Stop> {
         .map_err(|why| cannot_listen(&address, &why))?;
     let bound = listener.local_addr().map_err(|why| cannot_listen(&address, &why))?;
     tracing::info!({ fields::ADDRESS } = %bound, "listening on http://{bound}/mcp");
+    watched::serve_figures(config, figures, &app).await;
     // The first caller should not wait for the keys; nor should the server, should they not come.
     tokio::spawn(async move { verifier.warm().await });
 

@@ -42,7 +42,7 @@ use super::form::{self, Limits};
 use super::narrowing;
 use super::outline::Objection;
 use super::running::{Count, Running};
-use crate::mcp::{Caller, Server};
+use crate::mcp::{Caller, Server, Via};
 use crate::telemetry::fields;
 
 /// What both routes share.
@@ -186,6 +186,7 @@ pub async fn post(State(sse): State<Arc<Sse>>, request: Request) -> Response {
                 // With the caller among it: each call goes on with the token that came with it.
                 if let Some(caller) = parts.extensions.get_mut::<Caller>() {
                     caller.hears_progress = true;
+                    caller.via = Via::Sse;
                     caller.asked = asked;
                 }
                 request.request.extensions_mut().insert(parts);

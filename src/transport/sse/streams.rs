@@ -13,6 +13,7 @@ use super::Refused;
 use super::calls::{Calls, Claim};
 use super::events::Event;
 use crate::mcp::Reach;
+use crate::telemetry::metrics;
 use crate::transport::Settings;
 use crate::transport::running::Count;
 
@@ -63,6 +64,7 @@ pub struct Place {
     streams: Arc<Streams>,
     id: Uuid,
     stop: CancellationToken,
+    _counted: metrics::Held,
 }
 
 impl Drop for Place {
@@ -134,6 +136,7 @@ impl Streams {
             streams: Arc::clone(self),
             id,
             stop: stop.clone(),
+            _counted: metrics::stream_open(),
         };
         Ok(Opened {
             id,

@@ -101,6 +101,7 @@ fn environment(tenant: &str, api: &str, settings: &[(&str, &str)]) -> Vec<(Strin
         ("TOOLBRIDGE_GO_API_BASE_URL", api),
         ("TOOLBRIDGE_HOST", "127.0.0.1"),
         ("TOOLBRIDGE_PORT", "0"),
+        ("TOOLBRIDGE_METRICS_ADDR", "127.0.0.1:0"),
     ];
     let own = |name: &str| settings.iter().any(|(own, _)| *own == name);
     let kept = usual.into_iter().filter(|(name, _)| !own(name));

@@ -1,0 +1,60 @@
+//! What an operator sees of a running server beside its log: figures, and more of the log when a signal asks for it.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::unfit;
+use crate::cli::exit::Stop;
+use crate::cli::version::BUILD;
+use crate::config::Config;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{fields, level, metrics};
+use crate::transport::{App, serve_metrics};
+
+/// Figures, if they are wanted. Before anything is made that would count.
+pub fn figures(config: &Config) -> Result<Option<&'static Metrics>, Stop> {
+    if matches!(config.metrics.address(), Ok(None)) {
+        return Ok(None);
+    }
+    metrics::start(BUILD.version, BUILD.revision.unwrap_or("unknown"))
+        .map(Some)
+        .map_err(unfit)
+}
+
+/// Serves them beside `app` for as long as the process lives. An address that is taken is no reason to serve no calls: it
+/// is said, and whoever scrapes will miss the figures.
+pub async fn serve_figures(config: &Config, figures: Option<&'static Metrics>, app: &App) {
+    let (Some(figures), Ok(Some(address))) = (figures, config.metrics.address()) else {
+        return;
+    };
+    let listener = match TcpListener::bind(address).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::warn!(
+                { fields::ADDRESS } = %address,
+                { fields::ERROR } = %error,
+                "no figures are served: cannot listen on {address}; set TOOLBRIDGE_METRICS_ADDR to a free address, or to \
+                 off"
+            );
+            return;
+        }
+    };
+    if let Ok(bound) = listener.local_addr() {
+        tracing::info!({ fields::ADDRESS } = %bound, "figures are at http://{bound}/metrics");
+    }
+    tokio::spawn(serve_metrics(listener, figures, Arc::clone(&app.readiness)));
+}
+
+/// From here on SIGUSR1 no longer ends the process.
+pub fn log_level_by_signal() -> io::Result<()> {
+    let mut asked = signal(SignalKind::user_defined1())?;
+    tokio::spawn(async move {
+        while asked.recv().await.is_some() {
+            level::toggle();
+        }
+    });
+    Ok(())
+}

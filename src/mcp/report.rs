@@ -1,0 +1,246 @@
+//! What a call came to: one line in the log, and the figures. Every `tools/call` that got as far as here has exactly one
+//! such line, however it ended; one that was refused at the door has the door's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rmcp::RoleServer;
+use rmcp::model::{Implementation, ProtocolVersion};
+use rmcp::service::RequestContext;
+use tokio::time::Instant;
+
+use super::caller::{Caller, Unknown, Via};
+use crate::telemetry::stages::{Spent, Stage};
+use crate::telemetry::{fields, metrics};
+
+/// How much of what a client calls itself is told.
+const LONGEST_CLIENT: usize = 64;
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    Ok,
+    /// With an error that the model reads.
+    Error,
+    /// Without a good token.
+    Refused,
+    /// The token lacks the scope.
+    OutOfScope,
+    /// The server's settings or the request itself leave the tool out.
+    Narrowed,
+    UnknownTool,
+    /// The client went away or took it back.
+    Cancelled,
+    Panicked,
+}
+
+impl Ending {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Error => "error",
+            Self::Refused => "refused",
+            Self::OutOfScope => "out_of_scope",
+            Self::Narrowed => "narrowed",
+            Self::UnknownTool => "unknown_tool",
+            Self::Cancelled => "cancelled",
+            Self::Panicked => "panicked",
+        }
+    }
+
+    /// Why a caller was kept from a tool, in the words that all refusals use.
+    fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::OutOfScope => Some("insufficient_scope"),
+            Self::Narrowed => Some("narrowed"),
+            _ => None,
+        }
+    }
+}
+
+/// Among the figures; the line is somebody else's.
+pub fn count_refused(tool: &str, ending: Ending) {
+    metrics::tool_called(tool, ending.word(), None);
+    if let Some(reason) = ending.reason() {
+        metrics::out_of_reach(reason);
+    }
+}
+
+/// What is known of a failure beyond that it is one.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Why<'a> {
+    pub code: Option<&'a str>,
+    pub category: Option<&'a str>,
+    /// What the caller is not told.
+    pub log_only: Option<&'a str>,
+}
+
+/// A call that is under way.
+#[derive(Debug)]
+pub struct Report {
+    tool: String,
+    begun: Instant,
+    /// Of its time, what had passed before it began here.
+    earlier: Duration,
+    pub spent: Arc<Spent>,
+    protocol: &'static str,
+    client: Option<Implementation>,
+    _in_flight: metrics::Held,
+}
+
+impl Report {
+    /// `tool` has been cut to a length that can be shown.
+    pub fn begin(tool: String, context: &RequestContext<RoleServer>) -> Self {
+        Self {
+            tool,
+            begun: Instant::now(),
+            earlier: Duration::ZERO,
+            spent: Arc::default(),
+            protocol: protocol(context),
+            // Over stateless HTTP rmcp makes a peer up, under its own name; only what the message itself says counts.
+            client: context.meta.client_info(),
+            _in_flight: metrics::call_in_flight(),
+        }
+    }
+
+    pub fn is_by(&mut self, caller: &Caller, context: &RequestContext<RoleServer>) {
+        self.spent.add(Stage::Auth, caller.verified_in);
+        match caller.via {
+            Via::Http => self.earlier = caller.verified_in,
+            Via::Sse => {
+                self.earlier = caller.verified_in;
+                self.client = context.client_info();
+            }
+            Via::Stdio => self.client = context.client_info(),
+        }
+    }
+
+    /// Nobody who may come in.
+    pub fn refused(self, unknown: &Unknown) {
+        metrics::tool_called(&self.tool, Ending::Refused.word(), None);
+        tracing::info!(
+            { fields::CORRELATION_ID } = %unknown.correlation_id,
+            { fields::TOOL } = self.tool,
+            { fields::OUTCOME } = Ending::Refused.word(),
+            { fields::REASON } = unknown.refusal.reason(),
+            { fields::DURATION_MS } = milliseconds(self.begun.elapsed()),
+            { fields::PROTOCOL } = self.protocol,
+            "{} {}: {}",
+            self.tool,
+            Ending::Refused.word(),
+            unknown.refusal,
+        );
+    }
+
+    pub fn ended(self, caller: &Caller, tenant: &str, ending: Ending, why: Why<'_>) {
+        let took = self.earlier + self.begun.elapsed();
+        let parts = [Stage::Auth, Stage::Queue, Stage::Session, Stage::Api].map(|stage| self.spent.on(stage));
+        let rest = took.saturating_sub(parts.iter().sum());
+        let [auth, queue, session, api] = parts;
+        match ending.reason() {
+            // It has not run, so its time would say nothing.
+            Some(_) => count_refused(&self.tool, ending),
+            None => {
+                metrics::tool_called(&self.tool, ending.word(), Some(took));
+                for (stage, time) in [
+                    ("auth", auth),
+                    ("queue", queue),
+                    ("session", session),
+                    ("api", api),
+                    ("rest", rest),
+                ] {
+                    metrics::stage_took(stage, time);
+                }
+            }
+        }
+        if let Some(category) = why.category {
+            metrics::tool_failed(category);
+        }
+        let client = self.client.as_ref();
+        tracing::info!(
+            { fields::CORRELATION_ID } = %caller.correlation_id,
+            { fields::TOOL } = self.tool,
+            { fields::TENANT } = tenant,
+            { fields::USER } = %caller.principal.subject,
+            { fields::OUTCOME } = ending.word(),
+            { fields::REASON } = ending.reason(),
+            { fields::ERROR_CODE } = why.code,
+            { fields::ERROR } = why.log_only,
+            { fields::DURATION_MS } = milliseconds(took),
+            { fields::AUTH_MS } = milliseconds(auth),
+            { fields::QUEUE_MS } = milliseconds(queue),
+            { fields::SESSION_MS } = milliseconds(session),
+            { fields::API_MS } = milliseconds(api),
+            { fields::REST_MS } = milliseconds(rest),
+            { fields::TRANSPORT } = caller.via.word(),
+            { fields::PROTOCOL } = self.protocol,
+            { fields::CLIENT } = client.map(|client| shown(&client.name)),
+            { fields::CLIENT_VERSION } = client.map(|client| shown(&client.version)),
+            "{} {}",
+            self.tool,
+            ending.word(),
+        );
+    }
+}
+
+/// With three digits after the point, as the API writes it.
+fn milliseconds(time: Duration) -> f64 {
+    let microseconds = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+    f64::from(microseconds) / 1000.0
+}
+
+/// One of the revisions that there are, whatever the message says.
+fn protocol(context: &RequestContext<RoleServer>) -> &'static str {
+    let said = context.protocol_version();
+    let known = ProtocolVersion::KNOWN_VERSIONS
+        .iter()
+        .find(|known| Some(*known) == said.as_ref());
+    known.map_or("other", ProtocolVersion::as_str)
+}
+
+/// What a client says of itself, made harmless for whoever reads a log.
+fn shown(text: &str) -> String {
+    let plain = |letter: char| {
+        if letter.is_ascii_graphic() || letter == ' ' {
+            letter
+        } else {
+            '?'
+        }
+    };
+    text.chars().take(LONGEST_CLIENT).map(plain).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_calls_itself_is_bounded_and_harmless() {
+        assert_eq!(shown("claude-code (2.0)"), "claude-code (2.0)");
+        assert_eq!(shown("a\u{1b}[31m\nb\u{202e}é"), "a?[31m?b??");
+        assert_eq!(shown(&"x".repeat(10_000)).len(), LONGEST_CLIENT);
+    }
+
+    #[test]
+    fn every_ending_is_among_the_words_of_the_figures() {
+        let all = [
+            Ending::Ok,
+            Ending::Error,
+            Ending::Refused,
+            Ending::OutOfScope,
+            Ending::Narrowed,
+            Ending::UnknownTool,
+            Ending::Cancelled,
+            Ending::Panicked,
+        ];
+        assert_eq!(all.map(Ending::word).as_slice(), metrics::names::OUTCOMES);
+        for reason in all.iter().filter_map(|ending| ending.reason()) {
+            assert!(metrics::names::SCOPE_REASONS.contains(&reason), "{reason}");
+        }
+    }
+
+    #[test]
+    fn milliseconds_have_three_digits() {
+        assert!((milliseconds(Duration::from_nanos(1_234_999)) - 1.234).abs() < f64::EPSILON);
+    }
+}

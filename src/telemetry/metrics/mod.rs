@@ -1,0 +1,281 @@
+//! The server's figures, in the text format of Prometheus.
+//!
+//! Like the log they belong to the process, so there is one set of them, which [`start`] makes; without it, as on the
+//! command line and over stdio, to observe something costs one look at an empty cell. Names are in [`names`], whose
+//! labels come from fixed lists. What is counted often is resolved before it happens ([`listed`], [`tools`]): one
+//! atomic addition, no lock, nothing allocated. Requests to the API are the exception, with one look into a map.
+
+mod listed;
+pub mod names;
+mod process;
+mod tools;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use prometheus::{Encoder, Error, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
+
+use listed::{Listed, counter, counters, gauge, gauges, histograms, listed_counters, listed_histograms};
+use process::Process;
+use tools::Tools;
+
+static METRICS: OnceLock<Metrics> = OnceLock::new();
+
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    invocations: IntCounterVec,
+    durations: HistogramVec,
+    tools: OnceLock<Tools>,
+    stages: Listed<Histogram>,
+    errors: Listed<IntCounter>,
+    calls_in_flight: IntGauge,
+    calls_waiting: IntGauge,
+    api_requests: IntCounterVec,
+    api_durations: HistogramVec,
+    sessions_opened: IntCounter,
+    sessions_ended: IntCounter,
+    sessions_abandoned: IntCounter,
+    sessions_open: IntGauge,
+    auth_failures: Listed<IntCounter>,
+    scope_refusals: Listed<IntCounter>,
+    key_refreshes: Listed<IntCounter>,
+    token_exchanges: Listed<IntCounter>,
+    /// By path and class of status.
+    requests: Vec<(&'static str, Listed<IntCounter>)>,
+    connections_open: IntGauge,
+    streams_open: IntGauge,
+    readiness: Listed<IntGauge>,
+    process: Process,
+}
+
+/// From now on there are figures.
+pub fn start(version: &str, revision: &str) -> Result<&'static Metrics, Error> {
+    if METRICS.get().is_none() {
+        // Should somebody else have been quicker, theirs are the figures.
+        let _ = METRICS.set(Metrics::new(version, revision)?);
+    }
+    METRICS.get().ok_or(Error::AlreadyReg)
+}
+
+/// One that is counted for as long as this is kept.
+#[derive(Debug)]
+#[must_use]
+pub struct Held(Option<IntGauge>);
+
+impl Held {
+    fn on(gauge: impl FnOnce(&Metrics) -> &IntGauge) -> Self {
+        let gauge = METRICS.get().map(|metrics| gauge(metrics).clone());
+        if let Some(gauge) = &gauge {
+            gauge.inc();
+        }
+        Self(gauge)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(gauge) = &self.0 {
+            gauge.dec();
+        }
+    }
+}
+
+fn observe(what: impl FnOnce(&Metrics)) {
+    if let Some(metrics) = METRICS.get() {
+        what(metrics);
+    }
+}
+
+/// The tools that there are, so that the figures of each are at hand.
+pub fn tools_are<'a>(names: impl IntoIterator<Item = &'a str>) {
+    observe(|metrics| {
+        let tools = Tools::new(&metrics.invocations, &metrics.durations, names);
+        match tools {
+            Ok(tools) => drop(metrics.tools.set(tools)),
+            Err(error) => tracing::warn!(%error, "tool calls are not counted"),
+        }
+    });
+}
+
+pub fn call_in_flight() -> Held {
+    Held::on(|metrics| &metrics.calls_in_flight)
+}
+
+pub fn call_waiting() -> Held {
+    Held::on(|metrics| &metrics.calls_waiting)
+}
+
+pub fn connection_open() -> Held {
+    Held::on(|metrics| &metrics.connections_open)
+}
+
+pub fn stream_open() -> Held {
+    Held::on(|metrics| &metrics.streams_open)
+}
+
+/// A tool call has ended: its outcome and, unless it was refused before it began, its time.
+pub fn tool_called(tool: &str, outcome: &str, took: Option<Duration>) {
+    observe(|metrics| {
+        if let Some(tools) = metrics.tools.get() {
+            tools.called(tool, outcome, took);
+        }
+    });
+}
+
+pub fn stage_took(stage: &str, time: Duration) {
+    observe(|metrics| {
+        if let Some(stage) = metrics.stages.get(stage) {
+            stage.observe(time.as_secs_f64());
+        }
+    });
+}
+
+pub fn tool_failed(category: &str) {
+    observe(|metrics| metrics.errors.count(category));
+}
+
+/// `route` is a template, and `status` a number or one of a few words.
+pub fn api_asked(route: &str, method: &str, status: &str, took: Duration) {
+    observe(|metrics| {
+        if let Ok(requests) = metrics
+            .api_requests
+            .get_metric_with_label_values(&[route, method, status])
+        {
+            requests.inc();
+        }
+        if let Ok(durations) = metrics.api_durations.get_metric_with_label_values(&[route, method]) {
+            durations.observe(took.as_secs_f64());
+        }
+    });
+}
+
+pub fn session_opened() {
+    observe(|metrics| {
+        metrics.sessions_opened.inc();
+        metrics.sessions_open.inc();
+    });
+}
+
+/// It was ended, or else it is left to expire.
+pub fn session_over(ended: bool) {
+    observe(|metrics| {
+        metrics.sessions_open.dec();
+        if ended {
+            metrics.sessions_ended.inc();
+        } else {
+            metrics.sessions_abandoned.inc();
+        }
+    });
+}
+
+pub fn auth_failed(reason: &str) {
+    observe(|metrics| metrics.auth_failures.count(reason));
+}
+
+pub fn out_of_reach(reason: &str) {
+    observe(|metrics| metrics.scope_refusals.count(reason));
+}
+
+pub fn keys_refreshed(ok: bool) {
+    observe(|metrics| metrics.key_refreshes.count(if ok { "ok" } else { "failed" }));
+}
+
+pub fn token_exchanged(outcome: &str) {
+    observe(|metrics| metrics.token_exchanges.count(outcome));
+}
+
+/// An HTTP request was answered.
+pub fn answered(transport: &str, status: u16) {
+    let class = match status / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        5 => "5xx",
+        _ => names::OTHER,
+    };
+    observe(|metrics| {
+        if let Some((_, classes)) = metrics.requests.iter().find(|(listed, _)| *listed == transport) {
+            classes.count(class);
+        }
+    });
+}
+
+/// Which way in a path is.
+pub fn transport_of(path: &str) -> &'static str {
+    match path {
+        "/mcp" => "mcp",
+        "/sse" => "sse",
+        "/messages" => "messages",
+        "/healthz" | "/readyz" => "probe",
+        _ => names::OTHER,
+    }
+}
+
+impl Metrics {
+    fn new(version: &str, revision: &str) -> Result<Self, Error> {
+        let registry = Registry::new();
+        let by = &registry;
+        gauges(by, &names::BUILD_INFO)?
+            .get_metric_with_label_values(&[version, revision])?
+            .set(1);
+        let requests = counters(by, &names::REQUESTS)?;
+        let requests = names::TRANSPORTS.iter().map(|transport| {
+            let of_class = |class: &&'static str| {
+                let child = requests.get_metric_with_label_values(&[*transport, *class])?;
+                Ok((*class, child))
+            };
+            let classes: Result<Vec<_>, Error> = names::STATUS_CLASSES.iter().map(of_class).collect();
+            Ok((*transport, Listed::from(classes?)))
+        });
+        Ok(Self {
+            invocations: counters(by, &names::TOOL_INVOCATIONS)?,
+            durations: histograms(by, &names::TOOL_DURATION)?,
+            tools: OnceLock::new(),
+            stages: listed_histograms(by, &names::TOOL_STAGE, names::STAGES)?,
+            errors: listed_counters(by, &names::TOOL_ERRORS, names::CATEGORIES)?,
+            calls_in_flight: gauge(by, &names::CALLS_IN_FLIGHT)?,
+            calls_waiting: gauge(by, &names::CALLS_WAITING)?,
+            api_requests: counters(by, &names::API_REQUESTS)?,
+            api_durations: histograms(by, &names::API_DURATION)?,
+            sessions_opened: counter(by, &names::SESSIONS_OPENED)?,
+            sessions_ended: counter(by, &names::SESSIONS_ENDED)?,
+            sessions_abandoned: counter(by, &names::SESSIONS_ABANDONED)?,
+            sessions_open: gauge(by, &names::SESSIONS_OPEN)?,
+            auth_failures: listed_counters(by, &names::AUTH_FAILURES, names::AUTH_REASONS)?,
+            scope_refusals: listed_counters(by, &names::SCOPE_REFUSALS, names::SCOPE_REASONS)?,
+            key_refreshes: listed_counters(by, &names::KEY_REFRESHES, names::KEY_OUTCOMES)?,
+            token_exchanges: listed_counters(by, &names::TOKEN_EXCHANGES, names::EXCHANGE_OUTCOMES)?,
+            requests: requests.collect::<Result<_, Error>>()?,
+            connections_open: gauge(by, &names::CONNECTIONS_OPEN)?,
+            streams_open: gauge(by, &names::STREAMS_OPEN)?,
+            readiness: Listed::of(&gauges(by, &names::READINESS)?, names::STATES)?,
+            process: Process::new(by)?,
+            registry,
+        })
+    }
+
+    /// What `/readyz` would say now.
+    pub fn state_is(&self, state: &str) {
+        let state = if names::STATES.contains(&state) {
+            state
+        } else {
+            names::OTHER
+        };
+        for (word, gauge) in self.readiness.iter() {
+            gauge.set(i64::from(word == state));
+        }
+    }
+
+    /// Everything, as a scrape reads it.
+    pub fn text(&self) -> Result<Vec<u8>, Error> {
+        self.process.read();
+        let mut text = Vec::with_capacity(64 * 1024);
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}

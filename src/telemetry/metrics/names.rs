@@ -1,0 +1,264 @@
+//! Every metric, declared once: its name, its kind, its labels and what they may say. The table in `docs/OPERATIONS.md`
+//! is made from [`ALL`].
+//!
+//! Labels come from fixed lists. What a caller writes is never one: a tool that does not exist counts as [`UNKNOWN`], and
+//! every list has an end, [`OTHER`] where the list is somebody else's.
+
+/// In place of the name of a tool that there is not.
+pub const UNKNOWN: &str = "unknown";
+/// In place of a word that is not on the list.
+pub const OTHER: &str = "other";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// One metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Name {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub labels: &'static [&'static str],
+    pub help: &'static str,
+}
+
+const fn metric(kind: Kind, name: &'static str, labels: &'static [&'static str], help: &'static str) -> Name {
+    Name {
+        name,
+        kind,
+        labels,
+        help,
+    }
+}
+
+const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Name {
+    metric(Kind::Counter, name, labels, help)
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Name {
+    metric(Kind::Gauge, name, labels, help)
+}
+
+const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Name {
+    metric(Kind::Histogram, name, labels, help)
+}
+
+pub const TOOL_INVOCATIONS: Name = counter(
+    "mcp_tool_invocations_total",
+    &["tool", "outcome"],
+    "Tool calls that have ended.",
+);
+pub const TOOL_DURATION: Name = histogram(
+    "mcp_tool_duration_seconds",
+    &["tool"],
+    "Time of a tool call, from its token to its result.",
+);
+pub const TOOL_STAGE: Name = histogram(
+    "toolbridge_mcp_tool_stage_duration_seconds",
+    &["stage"],
+    "The parts of that time: proving who calls, waiting for a place among sessions, opening one, the requests, the rest.",
+);
+pub const TOOL_ERRORS: Name = counter(
+    "toolbridge_mcp_tool_errors_total",
+    &["category"],
+    "Tool calls that ended in an error, by its category.",
+);
+pub const CALLS_IN_FLIGHT: Name = gauge(
+    "toolbridge_mcp_tool_calls_in_flight",
+    &[],
+    "Tool calls that have begun and not ended.",
+);
+pub const CALLS_WAITING: Name = gauge(
+    "toolbridge_mcp_tool_calls_waiting",
+    &[],
+    "Tool calls that wait for a place among sessions.",
+);
+pub const API_REQUESTS: Name = counter(
+    "toolbridge_mcp_api_requests_total",
+    &["route", "method", "status"],
+    "Requests to the API, by its status or by why there was none.",
+);
+pub const API_DURATION: Name = histogram(
+    "toolbridge_mcp_api_request_duration_seconds",
+    &["route", "method"],
+    "Time of a request to the API, up to the end of its answer.",
+);
+pub const SESSIONS_OPENED: Name = counter(
+    "toolbridge_mcp_sessions_opened_total",
+    &[],
+    "Sessions of the API that were opened.",
+);
+pub const SESSIONS_ENDED: Name = counter(
+    "toolbridge_mcp_sessions_ended_total",
+    &[],
+    "Sessions that were ended, or found to be gone.",
+);
+pub const SESSIONS_ABANDONED: Name = counter(
+    "toolbridge_mcp_sessions_abandoned_total",
+    &[],
+    "Sessions that could not be ended and are left to expire.",
+);
+pub const SESSIONS_OPEN: Name = gauge(
+    "toolbridge_mcp_sessions_open",
+    &[],
+    "Sessions that are in use or waiting to be ended.",
+);
+pub const AUTH_FAILURES: Name = counter(
+    "toolbridge_mcp_auth_failures_total",
+    &["reason"],
+    "Callers without a good token.",
+);
+pub const SCOPE_REFUSALS: Name = counter(
+    "toolbridge_mcp_scope_refusals_total",
+    &["reason"],
+    "Calls of tools that the token's scopes (insufficient_scope), the server's settings or the request leave out (narrowed).",
+);
+pub const KEY_REFRESHES: Name = counter(
+    "toolbridge_mcp_key_refreshes_total",
+    &["outcome"],
+    "Fetches of the key set that tokens are verified with.",
+);
+pub const TOKEN_EXCHANGES: Name = counter(
+    "toolbridge_mcp_token_exchanges_total",
+    &["outcome"],
+    "Callers' tokens that were exchanged for one of the API's.",
+);
+pub const REQUESTS: Name = counter(
+    "toolbridge_mcp_requests_total",
+    &["transport", "status"],
+    "HTTP requests answered, by their path and the class of their status.",
+);
+pub const CONNECTIONS_OPEN: Name = gauge("toolbridge_mcp_connections_open", &[], "Connections held now.");
+pub const STREAMS_OPEN: Name = gauge(
+    "toolbridge_mcp_streams_open",
+    &[],
+    "Streams of the transport of 2024-11-05 held now.",
+);
+pub const READINESS: Name = gauge(
+    "toolbridge_mcp_readiness",
+    &["state"],
+    "1 for what /readyz says, 0 for what else it could say; asked at each scrape.",
+);
+pub const BUILD_INFO: Name = gauge(
+    "toolbridge_mcp_build_info",
+    &["version", "revision"],
+    "Always 1; the labels tell what runs.",
+);
+
+pub const PROCESS_CPU: Name = counter("process_cpu_seconds_total", &[], "CPU time, user and system.");
+pub const PROCESS_RSS: Name = gauge("process_resident_memory_bytes", &[], "Resident memory.");
+pub const PROCESS_VIRTUAL: Name = gauge("process_virtual_memory_bytes", &[], "Virtual memory.");
+pub const PROCESS_FDS: Name = gauge("process_open_fds", &[], "Open file descriptors.");
+pub const PROCESS_MAX_FDS: Name = gauge("process_max_fds", &[], "File descriptors that may be open.");
+pub const PROCESS_START: Name = gauge(
+    "process_start_time_seconds",
+    &[],
+    "When the process started, in Unix time.",
+);
+
+/// In the order of the documentation, which is made from it.
+#[cfg(test)]
+pub const ALL: &[&Name] = &[
+    &TOOL_INVOCATIONS,
+    &TOOL_DURATION,
+    &TOOL_STAGE,
+    &TOOL_ERRORS,
+    &CALLS_IN_FLIGHT,
+    &CALLS_WAITING,
+    &API_REQUESTS,
+    &API_DURATION,
+    &SESSIONS_OPENED,
+    &SESSIONS_ENDED,
+    &SESSIONS_ABANDONED,
+    &SESSIONS_OPEN,
+    &AUTH_FAILURES,
+    &SCOPE_REFUSALS,
+    &KEY_REFRESHES,
+    &TOKEN_EXCHANGES,
+    &REQUESTS,
+    &CONNECTIONS_OPEN,
+    &STREAMS_OPEN,
+    &READINESS,
+    &BUILD_INFO,
+    &PROCESS_CPU,
+    &PROCESS_RSS,
+    &PROCESS_VIRTUAL,
+    &PROCESS_FDS,
+    &PROCESS_MAX_FDS,
+    &PROCESS_START,
+];
+
+/// What a label may say, where that is a list of ours.
+#[cfg(test)]
+pub const WORDS: &[(&str, &str, &[&str])] = &[
+    (TOOL_INVOCATIONS.name, "outcome", OUTCOMES),
+    (TOOL_STAGE.name, "stage", STAGES),
+    (TOOL_ERRORS.name, "category", CATEGORIES),
+    (AUTH_FAILURES.name, "reason", AUTH_REASONS),
+    (SCOPE_REFUSALS.name, "reason", SCOPE_REASONS),
+    (KEY_REFRESHES.name, "outcome", KEY_OUTCOMES),
+    (TOKEN_EXCHANGES.name, "outcome", EXCHANGE_OUTCOMES),
+    (REQUESTS.name, "transport", TRANSPORTS),
+    (REQUESTS.name, "status", STATUS_CLASSES),
+    (READINESS.name, "state", STATES),
+];
+
+pub const OUTCOMES: &[&str] = &[
+    "ok",
+    "error",
+    "refused",
+    "out_of_scope",
+    "narrowed",
+    "unknown_tool",
+    "cancelled",
+    "panicked",
+];
+pub const STAGES: &[&str] = &["auth", "queue", "session", "api", "rest"];
+pub const CATEGORIES: &[&str] = &[
+    "validation",
+    "authentication",
+    "permission",
+    "not_found",
+    "conflict",
+    "rate_limited",
+    "unavailable",
+    "timeout",
+    "too_large",
+    "internal",
+    OTHER,
+];
+pub const AUTH_REASONS: &[&str] = &[
+    "missing",
+    "malformed",
+    "expired",
+    "not_yet_valid",
+    "bad_signature",
+    "wrong_issuer",
+    "wrong_audience",
+    "unknown_key",
+    "algorithm",
+    "tenant_mismatch",
+    "keys_unavailable",
+    OTHER,
+];
+pub const SCOPE_REASONS: &[&str] = &["insufficient_scope", "narrowed"];
+pub const KEY_OUTCOMES: &[&str] = &["ok", "failed"];
+pub const EXCHANGE_OUTCOMES: &[&str] = &["ok", "refused", "denied", "misconfigured", "unavailable", "garbled"];
+/// Of a path: `/mcp`, the two of 2024-11-05, the two that probes ask, and the rest.
+pub const TRANSPORTS: &[&str] = &["mcp", "sse", "messages", "probe", OTHER];
+pub const STATUS_CLASSES: &[&str] = &["1xx", "2xx", "3xx", "4xx", "5xx", OTHER];
+pub const STATES: &[&str] = &[
+    "ready",
+    "draining",
+    "keys_unavailable",
+    "api_unreachable",
+    "api_timeout",
+    "api_not_ready",
+    "signature_refused",
+    "signature_unchecked",
+    "clock_skew",
+    OTHER,
+];

@@ -1,0 +1,59 @@
+//! The figures of each tool, made when the tools are known. A name that is none of them, which a caller may have made up,
+//! has its figures with all the others of its kind.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use prometheus::{Error, Histogram, HistogramVec, IntCounter, IntCounterVec};
+
+use super::listed::Listed;
+use super::names::{OUTCOMES, UNKNOWN};
+
+#[derive(Debug)]
+pub struct Tools {
+    known: HashMap<String, Figures>,
+    unknown: Figures,
+}
+
+#[derive(Debug)]
+struct Figures {
+    outcomes: Listed<IntCounter>,
+    duration: Histogram,
+}
+
+impl Figures {
+    fn of(tool: &str, invocations: &IntCounterVec, durations: &HistogramVec) -> Result<Self, Error> {
+        let outcomes = OUTCOMES.iter().map(|outcome| {
+            let counter = invocations.get_metric_with_label_values(&[tool, *outcome])?;
+            Ok((*outcome, counter))
+        });
+        Ok(Self {
+            outcomes: Listed::from(outcomes.collect::<Result<Vec<_>, Error>>()?),
+            duration: durations.get_metric_with_label_values(&[tool])?,
+        })
+    }
+}
+
+impl Tools {
+    pub fn new<'a>(
+        invocations: &IntCounterVec,
+        durations: &HistogramVec,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, Error> {
+        let known = names
+            .into_iter()
+            .map(|name| Ok((name.to_owned(), Figures::of(name, invocations, durations)?)));
+        Ok(Self {
+            known: known.collect::<Result<_, Error>>()?,
+            unknown: Figures::of(UNKNOWN, invocations, durations)?,
+        })
+    }
+
+    pub fn called(&self, tool: &str, outcome: &str, took: Option<Duration>) {
+        let figures = self.known.get(tool).unwrap_or(&self.unknown);
+        figures.outcomes.count(outcome);
+        if let Some(took) = took {
+            figures.duration.observe(took.as_secs_f64());
+        }
+    }
+}
