@@ -74,13 +74,14 @@ ENV TOOLBRIDGE_HOST=0.0.0.0 \
     TOOLBRIDGE_PORT=8001 \
     TOOLBRIDGE_GO_API_BASE_URL=http://127.0.0.1:8081 \
     HTTP_ADDR=:8081 \
-    METRICS_ADDR=:9091 \
+    TOOLBRIDGE_METRICS_ADDR=0.0.0.0:9091 \
+    METRICS_ADDR=:9092 \
     DATABASE_URL=sqlite:///data/toolbridge.db
 # Only /data and /tmp are written to: the root file system may be read-only.
 USER 10001:10001
 WORKDIR /data
 VOLUME /data
-EXPOSE 8001 8081 9091
+EXPOSE 8001 8081 9091 9092
 STOPSIGNAL SIGTERM
 # With the MCP server off, for want of a tenant secret, this asks the API.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=90s \

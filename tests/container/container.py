@@ -72,12 +72,14 @@ class Container:
         self.data = self.scratch / "data"
         self.data.mkdir(mode=0o700)
         os.chown(self.data, image.uid, image.gid)
-        self.mcp_port, self.api_port, self.metrics_port = free_port(), free_port(), free_port()
+        self.mcp_port, self.api_port = free_port(), free_port()
+        self.mcp_metrics_port, self.metrics_port = free_port(), free_port()
         self.environment = {
             **image.environment,
             "TOOLBRIDGE_PORT": str(self.mcp_port),
             "TOOLBRIDGE_GO_API_BASE_URL": f"http://127.0.0.1:{self.api_port}",
             "HTTP_ADDR": f":{self.api_port}",
+            "TOOLBRIDGE_METRICS_ADDR": f"0.0.0.0:{self.mcp_metrics_port}",
             "METRICS_ADDR": f":{self.metrics_port}",
             "TOOLBRIDGE_TENANT_ID": "acme",
             "TENANT_HEADER_SECRET": os.urandom(32).hex(),

@@ -122,17 +122,22 @@ class Doors(unittest.TestCase):
     def test_ports_are_the_same_everywhere(self):
         environment = image_environment()
         mcp, api = int(environment["TOOLBRIDGE_PORT"]), int(environment["HTTP_ADDR"].lstrip(":"))
-        metrics = int(environment["METRICS_ADDR"].lstrip(":"))
+        of_mcp = int(environment["TOOLBRIDGE_METRICS_ADDR"].rsplit(":", 1)[1])
+        of_api = int(environment["METRICS_ADDR"].lstrip(":"))
         self.assertEqual(environment["TOOLBRIDGE_GO_API_BASE_URL"], f"http://127.0.0.1:{api}")
         self.assertEqual(FLY["http_service"]["internal_port"], mcp)
         (service,) = FLY["services"]
         self.assertEqual(service["internal_port"], api)
-        self.assertEqual(FLY["metrics"]["port"], metrics)
-        self.assertIn(f"EXPOSE {mcp} {api} {metrics}", DOCKERFILE)
+        self.assertEqual([metrics["port"] for metrics in FLY["metrics"]], [of_mcp, of_api])
+        self.assertEqual([metrics["path"] for metrics in FLY["metrics"]], ["/metrics", "/metrics"])
+        self.assertEqual(DEFAULTS["metrics"]["addr"], f"127.0.0.1:{of_mcp}")
+        self.assertIn(f'"METRICS_ADDR", "127.0.0.1:{of_api}"', text("api/internal/config/config.go"))
+        self.assertIn(f"EXPOSE {mcp} {api} {of_mcp} {of_api}", DOCKERFILE)
 
     def test_metrics_have_no_door_to_the_outside(self):
         inside = [FLY["http_service"]["internal_port"], *(service["internal_port"] for service in FLY["services"])]
-        self.assertNotIn(FLY["metrics"]["port"], inside)
+        for metrics in FLY["metrics"]:
+            self.assertNotIn(metrics["port"], inside)
 
     def test_idle_connections_do_not_count(self):
         for service in [FLY["http_service"], *FLY["services"]]:
