@@ -42,7 +42,7 @@ pub(super) async fn serve(
             return Ok(result(refused));
         }
     };
-    report.is_by(&caller, &context);
+    report.is_by(&caller, &context, server.surface.has(&request.name));
     let tenant = server.upstream.tenant();
     match server
         .surface
@@ -115,7 +115,8 @@ async fn run(
         caller.principal.credential.clone(),
         CallContext {
             correlation_id: caller.correlation_id.clone(),
-            traceparent: caller.traceparent.clone(),
+            traceparent: report.traceparent.clone(),
+            place: report.place(),
             deadline: server.upstream.deadline(),
             cancel: context.ct.clone(),
             spent: Arc::clone(&report.spent),

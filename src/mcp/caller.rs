@@ -14,12 +14,15 @@ use tokio::time::Instant;
 
 use super::reach::Reach;
 use crate::auth::{Principal, Refusal, Secret, Verifier};
+use crate::telemetry::traces::Place;
 
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub principal: Principal,
     pub correlation_id: Arc<str>,
     pub traceparent: Option<Arc<str>>,
+    /// Where in a trace the request is, when it is traced.
+    pub place: Place,
     /// Whether messages can reach the client before the result does.
     pub hears_progress: bool,
     /// What the request itself leaves of the tools.
@@ -94,6 +97,7 @@ impl FixedCaller {
                 principal,
                 correlation_id,
                 traceparent: None,
+                place: Place::default(),
                 hears_progress: true,
                 asked: Reach::ALL,
                 via: Via::Stdio,

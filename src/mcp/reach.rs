@@ -192,6 +192,11 @@ impl Surface {
         }
     }
 
+    /// Whether there is such a tool, served or not.
+    pub fn has(&self, name: &str) -> bool {
+        self.places.contains_key(name)
+    }
+
     /// Whether the token itself limits nothing that is served.
     pub fn is_unlimited(&self, scopes: &Scopes) -> bool {
         self.granted(scopes).covers(self.served)

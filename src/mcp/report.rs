@@ -7,10 +7,13 @@ use std::time::Duration;
 use rmcp::RoleServer;
 use rmcp::model::{Implementation, ProtocolVersion};
 use rmcp::service::RequestContext;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::caller::{Caller, Unknown, Via};
+use crate::telemetry::metrics::names::UNKNOWN;
 use crate::telemetry::stages::{Spent, Stage};
+use crate::telemetry::traces::{self, Place, Side, Span, is_traceparent, names};
 use crate::telemetry::{fields, metrics};
 
 /// How much of what a client calls itself is told.
@@ -85,6 +88,9 @@ pub struct Report {
     pub spent: Arc<Spent>,
     protocol: &'static str,
     client: Option<Implementation>,
+    /// The caller's own, to be passed on where nothing is traced here.
+    pub traceparent: Option<Arc<str>>,
+    span: Span,
     _in_flight: metrics::Held,
 }
 
@@ -99,11 +105,15 @@ impl Report {
             protocol: protocol(context),
             // Over stateless HTTP rmcp makes a peer up, under its own name; only what the message itself says counts.
             client: context.meta.client_info(),
+            traceparent: None,
+            span: Span::default(),
             _in_flight: metrics::call_in_flight(),
         }
     }
 
-    pub fn is_by(&mut self, caller: &Caller, context: &RequestContext<RoleServer>) {
+    /// `known`: there is such a tool, so its name may be shown wherever names are counted.
+    pub fn is_by(&mut self, caller: &Caller, context: &RequestContext<RoleServer>, known: bool) {
+        self.is_in_a_trace(caller, context, if known { &self.tool } else { UNKNOWN }.to_owned());
         self.spent.add(Stage::Auth, caller.verified_in);
         match caller.via {
             Via::Http => self.earlier = caller.verified_in,
@@ -113,6 +123,38 @@ impl Report {
             }
             Via::Stdio => self.client = context.client_info(),
         }
+    }
+
+    /// What the message says of its place in a trace is nearer to the call than what its envelope says.
+    fn is_in_a_trace(&mut self, caller: &Caller, context: &RequestContext<RoleServer>, tool: String) {
+        let said = context.meta.get("traceparent").and_then(Value::as_str);
+        let said = said.filter(|text| is_traceparent(text));
+        self.traceparent = said.map(Arc::from).or_else(|| caller.traceparent.clone());
+        let (said, nowhere) = (traces::place_of(said), Place::default());
+        let (parent, beside) = if said.is_known() {
+            (&said, &caller.place)
+        } else {
+            (&caller.place, &nowhere)
+        };
+        let mut span = Span::linked(Side::Server, parent, beside, || format!("tools/call {tool}").into());
+        if span.is_on() {
+            span.set(names::MCP_METHOD, "tools/call");
+            span.set(names::OPERATION, "execute_tool");
+            span.set(names::TOOL, tool);
+            span.set(names::MCP_PROTOCOL, self.protocol);
+            span.set(names::JSONRPC_ID, shown(&context.id.to_string()));
+            span.set(names::CORRELATION_ID, caller.correlation_id.to_string());
+            span.set(
+                names::NETWORK_TRANSPORT,
+                if caller.via == Via::Stdio { "pipe" } else { "tcp" },
+            );
+        }
+        self.span = span;
+    }
+
+    /// For what happens within the call.
+    pub fn place(&self) -> Place {
+        self.span.place()
     }
 
     /// Nobody who may come in.
@@ -132,7 +174,7 @@ impl Report {
         );
     }
 
-    pub fn ended(self, caller: &Caller, tenant: &str, ending: Ending, why: Why<'_>) {
+    pub fn ended(mut self, caller: &Caller, tenant: &str, ending: Ending, why: Why<'_>) {
         let took = self.earlier + self.begun.elapsed();
         let parts = [Stage::Auth, Stage::Queue, Stage::Session, Stage::Api].map(|stage| self.spent.on(stage));
         let rest = took.saturating_sub(parts.iter().sum());
@@ -155,6 +197,15 @@ impl Report {
         }
         if let Some(category) = why.category {
             metrics::tool_failed(category);
+        }
+        if self.span.is_on() {
+            self.span.set(names::OUTCOME, ending.word());
+            match ending {
+                Ending::Ok => {}
+                // The convention for a result that says that it is an error.
+                Ending::Error => self.span.failed("tool_error"),
+                other => self.span.failed(other.word()),
+            }
         }
         let client = self.client.as_ref();
         tracing::info!(

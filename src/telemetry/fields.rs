@@ -62,3 +62,39 @@ pub const FORBIDDEN: &[&str] = &[
     "payload",
     "body",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_has_the_fields_that_operators_look_for() {
+        let page = include_str!("../../docs/OPERATIONS.md");
+        for name in [
+            TIME,
+            LEVEL,
+            MESSAGE,
+            SERVICE,
+            CORRELATION_ID,
+            TENANT,
+            USER,
+            TOOL,
+            OUTCOME,
+            ERROR_CODE,
+            REASON,
+            DURATION_MS,
+            AUTH_MS,
+            QUEUE_MS,
+            SESSION_MS,
+            API_MS,
+            REST_MS,
+            CLIENT,
+            CLIENT_VERSION,
+            PROTOCOL,
+            TRANSPORT,
+            ERROR,
+        ] {
+            assert!(page.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+}

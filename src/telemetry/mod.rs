@@ -1,4 +1,4 @@
-//! What the program says about itself while it runs: its log, and its figures ([`metrics`]).
+//! What the program says about itself while it runs: its log, its figures ([`metrics`]) and its [`traces`].
 //!
 //! On a terminal the log is for people; elsewhere it is one JSON object per line, see [`json`]. A command that
 //! answers on standard output logs to standard error; `serve` has nothing else to say and logs to standard output.
@@ -25,6 +25,7 @@ pub mod json;
 pub mod level;
 pub mod metrics;
 pub mod stages;
+pub mod traces;
 
 use std::io::IsTerminal;
 

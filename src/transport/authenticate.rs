@@ -17,6 +17,7 @@ use super::correlation::{CorrelationId, traceparent};
 use crate::auth::Verifier;
 use crate::auth::challenge::Challenge;
 use crate::mcp::{Caller, Reach, Via};
+use crate::telemetry::traces::Place;
 use crate::telemetry::{fields, metrics};
 
 #[derive(Debug)]
@@ -31,12 +32,14 @@ pub async fn check(State(door): State<Arc<Door>>, mut request: Request, next: Ne
     match door.verifier.authenticate(request.headers()).await {
         Ok(principal) => {
             let traceparent = traceparent(request.headers());
+            let place = request.extensions().get::<Place>().cloned().unwrap_or_default();
             strip(request.headers_mut());
             let correlation_id = correlation_id.0;
             request.extensions_mut().insert(Caller {
                 principal,
                 correlation_id,
                 traceparent,
+                place,
                 hears_progress: false,
                 asked: Reach::ALL,
                 via: Via::Http,

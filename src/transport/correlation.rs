@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
 use crate::telemetry::metrics;
+use crate::telemetry::traces::is_traceparent;
 
 const HEADER: HeaderName = HeaderName::from_static("x-correlation-id");
 const MAX_BYTES: usize = 128;
@@ -59,19 +60,7 @@ fn taken_over(headers: &HeaderMap) -> Option<Arc<str>> {
 /// The caller's trace context, when it is one (W3C Trace Context, version 00).
 pub fn traceparent(headers: &HeaderMap) -> Option<Arc<str>> {
     let text = the_only(headers, &HeaderName::from_static("traceparent"))?;
-    let lower_hex =
-        |part: &str, digits| part.len() == digits && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let not_zero = |part: &str| part.bytes().any(|byte| byte != b'0');
-    let mut parts = text.split('-');
-    let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let valid = version == "00"
-        && lower_hex(trace, 32)
-        && not_zero(trace)
-        && lower_hex(span, 16)
-        && not_zero(span)
-        && lower_hex(flags, 2)
-        && parts.next().is_none();
-    valid.then(|| Arc::from(text))
+    is_traceparent(text).then(|| Arc::from(text))
 }
 
 fn the_only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {

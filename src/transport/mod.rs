@@ -27,6 +27,7 @@ mod scrape;
 mod serve;
 mod sse;
 mod stdio;
+mod traced;
 
 #[cfg(test)]
 mod tests;

@@ -20,7 +20,7 @@ use super::form::Limits;
 use super::guard::{self, Guard};
 use super::health::{self, Readiness};
 use super::sse::{self, Sse};
-use super::{Settings, answer};
+use super::{Settings, answer, traced};
 use crate::auth::Verifier;
 use crate::auth::challenge::Challenge;
 use crate::mcp;
@@ -73,7 +73,8 @@ pub fn router(app: &App) -> Router {
         .route("/mcp", mcp)
         .merge(legacy(app))
         .layer(from_fn_with_state(Arc::clone(&guard), cors::listed_origins))
-        .layer(from_fn_with_state(Arc::clone(&guard), guard::check));
+        .layer(from_fn_with_state(Arc::clone(&guard), guard::check))
+        .layer(from_fn(traced::request));
     let metadata = Router::new()
         .route(
             "/.well-known/oauth-protected-resource",

@@ -17,6 +17,7 @@ use super::observed::Observed;
 use super::signature::Signer;
 use super::{CallContext, Settings, headers};
 use crate::auth::{Clock, Secret};
+use crate::telemetry::traces::Place;
 
 mod reply_headers;
 
@@ -50,7 +51,11 @@ pub(super) struct Answer {
 
 /// The headers of a call that stay the same for all its requests.
 #[derive(Debug, Clone)]
-pub(super) struct Identity(HeaderMap);
+pub(super) struct Identity {
+    headers: HeaderMap,
+    /// Where in a trace the call is.
+    place: Place,
+}
 
 impl Identity {
     /// The texts were checked where they came in; one that is no header value after all is left out, and the API then
@@ -67,24 +72,33 @@ impl Identity {
         if let Some(Ok(value)) = context.traceparent.as_deref().map(HeaderValue::from_str) {
             map.insert(headers::TRACEPARENT, value);
         }
-        Self(map)
+        Self {
+            headers: map,
+            place: context.place.clone(),
+        }
     }
 
     pub fn empty() -> Self {
-        Self(HeaderMap::new())
+        Self {
+            headers: HeaderMap::new(),
+            place: Place::default(),
+        }
     }
 
     /// As it goes into the log.
     pub fn correlation_id(&self) -> &str {
-        let value = self.0.get(headers::CORRELATION);
+        let value = self.headers.get(headers::CORRELATION);
         value.and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
     pub fn with_session(&self, id: HeaderValue, epoch: HeaderValue) -> Self {
-        let mut map = self.0.clone();
+        let mut map = self.headers.clone();
         map.insert(headers::SESSION, id);
         map.insert(headers::EPOCH, epoch);
-        Self(map)
+        Self {
+            headers: map,
+            place: self.place.clone(),
+        }
     }
 }
 
@@ -124,14 +138,17 @@ impl Client {
 
     /// Sends one request. `TimedOut` here means that the API fell silent; deadlines are the caller's business.
     pub(super) async fn send(&self, identity: &Identity, request: Request) -> Result<Answer, Failure> {
-        let observed = Observed::begin(&request);
-        let result = self.exchange(identity, request).await;
+        let observed = Observed::begin(&request, &identity.place);
+        let mut map = identity.headers.clone();
+        if let Some(Ok(value)) = observed.traceparent().as_deref().map(HeaderValue::from_str) {
+            map.insert(headers::TRACEPARENT, value);
+        }
+        let result = self.exchange(map, request).await;
         observed.end(&result);
         result
     }
 
-    async fn exchange(&self, identity: &Identity, request: Request) -> Result<Answer, Failure> {
-        let mut map = identity.0.clone();
+    async fn exchange(&self, mut map: HeaderMap, request: Request) -> Result<Answer, Failure> {
         self.signer.sign(self.clock.now_ms(), &mut map);
         if let Some(version) = request.if_match {
             map.insert(IF_MATCH, HeaderValue::from(version));

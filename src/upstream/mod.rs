@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Clock, Credential, Secret};
 use crate::telemetry::stages::Spent;
+use crate::telemetry::traces::Place;
 use client::{Client, ClientError};
 pub use deadline::Deadline;
 pub use ending::Counts;
@@ -86,6 +87,8 @@ pub struct CallContext {
     pub traceparent: Option<Arc<str>>,
     pub deadline: Deadline,
     pub cancel: CancellationToken,
+    /// Where in a trace it is, when it is traced; its requests then say so in place of `traceparent`.
+    pub place: Place,
     /// Where its time goes.
     pub spent: Arc<Spent>,
 }

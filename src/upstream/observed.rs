@@ -1,4 +1,5 @@
-//! What is told of each request to the API: its route, how it ended, how long it took.
+//! What is told of each request to the API: its route, how it ended, how long it took. A traced one has a
+//! span, in which the API goes on.
 
 use http::Method;
 use tokio::time::Instant;
@@ -6,6 +7,7 @@ use tokio::time::Instant;
 use super::client::Answer;
 use super::exchange::{Failure, Request};
 use crate::telemetry::metrics;
+use crate::telemetry::traces::{Place, Side, Span, names};
 
 /// In place of the status of a request whose answer nobody waited for any more.
 const GIVEN_UP: &str = "given_up";
@@ -17,16 +19,35 @@ pub(super) struct Observed {
     method: Method,
     since: Instant,
     ended: bool,
+    span: Span,
 }
 
 impl Observed {
-    pub fn begin(request: &Request) -> Self {
+    pub fn begin(request: &Request, place: &Place) -> Self {
+        let route = template(&request.path);
+        let method = request.method.clone();
+        // Whether the API is ready is asked in nobody's name, and belongs to no trace.
+        let mut span = if place.is_known() {
+            Span::begin(Side::Client, place, || format!("{method} {route}").into())
+        } else {
+            Span::default()
+        };
+        if span.is_on() {
+            span.set(names::HTTP_METHOD, method.to_string());
+            span.set(names::URL_TEMPLATE, route.clone());
+        }
         Self {
-            route: template(&request.path),
-            method: request.method.clone(),
+            span,
+            route,
+            method,
             since: Instant::now(),
             ended: false,
         }
+    }
+
+    /// For the API, which goes on from there.
+    pub fn traceparent(&self) -> Option<String> {
+        self.span.place().traceparent()
     }
 
     pub fn end(mut self, result: &Result<Answer, Failure>) {
@@ -35,8 +56,15 @@ impl Observed {
             Ok(answer) => {
                 let status = http::StatusCode::from_u16(answer.reply.status).unwrap_or_default();
                 self.tell(status.as_str());
+                self.span.set(names::HTTP_STATUS, i64::from(status.as_u16()));
+                if status.is_client_error() || status.is_server_error() {
+                    self.span.failed(status.as_str().to_owned());
+                }
             }
-            Err(failure) => self.tell(word(failure)),
+            Err(failure) => {
+                self.tell(word(failure));
+                self.span.failed(word(failure));
+            }
         }
     }
 
@@ -49,6 +77,7 @@ impl Drop for Observed {
     fn drop(&mut self) {
         if !self.ended {
             self.tell(GIVEN_UP);
+            self.span.failed(GIVEN_UP);
         }
     }
 }

@@ -40,6 +40,7 @@ fn context(deadline: Duration) -> CallContext {
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
         deadline: Deadline::after(deadline),
         cancel: CancellationToken::new(),
+        place: Place::default(),
         spent: Arc::default(),
     }
 }

@@ -6,6 +6,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
 use crate::entities::{self, OPERATIONS, uid_of};
+use crate::harness::collector;
 use crate::harness::place::forwarders;
 use crate::harness::process::logs;
 use crate::harness::{CONTENT, Caller, Client, Place, SECRETS, trial, world};
@@ -28,6 +29,7 @@ pub fn tests() -> Vec<Trial> {
         trial(module, "every_log_line_is_one_object", every_log_line_is_one_object),
         trial(module, "a_well_server_never_cried_wolf", a_well_server_never_cried_wolf),
         trial(module, "no_secret_ever_got_into_a_log", no_secret_ever_got_into_a_log),
+        trial(module, "no_secret_ever_got_into_a_span", no_secret_ever_got_into_a_span),
         trial(
             module,
             "nor_would_one_at_the_most_talkative_level",
@@ -153,6 +155,14 @@ async fn no_secret_ever_got_into_a_log() {
             let found = forbidden.found_in(&line);
             assert_eq!(found, None, "{program} logs what nobody may read: {line}");
         }
+    }
+}
+
+async fn no_secret_ever_got_into_a_span() {
+    let forbidden = Forbidden::of_the_whole_suite();
+    for span in collector::everything() {
+        let found = forbidden.found_in(&span);
+        assert_eq!(found, None, "what nobody may read is in a span: {span}");
     }
 }
 

@@ -38,6 +38,7 @@ mod scripted_as;
 mod sse;
 mod telemetry;
 mod tenants;
+mod traces;
 mod upstream;
 
 use std::process::ExitCode;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         reach::tests(),
         sse::tests(),
         telemetry::tests(),
+        traces::tests(),
         tenants::tests(),
         upstream::tests(),
     ]

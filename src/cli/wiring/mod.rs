@@ -22,6 +22,7 @@ use super::exit::{Exit, Stop};
 use crate::auth::{Clock, Verifier};
 use crate::config::{Config, Secret};
 use crate::mcp::{Beyond, EntityTools, NoSuchTool, Outcome, Reach, Surface, ToolCall, Toolset};
+use crate::telemetry::traces::Place;
 use crate::tools::Catalogue;
 use crate::upstream::{CallContext, Upstream};
 
@@ -108,6 +109,7 @@ pub async fn call(config: &Config, token: Secret, name: &str, arguments: Map<Str
         traceparent: None,
         deadline: upstream.deadline(),
         cancel: CancellationToken::new(),
+        place: Place::default(),
         spent: Arc::default(),
     };
     let cancel = context.cancel.clone();

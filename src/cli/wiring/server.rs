@@ -1,7 +1,8 @@
 //! The rooms put together to a server: over HTTP, and over standard input and output.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -13,7 +14,7 @@ use crate::cli::exit::{Exit, Stop};
 use crate::cli::serve::listens_on;
 use crate::config::Config;
 use crate::mcp::{Callers, FixedCaller, Server};
-use crate::telemetry::fields;
+use crate::telemetry::{fields, traces};
 use crate::transport::{self, App, Drain};
 use crate::upstream::Upstream;
 
@@ -21,6 +22,7 @@ pub async fn serve(config: &Config) -> Result<(), Stop> {
     let signals = Signals::caught().map_err(unfit)?;
     watched::log_level_by_signal().map_err(unfit)?;
     let figures = watched::figures(config)?;
+    watched::traces()?;
     let auth = settings::auth(config);
     let verifier = Arc::new(Verifier::new(&auth, Clock::system()).map_err(unfit)?);
     let upstream = Upstream::new(settings::upstream(config)?, Clock::system()).map_err(unfit)?;
@@ -47,7 +49,15 @@ pub async fn serve(config: &Config) -> Result<(), Stop> {
         notice: config.server.drain_notice,
         within: config.server.drain_timeout,
     };
-    let serving = until_second_signal(signals, |first| transport::serve(listener, app, first, drain));
+    let told = Arc::new(OnceLock::new());
+    let when_told = Arc::clone(&told);
+    let serving = until_second_signal(signals, |first| {
+        let first = async move {
+            first.await;
+            let _ = when_told.set(Instant::now());
+        };
+        transport::serve(listener, app, first, drain)
+    });
     let drained = tokio::select! {
         drained = serving => drained?,
         stop = starting::gave_up(&upstream, config) => return Err(stop),
@@ -60,6 +70,8 @@ pub async fn serve(config: &Config) -> Result<(), Stop> {
         "drained{}",
         if drained.finished { "" } else { ", with calls cut off" }
     );
+    let since = told.get().map(Instant::elapsed).unwrap_or_default();
+    traces::finish(drain.within.saturating_sub(since)).await;
     Ok(())
 }
 

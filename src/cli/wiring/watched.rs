@@ -1,4 +1,5 @@
-//! What an operator sees of a running server beside its log: figures, and more of the log when a signal asks for it.
+//! What an operator sees of a running server beside its log: figures, traces, and more of the log when a
+//! signal asks for it.
 
 use std::io;
 use std::sync::Arc;
@@ -7,11 +8,11 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::unfit;
-use crate::cli::exit::Stop;
+use crate::cli::exit::{Exit, Stop};
 use crate::cli::version::BUILD;
 use crate::config::Config;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::{fields, level, metrics};
+use crate::telemetry::{fields, level, metrics, traces};
 use crate::transport::{App, serve_metrics};
 
 /// Figures, if they are wanted. Before anything is made that would count.
@@ -46,6 +47,19 @@ pub async fn serve_figures(config: &Config, figures: Option<&'static Metrics>, a
         tracing::info!({ fields::ADDRESS } = %bound, "figures are at http://{bound}/metrics");
     }
     tokio::spawn(serve_metrics(listener, figures, Arc::clone(&app.readiness)));
+}
+
+/// Traces, if the environment asks for them.
+pub fn traces() -> Result<(), Stop> {
+    if !traces::wanted(|name| std::env::var(name).ok()) {
+        return Ok(());
+    }
+    traces::start().map_err(|why| {
+        let sentence = format!("tracing cannot start ({why}): mend the OTEL_* variables, or take them away.");
+        Stop::because(Exit::Configuration, sentence)
+    })?;
+    tracing::info!("requests are traced, and spans exported as the OTEL_* variables say");
+    Ok(())
 }
 
 /// From here on SIGUSR1 no longer ends the process.

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod client;
+pub mod collector;
 pub mod forwarder;
 pub mod place;
 pub mod process;
@@ -12,6 +13,7 @@ pub mod token;
 
 pub use api::Api;
 pub use client::{Called, Caller, Client, Era, Exchange};
+pub use collector::Collector;
 pub use forwarder::{Gate, Mishap, Record, Stage, Traffic};
 pub use place::{Place, Ran, run};
 pub use runner::{trial, world};

@@ -1,0 +1,111 @@
+//! Spans on their way to a collector, over OTLP/HTTP and the HTTP client that the rest of the house uses.
+//!
+//! The thread that exports has no runtime; the requests run on the server's own. What goes wrong is said once, and again
+//! when it works again: a collector that is away for a night is two lines.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use opentelemetry_http::{HttpClient, HttpError};
+use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
+use tokio::runtime::Handle;
+
+/// For one batch. A drain leaves less, and says so to whoever waits.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A collector answers in a few bytes.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    #[error("the exporter cannot be set up")]
+    Exporter(#[from] ExporterBuildError),
+    #[error("the HTTP client cannot be built")]
+    Client(#[from] reqwest::Error),
+}
+
+/// Endpoint, headers and the rest come from the standard variables.
+pub fn otlp() -> Result<SpanExporter, SetupError> {
+    let http = reqwest::Client::builder()
+        .timeout(TIMEOUT)
+        // The headers may have a credential, which is for the configured collector and nobody else.
+        .redirect(reqwest::redirect::Policy::none())
+        .build()?;
+    let client = Client {
+        http,
+        runtime: Handle::current(),
+        failing: AtomicBool::new(false),
+    };
+    Ok(SpanExporter::builder()
+        .with_http()
+        .with_protocol(Protocol::HttpBinary)
+        .with_http_client(client)
+        .build()?)
+}
+
+#[derive(Debug)]
+struct Client {
+    http: reqwest::Client,
+    runtime: Handle,
+    failing: AtomicBool,
+}
+
+impl HttpClient for Client {
+    fn send_bytes<'life0, 'async_trait>(
+        &'life0 self,
+        request: Request<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'async_trait>>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        let sending = self.runtime.spawn(send(self.http.clone(), request));
+        Box::pin(async move {
+            let answer = match sending.await {
+                Ok(answer) => answer,
+                Err(gone) => Err(gone.into()),
+            };
+            self.say(&answer);
+            answer
+        })
+    }
+}
+
+impl Client {
+    fn say(&self, answer: &Result<Response<Bytes>, HttpError>) {
+        let why = match answer {
+            Ok(answer) if answer.status().is_success() => None,
+            Ok(answer) => Some(format!("status {}", answer.status().as_u16())),
+            Err(error) => Some(error.to_string()),
+        };
+        let failed_before = self.failing.swap(why.is_some(), Ordering::AcqRel);
+        match why {
+            Some(why) if !failed_before => {
+                tracing::warn!("spans cannot be exported and are lost until the collector takes them: {why}");
+            }
+            None if failed_before => tracing::info!("the collector takes spans again"),
+            _ => {}
+        }
+    }
+}
+
+async fn send(http: reqwest::Client, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+    let request = reqwest::Request::try_from(request.map(reqwest::Body::from))?;
+    // The URL may have a credential of its own.
+    let mut answer = http.execute(request).await.map_err(reqwest::Error::without_url)?;
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
+        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+            return Err("the collector's answer is too large".into());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = answer.status();
+    *response.headers_mut() = std::mem::take(answer.headers_mut());
+    Ok(response)
+}

@@ -1,0 +1,212 @@
+//! Traces: one from the caller through both programs to the database, and none that costs a call anything.
+
+use serde_json::json;
+
+use crate::harness::collector::Span;
+use crate::harness::{Api, CONTENT, Caller, Client, Collector, Place, world};
+
+crate::tests![
+    a_call_is_one_trace_from_the_caller_to_the_database,
+    what_the_message_says_is_nearer_than_its_envelope,
+    a_trace_that_is_not_sampled_stays_so,
+    what_is_left_is_sent_at_the_end,
+    a_collector_that_is_away_costs_no_call_anything,
+];
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const SPAN: &str = "b7ad6b7169203331";
+
+fn soon(collector: &Collector) -> [(&str, &str); 2] {
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url),
+        ("OTEL_BSP_SCHEDULE_DELAY", "20"),
+    ]
+}
+
+fn the_only<'a>(spans: &'a [Span], service: &str, name: &str) -> &'a Span {
+    let found: Vec<_> = spans
+        .iter()
+        .filter(|span| span.service == service && span.name == name)
+        .collect();
+    let [span] = found[..] else {
+        panic!("{} × {service} {name}: {spans:#?}", found.len())
+    };
+    span
+}
+
+async fn a_call_is_one_trace_from_the_caller_to_the_database() {
+    let collector = Collector::start().await;
+    let api = Api::with(&soon(&collector)).await;
+    let place = Place::with("acme", &api, &soon(&collector)).await;
+    let client = Client::modern(&place);
+    let called = client
+        .calling("create_note", json!({"title": CONTENT, "content": CONTENT}))
+        .header("traceparent", format!("00-{TRACE}-{SPAN}-01"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(called.status(), 200);
+    client.traffic().await;
+    let whole = |spans: &[Span]| {
+        let ended = |service: &str| {
+            spans
+                .iter()
+                .any(|span| span.service == service && span.name == "DELETE /v1/sync/sessions/{id}")
+        };
+        let called = spans.iter().any(|span| span.name == "POST /mcp");
+        ended("toolbridge-mcp") && ended("toolbridge-api") && called
+    };
+    let spans = collector.trace(TRACE, whole).await;
+    let ours = |name: &str| the_only(&spans, "toolbridge-mcp", name);
+    let theirs = |name: &str| the_only(&spans, "toolbridge-api", name);
+    let request = ours("POST /mcp");
+    assert_eq!(
+        (request.parent.as_str(), request.get("http.response.status_code")),
+        (SPAN, "200")
+    );
+    let tool = ours("tools/call create_note");
+    assert_eq!(tool.parent, request.id);
+    for (name, value) in [
+        ("mcp.method.name", "tools/call"),
+        ("gen_ai.tool.name", "create_note"),
+        ("gen_ai.operation.name", "execute_tool"),
+        ("mcp.protocol.version", "2026-07-28"),
+        ("jsonrpc.request.id", "1"),
+        ("toolbridge.outcome", "ok"),
+        ("network.transport", "tcp"),
+        ("mcp.session.id", ""),
+        ("error.type", ""),
+    ] {
+        assert_eq!(tool.get(name), value, "{name}: {tool:?}");
+    }
+    for (name, route) in [
+        ("POST /v1/sync/sessions", "POST /v1/sync/sessions"),
+        ("POST /v1/notes", "POST /v1/notes"),
+        ("DELETE /v1/sync/sessions/{id}", "DELETE /v1/sync/sessions/{id}"),
+    ] {
+        let (sent, taken) = (ours(name), theirs(route));
+        assert_eq!((&sent.parent, &taken.parent), (&tool.id, &sent.id), "{name}");
+        assert_eq!(
+            sent.get("http.response.status_code"),
+            taken.get("http.response.status_code"),
+            "{name}"
+        );
+    }
+    let beneath = theirs("POST /v1/notes");
+    let sql: Vec<_> = spans.iter().filter(|span| span.parent == beneath.id).collect();
+    assert!(!sql.is_empty(), "no SQL: {spans:#?}");
+    assert_eq!(
+        beneath.get("toolbridge.correlation_id"),
+        tool.get("toolbridge.correlation_id")
+    );
+    place.stop().await;
+    api.stop().await;
+}
+
+async fn what_the_message_says_is_nearer_than_its_envelope() {
+    let collector = Collector::start().await;
+    let place = Place::with("acme", &world().api, &soon(&collector)).await;
+    let client = Client::modern(&place);
+    let (outer, inner) = ("11111111111111111111111111111111", "22222222222222222222222222222222");
+    let params = json!({
+        "name": "get_note",
+        "arguments": {"uid": "0192f0c8-7b1a-7cc0-8a1e-3f2b6f0d9a11"},
+        "_meta": {"traceparent": format!("00-{inner}-{SPAN}-01")},
+    });
+    let sent = client.request("tools/call", params);
+    sent.header("traceparent", format!("00-{outer}-{SPAN}-01"))
+        .send()
+        .await
+        .unwrap();
+    client.traffic().await;
+    let with = |name: &'static str| move |spans: &[Span]| spans.iter().any(|span| span.name == name);
+    let spans = collector.trace(inner, with("tools/call get_note")).await;
+    let tool = the_only(&spans, "toolbridge-mcp", "tools/call get_note");
+    let around = collector.trace(outer, with("POST /mcp")).await;
+    assert_eq!((tool.parent.as_str(), &tool.links), (SPAN, &vec![around[0].id.clone()]));
+    assert_eq!((tool.get("error.type"), tool.failed), ("tool_error", true));
+    // And off, it is passed on as it is.
+    let client = Client::modern(&world().acme);
+    let params = json!({
+        "name": "list_notes",
+        "arguments": {},
+        "_meta": {"traceparent": format!("00-{inner}-{SPAN}-01")},
+    });
+    client.request("tools/call", params).send().await.unwrap();
+    for record in &client.traffic().await.0 {
+        assert_eq!(record.header("traceparent"), format!("00-{inner}-{SPAN}-01"));
+    }
+    place.stop().await;
+}
+
+async fn a_trace_that_is_not_sampled_stays_so() {
+    let collector = Collector::start().await;
+    let place = Place::with("acme", &world().api, &soon(&collector)).await;
+    let client = Client::modern(&place);
+    let (quiet, loud) = ("33333333333333333333333333333333", "44444444444444444444444444444444");
+    for (trace, flags) in [(quiet, "00"), (loud, "01")] {
+        let calling = client.calling("list_notes", json!({}));
+        calling
+            .header("traceparent", format!("00-{trace}-{SPAN}-{flags}"))
+            .send()
+            .await
+            .unwrap();
+    }
+    for record in &client.traffic().await.0 {
+        let said = record.header("traceparent");
+        let expected = if said.contains(quiet) { "-00" } else { "-01" };
+        assert!(said.ends_with(expected) && !said.contains(SPAN), "{said}");
+    }
+    collector
+        .trace(loud, |spans| spans.iter().any(|span| span.name == "POST /mcp"))
+        .await;
+    assert!(collector.trace(quiet, |_| true).await.is_empty());
+    place.stop().await;
+}
+
+async fn what_is_left_is_sent_at_the_end() {
+    let collector = Collector::start().await;
+    let late = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url.as_str()),
+        ("OTEL_BSP_SCHEDULE_DELAY", "600000"),
+    ];
+    let place = Place::with("acme", &world().api, &late).await;
+    let client = Client::modern(&place);
+    let calling = client.calling("list_notes", json!({}));
+    calling
+        .header("traceparent", format!("00-{TRACE}-{SPAN}-01"))
+        .send()
+        .await
+        .unwrap();
+    client.traffic().await;
+    assert!(collector.trace(TRACE, |_| true).await.is_empty());
+    place.sidecar.signal("TERM");
+    assert_eq!(place.sidecar.exit().await, Some(0), "{}", place.sidecar.story());
+    let spans = collector.trace(TRACE, |spans| !spans.is_empty()).await;
+    the_only(&spans, "toolbridge-mcp", "tools/call list_notes");
+    the_only(&spans, "toolbridge-mcp", "DELETE /v1/sync/sessions/{id}");
+}
+
+async fn a_collector_that_is_away_costs_no_call_anything() {
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", nobody.local_addr().unwrap());
+    drop(nobody);
+    let settings = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
+        ("OTEL_BSP_SCHEDULE_DELAY", "5"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "4"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2"),
+    ];
+    let place = Place::with("acme", &world().api, &settings).await;
+    let client = Client::modern(&place);
+    for _ in 0..20 {
+        client.call("list_notes", json!({})).await.ok();
+    }
+    client.traffic().await;
+    place.sidecar.logged("spans cannot be exported", "level").await;
+    place.sidecar.signal("TERM");
+    assert_eq!(place.sidecar.exit().await, Some(0), "{}", place.sidecar.story());
+    let said = place.sidecar.out.all();
+    let about = said.iter().filter(|line| line.contains("spans cannot be exported"));
+    assert_eq!(about.count(), 1, "{}", place.sidecar.story());
+}
