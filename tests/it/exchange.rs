@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crate::harness::token::{CLIENT_ID, now_secs, token};
-use crate::harness::{CONTENT, Caller, Client, Era, Exchange, Piped, Place, SECRETS, User, run, world};
+use crate::harness::{CONTENT, Caller, Client, Era, Exchange, Figures, Piped, Place, SECRETS, User, run, world};
 use crate::scripted_as::{Asked, ScriptedAs, Step};
 
 crate::tests![
@@ -169,6 +169,21 @@ async fn whatever_the_authorization_server_does_is_an_error_in_words() {
     }
     client.call("list_notes", json!({})).await.ok();
     client.traffic().await;
+    let figures = Figures::of(&place).await;
+    for (outcome, expected) in [
+        ("ok", 1.0),
+        ("refused", 1.0),
+        ("denied", 1.0),
+        ("misconfigured", 3.0),
+        // The one that hangs is still being asked.
+        ("unavailable", 2.0),
+        ("garbled", 1.0),
+    ] {
+        let label = format!("outcome=\"{outcome}\"");
+        let found = figures.sum("toolbridge_mcp_token_exchanges_total", &[&label]);
+        let slack = if outcome == "unavailable" { 1.0 } else { 0.0 };
+        assert!((expected..=expected + slack).contains(&found), "{found} × {outcome}");
+    }
     place.stop().await;
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::entities::with;
 use crate::harness::token::{now_secs, token};
-use crate::harness::{Api, Caller, Client, Era, Exchange, Place, User};
+use crate::harness::{Api, Caller, Client, Era, Exchange, Figures, Place, User};
 
 crate::tests![published_keys_open_both_doors];
 
@@ -111,6 +111,17 @@ async fn published_keys_open_both_doors() {
     for secret in [public.as_str(), ""] {
         let answer = Exchange::of(as_ada(token(good.clone(), secret)).calling("list_notes", json!({}))).await;
         assert_eq!(answer.status, 401, "{answer}");
+    }
+    let figures = Figures::of(&place).await;
+    for (name, label, expected) in [
+        ("key_refreshes_total", "outcome=\"ok\"", 1.0),
+        ("key_refreshes_total", "outcome=\"failed\"", 0.0),
+        ("auth_failures_total", "reason=\"wrong_issuer\"", 3.0),
+        ("auth_failures_total", "reason=\"wrong_audience\"", 3.0),
+        ("auth_failures_total", "reason=\"expired\"", 3.0),
+    ] {
+        let found = figures.sum(&format!("toolbridge_mcp_{name}"), &[label]);
+        assert_eq!(found, expected, "{name} {label}");
     }
     api.until_no_session_is_open().await;
     place.stop().await;

@@ -8,55 +8,19 @@ use tokio::time::Instant;
 
 use crate::entities::uid_of;
 use crate::harness::process::PATIENCE;
-use crate::harness::{CONTENT, Caller, Client, Era, Gate, Mishap, Place, Stage, User, world};
+use crate::harness::{CONTENT, Caller, Client, Era, Figures, Gate, Mishap, Place, Stage, Stream, User, world};
 
 crate::tests![
     every_call_has_one_line_with_where_its_time_went,
     a_call_that_is_refused_has_its_line_too,
     figures_are_what_was_done,
     what_is_under_way_shows,
+    streams_and_connections_show,
     figures_are_a_rooms_own_and_can_be_off,
     a_taken_port_for_figures_stops_no_calls,
     no_caller_can_make_a_label,
     a_signal_makes_the_log_talkative_and_quiet_again,
 ];
-
-/// The figures of a place at one moment.
-struct Figures(String);
-
-impl Figures {
-    async fn of(place: &Place) -> Self {
-        let url = place.sidecar.logged("figures are at", "address").await;
-        let answer = reqwest::get(format!("http://{url}/metrics")).await.unwrap();
-        assert_eq!(answer.status(), 200);
-        let kind = answer.headers()["content-type"].to_str().unwrap().to_owned();
-        assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
-        Self(answer.text().await.unwrap())
-    }
-
-    /// All series of that name whose labels have these words in them, added up.
-    fn sum(&self, name: &str, labels: &[&str]) -> f64 {
-        let series = self.0.lines().filter(|line| {
-            let of_this = line.starts_with(&format!("{name} ")) || line.starts_with(&format!("{name}{{"));
-            of_this && labels.iter().all(|label| line.contains(label))
-        });
-        series
-            .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
-            .sum()
-    }
-
-    async fn until(place: &Place, what: &str, holds: impl Fn(&Self) -> bool) -> Self {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let figures = Self::of(place).await;
-            if holds(&figures) {
-                return figures;
-            }
-            assert!(Instant::now() < deadline, "waited for {what}:\n{}", figures.0);
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-}
 
 /// The lines of this user's calls of that tool.
 async fn lines_of(place: &Place, user: &User, tool: &str, count: usize) -> Vec<Value> {
@@ -335,6 +299,43 @@ async fn what_is_under_way_shows() {
             .all(|name| figures.sum(&format!("toolbridge_mcp_{name}"), &[]) == 0.0)
     })
     .await;
+    place.stop().await;
+}
+
+async fn streams_and_connections_show() {
+    let place = Place::start("acme", &world().api).await;
+    let nothing = |figures: &Figures| figures.sum("toolbridge_mcp_streams_open", &[]) == 0.0;
+    Figures::until(&place, "no stream", nothing).await;
+    let stream = Stream::start(&place, "2024-11-05").await;
+    let figures = Figures::of(&place).await;
+    assert_eq!(figures.sum("toolbridge_mcp_streams_open", &[]), 1.0);
+    assert!(figures.sum("toolbridge_mcp_connections_open", &[]) >= 1.0);
+    stream.call("list_notes", json!({})).await.ok();
+    let lines = lines_of(&place, stream.user(), "list_notes", 1).await;
+    assert_eq!(
+        (&lines[0]["transport"], &lines[0]["protocol"]),
+        (&json!("sse"), &json!("2024-11-05")),
+        "{}",
+        lines[0]
+    );
+    assert_eq!(lines[0]["client"], "suite", "{}", lines[0]);
+    stream.traffic().await;
+    let figures = Figures::of(&place).await;
+    assert_eq!(
+        figures.sum(
+            "toolbridge_mcp_requests_total",
+            &["transport=\"sse\"", "status=\"2xx\""]
+        ),
+        1.0
+    );
+    assert!(
+        figures.sum(
+            "toolbridge_mcp_requests_total",
+            &["transport=\"messages\"", "status=\"2xx\""]
+        ) >= 2.0
+    );
+    stream.leave();
+    Figures::until(&place, "the end of the stream", nothing).await;
     place.stop().await;
 }
 

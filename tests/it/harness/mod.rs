@@ -3,6 +3,7 @@
 pub mod api;
 pub mod client;
 pub mod collector;
+pub mod figures;
 pub mod forwarder;
 pub mod place;
 pub mod process;
@@ -14,10 +15,12 @@ pub mod token;
 pub use api::Api;
 pub use client::{Called, Caller, Client, Era, Exchange};
 pub use collector::Collector;
+pub use figures::Figures;
 pub use forwarder::{Gate, Mishap, Record, Stage, Traffic};
 pub use place::{Place, Ran, run};
 pub use runner::{trial, world};
 pub use stdio::Piped;
+pub use stream::Stream;
 pub use token::{SECRETS, User};
 
 /// Stands in every title and text that the suite makes up, so that none can get into a log unseen.
