@@ -11,6 +11,7 @@ crate::tests![
     a_trace_that_is_not_sampled_stays_so,
     what_is_left_is_sent_at_the_end,
     a_collector_that_is_away_costs_no_call_anything,
+    a_silent_collector_does_not_hold_up_the_end,
 ];
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -209,4 +210,33 @@ async fn a_collector_that_is_away_costs_no_call_anything() {
     let said = place.sidecar.out.all();
     let about = said.iter().filter(|line| line.contains("spans cannot be exported"));
     assert_eq!(about.count(), 1, "{}", place.sidecar.story());
+}
+
+async fn a_silent_collector_does_not_hold_up_the_end() {
+    // Connections are taken by the kernel, and nobody ever reads from them.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let settings = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
+        ("OTEL_BSP_SCHEDULE_DELAY", "5"),
+        ("TOOLBRIDGE_SERVER_DRAIN_TIMEOUT", "2s"),
+    ];
+    let place = Place::with("acme", &world().api, &settings).await;
+    let client = Client::modern(&place);
+    client.call("list_notes", json!({})).await.ok();
+    client.traffic().await;
+    let told = tokio::time::Instant::now();
+    place.sidecar.signal("TERM");
+    assert_eq!(place.sidecar.exit().await, Some(0), "{}", place.sidecar.story());
+    // A request to the collector may take ten seconds; the end may not.
+    assert!(
+        told.elapsed() < std::time::Duration::from_secs(6),
+        "{:?}",
+        told.elapsed()
+    );
+    let level = place
+        .sidecar
+        .logged("the last spans could not be exported", "level")
+        .await;
+    assert_eq!(level, "WARN");
 }
