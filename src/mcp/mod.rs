@@ -33,7 +33,7 @@ pub use caller::{Caller, Callers, FixedCaller, Via};
 pub use entities::EntityTools;
 pub use identity::Settings;
 pub use reach::{Beyond, Narrowing, NoSuchToolset, Reach, Surface};
-pub use report::Ending;
+pub use report::{Ending, count_refused};
 #[cfg(test)]
 pub use toolset::Listed;
 pub use toolset::{NoSuchTool, Outcome, ToolCall, Toolset};
@@ -89,11 +89,6 @@ impl Server {
             }
             _ => None,
         }
-    }
-
-    /// A call that was refused before it came here, among the figures of those that did.
-    pub fn counts_refused(&self, tool: &str, ending: Ending) {
-        report::count_refused(tool, ending);
     }
 }
 

@@ -61,7 +61,7 @@ impl Ending {
     }
 }
 
-/// Among the figures; the line is somebody else's.
+/// A call that was refused before it came here, among the figures of those that did; the line is somebody else's.
 pub fn count_refused(tool: &str, ending: Ending) {
     metrics::tool_called(tool, ending.word(), None);
     if let Some(reason) = ending.reason() {

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::answer;
 use super::correlation::CorrelationId;
 use crate::auth::challenge::Challenge;
-use crate::mcp::{Caller, Ending, Server};
+use crate::mcp::{Caller, Ending, Server, count_refused};
 use crate::telemetry::fields;
 
 /// From the part of the range that JSON-RPC leaves to servers and that MCP has not given a meaning of its own.
@@ -51,7 +51,7 @@ pub fn refusal(
     let tool = (message.method == "tools/call").then_some(message.params.name)?;
     let (scope, outcome) = server.lacks_scope(&tool, caller)?;
     let said = challenge.insufficient_scope(&scope);
-    server.counts_refused(&tool, Ending::OutOfScope);
+    count_refused(&tool, Ending::OutOfScope);
     tracing::info!(
         { fields::CORRELATION_ID } = &*caller.correlation_id,
         { fields::TOOL } = &*tool,
