@@ -33,7 +33,8 @@ pub enum Kind {
     /// Texts; in the environment separated by commas.
     List,
     OneOf(&'static [&'static str]),
-    Switch,
+    /// True or false.
+    Flag,
     /// A level or a filter, see [`human::log_filter`].
     LogFilter,
 }
@@ -60,7 +61,7 @@ pub const KEYS: &[Key] = &[
     key("server.max_body_bytes", Kind::Size, &[]),
     key("server.max_connections", Kind::Integer(1, 1_000_000), &[]),
     key("server.drain_timeout", Kind::Duration, &[]),
-    key("server.legacy_sse", Kind::Switch, &[]),
+    key("server.legacy_sse", Kind::Flag, &[]),
     key("server.sse_streams", Kind::Integer(1, 1_000_000), &[]),
     key("server.sse_streams_per_principal", Kind::Integer(1, 1_000_000), &[]),
     key("api.base_url", Kind::Url, &["TOOLBRIDGE_GO_API_BASE_URL"]),
@@ -163,10 +164,11 @@ impl Kind {
                 let number = trimmed.parse::<i64>().map_err(|_| self.problem(trimmed))?;
                 return self.read(&toml::Value::Integer(number));
             }
-            Kind::Switch => {
-                let on = trimmed.parse::<bool>().map_err(|_| self.problem(trimmed))?;
-                return self.read(&toml::Value::Boolean(on));
-            }
+            Kind::Flag => match trimmed {
+                "true" => toml::Value::Boolean(true),
+                "false" => toml::Value::Boolean(false),
+                _ => return Err(self.problem(trimmed)),
+            },
             Kind::List => toml::Value::Array(
                 trimmed
                     .split(',')
@@ -197,8 +199,8 @@ impl Kind {
                 .collect::<Option<Vec<_>>>()
                 .map(|items| Some(Value::from(items)))
                 .ok_or_else(|| self.problem(&value.to_string())),
-            (Kind::Switch, toml::Value::Boolean(on)) => Ok(Some(Value::from(*on))),
-            (Kind::Integer(..) | Kind::List | Kind::Switch, _) => Err(self.problem(&value.to_string())),
+            (Kind::Flag, toml::Value::Boolean(flag)) => Ok(Some(Value::from(*flag))),
+            (Kind::Integer(..) | Kind::List | Kind::Flag, _) => Err(self.problem(&value.to_string())),
             (_, toml::Value::String(text)) => self.text(text),
             _ => Err(self.problem(&value.to_string())),
         }
@@ -251,7 +253,7 @@ impl Kind {
                 let quoted: Vec<_> = choices.iter().map(|choice| format!("\"{choice}\"")).collect();
                 quoted.join(" or ")
             }
-            Kind::Switch => "true or false".to_owned(),
+            Kind::Flag => "true or false".to_owned(),
             Kind::LogFilter => "a log level or filter".to_owned(),
         }
     }
@@ -264,7 +266,8 @@ impl Kind {
             Kind::Duration => "write it like \"250ms\", \"25s\" or \"5m\"".to_owned(),
             Kind::Size => "write it like 65536, \"64KiB\" or \"1MiB\"".to_owned(),
             Kind::List => "write it like [\"one\", \"two\"], or with commas in the environment".to_owned(),
-            Kind::OneOf(_) | Kind::Switch => "choose one of them".to_owned(),
+            Kind::OneOf(_) => "choose one of them".to_owned(),
+            Kind::Flag => "write true or false, without quotes in a file".to_owned(),
             Kind::LogFilter => {
                 "use error, warn, info, debug or trace, or a filter like \"info,toolbridge_mcp=debug\"".to_owned()
             }

@@ -113,7 +113,7 @@ fn every_environment_name_of_every_key_is_read() {
                     choices[choices.len() - 1],
                     serde_json::json!(choices[choices.len() - 1]),
                 ),
-                Kind::Switch => ("false", serde_json::json!(false)),
+                Kind::Flag => ("false", serde_json::json!(false)),
                 Kind::Text | Kind::Secret => ("seven", serde_json::json!("seven")),
             };
             let layers = sources(&[(&variable, text)]).merge().unwrap();
@@ -211,7 +211,8 @@ fn mistakes_in_the_environment_are_one_sentence_each() {
         ),
         (
             &[("TOOLBRIDGE_SERVER_LEGACY_SSE", "off")],
-            "server.legacy_sse (from TOOLBRIDGE_SERVER_LEGACY_SSE) must be true or false, not \"off\": choose one of them.",
+            "server.legacy_sse (from TOOLBRIDGE_SERVER_LEGACY_SSE) must be true or false, not \"off\": write true or \
+             false, without quotes in a file.",
         ),
         (
             &[("TOOLBRIDGE_ENV", "staging")],
