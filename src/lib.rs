@@ -13,6 +13,7 @@
 // Only the binary's way in is public, so that the compiler finds what nobody uses.
 mod auth;
 pub mod cli;
+mod clients;
 mod config;
 mod entities;
 mod mcp;

@@ -11,7 +11,7 @@ use super::output::{HEADING, NAME, styled};
 
 const GROUPS: &[(&str, &[&str])] = &[
     ("Run the server", &["serve", "stdio"]),
-    ("Use the tools", &["tools", "call", "token"]),
+    ("Use the tools", &["tools", "call", "client-config", "token"]),
     ("Look after it", &["config", "healthcheck", "version", "completions"]),
 ];
 
