@@ -8,7 +8,8 @@
 //! comes back as an item, a page or an error.
 //!
 //! No room reaches over its neighbour: `tools` knows nothing of HTTP clients or tokens, `upstream` nothing of tools
-//! or JSON-RPC, `auth` nothing of MCP. [`config`] is read once, in [`cli`]; [`telemetry`] names what is logged.
+//! or JSON-RPC, `auth` nothing of MCP. [`clients`] says how programs that speak MCP are connected, and [`page`] shows
+//! it to people at `/`. [`config`] is read once, in [`cli`]; [`telemetry`] names what is logged.
 
 // Only the binary's way in is public, so that the compiler finds what nobody uses.
 mod auth;
@@ -17,6 +18,7 @@ mod clients;
 mod config;
 mod entities;
 mod mcp;
+mod page;
 mod telemetry;
 mod tools;
 mod transport;

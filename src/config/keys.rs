@@ -33,6 +33,8 @@ pub enum Kind {
     /// Texts; in the environment separated by commas.
     List,
     OneOf(&'static [&'static str]),
+    /// True or false.
+    Flag,
     /// A level or a filter, see [`human::log_filter`].
     LogFilter,
 }
@@ -58,6 +60,7 @@ pub const KEYS: &[Key] = &[
     key("server.allowed_origins", Kind::List, &[]),
     key("server.max_body_bytes", Kind::Size, &[]),
     key("server.max_connections", Kind::Integer(1, 1_000_000), &[]),
+    key("server.page", Kind::Flag, &[]),
     key("server.drain_notice", Kind::Duration, &[]),
     key("server.drain_timeout", Kind::Duration, &[]),
     key("api.base_url", Kind::Url, &["TOOLBRIDGE_GO_API_BASE_URL"]),
@@ -161,6 +164,11 @@ impl Kind {
                 let number = trimmed.parse::<i64>().map_err(|_| self.problem(trimmed))?;
                 return self.read(&toml::Value::Integer(number));
             }
+            Kind::Flag => match trimmed {
+                "true" => toml::Value::Boolean(true),
+                "false" => toml::Value::Boolean(false),
+                _ => return Err(self.problem(trimmed)),
+            },
             Kind::List => toml::Value::Array(
                 trimmed
                     .split(',')
@@ -191,7 +199,8 @@ impl Kind {
                 .collect::<Option<Vec<_>>>()
                 .map(|items| Some(Value::from(items)))
                 .ok_or_else(|| self.problem(&value.to_string())),
-            (Kind::Integer(..) | Kind::List, _) => Err(self.problem(&value.to_string())),
+            (Kind::Flag, toml::Value::Boolean(flag)) => Ok(Some(Value::from(*flag))),
+            (Kind::Integer(..) | Kind::List | Kind::Flag, _) => Err(self.problem(&value.to_string())),
             (_, toml::Value::String(text)) => self.text(text),
             _ => Err(self.problem(&value.to_string())),
         }
@@ -244,6 +253,7 @@ impl Kind {
                 let quoted: Vec<_> = choices.iter().map(|choice| format!("\"{choice}\"")).collect();
                 quoted.join(" or ")
             }
+            Kind::Flag => "true or false".to_owned(),
             Kind::LogFilter => "a log level or filter".to_owned(),
         }
     }
@@ -257,6 +267,7 @@ impl Kind {
             Kind::Size => "write it like 65536, \"64KiB\" or \"1MiB\"".to_owned(),
             Kind::List => "write it like [\"one\", \"two\"], or with commas in the environment".to_owned(),
             Kind::OneOf(_) => "choose one of them".to_owned(),
+            Kind::Flag => "write true or false, without quotes in a file".to_owned(),
             Kind::LogFilter => {
                 "use error, warn, info, debug or trace, or a filter like \"info,toolbridge_mcp=debug\"".to_owned()
             }

@@ -12,6 +12,7 @@ mod envelope;
 mod guard;
 mod health;
 mod impatient;
+mod landing;
 mod lines;
 mod outline;
 mod router;

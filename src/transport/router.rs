@@ -17,10 +17,12 @@ use super::correlation::{self, CorrelationId};
 use super::envelope::{self, Endpoint};
 use super::guard::{self, Guard};
 use super::health::{self, Readiness};
+use super::landing::{self, Landing};
 use super::{Settings, answer};
 use crate::auth::Verifier;
 use crate::auth::challenge::Challenge;
 use crate::mcp;
+use crate::page::Page;
 use crate::upstream::Upstream;
 
 /// Everything that the HTTP side is made of.
@@ -28,6 +30,7 @@ pub struct App {
     pub settings: Settings,
     pub upstream: Upstream,
     pub readiness: Arc<Readiness>,
+    page: Option<Arc<Page>>,
     door: Arc<Door>,
     server: mcp::Server,
 }
@@ -50,14 +53,22 @@ impl App {
             settings,
             upstream,
             readiness,
+            page: None,
             door: Arc::new(Door { verifier, challenge }),
             server,
         }
+    }
+
+    /// The same with a page at `/`.
+    pub fn with_page(mut self, page: Page) -> Self {
+        self.page = Some(Arc::new(page));
+        self
     }
 }
 
 pub fn router(app: &App) -> Router {
     let guard = Arc::new(Guard::from_settings(&app.settings));
+    let page = page(app).layer(from_fn_with_state(Arc::clone(&guard), guard::check));
     // The token comes before the body: nobody fills our memory without being somebody.
     let mcp = post(envelope::post)
         .with_state(endpoint(app))
@@ -80,6 +91,7 @@ pub fn router(app: &App) -> Router {
         .route("/readyz", get(health::readyz).fallback(only_get))
         .with_state(Arc::clone(&app.readiness))
         .merge(guarded)
+        .merge(page)
         .fallback(not_found)
         .layer(from_fn(correlation::assign))
 }
@@ -100,6 +112,21 @@ fn endpoint(app: &App) -> Endpoint {
         max_body_bytes: app.settings.max_body_bytes,
         body_timeout: app.settings.body_timeout,
     }
+}
+
+/// The page for people, where it is on.
+fn page(app: &App) -> Router {
+    let Some(page) = &app.page else {
+        return Router::new();
+    };
+    let landing = Landing {
+        page: Arc::clone(page),
+        readiness: Arc::clone(&app.readiness),
+        public_url: app.settings.public_url.clone(),
+    };
+    Router::new()
+        .route("/", get(landing::page).fallback(only_get))
+        .with_state(Arc::new(landing))
 }
 
 async fn metadata(State(door): State<Arc<Door>>, request: Request) -> Response {

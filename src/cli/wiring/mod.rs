@@ -1,5 +1,6 @@
 //! Where the command line meets the rooms of the house: the only file of `cli` that knows them.
 
+mod page;
 mod server;
 mod settings;
 mod signals;

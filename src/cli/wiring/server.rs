@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::signals::Signals;
-use super::{settings, starting, toolset, unfit};
+use super::{page, settings, starting, toolset, unfit};
 use crate::auth::challenge::Challenge;
 use crate::auth::{Clock, Secret, Verifier};
 use crate::cli::exit::{Exit, Stop};
@@ -31,6 +31,11 @@ pub async fn serve(config: &Config) -> Result<(), Stop> {
         upstream.clone(),
         server,
     );
+    let app = if config.server.page {
+        app.with_page(page::page(config))
+    } else {
+        app
+    };
 
     let address = listens_on(config);
     let listener = TcpListener::bind(&address)

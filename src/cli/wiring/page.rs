@@ -1,0 +1,29 @@
+//! What the page at `/` shows of the other rooms.
+
+use uuid::Uuid;
+
+use crate::config::Config;
+use crate::entities;
+use crate::page::{Page, Tool, Toolset};
+use crate::tools::{Catalogue, ToolSpec};
+
+pub fn page(config: &Config) -> Page {
+    let catalogue = Catalogue::new(Uuid::now_v7);
+    let tool = |spec: &ToolSpec| Tool {
+        name: spec.name.clone(),
+        description: spec.description.clone(),
+        writes: !spec.hints.read_only,
+    };
+    let toolsets = entities::ALL.iter().map(|entity| Toolset {
+        label: entity.label_plural,
+        tools: catalogue
+            .specs()
+            .filter(|spec| spec.entity == entity.key)
+            .map(tool)
+            .collect(),
+    });
+    Page::new(
+        toolsets.filter(|toolset| !toolset.tools.is_empty()).collect(),
+        !config.auth.authorization_servers.is_empty(),
+    )
+}
