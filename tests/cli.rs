@@ -665,3 +665,51 @@ fn client_config_takes_the_configured_url_and_says_what_it_cannot_do() {
         assert!(said.err.contains(sentence), "{}", said.err);
     }
 }
+
+/// The page needs no token, so whoever asks may learn nothing from it about the tenant or about what is behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_says_nothing_about_the_tenant() {
+    let api = ScriptedApi::start().await;
+    let url = api.url();
+    tokio::task::spawn_blocking(move || {
+        let private = [
+            ("TOOLBRIDGE_TENANT_ID", "tenant-of-ada"),
+            ("TENANT_HEADER_SECRET", STRONG),
+            ("JWT_HS256_SECRET", OTHER_STRONG),
+            ("JWT_ISSUER", "issuer-of-ada"),
+            ("JWT_AUDIENCE", "audience-of-ada"),
+            ("TENANT_CLAIM", "claim-of-ada"),
+            ("TOOLBRIDGE_API_BASE_URL", url.as_str()),
+        ];
+        let serve = |more: &[&str]| {
+            let mut child = command(&[&["serve", "--port", "0"], more].concat(), &private);
+            let mut child = Running(child.stdout(Stdio::piped()).spawn().unwrap());
+            let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
+            let listens: Value = serde_json::from_str(&lines.nth(1).unwrap().unwrap()).unwrap();
+            let mut stream = std::net::TcpStream::connect(listens["address"].as_str().unwrap()).unwrap();
+            write!(stream, "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            child.signal("TERM");
+            assert_eq!(child.code(), Some(0));
+            answer
+        };
+        let page = serve(&[]);
+        assert!(
+            page.starts_with("HTTP/1.1 200") && page.contains("http://<wbr>localhost/mcp"),
+            "{page}"
+        );
+        assert!(page.contains("A connected assistant gets 40 tools."));
+        let port = url.rsplit(':').next().unwrap();
+        for (_, value) in private.iter().chain(&[
+            ("", port),
+            ("", env!("CARGO_PKG_VERSION")),
+            ("", env!("CARGO_MANIFEST_DIR")),
+        ]) {
+            assert!(!page.contains(value), "{value}");
+        }
+        assert!(serve(&["--set", "server.page=false"]).starts_with("HTTP/1.1 404"));
+    })
+    .await
+    .unwrap();
+}

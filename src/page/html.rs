@@ -57,9 +57,9 @@ pub fn document(page: &Page, visit: &Visit<'_>) -> Markup {
 
 fn mark() -> Markup {
     html! {
-        svg viewBox="0 0 32 32" width="28" height="28" fill="none" stroke="currentColor" stroke-width="2.5"
-            stroke-linecap="round" aria-hidden="true" {
-            path d="M3 22h26M8 22V11M24 22V11M3 15c3 0 5-1.5 5-4 1.5 4.5 4.5 6.5 8 6.5s6.5-2 8-6.5c0 2.5 2 4 5 4" {}
+        svg viewBox="0 0 32 32" width="28" height="28" fill="none" stroke="currentColor" stroke-width="2"
+            stroke-linecap="round" stroke-linejoin="round" aria-hidden="true" {
+            path d="M2 22h28M9 26V7M23 26V7M2 17Q8 15 9 7Q16 24 23 7Q24 15 30 17" {}
         }
     }
 }
@@ -84,14 +84,20 @@ fn introduction(entry: &Entry) -> Markup {
                 ": what you ask for there is done here, as you and with your rights."
             }
             div.address {
-                p #address-label { "The address of this server" }
+                p { "The address of this server" }
                 div.line {
-                    code #address aria-labelledby="address-label" { (entry.url) }
+                    code #address { (breakable(&entry.url)) }
                     (copy("address", "the address"))
                 }
             }
         }
     }
+}
+
+/// A long address is broken after its scheme first.
+fn breakable(url: &str) -> Markup {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    html! { @if !scheme.is_empty() { (scheme) "://" wbr; } (rest) }
 }
 
 fn connect(page: &Page, entry: &Entry) -> Markup {
@@ -208,7 +214,7 @@ fn tools(toolsets: &[Toolset]) -> Markup {
     html! {
         section #tools aria-labelledby="tools-title" {
             h2 #tools-title { "Tools" }
-            p { "A connected assistant gets " (count) " tools. It asks you before it uses one, if your client is set to." }
+            p { "A connected assistant gets " (count) " tools. Those that write change what ToolBridge keeps." }
             @for toolset in toolsets {
                 @let writing = toolset.tools.iter().filter(|tool| tool.writes).count();
                 details.toolset {

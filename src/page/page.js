@@ -1,6 +1,14 @@
 "use strict";
 (() => {
   const said = document.getElementById("said");
+  let forget;
+  const say = (text) => {
+    // Emptied first, so that the same words are read out again.
+    said.textContent = "";
+    requestAnimationFrame(() => { said.textContent = text; });
+    clearTimeout(forget);
+    forget = setTimeout(() => { said.textContent = ""; }, 2500);
+  };
 
   const copied = async (source) => {
     // Browsers have a clipboard only on https and on this machine; elsewhere the old way has to do.
@@ -22,14 +30,11 @@
       if (!done) getSelection().selectAllChildren(source);
       label.textContent = done ? "Copied" : "Selected";
       button.classList.toggle("done", done);
-      // Emptied first, so that the same words are read out again.
-      said.textContent = "";
-      requestAnimationFrame(() => { said.textContent = done ? "Copied" : "Selected: press Ctrl or Command and C to copy"; });
+      say(done ? "Copied" : "Selected: press Ctrl or Command and C to copy");
       clearTimeout(timer);
       timer = setTimeout(() => {
         label.textContent = "Copy";
         button.classList.remove("done");
-        said.textContent = "";
       }, 2500);
     });
   }

@@ -1,6 +1,7 @@
 //! The whole way from a socket to a scripted API, in both eras of the protocol.
 
 mod http;
+mod landing;
 mod lifecycle;
 mod messages;
 mod stdio;
