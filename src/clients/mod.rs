@@ -13,6 +13,8 @@ mod vscode;
 mod zed;
 
 #[cfg(test)]
+mod registry;
+#[cfg(test)]
 mod tests;
 
 use serde_json::Value;

@@ -126,19 +126,21 @@ fn connect(page: &Page, entry: &Entry) -> Markup {
     }
 }
 
-/// Signing in first, since it needs nothing else. A way that a client cannot go is a sentence before the one that it can.
+/// Signing in first, since it needs nothing else. A way that a client cannot go is a sentence in the last one, which it can.
 fn ways(page: &Page, client: &Client, entry: &Entry) -> Markup {
     let offered = [Way::OAuth, Way::Token, Way::Process].into_iter();
     let offered = offered.filter(|way| page.signs_in || *way != Way::OAuth);
     let recipes: Vec<&Recipe> = offered.filter_map(|way| client.recipe(way)).collect();
     let (can, cannot): (Vec<_>, Vec<_>) = recipes.into_iter().partition(|recipe| recipe.cannot.is_none());
     html! {
-        @for sentence in cannot.iter().filter_map(|recipe| recipe.cannot) {
-            p.cannot { (said(sentence)) }
-        }
         @for (place, recipe) in can.iter().enumerate() {
             details.way open[place == 0] {
                 summary { h4 { (recipe.way.title()) } }
+                @if recipe.way == Way::Process {
+                    @for sentence in cannot.iter().filter_map(|recipe| recipe.cannot) {
+                        p.cannot { (said(sentence)) }
+                    }
+                }
                 ol.steps {
                     @for (number, step) in recipe.steps.iter().enumerate() {
                         li { (shown(step, client, &format!("{}-{place}-{number}", client.key), entry)) }

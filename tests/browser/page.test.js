@@ -67,11 +67,14 @@ async function ailments(page) {
 }
 
 for (const [name, look] of everySize) {
-  test(`pictures: ${name}`, () => visit(look, async (page) => {
+  test(`pictures: ${name}`, () => visit({ ...look, url: SIGNING_IN }, async (page) => {
     await page.screenshot({ path: path.join(PICTURES, `${name}-top.png`) });
     await page.screenshot({ path: path.join(PICTURES, `${name}.png`), fullPage: true });
-    await open(page, "vscode");
-    await page.screenshot({ path: path.join(PICTURES, `${name}-open.png`), fullPage: true });
+    for (const client of CLIENTS) {
+      await open(page, client);
+      await page.locator("#connect").screenshot({ path: path.join(PICTURES, `${name}-${client}.png`) });
+    }
+    await page.locator("#tools").screenshot({ path: path.join(PICTURES, `${name}-tools.png`) });
   }));
 
   test(`axe finds nothing, whichever tab is open: ${name}`, async () => {
