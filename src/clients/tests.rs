@@ -141,6 +141,16 @@ fn snippets_have_the_shape_that_the_client_reads() {
 #[test]
 fn links_carry_the_same_entry_as_the_file() {
     for (link, redirect) in links(&awkward()) {
+        for address in [&link, &redirect] {
+            let (_, query) = address.split_once('?').unwrap();
+            for value in query
+                .split('&')
+                .map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value))
+            {
+                let plain = |c: char| c.is_ascii_alphanumeric() || "-_.~%".contains(c);
+                assert!(value.chars().all(plain), "everything else is encoded: {value}");
+            }
+        }
         let (link, redirect) = (Url::parse(&link).unwrap(), Url::parse(&redirect).unwrap());
         assert_eq!(redirect.scheme(), "https");
         let values = |url: &Url, key: &str| {
