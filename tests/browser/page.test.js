@@ -138,6 +138,8 @@ test("a button says so for a moment, and is itself again", () => visit({}, async
 }));
 
 test("where there is no clipboard, the old way copies", () => visit({}, async (page) => {
+  // What an earlier test copied is still there.
+  await page.evaluate(() => navigator.clipboard.writeText("nothing"));
   await page.evaluate(() => Object.defineProperty(navigator, "clipboard", { value: undefined }));
   await page.locator("#address + button").click();
   await page.locator("#address + button").getByText("Copied").waitFor();
