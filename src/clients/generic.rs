@@ -23,6 +23,10 @@ pub static GENERIC: Client = Client {
                         },
                     ],
                 },
+                Step::Say(
+                    "A client that knows only HTTP with server-sent events, the transport of 2024-11-05, takes `/sse` \
+                     at the end of the URL instead of `/mcp`.",
+                ),
                 Step::Paste {
                     say: "Many clients read this shape from a file. Where yours does not expand `${…}`, look for its \
                           own way to keep a secret, or start a process instead.",

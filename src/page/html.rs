@@ -138,8 +138,9 @@ fn ways(page: &Page, client: &Client, entry: &Entry) -> Markup {
                 summary { h4 { (recipe.way.title()) } }
                 @if recipe.way == Way::Process {
                     @for sentence in cannot.iter().filter_map(|recipe| recipe.cannot) {
-                        p.cannot { (said(sentence)) }
+                        p.before { (said(sentence)) }
                     }
+                    p.before { "The process is " code { "toolbridge-mcp" } ", a program for macOS and Linux." }
                 }
                 ol.steps {
                     @for (number, step) in recipe.steps.iter().enumerate() {
