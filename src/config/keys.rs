@@ -60,6 +60,7 @@ pub const KEYS: &[Key] = &[
     key("server.allowed_origins", Kind::List, &[]),
     key("server.max_body_bytes", Kind::Size, &[]),
     key("server.max_connections", Kind::Integer(1, 1_000_000), &[]),
+    key("server.page", Kind::Flag, &[]),
     key("server.drain_notice", Kind::Duration, &[]),
     key("server.drain_timeout", Kind::Duration, &[]),
     key("server.legacy_sse", Kind::Flag, &[]),

@@ -72,6 +72,7 @@ pub struct Server {
     #[serde(deserialize_with = "human::size")]
     pub max_body_bytes: usize,
     pub max_connections: usize,
+    pub page: bool,
     #[serde(deserialize_with = "human::duration")]
     pub drain_notice: Duration,
     #[serde(deserialize_with = "human::duration")]

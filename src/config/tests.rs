@@ -101,6 +101,7 @@ fn every_environment_name_of_every_key_is_read() {
         for variable in key.variables() {
             let (text, read) = match key.kind {
                 Kind::Integer(..) => ("7", serde_json::json!(7)),
+                Kind::Flag => ("false", serde_json::json!(false)),
                 Kind::Duration => ("7s", serde_json::json!("7s")),
                 Kind::Size => ("7MiB", serde_json::json!("7MiB")),
                 Kind::List => (
@@ -113,7 +114,6 @@ fn every_environment_name_of_every_key_is_read() {
                     choices[choices.len() - 1],
                     serde_json::json!(choices[choices.len() - 1]),
                 ),
-                Kind::Flag => ("true", serde_json::json!(true)),
                 Kind::Text | Kind::Secret => ("seven", serde_json::json!("seven")),
             };
             let layers = sources(&[(&variable, text)]).merge().unwrap();
@@ -213,6 +213,11 @@ fn mistakes_in_the_environment_are_one_sentence_each() {
             &[("TOOLBRIDGE_SERVER_LEGACY_SSE", "off")],
             "server.legacy_sse (from TOOLBRIDGE_SERVER_LEGACY_SSE) must be true or false, not \"off\": write true or \
              false, without quotes in a file.",
+        ),
+        (
+            &[("TOOLBRIDGE_SERVER_PAGE", "off")],
+            "server.page (from TOOLBRIDGE_SERVER_PAGE) must be true or false, not \"off\": write true or false, without \
+             quotes in a file.",
         ),
         (
             &[("TOOLBRIDGE_ENV", "staging")],

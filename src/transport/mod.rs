@@ -16,6 +16,7 @@ mod form;
 mod guard;
 mod health;
 mod impatient;
+mod landing;
 mod line;
 mod lines;
 mod narrowing;

@@ -19,11 +19,13 @@ use super::envelope::{self, Endpoint};
 use super::form::Limits;
 use super::guard::{self, Guard};
 use super::health::{self, Readiness};
+use super::landing::{self, Landing};
 use super::sse::{self, Sse};
 use super::{Settings, answer};
 use crate::auth::Verifier;
 use crate::auth::challenge::Challenge;
 use crate::mcp;
+use crate::page::Page;
 use crate::upstream::Upstream;
 
 /// Everything that the HTTP side is made of.
@@ -33,6 +35,7 @@ pub struct App {
     pub readiness: Arc<Readiness>,
     /// The streams of the transport of 2024-11-05.
     pub streams: Arc<sse::Streams>,
+    page: Option<Arc<Page>>,
     door: Arc<Door>,
     server: mcp::Server,
 }
@@ -56,14 +59,22 @@ impl App {
             settings,
             upstream,
             readiness,
+            page: None,
             door: Arc::new(Door { verifier, challenge }),
             server,
         }
+    }
+
+    /// The same with a page at `/`.
+    pub fn with_page(mut self, page: Page) -> Self {
+        self.page = Some(Arc::new(page));
+        self
     }
 }
 
 pub fn router(app: &App) -> Router {
     let guard = Arc::new(Guard::from_settings(&app.settings));
+    let page = page(app).layer(from_fn_with_state(Arc::clone(&guard), guard::check));
     // The token comes before the body: nobody fills our memory without being somebody.
     let mcp = post(envelope::post)
         .with_state(endpoint(app))
@@ -92,6 +103,7 @@ pub fn router(app: &App) -> Router {
         .with_state(Arc::clone(&app.readiness))
         .merge(mcp)
         .merge(metadata)
+        .merge(page)
         .fallback(not_found)
         .layer(from_fn(correlation::assign))
 }
@@ -135,6 +147,21 @@ fn legacy(app: &App) -> Router {
         .fallback(only_get_stream);
     let messages = post(sse::post).with_state(sse).layer(door()).fallback(only_post);
     Router::new().route("/sse", stream).route("/messages", messages)
+}
+
+/// The page for people, where it is on.
+fn page(app: &App) -> Router {
+    let Some(page) = &app.page else {
+        return Router::new();
+    };
+    let landing = Landing {
+        page: Arc::clone(page),
+        readiness: Arc::clone(&app.readiness),
+        public_url: app.settings.public_url.clone(),
+    };
+    Router::new()
+        .route("/", get(landing::page).fallback(only_get))
+        .with_state(Arc::new(landing))
 }
 
 async fn metadata(State(door): State<Arc<Door>>, request: Request) -> Response {

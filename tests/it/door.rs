@@ -291,7 +291,9 @@ async fn only_post_is_answered_at_mcp() {
             "{method}: {answer}"
         );
     }
-    for path in ["/", "/mcp/", "/mcp/x", "/v1/notes", "/metrics", "/sync"] {
+    let page = Exchange::of(client.get("/")).await;
+    assert_eq!((page.status, page.header("cache-control")), (200, "no-store"), "{page}");
+    for path in ["/mcp/", "/mcp/x", "/v1/notes", "/metrics", "/sync"] {
         assert_eq!(Exchange::of(client.get(path)).await.status, 404, "{path}");
     }
     assert!(client.traffic().await.0.is_empty(), "nothing was sent");

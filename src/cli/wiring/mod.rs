@@ -2,6 +2,7 @@
 
 mod connect;
 mod files;
+mod page;
 mod server;
 mod settings;
 mod signals;

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::signals::Signals;
-use super::{files, settings, starting, toolset, unfit};
+use super::{files, page, settings, starting, toolset, unfit};
 use crate::auth::{Clock, Secret, Verifier};
 use crate::cli::exit::{Exit, Stop};
 use crate::cli::serve::listens_on;
@@ -24,13 +24,17 @@ pub async fn serve(config: &Config) -> Result<(), Stop> {
     let verifier = Arc::new(Verifier::new(&auth, Clock::system()).map_err(unfit)?);
     let upstream = Upstream::new(settings::upstream(config)?, Clock::system()).map_err(unfit)?;
     let server = server(config, &upstream, Callers::Request);
-    let app = App::new(
+    let page = config.server.page.then(|| page::page(config, server.surface()));
+    let mut app = App::new(
         settings::transport(config),
         Arc::clone(&verifier),
         settings::challenge(&auth, server.surface()),
         upstream.clone(),
         server,
     );
+    if let Some(page) = page {
+        app = app.with_page(page);
+    }
 
     let address = listens_on(config);
     let listener = TcpListener::bind(&address)

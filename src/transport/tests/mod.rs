@@ -2,6 +2,7 @@
 
 mod browsers;
 mod http;
+mod landing;
 mod lifecycle;
 mod messages;
 mod scopes;
