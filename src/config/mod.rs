@@ -72,10 +72,22 @@ pub struct Server {
     #[serde(deserialize_with = "human::size")]
     pub max_body_bytes: usize,
     pub max_connections: usize,
+    pub sessions: Sessions,
+    pub max_sessions: usize,
+    #[serde(deserialize_with = "human::duration")]
+    pub session_idle: Duration,
     #[serde(deserialize_with = "human::duration")]
     pub drain_notice: Duration,
     #[serde(deserialize_with = "human::duration")]
     pub drain_timeout: Duration,
+}
+
+/// How clients of the legacy revisions are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sessions {
+    Stateless,
+    Stateful,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -3,7 +3,8 @@
 //! A request to `/mcp` passes one concern per file, each of which may end it: [`correlation`] names it, [`guard`] looks
 //! at `Host` and `Origin`, [`authenticate`] at the token, [`envelope`] at the JSON-RPC message, and then rmcp's
 //! Streamable HTTP service takes it to [`mcp`](crate::mcp). The service runs stateless and answers in JSON, so nothing
-//! is kept between requests; only a call that reports progress is answered as an event stream.
+//! is kept between requests; only a call that reports progress is answered as an event stream. Where it is configured
+//! so, clients of the legacy revisions get [`sessions`].
 
 mod answer;
 mod authenticate;
@@ -17,6 +18,7 @@ mod outline;
 mod router;
 mod running;
 mod serve;
+mod sessions;
 mod stdio;
 
 #[cfg(test)]
@@ -27,6 +29,7 @@ use std::time::Duration;
 pub use correlation::new_id as new_correlation_id;
 pub use router::App;
 pub use serve::{Drain, serve};
+pub use sessions::Limits as SessionLimits;
 pub use stdio::serve_stdio;
 
 /// How the HTTP side behaves.
@@ -50,6 +53,8 @@ pub struct Settings {
     pub write_timeout: Duration,
     /// How long a readiness verdict is good for.
     pub readiness_ttl: Duration,
+    /// Sessions for the legacy revisions; without it every request is served on its own.
+    pub sessions: Option<SessionLimits>,
 }
 
 impl Default for Settings {
@@ -64,6 +69,7 @@ impl Default for Settings {
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
             readiness_ttl: Duration::from_secs(1),
+            sessions: None,
         }
     }
 }

@@ -17,29 +17,34 @@ use super::correlation::{self, CorrelationId};
 use super::envelope::{self, Endpoint};
 use super::guard::{self, Guard};
 use super::health::{self, Readiness};
+use super::sessions::{self, Sessions};
 use super::{Settings, answer};
 use crate::auth::Verifier;
 use crate::auth::challenge::Challenge;
-use crate::mcp;
 use crate::upstream::Upstream;
 
 /// Everything that the HTTP side is made of.
-pub struct App {
+pub struct App<H> {
     pub settings: Settings,
     pub upstream: Upstream,
     pub readiness: Arc<Readiness>,
     door: Arc<Door>,
-    server: mcp::Server,
+    handler: H,
 }
 
-impl App {
-    /// `server` takes its callers from the request.
+/// What answers MCP's methods: [`mcp::Server`](crate::mcp::Server), which takes its callers from the request. Another one
+/// stands in its place where the transport itself is tested.
+pub trait Handler: rmcp::ServerHandler + Clone {}
+
+impl<H: rmcp::ServerHandler + Clone> Handler for H {}
+
+impl<H: Handler> App<H> {
     pub fn new(
         settings: Settings,
         verifier: Arc<Verifier>,
         challenge: Challenge,
         upstream: Upstream,
-        server: mcp::Server,
+        handler: H,
     ) -> Self {
         let readiness = Arc::new(Readiness::new(
             Arc::clone(&verifier),
@@ -51,15 +56,21 @@ impl App {
             upstream,
             readiness,
             door: Arc::new(Door { verifier, challenge }),
-            server,
+            handler,
         }
     }
 }
 
-pub fn router(app: &App) -> Router {
+pub fn router<H: Handler>(app: &App<H>) -> Router {
     let guard = Arc::new(Guard::from_settings(&app.settings));
     // The token comes before the body: nobody fills our memory without being somebody.
-    let mcp = post(envelope::post)
+    let methods = match app.settings.sessions {
+        None => post(envelope::post::<H>),
+        Some(_) => post(envelope::post::<H>)
+            .get(sessions::listen_or_end::<H>)
+            .delete(sessions::listen_or_end::<H>),
+    };
+    let mcp = methods
         .with_state(endpoint(app))
         .layer(from_fn_with_state(Arc::clone(&app.door), authenticate::check))
         .fallback(only_post);
@@ -84,19 +95,23 @@ pub fn router(app: &App) -> Router {
         .layer(from_fn(correlation::assign))
 }
 
-/// rmcp's service, stateless. Its own checks of `Host`, `Origin` and size are off or out of reach: ours come first, and
-/// answer in JSON.
-fn endpoint(app: &App) -> Endpoint {
+/// rmcp's service. Its own checks of `Host`, `Origin` and size are off or out of reach: ours come first, and answer in
+/// JSON.
+fn endpoint<H: Handler>(app: &App<H>) -> Endpoint<H> {
     let config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
         .with_json_response(true)
         .disable_allowed_hosts()
         .disable_allowed_origins()
         .with_max_request_body_bytes(app.settings.max_body_bytes);
-    let server = app.server.clone();
-    let sessions = Arc::new(NeverSessionManager::default());
+    let handler = app.handler.clone();
+    let no_sessions = Arc::new(NeverSessionManager::default());
     Endpoint {
-        service: StreamableHttpService::new(move || Ok(server.clone()), sessions, config),
+        alone: StreamableHttpService::new(move || Ok(handler.clone()), no_sessions, config.clone()),
+        sessions: app
+            .settings
+            .sessions
+            .map(|limits| Sessions::new(app.handler.clone(), limits, config)),
         max_body_bytes: app.settings.max_body_bytes,
         body_timeout: app.settings.body_timeout,
     }
@@ -118,8 +133,8 @@ async fn not_found(request: Request) -> Response {
     )
 }
 
-/// Without sessions there is no stream to GET and nothing to DELETE.
-async fn only_post(request: Request) -> Response {
+/// Without a session there is no stream to GET and nothing to DELETE.
+pub async fn only_post(request: Request) -> Response {
     method_not_allowed(&request, "POST")
 }
 

@@ -2,7 +2,7 @@
 //! the room's own default, which is then no setting of ours.
 
 use crate::auth::{self, Secret};
-use crate::config::{Config, Mistake};
+use crate::config::{Config, Mistake, Sessions};
 use crate::{mcp, tools, transport, upstream};
 use url::Url;
 
@@ -56,6 +56,10 @@ pub fn transport(config: &Config) -> transport::Settings {
         public_url: mcp_url(config),
         max_body_bytes: from.max_body_bytes,
         max_connections: from.max_connections,
+        sessions: (from.sessions == Sessions::Stateful).then_some(transport::SessionLimits {
+            at_once: from.max_sessions,
+            idle: from.session_idle,
+        }),
         ..transport::Settings::default()
     }
 }

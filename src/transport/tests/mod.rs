@@ -3,6 +3,7 @@
 mod http;
 mod lifecycle;
 mod messages;
+mod sessions;
 mod stdio;
 
 use std::net::SocketAddr;
