@@ -1,6 +1,8 @@
 //! Sessions of the legacy revisions, where they are configured: what they are for, and whom they shut out.
 
 use super::*;
+use crate::upstream::scripted_api::Step;
+use tokio::sync::Notify;
 
 const ID: &str = "mcp-session-id";
 
@@ -288,4 +290,53 @@ async fn listeners_do_not_hold_up_leaving() {
     let listening = stack.request("GET", "ann", Some(&id)).send().await.unwrap();
     assert_eq!(listening.status(), 200);
     assert!(stack.stop().await.finished);
+}
+
+/// A call that waits at the API, and the stream of its answer.
+async fn begin_call(stack: &Stack, session: &str, step: Step) -> reqwest::Response {
+    stack.api.then([step]);
+    let call = message("tools/call", json!({"name": "list_notes", "arguments": {}})).to_string();
+    let request = stack.request("POST", "ann", Some(session)).body(call);
+    let answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    // The session is opened, and the request itself is there.
+    stack.api.until_seen(2).await;
+    answer
+}
+
+#[tokio::test]
+async fn while_a_call_runs_its_stream_is_taken_up_again_by_its_owner() {
+    let stack = with_room().await;
+    let id = stack.open("ann").await;
+    let gate = Arc::new(Notify::new());
+    let mut stream = begin_call(&stack, &id, Step::Gate(Arc::clone(&gate))).await;
+    let first = String::from_utf8(stream.chunk().await.unwrap().unwrap().to_vec()).unwrap();
+    let place = first.lines().find_map(|line| line.strip_prefix("id:")).unwrap();
+    drop(stream);
+    let resume = |subject| {
+        stack
+            .request("GET", subject, Some(&id))
+            .header("last-event-id", place.trim())
+    };
+    assert_eq!(resume("bob").send().await.unwrap().status(), 404);
+    let mut resumed = resume("ann").send().await.unwrap();
+    gate.notify_one();
+    let mut said = Vec::new();
+    while !String::from_utf8_lossy(&said).contains("structuredContent") {
+        said.extend(resumed.chunk().await.unwrap().expect("the answer"));
+    }
+    stack.api.until_no_session().await;
+}
+
+#[tokio::test]
+async fn a_call_within_a_session_is_stopped_by_a_word() {
+    let stack = with_room().await;
+    let id = stack.open("ann").await;
+    let _stream = begin_call(&stack, &id, Step::Hang).await;
+    let stop = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}).to_string();
+    for (subject, status) in [("bob", 404), ("ann", 202)] {
+        let request = stack.request("POST", subject, Some(&id)).body(stop.clone());
+        assert_eq!(request.send().await.unwrap().status(), status);
+    }
+    stack.api.until_no_session().await;
 }
