@@ -163,13 +163,15 @@ def run_all(suite, todo):
     for column, start in SERVERS.items():
         server = start()
         mine = [(scenario, revision) for scenario, revision, _ in todo if is_run(entry_of(scenario, column, revision))]
-        with ThreadPoolExecutor(max_workers=os.cpu_count() or 2) as pool:
-            answers = pool.map(lambda row: suite.run(server.url, *row), mine)
-            for (scenario, revision), checks in zip(mine, answers):
-                word, faults = judge(entry_of(scenario, column, revision), checks)
-                results[scenario, revision, column] = "FAILED" if faults else word
-                wrong += [f"{column}, {revision}, {scenario}: {fault}" for fault in faults]
-        server.close()
+        try:
+            with ThreadPoolExecutor(max_workers=os.cpu_count() or 2) as pool:
+                answers = pool.map(lambda row: suite.run(server.url, *row), mine)
+                for (scenario, revision), checks in zip(mine, answers):
+                    word, faults = judge(entry_of(scenario, column, revision), checks)
+                    results[scenario, revision, column] = "FAILED" if faults else word
+                    wrong += [f"{column}, {revision}, {scenario}: {fault}" for fault in faults]
+        finally:
+            server.close()
     return results, wrong
 
 
