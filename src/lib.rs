@@ -26,3 +26,8 @@ mod telemetry;
 mod tools;
 mod transport;
 mod upstream;
+
+// What the conformance suite is run against: the transport with another server behind it.
+#[cfg(feature = "conformance")]
+#[path = "../tests/conformance/fixture/mod.rs"]
+pub mod fixture;

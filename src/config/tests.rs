@@ -190,6 +190,16 @@ fn mistakes_in_the_environment_are_one_sentence_each() {
             "api.call_deadline (from TOOLBRIDGE_API_CALL_DEADLINE) is zero, so every call would fail: give it some seconds.",
         ),
         (
+            &[("TOOLBRIDGE_SERVER_SESSION_IDLE", "20s")],
+            "server.session_idle (from TOOLBRIDGE_SERVER_SESSION_IDLE) is shorter than api.call_deadline, so sessions would \
+             end in the middle of a call: make it longer.",
+        ),
+        (
+            &[("TOOLBRIDGE_SERVER_SESSIONS", "sticky")],
+            "server.sessions (from TOOLBRIDGE_SERVER_SESSIONS) must be \"stateless\" or \"stateful\", not \"sticky\": choose \
+             one of them.",
+        ),
+        (
             &[("TOOLBRIDGE_API_CONNECT_TIMEOUT", "1m")],
             "api.connect_timeout (from TOOLBRIDGE_API_CONNECT_TIMEOUT) is not shorter than api.call_deadline, so it \
              could never take effect: make it shorter.",

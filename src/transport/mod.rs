@@ -4,8 +4,8 @@
 //! at `Host` and `Origin`, [`cors`] tells browsers what they may read, [`authenticate`] looks at the token, [`envelope`]
 //! at the JSON-RPC message with [`narrowing`] and [`scope`] at which tools it may see, and then rmcp's Streamable HTTP
 //! service takes it to [`mcp`](crate::mcp). The service runs stateless and answers in JSON, so nothing is kept between
-//! requests; only a call that reports progress is answered as an event stream. Beside it stands [`sse`], the transport
-//! of 2024-11-05, behind the same checks.
+//! requests; only a call that reports progress is answered as an event stream. Where it is configured so, clients of the
+//! legacy revisions get [`sessions`]. Beside it stands [`sse`], the transport of 2024-11-05, behind the same checks.
 
 mod answer;
 mod authenticate;
@@ -25,6 +25,7 @@ mod router;
 mod running;
 mod scope;
 mod serve;
+mod sessions;
 mod sse;
 mod stdio;
 
@@ -38,7 +39,10 @@ pub use correlation::new_id as new_correlation_id;
 pub use line::{Line, LineReader};
 pub use outline::{id_in_beginning, outline};
 pub use router::App;
+#[cfg(feature = "conformance")]
+pub use router::Handler;
 pub use serve::{Drain, serve};
+pub use sessions::Limits as SessionLimits;
 pub use stdio::serve_stdio;
 
 /// How the HTTP side behaves.
@@ -69,6 +73,8 @@ pub struct Settings {
     pub sse_streams_per_principal: usize,
     /// A stream is never silent for longer: proxies cut what is.
     pub sse_keep_alive: Duration,
+    /// Sessions for the legacy revisions; without it every request is served on its own.
+    pub sessions: Option<SessionLimits>,
 }
 
 impl Default for Settings {
@@ -87,6 +93,7 @@ impl Default for Settings {
             sse_streams: 512,
             sse_streams_per_principal: 32,
             sse_keep_alive: Duration::from_secs(15),
+            sessions: None,
         }
     }
 }

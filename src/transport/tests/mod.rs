@@ -6,6 +6,7 @@ mod landing;
 mod lifecycle;
 mod messages;
 mod scopes;
+mod sessions;
 mod sse;
 mod stdio;
 
