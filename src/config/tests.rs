@@ -211,7 +211,8 @@ fn mistakes_in_the_environment_are_one_sentence_each() {
         ),
         (
             &[("TOOLBRIDGE_SERVER_LEGACY_SSE", "off")],
-            "server.legacy_sse (from TOOLBRIDGE_SERVER_LEGACY_SSE) must be true or false, not \"off\": write true or false, without quotes in a file.",
+            "server.legacy_sse (from TOOLBRIDGE_SERVER_LEGACY_SSE) must be true or false, not \"off\": write true or \
+             false, without quotes in a file.",
         ),
         (
             &[("TOOLBRIDGE_ENV", "staging")],

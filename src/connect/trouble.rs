@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 /// In the range that JSON-RPC leaves to implementations, apart from the codes that MCP uses.
-pub const CODE: i32 = -32010;
+pub const CODE: i32 = -32011;
 
 /// How much of what a server says is repeated.
 const LONGEST_QUOTE: usize = 300;
