@@ -47,7 +47,7 @@ HTTP_401 = "the server requires authorization (HTTP 401)"
 
 PYTHON, FASTMCP, INSPECTOR = "python_sdk.py", "fastmcp_client.py", "inspector.py"
 V1, V2 = "typescript_v1.mjs", "typescript_v2.mjs"
-REGISTRATION = "Dynamic Client Registration rejected (HTTP 404)"
+REGISTRATION = "this server registers no clients and issues no tokens: connect with the header"
 ROWS = [
     Row("Python SDK", "mcp", PYTHON, "HTTP, legacy", "legacy", "http", LEGACY, BEARER, EXPIRED),
     Row("Python SDK", "mcp", PYTHON, "HTTP, auto", "auto", "http", MODERN, BEARER, EXPIRED),

@@ -181,7 +181,9 @@ class OneResource(unittest.IsolatedAsyncioTestCase):
         self.place.authority.test(ttl=300, jwks="up")
 
     async def test_from_the_first_401_to_a_note(self):
-        self.assertEqual(self.place.post("")[0], 401)
+        status, _, challenge = self.place.post("")
+        self.assertEqual(status, 401)
+        self.assertIn(f'resource_metadata="{self.place.url}/.well-known/oauth-protected-resource/mcp"', challenge)
         alice = Person(self.place, "alice")
         async with alice.client() as client:
             self.assertEqual(len((await client.list_tools()).tools), 40)

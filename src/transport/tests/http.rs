@@ -172,6 +172,17 @@ async fn whoever_is_refused_may_finish_the_request() {
 }
 
 #[tokio::test]
+async fn whoever_would_register_here_learns_how_to_connect() {
+    let stack = Stack::start().await;
+    for path in ["/register", "/token"] {
+        let response = stack.http.post(stack.url(path)).body("{}").send().await.unwrap();
+        assert_eq!(response.status(), 404);
+        let message = json_of(response).await["message"].to_string();
+        assert!(message.contains("Authorization: Bearer"), "{message}");
+    }
+}
+
+#[tokio::test]
 async fn other_paths_and_methods_are_refused_in_json() {
     let stack = Stack::start().await;
     for (method, path, status, allow) in [
