@@ -7,6 +7,7 @@
 import { createServer } from "node:http";
 import { SignJWT, exportJWK, exportSPKI, generateKeyPair, importJWK, jwtVerify } from "jose";
 import { Provider, errors } from "oidc-provider";
+import { createMemoryAdapter } from "oidc-provider/lib/adapters/memory_adapter.js";
 
 const [port, resource, audience, secret] = process.argv.slice(2);
 const issuer = `http://127.0.0.1:${port}`;
@@ -18,6 +19,8 @@ let ttl = 300;
 let jwks = "up";
 let key, provider;
 const seen = [];
+// One for all providers: new keys are no reason to forget who has registered.
+const memory = createMemoryAdapter();
 
 async function rotate() {
   const pair = await generateKeyPair("ES256", { extractable: true });
@@ -35,6 +38,7 @@ const sign = (claims, header = {}) =>
 
 function serving(jwk) {
   const made = new Provider(issuer, {
+    adapter: memory,
     jwks: { keys: [jwk] },
     clients: [
       {
