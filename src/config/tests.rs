@@ -584,3 +584,20 @@ fn settings_table() -> String {
     }
     table
 }
+
+#[test]
+fn with_an_exchange_the_apis_audience_is_another() {
+    let ours = "https://acme.example/mcp";
+    let both = [
+        ("TOOLBRIDGE_AUTH_AUDIENCE", ours),
+        ("JWT_AUDIENCE", "https://api.example"),
+    ];
+    assert!(sources(&both).merge().is_err());
+    let exchanging = [both[0], both[1], ("TOOLBRIDGE_AUTH_MODE", "exchange")];
+    let audience = sources(&exchanging)
+        .merge()
+        .unwrap()
+        .find_value("auth.audience")
+        .unwrap();
+    assert_eq!(audience.as_str(), Some(ours));
+}

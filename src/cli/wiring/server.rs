@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::signals::Signals;
-use super::{settings, starting, toolset, unfit};
+use super::{files, settings, starting, toolset, unfit};
 use crate::auth::{Clock, Secret, Verifier};
 use crate::cli::exit::{Exit, Stop};
 use crate::cli::serve::listens_on;
@@ -19,6 +19,7 @@ use crate::upstream::Upstream;
 
 pub async fn serve(config: &Config) -> Result<(), Stop> {
     let signals = Signals::caught().map_err(unfit)?;
+    files::allow_all(config);
     let auth = settings::auth(config);
     let verifier = Arc::new(Verifier::new(&auth, Clock::system()).map_err(unfit)?);
     let upstream = Upstream::new(settings::upstream(config)?, Clock::system()).map_err(unfit)?;
@@ -44,11 +45,21 @@ pub async fn serve(config: &Config) -> Result<(), Stop> {
         notice: config.server.drain_notice,
         within: config.server.drain_timeout,
     };
-    let serving = until_second_signal(signals, |first| transport::serve(listener, app, first, drain));
-    let drained = tokio::select! {
-        drained = serving => drained?,
-        stop = starting::gave_up(&upstream, config) => return Err(stop),
-    };
+    // Giving up is leaving in good order too, and ends with the first signal: whoever was told to leave waits for nothing.
+    let mut gave_up = None;
+    let drained = until_second_signal(signals, |first| {
+        let leaving = async {
+            tokio::select! {
+                () = first => {}
+                stop = starting::gave_up(&upstream, config) => {
+                    tracing::warn!("{stop} Finishing what is in flight");
+                    gave_up = Some(stop);
+                }
+            }
+        };
+        transport::serve(listener, app, leaving, drain)
+    })
+    .await?;
     tracing::info!(
         finished = drained.finished,
         sessions_opened = drained.sessions.opened,
@@ -57,7 +68,7 @@ pub async fn serve(config: &Config) -> Result<(), Stop> {
         "drained{}",
         if drained.finished { "" } else { ", with calls cut off" }
     );
-    Ok(())
+    gave_up.map_or(Ok(()), Err)
 }
 
 pub async fn stdio(config: &Config, token: Secret) -> Result<(), Stop> {
