@@ -276,13 +276,14 @@ impl From<Trouble> for Refusal {
 }
 
 /// The refusal as an answer to this request, when it is one in JSON-RPC. Those that come before a message is read have no
-/// id.
+/// id. A refused token is explained here, where it is known where the token came from.
 fn rpc_error(body: &[u8], id: &Id) -> Option<String> {
     let mut body: serde_json::Value = serde_json::from_slice(body).ok()?;
     let answer = body.as_object_mut()?;
     let is_error = answer
         .get("error")
-        .is_some_and(|error| error.get("code").is_some_and(serde_json::Value::is_number));
+        .and_then(|error| error.get("code"))
+        .is_some_and(|code| code.is_number() && *code != crate::connect::TOKEN_REFUSED);
     if !is_error || answer.get("jsonrpc").is_none_or(|version| version != "2.0") {
         return None;
     }

@@ -209,10 +209,17 @@ async fn metadata(State(door): State<Arc<Door>>, request: Request) -> Response {
 }
 
 async fn not_found(request: Request) -> Response {
+    // Where clients of 2025-03-26 look when nothing is to be discovered; they show their user what it says.
+    let message = match request.uri().path() {
+        "/register" | "/authorize" | "/token" => {
+            "this server registers no clients and issues no tokens: connect with the header \"Authorization: Bearer TOKEN\""
+        }
+        _ => "there is nothing at this path",
+    };
     answer::error(
         StatusCode::NOT_FOUND,
         "not_found",
-        "there is nothing at this path",
+        message,
         &CorrelationId::of(&request),
     )
 }

@@ -106,7 +106,7 @@ class Starting(unittest.TestCase):
             self.assertEqual((status, body["reason"]), (503, "api_unreachable"))
             self.assertEqual(container.healthy()[0], 1)
             result = call(container, "list_notes")
-            self.assertEqual(result["structuredContent"]["error"]["category"], "unavailable")
+            self.assertEqual(json.loads(result["content"][0]["text"])["error"]["category"], "unavailable")
             server = container.mcp
             door.write_text("open\n")
             container.logged("ready: the API takes our calls")

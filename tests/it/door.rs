@@ -108,7 +108,7 @@ async fn a_token_of_another_tenant_is_refused() {
             let client = Client::of(here, era, there.new_user());
             let answer = Exchange::of(client.calling("list_notes", json!({}))).await;
             assert_eq!(answer.status, 403, "{answer}");
-            assert_eq!(answer.json()["error"], "tenant_mismatch");
+            assert_eq!(answer.json()["reason"], "tenant_mismatch");
             assert_eq!(
                 answer.header("www-authenticate"),
                 "",

@@ -231,6 +231,12 @@ async fn json_of(response: reqwest::Response) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
+/// What the text of a failed call says.
+fn error_of(result: &Value) -> Value {
+    let text = result["content"][0]["text"].as_str().unwrap_or_default();
+    serde_json::from_str::<Value>(text).unwrap_or_default()["error"].clone()
+}
+
 /// How a server leaves that answered everything and ended as many sessions.
 fn in_good_order(sessions: u64) -> Drained {
     Drained {
