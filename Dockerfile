@@ -34,13 +34,14 @@ FROM rust:1.95.0-slim-bookworm AS mcp
 WORKDIR /src
 # The dependencies are a layer of their own: cargo builds them for a program that does nothing yet.
 COPY Cargo.toml Cargo.lock build.rs ./
-RUN mkdir -p src tests/it \
+RUN mkdir -p src tests/it tests/conformance \
     && echo 'fn main() {}' > src/main.rs \
-    && touch src/lib.rs tests/it/main.rs \
+    && touch src/lib.rs tests/it/main.rs tests/conformance/server.rs \
     && cargo build --release --locked \
     && rm -rf src tests
 COPY src src
 COPY tests/it/main.rs tests/it/main.rs
+COPY tests/conformance/server.rs tests/conformance/server.rs
 ARG GIT_REVISION=
 # cargo goes by the times of files, and those of the sources are older than the empty program's.
 RUN touch src/main.rs src/lib.rs \

@@ -8,18 +8,26 @@
 //! comes back as an item, a page or an error.
 //!
 //! No room reaches over its neighbour: `tools` knows nothing of HTTP clients or tokens, `upstream` nothing of tools
-//! or JSON-RPC, `auth` nothing of MCP. [`config`] is read once, in [`cli`]; [`telemetry`] names what is logged.
+//! or JSON-RPC, `auth` nothing of MCP. [`clients`] says how programs that speak MCP are connected, and [`page`] shows
+//! it to people at `/`. [`config`] is read once, in [`cli`]; [`telemetry`] names what is logged.
 //!
 //! [`connect`] stands apart: it is a client, from a pipe to a server like this one.
 
 // Only the binary's way in is public, so that the compiler finds what nobody uses.
 mod auth;
 pub mod cli;
+mod clients;
 mod config;
 mod connect;
 mod entities;
 mod mcp;
+mod page;
 mod telemetry;
 mod tools;
 mod transport;
 mod upstream;
+
+// What the conformance suite is run against: the transport with another server behind it.
+#[cfg(feature = "conformance")]
+#[path = "../tests/conformance/fixture/mod.rs"]
+pub mod fixture;

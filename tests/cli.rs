@@ -567,3 +567,149 @@ async fn stdio_speaks_mcp_and_leaves_when_the_client_does() {
     .await
     .unwrap();
 }
+
+#[test]
+fn client_config_says_what_to_paste_and_never_the_token() {
+    let url = ["--url", "https://acme.example.com"];
+    let with = |words: &[&str]| {
+        run(
+            &[&["client-config"], words].concat(),
+            &[("TOOLBRIDGE_TOKEN", STRONG), ("HOME", "/home/ada")],
+        )
+    };
+
+    let clients = with(&[]);
+    assert_eq!((clients.code, clients.out.lines().count()), (0, 6), "{}", clients.out);
+
+    let said = with(&[&["claude-code"][..], &url].concat());
+    let line = "claude mcp add --transport http --scope project toolbridge https://acme.example.com/mcp --header 'Authorization: \
+                Bearer ${TOOLBRIDGE_TOKEN}'";
+    assert!(said.out.contains(line), "{}", said.out);
+
+    let said = with(&[&["claude-desktop", "--stdio", "--name", "acme", "--json"][..], &url].concat());
+    let snippet: Value = serde_json::from_str(&said.out).unwrap();
+    let arguments = json!([
+        "connect",
+        "https://acme.example.com/mcp",
+        "--token-file",
+        "/home/ada/.toolbridge-token"
+    ]);
+    assert_eq!(snippet["mcpServers"]["acme"]["args"], arguments);
+    assert_eq!(
+        snippet["mcpServers"]["acme"]["command"],
+        env!("CARGO_BIN_EXE_toolbridge-mcp")
+    );
+    assert_eq!(said.err, "");
+
+    let said = with(&[&["claude-desktop", "--json"][..], &url].concat());
+    assert!(said.err.contains("sends no header of your own"), "{}", said.err);
+
+    let said = with(&["zed", "--local", "--json", "--config", "acme.toml"]);
+    let snippet: Value = serde_json::from_str(&said.out).unwrap();
+    let file = std::fs::canonicalize(env!("CARGO_TARGET_TMPDIR"))
+        .unwrap()
+        .join("acme.toml");
+    let arguments = json!(["stdio", "--config", file, "--token-file", "/home/ada/.toolbridge-token"]);
+    assert_eq!(snippet["context_servers"]["toolbridge"]["args"], arguments);
+}
+
+#[test]
+fn client_config_takes_the_configured_url_and_says_what_it_cannot_do() {
+    let public = [("TOOLBRIDGE_SERVER_PUBLIC_URL", "https://configured.example.com")];
+    let said = run(&["client-config", "cursor", "--oauth", "--json"], &public);
+    let snippet: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(
+        snippet["mcpServers"]["toolbridge"]["url"],
+        "https://configured.example.com/mcp"
+    );
+
+    for (words, sentence) in [
+        (
+            &["client-config", "cursor"][..],
+            "it is not known where the server is: give --url, or set server.public_url.",
+        ),
+        (
+            &["client-config", "curser"],
+            "there is no client \"curser\": did you mean cursor?",
+        ),
+        (
+            &["client-config", "cursor", "--url", "acme"],
+            "--url is \"acme\", which is no URL",
+        ),
+        (
+            &["client-config", "cursor", "--url", "https://a.example/?x=1"],
+            "--url has a query",
+        ),
+        (
+            &[
+                "client-config",
+                "claude-desktop",
+                "--url",
+                "https://a.example",
+                "--oauth",
+                "--json",
+            ],
+            "Claude Desktop has no file for this: leave out --json",
+        ),
+        (
+            &["client-config", "cursor", "--name", "a b", "--url", "https://a.example"],
+            "use at most 64 letters",
+        ),
+        (
+            &["client-config", "cursor", "--oauth", "--stdio"],
+            "cannot be used with",
+        ),
+    ] {
+        let said = run(words, &[]);
+        assert_eq!((said.code, said.out.as_str()), (2, ""), "{words:?}");
+        assert!(said.err.contains(sentence), "{}", said.err);
+    }
+}
+
+/// The page needs no token, so whoever asks may learn nothing from it about the tenant or about what is behind it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_says_nothing_about_the_tenant() {
+    let api = ScriptedApi::start().await;
+    let url = api.url();
+    tokio::task::spawn_blocking(move || {
+        let private = [
+            ("TOOLBRIDGE_TENANT_ID", "tenant-of-ada"),
+            ("TENANT_HEADER_SECRET", STRONG),
+            ("JWT_HS256_SECRET", OTHER_STRONG),
+            ("JWT_ISSUER", "issuer-of-ada"),
+            ("JWT_AUDIENCE", "audience-of-ada"),
+            ("TENANT_CLAIM", "claim-of-ada"),
+            ("TOOLBRIDGE_API_BASE_URL", url.as_str()),
+        ];
+        let serve = |more: &[&str]| {
+            let mut child = command(&[&["serve", "--port", "0"], more].concat(), &private);
+            let mut child = Running(child.stdout(Stdio::piped()).spawn().unwrap());
+            let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
+            let listens: Value = serde_json::from_str(&lines.nth(1).unwrap().unwrap()).unwrap();
+            let mut stream = std::net::TcpStream::connect(listens["address"].as_str().unwrap()).unwrap();
+            write!(stream, "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            child.signal("TERM");
+            assert_eq!(child.code(), Some(0));
+            answer
+        };
+        let page = serve(&[]);
+        assert!(
+            page.starts_with("HTTP/1.1 200") && page.contains("http://<wbr>localhost/mcp"),
+            "{page}"
+        );
+        assert!(page.contains("A connected assistant gets 40 tools."));
+        let port = url.rsplit(':').next().unwrap();
+        for (_, value) in private.iter().chain(&[
+            ("", port),
+            ("", env!("CARGO_PKG_VERSION")),
+            ("", env!("CARGO_MANIFEST_DIR")),
+        ]) {
+            assert!(!page.contains(value), "{value}");
+        }
+        assert!(serve(&["--set", "server.page=false"]).starts_with("HTTP/1.1 404"));
+    })
+    .await
+    .unwrap();
+}

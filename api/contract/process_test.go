@@ -160,6 +160,38 @@ func TestARequestThatIsHalfSentSurvivesTheSignal(t *testing.T) {
 	})
 }
 
+// Half a request, which needs no token, is no work: the server leaves in good order without it.
+func TestHalfRequestsHoldNobodyUp(t *testing.T) {
+	onEachOurs(t, func(t *testing.T, b *backend) {
+		api, err := startServer(b, settings{"SHUTDOWN_TIMEOUT_SECONDS": "8"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		address := strings.TrimPrefix(api.base, "http://")
+		for _, begun := range []string{
+			"",
+			"POST /v1/no",
+			"POST /v1/notes HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{",
+			"POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{",
+			"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+		} {
+			conn, err := net.Dial("tcp", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if _, err := conn.Write([]byte(begun)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		api.anonymous(t, "GET", "/healthz").check(t, 200) // whatever came before it has been taken in
+		// What is held up until the limit ends with code 1.
+		if err := api.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A server that is told to stop says so before it hangs up: readiness first, and each answer closes its connection.
 func TestNoticeIsGivenBeforeTheDoorCloses(t *testing.T) {
 	onEachOurs(t, func(t *testing.T, b *backend) {

@@ -5,13 +5,16 @@ need_json() {
     need python3 "Install it: apt-get install python3 (Debian), xcode-select --install (macOS)"
 }
 
-# What stands at a path of the JSON on standard input (result.tools.0.name; result.tools.# counts); code 1 when nothing does.
+# What stands at a path of the JSON on standard input (result.tools.0.name; result.tools.# counts; JSON in a string is read
+# where the path goes on); code 1 when nothing does.
 json() { # PATH
     python3 -c '
 import json, sys
 try:
     value = json.load(sys.stdin)
     for part in sys.argv[1].split("."):
+        if isinstance(value, str):
+            value = json.loads(value)
         if part == "#":
             value = len(value)
         else:

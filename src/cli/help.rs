@@ -11,7 +11,7 @@ use super::output::{HEADING, NAME, styled};
 
 const GROUPS: &[(&str, &[&str])] = &[
     ("Run the server", &["serve", "stdio"]),
-    ("Use a server elsewhere", &["connect"]),
+    ("Use a server elsewhere", &["connect", "client-config"]),
     ("Use the tools", &["tools", "call", "token"]),
     ("Look after it", &["config", "healthcheck", "version", "completions"]),
 ];

@@ -6,6 +6,7 @@
 
 mod arguments;
 mod call;
+mod client_config;
 mod completions;
 mod config;
 mod connect;
@@ -59,6 +60,8 @@ enum Command {
     Tools(tools::Tools),
     /// Run one tool from the terminal
     Call(call::Call),
+    /// Print what to paste into an MCP client
+    ClientConfig(client_config::ClientConfig),
     /// Make a token for development
     Token(token::Token),
     /// Show or check the configuration
@@ -240,6 +243,7 @@ fn dispatch(cli: &Cli, around: &mut Surroundings) -> Result<(), Stop> {
         Command::Connect(args) => connect::run(args, settings, around),
         Command::Tools(args) => tools::run(args, around),
         Command::Call(args) => call::run(args, settings, around),
+        Command::ClientConfig(args) => client_config::run(args, settings, around),
         Command::Token(args) => token::run(args, settings, around),
         Command::Config(args) => config::run(args, settings, around),
         Command::Healthcheck(args) => healthcheck::run(args, settings, around),

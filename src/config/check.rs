@@ -150,6 +150,13 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), Mistake> {
             "make it shorter",
         );
     }
+    if config.server.session_idle < config.api.call_deadline {
+        return refuse(
+            "server.session_idle",
+            "is shorter than api.call_deadline, so sessions would end in the middle of a call",
+            "make it longer",
+        );
+    }
 
     // What follows matters only for a server that is on. Taking the tenant secret away is the documented way back,
     // and must work however little of the rest is left.

@@ -189,6 +189,8 @@ fn from_environment(environment: &BTreeMap<String, String>) -> Result<Vec<Settin
             let Some(value) = value else { continue };
             match &first {
                 Some((_, before)) if *before == value => {}
+                // Then the API is a resource of its own, and reads the short name for itself.
+                Some(_) if key.path == "auth.audience" && exchanges(environment) => {}
                 Some((before, _)) => {
                     return Err(Mistake::NamesDisagree {
                         key: key.path,
@@ -206,6 +208,12 @@ fn from_environment(environment: &BTreeMap<String, String>) -> Result<Vec<Settin
         }));
     }
     Ok(settings)
+}
+
+fn exchanges(environment: &BTreeMap<String, String>) -> bool {
+    environment
+        .get("TOOLBRIDGE_AUTH_MODE")
+        .is_some_and(|mode| mode == "exchange")
 }
 
 fn refuse_unknown_variables(environment: &BTreeMap<String, String>) -> Result<(), Mistake> {

@@ -74,6 +74,11 @@ pub struct Server {
     #[serde(deserialize_with = "human::size")]
     pub max_body_bytes: usize,
     pub max_connections: usize,
+    pub page: bool,
+    pub sessions: Sessions,
+    pub max_sessions: usize,
+    #[serde(deserialize_with = "human::duration")]
+    pub session_idle: Duration,
     #[serde(deserialize_with = "human::duration")]
     pub drain_notice: Duration,
     #[serde(deserialize_with = "human::duration")]
@@ -81,6 +86,14 @@ pub struct Server {
     pub legacy_sse: bool,
     pub sse_streams: usize,
     pub sse_streams_per_principal: usize,
+}
+
+/// How clients of the legacy revisions are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sessions {
+    Stateless,
+    Stateful,
 }
 
 #[derive(Debug, Clone, Deserialize)]

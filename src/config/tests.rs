@@ -101,6 +101,7 @@ fn every_environment_name_of_every_key_is_read() {
         for variable in key.variables() {
             let (text, read) = match key.kind {
                 Kind::Integer(..) => ("7", serde_json::json!(7)),
+                Kind::Flag => ("false", serde_json::json!(false)),
                 Kind::Duration => ("7s", serde_json::json!("7s")),
                 Kind::Size => ("7MiB", serde_json::json!("7MiB")),
                 Kind::List => (
@@ -113,7 +114,6 @@ fn every_environment_name_of_every_key_is_read() {
                     choices[choices.len() - 1],
                     serde_json::json!(choices[choices.len() - 1]),
                 ),
-                Kind::Flag => ("true", serde_json::json!(true)),
                 Kind::Text | Kind::Secret => ("seven", serde_json::json!("seven")),
             };
             let layers = sources(&[(&variable, text)]).merge().unwrap();
@@ -190,6 +190,16 @@ fn mistakes_in_the_environment_are_one_sentence_each() {
             "api.call_deadline (from TOOLBRIDGE_API_CALL_DEADLINE) is zero, so every call would fail: give it some seconds.",
         ),
         (
+            &[("TOOLBRIDGE_SERVER_SESSION_IDLE", "20s")],
+            "server.session_idle (from TOOLBRIDGE_SERVER_SESSION_IDLE) is shorter than api.call_deadline, so sessions would \
+             end in the middle of a call: make it longer.",
+        ),
+        (
+            &[("TOOLBRIDGE_SERVER_SESSIONS", "sticky")],
+            "server.sessions (from TOOLBRIDGE_SERVER_SESSIONS) must be \"stateless\" or \"stateful\", not \"sticky\": choose \
+             one of them.",
+        ),
+        (
             &[("TOOLBRIDGE_API_CONNECT_TIMEOUT", "1m")],
             "api.connect_timeout (from TOOLBRIDGE_API_CONNECT_TIMEOUT) is not shorter than api.call_deadline, so it \
              could never take effect: make it shorter.",
@@ -211,7 +221,13 @@ fn mistakes_in_the_environment_are_one_sentence_each() {
         ),
         (
             &[("TOOLBRIDGE_SERVER_LEGACY_SSE", "off")],
-            "server.legacy_sse (from TOOLBRIDGE_SERVER_LEGACY_SSE) must be true or false, not \"off\": write true or false, without quotes in a file.",
+            "server.legacy_sse (from TOOLBRIDGE_SERVER_LEGACY_SSE) must be true or false, not \"off\": write true or \
+             false, without quotes in a file.",
+        ),
+        (
+            &[("TOOLBRIDGE_SERVER_PAGE", "off")],
+            "server.page (from TOOLBRIDGE_SERVER_PAGE) must be true or false, not \"off\": write true or false, without \
+             quotes in a file.",
         ),
         (
             &[("TOOLBRIDGE_ENV", "staging")],
@@ -582,4 +598,21 @@ fn settings_table() -> String {
         );
     }
     table
+}
+
+#[test]
+fn with_an_exchange_the_apis_audience_is_another() {
+    let ours = "https://acme.example/mcp";
+    let both = [
+        ("TOOLBRIDGE_AUTH_AUDIENCE", ours),
+        ("JWT_AUDIENCE", "https://api.example"),
+    ];
+    assert!(sources(&both).merge().is_err());
+    let exchanging = [both[0], both[1], ("TOOLBRIDGE_AUTH_MODE", "exchange")];
+    let audience = sources(&exchanging)
+        .merge()
+        .unwrap()
+        .find_value("auth.audience")
+        .unwrap();
+    assert_eq!(audience.as_str(), Some(ours));
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
@@ -25,6 +26,9 @@ const MOST_AT_ONCE: usize = 256;
 
 /// Whoever ends the bridge in the middle does not wait for what has been written to be read.
 const PARTING: Duration = Duration::from_secs(1);
+
+/// A server that takes longer to hear that the conversation has begun is not waited for.
+const GREETING: Duration = Duration::from_secs(2);
 
 /// How the bridge ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,22 +156,31 @@ impl Bridge {
             }
             return;
         }
-        if message.is("notifications/initialized") {
-            // What comes after it must not overtake it: a server that keeps sessions would refuse that.
-            return self.exchange.carry(&message).await;
-        }
-        let (exchange, under_way) = (Arc::clone(&self.exchange), Arc::clone(&self.under_way));
         let id = message.id.clone();
-        // Held until the request is among those under way, or its end could come before its beginning.
-        let mut all = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        let handle = self.running.spawn(async move {
-            exchange.carry(&message).await;
-            if let Some(id) = &message.id {
-                under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        if id.as_ref().is_some_and(|id| self.lock().contains_key(id)) {
+            let why = "the id is that of a request that has not been answered yet";
+            return self.refuse(id, INVALID_REQUEST, why).await;
+        }
+        // What comes after it should not overtake it: a server that keeps sessions would refuse that.
+        let first = message.is("notifications/initialized");
+        let (done, heard) = oneshot::channel::<()>();
+        let (exchange, under_way) = (Arc::clone(&self.exchange), Arc::clone(&self.under_way));
+        {
+            // Held until the request is among those under way, or its end could come before its beginning.
+            let mut all = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+            let handle = self.running.spawn(async move {
+                exchange.carry(&message).await;
+                if let Some(id) = &message.id {
+                    under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+                }
+                drop(done);
+            });
+            if let Some(id) = id {
+                all.insert(id, handle);
             }
-        });
-        if let Some(id) = id {
-            all.insert(id, handle);
+        }
+        if first {
+            let _ = timeout(GREETING, heard).await;
         }
     }
 

@@ -7,12 +7,13 @@
 use std::time::Duration;
 
 use http::HeaderValue;
+use reqwest::Response;
 use tokio::time::{Instant, sleep};
 
 use super::conversation::{Conversation, SESSION};
 use super::message::Message;
 use super::output::Output;
-use super::remote::{Refusal, Remote};
+use super::remote::{Refusal, Remote, Why};
 use super::token::TokenSource;
 use super::trouble::Trouble;
 use crate::telemetry::fields;
@@ -20,6 +21,18 @@ use crate::telemetry::fields;
 /// Before the second try; then twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+
+/// Why there is no result, and what the server itself says of it in JSON-RPC, if it does.
+struct Failure {
+    trouble: Trouble,
+    answer: Option<String>,
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        Self { trouble, answer: None }
+    }
+}
 
 pub struct Exchange {
     pub remote: Remote,
@@ -32,7 +45,7 @@ pub struct Exchange {
 impl Exchange {
     /// Sends a message, and writes its answer, whatever that is.
     pub async fn carry(&self, message: &Message) {
-        let Err(trouble) = self.attempt(message).await else {
+        let Err(Failure { trouble, answer }) = self.attempt(message).await else {
             return;
         };
         tracing::warn!(
@@ -41,7 +54,8 @@ impl Exchange {
             "a message could not be delivered: {trouble}"
         );
         if let Some(id) = &message.id {
-            self.output.line(trouble.answer(id.as_json())).await;
+            let line = answer.unwrap_or_else(|| trouble.answer(id.as_json()));
+            self.output.line(line).await;
         }
     }
 
@@ -52,24 +66,26 @@ impl Exchange {
         }
     }
 
-    async fn attempt(&self, message: &Message) -> Result<(), Trouble> {
+    async fn attempt(&self, message: &Message) -> Result<(), Failure> {
         let give_up = Instant::now() + self.patience;
         let mut pause = FIRST_PAUSE;
         loop {
-            let trouble = match self.once(message).await {
+            let failure = match self.once(message).await {
                 Ok(()) => return Ok(()),
-                Err(trouble) => trouble,
+                Err(failure) => failure,
             };
+            let trouble = &failure.trouble;
             let wait = match trouble {
                 Trouble::Busy {
                     retry_after: Some(seconds),
                     ..
-                } => Duration::from_secs(seconds),
+                } => Duration::from_secs(*seconds),
                 _ => pause,
             };
             let may_be_repeated = message.is_repeatable() || matches!(trouble, Trouble::Unreachable { .. });
-            if !may_be_repeated || !trouble.may_pass() || Instant::now() + wait > give_up {
-                return Err(trouble);
+            let left = give_up.saturating_duration_since(Instant::now());
+            if !may_be_repeated || !trouble.may_pass() || wait > left {
+                return Err(failure);
             }
             tracing::info!({ fields::REASON } = trouble.reason(), "trying again: {trouble}");
             sleep(wait).await;
@@ -78,63 +94,57 @@ impl Exchange {
     }
 
     /// One try, and a second one where the first was refused for what can be mended at once.
-    async fn once(&self, message: &Message) -> Result<(), Trouble> {
+    async fn once(&self, message: &Message) -> Result<(), Failure> {
         let token = self.token.current()?;
         let headers = self.conversation.headers(message);
         let refusal = match self.remote.post(message, &headers, &token).await {
-            Ok(response) => {
-                return self
-                    .remote
-                    .read(response, message, &self.conversation, &self.output)
-                    .await;
-            }
+            Ok(response) => return self.heard(response, message).await,
             Err(refusal) => refusal,
         };
-        let refusal = match (refusal, headers.get(SESSION)) {
+        match (&refusal.why, headers.get(SESSION)) {
             // The file may have been replaced while the message was under way.
-            (Refusal::Unauthorized(said), _) => match self.token.current()? {
-                other if other.expose() != token.expose() => return self.once_more(message).await,
-                _ => Refusal::Unauthorized(said),
-            },
-            (Refusal::NotFound, Some(session)) => {
+            (Why::Unauthorized(_), _) if self.token.current()?.expose() != token.expose() => {
+                self.once_more(message).await
+            }
+            (Why::NotFound, Some(session)) => {
                 self.greet_again(session).await?;
-                return self.once_more(message).await;
+                self.once_more(message).await
             }
-            (refusal, _) => refusal,
-        };
-        self.end(refusal).await
-    }
-
-    async fn once_more(&self, message: &Message) -> Result<(), Trouble> {
-        let token = self.token.current()?;
-        let headers = self.conversation.headers(message);
-        match self.remote.post(message, &headers, &token).await {
-            Ok(response) => {
-                self.remote
-                    .read(response, message, &self.conversation, &self.output)
-                    .await
-            }
-            Err(Refusal::NotFound) if headers.contains_key(SESSION) => Err(Trouble::SessionLost),
-            Err(refusal) => self.end(refusal).await,
+            _ => Err(self.failure(refusal)),
         }
     }
 
-    async fn end(&self, refusal: Refusal) -> Result<(), Trouble> {
-        Err(match refusal {
-            Refusal::Answer(line) => {
-                self.output.line(line).await;
-                return Ok(());
+    async fn once_more(&self, message: &Message) -> Result<(), Failure> {
+        let token = self.token.current()?;
+        let headers = self.conversation.headers(message);
+        match self.remote.post(message, &headers, &token).await {
+            Ok(response) => self.heard(response, message).await,
+            Err(refusal) if matches!(refusal.why, Why::NotFound) && headers.contains_key(SESSION) => {
+                Err(Trouble::SessionLost.into())
             }
-            Refusal::Trouble(trouble) => trouble,
-            Refusal::NotFound => Trouble::NotFound {
+            Err(refusal) => Err(self.failure(refusal)),
+        }
+    }
+
+    async fn heard(&self, response: Response, message: &Message) -> Result<(), Failure> {
+        let reading = self.remote.read(response, message, &self.conversation, &self.output);
+        Ok(reading.await?)
+    }
+
+    fn failure(&self, refusal: Refusal) -> Failure {
+        let trouble = match refusal.why {
+            Why::Trouble(trouble) => trouble,
+            Why::NotFound => Trouble::NotFound {
                 url: self.remote.shown(),
             },
-            Refusal::Unauthorized(said) => Trouble::Unauthorized {
+            Why::Unauthorized(said) => Trouble::Unauthorized {
                 place: self.token.place(),
                 remedy: self.token.remedy(),
                 said,
             },
-        })
+        };
+        let answer = refusal.answer;
+        Failure { trouble, answer }
     }
 
     /// Makes a new session with a server that has forgotten this one, as the client would; it need not know.

@@ -173,6 +173,11 @@ pub fn line_of(text: &str, request: Option<&Id>) -> Option<(String, bool)> {
     Some((line, answers))
 }
 
+/// Whether a message is a response, to whatever request.
+pub fn is_answer(line: &str) -> bool {
+    serde_json::from_str::<Answered<'_>>(line).is_ok_and(|message| message.method.is_none())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,6 +32,9 @@ pub use target::target;
 pub use token::TokenSource;
 pub use trouble::Trouble;
 
+/// The code of the error in which a server of the house refuses a token.
+const TOKEN_REFUSED: i32 = -32012;
+
 /// Where to, as whom, and how patient.
 #[derive(Debug)]
 pub struct Settings {

@@ -9,7 +9,7 @@ use reqwest::redirect::Policy;
 use super::Settings;
 use super::conversation::{Conversation, SESSION};
 use super::events::EventReader;
-use super::message::{Id, Message, line_of};
+use super::message::{Id, Message, is_answer, line_of};
 use super::output::Output;
 use super::target::is_loopback;
 use super::token::authorization;
@@ -142,6 +142,10 @@ impl Remote {
                 let Some((line, answers)) = line_of(&data, Some(id)) else {
                     continue;
                 };
+                // What answers another request has no business here.
+                if !answers && is_answer(&line) {
+                    continue;
+                }
                 to.pass_on(line, answers).await;
                 if answers {
                     return Ok(());
@@ -171,7 +175,7 @@ impl Remote {
         // Not with the URL in it, whose query may be a secret.
         let error = error.without_url();
         let url = self.shown();
-        Refusal::Trouble(if error.is_connect() {
+        let trouble = if error.is_connect() {
             Trouble::Unreachable {
                 url,
                 how: Unreachable::of(&error),
@@ -180,7 +184,8 @@ impl Remote {
             Trouble::TimedOut { url }
         } else {
             Trouble::AnswerLost { url }
-        })
+        };
+        trouble.into()
     }
 
     fn lost(&self, error: &reqwest::Error) -> Trouble {
@@ -203,30 +208,29 @@ impl Remote {
         let (status, headers) = (response.status(), response.headers().clone());
         let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         if status.is_redirection() {
-            let to = text(LOCATION).map(shortened).unwrap_or_default();
-            return Refusal::Trouble(Trouble::Redirected { to });
+            let to = text(LOCATION).map(shortened);
+            return Trouble::Redirected { to }.into();
         }
         let body = self.body(response, MAX_REFUSAL).await.unwrap_or_default();
-        if let Some(line) = id.and_then(|id| rpc_error(&body, id)) {
-            return Refusal::Answer(line);
-        }
+        let answer = id.and_then(|id| rpc_error(&body, id));
         let said = said(&body);
         let retry_after = text(RETRY_AFTER).and_then(|text| text.trim().parse().ok());
-        match status {
-            StatusCode::UNAUTHORIZED => Refusal::Unauthorized(said),
-            StatusCode::FORBIDDEN => Refusal::Trouble(Trouble::Forbidden { said }),
-            StatusCode::NOT_FOUND => Refusal::NotFound,
-            StatusCode::METHOD_NOT_ALLOWED => Refusal::Trouble(self.no_mcp("it takes no POST")),
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Refusal::Trouble(Trouble::Busy {
+        let why = match status {
+            StatusCode::UNAUTHORIZED => Why::Unauthorized(said),
+            StatusCode::FORBIDDEN => Why::Trouble(Trouble::Forbidden { said }),
+            StatusCode::NOT_FOUND => Why::NotFound,
+            StatusCode::METHOD_NOT_ALLOWED => Why::Trouble(self.no_mcp("it takes no POST")),
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Why::Trouble(Trouble::Busy {
                 status: status.as_u16(),
                 retry_after,
                 said,
             }),
-            _ => Refusal::Trouble(Trouble::Failed {
+            _ => Why::Trouble(Trouble::Failed {
                 status: status.as_u16(),
                 said,
             }),
-        }
+        };
+        Refusal { why, answer }
     }
 }
 
@@ -248,24 +252,38 @@ impl Answers<'_> {
     }
 }
 
-/// Why a POST has no answer to be read.
-pub enum Refusal {
-    /// The server has said it in JSON-RPC already.
-    Answer(String),
+/// A POST that has no answer to be read.
+pub struct Refusal {
+    pub why: Why,
+    /// What the server says of it in JSON-RPC, if it does: that is what the client hears when nothing helps.
+    pub answer: Option<String>,
+}
+
+pub enum Why {
     Unauthorized(String),
     /// No such place, or no such session.
     NotFound,
     Trouble(Trouble),
 }
 
+impl From<Trouble> for Refusal {
+    fn from(trouble: Trouble) -> Self {
+        Self {
+            why: Why::Trouble(trouble),
+            answer: None,
+        }
+    }
+}
+
 /// The refusal as an answer to this request, when it is one in JSON-RPC. Those that come before a message is read have no
-/// id.
+/// id. A refused token is explained here, where it is known where the token came from.
 fn rpc_error(body: &[u8], id: &Id) -> Option<String> {
     let mut body: serde_json::Value = serde_json::from_slice(body).ok()?;
     let answer = body.as_object_mut()?;
     let is_error = answer
         .get("error")
-        .is_some_and(|error| error.get("code").is_some_and(serde_json::Value::is_number));
+        .and_then(|error| error.get("code"))
+        .is_some_and(|code| code.is_number() && *code != crate::connect::TOKEN_REFUSED);
     if !is_error || answer.get("jsonrpc").is_none_or(|version| version != "2.0") {
         return None;
     }

@@ -40,7 +40,7 @@ pub fn target(text: &str, allow_http: bool) -> Result<Url, BadTarget> {
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.to_canonical().is_loopback(),
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         None => false,
     }
@@ -59,6 +59,7 @@ mod tests {
             ("https://acme.example/v1/mcp?a=b", "https://acme.example/v1/mcp?a=b"),
             ("http://127.0.0.1:8001", "http://127.0.0.1:8001/mcp"),
             ("http://[::1]:8001/", "http://[::1]:8001/mcp"),
+            ("http://[::ffff:127.0.0.1]:8001", "http://[::ffff:7f00:1]:8001/mcp"),
             ("http://localhost:8001", "http://localhost:8001/mcp"),
         ] {
             assert_eq!(target(text, false).unwrap().as_str(), url);

@@ -416,11 +416,47 @@ async fn what_changes_nothing_is_asked_again() {
     ]);
     assert_eq!(client.ask(list(1)).await["result"], json!({}));
     assert_eq!(client.server.seen().len(), 4);
-    // Not beyond our patience.
+    // Not beyond our patience, however long that would be.
+    for patience in ["60", "18446744073709551615"] {
+        client
+            .server
+            .then([Step::Answer(503, vec![("retry-after", patience)], String::new())]);
+        assert_eq!(client.fails(list(2)).await.0, "busy");
+    }
+    // What the server says in JSON-RPC changes nothing in that; it is heard when nothing helps.
+    let busy = || json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32000, "message": "busy"}});
+    client.server.then([refusal(503, busy())]);
+    assert_eq!(client.ask(list(3)).await["result"], json!({}));
+    client.server.then([refusal(503, busy())]);
+    assert_eq!(client.ask(call(4)).await["error"]["message"], "busy");
+}
+
+#[tokio::test]
+async fn an_id_has_one_answer() {
+    let mut client = Client::start().await;
+    client.server.then([Step::Hang]);
+    client.say(call(1)).await;
+    client.server.until_seen(1).await;
+    let twice = client.ask(call(1)).await;
+    assert_eq!(twice["error"]["code"], -32600, "{twice}");
+    let foreign = json!({"jsonrpc": "2.0", "id": 1, "result": "foreign"});
+    let own = json!({"jsonrpc": "2.0", "id": 2, "result": "own"});
+    client.server.then([Step::Answer(
+        200,
+        vec![("content-type", "text/event-stream")],
+        format!("data: {foreign}\n\ndata: {own}\n\n"),
+    )]);
+    assert_eq!(client.ask(call(2)).await["result"], "own");
+}
+
+#[tokio::test]
+async fn a_greeting_that_hangs_holds_nobody_up_for_long() {
+    let mut client = Client::start().await;
+    client.server.then([Step::Hang]);
     client
-        .server
-        .then([Step::Answer(503, vec![("retry-after", "60")], String::new())]);
-    assert_eq!(client.fails(list(2)).await.0, "busy");
+        .say(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+        .await;
+    client.ask(list(1)).await;
 }
 
 #[tokio::test]
@@ -534,9 +570,10 @@ async fn a_session_is_kept_and_made_anew_when_it_is_lost() {
     client.server.then([with_session("first", welcome("2025-06-18"))]);
     client.ask(hello()).await;
     client.ask(call(1)).await;
+    let no_session = json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32001, "message": "Session not found"}});
     client
         .server
-        .then([refusal(404, json!({})), with_session("second", welcome("2025-06-18"))]);
+        .then([refusal(404, no_session), with_session("second", welcome("2025-06-18"))]);
     client.ask(call(2)).await;
     // Such a server has to be told.
     client.server.then([Step::Hang]);

@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 /// In the range that JSON-RPC leaves to implementations, apart from the codes that MCP uses.
-pub const CODE: i32 = -32010;
+pub const CODE: i32 = -32011;
 
 /// How much of what a server says is repeated.
 const LONGEST_QUOTE: usize = 300;
@@ -42,7 +42,7 @@ pub enum Trouble {
     /// The server has forgotten the session, and a new one did not help.
     SessionLost,
     Redirected {
-        to: String,
+        to: Option<String>,
     },
     /// Too many requests, or a server that is starting or leaving.
     Busy {
@@ -182,7 +182,10 @@ impl fmt::Display for Trouble {
             ),
             Self::NotFound { url } => write!(f, "There is nothing at {url}: is it the URL of /mcp?"),
             Self::SessionLost => f.write_str("The server has forgotten this conversation. Start this client again."),
-            Self::Redirected { to } => write!(
+            Self::Redirected { to: None } => {
+                f.write_str("The server sends us on, but does not say where to: give its right URL.")
+            }
+            Self::Redirected { to: Some(to) } => write!(
                 f,
                 "The server sends us on to {to}. A token is not carried to places that nobody named: if that is the \
                  right one, give its URL."

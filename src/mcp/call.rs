@@ -157,7 +157,10 @@ async fn tell(peer: &Peer<RoleServer>, token: &ProgressToken, step: Progress) {
 
 fn result(outcome: Outcome) -> CallToolResult {
     let mut result = CallToolResult::success(vec![ContentBlock::text(outcome.text)]);
-    result.is_error = Some(outcome.error_code.is_some());
-    result.structured_content = Some(outcome.value);
+    let failed = outcome.error_code.is_some();
+    result.is_error = Some(failed);
+    // Clients hold structured content against the tool's outputSchema even when the call has failed, and then show their
+    // own complaint in place of the error.
+    result.structured_content = (!failed).then_some(outcome.value);
     result
 }

@@ -23,9 +23,9 @@ use rmcp::RoleServer;
 use rmcp::model::{
     CacheScope, CallToolRequestMethod, CallToolRequestParams, CallToolResponse, CompleteRequestMethod,
     CompleteRequestParams, CompleteResult, ConstString, CustomRequest, CustomResult, DiscoverResult, ErrorCode,
-    InitializeResultMethod, ListPromptsRequestMethod, ListPromptsResult, ListResourceTemplatesRequestMethod,
-    ListResourceTemplatesResult, ListResourcesRequestMethod, ListResourcesResult, ListToolsRequestMethod,
-    ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerConfig,
+    InitializeRequestParams, InitializeResult, InitializeResultMethod, ListPromptsRequestMethod, ListPromptsResult,
+    ListResourceTemplatesRequestMethod, ListResourceTemplatesResult, ListResourcesRequestMethod, ListResourcesResult,
+    ListToolsRequestMethod, ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerConfig,
 };
 use rmcp::service::RequestContext;
 
@@ -95,6 +95,24 @@ impl Server {
 impl rmcp::ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
         self.0.config.clone()
+    }
+
+    async fn initialize(
+        &self,
+        request: InitializeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<InitializeResult, ErrorData> {
+        // A request of the modern revision has no handshake. Over a pipe a refusal would end the process instead of the
+        // request, so there the handshake settles it.
+        let modern = context
+            .meta
+            .protocol_version()
+            .is_some_and(|version| !version.has_initialize());
+        if modern && matches!(self.0.callers, Callers::Request) {
+            return Err(unknown_method(InitializeResultMethod::VALUE));
+        }
+        context.peer.set_peer_info(request.clone());
+        self.negotiate_initialize(&request)
     }
 
     async fn discover(&self, _context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
@@ -167,7 +185,7 @@ impl rmcp::ServerHandler for Server {
     async fn on_custom_request(
         &self,
         request: CustomRequest,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
         const KNOWN: [&str; 3] = [
             InitializeResultMethod::VALUE,
@@ -175,7 +193,9 @@ impl rmcp::ServerHandler for Server {
             CallToolRequestMethod::VALUE,
         ];
         let method = request.method;
-        if KNOWN.contains(&method.as_str()) {
+        // The modern revision has no handshake, whatever its parameters.
+        let handshake = method == InitializeResultMethod::VALUE && is_modern(&context);
+        if KNOWN.contains(&method.as_str()) && !handshake {
             Err(ErrorData::invalid_params(
                 format!("the parameters of {method} are malformed"),
                 None,

@@ -112,7 +112,7 @@ impl ToolError {
         }
     }
 
-    /// The result that the caller reads, both as `structuredContent` and as text.
+    /// The result that the caller reads, as text.
     #[must_use]
     pub fn body(&self, correlation_id: &str) -> Value {
         let after = self

@@ -15,6 +15,8 @@ pub const PARSE_ERROR: i32 = -32700;
 pub const INVALID_REQUEST: i32 = -32600;
 pub const INVALID_PARAMS: i32 = -32602;
 pub const INTERNAL_ERROR: i32 = -32603;
+/// A token that is missing or does not do.
+const UNAUTHORIZED: i32 = -32012;
 
 pub fn json(status: StatusCode, body: &Value) -> Response {
     let mut response = Response::new(Body::from(body.to_string()));
@@ -61,14 +63,21 @@ pub fn retry_after(mut response: Response, seconds: u32) -> Response {
     response
 }
 
-/// A refused token, in the form that OAuth clients read.
+/// A refused token. What OAuth clients read is in the challenge; the body is a JSON-RPC error, since there are clients that
+/// show their user nothing else. `reason` and `correlation_id` stand beside it, for whoever reads no JSON-RPC.
 pub fn refusal(refusal: Refusal, challenge: &Challenge, correlation_id: &CorrelationId) -> Response {
     let answer = challenge.answer(refusal);
+    let (reason, about) = (refusal.reason(), correlation_id.as_str());
     let body = json!({
-        "error": answer.error,
-        "error_description": refusal.to_string(),
-        "reason": refusal.reason(),
-        "correlation_id": correlation_id.as_str(),
+        "jsonrpc": "2.0",
+        "id": null,
+        "error": {
+            "code": UNAUTHORIZED,
+            "message": refusal.advice(),
+            "data": { "reason": reason, "correlation_id": about },
+        },
+        "reason": reason,
+        "correlation_id": about,
     });
     let mut response = json(answer.status, &body);
     if let Some(Ok(value)) = answer.www_authenticate.as_deref().map(HeaderValue::from_str) {

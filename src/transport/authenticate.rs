@@ -4,12 +4,15 @@
 //! library that prints requests can show it. Headers that only the sidecar may write are taken off too.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, EXPECT};
 use http::{HeaderMap, HeaderName};
+use http_body::Body as _;
+use http_body_util::BodyExt;
 use tokio::time::Instant;
 
 use super::answer;
@@ -19,6 +22,9 @@ use crate::auth::challenge::Challenge;
 use crate::mcp::{Caller, Reach, Via};
 use crate::telemetry::traces::Place;
 use crate::telemetry::{fields, metrics};
+
+const MOST_SWALLOWED: u64 = 64 << 10;
+const SWALLOWED_WITHIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub struct Door {
@@ -54,9 +60,24 @@ pub async fn check(State(door): State<Arc<Door>>, mut request: Request, next: Ne
                 { fields::REASON } = refusal.reason(),
                 "a caller was refused: {refusal}"
             );
+            swallow(request).await;
             answer::refusal(refusal, &door.challenge, &correlation_id)
         }
     }
+}
+
+/// Takes in what little a refused client is still sending, and looks at none of it. A connection that is closed while its
+/// client writes is a broken one to many of them, and the answer that says why is lost. A client that waits to be asked for
+/// its body, or has much of it, gets its answer at once.
+async fn swallow(request: Request) {
+    let size = request.body().size_hint().upper();
+    if request.headers().contains_key(EXPECT) || size.is_none_or(|size| size > MOST_SWALLOWED) {
+        return;
+    }
+    let mut body = request.into_body();
+    let to_its_end = async { while let Some(Ok(_)) = body.frame().await {} };
+    // Whatever comes of it, the answer is the same.
+    let _ = tokio::time::timeout(SWALLOWED_WITHIN, to_its_end).await;
 }
 
 fn strip(headers: &mut HeaderMap) {

@@ -25,8 +25,11 @@ const SENDS: HeaderValue = HeaderValue::from_static(
      X-MCP-Toolsets, X-MCP-Readonly, X-Correlation-ID, traceparent",
 );
 
+/// `GET` for streams and, with `DELETE`, for sessions. Where those are not served, the request itself says so.
+const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE");
+
 /// What it may read beyond the body.
-const READS: HeaderValue = HeaderValue::from_static("WWW-Authenticate, X-Correlation-ID, Retry-After");
+const READS: HeaderValue = HeaderValue::from_static("WWW-Authenticate, X-Correlation-ID, Retry-After, Mcp-Session-Id");
 
 /// How long, in seconds, a browser need not ask again. Short, since a changed configuration should be felt.
 const REMEMBERED: HeaderValue = HeaderValue::from_static("600");
@@ -38,7 +41,7 @@ pub async fn listed_origins(State(guard): State<Arc<Guard>>, request: Request, n
     }
     let origin = guard.listed_origin(request.headers());
     let mut response = match &origin {
-        Some(_) if is_preflight(&request) => preflight(HeaderValue::from_static("POST")),
+        Some(_) if is_preflight(&request) => preflight(METHODS),
         _ => next.run(request).await,
     };
     // Said even when no origin came: a cache must not hand that answer to a page.

@@ -21,35 +21,45 @@ use super::answer::{self, INTERNAL_ERROR, INVALID_REQUEST};
 use super::authenticate::Door;
 use super::correlation::CorrelationId;
 use super::form::{self, Limits};
-use super::outline::{Objection, outline, unreadable};
+use super::outline::{Kind, Objection, outline, unreadable};
+use super::router::Handler;
 use super::running::Running;
+use super::sessions::{Answer, Sessions, Way, retry_later};
 use super::{narrowing, scope};
-use crate::mcp::{Caller, Server};
+use crate::mcp::Caller;
 
 /// What rmcp says in plain text is short.
 const MAX_PLAIN_TEXT: usize = 1024;
 
 #[derive(Clone)]
-pub struct Endpoint {
-    pub service: StreamableHttpService<Server, NeverSessionManager>,
+pub struct Endpoint<H> {
+    /// Serves each request on its own.
+    pub alone: StreamableHttpService<H, NeverSessionManager>,
+    pub sessions: Option<Sessions<H>>,
     pub limits: Limits,
-    pub server: Server,
+    pub handler: H,
     pub door: Arc<Door>,
 }
 
-pub async fn post(State(endpoint): State<Endpoint>, request: Request) -> Response {
+pub async fn post<H: Handler>(State(endpoint): State<Endpoint<H>>, request: Request) -> Response {
     let correlation_id = CorrelationId::of(&request);
     let refused = |objection: Objection, id: Option<&RawValue>| {
-        answer::rpc_error(
+        let mut response = answer::rpc_error(
             objection.status,
             objection.code,
             &objection.message,
             id,
             &correlation_id,
             None,
-        )
+        );
+        retry_later(&mut response);
+        response
     };
-    let asked = match narrowing::asked(endpoint.server.surface(), request.uri(), request.headers()) {
+    let asked = match narrowing::asked(
+        |narrowing| endpoint.handler.narrowed(narrowing),
+        request.uri(),
+        request.headers(),
+    ) {
         Ok(asked) => asked,
         Err(objection) => return refused(objection, None),
     };
@@ -65,9 +75,10 @@ pub async fn post(State(endpoint): State<Endpoint>, request: Request) -> Respons
     // From here on it is waited for when the server leaves.
     let running = Running::begin(&parts.extensions);
     let (id, outline) = outline(&body);
-    if let Err(objection) = outline {
-        return refused(objection, id);
-    }
+    let kind = match outline {
+        Ok(kind) => kind,
+        Err(objection) => return refused(objection, id),
+    };
     // rmcp compares both headers letter by letter.
     for (name, value) in [
         (ACCEPT, "application/json, text/event-stream"),
@@ -78,17 +89,34 @@ pub async fn post(State(endpoint): State<Endpoint>, request: Request) -> Respons
     if let Some(caller) = parts.extensions.get_mut::<Caller>() {
         caller.hears_progress = streams;
         caller.asked = asked;
-        if let Some(refusal) = scope::refusal(&endpoint.server, &endpoint.door.challenge, caller, id, &body) {
+        if let Some(refusal) = scope::refusal(&endpoint.handler, &endpoint.door.challenge, caller, id, &body) {
             return refusal;
         }
     }
-    let served = endpoint
-        .service
-        .handle(Request::from_parts(parts, Body::from(body.clone())))
-        .await;
+    let request = Request::from_parts(parts, Body::from(body.clone()));
+    let served = match endpoint.serve(request, kind, streams).await {
+        Ok(served) => served,
+        Err(objection) => return refused(objection, id),
+    };
     match plain_text_error(served, &body).await {
         Ok(response) => response.map(|answer| running.until_the_end_of(answer)),
         Err(objection) => refused(objection, id),
+    }
+}
+
+impl<H: Handler> Endpoint<H> {
+    async fn serve(&self, request: Request, kind: Kind, streams: bool) -> Result<Answer, Objection> {
+        let (Some(sessions), Some(caller)) = (&self.sessions, request.extensions().get::<Caller>()) else {
+            return Ok(self.alone.handle(request).await);
+        };
+        match sessions.way(request.headers(), caller, kind, streams)? {
+            Way::Alone => Ok(self.alone.handle(request).await),
+            Way::Opens => {
+                let caller = caller.clone();
+                sessions.open(request, &caller).await
+            }
+            Way::Within => sessions.handle(request).await,
+        }
     }
 }
 
@@ -140,7 +168,7 @@ impl Accepted {
 }
 
 /// Lets through what a JSON-RPC client can read.
-async fn plain_text_error(
+pub async fn plain_text_error(
     response: http::Response<impl http_body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + 'static>,
     message: &[u8],
 ) -> Result<Response, Objection> {

@@ -117,6 +117,24 @@ impl Guard {
     }
 }
 
+/// A URL of this server by the name that the request used. Behind the check that name is one of ours. A name is taken to
+/// be served over https, as tokens demand; addresses and loopback names are not.
+pub fn own_url(uri: &Uri, headers: &HeaderMap, path: &str) -> Option<String> {
+    let place = host_of(uri, headers)?;
+    let scheme = if place.is_address_or_loopback() {
+        "http"
+    } else {
+        "https"
+    };
+    let host = if place.host.contains(':') {
+        format!("[{}]", place.host)
+    } else {
+        place.host
+    };
+    let port = place.port.map_or_else(String::new, |port| format!(":{port}"));
+    Some(format!("{scheme}://{host}{port}{path}"))
+}
+
 impl Place {
     fn new(host: &str, port: Option<u16>) -> Self {
         Self {

@@ -4,8 +4,8 @@
 //! at `Host` and `Origin`, [`cors`] tells browsers what they may read, [`authenticate`] looks at the token, [`envelope`]
 //! at the JSON-RPC message with [`narrowing`] and [`scope`] at which tools it may see, and then rmcp's Streamable HTTP
 //! service takes it to [`mcp`](crate::mcp). The service runs stateless and answers in JSON, so nothing is kept between
-//! requests; only a call that reports progress is answered as an event stream. Beside it stands [`sse`], the transport
-//! of 2024-11-05, behind the same checks.
+//! requests; only a call that reports progress is answered as an event stream. Where it is configured so, clients of the
+//! legacy revisions get [`sessions`]. Beside it stands [`sse`], the transport of 2024-11-05, behind the same checks.
 
 mod answer;
 mod authenticate;
@@ -16,6 +16,7 @@ mod form;
 mod guard;
 mod health;
 mod impatient;
+mod landing;
 mod line;
 mod lines;
 mod narrowing;
@@ -25,6 +26,7 @@ mod running;
 mod scope;
 mod scrape;
 mod serve;
+mod sessions;
 mod sse;
 mod stdio;
 mod traced;
@@ -39,8 +41,11 @@ pub use correlation::new_id as new_correlation_id;
 pub use line::{Line, LineReader};
 pub use outline::{id_in_beginning, outline};
 pub use router::App;
+#[cfg(feature = "conformance")]
+pub use router::Handler;
 pub use scrape::serve_metrics;
 pub use serve::{Drain, serve};
+pub use sessions::Limits as SessionLimits;
 pub use stdio::serve_stdio;
 
 /// How the HTTP side behaves.
@@ -71,6 +76,8 @@ pub struct Settings {
     pub sse_streams_per_principal: usize,
     /// A stream is never silent for longer: proxies cut what is.
     pub sse_keep_alive: Duration,
+    /// Sessions for the legacy revisions; without it every request is served on its own.
+    pub sessions: Option<SessionLimits>,
 }
 
 impl Default for Settings {
@@ -89,6 +96,7 @@ impl Default for Settings {
             sse_streams: 512,
             sse_streams_per_principal: 32,
             sse_keep_alive: Duration::from_secs(15),
+            sessions: None,
         }
     }
 }

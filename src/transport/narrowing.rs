@@ -8,7 +8,7 @@ use http::{HeaderMap, Uri};
 use url::form_urlencoded;
 
 use super::outline::Objection;
-use crate::mcp::{Narrowing, NoSuchToolset, Reach, Surface};
+use crate::mcp::{Narrowing, NoSuchToolset, Reach};
 
 pub const TOOLSETS: &str = "x-mcp-toolsets";
 pub const READ_ONLY: &str = "x-mcp-readonly";
@@ -17,7 +17,11 @@ pub const READ_ONLY: &str = "x-mcp-readonly";
 const LONGEST_NAME: usize = 64;
 
 /// What the request leaves of the tools.
-pub fn asked(surface: &Surface, uri: &Uri, headers: &HeaderMap) -> Result<Reach, Objection> {
+pub fn asked(
+    narrowed: impl Fn(&Narrowing) -> Result<Reach, NoSuchToolset>,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<Reach, Objection> {
     let mut reach = Reach::ALL;
     let query = uri.query().unwrap_or_default();
     let in_header = |name: &'static str| {
@@ -45,9 +49,7 @@ pub fn asked(surface: &Surface, uri: &Uri, headers: &HeaderMap) -> Result<Reach,
             toolsets: toolsets.map(|text| list(toolsets_at, &text)).transpose()?,
             read_only: read_only.map_or(Ok(false), |text| flag(read_only_at, &text))?,
         };
-        let left = surface
-            .narrowed(&narrowing)
-            .map_err(|unknown| no_such_toolset(toolsets_at, &unknown))?;
+        let left = narrowed(&narrowing).map_err(|unknown| no_such_toolset(toolsets_at, &unknown))?;
         reach = reach.and(left);
     }
     Ok(reach)
@@ -99,7 +101,7 @@ mod tests {
 
     use super::*;
     use crate::auth::Scopes;
-    use crate::mcp::EntityTools;
+    use crate::mcp::{EntityTools, Surface};
     use crate::tools::{Catalogue, Limits};
 
     fn surface() -> Surface {
@@ -115,7 +117,7 @@ mod tests {
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap()))
             .collect();
-        match asked(&surface, &uri, &headers) {
+        match asked(|narrowing| surface.narrowed(narrowing), &uri, &headers) {
             Ok(reach) => Ok(surface.tools(surface.reach(reach, &Scopes::All)).len()),
             Err(objection) => {
                 assert_eq!(objection.status, StatusCode::BAD_REQUEST);

@@ -43,6 +43,14 @@ impl Objection {
     }
 }
 
+/// What has to be known of a message before it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It begins a conversation of the legacy revisions.
+    Initialize,
+    Other,
+}
+
 /// The parts of a message that make it JSON-RPC. Unknown members are rmcp's business; a member that comes twice is an
 /// error, since two readers could each believe another one.
 #[derive(Deserialize)]
@@ -67,7 +75,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 }
 
 /// The message's id, if it has a proper one, and whether its outline is that of one JSON-RPC 2.0 message.
-pub fn outline(body: &[u8]) -> (Option<&RawValue>, Result<(), Objection>) {
+pub fn outline(body: &[u8]) -> (Option<&RawValue>, Result<Kind, Objection>) {
     let not_json = || Objection::new(StatusCode::BAD_REQUEST, PARSE_ERROR, "the message is not valid JSON");
     let Ok(text) = std::str::from_utf8(body) else {
         return (None, Err(not_json()));
@@ -93,7 +101,7 @@ pub fn outline(body: &[u8]) -> (Option<&RawValue>, Result<(), Objection>) {
 }
 
 impl Outline<'_> {
-    fn check(&self) -> Result<(), Objection> {
+    fn check(&self) -> Result<Kind, Objection> {
         if self.jsonrpc.map(RawValue::get) != Some("\"2.0\"") {
             return Err(Objection::invalid("jsonrpc must be \"2.0\""));
         }
@@ -110,14 +118,16 @@ impl Outline<'_> {
             let message = "the cursor must be a string";
             return Err(Objection::new(StatusCode::BAD_REQUEST, INVALID_PARAMS, message));
         }
-        if self.method.map(RawValue::get) == Some("\"initialize\"") && !self.params.is_none_or(has_short_version) {
+        let initialize = self.method.map(RawValue::get) == Some("\"initialize\"");
+        if initialize && !self.params.is_none_or(has_short_version) {
             let message = "protocolVersion must be a string of at most 64 bytes";
             return Err(Objection::new(StatusCode::BAD_REQUEST, INVALID_PARAMS, message));
         }
         match self.method {
-            Some(method) if is_string(method) => Ok(()),
+            Some(_) if initialize => Ok(Kind::Initialize),
+            Some(method) if is_string(method) => Ok(Kind::Other),
             Some(_) => Err(Objection::invalid("method must be a string")),
-            None if self.result.is_some() || self.error.is_some() => Ok(()),
+            None if self.result.is_some() || self.error.is_some() => Ok(Kind::Other),
             None => Err(Objection::invalid("method is missing")),
         }
     }

@@ -19,32 +19,62 @@ use super::envelope::{self, Endpoint};
 use super::form::Limits;
 use super::guard::{self, Guard};
 use super::health::{self, Readiness};
+use super::landing::{self, Landing};
+use super::sessions::{self, Sessions};
 use super::sse::{self, Sse};
 use super::{Settings, answer, traced};
 use crate::auth::Verifier;
 use crate::auth::challenge::Challenge;
-use crate::mcp;
+use crate::mcp::{Caller, Narrowing, NoSuchToolset, Outcome, Reach, Server};
+use crate::page::Page;
 use crate::upstream::Upstream;
 
 /// Everything that the HTTP side is made of.
-pub struct App {
+pub struct App<H> {
     pub settings: Settings,
     pub upstream: Upstream,
     pub readiness: Arc<Readiness>,
     /// The streams of the transport of 2024-11-05.
     pub streams: Arc<sse::Streams>,
+    page: Option<Arc<Page>>,
     door: Arc<Door>,
-    server: mcp::Server,
+    handler: H,
 }
 
-impl App {
-    /// `server` takes its callers from the request.
+/// What answers MCP's methods, and knows which tools a request may see: [`Server`], which takes its callers from the
+/// request. Another one stands in its place where the transport itself is tested.
+pub trait Handler: rmcp::ServerHandler + Clone {
+    /// What a narrowing leaves of the tools.
+    fn narrowed(&self, narrowing: &Narrowing) -> Result<Reach, NoSuchToolset>;
+
+    /// Whether the caller's token limits nothing.
+    fn is_unlimited(&self, caller: &Caller) -> bool;
+
+    /// The scope that a call would need beyond the caller's, and how that is said.
+    fn lacks_scope(&self, tool: &str, caller: &Caller) -> Option<(String, Outcome)>;
+}
+
+impl Handler for Server {
+    fn narrowed(&self, narrowing: &Narrowing) -> Result<Reach, NoSuchToolset> {
+        self.surface().narrowed(narrowing)
+    }
+
+    fn is_unlimited(&self, caller: &Caller) -> bool {
+        self.surface().is_unlimited(&caller.principal.scopes)
+    }
+
+    fn lacks_scope(&self, tool: &str, caller: &Caller) -> Option<(String, Outcome)> {
+        Server::lacks_scope(self, tool, caller)
+    }
+}
+
+impl<H: Handler> App<H> {
     pub fn new(
         settings: Settings,
         verifier: Arc<Verifier>,
         challenge: Challenge,
         upstream: Upstream,
-        server: mcp::Server,
+        handler: H,
     ) -> Self {
         let readiness = Arc::new(Readiness::new(
             Arc::clone(&verifier),
@@ -56,16 +86,30 @@ impl App {
             settings,
             upstream,
             readiness,
+            page: None,
             door: Arc::new(Door { verifier, challenge }),
-            server,
+            handler,
         }
+    }
+
+    /// The same with a page at `/`.
+    pub fn with_page(mut self, page: Page) -> Self {
+        self.page = Some(Arc::new(page));
+        self
     }
 }
 
-pub fn router(app: &App) -> Router {
+pub fn router<H: Handler>(app: &App<H>) -> Router {
     let guard = Arc::new(Guard::from_settings(&app.settings));
+    let page = page(app).layer(from_fn_with_state(Arc::clone(&guard), guard::check));
     // The token comes before the body: nobody fills our memory without being somebody.
-    let mcp = post(envelope::post)
+    let methods = match app.settings.sessions {
+        None => post(envelope::post::<H>),
+        Some(_) => post(envelope::post::<H>)
+            .get(sessions::listen_or_end::<H>)
+            .delete(sessions::listen_or_end::<H>),
+    };
+    let mcp = methods
         .with_state(endpoint(app))
         .layer(from_fn_with_state(Arc::clone(&app.door), authenticate::check))
         .fallback(only_post);
@@ -93,49 +137,69 @@ pub fn router(app: &App) -> Router {
         .with_state(Arc::clone(&app.readiness))
         .merge(mcp)
         .merge(metadata)
+        .merge(page)
         .fallback(not_found)
         .layer(from_fn(correlation::assign))
 }
 
-/// rmcp's service, stateless. Its own checks of `Host`, `Origin` and size are off or out of reach: ours come first, and
-/// answer in JSON.
-fn endpoint(app: &App) -> Endpoint {
+/// rmcp's service. Its own checks of `Host`, `Origin` and size are off or out of reach: ours come first, and answer in
+/// JSON.
+fn endpoint<H: Handler>(app: &App<H>) -> Endpoint<H> {
     let config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
         .with_json_response(true)
         .disable_allowed_hosts()
         .disable_allowed_origins()
         .with_max_request_body_bytes(app.settings.max_body_bytes);
-    let server = app.server.clone();
-    let sessions = Arc::new(NeverSessionManager::default());
+    let handler = app.handler.clone();
+    let no_sessions = Arc::new(NeverSessionManager::default());
     Endpoint {
-        service: StreamableHttpService::new(move || Ok(server.clone()), sessions, config),
+        alone: StreamableHttpService::new(move || Ok(handler.clone()), no_sessions, config.clone()),
+        sessions: app
+            .settings
+            .sessions
+            .map(|limits| Sessions::new(app.handler.clone(), limits, config)),
         limits: Limits::from_settings(&app.settings),
-        server: app.server.clone(),
+        handler: app.handler.clone(),
         door: Arc::clone(&app.door),
     }
 }
 
 /// The transport of 2024-11-05, where it is on.
-fn legacy(app: &App) -> Router {
+fn legacy<H: Handler>(app: &App<H>) -> Router {
     if !app.settings.legacy_sse {
         return Router::new();
     }
     let sse = Arc::new(Sse {
         streams: Arc::clone(&app.streams),
-        server: app.server.clone(),
+        handler: app.handler.clone(),
         limits: Limits::from_settings(&app.settings),
         keep_alive: app.settings.sse_keep_alive,
     });
     let door = || from_fn_with_state(Arc::clone(&app.door), authenticate::check);
     // A HEAD would open a stream that nobody reads.
-    let stream = get(sse::open)
+    let stream = get(sse::open::<H>)
         .with_state(Arc::clone(&sse))
         .layer(door())
         .head(only_get_stream)
         .fallback(only_get_stream);
-    let messages = post(sse::post).with_state(sse).layer(door()).fallback(only_post);
+    let messages = post(sse::post::<H>).with_state(sse).layer(door()).fallback(only_post);
     Router::new().route("/sse", stream).route("/messages", messages)
+}
+
+/// The page for people, where it is on.
+fn page<H: Handler>(app: &App<H>) -> Router {
+    let Some(page) = &app.page else {
+        return Router::new();
+    };
+    let landing = Landing {
+        page: Arc::clone(page),
+        readiness: Arc::clone(&app.readiness),
+        public_url: app.settings.public_url.clone(),
+    };
+    Router::new()
+        .route("/", get(landing::page).fallback(only_get))
+        .with_state(Arc::new(landing))
 }
 
 async fn metadata(State(door): State<Arc<Door>>, request: Request) -> Response {
@@ -146,16 +210,23 @@ async fn metadata(State(door): State<Arc<Door>>, request: Request) -> Response {
 }
 
 async fn not_found(request: Request) -> Response {
+    // Where clients of 2025-03-26 look when nothing is to be discovered; they show their user what it says.
+    let message = match request.uri().path() {
+        "/register" | "/authorize" | "/token" => {
+            "this server registers no clients and issues no tokens: connect with the header \"Authorization: Bearer TOKEN\""
+        }
+        _ => "there is nothing at this path",
+    };
     answer::error(
         StatusCode::NOT_FOUND,
         "not_found",
-        "there is nothing at this path",
+        message,
         &CorrelationId::of(&request),
     )
 }
 
-/// Without sessions there is no stream to GET and nothing to DELETE.
-async fn only_post(request: Request) -> Response {
+/// Without a session there is no stream to GET and nothing to DELETE.
+pub async fn only_post(request: Request) -> Response {
     method_not_allowed(&request, "POST")
 }
 

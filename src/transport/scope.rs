@@ -12,8 +12,9 @@ use serde_json::value::RawValue;
 
 use super::answer;
 use super::correlation::CorrelationId;
+use super::router::Handler;
 use crate::auth::challenge::Challenge;
-use crate::mcp::{Caller, Ending, Server, count_refused};
+use crate::mcp::{Caller, Ending, count_refused};
 use crate::telemetry::fields;
 
 /// From the part of the range that JSON-RPC leaves to servers and that MCP has not given a meaning of its own.
@@ -36,20 +37,20 @@ struct Params<'a> {
 /// The refusal of a request, if scopes stand in its way. `id` is the request's: without one it is no request, and no
 /// call is made for it anyway.
 pub fn refusal(
-    server: &Server,
+    handler: &impl Handler,
     challenge: &Challenge,
     caller: &Caller,
     id: Option<&RawValue>,
     body: &[u8],
 ) -> Option<Response> {
     // Most tokens say nothing of scopes, and then the message is not read once more.
-    if server.surface().is_unlimited(&caller.principal.scopes) {
+    if handler.is_unlimited(caller) {
         return None;
     }
     let id = id?;
     let message: Message<'_> = serde_json::from_slice(body).ok()?;
     let tool = (message.method == "tools/call").then_some(message.params.name)?;
-    let (scope, outcome) = server.lacks_scope(&tool, caller)?;
+    let (scope, outcome) = handler.lacks_scope(&tool, caller)?;
     let said = challenge.insufficient_scope(&scope);
     count_refused(&tool, Ending::OutOfScope);
     tracing::info!(

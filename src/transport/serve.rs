@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::impatient::Impatient;
-use super::router::{App, router};
+use super::router::{App, Handler, router};
 use super::running::Count;
 use crate::telemetry::metrics;
 use crate::upstream::{Counts, Deadline};
@@ -64,7 +64,12 @@ pub struct Drain {
 
 /// Serves until `shutdown`, then answers what has begun, ends the API's sessions, and returns: after `drain.within` at
 /// the latest.
-pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output = ()>, drain: Drain) -> Drained {
+pub async fn serve(
+    listener: TcpListener,
+    app: App<impl Handler>,
+    shutdown: impl Future<Output = ()>,
+    drain: Drain,
+) -> Drained {
     let (open, cut_off) = (TaskTracker::new(), CancellationToken::new());
     let (noticed, draining) = (CancellationToken::new(), CancellationToken::new());
     let slots = Arc::new(Semaphore::new(app.settings.max_connections));

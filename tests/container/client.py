@@ -135,7 +135,7 @@ class Crowd:
                     self.cut_off.append(str(why))
                 continue
             with self.lock:
-                (self.failed if result["isError"] else self.done).append(result["structuredContent"])
+                (self.failed if result["isError"] else self.done).append(json.loads(result["content"][0]["text"]))
 
     def figures(self):
         return f"{len(self.done)} done, {len(self.failed)} failed, {self.refused} refused, {len(self.cut_off)} cut off"

@@ -24,6 +24,17 @@ exec /data/toolbridge-api
 """
 
 
+def make_door(container):
+    """The pipe, and the real API behind it."""
+    door = container.data / "door"
+    os.mkfifo(door)
+    os.chown(door, IMAGE.uid, IMAGE.gid)
+    real = container.data / "toolbridge-api"
+    real.write_bytes(IMAGE.program("toolbridge-api").read_bytes())
+    real.chmod(0o755)
+    return door
+
+
 def ready(container):
     answer = get(container.mcp_port, "/readyz")
     return answer is not None and answer[0] == 200
@@ -88,19 +99,14 @@ class Starting(unittest.TestCase):
     def test_the_api_first_or_the_server_first(self):
         """The server comes up beside an API that is not there yet, says so, and is ready when the API is."""
         with Container(IMAGE, replace={"toolbridge-api": LATE_API}) as container:
-            door = container.data / "door"
-            os.mkfifo(door)
-            os.chown(door, IMAGE.uid, IMAGE.gid)
-            real = container.data / "toolbridge-api"
-            real.write_bytes(IMAGE.program("toolbridge-api").read_bytes())
-            real.chmod(0o755)
+            door = make_door(container)
             container.logged("waiting for the API", "api_unreachable")
             self.assertEqual(get(container.mcp_port, "/healthz")[0], 200)
             status, body = get(container.mcp_port, "/readyz")
             self.assertEqual((status, body["reason"]), (503, "api_unreachable"))
             self.assertEqual(container.healthy()[0], 1)
             result = call(container, "list_notes")
-            self.assertEqual(result["structuredContent"]["error"]["category"], "unavailable")
+            self.assertEqual(json.loads(result["content"][0]["text"])["error"]["category"], "unavailable")
             server = container.mcp
             door.write_text("open\n")
             container.logged("ready: the API takes our calls")
@@ -110,12 +116,7 @@ class Starting(unittest.TestCase):
     def test_an_api_that_does_not_come_is_seen_and_waited_for(self):
         settings = {"TOOLBRIDGE_API_STARTUP_TIMEOUT": "1200ms"}
         with Container(IMAGE, settings, replace={"toolbridge-api": LATE_API}) as container:
-            door = container.data / "door"
-            os.mkfifo(door)
-            os.chown(door, IMAGE.uid, IMAGE.gid)
-            real = container.data / "toolbridge-api"
-            real.write_bytes(IMAGE.program("toolbridge-api").read_bytes())
-            real.chmod(0o755)
+            door = make_door(container)
             container.logged("was not ready within api.startup_timeout", '"exit_code":69')
             container.logged("exited: mcp (exit status 69; not expected)")
             wait_for("a second try", lambda: container.count("waiting for the API") >= 2)

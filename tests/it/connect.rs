@@ -50,7 +50,7 @@ async fn the_list_and_a_conflict_pass_through() {
 
 /// The error that the bridge itself answers with.
 fn trouble(answer: &Value) -> (&str, &str) {
-    assert_eq!(answer["error"]["code"], -32010, "{answer}");
+    assert_eq!(answer["error"]["code"], -32011, "{answer}");
     let text = |value: &'_ Value| value.as_str().is_some();
     let (reason, message) = (&answer["error"]["data"]["reason"], &answer["error"]["message"]);
     assert!(text(reason) && text(message), "{answer}");

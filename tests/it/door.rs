@@ -108,7 +108,7 @@ async fn a_token_of_another_tenant_is_refused() {
             let client = Client::of(here, era, there.new_user());
             let answer = Exchange::of(client.calling("list_notes", json!({}))).await;
             assert_eq!(answer.status, 403, "{answer}");
-            assert_eq!(answer.json()["error"], "tenant_mismatch");
+            assert_eq!(answer.json()["reason"], "tenant_mismatch");
             assert_eq!(
                 answer.header("www-authenticate"),
                 "",
@@ -291,7 +291,9 @@ async fn only_post_is_answered_at_mcp() {
             "{method}: {answer}"
         );
     }
-    for path in ["/", "/mcp/", "/mcp/x", "/v1/notes", "/metrics", "/sync"] {
+    let page = Exchange::of(client.get("/")).await;
+    assert_eq!((page.status, page.header("cache-control")), (200, "no-store"), "{page}");
+    for path in ["/mcp/", "/mcp/x", "/v1/notes", "/metrics", "/sync"] {
         assert_eq!(Exchange::of(client.get(path)).await.status, 404, "{path}");
     }
     assert!(client.traffic().await.0.is_empty(), "nothing was sent");

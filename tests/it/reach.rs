@@ -267,6 +267,10 @@ async fn a_server_serves_what_it_is_set_to_serve() {
         "Bearer scope=\"toolbridge:read\"",
         "nobody is asked for what cannot be used"
     );
+    let page = reqwest::get(&place.url).await.unwrap().text().await.unwrap();
+    for (tool, shown) in [("list_notes", true), ("create_note", false), ("list_tasks", false)] {
+        assert_eq!(page.contains(tool), shown, "{tool} on the page");
+    }
     let piped = Piped::start(&place, Era::Modern).await;
     assert_eq!(names(&piped.ask("tools/list", json!({})).await["result"]), served);
     let called = piped

@@ -171,7 +171,11 @@ async fn a_correlation_id_of_the_callers_own_is_found_on_both_sides() {
         let answer = Exchange::of(request).await;
         let echoed = answer.header("x-correlation-id").to_owned();
         assert_eq!(echoed == given, kept, "{answer}");
-        let error = &answer.result()["structuredContent"]["error"];
+        let said = answer.result()["content"][0]["text"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        let error = &serde_json::from_str::<serde_json::Value>(&said).unwrap()["error"];
         assert_eq!(error["correlation_id"], echoed, "{answer}");
         for record in &client.traffic().await.0 {
             assert_eq!(record.header("x-correlation-id"), echoed);

@@ -42,13 +42,14 @@ def token(secret, ttl=300, **claims):
 
 
 class Pair:
-    """Settings for one program alone: mcp={…}, api={…}; None leaves that program away."""
+    """Settings for one program alone: mcp={…}, api={…}; None leaves that program away. The ports are given where settings
+    name them."""
 
-    def __init__(self, mcp=(), api=()):
+    def __init__(self, mcp=(), api=(), ports=None):
         self.folder = tempfile.TemporaryDirectory()
         self.secret = secrets.token_hex(32)
         self.tenant_secret = secrets.token_hex(32)
-        ports = [free_port() for _ in range(2)]
+        ports = ports or [free_port() for _ in range(2)]
         self.url = f"http://127.0.0.1:{ports[0]}"
         self.api_url = f"http://127.0.0.1:{ports[1]}"
         self.running = {}

@@ -27,6 +27,8 @@ const (
 	// How long a server that is told to leave still takes newcomers, while /readyz says no and each answer closes its connection:
 	// whoever routes to it learns of it a moment later.
 	notice = time.Second
+	// After that, requests that have not arrived in full have so long to do it.
+	grace = time.Second
 )
 
 // serve runs the API until ctx ends and returns the exit code.
@@ -62,7 +64,8 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) int {
 	announce(c, log)
 
 	failed := make(chan error, 2)
-	server, err := listen(c.HTTPAddr, "listening", api.Handler(), failed, log)
+	var connections httpapi.Connections
+	server, err := listen(c.HTTPAddr, "listening", api.Handler(), connections.Watch, failed, log)
 	if err != nil {
 		log.Error("cannot listen: another program may hold the port; set HTTP_ADDR", telemetry.Error, err.Error())
 		return 1
@@ -70,7 +73,7 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) int {
 	if c.MetricsAddr != "" {
 		metrics := http.NewServeMux()
 		metrics.Handle("/metrics", promhttp.HandlerFor(api.Metrics.Registry, promhttp.HandlerOpts{}))
-		metricsServer, err := listen(c.MetricsAddr, "listening for metrics", metrics, failed, log)
+		metricsServer, err := listen(c.MetricsAddr, "listening for metrics", metrics, func(*http.Server) {}, failed, log)
 		if err != nil {
 			log.Error("cannot listen for metrics: set METRICS_ADDR to a free port, or to off", telemetry.Error, err.Error())
 			return 1
@@ -85,14 +88,15 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) int {
 		return 1
 	case <-ctx.Done():
 	}
-	return shutDown(api, server, stopTracing, c.Shutdown, log)
+	return shutDown(api, server, &connections, stopTracing, c.Shutdown, log)
 }
 
-func shutDown(api *httpapi.API, server *http.Server, stopTracing func(context.Context) error, timeout time.Duration, log *slog.Logger) int {
+func shutDown(api *httpapi.API, server *http.Server, connections *httpapi.Connections, stopTracing func(context.Context) error, timeout time.Duration, log *slog.Logger) int {
 	api.Drain()
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	time.Sleep(min(notice, timeout/4))
+	connections.Hurry(min(grace, timeout/4))
 	err := server.Shutdown(ctx)
 	if err != nil {
 		log.Error("requests were still running at the deadline and have been cut off", telemetry.Error, err.Error())
@@ -108,12 +112,13 @@ func shutDown(api *httpapi.API, server *http.Server, stopTracing func(context.Co
 	return 0
 }
 
-func listen(addr, message string, handler http.Handler, failed chan<- error, log *slog.Logger) (*http.Server, error) {
+func listen(addr, message string, handler http.Handler, prepare func(*http.Server), failed chan<- error, log *slog.Logger) (*http.Server, error) {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
 	server := httpapi.NewServer(handler)
+	prepare(server)
 	server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
 	log.Info(message, "addr", listener.Addr().String())
 	go func() {

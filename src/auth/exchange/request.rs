@@ -183,12 +183,20 @@ fn issued(body: &[u8]) -> Option<Issued> {
         && is_bearer_text(answer.access_token.expose());
     let seconds = answer.expires_in.as_ref().and_then(|value| match value {
         Value::String(text) => text.parse().ok(),
-        value => value.as_u64(),
+        Value::Number(number) => number.as_u64().or_else(|| whole(number.as_f64()?)),
+        _ => None,
     });
     usable.then_some(Issued {
         token: answer.access_token,
         lifetime: seconds.map(Duration::from_secs),
     })
+}
+
+/// Some servers write 3600.0.
+fn whole(seconds: f64) -> Option<u64> {
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .map(|duration| duration.as_secs())
 }
 
 /// What may stand after `Bearer` in a header (RFC 6750, section 2.1).

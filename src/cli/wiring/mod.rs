@@ -1,6 +1,8 @@
 //! Where the command line meets the rooms of the house: the only file of `cli` that knows them.
 
 mod connect;
+mod files;
+mod page;
 mod server;
 mod settings;
 mod signals;

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::signals::Signals;
-use super::{settings, starting, toolset, unfit, watched};
+use super::{files, page, settings, starting, toolset, unfit, watched};
 use crate::auth::{Clock, Secret, Verifier};
 use crate::cli::exit::{Exit, Stop};
 use crate::cli::serve::listens_on;
@@ -23,17 +23,22 @@ pub async fn serve(config: &Config) -> Result<(), Stop> {
     watched::log_level_by_signal().map_err(unfit)?;
     let figures = watched::figures(config)?;
     watched::traces()?;
+    files::allow_all(config);
     let auth = settings::auth(config);
     let verifier = Arc::new(Verifier::new(&auth, Clock::system()).map_err(unfit)?);
     let upstream = Upstream::new(settings::upstream(config)?, Clock::system()).map_err(unfit)?;
     let server = server(config, &upstream, Callers::Request);
-    let app = App::new(
+    let page = config.server.page.then(|| page::page(config, server.surface()));
+    let mut app = App::new(
         settings::transport(config),
         Arc::clone(&verifier),
         settings::challenge(&auth, server.surface()),
         upstream.clone(),
         server,
     );
+    if let Some(page) = page {
+        app = app.with_page(page);
+    }
 
     let address = listens_on(config);
     let listener = TcpListener::bind(&address)
@@ -49,19 +54,23 @@ pub async fn serve(config: &Config) -> Result<(), Stop> {
         notice: config.server.drain_notice,
         within: config.server.drain_timeout,
     };
-    let told = Arc::new(OnceLock::new());
-    let when_told = Arc::clone(&told);
-    let serving = until_second_signal(signals, |first| {
-        let first = async move {
-            first.await;
-            let _ = when_told.set(Instant::now());
+    let told = OnceLock::new();
+    // Giving up is leaving in good order too, and ends with the first signal: whoever was told to leave waits for nothing.
+    let mut gave_up = None;
+    let drained = until_second_signal(signals, |first| {
+        let leaving = async {
+            tokio::select! {
+                () = first => {}
+                stop = starting::gave_up(&upstream, config) => {
+                    tracing::warn!("{stop} Finishing what is in flight");
+                    gave_up = Some(stop);
+                }
+            }
+            let _ = told.set(Instant::now());
         };
-        transport::serve(listener, app, first, drain)
-    });
-    let drained = tokio::select! {
-        drained = serving => drained?,
-        stop = starting::gave_up(&upstream, config) => return Err(stop),
-    };
+        transport::serve(listener, app, leaving, drain)
+    })
+    .await?;
     tracing::info!(
         finished = drained.finished,
         sessions_opened = drained.sessions.opened,
@@ -72,7 +81,7 @@ pub async fn serve(config: &Config) -> Result<(), Stop> {
     );
     let since = told.get().map(Instant::elapsed).unwrap_or_default();
     traces::finish(drain.within.saturating_sub(since)).await;
-    Ok(())
+    gave_up.map_or(Ok(()), Err)
 }
 
 pub async fn stdio(config: &Config, token: Secret) -> Result<(), Stop> {

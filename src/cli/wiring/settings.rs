@@ -3,7 +3,7 @@
 
 use crate::auth::challenge::Challenge;
 use crate::auth::{self, Scopes, Secret};
-use crate::config::{Config, Mistake, Scopeless, TokenMode};
+use crate::config::{Config, Mistake, Scopeless, Sessions, TokenMode};
 use crate::mcp::{Narrowing, Surface};
 use crate::{mcp, tools, transport, upstream};
 use url::Url;
@@ -80,6 +80,10 @@ pub fn transport(config: &Config) -> transport::Settings {
         legacy_sse: from.legacy_sse,
         sse_streams: from.sse_streams,
         sse_streams_per_principal: from.sse_streams_per_principal,
+        sessions: (from.sessions == Sessions::Stateful).then_some(transport::SessionLimits {
+            at_once: from.max_sessions,
+            idle: from.session_idle,
+        }),
         ..transport::Settings::default()
     }
 }

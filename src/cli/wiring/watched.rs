@@ -13,6 +13,7 @@ use crate::cli::version::BUILD;
 use crate::config::Config;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{fields, level, metrics, traces};
+use crate::mcp::Server;
 use crate::transport::{App, serve_metrics};
 
 /// Figures, if they are wanted. Before anything is made that would count.
@@ -27,7 +28,7 @@ pub fn figures(config: &Config) -> Result<Option<&'static Metrics>, Stop> {
 
 /// Serves them beside `app` for as long as the process lives. An address that is taken is no reason to serve no calls: it
 /// is said, and whoever scrapes will miss the figures.
-pub async fn serve_figures(config: &Config, figures: Option<&'static Metrics>, app: &App) {
+pub async fn serve_figures(config: &Config, figures: Option<&'static Metrics>, app: &App<Server>) {
     let (Some(figures), Ok(Some(address))) = (figures, config.metrics.address()) else {
         return;
     };

@@ -27,7 +27,44 @@ pub struct Slot {
 pub struct Calls {
     room: Arc<Semaphore>,
     connection: Option<Count>,
-    open: watch::Sender<HashMap<RequestId, Slot>>,
+    open: watch::Sender<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    /// Requests without an answer.
+    asked: HashMap<RequestId, Slot>,
+    /// Answers that wait for room among the events.
+    waiting: usize,
+}
+
+impl Open {
+    fn is_empty(&self) -> bool {
+        self.asked.is_empty() && self.waiting == 0
+    }
+}
+
+/// An answer on its way out. It keeps the slot of its request, which a cancellation can no longer free: else unread answers
+/// would pile up without one.
+#[derive(Debug)]
+pub struct Answer {
+    calls: Arc<Calls>,
+    slot: Option<Slot>,
+}
+
+impl Answer {
+    /// There is room for it: the slot goes with it.
+    pub fn depart(mut self) -> Option<Slot> {
+        self.slot.take()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.calls
+            .open
+            .send_modify(|open| open.waiting = open.waiting.saturating_sub(1));
+    }
 }
 
 /// A slot whose request has not been handed on yet. The client may close its POST until then, and nothing would ever
@@ -64,7 +101,7 @@ impl Calls {
         Self {
             room: Arc::new(Semaphore::new(SLOTS)),
             connection,
-            open: watch::Sender::new(HashMap::new()),
+            open: watch::Sender::new(Open::default()),
         }
     }
 
@@ -77,7 +114,7 @@ impl Calls {
         };
         let mut begun = false;
         self.open.send_modify(|open| {
-            if let Entry::Vacant(place) = open.entry(id.clone()) {
+            if let Entry::Vacant(place) = open.asked.entry(id.clone()) {
                 place.insert(slot);
                 begun = true;
             }
@@ -89,23 +126,34 @@ impl Calls {
         begun.then(claim).ok_or(Refused::IdInUse)
     }
 
-    /// The slot of a request that is answered, or will never be.
+    /// The slot of a request that will never be answered, or is answered at once.
     pub fn end(&self, id: &RequestId) -> Option<Slot> {
         let mut slot = None;
-        self.open.send_modify(|open| slot = open.remove(id));
+        self.open.send_modify(|open| slot = open.asked.remove(id));
         slot
+    }
+
+    /// A request has its answer, which may have to wait until the client has read others.
+    pub fn answer(self: &Arc<Self>, id: &RequestId) -> Answer {
+        let mut slot = None;
+        self.open.send_modify(|open| {
+            slot = open.asked.remove(id);
+            open.waiting += 1;
+        });
+        let calls = Arc::clone(self);
+        Answer { calls, slot }
     }
 
     pub async fn until_none(&self) {
         let mut open = self.open.subscribe();
         // The sender is `self`, so it is there.
-        let _ = open.wait_for(HashMap::is_empty).await;
+        let _ = open.wait_for(Open::is_empty).await;
     }
 
     /// The stream has gone: whoever waits for room waits in vain.
     pub fn close(&self) {
         self.room.close();
-        self.open.send_modify(HashMap::clear);
+        self.open.send_modify(|open| open.asked.clear());
     }
 }
 
@@ -133,6 +181,17 @@ mod tests {
         assert_eq!((*connection.borrow(), calls.room.available_permits()), (1, SLOTS - 1));
         drop(slot);
         assert_eq!((*connection.borrow(), calls.room.available_permits()), (0, SLOTS));
+        // Nor does a cancellation free the slot of an answer that waits for the client to read.
+        calls.begin(id()).await.unwrap().hand_on();
+        let answer = calls.answer(&id());
+        assert!(calls.end(&id()).is_none());
+        assert!(calls.until_none().now_or_never().is_none());
+        assert_eq!(calls.room.available_permits(), SLOTS - 1);
+        let slot = answer.depart();
+        assert!(calls.until_none().now_or_never().is_some());
+        assert_eq!(calls.room.available_permits(), SLOTS - 1);
+        drop(slot);
+        assert_eq!(calls.room.available_permits(), SLOTS);
         calls.close();
         assert_eq!(calls.begin(id()).await.unwrap_err(), Refused::UnknownSession);
     }

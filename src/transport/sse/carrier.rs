@@ -9,7 +9,7 @@ use rmcp::transport::Transport;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::calls::Calls;
+use super::calls::{Answer, Calls};
 use super::events::Event;
 use super::streams::Stream;
 
@@ -50,13 +50,13 @@ impl Transport<RoleServer> for Carrier {
     type Error = Unheard;
 
     fn send(&mut self, message: ServerJsonRpcMessage) -> impl Future<Output = Result<(), Unheard>> + Send + 'static {
-        let (outbox, calls) = (self.outbox.clone(), Arc::clone(&self.calls));
+        let outbox = self.outbox.clone();
+        let answer = answered(&message).map(|id| self.calls.answer(id));
         async move {
             let text = serde_json::to_string(&message)?;
             let outbox = outbox.ok_or(Unheard::Gone)?;
             let place = outbox.reserve_owned().await.map_err(|_| Unheard::Gone)?;
-            // Only now, so that a server that leaves sees no stream without calls while an answer waits for room.
-            let slot = answered(&message).and_then(|id| calls.end(id));
+            let slot = answer.and_then(Answer::depart);
             place.send(Event::message(&text, slot));
             Ok(())
         }

@@ -47,7 +47,7 @@ impl From<Objection> for Wrong {
 pub fn hear(body: &[u8], headers: &HeaderMap, begun: bool) -> Heard {
     let (id, outline) = outline(body);
     let message =
-        outline.and_then(|()| serde_json::from_slice::<ClientJsonRpcMessage>(body).map_err(|_| unreadable(body)));
+        outline.and_then(|_| serde_json::from_slice::<ClientJsonRpcMessage>(body).map_err(|_| unreadable(body)));
     let id = id.and_then(|id| serde_json::from_str::<RequestId>(id.get()).ok());
     match (message, id) {
         (Ok(ClientJsonRpcMessage::Request(request)), _) => match wrong(&request, headers, begun) {

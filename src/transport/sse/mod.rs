@@ -41,14 +41,15 @@ use super::correlation::CorrelationId;
 use super::form::{self, Limits};
 use super::narrowing;
 use super::outline::Objection;
+use super::router::Handler;
 use super::running::{Count, Running};
-use crate::mcp::{Caller, Server, Via};
+use crate::mcp::{Caller, Via};
 use crate::telemetry::fields;
 
 /// What both routes share.
-pub struct Sse {
+pub struct Sse<H> {
     pub streams: Arc<Streams>,
-    pub server: Server,
+    pub handler: H,
     pub limits: Limits,
     pub keep_alive: Duration,
 }
@@ -101,13 +102,17 @@ impl Refused {
     }
 }
 
-pub async fn open(State(sse): State<Arc<Sse>>, request: Request) -> Response {
+pub async fn open<H: Handler>(State(sse): State<Arc<Sse<H>>>, request: Request) -> Response {
     let about = CorrelationId::of(&request);
     let Some(caller) = request.extensions().get::<Caller>() else {
         return Refused::UnknownSession.answer(&about);
     };
     let connection = request.extensions().get::<Count>().cloned();
-    let asked = match narrowing::asked(sse.server.surface(), request.uri(), request.headers()) {
+    let asked = match narrowing::asked(
+        |narrowing| sse.handler.narrowed(narrowing),
+        request.uri(),
+        request.headers(),
+    ) {
         Ok(asked) => asked,
         Err(objection) => return answer::error(objection.status, "invalid_request", &objection.message, &about),
     };
@@ -124,7 +129,7 @@ pub async fn open(State(sse): State<Arc<Sse>>, request: Request) -> Response {
     // The queue is empty, so there is room.
     let _ = opened.outbox.try_send(Event::endpoint(&path));
     let carrier = Carrier::new(opened.inbox, opened.outbox, &opened.stream, sse.streams.draining());
-    tokio::spawn(converse(sse.server.clone(), carrier, opened.stop));
+    tokio::spawn(converse(sse.handler.clone(), carrier, opened.stop));
 
     let mut response = Response::new(Body::new(Events::new(opened.queue, sse.keep_alive, opened.place)));
     for (name, value) in [
@@ -139,15 +144,15 @@ pub async fn open(State(sse): State<Arc<Sse>>, request: Request) -> Response {
 }
 
 /// Until the client has gone, or the server leaves; then the stream ends with it.
-async fn converse(server: Server, carrier: Carrier, stop: CancellationToken) {
-    match rmcp::service::serve_server_with_ct(server, carrier, stop).await {
+async fn converse<H: Handler>(handler: H, carrier: Carrier, stop: CancellationToken) {
+    match rmcp::service::serve_server_with_ct(handler, carrier, stop).await {
         Ok(conversation) => drop(conversation.waiting().await),
         // It may repeat what the client said, so it is not shown.
         Err(_) => tracing::debug!("a stream ended before its conversation had begun"),
     }
 }
 
-pub async fn post(State(sse): State<Arc<Sse>>, request: Request) -> Response {
+pub async fn post<H: Handler>(State(sse): State<Arc<Sse<H>>>, request: Request) -> Response {
     let about = CorrelationId::of(&request);
     let (mut parts, body) = request.into_parts();
     let stream = match sse.stream_of(&parts) {
@@ -157,7 +162,7 @@ pub async fn post(State(sse): State<Arc<Sse>>, request: Request) -> Response {
     let objected = |objection: &Objection, id: Option<&RawValue>| {
         answer::rpc_error(objection.status, objection.code, &objection.message, id, &about, None)
     };
-    let asked = match narrowing::asked(sse.server.surface(), &parts.uri, &parts.headers) {
+    let asked = match narrowing::asked(|narrowing| sse.handler.narrowed(narrowing), &parts.uri, &parts.headers) {
         Ok(asked) => asked.and(stream.asked),
         Err(objection) => return objected(&objection, None),
     };
@@ -205,7 +210,7 @@ pub async fn post(State(sse): State<Arc<Sse>>, request: Request) -> Response {
     }
 }
 
-impl Sse {
+impl<H> Sse<H> {
     /// The stream that is named, when it is the caller's.
     fn stream_of(&self, parts: &Parts) -> Result<Arc<Stream>, Refused> {
         let caller = parts.extensions.get::<Caller>().ok_or(Refused::UnknownSession)?;

@@ -39,7 +39,7 @@ async fn a_page_of_a_listed_origin_can_call_and_read() {
     let asked = preflight(&stack, "/mcp", PAGE).send().await.unwrap();
     assert_eq!(asked.status(), 204);
     assert_eq!(header(&asked, "access-control-allow-origin"), PAGE);
-    assert_eq!(header(&asked, "access-control-allow-methods"), "POST");
+    assert_eq!(header(&asked, "access-control-allow-methods"), "GET, POST, DELETE");
     assert_eq!(header(&asked, "access-control-allow-credentials"), "");
     assert_eq!(header(&asked, "vary"), "Origin");
     let allowed = header(&asked, "access-control-allow-headers").to_ascii_lowercase();

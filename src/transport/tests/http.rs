@@ -132,6 +132,9 @@ async fn without_a_good_token_nothing_is_read() {
             (&body["reason"], &body["correlation_id"]),
             (&json!(reason), &json!(correlation_id))
         );
+        // What clients show that understand nothing but JSON-RPC.
+        assert!(body["error"]["message"].as_str().unwrap().contains("token"), "{body}");
+        assert_eq!(body["error"]["code"], -32012, "{body}");
     }
     for path in [
         "/.well-known/oauth-protected-resource",
@@ -142,6 +145,41 @@ async fn without_a_good_token_nothing_is_read() {
         assert_eq!(document["authorization_servers"], json!(["https://login.example"]));
     }
     assert!(stack.api.seen().is_empty());
+}
+
+/// A client that is still writing when its connection is closed may never see the answer.
+#[tokio::test]
+async fn whoever_is_refused_may_finish_the_request() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let stack = Stack::start().await;
+    let address = stack
+        .url("")
+        .trim_start_matches("http://")
+        .trim_end_matches('/')
+        .to_owned();
+    let mut connection = tokio::net::TcpStream::connect(&address).await.unwrap();
+    let head = format!("POST /mcp HTTP/1.1\r\nhost: {address}\r\ncontent-length: 10\r\n\r\n");
+    for _ in 0..2 {
+        connection.write_all(head.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        connection.write_all(b"{\"id\": 10}").await.unwrap();
+        let mut answer = vec![0; 4096];
+        let read = connection.read(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
+        assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+        assert!(!answer.contains("connection: close"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_would_register_here_learns_how_to_connect() {
+    let stack = Stack::start().await;
+    for path in ["/register", "/token"] {
+        let response = stack.http.post(stack.url(path)).body("{}").send().await.unwrap();
+        assert_eq!(response.status(), 404);
+        let message = json_of(response).await["message"].to_string();
+        assert!(message.contains("Authorization: Bearer"), "{message}");
+    }
 }
 
 #[tokio::test]

@@ -129,6 +129,8 @@ async fn the_modern_era_insists_on_its_headers_and_metadata() {
         json!({"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}});
     let with_meta = |meta: &Value| message("tools/call", json!({"name": "get_note", "_meta": meta})).to_string();
     let modern = || stack.post().header("mcp-protocol-version", MODERN);
+    let client = json!({"name": "test", "version": "1"});
+    let handshake = json!({"protocolVersion": MODERN, "capabilities": {}, "clientInfo": client});
     let future = json!({"io.modelcontextprotocol/protocolVersion": "2099-01-01", "io.modelcontextprotocol/clientCapabilities": {}});
     let refused = [
         // Header and body name different methods or tools.
@@ -173,6 +175,8 @@ async fn the_modern_era_insists_on_its_headers_and_metadata() {
         // Methods that the era no longer has.
         (stack.modern("ping", json!({})), 404, -32601),
         (stack.modern("prompts/list", json!({})), 404, -32601),
+        (stack.modern("initialize", json!({})), 404, -32601),
+        (stack.modern("initialize", handshake), 404, -32601),
     ];
     for (place, (request, status, code)) in refused.into_iter().enumerate() {
         let response = request.send().await.unwrap();
@@ -236,7 +240,12 @@ async fn failures_of_tools_are_results_and_failures_of_requests_are_errors() {
     let stack = Stack::start().await;
     let refused = stack.call("get_note", json!({"uid": "not-a-uid"})).await["result"].clone();
     assert_eq!(refused["isError"], true);
-    assert_eq!(refused["structuredContent"]["error"]["code"], "invalid_argument");
+    assert_eq!(error_of(&refused)["code"], "invalid_argument");
+    assert_eq!(
+        refused.get("structuredContent"),
+        None,
+        "it would have to be as the outputSchema has it"
+    );
     assert!(stack.api.seen().is_empty(), "a refused call sends nothing");
 
     for (method, params, code) in [

@@ -2,9 +2,11 @@
 
 mod browsers;
 mod http;
+mod landing;
 mod lifecycle;
 mod messages;
 mod scopes;
+mod sessions;
 mod sse;
 mod stdio;
 
@@ -227,6 +229,12 @@ async fn json_of(response: reqwest::Response) -> Value {
     let text = response.text().await.unwrap();
     assert!(content_type.starts_with("application/json"), "{content_type}: {text}");
     serde_json::from_str(&text).unwrap()
+}
+
+/// What the text of a failed call says.
+fn error_of(result: &Value) -> Value {
+    let text = result["content"][0]["text"].as_str().unwrap_or_default();
+    serde_json::from_str::<Value>(text).unwrap_or_default()["error"].clone()
 }
 
 /// How a server leaves that answered everything and ended as many sessions.

@@ -145,7 +145,7 @@ async fn an_expired_token_is_an_error_that_the_model_can_read() {
     client.hello().await;
     let result = client.ask(get_note(2)).await["result"].clone();
     assert_eq!(result["isError"], true);
-    assert_eq!(result["structuredContent"]["error"]["code"], "token_expired");
+    assert_eq!(error_of(&result)["code"], "token_expired");
     // A client that found no tools would not come as far as that error.
     let listed = client.ask(message("tools/list", json!({}))).await;
     assert_eq!(listed["result"]["tools"].as_array().unwrap().len(), 40);

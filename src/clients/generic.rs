@@ -1,0 +1,92 @@
+//! Any other client: what it has to be told, in the words and the shape that most of them use.
+
+use serde_json::json;
+
+use super::{Client, Field, KEEP_TOKEN, Recipe, Step, Way};
+
+pub static GENERIC: Client = Client {
+    key: "generic",
+    name: "Any other client",
+    recipes: [
+        Recipe {
+            way: Way::Token,
+            cannot: None,
+            steps: &[
+                Step::Enter {
+                    say: "The client has to know:",
+                    fields: &[
+                        TRANSPORT,
+                        URL,
+                        Field {
+                            label: "Header",
+                            text: |_| "Authorization: Bearer …".to_owned(),
+                        },
+                    ],
+                },
+                Step::Say(
+                    "A client that knows only HTTP with server-sent events, the transport of 2024-11-05, takes `/sse` \
+                     at the end of the URL instead of `/mcp`.",
+                ),
+                Step::Paste {
+                    say: "Many clients read this shape from a file. Where yours does not expand `${…}`, look for its \
+                          own way to keep a secret, or start a process instead.",
+                    files: &[],
+                    json: |entry| {
+                        json!({ "mcpServers": { (&entry.name): {
+                            "type": "http",
+                            "url": entry.url,
+                            "headers": { "Authorization": "Bearer ${TOOLBRIDGE_TOKEN}" },
+                        } } })
+                    },
+                },
+            ],
+        },
+        Recipe {
+            way: Way::OAuth,
+            cannot: None,
+            steps: &[
+                Step::Enter {
+                    say: "The client has to know the URL and finds everything else from there:",
+                    fields: &[TRANSPORT, URL],
+                },
+                Step::Paste {
+                    say: "Many clients read this shape from a file.",
+                    files: &[],
+                    json: |entry| json!({ "mcpServers": { (&entry.name): { "type": "http", "url": entry.url } } }),
+                },
+            ],
+        },
+        Recipe {
+            way: Way::Process,
+            cannot: None,
+            steps: &[
+                KEEP_TOKEN,
+                Step::Run {
+                    say: "The client starts this command and speaks MCP with it over standard input and output:",
+                    line: super::Entry::command_line,
+                },
+                Step::Paste {
+                    say: "Many clients read this shape from a file.",
+                    files: &[],
+                    json: |entry| {
+                        json!({ "mcpServers": { (&entry.name): {
+                            "command": entry.command,
+                            "args": entry.arguments(),
+                        } } })
+                    },
+                },
+            ],
+        },
+    ],
+    abilities: None,
+};
+
+const TRANSPORT: Field = Field {
+    label: "Transport",
+    text: |_| "Streamable HTTP".to_owned(),
+};
+
+const URL: Field = Field {
+    label: "URL",
+    text: |entry| entry.url.clone(),
+};

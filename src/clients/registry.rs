@@ -1,0 +1,119 @@
+//! `server.json`, by which the MCP registry lists this server, held to what its schema says and can be known offline.
+
+use serde_json::{Value, json};
+
+const LISTING: &str = include_str!("../../server.json");
+
+fn listing() -> Value {
+    serde_json::from_str(LISTING).unwrap()
+}
+
+/// The schema's rules for the parts that are used here; what is not named is refused.
+fn schema() -> Value {
+    let input = |more: Value| {
+        let mut properties = json!({
+            "description": {"type": "string", "minLength": 1},
+            "isRequired": {"type": "boolean"},
+            "isSecret": {"type": "boolean"},
+            "placeholder": {"type": "string"},
+        });
+        properties
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        json!({"type": "object", "properties": properties, "additionalProperties": false})
+    };
+    let mut header = input(json!({"name": {"type": "string", "minLength": 1}}));
+    header["required"] = json!(["name"]);
+    json!({
+        "type": "object",
+        "required": ["$schema", "name", "description", "version", "remotes"],
+        "additionalProperties": false,
+        "properties": {
+            "$schema": {"pattern": "^https://static\\.modelcontextprotocol\\.io/schemas/\\d{4}-\\d{2}-\\d{2}/server\\.schema\\.json$"},
+            "name": {"type": "string", "minLength": 3, "maxLength": 200, "pattern": "^[a-zA-Z0-9.-]+/[a-zA-Z0-9._-]+$"},
+            "title": {"type": "string", "minLength": 1, "maxLength": 100},
+            "description": {"type": "string", "minLength": 1, "maxLength": 100},
+            "version": {"type": "string", "maxLength": 255},
+            "repository": {
+                "type": "object",
+                "required": ["url", "source"],
+                "additionalProperties": false,
+                "properties": {"url": {"pattern": "^https://"}, "source": {"type": "string"}},
+            },
+            "remotes": {
+                "type": "array",
+                "minItems": 1,
+                "items": {
+                    "type": "object",
+                    "required": ["type", "url"],
+                    "additionalProperties": false,
+                    "properties": {
+                        "type": {"enum": ["streamable-http", "sse"]},
+                        "url": {"type": "string", "pattern": "^https://[^\\s]+$"},
+                        "variables": {"type": "object", "additionalProperties": input(json!({}))},
+                        "headers": {"type": "array", "items": header},
+                    },
+                },
+            },
+        },
+    })
+}
+
+#[test]
+fn the_listing_is_in_the_form_that_the_registry_takes() {
+    let (schema, listing) = (schema(), listing());
+    let schema = jsonschema::validator_for(&schema).unwrap();
+    let wrong: Vec<String> = schema.iter_errors(&listing).map(|error| error.to_string()).collect();
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn the_listing_is_of_this_version_and_of_nothing_that_does_not_exist() {
+    let listing = listing();
+    assert_eq!(listing["version"], env!("CARGO_PKG_VERSION"));
+    assert!(listing.get("packages").is_none());
+    let module = include_str!("../../api/go.mod").lines().next().unwrap();
+    let repository = listing["repository"]["url"]
+        .as_str()
+        .unwrap()
+        .trim_start_matches("https://");
+    assert!(module.starts_with(&format!("module {repository}/")), "{module}");
+    let (owner, name) = repository.trim_start_matches("github.com/").split_once('/').unwrap();
+    assert_eq!(listing["name"], format!("io.github.{owner}/{name}"));
+}
+
+#[test]
+fn remotes_name_the_tenant_and_hide_the_token() {
+    // How an app is called at Fly is written there.
+    let app = include_str!("../../fly.toml")
+        .lines()
+        .find_map(|line| line.strip_prefix("app = "))
+        .unwrap();
+    let host = format!(
+        "https://{}.fly.dev",
+        app.trim_matches('"').replace("TENANT", "{tenant}")
+    );
+    let listing = listing();
+    let remotes: Vec<_> = listing["remotes"].as_array().unwrap().iter().collect();
+    let ends: Vec<_> = remotes
+        .iter()
+        .map(|remote| (remote["type"].as_str().unwrap(), remote["url"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        ends,
+        [
+            ("streamable-http", &*format!("{host}/mcp")),
+            ("sse", &*format!("{host}/sse"))
+        ]
+    );
+    for remote in remotes {
+        let variables: Vec<_> = remote["variables"].as_object().unwrap().keys().collect();
+        assert_eq!(variables, ["tenant"], "each variable of the URL, and no other");
+        let header = &remote["headers"][0];
+        assert_eq!(
+            (&header["name"], &header["isSecret"]),
+            (&json!("Authorization"), &json!(true))
+        );
+    }
+}

@@ -1,0 +1,308 @@
+//! The rows against what is known of the clients, and docs/CLIENTS.md against the rows.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use url::Url;
+
+use super::*;
+
+/// The entry that the documentation shows.
+fn example() -> Entry {
+    Entry {
+        name: "toolbridge".to_owned(),
+        url: "https://acme.example.com/mcp".to_owned(),
+        command: "/path/to/toolbridge-mcp".to_owned(),
+        token_file: "/path/to/token".to_owned(),
+        local: None,
+    }
+}
+
+/// What no client may break on.
+fn awkward() -> Entry {
+    Entry {
+        name: "a_b-1".to_owned(),
+        url: "https://acme.example.com/it's/mcp".to_owned(),
+        command: "/Users/me/My Programs/toolbridge-mcp".to_owned(),
+        token_file: "/Users/me/o'clock".to_owned(),
+        local: None,
+    }
+}
+
+fn snippet(client: &str, way: Way) -> Value {
+    let recipe = Client::find(client).unwrap().recipe(way).unwrap();
+    recipe.snippet(&example()).unwrap()
+}
+
+fn links(entry: &Entry) -> Vec<(String, String)> {
+    let steps = ALL
+        .iter()
+        .flat_map(|client| &client.recipes)
+        .flat_map(|recipe| recipe.steps);
+    let link = |step: &Step| match step {
+        Step::Install { link, redirect, .. } => Some((link(entry), redirect(entry))),
+        _ => None,
+    };
+    steps.filter_map(link).collect()
+}
+
+#[test]
+fn every_client_has_every_way_and_something_to_do() {
+    for client in ALL {
+        let ways: Vec<Way> = client.recipes.iter().map(|recipe| recipe.way).collect();
+        assert_eq!(ways, [Way::Token, Way::OAuth, Way::Process], "{}", client.key);
+        for recipe in &client.recipes {
+            assert!(!recipe.steps.is_empty(), "{}", client.key);
+        }
+        assert_eq!(Client::find(client.key).map(|found| found.name), Some(client.name));
+    }
+}
+
+/// What each client reads, as its own documentation has it.
+#[test]
+fn snippets_have_the_shape_that_the_client_reads() {
+    let url = "https://acme.example.com/mcp";
+    let process = json!({
+        "command": "/path/to/toolbridge-mcp",
+        "args": ["connect", url, "--token-file", "/path/to/token"],
+    });
+    let typed = |kind: &str| {
+        let mut typed = json!({ "type": kind });
+        typed
+            .as_object_mut()
+            .unwrap()
+            .extend(process.as_object().unwrap().clone());
+        typed
+    };
+    for (client, way, expected) in [
+        (
+            "claude-desktop",
+            Way::Token,
+            json!({"mcpServers": {"toolbridge": process}}),
+        ),
+        (
+            "claude-desktop",
+            Way::Process,
+            json!({"mcpServers": {"toolbridge": process}}),
+        ),
+        (
+            "claude-code",
+            Way::Token,
+            json!({"mcpServers": {"toolbridge": {"type": "http", "url": url,
+                "headers": {"Authorization": "Bearer ${TOOLBRIDGE_TOKEN}"}}}}),
+        ),
+        (
+            "claude-code",
+            Way::Process,
+            json!({"mcpServers": {"toolbridge": typed("stdio")}}),
+        ),
+        (
+            "vscode",
+            Way::Token,
+            json!({
+                "inputs": [{"type": "promptString", "id": "toolbridge-token", "description": "ToolBridge token", "password": true}],
+                "servers": {"toolbridge": {"type": "http", "url": url,
+                    "headers": {"Authorization": "Bearer ${input:toolbridge-token}"}}},
+            }),
+        ),
+        (
+            "vscode",
+            Way::OAuth,
+            json!({"servers": {"toolbridge": {"type": "http", "url": url}}}),
+        ),
+        (
+            "vscode",
+            Way::Process,
+            json!({"servers": {"toolbridge": typed("stdio")}}),
+        ),
+        (
+            "cursor",
+            Way::Token,
+            json!({"mcpServers": {"toolbridge": {"url": url, "headers": {"Authorization": "Bearer ${env:TOOLBRIDGE_TOKEN}"}}}}),
+        ),
+        (
+            "cursor",
+            Way::OAuth,
+            json!({"mcpServers": {"toolbridge": {"url": url}}}),
+        ),
+        (
+            "zed",
+            Way::OAuth,
+            json!({"context_servers": {"toolbridge": {"url": url}}}),
+        ),
+    ] {
+        assert_eq!(snippet(client, way), expected, "{client} {way:?}");
+    }
+}
+
+#[test]
+fn links_carry_the_same_entry_as_the_file() {
+    for (link, redirect) in links(&awkward()) {
+        for address in [&link, &redirect] {
+            let (_, query) = address.split_once('?').unwrap();
+            for value in query
+                .split('&')
+                .map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value))
+            {
+                let plain = |c: char| c.is_ascii_alphanumeric() || "-_.~%".contains(c);
+                assert!(value.chars().all(plain), "everything else is encoded: {value}");
+            }
+        }
+        let (link, redirect) = (Url::parse(&link).unwrap(), Url::parse(&redirect).unwrap());
+        assert_eq!(redirect.scheme(), "https");
+        let values = |url: &Url, key: &str| {
+            let found = url.query_pairs().find(|(name, _)| name == key);
+            found.map(|(_, value)| value.into_owned())
+        };
+        let (native, by_page) = match link.scheme() {
+            "vscode" => {
+                let query = link.query().unwrap();
+                let decoded = url::form_urlencoded::parse(format!("q={query}").as_bytes())
+                    .next()
+                    .unwrap()
+                    .1
+                    .into_owned();
+                let mut native: Value = serde_json::from_str(&decoded).unwrap();
+                let object = native.as_object_mut().unwrap();
+                assert_eq!(object.remove("name"), Some(json!("a_b-1")));
+                let inputs = values(&redirect, "inputs").map(|text| serde_json::from_str(&text).unwrap());
+                assert_eq!(object.remove("inputs"), inputs);
+                (native, values(&redirect, "config").unwrap())
+            }
+            "cursor" => {
+                assert_eq!(values(&link, "name").as_deref(), Some("a_b-1"));
+                let decode = |text: String| String::from_utf8(STANDARD.decode(text).unwrap()).unwrap();
+                let native = decode(values(&link, "config").unwrap());
+                (
+                    serde_json::from_str(&native).unwrap(),
+                    decode(values(&redirect, "config").unwrap()),
+                )
+            }
+            other => panic!("{other} is no client's"),
+        };
+        assert_eq!(native, serde_json::from_str::<Value>(&by_page).unwrap());
+        assert_eq!(values(&redirect, "name").as_deref(), Some("a_b-1"));
+        let place = native.pointer("/url").or_else(|| native.pointer("/args/1"));
+        assert_eq!(place, Some(&json!(awkward().url)), "{native}");
+    }
+    assert_eq!(links(&example()).len(), 5);
+}
+
+#[test]
+fn lines_for_a_shell_are_quoted() {
+    assert_eq!(
+        awkward().command_line(),
+        r"'/Users/me/My Programs/toolbridge-mcp' connect 'https://acme.example.com/it'\''s/mcp' --token-file '/Users/me/o'\''clock'"
+    );
+    for (name, good) in [
+        ("toolbridge", true),
+        ("a_b-1", true),
+        ("", false),
+        ("-a", false),
+        ("a b", false),
+        ("ä", false),
+    ] {
+        assert_eq!(is_name(name), good, "{name}");
+    }
+    assert!(!is_name(&"a".repeat(65)));
+}
+
+#[test]
+fn sentences_have_their_code_in_pairs_of_backticks() {
+    let said = |step: &Step| match step {
+        Step::Say(say) => *say,
+        Step::Run { say, .. } | Step::Paste { say, .. } | Step::Enter { say, .. } | Step::Install { say, .. } => say,
+    };
+    for recipe in ALL.iter().flat_map(|client| &client.recipes) {
+        for sentence in recipe.steps.iter().map(said).chain(recipe.cannot) {
+            assert_eq!(sentence.matches('`').count() % 2, 0, "{sentence}");
+            assert!(!sentence.contains("  "), "{sentence}");
+        }
+    }
+    let text = "a `b` c";
+    assert_eq!(
+        pieces(text).collect::<Vec<_>>(),
+        [(false, "a "), (true, "b"), (false, " c")]
+    );
+}
+
+#[test]
+fn the_documentation_is_what_the_code_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CLIENTS.md");
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    let mut generated = written.clone();
+    for (name, text) in [("abilities", abilities()), ("clients", chapters())] {
+        let (start, end) = (format!("<!-- {name}: start -->\n"), format!("<!-- {name}: end -->"));
+        let from = generated.find(&start).expect("the start mark") + start.len();
+        let to = generated.find(&end).expect("the end mark");
+        generated.replace_range(from..to, &format!("\n{text}\n"));
+    }
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, &generated).unwrap();
+    } else {
+        assert_eq!(written, generated, "run UPDATE_DOCS=1 cargo test the_documentation");
+    }
+}
+
+fn abilities() -> String {
+    let rows: Vec<_> = ALL
+        .iter()
+        .filter_map(|client| Some((client.name, client.abilities.as_ref()?.rows())))
+        .collect();
+    let headings = rows[0].1.map(|(heading, _)| heading).join(" | ");
+    let mut table = format!("| client | {headings} |\n|---|---|---|---|---|---|\n");
+    for (name, abilities) in rows {
+        let _ = writeln!(table, "| {name} | {} |", abilities.map(|(_, can)| can).join(" | "));
+    }
+    table
+}
+
+fn chapters() -> String {
+    let entry = example();
+    let mut text = String::new();
+    for client in ALL {
+        let _ = writeln!(text, "## {}", client.name);
+        for recipe in &client.recipes {
+            let _ = writeln!(text, "### {}", recipe.way.title());
+            if let Some(cannot) = recipe.cannot {
+                let _ = writeln!(text, "{cannot}\n");
+            }
+            for step in recipe.steps {
+                text += &paragraph(step, &entry);
+                text.push('\n');
+            }
+        }
+    }
+    let mut text = text.replace("\n\n\n", "\n\n");
+    text.truncate(text.trim_end().len());
+    text + "\n"
+}
+
+fn paragraph(step: &Step, entry: &Entry) -> String {
+    match step {
+        Step::Say(say) => format!("{say}\n"),
+        Step::Run { say, line } => format!("{say}\n\n```console\n{}\n```\n", line(entry)),
+        Step::Paste { say, files, json } => {
+            let mut table = String::new();
+            for File { r#for, path } in *files {
+                let _ = writeln!(table, "- {for}: `{path}`");
+            }
+            let json = serde_json::to_string_pretty(&json(entry)).unwrap();
+            format!("{say}\n\n{table}\n```json\n{json}\n```\n")
+        }
+        Step::Enter { say, fields } => {
+            let mut list = String::new();
+            for field in *fields {
+                let _ = writeln!(list, "- {}: `{}`", field.label, (field.text)(entry));
+            }
+            format!("{say}\n\n{list}")
+        }
+        Step::Install { say, link, redirect } => {
+            let (link, redirect) = (link(entry), redirect(entry));
+            format!("{say}\n\n```\n{link}\n```\n\nWhere only `https` links are let through:\n\n```\n{redirect}\n```\n")
+        }
+    }
+}

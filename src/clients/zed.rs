@@ -1,0 +1,70 @@
+//! Zed: its settings keep a header as it is written, so a token is better kept by a process.
+
+use serde_json::json;
+
+use super::{Abilities, Client, File, KEEP_TOKEN, Recipe, Step, Way};
+
+pub static ZED: Client = Client {
+    key: "zed",
+    name: "Zed",
+    recipes: [
+        Recipe {
+            way: Way::Token,
+            cannot: Some(
+                "Zed can send a header but would keep the token in its settings as it is, so let a process on your \
+                 machine carry it.",
+            ),
+            steps: &[KEEP_TOKEN, PROCESS],
+        },
+        Recipe {
+            way: Way::OAuth,
+            cannot: None,
+            steps: &[
+                Step::Paste {
+                    say: "Put this into Zed's settings; the command `zed: open settings` leads there.",
+                    files: FILES,
+                    json: |entry| json!({ "context_servers": { (&entry.name): { "url": entry.url } } }),
+                },
+                Step::Say(
+                    "A recent Zed then asks you to sign in. If yours does not, start a process instead: `connect` \
+                     does the same with a token.",
+                ),
+            ],
+        },
+        Recipe {
+            way: Way::Process,
+            cannot: None,
+            steps: &[KEEP_TOKEN, PROCESS],
+        },
+    ],
+    abilities: Some(Abilities {
+        headers: "yes, kept in its settings",
+        oauth: "recent versions",
+        sse: "not known",
+        stdio: "yes",
+        eras: "legacy",
+    }),
+};
+
+const PROCESS: Step = Step::Paste {
+    say: "Put this into Zed's settings; the command `zed: open settings` leads there.",
+    files: FILES,
+    json: |entry| {
+        json!({ "context_servers": { (&entry.name): {
+            "command": entry.command,
+            "args": entry.arguments(),
+            "env": {},
+        } } })
+    },
+};
+
+const FILES: &[File] = &[
+    File {
+        r#for: "macOS, Linux",
+        path: "~/.config/zed/settings.json",
+    },
+    File {
+        r#for: "Windows",
+        path: r"%APPDATA%\Zed\settings.json",
+    },
+];

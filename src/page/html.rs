@@ -1,0 +1,241 @@
+//! The markup. Whatever stands in parentheses is escaped by the macro; only our own style and script are not.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::policy::{ICON, SCRIPT, STYLE};
+use super::{Page, Toolset, Visit};
+use crate::clients::{self, Client, Entry, Recipe, Step, Way, pieces};
+
+pub fn document(page: &Page, visit: &Visit<'_>) -> Markup {
+    let entry = Entry {
+        name: "toolbridge".to_owned(),
+        url: visit.url.to_owned(),
+        // Where the reader has them; where this server has them is nobody's business.
+        command: "/path/to/toolbridge-mcp".to_owned(),
+        token_file: "/path/to/token".to_owned(),
+        local: None,
+    };
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta name="robots" content="noindex, nofollow";
+                title { "ToolBridge" }
+                link rel="icon" href=(*ICON);
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                a.skip href="#main" { "Skip to the content" }
+                header {
+                    p.brand { (mark()) "ToolBridge" }
+                    (health(visit.ready))
+                }
+                main #main {
+                    (introduction(&entry))
+                    (connect(page, &entry))
+                    (tools(&page.toolsets))
+                }
+                footer {
+                    p {
+                        "For programs: "
+                        a href="/healthz" { "/healthz" } ", "
+                        a href="/readyz" { "/readyz" }
+                        @if page.signs_in {
+                            ", " a href="/.well-known/oauth-protected-resource/mcp" { "OAuth metadata" }
+                        }
+                    }
+                }
+                p #said .unseen role="status" aria-live="polite" {}
+                script { (PreEscaped(SCRIPT)) }
+            }
+        }
+    }
+}
+
+fn mark() -> Markup {
+    html! {
+        svg viewBox="0 0 32 32" width="28" height="28" fill="none" stroke="currentColor" stroke-width="2"
+            stroke-linecap="round" stroke-linejoin="round" aria-hidden="true" {
+            path d="M2 22h28M9 26V7M23 26V7M2 17Q8 15 9 7Q16 24 23 7Q24 15 30 17" {}
+        }
+    }
+}
+
+fn health(ready: bool) -> Markup {
+    html! {
+        @if ready {
+            p.health { span.dot aria-hidden="true" {} "Ready" }
+        } @else {
+            p.health.waiting { span.dot aria-hidden="true" {} "Not ready" }
+        }
+    }
+}
+
+fn introduction(entry: &Entry) -> Markup {
+    html! {
+        section.introduction aria-labelledby="title" {
+            h1 #title { "Your notes, tasks and chats, where your assistant can reach them" }
+            p.lead {
+                "ToolBridge keeps notes, tasks, comments and chats. This server gives them to AI assistants over the "
+                a href="https://modelcontextprotocol.io" rel="noreferrer" { "Model Context Protocol" }
+                ": what you ask for there is done here, as you and with your rights."
+            }
+            div.address {
+                p { "The address of this server" }
+                div.line {
+                    code #address { (breakable(&entry.url)) }
+                    (copy("address", "the address"))
+                }
+            }
+        }
+    }
+}
+
+/// A long address is broken after its scheme first.
+fn breakable(url: &str) -> Markup {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    html! { @if !scheme.is_empty() { (scheme) "://" wbr; } (rest) }
+}
+
+fn connect(page: &Page, entry: &Entry) -> Markup {
+    html! {
+        section #connect aria-labelledby="connect-title" {
+            h2 #connect-title { "Connect a client" }
+            p {
+                @if page.signs_in {
+                    "Clients that can sign in need the address alone. The others need a token, which you get from whoever runs this server."
+                } @else {
+                    "You need a token, which you get from whoever runs this server. It is kept where your client keeps secrets, and is part of none of these texts."
+                }
+            }
+            nav #clients aria-label="Clients" {
+                @for client in clients::ALL {
+                    a #{ "tab-" (client.key) } href={ "#" (client.key) } { (client.name) }
+                }
+            }
+            @for client in clients::ALL {
+                section.client #(client.key) aria-labelledby={ (client.key) "-title" } {
+                    h3 #{ (client.key) "-title" } { (client.name) }
+                    (ways(page, client, entry))
+                }
+            }
+        }
+    }
+}
+
+/// Signing in first, since it needs nothing else. A way that a client cannot go is a sentence in the last one, which it can.
+fn ways(page: &Page, client: &Client, entry: &Entry) -> Markup {
+    let offered = [Way::OAuth, Way::Token, Way::Process].into_iter();
+    let offered = offered.filter(|way| page.signs_in || *way != Way::OAuth);
+    let recipes: Vec<&Recipe> = offered.filter_map(|way| client.recipe(way)).collect();
+    let (can, cannot): (Vec<_>, Vec<_>) = recipes.into_iter().partition(|recipe| recipe.cannot.is_none());
+    html! {
+        @for (place, recipe) in can.iter().enumerate() {
+            details.way open[place == 0] {
+                summary { h4 { (recipe.way.title()) } }
+                @if recipe.way == Way::Process {
+                    @for sentence in cannot.iter().filter_map(|recipe| recipe.cannot) {
+                        p.before { (said(sentence)) }
+                    }
+                    p.before { "The process is " code { "toolbridge-mcp" } ", a program for macOS and Linux." }
+                }
+                ol.steps {
+                    @for (number, step) in recipe.steps.iter().enumerate() {
+                        li { (shown(step, client, &format!("{}-{place}-{number}", client.key), entry)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn shown(step: &Step, client: &Client, id: &str, entry: &Entry) -> Markup {
+    match step {
+        Step::Say(say) => html! { p { (said(say)) } },
+        Step::Run { say, line } => html! {
+            p { (said(say)) }
+            (block(id, &line(entry), "the command"))
+        },
+        Step::Paste { say, files, json } => html! {
+            p { (said(say)) }
+            @if !files.is_empty() {
+                dl.files {
+                    @for file in *files { div { dt { (file.r#for) } dd { code { (file.path) } } } }
+                }
+            }
+            (block(id, &format!("{:#}", json(entry)), "the text for the file"))
+        },
+        Step::Enter { say, fields } => html! {
+            p { (said(say)) }
+            dl.fields {
+                @for (place, field) in fields.iter().enumerate() {
+                    @let id = format!("{id}-{place}");
+                    div {
+                        dt { (field.label) }
+                        dd { code #(id) { ((field.text)(entry)) } (copy(&id, field.label)) }
+                    }
+                }
+            }
+        },
+        // Only what the client itself answers to: by way of its maker's page, that maker would learn the address.
+        Step::Install { say, link, .. } => html! {
+            p { (said(say)) }
+            p { a.button href=(link(entry)) { "Install in " (client.name) } }
+        },
+    }
+}
+
+fn block(id: &str, text: &str, what: &str) -> Markup {
+    html! {
+        div.block {
+            pre { code #(id) { (text) } }
+            (copy(id, what))
+        }
+    }
+}
+
+/// Hidden until the script is there that makes it work.
+fn copy(id: &str, what: &str) -> Markup {
+    html! {
+        button type="button" data-copy=(id) hidden { span { "Copy" } span.unseen { " " (what) } }
+    }
+}
+
+fn said(sentence: &str) -> Markup {
+    html! {
+        @for (code, text) in pieces(sentence) {
+            @if code { code { (text) } } @else { (text) }
+        }
+    }
+}
+
+fn tools(toolsets: &[Toolset]) -> Markup {
+    let count: usize = toolsets.iter().map(|toolset| toolset.tools.len()).sum();
+    html! {
+        section #tools aria-labelledby="tools-title" {
+            h2 #tools-title { "Tools" }
+            p { "A connected assistant gets " (count) " tools. Those that write change what ToolBridge keeps." }
+            @for toolset in toolsets {
+                @let writing = toolset.tools.iter().filter(|tool| tool.writes).count();
+                details.toolset {
+                    summary {
+                        h3 { (toolset.label) }
+                        span.count { (toolset.tools.len() - writing) " read, " (writing) " write" }
+                    }
+                    ul {
+                        @for tool in &toolset.tools {
+                            li {
+                                code { (tool.name) }
+                                @if tool.writes { span.access.writes { "writes" } } @else { span.access { "reads" } }
+                                span.about { (tool.first_sentence()) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
