@@ -11,9 +11,9 @@ use super::unfit;
 use crate::cli::exit::{Exit, Stop};
 use crate::cli::version::BUILD;
 use crate::config::Config;
+use crate::mcp::Server;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{fields, level, metrics, traces};
-use crate::mcp::Server;
 use crate::transport::{App, serve_metrics};
 
 /// Figures, if they are wanted. Before anything is made that would count.
