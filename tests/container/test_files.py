@@ -50,7 +50,7 @@ class Names(unittest.TestCase):
             *re.findall(r"\bOTEL_[A-Z_]+", text("api/internal/telemetry/telemetry.go")),
             # For the suites, not for the programs.
             *re.findall(r'"(TOOLBRIDGE_[A-Z_]+)"', "".join(p.read_text() for p in (HOME / "api/contract").glob("*.go"))),
-            *re.findall(r'environ\["(TOOLBRIDGE_[A-Z_]+)"\]', "".join(p.read_text() for p in (HOME / "tests").rglob("*.py"))),
+            *re.findall(r'environ\["(TOOLBRIDGE_[A-Z_]+)"\]', "".join(p.read_text() for p in (HOME / "tests").glob("*/*.py"))),
             "TOOLBRIDGE_REQUIRE_CONTAINER",
             # The examples of a mistake.
             "TOOLBRIDGE_PROT",
