@@ -78,7 +78,6 @@ class Client:
         assert answer.status == 200, (answer.status, text)
         return json.loads(text)["result"]
 
-
     def close(self):
         if self.connection is not None:
             self.connection.close()
@@ -95,7 +94,7 @@ def call(container, tool, **arguments):
 
 class Crowd:
     """Many callers at once, each creating notes until told to stop. `retry`: a refused connection is tried again, as any
-    client would."""
+    client would. Of a call that is cut off, it is kept when it began and what was seen."""
 
     def __init__(self, container, size, retry=False):
         self.done, self.failed, self.refused, self.cut_off = [], [], 0, []
@@ -121,6 +120,7 @@ class Crowd:
 
     def _call(self, client):
         while not self.over.is_set():
+            began = time.monotonic()
             try:
                 result = client.call("create_note", title="from the crowd", content="x")
             except Refused:
@@ -132,7 +132,7 @@ class Crowd:
                 continue
             except CutOff as why:
                 with self.lock:
-                    self.cut_off.append(str(why))
+                    self.cut_off.append((began, str(why)))
                 continue
             with self.lock:
                 (self.failed if result["isError"] else self.done).append(json.loads(result["content"][0]["text"]))

@@ -177,12 +177,13 @@ class Failing(unittest.TestCase):
                 wait_for("some calls", lambda: len(crowd.done) > 50)
                 killed = container.mcp
                 os.kill(killed, signal.SIGKILL)
-                container.logged("exited: mcp (terminated by SIGKILL; not expected)")
+                gone, _ = container.logged("exited: mcp (terminated by SIGKILL; not expected)")
                 wait_for("another server", lambda: container.mcp not in (None, killed))
                 before = len(crowd.done)
                 wait_for("calls again", lambda: len(crowd.done) > before + 50)
             self.assertEqual(crowd.failed, [])
-            self.assertLessEqual(len(crowd.cut_off), 8, "one call of each caller at most")
+            # While it dies, a connection may still be taken from the backlog that ends with it; afterwards none is.
+            self.assertEqual([call for call in crowd.cut_off if call[0] > gone], [], "cut off by the next server")
             kept = notes_kept(container)
             self.assertGreaterEqual(kept, len(crowd.done), "an acknowledged note is missing")
             self.assertLessEqual(kept, len(crowd.done) + len(crowd.cut_off))
