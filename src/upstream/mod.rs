@@ -9,10 +9,12 @@ pub mod deadline;
 mod ending;
 pub mod exchange;
 mod headers;
+mod lanes;
 mod observed;
 mod readiness;
 mod session;
 pub mod signature;
+mod wire;
 
 #[cfg(test)]
 #[path = "../../tests/support/scripted_api.rs"]
