@@ -139,7 +139,7 @@ async fn a_create_that_meets_its_own_first_try_succeeds() {
         reply(200, created(1, "c")),
     ]);
     let success = call("create_note", creating(), &script).await.unwrap();
-    assert_eq!(success.value, created(1, "c"));
+    assert_eq!(success.value(), created(1, "c"));
     assert_eq!(
         methods(&script),
         ["POST /v1/notes".to_owned(), format!("GET /v1/notes/{NEW_UID}")]
@@ -197,7 +197,7 @@ async fn a_create_whose_answer_was_lost_is_sent_once_more() {
     for lost in losses() {
         let script = Script::new([lost, reply(201, created(1, "c"))]);
         let success = call("create_note", creating(), &script).await.unwrap();
-        assert_eq!(success.value, created(1, "c"));
+        assert_eq!(success.value(), created(1, "c"));
         let [first, second] = &script.sent()[..] else {
             panic!("{:?}", methods(&script))
         };
@@ -211,7 +211,7 @@ async fn a_create_that_meets_its_own_lost_try_succeeds() {
         let taken = reply(409, json!({"error": "already_exists"}));
         let script = Script::new([lost, taken, reply(200, created(1, "c"))]);
         assert_eq!(
-            call("create_note", creating(), &script).await.unwrap().value,
+            call("create_note", creating(), &script).await.unwrap().value(),
             created(1, "c")
         );
         assert_eq!(methods(&script)[2], format!("GET /v1/notes/{NEW_UID}"));
