@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH, InvalidHeaderValue, LINK, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method};
 
-use super::exchange::{Failure, Reply, Request};
+use super::exchange::{Failure, Repeat, Reply, Request};
 use super::observed::Observed;
 use super::signature::Signer;
 use super::wire::Wire;
@@ -118,8 +118,8 @@ impl Client {
     }
 
     /// Sends one request. `TimedOut` here means that the API fell silent; deadlines are the caller's business.
-    pub(super) async fn send(&self, identity: &Identity, request: Request) -> Result<Answer, Failure> {
-        let observed = Observed::begin(&request, &identity.place);
+    pub(super) async fn send(&self, identity: &Identity, request: &Request) -> Result<Answer, Failure> {
+        let observed = Observed::begin(request, &identity.place);
         let mut map = identity.headers.clone();
         if let Some(Ok(value)) = observed.traceparent().as_deref().map(HeaderValue::from_str) {
             map.insert(headers::TRACEPARENT, value);
@@ -129,7 +129,7 @@ impl Client {
         result
     }
 
-    async fn exchange(&self, mut map: HeaderMap, request: Request) -> Result<Answer, Failure> {
+    async fn exchange(&self, mut map: HeaderMap, request: &Request) -> Result<Answer, Failure> {
         self.signer.sign(self.clock.now_ms(), &mut map);
         if let Some(version) = request.if_match {
             map.insert(IF_MATCH, HeaderValue::from(version));
@@ -137,7 +137,7 @@ impl Client {
         if request.body.is_some() {
             map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        let (method, body) = (request.method, request.body.unwrap_or_default());
+        let (method, body) = (request.method.clone(), request.body.clone().unwrap_or_default());
         let sent = self
             .wire
             .send(method, &request.path, &request.query, map, body, self.max_answer_bytes);
@@ -149,6 +149,7 @@ impl Client {
                 .get(RETRY_AFTER)
                 .and_then(|value| reply_headers::retry_after(value, self.now_ms())),
             has_next: fields.get_all(LINK).iter().any(reply_headers::links_next),
+            doubtful: false,
         };
         Ok(Answer { reply, fields })
     }
@@ -167,8 +168,10 @@ impl Client {
             query: Vec::new(),
             body: None,
             if_match: None,
+            // Whoever sends these sees to that.
+            repeat: Repeat::Never,
         };
-        match tokio::time::timeout(within, self.send(identity, request)).await {
+        match tokio::time::timeout(within, self.send(identity, &request)).await {
             Ok(result) => result,
             Err(_) => Err(Failure::TimedOut { sent: true }),
         }
