@@ -91,9 +91,13 @@ class Program:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def stub(item_bytes=200):
+def stub(item_bytes=200, constant_bytes=0):
     port = free_port()
-    environment = {"STUB_LISTEN": f"127.0.0.1:{port}", "STUB_ITEM_BYTES": str(item_bytes)}
+    environment = {
+        "STUB_LISTEN": f"127.0.0.1:{port}",
+        "STUB_ITEM_BYTES": str(item_bytes),
+        "STUB_CONSTANT_BYTES": str(constant_bytes),
+    }
     return Program([BENCH / "stub"], environment, port, "/readyz")
 
 

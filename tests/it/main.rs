@@ -36,6 +36,7 @@ mod reach;
 #[path = "../support/scripted_as.rs"]
 mod scripted_as;
 mod sse;
+mod straight;
 mod telemetry;
 mod tenants;
 mod traces;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         progress::tests(),
         reach::tests(),
         sse::tests(),
+        straight::tests(),
         telemetry::tests(),
         traces::tests(),
         tenants::tests(),

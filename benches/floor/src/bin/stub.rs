@@ -1,6 +1,7 @@
 //! A REST API that answers everything from constants, so that what is measured is whoever stands before it.
 //!
-//! `STUB_LISTEN` (address), `STUB_ITEM_BYTES` (how large the content of a single note is; 200 unless set).
+//! `STUB_LISTEN` (address), `STUB_ITEM_BYTES` (how large the content of a single note is), `STUB_CONSTANT_BYTES` (what is
+//! posted to `/mcp` gets so many bytes, so that it also stands beside a server of lists; and `/v1/traces`, spans).
 
 use std::io;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use tokio::net::TcpListener;
 use toolbridge_bench::{Connection, From, setting};
 
 const UID: &str = "0192f0c8-7b1a-7cc0-8a1e-3f2b6f0d9a11";
-/// In a page.
+/// Of the notes in a page.
 const CONTENT_BYTES: usize = 200;
 
 struct Answers {
@@ -20,15 +21,15 @@ struct Answers {
     item: Vec<u8>,
     created: Vec<u8>,
     page: Vec<u8>,
+    constant: Vec<u8>,
+    traced: Vec<u8>,
     nothing: Vec<u8>,
 }
 
 #[tokio::main]
 async fn main() -> io::Result<()> {
-    let bytes = std::env::var("STUB_ITEM_BYTES")
-        .ok()
-        .and_then(|bytes| bytes.parse().ok());
-    let answers = Arc::new(Answers::new(bytes.unwrap_or(CONTENT_BYTES)));
+    let bytes = |name| setting(name).parse().map_err(io::Error::other);
+    let answers = Arc::new(Answers::new(bytes("STUB_ITEM_BYTES")?, bytes("STUB_CONSTANT_BYTES")?));
     let listener = TcpListener::bind(setting("STUB_LISTEN")).await?;
     loop {
         let (stream, _) = listener.accept().await?;
@@ -50,7 +51,7 @@ async fn serve(mut client: Connection, answers: &Answers) -> io::Result<()> {
 }
 
 impl Answers {
-    fn new(bytes: usize) -> Self {
+    fn new(bytes: usize, constant: usize) -> Self {
         let note = |content: usize| {
             json!({
                 "uid": UID,
@@ -76,6 +77,9 @@ impl Answers {
             item: http("200 OK", "", &note(bytes)),
             created: http("201 Created", "", &note(CONTENT_BYTES)),
             page: http("200 OK", "", &page),
+            // Two quotes are the rest of it.
+            constant: http("200 OK", "", &Value::from("x".repeat(constant.saturating_sub(2)))),
+            traced: http("200 OK", "", &json!({})),
             nothing: http("404 Not Found", "", &json!({ "error": "not found" })),
         }
     }
@@ -89,6 +93,8 @@ impl Answers {
             ("GET", "/v1/notes") => &self.page,
             ("POST", "/v1/notes") => &self.created,
             ("GET", path) if path.starts_with("/v1/notes/") => &self.item,
+            ("POST", "/mcp") => &self.constant,
+            ("POST", "/v1/traces") => &self.traced,
             _ => &self.nothing,
         }
     }
