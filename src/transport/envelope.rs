@@ -102,7 +102,8 @@ pub async fn post<H: Handler>(State(endpoint): State<Endpoint<H>>, request: Requ
         return answer.map(|answer| running.until_the_end_of(answer));
     }
     let request = Request::from_parts(parts, Body::from(body.clone()));
-    let served = match endpoint.serve(request, outlined.kind, streams).await {
+    // Boxed, so that whoever does not come this way need not carry rmcp's part along.
+    let served = match Box::pin(endpoint.serve(request, outlined.kind, streams)).await {
         Ok(served) => served,
         Err(objection) => return refused(objection, id),
     };

@@ -63,7 +63,8 @@ impl Api for Session {
         tokio::select! {
             biased;
             () = self.context.cancel.cancelled() => Err(Failure::Cancelled),
-            result = self.send_in_session(request) => result,
+            // Boxed, since a tool holds several of these side by side, and what they are made of is large.
+            result = Box::pin(self.send_in_session(request)) => result,
         }
     }
 }
