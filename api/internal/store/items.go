@@ -17,12 +17,13 @@ var (
 		INSERT INTO items (owner, kind, uid, version, updated, deleted, payload) VALUES ($1, $2, $3, $4, $5, $6, $7)`}
 	itemUpdate = statement{"item.update", `
 		UPDATE items SET version = $4, updated = $5, deleted = $6, payload = $7 WHERE owner = $1 AND kind = $2 AND uid = $3`}
+	// Without the cast SQLite would plan the query anew at each call, to see whether the limit is small.
 	itemListLive = statement{"item.list_live", `
 		SELECT uid, version, updated, deleted, payload FROM items
-		WHERE owner = $1 AND kind = $2 AND deleted = 0 AND (updated, uid) > ($3, $4) ORDER BY updated, uid LIMIT $5`}
+		WHERE owner = $1 AND kind = $2 AND deleted = 0 AND (updated, uid) > ($3, $4) ORDER BY updated, uid LIMIT CAST($5 AS BIGINT)`}
 	itemListAll = statement{"item.list_all", `
 		SELECT uid, version, updated, deleted, payload FROM items
-		WHERE owner = $1 AND kind = $2 AND (updated, uid) > ($3, $4) ORDER BY updated, uid LIMIT $5`}
+		WHERE owner = $1 AND kind = $2 AND (updated, uid) > ($3, $4) ORDER BY updated, uid LIMIT CAST($5 AS BIGINT)`}
 	itemCount = statement{"item.count", `
 		SELECT kind, COUNT(*) FROM items WHERE owner = $1 GROUP BY kind`}
 	itemWipe = statement{"item.wipe", `
