@@ -162,12 +162,12 @@ func (d *sqliteDB) query(ctx context.Context, s statement, args ...any) (rows, e
 	return d.reads.query(ctx, s, args...)
 }
 
-func (d *sqliteDB) write(ctx context.Context, do func(connection) error) error {
+func (d *sqliteDB) write(ctx context.Context, w work) error {
 	tx, err := d.writes.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	if err := do(sqliteTx{d.writes, tx}); err != nil {
+	if err := w.do(ctx, sqliteTx{d.writes, tx}); err != nil {
 		_ = tx.Rollback() // the first error is the one that counts
 		return err
 	}
@@ -175,6 +175,21 @@ func (d *sqliteDB) write(ctx context.Context, do func(connection) error) error {
 	if errors.Is(err, sql.ErrTxDone) && ctx.Err() != nil {
 		return ctx.Err() // database/sql rolled it back when the caller left or time ran out
 	}
+	return err
+}
+
+// do is all of the work, step by step: here no step is far.
+func (w work) do(ctx context.Context, tx connection) error {
+	for _, q := range w.first {
+		if err := each(ctx, tx, q.statement, q.args, q.scan); err != nil {
+			return err
+		}
+	}
+	last, err := w.then(tx)
+	if err != nil || last.sql == "" {
+		return err
+	}
+	_, err = run(ctx, tx, last.statement, last.args...)
 	return err
 }
 
