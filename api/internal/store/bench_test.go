@@ -38,7 +38,7 @@ var benchmarks = []struct {
 	{"OpenAndEndSession", func(b *testing.B, s Store, who Session, _ []string) {
 		opened, err := s.OpenSession(b.Context(), who.Person)
 		if err == nil {
-			err = s.EndSession(b.Context(), opened.ID)
+			err = s.EndSession(b.Context(), opened.ID, who.Person)
 		}
 		if err != nil {
 			b.Error(err)

@@ -153,7 +153,7 @@ func TestRoundTrips(t *testing.T) {
 		{"refuse", 2, func() error { _, _ = s.Write(ctx, owner, "notes", uid, refuse); return nil }},
 		{"open and end a session", 2, func() error {
 			opened, err := s.OpenSession(ctx, session.Person)
-			return errors.Join(err, s.EndSession(ctx, opened.ID))
+			return errors.Join(err, s.EndSession(ctx, opened.ID, session.Person))
 		}},
 	} {
 		// The first call prepares statements, and a connection that has rested is asked whether it lives: the least of several counts.

@@ -28,7 +28,9 @@ var (
 	sessionFind = statement{"session.find", `
 		SELECT u.tenant, u.subject, s.owner, s.epoch, u.epoch, s.created, s.expires
 		FROM sessions s JOIN users u ON u.id = s.owner WHERE s.id = $1 AND s.expires > $2`}
-	sessionEnd    = statement{"session.end", `DELETE FROM sessions WHERE id = $1`}
+	sessionEnd = statement{"session.end", `
+		DELETE FROM sessions s USING users u
+		WHERE s.id = $1 AND s.expires > $2 AND u.id = s.owner AND u.tenant = $3 AND u.subject = $4`}
 	sessionEndAll = statement{"session.end_all", `DELETE FROM sessions WHERE owner = $1`}
 	sessionSweep  = statement{"session.sweep", `DELETE FROM sessions WHERE expires <= $1`}
 	sessionCount  = statement{"session.count", `SELECT COUNT(*) FROM sessions`}
@@ -97,8 +99,7 @@ func (s *postgresStore) OpenSession(ctx context.Context, who Person) (Session, e
 }
 
 func (s *postgresStore) FindSession(ctx context.Context, id string) (Session, error) {
-	// One spelling only: PostgreSQL would take several for the same id.
-	if parsed, err := uuid.Parse(id); err != nil || parsed.String() != id {
+	if !wellSpelled(id) {
 		return Session{}, ErrNoSession
 	}
 	found := Session{ID: id}
@@ -112,8 +113,17 @@ func (s *postgresStore) FindSession(ctx context.Context, id string) (Session, er
 	return found, s.mark(err)
 }
 
-func (s *postgresStore) EndSession(ctx context.Context, id string) error {
-	ended, err := run(ctx, pgxConnection{s.pool}, sessionEnd, id)
+// wellSpelled takes one spelling only: PostgreSQL would take several for the same id.
+func wellSpelled(id string) bool {
+	parsed, err := uuid.Parse(id)
+	return err == nil && parsed.String() == id
+}
+
+func (s *postgresStore) EndSession(ctx context.Context, id string, who Person) error {
+	if !wellSpelled(id) {
+		return ErrNoSession
+	}
+	ended, err := run(ctx, pgxConnection{s.pool}, sessionEnd, id, s.now().UnixMilli(), who.Tenant, who.Subject)
 	if err == nil && ended == 0 {
 		return ErrNoSession
 	}

@@ -125,21 +125,14 @@ func migrateSQLiteFile(ctx context.Context, path string, db *sql.DB) error {
 
 func (s *sqliteStore) OpenSession(ctx context.Context, who Person) (Session, error) {
 	for {
+		before := s.wipes()
 		owner, err := s.owner(ctx, who)
 		if err != nil {
 			return Session{}, s.mark(err)
 		}
-		session := s.open(who, owner)
-		// A wipe between reading the epoch and opening would not have seen this session.
-		state, err := s.State(ctx, owner.ID)
-		if err != nil {
-			s.end(session.ID)
-			return Session{}, err
-		}
-		if state.Epoch == owner.Epoch {
+		if session, ok := s.open(who, owner, before); ok {
 			return session, nil
 		}
-		s.end(session.ID)
 	}
 }
 
