@@ -49,19 +49,28 @@ var benchmarks = []struct {
 var benchPayload = `{"title":"A note","content":"` + strings.Repeat("Some words that somebody wrote. ", 6) + `"}`
 
 func BenchmarkStore(b *testing.B) {
-	for name, open := range map[string]func(b *testing.B) Store{
-		"sqlite": func(b *testing.B) Store { return openSQLite(b, filepath.Join(b.TempDir(), "x.db"), time.Now) },
-		"postgres": func(b *testing.B) Store {
-			s, err := OpenPostgres(b.Context(), freshPostgres(b), time.Now)
-			if err != nil {
-				b.Fatal(err)
-			}
-			b.Cleanup(s.Close)
-			return s
-		},
+	postgres := func(b *testing.B, address string) Store {
+		s, err := OpenPostgres(b.Context(), address, time.Now)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(s.Close)
+		return s
+	}
+	for _, database := range []struct {
+		name string
+		open func(b *testing.B) Store
+	}{
+		{"sqlite", func(b *testing.B) Store { return openSQLite(b, filepath.Join(b.TempDir(), "x.db"), time.Now) }},
+		{"postgres", func(b *testing.B) Store { return postgres(b, freshPostgres(b)) }},
+		{"postgres 1 ms away", func(b *testing.B) Store {
+			line, address := newLine(b, freshPostgres(b))
+			line.delay = time.Millisecond
+			return postgres(b, address)
+		}},
 	} {
-		b.Run(name, func(b *testing.B) {
-			s := WithDeadline(open(b), time.Minute)
+		b.Run(database.name, func(b *testing.B) {
+			s := WithDeadline(database.open(b), time.Minute)
 			who, owner := person(b, s)
 			uids := make([]string, 200)
 			for n := range uids {

@@ -22,13 +22,14 @@ type line struct {
 	to    string
 	armed atomic.Bool
 	trips atomic.Int64
+	delay time.Duration // of what is sent to the database
 }
 
 // lastWords are part of a payload, which travels with the commit.
 const lastWords = "famous last words"
 
 // newLine returns the address of the database by way of the line.
-func newLine(t *testing.T, address string) (*line, string) {
+func newLine(t testing.TB, address string) (*line, string) {
 	t.Helper()
 	u, err := url.Parse(address)
 	if err != nil {
@@ -83,6 +84,7 @@ func (l *line) carry(client net.Conn) {
 		if bytes.Contains(buffer[:n], []byte(lastWords)) && l.armed.CompareAndSwap(true, false) {
 			cut.Store(true)
 		}
+		time.Sleep(l.delay)
 		_, _ = server.Write(buffer[:n])
 	}
 }
