@@ -21,6 +21,7 @@ type line struct {
 	net.Listener
 	to    string
 	armed atomic.Bool
+	late  bool // break only when the commit has been confirmed
 	trips atomic.Int64
 	delay time.Duration // of what is sent to the database
 }
@@ -66,13 +67,16 @@ func (l *line) carry(client net.Conn) {
 		defer client.Close()
 		for {
 			message, err := readMessage(server)
-			if err != nil || cut.Load() { // the commit has been carried out, and nobody hears of it
+			if err != nil || cut.Load() && !l.late { // the commit has been carried out, and nobody hears of it
 				return
 			}
 			if message[0] == 'Z' { // ready for the next query
 				l.trips.Add(1)
 			}
 			_, _ = client.Write(message)
+			if cut.Load() && bytes.Contains(message, []byte("COMMIT")) {
+				return
+			}
 		}
 	}()
 	buffer := make([]byte, 64<<10)
@@ -119,6 +123,26 @@ func TestALostCommitIsNotCalledAFailure(t *testing.T) {
 	if item, err := through.Get(t.Context(), owner.ID, "notes", uid); err != nil || item.Version != 1 {
 		t.Errorf("it was made all the same: %+v, %v", item, err)
 	}
+}
+
+func TestAConfirmedCommitIsNoFailure(t *testing.T) {
+	broken, address := newLine(t, freshPostgres(t))
+	broken.late = true
+	through, err := OpenPostgres(t.Context(), address, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(through.Close)
+	_, owner := person(t, through)
+
+	broken.armed.Store(true)
+	if item := write(t, through, owner, newUID(), put(`{"s":"`+lastWords+`"}`)); item.Version != 1 {
+		t.Errorf("got %+v", item)
+	}
+	if broken.armed.Load() {
+		t.Error("the line did not break")
+	}
+	write(t, through, owner, newUID(), put(`{}`)) // by another connection
 }
 
 // A database is seldom on the same machine, and then it is round trips that a request waits for.

@@ -215,9 +215,7 @@ func (d *postgresDB) finish(ctx context.Context, c *pgxpool.Conn, last command) 
 	if err == nil {
 		committed, err = answers.Exec()
 	}
-	if closeErr := answers.Close(); err == nil {
-		err = closeErr
-	}
+	_ = answers.Close() // a database that is lost after it has confirmed has confirmed
 	var refused *pgconn.PgError
 	switch {
 	case err == nil && committed.String() != "COMMIT":
