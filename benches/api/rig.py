@@ -138,6 +138,7 @@ class Api:
         began = time.monotonic()
         while not (listening := re.search(r'"msg":"listening","[^}]*"addr":"127\.0\.0\.1:(\d+)"', self._said())):
             if self.process.poll() is not None or time.monotonic() - began > PATIENCE:
+                self.process.kill()
                 raise SystemExit(f"the API did not come up:\n{self._said()[-2000:]}")
             time.sleep(0.01)
         self.port = int(listening[1])
