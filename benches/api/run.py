@@ -39,7 +39,7 @@ def arguments():
     usage = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     usage.add_argument("--database", choices=seed.KINDS, help="one only")
     usage.add_argument("--route", choices=ROUTES, action="append", help="these only")
-    usage.add_argument("--seconds", type=int, default=2, help="how long each round of each route takes [2]")
+    usage.add_argument("--seconds", type=int, default=1, help="how long each round of each route takes [1]")
     usage.add_argument("--rounds", type=int, default=3, help="how often each route is measured [3]")
     usage.add_argument("--public-key", action="store_true", help="tokens are signed with RS256, and not with a shared secret")
     usage.add_argument("--against", metavar="BINARY", help="another build, measured in turns with this one")
