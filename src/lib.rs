@@ -31,3 +31,8 @@ mod upstream;
 #[cfg(feature = "conformance")]
 #[path = "../tests/conformance/fixture/mod.rs"]
 pub mod fixture;
+
+// What the benchmarks measure by itself.
+#[cfg(feature = "bench")]
+#[path = "../benches/pieces.rs"]
+pub mod pieces;

@@ -185,6 +185,18 @@ fn splice_item(raw: &str, longest: Option<usize>, out: &mut String) -> Result<()
     Ok(())
 }
 
+/// An item that was asked for, for the benchmarks.
+#[cfg(feature = "bench")]
+pub fn read_item(body: &[u8], limits: &Limits) -> Option<Success> {
+    item(body, true, limits).ok()
+}
+
+/// A page as it is listed, for the benchmarks.
+#[cfg(feature = "bench")]
+pub fn read_page(body: &[u8], limits: &Limits) -> Option<Success> {
+    page(body, PageWish { limit: 50, full: false }, false, limits).ok()
+}
+
 /// What a result's text says. It was put together from JSON, so there is nothing in it that cannot be read.
 pub fn value_of(text: &str) -> Value {
     read(text).unwrap_or_default()

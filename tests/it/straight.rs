@@ -31,7 +31,10 @@ async fn both_ways_give_the_same_answer_in_every_era() {
             ("tools/call", json!({"name": "list_tasks"})),
             ("tools/call", json!({"name": "get_note", "arguments": {"uid": "x"}})),
             ("tools/call", json!({"name": "get_task", "arguments": {"uid": uid}})),
-            ("tools/call", json!({"name": "update_note", "arguments": {"uid": uid, "title": "t", "content": "c", "if_match": 9}})),
+            (
+                "tools/call",
+                json!({"name": "update_note", "arguments": {"uid": uid, "title": "t", "content": "c", "if_match": 9}}),
+            ),
         ] {
             both(&client, method, params, |request| request).await;
         }
