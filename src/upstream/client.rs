@@ -17,6 +17,7 @@ use super::observed::Observed;
 use super::signature::Signer;
 use super::{CallContext, Settings, headers};
 use crate::auth::{Clock, Secret};
+use crate::telemetry::metrics;
 use crate::telemetry::traces::Place;
 
 mod reply_headers;
@@ -214,9 +215,13 @@ impl Client {
 }
 
 async fn read(response: &mut reqwest::Response, limit: usize) -> Result<Bytes, Failure> {
+    let too_large = || {
+        metrics::limited("answer_bytes");
+        Failure::AnswerTooLarge { limit }
+    };
     let announced = response.content_length().unwrap_or(0);
     if announced > limit as u64 {
-        return Err(Failure::AnswerTooLarge { limit });
+        return Err(too_large());
     }
     let Some(first) = next_chunk(response).await? else {
         return Ok(Bytes::new());
@@ -229,7 +234,7 @@ async fn read(response: &mut reqwest::Response, limit: usize) -> Result<Bytes, F
     let mut chunk = Some(first);
     while let Some(bytes) = chunk {
         if body.len() + bytes.len() > limit {
-            return Err(Failure::AnswerTooLarge { limit });
+            return Err(too_large());
         }
         body.extend_from_slice(&bytes);
         chunk = next_chunk(response).await?;

@@ -15,6 +15,7 @@ mod readiness;
 mod retry;
 mod session;
 pub mod signature;
+mod turns;
 mod verdict;
 
 #[cfg(test)]
@@ -40,6 +41,8 @@ use ending::Enders;
 pub use readiness::NotReady;
 use retry::Retries;
 pub use session::Session;
+pub use turns::Settings as Calls;
+use turns::Turns;
 
 /// Where the API is, as whom to sign, and how patient to be.
 #[derive(Debug, Clone)]
@@ -67,6 +70,7 @@ pub struct Settings {
     pub breaker: Breaking,
     /// How often a request is sent that may be sent again.
     pub max_attempts: u32,
+    pub calls: Calls,
 }
 
 impl Default for Settings {
@@ -90,6 +94,11 @@ impl Default for Settings {
                 pause: Duration::from_secs(1),
             },
             max_attempts: 3,
+            calls: Calls {
+                at_once: 256,
+                queue: 1024,
+                wait: Duration::from_secs(5),
+            },
         }
     }
 }
@@ -117,6 +126,7 @@ struct Inner {
     enders: Enders,
     breaker: Arc<Breaker>,
     retries: Retries,
+    turns: Turns,
     settings: Settings,
 }
 
@@ -130,6 +140,7 @@ impl Upstream {
             enders,
             breaker: Arc::new(Breaker::new(settings.breaker)),
             retries: Retries::new(settings.max_attempts),
+            turns: Turns::new(settings.calls),
             settings,
         })))
     }

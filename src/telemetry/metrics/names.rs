@@ -282,7 +282,6 @@ pub const LIMITS: &[&str] = &[
     "sessions",
     "request_bytes",
     "answer_bytes",
-    "unread_bytes",
 ];
 pub const AUTH_REASONS: &[&str] = &[
     "missing",
