@@ -74,6 +74,9 @@ pub struct Server {
     #[serde(deserialize_with = "human::size")]
     pub max_body_bytes: usize,
     pub max_connections: usize,
+    pub connections_per_principal: usize,
+    pub calls_per_minute: u32,
+    pub calls_burst: u32,
     pub page: bool,
     pub sessions: Sessions,
     pub max_sessions: usize,
@@ -118,6 +121,10 @@ pub struct Api {
     pub max_idle: usize,
     #[serde(deserialize_with = "human::duration")]
     pub idle_timeout: Duration,
+    pub max_calls: usize,
+    pub queue_length: usize,
+    #[serde(deserialize_with = "human::duration")]
+    pub queue_wait: Duration,
     pub max_sessions: usize,
 }
 

@@ -15,6 +15,7 @@ use rmcp::model::{
 use rmcp::service::{Peer, RequestContext};
 use serde_json::json;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::caller::Caller;
@@ -22,6 +23,7 @@ use super::reach::Beyond;
 use super::report::{Ending, Report, Said, Why, protocol};
 use super::toolset::{NoSuchTool, Outcome, ToolCall};
 use super::{Inner, LONGEST_NAME};
+use crate::telemetry::metrics;
 use crate::tools::Progress;
 use crate::upstream::CallContext;
 
@@ -48,6 +50,10 @@ pub(super) async fn carry_out(server: &Inner, call: PlainCall<'_>, caller: &Call
         caller,
         tenant: server.upstream.tenant(),
     };
+    if let Some(outcome) = over_rate(server, caller) {
+        pending.ended(Ending::Error, why(&outcome));
+        return Some(outcome);
+    }
     let report = pending.report.as_ref()?;
     let cancel = CancellationToken::new();
     let work = run(server, call.name, call.arguments, caller, report, cancel, None);
@@ -111,6 +117,10 @@ pub(super) async fn serve(
         server.surface.has(&request.name),
     );
     let tenant = server.upstream.tenant();
+    if let Some(outcome) = over_rate(server, &caller) {
+        report.ended(&caller, tenant, Ending::Error, why(&outcome));
+        return Ok(result(outcome));
+    }
     match server
         .surface
         .admit(&request.name, caller.asked, &caller.principal.scopes)
@@ -157,6 +167,14 @@ pub(super) async fn serve(
             Err(ErrorData::internal_error(NO_END, Some(data)))
         }
     }
+}
+
+/// What a caller is told who calls more often than one may.
+fn over_rate(server: &Inner, caller: &Caller) -> Option<Outcome> {
+    let rates = server.rates.as_ref()?;
+    let retry_in = rates.admit(&caller.principal.subject, Instant::now()).err()?;
+    metrics::limited("rate");
+    Some(server.toolset.over_rate(retry_in, &caller.correlation_id))
 }
 
 fn unknown_tool(name: &str, why: &str) -> ErrorData {

@@ -12,6 +12,7 @@ mod call;
 mod caller;
 mod entities;
 mod identity;
+mod rate;
 mod reach;
 mod report;
 mod toolset;
@@ -29,11 +30,14 @@ use rmcp::model::{
     ListToolsRequestMethod, ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerConfig,
 };
 use rmcp::service::RequestContext;
+use tokio::time::Instant;
 
 pub use call::{NO_END, PlainCall};
 pub use caller::{Caller, Callers, FixedCaller, Via};
 pub use entities::EntityTools;
 pub use identity::Settings;
+pub use rate::Rate;
+use rate::Rates;
 pub use reach::{Beyond, Narrowing, NoSuchToolset, Reach, Surface};
 pub use report::{Ending, Said, count_refused};
 #[cfg(test)]
@@ -59,6 +63,8 @@ struct Inner {
     surface: Surface,
     upstream: Upstream,
     callers: Callers,
+    /// Where there is a limit.
+    rates: Option<Rates>,
     config: ServerConfig,
 }
 
@@ -72,6 +78,7 @@ impl Server {
             surface,
             upstream,
             callers,
+            rates: Rates::new(settings.rate, Instant::now()),
             config,
         }))
     }

@@ -106,6 +106,7 @@ impl<'a> Asked<'a> {
             Failure::SessionRefused(reply) => service::session_refused(&reply),
             Failure::NoAccess(why) => service::no_access(why),
             Failure::CircuitOpen { retry_in } => service::circuit_open(retry_in),
+            Failure::Overloaded => service::overloaded(),
             Failure::Cancelled => ToolError::new(
                 Category::Timeout,
                 "cancelled",

@@ -8,6 +8,9 @@ use crate::upstream::exchange::{NoAccess, Reply};
 /// As much of an unexpected body as the log wants.
 const MAX_LOGGED: usize = 2000;
 
+/// Calls take milliseconds, so after a second others have made room.
+const OVERLOAD_PASSES: Duration = Duration::from_secs(1);
+
 /// An answer outside the contract.
 pub(super) const API_ERROR: &str = "api_error";
 
@@ -114,6 +117,18 @@ pub(super) fn circuit_open(retry_in: Duration) -> ToolError {
         "Nothing was changed; wait for retry_after_ms, then repeat the call.",
     );
     error.retry_after = Some(retry_in);
+    error
+}
+
+/// Too many calls are before this one.
+pub(super) fn overloaded() -> ToolError {
+    let mut error = ToolError::new(
+        Category::Unavailable,
+        "overloaded",
+        "This server has more calls to serve than it can at the moment.",
+        "Nothing was changed; wait for retry_after_ms, then repeat the call.",
+    );
+    error.retry_after = Some(OVERLOAD_PASSES);
     error
 }
 

@@ -19,6 +19,7 @@ use super::envelope::{self, Endpoint};
 use super::form::Limits;
 use super::guard::{self, Guard};
 use super::health::{self, Readiness};
+use super::holders::Holders;
 use super::landing::{self, Landing};
 use super::sessions::{self, Sessions};
 use super::sse::{self, Sse};
@@ -90,13 +91,18 @@ impl<H: Handler> App<H> {
             upstream.clone(),
             settings.readiness_ttl,
         ));
+        let holders = Arc::new(Holders::new(settings.connections_per_principal));
         Self {
             streams: Arc::new(sse::Streams::new(&settings)),
             settings,
             upstream,
             readiness,
             page: None,
-            door: Arc::new(Door { verifier, challenge }),
+            door: Arc::new(Door {
+                verifier,
+                challenge,
+                holders,
+            }),
             handler,
         }
     }

@@ -17,6 +17,7 @@ use super::signature::Signer;
 use super::wire::Wire;
 use super::{CallContext, Settings, headers};
 use crate::auth::{Clock, Secret};
+use crate::telemetry::metrics;
 use crate::telemetry::traces::Place;
 
 mod reply_headers;
@@ -141,7 +142,11 @@ impl Client {
         let sent = self
             .wire
             .send(method, &request.path, &request.query, map, body, self.max_answer_bytes);
-        let (status, fields, body) = sent.await?;
+        let (status, fields, body) = sent.await.inspect_err(|failure| {
+            if matches!(failure, Failure::AnswerTooLarge { .. }) {
+                metrics::limited("answer_bytes");
+            }
+        })?;
         let reply = Reply {
             status: status.as_u16(),
             body,

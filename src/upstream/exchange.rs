@@ -70,6 +70,9 @@ pub enum Failure {
     /// The API has failed too often in a row, so it was not asked. Somebody will try it again in so long.
     #[error("the API is left alone for {retry_in:?}")]
     CircuitOpen { retry_in: Duration },
+    /// There were too many calls before this one, or they took too long.
+    #[error("too many calls are under way")]
+    Overloaded,
     /// The caller went away.
     #[error("the call was cancelled")]
     Cancelled,
@@ -84,7 +87,8 @@ impl Failure {
             | Self::TimedOut { sent: false }
             | Self::SessionRefused(_)
             | Self::NoAccess(_)
-            | Self::CircuitOpen { .. } => true,
+            | Self::CircuitOpen { .. }
+            | Self::Overloaded => true,
             Self::TimedOut { sent: true } | Self::AnswerLost | Self::AnswerTooLarge { .. } | Self::Cancelled => false,
         }
     }

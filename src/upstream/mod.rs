@@ -16,6 +16,7 @@ mod readiness;
 mod retry;
 mod session;
 pub mod signature;
+mod turns;
 mod verdict;
 mod wire;
 
@@ -42,6 +43,8 @@ use ending::Enders;
 pub use readiness::NotReady;
 use retry::Retries;
 pub use session::Session;
+pub use turns::Settings as Calls;
+use turns::Turns;
 
 /// Where the API is, as whom to sign, and how patient to be.
 #[derive(Debug, Clone)]
@@ -69,6 +72,7 @@ pub struct Settings {
     pub breaker: Breaking,
     /// How often a request is sent that may be sent again.
     pub max_attempts: u32,
+    pub calls: Calls,
 }
 
 impl Default for Settings {
@@ -92,6 +96,11 @@ impl Default for Settings {
                 pause: Duration::from_secs(1),
             },
             max_attempts: 3,
+            calls: Calls {
+                at_once: 256,
+                queue: 1024,
+                wait: Duration::from_secs(5),
+            },
         }
     }
 }
@@ -119,6 +128,7 @@ struct Inner {
     enders: Enders,
     breaker: Arc<Breaker>,
     retries: Retries,
+    turns: Turns,
     settings: Settings,
 }
 
@@ -132,6 +142,7 @@ impl Upstream {
             enders,
             breaker: Arc::new(Breaker::new(settings.breaker)),
             retries: Retries::new(settings.max_attempts),
+            turns: Turns::new(settings.calls),
             settings,
         })))
     }

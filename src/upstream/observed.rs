@@ -93,6 +93,7 @@ fn word(failure: &Failure) -> &'static str {
         | Failure::SessionRefused(_)
         | Failure::NoAccess(_)
         | Failure::CircuitOpen { .. }
+        | Failure::Overloaded
         | Failure::Cancelled => "lost",
     }
 }

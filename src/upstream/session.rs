@@ -9,7 +9,7 @@
 //! allows. Opening a session is such a request.
 
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use super::breaker::Pass;
 use super::client::{Answer, Client, Identity};
 use super::ending::{Guard, Room};
 use super::exchange::{Api, Failure, NoAccess, Repeat, Reply, Request};
+use super::turns::Turn;
 use super::verdict::{Trouble, is_well, trouble};
 use super::{CallContext, Upstream, headers};
 use crate::auth::{Credential, ExchangeError};
@@ -41,7 +42,7 @@ pub struct Session {
     identity: OnceCell<Identity>,
     context: CallContext,
     /// Held from the first request on.
-    pass: OnceLock<Pass>,
+    entered: OnceCell<Entered>,
     current: Mutex<Current>,
 }
 
@@ -49,6 +50,13 @@ pub struct Session {
 struct Current {
     opened: Option<Arc<Opened>>,
     mended: bool,
+}
+
+/// What a call has to have before it may ask anything.
+#[derive(Debug)]
+struct Entered {
+    pass: Pass,
+    _turn: Turn,
 }
 
 /// A session that exists: the headers to use it with, and the guard that ends it.
@@ -76,7 +84,7 @@ impl Session {
             credential,
             identity: OnceCell::new(),
             context,
-            pass: OnceLock::new(),
+            entered: OnceCell::new(),
             current: Mutex::default(),
         }
     }
@@ -84,7 +92,7 @@ impl Session {
     /// Sends a request, and sends it again as far as it may be. Reasons why there is no session are final: opening one
     /// has been tried again already.
     async fn send_in_session(&self, request: Request) -> Result<Reply, Failure> {
-        let pass = self.pass()?;
+        let pass = self.entered().await?;
         self.upstream.0.retries.first();
         let (mut sent, mut doubtful) = (0, false);
         let outcome = loop {
@@ -149,14 +157,32 @@ impl Session {
     }
 
     /// The right to ask the API at all, which lasts as long as the call.
-    fn pass(&self) -> Result<&Pass, Failure> {
-        if let Some(pass) = self.pass.get() {
-            return Ok(pass);
-        }
-        let admitted = self.upstream.0.breaker.admit(Instant::now());
-        let pass = admitted.map_err(|retry_in| Failure::CircuitOpen { retry_in })?;
-        // Of requests that begin side by side, one brings the pass of them all.
-        Ok(self.pass.get_or_init(|| pass))
+    async fn entered(&self) -> Result<&Pass, Failure> {
+        let admit = || {
+            let admitted = self.upstream.0.breaker.admit(Instant::now());
+            admitted.map_err(|retry_in| Failure::CircuitOpen { retry_in })
+        };
+        let entering = async {
+            // Whoever will be refused need not wait for it.
+            let mut pass = admit()?;
+            let turn = match self.upstream.0.turns.try_take() {
+                Some(turn) => turn,
+                None => self.queue(self.upstream.0.turns.take()).await?,
+            };
+            if !pass.holds() {
+                pass = admit()?;
+            }
+            Ok(Entered { pass, _turn: turn })
+        };
+        let entered = self.entered.get_or_try_init(|| entering).await?;
+        Ok(&entered.pass)
+    }
+
+    /// Waits for what other calls have to make room for.
+    async fn queue<T>(&self, room: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let _waiting = (self.context.spent.during(Stage::Queue), metrics::call_waiting());
+        let room = self.context.deadline.limit(room).await;
+        room.unwrap_or(Err(Failure::TimedOut { sent: false }))
     }
 
     /// The session of this call. Requests that come at the same time wait for the same opening.
@@ -241,9 +267,9 @@ impl Session {
     }
 
     async fn room(&self) -> Result<Room, Failure> {
-        let _waiting = (self.context.spent.during(Stage::Queue), metrics::call_waiting());
-        let room = self.context.deadline.limit(self.upstream.0.enders.room()).await;
-        room.unwrap_or(Err(Failure::TimedOut { sent: false }))
+        let Upstream(inner) = &self.upstream;
+        self.queue(async { inner.turns.patiently(inner.enders.room()).await? })
+            .await
     }
 
     async fn open_in(&self, room: Room, identity: Identity) -> Result<Opened, Failure> {

@@ -1,6 +1,7 @@
 //! Calls against a scripted API on a loopback socket: what goes over the wire, and what becomes of the sessions.
 
 mod again;
+mod crowded;
 mod exchanged;
 
 use futures::FutureExt;

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::entities::ALL;
+use crate::entities::all;
 use crate::harness::client::LEGACY;
 use crate::harness::{Caller, Client, Era, Exchange, world};
 
@@ -43,7 +43,7 @@ async fn both_ways_give_the_same_answer_in_every_era() {
 
 async fn both_ways_narrow_alike() {
     let client = Client::modern(&world().acme);
-    let entity = ALL[0].plural;
+    let entity = all()[0].plural;
     for narrowing in [("x-mcp-toolsets", entity), ("x-mcp-readonly", "true")] {
         both(&client, "tools/list", json!({}), |request| {
             request.header(narrowing.0, narrowing.1)

@@ -60,6 +60,11 @@ pub fn upstream(config: &Config) -> Result<upstream::Settings, Mistake> {
         max_answer_bytes: from.max_answer_bytes,
         max_sessions: from.max_sessions,
         max_attempts: from.max_attempts,
+        calls: upstream::Calls {
+            at_once: from.max_calls,
+            queue: from.queue_length,
+            wait: from.queue_wait,
+        },
         breaker: upstream::Breaking {
             failures: from.breaker_failures,
             pause: from.breaker_pause,
@@ -82,6 +87,7 @@ pub fn transport(config: &Config) -> transport::Settings {
         public_url: mcp_url(config),
         max_body_bytes: from.max_body_bytes,
         max_connections: from.max_connections,
+        connections_per_principal: from.connections_per_principal,
         legacy_sse: from.legacy_sse,
         sse_streams: from.sse_streams,
         sse_streams_per_principal: from.sse_streams_per_principal,
@@ -97,6 +103,10 @@ pub fn mcp(config: &Config) -> mcp::Settings {
     mcp::Settings {
         website_url: config.server.public_url.as_ref().map(Url::to_string),
         narrowing: narrowing(config),
+        rate: mcp::Rate {
+            per_minute: config.server.calls_per_minute,
+            burst: config.server.calls_burst,
+        },
     }
 }
 
