@@ -12,10 +12,13 @@ use super::output::{ERROR, GOOD, Output, QUIET, styled};
 use super::token::{Claims, mint};
 use super::{Settings, Surroundings, wiring};
 use crate::config::{Config, Secret, human};
-use crate::doctor::{Asked, Examined, Outcome, Override, Token, USER};
+use crate::doctor::{Examined, Outcome, Override, Token};
 use crate::telemetry::{self, Destination};
 
 const DOUBT: Style = AnsiColor::Yellow.on_default();
+
+/// Who makes a note where nobody is named.
+const USER: &str = "toolbridge-doctor";
 
 /// A token that is made here is for this once.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
@@ -58,6 +61,15 @@ pub struct Doctor {
     json: bool,
     #[command(flatten)]
     credentials: Credentials,
+}
+
+/// How to go about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// For all checks together.
+    pub within: Duration,
+    /// Look only; write nothing.
+    pub read_only: bool,
 }
 
 impl Doctor {

@@ -153,10 +153,9 @@ pub async fn examine<P>(
                 let limit = until.remaining().min(LONGEST_CHECK);
                 let found = tokio::time::timeout(limit, (check.run)(patient)).await;
                 let found = found.unwrap_or_else(|_| {
-                    if until.remaining().is_zero() {
-                        time_is_up = Some(check.id);
-                    }
-                    Err(too_slow(since.elapsed()))
+                    let up = until.remaining().is_zero();
+                    time_is_up = up.then_some(check.id);
+                    Err(too_slow(since.elapsed(), up))
                 });
                 Examined::new(check.id, check.title, found)
             }
@@ -180,9 +179,10 @@ fn because(cause: &Examined) -> Ill {
     Ill::skipped(format!("not tried, because of \"{}\"", cause.title))
 }
 
-fn too_slow(after: Duration) -> Ill {
-    Ill::failed(
-        format!("no answer within {:.1} s", after.as_secs_f64()),
-        "see the log of whatever answers there: it may be stuck; more time is given by --timeout",
-    )
+fn too_slow(after: Duration, time_is_up: bool) -> Ill {
+    let mend = match time_is_up {
+        true => "give more time with --timeout, such as --timeout 2m",
+        false => "see the log of whatever answers there: it may be stuck",
+    };
+    Ill::failed(format!("no answer within {:.1} s", after.as_secs_f64()), mend)
 }

@@ -216,10 +216,15 @@ impl Inside {
             .verifier
             .as_ref()
             .ok_or_else(|| Ill::skipped("nothing verifies tokens"))?;
-        match (&auth.jwks_url, verifier.ready().await) {
-            (None, _) => Ok("tokens are verified with JWT_HS256_SECRET; no keys have to be fetched".to_owned()),
-            (Some(url), true) => Ok(format!("those at {} can be fetched", words::shown(url))),
-            (Some(url), false) => Err(not_ready("keys_unavailable", &format!("tried {url}"))),
+        let Some(url) = auth.jwks_url.as_ref() else {
+            return Ok("tokens are verified with JWT_HS256_SECRET; no keys have to be fetched".to_owned());
+        };
+        if auth.hs256_secret.is_some() {
+            return Ok("there is JWT_HS256_SECRET; JWT_JWKS_URL is asked for tokens that need it".to_owned());
+        }
+        match verifier.ready().await {
+            true => Ok(format!("those at {} can be fetched", words::shown(url))),
+            false => Err(not_ready("keys_unavailable", &format!("tried {url}"))),
         }
     }
 

@@ -35,21 +35,6 @@ use check::{Check, examine};
 /// No single check takes longer: whatever hangs leaves time for the others.
 const LONGEST_CHECK: Duration = Duration::from_secs(10);
 
-/// What was made is taken away again, even when the time is up.
-const CLEARING: Duration = Duration::from_secs(5);
-
-/// Who makes a note where nobody else is named.
-pub const USER: &str = "toolbridge-doctor";
-
-/// How to go about it.
-#[derive(Debug, Clone, Copy)]
-pub struct Asked {
-    /// For all checks together.
-    pub within: Duration,
-    /// Look only; write nothing.
-    pub read_only: bool,
-}
-
 /// Something that can be looked at.
 pub trait Patient: Sized + 'static {
     const CHECKS: &'static [Check<Self>];
@@ -77,13 +62,9 @@ pub async fn look<P: Patient>(
         found = examine(&mut patient, P::CHECKS, until, &mut told) => Some(found),
         () = stopped => None,
     };
-    let cleared = tokio::time::timeout(CLEARING, patient.clear())
-        .await
-        .unwrap_or_else(|_| Some(note::left_behind("it could not be deleted in time")));
-    let mut found = found?;
-    if let Some(mut cleared) = cleared {
+    let cleared = patient.clear().await.map(|mut cleared| {
         told(&mut cleared);
-        found.push(cleared);
-    }
-    Some(found)
+        cleared
+    });
+    found.map(|found| found.into_iter().chain(cleared).collect())
 }

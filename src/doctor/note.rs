@@ -2,12 +2,17 @@
 //!
 //! Whatever happens in between, the note is deleted in the end, or it is said which one may have been left.
 
+use std::time::Duration;
+
 use futures::future::LocalBoxFuture;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::check::{Examined, Found, Ill};
 use super::words::quote;
+
+/// What was made is taken away again even when the time is up.
+const CLEARING: Duration = Duration::from_secs(5);
 
 /// What came of a call.
 pub type Called = Result<Value, Uncalled>;
@@ -157,9 +162,10 @@ impl Note {
                 .then(|| format!("a note titled \"{}\" may have been made", self.title));
             return maybe.map(|why| left_behind(&why));
         };
-        Some(match tools.call("delete_note", object(json!({ "uid": uid }))).await {
-            Ok(_) => cleared(Ok(format!("the note {uid}, made for this check, has been deleted"))),
-            Err(_) => left_behind(&format!("the note {uid} could not be deleted")),
+        let deleting = tools.call("delete_note", object(json!({ "uid": uid })));
+        Some(match tokio::time::timeout(CLEARING, deleting).await {
+            Ok(Ok(_)) => cleared(Ok(format!("the note {uid}, made for this check, has been deleted"))),
+            _ => left_behind(&format!("the note {uid} could not be deleted")),
         })
     }
 }
@@ -169,7 +175,7 @@ fn cleared(found: Found) -> Examined {
     Examined::new("left_behind", "What is left behind", found)
 }
 
-pub fn left_behind(why: &str) -> Examined {
+fn left_behind(why: &str) -> Examined {
     let mend = "list_notes of the same user shows what there is, and delete_note deletes it";
     cleared(Err(Ill::warning(why, mend)))
 }

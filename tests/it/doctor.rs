@@ -26,6 +26,7 @@ crate::tests![
     a_proxy_that_gathers_answers_is_named,
     a_server_without_tls_is_named_and_gets_no_token,
     certificates_are_looked_at,
+    keys_that_cannot_be_fetched_are_named,
     a_mistake_in_the_configuration_is_named,
     a_server_that_runs_with_another_configuration_is_named,
     a_name_that_the_server_does_not_know_is_named,
@@ -497,6 +498,24 @@ async fn certificates_are_looked_at() {
     // https where there is none.
     let said = outside_with(&place.url.replace("http://", "https://"), &token, &[], &[]).await;
     said.only("tls", &["no secure connection", "plain http has an http:// URL"]);
+    place.stop().await;
+    api.stop().await;
+}
+
+async fn keys_that_cannot_be_fetched_are_named() {
+    let api = Api::start().await;
+    let nowhere = vacant().await;
+    let settings = [
+        ("JWT_HS256_SECRET", ""),
+        ("JWT_JWKS_URL", nowhere.as_str()),
+        ("JWT_ISSUER", "https://login.example"),
+        ("JWT_AUDIENCE", "https://acme.example/mcp"),
+    ];
+    let place = Place::beside("acme", &api, &settings).await;
+    let words = ["could not be fetched", "JWT_JWKS_URL"];
+    let said = inside(&place).await.only("keys", &words);
+    said.ok(&["signature", "server"]);
+    outside(&place).await.only("ready", &words).ok(&["challenge"]);
     place.stop().await;
     api.stop().await;
 }

@@ -7,10 +7,11 @@ use serde_json::{Map, Value};
 use super::signals::Signals;
 use super::{Answer, settings, unfit};
 use crate::auth::{Clock, Secret, Verifier};
+use crate::cli::doctor::Asked;
 use crate::cli::exit::{Exit, Stop};
 use crate::cli::healthcheck::local_url;
 use crate::config::Config;
-use crate::doctor::{Aim, Asked, Called, Examined, Http, Inside, Outside, Override, Token, Tools, Uncalled};
+use crate::doctor::{Aim, Called, Examined, Http, Inside, Outside, Override, Token, Tools, Uncalled};
 use crate::upstream::Upstream;
 
 pub fn aim(url: &str) -> Result<Aim, Stop> {

@@ -26,7 +26,7 @@ use super::token::{SECRETS, signature};
 #[derive(Clone, Default)]
 pub struct Manner {
     pub certificate: Option<Certificate>,
-    /// An answer is passed on when it is complete.
+    /// The body of an answer is passed on when it is complete; its head at once.
     pub gathers: bool,
     /// How far the clock of the server behind is ahead, as far as anybody can tell: it says so, and finds signatures old.
     pub clock_ahead: u64,
@@ -106,7 +106,7 @@ async fn pass_on(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Resp
     let answered = request.headers(headers).body(body).send().await?;
     let (status, headers) = (answered.status(), without_framing(answered.headers().clone()));
     let body = match shared.manner.gathers {
-        true => Body::from(answered.bytes().await?),
+        true => Body::from_stream(futures::stream::once(answered.bytes())),
         false => Body::from_stream(futures::stream::unfold(answered, |mut answered| async {
             let piece = answered.chunk().await.transpose()?;
             Some((piece, answered))
