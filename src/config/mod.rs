@@ -106,7 +106,13 @@ pub struct Api {
     #[serde(deserialize_with = "human::duration")]
     pub connect_timeout: Duration,
     #[serde(deserialize_with = "human::duration")]
+    pub read_timeout: Duration,
+    #[serde(deserialize_with = "human::duration")]
     pub call_deadline: Duration,
+    pub max_attempts: u32,
+    pub breaker_failures: u32,
+    #[serde(deserialize_with = "human::duration")]
+    pub breaker_pause: Duration,
     #[serde(deserialize_with = "human::size")]
     pub max_answer_bytes: usize,
     pub max_idle: usize,

@@ -29,7 +29,7 @@ mod text;
 
 pub use catalogue::Catalogue;
 pub use error::ToolError;
-pub use result::Limits;
+pub use result::{Limits, value_of};
 pub use run::Progress;
 pub use spec::{Access, ToolSpec};
 

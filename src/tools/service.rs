@@ -1,5 +1,7 @@
 //! Errors that are about the API as a whole, whichever tool was called: access, sessions, load, outages.
 
+use std::time::Duration;
+
 use super::error::{Category, ToolError};
 use crate::upstream::exchange::{NoAccess, Reply};
 
@@ -101,6 +103,18 @@ pub(super) fn api_unavailable() -> ToolError {
         "The ToolBridge API is out of service for the moment.",
         "Nothing was changed; wait a little, then repeat the call.",
     )
+}
+
+/// The API has failed so often that it is left alone for a while.
+pub(super) fn circuit_open(retry_in: Duration) -> ToolError {
+    let mut error = ToolError::new(
+        Category::Unavailable,
+        "circuit_open",
+        "The ToolBridge API has failed several times in a row, so it was not asked.",
+        "Nothing was changed; wait for retry_after_ms, then repeat the call.",
+    );
+    error.retry_after = Some(retry_in);
+    error
 }
 
 /// Adds what every answered request tells. The log gets the body only of an answer that the contract does not know: of

@@ -29,6 +29,7 @@ mod serve;
 mod sessions;
 mod sse;
 mod stdio;
+mod straight;
 mod traced;
 
 #[cfg(test)]

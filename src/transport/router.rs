@@ -52,6 +52,11 @@ pub trait Handler: rmcp::ServerHandler + Clone {
 
     /// The scope that a call would need beyond the caller's, and how that is said.
     fn lacks_scope(&self, tool: &str, caller: &Caller) -> Option<(String, Outcome)>;
+
+    /// Who answers what needs nothing of rmcp's; see [`straight`](super::straight).
+    fn straight(&self) -> Option<&Server> {
+        None
+    }
 }
 
 impl Handler for Server {
@@ -65,6 +70,10 @@ impl Handler for Server {
 
     fn lacks_scope(&self, tool: &str, caller: &Caller) -> Option<(String, Outcome)> {
         Server::lacks_scope(self, tool, caller)
+    }
+
+    fn straight(&self) -> Option<&Server> {
+        Some(self)
     }
 }
 

@@ -4,15 +4,20 @@
 //! be opened only when there is room to end it, so neither a slow API nor a flood of calls can pile sessions up, and
 //! ending never waits for anybody.
 
+mod breaker;
 pub mod client;
 pub mod deadline;
 mod ending;
 pub mod exchange;
 mod headers;
+mod lanes;
 mod observed;
 mod readiness;
+mod retry;
 mod session;
 pub mod signature;
+mod verdict;
+mod wire;
 
 #[cfg(test)]
 #[path = "../../tests/support/scripted_api.rs"]
@@ -28,11 +33,14 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::{Clock, Credential, Secret};
 use crate::telemetry::stages::Spent;
 use crate::telemetry::traces::Place;
+use breaker::Breaker;
+pub use breaker::Settings as Breaking;
 use client::{Client, ClientError};
 pub use deadline::Deadline;
 pub use ending::Counts;
 use ending::Enders;
 pub use readiness::NotReady;
+use retry::Retries;
 pub use session::Session;
 
 /// Where the API is, as whom to sign, and how patient to be.
@@ -41,7 +49,7 @@ pub struct Settings {
     pub base_url: String,
     pub tenant_id: String,
     pub tenant_secret: Secret,
-    /// Covers everything that one tool call does: opening, the operation, mending.
+    /// Covers everything that one tool call does: opening, the operation, mending, sending again.
     pub call_deadline: Duration,
     pub connect_timeout: Duration,
     /// The longest silence in the middle of an answer.
@@ -58,6 +66,9 @@ pub struct Settings {
     /// For one attempt to end a session.
     pub end_timeout: Duration,
     pub ready_timeout: Duration,
+    pub breaker: Breaking,
+    /// How often a request is sent that may be sent again.
+    pub max_attempts: u32,
 }
 
 impl Default for Settings {
@@ -68,7 +79,7 @@ impl Default for Settings {
             tenant_secret: Secret::new(""),
             call_deadline: Duration::from_secs(25),
             connect_timeout: Duration::from_secs(2),
-            read_timeout: Duration::from_secs(20),
+            read_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(90),
             max_idle: 64,
             max_answer_bytes: 16 << 20,
@@ -76,6 +87,11 @@ impl Default for Settings {
             enders: 16,
             end_timeout: Duration::from_secs(5),
             ready_timeout: Duration::from_secs(2),
+            breaker: Breaking {
+                failures: 10,
+                pause: Duration::from_secs(1),
+            },
+            max_attempts: 3,
         }
     }
 }
@@ -101,6 +117,8 @@ pub struct Upstream(Arc<Inner>);
 struct Inner {
     client: Client,
     enders: Enders,
+    breaker: Arc<Breaker>,
+    retries: Retries,
     settings: Settings,
 }
 
@@ -112,6 +130,8 @@ impl Upstream {
         Ok(Self(Arc::new(Inner {
             client,
             enders,
+            breaker: Arc::new(Breaker::new(settings.breaker)),
+            retries: Retries::new(settings.max_attempts),
             settings,
         })))
     }

@@ -37,6 +37,7 @@ mod reach;
 #[path = "../support/scripted_as.rs"]
 mod scripted_as;
 mod sse;
+mod straight;
 mod telemetry;
 mod tenants;
 mod traces;
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         progress::tests(),
         reach::tests(),
         sse::tests(),
+        straight::tests(),
         telemetry::tests(),
         traces::tests(),
         tenants::tests(),

@@ -143,9 +143,10 @@ pub async fn call(config: &Config, token: Secret, name: &str, arguments: Map<Str
 
 impl From<Outcome> for Answer {
     fn from(outcome: Outcome) -> Self {
-        match outcome.error_code {
-            None => Answer::Result(outcome.value),
-            Some(_) => Answer::Error(outcome.value),
+        let value = outcome.value();
+        match outcome.failed {
+            None => Answer::Result(value),
+            Some(_) => Answer::Error(value),
         }
     }
 }

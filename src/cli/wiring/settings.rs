@@ -54,11 +54,16 @@ pub fn upstream(config: &Config) -> Result<upstream::Settings, Mistake> {
         tenant_secret: secret.clone(),
         call_deadline: from.call_deadline,
         connect_timeout: from.connect_timeout,
-        read_timeout: from.call_deadline,
+        read_timeout: from.read_timeout,
         max_idle: from.max_idle,
         idle_timeout: from.idle_timeout,
         max_answer_bytes: from.max_answer_bytes,
         max_sessions: from.max_sessions,
+        max_attempts: from.max_attempts,
+        breaker: upstream::Breaking {
+            failures: from.breaker_failures,
+            pause: from.breaker_pause,
+        },
         ..upstream::Settings::default()
     })
 }
