@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::entities::ALL;
+use crate::entities::all;
 use crate::harness::client::LEGACY;
 use crate::harness::{Caller, Client, Era, Exchange, world};
 
@@ -31,7 +31,10 @@ async fn both_ways_give_the_same_answer_in_every_era() {
             ("tools/call", json!({"name": "list_tasks"})),
             ("tools/call", json!({"name": "get_note", "arguments": {"uid": "x"}})),
             ("tools/call", json!({"name": "get_task", "arguments": {"uid": uid}})),
-            ("tools/call", json!({"name": "update_note", "arguments": {"uid": uid, "title": "t", "content": "c", "if_match": 9}})),
+            (
+                "tools/call",
+                json!({"name": "update_note", "arguments": {"uid": uid, "title": "t", "content": "c", "if_match": 9}}),
+            ),
         ] {
             both(&client, method, params, |request| request).await;
         }
@@ -40,7 +43,7 @@ async fn both_ways_give_the_same_answer_in_every_era() {
 
 async fn both_ways_narrow_alike() {
     let client = Client::modern(&world().acme);
-    let entity = ALL[0].plural;
+    let entity = all()[0].plural;
     for narrowing in [("x-mcp-toolsets", entity), ("x-mcp-readonly", "true")] {
         both(&client, "tools/list", json!({}), |request| {
             request.header(narrowing.0, narrowing.1)
