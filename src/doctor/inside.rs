@@ -272,7 +272,7 @@ impl Inside {
                 ))
             }
             // The token has been taken; whether notes can be kept is the next question.
-            Err(Uncalled::Error { code, .. }) if code == "api_unavailable" => Ok("the API accepts it, too".to_owned()),
+            Err(why) if why.is_out_of_service() => Ok("the API accepts it, too".to_owned()),
             Err(why) => Err(why.ill("list_notes")),
         }
     }

@@ -55,6 +55,11 @@ impl Uncalled {
         matches!(self, Self::Error { code, .. } if code == wanted)
     }
 
+    /// Whether the API has said of late that it cannot serve, and nothing was done.
+    pub fn is_out_of_service(&self) -> bool {
+        self.has_code("api_unavailable") || self.has_code("circuit_open")
+    }
+
     /// Whether what was asked for may have been done all the same.
     fn leaves_it_open(&self) -> bool {
         matches!(self, Self::Lost(_)) || self.has_code("unknown_outcome")
@@ -118,7 +123,7 @@ impl Note {
         };
         self.maybe = why.leaves_it_open();
         // What the API says of itself is that it can ask the database. So what it could not do was to change it.
-        if why.has_code("api_unavailable") && tools.is_ready().await {
+        if why.is_out_of_service() && tools.is_ready().await {
             return Err(Ill::failed(
                 "the database cannot be written: the API is ready, and still takes no note",
                 "see the API's log. SQLite: is the disk full (\"df -h /data\"), is the volume mounted read-only, may user \

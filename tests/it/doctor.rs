@@ -393,6 +393,9 @@ async fn a_database_that_takes_no_write_is_named() {
         .ok(&["api_ready", "signature", "api_token", "server_ready"]);
     // A user who has never been here is written down first, which does not work either.
     inside(&place).await.only("write", &words).ok(&["api_token"]);
+    // Nor does it once the server has given the API up for a while.
+    let nothing = json!({"title": "t", "content": crate::harness::CONTENT});
+    while client.call("create_note", nothing.clone()).await.error()["code"] != "circuit_open" {}
     for user in [known, place.new_user()] {
         let said = outside_with(&place.url, &user.token, &[], &[]).await;
         said.only("write", &words).ok(&["ready", "token", "tools", "stream"]);
@@ -602,7 +605,8 @@ async fn metadata_that_leads_elsewhere_is_named() {
 }
 
 async fn a_note_is_taken_away_whatever_happens() {
-    let place = &world().acme;
+    let api = Api::start().await;
+    let place = &Place::with("acme", &api, &[]).await;
     let user = place.new_user();
     // The note is made; reading it fails.
     place
@@ -633,12 +637,15 @@ async fn a_note_is_taken_away_whatever_happens() {
     assert_eq!(doctor.exit().await, Some(1), "{}", doctor.story());
     assert!(doctor.story().contains("interrupted"), "{}", doctor.story());
     has_no_notes(place, &user).await;
+    place.stop().await;
+    api.stop().await;
 }
 
 async fn a_note_that_may_be_left_is_told_of() {
-    let place = &world().acme;
+    let api = Api::start().await;
+    let place = &Place::with("acme", &api, &[]).await;
     let user = place.new_user();
-    for _ in 0..2 {
+    for _ in 0..3 {
         place.forwarder.next(&user, Stage::Operation, Mishap::LoseAnswer);
     }
     let said = outside_with(&place.url, &user.token, &[], &[]).await;
@@ -654,6 +661,8 @@ async fn a_note_that_may_be_left_is_told_of() {
         said.ran
     );
     client.traffic().await;
+    place.stop().await;
+    api.stop().await;
 }
 
 async fn a_mistake_on_the_command_line_is_no_finding() {
