@@ -2,7 +2,7 @@
 //! named, with what mends it, and nothing else.
 
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 
 use crate::harness::place::binary;
 use crate::harness::process::{Process, Stdout};
@@ -147,10 +147,22 @@ async fn outside(place: &Place) -> Said {
     outside_with(&place.url, &place.new_user().token, &[], &[]).await
 }
 
-/// An address at which nobody listens.
-async fn vacant() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+/// An address at which nobody listens, and nobody else will as long as this lives.
+struct Vacant {
+    url: String,
+    port: String,
+    _held: TcpSocket,
+}
+
+fn vacant() -> Vacant {
+    let held = TcpSocket::new_v4().unwrap();
+    held.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = held.local_addr().unwrap();
+    Vacant {
+        url: format!("http://{address}"),
+        port: address.port().to_string(),
+        _held: held,
+    }
 }
 
 async fn has_no_notes(place: &Place, user: &User) {
@@ -295,22 +307,22 @@ async fn an_api_that_is_down_is_named() {
 
 async fn a_wrong_port_is_named() {
     let place = &world().acme;
-    let nowhere = vacant().await;
-    let said = Said::of(inside_with(place, &[("TOOLBRIDGE_GO_API_BASE_URL", &nowhere)], &[]).await);
+    let nowhere = vacant();
+    let said = Said::of(inside_with(place, &[("TOOLBRIDGE_GO_API_BASE_URL", &nowhere.url)], &[]).await);
     said.only(
         "api_port",
-        &["nothing listens at", &nowhere, "TOOLBRIDGE_GO_API_BASE_URL"],
+        &["nothing listens at", &nowhere.url, "TOOLBRIDGE_GO_API_BASE_URL"],
     );
     // Something listens, and is something else.
     let said = Said::of(inside_with(place, &[("TOOLBRIDGE_GO_API_BASE_URL", &place.mcp())], &[]).await);
     said.only("api_ready", &["is not the REST API", "it answered 404", "8081"]);
-    let said = Said::of(inside_with(place, &[("TOOLBRIDGE_PORT", nowhere.rsplit(':').next().unwrap())], &[]).await);
+    let said = Said::of(inside_with(place, &[("TOOLBRIDGE_PORT", &nowhere.port)], &[]).await);
     said.only("server", &["nothing listens at", "TOOLBRIDGE_PORT"])
         .ok(&["round_trip"]);
 
     let token = place.new_user().token;
-    let said = outside_with(&nowhere, &token, &[], &[]).await;
-    said.only("port", &["nothing listens at", &nowhere]).ok(&["dns"]);
+    let said = outside_with(&nowhere.url, &token, &[], &[]).await;
+    said.only("port", &["nothing listens at", &nowhere.url]).ok(&["dns"]);
     let said = outside_with(&world().api.url, &token, &[], &[]).await;
     said.only("challenge", &["it answered 404", "not ToolBridge's MCP server", "8001"]);
 }
@@ -507,10 +519,10 @@ async fn certificates_are_looked_at() {
 
 async fn keys_that_cannot_be_fetched_are_named() {
     let api = Api::start().await;
-    let nowhere = vacant().await;
+    let nowhere = vacant();
     let settings = [
         ("JWT_HS256_SECRET", ""),
-        ("JWT_JWKS_URL", nowhere.as_str()),
+        ("JWT_JWKS_URL", nowhere.url.as_str()),
         ("JWT_ISSUER", "https://login.example"),
         ("JWT_AUDIENCE", "https://acme.example/mcp"),
     ];
@@ -574,10 +586,10 @@ async fn a_name_that_the_server_does_not_know_is_named() {
 
 async fn metadata_that_leads_elsewhere_is_named() {
     let api = Api::start().await;
-    let nobody = vacant().await;
+    let nobody = vacant();
     let settings = [
         ("TOOLBRIDGE_SERVER_PUBLIC_URL", "https://acme.example"),
-        ("TOOLBRIDGE_AUTH_AUTHORIZATION_SERVERS", nobody.as_str()),
+        ("TOOLBRIDGE_AUTH_AUTHORIZATION_SERVERS", nobody.url.as_str()),
     ];
     let place = Place::beside("acme", &api, &settings).await;
     let said = outside(&place).await;
@@ -590,14 +602,15 @@ async fn metadata_that_leads_elsewhere_is_named() {
     place.stop().await;
 
     // At its own URL all is well, but for an authorization server that is not there.
-    let port = vacant().await;
+    let front = Front::first(Manner::default()).await;
+    let url = front.url();
     let own = [
-        ("TOOLBRIDGE_SERVER_PUBLIC_URL", port.as_str()),
-        ("TOOLBRIDGE_PORT", port.rsplit(':').next().unwrap()),
-        ("TOOLBRIDGE_AUTH_AUTHORIZATION_SERVERS", nobody.as_str()),
+        ("TOOLBRIDGE_SERVER_PUBLIC_URL", url.as_str()),
+        ("TOOLBRIDGE_AUTH_AUTHORIZATION_SERVERS", nobody.url.as_str()),
     ];
     let place = Place::beside("acme", &api, &own).await;
-    let said = outside(&place).await;
+    front.leads_to(&place.url);
+    let said = outside_with(&url, &place.new_user().token, &[], &[]).await;
     said.warned("authorization_servers", "does not describe itself");
     said.ok(&["metadata", "round_trip"]);
     place.stop().await;

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, UNIX_EPOCH};
 
 use axum::body::Body;
@@ -39,7 +39,8 @@ pub struct Front {
 }
 
 struct Shared {
-    target: String,
+    /// The server behind, once it is there.
+    target: OnceLock<String>,
     manner: Manner,
     http: reqwest::Client,
     with_token: AtomicU32,
@@ -47,11 +48,18 @@ struct Shared {
 
 impl Front {
     pub async fn before(target: &str, manner: Manner) -> Self {
+        let front = Self::first(manner).await;
+        front.leads_to(target);
+        front
+    }
+
+    /// One that is there before its server, which may then be told where it is.
+    pub async fn first(manner: Manner) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let acceptor = manner.certificate.as_ref().map(Certificate::acceptor);
         let shared = Arc::new(Shared {
-            target: target.to_owned(),
+            target: OnceLock::new(),
             manner,
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
             with_token: AtomicU32::new(0),
@@ -78,6 +86,10 @@ impl Front {
         Self { address, shared }
     }
 
+    pub fn leads_to(&self, target: &str) {
+        self.shared.target.set(target.to_owned()).unwrap();
+    }
+
     pub fn url(&self) -> String {
         let scheme = self.shared.manner.certificate.as_ref().map_or("http", |_| "https");
         format!("{scheme}://{}", self.address)
@@ -102,7 +114,9 @@ async fn pass_on(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Resp
     }
     shared.age(&mut headers);
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let request = shared.http.request(parts.method, format!("{}{path}", shared.target));
+    let request = shared
+        .http
+        .request(parts.method, format!("{}{path}", shared.target.get().unwrap()));
     let answered = request.headers(headers).body(body).send().await?;
     let (status, headers) = (answered.status(), without_framing(answered.headers().clone()));
     let body = match shared.manner.gathers {

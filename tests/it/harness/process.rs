@@ -7,7 +7,6 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{Mutex as AsyncMutex, watch};
@@ -177,12 +176,10 @@ impl Process {
 
     /// From now on no file may grow beyond so many bytes, as on a disk that is full.
     pub fn limit_files(&self, bytes: u64) {
-        let limit = Rlimit {
-            current: Some(bytes),
-            maximum: None,
-        };
-        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
-        prlimit(pid, Resource::Fsize, limit).unwrap();
+        let limited = std::process::Command::new("prlimit")
+            .args([format!("--pid={}", self.pid), format!("--fsize={bytes}:")])
+            .status();
+        assert!(limited.is_ok_and(|status| status.success()), "prlimit of util-linux");
     }
 
     /// Waits for the end; the code, or `None` after a signal that killed.
