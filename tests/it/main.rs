@@ -18,6 +18,7 @@ mod arguments;
 mod command_line;
 mod connect;
 mod cut_short;
+mod doctor;
 mod door;
 mod entities;
 mod eras;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         command_line::tests(),
         connect::tests(),
         cut_short::tests(),
+        doctor::tests(),
         door::tests(),
         eras::tests(),
         errors::tests(),

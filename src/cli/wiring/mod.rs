@@ -1,6 +1,7 @@
 //! Where the command line meets the rooms of the house: the only file of `cli` that knows them.
 
 mod connect;
+mod doctor;
 mod files;
 mod page;
 mod server;
@@ -10,6 +11,7 @@ mod starting;
 mod watched;
 
 pub use self::connect::{connect, prepare};
+pub use self::doctor::{aim, from_inside, from_outside};
 pub use self::server::{serve, stdio};
 pub use self::signals::linger;
 
