@@ -380,7 +380,13 @@ async fn a_failed_call_has_the_exit_code_of_its_category() {
         (429, 75, "rate_limited"),
         (503, 69, ""),
     ] {
-        api.then([Step::json(status, error("no"))]);
+        // Later than a call waits for, so that it is not tried again.
+        let much_later = ("retry-after", "60".to_owned());
+        let answer = match Step::json(status, error("no")) {
+            Step::Answer(status, fields, body) => Step::Answer(status, [fields, vec![much_later]].concat(), body),
+            other => other,
+        };
+        api.then([answer]);
         let said = run_as_ada(&api, &["call", "get_note", &uid]).await;
         assert_eq!((said.code, said.out.as_str()), (code, ""), "{status}: {}", said.err);
         assert!(
