@@ -78,7 +78,8 @@ impl Verifier {
 
     /// Verifies the bearer token of a request.
     pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, Refusal> {
-        self.verify(bearer::extract(headers, self.max_token_bytes)?).await
+        self.verify_compact(bearer::extract(headers, self.max_token_bytes)?)
+            .await
     }
 
     /// Verifies a token that did not come with an HTTP request.
@@ -86,6 +87,11 @@ impl Verifier {
         if token.len() > self.max_token_bytes || !bearer::is_compact_jws(token) {
             return Err(Refusal::Malformed);
         }
+        self.verify_compact(token).await
+    }
+
+    /// Verifies a token that has the form of one.
+    async fn verify_compact(&self, token: &str) -> Result<Principal, Refusal> {
         let (signed, signature) = token.rsplit_once('.').ok_or(Refusal::Malformed)?;
         let (header, claims) = signed.split_once('.').ok_or(Refusal::Malformed)?;
         self.verify_signature(&decode(header)?, signed, signature).await?;

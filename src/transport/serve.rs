@@ -25,7 +25,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::holders::Connection;
 use super::impatient::Impatient;
@@ -43,6 +43,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Once the server leaves, connections without a request that is being worked on have this long: enough for an answer to
 /// be taken, and for a request that was under way to arrive.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// Shorter than any time limit of a request.
+const TICK: Duration = Duration::from_millis(250);
 
 /// Of the time for leaving, so much is kept for ending sessions, or a quarter if that is less: calls that had to be cut
 /// off leave theirs open, and the API would hold them until they expire.
@@ -73,6 +76,7 @@ pub async fn serve(
 ) -> Drained {
     let (open, cut_off) = (TaskTracker::new(), CancellationToken::new());
     let (noticed, draining) = (CancellationToken::new(), CancellationToken::new());
+    let _ticking = AbortOnDropHandle::new(tokio::spawn(tick()));
     let slots = Arc::new(Semaphore::new(app.settings.max_connections));
     let connections = Connections {
         router: router(&app),
@@ -107,6 +111,14 @@ pub async fn serve(
     }
     let sessions = app.upstream.drain(deadline.remaining()).await;
     Drained { finished, sessions }
+}
+
+/// Wakes up now and then, for nothing. A time limit that ends earlier than all others makes the runtime wake the thread that
+/// waits for the next one, and each request to the API would set such limits. With this, there is always an earlier one.
+async fn tick() {
+    loop {
+        tokio::time::sleep(TICK).await;
+    }
 }
 
 struct Connections {

@@ -6,7 +6,7 @@
 //! middle of an answer is dropped, so the API sees that nobody waits any more.
 
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -104,7 +104,10 @@ impl Lanes {
         request: Request<Full<Bytes>>,
         limit: usize,
     ) -> Result<(StatusCode, HeaderMap, Bytes), Trouble> {
-        let answer = self.patiently(lane.answer(request)).await.map_err(Trouble::Failed)??;
+        let answer = self
+            .patiently(pin!(lane.answer(request)))
+            .await
+            .map_err(Trouble::Failed)??;
         let (parts, body) = answer.into_parts();
         let body = self.read(&mut lane, body, limit).await.map_err(Trouble::Failed)?;
         self.keep(lane);
@@ -190,7 +193,7 @@ impl Lane {
         {
             return Err(Trouble::WasClosed(request));
         }
-        let mut answering = std::pin::pin!(self.sender.try_send_request(request));
+        let mut answering = pin!(self.sender.try_send_request(request));
         let connection = &mut self.connection;
         let answer = poll_fn(|context| {
             // One that has ended has told the other half so.

@@ -8,7 +8,7 @@
 //! did not get the request, could not serve it or said nothing, one that can do no harm is sent again, as [`retry`](super::retry)
 //! allows. Opening a session is such a request.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -144,7 +144,7 @@ impl Session {
 
     async fn exchange(&self, pass: &Pass, opened: &Opened, request: &Request) -> Result<Reply, Failure> {
         let _sending = self.context.spent.during(Stage::Api);
-        let sent = self.upstream.0.client.send(&opened.identity, request);
+        let sent = pin!(self.upstream.0.client.send(&opened.identity, request));
         let timed_out = Err(Failure::TimedOut { sent: true });
         let answered = self.context.deadline.limit(sent).await.unwrap_or(timed_out);
         let outcome = answered.map(|answer| answer.reply);
