@@ -44,7 +44,7 @@ class Names(unittest.TestCase):
         known = of_the_server() | of_the_api()
         prefixes = {name.split("_")[0] for name in known if "_" in name} - {"HTTP", "LOG", "MAX"}
         # A word in capitals that begins as ours do. Others, such as POST or CI, are no settings.
-        name = re.compile(r"\b((?:" + "|".join(sorted(prefixes)) + r")_[A-Z0-9_]*[A-Z0-9]|DATABASE_URL|HTTP_ADDR|LOG_LEVEL|MAX_BODY_BYTES)\b(?!\*)")
+        name = re.compile(r"\b((?:" + "|".join(sorted(prefixes)) + r")_[A-Z0-9_]*[A-Z0-9]|DATABASE_URL|HTTP_ADDR|LOG_LEVEL|LOG_FORMAT|MAX_BODY_BYTES)\b(?!\*)")
         others = {
             # The standard's own, read by the API's exporter of traces.
             *re.findall(r"\bOTEL_[A-Z_]+", text("api/internal/telemetry/telemetry.go")),
