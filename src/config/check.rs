@@ -143,6 +143,13 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), Mistake> {
             "give it some seconds",
         );
     }
+    if config.api.read_timeout.is_zero() {
+        return refuse(
+            "api.read_timeout",
+            "is zero, so every call would fail",
+            "give it some seconds",
+        );
+    }
     if config.api.connect_timeout >= config.api.call_deadline {
         return refuse(
             "api.connect_timeout",

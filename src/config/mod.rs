@@ -74,6 +74,8 @@ pub struct Server {
     #[serde(deserialize_with = "human::size")]
     pub max_body_bytes: usize,
     pub max_connections: usize,
+    pub calls_per_minute: u32,
+    pub calls_burst: u32,
     pub page: bool,
     pub sessions: Sessions,
     pub max_sessions: usize,
@@ -106,12 +108,22 @@ pub struct Api {
     #[serde(deserialize_with = "human::duration")]
     pub connect_timeout: Duration,
     #[serde(deserialize_with = "human::duration")]
+    pub read_timeout: Duration,
+    #[serde(deserialize_with = "human::duration")]
     pub call_deadline: Duration,
+    pub max_attempts: u32,
+    pub breaker_failures: u32,
+    #[serde(deserialize_with = "human::duration")]
+    pub breaker_pause: Duration,
     #[serde(deserialize_with = "human::size")]
     pub max_answer_bytes: usize,
     pub max_idle: usize,
     #[serde(deserialize_with = "human::duration")]
     pub idle_timeout: Duration,
+    pub max_calls: usize,
+    pub queue_length: usize,
+    #[serde(deserialize_with = "human::duration")]
+    pub queue_wait: Duration,
     pub max_sessions: usize,
 }
 

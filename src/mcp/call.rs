@@ -14,12 +14,14 @@ use rmcp::model::{
 use rmcp::service::{Peer, RequestContext};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::caller::Caller;
 use super::reach::Beyond;
 use super::report::{Ending, Report, Why};
 use super::toolset::{NoSuchTool, Outcome, ToolCall};
 use super::{Inner, LONGEST_NAME};
+use crate::telemetry::metrics;
 use crate::tools::Progress;
 use crate::upstream::CallContext;
 
@@ -44,6 +46,13 @@ pub(super) async fn serve(
     };
     report.is_by(&caller, &context, server.surface.has(&request.name));
     let tenant = server.upstream.tenant();
+    let rates = server.rates.as_ref();
+    if let Some(Err(retry_in)) = rates.map(|rates| rates.admit(&caller.principal.subject, Instant::now())) {
+        metrics::limited("rate");
+        let outcome = server.toolset.over_rate(retry_in, &caller.correlation_id);
+        report.ended(&caller, tenant, Ending::Error, why(&outcome));
+        return Ok(result(outcome));
+    }
     match server
         .surface
         .admit(&request.name, caller.asked, &caller.principal.scopes)

@@ -1,6 +1,7 @@
 //! The entity catalogue as a toolset: the one place where MCP's words and the catalogue's meet.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -80,6 +81,10 @@ impl Toolset for EntityTools {
 
     fn out_of_scope(&self, tool: &str, scope: &str, correlation_id: &str) -> Outcome {
         failed(&ToolError::insufficient_scope(tool, scope), correlation_id)
+    }
+
+    fn over_rate(&self, retry_in: Duration, correlation_id: &str) -> Outcome {
+        failed(&ToolError::too_many_calls(retry_in), correlation_id)
     }
 }
 

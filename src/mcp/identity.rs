@@ -1,5 +1,6 @@
 //! What the server says about itself, and what it tells a model before the first call.
 
+use super::rate::Rate;
 use super::reach::Narrowing;
 use rmcp::model::{Implementation, ServerCapabilities, ServerConfig, ToolsCapability};
 
@@ -9,6 +10,8 @@ pub struct Settings {
     pub website_url: Option<String>,
     /// What this server leaves out.
     pub narrowing: Narrowing,
+    /// Of one caller's calls.
+    pub rate: Rate,
 }
 
 const INSTRUCTIONS: &str = "\

@@ -12,6 +12,7 @@ mod call;
 mod caller;
 mod entities;
 mod identity;
+mod rate;
 mod reach;
 mod report;
 mod toolset;
@@ -28,10 +29,13 @@ use rmcp::model::{
     ListToolsRequestMethod, ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerConfig,
 };
 use rmcp::service::RequestContext;
+use tokio::time::Instant;
 
 pub use caller::{Caller, Callers, FixedCaller, Via};
 pub use entities::EntityTools;
 pub use identity::Settings;
+pub use rate::Rate;
+use rate::Rates;
 pub use reach::{Beyond, Narrowing, NoSuchToolset, Reach, Surface};
 pub use report::{Ending, count_refused};
 #[cfg(test)]
@@ -57,6 +61,8 @@ struct Inner {
     surface: Surface,
     upstream: Upstream,
     callers: Callers,
+    /// Where there is a limit.
+    rates: Option<Rates>,
     config: ServerConfig,
 }
 
@@ -70,6 +76,7 @@ impl Server {
             surface,
             upstream,
             callers,
+            rates: Rates::new(settings.rate, Instant::now()),
             config,
         }))
     }

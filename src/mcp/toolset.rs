@@ -1,6 +1,8 @@
 //! Where tools come from. The entity catalogue is the first toolset; search, batches or another server's tools may be
 //! others.
 
+use std::time::Duration;
+
 use futures::future::BoxFuture;
 use rmcp::model::{JsonObject, Tool};
 use serde_json::Value;
@@ -22,6 +24,9 @@ pub trait Toolset: Send + Sync + 'static {
 
     /// The same for one whose token does not have the scope that the tool needs.
     fn out_of_scope(&self, tool: &str, scope: &str, correlation_id: &str) -> Outcome;
+
+    /// The same for one who has made more calls than they may, and may make the next one in so long.
+    fn over_rate(&self, retry_in: Duration, correlation_id: &str) -> Outcome;
 }
 
 /// A tool, and what it belongs to.

@@ -25,15 +25,6 @@ pub(super) fn already_exists(reply: &Reply) -> bool {
     Said::by(reply).reason == "already_exists"
 }
 
-/// Whether the API may have done what was asked and only the word of it went missing. Time that ran out is not meant:
-/// there is none left to ask again.
-pub(super) fn was_lost(outcome: &Result<Reply, Failure>) -> bool {
-    match outcome {
-        Ok(reply) => matches!(reply.status, 502 | 504),
-        Err(failure) => matches!(failure, Failure::AnswerLost),
-    }
-}
-
 impl<'a> Asked<'a> {
     /// The request that the call is for.
     pub fn for_result(plan: &'a Plan) -> Self {
@@ -73,7 +64,7 @@ impl<'a> Asked<'a> {
         answered(error, reply)
     }
 
-    /// A refusal of the second try, when the first one may have been carried out.
+    /// A refusal of the last sending, when an earlier one may have been carried out.
     pub fn refused_after_a_loss(&self, reply: &Reply) -> ToolError {
         answered(
             self.outcome_unknown("the confirmation was lost, and asking again did not help"),
@@ -114,6 +105,8 @@ impl<'a> Asked<'a> {
             Failure::AnswerTooLarge { limit } => self.result_too_large(None, self.plan.page.limit / 2, limit),
             Failure::SessionRefused(reply) => service::session_refused(&reply),
             Failure::NoAccess(why) => service::no_access(why),
+            Failure::CircuitOpen { retry_in } => service::circuit_open(retry_in),
+            Failure::Overloaded => service::overloaded(),
             Failure::Cancelled => ToolError::new(
                 Category::Timeout,
                 "cancelled",

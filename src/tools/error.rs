@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::refusal::{Refusal, Remedy};
+use super::service;
 
 /// Why a call failed. Errors of the layers above (tokens) are made here too, so that all look alike.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -216,6 +217,14 @@ impl ToolError {
             format!("The bearer token does not allow {tool}: it needs the scope {scope}."),
             "Tell the user what is not allowed; repeating the call helps only after they have signed in again with that scope.",
         )
+    }
+
+    /// The caller has made more calls than they may.
+    #[must_use]
+    pub fn too_many_calls(retry_in: Duration) -> Self {
+        let mut error = service::rate_limited();
+        error.retry_after = Some(retry_in);
+        error
     }
 
     /// There is nothing yet to check the token with.

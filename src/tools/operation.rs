@@ -4,6 +4,7 @@ use http::Method;
 
 use super::spec::{Access, Hints};
 use crate::entities::Entity;
+use crate::upstream::exchange::Repeat;
 
 /// One thing that can be done with every entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,6 +26,16 @@ struct Row {
     suffix: &'static str,
     access: Access,
     hints: Hints,
+    repeats: Repeats,
+}
+
+/// When its request does no more if it is carried out twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Repeats {
+    Always,
+    /// Where it names the version that it expects, which the first time uses up.
+    WithVersion,
+    Never,
 }
 
 /// Hints of a tool that changes something.
@@ -44,7 +55,7 @@ const READS: Hints = Hints {
     open_world: false,
 };
 
-const fn row(verb: &'static str, method: Method, suffix: &'static str, hints: Hints) -> Row {
+const fn row(verb: &'static str, method: Method, suffix: &'static str, hints: Hints, repeats: Repeats) -> Row {
     let access = if hints.read_only { Access::Read } else { Access::Write };
     Row {
         verb,
@@ -52,17 +63,26 @@ const fn row(verb: &'static str, method: Method, suffix: &'static str, hints: Hi
         suffix,
         access,
         hints,
+        repeats,
     }
 }
 
-static LIST: Row = row("list", Method::GET, "", READS);
-static GET: Row = row("get", Method::GET, "", READS);
-static CREATE: Row = row("create", Method::POST, "", writes(false, false));
-static UPDATE: Row = row("update", Method::PUT, "", writes(true, true));
-static PATCH: Row = row("patch", Method::PATCH, "", writes(false, true));
-static DELETE: Row = row("delete", Method::DELETE, "", writes(true, true));
-static ARCHIVE: Row = row("archive", Method::POST, "/archive", writes(false, true));
-static PROCESS: Row = row("process", Method::POST, "/process", writes(false, true));
+static LIST: Row = row("list", Method::GET, "", READS, Repeats::Always);
+static GET: Row = row("get", Method::GET, "", READS, Repeats::Always);
+// With a UID of the call's own, which can be taken once.
+static CREATE: Row = row("create", Method::POST, "", writes(false, false), Repeats::Always);
+static UPDATE: Row = row("update", Method::PUT, "", writes(true, true), Repeats::WithVersion);
+static PATCH: Row = row("patch", Method::PATCH, "", writes(false, true), Repeats::WithVersion);
+static DELETE: Row = row("delete", Method::DELETE, "", writes(true, true), Repeats::Always);
+static ARCHIVE: Row = row(
+    "archive",
+    Method::POST,
+    "/archive",
+    writes(false, true),
+    Repeats::Always,
+);
+// What an action does is the API's business.
+static PROCESS: Row = row("process", Method::POST, "/process", writes(false, true), Repeats::Never);
 
 impl Operation {
     /// Every operation, in the order in which an entity's tools are listed.
@@ -108,6 +128,14 @@ impl Operation {
 
     pub(super) fn suffix(self) -> &'static str {
         self.row().suffix
+    }
+
+    pub(super) fn repeat(self, if_match: Option<u64>) -> Repeat {
+        match self.row().repeats {
+            Repeats::Always => Repeat::Harmless,
+            Repeats::WithVersion if if_match.is_some() => Repeat::Harmless,
+            Repeats::WithVersion | Repeats::Never => Repeat::Never,
+        }
     }
 
     pub(super) fn hints(self) -> Hints {

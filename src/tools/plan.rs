@@ -68,7 +68,7 @@ impl Plan {
             );
         }
         if flag("include_deleted") {
-            query.push(("includeDeleted", "true".to_owned()));
+            query.push(include_deleted());
         }
 
         let payload = match operation {
@@ -113,6 +113,7 @@ impl Plan {
             query,
             body,
             if_match,
+            repeat: operation.repeat(if_match),
         };
         Ok(Self {
             tool: tool.spec.name.clone(),
@@ -149,8 +150,14 @@ impl Plan {
             query: Vec::new(),
             body: None,
             if_match: None,
+            repeat: Operation::Get.repeat(None),
         }
     }
+}
+
+/// Reads through tombstones.
+pub(super) fn include_deleted() -> (&'static str, String) {
+    ("includeDeleted", "true".to_owned())
 }
 
 /// The payload as JSON. Keys are strings, so there is nothing that could fail to encode.

@@ -1,9 +1,8 @@
 //! Carries out a [`Plan`]: sends its request, reads the answer, and looks once more where one answer is not enough.
 //!
-//! Three calls may need a second look. An update that leaves the parent out reads it first. A create whose answer was
-//! lost is sent once more, and one that meets its own UID reads the item back, since an earlier try of the same call
-//! may have made it. And where an API says no more than 500 to a comment or a message, its parent is looked up, since a
-//! dead one is the usual reason.
+//! Three calls may need a second look. An update that leaves the parent out reads it first. A write that may have been
+//! carried out before, and now meets what it would itself have left behind, reads the item back: see [`Trace`]. And where
+//! an API says no more than 500 to a comment or a message, its parent is looked up, since a dead one is the usual reason.
 
 use serde_json::{Map, Value};
 
@@ -12,9 +11,9 @@ use super::error::ToolError;
 use super::operation::Operation;
 use super::parent;
 use super::payload::SERVER_KEYS;
-use super::plan::{Plan, encode};
+use super::plan::{Plan, encode, include_deleted};
 use super::result::{self, Limits, Success, Unusable};
-use crate::upstream::exchange::{Api, Failure, Reply, Request};
+use crate::upstream::exchange::{Api, Reply, Request};
 
 /// How far a call of several steps has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,30 +58,34 @@ impl Plan {
         limits: &Limits,
     ) -> Result<Success, ToolError> {
         let asked = Asked::for_result(self);
-        let mut outcome = api.send(request.clone()).await;
-        let again = self.operation == Operation::Create && answer::was_lost(&outcome);
-        if again {
-            // The UID is the call's own, so this cannot make a second item.
-            outcome = api.send(request).await;
+        let if_match = request.if_match;
+        let reply = api.send(request).await.map_err(|failure| asked.unanswered(failure))?;
+        if let Some(trace) = self.trace(&reply, if_match) {
+            return self.read_back(api, limits, payload, trace, &reply).await;
         }
-        let reply = match outcome {
-            Ok(reply) => reply,
-            Err(failure @ Failure::Cancelled) => return Err(asked.unanswered(failure)),
-            Err(_) if again => return Err(asked.outcome_unknown("no answer came, twice")),
-            Err(failure) => return Err(asked.unanswered(failure)),
-        };
         match reply.status {
             200 | 201 => self
                 .read(&reply, limits)
                 .map_err(|unusable| asked.unusable(unusable, limits)),
-            409 if self.operation == Operation::Create && answer::already_exists(&reply) => {
-                self.read_back(api, limits, &reply).await
-            }
-            500 if self.writes() && self.parent_is_gone(api, payload).await => Err(asked.parent_not_found(&reply)),
             // What is wrong with the request was wrong the first time; every other refusal leaves that open.
             400 | 413 | 422 => Err(asked.refused(&reply)),
-            _ if again => Err(asked.refused_after_a_loss(&reply)),
+            404 if self.names_an_item() => Err(asked.refused(&reply)),
+            _ if reply.doubtful => Err(asked.refused_after_a_loss(&reply)),
+            500 if self.writes() && self.parent_is_gone(api, payload).await => Err(asked.parent_not_found(&reply)),
             _ => Err(asked.refused(&reply)),
+        }
+    }
+
+    /// What a refusal may be the trace of, if the request was carried out before.
+    fn trace(&self, reply: &Reply, if_match: Option<u64>) -> Option<Trace> {
+        let next = if_match.map(|version| version.saturating_add(1));
+        match (self.operation, reply.status) {
+            // Nobody else knows the UID, so it is worth a look even if the request is not known to have been sent before.
+            (Operation::Create, 409) if answer::already_exists(reply) => Some(Trace::New),
+            (Operation::Update, 412) if reply.doubtful => next.map(Trace::Replaced),
+            (Operation::Patch, 412) if reply.doubtful => next.map(Trace::Merged),
+            (Operation::Delete, 410) if reply.doubtful => Some(Trace::Tombstone),
+            _ => None,
         }
     }
 
@@ -122,46 +125,46 @@ impl Plan {
         request.if_match = request
             .if_match
             .or_else(|| item.value.get("version").and_then(Value::as_u64));
+        request.repeat = self.operation.repeat(request.if_match);
         request.body = Some(encode(&payload));
         Ok((request, payload))
     }
 
-    /// The UID was chosen for this call alone, so an item that has it and says the same is this call's own work.
-    async fn read_back<A: Api>(&self, api: &A, limits: &Limits, refusal: &Reply) -> Result<Success, ToolError> {
+    /// Looks whether a refusal is the trace of the request's own first success, and reports that if it is.
+    async fn read_back<A: Api>(
+        &self,
+        api: &A,
+        limits: &Limits,
+        payload: &Map<String, Value>,
+        trace: Trace,
+        refusal: &Reply,
+    ) -> Result<Success, ToolError> {
         let asked = Asked::for_result(self);
         let Some(uid) = self.uid else {
             return Err(asked.refused(refusal));
         };
-        let Ok(reply) = api.send(Self::read_request(self.entity, uid)).await else {
+        let mut request = Self::read_request(self.entity, uid);
+        if trace == Trace::Tombstone {
+            request.query.push(include_deleted());
+        }
+        let Ok(reply) = api.send(request).await else {
             return Err(asked.outcome_unknown("the item could not be read back"));
         };
-        match reply.status {
-            200 => {}
-            404 | 410 => return Err(asked.refused(refusal)),
+        match (reply.status, trace) {
+            (200, _) => {}
+            // There is nothing to be known again, and the refusal says what there is.
+            (404 | 410, Trace::New | Trace::Tombstone) => return Err(asked.refused(refusal)),
             _ => return Err(asked.outcome_unknown("the item could not be read back")),
         }
         let item = self
             .read(&reply, limits)
             .map_err(|unusable| asked.unusable(unusable, limits))?;
         let stored: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-        let first = stored.get("version").and_then(Value::as_u64) == Some(1);
-        let same = stored
-            .get("payload")
-            .and_then(Value::as_object)
-            .is_some_and(|stored| self.says_the_same(stored));
-        if first && same {
-            Ok(item)
-        } else {
-            Err(asked.refused(refusal))
+        match trace.is_of(payload, &stored) {
+            Some(true) => Ok(item),
+            Some(false) => Err(asked.refused(refusal)),
+            None => Err(asked.outcome_unknown("the item has been changed again since")),
         }
-    }
-
-    fn says_the_same(&self, stored: &Map<String, Value>) -> bool {
-        let own = |payload: &Map<String, Value>| {
-            let members = payload.iter().filter(|(key, _)| !SERVER_KEYS.contains(&key.as_str()));
-            Value::Object(members.map(|(key, value)| (key.clone(), value.clone())).collect())
-        };
-        alike(&own(stored), &own(&self.payload))
     }
 
     /// Whether the payload names a parent that the API does not have alive.
@@ -172,6 +175,44 @@ impl Plan {
         let looked = api.send(Self::read_request(entity, uid)).await;
         matches!(looked, Ok(Reply { status: 404 | 410, .. }))
     }
+}
+
+/// What a write leaves behind, by which it knows its own work again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trace {
+    /// A first version with this payload and nothing else; its UID was chosen for the call alone.
+    New,
+    /// This version, with this payload and nothing else.
+    Replaced(u64),
+    /// This version, with these members.
+    Merged(u64),
+    Tombstone,
+}
+
+impl Trace {
+    /// Whether the stored item is the work of a request with this payload; `None` when too much has happened since to
+    /// tell.
+    fn is_of(self, payload: &Map<String, Value>, stored: &Value) -> Option<bool> {
+        let version = stored.get("version").and_then(Value::as_u64);
+        let says = |only| {
+            let members = stored.get("payload").and_then(Value::as_object);
+            members.is_some_and(|members| says_the_same(members, payload, only))
+        };
+        match self {
+            Self::New => Some(version == Some(1) && says(true)),
+            Self::Replaced(own) | Self::Merged(own) if version > Some(own) => None,
+            Self::Replaced(own) => Some(version == Some(own) && says(true)),
+            Self::Merged(own) => Some(version == Some(own) && says(false)),
+            Self::Tombstone => Some(stored.get("deletedAt").is_some_and(Value::is_string)),
+        }
+    }
+}
+
+/// Whether what was sent is stored; with `only`, nothing else may be. What the server writes does not count.
+fn says_the_same(stored: &Map<String, Value>, sent: &Map<String, Value>, only: bool) -> bool {
+    let own = |(key, _): &(&String, &Value)| !SERVER_KEYS.contains(&key.as_str());
+    let kept = |(key, value): (&String, &Value)| stored.get(key).is_some_and(|stored| alike(stored, value));
+    sent.iter().filter(own).all(kept) && (!only || stored.iter().filter(own).count() == sent.iter().filter(own).count())
 }
 
 /// Equal but for how numbers are written: stores write `1.50` as `1.5`, and some keep no more than a double holds.

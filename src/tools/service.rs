@@ -1,10 +1,15 @@
 //! Errors that are about the API as a whole, whichever tool was called: access, sessions, load, outages.
 
+use std::time::Duration;
+
 use super::error::{Category, ToolError};
 use crate::upstream::exchange::{NoAccess, Reply};
 
 /// As much of an unexpected body as the log wants.
 const MAX_LOGGED: usize = 2000;
+
+/// Calls take milliseconds, so after a second others have made room.
+const OVERLOAD_PASSES: Duration = Duration::from_secs(1);
 
 /// An answer outside the contract.
 pub(super) const API_ERROR: &str = "api_error";
@@ -101,6 +106,30 @@ pub(super) fn api_unavailable() -> ToolError {
         "The ToolBridge API is out of service for the moment.",
         "Nothing was changed; wait a little, then repeat the call.",
     )
+}
+
+/// The API has failed so often that it is left alone for a while.
+pub(super) fn circuit_open(retry_in: Duration) -> ToolError {
+    let mut error = ToolError::new(
+        Category::Unavailable,
+        "circuit_open",
+        "The ToolBridge API has failed several times in a row, so it was not asked.",
+        "Nothing was changed; wait for retry_after_ms, then repeat the call.",
+    );
+    error.retry_after = Some(retry_in);
+    error
+}
+
+/// Too many calls are before this one.
+pub(super) fn overloaded() -> ToolError {
+    let mut error = ToolError::new(
+        Category::Unavailable,
+        "overloaded",
+        "This server has more calls to serve than it can at the moment.",
+        "Nothing was changed; wait for retry_after_ms, then repeat the call.",
+    );
+    error.retry_after = Some(OVERLOAD_PASSES);
+    error
 }
 
 /// Adds what every answered request tells. The log gets the body only of an answer that the contract does not know: of

@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use super::Settings;
 use super::answer::INVALID_REQUEST;
 use super::outline::Objection;
+use crate::telemetry::metrics;
 
 /// Headers that two readers could each believe another value of, were they given twice.
 const SINGLE: [&str; 4] = ["content-type", "mcp-protocol-version", "mcp-method", "mcp-name"];
@@ -58,6 +59,7 @@ impl Limits {
 
     pub async fn read(self, body: Body) -> Result<Bytes, Objection> {
         let too_large = || {
+            metrics::limited("request_bytes");
             let message = format!("the message is larger than {} bytes", self.max_body_bytes);
             Objection::new(StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, message)
         };

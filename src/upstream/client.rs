@@ -12,11 +12,12 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH, InvalidHeaderValue, LI
 use http::{HeaderMap, HeaderValue, Method};
 use reqwest::Url;
 
-use super::exchange::{Failure, Reply, Request};
+use super::exchange::{Failure, Repeat, Reply, Request};
 use super::observed::Observed;
 use super::signature::Signer;
 use super::{CallContext, Settings, headers};
 use crate::auth::{Clock, Secret};
+use crate::telemetry::metrics;
 use crate::telemetry::traces::Place;
 
 mod reply_headers;
@@ -137,8 +138,8 @@ impl Client {
     }
 
     /// Sends one request. `TimedOut` here means that the API fell silent; deadlines are the caller's business.
-    pub(super) async fn send(&self, identity: &Identity, request: Request) -> Result<Answer, Failure> {
-        let observed = Observed::begin(&request, &identity.place);
+    pub(super) async fn send(&self, identity: &Identity, request: &Request) -> Result<Answer, Failure> {
+        let observed = Observed::begin(request, &identity.place);
         let mut map = identity.headers.clone();
         if let Some(Ok(value)) = observed.traceparent().as_deref().map(HeaderValue::from_str) {
             map.insert(headers::TRACEPARENT, value);
@@ -148,15 +149,15 @@ impl Client {
         result
     }
 
-    async fn exchange(&self, mut map: HeaderMap, request: Request) -> Result<Answer, Failure> {
+    async fn exchange(&self, mut map: HeaderMap, request: &Request) -> Result<Answer, Failure> {
         self.signer.sign(self.clock.now_ms(), &mut map);
         if let Some(version) = request.if_match {
             map.insert(IF_MATCH, HeaderValue::from(version));
         }
         let mut builder = self
             .http
-            .request(request.method, self.url(&request.path, &request.query));
-        if let Some(body) = request.body {
+            .request(request.method.clone(), self.url(&request.path, &request.query));
+        if let Some(body) = request.body.clone() {
             map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             builder = builder.body(body);
         }
@@ -170,6 +171,7 @@ impl Client {
                 .get(RETRY_AFTER)
                 .and_then(|value| reply_headers::retry_after(value, self.now_ms())),
             has_next: fields.get_all(LINK).iter().any(reply_headers::links_next),
+            doubtful: false,
         };
         Ok(Answer { reply, fields })
     }
@@ -188,8 +190,10 @@ impl Client {
             query: Vec::new(),
             body: None,
             if_match: None,
+            // Whoever sends these sees to that.
+            repeat: Repeat::Never,
         };
-        match tokio::time::timeout(within, self.send(identity, request)).await {
+        match tokio::time::timeout(within, self.send(identity, &request)).await {
             Ok(result) => result,
             Err(_) => Err(Failure::TimedOut { sent: true }),
         }
@@ -211,9 +215,13 @@ impl Client {
 }
 
 async fn read(response: &mut reqwest::Response, limit: usize) -> Result<Bytes, Failure> {
+    let too_large = || {
+        metrics::limited("answer_bytes");
+        Failure::AnswerTooLarge { limit }
+    };
     let announced = response.content_length().unwrap_or(0);
     if announced > limit as u64 {
-        return Err(Failure::AnswerTooLarge { limit });
+        return Err(too_large());
     }
     let Some(first) = next_chunk(response).await? else {
         return Ok(Bytes::new());
@@ -226,7 +234,7 @@ async fn read(response: &mut reqwest::Response, limit: usize) -> Result<Bytes, F
     let mut chunk = Some(first);
     while let Some(bytes) = chunk {
         if body.len() + bytes.len() > limit {
-            return Err(Failure::AnswerTooLarge { limit });
+            return Err(too_large());
         }
         body.extend_from_slice(&bytes);
         chunk = next_chunk(response).await?;

@@ -20,6 +20,16 @@ pub struct Request {
     pub body: Option<Bytes>,
     /// The version that the item must still have.
     pub if_match: Option<u64>,
+    pub repeat: Repeat,
+}
+
+/// Whether a request may be sent again when the API did not get it, was not able to serve it, or said nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// Carried out twice it does no more than once, and whoever sent it knows its own work when it meets it.
+    Harmless,
+    /// It is sent once. Only a session that the API has lost, by which nothing was done, is a reason to send it again.
+    Never,
 }
 
 /// What the API answered. Its meaning depends on what was asked, so it is left to the tool.
@@ -31,6 +41,8 @@ pub struct Reply {
     pub retry_after: Option<Duration>,
     /// The API said with `Link: rel="next"` that another page follows.
     pub has_next: bool,
+    /// The request was sent before, and may have been carried out then; the answer is to the last sending.
+    pub doubtful: bool,
 }
 
 /// Why there is no reply. The variants differ in what a caller may conclude about the API's state.
@@ -42,7 +54,8 @@ pub enum Failure {
     /// Time ran out. With `sent`, the API may have done what was asked.
     #[error("the API did not answer in time")]
     TimedOut { sent: bool },
-    /// The request was sent and the connection broke before the whole answer came: the outcome is unknown.
+    /// The request was sent, perhaps several times, and no connection held until the whole answer had come: the outcome
+    /// is unknown.
     #[error("the connection to the API broke before it answered")]
     AnswerLost,
     /// The answer was larger than the sidecar is willing to hold.
@@ -54,9 +67,31 @@ pub enum Failure {
     /// There is nothing to show to the API in the caller's name, so it was not asked.
     #[error("the caller has no access to the API")]
     NoAccess(NoAccess),
+    /// The API has failed too often in a row, so it was not asked. Somebody will try it again in so long.
+    #[error("the API is left alone for {retry_in:?}")]
+    CircuitOpen { retry_in: Duration },
+    /// There were too many calls before this one, or they took too long.
+    #[error("too many calls are under way")]
+    Overloaded,
     /// The caller went away.
     #[error("the call was cancelled")]
     Cancelled,
+}
+
+impl Failure {
+    /// Nothing can have changed.
+    #[must_use]
+    pub fn nothing_was_sent(&self) -> bool {
+        match self {
+            Self::Unreachable
+            | Self::TimedOut { sent: false }
+            | Self::SessionRefused(_)
+            | Self::NoAccess(_)
+            | Self::CircuitOpen { .. }
+            | Self::Overloaded => true,
+            Self::TimedOut { sent: true } | Self::AnswerLost | Self::AnswerTooLarge { .. } | Self::Cancelled => false,
+        }
+    }
 }
 
 /// Whose business it is that a caller who may come in here has no access to the API.

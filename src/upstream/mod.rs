@@ -4,6 +4,7 @@
 //! be opened only when there is room to end it, so neither a slow API nor a flood of calls can pile sessions up, and
 //! ending never waits for anybody.
 
+mod breaker;
 pub mod client;
 pub mod deadline;
 mod ending;
@@ -11,8 +12,11 @@ pub mod exchange;
 mod headers;
 mod observed;
 mod readiness;
+mod retry;
 mod session;
 pub mod signature;
+mod turns;
+mod verdict;
 
 #[cfg(test)]
 #[path = "../../tests/support/scripted_api.rs"]
@@ -28,12 +32,17 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::{Clock, Credential, Secret};
 use crate::telemetry::stages::Spent;
 use crate::telemetry::traces::Place;
+use breaker::Breaker;
+pub use breaker::Settings as Breaking;
 use client::{Client, ClientError};
 pub use deadline::Deadline;
 pub use ending::Counts;
 use ending::Enders;
 pub use readiness::NotReady;
+use retry::Retries;
 pub use session::Session;
+pub use turns::Settings as Calls;
+use turns::Turns;
 
 /// Where the API is, as whom to sign, and how patient to be.
 #[derive(Debug, Clone)]
@@ -41,7 +50,7 @@ pub struct Settings {
     pub base_url: String,
     pub tenant_id: String,
     pub tenant_secret: Secret,
-    /// Covers everything that one tool call does: opening, the operation, mending.
+    /// Covers everything that one tool call does: opening, the operation, mending, sending again.
     pub call_deadline: Duration,
     pub connect_timeout: Duration,
     /// The longest silence in the middle of an answer.
@@ -58,6 +67,10 @@ pub struct Settings {
     /// For one attempt to end a session.
     pub end_timeout: Duration,
     pub ready_timeout: Duration,
+    pub breaker: Breaking,
+    /// How often a request is sent that may be sent again.
+    pub max_attempts: u32,
+    pub calls: Calls,
 }
 
 impl Default for Settings {
@@ -68,7 +81,7 @@ impl Default for Settings {
             tenant_secret: Secret::new(""),
             call_deadline: Duration::from_secs(25),
             connect_timeout: Duration::from_secs(2),
-            read_timeout: Duration::from_secs(20),
+            read_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(90),
             max_idle: 64,
             max_answer_bytes: 16 << 20,
@@ -76,6 +89,16 @@ impl Default for Settings {
             enders: 16,
             end_timeout: Duration::from_secs(5),
             ready_timeout: Duration::from_secs(2),
+            breaker: Breaking {
+                failures: 10,
+                pause: Duration::from_secs(1),
+            },
+            max_attempts: 3,
+            calls: Calls {
+                at_once: 256,
+                queue: 1024,
+                wait: Duration::from_secs(5),
+            },
         }
     }
 }
@@ -101,6 +124,9 @@ pub struct Upstream(Arc<Inner>);
 struct Inner {
     client: Client,
     enders: Enders,
+    breaker: Arc<Breaker>,
+    retries: Retries,
+    turns: Turns,
     settings: Settings,
 }
 
@@ -112,6 +138,9 @@ impl Upstream {
         Ok(Self(Arc::new(Inner {
             client,
             enders,
+            breaker: Arc::new(Breaker::new(settings.breaker)),
+            retries: Retries::new(settings.max_attempts),
+            turns: Turns::new(settings.calls),
             settings,
         })))
     }

@@ -88,7 +88,13 @@ fn word(failure: &Failure) -> &'static str {
         Failure::Unreachable => "unreachable",
         Failure::TimedOut { .. } => "timed_out",
         Failure::AnswerTooLarge { .. } => "too_large",
-        Failure::AnswerLost | Failure::SessionRefused(_) | Failure::NoAccess(_) | Failure::Cancelled => "lost",
+        // The others are no words on a request that was sent.
+        Failure::AnswerLost
+        | Failure::SessionRefused(_)
+        | Failure::NoAccess(_)
+        | Failure::CircuitOpen { .. }
+        | Failure::Overloaded
+        | Failure::Cancelled => "lost",
     }
 }
 

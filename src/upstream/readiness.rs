@@ -114,6 +114,7 @@ mod tests {
                 body: body.into(),
                 retry_after: None,
                 has_next: false,
+                doubtful: false,
             };
             let answer = Answer {
                 reply,

@@ -1,9 +1,12 @@
 //! The API during one tool call: a session that is opened with the first request and ended when this value is dropped.
 //!
 //! Opening runs in a task of its own. When the caller goes away in the middle of it, the task still reads the answer,
-//! finds nobody who wants the session, and drops it, which ends it. When the API has forgotten the session (428) or its
-//! epoch has risen (409 `epoch_mismatch`), nothing has been done yet, so one new session is opened and the request
-//! repeated: once per call.
+//! finds nobody who wants the session, and drops it, which ends it.
+//!
+//! There are two reasons to send a request again. When the API has forgotten the session (428) or its epoch has risen (409
+//! `epoch_mismatch`), nothing has been done yet, so any request is sent again in a new session: once per call. When the API
+//! did not get the request, could not serve it or said nothing, one that can do no harm is sent again, as [`retry`](super::retry)
+//! allows. Opening a session is such a request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +14,14 @@ use std::time::Duration;
 use http::{HeaderValue, Method};
 use serde::Deserialize;
 use tokio::sync::{Mutex, OnceCell};
+use tokio::time::Instant;
 
+use super::breaker::Pass;
 use super::client::{Answer, Client, Identity};
 use super::ending::{Guard, Room};
-use super::exchange::{Api, Failure, NoAccess, Reply, Request};
+use super::exchange::{Api, Failure, NoAccess, Repeat, Reply, Request};
+use super::turns::Turn;
+use super::verdict::{Trouble, is_well, trouble};
 use super::{CallContext, Upstream, headers};
 use crate::auth::{Credential, ExchangeError};
 use crate::telemetry::metrics;
@@ -30,6 +37,8 @@ pub struct Session {
     /// Made when it is first needed: a call that sends nothing exchanges no token.
     identity: OnceCell<Identity>,
     context: CallContext,
+    /// Held from the first request on.
+    entered: OnceCell<Entered>,
     current: Mutex<Current>,
 }
 
@@ -37,6 +46,13 @@ pub struct Session {
 struct Current {
     opened: Option<Arc<Opened>>,
     mended: bool,
+}
+
+/// What a call has to have before it may ask anything.
+#[derive(Debug)]
+struct Entered {
+    pass: Pass,
+    _turn: Turn,
 }
 
 /// A session that exists: the headers to use it with, and the guard that ends it.
@@ -63,47 +79,122 @@ impl Session {
             credential,
             identity: OnceCell::new(),
             context,
+            entered: OnceCell::new(),
             current: Mutex::default(),
         }
     }
 
+    /// Sends a request, and sends it again as far as it may be. Reasons why there is no session are final: opening one
+    /// has been tried again already.
     async fn send_in_session(&self, request: Request) -> Result<Reply, Failure> {
-        let opened = self.opened().await?;
-        let answer = self.exchange(&opened, request.clone()).await?;
-        if !session_is_refused(&answer.reply) {
-            return Ok(answer.reply);
-        }
-        match self.mended(opened).await? {
-            Some(renewed) => Ok(self.exchange(&renewed, request).await?.reply),
-            None => Ok(answer.reply),
+        let pass = self.entered().await?;
+        self.upstream.0.retries.first();
+        let (mut sent, mut doubtful) = (0, false);
+        let outcome = loop {
+            let opened = match self.opened(pass).await {
+                Ok(opened) => opened,
+                Err(failure) => break Err(failure),
+            };
+            let outcome = self.exchange(pass, &opened, &request).await;
+            if outcome.as_ref().is_ok_and(session_is_refused) {
+                if self.let_go(opened).await {
+                    metrics::sent_again("session_lost");
+                    continue;
+                }
+                break outcome;
+            }
+            sent += 1;
+            let Some(trouble) = trouble(outcome.as_ref()) else {
+                break outcome;
+            };
+            if request.repeat == Repeat::Never || !self.may_go_again(pass, Stage::Api, sent, trouble).await {
+                break outcome;
+            }
+            // A question leaves nothing behind.
+            doubtful |= trouble.doubtful && request.method != Method::GET;
+        };
+        match outcome {
+            Ok(reply) => Ok(Reply { doubtful, ..reply }),
+            // What an earlier sending did is unknown, whatever kept the last one from being sent.
+            Err(failure) if doubtful && failure.nothing_was_sent() => Err(Failure::AnswerLost),
+            Err(failure) => Err(failure),
         }
     }
 
-    async fn exchange(&self, opened: &Opened, request: Request) -> Result<Answer, Failure> {
+    /// Waits until what has been sent so often may be sent again, if it may.
+    async fn may_go_again(&self, pass: &Pass, stage: Stage, sent: u32, trouble: Trouble) -> bool {
+        let retries = &self.upstream.0.retries;
+        let pause = || retries.pause(sent, trouble.wish, self.context.deadline);
+        let Some(pause) = pass.holds().then(pause).flatten() else {
+            return false;
+        };
+        let _waiting = self.context.spent.during(stage);
+        tokio::time::sleep(pause).await;
+        let holds = pass.holds();
+        if holds {
+            metrics::sent_again(trouble.reason);
+        }
+        holds
+    }
+
+    async fn exchange(&self, pass: &Pass, opened: &Opened, request: &Request) -> Result<Reply, Failure> {
         let _sending = self.context.spent.during(Stage::Api);
         let sent = self.upstream.0.client.send(&opened.identity, request);
-        self.context
-            .deadline
-            .limit(sent)
-            .await
-            .unwrap_or(Err(Failure::TimedOut { sent: true }))
+        let timed_out = Err(Failure::TimedOut { sent: true });
+        let answered = self.context.deadline.limit(sent).await.unwrap_or(timed_out);
+        let outcome = answered.map(|answer| answer.reply);
+        match is_well(outcome.as_ref(), request.method == Method::GET) {
+            Some(true) => pass.succeeded(),
+            Some(false) => pass.failed(Instant::now()),
+            None => {}
+        }
+        outcome
+    }
+
+    /// The right to ask the API at all, which lasts as long as the call.
+    async fn entered(&self) -> Result<&Pass, Failure> {
+        let admit = || {
+            let admitted = self.upstream.0.breaker.admit(Instant::now());
+            admitted.map_err(|retry_in| Failure::CircuitOpen { retry_in })
+        };
+        let entering = async {
+            // Whoever will be refused need not wait for it.
+            let mut pass = admit()?;
+            let turn = match self.upstream.0.turns.try_take() {
+                Some(turn) => turn,
+                None => self.queue(self.upstream.0.turns.take()).await?,
+            };
+            if !pass.holds() {
+                pass = admit()?;
+            }
+            Ok(Entered { pass, _turn: turn })
+        };
+        let entered = self.entered.get_or_try_init(|| entering).await?;
+        Ok(&entered.pass)
+    }
+
+    /// Waits for what other calls have to make room for.
+    async fn queue<T>(&self, room: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        let _waiting = (self.context.spent.during(Stage::Queue), metrics::call_waiting());
+        let room = self.context.deadline.limit(room).await;
+        room.unwrap_or(Err(Failure::TimedOut { sent: false }))
     }
 
     /// The session of this call. Requests that come at the same time wait for the same opening.
-    async fn opened(&self) -> Result<Arc<Opened>, Failure> {
+    async fn opened(&self, pass: &Pass) -> Result<Arc<Opened>, Failure> {
         let mut current = self.current.lock().await;
         if let Some(opened) = &current.opened {
             return Ok(Arc::clone(opened));
         }
-        let opened = self.open().await?;
+        let opened = self.open(pass).await?;
         current.opened = Some(Arc::clone(&opened));
         Ok(opened)
     }
 
-    /// A session in place of a refused one, or `None` when this call has had its second chance.
+    /// Gives up a session that the API has refused, and says whether there will be another: once per call.
     ///
-    /// The refused one is let go before anything is waited for: the new one may need the very room that it takes.
-    async fn mended(&self, refused: Arc<Opened>) -> Result<Option<Arc<Opened>>, Failure> {
+    /// It is let go before anything is waited for: the new one may need the very room that it takes.
+    async fn let_go(&self, refused: Arc<Opened>) -> bool {
         let refused = {
             let known_by = Arc::downgrade(&refused);
             drop(refused);
@@ -111,15 +202,16 @@ impl Session {
         };
         let mut current = self.current.lock().await;
         match &current.opened {
-            Some(opened) if Arc::as_ptr(opened) != refused.as_ptr() => return Ok(Some(Arc::clone(opened))),
-            _ if current.mended => return Ok(None),
-            _ => {}
+            // A request beside this one has done it.
+            None => true,
+            Some(opened) if Arc::as_ptr(opened) != refused.as_ptr() => true,
+            Some(_) if current.mended => false,
+            Some(_) => {
+                current.mended = true;
+                current.opened = None;
+                true
+            }
         }
-        current.mended = true;
-        current.opened = None;
-        let opened = self.open().await?;
-        current.opened = Some(Arc::clone(&opened));
-        Ok(Some(opened))
     }
 
     async fn identity(&self) -> Result<Identity, Failure> {
@@ -134,27 +226,60 @@ impl Session {
         }
     }
 
-    async fn open(&self) -> Result<Arc<Opened>, Failure> {
+    /// Opens a session, if need be in several tries. Whatever goes wrong here, the operation that wanted the session has
+    /// not been sent, and the failures say so.
+    async fn open(&self, pass: &Pass) -> Result<Arc<Opened>, Failure> {
         let identity = self.identity().await?;
-        let nothing_sent = Failure::TimedOut { sent: false };
-        let inner = &self.upstream.0;
-        let deadline = self.context.deadline;
-        let room = {
-            let _waiting = (self.context.spent.during(Stage::Queue), metrics::call_waiting());
-            let room = deadline.limit(inner.enders.room()).await;
-            room.map_err(|_| nothing_sent.clone())??
-        };
+        self.upstream.0.retries.first();
+        let mut sent = 0;
+        loop {
+            let room = self.room().await?;
+            let failure = match self.open_in(room, identity.clone()).await {
+                Ok(opened) => return Ok(Arc::new(opened)),
+                Err(failure) => failure,
+            };
+            let refused = match &failure {
+                Failure::SessionRefused(reply) => Ok(reply),
+                failure => Err(failure),
+            };
+            // An API that opens sessions may still not be able to do more, so only failures count.
+            if is_well(refused, true) == Some(false) {
+                pass.failed(Instant::now());
+            }
+            sent += 1;
+            let again = match trouble(refused) {
+                Some(trouble) => self.may_go_again(pass, Stage::Session, sent, trouble).await,
+                None => false,
+            };
+            if !again {
+                return Err(match failure {
+                    Failure::TimedOut { .. } => Failure::TimedOut { sent: false },
+                    Failure::SessionRefused(_) => failure,
+                    _ => Failure::Unreachable,
+                });
+            }
+        }
+    }
+
+    async fn room(&self) -> Result<Room, Failure> {
+        let Upstream(inner) = &self.upstream;
+        self.queue(async { inner.turns.patiently(inner.enders.room()).await? })
+            .await
+    }
+
+    async fn open_in(&self, room: Room, identity: Identity) -> Result<Opened, Failure> {
         let _opening = self.context.spent.during(Stage::Session);
+        let inner = &self.upstream.0;
         let opening = open(inner.client.clone(), identity, room, inner.settings.call_deadline);
-        match deadline.limit(tokio::spawn(opening)).await {
+        match self.context.deadline.limit(tokio::spawn(opening)).await {
             Ok(Ok(result)) => {
                 if matches!(&result, Err(Failure::SessionRefused(reply)) if reply.status == 401) {
                     self.credential.forget();
                 }
-                result.map(Arc::new)
+                result
             }
             Ok(Err(_panicked)) => Err(Failure::Unreachable),
-            Err(_elapsed) => Err(nothing_sent),
+            Err(_elapsed) => Err(Failure::TimedOut { sent: true }),
         }
     }
 }
@@ -168,16 +293,11 @@ fn no_access(error: ExchangeError) -> Failure {
     })
 }
 
-/// Opens a session. Whatever goes wrong here, the operation that wanted the session has not been sent, and the
-/// failures say so.
+/// Opens a session, once.
 async fn open(client: Client, identity: Identity, room: Room, within: Duration) -> Result<Opened, Failure> {
     let answer = client
         .send_bare(&identity, Method::POST, SESSIONS.to_owned(), within)
-        .await
-        .map_err(|failure| match failure {
-            Failure::TimedOut { .. } => Failure::TimedOut { sent: false },
-            _ => Failure::Unreachable,
-        })?;
+        .await?;
     let Some((id, epoch)) = described(&answer) else {
         return Err(Failure::SessionRefused(answer.reply));
     };

@@ -1,5 +1,7 @@
 //! Calls against a scripted API on a loopback socket: what goes over the wire, and what becomes of the sessions.
 
+mod again;
+mod crowded;
 mod exchanged;
 
 use futures::FutureExt;
@@ -8,7 +10,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 
-use super::exchange::{Api, Failure, Reply, Request};
+use super::exchange::{Api, Failure, Repeat, Reply, Request};
 use super::scripted_api::{ScriptedApi, Step};
 use super::*;
 
@@ -21,6 +23,8 @@ fn settings(base_url: String) -> Settings {
         base_url,
         tenant_id: TENANT.into(),
         tenant_secret: Secret::new(SECRET),
+        // Sending again has tests of its own.
+        max_attempts: 1,
         end_timeout: Duration::from_secs(1),
         ..Settings::default()
     }
@@ -56,6 +60,7 @@ fn get(path: &str) -> Request {
         query: Vec::new(),
         body: None,
         if_match: None,
+        repeat: Repeat::Harmless,
     }
 }
 

@@ -423,10 +423,12 @@ async fn garbage_is_an_internal_error_and_never_quoted() {
             ("create_note", json!({"title": "t", "content": "c"})),
         ] {
             let forwarder = &client.place.forwarder;
+            // Nobody waits so long to ask again, so this is the answer.
+            let headers = vec![("retry-after", "3600".to_owned())];
             forwarder.next(
                 &client.user,
                 Stage::Operation,
-                Mishap::Answer(status, Vec::new(), body.clone()),
+                Mishap::Answer(status, headers, body.clone()),
             );
             let called = client.call(tool, arguments).await;
             let error = called.error();

@@ -23,11 +23,13 @@ mod entities;
 mod eras;
 mod errors;
 mod exchange;
+mod faults;
 mod harness;
 mod keys;
 mod last;
 mod leaving;
 mod lifecycle;
+mod limits;
 mod mending;
 mod outages;
 mod pages;
@@ -58,9 +60,11 @@ fn main() -> ExitCode {
         eras::tests(),
         errors::tests(),
         exchange::tests(),
+        faults::tests(),
         keys::tests(),
         leaving::tests(),
         lifecycle::tests(),
+        limits::tests(),
         mending::tests(),
         outages::tests(),
         pages::tests(),

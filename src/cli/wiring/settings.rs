@@ -54,11 +54,21 @@ pub fn upstream(config: &Config) -> Result<upstream::Settings, Mistake> {
         tenant_secret: secret.clone(),
         call_deadline: from.call_deadline,
         connect_timeout: from.connect_timeout,
-        read_timeout: from.call_deadline,
+        read_timeout: from.read_timeout,
         max_idle: from.max_idle,
         idle_timeout: from.idle_timeout,
         max_answer_bytes: from.max_answer_bytes,
         max_sessions: from.max_sessions,
+        max_attempts: from.max_attempts,
+        calls: upstream::Calls {
+            at_once: from.max_calls,
+            queue: from.queue_length,
+            wait: from.queue_wait,
+        },
+        breaker: upstream::Breaking {
+            failures: from.breaker_failures,
+            pause: from.breaker_pause,
+        },
         ..upstream::Settings::default()
     })
 }
@@ -92,6 +102,10 @@ pub fn mcp(config: &Config) -> mcp::Settings {
     mcp::Settings {
         website_url: config.server.public_url.as_ref().map(Url::to_string),
         narrowing: narrowing(config),
+        rate: mcp::Rate {
+            per_minute: config.server.calls_per_minute,
+            burst: config.server.calls_burst,
+        },
     }
 }
 

@@ -33,10 +33,6 @@ impl<T> Listed<T> {
         let found = self.0.iter().find(|(listed, _)| *listed == word);
         found.or(self.0.last()).map(|(_, child)| child)
     }
-
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &T)> {
-        self.0.iter().map(|(word, child)| (*word, child))
-    }
 }
 
 impl<T> From<Vec<(&'static str, T)>> for Listed<T> {
@@ -49,6 +45,15 @@ impl Listed<IntCounter> {
     pub fn count(&self, word: &str) {
         if let Some(child) = self.get(word) {
             child.inc();
+        }
+    }
+}
+
+impl Listed<IntGauge> {
+    /// 1 for this word, 0 for all others.
+    pub fn only(&self, word: &str) {
+        for (listed, child) in &self.0 {
+            child.set(i64::from(*listed == word));
         }
     }
 }

@@ -36,6 +36,10 @@ pub struct Metrics {
     calls_waiting: IntGauge,
     api_requests: IntCounterVec,
     api_durations: HistogramVec,
+    retries: Listed<IntCounter>,
+    breaker: Listed<IntGauge>,
+    breaker_changes: Listed<IntCounter>,
+    limit_refusals: Listed<IntCounter>,
     sessions_opened: IntCounter,
     sessions_ended: IntCounter,
     sessions_abandoned: IntCounter,
@@ -153,6 +157,23 @@ pub fn api_asked(route: &str, method: &str, status: &str, took: Duration) {
     });
 }
 
+/// A request to the API is sent again.
+pub fn sent_again(reason: &str) {
+    observe(|metrics| metrics.retries.count(reason));
+}
+
+pub fn breaker_is(state: &str) {
+    observe(|metrics| {
+        metrics.breaker.only(state);
+        metrics.breaker_changes.count(state);
+    });
+}
+
+/// A limit has kept something out.
+pub fn limited(limit: &str) {
+    observe(|metrics| metrics.limit_refusals.count(limit));
+}
+
 pub fn session_opened() {
     observe(|metrics| {
         metrics.sessions_opened.inc();
@@ -223,6 +244,8 @@ impl Metrics {
         gauges(by, &names::BUILD_INFO)?
             .get_metric_with_label_values(&[version, revision])?
             .set(1);
+        let breaker = Listed::of(&gauges(by, &names::BREAKER_STATE)?, names::BREAKER_STATES)?;
+        breaker.only("closed");
         let requests = counters(by, &names::REQUESTS)?;
         let requests = names::TRANSPORTS.iter().map(|transport| {
             let of_class = |class: &&'static str| {
@@ -242,6 +265,10 @@ impl Metrics {
             calls_waiting: gauge(by, &names::CALLS_WAITING)?,
             api_requests: counters(by, &names::API_REQUESTS)?,
             api_durations: histograms(by, &names::API_DURATION)?,
+            retries: listed_counters(by, &names::RETRIES, names::RETRY_REASONS)?,
+            breaker,
+            breaker_changes: listed_counters(by, &names::BREAKER_CHANGES, names::BREAKER_STATES)?,
+            limit_refusals: listed_counters(by, &names::LIMIT_REFUSALS, names::LIMITS)?,
             sessions_opened: counter(by, &names::SESSIONS_OPENED)?,
             sessions_ended: counter(by, &names::SESSIONS_ENDED)?,
             sessions_abandoned: counter(by, &names::SESSIONS_ABANDONED)?,
@@ -266,9 +293,7 @@ impl Metrics {
         } else {
             names::OTHER
         };
-        for (word, gauge) in self.readiness.iter() {
-            gauge.set(i64::from(word == state));
-        }
+        self.readiness.only(state);
     }
 
     /// Everything, as a scrape reads it.

@@ -59,7 +59,7 @@ pub const TOOL_DURATION: Name = histogram(
 pub const TOOL_STAGE: Name = histogram(
     "toolbridge_mcp_tool_stage_duration_seconds",
     &["stage"],
-    "The parts of that time: proving who calls, waiting for a place among sessions, opening one, the requests, the rest.",
+    "The parts of that time: proving who calls, waiting for its turn, opening a session, the requests, the rest.",
 );
 pub const TOOL_ERRORS: Name = counter(
     "toolbridge_mcp_tool_errors_total",
@@ -74,7 +74,7 @@ pub const CALLS_IN_FLIGHT: Name = gauge(
 pub const CALLS_WAITING: Name = gauge(
     "toolbridge_mcp_tool_calls_waiting",
     &[],
-    "Tool calls that wait for a place among sessions.",
+    "Tool calls that wait for their turn.",
 );
 pub const API_REQUESTS: Name = counter(
     "toolbridge_mcp_api_requests_total",
@@ -85,6 +85,26 @@ pub const API_DURATION: Name = histogram(
     "toolbridge_mcp_api_request_duration_seconds",
     &["route", "method"],
     "Time of a request to the API, up to the end of its answer.",
+);
+pub const RETRIES: Name = counter(
+    "toolbridge_mcp_retries_total",
+    &["reason"],
+    "Requests to the API that were sent again, by what became of them before: a status, no answer, or a session that was lost.",
+);
+pub const BREAKER_STATE: Name = gauge(
+    "toolbridge_mcp_breaker_state",
+    &["state"],
+    "1 for the state of the circuit breaker before the API, 0 for the others.",
+);
+pub const BREAKER_CHANGES: Name = counter(
+    "toolbridge_mcp_breaker_changes_total",
+    &["to"],
+    "Changes of the circuit breaker's state.",
+);
+pub const LIMIT_REFUSALS: Name = counter(
+    "toolbridge_mcp_limit_refusals_total",
+    &["limit"],
+    "What was refused because a limit was reached.",
 );
 pub const SESSIONS_OPENED: Name = counter(
     "toolbridge_mcp_sessions_opened_total",
@@ -174,6 +194,10 @@ pub const ALL: &[&Name] = &[
     &CALLS_WAITING,
     &API_REQUESTS,
     &API_DURATION,
+    &RETRIES,
+    &BREAKER_STATE,
+    &BREAKER_CHANGES,
+    &LIMIT_REFUSALS,
     &SESSIONS_OPENED,
     &SESSIONS_ENDED,
     &SESSIONS_ABANDONED,
@@ -201,6 +225,10 @@ pub const WORDS: &[(&str, &str, &[&str])] = &[
     (TOOL_INVOCATIONS.name, "outcome", OUTCOMES),
     (TOOL_STAGE.name, "stage", STAGES),
     (TOOL_ERRORS.name, "category", CATEGORIES),
+    (RETRIES.name, "reason", RETRY_REASONS),
+    (BREAKER_STATE.name, "state", BREAKER_STATES),
+    (BREAKER_CHANGES.name, "to", BREAKER_STATES),
+    (LIMIT_REFUSALS.name, "limit", LIMITS),
     (AUTH_FAILURES.name, "reason", AUTH_REASONS),
     (SCOPE_REFUSALS.name, "reason", SCOPE_REASONS),
     (KEY_REFRESHES.name, "outcome", KEY_OUTCOMES),
@@ -233,6 +261,31 @@ pub const CATEGORIES: &[&str] = &[
     "too_large",
     "internal",
     OTHER,
+];
+pub const RETRY_REASONS: &[&str] = &[
+    "unreachable",
+    "timed_out",
+    "lost",
+    "429",
+    "502",
+    "503",
+    "504",
+    "session_lost",
+];
+pub const BREAKER_STATES: &[&str] = &["closed", "open", "half_open"];
+/// A caller's rate, calls that wait (too many, too long), requests that are sent again, streams and their calls, sessions,
+/// bytes.
+pub const LIMITS: &[&str] = &[
+    "rate",
+    "queue_full",
+    "queue_wait",
+    "retry_budget",
+    "streams",
+    "streams_per_principal",
+    "calls_per_stream",
+    "sessions",
+    "request_bytes",
+    "answer_bytes",
 ];
 pub const AUTH_REASONS: &[&str] = &[
     "missing",

@@ -100,6 +100,26 @@ fn there_is_one_state_at_a_time() {
 }
 
 #[test]
+fn the_breaker_is_closed_until_it_opens() {
+    let metrics = figures();
+    for (state, on) in [
+        (None, "closed"),
+        (Some("open"), "open"),
+        (Some("half_open"), "half_open"),
+    ] {
+        if let Some(state) = state {
+            metrics.breaker.only(state);
+        }
+        let text = text(&metrics);
+        let lines: Vec<_> = text
+            .lines()
+            .filter(|line| line.starts_with("toolbridge_mcp_breaker_state{") && line.ends_with(" 1"))
+            .collect();
+        assert_eq!(lines, [format!("toolbridge_mcp_breaker_state{{state=\"{on}\"}} 1")]);
+    }
+}
+
+#[test]
 fn the_process_has_memory_files_and_a_beginning() {
     let text = text(&figures());
     for name in [

@@ -107,6 +107,8 @@ async fn every_silence_has_its_error() {
         ("create_note", create(), Failure::NoAccess(NoAccess::Unavailable), Unavailable, "exchange_unavailable", true),
         ("get_note", get(), Failure::NoAccess(NoAccess::Faulty), Internal, "exchange_failed", false),
         ("create_note", create(), Failure::Cancelled, Timeout, "cancelled", false),
+        ("create_note", create(), Failure::Overloaded, Unavailable, "overloaded", true),
+        ("create_note", create(), Failure::CircuitOpen { retry_in: Duration::from_secs(2) }, Unavailable, "circuit_open", true),
     ];
     for (tool, arguments, silence, category, code, retryable) in table {
         let error = failure(tool, arguments, Err(silence.clone())).await;
@@ -273,6 +275,7 @@ async fn an_answer_against_the_contract_is_no_result() {
         body: Bytes::from_static(b"\xff\xfe"),
         retry_after: None,
         has_next: false,
+        doubtful: false,
     });
     assert_eq!(failure("get_note", json!({"uid": UID}), bytes).await.code, "api_error");
 }

@@ -64,6 +64,15 @@ fn reply(status: u16, body: impl ToString) -> Result<Reply, Failure> {
         body: Bytes::from(body.to_string()),
         retry_after: None,
         has_next: false,
+        doubtful: false,
+    })
+}
+
+/// An answer to a request that was sent before, and may have been carried out then.
+fn doubtful(answer: Result<Reply, Failure>) -> Result<Reply, Failure> {
+    answer.map(|reply| Reply {
+        doubtful: true,
+        ..reply
     })
 }
 

@@ -213,10 +213,10 @@ proptest! {
 
     /// Whatever the API answers, a call ends with a result or with a proper error.
     #[test]
-    fn no_answer_is_too_strange(spec in any_tool(), status in 100_u16..600, body in prop::collection::vec(any::<u8>(), 0..40), json in any_json()) {
+    fn no_answer_is_too_strange(spec in any_tool(), status in 100_u16..600, doubtful: bool, body in prop::collection::vec(any::<u8>(), 0..40), json in any_json()) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         for bytes in [Bytes::from(body), Bytes::from(json.to_string())] {
-            let answer = || Ok(Reply { status, body: bytes.clone(), retry_after: None, has_next: true });
+            let answer = || Ok(Reply { status, body: bytes.clone(), retry_after: None, has_next: true, doubtful });
             let script = Script::new([answer(), answer(), answer()]);
             if let Err(error) = runtime.block_on(call(&spec.name, least(spec), &script)) {
                 prop_assert!(!error.code.is_empty() && !error.message.is_empty());

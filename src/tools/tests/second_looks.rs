@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
+use crate::upstream::exchange::Repeat;
 
 fn comment(version: u64, payload: Value) -> Value {
     json!({"uid": UID, "version": version, "updatedAt": "2026-01-02T03:04:05.678Z", "payload": payload})
@@ -183,95 +184,175 @@ async fn a_create_that_meets_something_else_is_a_conflict() {
     }
 }
 
-/// The word of the first try went missing, in each of the ways that leave time for another.
-fn losses() -> [Result<Reply, Failure>; 3] {
+/// An item as a write of the tests leaves it, at this version.
+fn left(version: u64, title: &str, deleted: bool) -> Value {
+    let mut item = json!({
+        "uid": UID, "version": version, "updatedAt": "2026-01-02T03:04:05.678Z",
+        "payload": {"title": title, "content": "c", "mood": 1.50, "uid": UID, "sync": {"version": version}},
+    });
+    if deleted {
+        item["deletedAt"] = json!("2026-01-02T03:04:05.678Z");
+    }
+    item
+}
+
+/// A write of each kind that may be sent again, and the refusal that it meets if it has been carried out already.
+fn repeated() -> [(&'static str, Value, Result<Reply, Failure>); 3] {
+    let stale = || reply(412, json!({"error": "version mismatch: expected 3, actual 4"}));
     [
-        Err(Failure::AnswerLost),
-        reply(502, "<html>"),
-        reply(504, json!({"error": "unknown outcome"})),
+        (
+            "update_note",
+            json!({"uid": UID, "title": "t", "content": "c", "additional_fields": {"mood": 1.5}, "if_match": 3}),
+            stale(),
+        ),
+        (
+            "patch_note",
+            json!({"uid": UID, "updates": {"title": "t"}, "if_match": 3}),
+            stale(),
+        ),
+        (
+            "delete_note",
+            json!({"uid": UID}),
+            reply(410, json!({"error": "deleted"})),
+        ),
     ]
 }
 
 #[tokio::test]
-async fn a_create_whose_answer_was_lost_is_sent_once_more() {
-    for lost in losses() {
-        let script = Script::new([lost, reply(201, created(1, "c"))]);
-        let success = call("create_note", creating(), &script).await.unwrap();
-        assert_eq!(success.value, created(1, "c"));
-        let [first, second] = &script.sent()[..] else {
-            panic!("{:?}", methods(&script))
-        };
-        assert_eq!((&first.path, &first.body), (&second.path, &second.body));
-    }
-}
-
-#[tokio::test]
-async fn a_create_that_meets_its_own_lost_try_succeeds() {
-    for lost in losses() {
-        let taken = reply(409, json!({"error": "already_exists"}));
-        let script = Script::new([lost, taken, reply(200, created(1, "c"))]);
-        assert_eq!(
-            call("create_note", creating(), &script).await.unwrap().value,
-            created(1, "c")
-        );
-        assert_eq!(methods(&script)[2], format!("GET /v1/notes/{NEW_UID}"));
-    }
-    let taken = reply(409, json!({"error": "already_exists"}));
-    let script = Script::new([Err(Failure::AnswerLost), taken, reply(200, created(1, "other"))]);
-    let error = call("create_note", creating(), &script).await.unwrap_err();
-    assert_eq!((error.category, &*error.code), (Category::Conflict, "already_exists"));
-}
-
-/// After a loss only success, or a fault that was there from the start, says anything about the first try.
-#[tokio::test]
-async fn whatever_else_follows_a_lost_answer_leaves_the_outcome_unknown() {
-    let second_tries = losses().into_iter().chain([
-        Err(Failure::Unreachable),
-        Err(Failure::TimedOut { sent: true }),
-        Err(Failure::TimedOut { sent: false }),
-        Err(Failure::SessionRefused(reply(503, "").unwrap())),
-        reply(401, ""),
-        reply(428, ""),
-        reply(429, ""),
-        reply(500, ""),
-        reply(503, ""),
-        reply(409, json!({"error": "epoch_mismatch"})),
-    ]);
-    for second in second_tries {
-        let script = Script::new([Err(Failure::AnswerLost), second.clone()]);
-        let error = call("create_note", creating(), &script).await.unwrap_err();
-        assert_eq!(
-            (&*error.code, error.retryable),
-            ("unknown_outcome", false),
-            "{second:?}"
-        );
-        assert_eq!(script.sent().len(), 2, "{second:?}");
-        assert_eq!(error.details.uid.as_deref(), Some(NEW_UID));
+async fn a_write_that_meets_its_own_success_reports_it() {
+    for (tool, arguments, refusal) in repeated() {
+        let left = left(4, "t", tool == "delete_note");
+        let script = Script::new([doubtful(refusal), reply(200, &left)]);
+        let success = call(tool, arguments, &script).await.unwrap();
+        assert_eq!(success.value, left, "{tool}");
+        let look = &script.sent()[1];
+        assert_eq!((look.method.as_str(), look.if_match), ("GET", None), "{tool}");
+        let reads_through = look.query.contains(&("includeDeleted", "true".to_owned()));
+        assert_eq!(reads_through, tool == "delete_note");
     }
     let script = Script::new([
-        Err(Failure::AnswerLost),
-        reply(422, json!({"error": "x", "field": "title"})),
+        doubtful(reply(409, json!({"error": "already_exists"}))),
+        reply(200, created(1, "c")),
     ]);
     assert_eq!(
-        call("create_note", creating(), &script).await.unwrap_err().code,
-        "invalid_argument"
+        call("create_note", creating(), &script).await.unwrap().value,
+        created(1, "c")
     );
 }
 
+/// Without a loss before it, a refusal is what it says, and nothing is looked at.
 #[tokio::test]
-async fn nothing_else_is_sent_again() {
-    let patch = || json!({"uid": UID, "updates": {"title": "t"}});
-    for (tool, arguments, answer) in [
-        ("create_note", creating(), Err(Failure::TimedOut { sent: true })),
-        ("create_note", creating(), Err(Failure::AnswerTooLarge { limit: 9 })),
-        ("patch_note", patch(), Err(Failure::AnswerLost)),
-        ("patch_note", patch(), reply(504, "")),
-        ("get_note", json!({"uid": UID}), Err(Failure::AnswerLost)),
-    ] {
-        let script = Script::new([answer]);
-        call(tool, arguments, &script).await.unwrap_err();
-        assert_eq!(script.sent().len(), 1, "{tool}");
+async fn a_refusal_of_the_only_sending_is_believed() {
+    for (tool, arguments, refusal) in repeated() {
+        let script = Script::new([refusal]);
+        let error = call(tool, arguments, &script).await.unwrap_err();
+        let expected = if tool == "delete_note" {
+            "note_deleted"
+        } else {
+            "version_mismatch"
+        };
+        assert_eq!((&*error.code, script.sent().len()), (expected, 1), "{tool}");
     }
+}
+
+#[tokio::test]
+async fn somebody_elses_work_is_not_taken_for_ones_own() {
+    for (tool, arguments, refusal) in repeated() {
+        for (found, changed, deleted) in [
+            (reply(200, left(4, "theirs", false)), "version_mismatch", "note_deleted"),
+            (reply(200, left(5, "t", false)), "unknown_outcome", "note_deleted"),
+            (
+                reply(410, json!({"error": "deleted"})),
+                "unknown_outcome",
+                "note_deleted",
+            ),
+            (reply(500, "boom"), "unknown_outcome", "unknown_outcome"),
+            (Err(Failure::Unreachable), "unknown_outcome", "unknown_outcome"),
+        ] {
+            let script = Script::new([doubtful(refusal.clone()), found]);
+            let error = call(tool, arguments.clone(), &script).await.unwrap_err();
+            let expected = if tool == "delete_note" { deleted } else { changed };
+            assert_eq!(error.code, expected, "{tool}");
+            assert_eq!(error.details.uid.as_deref(), Some(UID));
+        }
+    }
+}
+
+/// After a loss only success, or a fault that was there from the start, says anything about the earlier sending.
+#[tokio::test]
+async fn whatever_else_follows_a_lost_answer_leaves_the_outcome_unknown() {
+    let writes = || {
+        let own = repeated().map(|(tool, arguments, _)| (tool, arguments));
+        own.into_iter()
+            .chain([("create_note", creating()), ("archive_note", json!({"uid": UID}))])
+    };
+    for (tool, arguments) in writes() {
+        for answer in [
+            reply(401, ""),
+            reply(428, ""),
+            reply(429, ""),
+            reply(500, ""),
+            reply(502, ""),
+            reply(503, ""),
+            reply(504, ""),
+            reply(409, json!({"error": "epoch_mismatch"})),
+        ] {
+            let status = answer.as_ref().unwrap().status;
+            let script = Script::new([doubtful(answer)]);
+            let error = call(tool, arguments.clone(), &script).await.unwrap_err();
+            assert_eq!(
+                (&*error.code, error.retryable),
+                ("unknown_outcome", false),
+                "{tool} {status}"
+            );
+            assert_eq!(
+                error.details.uid.as_deref(),
+                Some(if tool == "create_note" { NEW_UID } else { UID })
+            );
+        }
+        let script = Script::new([doubtful(reply(422, json!({"error": "x", "field": "title"})))]);
+        assert_eq!(
+            call(tool, arguments, &script).await.unwrap_err().code,
+            "invalid_argument"
+        );
+    }
+    let script = Script::new([doubtful(reply(404, ""))]);
+    assert_eq!(
+        call("archive_note", json!({"uid": UID}), &script)
+            .await
+            .unwrap_err()
+            .code,
+        "note_not_found"
+    );
+}
+
+/// What may be sent again is said here, and nowhere else.
+#[tokio::test]
+async fn requests_say_whether_they_may_be_sent_again() {
+    for spec in catalogue().specs() {
+        let operation = spec.name.split('_').next().unwrap();
+        for if_match in [None, Some(3)] {
+            let mut arguments = least(spec);
+            if let Some(version) = if_match {
+                if !matches!(operation, "update" | "patch") {
+                    continue;
+                }
+                arguments["if_match"] = json!(version);
+            }
+            let plan = catalogue().prepare(&spec.name, args(arguments)).unwrap();
+            let expected = match (operation, if_match) {
+                ("process", _) | ("update" | "patch", None) => Repeat::Never,
+                _ => Repeat::Harmless,
+            };
+            assert_eq!(plan.request.repeat, expected, "{} {if_match:?}", spec.name);
+        }
+    }
+    // The version that was read to keep the parent makes the replacement one that may.
+    let script = Script::new([reply(200, parented()), reply(200, parented())]);
+    call("update_comment", json!({"uid": UID, "content": "new"}), &script)
+        .await
+        .unwrap();
+    assert_eq!(script.sent()[1].repeat, Repeat::Harmless);
 }
 
 #[tokio::test]

@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rmcp::transport::streamable_http_server::session::SessionId;
 use tokio::time::Instant;
 
+use crate::telemetry::metrics;
+
 /// Sessions of one person at once: some clients with some windows each.
 const MOST_OF_ONE_PERSON: usize = 16;
 
@@ -58,7 +60,10 @@ impl Ledger {
         let makes_way = if kept.sessions.len() + kept.opening < self.most {
             None
         } else {
-            let oldest = kept.oldest_of(owner).ok_or(Full)?;
+            let oldest = kept.oldest_of(owner).ok_or_else(|| {
+                metrics::limited("sessions");
+                Full
+            })?;
             kept.sessions.remove(&oldest);
             Some(oldest)
         };

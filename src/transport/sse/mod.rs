@@ -44,7 +44,7 @@ use super::outline::Objection;
 use super::router::Handler;
 use super::running::{Count, Running};
 use crate::mcp::{Caller, Via};
-use crate::telemetry::fields;
+use crate::telemetry::{fields, metrics};
 
 /// What both routes share.
 pub struct Sse<H> {
@@ -78,6 +78,16 @@ pub enum Refused {
 }
 
 impl Refused {
+    /// The limit that was reached, as it is counted.
+    fn limit(self) -> Option<&'static str> {
+        match self {
+            Self::TooManyStreams => Some("streams"),
+            Self::TooManyOfYours => Some("streams_per_principal"),
+            Self::TooManyCalls => Some("calls_per_stream"),
+            _ => None,
+        }
+    }
+
     fn answer(self, about: &CorrelationId) -> Response {
         let (status, code, retry_after) = match self {
             Self::NoSession => (StatusCode::BAD_REQUEST, "session_missing", None),
@@ -89,6 +99,9 @@ impl Refused {
             Self::TooManyCalls => (StatusCode::TOO_MANY_REQUESTS, "too_many_calls", Some(1)),
             Self::IdInUse => (StatusCode::BAD_REQUEST, "id_in_use", None),
         };
+        if let Some(limit) = self.limit() {
+            metrics::limited(limit);
+        }
         tracing::info!(
             { fields::CORRELATION_ID } = about.as_str(),
             { fields::REASON } = code,

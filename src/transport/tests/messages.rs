@@ -454,6 +454,10 @@ impl Toolset for Trouble {
     fn out_of_scope(&self, _tool: &str, _scope: &str, _correlation_id: &str) -> Outcome {
         panic!("not asked for")
     }
+
+    fn over_rate(&self, _retry_in: Duration, _correlation_id: &str) -> Outcome {
+        panic!("not asked for")
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! The Go API: built once per run, started as often as a test needs one, and asked directly for what is true.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{LazyLock, OnceLock};
 
 use serde_json::Value;
 use tokio::process::Command;
@@ -11,6 +11,12 @@ use super::process::{PATIENCE, Process, Stdout};
 use super::token::{SECRETS, User, now_ms, signature};
 
 static BINARY: OnceLock<PathBuf> = OnceLock::new();
+
+/// To ask an API past the sidecar. No connection is kept: the next one may be to another API at the same address.
+static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
+    let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0);
+    http.build().unwrap()
+});
 
 /// Builds the API. Go's own cache makes this quick when nothing has changed.
 pub fn build() {
@@ -104,7 +110,7 @@ impl Api {
     /// A session of one's own, past the sidecar.
     pub async fn directly(&self, tenant: &str, user: &User) -> Direct {
         let mut direct = Direct {
-            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+            http: HTTP.clone(),
             url: self.url.clone(),
             tenant: tenant.to_owned(),
             token: user.token.clone(),

@@ -7,12 +7,14 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::body::Body;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use futures::StreamExt;
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -22,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::process::PATIENCE;
-use super::token::{User, now_ms};
+use super::token::{SECRETS, User, now_ms, signature};
 
 /// One request as the sidecar sent it, and the status that it was answered with, if it was.
 #[derive(Clone)]
@@ -120,11 +122,22 @@ impl fmt::Display for Traffic {
 }
 
 /// What happens to a request in place of being let through.
+#[derive(Clone)]
 pub enum Mishap {
     /// The API never sees it.
     Answer(u16, Vec<(&'static str, String)>, String),
-    /// Nobody ever answers.
+    /// The API never sees it, and nobody ever answers.
     Hang,
+    /// The API never sees it, and the connection breaks.
+    HangUp,
+    /// The API carries it out, but nobody ever answers.
+    KeepAnswer,
+    /// The API carries it out, and the answer comes byte by byte, with so much time in between.
+    Trickle(Duration),
+    /// The API carries it out, and its answer says that it is something else.
+    Relabel(&'static str),
+    /// It comes to the API as if it had been signed so long ago.
+    Age(Duration),
     /// The API carries it out, but the connection breaks before the answer comes.
     LoseAnswer,
     /// The API carries it out, and the answer breaks off in the middle.
@@ -315,6 +328,33 @@ impl Shared {
                 Ok(answer)
             }
             Some(Mishap::Hang) => std::future::pending().await,
+            Some(Mishap::HangUp) => Err(Broken),
+            Some(Mishap::KeepAnswer) => {
+                self.ask(record).await?;
+                std::future::pending().await
+            }
+            Some(Mishap::Trickle(pause)) => {
+                let (parts, body) = self.ask(record).await?.into_parts();
+                let body = body.collect().await.map_err(|_| Broken)?.to_bytes();
+                let bytes = futures::stream::iter(body).then(move |byte| async move {
+                    tokio::time::sleep(pause).await;
+                    Ok::<_, Broken>(Bytes::from(vec![byte]))
+                });
+                Ok(Response::from_parts(parts, Body::from_stream(bytes)))
+            }
+            Some(Mishap::Relabel(kind)) => {
+                let mut answer = self.ask(record).await?;
+                answer.headers_mut().insert(CONTENT_TYPE, kind.parse().unwrap());
+                Ok(answer)
+            }
+            Some(Mishap::Age(age)) => {
+                let mut record = record.clone();
+                let then = now_ms() - u64::try_from(age.as_millis()).unwrap();
+                let signed = signature(&SECRETS.tenant, record.header("x-tb-tenant-id"), &then.to_string());
+                record.headers.insert("x-tb-timestamp", then.into());
+                record.headers.insert("x-tb-signature", signed.parse().unwrap());
+                self.ask(&record).await
+            }
             Some(Mishap::LoseAnswer) => {
                 self.ask(record).await?;
                 Err(Broken)

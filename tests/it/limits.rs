@@ -1,0 +1,96 @@
+//! What happens beyond a limit: who is refused, what they are told, and that nobody else notices.
+
+use serde_json::json;
+
+use crate::harness::{Caller, Client, Figures, Gate, Mishap, Place, Stage, world};
+
+crate::tests![
+    one_callers_rate_is_nothing_to_another,
+    more_calls_than_there_is_room_for_are_refused_at_once,
+];
+
+async fn refusals(place: &Place, limit: &str) -> f64 {
+    let label = format!("limit=\"{limit}\"");
+    Figures::of(place)
+        .await
+        .sum("toolbridge_mcp_limit_refusals_total", &[&label])
+}
+
+async fn one_callers_rate_is_nothing_to_another() {
+    const BURST: usize = 3;
+    // So slow that nothing comes back while this runs.
+    let settings = [
+        ("TOOLBRIDGE_SERVER_CALLS_PER_MINUTE", "1"),
+        ("TOOLBRIDGE_SERVER_CALLS_BURST", "3"),
+    ];
+    let place = Place::with("acme", &world().api, &settings).await;
+    let (ann, bob) = (Client::modern(&place), Client::modern(&place));
+    for _ in 0..BURST {
+        ann.call("list_notes", json!({})).await.ok();
+    }
+    for _ in 0..2 {
+        let called = ann.call("create_note", json!({"title": "t", "content": "c"})).await;
+        let error = called.failed("rate_limited", "rate_limited");
+        assert_eq!(error["retryable"], true, "{called}");
+        let wait = error["retry_after_ms"].as_u64().unwrap();
+        assert!((1..=60_000).contains(&wait), "{called}");
+    }
+    for _ in 0..BURST {
+        bob.call("list_notes", json!({})).await.ok();
+    }
+    // What is no call of a tool is not limited, and another token of the same person is the same person.
+    ann.ask("tools/list", json!({})).await.result();
+    assert_eq!(
+        ann.traffic().await.count(Stage::Operation),
+        BURST,
+        "what was refused was not sent"
+    );
+    assert_eq!(refusals(&place, "rate").await, 2.0);
+    bob.traffic().await;
+    place.stop().await;
+}
+
+async fn more_calls_than_there_is_room_for_are_refused_at_once() {
+    let settings = [("TOOLBRIDGE_API_MAX_CALLS", "1"), ("TOOLBRIDGE_API_QUEUE_LENGTH", "1")];
+    let place = Place::with("acme", &world().api, &settings).await;
+    let (ann, bob, cleo) = (Client::modern(&place), Client::modern(&place), Client::modern(&place));
+    let gate = Gate::closed();
+    place
+        .forwarder
+        .next(&ann.user, Stage::Operation, Mishap::Wait(gate.clone()));
+    let first = ann.call("list_notes", json!({}));
+    let second = async {
+        place.forwarder.until_seen(&ann.user, Stage::Operation, 1).await;
+        bob.call("list_notes", json!({})).await
+    };
+    let third = async {
+        Figures::until(&place, "one to wait", |figures| {
+            figures.sum("toolbridge_mcp_tool_calls_waiting", &[]) == 1.0
+        })
+        .await;
+        let called = cleo.call("create_note", json!({"title": "t", "content": "c"})).await;
+        // Whose arguments are wrong is told so without waiting for anybody.
+        cleo.call("get_note", json!({"uid": "none"}))
+            .await
+            .failed("validation", "invalid_argument");
+        gate.release();
+        called
+    };
+    let (first, second, third) = tokio::join!(first, second, third);
+    first.ok();
+    second.ok();
+    let error = third.failed("unavailable", "overloaded");
+    assert_eq!(
+        (&error["retryable"], &error["retry_after_ms"]),
+        (&json!(true), &json!(1000))
+    );
+    assert!(cleo.traffic().await.0.is_empty(), "nothing was sent");
+    assert_eq!(refusals(&place, "queue_full").await, 1.0);
+    cleo.call("create_note", json!({"title": "t", "content": "c"}))
+        .await
+        .ok();
+    for client in [&ann, &bob, &cleo] {
+        client.traffic().await;
+    }
+    place.stop().await;
+}
