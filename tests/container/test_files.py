@@ -56,7 +56,7 @@ class Names(unittest.TestCase):
             "TOOLBRIDGE_PROT",
         }
         pages = [*HOME.glob("docs/**/*.md"), *HOME.glob("*.md")]
-        files = [HOME / "Dockerfile", HOME / "supervisord.conf", HOME / "fly.toml", *HOME.glob(".github/**/*.yml")]
+        files = [HOME / "Dockerfile", HOME / "supervisord.conf", HOME / "fly.toml", HOME / "observability/compose.yaml", *HOME.glob(".github/**/*.yml")]
         scripts = [path for path in (HOME / "scripts").rglob("*") if path.is_file()]
         # What a script takes for itself has a default there.
         others |= set(re.findall(r"\$\{([A-Z_]+):?-", "".join(path.read_text() for path in scripts)))
@@ -72,7 +72,7 @@ class Names(unittest.TestCase):
 
 
 class Pages(unittest.TestCase):
-    PAGES = [HOME / "README.md", *HOME.glob("*.md"), *HOME.glob("docs/**/*.md"), HOME / "tests/README.md"]
+    PAGES = [HOME / "README.md", *HOME.glob("*.md"), *HOME.glob("docs/**/*.md"), HOME / "tests/README.md", HOME / "observability/README.md"]
 
     def test_every_file_that_a_page_names_is_there(self):
         path = re.compile(r"`((?:src|api|tests|docs|scripts|\.github)/[A-Za-z0-9_./-]+|[A-Za-z]+\.(?:toml|conf|md))(?: [^`]*)?`")
