@@ -34,14 +34,15 @@ FROM rust:1.95.0-slim-bookworm AS mcp
 WORKDIR /src
 # The dependencies are a layer of their own: cargo builds them for a program that does nothing yet.
 COPY Cargo.toml Cargo.lock build.rs ./
-RUN mkdir -p src tests/it tests/conformance \
+RUN mkdir -p src tests/it tests/conformance benches \
     && echo 'fn main() {}' > src/main.rs \
-    && touch src/lib.rs tests/it/main.rs tests/conformance/server.rs \
+    && touch src/lib.rs tests/it/main.rs tests/conformance/server.rs benches/micro.rs \
     && cargo build --release --locked \
-    && rm -rf src tests
+    && rm -rf src tests benches
 COPY src src
 COPY tests/it/main.rs tests/it/main.rs
 COPY tests/conformance/server.rs tests/conformance/server.rs
+COPY benches/micro.rs benches/micro.rs
 ARG GIT_REVISION=
 # cargo goes by the times of files, and those of the sources are older than the empty program's.
 RUN touch src/main.rs src/lib.rs \

@@ -11,7 +11,8 @@
 //! or JSON-RPC, `auth` nothing of MCP. [`clients`] says how programs that speak MCP are connected, and [`page`] shows
 //! it to people at `/`. [`config`] is read once, in [`cli`]; [`telemetry`] names what is logged.
 //!
-//! [`connect`] stands apart: it is a client, from a pipe to a server like this one.
+//! [`connect`] and [`doctor`] stand apart: they are clients, one from a pipe to a server like this one, the other to say
+//! what is wrong with a server and its API.
 
 // Only the binary's way in is public, so that the compiler finds what nobody uses.
 mod auth;
@@ -19,6 +20,7 @@ pub mod cli;
 mod clients;
 mod config;
 mod connect;
+mod doctor;
 mod entities;
 mod mcp;
 mod page;
@@ -31,3 +33,8 @@ mod upstream;
 #[cfg(feature = "conformance")]
 #[path = "../tests/conformance/fixture/mod.rs"]
 pub mod fixture;
+
+// What the benchmarks measure by itself.
+#[cfg(feature = "bench")]
+#[path = "../benches/pieces.rs"]
+pub mod pieces;

@@ -74,6 +74,7 @@ fn help_and_version_are_answers_and_a_typing_mistake_is_not() {
         "tools",
         "call",
         "token",
+        "doctor",
         "config",
         "healthcheck",
         "version",

@@ -207,7 +207,7 @@ func TestServerMembersSentByTheCallerAreOverwritten(t *testing.T) {
 		if len(listed) != 1 || listed[0].Version != 5 {
 			t.Errorf("want one item at version 5, got %+v", listed)
 		}
-		if strings.Contains(string(listed[0].Payload), "1999") || strings.Contains(string(listed[0].Payload), `"x"`) {
+		if strings.Contains(string(listed[0].Payload), "1999-01-01T") || strings.Contains(string(listed[0].Payload), `"x"`) {
 			t.Errorf("forged members were kept: %s", listed[0].Payload)
 		}
 	})

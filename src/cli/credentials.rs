@@ -1,4 +1,4 @@
-//! Whose token `call` and `stdio` present: a file's, the environment's, or one made on the spot.
+//! Whose token `call`, `stdio` and `doctor` present: a file's, the environment's, or one made on the spot.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,19 +32,36 @@ impl Credentials {
         if let Some(sub) = &self.act_as {
             return mint(config, &Claims::of(sub, lifetime), around.now);
         }
+        self.given(around)?.ok_or_else(|| {
+            Stop::because(
+                Exit::NoPermission,
+                "there is no token: set TOOLBRIDGE_TOKEN, or pass --token-file FILE, or --as SUB where an HS256 secret is \
+                 configured.",
+            )
+        })
+    }
+
+    /// Whether a token is to be made here, for which the configuration is needed.
+    pub fn make_one(&self) -> bool {
+        self.act_as.is_some()
+    }
+
+    /// The token of the file or of the environment, if there is one.
+    pub fn given(&self, around: &Surroundings) -> Result<Option<Secret>, Stop> {
         let text = match &self.token_file {
-            Some(path) => std::fs::read_to_string(path).map_err(|why| {
-                Stop::because(
-                    Exit::NoPermission,
-                    format!("the token file {} cannot be read ({why}).", path.display()),
-                )
-            })?,
+            Some(path) => {
+                let unusable = |why: String| {
+                    Stop::because(Exit::NoPermission, format!("the token file {} {why}.", path.display()))
+                };
+                let text = std::fs::read_to_string(path).map_err(|why| unusable(format!("cannot be read ({why})")))?;
+                if text.trim().is_empty() {
+                    return Err(unusable("is empty".to_owned()));
+                }
+                text
+            }
             None => around.environment.get("TOOLBRIDGE_TOKEN").cloned().unwrap_or_default(),
         };
-        match text.trim() {
-            "" => Err(Stop::because(Exit::NoPermission, self.nothing_found())),
-            token => Ok(Secret::new(token)),
-        }
+        Ok(Some(text.trim()).filter(|token| !token.is_empty()).map(Secret::new))
     }
 
     /// The same flags again, for a command to be suggested.
@@ -55,14 +72,5 @@ impl Credentials {
             .filter_map(|(flag, value)| Some([flag.to_owned(), value?]))
             .flatten()
             .collect()
-    }
-
-    fn nothing_found(&self) -> String {
-        match &self.token_file {
-            Some(path) => format!("the token file {} is empty.", path.display()),
-            None => "there is no token: set TOOLBRIDGE_TOKEN, or pass --token-file FILE, or --as SUB where an HS256 \
-                     secret is configured."
-                .to_owned(),
-        }
     }
 }

@@ -63,15 +63,19 @@ fn unhealthy(sentence: String) -> Stop {
     Stop::because(Exit::Failed, sentence.trim_end())
 }
 
-/// Where the configured server answers, seen from its own machine.
 fn ready_url(config: &Config) -> String {
+    format!("{}/readyz", local_url(config))
+}
+
+/// Where the configured server answers, seen from its own machine.
+pub fn local_url(config: &Config) -> String {
     let host = match config.server.host.parse::<IpAddr>() {
         Ok(IpAddr::V4(address)) if address.is_unspecified() => "127.0.0.1".to_owned(),
         Ok(IpAddr::V6(address)) if address.is_unspecified() => "[::1]".to_owned(),
         Ok(IpAddr::V6(address)) => format!("[{address}]"),
         _ => config.server.host.clone(),
     };
-    format!("http://{host}:{}/readyz", config.server.port)
+    format!("http://{host}:{}", config.server.port)
 }
 
 async fn ask(url: &str, timeout: Duration) -> Result<(u16, String), String> {

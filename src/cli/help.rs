@@ -13,7 +13,10 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Run the server", &["serve", "stdio"]),
     ("Use a server elsewhere", &["connect", "client-config"]),
     ("Use the tools", &["tools", "call", "token"]),
-    ("Look after it", &["config", "healthcheck", "version", "completions"]),
+    (
+        "Look after it",
+        &["doctor", "config", "healthcheck", "version", "completions"],
+    ),
 ];
 
 const EXAMPLES: &str = "  toolbridge-mcp serve --check                         is the configuration good?
@@ -21,7 +24,8 @@ const EXAMPLES: &str = "  toolbridge-mcp serve --check                         i
   toolbridge-mcp connect https://acme.example.com      be its client's way there
   toolbridge-mcp tools create_note                     what does it take?
   toolbridge-mcp call create_note title=Hi content=@note.md --as ada
-  toolbridge-mcp config show                           what is in force, and where from?";
+  toolbridge-mcp config show                           what is in force, and where from?
+  toolbridge-mcp doctor                                what is wrong, and what mends it?";
 
 const STYLES: Styles = Styles::styled()
     .header(HEADING)

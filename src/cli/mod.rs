@@ -11,6 +11,7 @@ mod completions;
 mod config;
 mod connect;
 mod credentials;
+mod doctor;
 mod exit;
 mod healthcheck;
 mod help;
@@ -66,6 +67,8 @@ enum Command {
     Token(token::Token),
     /// Show or check the configuration
     Config(config::ConfigArgs),
+    /// Say what is wrong with a deployment, and what mends it
+    Doctor(doctor::Doctor),
     /// Ask whether the server is ready
     Healthcheck(healthcheck::Healthcheck),
     /// Print what this binary is
@@ -246,6 +249,7 @@ fn dispatch(cli: &Cli, around: &mut Surroundings) -> Result<(), Stop> {
         Command::ClientConfig(args) => client_config::run(args, settings, around),
         Command::Token(args) => token::run(args, settings, around),
         Command::Config(args) => config::run(args, settings, around),
+        Command::Doctor(args) => doctor::run(args, settings, around),
         Command::Healthcheck(args) => healthcheck::run(args, settings, around),
         Command::Version(args) => version::run(args, &mut around.output),
         Command::Completions(args) => completions::run(args, &mut around.output),

@@ -60,6 +60,7 @@ pub const KEYS: &[Key] = &[
     key("server.allowed_origins", Kind::List, &[]),
     key("server.max_body_bytes", Kind::Size, &[]),
     key("server.max_connections", Kind::Integer(1, 1_000_000), &[]),
+    key("server.connections_per_principal", Kind::Integer(1, 1_000_000), &[]),
     key("server.calls_per_minute", Kind::Integer(0, 1_000_000), &[]),
     key("server.calls_burst", Kind::Integer(1, 1_000_000), &[]),
     key("server.page", Kind::Flag, &[]),

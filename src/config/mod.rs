@@ -74,6 +74,7 @@ pub struct Server {
     #[serde(deserialize_with = "human::size")]
     pub max_body_bytes: usize,
     pub max_connections: usize,
+    pub connections_per_principal: usize,
     pub calls_per_minute: u32,
     pub calls_burst: u32,
     pub page: bool,

@@ -28,9 +28,12 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 pub use bridge::{Ended, run};
-pub use target::target;
-pub use token::TokenSource;
-pub use trouble::Trouble;
+pub use conversation::Conversation;
+pub use events::EventReader;
+pub use message::Message;
+pub use target::{BadTarget, is_loopback, target};
+pub use token::{TokenSource, authorization};
+pub use trouble::{Trouble, Unreachable, said};
 
 /// The code of the error in which a server of the house refuses a token.
 const TOKEN_REFUSED: i32 = -32012;

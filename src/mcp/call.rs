@@ -9,16 +9,18 @@ use std::sync::Arc;
 use futures::FutureExt;
 use rmcp::RoleServer;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResult, ContentBlock, ErrorData, ProgressNotificationParam, ProgressToken,
+    CallToolRequestParams, CallToolResult, ContentBlock, ErrorData, JsonObject, ProgressNotificationParam,
+    ProgressToken,
 };
 use rmcp::service::{Peer, RequestContext};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::caller::Caller;
 use super::reach::Beyond;
-use super::report::{Ending, Report, Why};
+use super::report::{Ending, Report, Said, Why, protocol};
 use super::toolset::{NoSuchTool, Outcome, ToolCall};
 use super::{Inner, LONGEST_NAME};
 use crate::telemetry::metrics;
@@ -28,6 +30,71 @@ use crate::upstream::CallContext;
 /// Steps of one call that may wait to be told; more are left out rather than kept.
 const UNTOLD_STEPS: usize = 16;
 
+/// What a client reads of a call that neither failed nor succeeded.
+pub const NO_END: &str = "the call did not come to an end";
+
+/// A call that needs nothing of rmcp's: its tool is there and within reach, and nobody waits to hear of its steps.
+pub struct PlainCall<'a> {
+    pub name: &'a str,
+    pub arguments: JsonObject,
+    pub said: Said<'a>,
+    pub protocol: &'static str,
+}
+
+/// Carries out a plain call. `None` means that the tool panicked. Dropped in the middle, the call is a cancelled one.
+pub(super) async fn carry_out(server: &Inner, call: PlainCall<'_>, caller: &Caller) -> Option<Outcome> {
+    let mut report = Report::begin(call.name.to_owned(), call.protocol);
+    report.is_by(caller, &call.said, true);
+    let mut pending = Pending {
+        report: Some(report),
+        caller,
+        tenant: server.upstream.tenant(),
+    };
+    if let Some(outcome) = over_rate(server, caller) {
+        pending.ended(Ending::Error, why(&outcome));
+        return Some(outcome);
+    }
+    let report = pending.report.as_ref()?;
+    let cancel = CancellationToken::new();
+    let work = run(server, call.name, call.arguments, caller, report, cancel, None);
+    let outcome = AssertUnwindSafe(work).catch_unwind().await;
+    match outcome {
+        Ok(Ok(outcome)) => {
+            pending.ended(ending(&outcome), why(&outcome));
+            Some(outcome)
+        }
+        Ok(Err(NoSuchTool(_))) => {
+            pending.ended(Ending::UnknownTool, Why::default());
+            None
+        }
+        Err(_panic) => {
+            pending.ended(Ending::Panicked, Why::default());
+            None
+        }
+    }
+}
+
+/// A call that has not ended. Its future is dropped when its client goes away.
+struct Pending<'a> {
+    report: Option<Report>,
+    caller: &'a Caller,
+    tenant: &'a str,
+}
+
+impl Pending<'_> {
+    fn ended(&mut self, ending: Ending, why: Why<'_>) {
+        if let Some(report) = self.report.take() {
+            report.ended(self.caller, self.tenant, ending, why);
+        }
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.ended(Ending::Cancelled, Why::default());
+    }
+}
+
 pub(super) async fn serve(
     server: &Inner,
     request: CallToolRequestParams,
@@ -35,7 +102,7 @@ pub(super) async fn serve(
 ) -> Result<CallToolResult, ErrorData> {
     // A name that is not one of ours may be of any length; it is shown, not repeated in full.
     let name: String = request.name.chars().take(LONGEST_NAME).collect();
-    let mut report = Report::begin(name.clone(), &context);
+    let mut report = Report::begin(name.clone(), protocol(&context));
     let caller = match server.callers.identify(&context).await {
         Ok(caller) => caller,
         Err(unknown) => {
@@ -44,12 +111,13 @@ pub(super) async fn serve(
             return Ok(result(refused));
         }
     };
-    report.is_by(&caller, &context, server.surface.has(&request.name));
+    report.is_by(
+        &caller,
+        &Said::of(&context, caller.via),
+        server.surface.has(&request.name),
+    );
     let tenant = server.upstream.tenant();
-    let rates = server.rates.as_ref();
-    if let Some(Err(retry_in)) = rates.map(|rates| rates.admit(&caller.principal.subject, Instant::now())) {
-        metrics::limited("rate");
-        let outcome = server.toolset.over_rate(retry_in, &caller.correlation_id);
+    if let Some(outcome) = over_rate(server, &caller) {
         report.ended(&caller, tenant, Ending::Error, why(&outcome));
         return Ok(result(outcome));
     }
@@ -69,6 +137,7 @@ pub(super) async fn serve(
         }
     }
     let cancelled = context.ct.clone();
+    let token = context.meta.get_progress_token().filter(|_| caller.hears_progress);
     // A panic in a handler's task would leave the client waiting: rmcp has no answer for it.
     let work = AssertUnwindSafe(run(
         server,
@@ -76,7 +145,8 @@ pub(super) async fn serve(
         request.arguments.unwrap_or_default(),
         &caller,
         &report,
-        context,
+        context.ct.clone(),
+        token.map(|token| (&context.peer, token)),
     ));
     let outcome = tokio::select! {
         biased;
@@ -84,8 +154,7 @@ pub(super) async fn serve(
         outcome = work.catch_unwind() => outcome.map_err(|_| Ending::Panicked),
     };
     let (ending, why) = match &outcome {
-        Ok(Ok(Outcome { error_code: None, .. })) => (Ending::Ok, Why::default()),
-        Ok(Ok(outcome)) => (Ending::Error, why(outcome)),
+        Ok(Ok(outcome)) => (ending(outcome), why(outcome)),
         Ok(Err(_)) => (Ending::UnknownTool, Why::default()),
         Err(ending) => (*ending, Why::default()),
     };
@@ -95,30 +164,47 @@ pub(super) async fn serve(
         Ok(Err(NoSuchTool(remedy))) => Err(unknown_tool(&name, &remedy)),
         Err(_) => {
             let data = json!({ "correlation_id": &*caller.correlation_id });
-            Err(ErrorData::internal_error("the call did not come to an end", Some(data)))
+            Err(ErrorData::internal_error(NO_END, Some(data)))
         }
     }
+}
+
+/// What a caller is told who calls more often than one may.
+fn over_rate(server: &Inner, caller: &Caller) -> Option<Outcome> {
+    let rates = server.rates.as_ref()?;
+    let retry_in = rates.admit(&caller.principal.subject, Instant::now()).err()?;
+    metrics::limited("rate");
+    Some(server.toolset.over_rate(retry_in, &caller.correlation_id))
 }
 
 fn unknown_tool(name: &str, why: &str) -> ErrorData {
     ErrorData::invalid_params(format!("Unknown tool: {name}. {why}"), None)
 }
 
+fn ending(outcome: &Outcome) -> Ending {
+    match outcome.failed {
+        None => Ending::Ok,
+        Some(_) => Ending::Error,
+    }
+}
+
 fn why(outcome: &Outcome) -> Why<'_> {
+    let failed = outcome.failed.as_ref();
     Why {
-        code: outcome.error_code.as_deref(),
-        category: outcome.value.pointer("/error/category").and_then(Value::as_str),
-        log_only: outcome.log_only.as_deref(),
+        code: failed.map(|failed| failed.code.as_str()),
+        category: failed.map(|failed| failed.category.as_str()),
+        log_only: failed.and_then(|failed| failed.log_only.as_deref()),
     }
 }
 
 async fn run(
     server: &Inner,
     name: &str,
-    arguments: rmcp::model::JsonObject,
+    arguments: JsonObject,
     caller: &Caller,
     report: &Report,
-    context: RequestContext<RoleServer>,
+    cancel: CancellationToken,
+    listener: Option<(&Peer<RoleServer>, ProgressToken)>,
 ) -> Result<Outcome, NoSuchTool> {
     let api = server.upstream.call(
         caller.principal.credential.clone(),
@@ -127,7 +213,7 @@ async fn run(
             traceparent: report.traceparent.clone(),
             place: report.place(),
             deadline: server.upstream.deadline(),
-            cancel: context.ct.clone(),
+            cancel,
             spent: Arc::clone(&report.spent),
         },
     );
@@ -144,13 +230,13 @@ async fn run(
         progress: &progress,
     };
     let mut work = server.toolset.call(call)?;
-    let Some(token) = context.meta.get_progress_token().filter(|_| caller.hears_progress) else {
+    let Some((peer, token)) = listener else {
         return Ok(work.await);
     };
     loop {
         tokio::select! {
             biased;
-            Some(step) = told.recv() => tell(&context.peer, &token, step).await,
+            Some(step) = told.recv() => tell(peer, &token, step).await,
             outcome = &mut work => return Ok(outcome),
         }
     }
@@ -165,11 +251,12 @@ async fn tell(peer: &Peer<RoleServer>, token: &ProgressToken, step: Progress) {
 }
 
 fn result(outcome: Outcome) -> CallToolResult {
-    let mut result = CallToolResult::success(vec![ContentBlock::text(outcome.text)]);
-    let failed = outcome.error_code.is_some();
-    result.is_error = Some(failed);
+    let failed = outcome.failed.is_some();
     // Clients hold structured content against the tool's outputSchema even when the call has failed, and then show their
     // own complaint in place of the error.
-    result.structured_content = (!failed).then_some(outcome.value);
+    let structured = (!failed).then(|| outcome.value());
+    let mut result = CallToolResult::success(vec![ContentBlock::text(outcome.text)]);
+    result.is_error = Some(failed);
+    result.structured_content = structured;
     result
 }

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use rmcp::model::{Tool, ToolAnnotations};
 use serde_json::Value;
 
-use super::toolset::{Listed, NoSuchTool, Outcome, ToolCall, Toolset};
+use super::toolset::{Failed, Listed, NoSuchTool, Outcome, ToolCall, Toolset};
 use crate::auth::Refusal;
 use crate::tools::{Catalogue, Limits, ToolError, ToolSpec};
 
@@ -52,9 +52,7 @@ impl Toolset for EntityTools {
             match plan.run(api, &self.limits, progress).await {
                 Ok(success) => Outcome {
                     text: success.text,
-                    value: success.value,
-                    error_code: None,
-                    log_only: None,
+                    failed: None,
                 },
                 Err(error) => failed(&error, correlation_id),
             }
@@ -108,12 +106,15 @@ fn as_served(spec: &ToolSpec) -> Tool {
 }
 
 fn failed(error: &ToolError, correlation_id: &str) -> Outcome {
-    let value: Value = error.body(correlation_id);
+    let body = error.body(correlation_id);
+    let category = body.pointer("/error/category").and_then(Value::as_str);
     Outcome {
-        text: value.to_string(),
-        value,
-        error_code: Some(error.code.clone().into_owned()),
-        log_only: error.log_only.as_deref().map(str::to_owned),
+        text: body.to_string(),
+        failed: Some(Failed {
+            code: error.code.clone().into_owned(),
+            category: category.unwrap_or_default().to_owned(),
+            log_only: error.log_only.as_deref().map(str::to_owned),
+        }),
     }
 }
 
@@ -146,12 +147,13 @@ mod tests {
             Refusal::KeysUnavailable,
         ] {
             let outcome = tools.refuse(refusal, "c");
-            let code = outcome.error_code.unwrap();
+            let value = outcome.value();
+            let code = outcome.failed.unwrap().code;
             assert!(
                 include_str!("../../docs/TOOLS.md").contains(&format!("`{code}`")),
                 "{code}"
             );
-            let (error, passes) = (&outcome.value["error"], refusal == Refusal::KeysUnavailable);
+            let (error, passes) = (&value["error"], refusal == Refusal::KeysUnavailable);
             assert_eq!(
                 (&error["retryable"], error["category"] == "unavailable"),
                 (&Value::from(passes), passes),

@@ -19,6 +19,7 @@ mod toolset;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rmcp::ErrorData;
 use rmcp::RoleServer;
 use rmcp::model::{
@@ -31,13 +32,14 @@ use rmcp::model::{
 use rmcp::service::RequestContext;
 use tokio::time::Instant;
 
+pub use call::{NO_END, PlainCall};
 pub use caller::{Caller, Callers, FixedCaller, Via};
 pub use entities::EntityTools;
 pub use identity::Settings;
 pub use rate::Rate;
 use rate::Rates;
 pub use reach::{Beyond, Narrowing, NoSuchToolset, Reach, Surface};
-pub use report::{Ending, count_refused};
+pub use report::{Ending, Said, count_refused};
 #[cfg(test)]
 pub use toolset::Listed;
 pub use toolset::{NoSuchTool, Outcome, ToolCall, Toolset};
@@ -50,7 +52,7 @@ use crate::upstream::Upstream;
 const LONGEST_NAME: usize = 64;
 
 /// How long a client may keep the list of tools. It changes only when the server is deployed anew.
-const LIST_TTL_MS: u64 = 5 * 60 * 1000;
+pub const LIST_TTL_MS: u64 = 5 * 60 * 1000;
 
 /// Answers MCP requests. Cheap to clone.
 #[derive(Clone)]
@@ -84,6 +86,23 @@ impl Server {
     /// Which tools there are, and for whom.
     pub fn surface(&self) -> &Surface {
         &self.0.surface
+    }
+
+    /// Whether there is such a tool, and within this caller's reach.
+    pub fn has_for(&self, tool: &str, caller: &Caller) -> bool {
+        let surface = &self.0.surface;
+        surface.has(tool) && surface.admit(tool, caller.asked, &caller.principal.scopes).is_ok()
+    }
+
+    /// A call of a tool that is there. `None` means that it came to no end.
+    pub async fn carry_out(&self, call: PlainCall<'_>, caller: &Caller) -> Option<Outcome> {
+        call::carry_out(&self.0, call, caller).await
+    }
+
+    /// The tools that this caller may see, encoded.
+    pub fn list_for(&self, caller: &Caller) -> Bytes {
+        let surface = &self.0.surface;
+        surface.encoded(surface.reach(caller.asked, &caller.principal.scopes))
     }
 
     /// The scope without which this caller may not call the tool, and what a model is told. `None` when scopes do not

@@ -5,12 +5,17 @@
 //! bits, so putting them together is an `and`, and two requests that may see the same tools have the same [`Reach`].
 
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
+use bytes::Bytes;
 use rmcp::model::Tool;
 
 use super::toolset::{Listed, Toolset};
 use crate::auth::Scopes;
 use crate::tools::Access;
+
+/// Encoded lists are kept for so many reaches: some hundred kilobytes at most.
+const KEPT_LISTS: usize = 16;
 
 /// Begins every scope: `toolbridge:read`, `toolbridge:notes:write`.
 const PRODUCT: &str = "toolbridge";
@@ -87,6 +92,8 @@ pub struct Surface {
     whole: Reach,
     /// The part of it that this server serves.
     served: Reach,
+    /// Lists that were asked for, as JSON.
+    encoded: Mutex<HashMap<Reach, Bytes>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -134,6 +141,7 @@ impl Surface {
             scopes,
             whole,
             served: whole,
+            encoded: Mutex::default(),
         };
         surface.served = surface.narrowed(narrowing).unwrap_or(Reach::NONE).and(whole);
         surface
@@ -174,6 +182,21 @@ impl Surface {
         seen.filter(|(_, need)| within.covers(need.reach))
             .map(|(tool, _)| tool.clone())
             .collect()
+    }
+
+    /// The same as JSON, which is made once for each reach that is met, as long as there are few of them.
+    pub fn encoded(&self, within: Reach) -> Bytes {
+        let within = within.and(self.whole);
+        let mut kept = self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(text) = kept.get(&within) {
+            return text.clone();
+        }
+        // Names, texts and schemas: there is nothing that could fail to be encoded.
+        let text = Bytes::from(serde_json::to_vec(&self.tools(within)).unwrap_or_default());
+        if kept.len() < KEPT_LISTS {
+            kept.insert(within, text.clone());
+        }
+        text
     }
 
     /// Whether a request may call a tool, and if not, why. A name that no tool has is not judged here.

@@ -1,11 +1,12 @@
 //! What a call came to: one line in the log, and the figures. Every `tools/call` that got as far as here has exactly one
 //! such line, however it ended; one that was refused at the door has the door's.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rmcp::RoleServer;
-use rmcp::model::{Implementation, ProtocolVersion};
+use rmcp::model::{Implementation, ProtocolVersion, RequestMetaObject};
 use rmcp::service::RequestContext;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -78,6 +79,33 @@ pub struct Why<'a> {
     pub log_only: Option<&'a str>,
 }
 
+/// What a message says beside what it asks for.
+#[derive(Clone, Copy)]
+pub struct Said<'a> {
+    pub meta: &'a RequestMetaObject,
+    pub id: &'a (dyn fmt::Display + Sync),
+    /// Of a conversation that began with a handshake.
+    pub context: Option<&'a RequestContext<RoleServer>>,
+}
+
+impl<'a> Said<'a> {
+    pub fn of(context: &'a RequestContext<RoleServer>, via: Via) -> Self {
+        Self {
+            meta: &context.meta,
+            id: &context.id,
+            // Over stateless HTTP rmcp makes a peer up, under its own name; only what the message itself says counts.
+            context: (via != Via::Http).then_some(context),
+        }
+    }
+
+    fn client(&self) -> Option<Implementation> {
+        match self.context {
+            Some(context) => context.client_info(),
+            None => self.meta.client_info(),
+        }
+    }
+}
+
 /// A call that is under way.
 #[derive(Debug)]
 pub struct Report {
@@ -96,15 +124,14 @@ pub struct Report {
 
 impl Report {
     /// `tool` has been cut to a length that can be shown.
-    pub fn begin(tool: String, context: &RequestContext<RoleServer>) -> Self {
+    pub fn begin(tool: String, protocol: &'static str) -> Self {
         Self {
             tool,
             begun: Instant::now(),
             earlier: Duration::ZERO,
             spent: Arc::default(),
-            protocol: protocol(context),
-            // Over stateless HTTP rmcp makes a peer up, under its own name; only what the message itself says counts.
-            client: context.meta.client_info(),
+            protocol,
+            client: None,
             traceparent: None,
             span: Span::default(),
             _in_flight: metrics::call_in_flight(),
@@ -112,22 +139,18 @@ impl Report {
     }
 
     /// `known`: there is such a tool, so its name may be shown wherever names are counted.
-    pub fn is_by(&mut self, caller: &Caller, context: &RequestContext<RoleServer>, known: bool) {
-        self.is_in_a_trace(caller, context, if known { &self.tool } else { UNKNOWN }.to_owned());
+    pub fn is_by(&mut self, caller: &Caller, message: &Said<'_>, known: bool) {
+        self.is_in_a_trace(caller, message, if known { &self.tool } else { UNKNOWN }.to_owned());
         self.spent.add(Stage::Auth, caller.verified_in);
-        match caller.via {
-            Via::Http => self.earlier = caller.verified_in,
-            Via::Sse => {
-                self.earlier = caller.verified_in;
-                self.client = context.client_info();
-            }
-            Via::Stdio => self.client = context.client_info(),
+        if caller.via != Via::Stdio {
+            self.earlier = caller.verified_in;
         }
+        self.client = message.client();
     }
 
     /// What the message says of its place in a trace is nearer to the call than what its envelope says.
-    fn is_in_a_trace(&mut self, caller: &Caller, context: &RequestContext<RoleServer>, tool: String) {
-        let said = context.meta.get("traceparent").and_then(Value::as_str);
+    fn is_in_a_trace(&mut self, caller: &Caller, message: &Said<'_>, tool: String) {
+        let said = message.meta.get("traceparent").and_then(Value::as_str);
         let said = said.filter(|text| is_traceparent(text));
         self.traceparent = said.map(Arc::from).or_else(|| caller.traceparent.clone());
         let (said, nowhere) = (traces::place_of(said), Place::default());
@@ -142,7 +165,7 @@ impl Report {
             span.set(names::OPERATION, "execute_tool");
             span.set(names::TOOL, tool);
             span.set(names::MCP_PROTOCOL, self.protocol);
-            span.set(names::JSONRPC_ID, shown(&context.id.to_string()));
+            span.set(names::JSONRPC_ID, shown(&message.id.to_string()));
             span.set(names::CORRELATION_ID, caller.correlation_id.to_string());
             span.set(
                 names::NETWORK_TRANSPORT,
@@ -241,7 +264,7 @@ fn milliseconds(time: Duration) -> f64 {
 }
 
 /// One of the revisions that there are, whatever the message says.
-fn protocol(context: &RequestContext<RoleServer>) -> &'static str {
+pub fn protocol(context: &RequestContext<RoleServer>) -> &'static str {
     let said = context.protocol_version();
     let known = ProtocolVersion::KNOWN_VERSIONS
         .iter()

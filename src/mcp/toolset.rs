@@ -8,7 +8,7 @@ use rmcp::model::{JsonObject, Tool};
 use serde_json::Value;
 
 use crate::auth::Refusal;
-use crate::tools::{Access, Progress};
+use crate::tools::{self, Access, Progress};
 use crate::upstream::Session;
 
 /// Lists tools and answers calls.
@@ -54,14 +54,27 @@ pub struct ToolCall<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoSuchTool(pub String);
 
-/// What the caller reads, as text and as a value, and what only the log reads.
+/// What the caller reads, and what only the log reads.
 #[derive(Debug, Clone)]
 pub struct Outcome {
-    /// The value as compact JSON.
+    /// Compact JSON.
     pub text: String,
-    pub value: Value,
-    /// The error's stable code, for a failed call.
-    pub error_code: Option<String>,
+    /// For a call that has failed.
+    pub failed: Option<Failed>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Failed {
+    /// The error's stable code.
+    pub code: String,
+    pub category: String,
     /// What the caller is not told.
     pub log_only: Option<String>,
+}
+
+impl Outcome {
+    /// The text, read.
+    pub fn value(&self) -> Value {
+        tools::value_of(&self.text)
+    }
 }

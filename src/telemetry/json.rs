@@ -1,12 +1,13 @@
 //! A log line as one JSON object: time, level, message, then the fields of the event and of the spans around it, flat.
 //!
 //! Written by hand, since the library's own format nests spans in lists and names the keys otherwise than Go's
-//! `slog` does. Its trick: a span keeps its fields as a JSON map, ready to be copied under each event inside it.
+//! `slog` does. Its trick: fields are written as JSON at once, those of an event for its one line,
+//! those of a span to be copied under each event inside it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::io::Write;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
@@ -42,47 +43,109 @@ impl<W, T> Lines<W, T> {
     }
 }
 
+/// The fields of an event or a span as members of an object, each with a comma before it; the message apart.
 #[derive(Default)]
-struct Fields(Map<String, Value>);
+struct Fields {
+    message: String,
+    members: String,
+    /// The name of each member, and where it ends.
+    ends: Vec<(&'static str, usize)>,
+}
 
 impl Fields {
-    fn put(&mut self, field: &Field, value: Value) {
+    fn put(&mut self, field: &Field, value: impl FnOnce(&mut String)) {
         let name = match field.name() {
-            "message" => fields::MESSAGE,
+            "message" => return value(&mut self.message),
             name => name.strip_prefix("r#").unwrap_or(name),
         };
-        let value = if fields::FORBIDDEN.contains(&name) {
-            Value::from(REDACTED)
+        self.members.push(',');
+        push_text(&mut self.members, name);
+        self.members.push(':');
+        if fields::FORBIDDEN.contains(&name) {
+            push_text(&mut self.members, REDACTED);
         } else {
-            value
-        };
-        self.0.insert(name.to_owned(), value);
+            value(&mut self.members);
+        }
+        self.ends.push((name, self.members.len()));
+    }
+
+    fn each(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let mut begin = 0;
+        self.ends.iter().map(move |(name, end)| {
+            let member = self.members.get(begin..*end).unwrap_or_default();
+            begin = *end;
+            (*name, member)
+        })
     }
 }
 
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, Value::from(format!("{value:?}")));
+        self.put(field, |out| {
+            out.push('"');
+            // Should a value not know how to be written, what there is of it stays.
+            let _ = write!(Escaping(out), "{value:?}");
+            out.push('"');
+        });
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, Value::from(value));
+        self.put(field, |out| push_text(out, value));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field, Value::from(value));
+        self.put(field, |out| push(out, value));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field, Value::from(value));
+        self.put(field, |out| push(out, value));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field, Value::from(value));
+        self.put(field, |out| push(out, value));
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field, Value::from(value));
+        self.put(field, |out| push(out, Value::from(value)));
+    }
+}
+
+fn push(out: &mut String, value: impl fmt::Display) {
+    // Writing to a string does not fail.
+    let _ = write!(out, "{value}");
+}
+
+fn push_text(out: &mut String, text: &str) {
+    out.push('"');
+    let _ = Escaping(out).write_str(text);
+    out.push('"');
+}
+
+/// Writes what may stand between the quotes of a JSON string.
+struct Escaping<'a>(&'a mut String);
+
+impl fmt::Write for Escaping<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut kept = 0;
+        for (at, byte) in text.bytes().enumerate() {
+            let escape = match byte {
+                b'"' => "\\\"",
+                b'\\' => "\\\\",
+                b'\n' => "\\n",
+                b'\r' => "\\r",
+                b'\t' => "\\t",
+                0..0x20 => "",
+                _ => continue,
+            };
+            self.0.push_str(text.get(kept..at).unwrap_or_default());
+            match escape {
+                "" => write!(self.0, "\\u{byte:04x}")?,
+                escape => self.0.push_str(escape),
+            }
+            kept = at + 1;
+        }
+        self.0.push_str(text.get(kept..).unwrap_or_default());
+        Ok(())
     }
 }
 
@@ -109,41 +172,55 @@ where
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut said = Fields::default();
         event.record(&mut said);
+        // The message is text, even where somebody logs something else as one.
+        let message = Some(said.message.as_str()).filter(|message| message.starts_with('"'));
 
-        let mut line = Map::new();
         let metadata = event.metadata();
-        line.insert(fields::TIME.to_owned(), Value::from(self.now()));
-        line.insert(fields::LEVEL.to_owned(), Value::from(metadata.level().as_str()));
-        line.insert(
-            fields::MESSAGE.to_owned(),
-            said.0.shift_remove(fields::MESSAGE).unwrap_or_default(),
-        );
-        line.insert(fields::SERVICE.to_owned(), Value::from(env!("CARGO_PKG_NAME")));
-        line.insert(fields::TARGET.to_owned(), Value::from(metadata.target()));
-        // From the outermost span inwards, so that the nearest word wins.
-        for span in context
-            .event_scope(event)
-            .into_iter()
-            .flat_map(|scope| scope.from_root())
-        {
-            if let Some(kept) = span.extensions().get::<Fields>() {
-                line.extend(kept.0.clone());
-            }
-        }
-        line.extend(said.0);
-
-        let mut text = Value::Object(line).to_string();
-        text.push('\n');
+        let mut line = String::with_capacity(said.members.len() + said.message.len() + 160);
+        line.push_str("{\"");
+        line.push_str(fields::TIME);
+        line.push_str("\":\"");
+        let _ = self.clock.format_time(&mut Writer::new(&mut line));
+        line.push('"');
+        push_member(&mut line, fields::LEVEL, metadata.level().as_str());
+        line.extend([",\"", fields::MESSAGE, "\":", message.unwrap_or("null")]);
+        push_member(&mut line, fields::SERVICE, env!("CARGO_PKG_NAME"));
+        push_member(&mut line, fields::TARGET, metadata.target());
+        push_around(&mut line, event, &said, &context);
+        line.push_str(&said.members);
+        line.push_str("}\n");
         // Whoever reads the log may have gone; that must not stop a call.
-        let _ = self.writer.make_writer_for(metadata).write_all(text.as_bytes());
+        let _ = self.writer.make_writer_for(metadata).write_all(line.as_bytes());
     }
 }
 
-impl<W, T: FormatTime> Lines<W, T> {
-    fn now(&self) -> String {
-        let mut text = String::new();
-        let _ = self.clock.format_time(&mut Writer::new(&mut text));
-        text
+fn push_member(line: &mut String, name: &str, value: &str) {
+    line.push(',');
+    push_text(line, name);
+    line.push(':');
+    push_text(line, value);
+}
+
+/// The fields of the spans around an event, from the outermost inwards. Of a name that comes again the nearest word wins.
+fn push_around<S>(line: &mut String, event: &Event<'_>, said: &Fields, context: &Context<'_, S>)
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let mut around: Vec<(&'static str, String)> = Vec::new();
+    let spans = context
+        .event_scope(event)
+        .into_iter()
+        .flat_map(|scope| scope.from_root());
+    for span in spans {
+        if let Some(kept) = span.extensions().get::<Fields>() {
+            around.extend(kept.each().map(|(name, member)| (name, member.to_owned())));
+        }
+    }
+    for (place, (name, member)) in around.iter().enumerate() {
+        let comes_again = |known: &(&'static str, String)| known.0 == *name;
+        if !around.iter().skip(place + 1).any(comes_again) && !said.ends.iter().any(|(known, _)| known == name) {
+            line.push_str(member);
+        }
     }
 }
 
@@ -209,6 +286,35 @@ mod tests {
                 "\n"
             )
         );
+    }
+
+    #[test]
+    fn of_a_name_that_comes_again_the_nearest_word_wins() {
+        let text = logged(|| {
+            let outer = tracing::info_span!("outer", a = 1, b = "outer", c = tracing::field::Empty);
+            let _outer = outer.enter();
+            outer.record("c", "late");
+            let inner = tracing::info_span!("inner", b = "inner", d = true);
+            let _inside = inner.enter();
+            tracing::info!(d = false, e = -1.5, absent = None::<&str>, "said");
+        });
+        assert!(
+            text.ends_with(",\"a\":1,\"c\":\"late\",\"b\":\"inner\",\"d\":false,\"e\":-1.5}\n"),
+            "{text}"
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_can_be_read_again(text in ".*", other in proptest::collection::vec(0_u8..=0x7f, 0..20)) {
+            let other = String::from_utf8(other).unwrap();
+            let line = logged(|| tracing::info!(text, debug = ?other, "{other}"));
+            proptest::prop_assert_eq!(line.matches('\n').count(), 1);
+            let read: Value = serde_json::from_str(&line).unwrap();
+            proptest::prop_assert_eq!(&read["text"], &text);
+            proptest::prop_assert_eq!(&read["debug"], &format!("{other:?}"));
+            proptest::prop_assert_eq!(&read["msg"], &other);
+        }
     }
 
     #[test]

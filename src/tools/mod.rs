@@ -29,7 +29,9 @@ mod text;
 
 pub use catalogue::Catalogue;
 pub use error::ToolError;
-pub use result::Limits;
+pub use result::{Limits, value_of};
+#[cfg(feature = "bench")]
+pub use result::{read_item, read_page};
 pub use run::Progress;
 pub use spec::{Access, ToolSpec};
 

@@ -1,15 +1,17 @@
 //! Turns the API's answers into results: an item, or a page that is meant for finding things.
 //!
-//! The text is spliced from the API's own, so digits and the order of keys survive; only then is it read into a value
-//! for `structuredContent`, whose numbers keep every digit. A page's long strings are cut and the cut is named, a `nextCursor` that leads nowhere is
+//! A result is text, spliced from the API's own, so digits and the order of keys survive; it is read into a value only
+//! where one is asked for. A page's long strings are cut and the cut is named, a `nextCursor` that leads nowhere is
 //! dropped, and a result that is too large is refused together with a page size that would fit.
+
+use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::text::compact;
+use super::text::{TooDeep, compact, push_string};
 
 /// Strings in a page are cut after so many characters.
 const PREVIEW: usize = 280;
@@ -34,8 +36,13 @@ impl Default for Limits {
 pub struct Success {
     /// Compact JSON, digit for digit what the API sent.
     pub text: String,
-    /// The same, read: for `structuredContent`.
-    pub value: Value,
+}
+
+#[cfg(test)]
+impl Success {
+    pub fn value(&self) -> Value {
+        value_of(&self.text)
+    }
 }
 
 /// Why an answer is no result.
@@ -57,12 +64,20 @@ pub(super) struct PageWish {
     pub full: bool,
 }
 
+impl From<TooDeep> for Unusable {
+    fn from(_: TooDeep) -> Self {
+        malformed("nested too deeply")
+    }
+}
+
 /// An item. With `whole` nothing in it is cut; without, long strings are, if it would be too large otherwise.
 pub(super) fn item(body: &[u8], whole: bool, limits: &Limits) -> Result<Success, Unusable> {
     let body = utf8(body)?;
-    let mut text = splice_item(body, None)?;
+    let mut text = String::with_capacity(body.len());
+    splice_item(body, None, &mut text)?;
     if text.len() > limits.max_result_bytes && !whole {
-        text = splice_item(body, Some(PREVIEW))?;
+        text.clear();
+        splice_item(body, Some(PREVIEW), &mut text)?;
     }
     if text.len() > limits.max_result_bytes {
         return Err(Unusable::TooLarge {
@@ -70,7 +85,7 @@ pub(super) fn item(body: &[u8], whole: bool, limits: &Limits) -> Result<Success,
             fitting: 0,
         });
     }
-    success(text)
+    Ok(Success { text })
 }
 
 /// A page. `has_next` is the API's own word that another one follows.
@@ -82,47 +97,58 @@ pub(super) fn page(body: &[u8], wish: PageWish, has_next: bool, limits: &Limits)
         .map(|(_, value)| value.get());
     let listed: Vec<&RawValue> = parse(listed.ok_or_else(|| malformed("a page without items"))?)?;
     let longest = if wish.full { None } else { Some(PREVIEW) };
-    let items = listed
-        .iter()
-        .map(|raw| splice_item(raw.get(), longest))
-        .collect::<Result<Vec<_>, _>>()?;
+    let full_page = u64::try_from(listed.len()).unwrap_or(u64::MAX) >= wish.limit;
+    let leads_on = !listed.is_empty() && (has_next || full_page);
 
-    let full_page = u64::try_from(items.len()).unwrap_or(u64::MAX) >= wish.limit;
-    let leads_on = !items.is_empty() && (has_next || full_page);
-
-    let mut page = Object::new();
+    let mut text = String::with_capacity(body.len());
+    let mut sizes = Vec::with_capacity(listed.len());
+    let mut page = Object::new(&mut text);
     for (key, value) in &members {
-        match key.as_str() {
-            "items" => page.put(key, &format!("[{}]", items.join(","))),
-            "nextCursor" if !leads_on || matches!(value.get(), "null" | "\"\"") => {}
-            "nextCursor" if !value.get().starts_with('"') => return Err(malformed("a nextCursor that is no string")),
-            _ => page.put(key, &compact(value.get(), None).text),
+        match (key.as_ref(), value.get()) {
+            ("items", _) => {
+                let out = page.key(key);
+                out.push('[');
+                for (place, item) in listed.iter().enumerate() {
+                    if place > 0 {
+                        out.push(',');
+                    }
+                    let before = out.len();
+                    splice_item(item.get(), longest, out)?;
+                    sizes.push(out.len() - before);
+                }
+                out.push(']');
+            }
+            ("nextCursor", "null" | "\"\"") => {}
+            ("nextCursor", _) if !leads_on => {}
+            ("nextCursor", cursor) if !cursor.starts_with('"') => {
+                return Err(malformed("a nextCursor that is no string"));
+            }
+            (_, other) => drop(compact(other, None, page.key(key))?),
         }
     }
-    let text = page.finish();
+    page.finish();
     if text.len() > limits.max_result_bytes {
-        let fitting = fitting(&items, text.len(), limits.max_result_bytes);
+        let fitting = fitting(&sizes, text.len(), limits.max_result_bytes);
         return Err(Unusable::TooLarge {
             size: text.len(),
             fitting,
         });
     }
-    success(text)
+    Ok(Success { text })
 }
 
 /// How many of the first items would have made a page of at most `max` bytes.
-fn fitting(items: &[String], size: usize, max: usize) -> u64 {
-    let with_comma = |item: &String| item.len() + 1;
-    let around = size.saturating_sub(items.iter().map(with_comma).sum::<usize>());
-    let fits = |size: &mut usize, item: &String| {
-        *size += with_comma(item);
+fn fitting(items: &[usize], size: usize, max: usize) -> u64 {
+    let around = size.saturating_sub(items.iter().map(|item| item + 1).sum::<usize>());
+    let fits = |size: &mut usize, item: &usize| {
+        *size += item + 1;
         (*size <= max).then_some(())
     };
     items.iter().scan(around, fits).map(|()| 1).sum()
 }
 
 /// Writes an item anew with its payload cut if need be, after making sure that it is one.
-fn splice_item(raw: &str, longest: Option<usize>) -> Result<String, Unusable> {
+fn splice_item(raw: &str, longest: Option<usize>, out: &mut String) -> Result<(), Unusable> {
     let Members(members) = parse(raw)?;
     for (key, opening) in [("uid", '"'), ("version", '0'), ("updatedAt", '"'), ("payload", '{')] {
         let first = members
@@ -140,31 +166,40 @@ fn splice_item(raw: &str, longest: Option<usize>) -> Result<String, Unusable> {
             return Err(malformed(format!("an item without a proper {key}")));
         }
     }
-    let mut item = Object::new();
+    let mut item = Object::new(out);
     let mut cut = Vec::new();
     for (key, value) in &members {
-        match (key.as_str(), value.get()) {
+        match (key.as_ref(), value.get()) {
             // To a client that checks results against the schema, absent and null are not the same.
             ("deletedAt", "null") => {}
             // In a page the word is ours.
             ("truncated", _) if longest.is_some() => {}
-            ("payload", payload) => {
-                let payload = compact(payload, longest);
-                cut = payload.cut;
-                item.put(key, &payload.text);
-            }
-            (_, other) => item.put(key, &compact(other, None).text),
+            ("payload", payload) => cut = compact(payload, longest, item.key(key))?,
+            (_, other) => drop(compact(other, None, item.key(key))?),
         }
     }
     if !cut.is_empty() {
-        item.put("truncated", &Value::from(cut).to_string());
+        item.key("truncated").push_str(&Value::from(cut).to_string());
     }
-    Ok(item.finish())
+    item.finish();
+    Ok(())
 }
 
-fn success(text: String) -> Result<Success, Unusable> {
-    let value = read(&text)?;
-    Ok(Success { text, value })
+/// An item that was asked for, for the benchmarks.
+#[cfg(feature = "bench")]
+pub fn read_item(body: &[u8], limits: &Limits) -> Option<Success> {
+    item(body, true, limits).ok()
+}
+
+/// A page as it is listed, for the benchmarks.
+#[cfg(feature = "bench")]
+pub fn read_page(body: &[u8], limits: &Limits) -> Option<Success> {
+    page(body, PageWish { limit: 50, full: false }, false, limits).ok()
+}
+
+/// What a result's text says. It was put together from JSON, so there is nothing in it that cannot be read.
+pub fn value_of(text: &str) -> Value {
+    read(text).unwrap_or_default()
 }
 
 /// serde_json hands numbers and raw text around as objects with a key of its own making, and takes an object that really
@@ -182,7 +217,7 @@ fn read_by_hand(text: &str) -> Result<Value, Unusable> {
             let Members(members) = parse(text)?;
             let members = members
                 .into_iter()
-                .map(|(key, value)| Ok((key, read_by_hand(value.get())?)));
+                .map(|(key, value)| Ok((key.into_owned(), read_by_hand(value.get())?)));
             members.collect::<Result<_, _>>().map(Value::Object)
         }
         Some(b'[') => {
@@ -207,7 +242,10 @@ fn malformed(why: impl Into<String>) -> Unusable {
 }
 
 /// An object's members in their order, each value still as text.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -221,8 +259,8 @@ impl<'de> Deserialize<'de> for Members<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
+                while let Some((Key(key), value)) = map.next_entry()? {
+                    members.push((key, value));
                 }
                 Ok(Members(members))
             }
@@ -231,25 +269,29 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
-/// An object in the making, as text.
-struct Object(String);
+/// An object in the making, at the end of a text.
+struct Object<'a> {
+    out: &'a mut String,
+    is_empty: bool,
+}
 
-impl Object {
-    fn new() -> Self {
-        Self("{".to_owned())
+impl<'a> Object<'a> {
+    fn new(out: &'a mut String) -> Self {
+        out.push('{');
+        Self { out, is_empty: true }
     }
 
-    fn put(&mut self, key: &str, value: &str) {
-        if self.0.len() > 1 {
-            self.0.push(',');
+    /// The value is to be appended next.
+    fn key(&mut self, key: &str) -> &mut String {
+        if !std::mem::take(&mut self.is_empty) {
+            self.out.push(',');
         }
-        self.0.push_str(&Value::from(key).to_string());
-        self.0.push(':');
-        self.0.push_str(value);
+        push_string(key, self.out);
+        self.out.push(':');
+        self.out
     }
 
-    fn finish(mut self) -> String {
-        self.0.push('}');
-        self.0
+    fn finish(self) {
+        self.out.push('}');
     }
 }

@@ -117,14 +117,13 @@ impl Plan {
         let item = result::item(&reply.body, true, &anything).map_err(|unusable| asked.unusable(unusable, limits))?;
 
         let mut payload = self.payload.clone();
-        let stored = item.value.get("payload").and_then(Value::as_object);
+        let item = result::value_of(&item.text);
+        let stored = item.get("payload").and_then(Value::as_object);
         if !stored.is_some_and(|stored| parent::keep(self.entity, stored, &mut payload)) {
             return Err(asked.without_parent());
         }
         let mut request = self.request.clone();
-        request.if_match = request
-            .if_match
-            .or_else(|| item.value.get("version").and_then(Value::as_u64));
+        request.if_match = request.if_match.or_else(|| item.get("version").and_then(Value::as_u64));
         request.repeat = self.operation.repeat(request.if_match);
         request.body = Some(encode(&payload));
         Ok((request, payload))

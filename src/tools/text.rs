@@ -3,68 +3,97 @@
 //! Everything here expects text that a JSON reader has accepted already, and so needs to know no more of the grammar
 //! than where strings begin and end.
 
-/// JSON without space between its tokens, and what was cut to make it shorter.
-#[derive(Debug, Default)]
-pub(super) struct Compact {
-    pub text: String,
-    /// Keys of the outermost object in whose values a string was cut, at whatever depth.
-    pub cut: Vec<String>,
-}
+use memchr::memchr2;
 
-/// Copies `json` without its white space. Strings longer than `longest` characters keep that many, and an ellipsis.
-pub(super) fn compact(json: &str, longest: Option<usize>) -> Compact {
-    let mut out = Compact {
-        text: String::with_capacity(json.len()),
-        cut: Vec::new(),
-    };
-    let mut depth = 0_usize;
-    let mut field = String::new();
-    let mut chars = json.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            ' ' | '\t' | '\n' | '\r' => continue,
-            '{' | '[' => depth += 1,
-            '}' | ']' => depth = depth.saturating_sub(1),
-            '"' => {
-                let (inner, rest) = split_string(chars.as_str());
-                chars = rest.chars();
-                let inner = mend_surrogates(inner);
-                let is_key = rest.trim_start_matches([' ', '\t', '\n', '\r']).starts_with(':');
+/// Nothing that is stored nests as deeply as this; readers of JSON give up a little later.
+const DEEPEST: usize = 120;
+
+/// The text nests deeper than anybody reads.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TooDeep;
+
+/// Appends `json` without its white space. Strings longer than `longest` characters keep that many, and an ellipsis; the
+/// keys of the outermost object in whose values, at whatever depth, a string was cut, are handed back.
+pub(super) fn compact(json: &str, longest: Option<usize>, out: &mut String) -> Result<Vec<String>, TooDeep> {
+    let bytes = json.as_bytes();
+    let (mut cut, mut depth, mut field) = (Vec::new(), 0_usize, "");
+    // What lies between `copied` and `at` has been looked at and stays as it is.
+    let (mut copied, mut at) = (0, 0);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b' ' | b'\t' | b'\n' | b'\r' => {
+                out.push_str(json.get(copied..at).unwrap_or_default());
+                copied = at + 1;
+            }
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > DEEPEST {
+                    return Err(TooDeep);
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b'"' => {
+                let (end, escapes) = end_of_string(bytes, at + 1);
+                let inner = json.get(at + 1..end).unwrap_or_default();
+                let is_key = longest.is_some() && is_followed_by_colon(bytes, end + 1);
                 if is_key && depth == 1 {
-                    field = decode(&inner).unwrap_or_default();
+                    field = inner;
                 }
-                match longest.filter(|_| !is_key).and_then(|longest| shorten(&inner, longest)) {
-                    Some(short) => {
-                        out.text.push_str(&short);
-                        if out.cut.last() != Some(&field) {
-                            out.cut.push(field.clone());
-                        }
+                let mended = if escapes { mend_surrogates(inner) } else { inner.into() };
+                let short = longest
+                    .filter(|_| !is_key)
+                    .and_then(|longest| shorten(&mended, longest));
+                if short.is_some() || mended != inner {
+                    out.push_str(json.get(copied..at).unwrap_or_default());
+                    match &short {
+                        Some(short) => out.push_str(short),
+                        None => out.extend(["\"", &mended, "\""]),
                     }
-                    None => {
-                        out.text.push('"');
-                        out.text.push_str(&inner);
-                        out.text.push('"');
+                    copied = end + 1;
+                }
+                if short.is_some() {
+                    let name = decode(&mend_surrogates(field)).unwrap_or_default();
+                    if cut.last() != Some(&name) {
+                        cut.push(name);
                     }
                 }
-                continue;
+                at = end;
             }
             _ => {}
         }
-        out.text.push(c);
+        at += 1;
     }
-    out
+    out.push_str(json.get(copied..).unwrap_or_default());
+    Ok(cut)
 }
 
-/// Parts what follows an opening quote into the string's inside and what comes after its closing quote.
-fn split_string(text: &str) -> (&str, &str) {
-    let mut escaped = false;
-    let end = text.bytes().position(|byte| {
-        let closes = byte == b'"' && !escaped;
-        escaped = byte == b'\\' && !escaped;
-        closes
-    });
-    let (inner, rest) = end.and_then(|end| text.split_at_checked(end)).unwrap_or((text, ""));
-    (inner, rest.strip_prefix('"').unwrap_or(rest))
+/// Appends a string as JSON.
+pub(super) fn push_string(text: &str, out: &mut String) {
+    let plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
+    if text.bytes().all(plain) {
+        out.extend(["\"", text, "\""]);
+    } else {
+        out.push_str(&serde_json::to_string(text).unwrap_or_default());
+    }
+}
+
+/// Where the string ends that begins here, and whether anything in it is escaped.
+fn end_of_string(bytes: &[u8], mut at: usize) -> (usize, bool) {
+    let mut escapes = false;
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+        at += found;
+        if bytes.get(at) == Some(&b'"') {
+            return (at, escapes);
+        }
+        escapes = true;
+        at += 2;
+    }
+    (bytes.len(), escapes)
+}
+
+fn is_followed_by_colon(bytes: &[u8], at: usize) -> bool {
+    let rest = bytes.get(at..).unwrap_or_default();
+    rest.trim_ascii_start().first() == Some(&b':')
 }
 
 /// The string as JSON if it had to be cut.

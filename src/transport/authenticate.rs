@@ -9,19 +9,22 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::header::{AUTHORIZATION, EXPECT};
-use http::{HeaderMap, HeaderName};
+use http::header::{AUTHORIZATION, CONNECTION, EXPECT};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::time::Instant;
 
 use super::answer;
 use super::correlation::{CorrelationId, traceparent};
+use super::holders::{Connection, Holders, TooMany};
 use crate::auth::Verifier;
 use crate::auth::challenge::Challenge;
 use crate::mcp::{Caller, Reach, Via};
 use crate::telemetry::traces::Place;
 use crate::telemetry::{fields, metrics};
+
+const TOO_MANY: &str = "too_many_connections";
 
 const MOST_SWALLOWED: u64 = 64 << 10;
 const SWALLOWED_WITHIN: Duration = Duration::from_secs(1);
@@ -30,6 +33,7 @@ const SWALLOWED_WITHIN: Duration = Duration::from_secs(1);
 pub struct Door {
     pub verifier: Arc<Verifier>,
     pub challenge: Challenge,
+    pub holders: Arc<Holders>,
 }
 
 pub async fn check(State(door): State<Arc<Door>>, mut request: Request, next: Next) -> Response {
@@ -37,6 +41,18 @@ pub async fn check(State(door): State<Arc<Door>>, mut request: Request, next: Ne
     let since = Instant::now();
     match door.verifier.authenticate(request.headers()).await {
         Ok(principal) => {
+            let connection = request.extensions().get::<Connection>();
+            let held = connection.map(|connection| connection.belongs_to(&principal.subject, &door.holders));
+            if let Some(Err(TooMany)) = held {
+                metrics::limited("connections_per_principal");
+                tracing::info!(
+                    { fields::CORRELATION_ID } = correlation_id.as_str(),
+                    { fields::REASON } = TOO_MANY,
+                    "a caller was refused: they hold as many connections as one may"
+                );
+                swallow(request).await;
+                return too_many_connections(&correlation_id);
+            }
             let traceparent = traceparent(request.headers());
             let place = request.extensions().get::<Place>().cloned().unwrap_or_default();
             strip(request.headers_mut());
@@ -66,6 +82,17 @@ pub async fn check(State(door): State<Arc<Door>>, mut request: Request, next: Ne
     }
 }
 
+/// The connection goes with the answer: it is one too many.
+fn too_many_connections(about: &CorrelationId) -> Response {
+    let message = "this caller holds as many connections as one may; close one first";
+    let response = answer::error(StatusCode::TOO_MANY_REQUESTS, TOO_MANY, message, about);
+    let mut response = answer::retry_after(response, 1);
+    response
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 /// Takes in what little a refused client is still sending, and looks at none of it. A connection that is closed while its
 /// client writes is a broken one to many of them, and the answer that says why is lost. A client that waits to be asked for
 /// its body, or has much of it, gets its answer at once.
@@ -92,7 +119,6 @@ fn strip(headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     #[test]
     fn neither_the_token_nor_forged_headers_go_further() {

@@ -3,7 +3,7 @@
 //! Before: rmcp answers malformed JSON, batches and unreadable messages alike with 415 and plain text, and asks for an
 //! `Accept` header that some clients do not send; so the message's outline is checked here, and `Accept` is read
 //! generously. After: whatever rmcp still answers in plain text becomes a JSON-RPC error. The parameters are left
-//! alone; rmcp parses them once.
+//! alone; whoever answers reads them once: rmcp, or [`straight`](super::straight) if the message needs nothing of it.
 
 use std::sync::Arc;
 
@@ -25,6 +25,7 @@ use super::outline::{Kind, Objection, outline, unreadable};
 use super::router::Handler;
 use super::running::Running;
 use super::sessions::{Answer, Sessions, Way, retry_later};
+use super::straight::Question;
 use super::{narrowing, scope};
 use crate::mcp::Caller;
 use crate::telemetry::fields;
@@ -76,8 +77,8 @@ pub async fn post<H: Handler>(State(endpoint): State<Endpoint<H>>, request: Requ
     // From here on it is waited for when the server leaves.
     let running = Running::begin(&parts.extensions);
     let (id, outline) = outline(&body);
-    let kind = match outline {
-        Ok(kind) => kind,
+    let outlined = match outline {
+        Ok(outlined) => outlined,
         Err(objection) => return refused(objection, id),
     };
     // rmcp compares both headers letter by letter.
@@ -94,8 +95,16 @@ pub async fn post<H: Handler>(State(endpoint): State<Endpoint<H>>, request: Requ
             return refusal;
         }
     }
+    if let (None, Some(server), Some(caller)) =
+        (&endpoint.sessions, endpoint.handler.straight(), parts.extensions.get())
+        && let Some(question) = Question::read(server, &parts.headers, id, &outlined, caller)
+    {
+        let answer = question.answer(server, caller).await;
+        return answer.map(|answer| running.until_the_end_of(answer));
+    }
     let request = Request::from_parts(parts, Body::from(body.clone()));
-    let served = match endpoint.serve(request, kind, streams).await {
+    // Boxed, so that whoever does not come this way need not carry rmcp's part along.
+    let served = match Box::pin(endpoint.serve(request, outlined.kind, streams)).await {
         Ok(served) => served,
         Err(objection) => return refused(objection, id),
     };

@@ -15,6 +15,7 @@ mod envelope;
 mod form;
 mod guard;
 mod health;
+mod holders;
 mod impatient;
 mod landing;
 mod line;
@@ -29,6 +30,7 @@ mod serve;
 mod sessions;
 mod sse;
 mod stdio;
+mod straight;
 mod traced;
 
 #[cfg(test)]
@@ -61,6 +63,8 @@ pub struct Settings {
     pub max_body_bytes: usize,
     /// Connections served at once; more wait in the listener's backlog.
     pub max_connections: usize,
+    /// Of these, one caller's.
+    pub connections_per_principal: usize,
     /// For the head of a request, which includes the quiet time before it: idle connections are closed after this.
     pub header_timeout: Duration,
     /// For the body of a request.
@@ -88,6 +92,7 @@ impl Default for Settings {
             public_url: None,
             max_body_bytes: 2 << 20,
             max_connections: 4096,
+            connections_per_principal: 512,
             header_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),

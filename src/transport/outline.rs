@@ -51,6 +51,14 @@ pub enum Kind {
     Other,
 }
 
+/// A message of good outline.
+#[derive(Debug, Clone, Copy)]
+pub struct Outlined<'a> {
+    pub kind: Kind,
+    pub method: Option<&'a RawValue>,
+    pub params: Option<&'a RawValue>,
+}
+
 /// The parts of a message that make it JSON-RPC. Unknown members are rmcp's business; a member that comes twice is an
 /// error, since two readers could each believe another one.
 #[derive(Deserialize)]
@@ -75,7 +83,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de Raw
 }
 
 /// The message's id, if it has a proper one, and whether its outline is that of one JSON-RPC 2.0 message.
-pub fn outline(body: &[u8]) -> (Option<&RawValue>, Result<Kind, Objection>) {
+pub fn outline(body: &[u8]) -> (Option<&RawValue>, Result<Outlined<'_>, Objection>) {
     let not_json = || Objection::new(StatusCode::BAD_REQUEST, PARSE_ERROR, "the message is not valid JSON");
     let Ok(text) = std::str::from_utf8(body) else {
         return (None, Err(not_json()));
@@ -91,7 +99,14 @@ pub fn outline(body: &[u8]) -> (Option<&RawValue>, Result<Kind, Objection>) {
         return (None, Err(objection));
     }
     match serde_json::from_str::<Outline<'_>>(text) {
-        Ok(outline) => (outline.id.filter(|id| is_proper_id(id)), outline.check()),
+        Ok(outline) => {
+            let outlined = |kind| Outlined {
+                kind,
+                method: outline.method,
+                params: outline.params,
+            };
+            (outline.id.filter(|id| is_proper_id(id)), outline.check().map(outlined))
+        }
         Err(error) if error.classify() == Category::Data => (
             None,
             Err(Objection::invalid("a member of the JSON-RPC message is given twice")),

@@ -19,6 +19,7 @@ use super::envelope::{self, Endpoint};
 use super::form::Limits;
 use super::guard::{self, Guard};
 use super::health::{self, Readiness};
+use super::holders::Holders;
 use super::landing::{self, Landing};
 use super::sessions::{self, Sessions};
 use super::sse::{self, Sse};
@@ -52,6 +53,11 @@ pub trait Handler: rmcp::ServerHandler + Clone {
 
     /// The scope that a call would need beyond the caller's, and how that is said.
     fn lacks_scope(&self, tool: &str, caller: &Caller) -> Option<(String, Outcome)>;
+
+    /// Who answers what needs nothing of rmcp's; see [`straight`](super::straight).
+    fn straight(&self) -> Option<&Server> {
+        None
+    }
 }
 
 impl Handler for Server {
@@ -65,6 +71,10 @@ impl Handler for Server {
 
     fn lacks_scope(&self, tool: &str, caller: &Caller) -> Option<(String, Outcome)> {
         Server::lacks_scope(self, tool, caller)
+    }
+
+    fn straight(&self) -> Option<&Server> {
+        Some(self)
     }
 }
 
@@ -81,13 +91,18 @@ impl<H: Handler> App<H> {
             upstream.clone(),
             settings.readiness_ttl,
         ));
+        let holders = Arc::new(Holders::new(settings.connections_per_principal));
         Self {
             streams: Arc::new(sse::Streams::new(&settings)),
             settings,
             upstream,
             readiness,
             page: None,
-            door: Arc::new(Door { verifier, challenge }),
+            door: Arc::new(Door {
+                verifier,
+                challenge,
+                holders,
+            }),
             handler,
         }
     }

@@ -61,7 +61,7 @@ pub fn refusal(
         { fields::REASON } = said.error,
         "{tool} is out of the caller's reach"
     );
-    let error = outcome.value.get("error").cloned().unwrap_or_default();
+    let error = outcome.value().get("error").cloned().unwrap_or_default();
     let message = error
         .get("message")
         .and_then(|text| text.as_str())

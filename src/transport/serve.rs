@@ -27,6 +27,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::holders::Connection;
 use super::impatient::Impatient;
 use super::router::{App, Handler, router};
 use super::running::Count;
@@ -155,12 +156,13 @@ impl Connections {
         // With Nagle's algorithm on, each event of a stream would wait some 40 ms for the client's delayed ACK.
         let _ = stream.set_nodelay(true);
         let stream = TokioIo::new(Impatient::new(stream, self.write_timeout));
-        let count = Count::new(0);
+        let (count, held) = (Count::new(0), Connection::default());
         let mut running = count.subscribe();
         let router = TowerToHyperService::new(self.router.clone());
         let noticed = self.noticed.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(count.clone());
+            request.extensions_mut().insert(held.clone());
             let (answering, noticed) = (router.call(request), noticed.clone());
             async move {
                 let mut answer = answering.await?;

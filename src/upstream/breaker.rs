@@ -164,7 +164,8 @@ impl Pass {
             return;
         }
         let mut state = breaker.state();
-        if *state == State::Closed {
+        // It may have opened, and even closed again, while this one waited for the lock.
+        if self.holds() {
             state.open(now, pause);
             breaker.next_era();
             tracing::warn!(

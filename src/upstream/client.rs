@@ -5,16 +5,16 @@
 //! redirects and decompression are off: each of them would let somebody else decide where a token goes or how large an
 //! answer becomes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH, InvalidHeaderValue, LINK, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method};
-use reqwest::Url;
 
 use super::exchange::{Failure, Repeat, Reply, Request};
 use super::observed::Observed;
 use super::signature::Signer;
+use super::wire::Wire;
 use super::{CallContext, Settings, headers};
 use crate::auth::{Clock, Secret};
 use crate::telemetry::metrics;
@@ -36,8 +36,7 @@ pub enum ClientError {
 /// Connections to the API and the means to sign. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
-    http: reqwest::Client,
-    base: Url,
+    wire: Arc<Wire>,
     signer: Signer,
     clock: Clock,
     max_answer_bytes: usize,
@@ -105,28 +104,10 @@ impl Identity {
 
 impl Client {
     pub fn new(settings: &Settings, clock: Clock) -> Result<Self, ClientError> {
-        let base = Url::parse(&settings.base_url).map_err(|_| ClientError::BaseUrl)?;
-        let plain = base.query().is_none() && base.fragment().is_none() && base.username().is_empty();
-        if !matches!(base.scheme(), "http" | "https") || !plain || base.password().is_some() {
-            return Err(ClientError::BaseUrl);
-        }
-        let http = reqwest::Client::builder()
-            .http1_only()
-            .tcp_nodelay(true)
-            .connect_timeout(settings.connect_timeout)
-            .read_timeout(settings.read_timeout)
-            .pool_idle_timeout(settings.idle_timeout)
-            .pool_max_idle_per_host(settings.max_idle)
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .referer(false)
-            .build()
-            .map_err(ClientError::Http)?;
+        let wire = Wire::new(settings)?;
         let signer = Signer::new(&settings.tenant_secret, &settings.tenant_id).map_err(ClientError::Tenant)?;
         Ok(Self {
-            http,
-            base,
+            wire: Arc::new(wire),
             signer,
             clock,
             max_answer_bytes: settings.max_answer_bytes,
@@ -154,18 +135,20 @@ impl Client {
         if let Some(version) = request.if_match {
             map.insert(IF_MATCH, HeaderValue::from(version));
         }
-        let mut builder = self
-            .http
-            .request(request.method.clone(), self.url(&request.path, &request.query));
-        if let Some(body) = request.body.clone() {
+        if request.body.is_some() {
             map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            builder = builder.body(body);
         }
-        let mut response = builder.headers(map).send().await.map_err(|error| failure(&error))?;
-        let body = read(&mut response, self.max_answer_bytes).await?;
-        let fields = std::mem::take(response.headers_mut());
+        let (method, body) = (request.method.clone(), request.body.clone().unwrap_or_default());
+        let sent = self
+            .wire
+            .send(method, &request.path, &request.query, map, body, self.max_answer_bytes);
+        let (status, fields, body) = sent.await.inspect_err(|failure| {
+            if matches!(failure, Failure::AnswerTooLarge { .. }) {
+                metrics::limited("answer_bytes");
+            }
+        })?;
         let reply = Reply {
-            status: response.status().as_u16(),
+            status: status.as_u16(),
             body,
             retry_after: fields
                 .get(RETRY_AFTER)
@@ -197,62 +180,5 @@ impl Client {
             Ok(result) => result,
             Err(_) => Err(Failure::TimedOut { sent: true }),
         }
-    }
-
-    fn url(&self, path: &str, query: &[(&'static str, String)]) -> Url {
-        let mut url = self.base.clone();
-        let prefix = self.base.path().trim_end_matches('/');
-        if prefix.is_empty() {
-            url.set_path(path);
-        } else {
-            url.set_path(&format!("{prefix}{path}"));
-        }
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        url
-    }
-}
-
-async fn read(response: &mut reqwest::Response, limit: usize) -> Result<Bytes, Failure> {
-    let too_large = || {
-        metrics::limited("answer_bytes");
-        Failure::AnswerTooLarge { limit }
-    };
-    let announced = response.content_length().unwrap_or(0);
-    if announced > limit as u64 {
-        return Err(too_large());
-    }
-    let Some(first) = next_chunk(response).await? else {
-        return Ok(Bytes::new());
-    };
-    // Most answers are one chunk, which is then handed on without a copy.
-    if first.len() as u64 == announced {
-        return Ok(first);
-    }
-    let mut body = BytesMut::with_capacity(first.len().max(usize::try_from(announced).unwrap_or(0)));
-    let mut chunk = Some(first);
-    while let Some(bytes) = chunk {
-        if body.len() + bytes.len() > limit {
-            return Err(too_large());
-        }
-        body.extend_from_slice(&bytes);
-        chunk = next_chunk(response).await?;
-    }
-    Ok(body.freeze())
-}
-
-async fn next_chunk(response: &mut reqwest::Response) -> Result<Option<Bytes>, Failure> {
-    response.chunk().await.map_err(|error| failure(&error))
-}
-
-/// A failed connection sent nothing, even when it failed by time-out, so that question comes first.
-fn failure(error: &reqwest::Error) -> Failure {
-    if error.is_connect() {
-        Failure::Unreachable
-    } else if error.is_timeout() {
-        Failure::TimedOut { sent: true }
-    } else {
-        Failure::AnswerLost
     }
 }

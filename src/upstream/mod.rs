@@ -10,6 +10,7 @@ pub mod deadline;
 mod ending;
 pub mod exchange;
 mod headers;
+mod lanes;
 mod observed;
 mod readiness;
 mod retry;
@@ -17,6 +18,7 @@ mod session;
 pub mod signature;
 mod turns;
 mod verdict;
+mod wire;
 
 #[cfg(test)]
 #[path = "../../tests/support/scripted_api.rs"]

@@ -1,18 +1,22 @@
 //! The API during one tool call: a session that is opened with the first request and ended when this value is dropped.
 //!
-//! Opening runs in a task of its own. When the caller goes away in the middle of it, the task still reads the answer,
-//! finds nobody who wants the session, and drops it, which ends it.
+//! When the caller goes away in the middle of opening it, opening goes on in a task of its own, which still reads the
+//! answer, finds nobody who wants the session, and drops it, which ends it.
 //!
 //! There are two reasons to send a request again. When the API has forgotten the session (428) or its epoch has risen (409
 //! `epoch_mismatch`), nothing has been done yet, so any request is sent again in a new session: once per call. When the API
 //! did not get the request, could not serve it or said nothing, one that can do no harm is sent again, as [`retry`](super::retry)
 //! allows. Opening a session is such a request.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use http::{HeaderValue, Method};
 use serde::Deserialize;
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
 
@@ -67,7 +71,8 @@ impl Api for Session {
         tokio::select! {
             biased;
             () = self.context.cancel.cancelled() => Err(Failure::Cancelled),
-            result = self.send_in_session(request) => result,
+            // Boxed, since a tool holds several of these side by side, and what they are made of is large.
+            result = Box::pin(self.send_in_session(request)) => result,
         }
     }
 }
@@ -271,15 +276,44 @@ impl Session {
         let _opening = self.context.spent.during(Stage::Session);
         let inner = &self.upstream.0;
         let opening = open(inner.client.clone(), identity, room, inner.settings.call_deadline);
-        match self.context.deadline.limit(tokio::spawn(opening)).await {
-            Ok(Ok(result)) => {
-                if matches!(&result, Err(Failure::SessionRefused(reply)) if reply.status == 401) {
-                    self.credential.forget();
-                }
-                result
-            }
-            Ok(Err(_panicked)) => Err(Failure::Unreachable),
-            Err(_elapsed) => Err(Failure::TimedOut { sent: true }),
+        let opened = self.context.deadline.limit(ToItsEnd::begin(opening)).await;
+        let opened = opened.unwrap_or(Err(Failure::TimedOut { sent: true }));
+        if matches!(&opened, Err(Failure::SessionRefused(reply)) if reply.status == 401) {
+            self.credential.forget();
+        }
+        opened
+    }
+}
+
+/// Work that goes on in a task of its own when nobody waits for it any more, and costs none before.
+struct ToItsEnd<T: Send + 'static>(Option<BoxFuture<'static, T>>);
+
+impl<T: Send + 'static> ToItsEnd<T> {
+    fn begin(work: impl Future<Output = T> + Send + 'static) -> Self {
+        Self(Some(Box::pin(work)))
+    }
+}
+
+impl<T: Send + 'static> Future for ToItsEnd<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let Some(work) = &mut self.0 else {
+            return Poll::Pending;
+        };
+        let done = work.as_mut().poll(context);
+        if done.is_ready() {
+            self.0 = None;
+        }
+        done
+    }
+}
+
+impl<T: Send + 'static> Drop for ToItsEnd<T> {
+    fn drop(&mut self) {
+        // Where there is no runtime, there is nothing left that could go on.
+        if let (Some(work), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(work);
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::harness::{Caller, Client, Figures, Gate, Mishap, Place, Stage, world}
 
 crate::tests![
     one_callers_rate_is_nothing_to_another,
+    one_callers_connections_are_nothing_to_another,
     more_calls_than_there_is_room_for_are_refused_at_once,
 ];
 
@@ -46,6 +47,45 @@ async fn one_callers_rate_is_nothing_to_another() {
         "what was refused was not sent"
     );
     assert_eq!(refusals(&place, "rate").await, 2.0);
+    bob.traffic().await;
+    place.stop().await;
+}
+
+async fn one_callers_connections_are_nothing_to_another() {
+    let settings = [("TOOLBRIDGE_SERVER_CONNECTIONS_PER_PRINCIPAL", "2")];
+    let place = Place::with("acme", &world().api, &settings).await;
+    let ann: Vec<_> = {
+        let first = Client::modern(&place);
+        let more = (0..2)
+            .map(|_| Client::of(&place, first.era, first.user.clone()))
+            .collect::<Vec<_>>();
+        std::iter::once(first).chain(more).collect()
+    };
+    for client in &ann[..2] {
+        client.call("list_notes", json!({})).await.ok();
+    }
+    let list = json!({"name": "list_notes", "arguments": {}});
+    let refused = ann[2].ask("tools/call", list.clone()).await;
+    assert_eq!(
+        (refused.status, refused.header("connection")),
+        (429, "close"),
+        "{refused}"
+    );
+    assert_eq!(refused.json()["error"], "too_many_connections", "{refused}");
+    assert_eq!(refusals(&place, "connections_per_principal").await, 1.0);
+    let bob = Client::modern(&place);
+    bob.call("list_notes", json!({})).await.ok();
+    // Those that are held go on, and one that is closed makes room.
+    let mut ann = ann;
+    drop(ann.remove(0));
+    Figures::until(&place, "a connection to be closed", |figures| {
+        figures.sum("toolbridge_mcp_connections_open", &[]) == 2.0
+    })
+    .await;
+    for client in &ann {
+        client.call("list_notes", json!({})).await.ok();
+    }
+    ann[0].traffic().await;
     bob.traffic().await;
     place.stop().await;
 }

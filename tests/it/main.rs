@@ -18,6 +18,7 @@ mod arguments;
 mod command_line;
 mod connect;
 mod cut_short;
+mod doctor;
 mod door;
 mod entities;
 mod eras;
@@ -38,6 +39,7 @@ mod reach;
 #[path = "../support/scripted_as.rs"]
 mod scripted_as;
 mod sse;
+mod straight;
 mod telemetry;
 mod tenants;
 mod traces;
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         command_line::tests(),
         connect::tests(),
         cut_short::tests(),
+        doctor::tests(),
         door::tests(),
         eras::tests(),
         errors::tests(),
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         progress::tests(),
         reach::tests(),
         sse::tests(),
+        straight::tests(),
         telemetry::tests(),
         traces::tests(),
         tenants::tests(),

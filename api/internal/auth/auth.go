@@ -30,6 +30,8 @@ const (
 	leeway        = 60 * time.Second
 	maxTokenBytes = 16 << 10
 	maxSubject    = 255
+	// Signatures that are remembered, in each of two generations: less than a megabyte in all.
+	maxSignatures = 4096
 )
 
 // Caller is who a token speaks for.
@@ -60,6 +62,7 @@ var ErrKeysUnavailable = errors.New("token keys unavailable")
 type Verifier struct {
 	secret      []byte
 	keys        keyfunc.Keyfunc // nil without JWKS
+	signatures  *signatures     // of tokens that such keys have signed
 	parser      *jwt.Parser
 	tenantClaim string
 }
@@ -67,7 +70,7 @@ type Verifier struct {
 // New makes a verifier. With a JWKS address it fetches keys now, for five seconds at most, and until ctx ends every hour. A key server that is
 // down, or out of its mind, takes no known key away. fetched hears of each answer.
 func New(ctx context.Context, c config.JWT, now func() time.Time, log *slog.Logger, fetched func(ok bool)) (*Verifier, error) {
-	v := &Verifier{secret: []byte(c.HS256Secret), tenantClaim: c.TenantClaim}
+	v := &Verifier{secret: []byte(c.HS256Secret), tenantClaim: c.TenantClaim, signatures: newSignatures(maxSignatures)}
 	var methods []string
 	if len(v.secret) > 0 {
 		methods = append(methods, jwt.SigningMethodHS256.Alg())
@@ -189,11 +192,11 @@ func (v *Verifier) key(ctx context.Context) jwt.Keyfunc {
 		case err != nil:
 			return nil, err
 		case unnamed:
-			return fitting(token.Method, set), nil
-		}
-		if !fits(token.Method, key) {
+			key = fitting(token.Method, set)
+		case !fits(token.Method, key):
 			return nil, fmt.Errorf("the key is not one for %s", token.Method.Alg())
 		}
+		token.Method = remembering{token.Method, v.signatures}
 		return key, nil
 	}
 }

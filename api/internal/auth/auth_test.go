@@ -32,7 +32,7 @@ const secret = "7a3f9c51e8b2406d97c1f8a4530be6d2"
 
 var now = time.Unix(1763636400, 0)
 
-func verifier(t *testing.T, c config.JWT) *Verifier {
+func verifier(t testing.TB, c config.JWT) *Verifier {
 	t.Helper()
 	c.TenantClaim = "tenant_id"
 	v, err := New(t.Context(), c, func() time.Time { return now }, slog.New(slog.NewTextHandler(io.Discard, nil)), func(bool) {})
@@ -55,7 +55,7 @@ func claims(changes map[string]any) jwt.MapClaims {
 	return c
 }
 
-func sign(t *testing.T, method jwt.SigningMethod, key any, kid string, c jwt.MapClaims) string {
+func sign(t testing.TB, method jwt.SigningMethod, key any, kid string, c jwt.MapClaims) string {
 	t.Helper()
 	token := jwt.NewWithClaims(method, c)
 	if kid != "" {
@@ -68,11 +68,11 @@ func sign(t *testing.T, method jwt.SigningMethod, key any, kid string, c jwt.Map
 	return text
 }
 
-func hs(t *testing.T, changes map[string]any) string {
+func hs(t testing.TB, changes map[string]any) string {
 	return sign(t, jwt.SigningMethodHS256, []byte(secret), "", claims(changes))
 }
 
-func wantRefusal(t *testing.T, name string, v *Verifier, token, reason string) {
+func wantRefusal(t testing.TB, name string, v *Verifier, token, reason string) {
 	t.Helper()
 	_, err := v.Verify(t.Context(), token)
 	var r *Refusal
@@ -170,9 +170,9 @@ func critical(t *testing.T) string {
 	return text
 }
 
-var rsaKey = func() func(t *testing.T) *rsa.PrivateKey {
+var rsaKey = func() func(t testing.TB) *rsa.PrivateKey {
 	key := sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
-	return func(t *testing.T) *rsa.PrivateKey {
+	return func(t testing.TB) *rsa.PrivateKey {
 		t.Helper()
 		k, err := key()
 		if err != nil {
@@ -191,7 +191,7 @@ type keyServer struct {
 	down  bool
 }
 
-func newKeyServer(t *testing.T) *keyServer {
+func newKeyServer(t testing.TB) *keyServer {
 	k := &keyServer{}
 	k.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		k.asked.Add(1)
@@ -207,7 +207,7 @@ func newKeyServer(t *testing.T) *keyServer {
 	return k
 }
 
-func (k *keyServer) publish(t *testing.T, keys map[string]any) {
+func (k *keyServer) publish(t testing.TB, keys map[string]any) {
 	t.Helper()
 	storage := jwkset.NewMemoryStorage()
 	for kid, key := range keys {

@@ -62,12 +62,20 @@ func appendItem(out []byte, item store.Item) []byte {
 	if item.Deleted != 0 {
 		deleted = `,"deletedAt":"` + formatMillis(item.Deleted) + `"`
 	}
-	out = append(out, `{"uid":"`+item.UID+`","version":`+version+`,"updatedAt":"`+updated+`"`+deleted+`,"payload":`...)
+	out = appendTexts(out, `{"uid":"`, item.UID, `","version":`, version, `,"updatedAt":"`, updated, `"`, deleted, `,"payload":`)
 	out = append(out, item.Payload[:len(item.Payload)-1]...) // without the closing brace
 	if len(item.Payload) > len(`{}`) {
 		out = append(out, ',')
 	}
-	out = append(out, `"uid":"`+item.UID+`","updatedTs":"`+updated+`","sync":{"version":`+version+`,"isDeleted":`...)
+	out = appendTexts(out, `"uid":"`, item.UID, `","updatedTs":"`, updated, `","sync":{"version":`, version, `,"isDeleted":`)
 	out = strconv.AppendBool(out, item.Deleted != 0)
-	return append(out, deleted+`}}}`...)
+	return appendTexts(out, deleted, `}}}`)
+}
+
+// appendTexts spares a page of items the strings in between.
+func appendTexts(out []byte, texts ...string) []byte {
+	for _, text := range texts {
+		out = append(out, text...)
+	}
+	return out
 }

@@ -45,12 +45,13 @@ func (a *API) getSession(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *API) endSession(w http.ResponseWriter, r *http.Request) error {
-	session, err := a.ownSession(r, chi.URLParam(r, "id"), notFound("session"))
-	if err != nil {
-		return err
-	}
-	if err := a.Store.EndSession(r.Context(), session.ID); errors.Is(err, store.ErrNoSession) {
-		return notFound("session") // somebody ended it in between
+	id := chi.URLParam(r, "id")
+	err := a.Store.EndSession(r.Context(), id, callOf(r.Context()).person)
+	if errors.Is(err, store.ErrNoSession) {
+		if _, err := a.ownSession(r, id, notFound("session")); err != nil { // nobody's, or somebody else's
+			return err
+		}
+		return notFound("session")
 	} else if err != nil {
 		return err
 	}

@@ -121,3 +121,21 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// A patch, as it is made: the stored text is parsed, a field is set, the text is written.
+func BenchmarkMerge(b *testing.B) {
+	stored := []byte(`{"title":"A note","content":"` + strings.Repeat("Some words that somebody wrote. ", 6) + `","tags":["a","b"]}`)
+	patch, err := Parse([]byte(`{"title":"Another"}`))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		o, err := Parse(stored)
+		if err != nil {
+			b.Fatal(err)
+		}
+		o.Merge(patch)
+		o.JSON()
+	}
+}

@@ -59,7 +59,7 @@ func onEach(t *testing.T, test func(t *testing.T, open opener)) {
 	})
 }
 
-func openSQLite(t *testing.T, path string, now func() time.Time) Store {
+func openSQLite(t testing.TB, path string, now func() time.Time) Store {
 	t.Helper()
 	s, err := OpenSQLite(t.Context(), path, now)
 	if err != nil {
@@ -70,7 +70,7 @@ func openSQLite(t *testing.T, path string, now func() time.Time) Store {
 }
 
 // freshPostgres makes a database that is dropped after the test.
-func freshPostgres(t *testing.T) string {
+func freshPostgres(t testing.TB) string {
 	t.Helper()
 	server := os.Getenv("TEST_POSTGRES_URL")
 	if server == "" {
@@ -90,7 +90,7 @@ func freshPostgres(t *testing.T) string {
 	return u.String()
 }
 
-func admin(t *testing.T, server, sql string) {
+func admin(t testing.TB, server, sql string) {
 	t.Helper()
 	ctx := context.Background()
 	c, err := pgx.Connect(ctx, server)
@@ -104,7 +104,7 @@ func admin(t *testing.T, server, sql string) {
 }
 
 // person opens a session for somebody who is used in this test only.
-func person(t *testing.T, s Store) (Session, Owner) {
+func person(t testing.TB, s Store) (Session, Owner) {
 	t.Helper()
 	session, err := s.OpenSession(t.Context(), Person{"tenant", uuid.NewString()})
 	if err != nil {
@@ -122,7 +122,7 @@ func remove(_ Tx, current *Item) (Next, error) {
 	return Next{Payload: current.Payload, Delete: true}, nil
 }
 
-func write(t *testing.T, s Store, owner Owner, uid string, change Change) Item {
+func write(t testing.TB, s Store, owner Owner, uid string, change Change) Item {
 	t.Helper()
 	item, err := s.Write(t.Context(), owner, "notes", uid, change)
 	if err != nil {

@@ -56,7 +56,7 @@ func (b *bounded) FindSession(ctx context.Context, id string) (Session, error) {
 	return within(ctx, b.limit, func(ctx context.Context) (Session, error) { return b.Store.FindSession(ctx, id) })
 }
 
-func (b *bounded) EndSession(ctx context.Context, id string) error {
-	_, err := within(ctx, b.limit, func(ctx context.Context) (struct{}, error) { return struct{}{}, b.Store.EndSession(ctx, id) })
+func (b *bounded) EndSession(ctx context.Context, id string, who Person) error {
+	_, err := within(ctx, b.limit, func(ctx context.Context) (struct{}, error) { return struct{}{}, b.Store.EndSession(ctx, id, who) })
 	return err
 }

@@ -17,12 +17,13 @@ var (
 		INSERT INTO items (owner, kind, uid, version, updated, deleted, payload) VALUES ($1, $2, $3, $4, $5, $6, $7)`}
 	itemUpdate = statement{"item.update", `
 		UPDATE items SET version = $4, updated = $5, deleted = $6, payload = $7 WHERE owner = $1 AND kind = $2 AND uid = $3`}
+	// Without the cast SQLite would plan the query anew at each call, to see whether the limit is small.
 	itemListLive = statement{"item.list_live", `
 		SELECT uid, version, updated, deleted, payload FROM items
-		WHERE owner = $1 AND kind = $2 AND deleted = 0 AND (updated, uid) > ($3, $4) ORDER BY updated, uid LIMIT $5`}
+		WHERE owner = $1 AND kind = $2 AND deleted = 0 AND (updated, uid) > ($3, $4) ORDER BY updated, uid LIMIT CAST($5 AS BIGINT)`}
 	itemListAll = statement{"item.list_all", `
 		SELECT uid, version, updated, deleted, payload FROM items
-		WHERE owner = $1 AND kind = $2 AND (updated, uid) > ($3, $4) ORDER BY updated, uid LIMIT $5`}
+		WHERE owner = $1 AND kind = $2 AND (updated, uid) > ($3, $4) ORDER BY updated, uid LIMIT CAST($5 AS BIGINT)`}
 	itemCount = statement{"item.count", `
 		SELECT kind, COUNT(*) FROM items WHERE owner = $1 GROUP BY kind`}
 	itemWipe = statement{"item.wipe", `
@@ -84,32 +85,31 @@ func (c *common) List(ctx context.Context, owner int64, kind string, page Page) 
 
 func (c *common) Write(ctx context.Context, owner Owner, kind, uid string, change Change) (Item, error) {
 	var item Item
-	err := c.db.write(ctx, func(tx connection) error {
-		var updated int64
-		args := []any{owner.ID, c.now().UnixMilli(), owner.Epoch}
-		if err := one(ctx, tx, clockMove, args, &updated); errors.Is(err, sql.ErrNoRows) {
-			return ErrStaleEpoch
-		} else if err != nil {
-			return err
-		}
-		current, err := findItem(ctx, tx, owner.ID, kind, uid)
-		if err != nil {
-			return err
-		}
-		next, err := change(transaction{ctx, tx, owner.ID}, current)
-		if err != nil {
-			return err
-		}
-		item = Item{UID: uid, Version: 1, Updated: updated, Payload: next.Payload}
-		if next.Delete {
-			item.Deleted = updated
-		}
-		put := itemInsert
-		if current != nil {
-			put, item.Version = itemUpdate, current.Version+1
-		}
-		_, err = run(ctx, tx, put, owner.ID, kind, uid, item.Version, item.Updated, item.Deleted, string(item.Payload))
-		return err
+	var updated int64 // remains 0 when the epoch is over
+	var current *Item
+	err := c.db.write(ctx, work{
+		first: []question{
+			{clockMove, []any{owner.ID, c.now().UnixMilli(), owner.Epoch}, func(r rows) error { return r.Scan(&updated) }},
+			askItem(owner.ID, kind, uid, &current),
+		},
+		then: func(tx connection) (command, error) {
+			if updated == 0 {
+				return command{}, ErrStaleEpoch
+			}
+			next, err := change(transaction{ctx, tx, owner.ID}, current)
+			if err != nil {
+				return command{}, err
+			}
+			item = Item{UID: uid, Version: 1, Updated: updated, Payload: next.Payload}
+			if next.Delete {
+				item.Deleted = updated
+			}
+			put := itemInsert
+			if current != nil {
+				put, item.Version = itemUpdate, current.Version+1
+			}
+			return command{put, []any{owner.ID, kind, uid, item.Version, item.Updated, item.Deleted, string(item.Payload)}}, nil
+		},
 	})
 	return item, c.mark(err)
 }
@@ -117,28 +117,24 @@ func (c *common) Write(ctx context.Context, owner Owner, kind, uid string, chang
 // wipe is the common part of Wipe; also is what else must happen in its transaction.
 func (c *common) wipe(ctx context.Context, owner int64, by string, also func(connection) error) (int64, map[string]int64, error) {
 	var epoch int64
-	var deleted map[string]int64
-	err := c.db.write(ctx, func(tx connection) error {
-		deleted = make(map[string]int64)
-		if err := one(ctx, tx, userWipe, []any{owner, c.now().UnixMilli(), by}, &epoch); err != nil {
-			return err
-		}
-		err := each(ctx, tx, itemCount, []any{owner}, func(r rows) error {
-			var kind string
-			var n int64
-			if err := r.Scan(&kind, &n); err != nil {
+	deleted := make(map[string]int64)
+	err := c.db.write(ctx, work{
+		first: []question{
+			{userWipe, []any{owner, c.now().UnixMilli(), by}, func(r rows) error { return r.Scan(&epoch) }},
+			{itemCount, []any{owner}, func(r rows) error {
+				var kind string
+				var n int64
+				err := r.Scan(&kind, &n)
+				deleted[kind] = n
 				return err
+			}},
+		},
+		then: func(tx connection) (command, error) {
+			if epoch == 0 {
+				return command{}, sql.ErrNoRows
 			}
-			deleted[kind] = n
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		if _, err := run(ctx, tx, itemWipe, owner); err != nil {
-			return err
-		}
-		return also(tx)
+			return command{itemWipe, []any{owner}}, also(tx)
+		},
 	})
 	return epoch, deleted, c.mark(err)
 }
@@ -171,12 +167,17 @@ func getItem(ctx context.Context, c reader, owner int64, kind, uid string) (Item
 }
 
 func findItem(ctx context.Context, c reader, owner int64, kind, uid string) (found *Item, err error) {
-	err = each(ctx, c, itemGet, []any{owner, kind, uid}, func(r rows) error {
-		item, err := scanItem(r)
-		found = &item
-		return err
-	})
+	q := askItem(owner, kind, uid, &found)
+	err = each(ctx, c, q.statement, q.args, q.scan)
 	return found, err
+}
+
+func askItem(owner int64, kind, uid string, found **Item) question {
+	return question{itemGet, []any{owner, kind, uid}, func(r rows) error {
+		item, err := scanItem(r)
+		*found = &item
+		return err
+	}}
 }
 
 func scanItem(r rows) (item Item, err error) {

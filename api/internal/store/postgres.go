@@ -30,7 +30,9 @@ var (
 	sessionFind = statement{"session.find", `
 		SELECT u.tenant, u.subject, s.owner, s.epoch, u.epoch, s.created, s.expires
 		FROM sessions s JOIN users u ON u.id = s.owner WHERE s.id = $1 AND s.expires > $2`}
-	sessionEnd    = statement{"session.end", `DELETE FROM sessions WHERE id = $1`}
+	sessionEnd = statement{"session.end", `
+		DELETE FROM sessions s USING users u
+		WHERE s.id = $1 AND s.expires > $2 AND u.id = s.owner AND u.tenant = $3 AND u.subject = $4`}
 	sessionEndAll = statement{"session.end_all", `DELETE FROM sessions WHERE owner = $1`}
 	sessionSweep  = statement{"session.sweep", `DELETE FROM sessions WHERE expires <= $1`}
 	sessionCount  = statement{"session.count", `SELECT COUNT(*) FROM sessions`}
@@ -99,8 +101,7 @@ func (s *postgresStore) OpenSession(ctx context.Context, who Person) (Session, e
 }
 
 func (s *postgresStore) FindSession(ctx context.Context, id string) (Session, error) {
-	// One spelling only: PostgreSQL would take several for the same id.
-	if parsed, err := uuid.Parse(id); err != nil || parsed.String() != id {
+	if !wellSpelled(id) {
 		return Session{}, ErrNoSession
 	}
 	found := Session{ID: id}
@@ -114,8 +115,17 @@ func (s *postgresStore) FindSession(ctx context.Context, id string) (Session, er
 	return found, s.mark(err)
 }
 
-func (s *postgresStore) EndSession(ctx context.Context, id string) error {
-	ended, err := run(ctx, pgxConnection{s.pool}, sessionEnd, id)
+// wellSpelled takes one spelling only: PostgreSQL would take several for the same id.
+func wellSpelled(id string) bool {
+	parsed, err := uuid.Parse(id)
+	return err == nil && parsed.String() == id
+}
+
+func (s *postgresStore) EndSession(ctx context.Context, id string, who Person) error {
+	if !wellSpelled(id) {
+		return ErrNoSession
+	}
+	ended, err := run(ctx, pgxConnection{s.pool}, sessionEnd, id, s.now().UnixMilli(), who.Tenant, who.Subject)
 	if err == nil && ended == 0 {
 		return ErrNoSession
 	}
@@ -152,18 +162,75 @@ func (s *postgresStore) Ping(ctx context.Context) error { return s.mark(s.pool.P
 
 func (s *postgresStore) Close() { s.pool.Close() }
 
-func (d *postgresDB) write(ctx context.Context, do func(connection) error) error {
-	tx, err := d.pool.Begin(ctx)
+// write needs two round trips where w.then asks for no more. Each statement sees what was committed when its turn came, as if it had been
+// sent by itself, so whatever follows the lock is read under it.
+func (d *postgresDB) write(ctx context.Context, w work) error {
+	c, err := d.pool.Acquire(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }() // after a commit this does nothing
-	if err := do(pgxConnection{tx}); err != nil {
+	defer c.Release()
+	err = d.transact(ctx, c, w)
+	// Within a transaction only: what failed may have failed before it, and a lost connection is not given back.
+	if c.Conn().PgConn().TxStatus() != txIdle && !c.Conn().IsClosed() {
+		_, _ = c.Exec(context.WithoutCancel(ctx), "rollback") // the first error is the one that counts
+	}
+	return err
+}
+
+const txIdle = 'I' // PostgreSQL's word for: in no transaction
+
+func (d *postgresDB) transact(ctx context.Context, c *pgxpool.Conn, w work) error {
+	begin := &pgx.Batch{}
+	begin.Queue("begin")
+	for _, q := range w.first {
+		begin.Queue(q.sql, q.args...)
+	}
+	answers := c.SendBatch(ctx, begin)
+	_, err := answers.Exec()
+	for _, q := range w.first {
+		if err == nil {
+			err = each(ctx, batched{answers}, q.statement, q.args, q.scan)
+		}
+	}
+	if closeErr := answers.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
 		return err
 	}
-	err = tx.Commit(ctx)
+	last, err := w.then(pgxConnection{c})
+	if err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err // nothing has been asked for that could not be undone
+	}
+	return d.finish(ctx, c, last)
+}
+
+// finish runs the last command and commits. From here on, losing the database means not knowing.
+func (d *postgresDB) finish(ctx context.Context, c *pgxpool.Conn, last command) error {
+	end := &pgx.Batch{}
+	if last.sql != "" {
+		end.Queue(last.sql, last.args...)
+	}
+	end.Queue("commit")
+	answers := c.SendBatch(ctx, end)
+	var err error
+	if last.sql != "" {
+		_, err = run(ctx, batched{answers}, last.statement)
+	}
+	var committed pgconn.CommandTag
+	if err == nil {
+		committed, err = answers.Exec()
+	}
+	_ = answers.Close() // a database that is lost after it has confirmed has confirmed
 	var refused *pgconn.PgError
-	if err == nil || errors.As(err, &refused) || errors.Is(err, pgx.ErrTxCommitRollback) {
+	switch {
+	case err == nil && committed.String() != "COMMIT":
+		return pgx.ErrTxCommitRollback
+	case err == nil, errors.As(err, &refused):
 		return err // the server has spoken
 	}
 	return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
@@ -213,5 +280,15 @@ func (p pgxConnection) query(ctx context.Context, s statement, args ...any) (row
 
 func (p pgxConnection) exec(ctx context.Context, s statement, args ...any) (int64, error) {
 	tag, err := p.c.Exec(ctx, s.sql, args...)
+	return tag.RowsAffected(), err
+}
+
+// batched gives the answers to statements that were sent together, in their order.
+type batched struct{ answers pgx.BatchResults }
+
+func (b batched) query(context.Context, statement, ...any) (rows, error) { return b.answers.Query() }
+
+func (b batched) exec(context.Context, statement, ...any) (int64, error) {
+	tag, err := b.answers.Exec()
 	return tag.RowsAffected(), err
 }

@@ -19,6 +19,7 @@ type memorySessions struct {
 	byID    map[string]*list.Element // of *Session
 	byOwner map[int64]map[string]*list.Element
 	inOrder *list.List // oldest first
+	wiped   uint64     // how often somebody's sessions were ended by a wipe
 }
 
 func newMemorySessions(now func() time.Time) *memorySessions {
@@ -30,10 +31,21 @@ func newMemorySessions(now func() time.Time) *memorySessions {
 	}
 }
 
-func (m *memorySessions) open(who Person, owner Owner) Session {
+// wipes is what open wants to know from before the owner was looked up.
+func (m *memorySessions) wipes() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.wiped
+}
+
+// open opens nothing if there was a wipe since before: the owner's epoch may be an old one, and that wipe would not have seen this session.
+func (m *memorySessions) open(who Person, owner Owner, before uint64) (Session, bool) {
 	id := uuid.NewString()
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.wiped != before {
+		return Session{}, false
+	}
 	created := m.now()
 	s := &Session{
 		ID: id, Person: who, Owner: owner.ID, Epoch: owner.Epoch, ServerEpoch: owner.Epoch,
@@ -45,44 +57,42 @@ func (m *memorySessions) open(who Person, owner Owner) Session {
 		m.byOwner[s.Owner] = make(map[string]*list.Element)
 	}
 	m.byOwner[s.Owner][id] = e
-	return *s
+	return *s, true
 }
 
 // FindSession returns a session that lives. Its epoch is the server's: a wipe ends the person's sessions, so none with an older one is left.
 func (m *memorySessions) FindSession(_ context.Context, id string) (Session, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	e, ok := m.byID[id]
-	if !ok {
-		return Session{}, ErrNoSession
+	if e := m.living(id); e != nil {
+		return *e.Value.(*Session), nil
 	}
-	s := e.Value.(*Session)
-	if !m.now().Before(s.Expires) {
-		return Session{}, ErrNoSession
-	}
-	return *s, nil
+	return Session{}, ErrNoSession
 }
 
-func (m *memorySessions) EndSession(_ context.Context, id string) error {
-	if !m.end(id) {
+func (m *memorySessions) EndSession(_ context.Context, id string, who Person) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.living(id)
+	if e == nil || e.Value.(*Session).Person != who {
 		return ErrNoSession
 	}
+	m.remove(e)
 	return nil
 }
 
-func (m *memorySessions) end(id string) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	e, ok := m.byID[id]
-	if ok {
-		m.remove(e)
+// living is the session's element, or nil. The caller holds the lock.
+func (m *memorySessions) living(id string) *list.Element {
+	if e, ok := m.byID[id]; ok && m.now().Before(e.Value.(*Session).Expires) {
+		return e
 	}
-	return ok
+	return nil
 }
 
 func (m *memorySessions) endAll(owner int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.wiped++
 	for _, e := range m.byOwner[owner] {
 		m.remove(e)
 	}

@@ -127,21 +127,14 @@ func migrateSQLiteFile(ctx context.Context, path string, db *sql.DB) error {
 
 func (s *sqliteStore) OpenSession(ctx context.Context, who Person) (Session, error) {
 	for {
+		before := s.wipes()
 		owner, err := s.owner(ctx, who)
 		if err != nil {
 			return Session{}, s.mark(err)
 		}
-		session := s.open(who, owner)
-		// A wipe between reading the epoch and opening would not have seen this session.
-		state, err := s.State(ctx, owner.ID)
-		if err != nil {
-			s.end(session.ID)
-			return Session{}, err
-		}
-		if state.Epoch == owner.Epoch {
+		if session, ok := s.open(who, owner, before); ok {
 			return session, nil
 		}
-		s.end(session.ID)
 	}
 }
 
@@ -164,12 +157,12 @@ func (d *sqliteDB) query(ctx context.Context, s statement, args ...any) (rows, e
 	return d.reads.query(ctx, s, args...)
 }
 
-func (d *sqliteDB) write(ctx context.Context, do func(connection) error) error {
+func (d *sqliteDB) write(ctx context.Context, w work) error {
 	tx, err := d.writes.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	if err := do(sqliteTx{d.writes, tx}); err != nil {
+	if err := w.do(ctx, sqliteTx{d.writes, tx}); err != nil {
 		_ = tx.Rollback() // the first error is the one that counts
 		return err
 	}
@@ -177,6 +170,21 @@ func (d *sqliteDB) write(ctx context.Context, do func(connection) error) error {
 	if errors.Is(err, sql.ErrTxDone) && ctx.Err() != nil {
 		return ctx.Err() // database/sql rolled it back when the caller left or time ran out
 	}
+	return err
+}
+
+// do is all of the work, step by step: here no step is far.
+func (w work) do(ctx context.Context, tx connection) error {
+	for _, q := range w.first {
+		if err := each(ctx, tx, q.statement, q.args, q.scan); err != nil {
+			return err
+		}
+	}
+	last, err := w.then(tx)
+	if err != nil || last.sql == "" {
+		return err
+	}
+	_, err = run(ctx, tx, last.statement, last.args...)
 	return err
 }
 

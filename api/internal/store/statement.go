@@ -37,10 +37,29 @@ type rows interface {
 // database is what sqlite.go and postgres.go provide under the common SQL.
 type database interface {
 	reader
-	// write runs do in a read-write transaction and commits if it returns nil.
-	write(ctx context.Context, do func(connection) error) error
+	// write does work in a read-write transaction and commits if nothing of it fails.
+	write(ctx context.Context, w work) error
 	// unavailable says whether an error means that the database is away, rather than that we misused it.
 	unavailable(err error) bool
+}
+
+// work is what a transaction does. It is cut so that a database across a network needs two round trips for it: what is asked first goes out
+// together with the beginning, and what is done last together with the end.
+type work struct {
+	first []question
+	then  func(connection) (last command, err error)
+}
+
+type question struct {
+	statement
+	args []any
+	scan func(rows) error // called for every row
+}
+
+// command is a statement that answers nothing. The zero value does nothing.
+type command struct {
+	statement
+	args []any
 }
 
 // each runs a query and calls scan for every row. scan may end the walk early by returning stop.

@@ -113,7 +113,8 @@ type Store interface {
 
 	OpenSession(ctx context.Context, who Person) (Session, error)
 	FindSession(ctx context.Context, id string) (Session, error)
-	EndSession(ctx context.Context, id string) error
+	// EndSession ends a session of who. One of somebody else counts as none.
+	EndSession(ctx context.Context, id string, who Person) error
 	// SweepSessions removes expired sessions and returns how many it removed.
 	SweepSessions(ctx context.Context) (int64, error)
 	CountSessions(ctx context.Context) (int64, error)

@@ -330,16 +330,27 @@ func TestSessions(t *testing.T) {
 		if _, err := s.FindSession(t.Context(), first.ID); !errors.Is(err, ErrNoSession) {
 			t.Errorf("at its end: %v", err)
 		}
+		if err := s.EndSession(t.Context(), first.ID, first.Person); !errors.Is(err, ErrNoSession) {
+			t.Errorf("ended after its end: %v", err)
+		}
 		if n, err := s.SweepSessions(t.Context()); n != 1 || err != nil {
 			t.Errorf("swept %d, %v", n, err)
 		}
 		if n, err := s.CountSessions(t.Context()); n != 1 || err != nil {
 			t.Errorf("%d left, %v", n, err)
 		}
-		if err := s.EndSession(t.Context(), second.ID); err != nil {
+		for _, id := range []string{"", "x", newUID(), strings.ToUpper(second.ID), first.ID} {
+			if err := s.EndSession(t.Context(), id, second.Person); !errors.Is(err, ErrNoSession) {
+				t.Errorf("ended %q: %v", id, err)
+			}
+		}
+		if err := s.EndSession(t.Context(), second.ID, first.Person); !errors.Is(err, ErrNoSession) {
+			t.Errorf("somebody else ended it: %v", err)
+		}
+		if err := s.EndSession(t.Context(), second.ID, second.Person); err != nil {
 			t.Error(err)
 		}
-		if err := s.EndSession(t.Context(), second.ID); !errors.Is(err, ErrNoSession) {
+		if err := s.EndSession(t.Context(), second.ID, second.Person); !errors.Is(err, ErrNoSession) {
 			t.Errorf("ended twice: %v", err)
 		}
 		if n, _ := s.CountSessions(t.Context()); n != 0 {
@@ -421,7 +432,7 @@ func TestReplicasShareSessions(t *testing.T) {
 	if found, err := replicas[1].FindSession(t.Context(), session.ID); err != nil || found.Owner != session.Owner {
 		t.Errorf("found %+v, %v", found, err)
 	}
-	if err := replicas[1].EndSession(t.Context(), session.ID); err != nil {
+	if err := replicas[1].EndSession(t.Context(), session.ID, session.Person); err != nil {
 		t.Error(err)
 	}
 	if _, err := replicas[0].FindSession(t.Context(), session.ID); !errors.Is(err, ErrNoSession) {

@@ -34,10 +34,8 @@ func (c *common) owner(ctx context.Context, who Person) (Owner, error) {
 }
 
 func (c *common) addUser(ctx context.Context, who Person) error {
-	return c.db.write(ctx, func(tx connection) error {
-		_, err := run(ctx, tx, userAdd, who.Tenant, who.Subject, c.now().UnixMilli())
-		return err
-	})
+	add := command{userAdd, []any{who.Tenant, who.Subject, c.now().UnixMilli()}}
+	return c.db.write(ctx, work{then: func(connection) (command, error) { return add, nil }})
 }
 
 func (c *common) State(ctx context.Context, owner int64) (State, error) {

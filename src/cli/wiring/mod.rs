@@ -1,6 +1,7 @@
 //! Where the command line meets the rooms of the house: the only file of `cli` that knows them.
 
 mod connect;
+mod doctor;
 mod files;
 mod page;
 mod server;
@@ -10,6 +11,7 @@ mod starting;
 mod watched;
 
 pub use self::connect::{connect, prepare};
+pub use self::doctor::{aim, from_inside, from_outside};
 pub use self::server::{serve, stdio};
 pub use self::signals::linger;
 
@@ -141,9 +143,10 @@ pub async fn call(config: &Config, token: Secret, name: &str, arguments: Map<Str
 
 impl From<Outcome> for Answer {
     fn from(outcome: Outcome) -> Self {
-        match outcome.error_code {
-            None => Answer::Result(outcome.value),
-            Some(_) => Answer::Error(outcome.value),
+        let value = outcome.value();
+        match outcome.failed {
+            None => Answer::Result(value),
+            Some(_) => Answer::Error(value),
         }
     }
 }

@@ -87,6 +87,7 @@ pub fn transport(config: &Config) -> transport::Settings {
         public_url: mcp_url(config),
         max_body_bytes: from.max_body_bytes,
         max_connections: from.max_connections,
+        connections_per_principal: from.connections_per_principal,
         legacy_sse: from.legacy_sse,
         sse_streams: from.sse_streams,
         sse_streams_per_principal: from.sse_streams_per_principal,

@@ -273,10 +273,11 @@ pub const RETRY_REASONS: &[&str] = &[
     "session_lost",
 ];
 pub const BREAKER_STATES: &[&str] = &["closed", "open", "half_open"];
-/// A caller's rate, calls that wait (too many, too long), requests that are sent again, streams and their calls, sessions,
+/// A caller's rate and connections, calls that wait (too many, too long), requests that are sent again, streams and their calls, sessions,
 /// bytes.
 pub const LIMITS: &[&str] = &[
     "rate",
+    "connections_per_principal",
     "queue_full",
     "queue_wait",
     "retry_budget",

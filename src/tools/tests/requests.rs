@@ -132,7 +132,7 @@ async fn every_tool_sends_what_the_contract_says_and_hands_back_the_answer() {
         let success = call(tool, arguments, &script)
             .await
             .unwrap_or_else(|error| panic!("{tool}: {error}"));
-        assert_eq!(success.value, answer, "{tool}");
+        assert_eq!(success.value(), answer, "{tool}");
         assert_eq!(success.text, answer.to_string(), "{tool}");
 
         let sent = script.sent();

@@ -31,8 +31,8 @@ async fn the_text_is_the_apis_own_digit_for_digit() {
         .await
         .unwrap();
     assert_eq!(success.text, compact);
-    assert_eq!(success.value["payload"]["t"], "a \" : é \\");
-    assert_eq!(success.value["payload"]["z"].to_string(), "12345678901234567890123");
+    assert_eq!(success.value()["payload"]["t"], "a \" : é \\");
+    assert_eq!(success.value()["payload"]["z"].to_string(), "12345678901234567890123");
 
     let answer = reply(200, format!("{{\"items\": [{pretty}], \"more\": 1.0}}"));
     assert_eq!(
@@ -55,7 +55,7 @@ async fn odd_data_is_handed_on_as_it_is() {
         let raw = format!(r#"{{"uid":"{UID}","version":1,"updatedAt":"t","payload":{odd}}}"#);
         let page = list(json!({}), reply(200, format!(r#"{{"items":[{raw}]}}"#))).await;
         assert_eq!(page.text, format!(r#"{{"items":[{raw}]}}"#));
-        assert_eq!(page.value.to_string(), page.text, "the value says what the text says");
+        assert_eq!(page.value().to_string(), page.text, "the value says what the text says");
     }
     // An exponent is spelt anew in the value: E for e, a plus where there was none.
     let page = list(
@@ -67,7 +67,7 @@ async fn odd_data_is_handed_on_as_it_is() {
     );
     let page = page.await;
     assert!(
-        page.text.contains("1E999") && page.value.to_string().contains("1e+999"),
+        page.text.contains("1E999") && page.value().to_string().contains("1e+999"),
         "{page:?}"
     );
     // Spelt so that it is not seen coming: the text is right, and the page is there.
@@ -105,10 +105,10 @@ async fn a_page_cuts_long_strings_and_says_which() {
         (long): 1,
     }));
     cut["truncated"] = json!(["content", "meta", "tags"]);
-    assert_eq!(success.value, json!({"items": [cut, item(json!({"a": "b"}))]}));
+    assert_eq!(success.value(), json!({"items": [cut, item(json!({"a": "b"}))]}));
 
     let success = list(json!({"full": true}), page_reply(&[item(payload.clone())], None, false)).await;
-    assert_eq!(success.value, json!({"items": [item(payload.clone())]}));
+    assert_eq!(success.value(), json!({"items": [item(payload.clone())]}));
     let whole = call(
         "get_note",
         json!({"uid": UID}),
@@ -116,7 +116,7 @@ async fn a_page_cuts_long_strings_and_says_which() {
     )
     .await
     .unwrap();
-    assert_eq!(whole.value, item(payload));
+    assert_eq!(whole.value(), item(payload));
 }
 
 /// Characters are counted, not bytes and not escapes; an emoji is never cut in two.
@@ -129,7 +129,7 @@ async fn cuts_fall_between_characters() {
         "{{\"items\":[{{\"uid\":\"{UID}\",\"version\":1,\"updatedAt\":\"t\",\
          \"payload\":{{\"emoji\":\"{emoji}\",\"escaped\":\"{escaped}\",\"pair\":\"{pair}\"}}}}]}}"
     );
-    let page = list(json!({}), reply(200, raw)).await.value;
+    let page = list(json!({}), reply(200, raw)).await.value();
     let payload = &page["items"][0]["payload"];
     assert_eq!(payload["emoji"], emoji.chars().take(280).collect::<String>() + "…");
     assert_eq!(payload["escaped"], "é".repeat(280));
@@ -153,7 +153,7 @@ async fn half_a_surrogate_pair_is_mended() {
         let success = call("get_note", json!({"uid": UID}), &Script::new([reply(200, raw(stored))]))
             .await
             .unwrap();
-        assert_eq!(success.value["payload"]["t"], read, "{stored}");
+        assert_eq!(success.value()["payload"]["t"], read, "{stored}");
     }
 }
 
@@ -172,7 +172,7 @@ async fn a_cursor_that_leads_nowhere_is_dropped() {
         let page = list(json!({"limit": limit}), page_reply(&items, cursor, has_next)).await;
         let expected = kept.then(|| json!("c"));
         assert_eq!(
-            page.value.get("nextCursor"),
+            page.value().get("nextCursor"),
             expected.as_ref(),
             "{} of {limit}, {has_next}",
             items.len()
@@ -189,7 +189,7 @@ async fn an_absent_optional_that_came_as_null_is_left_out() {
         reply(200, json!({"items": [alive], "nextCursor": null})),
     )
     .await;
-    assert_eq!(page.value, json!({"items": [item(json!({"deletedAt": null}))]}));
+    assert_eq!(page.value(), json!({"items": [item(json!({"deletedAt": null}))]}));
 }
 
 #[tokio::test]
@@ -270,8 +270,8 @@ async fn a_write_whose_item_is_too_large_succeeds_with_a_preview() {
         .unwrap();
     let answer = reply(200, item(json!({"content": "x".repeat(1000)})));
     let success = plan.run(&Script::new([answer]), &limits, |_| {}).await.unwrap();
-    assert_eq!(success.value["truncated"], json!(["content"]));
-    assert_eq!(success.value["version"], 3);
+    assert_eq!(success.value()["truncated"], json!(["content"]));
+    assert_eq!(success.value()["version"], 3);
 
     let many = item(json!(
         (0..200).map(|n| (n.to_string(), json!(n))).collect::<Map<_, _>>()

@@ -140,7 +140,7 @@ async fn a_create_that_meets_its_own_first_try_succeeds() {
         reply(200, created(1, "c")),
     ]);
     let success = call("create_note", creating(), &script).await.unwrap();
-    assert_eq!(success.value, created(1, "c"));
+    assert_eq!(success.value(), created(1, "c"));
     assert_eq!(
         methods(&script),
         ["POST /v1/notes".to_owned(), format!("GET /v1/notes/{NEW_UID}")]
@@ -224,7 +224,7 @@ async fn a_write_that_meets_its_own_success_reports_it() {
         let left = left(4, "t", tool == "delete_note");
         let script = Script::new([doubtful(refusal), reply(200, &left)]);
         let success = call(tool, arguments, &script).await.unwrap();
-        assert_eq!(success.value, left, "{tool}");
+        assert_eq!(success.value(), left, "{tool}");
         let look = &script.sent()[1];
         assert_eq!((look.method.as_str(), look.if_match), ("GET", None), "{tool}");
         let reads_through = look.query.contains(&("includeDeleted", "true".to_owned()));
@@ -235,7 +235,7 @@ async fn a_write_that_meets_its_own_success_reports_it() {
         reply(200, created(1, "c")),
     ]);
     assert_eq!(
-        call("create_note", creating(), &script).await.unwrap().value,
+        call("create_note", creating(), &script).await.unwrap().value(),
         created(1, "c")
     );
 }

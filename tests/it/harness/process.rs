@@ -174,6 +174,14 @@ impl Process {
         );
     }
 
+    /// From now on no file may grow beyond so many bytes, as on a disk that is full.
+    pub fn limit_files(&self, bytes: u64) {
+        let limited = std::process::Command::new("prlimit")
+            .args([format!("--pid={}", self.pid), format!("--fsize={bytes}:")])
+            .status();
+        assert!(limited.is_ok_and(|status| status.success()), "prlimit of util-linux");
+    }
+
     /// Waits for the end; the code, or `None` after a signal that killed.
     pub async fn exit(&self) -> Option<i32> {
         let mut child = self.child.lock().await;

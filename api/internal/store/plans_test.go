@@ -1,0 +1,117 @@
+package store
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// plans says by which indexes each statement of a request finds its rows. A statement that reads a table from end to end, or sorts what it has
+// read, costs more the more there is.
+var plans = []struct {
+	statement
+	args             string // for PostgreSQL; which ones does not matter
+	sqlite, postgres []string
+}{
+	{userFind, "'t', 's'", []string{"sqlite_autoindex_users_1"}, []string{"users_tenant_subject_key"}},
+	{userState, "1", []string{"INTEGER PRIMARY KEY"}, []string{"users_pkey"}},
+	{userWipe, "1, 1, 's'", []string{"INTEGER PRIMARY KEY"}, []string{"users_pkey"}},
+	{clockMove, "1, 1, 1", []string{"INTEGER PRIMARY KEY"}, []string{"users_pkey"}},
+	{itemGet, "1, 'notes'," + aUID, []string{"items_by_uid"}, []string{"items_by_uid"}},
+	{itemLives, "1, 'notes'," + aUID, []string{"items_by_uid"}, []string{"items_by_uid"}},
+	{itemUpdate, "1, 'notes'," + aUID + ", 1, 1, 1, '{}'", []string{"items_by_uid"}, []string{"items_by_uid"}},
+	{itemListLive, "1, 'notes', 1, " + aUID + ", 10", []string{"items_live_by_time"}, []string{"items_live_by_time"}},
+	{itemListAll, "1, 'notes', 1, " + aUID + ", 10", []string{"items_by_time"}, []string{"items_by_time"}},
+	{itemCount, "1", []string{"items_by_"}, []string{"items_by_"}},
+	{itemWipe, "1", []string{"items_by_"}, []string{"items_by_"}},
+	{sessionOpen, "'t', 's'," + aUID + ", 1, 1", nil, []string{"users_tenant_subject_key"}},
+	{sessionFind, aUID + ", 1", nil, []string{"sessions_pkey", "users_pkey"}},
+	{sessionEnd, aUID + ", 1, 't', 's'", nil, []string{"sessions_pkey", "users_"}},
+	{sessionEndAll, "1", nil, []string{"sessions_by_owner"}},
+	{sessionSweep, "1", nil, []string{"sessions_by_expiry"}},
+}
+
+const aUID = "'00000000-0000-0000-0000-000000000000'"
+
+func judgePlan(t *testing.T, s statement, plan string, costly *regexp.Regexp, indexes []string) {
+	t.Helper()
+	if costly.MatchString(plan) {
+		t.Errorf("%s reads or sorts what it does not need:\n%s", s.name, plan)
+	}
+	for _, index := range indexes {
+		if !strings.Contains(plan, index) {
+			t.Errorf("%s goes without %s:\n%s", s.name, index, plan)
+		}
+	}
+}
+
+func TestPlansOfSQLite(t *testing.T) {
+	s := openSQLite(t, Memory, time.Now).(*sqliteStore)
+	costly := regexp.MustCompile(`SCAN|TEMP B-TREE`)
+	for _, p := range plans {
+		if p.sqlite == nil {
+			continue // sessions are in memory
+		}
+		var plan []string
+		rows, err := s.db.reads.db.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+p.sql, make([]any, strings.Count(p.sql, "$"))...)
+		if err != nil {
+			t.Fatalf("%s: %v", p.name, err)
+		}
+		for rows.Next() {
+			var id, parent, unused int
+			var line string
+			if err := rows.Scan(&id, &parent, &unused, &line); err != nil {
+				t.Fatal(err)
+			}
+			plan = append(plan, line)
+		}
+		_ = rows.Close()
+		judgePlan(t, p.statement, strings.Join(plan, "\n"), costly, p.sqlite)
+	}
+}
+
+// PostgreSQL chooses by what is in its tables, so there has to be something, and it has to know.
+func TestPlansOfPostgreSQL(t *testing.T) {
+	address := freshPostgres(t)
+	s, err := OpenPostgres(t.Context(), address, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	c, err := pgx.Connect(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(t.Context())
+	for _, sql := range []string{
+		`INSERT INTO users (tenant, subject, created) SELECT 't', n, 0 FROM generate_series(1, 500) n`,
+		`INSERT INTO items (owner, kind, uid, version, updated, payload)
+			SELECT id, kind, gen_random_uuid(), 1, n, '{}' FROM users, generate_series(1, 20) n, unnest('{notes,tasks}'::text[]) kind`,
+		`INSERT INTO sessions (id, owner, epoch, created, expires) SELECT gen_random_uuid(), id, 1, n, n FROM users, generate_series(1, 20) n`,
+		`ANALYZE`,
+		`SET plan_cache_mode = force_generic_plan`,
+	} {
+		if _, err := c.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	costly := regexp.MustCompile(`Seq Scan|Sort  `)
+	for n, p := range plans {
+		if _, err := c.Exec(t.Context(), fmt.Sprintf("PREPARE p%d AS %s", n, p.sql)); err != nil {
+			t.Fatalf("%s: %v", p.name, err)
+		}
+		rows, err := c.Query(t.Context(), fmt.Sprintf("EXPLAIN EXECUTE p%d(%s)", n, p.args))
+		if err != nil {
+			t.Fatalf("%s: %v", p.name, err)
+		}
+		plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			t.Fatalf("%s: %v", p.name, err)
+		}
+		judgePlan(t, p.statement, strings.Join(plan, "\n"), costly, p.postgres)
+	}
+}

@@ -1,0 +1,139 @@
+//! What the benchmarks look at alone. Part of the library, since its rooms are closed to everybody else, and only with the
+//! feature `bench`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a benchmark that cannot run says so loudly"
+)]
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use hmac::{Hmac, KeyInit, Mac};
+use http::HeaderMap;
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use crate::auth::{Clock, Scopes, Secret, Settings, Verifier};
+use crate::mcp::{EntityTools, Narrowing, Reach, Surface};
+use crate::tools::{Catalogue, Limits, read_item, read_page};
+use crate::upstream::signature::Signer;
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+const UID: &str = "0192f0c8-7b1a-7cc0-8a1e-3f2b6f0d9a11";
+const PAGE: usize = 50;
+
+pub const NAMES: &[&str] = &[
+    "sign a request",
+    "verify a token, HS256",
+    "read the arguments of get_note",
+    "read the arguments of create_note",
+    "shape an item of 400 bytes",
+    "shape an item of 1 MB",
+    "shape a page of 50",
+    "the list of tools, encoded",
+    "the list of tools, encoded anew",
+];
+
+/// One of [`NAMES`], ready to be run again and again.
+pub fn piece(name: &str) -> Box<dyn FnMut()> {
+    match name {
+        "sign a request" => {
+            let signer = Signer::new(&Secret::new(SECRET), "bench").unwrap();
+            Box::new(move || {
+                let mut headers = HeaderMap::with_capacity(16);
+                signer.sign(1_763_636_400_000, &mut headers);
+                std::hint::black_box(headers);
+            })
+        }
+        "verify a token, HS256" => verifying(),
+        "read the arguments of get_note" => preparing("get_note", json!({ "uid": UID })),
+        "read the arguments of create_note" => preparing(
+            "create_note",
+            json!({ "title": "Groceries", "content": "x".repeat(200), "tags": ["home"] }),
+        ),
+        "shape an item of 400 bytes" => shaping(note(200), read_item),
+        "shape an item of 1 MB" => shaping(note(1_000_000), |body, _| {
+            read_item(
+                body,
+                &Limits {
+                    max_result_bytes: 2 << 20,
+                },
+            )
+        }),
+        "shape a page of 50" => shaping(json!({ "items": vec![note(200); PAGE] }), read_page),
+        "the list of tools, encoded" => {
+            let surface = surface();
+            let reach = surface.reach(Reach::ALL, &Scopes::All);
+            Box::new(move || {
+                std::hint::black_box(surface.encoded(reach));
+            })
+        }
+        "the list of tools, encoded anew" => {
+            let surface = surface();
+            let reach = surface.reach(Reach::ALL, &Scopes::All);
+            Box::new(move || {
+                std::hint::black_box(serde_json::to_vec(&surface.tools(reach)).unwrap());
+            })
+        }
+        other => panic!("there is no piece {other}"),
+    }
+}
+
+fn surface() -> Surface {
+    let tools = EntityTools::new(Arc::new(catalogue()), Limits::default());
+    Surface::new(&tools, &Narrowing::default())
+}
+
+fn catalogue() -> Catalogue {
+    Catalogue::new(uuid::Uuid::now_v7)
+}
+
+fn note(content: usize) -> Value {
+    json!({
+        "uid": UID, "version": 1, "updatedAt": "2026-11-20T09:00:00.000Z",
+        "payload": { "title": "Groceries", "content": "x".repeat(content), "tags": ["home", "weekly"], "uid": UID },
+    })
+}
+
+fn preparing(tool: &'static str, arguments: Value) -> Box<dyn FnMut()> {
+    let catalogue = catalogue();
+    let arguments = arguments.as_object().unwrap().clone();
+    Box::new(move || {
+        std::hint::black_box(catalogue.prepare(tool, arguments.clone()).unwrap());
+    })
+}
+
+fn shaping<T: 'static>(answer: Value, shape: impl Fn(&[u8], &Limits) -> T + 'static) -> Box<dyn FnMut()> {
+    let body = Bytes::from(answer.to_string());
+    Box::new(move || {
+        std::hint::black_box(shape(&body, &Limits::default()));
+    })
+}
+
+fn verifying() -> Box<dyn FnMut()> {
+    let settings = Settings {
+        tenant_id: "bench".into(),
+        hs256_secret: Some(Secret::new(SECRET)),
+        ..Settings::default()
+    };
+    let verifier = Verifier::new(&settings, Clock::system()).unwrap();
+    let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let in_a_day = Clock::system().now_secs() + 86_400;
+    let signed = format!(
+        "{}.{}",
+        part(json!({ "alg": "HS256", "typ": "JWT" })),
+        part(json!({ "sub": "ada", "exp": in_a_day, "tenant_id": "bench" }))
+    );
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+    mac.update(signed.as_bytes());
+    let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()));
+    Box::new(move || {
+        // A secret of ours is never waited for.
+        let verified = futures::executor::block_on(verifier.verify(&token));
+        std::hint::black_box(verified.unwrap());
+    })
+}

@@ -1,0 +1,256 @@
+//! `doctor`: what is wrong with a deployment, and the command that mends it.
+
+use std::time::Duration;
+
+use clap::Args;
+use clap::builder::styling::{AnsiColor, Style};
+use serde_json::{Value, json};
+
+use super::credentials::Credentials;
+use super::exit::{Exit, Stop};
+use super::output::{ERROR, GOOD, Output, QUIET, styled};
+use super::token::{Claims, mint};
+use super::{Settings, Surroundings, wiring};
+use crate::config::{Config, Secret, human};
+use crate::doctor::{Examined, Outcome, Override, Token};
+use crate::telemetry::{self, Destination};
+
+const DOUBT: Style = AnsiColor::Yellow.on_default();
+
+/// Who makes a note where nobody is named.
+const USER: &str = "toolbridge-doctor";
+
+/// A token that is made here is for this once.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Without a URL it looks from the inside, with the configuration that \"serve\" would have here: at
+the API, its clock, the tenant signature, a token, the database, and the server beside it.
+With one it looks from the outside, as a client: at name, certificate, health, OAuth metadata,
+a token, the tools, and whether streams come through.
+
+What is wrong is named with what mends it. One cause is one finding: what cannot be well because
+of it is not tried. It creates, reads and deletes one note of the token's user, unless it is told
+--read-only. From the inside, without a token, it makes one for the user \"toolbridge-doctor\"
+where an HS256 secret is configured. A token is never sent over plain http to another machine.
+
+Exit codes: 0 all is well, perhaps with warnings; 1 something is wrong, be it the configuration;
+2 the command line was not understood; 77 the token cannot be read.
+
+Examples:
+  toolbridge-mcp doctor
+  toolbridge-mcp doctor https://acme.example.com --token-file token
+  toolbridge-mcp doctor https://acme.example.com --resolve acme.example.com:443:10.0.0.7
+  toolbridge-mcp doctor --json | jq '.checks[] | select(.outcome == \"failed\")'")]
+pub struct Doctor {
+    /// Look from the outside at the server there; with /mcp or without
+    #[arg(value_name = "URL")]
+    url: Option<String>,
+    /// Write nothing: no note is made
+    #[arg(long)]
+    read_only: bool,
+    /// Take this address for that name and port; may be given more than once
+    #[arg(long, value_name = "HOST:PORT:ADDRESS", requires = "url")]
+    resolve: Vec<Override>,
+    /// How long to take at most
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = human::parse_duration)]
+    timeout: Duration,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    credentials: Credentials,
+}
+
+/// How to go about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// For all checks together.
+    pub within: Duration,
+    /// Look only; write nothing.
+    pub read_only: bool,
+}
+
+impl Doctor {
+    fn asked(&self) -> Asked {
+        Asked {
+            within: self.timeout,
+            read_only: self.read_only,
+        }
+    }
+}
+
+pub fn run(args: &Doctor, settings: &Settings, around: &mut Surroundings) -> Result<(), Stop> {
+    match &args.url {
+        Some(url) => outside(args, url, settings, around),
+        None => inside(args, settings, around),
+    }
+}
+
+fn inside(args: &Doctor, settings: &Settings, around: &mut Surroundings) -> Result<(), Stop> {
+    let loaded = match around.load(settings, &[]) {
+        Ok(loaded) => Ok(loaded.config),
+        // Here a mistake is what is looked for.
+        Err(Stop::Configuration(mistake)) => Err(mistake.to_string()),
+        Err(other) => return Err(other),
+    };
+    let token = match &loaded {
+        Ok(config) => {
+            telemetry::start(&around.quiet_log(config, settings), Destination::Stderr, true);
+            args.inside_token(config, around)?
+        }
+        Err(_) => Token::None("there is no configuration".to_owned()),
+    };
+    let mut report = Report::new("this machine", args.json, &mut around.output)?;
+    let examined = wiring::from_inside(loaded, token, args.asked(), |examined| report.hear(examined));
+    let examined = super::block_on(examined)??;
+    report.end(examined)
+}
+
+fn outside(args: &Doctor, url: &str, settings: &Settings, around: &mut Surroundings) -> Result<(), Stop> {
+    let aim = wiring::aim(url)?;
+    let token = args.outside_token(settings, around)?;
+    let shown = aim.shown().to_owned();
+    let mut report = Report::new(&shown, args.json, &mut around.output)?;
+    let examined = wiring::from_outside(aim, token, args.resolve.clone(), args.asked(), |examined| {
+        report.hear(examined);
+    });
+    let examined = super::block_on(examined)??;
+    report.end(examined)
+}
+
+impl Doctor {
+    /// Where nobody is named, one is made up.
+    fn inside_token(&self, config: &Config, around: &Surroundings) -> Result<Token, Stop> {
+        if self.credentials.make_one() {
+            let token = self.credentials.token(config, TOKEN_LIFETIME, around)?;
+            return Ok(Token::Some(token, "a token made for that user".to_owned()));
+        }
+        if let Some(token) = self.credentials.given(around)? {
+            return Ok(Token::Some(token, "the token that was given".to_owned()));
+        }
+        Ok(match mint(config, &Claims::of(USER, TOKEN_LIFETIME), around.now) {
+            Ok(token) => Token::Some(token, format!("a token made for the user {USER}")),
+            Err(_) => Token::None(
+                "none was given, and without an HS256 secret none can be made: set TOOLBRIDGE_TOKEN, or pass --token-file FILE"
+                    .to_owned(),
+            ),
+        })
+    }
+
+    /// What is configured here is of no interest from the outside, unless a token has to be made with it.
+    fn outside_token(&self, settings: &Settings, around: &Surroundings) -> Result<Option<Secret>, Stop> {
+        if !self.credentials.make_one() {
+            return self.credentials.given(around);
+        }
+        let config = around.load(settings, &[])?.config;
+        self.credentials.token(&config, TOKEN_LIFETIME, around).map(Some)
+    }
+}
+
+/// Tells of each check as it ends, for a person; or of all at the end, for a program.
+struct Report<'a> {
+    target: String,
+    json: bool,
+    output: &'a mut Output,
+    /// The first line that could not be written.
+    unsaid: Option<std::io::Error>,
+}
+
+impl<'a> Report<'a> {
+    fn new(target: &str, json: bool, output: &'a mut Output) -> Result<Self, Stop> {
+        if !json {
+            output.line(target)?;
+        }
+        Ok(Self {
+            target: target.to_owned(),
+            json,
+            output,
+            unsaid: None,
+        })
+    }
+
+    fn hear(&mut self, examined: &Examined) {
+        // What was not tried because of something else is told in one line at the end.
+        if self.json || examined.because.is_some() {
+            return;
+        }
+        let said = self.say(examined);
+        self.unsaid = self.unsaid.take().or(said.err());
+    }
+
+    fn say(&mut self, examined: &Examined) -> std::io::Result<()> {
+        let (style, mark) = match examined.outcome {
+            Outcome::Ok => (GOOD, "ok"),
+            Outcome::Warning => (DOUBT, "hm"),
+            Outcome::Failed => (ERROR, "WRONG"),
+            Outcome::Skipped => (QUIET, "-"),
+        };
+        let mark = styled(style, format!("{mark:<6}"));
+        self.output
+            .line(format!("  {mark} {}: {}", examined.title, examined.what))?;
+        if let Some(mend) = &examined.mend {
+            self.output.line(format!("         what to do: {mend}"))?;
+        }
+        // It may be a while until the next.
+        self.output.flush()
+    }
+
+    fn end(mut self, examined: Vec<Examined>) -> Result<(), Stop> {
+        if let Some(unsaid) = self.unsaid.take() {
+            return Err(unsaid.into());
+        }
+        let wrong = examined
+            .iter()
+            .filter(|examined| examined.outcome == Outcome::Failed)
+            .count();
+        if self.json {
+            let checks: Vec<Value> = examined.iter().map(as_json).collect();
+            let report = json!({ "target": self.target, "ok": wrong == 0, "checks": checks });
+            self.output.json(&report)?;
+        } else {
+            self.untried(&examined)?;
+            let verdict = match wrong {
+                0 => styled(GOOD, format!("{} is well.", self.target)),
+                _ => styled(ERROR, format!("{} is not well.", self.target)),
+            };
+            self.output.line(verdict)?;
+        }
+        match wrong {
+            0 => Ok(()),
+            _ => Err(Stop::Silent(Exit::Failed)),
+        }
+    }
+
+    /// One line for each cause.
+    fn untried(&mut self, all: &[Examined]) -> std::io::Result<()> {
+        for cause in all {
+            let untried = all.iter().filter(|examined| examined.because == Some(cause.id));
+            let titles: Vec<&str> = untried.map(|examined| examined.title).collect();
+            if !titles.is_empty() {
+                let mark = styled(QUIET, format!("{:<6}", "-"));
+                let titles = titles.join(", ");
+                self.output
+                    .line(format!("  {mark} not tried because of \"{}\": {titles}", cause.title))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn as_json(examined: &Examined) -> Value {
+    let mut check = json!({
+        "id": examined.id,
+        "title": examined.title,
+        "outcome": examined.outcome.word(),
+        "what": examined.what,
+    });
+    if let Some(check) = check.as_object_mut() {
+        check.extend(examined.mend.as_ref().map(|mend| ("mend".to_owned(), json!(mend))));
+        check.extend(examined.because.map(|id| ("because".to_owned(), json!(id))));
+        let took = u64::try_from(examined.took.as_millis()).unwrap_or(u64::MAX);
+        check.insert("took_ms".to_owned(), json!(took));
+    }
+    check
+}

@@ -1,0 +1,102 @@
+//! What the doctor looks at, made out of the configuration or out of a URL.
+
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
+use serde_json::{Map, Value};
+
+use super::signals::Signals;
+use super::{Answer, settings, unfit};
+use crate::auth::{Clock, Secret, Verifier};
+use crate::cli::doctor::Asked;
+use crate::cli::exit::{Exit, Stop};
+use crate::cli::healthcheck::local_url;
+use crate::config::Config;
+use crate::doctor::{Aim, Called, Examined, Http, Inside, Outside, Override, Token, Tools, Uncalled};
+use crate::upstream::Upstream;
+
+pub fn aim(url: &str) -> Result<Aim, Stop> {
+    Aim::at(url).map_err(|why| Stop::because(Exit::Usage, format!("this URL cannot be looked at: {why}.")))
+}
+
+pub async fn from_inside(
+    config: Result<Config, String>,
+    token: Token,
+    asked: Asked,
+    told: impl FnMut(&Examined),
+) -> Result<Vec<Examined>, Stop> {
+    let mut signals = Signals::caught().map_err(unfit)?;
+    let http = Http::new(&[]).map_err(unfit)?;
+    let mut inside = Inside::new(config, token, http, Clock::system(), asked.read_only);
+    if let Ok(config) = &inside.config {
+        inside.server = Some(local_url(config))
+            .filter(|_| config.server.port != 0)
+            .and_then(|url| url.parse().ok());
+        inside.verifier = Some(Verifier::new(&settings::auth(config), Clock::system()).map_err(unfit)?);
+        if config.tenant.identity().is_some() {
+            inside.upstream = Some(Upstream::new(settings::upstream(config)?, Clock::system()).map_err(unfit)?);
+        }
+        if let (Token::Some(token, _), Some(upstream)) = (&inside.token, &inside.upstream) {
+            let mut config = config.clone();
+            // Which tools callers are offered is not what is looked at; whether anything may be written is.
+            config.tools.toolsets = None;
+            inside.tools = Some(Box::new(Straight {
+                config,
+                token: token.clone(),
+                upstream: upstream.clone(),
+            }));
+        }
+    }
+    let stopped = signals.next().map(|_| ());
+    crate::doctor::look(inside, asked.within, stopped, told)
+        .await
+        .ok_or_else(interrupted)
+}
+
+pub async fn from_outside(
+    aim: Aim,
+    token: Option<Secret>,
+    overrides: Vec<Override>,
+    asked: Asked,
+    told: impl FnMut(&Examined),
+) -> Result<Vec<Examined>, Stop> {
+    let mut signals = Signals::caught().map_err(unfit)?;
+    let http = Http::new(&overrides).map_err(unfit)?;
+    let outside = Outside::new(aim, token, http, Clock::system(), overrides, asked.read_only);
+    let stopped = signals.next().map(|_| ());
+    crate::doctor::look(outside, asked.within, stopped, told)
+        .await
+        .ok_or_else(interrupted)
+}
+
+fn interrupted() -> Stop {
+    Stop::because(
+        Exit::Failed,
+        "interrupted; what was made has been taken away, as far as that could be done.",
+    )
+}
+
+/// Calls along the path of the server's own, without a server in between.
+struct Straight {
+    config: Config,
+    token: Secret,
+    upstream: Upstream,
+}
+
+impl Tools for Straight {
+    fn call<'a>(&'a self, tool: &'a str, arguments: Map<String, Value>) -> LocalBoxFuture<'a, Called> {
+        async move {
+            match super::call(&self.config, self.token.clone(), tool, arguments).await {
+                Ok(Answer::Result(value)) => Ok(value),
+                Ok(Answer::Error(body)) => Err(Uncalled::error(&body)),
+                // The settings or the token leave the tool out.
+                Err(stop) if stop.exit() == Exit::Usage => Err(Uncalled::LeftOut(stop.to_string())),
+                Err(stop) => Err(Uncalled::Lost(stop.to_string())),
+            }
+        }
+        .boxed_local()
+    }
+
+    fn is_ready(&self) -> LocalBoxFuture<'_, bool> {
+        self.upstream.ready().map(|ready| ready.is_ok()).boxed_local()
+    }
+}

@@ -1,0 +1,230 @@
+//! Questions over HTTP: one answer to each, read to a limit. No redirect is followed and no proxy of the environment used:
+//! what is asked is what was named.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{DATE, LOCATION};
+use http::{HeaderMap, StatusCode};
+use reqwest::redirect::Policy;
+use reqwest::tls::TlsInfo;
+use reqwest::{RequestBuilder, Response};
+use serde_json::Value;
+use url::Url;
+
+use super::check::{Advice, Ill};
+use super::words;
+use crate::auth::{Clock, Secret};
+use crate::connect::{Unreachable, authorization};
+
+/// More than any list of tools.
+const MAX_ANSWER: usize = 4 << 20;
+
+/// Time for a connection and its TLS.
+const CONNECTING: Duration = Duration::from_secs(5);
+
+/// A name that is not looked up: `HOST:PORT:ADDRESS`, as curl has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Override {
+    pub host: String,
+    pub port: u16,
+    pub address: IpAddr,
+}
+
+impl std::str::FromStr for Override {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const FORM: &str = "it is written HOST:PORT:ADDRESS, such as acme.example.com:443:10.0.0.7";
+        let (host, rest) = text.split_once(':').ok_or(FORM)?;
+        let (port, address) = rest.split_once(':').ok_or(FORM)?;
+        let bare = address.strip_prefix('[').and_then(|address| address.strip_suffix(']'));
+        Ok(Self {
+            host: Some(host)
+                .filter(|host| !host.is_empty())
+                .ok_or(FORM)?
+                .to_ascii_lowercase(),
+            port: port.parse().map_err(|_| FORM)?,
+            address: bare.unwrap_or(address).parse().map_err(|_| FORM)?,
+        })
+    }
+}
+
+impl Override {
+    pub fn is_for(&self, host: &str, port: u16) -> bool {
+        self.host == host.to_ascii_lowercase() && self.port == port
+    }
+}
+
+#[derive(Debug)]
+pub struct Http {
+    client: reqwest::Client,
+}
+
+/// An answer, in full.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    body: Bytes,
+    /// What the server showed of itself, over TLS.
+    pub certificate: Option<Vec<u8>>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum NoAnswer {
+    Unreachable(Unreachable),
+    TimedOut,
+    Lost,
+}
+
+impl Http {
+    pub fn new(overrides: &[Override]) -> Result<Self, reqwest::Error> {
+        let mut builder = reqwest::Client::builder()
+            .http1_only()
+            .connect_timeout(CONNECTING)
+            .redirect(Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .referer(false)
+            .tls_info(true)
+            .user_agent(concat!("toolbridge-mcp-doctor/", env!("CARGO_PKG_VERSION")));
+        for given in overrides {
+            builder = builder.resolve(&given.host, SocketAddr::new(given.address, given.port));
+        }
+        Ok(Self {
+            client: builder.build()?,
+        })
+    }
+
+    pub async fn get(&self, url: &Url) -> Result<Answer, NoAnswer> {
+        self.answer(self.client.get(url.clone())).await
+    }
+
+    pub fn post(&self, url: &Url) -> RequestBuilder {
+        self.client.post(url.clone())
+    }
+
+    pub fn delete(&self, url: &Url) -> RequestBuilder {
+        self.client.delete(url.clone())
+    }
+
+    /// An answer that is not read: its body goes on.
+    pub async fn open(&self, url: &Url, token: &Secret) -> Result<Response, NoAnswer> {
+        let request = self.client.get(url.clone()).header("accept", "text/event-stream");
+        with_token(request, token)
+            .send()
+            .await
+            .map_err(|error| NoAnswer::of(&error))
+    }
+
+    pub async fn answer(&self, request: RequestBuilder) -> Result<Answer, NoAnswer> {
+        let response = request.send().await.map_err(|error| NoAnswer::of(&error))?;
+        Answer::read(response).await
+    }
+}
+
+/// A path beside a base URL, which may have a path of its own.
+pub fn at(base: &Url, path: &str) -> Result<Url, Ill> {
+    let mut url = base.clone();
+    url.path_segments_mut()
+        .map_err(|()| Ill::skipped("its address cannot be asked"))?
+        .pop_if_empty()
+        .extend(path.split('/'));
+    Ok(url)
+}
+
+/// The token is checked to be one that a header can carry before anything is asked.
+pub fn with_token(request: RequestBuilder, token: &Secret) -> RequestBuilder {
+    match authorization(token) {
+        Some(value) => request.header("authorization", value),
+        None => request,
+    }
+}
+
+impl Answer {
+    pub async fn read(mut response: Response) -> Result<Self, NoAnswer> {
+        let mut body = BytesMut::new();
+        while let Some(piece) = response.chunk().await.map_err(|error| NoAnswer::of(&error))? {
+            if body.len() + piece.len() > MAX_ANSWER {
+                return Err(NoAnswer::Lost);
+            }
+            body.extend_from_slice(&piece);
+        }
+        let certificate = response
+            .extensions()
+            .get::<TlsInfo>()
+            .and_then(|info| info.peer_certificate().map(<[u8]>::to_vec));
+        Ok(Self {
+            status: response.status(),
+            headers: std::mem::take(response.headers_mut()),
+            body: body.freeze(),
+            certificate,
+        })
+    }
+
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// A text of the body, by its JSON pointer; empty where there is none.
+    pub fn text(&self, pointer: &str) -> String {
+        let text = self.json().pointer(pointer).and_then(Value::as_str).map(words::quote);
+        text.unwrap_or_default()
+    }
+
+    pub fn header(&self, name: impl http::header::AsHeaderName) -> &str {
+        let value = self.headers.get(name);
+        value.and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// "it answered 404", with where to and with what a server of the house says of it.
+    pub fn in_words(&self) -> String {
+        let mut words = format!("it answered {}", self.status.as_u16());
+        if self.status.is_redirection() && !self.header(LOCATION).is_empty() {
+            words += &format!(" and sends us on to {}", words::quote(self.header(LOCATION)));
+        }
+        let said = crate::connect::said(&self.body);
+        words + &said
+    }
+
+    /// How far the server's clock is ahead of ours, in seconds; `None` where it says no time.
+    pub fn clock_ahead(&self, clock: &Clock) -> Option<i64> {
+        let date = httpdate::parse_http_date(self.header(DATE)).ok()?;
+        let theirs = date.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
+        Some(i64::try_from(theirs).ok()? - i64::try_from(clock.now_secs()).ok()?)
+    }
+}
+
+impl NoAnswer {
+    fn of(error: &reqwest::Error) -> Self {
+        if error.is_connect() {
+            Self::Unreachable(Unreachable::of(error))
+        } else if error.is_timeout() {
+            Self::TimedOut
+        } else {
+            Self::Lost
+        }
+    }
+
+    /// What to say, of whatever stands there.
+    pub fn ill(self, url: &Url) -> Ill {
+        let place = words::shown(url);
+        Ill::Failed(match self {
+            Self::Unreachable(Unreachable::Name) => words::no_such_name(&place),
+            Self::Unreachable(Unreachable::Tls(why)) => words::no_tls(url, &why),
+            Self::Unreachable(Unreachable::Connection(why)) => words::nobody_there(&place, &why),
+            Self::TimedOut => Advice::new(format!("{place} does not answer in time"), words::SEE_ITS_LOG),
+            Self::Lost => Advice::new(
+                format!("{place} hangs up without a whole answer"),
+                "is it the right port? If so, its log says why; in between, a proxy may have a limit",
+            ),
+        })
+    }
+}

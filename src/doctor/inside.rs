@@ -1,0 +1,374 @@
+//! From the inside: this machine's configuration, the API that it names, and the server that runs with it.
+
+use std::net::SocketAddr;
+
+use futures::FutureExt;
+use serde_json::Map;
+use url::Url;
+
+use super::check::{Advice, Check, Examined, Found, Ill, check};
+use super::claims::Claims;
+use super::http::{Answer, Http, at};
+use super::note::{Note, Tools, Uncalled};
+use super::words::{not_ready, token_refused};
+use super::{Patient, network, words};
+use crate::auth::{Clock, Secret, Verifier};
+use crate::config::{Config, warnings};
+use crate::upstream::{NotReady, Upstream};
+
+const RUNS: &str = "in the container, \"supervisorctl -c /etc/toolbridge/supervisord.conf status\" shows both programs";
+
+/// What is looked at. Where the configuration has a mistake there is nothing else.
+pub struct Inside {
+    /// Or the sentence that says what is wrong with it.
+    pub config: Result<Config, String>,
+    /// Where the server would answer; `None` where nobody can know.
+    pub server: Option<Url>,
+    pub token: Token,
+    pub verifier: Option<Verifier>,
+    /// What needs the tenant secret.
+    pub upstream: Option<Upstream>,
+    pub tools: Option<Box<dyn Tools>>,
+    http: Http,
+    clock: Clock,
+    read_only: bool,
+    seen: Seen,
+}
+
+/// Whose token is tried.
+pub enum Token {
+    /// And where from, for a person.
+    Some(Secret, String),
+    /// For this reason.
+    None(String),
+}
+
+/// What one check leaves for the next.
+struct Seen {
+    addresses: Vec<SocketAddr>,
+    ready: Option<Answer>,
+    note: Note,
+}
+
+impl Inside {
+    pub fn new(config: Result<Config, String>, token: Token, http: Http, clock: Clock, read_only: bool) -> Self {
+        Self {
+            config,
+            server: None,
+            token,
+            verifier: None,
+            upstream: None,
+            tools: None,
+            http,
+            clock,
+            read_only,
+            seen: Seen {
+                addresses: Vec::new(),
+                ready: None,
+                note: Note::new(),
+            },
+        }
+    }
+}
+
+impl Patient for Inside {
+    const CHECKS: &'static [Check<Self>] = &[
+        check("config", "Configuration", &[], |it| it.config_is_good().boxed_local()),
+        check("tenant_secret", "Tenant secret", &["config"], |it| {
+            it.has_the_secret().boxed_local()
+        }),
+        check("api_dns", "DNS of the API", &["config"], |it| {
+            it.api_dns().boxed_local()
+        }),
+        check("api_port", "Port of the API", &["api_dns"], |it| {
+            it.api_port().boxed_local()
+        }),
+        check("api_ready", "API", &["api_port"], |it| it.api_ready().boxed_local()),
+        check("api_clock", "Clocks", &["api_port"], |it| it.api_clock().boxed_local()),
+        check(
+            "signature",
+            "Tenant signature",
+            &["tenant_secret", "api_ready", "api_clock"],
+            |it| it.signature().boxed_local(),
+        ),
+        check("keys", "Keys for tokens", &["config"], |it| it.keys().boxed_local()),
+        check("token", "Token", &["keys"], |it| it.token_here().boxed_local()),
+        check("api_token", "Token at the API", &["signature", "token"], |it| {
+            it.token_there().boxed_local()
+        }),
+        check("write", "Database", &["api_token"], |it| it.write().boxed_local()),
+        check("round_trip", "Round trip of a note", &["write"], |it| {
+            it.round_trip().boxed_local()
+        }),
+        check("server", "MCP server", &["tenant_secret"], |it| {
+            it.server().boxed_local()
+        }),
+        check(
+            "server_ready",
+            "MCP server is ready",
+            &["server", "signature", "keys"],
+            |it| it.server_ready().boxed_local(),
+        ),
+        check("metrics", "Metrics", &["server"], |it| it.metrics().boxed_local()),
+    ];
+
+    fn token(&self) -> Option<&Secret> {
+        match &self.token {
+            Token::Some(token, _) => Some(token),
+            Token::None(_) => None,
+        }
+    }
+
+    async fn clear(&mut self) -> Option<Examined> {
+        let tools = self.tools.as_deref()?;
+        self.seen.note.clear(tools).await
+    }
+}
+
+impl Inside {
+    /// Checks that come after "config" have one.
+    fn config(&self) -> Result<&Config, Ill> {
+        self.config
+            .as_ref()
+            .map_err(|_| Ill::skipped("there is no configuration"))
+    }
+
+    async fn config_is_good(&mut self) -> Found {
+        const CHECK: &str = "\"toolbridge-mcp config check\" says when it is good; \"toolbridge-mcp config show\" where each \
+                             value is from";
+        let config = self.config.as_ref().map_err(|mistake| Ill::failed(mistake, CHECK))?;
+        match warnings(config).as_slice() {
+            [] => Ok(format!(
+                "it is good: tenant {}, calls {}",
+                config.tenant.id.as_deref().unwrap_or("none"),
+                config.api.base_url
+            )),
+            doubts => Err(Ill::warning(doubts.join("; "), CHECK)),
+        }
+    }
+
+    async fn has_the_secret(&mut self) -> Found {
+        match self.config()?.tenant.identity() {
+            Some(_) => Ok("it is set".to_owned()),
+            None => Err(Ill::failed(
+                "tenant.header_secret is not set, so the MCP server is off",
+                "is that on purpose? If not, set TENANT_HEADER_SECRET to what the API has",
+            )),
+        }
+    }
+
+    async fn api_dns(&mut self) -> Found {
+        let url = &self.config()?.api.base_url;
+        let addresses = network::resolve(url, &[]).await?;
+        let said = network::resolved(url, &addresses);
+        self.seen.addresses = addresses;
+        Ok(said)
+    }
+
+    async fn api_port(&mut self) -> Found {
+        let url = &self.config()?.api.base_url;
+        let there = network::connect(&words::shown(url), &self.seen.addresses).await;
+        there.map_err(|ill| match ill {
+            Ill::Failed(Advice { what, .. }) => Ill::failed(
+                what,
+                format!(
+                    "start the API, or set TOOLBRIDGE_GO_API_BASE_URL to where it is; {RUNS}, and the log says why one has \
+                     ended"
+                ),
+            ),
+            other => other,
+        })
+    }
+
+    async fn api_ready(&mut self) -> Found {
+        let url = at(&self.config()?.api.base_url, "readyz")?;
+        let answer = self.http.get(&url).await.map_err(|none| none.ill(&url))?;
+        let (status, words) = (answer.status.as_u16(), answer.in_words());
+        self.seen.ready = Some(answer);
+        match status {
+            200 => Ok("it is ready".to_owned()),
+            503 => Err(not_ready("api_not_ready", &words)),
+            _ => Err(Ill::failed(
+                format!("what answers at {url} is not the REST API: {words}"),
+                "set TOOLBRIDGE_GO_API_BASE_URL to the API's own address; in the container its port is 8081",
+            )),
+        }
+    }
+
+    async fn api_clock(&mut self) -> Found {
+        match &self.seen.ready {
+            Some(answer) => network::clocks("the API", answer, &self.clock),
+            None => Err(Ill::skipped("the API has not answered")),
+        }
+    }
+
+    async fn signature(&mut self) -> Found {
+        let upstream = self.upstream.as_ref().ok_or_else(nothing_to_sign_with)?;
+        match upstream.ready().await {
+            Ok(()) => Ok("the API accepts it".to_owned()),
+            Err(why) => Err(not_ready(why.reason(), &detail(&why))),
+        }
+    }
+
+    async fn keys(&mut self) -> Found {
+        let auth = &self.config()?.auth;
+        let verifier = self
+            .verifier
+            .as_ref()
+            .ok_or_else(|| Ill::skipped("nothing verifies tokens"))?;
+        let Some(url) = auth.jwks_url.as_ref() else {
+            return Ok("tokens are verified with JWT_HS256_SECRET; no keys have to be fetched".to_owned());
+        };
+        if auth.hs256_secret.is_some() {
+            return Ok("there is JWT_HS256_SECRET; JWT_JWKS_URL is asked for tokens that need it".to_owned());
+        }
+        match verifier.ready().await {
+            true => Ok(format!("those at {} can be fetched", words::shown(url))),
+            false => Err(not_ready("keys_unavailable", &format!("tried {url}"))),
+        }
+    }
+
+    async fn token_here(&mut self) -> Found {
+        let (token, from) = match &self.token {
+            Token::Some(token, from) => (token, from),
+            Token::None(why) => return Err(Ill::skipped(why)),
+        };
+        let verifier = self
+            .verifier
+            .as_ref()
+            .ok_or_else(|| Ill::skipped("nothing verifies tokens"))?;
+        let claims = Claims::of(token);
+        let valid = claims
+            .validity(&self.clock)
+            .map(|valid| format!(", {valid}"))
+            .unwrap_or_default();
+        let Err(refusal) = verifier.verify(token.expose()).await else {
+            return Ok(format!("{from} is accepted here{valid}"));
+        };
+        let auth = &self.config()?.auth;
+        let has = claims.against(refusal.reason(), &auth.tenant_claim, &self.clock);
+        let wanted = match refusal.reason() {
+            "wrong_issuer" => auth.issuer.as_deref(),
+            "wrong_audience" => auth.audience.as_deref(),
+            _ => None,
+        };
+        let wanted = wanted.map(|wanted| format!("\"{wanted}\" is wanted"));
+        Err(token_refused(refusal.reason(), &[has, wanted], &refusal.to_string()))
+    }
+
+    async fn token_there(&mut self) -> Found {
+        let tools = self.tools.as_deref().ok_or_else(nothing_to_sign_with)?;
+        let mut one = Map::new();
+        one.insert("limit".to_owned(), 1.into());
+        match tools.call("list_notes", one).await {
+            Ok(_) => Ok("the API accepts it, too, and lists notes".to_owned()),
+            Err(Uncalled::Error { category, code, .. })
+                if category == "authentication" && code != "token_not_exchanged" =>
+            {
+                Err(Ill::failed(
+                    "the API refuses a token that is accepted here",
+                    "give both programs the same JWT_HS256_SECRET or JWT_JWKS_URL, JWT_ISSUER, JWT_AUDIENCE and TENANT_CLAIM; \
+                     the API's log has the reason",
+                ))
+            }
+            // The token has been taken; whether notes can be kept is the next question.
+            Err(why) if why.is_out_of_service() => Ok("the API accepts it, too".to_owned()),
+            Err(why) => Err(why.ill("list_notes")),
+        }
+    }
+
+    async fn write(&mut self) -> Found {
+        if self.read_only {
+            return Err(Ill::skipped("nothing is written with --read-only"));
+        }
+        let tools = self.tools.as_deref().ok_or_else(nothing_to_sign_with)?;
+        self.seen.note.write(tools).await
+    }
+
+    async fn round_trip(&mut self) -> Found {
+        let tools = self.tools.as_deref().ok_or_else(nothing_to_sign_with)?;
+        self.seen.note.there_and_back(tools).await
+    }
+
+    fn server_url(&self) -> Result<&Url, Ill> {
+        self.server
+            .as_ref()
+            .ok_or_else(|| Ill::skipped("server.port is 0: nobody can know which port that is"))
+    }
+
+    async fn server(&mut self) -> Found {
+        let url = at(self.server_url()?, "healthz")?;
+        let mend = format!("start it (\"toolbridge-mcp serve\"), or set TOOLBRIDGE_PORT to its port; {RUNS}");
+        match self.http.get(&url).await {
+            Ok(answer) if answer.status == 200 && answer.text("/status") == "ok" => {
+                Ok(format!("it runs, at {}", words::shown(&url)))
+            }
+            Ok(answer) => Err(Ill::failed(
+                format!("what answers at {url} is something else: {}", answer.in_words()),
+                mend,
+            )),
+            Err(none) => Err(match none.ill(&url) {
+                Ill::Failed(advice) => Ill::failed(advice.what, mend),
+                other => other,
+            }),
+        }
+    }
+
+    async fn server_ready(&mut self) -> Found {
+        let url = at(self.server_url()?, "readyz")?;
+        let answer = self.http.get(&url).await.map_err(|none| none.ill(&url))?;
+        if answer.status == 200 {
+            return Ok("a call would be served now".to_owned());
+        }
+        let reason = answer.text("/reason");
+        // All of that was well a moment ago, with the configuration that is here.
+        Err(Ill::failed(
+            format!(
+                "it says {reason}, and with the configuration that is here it should not: {}",
+                answer.in_words()
+            ),
+            "it runs with another configuration than this one: start it again, so that it reads what is set now \
+             (\"supervisorctl -c /etc/toolbridge/supervisord.conf restart mcp\")",
+        ))
+    }
+
+    async fn metrics(&mut self) -> Found {
+        let address = match self.config()?.metrics.address() {
+            Ok(Some(address)) if address.port() != 0 => address,
+            Ok(Some(_)) => {
+                return Err(Ill::skipped(
+                    "metrics.addr has port 0: nobody can know which port that is",
+                ));
+            }
+            _ => return Err(Ill::skipped("metrics.addr is \"off\"")),
+        };
+        let local = match address {
+            SocketAddr::V4(_) if address.ip().is_unspecified() => ([127, 0, 0, 1], address.port()).into(),
+            SocketAddr::V6(_) if address.ip().is_unspecified() => {
+                (std::net::Ipv6Addr::LOCALHOST, address.port()).into()
+            }
+            other => other,
+        };
+        let url =
+            Url::parse(&format!("http://{local}/metrics")).map_err(|_| Ill::skipped("its address cannot be asked"))?;
+        match self.http.get(&url).await {
+            Ok(answer) if answer.status == 200 => Ok(format!("they are at {url}")),
+            _ => Err(Ill::warning(
+                format!("nothing answers at {url}, so whoever collects figures gets none"),
+                "is the port taken by another program? The server's log said so when it started; set TOOLBRIDGE_METRICS_ADDR \
+                 to a free address, or to off",
+            )),
+        }
+    }
+}
+
+fn nothing_to_sign_with() -> Ill {
+    Ill::skipped("there is no tenant secret to sign with")
+}
+
+fn detail(why: &NotReady) -> String {
+    match why {
+        NotReady::Status(_) => why.to_string(),
+        _ => String::new(),
+    }
+}

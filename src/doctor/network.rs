@@ -1,0 +1,108 @@
+//! The way to a server: its name, its port, its certificate, its clock.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::{TcpStream, lookup_host};
+use url::{Host, Url};
+
+use super::certificate;
+use super::check::{Found, Ill};
+use super::http::{Answer, Override};
+use super::words;
+use crate::auth::Clock;
+use crate::upstream::signature::WINDOW_MS;
+
+/// For one address; a name may have several.
+const CONNECTING: Duration = Duration::from_secs(3);
+
+/// Certificates are usually renewed a month before they end.
+const RENEWED_BY: u64 = 14 * 86_400;
+
+/// Clocks that are set by themselves are nearer than this, even over a slow line.
+const NOTICEABLE: u64 = 30;
+
+/// The addresses of a URL's host, one of them at least.
+pub async fn resolve(url: &Url, overrides: &[Override]) -> Result<Vec<SocketAddr>, Ill> {
+    let port = url.port_or_known_default().unwrap_or(0);
+    let host = url.host_str().unwrap_or_default();
+    if let Some(given) = overrides.iter().find(|given| given.is_for(host, port)) {
+        return Ok(vec![SocketAddr::new(given.address, port)]);
+    }
+    let found: Vec<SocketAddr> = match url.host() {
+        Some(Host::Ipv4(address)) => vec![(address, port).into()],
+        Some(Host::Ipv6(address)) => vec![(address, port).into()],
+        _ => lookup_host((host, port))
+            .await
+            .map(Iterator::collect)
+            .unwrap_or_default(),
+    };
+    match found.as_slice() {
+        [] => Err(Ill::Failed(words::no_such_name(host))),
+        _ => Ok(found),
+    }
+}
+
+pub fn resolved(url: &Url, addresses: &[SocketAddr]) -> String {
+    let host = url.host_str().unwrap_or_default();
+    let list: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
+    match url.host() {
+        Some(Host::Domain(_)) => format!("{host} is {}", list.join(", ")),
+        _ => format!("{host} is an address; no name has to be looked up"),
+    }
+}
+
+/// Whether something listens at one of the addresses.
+pub async fn connect(place: &str, addresses: &[SocketAddr]) -> Found {
+    let mut why = String::new();
+    for address in addresses {
+        match tokio::time::timeout(CONNECTING, TcpStream::connect(address)).await {
+            Ok(Ok(_)) => return Ok(format!("something listens at {address}")),
+            Ok(Err(error)) => why = error.to_string(),
+            Err(_) => why = format!("{} does not answer", address.ip()),
+        }
+    }
+    Err(Ill::Failed(words::nobody_there(place, &why)))
+}
+
+/// What is to be said of the certificate that came with an answer, which was trusted.
+pub fn trusted(answer: &Answer, url: &Url, clock: &Clock) -> Found {
+    let ends = answer.certificate.as_deref().and_then(certificate::not_after);
+    let Some(ends) = ends else {
+        return Ok("the certificate is trusted".to_owned());
+    };
+    let left = ends.saturating_sub(clock.now_secs());
+    let date = words::date(ends);
+    if left > RENEWED_BY {
+        return Ok(format!("the certificate is trusted, and valid until {date}"));
+    }
+    Err(Ill::warning(
+        format!("the certificate is valid for {} more, until {date}", words::span(left)),
+        words::certificate_mends(url.host_str().unwrap_or_default()),
+    ))
+}
+
+/// Two clocks, and how much they may differ.
+pub fn clocks(whose: &str, answer: &Answer, clock: &Clock) -> Found {
+    let Some(ahead) = answer.clock_ahead(clock) else {
+        return Err(Ill::skipped(format!("{whose} does not say what time it is")));
+    };
+    let apart = ahead.unsigned_abs();
+    let direction = if ahead > 0 { "ahead of" } else { "behind" };
+    let window = WINDOW_MS / 1000;
+    let what = format!("{whose}'s clock is {} {direction} this machine's", words::span(apart));
+    if apart > window {
+        let what = format!(
+            "{what}; signatures and tokens are good for {} at most",
+            words::span(window)
+        );
+        return Err(Ill::failed(what, words::SET_THE_CLOCK));
+    }
+    if apart > NOTICEABLE {
+        return Err(Ill::warning(what, words::SET_THE_CLOCK));
+    }
+    Ok(format!(
+        "{whose}'s clock and this machine's agree to {} s",
+        apart.max(1)
+    ))
+}

@@ -1,0 +1,355 @@
+//! From the outside: a URL, as a client has it.
+
+mod discovery;
+mod mcp;
+mod stream;
+
+use std::net::SocketAddr;
+
+use futures::FutureExt;
+use http::StatusCode;
+use url::Url;
+
+use super::check::{Check, Examined, Found, Ill, check};
+use super::claims::Claims;
+use super::http::{Http, Override, at};
+use super::note::Note;
+use super::words::{not_ready, token_refused};
+use super::{Patient, network, words};
+use crate::auth::{Clock, Secret};
+use crate::connect::{BadTarget, authorization, is_loopback, target};
+use mcp::Client;
+
+/// Where clients reach the server.
+#[derive(Debug, Clone)]
+pub struct Aim {
+    /// Of `/mcp`.
+    pub mcp: Url,
+    /// What the other routes stand beside.
+    pub base: Url,
+}
+
+impl Aim {
+    /// With `/mcp` at the end, or without.
+    pub fn at(text: &str) -> Result<Self, BadTarget> {
+        let mut base = target(text, true)?;
+        base.set_query(None);
+        let path = base.path().trim_end_matches('/');
+        let path = path.strip_suffix("/mcp").unwrap_or(path).to_owned();
+        base.set_path(&path);
+        let mut mcp = base.clone();
+        mcp.set_path(&format!("{path}/mcp"));
+        Ok(Self { mcp, base })
+    }
+
+    /// As a person writes it.
+    pub fn shown(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
+    }
+
+    fn host(&self) -> &str {
+        self.base.host_str().unwrap_or_default()
+    }
+
+    /// Nobody can listen in on the way.
+    fn is_private(&self) -> bool {
+        self.base.scheme() == "https" || is_loopback(&self.base)
+    }
+}
+
+/// What is looked at.
+pub struct Outside {
+    aim: Aim,
+    token: Option<Secret>,
+    http: Http,
+    clock: Clock,
+    overrides: Vec<Override>,
+    read_only: bool,
+    addresses: Vec<SocketAddr>,
+    /// Where the 401 says that the metadata is.
+    metadata: Option<String>,
+    authorization_servers: Vec<String>,
+    /// Whether the list of tools has what makes a note.
+    can_write: bool,
+    note: Note,
+}
+
+impl Outside {
+    pub fn new(
+        aim: Aim,
+        token: Option<Secret>,
+        http: Http,
+        clock: Clock,
+        overrides: Vec<Override>,
+        read_only: bool,
+    ) -> Self {
+        Self {
+            aim,
+            token,
+            http,
+            clock,
+            overrides,
+            read_only,
+            addresses: Vec::new(),
+            metadata: None,
+            authorization_servers: Vec::new(),
+            can_write: false,
+            note: Note::new(),
+        }
+    }
+}
+
+impl Patient for Outside {
+    const CHECKS: &'static [Check<Self>] = &[
+        check("encrypted", "Encryption", &[], |it| it.encrypted().boxed_local()),
+        check("dns", "DNS", &[], |it| it.dns().boxed_local()),
+        check("port", "Port", &["dns"], |it| it.port().boxed_local()),
+        check("tls", "TLS", &["port"], |it| it.tls().boxed_local()),
+        check("plain_http", "Plain http", &["tls"], |it| it.plain_http().boxed_local()),
+        check("server", "MCP server", &["tls"], |it| it.server().boxed_local()),
+        check("clock", "Clocks", &["server"], |it| it.clocks().boxed_local()),
+        check("ready", "MCP server is ready", &["server"], |it| {
+            it.ready().boxed_local()
+        }),
+        check("challenge", "Callers without a token", &["server"], |it| {
+            it.challenge().boxed_local()
+        }),
+        check("metadata", "OAuth metadata", &["challenge"], |it| {
+            it.look_at_metadata().boxed_local()
+        }),
+        check("authorization_servers", "Authorization servers", &["metadata"], |it| {
+            it.look_at_authorization_servers().boxed_local()
+        }),
+        check("token", "Token", &["encrypted", "ready", "challenge"], |it| {
+            it.token_is_accepted().boxed_local()
+        }),
+        check("handshake", "MCP", &["token"], |it| it.handshake().boxed_local()),
+        check("tools", "Tools", &["handshake"], |it| it.tools().boxed_local()),
+        check("stream", "Streams", &["token"], |it| it.stream().boxed_local()),
+        check("write", "Database", &["tools", "clock"], |it| it.write().boxed_local()),
+        check("round_trip", "Round trip of a note", &["write"], |it| {
+            it.round_trip().boxed_local()
+        }),
+    ];
+
+    fn token(&self) -> Option<&Secret> {
+        self.token.as_ref()
+    }
+
+    async fn clear(&mut self) -> Option<Examined> {
+        let token = self.token.as_ref()?;
+        let client = Client::new(&self.http, &self.aim, token);
+        self.note.clear(&client).await
+    }
+}
+
+impl Outside {
+    async fn encrypted(&mut self) -> Found {
+        match (self.aim.base.scheme(), self.aim.is_private()) {
+            ("https", _) => Ok("https".to_owned()),
+            (_, true) => Ok("plain http, and only on this machine".to_owned()),
+            _ => Err(Ill::failed(
+                "there is no TLS: over plain http anyone on the way reads tokens and notes, so none is sent",
+                "give the https:// URL. Has the server none? It speaks plain http itself, and TLS ends before it: at Fly's \
+                 edge ([http_service] in fly.toml), or at a proxy such as Caddy or nginx",
+            )),
+        }
+    }
+
+    async fn dns(&mut self) -> Found {
+        self.addresses = network::resolve(&self.aim.base, &self.overrides).await?;
+        Ok(network::resolved(&self.aim.base, &self.addresses))
+    }
+
+    async fn port(&mut self) -> Found {
+        network::connect(&words::shown(&self.aim.base), &self.addresses).await
+    }
+
+    async fn tls(&mut self) -> Found {
+        if self.aim.base.scheme() != "https" {
+            return Ok("plain http: there is no certificate to look at".to_owned());
+        }
+        let answer = self
+            .http
+            .get(&self.aim.base)
+            .await
+            .map_err(|none| none.ill(&self.aim.base))?;
+        network::trusted(&answer, &self.aim.base, &self.clock)
+    }
+
+    /// What somebody meets who forgets the "s" of https.
+    async fn plain_http(&mut self) -> Found {
+        if self.aim.base.scheme() != "https" || self.aim.base.port().is_some() {
+            return Err(Ill::skipped(
+                "only an https URL without a port has a neighbour on port 80",
+            ));
+        }
+        let mut plain = at(&self.aim.base, "healthz")?;
+        let _ = plain.set_scheme("http");
+        served_plainly(&self.http, &plain).await
+    }
+
+    async fn server(&mut self) -> Found {
+        let url = at(&self.aim.base, "healthz")?;
+        let answer = self.http.get(&url).await.map_err(|none| none.ill(&url))?;
+        if answer.status == 200 && answer.text("/status") == "ok" {
+            return Ok("it runs".to_owned());
+        }
+        Err(not_ours(&format!("/healthz: {}", answer.in_words())))
+    }
+
+    async fn clocks(&mut self) -> Found {
+        let url = at(&self.aim.base, "healthz")?;
+        let answer = self.http.get(&url).await.map_err(|none| none.ill(&url))?;
+        network::clocks("the server", &answer, &self.clock)
+    }
+
+    async fn ready(&mut self) -> Found {
+        let url = at(&self.aim.base, "readyz")?;
+        let answer = self.http.get(&url).await.map_err(|none| none.ill(&url))?;
+        match answer.status.as_u16() {
+            200 => Ok("a call would be served now".to_owned()),
+            503 if !answer.text("/reason").is_empty() => Err(not_ready(&answer.text("/reason"), "")),
+            // The REST API says no, too, and in other words.
+            _ => Err(not_ours(&format!("/readyz: {}", answer.in_words()))),
+        }
+    }
+
+    async fn challenge(&mut self) -> Found {
+        let request = self
+            .http
+            .post(&self.aim.mcp)
+            .header("content-type", "application/json")
+            .body("{}");
+        let answer = self
+            .http
+            .answer(request)
+            .await
+            .map_err(|none| none.ill(&self.aim.mcp))?;
+        if answer.status == StatusCode::FORBIDDEN && answer.text("/error") == "host_not_allowed" {
+            let shown = self.aim.shown();
+            return Err(Ill::failed(
+                format!("the server does not know {} as its own name", self.aim.host()),
+                format!(
+                    "set TOOLBRIDGE_SERVER_PUBLIC_URL to {shown}, or add the name to TOOLBRIDGE_SERVER_ALLOWED_HOSTS"
+                ),
+            ));
+        }
+        if answer.status != StatusCode::UNAUTHORIZED {
+            let what = format!(
+                "/mcp without a token should be answered with 401: {}",
+                answer.in_words()
+            );
+            return Err(not_ours(&what));
+        }
+        let challenge = answer.header("www-authenticate");
+        let scheme = challenge.split_once(' ').map(|(scheme, _)| scheme);
+        if !scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer")) {
+            return Err(not_ours(
+                "the 401 of /mcp has no challenge (WWW-Authenticate: Bearer …)",
+            ));
+        }
+        self.metadata = discovery::parameter(challenge, "resource_metadata");
+        Ok("they are turned away, and told that a token is wanted".to_owned())
+    }
+
+    async fn token_is_accepted(&mut self) -> Found {
+        let token = self.token.as_ref().ok_or_else(|| {
+            Ill::skipped(
+                "none was given: no call is tried without one; set TOOLBRIDGE_TOKEN, or pass --token-file FILE",
+            )
+        })?;
+        if authorization(token).is_none() {
+            return Err(token_refused("malformed", &[], ""));
+        }
+        let claims = Claims::of(token);
+        let client = Client::new(&self.http, &self.aim, token);
+        let answer = client.send("ping", serde_json::json!({}), mcp::Era::Legacy).await;
+        let answer = answer.map_err(|none| none.ill(&self.aim.mcp))?;
+        match answer.status.as_u16() {
+            200 => {
+                let valid = claims.validity(&self.clock).map(|valid| format!(", {valid}"));
+                Ok(format!("it is accepted{}", valid.unwrap_or_default()))
+            }
+            401 | 403 | 503 => {
+                let reason = answer.text("/reason");
+                let has = claims.against(&reason, "tenant_id", &self.clock);
+                Err(token_refused(&reason, &[has], &answer.in_words()))
+            }
+            _ => Err(not_ours(&format!("/mcp: {}", answer.in_words()))),
+        }
+    }
+
+    async fn handshake(&mut self) -> Found {
+        mcp::handshake(&self.client()?).await
+    }
+
+    async fn tools(&mut self) -> Found {
+        let names = mcp::tools(&self.client()?).await?;
+        self.can_write = ["create_note", "get_note", "delete_note"]
+            .iter()
+            .all(|tool| names.iter().any(|name| name == tool));
+        Ok(format!("{} tools are listed", names.len()))
+    }
+
+    async fn stream(&mut self) -> Found {
+        let url = at(&self.aim.base, "sse")?;
+        let token = self.token.as_ref().ok_or_else(no_token)?;
+        stream::comes_through(&self.http, &url, token).await
+    }
+
+    async fn write(&mut self) -> Found {
+        if self.read_only {
+            return Err(Ill::skipped("nothing is written with --read-only"));
+        }
+        if !self.can_write {
+            return Err(Ill::skipped(
+                "this token, or this server, leaves out the tools that write notes",
+            ));
+        }
+        let token = self.token.as_ref().ok_or_else(no_token)?;
+        self.note.write(&Client::new(&self.http, &self.aim, token)).await
+    }
+
+    async fn round_trip(&mut self) -> Found {
+        let token = self.token.as_ref().ok_or_else(no_token)?;
+        self.note
+            .there_and_back(&Client::new(&self.http, &self.aim, token))
+            .await
+    }
+
+    fn client(&self) -> Result<Client<'_>, Ill> {
+        let token = self.token.as_ref().ok_or_else(no_token)?;
+        Ok(Client::new(&self.http, &self.aim, token))
+    }
+}
+
+fn no_token() -> Ill {
+    Ill::skipped("there is no token")
+}
+
+fn not_ours(what: &str) -> Ill {
+    Ill::failed(
+        format!("{what}; whatever is there, it is not ToolBridge's MCP server"),
+        "check the URL and the port (8001 in the container, where 8081 is the REST API), and what stands in between; with \
+         Fly, \"flyctl status\" shows whether the app runs at all",
+    )
+}
+
+/// Port 80 beside an https server.
+pub async fn served_plainly(http: &Http, plain: &Url) -> Found {
+    let Ok(answer) = http.get(plain).await else {
+        return Ok("nothing is served there".to_owned());
+    };
+    let to = answer.header("location");
+    if answer.status.is_redirection() && to.starts_with("https://") {
+        return Ok("it leads to https".to_owned());
+    }
+    if answer.status.is_success() {
+        return Err(Ill::warning(
+            "it is served as well: a client that is given http:// sends its token where it can be read",
+            "lead it to https: force_https = true under [http_service] in fly.toml, or a redirect in the proxy",
+        ));
+    }
+    Ok(format!("nothing is served there: {}", answer.in_words()))
+}

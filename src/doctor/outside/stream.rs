@@ -1,0 +1,56 @@
+//! Do parts of an answer come as they are sent? A stream of the server's never ends, and begins with an event at once. A
+//! proxy that gathers answers before it passes them on holds that back, and with it every report of progress.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use url::Url;
+
+use crate::auth::Secret;
+use crate::doctor::check::{Found, Ill};
+use crate::doctor::http::{Answer, Http, NoAnswer};
+
+/// The server itself needs milliseconds.
+const PROMPTLY: Duration = Duration::from_secs(3);
+
+pub async fn comes_through(http: &Http, url: &Url, token: &Secret) -> Found {
+    let since = Instant::now();
+    let Ok(first) = tokio::time::timeout(PROMPTLY, first_part(http, url, token)).await else {
+        return Err(Ill::failed(
+            format!(
+                "the first event of a stream did not come within {} s: something on the way holds answers back until they \
+                 are complete",
+                PROMPTLY.as_secs()
+            ),
+            "switch buffering off in the proxy: \"proxy_buffering off;\" in nginx, \"flush_interval -1\" in Caddy; a CDN \
+             should pass this host on untouched",
+        ));
+    };
+    match first {
+        Ok(None) => Ok(format!("the first event came after {} ms", since.elapsed().as_millis())),
+        Ok(Some(answer)) => Err(match answer.status.as_u16() {
+            404 => Ill::skipped("this server has none (server.legacy_sse is off)"),
+            429 | 503 => Ill::warning(
+                format!("no more of them are given: {}", answer.in_words()),
+                "close some, or raise server.sse_streams and server.sse_streams_per_principal",
+            ),
+            _ => Ill::failed(
+                format!("{url}: {}", answer.in_words()),
+                "check what stands between this URL and the server",
+            ),
+        }),
+        Err(none) => Err(none.ill(url)),
+    }
+}
+
+/// `None` when the first part of a stream is there; the answer, when there is no stream.
+async fn first_part(http: &Http, url: &Url, token: &Secret) -> Result<Option<Answer>, NoAnswer> {
+    let mut response = http.open(url, token).await?;
+    if !response.status().is_success() {
+        return Answer::read(response).await.map(Some);
+    }
+    match response.chunk().await {
+        Ok(Some(_)) => Ok(None),
+        _ => Err(NoAnswer::Lost),
+    }
+}

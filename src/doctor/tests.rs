@@ -1,0 +1,255 @@
+use std::time::Duration;
+
+use axum::Router;
+use axum::response::Redirect;
+use axum::routing::get;
+use futures::FutureExt;
+use serde_json::json;
+use tokio::net::TcpListener;
+use url::Url;
+
+use super::check::{Advice, Check, Examined, Found, Ill, Outcome, check, examine};
+use super::claims::Claims;
+use super::http::{Http, Override};
+use super::outside::{Aim, Outside, served_plainly};
+use super::{Inside, Patient, words};
+use crate::auth::{Clock, Secret};
+use crate::upstream::Deadline;
+
+const NOW: u64 = 1_763_636_400;
+
+/// A patient whose checks find what is written here.
+struct Scripted(Vec<Found>);
+
+impl Scripted {
+    fn next(&mut self) -> Found {
+        self.0.remove(0)
+    }
+}
+
+fn scripted(id: &'static str, needs: &'static [&'static str]) -> Check<Scripted> {
+    check(id, id, needs, |it| async { it.next() }.boxed_local())
+}
+
+#[test]
+fn what_a_check_needs_comes_before_it() {
+    fn well_formed<P: Patient>() {
+        let mut before = Vec::new();
+        for check in P::CHECKS {
+            assert!(!before.contains(&check.id), "{} is there twice", check.id);
+            for need in check.needs {
+                assert!(before.contains(need), "{} needs {need}", check.id);
+            }
+            before.push(check.id);
+        }
+    }
+    well_formed::<Inside>();
+    well_formed::<Outside>();
+}
+
+async fn examined<P>(patient: &mut P, checks: &[Check<P>]) -> Vec<(&'static str, Outcome, Option<&'static str>)> {
+    let until = Deadline::after(Duration::from_secs(30));
+    let mut told = Vec::new();
+    let all = examine(patient, checks, until, &mut |examined: &mut Examined| {
+        told.push(examined.id)
+    })
+    .await;
+    assert_eq!(told, all.iter().map(|examined| examined.id).collect::<Vec<_>>());
+    all.iter().map(|one| (one.id, one.outcome, one.because)).collect()
+}
+
+#[tokio::test]
+async fn one_cause_is_one_finding() {
+    let checks = [
+        scripted("dns", &[]),
+        scripted("port", &["dns"]),
+        scripted("certificate", &["port"]),
+        scripted("token", &[]),
+        scripted("call", &["token", "port"]),
+        scripted("clock", &["certificate"]),
+    ];
+    let mut patient = Scripted(vec![
+        Ok("fine".to_owned()),
+        Err(Ill::failed("no", "do")),
+        Err(Ill::skipped("none was given")),
+    ]);
+    assert_eq!(
+        examined(&mut patient, &checks).await,
+        [
+            ("dns", Outcome::Ok, None),
+            ("port", Outcome::Failed, None),
+            ("certificate", Outcome::Skipped, Some("port")),
+            ("token", Outcome::Skipped, None),
+            ("call", Outcome::Skipped, Some("token")),
+            // What comes of what comes of it has the same cause.
+            ("clock", Outcome::Skipped, Some("port")),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_warning_stands_in_nobodys_way() {
+    let checks = [scripted("certificate", &[]), scripted("call", &["certificate"])];
+    let mut patient = Scripted(vec![Err(Ill::warning("soon", "renew")), Ok("fine".to_owned())]);
+    let found = examined(&mut patient, &checks).await;
+    assert_eq!(
+        found,
+        [("certificate", Outcome::Warning, None), ("call", Outcome::Ok, None)]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_hangs_leaves_time_for_the_others_until_there_is_none() {
+    const HANGS: fn(&mut ()) -> futures::future::LocalBoxFuture<'_, Found> =
+        |_| futures::future::pending().boxed_local();
+    let hanging = |id| check(id, id, &[], HANGS);
+    // Ten seconds for each of them, and thirty in all.
+    let checks = ["one", "two", "three", "four", "five"].map(hanging);
+    assert_eq!(
+        examined(&mut (), &checks).await,
+        [
+            ("one", Outcome::Failed, None),
+            ("two", Outcome::Failed, None),
+            ("three", Outcome::Failed, None),
+            ("four", Outcome::Skipped, Some("three")),
+            ("five", Outcome::Skipped, Some("three")),
+        ]
+    );
+}
+
+#[test]
+fn a_token_that_a_server_repeats_is_not_shown() {
+    let token = Secret::new("eyJhbGciOiJIUzI1NiJ9.e30.c2ln");
+    let echo = format!("you sent Bearer {}", token.expose());
+    let advice = Advice::new(echo.clone(), echo);
+    let mut examined = Examined::new("token", "Token", Err(Ill::Failed(advice)));
+    examined.hide(Some(&token));
+    assert_eq!(examined.what, "you sent Bearer [token]");
+    assert_eq!(examined.mend.as_deref(), Some("you sent Bearer [token]"));
+}
+
+#[test]
+fn a_url_is_taken_with_mcp_and_without() {
+    for (text, base, mcp) in [
+        (
+            "https://acme.example",
+            "https://acme.example",
+            "https://acme.example/mcp",
+        ),
+        (
+            "https://acme.example/mcp",
+            "https://acme.example",
+            "https://acme.example/mcp",
+        ),
+        (
+            "https://acme.example/mcp/?a=b",
+            "https://acme.example",
+            "https://acme.example/mcp",
+        ),
+        (
+            "https://acme.example/v1",
+            "https://acme.example/v1",
+            "https://acme.example/v1/mcp",
+        ),
+        (
+            "http://127.0.0.1:8001/",
+            "http://127.0.0.1:8001",
+            "http://127.0.0.1:8001/mcp",
+        ),
+    ] {
+        let aim = Aim::at(text).unwrap();
+        assert_eq!((aim.shown(), aim.mcp.as_str()), (base, mcp), "{text}");
+    }
+    assert!(Aim::at("https://ada:secret@acme.example").is_err());
+}
+
+#[test]
+fn an_override_is_written_as_curl_has_it() {
+    let read = |text: &str| text.parse::<Override>();
+    let one = read("Acme.example:443:10.0.0.7").unwrap();
+    assert!(one.is_for("acme.EXAMPLE", 443) && !one.is_for("acme.example", 80));
+    assert_eq!(one.address.to_string(), "10.0.0.7");
+    assert_eq!(read("a:443:[::1]").unwrap().address, read("a:443:::1").unwrap().address);
+    for wrong in [
+        "",
+        "a",
+        "a:443",
+        "a:b:10.0.0.7",
+        ":443:10.0.0.7",
+        "a:443:b",
+        "a:99999:10.0.0.7",
+    ] {
+        assert!(read(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_token_tells_what_it_has_where_something_else_was_wanted() {
+    let clock = Clock::from_millis(|| NOW * 1000);
+    let claims = |claims: serde_json::Value| {
+        let key = jsonwebtoken::EncodingKey::from_secret(b"any");
+        let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
+        Claims::of(&Secret::new(token))
+    };
+    let token = claims(json!({"exp": NOW - 7200, "nbf": NOW + 90, "aud": ["a", "b"], "org": "globex"}));
+    for (reason, says) in [
+        ("expired", Some("2 h ago")),
+        ("not_yet_valid", Some("it will be in 90 s")),
+        ("wrong_audience", Some("its \"aud\" is [\"a\",\"b\"]")),
+        ("wrong_issuer", Some("it has no \"iss\"")),
+        ("tenant_mismatch", Some("its \"org\" is \"globex\"")),
+        ("bad_signature", None),
+    ] {
+        assert_eq!(token.against(reason, "org", &clock).as_deref(), says, "{reason}");
+    }
+    assert_eq!(token.validity(&clock), None);
+    let fresh = claims(json!({"exp": NOW + 600}));
+    assert_eq!(fresh.validity(&clock).as_deref(), Some("valid for 10 min more"));
+    assert_eq!(fresh.against("expired", "org", &clock), None);
+    for unread in ["", "a", "a.b.c", "a.!.c"] {
+        assert_eq!(Claims::of(&Secret::new(unread)).validity(&clock), None, "{unread}");
+    }
+}
+
+#[test]
+fn times_are_said_in_units_that_a_person_uses() {
+    for (seconds, said) in [
+        (0, "0 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (7_199, "119 min"),
+        (7_200, "2 h"),
+        (200_000, "2 days"),
+    ] {
+        assert_eq!(words::span(seconds), said);
+    }
+    assert_eq!(words::date(784_111_777), "06 Nov 1994");
+    assert_eq!(words::date(253_402_300_799), "31 Dec 9999");
+    assert_eq!(words::date(u64::MAX), "the end of time");
+}
+
+#[tokio::test]
+async fn plain_http_should_lead_to_https() {
+    let app = Router::new()
+        .route("/served", get(|| async { "ok" }))
+        .route(
+            "/secure",
+            get(|| async { Redirect::permanent("https://acme.example/") }),
+        )
+        .route(
+            "/elsewhere",
+            get(|| async { Redirect::permanent("http://acme.example/") }),
+        );
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+    let serving = tokio::spawn(async move { axum::serve(listener, app).await });
+    let http = Http::new(&[]).unwrap();
+    let found = async |path: &str| served_plainly(&http, &base.join(path).unwrap()).await;
+    assert_eq!(found("secure").await, Ok("it leads to https".to_owned()));
+    assert!(matches!(found("served").await, Err(Ill::Warning(_))));
+    assert!(found("none").await.is_ok());
+    assert!(found("elsewhere").await.is_ok());
+    serving.abort();
+    let _ = serving.await;
+    assert_eq!(found("served").await, Ok("nothing is served there".to_owned()));
+}

@@ -1,0 +1,212 @@
+//! The straight way: `tools/call` and `tools/list` over HTTP without sessions, in perfect order, answered without rmcp.
+//!
+//! For each such request rmcp would make a server of three tasks and read the message into its model and the result out
+//! of it. That is more work than the call itself, and nothing of it shows in the answer. So what can be answered from one
+//! reading of the parameters is, in the same words; everything else goes to rmcp, and whatever is not understood here at
+//! once is left to it, refusals above all. `tests/it/straight.rs` holds the two ways against each other.
+
+use std::borrow::Cow;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use rmcp::model::{JsonObject, ProtocolVersion, RequestMetaObject};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::answer::{self, INTERNAL_ERROR};
+use super::correlation::CorrelationId;
+use super::outline::Outlined;
+use crate::mcp::{Caller, LIST_TTL_MS, NO_END, Outcome, PlainCall, Said, Server};
+
+const VERSION: &str = "mcp-protocol-version";
+const METHOD: &str = "mcp-method";
+const NAME: &str = "mcp-name";
+
+/// Of a request that does not name one.
+const UNSAID_VERSION: ProtocolVersion = ProtocolVersion::V_2025_03_26;
+
+/// A request that is answered here.
+pub struct Question<'a> {
+    id: &'a RawValue,
+    meta: RequestMetaObject,
+    version: &'static ProtocolVersion,
+    what: What<'a>,
+}
+
+enum What<'a> {
+    List,
+    Call { tool: Cow<'a, str>, arguments: JsonObject },
+}
+
+/// What else may stand in a call's parameters is for rmcp to say.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CallParams<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    arguments: Option<JsonObject>,
+    #[serde(rename = "_meta", default)]
+    meta: Option<RequestMetaObject>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct ListParams {
+    #[serde(rename = "_meta", default)]
+    meta: Option<RequestMetaObject>,
+}
+
+impl<'a> Question<'a> {
+    /// The question, if it is one that is answered here.
+    pub fn read(
+        server: &Server,
+        headers: &HeaderMap,
+        id: Option<&'a RawValue>,
+        message: &Outlined<'a>,
+        caller: &Caller,
+    ) -> Option<Self> {
+        let id = id?;
+        let method = message.method?.get().trim_matches('"');
+        let (meta, what) = match method {
+            "tools/call" => {
+                let params: CallParams<'_> = serde_json::from_str(message.params?.get()).ok()?;
+                let (tool, arguments) = (params.name, params.arguments.unwrap_or_default());
+                (params.meta, What::Call { tool, arguments })
+            }
+            "tools/list" => {
+                let params = message.params.map(|params| serde_json::from_str(params.get()));
+                let params: ListParams = params.transpose().ok()?.unwrap_or_default();
+                (params.meta, What::List)
+            }
+            _ => return None,
+        };
+        let meta = meta.unwrap_or_default();
+        // Whoever waits to hear of a call's steps may get a stream.
+        if caller.hears_progress && meta.0.0.contains_key("progressToken") {
+            return None;
+        }
+        let tool = match &what {
+            What::Call { tool, .. } if !server.has_for(tool, caller) => return None,
+            What::Call { tool, .. } => Some(tool.as_ref()),
+            What::List => None,
+        };
+        let version = version(headers, &meta, method, tool)?;
+        Some(Self {
+            id,
+            meta,
+            version,
+            what,
+        })
+    }
+
+    pub async fn answer(self, server: &Server, caller: &Caller) -> Response {
+        let modern = !self.version.has_initialize();
+        let (tool, arguments) = match self.what {
+            What::List => return json(list(self.id, modern, &server.list_for(caller))),
+            What::Call { tool, arguments } => (tool, arguments),
+        };
+        let call = PlainCall {
+            name: &tool,
+            arguments,
+            said: Said {
+                meta: &self.meta,
+                id: &self.id,
+                context: None,
+            },
+            protocol: self.version.as_str(),
+        };
+        match server.carry_out(call, caller).await {
+            Some(outcome) => json(result(self.id, modern, &outcome)),
+            None => {
+                let about = CorrelationId(caller.correlation_id.clone());
+                answer::rpc_error(StatusCode::OK, INTERNAL_ERROR, NO_END, Some(self.id), &about, None)
+            }
+        }
+    }
+}
+
+/// The revision of a request whose headers and message agree on one that there is.
+fn version(
+    headers: &HeaderMap,
+    meta: &RequestMetaObject,
+    method: &str,
+    tool: Option<&str>,
+) -> Option<&'static ProtocolVersion> {
+    let said = match the_only(headers, VERSION)? {
+        None => UNSAID_VERSION.as_str(),
+        Some(said) => said,
+    };
+    let version = ProtocolVersion::KNOWN_VERSIONS
+        .iter()
+        .find(|known| known.as_str() == said)?;
+    if version.has_initialize() {
+        // A legacy request does not say its revision in the message.
+        return meta.protocol_version().is_none().then_some(version);
+    }
+    let agrees = meta.protocol_version().as_ref() == Some(version)
+        && meta.missing_required_keys(version).is_empty()
+        && the_only(headers, METHOD)? == Some(method)
+        && (tool.is_none() || the_only(headers, NAME)? == tool);
+    agrees.then_some(version)
+}
+
+/// The header's value, or that there is none; nothing at all where it comes twice or is no text.
+fn the_only<'a>(headers: &'a HeaderMap, name: &str) -> Option<Option<&'a str>> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Some(None),
+        (Some(value), None) => value.to_str().ok().map(Some),
+        (Some(_), Some(_)) => None,
+    }
+}
+
+fn json(body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Both are written by hand, since what they are made of is JSON already and need not be read once more.
+fn result(id: &RawValue, modern: bool, outcome: &Outcome) -> Vec<u8> {
+    let text = &outcome.text;
+    let mut out = Vec::with_capacity(2 * text.len() + text.len() / 8 + 256);
+    begin(id, modern, &mut out);
+    out.extend_from_slice(br#""content":[{"type":"text","text":"#);
+    // Text can always be encoded, and a vector always be written to.
+    let _ = serde_json::to_writer(&mut out, text);
+    out.extend_from_slice(b"}],");
+    if outcome.failed.is_none() {
+        out.extend_from_slice(br#""structuredContent":"#);
+        out.extend_from_slice(text.as_bytes());
+        out.extend_from_slice(br#","isError":false}}"#);
+    } else {
+        out.extend_from_slice(br#""isError":true}}"#);
+    }
+    out
+}
+
+fn list(id: &RawValue, modern: bool, tools: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(tools.len() + 256);
+    begin(id, modern, &mut out);
+    if modern {
+        // It depends on what the caller may do.
+        out.extend_from_slice(format!(r#""ttlMs":{LIST_TTL_MS},"cacheScope":"private","#).as_bytes());
+    }
+    out.extend_from_slice(br#""tools":"#);
+    out.extend_from_slice(tools);
+    out.extend_from_slice(b"}}");
+    out
+}
+
+fn begin(id: &RawValue, modern: bool, out: &mut Vec<u8>) {
+    out.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
+    out.extend_from_slice(id.get().as_bytes());
+    out.extend_from_slice(br#","result":{"#);
+    if modern {
+        out.extend_from_slice(br#""resultType":"complete","#);
+    }
+}
