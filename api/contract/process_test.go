@@ -7,10 +7,12 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/url"
 	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -376,7 +378,19 @@ func TestAnUnsignedServerTakesTheTenantFromTheToken(t *testing.T) {
 
 func TestLogsNameTheRequestAndTellNoSecrets(t *testing.T) {
 	onEachOurs(t, func(t *testing.T, b *backend) {
-		api, err := startServer(b, settings{"RATE_LIMIT_PER_MINUTE": "0", "LOG_LEVEL": "debug"})
+		address, err := b.database()
+		if err != nil {
+			t.Fatal(err)
+		}
+		const password = "a-word-that-opens"
+		if at, err := url.Parse(address); err == nil && at.User != nil {
+			// The server of the suite asks for none, so one more does no harm.
+			if _, asked := at.User.Password(); !asked {
+				at.User = url.UserPassword(at.User.Username(), password)
+				address = at.String()
+			}
+		}
+		api, err := startServer(b, settings{"RATE_LIMIT_PER_MINUTE": "0", "LOG_LEVEL": "debug", "DATABASE_URL": address})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -392,6 +406,7 @@ func TestLogsNameTheRequestAndTellNoSecrets(t *testing.T) {
 		it := u.create(t, entityNamed("notes"), `"title":"`+diary+`"`)
 		forged := signHS256(randomHex(32), goodClaims(u.sub))
 		signature := strings.Repeat("5a", 32)
+		const search = "cursor-or-search-word"
 		ids := map[string]*answer{}
 		for name, call := range map[string]func(edit) *answer{
 			"patched": func(e edit) *answer { return u.call(t, "PATCH", "/v1/notes/"+it.UID, `{"text":"`+diary+`"}`, e) },
@@ -401,6 +416,8 @@ func TestLogsNameTheRequestAndTellNoSecrets(t *testing.T) {
 				return u.call(t, "GET", "/v1/notes", nil, e, with("Authorization", "Bearer "+forged))
 			},
 			"tenant":   func(e edit) *answer { return u.call(t, "GET", "/v1/notes", nil, e, with("X-TB-Signature", signature)) },
+			"query":    func(e edit) *answer { return u.call(t, "GET", "/v1/notes?cursor="+search+"&q="+search, nil, e) },
+			"session":  func(e edit) *answer { return u.call(t, "GET", "/v1/sync/sessions/"+u.session, nil, e) },
 			"unknown":  func(e edit) *answer { return u.call(t, "GET", "/v1/unknown", nil, e) },
 			"conflict": func(e edit) *answer { return u.call(t, "POST", "/v1/notes", `{"uid":"`+it.UID+`","t":"`+diary+`"}`, e) },
 		} {
@@ -421,10 +438,38 @@ func TestLogsNameTheRequestAndTellNoSecrets(t *testing.T) {
 		for what, text := range map[string]string{
 			"the token": u.token, "a part of the token": strings.Split(u.token, ".")[2], "a refused token": strings.Split(forged, ".")[2],
 			"a signature": signature, "the JWT secret": api.jwtSecret, "the tenant secret": api.tenantSecret, "a payload": diary,
+			"a cursor or a search word": search, "the id of a session": u.session, "a database's password": password,
 		} {
 			if line := api.log.find(text); line != "" {
 				t.Errorf("the log tells %s: %s", what, line)
 			}
+		}
+	})
+}
+
+// The same signal, words and time as the MCP server's.
+func TestASignalMakesTheLogTalkativeAndQuietAgain(t *testing.T) {
+	onOwn(t, nil, func(t *testing.T, api *server) {
+		u := api.user(t)
+		probe := func() string {
+			id := freshName("probe")
+			u.call(t, "GET", "/healthz", nil, with("X-Correlation-ID", id)).want(t, 200)
+			return id
+		}
+		signal := func(sentence string) {
+			t.Helper()
+			if err := api.process.Process.Signal(syscall.SIGUSR1); err != nil {
+				t.Fatal(err)
+			}
+			api.log.until(t, sentence)
+		}
+		before := probe()
+		signal("SIGUSR1: logging at debug for 15 minutes; another one ends it")
+		during := probe()
+		signal("SIGUSR1: logging at info again")
+		api.log.until(t, during)
+		if line := api.log.find(before); line != "" {
+			t.Errorf("logged before anybody asked: %s", line)
 		}
 	})
 }
@@ -453,6 +498,7 @@ func TestConfigurationMistakesStopTheStartWithOneSentence(t *testing.T) {
 		"skew, negative":                {"TENANT_HEADER_MAX_SKEW_SECONDS": "-1"},
 		"shutdown, a word":              {"SHUTDOWN_TIMEOUT_SECONDS": "soon"},
 		"log level":                     {"LOG_LEVEL": "loud"},
+		"log format":                    {"LOG_FORMAT": "xml"},
 		"key set address":               {"JWT_JWKS_URL": "not a url"},
 		"a number too large to be read": {"MAX_BODY_BYTES": "99999999999999999999"},
 	} {

@@ -172,10 +172,10 @@ func (l *logLines) Write(p []byte) (int, error) {
 			return len(p), nil
 		}
 		l.lines = append(l.lines, string(line))
-		var entry struct{ Msg, Addr string }
+		var entry struct{ Msg, Address string }
 		if json.Unmarshal(line, &entry) == nil && entry.Msg == "listening" {
 			select {
-			case l.listening <- entry.Addr:
+			case l.listening <- entry.Address:
 			default:
 			}
 		}
@@ -208,4 +208,14 @@ func randomHex(bytes int) string {
 	b := make([]byte, bytes)
 	_, _ = rand.Read(b) // never fails
 	return hex.EncodeToString(b)
+}
+
+// until waits for a line that has this text.
+func (l *logLines) until(t *testing.T, text string) {
+	t.Helper()
+	for deadline := time.Now().Add(startTimeout); l.find(text) == ""; time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("no line has %q\n%s", text, l)
+		}
+	}
 }

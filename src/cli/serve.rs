@@ -97,7 +97,7 @@ fn announce(config: &Config) {
     tracing::info!(
         { fields::VERSION } = BUILD.version,
         { fields::REVISION } = BUILD.revision.unwrap_or("unknown"),
-        target_triple = BUILD.target,
+        { fields::TARGET_TRIPLE } = BUILD.target,
         { fields::TENANT } = config.tenant.id.as_deref().unwrap_or("none"),
         { fields::ADDRESS } = listens_on(config),
         { fields::API_BASE_URL } = config.api.base_url.as_str(),

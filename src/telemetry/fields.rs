@@ -32,12 +32,21 @@ pub const CLIENT_VERSION: &str = "client_version";
 pub const PROTOCOL: &str = "protocol";
 /// How it came: `http`, `sse` or `stdio`.
 pub const TRANSPORT: &str = "transport";
+/// Of an answer, as a number.
+pub const STATUS: &str = "status";
 pub const ERROR: &str = "error";
+
+/// What a server that leaves tells of its drain.
+pub const FINISHED: &str = "finished";
+pub const SESSIONS_OPENED: &str = "sessions_opened";
+pub const SESSIONS_ENDED: &str = "sessions_ended";
+pub const SESSIONS_ABANDONED: &str = "sessions_abandoned";
 
 pub const EXIT_CODE: &str = "exit_code";
 
 pub const VERSION: &str = "version";
 pub const REVISION: &str = "revision";
+pub const TARGET_TRIPLE: &str = "target_triple";
 pub const ADDRESS: &str = "address";
 pub const API_BASE_URL: &str = "api_base_url";
 pub const VERIFIERS: &str = "verifiers";

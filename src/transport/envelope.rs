@@ -28,6 +28,7 @@ use super::sessions::{Answer, Sessions, Way, retry_later};
 use super::straight::Question;
 use super::{narrowing, scope};
 use crate::mcp::Caller;
+use crate::telemetry::fields;
 
 /// What rmcp says in plain text is short.
 const MAX_PLAIN_TEXT: usize = 1024;
@@ -195,7 +196,7 @@ pub async fn plain_text_error(
         .map(|body| body.to_bytes())
         .unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    tracing::debug!(status = status.as_u16(), error = %text, "the protocol library refused a message");
+    tracing::debug!({ fields::STATUS } = status.as_u16(), { fields::ERROR } = %text, "the protocol library refused a message");
     Err(match status {
         // How rmcp says that it cannot read what is valid JSON.
         StatusCode::UNSUPPORTED_MEDIA_TYPE => unreadable(message),

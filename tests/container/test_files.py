@@ -44,7 +44,7 @@ class Names(unittest.TestCase):
         known = of_the_server() | of_the_api()
         prefixes = {name.split("_")[0] for name in known if "_" in name} - {"HTTP", "LOG", "MAX"}
         # A word in capitals that begins as ours do. Others, such as POST or CI, are no settings.
-        name = re.compile(r"\b((?:" + "|".join(sorted(prefixes)) + r")_[A-Z0-9_]*[A-Z0-9]|DATABASE_URL|HTTP_ADDR|LOG_LEVEL|MAX_BODY_BYTES)\b(?!\*)")
+        name = re.compile(r"\b((?:" + "|".join(sorted(prefixes)) + r")_[A-Z0-9_]*[A-Z0-9]|DATABASE_URL|HTTP_ADDR|LOG_LEVEL|LOG_FORMAT|MAX_BODY_BYTES)\b(?!\*)")
         others = {
             # The standard's own, read by the API's exporter of traces.
             *re.findall(r"\bOTEL_[A-Z_]+", text("api/internal/telemetry/telemetry.go")),
@@ -56,7 +56,7 @@ class Names(unittest.TestCase):
             "TOOLBRIDGE_PROT",
         }
         pages = [*HOME.glob("docs/**/*.md"), *HOME.glob("*.md")]
-        files = [HOME / "Dockerfile", HOME / "supervisord.conf", HOME / "fly.toml", *HOME.glob(".github/**/*.yml")]
+        files = [HOME / "Dockerfile", HOME / "supervisord.conf", HOME / "fly.toml", HOME / "observability/compose.yaml", *HOME.glob(".github/**/*.yml")]
         scripts = [path for path in (HOME / "scripts").rglob("*") if path.is_file()]
         # What a script takes for itself has a default there.
         others |= set(re.findall(r"\$\{([A-Z_]+):?-", "".join(path.read_text() for path in scripts)))
@@ -72,7 +72,7 @@ class Names(unittest.TestCase):
 
 
 class Pages(unittest.TestCase):
-    PAGES = [HOME / "README.md", *HOME.glob("*.md"), *HOME.glob("docs/**/*.md"), HOME / "tests/README.md"]
+    PAGES = [HOME / "README.md", *HOME.glob("*.md"), *HOME.glob("docs/**/*.md"), HOME / "tests/README.md", HOME / "observability/README.md"]
 
     def test_every_file_that_a_page_names_is_there(self):
         path = re.compile(r"`((?:src|api|tests|docs|scripts|\.github)/[A-Za-z0-9_./-]+|[A-Za-z]+\.(?:toml|conf|md))(?: [^`]*)?`")

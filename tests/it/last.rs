@@ -1,6 +1,6 @@
 //! What is looked at when everything else is over: what was sent, what was left open, and what was written to logs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
@@ -27,6 +27,7 @@ pub fn tests() -> Vec<Trial> {
             every_session_of_the_whole_suite_has_ended,
         ),
         trial(module, "every_log_line_is_one_object", every_log_line_is_one_object),
+        trial(module, "every_field_is_declared", every_field_is_declared),
         trial(module, "a_well_server_never_cried_wolf", a_well_server_never_cried_wolf),
         trial(module, "no_secret_ever_got_into_a_log", no_secret_ever_got_into_a_log),
         trial(module, "no_secret_ever_got_into_a_span", no_secret_ever_got_into_a_span),
@@ -86,6 +87,58 @@ async fn every_log_line_is_one_object() {
         }
     }
     assert!(lines > 0);
+}
+
+/// The constants of a file that are texts, by their value. Go's names are made Rust's: `DurationMS` is `DURATION_MS`.
+fn declared(file: &str) -> BTreeMap<String, String> {
+    let constant = |line: &str| {
+        let (name, rest) = line.trim().trim_start_matches("pub const ").split_once(['=', ':'])?;
+        let (_, value) = rest.rsplit_once("= ").unwrap_or(("", rest.trim()));
+        let value = value.trim().strip_prefix('"')?.split_once('"')?.0;
+        Some((value.to_owned(), name.trim().to_owned()))
+    };
+    file.lines().filter_map(constant).collect()
+}
+
+fn fields_of_go(file: &str) -> &str {
+    let (_, from) = file.split_once("// The fields of log lines.").unwrap();
+    from.split_once("\n)").unwrap().0
+}
+
+/// What one program calls a field is what the other does, and a query on either finds all lines.
+async fn every_field_is_declared() {
+    let ours = declared(include_str!("../../src/telemetry/fields.rs"));
+    let mut theirs = declared(fields_of_go(include_str!("../../api/internal/telemetry/telemetry.go")));
+    // The three that every line of Go's library has.
+    for name in ["time", "level", "msg"] {
+        theirs.insert(name.to_owned(), name.to_owned());
+    }
+    let plain = |name: &str| name.replace('_', "").to_lowercase();
+    for (value, name) in &theirs {
+        for (our_value, our_name) in &ours {
+            let same = plain(name) == plain(our_name);
+            assert!(
+                !same || value == our_value,
+                "{name} is {value:?} in Go and {our_value:?} here"
+            );
+        }
+    }
+    let mut undeclared = BTreeMap::new();
+    for (program, lines) in logs() {
+        let known = if program.ends_with("api") { &theirs } else { &ours };
+        for line in lines {
+            let object: Value = serde_json::from_str(&line).unwrap_or_default();
+            for field in object.as_object().into_iter().flat_map(|object| object.keys()) {
+                if !known.contains_key(field) {
+                    undeclared.insert(field.clone(), line.clone());
+                }
+            }
+        }
+    }
+    assert!(
+        undeclared.is_empty(),
+        "declared nowhere, and where they are: {undeclared:#?}"
+    );
 }
 
 /// Callers that hang up, tokens that expired and an API that failed are no errors of the sidecar's own.

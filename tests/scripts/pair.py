@@ -53,6 +53,7 @@ class Pair:
         self.url = f"http://127.0.0.1:{ports[0]}"
         self.api_url = f"http://127.0.0.1:{ports[1]}"
         self.running = {}
+        self.how = {}
         common = {
             "PATH": os.environ["PATH"],
             "JWT_HS256_SECRET": self.secret,
@@ -76,7 +77,8 @@ class Pair:
             })
 
     def start(self, name, command, healthy, env):
-        with open(f"{self.folder.name}/{name}.log", "wb") as log:
+        self.how[name] = command, healthy, env
+        with open(f"{self.folder.name}/{name}.log", "ab") as log:
             # Its own folder, so that no toolbridge.toml of the working directory gets in.
             self.running[name] = subprocess.Popen(command, env=env, stdout=log, stderr=log, cwd=self.folder.name)
         for _ in range(200):
@@ -96,6 +98,14 @@ class Pair:
             program = self.running.pop(name)
             program.terminate()
             program.wait(10)
+
+    def kill(self, name):
+        program = self.running.pop(name)
+        program.kill()
+        program.wait(10)
+
+    def start_again(self, name):
+        self.start(name, *self.how[name])
 
     def close(self):
         self.stop()

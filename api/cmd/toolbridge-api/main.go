@@ -7,6 +7,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -45,6 +46,7 @@ It is configured by environment variables; at the least JWT_HS256_SECRET or JWT_
   SHUTDOWN_TIMEOUT_SECONDS        how long a stop may take                 20
   ENV                             "dev" takes weak secrets                 production
   LOG_LEVEL                       debug, info, warn, error                 info
+  LOG_FORMAT                      json, pretty, or auto: pretty on a terminal
 `
 
 func main() {
@@ -82,17 +84,22 @@ func fail(code int, message string) {
 	os.Exit(code)
 }
 
-// serveUntilSignal stops gracefully at the first SIGTERM, SIGINT or SIGHUP and at once at the second.
+// serveUntilSignal stops gracefully at the first SIGTERM, SIGINT or SIGHUP and at once at the second. SIGUSR1 changes the log level.
 func serveUntilSignal(c config.Config) int {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt, syscall.SIGHUP)
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	log := telemetry.NewLogger(os.Stdout, c.LogLevel)
+	var level slog.LevelVar
+	level.Set(c.LogLevel)
+	log := telemetry.NewLogger(os.Stdout, c.LogFormat, &level)
+	more := make(chan os.Signal, 1)
+	signal.Notify(more, syscall.SIGUSR1)
+	go telemetry.ChangeLevel(ctx, &level, more, log)
 	go func() {
-		log.Info("stopping", "signal", (<-signals).String(), "timeout", c.Shutdown.String())
+		log.Info("stopping", telemetry.Signal, (<-signals).String(), telemetry.Timeout, c.Shutdown.String())
 		stop()
-		log.Warn("stopping at once", "signal", (<-signals).String())
+		log.Warn("stopping at once", telemetry.Signal, (<-signals).String())
 		os.Exit(1)
 	}()
 	return serve(ctx, c, log)

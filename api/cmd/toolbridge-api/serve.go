@@ -44,7 +44,8 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) int {
 		return exitUnavailable
 	}
 	defer db.Close()
-	verifier, err := auth.New(ctx, c.JWT, time.Now, log)
+	metrics := telemetry.NewMetrics(version(), db)
+	verifier, err := auth.New(ctx, c.JWT, time.Now, log, metrics.KeysFetched)
 	if err != nil {
 		log.Error("token verification cannot start", telemetry.Error, err.Error())
 		return exitUsage
@@ -56,7 +57,7 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) int {
 		Openings: ratelimit.New[store.Person](c.RateLimit.PerMinute, c.RateLimit.Burst),
 		Tenant:   c.Tenant,
 		MaxBody:  c.MaxBody,
-		Metrics:  telemetry.NewMetrics(version(), db.CountSessions),
+		Metrics:  metrics,
 		Log:      log,
 		Now:      time.Now,
 		Version:  version(),
@@ -71,9 +72,9 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) int {
 		return 1
 	}
 	if c.MetricsAddr != "" {
-		metrics := http.NewServeMux()
-		metrics.Handle("/metrics", promhttp.HandlerFor(api.Metrics.Registry, promhttp.HandlerOpts{}))
-		metricsServer, err := listen(c.MetricsAddr, "listening for metrics", metrics, func(*http.Server) {}, failed, log)
+		figures := http.NewServeMux()
+		figures.Handle("/metrics", promhttp.HandlerFor(api.Metrics.Registry, promhttp.HandlerOpts{}))
+		metricsServer, err := listen(c.MetricsAddr, "listening for metrics", figures, func(*http.Server) {}, failed, log)
 		if err != nil {
 			log.Error("cannot listen for metrics: set METRICS_ADDR to a free port, or to off", telemetry.Error, err.Error())
 			return 1
@@ -120,7 +121,7 @@ func listen(addr, message string, handler http.Handler, prepare func(*http.Serve
 	server := httpapi.NewServer(handler)
 	prepare(server)
 	server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
-	log.Info(message, "addr", listener.Addr().String())
+	log.Info(message, telemetry.Address, listener.Addr().String())
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			failed <- err
@@ -135,9 +136,9 @@ func announce(c config.Config, log *slog.Logger) {
 	if c.Database.SQLitePath != "" {
 		database = "sqlite " + c.Database.SQLitePath
 	}
-	log.Info("starting", "version", version(), "database", database,
-		"hs256", c.JWT.HS256Secret != "", "jwks", c.JWT.JWKSURL, "tenant_signature", c.Tenant.HeaderSecret != "",
-		"rate_limit_per_minute", c.RateLimit.PerMinute, "dev", c.Dev)
+	log.Info("starting", telemetry.Version, version(), telemetry.Database, database,
+		telemetry.HS256, c.JWT.HS256Secret != "", telemetry.KeySet, c.JWT.JWKSURL != "", telemetry.TenantSignature, c.Tenant.HeaderSecret != "",
+		telemetry.RateLimitPerMinute, c.RateLimit.PerMinute, telemetry.Dev, c.Dev)
 	if c.Dev {
 		log.Warn("ENV=dev: weak secrets are accepted; never run this where others can reach it")
 	}
@@ -183,7 +184,7 @@ func sweep(ctx context.Context, db store.Store, metrics *telemetry.Metrics, log 
 		}
 		metrics.SessionsEnded.WithLabelValues(telemetry.SessionExpired).Add(float64(swept))
 		if swept > 0 {
-			log.Info("sessions expired that nobody had ended", "count", swept)
+			log.Info("sessions expired that nobody had ended", telemetry.Count, swept)
 		}
 	}
 }

@@ -68,8 +68,8 @@ type Verifier struct {
 }
 
 // New makes a verifier. With a JWKS address it fetches keys now, for five seconds at most, and until ctx ends every hour. A key server that is
-// down, or out of its mind, takes no known key away.
-func New(ctx context.Context, c config.JWT, now func() time.Time, log *slog.Logger) (*Verifier, error) {
+// down, or out of its mind, takes no known key away. fetched hears of each answer.
+func New(ctx context.Context, c config.JWT, now func() time.Time, log *slog.Logger, fetched func(ok bool)) (*Verifier, error) {
 	v := &Verifier{secret: []byte(c.HS256Secret), tenantClaim: c.TenantClaim, signatures: newSignatures(maxSignatures)}
 	var methods []string
 	if len(v.secret) > 0 {
@@ -77,7 +77,7 @@ func New(ctx context.Context, c config.JWT, now func() time.Time, log *slog.Logg
 	}
 	if c.JWKSURL != "" {
 		methods = append(methods, jwt.SigningMethodRS256.Alg(), jwt.SigningMethodES256.Alg(), jwt.SigningMethodEdDSA.Alg())
-		keys, err := fetchKeys(ctx, c.JWKSURL, log)
+		keys, err := fetchKeys(ctx, c.JWKSURL, log, fetched)
 		if err != nil {
 			return nil, err
 		}

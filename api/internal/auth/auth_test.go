@@ -35,7 +35,7 @@ var now = time.Unix(1763636400, 0)
 func verifier(t testing.TB, c config.JWT) *Verifier {
 	t.Helper()
 	c.TenantClaim = "tenant_id"
-	v, err := New(t.Context(), c, func() time.Time { return now }, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	v, err := New(t.Context(), c, func() time.Time { return now }, slog.New(slog.NewTextHandler(io.Discard, nil)), func(bool) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -330,6 +330,37 @@ func TestARotatedKeyThatTokensDoNotName(t *testing.T) {
 	wantRefusal(t, "signed with the old one", v, sign(t, jwt.SigningMethodRS256, old, "", claims(nil)), "signature_wrong")
 }
 
+func TestFetchesAreCounted(t *testing.T) {
+	key := rsaKey(t)
+	server := newKeyServer(t)
+	var good, bad atomic.Int64
+	fetched := func(ok bool) {
+		if ok {
+			good.Add(1)
+		} else {
+			bad.Add(1)
+		}
+	}
+	for name, publish := range map[string]func(){
+		"no keys":   func() { server.publish(t, nil) },
+		"no answer": func() { server.set(true) },
+		"keys":      func() { server.publish(t, map[string]any{"rsa": &key.PublicKey}); server.set(false) },
+	} {
+		publish()
+		good.Store(0)
+		bad.Store(0)
+		asked := server.asked.Load()
+		c := config.JWT{JWKSURL: server.URL, TenantClaim: "tenant_id"}
+		if _, err := New(t.Context(), c, time.Now, slog.New(slog.DiscardHandler), fetched); err != nil {
+			t.Fatal(err)
+		}
+		asked = server.asked.Load() - asked
+		if good.Load()+bad.Load() != asked || asked == 0 || (good.Load() > 0) != (name == "keys") {
+			t.Errorf("%s: %d good and %d bad of %d fetches", name, good.Load(), bad.Load(), asked)
+		}
+	}
+}
+
 // What is no key for signatures is passed over; it neither verifies anything nor keeps the others from it.
 func TestKeysForOtherPurposes(t *testing.T) {
 	key := rsaKey(t)
@@ -431,7 +462,7 @@ func TestAKeyServerThatIsDown(t *testing.T) {
 
 // Nothing but a token that was signed with the secret passes.
 func FuzzVerify(f *testing.F) {
-	v, err := New(f.Context(), config.JWT{HS256Secret: secret, TenantClaim: "tenant_id"}, func() time.Time { return now }, slog.Default())
+	v, err := New(f.Context(), config.JWT{HS256Secret: secret, TenantClaim: "tenant_id"}, func() time.Time { return now }, slog.Default(), func(bool) {})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -14,6 +14,8 @@ import (
 	"github.com/MicahParks/jwkset"
 	"github.com/MicahParks/keyfunc/v3"
 	"golang.org/x/time/rate"
+
+	"github.com/toolbridge/toolbridge-mcp/api/internal/telemetry"
 )
 
 const (
@@ -22,15 +24,15 @@ const (
 )
 
 // fetchKeys keeps a copy of the key set at an address.
-func fetchKeys(ctx context.Context, address string, log *slog.Logger) (keyfunc.Keyfunc, error) {
+func fetchKeys(ctx context.Context, address string, log *slog.Logger, fetched func(ok bool)) (keyfunc.Keyfunc, error) {
 	report := func(string) func(context.Context, error) {
 		return func(_ context.Context, err error) {
-			log.Warn("token keys could not be fetched; the known ones stay in use", "error", err.Error())
+			log.Warn("token keys could not be fetched; the known ones stay in use", telemetry.Error, err.Error())
 		}
 	}
 	client := &http.Client{
 		Timeout:   fetchTimeout,
-		Transport: sieve{http.DefaultTransport},
+		Transport: sieve{http.DefaultTransport, fetched},
 		// A redirect could lead from https to http, and whoever sits there could add a key.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("key sets must not redirect") },
 	}
@@ -47,9 +49,18 @@ func fetchKeys(ctx context.Context, address string, log *slog.Logger) (keyfunc.K
 // sieve lets through only the keys that can verify a token here. The library takes a key set as a whole: one key that it cannot read makes
 // it drop the set, and an answer without keys makes it forget the ones that it has. So a set comes out of here with at least one good key, or
 // not at all, and then the known ones stay.
-type sieve struct{ next http.RoundTripper }
+type sieve struct {
+	next    http.RoundTripper
+	fetched func(ok bool)
+}
 
 func (s sieve) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := s.sift(r)
+	s.fetched(err == nil && answer.StatusCode == http.StatusOK)
+	return answer, err
+}
+
+func (s sieve) sift(r *http.Request) (*http.Response, error) {
 	answer, err := s.next.RoundTrip(r)
 	if err != nil || answer.StatusCode != http.StatusOK {
 		return answer, err

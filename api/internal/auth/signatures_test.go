@@ -142,7 +142,7 @@ func TestRememberedTokensAreJudgedAnew(t *testing.T) {
 	server := newKeyServer(t)
 	server.publish(t, map[string]any{"leaving": &leaving.PublicKey, "replaced": &replaced.PublicKey})
 	clock := now
-	v, err := New(t.Context(), config.JWT{JWKSURL: server.URL}, func() time.Time { return clock }, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	v, err := New(t.Context(), config.JWT{JWKSURL: server.URL}, func() time.Time { return clock }, slog.New(slog.NewTextHandler(io.Discard, nil)), func(bool) {})
 	if err != nil {
 		t.Fatal(err)
 	}

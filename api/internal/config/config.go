@@ -14,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/toolbridge/toolbridge-mcp/api/internal/telemetry"
 	"github.com/toolbridge/toolbridge-mcp/api/internal/tenantsig"
 )
 
@@ -39,6 +40,7 @@ type Config struct {
 	MaxBody     int64
 	Shutdown    time.Duration
 	LogLevel    slog.Level
+	LogFormat   telemetry.Format
 }
 
 // Database is either a PostgreSQL address or the path of a SQLite file.
@@ -94,9 +96,10 @@ func Load(lookup func(string) (string, bool)) (Config, error) {
 			PerMinute: e.number("RATE_LIMIT_PER_MINUTE", 600, 0, 1_000_000_000),
 			Burst:     e.number("RATE_LIMIT_BURST", 120, 1, 1_000_000_000),
 		},
-		MaxBody:  int64(e.number("MAX_BODY_BYTES", 1<<20, 1<<10, 64<<20)),
-		Shutdown: e.seconds("SHUTDOWN_TIMEOUT_SECONDS", 20, 1, 600),
-		LogLevel: e.level("LOG_LEVEL", slog.LevelInfo),
+		MaxBody:   int64(e.number("MAX_BODY_BYTES", 1<<20, 1<<10, 64<<20)),
+		Shutdown:  e.seconds("SHUTDOWN_TIMEOUT_SECONDS", 20, 1, 600),
+		LogLevel:  e.level("LOG_LEVEL", slog.LevelInfo),
+		LogFormat: oneOf(e, "LOG_FORMAT", telemetry.Formats),
 	}
 	e.check(c)
 	return c, e.mistake
@@ -226,6 +229,15 @@ func (e *environment) level(name string, otherwise slog.Level) slog.Level {
 		e.fail(name, fmt.Sprintf("is %q, but must be debug, info, warn or error", text))
 	}
 	return level
+}
+
+// oneOf is one of some words, the first unless another is named.
+func oneOf[T ~string](e *environment, name string, words []T) T {
+	word := T(e.text(name, string(words[0])))
+	if !slices.Contains(words, word) {
+		e.fail(name, fmt.Sprintf("is %q, but must be one of %v", word, words))
+	}
+	return word
 }
 
 func (e *environment) database(name, otherwise string) Database {

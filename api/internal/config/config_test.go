@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/toolbridge/toolbridge-mcp/api/internal/telemetry"
 )
 
 const (
@@ -27,7 +29,7 @@ func TestDefaults(t *testing.T) {
 		Database:  Database{SQLitePath: "data/toolbridge.db"},
 		JWT:       JWT{HS256Secret: good, TenantClaim: "tenant_id"},
 		Tenant:    Tenant{MaxSkew: 300 * time.Second},
-		RateLimit: RateLimit{600, 120}, MaxBody: 1 << 20, Shutdown: 20 * time.Second, LogLevel: slog.LevelInfo,
+		RateLimit: RateLimit{600, 120}, MaxBody: 1 << 20, Shutdown: 20 * time.Second, LogLevel: slog.LevelInfo, LogFormat: telemetry.Auto,
 	}
 	if c != want {
 		t.Errorf("got %#v", c)

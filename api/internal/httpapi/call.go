@@ -137,7 +137,7 @@ func (a *API) recover(next http.Handler) http.Handler {
 			}
 			callOf(r.Context()).reason = "panic"
 			a.Log.Error("a request handler panicked", telemetry.CorrelationID, callOf(r.Context()).correlationID,
-				telemetry.Error, panicked, "stack", string(debug.Stack()))
+				telemetry.Error, panicked, telemetry.Stack, string(debug.Stack()))
 			if w.(middleware.WrapResponseWriter).Status() != 0 {
 				panic(http.ErrAbortHandler) // the answer has begun: cutting it off is the only honest end
 			}

@@ -91,7 +91,7 @@ func (a *API) wipe(w http.ResponseWriter, r *http.Request) error {
 		deleted[kind.Key] = counts[kind.Name]
 	}
 	a.Log.Warn("a user's data was wiped on their request", telemetry.CorrelationID, c.correlationID,
-		telemetry.Tenant, c.person.Tenant, telemetry.User, c.person.Subject, "epoch", epoch)
+		telemetry.Tenant, c.person.Tenant, telemetry.User, c.person.Subject, telemetry.Epoch, epoch)
 	w.Header().Set(headerEpoch, strconv.FormatInt(epoch, 10))
 	writeJSON(w, http.StatusOK, map[string]any{"epoch": epoch, "deleted": deleted})
 	return nil

@@ -17,6 +17,8 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
+
+	"github.com/toolbridge/toolbridge-mcp/api/internal/telemetry"
 )
 
 var (
@@ -139,6 +141,14 @@ func (s *postgresStore) CountSessions(ctx context.Context) (int64, error) {
 	var n int64
 	err := one(ctx, s.db, sessionCount, nil, &n)
 	return n, s.mark(err)
+}
+
+func (s *postgresStore) Pools() []telemetry.Pool {
+	now := s.pool.Stat()
+	return []telemetry.Pool{{
+		Name: "all", InUse: int(now.AcquiredConns()), Idle: int(now.IdleConns()), Max: int(now.MaxConns()),
+		Waits: now.EmptyAcquireCount(), Waited: now.EmptyAcquireWaitTime(),
+	}}
 }
 
 func (s *postgresStore) Wipe(ctx context.Context, owner int64, by string) (int64, map[string]int64, error) {

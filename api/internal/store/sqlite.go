@@ -16,6 +16,8 @@ import (
 	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/toolbridge/toolbridge-mcp/api/internal/telemetry"
 )
 
 // Memory is the path of a database that lives as long as the process.
@@ -222,6 +224,18 @@ func openPool(path string, size int) (*pool, error) {
 	db.SetMaxOpenConns(size)
 	db.SetMaxIdleConns(size)
 	return &pool{db: db}, nil
+}
+
+func (s *sqliteStore) Pools() []telemetry.Pool {
+	if s.db.reads == s.db.writes {
+		return []telemetry.Pool{s.db.writes.now("all")}
+	}
+	return []telemetry.Pool{s.db.reads.now("reads"), s.db.writes.now("writes")}
+}
+
+func (p *pool) now(name string) telemetry.Pool {
+	now := p.db.Stats()
+	return telemetry.Pool{Name: name, InUse: now.InUse, Idle: now.Idle, Max: now.MaxOpenConnections, Waits: now.WaitCount, Waited: now.WaitDuration}
 }
 
 func (p *pool) close() { _ = p.db.Close() }

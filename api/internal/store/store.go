@@ -15,6 +15,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/toolbridge/toolbridge-mcp/api/internal/telemetry"
 )
 
 var (
@@ -117,6 +119,8 @@ type Store interface {
 	SweepSessions(ctx context.Context) (int64, error)
 	CountSessions(ctx context.Context) (int64, error)
 
+	// Pools tells how the pools of connections stand.
+	Pools() []telemetry.Pool
 	// Ping asks the database whether it answers.
 	Ping(ctx context.Context) error
 	Close()

@@ -476,3 +476,22 @@ func TestTimeoutsCountAsUnavailable(t *testing.T) {
 		write(t, s, owner, newUID(), put(`{}`)) // and it works again
 	})
 }
+
+func TestPoolsTellHowTheyStand(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		s := open(t, time.Now)
+		if _, err := s.OpenSession(t.Context(), Person{"tenant", "pools"}); err != nil {
+			t.Fatal(err)
+		}
+		connections, all := 0, s.Pools()
+		for _, pool := range all {
+			connections += pool.InUse + pool.Idle
+			if pool.Name == "" || pool.Max < 1 || pool.InUse+pool.Idle > pool.Max {
+				t.Errorf("%+v", pool)
+			}
+		}
+		if connections == 0 {
+			t.Errorf("nothing is open: %+v", all)
+		}
+	})
+}

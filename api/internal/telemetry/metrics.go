@@ -22,7 +22,22 @@ type Metrics struct {
 	SessionsOpened prometheus.Counter
 	SessionsEnded  *prometheus.CounterVec // how: ended, expired, wiped
 	StorageErrors  prometheus.Counter
+	KeyRefreshes   *prometheus.CounterVec // outcome: ok, failed
 }
+
+// KeysFetched counts a fetch of the key set that tokens are verified with.
+func (m *Metrics) KeysFetched(ok bool) {
+	outcome := keysFailed
+	if ok {
+		outcome = keysOK
+	}
+	m.KeyRefreshes.WithLabelValues(outcome).Inc()
+}
+
+const (
+	keysOK     = "ok"
+	keysFailed = "failed"
+)
 
 // How a session ended.
 const (
@@ -30,8 +45,14 @@ const (
 	SessionExpired = "expired"
 )
 
-// NewMetrics registers everything. openSessions is asked at each scrape.
-func NewMetrics(version string, openSessions func(context.Context) (int64, error)) *Metrics {
+// DatabaseFigures are asked for at each scrape.
+type DatabaseFigures interface {
+	CountSessions(ctx context.Context) (int64, error)
+	Pools() []Pool
+}
+
+// NewMetrics registers everything.
+func NewMetrics(version string, database DatabaseFigures) *Metrics {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
@@ -53,13 +74,14 @@ func NewMetrics(version string, openSessions func(context.Context) (int64, error
 		SessionsOpened: counter("toolbridge_api_sessions_opened_total", "Sessions opened."),
 		SessionsEnded:  counters("toolbridge_api_sessions_ended_total", "Sessions ended by their caller or by time; a wipe ends the rest.", "how"),
 		StorageErrors:  counter("toolbridge_api_storage_errors_total", "Requests answered 503 because the database was away."),
+		KeyRefreshes:   counters("toolbridge_api_key_refreshes_total", "Fetches of the key set that tokens are verified with.", "outcome"),
 	}
 	open := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "toolbridge_api_sessions_open", Help: "Sessions open now, expired ones that are not swept yet included; -1 when unknown."},
 		func() float64 {
 			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 			defer cancel()
-			n, err := openSessions(ctx)
+			n, err := database.CountSessions(ctx)
 			if err != nil {
 				return -1
 			}
@@ -69,8 +91,18 @@ func NewMetrics(version string, openSessions func(context.Context) (int64, error
 		Name: "toolbridge_api_build_info", Help: "Always 1; the labels tell what runs.",
 		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()}})
 	info.Set(1)
+	// What is counted by a word of ours is there, at 0, before anything has happened: nobody can see a first failure otherwise.
+	for _, how := range []string{SessionEnded, SessionExpired} {
+		m.SessionsEnded.WithLabelValues(how)
+	}
+	for _, outcome := range []string{keysOK, keysFailed} {
+		m.KeyRefreshes.WithLabelValues(outcome)
+	}
 	m.Registry.MustRegister(m.Requests, m.Duration, m.InFlight, m.AuthFailures, m.RateLimited, m.SessionsOpened, m.SessionsEnded,
-		m.StorageErrors, open, info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		m.StorageErrors, m.KeyRefreshes, open, info, pools{database}, collectors.NewGoCollector())
+	// Both programs of a tenant have these, and where one machine is scraped for both, nothing but this label tells them apart.
+	prometheus.WrapRegistererWith(prometheus.Labels{ServiceName: Service}, m.Registry).
+		MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 

@@ -1,13 +1,12 @@
 // Package telemetry declares what can be seen of the API: the names of log fields and metrics, each once, and the set-up of
 // logs and traces.
 //
-// Never logged, at any level: payloads, tokens, signatures, secrets, database passwords, and query strings (a cursor is harmless, what
-// a client puts beside it may not be).
+// Never logged, at any level: payloads, tokens or parts of them, signatures, secrets, ids of sessions, database passwords, and query
+// strings (a cursor is harmless, what a client puts beside it may not be). The contract suite looks for each of them.
 package telemetry
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"os"
 
@@ -18,8 +17,14 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace"
 )
 
-// The fields of log lines. The sidecar uses the same names.
+// The fields of log lines. Where the sidecar says the same thing, it uses the same name (src/telemetry/fields.rs).
 const (
+	Time    = slog.TimeKey
+	Level   = slog.LevelKey
+	Message = slog.MessageKey
+	// ServiceName says which of the two programs speaks.
+	ServiceName = "service"
+
 	CorrelationID = "correlation_id"
 	Tenant        = "tenant"
 	User          = "user"
@@ -30,15 +35,24 @@ const (
 	Bytes         = "bytes"
 	Reason        = "reason" // why a request was refused; one of a fixed list
 	Error         = "error"
+
+	Version            = "version"
+	Address            = "address"
+	Database           = "database"
+	HS256              = "hs256"
+	KeySet             = "key_set"
+	TenantSignature    = "tenant_signature"
+	RateLimitPerMinute = "rate_limit_per_minute"
+	Dev                = "dev"
+	Signal             = "signal"
+	Timeout            = "timeout"
+	Count              = "count"
+	Epoch              = "epoch"
+	Stack              = "stack"
 )
 
 // Service is how the program calls itself in logs, traces and /v1/sync/info.
 const Service = "toolbridge-api"
-
-// NewLogger writes one JSON object a line.
-func NewLogger(out io.Writer, level slog.Level) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level})).With("service", Service)
-}
 
 // StartTracing continues traces of callers and exports them over OTLP when the standard OTEL_* variables ask for it; otherwise
 // nothing is recorded. The returned function flushes and stops.

@@ -12,6 +12,7 @@ use serde_json::Value;
 use url::form_urlencoded;
 
 use super::{ExchangeError, Secret, Settings};
+use crate::telemetry::fields;
 
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
@@ -106,7 +107,7 @@ impl Endpoint {
         let (status, body) = self.send(subject).await?;
         let outcome = read(status, &body);
         if let Err(error) = &outcome {
-            tracing::warn!(status = status.as_u16(), %error, "a token could not be exchanged");
+            tracing::warn!({ fields::STATUS } = status.as_u16(), %error, "a token could not be exchanged");
         }
         outcome
     }

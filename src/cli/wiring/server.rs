@@ -72,10 +72,10 @@ pub async fn serve(config: &Config) -> Result<(), Stop> {
     })
     .await?;
     tracing::info!(
-        finished = drained.finished,
-        sessions_opened = drained.sessions.opened,
-        sessions_ended = drained.sessions.ended,
-        sessions_abandoned = drained.sessions.abandoned,
+        { fields::FINISHED } = drained.finished,
+        { fields::SESSIONS_OPENED } = drained.sessions.opened,
+        { fields::SESSIONS_ENDED } = drained.sessions.ended,
+        { fields::SESSIONS_ABANDONED } = drained.sessions.abandoned,
         "drained{}",
         if drained.finished { "" } else { ", with calls cut off" }
     );
@@ -109,9 +109,9 @@ pub async fn stdio(config: &Config, token: Secret) -> Result<(), Stop> {
     match served.await? {
         Ok(sessions) => {
             tracing::debug!(
-                sessions_opened = sessions.opened,
-                sessions_ended = sessions.ended,
-                sessions_abandoned = sessions.abandoned,
+                { fields::SESSIONS_OPENED } = sessions.opened,
+                { fields::SESSIONS_ENDED } = sessions.ended,
+                { fields::SESSIONS_ABANDONED } = sessions.abandoned,
                 "the conversation has ended"
             );
             Ok(())

@@ -5,10 +5,12 @@ use std::fs;
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use prometheus::{Counter, Error, IntGauge, Opts, Registry};
+use prometheus::{Counter, CounterVec, Error, IntGauge, Opts, Registry};
 
-use super::listed::gauge;
-use super::names;
+use super::listed::gauges;
+use super::names::{self, Name};
+
+const SERVICE: &str = env!("CARGO_PKG_NAME");
 
 #[derive(Debug)]
 pub struct Process {
@@ -23,17 +25,19 @@ pub struct Process {
 
 impl Process {
     pub fn new(registry: &Registry) -> Result<Self, Error> {
-        let cpu = Counter::with_opts(Opts::new(names::PROCESS_CPU.name, names::PROCESS_CPU.help))?;
+        let cpu = &names::PROCESS_CPU;
+        let cpu = CounterVec::new(Opts::new(cpu.name, cpu.help), cpu.labels)?;
         registry.register(Box::new(cpu.clone()))?;
+        let gauge = |name: &Name| gauges(registry, name)?.get_metric_with_label_values(&[SERVICE]);
         // Figures are the first thing that a server makes, so now is when it started.
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        gauge(registry, &names::PROCESS_START)?.set(i64::try_from(since.as_secs()).unwrap_or_default());
+        gauge(&names::PROCESS_START)?.set(i64::try_from(since.as_secs()).unwrap_or_default());
         Ok(Self {
-            cpu,
-            resident: gauge(registry, &names::PROCESS_RSS)?,
-            virtual_memory: gauge(registry, &names::PROCESS_VIRTUAL)?,
-            open_files: gauge(registry, &names::PROCESS_FDS)?,
-            max_files: gauge(registry, &names::PROCESS_MAX_FDS)?,
+            cpu: cpu.get_metric_with_label_values(&[SERVICE])?,
+            resident: gauge(&names::PROCESS_RSS)?,
+            virtual_memory: gauge(&names::PROCESS_VIRTUAL)?,
+            open_files: gauge(&names::PROCESS_FDS)?,
+            max_files: gauge(&names::PROCESS_MAX_FDS)?,
             reading: Mutex::new(()),
         })
     }

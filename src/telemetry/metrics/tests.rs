@@ -129,7 +129,9 @@ fn the_process_has_memory_files_and_a_beginning() {
         names::PROCESS_MAX_FDS,
         names::PROCESS_START,
     ] {
-        let line = text.lines().find(|line| line.starts_with(&format!("{} ", name.name)));
+        let line = text
+            .lines()
+            .find(|line| line.starts_with(&format!("{}{{service=\"toolbridge-mcp\"}} ", name.name)));
         let value: f64 = line.unwrap().rsplit(' ').next().unwrap().parse().unwrap();
         assert!(value > 0.0, "{line:?}");
     }

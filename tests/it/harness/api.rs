@@ -89,10 +89,10 @@ impl Api {
             .envs(settings.iter().map(|(name, value)| (name, value)))
             .current_dir(temporary());
         let process = Process::start("toolbridge-api", command, Stdout::Log);
-        let url = format!("http://{}", process.logged("listening", "addr").await);
+        let url = format!("http://{}", process.logged("listening", "address").await);
         let metrics = format!(
             "http://{}/metrics",
-            process.logged("listening for metrics", "addr").await
+            process.logged("listening for metrics", "address").await
         );
         Self {
             url,

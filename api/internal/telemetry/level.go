@@ -1,0 +1,42 @@
+package telemetry
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+)
+
+// moreFor is how long more is logged once it is asked for, so that nobody finds a full disk who had forgotten about it.
+const moreFor = 15 * time.Minute
+
+// ChangeLevel logs at debug for a while when asked says so, or ends that, until ctx ends. The sidecar does the same, in the same words
+// (src/telemetry/level.rs).
+func ChangeLevel(ctx context.Context, level *slog.LevelVar, asked <-chan os.Signal, log *slog.Logger) {
+	configured := level.Level()
+	var over <-chan time.Time
+	back := func(why string) {
+		// Said first: afterwards the level might be too low.
+		log.Info(fmt.Sprintf("%s: logging at %s again", why, strings.ToLower(configured.String())))
+		level.Set(configured)
+		over = nil
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-over:
+			back("the time is over")
+		case <-asked:
+			if over != nil {
+				back("SIGUSR1")
+				continue
+			}
+			over = time.After(moreFor)
+			level.Set(slog.LevelDebug)
+			log.Info(fmt.Sprintf("SIGUSR1: logging at debug for %d minutes; another one ends it", int(moreFor.Minutes())))
+		}
+	}
+}
