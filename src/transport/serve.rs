@@ -25,7 +25,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tokio_util::task::TaskTracker;
 
 use super::holders::Connection;
 use super::impatient::Impatient;
@@ -76,7 +76,6 @@ pub async fn serve(
 ) -> Drained {
     let (open, cut_off) = (TaskTracker::new(), CancellationToken::new());
     let (noticed, draining) = (CancellationToken::new(), CancellationToken::new());
-    let _ticking = AbortOnDropHandle::new(tokio::spawn(tick()));
     let slots = Arc::new(Semaphore::new(app.settings.max_connections));
     let connections = Connections {
         router: router(&app),
@@ -90,6 +89,7 @@ pub async fn serve(
     tokio::select! {
         () = shutdown => {}
         never = connections.accept(&listener, &slots) => match never {},
+        never = tick() => match never {},
     }
     let deadline = Deadline::after(drain.within);
     let for_calls = Deadline::after(drain.within - MOST_KEPT_FOR_ENDING.min(drain.within / 4));
@@ -115,7 +115,7 @@ pub async fn serve(
 
 /// Wakes up now and then, for nothing. A time limit that ends earlier than all others makes the runtime wake the thread that
 /// waits for the next one, and each request to the API would set such limits. With this, there is always an earlier one.
-async fn tick() {
+async fn tick() -> Infallible {
     loop {
         tokio::time::sleep(TICK).await;
     }

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use crate::entities::uid_of;
 use crate::harness::api::temporary;
-use crate::harness::{Api, Caller, Era, Gate, Mishap, Piped, Place, Stage, User, run, world};
+use crate::harness::{Api, Caller, Era, Gate, Mishap, Piped, Place, Stage, User, kept_port, run, world};
 use crate::progress::{are_the_steps, entity, two_steps};
 
 crate::tests![
@@ -117,7 +117,9 @@ async fn a_refreshed_token_file_is_used_at_once() {
 
 async fn a_server_that_is_started_again_is_used_again() {
     for era in ERAS {
-        let first = Place::start("acme", &world().api).await;
+        let port = kept_port();
+        let at_port = [("TOOLBRIDGE_PORT", port.as_str())];
+        let first = Place::with("acme", &world().api, &at_port).await;
         let piped = Piped::connected(&first, era).await;
         piped.call("list_notes", json!({})).await.ok();
         first.sidecar.signal("TERM");
@@ -130,8 +132,7 @@ async fn a_server_that_is_started_again_is_used_again() {
             .until(|line| line.contains("trying again").then_some(()))
             .await
             .unwrap();
-        let port = first.url.rsplit(':').next().unwrap().to_owned();
-        let second = Place::with("acme", &world().api, &[("TOOLBRIDGE_PORT", &port)]).await;
+        let second = Place::with("acme", &world().api, &at_port).await;
         assert_eq!(piped.answer(waiting).await["result"]["isError"], false);
         let traffic = second.forwarder.settled(piped.user()).await;
         assert_eq!(traffic.count(Stage::Operation), 1, "{traffic}");

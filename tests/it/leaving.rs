@@ -72,7 +72,7 @@ async fn a_call_in_flight_is_answered_before_the_server_leaves() {
 async fn a_call_that_outlives_the_drain_is_cut_off_and_its_session_ended() {
     const CALLS: usize = 10;
     let api = Api::start().await;
-    let place = Place::with("acme", &api, &[("TOOLBRIDGE_SERVER_DRAIN_TIMEOUT", "500ms")]).await;
+    let place = Place::with("acme", &api, &[("TOOLBRIDGE_SERVER_DRAIN_TIMEOUT", "2s")]).await;
     let client = Client::modern(&place);
     for _ in 0..CALLS {
         place.forwarder.next(&client.user, Stage::Operation, Mishap::Hang);

@@ -7,6 +7,7 @@ use std::sync::{LazyLock, OnceLock};
 use serde_json::Value;
 use tokio::process::Command;
 
+use super::place::kept_port;
 use super::process::{PATIENCE, Process, Stdout};
 use super::token::{SECRETS, User, now_ms, signature};
 
@@ -65,7 +66,7 @@ impl Api {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        Self::launch("127.0.0.1:0", database, settings).await
+        Self::launch(&format!("127.0.0.1:{}", kept_port()), database, settings).await
     }
 
     /// The same again, at the same address and with the same data.

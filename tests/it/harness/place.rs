@@ -25,6 +25,17 @@ pub fn forwarders() -> Vec<(String, Forwarder)> {
     FORWARDERS.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
+/// A free port that stays free when its program has ended: the system gives ports of its own choice from 32768 on.
+pub fn kept_port() -> String {
+    let mut ports = (20_000..30_000_u16).skip(usize::from(std::process::id() as u16 % 5_000));
+    let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    static TAKEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
+    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let port = ports.find(|port| !taken.contains(port) && free(port)).unwrap();
+    taken.push(port);
+    port.to_string()
+}
+
 pub struct Place {
     pub tenant: String,
     pub url: String,
