@@ -136,7 +136,7 @@ class Api:
         }
         self.process = subprocess.Popen([self.binary], env=environment, stdout=self.log, stderr=self.log)
         began = time.monotonic()
-        while not (listening := re.search(r'"msg":"listening","[^}]*"addr":"127\.0\.0\.1:(\d+)"', self._said())):
+        while not (listening := re.search(r'"msg":"listening","[^}]*"address":"127\.0\.0\.1:(\d+)"', self._said())):
             if self.process.poll() is not None or time.monotonic() - began > PATIENCE:
                 self.process.kill()
                 raise SystemExit(f"the API did not come up:\n{self._said()[-2000:]}")

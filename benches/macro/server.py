@@ -171,13 +171,19 @@ class Bench:
 
     def crowd(self, api):
         """A thousand open connections, each of which has called and may call again, and calls going on."""
+        # One caller may not hold so many.
+        callers = [load.call(programs.token(f"caller-{number}"), "get_note", uid=load.UID) for number in range(4)]
         request = load.call(self.token, "get_note", uid=load.UID)
         with programs.server(api) as server:
             kept = []
-            for _ in range(1000):
+            for number in range(1000):
+                asked = callers[number % len(callers)]
                 connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-                connection.request(request.method, request.path, request.body, request.headers)
-                connection.getresponse().read()
+                connection.request(asked.method, asked.path, asked.body, asked.headers)
+                answer = connection.getresponse()
+                if answer.status != 200:
+                    raise SystemExit(answer.read().decode())
+                answer.read()
                 kept.append(connection)
             peaks, over = [], threading.Event()
 
