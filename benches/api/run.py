@@ -12,7 +12,6 @@ For a sequence of requests the latencies are those of single requests. CPU is th
 
 import argparse
 import contextlib
-import json
 import statistics
 import sys
 
@@ -102,9 +101,7 @@ def main():
     for kind in kinds:
         rows += sorted(measure(kind, builds, options.route or list(ROUTES), options), key=lambda row: list(ROUTES).index(row["route"]))
     show(rows)
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump(rows, file, indent=1)
+    rig.write(rows, options.json)
 
 
 if __name__ == "__main__":

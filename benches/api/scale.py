@@ -11,7 +11,6 @@ of them. Ratios are against the smallest in the same round, their median over th
 import argparse
 import base64
 import contextlib
-import json
 import statistics
 import sys
 
@@ -112,9 +111,7 @@ def main():
     rig.build()
     rows = [row for kind in kinds for row in measure(kind, options)]
     show(rows)
-    if options.json:
-        with open(options.json, "w") as file:
-            json.dump(rows, file, indent=1)
+    rig.write(rows, options.json)
 
 
 if __name__ == "__main__":

@@ -47,13 +47,17 @@ def count(api, request):
         server.command = ["valgrind", "--quiet", *options, *server.command]
         with server:
             ask(server.port, request, WARM)
-            for on, times in (("on", COUNTED), ("off", 0)):
-                switch = ["callgrind_control", "-i", on, str(server.process.pid)]
-                subprocess.run(switch, check=True, stdout=subprocess.DEVNULL)
-                ask(server.port, request, times) if times else None
+            counting(server, "on")
+            ask(server.port, request, COUNTED)
+            counting(server, "off")
         # One for each part of the run; what was not counted has none.
         counted = re.findall(r"^totals: (\d+)", "".join(path.read_text() for path in parts(out)), re.M)
         return max(map(int, counted)) // COUNTED
+
+
+def counting(server, state):
+    switch = ["callgrind_control", "-i", state, str(server.process.pid)]
+    subprocess.run(switch, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def parts(out):

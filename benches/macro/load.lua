@@ -9,6 +9,6 @@ end
 function done(summary, latency)
     local errors = summary.errors
     local failed = errors.connect + errors.read + errors.write + errors.status + errors.timeout
-    io.write(string.format('LOAD {"calls":%d,"seconds":%.6f,"failed":%d,"p50":%.1f,"p99":%.1f,"max":%.1f}\n', summary.requests,
-        summary.duration / 1e6, failed, latency:percentile(50), latency:percentile(99), latency.max))
+    io.write(string.format('LOAD {"calls":%d,"seconds":%.6f,"failed":%d,"p50":%.1f,"p99":%.1f}\n', summary.requests,
+        summary.duration / 1e6, failed, latency:percentile(50), latency:percentile(99)))
 end

@@ -1,7 +1,6 @@
 """The programs that are measured: built, started on ports of their own, looked at from outside, stopped."""
 
 import http.client
-import os
 import pathlib
 import secrets
 import socket
@@ -82,13 +81,6 @@ class Program:
 
     def resident(self):
         return self.status("VmRSS") / 1024
-
-    def open_files(self):
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
-
-    def cpu_seconds(self):
-        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(") ", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def stub(item_bytes=200, constant_bytes=0):

@@ -2,6 +2,13 @@
 
 use super::*;
 
+/// One call under way, and one that waits for as long as it takes.
+const ONE_AND_ONE: Calls = Calls {
+    at_once: 1,
+    queue: 1,
+    wait: Duration::from_secs(20),
+};
+
 fn narrow(api: &ScriptedApi, calls: Calls) -> Upstream {
     upstream_with(Settings {
         calls,
@@ -12,14 +19,7 @@ fn narrow(api: &ScriptedApi, calls: Calls) -> Upstream {
 #[tokio::test]
 async fn calls_wait_for_their_turn_and_more_are_refused_at_once() {
     let api = ScriptedApi::start().await;
-    let upstream = narrow(
-        &api,
-        Calls {
-            at_once: 1,
-            queue: 1,
-            wait: Duration::from_secs(20),
-        },
-    );
+    let upstream = narrow(&api, ONE_AND_ONE);
     // A turn is taken with the first request, and kept until the call is over.
     let idle = call(&upstream);
     let first = call(&upstream);
@@ -77,14 +77,7 @@ async fn nobody_waits_for_longer_than_the_queue_lets_them() {
 #[tokio::test]
 async fn a_call_that_leaves_the_queue_takes_nobodys_turn() {
     let api = ScriptedApi::start().await;
-    let upstream = narrow(
-        &api,
-        Calls {
-            at_once: 1,
-            queue: 1,
-            wait: Duration::from_secs(20),
-        },
-    );
+    let upstream = narrow(&api, ONE_AND_ONE);
     let first = call(&upstream);
     first.send(get("/v1/notes")).await.unwrap();
     for _ in 0..3 {
