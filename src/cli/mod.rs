@@ -256,9 +256,10 @@ fn dispatch(cli: &Cli, around: &mut Surroundings) -> Result<(), Stop> {
     }
 }
 
-/// Runs a future to its end on a runtime of its own: commands that wait for nothing need none.
+/// Runs a future to its end on a runtime of its own: commands that wait for nothing need none. Of one thread, since what a
+/// server serves runs on its loops, and no other command has two things to do at once.
 fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Stop> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|why| Stop::because(Exit::Software, format!("the runtime cannot start ({why}).")))?;

@@ -3,11 +3,11 @@
 //! After this point the token exists only inside the principal: the header is taken off, so that no log line of a
 //! library that prints requests can show it. Headers that only the sidecar may write are taken off too.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::Response;
 use http::header::{AUTHORIZATION, CONNECTION, EXPECT};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -36,7 +36,10 @@ pub struct Door {
     pub holders: Arc<Holders>,
 }
 
-pub async fn check(State(door): State<Arc<Door>>, mut request: Request, next: Next) -> Response {
+pub async fn check<F>(door: &Door, mut request: Request, next: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
     let correlation_id = CorrelationId::of(&request);
     let since = Instant::now();
     match door.verifier.authenticate(request.headers()).await {
@@ -67,7 +70,7 @@ pub async fn check(State(door): State<Arc<Door>>, mut request: Request, next: Ne
                 via: Via::Http,
                 verified_in: since.elapsed(),
             });
-            next.run(request).await
+            next(request).await
         }
         Err(refusal) => {
             metrics::auth_failed(refusal.reason());

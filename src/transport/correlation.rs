@@ -1,10 +1,10 @@
 //! One id per request, found in the logs of both servers: the caller's own when it is sane, else a new one. Every
 //! answer carries it.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use axum::extract::Request;
-use axum::middleware::Next;
 use axum::response::Response;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
@@ -39,11 +39,14 @@ pub fn new_id() -> Arc<str> {
     Arc::from(Uuid::now_v7().to_string())
 }
 
-pub async fn assign(mut request: Request, next: Next) -> Response {
+pub async fn assign<F>(mut request: Request, next: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
     let id = CorrelationId(taken_over(request.headers()).unwrap_or_else(new_id));
     request.extensions_mut().insert(id.clone());
     let transport = metrics::transport_of(request.uri().path());
-    let mut response = next.run(request).await;
+    let mut response = next(request).await;
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(HEADER, value);
     }

@@ -4,10 +4,10 @@
 //! and comes before. Nothing here allows credentials: tokens come in a header that the page itself writes, so a cookie or a
 //! browser's stored login never opens this door. The metadata of the resource is public, and any page may read it.
 
-use std::sync::Arc;
+use std::future::Future;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
 use http::header::{
@@ -34,15 +34,18 @@ const READS: HeaderValue = HeaderValue::from_static("WWW-Authenticate, X-Correla
 /// How long, in seconds, a browser need not ask again. Short, since a changed configuration should be felt.
 const REMEMBERED: HeaderValue = HeaderValue::from_static("600");
 
-/// Around `/mcp`, behind the guard.
-pub async fn listed_origins(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+/// Around the paths of MCP, behind the guard.
+pub async fn listed_origins<F>(guard: &Guard, request: Request, next: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
     if !guard.lists_origins() {
-        return next.run(request).await;
+        return next(request).await;
     }
     let origin = guard.listed_origin(request.headers());
     let mut response = match &origin {
         Some(_) if is_preflight(&request) => preflight(METHODS),
-        _ => next.run(request).await,
+        _ => next(request).await,
     };
     // Said even when no origin came: a cache must not hand that answer to a page.
     response.headers_mut().append(VARY, HeaderValue::from_static("Origin"));

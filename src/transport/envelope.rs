@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::Response;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -33,7 +33,6 @@ use crate::telemetry::fields;
 /// What rmcp says in plain text is short.
 const MAX_PLAIN_TEXT: usize = 1024;
 
-#[derive(Clone)]
 pub struct Endpoint<H> {
     /// Serves each request on its own.
     pub alone: StreamableHttpService<H, NeverSessionManager>,
@@ -43,7 +42,7 @@ pub struct Endpoint<H> {
     pub door: Arc<Door>,
 }
 
-pub async fn post<H: Handler>(State(endpoint): State<Endpoint<H>>, request: Request) -> Response {
+pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Response {
     let correlation_id = CorrelationId::of(&request);
     let refused = |objection: Objection, id: Option<&RawValue>| {
         let mut response = answer::rpc_error(

@@ -4,6 +4,7 @@
 //! other names must be configured. An `Origin` comes from browsers only: none is fine, the server's own is, a listed
 //! one is, and `null` never is unless listed.
 
+use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -172,11 +173,19 @@ fn host_of(uri: &Uri, headers: &HeaderMap) -> Option<Place> {
     uri.authority().is_none_or(agrees).then_some(place)
 }
 
-pub async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+pub async fn check<F>(guard: &Guard, request: Request, next: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
     match guard.objection(request.uri(), request.headers()) {
         Some(wrong) => refused(wrong, &request),
-        None => next.run(request).await,
+        None => next(request).await,
     }
+}
+
+/// For the page at `/`.
+pub async fn check_page(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    check(&guard, request, |request| next.run(request)).await
 }
 
 /// For what any page may read: its origin does not matter.

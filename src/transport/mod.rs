@@ -11,6 +11,7 @@ mod answer;
 mod authenticate;
 mod correlation;
 mod cors;
+mod entrance;
 mod envelope;
 mod form;
 mod guard;

@@ -1,4 +1,5 @@
-//! Which path is what, and which checks stand before it.
+//! Everything that the HTTP side is made of, and what stands at the paths that are not MCP's: for probes, for discovery, for
+//! people.
 
 use std::sync::Arc;
 
@@ -6,24 +7,18 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::get;
 use http::header::ALLOW;
 use http::{HeaderValue, StatusCode};
-use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
-use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 
-use super::authenticate::{self, Door};
-use super::correlation::{self, CorrelationId};
+use super::authenticate::Door;
+use super::correlation::CorrelationId;
 use super::cors;
-use super::envelope::{self, Endpoint};
-use super::form::Limits;
 use super::guard::{self, Guard};
 use super::health::{self, Readiness};
 use super::holders::Holders;
 use super::landing::{self, Landing};
-use super::sessions::{self, Sessions};
-use super::sse::{self, Sse};
-use super::{Settings, answer, traced};
+use super::{Settings, answer, sse};
 use crate::auth::Verifier;
 use crate::auth::challenge::Challenge;
 use crate::mcp::{Caller, Narrowing, NoSuchToolset, Outcome, Reach, Server};
@@ -37,9 +32,9 @@ pub struct App<H> {
     pub readiness: Arc<Readiness>,
     /// The streams of the transport of 2024-11-05.
     pub streams: Arc<sse::Streams>,
+    pub door: Arc<Door>,
+    pub handler: H,
     page: Option<Arc<Page>>,
-    door: Arc<Door>,
-    handler: H,
 }
 
 /// What answers MCP's methods, and knows which tools a request may see: [`Server`], which takes its callers from the
@@ -114,26 +109,8 @@ impl<H: Handler> App<H> {
     }
 }
 
-pub fn router<H: Handler>(app: &App<H>) -> Router {
-    let guard = Arc::new(Guard::from_settings(&app.settings));
-    let page = page(app).layer(from_fn_with_state(Arc::clone(&guard), guard::check));
-    // The token comes before the body: nobody fills our memory without being somebody.
-    let methods = match app.settings.sessions {
-        None => post(envelope::post::<H>),
-        Some(_) => post(envelope::post::<H>)
-            .get(sessions::listen_or_end::<H>)
-            .delete(sessions::listen_or_end::<H>),
-    };
-    let mcp = methods
-        .with_state(endpoint(app))
-        .layer(from_fn_with_state(Arc::clone(&app.door), authenticate::check))
-        .fallback(only_post);
-    let mcp = Router::new()
-        .route("/mcp", mcp)
-        .merge(legacy(app))
-        .layer(from_fn_with_state(Arc::clone(&guard), cors::listed_origins))
-        .layer(from_fn_with_state(Arc::clone(&guard), guard::check))
-        .layer(from_fn(traced::request));
+/// Behind [`entrance`](super::entrance).
+pub fn router<H>(app: &App<H>, guard: &Arc<Guard>) -> Router {
     let metadata = Router::new()
         .route(
             "/.well-known/oauth-protected-resource",
@@ -145,65 +122,18 @@ pub fn router<H: Handler>(app: &App<H>) -> Router {
         )
         .with_state(Arc::clone(&app.door))
         .layer(from_fn(cors::any_origin))
-        .layer(from_fn_with_state(guard, guard::check_host));
+        .layer(from_fn_with_state(Arc::clone(guard), guard::check_host));
     Router::new()
         .route("/healthz", get(health::healthz).fallback(only_get))
         .route("/readyz", get(health::readyz).fallback(only_get))
         .with_state(Arc::clone(&app.readiness))
-        .merge(mcp)
         .merge(metadata)
-        .merge(page)
+        .merge(page(app).layer(from_fn_with_state(Arc::clone(guard), guard::check_page)))
         .fallback(not_found)
-        .layer(from_fn(correlation::assign))
-}
-
-/// rmcp's service. Its own checks of `Host`, `Origin` and size are off or out of reach: ours come first, and answer in
-/// JSON.
-fn endpoint<H: Handler>(app: &App<H>) -> Endpoint<H> {
-    let config = StreamableHttpServerConfig::default()
-        .with_legacy_session_mode(false)
-        .with_json_response(true)
-        .disable_allowed_hosts()
-        .disable_allowed_origins()
-        .with_max_request_body_bytes(app.settings.max_body_bytes);
-    let handler = app.handler.clone();
-    let no_sessions = Arc::new(NeverSessionManager::default());
-    Endpoint {
-        alone: StreamableHttpService::new(move || Ok(handler.clone()), no_sessions, config.clone()),
-        sessions: app
-            .settings
-            .sessions
-            .map(|limits| Sessions::new(app.handler.clone(), limits, config)),
-        limits: Limits::from_settings(&app.settings),
-        handler: app.handler.clone(),
-        door: Arc::clone(&app.door),
-    }
-}
-
-/// The transport of 2024-11-05, where it is on.
-fn legacy<H: Handler>(app: &App<H>) -> Router {
-    if !app.settings.legacy_sse {
-        return Router::new();
-    }
-    let sse = Arc::new(Sse {
-        streams: Arc::clone(&app.streams),
-        handler: app.handler.clone(),
-        limits: Limits::from_settings(&app.settings),
-        keep_alive: app.settings.sse_keep_alive,
-    });
-    let door = || from_fn_with_state(Arc::clone(&app.door), authenticate::check);
-    // A HEAD would open a stream that nobody reads.
-    let stream = get(sse::open::<H>)
-        .with_state(Arc::clone(&sse))
-        .layer(door())
-        .head(only_get_stream)
-        .fallback(only_get_stream);
-    let messages = post(sse::post::<H>).with_state(sse).layer(door()).fallback(only_post);
-    Router::new().route("/sse", stream).route("/messages", messages)
 }
 
 /// The page for people, where it is on.
-fn page<H: Handler>(app: &App<H>) -> Router {
+fn page<H>(app: &App<H>) -> Router {
     let Some(page) = &app.page else {
         return Router::new();
     };
@@ -240,20 +170,11 @@ async fn not_found(request: Request) -> Response {
     )
 }
 
-/// Without a session there is no stream to GET and nothing to DELETE.
-pub async fn only_post(request: Request) -> Response {
-    method_not_allowed(&request, "POST")
-}
-
-async fn only_get_stream(request: Request) -> Response {
-    method_not_allowed(&request, "GET")
-}
-
 async fn only_get(request: Request) -> Response {
     method_not_allowed(&request, "GET, HEAD")
 }
 
-fn method_not_allowed(request: &Request, allowed: &'static str) -> Response {
+pub fn method_not_allowed(request: &Request, allowed: &'static str) -> Response {
     let message = "this path does not take this method";
     let mut response = answer::error(
         StatusCode::METHOD_NOT_ALLOWED,

@@ -14,23 +14,24 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::body::Body;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::entrance::Entrance;
 use super::holders::Connection;
 use super::impatient::Impatient;
-use super::router::{App, Handler, router};
+use super::router::{App, Handler};
 use super::running::Count;
+use crate::loops::Loops;
 use crate::telemetry::metrics;
 use crate::upstream::{Counts, Deadline};
 
@@ -43,9 +44,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Once the server leaves, connections without a request that is being worked on have this long: enough for an answer to
 /// be taken, and for a request that was under way to arrive.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// Shorter than any time limit of a request.
-const TICK: Duration = Duration::from_millis(250);
 
 /// Of the time for leaving, so much is kept for ending sessions, or a quarter if that is less: calls that had to be cut
 /// off leave theirs open, and the API would hold them until they expire.
@@ -71,6 +69,7 @@ pub struct Drain {
 pub async fn serve(
     listener: TcpListener,
     app: App<impl Handler>,
+    loops: Loops,
     shutdown: impl Future<Output = ()>,
     drain: Drain,
 ) -> Drained {
@@ -78,7 +77,8 @@ pub async fn serve(
     let (noticed, draining) = (CancellationToken::new(), CancellationToken::new());
     let slots = Arc::new(Semaphore::new(app.settings.max_connections));
     let connections = Connections {
-        router: router(&app),
+        entrance: Arc::new(Entrance::new(&app)),
+        loops,
         header_timeout: app.settings.header_timeout,
         write_timeout: app.settings.write_timeout,
         open: open.clone(),
@@ -89,7 +89,6 @@ pub async fn serve(
     tokio::select! {
         () = shutdown => {}
         never = connections.accept(&listener, &slots) => match never {},
-        never = tick() => match never {},
     }
     let deadline = Deadline::after(drain.within);
     let for_calls = Deadline::after(drain.within - MOST_KEPT_FOR_ENDING.min(drain.within / 4));
@@ -113,16 +112,9 @@ pub async fn serve(
     Drained { finished, sessions }
 }
 
-/// Wakes up now and then, for nothing. A time limit that ends earlier than all others makes the runtime wake the thread that
-/// waits for the next one, and each request to the API would set such limits. With this, there is always an earlier one.
-async fn tick() -> Infallible {
-    loop {
-        tokio::time::sleep(TICK).await;
-    }
-}
-
-struct Connections {
-    router: Router,
+struct Connections<H> {
+    entrance: Arc<Entrance<H>>,
+    loops: Loops,
     header_timeout: Duration,
     write_timeout: Duration,
     open: TaskTracker,
@@ -132,7 +124,7 @@ struct Connections {
     cut_off: CancellationToken,
 }
 
-impl Connections {
+impl<H: Handler> Connections<H> {
     async fn accept(&self, listener: &TcpListener, slots: &Arc<Semaphore>) -> Infallible {
         loop {
             // The semaphore is never closed; without a slot the loop simply waits.
@@ -165,19 +157,23 @@ impl Connections {
     }
 
     fn serve(&self, stream: TcpStream, slot: OwnedSemaphorePermit) {
+        let place = self.loops.place();
+        let Ok(stream) = place.adopt(stream) else {
+            return;
+        };
         // With Nagle's algorithm on, each event of a stream would wait some 40 ms for the client's delayed ACK.
         let _ = stream.set_nodelay(true);
         let stream = TokioIo::new(Impatient::new(stream, self.write_timeout));
         let (count, held) = (Count::new(0), Connection::default());
         let mut running = count.subscribe();
-        let router = TowerToHyperService::new(self.router.clone());
+        let entrance = Arc::clone(&self.entrance);
         let noticed = self.noticed.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(count.clone());
             request.extensions_mut().insert(held.clone());
-            let (answering, noticed) = (router.call(request), noticed.clone());
+            let (entrance, noticed) = (Arc::clone(&entrance), noticed.clone());
             async move {
-                let mut answer = answering.await?;
+                let mut answer = entrance.answer(request.map(Body::new)).await;
                 if noticed.is_cancelled() {
                     answer
                         .headers_mut()
@@ -193,7 +189,7 @@ impl Connections {
             .serve_connection(stream, service);
         let (draining, cut_off) = (self.draining.clone(), self.cut_off.clone());
         let counted = metrics::connection_open();
-        self.open.spawn(async move {
+        place.spawn(self.open.track_future(async move {
             // hyper's own graceful end is not for us: it closes connections whose first request is still under way.
             let left_behind = async move {
                 draining.cancelled().await;
@@ -213,6 +209,6 @@ impl Connections {
                 () = cut_off.cancelled() => {}
             }
             drop((slot, counted));
-        });
+        }));
     }
 }

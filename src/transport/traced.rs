@@ -1,16 +1,20 @@
 //! The span of an HTTP request, where requests are traced: what happens for it is beneath that.
 
+use std::future::Future;
+
 use axum::extract::Request;
-use axum::middleware::Next;
 use axum::response::Response;
 use http::Method;
 
 use super::correlation::{CorrelationId, traceparent};
 use crate::telemetry::traces::{self, Side, Span, names};
 
-pub async fn request(mut request: Request, next: Next) -> Response {
+pub async fn request<F>(mut request: Request, next: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
     if !traces::are_on() {
-        return next.run(request).await;
+        return next(request).await;
     }
     let carried = traceparent(request.headers());
     let parent = traces::place_of(carried.as_deref());
@@ -22,7 +26,7 @@ pub async fn request(mut request: Request, next: Next) -> Response {
         span.set(names::CORRELATION_ID, CorrelationId::of(&request).as_str().to_owned());
     }
     request.extensions_mut().insert(span.place());
-    let response = next.run(request).await;
+    let response = next(request).await;
     let status = response.status();
     span.set(names::HTTP_STATUS, i64::from(status.as_u16()));
     if status.is_server_error() {

@@ -17,6 +17,7 @@ use super::signature::Signer;
 use super::wire::Wire;
 use super::{CallContext, Settings, headers};
 use crate::auth::{Clock, Secret};
+use crate::loops::Loops;
 use crate::telemetry::metrics;
 use crate::telemetry::traces::Place;
 
@@ -103,8 +104,8 @@ impl Identity {
 }
 
 impl Client {
-    pub fn new(settings: &Settings, clock: Clock) -> Result<Self, ClientError> {
-        let wire = Wire::new(settings)?;
+    pub fn new(settings: &Settings, clock: Clock, loops: &Loops) -> Result<Self, ClientError> {
+        let wire = Wire::new(settings, loops)?;
         let signer = Signer::new(&settings.tenant_secret, &settings.tenant_id).map_err(ClientError::Tenant)?;
         Ok(Self {
             wire: Arc::new(wire),

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use super::Settings;
 use super::client::{Client, Identity};
 use super::exchange::Failure;
+use crate::loops::{Loops, PerLoop};
 use crate::telemetry::{fields, metrics};
 
 /// A second try after this pause mends a dropped connection; the API sweeps what remains.
@@ -52,10 +53,10 @@ struct Counters {
 
 #[derive(Debug)]
 pub(super) struct Enders {
-    /// Gone once draining has begun.
-    queue: Mutex<Option<mpsc::UnboundedSender<Ending>>>,
+    /// Each loop's own; gone once draining has begun.
+    queues: PerLoop<Mutex<Option<mpsc::UnboundedSender<Ending>>>>,
     places: Arc<Semaphore>,
-    worker: tokio::sync::Mutex<JoinHandle<()>>,
+    workers: tokio::sync::Mutex<Vec<JoinHandle<()>>>,
     counters: Arc<Counters>,
 }
 
@@ -80,38 +81,38 @@ pub(super) struct Room {
 pub(super) struct Guard(Option<(mpsc::UnboundedSender<Ending>, Ending)>);
 
 impl Enders {
-    pub fn start(client: Client, settings: &Settings) -> Self {
-        let (queue, mut endings) = mpsc::unbounded_channel::<Ending>();
+    pub fn start(client: &Client, settings: &Settings, loops: &Loops) -> Self {
         let counters = Arc::new(Counters::default());
-        let (at_once, within) = (settings.enders.max(1), settings.end_timeout);
-        let counted = Arc::clone(&counters);
-        let worker = tokio::spawn(async move {
-            futures::stream::poll_fn(move |context| endings.poll_recv(context))
-                .for_each_concurrent(at_once, |ending| async {
-                    // A panic here would take the queue down, and with it every later opening.
-                    let Ending { path, identity, place } = ending;
-                    let ended = AssertUnwindSafe(is_ended(&client, &identity, path, within))
-                        .catch_unwind()
-                        .await;
-                    let ended = ended.unwrap_or(false);
-                    let counter = if ended { &counted.ended } else { &counted.abandoned };
-                    counter.fetch_add(1, Ordering::AcqRel);
-                    metrics::session_over(ended);
-                    drop(place);
-                })
-                .await;
+        let at_once = settings.enders.div_ceil(loops.count().max(1)).max(1);
+        let mut workers = Vec::new();
+        let queues = PerLoop::new(loops, |runtime| {
+            let (queue, endings) = mpsc::unbounded_channel();
+            let ending = end_each(
+                endings,
+                client.clone(),
+                at_once,
+                settings.end_timeout,
+                Arc::clone(&counters),
+            );
+            workers.push(runtime.spawn(ending));
+            Mutex::new(Some(queue))
         });
         Self {
-            queue: Mutex::new(Some(queue)),
+            queues,
             places: Arc::new(Semaphore::new(settings.max_sessions.max(1))),
-            worker: tokio::sync::Mutex::new(worker),
+            workers: tokio::sync::Mutex::new(workers),
             counters,
         }
     }
 
     /// Waits until one more session may be opened.
     pub async fn room(&self) -> Result<Room, Failure> {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let queue = self
+            .queues
+            .here()
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let queue = queue.ok_or(Failure::Unreachable)?;
         let place = Arc::clone(&self.places).acquire_owned().await;
         Ok(Room {
@@ -135,12 +136,13 @@ impl Enders {
     }
 
     pub async fn drain(&self, within: Duration) -> Counts {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let mut worker = self.worker.lock().await;
-        if !worker.is_finished() {
-            // An error here is the deadline or a panic of the worker; both show in the counts.
-            let _ = tokio::time::timeout(within, &mut *worker).await;
+        for queue in self.queues.each() {
+            queue.lock().unwrap_or_else(PoisonError::into_inner).take();
         }
+        let mut workers = self.workers.lock().await;
+        let all = futures::future::join_all(workers.iter_mut().filter(|worker| !worker.is_finished()));
+        // An error here is the deadline or a panic of a worker; both show in the counts.
+        let _ = tokio::time::timeout(within, all).await;
         self.counts()
     }
 }
@@ -162,6 +164,30 @@ impl Drop for Guard {
             let _ = queue.send(ending);
         }
     }
+}
+
+/// Ends what comes, so many at once, until the last sender is gone.
+async fn end_each(
+    mut endings: mpsc::UnboundedReceiver<Ending>,
+    client: Client,
+    at_once: usize,
+    within: Duration,
+    counted: Arc<Counters>,
+) {
+    futures::stream::poll_fn(move |context| endings.poll_recv(context))
+        .for_each_concurrent(at_once, |ending| async {
+            // A panic here would take the queue down, and with it every later opening.
+            let Ending { path, identity, place } = ending;
+            let ended = AssertUnwindSafe(is_ended(&client, &identity, path, within))
+                .catch_unwind()
+                .await;
+            let ended = ended.unwrap_or(false);
+            let counter = if ended { &counted.ended } else { &counted.abandoned };
+            counter.fetch_add(1, Ordering::AcqRel);
+            metrics::session_over(ended);
+            drop(place);
+        })
+        .await;
 }
 
 /// Tries to end a session and says whether it is gone now.

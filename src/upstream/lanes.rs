@@ -5,26 +5,25 @@
 //! of the three requests of a call, which is more than all the rest of the call takes. A connection that is left in the
 //! middle of an answer is dropped, so the API sees that nobody waits any more.
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
-use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::future::Future;
+use std::io::{self, ErrorKind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::HOST;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
-use http_body::Body as _;
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, Connection, SendRequest};
-use hyper_util::rt::TokioIo;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::Settings;
 use super::exchange::Failure;
+use super::http1::{Chunks, Framing, Garbled, Head, Outgoing};
+use crate::loops::{Loops, PerLoop};
+
+/// Most answers are read at once.
+const ROOM: usize = 8 * 1024;
 
 /// Where the API is, and the connections to it that nobody uses just now, the latest used last.
 #[derive(Debug)]
@@ -32,68 +31,70 @@ pub(super) struct Lanes {
     host: String,
     port: u16,
     named: HeaderValue,
-    idle: Mutex<Vec<Lane>>,
+    idle: PerLoop<Mutex<Vec<Lane>>>,
     connect_timeout: Duration,
     /// The longest silence in the middle of an answer.
     read_timeout: Duration,
     idle_timeout: Duration,
+    /// On each loop.
     max_idle: usize,
 }
 
+/// One connection.
 #[derive(Debug)]
 struct Lane {
-    sender: SendRequest<Full<Bytes>>,
-    connection: Driven,
+    stream: TcpStream,
+    /// What has come and has not been looked at.
+    heard: BytesMut,
+    /// The last request was written to its end, and its answer read to its end.
+    in_order: bool,
     last_used: Instant,
 }
-
-/// The half of a connection that moves bytes; gone once it has ended, since it must not be asked again.
-#[derive(Debug)]
-struct Driven(Option<Pin<Box<Bytewise>>>);
-
-type Bytewise = Connection<TokioIo<TcpStream>, Full<Bytes>>;
 
 /// Why a lane brought no answer.
 enum Trouble {
     /// It was closed before anything was written, as happens to one that has been idle.
-    WasClosed(Request<Full<Bytes>>),
+    WasClosed,
     Failed(Failure),
 }
 
 impl Lanes {
     /// `None` if the name of the host is none that can be sent.
-    pub fn new(authority: &Authority, settings: &Settings) -> Option<Self> {
+    pub fn new(authority: &Authority, settings: &Settings, loops: &Loops) -> Option<Self> {
         Some(Self {
             host: authority.host().trim_matches(['[', ']']).to_owned(),
             port: authority.port_u16().unwrap_or(80),
             named: HeaderValue::from_str(authority.as_str()).ok()?,
-            idle: Mutex::default(),
+            idle: PerLoop::new(loops, |_| Mutex::default()),
             connect_timeout: settings.connect_timeout,
             read_timeout: settings.read_timeout,
             idle_timeout: settings.idle_timeout,
-            max_idle: settings.max_idle,
+            max_idle: settings.max_idle.div_ceil(loops.count().max(1)),
         })
     }
 
     /// Sends a request, whose target is a path, and reads the whole answer, which may have at most `limit` bytes.
     pub async fn send(
         &self,
-        mut request: Request<Full<Bytes>>,
+        method: &Method,
+        target: &str,
+        fields: &HeaderMap,
+        body: Bytes,
         limit: usize,
     ) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
-        request.headers_mut().insert(HOST, self.named.clone());
+        let request = Outgoing::new(method, target, &self.named, fields, body);
         while let Some(lane) = self.kept() {
-            match self.exchange(lane, request, limit).await {
-                Err(Trouble::WasClosed(unsent)) => request = unsent,
+            match self.exchange(lane, &request, limit).await {
+                Err(Trouble::WasClosed) => {}
                 Err(Trouble::Failed(failure)) => return Err(failure),
                 Ok(answer) => return Ok(answer),
             }
         }
         let lane = self.connect().await?;
-        self.exchange(lane, request, limit)
+        self.exchange(lane, &request, limit)
             .await
             .map_err(|trouble| match trouble {
-                Trouble::WasClosed(_) => Failure::Unreachable,
+                Trouble::WasClosed => Failure::Unreachable,
                 Trouble::Failed(failure) => failure,
             })
     }
@@ -101,42 +102,57 @@ impl Lanes {
     async fn exchange(
         &self,
         mut lane: Lane,
-        request: Request<Full<Bytes>>,
+        request: &Outgoing,
         limit: usize,
     ) -> Result<(StatusCode, HeaderMap, Bytes), Trouble> {
-        let answer = self
-            .patiently(pin!(lane.answer(request)))
-            .await
-            .map_err(Trouble::Failed)??;
-        let (parts, body) = answer.into_parts();
-        let body = self.read(&mut lane, body, limit).await.map_err(Trouble::Failed)?;
-        self.keep(lane);
-        Ok((parts.status, parts.headers, body))
+        let head = self.patiently(lane.ask(request)).await??;
+        let body = self.read(&mut lane, head.body, limit).await?;
+        if head.keeps_open && lane.is_in_order() {
+            self.keep(lane);
+        }
+        Ok((head.status, head.fields, body))
     }
 
-    async fn read(&self, lane: &mut Lane, mut body: Incoming, limit: usize) -> Result<Bytes, Failure> {
+    async fn read(&self, lane: &mut Lane, framing: Framing, limit: usize) -> Result<Bytes, Failure> {
         let too_large = Failure::AnswerTooLarge { limit };
-        let announced = body.size_hint().exact().unwrap_or(0);
-        if announced > limit as u64 {
-            return Err(too_large);
-        }
-        let Some(first) = self.patiently(lane.chunk(&mut body)).await?? else {
-            return Ok(Bytes::new());
-        };
-        // Most answers are one chunk, which is then handed on without a copy.
-        if first.len() as u64 == announced {
-            return Ok(first);
-        }
-        let mut whole = BytesMut::with_capacity(first.len().max(usize::try_from(announced).unwrap_or(0)));
-        let mut chunk = Some(first);
-        while let Some(bytes) = chunk {
-            if whole.len() + bytes.len() > limit {
-                return Err(too_large);
+        match framing {
+            Framing::Length(length) => {
+                let length = usize::try_from(length).ok().filter(|length| *length <= limit);
+                let length = length.ok_or(too_large)?;
+                while lane.heard.len() < length {
+                    let missing = length - lane.heard.len();
+                    self.hear_more(lane, missing).await?;
+                }
+                Ok(lane.heard.split_to(length).freeze())
             }
-            whole.extend_from_slice(&bytes);
-            chunk = self.patiently(lane.chunk(&mut body)).await??;
+            Framing::Chunked => {
+                let (mut chunks, mut whole) = (Chunks::default(), BytesMut::new());
+                while !chunks.take(&mut lane.heard, &mut whole).map_err(lost)? {
+                    if whole.len() > limit {
+                        return Err(too_large);
+                    }
+                    self.hear_more(lane, ROOM).await?;
+                }
+                if whole.len() > limit {
+                    return Err(too_large);
+                }
+                Ok(whole.freeze())
+            }
+            Framing::Close => {
+                while self.patiently(lane.hear(ROOM)).await?? {
+                    if lane.heard.len() > limit {
+                        return Err(too_large);
+                    }
+                }
+                Ok(lane.heard.split().freeze())
+            }
         }
-        Ok(whole.freeze())
+    }
+
+    /// There is more to come.
+    async fn hear_more(&self, lane: &mut Lane, room: usize) -> Result<(), Failure> {
+        let came = self.patiently(lane.hear(room)).await??;
+        came.then_some(()).ok_or(Failure::AnswerLost)
     }
 
     async fn patiently<T>(&self, step: impl Future<Output = T>) -> Result<T, Failure> {
@@ -149,20 +165,20 @@ impl Lanes {
         let connecting = async {
             let stream = TcpStream::connect((self.host.as_str(), self.port)).await.ok()?;
             stream.set_nodelay(true).ok()?;
-            http1::handshake(TokioIo::new(stream)).await.ok()
+            Some(stream)
         };
         let connected = tokio::time::timeout(self.connect_timeout, connecting).await;
-        let (sender, connection) = connected.ok().flatten().ok_or(Failure::Unreachable)?;
         Ok(Lane {
-            sender,
-            connection: Driven(Some(Box::pin(connection))),
+            stream: connected.ok().flatten().ok_or(Failure::Unreachable)?,
+            heard: BytesMut::new(),
+            in_order: true,
             last_used: Instant::now(),
         })
     }
 
     /// The latest used, since it is the least likely to have been closed.
     fn kept(&self) -> Option<Lane> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle_here();
         let lane = idle.pop()?;
         if lane.last_used.elapsed() < self.idle_timeout {
             return Some(lane);
@@ -173,71 +189,81 @@ impl Lanes {
     }
 
     fn keep(&self, mut lane: Lane) {
-        if lane.sender.is_closed() {
-            return;
-        }
         lane.last_used = Instant::now();
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle_here();
         if idle.len() < self.max_idle {
             idle.push(lane);
         }
     }
+
+    fn idle_here(&self) -> MutexGuard<'_, Vec<Lane>> {
+        self.idle.here().lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Lane {
-    async fn answer(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Trouble> {
-        // Whether the other side has closed it meanwhile is seen only by whoever looks.
-        if poll_fn(|context| Poll::Ready(self.connection.drive(context)))
-            .await
-            .is_ready()
-        {
-            return Err(Trouble::WasClosed(request));
+    /// Writes the request and reads the head of its answer.
+    async fn ask(&mut self, request: &Outgoing) -> Result<Head, Trouble> {
+        if self.was_closed() {
+            return Err(Trouble::WasClosed);
         }
-        let mut answering = pin!(self.sender.try_send_request(request));
-        let connection = &mut self.connection;
-        let answer = poll_fn(|context| {
-            // One that has ended has told the other half so.
-            let _ = connection.drive(context);
-            answering.as_mut().poll(context)
-        });
-        answer.await.map_err(|mut error| match error.take_message() {
-            Some(unsent) => Trouble::WasClosed(unsent),
-            None => Trouble::Failed(Failure::AnswerLost),
-        })
-    }
-
-    async fn chunk(&mut self, body: &mut Incoming) -> Result<Option<Bytes>, Failure> {
+        self.in_order = self.say(request).await;
         loop {
-            let frame = poll_fn(|context| {
-                // What has been read already comes before what is to be read.
-                if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(context) {
-                    return Poll::Ready(frame);
-                }
-                let _ = self.connection.drive(context);
-                Pin::new(&mut *body).poll_frame(context)
-            });
-            match frame.await {
-                None => return Ok(None),
-                Some(Err(_)) => return Err(Failure::AnswerLost),
-                Some(Ok(frame)) => {
-                    if let Ok(bytes) = frame.into_data() {
-                        return Ok(Some(bytes));
-                    }
-                }
+            if let Some(head) = Head::take(&mut self.heard).map_err(lost)? {
+                return Ok(head);
+            }
+            if !self.hear(ROOM).await? {
+                return Err(Trouble::Failed(Failure::AnswerLost));
             }
         }
     }
+
+    /// Nothing may come before it is asked for; that the other side has closed it meanwhile is seen only by whoever looks.
+    fn was_closed(&self) -> bool {
+        let looked = self.stream.try_read(&mut [0]);
+        !looked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+
+    /// Whether all of it could be written. It need not be: an API that refuses a request may answer before it has taken
+    /// all of it in, and close.
+    async fn say(&self, request: &Outgoing) -> bool {
+        for mut rest in [&request.head[..], &request.body[..]] {
+            while !rest.is_empty() {
+                match self.stream.try_write(rest) {
+                    Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        let either = self.stream.ready(Interest::READABLE | Interest::WRITABLE).await;
+                        if !either.is_ok_and(|ready| ready.is_writable() && !ready.is_readable()) {
+                            return false;
+                        }
+                    }
+                    Err(_) => return false,
+                }
+            }
+        }
+        true
+    }
+
+    /// Waits for some bytes, and says whether any came before the end.
+    async fn hear(&mut self, room: usize) -> Result<bool, Failure> {
+        self.heard.reserve(room.max(ROOM));
+        let heard: io::Result<usize> = self.stream.read_buf(&mut self.heard).await;
+        heard.map(|count| count > 0).map_err(|_| Failure::AnswerLost)
+    }
+
+    /// Another request may follow the last one.
+    fn is_in_order(&self) -> bool {
+        self.in_order && self.heard.is_empty()
+    }
 }
 
-impl Driven {
-    fn drive(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Some(connection) = &mut self.0 else {
-            return Poll::Ready(());
-        };
-        let ended = connection.as_mut().poll(context).map(|_| ());
-        if ended.is_ready() {
-            self.0 = None;
-        }
-        ended
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
     }
+}
+
+/// An answer that cannot be read says as much about what was done as none.
+fn lost(_: Garbled) -> Failure {
+    Failure::AnswerLost
 }

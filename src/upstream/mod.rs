@@ -10,6 +10,7 @@ pub mod deadline;
 mod ending;
 pub mod exchange;
 mod headers;
+mod http1;
 mod lanes;
 mod observed;
 mod readiness;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Clock, Credential, Secret};
+use crate::loops::Loops;
 use crate::telemetry::stages::Spent;
 use crate::telemetry::traces::Place;
 use breaker::Breaker;
@@ -133,10 +135,10 @@ struct Inner {
 }
 
 impl Upstream {
-    /// Must run inside a tokio runtime: the enders start at once.
-    pub fn new(settings: Settings, clock: Clock) -> Result<Self, ClientError> {
-        let client = Client::new(&settings, clock)?;
-        let enders = Enders::start(client.clone(), &settings);
+    /// Must run inside a tokio runtime: the enders start at once, on every loop.
+    pub fn new(settings: Settings, clock: Clock, loops: &Loops) -> Result<Self, ClientError> {
+        let client = Client::new(&settings, clock, loops)?;
+        let enders = Enders::start(&client, &settings, loops);
         Ok(Self(Arc::new(Inner {
             client,
             enders,

@@ -31,7 +31,7 @@ fn settings(base_url: String) -> Settings {
 }
 
 fn upstream_with(settings: Settings) -> Upstream {
-    Upstream::new(settings, Clock::from_millis(|| NOW_MS)).unwrap()
+    Upstream::new(settings, Clock::from_millis(|| NOW_MS), &Loops::none()).unwrap()
 }
 
 fn upstream(api: &ScriptedApi) -> Upstream {
@@ -535,7 +535,7 @@ async fn readiness_sees_the_api_its_clock_and_its_versions() {
         matches!(upstream(&api).ready().await, Err(NotReady::ClockSkew(_))),
         "our test clock is far off"
     );
-    let in_time = Upstream::new(settings(api.url()), Clock::system()).unwrap();
+    let in_time = Upstream::new(settings(api.url()), Clock::system(), &Loops::none()).unwrap();
     assert_eq!(in_time.ready().await, Ok(()));
     let vacant = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
@@ -558,7 +558,7 @@ async fn settings_that_cannot_work_are_refused() {
         "http://x?y=1",
         "http://x#y",
     ] {
-        let refused = Upstream::new(settings(base_url.into()), Clock::system());
+        let refused = Upstream::new(settings(base_url.into()), Clock::system(), &Loops::none());
         assert!(matches!(refused, Err(ClientError::BaseUrl)), "{base_url}");
     }
     let newline = Settings {
@@ -566,7 +566,7 @@ async fn settings_that_cannot_work_are_refused() {
         ..settings("http://x".into())
     };
     assert!(matches!(
-        Upstream::new(newline, Clock::system()),
+        Upstream::new(newline, Clock::system(), &Loops::none()),
         Err(ClientError::Tenant(_))
     ));
 }

@@ -12,6 +12,7 @@ use crate::cli::exit::{Exit, Stop};
 use crate::cli::healthcheck::local_url;
 use crate::config::Config;
 use crate::doctor::{Aim, Called, Examined, Http, Inside, Outside, Override, Token, Tools, Uncalled};
+use crate::loops::Loops;
 use crate::upstream::Upstream;
 
 pub fn aim(url: &str) -> Result<Aim, Stop> {
@@ -33,7 +34,8 @@ pub async fn from_inside(
             .and_then(|url| url.parse().ok());
         inside.verifier = Some(Verifier::new(&settings::auth(config), Clock::system()).map_err(unfit)?);
         if config.tenant.identity().is_some() {
-            inside.upstream = Some(Upstream::new(settings::upstream(config)?, Clock::system()).map_err(unfit)?);
+            inside.upstream =
+                Some(Upstream::new(settings::upstream(config)?, Clock::system(), &Loops::none()).map_err(unfit)?);
         }
         if let (Token::Some(token, _), Some(upstream)) = (&inside.token, &inside.upstream) {
             let mut config = config.clone();

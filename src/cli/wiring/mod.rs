@@ -25,6 +25,7 @@ use uuid::Uuid;
 use super::exit::{Exit, Stop};
 use crate::auth::{Clock, Verifier};
 use crate::config::{Config, Secret};
+use crate::loops::Loops;
 use crate::mcp::{Beyond, EntityTools, NoSuchTool, Outcome, Reach, Surface, ToolCall, Toolset};
 use crate::telemetry::traces::Place;
 use crate::tools::Catalogue;
@@ -107,7 +108,7 @@ pub async fn call(config: &Config, token: Secret, name: &str, arguments: Map<Str
         }
     }
 
-    let upstream = Upstream::new(settings::upstream(config)?, Clock::system()).map_err(unfit)?;
+    let upstream = Upstream::new(settings::upstream(config)?, Clock::system(), &Loops::none()).map_err(unfit)?;
     let context = CallContext {
         correlation_id: Arc::clone(&correlation_id),
         traceparent: None,

@@ -13,6 +13,7 @@ use crate::auth::{Clock, Secret, Verifier};
 use crate::cli::exit::{Exit, Stop};
 use crate::cli::serve::listens_on;
 use crate::config::Config;
+use crate::loops::Loops;
 use crate::mcp::{Callers, FixedCaller, Server};
 use crate::telemetry::{fields, traces};
 use crate::transport::{self, App, Drain};
@@ -26,7 +27,8 @@ pub async fn serve(config: &Config) -> Result<(), Stop> {
     files::allow_all(config);
     let auth = settings::auth(config);
     let verifier = Arc::new(Verifier::new(&auth, Clock::system()).map_err(unfit)?);
-    let upstream = Upstream::new(settings::upstream(config)?, Clock::system()).map_err(unfit)?;
+    let loops = Loops::start().map_err(unfit)?;
+    let upstream = Upstream::new(settings::upstream(config)?, Clock::system(), &loops).map_err(unfit)?;
     let server = server(config, &upstream, Callers::Request);
     let page = config.server.page.then(|| page::page(config, server.surface()));
     let mut app = App::new(
@@ -68,7 +70,7 @@ pub async fn serve(config: &Config) -> Result<(), Stop> {
             }
             let _ = told.set(Instant::now());
         };
-        transport::serve(listener, app, leaving, drain)
+        transport::serve(listener, app, loops, leaving, drain)
     })
     .await?;
     tracing::info!(
@@ -94,7 +96,7 @@ pub async fn stdio(config: &Config, token: Secret) -> Result<(), Stop> {
             "calls will be refused: {refusal}"
         );
     }
-    let upstream = Upstream::new(settings::upstream(config)?, Clock::system()).map_err(unfit)?;
+    let upstream = Upstream::new(settings::upstream(config)?, Clock::system(), &Loops::none()).map_err(unfit)?;
     let caller = FixedCaller {
         token,
         verifier,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::Response;
 use http::header::{ACCEPT, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -25,9 +25,10 @@ use self::ledger::Ledger;
 use self::manager::Manager;
 use super::answer::{self, INTERNAL_ERROR, INVALID_REQUEST};
 use super::correlation::CorrelationId;
+use super::entrance::only_post;
 use super::envelope::{Endpoint, plain_text_error};
 use super::outline::{Kind, Objection};
-use super::router::{Handler, only_post};
+use super::router::Handler;
 use crate::mcp::Caller;
 
 pub const SESSION_ID: &str = "mcp-session-id";
@@ -159,7 +160,7 @@ fn no_such_session() -> Objection {
 }
 
 /// `GET` listens to a session, `DELETE` ends it. Without one there is nothing to listen to and nothing to end.
-pub async fn listen_or_end<H: Handler>(State(endpoint): State<Endpoint<H>>, mut request: Request) -> Response {
+pub async fn listen_or_end<H: Handler>(endpoint: &Endpoint<H>, mut request: Request) -> Response {
     let correlation_id = CorrelationId::of(&request);
     let refused = |objection: &Objection| {
         let mut response = answer::rpc_error(
@@ -174,14 +175,14 @@ pub async fn listen_or_end<H: Handler>(State(endpoint): State<Endpoint<H>>, mut 
         response
     };
     let Some(sessions) = &endpoint.sessions else {
-        return only_post(request).await;
+        return only_post(&request);
     };
     let entered = match session_of(request.headers()) {
         Ok(Some(id)) if !is_modern(request.headers()) => match request.extensions().get::<Caller>() {
             Some(caller) => sessions.enter(id, caller),
-            None => return only_post(request).await,
+            None => return only_post(&request),
         },
-        Ok(_) => return only_post(request).await,
+        Ok(_) => return only_post(&request),
         Err(objection) => Err(objection),
     };
     if let Err(objection) = entered {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
@@ -115,7 +115,7 @@ impl Refused {
     }
 }
 
-pub async fn open<H: Handler>(State(sse): State<Arc<Sse<H>>>, request: Request) -> Response {
+pub async fn open<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
     let about = CorrelationId::of(&request);
     let Some(caller) = request.extensions().get::<Caller>() else {
         return Refused::UnknownSession.answer(&about);
@@ -165,7 +165,7 @@ async fn converse<H: Handler>(handler: H, carrier: Carrier, stop: CancellationTo
     }
 }
 
-pub async fn post<H: Handler>(State(sse): State<Arc<Sse<H>>>, request: Request) -> Response {
+pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
     let about = CorrelationId::of(&request);
     let (mut parts, body) = request.into_parts();
     let stream = match sse.stream_of(&parts) {

@@ -1,6 +1,7 @@
 //! `/`: who gets the page, with which headers, and what address it names.
 
 use super::*;
+use crate::loops::Loops;
 use crate::page::Page;
 
 /// A server with a page; it ends with the test.
@@ -22,7 +23,7 @@ impl Shown {
             base_url,
             ..upstream_settings(&api)
         };
-        let upstream = Upstream::new(upstream, Clock::system()).unwrap();
+        let upstream = Upstream::new(upstream, Clock::system(), &Loops::none()).unwrap();
         let server = mcp::Server::new(
             entity_tools(),
             upstream.clone(),
@@ -34,7 +35,7 @@ impl Shown {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let forever = without_notice(Duration::from_secs(1));
-        tokio::spawn(serve(listener, app, std::future::pending(), forever));
+        tokio::spawn(serve(listener, app, Loops::none(), std::future::pending(), forever));
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { api, address, http }
     }

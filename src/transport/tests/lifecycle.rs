@@ -5,6 +5,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::*;
+use crate::loops::Loops;
 use crate::upstream::scripted_api::Step;
 
 fn get_note() -> String {
@@ -163,7 +164,7 @@ async fn readiness_follows_the_api_and_is_not_a_way_to_make_work() {
     };
     let nobody = Readiness::new(
         verifier(),
-        Upstream::new(settings, Clock::system()).unwrap(),
+        Upstream::new(settings, Clock::system(), &Loops::none()).unwrap(),
         Duration::from_secs(1),
     );
     assert_eq!(nobody.check().await.unwrap_err().0, "api_unreachable");

@@ -25,6 +25,7 @@ use super::serve::Drained;
 use super::*;
 use crate::auth::challenge::Challenge;
 use crate::auth::{self, Clock, Secret, Verifier};
+use crate::loops::Loops;
 use crate::mcp::{self, Callers, EntityTools, Toolset};
 use crate::tools::{Catalogue, Limits};
 use crate::upstream::scripted_api::ScriptedApi;
@@ -74,7 +75,7 @@ fn upstream_settings(api: &ScriptedApi) -> upstream::Settings {
 }
 
 fn upstream(api: &ScriptedApi) -> Upstream {
-    Upstream::new(upstream_settings(api), Clock::system()).unwrap()
+    Upstream::new(upstream_settings(api), Clock::system(), &Loops::none()).unwrap()
 }
 
 fn entity_tools() -> Arc<dyn Toolset> {
@@ -144,7 +145,7 @@ impl Stack {
         toolset: Arc<dyn Toolset>,
         drain: Drain,
     ) -> Self {
-        let upstream = Upstream::new(upstream, Clock::system()).unwrap();
+        let upstream = Upstream::new(upstream, Clock::system(), &Loops::none()).unwrap();
         let server = mcp::Server::new(toolset, upstream.clone(), Callers::Request, &mcp::Settings::default());
         let challenge = Challenge::from_settings(&auth);
         let verifier = Arc::new(Verifier::new(&auth, Clock::system()).unwrap());
@@ -153,7 +154,13 @@ impl Stack {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (shutdown, signal) = oneshot::channel();
-        let serving = tokio::spawn(serve(listener, app, async move { drop(signal.await) }, drain));
+        let serving = tokio::spawn(serve(
+            listener,
+            app,
+            Loops::none(),
+            async move { drop(signal.await) },
+            drain,
+        ));
         let http = reqwest::Client::builder()
             .no_proxy()
             .timeout(Duration::from_secs(20))
