@@ -75,7 +75,9 @@ impl<H: Handler> Entrance<H> {
                 };
             }
         };
-        let checked = |request| cors::listed_origins(&self.guard, request, |request| self.known(at, request));
+        // Boxed once, so that the checks around it move little when they are made.
+        let known = |request| Box::pin(self.known(at, request));
+        let checked = |request| cors::listed_origins(&self.guard, request, known);
         traced::request(request, |request| guard::check(&self.guard, request, checked)).await
     }
 

@@ -162,12 +162,15 @@ impl Session {
             let admitted = self.upstream.0.breaker.admit(Instant::now());
             admitted.map_err(|retry_in| Failure::CircuitOpen { retry_in })
         };
+        if let Some(entered) = self.entered.get() {
+            return Ok(&entered.pass);
+        }
         let entering = async {
             // Whoever will be refused need not wait for it.
             let mut pass = admit()?;
             let turn = match self.upstream.0.turns.try_take() {
                 Some(turn) => turn,
-                None => self.queue(self.upstream.0.turns.take()).await?,
+                None => Box::pin(self.queue(self.upstream.0.turns.take())).await?,
             };
             if !pass.holds() {
                 pass = admit()?;
@@ -268,8 +271,7 @@ impl Session {
 
     async fn room(&self) -> Result<Room, Failure> {
         let Upstream(inner) = &self.upstream;
-        self.queue(async { inner.turns.patiently(inner.enders.room()).await? })
-            .await
+        Box::pin(self.queue(async { inner.turns.patiently(inner.enders.room()).await? })).await
     }
 
     async fn open_in(&self, room: Room, identity: Identity) -> Result<Opened, Failure> {
