@@ -42,6 +42,10 @@ pub const SESSIONS_OPENED: &str = "sessions_opened";
 pub const SESSIONS_ENDED: &str = "sessions_ended";
 pub const SESSIONS_ABANDONED: &str = "sessions_abandoned";
 
+/// Work in the background, and where in the source something happened.
+pub const TASK: &str = "task";
+pub const PLACE: &str = "place";
+
 pub const EXIT_CODE: &str = "exit_code";
 
 pub const VERSION: &str = "version";

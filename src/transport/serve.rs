@@ -31,7 +31,7 @@ use super::holders::Connection;
 use super::impatient::Impatient;
 use super::router::{App, Handler, router};
 use super::running::Count;
-use crate::telemetry::metrics;
+use crate::telemetry::{metrics, supervised};
 use crate::upstream::{Counts, Deadline};
 
 /// The head of a request may be this large.
@@ -193,7 +193,7 @@ impl Connections {
             .serve_connection(stream, service);
         let (draining, cut_off) = (self.draining.clone(), self.cut_off.clone());
         let counted = metrics::connection_open();
-        self.open.spawn(async move {
+        self.open.spawn(supervised::caught("connection", async move {
             // hyper's own graceful end is not for us: it closes connections whose first request is still under way.
             let left_behind = async move {
                 draining.cancelled().await;
@@ -213,6 +213,6 @@ impl Connections {
                 () = cut_off.cancelled() => {}
             }
             drop((slot, counted));
-        });
+        }));
     }
 }

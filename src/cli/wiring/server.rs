@@ -14,7 +14,7 @@ use crate::cli::exit::{Exit, Stop};
 use crate::cli::serve::listens_on;
 use crate::config::Config;
 use crate::mcp::{Callers, FixedCaller, Server};
-use crate::telemetry::{fields, traces};
+use crate::telemetry::{fields, supervised, traces};
 use crate::transport::{self, App, Drain};
 use crate::upstream::Upstream;
 
@@ -48,7 +48,7 @@ pub async fn serve(config: &Config) -> Result<(), Stop> {
     tracing::info!({ fields::ADDRESS } = %bound, "listening on http://{bound}/mcp");
     watched::serve_figures(config, figures, &app).await;
     // The first caller should not wait for the keys; nor should the server, should they not come.
-    tokio::spawn(async move { verifier.warm().await });
+    supervised::spawn("keys", async move { verifier.warm().await });
 
     let drain = Drain {
         notice: config.server.drain_notice,

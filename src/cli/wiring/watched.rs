@@ -13,7 +13,7 @@ use crate::cli::version::BUILD;
 use crate::config::Config;
 use crate::mcp::Server;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::{fields, level, metrics, traces};
+use crate::telemetry::{fields, level, metrics, supervised, traces};
 use crate::transport::{App, serve_metrics};
 
 /// Figures, if they are wanted. Before anything is made that would count.
@@ -47,7 +47,10 @@ pub async fn serve_figures(config: &Config, figures: Option<&'static Metrics>, a
     if let Ok(bound) = listener.local_addr() {
         tracing::info!({ fields::ADDRESS } = %bound, "figures are at http://{bound}/metrics");
     }
-    tokio::spawn(serve_metrics(listener, figures, Arc::clone(&app.readiness)));
+    let (listener, readiness) = (Arc::new(listener), Arc::clone(&app.readiness));
+    supervised::keep("figures", move || {
+        serve_metrics(Arc::clone(&listener), figures, Arc::clone(&readiness))
+    });
 }
 
 /// Traces, if the environment asks for them.
@@ -66,9 +69,9 @@ pub fn traces() -> Result<(), Stop> {
 /// From here on SIGUSR1 no longer ends the process.
 pub fn log_level_by_signal() -> io::Result<()> {
     let mut asked = signal(SignalKind::user_defined1())?;
-    tokio::spawn(async move {
+    supervised::spawn("log_level", async move {
         while asked.recv().await.is_some() {
-            level::toggle();
+            let _ = supervised::turn("log_level", level::toggle);
         }
     });
     Ok(())

@@ -52,6 +52,7 @@ pub struct Metrics {
     requests: Vec<(&'static str, Listed<IntCounter>)>,
     connections_open: IntGauge,
     streams_open: IntGauge,
+    task_panics: Listed<IntCounter>,
     readiness: Listed<IntGauge>,
     process: Process,
 }
@@ -209,6 +210,10 @@ pub fn token_exchanged(outcome: &str) {
     observe(|metrics| metrics.token_exchanges.count(outcome));
 }
 
+pub fn task_panicked(task: &str) {
+    observe(|metrics| metrics.task_panics.count(task));
+}
+
 /// An HTTP request was answered.
 pub fn answered(transport: &str, status: u16) {
     let class = match status / 100 {
@@ -280,6 +285,7 @@ impl Metrics {
             requests: requests.collect::<Result<_, Error>>()?,
             connections_open: gauge(by, &names::CONNECTIONS_OPEN)?,
             streams_open: gauge(by, &names::STREAMS_OPEN)?,
+            task_panics: listed_counters(by, &names::TASK_PANICS, names::TASKS)?,
             readiness: Listed::of(&gauges(by, &names::READINESS)?, names::STATES)?,
             process: Process::new(by)?,
             registry,

@@ -157,6 +157,11 @@ pub const STREAMS_OPEN: Name = gauge(
     &[],
     "Streams of the transport of 2024-11-05 held now.",
 );
+pub const TASK_PANICS: Name = counter(
+    "toolbridge_mcp_task_panics_total",
+    &["task"],
+    "Work in the background that panicked; it goes on.",
+);
 pub const READINESS: Name = gauge(
     "toolbridge_mcp_readiness",
     &["state"],
@@ -209,6 +214,7 @@ pub const ALL: &[&Name] = &[
     &REQUESTS,
     &CONNECTIONS_OPEN,
     &STREAMS_OPEN,
+    &TASK_PANICS,
     &READINESS,
     &BUILD_INFO,
     &PROCESS_CPU,
@@ -235,6 +241,7 @@ pub const WORDS: &[(&str, &str, &[&str])] = &[
     (TOKEN_EXCHANGES.name, "outcome", EXCHANGE_OUTCOMES),
     (REQUESTS.name, "transport", TRANSPORTS),
     (REQUESTS.name, "status", STATUS_CLASSES),
+    (TASK_PANICS.name, "task", TASKS),
     (READINESS.name, "state", STATES),
 ];
 
@@ -308,6 +315,19 @@ pub const EXCHANGE_OUTCOMES: &[&str] = &["ok", "refused", "denied", "misconfigur
 /// Of a path: `/mcp`, the two of 2024-11-05, the two that probes ask, and the rest.
 pub const TRANSPORTS: &[&str] = &["mcp", "sse", "messages", "probe", OTHER];
 pub const STATUS_CLASSES: &[&str] = &["1xx", "2xx", "3xx", "4xx", "5xx", OTHER];
+/// All that runs beside the calls. The last is for what a test makes up.
+pub const TASKS: &[&str] = &[
+    "connection",
+    "enders",
+    "exchange",
+    "figures",
+    "keys",
+    "log_level",
+    "session",
+    "stream",
+    "traces",
+    OTHER,
+];
 pub const STATES: &[&str] = &[
     "ready",
     "draining",
