@@ -339,6 +339,23 @@ async fn a_full_disk_costs_only_what_finds_no_room_and_that_is_told() {
     assert_eq!(report.chains[0].lines, 1 + 5 + 1 + 1);
 }
 
+/// What waits is written at the last try, and what the queue has with it.
+#[tokio::test]
+async fn a_disk_that_has_room_at_the_very_end_gets_all_of_it() {
+    let disk = Disk::default();
+    let trail = Trail::begin(To::Stream(Box::new(disk.clone())), OF, MOST_BYTES).unwrap();
+    while disk.0.lock().unwrap().refused == 0 {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..12 {
+        trail.called(&call("get_note"));
+    }
+    disk.0.lock().unwrap().room = usize::MAX;
+    trail.finish(LONG).await;
+    let report = verified(&disk.0.lock().unwrap().written);
+    assert_eq!((&report.findings[..], report.chains[0].lines), (&[][..], 14));
+}
+
 #[tokio::test]
 async fn a_disk_that_stays_full_holds_nobody_up() {
     let trail = Trail::begin(To::Stream(Box::new(Disk::default())), OF, MOST_BYTES).unwrap();

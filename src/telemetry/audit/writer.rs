@@ -102,9 +102,9 @@ impl Writer {
         if !self.pending.is_empty() {
             self.write_pending();
         }
-        if !self.pending.is_empty() {
-            let closed = self.queue.pause(PAUSE);
-            return closed && self.leave();
+        // Once the queue is closed, there is one last try with all that there is.
+        if !self.pending.is_empty() && !self.queue.pause(PAUSE) {
+            return false;
         }
         self.tell(TELL_EVERY);
         let batch = self.queue.take(std::mem::take(&mut self.spare), TELL_EVERY, GATHER);
