@@ -13,7 +13,9 @@ use tokio::time::Instant;
 
 use crate::entities::uid_of;
 use crate::harness::process::PATIENCE;
-use crate::harness::{CONTENT, Caller, Client, Era, Figures, Piped, Place, Ran, Stream, User, new_trail, run, world};
+use crate::harness::{
+    CONTENT, Caller, Client, Era, Figures, Gate, Mishap, Piped, Place, Ran, Stage, Stream, User, new_trail, run, world,
+};
 
 crate::tests![
     every_way_in_leaves_its_line,
@@ -321,22 +323,33 @@ async fn files_are_moved_on_while_calls_go_on() {
     assert_eq!(found.len(), usize::from(*first != 1), "{verified}");
 }
 
+/// Nothing is left to wait for but the line of the last call, which the thread still gathers.
 async fn a_server_that_is_told_to_leave_loses_no_line() {
-    let place = Place::start("acme", &world().api).await;
+    let place = Place::with("acme", &world().api, &[("TOOLBRIDGE_SERVER_DRAIN_NOTICE", "0s")]).await;
     let client = Client::modern(&place);
-    let calls = (0..60).map(|_| client.call("get_note", json!({"uid": "x"})));
-    let called = futures::future::join_all(calls).await.len();
-    place.sidecar.signal("TERM");
+    let gate = Gate::closed();
+    for _ in 0..20 {
+        place
+            .forwarder
+            .next(&client.user, Stage::Operation, Mishap::Wait(gate.clone()));
+    }
+    let calls = (0..20).map(|_| client.call("list_notes", json!({})));
+    let leaving = async {
+        place.forwarder.until_seen(&client.user, Stage::Operation, 20).await;
+        place.sidecar.signal("TERM");
+        place.sidecar.logged("SIGTERM: finishing", "level").await;
+        gate.release();
+    };
+    let (called, ()) = tokio::join!(futures::future::join_all(calls), leaving);
+    for called in called {
+        called.ok();
+    }
     assert_eq!(place.sidecar.exit().await, Some(0), "{}", place.sidecar.story());
-    assert_eq!(calls_in(&place.trail()).await.len(), called);
-    let head = lines_of(&place.trail()).pop().unwrap();
-    assert_eq!(head["event"], "end");
-    let told = place
-        .sidecar
-        .out
-        .all()
-        .iter()
-        .any(|line| line.contains(head["hash"].as_str().unwrap()));
+    assert_eq!(calls_in(&place.trail()).await.len(), 20);
+    let last = lines_of(&place.trail()).pop().unwrap();
+    assert_eq!(last["event"], "end");
+    let lines = place.sidecar.out.all();
+    let told = lines.iter().any(|line| line.contains(last["hash"].as_str().unwrap()));
     assert!(told, "the log has the last hash: {}", place.sidecar.story());
 }
 
