@@ -78,6 +78,7 @@ ENV TOOLBRIDGE_HOST=0.0.0.0 \
     HTTP_ADDR=:8081 \
     TOOLBRIDGE_METRICS_ADDR=0.0.0.0:9091 \
     METRICS_ADDR=:9092 \
+    TOOLBRIDGE_AUDIT_TO=stdout \
     DATABASE_URL=sqlite:///data/toolbridge.db
 # Only /data and /tmp are written to: the root file system may be read-only.
 USER 10001:10001

@@ -117,10 +117,10 @@ impl Place {
     }
 
     /// The place is taken until the work is done.
-    pub fn spawn(self, work: impl Future<Output = ()> + Send + 'static) {
+    pub fn spawn(self, work: impl Future<Output: Send> + Send + 'static) {
         let runtime = self.loops.0.get(self.number).map(|chosen| chosen.runtime.clone());
         let work = async move {
-            work.await;
+            let _ = work.await;
             drop(self);
         };
         runtime.unwrap_or_else(Handle::current).spawn(work);

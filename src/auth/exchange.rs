@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use self::request::Endpoint;
 pub use self::request::SetupError;
 use super::{Clock, Secret};
-use crate::telemetry::metrics;
+use crate::telemetry::{metrics, supervised};
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -183,8 +183,8 @@ impl Exchange {
             return settled(Err(ExchangeError::Unavailable));
         }
         // In a task of its own: others may wait for it when the caller who began it has gone.
-        let asking = tokio::spawn(Arc::clone(&self.0).ask(fingerprint, subject.clone()));
-        let flight = async move { asking.await.unwrap_or(Err(ExchangeError::Garbled)) };
+        let asking = supervised::spawn("exchange", Arc::clone(&self.0).ask(fingerprint, subject.clone()));
+        let flight = async move { asking.await.ok().flatten().unwrap_or(Err(ExchangeError::Garbled)) };
         let flight = flight.boxed().shared();
         known.insert(fingerprint, Entry::Asking(flight.clone()));
         flight

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::{Refusal, Settings};
-use crate::telemetry::metrics;
+use crate::telemetry::{metrics, supervised};
 
 /// A provider rotates two or three keys; more than this is not a key set that we would want to search per request.
 const MAX_KEYS: usize = 32;
@@ -132,9 +132,9 @@ impl Jwks {
 
     /// In a task of its own: a caller who hangs up must not take the fetch down with him, or anybody could keep the
     /// keys from ever arriving.
-    fn refresh(&self) -> JoinHandle<()> {
+    fn refresh(&self) -> JoinHandle<Option<()>> {
         let jwks = self.clone();
-        tokio::spawn(async move { jwks.fetch_unless_recent().await })
+        supervised::spawn("keys", async move { jwks.fetch_unless_recent().await })
     }
 
     /// Whoever arrives during a fetch waits for its outcome, and then finds that it was recent.

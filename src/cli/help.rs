@@ -15,7 +15,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Use the tools", &["tools", "call", "token"]),
     (
         "Look after it",
-        &["doctor", "config", "healthcheck", "version", "completions"],
+        &["doctor", "audit", "config", "healthcheck", "version", "completions"],
     ),
 ];
 

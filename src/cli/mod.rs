@@ -5,6 +5,7 @@
 //! exit code. What a command does beyond that, it does through [`wiring`].
 
 mod arguments;
+mod audit;
 mod call;
 mod client_config;
 mod completions;
@@ -69,6 +70,8 @@ enum Command {
     Config(config::ConfigArgs),
     /// Say what is wrong with a deployment, and what mends it
     Doctor(doctor::Doctor),
+    /// Verify an audit trail
+    Audit(audit::AuditArgs),
     /// Ask whether the server is ready
     Healthcheck(healthcheck::Healthcheck),
     /// Print what this binary is
@@ -250,6 +253,7 @@ fn dispatch(cli: &Cli, around: &mut Surroundings) -> Result<(), Stop> {
         Command::Token(args) => token::run(args, settings, around),
         Command::Config(args) => config::run(args, settings, around),
         Command::Doctor(args) => doctor::run(args, settings, around),
+        Command::Audit(args) => audit::run(args, settings, around),
         Command::Healthcheck(args) => healthcheck::run(args, settings, around),
         Command::Version(args) => version::run(args, &mut around.output),
         Command::Completions(args) => completions::run(args, &mut around.output),

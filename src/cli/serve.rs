@@ -71,6 +71,7 @@ pub fn run(args: &Serve, settings: &Settings, around: &mut Surroundings) -> Resu
         return super::config::check(&config, around);
     }
     telemetry::start(&config.log, Destination::Stdout, true);
+    telemetry::supervised::log_panics();
     if config.tenant.identity().is_none() {
         tracing::info!(
             { fields::VERSION } = BUILD.version,

@@ -133,6 +133,13 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), Mistake> {
         }
         Ok(_) => {}
     }
+    if config.audit.destination().is_none() {
+        return refuse(
+            "audit.to",
+            &format!("is {}, which is no file", super::human::quoted(&config.audit.to)),
+            "write \"off\", \"stdout\", or a path such as \"/data/audit.jsonl\"",
+        );
+    }
     if let Some(named) = &config.tools.toolsets {
         toolsets(named).or_else(|(why, fix)| refuse("tools.toolsets", &why, &fix))?;
     }

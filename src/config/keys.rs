@@ -105,15 +105,19 @@ pub const KEYS: &[Key] = &[
     key("tools.read_only", Kind::Flag, &[]),
     key("tools.max_result_bytes", Kind::Size, &[]),
     key("metrics.addr", Kind::Text, &[]),
+    key("audit.to", Kind::Text, &[]),
+    key("audit.max_file_bytes", Kind::Size, &[]),
+    key("audit.max_files", Kind::Integer(1, 10_000), &[]),
     key("log.level", Kind::LogFilter, &[]),
     key("log.format", Kind::OneOf(&["auto", "json", "pretty"]), &[]),
 ];
 
-/// Sizes below which nothing works: a request, an answer of the API and an error have to fit.
+/// Sizes below which nothing works: a request, an answer of the API, an error and a few lines have to fit.
 const LEAST_SIZES: &[(&str, usize, &str)] = &[
     ("server.max_body_bytes", 1 << 10, "1KiB"),
     ("api.max_answer_bytes", 64 << 10, "64KiB"),
     ("tools.max_result_bytes", 4 << 10, "4KiB"),
+    ("audit.max_file_bytes", 64 << 10, "64KiB"),
 ];
 
 /// What the API takes.

@@ -18,6 +18,7 @@ pub mod secret;
 mod tests;
 
 use std::net::{AddrParseError, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use figment::Figment;
@@ -43,6 +44,7 @@ pub struct Config {
     pub auth: Auth,
     pub tools: Tools,
     pub metrics: Metrics,
+    pub audit: Audit,
     pub log: Log,
 }
 
@@ -196,6 +198,36 @@ impl Metrics {
         match self.addr.as_str() {
             "off" => Ok(None),
             address => address.parse().map(Some),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Audit {
+    pub to: String,
+    #[serde(deserialize_with = "human::size")]
+    pub max_file_bytes: usize,
+    pub max_files: usize,
+}
+
+/// Where the audit trail goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuditTo<'a> {
+    Nowhere,
+    Log,
+    File(&'a Path),
+}
+
+impl Audit {
+    /// `None`: that is no place.
+    pub fn destination(&self) -> Option<AuditTo<'_>> {
+        match self.to.as_str() {
+            "off" => Some(AuditTo::Nowhere),
+            "stdout" => Some(AuditTo::Log),
+            // Any other word is more likely a mistake than the name of a file.
+            path if path.contains('/') && !path.ends_with('/') => Some(AuditTo::File(Path::new(path))),
+            _ => None,
         }
     }
 }

@@ -193,6 +193,7 @@ fn why(outcome: &Outcome) -> Why<'_> {
     Why {
         code: failed.map(|failed| failed.code.as_str()),
         category: failed.map(|failed| failed.category.as_str()),
+        status: failed.and_then(|failed| failed.status),
         log_only: failed.and_then(|failed| failed.log_only.as_deref()),
     }
 }
@@ -227,6 +228,7 @@ async fn run(
         arguments,
         api: &api,
         correlation_id: &caller.correlation_id,
+        item: &report.item,
         progress: &progress,
     };
     let mut work = server.toolset.call(call)?;

@@ -41,6 +41,7 @@ impl Toolset for EntityTools {
             arguments,
             api,
             correlation_id,
+            item,
             progress,
         } = call;
         let plan = match self.catalogue.prepare(name, arguments) {
@@ -48,6 +49,9 @@ impl Toolset for EntityTools {
             Err(unknown) if self.catalogue.get(name).is_none() => return Err(NoSuchTool(unknown.suggested_action)),
             Err(refused) => return Ok(futures::future::ready(failed(&refused, correlation_id)).boxed()),
         };
+        if let Some(uid) = plan.item() {
+            let _ = item.set(uid);
+        }
         let work = async move {
             match plan.run(api, &self.limits, progress).await {
                 Ok(success) => Outcome {
@@ -113,6 +117,7 @@ fn failed(error: &ToolError, correlation_id: &str) -> Outcome {
         failed: Some(Failed {
             code: error.code.clone().into_owned(),
             category: category.unwrap_or_default().to_owned(),
+            status: error.details.status,
             log_only: error.log_only.as_deref().map(str::to_owned),
         }),
     }

@@ -39,7 +39,7 @@ pub use identity::Settings;
 pub use rate::Rate;
 use rate::Rates;
 pub use reach::{Beyond, Narrowing, NoSuchToolset, Reach, Surface};
-pub use report::{Ending, Said, count_refused};
+pub use report::{Ending, Said, refused_for_scope};
 #[cfg(test)]
 pub use toolset::Listed;
 pub use toolset::{NoSuchTool, Outcome, ToolCall, Toolset};

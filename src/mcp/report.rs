@@ -1,8 +1,8 @@
-//! What a call came to: one line in the log, and the figures. Every `tools/call` that got as far as here has exactly one
+//! What a call came to: one line in the log, one in the audit trail, and the figures. Every `tools/call` that got as far as here has exactly one
 //! such line, however it ended; one that was refused at the door has the door's.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rmcp::RoleServer;
@@ -10,12 +10,13 @@ use rmcp::model::{Implementation, ProtocolVersion, RequestMetaObject};
 use rmcp::service::RequestContext;
 use serde_json::Value;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use super::caller::{Caller, Unknown, Via};
 use crate::telemetry::metrics::names::UNKNOWN;
 use crate::telemetry::stages::{Spent, Stage};
 use crate::telemetry::traces::{self, Place, Side, Span, is_traceparent, names};
-use crate::telemetry::{fields, metrics};
+use crate::telemetry::{audit, fields, metrics};
 
 /// How much of what a client calls itself is told.
 const LONGEST_CLIENT: usize = 64;
@@ -62,8 +63,28 @@ impl Ending {
     }
 }
 
-/// A call that was refused before it came here, among the figures of those that did; the line is somebody else's.
-pub fn count_refused(tool: &str, ending: Ending) {
+/// A call of a tool that there is, refused for want of a scope before it came here: it is among the figures and in the
+/// trail like those that did. Its line in the log is somebody else's.
+pub fn refused_for_scope(tool: &str, caller: &Caller, message: &RequestMetaObject, error_code: &str) {
+    count_refused(tool, Ending::OutOfScope);
+    if audit::is_on() {
+        let client = message.client_info().map(|client| shown(&client.name));
+        audit::called(&audit::Call {
+            correlation_id: &caller.correlation_id,
+            user: &caller.principal.subject,
+            client: client.as_deref(),
+            transport: caller.via.word(),
+            tool,
+            item: None,
+            outcome: Ending::OutOfScope.word(),
+            error_code: Some(error_code),
+            status: None,
+            duration_ms: None,
+        });
+    }
+}
+
+fn count_refused(tool: &str, ending: Ending) {
     metrics::tool_called(tool, ending.word(), None);
     if let Some(reason) = ending.reason() {
         metrics::out_of_reach(reason);
@@ -75,6 +96,7 @@ pub fn count_refused(tool: &str, ending: Ending) {
 pub struct Why<'a> {
     pub code: Option<&'a str>,
     pub category: Option<&'a str>,
+    pub status: Option<u16>,
     /// What the caller is not told.
     pub log_only: Option<&'a str>,
 }
@@ -114,6 +136,8 @@ pub struct Report {
     /// Of its time, what had passed before it began here.
     earlier: Duration,
     pub spent: Arc<Spent>,
+    /// What it is about, once that is known.
+    pub item: OnceLock<Uuid>,
     protocol: &'static str,
     client: Option<Implementation>,
     /// The caller's own, to be passed on where nothing is traced here.
@@ -130,6 +154,7 @@ impl Report {
             begun: Instant::now(),
             earlier: Duration::ZERO,
             spent: Arc::default(),
+            item: OnceLock::new(),
             protocol,
             client: None,
             traceparent: None,
@@ -230,7 +255,19 @@ impl Report {
                 other => self.span.failed(other.word()),
             }
         }
-        let client = self.client.as_ref();
+        let client = self.client.as_ref().map(|client| shown(&client.name));
+        audit::called(&audit::Call {
+            correlation_id: &caller.correlation_id,
+            user: &caller.principal.subject,
+            client: client.as_deref(),
+            transport: caller.via.word(),
+            tool: &self.tool,
+            item: self.item.get().copied(),
+            outcome: ending.word(),
+            error_code: why.code,
+            status: why.status,
+            duration_ms: ending.reason().is_none().then(|| milliseconds(took)),
+        });
         tracing::info!(
             { fields::CORRELATION_ID } = %caller.correlation_id,
             { fields::TOOL } = self.tool,
@@ -248,8 +285,8 @@ impl Report {
             { fields::REST_MS } = milliseconds(rest),
             { fields::TRANSPORT } = caller.via.word(),
             { fields::PROTOCOL } = self.protocol,
-            { fields::CLIENT } = client.map(|client| shown(&client.name)),
-            { fields::CLIENT_VERSION } = client.map(|client| shown(&client.version)),
+            { fields::CLIENT } = client,
+            { fields::CLIENT_VERSION } = self.client.as_ref().map(|client| shown(&client.version)),
             "{} {}",
             self.tool,
             ending.word(),

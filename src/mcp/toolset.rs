@@ -1,11 +1,13 @@
 //! Where tools come from. The entity catalogue is the first toolset; search, batches or another server's tools may be
 //! others.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use rmcp::model::{JsonObject, Tool};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::auth::Refusal;
 use crate::tools::{self, Access, Progress};
@@ -46,6 +48,8 @@ pub struct ToolCall<'a> {
     /// cannot be made into an object; toolsets are tested against a scripted API on a socket instead.
     pub api: &'a Session,
     pub correlation_id: &'a str,
+    /// To be told which item the call is about, before anything is sent.
+    pub item: &'a OnceLock<Uuid>,
     /// To be told of each step when there are several.
     pub progress: &'a (dyn Fn(Progress) + Send + Sync),
 }
@@ -68,6 +72,8 @@ pub struct Failed {
     /// The error's stable code.
     pub code: String,
     pub category: String,
+    /// What the API answered, if that was it.
+    pub status: Option<u16>,
     /// What the caller is not told.
     pub log_only: Option<String>,
 }

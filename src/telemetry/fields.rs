@@ -14,6 +14,8 @@ pub const USER: &str = "user";
 pub const TOOL: &str = "tool";
 /// Of a message that a bridge carries.
 pub const METHOD: &str = "method";
+/// The UID of what a call is about.
+pub const ITEM: &str = "item";
 pub const OUTCOME: &str = "outcome";
 pub const ERROR_CODE: &str = "error_code";
 /// Why a caller was refused.
@@ -41,6 +43,18 @@ pub const FINISHED: &str = "finished";
 pub const SESSIONS_OPENED: &str = "sessions_opened";
 pub const SESSIONS_ENDED: &str = "sessions_ended";
 pub const SESSIONS_ABANDONED: &str = "sessions_abandoned";
+
+/// What a line of the audit trail is about, and what the log tells of the trail: its last line, and what went wrong.
+pub const EVENT: &str = "event";
+pub const CHAIN: &str = "chain";
+pub const SEQ: &str = "seq";
+pub const HEAD: &str = "head";
+pub const LINES: &str = "lines";
+pub const BYTES: &str = "bytes";
+
+/// Work in the background, and where in the source something happened.
+pub const TASK: &str = "task";
+pub const PLACE: &str = "place";
 
 pub const EXIT_CODE: &str = "exit_code";
 

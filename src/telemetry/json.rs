@@ -110,7 +110,7 @@ impl Visit for Fields {
     }
 }
 
-fn push(out: &mut String, value: impl fmt::Display) {
+pub(super) fn push(out: &mut String, value: impl fmt::Display) {
     // Writing to a string does not fail.
     let _ = write!(out, "{value}");
 }
@@ -213,7 +213,7 @@ where
     }
 }
 
-fn push_member(line: &mut String, name: &str, value: &str) {
+pub(super) fn push_member(line: &mut String, name: &str, value: &str) {
     line.push(',');
     push_text(line, name);
     line.push(':');

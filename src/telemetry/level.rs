@@ -11,6 +11,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
+use super::supervised;
+
 /// What is in force while more is asked for.
 const MORE: &str = "debug";
 
@@ -74,7 +76,7 @@ impl Level {
                 MORE_FOR.as_secs() / 60
             );
         }
-        tokio::spawn(async move {
+        supervised::spawn("log_level", async move {
             tokio::time::sleep_until(until).await;
             let mut more_until = self.more_until.lock().unwrap_or_else(PoisonError::into_inner);
             // Unless it was ended, or asked for anew, meanwhile.

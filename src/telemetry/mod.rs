@@ -1,4 +1,5 @@
-//! What the program says about itself while it runs: its log, its figures ([`metrics`]) and its [`traces`].
+//! What the program says about itself while it runs: its log, its figures ([`metrics`]), its [`traces`] and, where it is
+//! wanted, its [`audit`] trail. What runs in the background is [`supervised`].
 //!
 //! On a terminal the log is for people; elsewhere it is one JSON object per line, see [`json`]. A command that
 //! answers on standard output logs to standard error; `serve` has nothing else to say and logs to standard output.
@@ -20,11 +21,13 @@
 //! is in [`fields::FORBIDDEN`] is written as redacted. And libraries that log what they carry are held to
 //! [`LIBRARIES`], whatever the filter says.
 
+pub mod audit;
 pub mod fields;
 pub mod json;
 pub mod level;
 pub mod metrics;
 pub mod stages;
+pub mod supervised;
 pub mod traces;
 
 use std::io::IsTerminal;

@@ -127,6 +127,11 @@ impl Plan {
         })
     }
 
+    /// The item that the call is about; on create the one to be.
+    pub fn item(&self) -> Option<Uuid> {
+        self.uid
+    }
+
     /// How many requests a smooth run takes.
     #[must_use]
     pub fn steps(&self) -> u32 {

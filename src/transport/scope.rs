@@ -14,7 +14,7 @@ use super::answer;
 use super::correlation::CorrelationId;
 use super::router::Handler;
 use crate::auth::challenge::Challenge;
-use crate::mcp::{Caller, Ending, count_refused};
+use crate::mcp::{Caller, Ending, refused_for_scope};
 use crate::telemetry::fields;
 
 /// From the part of the range that JSON-RPC leaves to servers and that MCP has not given a meaning of its own.
@@ -32,6 +32,9 @@ struct Message<'a> {
 struct Params<'a> {
     #[serde(borrow)]
     name: Cow<'a, str>,
+    /// What it is or says, is for others to judge.
+    #[serde(borrow, rename = "_meta")]
+    meta: Option<&'a RawValue>,
 }
 
 /// The refusal of a request, if scopes stand in its way. `id` is the request's: without one it is no request, and no
@@ -49,10 +52,13 @@ pub fn refusal(
     }
     let id = id?;
     let message: Message<'_> = serde_json::from_slice(body).ok()?;
-    let tool = (message.method == "tools/call").then_some(message.params.name)?;
+    let params = (message.method == "tools/call").then_some(message.params)?;
+    let tool = params.name;
     let (scope, outcome) = handler.lacks_scope(&tool, caller)?;
     let said = challenge.insufficient_scope(&scope);
-    count_refused(&tool, Ending::OutOfScope);
+    let meta = params.meta.and_then(|meta| serde_json::from_str(meta.get()).ok());
+    let code = outcome.failed.as_ref().map(|failed| failed.code.as_str());
+    refused_for_scope(&tool, caller, &meta.unwrap_or_default(), code.unwrap_or(said.error));
     tracing::info!(
         { fields::CORRELATION_ID } = &*caller.correlation_id,
         { fields::TOOL } = &*tool,

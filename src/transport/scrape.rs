@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 
 use super::health::Readiness;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::supervised;
 
 /// The text format of Prometheus.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -38,7 +39,7 @@ struct Scraped {
 }
 
 /// Never ends by itself.
-pub async fn serve_metrics(listener: TcpListener, metrics: &'static Metrics, readiness: Arc<Readiness>) {
+pub async fn serve_metrics(listener: Arc<TcpListener>, metrics: &'static Metrics, readiness: Arc<Readiness>) {
     let router = Router::new()
         .route("/metrics", get(scrape))
         .with_state(Arc::new(Scraped { metrics, readiness }));
@@ -53,7 +54,7 @@ pub async fn serve_metrics(listener: TcpListener, metrics: &'static Metrics, rea
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
-        tokio::spawn(async move {
+        supervised::spawn("figures", async move {
             // How a connection ends is the reader's business.
             let _ = connection.await;
             drop(place);

@@ -32,7 +32,7 @@ use super::impatient::Impatient;
 use super::router::{App, Handler};
 use super::running::Count;
 use crate::loops::Loops;
-use crate::telemetry::metrics;
+use crate::telemetry::{metrics, supervised};
 use crate::upstream::{Counts, Deadline};
 
 /// The head of a request may be this large.
@@ -189,7 +189,7 @@ impl<H: Handler> Connections<H> {
             .serve_connection(stream, service);
         let (draining, cut_off) = (self.draining.clone(), self.cut_off.clone());
         let counted = metrics::connection_open();
-        place.spawn(self.open.track_future(async move {
+        let work = supervised::caught("connection", async move {
             // hyper's own graceful end is not for us: it closes connections whose first request is still under way.
             let left_behind = async move {
                 draining.cancelled().await;
@@ -209,6 +209,7 @@ impl<H: Handler> Connections<H> {
                 () = cut_off.cancelled() => {}
             }
             drop((slot, counted));
-        }));
+        });
+        place.spawn(self.open.track_future(work));
     }
 }

@@ -6,12 +6,11 @@
 //! sessions, places run out and opening waits: load is held back instead of piling up. The queue closes by itself when
 //! the last holder of room is gone, which is how draining knows that it is done.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
 use http::Method;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
@@ -20,7 +19,7 @@ use super::Settings;
 use super::client::{Client, Identity};
 use super::exchange::Failure;
 use crate::loops::{Loops, PerLoop};
-use crate::telemetry::{fields, metrics};
+use crate::telemetry::{fields, metrics, supervised};
 
 /// A second try after this pause mends a dropped connection; the API sweeps what remains.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -178,9 +177,7 @@ async fn end_each(
         .for_each_concurrent(at_once, |ending| async {
             // A panic here would take the queue down, and with it every later opening.
             let Ending { path, identity, place } = ending;
-            let ended = AssertUnwindSafe(is_ended(&client, &identity, path, within))
-                .catch_unwind()
-                .await;
+            let ended = supervised::caught("enders", is_ended(&client, &identity, path, within)).await;
             let ended = ended.unwrap_or(false);
             let counter = if ended { &counted.ended } else { &counted.abandoned };
             counter.fetch_add(1, Ordering::AcqRel);

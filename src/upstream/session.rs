@@ -30,6 +30,7 @@ use super::{CallContext, Upstream, headers};
 use crate::auth::{Credential, ExchangeError};
 use crate::telemetry::metrics;
 use crate::telemetry::stages::Stage;
+use crate::telemetry::supervised;
 
 const SESSIONS: &str = "/v1/sync/sessions";
 
@@ -315,7 +316,7 @@ impl<T: Send + 'static> Drop for ToItsEnd<T> {
     fn drop(&mut self) {
         // Where there is no runtime, there is nothing left that could go on.
         if let (Some(work), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
-            runtime.spawn(work);
+            supervised::spawn_on(&runtime, "session", work);
         }
     }
 }

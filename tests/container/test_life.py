@@ -141,10 +141,13 @@ class Starting(unittest.TestCase):
             container.process.wait(30)
             container.reader.join()
             own = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (INFO|WARN|CRIT) ")
-            services = set()
+            services, trail = set(), []
             for _, line in container.lines:
-                if not own.match(line):
+                if line.startswith('{"audit":1,'):
+                    trail.append(json.loads(line)["event"])
+                elif not own.match(line):
                     services.add(json.loads(line)["service"])
+            self.assertEqual(trail, ["start", "call", "end"])
             self.assertEqual(services, {"toolbridge-mcp", "toolbridge-api"})
 
 

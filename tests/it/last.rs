@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
+use crate::audit::{MARK, calls_in, text_of};
 use crate::entities::{self, OPERATIONS, uid_of};
 use crate::harness::collector;
-use crate::harness::place::forwarders;
+use crate::harness::place::{forwarders, trails};
 use crate::harness::process::logs;
 use crate::harness::{CONTENT, Caller, Client, Place, SECRETS, trial, world};
 use crate::upstream::check_proof;
@@ -25,6 +26,11 @@ pub fn tests() -> Vec<Trial> {
             module,
             "every_session_of_the_whole_suite_has_ended",
             every_session_of_the_whole_suite_has_ended,
+        ),
+        trial(
+            module,
+            "every_call_of_the_whole_suite_is_in_a_trail",
+            every_call_of_the_whole_suite_is_in_a_trail,
         ),
         trial(module, "every_log_line_is_one_object", every_log_line_is_one_object),
         trial(module, "every_field_is_declared", every_field_is_declared),
@@ -68,6 +74,35 @@ async fn every_session_of_the_whole_suite_has_ended() {
     }
 }
 
+/// Each trail is as it was written, and those of the two that everybody shared have what their logs have: no call more, none
+/// less.
+async fn every_call_of_the_whole_suite_is_in_a_trail() {
+    let trails = trails();
+    let there = trails.iter().filter(|trail| trail.exists());
+    for trail in there.clone() {
+        calls_in(trail).await;
+    }
+    assert!(there.count() >= 2, "{trails:?}");
+    for place in [&world().acme, &world().globex] {
+        let called = |line: &Value| {
+            let names = ["correlation_id", "tool", "outcome", "user"].map(|name| line[name].to_string());
+            (line["outcome"].is_string() && line["outcome"] != "refused").then(|| names.join(" "))
+        };
+        let lines = place.sidecar.out.all();
+        let objects = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let mut logged: Vec<_> = objects.filter_map(|line| called(&line)).collect();
+        let mut written: Vec<_> = calls_in(&place.trail()).await.iter().filter_map(called).collect();
+        logged.sort();
+        written.sort();
+        assert!(
+            logged == written,
+            "{} calls are logged, {} in the trail",
+            logged.len(),
+            written.len()
+        );
+    }
+}
+
 async fn every_log_line_is_one_object() {
     let mut lines = 0;
     for (program, said) in logs() {
@@ -76,7 +111,7 @@ async fn every_log_line_is_one_object() {
         }
         for line in said {
             // A mistake that stops the start is a sentence for a person.
-            if line.starts_with("error: ") {
+            if line.starts_with("error: ") || line.starts_with(MARK) {
                 continue;
             }
             let object: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{program}: {line}"));
@@ -126,7 +161,7 @@ async fn every_field_is_declared() {
     let mut undeclared = BTreeMap::new();
     for (program, lines) in logs() {
         let known = if program.ends_with("api") { &theirs } else { &ours };
-        for line in lines {
+        for line in lines.into_iter().filter(|line| !line.starts_with(MARK)) {
             let object: Value = serde_json::from_str(&line).unwrap_or_default();
             for field in object.as_object().into_iter().flat_map(|object| object.keys()) {
                 if !known.contains_key(field) {
@@ -203,6 +238,12 @@ impl Forbidden {
 
 async fn no_secret_ever_got_into_a_log() {
     let forbidden = Forbidden::of_the_whole_suite();
+    for trail in trails().iter().filter(|trail| trail.exists()) {
+        for line in text_of(trail).lines() {
+            let found = forbidden.found_in(line);
+            assert_eq!(found, None, "a trail has what nobody may read: {line}");
+        }
+    }
     for (program, lines) in logs() {
         for line in lines {
             let found = forbidden.found_in(&line);

@@ -15,6 +15,7 @@
 )]
 
 mod arguments;
+mod audit;
 mod command_line;
 mod connect;
 mod cut_short;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(8);
     let tests = [
         arguments::tests(),
+        audit::tests(),
         command_line::tests(),
         connect::tests(),
         cut_short::tests(),

@@ -15,7 +15,7 @@ pub use self::doctor::{aim, from_inside, from_outside};
 pub use self::server::{serve, stdio};
 pub use self::signals::linger;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -119,11 +119,13 @@ pub async fn call(config: &Config, token: Secret, name: &str, arguments: Map<Str
     };
     let cancel = context.cancel.clone();
     let session = upstream.call(principal.credential, context);
+    let item = OnceLock::new();
     let call = ToolCall {
         name,
         arguments,
         api: &session,
         correlation_id: &correlation_id,
+        item: &item,
         progress: &|_| (),
     };
     let outcome = match tools.call(call) {

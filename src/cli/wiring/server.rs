@@ -1,8 +1,9 @@
 //! The rooms put together to a server: over HTTP, and over standard input and output.
 
 use std::future::Future;
+use std::io;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -15,15 +16,26 @@ use crate::cli::serve::listens_on;
 use crate::config::Config;
 use crate::loops::Loops;
 use crate::mcp::{Callers, FixedCaller, Server};
-use crate::telemetry::{fields, traces};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{audit, fields, supervised, traces};
 use crate::transport::{self, App, Drain};
 use crate::upstream::Upstream;
+
+/// For the last lines of the audit trail: what waits is written in one piece, or cannot be.
+const TRAIL_PARTING: Duration = Duration::from_secs(2);
 
 pub async fn serve(config: &Config) -> Result<(), Stop> {
     let signals = Signals::caught().map_err(unfit)?;
     watched::log_level_by_signal().map_err(unfit)?;
     let figures = watched::figures(config)?;
     watched::traces()?;
+    watched::audit(config, Box::new(io::stdout()))?;
+    let served = serve_callers(config, signals, figures).await;
+    audit::finish(TRAIL_PARTING).await;
+    served
+}
+
+async fn serve_callers(config: &Config, signals: Signals, figures: Option<&'static Metrics>) -> Result<(), Stop> {
     files::allow_all(config);
     let auth = settings::auth(config);
     let verifier = Arc::new(Verifier::new(&auth, Clock::system()).map_err(unfit)?);
@@ -50,7 +62,7 @@ pub async fn serve(config: &Config) -> Result<(), Stop> {
     tracing::info!({ fields::ADDRESS } = %bound, "listening on http://{bound}/mcp");
     watched::serve_figures(config, figures, &app).await;
     // The first caller should not wait for the keys; nor should the server, should they not come.
-    tokio::spawn(async move { verifier.warm().await });
+    supervised::spawn("keys", async move { verifier.warm().await });
 
     let drain = Drain {
         notice: config.server.drain_notice,
@@ -88,6 +100,14 @@ pub async fn serve(config: &Config) -> Result<(), Stop> {
 
 pub async fn stdio(config: &Config, token: Secret) -> Result<(), Stop> {
     let signals = Signals::caught().map_err(unfit)?;
+    // Standard output is the conversation.
+    watched::audit(config, Box::new(io::stderr()))?;
+    let served = serve_pipes(config, signals, token).await;
+    audit::finish(TRAIL_PARTING).await;
+    served
+}
+
+async fn serve_pipes(config: &Config, signals: Signals, token: Secret) -> Result<(), Stop> {
     let verifier = Arc::new(Verifier::new(&settings::auth(config), Clock::system()).map_err(unfit)?);
     // Each call verifies anew and tells the model what is wrong, so a bad token is not the end; but it should be known.
     if let Err(refusal) = verifier.verify(token.expose()).await {

@@ -1,7 +1,7 @@
-//! What an operator sees of a running server beside its log: figures, traces, and more of the log when a
+//! What an operator sees of a running server beside its log: figures, traces, the audit trail, and more of the log when a
 //! signal asks for it.
 
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -10,10 +10,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::unfit;
 use crate::cli::exit::{Exit, Stop};
 use crate::cli::version::BUILD;
-use crate::config::Config;
+use crate::config::{AuditTo, Config};
 use crate::mcp::Server;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::{fields, level, metrics, traces};
+use crate::telemetry::{audit, fields, level, metrics, supervised, traces};
 use crate::transport::{App, serve_metrics};
 
 /// Figures, if they are wanted. Before anything is made that would count.
@@ -47,7 +47,10 @@ pub async fn serve_figures(config: &Config, figures: Option<&'static Metrics>, a
     if let Ok(bound) = listener.local_addr() {
         tracing::info!({ fields::ADDRESS } = %bound, "figures are at http://{bound}/metrics");
     }
-    tokio::spawn(serve_metrics(listener, figures, Arc::clone(&app.readiness)));
+    let (listener, readiness) = (Arc::new(listener), Arc::clone(&app.readiness));
+    supervised::keep("figures", move || {
+        serve_metrics(Arc::clone(&listener), figures, Arc::clone(&readiness))
+    });
 }
 
 /// Traces, if the environment asks for them.
@@ -63,12 +66,33 @@ pub fn traces() -> Result<(), Stop> {
     Ok(())
 }
 
+/// The audit trail, if it is wanted. `log` is where this process logs to.
+pub fn audit(config: &Config, log: Box<dyn Write + Send>) -> Result<(), Stop> {
+    let limits = audit::Limits {
+        bytes: u64::try_from(config.audit.max_file_bytes).unwrap_or(u64::MAX),
+        files: config.audit.max_files,
+    };
+    let to = match config.audit.destination() {
+        Some(AuditTo::File(path)) => audit::To::File(path, limits),
+        Some(AuditTo::Log) => audit::To::Stream(log),
+        Some(AuditTo::Nowhere) | None => return Ok(()),
+    };
+    let of = audit::Of {
+        tenant: config.tenant.id.as_deref().unwrap_or_default(),
+        version: BUILD.version,
+    };
+    audit::start(to, of).map_err(|why| match why {
+        audit::StartError::File(why) => Stop::because(Exit::Configuration, format!("audit.to: {why}.")),
+        audit::StartError::Thread(_) => unfit(why),
+    })
+}
+
 /// From here on SIGUSR1 no longer ends the process.
 pub fn log_level_by_signal() -> io::Result<()> {
     let mut asked = signal(SignalKind::user_defined1())?;
-    tokio::spawn(async move {
+    supervised::spawn("log_level", async move {
         while asked.recv().await.is_some() {
-            level::toggle();
+            let _ = supervised::turn("log_level", level::toggle);
         }
     });
     Ok(())

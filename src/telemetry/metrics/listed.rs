@@ -47,6 +47,12 @@ impl Listed<IntCounter> {
             child.inc();
         }
     }
+
+    pub fn count_many(&self, word: &str, many: u64) {
+        if let Some(child) = self.get(word) {
+            child.inc_by(many);
+        }
+    }
 }
 
 impl Listed<IntGauge> {

@@ -52,6 +52,9 @@ pub struct Metrics {
     requests: Vec<(&'static str, Listed<IntCounter>)>,
     connections_open: IntGauge,
     streams_open: IntGauge,
+    audit_lines: Listed<IntCounter>,
+    audit_stuck: IntGauge,
+    task_panics: Listed<IntCounter>,
     readiness: Listed<IntGauge>,
     process: Process,
 }
@@ -209,6 +212,23 @@ pub fn token_exchanged(outcome: &str) {
     observe(|metrics| metrics.token_exchanges.count(outcome));
 }
 
+pub fn audit_written(lines: u64) {
+    observe(|metrics| metrics.audit_lines.count_many("written", lines));
+}
+
+pub fn audit_lost(lines: u64) {
+    observe(|metrics| metrics.audit_lines.count_many("lost", lines));
+}
+
+/// Whether lines of the audit trail wait, since they cannot be written.
+pub fn audit_stuck(stuck: bool) {
+    observe(|metrics| metrics.audit_stuck.set(i64::from(stuck)));
+}
+
+pub fn task_panicked(task: &str) {
+    observe(|metrics| metrics.task_panics.count(task));
+}
+
 /// An HTTP request was answered.
 pub fn answered(transport: &str, status: u16) {
     let class = match status / 100 {
@@ -280,6 +300,9 @@ impl Metrics {
             requests: requests.collect::<Result<_, Error>>()?,
             connections_open: gauge(by, &names::CONNECTIONS_OPEN)?,
             streams_open: gauge(by, &names::STREAMS_OPEN)?,
+            audit_lines: listed_counters(by, &names::AUDIT_LINES, names::AUDIT_OUTCOMES)?,
+            audit_stuck: gauge(by, &names::AUDIT_STUCK)?,
+            task_panics: listed_counters(by, &names::TASK_PANICS, names::TASKS)?,
             readiness: Listed::of(&gauges(by, &names::READINESS)?, names::STATES)?,
             process: Process::new(by)?,
             registry,

@@ -157,6 +157,21 @@ pub const STREAMS_OPEN: Name = gauge(
     &[],
     "Streams of the transport of 2024-11-05 held now.",
 );
+pub const AUDIT_LINES: Name = counter(
+    "toolbridge_mcp_audit_lines_total",
+    &["outcome"],
+    "Lines of the audit trail: written, or lost since there was no room for them.",
+);
+pub const AUDIT_STUCK: Name = gauge(
+    "toolbridge_mcp_audit_stuck",
+    &[],
+    "1 while the audit trail cannot be written and its lines wait.",
+);
+pub const TASK_PANICS: Name = counter(
+    "toolbridge_mcp_task_panics_total",
+    &["task"],
+    "Work in the background that panicked; it goes on.",
+);
 pub const READINESS: Name = gauge(
     "toolbridge_mcp_readiness",
     &["state"],
@@ -209,6 +224,9 @@ pub const ALL: &[&Name] = &[
     &REQUESTS,
     &CONNECTIONS_OPEN,
     &STREAMS_OPEN,
+    &AUDIT_LINES,
+    &AUDIT_STUCK,
+    &TASK_PANICS,
     &READINESS,
     &BUILD_INFO,
     &PROCESS_CPU,
@@ -235,6 +253,8 @@ pub const WORDS: &[(&str, &str, &[&str])] = &[
     (TOKEN_EXCHANGES.name, "outcome", EXCHANGE_OUTCOMES),
     (REQUESTS.name, "transport", TRANSPORTS),
     (REQUESTS.name, "status", STATUS_CLASSES),
+    (AUDIT_LINES.name, "outcome", AUDIT_OUTCOMES),
+    (TASK_PANICS.name, "task", TASKS),
     (READINESS.name, "state", STATES),
 ];
 
@@ -308,6 +328,21 @@ pub const EXCHANGE_OUTCOMES: &[&str] = &["ok", "refused", "denied", "misconfigur
 /// Of a path: `/mcp`, the two of 2024-11-05, the two that probes ask, and the rest.
 pub const TRANSPORTS: &[&str] = &["mcp", "sse", "messages", "probe", OTHER];
 pub const STATUS_CLASSES: &[&str] = &["1xx", "2xx", "3xx", "4xx", "5xx", OTHER];
+pub const AUDIT_OUTCOMES: &[&str] = &["written", "lost"];
+/// All that runs beside the calls. The last is for what a test makes up.
+pub const TASKS: &[&str] = &[
+    "audit",
+    "connection",
+    "enders",
+    "exchange",
+    "figures",
+    "keys",
+    "log_level",
+    "session",
+    "stream",
+    "traces",
+    OTHER,
+];
 pub const STATES: &[&str] = &[
     "ready",
     "draining",

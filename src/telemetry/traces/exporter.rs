@@ -14,6 +14,8 @@ use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use tokio::runtime::Handle;
 
+use crate::telemetry::supervised;
+
 /// For one batch. A drain leaves less, and says so to whoever waits.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -63,10 +65,11 @@ impl HttpClient for Client {
         'life0: 'async_trait,
         Self: 'async_trait,
     {
-        let sending = self.runtime.spawn(send(self.http.clone(), request));
+        let sending = supervised::spawn_on(&self.runtime, "traces", send(self.http.clone(), request));
         Box::pin(async move {
             let answer = match sending.await {
-                Ok(answer) => answer,
+                Ok(Some(answer)) => answer,
+                Ok(None) => Err("the request panicked".into()),
                 Err(gone) => Err(gone.into()),
             };
             self.say(&answer);

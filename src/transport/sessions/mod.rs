@@ -30,6 +30,7 @@ use super::envelope::{Endpoint, plain_text_error};
 use super::outline::{Kind, Objection};
 use super::router::Handler;
 use crate::mcp::Caller;
+use crate::telemetry::supervised;
 
 pub const SESSION_ID: &str = "mcp-session-id";
 const PROTOCOL_VERSION: &str = "mcp-protocol-version";
@@ -115,7 +116,7 @@ impl<H: Handler> Sessions<H> {
             return Err(Objection::new(StatusCode::SERVICE_UNAVAILABLE, INTERNAL_ERROR, message));
         };
         let (sessions, owner) = (self.clone(), Arc::clone(&caller.principal.subject));
-        let opening = tokio::spawn(async move {
+        let opening = supervised::spawn("session", async move {
             sessions.close(room.makes_way.clone()).await;
             let answer = sessions.service.handle(request).await;
             let id = answer.headers().get(SESSION_ID).and_then(|id| id.to_str().ok());
@@ -128,7 +129,7 @@ impl<H: Handler> Sessions<H> {
             }
             answer
         });
-        opening.await.map_err(|_| {
+        opening.await.ok().flatten().ok_or_else(|| {
             let message = "the session could not be opened";
             Objection::new(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL_ERROR, message)
         })

@@ -44,7 +44,7 @@ use super::outline::Objection;
 use super::router::Handler;
 use super::running::{Count, Running};
 use crate::mcp::{Caller, Via};
-use crate::telemetry::{fields, metrics};
+use crate::telemetry::{fields, metrics, supervised};
 
 /// What both routes share.
 pub struct Sse<H> {
@@ -142,7 +142,7 @@ pub async fn open<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
     // The queue is empty, so there is room.
     let _ = opened.outbox.try_send(Event::endpoint(&path));
     let carrier = Carrier::new(opened.inbox, opened.outbox, &opened.stream, sse.streams.draining());
-    tokio::spawn(converse(sse.handler.clone(), carrier, opened.stop));
+    supervised::spawn("stream", converse(sse.handler.clone(), carrier, opened.stop));
 
     let mut response = Response::new(Body::new(Events::new(opened.queue, sse.keep_alive, opened.place)));
     for (name, value) in [

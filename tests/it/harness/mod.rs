@@ -19,7 +19,7 @@ pub use collector::Collector;
 pub use figures::Figures;
 pub use forwarder::{Gate, Mishap, Record, Stage, Traffic};
 pub use front::{Certificate, Front, Manner};
-pub use place::{Place, Ran, kept_port, run};
+pub use place::{Place, Ran, kept_port, new_trail, run};
 pub use runner::{trial, world};
 pub use stdio::Piped;
 pub use stream::Stream;

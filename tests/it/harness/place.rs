@@ -1,5 +1,6 @@
 //! One tenant's sidecar, the forwarder behind it, and what it takes to start them.
 
+use std::path::PathBuf;
 use std::process::Output;
 use std::sync::{Mutex, PoisonError};
 
@@ -23,6 +24,21 @@ static FORWARDERS: Mutex<Vec<(String, Forwarder)>> = Mutex::new(Vec::new());
 
 pub fn forwarders() -> Vec<(String, Forwarder)> {
     FORWARDERS.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Every audit trail that a server of the suite was told to write.
+static TRAILS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+pub fn trails() -> Vec<PathBuf> {
+    TRAILS.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// For one server.
+pub fn new_trail() -> String {
+    let mut all = TRAILS.lock().unwrap_or_else(PoisonError::into_inner);
+    let path = temporary().join(format!("audit-{}.jsonl", all.len()));
+    all.push(path.clone());
+    path.display().to_string()
 }
 
 /// A free port that stays free when its program has ended: the system gives ports of its own choice from 32768 on.
@@ -92,6 +108,12 @@ impl Place {
         format!("{}/mcp", self.url)
     }
 
+    /// Where its audit trail is.
+    pub fn trail(&self) -> PathBuf {
+        let mut told = self.environment();
+        told.find(|(name, _)| *name == "TOOLBRIDGE_AUDIT_TO").unwrap().1.into()
+    }
+
     /// What the sidecar was told; a command beside it is told the same.
     pub fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
         self.environment
@@ -105,6 +127,7 @@ impl Place {
 }
 
 fn environment(tenant: &str, api: &str, settings: &[(&str, &str)]) -> Vec<(String, String)> {
+    let trail = new_trail();
     let usual = [
         ("TOOLBRIDGE_TENANT_ID", tenant),
         ("TOOLBRIDGE_TENANT_HEADER_SECRET", &SECRETS.tenant),
@@ -113,6 +136,7 @@ fn environment(tenant: &str, api: &str, settings: &[(&str, &str)]) -> Vec<(Strin
         ("TOOLBRIDGE_HOST", "127.0.0.1"),
         ("TOOLBRIDGE_PORT", "0"),
         ("TOOLBRIDGE_METRICS_ADDR", "127.0.0.1:0"),
+        ("TOOLBRIDGE_AUDIT_TO", &trail),
     ];
     let own = |name: &str| settings.iter().any(|(own, _)| *own == name);
     let kept = usual.into_iter().filter(|(name, _)| !own(name));

@@ -176,8 +176,17 @@ impl Process {
 
     /// From now on no file may grow beyond so many bytes, as on a disk that is full.
     pub fn limit_files(&self, bytes: u64) {
+        self.limit_files_to(&bytes.to_string());
+    }
+
+    /// There is room again.
+    pub fn free_files(&self) {
+        self.limit_files_to("unlimited");
+    }
+
+    fn limit_files_to(&self, limit: &str) {
         let limited = std::process::Command::new("prlimit")
-            .args([format!("--pid={}", self.pid), format!("--fsize={bytes}:")])
+            .args([format!("--pid={}", self.pid), format!("--fsize={limit}:")])
             .status();
         assert!(limited.is_ok_and(|status| status.success()), "prlimit of util-linux");
     }

@@ -1,11 +1,12 @@
 //! An MCP client that starts `toolbridge-mcp stdio`, or `connect`, itself and speaks to it through a pipe.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
 use super::client::{Called, Caller, Era};
-use super::place::{Place, binary};
+use super::place::{Place, binary, new_trail};
 use super::process::{Process, Stdout};
 use super::token::User;
 
@@ -14,6 +15,8 @@ pub struct Piped<'a> {
     era: Era,
     user: User,
     pub process: Process,
+    /// Of the server, not of a bridge.
+    pub trail: Option<PathBuf>,
     next_id: AtomicU64,
 }
 
@@ -40,8 +43,13 @@ impl<'a> Piped<'a> {
     pub fn of(place: &'a Place, era: Era, user: User) -> Self {
         let mut command = binary(&["stdio"]);
         command.envs(place.environment()).env("TOOLBRIDGE_TOKEN", &user.token);
+        // Two servers do not share one.
+        let trail = new_trail();
+        command.env("TOOLBRIDGE_AUDIT_TO", &trail);
         let process = Process::start("toolbridge-mcp stdio", command, Stdout::Answers);
-        Self::by(process, place, era, user)
+        let mut piped = Self::by(process, place, era, user);
+        piped.trail = Some(trail.into());
+        piped
     }
 
     /// A bridge, with some words of its own. It knows the place's URL and this token, and nothing else.
@@ -58,6 +66,7 @@ impl<'a> Piped<'a> {
             era,
             user,
             process,
+            trail: None,
             next_id: AtomicU64::new(1),
         }
     }

@@ -1,0 +1,228 @@
+//! One line of the trail and the next, bound together: each names the hash of the one before and ends with its own.
+//!
+//! A hash is SHA-256 over the very bytes of the line up to its own member, so that whoever verifies reads bytes and
+//! encodes nothing anew. The mark at the beginning tells a line of the trail from a line of the log.
+
+use std::fmt;
+use std::io::Write;
+
+use serde::{Deserialize, Deserializer, de::Error};
+use sha2::{Digest, Sha256};
+
+/// Every line begins so.
+pub const MARK: &[u8] = b"{\"audit\":1,";
+/// Between what is hashed and the hash.
+const BEFORE_HASH: &[u8] = b",\"hash\":\"";
+const AFTER_HASH: &[u8] = b"\"}";
+const HASH_DIGITS: usize = 64;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Hash([u8; 32]);
+
+impl Hash {
+    fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    pub fn read(text: &str) -> Option<Self> {
+        let mut hash = Self::default();
+        hex::decode_to_slice(text, &mut hash.0).ok()?;
+        Some(hash)
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut digits = [0; HASH_DIGITS];
+        hex::encode_to_slice(self.0, &mut digits).map_err(|_| fmt::Error)?;
+        f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl<'de> Deserialize<'de> for Hash {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        Self::read(&text).ok_or_else(|| D::Error::custom("no hash"))
+    }
+}
+
+/// Where a chain has got to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain {
+    pub id: String,
+    /// Of the last line; 0 before the first.
+    pub seq: u64,
+    /// Its hash.
+    pub head: Hash,
+}
+
+impl Chain {
+    pub fn begin(id: String) -> Self {
+        Self {
+            id,
+            seq: 0,
+            head: Hash::default(),
+        }
+    }
+
+    /// Appends a line with these members, and goes on to it.
+    pub fn append(&mut self, members: &[u8], out: &mut Vec<u8>) {
+        let begin = out.len();
+        self.seq += 1;
+        out.extend_from_slice(MARK);
+        // A vector can always be written to.
+        let _ = write!(
+            out,
+            "\"chain\":\"{}\",\"seq\":{},\"prev\":\"{}\",",
+            self.id, self.seq, self.head
+        );
+        out.extend_from_slice(members);
+        self.head = Hash::of(out.get(begin..).unwrap_or_default());
+        out.extend_from_slice(BEFORE_HASH);
+        let _ = write!(out, "{}", self.head);
+        out.extend_from_slice(AFTER_HASH);
+        out.push(b'\n');
+    }
+}
+
+/// What kinds of lines there are, beside one for each call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Event {
+    /// A server begins to write here.
+    Start,
+    Call,
+    /// So many lines could not be written between the one before and this.
+    Lost,
+    /// What stands before this line is half a line, left by a process that ended in the middle of writing.
+    Torn,
+    /// The server has left in good order.
+    End,
+}
+
+impl Event {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Call => "call",
+            Self::Lost => "lost",
+            Self::Torn => "torn",
+            Self::End => "end",
+        }
+    }
+}
+
+/// A line that is as it was written; whether it is where it was written, its neighbours say.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Link {
+    pub chain: String,
+    pub seq: u64,
+    pub prev: Hash,
+    pub hash: Hash,
+    pub event: Event,
+    pub time: String,
+    /// Of a `lost` line.
+    #[serde(default)]
+    pub lines: u64,
+    /// Of a `torn` line.
+    #[serde(default)]
+    pub bytes: u64,
+}
+
+/// Why bytes are no line of the trail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unsound {
+    /// It has no mark, so it never was one; or what it had is gone.
+    Foreign,
+    /// Its end is missing.
+    Cut,
+    /// Its hash is not that of its bytes. The number that it claims, if it has one.
+    Altered(Option<u64>),
+}
+
+/// Reads a line, without its end.
+pub fn read(line: &[u8]) -> Result<Link, Unsound> {
+    if !line.starts_with(MARK) {
+        let begins = !line.is_empty() && MARK.starts_with(line);
+        return Err(if begins { Unsound::Cut } else { Unsound::Foreign });
+    }
+    let (hashed, hash) = split(line).ok_or(Unsound::Cut)?;
+    if Hash::of(hashed) != hash {
+        return Err(Unsound::Altered(claimed(line)));
+    }
+    serde_json::from_slice(line).map_err(|_| Unsound::Altered(None))
+}
+
+/// What is hashed, and the hash that it should have.
+fn split(line: &[u8]) -> Option<(&[u8], Hash)> {
+    let rest = line.strip_suffix(AFTER_HASH)?;
+    let (rest, digits) = rest.split_at_checked(rest.len().checked_sub(HASH_DIGITS)?)?;
+    let hash = Hash::read(std::str::from_utf8(digits).ok()?)?;
+    Some((rest.strip_suffix(BEFORE_HASH)?, hash))
+}
+
+fn claimed(line: &[u8]) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Claim {
+        seq: u64,
+    }
+    serde_json::from_slice::<Claim>(line).ok().map(|claim| claim.seq)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two() -> Vec<u8> {
+        let (mut chain, mut out) = (Chain::begin("c".to_owned()), Vec::new());
+        chain.append(br#""time":"t","event":"start""#, &mut out);
+        chain.append(br#""time":"t","event":"lost","lines":3"#, &mut out);
+        out
+    }
+
+    #[test]
+    fn a_line_names_the_one_before_and_can_be_read_again() {
+        let out = two();
+        let lines: Vec<_> = out.split(|byte| *byte == b'\n').collect();
+        let (first, second) = (read(lines[0]).unwrap(), read(lines[1]).unwrap());
+        assert_eq!((first.seq, first.prev, first.event), (1, Hash::default(), Event::Start));
+        assert_eq!(
+            (second.seq, second.prev, second.event, second.lines),
+            (2, first.hash, Event::Lost, 3)
+        );
+        assert_eq!(lines[2], b"");
+        assert_eq!(Hash::read(&second.hash.to_string()), Some(second.hash));
+    }
+
+    /// The form is what others verify by, with their own tools.
+    #[test]
+    fn the_form_is_as_the_page_has_it() {
+        let line = String::from_utf8(two()).unwrap();
+        let line = line.lines().next().unwrap();
+        let zeros = "0".repeat(64);
+        let hashed = format!(r#"{{"audit":1,"chain":"c","seq":1,"prev":"{zeros}","time":"t","event":"start""#);
+        assert_eq!(line, format!(r#"{hashed},"hash":"{}"}}"#, Hash::of(hashed.as_bytes())));
+    }
+
+    #[test]
+    fn every_changed_byte_and_every_cut_shows() {
+        let out = two();
+        let line = out.split(|byte| *byte == b'\n').next().unwrap();
+        for at in 0..line.len() {
+            for flip in [1, 0x20, 0x80] {
+                let mut changed = line.to_vec();
+                changed[at] ^= flip;
+                // Digits of the hash mean the same in capitals, and that is the one change without a meaning.
+                let same = changed.eq_ignore_ascii_case(line) && at + 66 >= line.len();
+                assert_eq!(read(&changed).is_ok(), same, "{at} {flip}");
+            }
+            if at > 0 {
+                assert_eq!(read(&line[..at]), Err(Unsound::Cut), "{at}");
+            }
+        }
+        assert_eq!(read(b"{\"time\":\"t\"}"), Err(Unsound::Foreign));
+        let text = String::from_utf8(line.to_vec()).unwrap();
+        let other = text.replace("start", "stars");
+        assert_eq!(read(other.as_bytes()), Err(Unsound::Altered(Some(1))));
+    }
+}

@@ -1,0 +1,380 @@
+use std::fs;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::chain::{Chain, Event, Hash};
+use super::file::tests::{LIMITS, Scratch};
+use super::record::{counted, event};
+use super::verify::{Anchors, Kind, Report, Trails};
+use super::*;
+
+/// A trail of a start, so many calls, and an end.
+fn trail(calls: usize) -> Vec<Vec<u8>> {
+    let mut chain = Chain::begin("c".to_owned());
+    let mut kinds = vec![Event::Start];
+    kinds.resize(calls + 1, Event::Call);
+    kinds.push(Event::End);
+    let line = |kind: Event| {
+        let mut line = Vec::new();
+        chain.append(event(kind).as_bytes(), &mut line);
+        line
+    };
+    kinds.into_iter().map(line).collect()
+}
+
+fn verified(text: &[u8]) -> Report {
+    verified_by(&[text], &Anchors::default())
+}
+
+fn verified_by(texts: &[&[u8]], anchors: &Anchors) -> Report {
+    let mut trails = Trails::default();
+    for text in texts {
+        trails.read(*text, false).unwrap();
+    }
+    trails.report(anchors)
+}
+
+fn wrong(report: &Report) -> Vec<Kind> {
+    let kinds = report.findings.iter().map(|finding| finding.kind);
+    kinds.filter(|kind| kind.is_wrong()).collect()
+}
+
+#[test]
+fn what_was_written_is_well() {
+    let lines = trail(5);
+    let report = verified(&lines.concat());
+    assert_eq!(report.findings, []);
+    let [chain] = &report.chains[..] else {
+        panic!("{report:?}")
+    };
+    assert_eq!((chain.lines, chain.first.0, chain.last.0, chain.ended), (7, 1, 7, true));
+    // In files, whatever their order.
+    let (first, second) = lines.split_at(3);
+    let report = verified_by(&[&second.concat(), &first.concat()], &Anchors::default());
+    assert_eq!(report.findings, []);
+}
+
+#[derive(Debug, Clone)]
+enum Tampering {
+    Remove(usize),
+    Double(usize, usize),
+    Swap(usize, usize),
+    Flip(usize, usize, u8),
+    Insert(usize),
+}
+
+fn tampering() -> impl Strategy<Value = Tampering> {
+    let place = 0..100_usize;
+    prop_oneof![
+        place.clone().prop_map(Tampering::Remove),
+        (place.clone(), place.clone()).prop_map(|(line, to)| Tampering::Double(line, to)),
+        (place.clone(), place.clone()).prop_map(|(one, other)| Tampering::Swap(one, other)),
+        (place.clone(), 0..10_000_usize, 1..=255_u8).prop_map(|(line, at, flip)| Tampering::Flip(line, at, flip)),
+        place.prop_map(Tampering::Insert),
+    ]
+}
+
+proptest! {
+    /// At any place but the two ends, which only a kept hash can show.
+    #[test]
+    fn whatever_is_done_to_the_lines_is_found(calls in 2..12_usize, what in tampering()) {
+        let lines = trail(calls);
+        let count = lines.len();
+        let head = verified(&lines.concat()).chains[0].head;
+        let mut other = lines.clone();
+        match what {
+            Tampering::Remove(line) => drop(other.remove(line % count)),
+            Tampering::Double(line, to) => other.insert(to % count, lines[line % count].clone()),
+            Tampering::Swap(one, another) => {
+                prop_assume!(one % count != another % count);
+                other.swap(one % count, another % count);
+            }
+            Tampering::Flip(line, at, flip) => {
+                let line = &mut other[line % count];
+                let at = at % (line.len() - 1);
+                line[at] ^= flip;
+            }
+            Tampering::Insert(at) => {
+                // By somebody who knows how it is done.
+                let mut forged = Vec::new();
+                let mut chain = Chain { id: "c".to_owned(), seq: at as u64 % 12, head: Hash::default() };
+                chain.append(event(Event::Call).as_bytes(), &mut forged);
+                other.insert(at % count, forged);
+            }
+        }
+        let same_digits = other.concat().eq_ignore_ascii_case(&lines.concat());
+        prop_assume!(!same_digits);
+        // Whoever has kept the last hash and knows the beginning.
+        let anchors = Anchors { after: Some(Hash::default()), heads: vec![head] };
+        let report = verified_by(&[&other.concat()], &anchors);
+        prop_assert!(!wrong(&report).is_empty(), "{:?}", report);
+    }
+
+    /// From there on everything has to be written anew, and then its last hash is another.
+    #[test]
+    fn a_line_that_is_written_anew_with_its_hash_does_not_fit(calls in 3..12_usize, place in 1..12_usize) {
+        let mut lines = trail(calls);
+        let place = place.min(calls);
+        let before = super::chain::read(lines[place - 1].trim_ascii_end()).unwrap();
+        let mut chain = Chain { id: before.chain, seq: before.seq, head: before.hash };
+        lines[place].clear();
+        chain.append(counted(Event::Call, "lines", 7).as_bytes(), &mut lines[place]);
+        let report = verified(&lines.concat());
+        prop_assert_eq!(wrong(&report), [Kind::Altered]);
+        prop_assert_eq!(report.findings[0].place.unwrap().line, place as u64 + 2);
+    }
+}
+
+#[test]
+fn each_thing_is_called_by_its_name_and_place() {
+    let lines = trail(6);
+    let at = |report: &Report| -> Vec<(Kind, u64)> {
+        let found = report.findings.iter();
+        found
+            .map(|finding| (finding.kind, finding.place.map_or(0, |place| place.line)))
+            .collect()
+    };
+    let mut removed = lines.clone();
+    removed.drain(2..4);
+    let report = verified(&removed.concat());
+    assert_eq!(at(&report), [(Kind::Missing, 3)]);
+    assert!(
+        report.findings[0].what.contains("lines 3 to 4"),
+        "{:?}",
+        report.findings
+    );
+    let mut altered = lines.clone();
+    altered[3] = String::from_utf8(altered[3].clone())
+        .unwrap()
+        .replace("call", "cal_")
+        .into_bytes();
+    assert_eq!(at(&verified(&altered.concat())), [(Kind::Altered, 4)]);
+    let mut doubled = lines.clone();
+    doubled.insert(4, lines[3].clone());
+    assert_eq!(at(&verified(&doubled.concat())), [(Kind::Doubled, 5)]);
+    let mut swapped = lines.clone();
+    swapped.swap(3, 4);
+    assert_eq!(at(&verified(&swapped.concat())), [(Kind::OutOfOrder, 5)]);
+    let mut foreign = lines.clone();
+    foreign.insert(2, b"what somebody wrote\n".to_vec());
+    assert_eq!(at(&verified(&foreign.concat())), [(Kind::Foreign, 3)]);
+    // The ends: seen only by whoever has kept a hash.
+    let head = verified(&lines.concat()).chains[0].head;
+    let anchors = Anchors {
+        after: None,
+        heads: vec![head],
+    };
+    assert_eq!(
+        wrong(&verified_by(&[&lines[..6].concat()], &anchors)),
+        [Kind::Unanchored]
+    );
+    let later = verified(&lines[2..].concat());
+    assert_eq!(at(&later), [(Kind::BeginsLater, 1)]);
+    assert!(wrong(&later).is_empty());
+    let kept = verified(&lines[..2].concat()).chains[0].head;
+    let anchors = Anchors {
+        after: Some(kept),
+        heads: vec![head],
+    };
+    assert_eq!(verified_by(&[&lines[2..].concat()], &anchors).findings, []);
+    assert_eq!(
+        wrong(&verified_by(&[&lines[3..].concat()], &anchors)),
+        [Kind::Unanchored]
+    );
+}
+
+#[test]
+fn lines_are_found_in_a_log_whatever_is_around_them() {
+    let mut log = Vec::new();
+    for line in trail(3) {
+        log.extend_from_slice(
+            b"{\"time\":\"t\",\"level\":\"INFO\",\"msg\":\"x\"}\n2026-11-24T09:00:00Z app[1] fra [info] ",
+        );
+        log.extend_from_slice(line.trim_ascii_end());
+        log.extend_from_slice(b"\x1b[0m\n");
+    }
+    let mut trails = Trails::default();
+    trails.read(&log[..], true).unwrap();
+    let report = trails.report(&Anchors::default());
+    assert_eq!((&report.findings[..], report.passed_over), (&[][..], 5));
+    assert_eq!(report.chains[0].lines, 5);
+}
+
+const OF: Of<'_> = Of {
+    tenant: "acme",
+    version: "1.2.3",
+};
+
+fn call(tool: &str) -> Call<'_> {
+    Call {
+        correlation_id: "c",
+        user: "ada",
+        client: None,
+        transport: "http",
+        tool,
+        item: None,
+        outcome: "ok",
+        error_code: None,
+        status: None,
+        duration_ms: Some(0.5),
+    }
+}
+
+fn begun(scratch: &Scratch) -> Trail {
+    Trail::begin(To::File(&scratch.file(), LIMITS), OF, MOST_BYTES).unwrap()
+}
+
+const LONG: Duration = Duration::from_secs(20);
+
+fn all_of(scratch: &Scratch) -> Report {
+    let texts: Vec<_> = files(&scratch.file())
+        .iter()
+        .map(|file| fs::read(file).unwrap())
+        .collect();
+    let texts: Vec<&[u8]> = texts.iter().map(Vec::as_slice).collect();
+    verified_by(&texts, &Anchors::default())
+}
+
+#[tokio::test]
+async fn the_chain_goes_on_through_files_and_processes() {
+    let scratch = Scratch::new();
+    for round in 0..3 {
+        let trail = begun(&scratch);
+        trail.called(&call("get_note"));
+        trail.finish(LONG).await;
+        let report = all_of(&scratch);
+        assert_eq!(
+            report
+                .findings
+                .iter()
+                .filter(|finding| finding.kind != Kind::BeginsLater)
+                .count(),
+            0
+        );
+        assert_eq!((report.chains.len(), report.chains[0].last.0), (1, 3 * (round + 1)));
+        assert!(report.chains[0].ended);
+    }
+    assert!(files(&scratch.file()).len() > 1, "it was moved on");
+}
+
+#[tokio::test]
+async fn half_a_line_is_left_told_and_not_held_against_the_trail() {
+    let large = Limits {
+        bytes: 1 << 20,
+        files: 1,
+    };
+    for (missing, is_half) in [(30, true), (1, false), (0, false)] {
+        let scratch = Scratch::new();
+        let begun = || Trail::begin(To::File(&scratch.file(), large), OF, MOST_BYTES).unwrap();
+        let trail = begun();
+        trail.called(&call("get_note"));
+        trail.finish(LONG).await;
+        let whole = fs::read(scratch.file()).unwrap();
+        fs::write(scratch.file(), &whole[..whole.len() - missing]).unwrap();
+        assert_eq!(wrong(&all_of(&scratch)), [], "it may be being written");
+        begun().finish(LONG).await;
+        let report = all_of(&scratch);
+        assert_eq!(wrong(&report), []);
+        let torn = report.findings.iter().any(|finding| finding.kind == Kind::Torn);
+        assert_eq!(torn, is_half, "{report:?}");
+        // A start, a call, the end or the word that it was torn, and the next start and end.
+        assert_eq!(report.chains[0].last.0, 5, "{report:?}");
+    }
+}
+
+/// A disk that is full for as long as it is told.
+#[derive(Clone, Default)]
+struct Disk(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    written: Vec<u8>,
+    room: usize,
+    refused: usize,
+}
+
+impl Write for Disk {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut state = self.0.lock().unwrap();
+        let some = bytes.len().min(state.room);
+        if some == 0 {
+            state.refused += 1;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        state.room -= some;
+        state.written.extend_from_slice(&bytes[..some]);
+        Ok(some)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_costs_only_what_finds_no_room_and_that_is_told() {
+    let disk = Disk::default();
+    disk.0.lock().unwrap().room = 100;
+    let one = call("get_note").members("acme").len() + 1;
+    let trail = Trail::begin(To::Stream(Box::new(disk.clone())), OF, 5 * one + 3).unwrap();
+    while disk.0.lock().unwrap().refused == 0 {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..12 {
+        trail.called(&call("get_note"));
+    }
+    disk.0.lock().unwrap().room = usize::MAX;
+    while disk.0.lock().unwrap().written.len() < 200 {
+        tokio::task::yield_now().await;
+    }
+    trail.finish(LONG).await;
+    let written = disk.0.lock().unwrap().written.clone();
+    let report = verified(&written);
+    assert_eq!(wrong(&report), [], "{}", String::from_utf8_lossy(&written));
+    let told: Vec<_> = report.findings.iter().map(|finding| finding.what.as_str()).collect();
+    assert_eq!(told, ["says that 7 lines before it could not be written"]);
+    assert_eq!(report.chains[0].lines, 1 + 5 + 1 + 1);
+}
+
+/// What waits is written at the last try, and what the queue has with it.
+#[tokio::test]
+async fn a_disk_that_has_room_at_the_very_end_gets_all_of_it() {
+    let disk = Disk::default();
+    let trail = Trail::begin(To::Stream(Box::new(disk.clone())), OF, MOST_BYTES).unwrap();
+    while disk.0.lock().unwrap().refused == 0 {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..12 {
+        trail.called(&call("get_note"));
+    }
+    disk.0.lock().unwrap().room = usize::MAX;
+    trail.finish(LONG).await;
+    let report = verified(&disk.0.lock().unwrap().written);
+    assert_eq!((&report.findings[..], report.chains[0].lines), (&[][..], 14));
+}
+
+#[tokio::test]
+async fn a_disk_that_stays_full_holds_nobody_up() {
+    let trail = Trail::begin(To::Stream(Box::new(Disk::default())), OF, MOST_BYTES).unwrap();
+    trail.called(&call("get_note"));
+    trail.finish(LONG).await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_moved_away_is_followed_by_another() {
+    let scratch = Scratch::new();
+    let trail = begun(&scratch);
+    let moved = scratch.0.join("moved");
+    while fs::metadata(scratch.file()).unwrap().len() == 0 {
+        tokio::task::yield_now().await;
+    }
+    fs::rename(scratch.file(), &moved).unwrap();
+    trail.called(&call("get_note"));
+    trail.finish(LONG).await;
+    let (before, after) = (fs::read(moved).unwrap(), fs::read(scratch.file()).unwrap());
+    let report = verified_by(&[&before, &after], &Anchors::default());
+    assert_eq!((&report.findings[..], report.chains[0].lines), (&[][..], 3));
+}

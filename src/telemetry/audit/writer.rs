@@ -1,0 +1,240 @@
+//! The thread that writes the trail: takes what calls have left, binds it into the chain, writes it in one piece.
+//!
+//! What cannot be written is kept and tried again, from the very byte that was the last; meanwhile the queue fills, and
+//! what finds no room there is counted and told by a line of its own when it works again. That it does not work is
+//! said once, and once more when it does.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::chain::{Chain, Event};
+use super::file::{Found, TrailFile};
+use super::queue::Queue;
+use super::record::{counted, event};
+use crate::telemetry::{fields, metrics, supervised};
+
+/// While lines come, so long passes between two writes. It is also what a process that is killed may take with it.
+pub const GATHER: Duration = Duration::from_millis(10);
+
+/// Between two tries of what cannot be written.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How often the log is told of the last line, so that a trail that was cut short can be known as such.
+const TELL_EVERY: Duration = Duration::from_secs(600);
+
+/// Pipes take so much in one piece (POSIX has it at 512 or more, Linux at 4096), and two programs may share one.
+const PIPE_BYTES: usize = 4096;
+
+/// Where the trail goes.
+pub enum Sink {
+    File(TrailFile),
+    /// Into the log's own stream, between its lines.
+    Stream(Box<dyn Write + Send>),
+}
+
+pub struct Writer {
+    pub queue: Arc<Queue>,
+    pub sink: Sink,
+    chain: Chain,
+    /// Lines of the chain that are not written yet, and how much of them is.
+    pending: Vec<u8>,
+    written: usize,
+    /// How many lines are pending.
+    lines: u64,
+    spare: Vec<u8>,
+    /// The last try failed.
+    stuck: bool,
+    /// What the log was told last, and when.
+    told: (u64, Instant),
+}
+
+impl Writer {
+    /// Goes on where `found` says. `new_chain` is the name of a chain, should one have to be begun.
+    pub fn new(queue: Arc<Queue>, sink: Sink, found: Found, new_chain: String, version: &str) -> Self {
+        let mut writer = Self {
+            queue,
+            sink,
+            chain: found.chain.unwrap_or_else(|| Chain::begin(new_chain)),
+            pending: Vec::new(),
+            written: 0,
+            lines: 0,
+            spare: Vec::new(),
+            stuck: false,
+            told: (0, Instant::now()),
+        };
+        if found.open_line {
+            writer.pending.push(b'\n');
+        }
+        if found.torn > 0 {
+            tracing::warn!(
+                { fields::BYTES } = found.torn,
+                "the audit trail ends with half a line: it was being written when the last process ended. It is left \
+                 there, and the next line says so"
+            );
+            writer.append(&counted(Event::Torn, fields::BYTES, found.torn));
+        }
+        if writer.chain.seq > 0 && !found.ended && found.torn == 0 {
+            tracing::warn!("the last process that wrote the audit trail did not end in good order");
+        }
+        let mut start = event(Event::Start);
+        start.extend([",\"", fields::VERSION, "\":\"", version, "\""]);
+        writer.append(&start);
+        writer
+    }
+
+    /// Until the queue is closed and what was in it is written, or cannot be.
+    pub fn run(mut self) {
+        loop {
+            // What a turn that panicked has left is looked at by the next.
+            match supervised::turn("audit", || self.turn()) {
+                Some(true) => return,
+                Some(false) => {}
+                None => {
+                    self.queue.pause(PAUSE);
+                }
+            }
+        }
+    }
+
+    /// Whether it was the last.
+    fn turn(&mut self) -> bool {
+        if !self.pending.is_empty() {
+            self.write_pending();
+        }
+        // Once the queue is closed, there is one last try with all that there is.
+        if !self.pending.is_empty() && !self.queue.pause(PAUSE) {
+            return false;
+        }
+        self.tell(TELL_EVERY);
+        let batch = self.queue.take(std::mem::take(&mut self.spare), TELL_EVERY, GATHER);
+        for line in batch.lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            self.chain.append(line, &mut self.pending);
+            self.lines += 1;
+        }
+        self.spare = batch.lines;
+        if batch.lost > 0 {
+            tracing::error!(
+                { fields::LINES } = batch.lost,
+                "{} lines of the audit trail found no room and are lost; the next line says so",
+                batch.lost
+            );
+            self.append(&counted(Event::Lost, fields::LINES, batch.lost));
+        }
+        batch.closed && self.leave()
+    }
+
+    fn append(&mut self, members: &str) {
+        self.chain.append(members.as_bytes(), &mut self.pending);
+        self.lines += 1;
+    }
+
+    /// The last line, and the last try.
+    fn leave(&mut self) -> bool {
+        self.append(&event(Event::End));
+        self.write_pending();
+        if let Sink::File(file) = &self.sink {
+            let _ = file.sync();
+        }
+        if self.pending.is_empty() {
+            self.tell(Duration::ZERO);
+        } else {
+            tracing::error!(
+                { fields::LINES } = self.lines,
+                "the audit trail could not be written to its end: {} lines are lost with this process",
+                self.lines
+            );
+            metrics::audit_lost(self.lines);
+        }
+        true
+    }
+
+    fn write_pending(&mut self) {
+        match self.try_pending() {
+            Ok(()) => {
+                metrics::audit_written(self.lines);
+                self.pending.clear();
+                (self.written, self.lines) = (0, 0);
+                if std::mem::take(&mut self.stuck) {
+                    metrics::audit_stuck(false);
+                    tracing::info!("the audit trail is written again");
+                }
+            }
+            Err(why) => {
+                if !std::mem::replace(&mut self.stuck, true) {
+                    metrics::audit_stuck(true);
+                    tracing::error!(
+                        { fields::ERROR } = %why,
+                        "the audit trail cannot be written ({why}): calls go on, and their lines wait as long as there is room \
+                         for them"
+                    );
+                }
+            }
+        }
+    }
+
+    fn try_pending(&mut self) -> io::Result<()> {
+        if let Sink::File(file) = &mut self.sink {
+            if file.is_gone() {
+                tracing::info!("the file of the audit trail was moved away; another is begun, and the chain goes on");
+                file.reopen()?;
+                // A line is in one file or in the other.
+                self.written = begin_of_line(&self.pending, self.written);
+            } else if file.is_full()
+                && self.written == 0
+                && let Err(why) = file.rotate()
+            {
+                tracing::error!(
+                    { fields::ERROR } = %why,
+                    "the files of the audit trail cannot be moved on ({why}): this one goes on growing"
+                );
+            }
+        }
+        while let Some(rest) = self.pending.get(self.written..).filter(|rest| !rest.is_empty()) {
+            let written = match &mut self.sink {
+                Sink::File(file) => file.write(rest),
+                Sink::Stream(stream) => stream.write(piece(rest)).and_then(|written| {
+                    stream.flush()?;
+                    Ok(written)
+                }),
+            };
+            match written {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => self.written += written,
+                Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+                Err(why) => return Err(why),
+            }
+        }
+        Ok(())
+    }
+
+    /// What the last line is, so that the log, which goes elsewhere, remembers it.
+    fn tell(&mut self, at_least: Duration) {
+        let (told, at) = self.told;
+        if told == self.chain.seq || (told > 0 && at.elapsed() < at_least) {
+            return;
+        }
+        self.told = (self.chain.seq, Instant::now());
+        tracing::info!(
+            { fields::CHAIN } = self.chain.id,
+            { fields::SEQ } = self.chain.seq,
+            { fields::HEAD } = %self.chain.head,
+            "the audit trail is at line {}",
+            self.chain.seq
+        );
+    }
+}
+
+/// As many whole lines as a pipe takes in one piece; a longer line goes alone.
+fn piece(bytes: &[u8]) -> &[u8] {
+    let ends = |window: &[u8]| window.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1);
+    let window = bytes.get(..PIPE_BYTES).unwrap_or(bytes);
+    let end = ends(window).or_else(|| bytes.iter().position(|byte| *byte == b'\n').map(|at| at + 1));
+    bytes.get(..end.unwrap_or(bytes.len())).unwrap_or(bytes)
+}
+
+/// Where the line begins in which `at` is.
+fn begin_of_line(bytes: &[u8], at: usize) -> usize {
+    let before = bytes.get(..at).unwrap_or(bytes);
+    before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
+}
