@@ -263,7 +263,7 @@ func TestARestartOpensNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		u.api = launch(t, b, env)
-		u.send(t, "POST", "/v1/sync/sessions", "", caught.sign).check(t, 401)
+		u.send(t, "POST", "/v1/sync/sessions", "", caught.sign).check(t, 503)
 		u.callV2(t, "POST", "/v1/sync/sessions", "").check(t, 201)
 	})
 }

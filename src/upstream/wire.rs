@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use http_body_util::Full;
-use reqwest::Url;
+use url::{Position, Url};
 
 use super::Settings;
 use super::client::ClientError;
@@ -23,6 +23,23 @@ pub(super) struct Wire {
 enum Way {
     Plain(Lanes),
     Secure { http: reqwest::Client, origin: String },
+}
+
+/// Where a request goes.
+#[derive(Debug)]
+pub(super) enum Target {
+    Plain(PathAndQuery),
+    Secure(Url),
+}
+
+impl Target {
+    /// As the request line will have it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Plain(path) => path.as_str(),
+            Self::Secure(url) => &url[Position::BeforePath..Position::AfterQuery],
+        }
+    }
 }
 
 impl Wire {
@@ -53,35 +70,32 @@ impl Wire {
     pub async fn send(
         &self,
         method: Method,
-        path: &str,
-        query: &[(&'static str, String)],
+        target: Target,
         headers: HeaderMap,
         body: Bytes,
         limit: usize,
     ) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
-        let target = self.target(path, query);
-        match &self.way {
-            Way::Plain(lanes) => {
+        match (&self.way, target) {
+            (Way::Plain(lanes), Target::Plain(path)) => {
                 let mut request = Request::new(Full::new(body));
                 *request.method_mut() = method;
-                *request.uri_mut() = target
-                    .parse::<PathAndQuery>()
-                    .map(Uri::from)
-                    .map_err(|_| Failure::Unreachable)?;
+                *request.uri_mut() = Uri::from(path);
                 *request.headers_mut() = headers;
                 lanes.send(request, limit).await
             }
-            Way::Secure { http, origin } => {
-                let request = http.request(method, format!("{origin}{target}")).headers(headers);
+            (Way::Secure { http, .. }, Target::Secure(url)) => {
+                let request = http.request(method, url).headers(headers);
                 let request = if body.is_empty() { request } else { request.body(body) };
                 let mut answer = request.send().await.map_err(|error| failure(&error))?;
                 let body = read(&mut answer, limit).await?;
                 Ok((answer.status(), std::mem::take(answer.headers_mut()), body))
             }
+            // A target is of the wire that made it.
+            _ => Err(Failure::Unreachable),
         }
     }
 
-    fn target(&self, path: &str, query: &[(&'static str, String)]) -> String {
+    pub fn target(&self, path: &str, query: &[(&'static str, String)]) -> Result<Target, Failure> {
         let mut target = format!("{}{path}", self.prefix);
         if !query.is_empty() {
             target.push('?');
@@ -90,7 +104,12 @@ impl Wire {
                 .extend_pairs(query)
                 .finish();
         }
-        target
+        match &self.way {
+            Way::Plain(_) => target.parse().map(Target::Plain).map_err(|_| Failure::Unreachable),
+            Way::Secure { origin, .. } => Url::parse(&format!("{origin}{target}"))
+                .map(Target::Secure)
+                .map_err(|_| Failure::Unreachable),
+        }
     }
 }
 

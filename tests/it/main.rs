@@ -36,6 +36,7 @@ mod outages;
 mod pages;
 mod progress;
 mod reach;
+mod rotation;
 #[path = "../support/scripted_as.rs"]
 mod scripted_as;
 mod sse;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         pages::tests(),
         progress::tests(),
         reach::tests(),
+        rotation::tests(),
         sse::tests(),
         straight::tests(),
         telemetry::tests(),

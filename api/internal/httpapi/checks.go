@@ -63,7 +63,9 @@ func (a *API) tenant(r *http.Request, claimed string) (string, error) {
 		token, _ := bearer(r.Header) // there is none where none is wanted
 		err = a.Signatures.Verify(signed, tenantsig.Request{Method: r.Method, Target: r.RequestURI, Token: token}, a.Now())
 	}
-	if err != nil {
+	if errors.Is(err, tenantsig.ErrNonceForgotten) {
+		return "", signAnew()
+	} else if err != nil {
 		return "", tenantRefused(err.Error())
 	}
 	callOf(r.Context()).contentHash = signed.V2.ContentHash

@@ -11,7 +11,7 @@ import (
 // Its memory is bounded, and it does not guess: what it may have forgotten it refuses. They are kept in two generations; when the young
 // one is full the old one is dropped whole, and from then on everything is refused that was signed no later than the latest in there. So a flood
 // narrows the window to what fits, which is still far longer than a request is on its way, instead of opening it to replays or
-// closing it to everybody. A process that has just started has forgotten everything that was signed before.
+// closing it to everybody. What is refused so may be signed anew. A process that has just started has forgotten everything that was signed before.
 //
 // Only what was signed rightly comes here, so whoever holds no secret cannot fill it. Shards keep requests from waiting for each other.
 type Nonces struct {
