@@ -156,3 +156,32 @@ fn failure(error: &reqwest::Error) -> Failure {
         Failure::AnswerLost
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It is signed, so it must be what is sent, character by character.
+    #[test]
+    fn a_target_is_the_same_over_both_ways() {
+        let query = [("limit", "5".to_owned()), ("cursor", "a&b=c d'é/".to_owned())];
+        for base in ["http://api:8081/base/", "https://api/base"] {
+            let settings = Settings {
+                base_url: base.to_owned(),
+                ..Settings::default()
+            };
+            let wire = Wire::new(&settings).unwrap();
+            let target = wire.target("/v1/notes", &query).unwrap();
+            assert_eq!(
+                target.as_str(),
+                "/base/v1/notes?limit=5&cursor=a%26b%3Dc+d%27%C3%A9%2F",
+                "{base}"
+            );
+            if let Target::Secure(url) = &target {
+                let sent: Uri = url.as_str().parse().unwrap();
+                assert_eq!(sent.path_and_query().unwrap(), target.as_str());
+            }
+            assert_eq!(wire.target("/readyz", &[]).unwrap().as_str(), "/base/readyz");
+        }
+    }
+}

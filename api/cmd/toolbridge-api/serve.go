@@ -160,6 +160,8 @@ func announce(c config.Config, log *slog.Logger) {
 	}
 	if c.Tenant.HeaderSecret == "" {
 		log.Warn("TENANT_HEADER_SECRET is unset: tenant headers are not checked, a token alone is proof enough")
+	} else if c.Tenant.PreviousSecret != "" {
+		log.Info("TENANT_HEADER_SECRET_PREVIOUS counts as well: take it away when the rotation is done")
 	}
 }
 
