@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::client::{Answer, Client, Identity};
 use super::exchange::Failure;
-use super::signature::{WINDOW_MS, version2};
+use super::signature::{Signer, WINDOW_MS, version2};
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotReady {
@@ -77,26 +77,25 @@ pub(super) async fn check(client: &Client, within: Duration) -> Result<(), NotRe
     let skew = clock_skew(&answer, client.now_ms());
     clocks_agree(skew, WINDOW_MS)?;
     match signature_is_taken(&answer) {
-        Err(NotReady::SignatureRefused) => Err(why_refused(client, skew, within).await),
+        Err(NotReady::SignatureRefused) => {
+            let asked = client.send_bare(&nobody, Method::GET, "/v1/sync/info".to_owned(), within);
+            let info = asked.await.map(|answer| answer.reply.body).unwrap_or_default();
+            Err(why_refused(client.signer(), skew, &info))
+        }
         taken => taken,
     }
 }
 
 /// Of a refused signature the API says no more; what is known otherwise says which of the usual reasons it has.
-async fn why_refused(client: &Client, skew: Option<u64>, within: Duration) -> NotReady {
-    // An API that knows version 2 goes by that alone.
-    if client.signer().sends_one_of(&["v2"])
+fn why_refused(signer: &Signer, skew: Option<u64>, info: &[u8]) -> NotReady {
+    // An API that knows version 2 goes by that alone where it is sent.
+    if signer.sends_one_of(&["v2"])
         && let Err(skew) = clocks_agree(skew, version2::WINDOW_MS)
     {
         return skew;
     }
-    let nobody = Identity::empty();
-    let asked = client.send_bare(&nobody, Method::GET, "/v1/sync/info".to_owned(), within);
-    let Ok(answer) = asked.await else {
-        return NotReady::SignatureRefused;
-    };
-    match serde_json::from_slice::<Info<'_>>(&answer.reply.body) {
-        Ok(info) if !client.signer().sends_one_of(&info.tenant_signature.versions) => NotReady::SignatureVersion,
+    match serde_json::from_slice::<Info<'_>>(info) {
+        Ok(info) if !signer.sends_one_of(&info.tenant_signature.versions) => NotReady::SignatureVersion,
         _ => NotReady::SignatureRefused,
     }
 }
@@ -160,6 +159,38 @@ mod tests {
                 fields: http::HeaderMap::new(),
             };
             assert_eq!(signature_is_taken(&answer), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_put_down_to_what_is_known() {
+        use crate::upstream::Versions::{Both, V1, V2};
+        const ANY: &str = r#"{"tenantSignature":{"required":true,"versions":["v1","v2"]}}"#;
+        const DEMANDS_V2: &str = r#"{"tenantSignature":{"required":true,"versions":["v2"]}}"#;
+        const FAMILY: &str = r#"{"tenantSignature":{"versions":["v1"]}}"#;
+        for (sent, skew, info, expected) in [
+            (Both, Some(1_000), ANY, NotReady::SignatureRefused),
+            (Both, None, DEMANDS_V2, NotReady::SignatureRefused),
+            (Both, Some(60_000), ANY, NotReady::SignatureRefused),
+            (Both, Some(61_000), ANY, NotReady::ClockSkew(61)),
+            (V2, Some(61_000), ANY, NotReady::ClockSkew(61)),
+            (V1, Some(61_000), ANY, NotReady::SignatureRefused),
+            (V1, Some(1_000), DEMANDS_V2, NotReady::SignatureVersion),
+            (V2, Some(1_000), FAMILY, NotReady::SignatureVersion),
+            (V1, Some(1_000), "", NotReady::SignatureRefused),
+            (
+                V1,
+                None,
+                r#"{"tenantSignature":{"versions":[1]}}"#,
+                NotReady::SignatureRefused,
+            ),
+        ] {
+            let signer = Signer::new(&crate::auth::Secret::new("s"), "acme", sent).unwrap();
+            assert_eq!(
+                why_refused(&signer, skew, info.as_bytes()),
+                expected,
+                "{sent:?} {skew:?} {info}"
+            );
         }
     }
 }
