@@ -71,7 +71,8 @@ COPY --from=mcp /src/target/release/toolbridge-mcp /usr/local/bin/toolbridge-mcp
 ARG API_PATH=/toolbridge-api
 COPY --from=api ${API_PATH} /usr/local/bin/toolbridge-api
 
-# Where a container differs from a developer's machine. What a tenant needs besides is in fly.toml and its secrets.
+# Where a container differs from a developer's machine. What a tenant needs besides is in fly.toml and its secrets. Our API demands
+# version 2 of the tenant signature; the server sends version 1 too, so that a REST API of your own needs to know no other.
 ENV TOOLBRIDGE_HOST=0.0.0.0 \
     TOOLBRIDGE_PORT=8001 \
     TOOLBRIDGE_GO_API_BASE_URL=http://127.0.0.1:8081 \
@@ -79,6 +80,7 @@ ENV TOOLBRIDGE_HOST=0.0.0.0 \
     TOOLBRIDGE_METRICS_ADDR=0.0.0.0:9091 \
     METRICS_ADDR=:9092 \
     TOOLBRIDGE_AUDIT_TO=stdout \
+    TENANT_SIGNATURE_DEMANDED=v2 \
     DATABASE_URL=sqlite:///data/toolbridge.db
 # Only /data and /tmp are written to: the root file system may be read-only.
 USER 10001:10001

@@ -20,14 +20,17 @@ use sha2::Sha256;
 use crate::auth::{Clock, Scopes, Secret, Settings, Verifier};
 use crate::mcp::{EntityTools, Narrowing, Reach, Surface};
 use crate::tools::{Catalogue, Limits, read_item, read_page};
-use crate::upstream::signature::Signer;
+use crate::upstream::signature::version2::{Bound, Hashed};
+use crate::upstream::signature::{Signer, Versions};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const UID: &str = "0192f0c8-7b1a-7cc0-8a1e-3f2b6f0d9a11";
 const PAGE: usize = 50;
 
 pub const NAMES: &[&str] = &[
-    "sign a request",
+    "sign a request, version 1",
+    "sign a request, version 2",
+    "sign a write of 1 KiB, both versions",
     "verify a token, HS256",
     "read the arguments of get_note",
     "read the arguments of create_note",
@@ -41,14 +44,9 @@ pub const NAMES: &[&str] = &[
 /// One of [`NAMES`], ready to be run again and again.
 pub fn piece(name: &str) -> Box<dyn FnMut()> {
     match name {
-        "sign a request" => {
-            let signer = Signer::new(&Secret::new(SECRET), "bench").unwrap();
-            Box::new(move || {
-                let mut headers = HeaderMap::with_capacity(16);
-                signer.sign(1_763_636_400_000, &mut headers);
-                std::hint::black_box(headers);
-            })
-        }
+        "sign a request, version 1" => signing(Versions::V1, 0),
+        "sign a request, version 2" => signing(Versions::V2, 0),
+        "sign a write of 1 KiB, both versions" => signing(Versions::Both, 1024),
         "verify a token, HS256" => verifying(),
         "read the arguments of get_note" => preparing("get_note", json!({ "uid": UID })),
         "read the arguments of create_note" => preparing(
@@ -111,6 +109,22 @@ fn shaping<T: 'static>(answer: Value, shape: impl Fn(&[u8], &Limits) -> T + 'sta
     let body = Bytes::from(answer.to_string());
     Box::new(move || {
         std::hint::black_box(shape(&body, &Limits::default()));
+    })
+}
+
+fn signing(versions: Versions, body: usize) -> Box<dyn FnMut()> {
+    let signer = Signer::new(&Secret::new(SECRET), "bench", versions).unwrap();
+    let (body, token) = (vec![b'x'; body], Hashed::of(b"a token"));
+    Box::new(move || {
+        let mut headers = HeaderMap::with_capacity(16);
+        let request = Bound {
+            method: &http::Method::POST,
+            target: "/v1/notes",
+            body: &body,
+            token: &token,
+        };
+        signer.sign(1_763_636_400_000, &request, &mut headers);
+        std::hint::black_box(headers);
     })
 }
 

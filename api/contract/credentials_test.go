@@ -15,6 +15,7 @@ import (
 	"hash"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -100,7 +101,44 @@ func signTenantText(h http.Header, secret, tenant, timestamp string) {
 }
 
 func tenantSignature(secret, tenant, timestamp string) string {
+	return hmacHex(secret, tenant+":"+timestamp)
+}
+
+// A bound request is what version 2 of the tenant signature signs.
+type bound struct {
+	secret, keyID, tenant, timestamp, nonce, method, target, contentHash, token string
+}
+
+// bind is a right one, for now.
+func bind(secret, tenant, token, method, target, body string) bound {
+	return bound{secret, keyID(secret), tenant, strconv.FormatInt(time.Now().UnixMilli(), 10), randomHex(16), method, target, sha256Hex(body), token}
+}
+
+func (b bound) signature() string {
+	text := strings.Join([]string{"toolbridge-v2", b.keyID, b.tenant, b.timestamp, b.nonce, b.method, b.target, b.contentHash, sha256Hex(b.token)}, "\n")
+	return hmacHex(b.secret, text)
+}
+
+// sign sets the headers of version 2 and takes away that of version 1.
+func (b bound) sign(h http.Header) {
+	h.Del("X-TB-Signature")
+	h.Set("X-TB-Tenant-ID", b.tenant)
+	h.Set("X-TB-Timestamp", b.timestamp)
+	h.Set("X-TB-Key-ID", b.keyID)
+	h.Set("X-TB-Nonce", b.nonce)
+	h.Set("X-TB-Content-SHA256", b.contentHash)
+	h.Set("X-TB-Signature-V2", b.signature())
+}
+
+func keyID(secret string) string { return hmacHex(secret, "toolbridge-key-id")[:16] }
+
+func sha256Hex(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+func hmacHex(secret, text string) string {
 	mac := hmac.New(sha256.New, []byte(secret))
-	mac.Write([]byte(tenant + ":" + timestamp))
+	mac.Write([]byte(text))
 	return hex.EncodeToString(mac.Sum(nil))
 }

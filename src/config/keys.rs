@@ -53,6 +53,7 @@ pub const KEYS: &[Key] = &[
     key("env", Kind::OneOf(&["production", "dev"]), &[]),
     key("tenant.id", Kind::Text, &[]),
     key("tenant.header_secret", Kind::Secret, &["TENANT_HEADER_SECRET"]),
+    key("tenant.signature", Kind::OneOf(&["both", "v1", "v2"]), &[]),
     key("server.host", Kind::Text, &["TOOLBRIDGE_HOST"]),
     key("server.port", Kind::Integer(0, 65_535), &["TOOLBRIDGE_PORT"]),
     key("server.public_url", Kind::Url, &[]),

@@ -62,6 +62,17 @@ pub struct Tenant {
     pub id: Option<String>,
     /// Unset: the server stays off.
     pub header_secret: Option<Secret>,
+    pub signature: Signature,
+}
+
+/// Which versions of the tenant signature are sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Signature {
+    #[default]
+    Both,
+    V1,
+    V2,
 }
 
 #[derive(Debug, Clone, Deserialize)]

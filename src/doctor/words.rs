@@ -42,13 +42,18 @@ const NOT_READY: &[Row] = &[
          \"toolbridge-mcp config show\" says where the server has its own from",
     ),
     (
+        "signature_version",
+        "the REST API does not take the version of the tenant signature that the server sends",
+        "set TOOLBRIDGE_TENANT_SIGNATURE to \"both\", or to what the API demands (its TENANT_SIGNATURE_DEMANDED)",
+    ),
+    (
         "signature_unchecked",
         "the REST API has no tenant secret, and would believe anybody",
         "set TENANT_HEADER_SECRET for both programs",
     ),
     (
         "clock_skew",
-        "the clocks of the server and of its REST API are more than five minutes apart, so signatures are refused",
+        "the clocks of the server and of its REST API are too far apart (version 1 of the signature allows five minutes, version 2 one), so signatures are refused",
         SET_THE_CLOCK,
     ),
     (

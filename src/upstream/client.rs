@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use super::exchange::{Failure, Repeat, Reply, Request};
 use super::observed::Observed;
 use super::signature::Signer;
+use super::signature::version2::{Bound, Hashed};
 use super::wire::Wire;
 use super::{CallContext, Settings, headers};
 use crate::auth::{Clock, Secret};
@@ -54,6 +55,7 @@ pub(super) struct Answer {
 #[derive(Debug, Clone)]
 pub(super) struct Identity {
     headers: HeaderMap,
+    token: Hashed,
     /// Where in a trace the call is.
     place: Place,
 }
@@ -75,6 +77,7 @@ impl Identity {
         }
         Self {
             headers: map,
+            token: Hashed::of(token.expose().as_bytes()),
             place: context.place.clone(),
         }
     }
@@ -82,6 +85,7 @@ impl Identity {
     pub fn empty() -> Self {
         Self {
             headers: HeaderMap::new(),
+            token: Hashed::of(b""),
             place: Place::default(),
         }
     }
@@ -98,6 +102,7 @@ impl Identity {
         map.insert(headers::EPOCH, epoch);
         Self {
             headers: map,
+            token: self.token.clone(),
             place: self.place.clone(),
         }
     }
@@ -106,13 +111,18 @@ impl Identity {
 impl Client {
     pub fn new(settings: &Settings, clock: Clock, loops: &Loops) -> Result<Self, ClientError> {
         let wire = Wire::new(settings, loops)?;
-        let signer = Signer::new(&settings.tenant_secret, &settings.tenant_id).map_err(ClientError::Tenant)?;
+        let signer = Signer::new(&settings.tenant_secret, &settings.tenant_id, settings.signature);
+        let signer = signer.map_err(ClientError::Tenant)?;
         Ok(Self {
             wire: Arc::new(wire),
             signer,
             clock,
             max_answer_bytes: settings.max_answer_bytes,
         })
+    }
+
+    pub(super) fn signer(&self) -> &Signer {
+        &self.signer
     }
 
     pub fn now_ms(&self) -> u64 {
@@ -126,13 +136,20 @@ impl Client {
         if let Some(Ok(value)) = observed.traceparent().as_deref().map(HeaderValue::from_str) {
             map.insert(headers::TRACEPARENT, value);
         }
-        let result = self.exchange(map, request).await;
+        let result = self.exchange(map, &identity.token, request).await;
         observed.end(&result);
         result
     }
 
-    async fn exchange(&self, mut map: HeaderMap, request: &Request) -> Result<Answer, Failure> {
-        self.signer.sign(self.clock.now_ms(), &mut map);
+    async fn exchange(&self, mut map: HeaderMap, token: &Hashed, request: &Request) -> Result<Answer, Failure> {
+        let target = self.wire.target(&request.path, &request.query)?;
+        let bound = Bound {
+            method: &request.method,
+            target: target.as_str(),
+            body: request.body.as_deref().unwrap_or_default(),
+            token,
+        };
+        self.signer.sign(self.clock.now_ms(), &bound, &mut map);
         if let Some(version) = request.if_match {
             map.insert(IF_MATCH, HeaderValue::from(version));
         }
@@ -140,9 +157,7 @@ impl Client {
             map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         let (method, body) = (request.method.clone(), request.body.clone().unwrap_or_default());
-        let sent = self
-            .wire
-            .send(method, &request.path, &request.query, map, body, self.max_answer_bytes);
+        let sent = self.wire.send(method, target, map, body, self.max_answer_bytes);
         let (status, fields, body) = sent.await.inspect_err(|failure| {
             if matches!(failure, Failure::AnswerTooLarge { .. }) {
                 metrics::limited("answer_bytes");

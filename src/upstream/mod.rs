@@ -45,6 +45,7 @@ use ending::Enders;
 pub use readiness::NotReady;
 use retry::Retries;
 pub use session::Session;
+pub use signature::Versions;
 pub use turns::Settings as Calls;
 use turns::Turns;
 
@@ -54,6 +55,7 @@ pub struct Settings {
     pub base_url: String,
     pub tenant_id: String,
     pub tenant_secret: Secret,
+    pub signature: Versions,
     /// Covers everything that one tool call does: opening, the operation, mending, sending again.
     pub call_deadline: Duration,
     pub connect_timeout: Duration,
@@ -83,6 +85,7 @@ impl Default for Settings {
             base_url: "http://127.0.0.1:8081".to_owned(),
             tenant_id: String::new(),
             tenant_secret: Secret::new(""),
+            signature: Versions::Both,
             call_deadline: Duration::from_secs(25),
             connect_timeout: Duration::from_secs(2),
             read_timeout: Duration::from_secs(10),

@@ -1,28 +1,41 @@
-//! The tenant signature, version 1: HMAC-SHA256 over `{tenant}:{timestamp}`, in lower-case hex.
+//! The tenant signature: version 1 here, HMAC-SHA256 over `{tenant}:{timestamp}` in lower-case hex, and version 2, which
+//! binds all of a request, in [`version2`]. An API takes what it knows of them.
 //!
 //! Signing happens anew for every request, with the wall time of its sending, so that a clock that was set right heals
 //! at once. Tests have the other side of the contract beside it, for the vectors that are shared with the API.
+
+pub mod version2;
 
 use hmac::{Hmac, KeyInit, Mac};
 use http::header::InvalidHeaderValue;
 use http::{HeaderMap, HeaderValue};
 use sha2::Sha256;
 
+use self::version2::Bound;
 use super::headers;
 use crate::auth::Secret;
 
-/// How far the verifier's clock may be from the signer's.
+/// How far the verifier's clock may be from the signer's, by version 1.
 pub const WINDOW_MS: u64 = 300_000;
 
 /// Longest timestamp that a verifier reads; more digits would not fit 64 bits anyway.
 #[cfg(test)]
 const MAX_TIMESTAMP_DIGITS: usize = 19;
 
+/// Which versions are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Versions {
+    Both,
+    V1,
+    V2,
+}
+
 /// A tenant's identity, ready to sign. The key schedule of the HMAC is computed once.
 #[derive(Clone)]
 pub struct Signer {
     tenant: HeaderValue,
-    keyed: Hmac<Sha256>,
+    v1: Option<Hmac<Sha256>>,
+    v2: Option<version2::Signer>,
 }
 
 impl std::fmt::Debug for Signer {
@@ -34,32 +47,51 @@ impl std::fmt::Debug for Signer {
 }
 
 impl Signer {
-    pub fn new(secret: &Secret, tenant: &str) -> Result<Self, InvalidHeaderValue> {
-        let mut keyed = keyed(secret.expose());
-        keyed.update(tenant.as_bytes());
-        keyed.update(b":");
+    pub fn new(secret: &Secret, tenant: &str, versions: Versions) -> Result<Self, InvalidHeaderValue> {
+        let v1 = || {
+            let mut keyed = keyed(secret.expose());
+            keyed.update(tenant.as_bytes());
+            keyed.update(b":");
+            keyed
+        };
         Ok(Self {
             tenant: HeaderValue::from_str(tenant)?,
-            keyed,
+            v1: (versions != Versions::V2).then(v1),
+            v2: (versions != Versions::V1).then(|| version2::Signer::new(secret.expose(), tenant)),
         })
     }
 
-    /// Writes the three tenant headers, replacing any that are there.
-    pub fn sign(&self, now_ms: u64, into: &mut HeaderMap) {
+    /// Writes the tenant headers, replacing any that are there.
+    pub fn sign(&self, now_ms: u64, request: &Bound<'_>, into: &mut HeaderMap) {
         let timestamp = HeaderValue::from(now_ms);
-        let mut mac = self.keyed.clone();
-        mac.update(timestamp.as_bytes());
-        let mut digits = [0_u8; 64];
-        // Writing 32 bytes as 64 digits cannot fail; an empty signature would be refused by the API, not accepted.
-        let encoded = hex::encode_to_slice(mac.finalize().into_bytes(), &mut digits).map(|()| digits.as_slice());
-        let signature = HeaderValue::from_bytes(encoded.unwrap_or_default());
+        if let Some(v1) = &self.v1 {
+            let mut mac = v1.clone();
+            mac.update(timestamp.as_bytes());
+            into.insert(headers::SIGNATURE, digits(mac));
+        }
+        if let Some(v2) = &self.v2 {
+            v2.sign(&timestamp, request, into);
+        }
         into.insert(headers::TENANT, self.tenant.clone());
         into.insert(headers::TIMESTAMP, timestamp);
-        into.insert(
-            headers::SIGNATURE,
-            signature.unwrap_or_else(|_| HeaderValue::from_static("")),
-        );
     }
+
+    /// Whether there is a version among these, named as the API does, that is sent.
+    pub fn sends_one_of(&self, versions: &[&str]) -> bool {
+        versions.iter().any(|version| match *version {
+            "v1" => self.v1.is_some(),
+            "v2" => self.v2.is_some(),
+            _ => false,
+        })
+    }
+}
+
+/// A signature as it is sent.
+fn digits(mac: Hmac<Sha256>) -> HeaderValue {
+    let mut digits = [0_u8; 64];
+    // Writing 32 bytes as 64 digits cannot fail; an empty signature would be refused by the API, not accepted.
+    let encoded = hex::encode_to_slice(mac.finalize().into_bytes(), &mut digits).map(|()| digits.as_slice());
+    HeaderValue::from_bytes(encoded.unwrap_or_default()).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
 /// Does this signature prove this tenant at this time? The API's side of the contract, for tests.
@@ -113,7 +145,9 @@ mod tests {
             // We never write leading zeros; the vector that has them is for verifiers.
             if timestamp == now_ms.to_string() {
                 let mut signed = HeaderMap::new();
-                Signer::new(&secret, tenant).unwrap().sign(now_ms, &mut signed);
+                let signer = Signer::new(&secret, tenant, Versions::V1).unwrap();
+                signer.sign(now_ms, &version2::tests::a_request(), &mut signed);
+                assert_eq!(signed.len(), 3, "version 2 is left out: {signed:?}");
                 assert_eq!(signed[headers::SIGNATURE], expected, "{vector}");
                 assert_eq!(signed[headers::TIMESTAMP], timestamp);
                 assert_eq!(signed[headers::TENANT], tenant);
@@ -141,7 +175,7 @@ mod tests {
 
     #[test]
     fn shows_no_secret() {
-        let signer = Signer::new(&Secret::new("hunter2"), "acme").unwrap();
+        let signer = Signer::new(&Secret::new("hunter2"), "acme", Versions::Both).unwrap();
         assert_eq!(format!("{signer:?}"), "Signer { tenant: \"acme\", .. }");
     }
 }

@@ -11,7 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 
 use super::exchange::{Api, Failure, Repeat, Reply, Request};
-use super::scripted_api::{ScriptedApi, Step};
+use super::scripted_api::{ScriptedApi, Seen, Step};
+use super::signature::version2::{Bound, Hashed};
 use super::*;
 
 const TENANT: &str = "acme";
@@ -73,6 +74,22 @@ fn put(path: &str) -> Request {
     }
 }
 
+/// Version 2 of the signature, over what has really arrived.
+fn proven(seen: &Seen) -> bool {
+    let query = if seen.query.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", seen.query)
+    };
+    let request = Bound {
+        method: &seen.method,
+        target: &format!("{}{query}", seen.path),
+        body: &seen.body,
+        token: &Hashed::of(seen.header("authorization").trim_start_matches("Bearer ").as_bytes()),
+    };
+    signature::version2::tests::verify(&[SECRET], &seen.headers, &request, NOW_MS)
+}
+
 /// Every session that was opened has been ended, and both sides agree on how many.
 async fn assert_all_ended(api: &ScriptedApi, upstream: &Upstream, opened: u64) {
     api.until_no_session().await;
@@ -124,6 +141,7 @@ async fn a_call_opens_one_session_signs_everything_and_ends_it() {
             seen.line()
         );
         assert_eq!(proof.0, TENANT);
+        assert!(proven(&seen), "{}", seen.line());
         assert_eq!(seen.header("authorization"), "Bearer the.jwt.token");
         assert_eq!(seen.header("x-correlation-id"), "corr-1");
         assert!(seen.header("traceparent").starts_with("00-0af7"));

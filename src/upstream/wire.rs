@@ -4,7 +4,7 @@
 use bytes::{Bytes, BytesMut};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode};
-use reqwest::Url;
+use url::{Position, Url};
 
 use super::Settings;
 use super::client::ClientError;
@@ -23,6 +23,23 @@ pub(super) struct Wire {
 enum Way {
     Plain(Lanes),
     Secure { http: reqwest::Client, origin: String },
+}
+
+/// Where a request goes.
+#[derive(Debug)]
+pub(super) enum Target {
+    Plain(PathAndQuery),
+    Secure(Url),
+}
+
+impl Target {
+    /// As the request line will have it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Plain(path) => path.as_str(),
+            Self::Secure(url) => &url[Position::BeforePath..Position::AfterQuery],
+        }
+    }
 }
 
 impl Wire {
@@ -53,30 +70,26 @@ impl Wire {
     pub async fn send(
         &self,
         method: Method,
-        path: &str,
-        query: &[(&'static str, String)],
+        target: Target,
         headers: HeaderMap,
         body: Bytes,
         limit: usize,
     ) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
-        let target = self.target(path, query);
-        match &self.way {
-            Way::Plain(lanes) => {
-                // Nothing that is no target can get into the line that it stands in.
-                let target: PathAndQuery = target.parse().map_err(|_| Failure::Unreachable)?;
-                lanes.send(&method, target.as_str(), &headers, body, limit).await
-            }
-            Way::Secure { http, origin } => {
-                let request = http.request(method, format!("{origin}{target}")).headers(headers);
+        match (&self.way, target) {
+            (Way::Plain(lanes), Target::Plain(path)) => lanes.send(&method, path.as_str(), &headers, body, limit).await,
+            (Way::Secure { http, .. }, Target::Secure(url)) => {
+                let request = http.request(method, url).headers(headers);
                 let request = if body.is_empty() { request } else { request.body(body) };
                 let mut answer = request.send().await.map_err(|error| failure(&error))?;
                 let body = read(&mut answer, limit).await?;
                 Ok((answer.status(), std::mem::take(answer.headers_mut()), body))
             }
+            // A target is of the wire that made it.
+            _ => Err(Failure::Unreachable),
         }
     }
 
-    fn target(&self, path: &str, query: &[(&'static str, String)]) -> String {
+    pub fn target(&self, path: &str, query: &[(&'static str, String)]) -> Result<Target, Failure> {
         let mut target = format!("{}{path}", self.prefix);
         if !query.is_empty() {
             target.push('?');
@@ -85,7 +98,12 @@ impl Wire {
                 .extend_pairs(query)
                 .finish();
         }
-        target
+        match &self.way {
+            Way::Plain(_) => target.parse().map(Target::Plain).map_err(|_| Failure::Unreachable),
+            Way::Secure { origin, .. } => Url::parse(&format!("{origin}{target}"))
+                .map(Target::Secure)
+                .map_err(|_| Failure::Unreachable),
+        }
     }
 }
 
@@ -130,5 +148,34 @@ fn failure(error: &reqwest::Error) -> Failure {
         Failure::TimedOut { sent: true }
     } else {
         Failure::AnswerLost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It is signed, so it must be what is sent, character by character.
+    #[tokio::test]
+    async fn a_target_is_the_same_over_both_ways() {
+        let query = [("limit", "5".to_owned()), ("cursor", "a&b=c d'é/".to_owned())];
+        for base in ["http://api:8081/base/", "https://api/base"] {
+            let settings = Settings {
+                base_url: base.to_owned(),
+                ..Settings::default()
+            };
+            let wire = Wire::new(&settings, &Loops::none()).unwrap();
+            let target = wire.target("/v1/notes", &query).unwrap();
+            assert_eq!(
+                target.as_str(),
+                "/base/v1/notes?limit=5&cursor=a%26b%3Dc+d%27%C3%A9%2F",
+                "{base}"
+            );
+            if let Target::Secure(url) = &target {
+                let sent: http::Uri = url.as_str().parse().unwrap();
+                assert_eq!(sent.path_and_query().unwrap(), target.as_str());
+            }
+            assert_eq!(wire.target("/readyz", &[]).unwrap().as_str(), "/base/readyz");
+        }
     }
 }

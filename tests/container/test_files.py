@@ -118,6 +118,15 @@ class Patience(unittest.TestCase):
         self.assertGreater(int(lingers), SUPERVISOR.getint("program:mcp", "startsecs"))
 
 
+class Signatures(unittest.TestCase):
+    def test_our_api_demands_what_the_server_sends_and_another_api_finds_version_1(self):
+        demanded = image_environment()["TENANT_SIGNATURE_DEMANDED"]
+        self.assertEqual(demanded, "v2")
+        self.assertIn(f'= "{demanded}"', text("api/internal/config/config.go"))
+        self.assertEqual(DEFAULTS["tenant"]["signature"], "both")
+        self.assertNotIn("TOOLBRIDGE_TENANT_SIGNATURE", {*image_environment(), *FLY["env"]})
+
+
 class Doors(unittest.TestCase):
     def test_ports_are_the_same_everywhere(self):
         environment = image_environment()

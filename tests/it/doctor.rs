@@ -16,6 +16,7 @@ crate::tests![
     what_is_found_can_be_read_by_programs,
     nothing_is_written_where_nothing_may_be,
     different_tenant_secrets_are_named,
+    a_version_of_the_signature_that_the_api_does_not_take_is_named,
     a_clock_that_is_ten_minutes_off_is_named,
     an_api_that_is_down_is_named,
     a_wrong_port_is_named,
@@ -267,6 +268,17 @@ async fn different_tenant_secrets_are_named() {
     api.stop().await;
 }
 
+async fn a_version_of_the_signature_that_the_api_does_not_take_is_named() {
+    let api = Api::with(&[("TENANT_SIGNATURE_DEMANDED", "v2")]).await;
+    let place = Place::beside("acme", &api, &[("TOOLBRIDGE_TENANT_SIGNATURE", "v1")]).await;
+    let words = ["version of the tenant signature", "TOOLBRIDGE_TENANT_SIGNATURE"];
+    let said = inside(&place).await.only("signature", &words);
+    said.ok(&["api_ready", "token", "server"]);
+    outside(&place).await.only("ready", &words).ok(&["server", "challenge"]);
+    place.stop().await;
+    api.stop().await;
+}
+
 async fn a_clock_that_is_ten_minutes_off_is_named() {
     let api = Api::start().await;
     let ahead = || Manner {
@@ -278,9 +290,7 @@ async fn a_clock_that_is_ten_minutes_off_is_named() {
     let said = inside(&place).await;
     said.only("api_clock", &["10 min ahead of", "timedatectl"])
         .ok(&["api_ready", "token"]);
-    outside(&place)
-        .await
-        .only("ready", &["clocks", "more than five minutes apart"]);
+    outside(&place).await.only("ready", &["clocks", "too far apart"]);
 
     // Between a client and the server it is tokens that suffer.
     let front = Front::before(&world().acme.url, ahead()).await;

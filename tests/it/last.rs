@@ -46,6 +46,7 @@ pub fn tests() -> Vec<Trial> {
 }
 
 async fn every_request_of_the_whole_suite_was_proven() {
+    let mut nonces = BTreeSet::new();
     for (tenant, forwarder) in forwarders() {
         for record in forwarder.everything() {
             // Whether the API is ready is asked in nobody's name.
@@ -55,6 +56,10 @@ async fn every_request_of_the_whole_suite_was_proven() {
             } else {
                 check_proof(&record, &tenant);
             }
+            let nonce = record.header("x-tb-nonce").to_owned();
+            // A doctor asks without a signature whether the API is there.
+            let unsigned = probe && nonce.is_empty();
+            assert!(unsigned || nonces.insert(nonce), "signed before: {}", record.line());
         }
     }
 }
@@ -205,6 +210,7 @@ impl Forbidden {
         let (mut words, mut texts) = (BTreeSet::new(), BTreeSet::new());
         for record in forwarders().iter().flat_map(|(_, forwarder)| forwarder.everything()) {
             words.insert(record.header("x-tb-signature").to_owned());
+            words.insert(record.header("x-tb-signature-v2").to_owned());
             words.insert(record.header("x-sync-session").to_owned());
             for (name, value) in url::form_urlencoded::parse(record.query.as_bytes()) {
                 if name == "cursor" {

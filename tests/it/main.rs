@@ -37,6 +37,7 @@ mod outages;
 mod pages;
 mod progress;
 mod reach;
+mod rotation;
 #[path = "../support/scripted_as.rs"]
 mod scripted_as;
 mod sse;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         pages::tests(),
         progress::tests(),
         reach::tests(),
+        rotation::tests(),
         sse::tests(),
         straight::tests(),
         telemetry::tests(),

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::token::{now_ms, signature};
+use crate::harness::token::{now_ms, signature, signature_v2};
 use crate::harness::{Caller, Client, Era, Exchange, Place, Record, SECRETS, Stage, world};
 
 crate::tests![
@@ -14,7 +14,7 @@ crate::tests![
 ];
 
 /// Everything that may stand in the head of a request to the API.
-const HEADERS: [&str; 13] = [
+const HEADERS: [&str; 17] = [
     "accept",
     "authorization",
     "content-length",
@@ -25,7 +25,11 @@ const HEADERS: [&str; 13] = [
     "x-correlation-id",
     "x-sync-epoch",
     "x-sync-session",
+    "x-tb-content-sha256",
+    "x-tb-key-id",
+    "x-tb-nonce",
     "x-tb-signature",
+    "x-tb-signature-v2",
     "x-tb-tenant-id",
     "x-tb-timestamp",
 ];
@@ -49,6 +53,10 @@ pub fn check_proof(record: &Record, tenant: &str) {
         signature(&SECRETS.tenant, tenant, &timestamp),
         "{line}"
     );
+    let (method, target) = (record.method.as_str(), record.target());
+    for (name, expected) in signature_v2(&SECRETS.tenant, method, &target, &record.headers, &record.body) {
+        assert_eq!(said(name), expected, "{name} of {line}");
+    }
     let age = record.at_ms.abs_diff(timestamp.parse().unwrap());
     assert!(age < 5_000, "{line} was signed {age} ms away from when it came");
     assert!(said("authorization").starts_with("Bearer "), "{line}");
@@ -108,6 +116,10 @@ async fn nothing_else_of_the_caller_reaches_the_api() {
         ("x-tb-tenant-id", "globex"),
         ("x-tb-timestamp", "1"),
         ("x-tb-signature", "00"),
+        ("x-tb-key-id", "0000000000000000"),
+        ("x-tb-nonce", "00000000000000000000000000000000"),
+        ("x-tb-content-sha256", "00"),
+        ("x-tb-signature-v2", "00"),
         ("x-tb-anything", "at all"),
         ("x-sync-session", "11111111-1111-4111-8111-111111111111"),
         ("x-sync-epoch", "99"),

@@ -21,6 +21,7 @@ class RotateSecret(yard.Case):
     def test_without_apply_nothing_changes(self):
         for kind, name in (("tenant-header", "TENANT_HEADER_SECRET"), ("jwt", "JWT_HS256_SECRET")):
             self.run_script("rotate-secret", "acme", kind, says=["Nothing has been changed", f"a new {name} is made", "flyctl secrets deploy"])
+        self.run_script("rotate-secret", "acme", says="(gets on its standard input: TENANT_HEADER_SECRET, TENANT_HEADER_SECRET_PREVIOUS)")
         self.assertEqual(self.calls(), [])
         self.assertEqual(self.secrets(), self.old)
         self.assertEqual(self.backups(), [])
@@ -32,17 +33,22 @@ class RotateSecret(yard.Case):
         self.assertRegex(new["TENANT_HEADER_SECRET"], "^[0-9a-f]{64}$")
         self.assertNotEqual(new["TENANT_HEADER_SECRET"], self.old["TENANT_HEADER_SECRET"])
         self.assertEqual(new["JWT_HS256_SECRET"], self.old["JWT_HS256_SECRET"])
+        self.assertEqual(new["TENANT_HEADER_SECRET_PREVIOUS"], self.old["TENANT_HEADER_SECRET"])
         self.assertEqual(self.app()["secrets"], new)
         self.assertEqual(self.calls("secrets"), ["secrets import --stage --app toolbridge-acme", "secrets deploy --app toolbridge-acme"])
         [sent] = [call["input"] for call in self.state()["log"] if call["input"]]
-        self.assertEqual(sent, f"TENANT_HEADER_SECRET={new['TENANT_HEADER_SECRET']}\n")
+        self.assertEqual(sent, f"TENANT_HEADER_SECRET={new['TENANT_HEADER_SECRET']}\nTENANT_HEADER_SECRET_PREVIOUS={self.old['TENANT_HEADER_SECRET']}\n")
 
         [backup] = self.backups()
         self.assertIn(self.old["TENANT_HEADER_SECRET"], backup.read_text())
         self.run_script("rotate-secret", "acme", "jwt", "--confirm", says="there is no copy")
         self.assertEqual(self.backups(), [backup])
-        self.run_script("rotate-secret", "acme", "--confirm", says="deleted")
+        self.run_script("rotate-secret", "acme", "--confirm", says=["flyctl secrets unset TENANT_HEADER_SECRET_PREVIOUS", "deleted"])
         self.assertEqual(self.backups(), [])
+        del new["TENANT_HEADER_SECRET_PREVIOUS"]
+        self.assertEqual(self.secrets(), new)
+        self.assertEqual(self.app()["secrets"], new)
+        self.run_script("rotate-secret", "acme", "--confirm", says="there is no copy", never=["unset"])
         self.run_script("new-tenant", "acme", "--apply", says="the secrets are there")
 
     def test_the_jwt_secret_comes_with_a_warning_and_a_token_of_its_own(self):
@@ -66,10 +72,35 @@ class RotateSecret(yard.Case):
         self.run_script("rotate-secret", "acme", "--apply", says=["under way", "is rotated"])
         self.assertEqual(self.secrets(), made)
         sent = {call["input"] for call in self.state()["log"] if call["input"]}
-        self.assertEqual(sent, {f"TENANT_HEADER_SECRET={made['TENANT_HEADER_SECRET']}\n"})
+        self.assertEqual(sent, {f"TENANT_HEADER_SECRET={made['TENANT_HEADER_SECRET']}\nTENANT_HEADER_SECRET_PREVIOUS={self.old['TENANT_HEADER_SECRET']}\n"})
         [backup] = self.backups()
         self.assertIn(self.old["TENANT_HEADER_SECRET"], backup.read_text())
         self.assertFalse(self.file("rotation.env").exists())
+
+    def test_wherever_confirming_fails_it_is_done_again(self):
+        self.run_script("rotate-secret", "acme", "--apply")
+        made = self.secrets()
+        for fails, code in (("secrets list", 0), ("secrets unset", 0), (None, 1)):
+            self.state(fails=[fails] if fails else [])
+            self.stub_smoke(code=code)
+            self.run_script("rotate-secret", "acme", "--confirm", code=1, says="--confirm again", never=["deleted"])
+            self.assertEqual(self.secrets(), made)
+            self.assertEqual(len(self.backups()), 1)
+        # It has been unset by now, and is not missed.
+        self.assertNotIn("TENANT_HEADER_SECRET_PREVIOUS", self.app()["secrets"])
+        self.stub_smoke()
+        self.run_script("rotate-secret", "acme", "--confirm", says="deleted", never=["flyctl secrets unset"])
+        self.assertNotIn("TENANT_HEADER_SECRET_PREVIOUS", self.secrets())
+        self.assertEqual(self.backups(), [])
+
+    def test_a_second_rotation_lets_the_first_ones_secret_count_on(self):
+        self.run_script("rotate-secret", "acme", "--apply")
+        first = self.secrets()
+        self.run_script("rotate-secret", "acme", "--apply")
+        self.assertEqual(self.secrets()["TENANT_HEADER_SECRET_PREVIOUS"], first["TENANT_HEADER_SECRET"])
+        self.assertEqual(self.app()["secrets"], self.secrets())
+        self.run_script("rotate-secret", "acme", "--confirm", says="deleted")
+        self.assertNotIn("TENANT_HEADER_SECRET_PREVIOUS", self.app()["secrets"])
 
     def test_two_rotations_leave_two_old_ones_or_none(self):
         self.run_script("rotate-secret", "acme", "--apply")

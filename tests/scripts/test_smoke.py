@@ -263,7 +263,7 @@ class Ill(Case):
     def test_every_documented_reason_is_explained(self):
         documented = (pair.ROOT / "docs" / "PROTOCOL.md").read_text()
         script = SMOKE.read_text()
-        for reason in ("api_unreachable", "api_timeout", "api_not_ready", "clock_skew", "signature_refused", "signature_unchecked",
+        for reason in ("api_unreachable", "api_timeout", "api_not_ready", "clock_skew", "signature_refused", "signature_version", "signature_unchecked",
                        "keys_unavailable", "draining", "malformed", "expired", "not_yet_valid", "bad_signature", "wrong_issuer",
                        "wrong_audience", "unknown_key", "algorithm", "tenant_mismatch"):
             self.assertIn(reason, documented)

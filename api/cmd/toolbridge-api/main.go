@@ -37,7 +37,10 @@ It is configured by environment variables; at the least JWT_HS256_SECRET or JWT_
   JWT_JWKS_URL                    public keys of tokens (RS256, ES256, EdDSA)
   JWT_ISSUER, JWT_AUDIENCE        what a token's iss and aud must be
   TENANT_HEADER_SECRET            secret of the tenant signature; unset: not checked
-  TENANT_HEADER_MAX_SKEW_SECONDS  how far clocks may differ                300
+  TENANT_HEADER_SECRET_PREVIOUS   counts too, during a rotation
+  TENANT_SIGNATURE_DEMANDED       any version, or v2                       any
+  TENANT_HEADER_MAX_SKEW_SECONDS  how far clocks may differ, version 1     300
+  TENANT_NONCE_WINDOW_SECONDS     the same, version 2                      60
   TENANT_CLAIM                    the token's claim that names a tenant    tenant_id
   TENANT_ID                       the tenant, without TENANT_HEADER_SECRET
   RATE_LIMIT_PER_MINUTE           requests per user, 0 = no limit          600

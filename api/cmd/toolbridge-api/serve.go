@@ -17,6 +17,7 @@ import (
 	"github.com/toolbridge/toolbridge-mcp/api/internal/ratelimit"
 	"github.com/toolbridge/toolbridge-mcp/api/internal/store"
 	"github.com/toolbridge/toolbridge-mcp/api/internal/telemetry"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/tenantsig"
 )
 
 const (
@@ -51,16 +52,17 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) int {
 		return exitUsage
 	}
 	api := &httpapi.API{
-		Store:    store.WithDeadline(db, storageDeadline),
-		Verifier: verifier,
-		Limiter:  ratelimit.New[store.Person](c.RateLimit.PerMinute, c.RateLimit.Burst),
-		Openings: ratelimit.New[store.Person](c.RateLimit.PerMinute, c.RateLimit.Burst),
-		Tenant:   c.Tenant,
-		MaxBody:  c.MaxBody,
-		Metrics:  metrics,
-		Log:      log,
-		Now:      time.Now,
-		Version:  version(),
+		Store:      store.WithDeadline(db, storageDeadline),
+		Verifier:   verifier,
+		Limiter:    ratelimit.New[store.Person](c.RateLimit.PerMinute, c.RateLimit.Burst),
+		Openings:   ratelimit.New[store.Person](c.RateLimit.PerMinute, c.RateLimit.Burst),
+		Tenant:     c.Tenant,
+		Signatures: signatures(c.Tenant),
+		MaxBody:    c.MaxBody,
+		Metrics:    metrics,
+		Log:        log,
+		Now:        time.Now,
+		Version:    version(),
 	}
 	announce(c, log)
 
@@ -90,6 +92,20 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) int {
 	case <-ctx.Done():
 	}
 	return shutDown(api, server, &connections, stopTracing, c.Shutdown, log)
+}
+
+// signatures is nil where they are not checked. A previous secret alone is none: who takes the current one away means to turn the check off.
+func signatures(c config.Tenant) *tenantsig.Verifier {
+	if c.HeaderSecret == "" {
+		return nil
+	}
+	keys := []tenantsig.Key{tenantsig.NewKey(string(c.HeaderSecret))}
+	if c.PreviousSecret != "" {
+		keys = append(keys, tenantsig.NewKey(string(c.PreviousSecret)))
+	}
+	return &tenantsig.Verifier{
+		Keys: keys, Skew: c.MaxSkew, Window: c.NonceWindow, DemandV2: c.Demanded == config.SignatureV2, Nonces: tenantsig.NewNonces(time.Now()),
+	}
 }
 
 func shutDown(api *httpapi.API, server *http.Server, connections *httpapi.Connections, stopTracing func(context.Context) error, timeout time.Duration, log *slog.Logger) int {
@@ -144,6 +160,8 @@ func announce(c config.Config, log *slog.Logger) {
 	}
 	if c.Tenant.HeaderSecret == "" {
 		log.Warn("TENANT_HEADER_SECRET is unset: tenant headers are not checked, a token alone is proof enough")
+	} else if c.Tenant.PreviousSecret != "" {
+		log.Info("TENANT_HEADER_SECRET_PREVIOUS counts as well: take it away when the rotation is done")
 	}
 }
 

@@ -60,10 +60,21 @@ type JWT struct {
 
 // Tenant says how a request proves its tenant.
 type Tenant struct {
-	HeaderSecret Secret // "" = headers are not checked
-	MaxSkew      time.Duration
-	ID           string // the tenant of tokens that claim none, when headers are not checked
+	HeaderSecret   Secret // "" = headers are not checked
+	PreviousSecret Secret // counts too, during a rotation
+	MaxSkew        time.Duration
+	NonceWindow    time.Duration // of version 2
+	Demanded       Signature
+	ID             string // the tenant of tokens that claim none, when headers are not checked
 }
+
+// Signature is the version of the tenant signature that has to be there.
+type Signature string
+
+const (
+	AnySignature Signature = "any"
+	SignatureV2  Signature = "v2"
+)
 
 // RateLimit is a token bucket per user. A rate of zero turns it off.
 type RateLimit struct {
@@ -88,9 +99,12 @@ func Load(lookup func(string) (string, bool)) (Config, error) {
 			TenantClaim: e.text("TENANT_CLAIM", "tenant_id"),
 		},
 		Tenant: Tenant{
-			HeaderSecret: e.secret("TENANT_HEADER_SECRET", dev),
-			MaxSkew:      e.seconds("TENANT_HEADER_MAX_SKEW_SECONDS", 300, 1, 24*60*60),
-			ID:           e.text("TENANT_ID", ""),
+			HeaderSecret:   e.secret("TENANT_HEADER_SECRET", dev),
+			PreviousSecret: e.secret("TENANT_HEADER_SECRET_PREVIOUS", dev),
+			MaxSkew:        e.seconds("TENANT_HEADER_MAX_SKEW_SECONDS", 300, 1, 24*60*60),
+			NonceWindow:    e.seconds("TENANT_NONCE_WINDOW_SECONDS", 60, 1, 300),
+			Demanded:       oneOf(e, "TENANT_SIGNATURE_DEMANDED", []Signature{AnySignature, SignatureV2}),
+			ID:             e.text("TENANT_ID", ""),
 		},
 		RateLimit: RateLimit{
 			PerMinute: e.number("RATE_LIMIT_PER_MINUTE", 600, 0, 1_000_000_000),
@@ -110,8 +124,13 @@ func (e *environment) check(c Config) {
 	if c.JWT.HS256Secret == "" && c.JWT.JWKSURL == "" {
 		e.fail("JWT_HS256_SECRET", "and JWT_JWKS_URL are both unset, so no token could be verified: set one of them")
 	}
-	if c.JWT.HS256Secret != "" && c.JWT.HS256Secret == c.Tenant.HeaderSecret && !c.Dev {
-		e.fail("TENANT_HEADER_SECRET", "equals JWT_HS256_SECRET, which makes two proofs one: make a second secret (openssl rand -hex 32)")
+	for _, tenant := range []struct {
+		name   string
+		secret Secret
+	}{{"TENANT_HEADER_SECRET", c.Tenant.HeaderSecret}, {"TENANT_HEADER_SECRET_PREVIOUS", c.Tenant.PreviousSecret}} {
+		if c.JWT.HS256Secret != "" && c.JWT.HS256Secret == tenant.secret && !c.Dev {
+			e.fail(tenant.name, "equals JWT_HS256_SECRET, which makes two proofs one: make a second secret (openssl rand -hex 32)")
+		}
 	}
 	if c.JWT.JWKSURL != "" {
 		u, err := url.Parse(c.JWT.JWKSURL)

@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	good  = "7a3f9c51e8b2406d97c1f8a4530be6d2"
-	other = "0d5b8e2f6a914c37b0e9d4f1827a65c3"
+	good   = "7a3f9c51e8b2406d97c1f8a4530be6d2"
+	other  = "0d5b8e2f6a914c37b0e9d4f1827a65c3"
+	before = "5e1c7d93a0f84b26b8d2e6f7194c30a5"
 )
 
 func load(vars map[string]string) (Config, error) {
@@ -28,7 +29,7 @@ func TestDefaults(t *testing.T) {
 		HTTPAddr: ":8081", MetricsAddr: "127.0.0.1:9092",
 		Database:  Database{SQLitePath: "data/toolbridge.db"},
 		JWT:       JWT{HS256Secret: good, TenantClaim: "tenant_id"},
-		Tenant:    Tenant{MaxSkew: 300 * time.Second},
+		Tenant:    Tenant{MaxSkew: 300 * time.Second, NonceWindow: time.Minute, Demanded: AnySignature},
 		RateLimit: RateLimit{600, 120}, MaxBody: 1 << 20, Shutdown: 20 * time.Second, LogLevel: slog.LevelInfo, LogFormat: telemetry.Auto,
 	}
 	if c != want {
@@ -48,6 +49,10 @@ func TestEachMistakeNamesItsVariable(t *testing.T) {
 		{map[string]string{"JWT_HS256_SECRET": strings.Repeat("ab", 20)}, "JWT_HS256_SECRET is too regular"},
 		{map[string]string{"TENANT_HEADER_SECRET": "dev-tenant-secret"}, "TENANT_HEADER_SECRET is 17 bytes long"},
 		{map[string]string{"TENANT_HEADER_SECRET": good}, "TENANT_HEADER_SECRET equals JWT_HS256_SECRET"},
+		{map[string]string{"TENANT_HEADER_SECRET": other, "TENANT_HEADER_SECRET_PREVIOUS": other[:31]}, "TENANT_HEADER_SECRET_PREVIOUS is 31 bytes long"},
+		{map[string]string{"TENANT_HEADER_SECRET": other, "TENANT_HEADER_SECRET_PREVIOUS": good}, "TENANT_HEADER_SECRET_PREVIOUS equals JWT_HS256_SECRET"},
+		{map[string]string{"TENANT_NONCE_WINDOW_SECONDS": "301"}, `TENANT_NONCE_WINDOW_SECONDS is "301"`},
+		{map[string]string{"TENANT_SIGNATURE_DEMANDED": "v1"}, `TENANT_SIGNATURE_DEMANDED is "v1"`},
 		{map[string]string{"TENANT_HEADER_SECRET": other, "TENANT_ID": "t"}, "TENANT_ID has no effect"},
 		{map[string]string{"TENANT_ID": strings.Repeat("t", 256)}, "TENANT_ID must be at most 255"},
 		{map[string]string{"TENANT_HEADER_MAX_SKEW_SECONDS": "5m"}, `TENANT_HEADER_MAX_SKEW_SECONDS is "5m"`},
@@ -96,13 +101,13 @@ func TestDevTakesWeakSecrets(t *testing.T) {
 
 func TestSecretsAreNeverPrinted(t *testing.T) {
 	c, err := load(map[string]string{
-		"JWT_HS256_SECRET": good, "TENANT_HEADER_SECRET": other, "DATABASE_URL": "postgres://u:hunter2@h/d"})
+		"JWT_HS256_SECRET": good, "TENANT_HEADER_SECRET": other, "TENANT_HEADER_SECRET_PREVIOUS": before, "DATABASE_URL": "postgres://u:hunter2@h/d"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
 		text := fmt.Sprintf(format, c)
-		for _, secret := range []string{good, other, "hunter2", fmt.Sprintf("%x", "hunter2")} {
+		for _, secret := range []string{good, other, before, "hunter2", fmt.Sprintf("%x", "hunter2")} {
 			if strings.Contains(text, secret) {
 				t.Errorf("%s shows %s: %s", format, secret, text)
 			}

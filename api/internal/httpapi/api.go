@@ -22,20 +22,22 @@ import (
 	"github.com/toolbridge/toolbridge-mcp/api/internal/ratelimit"
 	"github.com/toolbridge/toolbridge-mcp/api/internal/store"
 	"github.com/toolbridge/toolbridge-mcp/api/internal/telemetry"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/tenantsig"
 )
 
 // API answers requests.
 type API struct {
-	Store    store.Store
-	Verifier *auth.Verifier
-	Limiter  *ratelimit.Limiter[store.Person] // of entity routes; nil limits nothing
-	Openings *ratelimit.Limiter[store.Person] // of opening sessions; nil limits nothing
-	Tenant   config.Tenant
-	MaxBody  int64
-	Metrics  *telemetry.Metrics
-	Log      *slog.Logger
-	Now      func() time.Time
-	Version  string
+	Store      store.Store
+	Verifier   *auth.Verifier
+	Signatures *tenantsig.Verifier              // nil: tenant headers are not checked
+	Limiter    *ratelimit.Limiter[store.Person] // of entity routes; nil limits nothing
+	Openings   *ratelimit.Limiter[store.Person] // of opening sessions; nil limits nothing
+	Tenant     config.Tenant
+	MaxBody    int64
+	Metrics    *telemetry.Metrics
+	Log        *slog.Logger
+	Now        func() time.Time
+	Version    string
 
 	draining atomic.Bool
 }

@@ -8,9 +8,10 @@ import (
 
 	"github.com/toolbridge/toolbridge-mcp/api/internal/payload"
 	"github.com/toolbridge/toolbridge-mcp/api/internal/store"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/tenantsig"
 )
 
-// readObject reads a request's body, which must be a JSON object of at most MaxBody bytes.
+// readObject reads a request's body, which must be the one that was signed, and a JSON object of at most MaxBody bytes.
 func (a *API) readObject(w http.ResponseWriter, r *http.Request) (*payload.Object, error) {
 	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, a.MaxBody))
 	var tooLarge *http.MaxBytesError
@@ -19,6 +20,12 @@ func (a *API) readObject(w http.ResponseWriter, r *http.Request) (*payload.Objec
 		return nil, err
 	case err != nil: // the caller stopped in the middle
 		return nil, badRequest("body could not be read to its end")
+	}
+	if hash := callOf(r.Context()).contentHash; hash != "" {
+		if err := tenantsig.CheckBody(hash, text); err != nil {
+			a.Metrics.AuthFailures.WithLabelValues(err.Error()).Inc()
+			return nil, tenantRefused(err.Error())
+		}
 	}
 	object, err := payload.Parse(text)
 	if err != nil {

@@ -34,6 +34,7 @@ type call struct {
 	caller        auth.Caller
 	person        store.Person
 	session       store.Session
+	contentHash   string // what was signed of the body; "" = nothing
 	reason        string
 	cause         error
 }

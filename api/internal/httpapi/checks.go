@@ -37,7 +37,7 @@ func (a *API) checkToken(next http.Handler) http.Handler {
 func (a *API) checkTenant(next http.Handler) http.Handler {
 	return a.checkProof(func(_ http.ResponseWriter, r *http.Request) error {
 		c := callOf(r.Context())
-		tenant, err := a.tenant(r.Header, c.caller.Tenant)
+		tenant, err := a.tenant(r, c.caller.Tenant)
 		if err != nil {
 			return err
 		}
@@ -51,20 +51,24 @@ func (a *API) checkTenant(next http.Handler) http.Handler {
 
 // tenant is the one that the signed headers name. With the check turned off it is the one that the token claims or, failing that, the configured
 // one; what unsigned headers say counts for nothing.
-func (a *API) tenant(h http.Header, claimed string) (string, error) {
-	if a.Tenant.HeaderSecret == "" {
+func (a *API) tenant(r *http.Request, claimed string) (string, error) {
+	if a.Signatures == nil {
 		if claimed != "" {
 			return claimed, nil
 		}
 		return a.Tenant.ID, nil
 	}
-	signed, err := tenantHeaders(h)
+	signed, err := tenantHeaders(r.Header)
 	if err == nil {
-		err = tenantsig.Verify(string(a.Tenant.HeaderSecret), signed, a.Now(), a.Tenant.MaxSkew)
+		token, _ := bearer(r.Header) // there is none where none is wanted
+		err = a.Signatures.Verify(signed, tenantsig.Request{Method: r.Method, Target: r.RequestURI, Token: token}, a.Now())
 	}
-	if err != nil {
+	if errors.Is(err, tenantsig.ErrNonceForgotten) {
+		return "", signAnew()
+	} else if err != nil {
 		return "", tenantRefused(err.Error())
 	}
+	callOf(r.Context()).contentHash = signed.V2.ContentHash
 	return signed.TenantID, nil
 }
 
@@ -73,13 +77,24 @@ var errTwice = errors.New("tenant_header_doubled")
 // tenantHeaders reads each header exactly once: of two values, a proxy and this program could each believe another.
 func tenantHeaders(h http.Header) (tenantsig.Headers, error) {
 	var out tenantsig.Headers
-	for name, into := range map[string]*string{
-		"X-Tb-Tenant-Id": &out.TenantID, "X-Tb-Timestamp": &out.Timestamp, "X-Tb-Signature": &out.Signature,
+	for _, header := range [...]struct {
+		name string
+		into *string
+		isV2 bool
+	}{
+		{"X-Tb-Tenant-Id", &out.TenantID, false},
+		{"X-Tb-Timestamp", &out.Timestamp, false},
+		{"X-Tb-Signature", &out.Signature, false},
+		{"X-Tb-Key-Id", &out.V2.KeyID, true},
+		{"X-Tb-Nonce", &out.V2.Nonce, true},
+		{"X-Tb-Content-Sha256", &out.V2.ContentHash, true},
+		{"X-Tb-Signature-V2", &out.V2.Signature, true},
 	} {
-		switch values := h[name]; len(values) {
+		switch values := h[header.name]; len(values) {
 		case 0:
 		case 1:
-			*into = values[0]
+			*header.into = values[0]
+			out.V2.Sent = out.V2.Sent || header.isV2
 		default:
 			return out, errTwice
 		}

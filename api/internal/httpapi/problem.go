@@ -13,6 +13,7 @@ import (
 	"github.com/toolbridge/toolbridge-mcp/api/internal/auth"
 	"github.com/toolbridge/toolbridge-mcp/api/internal/entity"
 	"github.com/toolbridge/toolbridge-mcp/api/internal/store"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/tenantsig"
 )
 
 // problem is an error that knows what to tell the caller and what to tell the log. The two differ on purpose: what
@@ -88,6 +89,12 @@ func tokenRefused(reason string, cause error) *problem {
 func tenantRefused(reason string) *problem {
 	p := &problem{status: http.StatusUnauthorized, message: "valid tenant headers are required"}
 	return p.withReason(reason, nil)
+}
+
+// signAnew is for what is signed rightly, and may have been here: nothing is wrong with the caller, who can find out by signing it anew.
+func signAnew() *problem {
+	p := &problem{status: http.StatusServiceUnavailable, message: "signed too long ago to tell whether it is new; nothing was changed; sign it anew"}
+	return p.withReason(tenantsig.ErrNonceForgotten.Error(), nil)
 }
 
 func otherTenant() *problem {

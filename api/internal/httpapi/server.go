@@ -51,19 +51,19 @@ func (a *API) readyz(w http.ResponseWriter, r *http.Request) error {
 	if !a.Verifier.Ready(ctx) {
 		return unavailable("the keys that verify tokens have never been fetched").withReason("keys_unavailable", nil)
 	}
-	writeJSON(w, http.StatusOK, map[string]string{"status": "ready", "tenantSignature": a.judgeSignature(r.Header)})
+	writeJSON(w, http.StatusOK, map[string]string{"status": "ready", "tenantSignature": a.judgeSignature(r)})
 	return nil
 }
 
-func (a *API) judgeSignature(h http.Header) string {
-	if a.Tenant.HeaderSecret == "" {
+func (a *API) judgeSignature(r *http.Request) string {
+	if a.Signatures == nil {
 		return "off"
 	}
-	signed, err := tenantHeaders(h)
+	signed, err := tenantHeaders(r.Header)
 	if err == nil && signed == (tenantsig.Headers{}) {
 		return "required"
 	}
-	if _, err := a.tenant(h, ""); err != nil {
+	if _, err := a.tenant(r, ""); err != nil {
 		return "refused"
 	}
 	return "accepted"
@@ -86,7 +86,7 @@ func (a *API) info(w http.ResponseWriter, _ *http.Request) error {
 	writeJSON(w, http.StatusOK, map[string]any{
 		"name": telemetry.Service, "version": a.Version, "time": formatTime(a.Now()), "entities": kinds,
 		"limits":          map[string]any{"maxBodyBytes": a.MaxBody, "defaultPage": defaultPage, "maxPage": maxPage},
-		"tenantSignature": map[string]any{"required": a.Tenant.HeaderSecret != "", "versions": []string{"v1"}},
+		"tenantSignature": map[string]any{"required": a.Signatures != nil, "versions": a.Signatures.Versions()},
 	})
 	return nil
 }

@@ -1,6 +1,9 @@
 // Package tenantsig checks and makes the tenant signature: the proof, beside the caller's own token, that a request
 // came through the tenant's sidecar. It knows no HTTP and no clock; both come in as arguments, so that the
 // vectors shared with the other language can be replayed.
+//
+// Version 1, in this file, binds the tenant and the time; version 2 (version2.go) all of the request. verifier.go says which
+// of them counts.
 package tenantsig
 
 import (
@@ -19,16 +22,25 @@ var (
 	ErrStale        = errors.New("tenant_timestamp_stale")
 	ErrFuture       = errors.New("tenant_timestamp_future")
 	ErrBadSignature = errors.New("tenant_signature_wrong")
+	// Of version 2 alone.
+	ErrVersion        = errors.New("tenant_signature_version")
+	ErrKeyUnknown     = errors.New("tenant_key_unknown")
+	ErrNonce          = errors.New("tenant_nonce_malformed")
+	ErrNonceRepeated  = errors.New("tenant_nonce_repeated")
+	ErrNonceForgotten = errors.New("tenant_nonce_forgotten")
+	ErrContentHash    = errors.New("tenant_body_hash_malformed")
+	ErrBody           = errors.New("tenant_body_wrong")
 )
 
 // MaxTenantBytes bounds a tenant id: it is stored with every user and written to every log line.
 const MaxTenantBytes = 255
 
-// Headers are the three values as they were received.
+// Headers are the values as they were received.
 type Headers struct {
 	TenantID  string
 	Timestamp string
 	Signature string
+	V2        V2
 }
 
 // Sign signs the tenant and the timestamp exactly as given.
@@ -55,6 +67,10 @@ func Verify(secret string, h Headers, now time.Time, skew time.Duration) error {
 	if !hmac.Equal([]byte(want), []byte(h.Signature)) {
 		return ErrBadSignature
 	}
+	return inTime(sent, now, skew)
+}
+
+func inTime(sent int64, now time.Time, skew time.Duration) error {
 	age := now.UnixMilli() - sent
 	switch {
 	case age > skew.Milliseconds():

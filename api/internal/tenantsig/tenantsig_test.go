@@ -113,7 +113,7 @@ func FuzzVerify(f *testing.F) {
 	f.Add("t", "1763636400000", strings.Repeat("a", 64))
 	f.Add("", "", "")
 	f.Fuzz(func(t *testing.T, tenant, timestamp, signature string) {
-		err := Verify("secret", Headers{tenant, timestamp, signature}, time.UnixMilli(1763636400000), skew)
+		err := Verify("secret", Headers{TenantID: tenant, Timestamp: timestamp, Signature: signature}, time.UnixMilli(1763636400000), skew)
 		if err == nil && signature != Sign("secret", tenant, timestamp) {
 			t.Fatalf("accepted %q %q %q", tenant, timestamp, signature)
 		}

@@ -3,7 +3,7 @@
 
 use crate::auth::challenge::Challenge;
 use crate::auth::{self, Scopes, Secret};
-use crate::config::{Config, Mistake, Scopeless, Sessions, TokenMode};
+use crate::config::{Config, Mistake, Scopeless, Sessions, Signature, TokenMode};
 use crate::mcp::{Narrowing, Surface};
 use crate::{mcp, tools, transport, upstream};
 use url::Url;
@@ -52,6 +52,11 @@ pub fn upstream(config: &Config) -> Result<upstream::Settings, Mistake> {
         base_url: from.base_url.as_str().trim_end_matches('/').to_owned(),
         tenant_id: tenant_id.to_owned(),
         tenant_secret: secret.clone(),
+        signature: match config.tenant.signature {
+            Signature::Both => upstream::Versions::Both,
+            Signature::V1 => upstream::Versions::V1,
+            Signature::V2 => upstream::Versions::V2,
+        },
         call_deadline: from.call_deadline,
         connect_timeout: from.connect_timeout,
         read_timeout: from.read_timeout,

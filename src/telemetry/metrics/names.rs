@@ -351,6 +351,7 @@ pub const STATES: &[&str] = &[
     "api_timeout",
     "api_not_ready",
     "signature_refused",
+    "signature_version",
     "signature_unchecked",
     "clock_skew",
     OTHER,

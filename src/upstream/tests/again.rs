@@ -1,5 +1,7 @@
 //! Requests that are sent again, and an API that is left alone.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 fn persistent(api: &ScriptedApi) -> Upstream {
@@ -53,6 +55,9 @@ async fn what_can_do_no_harm_is_sent_again_until_it_is_served() {
             sent.windows(2).all(|pair| session(&pair[0]) == session(&pair[1])),
             "in one session"
         );
+        let nonces: BTreeSet<_> = sent.iter().map(|seen| seen.header("x-tb-nonce")).collect();
+        assert_eq!(nonces.len(), 3, "signed anew, or the API would take it for a replay");
+        assert!(sent.iter().all(proven));
         assert_all_ended(&api, &upstream, 1).await;
     }
 }

@@ -76,6 +76,15 @@ impl Api {
         Self::launch(&address, self.database.clone(), self.settings.clone()).await
     }
 
+    /// The same, with other settings.
+    pub async fn again_with(mut self, settings: &[(&str, &str)]) -> Self {
+        self.settings = settings
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        self.again().await
+    }
+
     async fn launch(address: &str, database: PathBuf, settings: Vec<(String, String)>) -> Self {
         let mut command = Command::new(BINARY.get().expect("a built API"));
         command

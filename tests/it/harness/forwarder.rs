@@ -22,9 +22,10 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::process::PATIENCE;
-use super::token::{SECRETS, User, now_ms, signature};
+use super::token::{SECRETS, User, now_ms, signature, signature_v2};
 
 /// One request as the sidecar sent it, and the status that it was answered with, if it was.
 #[derive(Clone)]
@@ -61,6 +62,34 @@ impl Record {
 
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    /// Path and query, as they were in the request line.
+    pub fn target(&self) -> String {
+        match self.query.as_str() {
+            "" => self.path.clone(),
+            query => format!("{}?{query}", self.path),
+        }
+    }
+
+    /// The same request, signed at this time with both versions.
+    fn signed_anew(&self, at_ms: u64) -> Self {
+        let mut record = self.clone();
+        let signed = signature(&SECRETS.tenant, record.header("x-tb-tenant-id"), &at_ms.to_string());
+        record.headers.insert("x-tb-timestamp", at_ms.into());
+        record.headers.insert("x-tb-signature", signed.parse().unwrap());
+        let nonce = Uuid::new_v4().simple().to_string();
+        record.headers.insert("x-tb-nonce", nonce.parse().unwrap());
+        for (name, value) in signature_v2(
+            &SECRETS.tenant,
+            self.method.as_str(),
+            &self.target(),
+            &record.headers,
+            &self.body,
+        ) {
+            record.headers.insert(name, value.parse().unwrap());
+        }
+        record
     }
 
     /// `open`, `GET /v1/notes?limit=50`, `end`.
@@ -144,9 +173,9 @@ pub enum Mishap {
     BreakOff,
     /// The API carries it out, and something else comes back.
     Replace(u16, String),
-    /// The API gets it twice; the second answer comes back.
+    /// The API gets it twice, as from a sidecar that sends it again; the second answer comes back.
     Twice,
-    /// It waits at the gate, then goes on.
+    /// It waits at the gate, then goes on as if it had been sent only then.
     Wait(Gate),
 }
 
@@ -348,12 +377,8 @@ impl Shared {
                 Ok(answer)
             }
             Some(Mishap::Age(age)) => {
-                let mut record = record.clone();
                 let then = now_ms() - u64::try_from(age.as_millis()).unwrap();
-                let signed = signature(&SECRETS.tenant, record.header("x-tb-tenant-id"), &then.to_string());
-                record.headers.insert("x-tb-timestamp", then.into());
-                record.headers.insert("x-tb-signature", signed.parse().unwrap());
-                self.ask(&record).await
+                self.ask(&record.signed_anew(then)).await
             }
             Some(Mishap::LoseAnswer) => {
                 self.ask(record).await?;
@@ -372,11 +397,11 @@ impl Shared {
             }
             Some(Mishap::Twice) => {
                 self.ask(record).await?;
-                self.ask(record).await
+                self.ask(&record.signed_anew(now_ms())).await
             }
             Some(Mishap::Wait(gate)) => {
                 gate.pass().await;
-                self.ask(record).await
+                self.ask(&record.signed_anew(now_ms())).await
             }
         }
     }

@@ -6,9 +6,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
+use http::HeaderMap;
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// The secrets of this run. Both programs know them; nobody may ever read them.
@@ -81,7 +82,45 @@ pub fn token(mut claims: Value, secret: &str) -> String {
 
 /// Version 1 of the tenant signature, written down once more from the contract.
 pub fn signature(secret: &str, tenant: &str, timestamp_ms: &str) -> String {
+    hmac(secret, &format!("{tenant}:{timestamp_ms}"))
+}
+
+/// Version 2, likewise: of a request with these headers, of which those of this version need not be there.
+pub fn signature_v2(
+    secret: &str,
+    method: &str,
+    target: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> [(&'static str, String); 3] {
+    let said = |name: &str| headers.get(name).map_or("", |value| value.to_str().unwrap());
+    let (key_id, hash) = (hmac(secret, "toolbridge-key-id")[..16].to_owned(), sha256(body));
+    let token = said("authorization").trim_start_matches("Bearer ");
+    let lines = [
+        "toolbridge-v2",
+        &key_id,
+        said("x-tb-tenant-id"),
+        said("x-tb-timestamp"),
+        said("x-tb-nonce"),
+        method,
+        target,
+        &hash,
+        &sha256(token.as_bytes()),
+    ];
+    let signature = hmac(secret, &lines.join("\n"));
+    [
+        ("x-tb-key-id", key_id),
+        ("x-tb-content-sha256", hash),
+        ("x-tb-signature-v2", signature),
+    ]
+}
+
+fn hmac(secret: &str, text: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
-    mac.update(format!("{tenant}:{timestamp_ms}").as_bytes());
+    mac.update(text.as_bytes());
     hex::encode(mac.finalize().into_bytes())
+}
+
+fn sha256(text: &[u8]) -> String {
+    hex::encode(Sha256::digest(text))
 }
