@@ -14,7 +14,7 @@ crate::tests![
 ];
 
 /// Everything that may stand in the head of a request to the API.
-const HEADERS: [&str; 13] = [
+const HEADERS: [&str; 14] = [
     "accept",
     "authorization",
     "content-length",
@@ -27,6 +27,7 @@ const HEADERS: [&str; 13] = [
     "x-sync-session",
     "x-tb-signature",
     "x-tb-tenant-id",
+    "x-tb-timeout-ms",
     "x-tb-timestamp",
 ];
 
@@ -51,6 +52,8 @@ pub fn check_proof(record: &Record, tenant: &str) {
     );
     let age = record.at_ms.abs_diff(timestamp.parse().unwrap());
     assert!(age < 5_000, "{line} was signed {age} ms away from when it came");
+    let told: u64 = said("x-tb-timeout-ms").parse().unwrap();
+    assert!((1..=600_000).contains(&told), "{line} has {told} ms");
     assert!(said("authorization").starts_with("Bearer "), "{line}");
     assert!(!said("x-correlation-id").is_empty(), "{line}");
     let in_session = record.stage() == Stage::Operation;
