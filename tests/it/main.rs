@@ -32,6 +32,7 @@ mod leaving;
 mod lifecycle;
 mod limits;
 mod mending;
+mod moves;
 mod outages;
 mod pages;
 mod progress;
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         lifecycle::tests(),
         limits::tests(),
         mending::tests(),
+        moves::tests(),
         outages::tests(),
         pages::tests(),
         progress::tests(),
