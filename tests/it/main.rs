@@ -40,6 +40,7 @@ mod reach;
 #[path = "../support/scripted_as.rs"]
 mod scripted_as;
 mod sse;
+mod storm;
 mod straight;
 mod telemetry;
 mod tenants;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         progress::tests(),
         reach::tests(),
         sse::tests(),
+        storm::tests(),
         straight::tests(),
         telemetry::tests(),
         traces::tests(),

@@ -57,6 +57,19 @@ impl Place {
         Self::launch(tenant, forwarder, environment).await
     }
 
+    /// Behind a forwarder of one's own, at a port that is its own when it is started again.
+    pub async fn behind(forwarder: Forwarder, tenant: &str, settings: &[(&str, &str)]) -> Self {
+        let port = kept_port();
+        let settings = [settings, &[("TOOLBRIDGE_PORT", &port)]].concat();
+        let environment = environment(tenant, &forwarder.url, &settings);
+        Self::launch(tenant, forwarder, environment).await
+    }
+
+    /// The same again once it has ended.
+    pub async fn again(self) -> Self {
+        Self::launch(&self.tenant, self.forwarder, self.environment).await
+    }
+
     /// Nothing between the sidecar and the API.
     pub async fn beside(tenant: &str, api: &Api, settings: &[(&str, &str)]) -> Self {
         let forwarder = Forwarder::start(&api.url).await;
