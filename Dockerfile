@@ -32,9 +32,10 @@ FROM ${API} AS api
 # ---- the MCP server ------------------------------------------------------------------------------------------------
 FROM rust:1.95.0-slim-bookworm AS mcp
 WORKDIR /src
-# No path of the machine that builds gets into the binary, so that any machine makes the same: scripts/reproducible.
+# Neither a path of the machine that builds nor the hour gets into the binary, so that any machine makes the same: scripts/reproducible.
 ARG RUSTFLAGS="--remap-path-prefix=/usr/local/cargo=/cargo"
 ARG CFLAGS="-ffile-prefix-map=/usr/local/cargo=/cargo"
+ARG SOURCE_DATE_EPOCH=0
 # The dependencies are a layer of their own: cargo builds them for a program that does nothing yet.
 COPY Cargo.toml Cargo.lock build.rs ./
 RUN mkdir -p src tests/it tests/conformance benches \

@@ -25,5 +25,7 @@ release_api() { # SOURCE REVISION OUTPUT
 release_mcp() { # SOURCE REVISION; into its target/release
     local home=${CARGO_HOME:-$HOME/.cargo} rust c
     rust=$(release_rust_flags "$1" "$home") c=$(release_c_flags "$1" "$home")
-    (cd "$1" && GIT_REVISION=$2 CARGO_TARGET_DIR=$1/target RUSTFLAGS=$rust CFLAGS=$c cargo build --release --locked --quiet)
+    # Some C of a dependency says when it was compiled; with SOURCE_DATE_EPOCH that is always the same moment.
+    (cd "$1" && GIT_REVISION=$2 CARGO_TARGET_DIR=$1/target RUSTFLAGS=$rust CFLAGS=$c SOURCE_DATE_EPOCH=0 \
+        cargo build --release --locked --quiet)
 }

@@ -184,6 +184,8 @@ class Pins(unittest.TestCase):
         for name, option in (("RUSTFLAGS", "--remap-path-prefix"), ("CFLAGS", "-ffile-prefix-map")):
             common = re.search(rf'echo "{option}=\$2=(\S+) ', release).group(1)
             self.assertIn(f'ARG {name}="{option}={home}={common}"', DOCKERFILE)
+        epoch = re.search(r"SOURCE_DATE_EPOCH=\d+", release).group(0)
+        self.assertIn(f"ARG {epoch}\n", DOCKERFILE)
         self.assertEqual(DOCKERFILE.count("cargo build --release --locked"), 2)
 
 
