@@ -19,7 +19,7 @@ COPY api ./
 ARG RELEASE=0.1.0
 ARG GIT_REVISION=
 RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -o /toolbridge-api \
-    -ldflags "-s -w -X main.release=${RELEASE}${GIT_REVISION:++${GIT_REVISION}}" ./cmd/toolbridge-api
+    -ldflags "-s -w -buildid= -X main.release=${RELEASE}${GIT_REVISION:++${GIT_REVISION}}" ./cmd/toolbridge-api
 
 FROM scratch AS api-file
 ARG API_FILE=dist/toolbridge-api
@@ -32,6 +32,10 @@ FROM ${API} AS api
 # ---- the MCP server ------------------------------------------------------------------------------------------------
 FROM rust:1.95.0-slim-bookworm AS mcp
 WORKDIR /src
+# Neither a path of the machine that builds nor the hour gets into the binary, so that any machine makes the same: scripts/reproducible.
+ARG RUSTFLAGS="--remap-path-prefix=/usr/local/cargo=/cargo"
+ARG CFLAGS="-ffile-prefix-map=/usr/local/cargo=/cargo"
+ARG SOURCE_DATE_EPOCH=0
 # The dependencies are a layer of their own: cargo builds them for a program that does nothing yet.
 COPY Cargo.toml Cargo.lock build.rs ./
 RUN mkdir -p src tests/it tests/conformance benches \

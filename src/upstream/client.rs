@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH, InvalidHeaderValue, LINK, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method};
 
+use super::deadline::told_ms;
 use super::exchange::{Failure, Repeat, Reply, Request};
 use super::observed::Observed;
 use super::signature::Signer;
@@ -42,6 +43,8 @@ pub struct Client {
     signer: Signer,
     clock: Clock,
     max_answer_bytes: usize,
+    /// No answer is waited for longer, whatever the deadline.
+    read_timeout: Duration,
 }
 
 /// An answer with all its headers, of which tools see only what [`Reply`] has.
@@ -118,6 +121,7 @@ impl Client {
             signer,
             clock,
             max_answer_bytes: settings.max_answer_bytes,
+            read_timeout: settings.read_timeout,
         })
     }
 
@@ -129,13 +133,20 @@ impl Client {
         self.clock.now_ms()
     }
 
-    /// Sends one request. `TimedOut` here means that the API fell silent; deadlines are the caller's business.
-    pub(super) async fn send(&self, identity: &Identity, request: &Request) -> Result<Answer, Failure> {
+    /// Sends one request, and tells the API how long its answer is waited for. `TimedOut` here means that it fell silent;
+    /// to wait no longer is the caller's business.
+    pub(super) async fn send(
+        &self,
+        identity: &Identity,
+        request: &Request,
+        within: Duration,
+    ) -> Result<Answer, Failure> {
         let observed = Observed::begin(request, &identity.place);
         let mut map = identity.headers.clone();
         if let Some(Ok(value)) = observed.traceparent().as_deref().map(HeaderValue::from_str) {
             map.insert(headers::TRACEPARENT, value);
         }
+        map.insert(headers::TIMEOUT, told_ms(within.min(self.read_timeout)).into());
         let result = self.exchange(map, &identity.token, request).await;
         observed.end(&result);
         result
@@ -192,7 +203,7 @@ impl Client {
             // Whoever sends these sees to that.
             repeat: Repeat::Never,
         };
-        match tokio::time::timeout(within, self.send(identity, &request)).await {
+        match tokio::time::timeout(within, self.send(identity, &request, within)).await {
             Ok(result) => result,
             Err(_) => Err(Failure::TimedOut { sent: true }),
         }

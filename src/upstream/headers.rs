@@ -13,3 +13,4 @@ pub const SESSION: HeaderName = HeaderName::from_static("x-sync-session");
 pub const EPOCH: HeaderName = HeaderName::from_static("x-sync-epoch");
 pub const CORRELATION: HeaderName = HeaderName::from_static("x-correlation-id");
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub const TIMEOUT: HeaderName = HeaderName::from_static("x-tb-timeout-ms");

@@ -145,7 +145,8 @@ impl Session {
 
     async fn exchange(&self, pass: &Pass, opened: &Opened, request: &Request) -> Result<Reply, Failure> {
         let _sending = self.context.spent.during(Stage::Api);
-        let sent = pin!(self.upstream.0.client.send(&opened.identity, request));
+        let client = &self.upstream.0.client;
+        let sent = pin!(client.send(&opened.identity, request, self.context.deadline.remaining()));
         let timed_out = Err(Failure::TimedOut { sent: true });
         let answered = self.context.deadline.limit(sent).await.unwrap_or(timed_out);
         let outcome = answered.map(|answer| answer.reply);

@@ -161,6 +161,41 @@ async fn a_call_opens_one_session_signs_everything_and_ends_it() {
 }
 
 #[tokio::test]
+async fn the_api_is_told_how_long_it_is_waited_for() {
+    let told = async |read_timeout, deadline| {
+        let api = ScriptedApi::start().await;
+        let upstream = upstream_with(Settings {
+            read_timeout: Duration::from_secs(read_timeout),
+            ..settings(api.url())
+        });
+        {
+            let session = upstream.call(&Secret::new("a.b.c"), context(Duration::from_secs(deadline)));
+            session.send(get("/v1/notes")).await.unwrap();
+        }
+        assert_all_ended(&api, &upstream, 1).await;
+        let seen = api.seen();
+        let told = seen.iter().map(|seen| seen.header("x-tb-timeout-ms").parse().unwrap());
+        told.collect::<Vec<u64>>()
+    };
+    let [opening, operation, ending] = told(10, 5).await[..] else {
+        panic!()
+    };
+    assert_eq!(
+        opening, 9_900,
+        "it goes on when the call is over, so that the session can be ended"
+    );
+    assert!(
+        operation > 1_000 && operation < 5_000,
+        "what is left of the call: {operation}"
+    );
+    assert_eq!(ending, 900, "the time for ending a session");
+    let [_, operation, _] = told(3, 20).await[..] else {
+        panic!()
+    };
+    assert_eq!(operation, 2_900, "nobody listens any longer");
+}
+
+#[tokio::test]
 async fn requests_at_the_same_time_share_one_session() {
     let api = ScriptedApi::start().await;
     let upstream = upstream(&api);

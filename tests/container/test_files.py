@@ -185,6 +185,18 @@ class Pins(unittest.TestCase):
         version = re.search(r'^version = "(.*)"', text("Cargo.toml"), re.M).group(1)
         self.assertEqual(set(re.findall(r"^ARG RELEASE=(.*)$", DOCKERFILE, re.M)), {version})
 
+    def test_they_are_built_as_scripts_reproducible_builds_them(self):
+        release = text("scripts/lib/release.sh")
+        flags = re.search(r'go build (.*?) -ldflags "(.*?) -X', release).groups()
+        self.assertEqual(re.search(r"go build (.*?) -o .*?-ldflags \"(.*?) -X", DOCKERFILE, re.S).groups(), flags)
+        home = "/usr/local/cargo"
+        for name, option in (("RUSTFLAGS", "--remap-path-prefix"), ("CFLAGS", "-ffile-prefix-map")):
+            common = re.search(rf'echo "{option}=\$2=(\S+) ', release).group(1)
+            self.assertIn(f'ARG {name}="{option}={home}={common}"', DOCKERFILE)
+        epoch = re.search(r"SOURCE_DATE_EPOCH=\d+", release).group(0)
+        self.assertIn(f"ARG {epoch}\n", DOCKERFILE)
+        self.assertEqual(DOCKERFILE.count("cargo build --release --locked"), 2)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -10,7 +10,9 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::{Api, CONTENT, Called, Caller, Client, Figures, Gate, Mishap, Place, Stage, trial, world};
+use crate::harness::{
+    Api, CONTENT, Called, Caller, Client, Exchange, Figures, Gate, Mishap, Place, Stage, trial, world,
+};
 
 pub fn tests() -> Vec<Trial> {
     let module = module_path!();
@@ -18,6 +20,11 @@ pub fn tests() -> Vec<Trial> {
         .into_iter()
         .map(|row| trial(module, row.name, move || meets_every_operation(row)));
     let others = vec![
+        trial(
+            module,
+            "a_request_out_of_shape_is_refused_as_a_whole",
+            a_request_out_of_shape_is_refused_as_a_whole,
+        ),
         trial(
             module,
             "an_api_that_is_away_is_left_alone_until_it_is_back",
@@ -122,7 +129,7 @@ struct Row {
 }
 
 fn rows() -> Vec<Row> {
-    use Mishap::{Age, BreakOff, Hang, HangUp, KeepAnswer, LoseAnswer, Relabel, Replace, Trickle};
+    use Mishap::{BreakOff, Hang, HangUp, KeepAnswer, LoseAnswer, Relabel, Replace, Skew, Trickle};
     use Stage::{Ending, Opening, Operation};
 
     const MAX: usize = 3;
@@ -228,14 +235,14 @@ fn rows() -> Vec<Row> {
             "an_oversized_answer",
             1,
             Operation,
-            Replace(200, huge),
+            Replace(200, huge.clone()),
             [Undone("result_too_large"), Done(unknown), Done(unknown)],
         ),
         row(
             "a_deeply_nested_answer",
             1,
             Operation,
-            Replace(200, deep),
+            Replace(200, deep.clone()),
             [Undone("api_error"), Done(unknown), Done(unknown)],
         ),
         // Statuses.
@@ -333,12 +340,56 @@ fn rows() -> Vec<Row> {
             [Well; 3],
         ),
         row(
+            "a_session_that_is_gone_twice",
+            2,
+            Operation,
+            answer(428, ""),
+            [Undone("session_lost"); 3],
+        ),
+        row(
+            "an_epoch_that_has_risen_twice",
+            2,
+            Operation,
+            Mishap::json(409, &json!({"error": "epoch_mismatch", "epoch": 3})),
+            [Undone("session_lost"); 3],
+        ),
+        row(
+            "a_409_of_another_kind",
+            1,
+            Operation,
+            answer(409, ""),
+            [Undone("conflict"); 3],
+        ),
+        row(
+            "a_503_for_years",
+            1,
+            Operation,
+            answer(503, "999999999999"),
+            [Undone("api_unavailable"); 3],
+        ),
+        row(
+            "a_429_for_more_than_can_be_counted",
+            1,
+            Operation,
+            answer(429, "99999999999999999999999999"),
+            [Undone("rate_limited"); 3],
+        ),
+        row(
             "a_clock_far_behind",
             1,
             Operation,
-            Age(Duration::from_secs(600)),
+            Skew(-600),
             [Undone("token_rejected"); 3],
         ),
+        row(
+            "a_clock_far_ahead",
+            1,
+            Operation,
+            Skew(600),
+            [Undone("token_rejected"); 3],
+        ),
+        row("a_clock_that_is_somewhat_off", 1, Operation, Skew(-40), [Well; 3]),
+        row("a_clock_that_is_somewhat_ahead", 1, Operation, Skew(40), [Well; 3]),
         // The opening of the session, which is tried again whatever it is for.
         row("an_opening_that_is_reset", 1, Opening, HangUp, [Well; 3]),
         row("an_opening_in_a_black_hole", 1, Opening, Hang, [Well; 3]),
@@ -358,10 +409,38 @@ fn rows() -> Vec<Row> {
             [Undone("api_unavailable"); 3],
         ),
         row(
+            "an_opening_that_is_put_off_until_another_century",
+            1,
+            Opening,
+            answer(429, "Fri, 20 Nov 2099 11:00:00 GMT"),
+            [Undone("rate_limited"); 3],
+        ),
+        row(
+            "an_opening_with_a_clock_far_ahead",
+            1,
+            Opening,
+            Skew(600),
+            [Undone("token_rejected"); 3],
+        ),
+        row(
+            "an_opening_that_is_answered_at_length",
+            1,
+            Opening,
+            Mishap::text(200, &huge),
+            [Undone("api_unreachable"); 3],
+        ),
+        row(
+            "an_opening_that_is_answered_with_depth",
+            1,
+            Opening,
+            Mishap::text(200, &deep),
+            [Undone("api_error"); 3],
+        ),
+        row(
             "an_opening_with_a_clock_far_behind",
             1,
             Opening,
-            Age(Duration::from_secs(600)),
+            Skew(-600),
             [Undone("token_rejected"); 3],
         ),
         // The ending, which nobody waits for.
@@ -467,6 +546,77 @@ async fn nothing_is_left(place: &Place, files: f64) {
         names.iter().all(none) && figures.sum("process_open_fds", &[]) <= files + KEPT
     })
     .await;
+}
+
+/// What a caller sends may be too large or too deep for the server, for the tool or for the API: each says so, and nothing
+/// of it is done.
+async fn a_request_out_of_shape_is_refused_as_a_whole() {
+    const API_TAKES: usize = 16 << 10;
+    const SERVER_TAKES: usize = 64 << 10;
+    let limit = API_TAKES.to_string();
+    let api = Api::with(&[("MAX_BODY_BYTES", &limit)]).await;
+    let place = Place::with("acme", &api, &[("TOOLBRIDGE_SERVER_MAX_BODY_BYTES", "64KiB")]).await;
+    let files = Figures::of(&place).await.sum("process_open_fds", &[]);
+    let client = Client::modern(&place);
+    let note = client
+        .call("create_note", json!({"title": CONTENT, "content": CONTENT}))
+        .await
+        .ok();
+    let nested = |levels: usize| -> Value {
+        let text = format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+        serde_json::from_str(&text).unwrap()
+    };
+    let with = |blob: Value| {
+        [
+            (
+                "create_note",
+                json!({"title": "t", "content": "c", "additional_fields": {"blob": blob}}),
+            ),
+            (
+                "update_note",
+                json!({"uid": note["uid"], "title": "t", "content": "c", "additional_fields": {"blob": blob}}),
+            ),
+            (
+                "patch_note",
+                json!({"uid": note["uid"], "updates": {"blob": blob}, "if_match": 1}),
+            ),
+            (
+                "process_note",
+                json!({"uid": note["uid"], "action": "pin", "metadata": {"blob": blob}}),
+            ),
+        ]
+    };
+    for (tool, arguments) in with(json!("x".repeat(API_TAKES))) {
+        let called = client.call(tool, arguments).await;
+        called.failed("too_large", "request_too_large");
+    }
+    for (tool, arguments) in with(nested(100)) {
+        let error = client.call(tool, arguments).await.error();
+        assert_eq!(error["category"], "validation", "{tool}: {error}");
+        assert_eq!(error["retryable"], false, "{tool}: {error}");
+    }
+    for (tool, arguments) in with(json!("x".repeat(SERVER_TAKES))) {
+        let refused = Exchange::of(client.calling(tool, arguments)).await;
+        assert_eq!(refused.status, 413, "{refused}");
+    }
+    // Deeper than any JSON that is read here at all, so it has to be put together as text.
+    let deep = format!("{}1{}", "[".repeat(5_000), "]".repeat(5_000));
+    for (tool, arguments) in with(json!("DEEP")) {
+        let request = client.calling(tool, arguments).build().unwrap();
+        let body = std::str::from_utf8(request.body().unwrap().as_bytes().unwrap()).unwrap();
+        let body = body.replace("\"DEEP\"", &deep);
+        let refused = Exchange::of(client.calling(tool, json!({})).body(body)).await;
+        assert!(
+            refused.status == 400 || refused.json()["result"]["isError"] == true,
+            "{refused}"
+        );
+    }
+    let page = client.call("list_notes", json!({"include_deleted": true})).await.ok();
+    assert_eq!(page["items"], json!([note]), "as it was, and alone");
+    client.traffic().await;
+    nothing_is_left(&place, files).await;
+    place.stop().await;
+    api.stop().await;
 }
 
 async fn an_api_that_is_away_is_left_alone_until_it_is_back() {

@@ -33,6 +33,7 @@ mod leaving;
 mod lifecycle;
 mod limits;
 mod mending;
+mod moves;
 mod outages;
 mod pages;
 mod progress;
@@ -41,6 +42,7 @@ mod rotation;
 #[path = "../support/scripted_as.rs"]
 mod scripted_as;
 mod sse;
+mod storm;
 mod straight;
 mod telemetry;
 mod tenants;
@@ -72,12 +74,14 @@ fn main() -> ExitCode {
         lifecycle::tests(),
         limits::tests(),
         mending::tests(),
+        moves::tests(),
         outages::tests(),
         pages::tests(),
         progress::tests(),
         reach::tests(),
         rotation::tests(),
         sse::tests(),
+        storm::tests(),
         straight::tests(),
         telemetry::tests(),
         traces::tests(),

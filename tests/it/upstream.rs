@@ -14,7 +14,7 @@ crate::tests![
 ];
 
 /// Everything that may stand in the head of a request to the API.
-const HEADERS: [&str; 17] = [
+const HEADERS: [&str; 18] = [
     "accept",
     "authorization",
     "content-length",
@@ -31,6 +31,7 @@ const HEADERS: [&str; 17] = [
     "x-tb-signature",
     "x-tb-signature-v2",
     "x-tb-tenant-id",
+    "x-tb-timeout-ms",
     "x-tb-timestamp",
 ];
 
@@ -59,6 +60,8 @@ pub fn check_proof(record: &Record, tenant: &str) {
     }
     let age = record.at_ms.abs_diff(timestamp.parse().unwrap());
     assert!(age < 5_000, "{line} was signed {age} ms away from when it came");
+    let told: u64 = said("x-tb-timeout-ms").parse().unwrap();
+    assert!((1..=600_000).contains(&told), "{line} has {told} ms");
     assert!(said("authorization").starts_with("Bearer "), "{line}");
     assert!(!said("x-correlation-id").is_empty(), "{line}");
     let in_session = record.stage() == Stage::Operation;

@@ -1,6 +1,6 @@
 // Package httpapi is the contract (docs/API-CONTRACT.md) over HTTP.
 //
-// A request walks through correlate, observe and recover, then through the checks in the order of the contract (token, tenant, session,
+// A request walks through correlate, observe, recover and heedDeadline, then through the checks in the order of the contract (token, tenant, session,
 // rate limit, epoch), each a middleware in checks.go, and ends in one handler. There is one set of item handlers
 // for all kinds of things; what differs between kinds is in package entity.
 package httpapi
@@ -49,7 +49,7 @@ func (a *API) Drain() { a.draining.Store(true) }
 // Handler is the whole API.
 func (a *API) Handler() http.Handler {
 	r := chi.NewRouter()
-	r.Use(a.correlate, a.observe, a.recover, a.partWhenDraining, tameMethod)
+	r.Use(a.correlate, a.observe, a.recover, a.partWhenDraining, a.heedDeadline, tameMethod)
 	r.NotFound(a.handle(func(http.ResponseWriter, *http.Request) error { return notFound("route") }))
 	a.route(r, "/healthz", methods{"GET": a.healthz})
 	a.route(r, "/readyz", methods{"GET": a.readyz})
@@ -117,6 +117,9 @@ func (a *API) handle(do handler) http.HandlerFunc {
 
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p := asProblem(err)
+	if endedByCaller(r.Context(), err) {
+		p = timeIsUp()
+	}
 	call := callOf(r.Context())
 	call.reason, call.cause = p.reason, p.cause
 	if p.reason == reasonStorage {

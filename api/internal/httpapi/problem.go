@@ -102,6 +102,10 @@ func otherTenant() *problem {
 	return p.withReason("tenant_mismatch", nil)
 }
 
+func timeIsUp() *problem {
+	return unavailable("the time that the caller gave is over; nothing was changed").withReason("deadline_exceeded", nil)
+}
+
 // asProblem gives every error its answer. What nobody foresaw is a 500 that says nothing.
 func asProblem(err error) *problem {
 	var p *problem

@@ -85,6 +85,12 @@ impl Api {
         self.again().await
     }
 
+    /// Another one on the same data, at the same port of another address of this machine.
+    pub async fn beside(&self, host: &str) -> Self {
+        let port = self.url.rsplit(':').next().unwrap();
+        Self::launch(&format!("{host}:{port}"), self.database.clone(), self.settings.clone()).await
+    }
+
     async fn launch(address: &str, database: PathBuf, settings: Vec<(String, String)>) -> Self {
         let mut command = Command::new(BINARY.get().expect("a built API"));
         command

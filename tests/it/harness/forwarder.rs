@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -165,8 +166,8 @@ pub enum Mishap {
     Trickle(Duration),
     /// The API carries it out, and its answer says that it is something else.
     Relabel(&'static str),
-    /// It comes to the API as if it had been signed so long ago.
-    Age(Duration),
+    /// It comes to the API as if it had been signed by a clock that is so many seconds ahead.
+    Skew(i64),
     /// The API carries it out, but the connection breaks before the answer comes.
     LoseAnswer,
     /// The API carries it out, and the answer breaks off in the middle.
@@ -177,6 +178,8 @@ pub enum Mishap {
     Twice,
     /// It waits at the gate, then goes on as if it had been sent only then.
     Wait(Gate),
+    /// The API carries it out, and somebody else's answer to the same question comes back, if there has been one.
+    Cross,
 }
 
 impl Mishap {
@@ -228,12 +231,27 @@ pub struct Forwarder {
 struct Shared {
     api: String,
     http: reqwest::Client,
+    /// Whether requests are written down.
+    keeps: bool,
     records: watch::Sender<HashMap<String, Traffic>>,
     planned: Mutex<HashMap<String, VecDeque<Planned>>>,
+    /// How many mishaps have been met.
+    met: AtomicUsize,
+    /// By method and path: whose the latest answer was, and what it said. Kept only where mishaps may cross answers.
+    latest: Mutex<HashMap<String, (String, Bytes)>>,
 }
 
 impl Forwarder {
     pub async fn start(api: &str) -> Self {
+        Self::launch(api, true).await
+    }
+
+    /// One that writes nothing down, for more requests than can be kept.
+    pub async fn forgetful(api: &str) -> Self {
+        Self::launch(api, false).await
+    }
+
+    async fn launch(api: &str, keeps: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let http = reqwest::Client::builder()
@@ -244,8 +262,11 @@ impl Forwarder {
         let shared = Arc::new(Shared {
             api: api.to_owned(),
             http,
+            keeps,
             records: watch::Sender::default(),
             planned: Mutex::default(),
+            met: AtomicUsize::new(0),
+            latest: Mutex::default(),
         });
         let serving = Arc::clone(&shared);
         tokio::spawn(async move {
@@ -268,6 +289,11 @@ impl Forwarder {
         let mut planned = self.shared.planned.lock().unwrap();
         let queue = planned.entry(user.sub.clone()).or_default();
         queue.push_back(Planned { stage, mishap });
+    }
+
+    /// How many mishaps requests have met with.
+    pub fn mishaps_met(&self) -> usize {
+        self.shared.met.load(Ordering::Relaxed)
     }
 
     /// What has come so far.
@@ -328,6 +354,9 @@ async fn forward(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Resp
         status: None,
     };
     let sub = subject(&record.headers);
+    if !shared.keeps {
+        return shared.answer(&sub, &record).await;
+    }
     let mut place = 0;
     shared.records.send_modify(|all| {
         let traffic = &mut all.entry(sub.clone()).or_default().0;
@@ -346,7 +375,9 @@ async fn forward(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Resp
 
 impl Shared {
     async fn answer(&self, sub: &str, record: &Record) -> Result<Response<Body>, Broken> {
-        match self.planned_for(sub, record.stage()) {
+        let planned = self.planned_for(sub, record.stage());
+        self.met.fetch_add(usize::from(planned.is_some()), Ordering::Relaxed);
+        match planned {
             None => self.ask(record).await,
             Some(Mishap::Answer(status, headers, body)) => {
                 let mut answer = Response::new(Body::from(body));
@@ -376,8 +407,8 @@ impl Shared {
                 answer.headers_mut().insert(CONTENT_TYPE, kind.parse().unwrap());
                 Ok(answer)
             }
-            Some(Mishap::Age(age)) => {
-                let then = now_ms() - u64::try_from(age.as_millis()).unwrap();
+            Some(Mishap::Skew(seconds)) => {
+                let then = now_ms().saturating_add_signed(seconds * 1000);
                 self.ask(&record.signed_anew(then)).await
             }
             Some(Mishap::LoseAnswer) => {
@@ -402,6 +433,15 @@ impl Shared {
             Some(Mishap::Wait(gate)) => {
                 gate.pass().await;
                 self.ask(&record.signed_anew(now_ms())).await
+            }
+            Some(Mishap::Cross) => {
+                let (parts, body) = self.ask(record).await?.into_parts();
+                let own = body.collect().await.map_err(|_| Broken)?.to_bytes();
+                let question = format!("{} {}", record.method, record.path);
+                let said = (sub.to_owned(), own.clone());
+                let latest = self.latest.lock().unwrap().insert(question, said);
+                let others = latest.filter(|(whose, _)| whose != sub).map(|(_, said)| said);
+                Ok(Response::from_parts(parts, Body::from(others.unwrap_or(own))))
             }
         }
     }

@@ -1,6 +1,6 @@
 //! One tenant's sidecar, the forwarder behind it, and what it takes to start them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::{Mutex, PoisonError};
 
@@ -72,6 +72,19 @@ impl Place {
         Self::launch(tenant, forwarder, environment).await
     }
 
+    /// Behind a forwarder of one's own, at a port that is its own when it is started again.
+    pub async fn behind(forwarder: Forwarder, tenant: &str, settings: &[(&str, &str)]) -> Self {
+        let port = kept_port();
+        let settings = [settings, &[("TOOLBRIDGE_PORT", &port)]].concat();
+        let environment = environment(tenant, &forwarder.url, &settings);
+        Self::launch(tenant, forwarder, environment).await
+    }
+
+    /// The same again once it has ended.
+    pub async fn again(self) -> Self {
+        Self::launch(&self.tenant, self.forwarder, self.environment).await
+    }
+
     /// Nothing between the sidecar and the API.
     pub async fn beside(tenant: &str, api: &Api, settings: &[(&str, &str)]) -> Self {
         let forwarder = Forwarder::start(&api.url).await;
@@ -79,8 +92,33 @@ impl Place {
         Self::launch(tenant, forwarder, environment).await
     }
 
+    /// Nothing between the sidecar and an API that it knows by a name, which means what the file of hosts says.
+    pub async fn that_looks_up(tenant: &str, api: &Api, url: &str, hosts: &Path, settings: &[(&str, &str)]) -> Self {
+        // Its own mount of the file, which ends with it.
+        const SEES: &str = "mount --bind \"$1\" /etc/hosts && shift && exec \"$@\"";
+        let forwarder = Forwarder::start(&api.url).await;
+        let environment = environment(tenant, url, settings);
+        let mut command = Command::new("unshare");
+        command
+            .args(["--map-root-user", "--mount", "sh", "-c", SEES, "sh"])
+            .arg(hosts)
+            .args([env!("CARGO_BIN_EXE_toolbridge-mcp"), "serve"])
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .current_dir(temporary());
+        Self::launch_as(command, tenant, forwarder, environment).await
+    }
+
     async fn launch(tenant: &str, forwarder: Forwarder, environment: Vec<(String, String)>) -> Self {
-        let mut command = binary(&["serve"]);
+        Self::launch_as(binary(&["serve"]), tenant, forwarder, environment).await
+    }
+
+    async fn launch_as(
+        mut command: Command,
+        tenant: &str,
+        forwarder: Forwarder,
+        environment: Vec<(String, String)>,
+    ) -> Self {
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         let signs = |(name, value): &(String, String)| name.ends_with("HEADER_SECRET") && *value == SECRETS.tenant;
         if environment.iter().any(signs) {

@@ -76,13 +76,23 @@ pub fn end() {
 
 /// A test. Its name begins with the module that it stands in.
 pub fn trial<F: Future<Output = ()>>(module: &str, name: &str, test: impl FnOnce() -> F + Send + 'static) -> Trial {
+    trial_within(LONGEST_TEST, module, name, test)
+}
+
+/// One that may take its time.
+pub fn trial_within<F: Future<Output = ()>>(
+    longest: Duration,
+    module: &str,
+    name: &str,
+    test: impl FnOnce() -> F + Send + 'static,
+) -> Trial {
     let module = module.split_once("::").map_or(module, |(_, inner)| inner);
     Trial::test(format!("{module}::{name}"), move || {
-        let limited = || RUNTIME.block_on(async { tokio::time::timeout(LONGEST_TEST, test()).await });
+        let limited = || RUNTIME.block_on(async { tokio::time::timeout(longest, test()).await });
         IN_TEST.set(true);
         match catch_unwind(AssertUnwindSafe(limited)) {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Failed::from(format!("not done after {LONGEST_TEST:?}"))),
+            Ok(Err(_)) => Err(Failed::from(format!("not done after {longest:?}"))),
             Err(_) => Err(Failed::from(PANIC.take().unwrap_or_default())),
         }
     })

@@ -1,0 +1,141 @@
+//! An API that moves: its name comes to mean another address, whether it went down for that or handed over while calls were
+//! under way. A connection that is made anew finds it; nothing is lost or done twice.
+//!
+//! The name is looked up as the system does it, in a file of hosts that only the sidecar sees (`unshare` of util-linux).
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::json;
+
+use crate::harness::api::temporary;
+use crate::harness::{Api, Caller, Client, Figures, Place};
+
+crate::tests![
+    an_api_that_comes_back_at_another_address_is_found,
+    an_api_that_hands_over_to_another_address_is_not_missed,
+];
+
+const NAME: &str = "api.toolbridge.test";
+const HERE: &str = "127.0.0.1";
+const THERE: &str = "127.0.0.2";
+
+/// The meaning of a name, for one sidecar.
+struct Hosts(PathBuf);
+
+impl Hosts {
+    fn of(test: &str) -> Self {
+        let hosts = Self(temporary().join(format!("hosts-{test}")));
+        hosts.lead_to(HERE);
+        hosts
+    }
+
+    /// In place: another file under the same name would not be seen where this one is mounted.
+    fn lead_to(&self, address: &str) {
+        std::fs::write(&self.0, format!("127.0.0.1 localhost\n{address} {NAME}\n")).unwrap();
+    }
+
+    async fn place(&self, api: &Api, settings: &[(&str, &str)]) -> Place {
+        let url = api.url.replace(HERE, NAME);
+        Place::that_looks_up("acme", api, &url, &self.0, settings).await
+    }
+}
+
+/// Only Linux has mounts of one's own, and not every machine gives them to everybody.
+fn nobody_may() -> bool {
+    let tried = std::process::Command::new("unshare")
+        .args(["--map-root-user", "--mount", "true"])
+        .status();
+    let may = tried.is_ok_and(|status| status.success());
+    if !may {
+        eprintln!("left out: this machine lets nobody mount a file of hosts");
+    }
+    !may
+}
+
+async fn create_one_each(clients: &[Client<'_>]) {
+    let creating = clients
+        .iter()
+        .map(|client| client.call("create_note", json!({"title": "t", "content": "c"})));
+    for called in futures::future::join_all(creating).await {
+        called.ok();
+    }
+}
+
+async fn each_has(clients: &[Client<'_>], count: usize) {
+    for client in clients {
+        let page = client.call("list_notes", json!({})).await.ok();
+        assert_eq!(page["items"].as_array().map(Vec::len), Some(count), "{page}");
+    }
+}
+
+async fn an_api_that_comes_back_at_another_address_is_found() {
+    if nobody_may() {
+        return;
+    }
+    let hosts = Hosts::of("comes-back");
+    let api = Api::start().await;
+    let place = hosts.place(&api, &[]).await;
+    let clients: Vec<_> = (0..8).map(|_| Client::modern(&place)).collect();
+    create_one_each(&clients).await;
+    api.until_no_session_is_open().await;
+    let files = Figures::of(&place).await.sum("process_open_fds", &[]);
+
+    // The connections that were kept are dead, and the address that they led to is nobody's.
+    api.stop().await;
+    let api = api.beside(THERE).await;
+    hosts.lead_to(THERE);
+    create_one_each(&clients).await;
+    each_has(&clients, 2).await;
+    api.until_no_session_is_open().await;
+    Figures::until(&place, "no dead connection to be kept", |figures| {
+        figures.sum("process_open_fds", &[]) <= files + 1.0
+    })
+    .await;
+    place.stop().await;
+    api.stop().await;
+}
+
+async fn an_api_that_hands_over_to_another_address_is_not_missed() {
+    const CALLS_AFTERWARDS: usize = 5;
+    if nobody_may() {
+        return;
+    }
+    let hosts = Hosts::of("hands-over");
+    let old = Api::start().await;
+    let place = hosts.place(&old, &[]).await;
+    let clients: Vec<_> = (0..8).map(|_| Client::modern(&place)).collect();
+    create_one_each(&clients).await;
+
+    let new = old.beside(THERE).await;
+    let moved = AtomicBool::new(false);
+    let calling = clients.iter().map(async |client| {
+        let (mut made, mut afterwards) = (1, 0);
+        while afterwards < CALLS_AFTERWARDS {
+            afterwards += usize::from(moved.load(Ordering::Relaxed));
+            let called = client.call("create_note", json!({"title": "t", "content": "c"})).await;
+            called.ok();
+            made += 1;
+        }
+        made
+    });
+    let handing_over = async {
+        hosts.lead_to(THERE);
+        old.process.signal("TERM");
+        assert_eq!(old.process.exit().await, Some(0), "{}", old.process.story());
+        moved.store(true, Ordering::Relaxed);
+    };
+    let (made, ()) = tokio::join!(futures::future::join_all(calling), handing_over);
+    for (client, made) in clients.iter().zip(made) {
+        let page = client.call("list_notes", json!({"limit": 1000})).await.ok();
+        assert_eq!(
+            page["items"].as_array().map(Vec::len),
+            Some(made),
+            "{}",
+            client.user.sub
+        );
+    }
+    new.until_no_session_is_open().await;
+    place.stop().await;
+    new.stop().await;
+}
