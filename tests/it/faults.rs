@@ -388,7 +388,7 @@ fn rows() -> Vec<Row> {
             Skew(600),
             [Undone("token_rejected"); 3],
         ),
-        row("a_clock_that_is_somewhat_off", 1, Operation, Skew(-40), [Well; 3]),
+        row("a_clock_that_is_somewhat_off", 1, Operation, Skew(-1), [Well; 3]),
         row("a_clock_that_is_somewhat_ahead", 1, Operation, Skew(40), [Well; 3]),
         // The opening of the session, which is tried again whatever it is for.
         row("an_opening_that_is_reset", 1, Opening, HangUp, [Well; 3]),
