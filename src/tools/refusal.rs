@@ -35,7 +35,7 @@ pub(super) enum Remedy {
 impl Refusal {
     pub fn new(argument: impl AsRef<str>, problem: impl Into<String>) -> Self {
         Self {
-            argument: shorten(argument.as_ref()),
+            argument: name(argument.as_ref()),
             problem: problem.into(),
             received: None,
             allowed: Vec::new(),
@@ -108,6 +108,11 @@ fn show(value: &Value) -> String {
         // A number may be of any length.
         other => shorten(&other.to_string()),
     }
+}
+
+/// A name that a caller made up is shown without what could break the sentence that it stands in.
+fn name(text: &str) -> String {
+    shorten(text).replace(char::is_control, "\u{fffd}")
 }
 
 fn shorten(text: &str) -> String {
