@@ -59,7 +59,7 @@ impl Wire {
         body: Bytes,
         limit: usize,
     ) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
-        let target = self.target(path, query);
+        let target = target(&self.prefix, path, query);
         match &self.way {
             Way::Plain(lanes) => {
                 let mut request = Request::new(Full::new(body));
@@ -80,18 +80,19 @@ impl Wire {
             }
         }
     }
+}
 
-    fn target(&self, path: &str, query: &[(&'static str, String)]) -> String {
-        let mut target = format!("{}{path}", self.prefix);
-        if !query.is_empty() {
-            target.push('?');
-            let start = target.len();
-            target = url::form_urlencoded::Serializer::for_suffix(target, start)
-                .extend_pairs(query)
-                .finish();
-        }
-        target
+/// What stands in the request line.
+pub fn target(prefix: &str, path: &str, query: &[(&'static str, String)]) -> String {
+    let mut target = format!("{prefix}{path}");
+    if !query.is_empty() {
+        target.push('?');
+        let start = target.len();
+        target = url::form_urlencoded::Serializer::for_suffix(target, start)
+            .extend_pairs(query)
+            .finish();
     }
+    target
 }
 
 fn secure(settings: &Settings) -> Result<reqwest::Client, ClientError> {
