@@ -66,6 +66,9 @@ async fn a_stream_is_found_by_its_own_name_alone() {
             assert!([400, 404].contains(&answer.status), "{guess}: {answer}");
         }
     }
+    // Whoever has seen the name all the same is still somebody else.
+    let answer = Exchange::of(posted(stream.url(), &other.token, &call(100))).await;
+    assert_eq!(answer.status, 404, "{answer}");
     for (query, statuses) in [
         (format!("sessionId={id}&sessionId={}", Uuid::new_v4()), [400, 400]),
         (format!("sessionId={id}&session%49d={id}"), [400, 400]),
