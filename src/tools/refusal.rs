@@ -102,7 +102,7 @@ impl Refusal {
 fn show(value: &Value) -> String {
     match value {
         // A huge string is cut before it is encoded.
-        Value::String(text) => Value::String(shorten(text)).to_string(),
+        Value::String(text) => without_controls(&Value::String(shorten(text)).to_string()),
         Value::Array(items) => format!("a list of {}", items.len()),
         Value::Object(members) => format!("an object with {} keys", members.len()),
         // A number may be of any length.
@@ -112,7 +112,12 @@ fn show(value: &Value) -> String {
 
 /// A name that a caller made up is shown without what could break the sentence that it stands in.
 fn name(text: &str) -> String {
-    shorten(text).replace(char::is_control, "\u{fffd}")
+    without_controls(&shorten(text))
+}
+
+/// JSON itself leaves some of them as they are: DEL, and those beyond ASCII.
+fn without_controls(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
 }
 
 fn shorten(text: &str) -> String {
