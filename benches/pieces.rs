@@ -1,5 +1,5 @@
 //! What the benchmarks look at alone. Part of the library, since its rooms are closed to everybody else, and only with the
-//! feature `bench`.
+//! feature `pieces`.
 
 #![allow(
     clippy::unwrap_used,

@@ -36,6 +36,11 @@ mod upstream;
 pub mod fixture;
 
 // What the benchmarks measure by itself.
-#[cfg(feature = "bench")]
+#[cfg(feature = "pieces")]
 #[path = "../benches/pieces.rs"]
 pub mod pieces;
+
+// What fuzzing feeds, and what has to hold then. The tests feed it with what fuzzing has left behind.
+#[cfg(any(test, feature = "pieces"))]
+#[path = "../fuzz/targets/mod.rs"]
+pub mod hostile;

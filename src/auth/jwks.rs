@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::verifier::object;
 use super::{Refusal, Settings};
 use crate::telemetry::{metrics, supervised};
 
@@ -61,7 +62,7 @@ struct Known {
 }
 
 #[derive(Debug)]
-struct PublishedKey {
+pub(super) struct PublishedKey {
     id: Option<String>,
     algorithm: Algorithm,
     key: DecodingKey,
@@ -196,12 +197,12 @@ impl Inner {
 }
 
 /// Keys that we cannot use are left out one by one: providers publish encryption keys and novelties beside ours.
-fn parse(body: &[u8]) -> Result<Vec<PublishedKey>, JwksError> {
+pub(super) fn parse(body: &[u8]) -> Result<Vec<PublishedKey>, JwksError> {
     #[derive(Deserialize)]
     struct KeySet {
         keys: Vec<serde_json::Value>,
     }
-    let set: KeySet = serde_json::from_slice(body).map_err(|_| JwksError::NotAKeySet)?;
+    let set: KeySet = object(body).ok_or(JwksError::NotAKeySet)?;
     let jwks = set
         .keys
         .into_iter()

@@ -16,6 +16,9 @@ pub mod scopes;
 pub mod secret;
 pub mod verifier;
 
+#[cfg(any(test, feature = "pieces"))]
+#[path = "../../fuzz/targets/tokens.rs"]
+pub mod hostile_tokens;
 #[cfg(test)]
 #[path = "../../tests/support/scripted_as.rs"]
 pub mod scripted_as;

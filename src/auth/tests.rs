@@ -320,6 +320,29 @@ async fn the_token_cannot_choose_the_algorithm() {
     assert_eq!(refusal(&both, &critical).await, Some(Refusal::Algorithm));
 }
 
+/// A list would do for a struct, and what is skipped need not be text: to whoever reads it otherwise it is another token, or none.
+#[tokio::test]
+async fn a_header_is_an_object_and_text() {
+    let verifier = verifier(Settings {
+        hs256_secret: Some(Secret::new(SECRET)),
+        ..settings()
+    });
+    let sealed = |header: &[u8]| {
+        let claims = good_claims().to_string();
+        let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        let key = EncodingKey::from_secret(SECRET.as_bytes());
+        let seal = jsonwebtoken::crypto::sign(signed.as_bytes(), &key, Algorithm::HS256).unwrap();
+        format!("{signed}.{seal}")
+    };
+    for (header, expected) in [
+        (&b" {\"alg\":\"HS256\"}"[..], None),
+        (b"[\"HS256\",\"x\"]", Some(Refusal::Malformed)),
+        (b"{\"alg\":\"HS256\",\"x\":\"\xff\"}", Some(Refusal::Malformed)),
+    ] {
+        assert_eq!(refusal(&verifier, &sealed(header)).await, expected, "{header:?}");
+    }
+}
+
 #[tokio::test]
 async fn rotation_is_noticed_and_a_flood_is_not() {
     let (old, new) = (

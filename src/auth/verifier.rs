@@ -160,5 +160,13 @@ pub(super) fn published_algorithm(name: &str) -> Option<Algorithm> {
 
 fn decode<T: serde::de::DeserializeOwned>(part: &str) -> Result<T, Refusal> {
     let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| Refusal::Malformed)?;
-    serde_json::from_slice(&json).map_err(|_| Refusal::Malformed)
+    object(&json).ok_or(Refusal::Malformed)
+}
+
+/// A struct would also be read from a list, and in what it skips from bytes that are no text; whoever else reads the token sees neither
+/// the same nor anything.
+pub(super) fn object<T: serde::de::DeserializeOwned>(json: &[u8]) -> Option<T> {
+    let text = std::str::from_utf8(json).ok()?;
+    let is_object = text.trim_ascii_start().starts_with('{');
+    serde_json::from_str(text).ok().filter(|_| is_object)
 }

@@ -40,7 +40,7 @@ pub use rate::Rate;
 use rate::Rates;
 pub use reach::{Beyond, Narrowing, NoSuchToolset, Reach, Surface};
 pub use report::{Ending, Said, refused_for_scope};
-#[cfg(test)]
+#[cfg(any(test, feature = "pieces"))]
 pub use toolset::Listed;
 pub use toolset::{NoSuchTool, Outcome, ToolCall, Toolset};
 

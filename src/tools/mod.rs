@@ -30,10 +30,16 @@ mod text;
 pub use catalogue::Catalogue;
 pub use error::ToolError;
 pub use result::{Limits, value_of};
-#[cfg(feature = "bench")]
+#[cfg(feature = "pieces")]
 pub use result::{read_item, read_page};
 pub use run::Progress;
 pub use spec::{Access, ToolSpec};
 
+#[cfg(any(test, feature = "pieces"))]
+#[path = "../../fuzz/targets/answers.rs"]
+pub mod hostile_answers;
+#[cfg(any(test, feature = "pieces"))]
+#[path = "../../fuzz/targets/arguments.rs"]
+pub mod hostile_arguments;
 #[cfg(test)]
 mod tests;

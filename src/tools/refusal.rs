@@ -35,7 +35,7 @@ pub(super) enum Remedy {
 impl Refusal {
     pub fn new(argument: impl AsRef<str>, problem: impl Into<String>) -> Self {
         Self {
-            argument: shorten(argument.as_ref()),
+            argument: name(argument.as_ref()),
             problem: problem.into(),
             received: None,
             allowed: Vec::new(),
@@ -102,12 +102,22 @@ impl Refusal {
 fn show(value: &Value) -> String {
     match value {
         // A huge string is cut before it is encoded.
-        Value::String(text) => Value::String(shorten(text)).to_string(),
+        Value::String(text) => without_controls(&Value::String(shorten(text)).to_string()),
         Value::Array(items) => format!("a list of {}", items.len()),
         Value::Object(members) => format!("an object with {} keys", members.len()),
         // A number may be of any length.
         other => shorten(&other.to_string()),
     }
+}
+
+/// A name that a caller made up is shown without what could break the sentence that it stands in.
+fn name(text: &str) -> String {
+    without_controls(&shorten(text))
+}
+
+/// JSON itself leaves some of them as they are: DEL, and those beyond ASCII.
+fn without_controls(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
 }
 
 fn shorten(text: &str) -> String {

@@ -186,13 +186,13 @@ fn splice_item(raw: &str, longest: Option<usize>, out: &mut String) -> Result<()
 }
 
 /// An item that was asked for, for the benchmarks.
-#[cfg(feature = "bench")]
+#[cfg(feature = "pieces")]
 pub fn read_item(body: &[u8], limits: &Limits) -> Option<Success> {
     item(body, true, limits).ok()
 }
 
 /// A page as it is listed, for the benchmarks.
-#[cfg(feature = "bench")]
+#[cfg(feature = "pieces")]
 pub fn read_page(body: &[u8], limits: &Limits) -> Option<Success> {
     page(body, PageWish { limit: 50, full: false }, false, limits).ok()
 }

@@ -110,7 +110,7 @@ async fn swallow(request: Request) {
     let _ = tokio::time::timeout(SWALLOWED_WITHIN, to_its_end).await;
 }
 
-fn strip(headers: &mut HeaderMap) {
+pub(super) fn strip(headers: &mut HeaderMap) {
     headers.remove(AUTHORIZATION);
     let ours = |name: &&HeaderName| name.as_str().starts_with("x-tb-") || name.as_str().starts_with("x-sync-");
     let forged: Vec<HeaderName> = headers.keys().filter(ours).cloned().collect();

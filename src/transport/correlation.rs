@@ -54,7 +54,7 @@ where
     response
 }
 
-fn taken_over(headers: &HeaderMap) -> Option<Arc<str>> {
+pub(super) fn taken_over(headers: &HeaderMap) -> Option<Arc<str>> {
     let sane = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
     let text = the_only(headers, &HEADER)?;
     ((1..=MAX_BYTES).contains(&text.len()) && text.bytes().all(sane)).then(|| Arc::from(text))

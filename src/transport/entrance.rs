@@ -108,7 +108,7 @@ impl<H: Handler> Entrance<H> {
 
 /// rmcp's service. Its own checks of `Host`, `Origin` and size are off or out of reach: ours come first, and answer in
 /// JSON.
-fn endpoint<H: Handler>(app: &App<H>) -> Endpoint<H> {
+pub(super) fn endpoint<H: Handler>(app: &App<H>) -> Endpoint<H> {
     let config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
         .with_json_response(true)

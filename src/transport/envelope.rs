@@ -144,13 +144,13 @@ fn check_headers(headers: &HeaderMap) -> Result<bool, Objection> {
 /// What the client says it takes. The specification asks for both types; whoever says nothing, or takes JSON only, is
 /// served in JSON, and only whoever names event streams may get one.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Accepted {
-    json: bool,
-    streams: bool,
+pub(super) struct Accepted {
+    pub json: bool,
+    pub streams: bool,
 }
 
 impl Accepted {
-    fn read(headers: &HeaderMap) -> Self {
+    pub fn read(headers: &HeaderMap) -> Self {
         let mut accepted = Self {
             json: !headers.contains_key(ACCEPT),
             streams: false,

@@ -14,7 +14,13 @@ use super::outline::Objection;
 use crate::telemetry::metrics;
 
 /// Headers that two readers could each believe another value of, were they given twice.
-const SINGLE: [&str; 4] = ["content-type", "mcp-protocol-version", "mcp-method", "mcp-name"];
+const SINGLE: [&str; 5] = [
+    "content-type",
+    "content-encoding",
+    "mcp-protocol-version",
+    "mcp-method",
+    "mcp-name",
+];
 
 pub fn check(headers: &HeaderMap) -> Result<(), Objection> {
     if let Some(twice) = SINGLE.iter().find(|name| headers.get_all(**name).iter().count() > 1) {

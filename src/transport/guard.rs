@@ -68,7 +68,7 @@ impl Guard {
     }
 
     /// What is wrong with the request's addresses, if anything.
-    fn objection(&self, uri: &Uri, headers: &HeaderMap) -> Option<Wrong> {
+    pub(super) fn objection(&self, uri: &Uri, headers: &HeaderMap) -> Option<Wrong> {
         let host = host_of(uri, headers);
         if let Some(wrong) = self.host_objection(host.as_ref()) {
             return Some(wrong);

@@ -34,6 +34,12 @@ mod stdio;
 mod straight;
 mod traced;
 
+#[cfg(any(test, feature = "pieces"))]
+#[path = "../../fuzz/targets/headers.rs"]
+pub mod hostile_headers;
+#[cfg(any(test, feature = "pieces"))]
+#[path = "../../fuzz/targets/messages.rs"]
+pub mod hostile_messages;
 #[cfg(test)]
 mod tests;
 

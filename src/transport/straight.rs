@@ -67,7 +67,8 @@ impl<'a> Question<'a> {
         message: &Outlined<'a>,
         caller: &Caller,
     ) -> Option<Self> {
-        let id = id?;
+        // An id that is spelled with escapes is repeated in another spelling by rmcp.
+        let id = id.filter(|id| !id.get().contains('\\'))?;
         let method = message.method?.get().trim_matches('"');
         let (meta, what) = match method {
             "tools/call" => {

@@ -21,6 +21,9 @@ mod turns;
 mod verdict;
 mod wire;
 
+#[cfg(any(test, feature = "pieces"))]
+#[path = "../../fuzz/targets/signatures.rs"]
+pub mod hostile_signatures;
 #[cfg(test)]
 #[path = "../../tests/support/scripted_api.rs"]
 pub mod scripted_api;
@@ -48,6 +51,8 @@ pub use session::Session;
 pub use signature::Versions;
 pub use turns::Settings as Calls;
 use turns::Turns;
+#[cfg(any(test, feature = "pieces"))]
+pub use wire::target;
 
 /// Where the API is, as whom to sign, and how patient to be.
 #[derive(Debug, Clone)]

@@ -90,14 +90,7 @@ impl Wire {
     }
 
     pub fn target(&self, path: &str, query: &[(&'static str, String)]) -> Result<Target, Failure> {
-        let mut target = format!("{}{path}", self.prefix);
-        if !query.is_empty() {
-            target.push('?');
-            let start = target.len();
-            target = url::form_urlencoded::Serializer::for_suffix(target, start)
-                .extend_pairs(query)
-                .finish();
-        }
+        let target = target(&self.prefix, path, query);
         match &self.way {
             Way::Plain(_) => target.parse().map(Target::Plain).map_err(|_| Failure::Unreachable),
             Way::Secure { origin, .. } => Url::parse(&format!("{origin}{target}"))
@@ -105,6 +98,19 @@ impl Wire {
                 .map_err(|_| Failure::Unreachable),
         }
     }
+}
+
+/// What stands in the request line.
+pub fn target(prefix: &str, path: &str, query: &[(&'static str, String)]) -> String {
+    let mut target = format!("{prefix}{path}");
+    if !query.is_empty() {
+        target.push('?');
+        let start = target.len();
+        target = url::form_urlencoded::Serializer::for_suffix(target, start)
+            .extend_pairs(query)
+            .finish();
+    }
+    target
 }
 
 fn secure(settings: &Settings) -> Result<reqwest::Client, ClientError> {

@@ -7,6 +7,7 @@ use axum::routing::get;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 use crate::entities::with;
 use crate::harness::token::{now_secs, token};
@@ -14,16 +15,16 @@ use crate::harness::{Api, Caller, Client, Era, Exchange, Figures, Place, User};
 
 crate::tests![published_keys_open_both_doors];
 
-const ISSUER: &str = "https://login.example.com/";
-const AUDIENCE: &str = "https://acme.example.com/mcp";
+pub const ISSUER: &str = "https://login.example.com/";
+pub const AUDIENCE: &str = "https://acme.example.com/mcp";
 
-struct Key {
-    algorithm: Algorithm,
-    signing: EncodingKey,
+pub struct Key {
+    pub algorithm: Algorithm,
+    pub signing: EncodingKey,
 }
 
 impl Key {
-    fn new(algorithm: Algorithm) -> Self {
+    pub fn new(algorithm: Algorithm) -> Self {
         let signing = match algorithm {
             Algorithm::RS256 => {
                 let pair = aws_lc_rs::rsa::KeyPair::generate(KeySize::Rsa2048).unwrap();
@@ -43,30 +44,35 @@ impl Key {
         Self { algorithm, signing }
     }
 
-    fn id(&self) -> String {
+    pub fn id(&self) -> String {
         format!("{:?}", self.algorithm)
     }
 
-    fn published(&self) -> Value {
+    pub fn published(&self) -> Value {
         let key = Jwk::from_encoding_key(&self.signing, self.algorithm).unwrap();
         let more = json!({"kid": self.id(), "use": "sig"});
         with(&serde_json::to_value(key).unwrap(), &more)
     }
 
-    fn token(&self, claims: &Value) -> String {
+    pub fn token(&self, claims: &Value) -> String {
         let mut header = Header::new(self.algorithm);
         header.kid = Some(self.id());
         jsonwebtoken::encode(&header, claims, &self.signing).unwrap()
     }
 }
 
-async fn published_keys_open_both_doors() {
-    let keys = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA].map(Key::new);
+/// The keys at an address, for as long as the task runs.
+pub async fn publish(keys: &[Key]) -> (String, JoinHandle<std::io::Result<()>>) {
     let set = json!({"keys": keys.iter().map(Key::published).collect::<Vec<_>>()}).to_string();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/keys", listener.local_addr().unwrap());
     let published = axum::Router::new().route("/keys", get(move || std::future::ready(set.clone())));
-    let serving = tokio::spawn(async move { axum::serve(listener, published).await });
+    (url, tokio::spawn(async move { axum::serve(listener, published).await }))
+}
+
+async fn published_keys_open_both_doors() {
+    let keys = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA].map(Key::new);
+    let (url, serving) = publish(&keys).await;
 
     let settings = [
         ("JWT_HS256_SECRET", ""),

@@ -27,6 +27,11 @@ mod errors;
 mod exchange;
 mod faults;
 mod harness;
+mod hostile_crowd;
+mod hostile_heads;
+mod hostile_http;
+mod hostile_streams;
+mod hostile_tokens;
 mod keys;
 mod last;
 mod leaving;
@@ -69,6 +74,11 @@ fn main() -> ExitCode {
         errors::tests(),
         exchange::tests(),
         faults::tests(),
+        hostile_crowd::tests(),
+        hostile_heads::tests(),
+        hostile_http::tests(),
+        hostile_streams::tests(),
+        hostile_tokens::tests(),
         keys::tests(),
         leaving::tests(),
         lifecycle::tests(),

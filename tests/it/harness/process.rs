@@ -174,6 +174,18 @@ impl Process {
         );
     }
 
+    /// Files, sockets among them.
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid)).unwrap().count()
+    }
+
+    /// Memory that it holds.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// From now on no file may grow beyond so many bytes, as on a disk that is full.
     pub fn limit_files(&self, bytes: u64) {
         self.limit_files_to(&bytes.to_string());

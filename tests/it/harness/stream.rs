@@ -46,7 +46,7 @@ impl<'a> Stream<'a> {
         stream
     }
 
-    async fn open(place: &'a Place, path: &str, user: User) -> Self {
+    pub async fn open(place: &'a Place, path: &str, user: User) -> Self {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let request = http.get(format!("{}{path}", place.url)).bearer_auth(&user.token);
         let mut response = request.send().await.unwrap();
@@ -96,6 +96,11 @@ impl<'a> Stream<'a> {
         let request = self.http.post(&self.url).bearer_auth(token);
         let request = request.header("content-type", "application/json");
         request.body(message.to_string())
+    }
+
+    /// Where messages are posted to.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     pub async fn say(&self, message: &Value) {

@@ -1,0 +1,139 @@
+//! The head of a request: a target in the first line, then a header in each. Whoever passes the guard has named one host that is ours;
+//! what is taken over from a caller is of the form that it claims; a narrowing never brings anything back; and nothing that only this
+//! server may say goes further.
+
+#![allow(clippy::unwrap_used, reason = "whoever feeds this wants to hear of it loudly")]
+
+use std::cell::LazyCell;
+use std::sync::Arc;
+
+use http::header::{ACCEPT, AUTHORIZATION, HOST, ORIGIN};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+
+use super::envelope::Accepted;
+use super::guard::{Guard, own_url};
+use super::narrowing::{self, READ_ONLY, TOOLSETS};
+use super::{Settings, authenticate, correlation, form};
+use crate::auth::Scopes;
+use crate::mcp::{EntityTools, Narrowing, Surface};
+use crate::tools::{Catalogue, Limits};
+
+const OURS: &str = "acme.example";
+const LISTED: &str = "https://app.example";
+
+thread_local! {
+    static GUARD: LazyCell<Guard> = LazyCell::new(|| {
+        Guard::from_settings(&Settings {
+            allowed_origins: vec![LISTED.into()],
+            public_url: Some(format!("https://{OURS}/mcp")),
+            ..Settings::default()
+        })
+    });
+    static SURFACE: LazyCell<Surface> = LazyCell::new(|| {
+        let catalogue = Arc::new(Catalogue::new(uuid::Uuid::now_v7));
+        Surface::new(&EntityTools::new(catalogue, Limits::default()), &Narrowing::default())
+    });
+}
+
+pub fn feed(input: &[u8]) {
+    let mut lines = input.split(|byte| *byte == b'\n');
+    let Ok(uri) = Uri::try_from(lines.next().unwrap_or_default()) else {
+        return;
+    };
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        let Some(at) = line.iter().position(|byte| *byte == b':') else {
+            continue;
+        };
+        let (name, value) = line.split_at(at);
+        let value = value.get(1..).unwrap_or_default().trim_ascii();
+        let read = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value));
+        if let (Ok(name), Ok(value)) = read {
+            headers.append(name, value);
+        }
+    }
+    who_is_let_in(&uri, &headers);
+    what_is_taken_over(&headers);
+    what_is_left_of_the_tools(&uri, &headers);
+    let _ = form::check(&headers);
+    let accepted = Accepted::read(&headers);
+    assert!(headers.contains_key(ACCEPT) || (accepted.json && !accepted.streams));
+    authenticate::strip(&mut headers);
+    let ours = |name: &HeaderName| {
+        let name = name.as_str();
+        *name == *AUTHORIZATION.as_str() || name.starts_with("x-tb-") || name.starts_with("x-sync-")
+    };
+    assert!(!headers.keys().any(ours));
+}
+
+fn who_is_let_in(uri: &Uri, headers: &HeaderMap) {
+    if GUARD.with(|guard| guard.objection(uri, headers)).is_some() {
+        return;
+    }
+    let hosts: Vec<_> = headers.get_all(HOST).iter().collect();
+    assert_eq!(hosts.len(), 1);
+    // By the reading of URLs that browsers have.
+    let own = own_url(uri, headers, "/mcp").unwrap();
+    let Ok(read) = url::Url::parse(&own) else { return };
+    let own = match read.host().unwrap() {
+        url::Host::Domain(name) => {
+            let name = name.trim_end_matches('.');
+            name == OURS || name == "localhost" || name.ends_with(".localhost")
+        }
+        url::Host::Ipv4(_) | url::Host::Ipv6(_) => true,
+    };
+    assert!(own, "{read}");
+    let origins: Vec<_> = headers.get_all(ORIGIN).iter().collect();
+    assert!(origins.len() <= 1);
+    let Some(origin) = origins.first() else { return };
+    let origin = origin.to_str().unwrap().to_ascii_lowercase();
+    let same = || {
+        let page = url::Url::parse(&origin).ok()?;
+        let host = |url: &url::Url| url.host_str().map(|host| host.trim_end_matches('.').to_owned());
+        Some(host(&page)? == host(&read)?)
+    };
+    assert!(origin == LISTED || same().unwrap_or(true), "{origin} at {read}");
+}
+
+fn what_is_taken_over(headers: &HeaderMap) {
+    if let Some(id) = correlation::taken_over(headers) {
+        assert!((1..=128).contains(&id.len()));
+        assert!(!id.contains(|c: char| !c.is_ascii_alphanumeric() && !"._:-".contains(c)));
+    }
+    if let Some(carried) = correlation::traceparent(headers) {
+        let parts: Vec<_> = carried.split('-').map(str::len).collect();
+        assert_eq!(parts, [2, 32, 16, 2]);
+        assert!(!carried.contains(|c: char| !c.is_ascii_hexdigit() && c != '-'));
+    }
+}
+
+fn what_is_left_of_the_tools(uri: &Uri, headers: &HeaderMap) {
+    SURFACE.with(|surface| {
+        let Ok(reach) = narrowing::asked(|narrowing| surface.narrowed(narrowing), uri, headers) else {
+            return;
+        };
+        let left = surface.tools(surface.reach(reach, &Scopes::All));
+        let said = |name: &str| {
+            headers
+                .get(name)
+                .map(|value| value.to_str().unwrap().to_ascii_lowercase())
+        };
+        let query = uri.query().unwrap_or_default();
+        let silent = !headers.contains_key(TOOLSETS)
+            && !headers.contains_key(READ_ONLY)
+            && !query.contains("tool")
+            && !query.contains("read")
+            && !query.contains('%');
+        assert!(left.len() == 40 || !silent);
+        if said(READ_ONLY).is_some_and(|text| ["1", "true"].contains(&text.trim())) {
+            assert!(
+                left.iter()
+                    .all(|tool| tool.name.starts_with("get_") || tool.name.starts_with("list_"))
+            );
+        }
+        if let Some(toolsets) = said(TOOLSETS) {
+            let named = toolsets.split(',').filter(|name| !name.trim().is_empty()).count();
+            assert!((1..=8 * named).contains(&left.len()) || left.is_empty());
+        }
+    });
+}

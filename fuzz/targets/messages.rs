@@ -1,0 +1,242 @@
+//! Messages: the revision that the header names, a line's end, and the body of a POST. Whatever comes is answered, and not with an
+//! error of ours; what is refused unread is what serde_json would refuse; and what goes the straight way gets from rmcp, to which it
+//! is shown as well, the same answer byte for byte. The tools answer with what they were given, so that no reading can differ unseen.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "whoever feeds this wants to hear of it loudly"
+)]
+
+use std::cell::LazyCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use super::Settings;
+use super::answer::PARSE_ERROR;
+use super::entrance::{Entrance, endpoint};
+use super::envelope::Endpoint;
+use super::outline::{id_in_beginning, outline, unreadable};
+use super::router::App;
+use super::straight::Question;
+use crate::auth::challenge::Challenge;
+use crate::auth::{self, Clock, Refusal, Secret, Verifier};
+use crate::loops::Loops;
+use crate::mcp::{
+    self, Caller, Callers, EntityTools, Listed, NoSuchTool, Outcome, Reach, Server, ToolCall, Toolset, Via,
+};
+use crate::tools::{Catalogue, Limits};
+use crate::upstream::{self, Upstream};
+
+/// For `sub` "ada", until 2100, under [`SECRET`].
+const TOKEN: &str =
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEiLCJleHAiOjQxMDI0NDQ4MDB9.WlXhMywctNciXHyKhXzjlxB99mTy1bjEo4gA-ZF5zq4";
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+const ABOUT: &str = "the-only-one";
+
+/// Answers with the arguments that came.
+struct Echo(EntityTools);
+
+impl Toolset for Echo {
+    fn list(&self) -> Vec<Listed> {
+        self.0.list()
+    }
+
+    fn call<'a>(&'a self, call: ToolCall<'a>) -> Result<BoxFuture<'a, Outcome>, NoSuchTool> {
+        let text = json!({ "tool": call.name, "arguments": call.arguments, "about": call.correlation_id }).to_string();
+        Ok(futures::future::ready(Outcome { text, failed: None }).boxed())
+    }
+
+    fn refuse(&self, refusal: Refusal, correlation_id: &str) -> Outcome {
+        self.0.refuse(refusal, correlation_id)
+    }
+
+    fn out_of_scope(&self, tool: &str, scope: &str, correlation_id: &str) -> Outcome {
+        self.0.out_of_scope(tool, scope, correlation_id)
+    }
+
+    fn over_rate(&self, retry_in: Duration, correlation_id: &str) -> Outcome {
+        self.0.over_rate(retry_in, correlation_id)
+    }
+}
+
+struct Stage {
+    runtime: Runtime,
+    whole: Entrance<Server>,
+    endpoint: Endpoint<Server>,
+    caller: Caller,
+}
+
+thread_local! {
+    static STAGE: LazyCell<Stage> = LazyCell::new(Stage::set);
+}
+
+pub fn feed(input: &[u8]) {
+    let mut parts = input.splitn(2, |byte| *byte == b'\n');
+    let version = parts.next().unwrap_or_default();
+    let body = parts.next().unwrap_or_default();
+    is_outlined_well(body);
+    STAGE.with(|stage| stage.play(version, body));
+}
+
+fn is_outlined_well(body: &[u8]) {
+    let read = serde_json::from_slice::<Value>(body);
+    let (id, outlined) = outline(body);
+    match (&outlined, &read) {
+        (Ok(_), Ok(message)) => assert_eq!(message.get("jsonrpc"), Some(&json!("2.0"))),
+        (Err(objection), Ok(_)) => assert!(objection.code != PARSE_ERROR, "{objection:?}"),
+        (_, Err(_)) => {}
+    }
+    if let (Some(id), Ok(message)) = (id, &read) {
+        assert_eq!(serde_json::from_str::<Value>(id.get()).ok().as_ref(), message.get("id"));
+    }
+    let beginning = body.get(..body.len() * 2 / 3).unwrap_or_default();
+    if let (Some(early), Some(id)) = (id_in_beginning(beginning), id) {
+        assert_eq!(early.get(), id.get());
+    }
+    assert!(unreadable(body).message.len() < 200);
+}
+
+impl Stage {
+    fn set() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let inside = runtime.enter();
+        let auth = auth::Settings {
+            tenant_id: "acme".into(),
+            hs256_secret: Some(Secret::new(SECRET)),
+            ..auth::Settings::default()
+        };
+        // Nobody asks it anything.
+        let nowhere = upstream::Settings {
+            base_url: "http://127.0.0.1:9".into(),
+            tenant_id: "acme".into(),
+            tenant_secret: Secret::new(SECRET),
+            ..upstream::Settings::default()
+        };
+        let upstream = Upstream::new(nowhere, Clock::system(), &Loops::none()).unwrap();
+        let tools = Echo(EntityTools::new(
+            Arc::new(Catalogue::new(uuid::Uuid::now_v7)),
+            Limits::default(),
+        ));
+        let server = Server::new(
+            Arc::new(tools),
+            upstream.clone(),
+            Callers::Request,
+            &mcp::Settings::default(),
+        );
+        let verifier = Arc::new(Verifier::new(&auth, Clock::system()).unwrap());
+        let principal = verifier.verify(TOKEN).now_or_never().unwrap().unwrap();
+        let app = App::new(
+            Settings::default(),
+            verifier,
+            Challenge::from_settings(&auth),
+            upstream,
+            server,
+        );
+        let caller = Caller {
+            principal,
+            correlation_id: Arc::from(ABOUT),
+            traceparent: None,
+            place: Default::default(),
+            hears_progress: true,
+            asked: Reach::ALL,
+            via: Via::Http,
+            verified_in: Duration::ZERO,
+        };
+        drop(inside);
+        Self {
+            whole: Entrance::new(&app),
+            endpoint: endpoint(&app),
+            runtime,
+            caller,
+        }
+    }
+
+    fn play(&self, version: &[u8], body: &[u8]) {
+        let headers = head(version, body);
+        let whole = self.runtime.block_on(async {
+            let answer = self.whole.answer(post(&headers, body)).await;
+            taken_down(answer).await
+        });
+        assert!(!whole.0.is_server_error(), "{}", beginning(&format!("{whole:?}")));
+        let (id, Ok(message)) = outline(body) else { return };
+        let straight = Question::read(&self.endpoint.handler, &headers, id, &message, &self.caller).is_some();
+        if straight {
+            let mut request = post(&headers, body);
+            request.extensions_mut().insert(self.caller.clone());
+            let by_rmcp = self
+                .runtime
+                .block_on(async { taken_down(self.endpoint.alone.handle(request).await).await });
+            if whole != by_rmcp {
+                let about: Vec<_> = [whole, by_rmcp].map(|answer| beginning(&format!("{answer:?}"))).into();
+                panic!("{about:#?}");
+            }
+        }
+    }
+}
+
+/// As a client that speaks this revision would write it, for the modern one with what it says of the body.
+fn head(version: &[u8], body: &[u8]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        (HOST, "localhost"),
+        (ACCEPT, "application/json, text/event-stream"),
+        (CONTENT_TYPE, "application/json"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.insert(
+        AUTHORIZATION,
+        HeaderValue::from_str(&format!("Bearer {TOKEN}")).unwrap(),
+    );
+    headers.insert("x-correlation-id", HeaderValue::from_static(ABOUT));
+    if let Ok(version) = HeaderValue::from_bytes(version)
+        && !version.is_empty()
+    {
+        headers.insert("mcp-protocol-version", version);
+    }
+    if version.starts_with(b"2026") {
+        let message: Value = serde_json::from_slice(body).unwrap_or_default();
+        for (name, at) in [("mcp-method", "/method"), ("mcp-name", "/params/name")] {
+            let said = message.pointer(at).and_then(Value::as_str);
+            if let Some(Ok(said)) = said.map(HeaderValue::from_str) {
+                headers.insert(name, said);
+            }
+        }
+    }
+    headers
+}
+
+fn post(headers: &HeaderMap, body: &[u8]) -> Request<Body> {
+    let mut request = Request::post("/mcp")
+        .body(Body::from(Bytes::copy_from_slice(body)))
+        .unwrap();
+    *request.headers_mut() = headers.clone();
+    request
+}
+
+fn beginning(text: &str) -> String {
+    text.chars().take(400).collect()
+}
+
+async fn taken_down<B>(answer: http::Response<B>) -> (StatusCode, Option<HeaderValue>, String)
+where
+    B: http_body::Body<Data = Bytes, Error: std::fmt::Debug>,
+{
+    let (parts, body) = answer.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let kind = parts.headers.get(CONTENT_TYPE).cloned();
+    (parts.status, kind, String::from_utf8_lossy(&body).into_owned())
+}

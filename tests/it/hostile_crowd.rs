@@ -1,0 +1,157 @@
+//! Crowds: clients that are slow on purpose, clients that never read, and ten thousand that say nothing. Whoever means it is served
+//! meanwhile, and when they have gone nothing of them is left.
+
+use futures::StreamExt;
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::harness::process::PATIENCE;
+use crate::harness::{Api, Caller, Client, Era, Figures, Place, world};
+
+crate::tests![
+    who_is_slow_on_purpose_slows_down_nobody_else,
+    ten_thousand_who_say_nothing_are_held_and_let_go,
+];
+
+/// `TOOLBRIDGE_HOSTILE_IDLE` says how many else, as far as files may be opened.
+const IDLE: usize = 10_000;
+/// Of each kind.
+const SLOW: usize = 60;
+const AT_ONCE: usize = 100;
+/// Connections of a client that makes one call after the other: the next may begin before the last one's is back in the pool.
+const OWN: usize = 2;
+/// A connection that says nothing may cost no more than this.
+const MOST_KIB_EACH: u64 = 32;
+
+/// Sends this and then nothing, with the connection open.
+async fn begun(place: &Place, bytes: Vec<u8>) -> TcpStream {
+    let mut stream = TcpStream::connect(place.url.trim_start_matches("http://"))
+        .await
+        .unwrap();
+    stream.write_all(&bytes).await.unwrap();
+    stream
+}
+
+async fn until_connections_are(place: &Place, count: usize) {
+    let name = "toolbridge_mcp_connections_open";
+    let closing = async {
+        while Figures::of(place).await.sum(name, &[]) > count as f64 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let in_time = tokio::time::timeout(PATIENCE, closing).await.is_ok();
+    let open = Figures::of(place).await.sum(name, &[]);
+    assert!(in_time, "{open} connections are open, not {count}");
+}
+
+async fn who_is_slow_on_purpose_slows_down_nobody_else() {
+    let api = Api::start().await;
+    let place = Place::with("acme", &api, &[]).await;
+    let victim = Client::modern(&place);
+    victim.call("list_notes", json!({})).await.ok();
+    let slow = place.new_user();
+    let list = Era::Legacy("2025-06-18")
+        .message(1, "tools/list", json!({}))
+        .to_string();
+    let head = |token: &str, length: usize| {
+        format!(
+            "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nAccept: application/json\r\n\
+             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        )
+    };
+    // A list is some 30 KB: what is not read fills every buffer on the way, and then waits here.
+    let greedy = format!("{}{list}", head(&slow.token, list.len())).repeat(300);
+    let kinds = [
+        ("nothing", String::new()),
+        ("half a line", "POST /mc".to_owned()),
+        (
+            "half a head",
+            "POST /mcp HTTP/1.1\r\nHost: localhost\r\nX-Slow: ".to_owned(),
+        ),
+        ("half a body", format!("{}{}", head(&slow.token, 1000), &list[..10])),
+        (
+            "half a body of nobody's",
+            format!("{}{}", head("a.b.c", 1000), &list[..10]),
+        ),
+        (
+            "half a chunk",
+            head(&slow.token, 0).replace("Content-Length: 0", "Transfer-Encoding: chunked") + "3e8\r\n{",
+        ),
+        ("never reads", greedy),
+    ];
+    for (kind, bytes) in kinds {
+        let before = place.sidecar.resident_kib();
+        let some = futures::stream::iter(0..SLOW).map(|_| begun(&place, bytes.clone().into_bytes()));
+        let mut held: Vec<TcpStream> = some.buffer_unordered(SLOW).collect().await;
+        // One more byte of each now and then changes nothing.
+        for _ in 0..3 {
+            for stream in held.iter_mut().filter(|_| kind.starts_with("half")) {
+                let _ = stream.write_all(b"x").await;
+            }
+            for _ in 0..5 {
+                victim.call("list_notes", json!({})).await.ok();
+            }
+        }
+        let grown = place.sidecar.resident_kib().saturating_sub(before);
+        eprintln!("{SLOW} clients, {kind}: {grown} KiB more");
+        drop(held);
+        // What is left is the victim's own.
+        until_connections_are(&place, OWN).await;
+    }
+    victim.call("list_notes", json!({})).await.ok();
+    victim.traffic().await;
+    assert!(
+        place.forwarder.so_far(&slow).0.is_empty(),
+        "a list asks the API nothing"
+    );
+    place.stop().await;
+    api.stop().await;
+}
+
+async fn ten_thousand_who_say_nothing_are_held_and_let_go() {
+    let wanted = std::env::var("TOOLBRIDGE_HOSTILE_IDLE").map_or(IDLE, |count| count.parse().unwrap());
+    let idle = wanted.min(files_may_be_open().saturating_sub(2_000));
+    let settings = [("TOOLBRIDGE_SERVER_MAX_CONNECTIONS", "15000")];
+    let place = Place::with("acme", &world().api, &settings).await;
+    let client = Client::modern(&place);
+    client.call("list_notes", json!({})).await.ok();
+    let before = place.sidecar.resident_kib();
+    // Every other one has asked something once, so that the server has buffers for it.
+    let hello = |number: usize| match number % 2 {
+        0 => Vec::new(),
+        _ => b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
+    };
+    let held = futures::stream::iter(0..idle).map(|number| begun(&place, hello(number)));
+    let held: Vec<TcpStream> = held.buffer_unordered(AT_ONCE).collect().await;
+    Figures::until(&place, "all of them to be in", |figures| {
+        figures.sum("toolbridge_mcp_connections_open", &[]) >= held.len() as f64
+    })
+    .await;
+    let grown = place.sidecar.resident_kib().saturating_sub(before);
+    for _ in 0..20 {
+        client.call("list_notes", json!({})).await.ok();
+    }
+    // Somebody new gets in as well.
+    let another = Client::modern(&place);
+    another.call("list_notes", json!({})).await.ok();
+    eprintln!("{} idle connections: {grown} KiB", held.len());
+    assert!(grown < MOST_KIB_EACH * held.len() as u64, "{grown} KiB");
+    drop(held);
+    until_connections_are(&place, 2 * OWN).await;
+    client.call("list_notes", json!({})).await.ok();
+    for client in [&client, &another] {
+        client.traffic().await;
+    }
+    place.stop().await;
+}
+
+/// By this process; the server has the same limit.
+fn files_may_be_open() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))
+        .unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap_or(usize::MAX)
+}
