@@ -42,7 +42,7 @@ def count(api, request):
     """One process for each kind of call, so that none finds what another has left in a cache."""
     with tempfile.TemporaryDirectory() as folder:
         out = f"{folder}/out"
-        server = programs.server(api, TOKIO_WORKER_THREADS="1", PATH=os.environ["PATH"])
+        server = programs.server(api, PATH=os.environ["PATH"])
         options = ["--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={out}"]
         server.command = ["valgrind", "--quiet", *options, *server.command]
         with server:

@@ -105,7 +105,7 @@ def floor(api):
 
 
 def server(api, **settings):
-    """The product as it is deployed: verification, figures and the log at info."""
+    """The product as it is deployed: verification, figures, the log at info, and the audit trail among its lines."""
     port = free_port()
     environment = {
         **SECRETS,
@@ -113,6 +113,7 @@ def server(api, **settings):
         "TOOLBRIDGE_PORT": str(port),
         "TOOLBRIDGE_GO_API_BASE_URL": f"http://127.0.0.1:{api.port}",
         "TOOLBRIDGE_METRICS_ADDR": f"127.0.0.1:{free_port()}",
+        "TOOLBRIDGE_AUDIT_TO": "stdout",
         **settings,
     }
     return Program([SERVER, "serve"], environment, port, "/readyz")

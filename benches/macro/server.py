@@ -145,9 +145,11 @@ class Bench:
         request = load.call(self.token, "get_note", uid=load.UID)
         with programs.stub() as api, contextlib.ExitStack() as running:
             collector = running.enter_context(programs.stub())
-            plain = running.enter_context(programs.server(api, TOOLBRIDGE_METRICS_ADDR="", TOOLBRIDGE_LOG_LEVEL="warn"))
+            plain = running.enter_context(programs.server(
+                api, TOOLBRIDGE_METRICS_ADDR="", TOOLBRIDGE_LOG_LEVEL="warn", TOOLBRIDGE_AUDIT_TO="off"
+            ))
             seen_by = {
-                "log and figures": programs.server(api),
+                "log, audit trail and figures": programs.server(api),
                 "and every call traced": programs.server(api, OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{collector.port}"),
             }
             for name, program in seen_by.items():
