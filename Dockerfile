@@ -34,7 +34,7 @@ FROM rust:1.95.0-slim-bookworm AS mcp
 WORKDIR /src
 # Neither a path of the machine that builds nor the hour gets into the binary, so that any machine makes the same: scripts/reproducible.
 ARG RUSTFLAGS="--remap-path-prefix=/usr/local/cargo=/cargo"
-ARG CFLAGS="-DMI_DEFAULT_ALLOW_THP=0 -ffile-prefix-map=/usr/local/cargo=/cargo"
+ARG CFLAGS="-ffile-prefix-map=/usr/local/cargo=/cargo -DMI_DEFAULT_ALLOW_THP=0"
 ARG SOURCE_DATE_EPOCH=0
 # The dependencies are a layer of their own: cargo builds them for a program that does nothing yet.
 COPY Cargo.toml Cargo.lock build.rs ./

@@ -8,7 +8,7 @@ release_rust_flags() { # SOURCE CARGO_HOME
 }
 
 release_c_flags() { # SOURCE CARGO_HOME
-    echo "-DMI_DEFAULT_ALLOW_THP=0 -ffile-prefix-map=$2=/cargo -ffile-prefix-map=$1=/src"
+    echo "-ffile-prefix-map=$2=/cargo -ffile-prefix-map=$1=/src -DMI_DEFAULT_ALLOW_THP=0"
 }
 
 release_version() { # SOURCE
