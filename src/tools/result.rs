@@ -74,10 +74,11 @@ impl From<TooDeep> for Unusable {
 pub(super) fn item(body: &[u8], whole: bool, limits: &Limits) -> Result<Success, Unusable> {
     let body = utf8(body)?;
     let mut text = String::with_capacity(body.len());
-    splice_item(body, None, &mut text)?;
+    let members = parse(body)?;
+    splice_item(&members, None, &mut text)?;
     if text.len() > limits.max_result_bytes && !whole {
         text.clear();
-        splice_item(body, Some(PREVIEW), &mut text)?;
+        splice_item(&members, Some(PREVIEW), &mut text)?;
     }
     if text.len() > limits.max_result_bytes {
         return Err(Unusable::TooLarge {
@@ -90,12 +91,12 @@ pub(super) fn item(body: &[u8], whole: bool, limits: &Limits) -> Result<Success,
 
 /// A page. `has_next` is the API's own word that another one follows.
 pub(super) fn page(body: &[u8], wish: PageWish, has_next: bool, limits: &Limits) -> Result<Success, Unusable> {
-    let Members(members) = parse(utf8(body)?)?;
-    let listed = members
-        .iter()
-        .find(|(key, _)| key == "items")
-        .map(|(_, value)| value.get());
-    let listed: Vec<&RawValue> = parse(listed.ok_or_else(|| malformed("a page without items"))?)?;
+    let Page(members) = parse(utf8(body)?)?;
+    let listed = members.iter().find_map(|(_, part)| match part {
+        Part::Items(items) => Some(items),
+        Part::Other(_) => None,
+    });
+    let listed = listed.ok_or_else(|| malformed("a page without items"))?;
     let longest = if wish.full { None } else { Some(PREVIEW) };
     let full_page = u64::try_from(listed.len()).unwrap_or(u64::MAX) >= wish.limit;
     let leads_on = !listed.is_empty() && (has_next || full_page);
@@ -103,21 +104,25 @@ pub(super) fn page(body: &[u8], wish: PageWish, has_next: bool, limits: &Limits)
     let mut text = String::with_capacity(body.len());
     let mut sizes = Vec::with_capacity(listed.len());
     let mut page = Object::new(&mut text);
-    for (key, value) in &members {
-        match (key.as_ref(), value.get()) {
-            ("items", _) => {
+    for (key, part) in &members {
+        let value = match part {
+            Part::Items(items) => {
                 let out = page.key(key);
                 out.push('[');
-                for (place, item) in listed.iter().enumerate() {
+                for (place, item) in items.iter().enumerate() {
                     if place > 0 {
                         out.push(',');
                     }
                     let before = out.len();
-                    splice_item(item.get(), longest, out)?;
+                    splice_item(item, longest, out)?;
                     sizes.push(out.len() - before);
                 }
                 out.push(']');
+                continue;
             }
+            Part::Other(value) => value.get(),
+        };
+        match (key.as_ref(), value) {
             ("nextCursor", "null" | "\"\"") => {}
             ("nextCursor", _) if !leads_on => {}
             ("nextCursor", cursor) if !cursor.starts_with('"') => {
@@ -148,8 +153,7 @@ fn fitting(items: &[usize], size: usize, max: usize) -> u64 {
 }
 
 /// Writes an item anew with its payload cut if need be, after making sure that it is one.
-fn splice_item(raw: &str, longest: Option<usize>, out: &mut String) -> Result<(), Unusable> {
-    let Members(members) = parse(raw)?;
+fn splice_item(Members(members): &Members<'_>, longest: Option<usize>, out: &mut String) -> Result<(), Unusable> {
     for (key, opening) in [("uid", '"'), ("version", '0'), ("updatedAt", '"'), ("payload", '{')] {
         let first = members
             .iter()
@@ -168,7 +172,7 @@ fn splice_item(raw: &str, longest: Option<usize>, out: &mut String) -> Result<()
     }
     let mut item = Object::new(out);
     let mut cut = Vec::new();
-    for (key, value) in &members {
+    for (key, value) in members {
         match (key.as_ref(), value.get()) {
             // To a client that checks results against the schema, absent and null are not the same.
             ("deletedAt", "null") => {}
@@ -244,6 +248,14 @@ fn malformed(why: impl Into<String>) -> Unusable {
 /// An object's members in their order, each value still as text.
 struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
+/// A page's members in their order, its items split as well, so that the text is read through once.
+struct Page<'a>(Vec<(Cow<'a, str>, Part<'a>)>);
+
+enum Part<'a> {
+    Items(Vec<Members<'a>>),
+    Other(&'a RawValue),
+}
+
 #[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -263,6 +275,33 @@ impl<'de> Deserialize<'de> for Members<'de> {
                     members.push((key, value));
                 }
                 Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+impl<'de> Deserialize<'de> for Page<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Page<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a page")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(Key(key)) = map.next_key()? {
+                    let part = if key == "items" {
+                        Part::Items(map.next_value()?)
+                    } else {
+                        Part::Other(map.next_value()?)
+                    };
+                    members.push((key, part));
+                }
+                Ok(Page(members))
             }
         }
         deserializer.deserialize_map(Collect)
