@@ -1,4 +1,4 @@
-//! Bytes to JSON-RPC and back: the HTTP router with its checks, the server loop, and stdio.
+//! Bytes to JSON-RPC and back: the entrance with its checks, the server loop, and stdio.
 //!
 //! A request to `/mcp` passes one concern per file, each of which may end it: [`correlation`] names it, [`guard`] looks
 //! at `Host` and `Origin`, [`cors`] tells browsers what they may read, [`authenticate`] looks at the token, [`envelope`]
