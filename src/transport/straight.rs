@@ -67,8 +67,8 @@ impl<'a> Question<'a> {
         message: &Outlined<'a>,
         caller: &Caller,
     ) -> Option<Self> {
-        // An id that is spelled with escapes is repeated in another spelling by rmcp.
-        let id = id.filter(|id| !id.get().contains('\\'))?;
+        // An id that is spelled with escapes, or is less than nothing by no more than its sign, is repeated in another spelling by rmcp.
+        let id = id.filter(|id| !id.get().contains('\\') && id.get() != "-0")?;
         let method = message.method?.get().trim_matches('"');
         let (meta, what) = match method {
             "tools/call" => {
