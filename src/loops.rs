@@ -69,13 +69,14 @@ impl Loops {
         let counts = self.0.iter().map(|each| each.connections.load(Ordering::Relaxed));
         let least = counts.enumerate().min_by_key(|(_, connections)| *connections);
         let number = least.map_or(usize::MAX, |(number, _)| number);
-        if let Some(chosen) = self.0.get(number) {
-            chosen.connections.fetch_add(1, Ordering::Relaxed);
-        }
-        Place {
+        let place = Place {
             loops: self.clone(),
             number,
+        };
+        if let Some(chosen) = place.chosen() {
+            chosen.connections.fetch_add(1, Ordering::Relaxed);
         }
+        place
     }
 }
 
@@ -106,9 +107,14 @@ async fn tick() {
 }
 
 impl Place {
+    /// Nothing where there are no loops.
+    fn chosen(&self) -> Option<&Loop> {
+        self.loops.0.get(self.number)
+    }
+
     /// From here on, what comes in over the stream is noticed by the loop.
     pub fn adopt(&self, stream: TcpStream) -> io::Result<TcpStream> {
-        let Some(chosen) = self.loops.0.get(self.number) else {
+        let Some(chosen) = self.chosen() else {
             return Ok(stream);
         };
         let stream = stream.into_std()?;
@@ -118,7 +124,7 @@ impl Place {
 
     /// The place is taken until the work is done.
     pub fn spawn(self, work: impl Future<Output: Send> + Send + 'static) {
-        let runtime = self.loops.0.get(self.number).map(|chosen| chosen.runtime.clone());
+        let runtime = self.chosen().map(|chosen| chosen.runtime.clone());
         let work = async move {
             let _ = work.await;
             drop(self);
@@ -129,7 +135,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(chosen) = self.loops.0.get(self.number) {
+        if let Some(chosen) = self.chosen() {
             chosen.connections.fetch_sub(1, Ordering::Relaxed);
         }
     }

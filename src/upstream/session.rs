@@ -164,9 +164,6 @@ impl Session {
             let admitted = self.upstream.0.breaker.admit(Instant::now());
             admitted.map_err(|retry_in| Failure::CircuitOpen { retry_in })
         };
-        if let Some(entered) = self.entered.get() {
-            return Ok(&entered.pass);
-        }
         let entering = async {
             // Whoever will be refused need not wait for it.
             let mut pass = admit()?;
