@@ -54,6 +54,27 @@ func TestASessionIsOpenedReadAndEnded(t *testing.T) {
 	})
 }
 
+func TestASessionCanBeEndedAfterItsTokensTimeAndNothingElse(t *testing.T) {
+	oursOnly(t, "they end no session with a token that has expired")
+	onEach(t, func(t *testing.T, api *server) {
+		u := api.user(t)
+		expired := func(sub string, minutes int64) edit {
+			return with("Authorization", "Bearer "+signHS256(api.jwtSecret, goodClaims(sub).and("exp", time.Now().Unix()-minutes*60)))
+		}
+		path := "/v1/sync/sessions/" + u.session
+		for _, r := range []route{{"", "GET", path, ""}, {"", "POST", "/v1/sync/sessions", ""}, {"", "GET", "/v1/notes", ""}, {"", "DELETE", "/v1/notes/0192f0c8-7b1a-7cc0-8a1e-3f2b6f0d9a11", ""}} {
+			if a := r.call(t, u, expired(u.sub, 5)); a.status != 401 {
+				t.Errorf("a token that has expired is taken\n%s", a)
+			}
+		}
+		u.call(t, "DELETE", path, nil, expired(u.sub, 32)).want(t, 401)
+		u.call(t, "DELETE", path, nil, expired(freshName("user"), 5)).want(t, 403)
+		u.call(t, "GET", "/v1/notes", nil).want(t, 200)
+		u.call(t, "DELETE", path, nil, expired(u.sub, 29)).want(t, 204)
+		u.call(t, "GET", "/v1/notes", nil).want(t, 428)
+	})
+}
+
 func TestAUserMayHaveSeveralSessions(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		u := api.user(t)

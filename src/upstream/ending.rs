@@ -189,19 +189,22 @@ async fn end_each(
 
 /// Tries to end a session and says whether it is gone now.
 async fn is_ended(client: &Client, identity: &Identity, path: String, within: Duration) -> bool {
-    for attempt in 1..=ATTEMPTS {
+    let mut tries = ATTEMPTS;
+    loop {
+        tries -= 1;
         let answer = client.send_bare(identity, Method::DELETE, path.clone(), within).await;
         match answer.map(|answer| answer.reply.status) {
             Ok(200..=299 | 404 | 410) => return true,
-            outcome if attempt == ATTEMPTS => {
+            // Other answers below 500, such as to a token whose time is over, will not become better ones.
+            outcome if tries == 0 || matches!(outcome, Ok(status @ ..500) if status != 429) => {
                 tracing::warn!(
                     { fields::CORRELATION_ID } = identity.correlation_id(),
                     ?outcome,
                     "a session could not be ended; the API lets it expire"
                 );
+                return false;
             }
             _ => tokio::time::sleep(RETRY_PAUSE).await,
         }
     }
-    false
 }

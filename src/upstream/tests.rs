@@ -566,6 +566,17 @@ async fn ending_is_tried_twice_and_then_left_to_the_api() {
 }
 
 #[tokio::test]
+async fn an_ending_that_is_refused_is_not_tried_again() {
+    let api = ScriptedApi::start().await;
+    let upstream = upstream(&api);
+    api.then_ending([Step::text(401, "too late")]);
+    call(&upstream).send(get("/v1/notes")).await.unwrap();
+    assert_eq!(upstream.drain(Duration::from_secs(5)).await.abandoned, 1);
+    let endings = api.seen().into_iter().filter(|seen| seen.method == Method::DELETE);
+    assert_eq!(endings.count(), 1);
+}
+
+#[tokio::test]
 async fn draining_waits_for_open_sessions_but_not_for_ever() {
     let api = ScriptedApi::start().await;
     let upstream = upstream(&api);

@@ -63,7 +63,8 @@ type Verifier struct {
 	secret      []byte
 	keys        keyfunc.Keyfunc // nil without JWKS
 	signatures  *signatures     // of tokens that such keys have signed
-	parser      *jwt.Parser
+	rules       []jwt.ParserOption
+	parser      *jwt.Parser // by these rules
 	tenantClaim string
 }
 
@@ -92,18 +93,22 @@ func New(ctx context.Context, c config.JWT, now func() time.Time, log *slog.Logg
 	if c.Audience != "" {
 		options = append(options, jwt.WithAudience(c.Audience))
 	}
+	v.rules = options
 	v.parser = jwt.NewParser(options...)
 	return v, nil
 }
 
-// Verify checks a token and says whose it is. The error is a *Refusal or ErrKeysUnavailable.
-func (v *Verifier) Verify(ctx context.Context, token string) (Caller, error) {
+// Verify checks a token and says whose it is. It may have expired so long ago as late says. The error is a *Refusal or ErrKeysUnavailable.
+func (v *Verifier) Verify(ctx context.Context, token string, late time.Duration) (Caller, error) {
 	if len(token) > maxTokenBytes {
 		return Caller{}, &Refusal{Reason: "token_too_long"}
 	}
-	claims, err := v.parse(ctx, token)
+	claims, err := v.parse(ctx, token, v.parser)
 	if err != nil && v.refreshed(ctx, token, err) {
-		claims, err = v.parse(ctx, token)
+		claims, err = v.parse(ctx, token, v.parser)
+	}
+	if late > 0 && errors.Is(err, jwt.ErrTokenExpired) {
+		claims, err = v.parse(ctx, token, jwt.NewParser(append(slices.Clip(v.rules), jwt.WithLeeway(leeway+late))...))
 	}
 	if errors.Is(err, ErrKeysUnavailable) {
 		return Caller{}, ErrKeysUnavailable
@@ -141,9 +146,9 @@ func (v *Verifier) Ready(ctx context.Context) bool {
 // fetch asks for the key set, if the limiter allows: the library does so for a key that it does not know, and no key has this name.
 func (v *Verifier) fetch(ctx context.Context) { _, _ = v.keys.Storage().KeyRead(ctx, "\x00") }
 
-func (v *Verifier) parse(ctx context.Context, token string) (jwt.MapClaims, error) {
+func (v *Verifier) parse(ctx context.Context, token string, parser *jwt.Parser) (jwt.MapClaims, error) {
 	claims := jwt.MapClaims{}
-	_, err := v.parser.ParseWithClaims(token, claims, v.key(ctx))
+	_, err := parser.ParseWithClaims(token, claims, v.key(ctx))
 	return claims, err
 }
 

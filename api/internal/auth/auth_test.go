@@ -74,10 +74,37 @@ func hs(t testing.TB, changes map[string]any) string {
 
 func wantRefusal(t testing.TB, name string, v *Verifier, token, reason string) {
 	t.Helper()
-	_, err := v.Verify(t.Context(), token)
+	_, err := v.Verify(t.Context(), token, 0)
 	var r *Refusal
 	if !errors.As(err, &r) || r.Reason != reason {
 		t.Errorf("%s: got %v, want %s", name, err, reason)
+	}
+}
+
+func TestALateTokenIsGoodForAsLongAsItIsAskedTo(t *testing.T) {
+	v := verifier(t, config.JWT{HS256Secret: secret, Issuer: "issuer"})
+	const late = 30 * time.Minute
+	expired := func(ago time.Duration) map[string]any { return map[string]any{"exp": now.Add(-ago).Unix()} }
+	if caller, err := v.Verify(t.Context(), hs(t, expired(late+leeway-time.Second)), late); err != nil || caller.Subject != "ada" {
+		t.Errorf("in the last moment: %+v, %v", caller, err)
+	}
+	otherIssuer := expired(time.Minute * 5)
+	otherIssuer["iss"] = "other"
+	for name, c := range map[string]struct {
+		changes map[string]any
+		reason  string
+	}{
+		"too late":                  {expired(late + leeway + time.Second), "token_expired"},
+		"late, wrong issuer":        {otherIssuer, "issuer_wrong"},
+		"not yet, which is no late": {map[string]any{"nbf": now.Add(leeway + time.Second).Unix()}, "token_not_yet_valid"},
+	} {
+		if _, err := v.Verify(t.Context(), hs(t, c.changes), late); err == nil || err.(*Refusal).Reason != c.reason {
+			t.Errorf("%s: got %v, want %s", name, err, c.reason)
+		}
+	}
+	forged := sign(t, jwt.SigningMethodHS256, []byte(secret+"x"), "", claims(expired(5*time.Minute)))
+	if _, err := v.Verify(t.Context(), forged, late); err == nil || err.(*Refusal).Reason != "signature_wrong" {
+		t.Errorf("late and forged: %v", err)
 	}
 }
 
@@ -94,7 +121,7 @@ func TestHS256(t *testing.T) {
 		"not before, leeway":  {map[string]any{"nbf": now.Add(59 * time.Second).Unix()}, Caller{Subject: "ada"}},
 		"subject of any kind": {map[string]any{"sub": "auth0|Ädä ☃"}, Caller{Subject: "auth0|Ädä ☃"}},
 	} {
-		got, err := v.Verify(t.Context(), hs(t, c.changes))
+		got, err := v.Verify(t.Context(), hs(t, c.changes), 0)
 		if err != nil || got != c.want {
 			t.Errorf("%s: got %+v, %v", name, got, err)
 		}
@@ -251,7 +278,7 @@ func TestJWKS(t *testing.T) {
 	}{"rsa": {jwt.SigningMethodRS256, rsaPrivate}, "ec": {jwt.SigningMethodES256, ecPrivate}, "ed": {jwt.SigningMethodEdDSA, edPrivate}}
 	for kid, s := range signers {
 		for _, named := range []string{kid, ""} { // a token need not name its key
-			if got, err := v.Verify(t.Context(), sign(t, s.method, s.key, named, claims(nil))); err != nil || got.Subject != "ada" {
+			if got, err := v.Verify(t.Context(), sign(t, s.method, s.key, named, claims(nil)), 0); err != nil || got.Subject != "ada" {
 				t.Errorf("%s, named %q: got %+v, %v", kid, named, got, err)
 			}
 		}
@@ -289,7 +316,7 @@ func TestBothKindsOfProofSideBySide(t *testing.T) {
 		t.Error("not ready")
 	}
 	for name, token := range map[string]string{"HS256": hs(t, nil), "RS256": sign(t, jwt.SigningMethodRS256, key, "rsa", claims(nil))} {
-		if _, err := v.Verify(t.Context(), token); err != nil {
+		if _, err := v.Verify(t.Context(), token, 0); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -302,12 +329,12 @@ func TestRotatedKeysAreFetchedOnceInAWhile(t *testing.T) {
 	server.publish(t, map[string]any{"old": &old.PublicKey})
 	v := verifier(t, config.JWT{JWKSURL: server.URL})
 	server.publish(t, map[string]any{"old": &old.PublicKey, "young": young.Public()})
-	if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodEdDSA, young, "young", claims(nil))); err != nil {
+	if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodEdDSA, young, "young", claims(nil)), 0); err != nil {
 		t.Errorf("a key that was published after the start: %v", err)
 	}
 	asked := server.asked.Load()
 	for range 50 {
-		if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodEdDSA, young, "made up", claims(nil))); err == nil {
+		if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodEdDSA, young, "made up", claims(nil)), 0); err == nil {
 			t.Fatal("an unknown key was taken")
 		}
 	}
@@ -324,7 +351,7 @@ func TestARotatedKeyThatTokensDoNotName(t *testing.T) {
 	server.publish(t, map[string]any{"old": &old.PublicKey})
 	v := verifier(t, config.JWT{JWKSURL: server.URL})
 	server.publish(t, map[string]any{"young": &young.PublicKey})
-	if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodRS256, young, "", claims(nil))); err != nil {
+	if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodRS256, young, "", claims(nil)), 0); err != nil {
 		t.Errorf("signed with the new key: %v", err)
 	}
 	wantRefusal(t, "signed with the old one", v, sign(t, jwt.SigningMethodRS256, old, "", claims(nil)), "signature_wrong")
@@ -375,14 +402,14 @@ func TestKeysForOtherPurposes(t *testing.T) {
 	set.Keys[0]["use"] = "enc"
 	only, _ := json.Marshal(set)
 	server.body = only
-	if _, err := verifier(t, config.JWT{JWKSURL: server.URL}).Verify(t.Context(), sign(t, jwt.SigningMethodRS256, key, "rsa", claims(nil))); err == nil {
+	if _, err := verifier(t, config.JWT{JWKSURL: server.URL}).Verify(t.Context(), sign(t, jwt.SigningMethodRS256, key, "rsa", claims(nil)), 0); err == nil {
 		t.Error("a key for encryption verified a token")
 	}
 	_, young, _ := ed25519.GenerateKey(rand.Reader)
 	server.publish(t, map[string]any{"ed": young.Public()})
 	whole := strings.Replace(string(server.body), `{"keys":[`, `{"keys":[{"kty":"RSA","kid":"bad","n":"!"},{"kty":"new","kid":"odd"},7,`, 1)
 	server.body = []byte(whole)
-	if _, err := verifier(t, config.JWT{JWKSURL: server.URL}).Verify(t.Context(), sign(t, jwt.SigningMethodEdDSA, young, "ed", claims(nil))); err != nil {
+	if _, err := verifier(t, config.JWT{JWKSURL: server.URL}).Verify(t.Context(), sign(t, jwt.SigningMethodEdDSA, young, "ed", claims(nil)), 0); err != nil {
 		t.Errorf("among odd keys: %v", err)
 	}
 }
@@ -398,7 +425,7 @@ func TestAKeyServerThatIsDown(t *testing.T) {
 		server.set(true)
 		defer server.set(false)
 		wantRefusal(t, "unknown key", v, sign(t, jwt.SigningMethodRS256, key, "new", claims(nil)), "key_unknown")
-		if _, err := v.Verify(t.Context(), good); err != nil {
+		if _, err := v.Verify(t.Context(), good, 0); err != nil {
 			t.Errorf("a known key: %v", err)
 		}
 	})
@@ -412,7 +439,7 @@ func TestAKeyServerThatIsDown(t *testing.T) {
 			server.mu.Unlock()
 			wantRefusal(t, "unknown key", v, sign(t, jwt.SigningMethodRS256, key, "new", claims(nil)), "key_unknown")
 			for _, kid := range []string{"rsa", ""} {
-				if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodRS256, key, kid, claims(nil))); err != nil {
+				if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodRS256, key, kid, claims(nil)), 0); err != nil {
 					t.Errorf("%.20q: a known key, named %q: %v", body, kid, err)
 				}
 			}
@@ -423,7 +450,7 @@ func TestAKeyServerThatIsDown(t *testing.T) {
 		elsewhere := httptest.NewServer(http.RedirectHandler(server.URL, http.StatusFound))
 		defer elsewhere.Close()
 		v := verifier(t, config.JWT{JWKSURL: elsewhere.URL})
-		if _, err := v.Verify(t.Context(), good); !errors.Is(err, ErrKeysUnavailable) {
+		if _, err := v.Verify(t.Context(), good, 0); !errors.Is(err, ErrKeysUnavailable) {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -443,7 +470,7 @@ func TestAKeyServerThatIsDown(t *testing.T) {
 			t.Errorf("20 probes made %d fetches", more)
 		}
 		for _, kid := range []string{"rsa", ""} {
-			if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodRS256, key, kid, claims(nil))); !errors.Is(err, ErrKeysUnavailable) {
+			if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodRS256, key, kid, claims(nil)), 0); !errors.Is(err, ErrKeysUnavailable) {
 				t.Errorf("while it is down, key named %q: %v", kid, err)
 			}
 		}
@@ -452,7 +479,7 @@ func TestAKeyServerThatIsDown(t *testing.T) {
 		for _, body := range []string{"", "{}", `{"keys":7}`, "<html>", strings.Repeat(" ", maxKeySetBytes+1) + `{"keys":[]}`} {
 			nonsense := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }))
 			v := verifier(t, config.JWT{JWKSURL: nonsense.URL})
-			if _, err := v.Verify(t.Context(), good); !errors.Is(err, ErrKeysUnavailable) {
+			if _, err := v.Verify(t.Context(), good, 0); !errors.Is(err, ErrKeysUnavailable) {
 				t.Errorf("%.20q: %v", body, err)
 			}
 			nonsense.Close()
@@ -474,7 +501,7 @@ func FuzzVerify(f *testing.F) {
 		encode := func(b []byte) string { return (&jwt.Token{}).EncodeSegment(b) }
 		signed := encode([]byte(header)) + "." + encode([]byte(body))
 		right, _ := jwt.SigningMethodHS256.Sign(signed, []byte(secret))
-		if _, err := v.Verify(t.Context(), signed+"."+encode(signature)); err == nil && string(right) != string(signature) {
+		if _, err := v.Verify(t.Context(), signed+"."+encode(signature), 0); err == nil && string(right) != string(signature) {
 			t.Fatalf("took %q %q %x", header, body, signature)
 		}
 	})

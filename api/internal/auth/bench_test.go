@@ -33,7 +33,7 @@ func BenchmarkVerify(b *testing.B) {
 		b.Run(parsed.Method.Alg(), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := v.Verify(b.Context(), token); err != nil {
+				if _, err := v.Verify(b.Context(), token, 0); err != nil {
 					b.Fatal(err)
 				}
 			}

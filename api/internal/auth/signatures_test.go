@@ -153,7 +153,7 @@ func TestRememberedTokensAreJudgedAnew(t *testing.T) {
 	}
 	for name, token := range tokens {
 		for range 2 {
-			if _, err := v.Verify(t.Context(), token); err != nil {
+			if _, err := v.Verify(t.Context(), token, 0); err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
 		}
@@ -164,12 +164,12 @@ func TestRememberedTokensAreJudgedAnew(t *testing.T) {
 	}
 	clock = now
 	server.publish(t, map[string]any{"replaced": &replacement.PublicKey, "young": &replacement.PublicKey})
-	if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodES256, replacement, "young", claims(nil))); err != nil {
+	if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodES256, replacement, "young", claims(nil)), 0); err != nil {
 		t.Fatal(err)
 	}
 	var refusal *Refusal
 	for name, token := range tokens {
-		if _, err := v.Verify(t.Context(), token); !errors.As(err, &refusal) {
+		if _, err := v.Verify(t.Context(), token, 0); !errors.As(err, &refusal) {
 			t.Errorf("%s after its key: %v", name, err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/toolbridge/toolbridge-mcp/api/internal/ratelimit"
 	"github.com/toolbridge/toolbridge-mcp/api/internal/store"
@@ -22,13 +23,19 @@ func (a *API) checkProof(do handler) func(http.Handler) http.Handler {
 	})
 }
 
-// checkToken: who is the caller?
+// checkToken: who is the caller? Whoever ends a session may be late: they have shown the token in its time, or there would be none, and a call
+// that outlives its token should not leave its session behind.
 func (a *API) checkToken(next http.Handler) http.Handler {
 	return a.checkProof(func(_ http.ResponseWriter, r *http.Request) error {
 		token, err := bearer(r.Header)
-		if err == nil {
-			callOf(r.Context()).caller, err = a.Verifier.Verify(r.Context(), token)
+		if err != nil {
+			return err
 		}
+		var late time.Duration
+		if r.Method == http.MethodDelete && strings.HasPrefix(r.URL.Path, "/v1/sync/sessions/") {
+			late = store.SessionLifetime
+		}
+		callOf(r.Context()).caller, err = a.Verifier.Verify(r.Context(), token, late)
 		return err
 	})(next)
 }

@@ -133,7 +133,7 @@ impl Traffic {
             let those = |record: &&Record| record.stage() == stage && record.status.is_some_and(is);
             self.0.iter().filter(those).count()
         };
-        with(Stage::Opening, |status| status == 201) == with(Stage::Ending, |status| status < 500)
+        with(Stage::Opening, |status| status == 201) == with(Stage::Ending, |status| status < 500 && status != 429)
     }
 }
 
