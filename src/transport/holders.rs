@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::strangers::Stranger;
+
 #[derive(Debug)]
 pub struct Holders {
     most: usize,
@@ -14,8 +16,17 @@ pub struct Holders {
 }
 
 /// One connection, in the extensions of its requests.
-#[derive(Debug, Clone, Default)]
-pub struct Connection(Arc<Mutex<Option<Holding>>>);
+#[derive(Debug, Clone)]
+pub struct Connection(Arc<Mutex<Whose>>);
+
+#[derive(Debug)]
+enum Whose {
+    /// What is in them is there to be dropped.
+    Strangers {
+        _until_known: Stranger,
+    },
+    Somebodys(Holding),
+}
 
 /// Somebody's connection, until it closes or is somebody else's.
 #[derive(Debug)]
@@ -51,11 +62,15 @@ impl Holders {
 }
 
 impl Connection {
+    pub fn of(stranger: Stranger) -> Self {
+        Self(Arc::new(Mutex::new(Whose::Strangers { _until_known: stranger })))
+    }
+
     /// From now on it is this person's, if they may hold one more.
     pub fn belongs_to(&self, who: &Arc<str>, holders: &Arc<Holders>) -> Result<(), TooMany> {
-        let mut holding = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if holding.as_ref().is_none_or(|holding| holding.who != *who) {
-            *holding = Some(holders.hold(who)?);
+        let mut whose = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !matches!(&*whose, Whose::Somebodys(holding) if holding.who == *who) {
+            *whose = Whose::Somebodys(holders.hold(who)?);
         }
         Ok(())
     }
@@ -75,13 +90,17 @@ impl Drop for Holding {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::transport::strangers::Strangers;
 
     #[test]
     fn one_person_holds_so_many_and_nothing_is_left_of_those_who_have_gone() {
         let holders = Arc::new(Holders::new(2));
         let (ann, bob): (Arc<str>, Arc<str>) = (Arc::from("ann"), Arc::from("bob"));
-        let connections: [Connection; 4] = Default::default();
+        let strangers = Arc::new(Strangers::new(Duration::ZERO));
+        let connections = [(); 4].map(|()| Connection::of(strangers.enter().0));
         let [one, two, three, four] = &connections;
         for connection in [one, two, one, two] {
             assert_eq!(connection.belongs_to(&ann, &holders), Ok(()));

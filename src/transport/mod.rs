@@ -32,6 +32,7 @@ mod sessions;
 mod sse;
 mod stdio;
 mod straight;
+mod strangers;
 mod traced;
 
 #[cfg(any(test, feature = "pieces"))]
@@ -72,6 +73,8 @@ pub struct Settings {
     pub max_connections: usize,
     /// Of these, one caller's.
     pub connections_per_principal: usize,
+    /// For showing a token, before a connection can lose its place to another when there are no more.
+    pub strangers_time: Duration,
     /// For the head of a request, which includes the quiet time before it: idle connections are closed after this.
     pub header_timeout: Duration,
     /// For the body of a request.
@@ -100,6 +103,7 @@ impl Default for Settings {
             max_body_bytes: 2 << 20,
             max_connections: 4096,
             connections_per_principal: 512,
+            strangers_time: Duration::from_secs(5),
             header_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),

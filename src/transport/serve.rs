@@ -2,7 +2,8 @@
 //!
 //! HTTP/1.1 only, and hyper's own builder for it, because two limits matter that `axum::serve` does not have: a time
 //! limit for the head of a request, which also closes idle connections, and a bound on connections. With a bound
-//! reached, nothing is accepted, so the kernel's backlog holds newcomers and no memory of ours does.
+//! reached, nothing is accepted, so the kernel's backlog holds newcomers and no memory of ours does; and of those who are in, the ones who have shown
+//! no token make room ([`strangers`](super::strangers)).
 //!
 //! Leaving takes three steps, so that nobody who was let in is turned away. First notice is given: readiness says no,
 //! every answer closes its connection, and newcomers are still served, since those who route to us learn of it a moment
@@ -11,6 +12,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +24,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,6 +33,7 @@ use super::holders::Connection;
 use super::impatient::Impatient;
 use super::router::{App, Handler};
 use super::running::Count;
+use super::strangers::Strangers;
 use crate::loops::Loops;
 use crate::telemetry::{metrics, supervised};
 use crate::upstream::{Counts, Deadline};
@@ -77,6 +80,7 @@ pub async fn serve(
     let (noticed, draining) = (CancellationToken::new(), CancellationToken::new());
     let slots = Arc::new(Semaphore::new(app.settings.max_connections));
     let connections = Connections {
+        strangers: Arc::new(Strangers::new(app.settings.strangers_time)),
         entrance: Arc::new(Entrance::new(&app)),
         loops,
         header_timeout: app.settings.header_timeout,
@@ -113,6 +117,7 @@ pub async fn serve(
 }
 
 struct Connections<H> {
+    strangers: Arc<Strangers>,
     entrance: Arc<Entrance<H>>,
     loops: Loops,
     header_timeout: Duration,
@@ -127,8 +132,11 @@ struct Connections<H> {
 impl<H: Handler> Connections<H> {
     async fn accept(&self, listener: &TcpListener, slots: &Arc<Semaphore>) -> Infallible {
         loop {
-            // The semaphore is never closed; without a slot the loop simply waits.
-            let slot = Arc::clone(slots).acquire_owned().await;
+            // The semaphore is never closed; without a slot the loop waits for one.
+            let slot = match Arc::clone(slots).try_acquire_owned() {
+                Ok(slot) => Ok(slot),
+                Err(_) => self.next_of(slots).await,
+            };
             match (listener.accept().await, slot) {
                 (Ok((stream, _)), Ok(slot)) => self.serve(stream, slot),
                 (Err(error), _) => {
@@ -136,6 +144,18 @@ impl<H: Handler> Connections<H> {
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
                 (Ok(_), Err(_)) => {}
+            }
+        }
+    }
+
+    /// A slot that somebody leaves, of their own will or to make room.
+    async fn next_of(&self, slots: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, AcquireError> {
+        let mut left = pin!(Arc::clone(slots).acquire_owned());
+        loop {
+            tokio::select! {
+                biased;
+                slot = &mut left => return slot,
+                () = self.strangers.make_room() => metrics::limited("strangers"),
             }
         }
     }
@@ -164,7 +184,8 @@ impl<H: Handler> Connections<H> {
         // With Nagle's algorithm on, each event of a stream would wait some 40 ms for the client's delayed ACK.
         let _ = stream.set_nodelay(true);
         let stream = TokioIo::new(Impatient::new(stream, self.write_timeout));
-        let (count, held) = (Count::new(0), Connection::default());
+        let (stranger, must_go) = self.strangers.enter();
+        let (count, held) = (Count::new(0), Connection::of(stranger));
         let mut running = count.subscribe();
         let entrance = Arc::clone(&self.entrance);
         let noticed = self.noticed.clone();
@@ -206,6 +227,7 @@ impl<H: Handler> Connections<H> {
                 // How a connection ends is the client's business.
                 _ = connection => {}
                 () = left_behind => {}
+                () = must_go.cancelled() => {}
                 () = cut_off.cancelled() => {}
             }
             drop((slot, counted));

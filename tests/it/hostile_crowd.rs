@@ -12,6 +12,7 @@ use crate::harness::{Api, Caller, Client, Era, Figures, Place, world};
 crate::tests![
     who_is_slow_on_purpose_slows_down_nobody_else,
     ten_thousand_who_say_nothing_are_held_and_let_go,
+    who_shows_no_token_keeps_nobody_out,
 ];
 
 /// `TOOLBRIDGE_HOSTILE_IDLE` says how many else, as far as files may be opened.
@@ -141,6 +142,30 @@ async fn ten_thousand_who_say_nothing_are_held_and_let_go() {
     until_connections_are(&place, 2 * OWN).await;
     client.call("list_notes", json!({})).await.ok();
     for client in [&client, &another] {
+        client.traffic().await;
+    }
+    place.stop().await;
+}
+
+async fn who_shows_no_token_keeps_nobody_out() {
+    const PLACES: usize = 64;
+    let places = PLACES.to_string();
+    let settings = [("TOOLBRIDGE_SERVER_MAX_CONNECTIONS", places.as_str())];
+    let place = Place::with("acme", &world().api, &settings).await;
+    let known = Client::modern(&place);
+    known.call("list_notes", json!({})).await.ok();
+    // More than there are places, so some wait before the door.
+    let strangers = (0..2 * PLACES).map(|_| begun(&place, b"POST /mcp HTTP/1.1\r\n".to_vec()));
+    let strangers = futures::future::join_all(strangers).await;
+    let new = Client::modern(&place);
+    new.call("list_notes", json!({})).await.ok();
+    let made_room = Figures::of(&place)
+        .await
+        .sum("toolbridge_mcp_limit_refusals_total", &["limit=\"strangers\""]);
+    assert!(made_room > PLACES as f64, "{made_room}");
+    known.call("list_notes", json!({})).await.ok();
+    drop(strangers);
+    for client in [&known, &new] {
         client.traffic().await;
     }
     place.stop().await;

@@ -298,6 +298,7 @@ pub const BREAKER_STATES: &[&str] = &["closed", "open", "half_open"];
 pub const LIMITS: &[&str] = &[
     "rate",
     "connections_per_principal",
+    "strangers",
     "queue_full",
     "queue_wait",
     "retry_budget",

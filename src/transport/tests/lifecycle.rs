@@ -232,6 +232,56 @@ async fn connections_are_bounded() {
 }
 
 #[tokio::test]
+async fn whoever_shows_no_token_makes_room_and_whoever_has_shown_one_stays() {
+    let stack = Stack::with_settings(Settings {
+        max_connections: 2,
+        strangers_time: Duration::from_millis(50),
+        ..Settings::default()
+    })
+    .await;
+    let ask = |token: &str| {
+        let message = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+        format!(
+            "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{message}",
+            message.len()
+        )
+    };
+    let answered = async |stream: &mut TcpStream, text: String, status: &str| {
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 12];
+        let read = tokio::time::timeout(Duration::from_secs(5), stream.read_exact(&mut answer)).await;
+        read.expect("no answer").unwrap();
+        assert_eq!(String::from_utf8(answer).unwrap(), format!("HTTP/1.1 {status}"));
+    };
+    let connect = async || TcpStream::connect(stack.address).await.unwrap();
+    let mut known = connect().await;
+    answered(&mut known, ask(&token()), "200").await;
+    // One after the other comes in, says nothing, or something that proves nothing, and is let go for the next.
+    let mut before: Option<TcpStream> = None;
+    for said in ["", "POST /mcp HTTP/1.1\r\nHost: loc", &ask("not.a.token")] {
+        let mut stranger = connect().await;
+        stranger.write_all(said.as_bytes()).await.unwrap();
+        if let Some(mut before) = before.replace(stranger) {
+            let mut rest = Vec::new();
+            let closed = tokio::time::timeout(Duration::from_secs(5), before.read_to_end(&mut rest)).await;
+            assert!(closed.is_ok(), "a stranger is still there, and nobody else gets in");
+        }
+    }
+    let mut another = connect().await;
+    answered(&mut another, ask(&token()), "200").await;
+    // Now both places are somebody's, and stay so.
+    let mut late = connect().await;
+    late.write_all(ask(&token()).as_bytes()).await.unwrap();
+    let waiting = tokio::time::timeout(Duration::from_millis(200), late.read_u8()).await;
+    assert!(waiting.is_err(), "somebody lost their place");
+    for stream in [&mut known, &mut another] {
+        stream.write_all(ask(&token()).as_bytes()).await.unwrap();
+        assert!(stream.read_u8().await.is_ok());
+    }
+}
+
+#[tokio::test]
 async fn heads_are_bounded() {
     let stack = Stack::start().await;
     for (bytes, answer) in [(32 * 1024, "HTTP/1.1 200"), (128 * 1024, "HTTP/1.1 431")] {
