@@ -70,13 +70,14 @@ impl Drop for Answer {
     }
 }
 
-/// The slot of a request that has not been handed on. Whoever has it answers the request; or is gone, as when the client
-/// has closed its POST, and then nothing would ever end the request but this.
+/// The slot of a request that has not been handed on to rmcp. Whoever holds it answers the request, or drops it, as when
+/// the client closes its POST: nothing else would ever end the request then.
 #[derive(Debug)]
 pub struct Claim {
     calls: Arc<Calls>,
     id: Option<RequestId>,
-    /// Cancelled with the slot, under the lock, so that the slot of another request with the same id is never taken for this one's.
+    /// Cancelled with the slot, and under the lock, so that the slot of a later request with the same id is not taken for
+    /// this one's.
     gone: CancellationToken,
 }
 
@@ -93,19 +94,21 @@ impl Claim {
 
     /// There is an answer, if anybody still waits for it.
     pub fn answer(mut self) -> Option<Answer> {
-        let slot = Some(self.end(1)?);
+        let slot = Some(self.end(|open| open.waiting += 1)?);
         let calls = Arc::clone(&self.calls);
         Some(Answer { calls, slot })
     }
 
-    /// Ends the request, with so many answers that wait in its place.
-    fn end(&mut self, answers: usize) -> Option<Slot> {
+    /// Ends the request if it is open, and whatever goes with that.
+    fn end(&mut self, and: impl FnOnce(&mut Open)) -> Option<Slot> {
         let id = self.id.take()?;
         let mut slot = None;
         self.calls.open.send_modify(|open| {
             if !self.gone.is_cancelled() {
                 slot = open.asked.remove(&id);
-                open.waiting += slot.iter().len() * answers;
+            }
+            if slot.is_some() {
+                and(open);
             }
         });
         slot
@@ -114,7 +117,7 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.end(0);
+        self.end(|_| {});
     }
 }
 
@@ -220,5 +223,35 @@ mod tests {
         assert_eq!(calls.room.available_permits(), SLOTS);
         calls.close();
         assert_eq!(calls.begin(id()).await.unwrap_err(), Refused::UnknownSession);
+    }
+
+    #[tokio::test]
+    async fn a_claim_is_revoked_and_takes_nothing_of_its_successor() {
+        let id = || RequestId::Number(1);
+        let calls = Arc::new(Calls::on(None));
+        for answers in [true, false] {
+            let old = calls.begin(id()).await.unwrap();
+            assert!(old.revoked().now_or_never().is_none());
+            calls.cancel(&id());
+            assert!(old.revoked().now_or_never().is_some());
+            let new = calls.begin(id()).await.unwrap();
+            if answers {
+                assert!(old.answer().is_none());
+            } else {
+                drop(old);
+            }
+            assert_eq!(calls.room.available_permits(), SLOTS - 1);
+            // The answer keeps the slot, whatever is cancelled.
+            let answer = new.answer().unwrap();
+            calls.cancel(&id());
+            assert!(calls.until_none().now_or_never().is_none());
+            assert_eq!(calls.room.available_permits(), SLOTS - 1);
+            drop(answer.depart());
+            assert!(calls.until_none().now_or_never().is_some());
+            assert_eq!(calls.room.available_permits(), SLOTS);
+        }
+        let last = calls.begin(id()).await.unwrap();
+        calls.close();
+        assert!(last.revoked().now_or_never().is_some());
     }
 }

@@ -144,10 +144,8 @@ pub async fn open<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
     // The queue is empty, so there is room.
     let _ = opened.outbox.try_send(Event::endpoint(&path));
     let carrier = Carrier::new(opened.inbox, opened.outbox, &opened.stream, sse.streams.draining());
-    supervised::spawn(
-        "stream",
-        converse(sse.handler.clone(), carrier, opened.stream, opened.stop),
-    );
+    let conversation = converse(sse.handler.clone(), carrier, opened.stream, opened.stop);
+    supervised::spawn("stream", conversation);
 
     let mut response = Response::new(Body::new(Events::new(opened.queue, sse.keep_alive, opened.place)));
     for (name, value) in [
@@ -249,7 +247,7 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
     }
 }
 
-/// Carries out what is asked, unless nobody waits for it any more. What it was asked for has been answered by then.
+/// Answers on the stream, as long as anybody waits for it. The POST has its own answer by then.
 async fn answer_past_rmcp<H: Handler>(
     handler: H,
     question: Question<'static>,
@@ -298,7 +296,7 @@ impl<H> Sse<H> {
         self.streams.refuse_when_draining()?;
         let cancelled = message::cancelled(&notification);
         stream.say(ClientJsonRpcMessage::Notification(notification)).await?;
-        // rmcp answers a cancelled request no more, and what goes past it stops.
+        // rmcp answers a cancelled request no more, and whoever has a claim gives up.
         if let Some(id) = cancelled {
             stream.calls.cancel(&id);
         }
