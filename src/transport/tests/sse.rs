@@ -5,6 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use super::messages::Trouble;
 use super::*;
 use crate::upstream::scripted_api::Step;
 
@@ -151,15 +152,8 @@ fn get_note(id: u64) -> Value {
     request(id, "tools/call", json!({"name": "get_note", "arguments": {"uid": UID}}))
 }
 
-/// The same with a member that nobody knows, which sends it to rmcp and means nothing to it.
-fn get_note_by_rmcp(id: u64) -> Value {
-    let mut request = get_note(id);
-    request["params"]["nobody_knows_this"] = json!(1);
-    request
-}
-
 /// To whatever a call is subject, it is so whichever way it takes.
-const WAYS: [fn(u64) -> Value; 2] = [get_note, get_note_by_rmcp];
+const WAYS: [fn(u64) -> Value; 2] = [get_note, |id| by_rmcp(get_note(id))];
 
 fn cancel(id: u64) -> Value {
     json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}})
@@ -389,6 +383,24 @@ async fn a_cancelled_call_ends_its_session_and_gets_no_answer() {
         assert_eq!(stream.ask(&stack, request(8, "ping", json!({}))).await["id"], 8);
         // Nothing of the cancelled call is waited for.
         assert_eq!(stack.stop().await, in_good_order(1));
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_a_call_is_answered_whichever_way_it_took() {
+    let trouble = Arc::<Trouble>::default();
+    let stack = Stack::with(Settings::default(), auth_settings(), trouble, Duration::from_secs(10)).await;
+    let mut stream = stack.conversation().await;
+    for name in ["panic_at_once", "panic_later"] {
+        let call = request(1, "tools/call", json!({ "name": name }));
+        let mut answers = Vec::new();
+        for call in [call.clone(), by_rmcp(call)] {
+            let said = stream.saying(&stack, &call).header("x-correlation-id", name);
+            assert_eq!(said.send().await.unwrap().status(), 202);
+            answers.push(stream.hear().await);
+        }
+        assert_eq!(answers[0], answers[1]);
+        assert_eq!(answers[0]["error"]["data"]["correlation_id"], name, "{answers:?}");
     }
 }
 
