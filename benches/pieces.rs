@@ -13,13 +13,13 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
-use http::HeaderMap;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
 use crate::auth::{Clock, Scopes, Secret, Settings, Verifier};
 use crate::mcp::{EntityTools, Narrowing, Reach, Surface};
 use crate::tools::{Catalogue, Limits, read_item, read_page};
+use crate::upstream::headers::Headers;
 use crate::upstream::signature::version2::{Bound, Hashed};
 use crate::upstream::signature::{Signer, Versions};
 
@@ -116,7 +116,7 @@ fn signing(versions: Versions, body: usize) -> Box<dyn FnMut()> {
     let signer = Signer::new(&Secret::new(SECRET), "bench", versions).unwrap();
     let (body, token) = (vec![b'x'; body], Hashed::of(b"a token"));
     Box::new(move || {
-        let mut headers = HeaderMap::with_capacity(16);
+        let mut headers = Headers::of_a_request();
         let request = Bound {
             method: &http::Method::POST,
             target: "/v1/notes",

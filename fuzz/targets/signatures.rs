@@ -4,10 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "whoever feeds this wants to hear of it loudly")]
 
 use hmac::{Hmac, KeyInit, Mac};
-use http::{HeaderMap, Method};
+use http::Method;
 use sha2::Sha256;
 
-use super::headers;
+use super::headers::{self, Headers};
 use super::signature::version2::{Bound, Hashed};
 use super::signature::{Signer, Versions, WINDOW_MS, verify};
 use crate::auth::Secret;
@@ -41,7 +41,7 @@ pub fn feed(input: &[u8]) {
     let Ok(signer) = Signer::new(&secret, tenant, Versions::V1) else {
         return;
     };
-    let mut signed = HeaderMap::new();
+    let mut signed = Headers::default();
     let request = Bound {
         method: &Method::GET,
         target: "/",
@@ -49,6 +49,7 @@ pub fn feed(input: &[u8]) {
         token: &Hashed::of(input),
     };
     signer.sign(now_ms, &request, &mut signed);
+    let signed = signed.to_map();
     let said = |name| std::str::from_utf8(signed.get(name).unwrap().as_bytes()).unwrap();
     let own = verify(
         &secret,

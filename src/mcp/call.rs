@@ -7,6 +7,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use rmcp::RoleServer;
 use rmcp::model::{
     CallToolRequestParams, CallToolResult, ContentBlock, ErrorData, JsonObject, ProgressNotificationParam,
@@ -218,10 +219,10 @@ async fn run(
             spent: Arc::clone(&report.spent),
         },
     );
-    let (steps, mut told) = mpsc::channel(UNTOLD_STEPS);
+    let (steps, told) = listener.as_ref().map(|_| mpsc::channel(UNTOLD_STEPS)).unzip();
     let progress = |step: Progress| {
         // Progress is a courtesy: a client that cannot keep up misses some of it.
-        let _ = steps.try_send(step);
+        let _ = steps.as_ref().map(|steps| steps.try_send(step));
     };
     let call = ToolCall {
         name,
@@ -231,15 +232,26 @@ async fn run(
         item: &report.item,
         progress: &progress,
     };
-    let mut work = server.toolset.call(call)?;
-    let Some((peer, token)) = listener else {
-        return Ok(work.await);
-    };
+    let work = server.toolset.call(call)?;
+    match (listener, told) {
+        // Boxed, so that a call which nobody follows need not carry it along.
+        (Some((peer, token)), Some(told)) => Ok(Box::pin(followed(work, told, peer, &token)).await),
+        _ => Ok(work.await),
+    }
+}
+
+/// Tells of the steps of a call until it is done.
+async fn followed(
+    mut work: BoxFuture<'_, Outcome>,
+    mut steps: mpsc::Receiver<Progress>,
+    peer: &Peer<RoleServer>,
+    token: &ProgressToken,
+) -> Outcome {
     loop {
         tokio::select! {
             biased;
-            Some(step) = told.recv() => tell(peer, &token, step).await,
-            outcome = &mut work => return Ok(outcome),
+            Some(step) = steps.recv() => tell(peer, token, step).await,
+            outcome = &mut work => return outcome,
         }
     }
 }

@@ -28,6 +28,7 @@ pub mod level;
 pub mod metrics;
 pub mod stages;
 pub mod supervised;
+pub mod time;
 pub mod traces;
 
 use std::io::IsTerminal;

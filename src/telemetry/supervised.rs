@@ -46,12 +46,13 @@ where
 }
 
 /// Does a piece of work that others follow.
-pub async fn caught<F: Future>(name: &'static str, work: F) -> Option<F::Output> {
-    let done = AssertUnwindSafe(work).catch_unwind().await;
-    if done.is_err() {
-        panicked(name);
-    }
-    done.ok()
+pub fn caught<F: Future>(name: &'static str, work: F) -> impl Future<Output = Option<F::Output>> {
+    AssertUnwindSafe(work).catch_unwind().map(move |done| {
+        if done.is_err() {
+            panicked(name);
+        }
+        done.ok()
+    })
 }
 
 /// The same of what does not wait.

@@ -1,7 +1,7 @@
 //! One HTTP request to the API: signed, sent, its answer read to a limit.
 //!
 //! Nothing of the caller's own request comes through here except the token, the correlation id and the trace context:
-//! a request starts from an empty header map and gets the headers that this module writes. Environment proxies,
+//! a request starts without headers and gets those that this module writes. Environment proxies,
 //! redirects and decompression are off: each of them would let somebody else decide where a token goes or how large an
 //! answer becomes.
 
@@ -13,11 +13,12 @@ use http::{HeaderMap, HeaderValue, Method};
 
 use super::deadline::told_ms;
 use super::exchange::{Failure, Repeat, Reply, Request};
+use super::headers::{self, Headers};
 use super::observed::Observed;
 use super::signature::Signer;
 use super::signature::version2::{Bound, Hashed};
 use super::wire::Wire;
-use super::{CallContext, Settings, headers};
+use super::{CallContext, Settings};
 use crate::auth::{Clock, Secret};
 use crate::loops::Loops;
 use crate::telemetry::metrics;
@@ -54,10 +55,20 @@ pub(super) struct Answer {
     pub fields: HeaderMap,
 }
 
-/// The headers of a call that stay the same for all its requests.
+/// In whose name a request is sent, and in which session.
 #[derive(Debug, Clone)]
 pub(super) struct Identity {
-    headers: HeaderMap,
+    call: Arc<SameForAll>,
+    session: Headers,
+}
+
+/// What all requests of a call have in common.
+#[derive(Debug)]
+struct SameForAll {
+    headers: Headers,
+    correlation_id: Arc<str>,
+    /// The caller's own.
+    traceparent: Option<Arc<str>>,
     token: Hashed,
     /// Where in a trace the call is.
     place: Place,
@@ -67,46 +78,47 @@ impl Identity {
     /// The texts were checked where they came in; one that is no header value after all is left out, and the API then
     /// refuses the token or makes up a correlation id.
     pub fn new(token: &Secret, context: &CallContext) -> Self {
-        let mut map = HeaderMap::with_capacity(16);
-        if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", token.expose())) {
-            value.set_sensitive(true);
-            map.insert(AUTHORIZATION, value);
-        }
-        if let Ok(value) = HeaderValue::from_str(&context.correlation_id) {
-            map.insert(headers::CORRELATION, value);
-        }
-        if let Some(Ok(value)) = context.traceparent.as_deref().map(HeaderValue::from_str) {
-            map.insert(headers::TRACEPARENT, value);
-        }
-        Self {
-            headers: map,
+        let mut headers = Headers::of_a_request();
+        headers.put(&AUTHORIZATION, format!("Bearer {}", token.expose()));
+        headers.put(&headers::CORRELATION, &*context.correlation_id);
+        Self::of(SameForAll {
+            headers,
+            correlation_id: context.correlation_id.clone(),
+            traceparent: context.traceparent.clone(),
             token: Hashed::of(token.expose().as_bytes()),
             place: context.place.clone(),
-        }
+        })
     }
 
     pub fn empty() -> Self {
-        Self {
-            headers: HeaderMap::new(),
+        Self::of(SameForAll {
+            headers: Headers::default(),
+            correlation_id: "".into(),
+            traceparent: None,
             token: Hashed::of(b""),
             place: Place::default(),
+        })
+    }
+
+    fn of(call: SameForAll) -> Self {
+        Self {
+            call: Arc::new(call),
+            session: Headers::default(),
         }
     }
 
     /// As it goes into the log.
     pub fn correlation_id(&self) -> &str {
-        let value = self.headers.get(headers::CORRELATION);
-        value.and_then(|value| value.to_str().ok()).unwrap_or_default()
+        &self.call.correlation_id
     }
 
-    pub fn with_session(&self, id: HeaderValue, epoch: HeaderValue) -> Self {
-        let mut map = self.headers.clone();
-        map.insert(headers::SESSION, id);
-        map.insert(headers::EPOCH, epoch);
+    pub fn with_session(&self, id: &HeaderValue, epoch: &HeaderValue) -> Self {
+        let mut session = Headers::default();
+        session.put(&headers::SESSION, id);
+        session.put(&headers::EPOCH, epoch);
         Self {
-            headers: map,
-            token: self.token.clone(),
-            place: self.place.clone(),
+            call: Arc::clone(&self.call),
+            session,
         }
     }
 }
@@ -141,18 +153,23 @@ impl Client {
         request: &Request,
         within: Duration,
     ) -> Result<Answer, Failure> {
-        let observed = Observed::begin(request, &identity.place);
-        let mut map = identity.headers.clone();
-        if let Some(Ok(value)) = observed.traceparent().as_deref().map(HeaderValue::from_str) {
-            map.insert(headers::TRACEPARENT, value);
+        let call = &identity.call;
+        let observed = Observed::begin(request, &call.place);
+        let mut headers = Headers::of_a_request();
+        headers.put_all(&call.headers);
+        headers.put_all(&identity.session);
+        let traced = observed.traceparent();
+        if let Some(traceparent) = traced.as_deref().or(call.traceparent.as_deref()) {
+            headers.put(&headers::TRACEPARENT, traceparent);
         }
-        map.insert(headers::TIMEOUT, told_ms(within.min(self.read_timeout)).into());
-        let result = self.exchange(map, &identity.token, request).await;
+        let told = told_ms(within.min(self.read_timeout));
+        headers.put(&headers::TIMEOUT, itoa::Buffer::new().format(told));
+        let result = self.exchange(headers, &call.token, request).await;
         observed.end(&result);
         result
     }
 
-    async fn exchange(&self, mut map: HeaderMap, token: &Hashed, request: &Request) -> Result<Answer, Failure> {
+    async fn exchange(&self, mut headers: Headers, token: &Hashed, request: &Request) -> Result<Answer, Failure> {
         let target = self.wire.target(&request.path, &request.query)?;
         let bound = Bound {
             method: &request.method,
@@ -160,15 +177,15 @@ impl Client {
             body: request.body.as_deref().unwrap_or_default(),
             token,
         };
-        self.signer.sign(self.clock.now_ms(), &bound, &mut map);
+        self.signer.sign(self.clock.now_ms(), &bound, &mut headers);
         if let Some(version) = request.if_match {
-            map.insert(IF_MATCH, HeaderValue::from(version));
+            headers.put(&IF_MATCH, itoa::Buffer::new().format(version));
         }
         if request.body.is_some() {
-            map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.put(&CONTENT_TYPE, "application/json");
         }
         let (method, body) = (request.method.clone(), request.body.clone().unwrap_or_default());
-        let sent = self.wire.send(method, target, map, body, self.max_answer_bytes);
+        let sent = self.wire.send(method, target, &headers, body, self.max_answer_bytes);
         let (status, fields, body) = sent.await.inspect_err(|failure| {
             if matches!(failure, Failure::AnswerTooLarge { .. }) {
                 metrics::limited("answer_bytes");

@@ -25,8 +25,8 @@ impl Deadline {
         self.0.saturating_duration_since(Instant::now())
     }
 
-    pub async fn limit<T>(self, work: impl Future<Output = T>) -> Result<T, Elapsed> {
-        tokio::time::timeout_at(self.0, work).await
+    pub fn limit<T>(self, work: impl Future<Output = T>) -> impl Future<Output = Result<T, Elapsed>> {
+        tokio::time::timeout_at(self.0, work)
     }
 }
 

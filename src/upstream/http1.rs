@@ -11,7 +11,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, LINK, RETRY_AFT
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use httparse::{ParserConfig, Response, Status};
 
-use super::headers::EPOCH;
+use super::headers::{EPOCH, Headers};
 
 /// Of an answer's head.
 const MOST_HEAD_BYTES: usize = 64 * 1024;
@@ -69,25 +69,23 @@ enum Part {
 }
 
 impl Outgoing {
-    /// `target` and all headers have been checked: there is no line break in any of them.
-    pub fn new(method: &Method, target: &str, host: &HeaderValue, fields: &HeaderMap, body: Bytes) -> Self {
-        let mut head = Vec::with_capacity(1024 + target.len());
+    /// `target` has been checked: there is no line break in it.
+    pub fn new(method: &Method, target: &str, host: &HeaderValue, headers: &Headers, body: Bytes) -> Self {
+        let copied = if body.len() > MOST_COPIED_BYTES { 0 } else { body.len() };
+        let mut head = Vec::with_capacity(128 + target.len() + host.len() + headers.lines().len() + copied);
         for part in [method.as_str(), " ", target, " HTTP/1.1\r\nhost: "] {
             head.extend_from_slice(part.as_bytes());
         }
         head.extend_from_slice(host.as_bytes());
-        for (name, value) in fields {
-            head.extend_from_slice(b"\r\n");
-            head.extend_from_slice(name.as_str().as_bytes());
-            head.extend_from_slice(b": ");
-            head.extend_from_slice(value.as_bytes());
-        }
+        head.extend_from_slice(b"\r\n");
+        head.extend_from_slice(headers.lines());
         if !body.is_empty() || [Method::POST, Method::PUT, Method::PATCH].contains(method) {
-            head.extend_from_slice(b"\r\ncontent-length: ");
+            head.extend_from_slice(b"content-length: ");
             head.extend_from_slice(HeaderValue::from(body.len()).as_bytes());
+            head.extend_from_slice(b"\r\n");
         }
-        head.extend_from_slice(b"\r\n\r\n");
-        if body.len() > MOST_COPIED_BYTES {
+        head.extend_from_slice(b"\r\n");
+        if copied < body.len() {
             return Self { head, body };
         }
         head.extend_from_slice(&body);
@@ -238,20 +236,26 @@ mod tests {
 
     #[test]
     fn writes_what_was_asked_and_nothing_else() {
-        let mut fields = HeaderMap::new();
-        fields.insert(EPOCH, HeaderValue::from_static("3"));
+        let mut headers = Headers::default();
+        headers.put(&EPOCH, "3");
         let host = HeaderValue::from_static("127.0.0.1:8081");
-        let get = Outgoing::new(&Method::GET, "/v1/notes?limit=2", &host, &fields, Bytes::new());
+        let get = Outgoing::new(&Method::GET, "/v1/notes?limit=2", &host, &headers, Bytes::new());
         assert_eq!(
             std::str::from_utf8(&get.head).unwrap(),
             "GET /v1/notes?limit=2 HTTP/1.1\r\nhost: 127.0.0.1:8081\r\nx-sync-epoch: 3\r\n\r\n"
         );
-        let open = Outgoing::new(&Method::POST, "/", &host, &HeaderMap::new(), Bytes::new());
+        let open = Outgoing::new(&Method::POST, "/", &host, &Headers::default(), Bytes::new());
         assert!(open.head.ends_with(b"\r\ncontent-length: 0\r\n\r\n"));
-        let small = Outgoing::new(&Method::POST, "/", &host, &HeaderMap::new(), Bytes::from_static(b"{}"));
+        let small = Outgoing::new(
+            &Method::POST,
+            "/",
+            &host,
+            &Headers::default(),
+            Bytes::from_static(b"{}"),
+        );
         assert!(small.head.ends_with(b"\r\ncontent-length: 2\r\n\r\n{}") && small.body.is_empty());
         let large = Bytes::from(vec![b'x'; MOST_COPIED_BYTES + 1]);
-        let large = Outgoing::new(&Method::PUT, "/", &host, &HeaderMap::new(), large);
+        let large = Outgoing::new(&Method::PUT, "/", &host, &Headers::default(), large);
         assert!(large.head.ends_with(b"\r\ncontent-length: 16385\r\n\r\n") && large.body.len() == 16385);
     }
 

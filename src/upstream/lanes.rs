@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures::TryFutureExt;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::io::{AsyncReadExt, Interest};
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 
 use super::Settings;
 use super::exchange::Failure;
+use super::headers::Headers;
 use super::http1::{Chunks, Framing, Garbled, Head, Outgoing};
 use crate::loops::{Loops, PerLoop};
 
@@ -78,11 +80,11 @@ impl Lanes {
         &self,
         method: &Method,
         target: &str,
-        fields: &HeaderMap,
+        headers: &Headers,
         body: Bytes,
         limit: usize,
     ) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
-        let request = Outgoing::new(method, target, &self.named, fields, body);
+        let request = Outgoing::new(method, target, &self.named, headers, body);
         while let Some(lane) = self.kept() {
             match self.exchange(lane, &request, limit).await {
                 Err(Trouble::WasClosed) => {}
@@ -155,9 +157,8 @@ impl Lanes {
         came.then_some(()).ok_or(Failure::AnswerLost)
     }
 
-    async fn patiently<T>(&self, step: impl Future<Output = T>) -> Result<T, Failure> {
-        let silent = |_| Failure::TimedOut { sent: true };
-        tokio::time::timeout(self.read_timeout, step).await.map_err(silent)
+    fn patiently<T>(&self, step: impl Future<Output = T>) -> impl Future<Output = Result<T, Failure>> {
+        tokio::time::timeout(self.read_timeout, step).map_err(|_silent| Failure::TimedOut { sent: true })
     }
 
     /// All addresses of the host are tried, and its name is looked up anew each time.

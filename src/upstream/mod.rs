@@ -9,7 +9,7 @@ pub mod client;
 pub mod deadline;
 mod ending;
 pub mod exchange;
-mod headers;
+pub mod headers;
 mod http1;
 mod lanes;
 mod observed;

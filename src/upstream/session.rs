@@ -341,7 +341,7 @@ async fn open(client: Client, identity: Identity, room: Room, within: Duration) 
         identity.clone(),
     );
     Ok(Opened {
-        identity: identity.with_session(id, epoch),
+        identity: identity.with_session(&id, &epoch),
         _guard: guard,
     })
 }

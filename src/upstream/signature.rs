@@ -7,12 +7,12 @@
 pub mod version2;
 
 use hmac::{Hmac, KeyInit, Mac};
+use http::HeaderValue;
 use http::header::InvalidHeaderValue;
-use http::{HeaderMap, HeaderValue};
 use sha2::Sha256;
 
 use self::version2::Bound;
-use super::headers;
+use super::headers::{self, Headers};
 use crate::auth::Secret;
 
 /// How far the verifier's clock may be from the signer's, by version 1.
@@ -61,19 +61,20 @@ impl Signer {
         })
     }
 
-    /// Writes the tenant headers, replacing any that are there.
-    pub fn sign(&self, now_ms: u64, request: &Bound<'_>, into: &mut HeaderMap) {
-        let timestamp = HeaderValue::from(now_ms);
+    /// Writes the tenant headers.
+    pub fn sign(&self, now_ms: u64, request: &Bound<'_>, into: &mut Headers) {
+        let mut digits_of_now = itoa::Buffer::new();
+        let timestamp = digits_of_now.format(now_ms);
         if let Some(v1) = &self.v1 {
             let mut mac = v1.clone();
             mac.update(timestamp.as_bytes());
-            into.insert(headers::SIGNATURE, digits(mac));
+            into.put(&headers::SIGNATURE, digits(mac));
         }
         if let Some(v2) = &self.v2 {
-            v2.sign(&timestamp, request, into);
+            v2.sign(timestamp, request, into);
         }
-        into.insert(headers::TENANT, self.tenant.clone());
-        into.insert(headers::TIMESTAMP, timestamp);
+        into.put(&headers::TENANT, &self.tenant);
+        into.put(&headers::TIMESTAMP, timestamp);
     }
 
     /// Whether there is a version among these, named as the API does, that is sent.
@@ -87,11 +88,15 @@ impl Signer {
 }
 
 /// A signature as it is sent.
-fn digits(mac: Hmac<Sha256>) -> HeaderValue {
-    let mut digits = [0_u8; 64];
-    // Writing 32 bytes as 64 digits cannot fail; an empty signature would be refused by the API, not accepted.
-    let encoded = hex::encode_to_slice(mac.finalize().into_bytes(), &mut digits).map(|()| digits.as_slice());
-    HeaderValue::from_bytes(encoded.unwrap_or_default()).unwrap_or_else(|_| HeaderValue::from_static(""))
+fn digits(mac: Hmac<Sha256>) -> [u8; 64] {
+    hex_of(&mac.finalize().into_bytes())
+}
+
+fn hex_of(bytes: &[u8]) -> [u8; 64] {
+    let mut digits = [b' '; 64];
+    // 32 bytes are 64 digits; were they not, what is left would be refused by the API.
+    let _ = hex::encode_to_slice(bytes, &mut digits);
+    digits
 }
 
 /// Does this signature prove this tenant at this time? The API's side of the contract, for tests.
@@ -144,9 +149,10 @@ mod tests {
             assert!(verify(&secret, tenant, timestamp, expected, now_ms), "{vector}");
             // We never write leading zeros; the vector that has them is for verifiers.
             if timestamp == now_ms.to_string() {
-                let mut signed = HeaderMap::new();
+                let mut signed = Headers::default();
                 let signer = Signer::new(&secret, tenant, Versions::V1).unwrap();
                 signer.sign(now_ms, &version2::tests::a_request(), &mut signed);
+                let signed = signed.to_map();
                 assert_eq!(signed.len(), 3, "version 2 is left out: {signed:?}");
                 assert_eq!(signed[headers::SIGNATURE], expected, "{vector}");
                 assert_eq!(signed[headers::TIMESTAMP], timestamp);

@@ -2,13 +2,13 @@
 //! usual client where it speaks TLS.
 
 use bytes::{Bytes, BytesMut};
-use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, StatusCode};
 use url::{Position, Url};
 
 use super::Settings;
 use super::client::ClientError;
 use super::exchange::Failure;
+use super::headers::Headers;
 use super::lanes::Lanes;
 use crate::loops::Loops;
 
@@ -28,7 +28,7 @@ enum Way {
 /// Where a request goes.
 #[derive(Debug)]
 pub(super) enum Target {
-    Plain(PathAndQuery),
+    Plain(String),
     Secure(Url),
 }
 
@@ -36,7 +36,7 @@ impl Target {
     /// As the request line will have it.
     pub fn as_str(&self) -> &str {
         match self {
-            Self::Plain(path) => path.as_str(),
+            Self::Plain(path) => path,
             Self::Secure(url) => &url[Position::BeforePath..Position::AfterQuery],
         }
     }
@@ -71,18 +71,17 @@ impl Wire {
         &self,
         method: Method,
         target: Target,
-        headers: HeaderMap,
+        headers: &Headers,
         body: Bytes,
         limit: usize,
     ) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
         match (&self.way, target) {
-            (Way::Plain(lanes), Target::Plain(path)) => lanes.send(&method, path.as_str(), &headers, body, limit).await,
+            (Way::Plain(lanes), Target::Plain(path)) => lanes.send(&method, &path, headers, body, limit).await,
             (Way::Secure { http, .. }, Target::Secure(url)) => {
-                let request = http.request(method, url).headers(headers);
+                let request = http.request(method, url).headers(headers.to_map());
                 let request = if body.is_empty() { request } else { request.body(body) };
-                let mut answer = request.send().await.map_err(|error| failure(&error))?;
-                let body = read(&mut answer, limit).await?;
-                Ok((answer.status(), std::mem::take(answer.headers_mut()), body))
+                // Boxed, so that the other way need not carry it along.
+                Box::pin(sent_by_the_usual_client(request, limit)).await
             }
             // A target is of the wire that made it.
             _ => Err(Failure::Unreachable),
@@ -92,7 +91,10 @@ impl Wire {
     pub fn target(&self, path: &str, query: &[(&'static str, String)]) -> Result<Target, Failure> {
         let target = target(&self.prefix, path, query);
         match &self.way {
-            Way::Plain(_) => target.parse().map(Target::Plain).map_err(|_| Failure::Unreachable),
+            Way::Plain(_) if target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') => {
+                Ok(Target::Plain(target))
+            }
+            Way::Plain(_) => Err(Failure::Unreachable),
             Way::Secure { origin, .. } => Url::parse(&format!("{origin}{target}"))
                 .map(Target::Secure)
                 .map_err(|_| Failure::Unreachable),
@@ -127,6 +129,15 @@ fn secure(settings: &Settings) -> Result<reqwest::Client, ClientError> {
         .referer(false)
         .build()
         .map_err(ClientError::Http)
+}
+
+async fn sent_by_the_usual_client(
+    request: reqwest::RequestBuilder,
+    limit: usize,
+) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
+    let mut answer = request.send().await.map_err(|error| failure(&error))?;
+    let body = read(&mut answer, limit).await?;
+    Ok((answer.status(), std::mem::take(answer.headers_mut()), body))
 }
 
 async fn read(answer: &mut reqwest::Response, limit: usize) -> Result<Bytes, Failure> {

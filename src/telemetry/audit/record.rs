@@ -1,13 +1,14 @@
 //! What a line says of a call: who, which tool, which item, what came of it. Names and numbers only; nothing of what a
 //! call carries ever gets here, since [`Call`] has no place for it.
 
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use std::time::SystemTime;
+
 use uuid::Uuid;
 
 use super::chain::Event;
 use crate::telemetry::fields;
 use crate::telemetry::json::{push, push_member};
+use crate::telemetry::time::Stamp;
 
 /// A call that has ended, in the words of its line in the log.
 #[derive(Debug, Clone, Copy)]
@@ -61,8 +62,7 @@ impl Call<'_> {
 pub fn event(event: Event) -> String {
     let mut line = String::with_capacity(384);
     line.extend(["\"", fields::TIME, "\":\""]);
-    // Without a clock the line would still be in its place.
-    let _ = SystemTime.format_time(&mut Writer::new(&mut line));
+    line.push_str(Stamp::of(SystemTime::now()).as_str());
     line.push('"');
     push_member(&mut line, fields::EVENT, event.word());
     line
