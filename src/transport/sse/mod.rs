@@ -207,8 +207,9 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
     let taken = match hear(&body, &parts.headers, stream.has_begun(), question) {
         Heard::Question(id, question) => match sse.begin(&stream, &id).await {
             Ok(claim) => {
+                let runtime = stream.runtime.clone();
                 let answering = answer_past_rmcp(sse.handler.clone(), question.into_owned(), caller, stream, claim);
-                supervised::spawn("stream", answering);
+                supervised::spawn_on(&runtime, "stream", answering);
                 Ok(())
             }
             Err(refused) => Err(refused),

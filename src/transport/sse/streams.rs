@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use rmcp::RoleServer;
 use rmcp::model::{ClientJsonRpcMessage, ClientRequest, JsonRpcRequest};
 use rmcp::service::Peer;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -48,6 +49,8 @@ pub struct Stream {
     begun: AtomicBool,
     /// The client, once it has been answered that.
     peer: OnceLock<Peer<RoleServer>>,
+    /// The loop of the stream's connection, on which its calls run, whatever connection they come by.
+    pub runtime: Handle,
 }
 
 /// A new stream, with the ends that its conversation takes.
@@ -125,6 +128,7 @@ impl Streams {
             outbox: outbox.downgrade(),
             begun: AtomicBool::new(false),
             peer: OnceLock::new(),
+            runtime: Handle::current(),
         });
         // 122 bits of the system's randomness: whoever does not know one will not guess it.
         let id = Uuid::new_v4();
