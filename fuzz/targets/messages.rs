@@ -172,7 +172,7 @@ impl Stage {
         });
         assert!(!whole.0.is_server_error(), "{}", beginning(&format!("{whole:?}")));
         let (id, Ok(message)) = outline(body) else { return };
-        let straight = Question::read(&self.endpoint.handler, &headers, id, &message, &self.caller).is_some();
+        let straight = Question::read(&self.endpoint.handler, &headers, id, &message, &self.caller, None).is_some();
         if straight {
             let mut request = post(&headers, body);
             request.extensions_mut().insert(self.caller.clone());

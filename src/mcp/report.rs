@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rmcp::RoleServer;
 use rmcp::model::{Implementation, ProtocolVersion, RequestMetaObject};
-use rmcp::service::RequestContext;
+use rmcp::service::{Peer, RequestContext};
 use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -107,7 +107,7 @@ pub struct Said<'a> {
     pub meta: &'a RequestMetaObject,
     pub id: &'a (dyn fmt::Display + Sync),
     /// Of a conversation that began with a handshake.
-    pub context: Option<&'a RequestContext<RoleServer>>,
+    pub peer: Option<&'a Peer<RoleServer>>,
 }
 
 impl<'a> Said<'a> {
@@ -116,15 +116,13 @@ impl<'a> Said<'a> {
             meta: &context.meta,
             id: &context.id,
             // Over stateless HTTP rmcp makes a peer up, under its own name; only what the message itself says counts.
-            context: (via != Via::Http).then_some(context),
+            peer: (via != Via::Http).then_some(&context.peer),
         }
     }
 
     fn client(&self) -> Option<Implementation> {
-        match self.context {
-            Some(context) => context.client_info(),
-            None => self.meta.client_info(),
-        }
+        let at_first = || Some(self.peer?.peer_info()?.client_info.clone());
+        self.meta.client_info().or_else(at_first)
     }
 }
 

@@ -19,7 +19,12 @@ pub const INTERNAL_ERROR: i32 = -32603;
 const UNAUTHORIZED: i32 = -32012;
 
 pub fn json(status: StatusCode, body: &Value) -> Response {
-    let mut response = Response::new(Body::from(body.to_string()));
+    written(status, body.to_string())
+}
+
+/// The same of JSON that has been written already.
+pub fn written(status: StatusCode, json: impl Into<Body>) -> Response {
+    let mut response = Response::new(json.into());
     *response.status_mut() = status;
     response
         .headers_mut()
@@ -35,8 +40,7 @@ pub fn error(status: StatusCode, code: &str, message: &str, correlation_id: &Cor
     )
 }
 
-/// A JSON-RPC error for a message that never reached a method. The id is the request's, when it could be read; `data` is
-/// the correlation id unless there is more to say.
+/// A JSON-RPC error for a message that never reached a method.
 pub fn rpc_error(
     status: StatusCode,
     code: i32,
@@ -45,16 +49,16 @@ pub fn rpc_error(
     about: &CorrelationId,
     data: Option<&Value>,
 ) -> Response {
+    json(status, &rpc_error_message(code, message, id, about.as_str(), data))
+}
+
+/// The id is the request's, when it could be read; `data` is the correlation id unless there is more to say.
+pub fn rpc_error_message(code: i32, message: &str, id: Option<&RawValue>, about: &str, data: Option<&Value>) -> Value {
     let id = id
         .and_then(|id| serde_json::from_str::<Value>(id.get()).ok())
         .unwrap_or_default();
-    let data = data
-        .cloned()
-        .unwrap_or_else(|| json!({ "correlation_id": about.as_str() }));
-    json(
-        status,
-        &json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message, "data": data } }),
-    )
+    let data = data.cloned().unwrap_or_else(|| json!({ "correlation_id": about }));
+    json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message, "data": data } })
 }
 
 /// Beside an answer that says "later".

@@ -96,10 +96,10 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
     }
     if let (None, Some(server), Some(caller)) =
         (&endpoint.sessions, endpoint.handler.straight(), parts.extensions.get())
-        && let Some(question) = Question::read(server, &parts.headers, id, &outlined, caller)
+        && let Some(question) = Question::read(server, &parts.headers, id, &outlined, caller, None)
     {
-        let answer = question.answer(server, caller).await;
-        return answer.map(|answer| running.until_the_end_of(answer));
+        let answer = question.answer(server, caller, None).await;
+        return answer::written(StatusCode::OK, running.until_the_end_of(Body::from(answer)));
     }
     let request = Request::from_parts(parts, Body::from(body.clone()));
     // Boxed, so that whoever does not come this way need not carry rmcp's part along.

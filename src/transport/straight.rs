@@ -1,22 +1,22 @@
-//! The straight way: `tools/call` and `tools/list` over HTTP without sessions, in perfect order, answered without rmcp.
+//! The straight way: `tools/call` and `tools/list` over HTTP without sessions or on a stream of 2024-11-05, in perfect
+//! order, answered without rmcp.
 //!
-//! For each such request rmcp would make a server of three tasks and read the message into its model and the result out
-//! of it. That is more work than the call itself, and nothing of it shows in the answer. So what can be answered from one
-//! reading of the parameters is, in the same words; everything else goes to rmcp, and whatever is not understood here at
-//! once is left to it, refusals above all. `tests/it/straight.rs` holds the two ways against each other.
+//! For each such request rmcp would read the message into its model and the result out of it, and over HTTP without
+//! sessions make a server of three tasks first. That is more work than the call itself, and nothing of it shows in the
+//! answer. So what can be answered from one reading of the parameters is, in the same words; everything else goes to
+//! rmcp, and whatever is not understood here at once is left to it, refusals above all. `tests/it/straight.rs` holds the
+//! two ways against each other.
 
 use std::borrow::Cow;
 
-use axum::body::Body;
-use axum::response::Response;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::HeaderMap;
+use rmcp::RoleServer;
 use rmcp::model::{JsonObject, ProtocolVersion, RequestMetaObject};
+use rmcp::service::Peer;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::answer::{self, INTERNAL_ERROR};
-use super::correlation::CorrelationId;
 use super::outline::Outlined;
 use crate::mcp::{Caller, LIST_TTL_MS, NO_END, Outcome, PlainCall, Said, Server};
 
@@ -29,7 +29,7 @@ const UNSAID_VERSION: ProtocolVersion = ProtocolVersion::V_2025_03_26;
 
 /// A request that is answered here.
 pub struct Question<'a> {
-    id: &'a RawValue,
+    id: Cow<'a, RawValue>,
     meta: RequestMetaObject,
     version: &'static ProtocolVersion,
     what: What<'a>,
@@ -59,13 +59,15 @@ struct ListParams {
 }
 
 impl<'a> Question<'a> {
-    /// The question, if it is one that is answered here.
+    /// The question, if it is one that is answered here. `peer` is that of the conversation in which it is asked, if there
+    /// is one.
     pub fn read(
         server: &Server,
         headers: &HeaderMap,
         id: Option<&'a RawValue>,
         message: &Outlined<'a>,
         caller: &Caller,
+        peer: Option<&Peer<RoleServer>>,
     ) -> Option<Self> {
         // An id that is spelled with escapes, or is less than nothing by no more than its sign, is repeated in another spelling by rmcp.
         let id = id.filter(|id| !id.get().contains('\\') && id.get() != "-0")?;
@@ -93,19 +95,39 @@ impl<'a> Question<'a> {
             What::Call { tool, .. } => Some(tool.as_ref()),
             What::List => None,
         };
-        let version = version(headers, &meta, method, tool)?;
+        let version = match peer {
+            None => version(headers, &meta, method, tool)?,
+            Some(peer) => settled_version(headers, &meta, peer)?,
+        };
         Some(Self {
-            id,
+            id: Cow::Borrowed(id),
             meta,
             version,
             what,
         })
     }
 
-    pub async fn answer(self, server: &Server, caller: &Caller) -> Response {
+    /// The same, without the message that it was read from.
+    pub fn into_owned(self) -> Question<'static> {
+        Question {
+            id: Cow::Owned(self.id.into_owned()),
+            meta: self.meta,
+            version: self.version,
+            what: match self.what {
+                What::List => What::List,
+                What::Call { tool, arguments } => What::Call {
+                    tool: Cow::Owned(tool.into_owned()),
+                    arguments,
+                },
+            },
+        }
+    }
+
+    /// The JSON-RPC message that answers it.
+    pub async fn answer(self, server: &Server, caller: &Caller, peer: Option<&Peer<RoleServer>>) -> Vec<u8> {
         let modern = !self.version.has_initialize();
         let (tool, arguments) = match self.what {
-            What::List => return json(list(self.id, modern, &server.list_for(caller))),
+            What::List => return list(&self.id, modern, &server.list_for(caller)),
             What::Call { tool, arguments } => (tool, arguments),
         };
         let call = PlainCall {
@@ -114,15 +136,16 @@ impl<'a> Question<'a> {
             said: Said {
                 meta: &self.meta,
                 id: &self.id,
-                context: None,
+                peer,
             },
             protocol: self.version.as_str(),
         };
         match server.carry_out(call, caller).await {
-            Some(outcome) => json(result(self.id, modern, &outcome)),
+            Some(outcome) => result(&self.id, modern, &outcome),
             None => {
-                let about = CorrelationId(caller.correlation_id.clone());
-                answer::rpc_error(StatusCode::OK, INTERNAL_ERROR, NO_END, Some(self.id), &about, None)
+                let about = &*caller.correlation_id;
+                let error = answer::rpc_error_message(INTERNAL_ERROR, NO_END, Some(&self.id), about, None);
+                error.to_string().into_bytes()
             }
         }
     }
@@ -139,9 +162,7 @@ fn version(
         None => UNSAID_VERSION.as_str(),
         Some(said) => said,
     };
-    let version = ProtocolVersion::KNOWN_VERSIONS
-        .iter()
-        .find(|known| known.as_str() == said)?;
+    let version = known(said)?;
     if version.has_initialize() {
         // A legacy request does not say its revision in the message.
         return meta.protocol_version().is_none().then_some(version);
@@ -153,6 +174,26 @@ fn version(
     agrees.then_some(version)
 }
 
+/// The revision that a conversation began with, unless the request says something else.
+fn settled_version(
+    headers: &HeaderMap,
+    meta: &RequestMetaObject,
+    peer: &Peer<RoleServer>,
+) -> Option<&'static ProtocolVersion> {
+    let legacy = |said: &str| known(said).filter(|version| version.has_initialize());
+    let said_well = the_only(headers, VERSION)?.is_none_or(|said| legacy(said).is_some());
+    if said_well && meta.protocol_version().is_none() {
+        legacy(peer.peer_info()?.protocol_version.as_str())
+    } else {
+        None
+    }
+}
+
+fn known(version: &str) -> Option<&'static ProtocolVersion> {
+    let mut known = ProtocolVersion::KNOWN_VERSIONS.iter();
+    known.find(|known| known.as_str() == version)
+}
+
 /// The header's value, or that there is none; nothing at all where it comes twice or is no text.
 fn the_only<'a>(headers: &'a HeaderMap, name: &str) -> Option<Option<&'a str>> {
     let mut values = headers.get_all(name).iter();
@@ -161,14 +202,6 @@ fn the_only<'a>(headers: &'a HeaderMap, name: &str) -> Option<Option<&'a str>> {
         (Some(value), None) => value.to_str().ok().map(Some),
         (Some(_), Some(_)) => None,
     }
-}
-
-fn json(body: Vec<u8>) -> Response {
-    let mut response = Response::new(Body::from(body));
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
 }
 
 /// Both are written by hand, since what they are made of is JSON already and need not be read once more.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use rmcp::model::RequestId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Refused;
 use crate::transport::running::{Count, Running};
@@ -21,6 +22,8 @@ pub const SLOTS: usize = 32;
 pub struct Slot {
     _running: Running,
     _permit: OwnedSemaphorePermit,
+    /// Tells whoever has the claim.
+    _gone: DropGuard,
 }
 
 #[derive(Debug)]
@@ -67,12 +70,15 @@ impl Drop for Answer {
     }
 }
 
-/// A slot whose request has not been handed on yet. The client may close its POST until then, and nothing would ever
-/// answer the request and end it.
+/// The slot of a request that has not been handed on to rmcp. Whoever holds it answers the request, or drops it, as when
+/// the client closes its POST: nothing else would ever end the request then.
 #[derive(Debug)]
 pub struct Claim {
     calls: Arc<Calls>,
     id: Option<RequestId>,
+    /// Cancelled with the slot, and under the lock, so that the slot of a later request with the same id is not taken for
+    /// this one's.
+    gone: CancellationToken,
 }
 
 impl Claim {
@@ -81,17 +87,37 @@ impl Claim {
         self.id = None;
     }
 
-    /// The slot, for an answer that is there already.
-    pub fn take(mut self) -> Option<Slot> {
-        self.id.take().and_then(|id| self.calls.end(&id))
+    /// Until nobody waits for an answer any more: the request is cancelled, or the client has gone.
+    pub async fn revoked(&self) {
+        self.gone.cancelled().await;
+    }
+
+    /// There is an answer, if anybody still waits for it.
+    pub fn answer(mut self) -> Option<Answer> {
+        let slot = Some(self.end(|open| open.waiting += 1)?);
+        let calls = Arc::clone(&self.calls);
+        Some(Answer { calls, slot })
+    }
+
+    /// Ends the request if it is open, and whatever goes with that.
+    fn end(&mut self, and: impl FnOnce(&mut Open)) -> Option<Slot> {
+        let id = self.id.take()?;
+        let mut slot = None;
+        self.calls.open.send_modify(|open| {
+            if !self.gone.is_cancelled() {
+                slot = open.asked.remove(&id);
+            }
+            if slot.is_some() {
+                and(open);
+            }
+        });
+        slot
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        if let Some(id) = self.id.take() {
-            self.calls.end(&id);
-        }
+        self.end(|_| {});
     }
 }
 
@@ -108,29 +134,32 @@ impl Calls {
     /// Waits for room. An id that is in use would leave two requests with one answer.
     pub async fn begin(self: &Arc<Self>, id: RequestId) -> Result<Claim, Refused> {
         let room = Arc::clone(&self.room).acquire_owned().await;
+        let gone = CancellationToken::new();
         let slot = Slot {
             _permit: room.map_err(|_| Refused::UnknownSession)?,
             _running: Running::on(self.connection.clone()),
+            _gone: gone.clone().drop_guard(),
         };
-        let mut begun = false;
+        let mut begun = Err(Refused::IdInUse);
         self.open.send_modify(|open| {
-            if let Entry::Vacant(place) = open.asked.entry(id.clone()) {
+            if self.room.is_closed() {
+                // In the meantime. Nothing would end the request any more.
+                begun = Err(Refused::UnknownSession);
+            } else if let Entry::Vacant(place) = open.asked.entry(id.clone()) {
                 place.insert(slot);
-                begun = true;
+                begun = Ok(());
             }
         });
-        let claim = || Claim {
+        begun.map(|()| Claim {
             calls: Arc::clone(self),
             id: Some(id),
-        };
-        begun.then(claim).ok_or(Refused::IdInUse)
+            gone,
+        })
     }
 
-    /// The slot of a request that will never be answered, or is answered at once.
-    pub fn end(&self, id: &RequestId) -> Option<Slot> {
-        let mut slot = None;
-        self.open.send_modify(|open| slot = open.asked.remove(id));
-        slot
+    /// A request will never be answered.
+    pub fn cancel(&self, id: &RequestId) {
+        self.open.send_modify(|open| drop(open.asked.remove(id)));
     }
 
     /// A request has its answer, which may have to wait until the client has read others.
@@ -176,7 +205,7 @@ mod tests {
         calls.begin(id()).await.unwrap().hand_on();
         assert_eq!(*connection.borrow(), 1);
         // The slot goes with the answer, and is kept until that has left.
-        let slot = calls.end(&id());
+        let slot = calls.answer(&id()).depart();
         assert!(calls.until_none().now_or_never().is_some());
         assert_eq!((*connection.borrow(), calls.room.available_permits()), (1, SLOTS - 1));
         drop(slot);
@@ -184,7 +213,7 @@ mod tests {
         // Nor does a cancellation free the slot of an answer that waits for the client to read.
         calls.begin(id()).await.unwrap().hand_on();
         let answer = calls.answer(&id());
-        assert!(calls.end(&id()).is_none());
+        calls.cancel(&id());
         assert!(calls.until_none().now_or_never().is_none());
         assert_eq!(calls.room.available_permits(), SLOTS - 1);
         let slot = answer.depart();
@@ -194,5 +223,35 @@ mod tests {
         assert_eq!(calls.room.available_permits(), SLOTS);
         calls.close();
         assert_eq!(calls.begin(id()).await.unwrap_err(), Refused::UnknownSession);
+    }
+
+    #[tokio::test]
+    async fn a_claim_is_revoked_and_takes_nothing_of_its_successor() {
+        let id = || RequestId::Number(1);
+        let calls = Arc::new(Calls::on(None));
+        for answers in [true, false] {
+            let old = calls.begin(id()).await.unwrap();
+            assert!(old.revoked().now_or_never().is_none());
+            calls.cancel(&id());
+            assert!(old.revoked().now_or_never().is_some());
+            let new = calls.begin(id()).await.unwrap();
+            if answers {
+                assert!(old.answer().is_none());
+            } else {
+                drop(old);
+            }
+            assert_eq!(calls.room.available_permits(), SLOTS - 1);
+            // The answer keeps the slot, whatever is cancelled.
+            let answer = new.answer().unwrap();
+            calls.cancel(&id());
+            assert!(calls.until_none().now_or_never().is_none());
+            assert_eq!(calls.room.available_permits(), SLOTS - 1);
+            drop(answer.depart());
+            assert!(calls.until_none().now_or_never().is_some());
+            assert_eq!(calls.room.available_permits(), SLOTS);
+        }
+        let last = calls.begin(id()).await.unwrap();
+        calls.close();
+        assert!(last.revoked().now_or_never().is_some());
     }
 }

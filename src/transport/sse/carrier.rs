@@ -53,7 +53,7 @@ impl Transport<RoleServer> for Carrier {
         let outbox = self.outbox.clone();
         let answer = answered(&message).map(|id| self.calls.answer(id));
         async move {
-            let text = serde_json::to_string(&message)?;
+            let text = serde_json::to_vec(&message)?;
             let outbox = outbox.ok_or(Unheard::Gone)?;
             let place = outbox.reserve_owned().await.map_err(|_| Unheard::Gone)?;
             let slot = answer.and_then(Answer::depart);

@@ -32,9 +32,10 @@ impl Event {
     }
 
     /// A JSON-RPC message, which has no line ends in it.
-    pub fn message(json: &str, slot: Option<Slot>) -> Self {
+    pub fn message(json: &[u8], slot: Option<Slot>) -> Self {
+        let text = [b"event: message\ndata: ", json, b"\n\n"].concat();
         Self {
-            text: Bytes::from(format!("event: message\ndata: {json}\n\n")),
+            text: Bytes::from(text),
             slot,
         }
     }

@@ -9,10 +9,14 @@ use rmcp::model::{
     JsonRpcRequest, ProtocolVersion, RequestId,
 };
 use serde_json::json;
+use serde_json::value::RawValue;
 
-use crate::transport::outline::{Objection, outline, unreadable};
+use crate::transport::outline::{Objection, Outlined, outline, unreadable};
+use crate::transport::straight::Question;
 
-pub enum Heard {
+pub enum Heard<'a> {
+    /// It needs nothing of rmcp's.
+    Question(RequestId, Question<'a>),
     Request(Box<JsonRpcRequest<ClientRequest>>),
     Notification(Box<JsonRpcNotification<ClientNotification>>),
     /// A notification before the conversation, over which rmcp would end it.
@@ -44,11 +48,21 @@ impl From<Objection> for Wrong {
     }
 }
 
-pub fn hear(body: &[u8], headers: &HeaderMap, begun: bool) -> Heard {
-    let (id, outline) = outline(body);
+/// `question` reads what may be asked without rmcp.
+pub fn hear<'a>(
+    body: &'a [u8],
+    headers: &HeaderMap,
+    begun: bool,
+    question: impl FnOnce(Option<&'a RawValue>, &Outlined<'a>) -> Option<Question<'a>>,
+) -> Heard<'a> {
+    let (raw_id, outline) = outline(body);
+    let id = raw_id.and_then(|id| serde_json::from_str::<RequestId>(id.get()).ok());
+    let question = outline.as_ref().ok().and_then(|outlined| question(raw_id, outlined));
+    if let (Some(question), Some(id)) = (question, &id) {
+        return Heard::Question(id.clone(), question);
+    }
     let message =
         outline.and_then(|_| serde_json::from_slice::<ClientJsonRpcMessage>(body).map_err(|_| unreadable(body)));
-    let id = id.and_then(|id| serde_json::from_str::<RequestId>(id.get()).ok());
     match (message, id) {
         (Ok(ClientJsonRpcMessage::Request(request)), _) => match wrong(&request, headers, begun) {
             Some(wrong) => Heard::Objection(request.id, wrong),

@@ -3,7 +3,7 @@
 //! `GET /sse` opens a stream ([`events`]) whose first event names `/messages?sessionId=…`; what is posted there is
 //! answered on the stream. The one room of the house where something lives between two requests, so everything about it
 //! is bounded: streams by [`streams`], what is open on each of them by [`calls`]. The conversation itself is rmcp's, over
-//! the transport in [`carrier`].
+//! the transport in [`carrier`]; what needs nothing of it is answered beside it, the [straight](super::straight) way.
 //!
 //! A stream belongs to whoever opened it, and to nobody else: to others it does not exist. It gives no rights of its own.
 //! Each message brings its own token, is checked like a message to `/mcp`, and is called for with that token; so the
@@ -22,9 +22,10 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::request::Parts;
-use http::{HeaderName, HeaderValue, StatusCode};
-use rmcp::model::{ClientJsonRpcMessage, ClientNotification, GetExtensions, JsonRpcNotification, RequestId};
+use http::{HeaderName, HeaderValue, StatusCode, Uri};
+use rmcp::model::{
+    ClientJsonRpcMessage, ClientNotification, GetExtensions, JsonRpcNotification, RequestId, ServerJsonRpcMessage,
+};
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 use url::form_urlencoded;
@@ -43,6 +44,7 @@ use super::narrowing;
 use super::outline::Objection;
 use super::router::Handler;
 use super::running::{Count, Running};
+use super::straight::Question;
 use crate::mcp::{Caller, Via};
 use crate::telemetry::{fields, metrics, supervised};
 
@@ -142,7 +144,8 @@ pub async fn open<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
     // The queue is empty, so there is room.
     let _ = opened.outbox.try_send(Event::endpoint(&path));
     let carrier = Carrier::new(opened.inbox, opened.outbox, &opened.stream, sse.streams.draining());
-    supervised::spawn("stream", converse(sse.handler.clone(), carrier, opened.stop));
+    let conversation = converse(sse.handler.clone(), carrier, opened.stream, opened.stop);
+    supervised::spawn("stream", conversation);
 
     let mut response = Response::new(Body::new(Events::new(opened.queue, sse.keep_alive, opened.place)));
     for (name, value) in [
@@ -157,9 +160,13 @@ pub async fn open<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
 }
 
 /// Until the client has gone, or the server leaves; then the stream ends with it.
-async fn converse<H: Handler>(handler: H, carrier: Carrier, stop: CancellationToken) {
+async fn converse<H: Handler>(handler: H, carrier: Carrier, stream: Arc<Stream>, stop: CancellationToken) {
     match rmcp::service::serve_server_with_ct(handler, carrier, stop).await {
-        Ok(conversation) => drop(conversation.waiting().await),
+        Ok(conversation) => {
+            stream.speaks_with(conversation.peer().clone());
+            drop(stream);
+            drop(conversation.waiting().await);
+        }
         // It may repeat what the client said, so it is not shown.
         Err(_) => tracing::debug!("a stream ended before its conversation had begun"),
     }
@@ -168,14 +175,19 @@ async fn converse<H: Handler>(handler: H, carrier: Carrier, stop: CancellationTo
 pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
     let about = CorrelationId::of(&request);
     let (mut parts, body) = request.into_parts();
-    let stream = match sse.stream_of(&parts) {
+    let Some(mut caller) = parts.extensions.remove::<Caller>() else {
+        return Refused::UnknownSession.answer(&about);
+    };
+    let stream = match sse.stream_of(&parts.uri, &caller.principal.subject) {
         Ok(stream) => stream,
         Err(refused) => return refused.answer(&about),
     };
     let objected = |objection: &Objection, id: Option<&RawValue>| {
         answer::rpc_error(objection.status, objection.code, &objection.message, id, &about, None)
     };
-    let asked = match narrowing::asked(|narrowing| sse.handler.narrowed(narrowing), &parts.uri, &parts.headers) {
+    caller.hears_progress = true;
+    caller.via = Via::Sse;
+    caller.asked = match narrowing::asked(|narrowing| sse.handler.narrowed(narrowing), &parts.uri, &parts.headers) {
         Ok(asked) => asked.and(stream.asked),
         Err(objection) => return objected(&objection, None),
     };
@@ -188,25 +200,38 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
     };
     // From here on the answer to this POST is waited for when the server leaves.
     let _running = Running::begin(&parts.extensions);
-    let taken = match hear(&body, &parts.headers, stream.has_begun()) {
+    let question = |id, message: &_| {
+        let (server, peer) = (sse.handler.straight()?, stream.peer()?);
+        Question::read(server, &parts.headers, id, message, &caller, Some(peer))
+    };
+    let taken = match hear(&body, &parts.headers, stream.has_begun(), question) {
+        Heard::Question(id, question) => match sse.begin(&stream, &id).await {
+            Ok(claim) => {
+                let runtime = stream.runtime.clone();
+                let answering = answer_past_rmcp(sse.handler.clone(), question.into_owned(), caller, stream, claim);
+                supervised::spawn_on(&runtime, "stream", answering);
+                Ok(())
+            }
+            Err(refused) => Err(refused),
+        },
         Heard::Nobodys(objection) => return objected(&objection, None),
         Heard::Ignored => Ok(()),
         Heard::Notification(notification) => sse.tell(&stream, *notification).await,
         Heard::Objection(id, wrong) => {
             let error = wrong.with_correlation_id(about.as_str());
             match sse.begin(&stream, &id).await {
-                Ok(claim) => stream.answer(id, error, claim).await,
+                Ok(claim) => {
+                    let answer = ServerJsonRpcMessage::error(error, Some(id));
+                    let answer = serde_json::to_vec(&answer).unwrap_or_default();
+                    stream.answer(&answer, claim).await
+                }
                 Err(refused) => Err(refused),
             }
         }
         Heard::Request(mut request) => match sse.begin(&stream, &request.id).await {
             Ok(claim) => {
-                // With the caller among it: each call goes on with the token that came with it.
-                if let Some(caller) = parts.extensions.get_mut::<Caller>() {
-                    caller.hears_progress = true;
-                    caller.via = Via::Sse;
-                    caller.asked = asked;
-                }
+                // Each call goes on with the token that came with it.
+                parts.extensions.insert(caller);
                 request.request.extensions_mut().insert(parts);
                 stream.ask(*request, claim).await
             }
@@ -223,18 +248,37 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
     }
 }
 
+/// Answers on the stream, as long as anybody waits for it. The POST has its own answer by then.
+async fn answer_past_rmcp<H: Handler>(
+    handler: H,
+    question: Question<'static>,
+    caller: Caller,
+    stream: Arc<Stream>,
+    claim: Claim,
+) {
+    let (Some(server), peer) = (handler.straight(), stream.peer()) else {
+        return;
+    };
+    let answer = tokio::select! {
+        biased;
+        () = claim.revoked() => return,
+        answer = question.answer(server, &caller, peer) => answer,
+    };
+    // If it is not heard, the client has gone.
+    let _ = stream.answer(&answer, claim).await;
+}
+
 impl<H> Sse<H> {
     /// The stream that is named, when it is the caller's.
-    fn stream_of(&self, parts: &Parts) -> Result<Arc<Stream>, Refused> {
-        let caller = parts.extensions.get::<Caller>().ok_or(Refused::UnknownSession)?;
-        let query = parts.uri.query().unwrap_or_default();
+    fn stream_of(&self, uri: &Uri, subject: &str) -> Result<Arc<Stream>, Refused> {
+        let query = uri.query().unwrap_or_default();
         let mut named = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "sessionId");
         let (_, id) = named.next().ok_or(Refused::NoSession)?;
         if named.next().is_some() {
             return Err(Refused::TwoSessions);
         }
         let id = Uuid::try_parse(&id).map_err(|_| Refused::UnknownSession)?;
-        self.streams.find(id, &caller.principal.subject)
+        self.streams.find(id, subject)
     }
 
     /// Makes room for a request. It waits for it, since clients of this age take a refusal for the end of everything.
@@ -253,9 +297,9 @@ impl<H> Sse<H> {
         self.streams.refuse_when_draining()?;
         let cancelled = message::cancelled(&notification);
         stream.say(ClientJsonRpcMessage::Notification(notification)).await?;
-        // rmcp answers a cancelled request no more.
+        // rmcp answers a cancelled request no more, and whoever has a claim gives up.
         if let Some(id) = cancelled {
-            stream.calls.end(&id);
+            stream.calls.cancel(&id);
         }
         Ok(())
     }

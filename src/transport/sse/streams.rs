@@ -2,9 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use rmcp::model::{ClientJsonRpcMessage, ClientRequest, ErrorData, JsonRpcRequest, RequestId, ServerJsonRpcMessage};
+use rmcp::RoleServer;
+use rmcp::model::{ClientJsonRpcMessage, ClientRequest, JsonRpcRequest};
+use rmcp::service::Peer;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -44,6 +47,10 @@ pub struct Stream {
     outbox: mpsc::WeakSender<Event>,
     /// The client has said `initialize`.
     begun: AtomicBool,
+    /// The client, once it has been answered that.
+    peer: OnceLock<Peer<RoleServer>>,
+    /// The loop of the stream's connection, on which its calls run, whatever connection they come by.
+    pub runtime: Handle,
 }
 
 /// A new stream, with the ends that its conversation takes.
@@ -120,6 +127,8 @@ impl Streams {
             inbox: inbox_in,
             outbox: outbox.downgrade(),
             begun: AtomicBool::new(false),
+            peer: OnceLock::new(),
+            runtime: Handle::current(),
         });
         // 122 bits of the system's randomness: whoever does not know one will not guess it.
         let id = Uuid::new_v4();
@@ -173,6 +182,16 @@ impl Stream {
         self.begun.load(Ordering::Acquire)
     }
 
+    /// Who is spoken with, as far as rmcp knows. Nobody until its handshake is over.
+    pub fn peer(&self) -> Option<&Peer<RoleServer>> {
+        self.peer.get()
+    }
+
+    pub fn speaks_with(&self, peer: Peer<RoleServer>) {
+        // There is one handshake.
+        let _ = self.peer.set(peer);
+    }
+
     pub async fn ask(&self, request: JsonRpcRequest<ClientRequest>, claim: Claim) -> Result<(), Refused> {
         let begins = matches!(request.request, ClientRequest::InitializeRequest(_));
         self.say(ClientJsonRpcMessage::Request(request)).await?;
@@ -188,12 +207,15 @@ impl Stream {
         self.inbox.send(message).await.map_err(|_| Refused::UnknownSession)
     }
 
-    /// The answer to a request that goes no further.
-    pub async fn answer(&self, id: RequestId, error: ErrorData, claim: Claim) -> Result<(), Refused> {
-        let answer = serde_json::to_string(&ServerJsonRpcMessage::error(error, Some(id))).unwrap_or_default();
+    /// The answer to a request that did not go to rmcp.
+    pub async fn answer(&self, message: &[u8], claim: Claim) -> Result<(), Refused> {
+        let Some(answer) = claim.answer() else {
+            // It is cancelled.
+            return Ok(());
+        };
         let outbox = self.outbox.upgrade().ok_or(Refused::UnknownSession)?;
         let place = outbox.reserve().await.map_err(|_| Refused::UnknownSession)?;
-        place.send(Event::message(&answer, claim.take()));
+        place.send(Event::message(message, answer.depart()));
         Ok(())
     }
 }

@@ -2,11 +2,13 @@
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use rmcp::model::Tool;
 use tokio::sync::Notify;
 
 use super::*;
 use crate::auth::Refusal;
 use crate::mcp::{Listed, NoSuchTool, Outcome, ToolCall};
+use crate::tools::Access;
 use crate::upstream::scripted_api::Step;
 
 #[tokio::test]
@@ -407,7 +409,7 @@ async fn a_call_of_several_steps_tells_its_progress_to_who_can_hear_it() {
 
 /// A toolset whose tools misbehave.
 #[derive(Default)]
-struct Trouble {
+pub(super) struct Trouble {
     begun: Notify,
     dropped: Arc<Notify>,
 }
@@ -423,7 +425,12 @@ impl Drop for Dropped {
 
 impl Toolset for Trouble {
     fn list(&self) -> Vec<Listed> {
-        Vec::new()
+        let listed = |name| Listed {
+            tool: Tool::new(name, "", Arc::default()),
+            toolset: "trouble",
+            access: Access::Read,
+        };
+        ["panic_at_once", "panic_later", "wait_for_ever"].map(listed).into()
     }
 
     fn call<'a>(&'a self, call: ToolCall<'a>) -> Result<BoxFuture<'a, Outcome>, NoSuchTool> {
@@ -483,10 +490,12 @@ async fn a_tool_that_does_not_ask_the_api_is_stopped_as_well() {
     let toolset: Arc<dyn Toolset> = trouble.clone();
     let stack = Stack::with(Settings::default(), auth_settings(), toolset, Duration::from_secs(10)).await;
     let call = message("tools/call", json!({"name": "wait_for_ever"}));
-    let calling = tokio::spawn(stack.post().body(call.to_string()).send());
-    trouble.begun.notified().await;
-    calling.abort();
-    tokio::time::timeout(Duration::from_secs(5), trouble.dropped.notified())
-        .await
-        .unwrap();
+    for call in [call.clone(), by_rmcp(call)] {
+        let calling = tokio::spawn(stack.post().body(call.to_string()).send());
+        trouble.begun.notified().await;
+        calling.abort();
+        tokio::time::timeout(Duration::from_secs(5), trouble.dropped.notified())
+            .await
+            .unwrap();
+    }
 }

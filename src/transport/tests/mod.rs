@@ -231,6 +231,12 @@ fn message(method: &str, params: Value) -> Value {
     json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
 }
 
+/// The same with a member that nobody knows, which sends it to rmcp and means nothing to it.
+fn by_rmcp(mut message: Value) -> Value {
+    message["params"]["nobody_knows_this"] = json!(1);
+    message
+}
+
 async fn json_of(response: reqwest::Response) -> Value {
     let content_type = response.headers()["content-type"].to_str().unwrap().to_owned();
     let text = response.text().await.unwrap();

@@ -5,6 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use super::messages::Trouble;
 use super::*;
 use crate::upstream::scripted_api::Step;
 
@@ -150,6 +151,9 @@ fn request(id: u64, method: &str, params: Value) -> Value {
 fn get_note(id: u64) -> Value {
     request(id, "tools/call", json!({"name": "get_note", "arguments": {"uid": UID}}))
 }
+
+/// To whatever a call is subject, it is so whichever way it takes.
+const WAYS: [fn(u64) -> Value; 2] = [get_note, |id| by_rmcp(get_note(id))];
 
 fn cancel(id: u64) -> Value {
     json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}})
@@ -351,47 +355,73 @@ async fn what_is_wrong_with_a_request_is_said_on_the_stream() {
         assert_eq!(answer["error"]["code"], -32022, "{answer}");
         assert_eq!(answer["error"]["data"]["supported"], json!(LEGACY), "{answer}");
     }
-    for (version, ok) in [(MODERN, false), ("1999-01-01", false), ("2024-11-05", true)] {
-        let said = stream
-            .saying(&stack, &request(6, "ping", json!({})))
-            .header("mcp-protocol-version", version);
-        assert_eq!(said.send().await.unwrap().status(), 202);
-        assert_eq!(stream.hear().await["result"].is_object(), ok, "{version}");
+    for method in ["ping", "tools/list"] {
+        for (version, ok) in [(MODERN, false), ("1999-01-01", false), ("2024-11-05", true)] {
+            let said = stream
+                .saying(&stack, &request(6, method, json!({})))
+                .header("mcp-protocol-version", version);
+            assert_eq!(said.send().await.unwrap().status(), 202);
+            assert_eq!(stream.hear().await["result"].is_object(), ok, "{method} {version}");
+        }
     }
 }
 
 #[tokio::test]
 async fn a_cancelled_call_ends_its_session_and_gets_no_answer() {
-    let stack = Stack::start().await;
+    for way in WAYS {
+        let stack = Stack::start().await;
+        let mut stream = stack.conversation().await;
+        stack.api.then([Step::Hang]);
+        stream.say(&stack, way(7)).await;
+        stack.api.until_seen(2).await;
+        for other in WAYS {
+            assert_eq!(stream.refused(&stack, &other(7)).await, (400, json!("id_in_use")));
+        }
+        stream.say(&stack, cancel(7)).await;
+        stack.api.until_seen(3).await;
+        stack.api.until_no_session().await;
+        assert_eq!(stream.ask(&stack, request(8, "ping", json!({}))).await["id"], 8);
+        // Nothing of the cancelled call is waited for.
+        assert_eq!(stack.stop().await, in_good_order(1));
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_a_call_is_answered_whichever_way_it_took() {
+    let trouble = Arc::<Trouble>::default();
+    let stack = Stack::with(Settings::default(), auth_settings(), trouble, Duration::from_secs(10)).await;
     let mut stream = stack.conversation().await;
-    stack.api.then([Step::Hang]);
-    stream.say(&stack, get_note(7)).await;
-    stack.api.until_seen(2).await;
-    assert_eq!(stream.refused(&stack, &get_note(7)).await, (400, json!("id_in_use")));
-    stream.say(&stack, cancel(7)).await;
-    stack.api.until_seen(3).await;
-    stack.api.until_no_session().await;
-    assert_eq!(stream.ask(&stack, request(8, "ping", json!({}))).await["id"], 8);
-    // Nothing of the cancelled call is waited for.
-    assert_eq!(stack.stop().await, in_good_order(1));
+    for name in ["panic_at_once", "panic_later"] {
+        let call = request(1, "tools/call", json!({ "name": name }));
+        let mut answers = Vec::new();
+        for call in [call.clone(), by_rmcp(call)] {
+            let said = stream.saying(&stack, &call).header("x-correlation-id", name);
+            assert_eq!(said.send().await.unwrap().status(), 202);
+            answers.push(stream.hear().await);
+        }
+        assert_eq!(answers[0], answers[1]);
+        assert_eq!(answers[0]["error"]["data"]["correlation_id"], name, "{answers:?}");
+    }
 }
 
 #[tokio::test]
 async fn a_client_that_goes_away_stops_its_calls_and_their_sessions() {
-    let stack = Stack::start().await;
-    let stream = stack.conversation().await;
-    stack.api.then([Step::Hang, Step::Hang, Step::Hang]);
-    for id in 1..4 {
-        stream.say(&stack, get_note(id)).await;
+    for way in WAYS {
+        let stack = Stack::start().await;
+        let stream = stack.conversation().await;
+        stack.api.then([Step::Hang, Step::Hang, Step::Hang]);
+        for id in 1..4 {
+            stream.say(&stack, way(id)).await;
+        }
+        stack.api.until_seen(6).await;
+        drop(stream);
+        // At once: rmcp by itself would let them go on for some seconds.
+        let stopped = tokio::time::timeout(Duration::from_secs(3), stack.api.until_seen(9));
+        stopped.await.unwrap();
+        stack.api.until_no_session().await;
+        stack.until_no_stream().await;
+        assert_eq!(stack.stop().await, in_good_order(3));
     }
-    stack.api.until_seen(6).await;
-    drop(stream);
-    // At once: rmcp by itself would let them go on for some seconds.
-    let stopped = tokio::time::timeout(Duration::from_secs(3), stack.api.until_seen(9));
-    stopped.await.unwrap();
-    stack.api.until_no_session().await;
-    stack.until_no_stream().await;
-    assert_eq!(stack.stop().await, in_good_order(3));
 }
 
 #[tokio::test]
@@ -459,15 +489,14 @@ async fn calls_of_a_stream_are_counted_and_wait_for_room() {
     let mut stream = stack.conversation().await;
     let gate = Arc::new(Notify::new());
     stack.api.then((0..32).map(|_| Step::Gate(Arc::clone(&gate))));
-    for id in 1..=32 {
-        stream.say(&stack, get_note(id)).await;
+    for (id, way) in (1..=32).zip(WAYS.iter().cycle()) {
+        stream.say(&stack, way(id)).await;
     }
     stack.api.until_seen(64).await;
     let before = stack.api.seen().len();
-    assert_eq!(
-        stream.refused(&stack, &get_note(33)).await,
-        (429, json!("too_many_calls"))
-    );
+    for way in WAYS {
+        assert_eq!(stream.refused(&stack, &way(33)).await, (429, json!("too_many_calls")));
+    }
     assert_eq!(stack.api.seen().len(), before, "it was not begun");
     // With room, it goes on.
     gate.notify_one();
@@ -552,8 +581,8 @@ async fn calls_in_flight_are_answered_before_a_stream_ends() {
     stack
         .api
         .then([Step::Gate(Arc::clone(&gate)), Step::Gate(Arc::clone(&gate))]);
-    for id in [1, 2] {
-        stream.say(&stack, get_note(id)).await;
+    for (id, way) in (1..).zip(WAYS) {
+        stream.say(&stack, way(id)).await;
     }
     stack.api.until_seen(4).await;
     // A message that is under way when the server begins to leave.
@@ -602,13 +631,15 @@ async fn what_outlives_the_drain_is_cut_off_and_its_session_ended() {
     )
     .await;
     let stream = stack.conversation().await;
-    stack.api.then([Step::Hang]);
-    stream.say(&stack, get_note(1)).await;
-    stack.api.until_seen(2).await;
+    stack.api.then([Step::Hang, Step::Hang]);
+    for (id, way) in (1..).zip(WAYS) {
+        stream.say(&stack, way(id)).await;
+    }
+    stack.api.until_seen(4).await;
     let drained = tokio::time::timeout(Duration::from_secs(5), stack.stop())
         .await
         .unwrap();
-    let sessions = in_good_order(1).sessions;
+    let sessions = in_good_order(2).sessions;
     assert_eq!(
         drained,
         Drained {
@@ -624,11 +655,11 @@ async fn no_task_outlives_its_stream() {
     let stack = Stack::start().await;
     let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let mut settled = 0;
-    for round in 0..6 {
+    for (round, way) in (0..6).zip(WAYS.iter().cycle()) {
         let mut stream = stack.conversation().await;
-        stream.ask(&stack, get_note(1)).await;
+        stream.ask(&stack, way(1)).await;
         stack.api.then([Step::Hang]);
-        stream.say(&stack, get_note(2)).await;
+        stream.say(&stack, way(2)).await;
         stack.api.until_seen(5 * (round + 1)).await;
         drop(stream);
         stack.api.until_no_session().await;

@@ -15,6 +15,8 @@ use super::token::User;
 #[derive(Default)]
 struct Heard {
     messages: Vec<Value>,
+    /// The same as they came.
+    texts: Vec<String>,
     /// The stream has ended; in good order, or not.
     ended: Option<bool>,
 }
@@ -68,7 +70,10 @@ impl<'a> Stream<'a> {
                 while let Some((event, rest)) = text.split_once("\n\n") {
                     if let Some(data) = event.strip_prefix("event: message\ndata: ") {
                         let message = serde_json::from_str(data).unwrap();
-                        to.send_modify(|heard| heard.messages.push(message));
+                        to.send_modify(|heard| {
+                            heard.messages.push(message);
+                            heard.texts.push(data.to_owned());
+                        });
                     }
                     text = rest.to_owned();
                 }
@@ -127,6 +132,14 @@ impl<'a> Stream<'a> {
         let heard = tokio::time::timeout(PATIENCE, waiting).await;
         let heard = heard.unwrap_or_else(|_| panic!("no answer to {id}")).unwrap();
         find(&heard).unwrap_or_else(|| panic!("the stream ended without an answer to {id}"))
+    }
+
+    /// The same as it came.
+    pub async fn text_of_the_answer(&self, id: &Value) -> String {
+        let answer = self.answered(id).await;
+        let heard = self.heard.borrow();
+        let place = heard.messages.iter().position(|message| *message == answer);
+        heard.texts[place.unwrap()].clone()
     }
 
     pub async fn ask(&self, method: &str, params: Value) -> Value {
