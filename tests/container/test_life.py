@@ -159,8 +159,8 @@ class Failing(unittest.TestCase):
                 wait_for("some calls", lambda: len(crowd.done) > 50)
                 killed = container.api
                 os.kill(killed, signal.SIGKILL)
-                wait_for("failures", lambda: crowd.failed)
                 container.logged("exited: api")
+                # Its successor may come so soon that every call is carried out by being sent once more.
                 wait_for("another API", lambda: container.api not in (None, killed))
                 wait_for("readiness", lambda: ready(container))
                 before = len(crowd.done)
