@@ -19,6 +19,7 @@ mod health;
 mod holders;
 mod impatient;
 mod landing;
+mod leftover;
 mod line;
 mod lines;
 mod narrowing;

@@ -16,7 +16,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request};
 use hyper::body::Incoming;
@@ -31,6 +30,7 @@ use tokio_util::task::TaskTracker;
 use super::entrance::Entrance;
 use super::holders::Connection;
 use super::impatient::Impatient;
+use super::leftover;
 use super::router::{App, Handler};
 use super::running::Count;
 use super::strangers::Strangers;
@@ -84,6 +84,7 @@ pub async fn serve(
         entrance: Arc::new(Entrance::new(&app)),
         loops,
         header_timeout: app.settings.header_timeout,
+        body_timeout: app.settings.body_timeout,
         write_timeout: app.settings.write_timeout,
         open: open.clone(),
         noticed: noticed.clone(),
@@ -121,6 +122,7 @@ struct Connections<H> {
     entrance: Arc<Entrance<H>>,
     loops: Loops,
     header_timeout: Duration,
+    body_timeout: Duration,
     write_timeout: Duration,
     open: TaskTracker,
     /// From then on each answer closes its connection.
@@ -188,13 +190,13 @@ impl<H: Handler> Connections<H> {
         let (count, held) = (Count::new(0), Connection::of(stranger));
         let mut running = count.subscribe();
         let entrance = Arc::clone(&self.entrance);
-        let noticed = self.noticed.clone();
+        let (noticed, body_timeout) = (self.noticed.clone(), self.body_timeout);
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(count.clone());
             request.extensions_mut().insert(held.clone());
             let (entrance, noticed) = (Arc::clone(&entrance), noticed.clone());
             async move {
-                let mut answer = entrance.answer(request.map(Body::new)).await;
+                let mut answer = entrance.answer(leftover::read_out(request, body_timeout)).await;
                 if noticed.is_cancelled() {
                     answer
                         .headers_mut()

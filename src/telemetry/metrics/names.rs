@@ -338,6 +338,7 @@ pub const TASKS: &[&str] = &[
     "exchange",
     "figures",
     "keys",
+    "leftover",
     "log_level",
     "session",
     "stream",

@@ -429,6 +429,82 @@ async fn a_declared_length_over_the_limit_is_refused_at_once() {
     assert_eq!(&answer, b"HTTP/1.1 413");
 }
 
+/// A client that sends all of its request before it looks for the answer.
+#[tokio::test]
+async fn an_answer_is_not_lost_to_what_was_not_read() {
+    let stack = Stack::start().await;
+    let length = 16 << 20;
+    let known = format!("Authorization: Bearer {}\r\n", token());
+    let mut stream = TcpStream::connect(stack.address).await.unwrap();
+    for (who, expected) in [("", "HTTP/1.1 401"), (known.as_str(), "HTTP/1.1 413")] {
+        for (framing, start, end) in [
+            (format!("Content-Length: {length}"), String::new(), ""),
+            (
+                "Transfer-Encoding: chunked".to_owned(),
+                format!("{length:x}\r\n"),
+                "\r\n0\r\n\r\n",
+            ),
+        ] {
+            let head = format!(
+                "POST /mcp HTTP/1.1\r\nHost: localhost\r\n{who}Content-Type: application/json\r\n{framing}\r\n\r\n{start}"
+            );
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.write_all(&vec![b' '; length]).await.unwrap();
+            stream.write_all(end.as_bytes()).await.unwrap();
+            let answer = one_answer(&mut stream).await;
+            assert!(answer.starts_with(expected), "{framing}: {answer}");
+        }
+    }
+    // And the connection is as good as before.
+    stream
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    assert!(one_answer(&mut stream).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn what_is_not_read_is_not_waited_for_longer_than_a_body() {
+    let brief = Duration::from_millis(200);
+    let stack = Stack::with_settings(Settings {
+        body_timeout: brief,
+        ..Settings::default()
+    })
+    .await;
+    let asks = "Expect: 100-continue\r\n";
+    // Who asks first is told at once, and has nothing to send.
+    for (asks, least) in [("", brief), (asks, Duration::ZERO)] {
+        let begun = tokio::time::Instant::now();
+        let mut stream = TcpStream::connect(stack.address).await.unwrap();
+        let head = format!("POST /mcp HTTP/1.1\r\nHost: localhost\r\n{asks}Content-Length: 10\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut said = String::new();
+        tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut said))
+            .await
+            .expect("closed by the server")
+            .unwrap();
+        assert!(said.starts_with("HTTP/1.1 401"), "{said}");
+        assert_eq!(said.matches("HTTP/1.1").count(), 1, "{said}");
+        assert!(begun.elapsed() >= least);
+    }
+}
+
+/// An answer with a declared length.
+async fn one_answer(stream: &mut TcpStream) -> String {
+    let mut said = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&said).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            if body.len() >= length.map_or(0, |length| length.parse().unwrap()) {
+                return text;
+            }
+        }
+        let reading = tokio::time::timeout(Duration::from_secs(10), stream.read_buf(&mut said));
+        assert!(reading.await.unwrap().unwrap() > 0, "closed after: {text}");
+    }
+}
+
 #[tokio::test]
 async fn without_any_key_nothing_is_ready() {
     let vacant = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
