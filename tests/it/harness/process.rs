@@ -81,13 +81,24 @@ impl Lines {
         self.0.borrow().lines.clone()
     }
 
-    /// What `find` makes of the first line that it makes something of.
+    /// What `find` makes of the first line that it makes something of. It sees each line once: there are many.
     pub async fn until<T>(&self, find: impl Fn(&str) -> Option<T>) -> Option<T> {
-        let found = |said: &Said| said.lines.iter().find_map(|line| find(line));
         let mut changes = self.0.subscribe();
-        let waiting = changes.wait_for(|said| said.closed || found(said).is_some());
-        let said = tokio::time::timeout(PATIENCE, waiting).await.ok()?.ok()?;
-        found(&said)
+        let mut seen = 0;
+        let looking = async {
+            loop {
+                {
+                    let said = changes.borrow_and_update();
+                    let found = said.lines[seen..].iter().find_map(|line| find(line));
+                    if found.is_some() || said.closed {
+                        return found;
+                    }
+                    seen = said.lines.len();
+                }
+                changes.changed().await.ok()?;
+            }
+        };
+        tokio::time::timeout(PATIENCE, looking).await.ok()?
     }
 
     async fn until_closed(&self) {
