@@ -16,6 +16,8 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::runtime::{self, Handle};
 
+use crate::telemetry::held;
+
 /// Shorter than any time limit of a request.
 const TICK: Duration = Duration::from_millis(250);
 
@@ -82,13 +84,17 @@ impl Loops {
 
 impl Loop {
     fn start(number: usize) -> io::Result<Self> {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = runtime::Builder::new_current_thread()
+            .enable_all()
+            .on_thread_park(held::write_out)
+            .build()?;
         let handle = runtime.handle().clone();
         // It ends with the process: whoever drains has waited for what runs here.
         std::thread::Builder::new()
             .name(format!("loop-{number}"))
             .spawn(move || {
                 NUMBER.set(number);
+                held::hold_back();
                 runtime.block_on(tick());
             })?;
         Ok(Self {

@@ -81,7 +81,9 @@ pub fn run(args: &Serve, settings: &Settings, around: &mut Surroundings) -> Resu
         return super::block_on(wiring::linger(OFF_LINGERS));
     }
     announce(&config);
-    super::block_on(wiring::serve(&config))?.map_err(logged)
+    let served = super::block_on(wiring::serve(&config));
+    telemetry::held::write_out_all();
+    served?.map_err(logged)
 }
 
 /// The log is where a server's last words belong.

@@ -23,6 +23,7 @@
 
 pub mod audit;
 pub mod fields;
+pub mod held;
 pub mod json;
 pub mod level;
 pub mod metrics;
@@ -64,7 +65,7 @@ pub enum Destination {
 /// Starts the log of this process. A second start changes nothing: the first one stays.
 pub fn start(log: &Log, destination: Destination, colour: bool) {
     let (terminal, writer) = match destination {
-        Destination::Stdout => (std::io::stdout().is_terminal(), BoxMakeWriter::new(std::io::stdout)),
+        Destination::Stdout => (std::io::stdout().is_terminal(), BoxMakeWriter::new(held::Stdout)),
         Destination::Stderr => (std::io::stderr().is_terminal(), BoxMakeWriter::new(std::io::stderr)),
     };
     let pretty = match log.format {

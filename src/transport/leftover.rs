@@ -21,23 +21,19 @@ use crate::telemetry::supervised;
 
 /// A body that is read to its end, by its owner or after them.
 struct ReadOut {
-    /// `None` once the end of it was seen, or nobody will send it.
+    /// `None` once the end of it was seen.
     rest: Option<Incoming>,
-    /// All of it has to have come by then.
-    until: Instant,
+    /// All of it has to have come by then; `None` if what nobody reads will not be sent.
+    until: Option<Instant>,
 }
 
 /// The same request, whose body has `time` to arrive, wanted or not.
 pub fn read_out(request: Request<Incoming>, time: Duration) -> Request<Body> {
-    if request.body().is_end_stream() || request.headers().contains_key(EXPECT) {
-        return request.map(Body::new);
-    }
-    let until = Instant::now() + time;
+    let asks = request.headers().contains_key(EXPECT);
+    let until = (!asks).then(|| Instant::now() + time);
     request.map(|body| {
-        Body::new(ReadOut {
-            rest: Some(body),
-            until,
-        })
+        let rest = Some(body);
+        Body::new(ReadOut { rest, until })
     })
 }
 
@@ -72,8 +68,8 @@ impl http_body::Body for ReadOut {
 
 impl Drop for ReadOut {
     fn drop(&mut self) {
-        if let Some(mut rest) = self.rest.take().filter(|rest| !rest.is_end_stream()) {
-            let until = self.until;
+        let rest = self.rest.take().filter(|rest| !rest.is_end_stream());
+        if let (Some(mut rest), Some(until)) = (rest, self.until) {
             // Ends with the connection at the latest: then there is nothing more to read.
             supervised::spawn("leftover", async move {
                 let to_the_end = async { while let Some(Ok(_)) = rest.frame().await {} };

@@ -7,6 +7,7 @@ tests/container/image leaves what is needed: FOLDER/root and FOLDER/image.json.
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -46,9 +47,15 @@ class Image:
 
 
 def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """Below those that the kernel gives to connections, or one that goes out could have it by the time it is needed."""
+    while True:
+        port = random.randrange(10_000, 32_768)
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
 
 
 def wait_for(what, look, patience=PATIENCE):
@@ -156,8 +163,12 @@ class Container:
                     return when, line
             return None
 
+        return self.wait_for(f"a line with {parts}", look)
+
+    def wait_for(self, what, look):
+        """The same as without a container, whose log tells why it did not come."""
         try:
-            return wait_for(f"a line with {parts}", look)
+            return wait_for(what, look)
         except AssertionError as why:
             raise AssertionError(f"{why}; the log:\n{self.log()}") from None
 

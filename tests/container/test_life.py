@@ -41,7 +41,7 @@ def ready(container):
 
 
 def until_ready(container):
-    wait_for("readiness", lambda: ready(container))
+    container.wait_for("readiness", lambda: ready(container))
     return time.monotonic() - container.began
 
 
@@ -110,7 +110,7 @@ class Starting(unittest.TestCase):
             server = container.mcp
             door.write_text("open\n")
             container.logged("ready: the API takes our calls")
-            wait_for("readiness", lambda: ready(container))
+            container.wait_for("readiness", lambda: ready(container))
             self.assertEqual(container.mcp, server, "it waited, and was not restarted")
 
     def test_an_api_that_does_not_come_is_seen_and_waited_for(self):
@@ -162,7 +162,7 @@ class Failing(unittest.TestCase):
                 container.logged("exited: api")
                 # Its successor may come so soon that every call is carried out by being sent once more.
                 wait_for("another API", lambda: container.api not in (None, killed))
-                wait_for("readiness", lambda: ready(container))
+                container.wait_for("readiness", lambda: ready(container))
                 before = len(crowd.done)
                 wait_for("calls again", lambda: len(crowd.done) > before + 50)
             self.assertEqual(crowd.cut_off, [], "the server answered every call")
