@@ -48,11 +48,22 @@ fn sentence(sources: &Sources) -> String {
     load(sources).expect_err("should have been refused").to_string()
 }
 
-fn scratch(name: &str, text: &str) -> PathBuf {
-    let directory = std::env::temp_dir().join(format!("toolbridge-config-{}-{name}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
-    std::fs::write(directory.join("toolbridge.toml"), text).unwrap();
-    directory
+/// A directory with a configuration file, gone with the test.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn with_file(text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("toolbridge-config-{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join("toolbridge.toml"), text).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 #[test]
@@ -68,12 +79,9 @@ fn defaults_alone_make_a_server_that_stays_off() {
 
 #[test]
 fn each_layer_overrides_the_one_before() {
-    let directory = scratch(
-        "layers",
-        "[server]\nport = 1001\nhost = \"::1\"\n[log]\nlevel = \"warn\"\n",
-    );
+    let scratch = Scratch::with_file("[server]\nport = 1001\nhost = \"::1\"\n[log]\nlevel = \"warn\"\n");
     let mut sources = with(&[("TOOLBRIDGE_PORT", "1002"), ("TOOLBRIDGE_LOG_LEVEL", "")]);
-    sources.directory = directory.clone();
+    sources.directory = scratch.0.clone();
     sources.flags = vec![flag("--port", "server.port", "1003")];
     let loaded = load(&sources).unwrap();
     assert_eq!(loaded.config.server.port, 1003);
@@ -82,7 +90,7 @@ fn each_layer_overrides_the_one_before() {
 
     let origins: BTreeMap<_, _> = loaded.effective().map(|line| (line.key.path, line.origin)).collect();
     assert_eq!(origins["server.port"], Origin::Flag("--port".into()));
-    assert_eq!(origins["server.host"], Origin::File(directory.join("toolbridge.toml")));
+    assert_eq!(origins["server.host"], Origin::File(scratch.0.join("toolbridge.toml")));
     assert_eq!(
         origins["tenant.header_secret"],
         Origin::Environment("TENANT_HEADER_SECRET".into())
@@ -390,8 +398,9 @@ fn mistakes_in_the_file_name_the_file() {
              with commas in the environment.",
         ),
     ];
-    for (index, (text, expected)) in cases.into_iter().enumerate() {
-        let directory = scratch(&format!("file-{index}"), text);
+    for (text, expected) in cases {
+        let scratch = Scratch::with_file(text);
+        let directory = scratch.0.clone();
         let file = directory.join("toolbridge.toml");
         let said = sentence(&Sources { directory, ..with(&[]) });
         assert_eq!(said, expected.replace("FILE", &file.display().to_string()));
@@ -400,7 +409,8 @@ fn mistakes_in_the_file_name_the_file() {
 
 #[test]
 fn a_file_that_is_not_toml_names_the_line() {
-    let directory = scratch("syntax", "[server]\nport = = 1\n");
+    let scratch = Scratch::with_file("[server]\nport = = 1\n");
+    let directory = scratch.0.clone();
     let said = sentence(&Sources { directory, ..with(&[]) });
     assert!(
         said.contains("toolbridge.toml, line 2, is not TOML (") && said.ends_with("): correct that line."),
@@ -491,13 +501,12 @@ fn without_the_tenant_secret_nothing_else_has_to_fit() {
 
 #[test]
 fn exchange_is_set_up_in_a_section_of_its_own() {
-    let directory = scratch(
-        "exchange",
+    let scratch = Scratch::with_file(
         "[auth]\nmode = \"exchange\"\n[auth.exchange]\ntoken_url = \"http://127.0.0.1:1/token\"\naudience = \"api\"\n\
          client_id = \"sidecar\"\n",
     );
     let sources = Sources {
-        directory,
+        directory: scratch.0.clone(),
         ..with(&[("TOOLBRIDGE_AUTH_EXCHANGE_CLIENT_SECRET", "x")])
     };
     let auth = load(&sources).unwrap().config.auth;
