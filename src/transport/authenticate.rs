@@ -5,14 +5,11 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::Request;
 use axum::response::Response;
-use http::header::{AUTHORIZATION, CONNECTION, EXPECT};
+use http::header::{AUTHORIZATION, CONNECTION};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use http_body::Body as _;
-use http_body_util::BodyExt;
 use tokio::time::Instant;
 
 use super::answer;
@@ -25,9 +22,6 @@ use crate::telemetry::traces::Place;
 use crate::telemetry::{fields, metrics};
 
 const TOO_MANY: &str = "too_many_connections";
-
-const MOST_SWALLOWED: u64 = 64 << 10;
-const SWALLOWED_WITHIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub struct Door {
@@ -53,7 +47,6 @@ where
                     { fields::REASON } = TOO_MANY,
                     "a caller was refused: they hold as many connections as one may"
                 );
-                swallow(request).await;
                 return too_many_connections(&correlation_id);
             }
             let traceparent = traceparent(request.headers());
@@ -79,7 +72,6 @@ where
                 { fields::REASON } = refusal.reason(),
                 "a caller was refused: {refusal}"
             );
-            swallow(request).await;
             answer::refusal(refusal, &door.challenge, &correlation_id)
         }
     }
@@ -94,20 +86,6 @@ fn too_many_connections(about: &CorrelationId) -> Response {
         .headers_mut()
         .insert(CONNECTION, HeaderValue::from_static("close"));
     response
-}
-
-/// Takes in what little a refused client is still sending, and looks at none of it. A connection that is closed while its
-/// client writes is a broken one to many of them, and the answer that says why is lost. A client that waits to be asked for
-/// its body, or has much of it, gets its answer at once.
-async fn swallow(request: Request) {
-    let size = request.body().size_hint().upper();
-    if request.headers().contains_key(EXPECT) || size.is_none_or(|size| size > MOST_SWALLOWED) {
-        return;
-    }
-    let mut body = request.into_body();
-    let to_its_end = async { while let Some(Ok(_)) = body.frame().await {} };
-    // Whatever comes of it, the answer is the same.
-    let _ = tokio::time::timeout(SWALLOWED_WITHIN, to_its_end).await;
 }
 
 pub(super) fn strip(headers: &mut HeaderMap) {
