@@ -461,6 +461,12 @@ async fn an_answer_is_not_lost_to_what_was_not_read() {
         .await
         .unwrap();
     assert!(one_answer(&mut stream).await.starts_with("HTTP/1.1 200"));
+    // Nor does a connection that ends with the answer end before it.
+    let head =
+        format!("POST /mcp HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&vec![b' '; length]).await.unwrap();
+    assert!(one_answer(&mut stream).await.starts_with("HTTP/1.1 401"));
 }
 
 #[tokio::test]
