@@ -8,19 +8,21 @@
 )]
 
 use std::cell::LazyCell;
+use std::collections::HashSet;
 
 use http::uri::PathAndQuery;
-use serde_json::{Map, Value};
 use url::form_urlencoded;
 use uuid::Uuid;
 
 use super::plan::Plan;
 use super::{Catalogue, ToolError};
 use crate::entities;
+use crate::foundation::json::Json;
 use crate::upstream::target;
 
 const NEW: Uuid = Uuid::from_u128(0x0192_f0c8_7b1a_7cc0_8a1e_3f2b_6f0d_9a11);
 const MOST_BODY: usize = 1 << 20;
+const DEEPEST_BODY: usize = 64;
 
 /// What is said of a mistake repeats little of it.
 const LONGEST_WORDS: usize = 1500;
@@ -34,7 +36,7 @@ pub fn feed(input: &[u8]) {
         return;
     };
     let (name, arguments) = input.split_at(at);
-    let Ok(arguments) = serde_json::from_slice::<Map<String, Value>>(arguments) else {
+    let Some(arguments) = Json::parse(arguments).ok().filter(|arguments| arguments.is_object()) else {
         return;
     };
     let name = String::from_utf8_lossy(name);
@@ -71,14 +73,20 @@ fn is_clean(plan: &Plan) {
 
     let Some(body) = &request.body else { return };
     assert!(body.len() <= MOST_BODY && !body.contains(&b'\n'));
-    let body: Map<String, Value> = serde_json::from_slice(body).unwrap();
-    assert_eq!(body, plan.payload);
-    let uid = body.get("uid").map(|uid| uid.as_str().unwrap());
+    let body = Json::parse(body).unwrap();
+    assert!(body.is_object() && body.depth() <= DEEPEST_BODY, "{body:?}");
+    let keys: Vec<_> = body.members().map(|(key, _)| key).collect();
+    assert_eq!(
+        keys.iter().collect::<HashSet<_>>().len(),
+        keys.len(),
+        "no key comes twice"
+    );
+    let uid = body.member("uid").map(|uid| uid.as_str().unwrap());
     assert!(
         uid.is_none_or(|uid| uid == NEW.to_string()),
         "only a new item is named in the body"
     );
-    assert!(!["sync", "updatedTs"].iter().any(|name| body.contains_key(*name)));
+    assert!(!["sync", "updatedTs"].iter().any(|name| body.member(name).is_some()));
 }
 
 fn is_plain(error: &ToolError) {

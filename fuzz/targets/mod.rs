@@ -3,22 +3,55 @@
 //! The functions are part of the library, since its rooms are closed to everybody else: each stands in the room that it is about.
 //! `fuzz_targets` hands them to a fuzzer, and the test below feeds them with what fuzzing has found worth keeping.
 
+#![allow(clippy::unwrap_used, reason = "an input that does not hold has to be noticed")]
+
+use std::panic::{catch_unwind, resume_unwind};
+use std::sync::LazyLock;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
+
 pub type Target = fn(&[u8]);
 
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("answers", crate::tools::hostile_answers::feed),
     ("arguments", crate::tools::hostile_arguments::feed),
     ("headers", crate::transport::hostile_headers::feed),
+    ("json", crate::foundation::hostile_json::feed),
     ("messages", crate::transport::hostile_messages::feed),
     ("signatures", crate::upstream::hostile_signatures::feed),
     ("tokens", crate::auth::hostile_tokens::feed),
 ];
 
-/// Feeds one of [`TARGETS`].
+/// The stack of a thread that feeds a target: half of what the server's own threads have. A reader that goes deeper than
+/// it should is noticed by that; the main thread of a fuzzer has four times as much as the server's.
+const STACK_BYTES: usize = 1 << 20;
+
+type Job = (Target, Vec<u8>, SyncSender<thread::Result<()>>);
+
+/// Feeds one of [`TARGETS`], on a thread of its own with a small stack.
 pub fn feed(name: &str, input: &[u8]) {
-    if let Some((_, target)) = TARGETS.iter().find(|(known, _)| *known == name) {
-        target(input);
+    let Some((_, target)) = TARGETS.iter().find(|(known, _)| *known == name) else {
+        return;
+    };
+    if let Err(panic) = feed_on_small_stack(*target, input) {
+        resume_unwind(panic);
     }
+}
+
+fn feed_on_small_stack(target: Target, input: &[u8]) -> thread::Result<()> {
+    static FEEDER: LazyLock<SyncSender<Job>> = LazyLock::new(|| {
+        let (jobs, queue) = sync_channel::<Job>(0);
+        let feeding = move || {
+            for (target, input, done) in queue {
+                let _ = done.send(catch_unwind(|| target(&input)));
+            }
+        };
+        thread::Builder::new().stack_size(STACK_BYTES).spawn(feeding).unwrap();
+        jobs
+    });
+    let (done, held) = sync_channel(1);
+    FEEDER.send((target, input.to_vec(), done)).unwrap();
+    held.recv().unwrap()
 }
 
 #[cfg(test)]
@@ -42,7 +75,7 @@ mod tests {
             assert!((10..=MOST).contains(&files.len()), "{name}: {} files", files.len());
             for file in files {
                 let input = std::fs::read(&file).unwrap();
-                let held = std::panic::catch_unwind(|| target(&input));
+                let held = feed_on_small_stack(target, &input);
                 assert!(held.is_ok(), "{}", file.display());
             }
         }
@@ -73,16 +106,31 @@ mod tests {
                     1 => [&one[..from], &other[to..]].concat(),
                     _ => one.clone(),
                 };
+                if below(8) == 0 {
+                    input = within_strings(&input, 1 + below(20));
+                }
                 for _ in 0..below(4) {
                     let at = below(input.len());
                     if let Some(byte) = input.get_mut(at) {
                         *byte ^= 1 << below(8);
                     }
                 }
-                let held = std::panic::catch_unwind(|| target(&input));
+                let held = feed_on_small_stack(target, &input);
                 assert!(held.is_ok(), "{name}: {:?}", String::from_utf8_lossy(&input));
             }
         }
+    }
+
+    /// The last value of a text, as JSON within strings within JSON.
+    fn within_strings(input: &[u8], layers: usize) -> Vec<u8> {
+        let begin = input.iter().position(|byte| *byte == b'{').unwrap_or_default();
+        let (head, value) = input.split_at(begin);
+        let mut text = String::from_utf8_lossy(value).into_owned();
+        for _ in 0..layers {
+            let inner = text.replace('\\', "\\u005c").replace('"', "\\u0022");
+            text = format!(r#"{{"$serde_json::private::RawValue":"{inner}"}}"#);
+        }
+        [head, text.as_bytes()].concat()
     }
 
     #[test]

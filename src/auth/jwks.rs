@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
-use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::verifier::object;
+use super::verifier::readable_members;
 use super::{Refusal, Settings};
+use crate::foundation::json::Json;
 use crate::telemetry::{metrics, supervised};
 
 /// A provider rotates two or three keys; more than this is not a key set that we would want to search per request.
@@ -198,15 +198,12 @@ impl Inner {
 
 /// Keys that we cannot use are left out one by one: providers publish encryption keys and novelties beside ours.
 pub(super) fn parse(body: &[u8]) -> Result<Vec<PublishedKey>, JwksError> {
-    #[derive(Deserialize)]
-    struct KeySet {
-        keys: Vec<serde_json::Value>,
-    }
-    let set: KeySet = object(body).ok_or(JwksError::NotAKeySet)?;
-    let jwks = set
-        .keys
-        .into_iter()
-        .filter_map(|key| serde_json::from_value::<Jwk>(key).ok());
+    let set = Json::parse(body).ok().filter(|set| set.is_object());
+    let keys = set.and_then(|set| set.member("keys")).filter(|keys| keys.is_array());
+    let jwks = keys.ok_or(JwksError::NotAKeySet)?.elements().filter_map(|key| {
+        let members = readable_members(key.get().as_bytes())?;
+        serde_json::from_value::<Jwk>(members.into()).ok()
+    });
     let keys: Vec<PublishedKey> = jwks
         .filter_map(|jwk| PublishedKey::from_jwk(&jwk))
         .take(MAX_KEYS)

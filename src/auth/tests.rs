@@ -27,6 +27,9 @@ struct TestKey {
     id: &'static str,
 }
 
+/// Beyond what a double holds. Published without quotes.
+const ODD_NUMBER: &str = "1e999";
+
 impl TestKey {
     fn new(algorithm: Algorithm, id: &'static str) -> Self {
         let signing = match algorithm {
@@ -53,7 +56,7 @@ impl TestKey {
         jwk["use"] = json!("sig");
         // Some providers say more about a key, and in numbers.
         jwk["nbf"] = json!(1_763_636_400);
-        jwk["score"] = serde_json::from_str("1e999").unwrap();
+        jwk["score"] = json!(ODD_NUMBER);
         jwk
     }
 
@@ -137,7 +140,11 @@ impl KeyServer {
         let mut keys: Vec<Value> = keys.iter().map(|key| key.published()).collect();
         keys.push(json!({"kty": "novel", "kid": "from-the-future"}));
         keys.push(json!({"kty": "oct", "kid": "symmetric", "k": URL_SAFE_NO_PAD.encode(SECRET)}));
-        *self.document.lock().await = Some(json!({ "keys": keys }).to_string());
+        *self.document.lock().await = Some(
+            json!({ "keys": keys })
+                .to_string()
+                .replace(&format!("\"{ODD_NUMBER}\""), ODD_NUMBER),
+        );
     }
 
     async fn die(&self) {

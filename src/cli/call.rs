@@ -11,6 +11,7 @@ use super::exit::{Exit, Stop};
 use super::output::harmless;
 use super::wiring::{self, Answer};
 use super::{Settings, Surroundings, render, tools};
+use crate::foundation::json::Json;
 use crate::telemetry::{self, Destination};
 
 /// A token that is made for one call outlives its deadline, and not by much.
@@ -74,8 +75,9 @@ pub fn run(call: &Call, settings: &Settings, around: &mut Surroundings) -> Resul
 
     let answer = super::block_on(wiring::call(&config, token, &call.name, arguments))??;
     match answer {
-        Answer::Result(value) if call.json => Ok(around.output.json(&value)?),
-        Answer::Result(value) => {
+        Answer::Result(text) if call.json => Ok(around.output.json_text(&Json::trusted(&text).to_pretty())?),
+        Answer::Result(text) => {
+            let value = Json::trusted(&text).to_value().unwrap_or_default();
             let more = |cursor: &str| next_page(call, settings, cursor);
             Ok(render::result(
                 &mut around.output,

@@ -43,12 +43,15 @@ impl Output {
 
     /// JSON, indented, as the answer. On a terminal, what JSON allows and terminals obey is escaped.
     pub fn json(&mut self, value: &impl serde::Serialize) -> io::Result<()> {
+        self.json_text(&serde_json::to_string_pretty(value)?)
+    }
+
+    /// The same of JSON that has been written and indented already.
+    pub fn json_text(&mut self, text: &str) -> io::Result<()> {
         if self.width.is_some() {
-            let text = serde_json::to_string_pretty(value)?;
-            return writeln!(self.out, "{}", escaped(&text));
+            return writeln!(self.out, "{}", escaped(text));
         }
-        serde_json::to_writer_pretty(&mut self.out, value)?;
-        writeln!(self.out)
+        writeln!(self.out, "{text}")
     }
 
     /// A text as it is, without a line end.

@@ -62,6 +62,8 @@ pub const KEYS: &[Key] = &[
     key("server.max_body_bytes", Kind::Size, &[]),
     key("server.max_connections", Kind::Integer(1, 1_000_000), &[]),
     key("server.connections_per_principal", Kind::Integer(1, 1_000_000), &[]),
+    key("server.request_memory", Kind::Size, &[]),
+    key("server.request_memory_per_principal", Kind::Size, &[]),
     key("server.calls_per_minute", Kind::Integer(0, 1_000_000), &[]),
     key("server.calls_burst", Kind::Integer(1, 1_000_000), &[]),
     key("server.page", Kind::Flag, &[]),
@@ -116,6 +118,8 @@ pub const KEYS: &[Key] = &[
 /// Sizes below which nothing works: a request, an answer of the API, an error and a few lines have to fit.
 const LEAST_SIZES: &[(&str, usize, &str)] = &[
     ("server.max_body_bytes", 1 << 10, "1KiB"),
+    ("server.request_memory", 4 << 20, "4MiB"),
+    ("server.request_memory_per_principal", 4 << 20, "4MiB"),
     ("api.max_answer_bytes", 64 << 10, "64KiB"),
     ("tools.max_result_bytes", 4 << 10, "4KiB"),
     ("audit.max_file_bytes", 64 << 10, "64KiB"),

@@ -88,6 +88,10 @@ pub struct Server {
     pub max_body_bytes: usize,
     pub max_connections: usize,
     pub connections_per_principal: usize,
+    #[serde(deserialize_with = "human::size")]
+    pub request_memory: usize,
+    #[serde(deserialize_with = "human::size")]
+    pub request_memory_per_principal: usize,
     pub calls_per_minute: u32,
     pub calls_burst: u32,
     pub page: bool,

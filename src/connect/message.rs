@@ -6,9 +6,9 @@ use std::borrow::Cow;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde::Deserialize;
 use serde_json::Value;
-use serde_json::value::RawValue;
+
+use crate::foundation::json::Json;
 
 /// The first revision without a handshake. Dates as text sort as dates.
 const FIRST_MODERN: &str = "2026-07-28";
@@ -30,9 +30,11 @@ const REPEATABLE: [&str; 8] = [
 pub struct Id(String);
 
 impl Id {
-    pub fn of(raw: &RawValue) -> Option<Self> {
-        let value: Value = serde_json::from_str(raw.get()).ok()?;
-        (value.is_string() || value.is_number()).then(|| Self(value.to_string()))
+    pub fn of(id: Json<'_>) -> Option<Self> {
+        if id.is_number() {
+            return Some(Self(id.get().to_owned()));
+        }
+        Some(Self(Value::from(id.as_str()?).to_string()))
     }
 
     pub fn as_json(&self) -> &str {
@@ -55,64 +57,30 @@ pub struct Message {
     pub cancels: Option<Id>,
 }
 
-#[derive(Deserialize)]
-struct Parts<'a> {
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    method: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    params: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Params<'a> {
-    #[serde(borrow)]
-    name: Option<&'a RawValue>,
-    #[serde(borrow)]
-    uri: Option<&'a RawValue>,
-    #[serde(borrow)]
-    task_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    request_id: Option<&'a RawValue>,
-    #[serde(borrow, rename = "_meta")]
-    meta: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-struct Meta<'a> {
-    #[serde(borrow, rename = "io.modelcontextprotocol/protocolVersion")]
-    version: Option<&'a RawValue>,
-}
-
 impl Message {
     /// Of a line whose outline is that of a JSON-RPC message.
     pub fn read(line: &[u8]) -> Option<Self> {
-        let parts: Parts<'_> = serde_json::from_slice(line).ok()?;
-        let params = parts.params.map(RawValue::get).unwrap_or("null");
-        let params: Params<'_> = serde_json::from_str::<Option<_>>(params)
-            .ok()
-            .flatten()
-            .unwrap_or_default();
-        let meta = params.meta.map(RawValue::get).unwrap_or("null");
-        let meta: Meta<'_> = serde_json::from_str::<Option<_>>(meta)
-            .ok()
-            .flatten()
-            .unwrap_or_default();
-        let method = parts.method.map(Cow::into_owned);
+        let message = Json::parse(line).ok().filter(|message| message.is_object())?;
+        let params = message.sole_member("params").unwrap_or(Json::NULL);
+        let meta = params.sole_member("_meta").unwrap_or(Json::NULL);
+        let method = message.member("method").filter(|method| !method.is_null());
+        let method = method
+            .map(|method| method.as_str().ok_or(()))
+            .transpose()
+            .ok()?
+            .map(Cow::into_owned);
         let name = match method.as_deref() {
-            Some("tools/call" | "prompts/get") => params.name,
-            Some("resources/read" | "resources/subscribe" | "resources/unsubscribe") => params.uri,
-            Some("tasks/get" | "tasks/update" | "tasks/cancel") => params.task_id,
+            Some("tools/call" | "prompts/get") => params.sole_member("name"),
+            Some("resources/read" | "resources/subscribe" | "resources/unsubscribe") => params.sole_member("uri"),
+            Some("tasks/get" | "tasks/update" | "tasks/cancel") => params.sole_member("taskId"),
             _ => None,
         };
-        let cancels = (method.as_deref() == Some("notifications/cancelled")).then_some(params.request_id);
+        let cancels = (method.as_deref() == Some("notifications/cancelled")).then(|| params.sole_member("requestId"));
         Some(Self {
             body: Bytes::copy_from_slice(line),
-            id: parts.id.filter(|_| method.is_some()).and_then(Id::of),
+            id: message.member("id").filter(|_| method.is_some()).and_then(Id::of),
             modern: meta
-                .version
+                .sole_member("io.modelcontextprotocol/protocolVersion")
                 .and_then(text)
                 .filter(|version| version.as_str() >= FIRST_MODERN),
             name: name.and_then(text).map(|name| in_header(&name)),
@@ -132,8 +100,8 @@ impl Message {
     }
 }
 
-fn text(raw: &RawValue) -> Option<String> {
-    serde_json::from_str(raw.get()).ok()
+fn text(json: Json<'_>) -> Option<String> {
+    json.as_str().map(Cow::into_owned)
 }
 
 /// A text as headers of 2026-07-28 carry it: as it is, or in base64 where it could not be told from that, or from nothing.
@@ -147,35 +115,26 @@ fn in_header(text: &str) -> String {
     }
 }
 
-/// What an answer is, as far as the bridge has to know.
-#[derive(Deserialize)]
-struct Answered<'a> {
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    method: Option<&'a RawValue>,
-}
-
 /// One line of JSON out of what a server sent, and whether it answers this request. `None`: it is no message.
 pub fn line_of(text: &str, request: Option<&Id>) -> Option<(String, bool)> {
-    let text = text.trim();
-    if !text.starts_with('{') {
-        return None;
-    }
-    let answered: Answered<'_> = serde_json::from_str(text).ok()?;
-    let id = answered.id.and_then(Id::of);
-    let answers = answered.method.is_none() && id.is_some() && id.as_ref() == request;
-    let line = if text.contains(['\n', '\r']) {
-        serde_json::from_str::<Value>(text).ok()?.to_string()
+    let message = Json::parse(text.as_bytes())
+        .ok()
+        .filter(|message| message.is_object())?;
+    let id = message.member("id").and_then(Id::of);
+    let answers = message.member("method").is_none() && id.is_some() && id.as_ref() == request;
+    // Inside of strings there are no line ends.
+    let is_one_line = !message.get().contains(['\n', '\r']);
+    let line = if is_one_line {
+        message.get().into()
     } else {
-        text.to_owned()
+        message.to_compact()
     };
-    Some((line, answers))
+    Some((line.into_owned(), answers))
 }
 
 /// Whether a message is a response, to whatever request.
 pub fn is_answer(line: &str) -> bool {
-    serde_json::from_str::<Answered<'_>>(line).is_ok_and(|message| message.method.is_none())
+    Json::parse(line.as_bytes()).is_ok_and(|message| message.is_object() && message.member("method").is_none())
 }
 
 #[cfg(test)]
@@ -206,7 +165,7 @@ mod tests {
         let resource = read(r#"{"id":1,"method":"resources/read","params":{"uri":"file:///x","name":"y"}}"#);
         assert_eq!(resource.name.as_deref(), Some("file:///x"));
         let cancel = read(r#"{"method":"notifications/cancelled","params":{"requestId":"\u0061"}}"#);
-        assert_eq!(cancel.cancels, Id::of(&RawValue::from_string("\"a\"".into()).unwrap()));
+        assert_eq!(cancel.cancels, Id::of(Json::trusted("\"a\"")));
         assert_eq!(cancel.id, None);
         let response = read(r#"{"id":1,"result":{}}"#);
         assert_eq!((response.id, response.method), (None, None), "it is not answered");
@@ -233,7 +192,7 @@ mod tests {
 
     #[test]
     fn an_answer_becomes_one_line_with_every_digit() {
-        let id = Id::of(&RawValue::from_string("1".into()).unwrap());
+        let id = Id::of(Json::trusted("1"));
         let pretty = "{\n  \"jsonrpc\": \"2.0\",\n  \"id\": 1,\n  \"result\": { \"x\": 1.10, \"y\": \"a\\nb\" }\n}";
         let (line, answers) = line_of(pretty, id.as_ref()).unwrap();
         assert_eq!(line, r#"{"jsonrpc":"2.0","id":1,"result":{"x":1.10,"y":"a\nb"}}"#);

@@ -8,17 +8,18 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use http::request::Parts;
 use rmcp::RoleServer;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResult, ContentBlock, ErrorData, JsonObject, ProgressNotificationParam,
-    ProgressToken,
+    CallToolRequestParams, CallToolResult, ContentBlock, ErrorData, ProgressNotificationParam, ProgressToken,
 };
 use rmcp::service::{Peer, RequestContext};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::arguments::Arguments;
 use super::caller::Caller;
 use super::reach::Beyond;
 use super::report::{Ending, Report, Said, Why, protocol};
@@ -37,7 +38,7 @@ pub const NO_END: &str = "the call did not come to an end";
 /// A call that needs nothing of rmcp's: its tool is there and within reach, and nobody waits to hear of its steps.
 pub struct PlainCall<'a> {
     pub name: &'a str,
-    pub arguments: JsonObject,
+    pub arguments: Arguments,
     pub said: Said<'a>,
     pub protocol: &'static str,
 }
@@ -57,7 +58,7 @@ pub(super) async fn carry_out(server: &Inner, call: PlainCall<'_>, caller: &Call
     }
     let report = pending.report.as_ref()?;
     let cancel = CancellationToken::new();
-    let work = run(server, call.name, call.arguments, caller, report, cancel, None);
+    let work = run(server, call.name, &call.arguments, caller, report, cancel, None);
     let outcome = AssertUnwindSafe(work).catch_unwind().await;
     match outcome {
         Ok(Ok(outcome)) => {
@@ -139,11 +140,12 @@ pub(super) async fn serve(
     }
     let cancelled = context.ct.clone();
     let token = context.meta.get_progress_token().filter(|_| caller.hears_progress);
+    let arguments = arguments(&request, &context);
     // A panic in a handler's task would leave the client waiting: rmcp has no answer for it.
     let work = AssertUnwindSafe(run(
         server,
         &request.name,
-        request.arguments.unwrap_or_default(),
+        &arguments,
         &caller,
         &report,
         context.ct.clone(),
@@ -168,6 +170,17 @@ pub(super) async fn serve(
             Err(ErrorData::internal_error(NO_END, Some(data)))
         }
     }
+}
+
+/// The arguments as they came: transports take them out of the message before rmcp reads it.
+fn arguments(request: &CallToolRequestParams, context: &RequestContext<RoleServer>) -> Arguments {
+    let extensions = &context.extensions;
+    let beside = extensions.get::<Arguments>();
+    let beside = beside.or_else(|| extensions.get::<Parts>()?.extensions.get());
+    beside.cloned().unwrap_or_else(|| {
+        let text = request.arguments.as_ref().map(serde_json::to_vec);
+        Arguments::from_object(text.and_then(Result::ok).unwrap_or_default().into())
+    })
 }
 
 /// What a caller is told who calls more often than one may.
@@ -202,7 +215,7 @@ fn why(outcome: &Outcome) -> Why<'_> {
 async fn run(
     server: &Inner,
     name: &str,
-    arguments: JsonObject,
+    arguments: &Arguments,
     caller: &Caller,
     report: &Report,
     cancel: CancellationToken,
@@ -226,7 +239,7 @@ async fn run(
     };
     let call = ToolCall {
         name,
-        arguments,
+        arguments: arguments.json(),
         api: &api,
         correlation_id: &caller.correlation_id,
         item: &report.item,
@@ -268,7 +281,8 @@ fn result(outcome: Outcome) -> CallToolResult {
     let failed = outcome.failed.is_some();
     // Clients hold structured content against the tool's outputSchema even when the call has failed, and then show their
     // own complaint in place of the error.
-    let structured = (!failed).then(|| outcome.value());
+    // A successful call's text takes the place of this `null` when the message is encoded.
+    let structured = (!failed).then_some(Value::Null);
     let mut result = CallToolResult::success(vec![ContentBlock::text(outcome.text)]);
     result.is_error = Some(failed);
     result.structured_content = structured;

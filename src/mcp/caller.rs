@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::reach::Reach;
 use crate::auth::{Principal, Refusal, Secret, Verifier};
+use crate::foundation::memory_budget::Reservation;
 use crate::telemetry::traces::Place;
 
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub struct Caller {
     pub via: Via,
     /// How long it took to verify the token.
     pub verified_in: Duration,
+    /// What the request and its answer take while they are here.
+    pub memory: Reservation,
 }
 
 /// How a request came.
@@ -102,6 +105,8 @@ impl FixedCaller {
                 asked: Reach::ALL,
                 via: Via::Stdio,
                 verified_in: since.elapsed(),
+                // A pipe has one caller, whose own process this is.
+                memory: Reservation::uncounted(),
             }),
             Err(refusal) => Err(Unknown {
                 refusal,

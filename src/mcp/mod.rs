@@ -8,6 +8,7 @@
 //! What is not offered is answered as an unknown method, not as an empty list: a client that reads an empty list of
 //! prompts asks again later.
 
+mod arguments;
 mod call;
 mod caller;
 mod entities;
@@ -32,6 +33,7 @@ use rmcp::model::{
 use rmcp::service::RequestContext;
 use tokio::time::Instant;
 
+pub use arguments::Arguments;
 pub use call::{NO_END, PlainCall};
 pub use caller::{Caller, Callers, FixedCaller, Via};
 pub use entities::EntityTools;

@@ -5,11 +5,12 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use rmcp::model::{JsonObject, Tool};
+use rmcp::model::Tool;
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::auth::Refusal;
+use crate::foundation::json::Json;
 use crate::tools::{self, Access, Progress};
 use crate::upstream::Session;
 
@@ -43,7 +44,7 @@ pub struct Listed {
 /// One call of one tool.
 pub struct ToolCall<'a> {
     pub name: &'a str,
-    pub arguments: JsonObject,
+    pub arguments: Json<'a>,
     /// The API on behalf of the caller, for this call only. The concrete type, since `Api` has generic futures and so
     /// cannot be made into an object; toolsets are tested against a scripted API on a socket instead.
     pub api: &'a Session,

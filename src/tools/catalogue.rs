@@ -2,17 +2,17 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::argument::{Argument, arguments};
 use super::error::ToolError;
 use super::operation::Operation;
 use super::plan::Plan;
-use super::reading;
+use super::reading::Arguments;
 use super::refusal::{Refusal, nearest};
 use super::spec::ToolSpec;
 use crate::entities::{self, Entity};
+use crate::foundation::json::Json;
 
 /// The tools over ToolBridge's entities, in a stable order.
 pub struct Catalogue {
@@ -63,7 +63,7 @@ impl Catalogue {
     }
 
     /// Checks the arguments and says what is to be sent. Nothing is sent yet, and nothing at all if this refuses.
-    pub fn prepare(&self, name: &str, arguments: Map<String, Value>) -> Result<Plan, ToolError> {
+    pub fn prepare(&self, name: &str, arguments: Json<'_>) -> Result<Plan, ToolError> {
         let Some(tool) = self.get(name) else {
             let names: Vec<_> = self.specs().map(|spec| spec.name.as_str()).collect();
             return Err(ToolError::unknown_tool(name, nearest(name, &names)));
@@ -92,7 +92,7 @@ impl Tool {
         }
     }
 
-    fn plan(&self, given: Map<String, Value>, new_uid: &dyn Fn() -> Uuid) -> Result<Plan, Refusal> {
-        Plan::new(self, reading::read_all(&self.arguments, given)?, new_uid)
+    fn plan(&self, given: Json<'_>, new_uid: &dyn Fn() -> Uuid) -> Result<Plan, Refusal> {
+        Plan::new(self, &Arguments::read(&self.arguments, given)?, new_uid)
     }
 }

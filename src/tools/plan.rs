@@ -3,19 +3,20 @@
 //! Making a plan touches nothing but the caller's arguments, so whatever is wrong with them is said before anything
 //! leaves the house. [`Plan::run`](super::run) is the other half.
 
-use bytes::Bytes;
 use http::Method;
-use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::argument::DEFAULT_LIMIT;
 use super::catalogue::Tool;
 use super::operation::Operation;
-use super::payload;
+use super::payload::{self, Payload};
+use super::reading::Arguments;
 use super::refusal::{Refusal, Remedy};
 use super::result::PageWish;
 use super::spec::Access;
+use super::text::to_json;
 use crate::entities::Entity;
+use crate::foundation::json::Json;
 use crate::upstream::exchange::Request;
 
 /// The most that the API takes as a body.
@@ -29,8 +30,6 @@ pub struct Plan {
     pub(super) operation: Operation,
     /// The item; on create the one to be.
     pub(super) uid: Option<Uuid>,
-    /// The members of the body.
-    pub(super) payload: Map<String, Value>,
     pub(super) request: Request,
     pub(super) page: PageWish,
     /// The arguments leave the parent out, so it is read first and kept.
@@ -38,20 +37,14 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(
-        tool: &Tool,
-        mut arguments: Map<String, Value>,
-        new_uid: &dyn Fn() -> Uuid,
-    ) -> Result<Self, Refusal> {
+    pub(super) fn new(tool: &Tool, arguments: &Arguments<'_>, new_uid: &dyn Fn() -> Uuid) -> Result<Self, Refusal> {
         let &Tool { entity, operation, .. } = tool;
         let mut query = Vec::new();
         let mut keeps_parent = false;
-        let mut uid = arguments
-            .get("uid")
-            .and_then(Value::as_str)
-            .and_then(|uid| uid.parse().ok());
-        let flag = |name: &str| arguments.get(name).and_then(Value::as_bool).unwrap_or_default();
-        let number = |name: &str| arguments.get(name).and_then(Value::as_u64);
+        let uid = arguments.get("uid").and_then(Json::as_str);
+        let mut uid = uid.and_then(|uid| uid.parse().ok());
+        let flag = |name: &str| arguments.get(name).and_then(Json::as_bool).unwrap_or_default();
+        let number = |name: &str| arguments.get(name).and_then(Json::as_u64);
 
         let page = PageWish {
             limit: number("limit").unwrap_or(DEFAULT_LIMIT),
@@ -60,50 +53,43 @@ impl Plan {
         let if_match = number("if_match");
         if operation == Operation::List {
             query.push(("limit", page.limit.to_string()));
-            query.extend(
-                arguments
-                    .get("cursor")
-                    .and_then(Value::as_str)
-                    .map(|cursor| ("cursor", cursor.to_owned())),
-            );
+            let cursor = arguments.get("cursor").and_then(Json::as_str);
+            query.extend(cursor.map(|cursor| ("cursor", cursor.into_owned())));
         }
         if flag("include_deleted") {
             query.push(include_deleted());
         }
 
-        let payload = match operation {
+        let mut payload = Payload::default();
+        match operation {
             Operation::Create => {
                 let chosen = new_uid();
                 uid = Some(chosen);
-                let mut body = Map::from_iter([("uid".to_owned(), Value::from(chosen.to_string()))]);
-                body.extend(payload::whole(entity, &mut arguments)?);
-                body
+                payload.push("uid", Json::trusted(&to_json(&chosen.to_string())));
+                payload::whole(entity, arguments, &mut payload)?;
             }
             Operation::Update => {
-                keeps_parent = leaves_parent_out(entity, &arguments)?;
-                payload::whole(entity, &mut arguments)?
+                keeps_parent = leaves_parent_out(entity, arguments)?;
+                payload::whole(entity, arguments, &mut payload)?;
             }
-            Operation::Patch => match arguments.shift_remove("updates") {
-                Some(Value::Object(updates)) => payload::changes(entity, updates)?,
-                _ => Map::new(),
-            },
+            Operation::Patch => {
+                let updates = arguments.get("updates").unwrap_or(Json::EMPTY_OBJECT);
+                payload::changes(entity, updates, &mut payload)?;
+            }
             Operation::Process => {
-                arguments.shift_remove("uid");
-                if let Some(metadata) = arguments.get("metadata") {
-                    payload::refuse_deep("metadata", metadata)?;
+                for (name, value) in arguments.iter().filter(|(name, _)| *name != "uid") {
+                    if name == "metadata" {
+                        payload::refuse_deep(name, value)?;
+                    }
+                    payload.push(name, value);
                 }
-                arguments
             }
-            Operation::List | Operation::Get | Operation::Delete | Operation::Archive => Map::new(),
-        };
+            Operation::List | Operation::Get | Operation::Delete | Operation::Archive => {}
+        }
 
-        let body = if payload.is_empty() {
-            None
-        } else {
-            Some(encode(&payload))
-        };
+        let body = payload.finish();
         if body.as_ref().is_some_and(|body| body.len() > MAX_BODY_BYTES) {
-            return Err(too_much(entity, operation, &payload));
+            return Err(too_much(entity, operation, Payload::of(body.as_ref())));
         }
         let item = uid.filter(|_| operation != Operation::Create);
         let path = path(entity, item, operation.suffix());
@@ -120,7 +106,6 @@ impl Plan {
             entity,
             operation,
             uid,
-            payload,
             request,
             page,
             keeps_parent,
@@ -165,22 +150,17 @@ pub(super) fn include_deleted() -> (&'static str, String) {
     ("includeDeleted", "true".to_owned())
 }
 
-/// The payload as JSON. Keys are strings, so there is nothing that could fail to encode.
-pub(super) fn encode(payload: &Map<String, Value>) -> Bytes {
-    serde_json::to_vec(payload).unwrap_or_default().into()
-}
-
 fn path(entity: &Entity, uid: Option<Uuid>, suffix: &str) -> String {
     let item = uid.map(|uid| format!("/{uid}")).unwrap_or_default();
     format!("/v1/{}{item}{suffix}", entity.plural)
 }
 
 /// Whether the parent is left out. Half of one cannot be told from a slip, so it is refused.
-fn leaves_parent_out(entity: &Entity, arguments: &Map<String, Value>) -> Result<bool, Refusal> {
+fn leaves_parent_out(entity: &Entity, arguments: &Arguments<'_>) -> Result<bool, Refusal> {
     let (given, missing): (Vec<_>, Vec<_>) = entity
         .parent_fields()
         .map(|field| field.name)
-        .partition(|name| arguments.contains_key(*name));
+        .partition(|name| arguments.has(name));
     match (given.as_slice(), missing.as_slice()) {
         (_, []) => Ok(false),
         ([], _) => Ok(true),
@@ -194,13 +174,13 @@ fn leaves_parent_out(entity: &Entity, arguments: &Map<String, Value>) -> Result<
 }
 
 /// Names the argument that carries most of a body that is too large.
-fn too_much(entity: &Entity, operation: Operation, payload: &Map<String, Value>) -> Refusal {
+fn too_much(entity: &Entity, operation: Operation, payload: Json<'_>) -> Refusal {
     let argument = match operation {
         Operation::Patch => "updates",
         Operation::Process => "metadata",
         _ => {
-            let largest = payload.iter().max_by_key(|(_, value)| value.to_string().len());
-            let field = largest.and_then(|(key, _)| entity.field(key));
+            let largest = payload.members().max_by_key(|(_, value)| value.get().len());
+            let field = largest.and_then(|(key, _)| entity.field(&key));
             field.map_or("additional_fields", |field| field.name)
         }
     };

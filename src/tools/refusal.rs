@@ -1,6 +1,7 @@
 //! Why an argument is refused, in words by which a model can mend it.
 
-use serde_json::Value;
+use super::text::to_json;
+use crate::foundation::json::Json;
 
 /// Longer values are shown by their beginning.
 const MAX_SHOWN: usize = 80;
@@ -43,7 +44,7 @@ impl Refusal {
         }
     }
 
-    pub fn received(mut self, value: &Value) -> Self {
+    pub fn received(mut self, value: Json<'_>) -> Self {
         self.received = Some(show(value).into());
         self
     }
@@ -99,14 +100,17 @@ impl Refusal {
 }
 
 /// The value as JSON, so that nothing in it can pass for words of ours, and not more of it than helps.
-fn show(value: &Value) -> String {
-    match value {
+fn show(value: Json<'_>) -> String {
+    if let Some(text) = value.as_str() {
         // A huge string is cut before it is encoded.
-        Value::String(text) => without_controls(&Value::String(shorten(text)).to_string()),
-        Value::Array(items) => format!("a list of {}", items.len()),
-        Value::Object(members) => format!("an object with {} keys", members.len()),
+        without_controls(&to_json(&shorten(&text)))
+    } else if value.is_array() {
+        format!("a list of {}", value.elements().count())
+    } else if value.is_object() {
+        format!("an object with {} keys", value.members().count())
+    } else {
         // A number may be of any length.
-        other => shorten(&other.to_string()),
+        shorten(value.get())
     }
 }
 

@@ -4,12 +4,9 @@
 //! where one is asked for. A page's long strings are cut and the cut is named, a `nextCursor` that leads nowhere is
 //! dropped, and a result that is too large is refused together with a page size that would fit.
 
-use std::borrow::Cow;
-
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
-use serde_json::value::RawValue;
+
+use crate::foundation::json::Json;
 
 use super::text::{TooDeep, compact, push_string};
 
@@ -72,13 +69,12 @@ impl From<TooDeep> for Unusable {
 
 /// An item. With `whole` nothing in it is cut; without, long strings are, if it would be too large otherwise.
 pub(super) fn item(body: &[u8], whole: bool, limits: &Limits) -> Result<Success, Unusable> {
-    let body = utf8(body)?;
+    let item = parse(body)?;
     let mut text = String::with_capacity(body.len());
-    let members = parse(body)?;
-    splice_item(&members, None, &mut text)?;
+    splice_item(item, None, &mut text)?;
     if text.len() > limits.max_result_bytes && !whole {
         text.clear();
-        splice_item(&members, Some(PREVIEW), &mut text)?;
+        splice_item(item, Some(PREVIEW), &mut text)?;
     }
     if text.len() > limits.max_result_bytes {
         return Err(Unusable::TooLarge {
@@ -91,47 +87,42 @@ pub(super) fn item(body: &[u8], whole: bool, limits: &Limits) -> Result<Success,
 
 /// A page. `has_next` is the API's own word that another one follows.
 pub(super) fn page(body: &[u8], wish: PageWish, has_next: bool, limits: &Limits) -> Result<Success, Unusable> {
-    let Page(members) = parse(utf8(body)?)?;
-    let listed = members.iter().find_map(|(_, part)| match part {
-        Part::Items(items) => Some(items),
-        Part::Other(_) => None,
-    });
-    let listed = listed.ok_or_else(|| malformed("a page without items"))?;
+    let members: Vec<_> = parse(body)?.members().collect();
+    let listed = members.iter().find(|(key, value)| key == "items" && value.is_array());
+    let (_, listed) = listed.ok_or_else(|| malformed("a page without items"))?;
+    let items: Vec<_> = listed.elements().collect();
     let longest = if wish.full { None } else { Some(PREVIEW) };
-    let full_page = u64::try_from(listed.len()).unwrap_or(u64::MAX) >= wish.limit;
-    let leads_on = !listed.is_empty() && (has_next || full_page);
+
+    let full_page = u64::try_from(items.len()).unwrap_or(u64::MAX) >= wish.limit;
+    let leads_on = !items.is_empty() && (has_next || full_page);
 
     let mut text = String::with_capacity(body.len());
-    let mut sizes = Vec::with_capacity(listed.len());
-    let mut page = Object::new(&mut text);
-    for (key, part) in &members {
-        let value = match part {
-            Part::Items(items) => {
-                let out = page.key(key);
+    let mut sizes = Vec::with_capacity(items.len());
+    let mut object = Object::new(&mut text);
+    for (key, value) in &members {
+        match (key.as_ref(), value.get()) {
+            ("items", _) => {
+                let out = object.key(key);
                 out.push('[');
-                for (place, item) in items.iter().enumerate() {
-                    if place > 0 {
+                for (index, item) in items.iter().enumerate() {
+                    if index > 0 {
                         out.push(',');
                     }
                     let before = out.len();
-                    splice_item(item, longest, out)?;
+                    splice_item(*item, longest, out)?;
                     sizes.push(out.len() - before);
                 }
                 out.push(']');
-                continue;
             }
-            Part::Other(value) => value.get(),
-        };
-        match (key.as_ref(), value) {
             ("nextCursor", "null" | "\"\"") => {}
             ("nextCursor", _) if !leads_on => {}
             ("nextCursor", cursor) if !cursor.starts_with('"') => {
                 return Err(malformed("a nextCursor that is no string"));
             }
-            (_, other) => drop(compact(other, None, page.key(key))?),
+            (_, other) => drop(compact(other, None, object.key(key))?),
         }
     }
-    page.finish();
+    object.finish();
     if text.len() > limits.max_result_bytes {
         let fitting = fitting(&sizes, text.len(), limits.max_result_bytes);
         return Err(Unusable::TooLarge {
@@ -153,39 +144,36 @@ fn fitting(items: &[usize], size: usize, max: usize) -> u64 {
 }
 
 /// Writes an item anew with its payload cut if need be, after making sure that it is one.
-fn splice_item(Members(members): &Members<'_>, longest: Option<usize>, out: &mut String) -> Result<(), Unusable> {
-    for (key, opening) in [("uid", '"'), ("version", '0'), ("updatedAt", '"'), ("payload", '{')] {
-        let first = members
-            .iter()
-            .find(|(name, _)| name == key)
-            .and_then(|(_, value)| value.get().chars().next());
-        let fits = first.is_some_and(|first| {
-            if opening == '0' {
-                first.is_ascii_digit()
-            } else {
-                first == opening
-            }
-        });
-        if !fits {
-            return Err(malformed(format!("an item without a proper {key}")));
+fn splice_item(item: Json<'_>, longest: Option<usize>, out: &mut String) -> Result<(), Unusable> {
+    let members: Vec<_> = item.members().collect();
+    let is_version = |version: Json<'_>| version.get().starts_with(|first: char| first.is_ascii_digit());
+    for (name, is_proper) in [
+        ("uid", &(|uid: Json<'_>| uid.is_string()) as &dyn Fn(Json<'_>) -> bool),
+        ("version", &is_version),
+        ("updatedAt", &|time| time.is_string()),
+        ("payload", &|payload| payload.is_object()),
+    ] {
+        let member = members.iter().find(|(key, _)| key == name);
+        if !member.is_some_and(|(_, value)| is_proper(*value)) {
+            return Err(malformed(format!("an item without a proper {name}")));
         }
     }
-    let mut item = Object::new(out);
+    let mut object = Object::new(out);
     let mut cut = Vec::new();
-    for (key, value) in members {
+    for (key, value) in &members {
         match (key.as_ref(), value.get()) {
             // To a client that checks results against the schema, absent and null are not the same.
             ("deletedAt", "null") => {}
             // In a page the word is ours.
             ("truncated", _) if longest.is_some() => {}
-            ("payload", payload) => cut = compact(payload, longest, item.key(key))?,
-            (_, other) => drop(compact(other, None, item.key(key))?),
+            ("payload", payload) => cut = compact(payload, longest, object.key(key))?,
+            (_, other) => drop(compact(other, None, object.key(key))?),
         }
     }
     if !cut.is_empty() {
-        item.key("truncated").push_str(&Value::from(cut).to_string());
+        object.key("truncated").push_str(&Value::from(cut).to_string());
     }
-    item.finish();
+    object.finish();
     Ok(())
 }
 
@@ -203,109 +191,16 @@ pub fn read_page(body: &[u8], limits: &Limits) -> Option<Success> {
 
 /// What a result's text says. It was put together from JSON, so there is nothing in it that cannot be read.
 pub fn value_of(text: &str) -> Value {
-    read(text).unwrap_or_default()
+    Json::trusted(text).to_value().unwrap_or_default()
 }
 
-/// serde_json hands numbers and raw text around as objects with a key of its own making, and takes an object that really
-/// has such a key for one. Stored data may contain anything, so where the word turns up, objects are read one by one.
-fn read(text: &str) -> Result<Value, Unusable> {
-    if text.contains("serde_json::private") {
-        return read_by_hand(text);
-    }
-    serde_json::from_str(text).or_else(|_| read_by_hand(text))
-}
-
-fn read_by_hand(text: &str) -> Result<Value, Unusable> {
-    match text.as_bytes().first() {
-        Some(b'{') => {
-            let Members(members) = parse(text)?;
-            let members = members
-                .into_iter()
-                .map(|(key, value)| Ok((key.into_owned(), read_by_hand(value.get())?)));
-            members.collect::<Result<_, _>>().map(Value::Object)
-        }
-        Some(b'[') => {
-            let items: Vec<&RawValue> = parse(text)?;
-            let items = items.into_iter().map(|item| read_by_hand(item.get()));
-            items.collect::<Result<_, _>>().map(Value::Array)
-        }
-        _ => parse(text),
-    }
-}
-
-fn utf8(body: &[u8]) -> Result<&str, Unusable> {
-    std::str::from_utf8(body).map_err(|_| malformed("not UTF-8"))
-}
-
-fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Unusable> {
-    serde_json::from_str(text).map_err(|error| malformed(error.to_string()))
+/// Depth and surrogates are looked after where the text is copied.
+fn parse(body: &[u8]) -> Result<Json<'_>, Unusable> {
+    Json::parse_syntax(body).map_err(|error| malformed(error.to_string()))
 }
 
 fn malformed(why: impl Into<String>) -> Unusable {
     Unusable::Malformed(why.into())
-}
-
-/// An object's members in their order, each value still as text.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-/// A page's members in their order, its items split as well, so that the text is read through once.
-struct Page<'a>(Vec<(Cow<'a, str>, Part<'a>)>);
-
-enum Part<'a> {
-    Items(Vec<Members<'a>>),
-    Other(&'a RawValue),
-}
-
-#[derive(Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Collect;
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some((Key(key), value)) = map.next_entry()? {
-                    members.push((key, value));
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Collect)
-    }
-}
-
-impl<'de> Deserialize<'de> for Page<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Collect;
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Page<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a page")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(Key(key)) = map.next_key()? {
-                    let part = if key == "items" {
-                        Part::Items(map.next_value()?)
-                    } else {
-                        Part::Other(map.next_value()?)
-                    };
-                    members.push((key, part));
-                }
-                Ok(Page(members))
-            }
-        }
-        deserializer.deserialize_map(Collect)
-    }
 }
 
 /// An object in the making, at the end of a text.

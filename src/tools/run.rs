@@ -4,15 +4,17 @@
 //! carried out before, and now meets what it would itself have left behind, reads the item back: see [`Trace`]. And where
 //! an API says no more than 500 to a comment or a message, its parent is looked up, since a dead one is the usual reason.
 
-use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::collections::HashMap;
 
 use super::answer::{self, Asked};
 use super::error::ToolError;
 use super::operation::Operation;
 use super::parent;
-use super::payload::SERVER_KEYS;
-use super::plan::{Plan, encode, include_deleted};
+use super::payload::{Payload, SERVER_KEYS};
+use super::plan::{Plan, include_deleted};
 use super::result::{self, Limits, Success, Unusable};
+use crate::foundation::json::Json;
 use crate::upstream::exchange::{Api, Reply, Request};
 
 /// How far a call of several steps has come.
@@ -33,7 +35,7 @@ impl Plan {
         progress: impl Fn(Progress) + Send + Sync,
     ) -> Result<Success, ToolError> {
         if !self.keeps_parent {
-            return self.send(api, self.request.clone(), &self.payload, limits).await;
+            return self.send(api, self.request.clone(), limits).await;
         }
         let total = self.steps();
         progress(Progress {
@@ -41,24 +43,20 @@ impl Plan {
             total,
             message: "Reading the item, to keep its parent",
         });
-        let (request, payload) = self.with_parent(api, limits).await?;
+        let request = self.with_parent(api, limits).await?;
         progress(Progress {
             done: 1,
             total,
             message: "Replacing the item",
         });
-        self.send(api, request, &payload, limits).await
+        self.send(api, request, limits).await
     }
 
-    async fn send<A: Api>(
-        &self,
-        api: &A,
-        request: Request,
-        payload: &Map<String, Value>,
-        limits: &Limits,
-    ) -> Result<Success, ToolError> {
+    async fn send<A: Api>(&self, api: &A, request: Request, limits: &Limits) -> Result<Success, ToolError> {
         let asked = Asked::for_result(self);
         let if_match = request.if_match;
+        let body = request.body.clone();
+        let payload = Payload::of(body.as_ref());
         let reply = api.send(request).await.map_err(|failure| asked.unanswered(failure))?;
         if let Some(trace) = self.trace(&reply, if_match) {
             return self.read_back(api, limits, payload, trace, &reply).await;
@@ -98,7 +96,7 @@ impl Plan {
     }
 
     /// The planned request with the parent that the item has now, on condition that the item stays as it was read.
-    async fn with_parent<A: Api>(&self, api: &A, limits: &Limits) -> Result<(Request, Map<String, Value>), ToolError> {
+    async fn with_parent<A: Api>(&self, api: &A, limits: &Limits) -> Result<Request, ToolError> {
         let asked = Asked::for_reading_first(self);
         let Some(uid) = self.uid else {
             return Err(ToolError::internal("an update without a UID"));
@@ -116,17 +114,20 @@ impl Plan {
         };
         let item = result::item(&reply.body, true, &anything).map_err(|unusable| asked.unusable(unusable, limits))?;
 
-        let mut payload = self.payload.clone();
-        let item = result::value_of(&item.text);
-        let stored = item.get("payload").and_then(Value::as_object);
-        if !stored.is_some_and(|stored| parent::keep(self.entity, stored, &mut payload)) {
+        let item = Json::trusted(&item.text);
+        let mut payload = Payload::default();
+        for (key, value) in Payload::of(self.request.body.as_ref()).members() {
+            payload.push(&key, value);
+        }
+        let stored = item.member("payload").unwrap_or(Json::NULL);
+        if !parent::keep(self.entity, stored, &mut payload) {
             return Err(asked.without_parent());
         }
         let mut request = self.request.clone();
-        request.if_match = request.if_match.or_else(|| item.get("version").and_then(Value::as_u64));
+        request.if_match = request.if_match.or_else(|| item.member("version")?.as_u64());
         request.repeat = self.operation.repeat(request.if_match);
-        request.body = Some(encode(&payload));
-        Ok((request, payload))
+        request.body = payload.finish();
+        Ok(request)
     }
 
     /// Looks whether a refusal is the trace of the request's own first success, and reports that if it is.
@@ -134,7 +135,7 @@ impl Plan {
         &self,
         api: &A,
         limits: &Limits,
-        payload: &Map<String, Value>,
+        payload: Json<'_>,
         trace: Trace,
         refusal: &Reply,
     ) -> Result<Success, ToolError> {
@@ -158,8 +159,8 @@ impl Plan {
         let item = self
             .read(&reply, limits)
             .map_err(|unusable| asked.unusable(unusable, limits))?;
-        let stored: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-        match trace.is_of(payload, &stored) {
+        let stored = Json::parse_syntax(&reply.body).unwrap_or(Json::NULL);
+        match trace.is_of(payload, stored) {
             Some(true) => Ok(item),
             Some(false) => Err(asked.refused(refusal)),
             None => Err(asked.outcome_unknown("the item has been changed again since")),
@@ -167,7 +168,7 @@ impl Plan {
     }
 
     /// Whether the payload names a parent that the API does not have alive.
-    async fn parent_is_gone<A: Api>(&self, api: &A, payload: &Map<String, Value>) -> bool {
+    async fn parent_is_gone<A: Api>(&self, api: &A, payload: Json<'_>) -> bool {
         let Some((entity, uid)) = parent::named_in(self.entity, payload) else {
             return false;
         };
@@ -191,10 +192,10 @@ enum Trace {
 impl Trace {
     /// Whether the stored item is the work of a request with this payload; `None` when too much has happened since to
     /// tell.
-    fn is_of(self, payload: &Map<String, Value>, stored: &Value) -> Option<bool> {
-        let version = stored.get("version").and_then(Value::as_u64);
+    fn is_of(self, payload: Json<'_>, stored: Json<'_>) -> Option<bool> {
+        let version = stored.member("version").and_then(Json::as_u64);
         let says = |only| {
-            let members = stored.get("payload").and_then(Value::as_object);
+            let members = stored.member("payload").filter(|members| members.is_object());
             members.is_some_and(|members| says_the_same(members, payload, only))
         };
         match self {
@@ -202,31 +203,46 @@ impl Trace {
             Self::Replaced(own) | Self::Merged(own) if version > Some(own) => None,
             Self::Replaced(own) => Some(version == Some(own) && says(true)),
             Self::Merged(own) => Some(version == Some(own) && says(false)),
-            Self::Tombstone => Some(stored.get("deletedAt").is_some_and(Value::is_string)),
+            Self::Tombstone => Some(stored.member("deletedAt").is_some_and(Json::is_string)),
         }
     }
 }
 
-/// Whether what was sent is stored; with `only`, nothing else may be. What the server writes does not count.
-fn says_the_same(stored: &Map<String, Value>, sent: &Map<String, Value>, only: bool) -> bool {
-    let own = |(key, _): &(&String, &Value)| !SERVER_KEYS.contains(&key.as_str());
-    let kept = |(key, value): (&String, &Value)| stored.get(key).is_some_and(|stored| alike(stored, value));
-    sent.iter().filter(own).all(kept) && (!only || stored.iter().filter(own).count() == sent.iter().filter(own).count())
+/// An object's members by name. Of a name that comes twice the last one counts, as for most readers.
+fn by_name(object: Json<'_>) -> HashMap<Cow<'_, str>, Json<'_>> {
+    object.members().collect()
 }
 
-/// Equal but for how numbers are written: stores write `1.50` as `1.5`, and some keep no more than a double holds.
-fn alike(one: &Value, other: &Value) -> bool {
-    match (one, other) {
-        (Value::Number(one), Value::Number(other)) => {
-            one == other || (one.as_f64().is_some() && one.as_f64() == other.as_f64())
-        }
-        (Value::Array(one), Value::Array(other)) => {
-            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| alike(one, other))
-        }
-        (Value::Object(one), Value::Object(other)) => {
-            let in_other = |(key, value): (&String, &Value)| other.get(key).is_some_and(|other| alike(value, other));
-            one.len() == other.len() && one.iter().all(in_other)
-        }
-        _ => one == other,
+/// Whether what was sent is stored; with `only`, nothing else may be. What the server writes does not count.
+fn says_the_same(stored: Json<'_>, sent: Json<'_>, only: bool) -> bool {
+    let [mut stored, mut sent] = [stored, sent].map(by_name);
+    for key in SERVER_KEYS {
+        stored.remove(key);
+        sent.remove(key);
+    }
+    let kept = |(key, value): (&Cow<'_, str>, &Json<'_>)| stored.get(key).is_some_and(|stored| alike(*stored, *value));
+    sent.iter().all(kept) && (!only || stored.len() == sent.len())
+}
+
+/// Equal but for how it is written: stores write `1.50` as `1.5`, and some keep no more than a double holds. The depth of
+/// both has been checked.
+fn alike(one: Json<'_>, other: Json<'_>) -> bool {
+    if one.get() == other.get() {
+        true
+    } else if one.is_number() && other.is_number() {
+        one.as_f64() == other.as_f64()
+    } else if one.is_array() && other.is_array() {
+        one.elements().count() == other.elements().count()
+            && one
+                .elements()
+                .zip(other.elements())
+                .all(|(one, other)| alike(one, other))
+    } else if one.is_object() && other.is_object() {
+        let [one, other] = [one, other].map(by_name);
+        let in_other =
+            |(key, value): (&Cow<'_, str>, &Json<'_>)| other.get(key).is_some_and(|other| alike(*value, *other));
+        one.len() == other.len() && one.iter().all(in_other)
+    } else {
+        one.is_string() && one.as_str().is_some() && one.as_str() == other.as_str()
     }
 }

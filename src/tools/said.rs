@@ -1,9 +1,8 @@
 //! The few words of the API's error bodies that have a meaning by contract: a reason that is a fixed word, two version
 //! numbers, a time, the name of a field. Nothing else of a body is ever read, let alone quoted.
 
-use serde_json::Value;
-
 use super::moment;
+use crate::foundation::json::Json;
 use crate::upstream::exchange::Reply;
 
 /// The parts of an error body that the contract defines.
@@ -16,8 +15,8 @@ pub(super) struct Said {
 
 impl Said {
     pub fn by(reply: &Reply) -> Self {
-        let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-        let text = |key: &str| body.get(key).and_then(Value::as_str).map(str::to_owned);
+        let body = Json::parse_syntax(&reply.body).unwrap_or(Json::NULL);
+        let text = |key: &str| Some(body.member(key)?.as_str()?.into_owned());
         Self {
             reason: text("error").unwrap_or_else(|| String::from_utf8_lossy(&reply.body).trim().to_owned()),
             field: text("field"),

@@ -3,10 +3,7 @@
 //! Everything here expects text that a JSON reader has accepted already, and so needs to know no more of the grammar
 //! than where strings begin and end.
 
-use memchr::memchr2;
-
-/// Nothing that is stored nests as deeply as this; readers of JSON give up a little later.
-const DEEPEST: usize = 120;
+use crate::foundation::json::{MAX_DEPTH, decode, end_of_string, replace_lone_surrogates};
 
 /// The text nests deeper than anybody reads.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,7 +24,7 @@ pub(super) fn compact(json: &str, longest: Option<usize>, out: &mut String) -> R
             }
             b'{' | b'[' => {
                 depth += 1;
-                if depth > DEEPEST {
+                if depth > MAX_DEPTH {
                     return Err(TooDeep);
                 }
             }
@@ -39,7 +36,11 @@ pub(super) fn compact(json: &str, longest: Option<usize>, out: &mut String) -> R
                 if is_key && depth == 1 {
                     field = inner;
                 }
-                let mended = if escapes { mend_surrogates(inner) } else { inner.into() };
+                let mended = if escapes {
+                    replace_lone_surrogates(inner)
+                } else {
+                    inner.into()
+                };
                 let short = longest
                     .filter(|_| !is_key)
                     .and_then(|longest| shorten(&mended, longest));
@@ -52,7 +53,8 @@ pub(super) fn compact(json: &str, longest: Option<usize>, out: &mut String) -> R
                     copied = end + 1;
                 }
                 if short.is_some() {
-                    let name = decode(&mend_surrogates(field)).unwrap_or_default();
+                    let field = replace_lone_surrogates(field);
+                    let name = decode(&field).unwrap_or_default().into_owned();
                     if cut.last() != Some(&name) {
                         cut.push(name);
                     }
@@ -77,18 +79,11 @@ pub(super) fn push_string(text: &str, out: &mut String) {
     }
 }
 
-/// Where the string ends that begins here, and whether anything in it is escaped.
-fn end_of_string(bytes: &[u8], mut at: usize) -> (usize, bool) {
-    let mut escapes = false;
-    while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
-        at += found;
-        if bytes.get(at) == Some(&b'"') {
-            return (at, escapes);
-        }
-        escapes = true;
-        at += 2;
-    }
-    (bytes.len(), escapes)
+/// A string as JSON.
+pub(super) fn to_json(text: &str) -> String {
+    let mut json = String::with_capacity(text.len() + 2);
+    push_string(text, &mut json);
+    json
 }
 
 fn is_followed_by_colon(bytes: &[u8], at: usize) -> bool {
@@ -106,51 +101,4 @@ fn shorten(inner: &str, longest: usize) -> Option<String> {
     let (end, _) = text.char_indices().nth(longest)?;
     let kept = text.get(..end)?;
     serde_json::to_string(&format!("{kept}…")).ok()
-}
-
-fn decode(inner: &str) -> Option<String> {
-    serde_json::from_str(&format!("\"{inner}\"")).ok()
-}
-
-/// Replaces halves of surrogate pairs, which JSON can spell (`\ud83d`) and no Unicode text can contain. JavaScript
-/// clients store them when they cut an emoji in two, and one would make the whole page unreadable.
-fn mend_surrogates(inner: &str) -> std::borrow::Cow<'_, str> {
-    if !inner.contains("\\u") || decode(inner).is_some() {
-        return inner.into();
-    }
-    let mut mended = String::with_capacity(inner.len());
-    let mut rest = inner;
-    while let Some(c) = rest.chars().next() {
-        // An escape is taken whole, so that `\\ud83d`, an escaped backslash, is not mistaken for one.
-        let length = match (c, surrogate(rest)) {
-            (_, Some(Half::High)) if rest.get(6..).and_then(surrogate) == Some(Half::Low) => 12,
-            (_, Some(_)) => {
-                mended.push_str("\\ufffd");
-                rest = rest.get(6..).unwrap_or_default();
-                continue;
-            }
-            ('\\', None) => 2,
-            _ => c.len_utf8(),
-        };
-        let (piece, after) = rest.split_at_checked(length).unwrap_or((rest, ""));
-        mended.push_str(piece);
-        rest = after;
-    }
-    mended.into()
-}
-
-#[derive(PartialEq, Eq)]
-enum Half {
-    High,
-    Low,
-}
-
-/// The half of a surrogate pair that the text begins with, if it does.
-fn surrogate(text: &str) -> Option<Half> {
-    let digits = text.strip_prefix("\\u")?.get(..4)?;
-    match u32::from_str_radix(digits, 16).ok()? {
-        0xD800..=0xDBFF => Some(Half::High),
-        0xDC00..=0xDFFF => Some(Half::Low),
-        _ => None,
-    }
 }

@@ -4,12 +4,12 @@ use axum::body::Body;
 use axum::response::Response;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::correlation::CorrelationId;
 use crate::auth::Refusal;
 use crate::auth::challenge::Challenge;
+use crate::foundation::json::Json;
 
 pub const PARSE_ERROR: i32 = -32700;
 pub const INVALID_REQUEST: i32 = -32600;
@@ -45,7 +45,7 @@ pub fn rpc_error(
     status: StatusCode,
     code: i32,
     message: &str,
-    id: Option<&RawValue>,
+    id: Option<Json<'_>>,
     about: &CorrelationId,
     data: Option<&Value>,
 ) -> Response {
@@ -53,10 +53,8 @@ pub fn rpc_error(
 }
 
 /// The id is the request's, when it could be read; `data` is the correlation id unless there is more to say.
-pub fn rpc_error_message(code: i32, message: &str, id: Option<&RawValue>, about: &str, data: Option<&Value>) -> Value {
-    let id = id
-        .and_then(|id| serde_json::from_str::<Value>(id.get()).ok())
-        .unwrap_or_default();
+pub fn rpc_error_message(code: i32, message: &str, id: Option<Json<'_>>, about: &str, data: Option<&Value>) -> Value {
+    let id = id.and_then(Json::to_value).unwrap_or_default();
     let data = data.cloned().unwrap_or_else(|| json!({ "correlation_id": about }));
     json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message, "data": data } })
 }

@@ -17,6 +17,7 @@ use super::correlation::{CorrelationId, traceparent};
 use super::holders::{Connection, Holders, TooMany};
 use crate::auth::Verifier;
 use crate::auth::challenge::Challenge;
+use crate::foundation::memory_budget::MemoryBudget;
 use crate::mcp::{Caller, Reach, Via};
 use crate::telemetry::traces::Place;
 use crate::telemetry::{fields, metrics};
@@ -28,6 +29,7 @@ pub struct Door {
     pub verifier: Arc<Verifier>,
     pub challenge: Challenge,
     pub holders: Arc<Holders>,
+    pub memory: Arc<MemoryBudget>,
 }
 
 pub async fn check<F>(door: &Door, mut request: Request, next: impl FnOnce(Request) -> F) -> Response
@@ -53,6 +55,7 @@ where
             let place = request.extensions().get::<Place>().cloned().unwrap_or_default();
             strip(request.headers_mut());
             let correlation_id = correlation_id.0;
+            let memory = door.memory.open(&principal.subject);
             request.extensions_mut().insert(Caller {
                 principal,
                 correlation_id,
@@ -62,6 +65,7 @@ where
                 asked: Reach::ALL,
                 via: Via::Http,
                 verified_in: since.elapsed(),
+                memory,
             });
             next(request).await
         }

@@ -15,18 +15,18 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use rmcp::transport::streamable_http_server::StreamableHttpService;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
-use serde_json::value::RawValue;
 
 use super::answer::{self, INTERNAL_ERROR, INVALID_REQUEST};
 use super::authenticate::Door;
 use super::correlation::CorrelationId;
 use super::form::{self, Limits};
-use super::outline::{Kind, Objection, outline, unreadable};
+use super::outline::{Kind, Objection, Split, outline, unreadable};
 use super::router::Handler;
 use super::running::Running;
 use super::sessions::{Answer, Sessions, Way, retry_later};
 use super::straight::Question;
-use super::{narrowing, scope};
+use super::{narrowing, scope, structured_content};
+use crate::foundation::json::Json;
 use crate::mcp::Caller;
 use crate::telemetry::fields;
 
@@ -44,7 +44,7 @@ pub struct Endpoint<H> {
 
 pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Response {
     let correlation_id = CorrelationId::of(&request);
-    let refused = |objection: Objection, id: Option<&RawValue>| {
+    let refused = |objection: Objection, id: Option<Json<'_>>| {
         let mut response = answer::rpc_error(
             objection.status,
             objection.code,
@@ -69,7 +69,9 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
         Err(objection) => return refused(objection, None),
     };
     let (mut parts, body) = request.into_parts();
-    let body = match endpoint.limits.read(body).await {
+    let memory = parts.extensions.get().map(|caller: &Caller| caller.memory.clone());
+    let memory = memory.unwrap_or_default();
+    let body = match endpoint.limits.read(body, &memory).await {
         Ok(body) => body,
         Err(objection) => return refused(objection, None),
     };
@@ -90,25 +92,33 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
     if let Some(caller) = parts.extensions.get_mut::<Caller>() {
         caller.hears_progress = streams;
         caller.asked = asked;
-        if let Some(refusal) = scope::refusal(&endpoint.handler, &endpoint.door.challenge, caller, id, &body) {
+        if let Some(refusal) = scope::refusal(&endpoint.handler, &endpoint.door.challenge, caller, id, &outlined) {
             return refusal;
         }
     }
     if let (None, Some(server), Some(caller)) =
         (&endpoint.sessions, endpoint.handler.straight(), parts.extensions.get())
-        && let Some(question) = Question::read(server, &parts.headers, id, &outlined, caller, None)
+        && let Some(question) = Question::read(server, &parts.headers, id, &outlined, &body, caller, None)
     {
         let answer = question.answer(server, caller, None).await;
-        return answer::written(StatusCode::OK, running.until_the_end_of(Body::from(answer)));
+        memory.shrink_to(answer.capacity());
+        let answer = Body::from(memory.attach(answer));
+        return answer::written(StatusCode::OK, running.until_the_end_of(answer));
     }
-    let request = Request::from_parts(parts, Body::from(body.clone()));
+    let Split { message, arguments } = outlined.split(&body);
+    if let Some(arguments) = arguments {
+        parts.extensions.insert(arguments);
+    }
+    let request = Request::from_parts(parts, Body::from(message.clone()));
     // Boxed, so that whoever does not come this way need not carry rmcp's part along.
     let served = match Box::pin(endpoint.serve(request, outlined.kind, streams)).await {
         Ok(served) => served,
         Err(objection) => return refused(objection, id),
     };
-    match plain_text_error(served, &body).await {
-        Ok(response) => response.map(|answer| running.until_the_end_of(answer)),
+    match plain_text_error(served, &message).await {
+        Ok(response) => structured_content::fill_response(response, memory)
+            .await
+            .map(|answer| running.until_the_end_of(answer)),
         Err(objection) => refused(objection, id),
     }
 }

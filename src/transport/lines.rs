@@ -8,13 +8,15 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use futures::SinkExt;
 use futures::future::BoxFuture;
 use rmcp::RoleServer;
-use rmcp::model::{ClientJsonRpcMessage, ClientRequest, GetMeta, ProtocolVersion, RequestId, ServerJsonRpcMessage};
+use rmcp::model::{
+    ClientJsonRpcMessage, ClientRequest, GetExtensions, GetMeta, ProtocolVersion, RequestId, ServerJsonRpcMessage,
+};
 use rmcp::transport::Transport;
 use serde_json::json;
-use serde_json::value::RawValue;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Mutex;
 use tokio_util::codec::{FramedWrite, LinesCodec};
@@ -22,6 +24,8 @@ use tokio_util::codec::{FramedWrite, LinesCodec};
 use super::answer::INVALID_REQUEST;
 use super::line::{Line, LineReader};
 use super::outline::{Objection, id_in_beginning, outline, unreadable};
+use super::structured_content;
+use crate::foundation::json::Json;
 
 pub struct Lines<R, W: AsyncWrite> {
     input: LineReader<R>,
@@ -82,13 +86,18 @@ fn heard(line: &Line<'_>, longest: usize, begun: &mut bool) -> Heard {
     if text.trim_ascii().is_empty() {
         return Heard::Nothing;
     }
-    let (id, outline) = outline(text);
+    let text = Bytes::copy_from_slice(text);
+    let (id, outline) = outline(&text);
     let id = id.and_then(request_id);
-    if let Err(objection) = outline {
-        return Heard::Answer(id, objection);
-    }
-    match serde_json::from_slice::<ClientJsonRpcMessage>(text) {
-        Ok(message) => {
+    let split = match outline {
+        Ok(outlined) => outlined.split(&text),
+        Err(objection) => return Heard::Answer(id, objection),
+    };
+    match serde_json::from_slice::<ClientJsonRpcMessage>(&split.message) {
+        Ok(mut message) => {
+            if let (ClientJsonRpcMessage::Request(request), Some(arguments)) = (&mut message, split.arguments) {
+                request.request.extensions_mut().insert(arguments);
+            }
             *begun |= begins(&message);
             if *begun || matches!(message, ClientJsonRpcMessage::Request(_)) {
                 Heard::Message(Box::new(message))
@@ -98,7 +107,7 @@ fn heard(line: &Line<'_>, longest: usize, begun: &mut bool) -> Heard {
         }
         // A notification is not answered, not even a bad one.
         Err(_) if id.is_none() => Heard::Nothing,
-        Err(_) => Heard::Answer(id, unreadable(text)),
+        Err(_) => Heard::Answer(id, unreadable(&split.message)),
     }
 }
 
@@ -120,7 +129,7 @@ fn begins(message: &ClientJsonRpcMessage) -> bool {
     }
 }
 
-fn request_id(id: &RawValue) -> Option<RequestId> {
+fn request_id(id: Json<'_>) -> Option<RequestId> {
     serde_json::from_str(id.get()).ok()
 }
 
@@ -133,7 +142,10 @@ where
 
     fn send(&mut self, message: ServerJsonRpcMessage) -> impl Future<Output = io::Result<()>> + Send + 'static {
         let output = self.output.clone();
-        async move { write(output, serde_json::to_string(&message)?).await }
+        async move {
+            let message = serde_json::to_string(&message)?;
+            write(output, structured_content::fill(&message).into_owned()).await
+        }
     }
 
     async fn receive(&mut self) -> Option<ClientJsonRpcMessage> {

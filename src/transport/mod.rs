@@ -34,6 +34,7 @@ mod sse;
 mod stdio;
 mod straight;
 mod strangers;
+mod structured_content;
 mod traced;
 
 #[cfg(any(test, feature = "pieces"))]
@@ -59,6 +60,8 @@ pub use serve::{Drain, serve};
 pub use sessions::Limits as SessionLimits;
 pub use stdio::serve_stdio;
 
+use crate::foundation::memory_budget;
+
 /// How the HTTP side behaves.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -74,6 +77,8 @@ pub struct Settings {
     pub max_connections: usize,
     /// Of these, one caller's.
     pub connections_per_principal: usize,
+    /// For requests and answers while they are read, built and written.
+    pub memory: memory_budget::Limits,
     /// For showing a token, before a connection can lose its place to another when there are no more.
     pub strangers_time: Duration,
     /// For the head of a request, which includes the quiet time before it: idle connections are closed after this.
@@ -104,6 +109,7 @@ impl Default for Settings {
             max_body_bytes: 2 << 20,
             max_connections: 4096,
             connections_per_principal: 512,
+            memory: memory_budget::Limits::default(),
             strangers_time: Duration::from_secs(5),
             header_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),

@@ -4,22 +4,25 @@
 //! request that will not reach a method gets its objection, with the request's id where that can be found.
 
 use std::borrow::Cow;
-use std::fmt;
 
+use axum::body::Bytes;
 use http::StatusCode;
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 use serde_json::Value;
-use serde_json::error::Category;
-use serde_json::value::RawValue;
 
 use super::answer::{INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR};
+use crate::foundation::json::{Json, JsonError};
+use crate::mcp::Arguments;
+use crate::telemetry::metrics;
 
 /// Ids are counters and UUIDs.
 const MAX_ID_BYTES: usize = 256;
 
 /// Versions are dates.
 const MAX_VERSION_BYTES: usize = 64;
+
+/// The size of a message without the arguments of its tool call, which are never built. The rest is read into rmcp's
+/// model, which takes many times the memory of its text.
+pub const MAX_ENVELOPE_BYTES: usize = 64 * 1024;
 
 /// Why a message does not reach rmcp.
 #[derive(Debug)]
@@ -41,6 +44,11 @@ impl Objection {
     pub fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, INVALID_REQUEST, message)
     }
+
+    fn params(why: &str) -> Self {
+        let message = format!("params cannot be read: {why}");
+        Self::new(StatusCode::BAD_REQUEST, INVALID_PARAMS, message)
+    }
 }
 
 /// What has to be known of a message before it is read.
@@ -55,69 +63,92 @@ pub enum Kind {
 #[derive(Debug, Clone, Copy)]
 pub struct Outlined<'a> {
     pub kind: Kind,
-    pub method: Option<&'a RawValue>,
-    pub params: Option<&'a RawValue>,
+    pub method: Option<Json<'a>>,
+    pub params: Option<Json<'a>>,
+    /// Those of a tool call.
+    arguments: Option<Json<'a>>,
 }
 
 /// The parts of a message that make it JSON-RPC. Unknown members are rmcp's business; a member that comes twice is an
 /// error, since two readers could each believe another one.
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Outline<'a> {
-    #[serde(borrow, default, deserialize_with = "present")]
-    jsonrpc: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    id: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    method: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    params: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    result: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    error: Option<&'a RawValue>,
+    jsonrpc: Option<Json<'a>>,
+    id: Option<Json<'a>>,
+    method: Option<Json<'a>>,
+    params: Option<Json<'a>>,
+    result: Option<Json<'a>>,
+    error: Option<Json<'a>>,
 }
 
-/// `null` is present too.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
+impl<'a> Outline<'a> {
+    fn read(message: Json<'a>) -> Result<Self, Objection> {
+        let mut outline = Self::default();
+        for (name, value) in message.members() {
+            let slot = match name.as_ref() {
+                "jsonrpc" => &mut outline.jsonrpc,
+                "id" => &mut outline.id,
+                "method" => &mut outline.method,
+                "params" => &mut outline.params,
+                "result" => &mut outline.result,
+                "error" => &mut outline.error,
+                _ => continue,
+            };
+            if slot.replace(value).is_some() {
+                return Err(Objection::invalid("a member of the JSON-RPC message is given twice"));
+            }
+        }
+        Ok(outline)
+    }
 }
 
 /// The message's id, if it has a proper one, and whether its outline is that of one JSON-RPC 2.0 message.
-pub fn outline(body: &[u8]) -> (Option<&RawValue>, Result<Outlined<'_>, Objection>) {
-    let not_json = || Objection::new(StatusCode::BAD_REQUEST, PARSE_ERROR, "the message is not valid JSON");
-    let Ok(text) = std::str::from_utf8(body) else {
-        return (None, Err(not_json()));
-    };
-    // A struct would also be read from an array, so the kind of value is settled first.
-    let is_object = text.trim_ascii_start().starts_with('{');
-    if !is_object {
-        let objection = match serde_json::from_str::<&RawValue>(text) {
-            Err(_) => not_json(),
-            Ok(value) if value.get().starts_with('[') => Objection::invalid("JSON-RPC batches are not supported"),
-            Ok(_) => Objection::invalid("the message is not a JSON-RPC object"),
-        };
-        return (None, Err(objection));
-    }
-    match serde_json::from_str::<Outline<'_>>(text) {
-        Ok(outline) => {
-            let outlined = |kind| Outlined {
-                kind,
-                method: outline.method,
-                params: outline.params,
-            };
-            (outline.id.filter(|id| is_proper_id(id)), outline.check().map(outlined))
+pub fn outline(body: &[u8]) -> (Option<Json<'_>>, Result<Outlined<'_>, Objection>) {
+    let message = match Json::parse_syntax(body) {
+        Err(_) => {
+            let objection = Objection::new(StatusCode::BAD_REQUEST, PARSE_ERROR, "the message is not valid JSON");
+            return (None, Err(objection));
         }
-        Err(error) if error.classify() == Category::Data => (
-            None,
-            Err(Objection::invalid("a member of the JSON-RPC message is given twice")),
-        ),
-        Err(_) => (None, Err(not_json())),
+        Ok(value) if value.is_array() => return (None, Err(Objection::invalid("JSON-RPC batches are not supported"))),
+        Ok(value) if !value.is_object() => {
+            return (None, Err(Objection::invalid("the message is not a JSON-RPC object")));
+        }
+        Ok(message) => message,
+    };
+    match Outline::read(message) {
+        Ok(outline) => {
+            let id = outline.id.filter(|id| is_proper_id(*id));
+            (id, outline.check(message))
+        }
+        Err(objection) => (None, Err(objection)),
     }
 }
 
-impl Outline<'_> {
-    fn check(&self) -> Result<Kind, Objection> {
-        if self.jsonrpc.map(RawValue::get) != Some("\"2.0\"") {
+impl<'a> Outline<'a> {
+    fn check(&self, message: Json<'_>) -> Result<Outlined<'a>, Objection> {
+        let kind = self.kind()?;
+        message.check().map_err(|error| Objection::params(reason(error)))?;
+        let is_call = self.method.map(Json::get) == Some("\"tools/call\"");
+        let arguments = self
+            .params
+            .filter(|_| is_call)
+            .and_then(|params| params.member("arguments"));
+        let rest = message.get().len() - arguments.map_or(0, |arguments| arguments.get().len());
+        if rest > MAX_ENVELOPE_BYTES {
+            metrics::limited("request_bytes");
+            let message = format!("the message without a tool's arguments is larger than {MAX_ENVELOPE_BYTES} bytes");
+            return Err(Objection::new(StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, message));
+        }
+        Ok(Outlined {
+            kind,
+            method: self.method,
+            params: self.params,
+            arguments,
+        })
+    }
+
+    fn kind(&self) -> Result<Kind, Objection> {
+        if self.jsonrpc.map(Json::get) != Some("\"2.0\"") {
             return Err(Objection::invalid("jsonrpc must be \"2.0\""));
         }
         if self.id.is_some_and(|id| !is_proper_id(id)) {
@@ -125,22 +156,25 @@ impl Outline<'_> {
                 "id must be a string of at most 256 bytes, or an integer",
             ));
         }
-        if self.params.is_some_and(|params| !params.get().starts_with(['{', 'n'])) {
+        if self
+            .params
+            .is_some_and(|params| !params.is_object() && !params.is_null())
+        {
             let message = "params must be an object";
             return Err(Objection::new(StatusCode::BAD_REQUEST, INVALID_PARAMS, message));
         }
-        if self.method.map(RawValue::get) == Some("\"tools/list\"") && !self.params.is_none_or(has_good_cursor) {
+        if self.method.map(Json::get) == Some("\"tools/list\"") && !self.params.is_none_or(has_good_cursor) {
             let message = "the cursor must be a string";
             return Err(Objection::new(StatusCode::BAD_REQUEST, INVALID_PARAMS, message));
         }
-        let initialize = self.method.map(RawValue::get) == Some("\"initialize\"");
+        let initialize = self.method.map(Json::get) == Some("\"initialize\"");
         if initialize && !self.params.is_none_or(has_short_version) {
             let message = "protocolVersion must be a string of at most 64 bytes";
             return Err(Objection::new(StatusCode::BAD_REQUEST, INVALID_PARAMS, message));
         }
         match self.method {
             Some(_) if initialize => Ok(Kind::Initialize),
-            Some(method) if is_string(method) => Ok(Kind::Other),
+            Some(method) if method.as_str().is_some() => Ok(Kind::Other),
             Some(_) => Err(Objection::invalid("method must be a string")),
             None if self.result.is_some() || self.error.is_some() => Ok(Kind::Other),
             None => Err(Objection::invalid("method is missing")),
@@ -148,119 +182,108 @@ impl Outline<'_> {
     }
 }
 
+/// A message as rmcp gets it, and the arguments of its tool call, which travel beside it as they came.
+pub struct Split {
+    pub message: Bytes,
+    pub arguments: Option<Arguments>,
+}
+
+impl Outlined<'_> {
+    /// The arguments of a tool call, out of the body that this is the outline of.
+    pub fn split_arguments(&self, body: &Bytes) -> Option<Arguments> {
+        let text = self.arguments?.get().as_bytes();
+        Some(Arguments::from_object(body.slice_ref(text)))
+    }
+
+    /// `body` is what this is the outline of.
+    pub fn split(&self, body: &Bytes) -> Split {
+        let Some(arguments) = self.arguments else {
+            return Split {
+                message: body.clone(),
+                arguments: None,
+            };
+        };
+        let text = arguments.get().as_bytes();
+        let begin = text.as_ptr().addr() - body.as_ptr().addr();
+        let (head, rest) = body.split_at_checked(begin).unwrap_or((body, &[]));
+        let tail = rest.get(text.len()..).unwrap_or_default();
+        // What is of another type is refused by rmcp, whatever it holds.
+        let stand_in: &[u8] = if arguments.is_object() || arguments.is_null() {
+            b"{}"
+        } else {
+            b"0"
+        };
+        Split {
+            message: [head, stand_in, tail].concat().into(),
+            arguments: self.split_arguments(body),
+        }
+    }
+}
+
 /// MCP forbids `null`, and rmcp would take a request with a strange id for a notification. An id is repeated in the
 /// answer, so it may not be a burden of its own.
-fn is_proper_id(id: &RawValue) -> bool {
+fn is_proper_id(id: Json<'_>) -> bool {
     match id.get().len() {
         // Both quotes.
         length if length > MAX_ID_BYTES + 2 => false,
-        _ => is_string(id) || id.get().parse::<i64>().is_ok(),
+        _ => id.as_str().is_some() || id.get().parse::<i64>().is_ok(),
     }
 }
 
 /// rmcp takes a cursor of another type for none at all, and would answer with the first page.
-fn has_good_cursor(params: &RawValue) -> bool {
-    #[derive(Deserialize)]
-    struct Page<'a> {
-        #[serde(borrow)]
-        cursor: Option<&'a RawValue>,
-    }
-    match serde_json::from_str::<Option<Page<'_>>>(params.get()) {
-        Ok(page) => page.and_then(|page| page.cursor).is_none_or(is_string),
-        Err(_) => false,
-    }
+fn has_good_cursor(params: Json<'_>) -> bool {
+    let mut cursors = params.members().filter(|(name, _)| name == "cursor");
+    let good = |(_, cursor): (_, Json<'_>)| cursor.is_null() || cursor.as_str().is_some();
+    cursors.next().is_none_or(good) && cursors.next().is_none()
 }
 
 /// rmcp logs a version that its header does not agree with, at whatever length.
-fn has_short_version(params: &RawValue) -> bool {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Hello<'a> {
-        #[serde(borrow)]
-        protocol_version: Option<&'a RawValue>,
-    }
-    match serde_json::from_str::<Option<Hello<'_>>>(params.get()) {
-        Ok(hello) => hello
-            .and_then(|hello| hello.protocol_version)
-            .is_none_or(|version| version.get().len() <= MAX_VERSION_BYTES + 2),
-        Err(_) => false,
-    }
+fn has_short_version(params: Json<'_>) -> bool {
+    let mut versions = params.members().filter(|(name, _)| name == "protocolVersion");
+    let short = |(_, version): (_, Json<'_>)| version.get().len() <= MAX_VERSION_BYTES + 2;
+    versions.next().is_none_or(short) && versions.next().is_none()
 }
 
-/// Half of a surrogate pair passes for raw JSON and is no text.
-fn is_string(value: &RawValue) -> bool {
-    value.get().starts_with('"') && serde_json::from_str::<Cow<'_, str>>(value.get()).is_ok()
+fn reason(error: JsonError) -> &'static str {
+    match error {
+        JsonError::TooDeep => "nested too deeply",
+        JsonError::LoneSurrogate => "a text holds half of a surrogate pair",
+        JsonError::Syntax => "a value is not one that can be read",
+    }
 }
 
 /// Why a message of good outline cannot be read by rmcp, which does not say it. Looked for only when it has refused.
 pub fn unreadable(body: &[u8]) -> Objection {
-    let because = |why: &str| {
-        let message = format!("params cannot be read: {why}");
-        Objection::new(StatusCode::BAD_REQUEST, INVALID_PARAMS, message)
-    };
     match serde_json::from_slice::<Value>(body) {
-        Err(error) => {
-            let said = error.to_string();
-            let known = [
-                ("recursion limit", "nested too deeply"),
-                ("surrogate", "a text holds half of a surrogate pair"),
-                ("hex escape", "a text holds half of a surrogate pair"),
-                ("out of range", "a number is out of range"),
-            ];
-            let why = known.iter().find(|(sign, _)| said.contains(sign));
-            because(why.map_or("a value is not one that can be read", |(_, why)| why))
-        }
+        Err(error) if error.to_string().contains("out of range") => Objection::params("a number is out of range"),
+        Err(_) => Objection::params("a value is not one that can be read"),
         Ok(message) if message.get("method").is_none() => Objection::invalid("the message is not one that MCP defines"),
         Ok(message) => match message.pointer("/params/_meta") {
-            Some(meta) if !meta.is_object() => because("_meta must be an object"),
-            _ => because("a member does not have the form that MCP gives it"),
+            Some(meta) if !meta.is_object() => Objection::params("_meta must be an object"),
+            _ => Objection::params("a member does not have the form that MCP gives it"),
         },
     }
 }
 
 /// The id in the beginning of a message that is too long to be kept, when it stands there.
-pub fn id_in_beginning(beginning: &[u8]) -> Option<&RawValue> {
+pub fn id_in_beginning(beginning: &[u8]) -> Option<Json<'_>> {
     let text = match std::str::from_utf8(beginning) {
         Ok(text) => text,
         // Most likely a character that was cut.
         Err(error) => std::str::from_utf8(beginning.get(..error.valid_up_to())?).ok()?,
     };
-    let mut found = Found(None);
-    // This ends in an error, where the text was cut; what came before is what it is for.
-    let _ = (&mut found).deserialize(&mut serde_json::Deserializer::from_str(text));
-    found.0.filter(|id| is_proper_id(id))
-}
-
-struct Found<'a>(Option<&'a RawValue>);
-
-impl<'a> DeserializeSeed<'a> for &mut Found<'a> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'a> Visitor<'a> for &mut Found<'a> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a message")
-    }
-
-    fn visit_map<A: MapAccess<'a>>(self, mut members: A) -> Result<(), A::Error> {
-        let mut id = None;
-        while let Some(name) = members.next_key::<String>()? {
-            // Only now is it known that the number before was not cut.
-            self.0 = self.0.or(id.take());
-            if name == "id" {
-                id = Some(members.next_value::<&'a RawValue>()?);
-            } else {
-                members.next_value::<IgnoredAny>()?;
-            }
+    let beginning = Json::trusted(text.trim_ascii_start());
+    let mut id = None;
+    for (name, value) in beginning.members() {
+        // Only with another member behind it is it known that the id was not cut.
+        if id.is_some() {
+            return id.filter(|id| is_proper_id(*id));
         }
-        Ok(())
+        // What follows a value that is none need not stand where it seems to.
+        let value = Json::parse_syntax(value.get().as_bytes()).ok()?;
+        id = (name == "id").then_some(value);
     }
+    None
 }
 
 #[cfg(test)]
@@ -343,13 +366,13 @@ mod tests {
             verdict(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\"}").1,
             PARSE_ERROR
         );
-        // Depth is no reason to overflow the stack.
+        // Depth is no reason to overflow the stack, and the id is known all the same.
         let deep = format!(
             "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"x\",\"params\":{{\"x\":{}{}}}}}",
             "[".repeat(1 << 20),
             "]".repeat(1 << 20)
         );
-        assert_eq!(verdict(deep.as_bytes()), (Some("1".into()), 0));
+        assert_eq!(verdict(deep.as_bytes()), (Some("1".into()), INVALID_PARAMS));
     }
 
     #[test]
@@ -386,7 +409,8 @@ mod tests {
     fn what_cannot_be_read_is_said_in_words() {
         let said = |params: &str| {
             let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
-            let objection = unreadable(body.as_bytes());
+            let refused = outline(body.as_bytes()).1.err();
+            let objection = refused.unwrap_or_else(|| unreadable(body.as_bytes()));
             assert_eq!(objection.code, INVALID_PARAMS);
             objection.message.into_owned()
         };
@@ -414,7 +438,7 @@ mod tests {
             ("[1", None),
             ("", None),
         ] {
-            let found = id_in_beginning(beginning.as_bytes()).map(RawValue::get);
+            let found = id_in_beginning(beginning.as_bytes()).map(Json::get);
             assert_eq!(found, id, "{beginning}");
         }
     }

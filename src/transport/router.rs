@@ -21,6 +21,7 @@ use super::landing::{self, Landing};
 use super::{Settings, answer, sse};
 use crate::auth::Verifier;
 use crate::auth::challenge::Challenge;
+use crate::foundation::memory_budget::MemoryBudget;
 use crate::mcp::{Caller, Narrowing, NoSuchToolset, Outcome, Reach, Server};
 use crate::page::Page;
 use crate::upstream::Upstream;
@@ -86,6 +87,7 @@ impl<H: Handler> App<H> {
             upstream.clone(),
             settings.readiness_ttl,
         ));
+        let memory = Arc::new(MemoryBudget::new(settings.memory));
         let holders = Arc::new(Holders::new(settings.connections_per_principal));
         Self {
             streams: Arc::new(sse::Streams::new(&settings)),
@@ -97,6 +99,7 @@ impl<H: Handler> App<H> {
                 verifier,
                 challenge,
                 holders,
+                memory,
             }),
             handler,
         }

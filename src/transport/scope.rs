@@ -3,39 +3,20 @@
 //!
 //! The call itself asks again, so whatever is read differently here than there is refused there, as a tool error.
 
-use std::borrow::Cow;
-
 use axum::response::Response;
 use http::{HeaderValue, header::WWW_AUTHENTICATE};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::answer;
 use super::correlation::CorrelationId;
+use super::outline::Outlined;
 use super::router::Handler;
 use crate::auth::challenge::Challenge;
+use crate::foundation::json::Json;
 use crate::mcp::{Caller, Ending, refused_for_scope};
 use crate::telemetry::fields;
 
 /// From the part of the range that JSON-RPC leaves to servers and that MCP has not given a meaning of its own.
 pub const INSUFFICIENT_SCOPE: i32 = -32010;
-
-#[derive(Deserialize)]
-struct Message<'a> {
-    #[serde(borrow)]
-    method: Cow<'a, str>,
-    #[serde(borrow)]
-    params: Params<'a>,
-}
-
-#[derive(Deserialize)]
-struct Params<'a> {
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-    /// What it is or says, is for others to judge.
-    #[serde(borrow, rename = "_meta")]
-    meta: Option<&'a RawValue>,
-}
 
 /// The refusal of a request, if scopes stand in its way. `id` is the request's: without one it is no request, and no
 /// call is made for it anyway.
@@ -43,20 +24,21 @@ pub fn refusal(
     handler: &impl Handler,
     challenge: &Challenge,
     caller: &Caller,
-    id: Option<&RawValue>,
-    body: &[u8],
+    id: Option<Json<'_>>,
+    message: &Outlined<'_>,
 ) -> Option<Response> {
     // Most tokens say nothing of scopes, and then the message is not read once more.
     if handler.is_unlimited(caller) {
         return None;
     }
     let id = id?;
-    let message: Message<'_> = serde_json::from_slice(body).ok()?;
-    let params = (message.method == "tools/call").then_some(message.params)?;
-    let tool = params.name;
+    let is_call = message.method?.as_str()? == "tools/call";
+    let params = message.params.filter(|_| is_call)?;
+    let tool = params.member("name")?.as_str()?;
     let (scope, outcome) = handler.lacks_scope(&tool, caller)?;
     let said = challenge.insufficient_scope(&scope);
-    let meta = params.meta.and_then(|meta| serde_json::from_str(meta.get()).ok());
+    let meta = params.member("_meta");
+    let meta = meta.and_then(|meta| serde_json::from_str(meta.get()).ok());
     let code = outcome.failed.as_ref().map(|failed| failed.code.as_str());
     refused_for_scope(&tool, caller, &meta.unwrap_or_default(), code.unwrap_or(said.error));
     tracing::info!(

@@ -9,16 +9,16 @@
 
 use std::borrow::Cow;
 
+use axum::body::Bytes;
 use http::HeaderMap;
 use rmcp::RoleServer;
-use rmcp::model::{JsonObject, ProtocolVersion, RequestMetaObject};
+use rmcp::model::{ProtocolVersion, RequestMetaObject};
 use rmcp::service::Peer;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::answer::{self, INTERNAL_ERROR};
 use super::outline::Outlined;
-use crate::mcp::{Caller, LIST_TTL_MS, NO_END, Outcome, PlainCall, Said, Server};
+use crate::foundation::json::Json;
+use crate::mcp::{Arguments, Caller, LIST_TTL_MS, NO_END, Outcome, PlainCall, Said, Server};
 
 const VERSION: &str = "mcp-protocol-version";
 const METHOD: &str = "mcp-method";
@@ -29,7 +29,7 @@ const UNSAID_VERSION: ProtocolVersion = ProtocolVersion::V_2025_03_26;
 
 /// A request that is answered here.
 pub struct Question<'a> {
-    id: Cow<'a, RawValue>,
+    id: Cow<'a, str>,
     meta: RequestMetaObject,
     version: &'static ProtocolVersion,
     what: What<'a>,
@@ -37,25 +37,36 @@ pub struct Question<'a> {
 
 enum What<'a> {
     List,
-    Call { tool: Cow<'a, str>, arguments: JsonObject },
+    Call { tool: Cow<'a, str>, arguments: Arguments },
 }
 
-/// What else may stand in a call's parameters is for rmcp to say.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CallParams<'a> {
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-    arguments: Option<JsonObject>,
-    #[serde(rename = "_meta", default)]
-    meta: Option<RequestMetaObject>,
+/// The parameters of either method. What else may stand there is for rmcp to say.
+#[derive(Default)]
+struct Params<'a> {
+    name: Option<Cow<'a, str>>,
+    has_arguments: bool,
+    meta: RequestMetaObject,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct ListParams {
-    #[serde(rename = "_meta", default)]
-    meta: Option<RequestMetaObject>,
+impl<'a> Params<'a> {
+    fn read(params: Json<'a>) -> Option<Self> {
+        let mut known = Self::default();
+        let mut seen = [false; 3];
+        for (key, value) in params.members() {
+            let index = ["name", "arguments", "_meta"].iter().position(|name| *name == key)?;
+            if std::mem::replace(seen.get_mut(index)?, true) {
+                return None;
+            }
+            match index {
+                0 => known.name = Some(value.as_str()?),
+                1 if !value.is_object() && !value.is_null() => return None,
+                1 => known.has_arguments = true,
+                _ if value.is_null() => {}
+                _ => known.meta = serde_json::from_str(value.get()).ok()?,
+            }
+        }
+        Some(known)
+    }
 }
 
 impl<'a> Question<'a> {
@@ -64,28 +75,33 @@ impl<'a> Question<'a> {
     pub fn read(
         server: &Server,
         headers: &HeaderMap,
-        id: Option<&'a RawValue>,
+        id: Option<Json<'a>>,
         message: &Outlined<'a>,
+        body: &Bytes,
         caller: &Caller,
         peer: Option<&Peer<RoleServer>>,
     ) -> Option<Self> {
         // An id that is spelled with escapes, or is less than nothing by no more than its sign, is repeated in another spelling by rmcp.
         let id = id.filter(|id| !id.get().contains('\\') && id.get() != "-0")?;
         let method = message.method?.get().trim_matches('"');
-        let (meta, what) = match method {
-            "tools/call" => {
-                let params: CallParams<'_> = serde_json::from_str(message.params?.get()).ok()?;
-                let (tool, arguments) = (params.name, params.arguments.unwrap_or_default());
+        let params = message.params.filter(|params| !params.is_null());
+        let (meta, what) = match (method, params) {
+            ("tools/call", Some(params)) => {
+                let params = Params::read(params)?;
+                let arguments = message.split_arguments(body).unwrap_or_default();
+                let tool = params.name?;
                 (params.meta, What::Call { tool, arguments })
             }
-            "tools/list" => {
-                let params = message.params.map(|params| serde_json::from_str(params.get()));
-                let params: ListParams = params.transpose().ok()?.unwrap_or_default();
+            ("tools/list", None) => (RequestMetaObject::default(), What::List),
+            ("tools/list", Some(params)) => {
+                let params = Params::read(params)?;
+                if params.name.is_some() || params.has_arguments {
+                    return None;
+                }
                 (params.meta, What::List)
             }
             _ => return None,
         };
-        let meta = meta.unwrap_or_default();
         // Whoever waits to hear of a call's steps may get a stream.
         if caller.hears_progress && meta.0.0.contains_key("progressToken") {
             return None;
@@ -100,7 +116,7 @@ impl<'a> Question<'a> {
             Some(peer) => settled_version(headers, &meta, peer)?,
         };
         Some(Self {
-            id: Cow::Borrowed(id),
+            id: Cow::Borrowed(id.get()),
             meta,
             version,
             what,
@@ -144,7 +160,8 @@ impl<'a> Question<'a> {
             Some(outcome) => result(&self.id, modern, &outcome),
             None => {
                 let about = &*caller.correlation_id;
-                let error = answer::rpc_error_message(INTERNAL_ERROR, NO_END, Some(&self.id), about, None);
+                let error =
+                    answer::rpc_error_message(INTERNAL_ERROR, NO_END, Some(Json::trusted(&self.id)), about, None);
                 error.to_string().into_bytes()
             }
         }
@@ -205,7 +222,7 @@ fn the_only<'a>(headers: &'a HeaderMap, name: &str) -> Option<Option<&'a str>> {
 }
 
 /// Both are written by hand, since what they are made of is JSON already and need not be read once more.
-fn result(id: &RawValue, modern: bool, outcome: &Outcome) -> Vec<u8> {
+fn result(id: &str, modern: bool, outcome: &Outcome) -> Vec<u8> {
     let text = &outcome.text;
     let mut out = Vec::with_capacity(2 * text.len() + text.len() / 8 + 256);
     begin(id, modern, &mut out);
@@ -223,7 +240,7 @@ fn result(id: &RawValue, modern: bool, outcome: &Outcome) -> Vec<u8> {
     out
 }
 
-fn list(id: &RawValue, modern: bool, tools: &[u8]) -> Vec<u8> {
+fn list(id: &str, modern: bool, tools: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(tools.len() + 256);
     begin(id, modern, &mut out);
     if modern {
@@ -236,9 +253,9 @@ fn list(id: &RawValue, modern: bool, tools: &[u8]) -> Vec<u8> {
     out
 }
 
-fn begin(id: &RawValue, modern: bool, out: &mut Vec<u8>) {
+fn begin(id: &str, modern: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
-    out.extend_from_slice(id.get().as_bytes());
+    out.extend_from_slice(id.as_bytes());
     out.extend_from_slice(br#","result":{"#);
     if modern {
         out.extend_from_slice(br#""resultType":"complete","#);

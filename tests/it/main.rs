@@ -30,6 +30,7 @@ mod harness;
 mod hostile_crowd;
 mod hostile_heads;
 mod hostile_http;
+mod hostile_json;
 mod hostile_streams;
 mod hostile_tokens;
 mod keys;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         faults::tests(),
         hostile_crowd::tests(),
         hostile_heads::tests(),
+        hostile_json::tests(),
         hostile_http::tests(),
         hostile_streams::tests(),
         hostile_tokens::tests(),

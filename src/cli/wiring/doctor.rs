@@ -12,6 +12,7 @@ use crate::cli::exit::{Exit, Stop};
 use crate::cli::healthcheck::local_url;
 use crate::config::Config;
 use crate::doctor::{Aim, Called, Examined, Http, Inside, Outside, Override, Token, Tools, Uncalled};
+use crate::foundation::json::Json;
 use crate::loops::Loops;
 use crate::upstream::Upstream;
 
@@ -88,7 +89,7 @@ impl Tools for Straight {
     fn call<'a>(&'a self, tool: &'a str, arguments: Map<String, Value>) -> LocalBoxFuture<'a, Called> {
         async move {
             match super::call(&self.config, self.token.clone(), tool, arguments).await {
-                Ok(Answer::Result(value)) => Ok(value),
+                Ok(Answer::Result(text)) => Ok(Json::trusted(&text).to_value().unwrap_or_default()),
                 Ok(Answer::Error(body)) => Err(Uncalled::error(&body)),
                 // The settings or the token leave the tool out.
                 Err(stop) if stop.exit() == Exit::Usage => Err(Uncalled::LeftOut(stop.to_string())),

@@ -25,6 +25,7 @@ use uuid::Uuid;
 use super::exit::{Exit, Stop};
 use crate::auth::{Clock, Verifier};
 use crate::config::{Config, Secret};
+use crate::foundation::json::Json;
 use crate::loops::Loops;
 use crate::mcp::{Beyond, EntityTools, NoSuchTool, Outcome, Reach, Surface, ToolCall, Toolset};
 use crate::telemetry::traces::Place;
@@ -60,7 +61,8 @@ impl Entry {
 
 /// What came of a call.
 pub enum Answer {
-    Result(Value),
+    /// As JSON text, digit for digit.
+    Result(String),
     /// `{"error": {…}}`
     Error(Value),
 }
@@ -120,9 +122,10 @@ pub async fn call(config: &Config, token: Secret, name: &str, arguments: Map<Str
     let cancel = context.cancel.clone();
     let session = upstream.call(principal.credential, context);
     let item = OnceLock::new();
+    let arguments = Value::Object(arguments).to_string();
     let call = ToolCall {
         name,
-        arguments,
+        arguments: Json::trusted(&arguments),
         api: &session,
         correlation_id: &correlation_id,
         item: &item,
@@ -146,10 +149,9 @@ pub async fn call(config: &Config, token: Secret, name: &str, arguments: Map<Str
 
 impl From<Outcome> for Answer {
     fn from(outcome: Outcome) -> Self {
-        let value = outcome.value();
         match outcome.failed {
-            None => Answer::Result(value),
-            Some(_) => Answer::Error(value),
+            Some(_) => Answer::Error(outcome.value()),
+            None => Answer::Result(outcome.text),
         }
     }
 }

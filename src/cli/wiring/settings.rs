@@ -4,6 +4,7 @@
 use crate::auth::challenge::Challenge;
 use crate::auth::{self, Scopes, Secret};
 use crate::config::{Config, Mistake, Scopeless, Sessions, Signature, TokenMode};
+use crate::foundation::memory_budget;
 use crate::mcp::{Narrowing, Surface};
 use crate::{mcp, tools, transport, upstream};
 use url::Url;
@@ -93,6 +94,11 @@ pub fn transport(config: &Config) -> transport::Settings {
         max_body_bytes: from.max_body_bytes,
         max_connections: from.max_connections,
         connections_per_principal: from.connections_per_principal,
+        memory: memory_budget::Limits {
+            total: from.request_memory,
+            per_principal: from.request_memory_per_principal,
+            ..memory_budget::Limits::default()
+        },
         legacy_sse: from.legacy_sse,
         sse_streams: from.sse_streams,
         sse_streams_per_principal: from.sse_streams_per_principal,

@@ -4,9 +4,7 @@ use super::*;
 
 /// The body or the query that these arguments lead to.
 fn body(tool: &str, arguments: Value) -> Value {
-    let plan = catalogue()
-        .prepare(tool, args(arguments))
-        .unwrap_or_else(|error| panic!("{tool}: {error}"));
+    let plan = prepare(tool, arguments).unwrap_or_else(|error| panic!("{tool}: {error}"));
     serde_json::from_slice(plan.request.body.as_ref().expect("a body")).unwrap()
 }
 
@@ -21,18 +19,16 @@ fn with(tool: &str, more: Value) -> Value {
 #[test]
 fn numbers_reach_the_api_digit_for_digit() {
     let numbers = r#"{"huge":123456789012345678901234567890,"far":1e+999,"fine":0.10000000000000000000001,"zero":-0.0,"two":1.50}"#;
-    let said: Value = serde_json::from_str(numbers).unwrap();
     for (tool, argument) in [("create_note", "additional_fields"), ("process_note", "metadata")] {
-        for said in [said.clone(), json!(numbers)] {
-            let plan = catalogue()
-                .prepare(tool, args(with(tool, json!({argument: said}))))
-                .unwrap();
+        for said in [numbers.to_owned(), json!(numbers).to_string()] {
+            let arguments = with(tool, json!({argument: "SAID"})).to_string();
+            let plan = prepare_text(tool, &arguments.replace("\"SAID\"", &said)).unwrap();
             let body = String::from_utf8(plan.request.body.unwrap().to_vec()).unwrap();
             assert!(body.contains(&numbers[1..numbers.len() - 1]), "{body}");
         }
     }
-    let endless: Value = serde_json::from_str(&"9".repeat(100_000)).unwrap();
-    let refused = refusal("list_notes", json!({"limit": endless}));
+    let endless = format!(r#"{{"limit":{}}}"#, "9".repeat(100_000));
+    let refused = prepare_text("list_notes", &endless).unwrap_err();
     assert_eq!(refused.details.argument.as_deref(), Some("limit"));
     assert!(
         refused.body("c").to_string().len() < 1000,
@@ -96,29 +92,24 @@ fn what_can_only_mean_one_thing_is_taken_as_that() {
 
 #[test]
 fn uids_and_numbers_come_in_several_spellings() {
-    let catalogue = catalogue();
     for uid in [
         UID.to_uppercase(),
         format!("\t{UID}\n"),
         format!("{{{UID}}}"),
         UID.replace('-', ""),
     ] {
-        let plan = catalogue.prepare("get_note", args(json!({"uid": uid}))).unwrap();
+        let plan = prepare("get_note", json!({"uid": uid})).unwrap();
         assert_eq!(plan.request.path, format!("/v1/notes/{UID}"));
     }
     for limit in [json!("10"), json!(" 10 "), json!(10.0), json!(10)] {
-        let plan = catalogue.prepare("list_notes", args(json!({"limit": limit}))).unwrap();
+        let plan = prepare("list_notes", json!({"limit": limit})).unwrap();
         assert_eq!(plan.request.query, [("limit", "10".to_owned())]);
     }
     for version in [json!("3"), json!("\"3\""), json!(3)] {
-        let plan = catalogue
-            .prepare("patch_note", args(with("patch_note", json!({"if_match": version}))))
-            .unwrap();
+        let plan = prepare("patch_note", with("patch_note", json!({"if_match": version}))).unwrap();
         assert_eq!(plan.request.if_match, Some(3));
     }
-    let plan = catalogue
-        .prepare("list_notes", args(json!({"limit": null, "cursor": null, "full": null})))
-        .unwrap();
+    let plan = prepare("list_notes", json!({"limit": null, "cursor": null, "full": null})).unwrap();
     assert_eq!(plan.request.query, [("limit", "50".to_owned())]);
 }
 
@@ -292,12 +283,12 @@ fn nesting_is_held_to_what_the_api_takes() {
     let nested = |levels: usize| (0..levels).fold(json!(1), |value, _| json!([value]));
     for (tool, place) in [("create_note", "additional_fields"), ("patch_note", "updates")] {
         let deep = |levels| with(tool, json!({place: {"deep": nested(levels)}}));
-        assert!(catalogue().prepare(tool, args(deep(63))).is_ok(), "{tool}");
+        assert!(prepare(tool, deep(63)).is_ok(), "{tool}");
         let error = refusal(tool, deep(64));
         assert_eq!(error.details.argument, Some(format!("{place}.deep")));
     }
     let deep = |levels| with("process_note", json!({"metadata": {"deep": nested(levels)}}));
-    assert!(catalogue().prepare("process_note", args(deep(62))).is_ok());
+    assert!(prepare("process_note", deep(62)).is_ok());
     assert_eq!(
         refusal("process_note", deep(63)).details.argument.as_deref(),
         Some("metadata")

@@ -7,9 +7,11 @@ use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::error::{Category, Details};
+use super::plan::Plan;
 use super::result::Success;
 use super::spec::Hints;
 use super::*;
+use crate::foundation::json::Json;
 use crate::upstream::exchange::{Api, Failure, Reply, Request};
 
 mod arguments;
@@ -87,12 +89,20 @@ fn args(value: Value) -> Map<String, Value> {
     }
 }
 
+fn prepare(tool: &str, arguments: Value) -> Result<Plan, ToolError> {
+    prepare_text(tool, &arguments.to_string())
+}
+
+fn prepare_text(tool: &str, arguments: &str) -> Result<Plan, ToolError> {
+    catalogue().prepare(tool, Json::parse(arguments.as_bytes()).unwrap())
+}
+
 fn refusal(tool: &str, arguments: Value) -> ToolError {
-    catalogue().prepare(tool, args(arguments)).expect_err("refused")
+    prepare(tool, arguments).expect_err("refused")
 }
 
 async fn call(tool: &str, arguments: Value, script: &Script) -> Result<Success, ToolError> {
-    let plan = catalogue().prepare(tool, args(arguments)).expect("accepted");
+    let plan = prepare(tool, arguments).expect("accepted");
     plan.run(script, &Limits::default(), |_| {}).await
 }
 

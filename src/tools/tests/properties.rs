@@ -133,7 +133,7 @@ proptest! {
     #[test]
     fn what_the_schema_admits_is_accepted((spec, arguments) in admitted_call()) {
         prop_assert!(validator(&spec.input_schema).is_valid(&arguments), "the test's own arguments: {arguments}");
-        let plan = catalogue().prepare(&spec.name, args(arguments.clone()));
+        let plan = prepare(&spec.name, arguments.clone());
         prop_assert!(plan.is_ok(), "{} {arguments}: {}", spec.name, plan.unwrap_err());
     }
 
@@ -151,7 +151,7 @@ proptest! {
         let mut spoilt = args(arguments);
         spoilt.insert(name.clone(), value.clone());
         let admitted = validator(&spec.input_schema).is_valid(&json!(spoilt));
-        match catalogue().prepare(&spec.name, spoilt) {
+        match prepare(&spec.name, Value::Object(spoilt)) {
             Err(error) => {
                 let named = error.details.argument.clone().unwrap_or_default();
                 let root = named.split(['.', '[']).next().unwrap().to_owned();

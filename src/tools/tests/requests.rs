@@ -153,12 +153,9 @@ async fn every_tool_sends_what_the_contract_says_and_hands_back_the_answer() {
 
 #[test]
 fn a_plan_tells_what_it_is_about() {
-    let catalogue = catalogue();
-    let plan = catalogue
-        .prepare("create_note", args(json!({"title": "t", "content": "c"})))
-        .unwrap();
+    let plan = prepare("create_note", json!({"title": "t", "content": "c"})).unwrap();
     assert_eq!((&*plan.tool, plan.steps()), ("create_note", 1));
     assert_eq!(plan.uid.unwrap().to_string(), NEW_UID);
-    let plan = catalogue.prepare("list_notes", Map::new()).unwrap();
+    let plan = prepare("list_notes", json!({})).unwrap();
     assert_eq!(plan.uid, None);
 }

@@ -32,7 +32,6 @@ async fn the_text_is_the_apis_own_digit_for_digit() {
         .unwrap();
     assert_eq!(success.text, compact);
     assert_eq!(success.value()["payload"]["t"], "a \" : é \\");
-    assert_eq!(success.value()["payload"]["z"].to_string(), "12345678901234567890123");
 
     let answer = reply(200, format!("{{\"items\": [{pretty}], \"more\": 1.0}}"));
     assert_eq!(
@@ -55,21 +54,7 @@ async fn odd_data_is_handed_on_as_it_is() {
         let raw = format!(r#"{{"uid":"{UID}","version":1,"updatedAt":"t","payload":{odd}}}"#);
         let page = list(json!({}), reply(200, format!(r#"{{"items":[{raw}]}}"#))).await;
         assert_eq!(page.text, format!(r#"{{"items":[{raw}]}}"#));
-        assert_eq!(page.value().to_string(), page.text, "the value says what the text says");
     }
-    // An exponent is spelt anew in the value: E for e, a plus where there was none.
-    let page = list(
-        json!({}),
-        reply(
-            200,
-            format!(r#"{{"items":[{{"uid":"{UID}","version":1,"updatedAt":"t","payload":{{"a":1E999}}}}]}}"#),
-        ),
-    );
-    let page = page.await;
-    assert!(
-        page.text.contains("1E999") && page.value().to_string().contains("1e+999"),
-        "{page:?}"
-    );
     // Spelt so that it is not seen coming: the text is right, and the page is there.
     let hidden = r#"{"\u0024serde_json\u003a:private::Number":"no number"}"#;
     let raw = format!(r#"{{"uid":"{UID}","version":1,"updatedAt":"t","payload":{hidden}}}"#);
@@ -198,7 +183,7 @@ async fn a_page_that_is_too_large_names_the_limit_that_fits() {
         .map(|at| item(json!({"content": "x".repeat(at * 10)})))
         .collect();
     let size_of = |count: usize| json!({"items": items[..count], "nextCursor": "c"}).to_string().len();
-    let plan = catalogue().prepare("list_notes", args(json!({"limit": 20}))).unwrap();
+    let plan = prepare("list_notes", json!({"limit": 20})).unwrap();
     for fitting in 1..20 {
         for max in [size_of(fitting), size_of(fitting + 1) - 1] {
             let limits = Limits { max_result_bytes: max };
@@ -214,9 +199,7 @@ async fn a_page_that_is_too_large_names_the_limit_that_fits() {
             );
 
             // And so it does.
-            let fewer = catalogue()
-                .prepare("list_notes", args(json!({"limit": fitting})))
-                .unwrap();
+            let fewer = prepare("list_notes", json!({"limit": fitting})).unwrap();
             let script = Script::new([page_reply(&items[..fitting], Some("c"), true)]);
             assert!(fewer.run(&script, &limits, |_| {}).await.unwrap().text.len() <= max);
         }
@@ -248,7 +231,7 @@ async fn where_no_limit_helps_another_way_is_named() {
         } else {
             json!({"items": [item(large.clone())]})
         };
-        let plan = catalogue().prepare(tool, args(arguments)).unwrap();
+        let plan = prepare(tool, arguments).unwrap();
         let error = plan
             .run(&Script::new([reply(200, answer)]), &limits, |_| {})
             .await
@@ -265,9 +248,7 @@ async fn where_no_limit_helps_another_way_is_named() {
 #[tokio::test]
 async fn a_write_whose_item_is_too_large_succeeds_with_a_preview() {
     let limits = Limits { max_result_bytes: 1000 };
-    let plan = catalogue()
-        .prepare("patch_note", args(json!({"uid": UID, "updates": {"a": 1}})))
-        .unwrap();
+    let plan = prepare("patch_note", json!({"uid": UID, "updates": {"a": 1}})).unwrap();
     let answer = reply(200, item(json!({"content": "x".repeat(1000)})));
     let success = plan.run(&Script::new([answer]), &limits, |_| {}).await.unwrap();
     assert_eq!(success.value()["truncated"], json!(["content"]));

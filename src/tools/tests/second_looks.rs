@@ -27,9 +27,7 @@ fn methods(script: &Script) -> Vec<String> {
 #[tokio::test]
 async fn an_update_that_leaves_the_parent_out_keeps_it() {
     let script = Script::new([reply(200, parented()), reply(200, parented())]);
-    let plan = catalogue()
-        .prepare("update_comment", args(json!({"uid": UID, "content": "new"})))
-        .unwrap();
+    let plan = prepare("update_comment", json!({"uid": UID, "content": "new"})).unwrap();
     assert_eq!(plan.steps(), 2);
     let told = Mutex::new(Vec::new());
     plan.run(&script, &Limits::default(), |step| {
@@ -339,7 +337,7 @@ async fn requests_say_whether_they_may_be_sent_again() {
                 }
                 arguments["if_match"] = json!(version);
             }
-            let plan = catalogue().prepare(&spec.name, args(arguments)).unwrap();
+            let plan = prepare(&spec.name, arguments).unwrap();
             let expected = match (operation, if_match) {
                 ("process", _) | ("update" | "patch", None) => Repeat::Never,
                 _ => Repeat::Harmless,
@@ -450,6 +448,6 @@ fn calls_can_move_between_threads() {
     fn movable<T: Send>(_: &T) {}
     let catalogue = Catalogue::new(uuid::Uuid::now_v7);
     movable(&catalogue);
-    let plan = catalogue.prepare("list_notes", Map::new()).unwrap();
+    let plan = catalogue.prepare("list_notes", Json::EMPTY_OBJECT).unwrap();
     movable(&plan.run(&Script::default(), &Limits::default(), |_| {}));
 }

@@ -29,6 +29,8 @@ use super::entrance::only_post;
 use super::envelope::{Endpoint, plain_text_error};
 use super::outline::{Kind, Objection};
 use super::router::Handler;
+use super::structured_content;
+use crate::foundation::memory_budget::Reservation;
 use crate::mcp::Caller;
 use crate::telemetry::supervised;
 
@@ -200,12 +202,16 @@ pub async fn listen_or_end<H: Handler>(endpoint: &Endpoint<H>, mut request: Requ
         Ok(served) => plain_text_error(served, b"").await,
         Err(objection) => Err(objection),
     };
+    let served = match served {
+        Ok(served) => Ok(structured_content::fill_response(served, Reservation::default()).await),
+        Err(objection) => Err(objection),
+    };
     served.unwrap_or_else(|objection| refused(&objection))
 }
 
 /// Says when to come back, where an answer says that there is no room.
 pub fn retry_later(response: &mut http::Response<Body>) {
-    if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+    if [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&response.status()) {
         response.headers_mut().insert(RETRY_AFTER, TRY_AGAIN);
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Refused;
+use crate::foundation::memory_budget::Reservation;
 use crate::transport::running::{Count, Running};
 
 /// Requests of one stream that may be open at once, unread answers included.
@@ -20,6 +21,8 @@ pub const SLOTS: usize = 32;
 
 #[derive(Debug)]
 pub struct Slot {
+    /// Of the request and its answer, until that has been written.
+    _memory: Reservation,
     _running: Running,
     _permit: OwnedSemaphorePermit,
     /// Tells whoever has the claim.
@@ -132,10 +135,11 @@ impl Calls {
     }
 
     /// Waits for room. An id that is in use would leave two requests with one answer.
-    pub async fn begin(self: &Arc<Self>, id: RequestId) -> Result<Claim, Refused> {
+    pub async fn begin(self: &Arc<Self>, id: RequestId, memory: Reservation) -> Result<Claim, Refused> {
         let room = Arc::clone(&self.room).acquire_owned().await;
         let gone = CancellationToken::new();
         let slot = Slot {
+            _memory: memory,
             _permit: room.map_err(|_| Refused::UnknownSession)?,
             _running: Running::on(self.connection.clone()),
             _gone: gone.clone().drop_guard(),
@@ -197,12 +201,15 @@ mod tests {
         let id = || RequestId::Number(1);
         let connection = Count::new(0);
         let calls = Arc::new(Calls::on(Some(connection.clone())));
-        let claim = calls.begin(id()).await.unwrap();
+        let claim = calls.begin(id(), Reservation::default()).await.unwrap();
         assert_eq!(*connection.borrow(), 1);
-        assert_eq!(calls.begin(id()).await.unwrap_err(), Refused::IdInUse);
+        assert_eq!(
+            calls.begin(id(), Reservation::default()).await.unwrap_err(),
+            Refused::IdInUse
+        );
         drop(claim);
         assert!(calls.until_none().now_or_never().is_some());
-        calls.begin(id()).await.unwrap().hand_on();
+        calls.begin(id(), Reservation::default()).await.unwrap().hand_on();
         assert_eq!(*connection.borrow(), 1);
         // The slot goes with the answer, and is kept until that has left.
         let slot = calls.answer(&id()).depart();
@@ -211,7 +218,7 @@ mod tests {
         drop(slot);
         assert_eq!((*connection.borrow(), calls.room.available_permits()), (0, SLOTS));
         // Nor does a cancellation free the slot of an answer that waits for the client to read.
-        calls.begin(id()).await.unwrap().hand_on();
+        calls.begin(id(), Reservation::default()).await.unwrap().hand_on();
         let answer = calls.answer(&id());
         calls.cancel(&id());
         assert!(calls.until_none().now_or_never().is_none());
@@ -222,7 +229,10 @@ mod tests {
         drop(slot);
         assert_eq!(calls.room.available_permits(), SLOTS);
         calls.close();
-        assert_eq!(calls.begin(id()).await.unwrap_err(), Refused::UnknownSession);
+        assert_eq!(
+            calls.begin(id(), Reservation::default()).await.unwrap_err(),
+            Refused::UnknownSession
+        );
     }
 
     #[tokio::test]
@@ -230,11 +240,11 @@ mod tests {
         let id = || RequestId::Number(1);
         let calls = Arc::new(Calls::on(None));
         for answers in [true, false] {
-            let old = calls.begin(id()).await.unwrap();
+            let old = calls.begin(id(), Reservation::default()).await.unwrap();
             assert!(old.revoked().now_or_never().is_none());
             calls.cancel(&id());
             assert!(old.revoked().now_or_never().is_some());
-            let new = calls.begin(id()).await.unwrap();
+            let new = calls.begin(id(), Reservation::default()).await.unwrap();
             if answers {
                 assert!(old.answer().is_none());
             } else {
@@ -250,7 +260,7 @@ mod tests {
             assert!(calls.until_none().now_or_never().is_some());
             assert_eq!(calls.room.available_permits(), SLOTS);
         }
-        let last = calls.begin(id()).await.unwrap();
+        let last = calls.begin(id(), Reservation::default()).await.unwrap();
         calls.close();
         assert!(last.revoked().now_or_never().is_some());
     }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::calls::{Answer, Calls};
 use super::events::Event;
 use super::streams::Stream;
+use crate::transport::structured_content;
 
 pub struct Carrier {
     inbox: mpsc::Receiver<ClientJsonRpcMessage>,
@@ -53,11 +54,12 @@ impl Transport<RoleServer> for Carrier {
         let outbox = self.outbox.clone();
         let answer = answered(&message).map(|id| self.calls.answer(id));
         async move {
-            let text = serde_json::to_vec(&message)?;
+            let text = serde_json::to_string(&message)?;
+            let text = structured_content::fill(&text);
             let outbox = outbox.ok_or(Unheard::Gone)?;
             let place = outbox.reserve_owned().await.map_err(|_| Unheard::Gone)?;
             let slot = answer.and_then(Answer::depart);
-            place.send(Event::message(&text, slot));
+            place.send(Event::message(text.as_bytes(), slot));
             Ok(())
         }
     }

@@ -3,21 +3,23 @@
 //! Whatever is wrong with a request whose id is known is said where its answer is waited for: on the stream. Clients of
 //! this age take an error as the answer to a POST for the end of the conversation.
 
+use axum::body::Bytes;
 use http::HeaderMap;
 use rmcp::model::{
     ClientJsonRpcMessage, ClientNotification, ClientRequest, ErrorCode, ErrorData, GetMeta, JsonRpcNotification,
     JsonRpcRequest, ProtocolVersion, RequestId,
 };
 use serde_json::json;
-use serde_json::value::RawValue;
 
+use crate::foundation::json::Json;
+use crate::mcp::Arguments;
 use crate::transport::outline::{Objection, Outlined, outline, unreadable};
 use crate::transport::straight::Question;
 
 pub enum Heard<'a> {
     /// It needs nothing of rmcp's.
     Question(RequestId, Question<'a>),
-    Request(Box<JsonRpcRequest<ClientRequest>>),
+    Request(Box<JsonRpcRequest<ClientRequest>>, Option<Arguments>),
     Notification(Box<JsonRpcNotification<ClientNotification>>),
     /// A notification before the conversation, over which rmcp would end it.
     Ignored,
@@ -50,10 +52,10 @@ impl From<Objection> for Wrong {
 
 /// `question` reads what may be asked without rmcp.
 pub fn hear<'a>(
-    body: &'a [u8],
+    body: &'a Bytes,
     headers: &HeaderMap,
     begun: bool,
-    question: impl FnOnce(Option<&'a RawValue>, &Outlined<'a>) -> Option<Question<'a>>,
+    question: impl FnOnce(Option<Json<'a>>, &Outlined<'a>) -> Option<Question<'a>>,
 ) -> Heard<'a> {
     let (raw_id, outline) = outline(body);
     let id = raw_id.and_then(|id| serde_json::from_str::<RequestId>(id.get()).ok());
@@ -61,12 +63,16 @@ pub fn hear<'a>(
     if let (Some(question), Some(id)) = (question, &id) {
         return Heard::Question(id.clone(), question);
     }
-    let message =
-        outline.and_then(|_| serde_json::from_slice::<ClientJsonRpcMessage>(body).map_err(|_| unreadable(body)));
+    let mut arguments = None;
+    let message = outline.and_then(|outlined| {
+        let split = outlined.split(body);
+        arguments = split.arguments;
+        serde_json::from_slice::<ClientJsonRpcMessage>(&split.message).map_err(|_| unreadable(&split.message))
+    });
     match (message, id) {
         (Ok(ClientJsonRpcMessage::Request(request)), _) => match wrong(&request, headers, begun) {
             Some(wrong) => Heard::Objection(request.id, wrong),
-            None => Heard::Request(Box::new(request)),
+            None => Heard::Request(Box::new(request), arguments),
         },
         (Ok(ClientJsonRpcMessage::Notification(_)), _) if !begun => Heard::Ignored,
         (Ok(ClientJsonRpcMessage::Notification(notification)), _) => Heard::Notification(Box::new(notification)),

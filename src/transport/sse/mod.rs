@@ -26,7 +26,6 @@ use http::{HeaderName, HeaderValue, StatusCode, Uri};
 use rmcp::model::{
     ClientJsonRpcMessage, ClientNotification, GetExtensions, JsonRpcNotification, RequestId, ServerJsonRpcMessage,
 };
-use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 use url::form_urlencoded;
 use uuid::Uuid;
@@ -45,6 +44,7 @@ use super::outline::Objection;
 use super::router::Handler;
 use super::running::{Count, Running};
 use super::straight::Question;
+use crate::foundation::json::Json;
 use crate::mcp::{Caller, Via};
 use crate::telemetry::{fields, metrics, supervised};
 
@@ -182,7 +182,7 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
         Ok(stream) => stream,
         Err(refused) => return refused.answer(&about),
     };
-    let objected = |objection: &Objection, id: Option<&RawValue>| {
+    let objected = |objection: &Objection, id: Option<Json<'_>>| {
         answer::rpc_error(objection.status, objection.code, &objection.message, id, &about, None)
     };
     caller.hears_progress = true;
@@ -194,7 +194,7 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
     if let Err(objection) = form::check(&parts.headers) {
         return objected(&objection, None);
     }
-    let body = match sse.limits.read(body).await {
+    let body = match sse.limits.read(body, &caller.memory).await {
         Ok(body) => body,
         Err(objection) => return objected(&objection, None),
     };
@@ -202,10 +202,10 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
     let _running = Running::begin(&parts.extensions);
     let question = |id, message: &_| {
         let (server, peer) = (sse.handler.straight()?, stream.peer()?);
-        Question::read(server, &parts.headers, id, message, &caller, Some(peer))
+        Question::read(server, &parts.headers, id, message, &body, &caller, Some(peer))
     };
     let taken = match hear(&body, &parts.headers, stream.has_begun(), question) {
-        Heard::Question(id, question) => match sse.begin(&stream, &id).await {
+        Heard::Question(id, question) => match sse.begin(&stream, &id, &caller).await {
             Ok(claim) => {
                 let runtime = stream.runtime.clone();
                 let answering = answer_past_rmcp(sse.handler.clone(), question.into_owned(), caller, stream, claim);
@@ -219,7 +219,7 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
         Heard::Notification(notification) => sse.tell(&stream, *notification).await,
         Heard::Objection(id, wrong) => {
             let error = wrong.with_correlation_id(about.as_str());
-            match sse.begin(&stream, &id).await {
+            match sse.begin(&stream, &id, &caller).await {
                 Ok(claim) => {
                     let answer = ServerJsonRpcMessage::error(error, Some(id));
                     let answer = serde_json::to_vec(&answer).unwrap_or_default();
@@ -228,10 +228,13 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
                 Err(refused) => Err(refused),
             }
         }
-        Heard::Request(mut request) => match sse.begin(&stream, &request.id).await {
+        Heard::Request(mut request, arguments) => match sse.begin(&stream, &request.id, &caller).await {
             Ok(claim) => {
                 // Each call goes on with the token that came with it.
                 parts.extensions.insert(caller);
+                if let Some(arguments) = arguments {
+                    parts.extensions.insert(arguments);
+                }
                 request.request.extensions_mut().insert(parts);
                 stream.ask(*request, claim).await
             }
@@ -282,11 +285,14 @@ impl<H> Sse<H> {
     }
 
     /// Makes room for a request. It waits for it, since clients of this age take a refusal for the end of everything.
-    async fn begin(&self, stream: &Stream, id: &RequestId) -> Result<Claim, Refused> {
+    async fn begin(&self, stream: &Stream, id: &RequestId, caller: &Caller) -> Result<Claim, Refused> {
         self.streams.refuse_when_draining()?;
-        tokio::time::timeout(self.limits.body_timeout, stream.calls.begin(id.clone()))
-            .await
-            .unwrap_or(Err(Refused::TooManyCalls))
+        tokio::time::timeout(
+            self.limits.body_timeout,
+            stream.calls.begin(id.clone(), caller.memory.clone()),
+        )
+        .await
+        .unwrap_or(Err(Refused::TooManyCalls))
     }
 
     async fn tell(

@@ -103,6 +103,13 @@ impl<'a> Stream<'a> {
         request.body(message.to_string())
     }
 
+    /// Posts whatever this is; the server may refuse it, and has to be there to do so.
+    pub async fn post_text(&self, text: &str) {
+        let request = self.post(&self.user.token, &Value::Null).body(text.to_owned());
+        let answer = request.send().await.unwrap();
+        assert!(answer.status().as_u16() < 500, "{}: {text}", answer.status());
+    }
+
     /// Where messages are posted to.
     pub fn url(&self) -> &str {
         &self.url

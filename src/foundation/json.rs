@@ -1,0 +1,524 @@
+//! Reads JSON that another program sent without building a document from it.
+//!
+//! A parsed document takes up to 36 times the memory of its text (`[0,0,…]`), and most of what arrives is only passed
+//! on. So messages, arguments and answers stay text: [`Json`] is a slice of it that is known to be one value, and its
+//! members and elements are slices again.
+//!
+//! Nesting is bounded at every entrance by [`MAX_DEPTH`]: here, and in `serde_json`, whose own limit is the same. Its
+//! features `raw_value` and `arbitrary_precision` must stay off: with them a reader takes objects with a certain key for
+//! raw text or for a number, and starts anew with a fresh limit inside of it. A test holds the build to that.
+
+use std::borrow::Cow;
+
+use memchr::memchr2;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+/// Objects and arrays within each other, the outermost included. `serde_json` stops at the same depth.
+pub const MAX_DEPTH: usize = 127;
+
+/// The text of one JSON value, without white space around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Json<'a>(&'a str);
+
+/// Why a text is not taken for JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    #[error("it is not valid JSON")]
+    Syntax,
+    #[error("it is nested too deeply")]
+    TooDeep,
+    /// JSON can spell it (`\ud83d`), and no Unicode text can contain it.
+    #[error("a text holds half of a surrogate pair")]
+    LoneSurrogate,
+}
+
+impl<'a> Json<'a> {
+    pub const NULL: Json<'static> = Json("null");
+    pub const EMPTY_OBJECT: Json<'static> = Json("{}");
+
+    /// Reads a whole text and holds it to every limit.
+    pub fn parse(text: &'a [u8]) -> Result<Self, JsonError> {
+        let json = Self::parse_syntax(text)?;
+        json.check()?;
+        Ok(json)
+    }
+
+    /// Checks the grammar only. Depth is no danger to this, nor to the other methods but [`Json::to_value`], which has
+    /// a limit of its own; [`Json::check`] has to follow before the text is handed on.
+    pub fn parse_syntax(text: &'a [u8]) -> Result<Self, JsonError> {
+        let text = std::str::from_utf8(text).map_err(|_| JsonError::Syntax)?;
+        // Reads without recursion and without keeping anything.
+        serde_json::from_str::<IgnoredAny>(text).map_err(|_| JsonError::Syntax)?;
+        Ok(Self(text.trim_matches(is_space)))
+    }
+
+    /// Wraps text that this program has written.
+    pub fn trusted(text: &'a str) -> Self {
+        Self(text)
+    }
+
+    /// Refuses what nests too deeply and what is not Unicode.
+    pub fn check(self) -> Result<(), JsonError> {
+        let bytes = self.0.as_bytes();
+        let (mut depth, mut at) = (0_usize, 0);
+        while let Some(byte) = bytes.get(at) {
+            match byte {
+                b'{' | b'[' => {
+                    depth += 1;
+                    if depth > MAX_DEPTH {
+                        return Err(JsonError::TooDeep);
+                    }
+                }
+                b'}' | b']' => depth = depth.saturating_sub(1),
+                b'"' => {
+                    let (end, escapes) = end_of_string(bytes, at + 1);
+                    let inner = self.0.get(at + 1..end).unwrap_or_default();
+                    if escapes && inner.contains("\\u") && decode(inner).is_none() {
+                        return Err(JsonError::LoneSurrogate);
+                    }
+                    at = end;
+                }
+                _ => {}
+            }
+            at += 1;
+        }
+        Ok(())
+    }
+
+    /// How many objects and arrays are within each other, this one included.
+    pub fn depth(self) -> usize {
+        let bytes = self.0.as_bytes();
+        let (mut depth, mut deepest, mut at) = (0_usize, 0, 0);
+        while let Some(byte) = bytes.get(at) {
+            match byte {
+                b'{' | b'[' => {
+                    depth += 1;
+                    deepest = deepest.max(depth);
+                }
+                b'}' | b']' => depth = depth.saturating_sub(1),
+                b'"' => at = end_of_string(bytes, at + 1).0,
+                _ => {}
+            }
+            at += 1;
+        }
+        deepest
+    }
+
+    pub fn get(self) -> &'a str {
+        self.0
+    }
+
+    pub fn is_object(self) -> bool {
+        self.0.starts_with('{')
+    }
+
+    pub fn is_array(self) -> bool {
+        self.0.starts_with('[')
+    }
+
+    pub fn is_string(self) -> bool {
+        self.0.starts_with('"')
+    }
+
+    pub fn is_number(self) -> bool {
+        self.0.starts_with(|first: char| first == '-' || first.is_ascii_digit())
+    }
+
+    pub fn is_null(self) -> bool {
+        self.0 == "null"
+    }
+
+    pub fn as_bool(self) -> Option<bool> {
+        match self.0 {
+            "true" => Some(true),
+            "false" => Some(false),
+            _ => None,
+        }
+    }
+
+    pub fn as_u64(self) -> Option<u64> {
+        self.0.parse().ok().filter(|_| self.is_number())
+    }
+
+    pub fn as_f64(self) -> Option<f64> {
+        self.0.parse().ok().filter(|_| self.is_number())
+    }
+
+    /// The string that this is. `None` for other values, and for what is not Unicode.
+    pub fn as_str(self) -> Option<Cow<'a, str>> {
+        let inner = self.0.strip_prefix('"')?.strip_suffix('"')?;
+        decode(inner)
+    }
+
+    /// The members of an object, in their order. Anything else has none.
+    pub fn members(self) -> Members<'a> {
+        let at = if self.is_object() { 1 } else { self.0.len() };
+        Members(Parts { text: self.0, at })
+    }
+
+    /// The first member of this name.
+    pub fn member(self, name: &str) -> Option<Self> {
+        self.members().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// The member of this name. `None` where it comes twice, since two readers could each believe another one.
+    pub fn sole_member(self, name: &str) -> Option<Self> {
+        let mut found = self.members().filter(|(key, _)| key == name);
+        let (_, value) = found.next()?;
+        found.next().is_none().then_some(value)
+    }
+
+    /// The elements of an array. Anything else has none.
+    pub fn elements(self) -> Elements<'a> {
+        let at = if self.is_array() { 1 } else { self.0.len() };
+        Elements(Parts { text: self.0, at })
+    }
+
+    /// The same value without white space between its parts.
+    pub fn to_compact(self) -> Cow<'a, str> {
+        if !self.0.contains([' ', '\n', '\t', '\r']) {
+            return self.0.into();
+        }
+        let bytes = self.0.as_bytes();
+        let mut out = String::with_capacity(bytes.len());
+        let (mut copied, mut at) = (0, 0);
+        while let Some(byte) = bytes.get(at) {
+            match byte {
+                b'"' => at = end_of_string(bytes, at + 1).0,
+                b' ' | b'\t' | b'\n' | b'\r' => {
+                    out.push_str(self.0.get(copied..at).unwrap_or_default());
+                    copied = at + 1;
+                }
+                _ => {}
+            }
+            at += 1;
+        }
+        out.push_str(self.0.get(copied..).unwrap_or_default());
+        out.into()
+    }
+
+    /// The same value over several lines, indented by two spaces, for people.
+    pub fn to_pretty(self) -> String {
+        let mut out = String::with_capacity(self.0.len() * 2);
+        self.write_pretty(0, &mut out);
+        out
+    }
+
+    fn write_pretty(self, indent: usize, out: &mut String) {
+        let parts = Parts { text: self.0, at: 1 };
+        let (open, close) = match self.0.as_bytes().first() {
+            Some(b'{') => ('{', '}'),
+            Some(b'[') => ('[', ']'),
+            _ => return out.push_str(self.0),
+        };
+        out.push(open);
+        let (mut is_empty, mut is_value) = (true, self.is_array());
+        for part in parts {
+            if is_value && self.is_object() {
+                out.push_str(": ");
+            } else {
+                out.push_str(if is_empty { "\n" } else { ",\n" });
+                out.extend(std::iter::repeat_n("  ", indent + 1));
+            }
+            part.write_pretty(indent + 1, out);
+            is_empty = false;
+            is_value ^= self.is_object();
+        }
+        if !is_empty {
+            out.push('\n');
+            out.extend(std::iter::repeat_n("  ", indent));
+        }
+        out.push(close);
+    }
+
+    /// Builds a document. For small texts only: see the [module](self).
+    pub fn to_value(self) -> Option<Value> {
+        serde_json::from_str(self.0).ok()
+    }
+}
+
+/// See [`Json::members`].
+#[derive(Debug, Clone)]
+pub struct Members<'a>(Parts<'a>);
+
+/// See [`Json::elements`].
+#[derive(Debug, Clone)]
+pub struct Elements<'a>(Parts<'a>);
+
+impl<'a> Iterator for Members<'a> {
+    type Item = (Cow<'a, str>, Json<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let key = self.0.next()?;
+        let value = self.0.next()?;
+        let inner = key.0.strip_prefix('"')?.strip_suffix('"')?;
+        Some((decode_lossy(inner), value))
+    }
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = Json<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
+    }
+}
+
+/// The values directly inside an object or an array, keys included.
+#[derive(Debug, Clone)]
+struct Parts<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Iterator for Parts<'a> {
+    type Item = Json<'a>;
+
+    fn next(&mut self) -> Option<Json<'a>> {
+        let bytes = self.text.as_bytes();
+        let between = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':');
+        while bytes.get(self.at).is_some_and(between) {
+            self.at += 1;
+        }
+        let end = match bytes.get(self.at)? {
+            b'}' | b']' => return None,
+            b'"' => end_of_string(bytes, self.at + 1).0 + 1,
+            b'{' | b'[' => end_of_nested(bytes, self.at),
+            _ => {
+                let rest = bytes.get(self.at..).unwrap_or_default();
+                let ends = |byte: &u8| between(byte) || matches!(byte, b'}' | b']');
+                self.at + rest.iter().position(ends).unwrap_or(rest.len())
+            }
+        };
+        let part = self.text.get(self.at..end)?;
+        self.at = end;
+        Some(Json(part))
+    }
+}
+
+/// Where the object or array ends that begins here.
+fn end_of_nested(bytes: &[u8], mut at: usize) -> usize {
+    let mut depth = 0_usize;
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => at = end_of_string(bytes, at + 1).0,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 {
+                    return at + 1;
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    bytes.len()
+}
+
+/// Where the string ends whose first character stands here, and whether anything in it is escaped.
+pub fn end_of_string(bytes: &[u8], mut at: usize) -> (usize, bool) {
+    let mut escapes = false;
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+        at += found;
+        if bytes.get(at) == Some(&b'"') {
+            return (at, escapes);
+        }
+        escapes = true;
+        at += 2;
+    }
+    (bytes.len(), escapes)
+}
+
+/// The text between the quotes of a JSON string, unescaped. `None` if it holds half of a surrogate pair.
+pub fn decode(inner: &str) -> Option<Cow<'_, str>> {
+    if !inner.contains('\\') {
+        return Some(inner.into());
+    }
+    serde_json::from_str(&format!("\"{inner}\"")).ok().map(Cow::Owned)
+}
+
+/// The same, with U+FFFD in place of what no Unicode text can contain.
+fn decode_lossy(inner: &str) -> Cow<'_, str> {
+    decode(inner).unwrap_or_else(|| {
+        let mended = replace_lone_surrogates(inner);
+        decode(&mended).unwrap_or_default().into_owned().into()
+    })
+}
+
+/// Replaces halves of surrogate pairs in the inside of a JSON string. JavaScript clients store them when they cut an
+/// emoji in two, and a single one would make the whole page unreadable.
+pub fn replace_lone_surrogates(inner: &str) -> Cow<'_, str> {
+    if !inner.contains("\\u") || decode(inner).is_some() {
+        return inner.into();
+    }
+    let mut replaced = String::with_capacity(inner.len());
+    let mut rest = inner;
+    while let Some(c) = rest.chars().next() {
+        // An escape is taken whole, so that `\\ud83d`, an escaped backslash, is not mistaken for one.
+        let length = match (c, surrogate(rest)) {
+            (_, Some(Half::High)) if rest.get(6..).and_then(surrogate) == Some(Half::Low) => 12,
+            (_, Some(_)) => {
+                replaced.push_str("\\ufffd");
+                rest = rest.get(6..).unwrap_or_default();
+                continue;
+            }
+            ('\\', None) => 2,
+            _ => c.len_utf8(),
+        };
+        let (piece, after) = rest.split_at_checked(length).unwrap_or((rest, ""));
+        replaced.push_str(piece);
+        rest = after;
+    }
+    replaced.into()
+}
+
+#[derive(PartialEq, Eq)]
+enum Half {
+    High,
+    Low,
+}
+
+/// The half of a surrogate pair that the text begins with, if it does.
+fn surrogate(text: &str) -> Option<Half> {
+    let digits = text.strip_prefix("\\u")?.get(..4)?;
+    match u32::from_str_radix(digits, 16).ok()? {
+        0xD800..=0xDBFF => Some(Half::High),
+        0xDC00..=0xDFFF => Some(Half::Low),
+        _ => None,
+    }
+}
+
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_build_reads_no_magic_keys() {
+        // With `raw_value` or `arbitrary_precision` these objects become something else.
+        for key in ["RawValue", "Number"] {
+            let text = format!(r#"{{"$serde_json::private::{key}":"1e5"}}"#);
+            let value: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(value.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded_alike_here_and_in_serde_json() {
+        for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+            let nested = |depth: usize| format!("{}0{}", open.repeat(depth), close.repeat(depth));
+            let most = nested(MAX_DEPTH);
+            assert!(Json::parse(most.as_bytes()).is_ok());
+            assert!(serde_json::from_str::<Value>(&most).is_ok());
+            let over = nested(MAX_DEPTH + 1);
+            assert_eq!(Json::parse(over.as_bytes()), Err(JsonError::TooDeep));
+            assert!(serde_json::from_str::<Value>(&over).is_err());
+            // No depth is a danger to the stack.
+            assert_eq!(Json::parse(nested(1 << 20).as_bytes()), Err(JsonError::TooDeep));
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused() {
+        for (text, error) in [
+            ("", JsonError::Syntax),
+            ("[1,]", JsonError::Syntax),
+            ("{} {}", JsonError::Syntax),
+            ("\u{a0}{}", JsonError::Syntax),
+            ("{\"a\" 1}", JsonError::Syntax),
+            ("01", JsonError::Syntax),
+            (r#"["\ud83d"]"#, JsonError::LoneSurrogate),
+            (r#"{"\udc00\ud800":1}"#, JsonError::LoneSurrogate),
+        ] {
+            assert_eq!(Json::parse(text.as_bytes()), Err(error), "{text}");
+        }
+        assert_eq!(Json::parse(b"\"\xff\""), Err(JsonError::Syntax));
+        assert!(Json::parse(r#" ["\ud83d\ude00","\\ud83d"] "#.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn values_are_read_as_what_they_are() {
+        let json = |text| Json::parse_syntax(text).unwrap();
+        assert_eq!(json(b" 17 ").as_u64(), Some(17));
+        assert_eq!(json(b"1.0").as_u64(), None);
+        assert_eq!(json(b"1e400").as_f64(), Some(f64::INFINITY));
+        assert_eq!(json(b"\"17\"").as_u64(), None);
+        assert_eq!(json(b"true").as_bool(), Some(true));
+        assert_eq!(json(br#""a\n\u0062""#).as_str().as_deref(), Some("a\nb"));
+        assert_eq!(json(br#""\ud800""#).as_str(), None);
+        assert_eq!(json(b"7").as_str(), None);
+        assert_eq!(json(b"{}").members().count() + json(b"[ ]").elements().count(), 0);
+        assert_eq!(json(br#"{"a":1,"a":2}"#).member("a").map(Json::get), Some("1"));
+        let keys: Vec<_> = json(br#"{"\ud800":1,"b":2}"#).members().map(|(key, _)| key).collect();
+        assert_eq!(keys, ["\u{fffd}", "b"]);
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                proptest::collection::vec((".{0,4}", inner), 0..6)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    /// The same document, built from slices.
+    fn rebuilt(json: Json<'_>) -> Value {
+        if json.is_object() {
+            let members = json.members().map(|(key, value)| (key.into_owned(), rebuilt(value)));
+            Value::Object(members.collect())
+        } else if json.is_array() {
+            json.elements().map(rebuilt).collect()
+        } else {
+            json.to_value().unwrap()
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn slices_say_what_serde_json_reads(value in any_json(), pretty: bool) {
+            let text = if pretty { format!("{value:#}") } else { value.to_string() };
+            let json = Json::parse(text.as_bytes()).unwrap();
+            prop_assert_eq!(json.to_pretty(), format!("{value:#}"));
+            prop_assert_eq!(json.to_compact(), value.to_string());
+            prop_assert_eq!(rebuilt(json), value);
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused_as_by_serde_json(text in r#"[\[\]{}",:\\u0-9a-fdtrn. \-]{0,40}"#) {
+            let ours = Json::parse(text.as_bytes());
+            let theirs = serde_json::from_str::<Value>(&text);
+            // Numbers beyond what a double holds are text here and an error there.
+            let too_large = theirs.as_ref().is_err_and(|error| error.to_string().contains("out of range"));
+            prop_assert!(ours.is_ok() == theirs.is_ok() || too_large, "{:?} {:?}", ours, theirs);
+        }
+    }
+
+    #[test]
+    fn a_value_is_what_it_was() {
+        let text = r#"{"a":[1.10,{"b":"c"}],"d":12345678901234567890123}"#;
+        let json = Json::parse(text.as_bytes()).unwrap();
+        let members: Vec<_> = json.members().map(|(_, value)| value.get()).collect();
+        assert_eq!(members, [r#"[1.10,{"b":"c"}]"#, "12345678901234567890123"]);
+        assert_eq!(
+            json.member("a").and_then(|a| a.elements().last()?.to_value()),
+            Some(json!({"b": "c"}))
+        );
+    }
+}

@@ -1,0 +1,8 @@
+//! What several modules need and none of them owns.
+
+pub mod json;
+pub mod memory_budget;
+
+#[cfg(any(test, feature = "pieces"))]
+#[path = "../../fuzz/targets/json.rs"]
+pub mod hostile_json;

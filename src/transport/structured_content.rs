@@ -1,0 +1,109 @@
+//! Puts a tool's result into the messages that rmcp encodes.
+//!
+//! rmcp's model of a result holds structured content as a document. Building one takes many times the memory of the
+//! text, and loses digits of numbers. So `mcp` leaves it `null`, and the text that the result carries anyway takes its
+//! place once the message is encoded: a successful result's structured content and its text are the same JSON.
+
+use std::borrow::Cow;
+
+use axum::body::{Body, Bytes};
+use axum::response::Response;
+use http::header::CONTENT_TYPE;
+use http_body_util::BodyExt;
+
+use crate::foundation::json::Json;
+use crate::foundation::memory_budget::Reservation;
+
+const PLACEHOLDER: &str = r#""structuredContent":null"#;
+
+/// An encoded JSON-RPC message with its structured content, if there is some to put in.
+pub fn fill(message: &str) -> Cow<'_, str> {
+    filled(message).map_or(Cow::Borrowed(message), Cow::Owned)
+}
+
+fn filled(message: &str) -> Option<String> {
+    // Nearly all other messages are known by this alone.
+    if !message.contains(PLACEHOLDER) {
+        return None;
+    }
+    let result = Json::trusted(message).member("result")?;
+    let structured = result.member("structuredContent").filter(|content| content.is_null())?;
+    let text = result.member("content")?.elements().next()?.member("text")?.as_str()?;
+    let begin = structured.get().as_ptr().addr() - message.as_ptr().addr();
+    let (head, rest) = message.split_at_checked(begin)?;
+    let tail = rest.strip_prefix(structured.get())?;
+    Some([head, &text, tail].concat())
+}
+
+/// The same for a response of rmcp's, which is one message or a stream of events. It keeps `memory` until it has been
+/// written.
+pub async fn fill_response(response: Response, memory: Reservation) -> Response {
+    let kind = response.headers().get(CONTENT_TYPE);
+    let kind = kind.map(|value| value.as_bytes()).unwrap_or_default();
+    if kind.starts_with(b"application/json") {
+        let (parts, body) = response.into_parts();
+        // The message is there as a whole already.
+        let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+        return Response::from_parts(parts, Body::from(memory.attach(fill_bytes(body))));
+    }
+    if kind.starts_with(b"text/event-stream") {
+        return response.map(|body| {
+            Body::new(body.map_frame(move |frame| frame.map_data(|data| memory.attach(fill_events(data)))))
+        });
+    }
+    response
+}
+
+fn fill_bytes(message: Bytes) -> Bytes {
+    let text = std::str::from_utf8(&message).unwrap_or_default();
+    filled(text).map_or(message.clone(), Bytes::from)
+}
+
+/// Events come whole, each in one frame, and their data in one line.
+fn fill_events(events: Bytes) -> Bytes {
+    const DATA: &str = "data: ";
+    let Some(text) = std::str::from_utf8(&events)
+        .ok()
+        .filter(|text| text.contains(PLACEHOLDER))
+    else {
+        return events;
+    };
+    let lines = text.split_inclusive('\n').map(|line| match line.strip_prefix(DATA) {
+        Some(message) => Cow::Owned(format!("{DATA}{}", fill(message))),
+        None => Cow::Borrowed(line),
+    });
+    lines.collect::<String>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ENCODED: &str = concat!(
+        r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"{\"a\":1.10,\"structuredContent\":null}"}],"#,
+        r#""structuredContent":null,"isError":false}}"#
+    );
+    const FILLED: &str = concat!(
+        r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"{\"a\":1.10,\"structuredContent\":null}"}],"#,
+        r#""structuredContent":{"a":1.10,"structuredContent":null},"isError":false}}"#
+    );
+
+    #[test]
+    fn the_text_takes_the_place_of_the_placeholder() {
+        assert_eq!(fill(ENCODED), FILLED);
+        assert_eq!(fill(FILLED), FILLED);
+        let events = format!("id: 7\ndata: {ENCODED}\n\n");
+        assert_eq!(fill_events(events.into()), format!("id: 7\ndata: {FILLED}\n\n"));
+    }
+
+    #[test]
+    fn other_messages_stay_as_they_are() {
+        for message in [
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"\"structuredContent\":null"}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{"x":{"structuredContent":null}}}"#,
+            r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"structuredContent":null}}"#,
+        ] {
+            assert_eq!(fill(message), message);
+        }
+    }
+}
