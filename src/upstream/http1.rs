@@ -11,7 +11,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, LINK, RETRY_AFT
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use httparse::{ParserConfig, Response, Status};
 
-use super::headers::{EPOCH, Headers};
+use super::headers::{CORRELATION, EPOCH, Headers};
 
 /// Of an answer's head.
 const MOST_HEAD_BYTES: usize = 64 * 1024;
@@ -22,7 +22,7 @@ const MOST_SIZE_BYTES: usize = 1024;
 const MOST_COPIED_BYTES: usize = 16 * 1024;
 
 /// What is looked at in an answer, besides its status. All else is passed over.
-const LOOKED_AT: [HeaderName; 4] = [DATE, EPOCH, LINK, RETRY_AFTER];
+const LOOKED_AT: [HeaderName; 5] = [CORRELATION, DATE, EPOCH, LINK, RETRY_AFTER];
 
 /// These bytes are not an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,6 +3,8 @@
 mod again;
 mod crowded;
 mod exchanged;
+mod raw_api;
+mod stray_answers;
 
 use futures::FutureExt;
 use http::Method;

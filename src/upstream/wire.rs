@@ -8,7 +8,7 @@ use url::{Position, Url};
 use super::Settings;
 use super::client::ClientError;
 use super::exchange::Failure;
-use super::headers::Headers;
+use super::headers::{Headers, answers};
 use super::lanes::Lanes;
 use crate::loops::Loops;
 
@@ -66,22 +66,26 @@ impl Wire {
         })
     }
 
-    /// Sends one request and reads its whole answer, which may have at most `limit` bytes.
+    /// Sends one request and reads its whole answer, which may have at most `limit` bytes. An answer that echoes another
+    /// correlation id than the request's is no answer to it.
     pub async fn send(
         &self,
         method: Method,
         target: Target,
         headers: &Headers,
         body: Bytes,
+        correlation_id: &str,
         limit: usize,
     ) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
         match (&self.way, target) {
-            (Way::Plain(lanes), Target::Plain(path)) => lanes.send(&method, &path, headers, body, limit).await,
+            (Way::Plain(lanes), Target::Plain(path)) => {
+                lanes.send(&method, &path, headers, body, correlation_id, limit).await
+            }
             (Way::Secure { http, .. }, Target::Secure(url)) => {
                 let request = http.request(method, url).headers(headers.to_map());
                 let request = if body.is_empty() { request } else { request.body(body) };
                 // Boxed, so that the other way need not carry it along.
-                Box::pin(sent_by_the_usual_client(request, limit)).await
+                Box::pin(sent_by_the_usual_client(request, correlation_id, limit)).await
             }
             // A target is of the wire that made it.
             _ => Err(Failure::Unreachable),
@@ -133,9 +137,13 @@ fn secure(settings: &Settings) -> Result<reqwest::Client, ClientError> {
 
 async fn sent_by_the_usual_client(
     request: reqwest::RequestBuilder,
+    correlation_id: &str,
     limit: usize,
 ) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
     let mut answer = request.send().await.map_err(|error| failure(&error))?;
+    if !answers(answer.headers(), correlation_id) {
+        return Err(Failure::AnswerLost);
+    }
     let body = read(&mut answer, limit).await?;
     Ok((answer.status(), std::mem::take(answer.headers_mut()), body))
 }
