@@ -22,6 +22,7 @@ mod config;
 mod connect;
 mod doctor;
 mod entities;
+mod foundation;
 mod loops;
 mod mcp;
 mod page;

@@ -1,7 +1,7 @@
 //! How requests get to the API: over [`Lanes`] where it speaks plain HTTP, as it does beside this server, and through the
 //! usual client where it speaks TLS.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use url::{Position, Url};
 
@@ -10,6 +10,8 @@ use super::client::ClientError;
 use super::exchange::Failure;
 use super::headers::{Headers, answers};
 use super::lanes::Lanes;
+use crate::foundation::bounded_body::{self, BodyError};
+use crate::foundation::http_client;
 use crate::loops::Loops;
 
 #[derive(Debug)]
@@ -120,17 +122,12 @@ pub fn target(prefix: &str, path: &str, query: &[(&'static str, String)]) -> Str
 }
 
 fn secure(settings: &Settings) -> Result<reqwest::Client, ClientError> {
-    reqwest::Client::builder()
-        .http1_only()
-        .tcp_nodelay(true)
+    http_client::builder()
         .connect_timeout(settings.connect_timeout)
         .read_timeout(settings.read_timeout)
         .pool_idle_timeout(settings.idle_timeout)
         .pool_max_idle_per_host(settings.max_idle)
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
         .no_proxy()
-        .referer(false)
         .build()
         .map_err(ClientError::Http)
 }
@@ -144,25 +141,13 @@ async fn sent_by_the_usual_client(
     if !answers(answer.headers(), correlation_id) {
         return Err(Failure::AnswerLost);
     }
-    let body = read(&mut answer, limit).await?;
+    let body = bounded_body::read(&mut answer, limit)
+        .await
+        .map_err(|error| match error {
+            BodyError::TooLarge { limit } => Failure::AnswerTooLarge { limit },
+            BodyError::Broken(error) => failure(&error),
+        })?;
     Ok((answer.status(), std::mem::take(answer.headers_mut()), body))
-}
-
-async fn read(answer: &mut reqwest::Response, limit: usize) -> Result<Bytes, Failure> {
-    if answer
-        .content_length()
-        .is_some_and(|announced| announced > limit as u64)
-    {
-        return Err(Failure::AnswerTooLarge { limit });
-    }
-    let mut whole = BytesMut::new();
-    while let Some(bytes) = answer.chunk().await.map_err(|error| failure(&error))? {
-        if whole.len() + bytes.len() > limit {
-            return Err(Failure::AnswerTooLarge { limit });
-        }
-        whole.extend_from_slice(&bytes);
-    }
-    Ok(whole.freeze())
 }
 
 /// A failed connection sent nothing, even when it failed by time-out, so that question comes first.

@@ -1,0 +1,4 @@
+//! What several modules need and none of them owns.
+
+pub mod bounded_body;
+pub mod http_client;
