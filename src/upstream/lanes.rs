@@ -218,8 +218,9 @@ impl Lane {
             return Err(Trouble::WasClosed);
         }
         self.in_order = self.say(request).await;
+        let mut interim = 0;
         loop {
-            if let Some(head) = Head::take(&mut self.heard).map_err(lost)? {
+            if let Some(head) = Head::take(&mut self.heard, &mut interim).map_err(lost)? {
                 return Ok(head);
             }
             if !self.hear(ROOM).await? {

@@ -3,6 +3,7 @@
 mod again;
 mod crowded;
 mod exchanged;
+mod malformed_answers;
 mod raw_api;
 mod stray_answers;
 
