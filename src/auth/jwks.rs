@@ -15,6 +15,8 @@ use tokio::time::Instant;
 
 use super::verifier::readable_members;
 use super::{Refusal, Settings};
+use crate::foundation::bounded_body::{self, BodyError};
+use crate::foundation::http_client;
 use crate::foundation::json::Json;
 use crate::telemetry::{metrics, supervised};
 
@@ -76,11 +78,10 @@ impl Jwks {
             return Err(JwksError::Url);
         }
         // Proxies from the environment stay allowed here: unlike the API, an identity provider may be far away.
-        let http = reqwest::Client::builder()
+        // No redirect is followed: the source of the keys decides whose tokens are good, and a redirect could lead to
+        // plain http or to another host.
+        let http = http_client::builder()
             .timeout(settings.jwks_timeout)
-            // Whoever decides where the keys come from decides whose tokens are good. That is the configured URL alone:
-            // a redirect could lead to plain http, or to another host.
-            .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(JwksError::Client)?;
         Ok(Some(Self(Arc::new(Inner {
@@ -181,17 +182,11 @@ impl Inner {
         if response.status() != http::StatusCode::OK {
             return Err(JwksError::Status(response.status().as_u16()));
         }
-        let mut body = Vec::new();
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|error| JwksError::Fetch(error.without_url()))?
-        {
-            if body.len() + chunk.len() > self.max_bytes {
-                return Err(JwksError::TooLarge(self.max_bytes));
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = bounded_body::read(&mut response, self.max_bytes).await;
+        let body = body.map_err(|error| match error {
+            BodyError::TooLarge { limit } => JwksError::TooLarge(limit),
+            BodyError::Broken(error) => JwksError::Fetch(error.without_url()),
+        })?;
         parse(&body)
     }
 }

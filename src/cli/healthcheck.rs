@@ -10,6 +10,11 @@ use super::exit::{Exit, Stop};
 use super::output::{GOOD, fitted, styled};
 use super::{Settings, Surroundings};
 use crate::config::{Config, human};
+use crate::foundation::bounded_body;
+use crate::foundation::http_client;
+
+/// Of an answer, only a sentence is shown.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -79,14 +84,15 @@ pub fn local_url(config: &Config) -> String {
 }
 
 async fn ask(url: &str, timeout: Duration) -> Result<(u16, String), String> {
-    let client = reqwest::Client::builder()
+    let client = http_client::builder()
         .no_proxy()
         .timeout(timeout)
         .build()
         .map_err(|why| why.to_string())?;
-    let answer = client.get(url).send().await.map_err(|why| said(&why))?;
-    let status = answer.status().as_u16();
-    Ok((status, answer.text().await.unwrap_or_default()))
+    let mut answer = client.get(url).send().await.map_err(|why| said(&why))?;
+    let body = bounded_body::read(&mut answer, MAX_ANSWER_BYTES).await;
+    let body = body.unwrap_or_default();
+    Ok((answer.status().as_u16(), String::from_utf8_lossy(&body).into_owned()))
 }
 
 fn said(why: &reqwest::Error) -> String {

@@ -1,10 +1,9 @@
 //! One POST to the server, and how its answer is read.
 
-use bytes::BytesMut;
+use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use reqwest::Response;
-use reqwest::redirect::Policy;
 
 use super::Settings;
 use super::conversation::{Conversation, SESSION};
@@ -15,6 +14,8 @@ use super::target::is_loopback;
 use super::token::authorization;
 use super::trouble::{Trouble, Unreachable, said};
 use crate::auth::Secret;
+use crate::foundation::bounded_body::{self, BodyError};
+use crate::foundation::http_client;
 
 /// Below the 75 s after which this house's server closes an idle connection, so that none is used while it does.
 const POOL_IDLE: std::time::Duration = std::time::Duration::from_secs(30);
@@ -31,16 +32,10 @@ pub struct Remote {
 
 impl Remote {
     pub fn new(settings: &Settings) -> Result<Self, reqwest::Error> {
-        let mut builder = reqwest::Client::builder()
-            .http1_only()
-            .tcp_nodelay(true)
+        let mut builder = http_client::builder()
             .connect_timeout(settings.connect_timeout)
             .read_timeout(settings.silence)
             .pool_idle_timeout(POOL_IDLE)
-            // Each of these would let somebody else decide where a token goes, or how often a call is made.
-            .redirect(Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
             .user_agent(concat!("toolbridge-mcp-connect/", env!("CARGO_PKG_VERSION")));
         if is_loopback(&settings.url) {
             // A proxy that the environment names is for the world outside.
@@ -160,15 +155,12 @@ impl Remote {
         Err(Trouble::AnswerLost { url: self.shown() })
     }
 
-    async fn body(&self, mut response: Response, limit: usize) -> Result<BytesMut, Trouble> {
-        let mut body = BytesMut::new();
-        while let Some(piece) = response.chunk().await.map_err(|error| self.lost(&error))? {
-            if body.len() + piece.len() > limit {
-                return Err(Trouble::AnswerTooLarge { limit });
-            }
-            body.extend_from_slice(&piece);
-        }
-        Ok(body)
+    async fn body(&self, mut response: Response, limit: usize) -> Result<Bytes, Trouble> {
+        let body = bounded_body::read(&mut response, limit).await;
+        body.map_err(|error| match error {
+            BodyError::TooLarge { limit } => Trouble::AnswerTooLarge { limit },
+            BodyError::Broken(error) => self.lost(&error),
+        })
     }
 
     fn failed(&self, error: reqwest::Error) -> Refusal {

@@ -4,10 +4,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{DATE, LOCATION};
 use http::{HeaderMap, StatusCode};
-use reqwest::redirect::Policy;
 use reqwest::tls::TlsInfo;
 use reqwest::{RequestBuilder, Response};
 use serde_json::Value;
@@ -17,6 +16,8 @@ use super::check::{Advice, Ill};
 use super::words;
 use crate::auth::{Clock, Secret};
 use crate::connect::{Unreachable, authorization};
+use crate::foundation::bounded_body::{self, BodyError};
+use crate::foundation::http_client;
 
 /// More than any list of tools.
 const MAX_ANSWER: usize = 4 << 20;
@@ -82,13 +83,9 @@ pub enum NoAnswer {
 
 impl Http {
     pub fn new(overrides: &[Override]) -> Result<Self, reqwest::Error> {
-        let mut builder = reqwest::Client::builder()
-            .http1_only()
+        let mut builder = http_client::builder()
             .connect_timeout(CONNECTING)
-            .redirect(Policy::none())
-            .retry(reqwest::retry::never())
             .no_proxy()
-            .referer(false)
             .tls_info(true)
             .user_agent(concat!("toolbridge-mcp-doctor/", env!("CARGO_PKG_VERSION")));
         for given in overrides {
@@ -146,13 +143,11 @@ pub fn with_token(request: RequestBuilder, token: &Secret) -> RequestBuilder {
 
 impl Answer {
     pub async fn read(mut response: Response) -> Result<Self, NoAnswer> {
-        let mut body = BytesMut::new();
-        while let Some(piece) = response.chunk().await.map_err(|error| NoAnswer::of(&error))? {
-            if body.len() + piece.len() > MAX_ANSWER {
-                return Err(NoAnswer::Lost);
-            }
-            body.extend_from_slice(&piece);
-        }
+        let body = bounded_body::read(&mut response, MAX_ANSWER).await;
+        let body = body.map_err(|error| match error {
+            BodyError::TooLarge { .. } => NoAnswer::Lost,
+            BodyError::Broken(error) => NoAnswer::of(&error),
+        })?;
         let certificate = response
             .extensions()
             .get::<TlsInfo>()
@@ -160,7 +155,7 @@ impl Answer {
         Ok(Self {
             status: response.status(),
             headers: std::mem::take(response.headers_mut()),
-            body: body.freeze(),
+            body,
             certificate,
         })
     }

@@ -1,5 +1,7 @@
 //! What several modules need and none of them owns.
 
+pub mod bounded_body;
+pub mod http_client;
 pub mod json;
 pub mod memory_budget;
 

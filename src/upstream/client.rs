@@ -164,18 +164,18 @@ impl Client {
         }
         let told = told_ms(within.min(self.read_timeout));
         headers.put(&headers::TIMEOUT, itoa::Buffer::new().format(told));
-        let result = self.exchange(headers, &call.token, request).await;
+        let result = self.exchange(headers, call, request).await;
         observed.end(&result);
         result
     }
 
-    async fn exchange(&self, mut headers: Headers, token: &Hashed, request: &Request) -> Result<Answer, Failure> {
+    async fn exchange(&self, mut headers: Headers, call: &SameForAll, request: &Request) -> Result<Answer, Failure> {
         let target = self.wire.target(&request.path, &request.query)?;
         let bound = Bound {
             method: &request.method,
             target: target.as_str(),
             body: request.body.as_deref().unwrap_or_default(),
-            token,
+            token: &call.token,
         };
         self.signer.sign(self.clock.now_ms(), &bound, &mut headers);
         if let Some(version) = request.if_match {
@@ -185,7 +185,10 @@ impl Client {
             headers.put(&CONTENT_TYPE, "application/json");
         }
         let (method, body) = (request.method.clone(), request.body.clone().unwrap_or_default());
-        let sent = self.wire.send(method, target, &headers, body, self.max_answer_bytes);
+        let id = &*call.correlation_id;
+        let sent = self
+            .wire
+            .send(method, target, &headers, body, id, self.max_answer_bytes);
         let (status, fields, body) = sent.await.inspect_err(|failure| {
             if matches!(failure, Failure::AnswerTooLarge { .. }) {
                 metrics::limited("answer_bytes");

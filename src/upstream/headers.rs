@@ -76,9 +76,29 @@ impl Headers {
     }
 }
 
+/// Whether an answer with these fields may belong to a request with this correlation id. Compatible APIs need not echo
+/// the id, and a request without one gets whatever the API makes up.
+pub fn answers(fields: &HeaderMap, correlation_id: &str) -> bool {
+    let mut echoed = fields.get_all(CORRELATION).iter();
+    correlation_id.is_empty() || echoed.all(|echoed| echoed == correlation_id)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_belongs_to_the_request_whose_correlation_id_it_echoes() {
+        let mut fields = HeaderMap::new();
+        assert!(answers(&fields, "corr-1"), "an API need not echo it");
+        fields.append(CORRELATION, HeaderValue::from_static("corr-1"));
+        assert!(answers(&fields, "corr-1") && answers(&fields, ""));
+        for other in ["corr-2", "corr", "corr-12", "Corr-1"] {
+            assert!(!answers(&fields, other), "{other}");
+        }
+        fields.append(CORRELATION, HeaderValue::from_static("corr-2"));
+        assert!(!answers(&fields, "corr-1"), "one of them is another's");
+    }
 
     #[test]
     fn lines_and_map_are_the_same_headers() {

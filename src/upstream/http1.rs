@@ -11,18 +11,20 @@ use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, LINK, RETRY_AFT
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use httparse::{ParserConfig, Response, Status};
 
-use super::headers::{EPOCH, Headers};
+use super::headers::{CORRELATION, EPOCH, Headers};
 
 /// Of an answer's head.
 const MOST_HEAD_BYTES: usize = 64 * 1024;
 const MOST_FIELDS: usize = 100;
+/// Heads before the answer proper.
+const MOST_INTERIM: usize = 16;
 /// A chunk's size, with what may stand behind it.
 const MOST_SIZE_BYTES: usize = 1024;
 /// A body up to this size leaves with its head, in one piece.
 const MOST_COPIED_BYTES: usize = 16 * 1024;
 
 /// What is looked at in an answer, besides its status. All else is passed over.
-const LOOKED_AT: [HeaderName; 4] = [DATE, EPOCH, LINK, RETRY_AFTER];
+const LOOKED_AT: [HeaderName; 5] = [CORRELATION, DATE, EPOCH, LINK, RETRY_AFTER];
 
 /// These bytes are not an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +67,8 @@ enum Part {
     Size,
     Data(u64),
     AfterData,
-    Trailers,
+    /// With how many bytes of them have come.
+    Trailers(usize),
 }
 
 impl Outgoing {
@@ -97,15 +100,19 @@ impl Outgoing {
 }
 
 impl Head {
-    /// Takes the head off the front of what has been heard, once it is whole. What comes before the answer proper (100, 103) is
-    /// passed over.
-    pub fn take(heard: &mut BytesMut) -> Result<Option<Self>, Garbled> {
+    /// Takes the head off the front of what has been heard, once it is whole. Heads before the answer proper (100, 103)
+    /// are counted in `interim` and passed over.
+    pub fn take(heard: &mut BytesMut, interim: &mut usize) -> Result<Option<Self>, Garbled> {
         while let Some((head, length)) = Self::read(heard)? {
+            if length > MOST_HEAD_BYTES {
+                return Err(Garbled);
+            }
             heard.advance(length);
             match head.status {
                 // We ask for no other protocol.
                 StatusCode::SWITCHING_PROTOCOLS => return Err(Garbled),
-                status if status.is_informational() => {}
+                status if status.is_informational() && *interim < MOST_INTERIM => *interim += 1,
+                status if status.is_informational() => return Err(Garbled),
                 _ => return Ok(Some(head)),
             }
         }
@@ -137,7 +144,8 @@ impl Head {
                     return Err(Garbled);
                 }
             } else if is(&TRANSFER_ENCODING) {
-                if chunked || !field.value.eq_ignore_ascii_case(b"chunked") {
+                // HTTP/1.0 knows no codings, so an older reader on the way would not find the end.
+                if chunked || answer.version != Some(1) || !field.value.eq_ignore_ascii_case(b"chunked") {
                     return Err(Garbled);
                 }
                 chunked = true;
@@ -188,7 +196,7 @@ impl Chunks {
                 Part::Size => match httparse::parse_chunk_size(heard) {
                     Ok(Status::Complete((length, size))) => {
                         heard.advance(length);
-                        self.0 = if size == 0 { Part::Trailers } else { Part::Data(size) };
+                        self.0 = if size == 0 { Part::Trailers(0) } else { Part::Data(size) };
                     }
                     Ok(Status::Partial) if heard.len() <= MOST_SIZE_BYTES => return Ok(false),
                     Ok(Status::Partial) | Err(_) => return Err(Garbled),
@@ -210,14 +218,18 @@ impl Chunks {
                     Some(_) => return Err(Garbled),
                     None => return Ok(false),
                 },
-                Part::Trailers => match memchr::memchr(b'\n', heard) {
+                Part::Trailers(taken) => match memchr::memchr(b'\n', heard) {
                     Some(end) => {
                         let line = heard.split_to(end + 1);
                         if matches!(&line[..], b"\r\n") {
                             return Ok(true);
                         }
+                        if taken + line.len() > MOST_HEAD_BYTES {
+                            return Err(Garbled);
+                        }
+                        self.0 = Part::Trailers(taken + line.len());
                     }
-                    None if heard.len() <= MOST_HEAD_BYTES => return Ok(false),
+                    None if taken + heard.len() <= MOST_HEAD_BYTES => return Ok(false),
                     None => return Err(Garbled),
                 },
             }
@@ -231,7 +243,7 @@ mod tests {
 
     fn head(text: &str) -> Result<Option<(Head, Vec<u8>)>, Garbled> {
         let mut heard = BytesMut::from(text);
-        Ok(Head::take(&mut heard)?.map(|head| (head, heard.to_vec())))
+        Ok(Head::take(&mut heard, &mut 0)?.map(|head| (head, heard.to_vec())))
     }
 
     #[test]

@@ -14,13 +14,15 @@ use bytes::{Bytes, BytesMut};
 use futures::TryFutureExt;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::Settings;
 use super::exchange::Failure;
-use super::headers::Headers;
+use super::headers::{Headers, answers};
 use super::http1::{Chunks, Framing, Garbled, Head, Outgoing};
 use crate::loops::{Loops, PerLoop};
 
@@ -55,7 +57,7 @@ struct Lane {
 
 /// Why a lane brought no answer.
 enum Trouble {
-    /// It was closed before anything was written, as happens to one that has been idle.
+    /// It was closed, or had bytes on it, before anything was written. The first happens to one that has been idle.
     WasClosed,
     Failed(Failure),
 }
@@ -75,25 +77,28 @@ impl Lanes {
         })
     }
 
-    /// Sends a request, whose target is a path, and reads the whole answer, which may have at most `limit` bytes.
+    /// Sends a request, whose target is a path, and reads the whole answer, which may have at most `limit` bytes. An
+    /// answer that echoes a correlation id other than `correlation_id` belongs to another request: it ends the
+    /// connection and is reported as lost.
     pub async fn send(
         &self,
         method: &Method,
         target: &str,
         headers: &Headers,
         body: Bytes,
+        correlation_id: &str,
         limit: usize,
     ) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
         let request = Outgoing::new(method, target, &self.named, headers, body);
         while let Some(lane) = self.kept() {
-            match self.exchange(lane, &request, limit).await {
+            match self.exchange(lane, &request, correlation_id, limit).await {
                 Err(Trouble::WasClosed) => {}
                 Err(Trouble::Failed(failure)) => return Err(failure),
                 Ok(answer) => return Ok(answer),
             }
         }
         let lane = self.connect().await?;
-        self.exchange(lane, &request, limit)
+        self.exchange(lane, &request, correlation_id, limit)
             .await
             .map_err(|trouble| match trouble {
                 Trouble::WasClosed => Failure::Unreachable,
@@ -105,9 +110,13 @@ impl Lanes {
         &self,
         mut lane: Lane,
         request: &Outgoing,
+        correlation_id: &str,
         limit: usize,
     ) -> Result<(StatusCode, HeaderMap, Bytes), Trouble> {
         let head = self.patiently(lane.ask(request)).await??;
+        if !answers(&head.fields, correlation_id) {
+            return Err(Trouble::Failed(Failure::AnswerLost));
+        }
         let body = self.read(&mut lane, head.body, limit).await?;
         if head.keeps_open && lane.is_in_order() {
             self.keep(lane);
@@ -205,12 +214,13 @@ impl Lanes {
 impl Lane {
     /// Writes the request and reads the head of its answer.
     async fn ask(&mut self, request: &Outgoing) -> Result<Head, Trouble> {
-        if self.was_closed() {
+        if !self.is_quiet() {
             return Err(Trouble::WasClosed);
         }
         self.in_order = self.say(request).await;
+        let mut interim = 0;
         loop {
-            if let Some(head) = Head::take(&mut self.heard).map_err(lost)? {
+            if let Some(head) = Head::take(&mut self.heard, &mut interim).map_err(lost)? {
                 return Ok(head);
             }
             if !self.hear(ROOM).await? {
@@ -219,10 +229,11 @@ impl Lane {
         }
     }
 
-    /// Nothing may come before it is asked for; that the other side has closed it meanwhile is seen only by whoever looks.
-    fn was_closed(&self) -> bool {
-        let looked = self.stream.try_read(&mut [0]);
-        !looked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    /// Whether the connection is open and holds no byte that has not been asked for, such as a second answer to the
+    /// last request. The socket itself is asked: what tokio knows of it is as old as the last turn of the event loop.
+    fn is_quiet(&self) -> bool {
+        let peeked = rustix::net::recv(&self.stream, &mut [0], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        matches!(peeked, Err(Errno::AGAIN))
     }
 
     /// Whether all of it could be written. It need not be: an API that refuses a request may answer before it has taken

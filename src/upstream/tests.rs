@@ -3,6 +3,9 @@
 mod again;
 mod crowded;
 mod exchanged;
+mod malformed_answers;
+mod raw_api;
+mod stray_answers;
 
 use futures::FutureExt;
 use http::Method;

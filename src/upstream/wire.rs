@@ -1,15 +1,17 @@
 //! How requests get to the API: over [`Lanes`] where it speaks plain HTTP, as it does beside this server, and through the
 //! usual client where it speaks TLS.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use url::{Position, Url};
 
 use super::Settings;
 use super::client::ClientError;
 use super::exchange::Failure;
-use super::headers::Headers;
+use super::headers::{Headers, answers};
 use super::lanes::Lanes;
+use crate::foundation::bounded_body::{self, BodyError};
+use crate::foundation::http_client;
 use crate::loops::Loops;
 
 #[derive(Debug)]
@@ -66,22 +68,26 @@ impl Wire {
         })
     }
 
-    /// Sends one request and reads its whole answer, which may have at most `limit` bytes.
+    /// Sends one request and reads its whole answer, which may have at most `limit` bytes. An answer that echoes another
+    /// correlation id than the request's is no answer to it.
     pub async fn send(
         &self,
         method: Method,
         target: Target,
         headers: &Headers,
         body: Bytes,
+        correlation_id: &str,
         limit: usize,
     ) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
         match (&self.way, target) {
-            (Way::Plain(lanes), Target::Plain(path)) => lanes.send(&method, &path, headers, body, limit).await,
+            (Way::Plain(lanes), Target::Plain(path)) => {
+                lanes.send(&method, &path, headers, body, correlation_id, limit).await
+            }
             (Way::Secure { http, .. }, Target::Secure(url)) => {
                 let request = http.request(method, url).headers(headers.to_map());
                 let request = if body.is_empty() { request } else { request.body(body) };
                 // Boxed, so that the other way need not carry it along.
-                Box::pin(sent_by_the_usual_client(request, limit)).await
+                Box::pin(sent_by_the_usual_client(request, correlation_id, limit)).await
             }
             // A target is of the wire that made it.
             _ => Err(Failure::Unreachable),
@@ -116,45 +122,32 @@ pub fn target(prefix: &str, path: &str, query: &[(&'static str, String)]) -> Str
 }
 
 fn secure(settings: &Settings) -> Result<reqwest::Client, ClientError> {
-    reqwest::Client::builder()
-        .http1_only()
-        .tcp_nodelay(true)
+    http_client::builder()
         .connect_timeout(settings.connect_timeout)
         .read_timeout(settings.read_timeout)
         .pool_idle_timeout(settings.idle_timeout)
         .pool_max_idle_per_host(settings.max_idle)
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
         .no_proxy()
-        .referer(false)
         .build()
         .map_err(ClientError::Http)
 }
 
 async fn sent_by_the_usual_client(
     request: reqwest::RequestBuilder,
+    correlation_id: &str,
     limit: usize,
 ) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
     let mut answer = request.send().await.map_err(|error| failure(&error))?;
-    let body = read(&mut answer, limit).await?;
+    if !answers(answer.headers(), correlation_id) {
+        return Err(Failure::AnswerLost);
+    }
+    let body = bounded_body::read(&mut answer, limit)
+        .await
+        .map_err(|error| match error {
+            BodyError::TooLarge { limit } => Failure::AnswerTooLarge { limit },
+            BodyError::Broken(error) => failure(&error),
+        })?;
     Ok((answer.status(), std::mem::take(answer.headers_mut()), body))
-}
-
-async fn read(answer: &mut reqwest::Response, limit: usize) -> Result<Bytes, Failure> {
-    if answer
-        .content_length()
-        .is_some_and(|announced| announced > limit as u64)
-    {
-        return Err(Failure::AnswerTooLarge { limit });
-    }
-    let mut whole = BytesMut::new();
-    while let Some(bytes) = answer.chunk().await.map_err(|error| failure(&error))? {
-        if whole.len() + bytes.len() > limit {
-            return Err(Failure::AnswerTooLarge { limit });
-        }
-        whole.extend_from_slice(&bytes);
-    }
-    Ok(whole.freeze())
 }
 
 /// A failed connection sent nothing, even when it failed by time-out, so that question comes first.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, StatusCode};
 use serde::Deserialize;
@@ -12,6 +13,8 @@ use serde_json::Value;
 use url::form_urlencoded;
 
 use super::{ExchangeError, Secret, Settings};
+use crate::foundation::bounded_body::{self, BodyError};
+use crate::foundation::http_client;
 use crate::telemetry::fields;
 
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -81,12 +84,7 @@ struct Refusal {
 impl Endpoint {
     pub fn from_settings(settings: &Settings) -> Result<Self, SetupError> {
         let url = reqwest::Url::parse(&settings.token_url).map_err(|_| SetupError::Url)?;
-        let builder = reqwest::Client::builder()
-            .timeout(settings.timeout)
-            // The caller's token goes where the configuration says and nowhere else.
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false);
+        let builder = http_client::builder().timeout(settings.timeout);
         let builder = match url.scheme() {
             "https" => builder.https_only(true),
             // A proxy would read along.
@@ -112,7 +110,7 @@ impl Endpoint {
         outcome
     }
 
-    async fn send(&self, subject: &Secret) -> Result<(StatusCode, Vec<u8>), ExchangeError> {
+    async fn send(&self, subject: &Secret) -> Result<(StatusCode, Bytes), ExchangeError> {
         let unavailable = |error: reqwest::Error| {
             tracing::warn!(error = %error.without_url(), "the authorization server could not be asked");
             ExchangeError::Unavailable
@@ -125,14 +123,14 @@ impl Endpoint {
             .header(ACCEPT, "application/json")
             .body(self.form(subject));
         let mut answer = request.send().await.map_err(unavailable)?;
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(unavailable)? {
-            if body.len() + chunk.len() > self.max_answer_bytes {
+        let body = bounded_body::read(&mut answer, self.max_answer_bytes).await;
+        let body = body.map_err(|error| match error {
+            BodyError::TooLarge { .. } => {
                 tracing::warn!("the authorization server's answer is too large to be one");
-                return Err(ExchangeError::Garbled);
+                ExchangeError::Garbled
             }
-            body.extend_from_slice(&chunk);
-        }
+            BodyError::Broken(error) => unavailable(error),
+        })?;
         Ok((answer.status(), body))
     }
 

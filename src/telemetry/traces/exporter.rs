@@ -14,6 +14,8 @@ use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use tokio::runtime::Handle;
 
+use crate::foundation::bounded_body::{self, BodyError};
+use crate::foundation::http_client;
 use crate::telemetry::supervised;
 
 /// For one batch. A drain leaves less, and says so to whoever waits.
@@ -32,11 +34,7 @@ pub enum SetupError {
 
 /// Endpoint, headers and the rest come from the standard variables.
 pub fn otlp() -> Result<SpanExporter, SetupError> {
-    let http = reqwest::Client::builder()
-        .timeout(TIMEOUT)
-        // The headers may have a credential, which is for the configured collector and nobody else.
-        .redirect(reqwest::redirect::Policy::none())
-        .build()?;
+    let http = http_client::builder().timeout(TIMEOUT).build()?;
     let client = Client {
         http,
         runtime: Handle::current(),
@@ -100,14 +98,14 @@ async fn send(http: reqwest::Client, request: Request<Bytes>) -> Result<Response
     let request = reqwest::Request::try_from(request.map(reqwest::Body::from))?;
     // The URL may have a credential of its own.
     let mut answer = http.execute(request).await.map_err(reqwest::Error::without_url)?;
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(reqwest::Error::without_url)? {
-        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-            return Err("the collector's answer is too large".into());
+    let body = bounded_body::read(&mut answer, MAX_ANSWER_BYTES).await;
+    let body = body.map_err(|error| -> HttpError {
+        match error {
+            BodyError::TooLarge { .. } => "the collector's answer is too large".into(),
+            BodyError::Broken(error) => error.without_url().into(),
         }
-        body.extend_from_slice(&chunk);
-    }
-    let mut response = Response::new(Bytes::from(body));
+    })?;
+    let mut response = Response::new(body);
     *response.status_mut() = answer.status();
     *response.headers_mut() = std::mem::take(answer.headers_mut());
     Ok(response)

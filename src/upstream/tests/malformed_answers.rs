@@ -1,0 +1,238 @@
+//! What an API may send that is no answer, or one of which two readers could make two things.
+
+use std::sync::Mutex;
+
+use super::raw_api::{RawApi, write};
+use super::*;
+
+const LIMIT: usize = 1000;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Expected {
+    /// With this body, on a connection that is used again.
+    Answer(&'static str),
+    /// With this body, on a connection that is not.
+    LastAnswer(&'static str),
+    Lost,
+    TooLarge,
+}
+
+use Expected::{Answer, LastAnswer, Lost, TooLarge};
+
+/// What becomes of an answer, and whether its connection is used for the next request. The API closes the connection
+/// after the answer if `closes`.
+async fn outcome_of(answer: &str, closes: bool) -> (Result<Reply, Failure>, bool) {
+    let (odd, last) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(None)));
+    let (answer, connections) = (answer.to_owned(), (Arc::clone(&odd), Arc::clone(&last)));
+    let api = RawApi::start(move |asked, stream| {
+        if asked.line == "GET /v1/notes/odd" {
+            *connections.0.lock().unwrap() = Some(asked.connection);
+            write(stream, &answer);
+            if closes {
+                stream.shutdown(std::net::Shutdown::Both).unwrap_or_default();
+            }
+        } else {
+            *connections.1.lock().unwrap() = Some(asked.connection);
+            write(stream, &asked.proper_answer());
+        }
+    });
+    let upstream = upstream_with(Settings {
+        max_answer_bytes: LIMIT,
+        ..settings(api.url())
+    });
+    let session = call(&upstream);
+    let outcome = session.send(get("/v1/notes/odd")).await;
+    session.send(get("/v1/notes/next")).await.unwrap();
+    let reused = *odd.lock().unwrap() == *last.lock().unwrap();
+    (outcome, reused)
+}
+
+async fn check(answer: &str, closes: bool, expected: Expected) {
+    let about = &answer[..answer.len().min(300)];
+    let (outcome, reused) = outcome_of(answer, closes).await;
+    let seen = match &outcome {
+        Ok(reply) if reused => matches!(expected, Answer(body) if reply.body == body),
+        Ok(reply) => matches!(expected, LastAnswer(body) if reply.body == body),
+        Err(Failure::AnswerLost) => expected == Lost,
+        Err(Failure::AnswerTooLarge { limit: LIMIT }) => expected == TooLarge,
+        Err(_) => false,
+    };
+    assert!(seen, "{about:?}: {outcome:?}, used again: {reused}");
+    assert!(outcome.is_ok() || !reused, "{about:?}");
+}
+
+#[tokio::test]
+async fn the_end_of_an_answer_is_found_in_one_place_or_not_at_all() {
+    for (head, body, expected) in [
+        ("200 OK\r\nContent-Length: 2", "ok", Answer("ok")),
+        ("200 OK\r\nContent-Length: 2\r\ncontent-length: 2", "ok", Answer("ok")),
+        (
+            "200 OK\r\nContent-Length: 2\r\nConnection: Keep-Alive, Close",
+            "ok",
+            LastAnswer("ok"),
+        ),
+        ("204 No Content", "", Answer("")),
+        ("304 Not Modified\r\nContent-Length: 10", "", Answer("")),
+        (
+            "200 OK\r\nTransfer-Encoding: Chunked",
+            "2\r\nok\r\n0\r\n\r\n",
+            Answer("ok"),
+        ),
+        (
+            "200 OK\r\nTransfer-Encoding: chunked",
+            "1;a=b\r\no\r\n01\r\nk\r\n0\r\nT: x\r\n\r\n",
+            Answer("ok"),
+        ),
+        ("200 OK\r\nContent-Length: 1000000", "", TooLarge),
+        ("200 OK\r\nContent-Length: 9223372036854775807", "", TooLarge),
+        ("200 OK\r\nContent-Length: 1\r\nContent-Length: 2", "ok", Lost),
+        ("200 OK\r\nContent-Length: 2, 2", "ok", Lost),
+        ("200 OK\r\nContent-Length: +2", "ok", Lost),
+        ("200 OK\r\nContent-Length: -2", "ok", Lost),
+        ("200 OK\r\nContent-Length: 0x2", "ok", Lost),
+        ("200 OK\r\nContent-Length: ", "ok", Lost),
+        ("200 OK\r\nContent-Length: 99999999999999999999", "ok", Lost),
+        (
+            "200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2",
+            "2\r\nok\r\n0\r\n\r\n",
+            Lost,
+        ),
+        (
+            "200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked",
+            "2\r\nok\r\n0\r\n\r\n",
+            Lost,
+        ),
+        (
+            "200 OK\r\nTransfer-Encoding: gzip, chunked",
+            "2\r\nok\r\n0\r\n\r\n",
+            Lost,
+        ),
+        ("200 OK\r\nTransfer-Encoding: identity", "ok", Lost),
+        (
+            "200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+            "2\r\nok\r\n0\r\n\r\n",
+            Lost,
+        ),
+        ("101 Switching Protocols", "", Lost),
+        (
+            "101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade",
+            "ok",
+            Lost,
+        ),
+        ("099 Odd", "", Lost),
+        ("20 OK", "", Lost),
+        ("200 OK\r\nContent-Length: 2\r\nX: a\r\n b", "ok", Lost),
+        ("200 OK\r\nContent-Length: 2\r\nX: a\0b", "ok", Lost),
+        ("200 OK\r\nContent-Length: 2\r\nX\0: ab", "ok", Lost),
+        ("200 OK\r\nContent-Length: 2\r\nX: a\rb", "ok", Lost),
+        ("200 OK\r\nContent-Length : 2", "ok", Lost),
+        ("200 OK\r\nContent-Length: 2\r\nBroken", "ok", Lost),
+        ("200 OK\r\nTransfer-Encoding: chunked", "x\r\n", Lost),
+        ("200 OK\r\nTransfer-Encoding: chunked", "-2\r\nok\r\n0\r\n\r\n", Lost),
+        ("200 OK\r\nTransfer-Encoding: chunked", "2\r\nokay\r\n0\r\n\r\n", Lost),
+        ("200 OK\r\nTransfer-Encoding: chunked", "ffffffffffffffffff\r\n", Lost),
+        ("200 OK\r\nTransfer-Encoding: chunked", "3e9\r\n", Lost),
+    ] {
+        let closes = body == "3e9\r\n";
+        check(&format!("HTTP/1.1 {head}\r\n\r\n{body}"), closes, expected).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_no_answer() {
+    for (answer, closes, expected) in [
+        (
+            "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+            false,
+            LastAnswer("ok"),
+        ),
+        ("HTTP/1.1 200 OK\r\n\r\nok", true, LastAnswer("ok")),
+        (
+            "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+            false,
+            Lost,
+        ),
+        ("ok", true, Lost),
+        ("{\"uid\":\"u\"}\r\n\r\n", false, Lost),
+        ("SSH-2.0-OpenSSH\r\n\r\n", false, Lost),
+        ("HTTP/2 200 OK\r\n\r\n", false, Lost),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok", true, Lost),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n",
+            true,
+            Lost,
+        ),
+        ("HTTP/1.1 200 OK\r\nContent-Le", true, Lost),
+        ("", true, Lost),
+        // More than was announced.
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokay",
+            false,
+            LastAnswer("ok"),
+        ),
+        ("HTTP/1.1 204 No Content\r\n\r\nokay", false, LastAnswer("")),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n0\r\n",
+            false,
+            LastAnswer("ok"),
+        ),
+    ] {
+        check(answer, closes, expected).await;
+    }
+}
+
+#[tokio::test]
+async fn everything_that_can_be_endless_has_a_limit() {
+    const MANY: usize = 100_000;
+    let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let interim = |count| "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(count);
+    check(
+        &format!("HTTP/1.1 100 Continue\r\n\r\n{}{ok}", interim(3)),
+        false,
+        Answer("ok"),
+    )
+    .await;
+    check(&format!("{}{ok}", interim(MANY)), false, Lost).await;
+    check(
+        &format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(MANY)),
+        false,
+        Lost,
+    )
+    .await;
+    let fields = "a: b\r\n".repeat(101);
+    check(
+        &format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 0\r\n\r\n"),
+        false,
+        Lost,
+    )
+    .await;
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    check(
+        &format!("{chunked}2;{}\r\nok\r\n0\r\n\r\n", "x".repeat(MANY)),
+        false,
+        Lost,
+    )
+    .await;
+    check(
+        &format!("{chunked}{}\r\nok\r\n0\r\n\r\n", "0".repeat(MANY)),
+        false,
+        Lost,
+    )
+    .await;
+    let extended = "1;x\r\no\r\n".repeat(MANY);
+    check(&format!("{chunked}{extended}"), false, TooLarge).await;
+    check(
+        &format!("{chunked}2\r\nok\r\n0\r\n{}\r\n", "a: b\r\n".repeat(MANY)),
+        false,
+        Lost,
+    )
+    .await;
+    check(
+        &format!("{chunked}2\r\nok\r\n0\r\nA: {}\r\n\r\n", "b".repeat(MANY)),
+        false,
+        Lost,
+    )
+    .await;
+    let without_length = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(MANY));
+    check(&without_length, true, TooLarge).await;
+}

@@ -1,0 +1,144 @@
+//! Answers that nobody asked for, on connections that other people's calls share.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Instant;
+
+use super::raw_api::{Asked, RawApi, write};
+use super::*;
+
+fn call_as(upstream: &Upstream, correlation_id: &str) -> Session {
+    let context = CallContext {
+        correlation_id: correlation_id.into(),
+        ..context(Duration::from_secs(120))
+    };
+    upstream.call(&Secret::new("the.jwt.token"), context)
+}
+
+/// Both calls have the same correlation id, so it is the look at the socket that keeps the second from the stray answer.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_connection_with_bytes_on_it_is_not_used_again() {
+    let (go, gone) = mpsc::channel::<()>();
+    let (arriving, arrived) = mpsc::channel::<()>();
+    let (gone, connections) = (Mutex::new(gone), Arc::new(Mutex::new(Vec::new())));
+    let used = Arc::clone(&connections);
+    let api = RawApi::start(move |asked, stream| {
+        used.lock().unwrap().push((asked.line.clone(), asked.connection));
+        write(stream, &asked.proper_answer());
+        if asked.line == "GET /v1/notes/doubled" {
+            gone.lock().unwrap().recv().unwrap();
+            write(stream, &asked.proper_answer());
+            raw_api::until_arrived(stream);
+            arriving.send(()).unwrap();
+        }
+    });
+    let upstream = upstream_with(settings(api.url()));
+    let first = call(&upstream);
+    first.send(get("/v1/notes/doubled")).await.unwrap();
+    // No await from here to the next request: the event loop has no chance to hear of the second answer.
+    go.send(()).unwrap();
+    arrived.recv().unwrap();
+    let second = call(&upstream);
+    let reply = second.send(get("/v1/notes/own")).await.unwrap();
+    assert_eq!(reply.body, "GET /v1/notes/own for corr-1");
+    api.until_closed(0).await;
+    let used = connections.lock().unwrap().clone();
+    let on_the_first = used.iter().filter(|(_, connection)| *connection == 0).count();
+    assert_eq!(on_the_first, 2, "the first call's alone: {used:?}");
+}
+
+#[tokio::test]
+async fn an_answer_to_another_request_is_lost_and_ends_its_connection() {
+    for (lines, accepted) in [
+        ("", true),
+        ("X-Correlation-ID: own\r\n", true),
+        ("x-correlation-id: \t own\r\n", true),
+        ("X-Correlation-ID: other\r\n", false),
+        ("X-Correlation-ID: \r\n", false),
+        ("X-Correlation-ID: own\r\nX-Correlation-ID: other\r\n", false),
+    ] {
+        let odd = Arc::new(Mutex::new(None));
+        let (used, api_used) = (Arc::new(Mutex::new(Vec::new())), Arc::clone(&odd));
+        let seen = Arc::clone(&used);
+        let api = RawApi::start(move |asked: &Asked, stream| {
+            seen.lock().unwrap().push(asked.connection);
+            let first = api_used.lock().unwrap().is_none();
+            let answer = if asked.line == "GET /v1/notes/odd" && first {
+                *api_used.lock().unwrap() = Some(asked.connection);
+                asked.answer(lines)
+            } else {
+                asked.proper_answer()
+            };
+            write(stream, &answer);
+        });
+        let upstream = upstream_with(settings(api.url()));
+        let session = call_as(&upstream, "own");
+        let outcome = session.send(get("/v1/notes/odd")).await;
+        let connection = odd.lock().unwrap().unwrap();
+        if accepted {
+            assert_eq!(outcome.unwrap().body, "GET /v1/notes/odd for own", "{lines:?}");
+            continue;
+        }
+        assert!(matches!(outcome, Err(Failure::AnswerLost)), "{lines:?}: {outcome:?}");
+        api.until_closed(connection).await;
+        let before = used.lock().unwrap().len();
+        session.send(get("/v1/notes/odd")).await.unwrap();
+        assert!(!used.lock().unwrap()[before..].contains(&connection));
+
+        // What may be repeated is.
+        *odd.lock().unwrap() = None;
+        let upstream = upstream_with(Settings {
+            max_attempts: 3,
+            ..settings(api.url())
+        });
+        let reply = call_as(&upstream, "own").send(get("/v1/notes/odd")).await.unwrap();
+        assert_eq!(reply.body, "GET /v1/notes/odd for own");
+    }
+}
+
+/// The answer to one call of five comes twice, the second time 20 µs to 1 ms late: while the connection is idle, while it
+/// is taken by another call, or after that call has written its request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_answer_that_comes_late_is_no_answer_to_a_later_call() {
+    const ROUNDS: usize = 480;
+    let doubled = AtomicUsize::new(0);
+    let api = RawApi::start(move |asked, stream| {
+        write(stream, &asked.proper_answer());
+        if asked.line.starts_with("GET ") && asked.correlation_id.starts_with("doubled") {
+            let number = doubled.fetch_add(1, Ordering::Relaxed);
+            let late = Duration::from_micros(20 + (number as u64 * 173) % 980);
+            let since = Instant::now();
+            while since.elapsed() < late {
+                std::hint::spin_loop();
+            }
+            write(stream, &asked.proper_answer());
+        }
+    });
+    let upstream = upstream_with(Settings {
+        max_attempts: 3,
+        ..settings(api.url())
+    });
+    let mut failed = Vec::new();
+    for round in 0..ROUNDS {
+        let ids = (0..4).map(|number| format!("later-{round}-{number}"));
+        for id in [format!("doubled-{round}")].into_iter().chain(ids) {
+            let outcome = call_as(&upstream, &id).send(get("/v1/notes/own")).await;
+            let expected = format!("GET /v1/notes/own for {id}");
+            if !outcome
+                .as_ref()
+                .is_ok_and(|reply| reply.status == 200 && reply.body == expected)
+            {
+                failed.push(format!("{id}: {outcome:?}"));
+            }
+        }
+    }
+    let count = failed.len();
+    assert!(
+        failed.is_empty(),
+        "{count} of {}: {:#?}",
+        ROUNDS * 5,
+        &failed[..count.min(5)]
+    );
+}
