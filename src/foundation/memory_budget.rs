@@ -132,16 +132,9 @@ impl Reservation {
         Self(None)
     }
 
-    /// Reserves this much more, waiting for it if need be.
-    pub async fn grow_by(&self, bytes: usize) -> Result<(), OverBudgetError> {
-        match &self.0 {
-            Some(share) => {
-                share
-                    .grow_to(share.bytes.load(Ordering::Relaxed).saturating_add(bytes))
-                    .await
-            }
-            None => Ok(()),
-        }
+    /// How much is reserved.
+    pub fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |share| share.bytes.load(Ordering::Relaxed))
     }
 
     /// Reserves at least this much in all, waiting for it if need be.

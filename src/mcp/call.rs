@@ -230,6 +230,7 @@ async fn run(
             deadline: server.upstream.deadline(),
             cancel,
             spent: Arc::clone(&report.spent),
+            memory: caller.memory.clone(),
         },
     );
     let (steps, told) = listener.as_ref().map(|_| mpsc::channel(UNTOLD_STEPS)).unzip();

@@ -90,6 +90,10 @@ impl<'a> Asked<'a> {
             }
             Failure::AnswerLost if self.writes => self.outcome_unknown("the connection broke before the API answered"),
             Failure::AnswerTooLarge { .. } if self.writes => self.outcome_unknown("the API's answer was too large"),
+            Failure::NoMemoryForAnswer if self.writes => {
+                self.outcome_unknown("there was no memory for the API's answer")
+            }
+            Failure::NoMemoryForAnswer => service::overloaded(),
             Failure::TimedOut { .. } => ToolError::new(
                 Category::Timeout,
                 "api_timeout",

@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH, InvalidHeaderValue, LINK, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method};
 
+use super::answer_limits::AnswerLimits;
 use super::deadline::told_ms;
 use super::exchange::{Failure, Repeat, Reply, Request};
 use super::headers::{self, Headers};
@@ -20,6 +21,7 @@ use super::signature::version2::{Bound, Hashed};
 use super::wire::Wire;
 use super::{CallContext, Settings};
 use crate::auth::{Clock, Secret};
+use crate::foundation::memory_budget::Reservation;
 use crate::loops::Loops;
 use crate::telemetry::metrics;
 use crate::telemetry::traces::Place;
@@ -72,6 +74,7 @@ struct SameForAll {
     token: Hashed,
     /// Where in a trace the call is.
     place: Place,
+    memory: Reservation,
 }
 
 impl Identity {
@@ -87,6 +90,7 @@ impl Identity {
             traceparent: context.traceparent.clone(),
             token: Hashed::of(token.expose().as_bytes()),
             place: context.place.clone(),
+            memory: context.memory.clone(),
         })
     }
 
@@ -97,6 +101,7 @@ impl Identity {
             traceparent: None,
             token: Hashed::of(b""),
             place: Place::default(),
+            memory: Reservation::uncounted(),
         })
     }
 
@@ -186,9 +191,9 @@ impl Client {
         }
         let (method, body) = (request.method.clone(), request.body.clone().unwrap_or_default());
         let id = &*call.correlation_id;
-        let sent = self
-            .wire
-            .send(method, target, &headers, body, id, self.max_answer_bytes);
+        let limits = AnswerLimits::new(self.max_answer_bytes, &call.memory);
+        limits.reserve_before(&body).await?;
+        let sent = self.wire.send(method, target, &headers, body, id, limits);
         let (status, fields, body) = sent.await.inspect_err(|failure| {
             if matches!(failure, Failure::AnswerTooLarge { .. }) {
                 metrics::limited("answer_bytes");

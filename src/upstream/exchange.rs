@@ -61,6 +61,9 @@ pub enum Failure {
     /// The answer was larger than the sidecar is willing to hold.
     #[error("the API's answer is larger than {limit} bytes")]
     AnswerTooLarge { limit: usize },
+    /// There was no memory for the answer, which has come: the request may have been carried out.
+    #[error("there is no memory for the API's answer")]
+    NoMemoryForAnswer,
     /// The API refused to open a session, with this reply.
     #[error("the API refused to open a session (status {})", .0.status)]
     SessionRefused(Reply),
@@ -89,7 +92,11 @@ impl Failure {
             | Self::NoAccess(_)
             | Self::CircuitOpen { .. }
             | Self::Overloaded => true,
-            Self::TimedOut { sent: true } | Self::AnswerLost | Self::AnswerTooLarge { .. } | Self::Cancelled => false,
+            Self::TimedOut { sent: true }
+            | Self::AnswerLost
+            | Self::AnswerTooLarge { .. }
+            | Self::NoMemoryForAnswer
+            | Self::Cancelled => false,
         }
     }
 }

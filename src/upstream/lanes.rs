@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::Settings;
+use super::answer_limits::AnswerLimits;
 use super::exchange::Failure;
 use super::headers::{Headers, answers};
 use super::http1::{Chunks, Framing, Garbled, Head, Outgoing};
@@ -77,7 +78,7 @@ impl Lanes {
         })
     }
 
-    /// Sends a request, whose target is a path, and reads the whole answer, which may have at most `limit` bytes. An
+    /// Sends a request, whose target is a path, and reads the whole answer, within `limits`. An
     /// answer that echoes a correlation id other than `correlation_id` belongs to another request: it ends the
     /// connection and is reported as lost.
     pub async fn send(
@@ -87,18 +88,18 @@ impl Lanes {
         headers: &Headers,
         body: Bytes,
         correlation_id: &str,
-        limit: usize,
+        limits: AnswerLimits<'_>,
     ) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
         let request = Outgoing::new(method, target, &self.named, headers, body);
         while let Some(lane) = self.kept() {
-            match self.exchange(lane, &request, correlation_id, limit).await {
+            match self.exchange(lane, &request, correlation_id, limits).await {
                 Err(Trouble::WasClosed) => {}
                 Err(Trouble::Failed(failure)) => return Err(failure),
                 Ok(answer) => return Ok(answer),
             }
         }
         let lane = self.connect().await?;
-        self.exchange(lane, &request, correlation_id, limit)
+        self.exchange(lane, &request, correlation_id, limits)
             .await
             .map_err(|trouble| match trouble {
                 Trouble::WasClosed => Failure::Unreachable,
@@ -111,25 +112,24 @@ impl Lanes {
         mut lane: Lane,
         request: &Outgoing,
         correlation_id: &str,
-        limit: usize,
+        limits: AnswerLimits<'_>,
     ) -> Result<(StatusCode, HeaderMap, Bytes), Trouble> {
         let head = self.patiently(lane.ask(request)).await??;
         if !answers(&head.fields, correlation_id) {
             return Err(Trouble::Failed(Failure::AnswerLost));
         }
-        let body = self.read(&mut lane, head.body, limit).await?;
+        let body = self.read(&mut lane, head.body, limits).await?;
         if head.keeps_open && lane.is_in_order() {
             self.keep(lane);
         }
         Ok((head.status, head.fields, body))
     }
 
-    async fn read(&self, lane: &mut Lane, framing: Framing, limit: usize) -> Result<Bytes, Failure> {
-        let too_large = Failure::AnswerTooLarge { limit };
+    async fn read(&self, lane: &mut Lane, framing: Framing, limits: AnswerLimits<'_>) -> Result<Bytes, Failure> {
         match framing {
             Framing::Length(length) => {
-                let length = usize::try_from(length).ok().filter(|length| *length <= limit);
-                let length = length.ok_or(too_large)?;
+                let length = usize::try_from(length).unwrap_or(usize::MAX);
+                limits.reserve(length).await?;
                 while lane.heard.len() < length {
                     let missing = length - lane.heard.len();
                     self.hear_more(lane, missing).await?;
@@ -139,21 +139,15 @@ impl Lanes {
             Framing::Chunked => {
                 let (mut chunks, mut whole) = (Chunks::default(), BytesMut::new());
                 while !chunks.take(&mut lane.heard, &mut whole).map_err(lost)? {
-                    if whole.len() > limit {
-                        return Err(too_large);
-                    }
+                    limits.reserve(whole.len()).await?;
                     self.hear_more(lane, ROOM).await?;
                 }
-                if whole.len() > limit {
-                    return Err(too_large);
-                }
+                limits.reserve(whole.len()).await?;
                 Ok(whole.freeze())
             }
             Framing::Close => {
                 while self.patiently(lane.hear(ROOM)).await?? {
-                    if lane.heard.len() > limit {
-                        return Err(too_large);
-                    }
+                    limits.reserve(lane.heard.len()).await?;
                 }
                 Ok(lane.heard.split().freeze())
             }

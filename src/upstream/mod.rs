@@ -4,6 +4,7 @@
 //! be opened only when there is room to end it, so neither a slow API nor a flood of calls can pile sessions up, and
 //! ending never waits for anybody.
 
+mod answer_limits;
 mod breaker;
 pub mod client;
 pub mod deadline;
@@ -36,6 +37,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{Clock, Credential, Secret};
+use crate::foundation::memory_budget::Reservation;
 use crate::loops::Loops;
 use crate::telemetry::stages::Spent;
 use crate::telemetry::traces::Place;
@@ -126,6 +128,8 @@ pub struct CallContext {
     pub place: Place,
     /// Where its time goes.
     pub spent: Arc<Spent>,
+    /// What the call has reserved, and may reserve for the API's answers.
+    pub memory: Reservation,
 }
 
 /// The API. Cheap to clone; all clones share connections, enders and counters.

@@ -87,7 +87,7 @@ fn word(failure: &Failure) -> &'static str {
     match failure {
         Failure::Unreachable => "unreachable",
         Failure::TimedOut { .. } => "timed_out",
-        Failure::AnswerTooLarge { .. } => "too_large",
+        Failure::AnswerTooLarge { .. } | Failure::NoMemoryForAnswer => "too_large",
         // The others are no words on a request that was sent.
         Failure::AnswerLost
         | Failure::SessionRefused(_)

@@ -50,6 +50,7 @@ fn context(deadline: Duration) -> CallContext {
         cancel: CancellationToken::new(),
         place: Place::default(),
         spent: Arc::default(),
+        memory: Default::default(),
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) fn is_well(outcome: Outcome<'_>, only_asks: bool) -> Option<bool> {
             _ => Some(true),
         },
         Err(Failure::Unreachable | Failure::TimedOut { .. } | Failure::AnswerLost) => Some(false),
-        Err(Failure::AnswerTooLarge { .. }) => Some(true),
+        Err(Failure::AnswerTooLarge { .. } | Failure::NoMemoryForAnswer) => Some(true),
         Err(_) => None,
     }
 }

@@ -6,6 +6,7 @@ use http::{HeaderMap, Method, StatusCode};
 use url::{Position, Url};
 
 use super::Settings;
+use super::answer_limits::AnswerLimits;
 use super::client::ClientError;
 use super::exchange::Failure;
 use super::headers::{Headers, answers};
@@ -68,7 +69,7 @@ impl Wire {
         })
     }
 
-    /// Sends one request and reads its whole answer, which may have at most `limit` bytes. An answer that echoes another
+    /// Sends one request and reads its whole answer, within `limits`. An answer that echoes another
     /// correlation id than the request's is no answer to it.
     pub async fn send(
         &self,
@@ -77,17 +78,17 @@ impl Wire {
         headers: &Headers,
         body: Bytes,
         correlation_id: &str,
-        limit: usize,
+        limits: AnswerLimits<'_>,
     ) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
         match (&self.way, target) {
             (Way::Plain(lanes), Target::Plain(path)) => {
-                lanes.send(&method, &path, headers, body, correlation_id, limit).await
+                lanes.send(&method, &path, headers, body, correlation_id, limits).await
             }
             (Way::Secure { http, .. }, Target::Secure(url)) => {
                 let request = http.request(method, url).headers(headers.to_map());
                 let request = if body.is_empty() { request } else { request.body(body) };
                 // Boxed, so that the other way need not carry it along.
-                Box::pin(sent_by_the_usual_client(request, correlation_id, limit)).await
+                Box::pin(sent_by_the_usual_client(request, correlation_id, limits)).await
             }
             // A target is of the wire that made it.
             _ => Err(Failure::Unreachable),
@@ -135,18 +136,21 @@ fn secure(settings: &Settings) -> Result<reqwest::Client, ClientError> {
 async fn sent_by_the_usual_client(
     request: reqwest::RequestBuilder,
     correlation_id: &str,
-    limit: usize,
+    limits: AnswerLimits<'_>,
 ) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
     let mut answer = request.send().await.map_err(|error| failure(&error))?;
     if !answers(answer.headers(), correlation_id) {
         return Err(Failure::AnswerLost);
     }
-    let body = bounded_body::read(&mut answer, limit)
+    let announced = answer.content_length().and_then(|length| usize::try_from(length).ok());
+    limits.reserve(announced.unwrap_or_default()).await?;
+    let body = bounded_body::read(&mut answer, limits.max_bytes())
         .await
         .map_err(|error| match error {
             BodyError::TooLarge { limit } => Failure::AnswerTooLarge { limit },
             BodyError::Broken(error) => failure(&error),
         })?;
+    limits.reserve(body.len()).await?;
     Ok((answer.status(), std::mem::take(answer.headers_mut()), body))
 }
 

@@ -26,6 +26,7 @@ use super::exit::{Exit, Stop};
 use crate::auth::{Clock, Verifier};
 use crate::config::{Config, Secret};
 use crate::foundation::json::Json;
+use crate::foundation::memory_budget::Reservation;
 use crate::loops::Loops;
 use crate::mcp::{Beyond, EntityTools, NoSuchTool, Outcome, Reach, Surface, ToolCall, Toolset};
 use crate::telemetry::traces::Place;
@@ -118,6 +119,7 @@ pub async fn call(config: &Config, token: Secret, name: &str, arguments: Map<Str
         cancel: CancellationToken::new(),
         place: Place::default(),
         spent: Arc::default(),
+        memory: Reservation::uncounted(),
     };
     let cancel = context.cancel.clone();
     let session = upstream.call(principal.credential, context);
