@@ -81,7 +81,7 @@ pub fn audit(config: &Config, log: Box<dyn Write + Send>) -> Result<(), Stop> {
         tenant: config.tenant.id.as_deref().unwrap_or_default(),
         version: BUILD.version,
     };
-    audit::start(to, of).map_err(|why| match why {
+    audit::start(to, of, config.audit.durable).map_err(|why| match why {
         audit::StartError::File(why) => Stop::because(Exit::Configuration, format!("audit.to: {why}.")),
         audit::StartError::Thread(_) => unfit(why),
     })
