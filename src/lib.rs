@@ -25,6 +25,7 @@ mod entities;
 mod loops;
 mod mcp;
 mod page;
+mod printable;
 mod telemetry;
 mod tools;
 mod transport;
