@@ -26,6 +26,7 @@ mod foundation;
 mod loops;
 mod mcp;
 mod page;
+mod printable;
 mod telemetry;
 mod tools;
 mod transport;

@@ -12,6 +12,7 @@ use super::{Settings, Surroundings};
 use crate::config::{Config, human};
 use crate::foundation::bounded_body;
 use crate::foundation::http_client;
+use crate::upstream::has_no_readyz;
 
 /// Of an answer, only a sentence is shown.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -47,11 +48,38 @@ pub fn run(args: &Healthcheck, settings: &Settings, around: &mut Surroundings) -
             } else {
                 let off = "off: tenant.header_secret is not set, so the API is asked";
                 around.output.line(off)?;
-                format!("{}/readyz", config.api.base_url.as_str().trim_end_matches('/'))
+                return judge(around, ask_api(config.api.base_url.as_str(), args.timeout)?);
             }
         }
     };
-    let answer = super::block_on(ask(&url, args.timeout))?;
+    judge(around, Asked::now(url, args.timeout)?)
+}
+
+/// Servers of the family have no `/readyz`; of such a one `/healthz` says whether it runs.
+fn ask_api(base_url: &str, timeout: Duration) -> Result<Asked, Stop> {
+    let base_url = base_url.trim_end_matches('/');
+    let asked = Asked::now(format!("{base_url}/readyz"), timeout)?;
+    match asked.answer {
+        Ok((status, _)) if has_no_readyz(status) => Asked::now(format!("{base_url}/healthz"), timeout),
+        _ => Ok(asked),
+    }
+}
+
+/// A URL, and its status and body, or why there is neither.
+struct Asked {
+    url: String,
+    answer: Result<(u16, String), String>,
+}
+
+impl Asked {
+    fn now(url: String, timeout: Duration) -> Result<Self, Stop> {
+        let answer = super::block_on(ask(&url, timeout))?;
+        Ok(Self { url, answer })
+    }
+}
+
+fn judge(around: &mut Surroundings, asked: Asked) -> Result<(), Stop> {
+    let Asked { url, answer } = asked;
     match answer {
         Ok((status, _)) if (200..300).contains(&status) => Ok(around
             .output

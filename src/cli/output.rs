@@ -9,6 +9,8 @@ use std::io::{self, Write};
 use anstream::AutoStream;
 use clap::builder::styling::{AnsiColor, Style};
 
+use crate::printable::is_unprintable;
+
 pub const ERROR: Style = AnsiColor::Red.on_default().bold();
 pub const HEADING: Style = Style::new().bold();
 pub const NAME: Style = AnsiColor::Cyan.on_default();
@@ -88,21 +90,17 @@ pub fn fitted(text: &str, width: usize) -> String {
 
 /// One line without control characters: what tenants wrote may not drive the reader's terminal.
 pub fn harmless(text: &str) -> String {
-    text.chars().map(|c| if drives(c) { ' ' } else { c }).collect()
-}
-
-/// Controls of terminals (C0, DEL and C1), and those that turn the direction of writing or break the line.
-fn drives(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    text.chars().map(|c| if is_unprintable(c) { ' ' } else { c }).collect()
 }
 
 /// What drives a terminal, as JSON escapes: it occurs only inside of strings, where they mean the same.
 fn escaped(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
-        if c != '\n' && drives(c) {
-            text += &format!("\\u{:04x}", u32::from(c));
+        if c != '\n' && is_unprintable(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                text += &format!("\\u{unit:04x}");
+            }
         } else {
             text.push(c);
         }
@@ -119,7 +117,7 @@ fn tame(text: &str) -> String {
             tamed.push(c);
             tamed += colour;
             rest = rest.as_str().get(colour.len()..).unwrap_or_default().chars();
-        } else if drives(c) && !matches!(c, '\n' | '\t') {
+        } else if is_unprintable(c) && !matches!(c, '\n' | '\t') {
             tamed.push(' ');
         } else {
             tamed.push(c);
@@ -198,16 +196,19 @@ pub mod tests {
         assert_eq!(fitted("short", 6), "short");
         assert_eq!(fitted("a\x1b[31mb\nc", 20), "a [31mb c");
         assert_eq!(
-            tame("\x1b[1;31ma\x1b[0m\n\x1b]0;x\x07\u{9b}2J\u{7f}\u{202e}b\x1b[2J"),
-            "\x1b[1;31ma\x1b[0m\n ]0;x  2J  b [2J"
+            tame("\x1b[1;31ma\x1b[0m\n\x1b]0;x\x07\u{9b}2J\u{7f}\u{202e}b\u{200b}\u{feff}\x1b[2J"),
+            "\x1b[1;31ma\x1b[0m\n ]0;x  2J  b   [2J"
         );
     }
 
     #[test]
     fn json_on_a_terminal_is_escaped_and_means_the_same() {
-        let value = serde_json::json!({"a\u{9b}": "\u{7f}\u{202e}é\n"});
+        let value = serde_json::json!({"a\u{9b}": "\u{7f}\u{202e}\u{200b}\u{e0041}é\n"});
         let said = captured_raw(Some(80), |output| output.json(&value)).out;
-        assert!(!said.contains(['\u{9b}', '\u{7f}', '\u{202e}']), "{said:?}");
+        assert!(
+            !said.contains(['\u{9b}', '\u{7f}', '\u{202e}', '\u{200b}', '\u{e0041}']),
+            "{said:?}"
+        );
         assert_eq!(serde_json::from_str::<serde_json::Value>(&said).unwrap(), value);
         let piped = captured_raw(None, |output| output.json(&value)).out;
         assert!(piped.contains('\u{9b}'), "a program gets it as it is");

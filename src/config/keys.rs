@@ -109,6 +109,7 @@ pub const KEYS: &[Key] = &[
     key("tools.max_result_bytes", Kind::Size, &[]),
     key("metrics.addr", Kind::Text, &[]),
     key("audit.to", Kind::Text, &[]),
+    key("audit.durable", Kind::OneOf(&["off", "written", "synced"]), &[]),
     key("audit.max_file_bytes", Kind::Size, &[]),
     key("audit.max_files", Kind::Integer(1, 10_000), &[]),
     key("log.level", Kind::LogFilter, &[]),

@@ -221,9 +221,22 @@ impl Metrics {
 #[serde(deny_unknown_fields)]
 pub struct Audit {
     pub to: String,
+    pub durable: Durability,
     #[serde(deserialize_with = "human::size")]
     pub max_file_bytes: usize,
     pub max_files: usize,
+}
+
+/// What a line of the audit trail has reached before a call that may have changed something is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// Nothing: it waits in this process for up to 10 ms.
+    Off,
+    /// The operating system, so the end of this process does not lose it.
+    Written,
+    /// The disk, so a power cut does not lose it either.
+    Synced,
 }
 
 /// Where the audit trail goes.

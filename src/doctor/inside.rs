@@ -14,7 +14,7 @@ use super::words::{not_ready, token_refused};
 use super::{Patient, network, words};
 use crate::auth::{Clock, Secret, Verifier};
 use crate::config::{Config, warnings};
-use crate::upstream::{NotReady, Upstream};
+use crate::upstream::{NotReady, Upstream, has_no_readyz};
 
 const RUNS: &str = "in the container, \"supervisorctl -c /etc/toolbridge/supervisord.conf status\" shows both programs";
 
@@ -182,12 +182,20 @@ impl Inside {
 
     async fn api_ready(&mut self) -> Found {
         let url = at(&self.config()?.api.base_url, "readyz")?;
-        let answer = self.http.get(&url).await.map_err(|none| none.ill(&url))?;
-        let (status, words) = (answer.status.as_u16(), answer.in_words());
-        self.seen.ready = Some(answer);
+        let ready = self.http.get(&url).await.map_err(|none| none.ill(&url))?;
+        let words = ready.in_words();
+        let (has_no_readyz, last) = if has_no_readyz(ready.status.as_u16()) {
+            let health = at(&self.config()?.api.base_url, "healthz")?;
+            (true, self.http.get(&health).await.map_err(|none| none.ill(&health))?)
+        } else {
+            (false, ready)
+        };
+        let (status, last_words) = (last.status.as_u16(), last.in_words());
+        self.seen.ready = Some(last);
         match status {
+            200 if has_no_readyz => Ok("it runs; it has no /readyz, so /healthz was asked".to_owned()),
             200 => Ok("it is ready".to_owned()),
-            503 => Err(not_ready("api_not_ready", &words)),
+            503 => Err(not_ready("api_not_ready", &last_words)),
             _ => Err(Ill::failed(
                 format!("what answers at {url} is not the REST API: {words}"),
                 "set TOOLBRIDGE_GO_API_BASE_URL to the API's own address; in the container its port is 8081",
@@ -205,9 +213,16 @@ impl Inside {
     async fn signature(&mut self) -> Found {
         let upstream = self.upstream.as_ref().ok_or_else(nothing_to_sign_with)?;
         match upstream.ready().await {
-            Ok(()) => Ok("the API accepts it".to_owned()),
+            Ok(()) if self.api_judges_signatures() => Ok("the API accepts it".to_owned()),
+            Ok(()) => Ok("nothing speaks against it; this API says so only to a call with a token".to_owned()),
             Err(why) => Err(not_ready(why.reason(), &detail(&why))),
         }
+    }
+
+    /// Whether the API's `/readyz` says what it makes of a signature.
+    fn api_judges_signatures(&self) -> bool {
+        let ready = self.seen.ready.as_ref();
+        ready.is_some_and(|answer| !answer.text("/tenantSignature").is_empty())
     }
 
     async fn keys(&mut self) -> Found {
@@ -265,12 +280,26 @@ impl Inside {
             Err(Uncalled::Error { category, code, .. })
                 if category == "authentication" && code != "token_not_exchanged" =>
             {
-                Err(Ill::failed(
-                    "the API refuses a token that is accepted here",
-                    "give both programs the same JWT_HS256_SECRET or JWT_JWKS_URL, JWT_ISSUER, JWT_AUDIENCE and TENANT_CLAIM; \
-                     the API's log has the reason",
-                ))
+                const SAME: &str = "JWT_HS256_SECRET or JWT_JWKS_URL, JWT_ISSUER, JWT_AUDIENCE and TENANT_CLAIM; the API's \
+                                    log has the reason";
+                // Such an API refuses a signature with the same status.
+                Err(if self.api_judges_signatures() {
+                    Ill::failed(
+                        "the API refuses a token that is accepted here",
+                        format!("give both programs the same {SAME}"),
+                    )
+                } else {
+                    Ill::failed(
+                        "the API refuses a token that is accepted here, or the tenant signature",
+                        format!("give both programs the same TENANT_HEADER_SECRET, {SAME}"),
+                    )
+                })
             }
+            Err(Uncalled::Error { code, .. }) if code == "tenant_mismatch" => Err(Ill::failed(
+                "the API does not let the token's user into this server's tenant",
+                "try a token of a user of this tenant; if it is one, TOOLBRIDGE_TENANT_ID names another tenant than the API \
+                 knows the user in",
+            )),
             // The token has been taken; whether notes can be kept is the next question.
             Err(why) if why.is_out_of_service() => Ok("the API accepts it, too".to_owned()),
             Err(why) => Err(why.ill("list_notes")),

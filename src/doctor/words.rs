@@ -5,6 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use url::Url;
 
 use super::check::{Advice, Ill};
+use crate::printable::is_unprintable;
 
 /// How much of what a server says is repeated.
 const LONGEST_QUOTE: usize = 200;
@@ -191,7 +192,7 @@ pub fn shown(url: &Url) -> String {
 pub fn quote(text: &str) -> String {
     let visible = text
         .chars()
-        .map(|letter| if letter.is_control() { ' ' } else { letter });
+        .map(|letter| if is_unprintable(letter) { ' ' } else { letter });
     visible.take(LONGEST_QUOTE).collect::<String>().trim().to_owned()
 }
 

@@ -25,6 +25,7 @@ use super::reach::Beyond;
 use super::report::{Ending, Report, Said, Why, protocol};
 use super::toolset::{NoSuchTool, Outcome, ToolCall};
 use super::{Inner, LONGEST_NAME};
+use crate::telemetry::audit::Durable;
 use crate::telemetry::metrics;
 use crate::tools::Progress;
 use crate::upstream::CallContext;
@@ -47,13 +48,14 @@ pub struct PlainCall<'a> {
 pub(super) async fn carry_out(server: &Inner, call: PlainCall<'_>, caller: &Caller) -> Option<Outcome> {
     let mut report = Report::begin(call.name.to_owned(), call.protocol);
     report.is_by(caller, &call.said, true);
+    report.may_write(server.surface.writes(call.name));
     let mut pending = Pending {
         report: Some(report),
         caller,
         tenant: server.upstream.tenant(),
     };
     if let Some(outcome) = over_rate(server, caller) {
-        pending.ended(Ending::Error, why(&outcome));
+        pending.ended(Ending::Error, why(&outcome)).reached().await;
         return Some(outcome);
     }
     let report = pending.report.as_ref()?;
@@ -62,15 +64,15 @@ pub(super) async fn carry_out(server: &Inner, call: PlainCall<'_>, caller: &Call
     let outcome = AssertUnwindSafe(work).catch_unwind().await;
     match outcome {
         Ok(Ok(outcome)) => {
-            pending.ended(ending(&outcome), why(&outcome));
+            pending.ended(ending(&outcome), why(&outcome)).reached().await;
             Some(outcome)
         }
         Ok(Err(NoSuchTool(_))) => {
-            pending.ended(Ending::UnknownTool, Why::default());
+            pending.ended(Ending::UnknownTool, Why::default()).reached().await;
             None
         }
         Err(_panic) => {
-            pending.ended(Ending::Panicked, Why::default());
+            pending.ended(Ending::Panicked, Why::default()).reached().await;
             None
         }
     }
@@ -84,16 +86,18 @@ struct Pending<'a> {
 }
 
 impl Pending<'_> {
-    fn ended(&mut self, ending: Ending, why: Why<'_>) {
-        if let Some(report) = self.report.take() {
-            report.ended(self.caller, self.tenant, ending, why);
+    fn ended(&mut self, ending: Ending, why: Why<'_>) -> Durable {
+        match self.report.take() {
+            Some(report) => report.ended(self.caller, self.tenant, ending, why),
+            None => Durable::now(),
         }
     }
 }
 
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
-        self.ended(Ending::Cancelled, Why::default());
+        // There is no answer that could wait for the line; it is written at once all the same.
+        let _ = self.ended(Ending::Cancelled, Why::default());
     }
 }
 
@@ -118,9 +122,13 @@ pub(super) async fn serve(
         &Said::of(&context, caller.via),
         server.surface.has(&request.name),
     );
+    report.may_write(server.surface.writes(&request.name));
     let tenant = server.upstream.tenant();
     if let Some(outcome) = over_rate(server, &caller) {
-        report.ended(&caller, tenant, Ending::Error, why(&outcome));
+        report
+            .ended(&caller, tenant, Ending::Error, why(&outcome))
+            .reached()
+            .await;
         return Ok(result(outcome));
     }
     match server
@@ -130,11 +138,17 @@ pub(super) async fn serve(
         Ok(()) => {}
         Err(Beyond::Scope(scope)) => {
             let outcome = server.toolset.out_of_scope(&name, &scope, &caller.correlation_id);
-            report.ended(&caller, tenant, Ending::OutOfScope, why(&outcome));
+            report
+                .ended(&caller, tenant, Ending::OutOfScope, why(&outcome))
+                .reached()
+                .await;
             return Ok(result(outcome));
         }
         Err(beyond) => {
-            report.ended(&caller, tenant, Ending::Narrowed, Why::default());
+            report
+                .ended(&caller, tenant, Ending::Narrowed, Why::default())
+                .reached()
+                .await;
             return Err(unknown_tool(&name, beyond.sentence()));
         }
     }
@@ -161,7 +175,7 @@ pub(super) async fn serve(
         Ok(Err(_)) => (Ending::UnknownTool, Why::default()),
         Err(ending) => (*ending, Why::default()),
     };
-    report.ended(&caller, tenant, ending, why);
+    report.ended(&caller, tenant, ending, why).reached().await;
     match outcome {
         Ok(Ok(outcome)) => Ok(result(outcome)),
         Ok(Err(NoSuchTool(remedy))) => Err(unknown_tool(&name, &remedy)),

@@ -220,6 +220,12 @@ impl Surface {
         self.places.contains_key(name)
     }
 
+    /// Whether a tool may change something. One that does not exist changes nothing.
+    pub fn writes(&self, name: &str) -> bool {
+        let need = self.places.get(name).and_then(|place| self.needs.get(*place));
+        need.is_some_and(|need| need.access == Access::Write)
+    }
+
     /// Whether the token itself limits nothing that is served.
     pub fn is_unlimited(&self, scopes: &Scopes) -> bool {
         self.granted(scopes).covers(self.served)

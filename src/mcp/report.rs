@@ -130,6 +130,8 @@ impl<'a> Said<'a> {
 #[derive(Debug)]
 pub struct Report {
     tool: String,
+    /// The tool may change something.
+    writes: bool,
     begun: Instant,
     /// Of its time, what had passed before it began here.
     earlier: Duration,
@@ -149,6 +151,7 @@ impl Report {
     pub fn begin(tool: String, protocol: &'static str) -> Self {
         Self {
             tool,
+            writes: false,
             begun: Instant::now(),
             earlier: Duration::ZERO,
             spent: Arc::default(),
@@ -159,6 +162,11 @@ impl Report {
             span: Span::default(),
             _in_flight: metrics::call_in_flight(),
         }
+    }
+
+    /// The call is of a tool that may change something.
+    pub fn may_write(&mut self, writes: bool) {
+        self.writes = writes;
     }
 
     /// `known`: there is such a tool, so its name may be shown wherever names are counted.
@@ -220,7 +228,8 @@ impl Report {
         );
     }
 
-    pub fn ended(mut self, caller: &Caller, tenant: &str, ending: Ending, why: Why<'_>) {
+    /// The answer waits for what is returned.
+    pub fn ended(mut self, caller: &Caller, tenant: &str, ending: Ending, why: Why<'_>) -> audit::Durable {
         let took = self.earlier + self.begun.elapsed();
         let parts = [Stage::Auth, Stage::Queue, Stage::Session, Stage::Api].map(|stage| self.spent.on(stage));
         let rest = took.saturating_sub(parts.iter().sum());
@@ -254,7 +263,7 @@ impl Report {
             }
         }
         let client = self.client.as_ref().map(|client| shown(&client.name));
-        audit::called(&audit::Call {
+        let line = audit::Call {
             correlation_id: &caller.correlation_id,
             user: &caller.principal.subject,
             client: client.as_deref(),
@@ -265,7 +274,14 @@ impl Report {
             error_code: why.code,
             status: why.status,
             duration_ms: ending.reason().is_none().then(|| milliseconds(took)),
-        });
+        };
+        // What sent nothing changed nothing. Whether a call that was cancelled or failed changed something is not known.
+        let durable = if self.writes && api > Duration::ZERO {
+            audit::wrote(&line)
+        } else {
+            audit::called(&line);
+            audit::Durable::now()
+        };
         tracing::info!(
             { fields::CORRELATION_ID } = %caller.correlation_id,
             { fields::TOOL } = self.tool,
@@ -289,6 +305,7 @@ impl Report {
             self.tool,
             ending.word(),
         );
+        durable
     }
 }
 

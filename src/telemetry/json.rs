@@ -20,6 +20,7 @@ use tracing_subscriber::registry::LookupSpan;
 use super::fields;
 use super::time::Now;
 use crate::config::secret::REDACTED;
+use crate::printable::is_unprintable;
 
 /// Writes each event as a line.
 pub struct Lines<W, T = Now> {
@@ -152,32 +153,34 @@ fn push_name(out: &mut String, name: &str) {
     out.extend([",\"", name, "\":"]);
 }
 
-/// Writes what may stand between the quotes of a JSON string.
+/// Writes what may stand between the quotes of a JSON string, and nothing that a terminal or a reader of lines would obey:
+/// JSON allows more than a log should have.
 struct Escaping<'a>(&'a mut String);
 
 impl fmt::Write for Escaping<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+        // What begins a character beyond ASCII is looked at more closely.
+        let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\' || byte >= 0x7f;
         // Most text has nothing of the kind, which shows sooner where many bytes are looked at at a time.
         if !text.bytes().fold(false, |any, byte| any | special(byte)) {
             self.0.push_str(text);
             return Ok(());
         }
-        let mut rest = text;
-        while let Some(at) = rest.bytes().position(special) {
-            let (plain, special) = rest.split_at(at);
-            self.0.push_str(plain);
-            match special.bytes().next().unwrap_or_default() {
-                b'"' => self.0.push_str("\\\""),
-                b'\\' => self.0.push_str("\\\\"),
-                b'\n' => self.0.push_str("\\n"),
-                b'\r' => self.0.push_str("\\r"),
-                b'\t' => self.0.push_str("\\t"),
-                byte => write!(self.0, "\\u{byte:04x}")?,
+        for c in text.chars() {
+            match c {
+                '"' => self.0.push_str("\\\""),
+                '\\' => self.0.push_str("\\\\"),
+                '\n' => self.0.push_str("\\n"),
+                '\r' => self.0.push_str("\\r"),
+                '\t' => self.0.push_str("\\t"),
+                c if is_unprintable(c) => {
+                    for unit in c.encode_utf16(&mut [0; 2]) {
+                        write!(self.0, "\\u{unit:04x}")?;
+                    }
+                }
+                c => self.0.push(c),
             }
-            rest = special.get(1..).unwrap_or_default();
         }
-        self.0.push_str(rest);
         Ok(())
     }
 }
@@ -316,6 +319,24 @@ mod tests {
                 r#""duration_ms":12,"outcome":"ok"}"#,
                 "\n"
             )
+        );
+    }
+
+    #[test]
+    fn what_is_obeyed_in_place_of_being_shown_is_escaped_and_means_the_same() {
+        const SAID: &str = "a\n\u{7f}\u{9b}\u{200b}\u{2028}\u{2029}\u{202e}\u{e0041}\"é🦀";
+        let lines = logged(|| tracing::info!(tool = SAID, user = %SAID, "{SAID}"));
+        assert_eq!(lines.matches('\n').count(), 1, "{lines}");
+        let obeyed = lines.trim_end().chars().filter(|c| is_unprintable(*c)).count();
+        assert_eq!(obeyed, 0, "{lines:?}");
+        assert!(
+            lines.contains(r#""tool":"a\n\u007f\u009b\u200b\u2028\u2029\u202e\udb40\udc41\"é🦀""#),
+            "{lines}"
+        );
+        let line: Value = serde_json::from_str(&lines).unwrap();
+        assert_eq!(
+            (&line["tool"], &line["user"], &line["msg"]),
+            (&SAID.into(), &SAID.into(), &SAID.into())
         );
     }
 

@@ -27,6 +27,7 @@ pub mod held;
 pub mod json;
 pub mod level;
 pub mod metrics;
+mod pretty;
 pub mod stages;
 pub mod supervised;
 pub mod time;
@@ -74,12 +75,7 @@ pub fn start(log: &Log, destination: Destination, colour: bool) {
         LogFormat::Json => false,
     };
     let layer: Box<dyn Layer<Registry> + Send + Sync> = if pretty {
-        Box::new(
-            tracing_subscriber::fmt::layer()
-                .with_ansi(colour && terminal)
-                .with_target(false)
-                .with_writer(writer),
-        )
+        Box::new(pretty::lines(writer, colour && terminal))
     } else {
         Box::new(json::Lines::new(writer))
     };

@@ -63,6 +63,36 @@ fn date(day: u64) -> (u64, u64, u64) {
     (era * 400 + year + next_year, month, day)
 }
 
+/// The seconds since 1970 of an RFC 3339 time in UTC, such as `2026-11-20T09:00:00.123Z`; fractions are cut.
+pub fn unix_seconds(text: &str) -> Option<u64> {
+    let (date, clock) = text.strip_suffix('Z')?.split_once('T')?;
+    let clock = clock.split_once('.').map_or(clock, |(whole, _)| whole);
+    let [year, month, day] = numbers(date, '-')?;
+    let [hour, minute, second] = numbers(clock, ':')?;
+    let real = (1970..=9999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
+    if !real || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    // As in `date`: years begin in March.
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+    Some((days - 719_468) * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
+fn numbers(text: &str, between: char) -> Option<[u64; 3]> {
+    let read = |part: &str| {
+        part.bytes()
+            .all(|byte| byte.is_ascii_digit())
+            .then(|| part.parse().ok())?
+    };
+    let numbers: Vec<u64> = text.split(between).map(read).collect::<Option<_>>()?;
+    numbers.try_into().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -79,6 +109,30 @@ mod tests {
             (4_107_542_400_000_000, "2100-03-01T00:00:00.000000Z"),
         ] {
             assert_eq!(Stamp::of(UNIX_EPOCH + Duration::from_micros(micros)).as_str(), text);
+        }
+    }
+
+    #[test]
+    fn a_time_is_read_as_it_is_written() {
+        for seconds in [0, 951_782_399, 951_782_400, 1_795_000_245, 4_107_542_400] {
+            let text = Stamp::of(UNIX_EPOCH + Duration::from_secs(seconds));
+            assert_eq!(unix_seconds(text.as_str()), Some(seconds));
+        }
+        assert_eq!(unix_seconds("2026-11-18T11:10:45Z"), Some(1_795_000_245));
+        for wrong in [
+            "",
+            "now",
+            "2026-11-18",
+            "2026-11-18T11:10:45",
+            "2026-11-18T11:10:45+01:00",
+            "2026-13-18T11:10:45Z",
+            "2026-11-18T24:10:45Z",
+            "1969-12-31T23:59:59Z",
+            "99999999999999999999-01-01T00:00:00Z",
+            "2026-11-18-01T11:10:45Z",
+            "+2026-11-18T11:10:45Z",
+        ] {
+            assert_eq!(unix_seconds(wrong), None, "{wrong}");
         }
     }
 

@@ -45,7 +45,7 @@ impl<'a> Asked<'a> {
         let error = match reply.status {
             400 => self.invalid(&said),
             401 => service::token_rejected(),
-            // The tenant was settled when the session was opened, so this is about something else.
+            403 if said.refuses_tenant() => service::tenant_refused(),
             403 => service::permission_denied(),
             404 if self.plan.names_an_item() => self.not_found(),
             409 if said.reason == "epoch_mismatch" => service::session_lost(),

@@ -24,6 +24,11 @@ impl Said {
         }
     }
 
+    /// Servers of the family may check the tenant on each route, and say so in plain text.
+    pub fn refuses_tenant(&self) -> bool {
+        self.reason == "not authorized for requested tenant"
+    }
+
     /// `version mismatch: expected 3, actual 4`
     pub fn versions(&self) -> Option<(u64, u64)> {
         let (expected, actual) = self

@@ -18,8 +18,8 @@ pub(super) const API_ERROR: &str = "api_error";
 pub(super) fn session_refused(reply: &Reply) -> ToolError {
     let error = match reply.status {
         401 => token_rejected(),
-        // Of all that the API checks before it opens a session, only the token's tenant is answered with 403.
-        403 => ToolError::tenant_mismatch(),
+        // Of all that the API checks before it opens a session, only the tenant is answered with 403.
+        403 => tenant_refused(),
         429 => rate_limited(),
         409 | 428 => session_lost(),
         500..=599 => api_unavailable(),
@@ -69,6 +69,17 @@ pub(super) fn token_rejected() -> ToolError {
         "token_rejected",
         "The ToolBridge API does not accept the user's token or this server's signature.",
         "Ask the user to sign in again; if that does not help, whoever runs the server must look into it.",
+    )
+}
+
+/// The API keeps the user out of this server's tenant. Its reasons are its own: a claim of the token, or a list of members.
+pub(super) fn tenant_refused() -> ToolError {
+    ToolError::new(
+        Category::Permission,
+        "tenant_mismatch",
+        "The ToolBridge API does not give this user access to the tenant of this server.",
+        "Tell the user to connect to the server of their own tenant, or to ask an administrator for access to this one; \
+         repeating the call will not help.",
     )
 }
 

@@ -54,6 +54,15 @@ impl Guard {
         }
     }
 
+    /// One that looks at `Host` alone, for a port that browsers have no business at.
+    pub fn of_hosts(hosts: &[String]) -> Self {
+        Self {
+            any_host: hosts.iter().any(|host| host == "*"),
+            hosts: hosts.iter().filter_map(|host| Place::parse(host)).collect(),
+            ..Self::default()
+        }
+    }
+
     /// Whether there are pages of other origins that may call.
     pub fn lists_origins(&self) -> bool {
         self.any_origin || !self.origins.is_empty()

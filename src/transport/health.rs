@@ -8,11 +8,12 @@ use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
 use serde_json::json;
-use tokio::sync::Mutex;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::answer;
 use crate::auth::Verifier;
+use crate::telemetry::supervised;
 use crate::upstream::{NotReady, Upstream};
 
 /// A probe waits this long for keys that were never fetched; the fetch goes on without it.
@@ -26,8 +27,25 @@ pub struct Readiness {
     upstream: Upstream,
     ttl: Duration,
     draining: AtomicBool,
-    /// The lock is held while the API is asked, so that others wait for the same answer.
-    last: Mutex<Option<(Instant, Result<(), NotReady>)>>,
+    known: watch::Sender<Known>,
+}
+
+/// What is known of the API.
+#[derive(Debug, Default)]
+struct Known {
+    /// The last verdict, good or bad, and when it came.
+    last: Option<(Instant, Result<(), NotReady>)>,
+    /// It is being asked; all who come meanwhile wait for the same answer.
+    asking: bool,
+}
+
+/// Ends the asking, also when it panics.
+struct Asking(watch::Sender<Known>);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.send_modify(|known| known.asking = false);
+    }
 }
 
 impl Readiness {
@@ -37,7 +55,7 @@ impl Readiness {
             upstream,
             ttl,
             draining: AtomicBool::new(false),
-            last: Mutex::new(None),
+            known: watch::Sender::default(),
         }
     }
 
@@ -58,16 +76,41 @@ impl Readiness {
             let message = "the keys that tokens are verified with have never been fetched";
             return Err(("keys_unavailable", message.to_owned()));
         }
-        let mut last = self.last.lock().await;
-        let verdict = match &*last {
-            Some((at, verdict)) if at.elapsed() < self.ttl => verdict.clone(),
-            _ => {
-                let verdict = self.upstream.ready().await;
-                *last = Some((Instant::now(), verdict.clone()));
-                verdict
-            }
-        };
+        let verdict = self.api().await;
         verdict.map_err(|not_ready| (not_ready.reason(), not_ready.to_string()))
+    }
+}
+
+impl Readiness {
+    /// The last verdict, or a new one where that is too old. Who hangs up ends no asking: the answer is kept for others.
+    async fn api(&self) -> Result<(), NotReady> {
+        let mut fresh = None;
+        let begins = self.known.send_if_modified(|known| {
+            let last = known.last.as_ref().filter(|(at, _)| at.elapsed() < self.ttl);
+            fresh = last.map(|(_, verdict)| verdict.clone());
+            let begins = fresh.is_none() && !known.asking;
+            known.asking |= begins;
+            begins
+        });
+        if let Some(verdict) = fresh {
+            return verdict;
+        }
+        let mut known = self.known.subscribe();
+        if begins {
+            let (upstream, asking) = (self.upstream.clone(), Asking(self.known.clone()));
+            supervised::spawn("readiness", async move {
+                let verdict = upstream.ready().await;
+                asking
+                    .0
+                    .send_modify(|known| known.last = Some((Instant::now(), verdict)));
+            });
+        }
+        let answered = known.wait_for(|known| !known.asking).await;
+        let last = answered
+            .ok()
+            .and_then(|known| known.last.as_ref().map(|(_, verdict)| verdict.clone()));
+        // Nothing is known only where the asking panicked.
+        last.unwrap_or(Err(NotReady::Silent))
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
+use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::get;
 use http::header::CONTENT_TYPE;
@@ -17,6 +18,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use super::guard::{Guard, check_host};
 use super::health::Readiness;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::supervised;
@@ -38,11 +40,19 @@ struct Scraped {
     readiness: Arc<Readiness>,
 }
 
-/// Never ends by itself.
-pub async fn serve_metrics(listener: Arc<TcpListener>, metrics: &'static Metrics, readiness: Arc<Readiness>) {
+/// Never ends by itself. Requests have to name a loopback name, an IP address or one of `hosts`, so that a web page that
+/// has its own name point here reads nothing.
+pub async fn serve_metrics(
+    listener: Arc<TcpListener>,
+    metrics: &'static Metrics,
+    readiness: Arc<Readiness>,
+    hosts: Arc<[String]>,
+) {
+    let guard = Arc::new(Guard::of_hosts(&hosts));
     let router = Router::new()
         .route("/metrics", get(scrape))
-        .with_state(Arc::new(Scraped { metrics, readiness }));
+        .with_state(Arc::new(Scraped { metrics, readiness }))
+        .layer(from_fn_with_state(guard, check_host));
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let place = Arc::clone(&places).acquire_owned().await;

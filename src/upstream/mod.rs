@@ -47,7 +47,7 @@ use client::{Client, ClientError};
 pub use deadline::Deadline;
 pub use ending::Counts;
 use ending::Enders;
-pub use readiness::NotReady;
+pub use readiness::{NotReady, has_no_readyz};
 use retry::Retries;
 pub use session::Session;
 pub use signature::Versions;

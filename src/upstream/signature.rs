@@ -78,8 +78,8 @@ impl Signer {
     }
 
     /// Whether there is a version among these, named as the API does, that is sent.
-    pub fn sends_one_of(&self, versions: &[&str]) -> bool {
-        versions.iter().any(|version| match *version {
+    pub fn sends_one_of(&self, versions: &[impl AsRef<str>]) -> bool {
+        versions.iter().any(|version| match version.as_ref() {
             "v1" => self.v1.is_some(),
             "v2" => self.v2.is_some(),
             _ => false,

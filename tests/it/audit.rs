@@ -14,7 +14,8 @@ use tokio::time::Instant;
 use crate::entities::uid_of;
 use crate::harness::process::PATIENCE;
 use crate::harness::{
-    CONTENT, Caller, Client, Era, Figures, Gate, Mishap, Piped, Place, Ran, Stage, Stream, User, new_trail, run, world,
+    Api, CONTENT, Caller, Client, Era, Figures, Gate, Mishap, Piped, Place, Ran, Stage, Stream, User, new_trail, run,
+    world,
 };
 
 crate::tests![
@@ -24,6 +25,7 @@ crate::tests![
     files_are_moved_on_while_calls_go_on,
     a_server_that_is_told_to_leave_loses_no_line,
     a_server_that_was_killed_goes_on_where_it_was,
+    a_write_that_was_answered_has_its_line_when_the_server_is_killed,
     a_full_disk_holds_up_no_call_and_loses_no_line_that_had_room,
     a_file_that_is_taken_away_is_followed_by_another,
     among_the_lines_of_the_log_it_is_found_again,
@@ -351,6 +353,29 @@ async fn a_server_that_is_told_to_leave_loses_no_line() {
     let lines = place.sidecar.out.all();
     let told = lines.iter().any(|line| line.contains(last["hash"].as_str().unwrap()));
     assert!(told, "the log has the last hash: {}", place.sidecar.story());
+}
+
+async fn a_write_that_was_answered_has_its_line_when_the_server_is_killed() {
+    for (era, durable) in [
+        (Era::Modern, None),
+        (Era::Legacy("2025-06-18"), None),
+        (Era::Modern, Some(("TOOLBRIDGE_AUDIT_DURABLE", "synced"))),
+    ] {
+        // What is killed leaves its session open, so the API is the test's own.
+        let api = Api::start().await;
+        let place = Place::with("acme", &api, durable.as_slice()).await;
+        let client = Client::new(&place, era);
+        let note = json!({"title": CONTENT, "content": CONTENT});
+        let made = client.call("create_note", note).await.ok();
+        place.stop().await;
+        // As it is now: nothing is waited for.
+        let calls = calls_in(&place.trail()).await;
+        let [line] = &calls[..] else {
+            panic!("{durable:?}: {calls:#?}")
+        };
+        assert_eq!((&line["item"], &line["outcome"]), (&json!(uid_of(&made)), &json!("ok")));
+        api.stop().await;
+    }
 }
 
 async fn a_server_that_was_killed_goes_on_where_it_was() {

@@ -25,6 +25,7 @@ mod entities;
 mod eras;
 mod errors;
 mod exchange;
+mod family;
 mod faults;
 mod harness;
 mod hostile_crowd;
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
         eras::tests(),
         errors::tests(),
         exchange::tests(),
+        family::tests(),
         faults::tests(),
         hostile_crowd::tests(),
         hostile_heads::tests(),

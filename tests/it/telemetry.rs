@@ -17,6 +17,7 @@ crate::tests![
     what_is_under_way_shows,
     streams_and_connections_show,
     figures_are_a_rooms_own_and_can_be_off,
+    figures_are_not_for_pages_that_point_their_own_name_here,
     a_taken_port_for_figures_stops_no_calls,
     no_caller_can_make_a_label,
     a_signal_makes_the_log_talkative_and_quiet_again,
@@ -336,6 +337,34 @@ async fn streams_and_connections_show() {
     );
     stream.leave();
     Figures::until(&place, "the end of the stream", nothing).await;
+    place.stop().await;
+}
+
+async fn figures_are_not_for_pages_that_point_their_own_name_here() {
+    let hosts = [
+        ("TOOLBRIDGE_SERVER_ALLOWED_HOSTS", "toolbridge"),
+        ("TOOLBRIDGE_SERVER_PUBLIC_URL", "https://acme.example.com"),
+    ];
+    let place = Place::with("acme", &world().api, &hosts).await;
+    let address = place.sidecar.logged("figures are at", "address").await;
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    for (host, status) in [
+        (address.as_str(), 200),
+        ("localhost:9091", 200),
+        ("[fdaa::3]:9091", 200),
+        ("toolbridge:9091", 200),
+        ("acme.example.com", 200),
+        ("attacker.example:9091", 403),
+        ("toolbridge.attacker.example", 403),
+        ("toolbridge@attacker.example", 403),
+    ] {
+        let asked = http.get(format!("http://{address}/metrics")).header("host", host);
+        let answer = asked.send().await.unwrap();
+        assert_eq!(answer.status(), status, "{host}");
+        let text = answer.text().await.unwrap();
+        assert_eq!(text.contains("toolbridge_mcp_"), status == 200, "{host}: {text}");
+        assert_eq!(text.contains("host_not_allowed"), status == 403, "{host}: {text}");
+    }
     place.stop().await;
 }
 

@@ -106,6 +106,15 @@ class Well(Case):
         self.assertRegex(done.stdout, r"create_note  \(\d+\.\d+ s\)")
         self.assertEqual(self.pair.notes(), [])
 
+    def test_an_api_without_readyz_is_asked_for_its_health(self):
+        for status in (404, 405):
+            def changed(_, answer, status=status):
+                return (status, b"404 page not found\n") if b"tenantSignature" in answer[1] else answer
+
+            api = self.server(in_front_of(self.pair.api_url, changed))
+            done = smoke(self.pair.url, "--api", api, token=self.pair.token())
+            self.check(done, 0, "it has no /readyz, so /healthz was asked", "is well", never=["WRONG"])
+
     def test_the_urls_that_people_paste(self):
         for tail in ("/", "/mcp", "/mcp/"):
             self.check(smoke(self.pair.url + tail, token=self.pair.token()), 0, "is well")

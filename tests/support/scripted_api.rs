@@ -82,6 +82,7 @@ struct Inner {
     requests: Mutex<VecDeque<Step>>,
     openings: Mutex<VecDeque<Step>>,
     endings: Mutex<VecDeque<Step>>,
+    probes: Mutex<VecDeque<Step>>,
     /// Wakes whoever waits for something to happen here.
     changed: Notify,
 }
@@ -116,6 +117,12 @@ impl ScriptedApi {
 
     pub fn then_ending(&self, steps: impl IntoIterator<Item = Step>) -> &Self {
         self.0.endings.lock().unwrap().extend(steps);
+        self
+    }
+
+    /// Steps for the next questions to `/readyz`.
+    pub fn then_probing(&self, steps: impl IntoIterator<Item = Step>) -> &Self {
+        self.0.probes.lock().unwrap().extend(steps);
         self
     }
 
@@ -172,7 +179,8 @@ impl ScriptedApi {
         let steps = match (opening, ending) {
             (true, _) => &self.0.openings,
             (_, true) => &self.0.endings,
-            _ if seen.path.starts_with("/v1/sync/") || seen.path.ends_with("readyz") => return self.proper(&seen),
+            _ if seen.path.ends_with("readyz") => &self.0.probes,
+            _ if seen.path.starts_with("/v1/sync/") => return self.proper(&seen),
             _ => &self.0.requests,
         };
         let step = steps.lock().unwrap().pop_front();

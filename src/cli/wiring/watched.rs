@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use url::Url;
 
 use super::unfit;
 use crate::cli::exit::{Exit, Stop};
@@ -48,8 +49,20 @@ pub async fn serve_figures(config: &Config, figures: Option<&'static Metrics>, a
         tracing::info!({ fields::ADDRESS } = %bound, "figures are at http://{bound}/metrics");
     }
     let (listener, readiness) = (Arc::new(listener), Arc::clone(&app.readiness));
+    let public = config
+        .server
+        .public_url
+        .as_ref()
+        .and_then(Url::host_str)
+        .map(str::to_owned);
+    let hosts: Arc<[String]> = config.server.allowed_hosts.iter().cloned().chain(public).collect();
     supervised::keep("figures", move || {
-        serve_metrics(Arc::clone(&listener), figures, Arc::clone(&readiness))
+        serve_metrics(
+            Arc::clone(&listener),
+            figures,
+            Arc::clone(&readiness),
+            Arc::clone(&hosts),
+        )
     });
 }
 
@@ -81,7 +94,7 @@ pub fn audit(config: &Config, log: Box<dyn Write + Send>) -> Result<(), Stop> {
         tenant: config.tenant.id.as_deref().unwrap_or_default(),
         version: BUILD.version,
     };
-    audit::start(to, of).map_err(|why| match why {
+    audit::start(to, of, config.audit.durable).map_err(|why| match why {
         audit::StartError::File(why) => Stop::because(Exit::Configuration, format!("audit.to: {why}.")),
         audit::StartError::Thread(_) => unfit(why),
     })

@@ -45,6 +45,8 @@ pub struct TrailFile {
     size: u64,
     identity: (u64, u64),
     rotates: bool,
+    /// Its name is on the disk as well.
+    named: bool,
 }
 
 /// Where an earlier process left off.
@@ -105,6 +107,7 @@ impl TrailFile {
             size,
             identity,
             rotates: true,
+            named: false,
         };
         Ok((opened, found))
     }
@@ -117,8 +120,14 @@ impl TrailFile {
     }
 
     /// To the disk, past what the system holds back.
-    pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+    pub fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        if !self.named {
+            let directory = self.path.parent().filter(|path| !path.as_os_str().is_empty());
+            File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
+            self.named = true;
+        }
+        Ok(())
     }
 
     /// Whether somebody has moved the file away.
@@ -134,7 +143,7 @@ impl TrailFile {
     pub fn reopen(&mut self) -> io::Result<()> {
         let (file, identity) = opened(&self.path)?;
         self.size = file.metadata()?.len();
-        (self.file, self.identity) = (file, identity);
+        (self.file, self.identity, self.named) = (file, identity, false);
         Ok(())
     }
 

@@ -4,6 +4,9 @@
 //! A call renders its members ([`record`]) and leaves them in a [`queue`]; a thread of its own ([`writer`]), since
 //! files block, binds them into the [`chain`] and writes them to a [`file`] or into the log's stream. [`verify`] reads them
 //! again; it knows nothing of those that write.
+//!
+//! A call that may have changed something is answered only when its line is written ([`Durable`]), so that a process which
+//! is killed leaves no answered write without a line. The wait is bounded: a disk that does not take lines stops no call.
 
 pub mod chain;
 mod file;
@@ -27,8 +30,9 @@ use uuid::Uuid;
 pub use file::{Limits, OpenError, all as files};
 pub use record::Call;
 
+use crate::config::Durability;
 use file::{Found, TrailFile};
-use queue::{MOST_BYTES, Queue};
+use queue::{LONGEST_WAIT, MOST_BYTES, Queue};
 use writer::{Sink, Writer};
 
 static TRAIL: OnceLock<Trail> = OnceLock::new();
@@ -59,21 +63,51 @@ pub struct Of<'a> {
 struct Trail {
     queue: Arc<Queue>,
     tenant: String,
+    durability: Durability,
     done: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 /// From now on calls leave a line. A second start changes nothing.
-pub fn start(to: To<'_>, of: Of<'_>) -> Result<(), StartError> {
+pub fn start(to: To<'_>, of: Of<'_>, durability: Durability) -> Result<(), StartError> {
     survive_limits();
-    let trail = Trail::begin(to, of, MOST_BYTES)?;
+    let trail = Trail::begin(to, of, durability, MOST_BYTES)?;
     let _ = TRAIL.set(trail);
     Ok(())
 }
 
-/// A call has ended.
+/// A call has ended that changed nothing.
 pub fn called(call: &Call<'_>) {
     if let Some(trail) = TRAIL.get() {
         trail.called(call);
+    }
+}
+
+/// A call has ended that may have changed something. It is to be answered when its line is durable.
+pub fn wrote(call: &Call<'_>) -> Durable {
+    TRAIL.get().map_or_else(Durable::now, |trail| trail.wrote(call))
+}
+
+/// The line of a call, on its way to where the end of this process does not reach it.
+#[derive(Debug)]
+#[must_use]
+pub struct Durable(Option<(Arc<Queue>, oneshot::Receiver<()>)>);
+
+impl Durable {
+    /// There is nothing to wait for.
+    pub fn now() -> Self {
+        Self(None)
+    }
+
+    /// Returns when the line is written, or when it is not known when it will be: then it stays in the queue and the call
+    /// goes on, as all that follow do until lines are written again.
+    pub async fn reached(self) {
+        let Some((queue, told)) = self.0 else { return };
+        if tokio::time::timeout(LONGEST_WAIT, told).await.is_err() && queue.stall() {
+            tracing::warn!(
+                "the audit trail has not taken a line for {LONGEST_WAIT:?}: calls are answered before their lines are \
+                 written, until it does"
+            );
+        }
     }
 }
 
@@ -90,7 +124,7 @@ pub async fn finish(within: Duration) {
 }
 
 impl Trail {
-    fn begin(to: To<'_>, of: Of<'_>, room: usize) -> Result<Self, StartError> {
+    fn begin(to: To<'_>, of: Of<'_>, durability: Durability, room: usize) -> Result<Self, StartError> {
         let (sink, found) = match to {
             To::File(path, limits) => {
                 let (file, found) = TrailFile::open(path, limits)?;
@@ -99,8 +133,9 @@ impl Trail {
             To::Stream(stream) => (Sink::Stream(stream), Found::default()),
         };
         let queue = Arc::new(Queue::new(room));
+        let syncs = durability == Durability::Synced;
         let chain = Uuid::now_v7().simple().to_string();
-        let writer = Writer::new(Arc::clone(&queue), sink, found, chain, of.version);
+        let writer = Writer::new(Arc::clone(&queue), sink, syncs, found, chain, of.version);
         let (tell, done) = oneshot::channel();
         let thread = thread::Builder::new().name("audit".to_owned());
         // It ends with the queue, and whoever waits for that hears of it otherwise.
@@ -113,12 +148,22 @@ impl Trail {
         Ok(Self {
             queue,
             tenant: of.tenant.to_owned(),
+            durability,
             done: Mutex::new(Some(done)),
         })
     }
 
     fn called(&self, call: &Call<'_>) {
         self.queue.put(&call.members(&self.tenant));
+    }
+
+    fn wrote(&self, call: &Call<'_>) -> Durable {
+        if self.durability == Durability::Off {
+            self.called(call);
+            return Durable::now();
+        }
+        let told = self.queue.put_urgent(&call.members(&self.tenant));
+        Durable(told.map(|told| (Arc::clone(&self.queue), told)))
     }
 
     async fn finish(&self, within: Duration) {

@@ -1,5 +1,6 @@
 use std::fs;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -224,7 +225,7 @@ fn call(tool: &str) -> Call<'_> {
 }
 
 fn begun(scratch: &Scratch) -> Trail {
-    Trail::begin(To::File(&scratch.file(), LIMITS), OF, MOST_BYTES).unwrap()
+    Trail::begin(To::File(&scratch.file(), LIMITS), OF, Durability::Written, MOST_BYTES).unwrap()
 }
 
 const LONG: Duration = Duration::from_secs(20);
@@ -268,7 +269,7 @@ async fn half_a_line_is_left_told_and_not_held_against_the_trail() {
     };
     for (missing, is_half) in [(30, true), (1, false), (0, false)] {
         let scratch = Scratch::new();
-        let begun = || Trail::begin(To::File(&scratch.file(), large), OF, MOST_BYTES).unwrap();
+        let begun = || Trail::begin(To::File(&scratch.file(), large), OF, Durability::Written, MOST_BYTES).unwrap();
         let trail = begun();
         trail.called(&call("get_note"));
         trail.finish(LONG).await;
@@ -319,7 +320,7 @@ async fn a_full_disk_costs_only_what_finds_no_room_and_that_is_told() {
     let disk = Disk::default();
     disk.0.lock().unwrap().room = 100;
     let one = call("get_note").members("acme").len() + 1;
-    let trail = Trail::begin(To::Stream(Box::new(disk.clone())), OF, 5 * one + 3).unwrap();
+    let trail = Trail::begin(To::Stream(Box::new(disk.clone())), OF, Durability::Written, 5 * one + 3).unwrap();
     while disk.0.lock().unwrap().refused == 0 {
         tokio::task::yield_now().await;
     }
@@ -343,7 +344,7 @@ async fn a_full_disk_costs_only_what_finds_no_room_and_that_is_told() {
 #[tokio::test]
 async fn a_disk_that_has_room_at_the_very_end_gets_all_of_it() {
     let disk = Disk::default();
-    let trail = Trail::begin(To::Stream(Box::new(disk.clone())), OF, MOST_BYTES).unwrap();
+    let trail = Trail::begin(To::Stream(Box::new(disk.clone())), OF, Durability::Written, MOST_BYTES).unwrap();
     while disk.0.lock().unwrap().refused == 0 {
         tokio::task::yield_now().await;
     }
@@ -358,9 +359,104 @@ async fn a_disk_that_has_room_at_the_very_end_gets_all_of_it() {
 
 #[tokio::test]
 async fn a_disk_that_stays_full_holds_nobody_up() {
-    let trail = Trail::begin(To::Stream(Box::new(Disk::default())), OF, MOST_BYTES).unwrap();
+    let trail = Trail::begin(
+        To::Stream(Box::new(Disk::default())),
+        OF,
+        Durability::Written,
+        MOST_BYTES,
+    )
+    .unwrap();
     trail.called(&call("get_note"));
     trail.finish(LONG).await;
+}
+
+#[tokio::test]
+async fn a_call_that_wrote_is_answered_when_its_line_is_in_the_file() {
+    let large = Limits {
+        bytes: 1 << 20,
+        files: 1,
+    };
+    for durability in [Durability::Written, Durability::Synced] {
+        let scratch = Scratch::new();
+        let trail = Trail::begin(To::File(&scratch.file(), large), OF, durability, MOST_BYTES).unwrap();
+        for calls in 1..=20 {
+            trail.wrote(&call("create_note")).reached().await;
+            let text = fs::read_to_string(scratch.file()).unwrap();
+            assert_eq!(text.matches("\"create_note\"").count(), calls, "{durability:?}: {text}");
+        }
+        let all = futures::future::join_all((0..50).map(|_| trail.wrote(&call("delete_note")).reached()));
+        all.await;
+        let text = fs::read_to_string(scratch.file()).unwrap();
+        assert_eq!(text.matches("\"delete_note\"").count(), 50, "{durability:?}: {text}");
+        trail.finish(LONG).await;
+        assert_eq!(wrong(&all_of(&scratch)), []);
+    }
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_disk_that_is_full() {
+    let disk = Disk::default();
+    let trail = Trail::begin(To::Stream(Box::new(disk.clone())), OF, Durability::Written, MOST_BYTES).unwrap();
+    // The first line of the trail finds no room.
+    while disk.0.lock().unwrap().refused == 0 {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..50 {
+        trail.wrote(&call("create_note")).reached().await;
+    }
+    disk.0.lock().unwrap().room = usize::MAX;
+    trail.finish(LONG).await;
+    let report = verified(&disk.0.lock().unwrap().written);
+    assert_eq!((&report.findings[..], report.chains[0].lines), (&[][..], 52));
+}
+
+/// A disk that says nothing from the moment when it hangs until it is let go.
+struct Hanging {
+    hangs: Arc<AtomicBool>,
+    until: std::sync::mpsc::Receiver<()>,
+    disk: Disk,
+}
+
+impl Write for Hanging {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.hangs.load(Ordering::SeqCst) {
+            let _ = self.until.recv();
+        }
+        self.disk.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_hangs_is_waited_for_once_and_not_for_long() {
+    let (let_go, until) = std::sync::mpsc::channel();
+    let (disk, hangs) = (Disk::default(), Arc::new(AtomicBool::new(false)));
+    disk.0.lock().unwrap().room = usize::MAX;
+    let stream = Hanging {
+        hangs: Arc::clone(&hangs),
+        until,
+        disk: disk.clone(),
+    };
+    let trail = Trail::begin(To::Stream(Box::new(stream)), OF, Durability::Written, MOST_BYTES).unwrap();
+    trail.wrote(&call("create_note")).reached().await;
+    hangs.store(true, Ordering::SeqCst);
+    // The clock is the test's own from here on, so that the bound passes at once.
+    tokio::time::pause();
+    let begun = tokio::time::Instant::now();
+    trail.wrote(&call("create_note")).reached().await;
+    let waited = begun.elapsed();
+    assert!(waited >= LONGEST_WAIT, "{waited:?}");
+    trail.wrote(&call("create_note")).reached().await;
+    assert_eq!(begun.elapsed(), waited, "the next does not wait again");
+    drop(let_go);
+    trail.queue.close();
+    let done = trail.done.lock().unwrap().take().unwrap();
+    done.await.unwrap();
+    let report = verified(&disk.0.lock().unwrap().written);
+    assert_eq!((&report.findings[..], report.chains[0].lines), (&[][..], 5));
 }
 
 #[tokio::test]

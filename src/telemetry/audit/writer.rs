@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use super::chain::{Chain, Event};
 use super::file::{Found, TrailFile};
-use super::queue::Queue;
+use super::queue::{Queue, Waiting};
 use super::record::{counted, event};
 use crate::telemetry::{fields, metrics, supervised};
 
-/// While lines come, so long passes between two writes. It is also what a process that is killed may take with it.
+/// While lines come that nobody waits for, so long passes between two writes. Such lines of this last while are what a
+/// process that is killed takes with it.
 pub const GATHER: Duration = Duration::from_millis(10);
 
 /// Between two tries of what cannot be written.
@@ -42,6 +43,10 @@ pub struct Writer {
     written: usize,
     /// How many lines are pending.
     lines: u64,
+    /// Those to tell when they are written.
+    waiting: Vec<Waiting>,
+    /// What is waited for is also forced to the disk.
+    syncs: bool,
     spare: Vec<u8>,
     /// The last try failed.
     stuck: bool,
@@ -51,7 +56,7 @@ pub struct Writer {
 
 impl Writer {
     /// Goes on where `found` says. `new_chain` is the name of a chain, should one have to be begun.
-    pub fn new(queue: Arc<Queue>, sink: Sink, found: Found, new_chain: String, version: &str) -> Self {
+    pub fn new(queue: Arc<Queue>, sink: Sink, syncs: bool, found: Found, new_chain: String, version: &str) -> Self {
         let mut writer = Self {
             queue,
             sink,
@@ -59,6 +64,8 @@ impl Writer {
             pending: Vec::new(),
             written: 0,
             lines: 0,
+            waiting: Vec::new(),
+            syncs,
             spare: Vec::new(),
             stuck: false,
             told: (0, Instant::now()),
@@ -113,6 +120,7 @@ impl Writer {
             self.lines += 1;
         }
         self.spare = batch.lines;
+        self.waiting.extend(batch.waiting);
         if batch.lost > 0 {
             tracing::error!(
                 { fields::LINES } = batch.lost,
@@ -133,7 +141,7 @@ impl Writer {
     fn leave(&mut self) -> bool {
         self.append(&event(Event::End));
         self.write_pending();
-        if let Sink::File(file) = &self.sink {
+        if let Sink::File(file) = &mut self.sink {
             let _ = file.sync();
         }
         if self.pending.is_empty() {
@@ -155,12 +163,22 @@ impl Writer {
                 metrics::audit_written(self.lines);
                 self.pending.clear();
                 (self.written, self.lines) = (0, 0);
+                if self.queue.resume() && !self.stuck {
+                    tracing::info!("the audit trail takes lines again");
+                }
+                for tell in self.waiting.drain(..) {
+                    // A call that waits no longer is told in vain.
+                    let _ = tell.send(());
+                }
                 if std::mem::take(&mut self.stuck) {
                     metrics::audit_stuck(false);
                     tracing::info!("the audit trail is written again");
                 }
             }
             Err(why) => {
+                // Calls go on without their lines.
+                self.waiting.clear();
+                self.queue.stall();
                 if !std::mem::replace(&mut self.stuck, true) {
                     metrics::audit_stuck(true);
                     tracing::error!(
@@ -205,7 +223,10 @@ impl Writer {
                 Err(why) => return Err(why),
             }
         }
-        Ok(())
+        match &mut self.sink {
+            Sink::File(file) if self.syncs && !self.waiting.is_empty() => file.sync(),
+            _ => Ok(()),
+        }
     }
 
     /// What the last line is, so that the log, which goes elsewhere, remembers it.

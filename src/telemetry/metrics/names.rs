@@ -340,6 +340,7 @@ pub const TASKS: &[&str] = &[
     "keys",
     "leftover",
     "log_level",
+    "readiness",
     "session",
     "stream",
     "traces",

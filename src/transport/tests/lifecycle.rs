@@ -150,6 +150,37 @@ async fn leaving_is_bounded() {
     assert!(calling.await.unwrap().is_err(), "the call is cut off");
 }
 
+/// Whoever asks and hangs up leaves no second question to the API behind, and a bad verdict is kept as well.
+#[tokio::test]
+async fn who_hangs_up_does_not_have_the_api_asked_again() {
+    let api = ScriptedApi::start().await;
+    let readiness = || Arc::new(Readiness::new(verifier(), upstream(&api), Duration::from_secs(3600)));
+    let ask = |readiness: &Arc<Readiness>| {
+        let readiness = Arc::clone(readiness);
+        tokio::spawn(async move { readiness.check().await })
+    };
+    let gate = Arc::new(tokio::sync::Notify::new());
+    api.then_probing([Step::Gate(Arc::clone(&gate))]);
+    let slow = readiness();
+    for _ in 0..20 {
+        let asking = ask(&slow);
+        api.until_seen(1).await;
+        asking.abort();
+        assert!(asking.await.unwrap_err().is_cancelled());
+    }
+    let (one, other) = (ask(&slow), ask(&slow));
+    gate.notify_one();
+    assert_eq!((one.await.unwrap(), other.await.unwrap()), (Ok(()), Ok(())));
+    assert_eq!(api.lines(), ["GET /readyz"]);
+
+    api.then_probing([Step::text(503, "not now")]);
+    let failing = readiness();
+    for _ in 0..20 {
+        assert_eq!(failing.check().await.unwrap_err().0, "api_not_ready");
+    }
+    assert_eq!(api.lines().len(), 2);
+}
+
 #[tokio::test]
 async fn readiness_follows_the_api_and_is_not_a_way_to_make_work() {
     let stack = Stack::start().await;

@@ -233,6 +233,8 @@ struct Shared {
     http: reqwest::Client,
     /// Whether requests are written down.
     keeps: bool,
+    /// What `/readyz` is answered with in place of being let through, as by an API that has no such route.
+    no_readyz: Option<u16>,
     records: watch::Sender<HashMap<String, Traffic>>,
     planned: Mutex<HashMap<String, VecDeque<Planned>>>,
     /// How many mishaps have been met.
@@ -243,15 +245,20 @@ struct Shared {
 
 impl Forwarder {
     pub async fn start(api: &str) -> Self {
-        Self::launch(api, true).await
+        Self::launch(api, true, None).await
+    }
+
+    /// One that makes the API look like one of the family, which has no `/readyz` and answers with this status there.
+    pub async fn without_readyz(api: &str, status: u16) -> Self {
+        Self::launch(api, true, Some(status)).await
     }
 
     /// One that writes nothing down, for more requests than can be kept.
     pub async fn forgetful(api: &str) -> Self {
-        Self::launch(api, false).await
+        Self::launch(api, false, None).await
     }
 
-    async fn launch(api: &str, keeps: bool) -> Self {
+    async fn launch(api: &str, keeps: bool, no_readyz: Option<u16>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let http = reqwest::Client::builder()
@@ -263,6 +270,7 @@ impl Forwarder {
             api: api.to_owned(),
             http,
             keeps,
+            no_readyz,
             records: watch::Sender::default(),
             planned: Mutex::default(),
             met: AtomicUsize::new(0),
@@ -377,6 +385,11 @@ impl Shared {
     async fn answer(&self, sub: &str, record: &Record) -> Result<Response<Body>, Broken> {
         let planned = self.planned_for(sub, record.stage());
         self.met.fetch_add(usize::from(planned.is_some()), Ordering::Relaxed);
+        if let Some(status) = self.no_readyz.filter(|_| record.path == "/readyz") {
+            let mut answer = Response::new(Body::from("404 page not found\n"));
+            *answer.status_mut() = StatusCode::from_u16(status).unwrap();
+            return Ok(answer);
+        }
         match planned {
             None => self.ask(record).await,
             Some(Mishap::Answer(status, headers, body)) => {
