@@ -51,7 +51,6 @@ class Names(unittest.TestCase):
             # For the suites, not for the programs.
             *re.findall(r'"(TOOLBRIDGE_[A-Z_]+)"', "".join(p.read_text() for p in (HOME / "api/contract").glob("*.go"))),
             *re.findall(r'environ\["(TOOLBRIDGE_[A-Z_]+)"\]', "".join(p.read_text() for p in (HOME / "tests").glob("*/*.py"))),
-            "TOOLBRIDGE_REQUIRE_CONTAINER",
             # The examples of a mistake.
             "TOOLBRIDGE_PROT",
         }
