@@ -5,7 +5,7 @@ requirements() { # PART
     case "$1" in
     scripts) echo cc curl openssl python3 venv shellcheck ;;
     go) echo cc python3 postgresql ;;
-    rust) echo cc openssl ;;
+    rust) echo cc openssl kill ;;
     observability) echo cc python3 prometheus ;;
     clients) echo cc python3 venv npm ;;
     browser) echo cc python3 npm chromium ;;
@@ -19,6 +19,8 @@ installed() { # REQUIREMENT
     case "$1" in
     c++) command -v "${CXX:-c++}" ;;
     venv) python3 -c 'import ensurepip' ;;
+    # The program: a shell has one of its own.
+    kill) type -P kill ;;
     postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' || command -v initdb ;;
     prometheus) command -v prometheus && command -v promtool ;;
     npm) command -v node && command -v npm ;;
@@ -51,6 +53,7 @@ apt_packages() { # REQUIREMENT
     cc) echo gcc libc6-dev ;;
     c++) echo g++ ;;
     venv) echo python3-venv ;;
+    kill) echo procps ;;
     npm) command -v node >/dev/null || echo nodejs; command -v npm >/dev/null || echo npm ;;
     # The image is Debian, and Ubuntu does not bring the keys of its archive along.
     debootstrap) echo debootstrap; [ "$(os_release ID)" = debian ] || echo debian-archive-keyring ;;

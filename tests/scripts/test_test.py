@@ -134,7 +134,8 @@ class Running(Case):
         self.browser(f'exec 3>"{self.folder}/alive"; echo yes >"{self.folder}/begun"\n'
                      "sleep 600; echo not ended >&3")
         program = subprocess.Popen([self.work / "scripts/test", "browser", "observability"],
-                                   env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+                                   env=self.env(), stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.DEVNULL)
         with open(self.folder / "alive") as alive:
             self.assertEqual((self.folder / "begun").read_text(), "yes\n")
             program.send_signal(signal.SIGTERM)
@@ -165,6 +166,11 @@ class Installing(Case):
         self.stand_in("sudo", 'echo "sudo $*" >>"$BIN/../calls"; exec "$@"')
         self.check(self.run_it("--yes", "browser"), 0, "the page was looked at")
         self.assertEqual([call.split()[0] for call in self.calls()], ["sudo", "apt-get"] * 2)
+
+    def test_a_package_is_named_and_not_the_program_that_it_brings(self):
+        (self.bin / "kill").unlink()
+        done = self.run_it("rust")
+        self.check(done, 69, "missing here: procps openssl", "it needs kill, openssl")
 
     def test_without_a_terminal_nothing_is_installed_unasked(self):
         self.without_chromium()
