@@ -51,7 +51,6 @@ class Names(unittest.TestCase):
             # For the suites, not for the programs.
             *re.findall(r'"(TOOLBRIDGE_[A-Z_]+)"', "".join(p.read_text() for p in (HOME / "api/contract").glob("*.go"))),
             *re.findall(r'environ\["(TOOLBRIDGE_[A-Z_]+)"\]', "".join(p.read_text() for p in (HOME / "tests").glob("*/*.py"))),
-            "TOOLBRIDGE_REQUIRE_CONTAINER",
             # The examples of a mistake.
             "TOOLBRIDGE_PROT",
         }
@@ -198,6 +197,15 @@ class Pins(unittest.TestCase):
         epoch = re.search(r"SOURCE_DATE_EPOCH=\d+", release).group(0)
         self.assertIn(f"ARG {epoch}\n", DOCKERFILE)
         self.assertEqual(DOCKERFILE.count("cargo build --release --locked"), 2)
+
+    def test_the_release_profile_is_what_is_shipped(self):
+        """tests/container/image may build it with a cheaper one; the Dockerfile may not."""
+        release = tomllib.loads(text("Cargo.toml"))["profile"]["release"]
+        self.assertEqual((release["lto"], release["codegen-units"], release["strip"]), ("fat", 1, "symbols"))
+        self.assertNotIn("opt-level", release)
+        self.assertNotIn("CARGO_PROFILE", DOCKERFILE)
+        self.assertNotRegex(text(".cargo/config.toml"), r"CARGO_PROFILE|\[profile|\[build")
+        self.assertRegex(DOCKERFILE, r"COPY --from=mcp /src/target/release/toolbridge-mcp ")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Both programs, really running: on free ports, with an embedded database and secrets made for the run."""
 
 import base64
+import fcntl
 import hashlib
 import hmac
 import json
@@ -15,14 +16,22 @@ import urllib.error
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+TARGET = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
 MCP = TARGET / "debug" / "toolbridge-mcp"
 API = TARGET / "toolbridge-api-for-scripts"
 
 
 def build():
-    subprocess.run(["cargo", "build", "--quiet"], cwd=ROOT, check=True)
-    subprocess.run(["go", "build", "-o", API, "./cmd/toolbridge-api"], cwd=ROOT / "api", check=True)
+    """Builds both programs, one caller at a time: Go may overwrite a program that just started."""
+    TARGET.mkdir(parents=True, exist_ok=True)
+    with open(TARGET / ".pair.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # A test beside it: then its dependencies have the features that "cargo test" gives them,
+        # and neither command compiles what the other has compiled.
+        cargo = ["cargo", "build", "--quiet", "--bins", "--test", "cli"]
+        subprocess.run(cargo, cwd=ROOT, check=True)
+        go = ["go", "build", "-o", API, "./cmd/toolbridge-api"]
+        subprocess.run(go, cwd=ROOT / "api", check=True)
 
 
 def free_port():

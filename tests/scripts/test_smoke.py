@@ -101,7 +101,7 @@ class Well(Case):
         token = self.pair.token()
         done = smoke(self.pair.url, "--api", self.pair.api_url, token=token)
         self.check(done, 0, "/healthz: the MCP server runs", "/readyz: a call would be served now", "who has no token is turned away",
-                   "OAuth is not configured", "the REST API is ready", "tools/list: forty tools", "it says what was written",
+                   "OAuth is not configured", "the REST API is ready", "tools/list: 40 tools", "it says what was written",
                    "the note is gone", "is well, and a note went there and back", never=["WRONG", token])
         self.assertRegex(done.stdout, r"create_note  \(\d+\.\d+ s\)")
         self.assertEqual(self.pair.notes(), [])
@@ -194,7 +194,54 @@ class Well(Case):
             return answer
 
         url = self.server(in_front_of(self.pair.url, changed))
-        self.check(smoke(url, token=self.pair.token()), 1, "39 tools", "still there after it was deleted")
+        self.check(smoke(url, token=self.pair.token()), 1, "39 tools, and these are missing: process_chat_message",
+                   "still there after it was deleted")
+
+
+class Narrowed(Case):
+    """Deployments and tokens that offer some of the tools."""
+
+    def looks(self, code, *words, mcp=(), never=(), **claims):
+        made = self.pair(mcp=dict(mcp))
+        self.check(smoke(made.url, token=made.token(**claims)), code, *words, never=never)
+        self.assertEqual(made.notes() if not mcp else [], [])
+
+    def test_a_server_that_only_reads(self):
+        self.looks(0, "tools/list: 10 tools", "list_notes", "nothing was written",
+                   "and it answers reads", mcp={"TOOLBRIDGE_TOOLS_READ_ONLY": "true"}, never=["create_", "went there"])
+
+    def test_a_server_without_notes(self):
+        self.looks(0, "tools/list: 8 tools", "create_task", "get_task: the task is gone",
+                   "and a task went there and back", mcp={"TOOLBRIDGE_TOOLS_TOOLSETS": "tasks"})
+        self.looks(0, "tools/list: 16 tools", "create_chat", "and a chat went there and back",
+                   mcp={"TOOLBRIDGE_TOOLS_TOOLSETS": "chats,comments"})
+
+    def test_a_server_with_nothing_that_stands_alone(self):
+        self.looks(0, "tools/list: 8 tools", "list_comments", "nothing was written",
+                   mcp={"TOOLBRIDGE_TOOLS_TOOLSETS": "comments"}, never=["create_"])
+
+    def test_a_token_that_may_only_read_and_one_that_may_only_write(self):
+        self.looks(0, "tools/list: 10 tools", "list_notes", "nothing was written",
+                   scope="toolbridge:read")
+        self.looks(0, "tools/list: 30 tools", "create_note", "delete_note", "it was not read back",
+                   "and a note went there and back", scope="toolbridge:write", never=["get_note:"])
+
+    def test_a_token_that_may_do_nothing(self):
+        self.looks(1, "tools/list: no tools", "the scopes of the token", scope="calendar:read")
+
+    def test_tools_that_this_check_does_not_know(self):
+        made = self.pair()
+
+        def changed(body, answer):
+            if b"tools/list" in body:
+                listed = json.loads(answer[1])
+                listed["result"]["tools"] = [{"name": "search"}, {"name": "\x1b[31m"}]
+                return 200, json.dumps(listed).encode()
+            return answer
+
+        url = self.server(in_front_of(made.url, changed))
+        self.check(smoke(url, token=made.token()), 0, "tools/list: 2 tools", "no call was tried",
+                   "is well.", never=["\x1b"])
 
 
 class Ill(Case):
