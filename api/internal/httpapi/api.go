@@ -17,6 +17,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/toolbridge/toolbridge-mcp/api/internal/auth"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/budget"
 	"github.com/toolbridge/toolbridge-mcp/api/internal/config"
 	"github.com/toolbridge/toolbridge-mcp/api/internal/entity"
 	"github.com/toolbridge/toolbridge-mcp/api/internal/ratelimit"
@@ -34,6 +35,7 @@ type API struct {
 	Openings   *ratelimit.Limiter[store.Person] // of opening sessions; nil limits nothing
 	Tenant     config.Tenant
 	MaxBody    int64
+	Memory     *budget.Budget[store.Person] // of bodies and answers; nil bounds nothing
 	Metrics    *telemetry.Metrics
 	Log        *slog.Logger
 	Now        func() time.Time
@@ -106,9 +108,11 @@ func tameMethod(next http.Handler) http.Handler {
 	})
 }
 
-// handle turns an error into its answer. It is the only place that does.
+// handle turns an error into its answer. It is the only place that does. What a handler has reserved
+// is free when its answer has been written.
 func (a *API) handle(do handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		defer func() { callOf(r.Context()).memory.Release() }()
 		if err := do(w, r); err != nil {
 			a.fail(w, r, err)
 		}

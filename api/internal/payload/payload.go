@@ -11,12 +11,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"unicode/utf8"
 )
 
 // MaxDepth bounds nesting: readers in other languages give up at 64 (.NET) or 128 (serde_json) levels, and an
 // item that nobody can read is an item lost.
 const MaxDepth = 64
+
+// MaxMembers bounds the top level of an object, whose members cost much more memory than their text.
+const MaxMembers = 10_000
 
 var (
 	// ErrEmpty means that there was no body where an object is needed.
@@ -25,6 +29,8 @@ var (
 	ErrNotObject = errors.New("body must be a JSON object")
 	// ErrTooDeep means more than MaxDepth levels.
 	ErrTooDeep = fmt.Errorf("body is nested too deeply: at most %d levels", MaxDepth)
+	// ErrTooManyMembers means more than MaxMembers at the top level.
+	ErrTooManyMembers = fmt.Errorf("body has too many members: at most %d", MaxMembers)
 	// ErrNotUTF8 means bytes that are not UTF-8, which no JSON text may hold.
 	ErrNotUTF8 = errors.New("body is not valid UTF-8")
 )
@@ -43,7 +49,12 @@ type field struct {
 
 // Parse reads one JSON object. A key that comes twice counts once: in its first place, with its last value, which
 // is what nearly every reader makes of it.
-func Parse(body []byte) (*Object, error) {
+func Parse(body []byte) (*Object, error) { return parse(body, MaxMembers) }
+
+// ParseStored reads what Parse has let in, here or in an earlier release, which allowed more.
+func ParseStored(text []byte) (*Object, error) { return parse(text, math.MaxInt) }
+
+func parse(body []byte, mostMembers int) (*Object, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return nil, ErrEmpty
 	}
@@ -59,10 +70,14 @@ func Parse(body []byte) (*Object, error) {
 	if text[0] != '{' {
 		return nil, ErrNotObject
 	}
-	if depth(text) > MaxDepth {
+	depth, members := measure(text)
+	if depth > MaxDepth {
 		return nil, ErrTooDeep
 	}
-	o := &Object{}
+	if members > mostMembers {
+		return nil, ErrTooManyMembers
+	}
+	o := sized(members)
 	for rest := text[1:]; rest[0] != '}'; {
 		key := value(rest)
 		rest = rest[len(key)+1:] // the colon
@@ -75,6 +90,13 @@ func Parse(body []byte) (*Object, error) {
 	}
 	return o, nil
 }
+
+func sized(members int) *Object {
+	return &Object{fields: make([]field, 0, members), index: make(map[string]int, members)}
+}
+
+// Len is the number of members.
+func (o *Object) Len() int { return len(o.fields) }
 
 // Get returns the raw text of a value.
 func (o *Object) Get(name string) (json.RawMessage, bool) {
@@ -109,7 +131,7 @@ func (o *Object) Merge(other *Object) {
 
 // Without returns the object less the named fields.
 func (o *Object) Without(names ...string) *Object {
-	out := &Object{}
+	out := sized(len(o.fields))
 fields:
 	for _, f := range o.fields {
 		for _, name := range names {
@@ -124,11 +146,7 @@ fields:
 
 // JSON is the object as compact text.
 func (o *Object) JSON() []byte {
-	size := 2
-	for _, f := range o.fields {
-		size += len(f.key) + len(f.value) + 2
-	}
-	out := append(make([]byte, 0, size), '{')
+	out := append(make([]byte, 0, o.Size()), '{')
 	for i, f := range o.fields {
 		if i > 0 {
 			out = append(out, ',')
@@ -138,6 +156,15 @@ func (o *Object) JSON() []byte {
 		out = append(out, f.value...)
 	}
 	return append(out, '}')
+}
+
+// Size is the length of JSON.
+func (o *Object) Size() int {
+	size := len("{}") + max(0, len(o.fields)-1)
+	for _, f := range o.fields {
+		size += len(f.key) + len(f.value) + len(":")
+	}
+	return size
 }
 
 func (o *Object) put(key, name string, value json.RawMessage) {
@@ -201,8 +228,10 @@ func unquote(raw []byte) string {
 	return s
 }
 
-func depth(text []byte) int {
-	level, deepest := 0, 0
+// measure returns how deep a text is nested, and how many members its top level has, doubles
+// included.
+func measure(text []byte) (deepest, members int) {
+	level := 0
 	for i := 0; i < len(text); i++ {
 		switch text[i] {
 		case '"':
@@ -212,7 +241,11 @@ func depth(text []byte) int {
 			deepest = max(deepest, level)
 		case '}', ']':
 			level--
+		case ':':
+			if level == 1 {
+				members++
+			}
 		}
 	}
-	return deepest
+	return deepest, members
 }

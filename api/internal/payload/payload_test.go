@@ -27,6 +27,23 @@ func TestParseKeepsTheTextAsSent(t *testing.T) {
 	}
 }
 
+func TestAnObjectHasOnlySoManyMembers(t *testing.T) {
+	text := func(members int) []byte {
+		return []byte("{" + strings.Repeat(`"a":{"b":1,"c":2},`, members-1) + `"z":[{"d":":"}]}`)
+	}
+	o, err := Parse(text(MaxMembers))
+	if err != nil || o.Len() != 2 || o.Size() != len(o.JSON()) {
+		t.Errorf("%v: %d members, size %d, want %d", err, o.Len(), o.Size(), len(o.JSON()))
+	}
+	if _, err := Parse(text(MaxMembers + 1)); !errors.Is(err, ErrTooManyMembers) {
+		t.Errorf("got %v", err)
+	}
+	// What has been stored can still be changed.
+	if _, err := ParseStored(text(MaxMembers + 1)); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestParseDropsWhiteSpaceOnlyBetweenValues(t *testing.T) {
 	o, err := Parse([]byte(" {\n \"a b\" : \" c \" ,\t\"d\":[ 1 , 2 ] } "))
 	if err != nil {
