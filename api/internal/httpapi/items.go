@@ -269,6 +269,11 @@ func readQuery(r *http.Request) (url.Values, error) {
 	if err != nil {
 		return nil, badRequest("malformed query string")
 	}
+	for _, name := range []string{"limit", "cursor", "includeDeleted"} {
+		if len(query[name]) > 1 {
+			return nil, badRequest(name + " comes twice")
+		}
+	}
 	return query, nil
 }
 

@@ -44,6 +44,43 @@ func TestAnObjectHasOnlySoManyMembers(t *testing.T) {
 	}
 }
 
+func TestAKeyMustBeText(t *testing.T) {
+	for key, ok := range map[string]bool{
+		`\ud800`: false, `\ud801`: false, `\udc00`: false, `a\uDFFFb`: false, `\udc00\ud800`: false,
+		`\ud800\n`: false, `\ud800\ud800\udc00`: false, `\ud800\u0041`: false, `\ud800x\udc00`: false,
+		`\ud83d\ude00`: true, `\uD83D\uDE00\u0000`: true, `\\ud800`: true, `\\\\udc00`: true, `\"\ue000`: true, `\ufffd`: true,
+	} {
+		for _, text := range []string{`{"%":1}`, `{"a":"","%" : {}}`, `{"a":[{"b":{"%":[]}}]}`} {
+			text = strings.Replace(text, "%", key, 1)
+			if _, err := Parse([]byte(text)); ok != (err == nil) || !ok && !errors.Is(err, ErrLoneSurrogate) {
+				t.Errorf("%s: got %v", text, err)
+			}
+		}
+		// Values are kept as they were sent.
+		text := `{"a":"` + key + `","b":["` + key + `",{"c":"` + key + `"}]}`
+		o, err := Parse([]byte(text))
+		if err != nil || string(o.JSON()) != text {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+func TestAProofHasEachMemberOnce(t *testing.T) {
+	for text, want := range map[string]error{
+		`{"a":1,"b":{"c":1,"c":2}}`: nil,
+		`{"a":1,"b":2,"a":1}`:       ErrMemberTwice,
+		`{"a":1,"\u0061":2}`:        ErrMemberTwice,
+		`{"\ud800":1}`:              ErrLoneSurrogate,
+		`[]`:                        ErrNotObject,
+		``:                          ErrEmpty,
+		`{"a":` + strings.Repeat("[", MaxDepth) + strings.Repeat("]", MaxDepth) + `}`: ErrTooDeep,
+	} {
+		if _, err := ParseUnique([]byte(text)); !errors.Is(err, want) {
+			t.Errorf("%.60s: got %v, want %v", text, err, want)
+		}
+	}
+}
+
 func TestParseDropsWhiteSpaceOnlyBetweenValues(t *testing.T) {
 	o, err := Parse([]byte(" {\n \"a b\" : \" c \" ,\t\"d\":[ 1 , 2 ] } "))
 	if err != nil {
