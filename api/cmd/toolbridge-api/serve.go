@@ -154,7 +154,7 @@ func listen(addr, message string, handler http.Handler, prepare func(*http.Serve
 	server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
 	log.Info(message, telemetry.Address, listener.Addr().String())
 	go func() {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(httpapi.CheckFraming(listener)); !errors.Is(err, http.ErrServerClosed) {
 			failed <- err
 		}
 	}()
