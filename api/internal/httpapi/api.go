@@ -1,7 +1,8 @@
 // Package httpapi is the contract (docs/API-CONTRACT.md) over HTTP.
 //
-// A request walks through correlate, observe, recover and heedDeadline, then through the checks in the order of the contract (token, tenant, session,
-// rate limit, epoch), each a middleware in checks.go, and ends in one handler. There is one set of item handlers
+// A request passes correlate, observe, recover, closeWhenDraining and requestTimeout, then the checks
+// in the order of the contract (token, tenant, session, rate limit, epoch), each a middleware in
+// checks.go, and ends in one handler. There is one set of item handlers
 // for all kinds of things; what differs between kinds is in package entity.
 package httpapi
 
@@ -51,7 +52,7 @@ func (a *API) Drain() { a.draining.Store(true) }
 // Handler is the whole API.
 func (a *API) Handler() http.Handler {
 	r := chi.NewRouter()
-	r.Use(a.correlate, a.observe, a.recover, a.partWhenDraining, a.heedDeadline, tameMethod)
+	r.Use(a.correlate, a.observe, a.recover, a.closeWhenDraining, a.requestTimeout, routeUnknownMethod)
 	r.NotFound(a.handle(func(http.ResponseWriter, *http.Request) error { return notFound("route") }))
 	a.route(r, "/healthz", methods{"GET": a.healthz})
 	a.route(r, "/readyz", methods{"GET": a.readyz})
@@ -98,8 +99,9 @@ func (a *API) route(r chi.Router, path string, by methods) {
 	}
 }
 
-// tameMethod lets a method that the router has never heard of take the way of one that no route has, so that it too is told what is allowed.
-func tameMethod(next http.Handler) http.Handler {
+// routeUnknownMethod routes a method that the router does not know like OPTIONS, which no route has:
+// the answer is then 405 with Allow, too.
+func routeUnknownMethod(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if knownMethod(r.Method) == otherMethod {
 			chi.RouteContext(r.Context()).RouteMethod = http.MethodOptions
