@@ -72,6 +72,7 @@ RUN apt-get update \
     && install -d -o toolbridge -g toolbridge -m 0700 /data
 COPY supervisord.conf /etc/toolbridge/supervisord.conf
 COPY --chmod=0755 scripts/container /usr/local/bin/toolbridge-container
+COPY --chmod=0755 scripts/container-end /usr/local/bin/toolbridge-container-end
 COPY --from=mcp /src/target/release/toolbridge-mcp /usr/local/bin/toolbridge-mcp
 ARG API_PATH=/toolbridge-api
 COPY --from=api ${API_PATH} /usr/local/bin/toolbridge-api

@@ -96,6 +96,22 @@ func TestABrokenCursorIs400(t *testing.T) {
 	})
 }
 
+// Of two values, a proxy and the server could each believe another.
+func TestAParameterThatComesTwiceIs400(t *testing.T) {
+	onEach(t, func(t *testing.T, api *server) {
+		oursOnly(t, "others take the first or the last")
+		u := api.user(t)
+		uid := u.note(t)
+		for _, path := range []string{
+			"/v1/notes?limit=1&limit=2", "/v1/notes?cursor=&cursor=x", "/v1/notes?includeDeleted=true&includeDeleted=true",
+			"/v1/notes/" + uid + "?includeDeleted=true&includeDeleted=false", "/v1/notes?limit=1&%6cimit=1",
+		} {
+			u.call(t, "GET", path, nil).check(t, 400)
+		}
+		u.call(t, "GET", "/v1/notes?x=1&x=2", nil).check(t, 200)
+	})
+}
+
 func TestACursorOfSomethingElseShowsNothingForeign(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		u := api.user(t)

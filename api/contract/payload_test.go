@@ -69,6 +69,19 @@ func TestAPatchedMemberIsKeptAsSent(t *testing.T) {
 	})
 }
 
+// A value with half a character is kept as it was sent, escape for escape.
+func TestLoneSurrogatesInValuesAreKeptAsSent(t *testing.T) {
+	onEach(t, func(t *testing.T, api *server) {
+		oursOnly(t, "some refuse or replace them")
+		u := api.user(t)
+		const members = `"text":"a\uD800b","list":["\udc00\ud83d",{"x":"\ud83d\uDE00\ud83d"}]`
+		it := u.call(t, "POST", "/v1/notes", object(members)).want(t, 201).item(t)
+		if raw := u.raw(t, entityNamed("notes"), it.UID); !strings.Contains(raw, members) {
+			t.Errorf("sent %s, got %s", members, raw)
+		}
+	})
+}
+
 // Bodies that are 400 on every route that reads one.
 var malformed = []struct{ name, body string }{
 	{"nothing", ""},
@@ -103,6 +116,11 @@ var malformed = []struct{ name, body string }{
 	{"overlong UTF-8", "{\"title\":\"\xc0\xaf\"}"},
 	{"a surrogate in UTF-8", "{\"title\":\"\xed\xa0\x80\"}"},
 	{"a form", `title=x&body=y`},
+	{"a lone surrogate in a key", `{"\ud800":1}`},
+	{"two lone surrogates in keys", `{"\ud800":1,"\ud801":2}`},
+	{"a lone surrogate in a nested key", `{"a":[{"x\udfff":1}]}`},
+	{"surrogates in the wrong order in a key", `{"\ude00\ud83d":1}`},
+	{"too many members", "{" + manyKeys(10_001) + "}"},
 	{"very deep arrays", strings.Repeat("[", 100_000)},
 	{"very deep objects", strings.Repeat(`{"a":`, 100_000) + "1" + strings.Repeat("}", 100_000)},
 }

@@ -62,8 +62,8 @@ impl Serve {
 }
 
 /// A server that is off stays so long before it exits 0: supervisors take a quick exit for a start that failed, whatever
-/// its code, and would try again (supervisord within `startsecs`, which is a second).
-const OFF_LINGERS: Duration = Duration::from_secs(2);
+/// its code, and would try again (supervisord within `startsecs`).
+const OFF_LINGERS: Duration = Duration::from_secs(5);
 
 pub fn run(args: &Serve, settings: &Settings, around: &mut Surroundings) -> Result<(), Stop> {
     let config = around.load(settings, &args.flags())?.config;

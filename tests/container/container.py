@@ -71,14 +71,16 @@ def wait_for(what, look, patience=PATIENCE):
 
 
 class Container:
-    """One container: `with Container(image, …) as container`. Its log is in `lines`."""
+    """One container: `with Container(image, …) as container`. Its log is in `lines`. `files` are put into /data."""
 
-    def __init__(self, image, environment=(), replace=None, log_owner="toolbridge"):
+    def __init__(self, image, environment=(), replace=None, log_owner="toolbridge", files=()):
         self.image = image
         self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="toolbridge-container-"))
         self.data = self.scratch / "data"
         self.data.mkdir(mode=0o700)
         os.chown(self.data, image.uid, image.gid)
+        for name, text in dict(files).items():
+            (self.data / name).write_text(text)
         self.mcp_port, self.api_port = free_port(), free_port()
         self.mcp_metrics_port, self.metrics_port = free_port(), free_port()
         self.environment = {

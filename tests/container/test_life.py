@@ -84,7 +84,7 @@ class Starting(unittest.TestCase):
             call(container, "create_note", title="t", content="c")
             processes = container.processes()
             inside = {words: pid for words, pid in processes.items() if pid != container.process.pid}
-            self.assertEqual(len(inside), 3, f"supervisord and the two programs: {inside}")
+            self.assertEqual(len(inside), 4, f"supervisord, its listener and the two programs: {inside}")
             for words, pid in inside.items():
                 status = pathlib.Path(f"/proc/{pid}/status").read_text()
                 self.assertIn(f"Uid:\t{IMAGE.uid}\t{IMAGE.uid}", status, words)
@@ -213,6 +213,23 @@ class Failing(unittest.TestCase):
             status, words = container.healthy()
             self.assertEqual(status, 1, words)
             self.assertIn("TOOLBRIDGE_PROT", words)
+
+
+    def test_a_program_that_cannot_be_started_ends_the_container(self):
+        """Only the number of tries differs from the image's configuration, which would take half an hour."""
+        crash = "#!/bin/sh\nexit 1\n"
+        for program in ("toolbridge-api", "toolbridge-mcp"):
+            text = (IMAGE.root / "etc/toolbridge/supervisord.conf").read_text()
+            settings = {"SUPERVISORD_CONF": "/data/few-tries.conf"}
+            with Container(IMAGE, settings, replace={program: crash}, files={
+                "few-tries.conf": text.replace("startretries = 60", "startretries = 2")
+            }) as container:
+                container.logged("gave up: ", "entered FATAL state, too many start retries too quickly")
+                self.assertEqual(container.process.wait(60), 0)
+
+    def test_the_image_tries_for_half_an_hour(self):
+        text = (IMAGE.root / "etc/toolbridge/supervisord.conf").read_text()
+        self.assertEqual(re.findall(r"^startretries = (.*)$", text, re.M), ["60", "60"])
 
 
 class Leaving(unittest.TestCase):

@@ -46,6 +46,9 @@ It is configured by environment variables; at the least JWT_HS256_SECRET or JWT_
   RATE_LIMIT_PER_MINUTE           requests per user, 0 = no limit          600
   RATE_LIMIT_BURST                how many at once                         120
   MAX_BODY_BYTES                  largest request body                     1048576
+  MEMORY_LIMIT_BYTES              what the process works towards           134217728
+  REQUEST_MEMORY_BYTES            bodies and answers of all requests       50331648
+  REQUEST_MEMORY_PER_USER_BYTES   the same of one user                     25165824
   SHUTDOWN_TIMEOUT_SECONDS        how long a stop may take                 20
   ENV                             "dev" takes weak secrets                 production
   LOG_LEVEL                       debug, info, warn, error                 info

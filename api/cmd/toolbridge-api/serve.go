@@ -7,11 +7,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/toolbridge/toolbridge-mcp/api/internal/auth"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/budget"
 	"github.com/toolbridge/toolbridge-mcp/api/internal/config"
 	"github.com/toolbridge/toolbridge-mcp/api/internal/httpapi"
 	"github.com/toolbridge/toolbridge-mcp/api/internal/ratelimit"
@@ -51,6 +54,9 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) int {
 		log.Error("token verification cannot start", telemetry.Error, err.Error())
 		return exitUsage
 	}
+	limitMemory(c.Memory.Limit)
+	memory := budget.New[store.Person](c.Memory.Requests, c.Memory.PerPerson, c.Memory.PerPerson/3, httpapi.MemoryWait)
+	metrics.WatchMemory(memory.Used)
 	api := &httpapi.API{
 		Store:      store.WithDeadline(db, storageDeadline),
 		Verifier:   verifier,
@@ -59,6 +65,7 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) int {
 		Tenant:     c.Tenant,
 		Signatures: signatures(c.Tenant),
 		MaxBody:    c.MaxBody,
+		Memory:     memory,
 		Metrics:    metrics,
 		Log:        log,
 		Now:        time.Now,
@@ -92,6 +99,14 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) int {
 	case <-ctx.Done():
 	}
 	return shutDown(api, server, &connections, stopTracing, c.Shutdown, log)
+}
+
+// limitMemory makes the garbage collector work harder as the limit comes near. GOMEMLIMIT, which the
+// runtime itself reads, takes precedence.
+func limitMemory(bytes int64) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(bytes)
+	}
 }
 
 // signatures is nil where they are not checked. A previous secret alone is none: who takes the current one away means to turn the check off.
@@ -139,7 +154,7 @@ func listen(addr, message string, handler http.Handler, prepare func(*http.Serve
 	server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
 	log.Info(message, telemetry.Address, listener.Addr().String())
 	go func() {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(httpapi.CheckFraming(listener)); !errors.Is(err, http.ErrServerClosed) {
 			failed <- err
 		}
 	}()

@@ -10,6 +10,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,6 +25,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/toolbridge/toolbridge-mcp/api/internal/config"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/payload"
 )
 
 const (
@@ -103,6 +105,9 @@ func (v *Verifier) Verify(ctx context.Context, token string, late time.Duration)
 	if len(token) > maxTokenBytes {
 		return Caller{}, &Refusal{Reason: "token_too_long"}
 	}
+	if err := checkParts(token); err != nil {
+		return Caller{}, &Refusal{"token_malformed", err}
+	}
 	claims, err := v.parse(ctx, token, v.parser)
 	if err != nil && v.refreshed(ctx, token, err) {
 		claims, err = v.parse(ctx, token, v.parser)
@@ -131,6 +136,25 @@ func (v *Verifier) Verify(ctx context.Context, token string, late time.Duration)
 		return Caller{}, &Refusal{Reason: "tenant_claim_unusable"}
 	}
 	return caller, nil
+}
+
+// checkParts holds the header and the claims to the limits of all JSON text, before the library
+// decodes them.
+func checkParts(token string) error {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return errors.New("a token has three parts")
+	}
+	for _, part := range parts[:2] {
+		text, err := base64.RawURLEncoding.DecodeString(part)
+		if err != nil {
+			return err
+		}
+		if _, err := payload.ParseUnique(text); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Ready says whether there is anything to verify a token with. It is false while the key server has never answered, and asks it again:

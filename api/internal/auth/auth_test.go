@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -169,18 +170,55 @@ func TestHS256(t *testing.T) {
 		"seventeen KiB":    {good + strings.Repeat("x", 17<<10), "token_too_long"},
 		"critical header":  {critical(t), "key_unusable"},
 		"half a character": {raw(t, `{"sub":"a\ud800","exp":1763640000,"iss":"issuer","aud":"toolbridge"}`), "subject_unusable"},
-		"bytes, not UTF-8": {raw(t, "{\"sub\":\"a\xff\",\"exp\":1763640000,\"iss\":\"issuer\",\"aud\":\"toolbridge\"}"), "subject_unusable"},
+		"bytes, not UTF-8": {raw(t, "{\"sub\":\"a\xff\",\"exp\":1763640000,\"iss\":\"issuer\",\"aud\":\"toolbridge\"}"), "token_malformed"},
 		"four parts":       {good + ".x", "token_malformed"},
 		"spaces around it": {" " + good, "token_malformed"},
+		"claims, too deep": {raw(t, `{"sub":"ada","x":`+nested(64)+`,`+rest), "token_malformed"},
+		"claims, a list":   {raw(t, `[`+rest[:len(rest)-1]+`]`), "token_malformed"},
+		"two subjects":     {raw(t, `{"sub":"eve","sub":"ada",`+rest), "token_malformed"},
+		"two, one escaped": {raw(t, `{"sub":"eve","\u0073ub":"ada",`+rest), "token_malformed"},
+		"header, too deep": {rawWith(t, `{"alg":"HS256","x":`+nested(64)+`}`, `{"sub":"ada",`+rest), "token_malformed"},
+		"header, doubled":  {rawWith(t, `{"alg":"none","alg":"HS256"}`, `{"sub":"ada",`+rest), "token_malformed"},
 	} {
 		wantRefusal(t, name, v, c.token, c.reason)
 	}
 }
 
+// rest are the other claims of a good token.
+const rest = `"exp":1763640000,"iss":"issuer","aud":"toolbridge"}`
+
+func nested(levels int) string { return strings.Repeat("[", levels) + strings.Repeat("]", levels) }
+
+// The same table as in src/auth/claims.rs.
+func TestSubjectsAreTakenAndRefusedLikeInTheMCPServer(t *testing.T) {
+	text, err := os.ReadFile("../../../tests/vectors/subjects.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var table struct {
+		Vectors []struct {
+			Name, Sub string
+			Good      bool
+		}
+	}
+	if err := json.Unmarshal(text, &table); err != nil || len(table.Vectors) < 20 {
+		t.Fatalf("%v, %d vectors", err, len(table.Vectors))
+	}
+	v := verifier(t, config.JWT{HS256Secret: secret, Issuer: "issuer", Audience: "toolbridge"})
+	for _, c := range table.Vectors {
+		caller, err := v.Verify(t.Context(), raw(t, `{"sub":`+c.Sub+`,`+rest), 0)
+		if c.Good != (err == nil) || c.Good == (caller.Subject == "") {
+			t.Errorf("%s: got %+v, %v", c.Name, caller, err)
+		}
+	}
+}
+
 // raw signs claims as they are written.
-func raw(t *testing.T, claims string) string {
+func raw(t *testing.T, claims string) string { return rawWith(t, `{"alg":"HS256"}`, claims) }
+
+func rawWith(t *testing.T, header, claims string) string {
 	encode := func(b []byte) string { return (&jwt.Token{}).EncodeSegment(b) }
-	signed := encode([]byte(`{"alg":"HS256"}`)) + "." + encode([]byte(claims))
+	signed := encode([]byte(header)) + "." + encode([]byte(claims))
 	signature, err := jwt.SigningMethodHS256.Sign(signed, []byte(secret))
 	if err != nil {
 		t.Fatal(err)
@@ -486,6 +524,23 @@ func TestAKeyServerThatIsDown(t *testing.T) {
 			nonsense.Close()
 		}
 	})
+}
+
+// A key is read by the exact names of its members, each of which it has once.
+func TestAKeyHasEachMemberOnceAndInItsCase(t *testing.T) {
+	for text, want := range map[string]bool{
+		`{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`:                          true,
+		`{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","ALG":"none","Use":"enc"}]}`: true,
+		`{"keys":[{"KTY":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`:                          false,
+		`{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AA","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`:                 false,
+		`{"Keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`:                          false,
+		`{"keys":[],"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`:                false,
+		`{"x":` + nested(64) + `,"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`:   false,
+	} {
+		if _, err := usable([]byte(text)); want != (err == nil) {
+			t.Errorf("%.60s: %v", text, err)
+		}
+	}
 }
 
 // Nothing but a token that was signed with the secret passes.

@@ -15,6 +15,7 @@ import (
 	"github.com/MicahParks/keyfunc/v3"
 	"golang.org/x/time/rate"
 
+	"github.com/toolbridge/toolbridge-mcp/api/internal/payload"
 	"github.com/toolbridge/toolbridge-mcp/api/internal/telemetry"
 )
 
@@ -82,14 +83,21 @@ func (s sieve) sift(r *http.Request) (*http.Response, error) {
 }
 
 func usable(text []byte) ([]byte, error) {
-	var set struct {
-		Keys []json.RawMessage `json:"keys"`
+	set, err := payload.ParseUnique(text)
+	if err != nil {
+		return nil, fmt.Errorf("the answer is no key set: %w", err)
 	}
-	if err := json.Unmarshal(text, &set); err != nil {
+	list, _ := set.Get("keys")
+	var keys []json.RawMessage
+	if err := json.Unmarshal(list, &keys); err != nil {
 		return nil, fmt.Errorf("the answer is no key set: %w", err)
 	}
 	good := []json.RawMessage{}
-	for _, raw := range set.Keys {
+	for _, raw := range keys {
+		raw, ok := knownMembers(raw)
+		if !ok {
+			continue
+		}
 		key, err := jwkset.NewJWKFromRawJSON(raw, jwkset.JWKMarshalOptions{Private: true}, jwkset.JWKValidateOptions{})
 		if err != nil || !forSignatures(key) {
 			continue
@@ -97,10 +105,28 @@ func usable(text []byte) ([]byte, error) {
 		good = append(good, raw)
 	}
 	if len(good) == 0 {
-		return nil, fmt.Errorf("the key set has %d keys, of which none can verify a token", len(set.Keys))
+		return nil, fmt.Errorf("the key set has %d keys, of which none can verify a token", len(keys))
 	}
-	set.Keys = good
-	return json.Marshal(set)
+	return json.Marshal(map[string][]json.RawMessage{"keys": good})
+}
+
+// knownMembers is a key without the members that say nothing here. The library takes names in any
+// case, so "KTY" would otherwise count like "kty", and the last of both would win.
+func knownMembers(raw []byte) (json.RawMessage, bool) {
+	key, err := payload.ParseUnique(raw)
+	if err != nil {
+		return nil, false
+	}
+	var known payload.Object
+	for _, name := range []string{
+		"kty", "use", "key_ops", "alg", "kid", "x5c", "x5t", "x5t#S256", "crv", "x", "y", "n", "e",
+		"k", "d", "p", "q", "dp", "dq", "qi", "oth", // none of them makes a key that fits a token
+	} {
+		if value, ok := key.Get(name); ok {
+			known.Set(name, value)
+		}
+	}
+	return known.JSON(), true
 }
 
 func forSignatures(key jwkset.JWK) bool {

@@ -38,6 +38,7 @@ type Config struct {
 	Tenant      Tenant
 	RateLimit   RateLimit
 	MaxBody     int64
+	Memory      Memory
 	Shutdown    time.Duration
 	LogLevel    slog.Level
 	LogFormat   telemetry.Format
@@ -82,6 +83,13 @@ type RateLimit struct {
 	Burst     int
 }
 
+// Memory bounds what the process and its requests take, in bytes.
+type Memory struct {
+	Limit     int64 // what the garbage collector works towards
+	Requests  int64 // bodies and answers of all requests
+	PerPerson int64 // the same of one person
+}
+
 // Load reads the variables through lookup, which is os.LookupEnv outside tests.
 func Load(lookup func(string) (string, bool)) (Config, error) {
 	e := &environment{lookup: lookup}
@@ -110,7 +118,12 @@ func Load(lookup func(string) (string, bool)) (Config, error) {
 			PerMinute: e.number("RATE_LIMIT_PER_MINUTE", 600, 0, 1_000_000_000),
 			Burst:     e.number("RATE_LIMIT_BURST", 120, 1, 1_000_000_000),
 		},
-		MaxBody:   int64(e.number("MAX_BODY_BYTES", 1<<20, 1<<10, 64<<20)),
+		MaxBody: int64(e.number("MAX_BODY_BYTES", 1<<20, 1<<10, 64<<20)),
+		Memory: Memory{
+			Limit:     int64(e.number("MEMORY_LIMIT_BYTES", 128<<20, 32<<20, 1<<40)),
+			Requests:  int64(e.number("REQUEST_MEMORY_BYTES", 48<<20, 8<<20, 1<<40)),
+			PerPerson: int64(e.number("REQUEST_MEMORY_PER_USER_BYTES", 24<<20, 4<<20, 1<<40)),
+		},
 		Shutdown:  e.seconds("SHUTDOWN_TIMEOUT_SECONDS", 20, 1, 600),
 		LogLevel:  e.level("LOG_LEVEL", slog.LevelInfo),
 		LogFormat: oneOf(e, "LOG_FORMAT", telemetry.Formats),
@@ -145,6 +158,12 @@ func (e *environment) check(c Config) {
 		if c.JWT.Audience == "" && !c.Dev {
 			e.fail("JWT_AUDIENCE", "must be set together with JWT_JWKS_URL in production, else tokens meant for other services pass")
 		}
+	}
+	if c.Memory.PerPerson > c.Memory.Requests {
+		e.fail("REQUEST_MEMORY_PER_USER_BYTES", "must not be more than REQUEST_MEMORY_BYTES")
+	}
+	if c.Memory.Requests > c.Memory.Limit {
+		e.fail("REQUEST_MEMORY_BYTES", "must not be more than MEMORY_LIMIT_BYTES")
 	}
 	if c.Tenant.HeaderSecret != "" && c.Tenant.ID != "" {
 		e.fail("TENANT_ID", "has no effect while TENANT_HEADER_SECRET is set, because the tenant comes from the signed header: unset one of them")

@@ -30,7 +30,8 @@ func TestDefaults(t *testing.T) {
 		Database:  Database{SQLitePath: "data/toolbridge.db"},
 		JWT:       JWT{HS256Secret: good, TenantClaim: "tenant_id"},
 		Tenant:    Tenant{MaxSkew: 300 * time.Second, NonceWindow: time.Minute, Demanded: AnySignature},
-		RateLimit: RateLimit{600, 120}, MaxBody: 1 << 20, Shutdown: 20 * time.Second, LogLevel: slog.LevelInfo, LogFormat: telemetry.Auto,
+		RateLimit: RateLimit{600, 120}, MaxBody: 1 << 20, Memory: Memory{128 << 20, 48 << 20, 24 << 20},
+		Shutdown: 20 * time.Second, LogLevel: slog.LevelInfo, LogFormat: telemetry.Auto,
 	}
 	if c != want {
 		t.Errorf("got %#v", c)
@@ -59,6 +60,10 @@ func TestEachMistakeNamesItsVariable(t *testing.T) {
 		{map[string]string{"RATE_LIMIT_PER_MINUTE": "-1"}, "RATE_LIMIT_PER_MINUTE is"},
 		{map[string]string{"RATE_LIMIT_BURST": "0"}, "RATE_LIMIT_BURST is"},
 		{map[string]string{"MAX_BODY_BYTES": "10"}, "MAX_BODY_BYTES is"},
+		{map[string]string{"MEMORY_LIMIT_BYTES": "128MiB"}, `MEMORY_LIMIT_BYTES is "128MiB"`},
+		{map[string]string{"REQUEST_MEMORY_BYTES": "0"}, `REQUEST_MEMORY_BYTES is "0"`},
+		{map[string]string{"REQUEST_MEMORY_BYTES": "200000000"}, "REQUEST_MEMORY_BYTES must not be more than MEMORY_LIMIT_BYTES"},
+		{map[string]string{"REQUEST_MEMORY_PER_USER_BYTES": "60000000"}, "REQUEST_MEMORY_PER_USER_BYTES must not be more than"},
 		{map[string]string{"SHUTDOWN_TIMEOUT_SECONDS": "0"}, "SHUTDOWN_TIMEOUT_SECONDS is"},
 		{map[string]string{"LOG_LEVEL": "loud"}, `LOG_LEVEL is "loud"`},
 		{map[string]string{"HTTP_ADDR": "8081"}, `HTTP_ADDR is "8081"`},

@@ -1,7 +1,8 @@
 // Package httpapi is the contract (docs/API-CONTRACT.md) over HTTP.
 //
-// A request walks through correlate, observe, recover and heedDeadline, then through the checks in the order of the contract (token, tenant, session,
-// rate limit, epoch), each a middleware in checks.go, and ends in one handler. There is one set of item handlers
+// A request passes correlate, observe, recover, closeWhenDraining and requestTimeout, then the checks
+// in the order of the contract (token, tenant, session, rate limit, epoch), each a middleware in
+// checks.go, and ends in one handler. There is one set of item handlers
 // for all kinds of things; what differs between kinds is in package entity.
 package httpapi
 
@@ -17,6 +18,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/toolbridge/toolbridge-mcp/api/internal/auth"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/budget"
 	"github.com/toolbridge/toolbridge-mcp/api/internal/config"
 	"github.com/toolbridge/toolbridge-mcp/api/internal/entity"
 	"github.com/toolbridge/toolbridge-mcp/api/internal/ratelimit"
@@ -34,6 +36,7 @@ type API struct {
 	Openings   *ratelimit.Limiter[store.Person] // of opening sessions; nil limits nothing
 	Tenant     config.Tenant
 	MaxBody    int64
+	Memory     *budget.Budget[store.Person] // of bodies and answers; nil bounds nothing
 	Metrics    *telemetry.Metrics
 	Log        *slog.Logger
 	Now        func() time.Time
@@ -49,7 +52,7 @@ func (a *API) Drain() { a.draining.Store(true) }
 // Handler is the whole API.
 func (a *API) Handler() http.Handler {
 	r := chi.NewRouter()
-	r.Use(a.correlate, a.observe, a.recover, a.partWhenDraining, a.heedDeadline, tameMethod)
+	r.Use(a.correlate, a.observe, a.recover, a.closeWhenDraining, a.requestTimeout, routeUnknownMethod)
 	r.NotFound(a.handle(func(http.ResponseWriter, *http.Request) error { return notFound("route") }))
 	a.route(r, "/healthz", methods{"GET": a.healthz})
 	a.route(r, "/readyz", methods{"GET": a.readyz})
@@ -96,8 +99,9 @@ func (a *API) route(r chi.Router, path string, by methods) {
 	}
 }
 
-// tameMethod lets a method that the router has never heard of take the way of one that no route has, so that it too is told what is allowed.
-func tameMethod(next http.Handler) http.Handler {
+// routeUnknownMethod routes a method that the router does not know like OPTIONS, which no route has:
+// the answer is then 405 with Allow, too.
+func routeUnknownMethod(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if knownMethod(r.Method) == otherMethod {
 			chi.RouteContext(r.Context()).RouteMethod = http.MethodOptions
@@ -106,9 +110,11 @@ func tameMethod(next http.Handler) http.Handler {
 	})
 }
 
-// handle turns an error into its answer. It is the only place that does.
+// handle turns an error into its answer. It is the only place that does. What a handler has reserved
+// is free when its answer has been written.
 func (a *API) handle(do handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		defer func() { callOf(r.Context()).memory.Release() }()
 		if err := do(w, r); err != nil {
 			a.fail(w, r, err)
 		}

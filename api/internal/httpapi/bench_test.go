@@ -16,6 +16,6 @@ func BenchmarkPageJSON(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		pageJSON(items, "a cursor")
+		page(items, "a cursor")
 	}
 }

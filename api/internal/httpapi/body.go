@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bufio"
 	"errors"
 	"io"
 	"net/http"
@@ -11,15 +12,12 @@ import (
 	"github.com/toolbridge/toolbridge-mcp/api/internal/tenantsig"
 )
 
-// readObject reads a request's body, which must be the one that was signed, and a JSON object of at most MaxBody bytes.
+// readObject reads a request's body, which must be the one that was signed, and a JSON object of at
+// most MaxBody bytes. The memory for it, and for what becomes of it, is reserved before.
 func (a *API) readObject(w http.ResponseWriter, r *http.Request) (*payload.Object, error) {
-	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, a.MaxBody))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
+	text, err := a.readBody(w, r)
+	if err != nil {
 		return nil, err
-	case err != nil: // the caller stopped in the middle
-		return nil, badRequest("body could not be read to its end")
 	}
 	if hash := callOf(r.Context()).contentHash; hash != "" {
 		if err := tenantsig.CheckBody(hash, text); err != nil {
@@ -31,58 +29,149 @@ func (a *API) readObject(w http.ResponseWriter, r *http.Request) (*payload.Objec
 	if err != nil {
 		return nil, badRequest(err.Error())
 	}
+	callOf(r.Context()).memory.Shrink(copies*int64(len(text)) + perMember*int64(object.Len()))
 	return object, nil
+}
+
+func (a *API) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	size := r.ContentLength
+	if size > a.MaxBody {
+		return nil, &http.MaxBytesError{Limit: a.MaxBody}
+	}
+	if size < 0 {
+		size = a.MaxBody // it does not say how much comes
+	}
+	members := min(size/smallestMember, payload.MaxMembers)
+	if err := a.reserve(r, copies*size+perMember*members); err != nil {
+		return nil, err
+	}
+	body := http.MaxBytesReader(w, r.Body, a.MaxBody)
+	var text []byte
+	var err error
+	if r.ContentLength >= 0 {
+		text = make([]byte, size)
+		_, err = io.ReadFull(body, text)
+	} else {
+		text, err = io.ReadAll(body)
+	}
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, err
+	case err != nil: // the caller stopped in the middle
+		return nil, badRequest("body could not be read to its end")
+	}
+	return text, nil
 }
 
 func writeItem(w http.ResponseWriter, status int, item store.Item) {
 	w.Header().Set("ETag", `"`+strconv.FormatInt(item.Version, 10)+`"`)
-	writeText(w, status, appendItem(make([]byte, 0, len(item.Payload)+overhead), item))
+	t := newText(item)
+	t.item(item)
+	t.writeTo(w, status)
 }
 
-func pageJSON(items []store.Item, nextCursor string) []byte {
-	size := overhead
-	for _, item := range items {
-		size += len(item.Payload) + overhead
-	}
-	out := append(make([]byte, 0, size), `{"items":[`...)
+func writePage(w http.ResponseWriter, items []store.Item, nextCursor string) {
+	page(items, nextCursor).writeTo(w, http.StatusOK)
+}
+
+func page(items []store.Item, nextCursor string) *text {
+	t := newText(items...)
+	t.add(`{"items":[`)
 	for n, item := range items {
 		if n > 0 {
-			out = append(out, ',')
+			t.add(`,`)
 		}
-		out = appendItem(out, item)
+		t.item(item)
 	}
-	out = append(out, ']')
+	t.add(`]`)
 	if nextCursor != "" { // base64, so it needs no escaping
-		out = append(out, `,"nextCursor":"`+nextCursor+`"`...)
+		t.add(`,"nextCursor":"`, nextCursor, `"`)
 	}
-	return append(out, '}')
+	t.add(`}`)
+	return t
 }
 
 // overhead is about what an item's answer has beside its payload.
 const overhead = 320
 
-// appendItem writes an item around and into its payload, whose text stays as the caller sent it.
-func appendItem(out []byte, item store.Item) []byte {
+// text is an answer in pieces. Large payloads are pieces of their own, so that they are in memory
+// once: what is stored is what is sent.
+type text struct {
+	pieces [][]byte
+	last   []byte // a piece that is still being written
+	size   int
+}
+
+const (
+	largePayload = 1 << 10
+	// Pieces are put together to writes of this size: each costs a system call.
+	writeBytes = 32 << 10
+)
+
+func newText(items ...store.Item) *text {
+	size := overhead
+	for _, item := range items {
+		size += overhead
+		if len(item.Payload) < largePayload {
+			size += len(item.Payload)
+		}
+	}
+	return &text{last: make([]byte, 0, size)}
+}
+
+func (t *text) add(texts ...string) {
+	for _, s := range texts {
+		t.last = append(t.last, s...)
+	}
+}
+
+// insert adds bytes that stay as they are until the text has been written.
+func (t *text) insert(piece []byte) {
+	if len(piece) < largePayload {
+		t.last = append(t.last, piece...)
+		return
+	}
+	t.end()
+	t.pieces = append(t.pieces, piece)
+	t.size += len(piece)
+}
+
+// end begins another piece in the same memory.
+func (t *text) end() {
+	t.pieces = append(t.pieces, t.last)
+	t.size += len(t.last)
+	t.last = t.last[len(t.last):]
+}
+
+func (t *text) writeTo(w http.ResponseWriter, status int) {
+	t.end()
+	writeHead(w, status, t.size)
+	if len(t.pieces) == 1 {
+		_, _ = w.Write(t.pieces[0]) // a caller that is gone cannot be told
+		return
+	}
+	out := bufio.NewWriterSize(w, min(t.size, writeBytes))
+	for _, piece := range t.pieces {
+		_, _ = out.Write(piece)
+	}
+	_ = out.Flush()
+}
+
+// item writes an item around and into its payload, whose text stays as the caller sent it.
+func (t *text) item(item store.Item) {
 	version := strconv.FormatInt(item.Version, 10)
 	updated := formatMillis(item.Updated)
 	deleted := ""
 	if item.Deleted != 0 {
 		deleted = `,"deletedAt":"` + formatMillis(item.Deleted) + `"`
 	}
-	out = appendTexts(out, `{"uid":"`, item.UID, `","version":`, version, `,"updatedAt":"`, updated, `"`, deleted, `,"payload":`)
-	out = append(out, item.Payload[:len(item.Payload)-1]...) // without the closing brace
+	t.add(`{"uid":"`, item.UID, `","version":`, version, `,"updatedAt":"`, updated, `"`, deleted, `,"payload":`)
+	t.insert(item.Payload[:len(item.Payload)-1]) // without the closing brace
 	if len(item.Payload) > len(`{}`) {
-		out = append(out, ',')
+		t.add(`,`)
 	}
-	out = appendTexts(out, `"uid":"`, item.UID, `","updatedTs":"`, updated, `","sync":{"version":`, version, `,"isDeleted":`)
-	out = strconv.AppendBool(out, item.Deleted != 0)
-	return appendTexts(out, deleted, `}}}`)
-}
-
-// appendTexts spares a page of items the strings in between.
-func appendTexts(out []byte, texts ...string) []byte {
-	for _, text := range texts {
-		out = append(out, text...)
-	}
-	return out
+	t.add(`"uid":"`, item.UID, `","updatedTs":"`, updated, `","sync":{"version":`, version, `,"isDeleted":`)
+	t.last = strconv.AppendBool(t.last, item.Deleted != 0)
+	t.add(deleted, `}}}`)
 }

@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/toolbridge/toolbridge-mcp/api/internal/auth"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/budget"
 	"github.com/toolbridge/toolbridge-mcp/api/internal/store"
 	"github.com/toolbridge/toolbridge-mcp/api/internal/telemetry"
 )
@@ -35,6 +36,7 @@ type call struct {
 	person        store.Person
 	session       store.Session
 	contentHash   string // what was signed of the body; "" = nothing
+	memory        *budget.Hold[store.Person]
 	reason        string
 	cause         error
 }

@@ -71,6 +71,9 @@ func (c *Connections) works(conn net.Conn) {
 func (c *Connections) watchBodies(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if conn, ok := r.Context().Value(connectionKey{}).(net.Conn); ok {
+			if framed, ok := conn.(*framedConn); ok && framed.last.Load() {
+				w.Header().Set("Connection", "close")
+			}
 			if r.Body == nil || r.Body == http.NoBody {
 				c.works(conn)
 			} else {

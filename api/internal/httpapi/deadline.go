@@ -18,8 +18,9 @@ const (
 // errTimeIsUp marks the end of the time that a caller gave, as opposed to that of the store's own patience.
 var errTimeIsUp = errors.New("the caller waits no longer")
 
-// heedDeadline bounds a request by what its caller says that it will wait. The store has its own limit as well, so this can only shorten.
-func (a *API) heedDeadline(next http.Handler) http.Handler {
+// requestTimeout bounds a request by the time in X-TB-Timeout-Ms. The store has a limit of its own, so
+// this can only shorten it.
+func (a *API) requestTimeout(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		given, ok := givenTime(r.Header)
 		if !ok {

@@ -35,6 +35,9 @@ func (i items) get(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := i.reserve(r, i.itemBytes()); err != nil {
+		return err
+	}
 	item, err := i.Store.Get(r.Context(), callOf(r.Context()).session.Owner, i.kind.Name, uid)
 	if errors.Is(err, store.ErrNoItem) {
 		return notFound(i.kind.Label)
@@ -44,7 +47,17 @@ func (i items) get(w http.ResponseWriter, r *http.Request) error {
 	if item.Deleted != 0 && !deletedToo {
 		return gone(i.kind.Label, item)
 	}
-	writeItem(w, http.StatusOK, item)
+	// More than that has been stored under a larger MAX_BODY_BYTES.
+	if err := i.grow(r, payloadBytes(item)-i.itemBytes()); err != nil {
+		return err
+	}
+	return i.answer(w, r, http.StatusOK, item)
+}
+
+// answer writes an item, for which no more memory is kept than it needs.
+func (i items) answer(w http.ResponseWriter, r *http.Request, status int, item store.Item) error {
+	callOf(r.Context()).memory.Shrink(payloadBytes(item))
+	writeItem(w, status, item)
 	return nil
 }
 
@@ -68,8 +81,7 @@ func (i items) create(w http.ResponseWriter, r *http.Request) error {
 		return i.lost(r, err)
 	}
 	w.Header().Set("Location", "/v1/"+i.kind.Name+"/"+uid)
-	writeItem(w, http.StatusCreated, item)
-	return nil
+	return i.answer(w, r, http.StatusCreated, item)
 }
 
 func (i items) replace(w http.ResponseWriter, r *http.Request) error {
@@ -145,6 +157,11 @@ func (i items) change(w http.ResponseWriter, r *http.Request, next func(store.Tx
 	if err != nil {
 		return err
 	}
+	if callOf(r.Context()).memory == nil { // there was no body
+		if err := i.reserve(r, overhead); err != nil {
+			return err
+		}
+	}
 	item, err := i.Store.Write(r.Context(), i.owner(r), i.kind.Name, uid, func(tx store.Tx, current *store.Item) (store.Next, error) {
 		switch {
 		case current == nil:
@@ -154,17 +171,22 @@ func (i items) change(w http.ResponseWriter, r *http.Request, next func(store.Tx
 		case expected != 0 && expected != current.Version:
 			return store.Next{}, versionMismatch(expected, current.Version)
 		}
-		stored, err := payload.Parse(current.Payload)
+		if err := i.growInside(r, copies*payloadBytes(*current)); err != nil {
+			return store.Next{}, err
+		}
+		stored, err := payload.ParseStored(current.Payload)
 		if err != nil {
 			return store.Next{}, fmt.Errorf("stored payload of %s %s: %w", i.kind.Name, uid, err)
+		}
+		if err := i.growInside(r, perMember*int64(stored.Len())); err != nil {
+			return store.Next{}, err
 		}
 		return next(tx, stored)
 	})
 	if err != nil {
 		return i.lost(r, err)
 	}
-	writeItem(w, http.StatusOK, item)
-	return nil
+	return i.answer(w, r, http.StatusOK, item)
 }
 
 // whole is a complete payload: it must name a parent that lives, if its kind has parents.
@@ -188,9 +210,13 @@ func (i items) whole(tx store.Tx, body *payload.Object) (store.Next, error) {
 // checkSize keeps a thousand small patches from growing an item without end. The room beyond MaxBody is there because a patch
 // as large as a body may be must still fit beside what the item has.
 func (i items) checkSize(body *payload.Object) error {
-	if size, most := int64(len(body.JSON())), 2*i.MaxBody; size > most {
+	if size, most := int64(body.Size()), 2*i.MaxBody; size > most {
 		return &problem{status: http.StatusRequestEntityTooLarge,
 			message: fmt.Sprintf("the patched item would be too large: %d bytes, at most %d", size, most)}
+	}
+	if body.Len() > payload.MaxMembers {
+		return &problem{status: http.StatusRequestEntityTooLarge,
+			message: fmt.Sprintf("the patched item would have too many members: %d, at most %d", body.Len(), payload.MaxMembers)}
 	}
 	return nil
 }
@@ -242,6 +268,11 @@ func readQuery(r *http.Request) (url.Values, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return nil, badRequest("malformed query string")
+	}
+	for _, name := range []string{"limit", "cursor", "includeDeleted"} {
+		if len(query[name]) > 1 {
+			return nil, badRequest(name + " comes twice")
+		}
 	}
 	return query, nil
 }

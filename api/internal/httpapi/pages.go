@@ -25,6 +25,19 @@ func (i items) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	// One item of any size is there always, so that a page never is empty for want of memory.
+	if err := i.reserve(r, i.itemBytes()); err != nil {
+		return err
+	}
+	held := int64(0)
+	page.Reserve = func(item store.Item) bool {
+		more := held + payloadBytes(item) - max(held, i.itemBytes())
+		if more > 0 && callOf(r.Context()).memory.Grow(more) != nil {
+			return false
+		}
+		held += payloadBytes(item)
+		return true
+	}
 	found, more, err := i.Store.List(r.Context(), callOf(r.Context()).session.Owner, i.kind.Name, page)
 	if err != nil {
 		return err
@@ -39,7 +52,8 @@ func (i items) list(w http.ResponseWriter, r *http.Request) error {
 		}
 		w.Header().Set("Link", fmt.Sprintf(`</v1/%s?%s>; rel="next"`, i.kind.Name, query.Encode()))
 	}
-	writeText(w, http.StatusOK, pageJSON(found, next))
+	callOf(r.Context()).memory.Shrink(held)
+	writePage(w, found, next)
 	return nil
 }
 

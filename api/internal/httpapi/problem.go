@@ -171,10 +171,14 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 }
 
 func writeText(w http.ResponseWriter, status int, text []byte) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
-	w.WriteHeader(status)
+	writeHead(w, status, len(text))
 	_, _ = w.Write(text) // a caller that is gone cannot be told
+}
+
+func writeHead(w http.ResponseWriter, status, size int) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(size))
+	w.WriteHeader(status)
 }
 
 func formatMillis(ms int64) string { return formatTime(time.UnixMilli(ms)) }

@@ -22,7 +22,8 @@ func NewServer(handler http.Handler) *http.Server {
 	}
 }
 
-func (a *API) partWhenDraining(next http.Handler) http.Handler {
+// closeWhenDraining answers with Connection: close once the server drains.
+func (a *API) closeWhenDraining(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if a.draining.Load() {
 			w.Header().Set("Connection", "close")

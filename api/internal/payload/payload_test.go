@@ -27,6 +27,60 @@ func TestParseKeepsTheTextAsSent(t *testing.T) {
 	}
 }
 
+func TestAnObjectHasOnlySoManyMembers(t *testing.T) {
+	text := func(members int) []byte {
+		return []byte("{" + strings.Repeat(`"a":{"b":1,"c":2},`, members-1) + `"z":[{"d":":"}]}`)
+	}
+	o, err := Parse(text(MaxMembers))
+	if err != nil || o.Len() != 2 || o.Size() != len(o.JSON()) {
+		t.Errorf("%v: %d members, size %d, want %d", err, o.Len(), o.Size(), len(o.JSON()))
+	}
+	if _, err := Parse(text(MaxMembers + 1)); !errors.Is(err, ErrTooManyMembers) {
+		t.Errorf("got %v", err)
+	}
+	// What has been stored can still be changed.
+	if _, err := ParseStored(text(MaxMembers + 1)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAKeyMustBeText(t *testing.T) {
+	for key, ok := range map[string]bool{
+		`\ud800`: false, `\ud801`: false, `\udc00`: false, `a\uDFFFb`: false, `\udc00\ud800`: false,
+		`\ud800\n`: false, `\ud800\ud800\udc00`: false, `\ud800\u0041`: false, `\ud800x\udc00`: false,
+		`\ud83d\ude00`: true, `\uD83D\uDE00\u0000`: true, `\\ud800`: true, `\\\\udc00`: true, `\"\ue000`: true, `\ufffd`: true,
+	} {
+		for _, text := range []string{`{"%":1}`, `{"a":"","%" : {}}`, `{"a":[{"b":{"%":[]}}]}`} {
+			text = strings.Replace(text, "%", key, 1)
+			if _, err := Parse([]byte(text)); ok != (err == nil) || !ok && !errors.Is(err, ErrLoneSurrogate) {
+				t.Errorf("%s: got %v", text, err)
+			}
+		}
+		// Values are kept as they were sent.
+		text := `{"a":"` + key + `","b":["` + key + `",{"c":"` + key + `"}]}`
+		o, err := Parse([]byte(text))
+		if err != nil || string(o.JSON()) != text {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+func TestAProofHasEachMemberOnce(t *testing.T) {
+	for text, want := range map[string]error{
+		`{"a":1,"b":{"c":1,"c":2}}`: nil,
+		`{"a":1,"b":2,"a":1}`:       ErrMemberTwice,
+		`{"a":1,"\u0061":2}`:        ErrMemberTwice,
+		`{"\ud800":1}`:              ErrLoneSurrogate,
+		`[]`:                        ErrNotObject,
+		``:                          ErrEmpty,
+		`{"a":` + strings.Repeat("[", MaxDepth) + strings.Repeat("]", MaxDepth) + `}`: ErrTooDeep,
+	} {
+		if _, err := ParseUnique([]byte(text)); !errors.Is(err, want) {
+			t.Errorf("%.60s: got %v, want %v", text, err, want)
+		}
+	}
+}
+
 func TestParseDropsWhiteSpaceOnlyBetweenValues(t *testing.T) {
 	o, err := Parse([]byte(" {\n \"a b\" : \" c \" ,\t\"d\":[ 1 , 2 ] } "))
 	if err != nil {

@@ -76,6 +76,10 @@ func (c *common) List(ctx context.Context, owner int64, kind string, page Page) 
 		if err != nil {
 			return err
 		}
+		if page.Reserve != nil && !page.Reserve(item) && len(items) > 0 {
+			more = true
+			return errStop
+		}
 		size += len(item.Payload)
 		items = append(items, item)
 		return nil

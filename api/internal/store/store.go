@@ -90,6 +90,9 @@ type Page struct {
 	Limit          int
 	MaxBytes       int // payload bytes after which the page ends early; it always holds at least one item
 	IncludeDeleted bool
+	// Reserve is asked for the memory of each item, unless it is nil. Where there is none, the page
+	// ends early too.
+	Reserve func(Item) bool
 }
 
 // Position is where a page ended.

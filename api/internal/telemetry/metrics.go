@@ -22,6 +22,7 @@ type Metrics struct {
 	SessionsOpened prometheus.Counter
 	SessionsEnded  *prometheus.CounterVec // how: ended, expired, wiped
 	StorageErrors  prometheus.Counter
+	MemoryRefusals *prometheus.CounterVec // limit: person, total
 	KeyRefreshes   *prometheus.CounterVec // outcome: ok, failed
 }
 
@@ -43,6 +44,12 @@ const (
 const (
 	SessionEnded   = "ended"
 	SessionExpired = "expired"
+)
+
+// Which limit a request for memory has met.
+const (
+	MemoryPerson = "person"
+	MemoryTotal  = "total"
 )
 
 // DatabaseFigures are asked for at each scrape.
@@ -74,7 +81,9 @@ func NewMetrics(version string, database DatabaseFigures) *Metrics {
 		SessionsOpened: counter("toolbridge_api_sessions_opened_total", "Sessions opened."),
 		SessionsEnded:  counters("toolbridge_api_sessions_ended_total", "Sessions ended by their caller or by time; a wipe ends the rest.", "how"),
 		StorageErrors:  counter("toolbridge_api_storage_errors_total", "Requests answered 503 because the database was away."),
-		KeyRefreshes:   counters("toolbridge_api_key_refreshes_total", "Fetches of the key set that tokens are verified with.", "outcome"),
+		MemoryRefusals: counters("toolbridge_api_memory_refusals_total",
+			"Requests refused because others held the memory for bodies and answers.", "limit"),
+		KeyRefreshes: counters("toolbridge_api_key_refreshes_total", "Fetches of the key set that tokens are verified with.", "outcome"),
 	}
 	open := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "toolbridge_api_sessions_open", Help: "Sessions open now, expired ones that are not swept yet included; -1 when unknown."},
@@ -95,15 +104,26 @@ func NewMetrics(version string, database DatabaseFigures) *Metrics {
 	for _, how := range []string{SessionEnded, SessionExpired} {
 		m.SessionsEnded.WithLabelValues(how)
 	}
+	for _, limit := range []string{MemoryPerson, MemoryTotal} {
+		m.MemoryRefusals.WithLabelValues(limit)
+	}
 	for _, outcome := range []string{keysOK, keysFailed} {
 		m.KeyRefreshes.WithLabelValues(outcome)
 	}
 	m.Registry.MustRegister(m.Requests, m.Duration, m.InFlight, m.AuthFailures, m.RateLimited, m.SessionsOpened, m.SessionsEnded,
-		m.StorageErrors, m.KeyRefreshes, open, info, pools{database}, collectors.NewGoCollector())
+		m.StorageErrors, m.MemoryRefusals, m.KeyRefreshes, open, info, pools{database}, collectors.NewGoCollector())
 	// Both programs of a tenant have these, and where one machine is scraped for both, nothing but this label tells them apart.
 	prometheus.WrapRegistererWith(prometheus.Labels{ServiceName: Service}, m.Registry).
 		MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// WatchMemory has the memory that requests hold among the figures.
+func (m *Metrics) WatchMemory(used func() int64) {
+	m.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "toolbridge_api_memory_reserved_bytes",
+		Help: "Memory that requests hold for their bodies and answers.",
+	}, func() float64 { return float64(used()) }))
 }
 
 func serviceAttributes(version string) []attribute.KeyValue {
