@@ -124,6 +124,16 @@ type FieldError struct{ Field, Problem string }
 
 func (e *FieldError) Error() string { return e.Field + " " + e.Problem }
 
+// ParentOfKind is the parent that items of a kind have, by the kind's name; nil when they have none.
+func ParentOfKind(name string) *Parent {
+	for i := range All {
+		if All[i].Name == name {
+			return All[i].Parent
+		}
+	}
+	return nil
+}
+
 // Names says whether a payload speaks of its parent at all.
 func (p *Parent) Names(body *payload.Object) bool {
 	for _, field := range []string{p.UIDField, p.TypeField} {

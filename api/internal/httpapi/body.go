@@ -69,7 +69,8 @@ func appendItem(out []byte, item store.Item) []byte {
 	if item.Deleted != 0 {
 		deleted = `,"deletedAt":"` + formatMillis(item.Deleted) + `"`
 	}
-	out = appendTexts(out, `{"uid":"`, item.UID, `","version":`, version, `,"updatedAt":"`, updated, `"`, deleted, `,"payload":`)
+	out = appendTexts(out, `{"uid":"`, item.UID, `","version":`, version, `,"createdAt":"`, formatMillis(item.Created),
+		`","updatedAt":"`, updated, `"`, deleted, `,"payload":`)
 	out = append(out, item.Payload[:len(item.Payload)-1]...) // without the closing brace
 	if len(item.Payload) > len(`{}`) {
 		out = append(out, ',')
