@@ -124,14 +124,27 @@ type FieldError struct{ Field, Problem string }
 
 func (e *FieldError) Error() string { return e.Field + " " + e.Problem }
 
-// ParentOfKind is the parent that items of a kind have, by the kind's name; nil when they have none.
-func ParentOfKind(name string) *Parent {
-	for i := range All {
-		if All[i].Name == name {
-			return All[i].Parent
+// ByName finds a kind by its name. There is one for every name in the database.
+func ByName(name string) Kind {
+	for _, k := range All {
+		if k.Name == name {
+			return k
 		}
 	}
-	return nil
+	return Kind{Name: name, Key: name, Label: name}
+}
+
+// KeyOf is the key of the kind with a name.
+func KeyOf(name string) string { return ByName(name).Key }
+
+// ByKey finds a kind by its key.
+func ByKey(key string) (Kind, bool) {
+	for _, k := range All {
+		if k.Key == key {
+			return k, true
+		}
+	}
+	return Kind{}, false
 }
 
 // Names says whether a payload speaks of its parent at all.

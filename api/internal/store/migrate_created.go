@@ -91,7 +91,7 @@ func createdOf(item Item) int64 {
 
 // parentOf is the uid of the item that a payload of this kind belongs to; nil when there is none.
 func parentOf(kind string, text []byte) *string {
-	parent := entity.ParentOfKind(kind)
+	parent := entity.ByName(kind).Parent
 	if parent == nil {
 		return nil
 	}
