@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -80,8 +81,9 @@ func Parse(kind entity.Kind, text []byte, deleted bool) (Document, []Text) {
 		object = &payload.Object{}
 	}
 	d := Document{State: Live, Kind: kind.Key}
-	d.Status, _ = object.Text("status")
-	d.Priority, _ = object.Text("priority")
+	status, _ := object.Text("status")
+	priority, _ := object.Text("priority")
+	d.Status, d.Priority = storable(status), storable(priority)
 	archived, _ := object.Get("archived")
 	switch {
 	case deleted:
@@ -103,7 +105,13 @@ func Parse(kind entity.Kind, text []byte, deleted bool) (Document, []Text) {
 		}
 	}
 	if tags, ok := object.Get("tags"); ok && tags[0] == '[' {
-		_ = json.Unmarshal(tags, &d.Tags) // those that are no list of strings are no tags
+		var all []string
+		_ = json.Unmarshal(tags, &all) // those that are no list of strings are no tags
+		for _, tag := range all {
+			if tag = storable(tag); tag != "" && !slices.Contains(d.Tags, tag) && len(d.Tags) < maxTags {
+				d.Tags = append(d.Tags, tag)
+			}
+		}
 	}
 	if kind.Parent != nil {
 		if ref, err := kind.Parent.Ref(object); err == nil {
@@ -126,6 +134,12 @@ func Parse(kind entity.Kind, text []byte, deleted bool) (Document, []Text) {
 	})
 	return d, texts
 }
+
+// maxTags bounds what one item can add to the groups of a search.
+const maxTags = 200
+
+// storable leaves out NUL, which PostgreSQL's text does not hold.
+func storable(text string) string { return strings.ReplaceAll(text, "\x00", "") }
 
 // Index makes a document of a payload.
 func Index(kind entity.Kind, text []byte, deleted bool) Document {

@@ -5,7 +5,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
+
+	"github.com/toolbridge/toolbridge-mcp/api/internal/entity"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/search"
 )
 
 // itemColumns are what scanItem reads.
@@ -63,8 +67,11 @@ func listStatements() map[listing]statement {
 
 // common is the part of a Store that is the same on every database.
 type common struct {
-	db  database
-	now func() time.Time
+	db    database
+	index searchIndex
+	now   func() time.Time
+	// complete holds the owners whose items are all indexed.
+	complete sync.Map
 }
 
 // mark tells the callers of the store which errors are the database being away.
@@ -119,13 +126,13 @@ func (c *common) Write(ctx context.Context, owner Owner, kind, uid string, chang
 			{clockMove, []any{owner.ID, c.now().UnixMilli(), owner.Epoch}, func(r rows) error { return r.Scan(&updated) }},
 			askItem(owner.ID, kind, uid, &current),
 		},
-		then: func(tx connection) (command, error) {
+		then: func(tx connection) ([]command, error) {
 			if updated == 0 {
-				return command{}, ErrStaleEpoch
+				return nil, ErrStaleEpoch
 			}
 			next, err := change(transaction{ctx, tx, owner.ID}, current)
 			if err != nil {
-				return command{}, err
+				return nil, err
 			}
 			item = Item{UID: uid, Version: 1, Created: updated, Updated: updated, Payload: next.Payload}
 			if next.Delete {
@@ -135,8 +142,10 @@ func (c *common) Write(ctx context.Context, owner Owner, kind, uid string, chang
 			if current != nil {
 				put, item.Version, item.Created = itemUpdate, current.Version+1, current.Created
 			}
-			return command{put, []any{owner.ID, kind, uid, item.Version, item.Created, item.Updated, item.Deleted,
-				string(item.Payload), parentOf(kind, item.Payload)}}, nil
+			d := search.Index(entity.ByName(kind), item.Payload, next.Delete)
+			commands := []command{{put, []any{owner.ID, kind, uid, item.Version, item.Created, item.Updated, item.Deleted,
+				string(item.Payload), optional(d.Parent)}}}
+			return append(commands, c.indexed(owner.ID, kind, current, item, &d)...), nil
 		},
 	})
 	return item, c.mark(err)
@@ -157,11 +166,11 @@ func (c *common) wipe(ctx context.Context, owner int64, by string, also func(con
 				return err
 			}},
 		},
-		then: func(tx connection) (command, error) {
+		then: func(tx connection) ([]command, error) {
 			if epoch == 0 {
-				return command{}, sql.ErrNoRows
+				return nil, sql.ErrNoRows
 			}
-			return command{itemWipe, []any{owner}}, also(tx)
+			return append(c.index.dropAll(owner), command{itemWipe, []any{owner}}), also(tx)
 		},
 	})
 	return epoch, deleted, c.mark(err)

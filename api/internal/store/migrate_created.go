@@ -9,7 +9,7 @@ import (
 	"github.com/pressly/goose/v3"
 
 	"github.com/toolbridge/toolbridge-mcp/api/internal/entity"
-	"github.com/toolbridge/toolbridge-mcp/api/internal/payload"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/search"
 )
 
 // fillCreated gives the items of earlier releases their time of creation and their parent. It is Go because the parent is
@@ -91,17 +91,9 @@ func createdOf(item Item) int64 {
 
 // parentOf is the uid of the item that a payload of this kind belongs to; nil when there is none.
 func parentOf(kind string, text []byte) *string {
-	parent := entity.ByName(kind).Parent
-	if parent == nil {
+	if entity.ByName(kind).Parent == nil {
 		return nil
 	}
-	object, err := payload.Parse(text)
-	if err != nil {
-		return nil
-	}
-	ref, err := parent.Ref(object)
-	if err != nil {
-		return nil
-	}
-	return &ref.UID
+	d, _ := search.Parse(entity.ByName(kind), text, false)
+	return optional(d.Parent)
 }

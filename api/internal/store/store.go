@@ -135,6 +135,15 @@ type Store interface {
 	Wipe(ctx context.Context, owner int64, by string) (epoch int64, deleted map[string]int64, err error)
 	State(ctx context.Context, owner int64) (State, error)
 
+	// Search finds items of an owner. It is as true as the items: both are written in one transaction.
+	Search(ctx context.Context, owner int64, s Search) (Findings, error)
+	// GetMany reads those of some items that live, by uid.
+	GetMany(ctx context.Context, owner int64, kind string, uids []string) (map[string]Item, error)
+	// IndexSome brings a batch of items into the index that an earlier release has written.
+	IndexSome(ctx context.Context, at IndexCursor) (next IndexCursor, done bool, err error)
+	// CheckIndex compares every item with its part of the index.
+	CheckIndex(ctx context.Context) (IndexReport, error)
+
 	OpenSession(ctx context.Context, who Person) (Session, error)
 	FindSession(ctx context.Context, id string) (Session, error)
 	// EndSession ends a session of who. One of somebody else counts as none.
