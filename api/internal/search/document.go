@@ -51,6 +51,7 @@ type Document struct {
 	Status     string
 	Priority   string
 	Due        *int64 // Unix milliseconds
+	DueText    string // as it was written
 	Tags       []string
 	ParentKind string // as a key
 	Parent     string // uid
@@ -101,7 +102,7 @@ func Parse(kind entity.Kind, text []byte, deleted bool) (Document, []Text) {
 	if text, ok := object.Text("dueDate"); ok {
 		if due, _, ok := ParseTime(text); ok {
 			ms := due.UnixMilli()
-			d.Due = &ms
+			d.Due, d.DueText = &ms, text
 		}
 	}
 	if tags, ok := object.Get("tags"); ok && tags[0] == '[' {

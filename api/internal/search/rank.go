@@ -324,6 +324,58 @@ func Closest(wanted string, texts []string) string {
 	return best
 }
 
+// LikeText is the text of some that is most like another: the same but for case and accents, or a letter or two apart.
+func LikeText(wanted string, texts []string) string {
+	plain := func(text string) string {
+		var words []string
+		for _, s := range segments(text) {
+			words = append(words, s.text)
+		}
+		return strings.Join(words, " ")
+	}
+	best, bestDistance := "", 3
+	for _, text := range texts {
+		if d := distance(plain(wanted), plain(text), 2); d < bestDistance {
+			best, bestDistance = text, d
+		}
+	}
+	return best
+}
+
+// QueryWord is a word that a query asks for.
+type QueryWord struct {
+	Text   string
+	Node   Node
+	Begins Node // met by words that begin as this one does; nil when it is too short
+}
+
+// Words are the words that a query asks for, without those that it must not find. Phrases count as one word each.
+func Words(n Node) []QueryWord {
+	switch n := n.(type) {
+	case And:
+		var out []QueryWord
+		for _, child := range n {
+			out = append(out, Words(child)...)
+		}
+		return out
+	case Or:
+		var out []QueryWord
+		for _, child := range n {
+			out = append(out, Words(child)...)
+		}
+		return out
+	case Word:
+		w := QueryWord{Text: n.Text, Node: n}
+		if runes := []rune(n.Text); len(runes) >= 4 {
+			w.Begins = Phrase{Words: []string{string(runes[:2])}, Prefix: true}
+		}
+		return []QueryWord{w}
+	case Phrase:
+		return []QueryWord{{Text: strings.Join(n.Words, " "), Node: n}}
+	}
+	return nil
+}
+
 // distance counts the letters to change, add, leave out or swap; beyond most it is only more than that.
 func distance(a, b string, most int) int {
 	x, y := []rune(a), []rune(b)

@@ -383,3 +383,49 @@ func TestSearchesAmongWriters(t *testing.T) {
 		checkIndex(t, s)
 	})
 }
+
+// The check sees a document that is missing, one too many, and one that says something else.
+func TestTheCheckOfTheIndexSeesFaults(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		for name, damage := range map[string]func(c *common, owner int64, item Item) []command{
+			"missing": func(c *common, owner int64, item Item) []command { return c.index.drop(owner, item.Updated) },
+			"of nothing": func(c *common, owner int64, item Item) []command {
+				item.Updated++
+				d := search.Index(entity.ByName("notes"), item.Payload, false)
+				return c.index.put(owner, item, "notes", &d)
+			},
+			"other words": func(c *common, owner int64, item Item) []command {
+				d := search.Index(entity.ByName("notes"), []byte(`{"title":"else"}`), false)
+				return append(c.index.drop(owner, item.Updated), c.index.put(owner, item, "notes", &d)...)
+			},
+			"other facts": func(c *common, owner int64, item Item) []command {
+				d := search.Index(entity.ByName("notes"), item.Payload, false)
+				d.Tags = []string{"other"}
+				return append(c.index.drop(owner, item.Updated), c.index.put(owner, item, "notes", &d)...)
+			},
+		} {
+			s := open(t, time.Now)
+			_, owner := person(t, s)
+			item := write(t, s, owner, newUID(), put(`{"title":"A title","content":"some words"}`))
+			checkIndex(t, s)
+			var c *common
+			switch s := s.(type) {
+			case *sqliteStore:
+				c = &s.common
+			case *postgresStore:
+				c = &s.common
+			}
+			change := func(commands []command) {
+				err := c.db.write(t.Context(), work{then: func(connection) ([]command, error) { return commands, nil }})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			change(damage(c, owner.ID, item))
+			if report, err := s.CheckIndex(t.Context()); err != nil || len(report.Faults) == 0 {
+				t.Errorf("%s: %+v, %v", name, report, err)
+			}
+			change(append(c.index.dropAll(owner.ID), command{itemWipe, []any{owner.ID}}))
+		}
+	})
+}
