@@ -119,9 +119,9 @@ func (titlePrefix) node() {}
 
 // terms are the terms that a leaf is met by, each of them enough.
 func (w Word) terms() []string {
-	out := make([]string, 0, len(w.Stems)+1)
+	out := make([]string, 0, 2*len(w.Stems)+1)
 	for _, stem := range w.Stems {
-		out = append(out, classStem+stem)
+		out = append(out, classStem+stem, classWord+stem)
 	}
 	return append(out, classJoined+w.Text)
 }

@@ -26,7 +26,7 @@ const (
 // Each term of the index begins with a letter that says what it is.
 const (
 	classWord     = "w" // a word of the text, in the stream
-	classStem     = "s" // a stem of any word
+	classStem     = "s" // a stem of a word that differs from it
 	classJoined   = "j" // a hyphenated word without its hyphens
 	classTitle    = "t" // a stem of a word of the title
 	classTitleRaw = "v" // a word of the title. In lower case, as all of them: SQLite folds ASCII
@@ -246,7 +246,9 @@ func (b *builder) push(word string, title bool) {
 	}
 	b.stream = append(b.stream, word)
 	for _, stem := range stems(word) {
-		b.term(classStem + stem)
+		if stem != word { // a word that is its own stem is found as a word
+			b.term(classStem + stem)
+		}
 		if title {
 			b.term(classTitle + stem)
 		}

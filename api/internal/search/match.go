@@ -10,9 +10,12 @@ func (e Expression) Matches(d *Document) bool {
 	if !slices.Contains(e.states, d.State) {
 		return false
 	}
-	terms := make(map[string]bool, len(d.Terms))
+	terms := make(map[string]bool, len(d.Terms)+len(d.Stream))
 	for _, term := range d.Terms {
 		terms[term] = true
+	}
+	for _, word := range d.Stream {
+		terms[classWord+word] = true
 	}
 	return matches(e.node, d, terms)
 }

@@ -408,13 +408,7 @@ func TestTheCheckOfTheIndexSeesFaults(t *testing.T) {
 			_, owner := person(t, s)
 			item := write(t, s, owner, newUID(), put(`{"title":"A title","content":"some words"}`))
 			checkIndex(t, s)
-			var c *common
-			switch s := s.(type) {
-			case *sqliteStore:
-				c = &s.common
-			case *postgresStore:
-				c = &s.common
-			}
+			c := commonOf(s)
 			change := func(commands []command) {
 				err := c.db.write(t.Context(), work{then: func(connection) ([]command, error) { return commands, nil }})
 				if err != nil {
