@@ -70,7 +70,7 @@ func (a *API) judgeSignature(r *http.Request) string {
 }
 
 // features are what this server has beyond what every compatible API has. Each is listed when it works, not before.
-var features = []string{"created", "order", "search"}
+var features = []string{"created", "order", "search", "overview"}
 
 func (a *API) info(w http.ResponseWriter, _ *http.Request) error {
 	type kind struct {

@@ -61,6 +61,12 @@ func (b *bounded) Search(ctx context.Context, owner int64, s Search) (Findings, 
 	return out, err
 }
 
+func (b *bounded) Overview(ctx context.Context, owner, today, tomorrow, nextWeek int64) (Overview, error) {
+	return within(ctx, b.limit, func(ctx context.Context) (Overview, error) {
+		return b.Store.Overview(ctx, owner, today, tomorrow, nextWeek)
+	})
+}
+
 func (b *bounded) GetMany(ctx context.Context, owner int64, kind string, uids []string) (map[string]Item, error) {
 	return within(ctx, b.limit, func(ctx context.Context) (map[string]Item, error) { return b.Store.GetMany(ctx, owner, kind, uids) })
 }

@@ -117,6 +117,8 @@ type searchIndex interface {
 	checkAll(ctx context.Context, c reader, documents int64) (wrong []string, err error)
 	// keys finds the next items without a document.
 	keys() statement
+	// unread counts the unread messages of chats.
+	unread() statement
 	// hits is the part of a query from FROM on that finds the documents, as d, of a search.
 	hits(owner int64, s Search, e search.Expression) *query
 	// newest makes the order of time part of a query; dense says that a part of its hits can be found by walking in

@@ -38,6 +38,10 @@ func (postgresIndex) dropAll(owner int64) []command {
 	return []command{{postgresDocWipe, []any{owner}}}
 }
 
+var postgresUnread = overviewUnread("unread")
+
+func (postgresIndex) unread() statement { return postgresUnread }
+
 func (postgresIndex) keys() statement { return postgresIndexKeys }
 
 func (postgresIndex) hits(owner int64, s Search, e search.Expression) *query {

@@ -62,6 +62,10 @@ func (sqliteIndex) dropAll(owner int64) []command {
 	return []command{{sqliteTextWipe, ids}, {sqliteDocWipe, ids}}
 }
 
+var sqliteUnread = overviewUnread("unread = 1")
+
+func (sqliteIndex) unread() statement { return sqliteUnread }
+
 func (sqliteIndex) keys() statement { return sqliteIndexKeys }
 
 func (x sqliteIndex) hits(owner int64, s Search, e search.Expression) *query {

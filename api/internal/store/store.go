@@ -137,6 +137,8 @@ type Store interface {
 
 	// Search finds items of an owner. It is as true as the items: both are written in one transaction.
 	Search(ctx context.Context, owner int64, s Search) (Findings, error)
+	// Overview counts what an owner has; the times are the beginnings of days, in Unix milliseconds.
+	Overview(ctx context.Context, owner, today, tomorrow, nextWeek int64) (Overview, error)
 	// GetMany reads those of some items that live, by uid.
 	GetMany(ctx context.Context, owner int64, kind string, uids []string) (map[string]Item, error)
 	// IndexSome brings a batch of items into the index that an earlier release has written.

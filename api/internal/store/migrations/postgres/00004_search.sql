@@ -26,3 +26,5 @@ CREATE TABLE search_docs (
 ALTER TABLE search_docs ALTER COLUMN terms SET STORAGE EXTERNAL;
 CREATE INDEX search_docs_by_terms ON search_docs USING gin (terms);
 CREATE INDEX search_docs_by_state ON search_docs (owner, state, updated);
+CREATE INDEX search_docs_by_due ON search_docs (owner, due) WHERE due IS NOT NULL;
+CREATE INDEX search_docs_unread ON search_docs (owner, parent) WHERE unread AND state = 'l';

@@ -23,3 +23,5 @@ CREATE TABLE search_docs (
 CREATE VIRTUAL TABLE search_text USING fts5 (
     text, content = '', contentless_delete = 1, tokenize = "ascii tokenchars ':-_'"
 );
+CREATE INDEX search_docs_by_due ON search_docs (owner, due) WHERE due IS NOT NULL;
+CREATE INDEX search_docs_unread ON search_docs (owner, parent) WHERE unread = 1 AND state = 'l';
