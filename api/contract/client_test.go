@@ -398,6 +398,7 @@ func abbreviated(b []byte) string {
 type item struct {
 	UID       string          `json:"uid"`
 	Version   int64           `json:"version"`
+	CreatedAt string          `json:"createdAt"`
 	UpdatedAt string          `json:"updatedAt"`
 	DeletedAt *string         `json:"deletedAt"`
 	Payload   json.RawMessage `json:"payload"`
@@ -423,7 +424,7 @@ func readItem(raw []byte) (item, error) {
 		decoder.DisallowUnknownFields()
 	}
 	if err := decoder.Decode(&it); err != nil {
-		return it, fmt.Errorf("not an item {uid, version, updatedAt, deletedAt?, payload}: %w", err)
+		return it, fmt.Errorf("not an item {uid, version, createdAt, updatedAt, deletedAt?, payload}: %w", err)
 	}
 	var own struct {
 		UID, UpdatedTS string
@@ -463,6 +464,15 @@ func readItem(raw []byte) (item, error) {
 	}
 	if err := checkTime(it.UpdatedAt); err != nil {
 		return it, err
+	}
+	if !family {
+		if err := checkTime(it.CreatedAt); err != nil {
+			return it, fmt.Errorf("createdAt: %w", err)
+		}
+		if created, updated := instant(it.CreatedAt), instant(it.UpdatedAt); created.After(updated) ||
+			it.Version == 1 && !created.Equal(updated) {
+			return it, fmt.Errorf("createdAt %s does not fit updatedAt %s of version %d", it.CreatedAt, it.UpdatedAt, it.Version)
+		}
 	}
 	if deleted {
 		return it, checkTime(*it.DeletedAt)

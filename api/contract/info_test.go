@@ -20,6 +20,7 @@ type serverInfo struct {
 	Limits struct {
 		MaxBodyBytes, DefaultPage, MaxPage int
 	}
+	Features        []string
 	TenantSignature struct {
 		Required bool
 		Versions []any

@@ -100,6 +100,10 @@ func runSuite(m *testing.M) (code int) {
 			if err := s.stop(); err != nil {
 				fail("%s: %v", b.name, err)
 			}
+			// Whatever the tests did, the index must hold what the items say.
+			if out, err := checkIndex(s.env); err != nil {
+				fail("%s: check --index: %v\n%s", b.name, err, out)
+			}
 		}()
 	}
 	return m.Run()

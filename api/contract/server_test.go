@@ -113,6 +113,13 @@ func serverCommand(env settings) *exec.Cmd {
 	return cmd
 }
 
+// checkIndex compares a stopped server's items with its search index.
+func checkIndex(env settings) ([]byte, error) {
+	cmd := serverCommand(env)
+	cmd.Args = append(cmd.Args, "check", "--index")
+	return cmd.CombinedOutput()
+}
+
 // stop ends the server as a supervisor would, and expects exit code 0 and a log without panics.
 func (s *server) stop() error {
 	select {

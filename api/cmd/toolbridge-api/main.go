@@ -26,6 +26,7 @@ const usage = `toolbridge-api: the REST API that owns a tenant's notes, tasks, c
 Usage:
   toolbridge-api                serve (same as: toolbridge-api serve)
   toolbridge-api check          read the configuration, say what is wrong with it, and exit
+  toolbridge-api check --index  compare each item with the search index while no server runs; exit 0 if all agree
   toolbridge-api healthcheck    ask the API on this machine whether it is ready; exit 0 if it is
   toolbridge-api version        print the version
 
@@ -60,7 +61,8 @@ func main() {
 	if len(os.Args) > 1 {
 		command = os.Args[1]
 	}
-	if len(os.Args) > 2 {
+	checkIndexToo := command == "check" && len(os.Args) == 3 && os.Args[2] == "--index"
+	if len(os.Args) > 2 && !checkIndexToo {
 		fail(exitUsage, "one command at most; see toolbridge-api help")
 	}
 	switch command {
@@ -74,6 +76,9 @@ func main() {
 			os.Exit(serveUntilSignal(c))
 		case "healthcheck":
 			os.Exit(healthcheck(c))
+		}
+		if checkIndexToo {
+			os.Exit(checkIndex(c))
 		}
 		fmt.Println("the configuration is valid")
 	case "version", "--version":

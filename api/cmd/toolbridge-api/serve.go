@@ -91,6 +91,7 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) int {
 		defer metricsServer.Close() // scrapes need no grace
 	}
 	go sweep(ctx, db, api.Metrics, log)
+	go indexOlder(ctx, db, log)
 
 	select {
 	case err := <-failed:
@@ -218,6 +219,43 @@ func sweep(ctx context.Context, db store.Store, metrics *telemetry.Metrics, log 
 		metrics.SessionsEnded.WithLabelValues(telemetry.SessionExpired).Add(float64(swept))
 		if swept > 0 {
 			log.Info("sessions expired that nobody had ended", telemetry.Count, swept)
+		}
+	}
+}
+
+const (
+	indexRetry = 5 * time.Second
+	// indexRest is how long the indexing of older items rests after a batch, as a multiple of what the batch took. The person
+	// whose items they are cannot write during a batch.
+	indexRest = 1
+)
+
+// indexOlder brings what an earlier release has written into the index, and ends when that is done. It may be interrupted at any
+// time: the next start goes on with what is missing.
+func indexOlder(ctx context.Context, db store.Store, log *slog.Logger) {
+	var at store.IndexCursor
+	began := time.Now()
+	for batches := 0; ; batches++ {
+		start := time.Now()
+		next, done, err := db.IndexSome(ctx, at)
+		rest := indexRest * time.Since(start)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			log.Warn("older items could not be indexed for searches; next try in a moment", telemetry.Error, err.Error())
+			rest = indexRetry
+		case done:
+			if batches > 0 {
+				log.Info("all older items are indexed for searches", telemetry.DurationMS, time.Since(began).Milliseconds())
+			}
+			return
+		}
+		at = next
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(rest):
 		}
 	}
 }

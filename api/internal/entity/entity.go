@@ -124,6 +124,29 @@ type FieldError struct{ Field, Problem string }
 
 func (e *FieldError) Error() string { return e.Field + " " + e.Problem }
 
+// ByName finds a kind by its name. There is one for every name in the database.
+func ByName(name string) Kind {
+	for _, k := range All {
+		if k.Name == name {
+			return k
+		}
+	}
+	return Kind{Name: name, Key: name, Label: name}
+}
+
+// KeyOf is the key of the kind with a name.
+func KeyOf(name string) string { return ByName(name).Key }
+
+// ByKey finds a kind by its key.
+func ByKey(key string) (Kind, bool) {
+	for _, k := range All {
+		if k.Key == key {
+			return k, true
+		}
+	}
+	return Kind{}, false
+}
+
 // Names says whether a payload speaks of its parent at all.
 func (p *Parent) Names(body *payload.Object) bool {
 	for _, field := range []string{p.UIDField, p.TypeField} {

@@ -68,6 +68,8 @@ func (a *API) Handler() http.Handler {
 		})
 		r.Group(func(r chi.Router) {
 			r.Use(a.checkSession, a.checkRate, a.checkEpoch)
+			a.route(r, "/search", methods{"POST": a.search})
+			a.route(r, "/overview", methods{"GET": a.overview})
 			for _, kind := range entity.All {
 				i, path := items{a, kind}, "/"+kind.Name
 				a.route(r, path, methods{"GET": i.list, "POST": i.create})

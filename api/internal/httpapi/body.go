@@ -166,7 +166,8 @@ func (t *text) item(item store.Item) {
 	if item.Deleted != 0 {
 		deleted = `,"deletedAt":"` + formatMillis(item.Deleted) + `"`
 	}
-	t.add(`{"uid":"`, item.UID, `","version":`, version, `,"updatedAt":"`, updated, `"`, deleted, `,"payload":`)
+	t.add(`{"uid":"`, item.UID, `","version":`, version, `,"createdAt":"`, formatMillis(item.Created),
+		`","updatedAt":"`, updated, `"`, deleted, `,"payload":`)
 	t.insert(item.Payload[:len(item.Payload)-1]) // without the closing brace
 	if len(item.Payload) > len(`{}`) {
 		t.add(`,`)

@@ -45,10 +45,16 @@ func (i items) list(w http.ResponseWriter, r *http.Request) error {
 	next := ""
 	if more {
 		last := found[len(found)-1]
-		next = i.cursor(store.Position{Updated: last.Updated, UID: last.UID})
+		next = i.cursor(page, page.PositionOf(last))
 		query := url.Values{"cursor": {next}, "limit": {strconv.Itoa(page.Limit)}}
 		if page.IncludeDeleted {
 			query.Set("includeDeleted", "true")
+		}
+		if page.Newest {
+			query.Set("order", "newest")
+		}
+		if page.Parent != "" {
+			query.Set(i.kind.Parent.UIDField, page.Parent)
 		}
 		w.Header().Set("Link", fmt.Sprintf(`</v1/%s?%s>; rel="next"`, i.kind.Name, query.Encode()))
 	}
@@ -58,7 +64,7 @@ func (i items) list(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (i items) readPage(r *http.Request) (store.Page, error) {
-	page := store.Page{After: store.Beginning, Limit: defaultPage, MaxBytes: pageBytes}
+	page := store.Page{Limit: defaultPage, MaxBytes: pageBytes}
 	query, err := readQuery(r)
 	if err != nil {
 		return page, err
@@ -71,8 +77,19 @@ func (i items) readPage(r *http.Request) (store.Page, error) {
 		}
 		page.Limit = int(min(limit, maxPage))
 	}
+	switch text := query.Get("order"); text {
+	case "", "oldest":
+	case "newest":
+		page.Newest = true
+	default:
+		return page, badRequest("order must be newest or oldest")
+	}
+	if page.Parent, err = i.parentInQuery(query); err != nil {
+		return page, err
+	}
+	page.After = page.Start()
 	if text := query.Get("cursor"); text != "" {
-		after, ok := i.parseCursor(text)
+		after, ok := i.parseCursor(page, text)
 		if !ok {
 			return page, badRequest("broken cursor: send nextCursor of the page before, unchanged, or none")
 		}
@@ -82,21 +99,53 @@ func (i items) readPage(r *http.Request) (store.Page, error) {
 	return page, err
 }
 
-// cursor is opaque to callers, but it is no secret: it is bound to no one, and whoever makes one up gains nothing.
-func (i items) cursor(p store.Position) string {
-	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%s|%d|%s", i.kind.Name, p.Updated, p.UID))
+// parentInQuery is the parent whose items are asked for. The parameter is named as the payload's field is.
+func (i items) parentInQuery(query url.Values) (string, error) {
+	for _, kind := range entity.All {
+		if kind.Parent == nil || !query.Has(kind.Parent.UIDField) {
+			continue
+		}
+		field := kind.Parent.UIDField
+		if i.kind.Parent == nil || i.kind.Parent.UIDField != field {
+			return "", badRequest(fmt.Sprintf("%s: a %s has none", field, i.kind.Label))
+		}
+		uid, ok := entity.ParseUID(query.Get(field))
+		if !ok {
+			return "", badRequest(field + " must be a UUID")
+		}
+		return uid, nil
+	}
+	return "", nil
 }
 
-func (i items) parseCursor(text string) (store.Position, bool) {
+// cursor is opaque to callers, but it is no secret: it is bound to a list and to no one, and a caller that makes one up
+// gains nothing.
+func (i items) cursor(page store.Page, p store.Position) string {
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%s|%d|%s", i.listName(page), p.At, p.UID))
+}
+
+// listName tells lists apart whose positions mean different things.
+func (i items) listName(page store.Page) string {
+	name := i.kind.Name
+	if page.Newest {
+		name += " newest"
+	}
+	if page.Parent != "" {
+		name += " of " + page.Parent
+	}
+	return name
+}
+
+func (i items) parseCursor(page store.Page, text string) (store.Position, bool) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil {
 		return store.Position{}, false
 	}
 	parts := strings.Split(string(raw), "|")
-	if len(parts) != 3 || parts[0] != i.kind.Name {
+	if len(parts) != 3 || parts[0] != i.listName(page) {
 		return store.Position{}, false
 	}
-	updated, err := strconv.ParseUint(parts[1], 10, 63)
+	at, err := strconv.ParseUint(parts[1], 10, 63)
 	uid, ok := entity.ParseUID(parts[2])
-	return store.Position{Updated: int64(updated), UID: uid}, err == nil && ok
+	return store.Position{At: int64(at), UID: uid}, err == nil && ok
 }

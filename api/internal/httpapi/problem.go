@@ -125,6 +125,8 @@ func asProblem(err error) *problem {
 	case errors.Is(err, auth.ErrKeysUnavailable):
 		p = unavailable("the keys that verify tokens cannot be fetched; try again soon")
 		return p.withReason("keys_unavailable", err)
+	case searchProblem(err) != nil:
+		return searchProblem(err)
 	case errors.Is(err, store.ErrOutcomeUnknown):
 		p = &problem{status: http.StatusGatewayTimeout, message: "storage did not confirm the write; read the item to see whether it was made"}
 		return p.withReason(reasonStorage, err)

@@ -70,6 +70,9 @@ func (a *API) judgeSignature(r *http.Request) string {
 	return "accepted"
 }
 
+// features are what this server has beyond what every compatible API has. Each is listed when it works, not before.
+var features = []string{"created", "order", "search", "overview"}
+
 func (a *API) info(w http.ResponseWriter, _ *http.Request) error {
 	type kind struct {
 		Name     string   `json:"name"`
@@ -87,6 +90,7 @@ func (a *API) info(w http.ResponseWriter, _ *http.Request) error {
 	writeJSON(w, http.StatusOK, map[string]any{
 		"name": telemetry.Service, "version": a.Version, "time": formatTime(a.Now()), "entities": kinds,
 		"limits":          map[string]any{"maxBodyBytes": a.MaxBody, "defaultPage": defaultPage, "maxPage": maxPage},
+		"features":        features,
 		"tenantSignature": map[string]any{"required": a.Signatures != nil, "versions": a.Signatures.Versions()},
 	})
 	return nil

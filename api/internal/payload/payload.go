@@ -326,3 +326,39 @@ func escapedUnit(text []byte) uint64 {
 	unit, _ := strconv.ParseUint(string(text[2:6]), 16, 16)
 	return unit
 }
+
+// Each calls do for every field, in order.
+func (o *Object) Each(do func(name string, value json.RawMessage)) {
+	for _, f := range o.fields {
+		do(f.name, f.value)
+	}
+}
+
+// Texts calls do for every string and number in a value, at any depth. It takes values of a parsed object only.
+func Texts(raw json.RawMessage, do func(text string)) {
+	switch raw[0] {
+	case '"':
+		do(unquote(raw))
+	case '[':
+		for rest := raw[1:]; rest[0] != ']'; {
+			element := value(rest)
+			Texts(element, do)
+			if rest = rest[len(element):]; rest[0] == ',' {
+				rest = rest[1:]
+			}
+		}
+	case '{':
+		for rest := raw[1:]; rest[0] != '}'; {
+			key := value(rest)
+			rest = rest[len(key)+1:] // the colon
+			element := value(rest)
+			Texts(element, do)
+			if rest = rest[len(element):]; rest[0] == ',' {
+				rest = rest[1:]
+			}
+		}
+	case 't', 'f', 'n':
+	default:
+		do(string(raw))
+	}
+}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -46,6 +47,28 @@ func (b *bounded) Wipe(ctx context.Context, owner int64, by string) (epoch int64
 
 func (b *bounded) State(ctx context.Context, owner int64) (State, error) {
 	return within(ctx, b.limit, func(ctx context.Context) (State, error) { return b.Store.State(ctx, owner) })
+}
+
+// searchLimit is shorter than that of other calls: a search that takes longer is of no use to its caller, and costs others
+// what it reads.
+const searchLimit = 5 * time.Second
+
+func (b *bounded) Search(ctx context.Context, owner int64, s Search) (Findings, error) {
+	out, err := within(ctx, min(b.limit, searchLimit), func(ctx context.Context) (Findings, error) { return b.Store.Search(ctx, owner, s) })
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		err = ErrSearchSlow
+	}
+	return out, err
+}
+
+func (b *bounded) Overview(ctx context.Context, owner, today, tomorrow, nextWeek int64) (Overview, error) {
+	return within(ctx, b.limit, func(ctx context.Context) (Overview, error) {
+		return b.Store.Overview(ctx, owner, today, tomorrow, nextWeek)
+	})
+}
+
+func (b *bounded) GetMany(ctx context.Context, owner int64, kind string, uids []string) (map[string]Item, error) {
+	return within(ctx, b.limit, func(ctx context.Context) (map[string]Item, error) { return b.Store.GetMany(ctx, owner, kind, uids) })
 }
 
 func (b *bounded) OpenSession(ctx context.Context, who Person) (Session, error) {

@@ -5,25 +5,28 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
+
+	"github.com/toolbridge/toolbridge-mcp/api/internal/entity"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/search"
 )
+
+// itemColumns are what scanItem reads.
+const itemColumns = "uid, version, created, updated, deleted, payload"
 
 var (
 	itemGet = statement{"item.get", `
-		SELECT uid, version, updated, deleted, payload FROM items WHERE owner = $1 AND kind = $2 AND uid = $3`}
+		SELECT ` + itemColumns + ` FROM items WHERE owner = $1 AND kind = $2 AND uid = $3`}
 	itemLives = statement{"item.lives", `
 		SELECT 1 FROM items WHERE owner = $1 AND kind = $2 AND uid = $3 AND deleted = 0`}
 	itemInsert = statement{"item.insert", `
-		INSERT INTO items (owner, kind, uid, version, updated, deleted, payload) VALUES ($1, $2, $3, $4, $5, $6, $7)`}
+		INSERT INTO items (owner, kind, uid, version, created, updated, deleted, payload, parent)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`}
 	itemUpdate = statement{"item.update", `
-		UPDATE items SET version = $4, updated = $5, deleted = $6, payload = $7 WHERE owner = $1 AND kind = $2 AND uid = $3`}
-	// Without the cast SQLite would plan the query anew at each call, to see whether the limit is small.
-	itemListLive = statement{"item.list_live", `
-		SELECT uid, version, updated, deleted, payload FROM items
-		WHERE owner = $1 AND kind = $2 AND deleted = 0 AND (updated, uid) > ($3, $4) ORDER BY updated, uid LIMIT CAST($5 AS BIGINT)`}
-	itemListAll = statement{"item.list_all", `
-		SELECT uid, version, updated, deleted, payload FROM items
-		WHERE owner = $1 AND kind = $2 AND (updated, uid) > ($3, $4) ORDER BY updated, uid LIMIT CAST($5 AS BIGINT)`}
+		UPDATE items SET version = $4, created = $5, updated = $6, deleted = $7, payload = $8, parent = $9
+		WHERE owner = $1 AND kind = $2 AND uid = $3`}
+	itemLists = listStatements()
 	itemCount = statement{"item.count", `
 		SELECT kind, COUNT(*) FROM items WHERE owner = $1 GROUP BY kind`}
 	itemWipe = statement{"item.wipe", `
@@ -34,10 +37,41 @@ var (
 		WHERE id = $1 AND epoch = $3 RETURNING clock`}
 )
 
+// listing names one of the lists.
+type listing struct{ ofParent, deletedToo, newest bool }
+
+func listStatements() map[listing]statement {
+	out := make(map[listing]statement)
+	for n := range 8 {
+		l := listing{n&1 != 0, n&2 != 0, n&4 != 0}
+		name, where, time, after, direction := "item.list", "owner = $1 AND kind = $2", "updated", ">", ""
+		if l.ofParent {
+			// "IS NOT NULL" is what lets both databases use the partial index.
+			name, where, time = name+"_of_parent", where+" AND parent IS NOT NULL AND parent = $6", "created"
+		}
+		if l.deletedToo {
+			name += "_all"
+		} else {
+			name, where = name+"_live", where+" AND deleted = 0"
+		}
+		if l.newest {
+			name, after, direction = name+"_newest", "<", " DESC"
+		}
+		// Without the cast SQLite would plan the query anew at each call, to see whether the limit is small.
+		out[l] = statement{name, fmt.Sprintf(`
+			SELECT %s FROM items WHERE %s AND (%[3]s, uid) %[4]s ($3, $4)
+			ORDER BY %[3]s%[5]s, uid%[5]s LIMIT CAST($5 AS BIGINT)`, itemColumns, where, time, after, direction)}
+	}
+	return out
+}
+
 // common is the part of a Store that is the same on every database.
 type common struct {
-	db  database
-	now func() time.Time
+	db    database
+	index searchIndex
+	now   func() time.Time
+	// complete holds the owners whose items are all indexed.
+	complete sync.Map
 }
 
 // mark tells the callers of the store which errors are the database being away.
@@ -59,14 +93,14 @@ func (c *common) Get(ctx context.Context, owner int64, kind, uid string) (Item, 
 }
 
 func (c *common) List(ctx context.Context, owner int64, kind string, page Page) ([]Item, bool, error) {
-	s := itemListLive
-	if page.IncludeDeleted {
-		s = itemListAll
-	}
+	s := itemLists[listing{page.Parent != "", page.IncludeDeleted, page.Newest}]
 	var items []Item
 	size, more := 0, false
 	// One row beyond the page tells whether there is another page.
-	args := []any{owner, kind, page.After.Updated, page.After.UID, page.Limit + 1}
+	args := []any{owner, kind, page.After.At, page.After.UID, page.Limit + 1}
+	if page.Parent != "" {
+		args = append(args, page.Parent)
+	}
 	err := each(ctx, c.db, s, args, func(r rows) error {
 		if len(items) == page.Limit || len(items) > 0 && size >= page.MaxBytes {
 			more = true
@@ -96,23 +130,26 @@ func (c *common) Write(ctx context.Context, owner Owner, kind, uid string, chang
 			{clockMove, []any{owner.ID, c.now().UnixMilli(), owner.Epoch}, func(r rows) error { return r.Scan(&updated) }},
 			askItem(owner.ID, kind, uid, &current),
 		},
-		then: func(tx connection) (command, error) {
+		then: func(tx connection) ([]command, error) {
 			if updated == 0 {
-				return command{}, ErrStaleEpoch
+				return nil, ErrStaleEpoch
 			}
 			next, err := change(transaction{ctx, tx, owner.ID}, current)
 			if err != nil {
-				return command{}, err
+				return nil, err
 			}
-			item = Item{UID: uid, Version: 1, Updated: updated, Payload: next.Payload}
+			item = Item{UID: uid, Version: 1, Created: updated, Updated: updated, Payload: next.Payload}
 			if next.Delete {
 				item.Deleted = updated
 			}
 			put := itemInsert
 			if current != nil {
-				put, item.Version = itemUpdate, current.Version+1
+				put, item.Version, item.Created = itemUpdate, current.Version+1, current.Created
 			}
-			return command{put, []any{owner.ID, kind, uid, item.Version, item.Updated, item.Deleted, string(item.Payload)}}, nil
+			d := search.Index(entity.ByName(kind), item.Payload, next.Delete)
+			commands := []command{{put, []any{owner.ID, kind, uid, item.Version, item.Created, item.Updated, item.Deleted,
+				string(item.Payload), optional(d.Parent)}}}
+			return append(commands, c.indexed(owner.ID, kind, current, item, &d)...), nil
 		},
 	})
 	return item, c.mark(err)
@@ -133,11 +170,11 @@ func (c *common) wipe(ctx context.Context, owner int64, by string, also func(con
 				return err
 			}},
 		},
-		then: func(tx connection) (command, error) {
+		then: func(tx connection) ([]command, error) {
 			if epoch == 0 {
-				return command{}, sql.ErrNoRows
+				return nil, sql.ErrNoRows
 			}
-			return command{itemWipe, []any{owner}}, also(tx)
+			return append(c.index.dropAll(owner), command{itemWipe, []any{owner}}), also(tx)
 		},
 	})
 	return epoch, deleted, c.mark(err)
@@ -185,6 +222,6 @@ func askItem(owner int64, kind, uid string, found **Item) question {
 }
 
 func scanItem(r rows) (item Item, err error) {
-	err = r.Scan(&item.UID, &item.Version, &item.Updated, &item.Deleted, &item.Payload)
+	err = r.Scan(&item.UID, &item.Version, &item.Created, &item.Updated, &item.Deleted, &item.Payload)
 	return item, err
 }

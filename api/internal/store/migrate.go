@@ -19,6 +19,7 @@ func migrate(ctx context.Context, dialect goose.Dialect, folder string, db *sql.
 	if err != nil {
 		return err
 	}
+	options = append(options, goose.WithGoMigrations(fillCreated), goose.WithDisableGlobalRegistry(true))
 	provider, err := goose.NewProvider(dialect, db, files, options...)
 	if err != nil {
 		return fmt.Errorf("migrations: %w", err)

@@ -23,9 +23,18 @@ var plans = []struct {
 	{clockMove, "1, 1, 1", []string{"INTEGER PRIMARY KEY"}, []string{"users_pkey"}},
 	{itemGet, "1, 'notes'," + aUID, []string{"items_by_uid"}, []string{"items_by_uid"}},
 	{itemLives, "1, 'notes'," + aUID, []string{"items_by_uid"}, []string{"items_by_uid"}},
-	{itemUpdate, "1, 'notes'," + aUID + ", 1, 1, 1, '{}'", []string{"items_by_uid"}, []string{"items_by_uid"}},
-	{itemListLive, "1, 'notes', 1, " + aUID + ", 10", []string{"items_live_by_time"}, []string{"items_live_by_time"}},
-	{itemListAll, "1, 'notes', 1, " + aUID + ", 10", []string{"items_by_time"}, []string{"items_by_time"}},
+	{itemUpdate, "1, 'notes'," + aUID + ", 1, 1, 1, 1, '{}', NULL", []string{"items_by_uid"}, []string{"items_by_uid"}},
+	{itemLists[listing{}], "1, 'notes', 1, " + aUID + ", 10", []string{"items_live_by_time"}, []string{"items_live_by_time"}},
+	{itemLists[listing{newest: true}], "1, 'notes', 1, " + aUID + ", 10", []string{"items_live_by_time"}, []string{"items_live_by_time"}},
+	{itemLists[listing{deletedToo: true}], "1, 'notes', 1, " + aUID + ", 10", []string{"items_by_time"}, []string{"items_by_time"}},
+	{itemLists[listing{deletedToo: true, newest: true}], "1, 'notes', 1, " + aUID + ", 10",
+		[]string{"items_by_time"}, []string{"items_by_time"}},
+	{itemLists[listing{ofParent: true}], ofAParent, []string{"items_live_by_parent"}, []string{"items_live_by_parent"}},
+	{itemLists[listing{ofParent: true, newest: true}], ofAParent,
+		[]string{"items_live_by_parent"}, []string{"items_live_by_parent"}},
+	{itemLists[listing{ofParent: true, deletedToo: true}], ofAParent, []string{"items_by_parent"}, []string{"items_by_parent"}},
+	{itemLists[listing{ofParent: true, deletedToo: true, newest: true}], ofAParent,
+		[]string{"items_by_parent"}, []string{"items_by_parent"}},
 	{itemCount, "1", []string{"items_by_"}, []string{"items_by_"}},
 	{itemWipe, "1", []string{"items_by_"}, []string{"items_by_"}},
 	{sessionOpen, "'t', 's'," + aUID + ", 1, 1", nil, []string{"users_tenant_subject_key"}},
@@ -35,7 +44,10 @@ var plans = []struct {
 	{sessionSweep, "1", nil, []string{"sessions_by_expiry"}},
 }
 
-const aUID = "'00000000-0000-0000-0000-000000000000'"
+const (
+	aUID      = "'00000000-0000-0000-0000-000000000000'"
+	ofAParent = "1, 'chat_messages', 1, " + aUID + ", 10, " + aUID
+)
 
 func judgePlan(t *testing.T, s statement, plan string, costly *regexp.Regexp, indexes []string) {
 	t.Helper()
@@ -91,6 +103,9 @@ func TestPlansOfPostgreSQL(t *testing.T) {
 		`INSERT INTO users (tenant, subject, created) SELECT 't', n, 0 FROM generate_series(1, 500) n`,
 		`INSERT INTO items (owner, kind, uid, version, updated, payload)
 			SELECT id, kind, gen_random_uuid(), 1, n, '{}' FROM users, generate_series(1, 20) n, unnest('{notes,tasks}'::text[]) kind`,
+		`INSERT INTO items (owner, kind, uid, version, created, updated, payload, parent)
+			SELECT id, 'chat_messages', gen_random_uuid(), 1, n, n, '{}', chat
+			FROM (SELECT id, gen_random_uuid() chat FROM users) u, generate_series(1, 20) n`,
 		`INSERT INTO sessions (id, owner, epoch, created, expires) SELECT gen_random_uuid(), id, 1, n, n FROM users, generate_series(1, 20) n`,
 		`ANALYZE`,
 		`SET plan_cache_mode = force_generic_plan`,

@@ -65,8 +65,7 @@ func OpenPostgres(ctx context.Context, url string, now func() time.Time) (Store,
 		pool.Close()
 		return nil, err
 	}
-	c := common{db: &postgresDB{pool}, now: now}
-	return &postgresStore{common: c, pool: pool}, nil
+	return &postgresStore{common: common{db: &postgresDB{pool}, index: postgresIndex{}, now: now}, pool: pool}, nil
 }
 
 // migratePostgres holds an advisory lock, so that of several replicas that start at once one migrates and the others wait.
@@ -209,17 +208,19 @@ func (d *postgresDB) transact(ctx context.Context, c *pgxpool.Conn, w work) erro
 	return d.finish(ctx, c, last)
 }
 
-// finish runs the last command and commits. From here on, losing the database means not knowing.
-func (d *postgresDB) finish(ctx context.Context, c *pgxpool.Conn, last command) error {
+// finish runs the last commands and commits. From here on, losing the database means not knowing.
+func (d *postgresDB) finish(ctx context.Context, c *pgxpool.Conn, last []command) error {
 	end := &pgx.Batch{}
-	if last.sql != "" {
-		end.Queue(last.sql, last.args...)
+	for _, l := range last {
+		end.Queue(l.sql, l.args...)
 	}
 	end.Queue("commit")
 	answers := c.SendBatch(ctx, end)
 	var err error
-	if last.sql != "" {
-		_, err = run(ctx, batched{answers}, last.statement)
+	for _, l := range last {
+		if err == nil {
+			_, err = run(ctx, batched{answers}, l.statement)
+		}
 	}
 	var committed pgconn.CommandTag
 	if err == nil {
@@ -237,6 +238,10 @@ func (d *postgresDB) finish(ctx context.Context, c *pgxpool.Conn, last command) 
 }
 
 func (d *postgresDB) query(ctx context.Context, s statement, args ...any) (rows, error) {
+	if strings.HasPrefix(s.name, "search.") {
+		// Planned for these very words: a rare one and a common one want different plans.
+		args = append([]any{pgx.QueryExecModeCacheDescribe}, args...)
+	}
 	return pgxConnection{d.pool}.query(ctx, s, args...)
 }
 

@@ -49,8 +49,7 @@ func OpenSQLite(ctx context.Context, path string, now func() time.Time) (Store, 
 		db.close()
 		return nil, err
 	}
-	c := common{db: db, now: now}
-	return &sqliteStore{common: c, memorySessions: newMemorySessions(now), db: db}, nil
+	return &sqliteStore{common: common{db: db, index: sqliteIndex{}, now: now}, memorySessions: newMemorySessions(now), db: db}, nil
 }
 
 // openMemory opens one connection, for reads too: each connection to memory would be a database of its own.
@@ -92,7 +91,7 @@ func openFile(ctx context.Context, path string) (*sqliteDB, error) {
 // prepareWrites prepares what a write runs. Within its transaction it would be too late: preparing for the pool waits
 // for the connection that the transaction holds.
 func (d *sqliteDB) prepareWrites(ctx context.Context) error {
-	for _, s := range []statement{clockMove, itemGet, itemLives, itemInsert, itemUpdate} {
+	for _, s := range append(sqliteIndexWrites, clockMove, itemGet, itemLives, itemInsert, itemUpdate) {
 		if _, err := d.writes.prepare(ctx, s); err != nil {
 			return fmt.Errorf("prepare %s: %w", s.name, err)
 		}
@@ -181,11 +180,15 @@ func (w work) do(ctx context.Context, tx connection) error {
 		}
 	}
 	last, err := w.then(tx)
-	if err != nil || last.sql == "" {
+	if err != nil {
 		return err
 	}
-	_, err = run(ctx, tx, last.statement, last.args...)
-	return err
+	for _, c := range last {
+		if _, err := run(ctx, tx, c.statement, c.args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (d *sqliteDB) unavailable(err error) bool {

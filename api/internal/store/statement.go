@@ -47,7 +47,7 @@ type database interface {
 // together with the beginning, and what is done last together with the end.
 type work struct {
 	first []question
-	then  func(connection) (last command, err error)
+	then  func(connection) (last []command, err error)
 }
 
 type question struct {
@@ -56,7 +56,7 @@ type question struct {
 	scan func(rows) error // called for every row
 }
 
-// command is a statement that answers nothing. The zero value does nothing.
+// command is a statement that answers nothing.
 type command struct {
 	statement
 	args []any

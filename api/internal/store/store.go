@@ -14,6 +14,7 @@ package store
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/toolbridge/toolbridge-mcp/api/internal/telemetry"
@@ -56,7 +57,8 @@ type Session struct {
 type Item struct {
 	UID     string
 	Version int64
-	Updated int64 // Unix milliseconds
+	Created int64 // Unix milliseconds
+	Updated int64 // the same
 	Deleted int64 // the same; 0 while it lives
 	Payload []byte
 }
@@ -84,12 +86,15 @@ type Tx interface {
 	Lives(kind, uid string) (bool, error)
 }
 
-// Page is a part of a list, oldest change first.
+// Page is a part of a list, oldest change first. With a parent, items are in the order of their creation instead, so that
+// a chat reads as it was written, whatever was marked as read since.
 type Page struct {
-	After          Position
+	After          Position // in the direction of the list
 	Limit          int
 	MaxBytes       int // payload bytes after which the page ends early; it always holds at least one item
 	IncludeDeleted bool
+	Newest         bool   // first
+	Parent         string // uid of the item that all of them belong to; "" for all
 	// Reserve is asked for the memory of each item, unless it is nil. Where there is none, the page
 	// ends early too.
 	Reserve func(Item) bool
@@ -97,12 +102,31 @@ type Page struct {
 
 // Position is where a page ended.
 type Position struct {
-	Updated int64
-	UID     string
+	At  int64 // when the item was changed or, in a list of one parent, created
+	UID string
 }
 
-// Beginning is before every item.
-var Beginning = Position{Updated: -1, UID: "00000000-0000-0000-0000-000000000000"}
+// Beginning is before every item, End after them.
+var (
+	Beginning = Position{At: -1, UID: "00000000-0000-0000-0000-000000000000"}
+	End       = Position{At: math.MaxInt64, UID: "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+)
+
+// Start is where the list of a page begins.
+func (p Page) Start() Position {
+	if p.Newest {
+		return End
+	}
+	return Beginning
+}
+
+// PositionOf is where a page that ends with an item ended.
+func (p Page) PositionOf(item Item) Position {
+	if p.Parent != "" {
+		return Position{At: item.Created, UID: item.UID}
+	}
+	return Position{At: item.Updated, UID: item.UID}
+}
 
 // Store is all that the API asks of a database.
 type Store interface {
@@ -113,6 +137,17 @@ type Store interface {
 	// Wipe deletes all of a person's items, raises the epoch and ends all of their sessions.
 	Wipe(ctx context.Context, owner int64, by string) (epoch int64, deleted map[string]int64, err error)
 	State(ctx context.Context, owner int64) (State, error)
+
+	// Search finds items of an owner. It is as true as the items: both are written in one transaction.
+	Search(ctx context.Context, owner int64, s Search) (Findings, error)
+	// Overview counts what an owner has; the times are the beginnings of days, in Unix milliseconds.
+	Overview(ctx context.Context, owner, today, tomorrow, nextWeek int64) (Overview, error)
+	// GetMany reads those of some items that live, by uid.
+	GetMany(ctx context.Context, owner int64, kind string, uids []string) (map[string]Item, error)
+	// IndexSome brings a batch of items into the index that an earlier release has written.
+	IndexSome(ctx context.Context, at IndexCursor) (next IndexCursor, done bool, err error)
+	// CheckIndex compares every item with its part of the index.
+	CheckIndex(ctx context.Context) (IndexReport, error)
 
 	OpenSession(ctx context.Context, who Person) (Session, error)
 	FindSession(ctx context.Context, id string) (Session, error)

@@ -5,13 +5,15 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+
+	"github.com/toolbridge/toolbridge-mcp/api/internal/search"
 )
 
 var (
 	userFind = statement{"user.find", `
 		SELECT id, epoch FROM users WHERE tenant = $1 AND subject = $2`}
 	userAdd = statement{"user.add", `
-		INSERT INTO users (tenant, subject, created) VALUES ($1, $2, $3) ON CONFLICT (tenant, subject) DO NOTHING`}
+		INSERT INTO users (tenant, subject, created, indexed) VALUES ($1, $2, $3, $4) ON CONFLICT (tenant, subject) DO NOTHING`}
 	userState = statement{"user.state", `
 		SELECT epoch, last_wipe, last_wipe_by FROM users WHERE id = $1`}
 	userWipe = statement{"user.wipe", `
@@ -34,8 +36,8 @@ func (c *common) owner(ctx context.Context, who Person) (Owner, error) {
 }
 
 func (c *common) addUser(ctx context.Context, who Person) error {
-	add := command{userAdd, []any{who.Tenant, who.Subject, c.now().UnixMilli()}}
-	return c.db.write(ctx, work{then: func(connection) (command, error) { return add, nil }})
+	add := command{userAdd, []any{who.Tenant, who.Subject, c.now().UnixMilli(), search.Version}}
+	return c.db.write(ctx, work{then: func(connection) ([]command, error) { return []command{add}, nil }})
 }
 
 func (c *common) State(ctx context.Context, owner int64) (State, error) {

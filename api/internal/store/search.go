@@ -1,0 +1,503 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/toolbridge/toolbridge-mcp/api/internal/entity"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/search"
+)
+
+// Order is the order of what a search finds.
+type Order string
+
+// The orders. Relevance needs a query.
+const (
+	Relevance Order = "relevance"
+	Newest    Order = "newest"
+	Oldest    Order = "oldest"
+	Due       Order = "due"
+)
+
+// Search is what to look for.
+type Search struct {
+	Query   search.Node // nil: the filters alone
+	Filter  search.Filter
+	Updated Range
+	Due     Range
+	Order   Order
+	GroupBy string // "" or one of GroupFields
+	Limit   int    // 0 only counts
+	After   *Place // where the page before ended
+}
+
+// Range is of Unix milliseconds; a nil end is open. From is within it, Before is not.
+type Range struct{ From, Before *int64 }
+
+func (r Range) open() bool { return r.From == nil && r.Before == nil }
+
+// Place is where a page of a search ended.
+type Place struct {
+	Mode    string // how the page was ordered
+	Key     int64  // a score or a due time
+	Updated int64
+}
+
+// Modes of a place.
+const (
+	placeTime   = "t" // newest or oldest
+	placeDue    = "d"
+	placeNoDue  = "n" // in the order of due times, after all that have one
+	placeScore  = "s" // few hits: ranked by their texts
+	placeTitled = "h" // many hits: those whose title matches, newest first
+	placeOthers = "o" // many hits: the rest, newest first
+)
+
+// Found is an item that a search found.
+type Found struct {
+	Kind string
+	Item Item
+}
+
+// Group is how many items have a value; "" is none.
+type Group struct {
+	Value string
+	Count int64
+}
+
+// GroupFields are what can be grouped by.
+var GroupFields = []string{"kind", "status", "priority", "tag", "parent", "month"}
+
+// MaxGroups is how many groups a search returns, largest first.
+const MaxGroups = 100
+
+// Progress is how far the index is with the items of a person.
+type Progress struct{ Done, Total int64 }
+
+// Findings are the answer to a search.
+type Findings struct {
+	Items         []Found
+	Total         int64
+	Next          *Place // nil when there is no more
+	Groups        []Group
+	OmittedGroups int64
+	Progress      *Progress // nil when everything is indexed
+}
+
+// rankedHits is up to how many hits are ranked by their texts. Of more than that, those whose title matches come first.
+const (
+	rankedHits  = 200
+	rankedBytes = 4 << 20
+	// foundBytes ends a page early, as that of a list.
+	foundBytes = 8 << 20
+)
+
+// ErrSearchChanged means that so much was written since the first page that a search has to begin anew.
+var (
+	ErrSearchChanged = errors.New("what is searched has changed too much since the first page")
+	// ErrSearchSlow means that a search was given up.
+	ErrSearchSlow = errors.New("the search took too long")
+)
+
+// searchIndex is the part of searching that differs between the databases.
+type searchIndex interface {
+	// put writes the document of an item.
+	put(owner int64, item Item, kind string, d *search.Document) []command
+	// drop removes the document of an item as it was; dropAll all documents of an owner.
+	drop(owner, updated int64) []command
+	dropAll(owner int64) []command
+	// check compares the stored document of an item with what it should be; checkAll looks for what belongs to no item.
+	check(ctx context.Context, c reader, owner int64, kind string, item Item, d *search.Document) (there bool, wrong []string, err error)
+	checkAll(ctx context.Context, c reader, documents int64) (wrong []string, err error)
+	// keys finds the next items without a document.
+	keys() statement
+	// unread counts the unread messages of chats.
+	unread() statement
+	// hits is the part of a query from FROM on that finds the documents, as d, of a search.
+	hits(owner int64, s Search, e search.Expression) *query
+	// newest makes the order of time part of a query; dense says that a part of its hits can be found by walking in
+	// that order.
+	order(q *query, s Search, dense bool)
+	// after makes a place part of a query.
+	after(q *query, owner int64, s Search)
+	// group makes a field part of a query, and returns its value.
+	group(q *query, field string) (value string)
+}
+
+// query collects the parts of a SELECT.
+type query struct {
+	from    string
+	where   []string
+	args    []any
+	orderBy string
+}
+
+func (q *query) arg(value any) string {
+	q.args = append(q.args, value)
+	return fmt.Sprintf("$%d", len(q.args))
+}
+
+func (q *query) and(condition string) { q.where = append(q.where, condition) }
+
+func (q *query) statement(name, columns, rest string) statement {
+	return statement{name, "SELECT " + columns + " FROM " + q.from + " WHERE " + strings.Join(q.where, " AND ") + rest}
+}
+
+func (c *common) Search(ctx context.Context, owner int64, s Search) (Findings, error) {
+	out, err := c.search(ctx, owner, s)
+	return out, c.mark(err)
+}
+
+func (c *common) search(ctx context.Context, owner int64, s Search) (out Findings, err error) {
+	if out.Progress, err = c.progress(ctx, owner); err != nil {
+		return out, err
+	}
+	e := search.Compile(owner, s.Query, s.Filter)
+	q := c.index.hits(owner, s, e)
+	if err := one(ctx, c.db, q.statement("search.count", "COUNT(*)", ""), q.args, &out.Total); err != nil {
+		return out, err
+	}
+	if s.GroupBy != "" && out.Total > 0 {
+		if out.Groups, out.OmittedGroups, err = c.groups(ctx, owner, s, e); err != nil {
+			return out, err
+		}
+	}
+	if s.Limit == 0 || out.Total == 0 {
+		return out, nil
+	}
+	out.Items, out.Next, err = c.page(ctx, owner, s, e, out.Total)
+	return out, err
+}
+
+func (c *common) page(ctx context.Context, owner int64, s Search, e search.Expression, total int64) ([]Found, *Place, error) {
+	if s.Order != Relevance {
+		found, more, err := c.find(ctx, owner, s, e, s.Limit, foundBytes, total > rankedHits*10)
+		if !more || err != nil {
+			return found, nil, err
+		}
+		return found, s.placeOf(found[len(found)-1]), nil
+	}
+	if s.After == nil && total <= rankedHits || s.After != nil && s.After.Mode == placeScore {
+		found, next, ok, err := c.ranked(ctx, owner, s, e)
+		if ok || err != nil {
+			return found, next, err
+		}
+	}
+	return c.tiers(ctx, owner, s, e, total)
+}
+
+// ranked reads all hits and rates them. It is not ok when their texts are too large for that.
+func (c *common) ranked(ctx context.Context, owner int64, s Search, e search.Expression) (_ []Found, _ *Place, ok bool, err error) {
+	type rated struct {
+		Found
+		score int64
+	}
+	var all []rated
+	var evidence []search.Evidence
+	matcher := search.NewMatcher(s.Query)
+	place := s.After
+	s.After, s.Order = nil, Newest
+	// A walk that was begun is ended the same way, though there may be some more hits by now.
+	limit, bytes := rankedHits, rankedBytes
+	if place != nil {
+		limit, bytes = 5*rankedHits, 5*rankedBytes
+	}
+	found, more, err := c.find(ctx, owner, s, e, limit, bytes, false)
+	switch {
+	case err != nil:
+		return nil, nil, false, err
+	case more && place != nil:
+		return nil, nil, false, ErrSearchChanged
+	case more:
+		return nil, nil, false, nil
+	}
+	for _, f := range found {
+		d, texts := search.Parse(entity.ByName(f.Kind), f.Item.Payload, f.Item.Deleted != 0)
+		all = append(all, rated{Found: f})
+		evidence = append(evidence, matcher.Weigh(texts, d.Title != ""))
+	}
+	for n, score := range matcher.Scores(evidence) {
+		all[n].score = score
+	}
+	slices.SortFunc(all, func(a, b rated) int {
+		return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(b.Item.Updated, a.Item.Updated))
+	})
+	var out []Found
+	for n, f := range all {
+		if place != nil && (f.score > place.Key || f.score == place.Key && f.Item.Updated >= place.Updated) {
+			continue
+		}
+		if len(out) == s.Limit {
+			last := all[n-1]
+			return out, &Place{placeScore, last.score, last.Item.Updated}, true, nil
+		}
+		out = append(out, f.Found)
+	}
+	return out, nil, true, nil
+}
+
+// tiers finds those first whose title matches, and then the others, newest first in each.
+func (c *common) tiers(ctx context.Context, owner int64, s Search, e search.Expression, total int64) ([]Found, *Place, error) {
+	var out []Found
+	place := s.After
+	s.Order = Newest
+	if place == nil || place.Mode == placeTitled {
+		found, more, err := c.find(ctx, owner, s, e.TitleOnly(), s.Limit, foundBytes, false)
+		if err != nil {
+			return nil, nil, err
+		}
+		if more {
+			return found, &Place{Mode: placeTitled, Updated: found[len(found)-1].Item.Updated}, nil
+		}
+		out, s.After = found, nil
+	}
+	if len(out) == s.Limit {
+		return out, &Place{Mode: placeOthers, Updated: math.MaxInt64}, nil
+	}
+	found, more, err := c.find(ctx, owner, s, e.ButTitle(), s.Limit-len(out), foundBytes, total > rankedHits*10)
+	if err != nil {
+		return nil, nil, err
+	}
+	out = append(out, found...)
+	if !more {
+		return out, nil, nil
+	}
+	return out, &Place{Mode: placeOthers, Updated: found[len(found)-1].Item.Updated}, nil
+}
+
+func (s Search) placeOf(last Found) *Place {
+	place := Place{Mode: placeTime, Updated: last.Item.Updated}
+	if s.Order == Due {
+		d, _ := search.Parse(entity.ByName(last.Kind), last.Item.Payload, false)
+		if place.Mode = placeNoDue; d.Due != nil {
+			place.Mode, place.Key = placeDue, *d.Due
+		}
+	}
+	return &place
+}
+
+// Fits says whether a place can be one of a search in this order.
+func (p Place) Fits(order Order) bool {
+	switch order {
+	case Relevance:
+		return p.Mode == placeScore || p.Mode == placeTitled || p.Mode == placeOthers
+	case Due:
+		return p.Mode == placeDue || p.Mode == placeNoDue
+	}
+	return p.Mode == placeTime
+}
+
+// find reads a page of items, and whether there is more. It ends early when it has read many bytes.
+func (c *common) find(ctx context.Context, owner int64, s Search, e search.Expression, limit, bytes int, dense bool) ([]Found, bool, error) {
+	q := c.index.hits(owner, s, e)
+	if s.After != nil {
+		c.index.after(q, owner, s)
+	}
+	c.index.order(q, s, dense)
+	// The items are read for the rows of the page only, not for all that were looked at.
+	inner := q.statement("", "d.owner, d.kind, d.uid, d.updated, d.due", " ORDER BY "+q.orderBy+" LIMIT CAST("+q.arg(limit+1)+" AS BIGINT)")
+	outer := strings.NewReplacer("f.rowid", "h.updated", "d.", "h.").Replace(q.orderBy)
+	read := statement{"search.page", `
+		SELECT h.kind, i.uid, i.version, i.created, i.updated, i.deleted, i.payload FROM (` + inner.sql + `) h
+		JOIN items i ON i.owner = h.owner AND i.kind = h.kind AND i.uid = h.uid ORDER BY ` + outer}
+	var found []Found
+	more, size := false, 0
+	err := each(ctx, c.db, read, q.args, func(r rows) error {
+		if len(found) == limit {
+			more = true // the last row of the query, so it has ended by itself
+			return nil
+		}
+		if size >= bytes && len(found) > 0 {
+			more = true
+			return errStop
+		}
+		var f Found
+		err := r.Scan(&f.Kind, &f.Item.UID, &f.Item.Version, &f.Item.Created, &f.Item.Updated, &f.Item.Deleted, &f.Item.Payload)
+		size += len(f.Item.Payload)
+		found = append(found, f)
+		return err
+	})
+	return found, more, err
+}
+
+func (c *common) groups(ctx context.Context, owner int64, s Search, e search.Expression) (groups []Group, omitted int64, err error) {
+	q := c.index.hits(owner, s, e)
+	value := c.index.group(q, s.GroupBy)
+	st := q.statement("search.groups", "COALESCE("+value+", ''), COUNT(*)", " GROUP BY 1 ORDER BY 2 DESC, 1")
+	err = each(ctx, c.db, st, q.args, func(r rows) error {
+		if len(groups) == MaxGroups {
+			omitted++
+			return nil
+		}
+		var g Group
+		err := r.Scan(&g.Value, &g.Count)
+		groups = append(groups, g)
+		return err
+	})
+	return groups, omitted, err
+}
+
+// GetMany reads those of some items that live, by uid.
+func (c *common) GetMany(ctx context.Context, owner int64, kind string, uids []string) (map[string]Item, error) {
+	out := make(map[string]Item, len(uids))
+	for _, uid := range uids {
+		item, err := findItem(ctx, c.db, owner, kind, uid)
+		if err != nil {
+			return nil, c.mark(err)
+		}
+		if item != nil && item.Deleted == 0 {
+			out[uid] = *item
+		}
+	}
+	return out, nil
+}
+
+// indexed are the commands that keep the index true when an item is written.
+func (c *common) indexed(owner int64, kind string, before *Item, now Item, d *search.Document) []command {
+	var out []command
+	if before != nil {
+		out = c.index.drop(owner, before.Updated)
+	}
+	return append(out, c.index.put(owner, now, kind, d)...)
+}
+
+var (
+	userIndexed = statement{"user.indexed", `SELECT indexed FROM users WHERE id = $1`}
+	itemTotal   = statement{"item.total", `SELECT COUNT(*) FROM items WHERE owner = $1`}
+)
+
+// progress is nil when all items of an owner are indexed. That does not change back while this program runs.
+func (c *common) progress(ctx context.Context, owner int64) (*Progress, error) {
+	if _, done := c.complete.Load(owner); done {
+		return nil, nil
+	}
+	var version int64
+	if err := one(ctx, c.db, userIndexed, []any{owner}, &version); err != nil {
+		return nil, err
+	}
+	if version == search.Version {
+		c.complete.Store(owner, true)
+		return nil, nil
+	}
+	var p Progress
+	if err := one(ctx, c.db, itemTotal, []any{owner}, &p.Total); err != nil {
+		return nil, err
+	}
+	states := []search.State{search.Live, search.Archived, search.Deleted}
+	q := c.index.hits(owner, Search{Filter: search.Filter{States: states}}, search.Compile(owner, nil, search.Filter{States: states}))
+	err := one(ctx, c.db, q.statement("search.count", "COUNT(*)", ""), q.args, &p.Done)
+	p.Done = min(p.Done, p.Total) // items are written meanwhile
+	return &p, err
+}
+
+var (
+	unindexedOwner = statement{"index.owner", `
+		SELECT id FROM users WHERE indexed <> $1 AND id > $2 ORDER BY id LIMIT 1`}
+	// Takes the person's lock without moving their clock.
+	indexLock = statement{"index.lock", `
+		UPDATE users SET indexed = indexed WHERE id = $1 RETURNING indexed`}
+	indexMark = statement{"index.mark", `
+		UPDATE users SET indexed = $2 WHERE id = $1`}
+)
+
+// indexKeys finds the next items without a document. docOf is the condition that d is the document of i.
+func indexKeys(docOf string) statement {
+	return statement{"index.keys", `
+		SELECT i.kind, i.uid, LENGTH(i.payload) FROM items i
+		WHERE i.owner = $1 AND (i.kind, i.uid) > ($2, $3)
+			AND NOT EXISTS (SELECT 1 FROM search_docs d WHERE ` + docOf + `)
+		ORDER BY i.kind, i.uid LIMIT 200`}
+}
+
+// IndexCursor is where the indexing of older items stands. Nothing is lost with it: items that are indexed are looked at
+// again and left as they are.
+type IndexCursor struct {
+	after     int64 // this owner and those before are done
+	owner     int64 // whose items are being indexed; 0 = the next one's
+	kind, uid string
+}
+
+// batchBytes bounds what one batch of IndexSome reads.
+const batchBytes = 2 << 20
+
+// IndexSome indexes a batch of the items that an earlier release has written. It is done when there are no more.
+func (c *common) IndexSome(ctx context.Context, at IndexCursor) (next IndexCursor, done bool, err error) {
+	if at.owner == 0 {
+		err := one(ctx, c.db, unindexedOwner, []any{search.Version, at.after}, &at.owner)
+		if errors.Is(err, sql.ErrNoRows) {
+			return at, true, nil
+		} else if err != nil {
+			return at, false, c.mark(err)
+		}
+		at.kind, at.uid = "", Beginning.UID
+	}
+	next = at
+	var version int64
+	err = c.db.write(ctx, work{
+		first: []question{{indexLock, []any{at.owner}, func(r rows) error { return r.Scan(&version) }}},
+		then: func(tx connection) (commands []command, err error) {
+			switch version {
+			case search.Version: // another process was here
+				next = IndexCursor{after: at.owner}
+			case 0:
+				commands, next, err = c.indexBatch(ctx, tx, at)
+			default: // indexed by the rules of another release
+				commands = append(c.index.dropAll(at.owner), command{indexMark, []any{at.owner, 0}})
+			}
+			return commands, err
+		},
+	})
+	if err != nil {
+		return at, false, c.mark(err)
+	}
+	return next, false, nil
+}
+
+// indexBatch is called with the person's lock held.
+func (c *common) indexBatch(ctx context.Context, tx connection, at IndexCursor) ([]command, IndexCursor, error) {
+	type keyed struct {
+		kind, uid string
+		size      int
+	}
+	var keys []keyed
+	err := each(ctx, tx, c.index.keys(), []any{at.owner, at.kind, at.uid}, func(r rows) error {
+		var k keyed
+		err := r.Scan(&k.kind, &k.uid, &k.size)
+		keys = append(keys, k)
+		return err
+	})
+	if err != nil {
+		return nil, at, err
+	}
+	if len(keys) == 0 {
+		return []command{{indexMark, []any{at.owner, search.Version}}}, IndexCursor{after: at.owner}, nil
+	}
+	var commands []command
+	size := 0
+	for _, k := range keys {
+		if size += k.size; size > batchBytes && len(commands) > 0 {
+			break
+		}
+		item, err := getItem(ctx, tx, at.owner, k.kind, k.uid)
+		if err != nil {
+			return nil, at, err
+		}
+		d := search.Index(entity.ByName(k.kind), item.Payload, item.Deleted != 0)
+		commands = append(commands, c.index.put(at.owner, item, k.kind, &d)...)
+		at.kind, at.uid = k.kind, k.uid
+	}
+	return commands, at, nil
+}
+
+func optional(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}

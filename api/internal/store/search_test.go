@@ -1,0 +1,425 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/toolbridge/toolbridge-mcp/api/internal/entity"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/search"
+)
+
+var everyState = []search.State{search.Live, search.Archived, search.Deleted}
+
+func parsed(t testing.TB, query string) search.Node {
+	t.Helper()
+	node, err := search.ParseQuery(query)
+	if err != nil {
+		t.Fatalf("%q: %v", query, err)
+	}
+	return node
+}
+
+// walkSearch follows places to the end, and holds every page to the same total.
+func walkSearch(t testing.TB, s Store, owner int64, q Search) (uids []string, total int64) {
+	t.Helper()
+	for n := 0; ; n++ {
+		found, err := s.Search(t.Context(), owner, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n > 0 && found.Total != total {
+			t.Fatalf("total %d on page %d, %d before", found.Total, n, total)
+		}
+		total = found.Total
+		for _, f := range found.Items {
+			uids = append(uids, f.Item.UID)
+		}
+		if found.Next == nil {
+			return uids, total
+		}
+		if len(found.Items) == 0 && n > 0 {
+			t.Fatal("an empty page in the middle")
+		}
+		if !found.Next.Fits(q.Order) {
+			t.Fatalf("place %+v does not fit %s", found.Next, q.Order)
+		}
+		q.After = found.Next
+	}
+}
+
+// world is what some people have, written through a store, and what the index should say of it.
+type world struct {
+	s     Store
+	items map[string]Found // by uid
+	docs  map[string]search.Document
+}
+
+var vocabulary = []string{
+	"battery", "batteries", "Café", "e-mail", "email", "v2.10.3", "2.10", "東京都", "京都", "👍🏽", "Rechnung", "Rechnungen", "anna@example.com", "the", "x1",
+}
+
+func randomPayload(r *rand.Rand, parent string) string {
+	fields := map[string]any{"n": r.Intn(5)}
+	text := func(n int) string {
+		var words []string
+		for range r.Intn(n) {
+			words = append(words, vocabulary[r.Intn(len(vocabulary))])
+		}
+		return strings.Join(words, []string{" ", ", ", "\n"}[r.Intn(3)])
+	}
+	fields["title"], fields["content"] = text(4), text(10)
+	if r.Intn(2) == 0 {
+		fields["status"] = []string{"open", "Open", "archived", "done"}[r.Intn(4)]
+	}
+	if r.Intn(3) == 0 {
+		fields["archived"] = true
+	}
+	if r.Intn(2) == 0 {
+		fields["tags"] = []string{"a b", "A b", "ü"}[:r.Intn(4)]
+		fields["dueDate"] = fmt.Sprintf("2026-01-0%d", 1+r.Intn(9))
+	}
+	if parent != "" {
+		fields["chatUid"] = parent
+	}
+	out, _ := json.Marshal(fields)
+	return string(out)
+}
+
+func (w *world) write(t testing.TB, owner Owner, kind, uid string, change Change) {
+	t.Helper()
+	item, err := w.s.Write(t.Context(), owner, kind, uid, change)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.items[uid] = Found{kind, item}
+	w.docs[uid] = search.Index(entity.ByName(kind), item.Payload, item.Deleted != 0)
+}
+
+func (w *world) matching(owner int64, q Search) []string {
+	e := search.Compile(owner, q.Query, q.Filter)
+	var out []string
+	for uid, d := range w.docs {
+		at := w.items[uid].Item.Updated
+		in := func(r Range, at *int64) bool {
+			return r.open() || at != nil && (r.From == nil || *at >= *r.From) && (r.Before == nil || *at < *r.Before)
+		}
+		if e.Matches(&d) && in(q.Updated, &at) && in(q.Due, d.Due) {
+			out = append(out, uid)
+		}
+	}
+	updated := func(uid string) int64 { return w.items[uid].Item.Updated }
+	slices.SortFunc(out, func(a, b string) int {
+		switch newer := int(updated(b) - updated(a)); {
+		case q.Order == Oldest:
+			return -newer
+		case q.Order == Due:
+			due := func(uid string) int64 {
+				if d := w.docs[uid].Due; d != nil {
+					return *d
+				}
+				return 1 << 62
+			}
+			if due(a) != due(b) {
+				if due(a) < due(b) {
+					return -1
+				}
+				return 1
+			}
+			return newer
+		default:
+			return newer
+		}
+	})
+	return out
+}
+
+// Both databases find exactly the items that the words themselves say, after any sequence of writes.
+func TestASearchFindsExactlyWhatMatches(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		s := open(t, newClock().Now)
+		_, owner := person(t, s)
+		_, other := person(t, s)
+		mine := &world{s, map[string]Found{}, map[string]search.Document{}}
+		theirs := &world{s, map[string]Found{}, map[string]search.Document{}}
+		r := rand.New(rand.NewSource(7))
+		chat := newUID()
+		for n := range 260 {
+			w, who := mine, owner
+			if n%5 == 0 {
+				w, who = theirs, other
+			}
+			kind, parent := []string{"notes", "tasks", "chats", "chat_messages"}[r.Intn(4)], ""
+			if kind == "chat_messages" {
+				parent = chat
+			}
+			uid := newUID()
+			if known := slices.Sorted(maps.Keys(w.items)); len(known) > 20 && r.Intn(3) == 0 {
+				uid = known[r.Intn(len(known))]
+				kind = w.items[uid].Kind
+			}
+			if r.Intn(10) == 0 && w.items[uid].Kind != "" {
+				w.write(t, who, kind, uid, remove)
+			} else {
+				w.write(t, who, kind, uid, put(randomPayload(r, parent)))
+			}
+		}
+		queries := []string{"", "battery", "batteries the", `"the battery"`, "battery OR café", "-battery", "the -battery", `-"the battery"`,
+			"batt*", "bat* -e-mail", "email", "e-mail", "2.10", "v2.10", "東", "京都", "東京", `"東京都 the"`, "👍", "rechnung", "anna@example.com",
+			"(battery OR rechnung) -(the OR x1)", `"battery the" OR "the battery"`, `(the -"battery the") OR 京都`, "nothing", "-nothing", `x1 OR -"the x1"`}
+		filters := []search.Filter{
+			{States: []search.State{search.Live}},
+			{States: []search.State{search.Live, search.Archived}},
+			{States: everyState},
+			{States: []search.State{search.Deleted}},
+			{States: everyState, Kinds: []string{"note", "chat"}},
+			{States: everyState, Tags: []string{"A B", "ü"}},
+			{States: everyState, Status: "OPEN", Kinds: []string{"task"}},
+			{States: everyState, Parent: chat},
+		}
+		from, before := int64(1763636400050), int64(1763636400150)
+		due, dueBefore := int64(1767398400000), int64(1767830400000)
+		for _, query := range queries {
+			for n, filter := range filters {
+				q := Search{Query: parsed(t, query), Filter: filter, Order: []Order{Newest, Oldest, Due}[n%3], Limit: 7}
+				switch n % 4 {
+				case 2:
+					q.Updated = Range{&from, &before}
+				case 3:
+					q.Due = Range{&due, &dueBefore}
+				}
+				for who, w := range map[int64]*world{owner.ID: mine, other.ID: theirs} {
+					want := w.matching(who, q)
+					got, total := walkSearch(t, s, who, q)
+					if !slices.Equal(got, want) || total != int64(len(want)) {
+						t.Fatalf("%q %+v %s:\n%d of %d %v\nwant %d %v", query, filter, q.Order, len(got), total, got, len(want), want)
+					}
+					if q.Query == nil {
+						continue
+					}
+					// By relevance it is the same items, each once.
+					q := q
+					q.Order = Relevance
+					got, _ = walkSearch(t, s, who, q)
+					slices.Sort(got)
+					slices.Sort(want)
+					if !slices.Equal(got, want) {
+						t.Fatalf("%q %+v by relevance: %v, want %v", query, filter, got, want)
+					}
+				}
+			}
+		}
+		for _, field := range GroupFields {
+			found, err := s.Search(t.Context(), owner.ID, Search{Filter: search.Filter{States: everyState}, GroupBy: field})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := map[string]int64{}
+			for uid, d := range mine.docs {
+				values := map[string][]string{
+					"kind": {mine.items[uid].Kind}, "status": {d.Status}, "priority": {d.Priority}, "parent": {d.Parent}, "tag": d.Tags,
+					"month": {time.UnixMilli(mine.items[uid].Item.Updated).UTC().Format("2006-01")},
+				}[field]
+				for _, value := range values {
+					want[value]++
+				}
+			}
+			got := map[string]int64{}
+			for _, g := range found.Groups {
+				got[g.Value] = g.Count
+			}
+			if !maps.Equal(got, want) {
+				t.Errorf("by %s: %v, want %v", field, got, want)
+			}
+		}
+		checkIndex(t, s)
+		if _, _, err := s.Wipe(t.Context(), owner.ID, "me"); err != nil {
+			t.Fatal(err)
+		}
+		if found, err := s.Search(t.Context(), owner.ID, Search{Filter: search.Filter{States: everyState}, Limit: 5}); err != nil || found.Total != 0 {
+			t.Errorf("after a wipe: %+v, %v", found, err)
+		}
+		q := Search{Filter: search.Filter{States: everyState}, Order: Newest, Limit: 50}
+		if _, total := walkSearch(t, s, other.ID, q); total != int64(len(theirs.items)) {
+			t.Errorf("a wipe took %d of another's items", int64(len(theirs.items))-total)
+		}
+		checkIndex(t, s)
+	})
+}
+
+func checkIndex(t testing.TB, s Store) {
+	t.Helper()
+	report, err := s.CheckIndex(t.Context())
+	if err != nil || len(report.Faults) > 0 {
+		t.Errorf("the index: %+v, %v", report, err)
+	}
+}
+
+// Of many hits those come first whose title matches.
+func TestManyHits(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		s := open(t, time.Now)
+		_, owner := person(t, s)
+		titled := 0
+		for n := range 2*rankedHits + 50 {
+			title := "Something"
+			if n%60 == 0 {
+				title = "A harbour"
+				titled++
+			}
+			write(t, s, owner, newUID(), put(fmt.Sprintf(`{"title":%q,"content":"the harbour of %d"}`, title, n)))
+		}
+		for _, limit := range []int{3, titled, 50} {
+			q := Search{Query: parsed(t, "harbour"), Filter: search.Filter{States: []search.State{search.Live}}, Order: Relevance, Limit: limit}
+			uids, total := walkSearch(t, s, owner.ID, q)
+			if total != 2*rankedHits+50 || int64(len(uids)) != total {
+				t.Fatalf("limit %d: %d of %d", limit, len(uids), total)
+			}
+			seen := map[string]bool{}
+			for n, uid := range uids {
+				item, err := s.Get(t.Context(), owner.ID, "notes", uid)
+				if err != nil || seen[uid] || strings.Contains(string(item.Payload), "A harbour") != (n < titled) {
+					t.Fatalf("limit %d: hit %d is %s, seen %v (%v)", limit, n, item.Payload, seen[uid], err)
+				}
+				seen[uid] = true
+			}
+		}
+	})
+}
+
+// What was written before there was an index comes into it in batches, whatever interrupts that.
+func TestItemsOfTheFirstSchemaAreIndexed(t *testing.T) {
+	many := func(t *testing.T, db *sql.DB) {
+		fillOld(t, db)
+		for n := range 450 {
+			_, err := db.Exec(`INSERT INTO items (owner, kind, uid, version, updated, payload) VALUES (1, 'tasks', $1, 1, $2, $3)`,
+				fmt.Sprintf("44444444-4444-4444-8444-%012d", n), 1763636500000+n, `{"title":"old battery"}`)
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	onEachOld(t, many, func(t *testing.T, s Store) {
+		q := Search{Query: parsed(t, "batteries"), Filter: search.Filter{States: []search.State{search.Live}}, Order: Newest, Limit: 50}
+		found, err := s.Search(t.Context(), 1, q)
+		if err != nil || found.Total != 0 || found.Progress == nil || *found.Progress != (Progress{0, 453}) {
+			t.Fatalf("before: %+v %+v, %v", found, found.Progress, err)
+		}
+		at, done, err := s.IndexSome(t.Context(), IndexCursor{})
+		if err != nil || done {
+			t.Fatalf("%v %v", done, err)
+		}
+		if found, err = s.Search(t.Context(), 1, q); err != nil || found.Progress == nil || found.Progress.Done == 0 || found.Progress.Done >= 453 {
+			t.Fatalf("meanwhile: %+v %+v, %v", found.Total, found.Progress, err)
+		}
+		// Somebody changes an item that is indexed, one that is not, and makes a new one.
+		owner := Owner{1, 1}
+		change := func(uid string) {
+			if _, err := s.Write(t.Context(), owner, "tasks", uid, put(`{"title":"new"}`)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		change("44444444-4444-4444-8444-000000000000")
+		change("44444444-4444-4444-8444-000000000449")
+		change(newUID())
+		// A stopped context changes nothing.
+		stopped, stop := context.WithCancel(t.Context())
+		stop()
+		if _, _, err := s.IndexSome(stopped, at); !errors.Is(err, context.Canceled) {
+			t.Fatalf("stopped: %v", err)
+		}
+		at = IndexCursor{} // the process was killed
+		for n := 0; !done; n++ {
+			if at, done, err = s.IndexSome(t.Context(), at); err != nil || n > 20 {
+				t.Fatalf("round %d: %v", n, err)
+			}
+		}
+		found, err = s.Search(t.Context(), 1, q)
+		if err != nil || found.Total != 449 || found.Progress != nil {
+			t.Errorf("afterwards: %d hits, %+v, %v", found.Total, found.Progress, err)
+		}
+		checkIndex(t, s)
+	})
+}
+
+// Writers, one who wipes, and one who searches: a search never shows what is not there.
+func TestSearchesAmongWriters(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		s := open(t, time.Now)
+		_, owner := person(t, s)
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				uid := newUID()
+				for n := range 60 {
+					change := put(fmt.Sprintf(`{"content":"round %d of all"}`, n))
+					if n%7 == 6 {
+						change = remove
+					}
+					if _, err := s.Write(t.Context(), owner, "notes", uid, change); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		q := Search{Query: parsed(t, "round all"), Filter: search.Filter{States: []search.State{search.Live}}, Order: Relevance, Limit: 10}
+		for range 60 {
+			found, err := s.Search(t.Context(), owner.ID, q)
+			if err != nil || found.Total > 4 {
+				t.Fatalf("%d hits, %v", found.Total, err)
+			}
+		}
+		wg.Wait()
+		checkIndex(t, s)
+	})
+}
+
+// The check sees a document that is missing, one too many, and one that says something else.
+func TestTheCheckOfTheIndexSeesFaults(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		for name, damage := range map[string]func(c *common, owner int64, item Item) []command{
+			"missing": func(c *common, owner int64, item Item) []command { return c.index.drop(owner, item.Updated) },
+			"of nothing": func(c *common, owner int64, item Item) []command {
+				item.Updated++
+				d := search.Index(entity.ByName("notes"), item.Payload, false)
+				return c.index.put(owner, item, "notes", &d)
+			},
+			"other words": func(c *common, owner int64, item Item) []command {
+				d := search.Index(entity.ByName("notes"), []byte(`{"title":"else"}`), false)
+				return append(c.index.drop(owner, item.Updated), c.index.put(owner, item, "notes", &d)...)
+			},
+			"other facts": func(c *common, owner int64, item Item) []command {
+				d := search.Index(entity.ByName("notes"), item.Payload, false)
+				d.Tags = []string{"other"}
+				return append(c.index.drop(owner, item.Updated), c.index.put(owner, item, "notes", &d)...)
+			},
+		} {
+			s := open(t, time.Now)
+			_, owner := person(t, s)
+			item := write(t, s, owner, newUID(), put(`{"title":"A title","content":"some words"}`))
+			checkIndex(t, s)
+			c := commonOf(s)
+			change := func(commands []command) {
+				err := c.db.write(t.Context(), work{then: func(connection) ([]command, error) { return commands, nil }})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			change(damage(c, owner.ID, item))
+			if report, err := s.CheckIndex(t.Context()); err != nil || len(report.Faults) == 0 {
+				t.Errorf("%s: %+v, %v", name, report, err)
+			}
+			change(append(c.index.dropAll(owner.ID), command{itemWipe, []any{owner.ID}}))
+		}
+	})
+}
