@@ -66,7 +66,7 @@ struct Checked<'a> {
 
 pub(super) async fn check(client: &Client, within: Duration) -> Result<(), NotReady> {
     let nobody = Identity::empty();
-    let asked = client.send_bare(&nobody, Method::GET, "/readyz".to_owned(), within);
+    let asked = client.request_bare(&nobody, Method::GET, "/readyz".to_owned(), within);
     let answer = asked.await.map_err(|failure| match failure {
         Failure::TimedOut { .. } => NotReady::Silent,
         _ => NotReady::Unreachable,
@@ -78,7 +78,7 @@ pub(super) async fn check(client: &Client, within: Duration) -> Result<(), NotRe
     clocks_agree(skew, WINDOW_MS)?;
     match signature_is_taken(&answer) {
         Err(NotReady::SignatureRefused) => {
-            let asked = client.send_bare(&nobody, Method::GET, "/v1/sync/info".to_owned(), within);
+            let asked = client.request_bare(&nobody, Method::GET, "/v1/sync/info".to_owned(), within);
             let info = asked.await.map(|answer| answer.reply.body).unwrap_or_default();
             Err(why_refused(client.signer(), skew, &info))
         }
