@@ -21,8 +21,8 @@ pub struct BoundedBody {
 }
 
 impl BoundedBody {
-    /// `announced` is the length that the head of the answer gives, if it gives one: a body that is too long is refused
-    /// before any of it is read.
+    /// `announced` is the length that the head of the answer gives, if it gives one: a body that is
+    /// too long is refused before any of it is read.
     pub fn new(limit: usize, announced: Option<u64>) -> Result<Self, BodyError> {
         if announced.is_some_and(|announced| announced > limit as u64) {
             return Err(BodyError::TooLarge { limit });

@@ -8,8 +8,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH, InvalidHeaderValue, LINK, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::answer_limits::AnswerLimits;
 use super::deadline::told_ms;
@@ -18,7 +19,7 @@ use super::headers::{self, Headers};
 use super::observed::Observed;
 use super::signature::Signer;
 use super::signature::version2::{Bound, Hashed};
-use super::wire::Wire;
+use super::wire::{Target, Wire};
 use super::{CallContext, Settings};
 use crate::auth::{Clock, Secret};
 use crate::foundation::memory_budget::Reservation;
@@ -150,31 +151,58 @@ impl Client {
         self.clock.now_ms()
     }
 
-    /// Sends one request, and tells the API how long its answer is waited for. `TimedOut` here means that it fell silent;
-    /// to wait no longer is the caller's business.
-    pub(super) async fn send(
+    /// Sends one request, and tells the API how long its answer is waited for. `TimedOut` here means
+    /// that the API fell silent; to wait no longer is the caller's business.
+    pub(super) async fn request(
         &self,
         identity: &Identity,
         request: &Request,
         within: Duration,
     ) -> Result<Answer, Failure> {
+        let observed = Observed::begin(request, &identity.call.place);
+        let result = self.answered(identity, request, observed.traceparent(), within).await;
+        if matches!(&result, Err(Failure::AnswerTooLarge { .. })) {
+            metrics::limited("answer_bytes");
+        }
+        observed.end(&result);
+        result
+    }
+
+    async fn answered(
+        &self,
+        identity: &Identity,
+        request: &Request,
+        traced: Option<String>,
+        within: Duration,
+    ) -> Result<Answer, Failure> {
+        let (method, body) = (request.method.clone(), request.body.clone().unwrap_or_default());
+        let limits = AnswerLimits::new(self.max_answer_bytes, &identity.call.memory);
+        limits.reserve_before(&body).await?;
+        let (target, headers) = self.signed(identity, request, traced, within)?;
+        let id = &*identity.call.correlation_id;
+        let sent = self.wire.round_trip(method, target, &headers, body, id, limits);
+        let (status, fields, body) = sent.await?;
+        Ok(self.answer(status, fields, body))
+    }
+
+    /// Where a request goes, and all its headers. `traced` is what its span says in place of the
+    /// caller's own trace context.
+    fn signed(
+        &self,
+        identity: &Identity,
+        request: &Request,
+        traced: Option<String>,
+        within: Duration,
+    ) -> Result<(Target, Headers), Failure> {
         let call = &identity.call;
-        let observed = Observed::begin(request, &call.place);
         let mut headers = Headers::of_a_request();
         headers.put_all(&call.headers);
         headers.put_all(&identity.session);
-        let traced = observed.traceparent();
         if let Some(traceparent) = traced.as_deref().or(call.traceparent.as_deref()) {
             headers.put(&headers::TRACEPARENT, traceparent);
         }
         let told = told_ms(within.min(self.read_timeout));
         headers.put(&headers::TIMEOUT, itoa::Buffer::new().format(told));
-        let result = self.exchange(headers, call, request).await;
-        observed.end(&result);
-        result
-    }
-
-    async fn exchange(&self, mut headers: Headers, call: &SameForAll, request: &Request) -> Result<Answer, Failure> {
         let target = self.wire.target(&request.path, &request.query)?;
         let bound = Bound {
             method: &request.method,
@@ -189,16 +217,10 @@ impl Client {
         if request.body.is_some() {
             headers.put(&CONTENT_TYPE, "application/json");
         }
-        let (method, body) = (request.method.clone(), request.body.clone().unwrap_or_default());
-        let id = &*call.correlation_id;
-        let limits = AnswerLimits::new(self.max_answer_bytes, &call.memory);
-        limits.reserve_before(&body).await?;
-        let sent = self.wire.send(method, target, &headers, body, id, limits);
-        let (status, fields, body) = sent.await.inspect_err(|failure| {
-            if matches!(failure, Failure::AnswerTooLarge { .. }) {
-                metrics::limited("answer_bytes");
-            }
-        })?;
+        Ok((target, headers))
+    }
+
+    fn answer(&self, status: StatusCode, fields: HeaderMap, body: Bytes) -> Answer {
         let reply = Reply {
             status: status.as_u16(),
             body,
@@ -208,11 +230,11 @@ impl Client {
             has_next: fields.get_all(LINK).iter().any(reply_headers::links_next),
             doubtful: false,
         };
-        Ok(Answer { reply, fields })
+        Answer { reply, fields }
     }
 
     /// A request without body and query.
-    pub(super) async fn send_bare(
+    pub(super) async fn request_bare(
         &self,
         identity: &Identity,
         method: Method,
@@ -228,7 +250,7 @@ impl Client {
             // Whoever sends these sees to that.
             repeat: Repeat::Never,
         };
-        match tokio::time::timeout(within, self.send(identity, &request, within)).await {
+        match tokio::time::timeout(within, self.request(identity, &request, within)).await {
             Ok(result) => result,
             Err(_) => Err(Failure::TimedOut { sent: true }),
         }

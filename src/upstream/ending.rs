@@ -192,7 +192,9 @@ async fn is_ended(client: &Client, identity: &Identity, path: String, within: Du
     let mut tries = ATTEMPTS;
     loop {
         tries -= 1;
-        let answer = client.send_bare(identity, Method::DELETE, path.clone(), within).await;
+        let answer = client
+            .request_bare(identity, Method::DELETE, path.clone(), within)
+            .await;
         match answer.map(|answer| answer.reply.status) {
             Ok(200..=299 | 404 | 410) => return true,
             // Other answers below 500, such as to a token whose time is over, will not become better ones.

@@ -81,7 +81,7 @@ impl Lanes {
     /// Sends a request, whose target is a path, and reads the whole answer, within `limits`. An
     /// answer that echoes a correlation id other than `correlation_id` belongs to another request: it ends the
     /// connection and is reported as lost.
-    pub async fn send(
+    pub async fn round_trip(
         &self,
         method: &Method,
         target: &str,
@@ -92,14 +92,14 @@ impl Lanes {
     ) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
         let request = Outgoing::new(method, target, &self.named, headers, body);
         while let Some(lane) = self.kept() {
-            match self.exchange(lane, &request, correlation_id, limits).await {
+            match self.use_lane(lane, &request, correlation_id, limits).await {
                 Err(Trouble::WasClosed) => {}
                 Err(Trouble::Failed(failure)) => return Err(failure),
                 Ok(answer) => return Ok(answer),
             }
         }
         let lane = self.connect().await?;
-        self.exchange(lane, &request, correlation_id, limits)
+        self.use_lane(lane, &request, correlation_id, limits)
             .await
             .map_err(|trouble| match trouble {
                 Trouble::WasClosed => Failure::Unreachable,
@@ -107,7 +107,7 @@ impl Lanes {
             })
     }
 
-    async fn exchange(
+    async fn use_lane(
         &self,
         mut lane: Lane,
         request: &Outgoing,

@@ -130,7 +130,7 @@ async fn check_without_readyz(client: &Client, deadline: Deadline) -> Result<(),
 
 async fn ask(client: &Client, path: &str, deadline: Deadline) -> Result<Answer, NotReady> {
     let nobody = Identity::empty();
-    let asked = client.send_bare(&nobody, Method::GET, path.to_owned(), deadline.remaining());
+    let asked = client.request_bare(&nobody, Method::GET, path.to_owned(), deadline.remaining());
     asked.await.map_err(|failure| match failure {
         Failure::TimedOut { .. } => NotReady::Silent,
         _ => NotReady::Unreachable,

@@ -73,7 +73,7 @@ impl Api for Session {
             biased;
             () = self.context.cancel.cancelled() => Err(Failure::Cancelled),
             // Boxed, since a tool holds several of these side by side, and what they are made of is large.
-            result = Box::pin(self.send_in_session(request)) => result,
+            result = Box::pin(self.deliver(request)) => result,
         }
     }
 }
@@ -90,9 +90,9 @@ impl Session {
         }
     }
 
-    /// Sends a request, and sends it again as far as it may be. Reasons why there is no session are final: opening one
-    /// has been tried again already.
-    async fn send_in_session(&self, request: Request) -> Result<Reply, Failure> {
+    /// Sends a request in the session of this call, and again as far as it may be. Reasons why there
+    /// is no session are final: opening one has been tried again already.
+    async fn deliver(&self, request: Request) -> Result<Reply, Failure> {
         let pass = self.entered().await?;
         self.upstream.0.retries.first();
         let (mut sent, mut doubtful) = (0, false);
@@ -101,7 +101,7 @@ impl Session {
                 Ok(opened) => opened,
                 Err(failure) => break Err(failure),
             };
-            let outcome = self.exchange(pass, &opened, &request).await;
+            let outcome = self.attempt(pass, &opened, &request).await;
             if outcome.as_ref().is_ok_and(session_is_refused) {
                 if self.let_go(opened).await {
                     metrics::sent_again("session_lost");
@@ -143,10 +143,11 @@ impl Session {
         holds
     }
 
-    async fn exchange(&self, pass: &Pass, opened: &Opened, request: &Request) -> Result<Reply, Failure> {
+    /// Sends a request once, within the call's deadline, and tells the breaker how that went.
+    async fn attempt(&self, pass: &Pass, opened: &Opened, request: &Request) -> Result<Reply, Failure> {
         let _sending = self.context.spent.during(Stage::Api);
         let client = &self.upstream.0.client;
-        let sent = pin!(client.send(&opened.identity, request, self.context.deadline.remaining()));
+        let sent = pin!(client.request(&opened.identity, request, self.context.deadline.remaining()));
         let timed_out = Err(Failure::TimedOut { sent: true });
         let answered = self.context.deadline.limit(sent).await.unwrap_or(timed_out);
         let outcome = answered.map(|answer| answer.reply);
@@ -331,7 +332,7 @@ fn no_access(error: ExchangeError) -> Failure {
 /// Opens a session, once.
 async fn open(client: Client, identity: Identity, room: Room, within: Duration) -> Result<Opened, Failure> {
     let answer = client
-        .send_bare(&identity, Method::POST, SESSIONS.to_owned(), within)
+        .request_bare(&identity, Method::POST, SESSIONS.to_owned(), within)
         .await?;
     let Some((id, epoch)) = described(&answer) else {
         return Err(Failure::SessionRefused(answer.reply));

@@ -71,7 +71,7 @@ impl Wire {
 
     /// Sends one request and reads its whole answer, within `limits`. An answer that echoes another
     /// correlation id than the request's is no answer to it.
-    pub async fn send(
+    pub async fn round_trip(
         &self,
         method: Method,
         target: Target,
@@ -82,7 +82,9 @@ impl Wire {
     ) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
         match (&self.way, target) {
             (Way::Plain(lanes), Target::Plain(path)) => {
-                lanes.send(&method, &path, headers, body, correlation_id, limits).await
+                lanes
+                    .round_trip(&method, &path, headers, body, correlation_id, limits)
+                    .await
             }
             (Way::Secure { http, .. }, Target::Secure(url)) => {
                 let request = http.request(method, url).headers(headers.to_map());

@@ -19,8 +19,8 @@ enum Expected {
 
 use Expected::{Answer, LastAnswer, Lost, TooLarge};
 
-/// What becomes of an answer, and whether its connection is used for the next request. The API closes the connection
-/// after the answer if `closes`.
+/// What becomes of an answer, and whether its connection is used for the next request. The API
+/// closes the connection after the answer if `closes`.
 async fn outcome_of(answer: &str, closes: bool) -> (Result<Reply, Failure>, bool) {
     let (odd, last) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(None)));
     let (answer, connections) = (answer.to_owned(), (Arc::clone(&odd), Arc::clone(&last)));

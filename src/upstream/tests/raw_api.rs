@@ -1,5 +1,5 @@
-//! An API that answers with whatever bytes a test gives it. Each connection has a thread of its own, so that what the
-//! server does never depends on the event loop of the client under test.
+//! An API that answers with whatever bytes a test gives it. Each connection has a thread of its
+//! own, so that what the server does never depends on the event loop of the client under test.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -29,7 +29,8 @@ pub struct Asked {
 }
 
 impl RawApi {
-    /// `serve` writes the answer to each request, and leaves the connection open unless it shuts it down.
+    /// `serve` writes the answer to each request, and leaves the connection open unless it shuts it
+    /// down.
     pub fn start(serve: impl Fn(&Asked, &mut TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

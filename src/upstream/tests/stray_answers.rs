@@ -16,7 +16,8 @@ fn call_as(upstream: &Upstream, correlation_id: &str) -> Session {
     upstream.call(&Secret::new("the.jwt.token"), context)
 }
 
-/// Both calls have the same correlation id, so it is the look at the socket that keeps the second from the stray answer.
+/// Both calls have the same correlation id, so it is the look at the socket that keeps the second
+/// from the stray answer.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_connection_with_bytes_on_it_is_not_used_again() {
@@ -37,7 +38,8 @@ async fn a_connection_with_bytes_on_it_is_not_used_again() {
     let upstream = upstream_with(settings(api.url()));
     let first = call(&upstream);
     first.send(get("/v1/notes/doubled")).await.unwrap();
-    // No await from here to the next request: the event loop has no chance to hear of the second answer.
+    // No await from here to the next request: the event loop has no chance to hear of the second
+    // answer.
     go.send(()).unwrap();
     arrived.recv().unwrap();
     let second = call(&upstream);
@@ -98,8 +100,9 @@ async fn an_answer_to_another_request_is_lost_and_ends_its_connection() {
     }
 }
 
-/// The answer to one call of five comes twice, the second time 20 µs to 1 ms late: while the connection is idle, while it
-/// is taken by another call, or after that call has written its request.
+/// The answer to one call of five comes twice, the second time 20 µs to 1 ms late: while the
+/// connection is idle, while it is taken by another call, or after that call has written its
+/// request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_answer_that_comes_late_is_no_answer_to_a_later_call() {
     const ROUNDS: usize = 480;
