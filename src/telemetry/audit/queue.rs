@@ -108,14 +108,14 @@ impl Queue {
         told
     }
 
-    /// Nobody waits for a line until [`resume`](Self::resume). Says whether that is news.
+    /// No call waits for a line until [`resume`](Self::resume). Returns whether that is news.
     pub fn stall(&self) -> bool {
         let mut held = self.held();
         held.waiting.clear();
         !std::mem::replace(&mut held.stalled, true)
     }
 
-    /// Lines are written. Says whether that is news.
+    /// Lines are written. Returns whether that is news.
     pub fn resume(&self) -> bool {
         std::mem::take(&mut self.held().stalled)
     }

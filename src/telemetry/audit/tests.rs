@@ -394,7 +394,7 @@ async fn a_call_that_wrote_is_answered_when_its_line_is_in_the_file() {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_a_disk_that_is_full() {
+async fn no_call_waits_for_a_disk_that_is_full() {
     let disk = Disk::default();
     let trail = Trail::begin(To::Stream(Box::new(disk.clone())), OF, Durability::Written, MOST_BYTES).unwrap();
     // The first line of the trail finds no room.

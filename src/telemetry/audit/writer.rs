@@ -14,7 +14,7 @@ use super::queue::{Queue, Waiting};
 use super::record::{counted, event};
 use crate::telemetry::{fields, metrics, supervised};
 
-/// While lines come that nobody waits for, so long passes between two writes. Such lines of this last while are what a
+/// While lines come that no call waits for, so long passes between two writes. Such lines of this last while are what a
 /// process that is killed takes with it.
 pub const GATHER: Duration = Duration::from_millis(10);
 

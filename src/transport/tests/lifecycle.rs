@@ -150,7 +150,7 @@ async fn leaving_is_bounded() {
     assert!(calling.await.unwrap().is_err(), "the call is cut off");
 }
 
-/// Whoever asks and hangs up leaves no second question to the API behind, and a bad verdict is kept as well.
+/// A caller that asks and hangs up leaves no second question to the API behind, and a bad verdict is kept as well.
 #[tokio::test]
 async fn who_hangs_up_does_not_have_the_api_asked_again() {
     let api = ScriptedApi::start().await;
