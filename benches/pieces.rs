@@ -16,13 +16,15 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::auth::{Clock, Scopes, Secret, Settings, Verifier};
+use crate::api::headers::Headers;
+use crate::api::signature::version2::{Bound, Hashed};
+use crate::api::signature::{Signer, Versions};
+use crate::auth::{Scopes, Settings, Verifier};
+use crate::foundation::clock::Clock;
 use crate::foundation::json::Json;
+use crate::foundation::token_secret::Secret;
 use crate::mcp::{EntityTools, Narrowing, Reach, Surface};
 use crate::tools::{Catalogue, Limits, read_item, read_page};
-use crate::upstream::headers::Headers;
-use crate::upstream::signature::version2::{Bound, Hashed};
-use crate::upstream::signature::{Signer, Versions};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const UID: &str = "0192f0c8-7b1a-7cc0-8a1e-3f2b6f0d9a11";

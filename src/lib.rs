@@ -1,20 +1,22 @@
-//! ToolBridge MCP: forty tools over a tenant's notes, tasks, comments, chats and chat messages.
+//! ToolBridge MCP: an MCP server over a tenant's notes, tasks, comments, chats and chat messages.
 //!
-//! A call walks through the house in one direction:
+//! The path of a tool call:
 //!
-//! [`transport`] turns bytes into JSON-RPC, [`auth`] turns the token into a principal, [`mcp`] turns the method
-//! into a tool, [`tools`] turns the arguments into requests that an [`entities`] row describes, and
-//! [`upstream`] opens a session at the Go API, signs, sends, and ends the session off the critical path. The answer
-//! comes back as an item, a page or an error.
+//! - [`server`] turns bytes into a JSON-RPC message, over HTTP, event streams or stdio;
+//! - [`auth`] turns the token into a principal;
+//! - [`mcp`] decides which tool may be called, and runs the call;
+//! - [`tools`] turns its arguments into requests that an [`entities`] row describes;
+//! - [`api`] opens a session at the REST API, signs, sends, and ends the session in the background.
 //!
-//! No room reaches over its neighbour: `tools` knows nothing of HTTP clients or tokens, `upstream` nothing of tools
-//! or JSON-RPC, `auth` nothing of MCP. [`clients`] says how programs that speak MCP are connected, and [`page`] shows
-//! it to people at `/`. [`config`] is read once, in [`cli`]; [`telemetry`] names what is logged.
+//! `tools` does not depend on HTTP clients or tokens, `api` not on tools or JSON-RPC, `auth` not on
+//! MCP. [`config`] is read once, in [`cli`]. [`telemetry`] holds the log, metrics, traces and the audit
+//! trail, [`foundation`] what several modules need.
 //!
-//! [`connect`] and [`doctor`] stand apart: they are clients, one from a pipe to a server like this one, the other to say
-//! what is wrong with a server and its API.
+//! [`clients`] describes how MCP clients are connected, and [`page`] shows it at `/`. [`connect`], a
+//! bridge from stdio to a remote server, and [`doctor`], which diagnoses a deployment, are clients.
 
-// Only the binary's way in is public, so that the compiler finds what nobody uses.
+// Only the binary's way in is public, so that the compiler finds dead code.
+mod api;
 mod auth;
 pub mod cli;
 mod clients;
@@ -23,26 +25,24 @@ mod connect;
 mod doctor;
 mod entities;
 mod foundation;
-mod loops;
 mod mcp;
 mod page;
-mod printable;
+mod server;
 mod telemetry;
 mod tools;
-mod transport;
-mod upstream;
+mod workers;
 
-// What the conformance suite is run against: the transport with another server behind it.
+// What the conformance suite is run against: the HTTP side with another handler behind it.
 #[cfg(feature = "conformance")]
 #[path = "../tests/conformance/fixture/mod.rs"]
 pub mod fixture;
 
-// What the benchmarks measure by itself.
+// What the micro benchmarks measure.
 #[cfg(feature = "pieces")]
 #[path = "../benches/pieces.rs"]
 pub mod pieces;
 
-// What fuzzing feeds, and what has to hold then. The tests feed it with what fuzzing has left behind.
+// Fuzz targets. The tests feed them with the corpus.
 #[cfg(any(test, feature = "pieces"))]
 #[path = "../fuzz/targets/mod.rs"]
 pub mod hostile;

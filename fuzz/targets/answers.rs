@@ -14,8 +14,8 @@ use futures::FutureExt;
 use serde_json::{Map, Value, json};
 
 use super::{Catalogue, Limits, ToolError};
+use crate::api::request::{Api, Failure, Reply, Request};
 use crate::foundation::json::Json;
-use crate::upstream::exchange::{Api, Failure, Reply, Request};
 
 const UID: &str = "0192f0c8-7b1a-7cc0-8a1e-3f2b6f0d9a11";
 const LIMITS: Limits = Limits {

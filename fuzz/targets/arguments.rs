@@ -16,9 +16,9 @@ use uuid::Uuid;
 
 use super::plan::Plan;
 use super::{Catalogue, ToolError};
+use crate::api::target;
 use crate::entities;
 use crate::foundation::json::Json;
-use crate::upstream::target;
 
 const NEW: Uuid = Uuid::from_u128(0x0192_f0c8_7b1a_7cc0_8a1e_3f2b_6f0d_9a11);
 const MOST_BODY: usize = 1 << 20;

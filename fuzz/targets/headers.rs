@@ -10,10 +10,13 @@ use std::sync::Arc;
 use http::header::{ACCEPT, AUTHORIZATION, HOST, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
-use super::envelope::Accepted;
-use super::guard::{Guard, own_url};
-use super::narrowing::{self, READ_ONLY, TOOLSETS};
-use super::{Settings, authenticate, correlation, form};
+use super::Settings;
+use super::http::middleware::host_origin::{Guard, own_url};
+use super::http::middleware::tool_filter;
+use super::http::middleware::tool_filter::{READ_ONLY, TOOLSETS};
+use super::http::middleware::{authenticate, correlation};
+use super::http::request_body;
+use super::http::routes::mcp_post::Accepted;
 use crate::auth::Scopes;
 use crate::mcp::{EntityTools, Narrowing, Surface};
 use crate::tools::{Catalogue, Limits};
@@ -55,7 +58,7 @@ pub fn feed(input: &[u8]) {
     who_is_let_in(&uri, &headers);
     what_is_taken_over(&headers);
     what_is_left_of_the_tools(&uri, &headers);
-    let _ = form::check(&headers);
+    let _ = request_body::check(&headers);
     let accepted = Accepted::read(&headers);
     assert!(headers.contains_key(ACCEPT) || (accepted.json && !accepted.streams));
     authenticate::strip(&mut headers);
@@ -109,7 +112,7 @@ fn what_is_taken_over(headers: &HeaderMap) {
 
 fn what_is_left_of_the_tools(uri: &Uri, headers: &HeaderMap) {
     SURFACE.with(|surface| {
-        let Ok(reach) = narrowing::asked(|narrowing| surface.narrowed(narrowing), uri, headers) else {
+        let Ok(reach) = tool_filter::asked(|narrowing| surface.narrowed(narrowing), uri, headers) else {
             return;
         };
         let left = surface.tools(surface.reach(reach, &Scopes::All));

@@ -22,21 +22,24 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::Settings;
-use super::answer::PARSE_ERROR;
-use super::entrance::{Entrance, endpoint};
-use super::envelope::Endpoint;
-use super::outline::{id_in_beginning, outline, unreadable};
-use super::router::App;
-use super::straight::Question;
-use super::structured_content::fill_response;
+use super::http::fast_path::Question;
+use super::http::response::PARSE_ERROR;
+use super::http::routes::mcp_post::Endpoint;
+use super::http::routes::router::App;
+use super::http::service::{Entrance, endpoint};
+use super::jsonrpc::structured_content::fill_response;
+use super::jsonrpc::validate::{id_in_beginning, outline, unreadable};
+use crate::api;
+use crate::api::Upstream;
+use crate::auth;
 use crate::auth::challenge::Challenge;
-use crate::auth::{self, Clock, Refusal, Secret, Verifier};
-use crate::loops::Loops;
-use crate::mcp::{
-    self, Caller, Callers, EntityTools, Listed, NoSuchTool, Outcome, Reach, Server, ToolCall, Toolset, Via,
-};
+use crate::auth::{Refusal, Verifier};
+use crate::foundation::clock::Clock;
+use crate::foundation::token_secret::Secret;
+use crate::mcp;
+use crate::mcp::{Caller, Callers, EntityTools, Listed, NoSuchTool, Outcome, Reach, Server, ToolCall, Toolset, Via};
 use crate::tools::{Catalogue, Limits};
-use crate::upstream::{self, Upstream};
+use crate::workers::Loops;
 
 /// For `sub` "ada", until 2100, under [`SECRET`].
 const TOKEN: &str =
@@ -124,11 +127,11 @@ impl Stage {
             ..auth::Settings::default()
         };
         // Nobody asks it anything.
-        let nowhere = upstream::Settings {
+        let nowhere = api::Settings {
             base_url: "http://127.0.0.1:9".into(),
             tenant_id: "acme".into(),
             tenant_secret: Secret::new(SECRET),
-            ..upstream::Settings::default()
+            ..api::Settings::default()
         };
         let upstream = Upstream::new(nowhere, Clock::system(), &Loops::none()).unwrap();
         let tools = Echo(EntityTools::new(

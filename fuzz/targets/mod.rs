@@ -15,10 +15,10 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: [(&str, Target); 7] = [
     ("answers", crate::tools::hostile_answers::feed),
     ("arguments", crate::tools::hostile_arguments::feed),
-    ("headers", crate::transport::hostile_headers::feed),
+    ("headers", crate::server::hostile_headers::feed),
     ("json", crate::foundation::hostile_json::feed),
-    ("messages", crate::transport::hostile_messages::feed),
-    ("signatures", crate::upstream::hostile_signatures::feed),
+    ("messages", crate::server::hostile_messages::feed),
+    ("signatures", crate::api::hostile_signatures::feed),
     ("tokens", crate::auth::hostile_tokens::feed),
 ];
 

@@ -7,10 +7,11 @@ use hmac::{Hmac, KeyInit, Mac};
 use http::Method;
 use sha2::Sha256;
 
-use super::headers::{self, Headers};
+use super::headers;
+use super::headers::Headers;
 use super::signature::version2::{Bound, Hashed};
 use super::signature::{Signer, Versions, WINDOW_MS, verify};
-use crate::auth::Secret;
+use crate::foundation::token_secret::Secret;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 

@@ -15,8 +15,10 @@ use serde_json::{Map, Value};
 use sha2::Sha256;
 
 use super::scopes::Scopes;
-use super::{Clock, Principal, Refusal, Secret, Settings, Verifier, bearer, jwks};
+use super::{Principal, Refusal, Settings, Verifier, bearer, jwks};
+use crate::foundation::clock::Clock;
 use crate::foundation::json::Json;
+use crate::foundation::token_secret::Secret;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const NOW: u64 = 1_763_636_400;

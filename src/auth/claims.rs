@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Credential, Principal, Refusal, Scopes, Secret};
+use super::{Credential, Principal, Refusal, Scopes};
+use crate::foundation::token_secret::Secret;
 
 const MAX_SUBJECT_BYTES: usize = 255;
 

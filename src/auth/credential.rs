@@ -1,7 +1,7 @@
 //! What the API gets to see in a caller's name: the caller's own token, or one that was exchanged for it.
 
-use super::Secret;
-use super::exchange::{Exchange, ExchangeError, Subject};
+use super::token_exchange::{Exchange, ExchangeError, Subject};
+use crate::foundation::token_secret::Secret;
 
 #[derive(Debug, Clone)]
 pub enum Credential {

@@ -18,7 +18,7 @@ use super::{Refusal, Settings};
 use crate::foundation::bounded_body::{self, BodyError};
 use crate::foundation::http_client;
 use crate::foundation::json::Json;
-use crate::telemetry::{metrics, supervised};
+use crate::telemetry::{metrics, tasks};
 
 /// A provider rotates two or three keys; more than this is not a key set that we would want to search per request.
 const MAX_KEYS: usize = 32;
@@ -136,7 +136,7 @@ impl Jwks {
     /// keys from ever arriving.
     fn refresh(&self) -> JoinHandle<Option<()>> {
         let jwks = self.clone();
-        supervised::spawn("keys", async move { jwks.fetch_unless_recent().await })
+        tasks::spawn("keys", async move { jwks.fetch_unless_recent().await })
     }
 
     /// Whoever arrives during a fetch waits for its outcome, and then finds that it was recent.

@@ -8,12 +8,10 @@
 pub mod bearer;
 pub mod challenge;
 pub mod claims;
-pub mod clock;
 pub mod credential;
-pub mod exchange;
 pub mod jwks;
 pub mod scopes;
-pub mod secret;
+pub mod token_exchange;
 pub mod verifier;
 
 #[cfg(any(test, feature = "pieces"))]
@@ -28,11 +26,10 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use clock::Clock;
+pub use crate::foundation::token_secret::Secret;
 pub use credential::Credential;
-pub use exchange::ExchangeError;
 pub use scopes::Scopes;
-pub use secret::Secret;
+pub use token_exchange::ExchangeError;
 pub use verifier::Verifier;
 
 /// How tokens are checked and what a refused caller is told.
@@ -69,7 +66,7 @@ pub struct Settings {
     /// All that can be asked for.
     pub scopes_supported: Vec<String>,
     /// Exchanges callers' tokens for others before the API sees them.
-    pub exchange: Option<exchange::Settings>,
+    pub exchange: Option<token_exchange::Settings>,
 }
 
 impl Default for Settings {

@@ -12,10 +12,12 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::claims::Demands;
-use super::exchange::{Exchange, SetupError, Subject};
 use super::jwks::{Jwks, JwksError};
-use super::{Clock, Credential, Principal, Refusal, Secret, Settings, bearer};
+use super::token_exchange::{Exchange, SetupError, Subject};
+use super::{Credential, Principal, Refusal, Settings, bearer};
+use crate::foundation::clock::Clock;
 use crate::foundation::json::Json;
+use crate::foundation::token_secret::Secret;
 
 /// Why no tokens could be checked at all: a mistake in the settings.
 #[derive(Debug, thiserror::Error)]

@@ -9,8 +9,8 @@ use super::exit::{Exit, Stop};
 use super::output::{HEADING, NAME, Output, QUIET, fitted, styled};
 use super::{Settings, Surroundings};
 use crate::clients::{self, Abilities, Client, Entry, File, Recipe, Step, Way, pieces};
-use crate::config::human;
-use crate::config::mistake::nearest;
+use crate::config::error::nearest;
+use crate::config::parse;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -144,7 +144,7 @@ fn entry(args: &ClientConfig, settings: &Settings, around: &Surroundings) -> Res
 fn url(args: &ClientConfig, settings: &Settings, around: &Surroundings) -> Result<String, Stop> {
     let usage = |sentence: String| Stop::because(Exit::Usage, sentence);
     let mut url: Url = match &args.url {
-        Some(text) => human::parse_url(text).map_err(|why| usage(format!("--url {why}.")))?,
+        Some(text) => parse::parse_url(text).map_err(|why| usage(format!("--url {why}.")))?,
         None => around.load(settings, &[])?.config.server.public_url.ok_or_else(|| {
             usage("it is not known where the server is: give --url, or set server.public_url.".to_owned())
         })?,

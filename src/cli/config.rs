@@ -7,8 +7,8 @@ use super::exit::Stop;
 use super::output::{GOOD, HEADING, NAME, QUIET, harmless, styled};
 use super::{Settings, Surroundings};
 use crate::config::layers::DEFAULTS;
-use crate::config::secret::REDACTED;
 use crate::config::{Config, Effective, Origin, Shown, warnings};
+use crate::foundation::secret::REDACTED;
 
 #[derive(Debug, Args)]
 pub struct ConfigArgs {

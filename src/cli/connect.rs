@@ -7,7 +7,8 @@ use clap::Args;
 
 use super::exit::{Exit, Stop};
 use super::{Settings, Surroundings, wiring};
-use crate::config::{Secret, human};
+use crate::config::parse;
+use crate::foundation::secret::Secret;
 use crate::telemetry::{self, Destination};
 
 #[derive(Debug, Args)]
@@ -41,10 +42,10 @@ pub struct Connect {
     #[arg(long, value_name = "NAME=VALUE", value_parser = header)]
     header: Vec<(String, String)>,
     /// How long a server that cannot be reached is tried again
-    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = human::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = parse::parse_duration)]
     patience: Duration,
     /// How long to wait for an answer, or for its next part
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = human::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = parse::parse_duration)]
     timeout: Duration,
     /// Send the token over plain http to other machines too, where anyone on the way can read it
     #[arg(long)]

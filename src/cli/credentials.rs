@@ -8,7 +8,8 @@ use clap::Args;
 use super::Surroundings;
 use super::exit::{Exit, Stop};
 use super::token::{Claims, mint};
-use crate::config::{Config, Secret};
+use crate::config::Config;
+use crate::foundation::secret::Secret;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Who calls")]

@@ -11,8 +11,9 @@ use super::exit::{Exit, Stop};
 use super::output::{ERROR, GOOD, Output, QUIET, styled};
 use super::token::{Claims, mint};
 use super::{Settings, Surroundings, wiring};
-use crate::config::{Config, Secret, human};
+use crate::config::{Config, parse};
 use crate::doctor::{Examined, Outcome, Override, Token};
+use crate::foundation::secret::Secret;
 use crate::telemetry::{self, Destination};
 
 const DOUBT: Style = AnsiColor::Yellow.on_default();
@@ -54,7 +55,7 @@ pub struct Doctor {
     #[arg(long, value_name = "HOST:PORT:ADDRESS", requires = "url")]
     resolve: Vec<Override>,
     /// How long to take at most
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = human::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse::parse_duration)]
     timeout: Duration,
     /// Print JSON
     #[arg(long)]

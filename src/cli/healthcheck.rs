@@ -9,10 +9,10 @@ use clap::Args;
 use super::exit::{Exit, Stop};
 use super::output::{GOOD, fitted, styled};
 use super::{Settings, Surroundings};
-use crate::config::{Config, human};
+use crate::api::has_no_readyz;
+use crate::config::{Config, parse};
 use crate::foundation::bounded_body;
 use crate::foundation::http_client;
-use crate::upstream::has_no_readyz;
 
 /// Of an answer, only a sentence is shown.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -30,7 +30,7 @@ pub struct Healthcheck {
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// How long to wait for the answer
-    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = human::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = parse::parse_duration)]
     timeout: Duration,
 }
 

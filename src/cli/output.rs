@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use anstream::AutoStream;
 use clap::builder::styling::{AnsiColor, Style};
 
-use crate::printable::is_unprintable;
+use crate::foundation::printable::is_unprintable;
 
 pub const ERROR: Style = AnsiColor::Red.on_default().bold();
 pub const HEADING: Style = Style::new().bold();

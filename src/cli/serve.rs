@@ -71,7 +71,7 @@ pub fn run(args: &Serve, settings: &Settings, around: &mut Surroundings) -> Resu
         return super::config::check(&config, around);
     }
     telemetry::start(&config.log, Destination::Stdout, true);
-    telemetry::supervised::log_panics();
+    telemetry::tasks::log_panics();
     if config.tenant.identity().is_none() {
         tracing::info!(
             { fields::VERSION } = BUILD.version,
@@ -82,7 +82,7 @@ pub fn run(args: &Serve, settings: &Settings, around: &mut Surroundings) -> Resu
     }
     announce(&config);
     let served = super::block_on(wiring::serve(&config));
-    telemetry::held::write_out_all();
+    telemetry::buffered_stdout::write_out_all();
     served?.map_err(logged)
 }
 

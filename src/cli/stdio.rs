@@ -40,6 +40,6 @@ pub fn run(args: &Stdio, settings: &Settings, around: &mut Surroundings) -> Resu
     config.tenant.require_identity()?;
     let token = args.credentials.token(&config, TOKEN_LIFETIME, around)?;
     telemetry::start(&config.log, Destination::Stderr, true);
-    telemetry::supervised::log_panics();
+    telemetry::tasks::log_panics();
     super::block_on(wiring::stdio(&config, token))?
 }

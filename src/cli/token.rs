@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 use super::exit::{Exit, Stop};
 use super::output::{QUIET, styled};
 use super::{Settings, Surroundings};
-use crate::config::{Config, Secret, human};
+use crate::config::{Config, parse};
+use crate::foundation::secret::Secret;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -27,7 +28,7 @@ pub struct Token {
     #[arg(long, value_name = "ID")]
     tenant: Option<String>,
     /// How long it is valid
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = human::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse::parse_duration)]
     ttl: Duration,
     /// What it allows, such as toolbridge:read; may be given more than once [default: everything]
     #[arg(long, value_name = "SCOPE")]

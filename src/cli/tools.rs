@@ -7,7 +7,7 @@ use super::Surroundings;
 use super::exit::{Exit, Stop};
 use super::output::{HEADING, NAME, QUIET, fitted, styled};
 use super::wiring::{self, Entry};
-use crate::config::mistake::nearest;
+use crate::config::error::nearest;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

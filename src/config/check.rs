@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use url::{Host, Url};
 
+use super::error::{Mistake, Problem, nearest};
 use super::keys::Key;
-use super::mistake::{Mistake, Problem, nearest};
 use super::origin::Origin;
-use super::secret::{Secret, weakness};
 use super::{Config, Exchange, Mode, TokenMode};
 use crate::entities;
+use crate::foundation::secret::{Secret, weakness};
 
 /// Looks up where a key's value came from.
 type OriginOf<'a> = &'a dyn Fn(&'static str) -> Origin;
@@ -46,7 +46,7 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), Mistake> {
     if config.server.host.parse::<IpAddr>().is_err() && config.server.host != "localhost" {
         return refuse(
             "server.host",
-            &format!("is {}, which is no address", super::human::quoted(&config.server.host)),
+            &format!("is {}, which is no address", super::parse::quoted(&config.server.host)),
             "use an IP address such as \"127.0.0.1\", \"0.0.0.0\" or \"::\"",
         );
     }
@@ -58,7 +58,7 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), Mistake> {
             .iter()
             .filter(|text| key != "server.allowed_origins" || *text != "*")
         {
-            if let Err(why) = super::human::parse_url(text) {
+            if let Err(why) = super::parse::parse_url(text) {
                 return refuse(key, &why, "write every one like \"https://host\"");
             }
         }
@@ -71,7 +71,7 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), Mistake> {
     {
         return refuse(
             "server.allowed_hosts",
-            &format!("has {}, which is no host name", super::human::quoted(text)),
+            &format!("has {}, which is no host name", super::parse::quoted(text)),
             "write names only, such as \"acme.example.com\"",
         );
     }
@@ -118,7 +118,7 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), Mistake> {
                 "metrics.addr",
                 &format!(
                     "is {}, which is no address with a port",
-                    super::human::quoted(&config.metrics.addr)
+                    super::parse::quoted(&config.metrics.addr)
                 ),
                 "write it like \"127.0.0.1:9091\", or \"off\"",
             );
@@ -136,7 +136,7 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), Mistake> {
     if config.audit.destination().is_none() {
         return refuse(
             "audit.to",
-            &format!("is {}, which is no file", super::human::quoted(&config.audit.to)),
+            &format!("is {}, which is no file", super::parse::quoted(&config.audit.to)),
             "write \"off\", \"stdout\", or a path such as \"/data/audit.jsonl\"",
         );
     }
@@ -276,7 +276,7 @@ fn toolsets(named: &[String]) -> Result<(), (String, String)> {
             Ok(())
         };
     };
-    let why = format!("has {}, which is no toolset", super::human::quoted(unknown));
+    let why = format!("has {}, which is no toolset", super::parse::quoted(unknown));
     let fix = match nearest(unknown, known.iter().copied()) {
         Some(meant) => format!("did you mean \"{meant}\"? There are {}", known.join(", ")),
         None => format!("choose among {}", known.join(", ")),

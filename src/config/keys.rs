@@ -6,8 +6,8 @@
 
 use figment::value::Value;
 
-use super::human;
-use super::mistake::Problem;
+use super::error::Problem;
+use super::parse;
 
 /// One setting.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub enum Kind {
     OneOf(&'static [&'static str]),
     /// True or false.
     Flag,
-    /// A level or a filter, see [`human::log_filter`].
+    /// A level or a filter, see [`parse::log_filter`].
     LogFilter,
 }
 
@@ -146,9 +146,9 @@ impl Key {
         };
         let least = LEAST_SIZES.iter().find(|(path, ..)| *path == self.path);
         if let Some((_, least, shown)) = least
-            && human::parse_size(text).is_ok_and(|size| size < *least)
+            && parse::parse_size(text).is_ok_and(|size| size < *least)
         {
-            let problem = format!("must be at least {shown}, not {}", human::quoted(text));
+            let problem = format!("must be at least {shown}, not {}", parse::quoted(text));
             return Err(Problem::new(problem, format!("give {shown} or more")));
         }
         if self.path == "tenant.id" && text.len() > MAX_TENANT_BYTES {
@@ -247,16 +247,16 @@ impl Kind {
             return Ok(None);
         }
         match self {
-            Kind::Duration => human::parse_duration(text)
+            Kind::Duration => parse::parse_duration(text)
                 .map(drop)
                 .map_err(|why| Problem::new(why, self.fix()))?,
-            Kind::Size => human::parse_size(text)
+            Kind::Size => parse::parse_size(text)
                 .map(drop)
                 .map_err(|why| Problem::new(why, self.fix()))?,
-            Kind::LogFilter => human::log_filter(text)
+            Kind::LogFilter => parse::log_filter(text)
                 .map(drop)
                 .map_err(|why| Problem::new(why, self.fix()))?,
-            Kind::Url => human::parse_url(text)
+            Kind::Url => parse::parse_url(text)
                 .map(drop)
                 .map_err(|why| Problem::new(why, self.fix()))?,
             Kind::OneOf(choices) if !choices.contains(&text) => return Err(self.problem(text)),
@@ -270,7 +270,7 @@ impl Kind {
         let shown = if self == Kind::Secret {
             "something else".to_owned()
         } else {
-            human::quoted(shown)
+            parse::quoted(shown)
         };
         Problem::new(format!("must be {}, not {shown}", self.what()), self.fix())
     }

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use figment::value::{Dict, Map, Value};
 use figment::{Error, Figment, Metadata, Profile, Provider};
 
+use super::error::{Mistake, nearest};
 use super::keys::{KEYS, Key, OTHER_VARIABLES, PREFIX};
-use super::mistake::{Mistake, nearest};
 use super::origin::Origin;
 
 /// The commented file that documents and sets every default.
@@ -266,7 +266,7 @@ fn unknown_key(path: &str, origin: &Origin) -> Mistake {
     }
 }
 
-fn unusable(key: &'static Key, origin: &Origin, problem: super::mistake::Problem) -> Mistake {
+fn unusable(key: &'static Key, origin: &Origin, problem: super::error::Problem) -> Mistake {
     Mistake::Unusable {
         key: key.path,
         origin: origin.clone(),

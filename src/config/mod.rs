@@ -8,12 +8,11 @@
 //! are handed their part of [`Config`].
 
 mod check;
-pub mod human;
+pub mod error;
 pub mod keys;
 pub mod layers;
-pub mod mistake;
 pub mod origin;
-pub mod secret;
+pub mod parse;
 #[cfg(test)]
 mod tests;
 
@@ -27,11 +26,11 @@ use serde::Deserialize;
 use url::Url;
 
 pub use self::check::warnings;
+pub use self::error::Mistake;
 use self::keys::{KEYS, Key};
 pub use self::layers::{Flag, Sources};
-pub use self::mistake::Mistake;
 pub use self::origin::Origin;
-pub use self::secret::Secret;
+pub use crate::foundation::secret::Secret;
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -80,28 +79,28 @@ pub enum Signature {
 pub struct Server {
     pub host: String,
     pub port: u16,
-    #[serde(default, deserialize_with = "human::optional_url")]
+    #[serde(default, deserialize_with = "parse::optional_url")]
     pub public_url: Option<Url>,
     pub allowed_hosts: Vec<String>,
     pub allowed_origins: Vec<String>,
-    #[serde(deserialize_with = "human::size")]
+    #[serde(deserialize_with = "parse::size")]
     pub max_body_bytes: usize,
     pub max_connections: usize,
     pub connections_per_principal: usize,
-    #[serde(deserialize_with = "human::size")]
+    #[serde(deserialize_with = "parse::size")]
     pub request_memory: usize,
-    #[serde(deserialize_with = "human::size")]
+    #[serde(deserialize_with = "parse::size")]
     pub request_memory_per_principal: usize,
     pub calls_per_minute: u32,
     pub calls_burst: u32,
     pub page: bool,
     pub sessions: Sessions,
     pub max_sessions: usize,
-    #[serde(deserialize_with = "human::duration")]
+    #[serde(deserialize_with = "parse::duration")]
     pub session_idle: Duration,
-    #[serde(deserialize_with = "human::duration")]
+    #[serde(deserialize_with = "parse::duration")]
     pub drain_notice: Duration,
-    #[serde(deserialize_with = "human::duration")]
+    #[serde(deserialize_with = "parse::duration")]
     pub drain_timeout: Duration,
     pub legacy_sse: bool,
     pub sse_streams: usize,
@@ -119,28 +118,28 @@ pub enum Sessions {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Api {
-    #[serde(deserialize_with = "human::url")]
+    #[serde(deserialize_with = "parse::url")]
     pub base_url: Url,
-    #[serde(deserialize_with = "human::duration")]
+    #[serde(deserialize_with = "parse::duration")]
     pub startup_timeout: Duration,
-    #[serde(deserialize_with = "human::duration")]
+    #[serde(deserialize_with = "parse::duration")]
     pub connect_timeout: Duration,
-    #[serde(deserialize_with = "human::duration")]
+    #[serde(deserialize_with = "parse::duration")]
     pub read_timeout: Duration,
-    #[serde(deserialize_with = "human::duration")]
+    #[serde(deserialize_with = "parse::duration")]
     pub call_deadline: Duration,
     pub max_attempts: u32,
     pub breaker_failures: u32,
-    #[serde(deserialize_with = "human::duration")]
+    #[serde(deserialize_with = "parse::duration")]
     pub breaker_pause: Duration,
-    #[serde(deserialize_with = "human::size")]
+    #[serde(deserialize_with = "parse::size")]
     pub max_answer_bytes: usize,
     pub max_idle: usize,
-    #[serde(deserialize_with = "human::duration")]
+    #[serde(deserialize_with = "parse::duration")]
     pub idle_timeout: Duration,
     pub max_calls: usize,
     pub queue_length: usize,
-    #[serde(deserialize_with = "human::duration")]
+    #[serde(deserialize_with = "parse::duration")]
     pub queue_wait: Duration,
     pub max_sessions: usize,
 }
@@ -149,12 +148,12 @@ pub struct Api {
 #[serde(deny_unknown_fields)]
 pub struct Auth {
     pub hs256_secret: Option<Secret>,
-    #[serde(default, deserialize_with = "human::optional_url")]
+    #[serde(default, deserialize_with = "parse::optional_url")]
     pub jwks_url: Option<Url>,
     pub issuer: Option<String>,
     pub audience: Option<String>,
     pub tenant_claim: String,
-    #[serde(deserialize_with = "human::duration")]
+    #[serde(deserialize_with = "parse::duration")]
     pub leeway: Duration,
     pub authorization_servers: Vec<String>,
     pub scopeless_tokens: Scopeless,
@@ -175,7 +174,7 @@ pub enum TokenMode {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Exchange {
-    #[serde(deserialize_with = "human::optional_url")]
+    #[serde(deserialize_with = "parse::optional_url")]
     pub token_url: Option<Url>,
     pub audience: Option<String>,
     pub client_id: Option<String>,
@@ -197,7 +196,7 @@ pub struct Tools {
     /// Unset: all of them.
     pub toolsets: Option<Vec<String>>,
     pub read_only: bool,
-    #[serde(deserialize_with = "human::size")]
+    #[serde(deserialize_with = "parse::size")]
     pub max_result_bytes: usize,
 }
 
@@ -222,7 +221,7 @@ impl Metrics {
 pub struct Audit {
     pub to: String,
     pub durable: Durability,
-    #[serde(deserialize_with = "human::size")]
+    #[serde(deserialize_with = "parse::size")]
     pub max_file_bytes: usize,
     pub max_files: usize,
 }
@@ -263,7 +262,7 @@ impl Audit {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Log {
-    #[serde(deserialize_with = "human::filter")]
+    #[serde(deserialize_with = "parse::filter")]
     pub level: String,
     pub format: LogFormat,
 }

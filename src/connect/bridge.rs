@@ -13,13 +13,14 @@ use tokio::time::timeout;
 
 use super::Settings;
 use super::conversation::Conversation;
-use super::exchange::Exchange;
+use super::delivery::Exchange;
+use super::error::Trouble;
 use super::message::{Id, Message};
 use super::output::Output;
 use super::remote::Remote;
-use super::trouble::Trouble;
+
+use crate::server::{INVALID_REQUEST, Line, LineReader, PARSE_ERROR, id_in_beginning, outline};
 use crate::telemetry::fields;
-use crate::transport::{INVALID_REQUEST, Line, LineReader, PARSE_ERROR, id_in_beginning, outline};
 
 /// Messages under way at once. A client that asks for more hears of it at once, so that it can still cancel some.
 const MOST_AT_ONCE: usize = 256;

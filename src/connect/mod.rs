@@ -11,8 +11,9 @@
 
 mod bridge;
 mod conversation;
+mod delivery;
+mod error;
 mod events;
-mod exchange;
 mod message;
 mod output;
 mod remote;
@@ -20,7 +21,6 @@ mod target;
 #[cfg(test)]
 mod tests;
 mod token;
-mod trouble;
 
 use std::time::Duration;
 
@@ -29,11 +29,11 @@ use url::Url;
 
 pub use bridge::{Ended, run};
 pub use conversation::Conversation;
+pub use error::{Trouble, Unreachable, said};
 pub use events::EventReader;
 pub use message::Message;
 pub use target::{BadTarget, is_loopback, target};
 pub use token::{TokenSource, authorization};
-pub use trouble::{Trouble, Unreachable, said};
 
 /// The code of the error in which a server of the house refuses a token.
 const TOKEN_REFUSED: i32 = -32012;

@@ -7,15 +7,15 @@ use reqwest::Response;
 
 use super::Settings;
 use super::conversation::{Conversation, SESSION};
+use super::error::{Trouble, Unreachable, said};
 use super::events::EventReader;
 use super::message::{Id, Message, is_answer, line_of};
 use super::output::Output;
 use super::target::is_loopback;
 use super::token::authorization;
-use super::trouble::{Trouble, Unreachable, said};
-use crate::auth::Secret;
 use crate::foundation::bounded_body::{self, BodyError};
 use crate::foundation::http_client;
+use crate::foundation::token_secret::Secret;
 
 /// Below the 75 s after which this house's server closes an idle connection, so that none is used while it does.
 const POOL_IDLE: std::time::Duration = std::time::Duration::from_secs(30);

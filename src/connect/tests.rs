@@ -17,7 +17,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::auth::Secret;
+use crate::foundation::token_secret::Secret;
 
 #[derive(Clone)]
 struct Seen {
@@ -220,7 +220,7 @@ impl Client {
     /// The reason in the answer to a message that could not be delivered, and its sentence.
     async fn fails(&mut self, message: Value) -> (String, String) {
         let answer = self.ask(message).await;
-        assert_eq!(answer["error"]["code"], trouble::CODE, "{answer}");
+        assert_eq!(answer["error"]["code"], error::CODE, "{answer}");
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         (
             text(&answer["error"]["data"]["reason"]),

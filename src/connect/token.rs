@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 use http::HeaderValue;
 
-use super::trouble::Trouble;
-use crate::auth::Secret;
+use super::error::Trouble;
+use crate::foundation::token_secret::Secret;
 
 /// Tokens are of a few KiB at most.
 const MAX_BYTES: u64 = 64 * 1024;

@@ -6,8 +6,8 @@ use futures::future::LocalBoxFuture;
 use tokio::time::Instant;
 
 use super::LONGEST_CHECK;
-use crate::auth::Secret;
-use crate::upstream::Deadline;
+use crate::foundation::deadline::Deadline;
+use crate::foundation::token_secret::Secret;
 
 /// One thing to look at.
 pub struct Check<P: 'static> {

@@ -5,7 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use super::words::{quote, span};
-use crate::auth::{Clock, Secret};
+use crate::foundation::clock::Clock;
+use crate::foundation::token_secret::Secret;
 
 /// Empty where the token cannot be read.
 #[derive(Debug, Default)]

@@ -14,10 +14,11 @@ use url::Url;
 
 use super::check::{Advice, Ill};
 use super::words;
-use crate::auth::{Clock, Secret};
 use crate::connect::{Unreachable, authorization};
 use crate::foundation::bounded_body::{self, BodyError};
+use crate::foundation::clock::Clock;
 use crate::foundation::http_client;
+use crate::foundation::token_secret::Secret;
 
 /// More than any list of tools.
 const MAX_ANSWER: usize = 4 << 20;

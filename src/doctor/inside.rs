@@ -12,9 +12,11 @@ use super::http::{Answer, Http, at};
 use super::note::{Note, Tools, Uncalled};
 use super::words::{not_ready, token_refused};
 use super::{Patient, network, words};
-use crate::auth::{Clock, Secret, Verifier};
+use crate::api::{NotReady, Upstream, has_no_readyz};
+use crate::auth::Verifier;
 use crate::config::{Config, warnings};
-use crate::upstream::{NotReady, Upstream, has_no_readyz};
+use crate::foundation::clock::Clock;
+use crate::foundation::token_secret::Secret;
 
 const RUNS: &str = "in the container, \"supervisorctl -c /etc/toolbridge/supervisord.conf status\" shows both programs";
 

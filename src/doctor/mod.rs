@@ -28,8 +28,8 @@ pub use inside::{Inside, Token};
 pub use note::{Called, Tools, Uncalled};
 pub use outside::{Aim, Outside};
 
-use crate::auth::Secret;
-use crate::upstream::Deadline;
+use crate::foundation::deadline::Deadline;
+use crate::foundation::token_secret::Secret;
 use check::{Check, examine};
 
 /// No single check takes longer: whatever hangs leaves time for the others.

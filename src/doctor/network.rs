@@ -10,8 +10,8 @@ use super::certificate;
 use super::check::{Found, Ill};
 use super::http::{Answer, Override};
 use super::words;
-use crate::auth::Clock;
-use crate::upstream::signature::WINDOW_MS;
+use crate::api::signature::WINDOW_MS;
+use crate::foundation::clock::Clock;
 
 /// For one address; a name may have several.
 const CONNECTING: Duration = Duration::from_secs(3);

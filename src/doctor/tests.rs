@@ -13,8 +13,9 @@ use super::claims::Claims;
 use super::http::{Http, Override};
 use super::outside::{Aim, Outside, served_plainly};
 use super::{Inside, Patient, words};
-use crate::auth::{Clock, Secret};
-use crate::upstream::Deadline;
+use crate::foundation::clock::Clock;
+use crate::foundation::deadline::Deadline;
+use crate::foundation::token_secret::Secret;
 
 const NOW: u64 = 1_763_636_400;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use url::Url;
 
 use super::check::{Advice, Ill};
-use crate::printable::is_unprintable;
+use crate::foundation::printable::is_unprintable;
 
 /// How much of what a server says is repeated.
 const LONGEST_QUOTE: usize = 200;

@@ -1,9 +1,14 @@
 //! What several modules need and none of them owns.
 
 pub mod bounded_body;
+pub mod clock;
+pub mod deadline;
 pub mod http_client;
 pub mod json;
 pub mod memory_budget;
+pub mod printable;
+pub mod secret;
+pub mod token_secret;
 
 #[cfg(any(test, feature = "pieces"))]
 #[path = "../../fuzz/targets/json.rs"]

@@ -20,15 +20,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::arguments::Arguments;
+use super::call_record::{Ending, Report, Said, Why, protocol};
 use super::caller::Caller;
-use super::reach::Beyond;
-use super::report::{Ending, Report, Said, Why, protocol};
+use super::tool_access::Beyond;
 use super::toolset::{NoSuchTool, Outcome, ToolCall};
 use super::{Inner, LONGEST_NAME};
+use crate::api::CallContext;
 use crate::telemetry::audit::Durable;
 use crate::telemetry::metrics;
 use crate::tools::Progress;
-use crate::upstream::CallContext;
 
 /// Steps of one call that may wait to be told; more are left out rather than kept.
 const UNTOLD_STEPS: usize = 16;

@@ -12,9 +12,10 @@ use rmcp::RoleServer;
 use rmcp::service::RequestContext;
 use tokio::time::Instant;
 
-use super::reach::Reach;
-use crate::auth::{Principal, Refusal, Secret, Verifier};
+use super::tool_access::Reach;
+use crate::auth::{Principal, Refusal, Verifier};
 use crate::foundation::memory_budget::Reservation;
+use crate::foundation::token_secret::Secret;
 use crate::telemetry::traces::Place;
 
 #[derive(Debug, Clone)]

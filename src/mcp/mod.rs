@@ -3,19 +3,19 @@
 //! The handler is written by hand on rmcp's trait and shared by all requests: the list of tools is converted once, and
 //! serving a request means cloning one `Arc`. It knows neither HTTP nor the entities. `transport` puts a
 //! [`Caller`] into the request, [`Surface`] says which tools that one may see, [`Toolset`] runs the call,
-//! [`upstream`](crate::upstream) is what it runs against.
+//! [`upstream`](crate::api) is what it runs against.
 //!
 //! What is not offered is answered as an unknown method, not as an empty list: a client that reads an empty list of
 //! prompts asks again later.
 
 mod arguments;
 mod call;
+mod call_record;
 mod caller;
 mod entities;
-mod identity;
 mod rate;
-mod reach;
-mod report;
+mod server_info;
+mod tool_access;
 mod toolset;
 
 use std::sync::Arc;
@@ -35,20 +35,20 @@ use tokio::time::Instant;
 
 pub use arguments::Arguments;
 pub use call::{NO_END, PlainCall};
+pub use call_record::{Ending, Said, refused_for_scope};
 pub use caller::{Caller, Callers, FixedCaller, Via};
 pub use entities::EntityTools;
-pub use identity::Settings;
 pub use rate::Rate;
 use rate::Rates;
-pub use reach::{Beyond, Narrowing, NoSuchToolset, Reach, Surface};
-pub use report::{Ending, Said, refused_for_scope};
+pub use server_info::Settings;
+pub use tool_access::{Beyond, Narrowing, NoSuchToolset, Reach, Surface};
 #[cfg(any(test, feature = "pieces"))]
 pub use toolset::Listed;
 pub use toolset::{NoSuchTool, Outcome, ToolCall, Toolset};
 
+use crate::api::Upstream;
 use crate::auth::Scopes;
 use crate::telemetry::metrics;
-use crate::upstream::Upstream;
 
 /// How much of a name that is not one of ours is repeated.
 const LONGEST_NAME: usize = 64;
@@ -73,7 +73,7 @@ struct Inner {
 impl Server {
     pub fn new(toolset: Arc<dyn Toolset>, upstream: Upstream, callers: Callers, settings: &Settings) -> Self {
         let surface = Surface::new(&*toolset, &settings.narrowing);
-        let config = identity::config(settings);
+        let config = server_info::config(settings);
         metrics::tools_are(toolset.list().iter().map(|listed| &*listed.tool.name));
         Self(Arc::new(Inner {
             toolset,

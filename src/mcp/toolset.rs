@@ -9,10 +9,10 @@ use rmcp::model::Tool;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::api::Session;
 use crate::auth::Refusal;
 use crate::foundation::json::Json;
 use crate::tools::{self, Access, Progress};
-use crate::upstream::Session;
 
 /// Lists tools and answers calls.
 pub trait Toolset: Send + Sync + 'static {

@@ -18,9 +18,9 @@ use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::fields;
-use super::time::Now;
-use crate::config::secret::REDACTED;
-use crate::printable::is_unprintable;
+use super::timestamp::Now;
+use crate::foundation::printable::is_unprintable;
+use crate::foundation::secret::REDACTED;
 
 /// Writes each event as a line.
 pub struct Lines<W, T = Now> {

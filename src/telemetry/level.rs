@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
-use super::supervised;
+use super::tasks;
 
 /// What is in force while more is asked for.
 const MORE: &str = "debug";
@@ -76,7 +76,7 @@ impl Level {
                 MORE_FOR.as_secs() / 60
             );
         }
-        supervised::spawn("log_level", async move {
+        tasks::spawn("log_level", async move {
             tokio::time::sleep_until(until).await;
             let mut more_until = self.more_until.lock().unwrap_or_else(PoisonError::into_inner);
             // Unless it was ended, or asked for anew, meanwhile.

@@ -22,15 +22,15 @@
 //! [`LIBRARIES`], whatever the filter says.
 
 pub mod audit;
+pub mod buffered_stdout;
 pub mod fields;
-pub mod held;
 pub mod json;
 pub mod level;
 pub mod metrics;
 mod pretty;
-pub mod stages;
-pub mod supervised;
-pub mod time;
+pub mod tasks;
+pub mod timestamp;
+pub mod timings;
 pub mod traces;
 
 use std::io::IsTerminal;
@@ -66,7 +66,10 @@ pub enum Destination {
 /// Starts the log of this process. A second start changes nothing: the first one stays.
 pub fn start(log: &Log, destination: Destination, colour: bool) {
     let (terminal, writer) = match destination {
-        Destination::Stdout => (std::io::stdout().is_terminal(), BoxMakeWriter::new(held::Stdout)),
+        Destination::Stdout => (
+            std::io::stdout().is_terminal(),
+            BoxMakeWriter::new(buffered_stdout::Stdout),
+        ),
         Destination::Stderr => (std::io::stderr().is_terminal(), BoxMakeWriter::new(std::io::stderr)),
     };
     let pretty = match log.format {

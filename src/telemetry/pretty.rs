@@ -14,8 +14,8 @@ use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::fields;
-use crate::config::secret::REDACTED;
-use crate::printable::is_unprintable;
+use crate::foundation::printable::is_unprintable;
+use crate::foundation::secret::REDACTED;
 
 pub fn lines<S, W>(writer: W, colour: bool) -> impl Layer<S>
 where

@@ -1,6 +1,6 @@
 //! Which arguments a tool takes.
 //!
-//! Each is one row. [`schema`](super::schema) tells clients of it and [`reading`](super::reading) holds callers to
+//! Each is one row. [`schema`](super::schema) tells clients of it and [`reading`](super::coerce) holds callers to
 //! it, so what is advertised and what is checked cannot drift apart.
 
 use super::operation::Operation;

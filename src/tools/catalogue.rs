@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::argument::{Argument, arguments};
+use super::argument_error::{Refusal, nearest};
+use super::coerce::Arguments;
 use super::error::ToolError;
 use super::operation::Operation;
 use super::plan::Plan;
-use super::reading::Arguments;
-use super::refusal::{Refusal, nearest};
 use super::spec::ToolSpec;
 use crate::entities::{self, Entity};
 use crate::foundation::json::Json;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::refusal::{Refusal, Remedy};
-use super::service;
+use super::api_outage;
+use super::argument_error::{Refusal, Remedy};
 
 /// Why a call failed. Errors of the layers above (tokens) are made here too, so that all look alike.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -222,7 +222,7 @@ impl ToolError {
     /// The caller has made more calls than they may.
     #[must_use]
     pub fn too_many_calls(retry_in: Duration) -> Self {
-        let mut error = service::rate_limited();
+        let mut error = api_outage::rate_limited();
         error.retry_after = Some(retry_in);
         error
     }

@@ -3,8 +3,8 @@
 use http::Method;
 
 use super::spec::{Access, Hints};
+use crate::api::request::Repeat;
 use crate::entities::Entity;
-use crate::upstream::exchange::Repeat;
 
 /// One thing that can be done with every entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
-use super::reading::{Arguments, read};
-use super::refusal::{Refusal, Remedy};
-use super::text::{compact, push_string};
+use super::argument_error::{Refusal, Remedy};
+use super::coerce::{Arguments, read};
+use super::json_text::{compact, push_string};
 use crate::entities::{Entity, Field};
 use crate::foundation::json::Json;
 

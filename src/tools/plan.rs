@@ -1,23 +1,23 @@
 //! What a call comes to: checked arguments turned into the request that will be sent.
 //!
 //! Making a plan touches nothing but the caller's arguments, so whatever is wrong with them is said before anything
-//! leaves the house. [`Plan::run`](super::run) is the other half.
+//! leaves the house. [`Plan::run`](super::execute) is the other half.
 
 use http::Method;
 use uuid::Uuid;
 
 use super::argument::DEFAULT_LIMIT;
+use super::argument_error::{Refusal, Remedy};
 use super::catalogue::Tool;
+use super::coerce::Arguments;
+use super::json_text::to_json;
 use super::operation::Operation;
 use super::payload::{self, Payload};
-use super::reading::Arguments;
-use super::refusal::{Refusal, Remedy};
 use super::result::PageWish;
 use super::spec::Access;
-use super::text::to_json;
+use crate::api::request::Request;
 use crate::entities::Entity;
 use crate::foundation::json::Json;
-use crate::upstream::exchange::Request;
 
 /// The most that the API takes as a body.
 const MAX_BODY_BYTES: usize = 1 << 20;

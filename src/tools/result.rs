@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::foundation::json::Json;
 
-use super::text::{TooDeep, compact, push_string};
+use super::json_text::{TooDeep, compact, push_string};
 
 /// Strings in a page are cut after so many characters.
 const PREVIEW: usize = 280;

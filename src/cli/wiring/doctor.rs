@@ -6,15 +6,17 @@ use serde_json::{Map, Value};
 
 use super::signals::Signals;
 use super::{Answer, settings, unfit};
-use crate::auth::{Clock, Secret, Verifier};
+use crate::api::Upstream;
+use crate::auth::Verifier;
 use crate::cli::doctor::Asked;
 use crate::cli::exit::{Exit, Stop};
 use crate::cli::healthcheck::local_url;
 use crate::config::Config;
 use crate::doctor::{Aim, Called, Examined, Http, Inside, Outside, Override, Token, Tools, Uncalled};
+use crate::foundation::clock::Clock;
 use crate::foundation::json::Json;
-use crate::loops::Loops;
-use crate::upstream::Upstream;
+use crate::foundation::token_secret::Secret;
+use crate::workers::Loops;
 
 pub fn aim(url: &str) -> Result<Aim, Stop> {
     Aim::at(url).map_err(|why| Stop::because(Exit::Usage, format!("this URL cannot be looked at: {why}.")))

@@ -2,13 +2,13 @@
 
 mod connect;
 mod doctor;
-mod files;
+mod observability;
 mod page;
+mod rlimit;
 mod server;
 mod settings;
 mod signals;
-mod starting;
-mod watched;
+mod wait_for_api;
 
 pub use self::connect::{connect, prepare};
 pub use self::doctor::{aim, from_inside, from_outside};
@@ -23,15 +23,17 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::exit::{Exit, Stop};
-use crate::auth::{Clock, Verifier};
-use crate::config::{Config, Secret};
+use crate::api::{CallContext, Upstream};
+use crate::auth::Verifier;
+use crate::config::Config;
+use crate::foundation::clock::Clock;
 use crate::foundation::json::Json;
 use crate::foundation::memory_budget::Reservation;
-use crate::loops::Loops;
+use crate::foundation::secret::Secret;
 use crate::mcp::{Beyond, EntityTools, NoSuchTool, Outcome, Reach, Surface, ToolCall, Toolset};
 use crate::telemetry::traces::Place;
 use crate::tools::Catalogue;
-use crate::upstream::{CallContext, Upstream};
+use crate::workers::Loops;
 
 /// How long the one session of a command may take to end, once its answer is there.
 const PARTING: Duration = Duration::from_secs(2);

@@ -9,34 +9,37 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::signals::Signals;
-use super::{files, page, settings, starting, toolset, unfit, watched};
-use crate::auth::{Clock, Secret, Verifier};
+use super::{observability, page, rlimit, settings, toolset, unfit, wait_for_api};
+use crate::api::Upstream;
+use crate::auth::Verifier;
 use crate::cli::exit::{Exit, Stop};
 use crate::cli::serve::listens_on;
 use crate::config::Config;
-use crate::loops::Loops;
+use crate::foundation::clock::Clock;
+use crate::foundation::token_secret::Secret;
 use crate::mcp::{Callers, FixedCaller, Server};
+use crate::server;
+use crate::server::{App, Drain};
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::{audit, fields, supervised, traces};
-use crate::transport::{self, App, Drain};
-use crate::upstream::Upstream;
+use crate::telemetry::{audit, fields, tasks, traces};
+use crate::workers::Loops;
 
 /// For the last lines of the audit trail: what waits is written in one piece, or cannot be.
 const TRAIL_PARTING: Duration = Duration::from_secs(2);
 
 pub async fn serve(config: &Config) -> Result<(), Stop> {
     let signals = Signals::caught().map_err(unfit)?;
-    watched::log_level_by_signal().map_err(unfit)?;
-    let figures = watched::figures(config)?;
-    watched::traces()?;
-    watched::audit(config, Box::new(io::stdout()))?;
+    observability::log_level_by_signal().map_err(unfit)?;
+    let figures = observability::figures(config)?;
+    observability::traces()?;
+    observability::audit(config, Box::new(io::stdout()))?;
     let served = serve_callers(config, signals, figures).await;
     audit::finish(TRAIL_PARTING).await;
     served
 }
 
 async fn serve_callers(config: &Config, signals: Signals, figures: Option<&'static Metrics>) -> Result<(), Stop> {
-    files::allow_all(config);
+    rlimit::allow_all(config);
     let auth = settings::auth(config);
     let verifier = Arc::new(Verifier::new(&auth, Clock::system()).map_err(unfit)?);
     let loops = Loops::start().map_err(unfit)?;
@@ -60,9 +63,9 @@ async fn serve_callers(config: &Config, signals: Signals, figures: Option<&'stat
         .map_err(|why| cannot_listen(&address, &why))?;
     let bound = listener.local_addr().map_err(|why| cannot_listen(&address, &why))?;
     tracing::info!({ fields::ADDRESS } = %bound, "listening on http://{bound}/mcp");
-    watched::serve_figures(config, figures, &app).await;
+    observability::serve_figures(config, figures, &app).await;
     // The first caller should not wait for the keys; nor should the server, should they not come.
-    supervised::spawn("keys", async move { verifier.warm().await });
+    tasks::spawn("keys", async move { verifier.warm().await });
 
     let drain = Drain {
         notice: config.server.drain_notice,
@@ -75,14 +78,14 @@ async fn serve_callers(config: &Config, signals: Signals, figures: Option<&'stat
         let leaving = async {
             tokio::select! {
                 () = first => {}
-                stop = starting::gave_up(&upstream, config) => {
+                stop = wait_for_api::gave_up(&upstream, config) => {
                     tracing::warn!("{stop} Finishing what is in flight");
                     gave_up = Some(stop);
                 }
             }
             let _ = told.set(Instant::now());
         };
-        transport::serve(listener, app, loops, leaving, drain)
+        server::serve(listener, app, loops, leaving, drain)
     })
     .await?;
     tracing::info!(
@@ -101,7 +104,7 @@ async fn serve_callers(config: &Config, signals: Signals, figures: Option<&'stat
 pub async fn stdio(config: &Config, token: Secret) -> Result<(), Stop> {
     let signals = Signals::caught().map_err(unfit)?;
     // Standard output is the conversation.
-    watched::audit(config, Box::new(io::stderr()))?;
+    observability::audit(config, Box::new(io::stderr()))?;
     let served = serve_pipes(config, signals, token).await;
     audit::finish(TRAIL_PARTING).await;
     served
@@ -120,13 +123,13 @@ async fn serve_pipes(config: &Config, signals: Signals, token: Secret) -> Result
     let caller = FixedCaller {
         token,
         verifier,
-        new_correlation_id: transport::new_correlation_id,
+        new_correlation_id: server::new_correlation_id,
     };
     let server = server(config, &upstream, Callers::Fixed(caller));
     let pipes = (tokio::io::stdin(), tokio::io::stdout());
     let limits = (config.server.max_body_bytes, config.server.drain_timeout);
     let served = until_second_signal(signals, |first| {
-        transport::serve_stdio(server, upstream, pipes, limits.0, first, limits.1)
+        server::serve_stdio(server, upstream, pipes, limits.0, first, limits.1)
     });
     match served.await? {
         Ok(sessions) => {

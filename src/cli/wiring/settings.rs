@@ -1,12 +1,14 @@
 //! What each room of the house is told, out of the one configuration. A room's setting that is not named here keeps
 //! the room's own default, which is then no setting of ours.
 
+use crate::auth;
+use crate::auth::Scopes;
 use crate::auth::challenge::Challenge;
-use crate::auth::{self, Scopes, Secret};
 use crate::config::{Config, Mistake, Scopeless, Sessions, Signature, TokenMode};
 use crate::foundation::memory_budget;
+use crate::foundation::token_secret::Secret;
 use crate::mcp::{Narrowing, Surface};
-use crate::{mcp, tools, transport, upstream};
+use crate::{api, mcp, server, tools};
 use url::Url;
 
 pub fn auth(config: &Config) -> auth::Settings {
@@ -32,31 +34,31 @@ pub fn auth(config: &Config) -> auth::Settings {
 
 /// The configuration has been checked: where tokens are exchanged, all of it is there. Were it not, there would be no URL
 /// and no start, rather than a server that shows callers' own tokens to the API after all.
-fn exchange(config: &Config) -> Option<auth::exchange::Settings> {
+fn exchange(config: &Config) -> Option<auth::token_exchange::Settings> {
     let from = Some(&config.auth.exchange).filter(|_| config.auth.mode == TokenMode::Exchange)?;
-    Some(auth::exchange::Settings {
+    Some(auth::token_exchange::Settings {
         token_url: from.token_url.as_ref().map(Url::to_string).unwrap_or_default(),
         audience: from.audience.clone().unwrap_or_default(),
         client_id: from.client_id.clone().unwrap_or_default(),
         client_secret: from.client_secret.clone().unwrap_or_else(|| Secret::new("")),
         scope: from.scope.clone(),
-        ..auth::exchange::Settings::default()
+        ..auth::token_exchange::Settings::default()
     })
 }
 
 /// Refuses a tenant without a secret: nothing could be signed.
-pub fn upstream(config: &Config) -> Result<upstream::Settings, Mistake> {
+pub fn upstream(config: &Config) -> Result<api::Settings, Mistake> {
     let (tenant_id, secret): (&str, &Secret) = config.tenant.require_identity()?;
     let from = &config.api;
-    Ok(upstream::Settings {
+    Ok(api::Settings {
         // Paths begin with a slash of their own.
         base_url: from.base_url.as_str().trim_end_matches('/').to_owned(),
         tenant_id: tenant_id.to_owned(),
         tenant_secret: secret.clone(),
         signature: match config.tenant.signature {
-            Signature::Both => upstream::Versions::Both,
-            Signature::V1 => upstream::Versions::V1,
-            Signature::V2 => upstream::Versions::V2,
+            Signature::Both => api::Versions::Both,
+            Signature::V1 => api::Versions::V1,
+            Signature::V2 => api::Versions::V2,
         },
         call_deadline: from.call_deadline,
         connect_timeout: from.connect_timeout,
@@ -66,16 +68,16 @@ pub fn upstream(config: &Config) -> Result<upstream::Settings, Mistake> {
         max_answer_bytes: from.max_answer_bytes,
         max_sessions: from.max_sessions,
         max_attempts: from.max_attempts,
-        calls: upstream::Calls {
+        calls: api::Calls {
             at_once: from.max_calls,
             queue: from.queue_length,
             wait: from.queue_wait,
         },
-        breaker: upstream::Breaking {
+        breaker: api::Breaking {
             failures: from.breaker_failures,
             pause: from.breaker_pause,
         },
-        ..upstream::Settings::default()
+        ..api::Settings::default()
     })
 }
 
@@ -85,9 +87,9 @@ pub fn limits(config: &Config) -> tools::Limits {
     }
 }
 
-pub fn transport(config: &Config) -> transport::Settings {
+pub fn transport(config: &Config) -> server::Settings {
     let from = &config.server;
-    transport::Settings {
+    server::Settings {
         allowed_hosts: from.allowed_hosts.clone(),
         allowed_origins: from.allowed_origins.clone(),
         public_url: mcp_url(config),
@@ -102,11 +104,11 @@ pub fn transport(config: &Config) -> transport::Settings {
         legacy_sse: from.legacy_sse,
         sse_streams: from.sse_streams,
         sse_streams_per_principal: from.sse_streams_per_principal,
-        sessions: (from.sessions == Sessions::Stateful).then_some(transport::SessionLimits {
+        sessions: (from.sessions == Sessions::Stateful).then_some(server::SessionLimits {
             at_once: from.max_sessions,
             idle: from.session_idle,
         }),
-        ..transport::Settings::default()
+        ..server::Settings::default()
     }
 }
 

@@ -7,12 +7,12 @@ use rmcp::model::ProtocolVersion;
 use serde_json::{Map, Value, json};
 
 use super::Aim;
-use crate::auth::Secret;
 use crate::connect::{Conversation, EventReader, Message};
 use crate::doctor::check::{Found, Ill};
 use crate::doctor::http::{Answer, Http, NoAnswer, at, with_token};
 use crate::doctor::note::{Called, Tools, Uncalled};
 use crate::doctor::words::quote;
+use crate::foundation::token_secret::Secret;
 
 /// How a message is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

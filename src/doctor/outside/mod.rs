@@ -16,8 +16,9 @@ use super::http::{Http, Override, at};
 use super::note::Note;
 use super::words::{not_ready, token_refused};
 use super::{Patient, network, words};
-use crate::auth::{Clock, Secret};
 use crate::connect::{BadTarget, authorization, is_loopback, target};
+use crate::foundation::clock::Clock;
+use crate::foundation::token_secret::Secret;
 use mcp::Client;
 
 /// Where clients reach the server.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::auth::Secret;
 use crate::doctor::check::{Found, Ill};
 use crate::doctor::http::{Answer, Http, NoAnswer};
+use crate::foundation::token_secret::Secret;
 
 /// The server itself needs milliseconds.
 const PROMPTLY: Duration = Duration::from_secs(3);

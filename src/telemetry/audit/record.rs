@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::chain::Event;
 use crate::telemetry::fields;
 use crate::telemetry::json::{push, push_member};
-use crate::telemetry::time::Stamp;
+use crate::telemetry::timestamp::Stamp;
 
 /// A call that has ended, in the words of its line in the log.
 #[derive(Debug, Clone, Copy)]

@@ -12,7 +12,7 @@ use super::chain::{Chain, Event};
 use super::file::{Found, TrailFile};
 use super::queue::{Queue, Waiting};
 use super::record::{counted, event};
-use crate::telemetry::{fields, metrics, supervised};
+use crate::telemetry::{fields, metrics, tasks};
 
 /// While lines come that no call waits for, so long passes between two writes. Such lines of this last while are what a
 /// process that is killed takes with it.
@@ -94,7 +94,7 @@ impl Writer {
     pub fn run(mut self) {
         loop {
             // What a turn that panicked has left is looked at by the next.
-            match supervised::turn("audit", || self.turn()) {
+            match tasks::turn("audit", || self.turn()) {
                 Some(true) => return,
                 Some(false) => {}
                 None => {

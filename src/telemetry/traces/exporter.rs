@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 
 use crate::foundation::bounded_body::{self, BodyError};
 use crate::foundation::http_client;
-use crate::telemetry::supervised;
+use crate::telemetry::tasks;
 
 /// For one batch. A drain leaves less, and says so to whoever waits.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -63,7 +63,7 @@ impl HttpClient for Client {
         'life0: 'async_trait,
         Self: 'async_trait,
     {
-        let sending = supervised::spawn_on(&self.runtime, "traces", send(self.http.clone(), request));
+        let sending = tasks::spawn_on(&self.runtime, "traces", send(self.http.clone(), request));
         Box::pin(async move {
             let answer = match sending.await {
                 Ok(Some(answer)) => answer,

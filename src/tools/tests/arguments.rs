@@ -297,7 +297,7 @@ fn nesting_is_held_to_what_the_api_takes() {
 
 #[test]
 fn moments_are_dates_or_rfc_3339_times() {
-    use crate::tools::moment::is_moment;
+    use crate::tools::rfc3339::is_moment;
     for good in [
         "2026-03-01",
         "2024-02-29",

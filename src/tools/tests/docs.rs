@@ -46,9 +46,9 @@ fn details_are_documented() {
 #[test]
 fn documented_codes_can_occur() {
     let sources = [
-        include_str!("../answer.rs"),
+        include_str!("../api_error.rs"),
         include_str!("../error.rs"),
-        include_str!("../service.rs"),
+        include_str!("../api_outage.rs"),
     ];
     let (_, table) = PAGE.split_once("| category | code |").unwrap();
     let codes: Vec<_> = table

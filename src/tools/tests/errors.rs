@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::upstream::exchange::NoAccess;
+use crate::api::request::NoAccess;
 use Category::*;
 
 /// What the API says beyond its contract; it must not come out anywhere.

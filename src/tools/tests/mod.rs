@@ -11,8 +11,8 @@ use super::plan::Plan;
 use super::result::Success;
 use super::spec::Hints;
 use super::*;
+use crate::api::request::{Api, Failure, Reply, Request};
 use crate::foundation::json::Json;
-use crate::upstream::exchange::{Api, Failure, Reply, Request};
 
 mod arguments;
 mod docs;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use crate::tools::text::compact;
+use crate::tools::json_text::compact;
 
 fn validator(schema: &Map<String, Value>) -> Validator {
     jsonschema::draft202012::new(&json!(schema)).unwrap()

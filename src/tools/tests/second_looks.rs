@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::upstream::exchange::Repeat;
+use crate::api::request::Repeat;
 
 fn comment(version: u64, payload: Value) -> Value {
     json!({"uid": UID, "version": version, "updatedAt": "2026-01-02T03:04:05.678Z", "payload": payload})

@@ -1,0 +1,198 @@
+//! How requests get to the API: over [`Lanes`] where it speaks plain HTTP, as it does beside this server, and through the
+//! usual client where it speaks TLS.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use url::{Position, Url};
+
+use super::Settings;
+use super::answer_limits::AnswerLimits;
+use super::client::ClientError;
+use super::connection_pool::Lanes;
+use super::headers::{Headers, answers};
+use super::request::Failure;
+use crate::foundation::bounded_body;
+use crate::foundation::bounded_body::BodyError;
+use crate::foundation::http_client;
+use crate::workers::Loops;
+
+#[derive(Debug)]
+pub(crate) struct Wire {
+    /// Before each path; without a slash at its end.
+    prefix: String,
+    way: Way,
+}
+
+#[derive(Debug)]
+enum Way {
+    Plain(Lanes),
+    Secure { http: reqwest::Client, origin: String },
+}
+
+/// Where a request goes.
+#[derive(Debug)]
+pub(crate) enum Target {
+    Plain(String),
+    Secure(Url),
+}
+
+impl Target {
+    /// As the request line will have it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Plain(path) => path,
+            Self::Secure(url) => &url[Position::BeforePath..Position::AfterQuery],
+        }
+    }
+}
+
+impl Wire {
+    pub fn new(settings: &Settings, loops: &Loops) -> Result<Self, ClientError> {
+        let base = Url::parse(&settings.base_url).map_err(|_| ClientError::BaseUrl)?;
+        let plain = base.query().is_none() && base.fragment().is_none() && base.username().is_empty();
+        if !plain || base.password().is_some() {
+            return Err(ClientError::BaseUrl);
+        }
+        let way = match base.scheme() {
+            "http" => {
+                let authority = base.authority().parse().map_err(|_| ClientError::BaseUrl)?;
+                Way::Plain(Lanes::new(&authority, settings, loops).ok_or(ClientError::BaseUrl)?)
+            }
+            "https" => Way::Secure {
+                http: secure(settings)?,
+                origin: base.origin().ascii_serialization(),
+            },
+            _ => return Err(ClientError::BaseUrl),
+        };
+        Ok(Self {
+            prefix: base.path().trim_end_matches('/').to_owned(),
+            way,
+        })
+    }
+
+    /// Sends one request and reads its whole answer, within `limits`. An answer that echoes another
+    /// correlation id than the request's is no answer to it.
+    pub async fn round_trip(
+        &self,
+        method: Method,
+        target: Target,
+        headers: &Headers,
+        body: Bytes,
+        correlation_id: &str,
+        limits: AnswerLimits<'_>,
+    ) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
+        match (&self.way, target) {
+            (Way::Plain(lanes), Target::Plain(path)) => {
+                lanes
+                    .round_trip(&method, &path, headers, body, correlation_id, limits)
+                    .await
+            }
+            (Way::Secure { http, .. }, Target::Secure(url)) => {
+                let request = http.request(method, url).headers(headers.to_map());
+                let request = if body.is_empty() { request } else { request.body(body) };
+                // Boxed, so that the other way need not carry it along.
+                Box::pin(sent_by_the_usual_client(request, correlation_id, limits)).await
+            }
+            // A target is of the wire that made it.
+            _ => Err(Failure::Unreachable),
+        }
+    }
+
+    pub fn target(&self, path: &str, query: &[(&'static str, String)]) -> Result<Target, Failure> {
+        let target = target(&self.prefix, path, query);
+        match &self.way {
+            Way::Plain(_) if target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') => {
+                Ok(Target::Plain(target))
+            }
+            Way::Plain(_) => Err(Failure::Unreachable),
+            Way::Secure { origin, .. } => Url::parse(&format!("{origin}{target}"))
+                .map(Target::Secure)
+                .map_err(|_| Failure::Unreachable),
+        }
+    }
+}
+
+/// What stands in the request line.
+pub fn target(prefix: &str, path: &str, query: &[(&'static str, String)]) -> String {
+    let mut target = format!("{prefix}{path}");
+    if !query.is_empty() {
+        target.push('?');
+        let start = target.len();
+        target = url::form_urlencoded::Serializer::for_suffix(target, start)
+            .extend_pairs(query)
+            .finish();
+    }
+    target
+}
+
+fn secure(settings: &Settings) -> Result<reqwest::Client, ClientError> {
+    http_client::builder()
+        .connect_timeout(settings.connect_timeout)
+        .read_timeout(settings.read_timeout)
+        .pool_idle_timeout(settings.idle_timeout)
+        .pool_max_idle_per_host(settings.max_idle)
+        .no_proxy()
+        .build()
+        .map_err(ClientError::Http)
+}
+
+async fn sent_by_the_usual_client(
+    request: reqwest::RequestBuilder,
+    correlation_id: &str,
+    limits: AnswerLimits<'_>,
+) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
+    let mut answer = request.send().await.map_err(|error| failure(&error))?;
+    if !answers(answer.headers(), correlation_id) {
+        return Err(Failure::AnswerLost);
+    }
+    let announced = answer.content_length().and_then(|length| usize::try_from(length).ok());
+    limits.reserve(announced.unwrap_or_default()).await?;
+    let body = bounded_body::read(&mut answer, limits.max_bytes())
+        .await
+        .map_err(|error| match error {
+            BodyError::TooLarge { limit } => Failure::AnswerTooLarge { limit },
+            BodyError::Broken(error) => failure(&error),
+        })?;
+    limits.reserve(body.len()).await?;
+    Ok((answer.status(), std::mem::take(answer.headers_mut()), body))
+}
+
+/// A failed connection sent nothing, even when it failed by time-out, so that question comes first.
+fn failure(error: &reqwest::Error) -> Failure {
+    if error.is_connect() {
+        Failure::Unreachable
+    } else if error.is_timeout() {
+        Failure::TimedOut { sent: true }
+    } else {
+        Failure::AnswerLost
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It is signed, so it must be what is sent, character by character.
+    #[tokio::test]
+    async fn a_target_is_the_same_over_both_ways() {
+        let query = [("limit", "5".to_owned()), ("cursor", "a&b=c d'é/".to_owned())];
+        for base in ["http://api:8081/base/", "https://api/base"] {
+            let settings = Settings {
+                base_url: base.to_owned(),
+                ..Settings::default()
+            };
+            let wire = Wire::new(&settings, &Loops::none()).unwrap();
+            let target = wire.target("/v1/notes", &query).unwrap();
+            assert_eq!(
+                target.as_str(),
+                "/base/v1/notes?limit=5&cursor=a%26b%3Dc+d%27%C3%A9%2F",
+                "{base}"
+            );
+            if let Target::Secure(url) = &target {
+                let sent: http::Uri = url.as_str().parse().unwrap();
+                assert_eq!(sent.path_and_query().unwrap(), target.as_str());
+            }
+            assert_eq!(wire.target("/readyz", &[]).unwrap().as_str(), "/base/readyz");
+        }
+    }
+}

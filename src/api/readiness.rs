@@ -1,0 +1,306 @@
+//! Would the API serve a call now, as far as that can be known without a user's token?
+//!
+//! The API checks the token before the signature, so a signature cannot be tried on an ordinary route without being
+//! somebody, and being somebody would create a user. But every request from here is signed, the one to `/readyz` too, and
+//! our API says there what it makes of the signature. Servers of the family say nothing; of them the clock is looked
+//! at, which is what makes right signatures fail in practice.
+//!
+//! Servers of the family may have no `/readyz` at all. A 404 or 405 there is no verdict: `/healthz` says whether such a
+//! server runs, and `/v1/sync/info` what it demands of signatures.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use http::Method;
+use serde::Deserialize;
+
+use super::client::{Answer, Client, Identity};
+use super::request::Failure;
+use super::signature::{Signer, WINDOW_MS, version2};
+use crate::foundation::deadline::Deadline;
+use crate::telemetry::timestamp::unix_seconds;
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotReady {
+    #[error("the API cannot be reached")]
+    Unreachable,
+    #[error("the API does not answer in time")]
+    Silent,
+    #[error("the API says that it is not ready (status {0})")]
+    Status(u16),
+    #[error("the API refuses our tenant signature: its TENANT_HEADER_SECRET is another one")]
+    SignatureRefused,
+    #[error("the API does not take the version of the tenant signature that is sent")]
+    SignatureVersion,
+    #[error("the API does not check tenant signatures: its TENANT_HEADER_SECRET is not set")]
+    SignatureUnchecked,
+    #[error("the API's clock is {0} s away from ours, so it would refuse our signatures")]
+    ClockSkew(u64),
+}
+
+impl NotReady {
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Unreachable => "api_unreachable",
+            Self::Silent => "api_timeout",
+            Self::Status(_) => "api_not_ready",
+            Self::SignatureRefused => "signature_refused",
+            Self::SignatureVersion => "signature_version",
+            Self::SignatureUnchecked => "signature_unchecked",
+            Self::ClockSkew(_) => "clock_skew",
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Ready<'a> {
+    #[serde(rename = "tenantSignature")]
+    tenant_signature: Option<&'a str>,
+}
+
+/// What is read of `/v1/sync/info`. Each member is optional, since servers of the family say less.
+#[derive(Default, Deserialize)]
+struct Info {
+    time: Option<String>,
+    #[serde(rename = "tenantSignature", default)]
+    tenant_signature: TenantSignature,
+}
+
+#[derive(Default, Deserialize)]
+struct TenantSignature {
+    required: Option<bool>,
+    versions: Option<Vec<String>>,
+}
+
+impl Info {
+    /// A body that has another form says nothing.
+    fn read(body: &[u8]) -> Self {
+        serde_json::from_slice(body).unwrap_or_default()
+    }
+
+    /// Whether the API takes a version that `signer` sends, as far as it says which it takes.
+    fn takes(&self, signer: &Signer) -> bool {
+        let versions = self.tenant_signature.versions.as_deref();
+        versions.is_none_or(|versions| signer.sends_one_of(versions))
+    }
+}
+
+/// Whether the answer of `/readyz` only shows that the server has no such route.
+pub fn has_no_readyz(status: u16) -> bool {
+    matches!(status, 404 | 405)
+}
+
+pub(crate) async fn check(client: &Client, within: Duration) -> Result<(), NotReady> {
+    let deadline = Deadline::after(within);
+    let answer = ask(client, "/readyz", deadline).await?;
+    if has_no_readyz(answer.reply.status) {
+        return check_without_readyz(client, deadline).await;
+    }
+    if answer.reply.status != 200 {
+        return Err(NotReady::Status(answer.reply.status));
+    }
+    let skew = clock_skew(&answer, client.now_ms());
+    clocks_agree(skew, WINDOW_MS)?;
+    match signature_is_taken(&answer) {
+        Err(NotReady::SignatureRefused) => {
+            let info = ask(client, "/v1/sync/info", deadline).await;
+            let info = info.map(|answer| answer.reply.body).unwrap_or_default();
+            Err(why_refused(client.signer(), skew, &Info::read(&info)))
+        }
+        taken => taken,
+    }
+}
+
+/// The verdict on a server that has no `/readyz`.
+async fn check_without_readyz(client: &Client, deadline: Deadline) -> Result<(), NotReady> {
+    let (health, info) = tokio::join!(
+        ask(client, "/healthz", deadline),
+        ask(client, "/v1/sync/info", deadline)
+    );
+    let health = health?;
+    if health.reply.status != 200 {
+        return Err(NotReady::Status(health.reply.status));
+    }
+    // The server runs. Without its description nothing more is known, and calls are the test.
+    let info = info.ok().filter(|answer| answer.reply.status == 200);
+    let info = info.map_or_else(Info::default, |answer| Info::read(&answer.reply.body));
+    let now_ms = client.now_ms();
+    let skew = info_skew(&info, now_ms).or_else(|| clock_skew(&health, now_ms));
+    judge_info(client.signer(), skew, &info)
+}
+
+async fn ask(client: &Client, path: &str, deadline: Deadline) -> Result<Answer, NotReady> {
+    let nobody = Identity::empty();
+    let asked = client.request_bare(&nobody, Method::GET, path.to_owned(), deadline.remaining());
+    asked.await.map_err(|failure| match failure {
+        Failure::TimedOut { .. } => NotReady::Silent,
+        _ => NotReady::Unreachable,
+    })
+}
+
+/// What the clock and the description of a server say that has not tried the signature.
+fn judge_info(signer: &Signer, skew: Option<u64>, info: &Info) -> Result<(), NotReady> {
+    // Where version 2 is sent to an API that knows it, it alone counts.
+    let knows_v2 = |versions: &Vec<String>| versions.iter().any(|version| version == "v2");
+    let by_v2 = signer.sends_one_of(&["v2"]) && info.tenant_signature.versions.as_ref().is_some_and(knows_v2);
+    clocks_agree(skew, if by_v2 { version2::WINDOW_MS } else { WINDOW_MS })?;
+    if info.tenant_signature.required == Some(false) {
+        return Err(NotReady::SignatureUnchecked);
+    }
+    if info.takes(signer) {
+        Ok(())
+    } else {
+        Err(NotReady::SignatureVersion)
+    }
+}
+
+/// Of a refused signature the API says no more; what is known otherwise says which of the usual reasons it has.
+fn why_refused(signer: &Signer, skew: Option<u64>, info: &Info) -> NotReady {
+    // An API that knows version 2 goes by that alone where it is sent.
+    if signer.sends_one_of(&["v2"])
+        && let Err(skew) = clocks_agree(skew, version2::WINDOW_MS)
+    {
+        return skew;
+    }
+    if info.takes(signer) {
+        NotReady::SignatureRefused
+    } else {
+        NotReady::SignatureVersion
+    }
+}
+
+/// Without the second proof the API would serve calls, but file them under whatever tenant the token claims.
+fn signature_is_taken(answer: &Answer) -> Result<(), NotReady> {
+    let said: Option<Ready<'_>> = serde_json::from_slice(&answer.reply.body).ok();
+    match said.and_then(|ready| ready.tenant_signature) {
+        Some("refused") => Err(NotReady::SignatureRefused),
+        Some("off") => Err(NotReady::SignatureUnchecked),
+        _ => Ok(()),
+    }
+}
+
+/// How far its clock is from ours, in milliseconds: every HTTP server says what time it is.
+fn clock_skew(answer: &Answer, now_ms: u64) -> Option<u64> {
+    let date = answer.fields.get(http::header::DATE)?.to_str().ok()?;
+    let since = httpdate::parse_http_date(date).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(u64::try_from(since.as_millis()).ok()?.abs_diff(now_ms))
+}
+
+/// The same by the `time` of `/v1/sync/info`, which no proxy in between has written.
+fn info_skew(info: &Info, now_ms: u64) -> Option<u64> {
+    let seconds = unix_seconds(info.time.as_deref()?)?;
+    Some(seconds.saturating_mul(1000).abs_diff(now_ms))
+}
+
+fn clocks_agree(skew: Option<u64>, window_ms: u64) -> Result<(), NotReady> {
+    match skew {
+        Some(skew) if skew > window_ms => Err(NotReady::ClockSkew(skew / 1000)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::request::Reply;
+
+    #[test]
+    fn the_apis_word_on_the_signature_counts() {
+        for (body, expected) in [
+            (r#"{"status":"ready","tenantSignature":"accepted"}"#, Ok(())),
+            (
+                r#"{"status":"ready","tenantSignature":"refused"}"#,
+                Err(NotReady::SignatureRefused),
+            ),
+            (
+                r#"{"status":"ready","tenantSignature":"off"}"#,
+                Err(NotReady::SignatureUnchecked),
+            ),
+            // Servers of the family say nothing of it, each in its own way.
+            (r#"{"status":"ready"}"#, Ok(())),
+            (r#"{"tenantSignature":7}"#, Ok(())),
+            ("ok", Ok(())),
+            ("", Ok(())),
+        ] {
+            let reply = Reply {
+                status: 200,
+                body: body.into(),
+                retry_after: None,
+                has_next: false,
+                doubtful: false,
+            };
+            let answer = Answer {
+                reply,
+                fields: http::HeaderMap::new(),
+            };
+            assert_eq!(signature_is_taken(&answer), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn without_readyz_the_description_and_the_clock_count() {
+        use crate::api::Versions::{Both, V1, V2};
+        const FAMILY: &str = r#"{"tenantSignature":{"required":true,"versions":["v1"]}}"#;
+        const DEMANDS_V2: &str = r#"{"tenantSignature":{"required":true,"versions":["v2"]}}"#;
+        const OFF: &str = r#"{"tenantSignature":{"required":false,"versions":["v1"]}}"#;
+        for (sent, skew, info, expected) in [
+            (Both, Some(1_000), FAMILY, Ok(())),
+            (Both, Some(299_000), FAMILY, Ok(())),
+            (Both, None, FAMILY, Ok(())),
+            (Both, Some(1_000), "", Ok(())),
+            (Both, Some(1_000), r#"{"name":"toolbridge"}"#, Ok(())),
+            (Both, Some(301_000), FAMILY, Err(NotReady::ClockSkew(301))),
+            (Both, Some(301_000), "", Err(NotReady::ClockSkew(301))),
+            (V2, Some(61_000), DEMANDS_V2, Err(NotReady::ClockSkew(61))),
+            (V2, Some(1_000), FAMILY, Err(NotReady::SignatureVersion)),
+            (V1, Some(61_000), DEMANDS_V2, Err(NotReady::SignatureVersion)),
+            (Both, Some(1_000), OFF, Err(NotReady::SignatureUnchecked)),
+        ] {
+            let signer = Signer::new(&crate::foundation::token_secret::Secret::new("s"), "acme", sent).unwrap();
+            assert_eq!(
+                judge_info(&signer, skew, &Info::read(info.as_bytes())),
+                expected,
+                "{sent:?} {skew:?} {info}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_description_says_what_time_it_is() {
+        let skew = |info: &str| info_skew(&Info::read(info.as_bytes()), 1_795_000_250_000);
+        assert_eq!(skew(r#"{"time":"2026-11-18T11:10:45.123Z"}"#), Some(5_000));
+        assert_eq!(skew(r#"{"time":"soon"}"#), None);
+        assert_eq!(skew("{}"), None);
+    }
+
+    #[test]
+    fn a_refusal_is_put_down_to_what_is_known() {
+        use crate::api::Versions::{Both, V1, V2};
+        const ANY: &str = r#"{"tenantSignature":{"required":true,"versions":["v1","v2"]}}"#;
+        const DEMANDS_V2: &str = r#"{"tenantSignature":{"required":true,"versions":["v2"]}}"#;
+        const FAMILY: &str = r#"{"tenantSignature":{"versions":["v1"]}}"#;
+        for (sent, skew, info, expected) in [
+            (Both, Some(1_000), ANY, NotReady::SignatureRefused),
+            (Both, None, DEMANDS_V2, NotReady::SignatureRefused),
+            (Both, Some(60_000), ANY, NotReady::SignatureRefused),
+            (Both, Some(61_000), ANY, NotReady::ClockSkew(61)),
+            (V2, Some(61_000), ANY, NotReady::ClockSkew(61)),
+            (V1, Some(61_000), ANY, NotReady::SignatureRefused),
+            (V1, Some(1_000), DEMANDS_V2, NotReady::SignatureVersion),
+            (V2, Some(1_000), FAMILY, NotReady::SignatureVersion),
+            (V1, Some(1_000), "", NotReady::SignatureRefused),
+            (
+                V1,
+                None,
+                r#"{"tenantSignature":{"versions":[1]}}"#,
+                NotReady::SignatureRefused,
+            ),
+        ] {
+            let signer = Signer::new(&crate::foundation::token_secret::Secret::new("s"), "acme", sent).unwrap();
+            assert_eq!(
+                why_refused(&signer, skew, &Info::read(info.as_bytes())),
+                expected,
+                "{sent:?} {skew:?} {info}"
+            );
+        }
+    }
+}

@@ -1,0 +1,649 @@
+//! Calls against a scripted API on a loopback socket: what goes over the wire, and what becomes of the sessions.
+
+mod again;
+mod crowded;
+mod exchanged;
+mod malformed_answers;
+mod raw_api;
+mod stray_answers;
+
+use futures::FutureExt;
+use http::Method;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Notify;
+
+use super::request::{Api, Failure, Repeat, Reply, Request};
+use super::scripted_api::{ScriptedApi, Seen, Step};
+use super::signature::version2::{Bound, Hashed};
+use super::*;
+
+const TENANT: &str = "acme";
+const SECRET: &str = "tenant-secret";
+const NOW_MS: u64 = 1_763_636_400_000;
+
+fn settings(base_url: String) -> Settings {
+    Settings {
+        base_url,
+        tenant_id: TENANT.into(),
+        tenant_secret: Secret::new(SECRET),
+        // Sending again has tests of its own.
+        max_attempts: 1,
+        end_timeout: Duration::from_secs(1),
+        ..Settings::default()
+    }
+}
+
+fn upstream_with(settings: Settings) -> Upstream {
+    Upstream::new(settings, Clock::from_millis(|| NOW_MS), &Loops::none()).unwrap()
+}
+
+fn upstream(api: &ScriptedApi) -> Upstream {
+    upstream_with(settings(api.url()))
+}
+
+fn context(deadline: Duration) -> CallContext {
+    CallContext {
+        correlation_id: "corr-1".into(),
+        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+        deadline: Deadline::after(deadline),
+        cancel: CancellationToken::new(),
+        place: Place::default(),
+        spent: Arc::default(),
+        memory: Default::default(),
+    }
+}
+
+fn call(upstream: &Upstream) -> Session {
+    upstream.call(&Secret::new("the.jwt.token"), context(Duration::from_secs(20)))
+}
+
+fn get(path: &str) -> Request {
+    Request {
+        method: Method::GET,
+        path: path.into(),
+        query: Vec::new(),
+        body: None,
+        if_match: None,
+        repeat: Repeat::Harmless,
+    }
+}
+
+fn put(path: &str) -> Request {
+    Request {
+        method: Method::PUT,
+        body: Some("{\"a\":1}".into()),
+        if_match: Some(3),
+        ..get(path)
+    }
+}
+
+/// Version 2 of the signature, over what has really arrived.
+fn proven(seen: &Seen) -> bool {
+    let query = if seen.query.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", seen.query)
+    };
+    let request = Bound {
+        method: &seen.method,
+        target: &format!("{}{query}", seen.path),
+        body: &seen.body,
+        token: &Hashed::of(seen.header("authorization").trim_start_matches("Bearer ").as_bytes()),
+    };
+    signature::version2::tests::verify(&[SECRET], &seen.headers, &request, NOW_MS)
+}
+
+/// Every session that was opened has been ended, and both sides agree on how many.
+async fn assert_all_ended(api: &ScriptedApi, upstream: &Upstream, opened: u64) {
+    api.until_no_session().await;
+    let counts = upstream.drain(Duration::from_secs(5)).await;
+    assert_eq!(
+        counts,
+        Counts {
+            opened,
+            ended: opened,
+            abandoned: 0
+        }
+    );
+}
+
+#[tokio::test]
+async fn a_call_opens_one_session_signs_everything_and_ends_it() {
+    let api = ScriptedApi::start().await;
+    let upstream = upstream(&api);
+    {
+        let session = call(&upstream);
+        assert!(api.seen().is_empty(), "nothing is sent before the first request");
+        let page = Request {
+            query: vec![("limit", "5".into()), ("cursor", "a&b=c d".into())],
+            ..get("/v1/notes")
+        };
+        assert_eq!(session.send(page).await.unwrap().status, 200);
+        assert_eq!(session.send(put("/v1/notes/u")).await.unwrap().status, 200);
+    }
+    assert_all_ended(&api, &upstream, 1).await;
+    let lines = api.lines();
+    assert_eq!(
+        lines,
+        [
+            "POST /v1/sync/sessions",
+            "GET /v1/notes",
+            "PUT /v1/notes/u",
+            "DELETE /v1/sync/sessions/…"
+        ]
+    );
+    for seen in api.seen() {
+        let proof = (
+            seen.header("x-tb-tenant-id"),
+            seen.header("x-tb-timestamp"),
+            seen.header("x-tb-signature"),
+        );
+        assert!(
+            signature::verify(&Secret::new(SECRET), proof.0, proof.1, proof.2, NOW_MS),
+            "{}",
+            seen.line()
+        );
+        assert_eq!(proof.0, TENANT);
+        assert!(proven(&seen), "{}", seen.line());
+        assert_eq!(seen.header("authorization"), "Bearer the.jwt.token");
+        assert_eq!(seen.header("x-correlation-id"), "corr-1");
+        assert!(seen.header("traceparent").starts_with("00-0af7"));
+        assert_eq!(seen.header("accept-encoding"), "", "{}", seen.line());
+    }
+    let [_, page, write, _] = &api.seen()[..] else { panic!() };
+    assert_eq!(page.query, "limit=5&cursor=a%26b%3Dc+d");
+    assert_eq!(
+        (page.header("x-sync-session"), page.header("x-sync-epoch")),
+        ("session-0", "1")
+    );
+    assert_eq!(
+        (write.header("if-match"), write.header("content-type")),
+        ("3", "application/json")
+    );
+    assert_eq!(&write.body[..], b"{\"a\":1}");
+}
+
+#[tokio::test]
+async fn the_api_is_told_how_long_it_is_waited_for() {
+    let told = async |read_timeout, deadline| {
+        let api = ScriptedApi::start().await;
+        let upstream = upstream_with(Settings {
+            read_timeout: Duration::from_secs(read_timeout),
+            ..settings(api.url())
+        });
+        {
+            let session = upstream.call(&Secret::new("a.b.c"), context(Duration::from_secs(deadline)));
+            session.send(get("/v1/notes")).await.unwrap();
+        }
+        assert_all_ended(&api, &upstream, 1).await;
+        let seen = api.seen();
+        let told = seen.iter().map(|seen| seen.header("x-tb-timeout-ms").parse().unwrap());
+        told.collect::<Vec<u64>>()
+    };
+    let [opening, operation, ending] = told(10, 5).await[..] else {
+        panic!()
+    };
+    assert_eq!(
+        opening, 9_900,
+        "it goes on when the call is over, so that the session can be ended"
+    );
+    assert!(
+        operation > 1_000 && operation < 5_000,
+        "what is left of the call: {operation}"
+    );
+    assert_eq!(ending, 900, "the time for ending a session");
+    let [_, operation, _] = told(3, 20).await[..] else {
+        panic!()
+    };
+    assert_eq!(operation, 2_900, "nobody listens any longer");
+}
+
+#[tokio::test]
+async fn requests_at_the_same_time_share_one_session() {
+    let api = ScriptedApi::start().await;
+    let upstream = upstream(&api);
+    let session = call(&upstream);
+    let replies = futures::future::join_all((0..10).map(|_| session.send(get("/v1/notes")))).await;
+    assert!(replies.iter().all(Result::is_ok));
+    drop(session);
+    assert_all_ended(&api, &upstream, 1).await;
+}
+
+fn epoch_mismatch() -> Step {
+    Step::json(
+        409,
+        json!({"error": "epoch_mismatch", "epoch": 2, "correlation_id": "x"}),
+    )
+}
+
+#[tokio::test]
+async fn mending_needs_no_more_room_than_the_lost_session_had() {
+    let api = ScriptedApi::start().await;
+    let upstream = upstream_with(Settings {
+        max_sessions: 1,
+        ..settings(api.url())
+    });
+    api.then([epoch_mismatch()]);
+    let alone = upstream.call(&Secret::new("a.b.c"), context(Duration::from_secs(5)));
+    assert_eq!(alone.send(put("/v1/notes/u")).await.unwrap().status, 200);
+    drop(alone);
+
+    // Two requests of one call lose the session together; neither may keep the room from the other.
+    api.then([epoch_mismatch(), epoch_mismatch()]);
+    let both = upstream.call(&Secret::new("a.b.c"), context(Duration::from_secs(5)));
+    let (one, other) = tokio::join!(both.send(get("/v1/notes")), both.send(get("/v1/tasks")));
+    assert_eq!((one.unwrap().status, other.unwrap().status), (200, 200));
+    drop(both);
+    assert_all_ended(&api, &upstream, 4).await;
+}
+
+#[tokio::test]
+async fn a_lost_session_is_mended_once() {
+    for refusal in [
+        Step::json(428, json!({"error": "no session"})),
+        Step::text(428, "gone"),
+        epoch_mismatch(),
+    ] {
+        let api = ScriptedApi::start().await;
+        let upstream = upstream(&api);
+        api.then([refusal.clone()]);
+        let session = call(&upstream);
+        assert_eq!(session.send(put("/v1/notes/u")).await.unwrap().status, 200);
+
+        // A second loss in the same call is reported, not mended.
+        api.then([refusal]);
+        assert!(matches!(
+            session.send(get("/v1/notes")).await.unwrap().status,
+            428 | 409
+        ));
+        drop(session);
+        assert_all_ended(&api, &upstream, 2).await;
+        let writes: Vec<_> = api
+            .seen()
+            .into_iter()
+            .filter(|seen| seen.method == Method::PUT)
+            .collect();
+        assert_eq!(writes.len(), 2);
+        assert_eq!(writes[0].body, writes[1].body);
+        assert_ne!(writes[0].header("x-sync-session"), writes[1].header("x-sync-session"));
+    }
+}
+
+#[tokio::test]
+async fn mending_never_loops() {
+    let api = ScriptedApi::start().await;
+    let upstream = upstream(&api);
+    api.then((0..50).map(|_| Step::text(428, "no")));
+    assert_eq!(call(&upstream).send(get("/v1/notes")).await.unwrap().status, 428);
+    assert_all_ended(&api, &upstream, 2).await;
+    assert_eq!(api.lines().iter().filter(|line| *line == "GET /v1/notes").count(), 2);
+}
+
+#[tokio::test]
+async fn other_conflicts_and_odd_answers_are_the_tools_business() {
+    let api = ScriptedApi::start().await;
+    let upstream = upstream(&api);
+    let odd = [
+        Step::json(409, json!({"error": "already_exists"})),
+        Step::text(409, "epoch_mismatch"),
+        Step::text(500, "failed to create comment"),
+        Step::Answer(302, vec![("location", "http://127.0.0.1:1/".into())], String::new()),
+        Step::Answer(429, vec![("retry-after", "7".into())], "slow down".into()),
+        Step::Answer(200, vec![("link", "</v1/notes>; rel=\"next\"".into())], "{}".into()),
+    ];
+    api.then(odd);
+    let session = call(&upstream);
+    let mut replies = Vec::new();
+    for _ in 0..6 {
+        replies.push(session.send(get("/v1/notes")).await.unwrap());
+    }
+    let statuses: Vec<u16> = replies.iter().map(|reply| reply.status).collect();
+    assert_eq!(statuses, [409, 409, 500, 302, 429, 200]);
+    assert_eq!(replies[4].retry_after, Some(Duration::from_secs(7)));
+    assert_eq!(replies.iter().filter(|reply| reply.has_next).count(), 1);
+    assert_eq!(&replies[2].body[..], b"failed to create comment");
+    drop(session);
+    assert_all_ended(&api, &upstream, 1).await;
+}
+
+#[tokio::test]
+async fn a_refused_opening_is_reported_and_leaves_nothing() {
+    let too_large = "x".repeat(200_000);
+    for (step, expected) in [
+        (Step::json(401, json!({"error": "invalid token"})), 401),
+        (
+            Step::Answer(429, vec![("retry-after", "9999999".into())], "slow down".into()),
+            429,
+        ),
+        (Step::text(503, "later"), 503),
+        (Step::text(201, "not json"), 201),
+        (Step::json(201, json!({"epoch": 1})), 201),
+        (Step::json(201, json!({"id": "../wipe", "epoch": 1})), 201),
+        (Step::text(201, &too_large), 201),
+    ] {
+        let api = ScriptedApi::start().await;
+        let upstream = upstream(&api);
+        api.then_opening([step]);
+        let Err(Failure::SessionRefused(Reply {
+            status, retry_after, ..
+        })) = call(&upstream).send(get("/v1/notes")).await
+        else {
+            panic!("{expected}")
+        };
+        assert_eq!(status, expected);
+        assert!(retry_after.is_none_or(|wait| wait == Duration::from_secs(3600)));
+        assert_eq!(api.lines(), ["POST /v1/sync/sessions"]);
+        assert_eq!(upstream.drain(Duration::from_secs(1)).await, Counts::default());
+    }
+}
+
+#[tokio::test]
+async fn not_sent_and_unknown_outcome_are_told_apart() {
+    // Nobody listens.
+    let vacant = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let nobody = upstream_with(settings(format!("http://{vacant}")));
+    assert!(matches!(
+        call(&nobody).send(get("/v1/notes")).await,
+        Err(Failure::Unreachable)
+    ));
+
+    // The answer breaks off: to an opening that means nothing was done, to an operation that nobody knows.
+    let api = ScriptedApi::start().await;
+    let upstream = upstream(&api);
+    api.then_opening([Step::BreakOff]);
+    assert!(matches!(
+        call(&upstream).send(put("/v1/notes/u")).await,
+        Err(Failure::Unreachable)
+    ));
+    api.then([Step::BreakOff]);
+    assert!(matches!(
+        call(&upstream).send(put("/v1/notes/u")).await,
+        Err(Failure::AnswerLost)
+    ));
+    assert_all_ended(&api, &upstream, 1).await;
+}
+
+#[tokio::test]
+async fn a_reset_after_sending_is_an_unknown_outcome() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (puts, counted) = (Arc::new(std::sync::atomic::AtomicU64::new(0)), Arc::new(Notify::new()));
+    let (seen, noted) = (Arc::clone(&puts), Arc::clone(&counted));
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut buffer = vec![0; 64 * 1024];
+            while let Ok(read @ 1..) = stream.read(&mut buffer).await {
+                if buffer[..read].starts_with(b"POST") {
+                    let body = "{\"id\":\"s\",\"epoch\":1}";
+                    let head = format!("HTTP/1.1 201 Created\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                    stream.write_all(head.as_bytes()).await.unwrap();
+                    continue;
+                }
+                if buffer[..read].starts_with(b"PUT") {
+                    seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    noted.notify_one();
+                }
+                stream.set_zero_linger().unwrap();
+                break;
+            }
+        }
+    });
+    let upstream = upstream_with(settings(url));
+    assert!(matches!(
+        call(&upstream).send(put("/v1/notes/u")).await,
+        Err(Failure::AnswerLost)
+    ));
+    counted.notified().await;
+    assert_eq!(
+        puts.load(std::sync::atomic::Ordering::SeqCst),
+        1,
+        "a write whose answer was lost is not repeated"
+    );
+    let counts = upstream.drain(Duration::from_secs(5)).await;
+    assert_eq!(
+        counts,
+        Counts {
+            opened: 1,
+            ended: 0,
+            abandoned: 1
+        }
+    );
+}
+
+#[tokio::test]
+async fn answers_are_read_to_a_limit() {
+    let api = ScriptedApi::start().await;
+    let upstream = upstream_with(Settings {
+        max_answer_bytes: 1000,
+        ..settings(api.url())
+    });
+    let session = call(&upstream);
+    for (size, fits) in [(1000, true), (1001, false), (1 << 20, false)] {
+        api.then([Step::text(200, &"x".repeat(size))]);
+        match session.send(get("/v1/notes")).await {
+            Ok(reply) => assert!(fits && reply.body.len() == size),
+            Err(failure) => assert!(
+                !fits && matches!(failure, Failure::AnswerTooLarge { limit: 1000 }),
+                "{failure}"
+            ),
+        }
+    }
+    drop(session);
+    assert_all_ended(&api, &upstream, 1).await;
+}
+
+#[tokio::test]
+async fn one_deadline_covers_opening_and_operation() {
+    let api = ScriptedApi::start().await;
+    let upstream = upstream(&api);
+    let brief = || upstream.call(&Secret::new("a.b.c"), context(Duration::from_millis(150)));
+
+    api.then([Step::Hang]);
+    let slow = brief();
+    assert!(matches!(
+        slow.send(put("/v1/notes/u")).await,
+        Err(Failure::TimedOut { sent: true })
+    ));
+    assert!(
+        matches!(slow.send(get("/v1/notes")).await, Err(Failure::TimedOut { .. })),
+        "the deadline has passed"
+    );
+    drop(slow);
+
+    // The opening is answered after its caller has given up: the session must not stay.
+    let gate = Arc::new(Notify::new());
+    api.then_opening([Step::Gate(Arc::clone(&gate))]);
+    assert!(matches!(
+        brief().send(put("/v1/notes/u")).await,
+        Err(Failure::TimedOut { sent: false })
+    ));
+    gate.notify_one();
+    api.until_seen(5).await;
+    assert_all_ended(&api, &upstream, 2).await;
+}
+
+#[tokio::test]
+async fn a_silent_api_is_left_before_the_deadline() {
+    let api = ScriptedApi::start().await;
+    let upstream = upstream_with(Settings {
+        read_timeout: Duration::from_millis(100),
+        ..settings(api.url())
+    });
+    api.then([Step::Hang]);
+    assert!(matches!(
+        call(&upstream).send(get("/v1/notes")).await,
+        Err(Failure::TimedOut { sent: true })
+    ));
+    assert_all_ended(&api, &upstream, 1).await;
+}
+
+#[tokio::test]
+async fn a_cancelled_call_stops_and_ends_its_session() {
+    let api = ScriptedApi::start().await;
+    let upstream = upstream(&api);
+    api.then([Step::Hang]);
+    let context = context(Duration::from_secs(20));
+    let cancel = context.cancel.clone();
+    let session = upstream.call(&Secret::new("a.b.c"), context);
+    let work = tokio::spawn(async move { session.send(get("/v1/notes")).await });
+    api.until_seen(2).await;
+    cancel.cancel();
+    assert!(matches!(work.await.unwrap(), Err(Failure::Cancelled)));
+    assert_all_ended(&api, &upstream, 1).await;
+}
+
+#[tokio::test]
+async fn a_dropped_call_ends_its_session_even_in_the_middle_of_opening() {
+    let api = ScriptedApi::start().await;
+    let upstream = upstream(&api);
+    let gate = Arc::new(Notify::new());
+    api.then_opening([Step::Gate(Arc::clone(&gate))]);
+    let session = call(&upstream);
+    {
+        let mut sending = Box::pin(session.send(get("/v1/notes")));
+        assert!((&mut sending).now_or_never().is_none());
+        tokio::select! {
+            _ = &mut sending => panic!("answered"),
+            () = api.until_seen(1) => {}
+        }
+    }
+    drop(session);
+    gate.notify_one();
+    api.until_seen(2).await;
+    assert_all_ended(&api, &upstream, 1).await;
+    assert_eq!(api.lines(), ["POST /v1/sync/sessions", "DELETE /v1/sync/sessions/…"]);
+}
+
+#[tokio::test]
+async fn sessions_are_bounded_and_slow_endings_hold_back_openings() {
+    let api = ScriptedApi::start().await;
+    let gate = Arc::new(Notify::new());
+    api.then_ending([Step::Gate(Arc::clone(&gate))]);
+    let upstream = upstream_with(Settings {
+        max_sessions: 2,
+        enders: 1,
+        ..settings(api.url())
+    });
+    for _ in 0..2 {
+        call(&upstream).send(get("/v1/notes")).await.unwrap();
+    }
+    // One is being ended, one waits for that, and there is no room for a third.
+    let third = call(&upstream);
+    let mut waiting = Box::pin(third.send(get("/v1/notes")));
+    assert!(
+        tokio::time::timeout(Duration::from_millis(50), &mut waiting)
+            .await
+            .is_err()
+    );
+    assert_eq!(upstream.sessions().opened, 2);
+    gate.notify_one();
+    waiting.await.unwrap();
+    drop(third);
+    assert_all_ended(&api, &upstream, 3).await;
+}
+
+#[tokio::test]
+async fn ending_is_tried_twice_and_then_left_to_the_api() {
+    let api = ScriptedApi::start().await;
+    let upstream = upstream(&api);
+    api.then_ending([Step::text(503, "busy")]);
+    call(&upstream).send(get("/v1/notes")).await.unwrap();
+    api.until_no_session().await;
+    api.then_ending([Step::text(503, "busy"), Step::text(503, "busy")]);
+    call(&upstream).send(get("/v1/notes")).await.unwrap();
+    let counts = upstream.drain(Duration::from_secs(5)).await;
+    assert_eq!(
+        counts,
+        Counts {
+            opened: 2,
+            ended: 1,
+            abandoned: 1
+        }
+    );
+    assert_eq!(counts.open(), 0);
+}
+
+#[tokio::test]
+async fn an_ending_that_is_refused_is_not_tried_again() {
+    let api = ScriptedApi::start().await;
+    let upstream = upstream(&api);
+    api.then_ending([Step::text(401, "too late")]);
+    call(&upstream).send(get("/v1/notes")).await.unwrap();
+    assert_eq!(upstream.drain(Duration::from_secs(5)).await.abandoned, 1);
+    let endings = api.seen().into_iter().filter(|seen| seen.method == Method::DELETE);
+    assert_eq!(endings.count(), 1);
+}
+
+#[tokio::test]
+async fn draining_waits_for_open_sessions_but_not_for_ever() {
+    let api = ScriptedApi::start().await;
+    let upstream = upstream(&api);
+    let session = call(&upstream);
+    session.send(get("/v1/notes")).await.unwrap();
+    let early = upstream.drain(Duration::from_millis(20)).await;
+    assert_eq!(early.open(), 1, "the deadline passed first");
+    assert!(
+        matches!(call(&upstream).send(get("/v1/notes")).await, Err(Failure::Unreachable)),
+        "no new session"
+    );
+    drop(session);
+    assert_all_ended(&api, &upstream, 1).await;
+}
+
+#[tokio::test]
+async fn readiness_sees_the_api_its_clock_and_its_versions() {
+    let api = ScriptedApi::start().await;
+    assert!(
+        matches!(upstream(&api).ready().await, Err(NotReady::ClockSkew(_))),
+        "our test clock is far off"
+    );
+    let in_time = Upstream::new(settings(api.url()), Clock::system(), &Loops::none()).unwrap();
+    assert_eq!(in_time.ready().await, Ok(()));
+    let vacant = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    assert_eq!(
+        upstream_with(settings(format!("http://{vacant}"))).ready().await,
+        Err(NotReady::Unreachable)
+    );
+}
+
+#[tokio::test]
+async fn settings_that_cannot_work_are_refused() {
+    for base_url in [
+        "",
+        "127.0.0.1:8081",
+        "ftp://x",
+        "http://user:pw@x",
+        "http://x?y=1",
+        "http://x#y",
+    ] {
+        let refused = Upstream::new(settings(base_url.into()), Clock::system(), &Loops::none());
+        assert!(matches!(refused, Err(ClientError::BaseUrl)), "{base_url}");
+    }
+    let newline = Settings {
+        tenant_id: "a\nb".into(),
+        ..settings("http://x".into())
+    };
+    assert!(matches!(
+        Upstream::new(newline, Clock::system(), &Loops::none()),
+        Err(ClientError::Tenant(_))
+    ));
+}
+
+#[tokio::test]
+async fn a_base_url_may_have_a_path() {
+    let api = ScriptedApi::start().await;
+    let upstream = upstream_with(settings(format!("{}/behind/a/gateway/", api.url())));
+    let refused = call(&upstream).send(get("/v1/notes")).await;
+    assert!(matches!(refused, Err(Failure::SessionRefused(_))), "{refused:?}");
+    assert_eq!(api.lines(), ["POST /behind/a/gateway/v1/sync/sessions"]);
+}

@@ -1,0 +1,94 @@
+//! Calls that show the API an exchanged token.
+
+use super::*;
+use crate::api::request::NoAccess;
+use crate::auth::scripted_as::{Asked, ScriptedAs, Step as AsStep};
+use crate::auth::token_exchange;
+use crate::auth::token_exchange::{Exchange, Subject};
+
+async fn authorization_server() -> ScriptedAs {
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    ScriptedAs::start(move |asked: &Asked| {
+        let number = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let token = format!("for-{}-{number}", asked.field("subject_token"));
+        json!({"access_token": token, "token_type": "Bearer", "expires_in": 600})
+    })
+    .await
+}
+
+fn credential(server: &ScriptedAs) -> Credential {
+    let settings = token_exchange::Settings {
+        token_url: server.url(),
+        audience: "api".into(),
+        client_id: "sidecar".into(),
+        client_secret: Secret::new("hush"),
+        ..token_exchange::Settings::default()
+    };
+    let subject = Subject {
+        user: "ada".into(),
+        token: Secret::new("own"),
+        expires_at: NOW_MS / 1000 + 600,
+    };
+    let exchange = Exchange::from_settings(&settings, Clock::from_millis(|| NOW_MS)).unwrap();
+    Credential::Exchanged(exchange, subject)
+}
+
+#[tokio::test]
+async fn the_api_sees_the_exchanged_token_and_never_the_callers_own() {
+    let (api, server) = (ScriptedApi::start().await, authorization_server().await);
+    let (upstream, credential) = (upstream(&api), credential(&server));
+    drop(upstream.call(credential.clone(), context(Duration::from_secs(5))));
+    assert!(server.asked().is_empty(), "a call that sends nothing exchanges nothing");
+    for _ in 0..2 {
+        let session = upstream.call(credential.clone(), context(Duration::from_secs(5)));
+        session.send(get("/v1/notes")).await.unwrap();
+        session.send(get("/v1/notes")).await.unwrap();
+    }
+    assert_all_ended(&api, &upstream, 2).await;
+    assert_eq!(server.asked().len(), 1);
+    for seen in api.seen() {
+        assert_eq!(seen.header("authorization"), "Bearer for-own-0", "{}", seen.line());
+    }
+}
+
+#[tokio::test]
+async fn without_an_exchanged_token_nothing_is_sent() {
+    let (api, server) = (ScriptedApi::start().await, authorization_server().await);
+    let (upstream, credential) = (upstream(&api), credential(&server));
+    for (step, expected) in [
+        (AsStep::refuse(400, "invalid_grant", "x"), NoAccess::Refused),
+        (AsStep::refuse(400, "invalid_target", "x"), NoAccess::Denied),
+        (AsStep::refuse(401, "invalid_client", "x"), NoAccess::Faulty),
+        (AsStep::Answer(200, "{}".into()), NoAccess::Faulty),
+        (AsStep::Answer(503, String::new()), NoAccess::Unavailable),
+        // The call's own deadline comes before the exchange's.
+        (AsStep::Hang, NoAccess::Unavailable),
+    ] {
+        server.then([step.clone()]);
+        let session = upstream.call(credential.clone(), context(Duration::from_secs(1)));
+        let failure = session.send(get("/v1/notes")).await.unwrap_err();
+        assert!(
+            matches!(failure, Failure::NoAccess(why) if why == expected),
+            "{step:?}: {failure:?}"
+        );
+    }
+    assert!(api.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_token_that_the_api_refuses_is_not_kept() {
+    let (api, server) = (ScriptedApi::start().await, authorization_server().await);
+    let (upstream, credential) = (upstream(&api), credential(&server));
+    api.then_opening([Step::json(401, json!({"error": "unauthorized"}))]);
+    let session = upstream.call(credential.clone(), context(Duration::from_secs(5)));
+    assert!(matches!(
+        session.send(get("/v1/notes")).await,
+        Err(Failure::SessionRefused(_))
+    ));
+    let session = upstream.call(credential, context(Duration::from_secs(5)));
+    session.send(get("/v1/notes")).await.unwrap();
+    drop(session);
+    api.until_no_session().await;
+    assert_eq!(api.seen().pop().unwrap().header("authorization"), "Bearer for-own-1");
+    assert_eq!(server.asked().len(), 2);
+}

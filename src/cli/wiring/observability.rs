@@ -1,0 +1,112 @@
+//! What an operator sees of a running server beside its log: figures, traces, the audit trail, and more of the log when a
+//! signal asks for it.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use url::Url;
+
+use super::unfit;
+use crate::cli::exit::{Exit, Stop};
+use crate::cli::version::BUILD;
+use crate::config::{AuditTo, Config};
+use crate::mcp::Server;
+use crate::server::{App, serve_metrics};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{audit, fields, level, metrics, tasks, traces};
+
+/// Figures, if they are wanted. Before anything is made that would count.
+pub fn figures(config: &Config) -> Result<Option<&'static Metrics>, Stop> {
+    if matches!(config.metrics.address(), Ok(None)) {
+        return Ok(None);
+    }
+    metrics::start(BUILD.version, BUILD.revision.unwrap_or("unknown"))
+        .map(Some)
+        .map_err(unfit)
+}
+
+/// Serves them beside `app` for as long as the process lives. An address that is taken is no reason to serve no calls: it
+/// is said, and whoever scrapes will miss the figures.
+pub async fn serve_figures(config: &Config, figures: Option<&'static Metrics>, app: &App<Server>) {
+    let (Some(figures), Ok(Some(address))) = (figures, config.metrics.address()) else {
+        return;
+    };
+    let listener = match TcpListener::bind(address).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::warn!(
+                { fields::ADDRESS } = %address,
+                { fields::ERROR } = %error,
+                "no figures are served: cannot listen on {address}; set TOOLBRIDGE_METRICS_ADDR to a free address, or to \
+                 off"
+            );
+            return;
+        }
+    };
+    if let Ok(bound) = listener.local_addr() {
+        tracing::info!({ fields::ADDRESS } = %bound, "figures are at http://{bound}/metrics");
+    }
+    let (listener, readiness) = (Arc::new(listener), Arc::clone(&app.readiness));
+    let public = config
+        .server
+        .public_url
+        .as_ref()
+        .and_then(Url::host_str)
+        .map(str::to_owned);
+    let hosts: Arc<[String]> = config.server.allowed_hosts.iter().cloned().chain(public).collect();
+    tasks::keep("figures", move || {
+        serve_metrics(
+            Arc::clone(&listener),
+            figures,
+            Arc::clone(&readiness),
+            Arc::clone(&hosts),
+        )
+    });
+}
+
+/// Traces, if the environment asks for them.
+pub fn traces() -> Result<(), Stop> {
+    if !traces::wanted(|name| std::env::var(name).ok()) {
+        return Ok(());
+    }
+    traces::start().map_err(|why| {
+        let sentence = format!("tracing cannot start ({why}): mend the OTEL_* variables, or take them away.");
+        Stop::because(Exit::Configuration, sentence)
+    })?;
+    tracing::info!("requests are traced, and spans exported as the OTEL_* variables say");
+    Ok(())
+}
+
+/// The audit trail, if it is wanted. `log` is where this process logs to.
+pub fn audit(config: &Config, log: Box<dyn Write + Send>) -> Result<(), Stop> {
+    let limits = audit::Limits {
+        bytes: u64::try_from(config.audit.max_file_bytes).unwrap_or(u64::MAX),
+        files: config.audit.max_files,
+    };
+    let to = match config.audit.destination() {
+        Some(AuditTo::File(path)) => audit::To::File(path, limits),
+        Some(AuditTo::Log) => audit::To::Stream(log),
+        Some(AuditTo::Nowhere) | None => return Ok(()),
+    };
+    let of = audit::Of {
+        tenant: config.tenant.id.as_deref().unwrap_or_default(),
+        version: BUILD.version,
+    };
+    audit::start(to, of, config.audit.durable).map_err(|why| match why {
+        audit::StartError::File(why) => Stop::because(Exit::Configuration, format!("audit.to: {why}.")),
+        audit::StartError::Thread(_) => unfit(why),
+    })
+}
+
+/// From here on SIGUSR1 no longer ends the process.
+pub fn log_level_by_signal() -> io::Result<()> {
+    let mut asked = signal(SignalKind::user_defined1())?;
+    tasks::spawn("log_level", async move {
+        while asked.recv().await.is_some() {
+            let _ = tasks::turn("log_level", level::toggle);
+        }
+    });
+    Ok(())
+}

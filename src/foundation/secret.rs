@@ -1,0 +1,91 @@
+//! Secrets in a configuration: how they are read, what is printed instead, and which are too weak to be any.
+//!
+//! The type is [`auth`](crate::auth)'s own; it shows nothing and is wiped when dropped. The wiping has limits: what came
+//! from the environment also stays in the process's environment block.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+pub use super::token_secret::Secret;
+
+/// What is printed instead.
+pub const REDACTED: &str = "<redacted>";
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(REDACTED)
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from).map(Self::new)
+    }
+}
+
+/// Why a text is too weak to be a secret in production, as the rest of a sentence that starts with the key.
+pub fn weakness(text: &str) -> Option<String> {
+    const LEAST_BYTES: usize = 32;
+    const LEAST_DISTINCT: usize = 8;
+    const PLACEHOLDERS: &[&str] = &[
+        "change-me",
+        "change_me",
+        "changeme",
+        "replace-me",
+        "replace_me",
+        "replaceme",
+        "placeholder",
+        "your-secret",
+        "your_secret",
+        "yoursecret",
+        "example",
+        "dev-secret",
+        "dev_secret",
+        "devsecret",
+        "insecure",
+        "not-a-secret",
+        "supersecret",
+        "password",
+        "tenant-secret",
+    ];
+    let lower = text.to_ascii_lowercase();
+    if PLACEHOLDERS.iter().any(|placeholder| lower.contains(placeholder)) {
+        return Some("looks like a placeholder".to_owned());
+    }
+    if text.len() < LEAST_BYTES {
+        return Some(format!("has {} bytes where {LEAST_BYTES} are the least", text.len()));
+    }
+    if text.trim() != text {
+        return Some("starts or ends with white space".to_owned());
+    }
+    let distinct = text.bytes().collect::<std::collections::BTreeSet<_>>().len();
+    (distinct < LEAST_DISTINCT).then(|| "repeats so few characters that it can be guessed".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_prints_shows_it() {
+        let secret = Secret::new("hunter2");
+        let shown = format!("{secret} {secret:?} {}", serde_json::to_string(&secret).unwrap());
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert_eq!(secret.expose(), "hunter2");
+    }
+
+    #[test]
+    fn weak_secrets_are_told_from_strong_ones() {
+        assert_eq!(weakness("9f2c4e1ab7d8035566f1e2d3c4b5a697"), None);
+        assert_eq!(weakness("short").unwrap(), "has 5 bytes where 32 are the least");
+        assert_eq!(
+            weakness("please-CHANGE-ME-before-production-1").unwrap(),
+            "looks like a placeholder"
+        );
+        assert!(weakness(&"ab".repeat(20)).unwrap().contains("guessed"));
+        assert!(
+            weakness("9f2c4e1ab7d8035566f1e2d3c4b5a697\n")
+                .unwrap()
+                .contains("white space")
+        );
+    }
+}

@@ -1,0 +1,264 @@
+//! The straight way: `tools/call` and `tools/list` over HTTP without sessions or on a stream of 2024-11-05, in perfect
+//! order, answered without rmcp.
+//!
+//! For each such request rmcp would read the message into its model and the result out of it, and over HTTP without
+//! sessions make a server of three tasks first. That is more work than the call itself, and nothing of it shows in the
+//! answer. So what can be answered from one reading of the parameters is, in the same words; everything else goes to
+//! rmcp, and whatever is not understood here at once is left to it, refusals above all. `tests/it/straight.rs` holds the
+//! two ways against each other.
+
+use std::borrow::Cow;
+
+use axum::body::Bytes;
+use http::HeaderMap;
+use rmcp::RoleServer;
+use rmcp::model::{ProtocolVersion, RequestMetaObject};
+use rmcp::service::Peer;
+
+use super::response;
+use super::response::INTERNAL_ERROR;
+use crate::foundation::json::Json;
+use crate::mcp::{Arguments, Caller, LIST_TTL_MS, NO_END, Outcome, PlainCall, Said, Server};
+use crate::server::jsonrpc::validate::Outlined;
+
+const VERSION: &str = "mcp-protocol-version";
+const METHOD: &str = "mcp-method";
+const NAME: &str = "mcp-name";
+
+/// Of a request that does not name one.
+const UNSAID_VERSION: ProtocolVersion = ProtocolVersion::V_2025_03_26;
+
+/// A request that is answered here.
+pub struct Question<'a> {
+    id: Cow<'a, str>,
+    meta: RequestMetaObject,
+    version: &'static ProtocolVersion,
+    what: What<'a>,
+}
+
+enum What<'a> {
+    List,
+    Call { tool: Cow<'a, str>, arguments: Arguments },
+}
+
+/// The parameters of either method. What else may stand there is for rmcp to say.
+#[derive(Default)]
+struct Params<'a> {
+    name: Option<Cow<'a, str>>,
+    has_arguments: bool,
+    meta: RequestMetaObject,
+}
+
+impl<'a> Params<'a> {
+    fn read(params: Json<'a>) -> Option<Self> {
+        let mut known = Self::default();
+        let mut seen = [false; 3];
+        for (key, value) in params.members() {
+            let index = ["name", "arguments", "_meta"].iter().position(|name| *name == key)?;
+            if std::mem::replace(seen.get_mut(index)?, true) {
+                return None;
+            }
+            match index {
+                0 => known.name = Some(value.as_str()?),
+                1 if !value.is_object() && !value.is_null() => return None,
+                1 => known.has_arguments = true,
+                _ if value.is_null() => {}
+                _ => known.meta = serde_json::from_str(value.get()).ok()?,
+            }
+        }
+        Some(known)
+    }
+}
+
+impl<'a> Question<'a> {
+    /// The question, if it is one that is answered here. `peer` is that of the conversation in which it is asked, if there
+    /// is one.
+    pub fn read(
+        server: &Server,
+        headers: &HeaderMap,
+        id: Option<Json<'a>>,
+        message: &Outlined<'a>,
+        body: &Bytes,
+        caller: &Caller,
+        peer: Option<&Peer<RoleServer>>,
+    ) -> Option<Self> {
+        // An id that is spelled with escapes, or is less than nothing by no more than its sign, is repeated in another spelling by rmcp.
+        let id = id.filter(|id| !id.get().contains('\\') && id.get() != "-0")?;
+        let method = message.method?.get().trim_matches('"');
+        let params = message.params.filter(|params| !params.is_null());
+        let (meta, what) = match (method, params) {
+            ("tools/call", Some(params)) => {
+                let params = Params::read(params)?;
+                let arguments = message.split_arguments(body).unwrap_or_default();
+                let tool = params.name?;
+                (params.meta, What::Call { tool, arguments })
+            }
+            ("tools/list", None) => (RequestMetaObject::default(), What::List),
+            ("tools/list", Some(params)) => {
+                let params = Params::read(params)?;
+                if params.name.is_some() || params.has_arguments {
+                    return None;
+                }
+                (params.meta, What::List)
+            }
+            _ => return None,
+        };
+        // Whoever waits to hear of a call's steps may get a stream.
+        if caller.hears_progress && meta.0.0.contains_key("progressToken") {
+            return None;
+        }
+        let tool = match &what {
+            What::Call { tool, .. } if !server.has_for(tool, caller) => return None,
+            What::Call { tool, .. } => Some(tool.as_ref()),
+            What::List => None,
+        };
+        let version = match peer {
+            None => version(headers, &meta, method, tool)?,
+            Some(peer) => settled_version(headers, &meta, peer)?,
+        };
+        Some(Self {
+            id: Cow::Borrowed(id.get()),
+            meta,
+            version,
+            what,
+        })
+    }
+
+    /// The same, without the message that it was read from.
+    pub fn into_owned(self) -> Question<'static> {
+        Question {
+            id: Cow::Owned(self.id.into_owned()),
+            meta: self.meta,
+            version: self.version,
+            what: match self.what {
+                What::List => What::List,
+                What::Call { tool, arguments } => What::Call {
+                    tool: Cow::Owned(tool.into_owned()),
+                    arguments,
+                },
+            },
+        }
+    }
+
+    /// The JSON-RPC message that answers it.
+    pub async fn answer(self, server: &Server, caller: &Caller, peer: Option<&Peer<RoleServer>>) -> Vec<u8> {
+        let modern = !self.version.has_initialize();
+        let (tool, arguments) = match self.what {
+            What::List => return list(&self.id, modern, &server.list_for(caller)),
+            What::Call { tool, arguments } => (tool, arguments),
+        };
+        let call = PlainCall {
+            name: &tool,
+            arguments,
+            said: Said {
+                meta: &self.meta,
+                id: &self.id,
+                peer,
+            },
+            protocol: self.version.as_str(),
+        };
+        match server.carry_out(call, caller).await {
+            Some(outcome) => result(&self.id, modern, &outcome),
+            None => {
+                let about = &*caller.correlation_id;
+                let error =
+                    response::rpc_error_message(INTERNAL_ERROR, NO_END, Some(Json::trusted(&self.id)), about, None);
+                error.to_string().into_bytes()
+            }
+        }
+    }
+}
+
+/// The revision of a request whose headers and message agree on one that there is.
+fn version(
+    headers: &HeaderMap,
+    meta: &RequestMetaObject,
+    method: &str,
+    tool: Option<&str>,
+) -> Option<&'static ProtocolVersion> {
+    let said = match the_only(headers, VERSION)? {
+        None => UNSAID_VERSION.as_str(),
+        Some(said) => said,
+    };
+    let version = known(said)?;
+    if version.has_initialize() {
+        // A legacy request does not say its revision in the message.
+        return meta.protocol_version().is_none().then_some(version);
+    }
+    let agrees = meta.protocol_version().as_ref() == Some(version)
+        && meta.missing_required_keys(version).is_empty()
+        && the_only(headers, METHOD)? == Some(method)
+        && (tool.is_none() || the_only(headers, NAME)? == tool);
+    agrees.then_some(version)
+}
+
+/// The revision that a conversation began with, unless the request says something else.
+fn settled_version(
+    headers: &HeaderMap,
+    meta: &RequestMetaObject,
+    peer: &Peer<RoleServer>,
+) -> Option<&'static ProtocolVersion> {
+    let legacy = |said: &str| known(said).filter(|version| version.has_initialize());
+    let said_well = the_only(headers, VERSION)?.is_none_or(|said| legacy(said).is_some());
+    if said_well && meta.protocol_version().is_none() {
+        legacy(peer.peer_info()?.protocol_version.as_str())
+    } else {
+        None
+    }
+}
+
+fn known(version: &str) -> Option<&'static ProtocolVersion> {
+    let mut known = ProtocolVersion::KNOWN_VERSIONS.iter();
+    known.find(|known| known.as_str() == version)
+}
+
+/// The header's value, or that there is none; nothing at all where it comes twice or is no text.
+fn the_only<'a>(headers: &'a HeaderMap, name: &str) -> Option<Option<&'a str>> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Some(None),
+        (Some(value), None) => value.to_str().ok().map(Some),
+        (Some(_), Some(_)) => None,
+    }
+}
+
+/// Both are written by hand, since what they are made of is JSON already and need not be read once more.
+fn result(id: &str, modern: bool, outcome: &Outcome) -> Vec<u8> {
+    let text = &outcome.text;
+    let mut out = Vec::with_capacity(2 * text.len() + text.len() / 8 + 256);
+    begin(id, modern, &mut out);
+    out.extend_from_slice(br#""content":[{"type":"text","text":"#);
+    // Text can always be encoded, and a vector always be written to.
+    let _ = serde_json::to_writer(&mut out, text);
+    out.extend_from_slice(b"}],");
+    if outcome.failed.is_none() {
+        out.extend_from_slice(br#""structuredContent":"#);
+        out.extend_from_slice(text.as_bytes());
+        out.extend_from_slice(br#","isError":false}}"#);
+    } else {
+        out.extend_from_slice(br#""isError":true}}"#);
+    }
+    out
+}
+
+fn list(id: &str, modern: bool, tools: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(tools.len() + 256);
+    begin(id, modern, &mut out);
+    if modern {
+        // It depends on what the caller may do.
+        out.extend_from_slice(format!(r#""ttlMs":{LIST_TTL_MS},"cacheScope":"private","#).as_bytes());
+    }
+    out.extend_from_slice(br#""tools":"#);
+    out.extend_from_slice(tools);
+    out.extend_from_slice(b"}}");
+    out
+}
+
+fn begin(id: &str, modern: bool, out: &mut Vec<u8>) {
+    out.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);
+    out.extend_from_slice(id.as_bytes());
+    out.extend_from_slice(br#","result":{"#);
+    if modern {
+        out.extend_from_slice(br#""resultType":"complete","#);
+    }
+}

@@ -1,0 +1,13 @@
+//! MCP over HTTP: the listener, the checks before each path, and the paths.
+
+pub mod drain_body;
+pub mod fast_path;
+pub mod in_flight;
+pub mod limits;
+pub mod listener;
+pub mod middleware;
+pub mod request_body;
+pub mod response;
+pub mod routes;
+pub mod service;
+pub mod write_timeout;

@@ -1,0 +1,122 @@
+//! The form of a request that carries a JSON-RPC message: what its headers may say, and how its body is read.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+
+use super::response::INVALID_REQUEST;
+use crate::foundation::memory_budget::{OverBudgetError, Reservation};
+use crate::server::Settings;
+use crate::server::jsonrpc::validate::Objection;
+use crate::telemetry::metrics;
+
+/// Headers that two readers could each believe another value of, were they given twice.
+const SINGLE: [&str; 5] = [
+    "content-type",
+    "content-encoding",
+    "mcp-protocol-version",
+    "mcp-method",
+    "mcp-name",
+];
+
+pub fn check(headers: &HeaderMap) -> Result<(), Objection> {
+    if let Some(twice) = SINGLE.iter().find(|name| headers.get_all(**name).iter().count() > 1) {
+        return Err(Objection::invalid(format!(
+            "the header {twice} is given more than once"
+        )));
+    }
+    let text = |name| {
+        headers
+            .get(name)
+            .map(|value: &HeaderValue| value.to_str().unwrap_or("?"))
+    };
+    let unsupported =
+        |message: &'static str| Objection::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, INVALID_REQUEST, message);
+    let media_type = text(CONTENT_TYPE)
+        .and_then(|value| value.split(';').next())
+        .unwrap_or_default()
+        .trim();
+    if !media_type.eq_ignore_ascii_case("application/json") {
+        return Err(unsupported("Content-Type must be application/json"));
+    }
+    if text(CONTENT_ENCODING).is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+        return Err(unsupported("Content-Encoding is not supported"));
+    }
+    Ok(())
+}
+
+/// The message itself, the body that is made of its arguments, and that body on its way to the API.
+const WORKING_COPIES: usize = 3;
+
+/// How large a message may be, and how long it may take to arrive.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub max_body_bytes: usize,
+    pub body_timeout: Duration,
+}
+
+impl Limits {
+    pub fn from_settings(settings: &Settings) -> Self {
+        Self {
+            max_body_bytes: settings.max_body_bytes,
+            body_timeout: settings.body_timeout,
+        }
+    }
+
+    /// The time includes waiting for the memory, which is reserved before it is taken.
+    pub async fn read(self, body: Body, memory: &Reservation) -> Result<Bytes, Objection> {
+        tokio::time::timeout(self.body_timeout, self.collect(body, memory))
+            .await
+            .unwrap_or_else(|_| {
+                let message = "the message did not arrive in time";
+                Err(Objection::new(StatusCode::REQUEST_TIMEOUT, INVALID_REQUEST, message))
+            })
+    }
+
+    async fn collect(self, mut body: Body, memory: &Reservation) -> Result<Bytes, Objection> {
+        // Declared, it need not be waited for.
+        let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        if declared > self.max_body_bytes {
+            return Err(self.too_large());
+        }
+        memory.grow_to(WORKING_COPIES * declared).await.map_err(over_budget)?;
+        let mut message = Vec::with_capacity(declared);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| Objection::invalid("the message did not arrive in full"))?;
+            let Ok(data) = frame.into_data() else { continue };
+            let length = message.len() + data.len();
+            if length > self.max_body_bytes {
+                return Err(self.too_large());
+            }
+            if length > message.capacity() {
+                let capacity = length.next_power_of_two();
+                memory.grow_to(WORKING_COPIES * capacity).await.map_err(over_budget)?;
+                message.reserve_exact(capacity - message.len());
+            }
+            message.extend_from_slice(&data);
+        }
+        Ok(message.into())
+    }
+
+    fn too_large(self) -> Objection {
+        metrics::limited("request_bytes");
+        let message = format!("the message is larger than {} bytes", self.max_body_bytes);
+        Objection::new(StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, message)
+    }
+}
+
+/// How a caller is told that there is no memory for a request or its answer.
+pub fn over_budget(error: OverBudgetError) -> Objection {
+    metrics::limited("request_memory");
+    let (status, when) = match error {
+        OverBudgetError::Never => (StatusCode::PAYLOAD_TOO_LARGE, "send less at once"),
+        OverBudgetError::Principal => (StatusCode::TOO_MANY_REQUESTS, "try again when they have ended"),
+        OverBudgetError::Total => (StatusCode::SERVICE_UNAVAILABLE, "try again in a moment"),
+    };
+    let message = format!("the request cannot be served now: {error}; {when}");
+    Objection::new(status, INVALID_REQUEST, message)
+}

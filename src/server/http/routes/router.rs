@@ -1,0 +1,194 @@
+//! Everything that the HTTP side is made of, and what stands at the paths that are not MCP's: for probes, for discovery, for
+//! people.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::get;
+use http::header::ALLOW;
+use http::{HeaderValue, StatusCode};
+
+use super::health;
+use super::health::Readiness;
+use super::landing;
+use super::landing::Landing;
+use crate::api::Upstream;
+use crate::auth::Verifier;
+use crate::auth::challenge::Challenge;
+use crate::foundation::memory_budget::MemoryBudget;
+use crate::mcp::{Caller, Narrowing, NoSuchToolset, Outcome, Reach, Server};
+use crate::page::Page;
+use crate::server::http::limits::principal_limit::Holders;
+use crate::server::http::middleware::authenticate::Door;
+use crate::server::http::middleware::correlation::CorrelationId;
+use crate::server::http::middleware::cors;
+use crate::server::http::middleware::host_origin;
+use crate::server::http::middleware::host_origin::Guard;
+use crate::server::http::response;
+use crate::server::{Settings, sse};
+
+/// Everything that the HTTP side is made of.
+pub struct App<H> {
+    pub settings: Settings,
+    pub upstream: Upstream,
+    pub readiness: Arc<Readiness>,
+    /// The streams of the transport of 2024-11-05.
+    pub streams: Arc<sse::Streams>,
+    pub door: Arc<Door>,
+    pub handler: H,
+    page: Option<Arc<Page>>,
+}
+
+/// What answers MCP's methods, and knows which tools a request may see: [`Server`], which takes its callers from the
+/// request. Another one stands in its place where the transport itself is tested.
+pub trait Handler: rmcp::ServerHandler + Clone {
+    /// What a narrowing leaves of the tools.
+    fn narrowed(&self, narrowing: &Narrowing) -> Result<Reach, NoSuchToolset>;
+
+    /// Whether the caller's token limits nothing.
+    fn is_unlimited(&self, caller: &Caller) -> bool;
+
+    /// The scope that a call would need beyond the caller's, and how that is said.
+    fn lacks_scope(&self, tool: &str, caller: &Caller) -> Option<(String, Outcome)>;
+
+    /// Who answers what needs nothing of rmcp's; see [`straight`](crate::server::http::fast_path).
+    fn straight(&self) -> Option<&Server> {
+        None
+    }
+}
+
+impl Handler for Server {
+    fn narrowed(&self, narrowing: &Narrowing) -> Result<Reach, NoSuchToolset> {
+        self.surface().narrowed(narrowing)
+    }
+
+    fn is_unlimited(&self, caller: &Caller) -> bool {
+        self.surface().is_unlimited(&caller.principal.scopes)
+    }
+
+    fn lacks_scope(&self, tool: &str, caller: &Caller) -> Option<(String, Outcome)> {
+        Server::lacks_scope(self, tool, caller)
+    }
+
+    fn straight(&self) -> Option<&Server> {
+        Some(self)
+    }
+}
+
+impl<H: Handler> App<H> {
+    pub fn new(
+        settings: Settings,
+        verifier: Arc<Verifier>,
+        challenge: Challenge,
+        upstream: Upstream,
+        handler: H,
+    ) -> Self {
+        let readiness = Arc::new(Readiness::new(
+            Arc::clone(&verifier),
+            upstream.clone(),
+            settings.readiness_ttl,
+        ));
+        let memory = Arc::new(MemoryBudget::new(settings.memory));
+        let holders = Arc::new(Holders::new(settings.connections_per_principal));
+        Self {
+            streams: Arc::new(sse::Streams::new(&settings)),
+            settings,
+            upstream,
+            readiness,
+            page: None,
+            door: Arc::new(Door {
+                verifier,
+                challenge,
+                holders,
+                memory,
+            }),
+            handler,
+        }
+    }
+
+    /// The same with a page at `/`.
+    pub fn with_page(mut self, page: Page) -> Self {
+        self.page = Some(Arc::new(page));
+        self
+    }
+}
+
+/// Behind [`entrance`](crate::server::http::service).
+pub fn router<H>(app: &App<H>, guard: &Arc<Guard>) -> Router {
+    let metadata = Router::new()
+        .route(
+            "/.well-known/oauth-protected-resource",
+            get(metadata).fallback(only_get),
+        )
+        .route(
+            "/.well-known/oauth-protected-resource/mcp",
+            get(metadata).fallback(only_get),
+        )
+        .with_state(Arc::clone(&app.door))
+        .layer(from_fn(cors::any_origin))
+        .layer(from_fn_with_state(Arc::clone(guard), host_origin::check_host));
+    Router::new()
+        .route("/healthz", get(health::healthz).fallback(only_get))
+        .route("/readyz", get(health::readyz).fallback(only_get))
+        .with_state(Arc::clone(&app.readiness))
+        .merge(metadata)
+        .merge(page(app).layer(from_fn_with_state(Arc::clone(guard), host_origin::check_page)))
+        .fallback(not_found)
+}
+
+/// The page for people, where it is on.
+fn page<H>(app: &App<H>) -> Router {
+    let Some(page) = &app.page else {
+        return Router::new();
+    };
+    let landing = Landing {
+        page: Arc::clone(page),
+        readiness: Arc::clone(&app.readiness),
+        public_url: app.settings.public_url.clone(),
+    };
+    Router::new()
+        .route("/", get(landing::page).fallback(only_get))
+        .with_state(Arc::new(landing))
+}
+
+async fn metadata(State(door): State<Arc<Door>>, request: Request) -> Response {
+    match door.challenge.metadata() {
+        Some(metadata) => response::json(StatusCode::OK, metadata),
+        None => not_found(request).await,
+    }
+}
+
+async fn not_found(request: Request) -> Response {
+    // Where clients of 2025-03-26 look when nothing is to be discovered; they show their user what it says.
+    let message = match request.uri().path() {
+        "/register" | "/authorize" | "/token" => {
+            "this server registers no clients and issues no tokens: connect with the header \"Authorization: Bearer TOKEN\""
+        }
+        _ => "there is nothing at this path",
+    };
+    response::error(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        message,
+        &CorrelationId::of(&request),
+    )
+}
+
+async fn only_get(request: Request) -> Response {
+    method_not_allowed(&request, "GET, HEAD")
+}
+
+pub fn method_not_allowed(request: &Request, allowed: &'static str) -> Response {
+    let message = "this path does not take this method";
+    let mut response = response::error(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        message,
+        &CorrelationId::of(request),
+    );
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}

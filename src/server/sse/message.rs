@@ -1,0 +1,125 @@
+//! What a message that was posted to a stream is, and what is wrong with it.
+//!
+//! Whatever is wrong with a request whose id is known is said where its answer is waited for: on the stream. Clients of
+//! this age take an error as the answer to a POST for the end of the conversation.
+
+use axum::body::Bytes;
+use http::HeaderMap;
+use rmcp::model::{
+    ClientJsonRpcMessage, ClientNotification, ClientRequest, ErrorCode, ErrorData, GetMeta, JsonRpcNotification,
+    JsonRpcRequest, ProtocolVersion, RequestId,
+};
+use serde_json::json;
+
+use crate::foundation::json::Json;
+use crate::mcp::Arguments;
+use crate::server::http::fast_path::Question;
+use crate::server::jsonrpc::validate::{Objection, Outlined, outline, unreadable};
+
+pub enum Heard<'a> {
+    /// It needs nothing of rmcp's.
+    Question(RequestId, Question<'a>),
+    Request(Box<JsonRpcRequest<ClientRequest>>, Option<Arguments>),
+    Notification(Box<JsonRpcNotification<ClientNotification>>),
+    /// A notification before the conversation, over which rmcp would end it.
+    Ignored,
+    /// A request that goes no further.
+    Objection(RequestId, Wrong),
+    /// No answer is waited for.
+    Nobodys(Objection),
+}
+
+/// What is wrong with a request.
+pub struct Wrong(ErrorData);
+
+impl Wrong {
+    /// By which the log line can be found.
+    pub fn with_correlation_id(mut self, id: &str) -> ErrorData {
+        let mut data = self.0.data.take().unwrap_or_else(|| json!({}));
+        if let Some(data) = data.as_object_mut() {
+            data.insert("correlation_id".to_owned(), id.into());
+        }
+        self.0.data = Some(data);
+        self.0
+    }
+}
+
+impl From<Objection> for Wrong {
+    fn from(objection: Objection) -> Self {
+        Self(ErrorData::new(ErrorCode(objection.code), objection.message, None))
+    }
+}
+
+/// `question` reads what may be asked without rmcp.
+pub fn hear<'a>(
+    body: &'a Bytes,
+    headers: &HeaderMap,
+    begun: bool,
+    question: impl FnOnce(Option<Json<'a>>, &Outlined<'a>) -> Option<Question<'a>>,
+) -> Heard<'a> {
+    let (raw_id, outline) = outline(body);
+    let id = raw_id.and_then(|id| serde_json::from_str::<RequestId>(id.get()).ok());
+    let question = outline.as_ref().ok().and_then(|outlined| question(raw_id, outlined));
+    if let (Some(question), Some(id)) = (question, &id) {
+        return Heard::Question(id.clone(), question);
+    }
+    let mut arguments = None;
+    let message = outline.and_then(|outlined| {
+        let split = outlined.split(body);
+        arguments = split.arguments;
+        serde_json::from_slice::<ClientJsonRpcMessage>(&split.message).map_err(|_| unreadable(&split.message))
+    });
+    match (message, id) {
+        (Ok(ClientJsonRpcMessage::Request(request)), _) => match wrong(&request, headers, begun) {
+            Some(wrong) => Heard::Objection(request.id, wrong),
+            None => Heard::Request(Box::new(request), arguments),
+        },
+        (Ok(ClientJsonRpcMessage::Notification(_)), _) if !begun => Heard::Ignored,
+        (Ok(ClientJsonRpcMessage::Notification(notification)), _) => Heard::Notification(Box::new(notification)),
+        (Ok(_), _) => Heard::Nobodys(Objection::invalid("a response was not asked for")),
+        (Err(objection), Some(id)) => Heard::Objection(id, objection.into()),
+        (Err(objection), None) => Heard::Nobodys(objection),
+    }
+}
+
+fn wrong(request: &JsonRpcRequest<ClientRequest>, headers: &HeaderMap, begun: bool) -> Option<Wrong> {
+    if let Some(version) = foreign_version(&request.request, headers) {
+        let known = ProtocolVersion::KNOWN_VERSIONS;
+        let legacy: Vec<_> = known.iter().filter(|known| known.has_initialize()).cloned().collect();
+        return Some(Wrong(ErrorData::unsupported_protocol_version(version, &legacy)));
+    }
+    let begins = matches!(
+        request.request,
+        ClientRequest::InitializeRequest(_) | ClientRequest::PingRequest(_)
+    );
+    let too_early = || Objection::invalid("a conversation on a stream begins with initialize").into();
+    (!begun && !begins).then(too_early)
+}
+
+/// The revision that a request claims for itself, when it is none that this transport belongs to. Such a request would
+/// be answered in the manner of a revision without streams and sessions, which `/mcp` does better.
+fn foreign_version(request: &ClientRequest, headers: &HeaderMap) -> Option<ProtocolVersion> {
+    let in_header = headers.get("mcp-protocol-version");
+    let in_header = in_header.map(|value| version(value.to_str().unwrap_or("?")));
+    let in_meta = request.get_meta().protocol_version();
+    let in_meta = in_meta.map(|claimed| version(claimed.as_str()));
+    let discovers = matches!(request, ClientRequest::DiscoverRequest(_)).then_some(ProtocolVersion::NO_INITIALIZE);
+    [in_header, in_meta, discovers]
+        .into_iter()
+        .flatten()
+        .find(|version| !version.has_initialize() || !ProtocolVersion::KNOWN_VERSIONS.contains(version))
+}
+
+/// It is repeated in the answer, so it is shown, not repeated in full.
+fn version(text: &str) -> ProtocolVersion {
+    const LONGEST: usize = 64;
+    let shown: String = text.chars().take(LONGEST).collect();
+    serde_json::from_value(shown.into()).unwrap_or(ProtocolVersion::NO_INITIALIZE)
+}
+
+pub fn cancelled(notification: &JsonRpcNotification<ClientNotification>) -> Option<RequestId> {
+    match &notification.notification {
+        ClientNotification::CancelledNotification(cancelled) => cancelled.params.request_id.clone(),
+        _ => None,
+    }
+}

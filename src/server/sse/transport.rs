@@ -1,0 +1,92 @@
+//! rmcp's transport over a stream: messages come out of the inbox that POSTs fill, answers go into the queue that the
+//! client reads.
+
+use std::sync::Arc;
+
+use rmcp::RoleServer;
+use rmcp::model::{ClientJsonRpcMessage, JsonRpcMessage, RequestId, ServerJsonRpcMessage};
+use rmcp::transport::Transport;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::events::Event;
+use super::pending::{Answer, Calls};
+use super::streams::Stream;
+use crate::server::jsonrpc::structured_content;
+
+pub struct Carrier {
+    inbox: mpsc::Receiver<ClientJsonRpcMessage>,
+    /// Taken when the conversation closes, with which the stream ends.
+    outbox: Option<mpsc::Sender<Event>>,
+    calls: Arc<Calls>,
+    draining: CancellationToken,
+}
+
+/// An answer that nobody will hear.
+#[derive(Debug, thiserror::Error)]
+pub enum Unheard {
+    #[error("the client has gone")]
+    Gone,
+    #[error("the answer cannot be written as JSON")]
+    Unwritable(#[from] serde_json::Error),
+}
+
+impl Carrier {
+    pub fn new(
+        inbox: mpsc::Receiver<ClientJsonRpcMessage>,
+        outbox: mpsc::Sender<Event>,
+        stream: &Stream,
+        draining: CancellationToken,
+    ) -> Self {
+        Self {
+            inbox,
+            outbox: Some(outbox),
+            calls: Arc::clone(&stream.calls),
+            draining,
+        }
+    }
+}
+
+impl Transport<RoleServer> for Carrier {
+    type Error = Unheard;
+
+    fn send(&mut self, message: ServerJsonRpcMessage) -> impl Future<Output = Result<(), Unheard>> + Send + 'static {
+        let outbox = self.outbox.clone();
+        let answer = answered(&message).map(|id| self.calls.answer(id));
+        async move {
+            let text = serde_json::to_string(&message)?;
+            let text = structured_content::fill(&text);
+            let outbox = outbox.ok_or(Unheard::Gone)?;
+            let place = outbox.reserve_owned().await.map_err(|_| Unheard::Gone)?;
+            let slot = answer.and_then(Answer::depart);
+            place.send(Event::message(text.as_bytes(), slot));
+            Ok(())
+        }
+    }
+
+    /// Ends when the client has gone, and when the server leaves and nothing is open any more.
+    async fn receive(&mut self) -> Option<ClientJsonRpcMessage> {
+        let left = async {
+            self.draining.cancelled().await;
+            self.calls.until_none().await;
+        };
+        tokio::select! {
+            message = self.inbox.recv() => message,
+            () = left => None,
+        }
+    }
+
+    async fn close(&mut self) -> Result<(), Unheard> {
+        self.outbox.take();
+        self.inbox.close();
+        Ok(())
+    }
+}
+
+fn answered(message: &ServerJsonRpcMessage) -> Option<&RequestId> {
+    match message {
+        JsonRpcMessage::Response(response) => Some(&response.id),
+        JsonRpcMessage::Error(error) => error.id.as_ref(),
+        JsonRpcMessage::Request(_) | JsonRpcMessage::Notification(_) => None,
+    }
+}

@@ -1,0 +1,276 @@
+//! MCP over a pair of pipes.
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf};
+
+use super::*;
+use crate::api::scripted_api::Step;
+use crate::mcp::FixedCaller;
+
+type Served = Result<Counts, Box<rmcp::service::ServerInitializeError>>;
+
+/// A client at the other end of the pipes.
+struct Client {
+    api: ScriptedApi,
+    lines: Lines<BufReader<ReadHalf<DuplexStream>>>,
+    input: WriteHalf<DuplexStream>,
+    serving: JoinHandle<Served>,
+    shutdown: oneshot::Sender<()>,
+}
+
+impl Client {
+    async fn start(token: String) -> Self {
+        let api = ScriptedApi::start().await;
+        let upstream = upstream(&api);
+        let caller = FixedCaller {
+            token: Secret::new(token),
+            verifier: verifier(),
+            new_correlation_id,
+        };
+        let settings = mcp::Settings::default();
+        let server = mcp::Server::new(entity_tools(), upstream.clone(), Callers::Fixed(caller), &settings);
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let (shutdown, signal) = oneshot::channel();
+        let pipes = tokio::io::split(theirs);
+        let stop = async move { drop(signal.await) };
+        let serving = tokio::spawn(serve_stdio(
+            server,
+            upstream,
+            pipes,
+            1 << 20,
+            stop,
+            Duration::from_secs(5),
+        ));
+        let (output, input) = tokio::io::split(ours);
+        Self {
+            api,
+            lines: BufReader::new(output).lines(),
+            input,
+            serving,
+            shutdown,
+        }
+    }
+
+    async fn say(&mut self, message: Value) {
+        self.input.write_all(format!("{message}\n").as_bytes()).await.unwrap();
+    }
+
+    async fn hear(&mut self) -> Value {
+        let line = tokio::time::timeout(Duration::from_secs(5), self.lines.next_line())
+            .await
+            .unwrap()
+            .unwrap();
+        serde_json::from_str(&line.unwrap()).unwrap()
+    }
+
+    async fn ask(&mut self, message: Value) -> Value {
+        self.say(message).await;
+        self.hear().await
+    }
+
+    async fn hello(&mut self) {
+        let hello =
+            json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+        assert_eq!(
+            self.ask(message("initialize", hello)).await["result"]["protocolVersion"],
+            "2025-06-18"
+        );
+        self.say(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+            .await;
+    }
+
+    async fn leave(self) -> Served {
+        drop((self.input, self.lines));
+        self.serving.await.unwrap()
+    }
+}
+
+fn get_note(id: u64) -> Value {
+    json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": "get_note", "arguments": {"uid": UID}}})
+}
+
+#[tokio::test]
+async fn a_legacy_conversation() {
+    let mut client = Client::start(token()).await;
+    client.hello().await;
+    assert_eq!(
+        client.ask(message("tools/list", json!({}))).await["result"]["tools"]
+            .as_array()
+            .unwrap()
+            .len(),
+        40
+    );
+    let result = client.ask(get_note(2)).await;
+    assert_eq!(
+        (&result["id"], &result["result"]["isError"]),
+        (&json!(2), &json!(false))
+    );
+    let api = client.api.clone();
+    assert_eq!(
+        client.leave().await.unwrap(),
+        Counts {
+            opened: 1,
+            ended: 1,
+            abandoned: 0
+        }
+    );
+    assert_eq!(api.open_sessions(), 0);
+    assert!(
+        api.seen()
+            .iter()
+            .all(|seen| seen.header("x-correlation-id").len() == 36)
+    );
+}
+
+#[tokio::test]
+async fn a_modern_conversation() {
+    let mut client = Client::start(token()).await;
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": MODERN,
+        "io.modelcontextprotocol/clientInfo": {"name": "t", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
+    let discovered = client.ask(message("server/discover", json!({"_meta": meta}))).await;
+    assert_eq!(discovered["result"]["cacheScope"], "private");
+    let params = json!({"name": "get_note", "arguments": {"uid": UID}, "_meta": meta});
+    assert_eq!(
+        client.ask(message("tools/call", params)).await["result"]["resultType"],
+        "complete"
+    );
+    client.leave().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_expired_token_is_an_error_that_the_model_can_read() {
+    let mut client = Client::start(token_of(json!({"sub": "u", "exp": now() - 100}))).await;
+    client.hello().await;
+    let result = client.ask(get_note(2)).await["result"].clone();
+    assert_eq!(result["isError"], true);
+    assert_eq!(error_of(&result)["code"], "token_expired");
+    // A client that found no tools would not come as far as that error.
+    let listed = client.ask(message("tools/list", json!({}))).await;
+    assert_eq!(listed["result"]["tools"].as_array().unwrap().len(), 40);
+    assert!(client.api.seen().is_empty());
+    client.leave().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cancelled_call_ends_its_session_and_gets_no_answer() {
+    let mut client = Client::start(token()).await;
+    client.hello().await;
+    client.api.then([Step::Hang]);
+    client.say(get_note(7)).await;
+    client.api.until_seen(2).await;
+    client
+        .say(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}}))
+        .await;
+    client.api.until_seen(3).await;
+    client.api.until_no_session().await;
+    let next = client.ask(json!({"jsonrpc": "2.0", "id": 8, "method": "ping"})).await;
+    assert_eq!(next["id"], 8, "the cancelled call is not answered");
+    client.leave().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_signal_ends_the_conversation() {
+    let mut client = Client::start(token()).await;
+    client.hello().await;
+    let Client {
+        shutdown,
+        serving,
+        input,
+        lines,
+        ..
+    } = client;
+    drop(shutdown);
+    serving.await.unwrap().unwrap();
+    drop((input, lines));
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_in_the_middle_of_a_call_stops_it_soon() {
+    let mut client = Client::start(token()).await;
+    client.hello().await;
+    client.api.then([Step::Hang]);
+    client.say(get_note(7)).await;
+    client.api.until_seen(2).await;
+    let Client {
+        api,
+        lines,
+        input,
+        serving,
+        shutdown,
+    } = client;
+    drop((lines, input));
+    // Well below the call's own deadline of 25 s.
+    for _ in 0..100 {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_millis(80)).await;
+        tokio::time::resume();
+        tokio::task::yield_now().await;
+    }
+    api.until_no_session().await;
+    assert_eq!(
+        serving.await.unwrap().unwrap(),
+        Counts {
+            opened: 1,
+            ended: 1,
+            abandoned: 0
+        }
+    );
+    drop(shutdown);
+}
+
+#[tokio::test]
+async fn every_request_is_answered_with_its_id() {
+    let mut client = Client::start(token()).await;
+    // What is no request is ignored before the conversation, not the end of it.
+    client
+        .say(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+        .await;
+    client.say(json!({"jsonrpc": "2.0", "id": 1, "result": {}})).await;
+    client.hello().await;
+    let call = |id: &str, arguments: &str| {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"create_note","arguments":{arguments}}}}}"#
+        )
+    };
+    let deep = format!("{{\"x\":{}{}}}", "[".repeat(200), "]".repeat(200));
+    let long = format!(r#"{{"title":"{}"}}"#, "x".repeat(1 << 20));
+    for (line, id, code, words) in [
+        (
+            call("11", r#"{"title":"x\ud83d"}"#),
+            json!(11),
+            -32602,
+            "half of a surrogate pair",
+        ),
+        (call("\"b\"", &deep), json!("b"), -32602, "nested too deeply"),
+        (call("13", &long), json!(13), -32600, "larger than"),
+        ("[]".to_owned(), Value::Null, -32600, "batches"),
+        ("{".to_owned(), Value::Null, -32700, "not valid JSON"),
+        (
+            r#"{"jsonrpc":"2.0","id":14,"method":"tools/list","params":[1]}"#.to_owned(),
+            json!(14),
+            -32602,
+            "params",
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":15,"method":"tools/list","params":{"_meta":7}}"#.to_owned(),
+            json!(15),
+            -32602,
+            "_meta",
+        ),
+    ] {
+        client.input.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+        let answer = client.hear().await;
+        assert!(answer.get("id").is_some(), "null, where there is none: {answer}");
+        assert_eq!(
+            (&answer["id"], &answer["error"]["code"]),
+            (&id, &json!(code)),
+            "{answer}"
+        );
+        assert!(answer["error"]["message"].as_str().unwrap().contains(words), "{answer}");
+    }
+    let next = client.ask(json!({"jsonrpc": "2.0", "id": 16, "method": "ping"})).await;
+    assert_eq!(next["id"], 16);
+    client.leave().await.unwrap();
+}

@@ -1,0 +1,391 @@
+//! What the API's refusals and silences mean to the caller.
+//!
+//! Statuses are read by the contract, and so are the few bodies that it defines ([`Said`]). Anything else that the API
+//! says goes to the log, never to the model. What does not depend on the tool is in [`service`]. A write whose answer is
+//! missing may have happened; that is said, together with the tool that can tell.
+
+use super::api_error_body::Said;
+use super::api_outage;
+use super::api_outage::answered;
+use super::error::{Category, ToolError};
+use super::operation::Operation;
+use super::plan::Plan;
+use super::result::{Limits, Unusable};
+use crate::api::request::{Failure, Reply};
+use crate::entities::Kind;
+
+/// A request and what hangs on its answer.
+pub(crate) struct Asked<'a> {
+    plan: &'a Plan,
+    /// The request may change something, so a missing answer leaves that open.
+    writes: bool,
+}
+
+/// Whether the API says that it has an item of this UID already.
+pub(crate) fn already_exists(reply: &Reply) -> bool {
+    Said::by(reply).reason == "already_exists"
+}
+
+impl<'a> Asked<'a> {
+    /// The request that the call is for.
+    pub fn for_result(plan: &'a Plan) -> Self {
+        Self {
+            plan,
+            writes: plan.writes(),
+        }
+    }
+
+    /// The look at an item before it is replaced.
+    pub fn for_reading_first(plan: &'a Plan) -> Self {
+        Self { plan, writes: false }
+    }
+
+    /// A status that is not success.
+    pub fn refused(&self, reply: &Reply) -> ToolError {
+        let said = Said::by(reply);
+        let error = match reply.status {
+            400 => self.invalid(&said),
+            401 => api_outage::token_rejected(),
+            403 if said.refuses_tenant() => api_outage::tenant_refused(),
+            403 => api_outage::permission_denied(),
+            404 if self.plan.names_an_item() => self.not_found(),
+            409 if said.reason == "epoch_mismatch" => api_outage::session_lost(),
+            409 => self.conflict(&said),
+            410 if self.plan.names_an_item() => self.deleted(&said),
+            412 => self.version_mismatch(&said),
+            413 => self.request_too_large(),
+            422 => self.field_refused(&said),
+            428 => api_outage::session_lost(),
+            429 => api_outage::rate_limited(),
+            // The API itself answers 504 when its store did not confirm the change, and 503 only when nothing was changed.
+            502 | 504 if self.writes => self.outcome_unknown("the confirmation was lost on the way"),
+            502..=504 => api_outage::api_unavailable(),
+            status => self.api_error(status >= 500),
+        };
+        answered(error, reply)
+    }
+
+    /// A refusal of the last sending, when an earlier one may have been carried out.
+    pub fn refused_after_a_loss(&self, reply: &Reply) -> ToolError {
+        answered(
+            self.outcome_unknown("the confirmation was lost, and asking again did not help"),
+            reply,
+        )
+    }
+
+    /// No answer.
+    pub fn unanswered(&self, failure: Failure) -> ToolError {
+        match failure {
+            Failure::Unreachable => ToolError::new(
+                Category::Unavailable,
+                "api_unreachable",
+                "The ToolBridge API cannot be reached.",
+                format!("Nothing was changed; call {} again in a moment.", self.plan.tool),
+            ),
+            Failure::TimedOut { sent: true } if self.writes => {
+                let error = self.outcome_unknown("the API did not answer in time");
+                ToolError {
+                    category: Category::Timeout,
+                    ..error
+                }
+            }
+            Failure::AnswerLost if self.writes => self.outcome_unknown("the connection broke before the API answered"),
+            Failure::AnswerTooLarge { .. } if self.writes => self.outcome_unknown("the API's answer was too large"),
+            Failure::NoMemoryForAnswer if self.writes => {
+                self.outcome_unknown("there was no memory for the API's answer")
+            }
+            Failure::NoMemoryForAnswer => api_outage::overloaded(),
+            Failure::TimedOut { .. } => ToolError::new(
+                Category::Timeout,
+                "api_timeout",
+                "The ToolBridge API did not answer in time.",
+                format!("Nothing was changed; call {} again in a moment.", self.plan.tool),
+            ),
+            Failure::AnswerLost => ToolError::new(
+                Category::Unavailable,
+                "api_unreachable",
+                "The connection to the ToolBridge API broke before it answered.",
+                format!("Nothing was changed; call {} again.", self.plan.tool),
+            ),
+            Failure::AnswerTooLarge { limit } => self.result_too_large(None, self.plan.page.limit / 2, limit),
+            Failure::SessionRefused(reply) => api_outage::session_refused(&reply),
+            Failure::NoAccess(why) => api_outage::no_access(why),
+            Failure::CircuitOpen { retry_in } => api_outage::circuit_open(retry_in),
+            Failure::Overloaded => api_outage::overloaded(),
+            Failure::Cancelled => ToolError::new(
+                Category::Timeout,
+                "cancelled",
+                "The call was cancelled.",
+                format!("Look with {} how things are, if it matters.", self.check()),
+            )
+            .retryable(!self.writes),
+        }
+    }
+
+    /// A success that cannot be handed on.
+    pub fn unusable(&self, unusable: Unusable, limits: &Limits) -> ToolError {
+        match unusable {
+            Unusable::TooLarge { size, fitting } => self.result_too_large(Some(size), fitting, limits.max_result_bytes),
+            Unusable::Malformed(why) => {
+                let mut error = if self.writes {
+                    self.outcome_unknown("the API's answer could not be read")
+                } else {
+                    self.api_error(false)
+                };
+                error.log_only = Some(why.into());
+                error
+            }
+        }
+    }
+
+    /// The request may have been carried out or not.
+    pub fn outcome_unknown(&self, why: &str) -> ToolError {
+        let Plan { tool, uid, .. } = self.plan;
+        ToolError::new(
+            Category::Unavailable,
+            "unknown_outcome",
+            format!("It is not known whether {tool} took effect: {why}."),
+            format!("Look with {} whether it did before calling {tool} again.", self.check()),
+        )
+        .retryable(false)
+        .details(|details| details.uid = uid.map(|uid| uid.to_string()))
+    }
+
+    /// The payload names a parent that is not there.
+    pub fn parent_not_found(&self, reply: &Reply) -> ToolError {
+        answered(self.parent_missing(), reply)
+    }
+
+    /// The item, as it stands, names no parent that could be kept.
+    pub fn without_parent(&self) -> ToolError {
+        let Plan { entity, tool, .. } = self.plan;
+        let fields: Vec<_> = entity.parent_fields().map(|field| field.name).collect();
+        ToolError::new(
+            Category::Validation,
+            "invalid_argument",
+            format!("The {} has no parent that could be kept.", entity.label),
+            format!("Call {tool} again with {}.", fields.join(" and ")),
+        )
+        .details(|details| details.argument = fields.first().map(|name| (*name).to_owned()))
+    }
+
+    fn parent_missing(&self) -> ToolError {
+        let Plan { entity, tool, .. } = self.plan;
+        let argument = entity.parent.as_ref().map(|parent| parent.uid).unwrap_or_default();
+        let kinds: Vec<_> = entity.parent_keys().iter().map(|key| format!("get_{key}")).collect();
+        ToolError::new(
+            Category::NotFound,
+            "parent_not_found",
+            format!("The parent of the {} does not exist or is deleted.", entity.label),
+            format!(
+                "Check {argument} with {}, then call {tool} with a living parent.",
+                kinds.join(" or ")
+            ),
+        )
+        .details(|details| details.argument = Some(argument.to_owned()))
+    }
+
+    fn invalid(&self, said: &Said) -> ToolError {
+        let Plan {
+            tool,
+            operation,
+            request,
+            entity,
+            ..
+        } = self.plan;
+        // All else in the request was checked before it left, so it is clear what the API does not like.
+        if *operation == Operation::List && request.query.iter().any(|(name, _)| *name == "cursor") {
+            return ToolError::new(
+                Category::Validation,
+                "invalid_argument",
+                "The API does not accept this `cursor`.",
+                format!("Call {tool} without cursor, to start from the first page."),
+            )
+            .details(|details| details.argument = Some("cursor".to_owned()));
+        }
+        if *operation == Operation::Process && said.reason.starts_with("invalid action") {
+            return ToolError::new(
+                Category::Validation,
+                "invalid_argument",
+                "The API does not know this `action`.",
+                format!(
+                    "Choose another action, or change the {} with patch_{}.",
+                    entity.label, entity.key
+                ),
+            )
+            .details(|details| details.argument = Some("action".to_owned()));
+        }
+        ToolError::new(
+            Category::Validation,
+            "api_rejected",
+            "The ToolBridge API did not accept the request.",
+            format!("Simplify the arguments and call {tool} again; if that does not help, tell the user."),
+        )
+    }
+
+    fn not_found(&self) -> ToolError {
+        let Plan { entity, uid, .. } = self.plan;
+        let uid = uid.map(|uid| uid.to_string()).unwrap_or_default();
+        ToolError::new(
+            Category::NotFound,
+            format!("{}_not_found", entity.key),
+            format!("There is no {} with the UID {uid}.", entity.label),
+            format!("Find the right UID with list_{}.", entity.plural),
+        )
+        .details(|details| details.uid = Some(uid))
+    }
+
+    fn deleted(&self, said: &Said) -> ToolError {
+        let Plan { entity, uid, .. } = self.plan;
+        let uid = uid.map(|uid| uid.to_string()).unwrap_or_default();
+        ToolError::new(
+            Category::NotFound,
+            format!("{}_deleted", entity.key),
+            format!("The {} {uid} has been deleted.", entity.label),
+            format!(
+                "Read it with get_{} and include_deleted, or find another with list_{}.",
+                entity.key, entity.plural
+            ),
+        )
+        .details(|details| {
+            details.uid = Some(uid);
+            details.deleted_at.clone_from(&said.deleted_at);
+        })
+    }
+
+    fn conflict(&self, said: &Said) -> ToolError {
+        let Plan { entity, tool, uid, .. } = self.plan;
+        let code = if said.reason == "already_exists" {
+            "already_exists"
+        } else {
+            "conflict"
+        };
+        let message = match code {
+            "already_exists" => format!("Another {} has this UID already.", entity.label),
+            _ => format!("The {} is in a state that does not allow this.", entity.label),
+        };
+        let remedy = format!(
+            "Look with {}, then call {tool} again if it is still needed.",
+            self.check()
+        );
+        ToolError::new(Category::Conflict, code, message, remedy)
+            .details(|details| details.uid = uid.map(|uid| uid.to_string()))
+    }
+
+    fn version_mismatch(&self, said: &Said) -> ToolError {
+        let Plan {
+            entity,
+            tool,
+            uid,
+            keeps_parent,
+            request,
+            ..
+        } = self.plan;
+        // Without a version of the caller's own, the same call reads the current one and may well succeed.
+        let rereads = *keeps_parent && request.if_match.is_none();
+        let remedy = if rereads {
+            format!(
+                "Call {tool} again if the change still makes sense; see the {} with get_{}.",
+                entity.label, entity.key
+            )
+        } else {
+            format!(
+                "Read the {} with get_{}, then call {tool} with its version as if_match.",
+                entity.label, entity.key
+            )
+        };
+        let message = format!(
+            "The {} has been changed by somebody else in the meantime.",
+            entity.label
+        );
+        ToolError::new(Category::Conflict, "version_mismatch", message, remedy)
+            .retryable(rereads)
+            .details(|details| {
+                details.uid = uid.map(|uid| uid.to_string());
+                (details.expected_version, details.actual_version) = said.versions().unzip();
+            })
+    }
+
+    fn request_too_large(&self) -> ToolError {
+        ToolError::new(
+            Category::TooLarge,
+            "request_too_large",
+            "The request is larger than the ToolBridge API takes.",
+            format!(
+                "Shorten the text or split it into several {}.",
+                self.plan.entity.label_plural
+            ),
+        )
+    }
+
+    fn field_refused(&self, said: &Said) -> ToolError {
+        let Plan { entity, tool, .. } = self.plan;
+        let field = said.field.as_deref().and_then(|name| entity.field(name));
+        match field {
+            Some(field) if field.kind == Kind::Uid && entity.is_parent_field(field) => self.parent_missing(),
+            Some(field) => ToolError::new(
+                Category::Validation,
+                "invalid_argument",
+                format!("The API does not accept this `{}`.", field.name),
+                format!("Call {tool} again with another {}.", field.name),
+            )
+            .details(|details| {
+                details.argument = Some(field.name.to_owned());
+                let choices = field.kind.choices().unwrap_or_default();
+                details.allowed = choices.into_iter().map(str::to_owned).collect();
+            }),
+            None => self.invalid(said),
+        }
+    }
+
+    fn result_too_large(&self, size: Option<usize>, fitting: u64, max: usize) -> ToolError {
+        let Plan {
+            entity,
+            tool,
+            operation,
+            page,
+            ..
+        } = self.plan;
+        let limit = (*operation == Operation::List && fitting > 0).then_some(fitting);
+        let remedy = match (limit, operation) {
+            (Some(limit), _) => format!("Call {tool} again with limit {limit}."),
+            (None, Operation::List) if page.full => format!("Call {tool} again without full."),
+            (None, Operation::List) => "Tell the user that an item is too large to list.".to_owned(),
+            (None, Operation::Get) => format!("See its beginning in list_{}.", entity.plural),
+            (None, _) => format!("The change was made; see it in list_{}.", entity.plural),
+        };
+        let message = format!("The result is larger than {max} bytes.");
+        ToolError::new(Category::TooLarge, "result_too_large", message, remedy).details(|details| {
+            details.limit = limit;
+            details.size_bytes = size;
+            details.max_bytes = Some(max);
+        })
+    }
+
+    /// The API's own fault, or an answer that the contract does not know.
+    fn api_error(&self, may_pass: bool) -> ToolError {
+        let Plan { tool, .. } = self.plan;
+        let retryable = may_pass && !self.writes;
+        let remedy = if retryable {
+            format!("Call {tool} once more; if it fails again, tell the user.")
+        } else if self.writes {
+            format!(
+                "Look with {} whether anything changed; if it fails again, tell the user.",
+                self.check()
+            )
+        } else {
+            "Tell the user, and give them the correlation_id for whoever runs the server.".to_owned()
+        };
+        let message = "The ToolBridge API failed to do what was asked.";
+        ToolError::new(Category::Internal, api_outage::API_ERROR, message, remedy).retryable(retryable)
+    }
+
+    /// The tool that shows how things are.
+    fn check(&self) -> String {
+        let Plan { entity, uid, .. } = self.plan;
+        match uid {
+            Some(uid) => format!("get_{} (uid {uid})", entity.key),
+            None => format!("list_{}", entity.plural),
+        }
+    }
+}

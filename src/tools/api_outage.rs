@@ -1,0 +1,158 @@
+//! Errors that are about the API as a whole, whichever tool was called: access, sessions, load, outages.
+
+use std::time::Duration;
+
+use super::error::{Category, ToolError};
+use crate::api::request::{NoAccess, Reply};
+
+/// As much of an unexpected body as the log wants.
+const MAX_LOGGED: usize = 2000;
+
+/// Calls take milliseconds, so after a second others have made room.
+const OVERLOAD_PASSES: Duration = Duration::from_secs(1);
+
+/// An answer outside the contract.
+pub(crate) const API_ERROR: &str = "api_error";
+
+/// What a refused session means. The request itself was never sent.
+pub(crate) fn session_refused(reply: &Reply) -> ToolError {
+    let error = match reply.status {
+        401 => token_rejected(),
+        // Of all that the API checks before it opens a session, only the tenant is answered with 403.
+        403 => tenant_refused(),
+        429 => rate_limited(),
+        409 | 428 => session_lost(),
+        500..=599 => api_unavailable(),
+        _ => ToolError::new(
+            Category::Internal,
+            API_ERROR,
+            "The ToolBridge API did not open a session.",
+            "Tell the user, and give them the correlation_id for whoever runs the server.",
+        ),
+    };
+    answered(error, reply)
+}
+
+/// The API was not asked at all.
+pub(crate) fn no_access(why: NoAccess) -> ToolError {
+    match why {
+        NoAccess::Refused => ToolError::new(
+            Category::Authentication,
+            "token_not_exchanged",
+            "The authorization server does not accept the user's token any more.",
+            "Ask the user to sign in again, then repeat the call; nothing was changed.",
+        ),
+        NoAccess::Denied => ToolError::new(
+            Category::Permission,
+            "exchange_denied",
+            "The authorization server does not give this user access to the ToolBridge API.",
+            "Tell the user to ask whoever manages their access; repeating the call will not help.",
+        ),
+        NoAccess::Unavailable => ToolError::new(
+            Category::Unavailable,
+            "exchange_unavailable",
+            "The authorization server, which this call needs, does not answer at the moment.",
+            "Nothing was changed; wait some seconds, then repeat the call.",
+        ),
+        NoAccess::Faulty => ToolError::new(
+            Category::Internal,
+            "exchange_failed",
+            "The authorization server and this server do not understand each other.",
+            "Tell the user, and give them the correlation_id for whoever runs the server; nothing was changed.",
+        ),
+    }
+}
+
+pub(crate) fn token_rejected() -> ToolError {
+    ToolError::new(
+        Category::Authentication,
+        "token_rejected",
+        "The ToolBridge API does not accept the user's token or this server's signature.",
+        "Ask the user to sign in again; if that does not help, whoever runs the server must look into it.",
+    )
+}
+
+/// The API keeps the user out of this server's tenant. Its reasons are its own: a claim of the token, or a list of members.
+pub(crate) fn tenant_refused() -> ToolError {
+    ToolError::new(
+        Category::Permission,
+        "tenant_mismatch",
+        "The ToolBridge API does not give this user access to the tenant of this server.",
+        "Tell the user to connect to the server of their own tenant, or to ask an administrator for access to this one; \
+         repeating the call will not help.",
+    )
+}
+
+pub(crate) fn permission_denied() -> ToolError {
+    ToolError::new(
+        Category::Permission,
+        "permission_denied",
+        "The ToolBridge API does not allow this user to do that.",
+        "Tell the user; repeating the call will not help.",
+    )
+}
+
+pub(crate) fn session_lost() -> ToolError {
+    ToolError::new(
+        Category::Unavailable,
+        "session_lost",
+        "The session at the ToolBridge API ended while the call was under way.",
+        "Nothing was changed; repeat the call.",
+    )
+}
+
+pub(crate) fn rate_limited() -> ToolError {
+    ToolError::new(
+        Category::RateLimited,
+        "rate_limited",
+        "The user has sent too many requests in a short time.",
+        "Wait for retry_after_ms, or some seconds, then repeat the call; nothing was changed.",
+    )
+}
+
+pub(crate) fn api_unavailable() -> ToolError {
+    ToolError::new(
+        Category::Unavailable,
+        "api_unavailable",
+        "The ToolBridge API is out of service for the moment.",
+        "Nothing was changed; wait a little, then repeat the call.",
+    )
+}
+
+/// The API has failed so often that it is left alone for a while.
+pub(crate) fn circuit_open(retry_in: Duration) -> ToolError {
+    let mut error = ToolError::new(
+        Category::Unavailable,
+        "circuit_open",
+        "The ToolBridge API has failed several times in a row, so it was not asked.",
+        "Nothing was changed; wait for retry_after_ms, then repeat the call.",
+    );
+    error.retry_after = Some(retry_in);
+    error
+}
+
+/// Too many calls are before this one.
+pub(crate) fn overloaded() -> ToolError {
+    let mut error = ToolError::new(
+        Category::Unavailable,
+        "overloaded",
+        "This server has more calls to serve than it can at the moment.",
+        "Nothing was changed; wait for retry_after_ms, then repeat the call.",
+    );
+    error.retry_after = Some(OVERLOAD_PASSES);
+    error
+}
+
+/// Adds what every answered request tells. The log gets the body only of an answer that the contract does not know: of
+/// all others the status says enough, and bodies are tenants' own.
+pub(crate) fn answered(mut error: ToolError, reply: &Reply) -> ToolError {
+    error.details.status = Some(reply.status);
+    if error.retryable {
+        error.retry_after = reply.retry_after;
+    }
+    if error.code == API_ERROR {
+        let body = String::from_utf8_lossy(&reply.body);
+        error.log_only = Some(body.chars().take(MAX_LOGGED).collect());
+    }
+    error
+}

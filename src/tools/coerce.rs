@@ -1,0 +1,173 @@
+//! Reads the values that came for a tool's arguments.
+//!
+//! Models make predictable mistakes: a list sent as a JSON string, a number in quotes, `null` for something left out,
+//! a UID in capitals. What can only mean one thing is taken as that; everything else is refused, with words by which
+//! the model can mend it. The schema promises less than what is taken here, never more.
+
+use std::borrow::Cow;
+
+use uuid::Uuid;
+
+use super::argument::Argument;
+use super::argument_error::{Refusal, Remedy};
+use super::json_text::to_json;
+use super::rfc3339;
+use crate::entities::Kind;
+use crate::foundation::json::Json;
+
+/// An argument's value as it is meant, as JSON text: mostly as it came.
+pub(crate) type Meant<'a> = Cow<'a, str>;
+
+/// The arguments as they are meant; absent ones are left out.
+#[derive(Debug, Default)]
+pub(crate) struct Arguments<'a>(Vec<(&'static str, Meant<'a>)>);
+
+impl<'a> Arguments<'a> {
+    /// Reads the members of `given` as what `arguments` says they may be.
+    pub fn read(arguments: &[Argument], given: Json<'a>) -> Result<Self, Refusal> {
+        let mut meant = Self::default();
+        for (name, value) in given.members() {
+            let Some(argument) = arguments.iter().find(|argument| argument.name == name) else {
+                let known: Vec<_> = arguments.iter().map(|argument| argument.name).collect();
+                return Err(Refusal::unknown(&name, &known));
+            };
+            if meant.has(argument.name) {
+                return Err(Refusal::new(name, "is given twice"));
+            }
+            if !value.is_null() {
+                meant
+                    .0
+                    .push((argument.name, read(argument.name, argument.kind, value)?));
+            }
+        }
+        let missing = arguments
+            .iter()
+            .find(|argument| argument.required && !meant.has(argument.name));
+        match missing {
+            Some(Argument { name, kind, .. }) => {
+                let refusal = Refusal::new(name, "is required").remedy(Remedy::Add);
+                Err(refusal.allowed(kind.choices().unwrap_or_default()))
+            }
+            None => Ok(meant),
+        }
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    pub fn get(&self, name: &str) -> Option<Json<'_>> {
+        let found = self.0.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| Json::trusted(value))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, Json<'_>)> {
+        self.0.iter().map(|(name, value)| (*name, Json::trusted(value)))
+    }
+}
+
+/// One value as it is meant. `name` says where it stands, for the refusal.
+pub(crate) fn read<'a>(name: &str, kind: Kind, value: Json<'a>) -> Result<Meant<'a>, Refusal> {
+    let as_it_came = || Ok(value.get().into());
+    match kind {
+        Kind::Text if value.is_string() => as_it_came(),
+        Kind::Text => Err(Refusal::new(name, "must be a string").received(value)),
+        Kind::Token { max } => match value.as_str() {
+            Some(text) if text.is_empty() => {
+                Err(Refusal::new(name, "must not be empty; leave it out instead").remedy(Remedy::Drop))
+            }
+            Some(text) if text.chars().count() > max => {
+                Err(Refusal::new(name, format!("must not be longer than {max} characters")).received(value))
+            }
+            Some(_) => as_it_came(),
+            None => Err(Refusal::new(name, "must be a string").received(value)),
+        },
+        Kind::Choice(_) | Kind::Action(_) => read_choice(name, &kind.choices().unwrap_or_default(), value),
+        Kind::Flag => match value.as_str().as_deref().map(str::trim) {
+            _ if value.as_bool().is_some() => as_it_came(),
+            Some("true") => Ok("true".into()),
+            Some("false") => Ok("false".into()),
+            _ => Err(Refusal::new(name, "must be true or false")
+                .received(value)
+                .allowed(["true", "false"])),
+        },
+        Kind::Integer { min, max } => read_integer(name, min, max, value),
+        Kind::Moment => match value.as_str().as_deref().map(str::trim) {
+            Some(text) if rfc3339::is_moment(text) => Ok(to_json(text).into()),
+            _ => Err(Refusal::new(
+                name,
+                "must be a date like 2026-03-01 or a time like 2026-03-01T09:00:00Z",
+            )
+            .received(value)),
+        },
+        Kind::Uid => match value.as_str().and_then(|text| Uuid::try_parse(text.trim()).ok()) {
+            Some(uid) => Ok(to_json(&uid.to_string()).into()),
+            None => Err(Refusal::new(name, "must be a UUID like 01890a5d-ac96-774b-bcce-b302099a8057").received(value)),
+        },
+        Kind::Texts => {
+            let list = unquoted(value);
+            let items = Json::trusted(&list);
+            if !items.is_array() {
+                return Err(Refusal::new(name, "must be a list of strings like [\"a\",\"b\"]").received(items));
+            }
+            match items.elements().enumerate().find(|(_, item)| !item.is_string()) {
+                Some((at, item)) => Err(Refusal::new(format!("{name}[{at}]"), "must be a string").received(item)),
+                None => Ok(list),
+            }
+        }
+        Kind::Object => {
+            let object = unquoted(value);
+            if Json::trusted(&object).is_object() {
+                Ok(object)
+            } else {
+                Err(Refusal::new(name, "must be an object").received(Json::trusted(&object)))
+            }
+        }
+    }
+}
+
+fn read_choice<'a>(name: &str, allowed: &[&str], value: Json<'a>) -> Result<Meant<'a>, Refusal> {
+    match value.as_str() {
+        Some(text) if allowed.contains(&text.as_ref()) => Ok(to_json(&text).into()),
+        _ => {
+            let problem = format!("must be one of {}", allowed.join(", "));
+            Err(Refusal::new(name, problem).received(value).allowed(allowed))
+        }
+    }
+}
+
+/// Takes `10`, `10.0` (which JSON Schema calls an integer too), `"10"`, and the quotes of an `ETag`: `"\"3\""`.
+fn read_integer<'a>(name: &str, min: u64, max: Option<u64>, value: Json<'a>) -> Result<Meant<'a>, Refusal> {
+    let number = match value.as_str() {
+        Some(text) => text.trim().trim_matches('"').parse().ok(),
+        None => value.as_u64().or_else(|| value.as_f64().and_then(whole)),
+    };
+    match number {
+        Some(number) if number >= min && max.is_none_or(|max| number <= max) => Ok(number.to_string().into()),
+        _ => {
+            let range = max.map_or_else(|| format!("of at least {min}"), |max| format!("from {min} to {max}"));
+            Err(Refusal::new(name, format!("must be an integer {range}")).received(value))
+        }
+    }
+}
+
+/// The integer that a float is, if it is one and exactly so.
+fn whole(number: f64) -> Option<u64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked to be whole and in range"
+    )]
+    (number.fract() == 0.0 && (0.0..=EXACT).contains(&number)).then_some(number as u64)
+}
+
+/// A list or an object that came as a JSON string, as what it says; anything else as it is.
+fn unquoted(value: Json<'_>) -> Meant<'_> {
+    let said = value.as_str();
+    let said = said.as_deref().and_then(|text| Json::parse(text.as_bytes()).ok());
+    match said {
+        Some(said) if said.is_array() || said.is_object() => said.get().to_owned().into(),
+        _ => value.get().into(),
+    }
+}
