@@ -23,7 +23,7 @@ use crate::auth::{Scopes, Settings, Verifier};
 use crate::foundation::clock::Clock;
 use crate::foundation::json::Json;
 use crate::foundation::token_secret::Secret;
-use crate::mcp::{EntityTools, Narrowing, Reach, Surface};
+use crate::mcp::{EntityTools, Narrowing, ToolAccess, ToolRegistry};
 use crate::tools::{Catalogue, Limits, read_item, read_page};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -68,14 +68,14 @@ pub fn piece(name: &str) -> Box<dyn FnMut()> {
         "shape a page of 50" => shaping(json!({ "items": vec![note(200); PAGE] }), read_page),
         "the list of tools, encoded" => {
             let surface = surface();
-            let reach = surface.reach(Reach::ALL, &Scopes::All);
+            let reach = surface.reach(ToolAccess::ALL, &Scopes::All);
             Box::new(move || {
                 std::hint::black_box(surface.encoded(reach));
             })
         }
         "the list of tools, encoded anew" => {
             let surface = surface();
-            let reach = surface.reach(Reach::ALL, &Scopes::All);
+            let reach = surface.reach(ToolAccess::ALL, &Scopes::All);
             Box::new(move || {
                 std::hint::black_box(serde_json::to_vec(&surface.tools(reach)).unwrap());
             })
@@ -84,9 +84,9 @@ pub fn piece(name: &str) -> Box<dyn FnMut()> {
     }
 }
 
-fn surface() -> Surface {
+fn surface() -> ToolRegistry {
     let tools = EntityTools::new(Arc::new(catalogue()), Limits::default());
-    Surface::new(&tools, &Narrowing::default())
+    ToolRegistry::new(&tools, &Narrowing::default())
 }
 
 fn catalogue() -> Catalogue {

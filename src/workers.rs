@@ -28,7 +28,7 @@ thread_local! {
 
 /// The loops of this process. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Loops(Arc<[Loop]>);
+pub struct Workers(Arc<[Loop]>);
 
 #[derive(Debug)]
 struct Loop {
@@ -38,8 +38,8 @@ struct Loop {
 
 /// A connection's place on a loop, which it has until this is dropped.
 #[derive(Debug)]
-pub struct Place {
-    loops: Loops,
+pub struct Worker {
+    loops: Workers,
     number: usize,
 }
 
@@ -50,7 +50,7 @@ pub struct PerLoop<T> {
     beside: T,
 }
 
-impl Loops {
+impl Workers {
     /// One for each processor.
     pub fn start() -> io::Result<Self> {
         let count = available_parallelism()?.get();
@@ -67,11 +67,11 @@ impl Loops {
     }
 
     /// A place for one more connection, where there are the fewest.
-    pub fn place(&self) -> Place {
+    pub fn place(&self) -> Worker {
         let counts = self.0.iter().map(|each| each.connections.load(Ordering::Relaxed));
         let least = counts.enumerate().min_by_key(|(_, connections)| *connections);
         let number = least.map_or(usize::MAX, |(number, _)| number);
-        let place = Place {
+        let place = Worker {
             loops: self.clone(),
             number,
         };
@@ -112,7 +112,7 @@ async fn tick() {
     }
 }
 
-impl Place {
+impl Worker {
     /// Nothing where there are no loops.
     fn chosen(&self) -> Option<&Loop> {
         self.loops.0.get(self.number)
@@ -139,7 +139,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Worker {
     fn drop(&mut self) {
         if let Some(chosen) = self.chosen() {
             chosen.connections.fetch_sub(1, Ordering::Relaxed);
@@ -148,7 +148,7 @@ impl Drop for Place {
 }
 
 impl<T> PerLoop<T> {
-    pub fn new(loops: &Loops, mut make: impl FnMut(&Handle) -> T) -> Self {
+    pub fn new(loops: &Workers, mut make: impl FnMut(&Handle) -> T) -> Self {
         Self {
             loops: loops.0.iter().map(|each| make(&each.runtime)).collect(),
             beside: make(&Handle::current()),

@@ -14,7 +14,7 @@ use futures::FutureExt;
 use serde_json::{Map, Value, json};
 
 use super::{Catalogue, Limits, ToolError};
-use crate::api::request::{Api, Failure, Reply, Request};
+use crate::api::request::{Api, ApiError, Reply, Request};
 use crate::foundation::json::Json;
 
 const UID: &str = "0192f0c8-7b1a-7cc0-8a1e-3f2b6f0d9a11";
@@ -31,7 +31,7 @@ thread_local! {
 struct Says(Reply);
 
 impl Api for Says {
-    async fn send(&self, _request: Request) -> Result<Reply, Failure> {
+    async fn send(&self, _request: Request) -> Result<Reply, ApiError> {
         Ok(self.0.clone())
     }
 }

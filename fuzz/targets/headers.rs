@@ -11,30 +11,30 @@ use http::header::{ACCEPT, AUTHORIZATION, HOST, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use super::Settings;
-use super::http::middleware::host_origin::{Guard, own_url};
+use super::http::middleware::host_origin::{HostOriginPolicy, own_url};
 use super::http::middleware::tool_filter;
 use super::http::middleware::tool_filter::{READ_ONLY, TOOLSETS};
 use super::http::middleware::{authenticate, correlation};
 use super::http::request_body;
 use super::http::routes::mcp_post::Accepted;
 use crate::auth::Scopes;
-use crate::mcp::{EntityTools, Narrowing, Surface};
+use crate::mcp::{EntityTools, Narrowing, ToolRegistry};
 use crate::tools::{Catalogue, Limits};
 
 const OURS: &str = "acme.example";
 const LISTED: &str = "https://app.example";
 
 thread_local! {
-    static GUARD: LazyCell<Guard> = LazyCell::new(|| {
-        Guard::from_settings(&Settings {
+    static GUARD: LazyCell<HostOriginPolicy> = LazyCell::new(|| {
+        HostOriginPolicy::from_settings(&Settings {
             allowed_origins: vec![LISTED.into()],
             public_url: Some(format!("https://{OURS}/mcp")),
             ..Settings::default()
         })
     });
-    static SURFACE: LazyCell<Surface> = LazyCell::new(|| {
+    static SURFACE: LazyCell<ToolRegistry> = LazyCell::new(|| {
         let catalogue = Arc::new(Catalogue::new(uuid::Uuid::now_v7));
-        Surface::new(&EntityTools::new(catalogue, Limits::default()), &Narrowing::default())
+        ToolRegistry::new(&EntityTools::new(catalogue, Limits::default()), &Narrowing::default())
     });
 }
 

@@ -22,24 +22,26 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::Settings;
-use super::http::fast_path::Question;
+use super::http::fast_path::FastRequest;
 use super::http::response::PARSE_ERROR;
 use super::http::routes::mcp_post::Endpoint;
 use super::http::routes::router::App;
-use super::http::service::{Entrance, endpoint};
+use super::http::service::{HttpService, endpoint};
 use super::jsonrpc::structured_content::fill_response;
-use super::jsonrpc::validate::{id_in_beginning, outline, unreadable};
+use super::jsonrpc::validate::{id_in_beginning, unreadable, validate};
 use crate::api;
-use crate::api::Upstream;
+use crate::api::ApiClient;
 use crate::auth;
 use crate::auth::challenge::Challenge;
-use crate::auth::{Refusal, Verifier};
+use crate::auth::{AuthError, Verifier};
 use crate::foundation::clock::Clock;
 use crate::foundation::token_secret::Secret;
 use crate::mcp;
-use crate::mcp::{Caller, Callers, EntityTools, Listed, NoSuchTool, Outcome, Reach, Server, ToolCall, Toolset, Via};
+use crate::mcp::{
+    Caller, Callers, EntityTools, Listed, Outcome, Server, ToolAccess, ToolCall, Toolset, UnknownToolError, Via,
+};
 use crate::tools::{Catalogue, Limits};
-use crate::workers::Loops;
+use crate::workers::Workers;
 
 /// For `sub` "ada", until 2100, under [`SECRET`].
 const TOKEN: &str =
@@ -55,14 +57,14 @@ impl Toolset for Echo {
         self.0.list()
     }
 
-    fn call<'a>(&'a self, call: ToolCall<'a>) -> Result<BoxFuture<'a, Outcome>, NoSuchTool> {
+    fn call<'a>(&'a self, call: ToolCall<'a>) -> Result<BoxFuture<'a, Outcome>, UnknownToolError> {
         let mut text = json!({ "tool": call.name, "about": call.correlation_id }).to_string();
         text.truncate(text.len() - 1);
         text.extend([",\"arguments\":", call.arguments.get(), "}"]);
         Ok(futures::future::ready(Outcome { text, failed: None }).boxed())
     }
 
-    fn refuse(&self, refusal: Refusal, correlation_id: &str) -> Outcome {
+    fn refuse(&self, refusal: AuthError, correlation_id: &str) -> Outcome {
         self.0.refuse(refusal, correlation_id)
     }
 
@@ -77,7 +79,7 @@ impl Toolset for Echo {
 
 struct Stage {
     runtime: Runtime,
-    whole: Entrance<Server>,
+    whole: HttpService<Server>,
     endpoint: Endpoint<Server>,
     caller: Caller,
 }
@@ -96,7 +98,7 @@ pub fn feed(input: &[u8]) {
 
 fn is_outlined_well(body: &[u8]) {
     let read = serde_json::from_slice::<Value>(body);
-    let (id, outlined) = outline(body);
+    let (id, outlined) = validate(body);
     match (&outlined, &read) {
         (Ok(_), Ok(message)) => assert_eq!(message.get("jsonrpc"), Some(&json!("2.0"))),
         (Err(objection), Ok(_)) => assert!(objection.code != PARSE_ERROR, "{objection:?}"),
@@ -133,7 +135,7 @@ impl Stage {
             tenant_secret: Secret::new(SECRET),
             ..api::Settings::default()
         };
-        let upstream = Upstream::new(nowhere, Clock::system(), &Loops::none()).unwrap();
+        let upstream = ApiClient::new(nowhere, Clock::system(), &Workers::none()).unwrap();
         let tools = Echo(EntityTools::new(
             Arc::new(Catalogue::new(uuid::Uuid::now_v7)),
             Limits::default(),
@@ -159,14 +161,14 @@ impl Stage {
             traceparent: None,
             place: Default::default(),
             hears_progress: true,
-            asked: Reach::ALL,
+            asked: ToolAccess::ALL,
             via: Via::Http,
             verified_in: Duration::ZERO,
             memory: Default::default(),
         };
         drop(inside);
         Self {
-            whole: Entrance::new(&app),
+            whole: HttpService::new(&app),
             endpoint: endpoint(&app),
             runtime,
             caller,
@@ -181,8 +183,8 @@ impl Stage {
         });
         assert!(!whole.0.is_server_error(), "{}", beginning(&format!("{whole:?}")));
         let body = Bytes::copy_from_slice(body);
-        let (id, Ok(message)) = outline(&body) else { return };
-        let straight = Question::read(
+        let (id, Ok(message)) = validate(&body) else { return };
+        let straight = FastRequest::read(
             &self.endpoint.handler,
             &headers,
             id,

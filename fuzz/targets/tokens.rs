@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use sha2::Sha256;
 
 use super::scopes::Scopes;
-use super::{Principal, Refusal, Settings, Verifier, bearer, jwks};
+use super::{AuthError, Principal, Settings, Verifier, bearer, jwks};
 use crate::foundation::clock::Clock;
 use crate::foundation::json::Json;
 use crate::foundation::token_secret::Secret;
@@ -77,7 +77,7 @@ fn as_it_comes(input: &[u8]) {
         }
     }
     headers.append(AUTHORIZATION, value);
-    assert_eq!(bearer::extract(&headers, 8 * 1024), Err(Refusal::Malformed));
+    assert_eq!(bearer::extract(&headers, 8 * 1024), Err(AuthError::Malformed));
 }
 
 fn is_as_claimed(principal: &Principal, header: &[u8], claims: &[u8]) {
@@ -110,7 +110,7 @@ fn is_as_claimed(principal: &Principal, header: &[u8], claims: &[u8]) {
     );
 }
 
-fn verified(token: &str) -> Result<Principal, Refusal> {
+fn verified(token: &str) -> Result<Principal, AuthError> {
     // A secret of ours is never waited for.
     VERIFIER.with(|verifier| verifier.verify(token).now_or_never().unwrap())
 }

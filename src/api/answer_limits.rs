@@ -1,6 +1,6 @@
 //! How much memory the answer to one request may take.
 
-use super::request::Failure;
+use super::request::ApiError;
 use crate::foundation::memory_budget::{OverBudgetError, Reservation};
 
 /// An encoded result is bounded by `tools.max_result_bytes`; this is what its default takes, twice.
@@ -30,24 +30,24 @@ impl<'a> AnswerLimits<'a> {
 
     /// Reserves the memory for an answer about as large as the request, before it is sent: without it, a write would be
     /// carried out whose answer has no room.
-    pub async fn reserve_before(&self, body: &[u8]) -> Result<(), Failure> {
+    pub async fn reserve_before(&self, body: &[u8]) -> Result<(), ApiError> {
         if body.is_empty() {
             return Ok(());
         }
         let grown = self.memory.grow_to(self.before + cost(body.len())).await;
-        grown.map_err(|_| Failure::Overloaded)
+        grown.map_err(|_| ApiError::Overloaded)
     }
 
     /// Reserves the memory for an answer of this size, before it is read.
-    pub async fn reserve(&self, length: usize) -> Result<(), Failure> {
+    pub async fn reserve(&self, length: usize) -> Result<(), ApiError> {
         let limit = self.max_bytes;
         if length > limit {
-            return Err(Failure::AnswerTooLarge { limit });
+            return Err(ApiError::AnswerTooLarge { limit });
         }
         let grown = self.memory.grow_to(self.before + cost(length)).await;
         grown.map_err(|error| match error {
-            OverBudgetError::Never => Failure::AnswerTooLarge { limit },
-            OverBudgetError::Principal | OverBudgetError::Total => Failure::NoMemoryForAnswer,
+            OverBudgetError::Never => ApiError::AnswerTooLarge { limit },
+            OverBudgetError::Principal | OverBudgetError::Total => ApiError::NoMemoryForAnswer,
         })
     }
 }

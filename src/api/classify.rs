@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::request::{Failure, Reply};
+use super::request::{ApiError, Reply};
 
-type Outcome<'a> = Result<&'a Reply, &'a Failure>;
+type Outcome<'a> = Result<&'a Reply, &'a ApiError>;
 
 /// For the breaker: `Some(false)` counts against the API, `None` says nothing of it.
 pub(crate) fn is_well(outcome: Outcome<'_>, only_asks: bool) -> Option<bool> {
@@ -15,15 +15,15 @@ pub(crate) fn is_well(outcome: Outcome<'_>, only_asks: bool) -> Option<bool> {
             500 => only_asks.then_some(false),
             _ => Some(true),
         },
-        Err(Failure::Unreachable | Failure::TimedOut { .. } | Failure::AnswerLost) => Some(false),
-        Err(Failure::AnswerTooLarge { .. } | Failure::NoMemoryForAnswer) => Some(true),
+        Err(ApiError::Unreachable | ApiError::TimedOut { .. } | ApiError::AnswerLost) => Some(false),
+        Err(ApiError::AnswerTooLarge { .. } | ApiError::NoMemoryForAnswer) => Some(true),
         Err(_) => None,
     }
 }
 
 /// Why a request was not served that might be another time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Trouble {
+pub(crate) struct ApiTrouble {
     /// As it is counted.
     pub reason: &'static str,
     /// It may have been carried out all the same.
@@ -32,7 +32,7 @@ pub(crate) struct Trouble {
     pub wish: Option<Duration>,
 }
 
-pub(crate) fn trouble(outcome: Outcome<'_>) -> Option<Trouble> {
+pub(crate) fn trouble(outcome: Outcome<'_>) -> Option<ApiTrouble> {
     let (reason, doubtful) = match outcome {
         Ok(reply) => match reply.status {
             // By the contract, these two have changed nothing.
@@ -42,13 +42,13 @@ pub(crate) fn trouble(outcome: Outcome<'_>) -> Option<Trouble> {
             504 => ("504", true),
             _ => return None,
         },
-        Err(Failure::Unreachable) => ("unreachable", false),
-        Err(Failure::TimedOut { sent }) => ("timed_out", *sent),
-        Err(Failure::AnswerLost) => ("lost", true),
+        Err(ApiError::Unreachable) => ("unreachable", false),
+        Err(ApiError::TimedOut { sent }) => ("timed_out", *sent),
+        Err(ApiError::AnswerLost) => ("lost", true),
         Err(_) => return None,
     };
     let wish = outcome.ok().and_then(|reply| reply.retry_after);
-    Some(Trouble { reason, doubtful, wish })
+    Some(ApiTrouble { reason, doubtful, wish })
 }
 
 #[cfg(test)]
@@ -93,10 +93,10 @@ mod tests {
     #[test]
     fn silence_counts_against_the_api_and_what_was_never_sent_does_not() {
         for (failure, doubtful) in [
-            (Failure::Unreachable, false),
-            (Failure::TimedOut { sent: true }, true),
-            (Failure::TimedOut { sent: false }, false),
-            (Failure::AnswerLost, true),
+            (ApiError::Unreachable, false),
+            (ApiError::TimedOut { sent: true }, true),
+            (ApiError::TimedOut { sent: false }, false),
+            (ApiError::AnswerLost, true),
         ] {
             assert_eq!(is_well(Err(&failure), false), Some(false));
             let trouble = trouble(Err(&failure)).unwrap();
@@ -104,8 +104,8 @@ mod tests {
             assert!(RETRY_REASONS.contains(&trouble.reason));
         }
         for failure in [
-            Failure::Cancelled,
-            Failure::CircuitOpen {
+            ApiError::Cancelled,
+            ApiError::CircuitOpen {
                 retry_in: Duration::ZERO,
             },
         ] {
@@ -115,7 +115,7 @@ mod tests {
                 "{failure}"
             );
         }
-        let too_large = Failure::AnswerTooLarge { limit: 1 };
+        let too_large = ApiError::AnswerTooLarge { limit: 1 };
         assert_eq!(
             (is_well(Err(&too_large), true), trouble(Err(&too_large))),
             (Some(true), None)

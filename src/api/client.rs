@@ -15,9 +15,9 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use super::answer_limits::AnswerLimits;
 use super::headers;
 use super::headers::Headers;
-use super::http_client::{Target, Wire};
-use super::instrument::Observed;
-use super::request::{Failure, Repeat, Reply, Request};
+use super::http_client::{HttpClient, Target};
+use super::instrument::RequestSpan;
+use super::request::{ApiError, Repeat, Reply, Request};
 use super::signature::Signer;
 use super::signature::version2::{Bound, Hashed};
 use super::{CallContext, Settings};
@@ -26,8 +26,8 @@ use crate::foundation::deadline::told_ms;
 use crate::foundation::memory_budget::Reservation;
 use crate::foundation::token_secret::Secret;
 use crate::telemetry::metrics;
-use crate::telemetry::traces::Place;
-use crate::workers::Loops;
+use crate::telemetry::traces::TraceContext;
+use crate::workers::Workers;
 
 mod reply_headers;
 
@@ -45,7 +45,7 @@ pub enum ClientError {
 /// Connections to the API and the means to sign. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
-    wire: Arc<Wire>,
+    wire: Arc<HttpClient>,
     signer: Signer,
     clock: Clock,
     max_answer_bytes: usize,
@@ -55,7 +55,7 @@ pub struct Client {
 
 /// An answer with all its headers, of which tools see only what [`Reply`] has.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct ApiAnswer {
     pub reply: Reply,
     pub fields: HeaderMap,
 }
@@ -76,7 +76,7 @@ struct SameForAll {
     traceparent: Option<Arc<str>>,
     token: Hashed,
     /// Where in a trace the call is.
-    place: Place,
+    place: TraceContext,
     memory: Reservation,
 }
 
@@ -103,7 +103,7 @@ impl Identity {
             correlation_id: "".into(),
             traceparent: None,
             token: Hashed::of(b""),
-            place: Place::default(),
+            place: TraceContext::default(),
             memory: Reservation::uncounted(),
         })
     }
@@ -132,8 +132,8 @@ impl Identity {
 }
 
 impl Client {
-    pub fn new(settings: &Settings, clock: Clock, loops: &Loops) -> Result<Self, ClientError> {
-        let wire = Wire::new(settings, loops)?;
+    pub fn new(settings: &Settings, clock: Clock, loops: &Workers) -> Result<Self, ClientError> {
+        let wire = HttpClient::new(settings, loops)?;
         let signer = Signer::new(&settings.tenant_secret, &settings.tenant_id, settings.signature);
         let signer = signer.map_err(ClientError::Tenant)?;
         Ok(Self {
@@ -160,10 +160,10 @@ impl Client {
         identity: &Identity,
         request: &Request,
         within: Duration,
-    ) -> Result<Answer, Failure> {
-        let observed = Observed::begin(request, &identity.call.place);
+    ) -> Result<ApiAnswer, ApiError> {
+        let observed = RequestSpan::begin(request, &identity.call.place);
         let result = self.answered(identity, request, observed.traceparent(), within).await;
-        if matches!(&result, Err(Failure::AnswerTooLarge { .. })) {
+        if matches!(&result, Err(ApiError::AnswerTooLarge { .. })) {
             metrics::limited("answer_bytes");
         }
         observed.end(&result);
@@ -176,7 +176,7 @@ impl Client {
         request: &Request,
         traced: Option<String>,
         within: Duration,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<ApiAnswer, ApiError> {
         let (method, body) = (request.method.clone(), request.body.clone().unwrap_or_default());
         let limits = AnswerLimits::new(self.max_answer_bytes, &identity.call.memory);
         limits.reserve_before(&body).await?;
@@ -195,7 +195,7 @@ impl Client {
         request: &Request,
         traced: Option<String>,
         within: Duration,
-    ) -> Result<(Target, Headers), Failure> {
+    ) -> Result<(Target, Headers), ApiError> {
         let call = &identity.call;
         let mut headers = Headers::of_a_request();
         headers.put_all(&call.headers);
@@ -222,7 +222,7 @@ impl Client {
         Ok((target, headers))
     }
 
-    fn answer(&self, status: StatusCode, fields: HeaderMap, body: Bytes) -> Answer {
+    fn answer(&self, status: StatusCode, fields: HeaderMap, body: Bytes) -> ApiAnswer {
         let reply = Reply {
             status: status.as_u16(),
             body,
@@ -232,7 +232,7 @@ impl Client {
             has_next: fields.get_all(LINK).iter().any(reply_headers::links_next),
             doubtful: false,
         };
-        Answer { reply, fields }
+        ApiAnswer { reply, fields }
     }
 
     /// A request without body and query.
@@ -242,7 +242,7 @@ impl Client {
         method: Method,
         path: String,
         within: Duration,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<ApiAnswer, ApiError> {
         let request = Request {
             method,
             path,
@@ -254,7 +254,7 @@ impl Client {
         };
         match tokio::time::timeout(within, self.request(identity, &request, within)).await {
             Ok(result) => result,
-            Err(_) => Err(Failure::TimedOut { sent: true }),
+            Err(_) => Err(ApiError::TimedOut { sent: true }),
         }
     }
 }

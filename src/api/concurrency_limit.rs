@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::request::Failure;
+use super::request::ApiError;
 use crate::telemetry::metrics;
 
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +24,7 @@ pub struct Settings {
 }
 
 #[derive(Debug)]
-pub(crate) struct Turns {
+pub(crate) struct ConcurrencyLimit {
     settings: Settings,
     places: Arc<Semaphore>,
     waiting: AtomicUsize,
@@ -45,7 +45,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-impl Turns {
+impl ConcurrencyLimit {
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
@@ -61,23 +61,23 @@ impl Turns {
     }
 
     /// A turn as soon as there is one.
-    pub async fn take(&self) -> Result<Turn, Failure> {
+    pub async fn take(&self) -> Result<Turn, ApiError> {
         let Some(_waiting) = self.queue_up() else {
             metrics::limited("queue_full");
-            return Err(Failure::Overloaded);
+            return Err(ApiError::Overloaded);
         };
         let place = self.patiently(Arc::clone(&self.places).acquire_owned()).await?;
         // The semaphore is never closed.
         place
             .map(|place| Turn { _place: place })
-            .map_err(|_| Failure::Overloaded)
+            .map_err(|_| ApiError::Overloaded)
     }
 
     /// Waits for something as one waits for a turn.
-    pub async fn patiently<T>(&self, something: impl Future<Output = T>) -> Result<T, Failure> {
+    pub async fn patiently<T>(&self, something: impl Future<Output = T>) -> Result<T, ApiError> {
         tokio::time::timeout(self.settings.wait, something).await.map_err(|_| {
             metrics::limited("queue_wait");
-            Failure::Overloaded
+            ApiError::Overloaded
         })
     }
 
@@ -97,8 +97,8 @@ mod tests {
 
     const WAIT: Duration = Duration::from_secs(5);
 
-    fn turns(at_once: usize, queue: usize) -> Turns {
-        Turns::new(Settings {
+    fn turns(at_once: usize, queue: usize) -> ConcurrencyLimit {
+        ConcurrencyLimit::new(Settings {
             at_once,
             queue,
             wait: WAIT,
@@ -112,7 +112,7 @@ mod tests {
         assert!(turns.try_take().is_none());
         let (mut second, mut third) = (Box::pin(turns.take()), Box::pin(turns.take()));
         assert!((&mut second).now_or_never().is_none() && (&mut third).now_or_never().is_none());
-        assert!(matches!(turns.take().now_or_never(), Some(Err(Failure::Overloaded))));
+        assert!(matches!(turns.take().now_or_never(), Some(Err(ApiError::Overloaded))));
         drop(first);
         assert!(turns.try_take().is_none(), "it is the turn of one who waits");
         let second = second.now_or_never().unwrap().unwrap();
@@ -128,7 +128,7 @@ mod tests {
         let turns = turns(1, 1);
         let _held = turns.try_take().unwrap();
         let since = Instant::now();
-        assert!(matches!(turns.take().await, Err(Failure::Overloaded)));
+        assert!(matches!(turns.take().await, Err(ApiError::Overloaded)));
         assert_eq!(since.elapsed(), WAIT);
         assert_eq!(turns.waiting.load(Ordering::Relaxed), 0);
     }
@@ -148,6 +148,6 @@ mod tests {
     async fn there_need_be_no_queue() {
         let turns = turns(1, 0);
         let _held = turns.try_take().unwrap();
-        assert!(matches!(turns.take().now_or_never(), Some(Err(Failure::Overloaded))));
+        assert!(matches!(turns.take().now_or_never(), Some(Err(ApiError::Overloaded))));
     }
 }

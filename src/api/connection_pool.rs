@@ -23,20 +23,20 @@ use tokio::time::Instant;
 use super::Settings;
 use super::answer_limits::AnswerLimits;
 use super::headers::{Headers, answers};
-use super::http1::{Chunks, Framing, Garbled, Head, Outgoing};
-use super::request::Failure;
-use crate::workers::{Loops, PerLoop};
+use super::http1::{Chunks, Framing, Head, MalformedAnswerError, Outgoing};
+use super::request::ApiError;
+use crate::workers::{PerLoop, Workers};
 
 /// Most answers are read at once.
 const ROOM: usize = 8 * 1024;
 
 /// Where the API is, and the connections to it that nobody uses just now, the latest used last.
 #[derive(Debug)]
-pub(crate) struct Lanes {
+pub(crate) struct ConnectionPool {
     host: String,
     port: u16,
     named: HeaderValue,
-    idle: PerLoop<Mutex<Vec<Lane>>>,
+    idle: PerLoop<Mutex<Vec<Connection>>>,
     connect_timeout: Duration,
     /// The longest silence in the middle of an answer.
     read_timeout: Duration,
@@ -47,7 +47,7 @@ pub(crate) struct Lanes {
 
 /// One connection.
 #[derive(Debug)]
-struct Lane {
+struct Connection {
     stream: TcpStream,
     /// What has come and has not been looked at.
     heard: BytesMut,
@@ -57,15 +57,15 @@ struct Lane {
 }
 
 /// Why a lane brought no answer.
-enum Trouble {
+enum UseError {
     /// It was closed, or had bytes on it, before anything was written. The first happens to one that has been idle.
     WasClosed,
-    Failed(Failure),
+    Failed(ApiError),
 }
 
-impl Lanes {
+impl ConnectionPool {
     /// `None` if the name of the host is none that can be sent.
-    pub fn new(authority: &Authority, settings: &Settings, loops: &Loops) -> Option<Self> {
+    pub fn new(authority: &Authority, settings: &Settings, loops: &Workers) -> Option<Self> {
         Some(Self {
             host: authority.host().trim_matches(['[', ']']).to_owned(),
             port: authority.port_u16().unwrap_or(80),
@@ -89,12 +89,12 @@ impl Lanes {
         body: Bytes,
         correlation_id: &str,
         limits: AnswerLimits<'_>,
-    ) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
+    ) -> Result<(StatusCode, HeaderMap, Bytes), ApiError> {
         let request = Outgoing::new(method, target, &self.named, headers, body);
         while let Some(lane) = self.kept() {
             match self.use_lane(lane, &request, correlation_id, limits).await {
-                Err(Trouble::WasClosed) => {}
-                Err(Trouble::Failed(failure)) => return Err(failure),
+                Err(UseError::WasClosed) => {}
+                Err(UseError::Failed(failure)) => return Err(failure),
                 Ok(answer) => return Ok(answer),
             }
         }
@@ -102,21 +102,21 @@ impl Lanes {
         self.use_lane(lane, &request, correlation_id, limits)
             .await
             .map_err(|trouble| match trouble {
-                Trouble::WasClosed => Failure::Unreachable,
-                Trouble::Failed(failure) => failure,
+                UseError::WasClosed => ApiError::Unreachable,
+                UseError::Failed(failure) => failure,
             })
     }
 
     async fn use_lane(
         &self,
-        mut lane: Lane,
+        mut lane: Connection,
         request: &Outgoing,
         correlation_id: &str,
         limits: AnswerLimits<'_>,
-    ) -> Result<(StatusCode, HeaderMap, Bytes), Trouble> {
+    ) -> Result<(StatusCode, HeaderMap, Bytes), UseError> {
         let head = self.patiently(lane.ask(request)).await??;
         if !answers(&head.fields, correlation_id) {
-            return Err(Trouble::Failed(Failure::AnswerLost));
+            return Err(UseError::Failed(ApiError::AnswerLost));
         }
         let body = self.read(&mut lane, head.body, limits).await?;
         if head.keeps_open && lane.is_in_order() {
@@ -125,7 +125,7 @@ impl Lanes {
         Ok((head.status, head.fields, body))
     }
 
-    async fn read(&self, lane: &mut Lane, framing: Framing, limits: AnswerLimits<'_>) -> Result<Bytes, Failure> {
+    async fn read(&self, lane: &mut Connection, framing: Framing, limits: AnswerLimits<'_>) -> Result<Bytes, ApiError> {
         match framing {
             Framing::Length(length) => {
                 let length = usize::try_from(length).unwrap_or(usize::MAX);
@@ -155,25 +155,25 @@ impl Lanes {
     }
 
     /// There is more to come.
-    async fn hear_more(&self, lane: &mut Lane, room: usize) -> Result<(), Failure> {
+    async fn hear_more(&self, lane: &mut Connection, room: usize) -> Result<(), ApiError> {
         let came = self.patiently(lane.hear(room)).await??;
-        came.then_some(()).ok_or(Failure::AnswerLost)
+        came.then_some(()).ok_or(ApiError::AnswerLost)
     }
 
-    fn patiently<T>(&self, step: impl Future<Output = T>) -> impl Future<Output = Result<T, Failure>> {
-        tokio::time::timeout(self.read_timeout, step).map_err(|_silent| Failure::TimedOut { sent: true })
+    fn patiently<T>(&self, step: impl Future<Output = T>) -> impl Future<Output = Result<T, ApiError>> {
+        tokio::time::timeout(self.read_timeout, step).map_err(|_silent| ApiError::TimedOut { sent: true })
     }
 
     /// All addresses of the host are tried, and its name is looked up anew each time.
-    async fn connect(&self) -> Result<Lane, Failure> {
+    async fn connect(&self) -> Result<Connection, ApiError> {
         let connecting = async {
             let stream = TcpStream::connect((self.host.as_str(), self.port)).await.ok()?;
             stream.set_nodelay(true).ok()?;
             Some(stream)
         };
         let connected = tokio::time::timeout(self.connect_timeout, connecting).await;
-        Ok(Lane {
-            stream: connected.ok().flatten().ok_or(Failure::Unreachable)?,
+        Ok(Connection {
+            stream: connected.ok().flatten().ok_or(ApiError::Unreachable)?,
             heard: BytesMut::new(),
             in_order: true,
             last_used: Instant::now(),
@@ -181,7 +181,7 @@ impl Lanes {
     }
 
     /// The latest used, since it is the least likely to have been closed.
-    fn kept(&self) -> Option<Lane> {
+    fn kept(&self) -> Option<Connection> {
         let mut idle = self.idle_here();
         let lane = idle.pop()?;
         if lane.last_used.elapsed() < self.idle_timeout {
@@ -192,7 +192,7 @@ impl Lanes {
         None
     }
 
-    fn keep(&self, mut lane: Lane) {
+    fn keep(&self, mut lane: Connection) {
         lane.last_used = Instant::now();
         let mut idle = self.idle_here();
         if idle.len() < self.max_idle {
@@ -200,16 +200,16 @@ impl Lanes {
         }
     }
 
-    fn idle_here(&self) -> MutexGuard<'_, Vec<Lane>> {
+    fn idle_here(&self) -> MutexGuard<'_, Vec<Connection>> {
         self.idle.here().lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Lane {
+impl Connection {
     /// Writes the request and reads the head of its answer.
-    async fn ask(&mut self, request: &Outgoing) -> Result<Head, Trouble> {
+    async fn ask(&mut self, request: &Outgoing) -> Result<Head, UseError> {
         if !self.is_quiet() {
-            return Err(Trouble::WasClosed);
+            return Err(UseError::WasClosed);
         }
         self.in_order = self.say(request).await;
         let mut interim = 0;
@@ -218,7 +218,7 @@ impl Lane {
                 return Ok(head);
             }
             if !self.hear(ROOM).await? {
-                return Err(Trouble::Failed(Failure::AnswerLost));
+                return Err(UseError::Failed(ApiError::AnswerLost));
             }
         }
     }
@@ -251,10 +251,10 @@ impl Lane {
     }
 
     /// Waits for some bytes, and says whether any came before the end.
-    async fn hear(&mut self, room: usize) -> Result<bool, Failure> {
+    async fn hear(&mut self, room: usize) -> Result<bool, ApiError> {
         self.heard.reserve(room.max(ROOM));
         let heard: io::Result<usize> = self.stream.read_buf(&mut self.heard).await;
-        heard.map(|count| count > 0).map_err(|_| Failure::AnswerLost)
+        heard.map(|count| count > 0).map_err(|_| ApiError::AnswerLost)
     }
 
     /// Another request may follow the last one.
@@ -263,13 +263,13 @@ impl Lane {
     }
 }
 
-impl From<Failure> for Trouble {
-    fn from(failure: Failure) -> Self {
+impl From<ApiError> for UseError {
+    fn from(failure: ApiError) -> Self {
         Self::Failed(failure)
     }
 }
 
 /// An answer that cannot be read says as much about what was done as none.
-fn lost(_: Garbled) -> Failure {
-    Failure::AnswerLost
+fn lost(_: MalformedAnswerError) -> ApiError {
+    ApiError::AnswerLost
 }

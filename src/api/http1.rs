@@ -2,7 +2,7 @@
 //!
 //! Heads and the sizes of chunks are read by httparse, which is what the usual libraries read them with. What is around it
 //! there (tasks, a queue for bodies, maps of all headers) is more than half of what a small exchange costs; see
-//! [`lanes`](super::connection_pool). Whatever is not in order is [`Garbled`], and its connection is used no more.
+//! [`lanes`](super::connection_pool). Whatever is not in order is [`MalformedAnswerError`], and its connection is used no more.
 
 use std::mem::MaybeUninit;
 
@@ -28,7 +28,7 @@ const LOOKED_AT: [HeaderName; 5] = [CORRELATION, DATE, EPOCH, LINK, RETRY_AFTER]
 
 /// These bytes are not an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Garbled;
+pub(crate) struct MalformedAnswerError;
 
 /// A request, ready to be written.
 #[derive(Debug)]
@@ -102,37 +102,37 @@ impl Outgoing {
 impl Head {
     /// Takes the head off the front of what has been heard, once it is whole. Heads before the answer proper (100, 103)
     /// are counted in `interim` and passed over.
-    pub fn take(heard: &mut BytesMut, interim: &mut usize) -> Result<Option<Self>, Garbled> {
+    pub fn take(heard: &mut BytesMut, interim: &mut usize) -> Result<Option<Self>, MalformedAnswerError> {
         while let Some((head, length)) = Self::read(heard)? {
             if length > MOST_HEAD_BYTES {
-                return Err(Garbled);
+                return Err(MalformedAnswerError);
             }
             heard.advance(length);
             match head.status {
                 // We ask for no other protocol.
-                StatusCode::SWITCHING_PROTOCOLS => return Err(Garbled),
+                StatusCode::SWITCHING_PROTOCOLS => return Err(MalformedAnswerError),
                 status if status.is_informational() && *interim < MOST_INTERIM => *interim += 1,
-                status if status.is_informational() => return Err(Garbled),
+                status if status.is_informational() => return Err(MalformedAnswerError),
                 _ => return Ok(Some(head)),
             }
         }
         if heard.len() > MOST_HEAD_BYTES {
-            return Err(Garbled);
+            return Err(MalformedAnswerError);
         }
         Ok(None)
     }
 
-    fn read(heard: &[u8]) -> Result<Option<(Self, usize)>, Garbled> {
+    fn read(heard: &[u8]) -> Result<Option<(Self, usize)>, MalformedAnswerError> {
         let mut room = [const { MaybeUninit::uninit() }; MOST_FIELDS];
         let mut answer = Response::new(&mut []);
         let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut answer, heard, &mut room);
         let length = match parsed {
             Ok(Status::Complete(length)) => length,
             Ok(Status::Partial) => return Ok(None),
-            Err(_) => return Err(Garbled),
+            Err(_) => return Err(MalformedAnswerError),
         };
         let status = answer.code.and_then(|code| StatusCode::from_u16(code).ok());
-        let status = status.ok_or(Garbled)?;
+        let status = status.ok_or(MalformedAnswerError)?;
         let mut fields = HeaderMap::new();
         let (mut announced, mut chunked, mut keeps_open) = (None, false, answer.version == Some(1));
         for field in answer.headers.iter() {
@@ -141,18 +141,18 @@ impl Head {
                 let length = decimal(field.value)?;
                 // Twice, and not the same: whoever stood between would believe the other.
                 if announced.replace(length).is_some_and(|other| other != length) {
-                    return Err(Garbled);
+                    return Err(MalformedAnswerError);
                 }
             } else if is(&TRANSFER_ENCODING) {
                 // HTTP/1.0 knows no codings, so an older reader on the way would not find the end.
                 if chunked || answer.version != Some(1) || !field.value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(Garbled);
+                    return Err(MalformedAnswerError);
                 }
                 chunked = true;
             } else if is(&CONNECTION) {
                 keeps_open &= !has_token(field.value, b"close");
             } else if let Some(name) = LOOKED_AT.iter().find(|name| is(name)) {
-                let value = HeaderValue::from_bytes(field.value).map_err(|_| Garbled)?;
+                let value = HeaderValue::from_bytes(field.value).map_err(|_| MalformedAnswerError)?;
                 fields.append(name, value);
             }
         }
@@ -160,7 +160,7 @@ impl Head {
             (StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED, ..) => Framing::Length(0),
             (_, true, None) => Framing::Chunked,
             // Of the two ends, somebody between could have meant either.
-            (_, true, Some(_)) => return Err(Garbled),
+            (_, true, Some(_)) => return Err(MalformedAnswerError),
             (_, false, Some(length)) => Framing::Length(length),
             (status, false, None) if status.is_informational() => Framing::Length(0),
             (_, false, None) => Framing::Close,
@@ -176,11 +176,13 @@ impl Head {
 }
 
 /// Digits and nothing else.
-fn decimal(text: &[u8]) -> Result<u64, Garbled> {
+fn decimal(text: &[u8]) -> Result<u64, MalformedAnswerError> {
     let digits = std::str::from_utf8(text)
         .ok()
         .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    digits.and_then(|digits| digits.parse().ok()).ok_or(Garbled)
+    digits
+        .and_then(|digits| digits.parse().ok())
+        .ok_or(MalformedAnswerError)
 }
 
 fn has_token(list: &[u8], token: &[u8]) -> bool {
@@ -190,7 +192,7 @@ fn has_token(list: &[u8], token: &[u8]) -> bool {
 
 impl Chunks {
     /// Moves what has come of the body from `heard` into `whole`, and says whether that was all of it.
-    pub fn take(&mut self, heard: &mut BytesMut, whole: &mut BytesMut) -> Result<bool, Garbled> {
+    pub fn take(&mut self, heard: &mut BytesMut, whole: &mut BytesMut) -> Result<bool, MalformedAnswerError> {
         loop {
             match self.0 {
                 Part::Size => match httparse::parse_chunk_size(heard) {
@@ -199,7 +201,7 @@ impl Chunks {
                         self.0 = if size == 0 { Part::Trailers(0) } else { Part::Data(size) };
                     }
                     Ok(Status::Partial) if heard.len() <= MOST_SIZE_BYTES => return Ok(false),
-                    Ok(Status::Partial) | Err(_) => return Err(Garbled),
+                    Ok(Status::Partial) | Err(_) => return Err(MalformedAnswerError),
                 },
                 Part::Data(left) => {
                     let here = heard.len().min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -215,7 +217,7 @@ impl Chunks {
                         heard.advance(2);
                         self.0 = Part::Size;
                     }
-                    Some(_) => return Err(Garbled),
+                    Some(_) => return Err(MalformedAnswerError),
                     None => return Ok(false),
                 },
                 Part::Trailers(taken) => match memchr::memchr(b'\n', heard) {
@@ -225,12 +227,12 @@ impl Chunks {
                             return Ok(true);
                         }
                         if taken + line.len() > MOST_HEAD_BYTES {
-                            return Err(Garbled);
+                            return Err(MalformedAnswerError);
                         }
                         self.0 = Part::Trailers(taken + line.len());
                     }
                     None if taken + heard.len() <= MOST_HEAD_BYTES => return Ok(false),
-                    None => return Err(Garbled),
+                    None => return Err(MalformedAnswerError),
                 },
             }
         }
@@ -241,7 +243,7 @@ impl Chunks {
 mod tests {
     use super::*;
 
-    fn head(text: &str) -> Result<Option<(Head, Vec<u8>)>, Garbled> {
+    fn head(text: &str) -> Result<Option<(Head, Vec<u8>)>, MalformedAnswerError> {
         let mut heard = BytesMut::from(text);
         Ok(Head::take(&mut heard, &mut 0)?.map(|head| (head, heard.to_vec())))
     }
@@ -333,12 +335,12 @@ mod tests {
             "SSH-2.0-OpenSSH\r\n\r\n",
             "HTTP/1.1 200 OK\r\nBroken\r\n\r\n",
         ] {
-            assert_eq!(head(text).err(), Some(Garbled), "{text}");
+            assert_eq!(head(text).err(), Some(MalformedAnswerError), "{text}");
         }
         let endless = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(MOST_HEAD_BYTES));
-        assert_eq!(head(&endless).err(), Some(Garbled));
+        assert_eq!(head(&endless).err(), Some(MalformedAnswerError));
         let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(MOST_FIELDS + 1));
-        assert_eq!(head(&many).err(), Some(Garbled));
+        assert_eq!(head(&many).err(), Some(MalformedAnswerError));
     }
 
     #[test]
@@ -361,7 +363,7 @@ mod tests {
             &"0".repeat(MOST_SIZE_BYTES + 1),
         ] {
             let taken = Chunks::default().take(&mut BytesMut::from(broken), &mut BytesMut::new());
-            assert_eq!(taken, Err(Garbled), "{broken}");
+            assert_eq!(taken, Err(MalformedAnswerError), "{broken}");
         }
     }
 }

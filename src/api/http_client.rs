@@ -1,4 +1,4 @@
-//! How requests get to the API: over [`Lanes`] where it speaks plain HTTP, as it does beside this server, and through the
+//! How requests get to the API: over [`ConnectionPool`] where it speaks plain HTTP, as it does beside this server, and through the
 //! usual client where it speaks TLS.
 
 use bytes::Bytes;
@@ -8,16 +8,16 @@ use url::{Position, Url};
 use super::Settings;
 use super::answer_limits::AnswerLimits;
 use super::client::ClientError;
-use super::connection_pool::Lanes;
+use super::connection_pool::ConnectionPool;
 use super::headers::{Headers, answers};
-use super::request::Failure;
+use super::request::ApiError;
 use crate::foundation::bounded_body;
 use crate::foundation::bounded_body::BodyError;
 use crate::foundation::http_client;
-use crate::workers::Loops;
+use crate::workers::Workers;
 
 #[derive(Debug)]
-pub(crate) struct Wire {
+pub(crate) struct HttpClient {
     /// Before each path; without a slash at its end.
     prefix: String,
     way: Way,
@@ -25,7 +25,7 @@ pub(crate) struct Wire {
 
 #[derive(Debug)]
 enum Way {
-    Plain(Lanes),
+    Plain(ConnectionPool),
     Secure { http: reqwest::Client, origin: String },
 }
 
@@ -46,8 +46,8 @@ impl Target {
     }
 }
 
-impl Wire {
-    pub fn new(settings: &Settings, loops: &Loops) -> Result<Self, ClientError> {
+impl HttpClient {
+    pub fn new(settings: &Settings, loops: &Workers) -> Result<Self, ClientError> {
         let base = Url::parse(&settings.base_url).map_err(|_| ClientError::BaseUrl)?;
         let plain = base.query().is_none() && base.fragment().is_none() && base.username().is_empty();
         if !plain || base.password().is_some() {
@@ -56,7 +56,7 @@ impl Wire {
         let way = match base.scheme() {
             "http" => {
                 let authority = base.authority().parse().map_err(|_| ClientError::BaseUrl)?;
-                Way::Plain(Lanes::new(&authority, settings, loops).ok_or(ClientError::BaseUrl)?)
+                Way::Plain(ConnectionPool::new(&authority, settings, loops).ok_or(ClientError::BaseUrl)?)
             }
             "https" => Way::Secure {
                 http: secure(settings)?,
@@ -80,7 +80,7 @@ impl Wire {
         body: Bytes,
         correlation_id: &str,
         limits: AnswerLimits<'_>,
-    ) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
+    ) -> Result<(StatusCode, HeaderMap, Bytes), ApiError> {
         match (&self.way, target) {
             (Way::Plain(lanes), Target::Plain(path)) => {
                 lanes
@@ -94,20 +94,20 @@ impl Wire {
                 Box::pin(sent_by_the_usual_client(request, correlation_id, limits)).await
             }
             // A target is of the wire that made it.
-            _ => Err(Failure::Unreachable),
+            _ => Err(ApiError::Unreachable),
         }
     }
 
-    pub fn target(&self, path: &str, query: &[(&'static str, String)]) -> Result<Target, Failure> {
+    pub fn target(&self, path: &str, query: &[(&'static str, String)]) -> Result<Target, ApiError> {
         let target = target(&self.prefix, path, query);
         match &self.way {
             Way::Plain(_) if target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') => {
                 Ok(Target::Plain(target))
             }
-            Way::Plain(_) => Err(Failure::Unreachable),
+            Way::Plain(_) => Err(ApiError::Unreachable),
             Way::Secure { origin, .. } => Url::parse(&format!("{origin}{target}"))
                 .map(Target::Secure)
-                .map_err(|_| Failure::Unreachable),
+                .map_err(|_| ApiError::Unreachable),
         }
     }
 }
@@ -140,17 +140,17 @@ async fn sent_by_the_usual_client(
     request: reqwest::RequestBuilder,
     correlation_id: &str,
     limits: AnswerLimits<'_>,
-) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
+) -> Result<(StatusCode, HeaderMap, Bytes), ApiError> {
     let mut answer = request.send().await.map_err(|error| failure(&error))?;
     if !answers(answer.headers(), correlation_id) {
-        return Err(Failure::AnswerLost);
+        return Err(ApiError::AnswerLost);
     }
     let announced = answer.content_length().and_then(|length| usize::try_from(length).ok());
     limits.reserve(announced.unwrap_or_default()).await?;
     let body = bounded_body::read(&mut answer, limits.max_bytes())
         .await
         .map_err(|error| match error {
-            BodyError::TooLarge { limit } => Failure::AnswerTooLarge { limit },
+            BodyError::TooLarge { limit } => ApiError::AnswerTooLarge { limit },
             BodyError::Broken(error) => failure(&error),
         })?;
     limits.reserve(body.len()).await?;
@@ -158,13 +158,13 @@ async fn sent_by_the_usual_client(
 }
 
 /// A failed connection sent nothing, even when it failed by time-out, so that question comes first.
-fn failure(error: &reqwest::Error) -> Failure {
+fn failure(error: &reqwest::Error) -> ApiError {
     if error.is_connect() {
-        Failure::Unreachable
+        ApiError::Unreachable
     } else if error.is_timeout() {
-        Failure::TimedOut { sent: true }
+        ApiError::TimedOut { sent: true }
     } else {
-        Failure::AnswerLost
+        ApiError::AnswerLost
     }
 }
 
@@ -181,7 +181,7 @@ mod tests {
                 base_url: base.to_owned(),
                 ..Settings::default()
             };
-            let wire = Wire::new(&settings, &Loops::none()).unwrap();
+            let wire = HttpClient::new(&settings, &Workers::none()).unwrap();
             let target = wire.target("/v1/notes", &query).unwrap();
             assert_eq!(
                 target.as_str(),

@@ -4,17 +4,17 @@
 use http::Method;
 use tokio::time::Instant;
 
-use super::client::Answer;
-use super::request::{Failure, Request};
+use super::client::ApiAnswer;
+use super::request::{ApiError, Request};
 use crate::telemetry::metrics;
-use crate::telemetry::traces::{Place, Side, Span, names};
+use crate::telemetry::traces::{Side, Span, TraceContext, names};
 
 /// In place of the status of a request whose answer nobody waited for any more.
 const GIVEN_UP: &str = "given_up";
 
 /// One request, from before it is sent. Dropped in the middle, it tells that it was given up.
 #[derive(Debug)]
-pub(crate) struct Observed {
+pub(crate) struct RequestSpan {
     route: String,
     method: Method,
     since: Instant,
@@ -22,8 +22,8 @@ pub(crate) struct Observed {
     span: Span,
 }
 
-impl Observed {
-    pub fn begin(request: &Request, place: &Place) -> Self {
+impl RequestSpan {
+    pub fn begin(request: &Request, place: &TraceContext) -> Self {
         let route = template(&request.path);
         let method = request.method.clone();
         // Whether the API is ready is asked in nobody's name, and belongs to no trace.
@@ -50,7 +50,7 @@ impl Observed {
         self.span.place().traceparent()
     }
 
-    pub fn end(mut self, result: &Result<Answer, Failure>) {
+    pub fn end(mut self, result: &Result<ApiAnswer, ApiError>) {
         self.ended = true;
         match result {
             Ok(answer) => {
@@ -62,8 +62,8 @@ impl Observed {
                 }
             }
             Err(failure) => {
-                self.tell(word(failure));
-                self.span.failed(word(failure));
+                self.tell(reason(failure));
+                self.span.failed(reason(failure));
             }
         }
     }
@@ -73,7 +73,7 @@ impl Observed {
     }
 }
 
-impl Drop for Observed {
+impl Drop for RequestSpan {
     fn drop(&mut self) {
         if !self.ended {
             self.tell(GIVEN_UP);
@@ -83,18 +83,18 @@ impl Drop for Observed {
 }
 
 /// Why there was no status.
-fn word(failure: &Failure) -> &'static str {
+fn reason(failure: &ApiError) -> &'static str {
     match failure {
-        Failure::Unreachable => "unreachable",
-        Failure::TimedOut { .. } => "timed_out",
-        Failure::AnswerTooLarge { .. } | Failure::NoMemoryForAnswer => "too_large",
+        ApiError::Unreachable => "unreachable",
+        ApiError::TimedOut { .. } => "timed_out",
+        ApiError::AnswerTooLarge { .. } | ApiError::NoMemoryForAnswer => "too_large",
         // The others are no words on a request that was sent.
-        Failure::AnswerLost
-        | Failure::SessionRefused(_)
-        | Failure::NoAccess(_)
-        | Failure::CircuitOpen { .. }
-        | Failure::Overloaded
-        | Failure::Cancelled => "lost",
+        ApiError::AnswerLost
+        | ApiError::SessionRefused(_)
+        | ApiError::NoAccess(_)
+        | ApiError::CircuitOpen { .. }
+        | ApiError::Overloaded
+        | ApiError::Cancelled => "lost",
     }
 }
 

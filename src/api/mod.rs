@@ -41,20 +41,20 @@ pub use crate::foundation::deadline::Deadline;
 use crate::foundation::memory_budget::Reservation;
 use crate::foundation::token_secret::Secret;
 use crate::telemetry::timings::Spent;
-use crate::telemetry::traces::Place;
-use crate::workers::Loops;
+use crate::telemetry::traces::TraceContext;
+use crate::workers::Workers;
 use breaker::Breaker;
 pub use breaker::Settings as Breaking;
 use client::{Client, ClientError};
+use concurrency_limit::ConcurrencyLimit;
 pub use concurrency_limit::Settings as Calls;
-use concurrency_limit::Turns;
 #[cfg(any(test, feature = "pieces"))]
 pub use http_client::target;
-pub use readiness::{NotReady, has_no_readyz};
+pub use readiness::{NotReadyError, has_no_readyz};
 use retry::Retries;
 pub use session::Session;
 pub use session_closer::Counts;
-use session_closer::Enders;
+use session_closer::SessionClosers;
 pub use signature::Versions;
 
 /// Where the API is, as whom to sign, and how patient to be.
@@ -126,7 +126,7 @@ pub struct CallContext {
     pub deadline: Deadline,
     pub cancel: CancellationToken,
     /// Where in a trace it is, when it is traced; its requests then say so in place of `traceparent`.
-    pub place: Place,
+    pub place: TraceContext,
     /// Where its time goes.
     pub spent: Arc<Spent>,
     /// What the call has reserved, and may reserve for the API's answers.
@@ -135,29 +135,29 @@ pub struct CallContext {
 
 /// The API. Cheap to clone; all clones share connections, enders and counters.
 #[derive(Debug, Clone)]
-pub struct Upstream(Arc<Inner>);
+pub struct ApiClient(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     client: Client,
-    enders: Enders,
+    enders: SessionClosers,
     breaker: Arc<Breaker>,
     retries: Retries,
-    turns: Turns,
+    turns: ConcurrencyLimit,
     settings: Settings,
 }
 
-impl Upstream {
+impl ApiClient {
     /// Must run inside a tokio runtime: the enders start at once, on every loop.
-    pub fn new(settings: Settings, clock: Clock, loops: &Loops) -> Result<Self, ClientError> {
+    pub fn new(settings: Settings, clock: Clock, loops: &Workers) -> Result<Self, ClientError> {
         let client = Client::new(&settings, clock, loops)?;
-        let enders = Enders::start(&client, &settings, loops);
+        let enders = SessionClosers::start(&client, &settings, loops);
         Ok(Self(Arc::new(Inner {
             client,
             enders,
             breaker: Arc::new(Breaker::new(settings.breaker)),
             retries: Retries::new(settings.max_attempts),
-            turns: Turns::new(settings.calls),
+            turns: ConcurrencyLimit::new(settings.calls),
             settings,
         })))
     }
@@ -178,7 +178,7 @@ impl Upstream {
     }
 
     /// Would the API serve a call now?
-    pub async fn ready(&self) -> Result<(), NotReady> {
+    pub async fn ready(&self) -> Result<(), NotReadyError> {
         readiness::check(&self.0.client, self.0.settings.ready_timeout).await
     }
 

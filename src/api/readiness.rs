@@ -13,14 +13,14 @@ use std::time::{Duration, UNIX_EPOCH};
 use http::Method;
 use serde::Deserialize;
 
-use super::client::{Answer, Client, Identity};
-use super::request::Failure;
+use super::client::{ApiAnswer, Client, Identity};
+use super::request::ApiError;
 use super::signature::{Signer, WINDOW_MS, version2};
 use crate::foundation::deadline::Deadline;
 use crate::telemetry::timestamp::unix_seconds;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotReady {
+pub enum NotReadyError {
     #[error("the API cannot be reached")]
     Unreachable,
     #[error("the API does not answer in time")]
@@ -37,7 +37,7 @@ pub enum NotReady {
     ClockSkew(u64),
 }
 
-impl NotReady {
+impl NotReadyError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Unreachable => "api_unreachable",
@@ -89,19 +89,19 @@ pub fn has_no_readyz(status: u16) -> bool {
     matches!(status, 404 | 405)
 }
 
-pub(crate) async fn check(client: &Client, within: Duration) -> Result<(), NotReady> {
+pub(crate) async fn check(client: &Client, within: Duration) -> Result<(), NotReadyError> {
     let deadline = Deadline::after(within);
     let answer = ask(client, "/readyz", deadline).await?;
     if has_no_readyz(answer.reply.status) {
         return check_without_readyz(client, deadline).await;
     }
     if answer.reply.status != 200 {
-        return Err(NotReady::Status(answer.reply.status));
+        return Err(NotReadyError::Status(answer.reply.status));
     }
     let skew = clock_skew(&answer, client.now_ms());
     clocks_agree(skew, WINDOW_MS)?;
     match signature_is_taken(&answer) {
-        Err(NotReady::SignatureRefused) => {
+        Err(NotReadyError::SignatureRefused) => {
             let info = ask(client, "/v1/sync/info", deadline).await;
             let info = info.map(|answer| answer.reply.body).unwrap_or_default();
             Err(why_refused(client.signer(), skew, &Info::read(&info)))
@@ -111,14 +111,14 @@ pub(crate) async fn check(client: &Client, within: Duration) -> Result<(), NotRe
 }
 
 /// The verdict on a server that has no `/readyz`.
-async fn check_without_readyz(client: &Client, deadline: Deadline) -> Result<(), NotReady> {
+async fn check_without_readyz(client: &Client, deadline: Deadline) -> Result<(), NotReadyError> {
     let (health, info) = tokio::join!(
         ask(client, "/healthz", deadline),
         ask(client, "/v1/sync/info", deadline)
     );
     let health = health?;
     if health.reply.status != 200 {
-        return Err(NotReady::Status(health.reply.status));
+        return Err(NotReadyError::Status(health.reply.status));
     }
     // The server runs. Without its description nothing more is known, and calls are the test.
     let info = info.ok().filter(|answer| answer.reply.status == 200);
@@ -128,33 +128,33 @@ async fn check_without_readyz(client: &Client, deadline: Deadline) -> Result<(),
     judge_info(client.signer(), skew, &info)
 }
 
-async fn ask(client: &Client, path: &str, deadline: Deadline) -> Result<Answer, NotReady> {
+async fn ask(client: &Client, path: &str, deadline: Deadline) -> Result<ApiAnswer, NotReadyError> {
     let nobody = Identity::empty();
     let asked = client.request_bare(&nobody, Method::GET, path.to_owned(), deadline.remaining());
     asked.await.map_err(|failure| match failure {
-        Failure::TimedOut { .. } => NotReady::Silent,
-        _ => NotReady::Unreachable,
+        ApiError::TimedOut { .. } => NotReadyError::Silent,
+        _ => NotReadyError::Unreachable,
     })
 }
 
 /// What the clock and the description of a server say that has not tried the signature.
-fn judge_info(signer: &Signer, skew: Option<u64>, info: &Info) -> Result<(), NotReady> {
+fn judge_info(signer: &Signer, skew: Option<u64>, info: &Info) -> Result<(), NotReadyError> {
     // Where version 2 is sent to an API that knows it, it alone counts.
     let knows_v2 = |versions: &Vec<String>| versions.iter().any(|version| version == "v2");
     let by_v2 = signer.sends_one_of(&["v2"]) && info.tenant_signature.versions.as_ref().is_some_and(knows_v2);
     clocks_agree(skew, if by_v2 { version2::WINDOW_MS } else { WINDOW_MS })?;
     if info.tenant_signature.required == Some(false) {
-        return Err(NotReady::SignatureUnchecked);
+        return Err(NotReadyError::SignatureUnchecked);
     }
     if info.takes(signer) {
         Ok(())
     } else {
-        Err(NotReady::SignatureVersion)
+        Err(NotReadyError::SignatureVersion)
     }
 }
 
 /// Of a refused signature the API says no more; what is known otherwise says which of the usual reasons it has.
-fn why_refused(signer: &Signer, skew: Option<u64>, info: &Info) -> NotReady {
+fn why_refused(signer: &Signer, skew: Option<u64>, info: &Info) -> NotReadyError {
     // An API that knows version 2 goes by that alone where it is sent.
     if signer.sends_one_of(&["v2"])
         && let Err(skew) = clocks_agree(skew, version2::WINDOW_MS)
@@ -162,24 +162,24 @@ fn why_refused(signer: &Signer, skew: Option<u64>, info: &Info) -> NotReady {
         return skew;
     }
     if info.takes(signer) {
-        NotReady::SignatureRefused
+        NotReadyError::SignatureRefused
     } else {
-        NotReady::SignatureVersion
+        NotReadyError::SignatureVersion
     }
 }
 
 /// Without the second proof the API would serve calls, but file them under whatever tenant the token claims.
-fn signature_is_taken(answer: &Answer) -> Result<(), NotReady> {
+fn signature_is_taken(answer: &ApiAnswer) -> Result<(), NotReadyError> {
     let said: Option<Ready<'_>> = serde_json::from_slice(&answer.reply.body).ok();
     match said.and_then(|ready| ready.tenant_signature) {
-        Some("refused") => Err(NotReady::SignatureRefused),
-        Some("off") => Err(NotReady::SignatureUnchecked),
+        Some("refused") => Err(NotReadyError::SignatureRefused),
+        Some("off") => Err(NotReadyError::SignatureUnchecked),
         _ => Ok(()),
     }
 }
 
 /// How far its clock is from ours, in milliseconds: every HTTP server says what time it is.
-fn clock_skew(answer: &Answer, now_ms: u64) -> Option<u64> {
+fn clock_skew(answer: &ApiAnswer, now_ms: u64) -> Option<u64> {
     let date = answer.fields.get(http::header::DATE)?.to_str().ok()?;
     let since = httpdate::parse_http_date(date).ok()?.duration_since(UNIX_EPOCH).ok()?;
     Some(u64::try_from(since.as_millis()).ok()?.abs_diff(now_ms))
@@ -191,9 +191,9 @@ fn info_skew(info: &Info, now_ms: u64) -> Option<u64> {
     Some(seconds.saturating_mul(1000).abs_diff(now_ms))
 }
 
-fn clocks_agree(skew: Option<u64>, window_ms: u64) -> Result<(), NotReady> {
+fn clocks_agree(skew: Option<u64>, window_ms: u64) -> Result<(), NotReadyError> {
     match skew {
-        Some(skew) if skew > window_ms => Err(NotReady::ClockSkew(skew / 1000)),
+        Some(skew) if skew > window_ms => Err(NotReadyError::ClockSkew(skew / 1000)),
         _ => Ok(()),
     }
 }
@@ -209,11 +209,11 @@ mod tests {
             (r#"{"status":"ready","tenantSignature":"accepted"}"#, Ok(())),
             (
                 r#"{"status":"ready","tenantSignature":"refused"}"#,
-                Err(NotReady::SignatureRefused),
+                Err(NotReadyError::SignatureRefused),
             ),
             (
                 r#"{"status":"ready","tenantSignature":"off"}"#,
-                Err(NotReady::SignatureUnchecked),
+                Err(NotReadyError::SignatureUnchecked),
             ),
             // Servers of the family say nothing of it, each in its own way.
             (r#"{"status":"ready"}"#, Ok(())),
@@ -228,7 +228,7 @@ mod tests {
                 has_next: false,
                 doubtful: false,
             };
-            let answer = Answer {
+            let answer = ApiAnswer {
                 reply,
                 fields: http::HeaderMap::new(),
             };
@@ -248,12 +248,12 @@ mod tests {
             (Both, None, FAMILY, Ok(())),
             (Both, Some(1_000), "", Ok(())),
             (Both, Some(1_000), r#"{"name":"toolbridge"}"#, Ok(())),
-            (Both, Some(301_000), FAMILY, Err(NotReady::ClockSkew(301))),
-            (Both, Some(301_000), "", Err(NotReady::ClockSkew(301))),
-            (V2, Some(61_000), DEMANDS_V2, Err(NotReady::ClockSkew(61))),
-            (V2, Some(1_000), FAMILY, Err(NotReady::SignatureVersion)),
-            (V1, Some(61_000), DEMANDS_V2, Err(NotReady::SignatureVersion)),
-            (Both, Some(1_000), OFF, Err(NotReady::SignatureUnchecked)),
+            (Both, Some(301_000), FAMILY, Err(NotReadyError::ClockSkew(301))),
+            (Both, Some(301_000), "", Err(NotReadyError::ClockSkew(301))),
+            (V2, Some(61_000), DEMANDS_V2, Err(NotReadyError::ClockSkew(61))),
+            (V2, Some(1_000), FAMILY, Err(NotReadyError::SignatureVersion)),
+            (V1, Some(61_000), DEMANDS_V2, Err(NotReadyError::SignatureVersion)),
+            (Both, Some(1_000), OFF, Err(NotReadyError::SignatureUnchecked)),
         ] {
             let signer = Signer::new(&crate::foundation::token_secret::Secret::new("s"), "acme", sent).unwrap();
             assert_eq!(
@@ -279,20 +279,20 @@ mod tests {
         const DEMANDS_V2: &str = r#"{"tenantSignature":{"required":true,"versions":["v2"]}}"#;
         const FAMILY: &str = r#"{"tenantSignature":{"versions":["v1"]}}"#;
         for (sent, skew, info, expected) in [
-            (Both, Some(1_000), ANY, NotReady::SignatureRefused),
-            (Both, None, DEMANDS_V2, NotReady::SignatureRefused),
-            (Both, Some(60_000), ANY, NotReady::SignatureRefused),
-            (Both, Some(61_000), ANY, NotReady::ClockSkew(61)),
-            (V2, Some(61_000), ANY, NotReady::ClockSkew(61)),
-            (V1, Some(61_000), ANY, NotReady::SignatureRefused),
-            (V1, Some(1_000), DEMANDS_V2, NotReady::SignatureVersion),
-            (V2, Some(1_000), FAMILY, NotReady::SignatureVersion),
-            (V1, Some(1_000), "", NotReady::SignatureRefused),
+            (Both, Some(1_000), ANY, NotReadyError::SignatureRefused),
+            (Both, None, DEMANDS_V2, NotReadyError::SignatureRefused),
+            (Both, Some(60_000), ANY, NotReadyError::SignatureRefused),
+            (Both, Some(61_000), ANY, NotReadyError::ClockSkew(61)),
+            (V2, Some(61_000), ANY, NotReadyError::ClockSkew(61)),
+            (V1, Some(61_000), ANY, NotReadyError::SignatureRefused),
+            (V1, Some(1_000), DEMANDS_V2, NotReadyError::SignatureVersion),
+            (V2, Some(1_000), FAMILY, NotReadyError::SignatureVersion),
+            (V1, Some(1_000), "", NotReadyError::SignatureRefused),
             (
                 V1,
                 None,
                 r#"{"tenantSignature":{"versions":[1]}}"#,
-                NotReady::SignatureRefused,
+                NotReadyError::SignatureRefused,
             ),
         ] {
             let signer = Signer::new(&crate::foundation::token_secret::Secret::new("s"), "acme", sent).unwrap();

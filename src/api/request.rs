@@ -47,7 +47,7 @@ pub struct Reply {
 
 /// Why there is no reply. The variants differ in what a caller may conclude about the API's state.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum Failure {
+pub enum ApiError {
     /// No connection came about: nothing was sent, nothing can have changed.
     #[error("the API cannot be reached")]
     Unreachable,
@@ -81,7 +81,7 @@ pub enum Failure {
     Cancelled,
 }
 
-impl Failure {
+impl ApiError {
     /// Nothing can have changed.
     #[must_use]
     pub fn nothing_was_sent(&self) -> bool {
@@ -116,5 +116,5 @@ pub enum NoAccess {
 
 /// The API during one tool call: all requests sent through it share one session, one principal, one deadline.
 pub trait Api: Send + Sync {
-    fn send(&self, request: Request) -> impl Future<Output = Result<Reply, Failure>> + Send;
+    fn send(&self, request: Request) -> impl Future<Output = Result<Reply, ApiError>> + Send;
 }

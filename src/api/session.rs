@@ -21,12 +21,12 @@ use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
 
 use super::breaker::Pass;
-use super::classify::{Trouble, is_well, trouble};
-use super::client::{Answer, Client, Identity};
+use super::classify::{ApiTrouble, is_well, trouble};
+use super::client::{ApiAnswer, Client, Identity};
 use super::concurrency_limit::Turn;
-use super::request::{Api, Failure, NoAccess, Repeat, Reply, Request};
+use super::request::{Api, ApiError, NoAccess, Repeat, Reply, Request};
 use super::session_closer::{Guard, Room};
-use super::{CallContext, Upstream, headers};
+use super::{ApiClient, CallContext, headers};
 use crate::auth::{Credential, ExchangeError};
 use crate::telemetry::metrics;
 use crate::telemetry::tasks;
@@ -37,7 +37,7 @@ const SESSIONS: &str = "/v1/sync/sessions";
 /// Implements [`Api`] for one principal, one session, one deadline.
 #[derive(Debug)]
 pub struct Session {
-    upstream: Upstream,
+    upstream: ApiClient,
     credential: Credential,
     /// Made when it is first needed: a call that sends nothing exchanges no token.
     identity: OnceCell<Identity>,
@@ -68,10 +68,10 @@ struct Opened {
 }
 
 impl Api for Session {
-    async fn send(&self, request: Request) -> Result<Reply, Failure> {
+    async fn send(&self, request: Request) -> Result<Reply, ApiError> {
         tokio::select! {
             biased;
-            () = self.context.cancel.cancelled() => Err(Failure::Cancelled),
+            () = self.context.cancel.cancelled() => Err(ApiError::Cancelled),
             // Boxed, since a tool holds several of these side by side, and what they are made of is large.
             result = Box::pin(self.deliver(request)) => result,
         }
@@ -79,7 +79,7 @@ impl Api for Session {
 }
 
 impl Session {
-    pub(crate) fn new(upstream: Upstream, credential: Credential, context: CallContext) -> Self {
+    pub(crate) fn new(upstream: ApiClient, credential: Credential, context: CallContext) -> Self {
         Self {
             upstream,
             credential,
@@ -92,7 +92,7 @@ impl Session {
 
     /// Sends a request in the session of this call, and again as far as it may be. Reasons why there
     /// is no session are final: opening one has been tried again already.
-    async fn deliver(&self, request: Request) -> Result<Reply, Failure> {
+    async fn deliver(&self, request: Request) -> Result<Reply, ApiError> {
         let pass = self.entered().await?;
         self.upstream.0.retries.first();
         let (mut sent, mut doubtful) = (0, false);
@@ -122,13 +122,13 @@ impl Session {
         match outcome {
             Ok(reply) => Ok(Reply { doubtful, ..reply }),
             // What an earlier sending did is unknown, whatever kept the last one from being sent.
-            Err(failure) if doubtful && failure.nothing_was_sent() => Err(Failure::AnswerLost),
+            Err(failure) if doubtful && failure.nothing_was_sent() => Err(ApiError::AnswerLost),
             Err(failure) => Err(failure),
         }
     }
 
     /// Waits until what has been sent so often may be sent again, if it may.
-    async fn may_go_again(&self, pass: &Pass, stage: Stage, sent: u32, trouble: Trouble) -> bool {
+    async fn may_go_again(&self, pass: &Pass, stage: Stage, sent: u32, trouble: ApiTrouble) -> bool {
         let retries = &self.upstream.0.retries;
         let pause = || retries.pause(sent, trouble.wish, self.context.deadline);
         let Some(pause) = pass.holds().then(pause).flatten() else {
@@ -144,11 +144,11 @@ impl Session {
     }
 
     /// Sends a request once, within the call's deadline, and tells the breaker how that went.
-    async fn attempt(&self, pass: &Pass, opened: &Opened, request: &Request) -> Result<Reply, Failure> {
+    async fn attempt(&self, pass: &Pass, opened: &Opened, request: &Request) -> Result<Reply, ApiError> {
         let _sending = self.context.spent.during(Stage::Api);
         let client = &self.upstream.0.client;
         let sent = pin!(client.request(&opened.identity, request, self.context.deadline.remaining()));
-        let timed_out = Err(Failure::TimedOut { sent: true });
+        let timed_out = Err(ApiError::TimedOut { sent: true });
         let answered = self.context.deadline.limit(sent).await.unwrap_or(timed_out);
         let outcome = answered.map(|answer| answer.reply);
         match is_well(outcome.as_ref(), request.method == Method::GET) {
@@ -160,10 +160,10 @@ impl Session {
     }
 
     /// The right to ask the API at all, which lasts as long as the call.
-    async fn entered(&self) -> Result<&Pass, Failure> {
+    async fn entered(&self) -> Result<&Pass, ApiError> {
         let admit = || {
             let admitted = self.upstream.0.breaker.admit(Instant::now());
-            admitted.map_err(|retry_in| Failure::CircuitOpen { retry_in })
+            admitted.map_err(|retry_in| ApiError::CircuitOpen { retry_in })
         };
         let entering = async {
             // Whoever will be refused need not wait for it.
@@ -182,14 +182,14 @@ impl Session {
     }
 
     /// Waits for what other calls have to make room for.
-    async fn queue<T>(&self, room: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    async fn queue<T>(&self, room: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
         let _waiting = (self.context.spent.during(Stage::Queue), metrics::call_waiting());
         let room = self.context.deadline.limit(room).await;
-        room.unwrap_or(Err(Failure::TimedOut { sent: false }))
+        room.unwrap_or(Err(ApiError::TimedOut { sent: false }))
     }
 
     /// The session of this call. Requests that come at the same time wait for the same opening.
-    async fn opened(&self, pass: &Pass) -> Result<Arc<Opened>, Failure> {
+    async fn opened(&self, pass: &Pass) -> Result<Arc<Opened>, ApiError> {
         let mut current = self.current.lock().await;
         if let Some(opened) = &current.opened {
             return Ok(Arc::clone(opened));
@@ -222,7 +222,7 @@ impl Session {
         }
     }
 
-    async fn identity(&self) -> Result<Identity, Failure> {
+    async fn identity(&self) -> Result<Identity, ApiError> {
         let made = self.identity.get_or_try_init(|| async {
             let _proving = self.context.spent.during(Stage::Auth);
             let token = self.credential.token().await.map_err(no_access)?;
@@ -230,13 +230,13 @@ impl Session {
         });
         match self.context.deadline.limit(made).await {
             Ok(identity) => identity.cloned(),
-            Err(_elapsed) => Err(Failure::NoAccess(NoAccess::Unavailable)),
+            Err(_elapsed) => Err(ApiError::NoAccess(NoAccess::Unavailable)),
         }
     }
 
     /// Opens a session, if need be in several tries. Whatever goes wrong here, the operation that wanted the session has
     /// not been sent, and the failures say so.
-    async fn open(&self, pass: &Pass) -> Result<Arc<Opened>, Failure> {
+    async fn open(&self, pass: &Pass) -> Result<Arc<Opened>, ApiError> {
         let identity = self.identity().await?;
         self.upstream.0.retries.first();
         let mut sent = 0;
@@ -247,7 +247,7 @@ impl Session {
                 Err(failure) => failure,
             };
             let refused = match &failure {
-                Failure::SessionRefused(reply) => Ok(reply),
+                ApiError::SessionRefused(reply) => Ok(reply),
                 failure => Err(failure),
             };
             // An API that opens sessions may still not be able to do more, so only failures count.
@@ -261,26 +261,26 @@ impl Session {
             };
             if !again {
                 return Err(match failure {
-                    Failure::TimedOut { .. } => Failure::TimedOut { sent: false },
-                    Failure::SessionRefused(_) => failure,
-                    _ => Failure::Unreachable,
+                    ApiError::TimedOut { .. } => ApiError::TimedOut { sent: false },
+                    ApiError::SessionRefused(_) => failure,
+                    _ => ApiError::Unreachable,
                 });
             }
         }
     }
 
-    async fn room(&self) -> Result<Room, Failure> {
-        let Upstream(inner) = &self.upstream;
+    async fn room(&self) -> Result<Room, ApiError> {
+        let ApiClient(inner) = &self.upstream;
         Box::pin(self.queue(async { inner.turns.patiently(inner.enders.room()).await? })).await
     }
 
-    async fn open_in(&self, room: Room, identity: Identity) -> Result<Opened, Failure> {
+    async fn open_in(&self, room: Room, identity: Identity) -> Result<Opened, ApiError> {
         let _opening = self.context.spent.during(Stage::Session);
         let inner = &self.upstream.0;
         let opening = open(inner.client.clone(), identity, room, inner.settings.call_deadline);
         let opened = self.context.deadline.limit(ToItsEnd::begin(opening)).await;
-        let opened = opened.unwrap_or(Err(Failure::TimedOut { sent: true }));
-        if matches!(&opened, Err(Failure::SessionRefused(reply)) if reply.status == 401) {
+        let opened = opened.unwrap_or(Err(ApiError::TimedOut { sent: true }));
+        if matches!(&opened, Err(ApiError::SessionRefused(reply)) if reply.status == 401) {
             self.credential.forget();
         }
         opened
@@ -320,8 +320,8 @@ impl<T: Send + 'static> Drop for ToItsEnd<T> {
     }
 }
 
-fn no_access(error: ExchangeError) -> Failure {
-    Failure::NoAccess(match error {
+fn no_access(error: ExchangeError) -> ApiError {
+    ApiError::NoAccess(match error {
         ExchangeError::Refused => NoAccess::Refused,
         ExchangeError::Denied => NoAccess::Denied,
         ExchangeError::Unavailable => NoAccess::Unavailable,
@@ -330,12 +330,12 @@ fn no_access(error: ExchangeError) -> Failure {
 }
 
 /// Opens a session, once.
-async fn open(client: Client, identity: Identity, room: Room, within: Duration) -> Result<Opened, Failure> {
+async fn open(client: Client, identity: Identity, room: Room, within: Duration) -> Result<Opened, ApiError> {
     let answer = client
         .request_bare(&identity, Method::POST, SESSIONS.to_owned(), within)
         .await?;
     let Some((id, epoch)) = described(&answer) else {
-        return Err(Failure::SessionRefused(answer.reply));
+        return Err(ApiError::SessionRefused(answer.reply));
     };
     let guard = room.occupied_by(
         format!("{SESSIONS}/{}", id.to_str().unwrap_or_default()),
@@ -348,7 +348,7 @@ async fn open(client: Client, identity: Identity, room: Room, within: Duration) 
 }
 
 /// Id and epoch of a new session, when the answer is one.
-fn described(answer: &Answer) -> Option<(HeaderValue, HeaderValue)> {
+fn described(answer: &ApiAnswer) -> Option<(HeaderValue, HeaderValue)> {
     #[derive(Deserialize)]
     struct Body {
         id: String,

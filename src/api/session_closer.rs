@@ -17,9 +17,9 @@ use tokio::task::JoinHandle;
 
 use super::Settings;
 use super::client::{Client, Identity};
-use super::request::Failure;
+use super::request::ApiError;
 use crate::telemetry::{fields, metrics, tasks};
-use crate::workers::{Loops, PerLoop};
+use crate::workers::{PerLoop, Workers};
 
 /// A second try after this pause mends a dropped connection; the API sweeps what remains.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -51,7 +51,7 @@ struct Counters {
 }
 
 #[derive(Debug)]
-pub(crate) struct Enders {
+pub(crate) struct SessionClosers {
     /// Each loop's own; gone once draining has begun.
     queues: PerLoop<Mutex<Option<mpsc::UnboundedSender<Ending>>>>,
     places: Arc<Semaphore>,
@@ -79,8 +79,8 @@ pub(crate) struct Room {
 #[derive(Debug)]
 pub(crate) struct Guard(Option<(mpsc::UnboundedSender<Ending>, Ending)>);
 
-impl Enders {
-    pub fn start(client: &Client, settings: &Settings, loops: &Loops) -> Self {
+impl SessionClosers {
+    pub fn start(client: &Client, settings: &Settings, loops: &Workers) -> Self {
         let counters = Arc::new(Counters::default());
         let at_once = settings.enders.div_ceil(loops.count().max(1)).max(1);
         let mut workers = Vec::new();
@@ -105,17 +105,17 @@ impl Enders {
     }
 
     /// Waits until one more session may be opened.
-    pub async fn room(&self) -> Result<Room, Failure> {
+    pub async fn room(&self) -> Result<Room, ApiError> {
         let queue = self
             .queues
             .here()
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let queue = queue.ok_or(Failure::Unreachable)?;
+        let queue = queue.ok_or(ApiError::Unreachable)?;
         let place = Arc::clone(&self.places).acquire_owned().await;
         Ok(Room {
-            place: place.map_err(|_| Failure::Unreachable)?,
+            place: place.map_err(|_| ApiError::Unreachable)?,
             queue,
             counters: Arc::clone(&self.counters),
         })

@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 
-use super::request::{Api, Failure, Repeat, Reply, Request};
+use super::request::{Api, ApiError, Repeat, Reply, Request};
 use super::scripted_api::{ScriptedApi, Seen, Step};
 use super::signature::version2::{Bound, Hashed};
 use super::*;
@@ -34,11 +34,11 @@ fn settings(base_url: String) -> Settings {
     }
 }
 
-fn upstream_with(settings: Settings) -> Upstream {
-    Upstream::new(settings, Clock::from_millis(|| NOW_MS), &Loops::none()).unwrap()
+fn upstream_with(settings: Settings) -> ApiClient {
+    ApiClient::new(settings, Clock::from_millis(|| NOW_MS), &Workers::none()).unwrap()
 }
 
-fn upstream(api: &ScriptedApi) -> Upstream {
+fn upstream(api: &ScriptedApi) -> ApiClient {
     upstream_with(settings(api.url()))
 }
 
@@ -48,13 +48,13 @@ fn context(deadline: Duration) -> CallContext {
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
         deadline: Deadline::after(deadline),
         cancel: CancellationToken::new(),
-        place: Place::default(),
+        place: TraceContext::default(),
         spent: Arc::default(),
         memory: Default::default(),
     }
 }
 
-fn call(upstream: &Upstream) -> Session {
+fn call(upstream: &ApiClient) -> Session {
     upstream.call(&Secret::new("the.jwt.token"), context(Duration::from_secs(20)))
 }
 
@@ -95,7 +95,7 @@ fn proven(seen: &Seen) -> bool {
 }
 
 /// Every session that was opened has been ended, and both sides agree on how many.
-async fn assert_all_ended(api: &ScriptedApi, upstream: &Upstream, opened: u64) {
+async fn assert_all_ended(api: &ScriptedApi, upstream: &ApiClient, opened: u64) {
     api.until_no_session().await;
     let counts = upstream.drain(Duration::from_secs(5)).await;
     assert_eq!(
@@ -325,7 +325,7 @@ async fn a_refused_opening_is_reported_and_leaves_nothing() {
         let api = ScriptedApi::start().await;
         let upstream = upstream(&api);
         api.then_opening([step]);
-        let Err(Failure::SessionRefused(Reply {
+        let Err(ApiError::SessionRefused(Reply {
             status, retry_after, ..
         })) = call(&upstream).send(get("/v1/notes")).await
         else {
@@ -349,7 +349,7 @@ async fn not_sent_and_unknown_outcome_are_told_apart() {
     let nobody = upstream_with(settings(format!("http://{vacant}")));
     assert!(matches!(
         call(&nobody).send(get("/v1/notes")).await,
-        Err(Failure::Unreachable)
+        Err(ApiError::Unreachable)
     ));
 
     // The answer breaks off: to an opening that means nothing was done, to an operation that nobody knows.
@@ -358,12 +358,12 @@ async fn not_sent_and_unknown_outcome_are_told_apart() {
     api.then_opening([Step::BreakOff]);
     assert!(matches!(
         call(&upstream).send(put("/v1/notes/u")).await,
-        Err(Failure::Unreachable)
+        Err(ApiError::Unreachable)
     ));
     api.then([Step::BreakOff]);
     assert!(matches!(
         call(&upstream).send(put("/v1/notes/u")).await,
-        Err(Failure::AnswerLost)
+        Err(ApiError::AnswerLost)
     ));
     assert_all_ended(&api, &upstream, 1).await;
 }
@@ -397,7 +397,7 @@ async fn a_reset_after_sending_is_an_unknown_outcome() {
     let upstream = upstream_with(settings(url));
     assert!(matches!(
         call(&upstream).send(put("/v1/notes/u")).await,
-        Err(Failure::AnswerLost)
+        Err(ApiError::AnswerLost)
     ));
     counted.notified().await;
     assert_eq!(
@@ -429,7 +429,7 @@ async fn answers_are_read_to_a_limit() {
         match session.send(get("/v1/notes")).await {
             Ok(reply) => assert!(fits && reply.body.len() == size),
             Err(failure) => assert!(
-                !fits && matches!(failure, Failure::AnswerTooLarge { limit: 1000 }),
+                !fits && matches!(failure, ApiError::AnswerTooLarge { limit: 1000 }),
                 "{failure}"
             ),
         }
@@ -448,10 +448,10 @@ async fn one_deadline_covers_opening_and_operation() {
     let slow = brief();
     assert!(matches!(
         slow.send(put("/v1/notes/u")).await,
-        Err(Failure::TimedOut { sent: true })
+        Err(ApiError::TimedOut { sent: true })
     ));
     assert!(
-        matches!(slow.send(get("/v1/notes")).await, Err(Failure::TimedOut { .. })),
+        matches!(slow.send(get("/v1/notes")).await, Err(ApiError::TimedOut { .. })),
         "the deadline has passed"
     );
     drop(slow);
@@ -461,7 +461,7 @@ async fn one_deadline_covers_opening_and_operation() {
     api.then_opening([Step::Gate(Arc::clone(&gate))]);
     assert!(matches!(
         brief().send(put("/v1/notes/u")).await,
-        Err(Failure::TimedOut { sent: false })
+        Err(ApiError::TimedOut { sent: false })
     ));
     gate.notify_one();
     api.until_seen(5).await;
@@ -478,7 +478,7 @@ async fn a_silent_api_is_left_before_the_deadline() {
     api.then([Step::Hang]);
     assert!(matches!(
         call(&upstream).send(get("/v1/notes")).await,
-        Err(Failure::TimedOut { sent: true })
+        Err(ApiError::TimedOut { sent: true })
     ));
     assert_all_ended(&api, &upstream, 1).await;
 }
@@ -494,7 +494,7 @@ async fn a_cancelled_call_stops_and_ends_its_session() {
     let work = tokio::spawn(async move { session.send(get("/v1/notes")).await });
     api.until_seen(2).await;
     cancel.cancel();
-    assert!(matches!(work.await.unwrap(), Err(Failure::Cancelled)));
+    assert!(matches!(work.await.unwrap(), Err(ApiError::Cancelled)));
     assert_all_ended(&api, &upstream, 1).await;
 }
 
@@ -589,7 +589,7 @@ async fn draining_waits_for_open_sessions_but_not_for_ever() {
     let early = upstream.drain(Duration::from_millis(20)).await;
     assert_eq!(early.open(), 1, "the deadline passed first");
     assert!(
-        matches!(call(&upstream).send(get("/v1/notes")).await, Err(Failure::Unreachable)),
+        matches!(call(&upstream).send(get("/v1/notes")).await, Err(ApiError::Unreachable)),
         "no new session"
     );
     drop(session);
@@ -600,10 +600,10 @@ async fn draining_waits_for_open_sessions_but_not_for_ever() {
 async fn readiness_sees_the_api_its_clock_and_its_versions() {
     let api = ScriptedApi::start().await;
     assert!(
-        matches!(upstream(&api).ready().await, Err(NotReady::ClockSkew(_))),
+        matches!(upstream(&api).ready().await, Err(NotReadyError::ClockSkew(_))),
         "our test clock is far off"
     );
-    let in_time = Upstream::new(settings(api.url()), Clock::system(), &Loops::none()).unwrap();
+    let in_time = ApiClient::new(settings(api.url()), Clock::system(), &Workers::none()).unwrap();
     assert_eq!(in_time.ready().await, Ok(()));
     let vacant = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
@@ -612,7 +612,7 @@ async fn readiness_sees_the_api_its_clock_and_its_versions() {
         .unwrap();
     assert_eq!(
         upstream_with(settings(format!("http://{vacant}"))).ready().await,
-        Err(NotReady::Unreachable)
+        Err(NotReadyError::Unreachable)
     );
 }
 
@@ -626,7 +626,7 @@ async fn settings_that_cannot_work_are_refused() {
         "http://x?y=1",
         "http://x#y",
     ] {
-        let refused = Upstream::new(settings(base_url.into()), Clock::system(), &Loops::none());
+        let refused = ApiClient::new(settings(base_url.into()), Clock::system(), &Workers::none());
         assert!(matches!(refused, Err(ClientError::BaseUrl)), "{base_url}");
     }
     let newline = Settings {
@@ -634,7 +634,7 @@ async fn settings_that_cannot_work_are_refused() {
         ..settings("http://x".into())
     };
     assert!(matches!(
-        Upstream::new(newline, Clock::system(), &Loops::none()),
+        ApiClient::new(newline, Clock::system(), &Workers::none()),
         Err(ClientError::Tenant(_))
     ));
 }
@@ -644,6 +644,6 @@ async fn a_base_url_may_have_a_path() {
     let api = ScriptedApi::start().await;
     let upstream = upstream_with(settings(format!("{}/behind/a/gateway/", api.url())));
     let refused = call(&upstream).send(get("/v1/notes")).await;
-    assert!(matches!(refused, Err(Failure::SessionRefused(_))), "{refused:?}");
+    assert!(matches!(refused, Err(ApiError::SessionRefused(_))), "{refused:?}");
     assert_eq!(api.lines(), ["POST /behind/a/gateway/v1/sync/sessions"]);
 }

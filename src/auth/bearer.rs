@@ -3,20 +3,20 @@
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-use super::Refusal;
+use super::AuthError;
 
 /// The token text, unverified. Two headers are refused because whoever reads the other one sees another caller.
-pub fn extract(headers: &HeaderMap, max_bytes: usize) -> Result<&str, Refusal> {
+pub fn extract(headers: &HeaderMap, max_bytes: usize) -> Result<&str, AuthError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
-    let value = values.next().ok_or(Refusal::Missing)?;
+    let value = values.next().ok_or(AuthError::Missing)?;
     if values.next().is_some() {
-        return Err(Refusal::Malformed);
+        return Err(AuthError::Malformed);
     }
-    let text = value.to_str().map_err(|_| Refusal::Malformed)?;
-    let (scheme, token) = text.split_once(' ').ok_or(Refusal::Malformed)?;
+    let text = value.to_str().map_err(|_| AuthError::Malformed)?;
+    let (scheme, token) = text.split_once(' ').ok_or(AuthError::Malformed)?;
     let token = token.trim_matches(' ');
     let wanted = scheme.eq_ignore_ascii_case("bearer") && token.len() <= max_bytes && is_compact_jws(token);
-    if wanted { Ok(token) } else { Err(Refusal::Malformed) }
+    if wanted { Ok(token) } else { Err(AuthError::Malformed) }
 }
 
 /// Three dot-separated parts of base64url, each of them non-empty (an empty signature is how `none` is written).
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn refuses_everything_else() {
-        assert_eq!(extract(&headers(&[]), 100), Err(Refusal::Missing));
+        assert_eq!(extract(&headers(&[]), 100), Err(AuthError::Missing));
         let too_long = format!("Bearer a.b.{}", "c".repeat(100));
         for value in [
             "",
@@ -67,11 +67,11 @@ mod tests {
             "Bearer\ta.b.c",
             &too_long,
         ] {
-            assert_eq!(extract(&headers(&[value]), 100), Err(Refusal::Malformed), "{value:?}");
+            assert_eq!(extract(&headers(&[value]), 100), Err(AuthError::Malformed), "{value:?}");
         }
         assert_eq!(
             extract(&headers(&["Bearer a.b.c", "Bearer a.b.c"]), 100),
-            Err(Refusal::Malformed)
+            Err(AuthError::Malformed)
         );
     }
 }

@@ -9,7 +9,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Refusal, Settings};
+use super::{AuthError, Settings};
 
 const METADATA_PATH: &str = "/.well-known/oauth-protected-resource";
 
@@ -25,7 +25,7 @@ pub struct Challenge {
 
 /// The HTTP side of a refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct ChallengeAnswer {
     pub status: StatusCode,
     /// The OAuth error code.
     pub error: &'static str,
@@ -69,31 +69,31 @@ impl Challenge {
         self.metadata.as_ref()
     }
 
-    pub fn answer(&self, refusal: Refusal) -> Answer {
+    pub fn answer(&self, refusal: AuthError) -> ChallengeAnswer {
         match refusal {
-            Refusal::TenantMismatch => Answer {
+            AuthError::TenantMismatch => ChallengeAnswer {
                 status: StatusCode::FORBIDDEN,
                 error: "tenant_mismatch",
                 www_authenticate: None,
             },
-            Refusal::KeysUnavailable => Answer {
+            AuthError::KeysUnavailable => ChallengeAnswer {
                 status: StatusCode::SERVICE_UNAVAILABLE,
                 error: "keys_unavailable",
                 www_authenticate: None,
             },
             // RFC 6750, section 3.1: whoever sent no token gets no error code, only the invitation.
-            Refusal::Missing => self.unauthorized("unauthorized", None),
+            AuthError::Missing => self.unauthorized("unauthorized", None),
             _ => self.unauthorized("invalid_token", Some(refusal)),
         }
     }
 
-    fn unauthorized(&self, error: &'static str, refusal: Option<Refusal>) -> Answer {
+    fn unauthorized(&self, error: &'static str, refusal: Option<AuthError>) -> ChallengeAnswer {
         let mut parameters = vec![self.location.clone(), self.scope.clone()];
         if let Some(refusal) = refusal {
             parameters.push(parameter("error", error));
             parameters.push(parameter("error_description", &refusal.to_string()));
         }
-        Answer {
+        ChallengeAnswer {
             status: StatusCode::UNAUTHORIZED,
             error,
             www_authenticate: Some(bearer(parameters)),
@@ -101,7 +101,7 @@ impl Challenge {
     }
 
     /// A good token that does not reach as far as what was asked; `needed` is all that would (RFC 6750, section 3.1).
-    pub fn insufficient_scope(&self, needed: &str) -> Answer {
+    pub fn insufficient_scope(&self, needed: &str) -> ChallengeAnswer {
         const ERROR: &str = "insufficient_scope";
         let parameters = vec![
             parameter("error", ERROR),
@@ -109,7 +109,7 @@ impl Challenge {
             self.location.clone(),
             parameter("error_description", "the token does not have the scope that this needs"),
         ];
-        Answer {
+        ChallengeAnswer {
             status: StatusCode::FORBIDDEN,
             error: ERROR,
             www_authenticate: Some(bearer(parameters)),
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn names_the_metadata() {
-        let missing = discoverable().answer(Refusal::Missing);
+        let missing = discoverable().answer(AuthError::Missing);
         assert_eq!(missing.status, StatusCode::UNAUTHORIZED);
         assert_eq!(
             missing.www_authenticate.as_deref(),
@@ -162,7 +162,7 @@ mod tests {
                  scope=\"x:read x:write\""
             )
         );
-        let expired = discoverable().answer(Refusal::Expired).www_authenticate.unwrap();
+        let expired = discoverable().answer(AuthError::Expired).www_authenticate.unwrap();
         assert!(
             expired.ends_with(", error=\"invalid_token\", error_description=\"the token has expired\""),
             "{expired}"
@@ -198,21 +198,21 @@ mod tests {
         let plain = Challenge::from_settings(&Settings::default());
         assert_eq!(plain.metadata(), None);
         assert_eq!(
-            plain.answer(Refusal::Missing).www_authenticate.as_deref(),
+            plain.answer(AuthError::Missing).www_authenticate.as_deref(),
             Some("Bearer realm=\"toolbridge\"")
         );
-        let malformed = plain.answer(Refusal::Malformed).www_authenticate.unwrap();
+        let malformed = plain.answer(AuthError::Malformed).www_authenticate.unwrap();
         assert!(malformed.starts_with("Bearer error=\"invalid_token\", "), "{malformed}");
     }
 
     #[test]
     fn another_tenant_is_forbidden_and_missing_keys_are_ours() {
         assert_eq!(
-            discoverable().answer(Refusal::TenantMismatch).status,
+            discoverable().answer(AuthError::TenantMismatch).status,
             StatusCode::FORBIDDEN
         );
         assert_eq!(
-            discoverable().answer(Refusal::KeysUnavailable).status,
+            discoverable().answer(AuthError::KeysUnavailable).status,
             StatusCode::SERVICE_UNAVAILABLE
         );
     }

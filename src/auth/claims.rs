@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Credential, Principal, Refusal, Scopes};
+use super::{AuthError, Credential, Principal, Scopes};
 use crate::foundation::token_secret::Secret;
 
 const MAX_SUBJECT_BYTES: usize = 255;
@@ -25,34 +25,34 @@ impl Demands {
     /// Reads the claims of a token whose signature has been verified.
     ///
     /// The tenant comes last: a caller learns that a tenant exists only with a token that is good in all other respects.
-    pub fn check(&self, claims: &Map<String, Value>, token: Secret, now_secs: u64) -> Result<Principal, Refusal> {
-        let expires_at = numeric_date(claims.get("exp")).ok_or(Refusal::Malformed)?;
+    pub fn check(&self, claims: &Map<String, Value>, token: Secret, now_secs: u64) -> Result<Principal, AuthError> {
+        let expires_at = numeric_date(claims.get("exp")).ok_or(AuthError::Malformed)?;
         if now_secs >= expires_at.saturating_add(self.leeway_secs) {
-            return Err(Refusal::Expired);
+            return Err(AuthError::Expired);
         }
         if let Some(not_before) = present(claims, "nbf") {
-            let not_before = numeric_date(Some(not_before)).ok_or(Refusal::Malformed)?;
+            let not_before = numeric_date(Some(not_before)).ok_or(AuthError::Malformed)?;
             if now_secs.saturating_add(self.leeway_secs) < not_before {
-                return Err(Refusal::NotYetValid);
+                return Err(AuthError::NotYetValid);
             }
         }
         if let Some(issuer) = &self.issuer
             && claims.get("iss").and_then(Value::as_str) != Some(issuer)
         {
-            return Err(Refusal::WrongIssuer);
+            return Err(AuthError::WrongIssuer);
         }
         if let Some(audience) = &self.audience
             && !names(claims.get("aud"), audience)
         {
-            return Err(Refusal::WrongAudience);
+            return Err(AuthError::WrongAudience);
         }
-        let subject = claims.get("sub").and_then(Value::as_str).ok_or(Refusal::Malformed)?;
+        let subject = claims.get("sub").and_then(Value::as_str).ok_or(AuthError::Malformed)?;
         if !is_plain_name(subject) {
-            return Err(Refusal::Malformed);
+            return Err(AuthError::Malformed);
         }
         let scopes = Scopes::claimed(claims)?.unwrap_or_else(|| self.unsaid_scopes.clone());
         if present(claims, &self.tenant_claim).is_some_and(|claim| claim.as_str() != Some(&self.tenant_id)) {
-            return Err(Refusal::TenantMismatch);
+            return Err(AuthError::TenantMismatch);
         }
         Ok(Principal {
             subject: Arc::from(subject),
@@ -120,11 +120,11 @@ mod tests {
         }
     }
 
-    fn check(demands: &Demands, claims: Value) -> Result<Principal, Refusal> {
+    fn check(demands: &Demands, claims: Value) -> Result<Principal, AuthError> {
         demands.check(claims.as_object().unwrap(), Secret::new("a.b.c"), NOW)
     }
 
-    fn refusal(claims: Value) -> Option<Refusal> {
+    fn refusal(claims: Value) -> Option<AuthError> {
         check(&demands(), claims).err()
     }
 
@@ -133,27 +133,27 @@ mod tests {
         for (exp, expected) in [
             (json!(NOW + 1), None),
             (json!(NOW - 59), None),
-            (json!(NOW - 60), Some(Refusal::Expired)),
-            (json!(0), Some(Refusal::Expired)),
+            (json!(NOW - 60), Some(AuthError::Expired)),
+            (json!(0), Some(AuthError::Expired)),
             (json!(NOW as f64 + 0.5), None),
             (json!(i64::MAX), None),
-            (json!(u64::MAX), Some(Refusal::Malformed)),
-            (json!(i64::MAX as u64 + 1), Some(Refusal::Malformed)),
-            (json!("1999999999"), Some(Refusal::Malformed)),
-            (json!(-1), Some(Refusal::Malformed)),
-            (Value::Null, Some(Refusal::Malformed)),
+            (json!(u64::MAX), Some(AuthError::Malformed)),
+            (json!(i64::MAX as u64 + 1), Some(AuthError::Malformed)),
+            (json!("1999999999"), Some(AuthError::Malformed)),
+            (json!(-1), Some(AuthError::Malformed)),
+            (Value::Null, Some(AuthError::Malformed)),
         ] {
             assert_eq!(refusal(json!({"sub": "u", "exp": exp})), expected, "exp {exp}");
         }
         assert_eq!(
             refusal(json!({"sub": "u"})),
-            Some(Refusal::Malformed),
+            Some(AuthError::Malformed),
             "exp is required"
         );
         for (nbf, expected) in [
             (json!(NOW + 60), None),
-            (json!(NOW + 61), Some(Refusal::NotYetValid)),
-            (json!("soon"), Some(Refusal::Malformed)),
+            (json!(NOW + 61), Some(AuthError::NotYetValid)),
+            (json!("soon"), Some(AuthError::Malformed)),
         ] {
             assert_eq!(
                 refusal(json!({"sub": "u", "exp": NOW + 1, "nbf": nbf})),
@@ -209,11 +209,11 @@ mod tests {
         for (iss, aud, expected) in [
             (json!("me"), json!("api"), None),
             (json!("me"), json!(["other", "api"]), None),
-            (json!("you"), json!("api"), Some(Refusal::WrongIssuer)),
-            (Value::Null, json!("api"), Some(Refusal::WrongIssuer)),
-            (json!("me"), json!("apix"), Some(Refusal::WrongAudience)),
-            (json!("me"), json!([]), Some(Refusal::WrongAudience)),
-            (json!("me"), Value::Null, Some(Refusal::WrongAudience)),
+            (json!("you"), json!("api"), Some(AuthError::WrongIssuer)),
+            (Value::Null, json!("api"), Some(AuthError::WrongIssuer)),
+            (json!("me"), json!("apix"), Some(AuthError::WrongAudience)),
+            (json!("me"), json!([]), Some(AuthError::WrongAudience)),
+            (json!("me"), Value::Null, Some(AuthError::WrongAudience)),
         ] {
             let result = check(&strict, json!({"sub": "u", "exp": NOW, "iss": iss, "aud": aud}));
             assert_eq!(result.err(), expected, "iss {iss} aud {aud}");
@@ -225,9 +225,9 @@ mod tests {
         for (claim, expected) in [
             (json!("acme"), None),
             (Value::Null, None),
-            (json!("Acme"), Some(Refusal::TenantMismatch)),
-            (json!(""), Some(Refusal::TenantMismatch)),
-            (json!(["acme"]), Some(Refusal::TenantMismatch)),
+            (json!("Acme"), Some(AuthError::TenantMismatch)),
+            (json!(""), Some(AuthError::TenantMismatch)),
+            (json!(["acme"]), Some(AuthError::TenantMismatch)),
         ] {
             assert_eq!(
                 refusal(json!({"sub": "u", "exp": NOW, "tenant_id": claim})),
@@ -236,7 +236,7 @@ mod tests {
             );
         }
         let expired_stranger = refusal(json!({"sub": "u", "exp": 0, "tenant_id": "other"}));
-        assert_eq!(expired_stranger, Some(Refusal::Expired));
+        assert_eq!(expired_stranger, Some(AuthError::Expired));
     }
 
     #[test]
@@ -255,7 +255,7 @@ mod tests {
         }
         assert_eq!(
             refusal(json!({"sub": "u", "exp": NOW, "scope": 7})),
-            Some(Refusal::Malformed)
+            Some(AuthError::Malformed)
         );
     }
 }

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::verifier::readable_members;
-use super::{Refusal, Settings};
+use super::{AuthError, Settings};
 use crate::foundation::bounded_body::{self, BodyError};
 use crate::foundation::http_client;
 use crate::foundation::json::Json;
@@ -108,7 +108,7 @@ impl Jwks {
     }
 
     /// The keys that may have signed a token with this key id and algorithm; never an empty list.
-    pub async fn candidates(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Vec<DecodingKey>, Refusal> {
+    pub async fn candidates(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Vec<DecodingKey>, AuthError> {
         if let Some(known) = self.known() {
             let found = known.find(id, algorithm);
             if !found.is_empty() {
@@ -119,10 +119,10 @@ impl Jwks {
             }
         }
         let _ = self.refresh().await;
-        let known = self.known().ok_or(Refusal::KeysUnavailable)?;
+        let known = self.known().ok_or(AuthError::KeysUnavailable)?;
         let found = known.find(id, algorithm);
         if found.is_empty() {
-            Err(Refusal::UnknownKey)
+            Err(AuthError::UnknownKey)
         } else {
             Ok(found)
         }

@@ -1,4 +1,4 @@
-//! Who is calling: a bearer token becomes a [`Principal`], or one [`Refusal`] with a stable reason.
+//! Who is calling: a bearer token becomes a [`Principal`], or one [`AuthError`] with a stable reason.
 //!
 //! Nothing here knows of MCP or of what the API does. `transport` hands over request headers and turns a refusal into an
 //! HTTP answer with the help of [`challenge`]; `mcp` receives the principal, and `upstream` its [`credential`], which is
@@ -105,9 +105,9 @@ pub struct Principal {
     pub credential: Credential,
 }
 
-/// Why a caller is not let in. [`Refusal::reason`] is stable; the message is for people and says nothing of the token.
+/// Why a caller is not let in. [`AuthError::reason`] is stable; the message is for people and says nothing of the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum Refusal {
+pub enum AuthError {
     #[error("a bearer token is required")]
     Missing,
     #[error("the authorization header or the token in it is malformed")]
@@ -134,7 +134,7 @@ pub enum Refusal {
     KeysUnavailable,
 }
 
-impl Refusal {
+impl AuthError {
     pub fn reason(self) -> &'static str {
         match self {
             Self::Missing => "missing",

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::Refusal;
+use super::AuthError;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scopes {
@@ -48,7 +48,7 @@ impl Scopes {
     }
 
     /// What the claims say; `None` when they say nothing of scopes. `null` is something, and of the wrong form.
-    pub fn claimed(claims: &Map<String, Value>) -> Result<Option<Self>, Refusal> {
+    pub fn claimed(claims: &Map<String, Value>) -> Result<Option<Self>, AuthError> {
         let mut words: Option<Vec<Box<str>>> = None;
         for (name, forms) in &CLAIMS {
             let Some(claim) = claims.get(*name) else { continue };
@@ -59,10 +59,10 @@ impl Scopes {
                 }
                 Value::Array(list) if forms.list => {
                     for word in list {
-                        words.push(Box::from(word.as_str().ok_or(Refusal::Malformed)?));
+                        words.push(Box::from(word.as_str().ok_or(AuthError::Malformed)?));
                     }
                 }
-                _ => return Err(Refusal::Malformed),
+                _ => return Err(AuthError::Malformed),
             }
         }
         Ok(words.map(|words| Self::Only(words.into())))
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn claimed(claims: Value) -> Result<Option<Scopes>, Refusal> {
+    fn claimed(claims: Value) -> Result<Option<Scopes>, AuthError> {
         Scopes::claimed(claims.as_object().unwrap())
     }
 
@@ -115,7 +115,7 @@ mod tests {
             json!({"permissions": [null]}),
             json!({"scope": "a", "permissions": false}),
         ] {
-            assert_eq!(claimed(claims.clone()), Err(Refusal::Malformed), "{claims}");
+            assert_eq!(claimed(claims.clone()), Err(AuthError::Malformed), "{claims}");
         }
     }
 }

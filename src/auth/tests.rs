@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::*;
+use crate::foundation::clock::Clock;
 
 const NOW: u64 = 1_763_636_400;
 const SECRET: &str = "a-shared-secret-of-at-least-32-bytes";
@@ -27,7 +28,7 @@ struct TestKey {
     id: &'static str,
 }
 
-/// Beyond what a double holds. Published without quotes.
+/// AccessError what a double holds. Published without quotes.
 const ODD_NUMBER: &str = "1e999";
 
 impl TestKey {
@@ -170,7 +171,7 @@ async fn jump(by: Duration) {
     tokio::time::resume();
 }
 
-async fn refusal(verifier: &Verifier, token: &str) -> Option<Refusal> {
+async fn refusal(verifier: &Verifier, token: &str) -> Option<AuthError> {
     verifier.verify(token).await.err()
 }
 
@@ -189,16 +190,16 @@ async fn hs256_with_the_shared_secret() {
 
     assert_eq!(
         refusal(&verifier, &hs256("another", good_claims())).await,
-        Some(Refusal::BadSignature)
+        Some(AuthError::BadSignature)
     );
     let expired = hs256(SECRET, json!({"sub": "user-1", "exp": NOW - 61}));
-    assert_eq!(refusal(&verifier, &expired).await, Some(Refusal::Expired));
+    assert_eq!(refusal(&verifier, &expired).await, Some(AuthError::Expired));
     let stranger = hs256(SECRET, json!({"sub": "user-1", "exp": NOW, "tenant_id": "globex"}));
-    assert_eq!(refusal(&verifier, &stranger).await, Some(Refusal::TenantMismatch));
+    assert_eq!(refusal(&verifier, &stranger).await, Some(AuthError::TenantMismatch));
     for garbage in ["", "a", "a.b.c", "..", "é.é.é", &"x.".repeat(10_000)] {
         assert_eq!(
             refusal(&verifier, garbage).await,
-            Some(Refusal::Malformed),
+            Some(AuthError::Malformed),
             "{garbage:.20}"
         );
     }
@@ -219,15 +220,15 @@ async fn times_are_read_however_they_are_written() {
             r#""exp":1763636401,"other":1e999,"deep":{"n":123456789012345678901234567890}"#,
             None,
         ),
-        (r#""exp":1.5e9"#, Some(Refusal::Expired)),
+        (r#""exp":1.5e9"#, Some(AuthError::Expired)),
         (r#""exp":9223372036854775807"#, None),
-        (r#""exp":9223372036854775808"#, Some(Refusal::Malformed)),
-        (r#""exp":18446744073709551615"#, Some(Refusal::Malformed)),
-        (r#""exp":18446744073709551616"#, Some(Refusal::Malformed)),
-        (r#""exp":1e999"#, Some(Refusal::Malformed)),
-        (r#""exp":-1.0"#, Some(Refusal::Malformed)),
-        (r#""exp":1763636401,"nbf":1e999"#, Some(Refusal::Malformed)),
-        (r#""exp":1763636401,"nbf":1763639999.0"#, Some(Refusal::NotYetValid)),
+        (r#""exp":9223372036854775808"#, Some(AuthError::Malformed)),
+        (r#""exp":18446744073709551615"#, Some(AuthError::Malformed)),
+        (r#""exp":18446744073709551616"#, Some(AuthError::Malformed)),
+        (r#""exp":1e999"#, Some(AuthError::Malformed)),
+        (r#""exp":-1.0"#, Some(AuthError::Malformed)),
+        (r#""exp":1763636401,"nbf":1e999"#, Some(AuthError::Malformed)),
+        (r#""exp":1763636401,"nbf":1763639999.0"#, Some(AuthError::NotYetValid)),
     ] {
         let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
         let signed = format!(
@@ -264,7 +265,7 @@ async fn published_keys_of_three_kinds() {
         let forged = TestKey::new(key.algorithm, key.id).token(good_claims());
         assert_eq!(
             refusal(&verifier, &forged).await,
-            Some(Refusal::BadSignature),
+            Some(AuthError::BadSignature),
             "{:?}",
             key.algorithm
         );
@@ -288,7 +289,7 @@ async fn the_token_cannot_choose_the_algorithm() {
     for alg in ["none", "None", "NONE", "", "HS384", "RS1", "PS256", "ES384"] {
         let token = handmade(json!({"alg": alg, "kid": "rsa"}), good_claims(), b"x");
         for verifier in [&both, &only_jwks] {
-            assert_eq!(refusal(verifier, &token).await, Some(Refusal::Algorithm), "{alg}");
+            assert_eq!(refusal(verifier, &token).await, Some(AuthError::Algorithm), "{alg}");
         }
     }
     // An HMAC made with the public key as its secret, in the two forms an attacker would try.
@@ -300,13 +301,13 @@ async fn the_token_cannot_choose_the_algorithm() {
             ..Header::new(Algorithm::HS256)
         };
         let token = jsonwebtoken::encode(&header, &good_claims(), &EncodingKey::from_secret(&secret)).unwrap();
-        assert_eq!(refusal(&only_jwks, &token).await, Some(Refusal::Algorithm));
-        assert_eq!(refusal(&both, &token).await, Some(Refusal::BadSignature));
+        assert_eq!(refusal(&only_jwks, &token).await, Some(AuthError::Algorithm));
+        assert_eq!(refusal(&both, &token).await, Some(AuthError::BadSignature));
     }
     // A symmetric key that a provider publishes by mistake is nobody's key.
     assert_eq!(
         refusal(&only_jwks, &hs256(SECRET, good_claims())).await,
-        Some(Refusal::Algorithm)
+        Some(AuthError::Algorithm)
     );
     // A token that names a key of another kind.
     let crossed = Header {
@@ -315,16 +316,16 @@ async fn the_token_cannot_choose_the_algorithm() {
     };
     let crossed =
         jsonwebtoken::encode(&crossed, &good_claims(), &TestKey::new(Algorithm::EdDSA, "ed").signing).unwrap();
-    assert_eq!(refusal(&only_jwks, &crossed).await, Some(Refusal::UnknownKey));
+    assert_eq!(refusal(&only_jwks, &crossed).await, Some(AuthError::UnknownKey));
     // Extensions that must be understood are not understood.
     let critical = handmade(
         json!({"alg": "HS256", "crit": ["b64"], "b64": false}),
         good_claims(),
         b"x",
     );
-    assert_eq!(refusal(&both, &critical).await, Some(Refusal::Algorithm));
+    assert_eq!(refusal(&both, &critical).await, Some(AuthError::Algorithm));
     let critical = handmade(json!({"alg": "HS256", "crit": null}), good_claims(), b"x");
-    assert_eq!(refusal(&both, &critical).await, Some(Refusal::Algorithm));
+    assert_eq!(refusal(&both, &critical).await, Some(AuthError::Algorithm));
 }
 
 /// A list would do for a struct, and what is skipped need not be text: to whoever reads it otherwise it is another token, or none.
@@ -343,8 +344,8 @@ async fn a_header_is_an_object_and_text() {
     };
     for (header, expected) in [
         (&b" {\"alg\":\"HS256\"}"[..], None),
-        (b"[\"HS256\",\"x\"]", Some(Refusal::Malformed)),
-        (b"{\"alg\":\"HS256\",\"x\":\"\xff\"}", Some(Refusal::Malformed)),
+        (b"[\"HS256\",\"x\"]", Some(AuthError::Malformed)),
+        (b"{\"alg\":\"HS256\",\"x\":\"\xff\"}", Some(AuthError::Malformed)),
     ] {
         assert_eq!(refusal(&verifier, &sealed(header)).await, expected, "{header:?}");
     }
@@ -364,7 +365,7 @@ async fn rotation_is_noticed_and_a_flood_is_not() {
     // Within the least distance of the first fetch, invented key ids cause no second one.
     for _ in 0..200 {
         let token = handmade(json!({"alg": "ES256", "kid": "invented"}), good_claims(), &[7; 64]);
-        assert_eq!(refusal(&verifier, &token).await, Some(Refusal::UnknownKey));
+        assert_eq!(refusal(&verifier, &token).await, Some(AuthError::UnknownKey));
     }
     assert_eq!(server.asked(), 1);
 
@@ -376,7 +377,7 @@ async fn rotation_is_noticed_and_a_flood_is_not() {
     );
     assert_eq!(
         refusal(&verifier, &old.token(good_claims())).await,
-        Some(Refusal::UnknownKey),
+        Some(AuthError::UnknownKey),
         "the old one is gone"
     );
     assert_eq!(server.asked(), 2);
@@ -406,7 +407,7 @@ async fn a_dead_key_server_locks_nobody_out() {
         jump(Duration::from_secs(3600)).await;
         assert_eq!(refusal(&verifier, &token).await, None, "a known key goes on serving");
         let stranger = handmade(json!({"alg": "EdDSA", "kid": "other"}), good_claims(), &[7; 64]);
-        assert_eq!(refusal(&verifier, &stranger).await, Some(Refusal::UnknownKey));
+        assert_eq!(refusal(&verifier, &stranger).await, Some(AuthError::UnknownKey));
     }
 }
 
@@ -418,7 +419,7 @@ async fn keys_that_never_came_are_our_failing_and_are_asked_for_again() {
     let verifier = server.verifier();
     let token = key.token(good_claims());
     for _ in 0..20 {
-        assert_eq!(refusal(&verifier, &token).await, Some(Refusal::KeysUnavailable));
+        assert_eq!(refusal(&verifier, &token).await, Some(AuthError::KeysUnavailable));
     }
     assert_eq!(server.asked(), 1);
     server.publish(&[&key]).await;
@@ -447,7 +448,7 @@ async fn a_key_set_without_end_is_not_read() {
     let token = TestKey::new(Algorithm::EdDSA, "ed").token(good_claims());
     assert_eq!(
         refusal(&server.verifier(), &token).await,
-        Some(Refusal::KeysUnavailable)
+        Some(AuthError::KeysUnavailable)
     );
 }
 
@@ -467,7 +468,7 @@ async fn the_way_to_the_keys_is_not_left_to_the_key_server() {
     });
     assert_eq!(
         refusal(&verifier, &key.token(good_claims())).await,
-        Some(Refusal::KeysUnavailable)
+        Some(AuthError::KeysUnavailable)
     );
     assert_eq!(elsewhere.asked(), 0, "a redirect is not followed");
 }

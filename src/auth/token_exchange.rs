@@ -85,7 +85,7 @@ pub enum ExchangeError {
 
 impl ExchangeError {
     /// In one word, for figures.
-    fn word(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Refused => "refused",
             Self::Denied => "denied",
@@ -201,7 +201,7 @@ impl Inner {
         let begun = Instant::now();
         let left = Duration::from_secs(subject.expires_at.saturating_sub(self.clock.now_secs()));
         let issued = self.endpoint.ask(&subject.token).await;
-        metrics::token_exchanged(issued.as_ref().err().map_or("ok", |error| error.word()));
+        metrics::token_exchanged(issued.as_ref().err().map_or("ok", |error| error.as_str()));
         let mut known = self.known();
         known.remove(&fingerprint);
         let issued = issued?;

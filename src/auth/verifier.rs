@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use super::claims::Demands;
 use super::jwks::{Jwks, JwksError};
 use super::token_exchange::{Exchange, SetupError, Subject};
-use super::{Credential, Principal, Refusal, Settings, bearer};
+use super::{AuthError, Credential, Principal, Settings, bearer};
 use crate::foundation::clock::Clock;
 use crate::foundation::json::Json;
 use crate::foundation::token_secret::Secret;
@@ -80,25 +80,25 @@ impl Verifier {
     }
 
     /// Verifies the bearer token of a request.
-    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, Refusal> {
+    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Principal, AuthError> {
         self.verify_compact(bearer::extract(headers, self.max_token_bytes)?)
             .await
     }
 
     /// Verifies a token that did not come with an HTTP request.
-    pub async fn verify(&self, token: &str) -> Result<Principal, Refusal> {
+    pub async fn verify(&self, token: &str) -> Result<Principal, AuthError> {
         if token.len() > self.max_token_bytes || !bearer::is_compact_jws(token) {
-            return Err(Refusal::Malformed);
+            return Err(AuthError::Malformed);
         }
         self.verify_compact(token).await
     }
 
     /// Verifies a token that has the form of one.
-    async fn verify_compact(&self, token: &str) -> Result<Principal, Refusal> {
-        let (signed, signature) = token.rsplit_once('.').ok_or(Refusal::Malformed)?;
-        let (header, claims) = signed.split_once('.').ok_or(Refusal::Malformed)?;
+    async fn verify_compact(&self, token: &str) -> Result<Principal, AuthError> {
+        let (signed, signature) = token.rsplit_once('.').ok_or(AuthError::Malformed)?;
+        let (header, claims) = signed.split_once('.').ok_or(AuthError::Malformed)?;
         self.verify_signature(&decode(header)?, signed, signature).await?;
-        let claims = readable_members(&base64_decode(claims)?).ok_or(Refusal::Malformed)?;
+        let claims = readable_members(&base64_decode(claims)?).ok_or(AuthError::Malformed)?;
         let token = Secret::new(token);
         let principal = self.demands.check(&claims, token.clone(), self.clock.now_secs())?;
         let Some(exchange) = &self.exchange else {
@@ -131,9 +131,9 @@ impl Verifier {
         }
     }
 
-    async fn verify_signature(&self, header: &Header, signed: &str, signature: &str) -> Result<(), Refusal> {
+    async fn verify_signature(&self, header: &Header, signed: &str, signature: &str) -> Result<(), AuthError> {
         if header.crit.is_some() {
-            return Err(Refusal::Algorithm);
+            return Err(AuthError::Algorithm);
         }
         let holds = |key: &DecodingKey, algorithm| {
             jsonwebtoken::crypto::verify(signature, signed.as_bytes(), key, algorithm).unwrap_or(false)
@@ -141,13 +141,13 @@ impl Verifier {
         let verified = match (header.alg.as_str(), &self.hs256, &self.jwks) {
             ("HS256", Some(secret), _) => holds(secret, Algorithm::HS256),
             (published, _, Some(jwks)) => {
-                let algorithm = published_algorithm(published).ok_or(Refusal::Algorithm)?;
+                let algorithm = published_algorithm(published).ok_or(AuthError::Algorithm)?;
                 let keys = jwks.candidates(header.kid.as_deref(), algorithm).await?;
                 keys.iter().any(|key| holds(key, algorithm))
             }
-            _ => return Err(Refusal::Algorithm),
+            _ => return Err(AuthError::Algorithm),
         };
-        if verified { Ok(()) } else { Err(Refusal::BadSignature) }
+        if verified { Ok(()) } else { Err(AuthError::BadSignature) }
     }
 }
 
@@ -161,12 +161,12 @@ pub(super) fn published_algorithm(name: &str) -> Option<Algorithm> {
     }
 }
 
-fn decode<T: serde::de::DeserializeOwned>(part: &str) -> Result<T, Refusal> {
-    object(&base64_decode(part)?).ok_or(Refusal::Malformed)
+fn decode<T: serde::de::DeserializeOwned>(part: &str) -> Result<T, AuthError> {
+    object(&base64_decode(part)?).ok_or(AuthError::Malformed)
 }
 
-fn base64_decode(part: &str) -> Result<Vec<u8>, Refusal> {
-    URL_SAFE_NO_PAD.decode(part).map_err(|_| Refusal::Malformed)
+fn base64_decode(part: &str) -> Result<Vec<u8>, AuthError> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| AuthError::Malformed)
 }
 
 /// The members of an object. In place of one that no number type can hold stands `false`, which no claim can be: issuers

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::exit::{Exit, Stop};
+use super::exit::{CliError, Exit};
 use super::output::{ERROR, GOOD, QUIET, styled};
 use super::{Settings, Surroundings};
 use crate::config::AuditTo;
@@ -65,7 +65,7 @@ fn hash(text: &str) -> Result<Hash, String> {
     Hash::read(text).ok_or_else(|| "a hash has 64 hexadecimal digits".to_owned())
 }
 
-pub fn run(args: &AuditArgs, settings: &Settings, around: &mut Surroundings) -> Result<(), Stop> {
+pub fn run(args: &AuditArgs, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
     let Action::Verify(args) = &args.action;
     let paths = if args.files.is_empty() {
         configured(settings, around)?
@@ -76,7 +76,7 @@ pub fn run(args: &AuditArgs, settings: &Settings, around: &mut Surroundings) -> 
     for path in &paths {
         read(&mut trails, path, args.log).map_err(|why| {
             let sentence = format!("{} cannot be read ({why}), so nothing is verified.", path.display());
-            Stop::because(Exit::Failed, sentence)
+            CliError::because(Exit::Failed, sentence)
         })?;
     }
     let report = trails.report(&Anchors {
@@ -92,11 +92,11 @@ pub fn run(args: &AuditArgs, settings: &Settings, around: &mut Surroundings) -> 
     if shown.is_well() {
         Ok(())
     } else {
-        Err(Stop::Silent(Exit::Failed))
+        Err(CliError::Silent(Exit::Failed))
     }
 }
 
-fn configured(settings: &Settings, around: &Surroundings) -> Result<Vec<PathBuf>, Stop> {
+fn configured(settings: &Settings, around: &Surroundings) -> Result<Vec<PathBuf>, CliError> {
     let config = around.load(settings, &[])?.config;
     match config.audit.destination() {
         Some(AuditTo::File(path)) => Ok(files(path)),
@@ -105,7 +105,7 @@ fn configured(settings: &Settings, around: &Surroundings) -> Result<Vec<PathBuf>
                 "audit.to is \"{}\", so there is no file to look at: name one, or give the log to \"audit verify -\".",
                 config.audit.to
             );
-            Err(Stop::because(Exit::Configuration, sentence))
+            Err(CliError::because(Exit::Configuration, sentence))
         }
     }
 }
@@ -177,7 +177,7 @@ impl Shown {
         let finding = |finding: &Finding| {
             let place = self.place(finding);
             json!({
-                "kind": finding.kind.word(),
+                "kind": finding.kind.as_str(),
                 "wrong": finding.kind.is_wrong(),
                 "file": place.as_ref().map(|(file, _)| file),
                 "line": place.as_ref().map(|(_, line)| line),

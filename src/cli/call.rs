@@ -7,9 +7,9 @@ use clap::Args;
 
 use super::arguments::{self, Reader, Types};
 use super::credentials::Credentials;
-use super::exit::{Exit, Stop};
+use super::exit::{CliError, Exit};
 use super::output::harmless;
-use super::wiring::{self, Answer};
+use super::wiring::{self, CallAnswer};
 use super::{Settings, Surroundings, render, tools};
 use crate::foundation::json::Json;
 use crate::telemetry::{self, Destination};
@@ -51,7 +51,7 @@ pub struct Call {
     credentials: Credentials,
 }
 
-pub fn run(call: &Call, settings: &Settings, around: &mut Surroundings) -> Result<(), Stop> {
+pub fn run(call: &Call, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
     let entries = wiring::entries()?;
     let entry = tools::find(&entries, &call.name)?;
     let create = format!("create_{}", entry.entity);
@@ -64,7 +64,7 @@ pub fn run(call: &Call, settings: &Settings, around: &mut Surroundings) -> Resul
         fields,
     };
     let arguments = arguments::read(call.args.as_deref(), &call.pairs, &types, &mut Outside)
-        .map_err(|why| Stop::because(Exit::Usage, format!("{why}.")))?;
+        .map_err(|why| CliError::because(Exit::Usage, format!("{why}.")))?;
 
     let config = around.load(settings, &[])?.config;
     config.tenant.require_identity()?;
@@ -75,8 +75,8 @@ pub fn run(call: &Call, settings: &Settings, around: &mut Surroundings) -> Resul
 
     let answer = super::block_on(wiring::call(&config, token, &call.name, arguments))??;
     match answer {
-        Answer::Result(text) if call.json => Ok(around.output.json_text(&Json::trusted(&text).to_pretty())?),
-        Answer::Result(text) => {
+        CallAnswer::Result(text) if call.json => Ok(around.output.json_text(&Json::trusted(&text).to_pretty())?),
+        CallAnswer::Result(text) => {
             let value = Json::trusted(&text).to_value().unwrap_or_default();
             let more = |cursor: &str| next_page(call, settings, cursor);
             Ok(render::result(
@@ -86,7 +86,7 @@ pub fn run(call: &Call, settings: &Settings, around: &mut Surroundings) -> Resul
                 &more,
             )?)
         }
-        Answer::Error(body) => {
+        CallAnswer::Error(body) => {
             let category = body
                 .pointer("/error/category")
                 .and_then(serde_json::Value::as_str)
@@ -97,7 +97,7 @@ pub fn run(call: &Call, settings: &Settings, around: &mut Surroundings) -> Resul
             } else {
                 render::failure(&mut around.output, &body)?;
             }
-            Err(Stop::Silent(exit))
+            Err(CliError::Silent(exit))
         }
     }
 }

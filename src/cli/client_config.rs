@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use url::Url;
 
-use super::exit::{Exit, Stop};
+use super::exit::{CliError, Exit};
 use super::output::{HEADING, NAME, Output, QUIET, fitted, styled};
 use super::{Settings, Surroundings};
 use crate::clients::{self, Abilities, Client, Entry, File, Recipe, Step, Way, pieces};
@@ -62,7 +62,7 @@ impl ClientConfig {
     }
 }
 
-pub fn run(args: &ClientConfig, settings: &Settings, around: &mut Surroundings) -> Result<(), Stop> {
+pub fn run(args: &ClientConfig, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
     let Some(key) = &args.client else {
         return list(&mut around.output);
     };
@@ -79,7 +79,7 @@ pub fn run(args: &ClientConfig, settings: &Settings, around: &mut Surroundings) 
     }
     match recipe.snippet(&entry) {
         Some(snippet) => Ok(around.output.json(&snippet)?),
-        None => Err(Stop::because(
+        None => Err(CliError::because(
             Exit::Usage,
             format!(
                 "{} has no file for this: leave out --json to see how it is done.",
@@ -89,7 +89,7 @@ pub fn run(args: &ClientConfig, settings: &Settings, around: &mut Surroundings) 
     }
 }
 
-fn list(output: &mut Output) -> Result<(), Stop> {
+fn list(output: &mut Output) -> Result<(), CliError> {
     let keys = clients::ALL.iter().map(|client| client.key.len()).max().unwrap_or(0);
     let names = clients::ALL.iter().map(|client| client.name.len()).max().unwrap_or(0);
     let room = output.width.unwrap_or(160).saturating_sub(keys + names + 6).max(20);
@@ -112,7 +112,7 @@ fn list(output: &mut Output) -> Result<(), Stop> {
     Ok(output.note(styled(QUIET, said))?)
 }
 
-fn find(key: &str) -> Result<&'static Client, Stop> {
+fn find(key: &str) -> Result<&'static Client, CliError> {
     Client::find(key).ok_or_else(|| {
         let meant = match nearest(key, clients::ALL.iter().map(|client| client.key)) {
             Some(meant) => format!("did you mean {meant}?"),
@@ -120,11 +120,11 @@ fn find(key: &str) -> Result<&'static Client, Stop> {
                 "\"generic\" is for all others, and \"toolbridge-mcp client-config\" lists those there are.".to_owned()
             }
         };
-        Stop::because(Exit::Usage, format!("there is no client \"{key}\": {meant}"))
+        CliError::because(Exit::Usage, format!("there is no client \"{key}\": {meant}"))
     })
 }
 
-fn entry(args: &ClientConfig, settings: &Settings, around: &Surroundings) -> Result<Entry, Stop> {
+fn entry(args: &ClientConfig, settings: &Settings, around: &Surroundings) -> Result<Entry, CliError> {
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("toolbridge-mcp"));
     let home = around.environment.get("HOME").map_or("/path/to", String::as_str);
     Ok(Entry {
@@ -141,8 +141,8 @@ fn entry(args: &ClientConfig, settings: &Settings, around: &Surroundings) -> Res
 }
 
 /// The URL of `/mcp`.
-fn url(args: &ClientConfig, settings: &Settings, around: &Surroundings) -> Result<String, Stop> {
-    let usage = |sentence: String| Stop::because(Exit::Usage, sentence);
+fn url(args: &ClientConfig, settings: &Settings, around: &Surroundings) -> Result<String, CliError> {
+    let usage = |sentence: String| CliError::because(Exit::Usage, sentence);
     let mut url: Url = match &args.url {
         Some(text) => parse::parse_url(text).map_err(|why| usage(format!("--url {why}.")))?,
         None => around.load(settings, &[])?.config.server.public_url.ok_or_else(|| {
@@ -186,7 +186,7 @@ fn local(settings: &Settings, around: &Surroundings) -> Vec<String> {
     words
 }
 
-fn show(client: &Client, recipe: &Recipe, entry: &Entry, local: bool, output: &mut Output) -> Result<(), Stop> {
+fn show(client: &Client, recipe: &Recipe, entry: &Entry, local: bool, output: &mut Output) -> Result<(), CliError> {
     output.line(styled(HEADING, format!("{} · {}", client.name, recipe.way.title())))?;
     if let Some(cannot) = recipe.cannot {
         output.line(format!("\n{}", styled_code(cannot)))?;
@@ -229,7 +229,7 @@ fn show(client: &Client, recipe: &Recipe, entry: &Entry, local: bool, output: &m
     Ok(())
 }
 
-fn places(files: &[File], output: &mut Output) -> Result<(), Stop> {
+fn places(files: &[File], output: &mut Output) -> Result<(), CliError> {
     let width = files.iter().map(|file| file.r#for.len()).max().unwrap_or(0);
     for file in files {
         output.line(format!("  {:width$}  {}", file.r#for, styled(NAME, file.path)))?;

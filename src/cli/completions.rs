@@ -3,7 +3,7 @@
 use clap::Args;
 use clap_complete::Shell;
 
-use super::exit::Stop;
+use super::exit::CliError;
 use super::output::Output;
 
 #[derive(Debug, Args)]
@@ -15,7 +15,7 @@ pub struct Completions {
     shell: Shell,
 }
 
-pub fn run(args: &Completions, output: &mut Output) -> Result<(), Stop> {
+pub fn run(args: &Completions, output: &mut Output) -> Result<(), CliError> {
     // Into memory first: the generator panics when it cannot write.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut super::command(), env!("CARGO_PKG_NAME"), &mut script);

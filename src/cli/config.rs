@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::exit::Stop;
+use super::exit::CliError;
 use super::output::{GOOD, HEADING, NAME, QUIET, harmless, styled};
 use super::{Settings, Surroundings};
 use crate::config::layers::DEFAULTS;
@@ -36,7 +36,7 @@ Examples:
     Check,
 }
 
-pub fn run(args: &ConfigArgs, settings: &Settings, around: &mut Surroundings) -> Result<(), Stop> {
+pub fn run(args: &ConfigArgs, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
     match args.action {
         Action::Show { defaults: true, .. } => Ok(around.output.raw(DEFAULTS.as_bytes())?),
         Action::Show { json, .. } => show(json, settings, around),
@@ -44,7 +44,7 @@ pub fn run(args: &ConfigArgs, settings: &Settings, around: &mut Surroundings) ->
     }
 }
 
-fn show(json: bool, settings: &Settings, around: &mut Surroundings) -> Result<(), Stop> {
+fn show(json: bool, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
     let loaded = around.load(settings, &[])?;
     if json {
         let lines: Vec<Value> = loaded.effective().map(as_json).collect();
@@ -115,7 +115,7 @@ fn as_json(line: Effective) -> Value {
 }
 
 /// Also what `serve --check` does.
-pub fn check(config: &Config, around: &mut Surroundings) -> Result<(), Stop> {
+pub fn check(config: &Config, around: &mut Surroundings) -> Result<(), CliError> {
     for warning in warnings(config) {
         around.output.note(format!("warning: {warning}"))?;
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::exit::{Exit, Stop};
+use super::exit::{CliError, Exit};
 use super::{Settings, Surroundings, wiring};
 use crate::config::parse;
 use crate::foundation::secret::Secret;
@@ -72,7 +72,7 @@ pub enum Token {
     Environment(Secret),
 }
 
-pub fn run(args: &Connect, settings: &Settings, around: &mut Surroundings) -> Result<(), Stop> {
+pub fn run(args: &Connect, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
     let config = around.load(settings, &[])?.config;
     let asked = Asked {
         url: &args.url,
@@ -88,13 +88,13 @@ pub fn run(args: &Connect, settings: &Settings, around: &mut Surroundings) -> Re
 }
 
 impl Connect {
-    fn token(&self, around: &Surroundings) -> Result<Token, Stop> {
+    fn token(&self, around: &Surroundings) -> Result<Token, CliError> {
         if let Some(path) = &self.token_file {
             // As it was meant from here, wherever that may be read from later.
             return Ok(Token::File(around.directory.join(path)));
         }
         match around.environment.get("TOOLBRIDGE_TOKEN").map(|text| text.trim()) {
-            None | Some("") => Err(Stop::because(
+            None | Some("") => Err(CliError::because(
                 Exit::NoPermission,
                 "there is no token: set TOOLBRIDGE_TOKEN, or pass --token-file FILE.",
             )),

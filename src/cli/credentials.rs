@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::Surroundings;
-use super::exit::{Exit, Stop};
+use super::exit::{CliError, Exit};
 use super::token::{Claims, mint};
 use crate::config::Config;
 use crate::foundation::secret::Secret;
@@ -29,12 +29,12 @@ pub struct Credentials {
 
 impl Credentials {
     /// `lifetime`: of a token that is made here.
-    pub fn token(&self, config: &Config, lifetime: Duration, around: &Surroundings) -> Result<Secret, Stop> {
+    pub fn token(&self, config: &Config, lifetime: Duration, around: &Surroundings) -> Result<Secret, CliError> {
         if let Some(sub) = &self.act_as {
             return mint(config, &Claims::of(sub, lifetime), around.now);
         }
         self.given(around)?.ok_or_else(|| {
-            Stop::because(
+            CliError::because(
                 Exit::NoPermission,
                 "there is no token: set TOOLBRIDGE_TOKEN, or pass --token-file FILE, or --as SUB where an HS256 secret is \
                  configured.",
@@ -48,11 +48,11 @@ impl Credentials {
     }
 
     /// The token of the file or of the environment, if there is one.
-    pub fn given(&self, around: &Surroundings) -> Result<Option<Secret>, Stop> {
+    pub fn given(&self, around: &Surroundings) -> Result<Option<Secret>, CliError> {
         let text = match &self.token_file {
             Some(path) => {
                 let unusable = |why: String| {
-                    Stop::because(Exit::NoPermission, format!("the token file {} {why}.", path.display()))
+                    CliError::because(Exit::NoPermission, format!("the token file {} {why}.", path.display()))
                 };
                 let text = std::fs::read_to_string(path).map_err(|why| unusable(format!("cannot be read ({why})")))?;
                 if text.trim().is_empty() {

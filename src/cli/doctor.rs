@@ -7,7 +7,7 @@ use clap::builder::styling::{AnsiColor, Style};
 use serde_json::{Value, json};
 
 use super::credentials::Credentials;
-use super::exit::{Exit, Stop};
+use super::exit::{CliError, Exit};
 use super::output::{ERROR, GOOD, Output, QUIET, styled};
 use super::token::{Claims, mint};
 use super::{Settings, Surroundings, wiring};
@@ -82,18 +82,18 @@ impl Doctor {
     }
 }
 
-pub fn run(args: &Doctor, settings: &Settings, around: &mut Surroundings) -> Result<(), Stop> {
+pub fn run(args: &Doctor, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
     match &args.url {
         Some(url) => outside(args, url, settings, around),
         None => inside(args, settings, around),
     }
 }
 
-fn inside(args: &Doctor, settings: &Settings, around: &mut Surroundings) -> Result<(), Stop> {
+fn inside(args: &Doctor, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
     let loaded = match around.load(settings, &[]) {
         Ok(loaded) => Ok(loaded.config),
         // Here a mistake is what is looked for.
-        Err(Stop::Configuration(mistake)) => Err(mistake.to_string()),
+        Err(CliError::Configuration(mistake)) => Err(mistake.to_string()),
         Err(other) => return Err(other),
     };
     let token = match &loaded {
@@ -109,7 +109,7 @@ fn inside(args: &Doctor, settings: &Settings, around: &mut Surroundings) -> Resu
     report.end(examined)
 }
 
-fn outside(args: &Doctor, url: &str, settings: &Settings, around: &mut Surroundings) -> Result<(), Stop> {
+fn outside(args: &Doctor, url: &str, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
     let aim = wiring::aim(url)?;
     let token = args.outside_token(settings, around)?;
     let shown = aim.shown().to_owned();
@@ -123,7 +123,7 @@ fn outside(args: &Doctor, url: &str, settings: &Settings, around: &mut Surroundi
 
 impl Doctor {
     /// Where nobody is named, one is made up.
-    fn inside_token(&self, config: &Config, around: &Surroundings) -> Result<Token, Stop> {
+    fn inside_token(&self, config: &Config, around: &Surroundings) -> Result<Token, CliError> {
         if self.credentials.make_one() {
             let token = self.credentials.token(config, TOKEN_LIFETIME, around)?;
             return Ok(Token::Some(token, "a token made for that user".to_owned()));
@@ -141,7 +141,7 @@ impl Doctor {
     }
 
     /// What is configured here is of no interest from the outside, unless a token has to be made with it.
-    fn outside_token(&self, settings: &Settings, around: &Surroundings) -> Result<Option<Secret>, Stop> {
+    fn outside_token(&self, settings: &Settings, around: &Surroundings) -> Result<Option<Secret>, CliError> {
         if !self.credentials.make_one() {
             return self.credentials.given(around);
         }
@@ -160,7 +160,7 @@ struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    fn new(target: &str, json: bool, output: &'a mut Output) -> Result<Self, Stop> {
+    fn new(target: &str, json: bool, output: &'a mut Output) -> Result<Self, CliError> {
         if !json {
             output.line(target)?;
         }
@@ -198,7 +198,7 @@ impl<'a> Report<'a> {
         self.output.flush()
     }
 
-    fn end(mut self, examined: Vec<Examined>) -> Result<(), Stop> {
+    fn end(mut self, examined: Vec<Examined>) -> Result<(), CliError> {
         if let Some(unsaid) = self.unsaid.take() {
             return Err(unsaid.into());
         }
@@ -220,7 +220,7 @@ impl<'a> Report<'a> {
         }
         match wrong {
             0 => Ok(()),
-            _ => Err(Stop::Silent(Exit::Failed)),
+            _ => Err(CliError::Silent(Exit::Failed)),
         }
     }
 
@@ -244,7 +244,7 @@ fn as_json(examined: &Examined) -> Value {
     let mut check = json!({
         "id": examined.id,
         "title": examined.title,
-        "outcome": examined.outcome.word(),
+        "outcome": examined.outcome.as_str(),
         "what": examined.what,
     });
     if let Some(check) = check.as_object_mut() {

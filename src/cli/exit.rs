@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::config::Mistake;
+use crate::config::ConfigError;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -62,9 +62,9 @@ impl Exit {
 
 /// Why a command ends early: what to say, and how to exit.
 #[derive(Debug, thiserror::Error)]
-pub enum Stop {
+pub enum CliError {
     #[error(transparent)]
-    Configuration(#[from] Mistake),
+    Configuration(#[from] ConfigError),
     #[error("{sentence}")]
     Because { exit: Exit, sentence: String },
     /// Everything was said already.
@@ -75,7 +75,7 @@ pub enum Stop {
     Output(#[from] io::Error),
 }
 
-impl Stop {
+impl CliError {
     pub fn because(exit: Exit, sentence: impl Into<String>) -> Self {
         Self::Because {
             exit,
@@ -85,17 +85,17 @@ impl Stop {
 
     pub fn exit(&self) -> Exit {
         match self {
-            Stop::Configuration(_) => Exit::Configuration,
-            Stop::Because { exit, .. } | Stop::Silent(exit) => *exit,
-            Stop::Output(why) if why.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
-            Stop::Output(_) => Exit::Failed,
+            CliError::Configuration(_) => Exit::Configuration,
+            CliError::Because { exit, .. } | CliError::Silent(exit) => *exit,
+            CliError::Output(why) if why.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+            CliError::Output(_) => Exit::Failed,
         }
     }
 
     pub fn is_silent(&self) -> bool {
         match self {
-            Stop::Silent(_) => true,
-            Stop::Output(why) => why.kind() == io::ErrorKind::BrokenPipe,
+            CliError::Silent(_) => true,
+            CliError::Output(why) => why.kind() == io::ErrorKind::BrokenPipe,
             _ => false,
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::exit::{Exit, Stop};
+use super::exit::{CliError, Exit};
 use super::output::{GOOD, fitted, styled};
 use super::{Settings, Surroundings};
 use crate::api::has_no_readyz;
@@ -34,7 +34,7 @@ pub struct Healthcheck {
     timeout: Duration,
 }
 
-pub fn run(args: &Healthcheck, settings: &Settings, around: &mut Surroundings) -> Result<(), Stop> {
+pub fn run(args: &Healthcheck, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
     let url = match &args.url {
         Some(url) => url.clone(),
         None => {
@@ -56,7 +56,7 @@ pub fn run(args: &Healthcheck, settings: &Settings, around: &mut Surroundings) -
 }
 
 /// Servers of the family have no `/readyz`; of such a one `/healthz` says whether it runs.
-fn ask_api(base_url: &str, timeout: Duration) -> Result<Asked, Stop> {
+fn ask_api(base_url: &str, timeout: Duration) -> Result<Asked, CliError> {
     let base_url = base_url.trim_end_matches('/');
     let asked = Asked::now(format!("{base_url}/readyz"), timeout)?;
     match asked.answer {
@@ -72,13 +72,13 @@ struct Asked {
 }
 
 impl Asked {
-    fn now(url: String, timeout: Duration) -> Result<Self, Stop> {
+    fn now(url: String, timeout: Duration) -> Result<Self, CliError> {
         let answer = super::block_on(ask(&url, timeout))?;
         Ok(Self { url, answer })
     }
 }
 
-fn judge(around: &mut Surroundings, asked: Asked) -> Result<(), Stop> {
+fn judge(around: &mut Surroundings, asked: Asked) -> Result<(), CliError> {
     let Asked { url, answer } = asked;
     match answer {
         Ok((status, _)) if (200..300).contains(&status) => Ok(around
@@ -92,8 +92,8 @@ fn judge(around: &mut Surroundings, asked: Asked) -> Result<(), Stop> {
     }
 }
 
-fn unhealthy(sentence: String) -> Stop {
-    Stop::because(Exit::Failed, sentence.trim_end())
+fn unhealthy(sentence: String) -> CliError {
+    CliError::because(Exit::Failed, sentence.trim_end())
 }
 
 fn ready_url(config: &Config) -> String {

@@ -1,7 +1,7 @@
 //! The command line: one file per subcommand, and around them what they share.
 //!
 //! A command gets its flags, the [`Settings`] that every command takes, and its [`Surroundings`]: environment,
-//! directory, clock and [`output`]. It returns nothing or a [`Stop`]; this file turns that into one line and an
+//! directory, clock and [`output`]. It returns nothing or a [`CliError`]; this file turns that into one line and an
 //! exit code. What a command does beyond that, it does through [`wiring`].
 
 mod arguments;
@@ -36,7 +36,7 @@ use std::time::SystemTime;
 
 use clap::{Args, FromArgMatches, Parser, Subcommand};
 
-pub use self::exit::{Exit, Stop};
+pub use self::exit::{CliError, Exit};
 pub use self::output::Output;
 use crate::config::{self as configuration, Config, Flag, Loaded, Log, Sources};
 
@@ -181,7 +181,7 @@ impl Surroundings {
         }
     }
 
-    fn load(&self, settings: &Settings, more: &[Flag]) -> Result<Loaded, Stop> {
+    fn load(&self, settings: &Settings, more: &[Flag]) -> Result<Loaded, CliError> {
         let mut flags = settings.flags();
         flags.extend_from_slice(more);
         Ok(configuration::load(&Sources {
@@ -232,16 +232,16 @@ fn command() -> clap::Command {
     help::arranged(<Cli as clap::CommandFactory>::command())
 }
 
-fn print_parser(said: &clap::Error, around: &mut Surroundings) -> Result<(), Stop> {
+fn print_parser(said: &clap::Error, around: &mut Surroundings) -> Result<(), CliError> {
     if said.exit_code() == 0 {
         return Ok(said.print()?);
     }
     // It repeats what was typed, so it goes the way of everything else that is said.
     around.output.note(said.render().ansi().to_string().trim_end())?;
-    Err(Stop::Silent(Exit::Usage))
+    Err(CliError::Silent(Exit::Usage))
 }
 
-fn dispatch(cli: &Cli, around: &mut Surroundings) -> Result<(), Stop> {
+fn dispatch(cli: &Cli, around: &mut Surroundings) -> Result<(), CliError> {
     let settings = &cli.settings;
     match &cli.command {
         Command::Serve(args) => serve::run(args, settings, around),
@@ -262,11 +262,11 @@ fn dispatch(cli: &Cli, around: &mut Surroundings) -> Result<(), Stop> {
 
 /// Runs a future to its end on a runtime of its own: commands that wait for nothing need none. Of one thread, since what a
 /// server serves runs on its loops, and no other command has two things to do at once.
-fn block_on<T>(work: impl Future<Output = T>) -> Result<T, Stop> {
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|why| Stop::because(Exit::Software, format!("the runtime cannot start ({why}).")))?;
+        .map_err(|why| CliError::because(Exit::Software, format!("the runtime cannot start ({why}).")))?;
     let result = runtime.block_on(work);
     // Not dropped, which would wait for a read of standard input that may never end.
     runtime.shutdown_background();

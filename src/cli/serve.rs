@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::exit::Stop;
+use super::exit::CliError;
 use super::narrowing::Narrowing;
 use super::version::BUILD;
 use super::{Settings, Surroundings, wiring};
@@ -65,7 +65,7 @@ impl Serve {
 /// its code, and would try again (supervisord within `startsecs`).
 const OFF_LINGERS: Duration = Duration::from_secs(5);
 
-pub fn run(args: &Serve, settings: &Settings, around: &mut Surroundings) -> Result<(), Stop> {
+pub fn run(args: &Serve, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
     let config = around.load(settings, &args.flags())?.config;
     if args.check {
         return super::config::check(&config, around);
@@ -87,10 +87,10 @@ pub fn run(args: &Serve, settings: &Settings, around: &mut Surroundings) -> Resu
 }
 
 /// The log is where a server's last words belong.
-fn logged(stop: Stop) -> Stop {
-    if let Stop::Because { exit, sentence } = stop {
+fn logged(stop: CliError) -> CliError {
+    if let CliError::Because { exit, sentence } = stop {
         tracing::error!({ fields::EXIT_CODE } = exit.code(), "{sentence}");
-        return Stop::Silent(exit);
+        return CliError::Silent(exit);
     }
     stop
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::credentials::Credentials;
-use super::exit::Stop;
+use super::exit::CliError;
 use super::narrowing::Narrowing;
 use super::{Settings, Surroundings, wiring};
 use crate::config::Flag;
@@ -35,7 +35,7 @@ impl Stdio {
     }
 }
 
-pub fn run(args: &Stdio, settings: &Settings, around: &mut Surroundings) -> Result<(), Stop> {
+pub fn run(args: &Stdio, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
     let config = around.load(settings, &args.flags())?.config;
     config.tenant.require_identity()?;
     let token = args.credentials.token(&config, TOKEN_LIFETIME, around)?;

@@ -6,7 +6,7 @@ use clap::Args;
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Map, Value, json};
 
-use super::exit::{Exit, Stop};
+use super::exit::{CliError, Exit};
 use super::output::{QUIET, styled};
 use super::{Settings, Surroundings};
 use crate::config::{Config, parse};
@@ -67,7 +67,7 @@ impl<'a> Claims<'a> {
     }
 }
 
-pub fn run(args: &Token, settings: &Settings, around: &mut Surroundings) -> Result<(), Stop> {
+pub fn run(args: &Token, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
     let config = around.load(settings, &[])?.config;
     let claims = Claims {
         sub: &args.sub,
@@ -91,13 +91,13 @@ pub fn run(args: &Token, settings: &Settings, around: &mut Surroundings) -> Resu
 }
 
 /// A token that this server, and the API with the same secret, will accept.
-pub fn mint(config: &Config, claims: &Claims<'_>, now: SystemTime) -> Result<Secret, Stop> {
+pub fn mint(config: &Config, claims: &Claims<'_>, now: SystemTime) -> Result<Secret, CliError> {
     let Some(secret) = &config.auth.hs256_secret else {
         let reason = match config.auth.jwks_url {
             Some(_) => "tokens are verified by auth.jwks_url only, and only its authorization server can make them",
             None => "auth.hs256_secret is not set: set JWT_HS256_SECRET to what the API has",
         };
-        return Err(Stop::because(
+        return Err(CliError::because(
             Exit::Configuration,
             format!("no token can be made here, because {reason}."),
         ));
@@ -126,7 +126,7 @@ pub fn mint(config: &Config, claims: &Claims<'_>, now: SystemTime) -> Result<Sec
         &EncodingKey::from_secret(secret.expose().as_bytes()),
     )
     .map(Secret::new)
-    .map_err(|why| Stop::because(Exit::Software, format!("the token cannot be signed ({why}).")))
+    .map_err(|why| CliError::because(Exit::Software, format!("the token cannot be signed ({why}).")))
 }
 
 #[cfg(test)]

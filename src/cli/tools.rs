@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::Surroundings;
-use super::exit::{Exit, Stop};
+use super::exit::{CliError, Exit};
 use super::output::{HEADING, NAME, QUIET, fitted, styled};
 use super::wiring::{self, Entry};
 use crate::config::error::nearest;
@@ -23,7 +23,7 @@ pub struct Tools {
     json: bool,
 }
 
-pub fn run(args: &Tools, around: &mut Surroundings) -> Result<(), Stop> {
+pub fn run(args: &Tools, around: &mut Surroundings) -> Result<(), CliError> {
     let entries = wiring::entries()?;
     let Some(name) = &args.name else {
         return if args.json {
@@ -42,17 +42,17 @@ pub fn run(args: &Tools, around: &mut Surroundings) -> Result<(), Stop> {
 }
 
 /// The tool of that name, or a refusal that knows which one was meant.
-pub fn find<'a>(entries: &'a [Entry], name: &str) -> Result<&'a Entry, Stop> {
+pub fn find<'a>(entries: &'a [Entry], name: &str) -> Result<&'a Entry, CliError> {
     entries.iter().find(|entry| entry.name() == name).ok_or_else(|| {
         let meant = match nearest(name, entries.iter().map(Entry::name)) {
             Some(meant) => format!("did you mean {meant}?"),
             None => "\"toolbridge-mcp tools\" lists those there are.".to_owned(),
         };
-        Stop::because(Exit::Usage, format!("there is no tool \"{name}\": {meant}"))
+        CliError::because(Exit::Usage, format!("there is no tool \"{name}\": {meant}"))
     })
 }
 
-fn list(entries: &[Entry], around: &mut Surroundings) -> Result<(), Stop> {
+fn list(entries: &[Entry], around: &mut Surroundings) -> Result<(), CliError> {
     let name_width = entries.iter().map(|entry| entry.name().len()).max().unwrap_or(0);
     let room = around
         .output
@@ -85,7 +85,7 @@ fn list(entries: &[Entry], around: &mut Surroundings) -> Result<(), Stop> {
     Ok(())
 }
 
-fn show(entry: &Entry, around: &mut Surroundings) -> Result<(), Stop> {
+fn show(entry: &Entry, around: &mut Surroundings) -> Result<(), CliError> {
     let output = &mut around.output;
     output.line(format!(
         "{}  {}",

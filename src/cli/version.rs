@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::exit::Stop;
+use super::exit::CliError;
 use super::output::Output;
 
 /// What was known when the binary was built.
@@ -33,7 +33,7 @@ pub struct Version {
     json: bool,
 }
 
-pub fn run(args: &Version, output: &mut Output) -> Result<(), Stop> {
+pub fn run(args: &Version, output: &mut Output) -> Result<(), CliError> {
     if args.json {
         return Ok(output.json(&BUILD)?);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use url::{Host, Url};
 
-use super::error::{Mistake, Problem, nearest};
+use super::error::{ConfigError, Problem, nearest};
 use super::keys::Key;
 use super::origin::Origin;
 use super::{Config, Exchange, Mode, TokenMode};
@@ -19,9 +19,9 @@ type OriginOf<'a> = &'a dyn Fn(&'static str) -> Origin;
 /// What a shutdown keeps back at the end, see `transport::serve`.
 const KEPT_FOR_ENDING: Duration = Duration::from_secs(2);
 
-pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), Mistake> {
+pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), ConfigError> {
     let refuse = |key: &'static str, why: &str, fix: &str| {
-        Err(Mistake::Unusable {
+        Err(ConfigError::Unusable {
             key,
             origin: origin_of(key),
             problem: Problem::new(why, fix),
@@ -223,22 +223,22 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), Mistake> {
 }
 
 /// A setting that is missing, named by the environment name that people of existing deployments know.
-pub fn missing(path: &'static str, because: &'static str) -> Mistake {
+pub fn missing(path: &'static str, because: &'static str) -> ConfigError {
     let variable = Key::find(path).map(|key| {
         key.aliases
             .first()
             .map_or_else(|| key.variable(), |alias| (*alias).into())
     });
-    Mistake::Missing {
+    ConfigError::Missing {
         key: path,
         because,
         variable: variable.unwrap_or_default(),
     }
 }
 
-fn strong(config: &Config, key: &'static str, secret: Option<&Secret>, origin_of: OriginOf) -> Result<(), Mistake> {
+fn strong(config: &Config, key: &'static str, secret: Option<&Secret>, origin_of: OriginOf) -> Result<(), ConfigError> {
     match secret.and_then(|secret| weakness(secret.expose())) {
-        Some(why) if config.env == Mode::Production => Err(Mistake::Unusable {
+        Some(why) if config.env == Mode::Production => Err(ConfigError::Unusable {
             key,
             origin: origin_of(key),
             problem: Problem::new(
@@ -251,7 +251,7 @@ fn strong(config: &Config, key: &'static str, secret: Option<&Secret>, origin_of
 }
 
 /// Exchanging takes all of it.
-fn exchange(exchange: &Exchange) -> Result<(), Mistake> {
+fn exchange(exchange: &Exchange) -> Result<(), ConfigError> {
     let because = ", but auth.mode is \"exchange\", and no token could be exchanged without it";
     let needed = [
         ("auth.exchange.token_url", exchange.token_url.is_some()),

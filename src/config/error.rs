@@ -24,7 +24,7 @@ impl Problem {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Mistake {
+pub enum ConfigError {
     /// A file that somebody asked for by name; the one that is only looked for may be missing.
     #[error("the configuration file {} (named by {named_by}) does not exist: create it, or correct the name.", .path.display())]
     FileMissing { path: PathBuf, named_by: String },

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use figment::value::{Dict, Map, Value};
 use figment::{Error, Figment, Metadata, Profile, Provider};
 
-use super::error::{Mistake, nearest};
+use super::error::{ConfigError, nearest};
 use super::keys::{KEYS, Key, OTHER_VARIABLES, PREFIX};
 use super::origin::Origin;
 
@@ -45,7 +45,7 @@ pub struct Flag {
 }
 
 impl Sources {
-    pub fn merge(&self) -> Result<Figment, Mistake> {
+    pub fn merge(&self) -> Result<Figment, ConfigError> {
         let mut figment = Figment::new();
         let (path, named_by) = self.file_name();
         let mut settings = from_text(DEFAULTS, Path::new("default.toml"), |_| Origin::Default)?;
@@ -109,28 +109,28 @@ fn read(path: &Path) -> io::Result<String> {
     }
 }
 
-fn from_file(path: &Path, named_by: Option<&str>) -> Result<Vec<Setting>, Mistake> {
+fn from_file(path: &Path, named_by: Option<&str>) -> Result<Vec<Setting>, ConfigError> {
     match read(path) {
         Ok(text) => from_text(&text, path, |path| Origin::File(path.to_owned())),
         // A link that leads nowhere is there, and whoever made it wanted to be read.
         Err(why) if why.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => match named_by {
-            Some(named_by) => Err(Mistake::FileMissing {
+            Some(named_by) => Err(ConfigError::FileMissing {
                 path: path.to_owned(),
                 named_by: named_by.to_owned(),
             }),
             None => Ok(Vec::new()),
         },
-        Err(why) => Err(Mistake::FileUnreadable {
+        Err(why) => Err(ConfigError::FileUnreadable {
             path: path.to_owned(),
             why: why.to_string(),
         }),
     }
 }
 
-fn from_text(text: &str, path: &Path, origin: impl Fn(&Path) -> Origin) -> Result<Vec<Setting>, Mistake> {
+fn from_text(text: &str, path: &Path, origin: impl Fn(&Path) -> Origin) -> Result<Vec<Setting>, ConfigError> {
     let table: toml::Table = toml::from_str(text).map_err(|why| {
         let before = why.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-        Mistake::NotToml {
+        ConfigError::NotToml {
             path: path.to_owned(),
             line: before.matches('\n').count() + 1,
             why: why.message().replace('\n', ", "),
@@ -143,7 +143,7 @@ fn from_text(text: &str, path: &Path, origin: impl Fn(&Path) -> Origin) -> Resul
 }
 
 /// As deep as the table of keys is, and no deeper.
-fn from_section(path: &str, table: &toml::Table, origin: &Origin, into: &mut Vec<Setting>) -> Result<(), Mistake> {
+fn from_section(path: &str, table: &toml::Table, origin: &Origin, into: &mut Vec<Setting>) -> Result<(), ConfigError> {
     let is_section = |path: &str| {
         let inside = |key: &Key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
         KEYS.iter().any(inside)
@@ -162,7 +162,7 @@ fn from_section(path: &str, table: &toml::Table, origin: &Origin, into: &mut Vec
     Ok(())
 }
 
-fn from_entry(path: &str, value: &toml::Value, origin: &Origin) -> Result<Option<Setting>, Mistake> {
+fn from_entry(path: &str, value: &toml::Value, origin: &Origin) -> Result<Option<Setting>, ConfigError> {
     let Some(key) = Key::find(path) else {
         return Err(unknown_key(path, origin));
     };
@@ -175,7 +175,7 @@ fn from_entry(path: &str, value: &toml::Value, origin: &Origin) -> Result<Option
 }
 
 /// Known names are looked up one by one, so the order of mistakes does not depend on the environment's.
-fn from_environment(environment: &BTreeMap<String, String>) -> Result<Vec<Setting>, Mistake> {
+fn from_environment(environment: &BTreeMap<String, String>) -> Result<Vec<Setting>, ConfigError> {
     refuse_unknown_variables(environment)?;
     let mut settings = Vec::new();
     for key in KEYS {
@@ -192,7 +192,7 @@ fn from_environment(environment: &BTreeMap<String, String>) -> Result<Vec<Settin
                 // Then the API is a resource of its own, and reads the short name for itself.
                 Some(_) if key.path == "auth.audience" && exchanges(environment) => {}
                 Some((before, _)) => {
-                    return Err(Mistake::NamesDisagree {
+                    return Err(ConfigError::NamesDisagree {
                         key: key.path,
                         first: before.clone(),
                         second: variable,
@@ -216,14 +216,14 @@ fn exchanges(environment: &BTreeMap<String, String>) -> bool {
         .is_some_and(|mode| mode == "exchange")
 }
 
-fn refuse_unknown_variables(environment: &BTreeMap<String, String>) -> Result<(), Mistake> {
+fn refuse_unknown_variables(environment: &BTreeMap<String, String>) -> Result<(), ConfigError> {
     let mut known: Vec<String> = KEYS.iter().flat_map(Key::variables).collect();
     known.extend(OTHER_VARIABLES.iter().map(|name| (*name).to_owned()));
     let unknown = environment
         .keys()
         .find(|name| name.starts_with(PREFIX) && !known.contains(name));
     match unknown {
-        Some(name) => Err(Mistake::UnknownVariable {
+        Some(name) => Err(ConfigError::UnknownVariable {
             name: name.clone(),
             nearest: nearest(name, known.iter().map(String::as_str)),
         }),
@@ -231,7 +231,7 @@ fn refuse_unknown_variables(environment: &BTreeMap<String, String>) -> Result<()
     }
 }
 
-fn from_flags(flags: &[Flag]) -> Result<Vec<Setting>, Mistake> {
+fn from_flags(flags: &[Flag]) -> Result<Vec<Setting>, ConfigError> {
     let mut settings = Vec::new();
     for flag in flags {
         let origin = Origin::Flag(flag.name.clone());
@@ -239,7 +239,7 @@ fn from_flags(flags: &[Flag]) -> Result<Vec<Setting>, Mistake> {
             return Err(unknown_key(&flag.path, &origin));
         };
         if key.is_secret() {
-            return Err(Mistake::SecretOnCommandLine {
+            return Err(ConfigError::SecretOnCommandLine {
                 key: key.path,
                 flag: flag.name.clone(),
                 variable: key.variable(),
@@ -253,21 +253,21 @@ fn from_flags(flags: &[Flag]) -> Result<Vec<Setting>, Mistake> {
     Ok(settings)
 }
 
-fn unknown_key(path: &str, origin: &Origin) -> Mistake {
+fn unknown_key(path: &str, origin: &Origin) -> ConfigError {
     let nearest = nearest(path, KEYS.iter().map(|key| key.path)).or_else(|| {
         KEYS.iter()
             .find(|key| key.leaf() == path)
             .map(|key| key.path.to_owned())
     });
-    Mistake::UnknownKey {
+    ConfigError::UnknownKey {
         key: path.to_owned(),
         origin: origin.clone(),
         nearest,
     }
 }
 
-fn unusable(key: &'static Key, origin: &Origin, problem: super::error::Problem) -> Mistake {
-    Mistake::Unusable {
+fn unusable(key: &'static Key, origin: &Origin, problem: super::error::Problem) -> ConfigError {
+    ConfigError::Unusable {
         key: key.path,
         origin: origin.clone(),
         problem,
@@ -309,7 +309,7 @@ mod tests {
         std::fs::write(&large, "#".repeat((1 << 20) + 1)).unwrap();
         for path in [Path::new("/dev/zero"), &directory, &dangling, &large] {
             assert!(
-                matches!(from_file(path, None), Err(Mistake::FileUnreadable { .. })),
+                matches!(from_file(path, None), Err(ConfigError::FileUnreadable { .. })),
                 "{}",
                 path.display()
             );

@@ -26,7 +26,7 @@ use serde::Deserialize;
 use url::Url;
 
 pub use self::check::warnings;
-pub use self::error::Mistake;
+pub use self::error::ConfigError;
 use self::keys::{KEYS, Key};
 pub use self::layers::{Flag, Sources};
 pub use self::origin::Origin;
@@ -282,7 +282,7 @@ impl Tenant {
     }
 
     /// The pair for a command that cannot do without.
-    pub fn require_identity(&self) -> Result<(&str, &Secret), Mistake> {
+    pub fn require_identity(&self) -> Result<(&str, &Secret), ConfigError> {
         let because = ", so requests to the API cannot be signed";
         match (&self.id, &self.header_secret) {
             (Some(id), Some(secret)) => Ok((id, secret)),
@@ -315,9 +315,11 @@ pub enum Shown {
 }
 
 /// Merges, reads and checks.
-pub fn load(sources: &Sources) -> Result<Loaded, Mistake> {
+pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let layers = sources.merge()?;
-    let config: Config = layers.extract().map_err(|why| Mistake::Inconsistent(describe(&why)))?;
+    let config: Config = layers
+        .extract()
+        .map_err(|why| ConfigError::Inconsistent(describe(&why)))?;
     check::check(&config, &|path| origin_of(&layers, path))?;
     Ok(Loaded { config, layers })
 }

@@ -14,12 +14,12 @@ use tokio::time::timeout;
 use super::Settings;
 use super::conversation::Conversation;
 use super::delivery::Exchange;
-use super::error::Trouble;
+use super::error::ConnectError;
 use super::message::{Id, Message};
 use super::output::Output;
 use super::remote::Remote;
 
-use crate::server::{INVALID_REQUEST, Line, LineReader, PARSE_ERROR, id_in_beginning, outline};
+use crate::server::{INVALID_REQUEST, Line, LineReader, PARSE_ERROR, id_in_beginning, validate};
 use crate::telemetry::fields;
 
 /// Messages under way at once. A client that asks for more hears of it at once, so that it can still cancel some.
@@ -126,7 +126,7 @@ impl Bridge {
         if line.text.trim_ascii().is_empty() {
             return;
         }
-        let (id, outline) = outline(line.text);
+        let (id, outline) = validate(line.text);
         let id = id.and_then(Id::of);
         if let Err(objection) = outline {
             return self.refuse(id, objection.code, &objection.message).await;
@@ -150,7 +150,7 @@ impl Bridge {
             }
         }
         if self.running.len() >= MOST_AT_ONCE {
-            let trouble = Trouble::TooMany { limit: MOST_AT_ONCE };
+            let trouble = ConnectError::TooManyConnectionsError { limit: MOST_AT_ONCE };
             tracing::warn!({ fields::REASON } = trouble.reason(), "{trouble}");
             if let Some(id) = &message.id {
                 self.output.line(trouble.answer(id.as_json())).await;

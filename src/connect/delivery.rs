@@ -11,10 +11,10 @@ use reqwest::Response;
 use tokio::time::{Instant, sleep};
 
 use super::conversation::{Conversation, SESSION};
-use super::error::Trouble;
+use super::error::ConnectError;
 use super::message::Message;
 use super::output::Output;
-use super::remote::{Refusal, Remote, Why};
+use super::remote::{Remote, RemoteError, Why};
 use super::token::TokenSource;
 use crate::telemetry::fields;
 
@@ -23,13 +23,13 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// Why there is no result, and what the server itself says of it in JSON-RPC, if it does.
-struct Failure {
-    trouble: Trouble,
+struct DeliveryError {
+    trouble: ConnectError,
     answer: Option<String>,
 }
 
-impl From<Trouble> for Failure {
-    fn from(trouble: Trouble) -> Self {
+impl From<ConnectError> for DeliveryError {
+    fn from(trouble: ConnectError) -> Self {
         Self { trouble, answer: None }
     }
 }
@@ -45,7 +45,7 @@ pub struct Exchange {
 impl Exchange {
     /// Sends a message, and writes its answer, whatever that is.
     pub async fn carry(&self, message: &Message) {
-        let Err(Failure { trouble, answer }) = self.attempt(message).await else {
+        let Err(DeliveryError { trouble, answer }) = self.attempt(message).await else {
             return;
         };
         tracing::warn!(
@@ -66,7 +66,7 @@ impl Exchange {
         }
     }
 
-    async fn attempt(&self, message: &Message) -> Result<(), Failure> {
+    async fn attempt(&self, message: &Message) -> Result<(), DeliveryError> {
         let give_up = Instant::now() + self.patience;
         let mut pause = FIRST_PAUSE;
         loop {
@@ -76,13 +76,13 @@ impl Exchange {
             };
             let trouble = &failure.trouble;
             let wait = match trouble {
-                Trouble::Busy {
+                ConnectError::Busy {
                     retry_after: Some(seconds),
                     ..
                 } => Duration::from_secs(*seconds),
                 _ => pause,
             };
-            let may_be_repeated = message.is_repeatable() || matches!(trouble, Trouble::Unreachable { .. });
+            let may_be_repeated = message.is_repeatable() || matches!(trouble, ConnectError::Unreachable { .. });
             let left = give_up.saturating_duration_since(Instant::now());
             if !may_be_repeated || !trouble.may_pass() || wait > left {
                 return Err(failure);
@@ -94,7 +94,7 @@ impl Exchange {
     }
 
     /// One try, and a second one where the first was refused for what can be mended at once.
-    async fn once(&self, message: &Message) -> Result<(), Failure> {
+    async fn once(&self, message: &Message) -> Result<(), DeliveryError> {
         let token = self.token.current()?;
         let headers = self.conversation.headers(message);
         let refusal = match self.remote.post(message, &headers, &token).await {
@@ -114,55 +114,55 @@ impl Exchange {
         }
     }
 
-    async fn once_more(&self, message: &Message) -> Result<(), Failure> {
+    async fn once_more(&self, message: &Message) -> Result<(), DeliveryError> {
         let token = self.token.current()?;
         let headers = self.conversation.headers(message);
         match self.remote.post(message, &headers, &token).await {
             Ok(response) => self.heard(response, message).await,
             Err(refusal) if matches!(refusal.why, Why::NotFound) && headers.contains_key(SESSION) => {
-                Err(Trouble::SessionLost.into())
+                Err(ConnectError::SessionLost.into())
             }
             Err(refusal) => Err(self.failure(refusal)),
         }
     }
 
-    async fn heard(&self, response: Response, message: &Message) -> Result<(), Failure> {
+    async fn heard(&self, response: Response, message: &Message) -> Result<(), DeliveryError> {
         let reading = self.remote.read(response, message, &self.conversation, &self.output);
         Ok(reading.await?)
     }
 
-    fn failure(&self, refusal: Refusal) -> Failure {
+    fn failure(&self, refusal: RemoteError) -> DeliveryError {
         let trouble = match refusal.why {
-            Why::Trouble(trouble) => trouble,
-            Why::NotFound => Trouble::NotFound {
+            Why::ConnectError(trouble) => trouble,
+            Why::NotFound => ConnectError::NotFound {
                 url: self.remote.shown(),
             },
-            Why::Unauthorized(said) => Trouble::Unauthorized {
+            Why::Unauthorized(said) => ConnectError::Unauthorized {
                 place: self.token.place(),
                 remedy: self.token.remedy(),
                 said,
             },
         };
         let answer = refusal.answer;
-        Failure { trouble, answer }
+        DeliveryError { trouble, answer }
     }
 
     /// Makes a new session with a server that has forgotten this one, as the client would; it need not know.
-    async fn greet_again(&self, lost: &HeaderValue) -> Result<(), Trouble> {
+    async fn greet_again(&self, lost: &HeaderValue) -> Result<(), ConnectError> {
         let Some(hello) = self.conversation.hello_again(lost) else {
             return Ok(());
         };
         let token = self.token.current()?;
         let headers = self.conversation.headers(&hello);
         let Ok(response) = self.remote.post(&hello, &headers, &token).await else {
-            return Err(Trouble::SessionLost);
+            return Err(ConnectError::SessionLost);
         };
         // The client has heard this answer before.
         let (unheard, writing) = Output::start(tokio::io::sink());
         let read = self.remote.read(response, &hello, &self.conversation, &unheard).await;
         drop(unheard);
         let _ = writing.await;
-        read.map_err(|_| Trouble::SessionLost)?;
+        read.map_err(|_| ConnectError::SessionLost)?;
         let initialized = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
         if let Some(initialized) = Message::read(initialized) {
             let headers = self.conversation.headers(&initialized);

@@ -11,7 +11,7 @@ pub const CODE: i32 = -32011;
 const LONGEST_QUOTE: usize = 300;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trouble {
+pub enum ConnectError {
     NoToken {
         place: String,
         why: String,
@@ -63,7 +63,7 @@ pub enum Trouble {
         limit: usize,
     },
     /// Of requests at once, from our side.
-    TooMany {
+    TooManyConnectionsError {
         limit: usize,
     },
 }
@@ -75,7 +75,7 @@ pub enum Unreachable {
     Connection(String),
 }
 
-impl Trouble {
+impl ConnectError {
     /// Whether the request can have had an effect.
     pub fn may_have_been_done(&self) -> bool {
         match self {
@@ -120,7 +120,7 @@ impl Trouble {
             Self::Failed { .. } => "failed",
             Self::NotMcp { .. } => "not_mcp",
             Self::AnswerTooLarge { .. } => "answer_too_large",
-            Self::TooMany { .. } => "too_many_requests",
+            Self::TooManyConnectionsError { .. } => "too_many_requests",
         }
     }
 
@@ -142,7 +142,7 @@ impl Trouble {
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoToken { place, why } => {
@@ -214,7 +214,7 @@ impl fmt::Display for Trouble {
                     "The answer is larger than {limit} bytes. What was asked for may have been done."
                 )
             }
-            Self::TooMany { limit } => {
+            Self::TooManyConnectionsError { limit } => {
                 write!(
                     f,
                     "{limit} requests are waiting for their answers already. Wait for some of them."

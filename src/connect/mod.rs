@@ -29,7 +29,7 @@ use url::Url;
 
 pub use bridge::{Ended, run};
 pub use conversation::Conversation;
-pub use error::{Trouble, Unreachable, said};
+pub use error::{ConnectError, Unreachable, said};
 pub use events::EventReader;
 pub use message::Message;
 pub use target::{BadTarget, is_loopback, target};

@@ -7,7 +7,7 @@ use reqwest::Response;
 
 use super::Settings;
 use super::conversation::{Conversation, SESSION};
-use super::error::{Trouble, Unreachable, said};
+use super::error::{ConnectError, Unreachable, said};
 use super::events::EventReader;
 use super::message::{Id, Message, is_answer, line_of};
 use super::output::Output;
@@ -60,7 +60,7 @@ impl Remote {
     }
 
     /// Sends a message. What comes back, if it is no refusal, has yet to be read.
-    pub async fn post(&self, message: &Message, headers: &HeaderMap, token: &Secret) -> Result<Response, Refusal> {
+    pub async fn post(&self, message: &Message, headers: &HeaderMap, token: &Secret) -> Result<Response, RemoteError> {
         let mut all = self.headers.clone();
         all.extend(headers.clone());
         all.extend(authorization(token).map(|value| (AUTHORIZATION, value)));
@@ -95,7 +95,7 @@ impl Remote {
         message: &Message,
         conversation: &Conversation,
         output: &Output,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), ConnectError> {
         let session = response.headers().get(SESSION).cloned();
         let answers = Answers {
             message,
@@ -128,7 +128,7 @@ impl Remote {
         }
     }
 
-    async fn stream(&self, mut response: Response, id: &Id, to: &Answers<'_>) -> Result<(), Trouble> {
+    async fn stream(&self, mut response: Response, id: &Id, to: &Answers<'_>) -> Result<(), ConnectError> {
         let mut events = EventReader::default();
         while let Some(piece) = response.chunk().await.map_err(|error| self.lost(&error))? {
             let messages = events.push(&piece).map_err(|_| self.no_mcp("its events are no text"))?;
@@ -147,61 +147,61 @@ impl Remote {
                 }
             }
             if events.held() > self.max_answer_bytes {
-                return Err(Trouble::AnswerTooLarge {
+                return Err(ConnectError::AnswerTooLarge {
                     limit: self.max_answer_bytes,
                 });
             }
         }
-        Err(Trouble::AnswerLost { url: self.shown() })
+        Err(ConnectError::AnswerLost { url: self.shown() })
     }
 
-    async fn body(&self, mut response: Response, limit: usize) -> Result<Bytes, Trouble> {
+    async fn body(&self, mut response: Response, limit: usize) -> Result<Bytes, ConnectError> {
         let body = bounded_body::read(&mut response, limit).await;
         body.map_err(|error| match error {
-            BodyError::TooLarge { limit } => Trouble::AnswerTooLarge { limit },
+            BodyError::TooLarge { limit } => ConnectError::AnswerTooLarge { limit },
             BodyError::Broken(error) => self.lost(&error),
         })
     }
 
-    fn failed(&self, error: reqwest::Error) -> Refusal {
+    fn failed(&self, error: reqwest::Error) -> RemoteError {
         // Not with the URL in it, whose query may be a secret.
         let error = error.without_url();
         let url = self.shown();
         let trouble = if error.is_connect() {
-            Trouble::Unreachable {
+            ConnectError::Unreachable {
                 url,
                 how: Unreachable::of(&error),
             }
         } else if error.is_timeout() {
-            Trouble::TimedOut { url }
+            ConnectError::TimedOut { url }
         } else {
-            Trouble::AnswerLost { url }
+            ConnectError::AnswerLost { url }
         };
         trouble.into()
     }
 
-    fn lost(&self, error: &reqwest::Error) -> Trouble {
+    fn lost(&self, error: &reqwest::Error) -> ConnectError {
         let url = self.shown();
         if error.is_timeout() {
-            Trouble::TimedOut { url }
+            ConnectError::TimedOut { url }
         } else {
-            Trouble::AnswerLost { url }
+            ConnectError::AnswerLost { url }
         }
     }
 
-    fn no_mcp(&self, what: &str) -> Trouble {
-        Trouble::NotMcp {
+    fn no_mcp(&self, what: &str) -> ConnectError {
+        ConnectError::NotMcp {
             url: self.shown(),
             what: what.to_owned(),
         }
     }
 
-    async fn refused(&self, response: Response, id: Option<&Id>) -> Refusal {
+    async fn refused(&self, response: Response, id: Option<&Id>) -> RemoteError {
         let (status, headers) = (response.status(), response.headers().clone());
         let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         if status.is_redirection() {
             let to = text(LOCATION).map(shortened);
-            return Trouble::Redirected { to }.into();
+            return ConnectError::Redirected { to }.into();
         }
         let body = self.body(response, MAX_REFUSAL).await.unwrap_or_default();
         let answer = id.and_then(|id| rpc_error(&body, id));
@@ -209,20 +209,20 @@ impl Remote {
         let retry_after = text(RETRY_AFTER).and_then(|text| text.trim().parse().ok());
         let why = match status {
             StatusCode::UNAUTHORIZED => Why::Unauthorized(said),
-            StatusCode::FORBIDDEN => Why::Trouble(Trouble::Forbidden { said }),
+            StatusCode::FORBIDDEN => Why::ConnectError(ConnectError::Forbidden { said }),
             StatusCode::NOT_FOUND => Why::NotFound,
-            StatusCode::METHOD_NOT_ALLOWED => Why::Trouble(self.no_mcp("it takes no POST")),
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Why::Trouble(Trouble::Busy {
+            StatusCode::METHOD_NOT_ALLOWED => Why::ConnectError(self.no_mcp("it takes no POST")),
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Why::ConnectError(ConnectError::Busy {
                 status: status.as_u16(),
                 retry_after,
                 said,
             }),
-            _ => Why::Trouble(Trouble::Failed {
+            _ => Why::ConnectError(ConnectError::Failed {
                 status: status.as_u16(),
                 said,
             }),
         };
-        Refusal { why, answer }
+        RemoteError { why, answer }
     }
 }
 
@@ -245,7 +245,7 @@ impl Answers<'_> {
 }
 
 /// A POST that has no answer to be read.
-pub struct Refusal {
+pub struct RemoteError {
     pub why: Why,
     /// What the server says of it in JSON-RPC, if it does: that is what the client hears when nothing helps.
     pub answer: Option<String>,
@@ -255,13 +255,13 @@ pub enum Why {
     Unauthorized(String),
     /// No such place, or no such session.
     NotFound,
-    Trouble(Trouble),
+    ConnectError(ConnectError),
 }
 
-impl From<Trouble> for Refusal {
-    fn from(trouble: Trouble) -> Self {
+impl From<ConnectError> for RemoteError {
+    fn from(trouble: ConnectError) -> Self {
         Self {
-            why: Why::Trouble(trouble),
+            why: Why::ConnectError(trouble),
             answer: None,
         }
     }

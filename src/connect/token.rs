@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use http::HeaderValue;
 
-use super::error::Trouble;
+use super::error::ConnectError;
 use crate::foundation::token_secret::Secret;
 
 /// Tokens are of a few KiB at most.
@@ -25,10 +25,10 @@ pub enum TokenSource {
 }
 
 impl TokenSource {
-    pub fn environment(token: Secret) -> Result<Self, Trouble> {
+    pub fn environment(token: Secret) -> Result<Self, ConnectError> {
         let source = Self::Environment(token);
         match &source {
-            Self::Environment(token) if authorization(token).is_none() => Err(Trouble::NoToken {
+            Self::Environment(token) if authorization(token).is_none() => Err(ConnectError::NoToken {
                 place: source.place(),
                 why: "it holds something else than a token".to_owned(),
             }),
@@ -59,7 +59,7 @@ impl TokenSource {
         }
     }
 
-    pub fn current(&self) -> Result<Secret, Trouble> {
+    pub fn current(&self) -> Result<Secret, ConnectError> {
         match self {
             Self::Environment(token) => Ok(token.clone()),
             Self::File { path, last } => {
@@ -73,7 +73,7 @@ impl TokenSource {
                         tracing::warn!(%error, "the token file cannot be read; its last token is used");
                         Ok(token.clone())
                     }
-                    (Err(error), None) => Err(Trouble::NoToken {
+                    (Err(error), None) => Err(ConnectError::NoToken {
                         place: self.place(),
                         why: error.to_string(),
                     }),

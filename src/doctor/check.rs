@@ -29,10 +29,10 @@ pub const fn check<P>(
 }
 
 /// What was seen, in a sentence; or what is to be said instead.
-pub type Found = Result<String, Ill>;
+pub type Found = Result<String, Finding>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ill {
+pub enum Finding {
     Warning(Advice),
     Failed(Advice),
     /// There was nothing to look at, for this reason.
@@ -55,7 +55,7 @@ impl Advice {
     }
 }
 
-impl Ill {
+impl Finding {
     pub fn warning(what: impl Into<String>, mend: impl Into<String>) -> Self {
         Self::Warning(Advice::new(what, mend))
     }
@@ -78,7 +78,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Warning => "warning",
@@ -105,9 +105,9 @@ impl Examined {
     pub fn new(id: &'static str, title: &'static str, found: Found) -> Self {
         let (outcome, what, mend) = match found {
             Ok(what) => (Outcome::Ok, what, None),
-            Err(Ill::Warning(advice)) => (Outcome::Warning, advice.what, Some(advice.mend)),
-            Err(Ill::Failed(advice)) => (Outcome::Failed, advice.what, Some(advice.mend)),
-            Err(Ill::Skipped(why)) => (Outcome::Skipped, why, None),
+            Err(Finding::Warning(advice)) => (Outcome::Warning, advice.what, Some(advice.mend)),
+            Err(Finding::Failed(advice)) => (Outcome::Failed, advice.what, Some(advice.mend)),
+            Err(Finding::Skipped(why)) => (Outcome::Skipped, why, None),
         };
         Self {
             id,
@@ -175,14 +175,14 @@ fn cause(all: &[Examined], needs: &[&str]) -> Option<&'static str> {
     Some(unmet.because.unwrap_or(unmet.id))
 }
 
-fn because(cause: &Examined) -> Ill {
-    Ill::skipped(format!("not tried, because of \"{}\"", cause.title))
+fn because(cause: &Examined) -> Finding {
+    Finding::skipped(format!("not tried, because of \"{}\"", cause.title))
 }
 
-fn too_slow(after: Duration, time_is_up: bool) -> Ill {
+fn too_slow(after: Duration, time_is_up: bool) -> Finding {
     let mend = match time_is_up {
         true => "give more time with --timeout, such as --timeout 2m",
         false => "see the log of whatever answers there: it may be stuck",
     };
-    Ill::failed(format!("no answer within {:.1} s", after.as_secs_f64()), mend)
+    Finding::failed(format!("no answer within {:.1} s", after.as_secs_f64()), mend)
 }

@@ -12,7 +12,7 @@ use reqwest::{RequestBuilder, Response};
 use serde_json::Value;
 use url::Url;
 
-use super::check::{Advice, Ill};
+use super::check::{Advice, Finding};
 use super::words;
 use crate::connect::{Unreachable, authorization};
 use crate::foundation::bounded_body::{self, BodyError};
@@ -66,7 +66,7 @@ pub struct Http {
 
 /// An answer, in full.
 #[derive(Debug)]
-pub struct Answer {
+pub struct HttpAnswer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     body: Bytes,
@@ -97,7 +97,7 @@ impl Http {
         })
     }
 
-    pub async fn get(&self, url: &Url) -> Result<Answer, NoAnswer> {
+    pub async fn get(&self, url: &Url) -> Result<HttpAnswer, NoAnswer> {
         self.answer(self.client.get(url.clone())).await
     }
 
@@ -118,17 +118,17 @@ impl Http {
             .map_err(|error| NoAnswer::of(&error))
     }
 
-    pub async fn answer(&self, request: RequestBuilder) -> Result<Answer, NoAnswer> {
+    pub async fn answer(&self, request: RequestBuilder) -> Result<HttpAnswer, NoAnswer> {
         let response = request.send().await.map_err(|error| NoAnswer::of(&error))?;
-        Answer::read(response).await
+        HttpAnswer::read(response).await
     }
 }
 
 /// A path beside a base URL, which may have a path of its own.
-pub fn at(base: &Url, path: &str) -> Result<Url, Ill> {
+pub fn at(base: &Url, path: &str) -> Result<Url, Finding> {
     let mut url = base.clone();
     url.path_segments_mut()
-        .map_err(|()| Ill::skipped("its address cannot be asked"))?
+        .map_err(|()| Finding::skipped("its address cannot be asked"))?
         .pop_if_empty()
         .extend(path.split('/'));
     Ok(url)
@@ -142,7 +142,7 @@ pub fn with_token(request: RequestBuilder, token: &Secret) -> RequestBuilder {
     }
 }
 
-impl Answer {
+impl HttpAnswer {
     pub async fn read(mut response: Response) -> Result<Self, NoAnswer> {
         let body = bounded_body::read(&mut response, MAX_ANSWER).await;
         let body = body.map_err(|error| match error {
@@ -210,9 +210,9 @@ impl NoAnswer {
     }
 
     /// What to say, of whatever stands there.
-    pub fn ill(self, url: &Url) -> Ill {
+    pub fn ill(self, url: &Url) -> Finding {
         let place = words::shown(url);
-        Ill::Failed(match self {
+        Finding::Failed(match self {
             Self::Unreachable(Unreachable::Name) => words::no_such_name(&place),
             Self::Unreachable(Unreachable::Tls(why)) => words::no_tls(url, &why),
             Self::Unreachable(Unreachable::Connection(why)) => words::nobody_there(&place, &why),

@@ -6,13 +6,13 @@ use futures::FutureExt;
 use serde_json::Map;
 use url::Url;
 
-use super::check::{Advice, Check, Examined, Found, Ill, check};
+use super::check::{Advice, Check, Examined, Finding, Found, check};
 use super::claims::Claims;
-use super::http::{Answer, Http, at};
+use super::http::{Http, HttpAnswer, at};
 use super::note::{Note, Tools, Uncalled};
 use super::words::{not_ready, token_refused};
-use super::{Patient, network, words};
-use crate::api::{NotReady, Upstream, has_no_readyz};
+use super::{Deployment, network, words};
+use crate::api::{ApiClient, NotReadyError, has_no_readyz};
 use crate::auth::Verifier;
 use crate::config::{Config, warnings};
 use crate::foundation::clock::Clock;
@@ -29,7 +29,7 @@ pub struct Inside {
     pub token: Token,
     pub verifier: Option<Verifier>,
     /// What needs the tenant secret.
-    pub upstream: Option<Upstream>,
+    pub upstream: Option<ApiClient>,
     pub tools: Option<Box<dyn Tools>>,
     http: Http,
     clock: Clock,
@@ -48,7 +48,7 @@ pub enum Token {
 /// What one check leaves for the next.
 struct Seen {
     addresses: Vec<SocketAddr>,
-    ready: Option<Answer>,
+    ready: Option<HttpAnswer>,
     note: Note,
 }
 
@@ -73,7 +73,7 @@ impl Inside {
     }
 }
 
-impl Patient for Inside {
+impl Deployment for Inside {
     const CHECKS: &'static [Check<Self>] = &[
         check("config", "Configuration", &[], |it| it.config_is_good().boxed_local()),
         check("tenant_secret", "Tenant secret", &["config"], |it| {
@@ -129,30 +129,33 @@ impl Patient for Inside {
 
 impl Inside {
     /// Checks that come after "config" have one.
-    fn config(&self) -> Result<&Config, Ill> {
+    fn config(&self) -> Result<&Config, Finding> {
         self.config
             .as_ref()
-            .map_err(|_| Ill::skipped("there is no configuration"))
+            .map_err(|_| Finding::skipped("there is no configuration"))
     }
 
     async fn config_is_good(&mut self) -> Found {
         const CHECK: &str = "\"toolbridge-mcp config check\" says when it is good; \"toolbridge-mcp config show\" where each \
                              value is from";
-        let config = self.config.as_ref().map_err(|mistake| Ill::failed(mistake, CHECK))?;
+        let config = self
+            .config
+            .as_ref()
+            .map_err(|mistake| Finding::failed(mistake, CHECK))?;
         match warnings(config).as_slice() {
             [] => Ok(format!(
                 "it is good: tenant {}, calls {}",
                 config.tenant.id.as_deref().unwrap_or("none"),
                 config.api.base_url
             )),
-            doubts => Err(Ill::warning(doubts.join("; "), CHECK)),
+            doubts => Err(Finding::warning(doubts.join("; "), CHECK)),
         }
     }
 
     async fn has_the_secret(&mut self) -> Found {
         match self.config()?.tenant.identity() {
             Some(_) => Ok("it is set".to_owned()),
-            None => Err(Ill::failed(
+            None => Err(Finding::failed(
                 "tenant.header_secret is not set, so the MCP server is off",
                 "is that on purpose? If not, set TENANT_HEADER_SECRET to what the API has",
             )),
@@ -171,7 +174,7 @@ impl Inside {
         let url = &self.config()?.api.base_url;
         let there = network::connect(&words::shown(url), &self.seen.addresses).await;
         there.map_err(|ill| match ill {
-            Ill::Failed(Advice { what, .. }) => Ill::failed(
+            Finding::Failed(Advice { what, .. }) => Finding::failed(
                 what,
                 format!(
                     "start the API, or set TOOLBRIDGE_GO_API_BASE_URL to where it is; {RUNS}, and the log says why one has \
@@ -198,7 +201,7 @@ impl Inside {
             200 if has_no_readyz => Ok("it runs; it has no /readyz, so /healthz was asked".to_owned()),
             200 => Ok("it is ready".to_owned()),
             503 => Err(not_ready("api_not_ready", &last_words)),
-            _ => Err(Ill::failed(
+            _ => Err(Finding::failed(
                 format!("what answers at {url} is not the REST API: {words}"),
                 "set TOOLBRIDGE_GO_API_BASE_URL to the API's own address; in the container its port is 8081",
             )),
@@ -208,7 +211,7 @@ impl Inside {
     async fn api_clock(&mut self) -> Found {
         match &self.seen.ready {
             Some(answer) => network::clocks("the API", answer, &self.clock),
-            None => Err(Ill::skipped("the API has not answered")),
+            None => Err(Finding::skipped("the API has not answered")),
         }
     }
 
@@ -232,7 +235,7 @@ impl Inside {
         let verifier = self
             .verifier
             .as_ref()
-            .ok_or_else(|| Ill::skipped("nothing verifies tokens"))?;
+            .ok_or_else(|| Finding::skipped("nothing verifies tokens"))?;
         let Some(url) = auth.jwks_url.as_ref() else {
             return Ok("tokens are verified with JWT_HS256_SECRET; no keys have to be fetched".to_owned());
         };
@@ -248,12 +251,12 @@ impl Inside {
     async fn token_here(&mut self) -> Found {
         let (token, from) = match &self.token {
             Token::Some(token, from) => (token, from),
-            Token::None(why) => return Err(Ill::skipped(why)),
+            Token::None(why) => return Err(Finding::skipped(why)),
         };
         let verifier = self
             .verifier
             .as_ref()
-            .ok_or_else(|| Ill::skipped("nothing verifies tokens"))?;
+            .ok_or_else(|| Finding::skipped("nothing verifies tokens"))?;
         let claims = Claims::of(token);
         let valid = claims
             .validity(&self.clock)
@@ -286,18 +289,18 @@ impl Inside {
                                     log has the reason";
                 // Such an API refuses a signature with the same status.
                 Err(if self.api_judges_signatures() {
-                    Ill::failed(
+                    Finding::failed(
                         "the API refuses a token that is accepted here",
                         format!("give both programs the same {SAME}"),
                     )
                 } else {
-                    Ill::failed(
+                    Finding::failed(
                         "the API refuses a token that is accepted here, or the tenant signature",
                         format!("give both programs the same TENANT_HEADER_SECRET, {SAME}"),
                     )
                 })
             }
-            Err(Uncalled::Error { code, .. }) if code == "tenant_mismatch" => Err(Ill::failed(
+            Err(Uncalled::Error { code, .. }) if code == "tenant_mismatch" => Err(Finding::failed(
                 "the API does not let the token's user into this server's tenant",
                 "try a token of a user of this tenant; if it is one, TOOLBRIDGE_TENANT_ID names another tenant than the API \
                  knows the user in",
@@ -310,7 +313,7 @@ impl Inside {
 
     async fn write(&mut self) -> Found {
         if self.read_only {
-            return Err(Ill::skipped("nothing is written with --read-only"));
+            return Err(Finding::skipped("nothing is written with --read-only"));
         }
         let tools = self.tools.as_deref().ok_or_else(nothing_to_sign_with)?;
         self.seen.note.write(tools).await
@@ -321,10 +324,10 @@ impl Inside {
         self.seen.note.there_and_back(tools).await
     }
 
-    fn server_url(&self) -> Result<&Url, Ill> {
+    fn server_url(&self) -> Result<&Url, Finding> {
         self.server
             .as_ref()
-            .ok_or_else(|| Ill::skipped("server.port is 0: nobody can know which port that is"))
+            .ok_or_else(|| Finding::skipped("server.port is 0: nobody can know which port that is"))
     }
 
     async fn server(&mut self) -> Found {
@@ -334,12 +337,12 @@ impl Inside {
             Ok(answer) if answer.status == 200 && answer.text("/status") == "ok" => {
                 Ok(format!("it runs, at {}", words::shown(&url)))
             }
-            Ok(answer) => Err(Ill::failed(
+            Ok(answer) => Err(Finding::failed(
                 format!("what answers at {url} is something else: {}", answer.in_words()),
                 mend,
             )),
             Err(none) => Err(match none.ill(&url) {
-                Ill::Failed(advice) => Ill::failed(advice.what, mend),
+                Finding::Failed(advice) => Finding::failed(advice.what, mend),
                 other => other,
             }),
         }
@@ -353,7 +356,7 @@ impl Inside {
         }
         let reason = answer.text("/reason");
         // All of that was well a moment ago, with the configuration that is here.
-        Err(Ill::failed(
+        Err(Finding::failed(
             format!(
                 "it says {reason}, and with the configuration that is here it should not: {}",
                 answer.in_words()
@@ -367,11 +370,11 @@ impl Inside {
         let address = match self.config()?.metrics.address() {
             Ok(Some(address)) if address.port() != 0 => address,
             Ok(Some(_)) => {
-                return Err(Ill::skipped(
+                return Err(Finding::skipped(
                     "metrics.addr has port 0: nobody can know which port that is",
                 ));
             }
-            _ => return Err(Ill::skipped("metrics.addr is \"off\"")),
+            _ => return Err(Finding::skipped("metrics.addr is \"off\"")),
         };
         let local = match address {
             SocketAddr::V4(_) if address.ip().is_unspecified() => ([127, 0, 0, 1], address.port()).into(),
@@ -380,11 +383,11 @@ impl Inside {
             }
             other => other,
         };
-        let url =
-            Url::parse(&format!("http://{local}/metrics")).map_err(|_| Ill::skipped("its address cannot be asked"))?;
+        let url = Url::parse(&format!("http://{local}/metrics"))
+            .map_err(|_| Finding::skipped("its address cannot be asked"))?;
         match self.http.get(&url).await {
             Ok(answer) if answer.status == 200 => Ok(format!("they are at {url}")),
-            _ => Err(Ill::warning(
+            _ => Err(Finding::warning(
                 format!("nothing answers at {url}, so whoever collects figures gets none"),
                 "is the port taken by another program? The server's log said so when it started; set TOOLBRIDGE_METRICS_ADDR \
                  to a free address, or to off",
@@ -393,13 +396,13 @@ impl Inside {
     }
 }
 
-fn nothing_to_sign_with() -> Ill {
-    Ill::skipped("there is no tenant secret to sign with")
+fn nothing_to_sign_with() -> Finding {
+    Finding::skipped("there is no tenant secret to sign with")
 }
 
-fn detail(why: &NotReady) -> String {
+fn detail(why: &NotReadyError) -> String {
     match why {
-        NotReady::Status(_) => why.to_string(),
+        NotReadyError::Status(_) => why.to_string(),
         _ => String::new(),
     }
 }

@@ -36,7 +36,7 @@ use check::{Check, examine};
 const LONGEST_CHECK: Duration = Duration::from_secs(10);
 
 /// Something that can be looked at.
-pub trait Patient: Sized + 'static {
+pub trait Deployment: Sized + 'static {
     const CHECKS: &'static [Check<Self>];
 
     fn token(&self) -> Option<&Secret>;
@@ -46,7 +46,7 @@ pub trait Patient: Sized + 'static {
 }
 
 /// Looks at everything; `None` when `stopped` has resolved before. `told` hears of each check as it ends.
-pub async fn look<P: Patient>(
+pub async fn look<P: Deployment>(
     mut patient: P,
     within: Duration,
     stopped: impl Future<Output = ()>,

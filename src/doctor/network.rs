@@ -7,8 +7,8 @@ use tokio::net::{TcpStream, lookup_host};
 use url::{Host, Url};
 
 use super::certificate;
-use super::check::{Found, Ill};
-use super::http::{Answer, Override};
+use super::check::{Finding, Found};
+use super::http::{HttpAnswer, Override};
 use super::words;
 use crate::api::signature::WINDOW_MS;
 use crate::foundation::clock::Clock;
@@ -23,7 +23,7 @@ const RENEWED_BY: u64 = 14 * 86_400;
 const NOTICEABLE: u64 = 30;
 
 /// The addresses of a URL's host, one of them at least.
-pub async fn resolve(url: &Url, overrides: &[Override]) -> Result<Vec<SocketAddr>, Ill> {
+pub async fn resolve(url: &Url, overrides: &[Override]) -> Result<Vec<SocketAddr>, Finding> {
     let port = url.port_or_known_default().unwrap_or(0);
     let host = url.host_str().unwrap_or_default();
     if let Some(given) = overrides.iter().find(|given| given.is_for(host, port)) {
@@ -38,7 +38,7 @@ pub async fn resolve(url: &Url, overrides: &[Override]) -> Result<Vec<SocketAddr
             .unwrap_or_default(),
     };
     match found.as_slice() {
-        [] => Err(Ill::Failed(words::no_such_name(host))),
+        [] => Err(Finding::Failed(words::no_such_name(host))),
         _ => Ok(found),
     }
 }
@@ -62,11 +62,11 @@ pub async fn connect(place: &str, addresses: &[SocketAddr]) -> Found {
             Err(_) => why = format!("{} does not answer", address.ip()),
         }
     }
-    Err(Ill::Failed(words::nobody_there(place, &why)))
+    Err(Finding::Failed(words::nobody_there(place, &why)))
 }
 
 /// What is to be said of the certificate that came with an answer, which was trusted.
-pub fn trusted(answer: &Answer, url: &Url, clock: &Clock) -> Found {
+pub fn trusted(answer: &HttpAnswer, url: &Url, clock: &Clock) -> Found {
     let ends = answer.certificate.as_deref().and_then(certificate::not_after);
     let Some(ends) = ends else {
         return Ok("the certificate is trusted".to_owned());
@@ -76,16 +76,16 @@ pub fn trusted(answer: &Answer, url: &Url, clock: &Clock) -> Found {
     if left > RENEWED_BY {
         return Ok(format!("the certificate is trusted, and valid until {date}"));
     }
-    Err(Ill::warning(
+    Err(Finding::warning(
         format!("the certificate is valid for {} more, until {date}", words::span(left)),
         words::certificate_mends(url.host_str().unwrap_or_default()),
     ))
 }
 
 /// Two clocks, and how much they may differ.
-pub fn clocks(whose: &str, answer: &Answer, clock: &Clock) -> Found {
+pub fn clocks(whose: &str, answer: &HttpAnswer, clock: &Clock) -> Found {
     let Some(ahead) = answer.clock_ahead(clock) else {
-        return Err(Ill::skipped(format!("{whose} does not say what time it is")));
+        return Err(Finding::skipped(format!("{whose} does not say what time it is")));
     };
     let apart = ahead.unsigned_abs();
     let direction = if ahead > 0 { "ahead of" } else { "behind" };
@@ -96,10 +96,10 @@ pub fn clocks(whose: &str, answer: &Answer, clock: &Clock) -> Found {
             "{what}; signatures and tokens are good for {} at most",
             words::span(window)
         );
-        return Err(Ill::failed(what, words::SET_THE_CLOCK));
+        return Err(Finding::failed(what, words::SET_THE_CLOCK));
     }
     if apart > NOTICEABLE {
-        return Err(Ill::warning(what, words::SET_THE_CLOCK));
+        return Err(Finding::warning(what, words::SET_THE_CLOCK));
     }
     Ok(format!(
         "{whose}'s clock and this machine's agree to {} s",

@@ -8,7 +8,7 @@ use futures::future::LocalBoxFuture;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::check::{Examined, Found, Ill};
+use super::check::{Examined, Finding, Found};
 use super::words::quote;
 
 /// What was made is taken away again even when the time is up.
@@ -65,16 +65,16 @@ impl Uncalled {
         matches!(self, Self::Lost(_)) || self.has_code("unknown_outcome")
     }
 
-    pub fn ill(self, tool: &str) -> Ill {
+    pub fn ill(self, tool: &str) -> Finding {
         match self {
-            Self::LeftOut(why) => Ill::skipped(why),
-            Self::Lost(why) => Ill::failed(format!("{tool}: {why}"), "see the server's log"),
+            Self::LeftOut(why) => Finding::skipped(why),
+            Self::Lost(why) => Finding::failed(format!("{tool}: {why}"), "see the server's log"),
             Self::Error {
                 code,
                 message,
                 correlation_id,
                 ..
-            } => Ill::failed(
+            } => Finding::failed(
                 format!("{tool}: {code}: {message}"),
                 format!("see both programs' logs for correlation id {correlation_id}"),
             ),
@@ -124,7 +124,7 @@ impl Note {
         self.maybe = why.leaves_it_open();
         // What the API says of itself is that it can ask the database. So what it could not do was to change it.
         if why.is_out_of_service() && tools.is_ready().await {
-            return Err(Ill::failed(
+            return Err(Finding::failed(
                 "the database cannot be written: the API is ready, and still takes no note",
                 "see the API's log. SQLite: is the disk full (\"df -h /data\"), is the volume mounted read-only, may user \
                  10001 write to it (\"chown -R 10001:10001 /data\")? With Fly, \"flyctl volumes extend\" makes it larger. \
@@ -137,7 +137,7 @@ impl Note {
     /// Reads it, deletes it, and looks whether it is gone.
     pub async fn there_and_back(&mut self, tools: &dyn Tools) -> Found {
         let Some(uid) = self.uid.clone() else {
-            return Err(Ill::skipped("there is no note"));
+            return Err(Finding::skipped("there is no note"));
         };
         let uid = object(json!({ "uid": uid }));
         let read = tools
@@ -182,11 +182,11 @@ fn cleared(found: Found) -> Examined {
 
 fn left_behind(why: &str) -> Examined {
     let mend = "list_notes of the same user shows what there is, and delete_note deletes it";
-    cleared(Err(Ill::warning(why, mend)))
+    cleared(Err(Finding::warning(why, mend)))
 }
 
-fn not_as_it_was(what: &str) -> Ill {
-    Ill::failed(
+fn not_as_it_was(what: &str) -> Finding {
+    Finding::failed(
         what,
         "see the API's log; do two APIs with a database each stand behind one address?",
     )

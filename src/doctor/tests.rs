@@ -8,11 +8,11 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use url::Url;
 
-use super::check::{Advice, Check, Examined, Found, Ill, Outcome, check, examine};
+use super::check::{Advice, Check, Examined, Finding, Found, Outcome, check, examine};
 use super::claims::Claims;
 use super::http::{Http, Override};
 use super::outside::{Aim, Outside, served_plainly};
-use super::{Inside, Patient, words};
+use super::{Deployment, Inside, words};
 use crate::foundation::clock::Clock;
 use crate::foundation::deadline::Deadline;
 use crate::foundation::token_secret::Secret;
@@ -34,7 +34,7 @@ fn scripted(id: &'static str, needs: &'static [&'static str]) -> Check<Scripted>
 
 #[test]
 fn what_a_check_needs_comes_before_it() {
-    fn well_formed<P: Patient>() {
+    fn well_formed<P: Deployment>() {
         let mut before = Vec::new();
         for check in P::CHECKS {
             assert!(!before.contains(&check.id), "{} is there twice", check.id);
@@ -71,8 +71,8 @@ async fn one_cause_is_one_finding() {
     ];
     let mut patient = Scripted(vec![
         Ok("fine".to_owned()),
-        Err(Ill::failed("no", "do")),
-        Err(Ill::skipped("none was given")),
+        Err(Finding::failed("no", "do")),
+        Err(Finding::skipped("none was given")),
     ]);
     assert_eq!(
         examined(&mut patient, &checks).await,
@@ -91,7 +91,7 @@ async fn one_cause_is_one_finding() {
 #[tokio::test]
 async fn a_warning_stands_in_nobodys_way() {
     let checks = [scripted("certificate", &[]), scripted("call", &["certificate"])];
-    let mut patient = Scripted(vec![Err(Ill::warning("soon", "renew")), Ok("fine".to_owned())]);
+    let mut patient = Scripted(vec![Err(Finding::warning("soon", "renew")), Ok("fine".to_owned())]);
     let found = examined(&mut patient, &checks).await;
     assert_eq!(
         found,
@@ -123,7 +123,7 @@ fn a_token_that_a_server_repeats_is_not_shown() {
     let token = Secret::new("eyJhbGciOiJIUzI1NiJ9.e30.c2ln");
     let echo = format!("you sent Bearer {}", token.expose());
     let advice = Advice::new(echo.clone(), echo);
-    let mut examined = Examined::new("token", "Token", Err(Ill::Failed(advice)));
+    let mut examined = Examined::new("token", "Token", Err(Finding::Failed(advice)));
     examined.hide(Some(&token));
     assert_eq!(examined.what, "you sent Bearer [token]");
     assert_eq!(examined.mend.as_deref(), Some("you sent Bearer [token]"));
@@ -247,7 +247,7 @@ async fn plain_http_should_lead_to_https() {
     let http = Http::new(&[]).unwrap();
     let found = async |path: &str| served_plainly(&http, &base.join(path).unwrap()).await;
     assert_eq!(found("secure").await, Ok("it leads to https".to_owned()));
-    assert!(matches!(found("served").await, Err(Ill::Warning(_))));
+    assert!(matches!(found("served").await, Err(Finding::Warning(_))));
     assert!(found("none").await.is_ok());
     assert!(found("elsewhere").await.is_ok());
     serving.abort();

@@ -4,7 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use url::Url;
 
-use super::check::{Advice, Ill};
+use super::check::{Advice, Finding};
 use crate::foundation::printable::is_unprintable;
 
 /// How much of what a server says is repeated.
@@ -134,24 +134,24 @@ fn row(table: &[Row], reason: &str) -> Option<Advice> {
 }
 
 /// What a `reason` of `/readyz` means, with what else is known.
-pub fn not_ready(reason: &str, detail: &str) -> Ill {
+pub fn not_ready(reason: &str, detail: &str) -> Finding {
     let known = row(NOT_READY, reason);
     let mut advice = known.unwrap_or_else(|| Advice::new(format!("it is not ready: {reason}"), SEE_ITS_LOG));
     if !detail.is_empty() {
         advice.what += &format!(" ({detail})");
     }
-    Ill::Failed(advice)
+    Finding::Failed(advice)
 }
 
 /// What a `reason` of a refused token means, with what else is known.
-pub fn token_refused(reason: &str, details: &[Option<String>], otherwise: &str) -> Ill {
+pub fn token_refused(reason: &str, details: &[Option<String>], otherwise: &str) -> Finding {
     let known = row(REFUSED, reason);
     let mut advice = known.unwrap_or_else(|| Advice::new(format!("the token is refused: {otherwise}"), SEE_ITS_LOG));
     let details: Vec<&str> = details.iter().flatten().map(String::as_str).collect();
     if !details.is_empty() {
         advice.what += &format!(" ({})", details.join("; "));
     }
-    Ill::Failed(advice)
+    Finding::Failed(advice)
 }
 
 pub fn no_such_name(place: &str) -> Advice {

@@ -20,10 +20,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::arguments::Arguments;
-use super::call_record::{Ending, Report, Said, Why, protocol};
+use super::call_record::{CallEnding, CallRecord, FailureDetails, MessageContext, protocol};
 use super::caller::Caller;
-use super::tool_access::Beyond;
-use super::toolset::{NoSuchTool, Outcome, ToolCall};
+use super::tool_access::AccessError;
+use super::toolset::{Outcome, ToolCall, UnknownToolError};
 use super::{Inner, LONGEST_NAME};
 use crate::api::CallContext;
 use crate::telemetry::audit::Durable;
@@ -40,13 +40,13 @@ pub const NO_END: &str = "the call did not come to an end";
 pub struct PlainCall<'a> {
     pub name: &'a str,
     pub arguments: Arguments,
-    pub said: Said<'a>,
+    pub said: MessageContext<'a>,
     pub protocol: &'static str,
 }
 
 /// Carries out a plain call. `None` means that the tool panicked. Dropped in the middle, the call is a cancelled one.
 pub(super) async fn carry_out(server: &Inner, call: PlainCall<'_>, caller: &Caller) -> Option<Outcome> {
-    let mut report = Report::begin(call.name.to_owned(), call.protocol);
+    let mut report = CallRecord::begin(call.name.to_owned(), call.protocol);
     report.is_by(caller, &call.said, true);
     report.may_write(server.surface.writes(call.name));
     let mut pending = Pending {
@@ -55,7 +55,7 @@ pub(super) async fn carry_out(server: &Inner, call: PlainCall<'_>, caller: &Call
         tenant: server.upstream.tenant(),
     };
     if let Some(outcome) = over_rate(server, caller) {
-        pending.ended(Ending::Error, why(&outcome)).reached().await;
+        pending.ended(CallEnding::Error, why(&outcome)).reached().await;
         return Some(outcome);
     }
     let report = pending.report.as_ref()?;
@@ -67,12 +67,18 @@ pub(super) async fn carry_out(server: &Inner, call: PlainCall<'_>, caller: &Call
             pending.ended(ending(&outcome), why(&outcome)).reached().await;
             Some(outcome)
         }
-        Ok(Err(NoSuchTool(_))) => {
-            pending.ended(Ending::UnknownTool, Why::default()).reached().await;
+        Ok(Err(UnknownToolError(_))) => {
+            pending
+                .ended(CallEnding::UnknownTool, FailureDetails::default())
+                .reached()
+                .await;
             None
         }
         Err(_panic) => {
-            pending.ended(Ending::Panicked, Why::default()).reached().await;
+            pending
+                .ended(CallEnding::Panicked, FailureDetails::default())
+                .reached()
+                .await;
             None
         }
     }
@@ -80,13 +86,13 @@ pub(super) async fn carry_out(server: &Inner, call: PlainCall<'_>, caller: &Call
 
 /// A call that has not ended. Its future is dropped when its client goes away.
 struct Pending<'a> {
-    report: Option<Report>,
+    report: Option<CallRecord>,
     caller: &'a Caller,
     tenant: &'a str,
 }
 
 impl Pending<'_> {
-    fn ended(&mut self, ending: Ending, why: Why<'_>) -> Durable {
+    fn ended(&mut self, ending: CallEnding, why: FailureDetails<'_>) -> Durable {
         match self.report.take() {
             Some(report) => report.ended(self.caller, self.tenant, ending, why),
             None => Durable::now(),
@@ -97,7 +103,7 @@ impl Pending<'_> {
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
         // There is no answer that could wait for the line; it is written at once all the same.
-        let _ = self.ended(Ending::Cancelled, Why::default());
+        let _ = self.ended(CallEnding::Cancelled, FailureDetails::default());
     }
 }
 
@@ -108,7 +114,7 @@ pub(super) async fn serve(
 ) -> Result<CallToolResult, ErrorData> {
     // A name that is not one of ours may be of any length; it is shown, not repeated in full.
     let name: String = request.name.chars().take(LONGEST_NAME).collect();
-    let mut report = Report::begin(name.clone(), protocol(&context));
+    let mut report = CallRecord::begin(name.clone(), protocol(&context));
     let caller = match server.callers.identify(&context).await {
         Ok(caller) => caller,
         Err(unknown) => {
@@ -119,14 +125,14 @@ pub(super) async fn serve(
     };
     report.is_by(
         &caller,
-        &Said::of(&context, caller.via),
+        &MessageContext::of(&context, caller.via),
         server.surface.has(&request.name),
     );
     report.may_write(server.surface.writes(&request.name));
     let tenant = server.upstream.tenant();
     if let Some(outcome) = over_rate(server, &caller) {
         report
-            .ended(&caller, tenant, Ending::Error, why(&outcome))
+            .ended(&caller, tenant, CallEnding::Error, why(&outcome))
             .reached()
             .await;
         return Ok(result(outcome));
@@ -136,17 +142,17 @@ pub(super) async fn serve(
         .admit(&request.name, caller.asked, &caller.principal.scopes)
     {
         Ok(()) => {}
-        Err(Beyond::Scope(scope)) => {
+        Err(AccessError::Scope(scope)) => {
             let outcome = server.toolset.out_of_scope(&name, &scope, &caller.correlation_id);
             report
-                .ended(&caller, tenant, Ending::OutOfScope, why(&outcome))
+                .ended(&caller, tenant, CallEnding::OutOfScope, why(&outcome))
                 .reached()
                 .await;
             return Ok(result(outcome));
         }
         Err(beyond) => {
             report
-                .ended(&caller, tenant, Ending::Narrowed, Why::default())
+                .ended(&caller, tenant, CallEnding::Narrowed, FailureDetails::default())
                 .reached()
                 .await;
             return Err(unknown_tool(&name, beyond.sentence()));
@@ -167,18 +173,18 @@ pub(super) async fn serve(
     ));
     let outcome = tokio::select! {
         biased;
-        () = cancelled.cancelled() => Err(Ending::Cancelled),
-        outcome = work.catch_unwind() => outcome.map_err(|_| Ending::Panicked),
+        () = cancelled.cancelled() => Err(CallEnding::Cancelled),
+        outcome = work.catch_unwind() => outcome.map_err(|_| CallEnding::Panicked),
     };
     let (ending, why) = match &outcome {
         Ok(Ok(outcome)) => (ending(outcome), why(outcome)),
-        Ok(Err(_)) => (Ending::UnknownTool, Why::default()),
-        Err(ending) => (*ending, Why::default()),
+        Ok(Err(_)) => (CallEnding::UnknownTool, FailureDetails::default()),
+        Err(ending) => (*ending, FailureDetails::default()),
     };
     report.ended(&caller, tenant, ending, why).reached().await;
     match outcome {
         Ok(Ok(outcome)) => Ok(result(outcome)),
-        Ok(Err(NoSuchTool(remedy))) => Err(unknown_tool(&name, &remedy)),
+        Ok(Err(UnknownToolError(remedy))) => Err(unknown_tool(&name, &remedy)),
         Err(_) => {
             let data = json!({ "correlation_id": &*caller.correlation_id });
             Err(ErrorData::internal_error(NO_END, Some(data)))
@@ -206,19 +212,19 @@ fn over_rate(server: &Inner, caller: &Caller) -> Option<Outcome> {
 }
 
 fn unknown_tool(name: &str, why: &str) -> ErrorData {
-    ErrorData::invalid_params(format!("Unknown tool: {name}. {why}"), None)
+    ErrorData::invalid_params(format!("UnauthenticatedError tool: {name}. {why}"), None)
 }
 
-fn ending(outcome: &Outcome) -> Ending {
+fn ending(outcome: &Outcome) -> CallEnding {
     match outcome.failed {
-        None => Ending::Ok,
-        Some(_) => Ending::Error,
+        None => CallEnding::Ok,
+        Some(_) => CallEnding::Error,
     }
 }
 
-fn why(outcome: &Outcome) -> Why<'_> {
+fn why(outcome: &Outcome) -> FailureDetails<'_> {
     let failed = outcome.failed.as_ref();
-    Why {
+    FailureDetails {
         code: failed.map(|failed| failed.code.as_str()),
         category: failed.map(|failed| failed.category.as_str()),
         status: failed.and_then(|failed| failed.status),
@@ -231,10 +237,10 @@ async fn run(
     name: &str,
     arguments: &Arguments,
     caller: &Caller,
-    report: &Report,
+    report: &CallRecord,
     cancel: CancellationToken,
     listener: Option<(&Peer<RoleServer>, ProgressToken)>,
-) -> Result<Outcome, NoSuchTool> {
+) -> Result<Outcome, UnknownToolError> {
     let api = server.upstream.call(
         caller.principal.credential.clone(),
         CallContext {

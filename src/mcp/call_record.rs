@@ -12,11 +12,11 @@ use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::caller::{Caller, Unknown, Via};
+use super::caller::{Caller, UnauthenticatedError, Via};
 use crate::telemetry::metrics::names::UNKNOWN;
 use crate::telemetry::timings::{Spent, Stage};
 use crate::telemetry::traces;
-use crate::telemetry::traces::{Place, Side, Span, is_traceparent, names};
+use crate::telemetry::traces::{Side, Span, TraceContext, is_traceparent, names};
 use crate::telemetry::{audit, fields, metrics};
 
 /// How much of what a client calls itself is told.
@@ -24,7 +24,7 @@ const LONGEST_CLIENT: usize = 64;
 
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum CallEnding {
     Ok,
     /// With an error that the model reads.
     Error,
@@ -40,8 +40,8 @@ pub enum Ending {
     Panicked,
 }
 
-impl Ending {
-    pub fn word(self) -> &'static str {
+impl CallEnding {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Error => "error",
@@ -54,7 +54,7 @@ impl Ending {
         }
     }
 
-    /// Why a caller was kept from a tool, in the words that all refusals use.
+    /// FailureDetails a caller was kept from a tool, in the words that all refusals use.
     fn reason(self) -> Option<&'static str> {
         match self {
             Self::OutOfScope => Some("insufficient_scope"),
@@ -67,17 +67,17 @@ impl Ending {
 /// A call of a tool that there is, refused for want of a scope before it came here: it is among the figures and in the
 /// trail like those that did. Its line in the log is somebody else's.
 pub fn refused_for_scope(tool: &str, caller: &Caller, message: &RequestMetaObject, error_code: &str) {
-    count_refused(tool, Ending::OutOfScope);
+    count_refused(tool, CallEnding::OutOfScope);
     if audit::is_on() {
         let client = message.client_info().map(|client| shown(&client.name));
         audit::called(&audit::Call {
             correlation_id: &caller.correlation_id,
             user: &caller.principal.subject,
             client: client.as_deref(),
-            transport: caller.via.word(),
+            transport: caller.via.as_str(),
             tool,
             item: None,
-            outcome: Ending::OutOfScope.word(),
+            outcome: CallEnding::OutOfScope.as_str(),
             error_code: Some(error_code),
             status: None,
             duration_ms: None,
@@ -85,8 +85,8 @@ pub fn refused_for_scope(tool: &str, caller: &Caller, message: &RequestMetaObjec
     }
 }
 
-fn count_refused(tool: &str, ending: Ending) {
-    metrics::tool_called(tool, ending.word(), None);
+fn count_refused(tool: &str, ending: CallEnding) {
+    metrics::tool_called(tool, ending.as_str(), None);
     if let Some(reason) = ending.reason() {
         metrics::out_of_reach(reason);
     }
@@ -94,7 +94,7 @@ fn count_refused(tool: &str, ending: Ending) {
 
 /// What is known of a failure beyond that it is one.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Why<'a> {
+pub struct FailureDetails<'a> {
     pub code: Option<&'a str>,
     pub category: Option<&'a str>,
     pub status: Option<u16>,
@@ -104,14 +104,14 @@ pub struct Why<'a> {
 
 /// What a message says beside what it asks for.
 #[derive(Clone, Copy)]
-pub struct Said<'a> {
+pub struct MessageContext<'a> {
     pub meta: &'a RequestMetaObject,
     pub id: &'a (dyn fmt::Display + Sync),
     /// Of a conversation that began with a handshake.
     pub peer: Option<&'a Peer<RoleServer>>,
 }
 
-impl<'a> Said<'a> {
+impl<'a> MessageContext<'a> {
     pub fn of(context: &'a RequestContext<RoleServer>, via: Via) -> Self {
         Self {
             meta: &context.meta,
@@ -129,7 +129,7 @@ impl<'a> Said<'a> {
 
 /// A call that is under way.
 #[derive(Debug)]
-pub struct Report {
+pub struct CallRecord {
     tool: String,
     /// The tool may change something.
     writes: bool,
@@ -147,7 +147,7 @@ pub struct Report {
     _in_flight: metrics::Held,
 }
 
-impl Report {
+impl CallRecord {
     /// `tool` has been cut to a length that can be shown.
     pub fn begin(tool: String, protocol: &'static str) -> Self {
         Self {
@@ -171,7 +171,7 @@ impl Report {
     }
 
     /// `known`: there is such a tool, so its name may be shown wherever names are counted.
-    pub fn is_by(&mut self, caller: &Caller, message: &Said<'_>, known: bool) {
+    pub fn is_by(&mut self, caller: &Caller, message: &MessageContext<'_>, known: bool) {
         self.is_in_a_trace(caller, message, if known { &self.tool } else { UNKNOWN }.to_owned());
         self.spent.add(Stage::Auth, caller.verified_in);
         if caller.via != Via::Stdio {
@@ -181,11 +181,11 @@ impl Report {
     }
 
     /// What the message says of its place in a trace is nearer to the call than what its envelope says.
-    fn is_in_a_trace(&mut self, caller: &Caller, message: &Said<'_>, tool: String) {
+    fn is_in_a_trace(&mut self, caller: &Caller, message: &MessageContext<'_>, tool: String) {
         let said = message.meta.get("traceparent").and_then(Value::as_str);
         let said = said.filter(|text| is_traceparent(text));
         self.traceparent = said.map(Arc::from).or_else(|| caller.traceparent.clone());
-        let (said, nowhere) = (traces::place_of(said), Place::default());
+        let (said, nowhere) = (traces::place_of(said), TraceContext::default());
         let (parent, beside) = if said.is_known() {
             (&said, &caller.place)
         } else {
@@ -208,29 +208,35 @@ impl Report {
     }
 
     /// For what happens within the call.
-    pub fn place(&self) -> Place {
+    pub fn place(&self) -> TraceContext {
         self.span.place()
     }
 
     /// Nobody who may come in.
-    pub fn refused(self, unknown: &Unknown) {
-        metrics::tool_called(&self.tool, Ending::Refused.word(), None);
+    pub fn refused(self, unknown: &UnauthenticatedError) {
+        metrics::tool_called(&self.tool, CallEnding::Refused.as_str(), None);
         tracing::info!(
             { fields::CORRELATION_ID } = %unknown.correlation_id,
             { fields::TOOL } = self.tool,
-            { fields::OUTCOME } = Ending::Refused.word(),
+            { fields::OUTCOME } = CallEnding::Refused.as_str(),
             { fields::REASON } = unknown.refusal.reason(),
             { fields::DURATION_MS } = milliseconds(self.begun.elapsed()),
             { fields::PROTOCOL } = self.protocol,
             "{} {}: {}",
             self.tool,
-            Ending::Refused.word(),
+            CallEnding::Refused.as_str(),
             unknown.refusal,
         );
     }
 
     /// The answer waits for what is returned.
-    pub fn ended(mut self, caller: &Caller, tenant: &str, ending: Ending, why: Why<'_>) -> audit::Durable {
+    pub fn ended(
+        mut self,
+        caller: &Caller,
+        tenant: &str,
+        ending: CallEnding,
+        why: FailureDetails<'_>,
+    ) -> audit::Durable {
         let took = self.earlier + self.begun.elapsed();
         let parts = [Stage::Auth, Stage::Queue, Stage::Session, Stage::Api].map(|stage| self.spent.on(stage));
         let rest = took.saturating_sub(parts.iter().sum());
@@ -239,7 +245,7 @@ impl Report {
             // It has not run, so its time would say nothing.
             Some(_) => count_refused(&self.tool, ending),
             None => {
-                metrics::tool_called(&self.tool, ending.word(), Some(took));
+                metrics::tool_called(&self.tool, ending.as_str(), Some(took));
                 for (stage, time) in [
                     ("auth", auth),
                     ("queue", queue),
@@ -255,12 +261,12 @@ impl Report {
             metrics::tool_failed(category);
         }
         if self.span.is_on() {
-            self.span.set(names::OUTCOME, ending.word());
+            self.span.set(names::OUTCOME, ending.as_str());
             match ending {
-                Ending::Ok => {}
+                CallEnding::Ok => {}
                 // The convention for a result that says that it is an error.
-                Ending::Error => self.span.failed("tool_error"),
-                other => self.span.failed(other.word()),
+                CallEnding::Error => self.span.failed("tool_error"),
+                other => self.span.failed(other.as_str()),
             }
         }
         let client = self.client.as_ref().map(|client| shown(&client.name));
@@ -268,10 +274,10 @@ impl Report {
             correlation_id: &caller.correlation_id,
             user: &caller.principal.subject,
             client: client.as_deref(),
-            transport: caller.via.word(),
+            transport: caller.via.as_str(),
             tool: &self.tool,
             item: self.item.get().copied(),
-            outcome: ending.word(),
+            outcome: ending.as_str(),
             error_code: why.code,
             status: why.status,
             duration_ms: ending.reason().is_none().then(|| milliseconds(took)),
@@ -288,7 +294,7 @@ impl Report {
             { fields::TOOL } = self.tool,
             { fields::TENANT } = tenant,
             { fields::USER } = %caller.principal.subject,
-            { fields::OUTCOME } = ending.word(),
+            { fields::OUTCOME } = ending.as_str(),
             { fields::REASON } = ending.reason(),
             { fields::ERROR_CODE } = why.code,
             { fields::ERROR } = why.log_only,
@@ -298,13 +304,13 @@ impl Report {
             { fields::SESSION_MS } = milliseconds(session),
             { fields::API_MS } = milliseconds(api),
             { fields::REST_MS } = milliseconds(rest),
-            { fields::TRANSPORT } = caller.via.word(),
+            { fields::TRANSPORT } = caller.via.as_str(),
             { fields::PROTOCOL } = self.protocol,
             { fields::CLIENT } = client,
             { fields::CLIENT_VERSION } = self.client.as_ref().map(|client| shown(&client.version)),
             "{} {}",
             self.tool,
-            ending.word(),
+            ending.as_str(),
         );
         durable
     }
@@ -351,16 +357,16 @@ mod tests {
     #[test]
     fn every_ending_is_among_the_words_of_the_figures() {
         let all = [
-            Ending::Ok,
-            Ending::Error,
-            Ending::Refused,
-            Ending::OutOfScope,
-            Ending::Narrowed,
-            Ending::UnknownTool,
-            Ending::Cancelled,
-            Ending::Panicked,
+            CallEnding::Ok,
+            CallEnding::Error,
+            CallEnding::Refused,
+            CallEnding::OutOfScope,
+            CallEnding::Narrowed,
+            CallEnding::UnknownTool,
+            CallEnding::Cancelled,
+            CallEnding::Panicked,
         ];
-        assert_eq!(all.map(Ending::word).as_slice(), metrics::names::OUTCOMES);
+        assert_eq!(all.map(CallEnding::as_str).as_slice(), metrics::names::OUTCOMES);
         for reason in all.iter().filter_map(|ending| ending.reason()) {
             assert!(metrics::names::SCOPE_REASONS.contains(&reason), "{reason}");
         }

@@ -12,11 +12,11 @@ use rmcp::RoleServer;
 use rmcp::service::RequestContext;
 use tokio::time::Instant;
 
-use super::tool_access::Reach;
-use crate::auth::{Principal, Refusal, Verifier};
+use super::tool_access::ToolAccess;
+use crate::auth::{AuthError, Principal, Verifier};
 use crate::foundation::memory_budget::Reservation;
 use crate::foundation::token_secret::Secret;
-use crate::telemetry::traces::Place;
+use crate::telemetry::traces::TraceContext;
 
 #[derive(Debug, Clone)]
 pub struct Caller {
@@ -24,11 +24,11 @@ pub struct Caller {
     pub correlation_id: Arc<str>,
     pub traceparent: Option<Arc<str>>,
     /// Where in a trace the request is, when it is traced.
-    pub place: Place,
+    pub place: TraceContext,
     /// Whether messages can reach the client before the result does.
     pub hears_progress: bool,
     /// What the request itself leaves of the tools.
-    pub asked: Reach,
+    pub asked: ToolAccess,
     pub via: Via,
     /// How long it took to verify the token.
     pub verified_in: Duration,
@@ -46,7 +46,7 @@ pub enum Via {
 }
 
 impl Via {
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::Sse => "sse",
@@ -70,20 +70,20 @@ pub struct FixedCaller {
 
 /// A caller who is not let in.
 #[derive(Debug)]
-pub struct Unknown {
-    pub refusal: Refusal,
+pub struct UnauthenticatedError {
+    pub refusal: AuthError,
     pub correlation_id: Arc<str>,
 }
 
 impl Callers {
-    pub async fn identify(&self, context: &RequestContext<RoleServer>) -> Result<Caller, Unknown> {
+    pub async fn identify(&self, context: &RequestContext<RoleServer>) -> Result<Caller, UnauthenticatedError> {
         match self {
             Self::Request => {
                 let parts = context.extensions.get::<Parts>();
                 let caller = parts.and_then(|parts| parts.extensions.get::<Caller>()).cloned();
                 // A request without a caller has come past the door; it is nobody's.
-                caller.ok_or_else(|| Unknown {
-                    refusal: Refusal::Missing,
+                caller.ok_or_else(|| UnauthenticatedError {
+                    refusal: AuthError::Missing,
                     correlation_id: Arc::from(""),
                 })
             }
@@ -93,7 +93,7 @@ impl Callers {
 }
 
 impl FixedCaller {
-    async fn identify(&self) -> Result<Caller, Unknown> {
+    async fn identify(&self) -> Result<Caller, UnauthenticatedError> {
         let correlation_id = (self.new_correlation_id)();
         let since = Instant::now();
         match self.verifier.verify(self.token.expose()).await {
@@ -101,15 +101,15 @@ impl FixedCaller {
                 principal,
                 correlation_id,
                 traceparent: None,
-                place: Place::default(),
+                place: TraceContext::default(),
                 hears_progress: true,
-                asked: Reach::ALL,
+                asked: ToolAccess::ALL,
                 via: Via::Stdio,
                 verified_in: since.elapsed(),
                 // A pipe has one caller, whose own process this is.
                 memory: Reservation::uncounted(),
             }),
-            Err(refusal) => Err(Unknown {
+            Err(refusal) => Err(UnauthenticatedError {
                 refusal,
                 correlation_id,
             }),

@@ -8,8 +8,8 @@ use futures::future::BoxFuture;
 use rmcp::model::{Tool, ToolAnnotations};
 use serde_json::Value;
 
-use super::toolset::{Failed, Listed, NoSuchTool, Outcome, ToolCall, Toolset};
-use crate::auth::Refusal;
+use super::toolset::{Failed, Listed, Outcome, ToolCall, Toolset, UnknownToolError};
+use crate::auth::AuthError;
 use crate::tools::{Catalogue, Limits, ToolError, ToolSpec};
 
 /// The forty tools.
@@ -35,7 +35,7 @@ impl Toolset for EntityTools {
         self.catalogue.specs().map(listed).collect()
     }
 
-    fn call<'a>(&'a self, call: ToolCall<'a>) -> Result<BoxFuture<'a, Outcome>, NoSuchTool> {
+    fn call<'a>(&'a self, call: ToolCall<'a>) -> Result<BoxFuture<'a, Outcome>, UnknownToolError> {
         let ToolCall {
             name,
             arguments,
@@ -46,7 +46,9 @@ impl Toolset for EntityTools {
         } = call;
         let plan = match self.catalogue.prepare(name, arguments) {
             Ok(plan) => plan,
-            Err(unknown) if self.catalogue.get(name).is_none() => return Err(NoSuchTool(unknown.suggested_action)),
+            Err(unknown) if self.catalogue.get(name).is_none() => {
+                return Err(UnknownToolError(unknown.suggested_action));
+            }
             Err(refused) => return Ok(futures::future::ready(failed(&refused, correlation_id)).boxed()),
         };
         if let Some(uid) = plan.item() {
@@ -64,19 +66,19 @@ impl Toolset for EntityTools {
         Ok(work.boxed())
     }
 
-    fn refuse(&self, refusal: Refusal, correlation_id: &str) -> Outcome {
+    fn refuse(&self, refusal: AuthError, correlation_id: &str) -> Outcome {
         let error = match refusal {
-            Refusal::Missing => ToolError::token_missing(),
-            Refusal::Expired => ToolError::token_expired(),
-            Refusal::TenantMismatch => ToolError::tenant_mismatch(),
-            Refusal::KeysUnavailable => ToolError::keys_unavailable(),
-            Refusal::Malformed
-            | Refusal::NotYetValid
-            | Refusal::BadSignature
-            | Refusal::WrongIssuer
-            | Refusal::WrongAudience
-            | Refusal::UnknownKey
-            | Refusal::Algorithm => ToolError::token_invalid(),
+            AuthError::Missing => ToolError::token_missing(),
+            AuthError::Expired => ToolError::token_expired(),
+            AuthError::TenantMismatch => ToolError::tenant_mismatch(),
+            AuthError::KeysUnavailable => ToolError::keys_unavailable(),
+            AuthError::Malformed
+            | AuthError::NotYetValid
+            | AuthError::BadSignature
+            | AuthError::WrongIssuer
+            | AuthError::WrongAudience
+            | AuthError::UnknownKey
+            | AuthError::Algorithm => ToolError::token_invalid(),
         };
         failed(&error, correlation_id)
     }
@@ -145,11 +147,11 @@ mod tests {
     fn refusals_are_in_words_that_are_documented() {
         let tools = EntityTools::new(Arc::new(Catalogue::new(uuid::Uuid::now_v7)), Limits::default());
         for refusal in [
-            Refusal::Missing,
-            Refusal::Expired,
-            Refusal::Malformed,
-            Refusal::TenantMismatch,
-            Refusal::KeysUnavailable,
+            AuthError::Missing,
+            AuthError::Expired,
+            AuthError::Malformed,
+            AuthError::TenantMismatch,
+            AuthError::KeysUnavailable,
         ] {
             let outcome = tools.refuse(refusal, "c");
             let value = outcome.value();
@@ -158,7 +160,7 @@ mod tests {
                 include_str!("../../docs/TOOLS.md").contains(&format!("`{code}`")),
                 "{code}"
             );
-            let (error, passes) = (&value["error"], refusal == Refusal::KeysUnavailable);
+            let (error, passes) = (&value["error"], refusal == AuthError::KeysUnavailable);
             assert_eq!(
                 (&error["retryable"], error["category"] == "unavailable"),
                 (&Value::from(passes), passes),

@@ -2,7 +2,7 @@
 //!
 //! The handler is written by hand on rmcp's trait and shared by all requests: the list of tools is converted once, and
 //! serving a request means cloning one `Arc`. It knows neither HTTP nor the entities. `transport` puts a
-//! [`Caller`] into the request, [`Surface`] says which tools that one may see, [`Toolset`] runs the call,
+//! [`Caller`] into the request, [`ToolRegistry`] says which tools that one may see, [`Toolset`] runs the call,
 //! [`upstream`](crate::api) is what it runs against.
 //!
 //! What is not offered is answered as an unknown method, not as an empty list: a client that reads an empty list of
@@ -35,18 +35,18 @@ use tokio::time::Instant;
 
 pub use arguments::Arguments;
 pub use call::{NO_END, PlainCall};
-pub use call_record::{Ending, Said, refused_for_scope};
+pub use call_record::{CallEnding, MessageContext, refused_for_scope};
 pub use caller::{Caller, Callers, FixedCaller, Via};
 pub use entities::EntityTools;
 pub use rate::Rate;
 use rate::Rates;
 pub use server_info::Settings;
-pub use tool_access::{Beyond, Narrowing, NoSuchToolset, Reach, Surface};
+pub use tool_access::{AccessError, Narrowing, ToolAccess, ToolRegistry, UnknownToolsetError};
 #[cfg(any(test, feature = "pieces"))]
 pub use toolset::Listed;
-pub use toolset::{NoSuchTool, Outcome, ToolCall, Toolset};
+pub use toolset::{Outcome, ToolCall, Toolset, UnknownToolError};
 
-use crate::api::Upstream;
+use crate::api::ApiClient;
 use crate::auth::Scopes;
 use crate::telemetry::metrics;
 
@@ -62,8 +62,8 @@ pub struct Server(Arc<Inner>);
 
 struct Inner {
     toolset: Arc<dyn Toolset>,
-    surface: Surface,
-    upstream: Upstream,
+    surface: ToolRegistry,
+    upstream: ApiClient,
     callers: Callers,
     /// Where there is a limit.
     rates: Option<Rates>,
@@ -71,8 +71,8 @@ struct Inner {
 }
 
 impl Server {
-    pub fn new(toolset: Arc<dyn Toolset>, upstream: Upstream, callers: Callers, settings: &Settings) -> Self {
-        let surface = Surface::new(&*toolset, &settings.narrowing);
+    pub fn new(toolset: Arc<dyn Toolset>, upstream: ApiClient, callers: Callers, settings: &Settings) -> Self {
+        let surface = ToolRegistry::new(&*toolset, &settings.narrowing);
         let config = server_info::config(settings);
         metrics::tools_are(toolset.list().iter().map(|listed| &*listed.tool.name));
         Self(Arc::new(Inner {
@@ -86,7 +86,7 @@ impl Server {
     }
 
     /// Which tools there are, and for whom.
-    pub fn surface(&self) -> &Surface {
+    pub fn surface(&self) -> &ToolRegistry {
         &self.0.surface
     }
 
@@ -111,7 +111,7 @@ impl Server {
     /// stand in the way.
     pub fn lacks_scope(&self, tool: &str, caller: &Caller) -> Option<(String, Outcome)> {
         match self.0.surface.admit(tool, caller.asked, &caller.principal.scopes) {
-            Err(Beyond::Scope(scope)) => {
+            Err(AccessError::Scope(scope)) => {
                 let outcome = self.0.toolset.out_of_scope(tool, &scope, &caller.correlation_id);
                 Some((scope, outcome))
             }
@@ -241,12 +241,12 @@ fn unknown_method(method: &str) -> ErrorData {
 }
 
 impl Server {
-    async fn reach(&self, context: &RequestContext<RoleServer>) -> Reach {
+    async fn reach(&self, context: &RequestContext<RoleServer>) -> ToolAccess {
         match self.0.callers.identify(context).await {
             Ok(caller) => self.0.surface.reach(caller.asked, &caller.principal.scopes),
             // Only a pipe gets here without a good token: its calls will say what is wrong, which a model can pass on,
             // while a client that finds no tools asks no more.
-            Err(_) => self.0.surface.reach(Reach::ALL, &Scopes::All),
+            Err(_) => self.0.surface.reach(ToolAccess::ALL, &Scopes::All),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! token's scopes do not allow. This is the one place that knows.
 //!
 //! The trick is that every tool hangs on one bit: reading or writing, in one toolset. All three limits are sets of those
-//! bits, so putting them together is an `and`, and two requests that may see the same tools have the same [`Reach`].
+//! bits, so putting them together is an `and`, and two requests that may see the same tools have the same [`ToolAccess`].
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -22,9 +22,9 @@ const PRODUCT: &str = "toolbridge";
 
 /// One bit for reading and one for writing, for each toolset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Reach(u64);
+pub struct ToolAccess(u64);
 
-impl Reach {
+impl ToolAccess {
     pub const NONE: Self = Self(0);
     pub const ALL: Self = Self(u64::MAX);
 
@@ -61,14 +61,14 @@ pub struct Narrowing {
 
 /// A toolset of that name is not among these.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NoSuchToolset {
+pub struct UnknownToolsetError {
     pub name: String,
     pub known: Vec<&'static str>,
 }
 
-/// Why a tool that exists is not to be had.
+/// FailureDetails a tool that exists is not to be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Beyond {
+pub enum AccessError {
     /// The server is set not to serve it.
     Server,
     /// The request itself left it out.
@@ -79,7 +79,7 @@ pub enum Beyond {
 
 /// All tools with what each needs. Built once.
 #[derive(Debug)]
-pub struct Surface {
+pub struct ToolRegistry {
     tools: Vec<Tool>,
     /// What each of `tools` needs.
     needs: Vec<Need>,
@@ -87,23 +87,23 @@ pub struct Surface {
     places: HashMap<String, usize>,
     toolsets: Vec<&'static str>,
     /// What each scope allows.
-    scopes: HashMap<String, Reach>,
+    scopes: HashMap<String, ToolAccess>,
     /// Everything that any tool needs.
-    whole: Reach,
+    whole: ToolAccess,
     /// The part of it that this server serves.
-    served: Reach,
+    served: ToolAccess,
     /// Lists that were asked for, as JSON.
-    encoded: Mutex<HashMap<Reach, Bytes>>,
+    encoded: Mutex<HashMap<ToolAccess, Bytes>>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Need {
-    reach: Reach,
+    reach: ToolAccess,
     toolset: &'static str,
     access: Access,
 }
 
-impl Surface {
+impl ToolRegistry {
     /// A name in `narrowing` that no toolset has keeps nothing: the configuration has refused it long before.
     pub fn new(source: &dyn Toolset, narrowing: &Narrowing) -> Self {
         let (mut tools, mut needs, mut toolsets) = (Vec::new(), Vec::new(), Vec::<&'static str>::new());
@@ -115,7 +115,7 @@ impl Surface {
             });
             tools.push(tool);
             needs.push(Need {
-                reach: Reach::one(place, access),
+                reach: ToolAccess::one(place, access),
                 toolset,
                 access,
             });
@@ -125,14 +125,14 @@ impl Surface {
             .enumerate()
             .map(|(place, tool)| (tool.name.to_string(), place))
             .collect();
-        let mut scopes: HashMap<String, Reach> = HashMap::new();
+        let mut scopes: HashMap<String, ToolAccess> = HashMap::new();
         for need in &needs {
             for scope in [product_scope(need.access), toolset_scope(need.toolset, need.access)] {
-                let allowed = scopes.entry(scope).or_insert(Reach::NONE);
+                let allowed = scopes.entry(scope).or_insert(ToolAccess::NONE);
                 *allowed = allowed.or(need.reach);
             }
         }
-        let whole = needs.iter().fold(Reach::NONE, |whole, need| whole.or(need.reach));
+        let whole = needs.iter().fold(ToolAccess::NONE, |whole, need| whole.or(need.reach));
         let mut surface = Self {
             tools,
             needs,
@@ -143,18 +143,18 @@ impl Surface {
             served: whole,
             encoded: Mutex::default(),
         };
-        surface.served = surface.narrowed(narrowing).unwrap_or(Reach::NONE).and(whole);
+        surface.served = surface.narrowed(narrowing).unwrap_or(ToolAccess::NONE).and(whole);
         surface
     }
 
     /// What a narrowing leaves.
-    pub fn narrowed(&self, narrowing: &Narrowing) -> Result<Reach, NoSuchToolset> {
+    pub fn narrowed(&self, narrowing: &Narrowing) -> Result<ToolAccess, UnknownToolsetError> {
         let mut left = match &narrowing.toolsets {
-            None => Reach::ALL,
+            None => ToolAccess::ALL,
             Some(kept) => {
                 let unknown = kept.iter().find(|name| !self.toolsets.contains(&name.as_str()));
                 if let Some(name) = unknown {
-                    return Err(NoSuchToolset {
+                    return Err(UnknownToolsetError {
                         name: name.clone(),
                         known: self.toolsets.clone(),
                     });
@@ -169,12 +169,12 @@ impl Surface {
     }
 
     /// What a request may see: the whole of the rule.
-    pub fn reach(&self, asked: Reach, scopes: &Scopes) -> Reach {
+    pub fn reach(&self, asked: ToolAccess, scopes: &Scopes) -> ToolAccess {
         self.served.and(asked).and(self.granted(scopes))
     }
 
     /// The tools within a reach, in their order.
-    pub fn tools(&self, within: Reach) -> Vec<Tool> {
+    pub fn tools(&self, within: ToolAccess) -> Vec<Tool> {
         if within.covers(self.whole) {
             return self.tools.clone();
         }
@@ -185,7 +185,7 @@ impl Surface {
     }
 
     /// The same as JSON, which is made once for each reach that is met, as long as there are few of them.
-    pub fn encoded(&self, within: Reach) -> Bytes {
+    pub fn encoded(&self, within: ToolAccess) -> Bytes {
         let within = within.and(self.whole);
         let mut kept = self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(text) = kept.get(&within) {
@@ -200,16 +200,16 @@ impl Surface {
     }
 
     /// Whether a request may call a tool, and if not, why. A name that no tool has is not judged here.
-    pub fn admit(&self, name: &str, asked: Reach, scopes: &Scopes) -> Result<(), Beyond> {
+    pub fn admit(&self, name: &str, asked: ToolAccess, scopes: &Scopes) -> Result<(), AccessError> {
         let Some(need) = self.places.get(name).and_then(|place| self.needs.get(*place)) else {
             return Ok(());
         };
         if !self.served.covers(need.reach) {
-            Err(Beyond::Server)
+            Err(AccessError::Server)
         } else if !asked.covers(need.reach) {
-            Err(Beyond::Request)
+            Err(AccessError::Request)
         } else if !self.granted(scopes).covers(need.reach) {
-            Err(Beyond::Scope(toolset_scope(need.toolset, need.access)))
+            Err(AccessError::Scope(toolset_scope(need.toolset, need.access)))
         } else {
             Ok(())
         }
@@ -250,19 +250,19 @@ impl Surface {
         supported
     }
 
-    fn granted(&self, scopes: &Scopes) -> Reach {
+    fn granted(&self, scopes: &Scopes) -> ToolAccess {
         match scopes {
-            Scopes::All => Reach::ALL,
+            Scopes::All => ToolAccess::ALL,
             Scopes::Only(words) => words
                 .iter()
                 .filter_map(|word| self.scopes.get(&**word))
-                .fold(Reach::NONE, |granted, reach| granted.or(*reach)),
+                .fold(ToolAccess::NONE, |granted, reach| granted.or(*reach)),
         }
     }
 
-    fn where_it(&self, is: impl Fn(&Need) -> bool) -> Reach {
+    fn where_it(&self, is: impl Fn(&Need) -> bool) -> ToolAccess {
         let fitting = self.needs.iter().filter(|need| is(need));
-        fitting.fold(Reach::NONE, |reach, need| reach.or(need.reach))
+        fitting.fold(ToolAccess::NONE, |reach, need| reach.or(need.reach))
     }
 
     fn served_needs(&self) -> impl Iterator<Item = &Need> {
@@ -270,7 +270,7 @@ impl Surface {
     }
 }
 
-impl Beyond {
+impl AccessError {
     /// For a caller who cannot know whether the name was a slip: it was none.
     pub fn sentence(&self) -> &'static str {
         match self {
@@ -284,7 +284,7 @@ impl Beyond {
     }
 }
 
-fn word(access: Access) -> &'static str {
+fn access_name(access: Access) -> &'static str {
     match access {
         Access::Read => "read",
         Access::Write => "write",
@@ -292,11 +292,11 @@ fn word(access: Access) -> &'static str {
 }
 
 fn product_scope(access: Access) -> String {
-    format!("{PRODUCT}:{}", word(access))
+    format!("{PRODUCT}:{}", access_name(access))
 }
 
 fn toolset_scope(toolset: &str, access: Access) -> String {
-    format!("{PRODUCT}:{toolset}:{}", word(access))
+    format!("{PRODUCT}:{toolset}:{}", access_name(access))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::api::Session;
-use crate::auth::Refusal;
+use crate::auth::AuthError;
 use crate::foundation::json::Json;
 use crate::tools::{self, Access, Progress};
 
@@ -20,10 +20,10 @@ pub trait Toolset: Send + Sync + 'static {
     fn list(&self) -> Vec<Listed>;
 
     /// Begins a call. Nothing may be sent for a call whose arguments are refused.
-    fn call<'a>(&'a self, call: ToolCall<'a>) -> Result<BoxFuture<'a, Outcome>, NoSuchTool>;
+    fn call<'a>(&'a self, call: ToolCall<'a>) -> Result<BoxFuture<'a, Outcome>, UnknownToolError>;
 
     /// The outcome for a caller whose token does not do, in the form of the toolset's own errors.
-    fn refuse(&self, refusal: Refusal, correlation_id: &str) -> Outcome;
+    fn refuse(&self, refusal: AuthError, correlation_id: &str) -> Outcome;
 
     /// The same for one whose token does not have the scope that the tool needs.
     fn out_of_scope(&self, tool: &str, scope: &str, correlation_id: &str) -> Outcome;
@@ -57,7 +57,7 @@ pub struct ToolCall<'a> {
 
 /// There is no tool of that name; what to do instead, in a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NoSuchTool(pub String);
+pub struct UnknownToolError(pub String);
 
 /// What the caller reads, and what only the log reads.
 #[derive(Debug, Clone)]

@@ -1,21 +1,21 @@
 //! What the API's refusals and silences mean to the caller.
 //!
-//! Statuses are read by the contract, and so are the few bodies that it defines ([`Said`]). Anything else that the API
+//! Statuses are read by the contract, and so are the few bodies that it defines ([`ApiErrorBody`]). Anything else that the API
 //! says goes to the log, never to the model. What does not depend on the tool is in [`service`]. A write whose answer is
 //! missing may have happened; that is said, together with the tool that can tell.
 
-use super::api_error_body::Said;
+use super::api_error_body::ApiErrorBody;
 use super::api_outage;
 use super::api_outage::answered;
 use super::error::{Category, ToolError};
 use super::operation::Operation;
 use super::plan::Plan;
-use super::result::{Limits, Unusable};
-use crate::api::request::{Failure, Reply};
+use super::result::{Limits, ResultError};
+use crate::api::request::{ApiError, Reply};
 use crate::entities::Kind;
 
 /// A request and what hangs on its answer.
-pub(crate) struct Asked<'a> {
+pub(crate) struct ErrorContext<'a> {
     plan: &'a Plan,
     /// The request may change something, so a missing answer leaves that open.
     writes: bool,
@@ -23,10 +23,10 @@ pub(crate) struct Asked<'a> {
 
 /// Whether the API says that it has an item of this UID already.
 pub(crate) fn already_exists(reply: &Reply) -> bool {
-    Said::by(reply).reason == "already_exists"
+    ApiErrorBody::by(reply).reason == "already_exists"
 }
 
-impl<'a> Asked<'a> {
+impl<'a> ErrorContext<'a> {
     /// The request that the call is for.
     pub fn for_result(plan: &'a Plan) -> Self {
         Self {
@@ -42,7 +42,7 @@ impl<'a> Asked<'a> {
 
     /// A status that is not success.
     pub fn refused(&self, reply: &Reply) -> ToolError {
-        let said = Said::by(reply);
+        let said = ApiErrorBody::by(reply);
         let error = match reply.status {
             400 => self.invalid(&said),
             401 => api_outage::token_rejected(),
@@ -74,45 +74,45 @@ impl<'a> Asked<'a> {
     }
 
     /// No answer.
-    pub fn unanswered(&self, failure: Failure) -> ToolError {
+    pub fn unanswered(&self, failure: ApiError) -> ToolError {
         match failure {
-            Failure::Unreachable => ToolError::new(
+            ApiError::Unreachable => ToolError::new(
                 Category::Unavailable,
                 "api_unreachable",
                 "The ToolBridge API cannot be reached.",
                 format!("Nothing was changed; call {} again in a moment.", self.plan.tool),
             ),
-            Failure::TimedOut { sent: true } if self.writes => {
+            ApiError::TimedOut { sent: true } if self.writes => {
                 let error = self.outcome_unknown("the API did not answer in time");
                 ToolError {
                     category: Category::Timeout,
                     ..error
                 }
             }
-            Failure::AnswerLost if self.writes => self.outcome_unknown("the connection broke before the API answered"),
-            Failure::AnswerTooLarge { .. } if self.writes => self.outcome_unknown("the API's answer was too large"),
-            Failure::NoMemoryForAnswer if self.writes => {
+            ApiError::AnswerLost if self.writes => self.outcome_unknown("the connection broke before the API answered"),
+            ApiError::AnswerTooLarge { .. } if self.writes => self.outcome_unknown("the API's answer was too large"),
+            ApiError::NoMemoryForAnswer if self.writes => {
                 self.outcome_unknown("there was no memory for the API's answer")
             }
-            Failure::NoMemoryForAnswer => api_outage::overloaded(),
-            Failure::TimedOut { .. } => ToolError::new(
+            ApiError::NoMemoryForAnswer => api_outage::overloaded(),
+            ApiError::TimedOut { .. } => ToolError::new(
                 Category::Timeout,
                 "api_timeout",
                 "The ToolBridge API did not answer in time.",
                 format!("Nothing was changed; call {} again in a moment.", self.plan.tool),
             ),
-            Failure::AnswerLost => ToolError::new(
+            ApiError::AnswerLost => ToolError::new(
                 Category::Unavailable,
                 "api_unreachable",
                 "The connection to the ToolBridge API broke before it answered.",
                 format!("Nothing was changed; call {} again.", self.plan.tool),
             ),
-            Failure::AnswerTooLarge { limit } => self.result_too_large(None, self.plan.page.limit / 2, limit),
-            Failure::SessionRefused(reply) => api_outage::session_refused(&reply),
-            Failure::NoAccess(why) => api_outage::no_access(why),
-            Failure::CircuitOpen { retry_in } => api_outage::circuit_open(retry_in),
-            Failure::Overloaded => api_outage::overloaded(),
-            Failure::Cancelled => ToolError::new(
+            ApiError::AnswerTooLarge { limit } => self.result_too_large(None, self.plan.page.limit / 2, limit),
+            ApiError::SessionRefused(reply) => api_outage::session_refused(&reply),
+            ApiError::NoAccess(why) => api_outage::no_access(why),
+            ApiError::CircuitOpen { retry_in } => api_outage::circuit_open(retry_in),
+            ApiError::Overloaded => api_outage::overloaded(),
+            ApiError::Cancelled => ToolError::new(
                 Category::Timeout,
                 "cancelled",
                 "The call was cancelled.",
@@ -123,10 +123,12 @@ impl<'a> Asked<'a> {
     }
 
     /// A success that cannot be handed on.
-    pub fn unusable(&self, unusable: Unusable, limits: &Limits) -> ToolError {
+    pub fn unusable(&self, unusable: ResultError, limits: &Limits) -> ToolError {
         match unusable {
-            Unusable::TooLarge { size, fitting } => self.result_too_large(Some(size), fitting, limits.max_result_bytes),
-            Unusable::Malformed(why) => {
+            ResultError::TooLarge { size, fitting } => {
+                self.result_too_large(Some(size), fitting, limits.max_result_bytes)
+            }
+            ResultError::Malformed(why) => {
                 let mut error = if self.writes {
                     self.outcome_unknown("the API's answer could not be read")
                 } else {
@@ -185,7 +187,7 @@ impl<'a> Asked<'a> {
         .details(|details| details.argument = Some(argument.to_owned()))
     }
 
-    fn invalid(&self, said: &Said) -> ToolError {
+    fn invalid(&self, said: &ApiErrorBody) -> ToolError {
         let Plan {
             tool,
             operation,
@@ -235,7 +237,7 @@ impl<'a> Asked<'a> {
         .details(|details| details.uid = Some(uid))
     }
 
-    fn deleted(&self, said: &Said) -> ToolError {
+    fn deleted(&self, said: &ApiErrorBody) -> ToolError {
         let Plan { entity, uid, .. } = self.plan;
         let uid = uid.map(|uid| uid.to_string()).unwrap_or_default();
         ToolError::new(
@@ -253,7 +255,7 @@ impl<'a> Asked<'a> {
         })
     }
 
-    fn conflict(&self, said: &Said) -> ToolError {
+    fn conflict(&self, said: &ApiErrorBody) -> ToolError {
         let Plan { entity, tool, uid, .. } = self.plan;
         let code = if said.reason == "already_exists" {
             "already_exists"
@@ -272,7 +274,7 @@ impl<'a> Asked<'a> {
             .details(|details| details.uid = uid.map(|uid| uid.to_string()))
     }
 
-    fn version_mismatch(&self, said: &Said) -> ToolError {
+    fn version_mismatch(&self, said: &ApiErrorBody) -> ToolError {
         let Plan {
             entity,
             tool,
@@ -318,7 +320,7 @@ impl<'a> Asked<'a> {
         )
     }
 
-    fn field_refused(&self, said: &Said) -> ToolError {
+    fn field_refused(&self, said: &ApiErrorBody) -> ToolError {
         let Plan { entity, tool, .. } = self.plan;
         let field = said.field.as_deref().and_then(|name| entity.field(name));
         match field {

@@ -6,14 +6,14 @@ use crate::api::request::Reply;
 use crate::foundation::json::Json;
 
 /// The parts of an error body that the contract defines.
-pub(crate) struct Said {
+pub(crate) struct ApiErrorBody {
     /// The `error` member; of a family server that answers in plain text, the text. Only ever compared.
     pub reason: String,
     pub field: Option<String>,
     pub deleted_at: Option<String>,
 }
 
-impl Said {
+impl ApiErrorBody {
     pub fn by(reply: &Reply) -> Self {
         let body = Json::parse_syntax(&reply.body).unwrap_or(Json::NULL);
         let text = |key: &str| Some(body.member(key)?.as_str()?.into_owned());

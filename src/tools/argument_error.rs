@@ -8,7 +8,7 @@ const MAX_SHOWN: usize = 80;
 
 /// One argument that cannot be taken. Becomes a [`ToolError`](super::ToolError) once the tool is known.
 #[derive(Debug, Clone)]
-pub(crate) struct Refusal {
+pub(crate) struct ArgumentError {
     /// Where: `limit`, `updates.title`, `tags[2]`.
     pub argument: String,
     /// What is wrong, as the rest of a sentence that begins with the argument: `must be …`.
@@ -33,7 +33,7 @@ pub(crate) enum Remedy {
     Shorten,
 }
 
-impl Refusal {
+impl ArgumentError {
     pub fn new(argument: impl AsRef<str>, problem: impl Into<String>) -> Self {
         Self {
             argument: name(argument.as_ref()),

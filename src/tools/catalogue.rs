@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::argument::{Argument, arguments};
-use super::argument_error::{Refusal, nearest};
+use super::argument_error::{ArgumentError, nearest};
 use super::coerce::Arguments;
 use super::error::ToolError;
 use super::operation::Operation;
@@ -92,7 +92,7 @@ impl Tool {
         }
     }
 
-    fn plan(&self, given: Json<'_>, new_uid: &dyn Fn() -> Uuid) -> Result<Plan, Refusal> {
+    fn plan(&self, given: Json<'_>, new_uid: &dyn Fn() -> Uuid) -> Result<Plan, ArgumentError> {
         Plan::new(self, &Arguments::read(&self.arguments, given)?, new_uid)
     }
 }

@@ -9,30 +9,30 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 use super::argument::Argument;
-use super::argument_error::{Refusal, Remedy};
+use super::argument_error::{ArgumentError, Remedy};
 use super::json_text::to_json;
 use super::rfc3339;
 use crate::entities::Kind;
 use crate::foundation::json::Json;
 
 /// An argument's value as it is meant, as JSON text: mostly as it came.
-pub(crate) type Meant<'a> = Cow<'a, str>;
+pub(crate) type ArgumentValue<'a> = Cow<'a, str>;
 
 /// The arguments as they are meant; absent ones are left out.
 #[derive(Debug, Default)]
-pub(crate) struct Arguments<'a>(Vec<(&'static str, Meant<'a>)>);
+pub(crate) struct Arguments<'a>(Vec<(&'static str, ArgumentValue<'a>)>);
 
 impl<'a> Arguments<'a> {
     /// Reads the members of `given` as what `arguments` says they may be.
-    pub fn read(arguments: &[Argument], given: Json<'a>) -> Result<Self, Refusal> {
+    pub fn read(arguments: &[Argument], given: Json<'a>) -> Result<Self, ArgumentError> {
         let mut meant = Self::default();
         for (name, value) in given.members() {
             let Some(argument) = arguments.iter().find(|argument| argument.name == name) else {
                 let known: Vec<_> = arguments.iter().map(|argument| argument.name).collect();
-                return Err(Refusal::unknown(&name, &known));
+                return Err(ArgumentError::unknown(&name, &known));
             };
             if meant.has(argument.name) {
-                return Err(Refusal::new(name, "is given twice"));
+                return Err(ArgumentError::new(name, "is given twice"));
             }
             if !value.is_null() {
                 meant
@@ -45,7 +45,7 @@ impl<'a> Arguments<'a> {
             .find(|argument| argument.required && !meant.has(argument.name));
         match missing {
             Some(Argument { name, kind, .. }) => {
-                let refusal = Refusal::new(name, "is required").remedy(Remedy::Add);
+                let refusal = ArgumentError::new(name, "is required").remedy(Remedy::Add);
                 Err(refusal.allowed(kind.choices().unwrap_or_default()))
             }
             None => Ok(meant),
@@ -67,34 +67,34 @@ impl<'a> Arguments<'a> {
 }
 
 /// One value as it is meant. `name` says where it stands, for the refusal.
-pub(crate) fn read<'a>(name: &str, kind: Kind, value: Json<'a>) -> Result<Meant<'a>, Refusal> {
+pub(crate) fn read<'a>(name: &str, kind: Kind, value: Json<'a>) -> Result<ArgumentValue<'a>, ArgumentError> {
     let as_it_came = || Ok(value.get().into());
     match kind {
         Kind::Text if value.is_string() => as_it_came(),
-        Kind::Text => Err(Refusal::new(name, "must be a string").received(value)),
+        Kind::Text => Err(ArgumentError::new(name, "must be a string").received(value)),
         Kind::Token { max } => match value.as_str() {
             Some(text) if text.is_empty() => {
-                Err(Refusal::new(name, "must not be empty; leave it out instead").remedy(Remedy::Drop))
+                Err(ArgumentError::new(name, "must not be empty; leave it out instead").remedy(Remedy::Drop))
             }
             Some(text) if text.chars().count() > max => {
-                Err(Refusal::new(name, format!("must not be longer than {max} characters")).received(value))
+                Err(ArgumentError::new(name, format!("must not be longer than {max} characters")).received(value))
             }
             Some(_) => as_it_came(),
-            None => Err(Refusal::new(name, "must be a string").received(value)),
+            None => Err(ArgumentError::new(name, "must be a string").received(value)),
         },
         Kind::Choice(_) | Kind::Action(_) => read_choice(name, &kind.choices().unwrap_or_default(), value),
         Kind::Flag => match value.as_str().as_deref().map(str::trim) {
             _ if value.as_bool().is_some() => as_it_came(),
             Some("true") => Ok("true".into()),
             Some("false") => Ok("false".into()),
-            _ => Err(Refusal::new(name, "must be true or false")
+            _ => Err(ArgumentError::new(name, "must be true or false")
                 .received(value)
                 .allowed(["true", "false"])),
         },
         Kind::Integer { min, max } => read_integer(name, min, max, value),
         Kind::Moment => match value.as_str().as_deref().map(str::trim) {
             Some(text) if rfc3339::is_moment(text) => Ok(to_json(text).into()),
-            _ => Err(Refusal::new(
+            _ => Err(ArgumentError::new(
                 name,
                 "must be a date like 2026-03-01 or a time like 2026-03-01T09:00:00Z",
             )
@@ -102,16 +102,18 @@ pub(crate) fn read<'a>(name: &str, kind: Kind, value: Json<'a>) -> Result<Meant<
         },
         Kind::Uid => match value.as_str().and_then(|text| Uuid::try_parse(text.trim()).ok()) {
             Some(uid) => Ok(to_json(&uid.to_string()).into()),
-            None => Err(Refusal::new(name, "must be a UUID like 01890a5d-ac96-774b-bcce-b302099a8057").received(value)),
+            None => Err(
+                ArgumentError::new(name, "must be a UUID like 01890a5d-ac96-774b-bcce-b302099a8057").received(value),
+            ),
         },
         Kind::Texts => {
             let list = unquoted(value);
             let items = Json::trusted(&list);
             if !items.is_array() {
-                return Err(Refusal::new(name, "must be a list of strings like [\"a\",\"b\"]").received(items));
+                return Err(ArgumentError::new(name, "must be a list of strings like [\"a\",\"b\"]").received(items));
             }
             match items.elements().enumerate().find(|(_, item)| !item.is_string()) {
-                Some((at, item)) => Err(Refusal::new(format!("{name}[{at}]"), "must be a string").received(item)),
+                Some((at, item)) => Err(ArgumentError::new(format!("{name}[{at}]"), "must be a string").received(item)),
                 None => Ok(list),
             }
         }
@@ -120,24 +122,29 @@ pub(crate) fn read<'a>(name: &str, kind: Kind, value: Json<'a>) -> Result<Meant<
             if Json::trusted(&object).is_object() {
                 Ok(object)
             } else {
-                Err(Refusal::new(name, "must be an object").received(Json::trusted(&object)))
+                Err(ArgumentError::new(name, "must be an object").received(Json::trusted(&object)))
             }
         }
     }
 }
 
-fn read_choice<'a>(name: &str, allowed: &[&str], value: Json<'a>) -> Result<Meant<'a>, Refusal> {
+fn read_choice<'a>(name: &str, allowed: &[&str], value: Json<'a>) -> Result<ArgumentValue<'a>, ArgumentError> {
     match value.as_str() {
         Some(text) if allowed.contains(&text.as_ref()) => Ok(to_json(&text).into()),
         _ => {
             let problem = format!("must be one of {}", allowed.join(", "));
-            Err(Refusal::new(name, problem).received(value).allowed(allowed))
+            Err(ArgumentError::new(name, problem).received(value).allowed(allowed))
         }
     }
 }
 
 /// Takes `10`, `10.0` (which JSON Schema calls an integer too), `"10"`, and the quotes of an `ETag`: `"\"3\""`.
-fn read_integer<'a>(name: &str, min: u64, max: Option<u64>, value: Json<'a>) -> Result<Meant<'a>, Refusal> {
+fn read_integer<'a>(
+    name: &str,
+    min: u64,
+    max: Option<u64>,
+    value: Json<'a>,
+) -> Result<ArgumentValue<'a>, ArgumentError> {
     let number = match value.as_str() {
         Some(text) => text.trim().trim_matches('"').parse().ok(),
         None => value.as_u64().or_else(|| value.as_f64().and_then(whole)),
@@ -146,7 +153,7 @@ fn read_integer<'a>(name: &str, min: u64, max: Option<u64>, value: Json<'a>) -> 
         Some(number) if number >= min && max.is_none_or(|max| number <= max) => Ok(number.to_string().into()),
         _ => {
             let range = max.map_or_else(|| format!("of at least {min}"), |max| format!("from {min} to {max}"));
-            Err(Refusal::new(name, format!("must be an integer {range}")).received(value))
+            Err(ArgumentError::new(name, format!("must be an integer {range}")).received(value))
         }
     }
 }
@@ -163,7 +170,7 @@ fn whole(number: f64) -> Option<u64> {
 }
 
 /// A list or an object that came as a JSON string, as what it says; anything else as it is.
-fn unquoted(value: Json<'_>) -> Meant<'_> {
+fn unquoted(value: Json<'_>) -> ArgumentValue<'_> {
     let said = value.as_str();
     let said = said.as_deref().and_then(|text| Json::parse(text.as_bytes()).ok());
     match said {

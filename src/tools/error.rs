@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::api_outage;
-use super::argument_error::{Refusal, Remedy};
+use super::argument_error::{ArgumentError, Remedy};
 
 /// Why a call failed. Errors of the layers above (tokens) are made here too, so that all look alike.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -147,11 +147,11 @@ impl ToolError {
             Some(meant) => format!("Call {meant} instead."),
             None => "Choose one of the tools that tools/list names.".to_owned(),
         };
-        let message = Refusal::new(name, "is not a tool of this server").message();
+        let message = ArgumentError::new(name, "is not a tool of this server").message();
         Self::new(Category::Validation, "unknown_tool", message, remedy)
     }
 
-    pub(super) fn refused(tool: &str, refusal: Refusal) -> Self {
+    pub(super) fn refused(tool: &str, refusal: ArgumentError) -> Self {
         let (category, code) = match refusal.remedy {
             Remedy::Shorten => (Category::TooLarge, "request_too_large"),
             _ => (Category::Validation, "invalid_argument"),

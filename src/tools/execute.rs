@@ -8,14 +8,14 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::api_error;
-use super::api_error::Asked;
+use super::api_error::ErrorContext;
 use super::error::ToolError;
 use super::operation::Operation;
 use super::parent;
 use super::payload::{Payload, SERVER_KEYS};
 use super::plan::{Plan, include_deleted};
 use super::result;
-use super::result::{Limits, Success, Unusable};
+use super::result::{Limits, ResultError, Success};
 use crate::api::request::{Api, Reply, Request};
 use crate::foundation::json::Json;
 
@@ -55,7 +55,7 @@ impl Plan {
     }
 
     async fn send<A: Api>(&self, api: &A, request: Request, limits: &Limits) -> Result<Success, ToolError> {
-        let asked = Asked::for_result(self);
+        let asked = ErrorContext::for_result(self);
         let if_match = request.if_match;
         let body = request.body.clone();
         let payload = Payload::of(body.as_ref());
@@ -89,7 +89,7 @@ impl Plan {
         }
     }
 
-    fn read(&self, reply: &Reply, limits: &Limits) -> Result<Success, Unusable> {
+    fn read(&self, reply: &Reply, limits: &Limits) -> Result<Success, ResultError> {
         match self.operation {
             Operation::List => result::page(&reply.body, self.page, reply.has_next, limits),
             // What has been written is not reported as a failure only because it is large.
@@ -99,7 +99,7 @@ impl Plan {
 
     /// The planned request with the parent that the item has now, on condition that the item stays as it was read.
     async fn with_parent<A: Api>(&self, api: &A, limits: &Limits) -> Result<Request, ToolError> {
-        let asked = Asked::for_reading_first(self);
+        let asked = ErrorContext::for_reading_first(self);
         let Some(uid) = self.uid else {
             return Err(ToolError::internal("an update without a UID"));
         };
@@ -141,7 +141,7 @@ impl Plan {
         trace: Trace,
         refusal: &Reply,
     ) -> Result<Success, ToolError> {
-        let asked = Asked::for_result(self);
+        let asked = ErrorContext::for_result(self);
         let Some(uid) = self.uid else {
             return Err(asked.refused(refusal));
         };

@@ -7,11 +7,11 @@ use crate::foundation::json::{MAX_DEPTH, decode, end_of_string, replace_lone_sur
 
 /// The text nests deeper than anybody reads.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct TooDeep;
+pub(crate) struct TooDeepError;
 
 /// Appends `json` without its white space. Strings longer than `longest` characters keep that many, and an ellipsis; the
 /// keys of the outermost object in whose values, at whatever depth, a string was cut, are handed back.
-pub(crate) fn compact(json: &str, longest: Option<usize>, out: &mut String) -> Result<Vec<String>, TooDeep> {
+pub(crate) fn compact(json: &str, longest: Option<usize>, out: &mut String) -> Result<Vec<String>, TooDeepError> {
     let bytes = json.as_bytes();
     let (mut cut, mut depth, mut field) = (Vec::new(), 0_usize, "");
     // What lies between `copied` and `at` has been looked at and stays as it is.
@@ -25,7 +25,7 @@ pub(crate) fn compact(json: &str, longest: Option<usize>, out: &mut String) -> R
             b'{' | b'[' => {
                 depth += 1;
                 if depth > MAX_DEPTH {
-                    return Err(TooDeep);
+                    return Err(TooDeepError);
                 }
             }
             b'}' | b']' => depth = depth.saturating_sub(1),

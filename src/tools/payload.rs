@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
-use super::argument_error::{Refusal, Remedy};
+use super::argument_error::{ArgumentError, Remedy};
 use super::coerce::{Arguments, read};
 use super::json_text::{compact, push_string};
 use crate::entities::{Entity, Field};
@@ -49,7 +49,7 @@ impl Payload {
 }
 
 /// The payload of `create_…` and `update_…`: the entity's fields, and the caller's own.
-pub(super) fn whole(entity: &Entity, arguments: &Arguments<'_>, payload: &mut Payload) -> Result<(), Refusal> {
+pub(super) fn whole(entity: &Entity, arguments: &Arguments<'_>, payload: &mut Payload) -> Result<(), ArgumentError> {
     for field in entity.fields {
         if let Some(value) = arguments.get(field.name) {
             payload.push(field.wire, value);
@@ -63,7 +63,7 @@ pub(super) fn whole(entity: &Entity, arguments: &Arguments<'_>, payload: &mut Pa
         let place = format!("additional_fields.{key}");
         refuse_server_key(&place, &key)?;
         if let Some(Field { name, .. }) = entity.field(&key) {
-            let refusal = Refusal::new(place, "belongs among the arguments");
+            let refusal = ArgumentError::new(place, "belongs among the arguments");
             return Err(refusal.remedy(Remedy::Rename((*name).to_owned())));
         }
         refuse_deep(&place, value)?;
@@ -74,9 +74,9 @@ pub(super) fn whole(entity: &Entity, arguments: &Arguments<'_>, payload: &mut Pa
 }
 
 /// The changes that `patch_…` sends. Known fields may come in either spelling and are checked; others pass.
-pub(super) fn changes(entity: &Entity, updates: Json<'_>, changes: &mut Payload) -> Result<(), Refusal> {
+pub(super) fn changes(entity: &Entity, updates: Json<'_>, changes: &mut Payload) -> Result<(), ArgumentError> {
     if updates.members().next().is_none() {
-        return Err(Refusal::new("updates", "must name at least one field to change"));
+        return Err(ArgumentError::new("updates", "must name at least one field to change"));
     }
     let mut keys = Keys::default();
     for (key, value) in updates.members() {
@@ -91,12 +91,12 @@ pub(super) fn changes(entity: &Entity, updates: Json<'_>, changes: &mut Payload)
         let other = if key == field.name { field.wire } else { field.name };
         if other != key && keys.0.contains(other) {
             let problem = format!("comes twice, as `{}` and as `{}`", field.name, field.wire);
-            return Err(Refusal::new(place, problem).remedy(Remedy::Drop));
+            return Err(ArgumentError::new(place, problem).remedy(Remedy::Drop));
         }
         // To the API `null` is a value like any other: it empties a field, which a required one cannot be.
         if value.is_null() && field.required {
             let problem = format!("cannot be null: a {} needs it", entity.label);
-            return Err(Refusal::new(place, problem).received(value));
+            return Err(ArgumentError::new(place, problem).received(value));
         }
         if value.is_null() {
             changes.push(field.wire, value);
@@ -113,26 +113,26 @@ pub(super) fn changes(entity: &Entity, updates: Json<'_>, changes: &mut Payload)
 struct Keys<'a>(HashSet<Cow<'a, str>>);
 
 impl<'a> Keys<'a> {
-    fn add(&mut self, place: &str, key: Cow<'a, str>) -> Result<(), Refusal> {
+    fn add(&mut self, place: &str, key: Cow<'a, str>) -> Result<(), ArgumentError> {
         if self.0.insert(key) {
             Ok(())
         } else {
-            Err(Refusal::new(place, "is given twice"))
+            Err(ArgumentError::new(place, "is given twice"))
         }
     }
 }
 
-fn refuse_server_key(place: &str, key: &str) -> Result<(), Refusal> {
+fn refuse_server_key(place: &str, key: &str) -> Result<(), ArgumentError> {
     if SERVER_KEYS.contains(&key) {
-        return Err(Refusal::new(place, "is written by the server and cannot be set").remedy(Remedy::Drop));
+        return Err(ArgumentError::new(place, "is written by the server and cannot be set").remedy(Remedy::Drop));
     }
     Ok(())
 }
 
 /// Refuses a member of the body that would take it past the depth that the API accepts.
-pub(super) fn refuse_deep(place: &str, value: Json<'_>) -> Result<(), Refusal> {
+pub(super) fn refuse_deep(place: &str, value: Json<'_>) -> Result<(), ArgumentError> {
     if value.depth() > MAX_DEPTH - 1 {
-        return Err(Refusal::new(
+        return Err(ArgumentError::new(
             place,
             format!("nests too deeply: a body may have at most {MAX_DEPTH} levels"),
         ));

@@ -7,13 +7,13 @@ use http::Method;
 use uuid::Uuid;
 
 use super::argument::DEFAULT_LIMIT;
-use super::argument_error::{Refusal, Remedy};
+use super::argument_error::{ArgumentError, Remedy};
 use super::catalogue::Tool;
 use super::coerce::Arguments;
 use super::json_text::to_json;
 use super::operation::Operation;
 use super::payload::{self, Payload};
-use super::result::PageWish;
+use super::result::PageRequest;
 use super::spec::Access;
 use crate::api::request::Request;
 use crate::entities::Entity;
@@ -31,13 +31,17 @@ pub struct Plan {
     /// The item; on create the one to be.
     pub(super) uid: Option<Uuid>,
     pub(super) request: Request,
-    pub(super) page: PageWish,
+    pub(super) page: PageRequest,
     /// The arguments leave the parent out, so it is read first and kept.
     pub(super) keeps_parent: bool,
 }
 
 impl Plan {
-    pub(super) fn new(tool: &Tool, arguments: &Arguments<'_>, new_uid: &dyn Fn() -> Uuid) -> Result<Self, Refusal> {
+    pub(super) fn new(
+        tool: &Tool,
+        arguments: &Arguments<'_>,
+        new_uid: &dyn Fn() -> Uuid,
+    ) -> Result<Self, ArgumentError> {
         let &Tool { entity, operation, .. } = tool;
         let mut query = Vec::new();
         let mut keeps_parent = false;
@@ -46,7 +50,7 @@ impl Plan {
         let flag = |name: &str| arguments.get(name).and_then(Json::as_bool).unwrap_or_default();
         let number = |name: &str| arguments.get(name).and_then(Json::as_u64);
 
-        let page = PageWish {
+        let page = PageRequest {
             limit: number("limit").unwrap_or(DEFAULT_LIMIT),
             full: flag("full"),
         };
@@ -156,7 +160,7 @@ fn path(entity: &Entity, uid: Option<Uuid>, suffix: &str) -> String {
 }
 
 /// Whether the parent is left out. Half of one cannot be told from a slip, so it is refused.
-fn leaves_parent_out(entity: &Entity, arguments: &Arguments<'_>) -> Result<bool, Refusal> {
+fn leaves_parent_out(entity: &Entity, arguments: &Arguments<'_>) -> Result<bool, ArgumentError> {
     let (given, missing): (Vec<_>, Vec<_>) = entity
         .parent_fields()
         .map(|field| field.name)
@@ -168,13 +172,15 @@ fn leaves_parent_out(entity: &Entity, arguments: &Arguments<'_>) -> Result<bool,
             let problem = format!("is required beside `{given}`; leave out both to keep the parent");
             let field = entity.field(missing);
             let allowed = field.and_then(|field| field.kind.choices()).unwrap_or_default();
-            Err(Refusal::new(missing, problem).allowed(allowed).remedy(Remedy::Add))
+            Err(ArgumentError::new(missing, problem)
+                .allowed(allowed)
+                .remedy(Remedy::Add))
         }
     }
 }
 
 /// Names the argument that carries most of a body that is too large.
-fn too_much(entity: &Entity, operation: Operation, payload: Json<'_>) -> Refusal {
+fn too_much(entity: &Entity, operation: Operation, payload: Json<'_>) -> ArgumentError {
     let argument = match operation {
         Operation::Patch => "updates",
         Operation::Process => "metadata",
@@ -185,5 +191,5 @@ fn too_much(entity: &Entity, operation: Operation, payload: Json<'_>) -> Refusal
         }
     };
     let problem = format!("makes the request larger than {MAX_BODY_BYTES} bytes");
-    Refusal::new(argument, problem).remedy(Remedy::Shorten)
+    ArgumentError::new(argument, problem).remedy(Remedy::Shorten)
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::foundation::json::Json;
 
-use super::json_text::{TooDeep, compact, push_string};
+use super::json_text::{TooDeepError, compact, push_string};
 
 /// Strings in a page are cut after so many characters.
 const PREVIEW: usize = 280;
@@ -44,7 +44,7 @@ impl Success {
 
 /// Why an answer is no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Unusable {
+pub(super) enum ResultError {
     /// Not what the contract promises. The reason is ours, not the API's.
     Malformed(String),
     TooLarge {
@@ -56,19 +56,19 @@ pub(super) enum Unusable {
 
 /// How a page was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct PageWish {
+pub(super) struct PageRequest {
     pub limit: u64,
     pub full: bool,
 }
 
-impl From<TooDeep> for Unusable {
-    fn from(_: TooDeep) -> Self {
+impl From<TooDeepError> for ResultError {
+    fn from(_: TooDeepError) -> Self {
         malformed("nested too deeply")
     }
 }
 
 /// An item. With `whole` nothing in it is cut; without, long strings are, if it would be too large otherwise.
-pub(super) fn item(body: &[u8], whole: bool, limits: &Limits) -> Result<Success, Unusable> {
+pub(super) fn item(body: &[u8], whole: bool, limits: &Limits) -> Result<Success, ResultError> {
     let item = parse(body)?;
     let mut text = String::with_capacity(body.len());
     splice_item(item, None, &mut text)?;
@@ -77,7 +77,7 @@ pub(super) fn item(body: &[u8], whole: bool, limits: &Limits) -> Result<Success,
         splice_item(item, Some(PREVIEW), &mut text)?;
     }
     if text.len() > limits.max_result_bytes {
-        return Err(Unusable::TooLarge {
+        return Err(ResultError::TooLarge {
             size: text.len(),
             fitting: 0,
         });
@@ -86,7 +86,7 @@ pub(super) fn item(body: &[u8], whole: bool, limits: &Limits) -> Result<Success,
 }
 
 /// A page. `has_next` is the API's own word that another one follows.
-pub(super) fn page(body: &[u8], wish: PageWish, has_next: bool, limits: &Limits) -> Result<Success, Unusable> {
+pub(super) fn page(body: &[u8], wish: PageRequest, has_next: bool, limits: &Limits) -> Result<Success, ResultError> {
     let members: Vec<_> = parse(body)?.members().collect();
     let listed = members.iter().find(|(key, value)| key == "items" && value.is_array());
     let (_, listed) = listed.ok_or_else(|| malformed("a page without items"))?;
@@ -125,7 +125,7 @@ pub(super) fn page(body: &[u8], wish: PageWish, has_next: bool, limits: &Limits)
     object.finish();
     if text.len() > limits.max_result_bytes {
         let fitting = fitting(&sizes, text.len(), limits.max_result_bytes);
-        return Err(Unusable::TooLarge {
+        return Err(ResultError::TooLarge {
             size: text.len(),
             fitting,
         });
@@ -144,7 +144,7 @@ fn fitting(items: &[usize], size: usize, max: usize) -> u64 {
 }
 
 /// Writes an item anew with its payload cut if need be, after making sure that it is one.
-fn splice_item(item: Json<'_>, longest: Option<usize>, out: &mut String) -> Result<(), Unusable> {
+fn splice_item(item: Json<'_>, longest: Option<usize>, out: &mut String) -> Result<(), ResultError> {
     let members: Vec<_> = item.members().collect();
     let is_version = |version: Json<'_>| version.get().starts_with(|first: char| first.is_ascii_digit());
     for (name, is_proper) in [
@@ -186,7 +186,7 @@ pub fn read_item(body: &[u8], limits: &Limits) -> Option<Success> {
 /// A page as it is listed, for the benchmarks.
 #[cfg(feature = "pieces")]
 pub fn read_page(body: &[u8], limits: &Limits) -> Option<Success> {
-    page(body, PageWish { limit: 50, full: false }, false, limits).ok()
+    page(body, PageRequest { limit: 50, full: false }, false, limits).ok()
 }
 
 /// What a result's text says. It was put together from JSON, so there is nothing in it that cannot be read.
@@ -195,12 +195,12 @@ pub fn value_of(text: &str) -> Value {
 }
 
 /// Depth and surrogates are looked after where the text is copied.
-fn parse(body: &[u8]) -> Result<Json<'_>, Unusable> {
+fn parse(body: &[u8]) -> Result<Json<'_>, ResultError> {
     Json::parse_syntax(body).map_err(|error| malformed(error.to_string()))
 }
 
-fn malformed(why: impl Into<String>) -> Unusable {
-    Unusable::Malformed(why.into())
+fn malformed(why: impl Into<String>) -> ResultError {
+    ResultError::Malformed(why.into())
 }
 
 /// An object in the making, at the end of a text.

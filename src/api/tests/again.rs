@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-fn persistent(api: &ScriptedApi) -> Upstream {
+fn persistent(api: &ScriptedApi) -> ApiClient {
     upstream_with(Settings {
         max_attempts: 3,
         ..settings(api.url())
@@ -80,7 +80,7 @@ async fn what_might_do_harm_is_sent_once() {
         api.then([trouble.clone()]);
         match call(&upstream).send(once(put("/v1/notes/u"))).await {
             Ok(reply) => assert!(matches!(trouble, Step::Answer(status, ..) if status == reply.status)),
-            Err(failure) => assert!(matches!(failure, Failure::AnswerLost), "{failure}"),
+            Err(failure) => assert!(matches!(failure, ApiError::AnswerLost), "{failure}"),
         }
         assert_eq!(count(&api, "PUT /v1/notes/u"), 1, "{trouble:?}");
         assert_all_ended(&api, &upstream, 1).await;
@@ -103,7 +103,7 @@ async fn the_last_answer_counts_unless_an_earlier_one_is_missing() {
     api.then_opening([Step::text(401, "no")]);
     assert!(matches!(
         session.send(put("/v1/notes/u")).await,
-        Err(Failure::AnswerLost)
+        Err(ApiError::AnswerLost)
     ));
     drop(session);
     assert_all_ended(&api, &upstream, 2).await;
@@ -131,7 +131,7 @@ async fn an_opening_that_fails_for_good_is_not_multiplied_by_the_operation() {
     let refused = call(&upstream).send(get("/v1/notes")).await;
     assert!(matches!(
         refused,
-        Err(Failure::SessionRefused(Reply { status: 503, .. }))
+        Err(ApiError::SessionRefused(Reply { status: 503, .. }))
     ));
     assert_eq!(api.lines().len(), 3);
 }
@@ -179,7 +179,7 @@ async fn an_api_that_fails_everything_gets_a_fifth_more_to_do() {
 }
 
 /// An API that has failed so often that it is left alone, for so long.
-async fn left_alone(pause: Duration) -> (ScriptedApi, Upstream) {
+async fn left_alone(pause: Duration) -> (ScriptedApi, ApiClient) {
     const FAILURES: u32 = 4;
     let api = ScriptedApi::start().await;
     let upstream = upstream_with(Settings {
@@ -202,13 +202,13 @@ async fn an_api_that_only_fails_is_left_alone() {
     let pause = Duration::from_secs(60);
     let (api, upstream) = left_alone(pause).await;
     let seen = api.seen().len();
-    let Err(Failure::CircuitOpen { retry_in }) = call(&upstream).send(put("/v1/notes/u")).await else {
+    let Err(ApiError::CircuitOpen { retry_in }) = call(&upstream).send(put("/v1/notes/u")).await else {
         panic!("it is open");
     };
     assert!(retry_in <= pause);
     assert_eq!(api.seen().len(), seen, "nothing was sent");
     // Whether the API is ready is asked all the same.
-    assert!(matches!(upstream.ready().await, Err(NotReady::ClockSkew(_))));
+    assert!(matches!(upstream.ready().await, Err(NotReadyError::ClockSkew(_))));
     assert_all_ended(&api, &upstream, 4).await;
 }
 
@@ -226,7 +226,7 @@ async fn one_call_tries_for_all() {
     }
     assert!(matches!(
         call(&upstream).send(get("/v1/notes")).await,
-        Err(Failure::CircuitOpen { .. })
+        Err(ApiError::CircuitOpen { .. })
     ));
     gate.notify_one();
     probing.await.unwrap();

@@ -9,7 +9,7 @@ const ONE_AND_ONE: Calls = Calls {
     wait: Duration::from_secs(20),
 };
 
-fn narrow(api: &ScriptedApi, calls: Calls) -> Upstream {
+fn narrow(api: &ScriptedApi, calls: Calls) -> ApiClient {
     upstream_with(Settings {
         calls,
         ..settings(api.url())
@@ -27,7 +27,7 @@ async fn calls_wait_for_their_turn_and_more_are_refused_at_once() {
     let second = call(&upstream);
     let mut waiting = Box::pin(second.send(get("/v1/notes")));
     assert!((&mut waiting).now_or_never().is_none());
-    assert!(matches!(idle.send(get("/v1/notes")).await, Err(Failure::Overloaded)));
+    assert!(matches!(idle.send(get("/v1/notes")).await, Err(ApiError::Overloaded)));
     assert_eq!(api.open_sessions(), 1);
     first.send(get("/v1/notes")).await.unwrap();
     drop(first);
@@ -52,7 +52,7 @@ async fn nobody_waits_for_longer_than_the_queue_lets_them() {
     first.send(get("/v1/notes")).await.unwrap();
     assert!(matches!(
         call(&upstream).send(get("/v1/notes")).await,
-        Err(Failure::Overloaded)
+        Err(ApiError::Overloaded)
     ));
     drop(first);
     assert_all_ended(&api, &upstream, 1).await;
@@ -68,7 +68,7 @@ async fn nobody_waits_for_longer_than_the_queue_lets_them() {
     call(&upstream).send(get("/v1/notes")).await.unwrap();
     assert!(matches!(
         call(&upstream).send(get("/v1/notes")).await,
-        Err(Failure::Overloaded)
+        Err(ApiError::Overloaded)
     ));
     gate.notify_one();
     assert_all_ended(&api, &upstream, 1).await;
@@ -87,7 +87,7 @@ async fn a_call_that_leaves_the_queue_takes_nobodys_turn() {
         let mut waiting = Box::pin(session.send(get("/v1/notes")));
         assert!((&mut waiting).now_or_never().is_none());
         cancel.cancel();
-        assert!(matches!(waiting.await, Err(Failure::Cancelled)));
+        assert!(matches!(waiting.await, Err(ApiError::Cancelled)));
     }
     drop(first);
     call(&upstream).send(get("/v1/notes")).await.unwrap();

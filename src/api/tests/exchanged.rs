@@ -68,7 +68,7 @@ async fn without_an_exchanged_token_nothing_is_sent() {
         let session = upstream.call(credential.clone(), context(Duration::from_secs(1)));
         let failure = session.send(get("/v1/notes")).await.unwrap_err();
         assert!(
-            matches!(failure, Failure::NoAccess(why) if why == expected),
+            matches!(failure, ApiError::NoAccess(why) if why == expected),
             "{step:?}: {failure:?}"
         );
     }
@@ -83,7 +83,7 @@ async fn a_token_that_the_api_refuses_is_not_kept() {
     let session = upstream.call(credential.clone(), context(Duration::from_secs(5)));
     assert!(matches!(
         session.send(get("/v1/notes")).await,
-        Err(Failure::SessionRefused(_))
+        Err(ApiError::SessionRefused(_))
     ));
     let session = upstream.call(credential, context(Duration::from_secs(5)));
     session.send(get("/v1/notes")).await.unwrap();

@@ -10,18 +10,18 @@ const LIMIT: usize = 1000;
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Expected {
     /// With this body, on a connection that is used again.
-    Answer(&'static str),
+    ApiAnswer(&'static str),
     /// With this body, on a connection that is not.
     LastAnswer(&'static str),
     Lost,
     TooLarge,
 }
 
-use Expected::{Answer, LastAnswer, Lost, TooLarge};
+use Expected::{ApiAnswer, LastAnswer, Lost, TooLarge};
 
 /// What becomes of an answer, and whether its connection is used for the next request. The API
 /// closes the connection after the answer if `closes`.
-async fn outcome_of(answer: &str, closes: bool) -> (Result<Reply, Failure>, bool) {
+async fn outcome_of(answer: &str, closes: bool) -> (Result<Reply, ApiError>, bool) {
     let (odd, last) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(None)));
     let (answer, connections) = (answer.to_owned(), (Arc::clone(&odd), Arc::clone(&last)));
     let api = RawApi::start(move |asked, stream| {
@@ -51,10 +51,10 @@ async fn check(answer: &str, closes: bool, expected: Expected) {
     let about = &answer[..answer.len().min(300)];
     let (outcome, reused) = outcome_of(answer, closes).await;
     let seen = match &outcome {
-        Ok(reply) if reused => matches!(expected, Answer(body) if reply.body == body),
+        Ok(reply) if reused => matches!(expected, ApiAnswer(body) if reply.body == body),
         Ok(reply) => matches!(expected, LastAnswer(body) if reply.body == body),
-        Err(Failure::AnswerLost) => expected == Lost,
-        Err(Failure::AnswerTooLarge { limit: LIMIT }) => expected == TooLarge,
+        Err(ApiError::AnswerLost) => expected == Lost,
+        Err(ApiError::AnswerTooLarge { limit: LIMIT }) => expected == TooLarge,
         Err(_) => false,
     };
     assert!(seen, "{about:?}: {outcome:?}, used again: {reused}");
@@ -64,24 +64,28 @@ async fn check(answer: &str, closes: bool, expected: Expected) {
 #[tokio::test]
 async fn the_end_of_an_answer_is_found_in_one_place_or_not_at_all() {
     for (head, body, expected) in [
-        ("200 OK\r\nContent-Length: 2", "ok", Answer("ok")),
-        ("200 OK\r\nContent-Length: 2\r\ncontent-length: 2", "ok", Answer("ok")),
+        ("200 OK\r\nContent-Length: 2", "ok", ApiAnswer("ok")),
+        (
+            "200 OK\r\nContent-Length: 2\r\ncontent-length: 2",
+            "ok",
+            ApiAnswer("ok"),
+        ),
         (
             "200 OK\r\nContent-Length: 2\r\nConnection: Keep-Alive, Close",
             "ok",
             LastAnswer("ok"),
         ),
-        ("204 No Content", "", Answer("")),
-        ("304 Not Modified\r\nContent-Length: 10", "", Answer("")),
+        ("204 No Content", "", ApiAnswer("")),
+        ("304 Not Modified\r\nContent-Length: 10", "", ApiAnswer("")),
         (
             "200 OK\r\nTransfer-Encoding: Chunked",
             "2\r\nok\r\n0\r\n\r\n",
-            Answer("ok"),
+            ApiAnswer("ok"),
         ),
         (
             "200 OK\r\nTransfer-Encoding: chunked",
             "1;a=b\r\no\r\n01\r\nk\r\n0\r\nT: x\r\n\r\n",
-            Answer("ok"),
+            ApiAnswer("ok"),
         ),
         ("200 OK\r\nContent-Length: 1000000", "", TooLarge),
         ("200 OK\r\nContent-Length: 9223372036854775807", "", TooLarge),
@@ -189,7 +193,7 @@ async fn everything_that_can_be_endless_has_a_limit() {
     check(
         &format!("HTTP/1.1 100 Continue\r\n\r\n{}{ok}", interim(3)),
         false,
-        Answer("ok"),
+        ApiAnswer("ok"),
     )
     .await;
     check(&format!("{}{ok}", interim(MANY)), false, Lost).await;

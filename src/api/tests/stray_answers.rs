@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::raw_api::{Asked, RawApi, write};
 use super::*;
 
-fn call_as(upstream: &Upstream, correlation_id: &str) -> Session {
+fn call_as(upstream: &ApiClient, correlation_id: &str) -> Session {
     let context = CallContext {
         correlation_id: correlation_id.into(),
         ..context(Duration::from_secs(120))
@@ -83,7 +83,7 @@ async fn an_answer_to_another_request_is_lost_and_ends_its_connection() {
             assert_eq!(outcome.unwrap().body, "GET /v1/notes/odd for own", "{lines:?}");
             continue;
         }
-        assert!(matches!(outcome, Err(Failure::AnswerLost)), "{lines:?}: {outcome:?}");
+        assert!(matches!(outcome, Err(ApiError::AnswerLost)), "{lines:?}: {outcome:?}");
         api.until_closed(connection).await;
         let before = used.lock().unwrap().len();
         session.send(get("/v1/notes/odd")).await.unwrap();

@@ -3,12 +3,12 @@
 use super::signals::Signals;
 use super::unfit;
 use crate::cli::connect::{Asked, Token};
-use crate::cli::exit::{Exit, Stop};
+use crate::cli::exit::{CliError, Exit};
 use crate::connect::{self, Ended, Settings, TokenSource};
 
 /// Refuses what cannot work, before anything is started.
-pub fn prepare(asked: Asked<'_>) -> Result<Settings, Stop> {
-    let usage = |sentence: String| Stop::because(Exit::Usage, sentence);
+pub fn prepare(asked: Asked<'_>) -> Result<Settings, CliError> {
+    let usage = |sentence: String| CliError::because(Exit::Usage, sentence);
     let url = connect::target(asked.url, asked.allow_http)
         .map_err(|why| usage(format!("this URL cannot be connected to: {why}.")))?;
     let token = match asked.token {
@@ -26,7 +26,7 @@ pub fn prepare(asked: Asked<'_>) -> Result<Settings, Stop> {
     Ok(settings)
 }
 
-pub async fn connect(settings: Settings) -> Result<(), Stop> {
+pub async fn connect(settings: Settings) -> Result<(), CliError> {
     let mut signals = Signals::caught().map_err(unfit)?;
     let pipes = (tokio::io::stdin(), tokio::io::stdout());
     let stopped = async {
@@ -42,6 +42,6 @@ pub async fn connect(settings: Settings) -> Result<(), Stop> {
     }
 }
 
-fn no_permission(trouble: connect::Trouble) -> Stop {
-    Stop::because(Exit::NoPermission, trouble.to_string())
+fn no_permission(trouble: connect::ConnectError) -> CliError {
+    CliError::because(Exit::NoPermission, trouble.to_string())
 }

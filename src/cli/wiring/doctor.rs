@@ -5,21 +5,21 @@ use futures::future::LocalBoxFuture;
 use serde_json::{Map, Value};
 
 use super::signals::Signals;
-use super::{Answer, settings, unfit};
-use crate::api::Upstream;
+use super::{CallAnswer, settings, unfit};
+use crate::api::ApiClient;
 use crate::auth::Verifier;
 use crate::cli::doctor::Asked;
-use crate::cli::exit::{Exit, Stop};
+use crate::cli::exit::{CliError, Exit};
 use crate::cli::healthcheck::local_url;
 use crate::config::Config;
 use crate::doctor::{Aim, Called, Examined, Http, Inside, Outside, Override, Token, Tools, Uncalled};
 use crate::foundation::clock::Clock;
 use crate::foundation::json::Json;
 use crate::foundation::token_secret::Secret;
-use crate::workers::Loops;
+use crate::workers::Workers;
 
-pub fn aim(url: &str) -> Result<Aim, Stop> {
-    Aim::at(url).map_err(|why| Stop::because(Exit::Usage, format!("this URL cannot be looked at: {why}.")))
+pub fn aim(url: &str) -> Result<Aim, CliError> {
+    Aim::at(url).map_err(|why| CliError::because(Exit::Usage, format!("this URL cannot be looked at: {why}.")))
 }
 
 pub async fn from_inside(
@@ -27,7 +27,7 @@ pub async fn from_inside(
     token: Token,
     asked: Asked,
     told: impl FnMut(&Examined),
-) -> Result<Vec<Examined>, Stop> {
+) -> Result<Vec<Examined>, CliError> {
     let mut signals = Signals::caught().map_err(unfit)?;
     let http = Http::new(&[]).map_err(unfit)?;
     let mut inside = Inside::new(config, token, http, Clock::system(), asked.read_only);
@@ -38,7 +38,7 @@ pub async fn from_inside(
         inside.verifier = Some(Verifier::new(&settings::auth(config), Clock::system()).map_err(unfit)?);
         if config.tenant.identity().is_some() {
             inside.upstream =
-                Some(Upstream::new(settings::upstream(config)?, Clock::system(), &Loops::none()).map_err(unfit)?);
+                Some(ApiClient::new(settings::upstream(config)?, Clock::system(), &Workers::none()).map_err(unfit)?);
         }
         if let (Token::Some(token, _), Some(upstream)) = (&inside.token, &inside.upstream) {
             let mut config = config.clone();
@@ -63,7 +63,7 @@ pub async fn from_outside(
     overrides: Vec<Override>,
     asked: Asked,
     told: impl FnMut(&Examined),
-) -> Result<Vec<Examined>, Stop> {
+) -> Result<Vec<Examined>, CliError> {
     let mut signals = Signals::caught().map_err(unfit)?;
     let http = Http::new(&overrides).map_err(unfit)?;
     let outside = Outside::new(aim, token, http, Clock::system(), overrides, asked.read_only);
@@ -73,8 +73,8 @@ pub async fn from_outside(
         .ok_or_else(interrupted)
 }
 
-fn interrupted() -> Stop {
-    Stop::because(
+fn interrupted() -> CliError {
+    CliError::because(
         Exit::Failed,
         "interrupted; what was made has been taken away, as far as that could be done.",
     )
@@ -84,15 +84,15 @@ fn interrupted() -> Stop {
 struct Straight {
     config: Config,
     token: Secret,
-    upstream: Upstream,
+    upstream: ApiClient,
 }
 
 impl Tools for Straight {
     fn call<'a>(&'a self, tool: &'a str, arguments: Map<String, Value>) -> LocalBoxFuture<'a, Called> {
         async move {
             match super::call(&self.config, self.token.clone(), tool, arguments).await {
-                Ok(Answer::Result(text)) => Ok(Json::trusted(&text).to_value().unwrap_or_default()),
-                Ok(Answer::Error(body)) => Err(Uncalled::error(&body)),
+                Ok(CallAnswer::Result(text)) => Ok(Json::trusted(&text).to_value().unwrap_or_default()),
+                Ok(CallAnswer::Error(body)) => Err(Uncalled::error(&body)),
                 // The settings or the token leave the tool out.
                 Err(stop) if stop.exit() == Exit::Usage => Err(Uncalled::LeftOut(stop.to_string())),
                 Err(stop) => Err(Uncalled::Lost(stop.to_string())),

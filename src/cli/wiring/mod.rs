@@ -22,18 +22,18 @@ use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::exit::{Exit, Stop};
-use crate::api::{CallContext, Upstream};
+use super::exit::{CliError, Exit};
+use crate::api::{ApiClient, CallContext};
 use crate::auth::Verifier;
 use crate::config::Config;
 use crate::foundation::clock::Clock;
 use crate::foundation::json::Json;
 use crate::foundation::memory_budget::Reservation;
 use crate::foundation::secret::Secret;
-use crate::mcp::{Beyond, EntityTools, NoSuchTool, Outcome, Reach, Surface, ToolCall, Toolset};
-use crate::telemetry::traces::Place;
+use crate::mcp::{AccessError, EntityTools, Outcome, ToolAccess, ToolCall, ToolRegistry, Toolset, UnknownToolError};
+use crate::telemetry::traces::TraceContext;
 use crate::tools::Catalogue;
-use crate::workers::Loops;
+use crate::workers::Workers;
 
 /// How long the one session of a command may take to end, once its answer is there.
 const PARTING: Duration = Duration::from_secs(2);
@@ -63,7 +63,7 @@ impl Entry {
 }
 
 /// What came of a call.
-pub enum Answer {
+pub enum CallAnswer {
     /// As JSON text, digit for digit.
     Result(String),
     /// `{"error": {…}}`
@@ -76,11 +76,11 @@ fn toolset(config: &Config) -> EntityTools {
 }
 
 /// A room that cannot be set up although its settings were checked.
-fn unfit(why: impl std::fmt::Display) -> Stop {
-    Stop::because(Exit::Software, format!("this program cannot start ({why})."))
+fn unfit(why: impl std::fmt::Display) -> CliError {
+    CliError::because(Exit::Software, format!("this program cannot start ({why})."))
 }
 
-pub fn entries() -> Result<Vec<Entry>, Stop> {
+pub fn entries() -> Result<Vec<Entry>, CliError> {
     let catalogue = Catalogue::new(Uuid::now_v7);
     catalogue
         .specs()
@@ -95,31 +95,38 @@ pub fn entries() -> Result<Vec<Entry>, Stop> {
 }
 
 /// One call along the path that an MCP client's call takes, without the protocol around it.
-pub async fn call(config: &Config, token: Secret, name: &str, arguments: Map<String, Value>) -> Result<Answer, Stop> {
+pub async fn call(
+    config: &Config,
+    token: Secret,
+    name: &str,
+    arguments: Map<String, Value>,
+) -> Result<CallAnswer, CliError> {
     let tools = toolset(config);
     let correlation_id: Arc<str> = Uuid::now_v7().to_string().into();
     let verifier = Verifier::new(&settings::auth(config), Clock::system()).map_err(unfit)?;
     let principal = match verifier.verify(token.expose()).await {
         Ok(principal) => principal,
-        Err(refusal) => return Ok(Answer::from(tools.refuse(refusal, &correlation_id))),
+        Err(refusal) => return Ok(CallAnswer::from(tools.refuse(refusal, &correlation_id))),
     };
-    let surface = Surface::new(&tools, &settings::narrowing(config));
-    match surface.admit(name, Reach::ALL, &principal.scopes) {
+    let surface = ToolRegistry::new(&tools, &settings::narrowing(config));
+    match surface.admit(name, ToolAccess::ALL, &principal.scopes) {
         Ok(()) => {}
-        Err(Beyond::Scope(scope)) => return Ok(Answer::from(tools.out_of_scope(name, &scope, &correlation_id))),
+        Err(AccessError::Scope(scope)) => {
+            return Ok(CallAnswer::from(tools.out_of_scope(name, &scope, &correlation_id)));
+        }
         Err(beyond) => {
             let sentence = format!("there is no tool \"{name}\" to be called. {}", beyond.sentence());
-            return Err(Stop::because(Exit::Usage, sentence));
+            return Err(CliError::because(Exit::Usage, sentence));
         }
     }
 
-    let upstream = Upstream::new(settings::upstream(config)?, Clock::system(), &Loops::none()).map_err(unfit)?;
+    let upstream = ApiClient::new(settings::upstream(config)?, Clock::system(), &Workers::none()).map_err(unfit)?;
     let context = CallContext {
         correlation_id: Arc::clone(&correlation_id),
         traceparent: None,
         deadline: upstream.deadline(),
         cancel: CancellationToken::new(),
-        place: Place::default(),
+        place: TraceContext::default(),
         spent: Arc::default(),
         memory: Reservation::uncounted(),
     };
@@ -138,12 +145,12 @@ pub async fn call(config: &Config, token: Secret, name: &str, arguments: Map<Str
     let outcome = match tools.call(call) {
         Ok(work) => {
             tokio::select! {
-                outcome = work => Ok(Answer::from(outcome)),
+                outcome = work => Ok(CallAnswer::from(outcome)),
                 // Whoever presses Ctrl-C leaves no session behind.
-                _ = tokio::signal::ctrl_c() => Err(Stop::because(Exit::Failed, "interrupted; what was sent may have been done.")),
+                _ = tokio::signal::ctrl_c() => Err(CliError::because(Exit::Failed, "interrupted; what was sent may have been done.")),
             }
         }
-        Err(NoSuchTool(instead)) => Err(Stop::because(Exit::Usage, instead)),
+        Err(UnknownToolError(instead)) => Err(CliError::because(Exit::Usage, instead)),
     };
     cancel.cancel();
     drop(session);
@@ -151,11 +158,11 @@ pub async fn call(config: &Config, token: Secret, name: &str, arguments: Map<Str
     outcome
 }
 
-impl From<Outcome> for Answer {
+impl From<Outcome> for CallAnswer {
     fn from(outcome: Outcome) -> Self {
         match outcome.failed {
-            Some(_) => Answer::Error(outcome.value()),
-            None => Answer::Result(outcome.text),
+            Some(_) => CallAnswer::Error(outcome.value()),
+            None => CallAnswer::Result(outcome.text),
         }
     }
 }

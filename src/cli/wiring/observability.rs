@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
 
 use super::unfit;
-use crate::cli::exit::{Exit, Stop};
+use crate::cli::exit::{CliError, Exit};
 use crate::cli::version::BUILD;
 use crate::config::{AuditTo, Config};
 use crate::mcp::Server;
@@ -18,7 +18,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{audit, fields, level, metrics, tasks, traces};
 
 /// Figures, if they are wanted. Before anything is made that would count.
-pub fn figures(config: &Config) -> Result<Option<&'static Metrics>, Stop> {
+pub fn figures(config: &Config) -> Result<Option<&'static Metrics>, CliError> {
     if matches!(config.metrics.address(), Ok(None)) {
         return Ok(None);
     }
@@ -67,20 +67,20 @@ pub async fn serve_figures(config: &Config, figures: Option<&'static Metrics>, a
 }
 
 /// Traces, if the environment asks for them.
-pub fn traces() -> Result<(), Stop> {
+pub fn traces() -> Result<(), CliError> {
     if !traces::wanted(|name| std::env::var(name).ok()) {
         return Ok(());
     }
     traces::start().map_err(|why| {
         let sentence = format!("tracing cannot start ({why}): mend the OTEL_* variables, or take them away.");
-        Stop::because(Exit::Configuration, sentence)
+        CliError::because(Exit::Configuration, sentence)
     })?;
     tracing::info!("requests are traced, and spans exported as the OTEL_* variables say");
     Ok(())
 }
 
 /// The audit trail, if it is wanted. `log` is where this process logs to.
-pub fn audit(config: &Config, log: Box<dyn Write + Send>) -> Result<(), Stop> {
+pub fn audit(config: &Config, log: Box<dyn Write + Send>) -> Result<(), CliError> {
     let limits = audit::Limits {
         bytes: u64::try_from(config.audit.max_file_bytes).unwrap_or(u64::MAX),
         files: config.audit.max_files,
@@ -95,7 +95,7 @@ pub fn audit(config: &Config, log: Box<dyn Write + Send>) -> Result<(), Stop> {
         version: BUILD.version,
     };
     audit::start(to, of, config.audit.durable).map_err(|why| match why {
-        audit::StartError::File(why) => Stop::because(Exit::Configuration, format!("audit.to: {why}.")),
+        audit::StartError::File(why) => CliError::because(Exit::Configuration, format!("audit.to: {why}.")),
         audit::StartError::Thread(_) => unfit(why),
     })
 }

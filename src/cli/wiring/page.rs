@@ -7,14 +7,14 @@ use uuid::Uuid;
 use crate::auth::Scopes;
 use crate::config::Config;
 use crate::entities;
-use crate::mcp::{Reach, Surface};
+use crate::mcp::{ToolAccess, ToolRegistry};
 use crate::page::{Page, Tool, Toolset};
 use crate::tools::{Catalogue, ToolSpec};
 
-pub fn page(config: &Config, surface: &Surface) -> Page {
+pub fn page(config: &Config, surface: &ToolRegistry) -> Page {
     // What this server is set to leave out is nothing for its page either.
     let served: HashSet<String> = surface
-        .tools(surface.reach(Reach::ALL, &Scopes::All))
+        .tools(surface.reach(ToolAccess::ALL, &Scopes::All))
         .into_iter()
         .map(|tool| tool.name.into_owned())
         .collect();

@@ -10,9 +10,9 @@ use tokio::sync::oneshot;
 
 use super::signals::Signals;
 use super::{observability, page, rlimit, settings, toolset, unfit, wait_for_api};
-use crate::api::Upstream;
+use crate::api::ApiClient;
 use crate::auth::Verifier;
-use crate::cli::exit::{Exit, Stop};
+use crate::cli::exit::{CliError, Exit};
 use crate::cli::serve::listens_on;
 use crate::config::Config;
 use crate::foundation::clock::Clock;
@@ -22,12 +22,12 @@ use crate::server;
 use crate::server::{App, Drain};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{audit, fields, tasks, traces};
-use crate::workers::Loops;
+use crate::workers::Workers;
 
 /// For the last lines of the audit trail: what waits is written in one piece, or cannot be.
 const TRAIL_PARTING: Duration = Duration::from_secs(2);
 
-pub async fn serve(config: &Config) -> Result<(), Stop> {
+pub async fn serve(config: &Config) -> Result<(), CliError> {
     let signals = Signals::caught().map_err(unfit)?;
     observability::log_level_by_signal().map_err(unfit)?;
     let figures = observability::figures(config)?;
@@ -38,12 +38,12 @@ pub async fn serve(config: &Config) -> Result<(), Stop> {
     served
 }
 
-async fn serve_callers(config: &Config, signals: Signals, figures: Option<&'static Metrics>) -> Result<(), Stop> {
+async fn serve_callers(config: &Config, signals: Signals, figures: Option<&'static Metrics>) -> Result<(), CliError> {
     rlimit::allow_all(config);
     let auth = settings::auth(config);
     let verifier = Arc::new(Verifier::new(&auth, Clock::system()).map_err(unfit)?);
-    let loops = Loops::start().map_err(unfit)?;
-    let upstream = Upstream::new(settings::upstream(config)?, Clock::system(), &loops).map_err(unfit)?;
+    let loops = Workers::start().map_err(unfit)?;
+    let upstream = ApiClient::new(settings::upstream(config)?, Clock::system(), &loops).map_err(unfit)?;
     let server = server(config, &upstream, Callers::Request);
     let page = config.server.page.then(|| page::page(config, server.surface()));
     let mut app = App::new(
@@ -101,7 +101,7 @@ async fn serve_callers(config: &Config, signals: Signals, figures: Option<&'stat
     gave_up.map_or(Ok(()), Err)
 }
 
-pub async fn stdio(config: &Config, token: Secret) -> Result<(), Stop> {
+pub async fn stdio(config: &Config, token: Secret) -> Result<(), CliError> {
     let signals = Signals::caught().map_err(unfit)?;
     // Standard output is the conversation.
     observability::audit(config, Box::new(io::stderr()))?;
@@ -110,7 +110,7 @@ pub async fn stdio(config: &Config, token: Secret) -> Result<(), Stop> {
     served
 }
 
-async fn serve_pipes(config: &Config, signals: Signals, token: Secret) -> Result<(), Stop> {
+async fn serve_pipes(config: &Config, signals: Signals, token: Secret) -> Result<(), CliError> {
     let verifier = Arc::new(Verifier::new(&settings::auth(config), Clock::system()).map_err(unfit)?);
     // Each call verifies anew and tells the model what is wrong, so a bad token is not the end; but it should be known.
     if let Err(refusal) = verifier.verify(token.expose()).await {
@@ -119,7 +119,7 @@ async fn serve_pipes(config: &Config, signals: Signals, token: Secret) -> Result
             "calls will be refused: {refusal}"
         );
     }
-    let upstream = Upstream::new(settings::upstream(config)?, Clock::system(), &Loops::none()).map_err(unfit)?;
+    let upstream = ApiClient::new(settings::upstream(config)?, Clock::system(), &Workers::none()).map_err(unfit)?;
     let caller = FixedCaller {
         token,
         verifier,
@@ -141,14 +141,14 @@ async fn serve_pipes(config: &Config, signals: Signals, token: Secret) -> Result
             );
             Ok(())
         }
-        Err(why) => Err(Stop::because(
+        Err(why) => Err(CliError::because(
             Exit::Failed,
             format!("no MCP conversation came about ({why})."),
         )),
     }
 }
 
-fn server(config: &Config, upstream: &Upstream, callers: Callers) -> Server {
+fn server(config: &Config, upstream: &ApiClient, callers: Callers) -> Server {
     Server::new(
         Arc::new(toolset(config)),
         upstream.clone(),
@@ -158,7 +158,7 @@ fn server(config: &Config, upstream: &Upstream, callers: Callers) -> Server {
 }
 
 /// Runs what `serve` makes of the first signal, unless a second one comes.
-async fn until_second_signal<F, T>(mut signals: Signals, serve: impl FnOnce(First) -> F) -> Result<T, Stop>
+async fn until_second_signal<F, T>(mut signals: Signals, serve: impl FnOnce(First) -> F) -> Result<T, CliError>
 where
     F: Future<Output = T>,
 {
@@ -179,7 +179,7 @@ where
         served = serving => Ok(served),
         second = listening => {
             tracing::warn!("{second}: leaving at once");
-            Err(Stop::Silent(Exit::Failed))
+            Err(CliError::Silent(Exit::Failed))
         }
     }
 }
@@ -187,7 +187,7 @@ where
 /// Resolves with the first signal.
 type First = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
-fn cannot_listen(address: &str, why: &std::io::Error) -> Stop {
+fn cannot_listen(address: &str, why: &std::io::Error) -> CliError {
     let fix = "stop what listens there, or set TOOLBRIDGE_HOST and TOOLBRIDGE_PORT";
-    Stop::because(Exit::System, format!("cannot listen on {address} ({why}): {fix}."))
+    CliError::because(Exit::System, format!("cannot listen on {address} ({why}): {fix}."))
 }

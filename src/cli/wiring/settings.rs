@@ -4,10 +4,10 @@
 use crate::auth;
 use crate::auth::Scopes;
 use crate::auth::challenge::Challenge;
-use crate::config::{Config, Mistake, Scopeless, Sessions, Signature, TokenMode};
+use crate::config::{Config, ConfigError, Scopeless, Sessions, Signature, TokenMode};
 use crate::foundation::memory_budget;
 use crate::foundation::token_secret::Secret;
-use crate::mcp::{Narrowing, Surface};
+use crate::mcp::{Narrowing, ToolRegistry};
 use crate::{api, mcp, server, tools};
 use url::Url;
 
@@ -47,7 +47,7 @@ fn exchange(config: &Config) -> Option<auth::token_exchange::Settings> {
 }
 
 /// Refuses a tenant without a secret: nothing could be signed.
-pub fn upstream(config: &Config) -> Result<api::Settings, Mistake> {
+pub fn upstream(config: &Config) -> Result<api::Settings, ConfigError> {
     let (tenant_id, secret): (&str, &Secret) = config.tenant.require_identity()?;
     let from = &config.api;
     Ok(api::Settings {
@@ -131,7 +131,7 @@ pub fn narrowing(config: &Config) -> Narrowing {
 }
 
 /// What callers without a good token are told. Which scopes there are depends on the tools that are served.
-pub fn challenge(settings: &auth::Settings, surface: &Surface) -> Challenge {
+pub fn challenge(settings: &auth::Settings, surface: &ToolRegistry) -> Challenge {
     Challenge::from_settings(&auth::Settings {
         scopes_asked: surface.scopes_asked(),
         scopes_supported: surface.scopes_supported(),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::api::{NotReady, Upstream};
-use crate::cli::exit::{Exit, Stop};
+use crate::api::{ApiClient, NotReadyError};
+use crate::cli::exit::{CliError, Exit};
 use crate::config::Config;
 use crate::telemetry::fields;
 
@@ -15,11 +15,11 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_
 
 /// Resolves when the API has not become ready in time. Once it has been ready this is over: an API that goes away later
 /// is waited for, call by call.
-pub async fn gave_up(upstream: &Upstream, config: &Config) -> Stop {
+pub async fn gave_up(upstream: &ApiClient, config: &Config) -> CliError {
     let within = config.api.startup_timeout;
     let begun = Instant::now();
     let (mut pause, longest) = PAUSES;
-    let mut said: Option<NotReady> = None;
+    let mut said: Option<NotReadyError> = None;
     loop {
         let Err(why) = upstream.ready().await else {
             let waited = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -31,7 +31,7 @@ pub async fn gave_up(upstream: &Upstream, config: &Config) -> Stop {
                 "the API at {} was not ready within api.startup_timeout ({within:?}): {why}; look at its own log.",
                 config.api.base_url
             );
-            return Stop::because(Exit::Unavailable, sentence);
+            return CliError::because(Exit::Unavailable, sentence);
         }
         // Once for each reason, not for each look.
         if said.as_ref() != Some(&why) {

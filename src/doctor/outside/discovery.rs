@@ -3,7 +3,7 @@
 use url::Url;
 
 use super::Outside;
-use crate::doctor::check::{Found, Ill};
+use crate::doctor::check::{Finding, Found};
 use crate::doctor::http::at;
 use crate::doctor::words::quote;
 
@@ -32,14 +32,14 @@ impl Outside {
         let Some(named) = &self.metadata else {
             return match found.iter().find(|(_, answer)| answer.status == 200) {
                 None => Ok("OAuth is not configured: clients ask their user for a token".to_owned()),
-                Some((place, _)) => Err(Ill::failed(
+                Some((place, _)) => Err(Finding::failed(
                     format!("{place} is there, but the 401 does not lead to it"),
                     "check what stands between this URL and the server: it changes WWW-Authenticate",
                 )),
             };
         };
         if *named != beside.as_str() && *named != root.as_str() {
-            return Err(Ill::failed(
+            return Err(Finding::failed(
                 format!("clients are sent to {named}, which is not at this URL"),
                 mend,
             ));
@@ -47,11 +47,11 @@ impl Outside {
         for (place, answer) in &found {
             let resource = answer.text("/resource");
             if answer.status != 200 {
-                return Err(Ill::failed(format!("{place}: {}", answer.in_words()), mend));
+                return Err(Finding::failed(format!("{place}: {}", answer.in_words()), mend));
             }
             if resource != self.aim.mcp.as_str() {
                 let what = format!("{place} describes \"{resource}\", which is not {}", self.aim.mcp);
-                return Err(Ill::failed(what, mend));
+                return Err(Finding::failed(what, mend));
             }
         }
         let document = found.first().map(|(_, answer)| answer.json()).unwrap_or_default();
@@ -61,7 +61,7 @@ impl Outside {
         let servers = servers.into_iter().flatten().filter_map(serde_json::Value::as_str);
         self.authorization_servers = servers.map(str::to_owned).collect();
         match self.authorization_servers.as_slice() {
-            [] => Err(Ill::failed("it names no authorization server", mend)),
+            [] => Err(Finding::failed("it names no authorization server", mend)),
             servers => Ok(format!("clients are sent to {}", quote(&servers.join(", ")))),
         }
     }
@@ -69,11 +69,11 @@ impl Outside {
     /// Only warned of: what is needed here may be reachable for clients only.
     pub(super) async fn look_at_authorization_servers(&mut self) -> Found {
         if self.authorization_servers.is_empty() {
-            return Err(Ill::skipped("there are none"));
+            return Err(Finding::skipped("there are none"));
         }
         for server in &self.authorization_servers {
             if !self.describes_itself(server).await {
-                return Err(Ill::warning(
+                return Err(Finding::warning(
                     format!("{} does not describe itself where clients look", quote(server)),
                     "is it up, and is the issuer in TOOLBRIDGE_AUTH_AUTHORIZATION_SERVERS written as it writes it?",
                 ));

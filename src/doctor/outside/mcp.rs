@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::Aim;
 use crate::connect::{Conversation, EventReader, Message};
-use crate::doctor::check::{Found, Ill};
-use crate::doctor::http::{Answer, Http, NoAnswer, at, with_token};
+use crate::doctor::check::{Finding, Found};
+use crate::doctor::http::{Http, HttpAnswer, NoAnswer, at, with_token};
 use crate::doctor::note::{Called, Tools, Uncalled};
 use crate::doctor::words::quote;
 use crate::foundation::token_secret::Secret;
@@ -33,7 +33,7 @@ impl<'a> Client<'a> {
         Self { http, aim, token }
     }
 
-    pub async fn send(&self, method: &str, mut params: Value, era: Era) -> Result<Answer, NoAnswer> {
+    pub async fn send(&self, method: &str, mut params: Value, era: Era) -> Result<HttpAnswer, NoAnswer> {
         if let (Era::Modern, Some(params)) = (era, params.as_object_mut()) {
             let meta = json!({
                 "io.modelcontextprotocol/protocolVersion": ProtocolVersion::V_2026_07_28,
@@ -61,7 +61,7 @@ impl<'a> Client<'a> {
             Ok(answer) => answer,
             Err(none) => {
                 return Err(match none.ill(&self.aim.mcp) {
-                    Ill::Failed(advice) => advice.what,
+                    Finding::Failed(advice) => advice.what,
                     _ => "no answer".to_owned(),
                 });
             }
@@ -75,7 +75,7 @@ impl<'a> Client<'a> {
     }
 
     /// Ends the session that a server may have made. It forgets it anyway, some time.
-    async fn part(&self, answer: &Answer) {
+    async fn part(&self, answer: &HttpAnswer) {
         let Ok(session) = HeaderValue::from_str(answer.header("mcp-session-id")) else {
             return;
         };
@@ -87,7 +87,7 @@ impl<'a> Client<'a> {
 }
 
 /// The JSON-RPC message of an answer, in either form.
-fn message(answer: &Answer) -> Value {
+fn message(answer: &HttpAnswer) -> Value {
     if !answer.header("content-type").starts_with("text/event-stream") {
         return answer.json();
     }
@@ -105,7 +105,7 @@ fn who() -> Value {
 /// Both ways in which clients begin.
 pub async fn handshake(client: &Client<'_>) -> Found {
     let ill = |method: &str, why: String| {
-        Ill::failed(
+        Finding::failed(
             format!("{method}: {why}"),
             "check what stands between this URL and the server, and which version runs (with Fly, \"flyctl releases --image\")",
         )
@@ -126,15 +126,15 @@ pub async fn handshake(client: &Client<'_>) -> Found {
 }
 
 /// The names of the tools.
-pub async fn tools(client: &Client<'_>) -> Result<Vec<String>, Ill> {
+pub async fn tools(client: &Client<'_>) -> Result<Vec<String>, Finding> {
     const MEND: &str = "check the token's scopes, and TOOLBRIDGE_TOOLS_TOOLSETS of the server";
     let listed = client.ask("tools/list", json!({}), Era::Modern).await;
-    let listed = listed.map_err(|why| Ill::failed(format!("tools/list: {why}"), "see the server's log"))?;
+    let listed = listed.map_err(|why| Finding::failed(format!("tools/list: {why}"), "see the server's log"))?;
     let tools = listed.pointer("/tools").and_then(Value::as_array);
     let name = |tool: &Value| tool.get("name").and_then(Value::as_str).map(str::to_owned);
     let names: Vec<String> = tools.into_iter().flatten().filter_map(name).collect();
     match names.as_slice() {
-        [] => Err(Ill::failed("there are none for this token", MEND)),
+        [] => Err(Finding::failed("there are none for this token", MEND)),
         _ => Ok(names),
     }
 }

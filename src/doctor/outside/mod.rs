@@ -10,12 +10,12 @@ use futures::FutureExt;
 use http::StatusCode;
 use url::Url;
 
-use super::check::{Check, Examined, Found, Ill, check};
+use super::check::{Check, Examined, Finding, Found, check};
 use super::claims::Claims;
 use super::http::{Http, Override, at};
 use super::note::Note;
 use super::words::{not_ready, token_refused};
-use super::{Patient, network, words};
+use super::{Deployment, network, words};
 use crate::connect::{BadTarget, authorization, is_loopback, target};
 use crate::foundation::clock::Clock;
 use crate::foundation::token_secret::Secret;
@@ -100,7 +100,7 @@ impl Outside {
     }
 }
 
-impl Patient for Outside {
+impl Deployment for Outside {
     const CHECKS: &'static [Check<Self>] = &[
         check("encrypted", "Encryption", &[], |it| it.encrypted().boxed_local()),
         check("dns", "DNS", &[], |it| it.dns().boxed_local()),
@@ -149,7 +149,7 @@ impl Outside {
         match (self.aim.base.scheme(), self.aim.is_private()) {
             ("https", _) => Ok("https".to_owned()),
             (_, true) => Ok("plain http, and only on this machine".to_owned()),
-            _ => Err(Ill::failed(
+            _ => Err(Finding::failed(
                 "there is no TLS: over plain http anyone on the way reads tokens and notes, so none is sent",
                 "give the https:// URL. Has the server none? It speaks plain http itself, and TLS ends before it: at Fly's \
                  edge ([http_service] in fly.toml), or at a proxy such as Caddy or nginx",
@@ -181,7 +181,7 @@ impl Outside {
     /// What somebody meets who forgets the "s" of https.
     async fn plain_http(&mut self) -> Found {
         if self.aim.base.scheme() != "https" || self.aim.base.port().is_some() {
-            return Err(Ill::skipped(
+            return Err(Finding::skipped(
                 "only an https URL without a port has a neighbour on port 80",
             ));
         }
@@ -229,7 +229,7 @@ impl Outside {
             .map_err(|none| none.ill(&self.aim.mcp))?;
         if answer.status == StatusCode::FORBIDDEN && answer.text("/error") == "host_not_allowed" {
             let shown = self.aim.shown();
-            return Err(Ill::failed(
+            return Err(Finding::failed(
                 format!("the server does not know {} as its own name", self.aim.host()),
                 format!(
                     "set TOOLBRIDGE_SERVER_PUBLIC_URL to {shown}, or add the name to TOOLBRIDGE_SERVER_ALLOWED_HOSTS"
@@ -256,7 +256,7 @@ impl Outside {
 
     async fn token_is_accepted(&mut self) -> Found {
         let token = self.token.as_ref().ok_or_else(|| {
-            Ill::skipped(
+            Finding::skipped(
                 "none was given: no call is tried without one; set TOOLBRIDGE_TOKEN, or pass --token-file FILE",
             )
         })?;
@@ -301,10 +301,10 @@ impl Outside {
 
     async fn write(&mut self) -> Found {
         if self.read_only {
-            return Err(Ill::skipped("nothing is written with --read-only"));
+            return Err(Finding::skipped("nothing is written with --read-only"));
         }
         if !self.can_write {
-            return Err(Ill::skipped(
+            return Err(Finding::skipped(
                 "this token, or this server, leaves out the tools that write notes",
             ));
         }
@@ -319,18 +319,18 @@ impl Outside {
             .await
     }
 
-    fn client(&self) -> Result<Client<'_>, Ill> {
+    fn client(&self) -> Result<Client<'_>, Finding> {
         let token = self.token.as_ref().ok_or_else(no_token)?;
         Ok(Client::new(&self.http, &self.aim, token))
     }
 }
 
-fn no_token() -> Ill {
-    Ill::skipped("there is no token")
+fn no_token() -> Finding {
+    Finding::skipped("there is no token")
 }
 
-fn not_ours(what: &str) -> Ill {
-    Ill::failed(
+fn not_ours(what: &str) -> Finding {
+    Finding::failed(
         format!("{what}; whatever is there, it is not ToolBridge's MCP server"),
         "check the URL and the port (8001 in the container, where 8081 is the REST API), and what stands in between; with \
          Fly, \"flyctl status\" shows whether the app runs at all",
@@ -347,7 +347,7 @@ pub async fn served_plainly(http: &Http, plain: &Url) -> Found {
         return Ok("it leads to https".to_owned());
     }
     if answer.status.is_success() {
-        return Err(Ill::warning(
+        return Err(Finding::warning(
             "it is served as well: a client that is given http:// sends its token where it can be read",
             "lead it to https: force_https = true under [http_service] in fly.toml, or a redirect in the proxy",
         ));

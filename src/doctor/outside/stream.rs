@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::doctor::check::{Found, Ill};
-use crate::doctor::http::{Answer, Http, NoAnswer};
+use crate::doctor::check::{Finding, Found};
+use crate::doctor::http::{Http, HttpAnswer, NoAnswer};
 use crate::foundation::token_secret::Secret;
 
 /// The server itself needs milliseconds.
@@ -16,7 +16,7 @@ const PROMPTLY: Duration = Duration::from_secs(3);
 pub async fn comes_through(http: &Http, url: &Url, token: &Secret) -> Found {
     let since = Instant::now();
     let Ok(first) = tokio::time::timeout(PROMPTLY, first_part(http, url, token)).await else {
-        return Err(Ill::failed(
+        return Err(Finding::failed(
             format!(
                 "the first event of a stream did not come within {} s: something on the way holds answers back until they \
                  are complete",
@@ -29,12 +29,12 @@ pub async fn comes_through(http: &Http, url: &Url, token: &Secret) -> Found {
     match first {
         Ok(None) => Ok(format!("the first event came after {} ms", since.elapsed().as_millis())),
         Ok(Some(answer)) => Err(match answer.status.as_u16() {
-            404 => Ill::skipped("this server has none (server.legacy_sse is off)"),
-            429 | 503 => Ill::warning(
+            404 => Finding::skipped("this server has none (server.legacy_sse is off)"),
+            429 | 503 => Finding::warning(
                 format!("no more of them are given: {}", answer.in_words()),
                 "close some, or raise server.sse_streams and server.sse_streams_per_principal",
             ),
-            _ => Ill::failed(
+            _ => Finding::failed(
                 format!("{url}: {}", answer.in_words()),
                 "check what stands between this URL and the server",
             ),
@@ -44,10 +44,10 @@ pub async fn comes_through(http: &Http, url: &Url, token: &Secret) -> Found {
 }
 
 /// `None` when the first part of a stream is there; the answer, when there is no stream.
-async fn first_part(http: &Http, url: &Url, token: &Secret) -> Result<Option<Answer>, NoAnswer> {
+async fn first_part(http: &Http, url: &Url, token: &Secret) -> Result<Option<HttpAnswer>, NoAnswer> {
     let mut response = http.open(url, token).await?;
     if !response.status().is_success() {
-        return Answer::read(response).await.map(Some);
+        return HttpAnswer::read(response).await.map(Some);
     }
     match response.chunk().await {
         Ok(Some(_)) => Ok(None),

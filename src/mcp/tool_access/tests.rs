@@ -7,9 +7,9 @@ use crate::entities;
 use crate::mcp::EntityTools;
 use crate::tools::{Catalogue, Limits};
 
-fn surface(toolsets: Option<&[&str]>, read_only: bool) -> Surface {
+fn surface(toolsets: Option<&[&str]>, read_only: bool) -> ToolRegistry {
     let tools = EntityTools::new(Arc::new(Catalogue::new(uuid::Uuid::now_v7)), Limits::default());
-    Surface::new(&tools, &narrowing(toolsets, read_only))
+    ToolRegistry::new(&tools, &narrowing(toolsets, read_only))
 }
 
 fn narrowing(toolsets: Option<&[&str]>, read_only: bool) -> Narrowing {
@@ -23,7 +23,7 @@ fn only(words: &[&str]) -> Scopes {
     Scopes::Only(words.iter().map(|word| Box::from(*word)).collect())
 }
 
-fn seen(surface: &Surface, asked: Reach, scopes: &Scopes) -> Vec<String> {
+fn seen(surface: &ToolRegistry, asked: ToolAccess, scopes: &Scopes) -> Vec<String> {
     let tools = surface.tools(surface.reach(asked, scopes));
     tools.iter().map(|tool| tool.name.to_string()).collect()
 }
@@ -78,16 +78,16 @@ fn each_scope_opens_its_tools_and_no_others() {
             "get_note",
         ),
     ] {
-        let names = seen(&all, Reach::ALL, &only(scopes));
+        let names = seen(&all, ToolAccess::ALL, &only(scopes));
         assert_eq!(names.len(), count, "{scopes:?}: {names:?}");
         assert!(some.is_empty() || names.iter().any(|name| name == some), "{scopes:?}");
         assert!(!names.iter().any(|name| name == not), "{scopes:?}");
     }
     assert_eq!(
-        seen(&all, Reach::ALL, &only(&["toolbridge:notes:write"])),
+        seen(&all, ToolAccess::ALL, &only(&["toolbridge:notes:write"])),
         notes_written
     );
-    assert_eq!(seen(&all, Reach::ALL, &Scopes::All).len(), 40);
+    assert_eq!(seen(&all, ToolAccess::ALL, &Scopes::All).len(), 40);
 }
 
 #[test]
@@ -128,10 +128,10 @@ fn why_a_tool_is_not_to_be_had() {
     let request = server.narrowed(&narrowing(Some(&["notes"]), false)).unwrap();
     let scopes = only(&["toolbridge:tasks:read"]);
     for (name, expected) in [
-        ("create_note", Err(Beyond::Server)),
-        ("list_chats", Err(Beyond::Server)),
-        ("list_tasks", Err(Beyond::Request)),
-        ("get_note", Err(Beyond::Scope("toolbridge:notes:read".into()))),
+        ("create_note", Err(AccessError::Server)),
+        ("list_chats", Err(AccessError::Server)),
+        ("list_tasks", Err(AccessError::Request)),
+        ("get_note", Err(AccessError::Scope("toolbridge:notes:read".into()))),
         ("get_nothing", Ok(())),
     ] {
         assert_eq!(server.admit(name, request, &scopes), expected, "{name}");

@@ -18,8 +18,8 @@ use rmcp::service::Peer;
 use super::response;
 use super::response::INTERNAL_ERROR;
 use crate::foundation::json::Json;
-use crate::mcp::{Arguments, Caller, LIST_TTL_MS, NO_END, Outcome, PlainCall, Said, Server};
-use crate::server::jsonrpc::validate::Outlined;
+use crate::mcp::{Arguments, Caller, LIST_TTL_MS, MessageContext, NO_END, Outcome, PlainCall, Server};
+use crate::server::jsonrpc::validate::ValidMessage;
 
 const VERSION: &str = "mcp-protocol-version";
 const METHOD: &str = "mcp-method";
@@ -29,7 +29,7 @@ const NAME: &str = "mcp-name";
 const UNSAID_VERSION: ProtocolVersion = ProtocolVersion::V_2025_03_26;
 
 /// A request that is answered here.
-pub struct Question<'a> {
+pub struct FastRequest<'a> {
     id: Cow<'a, str>,
     meta: RequestMetaObject,
     version: &'static ProtocolVersion,
@@ -70,14 +70,14 @@ impl<'a> Params<'a> {
     }
 }
 
-impl<'a> Question<'a> {
+impl<'a> FastRequest<'a> {
     /// The question, if it is one that is answered here. `peer` is that of the conversation in which it is asked, if there
     /// is one.
     pub fn read(
         server: &Server,
         headers: &HeaderMap,
         id: Option<Json<'a>>,
-        message: &Outlined<'a>,
+        message: &ValidMessage<'a>,
         body: &Bytes,
         caller: &Caller,
         peer: Option<&Peer<RoleServer>>,
@@ -125,8 +125,8 @@ impl<'a> Question<'a> {
     }
 
     /// The same, without the message that it was read from.
-    pub fn into_owned(self) -> Question<'static> {
-        Question {
+    pub fn into_owned(self) -> FastRequest<'static> {
+        FastRequest {
             id: Cow::Owned(self.id.into_owned()),
             meta: self.meta,
             version: self.version,
@@ -150,7 +150,7 @@ impl<'a> Question<'a> {
         let call = PlainCall {
             name: &tool,
             arguments,
-            said: Said {
+            said: MessageContext {
                 meta: &self.meta,
                 id: &self.id,
                 peer,

@@ -16,9 +16,9 @@ pub type Count = watch::Sender<usize>;
 
 /// One request that is being worked on.
 #[derive(Debug)]
-pub struct Running(Option<Count>);
+pub struct InFlight(Option<Count>);
 
-impl Running {
+impl InFlight {
     pub fn begin(extensions: &Extensions) -> Self {
         Self::on(extensions.get::<Count>().cloned())
     }
@@ -32,11 +32,11 @@ impl Running {
     }
 
     pub fn until_the_end_of(self, answer: Body) -> Body {
-        Body::new(Answer { answer, _running: self })
+        Body::new(InFlightBody { answer, _running: self })
     }
 }
 
-impl Drop for Running {
+impl Drop for InFlight {
     fn drop(&mut self) {
         if let Some(count) = &self.0 {
             count.send_modify(|running| *running = running.saturating_sub(1));
@@ -44,12 +44,12 @@ impl Drop for Running {
     }
 }
 
-struct Answer {
+struct InFlightBody {
     answer: Body,
-    _running: Running,
+    _running: InFlight,
 }
 
-impl http_body::Body for Answer {
+impl http_body::Body for InFlightBody {
     type Data = Bytes;
     type Error = axum::Error;
 

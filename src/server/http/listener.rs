@@ -30,14 +30,14 @@ use tokio_util::task::TaskTracker;
 use super::drain_body;
 use super::in_flight::Count;
 use super::limits::principal_limit::Connection;
-use super::limits::unauthenticated_limit::Strangers;
+use super::limits::unauthenticated_limit::UnauthenticatedLimit;
 use super::routes::router::{App, Handler};
-use super::service::Entrance;
-use super::write_timeout::Impatient;
+use super::service::HttpService;
+use super::write_timeout::WriteTimeout;
 use crate::api::Counts;
 use crate::foundation::deadline::Deadline;
 use crate::telemetry::{metrics, tasks};
-use crate::workers::Loops;
+use crate::workers::Workers;
 
 /// The head of a request may be this large.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -73,7 +73,7 @@ pub struct Drain {
 pub async fn serve(
     listener: TcpListener,
     app: App<impl Handler>,
-    loops: Loops,
+    loops: Workers,
     shutdown: impl Future<Output = ()>,
     drain: Drain,
 ) -> Drained {
@@ -81,8 +81,8 @@ pub async fn serve(
     let (noticed, draining) = (CancellationToken::new(), CancellationToken::new());
     let slots = Arc::new(Semaphore::new(app.settings.max_connections));
     let connections = Connections {
-        strangers: Arc::new(Strangers::new(app.settings.strangers_time)),
-        entrance: Arc::new(Entrance::new(&app)),
+        strangers: Arc::new(UnauthenticatedLimit::new(app.settings.strangers_time)),
+        entrance: Arc::new(HttpService::new(&app)),
         loops,
         header_timeout: app.settings.header_timeout,
         body_timeout: app.settings.body_timeout,
@@ -119,9 +119,9 @@ pub async fn serve(
 }
 
 struct Connections<H> {
-    strangers: Arc<Strangers>,
-    entrance: Arc<Entrance<H>>,
-    loops: Loops,
+    strangers: Arc<UnauthenticatedLimit>,
+    entrance: Arc<HttpService<H>>,
+    loops: Workers,
     header_timeout: Duration,
     body_timeout: Duration,
     write_timeout: Duration,
@@ -186,7 +186,7 @@ impl<H: Handler> Connections<H> {
         };
         // With Nagle's algorithm on, each event of a stream would wait some 40 ms for the client's delayed ACK.
         let _ = stream.set_nodelay(true);
-        let stream = TokioIo::new(Impatient::new(stream, self.write_timeout));
+        let stream = TokioIo::new(WriteTimeout::new(stream, self.write_timeout));
         let (stranger, must_go) = self.strangers.enter();
         let (count, held) = (Count::new(0), Connection::of(stranger));
         let mut running = count.subscribe();

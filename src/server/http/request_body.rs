@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use super::response::INVALID_REQUEST;
 use crate::foundation::memory_budget::{OverBudgetError, Reservation};
 use crate::server::Settings;
-use crate::server::jsonrpc::validate::Objection;
+use crate::server::jsonrpc::validate::MessageError;
 use crate::telemetry::metrics;
 
 /// Headers that two readers could each believe another value of, were they given twice.
@@ -23,9 +23,9 @@ const SINGLE: [&str; 5] = [
     "mcp-name",
 ];
 
-pub fn check(headers: &HeaderMap) -> Result<(), Objection> {
+pub fn check(headers: &HeaderMap) -> Result<(), MessageError> {
     if let Some(twice) = SINGLE.iter().find(|name| headers.get_all(**name).iter().count() > 1) {
-        return Err(Objection::invalid(format!(
+        return Err(MessageError::invalid(format!(
             "the header {twice} is given more than once"
         )));
     }
@@ -35,7 +35,7 @@ pub fn check(headers: &HeaderMap) -> Result<(), Objection> {
             .map(|value: &HeaderValue| value.to_str().unwrap_or("?"))
     };
     let unsupported =
-        |message: &'static str| Objection::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, INVALID_REQUEST, message);
+        |message: &'static str| MessageError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, INVALID_REQUEST, message);
     let media_type = text(CONTENT_TYPE)
         .and_then(|value| value.split(';').next())
         .unwrap_or_default()
@@ -68,16 +68,16 @@ impl Limits {
     }
 
     /// The time includes waiting for the memory, which is reserved before it is taken.
-    pub async fn read(self, body: Body, memory: &Reservation) -> Result<Bytes, Objection> {
+    pub async fn read(self, body: Body, memory: &Reservation) -> Result<Bytes, MessageError> {
         tokio::time::timeout(self.body_timeout, self.collect(body, memory))
             .await
             .unwrap_or_else(|_| {
                 let message = "the message did not arrive in time";
-                Err(Objection::new(StatusCode::REQUEST_TIMEOUT, INVALID_REQUEST, message))
+                Err(MessageError::new(StatusCode::REQUEST_TIMEOUT, INVALID_REQUEST, message))
             })
     }
 
-    async fn collect(self, mut body: Body, memory: &Reservation) -> Result<Bytes, Objection> {
+    async fn collect(self, mut body: Body, memory: &Reservation) -> Result<Bytes, MessageError> {
         // Declared, it need not be waited for.
         let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
         if declared > self.max_body_bytes {
@@ -86,7 +86,7 @@ impl Limits {
         memory.grow_to(WORKING_COPIES * declared).await.map_err(over_budget)?;
         let mut message = Vec::with_capacity(declared);
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| Objection::invalid("the message did not arrive in full"))?;
+            let frame = frame.map_err(|_| MessageError::invalid("the message did not arrive in full"))?;
             let Ok(data) = frame.into_data() else { continue };
             let length = message.len() + data.len();
             if length > self.max_body_bytes {
@@ -102,15 +102,15 @@ impl Limits {
         Ok(message.into())
     }
 
-    fn too_large(self) -> Objection {
+    fn too_large(self) -> MessageError {
         metrics::limited("request_bytes");
         let message = format!("the message is larger than {} bytes", self.max_body_bytes);
-        Objection::new(StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, message)
+        MessageError::new(StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, message)
     }
 }
 
 /// How a caller is told that there is no memory for a request or its answer.
-pub fn over_budget(error: OverBudgetError) -> Objection {
+pub fn over_budget(error: OverBudgetError) -> MessageError {
     metrics::limited("request_memory");
     let (status, when) = match error {
         OverBudgetError::Never => (StatusCode::PAYLOAD_TOO_LARGE, "send less at once"),
@@ -118,5 +118,5 @@ pub fn over_budget(error: OverBudgetError) -> Objection {
         OverBudgetError::Total => (StatusCode::SERVICE_UNAVAILABLE, "try again in a moment"),
     };
     let message = format!("the request cannot be served now: {error}; {when}");
-    Objection::new(status, INVALID_REQUEST, message)
+    MessageError::new(status, INVALID_REQUEST, message)
 }

@@ -7,7 +7,7 @@ use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
 use super::middleware::correlation::CorrelationId;
-use crate::auth::Refusal;
+use crate::auth::AuthError;
 use crate::auth::challenge::Challenge;
 use crate::foundation::json::Json;
 
@@ -67,7 +67,7 @@ pub fn retry_after(mut response: Response, seconds: u32) -> Response {
 
 /// A refused token. What OAuth clients read is in the challenge; the body is a JSON-RPC error, since there are clients that
 /// show their user nothing else. `reason` and `correlation_id` stand beside it, for whoever reads no JSON-RPC.
-pub fn refusal(refusal: Refusal, challenge: &Challenge, correlation_id: &CorrelationId) -> Response {
+pub fn refusal(refusal: AuthError, challenge: &Challenge, correlation_id: &CorrelationId) -> Response {
     let answer = challenge.answer(refusal);
     let (reason, about) = (refusal.reason(), correlation_id.as_str());
     let body = json!({

@@ -16,9 +16,9 @@ use rmcp::transport::streamable_http_server::session::never::NeverSessionManager
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 
 use super::middleware::authenticate;
-use super::middleware::authenticate::Door;
+use super::middleware::authenticate::Authentication;
 use super::middleware::host_origin;
-use super::middleware::host_origin::Guard;
+use super::middleware::host_origin::HostOriginPolicy;
 use super::middleware::{correlation, cors, http_span};
 use super::request_body::Limits;
 use super::routes::mcp_post;
@@ -30,9 +30,9 @@ use crate::server::sse;
 use crate::server::sse::Sse;
 
 /// What answers requests.
-pub struct Entrance<H> {
-    guard: Arc<Guard>,
-    door: Arc<Door>,
+pub struct HttpService<H> {
+    guard: Arc<HostOriginPolicy>,
+    door: Arc<Authentication>,
     endpoint: Endpoint<H>,
     /// The transport of 2024-11-05, where it is on.
     sse: Option<Sse<H>>,
@@ -47,9 +47,9 @@ enum At {
     Messages,
 }
 
-impl<H: Handler> Entrance<H> {
+impl<H: Handler> HttpService<H> {
     pub fn new(app: &App<H>) -> Self {
-        let guard = Arc::new(Guard::from_settings(&app.settings));
+        let guard = Arc::new(HostOriginPolicy::from_settings(&app.settings));
         Self {
             router: router(app, &guard),
             guard,

@@ -26,13 +26,13 @@ pub const MAX_ENVELOPE_BYTES: usize = 64 * 1024;
 
 /// Why a message does not reach rmcp.
 #[derive(Debug)]
-pub struct Objection {
+pub struct MessageError {
     pub status: StatusCode,
     pub code: i32,
     pub message: Cow<'static, str>,
 }
 
-impl Objection {
+impl MessageError {
     pub fn new(status: StatusCode, code: i32, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             status,
@@ -61,7 +61,7 @@ pub enum Kind {
 
 /// A message of good outline.
 #[derive(Debug, Clone, Copy)]
-pub struct Outlined<'a> {
+pub struct ValidMessage<'a> {
     pub kind: Kind,
     pub method: Option<Json<'a>>,
     pub params: Option<Json<'a>>,
@@ -82,7 +82,7 @@ struct Outline<'a> {
 }
 
 impl<'a> Outline<'a> {
-    fn read(message: Json<'a>) -> Result<Self, Objection> {
+    fn read(message: Json<'a>) -> Result<Self, MessageError> {
         let mut outline = Self::default();
         for (name, value) in message.members() {
             let slot = match name.as_ref() {
@@ -95,7 +95,7 @@ impl<'a> Outline<'a> {
                 _ => continue,
             };
             if slot.replace(value).is_some() {
-                return Err(Objection::invalid("a member of the JSON-RPC message is given twice"));
+                return Err(MessageError::invalid("a member of the JSON-RPC message is given twice"));
             }
         }
         Ok(outline)
@@ -103,15 +103,17 @@ impl<'a> Outline<'a> {
 }
 
 /// The message's id, if it has a proper one, and whether its outline is that of one JSON-RPC 2.0 message.
-pub fn outline(body: &[u8]) -> (Option<Json<'_>>, Result<Outlined<'_>, Objection>) {
+pub fn validate(body: &[u8]) -> (Option<Json<'_>>, Result<ValidMessage<'_>, MessageError>) {
     let message = match Json::parse_syntax(body) {
         Err(_) => {
-            let objection = Objection::new(StatusCode::BAD_REQUEST, PARSE_ERROR, "the message is not valid JSON");
+            let objection = MessageError::new(StatusCode::BAD_REQUEST, PARSE_ERROR, "the message is not valid JSON");
             return (None, Err(objection));
         }
-        Ok(value) if value.is_array() => return (None, Err(Objection::invalid("JSON-RPC batches are not supported"))),
+        Ok(value) if value.is_array() => {
+            return (None, Err(MessageError::invalid("JSON-RPC batches are not supported")));
+        }
         Ok(value) if !value.is_object() => {
-            return (None, Err(Objection::invalid("the message is not a JSON-RPC object")));
+            return (None, Err(MessageError::invalid("the message is not a JSON-RPC object")));
         }
         Ok(message) => message,
     };
@@ -125,9 +127,9 @@ pub fn outline(body: &[u8]) -> (Option<Json<'_>>, Result<Outlined<'_>, Objection
 }
 
 impl<'a> Outline<'a> {
-    fn check(&self, message: Json<'_>) -> Result<Outlined<'a>, Objection> {
+    fn check(&self, message: Json<'_>) -> Result<ValidMessage<'a>, MessageError> {
         let kind = self.kind()?;
-        message.check().map_err(|error| Objection::params(reason(error)))?;
+        message.check().map_err(|error| MessageError::params(reason(error)))?;
         let is_call = self.method.map(Json::get) == Some("\"tools/call\"");
         let arguments = self
             .params
@@ -137,9 +139,13 @@ impl<'a> Outline<'a> {
         if rest > MAX_ENVELOPE_BYTES {
             metrics::limited("request_bytes");
             let message = format!("the message without a tool's arguments is larger than {MAX_ENVELOPE_BYTES} bytes");
-            return Err(Objection::new(StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, message));
+            return Err(MessageError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                INVALID_REQUEST,
+                message,
+            ));
         }
-        Ok(Outlined {
+        Ok(ValidMessage {
             kind,
             method: self.method,
             params: self.params,
@@ -147,12 +153,12 @@ impl<'a> Outline<'a> {
         })
     }
 
-    fn kind(&self) -> Result<Kind, Objection> {
+    fn kind(&self) -> Result<Kind, MessageError> {
         if self.jsonrpc.map(Json::get) != Some("\"2.0\"") {
-            return Err(Objection::invalid("jsonrpc must be \"2.0\""));
+            return Err(MessageError::invalid("jsonrpc must be \"2.0\""));
         }
         if self.id.is_some_and(|id| !is_proper_id(id)) {
-            return Err(Objection::invalid(
+            return Err(MessageError::invalid(
                 "id must be a string of at most 256 bytes, or an integer",
             ));
         }
@@ -161,34 +167,34 @@ impl<'a> Outline<'a> {
             .is_some_and(|params| !params.is_object() && !params.is_null())
         {
             let message = "params must be an object";
-            return Err(Objection::new(StatusCode::BAD_REQUEST, INVALID_PARAMS, message));
+            return Err(MessageError::new(StatusCode::BAD_REQUEST, INVALID_PARAMS, message));
         }
         if self.method.map(Json::get) == Some("\"tools/list\"") && !self.params.is_none_or(has_good_cursor) {
             let message = "the cursor must be a string";
-            return Err(Objection::new(StatusCode::BAD_REQUEST, INVALID_PARAMS, message));
+            return Err(MessageError::new(StatusCode::BAD_REQUEST, INVALID_PARAMS, message));
         }
         let initialize = self.method.map(Json::get) == Some("\"initialize\"");
         if initialize && !self.params.is_none_or(has_short_version) {
             let message = "protocolVersion must be a string of at most 64 bytes";
-            return Err(Objection::new(StatusCode::BAD_REQUEST, INVALID_PARAMS, message));
+            return Err(MessageError::new(StatusCode::BAD_REQUEST, INVALID_PARAMS, message));
         }
         match self.method {
             Some(_) if initialize => Ok(Kind::Initialize),
             Some(method) if method.as_str().is_some() => Ok(Kind::Other),
-            Some(_) => Err(Objection::invalid("method must be a string")),
+            Some(_) => Err(MessageError::invalid("method must be a string")),
             None if self.result.is_some() || self.error.is_some() => Ok(Kind::Other),
-            None => Err(Objection::invalid("method is missing")),
+            None => Err(MessageError::invalid("method is missing")),
         }
     }
 }
 
 /// A message as rmcp gets it, and the arguments of its tool call, which travel beside it as they came.
-pub struct Split {
+pub struct SplitMessage {
     pub message: Bytes,
     pub arguments: Option<Arguments>,
 }
 
-impl Outlined<'_> {
+impl ValidMessage<'_> {
     /// The arguments of a tool call, out of the body that this is the outline of.
     pub fn split_arguments(&self, body: &Bytes) -> Option<Arguments> {
         let text = self.arguments?.get().as_bytes();
@@ -196,9 +202,9 @@ impl Outlined<'_> {
     }
 
     /// `body` is what this is the outline of.
-    pub fn split(&self, body: &Bytes) -> Split {
+    pub fn split(&self, body: &Bytes) -> SplitMessage {
         let Some(arguments) = self.arguments else {
-            return Split {
+            return SplitMessage {
                 message: body.clone(),
                 arguments: None,
             };
@@ -213,7 +219,7 @@ impl Outlined<'_> {
         } else {
             b"0"
         };
-        Split {
+        SplitMessage {
             message: [head, stand_in, tail].concat().into(),
             arguments: self.split_arguments(body),
         }
@@ -253,14 +259,16 @@ fn reason(error: JsonError) -> &'static str {
 }
 
 /// Why a message of good outline cannot be read by rmcp, which does not say it. Looked for only when it has refused.
-pub fn unreadable(body: &[u8]) -> Objection {
+pub fn unreadable(body: &[u8]) -> MessageError {
     match serde_json::from_slice::<Value>(body) {
-        Err(error) if error.to_string().contains("out of range") => Objection::params("a number is out of range"),
-        Err(_) => Objection::params("a value is not one that can be read"),
-        Ok(message) if message.get("method").is_none() => Objection::invalid("the message is not one that MCP defines"),
+        Err(error) if error.to_string().contains("out of range") => MessageError::params("a number is out of range"),
+        Err(_) => MessageError::params("a value is not one that can be read"),
+        Ok(message) if message.get("method").is_none() => {
+            MessageError::invalid("the message is not one that MCP defines")
+        }
         Ok(message) => match message.pointer("/params/_meta") {
-            Some(meta) if !meta.is_object() => Objection::params("_meta must be an object"),
-            _ => Objection::params("a member does not have the form that MCP gives it"),
+            Some(meta) if !meta.is_object() => MessageError::params("_meta must be an object"),
+            _ => MessageError::params("a member does not have the form that MCP gives it"),
         },
     }
 }
@@ -291,7 +299,7 @@ mod tests {
     use super::*;
 
     fn verdict(body: &[u8]) -> (Option<String>, i32) {
-        let (id, outline) = outline(body);
+        let (id, outline) = validate(body);
         (
             id.map(|id| id.get().to_owned()),
             outline.err().map_or(0, |objection| objection.code),
@@ -409,7 +417,7 @@ mod tests {
     fn what_cannot_be_read_is_said_in_words() {
         let said = |params: &str| {
             let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
-            let refused = outline(body.as_bytes()).1.err();
+            let refused = validate(body.as_bytes()).1.err();
             let objection = refused.unwrap_or_else(|| unreadable(body.as_bytes()));
             assert_eq!(objection.code, INVALID_PARAMS);
             objection.message.into_owned()

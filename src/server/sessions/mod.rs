@@ -30,7 +30,7 @@ use super::http::routes::mcp_post::{Endpoint, plain_text_error};
 use super::http::routes::router::Handler;
 use super::http::service::only_post;
 use super::jsonrpc::structured_content;
-use super::jsonrpc::validate::{Kind, Objection};
+use super::jsonrpc::validate::{Kind, MessageError};
 use crate::foundation::memory_budget::Reservation;
 use crate::mcp::Caller;
 use crate::telemetry::tasks;
@@ -89,14 +89,14 @@ impl<H: Handler> Sessions<H> {
         }
     }
 
-    pub fn way(&self, headers: &HeaderMap, caller: &Caller, kind: Kind, streams: bool) -> Result<Way, Objection> {
+    pub fn way(&self, headers: &HeaderMap, caller: &Caller, kind: Kind, streams: bool) -> Result<Way, MessageError> {
         if is_modern(headers) {
             return Ok(Way::Alone);
         }
         match session_of(headers)? {
             Some(_) if !streams => {
                 let message = "within a session, Accept must include text/event-stream";
-                Err(Objection::new(StatusCode::NOT_ACCEPTABLE, INVALID_REQUEST, message))
+                Err(MessageError::new(StatusCode::NOT_ACCEPTABLE, INVALID_REQUEST, message))
             }
             Some(id) => self.enter(id, caller).map(|()| Way::Within),
             None if kind == Kind::Initialize && streams => Ok(Way::Opens),
@@ -105,7 +105,7 @@ impl<H: Handler> Sessions<H> {
     }
 
     /// Whoever asks for somebody else's session hears the same as one who asks for none that exists.
-    fn enter(&self, id: &str, caller: &Caller) -> Result<(), Objection> {
+    fn enter(&self, id: &str, caller: &Caller) -> Result<(), MessageError> {
         if self.ledger.enter(id, &caller.principal.subject) {
             return Ok(());
         }
@@ -113,10 +113,14 @@ impl<H: Handler> Sessions<H> {
     }
 
     /// Finished even when the client leaves in the middle, so that no session exists that is nobody's.
-    pub async fn open(&self, request: Request, caller: &Caller) -> Result<Answer, Objection> {
+    pub async fn open(&self, request: Request, caller: &Caller) -> Result<Answer, MessageError> {
         let Ok(room) = self.ledger.make_room(&caller.principal.subject) else {
             let message = "too many sessions are open; try again later";
-            return Err(Objection::new(StatusCode::SERVICE_UNAVAILABLE, INTERNAL_ERROR, message));
+            return Err(MessageError::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                INTERNAL_ERROR,
+                message,
+            ));
         };
         let (sessions, owner) = (self.clone(), Arc::clone(&caller.principal.subject));
         let opening = tasks::spawn("session", async move {
@@ -134,12 +138,12 @@ impl<H: Handler> Sessions<H> {
         });
         opening.await.ok().flatten().ok_or_else(|| {
             let message = "the session could not be opened";
-            Objection::new(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL_ERROR, message)
+            MessageError::new(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL_ERROR, message)
         })
     }
 
     /// For a request that may enter.
-    pub async fn handle(&self, request: Request) -> Result<Answer, Objection> {
+    pub async fn handle(&self, request: Request) -> Result<Answer, MessageError> {
         let id = session_of(request.headers()).ok().flatten().map(SessionId::from);
         let answer = self.service.handle(request).await;
         // What goes wrong in a call is answered by the call. This is rmcp's word for a session that ended a moment ago.
@@ -158,15 +162,15 @@ impl<H: Handler> Sessions<H> {
     }
 }
 
-fn no_such_session() -> Objection {
+fn no_such_session() -> MessageError {
     let message = "there is no such session; begin a new one with initialize";
-    Objection::new(StatusCode::NOT_FOUND, INVALID_REQUEST, message)
+    MessageError::new(StatusCode::NOT_FOUND, INVALID_REQUEST, message)
 }
 
 /// `GET` listens to a session, `DELETE` ends it. Without one there is nothing to listen to and nothing to end.
 pub async fn listen_or_end<H: Handler>(endpoint: &Endpoint<H>, mut request: Request) -> Response {
     let correlation_id = CorrelationId::of(&request);
-    let refused = |objection: &Objection| {
+    let refused = |objection: &MessageError| {
         let mut response = response::rpc_error(
             objection.status,
             objection.code,
@@ -217,11 +221,13 @@ pub fn retry_later(response: &mut http::Response<Body>) {
     }
 }
 
-fn session_of(headers: &HeaderMap) -> Result<Option<&str>, Objection> {
+fn session_of(headers: &HeaderMap) -> Result<Option<&str>, MessageError> {
     let mut given = headers.get_all(SESSION_ID).iter();
     let id = given.next();
     if given.next().is_some() {
-        return Err(Objection::invalid("the header mcp-session-id is given more than once"));
+        return Err(MessageError::invalid(
+            "the header mcp-session-id is given more than once",
+        ));
     }
     // What is no text is no id of ours.
     Ok(id.map(|id| id.to_str().unwrap_or_default()))

@@ -36,7 +36,7 @@ struct Entry {
 
 /// There is no room for another session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full;
+pub struct RegistryFullError;
 
 /// Room for a session that is being opened; given back when nothing comes of it.
 #[derive(Debug)]
@@ -55,14 +55,14 @@ impl Ledger {
     }
 
     /// Where there is none left, the person's own oldest session makes way, if there is one.
-    pub fn make_room(self: &Arc<Self>, owner: &str) -> Result<Room, Full> {
+    pub fn make_room(self: &Arc<Self>, owner: &str) -> Result<Room, RegistryFullError> {
         let mut kept = self.kept();
         let makes_way = if kept.sessions.len() + kept.opening < self.most {
             None
         } else {
             let oldest = kept.oldest_of(owner).ok_or_else(|| {
                 metrics::limited("sessions");
-                Full
+                RegistryFullError
             })?;
             kept.sessions.remove(&oldest);
             Some(oldest)
@@ -165,7 +165,7 @@ mod tests {
     fn room_that_nobody_took_is_given_back() {
         let ledger = Arc::new(Ledger::new(1));
         let room = ledger.make_room("ann").unwrap();
-        assert_eq!(ledger.make_room("bob").unwrap_err(), Full);
+        assert_eq!(ledger.make_room("bob").unwrap_err(), RegistryFullError);
         drop(room);
         assert_eq!(ledger.count(), 0);
         assert_eq!(open(&ledger, "1", "bob"), None);
@@ -178,7 +178,7 @@ mod tests {
             assert_eq!(open(&ledger, id, "ann"), None);
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        assert_eq!(ledger.make_room("bob").unwrap_err(), Full);
+        assert_eq!(ledger.make_room("bob").unwrap_err(), RegistryFullError);
         assert!(ledger.enter("1", "ann"));
         // The second has been left alone for longer.
         assert_eq!(open(&ledger, "3", "ann").as_deref(), Some("2"));

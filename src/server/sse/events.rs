@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::pending::Slot;
-use super::streams::Place;
+use super::streams::StreamPermit;
 
 const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
 
@@ -48,11 +48,11 @@ pub struct Events {
     /// written, or will be without our help.
     handed_out: Option<Slot>,
     /// With it goes the stream.
-    _place: Place,
+    _place: StreamPermit,
 }
 
 impl Events {
-    pub fn new(queue: mpsc::Receiver<Event>, keep_alive: Duration, place: Place) -> Self {
+    pub fn new(queue: mpsc::Receiver<Event>, keep_alive: Duration, place: StreamPermit) -> Self {
         let mut quiet = interval_at(Instant::now() + keep_alive, keep_alive);
         quiet.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {

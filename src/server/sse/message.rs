@@ -13,26 +13,26 @@ use serde_json::json;
 
 use crate::foundation::json::Json;
 use crate::mcp::Arguments;
-use crate::server::http::fast_path::Question;
-use crate::server::jsonrpc::validate::{Objection, Outlined, outline, unreadable};
+use crate::server::http::fast_path::FastRequest;
+use crate::server::jsonrpc::validate::{MessageError, ValidMessage, unreadable, validate};
 
-pub enum Heard<'a> {
+pub enum Incoming<'a> {
     /// It needs nothing of rmcp's.
-    Question(RequestId, Question<'a>),
+    FastRequest(RequestId, FastRequest<'a>),
     Request(Box<JsonRpcRequest<ClientRequest>>, Option<Arguments>),
     Notification(Box<JsonRpcNotification<ClientNotification>>),
     /// A notification before the conversation, over which rmcp would end it.
     Ignored,
     /// A request that goes no further.
-    Objection(RequestId, Wrong),
+    MessageError(RequestId, RequestError),
     /// No answer is waited for.
-    Nobodys(Objection),
+    Nobodys(MessageError),
 }
 
 /// What is wrong with a request.
-pub struct Wrong(ErrorData);
+pub struct RequestError(ErrorData);
 
-impl Wrong {
+impl RequestError {
     /// By which the log line can be found.
     pub fn with_correlation_id(mut self, id: &str) -> ErrorData {
         let mut data = self.0.data.take().unwrap_or_else(|| json!({}));
@@ -44,8 +44,8 @@ impl Wrong {
     }
 }
 
-impl From<Objection> for Wrong {
-    fn from(objection: Objection) -> Self {
+impl From<MessageError> for RequestError {
+    fn from(objection: MessageError) -> Self {
         Self(ErrorData::new(ErrorCode(objection.code), objection.message, None))
     }
 }
@@ -55,13 +55,13 @@ pub fn hear<'a>(
     body: &'a Bytes,
     headers: &HeaderMap,
     begun: bool,
-    question: impl FnOnce(Option<Json<'a>>, &Outlined<'a>) -> Option<Question<'a>>,
-) -> Heard<'a> {
-    let (raw_id, outline) = outline(body);
+    question: impl FnOnce(Option<Json<'a>>, &ValidMessage<'a>) -> Option<FastRequest<'a>>,
+) -> Incoming<'a> {
+    let (raw_id, outline) = validate(body);
     let id = raw_id.and_then(|id| serde_json::from_str::<RequestId>(id.get()).ok());
     let question = outline.as_ref().ok().and_then(|outlined| question(raw_id, outlined));
     if let (Some(question), Some(id)) = (question, &id) {
-        return Heard::Question(id.clone(), question);
+        return Incoming::FastRequest(id.clone(), question);
     }
     let mut arguments = None;
     let message = outline.and_then(|outlined| {
@@ -71,28 +71,28 @@ pub fn hear<'a>(
     });
     match (message, id) {
         (Ok(ClientJsonRpcMessage::Request(request)), _) => match wrong(&request, headers, begun) {
-            Some(wrong) => Heard::Objection(request.id, wrong),
-            None => Heard::Request(Box::new(request), arguments),
+            Some(wrong) => Incoming::MessageError(request.id, wrong),
+            None => Incoming::Request(Box::new(request), arguments),
         },
-        (Ok(ClientJsonRpcMessage::Notification(_)), _) if !begun => Heard::Ignored,
-        (Ok(ClientJsonRpcMessage::Notification(notification)), _) => Heard::Notification(Box::new(notification)),
-        (Ok(_), _) => Heard::Nobodys(Objection::invalid("a response was not asked for")),
-        (Err(objection), Some(id)) => Heard::Objection(id, objection.into()),
-        (Err(objection), None) => Heard::Nobodys(objection),
+        (Ok(ClientJsonRpcMessage::Notification(_)), _) if !begun => Incoming::Ignored,
+        (Ok(ClientJsonRpcMessage::Notification(notification)), _) => Incoming::Notification(Box::new(notification)),
+        (Ok(_), _) => Incoming::Nobodys(MessageError::invalid("a response was not asked for")),
+        (Err(objection), Some(id)) => Incoming::MessageError(id, objection.into()),
+        (Err(objection), None) => Incoming::Nobodys(objection),
     }
 }
 
-fn wrong(request: &JsonRpcRequest<ClientRequest>, headers: &HeaderMap, begun: bool) -> Option<Wrong> {
+fn wrong(request: &JsonRpcRequest<ClientRequest>, headers: &HeaderMap, begun: bool) -> Option<RequestError> {
     if let Some(version) = foreign_version(&request.request, headers) {
         let known = ProtocolVersion::KNOWN_VERSIONS;
         let legacy: Vec<_> = known.iter().filter(|known| known.has_initialize()).cloned().collect();
-        return Some(Wrong(ErrorData::unsupported_protocol_version(version, &legacy)));
+        return Some(RequestError(ErrorData::unsupported_protocol_version(version, &legacy)));
     }
     let begins = matches!(
         request.request,
         ClientRequest::InitializeRequest(_) | ClientRequest::PingRequest(_)
     );
-    let too_early = || Objection::invalid("a conversation on a stream begins with initialize").into();
+    let too_early = || MessageError::invalid("a conversation on a stream begins with initialize").into();
     (!begun && !begins).then(too_early)
 }
 

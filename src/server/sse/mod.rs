@@ -31,20 +31,20 @@ use url::form_urlencoded;
 use uuid::Uuid;
 
 use self::events::{Event, Events};
-use self::message::{Heard, hear};
+use self::message::{Incoming, hear};
 use self::pending::Claim;
 use self::streams::Stream;
 pub use self::streams::Streams;
-use self::transport::Carrier;
-use super::http::fast_path::Question;
-use super::http::in_flight::{Count, Running};
+use self::transport::SseTransport;
+use super::http::fast_path::FastRequest;
+use super::http::in_flight::{Count, InFlight};
 use super::http::middleware::correlation::CorrelationId;
 use super::http::middleware::tool_filter;
 use super::http::request_body;
 use super::http::request_body::Limits;
 use super::http::response;
 use super::http::routes::router::Handler;
-use super::jsonrpc::validate::Objection;
+use super::jsonrpc::validate::MessageError;
 use crate::foundation::json::Json;
 use crate::mcp::{Caller, Via};
 use crate::telemetry::{fields, metrics, tasks};
@@ -59,7 +59,7 @@ pub struct Sse<H> {
 
 /// Why a request to one of the two routes is refused, before or beside its message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum StreamError {
     #[error("the path needs a sessionId: it is in the endpoint event of the stream")]
     NoSession,
     /// Two readers could each believe another one.
@@ -80,7 +80,7 @@ pub enum Refused {
     IdInUse,
 }
 
-impl Refused {
+impl StreamError {
     /// The limit that was reached, as it is counted.
     fn limit(self) -> Option<&'static str> {
         match self {
@@ -121,7 +121,7 @@ impl Refused {
 pub async fn open<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
     let about = CorrelationId::of(&request);
     let Some(caller) = request.extensions().get::<Caller>() else {
-        return Refused::UnknownSession.answer(&about);
+        return StreamError::UnknownSession.answer(&about);
     };
     let connection = request.extensions().get::<Count>().cloned();
     let asked = match tool_filter::asked(
@@ -144,7 +144,7 @@ pub async fn open<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
     let path = format!("/messages?sessionId={}", opened.id);
     // The queue is empty, so there is room.
     let _ = opened.outbox.try_send(Event::endpoint(&path));
-    let carrier = Carrier::new(opened.inbox, opened.outbox, &opened.stream, sse.streams.draining());
+    let carrier = SseTransport::new(opened.inbox, opened.outbox, &opened.stream, sse.streams.draining());
     let conversation = converse(sse.handler.clone(), carrier, opened.stream, opened.stop);
     tasks::spawn("stream", conversation);
 
@@ -161,7 +161,7 @@ pub async fn open<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
 }
 
 /// Until the client has gone, or the server leaves; then the stream ends with it.
-async fn converse<H: Handler>(handler: H, carrier: Carrier, stream: Arc<Stream>, stop: CancellationToken) {
+async fn converse<H: Handler>(handler: H, carrier: SseTransport, stream: Arc<Stream>, stop: CancellationToken) {
     match rmcp::service::serve_server_with_ct(handler, carrier, stop).await {
         Ok(conversation) => {
             stream.speaks_with(conversation.peer().clone());
@@ -177,13 +177,13 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
     let about = CorrelationId::of(&request);
     let (mut parts, body) = request.into_parts();
     let Some(mut caller) = parts.extensions.remove::<Caller>() else {
-        return Refused::UnknownSession.answer(&about);
+        return StreamError::UnknownSession.answer(&about);
     };
     let stream = match sse.stream_of(&parts.uri, &caller.principal.subject) {
         Ok(stream) => stream,
         Err(refused) => return refused.answer(&about),
     };
-    let objected = |objection: &Objection, id: Option<Json<'_>>| {
+    let objected = |objection: &MessageError, id: Option<Json<'_>>| {
         response::rpc_error(objection.status, objection.code, &objection.message, id, &about, None)
     };
     caller.hears_progress = true;
@@ -200,13 +200,13 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
         Err(objection) => return objected(&objection, None),
     };
     // From here on the answer to this POST is waited for when the server leaves.
-    let _running = Running::begin(&parts.extensions);
+    let _running = InFlight::begin(&parts.extensions);
     let question = |id, message: &_| {
         let (server, peer) = (sse.handler.straight()?, stream.peer()?);
-        Question::read(server, &parts.headers, id, message, &body, &caller, Some(peer))
+        FastRequest::read(server, &parts.headers, id, message, &body, &caller, Some(peer))
     };
     let taken = match hear(&body, &parts.headers, stream.has_begun(), question) {
-        Heard::Question(id, question) => match sse.begin(&stream, &id, &caller).await {
+        Incoming::FastRequest(id, question) => match sse.begin(&stream, &id, &caller).await {
             Ok(claim) => {
                 let runtime = stream.runtime.clone();
                 let answering = answer_past_rmcp(sse.handler.clone(), question.into_owned(), caller, stream, claim);
@@ -215,10 +215,10 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
             }
             Err(refused) => Err(refused),
         },
-        Heard::Nobodys(objection) => return objected(&objection, None),
-        Heard::Ignored => Ok(()),
-        Heard::Notification(notification) => sse.tell(&stream, *notification).await,
-        Heard::Objection(id, wrong) => {
+        Incoming::Nobodys(objection) => return objected(&objection, None),
+        Incoming::Ignored => Ok(()),
+        Incoming::Notification(notification) => sse.tell(&stream, *notification).await,
+        Incoming::MessageError(id, wrong) => {
             let error = wrong.with_correlation_id(about.as_str());
             match sse.begin(&stream, &id, &caller).await {
                 Ok(claim) => {
@@ -229,7 +229,7 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
                 Err(refused) => Err(refused),
             }
         }
-        Heard::Request(mut request, arguments) => match sse.begin(&stream, &request.id, &caller).await {
+        Incoming::Request(mut request, arguments) => match sse.begin(&stream, &request.id, &caller).await {
             Ok(claim) => {
                 // Each call goes on with the token that came with it.
                 parts.extensions.insert(caller);
@@ -255,7 +255,7 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
 /// Answers on the stream, as long as anybody waits for it. The POST has its own answer by then.
 async fn answer_past_rmcp<H: Handler>(
     handler: H,
-    question: Question<'static>,
+    question: FastRequest<'static>,
     caller: Caller,
     stream: Arc<Stream>,
     claim: Claim,
@@ -274,33 +274,33 @@ async fn answer_past_rmcp<H: Handler>(
 
 impl<H> Sse<H> {
     /// The stream that is named, when it is the caller's.
-    fn stream_of(&self, uri: &Uri, subject: &str) -> Result<Arc<Stream>, Refused> {
+    fn stream_of(&self, uri: &Uri, subject: &str) -> Result<Arc<Stream>, StreamError> {
         let query = uri.query().unwrap_or_default();
         let mut named = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "sessionId");
-        let (_, id) = named.next().ok_or(Refused::NoSession)?;
+        let (_, id) = named.next().ok_or(StreamError::NoSession)?;
         if named.next().is_some() {
-            return Err(Refused::TwoSessions);
+            return Err(StreamError::TwoSessions);
         }
-        let id = Uuid::try_parse(&id).map_err(|_| Refused::UnknownSession)?;
+        let id = Uuid::try_parse(&id).map_err(|_| StreamError::UnknownSession)?;
         self.streams.find(id, subject)
     }
 
     /// Makes room for a request. It waits for it, since clients of this age take a refusal for the end of everything.
-    async fn begin(&self, stream: &Stream, id: &RequestId, caller: &Caller) -> Result<Claim, Refused> {
+    async fn begin(&self, stream: &Stream, id: &RequestId, caller: &Caller) -> Result<Claim, StreamError> {
         self.streams.refuse_when_draining()?;
         tokio::time::timeout(
             self.limits.body_timeout,
             stream.calls.begin(id.clone(), caller.memory.clone()),
         )
         .await
-        .unwrap_or(Err(Refused::TooManyCalls))
+        .unwrap_or(Err(StreamError::TooManyCalls))
     }
 
     async fn tell(
         &self,
         stream: &Stream,
         notification: JsonRpcNotification<ClientNotification>,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), StreamError> {
         self.streams.refuse_when_draining()?;
         let cancelled = message::cancelled(&notification);
         stream.say(ClientJsonRpcMessage::Notification(notification)).await?;

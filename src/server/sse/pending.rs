@@ -12,9 +12,9 @@ use rmcp::model::RequestId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::Refused;
+use super::StreamError;
 use crate::foundation::memory_budget::Reservation;
-use crate::server::http::in_flight::{Count, Running};
+use crate::server::http::in_flight::{Count, InFlight};
 
 /// Requests of one stream that may be open at once, unread answers included.
 pub const SLOTS: usize = 32;
@@ -23,14 +23,14 @@ pub const SLOTS: usize = 32;
 pub struct Slot {
     /// Of the request and its answer, until that has been written.
     _memory: Reservation,
-    _running: Running,
+    _running: InFlight,
     _permit: OwnedSemaphorePermit,
     /// Tells whoever has the claim.
     _gone: DropGuard,
 }
 
 #[derive(Debug)]
-pub struct Calls {
+pub struct PendingRequests {
     room: Arc<Semaphore>,
     connection: Option<Count>,
     open: watch::Sender<Open>,
@@ -53,19 +53,19 @@ impl Open {
 /// An answer on its way out. It keeps the slot of its request, which a cancellation can no longer free: else unread answers
 /// would pile up without one.
 #[derive(Debug)]
-pub struct Answer {
-    calls: Arc<Calls>,
+pub struct PendingAnswer {
+    calls: Arc<PendingRequests>,
     slot: Option<Slot>,
 }
 
-impl Answer {
+impl PendingAnswer {
     /// There is room for it: the slot goes with it.
     pub fn depart(mut self) -> Option<Slot> {
         self.slot.take()
     }
 }
 
-impl Drop for Answer {
+impl Drop for PendingAnswer {
     fn drop(&mut self) {
         self.calls
             .open
@@ -77,7 +77,7 @@ impl Drop for Answer {
 /// the client closes its POST: nothing else would ever end the request then.
 #[derive(Debug)]
 pub struct Claim {
-    calls: Arc<Calls>,
+    calls: Arc<PendingRequests>,
     id: Option<RequestId>,
     /// Cancelled with the slot, and under the lock, so that the slot of a later request with the same id is not taken for
     /// this one's.
@@ -96,10 +96,10 @@ impl Claim {
     }
 
     /// There is an answer, if anybody still waits for it.
-    pub fn answer(mut self) -> Option<Answer> {
+    pub fn answer(mut self) -> Option<PendingAnswer> {
         let slot = Some(self.end(|open| open.waiting += 1)?);
         let calls = Arc::clone(&self.calls);
-        Some(Answer { calls, slot })
+        Some(PendingAnswer { calls, slot })
     }
 
     /// Ends the request if it is open, and whatever goes with that.
@@ -124,7 +124,7 @@ impl Drop for Claim {
     }
 }
 
-impl Calls {
+impl PendingRequests {
     /// `connection`: the one that the answers leave on.
     pub fn on(connection: Option<Count>) -> Self {
         Self {
@@ -135,20 +135,20 @@ impl Calls {
     }
 
     /// Waits for room. An id that is in use would leave two requests with one answer.
-    pub async fn begin(self: &Arc<Self>, id: RequestId, memory: Reservation) -> Result<Claim, Refused> {
+    pub async fn begin(self: &Arc<Self>, id: RequestId, memory: Reservation) -> Result<Claim, StreamError> {
         let room = Arc::clone(&self.room).acquire_owned().await;
         let gone = CancellationToken::new();
         let slot = Slot {
             _memory: memory,
-            _permit: room.map_err(|_| Refused::UnknownSession)?,
-            _running: Running::on(self.connection.clone()),
+            _permit: room.map_err(|_| StreamError::UnknownSession)?,
+            _running: InFlight::on(self.connection.clone()),
             _gone: gone.clone().drop_guard(),
         };
-        let mut begun = Err(Refused::IdInUse);
+        let mut begun = Err(StreamError::IdInUse);
         self.open.send_modify(|open| {
             if self.room.is_closed() {
                 // In the meantime. Nothing would end the request any more.
-                begun = Err(Refused::UnknownSession);
+                begun = Err(StreamError::UnknownSession);
             } else if let Entry::Vacant(place) = open.asked.entry(id.clone()) {
                 place.insert(slot);
                 begun = Ok(());
@@ -167,14 +167,14 @@ impl Calls {
     }
 
     /// A request has its answer, which may have to wait until the client has read others.
-    pub fn answer(self: &Arc<Self>, id: &RequestId) -> Answer {
+    pub fn answer(self: &Arc<Self>, id: &RequestId) -> PendingAnswer {
         let mut slot = None;
         self.open.send_modify(|open| {
             slot = open.asked.remove(id);
             open.waiting += 1;
         });
         let calls = Arc::clone(self);
-        Answer { calls, slot }
+        PendingAnswer { calls, slot }
     }
 
     pub async fn until_none(&self) {
@@ -200,12 +200,12 @@ mod tests {
     async fn a_request_that_is_not_handed_on_leaves_nothing_behind() {
         let id = || RequestId::Number(1);
         let connection = Count::new(0);
-        let calls = Arc::new(Calls::on(Some(connection.clone())));
+        let calls = Arc::new(PendingRequests::on(Some(connection.clone())));
         let claim = calls.begin(id(), Reservation::default()).await.unwrap();
         assert_eq!(*connection.borrow(), 1);
         assert_eq!(
             calls.begin(id(), Reservation::default()).await.unwrap_err(),
-            Refused::IdInUse
+            StreamError::IdInUse
         );
         drop(claim);
         assert!(calls.until_none().now_or_never().is_some());
@@ -231,14 +231,14 @@ mod tests {
         calls.close();
         assert_eq!(
             calls.begin(id(), Reservation::default()).await.unwrap_err(),
-            Refused::UnknownSession
+            StreamError::UnknownSession
         );
     }
 
     #[tokio::test]
     async fn a_claim_is_revoked_and_takes_nothing_of_its_successor() {
         let id = || RequestId::Number(1);
-        let calls = Arc::new(Calls::on(None));
+        let calls = Arc::new(PendingRequests::on(None));
         for answers in [true, false] {
             let old = calls.begin(id(), Reservation::default()).await.unwrap();
             assert!(old.revoked().now_or_never().is_none());

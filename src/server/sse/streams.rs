@@ -12,10 +12,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::Refused;
+use super::StreamError;
 use super::events::Event;
-use super::pending::{Calls, Claim};
-use crate::mcp::Reach;
+use super::pending::{Claim, PendingRequests};
+use crate::mcp::ToolAccess;
 use crate::server::Settings;
 use crate::server::http::in_flight::Count;
 use crate::telemetry::metrics;
@@ -40,8 +40,8 @@ pub struct Stream {
     /// A process serves one tenant, so the subject alone says who somebody is.
     subject: Arc<str>,
     /// What the client left of the tools when it opened the stream.
-    pub asked: Reach,
-    pub calls: Arc<Calls>,
+    pub asked: ToolAccess,
+    pub calls: Arc<PendingRequests>,
     inbox: mpsc::Sender<ClientJsonRpcMessage>,
     /// Weak, so that the stream ends with its conversation.
     outbox: mpsc::WeakSender<Event>,
@@ -62,19 +62,19 @@ pub struct Opened {
     pub queue: mpsc::Receiver<Event>,
     /// Cancelled when the client goes.
     pub stop: CancellationToken,
-    pub place: Place,
+    pub place: StreamPermit,
 }
 
 /// A place among the streams. Dropped with the body of the answer, that is when the client has gone or has heard all: then
 /// the calls of the stream are stopped, and their sessions ended.
-pub struct Place {
+pub struct StreamPermit {
     streams: Arc<Streams>,
     id: Uuid,
     stop: CancellationToken,
     _counted: metrics::Held,
 }
 
-impl Drop for Place {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         let stream = self.streams.lock().remove(&self.id);
         self.stop.cancel();
@@ -103,9 +103,9 @@ impl Streams {
         self.draining.clone()
     }
 
-    pub fn refuse_when_draining(&self) -> Result<(), Refused> {
+    pub fn refuse_when_draining(&self) -> Result<(), StreamError> {
         if self.draining.is_cancelled() {
-            Err(Refused::Draining)
+            Err(StreamError::Draining)
         } else {
             Ok(())
         }
@@ -114,16 +114,16 @@ impl Streams {
     pub fn open(
         self: &Arc<Self>,
         subject: &Arc<str>,
-        asked: Reach,
+        asked: ToolAccess,
         connection: Option<Count>,
-    ) -> Result<Opened, Refused> {
+    ) -> Result<Opened, StreamError> {
         self.refuse_when_draining()?;
         let (inbox_in, inbox) = mpsc::channel(INBOX);
         let (outbox, queue) = mpsc::channel(OUTBOX);
         let stream = Arc::new(Stream {
             subject: Arc::clone(subject),
             asked,
-            calls: Arc::new(Calls::on(connection)),
+            calls: Arc::new(PendingRequests::on(connection)),
             inbox: inbox_in,
             outbox: outbox.downgrade(),
             begun: AtomicBool::new(false),
@@ -134,14 +134,14 @@ impl Streams {
         let id = Uuid::new_v4();
         let mut open = self.lock();
         if open.len() >= self.most {
-            return Err(Refused::TooManyStreams);
+            return Err(StreamError::TooManyStreams);
         }
         if open.values().filter(|other| other.subject == *subject).count() >= self.most_of_one {
-            return Err(Refused::TooManyOfYours);
+            return Err(StreamError::TooManyOfYours);
         }
         open.insert(id, Arc::clone(&stream));
         let stop = CancellationToken::new();
-        let place = Place {
+        let place = StreamPermit {
             streams: Arc::clone(self),
             id,
             stop: stop.clone(),
@@ -158,12 +158,12 @@ impl Streams {
         })
     }
 
-    pub fn find(&self, id: Uuid, subject: &str) -> Result<Arc<Stream>, Refused> {
+    pub fn find(&self, id: Uuid, subject: &str) -> Result<Arc<Stream>, StreamError> {
         self.refuse_when_draining()?;
         let found = self.lock().get(&id).cloned();
         found
             .filter(|stream| &*stream.subject == subject)
-            .ok_or(Refused::UnknownSession)
+            .ok_or(StreamError::UnknownSession)
     }
 
     #[cfg(test)]
@@ -192,7 +192,7 @@ impl Stream {
         let _ = self.peer.set(peer);
     }
 
-    pub async fn ask(&self, request: JsonRpcRequest<ClientRequest>, claim: Claim) -> Result<(), Refused> {
+    pub async fn ask(&self, request: JsonRpcRequest<ClientRequest>, claim: Claim) -> Result<(), StreamError> {
         let begins = matches!(request.request, ClientRequest::InitializeRequest(_));
         self.say(ClientJsonRpcMessage::Request(request)).await?;
         claim.hand_on();
@@ -203,18 +203,18 @@ impl Stream {
         Ok(())
     }
 
-    pub async fn say(&self, message: ClientJsonRpcMessage) -> Result<(), Refused> {
-        self.inbox.send(message).await.map_err(|_| Refused::UnknownSession)
+    pub async fn say(&self, message: ClientJsonRpcMessage) -> Result<(), StreamError> {
+        self.inbox.send(message).await.map_err(|_| StreamError::UnknownSession)
     }
 
     /// The answer to a request that did not go to rmcp.
-    pub async fn answer(&self, message: &[u8], claim: Claim) -> Result<(), Refused> {
+    pub async fn answer(&self, message: &[u8], claim: Claim) -> Result<(), StreamError> {
         let Some(answer) = claim.answer() else {
             // It is cancelled.
             return Ok(());
         };
-        let outbox = self.outbox.upgrade().ok_or(Refused::UnknownSession)?;
-        let place = outbox.reserve().await.map_err(|_| Refused::UnknownSession)?;
+        let outbox = self.outbox.upgrade().ok_or(StreamError::UnknownSession)?;
+        let place = outbox.reserve().await.map_err(|_| StreamError::UnknownSession)?;
         place.send(Event::message(message, answer.depart()));
         Ok(())
     }

@@ -10,28 +10,28 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::events::Event;
-use super::pending::{Answer, Calls};
+use super::pending::{PendingAnswer, PendingRequests};
 use super::streams::Stream;
 use crate::server::jsonrpc::structured_content;
 
-pub struct Carrier {
+pub struct SseTransport {
     inbox: mpsc::Receiver<ClientJsonRpcMessage>,
     /// Taken when the conversation closes, with which the stream ends.
     outbox: Option<mpsc::Sender<Event>>,
-    calls: Arc<Calls>,
+    calls: Arc<PendingRequests>,
     draining: CancellationToken,
 }
 
 /// An answer that nobody will hear.
 #[derive(Debug, thiserror::Error)]
-pub enum Unheard {
+pub enum SendError {
     #[error("the client has gone")]
     Gone,
     #[error("the answer cannot be written as JSON")]
     Unwritable(#[from] serde_json::Error),
 }
 
-impl Carrier {
+impl SseTransport {
     pub fn new(
         inbox: mpsc::Receiver<ClientJsonRpcMessage>,
         outbox: mpsc::Sender<Event>,
@@ -47,18 +47,18 @@ impl Carrier {
     }
 }
 
-impl Transport<RoleServer> for Carrier {
-    type Error = Unheard;
+impl Transport<RoleServer> for SseTransport {
+    type Error = SendError;
 
-    fn send(&mut self, message: ServerJsonRpcMessage) -> impl Future<Output = Result<(), Unheard>> + Send + 'static {
+    fn send(&mut self, message: ServerJsonRpcMessage) -> impl Future<Output = Result<(), SendError>> + Send + 'static {
         let outbox = self.outbox.clone();
         let answer = answered(&message).map(|id| self.calls.answer(id));
         async move {
             let text = serde_json::to_string(&message)?;
             let text = structured_content::fill(&text);
-            let outbox = outbox.ok_or(Unheard::Gone)?;
-            let place = outbox.reserve_owned().await.map_err(|_| Unheard::Gone)?;
-            let slot = answer.and_then(Answer::depart);
+            let outbox = outbox.ok_or(SendError::Gone)?;
+            let place = outbox.reserve_owned().await.map_err(|_| SendError::Gone)?;
+            let slot = answer.and_then(PendingAnswer::depart);
             place.send(Event::message(text.as_bytes(), slot));
             Ok(())
         }
@@ -76,7 +76,7 @@ impl Transport<RoleServer> for Carrier {
         }
     }
 
-    async fn close(&mut self) -> Result<(), Unheard> {
+    async fn close(&mut self) -> Result<(), SendError> {
         self.outbox.take();
         self.inbox.close();
         Ok(())

@@ -14,14 +14,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use self::stdio_transport::Lines;
-use crate::api::{Counts, Upstream};
+use crate::api::{ApiClient, Counts};
 use crate::mcp::Server;
 
 /// Serves until the input ends or `shutdown`, then ends the API's sessions within `drain`. An error means that the
 /// client never said anything that begins a conversation.
 pub async fn serve_stdio(
     server: Server,
-    upstream: Upstream,
+    upstream: ApiClient,
     (input, output): (
         impl AsyncRead + Send + Unpin + 'static,
         impl AsyncWrite + Send + Unpin + 'static,

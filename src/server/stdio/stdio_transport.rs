@@ -25,7 +25,7 @@ use super::bounded_lines::{Line, LineReader};
 use crate::foundation::json::Json;
 use crate::server::http::response::INVALID_REQUEST;
 use crate::server::jsonrpc::structured_content;
-use crate::server::jsonrpc::validate::{Objection, id_in_beginning, outline, unreadable};
+use crate::server::jsonrpc::validate::{MessageError, id_in_beginning, unreadable, validate};
 
 pub struct Lines<R, W: AsyncWrite> {
     input: LineReader<R>,
@@ -47,9 +47,9 @@ async fn write<W: AsyncWrite + Unpin>(output: Output<W>, line: String) -> io::Re
 }
 
 /// What is to be done about a line.
-enum Heard {
+enum Incoming {
     Message(Box<ClientJsonRpcMessage>),
-    Answer(Option<RequestId>, Objection),
+    Answer(Option<RequestId>, MessageError),
     Nothing,
 }
 
@@ -67,7 +67,7 @@ where
         }
     }
 
-    fn answer(&mut self, id: Option<RequestId>, objection: Objection) {
+    fn answer(&mut self, id: Option<RequestId>, objection: MessageError) {
         tracing::debug!(code = objection.code, "a message was refused: {}", objection.message);
         // Not by rmcp's type, which leaves out an id that is `null`.
         let error = json!({ "code": objection.code, "message": objection.message });
@@ -76,22 +76,22 @@ where
     }
 }
 
-fn heard(line: &Line<'_>, longest: usize, begun: &mut bool) -> Heard {
+fn heard(line: &Line<'_>, longest: usize, begun: &mut bool) -> Incoming {
     let text = line.text;
     if line.too_long {
         let message = format!("the message is larger than {longest} bytes");
-        let objection = Objection::new(http::StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, message);
-        return Heard::Answer(id_in_beginning(text).and_then(request_id), objection);
+        let objection = MessageError::new(http::StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, message);
+        return Incoming::Answer(id_in_beginning(text).and_then(request_id), objection);
     }
     if text.trim_ascii().is_empty() {
-        return Heard::Nothing;
+        return Incoming::Nothing;
     }
     let text = Bytes::copy_from_slice(text);
-    let (id, outline) = outline(&text);
+    let (id, outline) = validate(&text);
     let id = id.and_then(request_id);
     let split = match outline {
         Ok(outlined) => outlined.split(&text),
-        Err(objection) => return Heard::Answer(id, objection),
+        Err(objection) => return Incoming::Answer(id, objection),
     };
     match serde_json::from_slice::<ClientJsonRpcMessage>(&split.message) {
         Ok(mut message) => {
@@ -100,14 +100,14 @@ fn heard(line: &Line<'_>, longest: usize, begun: &mut bool) -> Heard {
             }
             *begun |= begins(&message);
             if *begun || matches!(message, ClientJsonRpcMessage::Request(_)) {
-                Heard::Message(Box::new(message))
+                Incoming::Message(Box::new(message))
             } else {
-                Heard::Nothing
+                Incoming::Nothing
             }
         }
         // A notification is not answered, not even a bad one.
-        Err(_) if id.is_none() => Heard::Nothing,
-        Err(_) => Heard::Answer(id, unreadable(&split.message)),
+        Err(_) if id.is_none() => Incoming::Nothing,
+        Err(_) => Incoming::Answer(id, unreadable(&split.message)),
     }
 }
 
@@ -165,9 +165,9 @@ where
                 }
             };
             match heard {
-                Heard::Message(message) => return Some(*message),
-                Heard::Answer(id, objection) => self.answer(id, objection),
-                Heard::Nothing => {}
+                Incoming::Message(message) => return Some(*message),
+                Incoming::Answer(id, objection) => self.answer(id, objection),
+                Incoming::Nothing => {}
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::page::Page;
-use crate::workers::Loops;
+use crate::workers::Workers;
 
 /// A server with a page; it ends with the test.
 struct Shown {
@@ -23,7 +23,7 @@ impl Shown {
             base_url,
             ..upstream_settings(&api)
         };
-        let upstream = Upstream::new(upstream, Clock::system(), &Loops::none()).unwrap();
+        let upstream = ApiClient::new(upstream, Clock::system(), &Workers::none()).unwrap();
         let server = mcp::Server::new(
             entity_tools(),
             upstream.clone(),
@@ -35,7 +35,7 @@ impl Shown {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let forever = without_notice(Duration::from_secs(1));
-        tokio::spawn(serve(listener, app, Loops::none(), std::future::pending(), forever));
+        tokio::spawn(serve(listener, app, Workers::none(), std::future::pending(), forever));
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { api, address, http }
     }

@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::api::scripted_api::Step;
-use crate::workers::Loops;
+use crate::workers::Workers;
 
 fn get_note() -> String {
     message("tools/call", json!({"name": "get_note", "arguments": {"uid": UID}})).to_string()
@@ -195,7 +195,7 @@ async fn readiness_follows_the_api_and_is_not_a_way_to_make_work() {
     };
     let nobody = Readiness::new(
         verifier(),
-        Upstream::new(settings, Clock::system(), &Loops::none()).unwrap(),
+        ApiClient::new(settings, Clock::system(), &Workers::none()).unwrap(),
         Duration::from_secs(1),
     );
     assert_eq!(nobody.check().await.unwrap_err().0, "api_unreachable");

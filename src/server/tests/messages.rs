@@ -7,8 +7,8 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::api::scripted_api::Step;
-use crate::auth::Refusal;
-use crate::mcp::{Listed, NoSuchTool, Outcome, ToolCall};
+use crate::auth::AuthError;
+use crate::mcp::{Listed, Outcome, ToolCall, UnknownToolError};
 use crate::tools::Access;
 
 #[tokio::test]
@@ -433,7 +433,7 @@ impl Toolset for Trouble {
         ["panic_at_once", "panic_later", "wait_for_ever"].map(listed).into()
     }
 
-    fn call<'a>(&'a self, call: ToolCall<'a>) -> Result<BoxFuture<'a, Outcome>, NoSuchTool> {
+    fn call<'a>(&'a self, call: ToolCall<'a>) -> Result<BoxFuture<'a, Outcome>, UnknownToolError> {
         match call.name {
             "panic_at_once" => panic!("at once"),
             "panic_later" => Ok(async {
@@ -450,11 +450,11 @@ impl Toolset for Trouble {
                 }
                 .boxed())
             }
-            _ => Err(NoSuchTool(String::new())),
+            _ => Err(UnknownToolError(String::new())),
         }
     }
 
-    fn refuse(&self, _refusal: Refusal, _correlation_id: &str) -> Outcome {
+    fn refuse(&self, _refusal: AuthError, _correlation_id: &str) -> Outcome {
         panic!("not asked for")
     }
 

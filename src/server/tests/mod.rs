@@ -25,7 +25,7 @@ use super::http::routes::health::Readiness;
 use super::*;
 use crate::api;
 use crate::api::scripted_api::ScriptedApi;
-use crate::api::{Counts, Upstream};
+use crate::api::{ApiClient, Counts};
 use crate::auth;
 use crate::auth::Verifier;
 use crate::auth::challenge::Challenge;
@@ -34,7 +34,7 @@ use crate::foundation::token_secret::Secret;
 use crate::mcp;
 use crate::mcp::{Callers, EntityTools, Toolset};
 use crate::tools::{Catalogue, Limits};
-use crate::workers::Loops;
+use crate::workers::Workers;
 
 const SECRET: &str = "a-shared-secret-of-at-least-32-bytes";
 const MODERN: &str = "2026-07-28";
@@ -79,8 +79,8 @@ fn upstream_settings(api: &ScriptedApi) -> api::Settings {
     }
 }
 
-fn upstream(api: &ScriptedApi) -> Upstream {
-    Upstream::new(upstream_settings(api), Clock::system(), &Loops::none()).unwrap()
+fn upstream(api: &ScriptedApi) -> ApiClient {
+    ApiClient::new(upstream_settings(api), Clock::system(), &Workers::none()).unwrap()
 }
 
 fn entity_tools() -> Arc<dyn Toolset> {
@@ -150,7 +150,7 @@ impl Stack {
         toolset: Arc<dyn Toolset>,
         drain: Drain,
     ) -> Self {
-        let upstream = Upstream::new(upstream, Clock::system(), &Loops::none()).unwrap();
+        let upstream = ApiClient::new(upstream, Clock::system(), &Workers::none()).unwrap();
         let server = mcp::Server::new(toolset, upstream.clone(), Callers::Request, &mcp::Settings::default());
         let challenge = Challenge::from_settings(&auth);
         let verifier = Arc::new(Verifier::new(&auth, Clock::system()).unwrap());
@@ -162,7 +162,7 @@ impl Stack {
         let serving = tokio::spawn(serve(
             listener,
             app,
-            Loops::none(),
+            Workers::none(),
             async move { drop(signal.await) },
             drain,
         ));

@@ -101,7 +101,7 @@ pub enum Event {
 }
 
 impl Event {
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Start => "start",
             Self::Call => "call",

@@ -64,7 +64,7 @@ pub fn event(event: Event) -> String {
     line.extend(["\"", fields::TIME, "\":\""]);
     line.push_str(Stamp::of(SystemTime::now()).as_str());
     line.push('"');
-    push_member(&mut line, fields::EVENT, event.word());
+    push_member(&mut line, fields::EVENT, event.as_str());
     line
 }
 

@@ -11,7 +11,7 @@ use super::chain::{self, Event, Hash, Link, MARK, Unsound};
 
 /// Where a line was read: the number of the text among all, and the line's in it, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Position {
     pub source: usize,
     pub line: u64,
 }
@@ -20,7 +20,7 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub kind: Kind,
-    pub place: Option<Place>,
+    pub place: Option<Position>,
     pub what: String,
 }
 
@@ -41,7 +41,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Altered => "altered",
             Self::Missing => "missing",
@@ -92,7 +92,7 @@ pub struct Anchors {
 /// What has been read so far.
 #[derive(Debug, Default)]
 pub struct Trails {
-    links: Vec<(Link, Place)>,
+    links: Vec<(Link, Position)>,
     findings: Vec<Finding>,
     /// The numbers that altered lines claim.
     claimed: BTreeSet<u64>,
@@ -102,7 +102,7 @@ pub struct Trails {
 
 /// Bytes that are no whole line, until it is known what follows them.
 struct Fragment {
-    place: Place,
+    place: Position,
     bytes: u64,
 }
 
@@ -118,7 +118,7 @@ impl Trails {
             if from.read_until(b'\n', &mut bytes)? == 0 {
                 break;
             }
-            let place = Place { source, line };
+            let place = Position { source, line };
             let ended = bytes.last() == Some(&b'\n');
             let whole = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
             let text = if in_log { marked(whole) } else { Some(whole) };
@@ -174,13 +174,13 @@ impl Trails {
         }
     }
 
-    fn say(&mut self, kind: Kind, place: Place, what: String) {
+    fn say(&mut self, kind: Kind, place: Position, what: String) {
         let place = Some(place);
         self.findings.push(Finding { kind, place, what });
     }
 
     pub fn report(mut self, anchors: &Anchors) -> Report {
-        let mut chains: BTreeMap<String, Vec<(Link, Place)>> = BTreeMap::new();
+        let mut chains: BTreeMap<String, Vec<(Link, Position)>> = BTreeMap::new();
         for (link, place) in std::mem::take(&mut self.links) {
             chains.entry(link.chain.clone()).or_default().push((link, place));
         }
@@ -235,7 +235,7 @@ impl Trails {
     }
 
     /// As they were read: numbers go up.
-    fn in_order(&mut self, lines: &[(Link, Place)]) {
+    fn in_order(&mut self, lines: &[(Link, Position)]) {
         let mut highest: Option<(u64, usize)> = None;
         for (link, place) in lines {
             if let Some((seq, source)) = highest
@@ -251,7 +251,7 @@ impl Trails {
     }
 
     /// As they are numbered: each follows the one before.
-    fn linked(&mut self, lines: &[(Link, Place)]) {
+    fn linked(&mut self, lines: &[(Link, Position)]) {
         let mut before: Option<&Link> = None;
         for (link, place) in lines {
             match before {
@@ -287,7 +287,7 @@ impl Trails {
         }
     }
 
-    fn gap(&mut self, from: u64, to: u64, place: Place) {
+    fn gap(&mut self, from: u64, to: u64, place: Position) {
         let missing: Vec<_> = (from..=to).filter(|seq| !self.claimed.contains(seq)).take(2).collect();
         let what = match (missing.first(), missing.get(1)) {
             // Those are there, and said to be altered.
@@ -299,7 +299,7 @@ impl Trails {
     }
 
     /// What the trail itself says.
-    fn told(&mut self, before: Option<&Link>, link: &Link, place: Place) {
+    fn told(&mut self, before: Option<&Link>, link: &Link, place: Position) {
         match link.event {
             Event::Lost => {
                 let what = format!("says that {} lines before it could not be written", link.lines);

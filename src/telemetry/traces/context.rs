@@ -23,9 +23,9 @@ pub fn is_traceparent(text: &str) -> bool {
 
 /// A place in a trace; or none, as whenever nothing is traced.
 #[derive(Debug, Clone, Default)]
-pub struct Place(pub(super) Option<SpanContext>);
+pub struct TraceContext(pub(super) Option<SpanContext>);
 
-impl Place {
+impl TraceContext {
     /// Somebody else's, out of a header or a message.
     pub(super) fn read(text: &str) -> Self {
         if !is_traceparent(text) {
@@ -64,15 +64,15 @@ mod tests {
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
             "00-0af7651916cd43dd8448eb211c80319c-00000000000000a1-00",
         ] {
-            assert_eq!(Place::read(text).traceparent().as_deref(), Some(text));
+            assert_eq!(TraceContext::read(text).traceparent().as_deref(), Some(text));
         }
         for wrong in [
             "",
             "00-x-y-01",
             "00-00000000000000000000000000000000-b7ad6b7169203331-01",
         ] {
-            assert!(!Place::read(wrong).is_known(), "{wrong}");
+            assert!(!TraceContext::read(wrong).is_known(), "{wrong}");
         }
-        assert_eq!(Place::default().traceparent(), None);
+        assert_eq!(TraceContext::default().traceparent(), None);
     }
 }

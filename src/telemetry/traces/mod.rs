@@ -22,7 +22,7 @@ use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 
-pub use context::{Place, is_traceparent};
+pub use context::{TraceContext, is_traceparent};
 
 static TRACING: OnceLock<Tracing> = OnceLock::new();
 
@@ -86,10 +86,10 @@ pub enum Side {
 }
 
 /// Somebody else's place in a trace, out of a header or a message. None when nothing is traced.
-pub fn place_of(traceparent: Option<&str>) -> Place {
+pub fn place_of(traceparent: Option<&str>) -> TraceContext {
     match (TRACING.get(), traceparent) {
-        (Some(_), Some(text)) => Place::read(text),
-        _ => Place::default(),
+        (Some(_), Some(text)) => TraceContext::read(text),
+        _ => TraceContext::default(),
     }
 }
 
@@ -100,12 +100,17 @@ pub struct Span(Option<Box<opentelemetry_sdk::trace::Span>>);
 
 impl Span {
     /// Beneath `parent`, or at the beginning of a trace.
-    pub fn begin(side: Side, parent: &Place, name: impl FnOnce() -> Cow<'static, str>) -> Self {
-        Self::linked(side, parent, &Place::default(), name)
+    pub fn begin(side: Side, parent: &TraceContext, name: impl FnOnce() -> Cow<'static, str>) -> Self {
+        Self::linked(side, parent, &TraceContext::default(), name)
     }
 
     /// The same, beside another place that it belongs to.
-    pub fn linked(side: Side, parent: &Place, beside: &Place, name: impl FnOnce() -> Cow<'static, str>) -> Self {
+    pub fn linked(
+        side: Side,
+        parent: &TraceContext,
+        beside: &TraceContext,
+        name: impl FnOnce() -> Cow<'static, str>,
+    ) -> Self {
         let Some(tracing) = TRACING.get() else {
             return Self(None);
         };
@@ -143,8 +148,8 @@ impl Span {
     }
 
     /// For what happens within it.
-    pub fn place(&self) -> Place {
-        Place(self.0.as_ref().map(|span| span.span_context().clone()))
+    pub fn place(&self) -> TraceContext {
+        TraceContext(self.0.as_ref().map(|span| span.span_context().clone()))
     }
 }
 
@@ -176,7 +181,9 @@ mod tests {
 
     #[test]
     fn without_traces_a_span_is_nothing() {
-        let mut span = Span::begin(Side::Server, &Place::default(), || unreachable!("no name is made"));
+        let mut span = Span::begin(Side::Server, &TraceContext::default(), || {
+            unreachable!("no name is made")
+        });
         span.set(names::TOOL, "get_note");
         span.failed("x");
         assert!(!span.is_on() && !span.place().is_known());

@@ -11,7 +11,7 @@ use super::plan::Plan;
 use super::result::Success;
 use super::spec::Hints;
 use super::*;
-use crate::api::request::{Api, Failure, Reply, Request};
+use crate::api::request::{Api, ApiError, Reply, Request};
 use crate::foundation::json::Json;
 
 mod arguments;
@@ -36,12 +36,12 @@ fn catalogue() -> &'static Catalogue {
 /// The API's double: gives the scripted answers in order and keeps what it was sent.
 #[derive(Default)]
 struct Script {
-    answers: Mutex<VecDeque<Result<Reply, Failure>>>,
+    answers: Mutex<VecDeque<Result<Reply, ApiError>>>,
     sent: Mutex<Vec<Request>>,
 }
 
 impl Script {
-    fn new(answers: impl IntoIterator<Item = Result<Reply, Failure>>) -> Self {
+    fn new(answers: impl IntoIterator<Item = Result<Reply, ApiError>>) -> Self {
         Self {
             answers: Mutex::new(answers.into_iter().collect()),
             sent: Mutex::default(),
@@ -54,13 +54,13 @@ impl Script {
 }
 
 impl Api for Script {
-    async fn send(&self, request: Request) -> Result<Reply, Failure> {
+    async fn send(&self, request: Request) -> Result<Reply, ApiError> {
         self.sent.lock().unwrap().push(request);
         self.answers.lock().unwrap().pop_front().expect("an unexpected request")
     }
 }
 
-fn reply(status: u16, body: impl ToString) -> Result<Reply, Failure> {
+fn reply(status: u16, body: impl ToString) -> Result<Reply, ApiError> {
     Ok(Reply {
         status,
         body: Bytes::from(body.to_string()),
@@ -71,7 +71,7 @@ fn reply(status: u16, body: impl ToString) -> Result<Reply, Failure> {
 }
 
 /// An answer to a request that was sent before, and may have been carried out then.
-fn doubtful(answer: Result<Reply, Failure>) -> Result<Reply, Failure> {
+fn doubtful(answer: Result<Reply, ApiError>) -> Result<Reply, ApiError> {
     answer.map(|reply| Reply {
         doubtful: true,
         ..reply

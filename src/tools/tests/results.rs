@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn page_reply(items: &[Value], next: Option<&str>, has_next: bool) -> Result<Reply, Failure> {
+fn page_reply(items: &[Value], next: Option<&str>, has_next: bool) -> Result<Reply, ApiError> {
     let mut page = json!({ "items": items });
     if let Some(next) = next {
         page["nextCursor"] = json!(next);
@@ -10,7 +10,7 @@ fn page_reply(items: &[Value], next: Option<&str>, has_next: bool) -> Result<Rep
     reply(200, page).map(|reply| Reply { has_next, ..reply })
 }
 
-async fn list(arguments: Value, answer: Result<Reply, Failure>) -> Success {
+async fn list(arguments: Value, answer: Result<Reply, ApiError>) -> Success {
     call("list_notes", arguments, &Script::new([answer]))
         .await
         .expect("a page")

@@ -86,8 +86,8 @@ async fn nothing_is_written_when_the_item_cannot_be_read_first() {
         (reply(503, "down"), "api_unavailable"),
         (reply(200, "<html>"), "api_error"),
         (reply(200, comment(1, json!({"content": "orphan"}))), "invalid_argument"),
-        (Err(Failure::AnswerLost), "api_unreachable"),
-        (Err(Failure::TimedOut { sent: true }), "api_timeout"),
+        (Err(ApiError::AnswerLost), "api_unreachable"),
+        (Err(ApiError::TimedOut { sent: true }), "api_timeout"),
     ] {
         let script = Script::new([answer]);
         let error = call("update_comment", json!({"uid": UID, "content": "new"}), &script)
@@ -172,8 +172,8 @@ async fn a_create_that_meets_something_else_is_a_conflict() {
         (reply(200, created(2, "c")), "already_exists"),
         (reply(410, json!({"error": "deleted"})), "already_exists"),
         (reply(500, "boom"), "unknown_outcome"),
-        (Err(Failure::Unreachable), "unknown_outcome"),
-        (Err(Failure::TimedOut { sent: true }), "unknown_outcome"),
+        (Err(ApiError::Unreachable), "unknown_outcome"),
+        (Err(ApiError::TimedOut { sent: true }), "unknown_outcome"),
     ] {
         let script = Script::new([reply(409, json!({"error": "already_exists"})), answer]);
         let error = call("create_note", creating(), &script).await.unwrap_err();
@@ -195,7 +195,7 @@ fn left(version: u64, title: &str, deleted: bool) -> Value {
 }
 
 /// A write of each kind that may be sent again, and the refusal that it meets if it has been carried out already.
-fn repeated() -> [(&'static str, Value, Result<Reply, Failure>); 3] {
+fn repeated() -> [(&'static str, Value, Result<Reply, ApiError>); 3] {
     let stale = || reply(412, json!({"error": "version mismatch: expected 3, actual 4"}));
     [
         (
@@ -265,7 +265,7 @@ async fn somebody_elses_work_is_not_taken_for_ones_own() {
                 "note_deleted",
             ),
             (reply(500, "boom"), "unknown_outcome", "unknown_outcome"),
-            (Err(Failure::Unreachable), "unknown_outcome", "unknown_outcome"),
+            (Err(ApiError::Unreachable), "unknown_outcome", "unknown_outcome"),
         ] {
             let script = Script::new([doubtful(refusal.clone()), found]);
             let error = call(tool, arguments.clone(), &script).await.unwrap_err();
@@ -401,7 +401,7 @@ async fn a_bare_500_on_a_child_leads_to_a_look_at_the_parent() {
             assert!(!error.retryable);
             assert_eq!(methods(&script)[1], format!("GET /v1/{parents}/{PARENT}"));
         }
-        for alive in [reply(200, item(json!({}))), reply(500, "x"), Err(Failure::Unreachable)] {
+        for alive in [reply(200, item(json!({}))), reply(500, "x"), Err(ApiError::Unreachable)] {
             let error = call(tool, arguments.clone(), &Script::new([family(), alive]))
                 .await
                 .unwrap_err();

@@ -1,4 +1,4 @@
-//! Whose each connection is, and how many one person may hold.
+//! Owner each connection is, and how many one person may hold.
 //!
 //! What a client leaves unread, and what it is slow to send, stays in memory with its connection; so a bound on a person's
 //! connections is one on the memory that they can take. A connection is the person's whose token came last on it: a proxy may
@@ -7,39 +7,39 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::unauthenticated_limit::Stranger;
+use super::unauthenticated_limit::UnauthenticatedConnection;
 
 #[derive(Debug)]
-pub struct Holders {
+pub struct PrincipalLimit {
     most: usize,
     held: Mutex<HashMap<Arc<str>, usize>>,
 }
 
 /// One connection, in the extensions of its requests.
 #[derive(Debug, Clone)]
-pub struct Connection(Arc<Mutex<Whose>>);
+pub struct Connection(Arc<Mutex<Owner>>);
 
 #[derive(Debug)]
-enum Whose {
+enum Owner {
     /// What is in them is there to be dropped.
-    Strangers {
-        _until_known: Stranger,
+    UnauthenticatedLimit {
+        _until_known: UnauthenticatedConnection,
     },
-    Somebodys(Holding),
+    Principal(HeldConnection),
 }
 
 /// Somebody's connection, until it closes or is somebody else's.
 #[derive(Debug)]
-struct Holding {
-    holders: Arc<Holders>,
+struct HeldConnection {
+    holders: Arc<PrincipalLimit>,
     who: Arc<str>,
 }
 
 /// This person holds as many connections as one may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TooMany;
+pub struct TooManyConnectionsError;
 
-impl Holders {
+impl PrincipalLimit {
     pub fn new(most: usize) -> Self {
         Self {
             most,
@@ -47,14 +47,14 @@ impl Holders {
         }
     }
 
-    fn hold(self: &Arc<Self>, who: &Arc<str>) -> Result<Holding, TooMany> {
+    fn hold(self: &Arc<Self>, who: &Arc<str>) -> Result<HeldConnection, TooManyConnectionsError> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let count = held.entry(Arc::clone(who)).or_default();
         if *count >= self.most {
-            return Err(TooMany);
+            return Err(TooManyConnectionsError);
         }
         *count += 1;
-        Ok(Holding {
+        Ok(HeldConnection {
             holders: Arc::clone(self),
             who: Arc::clone(who),
         })
@@ -62,21 +62,23 @@ impl Holders {
 }
 
 impl Connection {
-    pub fn of(stranger: Stranger) -> Self {
-        Self(Arc::new(Mutex::new(Whose::Strangers { _until_known: stranger })))
+    pub fn of(stranger: UnauthenticatedConnection) -> Self {
+        Self(Arc::new(Mutex::new(Owner::UnauthenticatedLimit {
+            _until_known: stranger,
+        })))
     }
 
     /// From now on it is this person's, if they may hold one more.
-    pub fn belongs_to(&self, who: &Arc<str>, holders: &Arc<Holders>) -> Result<(), TooMany> {
+    pub fn belongs_to(&self, who: &Arc<str>, holders: &Arc<PrincipalLimit>) -> Result<(), TooManyConnectionsError> {
         let mut whose = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !matches!(&*whose, Whose::Somebodys(holding) if holding.who == *who) {
-            *whose = Whose::Somebodys(holders.hold(who)?);
+        if !matches!(&*whose, Owner::Principal(holding) if holding.who == *who) {
+            *whose = Owner::Principal(holders.hold(who)?);
         }
         Ok(())
     }
 }
 
-impl Drop for Holding {
+impl Drop for HeldConnection {
     fn drop(&mut self) {
         let mut held = self.holders.held.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = held.get_mut(&self.who) {
@@ -93,24 +95,24 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::server::http::limits::unauthenticated_limit::Strangers;
+    use crate::server::http::limits::unauthenticated_limit::UnauthenticatedLimit;
 
     #[test]
     fn one_person_holds_so_many_and_nothing_is_left_of_those_who_have_gone() {
-        let holders = Arc::new(Holders::new(2));
+        let holders = Arc::new(PrincipalLimit::new(2));
         let (ann, bob): (Arc<str>, Arc<str>) = (Arc::from("ann"), Arc::from("bob"));
-        let strangers = Arc::new(Strangers::new(Duration::ZERO));
+        let strangers = Arc::new(UnauthenticatedLimit::new(Duration::ZERO));
         let connections = [(); 4].map(|()| Connection::of(strangers.enter().0));
         let [one, two, three, four] = &connections;
         for connection in [one, two, one, two] {
             assert_eq!(connection.belongs_to(&ann, &holders), Ok(()));
         }
-        assert_eq!(three.belongs_to(&ann, &holders), Err(TooMany));
+        assert_eq!(three.belongs_to(&ann, &holders), Err(TooManyConnectionsError));
         assert_eq!(four.belongs_to(&bob, &holders), Ok(()));
         // On the connection of a proxy somebody else is next.
         assert_eq!(two.belongs_to(&bob, &holders), Ok(()));
         assert_eq!(three.belongs_to(&ann, &holders), Ok(()));
-        assert_eq!(two.belongs_to(&ann, &holders), Err(TooMany));
+        assert_eq!(two.belongs_to(&ann, &holders), Err(TooManyConnectionsError));
         assert_eq!(two.belongs_to(&bob, &holders), Ok(()), "whose it was before");
         drop(connections);
         assert!(holders.held.lock().unwrap().is_empty());

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 #[derive(Debug)]
-pub struct Strangers {
+pub struct UnauthenticatedLimit {
     /// To show a token in, before a place can be lost.
     time: Duration,
     present: Mutex<Present>,
@@ -26,12 +26,12 @@ struct Present {
 
 /// A stranger's connection, until it is somebody's or closes.
 #[derive(Debug)]
-pub struct Stranger {
-    strangers: Arc<Strangers>,
+pub struct UnauthenticatedConnection {
+    strangers: Arc<UnauthenticatedLimit>,
     number: u64,
 }
 
-impl Strangers {
+impl UnauthenticatedLimit {
     pub fn new(time: Duration) -> Self {
         Self {
             time,
@@ -40,13 +40,13 @@ impl Strangers {
     }
 
     /// One more, and what is cancelled when they have to go.
-    pub fn enter(self: &Arc<Self>) -> (Stranger, CancellationToken) {
+    pub fn enter(self: &Arc<Self>) -> (UnauthenticatedConnection, CancellationToken) {
         let must_go = CancellationToken::new();
         let mut present = self.present();
         let number = present.came;
         present.came += 1;
         present.there.insert(number, (Instant::now(), must_go.clone()));
-        let stranger = Stranger {
+        let stranger = UnauthenticatedConnection {
             strangers: Arc::clone(self),
             number,
         };
@@ -84,7 +84,7 @@ impl Strangers {
     }
 }
 
-impl Drop for Stranger {
+impl Drop for UnauthenticatedConnection {
     fn drop(&mut self) {
         self.strangers.present().there.remove(&self.number);
     }
@@ -97,7 +97,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_first_who_is_still_a_stranger_goes_after_their_time() {
         let time = Duration::from_secs(5);
-        let strangers = Arc::new(Strangers::new(time));
+        let strangers = Arc::new(UnauthenticatedLimit::new(time));
         let came = Instant::now();
         let (known, stays) = strangers.enter();
         let (_first, first_goes) = strangers.enter();

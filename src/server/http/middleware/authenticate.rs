@@ -16,23 +16,23 @@ use super::correlation::{CorrelationId, traceparent};
 use crate::auth::Verifier;
 use crate::auth::challenge::Challenge;
 use crate::foundation::memory_budget::MemoryBudget;
-use crate::mcp::{Caller, Reach, Via};
-use crate::server::http::limits::principal_limit::{Connection, Holders, TooMany};
+use crate::mcp::{Caller, ToolAccess, Via};
+use crate::server::http::limits::principal_limit::{Connection, PrincipalLimit, TooManyConnectionsError};
 use crate::server::http::response;
-use crate::telemetry::traces::Place;
+use crate::telemetry::traces::TraceContext;
 use crate::telemetry::{fields, metrics};
 
 const TOO_MANY: &str = "too_many_connections";
 
 #[derive(Debug)]
-pub struct Door {
+pub struct Authentication {
     pub verifier: Arc<Verifier>,
     pub challenge: Challenge,
-    pub holders: Arc<Holders>,
+    pub holders: Arc<PrincipalLimit>,
     pub memory: Arc<MemoryBudget>,
 }
 
-pub async fn check<F>(door: &Door, mut request: Request, next: impl FnOnce(Request) -> F) -> Response
+pub async fn check<F>(door: &Authentication, mut request: Request, next: impl FnOnce(Request) -> F) -> Response
 where
     F: Future<Output = Response>,
 {
@@ -42,7 +42,7 @@ where
         Ok(principal) => {
             let connection = request.extensions().get::<Connection>();
             let held = connection.map(|connection| connection.belongs_to(&principal.subject, &door.holders));
-            if let Some(Err(TooMany)) = held {
+            if let Some(Err(TooManyConnectionsError)) = held {
                 metrics::limited("connections_per_principal");
                 tracing::info!(
                     { fields::CORRELATION_ID } = correlation_id.as_str(),
@@ -52,7 +52,7 @@ where
                 return too_many_connections(&correlation_id);
             }
             let traceparent = traceparent(request.headers());
-            let place = request.extensions().get::<Place>().cloned().unwrap_or_default();
+            let place = request.extensions().get::<TraceContext>().cloned().unwrap_or_default();
             strip(request.headers_mut());
             let correlation_id = correlation_id.0;
             let memory = door.memory.open(&principal.subject);
@@ -62,7 +62,7 @@ where
                 traceparent,
                 place,
                 hears_progress: false,
-                asked: Reach::ALL,
+                asked: ToolAccess::ALL,
                 via: Via::Http,
                 verified_in: since.elapsed(),
                 memory,

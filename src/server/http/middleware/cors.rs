@@ -16,7 +16,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-use super::host_origin::Guard;
+use super::host_origin::HostOriginPolicy;
 
 /// What a client may send: what MCP and this server give a meaning to. `Authorization` has to be named; no wildcard
 /// covers it.
@@ -35,7 +35,7 @@ const READS: HeaderValue = HeaderValue::from_static("WWW-Authenticate, X-Correla
 const REMEMBERED: HeaderValue = HeaderValue::from_static("600");
 
 /// Around the paths of MCP, behind the guard.
-pub async fn listed_origins<F>(guard: &Guard, request: Request, next: impl FnOnce(Request) -> F) -> Response
+pub async fn listed_origins<F>(guard: &HostOriginPolicy, request: Request, next: impl FnOnce(Request) -> F) -> Response
 where
     F: Future<Output = Response>,
 {

@@ -21,28 +21,34 @@ use crate::server::http::response;
 
 /// Who may be addressed, and from where.
 #[derive(Debug, Clone, Default)]
-pub struct Guard {
+pub struct HostOriginPolicy {
     any_host: bool,
-    hosts: Vec<Place>,
+    hosts: Vec<HostAndPort>,
     any_origin: bool,
     origins: Vec<String>,
 }
 
 /// A code and a sentence.
-type Wrong = (&'static str, &'static str);
+type OriginError = (&'static str, &'static str);
 
 /// A host name or address in lower case, with a port when one was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
+struct HostAndPort {
     host: String,
     port: Option<u16>,
 }
 
-impl Guard {
+impl HostOriginPolicy {
     pub fn from_settings(settings: &Settings) -> Self {
         let public = settings.public_url.as_deref().and_then(|url| url.parse::<Uri>().ok());
-        let public_host = public.as_ref().and_then(Uri::host).map(|host| Place::new(host, None));
-        let listed = settings.allowed_hosts.iter().filter_map(|host| Place::parse(host));
+        let public_host = public
+            .as_ref()
+            .and_then(Uri::host)
+            .map(|host| HostAndPort::new(host, None));
+        let listed = settings
+            .allowed_hosts
+            .iter()
+            .filter_map(|host| HostAndPort::parse(host));
         Self {
             any_host: settings.allowed_hosts.iter().any(|host| host == "*"),
             hosts: listed.chain(public_host).collect(),
@@ -59,7 +65,7 @@ impl Guard {
     pub fn of_hosts(hosts: &[String]) -> Self {
         Self {
             any_host: hosts.iter().any(|host| host == "*"),
-            hosts: hosts.iter().filter_map(|host| Place::parse(host)).collect(),
+            hosts: hosts.iter().filter_map(|host| HostAndPort::parse(host)).collect(),
             ..Self::default()
         }
     }
@@ -78,7 +84,7 @@ impl Guard {
     }
 
     /// What is wrong with the request's addresses, if anything.
-    pub(crate) fn objection(&self, uri: &Uri, headers: &HeaderMap) -> Option<Wrong> {
+    pub(crate) fn objection(&self, uri: &Uri, headers: &HeaderMap) -> Option<OriginError> {
         let host = host_of(uri, headers);
         if let Some(wrong) = self.host_objection(host.as_ref()) {
             return Some(wrong);
@@ -92,7 +98,7 @@ impl Guard {
         (!allowed).then_some(("origin_not_allowed", "requests from this origin are not served here"))
     }
 
-    fn host_objection(&self, host: Option<&Place>) -> Option<Wrong> {
+    fn host_objection(&self, host: Option<&HostAndPort>) -> Option<OriginError> {
         match host {
             Some(host) if self.any_host || host.is_address_or_loopback() || self.knows(host) => None,
             Some(_) => Some(("host_not_allowed", "requests for this host name are not served here")),
@@ -100,13 +106,13 @@ impl Guard {
         }
     }
 
-    fn knows(&self, host: &Place) -> bool {
+    fn knows(&self, host: &HostAndPort) -> bool {
         self.hosts
             .iter()
             .any(|known| known.host == host.host && (known.port.is_none() || known.port == host.port))
     }
 
-    fn welcomes(&self, origin: &str, host: Option<&Place>) -> bool {
+    fn welcomes(&self, origin: &str, host: Option<&HostAndPort>) -> bool {
         let origin = origin.to_ascii_lowercase();
         if self.origins.contains(&origin) {
             return true;
@@ -120,10 +126,10 @@ impl Guard {
             _ => return false,
         };
         // Behind a proxy that ends TLS, `Host` still names the port that the browser sees, or none.
-        let own = |host: &Place, page: Place| {
+        let own = |host: &HostAndPort, page: HostAndPort| {
             page.host == host.host && page.port.unwrap_or(default_port) == host.port.unwrap_or(default_port)
         };
-        host.zip(Place::parse(authority))
+        host.zip(HostAndPort::parse(authority))
             .is_some_and(|(host, page)| own(host, page))
     }
 }
@@ -146,7 +152,7 @@ pub fn own_url(uri: &Uri, headers: &HeaderMap, path: &str) -> Option<String> {
     Some(format!("{scheme}://{host}{port}{path}"))
 }
 
-impl Place {
+impl HostAndPort {
     fn new(host: &str, port: Option<u16>) -> Self {
         Self {
             host: host.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase(),
@@ -174,16 +180,16 @@ fn as_browsers_write(origin: &str) -> String {
     }
 }
 
-fn host_of(uri: &Uri, headers: &HeaderMap) -> Option<Place> {
+fn host_of(uri: &Uri, headers: &HeaderMap) -> Option<HostAndPort> {
     let mut hosts = headers.get_all(HOST).iter();
     let host = hosts.next()?.to_str().ok()?;
     // A request line with a host of its own must not say something else than the header.
-    let place = Place::parse(host).filter(|_| hosts.next().is_none())?;
-    let agrees = |authority: &Authority| Place::new(authority.host(), authority.port_u16()) == place;
+    let place = HostAndPort::parse(host).filter(|_| hosts.next().is_none())?;
+    let agrees = |authority: &Authority| HostAndPort::new(authority.host(), authority.port_u16()) == place;
     uri.authority().is_none_or(agrees).then_some(place)
 }
 
-pub async fn check<F>(guard: &Guard, request: Request, next: impl FnOnce(Request) -> F) -> Response
+pub async fn check<F>(guard: &HostOriginPolicy, request: Request, next: impl FnOnce(Request) -> F) -> Response
 where
     F: Future<Output = Response>,
 {
@@ -194,12 +200,12 @@ where
 }
 
 /// For the page at `/`.
-pub async fn check_page(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+pub async fn check_page(State(guard): State<Arc<HostOriginPolicy>>, request: Request, next: Next) -> Response {
     check(&guard, request, |request| next.run(request)).await
 }
 
 /// For what any page may read: its origin does not matter.
-pub async fn check_host(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+pub async fn check_host(State(guard): State<Arc<HostOriginPolicy>>, request: Request, next: Next) -> Response {
     let host = host_of(request.uri(), request.headers());
     match guard.host_objection(host.as_ref()) {
         Some(wrong) => refused(wrong, &request),
@@ -207,7 +213,7 @@ pub async fn check_host(State(guard): State<Arc<Guard>>, request: Request, next:
     }
 }
 
-fn refused((code, message): Wrong, request: &Request) -> Response {
+fn refused((code, message): OriginError, request: &Request) -> Response {
     let correlation_id = CorrelationId::of(request);
     tracing::info!(
         correlation_id = correlation_id.as_str(),
@@ -221,8 +227,8 @@ fn refused((code, message): Wrong, request: &Request) -> Response {
 mod tests {
     use super::*;
 
-    fn guard() -> Guard {
-        Guard::from_settings(&Settings {
+    fn guard() -> HostOriginPolicy {
+        HostOriginPolicy::from_settings(&Settings {
             allowed_hosts: vec!["acme.internal".into(), "ported.example:8443".into()],
             allowed_origins: vec!["https://app.example".into(), "null".into()],
             public_url: Some("https://acme.example/mcp".into()),
@@ -230,7 +236,7 @@ mod tests {
         })
     }
 
-    fn objection(guard: &Guard, headers: &[(http::HeaderName, &str)]) -> Option<&'static str> {
+    fn objection(guard: &HostOriginPolicy, headers: &[(http::HeaderName, &str)]) -> Option<&'static str> {
         let headers = headers
             .iter()
             .map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap()))
@@ -278,7 +284,7 @@ mod tests {
             objection(&guard(), &[(HOST, "localhost"), (HOST, "localhost")]),
             Some("host_not_allowed")
         );
-        let open = Guard::from_settings(&Settings {
+        let open = HostOriginPolicy::from_settings(&Settings {
             allowed_hosts: vec!["*".into()],
             ..Settings::default()
         });
@@ -303,7 +309,7 @@ mod tests {
     #[test]
     fn a_configured_origin_is_compared_as_browsers_write_it() {
         let listed = |configured: &str, origin: &str| {
-            let guard = Guard::from_settings(&Settings {
+            let guard = HostOriginPolicy::from_settings(&Settings {
                 allowed_origins: vec![configured.to_owned()],
                 ..Settings::default()
             });
@@ -344,7 +350,7 @@ mod tests {
             let verdict = objection(&guard(), &[(HOST, host), (ORIGIN, origin)]);
             assert_eq!(verdict.is_none(), allowed, "{origin} at {host}");
         }
-        let plain = Guard::from_settings(&Settings::default());
+        let plain = HostOriginPolicy::from_settings(&Settings::default());
         assert_eq!(
             objection(&plain, &[(HOST, "localhost"), (ORIGIN, "null")]),
             Some("origin_not_allowed")

@@ -19,7 +19,7 @@ where
     }
     let carried = traceparent(request.headers());
     let parent = traces::place_of(carried.as_deref());
-    let (method, route) = (word(request.method()), route(request.uri().path()));
+    let (method, route) = (method_name(request.method()), route(request.uri().path()));
     let mut span = Span::begin(Side::Server, &parent, || format!("{method} {route}").into());
     if span.is_on() {
         span.set(names::HTTP_METHOD, method);
@@ -37,7 +37,7 @@ where
 }
 
 /// One of a few: a caller may have made a method up.
-fn word(method: &Method) -> &'static str {
+fn method_name(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",

@@ -9,10 +9,10 @@ use http::{HeaderValue, header::WWW_AUTHENTICATE};
 use super::correlation::CorrelationId;
 use crate::auth::challenge::Challenge;
 use crate::foundation::json::Json;
-use crate::mcp::{Caller, Ending, refused_for_scope};
+use crate::mcp::{CallEnding, Caller, refused_for_scope};
 use crate::server::http::response;
 use crate::server::http::routes::router::Handler;
-use crate::server::jsonrpc::validate::Outlined;
+use crate::server::jsonrpc::validate::ValidMessage;
 use crate::telemetry::fields;
 
 /// From the part of the range that JSON-RPC leaves to servers and that MCP has not given a meaning of its own.
@@ -25,7 +25,7 @@ pub fn refusal(
     challenge: &Challenge,
     caller: &Caller,
     id: Option<Json<'_>>,
-    message: &Outlined<'_>,
+    message: &ValidMessage<'_>,
 ) -> Option<Response> {
     // Most tokens say nothing of scopes, and then the message is not read once more.
     if handler.is_unlimited(caller) {
@@ -45,7 +45,7 @@ pub fn refusal(
         { fields::CORRELATION_ID } = &*caller.correlation_id,
         { fields::TOOL } = &*tool,
         { fields::USER } = &*caller.principal.subject,
-        { fields::OUTCOME } = Ending::OutOfScope.word(),
+        { fields::OUTCOME } = CallEnding::OutOfScope.as_str(),
         { fields::REASON } = said.error,
         "{tool} is out of the caller's reach"
     );

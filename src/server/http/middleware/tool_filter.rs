@@ -7,8 +7,8 @@
 use http::{HeaderMap, Uri};
 use url::form_urlencoded;
 
-use crate::mcp::{Narrowing, NoSuchToolset, Reach};
-use crate::server::jsonrpc::validate::Objection;
+use crate::mcp::{Narrowing, ToolAccess, UnknownToolsetError};
+use crate::server::jsonrpc::validate::MessageError;
 
 pub const TOOLSETS: &str = "x-mcp-toolsets";
 pub const READ_ONLY: &str = "x-mcp-readonly";
@@ -18,11 +18,11 @@ const LONGEST_NAME: usize = 64;
 
 /// What the request leaves of the tools.
 pub fn asked(
-    narrowed: impl Fn(&Narrowing) -> Result<Reach, NoSuchToolset>,
+    narrowed: impl Fn(&Narrowing) -> Result<ToolAccess, UnknownToolsetError>,
     uri: &Uri,
     headers: &HeaderMap,
-) -> Result<Reach, Objection> {
-    let mut reach = Reach::ALL;
+) -> Result<ToolAccess, MessageError> {
+    let mut reach = ToolAccess::ALL;
     let query = uri.query().unwrap_or_default();
     let in_header = |name: &'static str| {
         let values = headers.get_all(name).iter();
@@ -56,16 +56,16 @@ pub fn asked(
 }
 
 /// Two readers could each believe another one.
-fn the_only(name: &str, mut values: impl Iterator<Item = String>) -> Result<Option<String>, Objection> {
+fn the_only(name: &str, mut values: impl Iterator<Item = String>) -> Result<Option<String>, MessageError> {
     let first = values.next();
     match values.next() {
-        Some(_) => Err(Objection::invalid(format!("{name} is given more than once"))),
+        Some(_) => Err(MessageError::invalid(format!("{name} is given more than once"))),
         None => Ok(first),
     }
 }
 
 /// An empty list could mean nothing or everything, so it is neither.
-fn list(place: &str, text: &str) -> Result<Vec<String>, Objection> {
+fn list(place: &str, text: &str) -> Result<Vec<String>, MessageError> {
     let names: Vec<String> = text
         .split(',')
         .map(str::trim)
@@ -74,23 +74,23 @@ fn list(place: &str, text: &str) -> Result<Vec<String>, Objection> {
         .collect();
     if names.is_empty() {
         let message = format!("{place} names no toolset: leave it out to have all");
-        return Err(Objection::invalid(message));
+        return Err(MessageError::invalid(message));
     }
     Ok(names)
 }
 
-fn flag(place: &str, text: &str) -> Result<bool, Objection> {
+fn flag(place: &str, text: &str) -> Result<bool, MessageError> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
-        _ => Err(Objection::invalid(format!("{place} must be true or false"))),
+        _ => Err(MessageError::invalid(format!("{place} must be true or false"))),
     }
 }
 
-fn no_such_toolset(place: &str, unknown: &NoSuchToolset) -> Objection {
+fn no_such_toolset(place: &str, unknown: &UnknownToolsetError) -> MessageError {
     let shown: String = unknown.name.chars().take(LONGEST_NAME).collect();
     let known = unknown.known.join(", ");
-    Objection::invalid(format!("{place} names a toolset \"{shown}\", but there are: {known}"))
+    MessageError::invalid(format!("{place} names a toolset \"{shown}\", but there are: {known}"))
 }
 
 #[cfg(test)]
@@ -101,12 +101,12 @@ mod tests {
 
     use super::*;
     use crate::auth::Scopes;
-    use crate::mcp::{EntityTools, Surface};
+    use crate::mcp::{EntityTools, ToolRegistry};
     use crate::tools::{Catalogue, Limits};
 
-    fn surface() -> Surface {
+    fn surface() -> ToolRegistry {
         let tools = EntityTools::new(Arc::new(Catalogue::new(uuid::Uuid::now_v7)), Limits::default());
-        Surface::new(&tools, &Narrowing::default())
+        ToolRegistry::new(&tools, &Narrowing::default())
     }
 
     /// How many tools are left, or what is said.

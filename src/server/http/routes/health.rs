@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::api::{NotReady, Upstream};
+use crate::api::{ApiClient, NotReadyError};
 use crate::auth::Verifier;
 use crate::server::http::response;
 use crate::telemetry::tasks;
@@ -24,7 +24,7 @@ const KEYS_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Readiness {
     verifier: Arc<Verifier>,
-    upstream: Upstream,
+    upstream: ApiClient,
     ttl: Duration,
     draining: AtomicBool,
     known: watch::Sender<Known>,
@@ -34,7 +34,7 @@ pub struct Readiness {
 #[derive(Debug, Default)]
 struct Known {
     /// The last verdict, good or bad, and when it came.
-    last: Option<(Instant, Result<(), NotReady>)>,
+    last: Option<(Instant, Result<(), NotReadyError>)>,
     /// It is being asked; all who come meanwhile wait for the same answer.
     asking: bool,
 }
@@ -49,7 +49,7 @@ impl Drop for Asking {
 }
 
 impl Readiness {
-    pub fn new(verifier: Arc<Verifier>, upstream: Upstream, ttl: Duration) -> Self {
+    pub fn new(verifier: Arc<Verifier>, upstream: ApiClient, ttl: Duration) -> Self {
         Self {
             verifier,
             upstream,
@@ -83,7 +83,7 @@ impl Readiness {
 
 impl Readiness {
     /// The last verdict, or a new one where that is too old. Who hangs up ends no asking: the answer is kept for others.
-    async fn api(&self) -> Result<(), NotReady> {
+    async fn api(&self) -> Result<(), NotReadyError> {
         let mut fresh = None;
         let begins = self.known.send_if_modified(|known| {
             let last = known.last.as_ref().filter(|(at, _)| at.elapsed() < self.ttl);
@@ -110,7 +110,7 @@ impl Readiness {
             .ok()
             .and_then(|known| known.last.as_ref().map(|(_, verdict)| verdict.clone()));
         // Nothing is known only where the asking panicked.
-        last.unwrap_or(Err(NotReady::Silent))
+        last.unwrap_or(Err(NotReadyError::Silent))
     }
 }
 

@@ -19,9 +19,9 @@ use rmcp::transport::streamable_http_server::session::never::NeverSessionManager
 use super::router::Handler;
 use crate::foundation::json::Json;
 use crate::mcp::Caller;
-use crate::server::http::fast_path::Question;
-use crate::server::http::in_flight::Running;
-use crate::server::http::middleware::authenticate::Door;
+use crate::server::http::fast_path::FastRequest;
+use crate::server::http::in_flight::InFlight;
+use crate::server::http::middleware::authenticate::Authentication;
 use crate::server::http::middleware::correlation::CorrelationId;
 use crate::server::http::middleware::{scope_challenge, tool_filter};
 use crate::server::http::request_body;
@@ -29,7 +29,7 @@ use crate::server::http::request_body::Limits;
 use crate::server::http::response;
 use crate::server::http::response::{INTERNAL_ERROR, INVALID_REQUEST};
 use crate::server::jsonrpc::structured_content;
-use crate::server::jsonrpc::validate::{Kind, Objection, Split, outline, unreadable};
+use crate::server::jsonrpc::validate::{Kind, MessageError, SplitMessage, unreadable, validate};
 use crate::server::sessions::{Answer, Sessions, Way, retry_later};
 use crate::telemetry::fields;
 
@@ -42,12 +42,12 @@ pub struct Endpoint<H> {
     pub sessions: Option<Sessions<H>>,
     pub limits: Limits,
     pub handler: H,
-    pub door: Arc<Door>,
+    pub door: Arc<Authentication>,
 }
 
 pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Response {
     let correlation_id = CorrelationId::of(&request);
-    let refused = |objection: Objection, id: Option<Json<'_>>| {
+    let refused = |objection: MessageError, id: Option<Json<'_>>| {
         let mut response = response::rpc_error(
             objection.status,
             objection.code,
@@ -79,8 +79,8 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
         Err(objection) => return refused(objection, None),
     };
     // From here on it is waited for when the server leaves.
-    let running = Running::begin(&parts.extensions);
-    let (id, outline) = outline(&body);
+    let running = InFlight::begin(&parts.extensions);
+    let (id, outline) = validate(&body);
     let outlined = match outline {
         Ok(outlined) => outlined,
         Err(objection) => return refused(objection, id),
@@ -103,14 +103,14 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
     }
     if let (None, Some(server), Some(caller)) =
         (&endpoint.sessions, endpoint.handler.straight(), parts.extensions.get())
-        && let Some(question) = Question::read(server, &parts.headers, id, &outlined, &body, caller, None)
+        && let Some(question) = FastRequest::read(server, &parts.headers, id, &outlined, &body, caller, None)
     {
         let answer = question.answer(server, caller, None).await;
         memory.shrink_to(answer.capacity());
         let answer = Body::from(memory.attach(answer));
         return response::written(StatusCode::OK, running.until_the_end_of(answer));
     }
-    let Split { message, arguments } = outlined.split(&body);
+    let SplitMessage { message, arguments } = outlined.split(&body);
     if let Some(arguments) = arguments {
         parts.extensions.insert(arguments);
     }
@@ -129,7 +129,7 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
 }
 
 impl<H: Handler> Endpoint<H> {
-    async fn serve(&self, request: Request, kind: Kind, streams: bool) -> Result<Answer, Objection> {
+    async fn serve(&self, request: Request, kind: Kind, streams: bool) -> Result<Answer, MessageError> {
         let (Some(sessions), Some(caller)) = (&self.sessions, request.extensions().get::<Caller>()) else {
             return Ok(self.alone.handle(request).await);
         };
@@ -145,14 +145,14 @@ impl<H: Handler> Endpoint<H> {
 }
 
 /// Whether the client takes an event stream, if its headers are acceptable at all.
-fn check_headers(headers: &HeaderMap) -> Result<bool, Objection> {
+fn check_headers(headers: &HeaderMap) -> Result<bool, MessageError> {
     request_body::check(headers)?;
     let accepted = Accepted::read(headers);
     if accepted.json {
         Ok(accepted.streams)
     } else {
         let message = "Accept must include application/json";
-        Err(Objection::new(StatusCode::NOT_ACCEPTABLE, INVALID_REQUEST, message))
+        Err(MessageError::new(StatusCode::NOT_ACCEPTABLE, INVALID_REQUEST, message))
     }
 }
 
@@ -195,7 +195,7 @@ impl Accepted {
 pub async fn plain_text_error(
     response: http::Response<impl http_body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + 'static>,
     message: &[u8],
-) -> Result<Response, Objection> {
+) -> Result<Response, MessageError> {
     let status = response.status();
     let is_json = response
         .headers()
@@ -216,9 +216,9 @@ pub async fn plain_text_error(
         StatusCode::UNSUPPORTED_MEDIA_TYPE => unreadable(message),
         status if status.is_client_error() => {
             let message = text.strip_prefix("Bad Request: ").unwrap_or(&text).to_owned();
-            Objection::new(status, INVALID_REQUEST, message)
+            MessageError::new(status, INVALID_REQUEST, message)
         }
-        status => Objection::new(status, INTERNAL_ERROR, "the message could not be answered"),
+        status => MessageError::new(status, INTERNAL_ERROR, "the message could not be answered"),
     })
 }
 

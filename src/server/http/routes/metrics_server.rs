@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::health::Readiness;
-use crate::server::http::middleware::host_origin::{Guard, check_host};
+use crate::server::http::middleware::host_origin::{HostOriginPolicy, check_host};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::tasks;
 
@@ -48,7 +48,7 @@ pub async fn serve_metrics(
     readiness: Arc<Readiness>,
     hosts: Arc<[String]>,
 ) {
-    let guard = Arc::new(Guard::of_hosts(&hosts));
+    let guard = Arc::new(HostOriginPolicy::of_hosts(&hosts));
     let router = Router::new()
         .route("/metrics", get(scrape))
         .with_state(Arc::new(Scraped { metrics, readiness }))

@@ -15,29 +15,29 @@ use super::health;
 use super::health::Readiness;
 use super::landing;
 use super::landing::Landing;
-use crate::api::Upstream;
+use crate::api::ApiClient;
 use crate::auth::Verifier;
 use crate::auth::challenge::Challenge;
 use crate::foundation::memory_budget::MemoryBudget;
-use crate::mcp::{Caller, Narrowing, NoSuchToolset, Outcome, Reach, Server};
+use crate::mcp::{Caller, Narrowing, Outcome, Server, ToolAccess, UnknownToolsetError};
 use crate::page::Page;
-use crate::server::http::limits::principal_limit::Holders;
-use crate::server::http::middleware::authenticate::Door;
+use crate::server::http::limits::principal_limit::PrincipalLimit;
+use crate::server::http::middleware::authenticate::Authentication;
 use crate::server::http::middleware::correlation::CorrelationId;
 use crate::server::http::middleware::cors;
 use crate::server::http::middleware::host_origin;
-use crate::server::http::middleware::host_origin::Guard;
+use crate::server::http::middleware::host_origin::HostOriginPolicy;
 use crate::server::http::response;
 use crate::server::{Settings, sse};
 
 /// Everything that the HTTP side is made of.
 pub struct App<H> {
     pub settings: Settings,
-    pub upstream: Upstream,
+    pub upstream: ApiClient,
     pub readiness: Arc<Readiness>,
     /// The streams of the transport of 2024-11-05.
     pub streams: Arc<sse::Streams>,
-    pub door: Arc<Door>,
+    pub door: Arc<Authentication>,
     pub handler: H,
     page: Option<Arc<Page>>,
 }
@@ -46,7 +46,7 @@ pub struct App<H> {
 /// request. Another one stands in its place where the transport itself is tested.
 pub trait Handler: rmcp::ServerHandler + Clone {
     /// What a narrowing leaves of the tools.
-    fn narrowed(&self, narrowing: &Narrowing) -> Result<Reach, NoSuchToolset>;
+    fn narrowed(&self, narrowing: &Narrowing) -> Result<ToolAccess, UnknownToolsetError>;
 
     /// Whether the caller's token limits nothing.
     fn is_unlimited(&self, caller: &Caller) -> bool;
@@ -61,7 +61,7 @@ pub trait Handler: rmcp::ServerHandler + Clone {
 }
 
 impl Handler for Server {
-    fn narrowed(&self, narrowing: &Narrowing) -> Result<Reach, NoSuchToolset> {
+    fn narrowed(&self, narrowing: &Narrowing) -> Result<ToolAccess, UnknownToolsetError> {
         self.surface().narrowed(narrowing)
     }
 
@@ -83,7 +83,7 @@ impl<H: Handler> App<H> {
         settings: Settings,
         verifier: Arc<Verifier>,
         challenge: Challenge,
-        upstream: Upstream,
+        upstream: ApiClient,
         handler: H,
     ) -> Self {
         let readiness = Arc::new(Readiness::new(
@@ -92,14 +92,14 @@ impl<H: Handler> App<H> {
             settings.readiness_ttl,
         ));
         let memory = Arc::new(MemoryBudget::new(settings.memory));
-        let holders = Arc::new(Holders::new(settings.connections_per_principal));
+        let holders = Arc::new(PrincipalLimit::new(settings.connections_per_principal));
         Self {
             streams: Arc::new(sse::Streams::new(&settings)),
             settings,
             upstream,
             readiness,
             page: None,
-            door: Arc::new(Door {
+            door: Arc::new(Authentication {
                 verifier,
                 challenge,
                 holders,
@@ -117,7 +117,7 @@ impl<H: Handler> App<H> {
 }
 
 /// Behind [`entrance`](crate::server::http::service).
-pub fn router<H>(app: &App<H>, guard: &Arc<Guard>) -> Router {
+pub fn router<H>(app: &App<H>, guard: &Arc<HostOriginPolicy>) -> Router {
     let metadata = Router::new()
         .route(
             "/.well-known/oauth-protected-resource",
@@ -154,7 +154,7 @@ fn page<H>(app: &App<H>) -> Router {
         .with_state(Arc::new(landing))
 }
 
-async fn metadata(State(door): State<Arc<Door>>, request: Request) -> Response {
+async fn metadata(State(door): State<Arc<Authentication>>, request: Request) -> Response {
     match door.challenge.metadata() {
         Some(metadata) => response::json(StatusCode::OK, metadata),
         None => not_found(request).await,
