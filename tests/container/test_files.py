@@ -52,6 +52,8 @@ class Names(unittest.TestCase):
             *re.findall(r'"(TOOLBRIDGE_[A-Z_]+)"', "".join(p.read_text() for p in (HOME / "api/contract").glob("*.go"))),
             *re.findall(r'environ\["(TOOLBRIDGE_[A-Z_]+)"\]', "".join(p.read_text() for p in (HOME / "tests").glob("*/*.py"))),
             "TOOLBRIDGE_REQUIRE_CONTAINER",
+            # The convention of HTTP clients for what goes past a proxy.
+            "NO_PROXY",
             # The examples of a mistake.
             "TOOLBRIDGE_PROT",
         }
