@@ -87,7 +87,7 @@ COPY --from=api ${API_PATH} /usr/local/bin/toolbridge-api
 ENV TOOLBRIDGE_HOST=0.0.0.0 \
     TOOLBRIDGE_PORT=8001 \
     TOOLBRIDGE_GO_API_BASE_URL=http://127.0.0.1:8081 \
-    HTTP_ADDR=:8081 \
+    HTTP_ADDR=127.0.0.1:8081 \
     TOOLBRIDGE_METRICS_ADDR=0.0.0.0:9091 \
     METRICS_ADDR=:9092 \
     TOOLBRIDGE_AUDIT_TO=stdout \
@@ -97,7 +97,7 @@ ENV TOOLBRIDGE_HOST=0.0.0.0 \
 # user of its own: 10001 the API, 10002 the MCP server.
 WORKDIR /data
 VOLUME /data
-EXPOSE 8001 8081 9091 9092
+EXPOSE 8001 9091 9092
 STOPSIGNAL SIGTERM
 # With the MCP server off, for want of a tenant secret, this asks the API.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=90s \

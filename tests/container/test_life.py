@@ -355,7 +355,7 @@ class Content(unittest.TestCase):
             until_ready(container)
             self.assertIn("toolbridge-mcp 0", container.run("/usr/local/bin/toolbridge-mcp", "version").stdout)
             self.assertIn("healthy", container.run("/usr/local/bin/toolbridge-api", "healthcheck").stdout)
-            both = re.compile(r"api\s+RUNNING[^\n]*\nmcp\s+RUNNING")
+            both = re.compile(r"^api\s+RUNNING[^\0]*^mcp\s+RUNNING", re.M)
             wait_for("both to be running", lambda: both.search(container.supervisorctl("status", check=False)))
 
 
