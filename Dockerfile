@@ -67,11 +67,16 @@ LABEL org.opencontainers.image.title="ToolBridge MCP" \
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates supervisor \
     && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/* \
-    && groupadd --gid 10001 toolbridge \
-    && useradd --uid 10001 --gid 10001 --home-dir /data --no-create-home --shell /usr/sbin/nologin toolbridge \
-    && install -d -o toolbridge -g toolbridge -m 0700 /data
+    && groupadd --gid 10001 toolbridge-api \
+    && useradd --uid 10001 --gid 10001 --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin toolbridge-api \
+    && groupadd --gid 10002 toolbridge-mcp \
+    && useradd --uid 10002 --gid 10002 --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin toolbridge-mcp \
+    && install -d -m 0711 /data \
+    && install -d -o toolbridge-api -g toolbridge-api -m 0700 /data/api \
+    && install -d -o toolbridge-mcp -g toolbridge-mcp -m 0700 /data/audit
 COPY supervisord.conf /etc/toolbridge/supervisord.conf
 COPY --chmod=0755 scripts/container /usr/local/bin/toolbridge-container
+COPY --chmod=0755 scripts/container-run /usr/local/bin/toolbridge-run
 COPY --chmod=0755 scripts/container-end /usr/local/bin/toolbridge-container-end
 COPY --from=mcp /src/target/release/toolbridge-mcp /usr/local/bin/toolbridge-mcp
 ARG API_PATH=/toolbridge-api
@@ -82,19 +87,19 @@ COPY --from=api ${API_PATH} /usr/local/bin/toolbridge-api
 ENV TOOLBRIDGE_HOST=0.0.0.0 \
     TOOLBRIDGE_PORT=8001 \
     TOOLBRIDGE_GO_API_BASE_URL=http://127.0.0.1:8081 \
-    HTTP_ADDR=:8081 \
+    HTTP_ADDR=127.0.0.1:8081 \
     TOOLBRIDGE_METRICS_ADDR=0.0.0.0:9091 \
     METRICS_ADDR=:9092 \
     TOOLBRIDGE_AUDIT_TO=stdout \
     TENANT_SIGNATURE_DEMANDED=v2 \
-    DATABASE_URL=sqlite:///data/toolbridge.db
-# Only /data and /tmp are written to: the root file system may be read-only.
-USER 10001:10001
+    DATABASE_URL=sqlite:///data/api/toolbridge.db
+# Only /data and /tmp are written to: the root file system may be read-only. supervisord is root, since each program has a
+# user of its own: 10001 the API, 10002 the MCP server.
 WORKDIR /data
 VOLUME /data
-EXPOSE 8001 8081 9091 9092
+EXPOSE 8001 9091 9092
 STOPSIGNAL SIGTERM
 # With the MCP server off, for want of a tenant secret, this asks the API.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=90s \
-    CMD ["/usr/local/bin/toolbridge-mcp", "healthcheck"]
+    CMD ["/usr/local/bin/toolbridge-run", "mcp", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/toolbridge-container"]

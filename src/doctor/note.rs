@@ -127,7 +127,7 @@ impl Note {
             return Err(Finding::failed(
                 "the database cannot be written: the API is ready, and still takes no note",
                 "see the API's log. SQLite: is the disk full (\"df -h /data\"), is the volume mounted read-only, may user \
-                 10001 write to it (\"chown -R 10001:10001 /data\")? With Fly, \"flyctl volumes extend\" makes it larger. \
+                 10001 write to it (\"chown -R 10001:10001 /data/api\")? With Fly, \"flyctl volumes extend\" makes it larger. \
                  PostgreSQL: is it a standby, or set to default_transaction_read_only?",
             ));
         }

@@ -40,7 +40,11 @@ class Image:
         self.config = json.loads((folder / "image.json").read_text())["Docker"]["config"]
         self.base_files = set((folder / "base-files").read_text().splitlines())
         self.environment = dict(pair.split("=", 1) for pair in self.config["Env"])
-        self.uid, self.gid = (int(part) for part in self.config["User"].split(":"))
+        self.user = self.config.get("User") or "0:0"
+        passwd = [line.split(":") for line in (self.root / "etc/passwd").read_text().splitlines()]
+        ids = {entry[0]: (int(entry[2]), int(entry[3])) for entry in passwd}
+        self.uid, self.gid = ids["toolbridge-api"]
+        self.mcp_uid, self.mcp_gid = ids["toolbridge-mcp"]
 
     def program(self, name):
         return self.root / "usr/local/bin" / name
@@ -73,12 +77,14 @@ def wait_for(what, look, patience=PATIENCE):
 class Container:
     """One container: `with Container(image, …) as container`. Its log is in `lines`. `files` are put into /data."""
 
-    def __init__(self, image, environment=(), replace=None, log_owner="toolbridge", files=()):
+    def __init__(self, image, environment=(), replace=None, log_owner="toolbridge", files=(), user=None):
         self.image = image
         self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="toolbridge-container-"))
         self.data = self.scratch / "data"
         self.data.mkdir(mode=0o700)
-        os.chown(self.data, image.uid, image.gid)
+        # As a volume is: root's, or that of the user whom somebody wants to be in the place of the image's.
+        self.user = user or image.user
+        os.chown(self.data, *(int(part) for part in self.user.split(":")))
         for name, text in dict(files).items():
             (self.data / name).write_text(text)
         self.mcp_port, self.api_port = free_port(), free_port()
@@ -133,7 +139,7 @@ class Container:
         self.began = time.monotonic()
         self.process = subprocess.Popen(
             ["unshare", "--mount", "--pid", "--fork", "sh", "-ec", enter, "enter"]
-            + [str(self.image.root), str(self.data), f"{self.image.uid}:{self.image.gid}"]
+            + [str(self.image.root), str(self.data), self.user]
             + ["/usr/bin/env", "-C", config["WorkingDir"]]
             + config["Entrypoint"]
             + (config["Cmd"] or []),
@@ -218,11 +224,12 @@ class Container:
                 return int(line.split()[1])
         raise AssertionError("no VmRSS")
 
-    def run(self, *words, check=True):
-        """A command inside, as `fly ssh console -C` or a health check of the engine would run it."""
+    def run(self, *words, check=True, uid=None):
+        """A command inside, as `fly ssh console -C` or a health check of the engine would run it, or as another user."""
+        owner = int(self.user.split(":")[0]) if uid is None else uid
         ran = subprocess.run(
             ["nsenter", "--target", str(self.supervisor), "--mount", "--pid", "--root"]
-            + ["env", "-C", self.image.config["WorkingDir"], "setpriv", f"--reuid={self.image.uid}", f"--regid={self.image.gid}", "--clear-groups", *words],
+            + ["env", "-C", self.image.config["WorkingDir"], "setpriv", f"--reuid={owner}", f"--regid={owner}", "--clear-groups", *words],
             env=self.environment,
             capture_output=True,
             text=True,

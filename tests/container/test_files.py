@@ -51,6 +51,9 @@ class Names(unittest.TestCase):
             # For the suites, not for the programs.
             *re.findall(r'"(TOOLBRIDGE_[A-Z_]+)"', "".join(p.read_text() for p in (HOME / "api/contract").glob("*.go"))),
             *re.findall(r'environ\["(TOOLBRIDGE_[A-Z_]+)"\]', "".join(p.read_text() for p in (HOME / "tests").glob("*/*.py"))),
+            "TOOLBRIDGE_REQUIRE_CONTAINER",
+            # The convention of HTTP clients for what goes past a proxy.
+            "NO_PROXY",
             # The examples of a mistake.
             "TOOLBRIDGE_PROT",
         }
@@ -129,31 +132,42 @@ class Signatures(unittest.TestCase):
 class Doors(unittest.TestCase):
     def test_ports_are_the_same_everywhere(self):
         environment = image_environment()
-        mcp, api = int(environment["TOOLBRIDGE_PORT"]), int(environment["HTTP_ADDR"].lstrip(":"))
+        mcp, api = int(environment["TOOLBRIDGE_PORT"]), int(environment["HTTP_ADDR"].removeprefix("127.0.0.1:"))
         of_mcp = int(environment["TOOLBRIDGE_METRICS_ADDR"].rsplit(":", 1)[1])
         of_api = int(environment["METRICS_ADDR"].lstrip(":"))
         self.assertEqual(environment["TOOLBRIDGE_GO_API_BASE_URL"], f"http://127.0.0.1:{api}")
         self.assertEqual(FLY["http_service"]["internal_port"], mcp)
-        (service,) = FLY["services"]
-        self.assertEqual(service["internal_port"], api)
         self.assertEqual([metrics["port"] for metrics in FLY["metrics"]], [of_mcp, of_api])
         self.assertEqual([metrics["path"] for metrics in FLY["metrics"]], ["/metrics", "/metrics"])
         self.assertEqual(DEFAULTS["metrics"]["addr"], f"127.0.0.1:{of_mcp}")
         self.assertIn(f'"METRICS_ADDR", "127.0.0.1:{of_api}"', text("api/internal/config/config.go"))
-        self.assertIn(f"EXPOSE {mcp} {api} {of_mcp} {of_api}", DOCKERFILE)
+        self.assertIn(f"EXPOSE {mcp} {of_mcp} {of_api}", DOCKERFILE)
 
     def test_metrics_have_no_door_to_the_outside(self):
-        inside = [FLY["http_service"]["internal_port"], *(service["internal_port"] for service in FLY["services"])]
+        inside = [FLY["http_service"]["internal_port"]]
         for metrics in FLY["metrics"]:
             self.assertNotIn(metrics["port"], inside)
 
     def test_idle_connections_do_not_count(self):
-        for service in [FLY["http_service"], *FLY["services"]]:
-            self.assertEqual(service["concurrency"]["type"], "requests")
+        self.assertEqual(FLY["http_service"]["concurrency"]["type"], "requests")
 
-    def test_both_doors_are_looked_at(self):
-        for checks in [FLY["http_service"]["checks"], FLY["services"][0]["http_checks"]]:
-            self.assertEqual([check["path"] for check in checks], ["/readyz"])
+    def test_the_server_is_checked(self):
+        self.assertEqual([check["path"] for check in FLY["http_service"]["checks"]], ["/readyz"])
+
+    def test_the_api_is_not_published(self):
+        self.assertNotIn("services", FLY)
+        self.assertNotIn("HTTP_ADDR", FLY["env"])
+        self.assertTrue(image_environment()["HTTP_ADDR"].startswith("127.0.0.1:"))
+
+    def test_the_page_publishes_it_where_it_listens(self):
+        (block,) = re.findall(r"```toml\n(# In \[env\]:.*?)```", text("docs/OPERATIONS.md"), re.S)
+        opened = tomllib.loads(block)
+        api = image_environment()["HTTP_ADDR"].rsplit(":", 1)[1]
+        (service,) = opened["services"]
+        self.assertEqual(opened["HTTP_ADDR"], f":{api}")
+        self.assertEqual(service["internal_port"], int(api))
+        self.assertEqual(service["concurrency"]["type"], "requests")
+        self.assertEqual([check["path"] for check in service["http_checks"]], ["/readyz"])
 
     def test_no_secret_is_in_a_file(self):
         for name in FLY["env"]:

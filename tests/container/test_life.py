@@ -47,7 +47,7 @@ def until_ready(container):
 
 def notes_kept(container):
     """What the database itself has, past both programs."""
-    database = sqlite3.connect(f"file:{container.data}/toolbridge.db?mode=ro", uri=True)
+    database = sqlite3.connect(f"file:{container.data}/api/toolbridge.db?mode=ro", uri=True)
     try:
         (count,) = database.execute("select count(*) from items where deleted = 0").fetchone()
         return count
@@ -78,23 +78,72 @@ class Starting(unittest.TestCase):
                 self.assertEqual(status, 0, words)
         FIGURES["cold start to ready"] = f"{sorted(starts)[1] * 1000:.0f} ms (median of 3)"
 
-    def test_nobody_is_root_and_the_root_is_read_only(self):
+    def test_each_program_has_its_own_user_and_the_root_is_read_only(self):
         with Container(IMAGE) as container:
             until_ready(container)
             call(container, "create_note", title="t", content="c")
             processes = container.processes()
             inside = {words: pid for words, pid in processes.items() if pid != container.process.pid}
             self.assertEqual(len(inside), 4, f"supervisord, its listener and the two programs: {inside}")
-            for words, pid in inside.items():
+            for pid, uid in ((container.api, IMAGE.uid), (container.mcp, IMAGE.mcp_uid)):
                 status = pathlib.Path(f"/proc/{pid}/status").read_text()
-                self.assertIn(f"Uid:\t{IMAGE.uid}\t{IMAGE.uid}", status, words)
-                self.assertIn("CapEff:\t0000000000000000", status, words)
+                self.assertIn(f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}", status)
+                self.assertIn(f"Gid:\t{uid}\t{uid}\t{uid}\t{uid}", status)
+                self.assertRegex(status, r"Groups:\s*\n")
+                self.assertIn("CapPrm:\t0000000000000000", status)
+                self.assertIn("CapEff:\t0000000000000000", status)
+                self.assertIn("NoNewPrivs:\t1", status)
             for place in ["/", "/usr/local/bin", "/etc/toolbridge", "/var/log"]:
                 ran = container.run("touch", f"{place}/x", check=False)
                 self.assertNotEqual(ran.returncode, 0, place)
-            foreign = [path.name for path in container.data.iterdir() if not path.name.startswith("toolbridge.db")]
+            self.assertEqual({path.name for path in container.data.iterdir()}, {"api", "audit"})
+            foreign = [path.name for path in (container.data / "api").iterdir() if not path.name.startswith("toolbridge.db")]
             self.assertEqual(foreign, [])
             FIGURES["resident at rest"] = resident(container)
+
+    def test_no_program_has_or_reads_what_is_the_others(self):
+        secrets = {
+            "TENANT_HEADER_SECRET_PREVIOUS": os.urandom(32).hex(),
+            "TOOLBRIDGE_AUTH_EXCHANGE_CLIENT_SECRET": os.urandom(32).hex(),
+            "PGPASSWORD": os.urandom(32).hex(),
+            "SOMETHING_OF_THE_HOST": os.urandom(32).hex(),
+            "TOOLBRIDGE_AUDIT_TO": "/data/audit/audit.jsonl",
+        }
+        with Container(IMAGE, secrets) as container:
+            until_ready(container)
+            call(container, "create_note", title="t", content="c")
+            environments = {}
+            for pid, uid in ((container.api, IMAGE.uid), (container.mcp, IMAGE.mcp_uid)):
+                inner = re.search(r"NSpid:.*\s(\d+)\n", pathlib.Path(f"/proc/{pid}/status").read_text()).group(1)
+                other = IMAGE.mcp_uid if uid == IMAGE.uid else IMAGE.uid
+                text = container.run("cat", f"/proc/{inner}/environ", uid=uid).stdout
+                refused = container.run("cat", f"/proc/{inner}/environ", uid=other, check=False)
+                self.assertNotEqual(refused.returncode, 0, refused.stdout)
+                environments[uid] = dict(pair.split("=", 1) for pair in text.strip("\0").split("\0"))
+            api, mcp = environments[IMAGE.uid], environments[IMAGE.mcp_uid]
+            for name in ("DATABASE_URL", "TENANT_HEADER_SECRET_PREVIOUS", "PGPASSWORD", "SOMETHING_OF_THE_HOST"):
+                self.assertIn(name, api)
+                self.assertNotIn(name, mcp)
+            self.assertEqual([name for name in api if name.startswith(("TOOLBRIDGE_", "SUPERVISOR"))], [])
+            self.assertIn("TOOLBRIDGE_AUTH_EXCHANGE_CLIENT_SECRET", mcp)
+            for pid in container.processes().values():
+                words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode()
+                for name in ("TENANT_HEADER_SECRET", "JWT_HS256_SECRET", "PGPASSWORD"):
+                    self.assertNotIn(container.environment[name], words)
+            for path, uid in (("/data/api/toolbridge.db", IMAGE.mcp_uid), ("/data/audit/audit.jsonl", IMAGE.uid)):
+                for words in (("cat", path), ("ls", str(pathlib.Path(path).parent)), ("mv", str(pathlib.Path(path).parent), "/data/x")):
+                    self.assertNotEqual(container.run(*words, uid=uid, check=False).returncode, 0, (words, uid))
+            for uid in (IMAGE.uid, IMAGE.mcp_uid):
+                self.assertNotEqual(container.run("cat", "/proc/1/environ", uid=uid, check=False).returncode, 0)
+            self.assertTrue((container.data / "audit/audit.jsonl").exists())
+
+    def test_as_an_ordinary_user_both_programs_run_as_that_one(self):
+        with Container(IMAGE, user="10007:10007") as container:
+            until_ready(container)
+            self.assertFalse(call(container, "create_note", title="t", content="c")["isError"])
+            for pid in (container.api, container.mcp, container.supervisor):
+                self.assertIn("Uid:\t10007\t10007", pathlib.Path(f"/proc/{pid}/status").read_text())
+            self.assertNotIn(b"DATABASE_URL", pathlib.Path(f"/proc/{container.mcp}/environ").read_bytes())
 
     def test_the_api_first_or_the_server_first(self):
         """The server comes up beside an API that is not there yet, says so, and is ready when the API is."""
@@ -306,7 +355,7 @@ class Content(unittest.TestCase):
             until_ready(container)
             self.assertIn("toolbridge-mcp 0", container.run("/usr/local/bin/toolbridge-mcp", "version").stdout)
             self.assertIn("healthy", container.run("/usr/local/bin/toolbridge-api", "healthcheck").stdout)
-            both = re.compile(r"api\s+RUNNING[^\n]*\nmcp\s+RUNNING")
+            both = re.compile(r"^api\s+RUNNING[^\0]*^mcp\s+RUNNING", re.M)
             wait_for("both to be running", lambda: both.search(container.supervisorctl("status", check=False)))
 
 

@@ -19,12 +19,18 @@ class Deploy(yard.Case):
 
     def test_a_commit_is_deployed_and_checked(self):
         self.run_script("deploy", "acme", says=[
-            "smoke https://toolbridge-acme.fly.dev --api https://toolbridge-acme.fly.dev:8443 --wait 60 with a token",
+            "smoke https://toolbridge-acme.fly.dev --wait 60 with a token",
             "flyctl releases --app toolbridge-acme --image",
             "scripts/deploy acme --image IMAGE",
         ])
         self.assertEqual(self.calls("deploy"), [self.command])
         self.assertEqual(self.app()["secrets"], self.secrets())
+
+    def test_an_api_that_is_published_is_checked_too(self):
+        self.publish_api(8443)
+        self.run_script("deploy", "acme", says=[
+            "smoke https://toolbridge-acme.fly.dev --api https://toolbridge-acme.fly.dev:8443 --wait 60 with a token",
+        ])
 
     def test_a_dry_run_only_shows(self):
         self.state(log=[])

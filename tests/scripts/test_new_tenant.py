@@ -30,7 +30,7 @@ class NewTenant(yard.Case):
     def test_the_settings_are_the_tenants(self):
         self.run_script("new-tenant", "acme", "--region", "ams")
         config = self.file("fly.toml").read_text()
-        for line in ('app = "toolbridge-acme"', 'primary_region = "ams"', "sqlite:///data/toolbridge.db", "[mounts]"):
+        for line in ('app = "toolbridge-acme"', 'primary_region = "ams"', "sqlite:///data/api/toolbridge.db", "[mounts]"):
             self.assertIn(line, config)
         self.assertRegex(config, r'TOOLBRIDGE_TENANT_ID\s*=\s*"acme"')
         self.assertRegex(config, r'TOOLBRIDGE_SERVER_PUBLIC_URL\s*=\s*"https://toolbridge-acme\.fly\.dev"')

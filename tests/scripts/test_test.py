@@ -3,6 +3,7 @@
 import os
 import pathlib
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -109,16 +110,23 @@ class Running(Case):
             done = self.run_it("--jobs", jobs, "browser", "observability")
             self.check(done, 0, "the page was looked at", "all good")
             for name in ("browser", "observability"):
-                self.assertRegex(done[1], rf"(?m)^{name} +\d+   passed$")
+                self.assertRegex(done[1], rf"(?m)^{name} +\d+ +\d+   passed$")
         self.assertEqual(self.calls(), [])
+
+    def test_the_table_shows_the_processor_time_of_each_part(self):
+        self.browser("python3 -c 'import time\nwhile time.process_time() < 2: pass'")
+        for jobs in ("1", "2"):
+            done = self.run_it("--jobs", jobs, "browser", "observability")
+            cpu = re.search(r"(?m)^browser +\d+ +(\d+)   passed$", done[1])
+            self.assertGreaterEqual(int(cpu.group(1)), 2, done[1])
 
     def test_a_part_that_fails_is_named_and_the_others_run_all_the_same(self):
         self.watched("self.fail('no figures')")
         for jobs in ("1", "2"):
             done = self.run_it("--jobs", jobs, "observability", "browser")
             self.check(done, 1, "no figures", "the page was looked at", never=["all good"])
-            self.assertRegex(done[1], r"(?m)^observability +\d+   FAILED$")
-            self.assertRegex(done[1], r"(?m)^browser +\d+   passed$")
+            self.assertRegex(done[1], r"(?m)^observability +\d+ +\d+   FAILED$")
+            self.assertRegex(done[1], r"(?m)^browser +\d+ +\d+   passed$")
 
     def test_a_command_in_the_middle_of_a_part_fails_it(self):
         for jobs in ("1", "2"):
@@ -202,7 +210,7 @@ class Installing(Case):
         # Every other part fails at once: the table is what counts here.
         self.stand_in("cargo", "exit 1")
         done = self.run_it()
-        self.assertRegex(done[1], r"(?m)^browser +-   left out: needs chromium$")
+        self.assertRegex(done[1], r"(?m)^browser +- +-   left out: needs chromium$")
         self.assertRegex(done[1], r"(?m)^rust .* FAILED$|^rust .*left out: needs openssl$")
         self.check(self.run_it(CI="true", OS_RELEASE="/nonexistent"), 69, "cannot run here")
 

@@ -92,4 +92,10 @@ class Case(unittest.TestCase):
         shutil.copy(pair.ROOT / "scripts" / "smoke", self.root / "scripts")
         lines = self.file("fly.toml").read_text()
         lines = re.sub(r'(TOOLBRIDGE_SERVER_PUBLIC_URL\s*=\s*)".*"', rf'\1"{url}"', lines)
-        self.file("fly.toml").write_text(re.sub(r"(?m)^(\s*port = )(8443|\d{5})$", rf"\g<1>{api_url.rpartition(':')[2]}", lines))
+        self.file("fly.toml").write_text(lines)
+        self.publish_api(api_url.rpartition(":")[2])
+
+    def publish_api(self, port):
+        """The tenant's REST API has a port of its own, as docs/OPERATIONS.md describes it."""
+        lines = self.file("fly.toml").read_text().partition("\n[[services]]")[0]
+        self.file("fly.toml").write_text(f"{lines}\n[[services]]\n  [[services.ports]]\n    port = {port}\n")
