@@ -108,7 +108,10 @@ fn preparing(tool: &'static str, arguments: Value) -> Box<dyn FnMut()> {
     })
 }
 
-fn shaping<T: 'static>(answer: Value, shape: impl Fn(&[u8], &Limits) -> T + 'static) -> Box<dyn FnMut()> {
+fn shaping<T: 'static>(
+    answer: Value,
+    shape: impl Fn(&[u8], &Limits) -> T + 'static,
+) -> Box<dyn FnMut()> {
     let body = Bytes::from(answer.to_string());
     Box::new(move || {
         std::hint::black_box(shape(&body, &Limits::default()));
@@ -147,7 +150,10 @@ fn verifying() -> Box<dyn FnMut()> {
     );
     let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
     mac.update(signed.as_bytes());
-    let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()));
+    let token = format!(
+        "{signed}.{}",
+        URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
+    );
     Box::new(move || {
         // A secret of ours is never waited for.
         let verified = futures::executor::block_on(verifier.verify(&token));

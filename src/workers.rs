@@ -54,7 +54,10 @@ impl Workers {
     /// One for each processor.
     pub fn start() -> io::Result<Self> {
         let count = available_parallelism()?.get();
-        (0..count).map(Loop::start).collect::<io::Result<_>>().map(Self)
+        (0..count)
+            .map(Loop::start)
+            .collect::<io::Result<_>>()
+            .map(Self)
     }
 
     /// None: everything runs where it is called for, as in a program that serves one caller.
@@ -68,8 +71,13 @@ impl Workers {
 
     /// A place for one more connection, where there are the fewest.
     pub fn place(&self) -> Worker {
-        let counts = self.0.iter().map(|each| each.connections.load(Ordering::Relaxed));
-        let least = counts.enumerate().min_by_key(|(_, connections)| *connections);
+        let counts = self
+            .0
+            .iter()
+            .map(|each| each.connections.load(Ordering::Relaxed));
+        let least = counts
+            .enumerate()
+            .min_by_key(|(_, connections)| *connections);
         let number = least.map_or(usize::MAX, |(number, _)| number);
         let place = Worker {
             loops: self.clone(),

@@ -3,7 +3,12 @@
 //! Every run gets an environment of its own; nothing listens and nothing waits.
 
 // A test says what it expects by failing loudly; clippy sees that only inside `#[test]`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 #[path = "support/scripted_api.rs"]
 #[allow(dead_code)] // shared with other tests, which use the rest
@@ -44,12 +49,19 @@ fn command(words: &[&str], environment: &[(&str, &str)]) -> Command {
 
 /// Where nobody listens.
 fn vacant() -> String {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     format!("http://{address}")
 }
 
 fn run(words: &[&str], environment: &[(&str, &str)]) -> Said {
-    let Output { status, stdout, stderr } = command(words, environment).output().unwrap();
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command(words, environment).output().unwrap();
     let said = Said {
         code: status.code().expect("an exit code"),
         out: String::from_utf8(stdout).unwrap(),
@@ -111,7 +123,10 @@ fn bad_configuration_is_one_line_and_64() {
 #[test]
 fn a_server_without_the_tenant_secret_says_so_once_and_leaves_with_0() {
     let said = run(&["serve"], &[("TOOLBRIDGE_TENANT_ID", "acme")]);
-    assert_eq!((said.code, said.err.as_str(), said.out.lines().count()), (0, "", 1));
+    assert_eq!(
+        (said.code, said.err.as_str(), said.out.lines().count()),
+        (0, "", 1)
+    );
     let line: serde_json::Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(line["level"], "INFO");
     assert!(
@@ -129,12 +144,17 @@ fn a_server_without_the_tenant_secret_says_so_once_and_leaves_with_0() {
         assert_eq!(said.code, 1, "{}", said.out);
         assert!(said.out.starts_with("off: "), "{}", said.out);
         assert!(
-            said.err.contains(&format!("{nobody}/readyz cannot be reached")),
+            said.err
+                .contains(&format!("{nobody}/readyz cannot be reached")),
             "{}",
             said.err
         );
     }
-    assert!(run(&["serve", "--check"], &[]).out.contains("the server stays off"));
+    assert!(
+        run(&["serve", "--check"], &[])
+            .out
+            .contains("the server stays off")
+    );
 }
 
 #[test]
@@ -156,13 +176,22 @@ fn a_server_whose_api_does_not_come_gives_up_and_says_why() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    let waiting = lines.iter().filter(|line| line["reason"] == "api_unreachable");
+    let waiting = lines
+        .iter()
+        .filter(|line| line["reason"] == "api_unreachable");
     assert_eq!(waiting.count(), 1, "said once: {}", said.out);
     let last = lines.last().unwrap();
-    assert_eq!((&last["level"], &last["exit_code"]), (&"ERROR".into(), &69.into()));
-    let sentence =
-        format!("the API at {nobody}/ was not ready within api.startup_timeout (200ms): the API cannot be reached");
-    assert!(last["msg"].as_str().unwrap().starts_with(&sentence), "{last}");
+    assert_eq!(
+        (&last["level"], &last["exit_code"]),
+        (&"ERROR".into(), &69.into())
+    );
+    let sentence = format!(
+        "the API at {nobody}/ was not ready within api.startup_timeout (200ms): the API cannot be reached"
+    );
+    assert!(
+        last["msg"].as_str().unwrap().starts_with(&sentence),
+        "{last}"
+    );
 }
 
 #[test]
@@ -170,7 +199,11 @@ fn what_cannot_work_without_the_tenant_secret_stops() {
     for words in [&["stdio"][..], &["call", "list_notes"]] {
         let said = run(words, &[("JWT_HS256_SECRET", STRONG)]);
         assert_eq!(said.code, 64, "{}", said.err);
-        assert!(said.err.contains("set TENANT_HEADER_SECRET"), "{}", said.err);
+        assert!(
+            said.err.contains("set TENANT_HEADER_SECRET"),
+            "{}",
+            said.err
+        );
     }
 }
 
@@ -208,7 +241,11 @@ fn config_show_prints_values_and_origins_but_no_secret() {
         .unwrap();
     assert_eq!(
         (&id["value"], &id["from"], &id["name"]),
-        (&"acme".into(), &"environment".into(), &"TOOLBRIDGE_TENANT_ID".into())
+        (
+            &"acme".into(),
+            &"environment".into(),
+            &"TOOLBRIDGE_TENANT_ID".into()
+        )
     );
 }
 
@@ -217,7 +254,10 @@ fn the_defaults_that_are_printed_can_be_read_back() {
     let defaults = run(&["config", "show", "--defaults"], &[]).out;
     let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("defaults.toml");
     std::fs::write(&file, defaults).unwrap();
-    let said = run(&["config", "check", "--config", file.to_str().unwrap()], LEAST);
+    let said = run(
+        &["config", "check", "--config", file.to_str().unwrap()],
+        LEAST,
+    );
     assert_eq!(said.code, 0, "{}", said.err);
     assert!(
         said.out.contains("serves tenant acme on 127.0.0.1:8001"),
@@ -230,10 +270,18 @@ fn the_defaults_that_are_printed_can_be_read_back() {
 fn a_token_is_made_or_refused_with_the_reason() {
     let said = run(&["token", "--sub", "ada", "--ttl", "5m"], LEAST);
     assert_eq!((said.code, said.err.as_str()), (0, ""));
-    assert_eq!(said.out.trim().split('.').count(), 3, "a JWT and nothing else");
+    assert_eq!(
+        said.out.trim().split('.').count(),
+        3,
+        "a JWT and nothing else"
+    );
     let said = run(&["token"], &[]);
     assert_eq!(said.code, 64);
-    assert!(said.err.contains("auth.hs256_secret is not set"), "{}", said.err);
+    assert!(
+        said.err.contains("auth.hs256_secret is not set"),
+        "{}",
+        said.err
+    );
 }
 
 #[test]
@@ -261,7 +309,10 @@ fn a_healthcheck_is_0_or_1_in_one_line() {
     let said = run(&["healthcheck", "--url", &url], &[]);
     assert_eq!(
         (said.code, said.err),
-        (1, format!("error: not healthy: {url} answered 503 the why\n"))
+        (
+            1,
+            format!("error: not healthy: {url} answered 503 the why\n")
+        )
     );
     answering.join().unwrap();
     let said = run(&["healthcheck", "--url", &url], &[]);
@@ -273,7 +324,11 @@ fn a_healthcheck_is_0_or_1_in_one_line() {
 
 #[test]
 fn a_reader_that_leaves_is_no_error() {
-    for words in [&["config", "show"][..], &["completions", "bash"], &["--help"]] {
+    for words in [
+        &["config", "show"][..],
+        &["completions", "bash"],
+        &["--help"],
+    ] {
         let mut child = command(words, LEAST)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -281,8 +336,17 @@ fn a_reader_that_leaves_is_no_error() {
             .unwrap();
         drop(child.stdout.take());
         let mut err = String::new();
-        child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
-        assert_eq!((child.wait().unwrap().code(), err.as_str()), (Some(0), ""), "{words:?}");
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut err)
+            .unwrap();
+        assert_eq!(
+            (child.wait().unwrap().code(), err.as_str()),
+            (Some(0), ""),
+            "{words:?}"
+        );
     }
 }
 
@@ -352,7 +416,10 @@ async fn a_call_prints_an_item_and_leaves_no_session() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_ends_with_the_command_for_the_next() {
     let api = ScriptedApi::start().await;
-    api.then([Step::json(200, json!({"items": [note()], "nextCursor": "a b"}))]);
+    api.then([Step::json(
+        200,
+        json!({"items": [note()], "nextCursor": "a b"}),
+    )]);
     let said = run_as_ada(&api, &["call", "list_notes", "limit=1"]).await;
     assert_eq!(said.code, 0, "{}", said.err);
     assert!(
@@ -383,14 +450,23 @@ async fn a_failed_call_has_the_exit_code_of_its_category() {
         // Later than a call waits for, so that it is not tried again.
         let much_later = ("retry-after", "60".to_owned());
         let answer = match Step::json(status, error("no")) {
-            Step::Answer(status, fields, body) => Step::Answer(status, [fields, vec![much_later]].concat(), body),
+            Step::Answer(status, fields, body) => {
+                Step::Answer(status, [fields, vec![much_later]].concat(), body)
+            }
             other => other,
         };
         api.then([answer]);
         let said = run_as_ada(&api, &["call", "get_note", &uid]).await;
-        assert_eq!((said.code, said.out.as_str()), (code, ""), "{status}: {}", said.err);
+        assert_eq!(
+            (said.code, said.out.as_str()),
+            (code, ""),
+            "{status}: {}",
+            said.err
+        );
         assert!(
-            said.err.starts_with("error: ") && said.err.contains("\n  next: ") && said.err.contains(word),
+            said.err.starts_with("error: ")
+                && said.err.contains("\n  next: ")
+                && said.err.contains(word),
             "{}",
             said.err
         );
@@ -410,14 +486,18 @@ async fn what_the_tool_refuses_is_never_sent() {
     let said = run_as_ada(&api, &["call", "create_note", "title=x"]).await;
     assert_eq!(said.code, 1);
     assert!(
-        said.err.starts_with("error: `content` is required. (invalid_argument)"),
+        said.err
+            .starts_with("error: `content` is required. (invalid_argument)"),
         "{}",
         said.err
     );
     let said = run_as_ada(&api, &["call", "create_nte", "title=x"]).await;
     assert_eq!(
         (said.code, said.err.as_str()),
-        (2, "error: there is no tool \"create_nte\": did you mean create_note?\n")
+        (
+            2,
+            "error: there is no tool \"create_nte\": did you mean create_note?\n"
+        )
     );
     let said = run_as_ada(&api, &["call", "create_note", "title"]).await;
     assert_eq!(
@@ -430,7 +510,14 @@ async fn what_the_tool_refuses_is_never_sent() {
 #[test]
 fn an_api_that_is_not_there_is_69_and_a_bad_token_77() {
     let said = run(
-        &["call", "list_notes", "--as", "ada", "--api-url", "http://127.0.0.1:1"],
+        &[
+            "call",
+            "list_notes",
+            "--as",
+            "ada",
+            "--api-url",
+            "http://127.0.0.1:1",
+        ],
         LEAST,
     );
     assert_eq!(said.code, 69, "{}", said.err);
@@ -439,7 +526,10 @@ fn an_api_that_is_not_there_is_69_and_a_bad_token_77() {
         &[LEAST, &[("TOOLBRIDGE_TOKEN", "not.a.token")]].concat(),
     );
     assert_eq!(said.code, 77, "{}", said.err);
-    let said = run(&["call", "list_notes", "--token-file", "/nonexistent"], LEAST);
+    let said = run(
+        &["call", "list_notes", "--token-file", "/nonexistent"],
+        LEAST,
+    );
     assert_eq!(said.code, 77, "{}", said.err);
 }
 
@@ -447,7 +537,13 @@ fn an_api_that_is_not_there_is_69_and_a_bad_token_77() {
 fn tools_can_be_listed_and_shown() {
     let said = run(&["tools"], &[]);
     assert_eq!(said.code, 0);
-    assert_eq!(said.out.lines().filter(|line| line.starts_with("  ")).count(), 40);
+    assert_eq!(
+        said.out
+            .lines()
+            .filter(|line| line.starts_with("  "))
+            .count(),
+        40
+    );
     let said = run(&["tools", "create_note"], &[]);
     assert!(
         said.out.contains("* title") && said.out.contains("call create_note title=… content=…"),
@@ -455,7 +551,10 @@ fn tools_can_be_listed_and_shown() {
         said.out
     );
     let said = run(&["tools", "create_note", "--json"], &[]);
-    assert_eq!(serde_json::from_str::<Value>(&said.out).unwrap()["name"], "create_note");
+    assert_eq!(
+        serde_json::from_str::<Value>(&said.out).unwrap()["name"],
+        "create_note"
+    );
     assert_eq!(
         run(&["tools", "creat_note"], &[]).err,
         "error: there is no tool \"creat_note\": did you mean create_note?\n"
@@ -517,13 +616,22 @@ async fn a_server_logs_where_it_listens_and_leaves_on_sigterm() {
         let listens: Value = serde_json::from_str(&lines.next().unwrap()).unwrap();
         let address = listens["address"].as_str().unwrap().to_owned();
 
-        let said = run(&["healthcheck", "--url", &format!("http://{address}/readyz")], &[]);
+        let said = run(
+            &["healthcheck", "--url", &format!("http://{address}/readyz")],
+            &[],
+        );
         assert_eq!(said.code, 0, "{}", said.err);
-        let said = run(&["serve", "--port", address.rsplit(':').next().unwrap()], LEAST);
+        let said = run(
+            &["serve", "--port", address.rsplit(':').next().unwrap()],
+            LEAST,
+        );
         assert_eq!((said.code, said.err.as_str()), (71, ""));
         let last: Value = serde_json::from_str(said.out.lines().last().unwrap()).unwrap();
         let sentence = format!("cannot listen on {address} (");
-        assert!(last["msg"].as_str().unwrap().starts_with(&sentence), "{last}");
+        assert!(
+            last["msg"].as_str().unwrap().starts_with(&sentence),
+            "{last}"
+        );
 
         child.signal("TERM");
         assert_eq!(child.code(), Some(0));
@@ -586,14 +694,25 @@ fn client_config_says_what_to_paste_and_never_the_token() {
     };
 
     let clients = with(&[]);
-    assert_eq!((clients.code, clients.out.lines().count()), (0, 6), "{}", clients.out);
+    assert_eq!(
+        (clients.code, clients.out.lines().count()),
+        (0, 6),
+        "{}",
+        clients.out
+    );
 
     let said = with(&[&["claude-code"][..], &url].concat());
     let line = "claude mcp add --transport http --scope project toolbridge https://acme.example.com/mcp --header 'Authorization: \
                 Bearer ${TOOLBRIDGE_TOKEN}'";
     assert!(said.out.contains(line), "{}", said.out);
 
-    let said = with(&[&["claude-desktop", "--stdio", "--name", "acme", "--json"][..], &url].concat());
+    let said = with(
+        &[
+            &["claude-desktop", "--stdio", "--name", "acme", "--json"][..],
+            &url,
+        ]
+        .concat(),
+    );
     let snippet: Value = serde_json::from_str(&said.out).unwrap();
     let arguments = json!([
         "connect",
@@ -609,20 +728,33 @@ fn client_config_says_what_to_paste_and_never_the_token() {
     assert_eq!(said.err, "");
 
     let said = with(&[&["claude-desktop", "--json"][..], &url].concat());
-    assert!(said.err.contains("sends no header of your own"), "{}", said.err);
+    assert!(
+        said.err.contains("sends no header of your own"),
+        "{}",
+        said.err
+    );
 
     let said = with(&["zed", "--local", "--json", "--config", "acme.toml"]);
     let snippet: Value = serde_json::from_str(&said.out).unwrap();
     let file = std::fs::canonicalize(env!("CARGO_TARGET_TMPDIR"))
         .unwrap()
         .join("acme.toml");
-    let arguments = json!(["stdio", "--config", file, "--token-file", "/home/ada/.toolbridge-token"]);
+    let arguments = json!([
+        "stdio",
+        "--config",
+        file,
+        "--token-file",
+        "/home/ada/.toolbridge-token"
+    ]);
     assert_eq!(snippet["context_servers"]["toolbridge"]["args"], arguments);
 }
 
 #[test]
 fn client_config_takes_the_configured_url_and_says_what_it_cannot_do() {
-    let public = [("TOOLBRIDGE_SERVER_PUBLIC_URL", "https://configured.example.com")];
+    let public = [(
+        "TOOLBRIDGE_SERVER_PUBLIC_URL",
+        "https://configured.example.com",
+    )];
     let said = run(&["client-config", "cursor", "--oauth", "--json"], &public);
     let snippet: Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(
@@ -659,7 +791,14 @@ fn client_config_takes_the_configured_url_and_says_what_it_cannot_do() {
             "Claude Desktop has no file for this: leave out --json",
         ),
         (
-            &["client-config", "cursor", "--name", "a b", "--url", "https://a.example"],
+            &[
+                "client-config",
+                "cursor",
+                "--name",
+                "a b",
+                "--url",
+                "https://a.example",
+            ],
             "use at most 64 letters",
         ),
         (
@@ -693,8 +832,13 @@ async fn the_page_says_nothing_about_the_tenant() {
             let mut child = Running(child.stdout(Stdio::piped()).spawn().unwrap());
             let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
             let listens: Value = serde_json::from_str(&lines.nth(1).unwrap().unwrap()).unwrap();
-            let mut stream = std::net::TcpStream::connect(listens["address"].as_str().unwrap()).unwrap();
-            write!(stream, "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+            let mut stream =
+                std::net::TcpStream::connect(listens["address"].as_str().unwrap()).unwrap();
+            write!(
+                stream,
+                "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+            )
+            .unwrap();
             let mut answer = String::new();
             stream.read_to_string(&mut answer).unwrap();
             child.signal("TERM");

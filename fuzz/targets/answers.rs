@@ -54,7 +54,10 @@ pub fn feed(input: &[u8]) {
     });
     let Some(plan) = plan else { return };
     // An answer that is there is never waited for.
-    let ended = plan.run(&Says(reply), &LIMITS, |_| {}).now_or_never().unwrap();
+    let ended = plan
+        .run(&Says(reply), &LIMITS, |_| {})
+        .now_or_never()
+        .unwrap();
     match ended {
         Ok(success) if name.starts_with("list_") => is_that_page(&success.text, body),
         Ok(success) => is_that_item(&success.text, body),
@@ -68,7 +71,11 @@ fn least(catalogue: &Catalogue, name: &str) -> Map<String, Value> {
         return Map::new();
     };
     let schema = &tool.spec.input_schema;
-    let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
+    let required = schema
+        .get("required")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
     let value = |name: &str| match schema.get("properties").and_then(|all| all.get(name)) {
         _ if name.ends_with("uid") => json!(UID),
         Some(one) if one.get("enum").is_some() => one.pointer("/enum/0").cloned().unwrap(),

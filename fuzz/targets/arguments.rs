@@ -36,7 +36,10 @@ pub fn feed(input: &[u8]) {
         return;
     };
     let (name, arguments) = input.split_at(at);
-    let Some(arguments) = Json::parse(arguments).ok().filter(|arguments| arguments.is_object()) else {
+    let Some(arguments) = Json::parse(arguments)
+        .ok()
+        .filter(|arguments| arguments.is_object())
+    else {
         return;
     };
     let name = String::from_utf8_lossy(name);
@@ -49,22 +52,33 @@ pub fn feed(input: &[u8]) {
 fn is_clean(plan: &Plan) {
     let request = &plan.request;
     let mut parts = request.path.split('/');
-    assert_eq!((parts.next(), parts.next()), (Some(""), Some("v1")), "{}", request.path);
+    assert_eq!(
+        (parts.next(), parts.next()),
+        (Some(""), Some("v1")),
+        "{}",
+        request.path
+    );
     let plural = parts.next().unwrap();
     assert!(entities::ALL.iter().any(|entity| entity.plural == plural));
     if let Some(uid) = parts.next() {
-        assert_eq!(Uuid::try_parse(uid).unwrap().to_string(), uid, "one spelling of each");
+        assert_eq!(
+            Uuid::try_parse(uid).unwrap().to_string(),
+            uid,
+            "one spelling of each"
+        );
     }
     assert!(matches!(parts.next(), None | Some("archive" | "process")) && parts.next().is_none());
 
     let line = target("", &request.path, &request.query);
     assert!(
-        line.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#'),
+        line.bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'#'),
         "{line}"
     );
     let read: PathAndQuery = line.parse().unwrap();
     assert_eq!(read.path(), request.path);
-    let pairs: Vec<_> = form_urlencoded::parse(read.query().unwrap_or_default().as_bytes()).collect();
+    let pairs: Vec<_> =
+        form_urlencoded::parse(read.query().unwrap_or_default().as_bytes()).collect();
     assert_eq!(pairs.len(), request.query.len());
     for ((name, value), (meant, said)) in request.query.iter().zip(&pairs) {
         assert_eq!((*name, value.as_str()), (&**meant, &**said));
@@ -86,7 +100,11 @@ fn is_clean(plan: &Plan) {
         uid.is_none_or(|uid| uid == NEW.to_string()),
         "only a new item is named in the body"
     );
-    assert!(!["sync", "updatedTs"].iter().any(|name| body.member(name).is_some()));
+    assert!(
+        !["sync", "updatedTs"]
+            .iter()
+            .any(|name| body.member(name).is_some())
+    );
 }
 
 fn is_plain(error: &ToolError) {
@@ -94,5 +112,10 @@ fn is_plain(error: &ToolError) {
         assert!(!words.is_empty() && words.len() < LONGEST_WORDS, "{words}");
         assert!(!words.contains(char::is_control), "{words:?}");
     }
-    assert!(error.code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'));
+    assert!(
+        error
+            .code
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    );
 }

@@ -2,7 +2,10 @@
 //! what is taken over from a caller is of the form that it claims; a narrowing never brings anything back; and nothing that only this
 //! server may say goes further.
 
-#![allow(clippy::unwrap_used, reason = "whoever feeds this wants to hear of it loudly")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "whoever feeds this wants to hear of it loudly"
+)]
 
 use std::cell::LazyCell;
 use std::sync::Arc;
@@ -77,7 +80,9 @@ fn who_is_let_in(uri: &Uri, headers: &HeaderMap) {
     assert_eq!(hosts.len(), 1);
     // By the reading of URLs that browsers have.
     let own = own_url(uri, headers, "/mcp").unwrap();
-    let Ok(read) = url::Url::parse(&own) else { return };
+    let Ok(read) = url::Url::parse(&own) else {
+        return;
+    };
     let own = match read.host().unwrap() {
         url::Host::Domain(name) => {
             let name = name.trim_end_matches('.');
@@ -88,14 +93,22 @@ fn who_is_let_in(uri: &Uri, headers: &HeaderMap) {
     assert!(own, "{read}");
     let origins: Vec<_> = headers.get_all(ORIGIN).iter().collect();
     assert!(origins.len() <= 1);
-    let Some(origin) = origins.first() else { return };
+    let Some(origin) = origins.first() else {
+        return;
+    };
     let origin = origin.to_str().unwrap().to_ascii_lowercase();
     let same = || {
         let page = url::Url::parse(&origin).ok()?;
-        let host = |url: &url::Url| url.host_str().map(|host| host.trim_end_matches('.').to_owned());
+        let host = |url: &url::Url| {
+            url.host_str()
+                .map(|host| host.trim_end_matches('.').to_owned())
+        };
         Some(host(&page)? == host(&read)?)
     };
-    assert!(origin == LISTED || same().unwrap_or(true), "{origin} at {read}");
+    assert!(
+        origin == LISTED || same().unwrap_or(true),
+        "{origin} at {read}"
+    );
 }
 
 fn what_is_taken_over(headers: &HeaderMap) {
@@ -112,7 +125,8 @@ fn what_is_taken_over(headers: &HeaderMap) {
 
 fn what_is_left_of_the_tools(uri: &Uri, headers: &HeaderMap) {
     SURFACE.with(|surface| {
-        let Ok(reach) = tool_filter::asked(|narrowing| surface.narrowed(narrowing), uri, headers) else {
+        let Ok(reach) = tool_filter::asked(|narrowing| surface.narrowed(narrowing), uri, headers)
+        else {
             return;
         };
         let left = surface.tools(surface.reach(reach, &Scopes::All));
@@ -135,7 +149,10 @@ fn what_is_left_of_the_tools(uri: &Uri, headers: &HeaderMap) {
             );
         }
         if let Some(toolsets) = said(TOOLSETS) {
-            let named = toolsets.split(',').filter(|name| !name.trim().is_empty()).count();
+            let named = toolsets
+                .split(',')
+                .filter(|name| !name.trim().is_empty())
+                .count();
             assert!((1..=8 * named).contains(&left.len()) || left.is_empty());
         }
     });

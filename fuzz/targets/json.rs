@@ -23,19 +23,27 @@ pub fn feed(input: &[u8]) {
         (Err(error), Ok(_)) => panic!("taken by serde_json and not here: {error}"),
         (Err(error), Err(_)) => {
             // A refusal for depth or surrogates is one of valid JSON.
-            assert_eq!(error == JsonError::Syntax, Json::parse_syntax(input).is_err());
+            assert_eq!(
+                error == JsonError::Syntax,
+                Json::parse_syntax(input).is_err()
+            );
             return;
         }
     };
     assert!(json.depth() <= MAX_DEPTH);
     for written in [json.to_compact().into_owned(), json.to_pretty()] {
-        assert_eq!(Json::parse(written.as_bytes()).unwrap().to_value(), json.to_value());
+        assert_eq!(
+            Json::parse(written.as_bytes()).unwrap().to_value(),
+            json.to_value()
+        );
     }
 }
 
 fn rebuilt(json: Json<'_>) -> Value {
     if json.is_object() {
-        let members = json.members().map(|(key, value)| (key.into_owned(), rebuilt(value)));
+        let members = json
+            .members()
+            .map(|(key, value)| (key.into_owned(), rebuilt(value)));
         Value::Object(members.collect())
     } else if json.is_array() {
         json.elements().map(rebuilt).collect()

@@ -38,14 +38,14 @@ use crate::foundation::clock::Clock;
 use crate::foundation::token_secret::Secret;
 use crate::mcp;
 use crate::mcp::{
-    Caller, Callers, EntityTools, Listed, Outcome, Server, ToolAccess, ToolCall, Toolset, UnknownToolError, Via,
+    Caller, Callers, EntityTools, Listed, Outcome, Server, ToolAccess, ToolCall, Toolset,
+    UnknownToolError, Via,
 };
 use crate::tools::{Catalogue, Limits};
 use crate::workers::Workers;
 
 /// For `sub` "ada", until 2100, under [`SECRET`].
-const TOKEN: &str =
-    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEiLCJleHAiOjQxMDI0NDQ4MDB9.WlXhMywctNciXHyKhXzjlxB99mTy1bjEo4gA-ZF5zq4";
+const TOKEN: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEiLCJleHAiOjQxMDI0NDQ4MDB9.WlXhMywctNciXHyKhXzjlxB99mTy1bjEo4gA-ZF5zq4";
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const ABOUT: &str = "the-only-one";
 
@@ -107,7 +107,10 @@ fn is_outlined_well(body: &[u8]) {
         (Err(_), Err(_)) => {}
     }
     if let (Some(id), Ok(message)) = (id, &read) {
-        assert_eq!(serde_json::from_str::<Value>(id.get()).ok().as_ref(), message.get("id"));
+        assert_eq!(
+            serde_json::from_str::<Value>(id.get()).ok().as_ref(),
+            message.get("id")
+        );
     }
     let beginning = body.get(..body.len() * 2 / 3).unwrap_or_default();
     if let (Some(early), Some(id)) = (id_in_beginning(beginning), id) {
@@ -181,9 +184,15 @@ impl Stage {
             let answer = self.whole.answer(post(&headers, body)).await;
             taken_down(answer).await
         });
-        assert!(!whole.0.is_server_error(), "{}", beginning(&format!("{whole:?}")));
+        assert!(
+            !whole.0.is_server_error(),
+            "{}",
+            beginning(&format!("{whole:?}"))
+        );
         let body = Bytes::copy_from_slice(body);
-        let (id, Ok(message)) = validate(&body) else { return };
+        let (id, Ok(message)) = validate(&body) else {
+            return;
+        };
         let straight = FastRequest::read(
             &self.endpoint.handler,
             &headers,
@@ -206,7 +215,9 @@ impl Stage {
                 taken_down(fill_response(answer, Default::default()).await).await
             });
             if whole != by_rmcp {
-                let about: Vec<_> = [whole, by_rmcp].map(|answer| beginning(&format!("{answer:?}"))).into();
+                let about: Vec<_> = [whole, by_rmcp]
+                    .map(|answer| beginning(&format!("{answer:?}")))
+                    .into();
                 panic!("{about:#?}");
             }
         }
@@ -264,5 +275,9 @@ where
     let (parts, body) = answer.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     let kind = parts.headers.get(CONTENT_TYPE).cloned();
-    (parts.status, kind, String::from_utf8_lossy(&body).into_owned())
+    (
+        parts.status,
+        kind,
+        String::from_utf8_lossy(&body).into_owned(),
+    )
 }

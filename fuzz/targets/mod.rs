@@ -3,7 +3,10 @@
 //! The functions are part of the library, since its rooms are closed to everybody else: each stands in the room that it is about.
 //! `fuzz_targets` hands them to a fuzzer, and the test below feeds them with what fuzzing has found worth keeping.
 
-#![allow(clippy::unwrap_used, reason = "an input that does not hold has to be noticed")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "an input that does not hold has to be noticed"
+)]
 
 use std::panic::{catch_unwind, resume_unwind};
 use std::sync::LazyLock;
@@ -46,7 +49,10 @@ fn feed_on_small_stack(target: Target, input: &[u8]) -> thread::Result<()> {
                 let _ = done.send(catch_unwind(|| target(&input)));
             }
         };
-        thread::Builder::new().stack_size(STACK_BYTES).spawn(feeding).unwrap();
+        thread::Builder::new()
+            .stack_size(STACK_BYTES)
+            .spawn(feeding)
+            .unwrap();
         jobs
     });
     let (done, held) = sync_channel(1);
@@ -72,7 +78,11 @@ mod tests {
         for (name, target) in TARGETS {
             let files = std::fs::read_dir(corpora.join(name)).unwrap();
             let files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
-            assert!((10..=MOST).contains(&files.len()), "{name}: {} files", files.len());
+            assert!(
+                (10..=MOST).contains(&files.len()),
+                "{name}: {} files",
+                files.len()
+            );
             for file in files {
                 let input = std::fs::read(&file).unwrap();
                 let held = feed_on_small_stack(target, &input);
@@ -97,7 +107,10 @@ mod tests {
                 .map(|file| file.unwrap().path())
                 .collect();
             files.sort();
-            let files: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
+            let files: Vec<Vec<u8>> = files
+                .iter()
+                .map(|file| std::fs::read(file).unwrap())
+                .collect();
             for _ in 0..NEAR {
                 let (one, other) = (&files[below(files.len())], &files[below(files.len())]);
                 let (from, to) = (below(one.len() + 1), below(other.len() + 1));
@@ -116,14 +129,21 @@ mod tests {
                     }
                 }
                 let held = feed_on_small_stack(target, &input);
-                assert!(held.is_ok(), "{name}: {:?}", String::from_utf8_lossy(&input));
+                assert!(
+                    held.is_ok(),
+                    "{name}: {:?}",
+                    String::from_utf8_lossy(&input)
+                );
             }
         }
     }
 
     /// The last value of a text, as JSON within strings within JSON.
     fn within_strings(input: &[u8], layers: usize) -> Vec<u8> {
-        let begin = input.iter().position(|byte| *byte == b'{').unwrap_or_default();
+        let begin = input
+            .iter()
+            .position(|byte| *byte == b'{')
+            .unwrap_or_default();
         let (head, value) = input.split_at(begin);
         let mut text = String::from_utf8_lossy(value).into_owned();
         for _ in 0..layers {
@@ -138,7 +158,14 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/fuzz_targets");
         let mut files: Vec<String> = std::fs::read_dir(folder)
             .unwrap()
-            .map(|file| file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+            .map(|file| {
+                file.unwrap()
+                    .path()
+                    .file_stem()
+                    .unwrap()
+                    .to_string_lossy()
+                    .into_owned()
+            })
             .collect();
         files.sort();
         assert_eq!(files, TARGETS.map(|(name, _)| name));

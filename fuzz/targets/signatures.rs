@@ -1,7 +1,10 @@
 //! Tenant signatures, line by line: tenant, timestamp, signature, the verifier's time. What verifies was signed by the holder of the
 //! secret, lately; and what is signed here verifies.
 
-#![allow(clippy::unwrap_used, reason = "whoever feeds this wants to hear of it loudly")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "whoever feeds this wants to hear of it loudly"
+)]
 
 use hmac::{Hmac, KeyInit, Mac};
 use http::Method;
@@ -28,7 +31,9 @@ pub fn feed(input: &[u8]) {
         assert!(signed_at.abs_diff(now_ms) <= WINDOW_MS);
     }
     // With the right signature only time and form are left to judge.
-    let proper = !timestamp.is_empty() && timestamp.len() <= 19 && timestamp.bytes().all(|byte| byte.is_ascii_digit());
+    let proper = !timestamp.is_empty()
+        && timestamp.len() <= 19
+        && timestamp.bytes().all(|byte| byte.is_ascii_digit());
     let timely = timestamp
         .parse::<u64>()
         .is_ok_and(|at| at.abs_diff(now_ms) <= WINDOW_MS);
@@ -36,7 +41,10 @@ pub fn feed(input: &[u8]) {
     let expected = proper && timely && !tenant.is_empty();
     assert_eq!(verify(&secret, tenant, timestamp, &right, now_ms), expected);
     // Where the tenant ends is not for the timestamp to say.
-    let (longer, shifted) = (format!("{tenant}:{timestamp}"), timestamp.get(1..).unwrap_or_default());
+    let (longer, shifted) = (
+        format!("{tenant}:{timestamp}"),
+        timestamp.get(1..).unwrap_or_default(),
+    );
     assert!(!verify(&secret, &longer, shifted, &right, now_ms));
 
     let Ok(signer) = Signer::new(&secret, tenant, Versions::V1) else {
@@ -59,7 +67,10 @@ pub fn feed(input: &[u8]) {
         said(headers::SIGNATURE),
         now_ms,
     );
-    assert_eq!(own, !tenant.is_empty() && said(headers::TIMESTAMP).len() <= 19);
+    assert_eq!(
+        own,
+        !tenant.is_empty() && said(headers::TIMESTAMP).len() <= 19
+    );
 }
 
 fn by_the_contract(tenant: &str, timestamp: &str) -> String {

@@ -1,7 +1,10 @@
 //! Tokens: as they come, and with a header and claims of anybody's making under a good signature. Who is let in holds the secret, and
 //! is who the claims say, by a second reading of them. After a word of its own the input is a key set.
 
-#![allow(clippy::unwrap_used, reason = "whoever feeds this wants to hear of it loudly")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "whoever feeds this wants to hear of it loudly"
+)]
 
 use std::cell::LazyCell;
 
@@ -53,7 +56,11 @@ pub fn feed(input: &[u8]) {
     };
     let (header, claims) = input.split_at(at);
     let claims = claims.get(1..).unwrap_or_default();
-    let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+    let signed = format!(
+        "{}.{}",
+        URL_SAFE_NO_PAD.encode(header),
+        URL_SAFE_NO_PAD.encode(claims)
+    );
     let token = format!("{signed}.{}", seal(&signed));
     if let Ok(principal) = verified(&token) {
         is_as_claimed(&principal, header, claims);
@@ -77,12 +84,17 @@ fn as_it_comes(input: &[u8]) {
         }
     }
     headers.append(AUTHORIZATION, value);
-    assert_eq!(bearer::extract(&headers, 8 * 1024), Err(AuthError::Malformed));
+    assert_eq!(
+        bearer::extract(&headers, 8 * 1024),
+        Err(AuthError::Malformed)
+    );
 }
 
 fn is_as_claimed(principal: &Principal, header: &[u8], claims: &[u8]) {
     let header: Map<String, Value> = serde_json::from_slice(header).unwrap();
-    assert!(header.get("alg").and_then(Value::as_str) == Some("HS256") && !header.contains_key("crit"));
+    assert!(
+        header.get("alg").and_then(Value::as_str) == Some("HS256") && !header.contains_key("crit")
+    );
     let claims: Map<String, Value> = serde_json::from_slice(claims).unwrap();
     let claim = |name: &str| claims.get(name).filter(|value| !value.is_null());
     let subject = claim("sub").and_then(Value::as_str).unwrap();

@@ -77,10 +77,20 @@ impl Breaker {
             State::Closed => Ok(self.pass(era, false)),
             State::Open { until, .. } if now < until => Err(until - now),
             // The probe will tell soon; nobody knows when.
-            State::HalfOpen { probing: true, pause } => Err(pause),
-            State::Open { pause, .. } | State::HalfOpen { probing: false, pause } => {
+            State::HalfOpen {
+                probing: true,
+                pause,
+            } => Err(pause),
+            State::Open { pause, .. }
+            | State::HalfOpen {
+                probing: false,
+                pause,
+            } => {
                 let was_open = matches!(*state, State::Open { .. });
-                *state = State::HalfOpen { probing: true, pause };
+                *state = State::HalfOpen {
+                    probing: true,
+                    pause,
+                };
                 if was_open {
                     metrics::breaker_is("half_open");
                 }
@@ -123,12 +133,17 @@ impl Pass {
     /// Whether this call may go on asking: what it looks at before it sends anything again.
     pub fn holds(&self) -> bool {
         let era = self.era.load(Ordering::Acquire);
-        self.is_probe.load(Ordering::Acquire) || (is_closed(era) && era == self.breaker.era.load(Ordering::Acquire))
+        self.is_probe.load(Ordering::Acquire)
+            || (is_closed(era) && era == self.breaker.era.load(Ordering::Acquire))
     }
 
     /// The API has answered as one that is well.
     pub fn succeeded(&self) {
-        let Self { breaker, era, is_probe } = self;
+        let Self {
+            breaker,
+            era,
+            is_probe,
+        } = self;
         if !is_probe.load(Ordering::Acquire) {
             // Only written when there is something to forget, so that calls side by side do not fight for the line.
             if breaker.failures.load(Ordering::Relaxed) != 0 && self.holds() {
@@ -148,7 +163,9 @@ impl Pass {
 
     /// It has not answered, or as one that is not.
     pub fn failed(&self, now: Instant) {
-        let Self { breaker, is_probe, .. } = self;
+        let Self {
+            breaker, is_probe, ..
+        } = self;
         let Settings { failures, pause } = breaker.settings;
         if is_probe.load(Ordering::Acquire) {
             let mut state = breaker.state();
@@ -160,7 +177,10 @@ impl Pass {
             return;
         }
         // What an earlier time has left behind says nothing of this one.
-        if failures == 0 || !self.holds() || breaker.failures.fetch_add(1, Ordering::AcqRel) + 1 < failures {
+        if failures == 0
+            || !self.holds()
+            || breaker.failures.fetch_add(1, Ordering::AcqRel) + 1 < failures
+        {
             return;
         }
         let mut state = breaker.state();
@@ -195,7 +215,10 @@ mod tests {
     const PAUSE: Duration = Duration::from_secs(1);
 
     fn breaker(failures: u32) -> Arc<Breaker> {
-        Arc::new(Breaker::new(Settings { failures, pause: PAUSE }))
+        Arc::new(Breaker::new(Settings {
+            failures,
+            pause: PAUSE,
+        }))
     }
 
     fn admit(breaker: &Arc<Breaker>) -> Result<Pass, Duration> {
@@ -237,7 +260,11 @@ mod tests {
         assert!(probe.holds());
         assert!(admit(&breaker).is_err(), "one at a time");
         probe.failed(Instant::now());
-        assert_eq!(admit(&breaker).unwrap_err(), PAUSE * 2, "it waits twice as long");
+        assert_eq!(
+            admit(&breaker).unwrap_err(),
+            PAUSE * 2,
+            "it waits twice as long"
+        );
         advance(PAUSE * 2).await;
         let probe = admit(&breaker).unwrap();
         probe.succeeded();

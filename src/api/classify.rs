@@ -15,7 +15,9 @@ pub(crate) fn is_well(outcome: Outcome<'_>, only_asks: bool) -> Option<bool> {
             500 => only_asks.then_some(false),
             _ => Some(true),
         },
-        Err(ApiError::Unreachable | ApiError::TimedOut { .. } | ApiError::AnswerLost) => Some(false),
+        Err(ApiError::Unreachable | ApiError::TimedOut { .. } | ApiError::AnswerLost) => {
+            Some(false)
+        }
         Err(ApiError::AnswerTooLarge { .. } | ApiError::NoMemoryForAnswer) => Some(true),
         Err(_) => None,
     }
@@ -48,7 +50,11 @@ pub(crate) fn trouble(outcome: Outcome<'_>) -> Option<ApiTrouble> {
         Err(_) => return None,
     };
     let wish = outcome.ok().and_then(|reply| reply.retry_after);
-    Some(ApiTrouble { reason, doubtful, wish })
+    Some(ApiTrouble {
+        reason,
+        doubtful,
+        wish,
+    })
 }
 
 #[cfg(test)]

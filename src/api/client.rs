@@ -134,7 +134,11 @@ impl Identity {
 impl Client {
     pub fn new(settings: &Settings, clock: Clock, loops: &Workers) -> Result<Self, ClientError> {
         let wire = HttpClient::new(settings, loops)?;
-        let signer = Signer::new(&settings.tenant_secret, &settings.tenant_id, settings.signature);
+        let signer = Signer::new(
+            &settings.tenant_secret,
+            &settings.tenant_id,
+            settings.signature,
+        );
         let signer = signer.map_err(ClientError::Tenant)?;
         Ok(Self {
             wire: Arc::new(wire),
@@ -162,7 +166,9 @@ impl Client {
         within: Duration,
     ) -> Result<ApiAnswer, ApiError> {
         let observed = RequestSpan::begin(request, &identity.call.place);
-        let result = self.answered(identity, request, observed.traceparent(), within).await;
+        let result = self
+            .answered(identity, request, observed.traceparent(), within)
+            .await;
         if matches!(&result, Err(ApiError::AnswerTooLarge { .. })) {
             metrics::limited("answer_bytes");
         }
@@ -177,12 +183,17 @@ impl Client {
         traced: Option<String>,
         within: Duration,
     ) -> Result<ApiAnswer, ApiError> {
-        let (method, body) = (request.method.clone(), request.body.clone().unwrap_or_default());
+        let (method, body) = (
+            request.method.clone(),
+            request.body.clone().unwrap_or_default(),
+        );
         let limits = AnswerLimits::new(self.max_answer_bytes, &identity.call.memory);
         limits.reserve_before(&body).await?;
         let (target, headers) = self.signed(identity, request, traced, within)?;
         let id = &*identity.call.correlation_id;
-        let sent = self.wire.round_trip(method, target, &headers, body, id, limits);
+        let sent = self
+            .wire
+            .round_trip(method, target, &headers, body, id, limits);
         let (status, fields, body) = sent.await?;
         Ok(self.answer(status, fields, body))
     }

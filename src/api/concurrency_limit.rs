@@ -66,7 +66,9 @@ impl ConcurrencyLimit {
             metrics::limited("queue_full");
             return Err(ApiError::Overloaded);
         };
-        let place = self.patiently(Arc::clone(&self.places).acquire_owned()).await?;
+        let place = self
+            .patiently(Arc::clone(&self.places).acquire_owned())
+            .await?;
         // The semaphore is never closed.
         place
             .map(|place| Turn { _place: place })
@@ -75,15 +77,19 @@ impl ConcurrencyLimit {
 
     /// Waits for something as one waits for a turn.
     pub async fn patiently<T>(&self, something: impl Future<Output = T>) -> Result<T, ApiError> {
-        tokio::time::timeout(self.settings.wait, something).await.map_err(|_| {
-            metrics::limited("queue_wait");
-            ApiError::Overloaded
-        })
+        tokio::time::timeout(self.settings.wait, something)
+            .await
+            .map_err(|_| {
+                metrics::limited("queue_wait");
+                ApiError::Overloaded
+            })
     }
 
     fn queue_up(&self) -> Option<Waiting<'_>> {
         let one_more = |waiting| (waiting < self.settings.queue).then_some(waiting + 1);
-        let queued = self.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
+        let queued = self
+            .waiting
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
         queued.ok().map(|_| Waiting(&self.waiting))
     }
 }
@@ -112,9 +118,15 @@ mod tests {
         assert!(turns.try_take().is_none());
         let (mut second, mut third) = (Box::pin(turns.take()), Box::pin(turns.take()));
         assert!((&mut second).now_or_never().is_none() && (&mut third).now_or_never().is_none());
-        assert!(matches!(turns.take().now_or_never(), Some(Err(ApiError::Overloaded))));
+        assert!(matches!(
+            turns.take().now_or_never(),
+            Some(Err(ApiError::Overloaded))
+        ));
         drop(first);
-        assert!(turns.try_take().is_none(), "it is the turn of one who waits");
+        assert!(
+            turns.try_take().is_none(),
+            "it is the turn of one who waits"
+        );
         let second = second.now_or_never().unwrap().unwrap();
         assert!((&mut third).now_or_never().is_none());
         drop(second);
@@ -148,6 +160,9 @@ mod tests {
     async fn there_need_be_no_queue() {
         let turns = turns(1, 0);
         let _held = turns.try_take().unwrap();
-        assert!(matches!(turns.take().now_or_never(), Some(Err(ApiError::Overloaded))));
+        assert!(matches!(
+            turns.take().now_or_never(),
+            Some(Err(ApiError::Overloaded))
+        ));
     }
 }

@@ -125,7 +125,12 @@ impl ConnectionPool {
         Ok((head.status, head.fields, body))
     }
 
-    async fn read(&self, lane: &mut Connection, framing: Framing, limits: AnswerLimits<'_>) -> Result<Bytes, ApiError> {
+    async fn read(
+        &self,
+        lane: &mut Connection,
+        framing: Framing,
+        limits: AnswerLimits<'_>,
+    ) -> Result<Bytes, ApiError> {
         match framing {
             Framing::Length(length) => {
                 let length = usize::try_from(length).unwrap_or(usize::MAX);
@@ -160,14 +165,20 @@ impl ConnectionPool {
         came.then_some(()).ok_or(ApiError::AnswerLost)
     }
 
-    fn patiently<T>(&self, step: impl Future<Output = T>) -> impl Future<Output = Result<T, ApiError>> {
-        tokio::time::timeout(self.read_timeout, step).map_err(|_silent| ApiError::TimedOut { sent: true })
+    fn patiently<T>(
+        &self,
+        step: impl Future<Output = T>,
+    ) -> impl Future<Output = Result<T, ApiError>> {
+        tokio::time::timeout(self.read_timeout, step)
+            .map_err(|_silent| ApiError::TimedOut { sent: true })
     }
 
     /// All addresses of the host are tried, and its name is looked up anew each time.
     async fn connect(&self) -> Result<Connection, ApiError> {
         let connecting = async {
-            let stream = TcpStream::connect((self.host.as_str(), self.port)).await.ok()?;
+            let stream = TcpStream::connect((self.host.as_str(), self.port))
+                .await
+                .ok()?;
             stream.set_nodelay(true).ok()?;
             Some(stream)
         };
@@ -201,7 +212,10 @@ impl ConnectionPool {
     }
 
     fn idle_here(&self) -> MutexGuard<'_, Vec<Connection>> {
-        self.idle.here().lock().unwrap_or_else(PoisonError::into_inner)
+        self.idle
+            .here()
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -226,7 +240,11 @@ impl Connection {
     /// Whether the connection is open and holds no byte that has not been asked for, such as a second answer to the
     /// last request. The socket itself is asked: what tokio knows of it is as old as the last turn of the event loop.
     fn is_quiet(&self) -> bool {
-        let peeked = rustix::net::recv(&self.stream, &mut [0], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        let peeked = rustix::net::recv(
+            &self.stream,
+            &mut [0],
+            RecvFlags::PEEK | RecvFlags::DONTWAIT,
+        );
         matches!(peeked, Err(Errno::AGAIN))
     }
 
@@ -238,7 +256,10 @@ impl Connection {
                 match self.stream.try_write(rest) {
                     Ok(written) => rest = rest.get(written..).unwrap_or_default(),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                        let either = self.stream.ready(Interest::READABLE | Interest::WRITABLE).await;
+                        let either = self
+                            .stream
+                            .ready(Interest::READABLE | Interest::WRITABLE)
+                            .await;
                         if !either.is_ok_and(|ready| ready.is_writable() && !ready.is_readable()) {
                             return false;
                         }
@@ -254,7 +275,9 @@ impl Connection {
     async fn hear(&mut self, room: usize) -> Result<bool, ApiError> {
         self.heard.reserve(room.max(ROOM));
         let heard: io::Result<usize> = self.stream.read_buf(&mut self.heard).await;
-        heard.map(|count| count > 0).map_err(|_| ApiError::AnswerLost)
+        heard
+            .map(|count| count > 0)
+            .map_err(|_| ApiError::AnswerLost)
     }
 
     /// Another request may follow the last one.

@@ -107,7 +107,10 @@ mod tests {
         let mut all = Headers::of_a_request();
         all.put_all(&call);
         all.put(&EPOCH, "7");
-        assert_eq!(all.lines(), b"authorization: Bearer a:b c\r\nx-sync-epoch: 7\r\n");
+        assert_eq!(
+            all.lines(),
+            b"authorization: Bearer a:b c\r\nx-sync-epoch: 7\r\n"
+        );
         let map = all.to_map();
         assert_eq!(
             (map.len(), &map[AUTHORIZATION], &map[EPOCH]),
@@ -119,7 +122,13 @@ mod tests {
 
     #[test]
     fn no_value_can_begin_another_line() {
-        for value in ["a\r\nx-tb-tenant-id: other", "a\nb", "a\rb", "a\0b", "a\x7fb"] {
+        for value in [
+            "a\r\nx-tb-tenant-id: other",
+            "a\nb",
+            "a\rb",
+            "a\0b",
+            "a\x7fb",
+        ] {
             let mut headers = Headers::default();
             headers.put(&CORRELATION, value);
             assert_eq!(headers, Headers::default(), "{value:?}");

@@ -7,7 +7,9 @@
 use std::mem::MaybeUninit;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, LINK, RETRY_AFTER, TRANSFER_ENCODING};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, DATE, HeaderName, LINK, RETRY_AFTER, TRANSFER_ENCODING,
+};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use httparse::{ParserConfig, Response, Status};
 
@@ -73,9 +75,20 @@ enum Part {
 
 impl Outgoing {
     /// `target` has been checked: there is no line break in it.
-    pub fn new(method: &Method, target: &str, host: &HeaderValue, headers: &Headers, body: Bytes) -> Self {
-        let copied = if body.len() > MOST_COPIED_BYTES { 0 } else { body.len() };
-        let mut head = Vec::with_capacity(128 + target.len() + host.len() + headers.lines().len() + copied);
+    pub fn new(
+        method: &Method,
+        target: &str,
+        host: &HeaderValue,
+        headers: &Headers,
+        body: Bytes,
+    ) -> Self {
+        let copied = if body.len() > MOST_COPIED_BYTES {
+            0
+        } else {
+            body.len()
+        };
+        let mut head =
+            Vec::with_capacity(128 + target.len() + host.len() + headers.lines().len() + copied);
         for part in [method.as_str(), " ", target, " HTTP/1.1\r\nhost: "] {
             head.extend_from_slice(part.as_bytes());
         }
@@ -102,7 +115,10 @@ impl Outgoing {
 impl Head {
     /// Takes the head off the front of what has been heard, once it is whole. Heads before the answer proper (100, 103)
     /// are counted in `interim` and passed over.
-    pub fn take(heard: &mut BytesMut, interim: &mut usize) -> Result<Option<Self>, MalformedAnswerError> {
+    pub fn take(
+        heard: &mut BytesMut,
+        interim: &mut usize,
+    ) -> Result<Option<Self>, MalformedAnswerError> {
         while let Some((head, length)) = Self::read(heard)? {
             if length > MOST_HEAD_BYTES {
                 return Err(MalformedAnswerError);
@@ -125,7 +141,11 @@ impl Head {
     fn read(heard: &[u8]) -> Result<Option<(Self, usize)>, MalformedAnswerError> {
         let mut room = [const { MaybeUninit::uninit() }; MOST_FIELDS];
         let mut answer = Response::new(&mut []);
-        let parsed = ParserConfig::default().parse_response_with_uninit_headers(&mut answer, heard, &mut room);
+        let parsed = ParserConfig::default().parse_response_with_uninit_headers(
+            &mut answer,
+            heard,
+            &mut room,
+        );
         let length = match parsed {
             Ok(Status::Complete(length)) => length,
             Ok(Status::Partial) => return Ok(None),
@@ -140,19 +160,26 @@ impl Head {
             if is(&CONTENT_LENGTH) {
                 let length = decimal(field.value)?;
                 // Twice, and not the same: whoever stood between would believe the other.
-                if announced.replace(length).is_some_and(|other| other != length) {
+                if announced
+                    .replace(length)
+                    .is_some_and(|other| other != length)
+                {
                     return Err(MalformedAnswerError);
                 }
             } else if is(&TRANSFER_ENCODING) {
                 // HTTP/1.0 knows no codings, so an older reader on the way would not find the end.
-                if chunked || answer.version != Some(1) || !field.value.eq_ignore_ascii_case(b"chunked") {
+                if chunked
+                    || answer.version != Some(1)
+                    || !field.value.eq_ignore_ascii_case(b"chunked")
+                {
                     return Err(MalformedAnswerError);
                 }
                 chunked = true;
             } else if is(&CONNECTION) {
                 keeps_open &= !has_token(field.value, b"close");
             } else if let Some(name) = LOOKED_AT.iter().find(|name| is(name)) {
-                let value = HeaderValue::from_bytes(field.value).map_err(|_| MalformedAnswerError)?;
+                let value =
+                    HeaderValue::from_bytes(field.value).map_err(|_| MalformedAnswerError)?;
                 fields.append(name, value);
             }
         }
@@ -192,13 +219,21 @@ fn has_token(list: &[u8], token: &[u8]) -> bool {
 
 impl Chunks {
     /// Moves what has come of the body from `heard` into `whole`, and says whether that was all of it.
-    pub fn take(&mut self, heard: &mut BytesMut, whole: &mut BytesMut) -> Result<bool, MalformedAnswerError> {
+    pub fn take(
+        &mut self,
+        heard: &mut BytesMut,
+        whole: &mut BytesMut,
+    ) -> Result<bool, MalformedAnswerError> {
         loop {
             match self.0 {
                 Part::Size => match httparse::parse_chunk_size(heard) {
                     Ok(Status::Complete((length, size))) => {
                         heard.advance(length);
-                        self.0 = if size == 0 { Part::Trailers(0) } else { Part::Data(size) };
+                        self.0 = if size == 0 {
+                            Part::Trailers(0)
+                        } else {
+                            Part::Data(size)
+                        };
                     }
                     Ok(Status::Partial) if heard.len() <= MOST_SIZE_BYTES => return Ok(false),
                     Ok(Status::Partial) | Err(_) => return Err(MalformedAnswerError),
@@ -210,7 +245,11 @@ impl Chunks {
                     }
                     whole.extend_from_slice(&heard.split_to(here));
                     let left = left - here as u64;
-                    self.0 = if left == 0 { Part::AfterData } else { Part::Data(left) };
+                    self.0 = if left == 0 {
+                        Part::AfterData
+                    } else {
+                        Part::Data(left)
+                    };
                 }
                 Part::AfterData => match heard.get(..2) {
                     Some(b"\r\n") => {
@@ -253,7 +292,13 @@ mod tests {
         let mut headers = Headers::default();
         headers.put(&EPOCH, "3");
         let host = HeaderValue::from_static("127.0.0.1:8081");
-        let get = Outgoing::new(&Method::GET, "/v1/notes?limit=2", &host, &headers, Bytes::new());
+        let get = Outgoing::new(
+            &Method::GET,
+            "/v1/notes?limit=2",
+            &host,
+            &headers,
+            Bytes::new(),
+        );
         assert_eq!(
             std::str::from_utf8(&get.head).unwrap(),
             "GET /v1/notes?limit=2 HTTP/1.1\r\nhost: 127.0.0.1:8081\r\nx-sync-epoch: 3\r\n\r\n"
@@ -270,12 +315,15 @@ mod tests {
         assert!(small.head.ends_with(b"\r\ncontent-length: 2\r\n\r\n{}") && small.body.is_empty());
         let large = Bytes::from(vec![b'x'; MOST_COPIED_BYTES + 1]);
         let large = Outgoing::new(&Method::PUT, "/", &host, &Headers::default(), large);
-        assert!(large.head.ends_with(b"\r\ncontent-length: 16385\r\n\r\n") && large.body.len() == 16385);
+        assert!(
+            large.head.ends_with(b"\r\ncontent-length: 16385\r\n\r\n") && large.body.len() == 16385
+        );
     }
 
     #[test]
     fn reads_a_head_when_it_is_whole_and_leaves_the_rest() {
-        let text = "HTTP/1.1 201 Created\r\nX-Sync-Epoch: 7\r\nServer: x\r\nContent-Length: 2\r\n\r\n{}";
+        let text =
+            "HTTP/1.1 201 Created\r\nX-Sync-Epoch: 7\r\nServer: x\r\nContent-Length: 2\r\n\r\n{}";
         for end in 0..text.len() - 2 {
             assert!(head(&text[..end]).unwrap().is_none(), "{end}");
         }
@@ -284,11 +332,15 @@ mod tests {
             (read.status.as_u16(), read.body, read.keeps_open),
             (201, Framing::Length(2), true)
         );
-        assert_eq!((read.fields.len(), read.fields[EPOCH].to_str().unwrap()), (1, "7"));
+        assert_eq!(
+            (read.fields.len(), read.fields[EPOCH].to_str().unwrap()),
+            (1, "7")
+        );
         assert_eq!(rest, b"{}");
-        let (read, _) = head("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-            .unwrap()
-            .unwrap();
+        let (read, _) =
+            head("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                .unwrap()
+                .unwrap();
         assert_eq!(read.status, StatusCode::OK);
     }
 
@@ -306,15 +358,27 @@ mod tests {
                 Framing::Length(10),
                 false,
             ),
-            ("200 OK\r\nTransfer-Encoding: Chunked", Framing::Chunked, true),
+            (
+                "200 OK\r\nTransfer-Encoding: Chunked",
+                Framing::Chunked,
+                true,
+            ),
             ("200 OK", Framing::Close, false),
             ("204 No Content", Framing::Length(0), true),
-            ("304 Not Modified\r\nContent-Length: 10", Framing::Length(0), true),
+            (
+                "304 Not Modified\r\nContent-Length: 10",
+                Framing::Length(0),
+                true,
+            ),
         ] {
-            let (read, _) = head(&format!("HTTP/1.1 {fields}\r\n\r\n")).unwrap().unwrap();
+            let (read, _) = head(&format!("HTTP/1.1 {fields}\r\n\r\n"))
+                .unwrap()
+                .unwrap();
             assert_eq!((read.body, read.keeps_open), (body, keeps_open), "{fields}");
         }
-        let (read, _) = head("HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\n").unwrap().unwrap();
+        let (read, _) = head("HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\n")
+            .unwrap()
+            .unwrap();
         assert!(!read.keeps_open);
     }
 
@@ -339,7 +403,10 @@ mod tests {
         }
         let endless = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(MOST_HEAD_BYTES));
         assert_eq!(head(&endless).err(), Some(MalformedAnswerError));
-        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(MOST_FIELDS + 1));
+        let many = format!(
+            "HTTP/1.1 200 OK\r\n{}\r\n",
+            "a: b\r\n".repeat(MOST_FIELDS + 1)
+        );
         assert_eq!(head(&many).err(), Some(MalformedAnswerError));
     }
 
@@ -347,14 +414,18 @@ mod tests {
     fn chunks_come_in_any_pieces() {
         let text = "3;name=value\r\nabc\r\n0010\r\n0123456789abcdef\r\n0\r\nTrailer: x\r\n\r\nrest";
         for piece in 1..text.len() {
-            let (mut chunks, mut heard, mut whole) = (Chunks::default(), BytesMut::new(), BytesMut::new());
+            let (mut chunks, mut heard, mut whole) =
+                (Chunks::default(), BytesMut::new(), BytesMut::new());
             let mut done = false;
             for bytes in text.as_bytes().chunks(piece) {
                 heard.extend_from_slice(bytes);
                 done = done || chunks.take(&mut heard, &mut whole).unwrap();
             }
             assert!(done, "{piece}");
-            assert_eq!((&whole[..], &heard[..]), (&b"abc0123456789abcdef"[..], &b"rest"[..]));
+            assert_eq!(
+                (&whole[..], &heard[..]),
+                (&b"abc0123456789abcdef"[..], &b"rest"[..])
+            );
         }
         for broken in [
             "x\r\n",

@@ -26,7 +26,10 @@ pub(crate) struct HttpClient {
 #[derive(Debug)]
 enum Way {
     Plain(ConnectionPool),
-    Secure { http: reqwest::Client, origin: String },
+    Secure {
+        http: reqwest::Client,
+        origin: String,
+    },
 }
 
 /// Where a request goes.
@@ -49,14 +52,17 @@ impl Target {
 impl HttpClient {
     pub fn new(settings: &Settings, loops: &Workers) -> Result<Self, ClientError> {
         let base = Url::parse(&settings.base_url).map_err(|_| ClientError::BaseUrl)?;
-        let plain = base.query().is_none() && base.fragment().is_none() && base.username().is_empty();
+        let plain =
+            base.query().is_none() && base.fragment().is_none() && base.username().is_empty();
         if !plain || base.password().is_some() {
             return Err(ClientError::BaseUrl);
         }
         let way = match base.scheme() {
             "http" => {
                 let authority = base.authority().parse().map_err(|_| ClientError::BaseUrl)?;
-                Way::Plain(ConnectionPool::new(&authority, settings, loops).ok_or(ClientError::BaseUrl)?)
+                Way::Plain(
+                    ConnectionPool::new(&authority, settings, loops).ok_or(ClientError::BaseUrl)?,
+                )
             }
             "https" => Way::Secure {
                 http: secure(settings)?,
@@ -89,7 +95,11 @@ impl HttpClient {
             }
             (Way::Secure { http, .. }, Target::Secure(url)) => {
                 let request = http.request(method, url).headers(headers.to_map());
-                let request = if body.is_empty() { request } else { request.body(body) };
+                let request = if body.is_empty() {
+                    request
+                } else {
+                    request.body(body)
+                };
                 // Boxed, so that the other way need not carry it along.
                 Box::pin(sent_by_the_usual_client(request, correlation_id, limits)).await
             }
@@ -101,7 +111,11 @@ impl HttpClient {
     pub fn target(&self, path: &str, query: &[(&'static str, String)]) -> Result<Target, ApiError> {
         let target = target(&self.prefix, path, query);
         match &self.way {
-            Way::Plain(_) if target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') => {
+            Way::Plain(_)
+                if target
+                    .bytes()
+                    .all(|byte| byte.is_ascii_graphic() && byte != b'#') =>
+            {
                 Ok(Target::Plain(target))
             }
             Way::Plain(_) => Err(ApiError::Unreachable),
@@ -145,7 +159,9 @@ async fn sent_by_the_usual_client(
     if !answers(answer.headers(), correlation_id) {
         return Err(ApiError::AnswerLost);
     }
-    let announced = answer.content_length().and_then(|length| usize::try_from(length).ok());
+    let announced = answer
+        .content_length()
+        .and_then(|length| usize::try_from(length).ok());
     limits.reserve(announced.unwrap_or_default()).await?;
     let body = bounded_body::read(&mut answer, limits.max_bytes())
         .await
@@ -175,7 +191,10 @@ mod tests {
     /// It is signed, so it must be what is sent, character by character.
     #[tokio::test]
     async fn a_target_is_the_same_over_both_ways() {
-        let query = [("limit", "5".to_owned()), ("cursor", "a&b=c d'é/".to_owned())];
+        let query = [
+            ("limit", "5".to_owned()),
+            ("cursor", "a&b=c d'é/".to_owned()),
+        ];
         for base in ["http://api:8081/base/", "https://api/base"] {
             let settings = Settings {
                 base_url: base.to_owned(),
@@ -192,7 +211,10 @@ mod tests {
                 let sent: http::Uri = url.as_str().parse().unwrap();
                 assert_eq!(sent.path_and_query().unwrap(), target.as_str());
             }
-            assert_eq!(wire.target("/readyz", &[]).unwrap().as_str(), "/base/readyz");
+            assert_eq!(
+                wire.target("/readyz", &[]).unwrap().as_str(),
+                "/base/readyz"
+            );
         }
     }
 }

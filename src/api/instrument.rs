@@ -56,7 +56,8 @@ impl RequestSpan {
             Ok(answer) => {
                 let status = http::StatusCode::from_u16(answer.reply.status).unwrap_or_default();
                 self.tell(status.as_str());
-                self.span.set(names::HTTP_STATUS, i64::from(status.as_u16()));
+                self.span
+                    .set(names::HTTP_STATUS, i64::from(status.as_u16()));
                 if status.is_client_error() || status.is_server_error() {
                     self.span.failed(status.as_str().to_owned());
                 }
@@ -69,7 +70,12 @@ impl RequestSpan {
     }
 
     fn tell(&self, status: &str) {
-        metrics::api_asked(&self.route, self.method.as_str(), status, self.since.elapsed());
+        metrics::api_asked(
+            &self.route,
+            self.method.as_str(),
+            status,
+            self.since.elapsed(),
+        );
     }
 }
 
@@ -104,10 +110,17 @@ fn template(path: &str) -> String {
     let mut template = String::with_capacity(path.len());
     let mut after = "";
     for segment in path.split('/').skip(1) {
-        let is_word = segment.len() <= 24 && segment.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let is_word = segment.len() <= 24
+            && segment
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
         let named = is_word || (after.is_empty() && segment == "v1");
         template.push('/');
-        template.push_str(if named && after != "sessions" { segment } else { "{id}" });
+        template.push_str(if named && after != "sessions" {
+            segment
+        } else {
+            "{id}"
+        });
         after = segment;
     }
     template
@@ -122,7 +135,10 @@ mod tests {
         for (path, expected) in [
             ("/readyz", "/readyz"),
             ("/v1/chat_messages", "/v1/chat_messages"),
-            ("/v1/notes/0192f0c8-7b1a-7cc0-8a1e-3f2b6f0d9a11", "/v1/notes/{id}"),
+            (
+                "/v1/notes/0192f0c8-7b1a-7cc0-8a1e-3f2b6f0d9a11",
+                "/v1/notes/{id}",
+            ),
             (
                 "/v1/notes/aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa/archive",
                 "/v1/notes/{id}/archive",

@@ -141,8 +141,20 @@ async fn ask(client: &Client, path: &str, deadline: Deadline) -> Result<ApiAnswe
 fn judge_info(signer: &Signer, skew: Option<u64>, info: &Info) -> Result<(), NotReadyError> {
     // Where version 2 is sent to an API that knows it, it alone counts.
     let knows_v2 = |versions: &Vec<String>| versions.iter().any(|version| version == "v2");
-    let by_v2 = signer.sends_one_of(&["v2"]) && info.tenant_signature.versions.as_ref().is_some_and(knows_v2);
-    clocks_agree(skew, if by_v2 { version2::WINDOW_MS } else { WINDOW_MS })?;
+    let by_v2 = signer.sends_one_of(&["v2"])
+        && info
+            .tenant_signature
+            .versions
+            .as_ref()
+            .is_some_and(knows_v2);
+    clocks_agree(
+        skew,
+        if by_v2 {
+            version2::WINDOW_MS
+        } else {
+            WINDOW_MS
+        },
+    )?;
     if info.tenant_signature.required == Some(false) {
         return Err(NotReadyError::SignatureUnchecked);
     }
@@ -181,7 +193,10 @@ fn signature_is_taken(answer: &ApiAnswer) -> Result<(), NotReadyError> {
 /// How far its clock is from ours, in milliseconds: every HTTP server says what time it is.
 fn clock_skew(answer: &ApiAnswer, now_ms: u64) -> Option<u64> {
     let date = answer.fields.get(http::header::DATE)?.to_str().ok()?;
-    let since = httpdate::parse_http_date(date).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    let since = httpdate::parse_http_date(date)
+        .ok()?
+        .duration_since(UNIX_EPOCH)
+        .ok()?;
     Some(u64::try_from(since.as_millis()).ok()?.abs_diff(now_ms))
 }
 
@@ -248,14 +263,44 @@ mod tests {
             (Both, None, FAMILY, Ok(())),
             (Both, Some(1_000), "", Ok(())),
             (Both, Some(1_000), r#"{"name":"toolbridge"}"#, Ok(())),
-            (Both, Some(301_000), FAMILY, Err(NotReadyError::ClockSkew(301))),
+            (
+                Both,
+                Some(301_000),
+                FAMILY,
+                Err(NotReadyError::ClockSkew(301)),
+            ),
             (Both, Some(301_000), "", Err(NotReadyError::ClockSkew(301))),
-            (V2, Some(61_000), DEMANDS_V2, Err(NotReadyError::ClockSkew(61))),
-            (V2, Some(1_000), FAMILY, Err(NotReadyError::SignatureVersion)),
-            (V1, Some(61_000), DEMANDS_V2, Err(NotReadyError::SignatureVersion)),
-            (Both, Some(1_000), OFF, Err(NotReadyError::SignatureUnchecked)),
+            (
+                V2,
+                Some(61_000),
+                DEMANDS_V2,
+                Err(NotReadyError::ClockSkew(61)),
+            ),
+            (
+                V2,
+                Some(1_000),
+                FAMILY,
+                Err(NotReadyError::SignatureVersion),
+            ),
+            (
+                V1,
+                Some(61_000),
+                DEMANDS_V2,
+                Err(NotReadyError::SignatureVersion),
+            ),
+            (
+                Both,
+                Some(1_000),
+                OFF,
+                Err(NotReadyError::SignatureUnchecked),
+            ),
         ] {
-            let signer = Signer::new(&crate::foundation::token_secret::Secret::new("s"), "acme", sent).unwrap();
+            let signer = Signer::new(
+                &crate::foundation::token_secret::Secret::new("s"),
+                "acme",
+                sent,
+            )
+            .unwrap();
             assert_eq!(
                 judge_info(&signer, skew, &Info::read(info.as_bytes())),
                 expected,
@@ -295,7 +340,12 @@ mod tests {
                 NotReadyError::SignatureRefused,
             ),
         ] {
-            let signer = Signer::new(&crate::foundation::token_secret::Secret::new("s"), "acme", sent).unwrap();
+            let signer = Signer::new(
+                &crate::foundation::token_secret::Secret::new("s"),
+                "acme",
+                sent,
+            )
+            .unwrap();
             assert_eq!(
                 why_refused(&signer, skew, &Info::read(info.as_bytes())),
                 expected,

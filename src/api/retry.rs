@@ -115,10 +115,14 @@ impl Budget {
         let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
         let whole = now.saturating_duration_since(*since).as_secs() / COMES_BACK.as_secs();
         *since += COMES_BACK * u32::try_from(whole).unwrap_or(u32::MAX);
-        let back = i64::try_from(whole).unwrap_or(i64::MAX).saturating_mul(RETRY);
+        let back = i64::try_from(whole)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(RETRY);
         let filled = |left: i64| (left < FLOOR).then(|| left.saturating_add(back).min(FLOOR));
         // An error means that nothing is missing.
-        let _ = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, filled);
+        let _ = self
+            .left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, filled);
     }
 }
 
@@ -161,7 +165,11 @@ mod tests {
         let retries = Retries::new(3);
         let soon = Deadline::after(Duration::from_secs(3));
         assert_eq!(retries.pause(1, Some(Duration::from_secs(3)), soon), None);
-        assert!(retries.pause(1, Some(Duration::from_secs(2)), soon).is_some());
+        assert!(
+            retries
+                .pause(1, Some(Duration::from_secs(2)), soon)
+                .is_some()
+        );
         advance(Duration::from_secs(4)).await;
         assert_eq!(retries.pause(1, None, soon), None);
     }
@@ -169,7 +177,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn those_who_call_seldom_have_a_few_retries_that_come_back() {
         let retries = Retries::new(u32::MAX);
-        let spent = |retries: &Retries| (0..1000).filter(|_| retries.pause(1, None, far()).is_some()).count();
+        let spent = |retries: &Retries| {
+            (0..1000)
+                .filter(|_| retries.pause(1, None, far()).is_some())
+                .count()
+        };
         assert_eq!(spent(&retries), 10);
         advance(COMES_BACK * 3 + COMES_BACK / 2).await;
         assert_eq!(spent(&retries), 3);

@@ -113,7 +113,9 @@ impl Session {
             let Some(trouble) = trouble(outcome.as_ref()) else {
                 break outcome;
             };
-            if request.repeat == Repeat::Never || !self.may_go_again(pass, Stage::Api, sent, trouble).await {
+            if request.repeat == Repeat::Never
+                || !self.may_go_again(pass, Stage::Api, sent, trouble).await
+            {
                 break outcome;
             }
             // A question leaves nothing behind.
@@ -128,7 +130,13 @@ impl Session {
     }
 
     /// Waits until what has been sent so often may be sent again, if it may.
-    async fn may_go_again(&self, pass: &Pass, stage: Stage, sent: u32, trouble: ApiTrouble) -> bool {
+    async fn may_go_again(
+        &self,
+        pass: &Pass,
+        stage: Stage,
+        sent: u32,
+        trouble: ApiTrouble,
+    ) -> bool {
         let retries = &self.upstream.0.retries;
         let pause = || retries.pause(sent, trouble.wish, self.context.deadline);
         let Some(pause) = pass.holds().then(pause).flatten() else {
@@ -144,10 +152,16 @@ impl Session {
     }
 
     /// Sends a request once, within the call's deadline, and tells the breaker how that went.
-    async fn attempt(&self, pass: &Pass, opened: &Opened, request: &Request) -> Result<Reply, ApiError> {
+    async fn attempt(
+        &self,
+        pass: &Pass,
+        opened: &Opened,
+        request: &Request,
+    ) -> Result<Reply, ApiError> {
         let _sending = self.context.spent.during(Stage::Api);
         let client = &self.upstream.0.client;
-        let sent = pin!(client.request(&opened.identity, request, self.context.deadline.remaining()));
+        let sent =
+            pin!(client.request(&opened.identity, request, self.context.deadline.remaining()));
         let timed_out = Err(ApiError::TimedOut { sent: true });
         let answered = self.context.deadline.limit(sent).await.unwrap_or(timed_out);
         let outcome = answered.map(|answer| answer.reply);
@@ -182,8 +196,14 @@ impl Session {
     }
 
     /// Waits for what other calls have to make room for.
-    async fn queue<T>(&self, room: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
-        let _waiting = (self.context.spent.during(Stage::Queue), metrics::call_waiting());
+    async fn queue<T>(
+        &self,
+        room: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, ApiError> {
+        let _waiting = (
+            self.context.spent.during(Stage::Queue),
+            metrics::call_waiting(),
+        );
         let room = self.context.deadline.limit(room).await;
         room.unwrap_or(Err(ApiError::TimedOut { sent: false }))
     }
@@ -277,7 +297,12 @@ impl Session {
     async fn open_in(&self, room: Room, identity: Identity) -> Result<Opened, ApiError> {
         let _opening = self.context.spent.during(Stage::Session);
         let inner = &self.upstream.0;
-        let opening = open(inner.client.clone(), identity, room, inner.settings.call_deadline);
+        let opening = open(
+            inner.client.clone(),
+            identity,
+            room,
+            inner.settings.call_deadline,
+        );
         let opened = self.context.deadline.limit(ToItsEnd::begin(opening)).await;
         let opened = opened.unwrap_or(Err(ApiError::TimedOut { sent: true }));
         if matches!(&opened, Err(ApiError::SessionRefused(reply)) if reply.status == 401) {
@@ -330,7 +355,12 @@ fn no_access(error: ExchangeError) -> ApiError {
 }
 
 /// Opens a session, once.
-async fn open(client: Client, identity: Identity, room: Room, within: Duration) -> Result<Opened, ApiError> {
+async fn open(
+    client: Client,
+    identity: Identity,
+    room: Room,
+    within: Duration,
+) -> Result<Opened, ApiError> {
     let answer = client
         .request_bare(&identity, Method::POST, SESSIONS.to_owned(), within)
         .await?;
@@ -380,7 +410,8 @@ fn session_is_refused(reply: &Reply) -> bool {
     }
     match reply.status {
         428 => true,
-        409 => serde_json::from_slice::<Body<'_>>(&reply.body).is_ok_and(|body| body.error == "epoch_mismatch"),
+        409 => serde_json::from_slice::<Body<'_>>(&reply.body)
+            .is_ok_and(|body| body.error == "epoch_mismatch"),
         _ => false,
     }
 }

@@ -39,7 +39,9 @@ pub struct Counts {
 impl Counts {
     /// In use, or waiting to be ended.
     pub fn open(&self) -> u64 {
-        self.opened.saturating_sub(self.ended).saturating_sub(self.abandoned)
+        self.opened
+            .saturating_sub(self.ended)
+            .saturating_sub(self.abandoned)
     }
 }
 
@@ -139,7 +141,8 @@ impl SessionClosers {
             queue.lock().unwrap_or_else(PoisonError::into_inner).take();
         }
         let mut workers = self.workers.lock().await;
-        let all = futures::future::join_all(workers.iter_mut().filter(|worker| !worker.is_finished()));
+        let all =
+            futures::future::join_all(workers.iter_mut().filter(|worker| !worker.is_finished()));
         // An error here is the deadline or a panic of a worker; both show in the counts.
         let _ = tokio::time::timeout(within, all).await;
         self.counts()
@@ -152,7 +155,14 @@ impl Room {
         self.counters.opened.fetch_add(1, Ordering::AcqRel);
         metrics::session_opened();
         let Self { place, queue, .. } = self;
-        Guard(Some((queue, Ending { path, identity, place })))
+        Guard(Some((
+            queue,
+            Ending {
+                path,
+                identity,
+                place,
+            },
+        )))
     }
 }
 
@@ -176,10 +186,18 @@ async fn end_each(
     futures::stream::poll_fn(move |context| endings.poll_recv(context))
         .for_each_concurrent(at_once, |ending| async {
             // A panic here would take the queue down, and with it every later opening.
-            let Ending { path, identity, place } = ending;
+            let Ending {
+                path,
+                identity,
+                place,
+            } = ending;
             let ended = tasks::caught("enders", is_ended(&client, &identity, path, within)).await;
             let ended = ended.unwrap_or(false);
-            let counter = if ended { &counted.ended } else { &counted.abandoned };
+            let counter = if ended {
+                &counted.ended
+            } else {
+                &counted.abandoned
+            };
             counter.fetch_add(1, Ordering::AcqRel);
             metrics::session_over(ended);
             drop(place);

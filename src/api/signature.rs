@@ -48,7 +48,11 @@ impl std::fmt::Debug for Signer {
 }
 
 impl Signer {
-    pub fn new(secret: &Secret, tenant: &str, versions: Versions) -> Result<Self, InvalidHeaderValue> {
+    pub fn new(
+        secret: &Secret,
+        tenant: &str,
+        versions: Versions,
+    ) -> Result<Self, InvalidHeaderValue> {
         let v1 = || {
             let mut keyed = keyed(secret.expose());
             keyed.update(tenant.as_bytes());
@@ -102,14 +106,22 @@ fn hex_of(bytes: &[u8]) -> [u8; 64] {
 
 /// Does this signature prove this tenant at this time? The API's side of the contract, for tests.
 #[cfg(any(test, feature = "pieces"))]
-pub fn verify(secret: &Secret, tenant: &str, timestamp: &str, signature: &str, now_ms: u64) -> bool {
+pub fn verify(
+    secret: &Secret,
+    tenant: &str,
+    timestamp: &str,
+    signature: &str,
+    now_ms: u64,
+) -> bool {
     let digits_only = !timestamp.is_empty()
         && timestamp.len() <= MAX_TIMESTAMP_DIGITS
         && timestamp.bytes().all(|byte| byte.is_ascii_digit());
     let Some(signed_at) = timestamp.parse::<u64>().ok().filter(|_| digits_only) else {
         return false;
     };
-    if tenant.is_empty() || signed_at.abs_diff(now_ms) > WINDOW_MS || signature.bytes().any(|b| b.is_ascii_uppercase())
+    if tenant.is_empty()
+        || signed_at.abs_diff(now_ms) > WINDOW_MS
+        || signature.bytes().any(|b| b.is_ascii_uppercase())
     {
         return false;
     }
@@ -131,7 +143,9 @@ mod tests {
     use serde_json::Value;
 
     fn vectors(list: &str) -> Vec<Value> {
-        let file: Value = serde_json::from_str(include_str!("../../tests/vectors/tenant-signature.json")).unwrap();
+        let file: Value =
+            serde_json::from_str(include_str!("../../tests/vectors/tenant-signature.json"))
+                .unwrap();
         let list = file[list].as_array().unwrap().clone();
         assert!(!list.is_empty());
         list
@@ -144,10 +158,16 @@ mod tests {
     #[test]
     fn signs_as_the_api_does() {
         for vector in vectors("valid") {
-            let (secret, tenant) = (Secret::new(text(&vector, "secret")), text(&vector, "tenant_id"));
+            let (secret, tenant) = (
+                Secret::new(text(&vector, "secret")),
+                text(&vector, "tenant_id"),
+            );
             let (timestamp, expected) = (text(&vector, "timestamp_ms"), text(&vector, "signature"));
             let now_ms: u64 = timestamp.parse().unwrap();
-            assert!(verify(&secret, tenant, timestamp, expected, now_ms), "{vector}");
+            assert!(
+                verify(&secret, tenant, timestamp, expected, now_ms),
+                "{vector}"
+            );
             // We never write leading zeros; the vector that has them is for verifiers.
             if timestamp == now_ms.to_string() {
                 let mut signed = Headers::default();

@@ -55,7 +55,10 @@ fn context(deadline: Duration) -> CallContext {
 }
 
 fn call(upstream: &ApiClient) -> Session {
-    upstream.call(&Secret::new("the.jwt.token"), context(Duration::from_secs(20)))
+    upstream.call(
+        &Secret::new("the.jwt.token"),
+        context(Duration::from_secs(20)),
+    )
 }
 
 fn get(path: &str) -> Request {
@@ -89,7 +92,11 @@ fn proven(seen: &Seen) -> bool {
         method: &seen.method,
         target: &format!("{}{query}", seen.path),
         body: &seen.body,
-        token: &Hashed::of(seen.header("authorization").trim_start_matches("Bearer ").as_bytes()),
+        token: &Hashed::of(
+            seen.header("authorization")
+                .trim_start_matches("Bearer ")
+                .as_bytes(),
+        ),
     };
     signature::version2::tests::verify(&[SECRET], &seen.headers, &request, NOW_MS)
 }
@@ -114,7 +121,10 @@ async fn a_call_opens_one_session_signs_everything_and_ends_it() {
     let upstream = upstream(&api);
     {
         let session = call(&upstream);
-        assert!(api.seen().is_empty(), "nothing is sent before the first request");
+        assert!(
+            api.seen().is_empty(),
+            "nothing is sent before the first request"
+        );
         let page = Request {
             query: vec![("limit", "5".into()), ("cursor", "a&b=c d".into())],
             ..get("/v1/notes")
@@ -151,7 +161,9 @@ async fn a_call_opens_one_session_signs_everything_and_ends_it() {
         assert!(seen.header("traceparent").starts_with("00-0af7"));
         assert_eq!(seen.header("accept-encoding"), "", "{}", seen.line());
     }
-    let [_, page, write, _] = &api.seen()[..] else { panic!() };
+    let [_, page, write, _] = &api.seen()[..] else {
+        panic!()
+    };
     assert_eq!(page.query, "limit=5&cursor=a%26b%3Dc+d");
     assert_eq!(
         (page.header("x-sync-session"), page.header("x-sync-epoch")),
@@ -173,12 +185,17 @@ async fn the_api_is_told_how_long_it_is_waited_for() {
             ..settings(api.url())
         });
         {
-            let session = upstream.call(&Secret::new("a.b.c"), context(Duration::from_secs(deadline)));
+            let session = upstream.call(
+                &Secret::new("a.b.c"),
+                context(Duration::from_secs(deadline)),
+            );
             session.send(get("/v1/notes")).await.unwrap();
         }
         assert_all_ended(&api, &upstream, 1).await;
         let seen = api.seen();
-        let told = seen.iter().map(|seen| seen.header("x-tb-timeout-ms").parse().unwrap());
+        let told = seen
+            .iter()
+            .map(|seen| seen.header("x-tb-timeout-ms").parse().unwrap());
         told.collect::<Vec<u64>>()
     };
     let [opening, operation, ending] = told(10, 5).await[..] else {
@@ -266,7 +283,10 @@ async fn a_lost_session_is_mended_once() {
             .collect();
         assert_eq!(writes.len(), 2);
         assert_eq!(writes[0].body, writes[1].body);
-        assert_ne!(writes[0].header("x-sync-session"), writes[1].header("x-sync-session"));
+        assert_ne!(
+            writes[0].header("x-sync-session"),
+            writes[1].header("x-sync-session")
+        );
     }
 }
 
@@ -275,9 +295,18 @@ async fn mending_never_loops() {
     let api = ScriptedApi::start().await;
     let upstream = upstream(&api);
     api.then((0..50).map(|_| Step::text(428, "no")));
-    assert_eq!(call(&upstream).send(get("/v1/notes")).await.unwrap().status, 428);
+    assert_eq!(
+        call(&upstream).send(get("/v1/notes")).await.unwrap().status,
+        428
+    );
     assert_all_ended(&api, &upstream, 2).await;
-    assert_eq!(api.lines().iter().filter(|line| *line == "GET /v1/notes").count(), 2);
+    assert_eq!(
+        api.lines()
+            .iter()
+            .filter(|line| *line == "GET /v1/notes")
+            .count(),
+        2
+    );
 }
 
 #[tokio::test]
@@ -288,9 +317,17 @@ async fn other_conflicts_and_odd_answers_are_the_tools_business() {
         Step::json(409, json!({"error": "already_exists"})),
         Step::text(409, "epoch_mismatch"),
         Step::text(500, "failed to create comment"),
-        Step::Answer(302, vec![("location", "http://127.0.0.1:1/".into())], String::new()),
+        Step::Answer(
+            302,
+            vec![("location", "http://127.0.0.1:1/".into())],
+            String::new(),
+        ),
         Step::Answer(429, vec![("retry-after", "7".into())], "slow down".into()),
-        Step::Answer(200, vec![("link", "</v1/notes>; rel=\"next\"".into())], "{}".into()),
+        Step::Answer(
+            200,
+            vec![("link", "</v1/notes>; rel=\"next\"".into())],
+            "{}".into(),
+        ),
     ];
     api.then(odd);
     let session = call(&upstream);
@@ -313,7 +350,11 @@ async fn a_refused_opening_is_reported_and_leaves_nothing() {
     for (step, expected) in [
         (Step::json(401, json!({"error": "invalid token"})), 401),
         (
-            Step::Answer(429, vec![("retry-after", "9999999".into())], "slow down".into()),
+            Step::Answer(
+                429,
+                vec![("retry-after", "9999999".into())],
+                "slow down".into(),
+            ),
             429,
         ),
         (Step::text(503, "later"), 503),
@@ -326,7 +367,9 @@ async fn a_refused_opening_is_reported_and_leaves_nothing() {
         let upstream = upstream(&api);
         api.then_opening([step]);
         let Err(ApiError::SessionRefused(Reply {
-            status, retry_after, ..
+            status,
+            retry_after,
+            ..
         })) = call(&upstream).send(get("/v1/notes")).await
         else {
             panic!("{expected}")
@@ -334,7 +377,10 @@ async fn a_refused_opening_is_reported_and_leaves_nothing() {
         assert_eq!(status, expected);
         assert!(retry_after.is_none_or(|wait| wait == Duration::from_secs(3600)));
         assert_eq!(api.lines(), ["POST /v1/sync/sessions"]);
-        assert_eq!(upstream.drain(Duration::from_secs(1)).await, Counts::default());
+        assert_eq!(
+            upstream.drain(Duration::from_secs(1)).await,
+            Counts::default()
+        );
     }
 }
 
@@ -372,7 +418,10 @@ async fn not_sent_and_unknown_outcome_are_told_apart() {
 async fn a_reset_after_sending_is_an_unknown_outcome() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let (puts, counted) = (Arc::new(std::sync::atomic::AtomicU64::new(0)), Arc::new(Notify::new()));
+    let (puts, counted) = (
+        Arc::new(std::sync::atomic::AtomicU64::new(0)),
+        Arc::new(Notify::new()),
+    );
     let (seen, noted) = (Arc::clone(&puts), Arc::clone(&counted));
     tokio::spawn(async move {
         loop {
@@ -381,7 +430,10 @@ async fn a_reset_after_sending_is_an_unknown_outcome() {
             while let Ok(read @ 1..) = stream.read(&mut buffer).await {
                 if buffer[..read].starts_with(b"POST") {
                     let body = "{\"id\":\"s\",\"epoch\":1}";
-                    let head = format!("HTTP/1.1 201 Created\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                    let head = format!(
+                        "HTTP/1.1 201 Created\r\ncontent-length: {}\r\n\r\n{body}",
+                        body.len()
+                    );
                     stream.write_all(head.as_bytes()).await.unwrap();
                     continue;
                 }
@@ -451,7 +503,10 @@ async fn one_deadline_covers_opening_and_operation() {
         Err(ApiError::TimedOut { sent: true })
     ));
     assert!(
-        matches!(slow.send(get("/v1/notes")).await, Err(ApiError::TimedOut { .. })),
+        matches!(
+            slow.send(get("/v1/notes")).await,
+            Err(ApiError::TimedOut { .. })
+        ),
         "the deadline has passed"
     );
     drop(slow);
@@ -517,7 +572,10 @@ async fn a_dropped_call_ends_its_session_even_in_the_middle_of_opening() {
     gate.notify_one();
     api.until_seen(2).await;
     assert_all_ended(&api, &upstream, 1).await;
-    assert_eq!(api.lines(), ["POST /v1/sync/sessions", "DELETE /v1/sync/sessions/…"]);
+    assert_eq!(
+        api.lines(),
+        ["POST /v1/sync/sessions", "DELETE /v1/sync/sessions/…"]
+    );
 }
 
 #[tokio::test]
@@ -576,7 +634,10 @@ async fn an_ending_that_is_refused_is_not_tried_again() {
     api.then_ending([Step::text(401, "too late")]);
     call(&upstream).send(get("/v1/notes")).await.unwrap();
     assert_eq!(upstream.drain(Duration::from_secs(5)).await.abandoned, 1);
-    let endings = api.seen().into_iter().filter(|seen| seen.method == Method::DELETE);
+    let endings = api
+        .seen()
+        .into_iter()
+        .filter(|seen| seen.method == Method::DELETE);
     assert_eq!(endings.count(), 1);
 }
 
@@ -589,7 +650,10 @@ async fn draining_waits_for_open_sessions_but_not_for_ever() {
     let early = upstream.drain(Duration::from_millis(20)).await;
     assert_eq!(early.open(), 1, "the deadline passed first");
     assert!(
-        matches!(call(&upstream).send(get("/v1/notes")).await, Err(ApiError::Unreachable)),
+        matches!(
+            call(&upstream).send(get("/v1/notes")).await,
+            Err(ApiError::Unreachable)
+        ),
         "no new session"
     );
     drop(session);
@@ -600,7 +664,10 @@ async fn draining_waits_for_open_sessions_but_not_for_ever() {
 async fn readiness_sees_the_api_its_clock_and_its_versions() {
     let api = ScriptedApi::start().await;
     assert!(
-        matches!(upstream(&api).ready().await, Err(NotReadyError::ClockSkew(_))),
+        matches!(
+            upstream(&api).ready().await,
+            Err(NotReadyError::ClockSkew(_))
+        ),
         "our test clock is far off"
     );
     let in_time = ApiClient::new(settings(api.url()), Clock::system(), &Workers::none()).unwrap();
@@ -611,7 +678,9 @@ async fn readiness_sees_the_api_its_clock_and_its_versions() {
         .local_addr()
         .unwrap();
     assert_eq!(
-        upstream_with(settings(format!("http://{vacant}"))).ready().await,
+        upstream_with(settings(format!("http://{vacant}")))
+            .ready()
+            .await,
         Err(NotReadyError::Unreachable)
     );
 }
@@ -644,6 +713,9 @@ async fn a_base_url_may_have_a_path() {
     let api = ScriptedApi::start().await;
     let upstream = upstream_with(settings(format!("{}/behind/a/gateway/", api.url())));
     let refused = call(&upstream).send(get("/v1/notes")).await;
-    assert!(matches!(refused, Err(ApiError::SessionRefused(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(ApiError::SessionRefused(_))),
+        "{refused:?}"
+    );
     assert_eq!(api.lines(), ["POST /behind/a/gateway/v1/sync/sessions"]);
 }

@@ -15,8 +15,13 @@ pub fn extract(headers: &HeaderMap, max_bytes: usize) -> Result<&str, AuthError>
     let text = value.to_str().map_err(|_| AuthError::Malformed)?;
     let (scheme, token) = text.split_once(' ').ok_or(AuthError::Malformed)?;
     let token = token.trim_matches(' ');
-    let wanted = scheme.eq_ignore_ascii_case("bearer") && token.len() <= max_bytes && is_compact_jws(token);
-    if wanted { Ok(token) } else { Err(AuthError::Malformed) }
+    let wanted =
+        scheme.eq_ignore_ascii_case("bearer") && token.len() <= max_bytes && is_compact_jws(token);
+    if wanted {
+        Ok(token)
+    } else {
+        Err(AuthError::Malformed)
+    }
 }
 
 /// Three dot-separated parts of base64url, each of them non-empty (an empty signature is how `none` is written).
@@ -67,7 +72,11 @@ mod tests {
             "Bearer\ta.b.c",
             &too_long,
         ] {
-            assert_eq!(extract(&headers(&[value]), 100), Err(AuthError::Malformed), "{value:?}");
+            assert_eq!(
+                extract(&headers(&[value]), 100),
+                Err(AuthError::Malformed),
+                "{value:?}"
+            );
         }
         assert_eq!(
             extract(&headers(&["Bearer a.b.c", "Bearer a.b.c"]), 100),

@@ -59,7 +59,9 @@ impl Challenge {
         let asked = Some(settings.scopes_asked.join(" ")).filter(|asked| !asked.is_empty());
         Self {
             location: location.unwrap_or_default(),
-            scope: asked.map(|asked| parameter("scope", &asked)).unwrap_or_default(),
+            scope: asked
+                .map(|asked| parameter("scope", &asked))
+                .unwrap_or_default(),
             metadata,
         }
     }
@@ -107,7 +109,10 @@ impl Challenge {
             parameter("error", ERROR),
             parameter("scope", needed),
             self.location.clone(),
-            parameter("error_description", "the token does not have the scope that this needs"),
+            parameter(
+                "error_description",
+                "the token does not have the scope that this needs",
+            ),
         ];
         ChallengeAnswer {
             status: StatusCode::FORBIDDEN,
@@ -162,9 +167,14 @@ mod tests {
                  scope=\"x:read x:write\""
             )
         );
-        let expired = discoverable().answer(AuthError::Expired).www_authenticate.unwrap();
+        let expired = discoverable()
+            .answer(AuthError::Expired)
+            .www_authenticate
+            .unwrap();
         assert!(
-            expired.ends_with(", error=\"invalid_token\", error_description=\"the token has expired\""),
+            expired.ends_with(
+                ", error=\"invalid_token\", error_description=\"the token has expired\""
+            ),
             "{expired}"
         );
         assert_eq!(
@@ -190,7 +200,12 @@ mod tests {
             )
         );
         let plain = Challenge::from_settings(&Settings::default()).insufficient_scope("x:\"y");
-        assert!(plain.www_authenticate.unwrap().contains("scope=\"x:y\", error_desc"));
+        assert!(
+            plain
+                .www_authenticate
+                .unwrap()
+                .contains("scope=\"x:y\", error_desc")
+        );
     }
 
     #[test]
@@ -202,7 +217,10 @@ mod tests {
             Some("Bearer realm=\"toolbridge\"")
         );
         let malformed = plain.answer(AuthError::Malformed).www_authenticate.unwrap();
-        assert!(malformed.starts_with("Bearer error=\"invalid_token\", "), "{malformed}");
+        assert!(
+            malformed.starts_with("Bearer error=\"invalid_token\", "),
+            "{malformed}"
+        );
     }
 
     #[test]

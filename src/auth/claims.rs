@@ -25,7 +25,12 @@ impl Demands {
     /// Reads the claims of a token whose signature has been verified.
     ///
     /// The tenant comes last: a caller learns that a tenant exists only with a token that is good in all other respects.
-    pub fn check(&self, claims: &Map<String, Value>, token: Secret, now_secs: u64) -> Result<Principal, AuthError> {
+    pub fn check(
+        &self,
+        claims: &Map<String, Value>,
+        token: Secret,
+        now_secs: u64,
+    ) -> Result<Principal, AuthError> {
         let expires_at = numeric_date(claims.get("exp")).ok_or(AuthError::Malformed)?;
         if now_secs >= expires_at.saturating_add(self.leeway_secs) {
             return Err(AuthError::Expired);
@@ -46,12 +51,17 @@ impl Demands {
         {
             return Err(AuthError::WrongAudience);
         }
-        let subject = claims.get("sub").and_then(Value::as_str).ok_or(AuthError::Malformed)?;
+        let subject = claims
+            .get("sub")
+            .and_then(Value::as_str)
+            .ok_or(AuthError::Malformed)?;
         if !is_plain_name(subject) {
             return Err(AuthError::Malformed);
         }
         let scopes = Scopes::claimed(claims)?.unwrap_or_else(|| self.unsaid_scopes.clone());
-        if present(claims, &self.tenant_claim).is_some_and(|claim| claim.as_str() != Some(&self.tenant_id)) {
+        if present(claims, &self.tenant_claim)
+            .is_some_and(|claim| claim.as_str() != Some(&self.tenant_id))
+        {
             return Err(AuthError::TenantMismatch);
         }
         Ok(Principal {
@@ -143,7 +153,11 @@ mod tests {
             (json!(-1), Some(AuthError::Malformed)),
             (Value::Null, Some(AuthError::Malformed)),
         ] {
-            assert_eq!(refusal(json!({"sub": "u", "exp": exp})), expected, "exp {exp}");
+            assert_eq!(
+                refusal(json!({"sub": "u", "exp": exp})),
+                expected,
+                "exp {exp}"
+            );
         }
         assert_eq!(
             refusal(json!({"sub": "u"})),
@@ -174,17 +188,23 @@ mod tests {
             (json!(7), false),
             (Value::Null, false),
         ] {
-            assert_eq!(refusal(json!({"sub": sub, "exp": NOW + 1})).is_none(), ok, "sub {sub}");
+            assert_eq!(
+                refusal(json!({"sub": sub, "exp": NOW + 1})).is_none(),
+                ok,
+                "sub {sub}"
+            );
         }
     }
 
     /// The same table as in `api/internal/auth/auth_test.go`.
     #[test]
     fn subjects_are_taken_and_refused_like_in_the_api() {
-        let table: Value = serde_json::from_str(include_str!("../../tests/vectors/subjects.json")).unwrap();
+        let table: Value =
+            serde_json::from_str(include_str!("../../tests/vectors/subjects.json")).unwrap();
         // With `raw_value` or `arbitrary_precision`, serde_json itself gives some objects a meaning.
-        let objects_are_objects = serde_json::from_str::<Value>(r#"{"$serde_json::private::Number":"7"}"#)
-            .is_ok_and(|value| value.is_object());
+        let objects_are_objects =
+            serde_json::from_str::<Value>(r#"{"$serde_json::private::Number":"7"}"#)
+                .is_ok_and(|value| value.is_object());
         let vectors = table["vectors"].as_array().unwrap();
         assert!(vectors.len() >= 20, "{} vectors", vectors.len());
         for vector in vectors {
@@ -193,14 +213,18 @@ mod tests {
                 continue;
             }
             let claims = format!(r#"{{"sub":{sub},"exp":{}}}"#, NOW + 1);
-            let taken = serde_json::from_str::<Value>(&claims).is_ok_and(|claims| refusal(claims).is_none());
+            let taken = serde_json::from_str::<Value>(&claims)
+                .is_ok_and(|claims| refusal(claims).is_none());
             assert_eq!(Some(taken), vector["good"].as_bool(), "{name}");
         }
     }
 
     #[test]
     fn issuer_and_audience_only_when_configured() {
-        assert_eq!(refusal(json!({"sub": "u", "exp": NOW, "iss": "x", "aud": "y"})), None);
+        assert_eq!(
+            refusal(json!({"sub": "u", "exp": NOW, "iss": "x", "aud": "y"})),
+            None
+        );
         let strict = Demands {
             issuer: Some("me".into()),
             audience: Some("api".into()),
@@ -215,7 +239,10 @@ mod tests {
             (json!("me"), json!([]), Some(AuthError::WrongAudience)),
             (json!("me"), Value::Null, Some(AuthError::WrongAudience)),
         ] {
-            let result = check(&strict, json!({"sub": "u", "exp": NOW, "iss": iss, "aud": aud}));
+            let result = check(
+                &strict,
+                json!({"sub": "u", "exp": NOW, "iss": iss, "aud": aud}),
+            );
             assert_eq!(result.err(), expected, "iss {iss} aud {aud}");
         }
     }
@@ -241,7 +268,8 @@ mod tests {
 
     #[test]
     fn who_says_nothing_of_scopes_has_what_the_settings_say() {
-        let scopes = |demands: &Demands, claims| check(demands, claims).map(|principal| principal.scopes);
+        let scopes =
+            |demands: &Demands, claims| check(demands, claims).map(|principal| principal.scopes);
         let strict = Demands {
             unsaid_scopes: Scopes::none(),
             ..demands()
@@ -251,7 +279,10 @@ mod tests {
         assert_eq!(scopes(&strict, plain), Ok(Scopes::none()));
         let limited = json!({"sub": "u", "exp": NOW, "scope": "a"});
         for demands in [demands(), strict] {
-            assert_eq!(scopes(&demands, limited.clone()), Ok(Scopes::Only(["a".into()].into())));
+            assert_eq!(
+                scopes(&demands, limited.clone()),
+                Ok(Scopes::Only(["a".into()].into()))
+            );
         }
         assert_eq!(
             refusal(json!({"sub": "u", "exp": NOW, "scope": 7})),

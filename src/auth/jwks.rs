@@ -72,7 +72,9 @@ pub(super) struct PublishedKey {
 
 impl Jwks {
     pub fn from_settings(settings: &Settings) -> Result<Option<Self>, JwksError> {
-        let Some(url) = &settings.jwks_url else { return Ok(None) };
+        let Some(url) = &settings.jwks_url else {
+            return Ok(None);
+        };
         let url = reqwest::Url::parse(url).map_err(|_| JwksError::Url)?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(JwksError::Url);
@@ -108,7 +110,11 @@ impl Jwks {
     }
 
     /// The keys that may have signed a token with this key id and algorithm; never an empty list.
-    pub async fn candidates(&self, id: Option<&str>, algorithm: Algorithm) -> Result<Vec<DecodingKey>, AuthError> {
+    pub async fn candidates(
+        &self,
+        id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> Result<Vec<DecodingKey>, AuthError> {
         if let Some(known) = self.known() {
             let found = known.find(id, algorithm);
             if !found.is_empty() {
@@ -129,7 +135,11 @@ impl Jwks {
     }
 
     fn known(&self) -> Option<Known> {
-        self.0.known.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .known
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// In a task of its own: a caller who hangs up must not take the fetch down with him, or anybody could keep the
@@ -156,7 +166,9 @@ impl Jwks {
                 };
                 *self.0.known.write().unwrap_or_else(PoisonError::into_inner) = Some(known);
             }
-            Err(error) => tracing::warn!(%error, "the key set of the identity provider could not be fetched"),
+            Err(error) => {
+                tracing::warn!(%error, "the key set of the identity provider could not be fetched")
+            }
         }
     }
 }
@@ -165,9 +177,14 @@ impl Known {
     fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Vec<DecodingKey> {
         // Either side may leave the id out; then the algorithm alone decides, and the signature has the last word.
         let fits = |key: &&PublishedKey| {
-            key.algorithm == algorithm && (id.is_none() || key.id.is_none() || key.id.as_deref() == id)
+            key.algorithm == algorithm
+                && (id.is_none() || key.id.is_none() || key.id.as_deref() == id)
         };
-        self.keys.iter().filter(fits).map(|key| key.key.clone()).collect()
+        self.keys
+            .iter()
+            .filter(fits)
+            .map(|key| key.key.clone())
+            .collect()
     }
 }
 
@@ -194,11 +211,16 @@ impl Inner {
 /// Keys that we cannot use are left out one by one: providers publish encryption keys and novelties beside ours.
 pub(super) fn parse(body: &[u8]) -> Result<Vec<PublishedKey>, JwksError> {
     let set = Json::parse(body).ok().filter(|set| set.is_object());
-    let keys = set.and_then(|set| set.member("keys")).filter(|keys| keys.is_array());
-    let jwks = keys.ok_or(JwksError::NotAKeySet)?.elements().filter_map(|key| {
-        let members = readable_members(key.get().as_bytes())?;
-        serde_json::from_value::<Jwk>(members.into()).ok()
-    });
+    let keys = set
+        .and_then(|set| set.member("keys"))
+        .filter(|keys| keys.is_array());
+    let jwks = keys
+        .ok_or(JwksError::NotAKeySet)?
+        .elements()
+        .filter_map(|key| {
+            let members = readable_members(key.get().as_bytes())?;
+            serde_json::from_value::<Jwk>(members.into()).ok()
+        });
     let keys: Vec<PublishedKey> = jwks
         .filter_map(|jwk| PublishedKey::from_jwk(&jwk))
         .take(MAX_KEYS)
@@ -224,7 +246,10 @@ impl PublishedKey {
             }
             _ => return None,
         };
-        let declared_otherwise = jwk.common.key_algorithm.is_some_and(|declared| declared != name);
+        let declared_otherwise = jwk
+            .common
+            .key_algorithm
+            .is_some_and(|declared| declared != name);
         let not_for_signatures = jwk
             .common
             .public_key_use

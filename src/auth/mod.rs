@@ -155,13 +155,17 @@ impl AuthError {
     pub fn advice(self) -> String {
         let to_do = match self {
             Self::Missing => "sign in, or send the header \"Authorization: Bearer TOKEN\"",
-            Self::Malformed => "send the whole token, and only it, as \"Authorization: Bearer TOKEN\"",
+            Self::Malformed => {
+                "send the whole token, and only it, as \"Authorization: Bearer TOKEN\""
+            }
             Self::Expired => "sign in again, or get a new one",
             Self::NotYetValid => "the clock of whoever made it may be ahead",
             Self::BadSignature | Self::WrongIssuer | Self::UnknownKey | Self::Algorithm => {
                 "get one from where this server's tokens come from"
             }
-            Self::WrongAudience | Self::TenantMismatch => "get one for this server, or check the URL",
+            Self::WrongAudience | Self::TenantMismatch => {
+                "get one for this server, or check the URL"
+            }
             Self::KeysUnavailable => "try again in a moment",
         };
         format!("{self}: {to_do}")

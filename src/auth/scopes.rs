@@ -27,7 +27,13 @@ const CLAIMS: [(&str, Forms); 3] = [
             list: false,
         },
     ),
-    ("scp", Forms { text: true, list: true }),
+    (
+        "scp",
+        Forms {
+            text: true,
+            list: true,
+        },
+    ),
     (
         "permissions",
         Forms {
@@ -51,11 +57,17 @@ impl Scopes {
     pub fn claimed(claims: &Map<String, Value>) -> Result<Option<Self>, AuthError> {
         let mut words: Option<Vec<Box<str>>> = None;
         for (name, forms) in &CLAIMS {
-            let Some(claim) = claims.get(*name) else { continue };
+            let Some(claim) = claims.get(*name) else {
+                continue;
+            };
             let words = words.get_or_insert_default();
             match claim {
                 Value::String(text) if forms.text => {
-                    words.extend(text.split(' ').filter(|word| !word.is_empty()).map(Box::from));
+                    words.extend(
+                        text.split(' ')
+                            .filter(|word| !word.is_empty())
+                            .map(Box::from),
+                    );
                 }
                 Value::Array(list) if forms.list => {
                     for word in list {
@@ -115,7 +127,11 @@ mod tests {
             json!({"permissions": [null]}),
             json!({"scope": "a", "permissions": false}),
         ] {
-            assert_eq!(claimed(claims.clone()), Err(AuthError::Malformed), "{claims}");
+            assert_eq!(
+                claimed(claims.clone()),
+                Err(AuthError::Malformed),
+                "{claims}"
+            );
         }
     }
 }

@@ -48,11 +48,17 @@ impl TestKey {
                 EncodingKey::from_ed_der(pair.to_pkcs8v1().unwrap().as_ref())
             }
         };
-        Self { signing, algorithm, id }
+        Self {
+            signing,
+            algorithm,
+            id,
+        }
     }
 
     fn published(&self) -> Value {
-        let mut jwk = serde_json::to_value(Jwk::from_encoding_key(&self.signing, self.algorithm).unwrap()).unwrap();
+        let mut jwk =
+            serde_json::to_value(Jwk::from_encoding_key(&self.signing, self.algorithm).unwrap())
+                .unwrap();
         jwk["kid"] = json!(self.id);
         jwk["use"] = json!("sig");
         // Some providers say more about a key, and in numbers.
@@ -121,7 +127,10 @@ impl KeyServer {
     async fn start(keys: &[&TestKey]) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/jwks", listener.local_addr().unwrap());
-        let server = Self { url, ..Self::default() };
+        let server = Self {
+            url,
+            ..Self::default()
+        };
         server.publish(keys).await;
         let state = server.clone();
         let answer = move || {
@@ -181,7 +190,10 @@ async fn hs256_with_the_shared_secret() {
         hs256_secret: Some(SECRET.into()),
         ..settings()
     });
-    let principal = verifier.verify(&hs256(SECRET, good_claims())).await.unwrap();
+    let principal = verifier
+        .verify(&hs256(SECRET, good_claims()))
+        .await
+        .unwrap();
     assert_eq!(&*principal.subject, "user-1");
     assert!(
         !format!("{principal:?} {verifier:?}").contains("eyJ"),
@@ -194,8 +206,14 @@ async fn hs256_with_the_shared_secret() {
     );
     let expired = hs256(SECRET, json!({"sub": "user-1", "exp": NOW - 61}));
     assert_eq!(refusal(&verifier, &expired).await, Some(AuthError::Expired));
-    let stranger = hs256(SECRET, json!({"sub": "user-1", "exp": NOW, "tenant_id": "globex"}));
-    assert_eq!(refusal(&verifier, &stranger).await, Some(AuthError::TenantMismatch));
+    let stranger = hs256(
+        SECRET,
+        json!({"sub": "user-1", "exp": NOW, "tenant_id": "globex"}),
+    );
+    assert_eq!(
+        refusal(&verifier, &stranger).await,
+        Some(AuthError::TenantMismatch)
+    );
     for garbage in ["", "a", "a.b.c", "..", "é.é.é", &"x.".repeat(10_000)] {
         assert_eq!(
             refusal(&verifier, garbage).await,
@@ -227,8 +245,14 @@ async fn times_are_read_however_they_are_written() {
         (r#""exp":18446744073709551616"#, Some(AuthError::Malformed)),
         (r#""exp":1e999"#, Some(AuthError::Malformed)),
         (r#""exp":-1.0"#, Some(AuthError::Malformed)),
-        (r#""exp":1763636401,"nbf":1e999"#, Some(AuthError::Malformed)),
-        (r#""exp":1763636401,"nbf":1763639999.0"#, Some(AuthError::NotYetValid)),
+        (
+            r#""exp":1763636401,"nbf":1e999"#,
+            Some(AuthError::Malformed),
+        ),
+        (
+            r#""exp":1763636401,"nbf":1763639999.0"#,
+            Some(AuthError::NotYetValid),
+        ),
     ] {
         let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
         let signed = format!(
@@ -237,7 +261,8 @@ async fn times_are_read_however_they_are_written() {
             part(&format!(r#"{{"sub":"u",{times}}}"#))
         );
         let key = EncodingKey::from_secret(SECRET.as_bytes());
-        let signature = jsonwebtoken::crypto::sign(signed.as_bytes(), &key, Algorithm::HS256).unwrap();
+        let signature =
+            jsonwebtoken::crypto::sign(signed.as_bytes(), &key, Algorithm::HS256).unwrap();
         assert_eq!(
             refusal(&verifier, &format!("{signed}.{signature}")).await,
             expected,
@@ -270,8 +295,17 @@ async fn published_keys_of_three_kinds() {
             key.algorithm
         );
     }
-    let nameless = jsonwebtoken::encode(&Header::new(Algorithm::ES256), &good_claims(), &keys[1].signing).unwrap();
-    assert_eq!(refusal(&verifier, &nameless).await, None, "a token without a key id");
+    let nameless = jsonwebtoken::encode(
+        &Header::new(Algorithm::ES256),
+        &good_claims(),
+        &keys[1].signing,
+    )
+    .unwrap();
+    assert_eq!(
+        refusal(&verifier, &nameless).await,
+        None,
+        "a token without a key id"
+    );
     assert_eq!(server.asked(), 1, "one fetch serves all");
 }
 
@@ -289,19 +323,30 @@ async fn the_token_cannot_choose_the_algorithm() {
     for alg in ["none", "None", "NONE", "", "HS384", "RS1", "PS256", "ES384"] {
         let token = handmade(json!({"alg": alg, "kid": "rsa"}), good_claims(), b"x");
         for verifier in [&both, &only_jwks] {
-            assert_eq!(refusal(verifier, &token).await, Some(AuthError::Algorithm), "{alg}");
+            assert_eq!(
+                refusal(verifier, &token).await,
+                Some(AuthError::Algorithm),
+                "{alg}"
+            );
         }
     }
     // An HMAC made with the public key as its secret, in the two forms an attacker would try.
     let public = rsa.published();
-    let modulus = URL_SAFE_NO_PAD.decode(public["n"].as_str().unwrap()).unwrap();
+    let modulus = URL_SAFE_NO_PAD
+        .decode(public["n"].as_str().unwrap())
+        .unwrap();
     for secret in [modulus, public.to_string().into_bytes()] {
         let header = Header {
             kid: Some("rsa".into()),
             ..Header::new(Algorithm::HS256)
         };
-        let token = jsonwebtoken::encode(&header, &good_claims(), &EncodingKey::from_secret(&secret)).unwrap();
-        assert_eq!(refusal(&only_jwks, &token).await, Some(AuthError::Algorithm));
+        let token =
+            jsonwebtoken::encode(&header, &good_claims(), &EncodingKey::from_secret(&secret))
+                .unwrap();
+        assert_eq!(
+            refusal(&only_jwks, &token).await,
+            Some(AuthError::Algorithm)
+        );
         assert_eq!(refusal(&both, &token).await, Some(AuthError::BadSignature));
     }
     // A symmetric key that a provider publishes by mistake is nobody's key.
@@ -314,9 +359,16 @@ async fn the_token_cannot_choose_the_algorithm() {
         kid: Some("rsa".into()),
         ..Header::new(Algorithm::EdDSA)
     };
-    let crossed =
-        jsonwebtoken::encode(&crossed, &good_claims(), &TestKey::new(Algorithm::EdDSA, "ed").signing).unwrap();
-    assert_eq!(refusal(&only_jwks, &crossed).await, Some(AuthError::UnknownKey));
+    let crossed = jsonwebtoken::encode(
+        &crossed,
+        &good_claims(),
+        &TestKey::new(Algorithm::EdDSA, "ed").signing,
+    )
+    .unwrap();
+    assert_eq!(
+        refusal(&only_jwks, &crossed).await,
+        Some(AuthError::UnknownKey)
+    );
     // Extensions that must be understood are not understood.
     let critical = handmade(
         json!({"alg": "HS256", "crit": ["b64"], "b64": false}),
@@ -337,7 +389,11 @@ async fn a_header_is_an_object_and_text() {
     });
     let sealed = |header: &[u8]| {
         let claims = good_claims().to_string();
-        let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        let signed = format!(
+            "{}.{}",
+            URL_SAFE_NO_PAD.encode(header),
+            URL_SAFE_NO_PAD.encode(claims)
+        );
         let key = EncodingKey::from_secret(SECRET.as_bytes());
         let seal = jsonwebtoken::crypto::sign(signed.as_bytes(), &key, Algorithm::HS256).unwrap();
         format!("{signed}.{seal}")
@@ -345,9 +401,16 @@ async fn a_header_is_an_object_and_text() {
     for (header, expected) in [
         (&b" {\"alg\":\"HS256\"}"[..], None),
         (b"[\"HS256\",\"x\"]", Some(AuthError::Malformed)),
-        (b"{\"alg\":\"HS256\",\"x\":\"\xff\"}", Some(AuthError::Malformed)),
+        (
+            b"{\"alg\":\"HS256\",\"x\":\"\xff\"}",
+            Some(AuthError::Malformed),
+        ),
     ] {
-        assert_eq!(refusal(&verifier, &sealed(header)).await, expected, "{header:?}");
+        assert_eq!(
+            refusal(&verifier, &sealed(header)).await,
+            expected,
+            "{header:?}"
+        );
     }
 }
 
@@ -364,8 +427,15 @@ async fn rotation_is_noticed_and_a_flood_is_not() {
 
     // Within the least distance of the first fetch, invented key ids cause no second one.
     for _ in 0..200 {
-        let token = handmade(json!({"alg": "ES256", "kid": "invented"}), good_claims(), &[7; 64]);
-        assert_eq!(refusal(&verifier, &token).await, Some(AuthError::UnknownKey));
+        let token = handmade(
+            json!({"alg": "ES256", "kid": "invented"}),
+            good_claims(),
+            &[7; 64],
+        );
+        assert_eq!(
+            refusal(&verifier, &token).await,
+            Some(AuthError::UnknownKey)
+        );
     }
     assert_eq!(server.asked(), 1);
 
@@ -405,9 +475,20 @@ async fn a_dead_key_server_locks_nobody_out() {
 
     for _ in 0..5 {
         jump(Duration::from_secs(3600)).await;
-        assert_eq!(refusal(&verifier, &token).await, None, "a known key goes on serving");
-        let stranger = handmade(json!({"alg": "EdDSA", "kid": "other"}), good_claims(), &[7; 64]);
-        assert_eq!(refusal(&verifier, &stranger).await, Some(AuthError::UnknownKey));
+        assert_eq!(
+            refusal(&verifier, &token).await,
+            None,
+            "a known key goes on serving"
+        );
+        let stranger = handmade(
+            json!({"alg": "EdDSA", "kid": "other"}),
+            good_claims(),
+            &[7; 64],
+        );
+        assert_eq!(
+            refusal(&verifier, &stranger).await,
+            Some(AuthError::UnknownKey)
+        );
     }
 }
 
@@ -419,7 +500,10 @@ async fn keys_that_never_came_are_our_failing_and_are_asked_for_again() {
     let verifier = server.verifier();
     let token = key.token(good_claims());
     for _ in 0..20 {
-        assert_eq!(refusal(&verifier, &token).await, Some(AuthError::KeysUnavailable));
+        assert_eq!(
+            refusal(&verifier, &token).await,
+            Some(AuthError::KeysUnavailable)
+        );
     }
     assert_eq!(server.asked(), 1);
     server.publish(&[&key]).await;

@@ -174,7 +174,9 @@ impl Exchange {
         let fingerprint = Fingerprint::of(subject);
         let mut known = self.0.known();
         match known.get(&fingerprint) {
-            Some(Entry::Held { token, until }) if Instant::now() < *until => return settled(Ok(token.clone())),
+            Some(Entry::Held { token, until }) if Instant::now() < *until => {
+                return settled(Ok(token.clone()));
+            }
             // One that has landed left its outcome in the map, unless it crashed.
             Some(Entry::Asking(flight)) if flight.peek().is_none() => return flight.clone(),
             _ => {}
@@ -184,8 +186,17 @@ impl Exchange {
             return settled(Err(ExchangeError::Unavailable));
         }
         // In a task of its own: others may wait for it when the caller who began it has gone.
-        let asking = tasks::spawn("exchange", Arc::clone(&self.0).ask(fingerprint, subject.clone()));
-        let flight = async move { asking.await.ok().flatten().unwrap_or(Err(ExchangeError::Garbled)) };
+        let asking = tasks::spawn(
+            "exchange",
+            Arc::clone(&self.0).ask(fingerprint, subject.clone()),
+        );
+        let flight = async move {
+            asking
+                .await
+                .ok()
+                .flatten()
+                .unwrap_or(Err(ExchangeError::Garbled))
+        };
         let flight = flight.boxed().shared();
         known.insert(fingerprint, Entry::Asking(flight.clone()));
         flight
@@ -211,7 +222,10 @@ impl Inner {
             .unwrap_or_default()
             .min(left)
             .saturating_sub(self.margin);
-        if let Some(until) = begun.checked_add(good_for).filter(|until| Instant::now() < *until) {
+        if let Some(until) = begun
+            .checked_add(good_for)
+            .filter(|until| Instant::now() < *until)
+        {
             let token = issued.token.clone();
             known.insert(fingerprint, Entry::Held { token, until });
         }

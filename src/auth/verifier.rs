@@ -97,10 +97,13 @@ impl Verifier {
     async fn verify_compact(&self, token: &str) -> Result<Principal, AuthError> {
         let (signed, signature) = token.rsplit_once('.').ok_or(AuthError::Malformed)?;
         let (header, claims) = signed.split_once('.').ok_or(AuthError::Malformed)?;
-        self.verify_signature(&decode(header)?, signed, signature).await?;
+        self.verify_signature(&decode(header)?, signed, signature)
+            .await?;
         let claims = readable_members(&base64_decode(claims)?).ok_or(AuthError::Malformed)?;
         let token = Secret::new(token);
-        let principal = self.demands.check(&claims, token.clone(), self.clock.now_secs())?;
+        let principal = self
+            .demands
+            .check(&claims, token.clone(), self.clock.now_secs())?;
         let Some(exchange) = &self.exchange else {
             return Ok(principal);
         };
@@ -131,12 +134,18 @@ impl Verifier {
         }
     }
 
-    async fn verify_signature(&self, header: &Header, signed: &str, signature: &str) -> Result<(), AuthError> {
+    async fn verify_signature(
+        &self,
+        header: &Header,
+        signed: &str,
+        signature: &str,
+    ) -> Result<(), AuthError> {
         if header.crit.is_some() {
             return Err(AuthError::Algorithm);
         }
         let holds = |key: &DecodingKey, algorithm| {
-            jsonwebtoken::crypto::verify(signature, signed.as_bytes(), key, algorithm).unwrap_or(false)
+            jsonwebtoken::crypto::verify(signature, signed.as_bytes(), key, algorithm)
+                .unwrap_or(false)
         };
         let verified = match (header.alg.as_str(), &self.hs256, &self.jwks) {
             ("HS256", Some(secret), _) => holds(secret, Algorithm::HS256),
@@ -147,7 +156,11 @@ impl Verifier {
             }
             _ => return Err(AuthError::Algorithm),
         };
-        if verified { Ok(()) } else { Err(AuthError::BadSignature) }
+        if verified {
+            Ok(())
+        } else {
+            Err(AuthError::BadSignature)
+        }
     }
 }
 
@@ -166,7 +179,9 @@ fn decode<T: serde::de::DeserializeOwned>(part: &str) -> Result<T, AuthError> {
 }
 
 fn base64_decode(part: &str) -> Result<Vec<u8>, AuthError> {
-    URL_SAFE_NO_PAD.decode(part).map_err(|_| AuthError::Malformed)
+    URL_SAFE_NO_PAD
+        .decode(part)
+        .map_err(|_| AuthError::Malformed)
 }
 
 /// The members of an object. In place of one that no number type can hold stands `false`, which no claim can be: issuers
@@ -176,7 +191,12 @@ pub(super) fn readable_members(json: &[u8]) -> Option<Map<String, Value>> {
     let members = object.members();
     Some(
         members
-            .map(|(name, value)| (name.into_owned(), value.to_value().unwrap_or(Value::Bool(false))))
+            .map(|(name, value)| {
+                (
+                    name.into_owned(),
+                    value.to_value().unwrap_or(Value::Bool(false)),
+                )
+            })
             .collect(),
     )
 }

@@ -46,21 +46,28 @@ pub fn read(
             .filter(|(key, _)| !key.is_empty())
             .ok_or_else(|| format!("\"{pair}\" is no argument: write it key=value"))?;
         if seen.contains(&key) {
-            return Err(format!("\"{key}\" is given twice: write a list as {key}=one,two"));
+            return Err(format!(
+                "\"{key}\" is given twice: write a list as {key}=one,two"
+            ));
         }
         seen.push(key);
         let text = fetch(text, key, reader)?;
         match key.split_once('.') {
             Some((outer, inner)) if Types::of(types.arguments, outer) == Some("object") => {
                 let value = typed(&text, Types::of(types.fields, inner));
-                let nested = arguments.entry(outer).or_insert_with(|| Value::Object(Map::new()));
+                let nested = arguments
+                    .entry(outer)
+                    .or_insert_with(|| Value::Object(Map::new()));
                 let nested = nested
                     .as_object_mut()
                     .ok_or_else(|| format!("\"{outer}\" is no object already"))?;
                 nested.insert(inner.to_owned(), value);
             }
             _ => {
-                arguments.insert(key.to_owned(), typed(&text, Types::of(types.arguments, key)));
+                arguments.insert(
+                    key.to_owned(),
+                    typed(&text, Types::of(types.arguments, key)),
+                );
             }
         }
     }
@@ -158,25 +165,44 @@ mod tests {
         assert_eq!(
             reading(
                 None,
-                &["content=123", "title={\"a\":1}", "limit=10", "full=true", "tags=a, b"]
+                &[
+                    "content=123",
+                    "title={\"a\":1}",
+                    "limit=10",
+                    "full=true",
+                    "tags=a, b"
+                ]
             )
             .unwrap(),
             json!({"content": "123", "title": "{\"a\":1}", "limit": 10, "full": true, "tags": ["a", "b"]})
         );
-        assert_eq!(reading(None, &["tags=[\"a,b\"]"]).unwrap(), json!({"tags": ["a,b"]}));
+        assert_eq!(
+            reading(None, &["tags=[\"a,b\"]"]).unwrap(),
+            json!({"tags": ["a,b"]})
+        );
         assert_eq!(
             reading(None, &["limit=ten"]).unwrap(),
             json!({"limit": "ten"}),
             "left to the tool to refuse"
         );
-        assert_eq!(reading(None, &["content="]).unwrap(), json!({"content": ""}));
-        assert_eq!(reading(None, &["content=a=b"]).unwrap(), json!({"content": "a=b"}));
+        assert_eq!(
+            reading(None, &["content="]).unwrap(),
+            json!({"content": ""})
+        );
+        assert_eq!(
+            reading(None, &["content=a=b"]).unwrap(),
+            json!({"content": "a=b"})
+        );
     }
 
     #[test]
     fn fields_inside_an_object_have_the_types_of_the_entity() {
         assert_eq!(
-            reading(None, &["updates.title=7", "updates.tags=a,b", "updates.stars=5"]).unwrap(),
+            reading(
+                None,
+                &["updates.title=7", "updates.tags=a,b", "updates.stars=5"]
+            )
+            .unwrap(),
             json!({"updates": {"title": "7", "tags": ["a", "b"], "stars": 5}})
         );
     }
@@ -187,12 +213,18 @@ mod tests {
             reading(Some("@args.json"), &["content=@note.md", "title=-"]).unwrap(),
             json!({"title": "from stdin", "tags": ["x"], "content": "# From a file\n"})
         );
-        assert_eq!(reading(None, &["content=@@ada"]).unwrap(), json!({"content": "@ada"}));
+        assert_eq!(
+            reading(None, &["content=@@ada"]).unwrap(),
+            json!({"content": "@ada"})
+        );
     }
 
     #[test]
     fn what_cannot_be_read_is_named() {
-        for (base, pairs) in [(None, &["title=-", "content=-"][..]), (Some("-"), &["title=-"])] {
+        for (base, pairs) in [
+            (None, &["title=-", "content=-"][..]),
+            (Some("-"), &["title=-"]),
+        ] {
             let said = reading(base, pairs).unwrap_err();
             assert!(said.contains("can be read once"), "{said}");
         }

@@ -65,7 +65,11 @@ fn hash(text: &str) -> Result<Hash, String> {
     Hash::read(text).ok_or_else(|| "a hash has 64 hexadecimal digits".to_owned())
 }
 
-pub fn run(args: &AuditArgs, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
+pub fn run(
+    args: &AuditArgs,
+    settings: &Settings,
+    around: &mut Surroundings,
+) -> Result<(), CliError> {
     let Action::Verify(args) = &args.action;
     let paths = if args.files.is_empty() {
         configured(settings, around)?
@@ -75,7 +79,10 @@ pub fn run(args: &AuditArgs, settings: &Settings, around: &mut Surroundings) -> 
     let mut trails = Trails::default();
     for path in &paths {
         read(&mut trails, path, args.log).map_err(|why| {
-            let sentence = format!("{} cannot be read ({why}), so nothing is verified.", path.display());
+            let sentence = format!(
+                "{} cannot be read ({why}), so nothing is verified.",
+                path.display()
+            );
             CliError::because(Exit::Failed, sentence)
         })?;
     }
@@ -124,7 +131,11 @@ struct Shown {
 
 impl Shown {
     fn is_well(&self) -> bool {
-        let wrong = self.report.findings.iter().any(|finding| finding.kind.is_wrong());
+        let wrong = self
+            .report
+            .findings
+            .iter()
+            .any(|finding| finding.kind.is_wrong());
         !wrong && !self.report.chains.is_empty()
     }
 
@@ -145,7 +156,9 @@ impl Shown {
             };
             let mark = styled(style, format!("{mark:<5}"));
             match self.place(finding) {
-                Some((file, line)) => output.line(format!("{mark}  {file}, line {line}, {}", finding.what))?,
+                Some((file, line)) => {
+                    output.line(format!("{mark}  {file}, line {line}, {}", finding.what))?
+                }
                 None => output.line(format!("{mark}  {}", finding.what))?,
             }
         }
@@ -162,7 +175,10 @@ impl Shown {
             output.line(format!("  head {}", chain.head))?;
         }
         if self.report.passed_over > 0 {
-            output.line(format!("{} other lines were passed over", self.report.passed_over))?;
+            output.line(format!(
+                "{} other lines were passed over",
+                self.report.passed_over
+            ))?;
         }
         output.line(if self.is_well() {
             styled(GOOD, "The trail is as it was written.")

@@ -75,7 +75,9 @@ pub fn run(call: &Call, settings: &Settings, around: &mut Surroundings) -> Resul
 
     let answer = super::block_on(wiring::call(&config, token, &call.name, arguments))??;
     match answer {
-        CallAnswer::Result(text) if call.json => Ok(around.output.json_text(&Json::trusted(&text).to_pretty())?),
+        CallAnswer::Result(text) if call.json => {
+            Ok(around.output.json_text(&Json::trusted(&text).to_pretty())?)
+        }
         CallAnswer::Result(text) => {
             let value = Json::trusted(&text).to_value().unwrap_or_default();
             let more = |cursor: &str| next_page(call, settings, cursor);
@@ -107,8 +109,16 @@ fn next_page(call: &Call, settings: &Settings, cursor: &str) -> Option<String> {
     if call.args.as_deref() == Some("-") || call.pairs.iter().any(|pair| pair.ends_with("=-")) {
         return None;
     }
-    let kept = call.pairs.iter().filter(|pair| !pair.starts_with("cursor=")).cloned();
-    let mut words = vec!["toolbridge-mcp".to_owned(), "call".to_owned(), call.name.clone()];
+    let kept = call
+        .pairs
+        .iter()
+        .filter(|pair| !pair.starts_with("cursor="))
+        .cloned();
+    let mut words = vec![
+        "toolbridge-mcp".to_owned(),
+        "call".to_owned(),
+        call.name.clone(),
+    ];
     words.extend(kept);
     words.push(format!("cursor={cursor}"));
     if let Some(args) = &call.args {
@@ -117,7 +127,11 @@ fn next_page(call: &Call, settings: &Settings, cursor: &str) -> Option<String> {
     words.extend(settings.words());
     words.extend(call.credentials.words());
     // What would not survive being shown cannot be pasted.
-    let shown = words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+    let shown = words
+        .iter()
+        .map(|word| quoted(word))
+        .collect::<Vec<_>>()
+        .join(" ");
     (harmless(&shown) == shown).then_some(shown)
 }
 

@@ -49,7 +49,10 @@ pub struct ClientConfig {
 fn name(text: &str) -> Result<String, String> {
     clients::is_name(text)
         .then(|| text.to_owned())
-        .ok_or_else(|| "use at most 64 letters, digits, hyphens and underscores, a letter or digit first".to_owned())
+        .ok_or_else(|| {
+            "use at most 64 letters, digits, hyphens and underscores, a letter or digit first"
+                .to_owned()
+        })
 }
 
 impl ClientConfig {
@@ -62,7 +65,11 @@ impl ClientConfig {
     }
 }
 
-pub fn run(args: &ClientConfig, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
+pub fn run(
+    args: &ClientConfig,
+    settings: &Settings,
+    around: &mut Surroundings,
+) -> Result<(), CliError> {
     let Some(key) = &args.client else {
         return list(&mut around.output);
     };
@@ -90,9 +97,21 @@ pub fn run(args: &ClientConfig, settings: &Settings, around: &mut Surroundings) 
 }
 
 fn list(output: &mut Output) -> Result<(), CliError> {
-    let keys = clients::ALL.iter().map(|client| client.key.len()).max().unwrap_or(0);
-    let names = clients::ALL.iter().map(|client| client.name.len()).max().unwrap_or(0);
-    let room = output.width.unwrap_or(160).saturating_sub(keys + names + 6).max(20);
+    let keys = clients::ALL
+        .iter()
+        .map(|client| client.key.len())
+        .max()
+        .unwrap_or(0);
+    let names = clients::ALL
+        .iter()
+        .map(|client| client.name.len())
+        .max()
+        .unwrap_or(0);
+    let room = output
+        .width
+        .unwrap_or(160)
+        .saturating_sub(keys + names + 6)
+        .max(20);
     for client in clients::ALL {
         let rows = client.abilities.as_ref().map(Abilities::rows);
         let can: Vec<_> = rows
@@ -124,9 +143,16 @@ fn find(key: &str) -> Result<&'static Client, CliError> {
     })
 }
 
-fn entry(args: &ClientConfig, settings: &Settings, around: &Surroundings) -> Result<Entry, CliError> {
+fn entry(
+    args: &ClientConfig,
+    settings: &Settings,
+    around: &Surroundings,
+) -> Result<Entry, CliError> {
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("toolbridge-mcp"));
-    let home = around.environment.get("HOME").map_or("/path/to", String::as_str);
+    let home = around
+        .environment
+        .get("HOME")
+        .map_or("/path/to", String::as_str);
     Ok(Entry {
         name: args.name.clone(),
         url: if args.local {
@@ -135,19 +161,34 @@ fn entry(args: &ClientConfig, settings: &Settings, around: &Surroundings) -> Res
             url(args, settings, around)?
         },
         command: program.display().to_string(),
-        token_file: Path::new(home).join(".toolbridge-token").display().to_string(),
+        token_file: Path::new(home)
+            .join(".toolbridge-token")
+            .display()
+            .to_string(),
         local: args.local.then(|| local(settings, around)),
     })
 }
 
 /// The URL of `/mcp`.
-fn url(args: &ClientConfig, settings: &Settings, around: &Surroundings) -> Result<String, CliError> {
+fn url(
+    args: &ClientConfig,
+    settings: &Settings,
+    around: &Surroundings,
+) -> Result<String, CliError> {
     let usage = |sentence: String| CliError::because(Exit::Usage, sentence);
     let mut url: Url = match &args.url {
         Some(text) => parse::parse_url(text).map_err(|why| usage(format!("--url {why}.")))?,
-        None => around.load(settings, &[])?.config.server.public_url.ok_or_else(|| {
-            usage("it is not known where the server is: give --url, or set server.public_url.".to_owned())
-        })?,
+        None => around
+            .load(settings, &[])?
+            .config
+            .server
+            .public_url
+            .ok_or_else(|| {
+                usage(
+                    "it is not known where the server is: give --url, or set server.public_url."
+                        .to_owned(),
+                )
+            })?,
     };
     if url.query().is_some() {
         return Err(usage(
@@ -164,10 +205,16 @@ fn url(args: &ClientConfig, settings: &Settings, around: &Surroundings) -> Resul
 fn local(settings: &Settings, around: &Surroundings) -> Vec<String> {
     let absolute = |path: &Path| {
         let path = around.directory.join(path);
-        std::path::absolute(&path).unwrap_or(path).display().to_string()
+        std::path::absolute(&path)
+            .unwrap_or(path)
+            .display()
+            .to_string()
     };
     let mut words = settings.words();
-    let named = words.iter().position(|word| word == "--config").map(|place| place + 1);
+    let named = words
+        .iter()
+        .position(|word| word == "--config")
+        .map(|place| place + 1);
     if let Some(file) = named.and_then(|place| words.get_mut(place)) {
         *file = absolute(Path::new(file.as_str()));
     } else {
@@ -176,7 +223,9 @@ fn local(settings: &Settings, around: &Surroundings) -> Vec<String> {
             .environment
             .get("TOOLBRIDGE_CONFIG")
             .filter(|file| !file.is_empty());
-        let file = file.map(PathBuf::from).or_else(|| usual.exists().then_some(usual));
+        let file = file
+            .map(PathBuf::from)
+            .or_else(|| usual.exists().then_some(usual));
         words.extend(
             file.into_iter()
                 .flat_map(|file| ["--config".to_owned(), absolute(&file)]),
@@ -186,8 +235,17 @@ fn local(settings: &Settings, around: &Surroundings) -> Vec<String> {
     words
 }
 
-fn show(client: &Client, recipe: &Recipe, entry: &Entry, local: bool, output: &mut Output) -> Result<(), CliError> {
-    output.line(styled(HEADING, format!("{} · {}", client.name, recipe.way.title())))?;
+fn show(
+    client: &Client,
+    recipe: &Recipe,
+    entry: &Entry,
+    local: bool,
+    output: &mut Output,
+) -> Result<(), CliError> {
+    output.line(styled(
+        HEADING,
+        format!("{} · {}", client.name, recipe.way.title()),
+    ))?;
     if let Some(cannot) = recipe.cannot {
         output.line(format!("\n{}", styled_code(cannot)))?;
     }
@@ -207,13 +265,21 @@ fn show(client: &Client, recipe: &Recipe, entry: &Entry, local: bool, output: &m
             }
             Step::Enter { say, fields } => {
                 output.line(styled_code(say))?;
-                let width = fields.iter().map(|field| field.label.len()).max().unwrap_or(0);
+                let width = fields
+                    .iter()
+                    .map(|field| field.label.len())
+                    .max()
+                    .unwrap_or(0);
                 for field in *fields {
                     let text = styled(NAME, (field.text)(entry));
                     output.line(format!("  {:width$}  {text}", field.label))?;
                 }
             }
-            Step::Install { say, link, redirect } => {
+            Step::Install {
+                say,
+                link,
+                redirect,
+            } => {
                 output.line(styled_code(say))?;
                 output.line(format!("\n  {}", styled(NAME, link(entry))))?;
                 output.line("\nWhere only https links are let through, the same by way of the maker's page:")?;
@@ -232,13 +298,23 @@ fn show(client: &Client, recipe: &Recipe, entry: &Entry, local: bool, output: &m
 fn places(files: &[File], output: &mut Output) -> Result<(), CliError> {
     let width = files.iter().map(|file| file.r#for.len()).max().unwrap_or(0);
     for file in files {
-        output.line(format!("  {:width$}  {}", file.r#for, styled(NAME, file.path)))?;
+        output.line(format!(
+            "  {:width$}  {}",
+            file.r#for,
+            styled(NAME, file.path)
+        ))?;
     }
     Ok(())
 }
 
 fn styled_code(sentence: &str) -> String {
-    let piece = |(code, text): (bool, &str)| if code { styled(NAME, text) } else { text.to_owned() };
+    let piece = |(code, text): (bool, &str)| {
+        if code {
+            styled(NAME, text)
+        } else {
+            text.to_owned()
+        }
+    };
     pieces(sentence).map(piece).collect()
 }
 

@@ -18,6 +18,11 @@ pub struct Completions {
 pub fn run(args: &Completions, output: &mut Output) -> Result<(), CliError> {
     // Into memory first: the generator panics when it cannot write.
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut super::command(), env!("CARGO_PKG_NAME"), &mut script);
+    clap_complete::generate(
+        args.shell,
+        &mut super::command(),
+        env!("CARGO_PKG_NAME"),
+        &mut script,
+    );
     Ok(output.raw(&script)?)
 }

@@ -36,7 +36,11 @@ Examples:
     Check,
 }
 
-pub fn run(args: &ConfigArgs, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
+pub fn run(
+    args: &ConfigArgs,
+    settings: &Settings,
+    around: &mut Surroundings,
+) -> Result<(), CliError> {
     match args.action {
         Action::Show { defaults: true, .. } => Ok(around.output.raw(DEFAULTS.as_bytes())?),
         Action::Show { json, .. } => show(json, settings, around),
@@ -59,7 +63,11 @@ fn show(json: bool, settings: &Settings, around: &mut Surroundings) -> Result<()
         .max()
         .unwrap_or(0)
         .min(48);
-    let leaf_width = lines.iter().map(|line| line.key.leaf().len()).max().unwrap_or(0);
+    let leaf_width = lines
+        .iter()
+        .map(|line| line.key.leaf().len())
+        .max()
+        .unwrap_or(0);
     let mut section = "";
     for line in &lines {
         if line.key.section() != section {
@@ -74,9 +82,10 @@ fn show(json: bool, settings: &Settings, around: &mut Surroundings) -> Result<()
             _ => styled(NAME, value),
         };
         let origin = styled(QUIET, format!("# {}", harmless(&origin(line))));
-        around
-            .output
-            .line(format!("{:leaf_width$} = {value}  {origin}", line.key.leaf()))?;
+        around.output.line(format!(
+            "{:leaf_width$} = {value}  {origin}",
+            line.key.leaf()
+        ))?;
     }
     for warning in warnings(&loaded.config) {
         around.output.note(format!("\nwarning: {warning}"))?;

@@ -53,7 +53,9 @@ pub struct Connect {
 }
 
 fn header(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("a header is written NAME=VALUE")?;
+    let (name, value) = text
+        .split_once('=')
+        .ok_or("a header is written NAME=VALUE")?;
     Ok((name.trim().to_owned(), value.to_owned()))
 }
 
@@ -93,7 +95,11 @@ impl Connect {
             // As it was meant from here, wherever that may be read from later.
             return Ok(Token::File(around.directory.join(path)));
         }
-        match around.environment.get("TOOLBRIDGE_TOKEN").map(|text| text.trim()) {
+        match around
+            .environment
+            .get("TOOLBRIDGE_TOKEN")
+            .map(|text| text.trim())
+        {
             None | Some("") => Err(CliError::because(
                 Exit::NoPermission,
                 "there is no token: set TOOLBRIDGE_TOKEN, or pass --token-file FILE.",
@@ -103,9 +109,15 @@ impl Connect {
     }
 
     fn headers(&self) -> Vec<(&str, &str)> {
-        let toolsets = self.toolsets.as_deref().map(|list| ("x-mcp-toolsets", list));
+        let toolsets = self
+            .toolsets
+            .as_deref()
+            .map(|list| ("x-mcp-toolsets", list));
         let read_only = self.read_only.then_some(("x-mcp-readonly", "true"));
-        let others = self.header.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let others = self
+            .header
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()));
         others.chain(toolsets).chain(read_only).collect()
     }
 }

@@ -29,7 +29,12 @@ pub struct Credentials {
 
 impl Credentials {
     /// `lifetime`: of a token that is made here.
-    pub fn token(&self, config: &Config, lifetime: Duration, around: &Surroundings) -> Result<Secret, CliError> {
+    pub fn token(
+        &self,
+        config: &Config,
+        lifetime: Duration,
+        around: &Surroundings,
+    ) -> Result<Secret, CliError> {
         if let Some(sub) = &self.act_as {
             return mint(config, &Claims::of(sub, lifetime), around.now);
         }
@@ -52,22 +57,35 @@ impl Credentials {
         let text = match &self.token_file {
             Some(path) => {
                 let unusable = |why: String| {
-                    CliError::because(Exit::NoPermission, format!("the token file {} {why}.", path.display()))
+                    CliError::because(
+                        Exit::NoPermission,
+                        format!("the token file {} {why}.", path.display()),
+                    )
                 };
-                let text = std::fs::read_to_string(path).map_err(|why| unusable(format!("cannot be read ({why})")))?;
+                let text = std::fs::read_to_string(path)
+                    .map_err(|why| unusable(format!("cannot be read ({why})")))?;
                 if text.trim().is_empty() {
                     return Err(unusable("is empty".to_owned()));
                 }
                 text
             }
-            None => around.environment.get("TOOLBRIDGE_TOKEN").cloned().unwrap_or_default(),
+            None => around
+                .environment
+                .get("TOOLBRIDGE_TOKEN")
+                .cloned()
+                .unwrap_or_default(),
         };
-        Ok(Some(text.trim()).filter(|token| !token.is_empty()).map(Secret::new))
+        Ok(Some(text.trim())
+            .filter(|token| !token.is_empty())
+            .map(Secret::new))
     }
 
     /// The same flags again, for a command to be suggested.
     pub fn words(&self) -> Vec<String> {
-        let file = self.token_file.as_ref().map(|path| path.display().to_string());
+        let file = self
+            .token_file
+            .as_ref()
+            .map(|path| path.display().to_string());
         [("--as", self.act_as.clone()), ("--token-file", file)]
             .into_iter()
             .filter_map(|(flag, value)| Some([flag.to_owned(), value?]))

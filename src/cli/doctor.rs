@@ -98,25 +98,37 @@ fn inside(args: &Doctor, settings: &Settings, around: &mut Surroundings) -> Resu
     };
     let token = match &loaded {
         Ok(config) => {
-            telemetry::start(&around.quiet_log(config, settings), Destination::Stderr, true);
+            telemetry::start(
+                &around.quiet_log(config, settings),
+                Destination::Stderr,
+                true,
+            );
             args.inside_token(config, around)?
         }
         Err(_) => Token::None("there is no configuration".to_owned()),
     };
     let mut report = Report::new("this machine", args.json, &mut around.output)?;
-    let examined = wiring::from_inside(loaded, token, args.asked(), |examined| report.hear(examined));
+    let examined = wiring::from_inside(loaded, token, args.asked(), |examined| {
+        report.hear(examined)
+    });
     let examined = super::block_on(examined)??;
     report.end(examined)
 }
 
-fn outside(args: &Doctor, url: &str, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
+fn outside(
+    args: &Doctor,
+    url: &str,
+    settings: &Settings,
+    around: &mut Surroundings,
+) -> Result<(), CliError> {
     let aim = wiring::aim(url)?;
     let token = args.outside_token(settings, around)?;
     let shown = aim.shown().to_owned();
     let mut report = Report::new(&shown, args.json, &mut around.output)?;
-    let examined = wiring::from_outside(aim, token, args.resolve.clone(), args.asked(), |examined| {
-        report.hear(examined);
-    });
+    let examined =
+        wiring::from_outside(aim, token, args.resolve.clone(), args.asked(), |examined| {
+            report.hear(examined);
+        });
     let examined = super::block_on(examined)??;
     report.end(examined)
 }
@@ -141,12 +153,18 @@ impl Doctor {
     }
 
     /// What is configured here is of no interest from the outside, unless a token has to be made with it.
-    fn outside_token(&self, settings: &Settings, around: &Surroundings) -> Result<Option<Secret>, CliError> {
+    fn outside_token(
+        &self,
+        settings: &Settings,
+        around: &Surroundings,
+    ) -> Result<Option<Secret>, CliError> {
         if !self.credentials.make_one() {
             return self.credentials.given(around);
         }
         let config = around.load(settings, &[])?.config;
-        self.credentials.token(&config, TOKEN_LIFETIME, around).map(Some)
+        self.credentials
+            .token(&config, TOKEN_LIFETIME, around)
+            .map(Some)
     }
 }
 
@@ -227,13 +245,17 @@ impl<'a> Report<'a> {
     /// One line for each cause.
     fn untried(&mut self, all: &[Examined]) -> std::io::Result<()> {
         for cause in all {
-            let untried = all.iter().filter(|examined| examined.because == Some(cause.id));
+            let untried = all
+                .iter()
+                .filter(|examined| examined.because == Some(cause.id));
             let titles: Vec<&str> = untried.map(|examined| examined.title).collect();
             if !titles.is_empty() {
                 let mark = styled(QUIET, format!("{:<6}", "-"));
                 let titles = titles.join(", ");
-                self.output
-                    .line(format!("  {mark} not tried because of \"{}\": {titles}", cause.title))?;
+                self.output.line(format!(
+                    "  {mark} not tried because of \"{}\": {titles}",
+                    cause.title
+                ))?;
             }
         }
         Ok(())
@@ -248,7 +270,12 @@ fn as_json(examined: &Examined) -> Value {
         "what": examined.what,
     });
     if let Some(check) = check.as_object_mut() {
-        check.extend(examined.mend.as_ref().map(|mend| ("mend".to_owned(), json!(mend))));
+        check.extend(
+            examined
+                .mend
+                .as_ref()
+                .map(|mend| ("mend".to_owned(), json!(mend))),
+        );
         check.extend(examined.because.map(|id| ("because".to_owned(), json!(id))));
         let took = u64::try_from(examined.took.as_millis()).unwrap_or(u64::MAX);
         check.insert("took_ms".to_owned(), json!(took));

@@ -44,7 +44,9 @@ impl Exit {
             Exit::Software => "a fault of this program",
             Exit::System => "the address cannot be listened on",
             Exit::TryLater => "too many calls: try again later",
-            Exit::NoPermission => "the token is missing, or was not accepted, or does not allow this",
+            Exit::NoPermission => {
+                "the token is missing, or was not accepted, or does not allow this"
+            }
         }
     }
 

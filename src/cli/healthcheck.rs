@@ -34,7 +34,11 @@ pub struct Healthcheck {
     timeout: Duration,
 }
 
-pub fn run(args: &Healthcheck, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
+pub fn run(
+    args: &Healthcheck,
+    settings: &Settings,
+    around: &mut Surroundings,
+) -> Result<(), CliError> {
     let url = match &args.url {
         Some(url) => url.clone(),
         None => {
@@ -60,7 +64,9 @@ fn ask_api(base_url: &str, timeout: Duration) -> Result<Asked, CliError> {
     let base_url = base_url.trim_end_matches('/');
     let asked = Asked::now(format!("{base_url}/readyz"), timeout)?;
     match asked.answer {
-        Ok((status, _)) if has_no_readyz(status) => Asked::now(format!("{base_url}/healthz"), timeout),
+        Ok((status, _)) if has_no_readyz(status) => {
+            Asked::now(format!("{base_url}/healthz"), timeout)
+        }
         _ => Ok(asked),
     }
 }
@@ -81,9 +87,10 @@ impl Asked {
 fn judge(around: &mut Surroundings, asked: Asked) -> Result<(), CliError> {
     let Asked { url, answer } = asked;
     match answer {
-        Ok((status, _)) if (200..300).contains(&status) => Ok(around
-            .output
-            .line(format!("{} {url} answered {status}", styled(GOOD, "healthy:")))?),
+        Ok((status, _)) if (200..300).contains(&status) => Ok(around.output.line(format!(
+            "{} {url} answered {status}",
+            styled(GOOD, "healthy:")
+        ))?),
         Ok((status, body)) => Err(unhealthy(format!(
             "not healthy: {url} answered {status} {}",
             fitted(body.trim(), 200)
@@ -120,7 +127,10 @@ async fn ask(url: &str, timeout: Duration) -> Result<(u16, String), String> {
     let mut answer = client.get(url).send().await.map_err(|why| said(&why))?;
     let body = bounded_body::read(&mut answer, MAX_ANSWER_BYTES).await;
     let body = body.unwrap_or_default();
-    Ok((answer.status().as_u16(), String::from_utf8_lossy(&body).into_owned()))
+    Ok((
+        answer.status().as_u16(),
+        String::from_utf8_lossy(&body).into_owned(),
+    ))
 }
 
 fn said(why: &reqwest::Error) -> String {

@@ -15,11 +15,19 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Use the tools", &["tools", "call", "token"]),
     (
         "Look after it",
-        &["doctor", "audit", "config", "healthcheck", "version", "completions"],
+        &[
+            "doctor",
+            "audit",
+            "config",
+            "healthcheck",
+            "version",
+            "completions",
+        ],
     ),
 ];
 
-const EXAMPLES: &str = "  toolbridge-mcp serve --check                         is the configuration good?
+const EXAMPLES: &str =
+    "  toolbridge-mcp serve --check                         is the configuration good?
   toolbridge-mcp serve                                 serve MCP at /mcp
   toolbridge-mcp connect https://acme.example.com      be its client's way there
   toolbridge-mcp tools create_note                     what does it take?
@@ -41,7 +49,10 @@ pub fn arranged(command: Command) -> Command {
         styled(HEADING, "Options:"),
         after()
     );
-    command.styles(STYLES).max_term_width(120).help_template(template)
+    command
+        .styles(STYLES)
+        .max_term_width(120)
+        .help_template(template)
 }
 
 fn groups(command: &Command) -> String {
@@ -53,7 +64,10 @@ fn groups(command: &Command) -> String {
     let mut text = String::new();
     for (heading, names) in GROUPS {
         let _ = writeln!(text, "\n{}", styled(HEADING, format!("{heading}:")));
-        for sub in names.iter().filter_map(|name| command.find_subcommand(name)) {
+        for sub in names
+            .iter()
+            .filter_map(|name| command.find_subcommand(name))
+        {
             let name = styled(NAME, format!("{:width$}", sub.get_name()));
             let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
             let _ = writeln!(text, "  {name}  {about}");
@@ -81,7 +95,10 @@ mod tests {
     #[test]
     fn every_command_is_in_exactly_one_group() {
         let command = crate::cli::command();
-        let mut grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        let mut grouped: Vec<&str> = GROUPS
+            .iter()
+            .flat_map(|(_, names)| names.iter().copied())
+            .collect();
         let mut there: Vec<&str> = command.get_subcommands().map(Command::get_name).collect();
         grouped.sort_unstable();
         there.sort_unstable();

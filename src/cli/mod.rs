@@ -105,7 +105,9 @@ struct Settings {
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("a setting is written KEY=VALUE")?;
+    let (key, value) = text
+        .split_once('=')
+        .ok_or("a setting is written KEY=VALUE")?;
     Ok((key.trim().to_owned(), value.to_owned()))
 }
 
@@ -237,7 +239,9 @@ fn print_parser(said: &clap::Error, around: &mut Surroundings) -> Result<(), Cli
         return Ok(said.print()?);
     }
     // It repeats what was typed, so it goes the way of everything else that is said.
-    around.output.note(said.render().ansi().to_string().trim_end())?;
+    around
+        .output
+        .note(said.render().ansi().to_string().trim_end())?;
     Err(CliError::Silent(Exit::Usage))
 }
 
@@ -266,7 +270,9 @@ fn block_on<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|why| CliError::because(Exit::Software, format!("the runtime cannot start ({why}).")))?;
+        .map_err(|why| {
+            CliError::because(Exit::Software, format!("the runtime cannot start ({why})."))
+        })?;
     let result = runtime.block_on(work);
     // Not dropped, which would wait for a read of standard input that may never end.
     runtime.shutdown_background();

@@ -34,7 +34,8 @@ impl Output {
         Self {
             out: Box::new(io::BufWriter::new(AutoStream::auto(io::stdout()))),
             err: Box::new(AutoStream::auto(io::stderr())),
-            width: terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| usize::from(width.0)),
+            width: terminal_size::terminal_size_of(io::stdout())
+                .map(|(width, _)| usize::from(width.0)),
         }
     }
 
@@ -90,7 +91,9 @@ pub fn fitted(text: &str, width: usize) -> String {
 
 /// One line without control characters: what tenants wrote may not drive the reader's terminal.
 pub fn harmless(text: &str) -> String {
-    text.chars().map(|c| if is_unprintable(c) { ' ' } else { c }).collect()
+    text.chars()
+        .map(|c| if is_unprintable(c) { ' ' } else { c })
+        .collect()
 }
 
 /// What drives a terminal, as JSON escapes: it occurs only inside of strings, where they mean the same.
@@ -116,7 +119,11 @@ fn tame(text: &str) -> String {
         if let Some(colour) = colour(c, rest.as_str()) {
             tamed.push(c);
             tamed += colour;
-            rest = rest.as_str().get(colour.len()..).unwrap_or_default().chars();
+            rest = rest
+                .as_str()
+                .get(colour.len()..)
+                .unwrap_or_default()
+                .chars();
         } else if is_unprintable(c) && !matches!(c, '\n' | '\t') {
             tamed.push(' ');
         } else {
@@ -130,7 +137,10 @@ fn tame(text: &str) -> String {
 fn colour(escape: char, rest: &str) -> Option<&str> {
     let parameters = rest.strip_prefix('[').filter(|_| escape == '\x1b')?;
     let end = parameters.find(|c: char| !c.is_ascii_digit() && c != ';')?;
-    parameters.get(end..)?.starts_with('m').then(|| rest.get(..end + 2))?
+    parameters
+        .get(end..)?
+        .starts_with('m')
+        .then(|| rest.get(..end + 2))?
 }
 
 #[cfg(test)]
@@ -166,7 +176,10 @@ pub mod tests {
     }
 
     /// Runs `speak` with an output that is kept.
-    pub fn captured(width: Option<usize>, speak: impl FnOnce(&mut Output) -> io::Result<()>) -> Captured {
+    pub fn captured(
+        width: Option<usize>,
+        speak: impl FnOnce(&mut Output) -> io::Result<()>,
+    ) -> Captured {
         let Captured { out, err } = captured_raw(width, speak);
         let plain = |text: &str| anstream::adapter::strip_str(text).to_string();
         Captured {
@@ -176,7 +189,10 @@ pub mod tests {
     }
 
     /// The same with every byte that a terminal would get.
-    pub fn captured_raw(width: Option<usize>, speak: impl FnOnce(&mut Output) -> io::Result<()>) -> Captured {
+    pub fn captured_raw(
+        width: Option<usize>,
+        speak: impl FnOnce(&mut Output) -> io::Result<()>,
+    ) -> Captured {
         let (out, err) = (Shared::default(), Shared::default());
         let mut output = Output {
             out: Box::new(out.clone()),
@@ -209,7 +225,10 @@ pub mod tests {
             !said.contains(['\u{9b}', '\u{7f}', '\u{202e}', '\u{200b}', '\u{e0041}']),
             "{said:?}"
         );
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&said).unwrap(), value);
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&said).unwrap(),
+            value
+        );
         let piped = captured_raw(None, |output| output.json(&value)).out;
         assert!(piped.contains('\u{9b}'), "a program gets it as it is");
     }

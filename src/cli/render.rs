@@ -29,7 +29,9 @@ pub fn result(
         Some(items) => {
             page(output, entity, items)?;
             match result.get("nextCursor").and_then(Value::as_str).map(more) {
-                Some(Some(command)) => output.note(styled(QUIET, format!("more: {}", harmless(&command)))),
+                Some(Some(command)) => {
+                    output.note(styled(QUIET, format!("more: {}", harmless(&command))))
+                }
                 Some(None) => output.note(styled(QUIET, "there is more")),
                 None => Ok(()),
             }
@@ -40,14 +42,21 @@ pub fn result(
 }
 
 fn item(output: &mut Output, entity: &str, item: &Value) -> io::Result<()> {
-    let mut headline = format!("{} {}", styled(HEADING, entity), styled(NAME, text_of(item, "uid")));
+    let mut headline = format!(
+        "{} {}",
+        styled(HEADING, entity),
+        styled(NAME, text_of(item, "uid"))
+    );
     headline += &format!(
         "  version {}  updated {}",
         text_of(item, "version"),
         moment(&text_of(item, "updatedAt"))
     );
     if item.get("deletedAt").is_some_and(|at| !at.is_null()) {
-        headline += &styled(ERROR, format!("  deleted {}", moment(&text_of(item, "deletedAt"))));
+        headline += &styled(
+            ERROR,
+            format!("  deleted {}", moment(&text_of(item, "deletedAt"))),
+        );
     }
     output.line(headline)?;
     let Some(payload) = item.get("payload").and_then(Value::as_object) else {
@@ -57,7 +66,11 @@ fn item(output: &mut Output, entity: &str, item: &Value) -> io::Result<()> {
         .iter()
         .filter(|(name, _)| !SERVER_FIELDS.contains(&name.as_str()))
         .collect();
-    let width = fields.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let width = fields
+        .iter()
+        .map(|(name, _)| name.chars().count())
+        .max()
+        .unwrap_or(0);
     for (name, value) in fields {
         let label = styled(QUIET, format!("{:width$}", harmless(name)));
         let text = plain(value);
@@ -91,7 +104,11 @@ fn page(output: &mut Output, entity: &str, items: &[Value]) -> io::Result<()> {
                 .and_then(Value::as_object)
                 .map(title)
                 .unwrap_or_default();
-            let title = if deleted { format!("[deleted] {title}") } else { title };
+            let title = if deleted {
+                format!("[deleted] {title}")
+            } else {
+                title
+            };
             [
                 uid,
                 title,
@@ -106,7 +123,10 @@ fn page(output: &mut Output, entity: &str, items: &[Value]) -> io::Result<()> {
             .iter()
             .filter_map(|row| row.get(column))
             .map(|cell| cell.chars().count());
-        cells.chain(heads.get(column).map(|head| head.len())).max().unwrap_or(0)
+        cells
+            .chain(heads.get(column).map(|head| head.len()))
+            .max()
+            .unwrap_or(0)
     };
     let (uid, updated, version) = (widest(0), widest(2), widest(3));
     let room = width.saturating_sub(uid + updated + version + 6).max(16);
@@ -118,7 +138,10 @@ fn page(output: &mut Output, entity: &str, items: &[Value]) -> io::Result<()> {
     ))?;
     for [a, b, c, d] in &rows {
         let a = styled(NAME, format!("{a:uid$}"));
-        output.line(format!("{a}  {:title$}  {c:updated$}  {d:>version$}", fitted(b, title)))?;
+        output.line(format!(
+            "{a}  {:title$}  {c:updated$}  {d:>version$}",
+            fitted(b, title)
+        ))?;
     }
     Ok(())
 }
@@ -151,7 +174,10 @@ pub fn failure(output: &mut Output, body: &Value) -> io::Result<()> {
             ))?;
         }
     }
-    for (key, label) in [("suggested_action", "next:"), ("correlation_id", "correlation id:")] {
+    for (key, label) in [
+        ("suggested_action", "next:"),
+        ("correlation_id", "correlation id:"),
+    ] {
         let text = text_of(error, key);
         if !text.is_empty() {
             output.note(format!("  {} {}", styled(QUIET, label), text))?;
@@ -162,16 +188,21 @@ pub fn failure(output: &mut Output, body: &Value) -> io::Result<()> {
 
 /// One line, fit for a terminal.
 fn text_of(value: &Value, key: &str) -> String {
-    value.get(key).map(|value| harmless(&plain(value))).unwrap_or_default()
+    value
+        .get(key)
+        .map(|value| harmless(&plain(value)))
+        .unwrap_or_default()
 }
 
 fn plain(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
-        Value::Array(items) if items.iter().all(Value::is_string) => {
-            items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
-        }
+        Value::Array(items) if items.iter().all(Value::is_string) => items
+            .iter()
+            .filter_map(Value::as_str)
+            .collect::<Vec<_>>()
+            .join(", "),
         other => other.to_string(),
     }
 }
@@ -219,7 +250,10 @@ mod tests {
 
     #[test]
     fn an_item_is_a_block() {
-        let said = rendered(&note("0198c5a2-0000-7000-8000-00000000abcd", "Groceries"), Some(80));
+        let said = rendered(
+            &note("0198c5a2-0000-7000-8000-00000000abcd", "Groceries"),
+            Some(80),
+        );
         assert_eq!(
             said.out,
             "note 0198c5a2-0000-7000-8000-00000000abcd  version 3  updated 2026-11-20 11:03:58\n  title    Groceries\n  \
@@ -286,7 +320,9 @@ mod tests {
             captured_raw(None, |output| failure(output, &error)),
         ] {
             for text in [said.out, said.err] {
-                for sequence in ["\x1b]", "\x07", "\x1b[2J", "\u{9b}", "\u{7f}", "\u{202e}", "\u{2066}"] {
+                for sequence in [
+                    "\x1b]", "\x07", "\x1b[2J", "\u{9b}", "\u{7f}", "\u{202e}", "\u{2066}",
+                ] {
                     assert!(!text.contains(sequence), "{sequence:?} in {text:?}");
                 }
             }

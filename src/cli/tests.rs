@@ -18,13 +18,19 @@ fn settings_may_stand_before_and_after_the_command() {
     ] {
         let flags = parsed(words).unwrap().settings.flags();
         assert_eq!(flags.len(), 2, "{words}");
-        assert_eq!((flags[1].path.as_str(), flags[1].value.as_str()), ("env", "dev"));
+        assert_eq!(
+            (flags[1].path.as_str(), flags[1].value.as_str()),
+            ("env", "dev")
+        );
     }
 }
 
 #[test]
 fn arguments_of_a_call_are_pairs() {
-    assert!(parsed("toolbridge-mcp call create_note title=a content=-x tags=[] --json --as ada").is_ok());
+    assert!(
+        parsed("toolbridge-mcp call create_note title=a content=-x tags=[] --json --as ada")
+            .is_ok()
+    );
     assert!(parsed("toolbridge-mcp call").is_err());
     assert!(
         parsed("toolbridge-mcp call get_note --as ada --token-file t").is_err(),
@@ -66,7 +72,10 @@ fn tools_are_left_out_by_flags_of_their_own() {
     ];
     for command in ["serve", "stdio"] {
         let words = format!("toolbridge-mcp {command}");
-        assert_eq!(flags(&format!("{words} --toolsets notes,tasks --read-only")), both);
+        assert_eq!(
+            flags(&format!("{words} --toolsets notes,tasks --read-only")),
+            both
+        );
         assert!(flags(&words).is_empty());
         assert!(
             parsed(&format!("{words} --toolsets=")).is_err(),

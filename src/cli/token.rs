@@ -79,7 +79,11 @@ pub fn run(args: &Token, settings: &Settings, around: &mut Surroundings) -> Resu
     let token = mint(&config, &claims, around.now)?;
     around.output.line(token.expose())?;
     if around.output.width.is_some() {
-        let tenant = args.tenant.as_deref().or(config.tenant.id.as_deref()).unwrap_or("any");
+        let tenant = args
+            .tenant
+            .as_deref()
+            .or(config.tenant.id.as_deref())
+            .unwrap_or("any");
         let said = format!(
             "for {} at tenant {tenant}, valid for {} seconds",
             args.sub,
@@ -94,7 +98,9 @@ pub fn run(args: &Token, settings: &Settings, around: &mut Surroundings) -> Resu
 pub fn mint(config: &Config, claims: &Claims<'_>, now: SystemTime) -> Result<Secret, CliError> {
     let Some(secret) = &config.auth.hs256_secret else {
         let reason = match config.auth.jwks_url {
-            Some(_) => "tokens are verified by auth.jwks_url only, and only its authorization server can make them",
+            Some(_) => {
+                "tokens are verified by auth.jwks_url only, and only its authorization server can make them"
+            }
             None => "auth.hs256_secret is not set: set JWT_HS256_SECRET to what the API has",
         };
         return Err(CliError::because(
@@ -126,7 +132,12 @@ pub fn mint(config: &Config, claims: &Claims<'_>, now: SystemTime) -> Result<Sec
         &EncodingKey::from_secret(secret.expose().as_bytes()),
     )
     .map(Secret::new)
-    .map_err(|why| CliError::because(Exit::Software, format!("the token cannot be signed ({why}).")))
+    .map_err(|why| {
+        CliError::because(
+            Exit::Software,
+            format!("the token cannot be signed ({why})."),
+        )
+    })
 }
 
 #[cfg(test)]
@@ -188,11 +199,15 @@ mod tests {
     fn without_the_secret_no_token_can_be_made_and_the_reason_is_named() {
         let claims = Claims::of("ada", Duration::from_secs(60));
         let said = mint(&config(&[]), &claims, UNIX_EPOCH).unwrap_err();
-        assert!(said.to_string().contains("auth.hs256_secret is not set"), "{said}");
+        assert!(
+            said.to_string().contains("auth.hs256_secret is not set"),
+            "{said}"
+        );
         let keys = config(&[("JWT_JWKS_URL", "https://login.example.com/keys")]);
         let said = mint(&keys, &claims, UNIX_EPOCH).unwrap_err();
         assert!(
-            said.to_string().contains("only its authorization server can make them"),
+            said.to_string()
+                .contains("only its authorization server can make them"),
             "{said}"
         );
         assert_eq!(said.exit(), Exit::Configuration);

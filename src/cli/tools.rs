@@ -43,17 +43,24 @@ pub fn run(args: &Tools, around: &mut Surroundings) -> Result<(), CliError> {
 
 /// The tool of that name, or a refusal that knows which one was meant.
 pub fn find<'a>(entries: &'a [Entry], name: &str) -> Result<&'a Entry, CliError> {
-    entries.iter().find(|entry| entry.name() == name).ok_or_else(|| {
-        let meant = match nearest(name, entries.iter().map(Entry::name)) {
-            Some(meant) => format!("did you mean {meant}?"),
-            None => "\"toolbridge-mcp tools\" lists those there are.".to_owned(),
-        };
-        CliError::because(Exit::Usage, format!("there is no tool \"{name}\": {meant}"))
-    })
+    entries
+        .iter()
+        .find(|entry| entry.name() == name)
+        .ok_or_else(|| {
+            let meant = match nearest(name, entries.iter().map(Entry::name)) {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => "\"toolbridge-mcp tools\" lists those there are.".to_owned(),
+            };
+            CliError::because(Exit::Usage, format!("there is no tool \"{name}\": {meant}"))
+        })
 }
 
 fn list(entries: &[Entry], around: &mut Surroundings) -> Result<(), CliError> {
-    let name_width = entries.iter().map(|entry| entry.name().len()).max().unwrap_or(0);
+    let name_width = entries
+        .iter()
+        .map(|entry| entry.name().len())
+        .max()
+        .unwrap_or(0);
     let room = around
         .output
         .width
@@ -65,9 +72,10 @@ fn list(entries: &[Entry], around: &mut Surroundings) -> Result<(), CliError> {
         if entry.entity != entity {
             let gap = if entity.is_empty() { "" } else { "\n" };
             entity = &entry.entity;
-            around
-                .output
-                .line(format!("{gap}{}", styled(HEADING, entity.replace('_', " "))))?;
+            around.output.line(format!(
+                "{gap}{}",
+                styled(HEADING, entity.replace('_', " "))
+            ))?;
         }
         let name = styled(NAME, format!("{:name_width$}", entry.name()));
         let first = entry
@@ -76,7 +84,9 @@ fn list(entries: &[Entry], around: &mut Surroundings) -> Result<(), CliError> {
             .next()
             .unwrap_or_default()
             .trim();
-        around.output.line(format!("  {name}  {}", fitted(first, room)))?;
+        around
+            .output
+            .line(format!("  {name}  {}", fitted(first, room)))?;
     }
     around.output.note(styled(
         QUIET,
@@ -113,12 +123,24 @@ fn show(entry: &Entry, around: &mut Surroundings) -> Result<(), CliError> {
         .flatten()
         .map(|(_, schema)| kind(schema))
         .collect();
-    let kind_width = kinds.iter().map(|kind| kind.chars().count()).max().unwrap_or(0).min(32);
+    let kind_width = kinds
+        .iter()
+        .map(|kind| kind.chars().count())
+        .max()
+        .unwrap_or(0)
+        .min(32);
     output.line(format!("\n{}", styled(HEADING, "Arguments")))?;
     for ((name, schema), kind) in properties.into_iter().flatten().zip(&kinds) {
-        let mark = if required.contains(&name.as_str()) { "*" } else { " " };
+        let mark = if required.contains(&name.as_str()) {
+            "*"
+        } else {
+            " "
+        };
         let name = styled(NAME, format!("{name:name_width$}"));
-        let about = schema.get("description").and_then(Value::as_str).unwrap_or_default();
+        let about = schema
+            .get("description")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         output.line(format!("{mark} {name}  {kind:kind_width$}  {about}"))?;
     }
     if !required.is_empty() {
@@ -126,7 +148,14 @@ fn show(entry: &Entry, around: &mut Surroundings) -> Result<(), CliError> {
     }
     let example: Vec<String> = required.iter().map(|name| format!("{name}=…")).collect();
     output.line(format!("\n{}", styled(HEADING, "Try")))?;
-    output.line(format!("  toolbridge-mcp call {} {}", entry.name(), example.join(" ")).trim_end())?;
+    output.line(
+        format!(
+            "  toolbridge-mcp call {} {}",
+            entry.name(),
+            example.join(" ")
+        )
+        .trim_end(),
+    )?;
     Ok(())
 }
 
@@ -158,7 +187,11 @@ fn hints(entry: &Entry) -> String {
 
 fn kind(schema: &Value) -> String {
     if let Some(choices) = schema.get("enum").and_then(Value::as_array) {
-        return choices.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("|");
+        return choices
+            .iter()
+            .filter_map(Value::as_str)
+            .collect::<Vec<_>>()
+            .join("|");
     }
     let kind = schema.get("type").and_then(Value::as_str).unwrap_or("any");
     match (schema.get("minimum"), schema.get("maximum")) {

@@ -47,7 +47,13 @@ pub static CLAUDE_CODE: Client = Client {
             steps: &[
                 Step::Run {
                     say: "In a terminal:",
-                    line: |entry| format!("claude mcp add --transport http {} {}", entry.name, shell(&entry.url)),
+                    line: |entry| {
+                        format!(
+                            "claude mcp add --transport http {} {}",
+                            entry.name,
+                            shell(&entry.url)
+                        )
+                    },
                 },
                 Step::Say("Then type `/mcp` in Claude Code, choose the server, and sign in."),
                 Step::Paste {
@@ -64,7 +70,9 @@ pub static CLAUDE_CODE: Client = Client {
                 KEEP_TOKEN,
                 Step::Run {
                     say: "Then, in a terminal:",
-                    line: |entry| format!("claude mcp add {} -- {}", entry.name, entry.command_line()),
+                    line: |entry| {
+                        format!("claude mcp add {} -- {}", entry.name, entry.command_line())
+                    },
                 },
                 Step::Paste {
                     say: "Or, in a project's file:",

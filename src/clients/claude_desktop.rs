@@ -32,7 +32,9 @@ pub static CLAUDE_DESKTOP: Client = Client {
                         },
                     ],
                 },
-                Step::Say("Then choose Connect, and sign in. In a team, an owner adds the connector first."),
+                Step::Say(
+                    "Then choose Connect, and sign in. In a team, an owner adds the connector first.",
+                ),
                 Step::Say(
                     "The connection comes from Anthropic's servers and not from your machine, so the URL has to be \
                      reachable from the internet over `https`. The connector is there in Claude on the web as well.",

@@ -29,7 +29,9 @@ pub static CURSOR: Client = Client {
                     "Cursor reads `TOOLBRIDGE_TOKEN` from the environment that it was started with: start it from a \
                      shell in which the variable is set.",
                 ),
-                Step::Say("Where a server offers sign-in as well, Cursor signs in and leaves the header out."),
+                Step::Say(
+                    "Where a server offers sign-in as well, Cursor signs in and leaves the header out.",
+                ),
             ],
         },
         Recipe {
@@ -121,5 +123,8 @@ fn native(entry: &Entry, server: &Value) -> String {
 }
 
 fn redirect(entry: &Entry, server: &Value) -> String {
-    format!("https://cursor.com/en/install-mcp?{}", parameters(entry, server))
+    format!(
+        "https://cursor.com/en/install-mcp?{}",
+        parameters(entry, server)
+    )
 }

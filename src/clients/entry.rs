@@ -37,7 +37,9 @@ impl Entry {
 /// What every client takes for a name, and no shell or URL has to quote.
 pub fn is_name(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    (1..=64).contains(&text.len()) && text.chars().all(plain) && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+    (1..=64).contains(&text.len())
+        && text.chars().all(plain)
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
 }
 
 /// A word that a POSIX shell reads as it is.

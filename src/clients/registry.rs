@@ -64,7 +64,10 @@ fn schema() -> Value {
 fn the_listing_is_in_the_form_that_the_registry_takes() {
     let (schema, listing) = (schema(), listing());
     let schema = jsonschema::validator_for(&schema).unwrap();
-    let wrong: Vec<String> = schema.iter_errors(&listing).map(|error| error.to_string()).collect();
+    let wrong: Vec<String> = schema
+        .iter_errors(&listing)
+        .map(|error| error.to_string())
+        .collect();
     assert_eq!(wrong, Vec::<String>::new());
 }
 
@@ -78,8 +81,14 @@ fn the_listing_is_of_this_version_and_of_nothing_that_does_not_exist() {
         .as_str()
         .unwrap()
         .trim_start_matches("https://");
-    assert!(module.starts_with(&format!("module {repository}/")), "{module}");
-    let (owner, name) = repository.trim_start_matches("github.com/").split_once('/').unwrap();
+    assert!(
+        module.starts_with(&format!("module {repository}/")),
+        "{module}"
+    );
+    let (owner, name) = repository
+        .trim_start_matches("github.com/")
+        .split_once('/')
+        .unwrap();
     assert_eq!(listing["name"], format!("io.github.{owner}/{name}"));
 }
 
@@ -98,7 +107,12 @@ fn remotes_name_the_tenant_and_hide_the_token() {
     let remotes: Vec<_> = listing["remotes"].as_array().unwrap().iter().collect();
     let ends: Vec<_> = remotes
         .iter()
-        .map(|remote| (remote["type"].as_str().unwrap(), remote["url"].as_str().unwrap()))
+        .map(|remote| {
+            (
+                remote["type"].as_str().unwrap(),
+                remote["url"].as_str().unwrap(),
+            )
+        })
         .collect();
     assert_eq!(
         ends,
@@ -109,7 +123,11 @@ fn remotes_name_the_tenant_and_hide_the_token() {
     );
     for remote in remotes {
         let variables: Vec<_> = remote["variables"].as_object().unwrap().keys().collect();
-        assert_eq!(variables, ["tenant"], "each variable of the URL, and no other");
+        assert_eq!(
+            variables,
+            ["tenant"],
+            "each variable of the URL, and no other"
+        );
         let header = &remote["headers"][0];
         assert_eq!(
             (&header["name"], &header["isSecret"]),

@@ -53,11 +53,19 @@ fn links(entry: &Entry) -> Vec<(String, String)> {
 fn every_client_has_every_way_and_something_to_do() {
     for client in ALL {
         let ways: Vec<Way> = client.recipes.iter().map(|recipe| recipe.way).collect();
-        assert_eq!(ways, [Way::Token, Way::OAuth, Way::Process], "{}", client.key);
+        assert_eq!(
+            ways,
+            [Way::Token, Way::OAuth, Way::Process],
+            "{}",
+            client.key
+        );
         for recipe in &client.recipes {
             assert!(!recipe.steps.is_empty(), "{}", client.key);
         }
-        assert_eq!(Client::find(client.key).map(|found| found.name), Some(client.name));
+        assert_eq!(
+            Client::find(client.key).map(|found| found.name),
+            Some(client.name)
+        );
     }
 }
 
@@ -148,7 +156,10 @@ fn links_carry_the_same_entry_as_the_file() {
                 .map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value))
             {
                 let plain = |c: char| c.is_ascii_alphanumeric() || "-_.~%".contains(c);
-                assert!(value.chars().all(plain), "everything else is encoded: {value}");
+                assert!(
+                    value.chars().all(plain),
+                    "everything else is encoded: {value}"
+                );
             }
         }
         let (link, redirect) = (Url::parse(&link).unwrap(), Url::parse(&redirect).unwrap());
@@ -168,13 +179,15 @@ fn links_carry_the_same_entry_as_the_file() {
                 let mut native: Value = serde_json::from_str(&decoded).unwrap();
                 let object = native.as_object_mut().unwrap();
                 assert_eq!(object.remove("name"), Some(json!("a_b-1")));
-                let inputs = values(&redirect, "inputs").map(|text| serde_json::from_str(&text).unwrap());
+                let inputs =
+                    values(&redirect, "inputs").map(|text| serde_json::from_str(&text).unwrap());
                 assert_eq!(object.remove("inputs"), inputs);
                 (native, values(&redirect, "config").unwrap())
             }
             "cursor" => {
                 assert_eq!(values(&link, "name").as_deref(), Some("a_b-1"));
-                let decode = |text: String| String::from_utf8(STANDARD.decode(text).unwrap()).unwrap();
+                let decode =
+                    |text: String| String::from_utf8(STANDARD.decode(text).unwrap()).unwrap();
                 let native = decode(values(&link, "config").unwrap());
                 (
                     serde_json::from_str(&native).unwrap(),
@@ -214,7 +227,10 @@ fn lines_for_a_shell_are_quoted() {
 fn sentences_have_their_code_in_pairs_of_backticks() {
     let said = |step: &Step| match step {
         Step::Say(say) => *say,
-        Step::Run { say, .. } | Step::Paste { say, .. } | Step::Enter { say, .. } | Step::Install { say, .. } => say,
+        Step::Run { say, .. }
+        | Step::Paste { say, .. }
+        | Step::Enter { say, .. }
+        | Step::Install { say, .. } => say,
     };
     for recipe in ALL.iter().flat_map(|client| &client.recipes) {
         for sentence in recipe.steps.iter().map(said).chain(recipe.cannot) {
@@ -235,7 +251,10 @@ fn the_documentation_is_what_the_code_says() {
     let written = std::fs::read_to_string(&path).unwrap_or_default();
     let mut generated = written.clone();
     for (name, text) in [("abilities", abilities()), ("clients", chapters())] {
-        let (start, end) = (format!("<!-- {name}: start -->\n"), format!("<!-- {name}: end -->"));
+        let (start, end) = (
+            format!("<!-- {name}: start -->\n"),
+            format!("<!-- {name}: end -->"),
+        );
         let from = generated.find(&start).expect("the start mark") + start.len();
         let to = generated.find(&end).expect("the end mark");
         generated.replace_range(from..to, &format!("\n{text}\n"));
@@ -243,7 +262,10 @@ fn the_documentation_is_what_the_code_says() {
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, &generated).unwrap();
     } else {
-        assert_eq!(written, generated, "run UPDATE_DOCS=1 cargo test the_documentation");
+        assert_eq!(
+            written, generated,
+            "run UPDATE_DOCS=1 cargo test the_documentation"
+        );
     }
 }
 
@@ -255,7 +277,11 @@ fn abilities() -> String {
     let headings = rows[0].1.map(|(heading, _)| heading).join(" | ");
     let mut table = format!("| client | {headings} |\n|---|---|---|---|---|---|\n");
     for (name, abilities) in rows {
-        let _ = writeln!(table, "| {name} | {} |", abilities.map(|(_, can)| can).join(" | "));
+        let _ = writeln!(
+            table,
+            "| {name} | {} |",
+            abilities.map(|(_, can)| can).join(" | ")
+        );
     }
     table
 }
@@ -300,9 +326,15 @@ fn paragraph(step: &Step, entry: &Entry) -> String {
             }
             format!("{say}\n\n{list}")
         }
-        Step::Install { say, link, redirect } => {
+        Step::Install {
+            say,
+            link,
+            redirect,
+        } => {
             let (link, redirect) = (link(entry), redirect(entry));
-            format!("{say}\n\n```\n{link}\n```\n\nWhere only `https` links are let through:\n\n```\n{redirect}\n```\n")
+            format!(
+                "{say}\n\n```\n{link}\n```\n\nWhere only `https` links are let through:\n\n```\n{redirect}\n```\n"
+            )
         }
     }
 }

@@ -120,7 +120,9 @@ fn native(entry: &Entry, mut server: Value, inputs: Option<Value>) -> String {
 }
 
 fn redirect(entry: &Entry, server: &Value, inputs: Option<Value>) -> String {
-    let inputs = inputs.map_or_else(String::new, |inputs| format!("&inputs={}", query(&inputs.to_string())));
+    let inputs = inputs.map_or_else(String::new, |inputs| {
+        format!("&inputs={}", query(&inputs.to_string()))
+    });
     let config = query(&server.to_string());
     format!(
         "https://vscode.dev/redirect/mcp/install?name={}{inputs}&config={config}",

@@ -46,13 +46,19 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), ConfigError> {
     if config.server.host.parse::<IpAddr>().is_err() && config.server.host != "localhost" {
         return refuse(
             "server.host",
-            &format!("is {}, which is no address", super::parse::quoted(&config.server.host)),
+            &format!(
+                "is {}, which is no address",
+                super::parse::quoted(&config.server.host)
+            ),
             "use an IP address such as \"127.0.0.1\", \"0.0.0.0\" or \"::\"",
         );
     }
     for (key, origins) in [
         ("server.allowed_origins", &config.server.allowed_origins),
-        ("auth.authorization_servers", &config.auth.authorization_servers),
+        (
+            "auth.authorization_servers",
+            &config.auth.authorization_servers,
+        ),
     ] {
         for text in origins
             .iter()
@@ -102,10 +108,19 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), ConfigError> {
         ("server.public_url", config.server.public_url.as_ref()),
     ] {
         if url.is_some_and(|url| url.query().is_some()) {
-            return refuse(key, "has a query, which would be lost", "end it before the \"?\"");
+            return refuse(
+                key,
+                "has a query, which would be lost",
+                "end it before the \"?\"",
+            );
         }
     }
-    if config.server.public_url.as_ref().is_some_and(|url| url.path() != "/") {
+    if config
+        .server
+        .public_url
+        .as_ref()
+        .is_some_and(|url| url.path() != "/")
+    {
         return refuse(
             "server.public_url",
             "has a path, but \"/mcp\" is served at the root",
@@ -136,7 +151,10 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), ConfigError> {
     if config.audit.destination().is_none() {
         return refuse(
             "audit.to",
-            &format!("is {}, which is no file", super::parse::quoted(&config.audit.to)),
+            &format!(
+                "is {}, which is no file",
+                super::parse::quoted(&config.audit.to)
+            ),
             "write \"off\", \"stdout\", or a path such as \"/data/audit.jsonl\"",
         );
     }
@@ -236,7 +254,12 @@ pub fn missing(path: &'static str, because: &'static str) -> ConfigError {
     }
 }
 
-fn strong(config: &Config, key: &'static str, secret: Option<&Secret>, origin_of: OriginOf) -> Result<(), ConfigError> {
+fn strong(
+    config: &Config,
+    key: &'static str,
+    secret: Option<&Secret>,
+    origin_of: OriginOf,
+) -> Result<(), ConfigError> {
     match secret.and_then(|secret| weakness(secret.expose())) {
         Some(why) if config.env == Mode::Production => Err(ConfigError::Unusable {
             key,
@@ -257,7 +280,10 @@ fn exchange(exchange: &Exchange) -> Result<(), ConfigError> {
         ("auth.exchange.token_url", exchange.token_url.is_some()),
         ("auth.exchange.audience", exchange.audience.is_some()),
         ("auth.exchange.client_id", exchange.client_id.is_some()),
-        ("auth.exchange.client_secret", exchange.client_secret.is_some()),
+        (
+            "auth.exchange.client_secret",
+            exchange.client_secret.is_some(),
+        ),
     ];
     match needed.iter().find(|(_, set)| !set) {
         Some((key, _)) => Err(missing(key, because)),
@@ -308,7 +334,9 @@ pub fn warnings(config: &Config) -> Vec<String> {
     if config.env == Mode::Dev {
         warnings.push("dev mode: weak secrets and plain-http key sets are accepted".to_owned());
     }
-    if config.auth.jwks_url.is_some() && (config.auth.issuer.is_none() || config.auth.audience.is_none()) {
+    if config.auth.jwks_url.is_some()
+        && (config.auth.issuer.is_none() || config.auth.audience.is_none())
+    {
         warnings.push(
             "auth.jwks_url is set without both auth.issuer and auth.audience: tokens that were meant for other services \
              of that authorization server are accepted"
@@ -323,9 +351,14 @@ pub fn warnings(config: &Config) -> Vec<String> {
         ));
     }
     if config.auth.mode == TokenMode::Verify && config.auth.exchange.token_url.is_some() {
-        warnings.push("auth.exchange is set up, but auth.mode is \"verify\": no token is exchanged".to_owned());
+        warnings.push(
+            "auth.exchange is set up, but auth.mode is \"verify\": no token is exchanged"
+                .to_owned(),
+        );
     }
-    if config.auth.mode == TokenMode::Exchange && config.auth.exchange.audience == config.auth.audience {
+    if config.auth.mode == TokenMode::Exchange
+        && config.auth.exchange.audience == config.auth.audience
+    {
         warnings.push(
             "auth.exchange.audience is the same as auth.audience: exchanged tokens would be good for what callers' own \
              are good for"
@@ -338,7 +371,9 @@ pub fn warnings(config: &Config) -> Vec<String> {
         );
     }
     if one_secret_for_both(config) {
-        warnings.push("tenant.header_secret and auth.hs256_secret are the same: use two secrets".to_owned());
+        warnings.push(
+            "tenant.header_secret and auth.hs256_secret are the same: use two secrets".to_owned(),
+        );
     }
     warnings
 }

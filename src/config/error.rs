@@ -31,7 +31,11 @@ pub enum ConfigError {
     #[error("the configuration file {} cannot be read ({why}): make it readable for this user.", .path.display())]
     FileUnreadable { path: PathBuf, why: String },
     #[error("{}, line {line}, is not TOML ({why}): correct that line.", .path.display())]
-    NotToml { path: PathBuf, line: usize, why: String },
+    NotToml {
+        path: PathBuf,
+        line: usize,
+        why: String,
+    },
     /// Refused so that a misspelt key does not silently leave a default in force.
     #[error("{key} (from {origin}) is not a setting: {}", suggest(.nearest, "see \"toolbridge-mcp config show --defaults\" for those there are"))]
     UnknownKey {
@@ -40,7 +44,10 @@ pub enum ConfigError {
         nearest: Option<String>,
     },
     #[error("{name} (in the environment) is not a setting: {}", suggest(.nearest, "unset it, or see \"toolbridge-mcp config show\" for those there are"))]
-    UnknownVariable { name: String, nearest: Option<String> },
+    UnknownVariable {
+        name: String,
+        nearest: Option<String>,
+    },
     /// One of the two is out of date, and nobody can tell which.
     #[error("{first} and {second} both set {key}, to different values: unset one of them.")]
     NamesDisagree {
@@ -85,7 +92,12 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     const NEAR_ENOUGH: f64 = 0.7;
     candidates
         .into_iter()
-        .map(|candidate| (strsim::normalized_damerau_levenshtein(word, candidate), candidate))
+        .map(|candidate| {
+            (
+                strsim::normalized_damerau_levenshtein(word, candidate),
+                candidate,
+            )
+        })
         .filter(|(similarity, _)| *similarity >= NEAR_ENOUGH)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate.to_owned())

@@ -46,35 +46,59 @@ pub const OTHER_VARIABLES: &[&str] = &["TOOLBRIDGE_CONFIG", "TOOLBRIDGE_TOKEN"];
 pub const PREFIX: &str = "TOOLBRIDGE_";
 
 const fn key(path: &'static str, kind: Kind, aliases: &'static [&'static str]) -> Key {
-    Key { path, kind, aliases }
+    Key {
+        path,
+        kind,
+        aliases,
+    }
 }
 
 pub const KEYS: &[Key] = &[
     key("env", Kind::OneOf(&["production", "dev"]), &[]),
     key("tenant.id", Kind::Text, &[]),
-    key("tenant.header_secret", Kind::Secret, &["TENANT_HEADER_SECRET"]),
+    key(
+        "tenant.header_secret",
+        Kind::Secret,
+        &["TENANT_HEADER_SECRET"],
+    ),
     key("tenant.signature", Kind::OneOf(&["both", "v1", "v2"]), &[]),
     key("server.host", Kind::Text, &["TOOLBRIDGE_HOST"]),
-    key("server.port", Kind::Integer(0, 65_535), &["TOOLBRIDGE_PORT"]),
+    key(
+        "server.port",
+        Kind::Integer(0, 65_535),
+        &["TOOLBRIDGE_PORT"],
+    ),
     key("server.public_url", Kind::Url, &[]),
     key("server.allowed_hosts", Kind::List, &[]),
     key("server.allowed_origins", Kind::List, &[]),
     key("server.max_body_bytes", Kind::Size, &[]),
     key("server.max_connections", Kind::Integer(1, 1_000_000), &[]),
-    key("server.connections_per_principal", Kind::Integer(1, 1_000_000), &[]),
+    key(
+        "server.connections_per_principal",
+        Kind::Integer(1, 1_000_000),
+        &[],
+    ),
     key("server.request_memory", Kind::Size, &[]),
     key("server.request_memory_per_principal", Kind::Size, &[]),
     key("server.calls_per_minute", Kind::Integer(0, 1_000_000), &[]),
     key("server.calls_burst", Kind::Integer(1, 1_000_000), &[]),
     key("server.page", Kind::Flag, &[]),
-    key("server.sessions", Kind::OneOf(&["stateless", "stateful"]), &[]),
+    key(
+        "server.sessions",
+        Kind::OneOf(&["stateless", "stateful"]),
+        &[],
+    ),
     key("server.max_sessions", Kind::Integer(1, 100_000), &[]),
     key("server.session_idle", Kind::Duration, &[]),
     key("server.drain_notice", Kind::Duration, &[]),
     key("server.drain_timeout", Kind::Duration, &[]),
     key("server.legacy_sse", Kind::Flag, &[]),
     key("server.sse_streams", Kind::Integer(1, 1_000_000), &[]),
-    key("server.sse_streams_per_principal", Kind::Integer(1, 1_000_000), &[]),
+    key(
+        "server.sse_streams_per_principal",
+        Kind::Integer(1, 1_000_000),
+        &[],
+    ),
     key("api.base_url", Kind::Url, &["TOOLBRIDGE_GO_API_BASE_URL"]),
     key("api.startup_timeout", Kind::Duration, &[]),
     key("api.connect_timeout", Kind::Duration, &[]),
@@ -109,7 +133,11 @@ pub const KEYS: &[Key] = &[
     key("tools.max_result_bytes", Kind::Size, &[]),
     key("metrics.addr", Kind::Text, &[]),
     key("audit.to", Kind::Text, &[]),
-    key("audit.durable", Kind::OneOf(&["off", "written", "synced"]), &[]),
+    key(
+        "audit.durable",
+        Kind::OneOf(&["off", "written", "synced"]),
+        &[],
+    ),
     key("audit.max_file_bytes", Kind::Size, &[]),
     key("audit.max_files", Kind::Integer(1, 10_000), &[]),
     key("log.level", Kind::LogFilter, &[]),
@@ -152,8 +180,14 @@ impl Key {
             return Err(Problem::new(problem, format!("give {shown} or more")));
         }
         if self.path == "tenant.id" && text.len() > MAX_TENANT_BYTES {
-            let problem = format!("must be at most {MAX_TENANT_BYTES} bytes long, not {}", text.len());
-            return Err(Problem::new(problem, "give the tenant's own, shorter id".to_owned()));
+            let problem = format!(
+                "must be at most {MAX_TENANT_BYTES} bytes long, not {}",
+                text.len()
+            );
+            return Err(Problem::new(
+                problem,
+                "give the tenant's own, shorter id".to_owned(),
+            ));
         }
         Ok(value)
     }
@@ -178,12 +212,16 @@ impl Key {
 
     /// The key without its section.
     pub fn leaf(&self) -> &'static str {
-        self.path.rsplit_once('.').map_or(self.path, |(_, leaf)| leaf)
+        self.path
+            .rsplit_once('.')
+            .map_or(self.path, |(_, leaf)| leaf)
     }
 
     /// The section, or `""` at the top.
     pub fn section(&self) -> &'static str {
-        self.path.rsplit_once('.').map_or("", |(section, _)| section)
+        self.path
+            .rsplit_once('.')
+            .map_or("", |(section, _)| section)
     }
 }
 
@@ -191,7 +229,11 @@ impl Kind {
     /// A value as it came from the environment or a flag. `None`: it counts as not set.
     pub fn read_text(self, text: &str) -> Result<Option<Value>, Problem> {
         // A secret is taken to the byte: the API beside us does the same, and both must sign alike.
-        let trimmed = if self == Kind::Secret { text } else { text.trim() };
+        let trimmed = if self == Kind::Secret {
+            text
+        } else {
+            text.trim()
+        };
         if trimmed.is_empty() {
             return Ok(None);
         }
@@ -236,7 +278,9 @@ impl Kind {
                 .map(|items| Some(Value::from(items)))
                 .ok_or_else(|| self.problem(&value.to_string())),
             (Kind::Flag, toml::Value::Boolean(flag)) => Ok(Some(Value::from(*flag))),
-            (Kind::Integer(..) | Kind::List | Kind::Flag, _) => Err(self.problem(&value.to_string())),
+            (Kind::Integer(..) | Kind::List | Kind::Flag, _) => {
+                Err(self.problem(&value.to_string()))
+            }
             (_, toml::Value::String(text)) => self.text(text),
             _ => Err(self.problem(&value.to_string())),
         }
@@ -286,7 +330,10 @@ impl Kind {
             Kind::Size => "a size".to_owned(),
             Kind::List => "a list of texts".to_owned(),
             Kind::OneOf(choices) => {
-                let quoted: Vec<_> = choices.iter().map(|choice| format!("\"{choice}\"")).collect();
+                let quoted: Vec<_> = choices
+                    .iter()
+                    .map(|choice| format!("\"{choice}\""))
+                    .collect();
                 quoted.join(" or ")
             }
             Kind::Flag => "true or false".to_owned(),

@@ -113,13 +113,15 @@ fn from_file(path: &Path, named_by: Option<&str>) -> Result<Vec<Setting>, Config
     match read(path) {
         Ok(text) => from_text(&text, path, |path| Origin::File(path.to_owned())),
         // A link that leads nowhere is there, and whoever made it wanted to be read.
-        Err(why) if why.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => match named_by {
-            Some(named_by) => Err(ConfigError::FileMissing {
-                path: path.to_owned(),
-                named_by: named_by.to_owned(),
-            }),
-            None => Ok(Vec::new()),
-        },
+        Err(why) if why.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => {
+            match named_by {
+                Some(named_by) => Err(ConfigError::FileMissing {
+                    path: path.to_owned(),
+                    named_by: named_by.to_owned(),
+                }),
+                None => Ok(Vec::new()),
+            }
+        }
         Err(why) => Err(ConfigError::FileUnreadable {
             path: path.to_owned(),
             why: why.to_string(),
@@ -127,9 +129,16 @@ fn from_file(path: &Path, named_by: Option<&str>) -> Result<Vec<Setting>, Config
     }
 }
 
-fn from_text(text: &str, path: &Path, origin: impl Fn(&Path) -> Origin) -> Result<Vec<Setting>, ConfigError> {
+fn from_text(
+    text: &str,
+    path: &Path,
+    origin: impl Fn(&Path) -> Origin,
+) -> Result<Vec<Setting>, ConfigError> {
     let table: toml::Table = toml::from_str(text).map_err(|why| {
-        let before = why.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let before = why
+            .span()
+            .and_then(|span| text.get(..span.start))
+            .unwrap_or_default();
         ConfigError::NotToml {
             path: path.to_owned(),
             line: before.matches('\n').count() + 1,
@@ -143,9 +152,18 @@ fn from_text(text: &str, path: &Path, origin: impl Fn(&Path) -> Origin) -> Resul
 }
 
 /// As deep as the table of keys is, and no deeper.
-fn from_section(path: &str, table: &toml::Table, origin: &Origin, into: &mut Vec<Setting>) -> Result<(), ConfigError> {
+fn from_section(
+    path: &str,
+    table: &toml::Table,
+    origin: &Origin,
+    into: &mut Vec<Setting>,
+) -> Result<(), ConfigError> {
     let is_section = |path: &str| {
-        let inside = |key: &Key| key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+        let inside = |key: &Key| {
+            key.path
+                .strip_prefix(path)
+                .is_some_and(|rest| rest.starts_with('.'))
+        };
         KEYS.iter().any(inside)
     };
     for (name, value) in table {
@@ -155,18 +173,26 @@ fn from_section(path: &str, table: &toml::Table, origin: &Origin, into: &mut Vec
             format!("{path}.{name}")
         };
         match value {
-            toml::Value::Table(section) if is_section(&path) => from_section(&path, section, origin, into)?,
+            toml::Value::Table(section) if is_section(&path) => {
+                from_section(&path, section, origin, into)?
+            }
             _ => into.extend(from_entry(&path, value, origin)?),
         }
     }
     Ok(())
 }
 
-fn from_entry(path: &str, value: &toml::Value, origin: &Origin) -> Result<Option<Setting>, ConfigError> {
+fn from_entry(
+    path: &str,
+    value: &toml::Value,
+    origin: &Origin,
+) -> Result<Option<Setting>, ConfigError> {
     let Some(key) = Key::find(path) else {
         return Err(unknown_key(path, origin));
     };
-    let value = key.read(value).map_err(|problem| unusable(key, origin, problem))?;
+    let value = key
+        .read(value)
+        .map_err(|problem| unusable(key, origin, problem))?;
     Ok(value.map(|value| Setting {
         key,
         value,
@@ -185,7 +211,9 @@ fn from_environment(environment: &BTreeMap<String, String>) -> Result<Vec<Settin
                 continue;
             };
             let origin = Origin::Environment(variable.clone());
-            let value = key.read_text(text).map_err(|problem| unusable(key, &origin, problem))?;
+            let value = key
+                .read_text(text)
+                .map_err(|problem| unusable(key, &origin, problem))?;
             let Some(value) = value else { continue };
             match &first {
                 Some((_, before)) if *before == value => {}
@@ -295,13 +323,17 @@ mod tests {
             assert!(from_flags(&[flag(enough)]).is_ok(), "{path}");
             let (section, leaf) = path.split_once('.').unwrap();
             let text = format!("[{section}]\n{leaf} = \"{low}\"");
-            assert!(from_text(&text, Path::new("x"), |_| Origin::Default).is_err(), "{path}");
+            assert!(
+                from_text(&text, Path::new("x"), |_| Origin::Default).is_err(),
+                "{path}"
+            );
         }
     }
 
     #[test]
     fn only_a_regular_file_of_moderate_size_is_read() {
-        let directory = std::env::temp_dir().join(format!("toolbridge-layers-{}", std::process::id()));
+        let directory =
+            std::env::temp_dir().join(format!("toolbridge-layers-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         let (dangling, large) = (directory.join("dangling"), directory.join("large"));
         let _ = std::fs::remove_file(&dangling);
@@ -309,12 +341,19 @@ mod tests {
         std::fs::write(&large, "#".repeat((1 << 20) + 1)).unwrap();
         for path in [Path::new("/dev/zero"), &directory, &dangling, &large] {
             assert!(
-                matches!(from_file(path, None), Err(ConfigError::FileUnreadable { .. })),
+                matches!(
+                    from_file(path, None),
+                    Err(ConfigError::FileUnreadable { .. })
+                ),
                 "{}",
                 path.display()
             );
         }
-        assert!(from_file(&directory.join("absent"), None).unwrap().is_empty());
+        assert!(
+            from_file(&directory.join("absent"), None)
+                .unwrap()
+                .is_empty()
+        );
         std::fs::remove_dir_all(&directory).unwrap();
     }
 }

@@ -253,7 +253,9 @@ impl Audit {
             "off" => Some(AuditTo::Nowhere),
             "stdout" => Some(AuditTo::Log),
             // Any other word is more likely a mistake than the name of a file.
-            path if path.contains('/') && !path.ends_with('/') => Some(AuditTo::File(Path::new(path))),
+            path if path.contains('/') && !path.ends_with('/') => {
+                Some(AuditTo::File(Path::new(path)))
+            }
             _ => None,
         }
     }
@@ -343,7 +345,9 @@ impl Loaded {
 }
 
 fn origin_of(layers: &Figment, path: &str) -> Origin {
-    layers.find_metadata(path).map_or(Origin::Default, Origin::from)
+    layers
+        .find_metadata(path)
+        .map_or(Origin::Default, Origin::from)
 }
 
 fn plain(value: &Value) -> serde_json::Value {

@@ -50,7 +50,9 @@ impl From<&Origin> for Metadata {
         match origin {
             Origin::Default => metadata,
             Origin::File(path) => metadata.source(path.as_path()),
-            Origin::Environment(name) | Origin::Flag(name) => metadata.source(Source::Custom(name.clone())),
+            Origin::Environment(name) | Origin::Flag(name) => {
+                metadata.source(Source::Custom(name.clone()))
+            }
         }
     }
 }

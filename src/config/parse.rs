@@ -27,7 +27,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     }
     while !rest.is_empty() {
         let (number, after) = split_number(rest).ok_or_else(bad)?;
-        let (unit, after) = after.split_at(after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len()));
+        let (unit, after) = after.split_at(
+            after
+                .find(|c: char| !c.is_ascii_alphabetic())
+                .unwrap_or(after.len()),
+        );
         let millis: u64 = match unit {
             "ms" => 1,
             "s" => 1_000,
@@ -37,7 +41,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
             "" => return Err(format!("is {}, which has no unit", quoted(text))),
             _ => return Err(bad()),
         };
-        let part = number.checked_mul(millis).map(Duration::from_millis).ok_or_else(bad)?;
+        let part = number
+            .checked_mul(millis)
+            .map(Duration::from_millis)
+            .ok_or_else(bad)?;
         total = total.checked_add(part).ok_or_else(bad)?;
         rest = after.trim_start();
     }
@@ -65,7 +72,10 @@ pub fn parse_size(text: &str) -> Result<usize, String> {
 }
 
 fn split_number(text: &str) -> Option<(u64, &str)> {
-    let (digits, rest) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let (digits, rest) = text.split_at(
+        text.find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len()),
+    );
     digits.parse().ok().map(|number| (number, rest))
 }
 
@@ -79,7 +89,8 @@ pub fn parse_url(text: &str) -> Result<Url, String> {
             quoted(text)
         }
     };
-    let url = Url::parse(text.trim()).map_err(|why| format!("is {}, which is no URL ({why})", shown()))?;
+    let url = Url::parse(text.trim())
+        .map_err(|why| format!("is {}, which is no URL ({why})", shown()))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(format!("is {}, which is not an http or https URL", shown()));
     }
@@ -153,7 +164,10 @@ mod tests {
         assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(parse_duration("1m30s"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration(" 2h "), Ok(Duration::from_secs(7_200)));
-        assert_eq!(parse_duration("25"), Err("is \"25\", which has no unit".to_owned()));
+        assert_eq!(
+            parse_duration("25"),
+            Err("is \"25\", which has no unit".to_owned())
+        );
         for bad in [
             "",
             "s",

@@ -45,7 +45,9 @@ fn flag(name: &str, path: &str, value: &str) -> Flag {
 }
 
 fn sentence(sources: &Sources) -> String {
-    load(sources).expect_err("should have been refused").to_string()
+    load(sources)
+        .expect_err("should have been refused")
+        .to_string()
 }
 
 /// A directory with a configuration file, gone with the test.
@@ -69,7 +71,10 @@ impl Drop for Scratch {
 #[test]
 fn defaults_alone_make_a_server_that_stays_off() {
     let config = load(&sources(&[])).unwrap().config;
-    assert_eq!((config.server.host.as_str(), config.server.port), ("127.0.0.1", 8001));
+    assert_eq!(
+        (config.server.host.as_str(), config.server.port),
+        ("127.0.0.1", 8001)
+    );
     assert_eq!(config.api.base_url.as_str(), "http://127.0.0.1:8081/");
     assert_eq!(config.api.call_deadline, Duration::from_secs(25));
     assert_eq!(config.tools.max_result_bytes, 1_048_576);
@@ -79,18 +84,28 @@ fn defaults_alone_make_a_server_that_stays_off() {
 
 #[test]
 fn each_layer_overrides_the_one_before() {
-    let scratch = Scratch::with_file("[server]\nport = 1001\nhost = \"::1\"\n[log]\nlevel = \"warn\"\n");
+    let scratch =
+        Scratch::with_file("[server]\nport = 1001\nhost = \"::1\"\n[log]\nlevel = \"warn\"\n");
     let mut sources = with(&[("TOOLBRIDGE_PORT", "1002"), ("TOOLBRIDGE_LOG_LEVEL", "")]);
     sources.directory = scratch.0.clone();
     sources.flags = vec![flag("--port", "server.port", "1003")];
     let loaded = load(&sources).unwrap();
     assert_eq!(loaded.config.server.port, 1003);
     assert_eq!(loaded.config.server.host, "::1");
-    assert_eq!(loaded.config.log.level, "warn", "an empty variable counts as not set");
+    assert_eq!(
+        loaded.config.log.level, "warn",
+        "an empty variable counts as not set"
+    );
 
-    let origins: BTreeMap<_, _> = loaded.effective().map(|line| (line.key.path, line.origin)).collect();
+    let origins: BTreeMap<_, _> = loaded
+        .effective()
+        .map(|line| (line.key.path, line.origin))
+        .collect();
     assert_eq!(origins["server.port"], Origin::Flag("--port".into()));
-    assert_eq!(origins["server.host"], Origin::File(scratch.0.join("toolbridge.toml")));
+    assert_eq!(
+        origins["server.host"],
+        Origin::File(scratch.0.join("toolbridge.toml"))
+    );
     assert_eq!(
         origins["tenant.header_secret"],
         Origin::Environment("TENANT_HEADER_SECRET".into())
@@ -125,7 +140,11 @@ fn every_environment_name_of_every_key_is_read() {
                 Kind::Text | Kind::Secret => ("seven", serde_json::json!("seven")),
             };
             let layers = sources(&[(&variable, text)]).merge().unwrap();
-            assert_eq!(plain(&layers.find_value(key.path).unwrap()), read, "{variable}");
+            assert_eq!(
+                plain(&layers.find_value(key.path).unwrap()),
+                read,
+                "{variable}"
+            );
         }
     }
 }
@@ -252,7 +271,10 @@ fn mistakes_in_the_environment_are_one_sentence_each() {
              \"openssl rand -hex 32\", or use --dev on your own machine.",
         ),
         (
-            &[("JWT_HS256_SECRET", "change-me-change-me-change-me-change-me")],
+            &[(
+                "JWT_HS256_SECRET",
+                "change-me-change-me-change-me-change-me",
+            )],
             "auth.hs256_secret (from JWT_HS256_SECRET) looks like a placeholder: make one with \
              \"openssl rand -hex 32\", or use --dev on your own machine.",
         ),
@@ -283,7 +305,10 @@ fn mistakes_in_the_environment_are_one_sentence_each() {
             "auth.issuer is not set, but auth.jwks_url is, and tokens of other issuers' users would pass: set JWT_ISSUER.",
         ),
         (
-            &[("JWT_JWKS_URL", "https://login.example.com/jwks"), ("JWT_ISSUER", "i")],
+            &[
+                ("JWT_JWKS_URL", "https://login.example.com/jwks"),
+                ("JWT_ISSUER", "i"),
+            ],
             "auth.audience is not set, but auth.jwks_url is, and tokens that are meant for other services would pass: set \
              JWT_AUDIENCE.",
         ),
@@ -293,12 +318,18 @@ fn mistakes_in_the_environment_are_one_sentence_each() {
              one: make a second secret with \"openssl rand -hex 32\", or use --dev on your own machine.",
         ),
         (
-            &[("TOOLBRIDGE_AUTH_AUTHORIZATION_SERVERS", "https://login.example.com")],
+            &[(
+                "TOOLBRIDGE_AUTH_AUTHORIZATION_SERVERS",
+                "https://login.example.com",
+            )],
             "server.public_url is not set, but auth.authorization_servers is, and their metadata has to name this \
              server's address: set TOOLBRIDGE_SERVER_PUBLIC_URL.",
         ),
         (
-            &[("TOOLBRIDGE_SERVER_PUBLIC_URL", "https://acme.example.com/mcp")],
+            &[(
+                "TOOLBRIDGE_SERVER_PUBLIC_URL",
+                "https://acme.example.com/mcp",
+            )],
             "server.public_url (from TOOLBRIDGE_SERVER_PUBLIC_URL) has a path, but \"/mcp\" is served at the root: leave \
              the path out.",
         ),
@@ -315,7 +346,10 @@ fn mistakes_in_the_environment_are_one_sentence_each() {
         (
             &[
                 ("TOOLBRIDGE_AUTH_MODE", "exchange"),
-                ("TOOLBRIDGE_AUTH_EXCHANGE_TOKEN_URL", "https://login.example.com/token"),
+                (
+                    "TOOLBRIDGE_AUTH_EXCHANGE_TOKEN_URL",
+                    "https://login.example.com/token",
+                ),
                 ("TOOLBRIDGE_AUTH_EXCHANGE_AUDIENCE", "api"),
                 ("TOOLBRIDGE_AUTH_EXCHANGE_CLIENT_ID", "sidecar"),
             ],
@@ -323,7 +357,10 @@ fn mistakes_in_the_environment_are_one_sentence_each() {
              it: set TOOLBRIDGE_AUTH_EXCHANGE_CLIENT_SECRET.",
         ),
         (
-            &[("TOOLBRIDGE_AUTH_EXCHANGE_TOKEN_URL", "http://login.example.com/token")],
+            &[(
+                "TOOLBRIDGE_AUTH_EXCHANGE_TOKEN_URL",
+                "http://login.example.com/token",
+            )],
             "auth.exchange.token_url (from TOOLBRIDGE_AUTH_EXCHANGE_TOKEN_URL) is plain http, where anyone on the way can \
              take callers' tokens and this server's secret: use https, or --dev on your own machine.",
         ),
@@ -347,7 +384,10 @@ fn mistakes_in_the_environment_are_one_sentence_each() {
              choose one of them.",
         ),
         (
-            &[("TOOLBRIDGE_SERVER_ALLOWED_HOSTS", "https://acme.example.com")],
+            &[(
+                "TOOLBRIDGE_SERVER_ALLOWED_HOSTS",
+                "https://acme.example.com",
+            )],
             "server.allowed_hosts (from TOOLBRIDGE_SERVER_ALLOWED_HOSTS) has \"https://acme.example.com\", which is no \
              host name: write names only, such as \"acme.example.com\".",
         ),
@@ -402,7 +442,10 @@ fn mistakes_in_the_file_name_the_file() {
         let scratch = Scratch::with_file(text);
         let directory = scratch.0.clone();
         let file = directory.join("toolbridge.toml");
-        let said = sentence(&Sources { directory, ..with(&[]) });
+        let said = sentence(&Sources {
+            directory,
+            ..with(&[])
+        });
         assert_eq!(said, expected.replace("FILE", &file.display().to_string()));
     }
 }
@@ -411,9 +454,13 @@ fn mistakes_in_the_file_name_the_file() {
 fn a_file_that_is_not_toml_names_the_line() {
     let scratch = Scratch::with_file("[server]\nport = = 1\n");
     let directory = scratch.0.clone();
-    let said = sentence(&Sources { directory, ..with(&[]) });
+    let said = sentence(&Sources {
+        directory,
+        ..with(&[])
+    });
     assert!(
-        said.contains("toolbridge.toml, line 2, is not TOML (") && said.ends_with("): correct that line."),
+        said.contains("toolbridge.toml, line 2, is not TOML (")
+            && said.ends_with("): correct that line."),
         "{said}"
     );
     assert!(!said.contains('\n'));
@@ -453,7 +500,11 @@ fn a_secret_is_refused_on_the_command_line() {
 
 #[test]
 fn streams_that_may_take_every_connection_are_warned_of() {
-    for (streams, on, warned) in [("99", "true", false), ("100", "true", true), ("100", "false", false)] {
+    for (streams, on, warned) in [
+        ("99", "true", false),
+        ("100", "true", true),
+        ("100", "false", false),
+    ] {
         let config = load(&with(&[
             ("TENANT_HEADER_SECRET", STRONG),
             ("JWT_HS256_SECRET", OTHER_STRONG),
@@ -462,7 +513,9 @@ fn streams_that_may_take_every_connection_are_warned_of() {
             ("TOOLBRIDGE_SERVER_LEGACY_SSE", on),
         ]));
         let said = warnings(&config.unwrap().config);
-        let about_streams = said.iter().any(|warning| warning.starts_with("server.sse_streams"));
+        let about_streams = said
+            .iter()
+            .any(|warning| warning.starts_with("server.sse_streams"));
         assert_eq!(about_streams, warned, "{streams} {on}: {said:?}");
     }
 }
@@ -492,7 +545,9 @@ fn dev_mode_takes_weak_secrets_and_says_so() {
 
 #[test]
 fn without_the_tenant_secret_nothing_else_has_to_fit() {
-    let config = load(&sources(&[("TOOLBRIDGE_TENANT_ID", "acme")])).unwrap().config;
+    let config = load(&sources(&[("TOOLBRIDGE_TENANT_ID", "acme")]))
+        .unwrap()
+        .config;
     assert_eq!(
         config.tenant.require_identity().unwrap_err().to_string(),
         "tenant.header_secret is not set, so requests to the API cannot be signed: set TENANT_HEADER_SECRET."
@@ -520,7 +575,8 @@ fn exchange_is_set_up_in_a_section_of_its_own() {
     )]));
     let said = warnings(&idle.unwrap().config);
     assert!(
-        said.iter().any(|said| said.contains("no token is exchanged")),
+        said.iter()
+            .any(|said| said.contains("no token is exchanged")),
         "{said:?}"
     );
 }
@@ -528,12 +584,23 @@ fn exchange_is_set_up_in_a_section_of_its_own() {
 #[test]
 fn nothing_that_prints_a_configuration_shows_a_secret() {
     let client_secret = "4b1d9e7c6a5f48e3b2c1d0e9f8a7b6c5";
-    let loaded = load(&with(&[("TOOLBRIDGE_AUTH_EXCHANGE_CLIENT_SECRET", client_secret)])).unwrap();
-    let shown = format!("{:?} {:?}", loaded.config, loaded.effective().collect::<Vec<_>>());
+    let loaded = load(&with(&[(
+        "TOOLBRIDGE_AUTH_EXCHANGE_CLIENT_SECRET",
+        client_secret,
+    )]))
+    .unwrap();
+    let shown = format!(
+        "{:?} {:?}",
+        loaded.config,
+        loaded.effective().collect::<Vec<_>>()
+    );
     for secret in [STRONG, OTHER_STRONG, client_secret] {
         assert!(!shown.contains(secret), "{shown}");
     }
-    let secrets = loaded.effective().filter(|line| line.value == Shown::Redacted).count();
+    let secrets = loaded
+        .effective()
+        .filter(|line| line.value == Shown::Redacted)
+        .count();
     assert_eq!(secrets, 3);
 }
 
@@ -563,7 +630,9 @@ fn the_default_file_and_the_table_of_keys_are_the_same() {
     }
     assert_eq!(
         documented,
-        KEYS.iter().map(|key| key.path.to_owned()).collect::<Vec<_>>()
+        KEYS.iter()
+            .map(|key| key.path.to_owned())
+            .collect::<Vec<_>>()
     );
 }
 
@@ -576,7 +645,10 @@ fn the_documentation_is_what_the_code_says() {
         ("settings", settings_table()),
         ("defaults", format!("```toml\n{DEFAULTS}```\n")),
     ] {
-        let (start, end) = (format!("<!-- {name}: start -->\n"), format!("<!-- {name}: end -->"));
+        let (start, end) = (
+            format!("<!-- {name}: start -->\n"),
+            format!("<!-- {name}: end -->"),
+        );
         let from = generated.find(&start).expect("the start mark") + start.len();
         let to = generated.find(&end).expect("the end mark");
         generated.replace_range(from..to, &format!("\n{text}\n"));
@@ -584,7 +656,10 @@ fn the_documentation_is_what_the_code_says() {
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, &generated).unwrap();
     } else {
-        assert_eq!(written, generated, "run UPDATE_DOCS=1 cargo test the_documentation");
+        assert_eq!(
+            written, generated,
+            "run UPDATE_DOCS=1 cargo test the_documentation"
+        );
     }
 }
 
@@ -592,7 +667,11 @@ fn settings_table() -> String {
     let loaded = load(&sources(&[])).unwrap();
     let mut table = String::from("| key | environment | value | default |\n|---|---|---|---|\n");
     for line in loaded.effective() {
-        let variables: Vec<_> = line.key.variables().map(|name| format!("`{name}`")).collect();
+        let variables: Vec<_> = line
+            .key
+            .variables()
+            .map(|name| format!("`{name}`"))
+            .collect();
         let default = match line.value {
             Shown::Plain(serde_json::Value::String(text)) => format!("`{text}`"),
             Shown::Plain(value) if value == serde_json::json!([]) => "none".to_owned(),

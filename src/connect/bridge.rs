@@ -133,7 +133,10 @@ impl Bridge {
         }
         match Message::read(line.text) {
             Some(message) => self.begin(message).await,
-            None => self.refuse(id, PARSE_ERROR, "the message cannot be read").await,
+            None => {
+                self.refuse(id, PARSE_ERROR, "the message cannot be read")
+                    .await
+            }
         }
     }
 
@@ -150,7 +153,9 @@ impl Bridge {
             }
         }
         if self.running.len() >= MOST_AT_ONCE {
-            let trouble = ConnectError::TooManyConnectionsError { limit: MOST_AT_ONCE };
+            let trouble = ConnectError::TooManyConnectionsError {
+                limit: MOST_AT_ONCE,
+            };
             tracing::warn!({ fields::REASON } = trouble.reason(), "{trouble}");
             if let Some(id) = &message.id {
                 self.output.line(trouble.answer(id.as_json())).await;
@@ -168,11 +173,17 @@ impl Bridge {
         let (exchange, under_way) = (Arc::clone(&self.exchange), Arc::clone(&self.under_way));
         {
             // Held until the request is among those under way, or its end could come before its beginning.
-            let mut all = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = self
+                .under_way
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             let handle = self.running.spawn(async move {
                 exchange.carry(&message).await;
                 if let Some(id) = &message.id {
-                    under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+                    under_way
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .remove(id);
                 }
                 drop(done);
             });
@@ -186,7 +197,9 @@ impl Bridge {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Id, AbortHandle>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn refuse(&self, id: Option<Id>, code: i32, message: &str) {

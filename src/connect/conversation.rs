@@ -41,7 +41,10 @@ impl Conversation {
             }
         };
         let legacy = agreed.version.is_some() || message.is("initialize");
-        let modern = message.modern.as_ref().or(agreed.modern.as_ref().filter(|_| !legacy));
+        let modern = message
+            .modern
+            .as_ref()
+            .or(agreed.modern.as_ref().filter(|_| !legacy));
         let text = |text: &str| HeaderValue::from_str(text).ok();
         if let Some(modern) = modern {
             put(VERSION, text(modern));
@@ -57,7 +60,10 @@ impl Conversation {
     /// The server's answer to `initialize`.
     pub fn agree(&self, hello: &Message, session: Option<HeaderValue>, answer: &str) {
         let answer: Value = serde_json::from_str(answer).unwrap_or_default();
-        let Some(version) = answer.pointer("/result/protocolVersion").and_then(Value::as_str) else {
+        let Some(version) = answer
+            .pointer("/result/protocolVersion")
+            .and_then(Value::as_str)
+        else {
             return;
         };
         let mut agreed = self.lock();

@@ -30,7 +30,10 @@ struct DeliveryError {
 
 impl From<ConnectError> for DeliveryError {
     fn from(trouble: ConnectError) -> Self {
-        Self { trouble, answer: None }
+        Self {
+            trouble,
+            answer: None,
+        }
     }
 }
 
@@ -82,12 +85,16 @@ impl Exchange {
                 } => Duration::from_secs(*seconds),
                 _ => pause,
             };
-            let may_be_repeated = message.is_repeatable() || matches!(trouble, ConnectError::Unreachable { .. });
+            let may_be_repeated =
+                message.is_repeatable() || matches!(trouble, ConnectError::Unreachable { .. });
             let left = give_up.saturating_duration_since(Instant::now());
             if !may_be_repeated || !trouble.may_pass() || wait > left {
                 return Err(failure);
             }
-            tracing::info!({ fields::REASON } = trouble.reason(), "trying again: {trouble}");
+            tracing::info!(
+                { fields::REASON } = trouble.reason(),
+                "trying again: {trouble}"
+            );
             sleep(wait).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -119,7 +126,9 @@ impl Exchange {
         let headers = self.conversation.headers(message);
         match self.remote.post(message, &headers, &token).await {
             Ok(response) => self.heard(response, message).await,
-            Err(refusal) if matches!(refusal.why, Why::NotFound) && headers.contains_key(SESSION) => {
+            Err(refusal)
+                if matches!(refusal.why, Why::NotFound) && headers.contains_key(SESSION) =>
+            {
                 Err(ConnectError::SessionLost.into())
             }
             Err(refusal) => Err(self.failure(refusal)),
@@ -127,7 +136,9 @@ impl Exchange {
     }
 
     async fn heard(&self, response: Response, message: &Message) -> Result<(), DeliveryError> {
-        let reading = self.remote.read(response, message, &self.conversation, &self.output);
+        let reading = self
+            .remote
+            .read(response, message, &self.conversation, &self.output);
         Ok(reading.await?)
     }
 
@@ -159,7 +170,10 @@ impl Exchange {
         };
         // The client has heard this answer before.
         let (unheard, writing) = Output::start(tokio::io::sink());
-        let read = self.remote.read(response, &hello, &self.conversation, &unheard).await;
+        let read = self
+            .remote
+            .read(response, &hello, &self.conversation, &unheard)
+            .await;
         drop(unheard);
         let _ = writing.await;
         read.map_err(|_| ConnectError::SessionLost)?;

@@ -102,7 +102,8 @@ impl ConnectError {
         match self {
             Self::NoToken { .. } => "no_token",
             Self::Unreachable {
-                how: Unreachable::Name, ..
+                how: Unreachable::Name,
+                ..
             } => "name_unknown",
             Self::Unreachable {
                 how: Unreachable::Tls(_),
@@ -126,7 +127,8 @@ impl ConnectError {
 
     /// The answer to the request with this id, which is JSON.
     pub fn answer(&self, id: &str) -> String {
-        let mut data = json!({ "reason": self.reason(), "may_have_been_done": self.may_have_been_done() });
+        let mut data =
+            json!({ "reason": self.reason(), "may_have_been_done": self.may_have_been_done() });
         if let (
             Self::Busy {
                 retry_after: Some(seconds),
@@ -173,18 +175,29 @@ impl fmt::Display for ConnectError {
                 f,
                 "{url} did not answer in time. What was asked for may have been done: look before you ask again."
             ),
-            Self::Unauthorized { place, remedy, said } => {
-                write!(f, "The server did not accept the token from {place}{said}. {remedy}.")
+            Self::Unauthorized {
+                place,
+                remedy,
+                said,
+            } => {
+                write!(
+                    f,
+                    "The server did not accept the token from {place}{said}. {remedy}."
+                )
             }
             Self::Forbidden { said } => write!(
                 f,
                 "The server does not allow this with this token{said}. It may be that of another tenant or place."
             ),
-            Self::NotFound { url } => write!(f, "There is nothing at {url}: is it the URL of /mcp?"),
-            Self::SessionLost => f.write_str("The server has forgotten this conversation. Start this client again."),
-            Self::Redirected { to: None } => {
-                f.write_str("The server sends us on, but does not say where to: give its right URL.")
+            Self::NotFound { url } => {
+                write!(f, "There is nothing at {url}: is it the URL of /mcp?")
             }
+            Self::SessionLost => {
+                f.write_str("The server has forgotten this conversation. Start this client again.")
+            }
+            Self::Redirected { to: None } => f.write_str(
+                "The server sends us on, but does not say where to: give its right URL.",
+            ),
             Self::Redirected { to: Some(to) } => write!(
                 f,
                 "The server sends us on to {to}. A token is not carried to places that nobody named: if that is the \
@@ -228,7 +241,9 @@ impl fmt::Display for ConnectError {
 pub fn said(body: &[u8]) -> String {
     let value: Value = serde_json::from_slice(body).unwrap_or_default();
     let places = ["/error_description", "/message", "/error/message", "/error"];
-    let mut texts = places.iter().filter_map(|place| value.pointer(place)?.as_str());
+    let mut texts = places
+        .iter()
+        .filter_map(|place| value.pointer(place)?.as_str());
     let Some(text) = texts.next() else {
         return String::new();
     };

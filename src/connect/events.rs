@@ -50,7 +50,10 @@ impl EventReader {
     fn take(&mut self, line: &str) -> Option<String> {
         if line.is_empty() {
             let kind = std::mem::take(&mut self.kind);
-            return self.data.take().filter(|_| kind.is_empty() || kind == "message");
+            return self
+                .data
+                .take()
+                .filter(|_| kind.is_empty() || kind == "message");
         }
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
@@ -82,7 +85,11 @@ mod tests {
             for piece in stream.as_bytes().chunks(size) {
                 heard.extend(reader.push(piece).unwrap());
             }
-            assert_eq!(heard, ["one", "two\nmore", "Grüße", ""], "in pieces of {size}");
+            assert_eq!(
+                heard,
+                ["one", "two\nmore", "Grüße", ""],
+                "in pieces of {size}"
+            );
             assert_eq!(reader.held(), "never finished".len());
         }
         assert_eq!(EventReader::default().push(b"data: \xff\n\n"), Err(NoText));

@@ -60,7 +60,9 @@ pub struct Message {
 impl Message {
     /// Of a line whose outline is that of a JSON-RPC message.
     pub fn read(line: &[u8]) -> Option<Self> {
-        let message = Json::parse(line).ok().filter(|message| message.is_object())?;
+        let message = Json::parse(line)
+            .ok()
+            .filter(|message| message.is_object())?;
         let params = message.sole_member("params").unwrap_or(Json::NULL);
         let meta = params.sole_member("_meta").unwrap_or(Json::NULL);
         let method = message.member("method").filter(|method| !method.is_null());
@@ -71,14 +73,20 @@ impl Message {
             .map(Cow::into_owned);
         let name = match method.as_deref() {
             Some("tools/call" | "prompts/get") => params.sole_member("name"),
-            Some("resources/read" | "resources/subscribe" | "resources/unsubscribe") => params.sole_member("uri"),
+            Some("resources/read" | "resources/subscribe" | "resources/unsubscribe") => {
+                params.sole_member("uri")
+            }
             Some("tasks/get" | "tasks/update" | "tasks/cancel") => params.sole_member("taskId"),
             _ => None,
         };
-        let cancels = (method.as_deref() == Some("notifications/cancelled")).then(|| params.sole_member("requestId"));
+        let cancels = (method.as_deref() == Some("notifications/cancelled"))
+            .then(|| params.sole_member("requestId"));
         Some(Self {
             body: Bytes::copy_from_slice(line),
-            id: message.member("id").filter(|_| method.is_some()).and_then(Id::of),
+            id: message
+                .member("id")
+                .filter(|_| method.is_some())
+                .and_then(Id::of),
             modern: meta
                 .sole_member("io.modelcontextprotocol/protocolVersion")
                 .and_then(text)
@@ -106,8 +114,11 @@ fn text(json: Json<'_>) -> Option<String> {
 
 /// A text as headers of 2026-07-28 carry it: as it is, or in base64 where it could not be told from that, or from nothing.
 fn in_header(text: &str) -> String {
-    let visible = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
-    let plain = visible && !text.starts_with(' ') && !text.ends_with(' ') && !text.starts_with("=?base64?");
+    let visible = text
+        .bytes()
+        .all(|byte| byte == b' ' || byte.is_ascii_graphic());
+    let plain =
+        visible && !text.starts_with(' ') && !text.ends_with(' ') && !text.starts_with("=?base64?");
     if plain {
         text.to_owned()
     } else {
@@ -134,7 +145,8 @@ pub fn line_of(text: &str, request: Option<&Id>) -> Option<(String, bool)> {
 
 /// Whether a message is a response, to whatever request.
 pub fn is_answer(line: &str) -> bool {
-    Json::parse(line.as_bytes()).is_ok_and(|message| message.is_object() && message.member("method").is_none())
+    Json::parse(line.as_bytes())
+        .is_ok_and(|message| message.is_object() && message.member("method").is_none())
 }
 
 #[cfg(test)]
@@ -155,22 +167,35 @@ mod tests {
         assert_eq!(message.id.as_ref().map(Id::as_json), Some("\"ab\""));
         assert!(!message.is_repeatable());
 
-        let legacy = read(r#"{"jsonrpc":"2.0","id":7,"method":"tools/list","params":{"_meta":{"progressToken":1}}}"#);
-        assert_eq!((legacy.modern.as_deref(), legacy.name.as_deref()), (None, None));
+        let legacy = read(
+            r#"{"jsonrpc":"2.0","id":7,"method":"tools/list","params":{"_meta":{"progressToken":1}}}"#,
+        );
+        assert_eq!(
+            (legacy.modern.as_deref(), legacy.name.as_deref()),
+            (None, None)
+        );
         assert!(legacy.is_repeatable());
-        let old =
-            r#"{"id":1,"method":"ping","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2025-11-25"}}}"#;
+        let old = r#"{"id":1,"method":"ping","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2025-11-25"}}}"#;
         assert_eq!(read(old).modern, None);
 
-        let resource = read(r#"{"id":1,"method":"resources/read","params":{"uri":"file:///x","name":"y"}}"#);
+        let resource =
+            read(r#"{"id":1,"method":"resources/read","params":{"uri":"file:///x","name":"y"}}"#);
         assert_eq!(resource.name.as_deref(), Some("file:///x"));
-        let cancel = read(r#"{"method":"notifications/cancelled","params":{"requestId":"\u0061"}}"#);
+        let cancel =
+            read(r#"{"method":"notifications/cancelled","params":{"requestId":"\u0061"}}"#);
         assert_eq!(cancel.cancels, Id::of(Json::trusted("\"a\"")));
         assert_eq!(cancel.id, None);
         let response = read(r#"{"id":1,"result":{}}"#);
-        assert_eq!((response.id, response.method), (None, None), "it is not answered");
+        assert_eq!(
+            (response.id, response.method),
+            (None, None),
+            "it is not answered"
+        );
         // Unreadable parameters are the server's to refuse.
-        assert_eq!(read(r#"{"id":1,"method":"tools/call","params":{"name":7}}"#).name, None);
+        assert_eq!(
+            read(r#"{"id":1,"method":"tools/call","params":{"name":7}}"#).name,
+            None
+        );
         assert_eq!(
             read(r#"{"id":1,"method":"tools/call","params":{"name":"a","name":"b"}}"#).name,
             None
@@ -195,7 +220,10 @@ mod tests {
         let id = Id::of(Json::trusted("1"));
         let pretty = "{\n  \"jsonrpc\": \"2.0\",\n  \"id\": 1,\n  \"result\": { \"x\": 1.10, \"y\": \"a\\nb\" }\n}";
         let (line, answers) = line_of(pretty, id.as_ref()).unwrap();
-        assert_eq!(line, r#"{"jsonrpc":"2.0","id":1,"result":{"x":1.10,"y":"a\nb"}}"#);
+        assert_eq!(
+            line,
+            r#"{"jsonrpc":"2.0","id":1,"result":{"x":1.10,"y":"a\nb"}}"#
+        );
         assert!(answers);
         for (text, answers) in [
             (r#"{"id":2,"result":{}}"#, Some(false)),

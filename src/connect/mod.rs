@@ -87,10 +87,12 @@ pub fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Stri
         "proxy-authorization",
         "transfer-encoding",
     ];
-    let parsed = HeaderName::try_from(name).map_err(|_| format!("\"{name}\" is no name of a header"))?;
+    let parsed =
+        HeaderName::try_from(name).map_err(|_| format!("\"{name}\" is no name of a header"))?;
     if OURS.contains(&parsed.as_str()) || parsed.as_str().starts_with("mcp-") {
         return Err(format!("the header {parsed} is not for the command line"));
     }
-    let value = HeaderValue::from_str(value).map_err(|_| format!("the value of {parsed} cannot stand in a header"))?;
+    let value = HeaderValue::from_str(value)
+        .map_err(|_| format!("the value of {parsed} cannot stand in a header"))?;
     Ok((parsed, value))
 }

@@ -36,13 +36,19 @@ impl Remote {
             .connect_timeout(settings.connect_timeout)
             .read_timeout(settings.silence)
             .pool_idle_timeout(POOL_IDLE)
-            .user_agent(concat!("toolbridge-mcp-connect/", env!("CARGO_PKG_VERSION")));
+            .user_agent(concat!(
+                "toolbridge-mcp-connect/",
+                env!("CARGO_PKG_VERSION")
+            ));
         if is_loopback(&settings.url) {
             // A proxy that the environment names is for the world outside.
             builder = builder.no_proxy();
         }
         let mut headers = settings.headers.clone();
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
+        headers.insert(
+            ACCEPT,
+            HeaderValue::from_static("application/json, text/event-stream"),
+        );
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         Ok(Self {
             http: builder.build()?,
@@ -60,7 +66,12 @@ impl Remote {
     }
 
     /// Sends a message. What comes back, if it is no refusal, has yet to be read.
-    pub async fn post(&self, message: &Message, headers: &HeaderMap, token: &Secret) -> Result<Response, RemoteError> {
+    pub async fn post(
+        &self,
+        message: &Message,
+        headers: &HeaderMap,
+        token: &Secret,
+    ) -> Result<Response, RemoteError> {
         let mut all = self.headers.clone();
         all.extend(headers.clone());
         all.extend(authorization(token).map(|value| (AUTHORIZATION, value)));
@@ -104,8 +115,15 @@ impl Remote {
             session,
         };
         let kind = response.headers().get(CONTENT_TYPE);
-        let kind = kind.and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let kind = kind
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let kind = kind
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
         match (kind.as_str(), &message.id) {
             // Whatever a server says to a notification, nobody waits for it.
             (_, None) => Ok(()),
@@ -128,10 +146,17 @@ impl Remote {
         }
     }
 
-    async fn stream(&self, mut response: Response, id: &Id, to: &Answers<'_>) -> Result<(), ConnectError> {
+    async fn stream(
+        &self,
+        mut response: Response,
+        id: &Id,
+        to: &Answers<'_>,
+    ) -> Result<(), ConnectError> {
         let mut events = EventReader::default();
         while let Some(piece) = response.chunk().await.map_err(|error| self.lost(&error))? {
-            let messages = events.push(&piece).map_err(|_| self.no_mcp("its events are no text"))?;
+            let messages = events
+                .push(&piece)
+                .map_err(|_| self.no_mcp("its events are no text"))?;
             for data in messages {
                 // Some servers open a stream with an event that has no data in it.
                 let Some((line, answers)) = line_of(&data, Some(id)) else {
@@ -198,7 +223,11 @@ impl Remote {
 
     async fn refused(&self, response: Response, id: Option<&Id>) -> RemoteError {
         let (status, headers) = (response.status(), response.headers().clone());
-        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let text = |name| {
+            headers
+                .get(name)
+                .and_then(|value: &HeaderValue| value.to_str().ok())
+        };
         if status.is_redirection() {
             let to = text(LOCATION).map(shortened);
             return ConnectError::Redirected { to }.into();
@@ -212,11 +241,13 @@ impl Remote {
             StatusCode::FORBIDDEN => Why::ConnectError(ConnectError::Forbidden { said }),
             StatusCode::NOT_FOUND => Why::NotFound,
             StatusCode::METHOD_NOT_ALLOWED => Why::ConnectError(self.no_mcp("it takes no POST")),
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Why::ConnectError(ConnectError::Busy {
-                status: status.as_u16(),
-                retry_after,
-                said,
-            }),
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                Why::ConnectError(ConnectError::Busy {
+                    status: status.as_u16(),
+                    retry_after,
+                    said,
+                })
+            }
             _ => Why::ConnectError(ConnectError::Failed {
                 status: status.as_u16(),
                 said,
@@ -238,7 +269,8 @@ struct Answers<'a> {
 impl Answers<'_> {
     async fn pass_on(&self, line: String, answers: bool) {
         if answers && self.message.is("initialize") {
-            self.conversation.agree(self.message, self.session.clone(), &line);
+            self.conversation
+                .agree(self.message, self.session.clone(), &line);
         }
         self.output.line(line).await;
     }
@@ -284,5 +316,8 @@ fn rpc_error(body: &[u8], id: &Id) -> Option<String> {
 }
 
 fn shortened(text: &str) -> String {
-    text.chars().filter(|letter| !letter.is_control()).take(200).collect()
+    text.chars()
+        .filter(|letter| !letter.is_control())
+        .take(200)
+        .collect()
 }

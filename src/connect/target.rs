@@ -9,11 +9,15 @@ pub enum BadTarget {
     NotAUrl,
     #[error("it must begin with https:// or http://")]
     Scheme,
-    #[error("it has a user name or a password, which would be seen by others: the token goes into TOOLBRIDGE_TOKEN")]
+    #[error(
+        "it has a user name or a password, which would be seen by others: the token goes into TOOLBRIDGE_TOKEN"
+    )]
     User,
     #[error("it ends in #…, which is never sent: leave that out")]
     Fragment,
-    #[error("over plain http, anyone on the way can read the token: use https, or --allow-http if you must")]
+    #[error(
+        "over plain http, anyone on the way can read the token: use https, or --allow-http if you must"
+    )]
     PlainHttp,
 }
 
@@ -56,10 +60,16 @@ mod tests {
             ("https://acme.example", "https://acme.example/mcp"),
             ("https://acme.example/", "https://acme.example/mcp"),
             ("https://acme.example/mcp", "https://acme.example/mcp"),
-            ("https://acme.example/v1/mcp?a=b", "https://acme.example/v1/mcp?a=b"),
+            (
+                "https://acme.example/v1/mcp?a=b",
+                "https://acme.example/v1/mcp?a=b",
+            ),
             ("http://127.0.0.1:8001", "http://127.0.0.1:8001/mcp"),
             ("http://[::1]:8001/", "http://[::1]:8001/mcp"),
-            ("http://[::ffff:127.0.0.1]:8001", "http://[::ffff:7f00:1]:8001/mcp"),
+            (
+                "http://[::ffff:127.0.0.1]:8001",
+                "http://[::ffff:7f00:1]:8001/mcp",
+            ),
             ("http://localhost:8001", "http://localhost:8001/mcp"),
         ] {
             assert_eq!(target(text, false).unwrap().as_str(), url);

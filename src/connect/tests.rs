@@ -11,7 +11,9 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf};
+use tokio::io::{
+    AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf,
+};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
@@ -28,7 +30,9 @@ struct Seen {
 
 impl Seen {
     fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 }
 
@@ -42,11 +46,19 @@ enum Step {
 }
 
 fn json_step(body: &Value) -> Step {
-    Step::Answer(200, vec![("content-type", "application/json")], body.to_string())
+    Step::Answer(
+        200,
+        vec![("content-type", "application/json")],
+        body.to_string(),
+    )
 }
 
 fn refusal(status: u16, body: Value) -> Step {
-    Step::Answer(status, vec![("content-type", "application/json")], body.to_string())
+    Step::Answer(
+        status,
+        vec![("content-type", "application/json")],
+        body.to_string(),
+    )
 }
 
 /// Answers `{}` to each request as long as its script says nothing else.
@@ -75,7 +87,9 @@ impl Server {
     async fn listen(&self, address: SocketAddr) -> (SocketAddr, JoinHandle<()>) {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let app = axum::Router::new().fallback(answer).with_state(self.clone());
+        let app = axum::Router::new()
+            .fallback(answer)
+            .with_state(self.clone());
         let serving = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         (address, serving)
     }
@@ -98,11 +112,14 @@ impl Server {
                 changed.await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(10), waiting)
+            .await
+            .unwrap();
     }
 
     async fn until_seen(&self, count: usize) {
-        self.until(|inner| inner.seen.lock().unwrap().len() >= count).await;
+        self.until(|inner| inner.seen.lock().unwrap().len() >= count)
+            .await;
     }
 }
 
@@ -174,7 +191,8 @@ impl Client {
         let server = Server::default();
         let (address, _) = server.listen("127.0.0.1:0".parse().unwrap()).await;
         let url = target(&format!("http://{address}"), false).unwrap();
-        let mut settings = Settings::new(url, TokenSource::environment(Secret::new("a.b.c")).unwrap());
+        let mut settings =
+            Settings::new(url, TokenSource::environment(Secret::new("a.b.c")).unwrap());
         settings.patience = Duration::from_secs(5);
         settings.linger = Duration::from_secs(5);
         change(&mut settings);
@@ -202,7 +220,10 @@ impl Client {
 
     async fn hear_line(&mut self) -> String {
         let line = tokio::time::timeout(Duration::from_secs(10), self.lines.next_line());
-        line.await.expect("a line in time").unwrap().expect("a line")
+        line.await
+            .expect("a line in time")
+            .unwrap()
+            .expect("a line")
     }
 
     async fn hear(&mut self) -> Value {
@@ -260,20 +281,29 @@ async fn a_legacy_conversation_carries_what_was_agreed() {
     })
     .await;
     client.server.then([json_step(&welcome("2025-03-26"))]);
-    assert_eq!(client.ask(hello()).await["result"]["protocolVersion"], "2025-03-26");
+    assert_eq!(
+        client.ask(hello()).await["result"]["protocolVersion"],
+        "2025-03-26"
+    );
     client
         .say(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
         .await;
     client.ask(call(1)).await;
     let seen = client.server.seen();
-    let versions: Vec<_> = seen.iter().map(|seen| seen.header("mcp-protocol-version")).collect();
+    let versions: Vec<_> = seen
+        .iter()
+        .map(|seen| seen.header("mcp-protocol-version"))
+        .collect();
     assert_eq!(versions, ["", "2025-03-26", "2025-03-26"]);
     for seen in &seen {
         assert_eq!(seen.header("authorization"), "Bearer a.b.c");
         assert_eq!(seen.header("accept"), "application/json, text/event-stream");
         assert_eq!(seen.header("content-type"), "application/json");
         assert_eq!(seen.header("x-mcp-toolsets"), "notes");
-        assert_eq!((seen.header("mcp-method"), seen.header("mcp-session-id")), ("", ""));
+        assert_eq!(
+            (seen.header("mcp-method"), seen.header("mcp-session-id")),
+            ("", "")
+        );
     }
     assert_eq!(seen[2].body, call(1));
     assert_eq!(client.leave().await, Ended::Done);
@@ -286,7 +316,8 @@ async fn a_modern_request_carries_its_headers() {
     message["params"]["_meta"] = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28"});
     client.ask(message).await;
     let seen = client.server.seen();
-    let headers = ["mcp-protocol-version", "mcp-method", "mcp-name"].map(|name| seen[0].header(name));
+    let headers =
+        ["mcp-protocol-version", "mcp-method", "mcp-name"].map(|name| seen[0].header(name));
     assert_eq!(headers, ["2026-07-28", "tools/call", "create_note"]);
 }
 
@@ -311,7 +342,10 @@ async fn answers_pass_as_they_are() {
     )]);
     client.say(call(2)).await;
     assert_eq!(client.hear().await["method"], "notifications/progress");
-    assert_eq!(client.hear_line().await, r#"{"jsonrpc":"2.0","id":2,"result":{}}"#);
+    assert_eq!(
+        client.hear_line().await,
+        r#"{"jsonrpc":"2.0","id":2,"result":{}}"#
+    );
 
     // An error that the server says in JSON-RPC is the answer, whatever the status; with our id where it had none.
     client.server.then([refusal(
@@ -351,8 +385,7 @@ async fn what_is_no_message_is_answered_here() {
 #[tokio::test]
 async fn refusals_say_what_to_do() {
     let mut client = Client::start().await;
-    let unauthorized =
-        json!({"error": "invalid_token", "error_description": "the token has expired", "reason": "expired"});
+    let unauthorized = json!({"error": "invalid_token", "error_description": "the token has expired", "reason": "expired"});
     for (step, reason, words) in [
         (
             refusal(401, unauthorized),
@@ -364,9 +397,17 @@ async fn refusals_say_what_to_do() {
             "forbidden",
             &["not yours"],
         ),
-        (refusal(404, json!({})), "not_found", &["is it the URL of /mcp?"]),
         (
-            Step::Answer(302, vec![("location", "https://login.example/")], String::new()),
+            refusal(404, json!({})),
+            "not_found",
+            &["is it the URL of /mcp?"],
+        ),
+        (
+            Step::Answer(
+                302,
+                vec![("location", "https://login.example/")],
+                String::new(),
+            ),
             "redirected",
             &["https://login.example/"],
         ),
@@ -391,7 +432,11 @@ async fn refusals_say_what_to_do() {
             "not_mcp",
             &["no request"],
         ),
-        (Step::BreakOff, "answer_lost", &["look before you ask again"]),
+        (
+            Step::BreakOff,
+            "answer_lost",
+            &["look before you ask again"],
+        ),
     ] {
         let before = client.server.seen().len();
         client.server.then([step]);
@@ -401,7 +446,11 @@ async fn refusals_say_what_to_do() {
             assert!(sentence.contains(word), "{word}: {sentence}");
         }
         assert!(!sentence.contains("a.b.c"), "{sentence}");
-        assert_eq!(client.server.seen().len(), before + 1, "a call is made once: {reason}");
+        assert_eq!(
+            client.server.seen().len(),
+            before + 1,
+            "a call is made once: {reason}"
+        );
     }
     client.ask(call(2)).await;
 }
@@ -418,13 +467,16 @@ async fn what_changes_nothing_is_asked_again() {
     assert_eq!(client.server.seen().len(), 4);
     // Not beyond our patience, however long that would be.
     for patience in ["60", "18446744073709551615"] {
-        client
-            .server
-            .then([Step::Answer(503, vec![("retry-after", patience)], String::new())]);
+        client.server.then([Step::Answer(
+            503,
+            vec![("retry-after", patience)],
+            String::new(),
+        )]);
         assert_eq!(client.fails(list(2)).await.0, "busy");
     }
     // What the server says in JSON-RPC changes nothing in that; it is heard when nothing helps.
-    let busy = || json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32000, "message": "busy"}});
+    let busy =
+        || json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32000, "message": "busy"}});
     client.server.then([refusal(503, busy())]);
     assert_eq!(client.ask(list(3)).await["result"], json!({}));
     client.server.then([refusal(503, busy())]);
@@ -462,8 +514,14 @@ async fn a_greeting_that_hangs_holds_nobody_up_for_long() {
 #[tokio::test]
 async fn a_call_that_was_certainly_not_sent_is_made_when_the_server_is_there() {
     let server = Server::default();
-    let vacant = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let mut client = Client::with(|settings| settings.url = target(&format!("http://{vacant}"), false).unwrap()).await;
+    let vacant = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let mut client =
+        Client::with(|settings| settings.url = target(&format!("http://{vacant}"), false).unwrap())
+            .await;
     client.say(call(1)).await;
     tokio::time::sleep(Duration::from_millis(300)).await; // some tries
     let _serving = server.listen(vacant).await;
@@ -487,8 +545,10 @@ async fn names_and_certificates_that_do_not_do_are_told_apart() {
     // Plain http, where TLS is spoken to it.
     let plain = Client::start().await;
     let address = plain.address;
-    let mut client =
-        Client::with(|settings| settings.url = target(&format!("https://{address}"), false).unwrap()).await;
+    let mut client = Client::with(|settings| {
+        settings.url = target(&format!("https://{address}"), false).unwrap()
+    })
+    .await;
     let (reason, sentence) = client.fails(call(1)).await;
     assert_eq!(reason, "tls", "{sentence}");
 }
@@ -513,7 +573,10 @@ async fn a_cancelled_request_is_given_up_and_not_answered() {
     client
         .say(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}}))
         .await;
-    client.server.until(|inner| *inner.gone.lock().unwrap() == 1).await;
+    client
+        .server
+        .until(|inner| *inner.gone.lock().unwrap() == 1)
+        .await;
     client.ask(list(8)).await;
     assert_eq!(client.server.seen().len(), 2, "the notification stays here");
     assert_eq!(client.leave().await, Ended::Done);
@@ -542,7 +605,9 @@ async fn a_refreshed_file_is_picked_up() {
     // Replaced while the message is under way, which is then sent again: nothing came of it.
     let replaced = path.clone();
     let replace = move || std::fs::write(replaced, "three").unwrap();
-    client.server.then([Step::RefuseAfter(Box::new(replace), 401)]);
+    client
+        .server
+        .then([Step::RefuseAfter(Box::new(replace), 401)]);
     client.ask(call(3)).await;
     client.server.then([refusal(401, json!({}))]);
     let (reason, sentence) = client.fails(call(4)).await;
@@ -551,7 +616,10 @@ async fn a_refreshed_file_is_picked_up() {
         "{sentence}"
     );
     let seen = client.server.seen();
-    let tokens: Vec<_> = seen.iter().map(|seen| seen.header("authorization")).collect();
+    let tokens: Vec<_> = seen
+        .iter()
+        .map(|seen| seen.header("authorization"))
+        .collect();
     let expected = ["one", "two", "two", "three", "three"].map(|token| format!("Bearer {token}"));
     assert_eq!(tokens, expected, "not twice with the same");
     std::fs::remove_file(&path).unwrap();
@@ -567,13 +635,16 @@ async fn a_session_is_kept_and_made_anew_when_it_is_lost() {
             body.to_string(),
         )
     };
-    client.server.then([with_session("first", welcome("2025-06-18"))]);
+    client
+        .server
+        .then([with_session("first", welcome("2025-06-18"))]);
     client.ask(hello()).await;
     client.ask(call(1)).await;
     let no_session = json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32001, "message": "Session not found"}});
-    client
-        .server
-        .then([refusal(404, no_session), with_session("second", welcome("2025-06-18"))]);
+    client.server.then([
+        refusal(404, no_session),
+        with_session("second", welcome("2025-06-18")),
+    ]);
     client.ask(call(2)).await;
     // Such a server has to be told.
     client.server.then([Step::Hang]);
@@ -625,7 +696,11 @@ async fn the_end_of_the_input_waits_for_answers_but_not_for_ever() {
                 .await;
         }
         // The last line may do without an end.
-        client.input.write_all(list(2).to_string().as_bytes()).await.unwrap();
+        client
+            .input
+            .write_all(list(2).to_string().as_bytes())
+            .await
+            .unwrap();
         client.input.shutdown().await.unwrap();
         assert_eq!(client.hear().await["id"], 2);
         let end = tokio::time::timeout(Duration::from_secs(3), client.running).await;
@@ -645,7 +720,10 @@ async fn a_signal_ends_it_at_once() {
         .await
         .unwrap();
     assert_eq!(ended.unwrap().unwrap(), Ended::Stopped);
-    client.server.until(|inner| *inner.gone.lock().unwrap() == 1).await;
+    client
+        .server
+        .until(|inner| *inner.gone.lock().unwrap() == 1)
+        .await;
 }
 
 #[test]

@@ -28,10 +28,12 @@ impl TokenSource {
     pub fn environment(token: Secret) -> Result<Self, ConnectError> {
         let source = Self::Environment(token);
         match &source {
-            Self::Environment(token) if authorization(token).is_none() => Err(ConnectError::NoToken {
-                place: source.place(),
-                why: "it holds something else than a token".to_owned(),
-            }),
+            Self::Environment(token) if authorization(token).is_none() => {
+                Err(ConnectError::NoToken {
+                    place: source.place(),
+                    why: "it holds something else than a token".to_owned(),
+                })
+            }
             _ => Ok(source),
         }
     }
@@ -54,7 +56,9 @@ impl TokenSource {
     /// What to do about a token that does not do.
     pub fn remedy(&self) -> &'static str {
         match self {
-            Self::Environment(_) => "Set TOOLBRIDGE_TOKEN to a fresh one and start this client again",
+            Self::Environment(_) => {
+                "Set TOOLBRIDGE_TOKEN to a fresh one and start this client again"
+            }
             Self::File { .. } => "Put a fresh one there; nothing needs to be started again",
         }
     }
@@ -96,11 +100,15 @@ fn read(path: &Path) -> io::Result<Secret> {
         return Err(io::Error::other("it is no regular file"));
     }
     let mut text = String::new();
-    File::open(path)?.take(MAX_BYTES).read_to_string(&mut text)?;
+    File::open(path)?
+        .take(MAX_BYTES)
+        .read_to_string(&mut text)?;
     let token = Secret::new(text.trim());
     match token.expose() {
         "" => Err(io::Error::other("it is empty")),
-        _ if authorization(&token).is_none() => Err(io::Error::other("it holds something else than a token")),
+        _ if authorization(&token).is_none() => {
+            Err(io::Error::other("it holds something else than a token"))
+        }
         _ => Ok(token),
     }
 }
@@ -115,13 +123,24 @@ mod tests {
         let source = TokenSource::file(path.clone());
         let said = source.current().unwrap_err().to_string();
         assert!(said.contains("cannot be read"), "{said}");
-        for (text, token) in [("one\n", "one"), (" two ", "two"), ("", "two"), ("a\nb", "two")] {
+        for (text, token) in [
+            ("one\n", "one"),
+            (" two ", "two"),
+            ("", "two"),
+            ("a\nb", "two"),
+        ] {
             std::fs::write(&path, text).unwrap();
             assert_eq!(source.current().unwrap().expose(), token, "{text:?}");
         }
         std::fs::remove_file(&path).unwrap();
         assert_eq!(source.current().unwrap().expose(), "two");
         let directory = TokenSource::file(std::env::temp_dir());
-        assert!(directory.current().unwrap_err().to_string().contains("regular file"));
+        assert!(
+            directory
+                .current()
+                .unwrap_err()
+                .to_string()
+                .contains("regular file")
+        );
     }
 }

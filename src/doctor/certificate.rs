@@ -70,7 +70,11 @@ fn days(year: u64, month: u64, day: u64) -> Option<u64> {
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
-    let year = if month > 2 { year } else { year.checked_sub(1)? };
+    let year = if month > 2 {
+        year
+    } else {
+        year.checked_sub(1)?
+    };
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     (365 * year + year / 4 - year / 100 + year / 400 + day_of_year).checked_sub(719_468)
 }
@@ -94,7 +98,11 @@ mod tests {
             SEQUENCE,
             &[der(UTC_TIME, b"250101000000Z"), not_after.to_vec()].concat(),
         );
-        let version = if version { der(VERSION, &[2, 1, 2]) } else { Vec::new() };
+        let version = if version {
+            der(VERSION, &[2, 1, 2])
+        } else {
+            Vec::new()
+        };
         let fields = [
             version,
             der(2, &[7]),

@@ -25,7 +25,12 @@ pub const fn check<P>(
     needs: &'static [&'static str],
     run: for<'a> fn(&'a mut P) -> LocalBoxFuture<'a, Found>,
 ) -> Check<P> {
-    Check { id, title, needs, run }
+    Check {
+        id,
+        title,
+        needs,
+        run,
+    }
 }
 
 /// What was seen, in a sentence; or what is to be said instead.
@@ -123,10 +128,16 @@ impl Examined {
     /// Servers may repeat what they were sent. What is shorter than any token may be an ordinary word.
     pub(super) fn hide(&mut self, secret: Option<&Secret>) {
         const SHORTEST: usize = 16;
-        let Some(secret) = secret.map(Secret::expose).filter(|secret| secret.len() >= SHORTEST) else {
+        let Some(secret) = secret
+            .map(Secret::expose)
+            .filter(|secret| secret.len() >= SHORTEST)
+        else {
             return;
         };
-        for text in [Some(&mut self.what), self.mend.as_mut()].into_iter().flatten() {
+        for text in [Some(&mut self.what), self.mend.as_mut()]
+            .into_iter()
+            .flatten()
+        {
             *text = text.replace(secret, "[token]");
         }
     }
@@ -144,7 +155,8 @@ pub async fn examine<P>(
     for check in checks {
         let since = Instant::now();
         let cause = cause(&all, check.needs).or(time_is_up);
-        let mut examined = match cause.and_then(|id| all.iter().find(|examined| examined.id == id)) {
+        let mut examined = match cause.and_then(|id| all.iter().find(|examined| examined.id == id))
+        {
             Some(cause) => Examined {
                 because: Some(cause.id),
                 ..Examined::new(check.id, check.title, Err(because(cause)))
@@ -170,7 +182,8 @@ pub async fn examine<P>(
 /// The check that all of this comes from: the need that is not met, or the one that it was itself skipped for.
 fn cause(all: &[Examined], needs: &[&str]) -> Option<&'static str> {
     let of_need = |need: &&str| all.iter().find(|examined| examined.id == *need);
-    let unmet = |examined: &&Examined| matches!(examined.outcome, Outcome::Failed | Outcome::Skipped);
+    let unmet =
+        |examined: &&Examined| matches!(examined.outcome, Outcome::Failed | Outcome::Skipped);
     let unmet = needs.iter().filter_map(of_need).find(unmet)?;
     Some(unmet.because.unwrap_or(unmet.id))
 }
@@ -184,5 +197,8 @@ fn too_slow(after: Duration, time_is_up: bool) -> Finding {
         true => "give more time with --timeout, such as --timeout 2m",
         false => "see the log of whatever answers there: it may be stuck",
     };
-    Finding::failed(format!("no answer within {:.1} s", after.as_secs_f64()), mend)
+    Finding::failed(
+        format!("no answer within {:.1} s", after.as_secs_f64()),
+        mend,
+    )
 }

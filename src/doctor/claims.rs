@@ -23,7 +23,11 @@ impl Claims {
 
     /// Seconds from now until a date of the token; negative when it is over.
     fn until(&self, claim: &str, clock: &Clock) -> Option<i64> {
-        let date = self.0.get(claim)?.as_f64().filter(|secs| (0.0..1e15).contains(secs))? as i64;
+        let date = self
+            .0
+            .get(claim)?
+            .as_f64()
+            .filter(|secs| (0.0..1e15).contains(secs))? as i64;
         Some(date - i64::try_from(clock.now_secs()).ok()?)
     }
 
@@ -41,11 +45,17 @@ impl Claims {
         };
         match reason {
             "expired" => {
-                let ago = self.until("exp", clock).filter(|until| *until <= 0)?.unsigned_abs();
+                let ago = self
+                    .until("exp", clock)
+                    .filter(|until| *until <= 0)?
+                    .unsigned_abs();
                 Some(format!("{} ago", span(ago)))
             }
             "not_yet_valid" => {
-                let left = self.until("nbf", clock).filter(|until| *until > 0)?.unsigned_abs();
+                let left = self
+                    .until("nbf", clock)
+                    .filter(|until| *until > 0)?
+                    .unsigned_abs();
                 Some(format!("it will be in {}", span(left)))
             }
             "wrong_issuer" => Some(says("iss")),

@@ -41,7 +41,9 @@ impl std::str::FromStr for Override {
         const FORM: &str = "it is written HOST:PORT:ADDRESS, such as acme.example.com:443:10.0.0.7";
         let (host, rest) = text.split_once(':').ok_or(FORM)?;
         let (port, address) = rest.split_once(':').ok_or(FORM)?;
-        let bare = address.strip_prefix('[').and_then(|address| address.strip_suffix(']'));
+        let bare = address
+            .strip_prefix('[')
+            .and_then(|address| address.strip_suffix(']'));
         Ok(Self {
             host: Some(host)
                 .filter(|host| !host.is_empty())
@@ -111,7 +113,10 @@ impl Http {
 
     /// An answer that is not read: its body goes on.
     pub async fn open(&self, url: &Url, token: &Secret) -> Result<Response, NoAnswer> {
-        let request = self.client.get(url.clone()).header("accept", "text/event-stream");
+        let request = self
+            .client
+            .get(url.clone())
+            .header("accept", "text/event-stream");
         with_token(request, token)
             .send()
             .await
@@ -171,20 +176,29 @@ impl HttpAnswer {
 
     /// A text of the body, by its JSON pointer; empty where there is none.
     pub fn text(&self, pointer: &str) -> String {
-        let text = self.json().pointer(pointer).and_then(Value::as_str).map(words::quote);
+        let text = self
+            .json()
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .map(words::quote);
         text.unwrap_or_default()
     }
 
     pub fn header(&self, name: impl http::header::AsHeaderName) -> &str {
         let value = self.headers.get(name);
-        value.and_then(|value| value.to_str().ok()).unwrap_or_default()
+        value
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 
     /// "it answered 404", with where to and with what a server of the house says of it.
     pub fn in_words(&self) -> String {
         let mut words = format!("it answered {}", self.status.as_u16());
         if self.status.is_redirection() && !self.header(LOCATION).is_empty() {
-            words += &format!(" and sends us on to {}", words::quote(self.header(LOCATION)));
+            words += &format!(
+                " and sends us on to {}",
+                words::quote(self.header(LOCATION))
+            );
         }
         let said = crate::connect::said(&self.body);
         words + &said
@@ -216,7 +230,10 @@ impl NoAnswer {
             Self::Unreachable(Unreachable::Name) => words::no_such_name(&place),
             Self::Unreachable(Unreachable::Tls(why)) => words::no_tls(url, &why),
             Self::Unreachable(Unreachable::Connection(why)) => words::nobody_there(&place, &why),
-            Self::TimedOut => Advice::new(format!("{place} does not answer in time"), words::SEE_ITS_LOG),
+            Self::TimedOut => Advice::new(
+                format!("{place} does not answer in time"),
+                words::SEE_ITS_LOG,
+            ),
             Self::Lost => Advice::new(
                 format!("{place} hangs up without a whole answer"),
                 "is it the right port? If so, its log says why; in between, a proxy may have a limit",

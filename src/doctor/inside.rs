@@ -53,7 +53,13 @@ struct Seen {
 }
 
 impl Inside {
-    pub fn new(config: Result<Config, String>, token: Token, http: Http, clock: Clock, read_only: bool) -> Self {
+    pub fn new(
+        config: Result<Config, String>,
+        token: Token,
+        http: Http,
+        clock: Clock,
+        read_only: bool,
+    ) -> Self {
         Self {
             config,
             server: None,
@@ -75,7 +81,9 @@ impl Inside {
 
 impl Deployment for Inside {
     const CHECKS: &'static [Check<Self>] = &[
-        check("config", "Configuration", &[], |it| it.config_is_good().boxed_local()),
+        check("config", "Configuration", &[], |it| {
+            it.config_is_good().boxed_local()
+        }),
         check("tenant_secret", "Tenant secret", &["config"], |it| {
             it.has_the_secret().boxed_local()
         }),
@@ -85,20 +93,33 @@ impl Deployment for Inside {
         check("api_port", "Port of the API", &["api_dns"], |it| {
             it.api_port().boxed_local()
         }),
-        check("api_ready", "API", &["api_port"], |it| it.api_ready().boxed_local()),
-        check("api_clock", "Clocks", &["api_port"], |it| it.api_clock().boxed_local()),
+        check("api_ready", "API", &["api_port"], |it| {
+            it.api_ready().boxed_local()
+        }),
+        check("api_clock", "Clocks", &["api_port"], |it| {
+            it.api_clock().boxed_local()
+        }),
         check(
             "signature",
             "Tenant signature",
             &["tenant_secret", "api_ready", "api_clock"],
             |it| it.signature().boxed_local(),
         ),
-        check("keys", "Keys for tokens", &["config"], |it| it.keys().boxed_local()),
-        check("token", "Token", &["keys"], |it| it.token_here().boxed_local()),
-        check("api_token", "Token at the API", &["signature", "token"], |it| {
-            it.token_there().boxed_local()
+        check("keys", "Keys for tokens", &["config"], |it| {
+            it.keys().boxed_local()
         }),
-        check("write", "Database", &["api_token"], |it| it.write().boxed_local()),
+        check("token", "Token", &["keys"], |it| {
+            it.token_here().boxed_local()
+        }),
+        check(
+            "api_token",
+            "Token at the API",
+            &["signature", "token"],
+            |it| it.token_there().boxed_local(),
+        ),
+        check("write", "Database", &["api_token"], |it| {
+            it.write().boxed_local()
+        }),
         check("round_trip", "Round trip of a note", &["write"], |it| {
             it.round_trip().boxed_local()
         }),
@@ -111,7 +132,9 @@ impl Deployment for Inside {
             &["server", "signature", "keys"],
             |it| it.server_ready().boxed_local(),
         ),
-        check("metrics", "Metrics", &["server"], |it| it.metrics().boxed_local()),
+        check("metrics", "Metrics", &["server"], |it| {
+            it.metrics().boxed_local()
+        }),
     ];
 
     fn token(&self) -> Option<&Secret> {
@@ -191,14 +214,22 @@ impl Inside {
         let words = ready.in_words();
         let (has_no_readyz, last) = if has_no_readyz(ready.status.as_u16()) {
             let health = at(&self.config()?.api.base_url, "healthz")?;
-            (true, self.http.get(&health).await.map_err(|none| none.ill(&health))?)
+            (
+                true,
+                self.http
+                    .get(&health)
+                    .await
+                    .map_err(|none| none.ill(&health))?,
+            )
         } else {
             (false, ready)
         };
         let (status, last_words) = (last.status.as_u16(), last.in_words());
         self.seen.ready = Some(last);
         match status {
-            200 if has_no_readyz => Ok("it runs; it has no /readyz, so /healthz was asked".to_owned()),
+            200 if has_no_readyz => {
+                Ok("it runs; it has no /readyz, so /healthz was asked".to_owned())
+            }
             200 => Ok("it is ready".to_owned()),
             503 => Err(not_ready("api_not_ready", &last_words)),
             _ => Err(Finding::failed(
@@ -219,7 +250,10 @@ impl Inside {
         let upstream = self.upstream.as_ref().ok_or_else(nothing_to_sign_with)?;
         match upstream.ready().await {
             Ok(()) if self.api_judges_signatures() => Ok("the API accepts it".to_owned()),
-            Ok(()) => Ok("nothing speaks against it; this API says so only to a call with a token".to_owned()),
+            Ok(()) => Ok(
+                "nothing speaks against it; this API says so only to a call with a token"
+                    .to_owned(),
+            ),
             Err(why) => Err(not_ready(why.reason(), &detail(&why))),
         }
     }
@@ -237,10 +271,15 @@ impl Inside {
             .as_ref()
             .ok_or_else(|| Finding::skipped("nothing verifies tokens"))?;
         let Some(url) = auth.jwks_url.as_ref() else {
-            return Ok("tokens are verified with JWT_HS256_SECRET; no keys have to be fetched".to_owned());
+            return Ok(
+                "tokens are verified with JWT_HS256_SECRET; no keys have to be fetched".to_owned(),
+            );
         };
         if auth.hs256_secret.is_some() {
-            return Ok("there is JWT_HS256_SECRET; JWT_JWKS_URL is asked for tokens that need it".to_owned());
+            return Ok(
+                "there is JWT_HS256_SECRET; JWT_JWKS_URL is asked for tokens that need it"
+                    .to_owned(),
+            );
         }
         match verifier.ready().await {
             true => Ok(format!("those at {} can be fetched", words::shown(url))),
@@ -273,7 +312,11 @@ impl Inside {
             _ => None,
         };
         let wanted = wanted.map(|wanted| format!("\"{wanted}\" is wanted"));
-        Err(token_refused(refusal.reason(), &[has, wanted], &refusal.to_string()))
+        Err(token_refused(
+            refusal.reason(),
+            &[has, wanted],
+            &refusal.to_string(),
+        ))
     }
 
     async fn token_there(&mut self) -> Found {
@@ -332,13 +375,18 @@ impl Inside {
 
     async fn server(&mut self) -> Found {
         let url = at(self.server_url()?, "healthz")?;
-        let mend = format!("start it (\"toolbridge-mcp serve\"), or set TOOLBRIDGE_PORT to its port; {RUNS}");
+        let mend = format!(
+            "start it (\"toolbridge-mcp serve\"), or set TOOLBRIDGE_PORT to its port; {RUNS}"
+        );
         match self.http.get(&url).await {
             Ok(answer) if answer.status == 200 && answer.text("/status") == "ok" => {
                 Ok(format!("it runs, at {}", words::shown(&url)))
             }
             Ok(answer) => Err(Finding::failed(
-                format!("what answers at {url} is something else: {}", answer.in_words()),
+                format!(
+                    "what answers at {url} is something else: {}",
+                    answer.in_words()
+                ),
                 mend,
             )),
             Err(none) => Err(match none.ill(&url) {
@@ -377,7 +425,9 @@ impl Inside {
             _ => return Err(Finding::skipped("metrics.addr is \"off\"")),
         };
         let local = match address {
-            SocketAddr::V4(_) if address.ip().is_unspecified() => ([127, 0, 0, 1], address.port()).into(),
+            SocketAddr::V4(_) if address.ip().is_unspecified() => {
+                ([127, 0, 0, 1], address.port()).into()
+            }
             SocketAddr::V6(_) if address.ip().is_unspecified() => {
                 (std::net::Ipv6Addr::LOCALHOST, address.port()).into()
             }

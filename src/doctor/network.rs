@@ -45,7 +45,10 @@ pub async fn resolve(url: &Url, overrides: &[Override]) -> Result<Vec<SocketAddr
 
 pub fn resolved(url: &Url, addresses: &[SocketAddr]) -> String {
     let host = url.host_str().unwrap_or_default();
-    let list: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
+    let list: Vec<String> = addresses
+        .iter()
+        .map(|address| address.ip().to_string())
+        .collect();
     match url.host() {
         Some(Host::Domain(_)) => format!("{host} is {}", list.join(", ")),
         _ => format!("{host} is an address; no name has to be looked up"),
@@ -67,17 +70,25 @@ pub async fn connect(place: &str, addresses: &[SocketAddr]) -> Found {
 
 /// What is to be said of the certificate that came with an answer, which was trusted.
 pub fn trusted(answer: &HttpAnswer, url: &Url, clock: &Clock) -> Found {
-    let ends = answer.certificate.as_deref().and_then(certificate::not_after);
+    let ends = answer
+        .certificate
+        .as_deref()
+        .and_then(certificate::not_after);
     let Some(ends) = ends else {
         return Ok("the certificate is trusted".to_owned());
     };
     let left = ends.saturating_sub(clock.now_secs());
     let date = words::date(ends);
     if left > RENEWED_BY {
-        return Ok(format!("the certificate is trusted, and valid until {date}"));
+        return Ok(format!(
+            "the certificate is trusted, and valid until {date}"
+        ));
     }
     Err(Finding::warning(
-        format!("the certificate is valid for {} more, until {date}", words::span(left)),
+        format!(
+            "the certificate is valid for {} more, until {date}",
+            words::span(left)
+        ),
         words::certificate_mends(url.host_str().unwrap_or_default()),
     ))
 }
@@ -85,12 +96,17 @@ pub fn trusted(answer: &HttpAnswer, url: &Url, clock: &Clock) -> Found {
 /// Two clocks, and how much they may differ.
 pub fn clocks(whose: &str, answer: &HttpAnswer, clock: &Clock) -> Found {
     let Some(ahead) = answer.clock_ahead(clock) else {
-        return Err(Finding::skipped(format!("{whose} does not say what time it is")));
+        return Err(Finding::skipped(format!(
+            "{whose} does not say what time it is"
+        )));
     };
     let apart = ahead.unsigned_abs();
     let direction = if ahead > 0 { "ahead of" } else { "behind" };
     let window = WINDOW_MS / 1000;
-    let what = format!("{whose}'s clock is {} {direction} this machine's", words::span(apart));
+    let what = format!(
+        "{whose}'s clock is {} {direction} this machine's",
+        words::span(apart)
+    );
     if apart > window {
         let what = format!(
             "{what}; signatures and tokens are good for {} at most",

@@ -84,7 +84,11 @@ impl Uncalled {
 
 /// A way to call tools.
 pub trait Tools {
-    fn call<'a>(&'a self, tool: &'a str, arguments: Map<String, Value>) -> LocalBoxFuture<'a, Called>;
+    fn call<'a>(
+        &'a self,
+        tool: &'a str,
+        arguments: Map<String, Value>,
+    ) -> LocalBoxFuture<'a, Called>;
 
     /// Whether the API would serve calls, by its own account.
     fn is_ready(&self) -> LocalBoxFuture<'_, bool>;
@@ -117,7 +121,9 @@ impl Note {
                 self.maybe = false;
                 self.uid = note.get("uid").and_then(Value::as_str).map(str::to_owned);
                 let made = self.uid.as_ref().map(|_| "a note was written".to_owned());
-                return made.ok_or_else(|| Uncalled::Lost("the answer has no UID".to_owned()).ill("create_note"));
+                return made.ok_or_else(|| {
+                    Uncalled::Lost("the answer has no UID".to_owned()).ill("create_note")
+                });
             }
             Err(why) => why,
         };
@@ -145,7 +151,9 @@ impl Note {
             .await
             .map_err(|why| why.ill("get_note"))?;
         if read.pointer("/payload/title").and_then(Value::as_str) != Some(&self.title) {
-            return Err(not_as_it_was("get_note gives another note than create_note has made"));
+            return Err(not_as_it_was(
+                "get_note gives another note than create_note has made",
+            ));
         }
         tools
             .call("delete_note", uid.clone())
@@ -153,9 +161,13 @@ impl Note {
             .map_err(|why| why.ill("delete_note"))?;
         self.uid = None;
         match tools.call("get_note", uid).await {
-            Err(why) if why.has_code("note_deleted") => Ok("the note was read, deleted, and is gone".to_owned()),
+            Err(why) if why.has_code("note_deleted") => {
+                Ok("the note was read, deleted, and is gone".to_owned())
+            }
             Err(why) => Err(why.ill("get_note")),
-            Ok(_) => Err(not_as_it_was("the note is still there after it was deleted")),
+            Ok(_) => Err(not_as_it_was(
+                "the note is still there after it was deleted",
+            )),
         }
     }
 
@@ -169,7 +181,9 @@ impl Note {
         };
         let deleting = tools.call("delete_note", object(json!({ "uid": uid })));
         Some(match tokio::time::timeout(CLEARING, deleting).await {
-            Ok(Ok(_)) => cleared(Ok(format!("the note {uid}, made for this check, has been deleted"))),
+            Ok(Ok(_)) => cleared(Ok(format!(
+                "the note {uid}, made for this check, has been deleted"
+            ))),
             _ => left_behind(&format!("the note {uid} could not be deleted")),
         })
     }

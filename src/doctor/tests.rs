@@ -48,15 +48,23 @@ fn what_a_check_needs_comes_before_it() {
     well_formed::<Outside>();
 }
 
-async fn examined<P>(patient: &mut P, checks: &[Check<P>]) -> Vec<(&'static str, Outcome, Option<&'static str>)> {
+async fn examined<P>(
+    patient: &mut P,
+    checks: &[Check<P>],
+) -> Vec<(&'static str, Outcome, Option<&'static str>)> {
     let until = Deadline::after(Duration::from_secs(30));
     let mut told = Vec::new();
     let all = examine(patient, checks, until, &mut |examined: &mut Examined| {
         told.push(examined.id)
     })
     .await;
-    assert_eq!(told, all.iter().map(|examined| examined.id).collect::<Vec<_>>());
-    all.iter().map(|one| (one.id, one.outcome, one.because)).collect()
+    assert_eq!(
+        told,
+        all.iter().map(|examined| examined.id).collect::<Vec<_>>()
+    );
+    all.iter()
+        .map(|one| (one.id, one.outcome, one.because))
+        .collect()
 }
 
 #[tokio::test]
@@ -90,12 +98,21 @@ async fn one_cause_is_one_finding() {
 
 #[tokio::test]
 async fn a_warning_stands_in_nobodys_way() {
-    let checks = [scripted("certificate", &[]), scripted("call", &["certificate"])];
-    let mut patient = Scripted(vec![Err(Finding::warning("soon", "renew")), Ok("fine".to_owned())]);
+    let checks = [
+        scripted("certificate", &[]),
+        scripted("call", &["certificate"]),
+    ];
+    let mut patient = Scripted(vec![
+        Err(Finding::warning("soon", "renew")),
+        Ok("fine".to_owned()),
+    ]);
     let found = examined(&mut patient, &checks).await;
     assert_eq!(
         found,
-        [("certificate", Outcome::Warning, None), ("call", Outcome::Ok, None)]
+        [
+            ("certificate", Outcome::Warning, None),
+            ("call", Outcome::Ok, None)
+        ]
     );
 }
 
@@ -170,7 +187,10 @@ fn an_override_is_written_as_curl_has_it() {
     let one = read("Acme.example:443:10.0.0.7").unwrap();
     assert!(one.is_for("acme.EXAMPLE", 443) && !one.is_for("acme.example", 80));
     assert_eq!(one.address.to_string(), "10.0.0.7");
-    assert_eq!(read("a:443:[::1]").unwrap().address, read("a:443:::1").unwrap().address);
+    assert_eq!(
+        read("a:443:[::1]").unwrap().address,
+        read("a:443:::1").unwrap().address
+    );
     for wrong in [
         "",
         "a",
@@ -192,7 +212,8 @@ fn a_token_tells_what_it_has_where_something_else_was_wanted() {
         let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
         Claims::of(&Secret::new(token))
     };
-    let token = claims(json!({"exp": NOW - 7200, "nbf": NOW + 90, "aud": ["a", "b"], "org": "globex"}));
+    let token =
+        claims(json!({"exp": NOW - 7200, "nbf": NOW + 90, "aud": ["a", "b"], "org": "globex"}));
     for (reason, says) in [
         ("expired", Some("2 h ago")),
         ("not_yet_valid", Some("it will be in 90 s")),
@@ -201,14 +222,25 @@ fn a_token_tells_what_it_has_where_something_else_was_wanted() {
         ("tenant_mismatch", Some("its \"org\" is \"globex\"")),
         ("bad_signature", None),
     ] {
-        assert_eq!(token.against(reason, "org", &clock).as_deref(), says, "{reason}");
+        assert_eq!(
+            token.against(reason, "org", &clock).as_deref(),
+            says,
+            "{reason}"
+        );
     }
     assert_eq!(token.validity(&clock), None);
     let fresh = claims(json!({"exp": NOW + 600}));
-    assert_eq!(fresh.validity(&clock).as_deref(), Some("valid for 10 min more"));
+    assert_eq!(
+        fresh.validity(&clock).as_deref(),
+        Some("valid for 10 min more")
+    );
     assert_eq!(fresh.against("expired", "org", &clock), None);
     for unread in ["", "a", "a.b.c", "a.!.c"] {
-        assert_eq!(Claims::of(&Secret::new(unread)).validity(&clock), None, "{unread}");
+        assert_eq!(
+            Claims::of(&Secret::new(unread)).validity(&clock),
+            None,
+            "{unread}"
+        );
     }
 }
 
@@ -252,5 +284,8 @@ async fn plain_http_should_lead_to_https() {
     assert!(found("elsewhere").await.is_ok());
     serving.abort();
     let _ = serving.await;
-    assert_eq!(found("served").await, Ok("nothing is served there".to_owned()));
+    assert_eq!(
+        found("served").await,
+        Ok("nothing is served there".to_owned())
+    );
 }

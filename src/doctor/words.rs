@@ -10,9 +10,9 @@ use crate::foundation::printable::is_unprintable;
 /// How much of what a server says is repeated.
 const LONGEST_QUOTE: usize = 200;
 
-pub const SEE_ITS_LOG: &str = "see its log (with Fly, \"flyctl logs\"): it may be starting, or stuck";
-pub const SET_THE_CLOCK: &str =
-    "set the wrong one right: \"timedatectl\" tells whether a clock is kept; a container has the clock of its machine";
+pub const SEE_ITS_LOG: &str =
+    "see its log (with Fly, \"flyctl logs\"): it may be starting, or stuck";
+pub const SET_THE_CLOCK: &str = "set the wrong one right: \"timedatectl\" tells whether a clock is kept; a container has the clock of its machine";
 
 /// A reason, what it means, and what mends it.
 type Row = (&'static str, &'static str, &'static str);
@@ -136,7 +136,8 @@ fn row(table: &[Row], reason: &str) -> Option<Advice> {
 /// What a `reason` of `/readyz` means, with what else is known.
 pub fn not_ready(reason: &str, detail: &str) -> Finding {
     let known = row(NOT_READY, reason);
-    let mut advice = known.unwrap_or_else(|| Advice::new(format!("it is not ready: {reason}"), SEE_ITS_LOG));
+    let mut advice =
+        known.unwrap_or_else(|| Advice::new(format!("it is not ready: {reason}"), SEE_ITS_LOG));
     if !detail.is_empty() {
         advice.what += &format!(" ({detail})");
     }
@@ -146,7 +147,8 @@ pub fn not_ready(reason: &str, detail: &str) -> Finding {
 /// What a `reason` of a refused token means, with what else is known.
 pub fn token_refused(reason: &str, details: &[Option<String>], otherwise: &str) -> Finding {
     let known = row(REFUSED, reason);
-    let mut advice = known.unwrap_or_else(|| Advice::new(format!("the token is refused: {otherwise}"), SEE_ITS_LOG));
+    let mut advice = known
+        .unwrap_or_else(|| Advice::new(format!("the token is refused: {otherwise}"), SEE_ITS_LOG));
     let details: Vec<&str> = details.iter().flatten().map(String::as_str).collect();
     if !details.is_empty() {
         advice.what += &format!(" ({})", details.join("; "));
@@ -171,7 +173,11 @@ pub fn nobody_there(place: &str, why: &str) -> Advice {
 
 pub fn no_tls(url: &Url, why: &str) -> Advice {
     Advice::new(
-        format!("no secure connection to {} comes about ({})", shown(url), quote(why)),
+        format!(
+            "no secure connection to {} comes about ({})",
+            shown(url),
+            quote(why)
+        ),
         certificate_mends(url.host_str().unwrap_or_default()),
     )
 }
@@ -193,7 +199,11 @@ pub fn quote(text: &str) -> String {
     let visible = text
         .chars()
         .map(|letter| if is_unprintable(letter) { ' ' } else { letter });
-    visible.take(LONGEST_QUOTE).collect::<String>().trim().to_owned()
+    visible
+        .take(LONGEST_QUOTE)
+        .collect::<String>()
+        .trim()
+        .to_owned()
 }
 
 /// `45 s`, `10 min`, `3 h`, `12 days`: in the largest unit of which there are two, and never more than there is.

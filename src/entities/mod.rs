@@ -133,14 +133,17 @@ impl Entity {
 
     /// The fields that say where the parent is; empty without a parent.
     pub fn parent_fields(&self) -> impl Iterator<Item = &'static Field> {
-        self.fields.iter().filter(|field| self.is_parent_field(field))
+        self.fields
+            .iter()
+            .filter(|field| self.is_parent_field(field))
     }
 
     /// Whether this field says where the parent is.
     #[must_use]
     pub fn is_parent_field(&self, field: &Field) -> bool {
         self.parent.as_ref().is_some_and(|parent| {
-            field.name == parent.uid || matches!(parent.entity, ParentEntity::NamedBy(name) if name == field.name)
+            field.name == parent.uid
+                || matches!(parent.entity, ParentEntity::NamedBy(name) if name == field.name)
         })
     }
 

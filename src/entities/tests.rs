@@ -14,11 +14,21 @@ fn rows_are_consistent() {
         );
         assert_eq!(entity.label, entity.key.replace('_', " "));
         assert_eq!(entity.label_plural, entity.plural.replace('_', " "));
-        assert!(!entity.actions.is_empty(), "{} cannot be processed", entity.key);
+        assert!(
+            !entity.actions.is_empty(),
+            "{} cannot be processed",
+            entity.key
+        );
 
         let mut spellings = HashSet::new();
         for field in entity.fields {
-            assert_eq!(field.wire, camel_case(field.name), "{}.{}", entity.key, field.name);
+            assert_eq!(
+                field.wire,
+                camel_case(field.name),
+                "{}.{}",
+                entity.key,
+                field.name
+            );
             assert!(
                 spellings.insert(field.name),
                 "{}.{} comes twice",
@@ -61,5 +71,7 @@ fn a_parent_rule_names_required_fields_and_known_entities() {
 fn camel_case(name: &str) -> String {
     let mut words = name.split('_');
     let first = words.next().unwrap().to_owned();
-    words.fold(first, |done, word| done + &word[..1].to_uppercase() + &word[1..])
+    words.fold(first, |done, word| {
+        done + &word[..1].to_uppercase() + &word[1..]
+    })
 }

@@ -42,7 +42,8 @@ impl BoundedBody {
         if held == 0 {
             self.first = piece;
         } else {
-            self.joined.extend_from_slice(&std::mem::take(&mut self.first));
+            self.joined
+                .extend_from_slice(&std::mem::take(&mut self.first));
             self.joined.extend_from_slice(&piece);
         }
         Ok(())
@@ -72,7 +73,12 @@ mod tests {
 
     #[test]
     fn pieces_are_joined_up_to_the_limit() {
-        for pieces in [&["abcd"][..], &["ab", "cd"], &["", "a", "", "bc", "d", ""], &[]] {
+        for pieces in [
+            &["abcd"][..],
+            &["ab", "cd"],
+            &["", "a", "", "bc", "d", ""],
+            &[],
+        ] {
             let mut body = BoundedBody::new(4, None).unwrap();
             for piece in pieces {
                 body.push(Bytes::from_static(piece.as_bytes())).unwrap();
@@ -84,7 +90,10 @@ mod tests {
             let pushed = pieces
                 .iter()
                 .try_for_each(|piece| body.push(Bytes::from_static(piece.as_bytes())));
-            assert!(matches!(pushed, Err(BodyError::TooLarge { limit: 4 })), "{pieces:?}");
+            assert!(
+                matches!(pushed, Err(BodyError::TooLarge { limit: 4 })),
+                "{pieces:?}"
+            );
         }
     }
 
@@ -93,7 +102,10 @@ mod tests {
         assert!(BoundedBody::new(4, Some(4)).is_ok());
         for announced in [5, u64::MAX] {
             let refused = BoundedBody::new(4, Some(announced));
-            assert!(matches!(refused, Err(BodyError::TooLarge { limit: 4 })), "{announced}");
+            assert!(
+                matches!(refused, Err(BodyError::TooLarge { limit: 4 })),
+                "{announced}"
+            );
         }
     }
 

@@ -14,7 +14,9 @@ impl Clock {
     pub fn system() -> Self {
         // A clock before 1970 signs with 0, which the API refuses as stale: the honest outcome.
         Self::from_millis(|| {
-            let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let since_epoch = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default();
             u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
         })
     }

@@ -25,7 +25,10 @@ impl Deadline {
         self.0.saturating_duration_since(Instant::now())
     }
 
-    pub fn limit<T>(self, work: impl Future<Output = T>) -> impl Future<Output = Result<T, Elapsed>> {
+    pub fn limit<T>(
+        self,
+        work: impl Future<Output = T>,
+    ) -> impl Future<Output = Result<T, Elapsed>> {
         tokio::time::timeout_at(self.0, work)
     }
 }

@@ -122,7 +122,8 @@ impl<'a> Json<'a> {
     }
 
     pub fn is_number(self) -> bool {
-        self.0.starts_with(|first: char| first == '-' || first.is_ascii_digit())
+        self.0
+            .starts_with(|first: char| first == '-' || first.is_ascii_digit())
     }
 
     pub fn is_null(self) -> bool {
@@ -159,7 +160,9 @@ impl<'a> Json<'a> {
 
     /// The first member of this name.
     pub fn member(self, name: &str) -> Option<Self> {
-        self.members().find(|(key, _)| key == name).map(|(_, value)| value)
+        self.members()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value)
     }
 
     /// The member of this name. `None` where it comes twice, since two readers could each believe another one.
@@ -206,7 +209,10 @@ impl<'a> Json<'a> {
     }
 
     fn write_pretty(self, indent: usize, out: &mut String) {
-        let parts = Parts { text: self.0, at: 1 };
+        let parts = Parts {
+            text: self.0,
+            at: 1,
+        };
         let (open, close) = match self.0.as_bytes().first() {
             Some(b'{') => ('{', '}'),
             Some(b'[') => ('[', ']'),
@@ -336,7 +342,9 @@ pub fn decode(inner: &str) -> Option<Cow<'_, str>> {
     if !inner.contains('\\') {
         return Some(inner.into());
     }
-    serde_json::from_str(&format!("\"{inner}\"")).ok().map(Cow::Owned)
+    serde_json::from_str(&format!("\"{inner}\""))
+        .ok()
+        .map(Cow::Owned)
 }
 
 /// The same, with U+FFFD in place of what no Unicode text can contain.
@@ -422,7 +430,10 @@ mod tests {
             assert_eq!(Json::parse(over.as_bytes()), Err(JsonError::TooDeep));
             assert!(serde_json::from_str::<Value>(&over).is_err());
             // No depth is a danger to the stack.
-            assert_eq!(Json::parse(nested(1 << 20).as_bytes()), Err(JsonError::TooDeep));
+            assert_eq!(
+                Json::parse(nested(1 << 20).as_bytes()),
+                Err(JsonError::TooDeep)
+            );
         }
     }
 
@@ -455,9 +466,18 @@ mod tests {
         assert_eq!(json(br#""a\n\u0062""#).as_str().as_deref(), Some("a\nb"));
         assert_eq!(json(br#""\ud800""#).as_str(), None);
         assert_eq!(json(b"7").as_str(), None);
-        assert_eq!(json(b"{}").members().count() + json(b"[ ]").elements().count(), 0);
-        assert_eq!(json(br#"{"a":1,"a":2}"#).member("a").map(Json::get), Some("1"));
-        let keys: Vec<_> = json(br#"{"\ud800":1,"b":2}"#).members().map(|(key, _)| key).collect();
+        assert_eq!(
+            json(b"{}").members().count() + json(b"[ ]").elements().count(),
+            0
+        );
+        assert_eq!(
+            json(br#"{"a":1,"a":2}"#).member("a").map(Json::get),
+            Some("1")
+        );
+        let keys: Vec<_> = json(br#"{"\ud800":1,"b":2}"#)
+            .members()
+            .map(|(key, _)| key)
+            .collect();
         assert_eq!(keys, ["\u{fffd}", "b"]);
     }
 
@@ -481,7 +501,9 @@ mod tests {
     /// The same document, built from slices.
     fn rebuilt(json: Json<'_>) -> Value {
         if json.is_object() {
-            let members = json.members().map(|(key, value)| (key.into_owned(), rebuilt(value)));
+            let members = json
+                .members()
+                .map(|(key, value)| (key.into_owned(), rebuilt(value)));
             Value::Object(members.collect())
         } else if json.is_array() {
             json.elements().map(rebuilt).collect()
@@ -517,7 +539,8 @@ mod tests {
         let members: Vec<_> = json.members().map(|(_, value)| value.get()).collect();
         assert_eq!(members, [r#"[1.10,{"b":"c"}]"#, "12345678901234567890123"]);
         assert_eq!(
-            json.member("a").and_then(|a| a.elements().last()?.to_value()),
+            json.member("a")
+                .and_then(|a| a.elements().last()?.to_value()),
             Some(json!({"b": "c"}))
         );
     }

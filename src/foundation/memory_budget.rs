@@ -91,7 +91,11 @@ impl MemoryBudget {
 
     fn take(&self, principal: &Arc<str>, bytes: usize) -> Result<(), OverBudgetError> {
         let mut reserved = self.lock();
-        let own = reserved.by_principal.get(principal).copied().unwrap_or_default();
+        let own = reserved
+            .by_principal
+            .get(principal)
+            .copied()
+            .unwrap_or_default();
         if bytes > self.limits.per_principal.min(self.limits.total) {
             Err(OverBudgetError::Never)
         } else if own + bytes > self.limits.per_principal {
@@ -100,7 +104,10 @@ impl MemoryBudget {
             Err(OverBudgetError::Total)
         } else {
             reserved.total += bytes;
-            *reserved.by_principal.entry(Arc::clone(principal)).or_default() += bytes;
+            *reserved
+                .by_principal
+                .entry(Arc::clone(principal))
+                .or_default() += bytes;
             Ok(())
         }
     }
@@ -134,7 +141,9 @@ impl Reservation {
 
     /// How much is reserved.
     pub fn bytes(&self) -> usize {
-        self.0.as_ref().map_or(0, |share| share.bytes.load(Ordering::Relaxed))
+        self.0
+            .as_ref()
+            .map_or(0, |share| share.bytes.load(Ordering::Relaxed))
     }
 
     /// Reserves at least this much in all, waiting for it if need be.
@@ -149,7 +158,9 @@ impl Reservation {
     pub fn shrink_to(&self, bytes: usize) {
         if let Some(share) = &self.0 {
             let had = share.bytes.fetch_min(bytes, Ordering::Relaxed);
-            share.budget.give_back(&share.principal, had.saturating_sub(bytes));
+            share
+                .budget
+                .give_back(&share.principal, had.saturating_sub(bytes));
         }
     }
 
@@ -226,8 +237,14 @@ mod tests {
         let first = budget.open(&ann);
         first.grow_to(2 * MIB).await.unwrap();
         first.grow_to(3 * MIB).await.unwrap();
-        assert_eq!(first.grow_to(4 * MIB).await, Err(OverBudgetError::Principal));
-        assert_eq!(budget.open(&ann).grow_to(4 * MIB).await, Err(OverBudgetError::Never));
+        assert_eq!(
+            first.grow_to(4 * MIB).await,
+            Err(OverBudgetError::Principal)
+        );
+        assert_eq!(
+            budget.open(&ann).grow_to(4 * MIB).await,
+            Err(OverBudgetError::Never)
+        );
         assert_eq!(budget.open(&ann).grow_to(SMALL).await, Ok(()));
         let other = budget.open(&bob);
         assert_eq!(other.grow_to(3 * MIB).await, Err(OverBudgetError::Total));

@@ -48,17 +48,27 @@ pub fn weakness(text: &str) -> Option<String> {
         "tenant-secret",
     ];
     let lower = text.to_ascii_lowercase();
-    if PLACEHOLDERS.iter().any(|placeholder| lower.contains(placeholder)) {
+    if PLACEHOLDERS
+        .iter()
+        .any(|placeholder| lower.contains(placeholder))
+    {
         return Some("looks like a placeholder".to_owned());
     }
     if text.len() < LEAST_BYTES {
-        return Some(format!("has {} bytes where {LEAST_BYTES} are the least", text.len()));
+        return Some(format!(
+            "has {} bytes where {LEAST_BYTES} are the least",
+            text.len()
+        ));
     }
     if text.trim() != text {
         return Some("starts or ends with white space".to_owned());
     }
-    let distinct = text.bytes().collect::<std::collections::BTreeSet<_>>().len();
-    (distinct < LEAST_DISTINCT).then(|| "repeats so few characters that it can be guessed".to_owned())
+    let distinct = text
+        .bytes()
+        .collect::<std::collections::BTreeSet<_>>()
+        .len();
+    (distinct < LEAST_DISTINCT)
+        .then(|| "repeats so few characters that it can be guessed".to_owned())
 }
 
 #[cfg(test)]
@@ -68,7 +78,10 @@ mod tests {
     #[test]
     fn nothing_that_prints_shows_it() {
         let secret = Secret::new("hunter2");
-        let shown = format!("{secret} {secret:?} {}", serde_json::to_string(&secret).unwrap());
+        let shown = format!(
+            "{secret} {secret:?} {}",
+            serde_json::to_string(&secret).unwrap()
+        );
         assert!(!shown.contains("hunter2"), "{shown}");
         assert_eq!(secret.expose(), "hunter2");
     }
@@ -76,7 +89,10 @@ mod tests {
     #[test]
     fn weak_secrets_are_told_from_strong_ones() {
         assert_eq!(weakness("9f2c4e1ab7d8035566f1e2d3c4b5a697"), None);
-        assert_eq!(weakness("short").unwrap(), "has 5 bytes where 32 are the least");
+        assert_eq!(
+            weakness("short").unwrap(),
+            "has 5 bytes where 32 are the least"
+        );
         assert_eq!(
             weakness("please-CHANGE-ME-before-production-1").unwrap(),
             "looks like a placeholder"

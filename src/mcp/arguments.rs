@@ -18,6 +18,10 @@ impl Arguments {
     pub fn json(&self) -> Json<'_> {
         let text = std::str::from_utf8(&self.0).unwrap_or_default();
         let json = Json::trusted(text);
-        if json.is_object() { json } else { Json::EMPTY_OBJECT }
+        if json.is_object() {
+            json
+        } else {
+            Json::EMPTY_OBJECT
+        }
     }
 }

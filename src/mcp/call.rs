@@ -11,7 +11,8 @@ use futures::future::BoxFuture;
 use http::request::Parts;
 use rmcp::RoleServer;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResult, ContentBlock, ErrorData, ProgressNotificationParam, ProgressToken,
+    CallToolRequestParams, CallToolResult, ContentBlock, ErrorData, ProgressNotificationParam,
+    ProgressToken,
 };
 use rmcp::service::{Peer, RequestContext};
 use serde_json::{Value, json};
@@ -45,7 +46,11 @@ pub struct PlainCall<'a> {
 }
 
 /// Carries out a plain call. `None` means that the tool panicked. Dropped in the middle, the call is a cancelled one.
-pub(super) async fn carry_out(server: &Inner, call: PlainCall<'_>, caller: &Caller) -> Option<Outcome> {
+pub(super) async fn carry_out(
+    server: &Inner,
+    call: PlainCall<'_>,
+    caller: &Caller,
+) -> Option<Outcome> {
     let mut report = CallRecord::begin(call.name.to_owned(), call.protocol);
     report.is_by(caller, &call.said, true);
     report.may_write(server.surface.writes(call.name));
@@ -55,16 +60,30 @@ pub(super) async fn carry_out(server: &Inner, call: PlainCall<'_>, caller: &Call
         tenant: server.upstream.tenant(),
     };
     if let Some(outcome) = over_rate(server, caller) {
-        pending.ended(CallEnding::Error, why(&outcome)).reached().await;
+        pending
+            .ended(CallEnding::Error, why(&outcome))
+            .reached()
+            .await;
         return Some(outcome);
     }
     let report = pending.report.as_ref()?;
     let cancel = CancellationToken::new();
-    let work = run(server, call.name, &call.arguments, caller, report, cancel, None);
+    let work = run(
+        server,
+        call.name,
+        &call.arguments,
+        caller,
+        report,
+        cancel,
+        None,
+    );
     let outcome = AssertUnwindSafe(work).catch_unwind().await;
     match outcome {
         Ok(Ok(outcome)) => {
-            pending.ended(ending(&outcome), why(&outcome)).reached().await;
+            pending
+                .ended(ending(&outcome), why(&outcome))
+                .reached()
+                .await;
             Some(outcome)
         }
         Ok(Err(UnknownToolError(_))) => {
@@ -118,7 +137,9 @@ pub(super) async fn serve(
     let caller = match server.callers.identify(&context).await {
         Ok(caller) => caller,
         Err(unknown) => {
-            let refused = server.toolset.refuse(unknown.refusal, &unknown.correlation_id);
+            let refused = server
+                .toolset
+                .refuse(unknown.refusal, &unknown.correlation_id);
             report.refused(&unknown);
             return Ok(result(refused));
         }
@@ -143,7 +164,9 @@ pub(super) async fn serve(
     {
         Ok(()) => {}
         Err(AccessError::Scope(scope)) => {
-            let outcome = server.toolset.out_of_scope(&name, &scope, &caller.correlation_id);
+            let outcome = server
+                .toolset
+                .out_of_scope(&name, &scope, &caller.correlation_id);
             report
                 .ended(&caller, tenant, CallEnding::OutOfScope, why(&outcome))
                 .reached()
@@ -152,14 +175,22 @@ pub(super) async fn serve(
         }
         Err(beyond) => {
             report
-                .ended(&caller, tenant, CallEnding::Narrowed, FailureDetails::default())
+                .ended(
+                    &caller,
+                    tenant,
+                    CallEnding::Narrowed,
+                    FailureDetails::default(),
+                )
                 .reached()
                 .await;
             return Err(unknown_tool(&name, beyond.sentence()));
         }
     }
     let cancelled = context.ct.clone();
-    let token = context.meta.get_progress_token().filter(|_| caller.hears_progress);
+    let token = context
+        .meta
+        .get_progress_token()
+        .filter(|_| caller.hears_progress);
     let arguments = arguments(&request, &context);
     // A panic in a handler's task would leave the client waiting: rmcp has no answer for it.
     let work = AssertUnwindSafe(run(
@@ -206,7 +237,9 @@ fn arguments(request: &CallToolRequestParams, context: &RequestContext<RoleServe
 /// What a caller is told who calls more often than one may.
 fn over_rate(server: &Inner, caller: &Caller) -> Option<Outcome> {
     let rates = server.rates.as_ref()?;
-    let retry_in = rates.admit(&caller.principal.subject, Instant::now()).err()?;
+    let retry_in = rates
+        .admit(&caller.principal.subject, Instant::now())
+        .err()?;
     metrics::limited("rate");
     Some(server.toolset.over_rate(retry_in, &caller.correlation_id))
 }
@@ -253,7 +286,10 @@ async fn run(
             memory: caller.memory.clone(),
         },
     );
-    let (steps, told) = listener.as_ref().map(|_| mpsc::channel(UNTOLD_STEPS)).unzip();
+    let (steps, told) = listener
+        .as_ref()
+        .map(|_| mpsc::channel(UNTOLD_STEPS))
+        .unzip();
     let progress = |step: Progress| {
         // Progress is a courtesy: a client that cannot keep up misses some of it.
         let _ = steps.as_ref().map(|steps| steps.try_send(step));

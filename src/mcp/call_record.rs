@@ -66,7 +66,12 @@ impl CallEnding {
 
 /// A call of a tool that there is, refused for want of a scope before it came here: it is among the figures and in the
 /// trail like those that did. Its line in the log is somebody else's.
-pub fn refused_for_scope(tool: &str, caller: &Caller, message: &RequestMetaObject, error_code: &str) {
+pub fn refused_for_scope(
+    tool: &str,
+    caller: &Caller,
+    message: &RequestMetaObject,
+    error_code: &str,
+) {
     count_refused(tool, CallEnding::OutOfScope);
     if audit::is_on() {
         let client = message.client_info().map(|client| shown(&client.name));
@@ -172,7 +177,11 @@ impl CallRecord {
 
     /// `known`: there is such a tool, so its name may be shown wherever names are counted.
     pub fn is_by(&mut self, caller: &Caller, message: &MessageContext<'_>, known: bool) {
-        self.is_in_a_trace(caller, message, if known { &self.tool } else { UNKNOWN }.to_owned());
+        self.is_in_a_trace(
+            caller,
+            message,
+            if known { &self.tool } else { UNKNOWN }.to_owned(),
+        );
         self.spent.add(Stage::Auth, caller.verified_in);
         if caller.via != Via::Stdio {
             self.earlier = caller.verified_in;
@@ -191,7 +200,9 @@ impl CallRecord {
         } else {
             (&caller.place, &nowhere)
         };
-        let mut span = Span::linked(Side::Server, parent, beside, || format!("tools/call {tool}").into());
+        let mut span = Span::linked(Side::Server, parent, beside, || {
+            format!("tools/call {tool}").into()
+        });
         if span.is_on() {
             span.set(names::MCP_METHOD, "tools/call");
             span.set(names::OPERATION, "execute_tool");
@@ -201,7 +212,11 @@ impl CallRecord {
             span.set(names::CORRELATION_ID, caller.correlation_id.to_string());
             span.set(
                 names::NETWORK_TRANSPORT,
-                if caller.via == Via::Stdio { "pipe" } else { "tcp" },
+                if caller.via == Via::Stdio {
+                    "pipe"
+                } else {
+                    "tcp"
+                },
             );
         }
         self.span = span;
@@ -238,7 +253,8 @@ impl CallRecord {
         why: FailureDetails<'_>,
     ) -> audit::Durable {
         let took = self.earlier + self.begun.elapsed();
-        let parts = [Stage::Auth, Stage::Queue, Stage::Session, Stage::Api].map(|stage| self.spent.on(stage));
+        let parts = [Stage::Auth, Stage::Queue, Stage::Session, Stage::Api]
+            .map(|stage| self.spent.on(stage));
         let rest = took.saturating_sub(parts.iter().sum());
         let [auth, queue, session, api] = parts;
         match ending.reason() {
@@ -366,7 +382,10 @@ mod tests {
             CallEnding::Cancelled,
             CallEnding::Panicked,
         ];
-        assert_eq!(all.map(CallEnding::as_str).as_slice(), metrics::names::OUTCOMES);
+        assert_eq!(
+            all.map(CallEnding::as_str).as_slice(),
+            metrics::names::OUTCOMES
+        );
         for reason in all.iter().filter_map(|ending| ending.reason()) {
             assert!(metrics::names::SCOPE_REASONS.contains(&reason), "{reason}");
         }

@@ -76,11 +76,16 @@ pub struct UnauthenticatedError {
 }
 
 impl Callers {
-    pub async fn identify(&self, context: &RequestContext<RoleServer>) -> Result<Caller, UnauthenticatedError> {
+    pub async fn identify(
+        &self,
+        context: &RequestContext<RoleServer>,
+    ) -> Result<Caller, UnauthenticatedError> {
         match self {
             Self::Request => {
                 let parts = context.extensions.get::<Parts>();
-                let caller = parts.and_then(|parts| parts.extensions.get::<Caller>()).cloned();
+                let caller = parts
+                    .and_then(|parts| parts.extensions.get::<Caller>())
+                    .cloned();
                 // A request without a caller has come past the door; it is nobody's.
                 caller.ok_or_else(|| UnauthenticatedError {
                     refusal: AuthError::Missing,

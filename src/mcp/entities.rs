@@ -49,7 +49,9 @@ impl Toolset for EntityTools {
             Err(unknown) if self.catalogue.get(name).is_none() => {
                 return Err(UnknownToolError(unknown.suggested_action));
             }
-            Err(refused) => return Ok(futures::future::ready(failed(&refused, correlation_id)).boxed()),
+            Err(refused) => {
+                return Ok(futures::future::ready(failed(&refused, correlation_id)).boxed());
+            }
         };
         if let Some(uid) = plan.item() {
             let _ = item.set(uid);
@@ -145,7 +147,10 @@ mod tests {
     /// Each refusal has a code that the page explains, and only what may pass by itself is worth another try.
     #[test]
     fn refusals_are_in_words_that_are_documented() {
-        let tools = EntityTools::new(Arc::new(Catalogue::new(uuid::Uuid::now_v7)), Limits::default());
+        let tools = EntityTools::new(
+            Arc::new(Catalogue::new(uuid::Uuid::now_v7)),
+            Limits::default(),
+        );
         for refusal in [
             AuthError::Missing,
             AuthError::Expired,

@@ -24,11 +24,13 @@ use bytes::Bytes;
 use rmcp::ErrorData;
 use rmcp::RoleServer;
 use rmcp::model::{
-    CacheScope, CallToolRequestMethod, CallToolRequestParams, CallToolResponse, CompleteRequestMethod,
-    CompleteRequestParams, CompleteResult, ConstString, CustomRequest, CustomResult, DiscoverResult, ErrorCode,
-    InitializeRequestParams, InitializeResult, InitializeResultMethod, ListPromptsRequestMethod, ListPromptsResult,
-    ListResourceTemplatesRequestMethod, ListResourceTemplatesResult, ListResourcesRequestMethod, ListResourcesResult,
-    ListToolsRequestMethod, ListToolsResult, PaginatedRequestParams, ProtocolVersion, ServerConfig,
+    CacheScope, CallToolRequestMethod, CallToolRequestParams, CallToolResponse,
+    CompleteRequestMethod, CompleteRequestParams, CompleteResult, ConstString, CustomRequest,
+    CustomResult, DiscoverResult, ErrorCode, InitializeRequestParams, InitializeResult,
+    InitializeResultMethod, ListPromptsRequestMethod, ListPromptsResult,
+    ListResourceTemplatesRequestMethod, ListResourceTemplatesResult, ListResourcesRequestMethod,
+    ListResourcesResult, ListToolsRequestMethod, ListToolsResult, PaginatedRequestParams,
+    ProtocolVersion, ServerConfig,
 };
 use rmcp::service::RequestContext;
 use tokio::time::Instant;
@@ -71,7 +73,12 @@ struct Inner {
 }
 
 impl Server {
-    pub fn new(toolset: Arc<dyn Toolset>, upstream: ApiClient, callers: Callers, settings: &Settings) -> Self {
+    pub fn new(
+        toolset: Arc<dyn Toolset>,
+        upstream: ApiClient,
+        callers: Callers,
+        settings: &Settings,
+    ) -> Self {
         let surface = ToolRegistry::new(&*toolset, &settings.narrowing);
         let config = server_info::config(settings);
         metrics::tools_are(toolset.list().iter().map(|listed| &*listed.tool.name));
@@ -93,7 +100,10 @@ impl Server {
     /// Whether there is such a tool, and within this caller's reach.
     pub fn has_for(&self, tool: &str, caller: &Caller) -> bool {
         let surface = &self.0.surface;
-        surface.has(tool) && surface.admit(tool, caller.asked, &caller.principal.scopes).is_ok()
+        surface.has(tool)
+            && surface
+                .admit(tool, caller.asked, &caller.principal.scopes)
+                .is_ok()
     }
 
     /// A call of a tool that is there. `None` means that it came to no end.
@@ -110,9 +120,16 @@ impl Server {
     /// The scope without which this caller may not call the tool, and what a model is told. `None` when scopes do not
     /// stand in the way.
     pub fn lacks_scope(&self, tool: &str, caller: &Caller) -> Option<(String, Outcome)> {
-        match self.0.surface.admit(tool, caller.asked, &caller.principal.scopes) {
+        match self
+            .0
+            .surface
+            .admit(tool, caller.asked, &caller.principal.scopes)
+        {
             Err(AccessError::Scope(scope)) => {
-                let outcome = self.0.toolset.out_of_scope(tool, &scope, &caller.correlation_id);
+                let outcome = self
+                    .0
+                    .toolset
+                    .out_of_scope(tool, &scope, &caller.correlation_id);
                 Some((scope, outcome))
             }
             _ => None,
@@ -143,7 +160,10 @@ impl rmcp::ServerHandler for Server {
         self.negotiate_initialize(&request)
     }
 
-    async fn discover(&self, _context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+    async fn discover(
+        &self,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<DiscoverResult, ErrorData> {
         let versions = self.supported_protocol_versions().into_owned();
         let mut result = DiscoverResult::from_server_info(versions, self.get_info());
         result.ttl_ms = LIST_TTL_MS;
@@ -158,9 +178,13 @@ impl rmcp::ServerHandler for Server {
     ) -> Result<ListToolsResult, ErrorData> {
         // There is one page, so no cursor can be ours.
         if request.is_some_and(|request| request.cursor.is_some()) {
-            return Err(ErrorData::invalid_params("the cursor is not one of this server", None));
+            return Err(ErrorData::invalid_params(
+                "the cursor is not one of this server",
+                None,
+            ));
         }
-        let mut result = ListToolsResult::with_all_items(self.0.surface.tools(self.reach(&context).await));
+        let mut result =
+            ListToolsResult::with_all_items(self.0.surface.tools(self.reach(&context).await));
         if is_modern(&context) {
             // The list depends on what the caller may do.
             result.ttl_ms = Some(LIST_TTL_MS);
@@ -174,7 +198,9 @@ impl rmcp::ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        call::serve(&self.0, request, context).await.map(CallToolResponse::from)
+        call::serve(&self.0, request, context)
+            .await
+            .map(CallToolResponse::from)
     }
 
     async fn complete(
@@ -237,7 +263,11 @@ impl rmcp::ServerHandler for Server {
 /// The name may be of any length; it is shown, not repeated in full.
 fn unknown_method(method: &str) -> ErrorData {
     let shown: String = method.chars().take(LONGEST_NAME).collect();
-    ErrorData::new(ErrorCode::METHOD_NOT_FOUND, format!("unknown method: {shown}"), None)
+    ErrorData::new(
+        ErrorCode::METHOD_NOT_FOUND,
+        format!("unknown method: {shown}"),
+        None,
+    )
 }
 
 impl Server {

@@ -40,7 +40,9 @@ impl Rates {
         let one = 60_000_000_u64.checked_div(rate.per_minute.into())?;
         Some(Self {
             began: now,
-            full_at: std::iter::repeat_with(AtomicU64::default).take(BUCKETS).collect(),
+            full_at: std::iter::repeat_with(AtomicU64::default)
+                .take(BUCKETS)
+                .collect(),
             hasher: RandomState::new(),
             one,
             most: one * u64::from(rate.burst.max(1) - 1),
@@ -49,7 +51,8 @@ impl Rates {
 
     /// Or else how long to wait for the next call.
     pub fn admit(&self, who: &str, now: Instant) -> Result<(), Duration> {
-        let now = u64::try_from(now.saturating_duration_since(self.began).as_micros()).unwrap_or(u64::MAX);
+        let now = u64::try_from(now.saturating_duration_since(self.began).as_micros())
+            .unwrap_or(u64::MAX);
         let waits = self.buckets_of(who).map(|bucket| self.take(bucket, now));
         match waits.into_iter().min() {
             Some(wait @ 1..) => Err(Duration::from_micros(wait)),
@@ -104,7 +107,10 @@ mod tests {
         assert_eq!(rates.admit("ann", now), Ok(()));
         assert!(rates.admit("ann", now).is_err());
         now += Duration::from_secs(100);
-        assert_eq!((0..10).filter(|_| rates.admit("ann", now).is_ok()).count(), 3);
+        assert_eq!(
+            (0..10).filter(|_| rates.admit("ann", now).is_ok()).count(),
+            3
+        );
     }
 
     #[test]
@@ -114,7 +120,8 @@ mod tests {
         for who in &busy {
             while rates.admit(who, now).is_ok() {}
         }
-        let refused = (0..2000).filter(|number| rates.admit(&format!("calm {number}"), now).is_err());
+        let refused =
+            (0..2000).filter(|number| rates.admit(&format!("calm {number}"), now).is_err());
         // Both buckets of one in some 27,000 are among those of the busy.
         assert!(refused.count() <= 1);
     }

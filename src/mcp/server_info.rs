@@ -28,7 +28,8 @@ tombstone, seen only with include_deleted, and cannot be undone here: ask the us
 A failed call returns an error with suggested_action: follow it. Repeat a call only when retryable is true.";
 
 pub(crate) fn config(settings: &Settings) -> ServerConfig {
-    let mut implementation = Implementation::new("toolbridge-mcp", env!("CARGO_PKG_VERSION")).with_title("ToolBridge");
+    let mut implementation =
+        Implementation::new("toolbridge-mcp", env!("CARGO_PKG_VERSION")).with_title("ToolBridge");
     implementation.website_url.clone_from(&settings.website_url);
     let mut capabilities = ServerCapabilities::default();
     let mut tools = ToolsCapability::default();

@@ -106,8 +106,14 @@ struct Need {
 impl ToolRegistry {
     /// A name in `narrowing` that no toolset has keeps nothing: the configuration has refused it long before.
     pub fn new(source: &dyn Toolset, narrowing: &Narrowing) -> Self {
-        let (mut tools, mut needs, mut toolsets) = (Vec::new(), Vec::new(), Vec::<&'static str>::new());
-        for Listed { tool, toolset, access } in source.list() {
+        let (mut tools, mut needs, mut toolsets) =
+            (Vec::new(), Vec::new(), Vec::<&'static str>::new());
+        for Listed {
+            tool,
+            toolset,
+            access,
+        } in source.list()
+        {
             let place = toolsets.iter().position(|known| *known == toolset);
             let place = place.unwrap_or_else(|| {
                 toolsets.push(toolset);
@@ -127,12 +133,17 @@ impl ToolRegistry {
             .collect();
         let mut scopes: HashMap<String, ToolAccess> = HashMap::new();
         for need in &needs {
-            for scope in [product_scope(need.access), toolset_scope(need.toolset, need.access)] {
+            for scope in [
+                product_scope(need.access),
+                toolset_scope(need.toolset, need.access),
+            ] {
                 let allowed = scopes.entry(scope).or_insert(ToolAccess::NONE);
                 *allowed = allowed.or(need.reach);
             }
         }
-        let whole = needs.iter().fold(ToolAccess::NONE, |whole, need| whole.or(need.reach));
+        let whole = needs
+            .iter()
+            .fold(ToolAccess::NONE, |whole, need| whole.or(need.reach));
         let mut surface = Self {
             tools,
             needs,
@@ -143,7 +154,10 @@ impl ToolRegistry {
             served: whole,
             encoded: Mutex::default(),
         };
-        surface.served = surface.narrowed(narrowing).unwrap_or(ToolAccess::NONE).and(whole);
+        surface.served = surface
+            .narrowed(narrowing)
+            .unwrap_or(ToolAccess::NONE)
+            .and(whole);
         surface
     }
 
@@ -152,7 +166,9 @@ impl ToolRegistry {
         let mut left = match &narrowing.toolsets {
             None => ToolAccess::ALL,
             Some(kept) => {
-                let unknown = kept.iter().find(|name| !self.toolsets.contains(&name.as_str()));
+                let unknown = kept
+                    .iter()
+                    .find(|name| !self.toolsets.contains(&name.as_str()));
                 if let Some(name) = unknown {
                     return Err(UnknownToolsetError {
                         name: name.clone(),
@@ -201,7 +217,11 @@ impl ToolRegistry {
 
     /// Whether a request may call a tool, and if not, why. A name that no tool has is not judged here.
     pub fn admit(&self, name: &str, asked: ToolAccess, scopes: &Scopes) -> Result<(), AccessError> {
-        let Some(need) = self.places.get(name).and_then(|place| self.needs.get(*place)) else {
+        let Some(need) = self
+            .places
+            .get(name)
+            .and_then(|place| self.needs.get(*place))
+        else {
             return Ok(());
         };
         if !self.served.covers(need.reach) {
@@ -222,7 +242,10 @@ impl ToolRegistry {
 
     /// Whether a tool may change something. One that does not exist changes nothing.
     pub fn writes(&self, name: &str) -> bool {
-        let need = self.places.get(name).and_then(|place| self.needs.get(*place));
+        let need = self
+            .places
+            .get(name)
+            .and_then(|place| self.needs.get(*place));
         need.is_some_and(|need| need.access == Access::Write)
     }
 
@@ -266,7 +289,9 @@ impl ToolRegistry {
     }
 
     fn served_needs(&self) -> impl Iterator<Item = &Need> {
-        self.needs.iter().filter(|need| self.served.covers(need.reach))
+        self.needs
+            .iter()
+            .filter(|need| self.served.covers(need.reach))
     }
 }
 

@@ -131,7 +131,9 @@ fn ways(page: &Page, client: &Client, entry: &Entry) -> Markup {
     let offered = [Way::OAuth, Way::Token, Way::Process].into_iter();
     let offered = offered.filter(|way| page.signs_in || *way != Way::OAuth);
     let recipes: Vec<&Recipe> = offered.filter_map(|way| client.recipe(way)).collect();
-    let (can, cannot): (Vec<_>, Vec<_>) = recipes.into_iter().partition(|recipe| recipe.cannot.is_none());
+    let (can, cannot): (Vec<_>, Vec<_>) = recipes
+        .into_iter()
+        .partition(|recipe| recipe.cannot.is_none());
     html! {
         @for (place, recipe) in can.iter().enumerate() {
             details.way open[place == 0] {

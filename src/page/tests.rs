@@ -88,7 +88,11 @@ fn links_lead_where_they_may() {
         assert!(known.iter().any(|known| link.starts_with(known)), "{link}");
     }
     for client in clients::ALL {
-        assert!(links.contains(&format!("#{}", client.key).as_str()), "{}", client.key);
+        assert!(
+            links.contains(&format!("#{}", client.key).as_str()),
+            "{}",
+            client.key
+        );
     }
 }
 
@@ -110,7 +114,10 @@ fn ids_are_given_once_and_what_refers_to_them_finds_them() {
 #[test]
 fn whatever_comes_from_outside_is_escaped() {
     let page = rendered(true, "https://a\"><script>alert(1)</script>&'/mcp", true);
-    assert!(!page.contains("<script>alert") && !page.contains("a\">"), "the address");
+    assert!(
+        !page.contains("<script>alert") && !page.contains("a\">"),
+        "the address"
+    );
     assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;&amp;"));
     assert!(
         page.contains("Lists &lt;b&gt;notes&lt;/b&gt;.<"),
@@ -124,7 +131,9 @@ fn readiness_and_sign_in_are_shown_as_they_are() {
     let page = usual();
     assert!(page.contains("Ready") && !page.contains("Not ready") && page.contains(sign_in));
     let page = rendered(false, "https://acme.example.com/mcp", false);
-    assert!(page.contains("Not ready") && !page.contains(sign_in) && !page.contains("/.well-known"));
+    assert!(
+        page.contains("Not ready") && !page.contains(sign_in) && !page.contains("/.well-known")
+    );
 }
 
 /// A person who connects nothing should still see everything: each client, each way that is offered, each tool.
@@ -132,7 +141,11 @@ fn readiness_and_sign_in_are_shown_as_they_are() {
 fn everything_is_in_the_one_answer() {
     let page = usual();
     for client in clients::ALL {
-        assert!(page.contains(&format!(">{}</h3>", client.name)), "{}", client.key);
+        assert!(
+            page.contains(&format!(">{}</h3>", client.name)),
+            "{}",
+            client.key
+        );
         for recipe in &client.recipes {
             let said = recipe.cannot.unwrap_or(recipe.way.title());
             assert!(page.contains(said), "{} {:?}", client.key, recipe.way);

@@ -59,7 +59,7 @@ pub struct Settings {
     /// For requests and answers while they are read, built and written.
     pub memory: memory_budget::Limits,
     /// For showing a token, before a connection can lose its place to another when there are no more.
-    pub strangers_time: Duration,
+    pub unauthenticated_grace: Duration,
     /// For the head of a request, which includes the quiet time before it: idle connections are closed after this.
     pub header_timeout: Duration,
     /// For the body of a request.
@@ -89,7 +89,7 @@ impl Default for Settings {
             max_connections: 4096,
             connections_per_principal: 512,
             memory: memory_budget::Limits::default(),
-            strangers_time: Duration::from_secs(5),
+            unauthenticated_grace: Duration::from_secs(5),
             header_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),

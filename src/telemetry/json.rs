@@ -226,7 +226,10 @@ where
         line.push_str(&said.members);
         line.push_str("}\n");
         // Whoever reads the log may have gone; that must not stop a call.
-        let _ = self.writer.make_writer_for(metadata).write_all(line.as_bytes());
+        let _ = self
+            .writer
+            .make_writer_for(metadata)
+            .write_all(line.as_bytes());
     }
 }
 
@@ -252,7 +255,9 @@ where
     }
     for (place, (name, member)) in around.iter().enumerate() {
         let comes_again = |known: &(&'static str, String)| known.0 == *name;
-        if !around.iter().skip(place + 1).any(comes_again) && !said.ends.iter().any(|(known, _)| known == name) {
+        if !around.iter().skip(place + 1).any(comes_again)
+            && !said.ends.iter().any(|(known, _)| known == name)
+        {
             line.push_str(member);
         }
     }
@@ -327,7 +332,11 @@ mod tests {
         const SAID: &str = "a\n\u{7f}\u{9b}\u{200b}\u{2028}\u{2029}\u{202e}\u{e0041}\"é🦀";
         let lines = logged(|| tracing::info!(tool = SAID, user = %SAID, "{SAID}"));
         assert_eq!(lines.matches('\n').count(), 1, "{lines}");
-        let obeyed = lines.trim_end().chars().filter(|c| is_unprintable(*c)).count();
+        let obeyed = lines
+            .trim_end()
+            .chars()
+            .filter(|c| is_unprintable(*c))
+            .count();
         assert_eq!(obeyed, 0, "{lines:?}");
         assert!(
             lines.contains(r#""tool":"a\n\u007f\u009b\u200b\u2028\u2029\u202e\udb40\udc41\"é🦀""#),

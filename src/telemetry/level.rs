@@ -63,7 +63,10 @@ impl Level {
     fn toggle(&'static self) {
         let now = Instant::now();
         let until = {
-            let mut more_until = self.more_until.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut more_until = self
+                .more_until
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             *more_until = more_until.is_none().then(|| now + MORE_FOR);
             *more_until
         };
@@ -78,7 +81,10 @@ impl Level {
         }
         tasks::spawn("log_level", async move {
             tokio::time::sleep_until(until).await;
-            let mut more_until = self.more_until.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut more_until = self
+                .more_until
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             // Unless it was ended, or asked for anew, meanwhile.
             if *more_until == Some(until) {
                 *more_until = None;

@@ -70,7 +70,10 @@ pub fn start(log: &Log, destination: Destination, colour: bool) {
             std::io::stdout().is_terminal(),
             BoxMakeWriter::new(buffered_stdout::Stdout),
         ),
-        Destination::Stderr => (std::io::stderr().is_terminal(), BoxMakeWriter::new(std::io::stderr)),
+        Destination::Stderr => (
+            std::io::stderr().is_terminal(),
+            BoxMakeWriter::new(std::io::stderr),
+        ),
     };
     let pretty = match log.format {
         LogFormat::Auto => terminal,
@@ -85,7 +88,11 @@ pub fn start(log: &Log, destination: Destination, colour: bool) {
     let layer = layer
         .with_filter(level::changeable(&log.level))
         .with_filter(libraries_held());
-    if tracing_subscriber::registry().with(layer).try_init().is_err() {
+    if tracing_subscriber::registry()
+        .with(layer)
+        .try_init()
+        .is_err()
+    {
         tracing::debug!("the log was started before");
     }
 }

@@ -98,8 +98,7 @@ mod tests {
         String::from_utf8(bytes).unwrap()
     }
 
-    const FORGED: &str =
-        "x\n2026-01-01T00:00:00Z  INFO delete_note ok\r\u{1b}[2J\u{9b}\u{202e}\u{2028}\u{200b}\u{e0041}";
+    const FORGED: &str = "x\n2026-01-01T00:00:00Z  INFO delete_note ok\r\u{1b}[2J\u{9b}\u{202e}\u{2028}\u{200b}\u{e0041}";
 
     #[test]
     fn nothing_that_a_caller_chooses_forges_a_line() {
@@ -128,11 +127,16 @@ mod tests {
                 .filter(|c| is_unprintable(*c))
                 .collect();
             assert_eq!(obeyed, Vec::<char>::new(), "{plain:?}");
-            assert!(!colour || text.contains('\u{1b}'), "it has colours: {text:?}");
+            assert!(
+                !colour || text.contains('\u{1b}'),
+                "it has colours: {text:?}"
+            );
             // Only colours: what the caller wrote drives nothing.
             assert!(!text.contains("\u{1b}[2J"), "{text:?}");
             assert_eq!(
-                plain.matches("\\u{202e}\\u{2028}\\u{200b}\\u{e0041}").count(),
+                plain
+                    .matches("\\u{202e}\\u{2028}\\u{200b}\\u{e0041}")
+                    .count(),
                 5,
                 "{plain}"
             );
@@ -142,7 +146,12 @@ mod tests {
     #[test]
     fn the_form_is_that_of_the_library_and_secrets_are_left_out() {
         let text = logged(false, || {
-            tracing::info!(tool = "get_note", duration_ms = 1.5, token = "x", "get_note ok")
+            tracing::info!(
+                tool = "get_note",
+                duration_ms = 1.5,
+                token = "x",
+                "get_note ok"
+            )
         });
         let (_, line) = text.split_once("INFO ").unwrap();
         assert_eq!(

@@ -59,7 +59,11 @@ fn date(day: u64) -> (u64, u64, u64) {
     let day = day - (365 * year + year / 4 - year / 100);
     let month = (5 * day + 2) / 153; // March is 0
     let day = day - (153 * month + 2) / 5 + 1;
-    let (month, next_year) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let (month, next_year) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
     (era * 400 + year + next_year, month, day)
 }
 
@@ -69,7 +73,8 @@ pub fn unix_seconds(text: &str) -> Option<u64> {
     let clock = clock.split_once('.').map_or(clock, |(whole, _)| whole);
     let [year, month, day] = numbers(date, '-')?;
     let [hour, minute, second] = numbers(clock, ':')?;
-    let real = (1970..=9999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
+    let real =
+        (1970..=9999).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
     if !real || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
@@ -108,7 +113,10 @@ mod tests {
             (1_795_000_245_000_007, "2026-11-18T11:10:45.000007Z"),
             (4_107_542_400_000_000, "2100-03-01T00:00:00.000000Z"),
         ] {
-            assert_eq!(Stamp::of(UNIX_EPOCH + Duration::from_micros(micros)).as_str(), text);
+            assert_eq!(
+                Stamp::of(UNIX_EPOCH + Duration::from_micros(micros)).as_str(),
+                text
+            );
         }
     }
 
@@ -146,7 +154,10 @@ mod tests {
             let time = UNIX_EPOCH + Duration::from_secs(day * 86_400 + day % 86_400);
             // Sun, 06 Nov 1994 08:49:37 GMT
             let other = httpdate::fmt_http_date(time);
-            let month = 1 + MONTHS.iter().position(|month| *month == &other[8..11]).unwrap();
+            let month = 1 + MONTHS
+                .iter()
+                .position(|month| *month == &other[8..11])
+                .unwrap();
             let expected = format!(
                 "{}-{month:02}-{}T{}.000000Z",
                 &other[12..16],

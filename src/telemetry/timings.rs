@@ -32,7 +32,10 @@ impl Spent {
 
     pub fn on(&self, stage: Stage) -> Duration {
         let sum = self.0.get(stage as usize);
-        Duration::from_micros(sum.map(|sum| sum.load(Ordering::Relaxed)).unwrap_or_default())
+        Duration::from_micros(
+            sum.map(|sum| sum.load(Ordering::Relaxed))
+                .unwrap_or_default(),
+        )
     }
 
     /// Counts from now until this is dropped, so that work which is given up counts too.
@@ -75,7 +78,11 @@ mod tests {
             let _waiting = spent.during(Stage::Queue);
             std::future::pending::<()>().await;
         };
-        assert!(tokio::time::timeout(Duration::from_millis(7), given_up).await.is_err());
+        assert!(
+            tokio::time::timeout(Duration::from_millis(7), given_up)
+                .await
+                .is_err()
+        );
         let all = [Stage::Auth, Stage::Queue, Stage::Session, Stage::Api];
         assert_eq!(all.map(|stage| spent.on(stage).as_millis()), [2, 7, 10, 0]);
     }

@@ -37,7 +37,10 @@ impl<'a> ErrorContext<'a> {
 
     /// The look at an item before it is replaced.
     pub fn for_reading_first(plan: &'a Plan) -> Self {
-        Self { plan, writes: false }
+        Self {
+            plan,
+            writes: false,
+        }
     }
 
     /// A status that is not success.
@@ -58,7 +61,9 @@ impl<'a> ErrorContext<'a> {
             428 => api_outage::session_lost(),
             429 => api_outage::rate_limited(),
             // The API itself answers 504 when its store did not confirm the change, and 503 only when nothing was changed.
-            502 | 504 if self.writes => self.outcome_unknown("the confirmation was lost on the way"),
+            502 | 504 if self.writes => {
+                self.outcome_unknown("the confirmation was lost on the way")
+            }
             502..=504 => api_outage::api_unavailable(),
             status => self.api_error(status >= 500),
         };
@@ -80,7 +85,10 @@ impl<'a> ErrorContext<'a> {
                 Category::Unavailable,
                 "api_unreachable",
                 "The ToolBridge API cannot be reached.",
-                format!("Nothing was changed; call {} again in a moment.", self.plan.tool),
+                format!(
+                    "Nothing was changed; call {} again in a moment.",
+                    self.plan.tool
+                ),
             ),
             ApiError::TimedOut { sent: true } if self.writes => {
                 let error = self.outcome_unknown("the API did not answer in time");
@@ -89,8 +97,12 @@ impl<'a> ErrorContext<'a> {
                     ..error
                 }
             }
-            ApiError::AnswerLost if self.writes => self.outcome_unknown("the connection broke before the API answered"),
-            ApiError::AnswerTooLarge { .. } if self.writes => self.outcome_unknown("the API's answer was too large"),
+            ApiError::AnswerLost if self.writes => {
+                self.outcome_unknown("the connection broke before the API answered")
+            }
+            ApiError::AnswerTooLarge { .. } if self.writes => {
+                self.outcome_unknown("the API's answer was too large")
+            }
             ApiError::NoMemoryForAnswer if self.writes => {
                 self.outcome_unknown("there was no memory for the API's answer")
             }
@@ -99,7 +111,10 @@ impl<'a> ErrorContext<'a> {
                 Category::Timeout,
                 "api_timeout",
                 "The ToolBridge API did not answer in time.",
-                format!("Nothing was changed; call {} again in a moment.", self.plan.tool),
+                format!(
+                    "Nothing was changed; call {} again in a moment.",
+                    self.plan.tool
+                ),
             ),
             ApiError::AnswerLost => ToolError::new(
                 Category::Unavailable,
@@ -107,7 +122,9 @@ impl<'a> ErrorContext<'a> {
                 "The connection to the ToolBridge API broke before it answered.",
                 format!("Nothing was changed; call {} again.", self.plan.tool),
             ),
-            ApiError::AnswerTooLarge { limit } => self.result_too_large(None, self.plan.page.limit / 2, limit),
+            ApiError::AnswerTooLarge { limit } => {
+                self.result_too_large(None, self.plan.page.limit / 2, limit)
+            }
             ApiError::SessionRefused(reply) => api_outage::session_refused(&reply),
             ApiError::NoAccess(why) => api_outage::no_access(why),
             ApiError::CircuitOpen { retry_in } => api_outage::circuit_open(retry_in),
@@ -147,7 +164,10 @@ impl<'a> ErrorContext<'a> {
             Category::Unavailable,
             "unknown_outcome",
             format!("It is not known whether {tool} took effect: {why}."),
-            format!("Look with {} whether it did before calling {tool} again.", self.check()),
+            format!(
+                "Look with {} whether it did before calling {tool} again.",
+                self.check()
+            ),
         )
         .retryable(false)
         .details(|details| details.uid = uid.map(|uid| uid.to_string()))
@@ -173,12 +193,23 @@ impl<'a> ErrorContext<'a> {
 
     fn parent_missing(&self) -> ToolError {
         let Plan { entity, tool, .. } = self.plan;
-        let argument = entity.parent.as_ref().map(|parent| parent.uid).unwrap_or_default();
-        let kinds: Vec<_> = entity.parent_keys().iter().map(|key| format!("get_{key}")).collect();
+        let argument = entity
+            .parent
+            .as_ref()
+            .map(|parent| parent.uid)
+            .unwrap_or_default();
+        let kinds: Vec<_> = entity
+            .parent_keys()
+            .iter()
+            .map(|key| format!("get_{key}"))
+            .collect();
         ToolError::new(
             Category::NotFound,
             "parent_not_found",
-            format!("The parent of the {} does not exist or is deleted.", entity.label),
+            format!(
+                "The parent of the {} does not exist or is deleted.",
+                entity.label
+            ),
             format!(
                 "Check {argument} with {}, then call {tool} with a living parent.",
                 kinds.join(" or ")
@@ -196,7 +227,8 @@ impl<'a> ErrorContext<'a> {
             ..
         } = self.plan;
         // All else in the request was checked before it left, so it is clear what the API does not like.
-        if *operation == Operation::List && request.query.iter().any(|(name, _)| *name == "cursor") {
+        if *operation == Operation::List && request.query.iter().any(|(name, _)| *name == "cursor")
+        {
             return ToolError::new(
                 Category::Validation,
                 "invalid_argument",
@@ -221,7 +253,9 @@ impl<'a> ErrorContext<'a> {
             Category::Validation,
             "api_rejected",
             "The ToolBridge API did not accept the request.",
-            format!("Simplify the arguments and call {tool} again; if that does not help, tell the user."),
+            format!(
+                "Simplify the arguments and call {tool} again; if that does not help, tell the user."
+            ),
         )
     }
 
@@ -256,7 +290,9 @@ impl<'a> ErrorContext<'a> {
     }
 
     fn conflict(&self, said: &ApiErrorBody) -> ToolError {
-        let Plan { entity, tool, uid, .. } = self.plan;
+        let Plan {
+            entity, tool, uid, ..
+        } = self.plan;
         let code = if said.reason == "already_exists" {
             "already_exists"
         } else {
@@ -264,7 +300,10 @@ impl<'a> ErrorContext<'a> {
         };
         let message = match code {
             "already_exists" => format!("Another {} has this UID already.", entity.label),
-            _ => format!("The {} is in a state that does not allow this.", entity.label),
+            _ => format!(
+                "The {} is in a state that does not allow this.",
+                entity.label
+            ),
         };
         let remedy = format!(
             "Look with {}, then call {tool} again if it is still needed.",
@@ -324,7 +363,9 @@ impl<'a> ErrorContext<'a> {
         let Plan { entity, tool, .. } = self.plan;
         let field = said.field.as_deref().and_then(|name| entity.field(name));
         match field {
-            Some(field) if field.kind == Kind::Uid && entity.is_parent_field(field) => self.parent_missing(),
+            Some(field) if field.kind == Kind::Uid && entity.is_parent_field(field) => {
+                self.parent_missing()
+            }
             Some(field) => ToolError::new(
                 Category::Validation,
                 "invalid_argument",
@@ -352,7 +393,9 @@ impl<'a> ErrorContext<'a> {
         let remedy = match (limit, operation) {
             (Some(limit), _) => format!("Call {tool} again with limit {limit}."),
             (None, Operation::List) if page.full => format!("Call {tool} again without full."),
-            (None, Operation::List) => "Tell the user that an item is too large to list.".to_owned(),
+            (None, Operation::List) => {
+                "Tell the user that an item is too large to list.".to_owned()
+            }
             (None, Operation::Get) => format!("See its beginning in list_{}.", entity.plural),
             (None, _) => format!("The change was made; see it in list_{}.", entity.plural),
         };
@@ -376,10 +419,12 @@ impl<'a> ErrorContext<'a> {
                 self.check()
             )
         } else {
-            "Tell the user, and give them the correlation_id for whoever runs the server.".to_owned()
+            "Tell the user, and give them the correlation_id for whoever runs the server."
+                .to_owned()
         };
         let message = "The ToolBridge API failed to do what was asked.";
-        ToolError::new(Category::Internal, api_outage::API_ERROR, message, remedy).retryable(retryable)
+        ToolError::new(Category::Internal, api_outage::API_ERROR, message, remedy)
+            .retryable(retryable)
     }
 
     /// The tool that shows how things are.

@@ -18,7 +18,8 @@ impl ApiErrorBody {
         let body = Json::parse_syntax(&reply.body).unwrap_or(Json::NULL);
         let text = |key: &str| Some(body.member(key)?.as_str()?.into_owned());
         Self {
-            reason: text("error").unwrap_or_else(|| String::from_utf8_lossy(&reply.body).trim().to_owned()),
+            reason: text("error")
+                .unwrap_or_else(|| String::from_utf8_lossy(&reply.body).trim().to_owned()),
             field: text("field"),
             deleted_at: text("deletedAt").filter(|text| rfc3339::is_moment(text)),
         }

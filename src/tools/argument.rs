@@ -31,7 +31,13 @@ pub(super) fn arguments(entity: &Entity, operation: Operation) -> Vec<Argument> 
             "Version that it must still have.",
         )
     };
-    let additional = || optional("additional_fields", Kind::Object, "Further fields, of your own naming.");
+    let additional = || {
+        optional(
+            "additional_fields",
+            Kind::Object,
+            "Further fields, of your own naming.",
+        )
+    };
     match operation {
         Operation::List => vec![
             Argument {
@@ -66,13 +72,21 @@ pub(super) fn arguments(entity: &Entity, operation: Operation) -> Vec<Argument> 
         Operation::Patch => {
             let names: Vec<_> = entity.fields.iter().map(|field| field.name).collect();
             let updates = format!("New values of {} or fields of your own.", names.join(", "));
-            vec![uid(), required("updates", Kind::Object, updates), if_match()]
+            vec![
+                uid(),
+                required("updates", Kind::Object, updates),
+                if_match(),
+            ]
         }
         Operation::Delete | Operation::Archive => vec![uid()],
         Operation::Process => {
             vec![
                 uid(),
-                required("action", Kind::Action(entity.actions), "What to do.".to_owned()),
+                required(
+                    "action",
+                    Kind::Action(entity.actions),
+                    "What to do.".to_owned(),
+                ),
                 optional("metadata", Kind::Object, "Sent along, not stored."),
             ]
         }

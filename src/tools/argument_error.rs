@@ -62,7 +62,9 @@ impl ArgumentError {
     /// A name that means nothing here.
     pub fn unknown(argument: &str, known: &[&str]) -> Self {
         let refusal = Self::new(argument, "is not an argument of this tool").allowed(known);
-        refusal.remedy(nearest(argument, known).map_or(Remedy::Drop, |meant| Remedy::Rename(meant.to_owned())))
+        refusal.remedy(
+            nearest(argument, known).map_or(Remedy::Drop, |meant| Remedy::Rename(meant.to_owned())),
+        )
     }
 
     /// One sentence.
@@ -85,7 +87,9 @@ impl ArgumentError {
 
     /// What to do about it, as the end of "Call X again ".
     pub fn way_out(&self) -> String {
-        let Self { argument, allowed, .. } = self;
+        let Self {
+            argument, allowed, ..
+        } = self;
         match &self.remedy {
             Remedy::Drop => format!("without `{argument}`"),
             Remedy::Rename(meant) => format!("with `{meant}` in place of `{argument}`"),

@@ -62,27 +62,39 @@ impl<'a> Arguments<'a> {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, Json<'_>)> {
-        self.0.iter().map(|(name, value)| (*name, Json::trusted(value)))
+        self.0
+            .iter()
+            .map(|(name, value)| (*name, Json::trusted(value)))
     }
 }
 
 /// One value as it is meant. `name` says where it stands, for the refusal.
-pub(crate) fn read<'a>(name: &str, kind: Kind, value: Json<'a>) -> Result<ArgumentValue<'a>, ArgumentError> {
+pub(crate) fn read<'a>(
+    name: &str,
+    kind: Kind,
+    value: Json<'a>,
+) -> Result<ArgumentValue<'a>, ArgumentError> {
     let as_it_came = || Ok(value.get().into());
     match kind {
         Kind::Text if value.is_string() => as_it_came(),
         Kind::Text => Err(ArgumentError::new(name, "must be a string").received(value)),
         Kind::Token { max } => match value.as_str() {
-            Some(text) if text.is_empty() => {
-                Err(ArgumentError::new(name, "must not be empty; leave it out instead").remedy(Remedy::Drop))
-            }
-            Some(text) if text.chars().count() > max => {
-                Err(ArgumentError::new(name, format!("must not be longer than {max} characters")).received(value))
-            }
+            Some(text) if text.is_empty() => Err(ArgumentError::new(
+                name,
+                "must not be empty; leave it out instead",
+            )
+            .remedy(Remedy::Drop)),
+            Some(text) if text.chars().count() > max => Err(ArgumentError::new(
+                name,
+                format!("must not be longer than {max} characters"),
+            )
+            .received(value)),
             Some(_) => as_it_came(),
             None => Err(ArgumentError::new(name, "must be a string").received(value)),
         },
-        Kind::Choice(_) | Kind::Action(_) => read_choice(name, &kind.choices().unwrap_or_default(), value),
+        Kind::Choice(_) | Kind::Action(_) => {
+            read_choice(name, &kind.choices().unwrap_or_default(), value)
+        }
         Kind::Flag => match value.as_str().as_deref().map(str::trim) {
             _ if value.as_bool().is_some() => as_it_came(),
             Some("true") => Ok("true".into()),
@@ -100,20 +112,37 @@ pub(crate) fn read<'a>(name: &str, kind: Kind, value: Json<'a>) -> Result<Argume
             )
             .received(value)),
         },
-        Kind::Uid => match value.as_str().and_then(|text| Uuid::try_parse(text.trim()).ok()) {
+        Kind::Uid => match value
+            .as_str()
+            .and_then(|text| Uuid::try_parse(text.trim()).ok())
+        {
             Some(uid) => Ok(to_json(&uid.to_string()).into()),
-            None => Err(
-                ArgumentError::new(name, "must be a UUID like 01890a5d-ac96-774b-bcce-b302099a8057").received(value),
-            ),
+            None => Err(ArgumentError::new(
+                name,
+                "must be a UUID like 01890a5d-ac96-774b-bcce-b302099a8057",
+            )
+            .received(value)),
         },
         Kind::Texts => {
             let list = unquoted(value);
             let items = Json::trusted(&list);
             if !items.is_array() {
-                return Err(ArgumentError::new(name, "must be a list of strings like [\"a\",\"b\"]").received(items));
+                return Err(ArgumentError::new(
+                    name,
+                    "must be a list of strings like [\"a\",\"b\"]",
+                )
+                .received(items));
             }
-            match items.elements().enumerate().find(|(_, item)| !item.is_string()) {
-                Some((at, item)) => Err(ArgumentError::new(format!("{name}[{at}]"), "must be a string").received(item)),
+            match items
+                .elements()
+                .enumerate()
+                .find(|(_, item)| !item.is_string())
+            {
+                Some((at, item)) => Err(ArgumentError::new(
+                    format!("{name}[{at}]"),
+                    "must be a string",
+                )
+                .received(item)),
                 None => Ok(list),
             }
         }
@@ -128,12 +157,18 @@ pub(crate) fn read<'a>(name: &str, kind: Kind, value: Json<'a>) -> Result<Argume
     }
 }
 
-fn read_choice<'a>(name: &str, allowed: &[&str], value: Json<'a>) -> Result<ArgumentValue<'a>, ArgumentError> {
+fn read_choice<'a>(
+    name: &str,
+    allowed: &[&str],
+    value: Json<'a>,
+) -> Result<ArgumentValue<'a>, ArgumentError> {
     match value.as_str() {
         Some(text) if allowed.contains(&text.as_ref()) => Ok(to_json(&text).into()),
         _ => {
             let problem = format!("must be one of {}", allowed.join(", "));
-            Err(ArgumentError::new(name, problem).received(value).allowed(allowed))
+            Err(ArgumentError::new(name, problem)
+                .received(value)
+                .allowed(allowed))
         }
     }
 }
@@ -150,9 +185,14 @@ fn read_integer<'a>(
         None => value.as_u64().or_else(|| value.as_f64().and_then(whole)),
     };
     match number {
-        Some(number) if number >= min && max.is_none_or(|max| number <= max) => Ok(number.to_string().into()),
+        Some(number) if number >= min && max.is_none_or(|max| number <= max) => {
+            Ok(number.to_string().into())
+        }
         _ => {
-            let range = max.map_or_else(|| format!("of at least {min}"), |max| format!("from {min} to {max}"));
+            let range = max.map_or_else(
+                || format!("of at least {min}"),
+                |max| format!("from {min} to {max}"),
+            );
             Err(ArgumentError::new(name, format!("must be an integer {range}")).received(value))
         }
     }
@@ -172,7 +212,9 @@ fn whole(number: f64) -> Option<u64> {
 /// A list or an object that came as a JSON string, as what it says; anything else as it is.
 fn unquoted(value: Json<'_>) -> ArgumentValue<'_> {
     let said = value.as_str();
-    let said = said.as_deref().and_then(|text| Json::parse(text.as_bytes()).ok());
+    let said = said
+        .as_deref()
+        .and_then(|text| Json::parse(text.as_bytes()).ok());
     match said {
         Some(said) if said.is_array() || said.is_object() => said.get().to_owned().into(),
         _ => value.get().into(),

@@ -54,12 +54,20 @@ impl Plan {
         self.send(api, request, limits).await
     }
 
-    async fn send<A: Api>(&self, api: &A, request: Request, limits: &Limits) -> Result<Success, ToolError> {
+    async fn send<A: Api>(
+        &self,
+        api: &A,
+        request: Request,
+        limits: &Limits,
+    ) -> Result<Success, ToolError> {
         let asked = ErrorContext::for_result(self);
         let if_match = request.if_match;
         let body = request.body.clone();
         let payload = Payload::of(body.as_ref());
-        let reply = api.send(request).await.map_err(|failure| asked.unanswered(failure))?;
+        let reply = api
+            .send(request)
+            .await
+            .map_err(|failure| asked.unanswered(failure))?;
         if let Some(trace) = self.trace(&reply, if_match) {
             return self.read_back(api, limits, payload, trace, &reply).await;
         }
@@ -71,7 +79,9 @@ impl Plan {
             400 | 413 | 422 => Err(asked.refused(&reply)),
             404 if self.names_an_item() => Err(asked.refused(&reply)),
             _ if reply.doubtful => Err(asked.refused_after_a_loss(&reply)),
-            500 if self.writes() && self.parent_is_gone(api, payload).await => Err(asked.parent_not_found(&reply)),
+            500 if self.writes() && self.parent_is_gone(api, payload).await => {
+                Err(asked.parent_not_found(&reply))
+            }
             _ => Err(asked.refused(&reply)),
         }
     }
@@ -114,7 +124,8 @@ impl Plan {
         let anything = Limits {
             max_result_bytes: usize::MAX,
         };
-        let item = result::item(&reply.body, true, &anything).map_err(|unusable| asked.unusable(unusable, limits))?;
+        let item = result::item(&reply.body, true, &anything)
+            .map_err(|unusable| asked.unusable(unusable, limits))?;
 
         let item = Json::trusted(&item.text);
         let mut payload = Payload::default();
@@ -126,7 +137,9 @@ impl Plan {
             return Err(asked.without_parent());
         }
         let mut request = self.request.clone();
-        request.if_match = request.if_match.or_else(|| item.member("version")?.as_u64());
+        request.if_match = request
+            .if_match
+            .or_else(|| item.member("version")?.as_u64());
         request.repeat = self.operation.repeat(request.if_match);
         request.body = payload.finish();
         Ok(request)
@@ -175,7 +188,13 @@ impl Plan {
             return false;
         };
         let looked = api.send(Self::read_request(entity, uid)).await;
-        matches!(looked, Ok(Reply { status: 404 | 410, .. }))
+        matches!(
+            looked,
+            Ok(Reply {
+                status: 404 | 410,
+                ..
+            })
+        )
     }
 }
 
@@ -197,7 +216,9 @@ impl Trace {
     fn is_of(self, payload: Json<'_>, stored: Json<'_>) -> Option<bool> {
         let version = stored.member("version").and_then(Json::as_u64);
         let says = |only| {
-            let members = stored.member("payload").filter(|members| members.is_object());
+            let members = stored
+                .member("payload")
+                .filter(|members| members.is_object());
             members.is_some_and(|members| says_the_same(members, payload, only))
         };
         match self {
@@ -222,7 +243,9 @@ fn says_the_same(stored: Json<'_>, sent: Json<'_>, only: bool) -> bool {
         stored.remove(key);
         sent.remove(key);
     }
-    let kept = |(key, value): (&Cow<'_, str>, &Json<'_>)| stored.get(key).is_some_and(|stored| alike(*stored, *value));
+    let kept = |(key, value): (&Cow<'_, str>, &Json<'_>)| {
+        stored.get(key).is_some_and(|stored| alike(*stored, *value))
+    };
     sent.iter().all(kept) && (!only || stored.len() == sent.len())
 }
 
@@ -241,8 +264,9 @@ fn alike(one: Json<'_>, other: Json<'_>) -> bool {
                 .all(|(one, other)| alike(one, other))
     } else if one.is_object() && other.is_object() {
         let [one, other] = [one, other].map(by_name);
-        let in_other =
-            |(key, value): (&Cow<'_, str>, &Json<'_>)| other.get(key).is_some_and(|other| alike(*value, *other));
+        let in_other = |(key, value): (&Cow<'_, str>, &Json<'_>)| {
+            other.get(key).is_some_and(|other| alike(*value, *other))
+        };
         one.len() == other.len() && one.iter().all(in_other)
     } else {
         one.is_string() && one.as_str().is_some() && one.as_str() == other.as_str()

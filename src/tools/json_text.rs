@@ -11,7 +11,11 @@ pub(crate) struct TooDeepError;
 
 /// Appends `json` without its white space. Strings longer than `longest` characters keep that many, and an ellipsis; the
 /// keys of the outermost object in whose values, at whatever depth, a string was cut, are handed back.
-pub(crate) fn compact(json: &str, longest: Option<usize>, out: &mut String) -> Result<Vec<String>, TooDeepError> {
+pub(crate) fn compact(
+    json: &str,
+    longest: Option<usize>,
+    out: &mut String,
+) -> Result<Vec<String>, TooDeepError> {
     let bytes = json.as_bytes();
     let (mut cut, mut depth, mut field) = (Vec::new(), 0_usize, "");
     // What lies between `copied` and `at` has been looked at and stays as it is.

@@ -55,8 +55,18 @@ const READS: Hints = Hints {
     open_world: false,
 };
 
-const fn row(verb: &'static str, method: Method, suffix: &'static str, hints: Hints, repeats: Repeats) -> Row {
-    let access = if hints.read_only { Access::Read } else { Access::Write };
+const fn row(
+    verb: &'static str,
+    method: Method,
+    suffix: &'static str,
+    hints: Hints,
+    repeats: Repeats,
+) -> Row {
+    let access = if hints.read_only {
+        Access::Read
+    } else {
+        Access::Write
+    };
     Row {
         verb,
         method,
@@ -70,10 +80,34 @@ const fn row(verb: &'static str, method: Method, suffix: &'static str, hints: Hi
 static LIST: Row = row("list", Method::GET, "", READS, Repeats::Always);
 static GET: Row = row("get", Method::GET, "", READS, Repeats::Always);
 // With a UID of the call's own, which can be taken once.
-static CREATE: Row = row("create", Method::POST, "", writes(false, false), Repeats::Always);
-static UPDATE: Row = row("update", Method::PUT, "", writes(true, true), Repeats::WithVersion);
-static PATCH: Row = row("patch", Method::PATCH, "", writes(false, true), Repeats::WithVersion);
-static DELETE: Row = row("delete", Method::DELETE, "", writes(true, true), Repeats::Always);
+static CREATE: Row = row(
+    "create",
+    Method::POST,
+    "",
+    writes(false, false),
+    Repeats::Always,
+);
+static UPDATE: Row = row(
+    "update",
+    Method::PUT,
+    "",
+    writes(true, true),
+    Repeats::WithVersion,
+);
+static PATCH: Row = row(
+    "patch",
+    Method::PATCH,
+    "",
+    writes(false, true),
+    Repeats::WithVersion,
+);
+static DELETE: Row = row(
+    "delete",
+    Method::DELETE,
+    "",
+    writes(true, true),
+    Repeats::Always,
+);
 static ARCHIVE: Row = row(
     "archive",
     Method::POST,
@@ -82,7 +116,13 @@ static ARCHIVE: Row = row(
     Repeats::Always,
 );
 // What an action does is the API's business.
-static PROCESS: Row = row("process", Method::POST, "/process", writes(false, true), Repeats::Never);
+static PROCESS: Row = row(
+    "process",
+    Method::POST,
+    "/process",
+    writes(false, true),
+    Repeats::Never,
+);
 
 impl Operation {
     /// Every operation, in the order in which an entity's tools are listed.
@@ -144,7 +184,11 @@ impl Operation {
 
     /// The tool that does this with that entity: `list_notes`, `get_note`.
     pub(super) fn tool_name(self, entity: &Entity) -> String {
-        let noun = if self == Self::List { entity.plural } else { entity.key };
+        let noun = if self == Self::List {
+            entity.plural
+        } else {
+            entity.key
+        };
         format!("{}_{noun}", self.verb())
     }
 }

@@ -49,7 +49,11 @@ impl Payload {
 }
 
 /// The payload of `create_…` and `update_…`: the entity's fields, and the caller's own.
-pub(super) fn whole(entity: &Entity, arguments: &Arguments<'_>, payload: &mut Payload) -> Result<(), ArgumentError> {
+pub(super) fn whole(
+    entity: &Entity,
+    arguments: &Arguments<'_>,
+    payload: &mut Payload,
+) -> Result<(), ArgumentError> {
     for field in entity.fields {
         if let Some(value) = arguments.get(field.name) {
             payload.push(field.wire, value);
@@ -74,9 +78,16 @@ pub(super) fn whole(entity: &Entity, arguments: &Arguments<'_>, payload: &mut Pa
 }
 
 /// The changes that `patch_…` sends. Known fields may come in either spelling and are checked; others pass.
-pub(super) fn changes(entity: &Entity, updates: Json<'_>, changes: &mut Payload) -> Result<(), ArgumentError> {
+pub(super) fn changes(
+    entity: &Entity,
+    updates: Json<'_>,
+    changes: &mut Payload,
+) -> Result<(), ArgumentError> {
     if updates.members().next().is_none() {
-        return Err(ArgumentError::new("updates", "must name at least one field to change"));
+        return Err(ArgumentError::new(
+            "updates",
+            "must name at least one field to change",
+        ));
     }
     let mut keys = Keys::default();
     for (key, value) in updates.members() {
@@ -88,7 +99,11 @@ pub(super) fn changes(entity: &Entity, updates: Json<'_>, changes: &mut Payload)
             keys.add(&place, key)?;
             continue;
         };
-        let other = if key == field.name { field.wire } else { field.name };
+        let other = if key == field.name {
+            field.wire
+        } else {
+            field.name
+        };
         if other != key && keys.0.contains(other) {
             let problem = format!("comes twice, as `{}` and as `{}`", field.name, field.wire);
             return Err(ArgumentError::new(place, problem).remedy(Remedy::Drop));
@@ -124,7 +139,10 @@ impl<'a> Keys<'a> {
 
 fn refuse_server_key(place: &str, key: &str) -> Result<(), ArgumentError> {
     if SERVER_KEYS.contains(&key) {
-        return Err(ArgumentError::new(place, "is written by the server and cannot be set").remedy(Remedy::Drop));
+        return Err(
+            ArgumentError::new(place, "is written by the server and cannot be set")
+                .remedy(Remedy::Drop),
+        );
     }
     Ok(())
 }

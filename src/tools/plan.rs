@@ -42,12 +42,19 @@ impl Plan {
         arguments: &Arguments<'_>,
         new_uid: &dyn Fn() -> Uuid,
     ) -> Result<Self, ArgumentError> {
-        let &Tool { entity, operation, .. } = tool;
+        let &Tool {
+            entity, operation, ..
+        } = tool;
         let mut query = Vec::new();
         let mut keeps_parent = false;
         let uid = arguments.get("uid").and_then(Json::as_str);
         let mut uid = uid.and_then(|uid| uid.parse().ok());
-        let flag = |name: &str| arguments.get(name).and_then(Json::as_bool).unwrap_or_default();
+        let flag = |name: &str| {
+            arguments
+                .get(name)
+                .and_then(Json::as_bool)
+                .unwrap_or_default()
+        };
         let number = |name: &str| arguments.get(name).and_then(Json::as_u64);
 
         let page = PageRequest {
@@ -92,7 +99,10 @@ impl Plan {
         }
 
         let body = payload.finish();
-        if body.as_ref().is_some_and(|body| body.len() > MAX_BODY_BYTES) {
+        if body
+            .as_ref()
+            .is_some_and(|body| body.len() > MAX_BODY_BYTES)
+        {
             return Err(too_much(entity, operation, Payload::of(body.as_ref())));
         }
         let item = uid.filter(|_| operation != Operation::Create);
@@ -169,9 +179,12 @@ fn leaves_parent_out(entity: &Entity, arguments: &Arguments<'_>) -> Result<bool,
         (_, []) => Ok(false),
         ([], _) => Ok(true),
         ([given, ..], [missing, ..]) => {
-            let problem = format!("is required beside `{given}`; leave out both to keep the parent");
+            let problem =
+                format!("is required beside `{given}`; leave out both to keep the parent");
             let field = entity.field(missing);
-            let allowed = field.and_then(|field| field.kind.choices()).unwrap_or_default();
+            let allowed = field
+                .and_then(|field| field.kind.choices())
+                .unwrap_or_default();
             Err(ArgumentError::new(missing, problem)
                 .allowed(allowed)
                 .remedy(Remedy::Add))

@@ -86,9 +86,16 @@ pub(super) fn item(body: &[u8], whole: bool, limits: &Limits) -> Result<Success,
 }
 
 /// A page. `has_next` is the API's own word that another one follows.
-pub(super) fn page(body: &[u8], wish: PageRequest, has_next: bool, limits: &Limits) -> Result<Success, ResultError> {
+pub(super) fn page(
+    body: &[u8],
+    wish: PageRequest,
+    has_next: bool,
+    limits: &Limits,
+) -> Result<Success, ResultError> {
     let members: Vec<_> = parse(body)?.members().collect();
-    let listed = members.iter().find(|(key, value)| key == "items" && value.is_array());
+    let listed = members
+        .iter()
+        .find(|(key, value)| key == "items" && value.is_array());
     let (_, listed) = listed.ok_or_else(|| malformed("a page without items"))?;
     let items: Vec<_> = listed.elements().collect();
     let longest = if wish.full { None } else { Some(PREVIEW) };
@@ -144,11 +151,22 @@ fn fitting(items: &[usize], size: usize, max: usize) -> u64 {
 }
 
 /// Writes an item anew with its payload cut if need be, after making sure that it is one.
-fn splice_item(item: Json<'_>, longest: Option<usize>, out: &mut String) -> Result<(), ResultError> {
+fn splice_item(
+    item: Json<'_>,
+    longest: Option<usize>,
+    out: &mut String,
+) -> Result<(), ResultError> {
     let members: Vec<_> = item.members().collect();
-    let is_version = |version: Json<'_>| version.get().starts_with(|first: char| first.is_ascii_digit());
+    let is_version = |version: Json<'_>| {
+        version
+            .get()
+            .starts_with(|first: char| first.is_ascii_digit())
+    };
     for (name, is_proper) in [
-        ("uid", &(|uid: Json<'_>| uid.is_string()) as &dyn Fn(Json<'_>) -> bool),
+        (
+            "uid",
+            &(|uid: Json<'_>| uid.is_string()) as &dyn Fn(Json<'_>) -> bool,
+        ),
         ("version", &is_version),
         ("updatedAt", &|time| time.is_string()),
         ("payload", &|payload| payload.is_object()),
@@ -171,7 +189,9 @@ fn splice_item(item: Json<'_>, longest: Option<usize>, out: &mut String) -> Resu
         }
     }
     if !cut.is_empty() {
-        object.key("truncated").push_str(&Value::from(cut).to_string());
+        object
+            .key("truncated")
+            .push_str(&Value::from(cut).to_string());
     }
     object.finish();
     Ok(())
@@ -186,7 +206,16 @@ pub fn read_item(body: &[u8], limits: &Limits) -> Option<Success> {
 /// A page as it is listed, for the benchmarks.
 #[cfg(feature = "pieces")]
 pub fn read_page(body: &[u8], limits: &Limits) -> Option<Success> {
-    page(body, PageRequest { limit: 50, full: false }, false, limits).ok()
+    page(
+        body,
+        PageRequest {
+            limit: 50,
+            full: false,
+        },
+        false,
+        limits,
+    )
+    .ok()
 }
 
 /// What a result's text says. It was put together from JSON, so there is nothing in it that cannot be read.
@@ -212,7 +241,10 @@ struct Object<'a> {
 impl<'a> Object<'a> {
     fn new(out: &'a mut String) -> Self {
         out.push('{');
-        Self { out, is_empty: true }
+        Self {
+            out,
+            is_empty: true,
+        }
     }
 
     /// The value is to be appended next.

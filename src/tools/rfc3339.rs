@@ -4,7 +4,9 @@
 pub(crate) fn is_moment(text: &str) -> bool {
     match text.split_at_checked(10) {
         Some((date, "")) => is_date(date),
-        Some((date, time)) => is_date(date) && time.strip_prefix(['T', 't', ' ']).is_some_and(is_time),
+        Some((date, time)) => {
+            is_date(date) && time.strip_prefix(['T', 't', ' ']).is_some_and(is_time)
+        }
         None => false,
     }
 }
@@ -48,7 +50,9 @@ fn is_time(text: &str) -> bool {
 
 fn is_offset(text: &str) -> bool {
     match text.strip_prefix(['+', '-']) {
-        Some(offset) => matches!(numbers(offset, ':', [2, 2]), Some([hours, minutes]) if hours < 24 && minutes < 60),
+        Some(offset) => {
+            matches!(numbers(offset, ':', [2, 2]), Some([hours, minutes]) if hours < 24 && minutes < 60)
+        }
         None => matches!(text, "Z" | "z"),
     }
 }

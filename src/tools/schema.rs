@@ -17,7 +17,10 @@ pub(super) fn input(arguments: &[Argument]) -> Map<String, Value> {
         .filter(|argument| argument.required)
         .map(|argument| argument.name)
         .collect();
-    let mut schema = object([("type", json!("object")), ("properties", Value::Object(properties))]);
+    let mut schema = object([
+        ("type", json!("object")),
+        ("properties", Value::Object(properties)),
+    ]);
     if !required.is_empty() {
         schema.insert("required".to_owned(), json!(required));
     }
@@ -35,22 +38,30 @@ fn property(argument: &Argument) -> Map<String, Value> {
             ("minLength", json!(1)),
             ("maxLength", json!(max)),
         ]),
-        Kind::Choice(_) | Kind::Action(_) => {
-            object([("type", json!("string")), ("enum", json!(argument.kind.choices()))])
-        }
+        Kind::Choice(_) | Kind::Action(_) => object([
+            ("type", json!("string")),
+            ("enum", json!(argument.kind.choices())),
+        ]),
         Kind::Flag => object([("type", json!("boolean"))]),
         Kind::Integer { min, max } => {
             let mut schema = object([("type", json!("integer")), ("minimum", json!(min))]);
             schema.extend(max.map(|max| ("maximum".to_owned(), json!(max))));
             schema
         }
-        Kind::Texts => object([("type", json!("array")), ("items", json!({"type": "string"}))]),
+        Kind::Texts => object([
+            ("type", json!("array")),
+            ("items", json!({"type": "string"})),
+        ]),
         Kind::Object => object([("type", json!("object"))]),
     };
     if argument.required && argument.kind == Kind::Object {
         schema.insert("minProperties".to_owned(), json!(1));
     }
-    schema.extend(argument.default.map(|default| ("default".to_owned(), json!(default))));
+    schema.extend(
+        argument
+            .default
+            .map(|default| ("default".to_owned(), json!(default))),
+    );
     schema.insert("description".to_owned(), json!(argument.description));
     schema
 }

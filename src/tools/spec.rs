@@ -51,7 +51,11 @@ pub enum Access {
 }
 
 impl ToolSpec {
-    pub(super) fn new(entity: &'static Entity, operation: Operation, arguments: &[Argument]) -> Self {
+    pub(super) fn new(
+        entity: &'static Entity,
+        operation: Operation,
+        arguments: &[Argument],
+    ) -> Self {
         Self {
             name: operation.tool_name(entity),
             title: description::title(entity, operation),

@@ -65,7 +65,11 @@ async fn what_is_unambiguous_is_forgiven() {
         ),
         // Numbers and truths as texts.
         ("list_notes", json!({"limit": "10"}), sent_query("limit=10")),
-        ("list_notes", json!({"limit": " 10 "}), sent_query("limit=10")),
+        (
+            "list_notes",
+            json!({"limit": " 10 "}),
+            sent_query("limit=10"),
+        ),
         ("list_notes", json!({"limit": 10.0}), sent_query("limit=10")),
         (
             "list_notes",
@@ -164,7 +168,11 @@ async fn an_optional_that_is_null_counts_as_left_out() {
         let required = names(&tool["inputSchema"]["required"]);
         let mut arguments = entities_arguments(&tool);
         let plain = arguments.clone();
-        for name in tool["inputSchema"]["properties"].as_object().unwrap().keys() {
+        for name in tool["inputSchema"]["properties"]
+            .as_object()
+            .unwrap()
+            .keys()
+        {
             if !required.contains(name) && plain.get(name).is_none() {
                 arguments[name] = Value::Null;
             }
@@ -174,7 +182,12 @@ async fn an_optional_that_is_null_counts_as_left_out() {
             let seen = client.traffic().await.operations().len();
             client.call(tool["name"].as_str().unwrap(), arguments).await;
             let traffic = client.traffic().await;
-            let sent: Vec<_> = traffic.operations().split_off(seen).into_iter().cloned().collect();
+            let sent: Vec<_> = traffic
+                .operations()
+                .split_off(seen)
+                .into_iter()
+                .cloned()
+                .collect();
             sent
         };
         let (with_nulls, without_them) = (sent(arguments).await, sent(plain).await);
@@ -182,7 +195,12 @@ async fn an_optional_that_is_null_counts_as_left_out() {
         for (one, other) in with_nulls.iter().zip(&without_them) {
             let made = one.method == Method::POST;
             let body = |record: &Record| entities::without(&record.json(), &["uid"]);
-            assert!(made || one.line() == other.line(), "{} {}", one.line(), other.line());
+            assert!(
+                made || one.line() == other.line(),
+                "{} {}",
+                one.line(),
+                other.line()
+            );
             assert!(
                 one.body.is_empty() && other.body.is_empty() || body(one) == body(other),
                 "{}",
@@ -195,12 +213,18 @@ async fn an_optional_that_is_null_counts_as_left_out() {
 async fn nulls_and_strange_fields_may_be_patched() {
     let client = Client::modern(&world().acme);
     let note = client
-        .call("create_note", json!({"title": "t", "content": "c", "tags": ["x"]}))
+        .call(
+            "create_note",
+            json!({"title": "t", "content": "c", "tags": ["x"]}),
+        )
         .await
         .ok();
     let updates = json!({"tags": null, "colour": {"r": 255}, "Ünïcode key": [1, "two"]});
     let item = client
-        .call("patch_note", json!({"uid": note["uid"], "updates": updates}))
+        .call(
+            "patch_note",
+            json!({"uid": note["uid"], "updates": updates}),
+        )
         .await
         .ok();
     for (key, value) in updates.as_object().unwrap() {
@@ -216,7 +240,9 @@ async fn listed(client: &Client<'_>) -> Vec<Value> {
 
 fn names(list: &Value) -> Vec<String> {
     let names = list.as_array().into_iter().flatten();
-    names.map(|name| name.as_str().unwrap().to_owned()).collect()
+    names
+        .map(|name| name.as_str().unwrap().to_owned())
+        .collect()
 }
 
 /// Arguments that a tool takes, from the table.
@@ -237,8 +263,14 @@ async fn refused(caller: &impl Caller, tool: &str, arguments: Value, argument: &
     let error = called.failed("validation", "invalid_argument");
     assert_eq!(error["details"]["argument"], argument, "{called}");
     assert_eq!(error["retryable"], false, "{called}");
-    assert!(error["message"].as_str().unwrap().contains(argument), "{called}");
-    assert!(error["suggested_action"].as_str().unwrap().contains(tool), "{called}");
+    assert!(
+        error["message"].as_str().unwrap().contains(argument),
+        "{called}"
+    );
+    assert!(
+        error["suggested_action"].as_str().unwrap().contains(tool),
+        "{called}"
+    );
     error
 }
 
@@ -246,7 +278,11 @@ async fn nothing_was_sent(client: &impl Caller) {
     // What was sent too late to be seen would be seen beside this call.
     client.call("list_notes", json!({})).await.ok();
     let traffic = client.traffic().await;
-    assert_eq!(traffic.lines(), ["open", "GET /v1/notes?limit=50", "end"], "{traffic}");
+    assert_eq!(
+        traffic.lines(),
+        ["open", "GET /v1/notes?limit=50", "end"],
+        "{traffic}"
+    );
 }
 
 /// For every argument of every tool: what its schema does not let through.
@@ -270,13 +306,28 @@ async fn whatever_the_schema_refuses_is_refused_by_name() {
         let known: Vec<_> = properties.keys().map(String::as_str).collect();
         assert_eq!(error["details"]["allowed"], json!(known), "{name}");
         for required in names(&tool["inputSchema"]["required"]) {
-            refused(&client, name, entities::without(&right, &[&required]), &required).await;
-            refused(&client, name, with(&right, &json!({(&required): null})), &required).await;
+            refused(
+                &client,
+                name,
+                entities::without(&right, &[&required]),
+                &required,
+            )
+            .await;
+            refused(
+                &client,
+                name,
+                with(&right, &json!({(&required): null})),
+                &required,
+            )
+            .await;
         }
         for (argument, schema) in properties {
             for wrong in wrong_values(schema) {
                 let arguments = with(&right, &json!({(argument): wrong}));
-                assert!(!valid.is_valid(&arguments), "the schema lets {arguments} through");
+                assert!(
+                    !valid.is_valid(&arguments),
+                    "the schema lets {arguments} through"
+                );
                 refused(&client, name, arguments, argument).await;
                 tried += 1;
             }
@@ -288,11 +339,20 @@ async fn whatever_the_schema_refuses_is_refused_by_name() {
 
 fn wrong_values(schema: &Value) -> Vec<Value> {
     match schema["type"].as_str().unwrap() {
-        "string" if schema.get("enum").is_some() => vec![json!("nonsense"), json!(""), json!(7), json!(["a"])],
+        "string" if schema.get("enum").is_some() => {
+            vec![json!("nonsense"), json!(""), json!(7), json!(["a"])]
+        }
         "string" => vec![json!(7), json!(true), json!({"a": 1}), json!(["a"])],
         "boolean" => vec![json!("yes"), json!(1), json!({}), json!([])],
         "integer" => {
-            let mut wrong = vec![json!(0), json!(-1), json!(1.5), json!(true), json!({}), json!([])];
+            let mut wrong = vec![
+                json!(0),
+                json!(-1),
+                json!(1.5),
+                json!(true),
+                json!({}),
+                json!([]),
+            ];
             wrong.extend(schema["maximum"].as_u64().map(|most| json!(most + 1)));
             wrong
         }
@@ -319,8 +379,16 @@ async fn what_only_the_tool_can_know_is_refused_by_name() {
             "chat_uid",
         ),
         // Times that are none.
-        ("create_task", task(json!({"due_date": "tomorrow"})), "due_date"),
-        ("create_task", task(json!({"due_date": "2027-02-30"})), "due_date"),
+        (
+            "create_task",
+            task(json!({"due_date": "tomorrow"})),
+            "due_date",
+        ),
+        (
+            "create_task",
+            task(json!({"due_date": "2027-02-30"})),
+            "due_date",
+        ),
         (
             "create_task",
             task(json!({"due_date": "2027-02-03T25:00:00Z"})),
@@ -336,7 +404,11 @@ async fn what_only_the_tool_can_know_is_refused_by_name() {
         ("create_note", note(json!({"tags": "[1]"})), "tags[0]"),
         // Nothing to do.
         ("patch_note", json!({"uid": UID, "updates": {}}), "updates"),
-        ("patch_note", json!({"uid": UID, "updates": "{}"}), "updates"),
+        (
+            "patch_note",
+            json!({"uid": UID, "updates": "{}"}),
+            "updates",
+        ),
         ("list_notes", json!({"cursor": ""}), "cursor"),
         // Two places for one thing.
         (
@@ -435,10 +507,19 @@ async fn a_refusal_tells_what_came_and_what_is_allowed() {
     )
     .await;
     assert_eq!(error["details"]["received"], "\"urgent\"");
-    assert_eq!(error["details"]["allowed"], json!(["low", "medium", "high"]));
+    assert_eq!(
+        error["details"]["allowed"],
+        json!(["low", "medium", "high"])
+    );
     let error = refused(&client, "list_notes", json!({"limit": 5000}), "limit").await;
     assert_eq!(error["details"]["received"], "5000");
-    assert!(error["message"].as_str().unwrap().contains("from 1 to 1000"), "{error}");
+    assert!(
+        error["message"]
+            .as_str()
+            .unwrap()
+            .contains("from 1 to 1000"),
+        "{error}"
+    );
     let error = refused(
         &client,
         "process_note",
@@ -459,7 +540,10 @@ async fn a_refusal_tells_what_came_and_what_is_allowed() {
     )
     .await;
     assert!(
-        error["message"].as_str().unwrap().contains("did you mean `due_date`?"),
+        error["message"]
+            .as_str()
+            .unwrap()
+            .contains("did you mean `due_date`?"),
         "{error}"
     );
     // What came is shown, not repeated in full, and cannot pass for words of ours.
@@ -478,12 +562,16 @@ async fn a_refusal_is_the_same_in_every_era_and_through_a_pipe() {
     let said = |error: Value| entities::without(&error, &["correlation_id"]).to_string();
     let mut all = std::collections::BTreeSet::new();
     in_every_era(&world().acme, async |client| {
-        all.insert(said(refused(client, "get_note", json!({"uid": "x"}), "uid").await));
+        all.insert(said(
+            refused(client, "get_note", json!({"uid": "x"}), "uid").await,
+        ));
         nothing_was_sent(client).await;
     })
     .await;
     let piped = Piped::start(&world().acme, Era::Legacy("2024-11-05")).await;
-    all.insert(said(refused(&piped, "get_note", json!({"uid": "x"}), "uid").await));
+    all.insert(said(
+        refused(&piped, "get_note", json!({"uid": "x"}), "uid").await,
+    ));
     nothing_was_sent(&piped).await;
     piped.leave().await;
     assert_eq!(all.len(), 1, "{all:?}");

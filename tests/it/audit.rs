@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use crate::entities::uid_of;
 use crate::harness::process::PATIENCE;
 use crate::harness::{
-    Api, CONTENT, Caller, Client, Era, Figures, Gate, Mishap, Piped, Place, Ran, Stage, Stream, User, new_trail, run,
-    world,
+    Api, CONTENT, Caller, Client, Era, Figures, Gate, Mishap, Piped, Place, Ran, Stage, Stream,
+    User, new_trail, run, world,
 };
 
 crate::tests![
@@ -71,7 +71,12 @@ fn wrong(ran: &Ran) -> Vec<(String, Value)> {
     let found = report["findings"].as_array().unwrap();
     let found = found.iter().filter(|finding| finding["wrong"] == true);
     found
-        .map(|finding| (finding["kind"].as_str().unwrap().to_owned(), finding["line"].clone()))
+        .map(|finding| {
+            (
+                finding["kind"].as_str().unwrap().to_owned(),
+                finding["line"].clone(),
+            )
+        })
         .collect()
 }
 
@@ -97,7 +102,11 @@ async fn calls_of(trail: &Path, user: &User, count: usize) -> Vec<Value> {
             assert_eq!(lines.len(), count, "{lines:#?}");
             return lines;
         }
-        assert!(Instant::now() < deadline, "{count} lines of {}: {lines:#?}", user.sub);
+        assert!(
+            Instant::now() < deadline,
+            "{count} lines of {}: {lines:#?}",
+            user.sub
+        );
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
@@ -121,7 +130,8 @@ async fn every_way_in_leaves_its_line() {
     }
     // Past the straight way, since the client wants to hear of it.
     let client = Client::modern(place);
-    let params = json!({"name": "list_notes", "arguments": {}, "_meta": {"progressToken": "steps"}});
+    let params =
+        json!({"name": "list_notes", "arguments": {}, "_meta": {"progressToken": "steps"}});
     client.request("tools/call", params).send().await.unwrap();
     calls_of(&place.trail(), &client.user, 1).await;
 }
@@ -137,13 +147,20 @@ async fn three_calls(caller: &impl Caller, trail: &Path, transport: &str, says_i
         .call("get_note", json!({"uid": missing}))
         .await
         .failed("not_found", "note_not_found");
-    caller.call("get_task", json!({"uid": CONTENT})).await.error();
+    caller
+        .call("get_task", json!({"uid": CONTENT}))
+        .await
+        .error();
     let traffic = caller.traffic().await;
     let lines = calls_of(trail, caller.user(), 3).await;
     let asked = traffic.operations();
     assert_eq!(asked.len(), 2, "{traffic}");
     for (line, record) in lines.iter().zip(asked) {
-        assert_eq!(line["correlation_id"], record.header("x-correlation-id"), "{line}");
+        assert_eq!(
+            line["correlation_id"],
+            record.header("x-correlation-id"),
+            "{line}"
+        );
     }
     for line in &lines {
         assert_eq!(
@@ -152,10 +169,15 @@ async fn three_calls(caller: &impl Caller, trail: &Path, transport: &str, says_i
             "{line}"
         );
         assert_eq!(line["client"] == "suite", says_its_name, "{line}");
-        assert!(line["duration_ms"].is_number() && line["time"].is_string(), "{line}");
+        assert!(
+            line["duration_ms"].is_number() && line["time"].is_string(),
+            "{line}"
+        );
         assert!(!line.to_string().contains(CONTENT), "{line}");
     }
-    let told = |line: &Value| ["tool", "item", "outcome", "error_code", "status"].map(|name| line[name].clone());
+    let told = |line: &Value| {
+        ["tool", "item", "outcome", "error_code", "status"].map(|name| line[name].clone())
+    };
     let none = Value::Null;
     assert_eq!(
         told(&lines[0]),
@@ -176,7 +198,12 @@ async fn three_calls(caller: &impl Caller, trail: &Path, transport: &str, says_i
     ];
     assert_eq!(told(&lines[1]), not_found);
     assert_eq!(lines[2]["outcome"], "error");
-    assert_eq!((&lines[2]["item"], &lines[2]["status"]), (&none, &none), "{}", lines[2]);
+    assert_eq!(
+        (&lines[2]["item"], &lines[2]["status"]),
+        (&none, &none),
+        "{}",
+        lines[2]
+    );
 }
 
 async fn a_call_that_is_refused_has_its_line_too() {
@@ -185,8 +212,9 @@ async fn a_call_that_is_refused_has_its_line_too() {
         ("TOOLBRIDGE_SERVER_CALLS_BURST", "2"),
     ];
     let place = Place::with("acme", &world().api, &settings).await;
-    let reader =
-        User::with_claims(json!({"sub": User::of("acme").sub, "tenant_id": "acme", "scope": "toolbridge:read"}));
+    let reader = User::with_claims(
+        json!({"sub": User::of("acme").sub, "tenant_id": "acme", "scope": "toolbridge:read"}),
+    );
     let client = Client::of(&place, Era::Modern, reader);
     client
         .calling("create_note", json!({"title": "t"}))
@@ -199,13 +227,20 @@ async fn a_call_that_is_refused_has_its_line_too() {
         .send()
         .await
         .unwrap();
-    client.calling("no_such_tool", json!({})).send().await.unwrap();
+    client
+        .calling("no_such_tool", json!({}))
+        .send()
+        .await
+        .unwrap();
     client.call("list_notes", json!({})).await.error();
     // Who is nobody makes no call.
     client.bare_post().body("{}").send().await.unwrap();
     client.traffic().await;
     let lines = calls_of(&place.trail(), &client.user, 4).await;
-    let outcomes: Vec<_> = lines.iter().map(|line| line["outcome"].as_str().unwrap()).collect();
+    let outcomes: Vec<_> = lines
+        .iter()
+        .map(|line| line["outcome"].as_str().unwrap())
+        .collect();
     assert_eq!(
         outcomes,
         ["out_of_scope", "narrowed", "unknown_tool", "error"],
@@ -227,7 +262,12 @@ async fn finished(calls: usize, settings: &[(&str, &str)]) -> Place {
     }
     client.traffic().await;
     place.sidecar.signal("TERM");
-    assert_eq!(place.sidecar.exit().await, Some(0), "{}", place.sidecar.story());
+    assert_eq!(
+        place.sidecar.exit().await,
+        Some(0),
+        "{}",
+        place.sidecar.story()
+    );
     place
 }
 
@@ -244,14 +284,26 @@ async fn what_is_done_to_a_trail_is_found() {
         .iter()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
         .collect();
-    let head = heads.iter().rev().find_map(|line| line["head"].as_str()).unwrap();
+    let head = heads
+        .iter()
+        .rev()
+        .find_map(|line| line["head"].as_str())
+        .unwrap();
 
     let copy = new_trail();
     let after = |lines: &[&str]| fs::write(&copy, lines.join("\n") + "\n").unwrap();
     let cases: [(&str, Vec<&str>, Option<&str>); 6] = [
         ("well", lines.clone(), None),
-        ("removed", [&lines[..3], &lines[4..]].concat(), Some("missing")),
-        ("doubled", [&lines[..4], &lines[3..]].concat(), Some("doubled")),
+        (
+            "removed",
+            [&lines[..3], &lines[4..]].concat(),
+            Some("missing"),
+        ),
+        (
+            "doubled",
+            [&lines[..4], &lines[3..]].concat(),
+            Some("doubled"),
+        ),
         (
             "swapped",
             [&lines[..2], &[lines[3], lines[2]], &lines[4..]].concat(),
@@ -270,15 +322,24 @@ async fn what_is_done_to_a_trail_is_found() {
         let kinds: Vec<_> = wrong(&verified).into_iter().map(|(kind, _)| kind).collect();
         assert_eq!(
             (verified.code, kinds),
-            (i32::from(kind.is_some()), kind.map(str::to_owned).into_iter().collect()),
+            (
+                i32::from(kind.is_some()),
+                kind.map(str::to_owned).into_iter().collect()
+            ),
             "{name}"
         );
     }
     let altered = lines[3].replace("\"list_notes\"", "\"list_tasks\"");
     after(&[&lines[..3], &[altered.as_str()], &lines[4..]].concat());
-    assert_eq!(wrong(&verify(&[&copy]).await), [("altered".to_owned(), json!(4))]);
+    assert_eq!(
+        wrong(&verify(&[&copy]).await),
+        [("altered".to_owned(), json!(4))]
+    );
     let said = run(&["audit", "verify", &copy], []).await;
-    assert!(said.out.contains(", line 4, is not as it was written"), "{said}");
+    assert!(
+        said.out.contains(", line 4, is not as it was written"),
+        "{said}"
+    );
     assert_eq!(said.code, 1);
     after(&lines);
     // By the configuration, as a person does.
@@ -309,14 +370,25 @@ async fn files_are_moved_on_while_calls_go_on() {
         }
     }
     place.sidecar.signal("TERM");
-    assert_eq!(place.sidecar.exit().await, Some(0), "{}", place.sidecar.story());
+    assert_eq!(
+        place.sidecar.exit().await,
+        Some(0),
+        "{}",
+        place.sidecar.story()
+    );
     let files = files(&place.trail());
     assert_eq!(files.len(), 3, "{files:?}");
     let names: Vec<_> = files.iter().map(String::as_str).rev().collect();
     let verified = verify(&names).await.done().json();
-    let (chain, first) = (&verified["chains"][0], &verified["chains"][0]["first"]["seq"]);
+    let (chain, first) = (
+        &verified["chains"][0],
+        &verified["chains"][0]["first"]["seq"],
+    );
     assert_eq!(
-        (verified["chains"].as_array().unwrap().len(), &chain["ended"]),
+        (
+            verified["chains"].as_array().unwrap().len(),
+            &chain["ended"]
+        ),
         (1, &json!(true))
     );
     assert_eq!(chain["last"]["seq"], CALLS + 2);
@@ -327,7 +399,12 @@ async fn files_are_moved_on_while_calls_go_on() {
 
 /// Nothing is left to wait for but the line of the last call, which the thread still gathers.
 async fn a_server_that_is_told_to_leave_loses_no_line() {
-    let place = Place::with("acme", &world().api, &[("TOOLBRIDGE_SERVER_DRAIN_NOTICE", "0s")]).await;
+    let place = Place::with(
+        "acme",
+        &world().api,
+        &[("TOOLBRIDGE_SERVER_DRAIN_NOTICE", "0s")],
+    )
+    .await;
     let client = Client::modern(&place);
     let gate = Gate::closed();
     for _ in 0..20 {
@@ -337,7 +414,10 @@ async fn a_server_that_is_told_to_leave_loses_no_line() {
     }
     let calls = (0..20).map(|_| client.call("list_notes", json!({})));
     let leaving = async {
-        place.forwarder.until_seen(&client.user, Stage::Operation, 20).await;
+        place
+            .forwarder
+            .until_seen(&client.user, Stage::Operation, 20)
+            .await;
         place.sidecar.signal("TERM");
         place.sidecar.logged("SIGTERM: finishing", "level").await;
         gate.release();
@@ -346,12 +426,19 @@ async fn a_server_that_is_told_to_leave_loses_no_line() {
     for called in called {
         called.ok();
     }
-    assert_eq!(place.sidecar.exit().await, Some(0), "{}", place.sidecar.story());
+    assert_eq!(
+        place.sidecar.exit().await,
+        Some(0),
+        "{}",
+        place.sidecar.story()
+    );
     assert_eq!(calls_in(&place.trail()).await.len(), 20);
     let last = lines_of(&place.trail()).pop().unwrap();
     assert_eq!(last["event"], "end");
     let lines = place.sidecar.out.all();
-    let told = lines.iter().any(|line| line.contains(last["hash"].as_str().unwrap()));
+    let told = lines
+        .iter()
+        .any(|line| line.contains(last["hash"].as_str().unwrap()));
     assert!(told, "the log has the last hash: {}", place.sidecar.story());
 }
 
@@ -373,7 +460,10 @@ async fn a_write_that_was_answered_has_its_line_when_the_server_is_killed() {
         let [line] = &calls[..] else {
             panic!("{durable:?}: {calls:#?}")
         };
-        assert_eq!((&line["item"], &line["outcome"]), (&json!(uid_of(&made)), &json!("ok")));
+        assert_eq!(
+            (&line["item"], &line["outcome"]),
+            (&json!(uid_of(&made)), &json!("ok"))
+        );
         api.stop().await;
     }
 }
@@ -401,9 +491,17 @@ async fn a_server_that_was_killed_goes_on_where_it_was() {
             .iter()
             .map(|finding| &finding["kind"])
             .collect();
-        let expected = [&["unended"][..0], &["unended", "torn"], &["unended", "torn"]][round - 1];
+        let expected = [
+            &["unended"][..0],
+            &["unended", "torn"],
+            &["unended", "torn"],
+        ][round - 1];
         assert_eq!(kinds, expected, "{verified}");
-        assert_eq!(verified["chains"].as_array().unwrap().len(), 1, "{verified}");
+        assert_eq!(
+            verified["chains"].as_array().unwrap().len(),
+            1,
+            "{verified}"
+        );
     }
     let events: Vec<_> = text_of(path)
         .lines()
@@ -414,7 +512,15 @@ async fn a_server_that_was_killed_goes_on_where_it_was() {
         .collect();
     assert_eq!(
         events,
-        ["start", "call", "start", "half a line", "torn", "start", "call"]
+        [
+            "start",
+            "call",
+            "start",
+            "half a line",
+            "torn",
+            "start",
+            "call"
+        ]
     );
 }
 
@@ -430,13 +536,19 @@ async fn a_full_disk_holds_up_no_call_and_loses_no_line_that_had_room() {
     for _ in 0..CALLS {
         client.call("list_notes", json!({})).await.ok();
     }
-    place.sidecar.logged("the audit trail cannot be written", "error").await;
+    place
+        .sidecar
+        .logged("the audit trail cannot be written", "error")
+        .await;
     let stuck = |figures: &Figures| figures.sum("toolbridge_mcp_audit_stuck", &[]) == 1.0;
     Figures::until(&place, "a trail that is stuck", stuck).await;
     client.traffic().await;
     assert!(fs::metadata(place.trail()).unwrap().len() <= size + 100);
     place.sidecar.free_files();
-    place.sidecar.logged("the audit trail is written again", "level").await;
+    place
+        .sidecar
+        .logged("the audit trail is written again", "level")
+        .await;
     calls_of(&place.trail(), &client.user, CALLS + 1).await;
     let figures = Figures::of(&place).await;
     assert_eq!(figures.sum("toolbridge_mcp_audit_stuck", &[]), 0.0);
@@ -453,7 +565,12 @@ async fn a_full_disk_holds_up_no_call_and_loses_no_line_that_had_room() {
         .count();
     assert_eq!(cries, 1, "{}", place.sidecar.story());
     place.sidecar.signal("TERM");
-    assert_eq!(place.sidecar.exit().await, Some(0), "{}", place.sidecar.story());
+    assert_eq!(
+        place.sidecar.exit().await,
+        Some(0),
+        "{}",
+        place.sidecar.story()
+    );
     assert_eq!(calls_in(&place.trail()).await.len(), CALLS + 1);
 }
 
@@ -471,7 +588,12 @@ async fn a_file_that_is_taken_away_is_followed_by_another() {
         .logged("the file of the audit trail was moved away", "level")
         .await;
     place.sidecar.signal("TERM");
-    assert_eq!(place.sidecar.exit().await, Some(0), "{}", place.sidecar.story());
+    assert_eq!(
+        place.sidecar.exit().await,
+        Some(0),
+        "{}",
+        place.sidecar.story()
+    );
     let trail = place.trail().display().to_string();
     let both = verify(&[&trail, &archive]).await.done().json();
     assert_eq!(
@@ -481,7 +603,9 @@ async fn a_file_that_is_taken_away_is_followed_by_another() {
     );
     // Whoever has archived one keeps its head.
     let kept = verify(&[&archive]).await.done().json()["chains"][0]["head"].clone();
-    verify(&[&trail, "--after", kept.as_str().unwrap()]).await.done();
+    verify(&[&trail, "--after", kept.as_str().unwrap()])
+        .await
+        .done();
     let other = verify(&[&trail, "--after", &"0".repeat(64)]).await;
     assert_eq!(wrong(&other), [("unanchored".to_owned(), Value::Null)]);
 }
@@ -530,7 +654,9 @@ async fn a_trail_that_cannot_be_written_is_refused_at_the_start() {
         ("/dev/full", "is no file"),
         ("audit.jsonl", "which is no file"),
     ] {
-        let environment = place.environment().filter(|(name, _)| *name != "TOOLBRIDGE_AUDIT_TO");
+        let environment = place
+            .environment()
+            .filter(|(name, _)| *name != "TOOLBRIDGE_AUDIT_TO");
         let environment = environment.chain([("TOOLBRIDGE_AUDIT_TO", to)]);
         let ran = run(&["serve"], environment).await;
         let story = format!("{}{}", ran.out, ran.err);

@@ -47,7 +47,10 @@ async fn tools_shows_what_clients_get_to_see() {
         .ask("tools/list", json!({}))
         .await
         .result();
-    assert_eq!(person.runs(&["tools", "--json"]).await.done().json(), listed["tools"]);
+    assert_eq!(
+        person.runs(&["tools", "--json"]).await.done().json(),
+        listed["tools"]
+    );
 
     let one = person.runs(&["tools", "create_task"]).await.done();
     for word in [
@@ -60,7 +63,11 @@ async fn tools_shows_what_clients_get_to_see() {
     ] {
         assert!(one.out.contains(word), "{word} is missing: {one}");
     }
-    let one = person.runs(&["tools", "create_task", "--json"]).await.done().json();
+    let one = person
+        .runs(&["tools", "create_task", "--json"])
+        .await
+        .done()
+        .json();
     assert_eq!(one["inputSchema"]["required"], json!(["title"]));
     let none = person.runs(&["tools", "create_tsak"]).await;
     assert_eq!(none.code, 2, "{none}");
@@ -71,7 +78,13 @@ async fn call_takes_an_item_through_its_life() {
     let person = Person::new();
     let title = format!("title={CONTENT} at home");
     let made = person
-        .runs(&["call", "create_note", &title, "content=milk", "tags=home,food"])
+        .runs(&[
+            "call",
+            "create_note",
+            &title,
+            "content=milk",
+            "tags=home,food",
+        ])
         .await
         .done();
     assert!(
@@ -84,9 +97,18 @@ async fn call_takes_an_item_through_its_life() {
     let uid = format!("uid={uid}");
 
     let listed = person.runs(&["call", "list_notes"]).await.done();
-    assert!(listed.out.contains("UID") && listed.out.contains("at home"), "{listed}");
+    assert!(
+        listed.out.contains("UID") && listed.out.contains("at home"),
+        "{listed}"
+    );
     let edited = person
-        .runs(&["call", "patch_note", &uid, "updates.title=Weekend", "if_match=1"])
+        .runs(&[
+            "call",
+            "patch_note",
+            &uid,
+            "updates.title=Weekend",
+            "if_match=1",
+        ])
         .await
         .done();
     assert!(
@@ -108,32 +130,61 @@ async fn call_takes_an_item_through_its_life() {
 
     // What the terminal shows is what an MCP client sees.
     let client = Client::of(&world().acme, Era::Modern, person.0.clone());
-    let page = client.call("list_notes", json!({"include_deleted": true})).await.ok();
+    let page = client
+        .call("list_notes", json!({"include_deleted": true}))
+        .await
+        .ok();
     assert_eq!(page["items"][0]["version"], 4);
     client.traffic().await;
 }
 
 async fn call_prints_json_for_programs() {
     let person = Person::new();
-    let arguments = json!({"title": "t", "content": CONTENT, "additional_fields": {"stars": 5}}).to_string();
+    let arguments =
+        json!({"title": "t", "content": CONTENT, "additional_fields": {"stars": 5}}).to_string();
     let made = person
-        .runs(&["call", "create_note", "--args", &arguments, "title=wins", "--json"])
+        .runs(&[
+            "call",
+            "create_note",
+            "--args",
+            &arguments,
+            "title=wins",
+            "--json",
+        ])
         .await
         .done();
     assert_eq!(made.err, "", "{made}");
     let made = made.json();
     let payload = &made["payload"];
-    assert_eq!((&payload["title"], &payload["stars"]), (&json!("wins"), &json!(5)));
+    assert_eq!(
+        (&payload["title"], &payload["stars"]),
+        (&json!("wins"), &json!(5))
+    );
     let uid = format!("uid={}", made["uid"].as_str().unwrap());
     assert_eq!(
-        person.runs(&["call", "get_note", &uid, "--json"]).await.done().json(),
+        person
+            .runs(&["call", "get_note", &uid, "--json"])
+            .await
+            .done()
+            .json(),
         made
     );
-    let page = person.runs(&["call", "list_notes", "--json"]).await.done().json();
+    let page = person
+        .runs(&["call", "list_notes", "--json"])
+        .await
+        .done()
+        .json();
     assert_eq!(page, json!({"items": [made]}));
 
     let failed = person
-        .runs(&["call", "patch_note", &uid, "updates.x=1", "if_match=9", "--json"])
+        .runs(&[
+            "call",
+            "patch_note",
+            &uid,
+            "updates.x=1",
+            "if_match=9",
+            "--json",
+        ])
         .await;
     assert_eq!(failed.code, 1, "{failed}");
     let error = failed.json()["error"].clone();
@@ -161,9 +212,15 @@ async fn call_leads_from_page_to_page() {
         .trim()
         .strip_prefix("more: toolbridge-mcp ")
         .unwrap_or_else(|| panic!("{first}"));
-    let words: Vec<_> = more.split(' ').map(|word| word.trim_matches('\'')).collect();
+    let words: Vec<_> = more
+        .split(' ')
+        .map(|word| word.trim_matches('\''))
+        .collect();
     let second = person.runs(&words).await.done();
-    assert!(second.out.contains("three") && !second.out.contains("one"), "{second}");
+    assert!(
+        second.out.contains("three") && !second.out.contains("one"),
+        "{second}"
+    );
     assert_eq!(second.err, "", "there is no third page: {second}");
 }
 
@@ -200,7 +257,11 @@ async fn call_says_by_its_exit_code_what_went_wrong() {
     ];
     for token in strangers {
         let variable = [("TOOLBRIDGE_TOKEN", token.as_str())];
-        let ran = run(&["call", "list_notes"], world().acme.environment().chain(variable)).await;
+        let ran = run(
+            &["call", "list_notes"],
+            world().acme.environment().chain(variable),
+        )
+        .await;
         assert_eq!(ran.code, 77, "{ran}");
     }
 }
@@ -215,7 +276,11 @@ async fn call_leaves_no_session_and_sends_only_what_it_must() {
         ["open", "GET /v1/notes?limit=50", "end"]
     );
     let refused = person.runs(&["call", "list_notes", "limit=0"]).await;
-    assert_eq!((refused.code, forwarder.so_far(&person.0).0.len()), (1, 3), "{refused}");
+    assert_eq!(
+        (refused.code, forwarder.so_far(&person.0).0.len()),
+        (1, 3),
+        "{refused}"
+    );
 }
 
 async fn a_token_that_is_made_here_is_good_there() {
@@ -254,7 +319,13 @@ async fn a_token_that_is_made_here_is_good_there() {
     let file = crate::harness::api::temporary().join(format!("token-{sub}"));
     std::fs::write(&file, format!("{token}\n")).unwrap();
     let page = person
-        .runs(&["call", "list_notes", "--token-file", file.to_str().unwrap(), "--json"])
+        .runs(&[
+            "call",
+            "list_notes",
+            "--token-file",
+            file.to_str().unwrap(),
+            "--json",
+        ])
         .await
         .done()
         .json();
@@ -267,9 +338,12 @@ async fn a_token_that_is_made_here_is_good_there() {
         .done();
     let token = [("TOOLBRIDGE_TOKEN", elsewhere.out.trim())];
     assert_eq!(
-        run(&["call", "list_notes"], world().acme.environment().chain(token))
-            .await
-            .code,
+        run(
+            &["call", "list_notes"],
+            world().acme.environment().chain(token)
+        )
+        .await
+        .code,
         77
     );
 }
@@ -287,7 +361,9 @@ async fn a_healthcheck_knows_the_well_from_the_ill() {
     .done();
     assert!(well.out.contains("healthy: "), "{well}");
     let url = format!("{}/healthz", acme.url);
-    run(&["healthcheck", "--url", &url, "--timeout", "2s"], []).await.done();
+    run(&["healthcheck", "--url", &url, "--timeout", "2s"], [])
+        .await
+        .done();
     for url in [
         format!("{}/nowhere", acme.url),
         "http://127.0.0.1:9/healthz".to_owned(),
@@ -302,8 +378,14 @@ async fn a_healthcheck_knows_the_well_from_the_ill() {
         [("TOOLBRIDGE_API_BASE_URL", world().api.url.as_str())],
     );
     let off = off.await.done();
-    assert!(off.out.starts_with("off: ") && off.out.contains("healthy: "), "{off}");
-    let off = run(&["healthcheck"], [("TOOLBRIDGE_API_BASE_URL", "http://127.0.0.1:9")]);
+    assert!(
+        off.out.starts_with("off: ") && off.out.contains("healthy: "),
+        "{off}"
+    );
+    let off = run(
+        &["healthcheck"],
+        [("TOOLBRIDGE_API_BASE_URL", "http://127.0.0.1:9")],
+    );
     assert_eq!(off.await.code, 1);
 }
 
@@ -313,7 +395,13 @@ async fn config_show_says_where_values_come_from_and_hides_secrets() {
         .runs(&["config", "show", "--set", "api.call_deadline=9s"])
         .await
         .done();
-    for part in ["acme", "<redacted>", "TOOLBRIDGE_TENANT_ID", "\"9s\"", "--set"] {
+    for part in [
+        "acme",
+        "<redacted>",
+        "TOOLBRIDGE_TENANT_ID",
+        "\"9s\"",
+        "--set",
+    ] {
         assert!(shown.out.contains(part), "{part} is missing: {shown}");
     }
     let json = person.runs(&["config", "show", "--json"]).await.done();
@@ -349,11 +437,19 @@ async fn mistakes_stop_the_start_with_one_sentence() {
         ("TOOLBRIDGE_PORT", "80o1", "server.port"),
         ("JWT_HS256_SECRET", short, "auth.hs256_secret"),
         ("JWT_HS256_SECRET", "", "auth.hs256_secret"),
-        ("TOOLBRIDGE_TENANT_HEADER_SECRET", placeholder, "tenant.header_secret"),
+        (
+            "TOOLBRIDGE_TENANT_HEADER_SECRET",
+            placeholder,
+            "tenant.header_secret",
+        ),
         ("TENANT_HEADER_SECRET", &other, "tenant.header_secret"),
         ("TOOLBRIDGE_TENANT_ID", "", "tenant.id"),
         ("TOOLBRIDGE_GO_API_BASE_URL", "localhost", "api.base_url"),
-        ("TOOLBRIDGE_GO_API_BASE_URL", "ftp://localhost", "api.base_url"),
+        (
+            "TOOLBRIDGE_GO_API_BASE_URL",
+            "ftp://localhost",
+            "api.base_url",
+        ),
         ("TOOLBRIDGE_API_CALL_DEADLINE", "25", "api.call_deadline"),
         ("TOOLBRIDGE_API_CALL_DEADLINE", "0s", "api.call_deadline"),
         ("TOOLBRIDGE_LOG_LEVEL", "loud", "log.level"),
@@ -378,7 +474,10 @@ async fn mistakes_stop_the_start_with_one_sentence() {
             (64, 1, ""),
             "{variable}={value}: {ran}"
         );
-        assert!(ran.err.starts_with("error: ") && ran.err.contains(named), "{ran}");
+        assert!(
+            ran.err.starts_with("error: ") && ran.err.contains(named),
+            "{ran}"
+        );
         for secret in [short, placeholder, &other] {
             assert!(!ran.err.contains(secret), "a secret is quoted: {ran}");
         }
@@ -390,7 +489,10 @@ async fn mistakes_stop_the_start_with_one_sentence() {
         .chain([("TOOLBRIDGE_PORT", taken)]);
     let ran = run(&["serve"], environment).await;
     assert_eq!(ran.code, 71, "{ran}");
-    assert!(ran.out.contains("cannot listen on") && ran.err.is_empty(), "{ran}");
+    assert!(
+        ran.out.contains("cannot listen on") && ran.err.is_empty(),
+        "{ran}"
+    );
 }
 
 async fn without_a_tenant_secret_there_is_nothing_to_serve() {
@@ -399,8 +501,15 @@ async fn without_a_tenant_secret_there_is_nothing_to_serve() {
         all.filter(|(name, _)| *name != "TOOLBRIDGE_TENANT_HEADER_SECRET")
     };
     let off = run(&["serve"], environment()).await.done();
-    let line: Value = serde_json::from_str(off.out.trim()).unwrap_or_else(|_| panic!("one line: {off}"));
-    assert!(line["msg"].as_str().unwrap().contains("TENANT_HEADER_SECRET"), "{off}");
+    let line: Value =
+        serde_json::from_str(off.out.trim()).unwrap_or_else(|_| panic!("one line: {off}"));
+    assert!(
+        line["msg"]
+            .as_str()
+            .unwrap()
+            .contains("TENANT_HEADER_SECRET"),
+        "{off}"
+    );
     assert_eq!(off.err, "");
     run(&["healthcheck"], environment()).await.done();
     for words in [&["call", "list_notes"][..], &["stdio"]] {

@@ -5,7 +5,9 @@ use tokio::time::Instant;
 
 use crate::entities::uid_of;
 use crate::harness::api::temporary;
-use crate::harness::{Api, Caller, Era, Gate, Mishap, Piped, Place, Stage, User, kept_port, run, world};
+use crate::harness::{
+    Api, Caller, Era, Gate, Mishap, Piped, Place, Stage, User, kept_port, run, world,
+};
 use crate::progress::{are_the_steps, entity, two_steps};
 
 crate::tests![
@@ -21,7 +23,11 @@ crate::tests![
     a_signal_ends_the_bridge_and_its_calls,
 ];
 
-const ERAS: [Era; 3] = [Era::Modern, Era::Legacy("2025-11-25"), Era::Legacy("2024-11-05")];
+const ERAS: [Era; 3] = [
+    Era::Modern,
+    Era::Legacy("2025-11-25"),
+    Era::Legacy("2024-11-05"),
+];
 
 fn listing() -> Value {
     json!({"name": "list_notes", "arguments": {}})
@@ -52,7 +58,10 @@ async fn the_list_and_a_conflict_pass_through() {
 fn trouble(answer: &Value) -> (&str, &str) {
     assert_eq!(answer["error"]["code"], -32011, "{answer}");
     let text = |value: &'_ Value| value.as_str().is_some();
-    let (reason, message) = (&answer["error"]["data"]["reason"], &answer["error"]["message"]);
+    let (reason, message) = (
+        &answer["error"]["data"]["reason"],
+        &answer["error"]["message"],
+    );
     assert!(text(reason) && text(message), "{answer}");
     (reason.as_str().unwrap(), message.as_str().unwrap())
 }
@@ -79,9 +88,24 @@ async fn what_cannot_work_is_refused_before_anything_is_sent() {
     let token = world().acme.new_user().token;
     let with = [("TOOLBRIDGE_TOKEN", token.as_str())];
     for (words, environment, code, said) in [
-        (&["connect", url.as_str()][..], &[][..], 77, "TOOLBRIDGE_TOKEN"),
-        (&["connect", url, "--token-file", "nowhere"], &[], 77, "cannot be read"),
-        (&["connect", "http://acme.example"], &with[..], 2, "plain http"),
+        (
+            &["connect", url.as_str()][..],
+            &[][..],
+            77,
+            "TOOLBRIDGE_TOKEN",
+        ),
+        (
+            &["connect", url, "--token-file", "nowhere"],
+            &[],
+            77,
+            "cannot be read",
+        ),
+        (
+            &["connect", "http://acme.example"],
+            &with[..],
+            2,
+            "plain http",
+        ),
         (&["connect", "acme.example"], &with, 2, "https://HOST/mcp"),
         (
             &["connect", url, "--header", "Authorization=Bearer x"],
@@ -108,7 +132,10 @@ async fn a_refreshed_token_file_is_used_at_once() {
     let piped = Piped::connected_as(place, Era::Modern, user.clone(), &words);
     let answer = piped.ask("tools/call", listing()).await;
     let (reason, sentence) = trouble(&answer);
-    assert!(reason == "unauthorized" && sentence.contains(words[1]), "{answer}");
+    assert!(
+        reason == "unauthorized" && sentence.contains(words[1]),
+        "{answer}"
+    );
     std::fs::write(&path, format!("{}\n", user.token)).unwrap();
     piped.call("list_notes", json!({})).await.ok();
     piped.traffic().await;
@@ -146,9 +173,14 @@ async fn a_call_whose_answer_is_lost_is_not_repeated() {
     let api = Api::start().await;
     let place = Place::start("acme", &api).await;
     let piped = Piped::connected(&place, Era::Modern).await;
-    place.forwarder.next(piped.user(), Stage::Operation, Mishap::Hang);
+    place
+        .forwarder
+        .next(piped.user(), Stage::Operation, Mishap::Hang);
     let lost = piped.begin("tools/call", listing()).await;
-    place.forwarder.until_seen(piped.user(), Stage::Operation, 1).await;
+    place
+        .forwarder
+        .until_seen(piped.user(), Stage::Operation, 1)
+        .await;
     place.stop().await;
     let answer = piped.answer(lost).await;
     assert_eq!(trouble(&answer).0, "answer_lost", "{answer}");
@@ -163,13 +195,20 @@ async fn a_cancelled_call_leaves_no_session() {
         let forwarder = &piped.place().forwarder;
         forwarder.next(piped.user(), Stage::Operation, Mishap::Hang);
         let cancelled = piped.begin("tools/call", listing()).await;
-        forwarder.until_seen(piped.user(), Stage::Operation, 1).await;
+        forwarder
+            .until_seen(piped.user(), Stage::Operation, 1)
+            .await;
         piped
             .tell("notifications/cancelled", json!({"requestId": cancelled}))
             .await;
         forwarder.until_seen(piped.user(), Stage::Ending, 1).await;
         piped.call("list_tasks", json!({})).await.ok();
-        assert!(piped.answers().iter().all(|answer| answer["id"] != cancelled));
+        assert!(
+            piped
+                .answers()
+                .iter()
+                .all(|answer| answer["id"] != cancelled)
+        );
         piped.traffic().await;
         piped.leave().await;
     }
@@ -181,7 +220,10 @@ async fn two_steps_are_told_through_the_bridge() {
         let params = two_steps(&piped, &entity(), &json!({"progressToken": "steps"})).await;
         let before = piped.answers().len();
         let answer = piped.ask("tools/call", params).await;
-        assert_eq!(answer["result"]["structuredContent"]["version"], 2, "{answer}");
+        assert_eq!(
+            answer["result"]["structuredContent"]["version"], 2,
+            "{answer}"
+        );
         let mut told = piped.answers().split_off(before);
         assert_eq!(told.pop().as_ref(), Some(&answer), "the result comes last");
         are_the_steps(&told, "steps");
@@ -196,11 +238,18 @@ async fn the_end_of_the_input_waits_for_the_answer() {
     let gate = Gate::closed();
     forwarder.next(piped.user(), Stage::Operation, Mishap::Wait(gate.clone()));
     let id = piped.begin("tools/call", listing()).await;
-    forwarder.until_seen(piped.user(), Stage::Operation, 1).await;
+    forwarder
+        .until_seen(piped.user(), Stage::Operation, 1)
+        .await;
     piped.process.close_stdin().await;
     gate.release();
     assert_eq!(piped.answer(id).await["result"]["isError"], false);
-    assert_eq!(piped.process.exit().await, Some(0), "{}", piped.process.story());
+    assert_eq!(
+        piped.process.exit().await,
+        Some(0),
+        "{}",
+        piped.process.story()
+    );
     piped.traffic().await;
 }
 
@@ -209,11 +258,22 @@ async fn a_signal_ends_the_bridge_and_its_calls() {
     let forwarder = &piped.place().forwarder;
     forwarder.next(piped.user(), Stage::Operation, Mishap::Hang);
     piped.begin("tools/call", listing()).await;
-    forwarder.until_seen(piped.user(), Stage::Operation, 1).await;
+    forwarder
+        .until_seen(piped.user(), Stage::Operation, 1)
+        .await;
     let begun = Instant::now();
     piped.process.signal("TERM");
-    assert_eq!(piped.process.exit().await, Some(0), "{}", piped.process.story());
-    assert!(begun.elapsed() < crate::leaving::SOON, "{:?}", begun.elapsed());
+    assert_eq!(
+        piped.process.exit().await,
+        Some(0),
+        "{}",
+        piped.process.story()
+    );
+    assert!(
+        begun.elapsed() < crate::leaving::SOON,
+        "{:?}",
+        begun.elapsed()
+    );
     forwarder.until_seen(piped.user(), Stage::Ending, 1).await;
     piped.traffic().await;
 }

@@ -31,9 +31,17 @@ async fn a_client_that_hangs_up_during_the_operation_leaves_no_session() {
                 .until_seen(&client.user, Stage::Operation, 1)
                 .await;
             calling.abort();
-            client.place.forwarder.until_seen(&client.user, Stage::Ending, 1).await;
+            client
+                .place
+                .forwarder
+                .until_seen(&client.user, Stage::Ending, 1)
+                .await;
             let traffic = client.traffic().await;
-            assert_eq!((traffic.0.len(), traffic.count(Stage::Ending)), (3, 1), "{traffic}");
+            assert_eq!(
+                (traffic.0.len(), traffic.count(Stage::Ending)),
+                (3, 1),
+                "{traffic}"
+            );
         }
     }
 }
@@ -47,12 +55,20 @@ async fn a_client_that_hangs_up_while_its_session_is_opened_leaves_no_session() 
             .forwarder
             .next(&client.user, Stage::Opening, Mishap::Wait(gate.clone()));
         let calling = tokio::spawn(client.calling("list_notes", json!({})).send());
-        client.place.forwarder.until_seen(&client.user, Stage::Opening, 1).await;
+        client
+            .place
+            .forwarder
+            .until_seen(&client.user, Stage::Opening, 1)
+            .await;
         calling.abort();
         assert!(calling.await.unwrap_err().is_cancelled());
         // Whether the sidecar has noticed by now or not: the session that is made for nobody is ended.
         gate.release();
-        client.place.forwarder.until_seen(&client.user, Stage::Ending, 1).await;
+        client
+            .place
+            .forwarder
+            .until_seen(&client.user, Stage::Ending, 1)
+            .await;
         client.traffic().await;
     }
 }
@@ -89,20 +105,29 @@ async fn a_client_that_hangs_up_between_two_steps_leaves_no_session() {
         .await;
     client.traffic().await;
     // What hung never came to the API.
-    let now = client.call("get_chat_message", json!({"uid": uid})).await.ok();
+    let now = client
+        .call("get_chat_message", json!({"uid": uid}))
+        .await
+        .ok();
     assert_eq!(now["version"], 1);
     client.traffic().await;
 }
 
 async fn a_call_that_is_cancelled_through_the_pipe_gets_no_answer_and_leaves_no_session() {
-    for era in [Era::Modern, Era::Legacy("2025-11-25"), Era::Legacy("2024-11-05")] {
+    for era in [
+        Era::Modern,
+        Era::Legacy("2025-11-25"),
+        Era::Legacy("2024-11-05"),
+    ] {
         let piped = Piped::start(&world().acme, era).await;
         let forwarder = &piped.place().forwarder;
         forwarder.next(piped.user(), Stage::Operation, Mishap::Hang);
         let cancelled = piped
             .begin("tools/call", json!({"name": "list_notes", "arguments": {}}))
             .await;
-        forwarder.until_seen(piped.user(), Stage::Operation, 1).await;
+        forwarder
+            .until_seen(piped.user(), Stage::Operation, 1)
+            .await;
         piped
             .tell(
                 "notifications/cancelled",
@@ -131,9 +156,16 @@ async fn a_pipe_that_closes_in_the_middle_of_a_call_leaves_no_session() {
     piped
         .begin("tools/call", json!({"name": "list_notes", "arguments": {}}))
         .await;
-    forwarder.until_seen(piped.user(), Stage::Operation, 1).await;
+    forwarder
+        .until_seen(piped.user(), Stage::Operation, 1)
+        .await;
     piped.process.close_stdin().await;
     gate.release();
-    assert_eq!(piped.process.exit().await, Some(0), "{}", piped.process.story());
+    assert_eq!(
+        piped.process.exit().await,
+        Some(0),
+        "{}",
+        piped.process.story()
+    );
     piped.traffic().await;
 }

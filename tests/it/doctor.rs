@@ -8,7 +8,8 @@ use crate::harness::place::binary;
 use crate::harness::process::{Process, Stdout};
 use crate::harness::token::{new_secret, now_secs};
 use crate::harness::{
-    Api, Caller, Certificate, Client, Era, Front, Gate, Manner, Mishap, Place, Ran, SECRETS, Stage, User, run, world,
+    Api, Caller, Certificate, Client, Era, Front, Gate, Manner, Mishap, Place, Ran, SECRETS, Stage,
+    User, run, world,
 };
 
 crate::tests![
@@ -61,8 +62,15 @@ impl Said {
         assert_eq!(self.ran.code, i32::from(failed), "{}", self.ran);
         for check in self.checks() {
             let bad = ["failed", "warning"].contains(&check["outcome"].as_str().unwrap());
-            assert_eq!(check["mend"].is_string(), bad, "what is wrong has a mend: {check}");
-            assert!(check["what"].as_str().is_some_and(|what| !what.is_empty()), "{check}");
+            assert_eq!(
+                check["mend"].is_string(),
+                bad,
+                "what is wrong has a mend: {check}"
+            );
+            assert!(
+                check["what"].as_str().is_some_and(|what| !what.is_empty()),
+                "{check}"
+            );
             if let Some(cause) = check["because"].as_str() {
                 let cause = &self.check_of(cause)["outcome"];
                 assert!(cause == "failed" || cause == "skipped", "{check}");
@@ -80,7 +88,10 @@ impl Said {
     }
 
     fn with(&self, outcome: &str) -> Vec<&str> {
-        let those = self.checks().iter().filter(|check| check["outcome"] == outcome);
+        let those = self
+            .checks()
+            .iter()
+            .filter(|check| check["outcome"] == outcome);
         those.map(|check| check["id"].as_str().unwrap()).collect()
     }
 
@@ -130,7 +141,11 @@ fn port(place: &Place) -> &str {
 async fn inside_with(place: &Place, more: &[(&str, &str)], words: &[&str]) -> Ran {
     let words = [&["doctor", "--json"], words].concat();
     let known = [("TOOLBRIDGE_PORT", port(place))];
-    run(&words, place.environment().chain(known).chain(more.iter().copied())).await
+    run(
+        &words,
+        place.environment().chain(known).chain(more.iter().copied()),
+    )
+    .await
 }
 
 async fn inside(place: &Place) -> Said {
@@ -176,7 +191,9 @@ async fn has_no_notes(place: &Place, user: &User) {
 async fn a_deployment_that_is_well_is_found_well_from_both_sides() {
     let place = &world().acme;
     let known = [("TOOLBRIDGE_PORT", port(place))];
-    let said = run(&["doctor"], place.environment().chain(known)).await.done();
+    let said = run(&["doctor"], place.environment().chain(known))
+        .await
+        .done();
     assert!(
         said.out
             .contains("  ok     Round trip of a note: the note was read, deleted, and is gone\n"),
@@ -188,21 +205,36 @@ async fn a_deployment_that_is_well_is_found_well_from_both_sides() {
     );
 
     let user = place.new_user();
-    let said = run(&["doctor", &place.mcp()], [("TOOLBRIDGE_TOKEN", user.token.as_str())])
-        .await
-        .done();
-    assert!(said.out.contains("  ok     Tools: 40 tools are listed\n"), "{said}");
+    let said = run(
+        &["doctor", &place.mcp()],
+        [("TOOLBRIDGE_TOKEN", user.token.as_str())],
+    )
+    .await
+    .done();
     assert!(
-        said.out.contains("  ok     Streams: the first event came after "),
+        said.out.contains("  ok     Tools: 40 tools are listed\n"),
         "{said}"
     );
-    assert!(said.out.ends_with(&format!("{} is well.\n", place.url)), "{said}");
+    assert!(
+        said.out
+            .contains("  ok     Streams: the first event came after "),
+        "{said}"
+    );
+    assert!(
+        said.out.ends_with(&format!("{} is well.\n", place.url)),
+        "{said}"
+    );
     has_no_notes(place, &user).await;
 
     // Without a token there is less to see, and nothing is wrong with that.
     let said = Said::of(run(&["doctor", &place.url, "--json"], []).await).well();
     said.ok(&["challenge", "metadata"]);
-    assert_eq!(said.check_of("round_trip")["because"], "token", "{}", said.ran);
+    assert_eq!(
+        said.check_of("round_trip")["because"],
+        "token",
+        "{}",
+        said.ran
+    );
 }
 
 async fn what_is_found_can_be_read_by_programs() {
@@ -244,14 +276,22 @@ async fn nothing_is_written_where_nothing_may_be() {
     let client = Client::of(place, Era::Modern, user);
     assert_eq!(client.traffic().await.lines(), Vec::<String>::new());
 
-    let reader = User::with_claims(json!({"sub": "reader-of-doctor", "tenant_id": "acme", "scope": "toolbridge:read"}));
-    let said = outside_with(&place.url, &reader.token, &[], &[]).await.well();
+    let reader = User::with_claims(
+        json!({"sub": "reader-of-doctor", "tenant_id": "acme", "scope": "toolbridge:read"}),
+    );
+    let said = outside_with(&place.url, &reader.token, &[], &[])
+        .await
+        .well();
     assert!(
-        said.check_of("write")["what"].as_str().unwrap().contains("leaves out"),
+        said.check_of("write")["what"]
+            .as_str()
+            .unwrap()
+            .contains("leaves out"),
         "{}",
         said.ran
     );
-    let said = Said::of(inside_with(place, &[("TOOLBRIDGE_TOKEN", &reader.token)], &[]).await).well();
+    let said =
+        Said::of(inside_with(place, &[("TOOLBRIDGE_TOKEN", &reader.token)], &[]).await).well();
     said.ok(&["api_token"]);
     assert_eq!(said.check_of("write")["outcome"], "skipped", "{}", said.ran);
 }
@@ -259,11 +299,19 @@ async fn nothing_is_written_where_nothing_may_be() {
 async fn different_tenant_secrets_are_named() {
     let api = Api::start().await;
     let secret = new_secret();
-    let place = Place::beside("acme", &api, &[("TOOLBRIDGE_TENANT_HEADER_SECRET", &secret)]).await;
+    let place = Place::beside(
+        "acme",
+        &api,
+        &[("TOOLBRIDGE_TENANT_HEADER_SECRET", &secret)],
+    )
+    .await;
     let words = ["different tenant secrets", "TENANT_HEADER_SECRET"];
     let said = inside(&place).await.only("signature", &words);
     said.ok(&["api_ready", "token", "server"]);
-    outside(&place).await.only("ready", &words).ok(&["server", "challenge"]);
+    outside(&place)
+        .await
+        .only("ready", &words)
+        .ok(&["server", "challenge"]);
     place.stop().await;
     api.stop().await;
 }
@@ -271,10 +319,16 @@ async fn different_tenant_secrets_are_named() {
 async fn a_version_of_the_signature_that_the_api_does_not_take_is_named() {
     let api = Api::with(&[("TENANT_SIGNATURE_DEMANDED", "v2")]).await;
     let place = Place::beside("acme", &api, &[("TOOLBRIDGE_TENANT_SIGNATURE", "v1")]).await;
-    let words = ["version of the tenant signature", "TOOLBRIDGE_TENANT_SIGNATURE"];
+    let words = [
+        "version of the tenant signature",
+        "TOOLBRIDGE_TENANT_SIGNATURE",
+    ];
     let said = inside(&place).await.only("signature", &words);
     said.ok(&["api_ready", "token", "server"]);
-    outside(&place).await.only("ready", &words).ok(&["server", "challenge"]);
+    outside(&place)
+        .await
+        .only("ready", &words)
+        .ok(&["server", "challenge"]);
     place.stop().await;
     api.stop().await;
 }
@@ -286,16 +340,24 @@ async fn a_clock_that_is_ten_minutes_off_is_named() {
         ..Manner::default()
     };
     let front = Front::before(&api.url, ahead()).await;
-    let place = Place::beside("acme", &api, &[("TOOLBRIDGE_GO_API_BASE_URL", &front.url())]).await;
+    let place = Place::beside(
+        "acme",
+        &api,
+        &[("TOOLBRIDGE_GO_API_BASE_URL", &front.url())],
+    )
+    .await;
     let said = inside(&place).await;
     said.only("api_clock", &["10 min ahead of", "timedatectl"])
         .ok(&["api_ready", "token"]);
-    outside(&place).await.only("ready", &["clocks", "too far apart"]);
+    outside(&place)
+        .await
+        .only("ready", &["clocks", "too far apart"]);
 
     // Between a client and the server it is tokens that suffer.
     let front = Front::before(&world().acme.url, ahead()).await;
     let said = outside_with(&front.url(), &world().acme.new_user().token, &[], &[]).await;
-    said.only("clock", &["10 min ahead of"]).ok(&["token", "tools"]);
+    said.only("clock", &["10 min ahead of"])
+        .ok(&["token", "tools"]);
     place.stop().await;
     api.stop().await;
 }
@@ -304,9 +366,10 @@ async fn an_api_that_is_down_is_named() {
     let api = Api::start().await;
     let place = Place::beside("acme", &api, &[]).await;
     api.stop().await;
-    let said = inside(&place)
-        .await
-        .only("api_port", &["nothing listens at", &api.url, "start the API"]);
+    let said = inside(&place).await.only(
+        "api_port",
+        &["nothing listens at", &api.url, "start the API"],
+    );
     said.ok(&["token", "server"]);
     let said = outside(&place)
         .await
@@ -318,33 +381,50 @@ async fn an_api_that_is_down_is_named() {
 async fn a_wrong_port_is_named() {
     let place = &world().acme;
     let nowhere = vacant();
-    let said = Said::of(inside_with(place, &[("TOOLBRIDGE_GO_API_BASE_URL", &nowhere.url)], &[]).await);
+    let said =
+        Said::of(inside_with(place, &[("TOOLBRIDGE_GO_API_BASE_URL", &nowhere.url)], &[]).await);
     said.only(
         "api_port",
-        &["nothing listens at", &nowhere.url, "TOOLBRIDGE_GO_API_BASE_URL"],
+        &[
+            "nothing listens at",
+            &nowhere.url,
+            "TOOLBRIDGE_GO_API_BASE_URL",
+        ],
     );
     // Something listens, and is something else.
-    let said = Said::of(inside_with(place, &[("TOOLBRIDGE_GO_API_BASE_URL", &place.mcp())], &[]).await);
-    said.only("api_ready", &["is not the REST API", "it answered 404", "8081"]);
+    let said =
+        Said::of(inside_with(place, &[("TOOLBRIDGE_GO_API_BASE_URL", &place.mcp())], &[]).await);
+    said.only(
+        "api_ready",
+        &["is not the REST API", "it answered 404", "8081"],
+    );
     let said = Said::of(inside_with(place, &[("TOOLBRIDGE_PORT", &nowhere.port)], &[]).await);
     said.only("server", &["nothing listens at", "TOOLBRIDGE_PORT"])
         .ok(&["round_trip"]);
 
     let token = place.new_user().token;
     let said = outside_with(&nowhere.url, &token, &[], &[]).await;
-    said.only("port", &["nothing listens at", &nowhere.url]).ok(&["dns"]);
+    said.only("port", &["nothing listens at", &nowhere.url])
+        .ok(&["dns"]);
     let said = outside_with(&world().api.url, &token, &[], &[]).await;
-    said.only("challenge", &["it answered 404", "not ToolBridge's MCP server", "8001"]);
+    said.only(
+        "challenge",
+        &["it answered 404", "not ToolBridge's MCP server", "8001"],
+    );
 }
 
 async fn an_expired_token_is_named_and_when_it_expired() {
     let place = &world().acme;
-    let expired = User::with_claims(json!({"sub": "late", "tenant_id": "acme", "exp": now_secs() - 3 * 3600 - 60}));
+    let expired = User::with_claims(
+        json!({"sub": "late", "tenant_id": "acme", "exp": now_secs() - 3 * 3600 - 60}),
+    );
     let words = ["the token has expired (3 h ago)", "get a new one"];
     let said = Said::of(inside_with(place, &[("TOOLBRIDGE_TOKEN", &expired.token)], &[]).await);
-    said.only("token", &words).ok(&["signature", "server_ready"]);
+    said.only("token", &words)
+        .ok(&["signature", "server_ready"]);
     let said = outside_with(&place.url, &expired.token, &[], &[]).await;
-    said.only("token", &words).ok(&["ready", "challenge", "metadata"]);
+    said.only("token", &words)
+        .ok(&["ready", "challenge", "metadata"]);
 }
 
 async fn a_token_for_another_audience_is_named_and_for_which() {
@@ -355,7 +435,9 @@ async fn a_token_for_another_audience_is_named_and_for_which() {
         &[("TOOLBRIDGE_AUTH_AUDIENCE", "https://acme.example/mcp")],
     )
     .await;
-    let other = User::with_claims(json!({"sub": "astray", "tenant_id": "acme", "aud": "https://other.example"}));
+    let other = User::with_claims(
+        json!({"sub": "astray", "tenant_id": "acme", "aud": "https://other.example"}),
+    );
     let words = [
         "another audience",
         "its \"aud\" is \"https://other.example\"",
@@ -377,10 +459,15 @@ async fn a_token_for_another_audience_is_named_and_for_which() {
             json!({"sub": "u", "tenant_id": "globex", "aud": "https://acme.example/mcp"}),
             "another tenant",
         ),
-        (json!({"sub": "u", "tenant_id": "acme"}), "it has no \"aud\""),
+        (
+            json!({"sub": "u", "tenant_id": "acme"}),
+            "it has no \"aud\"",
+        ),
     ] {
         let token = User::with_claims(claims).token;
-        outside_with(&place.url, &token, &[], &[]).await.only("token", &[word]);
+        outside_with(&place.url, &token, &[], &[])
+            .await
+            .only("token", &[word]);
     }
     let forged = crate::harness::token::token(json!({"sub": "u"}), &new_secret());
     outside_with(&place.url, &forged, &[], &[])
@@ -399,7 +486,10 @@ async fn a_database_that_takes_no_write_is_named() {
     let known = place.new_user();
     let client = Client::of(&place, Era::Modern, known.clone());
     client
-        .call("create_note", json!({"title": "t", "content": crate::harness::CONTENT}))
+        .call(
+            "create_note",
+            json!({"title": "t", "content": crate::harness::CONTENT}),
+        )
         .await
         .ok();
     // Reading goes on, as on a disk that is full.
@@ -414,13 +504,17 @@ async fn a_database_that_takes_no_write_is_named() {
     said.only("write", &words)
         .ok(&["api_ready", "signature", "api_token", "server_ready"]);
     // A user who has never been here is written down first, which does not work either.
-    inside(&place).await.only("write", &words).ok(&["api_token"]);
+    inside(&place)
+        .await
+        .only("write", &words)
+        .ok(&["api_token"]);
     // Nor does it once the server has given the API up for a while.
     let nothing = json!({"title": "t", "content": crate::harness::CONTENT});
     while client.call("create_note", nothing.clone()).await.error()["code"] != "circuit_open" {}
     for user in [known, place.new_user()] {
         let said = outside_with(&place.url, &user.token, &[], &[]).await;
-        said.only("write", &words).ok(&["ready", "token", "tools", "stream"]);
+        said.only("write", &words)
+            .ok(&["ready", "token", "tools", "stream"]);
     }
     place.stop().await;
     api.stop().await;
@@ -432,10 +526,19 @@ async fn a_name_that_does_not_exist_is_named() {
     let said = Said::of(inside_with(place, &[("TOOLBRIDGE_GO_API_BASE_URL", nowhere)], &[]).await);
     said.only(
         "api_dns",
-        &["api.toolbridge.invalid: there is no such name", "getent hosts"],
+        &[
+            "api.toolbridge.invalid: there is no such name",
+            "getent hosts",
+        ],
     )
     .ok(&["token", "server"]);
-    let said = outside_with("https://toolbridge.invalid", &place.new_user().token, &[], &[]).await;
+    let said = outside_with(
+        "https://toolbridge.invalid",
+        &place.new_user().token,
+        &[],
+        &[],
+    )
+    .await;
     said.only("dns", &["toolbridge.invalid: there is no such name"]);
 }
 
@@ -471,11 +574,18 @@ async fn a_server_without_tls_is_named_and_gets_no_token() {
     let api = Api::start().await;
     let place = Place::beside("acme", &api, &[("TOOLBRIDGE_SERVER_ALLOWED_HOSTS", NAME)]).await;
     let front = Front::before(&place.url, Manner::default()).await;
-    let (url, [flag, at]) = (format!("http://{NAME}:{}", front.address.port()), resolved(&front));
+    let (url, [flag, at]) = (
+        format!("http://{NAME}:{}", front.address.port()),
+        resolved(&front),
+    );
     let said = outside_with(&url, &place.new_user().token, &[], &[&flag, &at]).await;
     said.only("encrypted", &["there is no TLS", "give the https:// URL"])
         .ok(&["server", "ready", "challenge"]);
-    assert_eq!(front.with_token(), 0, "the token could have been read on the way");
+    assert_eq!(
+        front.with_token(),
+        0,
+        "the token could have been read on the way"
+    );
     place.stop().await;
     api.stop().await;
 }
@@ -498,7 +608,10 @@ async fn certificates_are_looked_at() {
             ..Manner::default()
         };
         let front = Front::before(&place.url, manner).await;
-        let (url, [flag, at]) = (format!("https://{NAME}:{}", front.address.port()), resolved(&front));
+        let (url, [flag, at]) = (
+            format!("https://{NAME}:{}", front.address.port()),
+            resolved(&front),
+        );
         let more = [("SSL_CERT_FILE", authority.as_str())];
         let more = if trusted { &more[..] } else { &[] };
         let said = outside_with(&url, &token, more, &[&flag, &at]).await;
@@ -522,7 +635,10 @@ async fn certificates_are_looked_at() {
     }
     // https where there is none.
     let said = outside_with(&place.url.replace("http://", "https://"), &token, &[], &[]).await;
-    said.only("tls", &["no secure connection", "plain http has an http:// URL"]);
+    said.only(
+        "tls",
+        &["no secure connection", "plain http has an http:// URL"],
+    );
     place.stop().await;
     api.stop().await;
 }
@@ -540,7 +656,10 @@ async fn keys_that_cannot_be_fetched_are_named() {
     let words = ["could not be fetched", "JWT_JWKS_URL"];
     let said = inside(&place).await.only("keys", &words);
     said.ok(&["signature", "server"]);
-    outside(&place).await.only("ready", &words).ok(&["challenge"]);
+    outside(&place)
+        .await
+        .only("ready", &words)
+        .ok(&["challenge"]);
     place.stop().await;
     api.stop().await;
 }
@@ -560,9 +679,19 @@ async fn a_mistake_in_the_configuration_is_named() {
 async fn a_server_that_runs_with_another_configuration_is_named() {
     let api = Api::start().await;
     let secret = new_secret();
-    let place = Place::beside("acme", &api, &[("TOOLBRIDGE_TENANT_HEADER_SECRET", &secret)]).await;
+    let place = Place::beside(
+        "acme",
+        &api,
+        &[("TOOLBRIDGE_TENANT_HEADER_SECRET", &secret)],
+    )
+    .await;
     // What is set has been mended; the server does not know yet.
-    let said = inside_with(&place, &[("TOOLBRIDGE_TENANT_HEADER_SECRET", &SECRETS.tenant)], &[]).await;
+    let said = inside_with(
+        &place,
+        &[("TOOLBRIDGE_TENANT_HEADER_SECRET", &SECRETS.tenant)],
+        &[],
+    )
+    .await;
     Said::of(said)
         .only(
             "server_ready",
@@ -582,7 +711,10 @@ async fn a_name_that_the_server_does_not_know_is_named() {
         ..Manner::default()
     };
     let front = Front::before(&place.url, manner).await;
-    let (url, [flag, at]) = (format!("https://{NAME}:{}", front.address.port()), resolved(&front));
+    let (url, [flag, at]) = (
+        format!("https://{NAME}:{}", front.address.port()),
+        resolved(&front),
+    );
     let said = outside_with(
         &url,
         &place.new_user().token,
@@ -591,7 +723,10 @@ async fn a_name_that_the_server_does_not_know_is_named() {
     )
     .await;
     let mend = format!("set TOOLBRIDGE_SERVER_PUBLIC_URL to {url}");
-    said.only("challenge", &["does not know toolbridge.test as its own name", &mend]);
+    said.only(
+        "challenge",
+        &["does not know toolbridge.test as its own name", &mend],
+    );
 }
 
 async fn metadata_that_leads_elsewhere_is_named() {
@@ -606,7 +741,10 @@ async fn metadata_that_leads_elsewhere_is_named() {
     let mend = format!("set TOOLBRIDGE_SERVER_PUBLIC_URL to {}", place.url);
     said.only(
         "metadata",
-        &["clients are sent to https://acme.example/.well-known", &mend],
+        &[
+            "clients are sent to https://acme.example/.well-known",
+            &mend,
+        ],
     )
     .ok(&["round_trip"]);
     place.stop().await;
@@ -669,7 +807,9 @@ async fn a_note_that_may_be_left_is_told_of() {
     let place = &Place::with("acme", &api, &[]).await;
     let user = place.new_user();
     for _ in 0..3 {
-        place.forwarder.next(&user, Stage::Operation, Mishap::LoseAnswer);
+        place
+            .forwarder
+            .next(&user, Stage::Operation, Mishap::LoseAnswer);
     }
     let said = outside_with(&place.url, &user.token, &[], &[]).await;
     assert_eq!(said.with("failed"), ["write"], "{}", said.ran);
@@ -677,9 +817,15 @@ async fn a_note_that_may_be_left_is_told_of() {
     // It was, and its title is told.
     let client = Client::of(place, Era::Modern, user);
     let listed = client.call("list_notes", json!({})).await.ok();
-    let title = listed["items"][0]["payload"]["title"].as_str().unwrap().to_owned();
+    let title = listed["items"][0]["payload"]["title"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     assert!(
-        said.check_of("left_behind")["what"].as_str().unwrap().contains(&title),
+        said.check_of("left_behind")["what"]
+            .as_str()
+            .unwrap()
+            .contains(&title),
         "{}",
         said.ran
     );
@@ -690,10 +836,19 @@ async fn a_note_that_may_be_left_is_told_of() {
 
 async fn a_mistake_on_the_command_line_is_no_finding() {
     for (words, code, said) in [
-        (&["doctor", "https://ada:pw@acme.example"][..], 2, "has a user name"),
+        (
+            &["doctor", "https://ada:pw@acme.example"][..],
+            2,
+            "has a user name",
+        ),
         (&["doctor", "acme.example"], 2, "it is no URL"),
         (
-            &["doctor", "https://acme.example", "--resolve", "acme.example:127.0.0.1"],
+            &[
+                "doctor",
+                "https://acme.example",
+                "--resolve",
+                "acme.example:127.0.0.1",
+            ],
             2,
             "HOST:PORT:ADDRESS",
         ),

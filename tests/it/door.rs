@@ -25,8 +25,12 @@ crate::tests![
 ];
 
 fn list(era: Era) -> String {
-    era.message(1, "tools/call", json!({"name": "list_notes", "arguments": {}}))
-        .to_string()
+    era.message(
+        1,
+        "tools/call",
+        json!({"name": "list_notes", "arguments": {}}),
+    )
+    .to_string()
 }
 
 async fn without_a_good_token_nobody_comes_in() {
@@ -48,9 +52,15 @@ async fn without_a_good_token_nobody_comes_in() {
             (Some(good.clone()), "malformed"),
             (Some(format!("Bearer {good}, Bearer {good}")), "malformed"),
             (Some(format!("Bearer {unsigned}")), "malformed"),
-            (Some(format!("Bearer {head}.{claims}.{altered}")), "bad_signature"),
             (
-                Some(format!("Bearer {}", token(json!({"sub": sub}), &new_secret()))),
+                Some(format!("Bearer {head}.{claims}.{altered}")),
+                "bad_signature",
+            ),
+            (
+                Some(format!(
+                    "Bearer {}",
+                    token(json!({"sub": sub}), &new_secret())
+                )),
                 "bad_signature",
             ),
             (
@@ -67,9 +77,15 @@ async fn without_a_good_token_nobody_comes_in() {
                 )),
                 "not_yet_valid",
             ),
-            (Some(format!("Bearer {}", signed(json!({"sub": ""})))), "malformed"),
             (
-                Some(format!("Bearer {}", signed(json!({"sub": sub, "exp": "tomorrow"})))),
+                Some(format!("Bearer {}", signed(json!({"sub": ""})))),
+                "malformed",
+            ),
+            (
+                Some(format!(
+                    "Bearer {}",
+                    signed(json!({"sub": sub, "exp": "tomorrow"}))
+                )),
                 "malformed",
             ),
         ] {
@@ -103,7 +119,10 @@ async fn without_a_good_token_nobody_comes_in() {
 }
 
 async fn a_token_of_another_tenant_is_refused() {
-    for (here, there) in [(&world().acme, &world().globex), (&world().globex, &world().acme)] {
+    for (here, there) in [
+        (&world().acme, &world().globex),
+        (&world().globex, &world().acme),
+    ] {
         for era in Era::all() {
             let client = Client::of(here, era, there.new_user());
             let answer = Exchange::of(client.calling("list_notes", json!({}))).await;
@@ -122,7 +141,10 @@ async fn a_token_of_another_tenant_is_refused() {
 async fn a_challenge_leads_to_the_authorization_server() {
     let settings = [
         ("TOOLBRIDGE_SERVER_PUBLIC_URL", "https://acme.example.com"),
-        ("TOOLBRIDGE_AUTH_AUTHORIZATION_SERVERS", "https://login.example.com"),
+        (
+            "TOOLBRIDGE_AUTH_AUTHORIZATION_SERVERS",
+            "https://login.example.com",
+        ),
     ];
     let place = Place::with("acme", &world().api, &settings).await;
     let client = Client::modern(&place);
@@ -130,11 +152,17 @@ async fn a_challenge_leads_to_the_authorization_server() {
     let challenge = answer.header("www-authenticate");
     let metadata = "/.well-known/oauth-protected-resource";
     let leads = format!("resource_metadata=\"https://acme.example.com{metadata}/mcp\"");
-    assert!(answer.status == 401 && challenge.contains(&leads), "{challenge}");
+    assert!(
+        answer.status == 401 && challenge.contains(&leads),
+        "{challenge}"
+    );
     for path in [metadata.to_owned(), format!("{metadata}/mcp")] {
         let document = Exchange::of(client.get(&path)).await.json();
         assert_eq!(document["resource"], "https://acme.example.com/mcp");
-        assert_eq!(document["authorization_servers"], json!(["https://login.example.com"]));
+        assert_eq!(
+            document["authorization_servers"],
+            json!(["https://login.example.com"])
+        );
         assert_eq!(document["bearer_methods_supported"], json!(["header"]));
     }
     // Without an authorization server there is nothing that discovery could lead to.
@@ -156,8 +184,16 @@ async fn messages_that_are_none_get_a_json_rpc_error() {
         (&format!("[{ping},{ping}]"), -32600, json!(null)),
         ("{}", -32600, json!(null)),
         ("null", -32600, json!(null)),
-        (r#"{"jsonrpc":"1.0","id":7,"method":"ping"}"#, -32600, json!(7)),
-        (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, -32600, json!(null)),
+        (
+            r#"{"jsonrpc":"1.0","id":7,"method":"ping"}"#,
+            -32600,
+            json!(7),
+        ),
+        (
+            r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#,
+            -32600,
+            json!(null),
+        ),
         (
             r#"{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/list"}"#,
             -32600,
@@ -167,7 +203,11 @@ async fn messages_that_are_none_get_a_json_rpc_error() {
         let answer = Exchange::of(client.post().body(body.to_owned())).await;
         assert_eq!((answer.status, answer.rpc_code()), (400, code), "{answer}");
         let said = answer.json();
-        assert_eq!((&said["jsonrpc"], &said["id"]), (&json!("2.0"), &id), "{answer}");
+        assert_eq!(
+            (&said["jsonrpc"], &said["id"]),
+            (&json!("2.0"), &id),
+            "{answer}"
+        );
     }
     assert!(client.traffic().await.0.is_empty(), "nothing was sent");
 }
@@ -213,21 +253,39 @@ async fn a_call_that_asks_for_no_answer_is_not_made() {
         )
         .await;
         assert!([202, 400].contains(&answer.status), "{answer}");
-        assert_eq!(client.call("list_notes", json!({})).await.ok(), json!({"items": []}));
+        assert_eq!(
+            client.call("list_notes", json!({})).await.ok(),
+            json!({"items": []})
+        );
         client.traffic().await;
     }
 }
 
 async fn a_body_that_is_too_large_is_refused() {
-    let place = Place::with("acme", &world().api, &[("TOOLBRIDGE_SERVER_MAX_BODY_BYTES", "4KiB")]).await;
+    let place = Place::with(
+        "acme",
+        &world().api,
+        &[("TOOLBRIDGE_SERVER_MAX_BODY_BYTES", "4KiB")],
+    )
+    .await;
     for era in Era::all() {
         let client = Client::new(&place, era);
-        let large = client.calling("create_note", json!({"title": "t", "content": "x".repeat(5_000)}));
+        let large = client.calling(
+            "create_note",
+            json!({"title": "t", "content": "x".repeat(5_000)}),
+        );
         let answer = Exchange::of(large).await;
-        assert_eq!((answer.status, answer.rpc_code()), (413, -32600), "{answer}");
+        assert_eq!(
+            (answer.status, answer.rpc_code()),
+            (413, -32600),
+            "{answer}"
+        );
         assert!(client.traffic().await.0.is_empty(), "nothing was sent");
         client
-            .call("create_note", json!({"title": "t", "content": "x".repeat(2_000)}))
+            .call(
+                "create_note",
+                json!({"title": "t", "content": "x".repeat(2_000)}),
+            )
             .await
             .ok();
         client.traffic().await;
@@ -268,21 +326,33 @@ async fn wrong_media_types_are_refused() {
         Some("application/json"),
         Some("application/json;q=0.5, text/event-stream"),
     ] {
-        let mut request = http.post(client.place.mcp()).bearer_auth(&client.user.token);
+        let mut request = http
+            .post(client.place.mcp())
+            .bearer_auth(&client.user.token);
         if let Some(accept) = accept {
             request = request.header("accept", accept);
         }
         let request = request
             .header("content-type", "Application/JSON; charset=utf-8")
             .body(list(client.era));
-        assert_eq!(Exchange::of(request).await.result()["isError"], false, "{accept:?}");
+        assert_eq!(
+            Exchange::of(request).await.result()["isError"],
+            false,
+            "{accept:?}"
+        );
     }
     client.traffic().await;
 }
 
 async fn only_post_is_answered_at_mcp() {
     let client = Client::modern(&world().acme);
-    for method in [Method::GET, Method::DELETE, Method::PUT, Method::PATCH, Method::OPTIONS] {
+    for method in [
+        Method::GET,
+        Method::DELETE,
+        Method::PUT,
+        Method::PATCH,
+        Method::OPTIONS,
+    ] {
         let request = reqwest::Client::new().request(method.clone(), client.place.mcp());
         let answer = Exchange::of(request.bearer_auth(&client.user.token)).await;
         assert_eq!(
@@ -292,7 +362,11 @@ async fn only_post_is_answered_at_mcp() {
         );
     }
     let page = Exchange::of(client.get("/")).await;
-    assert_eq!((page.status, page.header("cache-control")), (200, "no-store"), "{page}");
+    assert_eq!(
+        (page.status, page.header("cache-control")),
+        (200, "no-store"),
+        "{page}"
+    );
     for path in ["/mcp/", "/mcp/x", "/v1/notes", "/metrics", "/sync"] {
         assert_eq!(Exchange::of(client.get(path)).await.status, 404, "{path}");
     }
@@ -322,13 +396,20 @@ async fn strange_hosts_and_origins_are_refused() {
         let answer = Exchange::of(request).await;
         assert_eq!(answer.status, status, "{host:?} {origin:?}: {answer}");
     }
-    assert_eq!(client.traffic().await.0.len(), 9, "only the three that were let in");
+    assert_eq!(
+        client.traffic().await.0.len(),
+        9,
+        "only the three that were let in"
+    );
 }
 
 async fn listed_hosts_and_origins_are_let_in() {
     let settings = [
         ("TOOLBRIDGE_SERVER_ALLOWED_HOSTS", "acme.example.com"),
-        ("TOOLBRIDGE_SERVER_ALLOWED_ORIGINS", "https://app.example.com"),
+        (
+            "TOOLBRIDGE_SERVER_ALLOWED_ORIGINS",
+            "https://app.example.com",
+        ),
     ];
     let place = Place::with("acme", &world().api, &settings).await;
     let client = Client::modern(&place);
@@ -336,13 +417,21 @@ async fn listed_hosts_and_origins_are_let_in() {
         ("acme.example.com", "https://app.example.com", 200),
         ("evil.example.com", "https://app.example.com", 403),
         ("acme.example.com", "http://app.example.com", 403),
-        ("acme.example.com", "https://app.example.com.evil.example", 403),
+        (
+            "acme.example.com",
+            "https://app.example.com.evil.example",
+            403,
+        ),
     ] {
         let request = client
             .calling("list_notes", json!({}))
             .header("host", host)
             .header("origin", origin);
-        assert_eq!(Exchange::of(request).await.status, status, "{host} {origin}");
+        assert_eq!(
+            Exchange::of(request).await.status,
+            status,
+            "{host} {origin}"
+        );
     }
     assert_eq!(client.traffic().await.0.len(), 3);
     place.stop().await;
@@ -350,7 +439,12 @@ async fn listed_hosts_and_origins_are_let_in() {
 
 async fn a_page_of_a_listed_origin_asks_first_and_reads_the_answer() {
     let page = "https://app.example.com";
-    let place = Place::with("acme", &world().api, &[("TOOLBRIDGE_SERVER_ALLOWED_ORIGINS", page)]).await;
+    let place = Place::with(
+        "acme",
+        &world().api,
+        &[("TOOLBRIDGE_SERVER_ALLOWED_ORIGINS", page)],
+    )
+    .await;
     let client = Client::modern(&place);
     for (origin, status, readable) in [(page, 204, page), ("https://evil.example", 403, "")] {
         let asked = reqwest::Client::new()
@@ -364,7 +458,12 @@ async fn a_page_of_a_listed_origin_asks_first_and_reads_the_answer() {
             "{origin}: {answer}"
         );
     }
-    let called = Exchange::of(client.calling("list_notes", json!({})).header("origin", page)).await;
+    let called = Exchange::of(
+        client
+            .calling("list_notes", json!({}))
+            .header("origin", page),
+    )
+    .await;
     assert_eq!(
         (called.status, called.header("access-control-allow-origin")),
         (200, page)

@@ -23,13 +23,26 @@ async fn every_revision_introduces_itself_lists_and_calls() {
     for version in LEGACY {
         let client = Client::new(&world().acme, Era::Legacy(version));
         let hello = client.ask("initialize", client.era.hello()).await;
-        assert_eq!(hello.header("mcp-session-id"), "", "nothing is kept between requests");
+        assert_eq!(
+            hello.header("mcp-session-id"),
+            "",
+            "nothing is kept between requests"
+        );
         let hello = hello.result();
         assert_eq!(hello["protocolVersion"], version);
-        assert_eq!(hello["capabilities"], json!({"tools": {"listChanged": false}}));
+        assert_eq!(
+            hello["capabilities"],
+            json!({"tools": {"listChanged": false}})
+        );
         introduces_itself(&hello["serverInfo"], &hello["instructions"]);
         let told = json!({"jsonrpc": "2.0", "method": "notifications/initialized"}).to_string();
-        let told = Exchange::of(client.post().header("mcp-protocol-version", version).body(told)).await;
+        let told = Exchange::of(
+            client
+                .post()
+                .header("mcp-protocol-version", version)
+                .body(told),
+        )
+        .await;
         assert_eq!((told.status, told.text.as_str()), (202, ""), "{told}");
         let list = client.ask("tools/list", json!({})).await.result();
         assert_eq!(list["tools"].as_array().unwrap().len(), 40);
@@ -37,7 +50,10 @@ async fn every_revision_introduces_itself_lists_and_calls() {
             assert!(list.get(newer).is_none(), "{version} does not know {newer}");
         }
         assert_eq!(client.ask("ping", json!({})).await.result(), json!({}));
-        assert!(client.traffic().await.0.is_empty(), "none of this concerns the API");
+        assert!(
+            client.traffic().await.0.is_empty(),
+            "none of this concerns the API"
+        );
         client.call("list_notes", json!({})).await.ok();
     }
     // A client of today that begins with a handshake is met half-way.
@@ -60,7 +76,10 @@ fn introduces_itself(server: &Value, instructions: &Value) {
         "if_match",
         "cursor",
     ] {
-        assert!(instructions.contains(word), "the instructions do not speak of {word}");
+        assert!(
+            instructions.contains(word),
+            "the instructions do not speak of {word}"
+        );
     }
 }
 
@@ -78,7 +97,10 @@ async fn the_modern_era_discovers() {
     for version in LEGACY.iter().chain([&MODERN]) {
         assert!(versions.contains(version), "{versions:?}");
     }
-    assert_eq!(found["capabilities"], json!({"tools": {"listChanged": false}}));
+    assert_eq!(
+        found["capabilities"],
+        json!({"tools": {"listChanged": false}})
+    );
     introduces_itself(
         &found["_meta"]["io.modelcontextprotocol/serverInfo"],
         &found["instructions"],
@@ -92,7 +114,10 @@ async fn the_modern_era_says_how_long_a_list_may_be_kept() {
     may_be_kept(&list);
     assert_eq!(list["resultType"], "complete");
     let called = client.call("list_notes", json!({})).await;
-    assert_eq!(called.answer["result"]["resultType"], "complete", "{called}");
+    assert_eq!(
+        called.answer["result"]["resultType"], "complete",
+        "{called}"
+    );
 }
 
 fn may_be_kept(result: &Value) {
@@ -104,7 +129,11 @@ fn may_be_kept(result: &Value) {
 async fn the_modern_era_insists_on_what_it_carries() {
     let client = Client::modern(&world().acme);
     let body = Era::Modern
-        .message(1, "tools/call", json!({"name": "list_notes", "arguments": {}}))
+        .message(
+            1,
+            "tools/call",
+            json!({"name": "list_notes", "arguments": {}}),
+        )
         .to_string();
     let bare = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "list_notes"}}).to_string();
     let future = body.replace(MODERN, "2099-01-01");
@@ -126,9 +155,15 @@ async fn the_modern_era_insists_on_what_it_carries() {
         let request = headers
             .iter()
             .filter(|(_, value)| !value.is_empty())
-            .fold(client.post(), |request, (name, value)| request.header(*name, *value));
+            .fold(client.post(), |request, (name, value)| {
+                request.header(*name, *value)
+            });
         let answer = Exchange::of(request.body(body.clone())).await;
-        assert_eq!((answer.status, answer.rpc_code()), (400, code), "{headers:?} {answer}");
+        assert_eq!(
+            (answer.status, answer.rpc_code()),
+            (400, code),
+            "{headers:?} {answer}"
+        );
         assert_eq!(answer.json()["id"], 1);
     }
     assert!(client.traffic().await.0.is_empty());
@@ -141,7 +176,11 @@ async fn the_list_is_always_the_same_and_within_its_budget() {
             let client = Client::new(place, era);
             for _ in 0..2 {
                 let served = client.ask("tools/list", json!({})).await;
-                assert!(served.text.len() <= 36_000, "{} bytes are served", served.text.len());
+                assert!(
+                    served.text.len() <= 36_000,
+                    "{} bytes are served",
+                    served.text.len()
+                );
                 lists.insert(served.result()["tools"].to_string());
             }
         }
@@ -157,7 +196,10 @@ async fn the_list_is_always_the_same_and_within_its_budget() {
         text("name") + text("description") + tool["inputSchema"].to_string().len()
     };
     let read_by_a_model: usize = tools.iter().map(read_by_a_model).sum();
-    assert!(read_by_a_model <= 20_000, "{read_by_a_model} bytes for a model to read");
+    assert!(
+        read_by_a_model <= 20_000,
+        "{read_by_a_model} bytes for a model to read"
+    );
 
     let client = Client::modern(&world().acme);
     let page = client.ask("tools/list", json!({"cursor": "2"})).await;
@@ -166,7 +208,9 @@ async fn the_list_is_always_the_same_and_within_its_budget() {
 
 async fn every_tool_says_what_it_takes_what_it_gives_and_what_to_expect() {
     let hints = |operation: &str| match operation {
-        "list" | "get" => json!({"readOnlyHint": true, "idempotentHint": true, "openWorldHint": false}),
+        "list" | "get" => {
+            json!({"readOnlyHint": true, "idempotentHint": true, "openWorldHint": false})
+        }
         "create" => hinted(false, false),
         "update" | "delete" => hinted(true, true),
         _ => hinted(false, true),
@@ -181,7 +225,12 @@ async fn every_tool_says_what_it_takes_what_it_gives_and_what_to_expect() {
             let tool = tools.next().unwrap();
             assert_eq!(tool["name"], entity.tool(operation));
             assert_eq!(tool["annotations"], hints(operation), "{}", tool["name"]);
-            assert!(tool["title"].as_str().is_some_and(|title| !title.is_empty()), "{tool}");
+            assert!(
+                tool["title"]
+                    .as_str()
+                    .is_some_and(|title| !title.is_empty()),
+                "{tool}"
+            );
             let sentences = tool["description"].as_str().unwrap().matches(". ").count() + 1;
             assert!(sentences <= 3, "{}: {}", tool["name"], tool["description"]);
             for schema in ["inputSchema", "outputSchema"] {
@@ -189,7 +238,11 @@ async fn every_tool_says_what_it_takes_what_it_gives_and_what_to_expect() {
             }
             assert_eq!(tool["inputSchema"]["additionalProperties"], false);
             for (name, argument) in tool["inputSchema"]["properties"].as_object().unwrap() {
-                assert!(argument["description"].is_string(), "{}.{name}", tool["name"]);
+                assert!(
+                    argument["description"].is_string(),
+                    "{}.{name}",
+                    tool["name"]
+                );
             }
         }
     }
@@ -215,9 +268,13 @@ fn is_flat(schema: &Value) {
             ] {
                 assert!(!members.contains_key(word), "{word} in {schema}");
             }
-            assert!(!members.get("type").is_some_and(Value::is_array), "{schema}");
             assert!(
-                members.get("type") != Some(&json!("array")) || members["items"]["type"].is_string(),
+                !members.get("type").is_some_and(Value::is_array),
+                "{schema}"
+            );
+            assert!(
+                members.get("type") != Some(&json!("array"))
+                    || members["items"]["type"].is_string(),
                 "{schema}"
             );
             members.values().for_each(is_flat);
@@ -239,7 +296,11 @@ async fn what_is_not_offered_is_an_unknown_method() {
             let answer = client.ask(method, json!({})).await;
             assert_eq!(answer.rpc_code(), -32601, "{answer}");
             // The modern era answers so by HTTP as well; older clients read the body only.
-            let status = if client.era == Era::Modern { 404 } else { answer.status };
+            let status = if client.era == Era::Modern {
+                404
+            } else {
+                answer.status
+            };
             assert_eq!(answer.status, status, "{answer}");
         }
     })
@@ -253,9 +314,14 @@ async fn an_unknown_tool_is_a_json_rpc_error() {
             ("list_note", "list_notes"),
             ("rm_rf", "tools/list"),
         ] {
-            let answer = client.ask("tools/call", json!({"name": name, "arguments": {}})).await;
+            let answer = client
+                .ask("tools/call", json!({"name": name, "arguments": {}}))
+                .await;
             assert_eq!(answer.rpc_code(), -32602, "{answer}");
-            let message = answer.json()["error"]["message"].as_str().unwrap().to_owned();
+            let message = answer.json()["error"]["message"]
+                .as_str()
+                .unwrap()
+                .to_owned();
             assert!(message.contains(instead), "{message}");
         }
         for malformed in [
@@ -287,7 +353,9 @@ async fn both_eras_through_one_pipe_each() {
             assert_eq!(found["result"]["cacheScope"], "private");
         }
         piped.call("list_notes", json!({})).await.ok();
-        let unknown = piped.ask("tools/call", json!({"name": "rm_rf", "arguments": {}})).await;
+        let unknown = piped
+            .ask("tools/call", json!({"name": "rm_rf", "arguments": {}}))
+            .await;
         assert_eq!(unknown["error"]["code"], -32602, "{unknown}");
         let called: Called = piped.call("get_note", json!({})).await;
         called.failed("validation", "invalid_argument");

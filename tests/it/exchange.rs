@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crate::harness::token::{CLIENT_ID, now_secs, token};
-use crate::harness::{CONTENT, Caller, Client, Era, Exchange, Figures, Piped, Place, SECRETS, User, run, world};
+use crate::harness::{
+    CONTENT, Caller, Client, Era, Exchange, Figures, Piped, Place, SECRETS, User, run, world,
+};
 use crate::scripted_as::{Asked, ScriptedAs, Step};
 
 crate::tests![
@@ -25,7 +27,9 @@ const ISSUED: &str = "issued_by";
 fn claims(token: &str) -> Value {
     use base64::Engine;
     let middle = token.split('.').nth(1).unwrap();
-    let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(middle).unwrap();
+    let text = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(middle)
+        .unwrap();
     serde_json::from_slice(&text).unwrap()
 }
 
@@ -57,7 +61,10 @@ async fn presented_well(client: &impl Caller) {
     let traffic = client.traffic().await.0;
     assert!(!traffic.is_empty());
     for record in &traffic {
-        let shown = record.header("authorization").strip_prefix("Bearer ").unwrap();
+        let shown = record
+            .header("authorization")
+            .strip_prefix("Bearer ")
+            .unwrap();
         let claims = claims(shown);
         assert_eq!(
             (&claims["sub"], &claims[ISSUED]),
@@ -92,7 +99,11 @@ async fn the_api_gets_an_exchanged_token_for_each_person() {
         presented_well(person).await;
     }
     let asked = server.asked();
-    assert_eq!(asked.len(), people.len(), "once for each, however many calls");
+    assert_eq!(
+        asked.len(),
+        people.len(),
+        "once for each, however many calls"
+    );
     for asked in &asked {
         assert_eq!(
             asked.headers["authorization"],
@@ -150,9 +161,21 @@ async fn whatever_the_authorization_server_does_is_an_error_in_words() {
             "internal",
             "exchange_failed",
         ),
-        (Step::refuse(400, &said, &said), "internal", "exchange_failed"),
-        (Step::Answer(200, said.clone()), "internal", "exchange_failed"),
-        (Step::Answer(503, said.clone()), "unavailable", "exchange_unavailable"),
+        (
+            Step::refuse(400, &said, &said),
+            "internal",
+            "exchange_failed",
+        ),
+        (
+            Step::Answer(200, said.clone()),
+            "internal",
+            "exchange_failed",
+        ),
+        (
+            Step::Answer(503, said.clone()),
+            "unavailable",
+            "exchange_unavailable",
+        ),
         (Step::Redirect(server.url()), "internal", "exchange_failed"),
         (Step::BreakOff, "unavailable", "exchange_unavailable"),
         (Step::Hang, "unavailable", "exchange_unavailable"),
@@ -182,7 +205,10 @@ async fn whatever_the_authorization_server_does_is_an_error_in_words() {
         let label = format!("outcome=\"{outcome}\"");
         let found = figures.sum("toolbridge_mcp_token_exchanges_total", &[&label]);
         let slack = if outcome == "unavailable" { 1.0 } else { 0.0 };
-        assert!((expected..=expected + slack).contains(&found), "{found} × {outcome}");
+        assert!(
+            (expected..=expected + slack).contains(&found),
+            "{found} × {outcome}"
+        );
     }
     place.stop().await;
 }
@@ -196,12 +222,20 @@ async fn a_refused_call_exchanges_nothing() {
         .await
         .failed("validation", "invalid_argument");
     client.ask("tools/list", json!({})).await.result();
-    let reader = User::with_claims(json!({"sub": "ada", "tenant_id": "acme", "scope": "toolbridge:read"}));
+    let reader =
+        User::with_claims(json!({"sub": "ada", "tenant_id": "acme", "scope": "toolbridge:read"}));
     let reader = Client::of(&place, Era::Modern, reader);
-    assert_eq!(Exchange::of(reader.calling("create_note", json!({}))).await.status, 403);
+    assert_eq!(
+        Exchange::of(reader.calling("create_note", json!({})))
+            .await
+            .status,
+        403
+    );
     let stranger = Client::of(&place, Era::Modern, world().globex.new_user());
     assert_eq!(
-        Exchange::of(stranger.calling("list_notes", json!({}))).await.status,
+        Exchange::of(stranger.calling("list_notes", json!({})))
+            .await
+            .status,
         403
     );
     assert!(server.asked().is_empty());
@@ -209,14 +243,36 @@ async fn a_refused_call_exchanges_nothing() {
 }
 
 async fn a_mode_without_its_settings_does_not_start() {
-    let usual = || world().acme.environment().chain([("TOOLBRIDGE_AUTH_MODE", "exchange")]);
+    let usual = || {
+        world()
+            .acme
+            .environment()
+            .chain([("TOOLBRIDGE_AUTH_MODE", "exchange")])
+    };
     let stopped = run(&["serve"], usual()).await;
     assert_eq!(stopped.code, 64, "{stopped}");
-    assert!(stopped.err.contains("auth.exchange.token_url is not set"), "{stopped}");
-    let far = ("TOOLBRIDGE_AUTH_EXCHANGE_TOKEN_URL", "http://login.example.com/token");
+    assert!(
+        stopped.err.contains("auth.exchange.token_url is not set"),
+        "{stopped}"
+    );
+    let far = (
+        "TOOLBRIDGE_AUTH_EXCHANGE_TOKEN_URL",
+        "http://login.example.com/token",
+    );
     let stopped = run(&["serve"], usual().chain([far])).await;
-    assert!(stopped.code == 64 && stopped.err.contains("is plain http"), "{stopped}");
-    let words = ["config", "check", "--set", "auth.exchange.client_secret=hush"];
+    assert!(
+        stopped.code == 64 && stopped.err.contains("is plain http"),
+        "{stopped}"
+    );
+    let words = [
+        "config",
+        "check",
+        "--set",
+        "auth.exchange.client_secret=hush",
+    ];
     let stopped = run(&words, usual()).await;
-    assert!(stopped.code == 64 && !stopped.err.contains("hush"), "{stopped}");
+    assert!(
+        stopped.code == 64 && !stopped.err.contains("hush"),
+        "{stopped}"
+    );
 }

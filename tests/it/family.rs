@@ -25,7 +25,12 @@ async fn runs_without_readyz(status: u16) {
     let startup = format!("{}s", STARTUP.as_secs());
     let begun = Instant::now();
     let forwarder = Forwarder::without_readyz(&world().api.url, status).await;
-    let place = Place::behind(forwarder, "acme", &[("TOOLBRIDGE_API_STARTUP_TIMEOUT", &startup)]).await;
+    let place = Place::behind(
+        forwarder,
+        "acme",
+        &[("TOOLBRIDGE_API_STARTUP_TIMEOUT", &startup)],
+    )
+    .await;
     place
         .sidecar
         .logged("ready: the API takes our calls", "duration_ms")
@@ -37,9 +42,15 @@ async fn runs_without_readyz(status: u16) {
     tokio::time::sleep_until(begun + STARTUP + Duration::from_secs(1)).await;
     let note = json!({"title": "t", "content": crate::harness::CONTENT});
     let note = client.call("create_note", note).await.ok();
-    let read = client.call("get_note", json!({"uid": note["uid"]})).await.ok();
+    let read = client
+        .call("get_note", json!({"uid": note["uid"]}))
+        .await
+        .ok();
     assert_eq!(read["uid"], note["uid"]);
-    client.call("delete_note", json!({"uid": note["uid"]})).await.ok();
+    client
+        .call("delete_note", json!({"uid": note["uid"]}))
+        .await
+        .ok();
     client.traffic().await;
 
     let doctor = run(&["doctor", "--json"], place.environment()).await.done();
@@ -74,14 +85,28 @@ async fn an_api_without_readyz_that_does_not_run_is_waited_for_in_vain() {
     let api = Api::start().await;
     let forwarder = Forwarder::without_readyz(&api.url, 404).await;
     api.stop().await;
-    let place = Place::behind(forwarder, "acme", &[("TOOLBRIDGE_API_STARTUP_TIMEOUT", "300ms")]).await;
-    assert_eq!(place.sidecar.exit().await, Some(69), "{}", place.sidecar.story());
+    let place = Place::behind(
+        forwarder,
+        "acme",
+        &[("TOOLBRIDGE_API_STARTUP_TIMEOUT", "300ms")],
+    )
+    .await;
+    assert_eq!(
+        place.sidecar.exit().await,
+        Some(69),
+        "{}",
+        place.sidecar.story()
+    );
 }
 
 async fn plain_refusals_come_with_a_sentence_that_helps() {
     let place = &world().acme;
     let client = Client::of(place, Era::Modern, place.new_user());
-    let refuse = |stage, status, text| place.forwarder.next(&client.user, stage, Mishap::text(status, text));
+    let refuse = |stage, status, text| {
+        place
+            .forwarder
+            .next(&client.user, stage, Mishap::text(status, text))
+    };
     for (stage, status, text, category, code, words) in [
         (
             Stage::Opening,
@@ -128,7 +153,10 @@ async fn plain_refusals_come_with_a_sentence_that_helps() {
         let called = client.call("list_notes", json!({})).await;
         let error = called.failed(category, code);
         assert_eq!(error["details"]["status"], status, "{called}");
-        assert!(error["suggested_action"].as_str().unwrap().contains(words), "{called}");
+        assert!(
+            error["suggested_action"].as_str().unwrap().contains(words),
+            "{called}"
+        );
     }
     client.traffic().await;
 }

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::harness::{
-    Api, CONTENT, Called, Caller, Client, Exchange, Figures, Gate, Mishap, Place, Stage, trial, world,
+    Api, CONTENT, Called, Caller, Client, Exchange, Figures, Gate, Mishap, Place, Stage, trial,
+    world,
 };
 
 pub fn tests() -> Vec<Trial> {
@@ -88,7 +89,11 @@ struct Operation {
 
 fn operations() -> [Operation; 10] {
     use Class::{Asks, MayRepeat, Once};
-    let row = |tool, class, arguments| Operation { tool, class, arguments };
+    let row = |tool, class, arguments| Operation {
+        tool,
+        class,
+        arguments,
+    };
     [
         row("list_notes", Asks, |_| json!({})),
         row("get_note", Asks, |uid| json!({"uid": uid})),
@@ -114,8 +119,16 @@ fn operations() -> [Operation; 10] {
             Once,
             |uid| json!({"uid": uid, "title": "u", "content": CONTENT}),
         ),
-        row("patch_note", Once, |uid| json!({"uid": uid, "updates": {"title": "p"}})),
-        row("process_note", Once, |uid| json!({"uid": uid, "action": "pin"})),
+        row(
+            "patch_note",
+            Once,
+            |uid| json!({"uid": uid, "updates": {"title": "p"}}),
+        ),
+        row(
+            "process_note",
+            Once,
+            |uid| json!({"uid": uid, "action": "pin"}),
+        ),
     ]
 }
 
@@ -194,7 +207,13 @@ fn rows() -> Vec<Row> {
             LoseAnswer,
             [Undone("api_unreachable"), Done(unknown), Done(unknown)],
         ),
-        row("a_black_hole", 1, Operation, Hang, [Well, Well, Undone(unknown)]),
+        row(
+            "a_black_hole",
+            1,
+            Operation,
+            Hang,
+            [Well, Well, Undone(unknown)],
+        ),
         row(
             "an_answer_that_comes_too_late",
             1,
@@ -209,7 +228,13 @@ fn rows() -> Vec<Row> {
             Trickle(Duration::from_millis(200)),
             [Undone("api_timeout"), Done(unknown), Done(unknown)],
         ),
-        row("truncated", 1, Operation, BreakOff, [Well, Well, Done(unknown)]),
+        row(
+            "truncated",
+            1,
+            Operation,
+            BreakOff,
+            [Well, Well, Done(unknown)],
+        ),
         // Answers that are none.
         row(
             "truncated_json",
@@ -247,7 +272,13 @@ fn rows() -> Vec<Row> {
             [Undone("api_error"), Done(unknown), Done(unknown)],
         ),
         // Statuses.
-        row("a_500", 1, Operation, answer(500, ""), [Undone("api_error"); 3]),
+        row(
+            "a_500",
+            1,
+            Operation,
+            answer(500, ""),
+            [Undone("api_error"); 3],
+        ),
         row(
             "a_502_that_the_api_has_not_seen",
             1,
@@ -332,7 +363,13 @@ fn rows() -> Vec<Row> {
             answer(429, "Fri, 20 Nov 2099 11:00:00 GMT"),
             [Undone("rate_limited"); 3],
         ),
-        row("a_session_that_is_gone", 1, Operation, answer(428, ""), [Well; 3]),
+        row(
+            "a_session_that_is_gone",
+            1,
+            Operation,
+            answer(428, ""),
+            [Well; 3],
+        ),
         row(
             "an_epoch_that_has_risen",
             1,
@@ -389,12 +426,30 @@ fn rows() -> Vec<Row> {
             Skew(600),
             [Undone("token_rejected"); 3],
         ),
-        row("a_clock_that_is_somewhat_off", 1, Operation, Skew(-1), [Well; 3]),
-        row("a_clock_that_is_somewhat_ahead", 1, Operation, Skew(40), [Well; 3]),
+        row(
+            "a_clock_that_is_somewhat_off",
+            1,
+            Operation,
+            Skew(-1),
+            [Well; 3],
+        ),
+        row(
+            "a_clock_that_is_somewhat_ahead",
+            1,
+            Operation,
+            Skew(40),
+            [Well; 3],
+        ),
         // The opening of the session, which is tried again whatever it is for.
         row("an_opening_that_is_reset", 1, Opening, HangUp, [Well; 3]),
         row("an_opening_in_a_black_hole", 1, Opening, Hang, [Well; 3]),
-        row("an_opening_that_is_put_off", 1, Opening, answer(429, "1"), [Well; 3]),
+        row(
+            "an_opening_that_is_put_off",
+            1,
+            Opening,
+            answer(429, "1"),
+            [Well; 3],
+        ),
         row(
             "an_opening_that_is_put_off_for_years",
             1,
@@ -446,8 +501,20 @@ fn rows() -> Vec<Row> {
         ),
         // The ending, which nobody waits for.
         row("an_ending_that_is_reset", 1, Ending, HangUp, [Well; 3]),
-        row("an_ending_whose_answer_is_lost", 1, Ending, LoseAnswer, [Well; 3]),
-        row("an_ending_that_is_refused", 1, Ending, answer(503, ""), [Well; 3]),
+        row(
+            "an_ending_whose_answer_is_lost",
+            1,
+            Ending,
+            LoseAnswer,
+            [Well; 3],
+        ),
+        row(
+            "an_ending_that_is_refused",
+            1,
+            Ending,
+            answer(503, ""),
+            [Well; 3],
+        ),
     ]
 }
 
@@ -458,7 +525,8 @@ async fn meets_every_operation(row: Row) {
     // Making one takes a while, in which no other could go on.
     let clients: Vec<_> = operations.iter().map(|_| Client::modern(&place)).collect();
     let meetings = operations.iter().zip(&clients);
-    futures::future::join_all(meetings.map(|(operation, client)| meets(&row, operation, client))).await;
+    futures::future::join_all(meetings.map(|(operation, client)| meets(&row, operation, client)))
+        .await;
     drop(clients);
     nothing_is_left(&place, files).await;
     place.stop().await;
@@ -476,16 +544,27 @@ async fn meets(row: &Row, operation: &Operation, client: &Client<'_>) {
         assert_eq!(status, 201, "{made}");
     }
     for _ in 0..row.times {
-        client.place.forwarder.next(&client.user, row.stage, row.mishap.clone());
+        client
+            .place
+            .forwarder
+            .next(&client.user, row.stage, row.mishap.clone());
     }
-    let called = client.call(operation.tool, (operation.arguments)(&uid)).await;
+    let called = client
+        .call(operation.tool, (operation.arguments)(&uid))
+        .await;
     let comes = row.comes[operation.class as usize];
     is_what_comes(comes, &called, row);
 
     // What the API has is what the model was told.
     let (status, stored) = world()
         .api
-        .ask("acme", &client.user, "GET", "/v1/notes?includeDeleted=true", None)
+        .ask(
+            "acme",
+            &client.user,
+            "GET",
+            "/v1/notes?includeDeleted=true",
+            None,
+        )
         .await;
     assert_eq!(status, 200);
     let versions: Vec<_> = stored["items"]
@@ -497,10 +576,16 @@ async fn meets(row: &Row, operation: &Operation, client: &Client<'_>) {
     let done = !matches!(comes, Undone(_)) && operation.class != Class::Asks;
     match (creates, done) {
         (true, false) => assert!(versions.is_empty(), "{}: {stored}\n{called}", row.name),
-        (false, false) | (true, true) => assert_eq!(versions, [1], "{}: {stored}\n{called}", row.name),
+        (false, false) | (true, true) => {
+            assert_eq!(versions, [1], "{}: {stored}\n{called}", row.name)
+        }
         // Archiving what is archived is one more version of the same.
         (false, true) if operation.tool == "archive_note" => {
-            assert!(matches!(versions[..], [2..=4]), "{}: {stored}\n{called}", row.name);
+            assert!(
+                matches!(versions[..], [2..=4]),
+                "{}: {stored}\n{called}",
+                row.name
+            );
             assert_eq!(stored["items"][0]["payload"]["status"], "archived");
         }
         (false, true) => assert_eq!(versions, [2], "{}: {stored}\n{called}", row.name),
@@ -541,7 +626,11 @@ fn is_what_comes(comes: Comes, called: &Called, row: &Row) {
 /// No call, no session, no connection beyond the one that each loop keeps, and one beside them.
 async fn nothing_is_left(place: &Place, files: f64) {
     let kept = available_parallelism().map_or(2, |loops| loops.get() + 1) as f64;
-    let names = ["tool_calls_in_flight", "tool_calls_waiting", "sessions_open"];
+    let names = [
+        "tool_calls_in_flight",
+        "tool_calls_waiting",
+        "sessions_open",
+    ];
     Figures::until(place, "nothing to be left", |figures| {
         let none = |name: &&str| figures.sum(&format!("toolbridge_mcp_{name}"), &[]) == 0.0;
         names.iter().all(none) && figures.sum("process_open_fds", &[]) <= files + kept
@@ -616,7 +705,10 @@ async fn a_request_out_of_shape_is_refused_as_a_whole() {
             "{refused}"
         );
     }
-    let page = client.call("list_notes", json!({"include_deleted": true})).await.ok();
+    let page = client
+        .call("list_notes", json!({"include_deleted": true}))
+        .await
+        .ok();
     assert_eq!(page["items"], json!([note]), "as it was, and alone");
     client.traffic().await;
     // With its connections: it opens another where it has not got rid of all of a request yet.
@@ -652,7 +744,10 @@ async fn an_api_that_is_away_is_left_alone_until_it_is_back() {
         }
     };
     // Two calls, of which the second was at its second try when the fifth failure came.
-    assert_eq!(codes, ["api_unreachable", "api_unreachable", "circuit_open"]);
+    assert_eq!(
+        codes,
+        ["api_unreachable", "api_unreachable", "circuit_open"]
+    );
     assert!(open["retry_after_ms"].as_u64().unwrap() <= 100, "{open}");
     let figures = Figures::of(&place).await;
     assert_eq!(
@@ -667,16 +762,25 @@ async fn an_api_that_is_away_is_left_alone_until_it_is_back() {
     let api = api.again().await;
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     while write().await.is_error() {
-        assert!(tokio::time::Instant::now() < deadline, "it is back and nobody tries");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "it is back and nobody tries"
+        );
     }
     let figures = Figures::of(&place).await;
     for (state, on) in [("closed", 1.0), ("open", 0.0), ("half_open", 0.0)] {
         let label = format!("state=\"{state}\"");
-        assert_eq!(figures.sum("toolbridge_mcp_breaker_state", &[&label]), on, "{state}");
+        assert_eq!(
+            figures.sum("toolbridge_mcp_breaker_state", &[&label]),
+            on,
+            "{state}"
+        );
     }
     let lines = place.sidecar.out.all();
     let said = |level: &str, words: &str| {
-        let fits = |line: &&String| line.contains(&format!("\"level\":\"{level}\"")) && line.contains(words);
+        let fits = |line: &&String| {
+            line.contains(&format!("\"level\":\"{level}\"")) && line.contains(words)
+        };
         lines.iter().filter(fits).count()
     };
     assert_eq!(said("WARN", "failed 5 times in a row"), 1, "{lines:?}");
@@ -701,7 +805,9 @@ async fn an_api_that_is_restarted_in_the_middle_of_a_call_is_not_noticed() {
     let uid = Uuid::now_v7().to_string();
     for client in &clients {
         let note = json!({"uid": uid, "title": CONTENT, "content": CONTENT});
-        let (status, _) = api.ask("acme", &client.user, "POST", "/v1/notes", Some(&note)).await;
+        let (status, _) = api
+            .ask("acme", &client.user, "POST", "/v1/notes", Some(&note))
+            .await;
         assert_eq!(status, 201);
         place
             .forwarder
@@ -713,7 +819,10 @@ async fn an_api_that_is_restarted_in_the_middle_of_a_call_is_not_noticed() {
         .map(|(operation, client)| client.call(operation.tool, (operation.arguments)(&uid)));
     let restarting = async {
         for client in &clients {
-            place.forwarder.until_seen(&client.user, Stage::Operation, 1).await;
+            place
+                .forwarder
+                .until_seen(&client.user, Stage::Operation, 1)
+                .await;
         }
         let api = api.again().await;
         gate.release();
@@ -766,13 +875,18 @@ async fn a_session_whose_opening_was_lost_is_all_that_can_be_left() {
     let api = Api::start().await;
     let place = Place::with("acme", &api, &SETTINGS).await;
     let client = Client::modern(&place);
-    place.forwarder.next(&client.user, Stage::Opening, Mishap::LoseAnswer);
+    place
+        .forwarder
+        .next(&client.user, Stage::Opening, Mishap::LoseAnswer);
     client
         .call("create_note", json!({"title": "t", "content": "c"}))
         .await
         .ok();
     client.traffic().await;
-    assert_eq!(api.figure("toolbridge_api_sessions_opened_total").await, 2.0);
+    assert_eq!(
+        api.figure("toolbridge_api_sessions_opened_total").await,
+        2.0
+    );
     assert_eq!(api.figure("toolbridge_api_sessions_open").await, 1.0);
     let page = client.call("list_notes", json!({})).await.ok();
     assert_eq!(page["items"].as_array().map(Vec::len), Some(1));

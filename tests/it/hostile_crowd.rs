@@ -70,20 +70,25 @@ async fn who_is_slow_on_purpose_slows_down_nobody_else() {
             "half a head",
             "POST /mcp HTTP/1.1\r\nHost: localhost\r\nX-Slow: ".to_owned(),
         ),
-        ("half a body", format!("{}{}", head(&slow.token, 1000), &list[..10])),
+        (
+            "half a body",
+            format!("{}{}", head(&slow.token, 1000), &list[..10]),
+        ),
         (
             "half a body of nobody's",
             format!("{}{}", head("a.b.c", 1000), &list[..10]),
         ),
         (
             "half a chunk",
-            head(&slow.token, 0).replace("Content-Length: 0", "Transfer-Encoding: chunked") + "3e8\r\n{",
+            head(&slow.token, 0).replace("Content-Length: 0", "Transfer-Encoding: chunked")
+                + "3e8\r\n{",
         ),
         ("never reads", greedy),
     ];
     for (kind, bytes) in kinds {
         let before = place.sidecar.resident_kib();
-        let some = futures::stream::iter(0..SLOW).map(|_| begun(&place, bytes.clone().into_bytes()));
+        let some =
+            futures::stream::iter(0..SLOW).map(|_| begun(&place, bytes.clone().into_bytes()));
         let mut held: Vec<TcpStream> = some.buffer_unordered(SLOW).collect().await;
         // One more byte of each now and then changes nothing.
         for _ in 0..3 {
@@ -111,7 +116,8 @@ async fn who_is_slow_on_purpose_slows_down_nobody_else() {
 }
 
 async fn ten_thousand_who_say_nothing_are_held_and_let_go() {
-    let wanted = std::env::var("TOOLBRIDGE_HOSTILE_IDLE").map_or(IDLE, |count| count.parse().unwrap());
+    let wanted =
+        std::env::var("TOOLBRIDGE_HOSTILE_IDLE").map_or(IDLE, |count| count.parse().unwrap());
     let idle = wanted.min(files_may_be_open().saturating_sub(2_000));
     let settings = [("TOOLBRIDGE_SERVER_MAX_CONNECTIONS", "15000")];
     let place = Place::with("acme", &world().api, &settings).await;
@@ -159,9 +165,10 @@ async fn who_shows_no_token_keeps_nobody_out() {
     let strangers = futures::future::join_all(strangers).await;
     let new = Client::modern(&place);
     new.call("list_notes", json!({})).await.ok();
-    let made_room = Figures::of(&place)
-        .await
-        .sum("toolbridge_mcp_limit_refusals_total", &["limit=\"strangers\""]);
+    let made_room = Figures::of(&place).await.sum(
+        "toolbridge_mcp_limit_refusals_total",
+        &["limit=\"unauthenticated_connections\""],
+    );
     assert!(made_room > PLACES as f64, "{made_room}");
     known.call("list_notes", json!({})).await.ok();
     drop(strangers);
@@ -178,5 +185,9 @@ fn files_may_be_open() -> usize {
         .lines()
         .find_map(|line| line.strip_prefix("Max open files"))
         .unwrap();
-    line.split_whitespace().next().unwrap().parse().unwrap_or(usize::MAX)
+    line.split_whitespace()
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap_or(usize::MAX)
 }

@@ -24,7 +24,9 @@ const VERSION: &str = "2025-06-18";
 
 fn body(user: &User) -> String {
     let create = json!({"name": "create_note", "arguments": {"title": user.sub, "content": "c"}});
-    Era::Legacy(VERSION).message(1, "tools/call", create).to_string()
+    Era::Legacy(VERSION)
+        .message(1, "tools/call", create)
+        .to_string()
 }
 
 /// A head as it is, with what every good request has after it, and a body.
@@ -60,9 +62,13 @@ async fn status(place: &Place, token: Option<&str>, more: &[u8], body: &str) -> 
             }
         }
     };
-    tokio::time::timeout(PATIENCE, exchange).await.expect("an answer");
+    tokio::time::timeout(PATIENCE, exchange)
+        .await
+        .expect("an answer");
     let text = String::from_utf8_lossy(&said);
-    text.get(9..12).and_then(|status| status.parse().ok()).unwrap_or(0)
+    text.get(9..12)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or(0)
 }
 
 async fn no_head_of_a_caller_is_handed_on() {
@@ -86,20 +92,35 @@ async fn no_head_of_a_caller_is_handed_on() {
     ] {
         let client = Client::new(place, Era::Legacy(VERSION));
         let head = format!("{host}{more}");
-        let status = status(place, Some(&client.user.token), head.as_bytes(), &body(&client.user)).await;
+        let status = status(
+            place,
+            Some(&client.user.token),
+            head.as_bytes(),
+            &body(&client.user),
+        )
+        .await;
         assert_eq!(status, 200, "{more}");
-        let traffic = place.forwarder.until_seen(&client.user, Stage::Ending, 1).await;
+        let traffic = place
+            .forwarder
+            .until_seen(&client.user, Stage::Ending, 1)
+            .await;
         assert_eq!(traffic.lines(), ["open", "POST /v1/notes", "end"], "{more}");
         for record in &traffic.0 {
             check_proof(record, "acme");
-            assert_eq!(record.header("authorization"), format!("Bearer {}", client.user.token));
+            assert_eq!(
+                record.header("authorization"),
+                format!("Bearer {}", client.user.token)
+            );
             assert!(
                 !["kept", "twice"].contains(&record.header("x-correlation-id")),
                 "two ids are none"
             );
             for (name, value) in &record.headers {
                 let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-                assert!(!value.contains("globex") && !value.contains("evil"), "{name}: {value}");
+                assert!(
+                    !value.contains("globex") && !value.contains("evil"),
+                    "{name}: {value}"
+                );
             }
         }
         client.traffic().await;
@@ -168,7 +189,9 @@ async fn a_token_counts_in_its_own_place_alone() {
     );
     for (head, body) in [
         (
-            format!("Cookie: Authorization=Bearer {token}; token={token}; access_token={token}\r\n"),
+            format!(
+                "Cookie: Authorization=Bearer {token}; token={token}; access_token={token}\r\n"
+            ),
             &body,
         ),
         (format!("Proxy-Authorization: Bearer {token}\r\n"), &body),
@@ -182,15 +205,26 @@ async fn a_token_counts_in_its_own_place_alone() {
             format!("Authorisation: Bearer {token}\r\nAuthorization_: Bearer {token}\r\n"),
             &body,
         ),
-        (format!("Sec-WebSocket-Protocol: bearer, {token}\r\n"), &body),
-        (format!("Referer: http://localhost/mcp?access_token={token}\r\n"), &body),
+        (
+            format!("Sec-WebSocket-Protocol: bearer, {token}\r\n"),
+            &body,
+        ),
+        (
+            format!("Referer: http://localhost/mcp?access_token={token}\r\n"),
+            &body,
+        ),
         (
             "Transfer-Encoding: chunked\r\nTrailer: Authorization\r\n".to_owned(),
             &trailer,
         ),
     ] {
         let head = format!("Host: localhost\r\n{head}");
-        assert_eq!(status(place, None, head.as_bytes(), body).await, 401, "{}", &head[..60]);
+        assert_eq!(
+            status(place, None, head.as_bytes(), body).await,
+            401,
+            "{}",
+            &head[..60]
+        );
     }
     for path in ["mcp", "sse"] {
         for name in ["access_token", "token", "authorization", "jwt"] {
@@ -220,7 +254,11 @@ async fn parameters_are_no_headers() {
         let answer = client.ask("tools/call", params).await;
         assert_eq!(answer.status, 200, "{answer}");
         let traffic = client.traffic().await;
-        assert_eq!(traffic.lines(), ["open", "POST /v1/notes", "end"], "{era:?}");
+        assert_eq!(
+            traffic.lines(),
+            ["open", "POST /v1/notes", "end"],
+            "{era:?}"
+        );
         for record in &traffic.0 {
             check_proof(record, "acme");
             for (name, value) in &record.headers {
@@ -323,8 +361,14 @@ async fn no_cursor_bends_a_query() {
     for entity in all() {
         let client = Client::modern(place);
         // A word of its own in each, since none may turn up in a log.
-        let cursors: Vec<String> = tricks().into_iter().map(|trick| format!("{trick}{CONTENT}")).collect();
-        let cursors: Vec<_> = cursors.into_iter().filter(|cursor| cursor.len() < 1_000).collect();
+        let cursors: Vec<String> = tricks()
+            .into_iter()
+            .map(|trick| format!("{trick}{CONTENT}"))
+            .collect();
+        let cursors: Vec<_> = cursors
+            .into_iter()
+            .filter(|cursor| cursor.len() < 1_000)
+            .collect();
         for cursor in &cursors {
             client
                 .call(&entity.tool("list"), json!({"cursor": cursor}))
@@ -339,8 +383,11 @@ async fn no_cursor_bends_a_query() {
                 record.line().split('?').next(),
                 Some(&*format!("GET /v1/{}", entity.plural))
             );
-            let said: Vec<_> = form_urlencoded::parse(record.query.as_bytes()).into_owned().collect();
-            let meant = [("limit", "50"), ("cursor", cursor)].map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let said: Vec<_> = form_urlencoded::parse(record.query.as_bytes())
+                .into_owned()
+                .collect();
+            let meant = [("limit", "50"), ("cursor", cursor)]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()));
             assert_eq!(said, meant);
         }
         for record in &traffic.0 {

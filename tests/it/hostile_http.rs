@@ -15,7 +15,10 @@ use crate::harness::process::{PATIENCE, Process};
 use crate::harness::token::{now_ms, signature};
 use crate::harness::{Api, Caller, Client, Era, Place, SECRETS, User};
 
-crate::tests![what_is_no_request_is_refused, whatever_comes_is_answered_or_let_go,];
+crate::tests![
+    what_is_no_request_is_refused,
+    whatever_comes_is_answered_or_let_go,
+];
 
 /// Mutated requests to each program; `TOOLBRIDGE_HOSTILE_REQUESTS` says how many else.
 const USUAL: usize = 3_000;
@@ -36,9 +39,18 @@ struct Target<'a> {
 fn pair<'a>(api: &'a Api, place: &'a Place, user: &User) -> [Target<'a>; 2] {
     let token = format!("Authorization: Bearer {}", user.token);
     let now = now_ms().to_string();
-    let seal = format!("X-TB-Signature: {}", signature(&SECRETS.tenant, "acme", &now));
+    let seal = format!(
+        "X-TB-Signature: {}",
+        signature(&SECRETS.tenant, "acme", &now)
+    );
     let now = format!("X-TB-Timestamp: {now}");
-    let signed = ["Host: localhost", &token, "X-TB-Tenant-ID: acme", &now, &seal];
+    let signed = [
+        "Host: localhost",
+        &token,
+        "X-TB-Tenant-ID: acme",
+        &now,
+        &seal,
+    ];
     let mcp = [
         "Host: localhost",
         &token,
@@ -47,7 +59,9 @@ fn pair<'a>(api: &'a Api, place: &'a Place, user: &User) -> [Target<'a>; 2] {
         "MCP-Protocol-Version: 2025-06-18",
     ];
     let create = json!({"name": "create_note", "arguments": {"title": "t", "content": "c"}});
-    let create = Era::Legacy("2025-06-18").message(1, "tools/call", create).to_string();
+    let create = Era::Legacy("2025-06-18")
+        .message(1, "tools/call", create)
+        .to_string();
     let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"}).to_string();
     let target = |url: &str, process, good| Target {
         address: url.trim_start_matches("http://").to_owned(),
@@ -70,7 +84,12 @@ fn pair<'a>(api: &'a Api, place: &'a Place, user: &User) -> [Target<'a>; 2] {
             &api.url,
             &api.process,
             vec![
-                Request::new("POST", "/v1/notes", &signed, &json!({"title": "t"}).to_string()),
+                Request::new(
+                    "POST",
+                    "/v1/notes",
+                    &signed,
+                    &json!({"title": "t"}).to_string(),
+                ),
                 Request::new("GET", "/v1/sync/info", &signed[..1], ""),
                 Request::new("DELETE", "/v1/sync/sessions/none", &signed, ""),
             ],
@@ -88,7 +107,8 @@ async fn what_is_no_request_is_refused() {
         for (name, bytes) in malformed(&good) {
             let said = target.says(&bytes, false).await;
             let statuses = statuses(&said);
-            let refused = |status: &u16| (400..500).contains(status) || OF_ANOTHER_KIND.contains(status);
+            let refused =
+                |status: &u16| (400..500).contains(status) || OF_ANOTHER_KIND.contains(status);
             let refused = statuses.iter().all(refused);
             assert!(refused, "{}: {name}: {statuses:?}", target.process.name);
         }
@@ -103,7 +123,8 @@ async fn what_is_no_request_is_refused() {
 }
 
 async fn whatever_comes_is_answered_or_let_go() {
-    let count = std::env::var("TOOLBRIDGE_HOSTILE_REQUESTS").map_or(USUAL, |count| count.parse().unwrap());
+    let count =
+        std::env::var("TOOLBRIDGE_HOSTILE_REQUESTS").map_or(USUAL, |count| count.parse().unwrap());
     let api = Api::start().await;
     let place = Place::with("acme", &api, &[]).await;
     let client = Client::modern(&place);
@@ -112,7 +133,9 @@ async fn whatever_comes_is_answered_or_let_go() {
         let mut dice = Dice::new(SEED);
         // What there is when all is well: connections between the two included.
         let (files, memory) = (target.process.open_files(), target.process.resident_kib());
-        let inputs: Vec<_> = (0..count).map(|_| mutated(&target.good, &mut dice)).collect();
+        let inputs: Vec<_> = (0..count)
+            .map(|_| mutated(&target.good, &mut dice))
+            .collect();
         let heard = futures::stream::iter(&inputs).map(|bytes| async {
             let said = target.says(bytes, true).await;
             let statuses = statuses(&said);
@@ -129,13 +152,18 @@ async fn whatever_comes_is_answered_or_let_go() {
         let heard: Vec<_> = heard.buffer_unordered(AT_ONCE).collect().await;
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
         for statuses in heard {
-            let first = statuses.first().map_or_else(|| "closed".to_owned(), u16::to_string);
+            let first = statuses
+                .first()
+                .map_or_else(|| "closed".to_owned(), u16::to_string);
             *seen.entry(first).or_default() += 1;
         }
         // Between the two programs connections are kept for the next call.
         target.until_open_files_are(files + AT_ONCE).await;
         let grown = target.process.resident_kib().saturating_sub(memory);
-        eprintln!("{}: {count} requests: {seen:?}; {grown} KiB more", target.process.name);
+        eprintln!(
+            "{}: {count} requests: {seen:?}; {grown} KiB more",
+            target.process.name
+        );
         assert!(seen.len() > 3, "they have been of many kinds: {seen:?}");
         assert!(grown < MOST_GROWTH_KIB, "{grown} KiB");
     }
@@ -193,5 +221,7 @@ impl Target<'_> {
 fn statuses(said: &[u8]) -> Vec<u16> {
     let text = String::from_utf8_lossy(said);
     let lines = text.split("HTTP/1.").skip(1);
-    lines.filter_map(|line| line.get(2..5)?.parse().ok()).collect()
+    lines
+        .filter_map(|line| line.get(2..5)?.parse().ok())
+        .collect()
 }

@@ -35,8 +35,9 @@ fn deep(levels: usize) -> String {
 
 /// Messages with `hostile` at each place that another value could have.
 fn messages(hostile: &str) -> Vec<String> {
-    let message =
-        |method: &str, params: String| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+    let message = |method: &str, params: String| {
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#)
+    };
     let hello = Era::Legacy("2025-06-18").hello().to_string();
     vec![
         message(
@@ -47,7 +48,10 @@ fn messages(hostile: &str) -> Vec<String> {
             "tools/call",
             format!(r#"{{"name":"list_notes","arguments":{{"x":{hostile}}}}}"#),
         ),
-        message("tools/call", format!(r#"{{"name":"list_notes","_meta":{hostile}}}"#)),
+        message(
+            "tools/call",
+            format!(r#"{{"name":"list_notes","_meta":{hostile}}}"#),
+        ),
         message(
             "tools/call",
             format!(r#"{{"name":"list_notes","_meta":{{"x":{hostile}}}}}"#),
@@ -56,11 +60,16 @@ fn messages(hostile: &str) -> Vec<String> {
         message("tools/list", format!(r#"{{"cursor":{hostile}}}"#)),
         message("ping", format!(r#"{{"x":{hostile}}}"#)),
         message("what/ever", format!(r#"{{"x":{hostile}}}"#)),
-        message("initialize", hello.replacen('{', &format!(r#"{{"x":{hostile},"#), 1)),
+        message(
+            "initialize",
+            hello.replacen('{', &format!(r#"{{"x":{hostile},"#), 1),
+        ),
         message("initialize", hostile.to_owned()),
         format!(r#"{{"jsonrpc":"2.0","id":{hostile},"method":"ping"}}"#),
         format!(r#"{{"jsonrpc":"2.0","id":1,"result":{hostile}}}"#),
-        format!(r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{hostile}}}}}"#),
+        format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{hostile}}}}}"#
+        ),
         hostile.to_owned(),
     ]
 }
@@ -68,7 +77,12 @@ fn messages(hostile: &str) -> Vec<String> {
 async fn json_in_strings_in_json_ends_nothing() {
     let bomb = bomb();
     assert!(bomb.len() < 32 << 10, "{} bytes", bomb.len());
-    let place = Place::with("acme", &world().api, &[("TOOLBRIDGE_SERVER_SESSIONS", "stateful")]).await;
+    let place = Place::with(
+        "acme",
+        &world().api,
+        &[("TOOLBRIDGE_SERVER_SESSIONS", "stateful")],
+    )
+    .await;
     for (place, version) in [(&world().acme, "2025-06-18"), (&place, "2025-06-18")] {
         let client = Client::new(place, Era::Legacy(version));
         let stream = Stream::start(place, "2024-11-05").await;
@@ -109,7 +123,10 @@ async fn json_in_strings_in_json_ends_nothing() {
                     unreachable!()
                 };
                 let answer = Mishap::Answer(status, headers, body);
-                client.place.forwarder.next(&client.user, Stage::Operation, answer);
+                client
+                    .place
+                    .forwarder
+                    .next(&client.user, Stage::Operation, answer);
                 client.call(tool, arguments.clone()).await.error();
             }
         }
@@ -128,7 +145,9 @@ async fn depth_is_refused_at_every_entrance() {
     let client = Client::new(&world().acme, Era::Legacy("2025-06-18"));
     for levels in [150, 100_000] {
         for message in messages(&deep(levels)) {
-            let request = client.post().header("mcp-protocol-version", client.era.version());
+            let request = client
+                .post()
+                .header("mcp-protocol-version", client.era.version());
             let exchange = Exchange::of(request.body(message)).await;
             assert_eq!(exchange.status, 400, "{exchange}");
         }
@@ -161,7 +180,11 @@ async fn magic_keys_are_stored_as_they_were_sent() {
             assert_eq!(&item["payload"][key], value, "{called}");
         }
     }
-    for traffic in [modern.traffic().await, legacy.traffic().await, piped.traffic().await] {
+    for traffic in [
+        modern.traffic().await,
+        legacy.traffic().await,
+        piped.traffic().await,
+    ] {
         let stored = traffic.operations()[0].json();
         assert_eq!(stored["one"], strange["one"]);
     }
@@ -173,13 +196,21 @@ async fn a_message_beside_its_arguments_is_small() {
     let client = Client::new(&world().acme, Era::Legacy("2025-06-18"));
     let zeros = format!("[{}0]", "0,".repeat(40_000));
     for message in messages(&zeros) {
-        let request = client.post().header("mcp-protocol-version", client.era.version());
+        let request = client
+            .post()
+            .header("mcp-protocol-version", client.era.version());
         let exchange = Exchange::of(request.body(message.clone())).await;
         let is_call = message.contains(r#""arguments":"#);
-        assert!(is_call || [400, 413].contains(&exchange.status), "{exchange}");
+        assert!(
+            is_call || [400, 413].contains(&exchange.status),
+            "{exchange}"
+        );
     }
     client
-        .call("create_note", json!({"title": "t", "content": "x".repeat(900_000)}))
+        .call(
+            "create_note",
+            json!({"title": "t", "content": "x".repeat(900_000)}),
+        )
         .await
         .ok();
     client.traffic().await;

@@ -18,7 +18,8 @@ crate::tests![
 const VERSION: &str = "2025-06-18";
 const GUESSES: usize = 300;
 
-static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| reqwest::Client::builder().no_proxy().build().unwrap());
+static HTTP: LazyLock<reqwest::Client> =
+    LazyLock::new(|| reqwest::Client::builder().no_proxy().build().unwrap());
 
 fn call(id: u64) -> Value {
     json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": "list_notes", "arguments": {}}})
@@ -70,7 +71,10 @@ async fn a_stream_is_found_by_its_own_name_alone() {
     let answer = Exchange::of(posted(stream.url(), &other.token, &call(100))).await;
     assert_eq!(answer.status, 404, "{answer}");
     for (query, statuses) in [
-        (format!("sessionId={id}&sessionId={}", Uuid::new_v4()), [400, 400]),
+        (
+            format!("sessionId={id}&sessionId={}", Uuid::new_v4()),
+            [400, 400],
+        ),
         (format!("sessionId={id}&session%49d={id}"), [400, 400]),
         (format!("session_id={id}"), [400, 404]),
         (format!("sessionid={id}"), [400, 404]),
@@ -83,12 +87,19 @@ async fn a_stream_is_found_by_its_own_name_alone() {
     // The name in a header or on the other path leads nowhere, whoever says it.
     for token in [&other.token, &stream.user().token] {
         let request = posted(&format!("{}/messages", place.url), token, &call(100));
-        let answer = Exchange::of(request.header("mcp-session-id", id).header("last-event-id", id)).await;
+        let answer = Exchange::of(
+            request
+                .header("mcp-session-id", id)
+                .header("last-event-id", id),
+        )
+        .await;
         assert_eq!(answer.status, 400, "{answer}");
     }
     // A listener who names the stream gets one of their own.
     let listening = HTTP.get(format!("{}/sse?sessionId={id}", place.url));
-    let listening = listening.bearer_auth(&other.token).header("last-event-id", id);
+    let listening = listening
+        .bearer_auth(&other.token)
+        .header("last-event-id", id);
     let mut listening = listening.send().await.unwrap();
     let first = listening.chunk().await.unwrap().unwrap();
     assert!(!String::from_utf8_lossy(&first).contains(id));
@@ -117,20 +128,36 @@ async fn a_stream_is_gone_with_its_owner() {
     // Nor does it come back with them.
     let again = Stream::open(&place, "/sse", user.clone()).await;
     assert_ne!(again.url(), url);
-    assert_eq!(Exchange::of(posted(&url, &user.token, &call(1))).await.status, 404);
+    assert_eq!(
+        Exchange::of(posted(&url, &user.token, &call(1)))
+            .await
+            .status,
+        404
+    );
     assert!(again.heard().is_empty());
     again.leave();
-    assert!(place.forwarder.so_far(&user).0.is_empty(), "nothing was sent");
+    assert!(
+        place.forwarder.so_far(&user).0.is_empty(),
+        "nothing was sent"
+    );
     place.stop().await;
 }
 
 async fn a_session_is_found_by_its_owner_alone() {
-    let place = Place::with("acme", &world().api, &[("TOOLBRIDGE_SERVER_SESSIONS", "stateful")]).await;
+    let place = Place::with(
+        "acme",
+        &world().api,
+        &[("TOOLBRIDGE_SERVER_SESSIONS", "stateful")],
+    )
+    .await;
     let era = Era::Legacy(VERSION);
     let owner = Client::new(&place, era);
     let hello = era.message(0, "initialize", era.hello()).to_string();
     let opened = owner.post().body(hello).send().await.unwrap();
-    let id = opened.headers()["mcp-session-id"].to_str().unwrap().to_owned();
+    let id = opened.headers()["mcp-session-id"]
+        .to_str()
+        .unwrap()
+        .to_owned();
     drop(opened.text().await.unwrap());
     let within = |user: &User, method: Method, id: &str| {
         let request = HTTP.request(method, place.mcp()).bearer_auth(&user.token);
@@ -153,7 +180,9 @@ async fn a_session_is_found_by_its_owner_alone() {
         let plain = |guess: &&String| guess.is_ascii() && guess.len() < 1000;
         for guess in nearly(&id).iter().filter(plain) {
             for user in [&other, &owner.user] {
-                let answer = Exchange::of(within(user, method.clone(), guess).body(call(1).to_string())).await;
+                let answer =
+                    Exchange::of(within(user, method.clone(), guess).body(call(1).to_string()))
+                        .await;
                 assert_eq!(answer.status, 404, "{method} {guess}: {answer}");
             }
         }
@@ -163,10 +192,14 @@ async fn a_session_is_found_by_its_owner_alone() {
     let own = own.send().await.unwrap();
     assert_eq!(own.status(), 200);
     assert!(own.text().await.unwrap().contains("isError\":false"));
-    let end = within(&owner.user, Method::DELETE, &id).send().await.unwrap();
+    let end = within(&owner.user, Method::DELETE, &id)
+        .send()
+        .await
+        .unwrap();
     assert!(end.status().is_success());
     for method in [Method::POST, Method::GET, Method::DELETE] {
-        let answer = Exchange::of(within(&owner.user, method.clone(), &id).body(call(1).to_string())).await;
+        let answer =
+            Exchange::of(within(&owner.user, method.clone(), &id).body(call(1).to_string())).await;
         assert_eq!(answer.status, 404, "{method}: {answer}");
     }
     owner.traffic().await;

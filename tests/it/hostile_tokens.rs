@@ -9,7 +9,9 @@ use sha2::Sha256;
 
 use crate::entities::with;
 use crate::harness::token::{now_ms, now_secs, signature};
-use crate::harness::{Api, Caller, Client, Era, Exchange, Gate, Mishap, Place, SECRETS, Stage, Stream, User};
+use crate::harness::{
+    Api, Caller, Client, Era, Exchange, Gate, Mishap, Place, SECRETS, Stage, Stream, User,
+};
 use crate::keys::{AUDIENCE, ISSUER, Key, publish};
 
 crate::tests![
@@ -67,7 +69,11 @@ fn confusions(keys: &[Key; 3], good: &Value) -> Vec<(String, String)> {
             .filter_map(|text| BASE64_URL_SAFE_NO_PAD.decode(text).ok())
             .collect();
         secrets.extend(raw);
-        secrets.extend([published.to_string().into_bytes(), Vec::new(), b"null".to_vec()]);
+        secrets.extend([
+            published.to_string().into_bytes(),
+            Vec::new(),
+            b"null".to_vec(),
+        ]);
         for (number, secret) in secrets.iter().enumerate() {
             let head = json!({"alg": "HS256", "kid": key.id()}).to_string();
             add(
@@ -77,10 +83,14 @@ fn confusions(keys: &[Key; 3], good: &Value) -> Vec<(String, String)> {
         }
     }
     for alg in [
-        "RS384", "RS512", "PS256", "HS384", "HS512", "ES384", "ES256K", "EdDSA", "ES256", "rs256", "RS256\0", " RS256",
+        "RS384", "RS512", "PS256", "HS384", "HS512", "ES384", "ES256K", "EdDSA", "ES256", "rs256",
+        "RS256\0", " RS256",
     ] {
         let head = json!({"alg": alg, "kid": "RS256"}).to_string();
-        add(format!("an RSA signature as {alg:?}"), by(rsa, &head, &claims));
+        add(
+            format!("an RSA signature as {alg:?}"),
+            by(rsa, &head, &claims),
+        );
     }
     for (key, alg, id) in [
         (ec, "RS256", "RS256"),
@@ -138,22 +148,40 @@ fn confusions(keys: &[Key; 3], good: &Value) -> Vec<(String, String)> {
         ("no alg", r#"{"kid":"ES256"}"#),
         ("alg: null", r#"{"alg":null,"kid":"ES256"}"#),
         ("alg: a list", r#"{"alg":["ES256"],"kid":"ES256"}"#),
-        ("alg: first none", r#"{"alg":"ES256","kid":"ES256","alg":"none"}"#),
+        (
+            "alg: first none",
+            r#"{"alg":"ES256","kid":"ES256","alg":"none"}"#,
+        ),
         ("a header that is a list", r#"["ES256","ES256"]"#),
         ("a header that is a text", r#""ES256""#),
-        ("a header that goes on", r#"{"alg":"ES256","kid":"ES256"}{}"#),
+        (
+            "a header that goes on",
+            r#"{"alg":"ES256","kid":"ES256"}{}"#,
+        ),
     ] {
         add(what.to_owned(), by(ec, head, &claims));
     }
     let head = json!({"alg": "ES256", "kid": "ES256"}).to_string();
     let fine = by(ec, &head, &claims);
     for (what, more) in [
-        ("another audience", json!({"aud": "https://globex.example.com/mcp"})),
-        ("an audience that begins so", json!({"aud": format!("{AUDIENCE}/")})),
-        ("an audience in another case", json!({"aud": AUDIENCE.to_uppercase()})),
+        (
+            "another audience",
+            json!({"aud": "https://globex.example.com/mcp"}),
+        ),
+        (
+            "an audience that begins so",
+            json!({"aud": format!("{AUDIENCE}/")}),
+        ),
+        (
+            "an audience in another case",
+            json!({"aud": AUDIENCE.to_uppercase()}),
+        ),
         ("audiences without ours", json!({"aud": ["a", "b"]})),
         ("no audiences", json!({"aud": []})),
-        ("an audience that is an object", json!({"aud": {AUDIENCE: true}})),
+        (
+            "an audience that is an object",
+            json!({"aud": {AUDIENCE: true}}),
+        ),
         ("audience: null", json!({"aud": null})),
         ("another issuer", json!({"iss": "https://evil.example/"})),
         (
@@ -168,7 +196,10 @@ fn confusions(keys: &[Key; 3], good: &Value) -> Vec<(String, String)> {
         ("not valid yet", json!({"nbf": now_secs() + 3_600})),
         ("nbf: a text", json!({"nbf": "1"})),
         ("expired", json!({"exp": now_secs() - 120})),
-        ("exp: a text", json!({"exp": (now_secs() + 600).to_string()})),
+        (
+            "exp: a text",
+            json!({"exp": (now_secs() + 600).to_string()}),
+        ),
         ("exp: null", json!({"exp": null})),
         ("exp: negative", json!({"exp": -1})),
         ("nobody", json!({"sub": ""})),
@@ -178,20 +209,32 @@ fn confusions(keys: &[Key; 3], good: &Value) -> Vec<(String, String)> {
         ("sub: NUL", json!({"sub": "ada\0"})),
         ("sub: huge", json!({"sub": "a".repeat(256)})),
     ] {
-        add(what.to_owned(), by(ec, &head, &with(good, &more).to_string()));
+        add(
+            what.to_owned(),
+            by(ec, &head, &with(good, &more).to_string()),
+        );
     }
     add("claims that are a token".to_owned(), by(ec, &head, &fine));
     add(
         "claims that are a list".to_owned(),
         by(ec, &head, &format!("[{claims}]")),
     );
-    add("claims that go on".to_owned(), by(ec, &head, &format!("{claims}{{}}")));
+    add(
+        "claims that go on".to_owned(),
+        by(ec, &head, &format!("{claims}{{}}")),
+    );
     let (signed, seal) = fine.rsplit_once('.').unwrap();
     let raw = BASE64_URL_SAFE_NO_PAD.decode(seal).unwrap();
     for (what, seal) in [
         ("no signature", String::new()),
-        ("a signature of zeros", BASE64_URL_SAFE_NO_PAD.encode([0; 64])),
-        ("half a signature", BASE64_URL_SAFE_NO_PAD.encode(&raw[..32])),
+        (
+            "a signature of zeros",
+            BASE64_URL_SAFE_NO_PAD.encode([0; 64]),
+        ),
+        (
+            "half a signature",
+            BASE64_URL_SAFE_NO_PAD.encode(&raw[..32]),
+        ),
         (
             "a signature that goes on",
             BASE64_URL_SAFE_NO_PAD.encode([&raw[..], &[0]].concat()),
@@ -207,7 +250,10 @@ fn confusions(keys: &[Key; 3], good: &Value) -> Vec<(String, String)> {
     }
     add("five parts".to_owned(), format!("{fine}.{seal}.{seal}"));
     add("two tokens".to_owned(), format!("{fine} {fine}"));
-    add("huge".to_owned(), format!("{signed}.{}", "A".repeat(20_000)));
+    add(
+        "huge".to_owned(),
+        format!("{signed}.{}", "A".repeat(20_000)),
+    );
     all
 }
 
@@ -243,7 +289,10 @@ async fn no_confusion_opens_either_door() {
     for (what, token) in confusions {
         ada.user.token = token.clone();
         let answer = Exchange::of(ada.calling("list_notes", json!({}))).await;
-        assert!([400, 401, 403, 431].contains(&answer.status), "{what}: {answer}");
+        assert!(
+            [400, 401, 403, 431].contains(&answer.status),
+            "{what}: {answer}"
+        );
         let status = at_the_api(&http, &api, &token).await;
         assert!([401, 403].contains(&status), "{what}: {status} by the API");
     }
@@ -293,7 +342,10 @@ async fn a_call_that_outlives_its_token_is_refused_by_the_api() {
         .next(&client.user, Stage::Operation, Mishap::Wait(gate.clone()));
     let call = client.call("create_note", json!({"title": "t", "content": "c"}));
     let meanwhile = async {
-        place.forwarder.until_seen(&client.user, Stage::Operation, 1).await;
+        place
+            .forwarder
+            .until_seen(&client.user, Stage::Operation, 1)
+            .await;
         until_refused(&client).await;
         gate.release();
     };
@@ -301,11 +353,19 @@ async fn a_call_that_outlives_its_token_is_refused_by_the_api() {
     assert_eq!(called.error()["category"], "authentication", "{called}");
     let same = User::with_claims(json!({"sub": client.user.sub, "tenant_id": "acme"}));
     let fresh = Client::of(&place, Era::Modern, same);
-    assert_eq!(fresh.call("list_notes", json!({})).await.ok(), json!({"items": []}));
+    assert_eq!(
+        fresh.call("list_notes", json!({})).await.ok(),
+        json!({"items": []})
+    );
     // A token whose time is over is still good for ending what it opened.
     let traffic = fresh.traffic().await;
-    let answers = traffic.0.iter().map(|record| (record.stage(), record.status.unwrap()));
-    let endings: Vec<_> = answers.filter(|(stage, _)| *stage == Stage::Ending).collect();
+    let answers = traffic
+        .0
+        .iter()
+        .map(|record| (record.stage(), record.status.unwrap()));
+    let endings: Vec<_> = answers
+        .filter(|(stage, _)| *stage == Stage::Ending)
+        .collect();
     assert_eq!(endings, [(Stage::Ending, 204); 2], "{traffic}");
     place.stop().await;
     api.stop().await;
@@ -316,7 +376,9 @@ async fn a_stream_that_outlives_its_token_takes_no_more_messages_of_it() {
     let place = Place::start("acme", &api).await;
     let user = nearly_expired("acme");
     let stream = Stream::open(&place, "/sse", user.clone()).await;
-    stream.ask("initialize", Era::Legacy("2024-11-05").hello()).await;
+    stream
+        .ask("initialize", Era::Legacy("2024-11-05").hello())
+        .await;
     until_refused(&Client::of(&place, Era::Modern, user.clone())).await;
     let list = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/list"});
     for _ in 0..3 {
@@ -330,7 +392,15 @@ async fn a_stream_that_outlives_its_token_takes_no_more_messages_of_it() {
     assert_eq!(stream.heard().len(), 1, "the handshake alone");
     // Its owner signs in again, and goes on where they were.
     let fresh = User::with_claims(json!({"sub": user.sub, "tenant_id": "acme"}));
-    assert_eq!(stream.post(&fresh.token, &list).send().await.unwrap().status(), 202);
+    assert_eq!(
+        stream
+            .post(&fresh.token, &list)
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        202
+    );
     stream.answer(7).await;
     stream.leave();
     place.stop().await;

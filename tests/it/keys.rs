@@ -66,8 +66,12 @@ pub async fn publish(keys: &[Key]) -> (String, JoinHandle<std::io::Result<()>>) 
     let set = json!({"keys": keys.iter().map(Key::published).collect::<Vec<_>>()}).to_string();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/keys", listener.local_addr().unwrap());
-    let published = axum::Router::new().route("/keys", get(move || std::future::ready(set.clone())));
-    (url, tokio::spawn(async move { axum::serve(listener, published).await }))
+    let published =
+        axum::Router::new().route("/keys", get(move || std::future::ready(set.clone())));
+    (
+        url,
+        tokio::spawn(async move { axum::serve(listener, published).await }),
+    )
 }
 
 async fn published_keys_open_both_doors() {
@@ -100,8 +104,14 @@ async fn published_keys_open_both_doors() {
                 key.token(&with(&good, &json!({"iss": "https://evil.example"}))),
                 "wrong_issuer",
             ),
-            (key.token(&with(&good, &json!({"aud": "another"}))), "wrong_audience"),
-            (key.token(&with(&good, &json!({"exp": now_secs() - 100}))), "expired"),
+            (
+                key.token(&with(&good, &json!({"aud": "another"}))),
+                "wrong_audience",
+            ),
+            (
+                key.token(&with(&good, &json!({"exp": now_secs() - 100}))),
+                "expired",
+            ),
             (Key::new(key.algorithm).token(&good), "bad_signature"),
         ] {
             let answer = Exchange::of(as_ada(wrong).calling("list_notes", json!({}))).await;
@@ -115,7 +125,9 @@ async fn published_keys_open_both_doors() {
     // The published half of a key is no secret to sign with.
     let public = keys[1].published().to_string();
     for secret in [public.as_str(), ""] {
-        let answer = Exchange::of(as_ada(token(good.clone(), secret)).calling("list_notes", json!({}))).await;
+        let answer =
+            Exchange::of(as_ada(token(good.clone(), secret)).calling("list_notes", json!({})))
+                .await;
         assert_eq!(answer.status, 401, "{answer}");
     }
     let figures = Figures::of(&place).await;

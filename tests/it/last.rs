@@ -34,11 +34,27 @@ pub fn tests() -> Vec<Trial> {
             "every_call_of_the_whole_suite_is_in_a_trail",
             every_call_of_the_whole_suite_is_in_a_trail,
         ),
-        trial(module, "every_log_line_is_one_object", every_log_line_is_one_object),
+        trial(
+            module,
+            "every_log_line_is_one_object",
+            every_log_line_is_one_object,
+        ),
         trial(module, "every_field_is_declared", every_field_is_declared),
-        trial(module, "a_well_server_never_cried_wolf", a_well_server_never_cried_wolf),
-        trial(module, "no_secret_ever_got_into_a_log", no_secret_ever_got_into_a_log),
-        trial(module, "no_secret_ever_got_into_a_span", no_secret_ever_got_into_a_span),
+        trial(
+            module,
+            "a_well_server_never_cried_wolf",
+            a_well_server_never_cried_wolf,
+        ),
+        trial(
+            module,
+            "no_secret_ever_got_into_a_log",
+            no_secret_ever_got_into_a_log,
+        ),
+        trial(
+            module,
+            "no_secret_ever_got_into_a_span",
+            no_secret_ever_got_into_a_span,
+        ),
         trial(
             module,
             "nor_would_one_at_the_most_talkative_level",
@@ -61,7 +77,11 @@ async fn every_request_of_the_whole_suite_was_proven() {
             let nonce = record.header("x-tb-nonce").to_owned();
             // A doctor asks without a signature whether the API is there.
             let unsigned = probe && nonce.is_empty();
-            assert!(unsigned || nonces.insert(nonce), "signed before: {}", record.line());
+            assert!(
+                unsigned || nonces.insert(nonce),
+                "signed before: {}",
+                record.line()
+            );
         }
     }
 }
@@ -75,7 +95,12 @@ async fn every_session_of_the_whole_suite_has_ended() {
     // A sidecar that was killed with sessions open would show here; one that is asked to leave never does.
     for place in [&world().acme, &world().globex] {
         place.sidecar.signal("TERM");
-        assert_eq!(place.sidecar.exit().await, Some(0), "{}", place.sidecar.story());
+        assert_eq!(
+            place.sidecar.exit().await,
+            Some(0),
+            "{}",
+            place.sidecar.story()
+        );
         let sessions = place.sidecar.logged("drained", "msg").await;
         assert_eq!(sessions, "drained", "with nothing cut off");
     }
@@ -94,13 +119,20 @@ async fn every_call_of_the_whole_suite_is_in_a_trail() {
     assert!(there.count() >= 2, "{trails:?}");
     for place in [&world().acme, &world().globex] {
         let called = |line: &Value| {
-            let names = ["correlation_id", "tool", "outcome", "user"].map(|name| line[name].to_string());
+            let names =
+                ["correlation_id", "tool", "outcome", "user"].map(|name| line[name].to_string());
             (line["outcome"].is_string() && line["outcome"] != "refused").then(|| names.join(" "))
         };
         let lines = place.sidecar.out.all();
-        let objects = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let objects = lines
+            .iter()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
         let mut logged: Vec<_> = objects.filter_map(|line| called(&line)).collect();
-        let mut written: Vec<_> = calls_in(&place.trail()).await.iter().filter_map(called).collect();
+        let mut written: Vec<_> = calls_in(&place.trail())
+            .await
+            .iter()
+            .filter_map(called)
+            .collect();
         logged.sort();
         written.sort();
         assert!(
@@ -123,7 +155,8 @@ async fn every_log_line_is_one_object() {
             if line.starts_with("error: ") || line.starts_with(MARK) {
                 continue;
             }
-            let object: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{program}: {line}"));
+            let object: Value =
+                serde_json::from_str(&line).unwrap_or_else(|_| panic!("{program}: {line}"));
             for field in ["time", "level", "msg"] {
                 assert!(object[field].is_string(), "{program}: no {field} in {line}");
             }
@@ -136,7 +169,10 @@ async fn every_log_line_is_one_object() {
 /// The constants of a file that are texts, by their value. Go's names are made Rust's: `DurationMS` is `DURATION_MS`.
 fn declared(file: &str) -> BTreeMap<String, String> {
     let constant = |line: &str| {
-        let (name, rest) = line.trim().trim_start_matches("pub const ").split_once(['=', ':'])?;
+        let (name, rest) = line
+            .trim()
+            .trim_start_matches("pub const ")
+            .split_once(['=', ':'])?;
         let (_, value) = rest.rsplit_once("= ").unwrap_or(("", rest.trim()));
         let value = value.trim().strip_prefix('"')?.split_once('"')?.0;
         Some((value.to_owned(), name.trim().to_owned()))
@@ -152,7 +188,9 @@ fn fields_of_go(file: &str) -> &str {
 /// What one program calls a field is what the other does, and a query on either finds all lines.
 async fn every_field_is_declared() {
     let ours = declared(include_str!("../../src/telemetry/fields.rs"));
-    let mut theirs = declared(fields_of_go(include_str!("../../api/internal/telemetry/telemetry.go")));
+    let mut theirs = declared(fields_of_go(include_str!(
+        "../../api/internal/telemetry/telemetry.go"
+    )));
     // The three that every line of Go's library has.
     for name in ["time", "level", "msg"] {
         theirs.insert(name.to_owned(), name.to_owned());
@@ -169,10 +207,18 @@ async fn every_field_is_declared() {
     }
     let mut undeclared = BTreeMap::new();
     for (program, lines) in logs() {
-        let known = if program.ends_with("api") { &theirs } else { &ours };
+        let known = if program.ends_with("api") {
+            &theirs
+        } else {
+            &ours
+        };
         for line in lines.into_iter().filter(|line| !line.starts_with(MARK)) {
             let object: Value = serde_json::from_str(&line).unwrap_or_default();
-            for field in object.as_object().into_iter().flat_map(|object| object.keys()) {
+            for field in object
+                .as_object()
+                .into_iter()
+                .flat_map(|object| object.keys())
+            {
                 if !known.contains_key(field) {
                     undeclared.insert(field.clone(), line.clone());
                 }
@@ -190,7 +236,9 @@ async fn a_well_server_never_cried_wolf() {
     let errors: Vec<_> = [&world().acme, &world().globex]
         .iter()
         .flat_map(|place| [place.sidecar.out.all(), place.sidecar.err.all()].concat())
-        .filter(|line| serde_json::from_str::<Value>(line).is_ok_and(|line| line["level"] == "ERROR"))
+        .filter(|line| {
+            serde_json::from_str::<Value>(line).is_ok_and(|line| line["level"] == "ERROR")
+        })
         .collect();
     let some: Vec<_> = errors.iter().take(5).map(String::as_str).collect();
     assert!(
@@ -212,7 +260,10 @@ struct Forbidden {
 impl Forbidden {
     fn of_the_whole_suite() -> Self {
         let (mut words, mut texts) = (BTreeSet::new(), BTreeSet::new());
-        for record in forwarders().iter().flat_map(|(_, forwarder)| forwarder.everything()) {
+        for record in forwarders()
+            .iter()
+            .flat_map(|(_, forwarder)| forwarder.everything())
+        {
             words.insert(record.header("x-tb-signature").to_owned());
             words.insert(record.header("x-tb-signature-v2").to_owned());
             words.insert(record.header("x-sync-session").to_owned());
@@ -293,6 +344,10 @@ async fn nor_would_one_at_the_most_talkative_level() {
     let forbidden = Forbidden::of_the_whole_suite();
     for line in lines {
         let found = forbidden.found_in(&line);
-        assert_eq!(found, None, "{} logs what nobody may read: {line}", place.sidecar.name);
+        assert_eq!(
+            found, None,
+            "{} logs what nobody may read: {line}",
+            place.sidecar.name
+        );
     }
 }

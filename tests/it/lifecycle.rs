@@ -20,7 +20,10 @@ pub fn tests() -> Vec<Trial> {
                 whole_life(&Client::new(&world().acme, era), &entity).await;
             }));
         }
-        let name = format!("everything_through_a_pipe_in_the_words_of_{}", era.version());
+        let name = format!(
+            "everything_through_a_pipe_in_the_words_of_{}",
+            era.version()
+        );
         tests.push(trial(module_path!(), &name, move || async move {
             let piped = Piped::start(&world().acme, era).await;
             for entity in entities::all() {
@@ -28,7 +31,10 @@ pub fn tests() -> Vec<Trial> {
             }
             piped.leave().await;
         }));
-        let name = format!("everything_through_a_bridge_in_the_words_of_{}", era.version());
+        let name = format!(
+            "everything_through_a_bridge_in_the_words_of_{}",
+            era.version()
+        );
         tests.push(trial(module_path!(), &name, move || async move {
             let piped = Piped::connected(&world().acme, era).await;
             for entity in entities::all() {
@@ -37,12 +43,16 @@ pub fn tests() -> Vec<Trial> {
             piped.leave().await;
         }));
     }
-    tests.push(trial(module_path!(), "everything_over_a_stream", || async {
-        let stream = Stream::start(&world().acme, "2024-11-05").await;
-        for entity in entities::all() {
-            whole_life(&stream, &entity).await;
-        }
-    }));
+    tests.push(trial(
+        module_path!(),
+        "everything_over_a_stream",
+        || async {
+            let stream = Stream::start(&world().acme, "2024-11-05").await;
+            for entity in entities::all() {
+                whole_life(&stream, &entity).await;
+            }
+        },
+    ));
     tests.push(trial(
         module_path!(),
         "the_table_has_a_row_for_every_tool",
@@ -84,7 +94,10 @@ struct Life<'a, C> {
 impl<C: Caller> Life<'_, C> {
     /// Calls the tool and holds the upstream traffic against what it has to be, between `open` and `end`.
     async fn step(&mut self, operation: &str, arguments: Value, sent: &[&str]) -> Value {
-        let called = self.caller.call(&self.entity.tool(operation), arguments).await;
+        let called = self
+            .caller
+            .call(&self.entity.tool(operation), arguments)
+            .await;
         let traffic = self.caller.traffic().await;
         let lines: Vec<_> = traffic.lines().split_off(self.seen);
         let expected: Vec<_> = ["open"]
@@ -99,7 +112,13 @@ impl<C: Caller> Life<'_, C> {
     }
 
     /// A step that yields the item as the API has it now, at this version.
-    async fn writes(&mut self, operation: &str, arguments: Value, sent: &[&str], version: u64) -> Value {
+    async fn writes(
+        &mut self,
+        operation: &str,
+        arguments: Value,
+        sent: &[&str],
+        version: u64,
+    ) -> Value {
         let item = self.step(operation, arguments, sent).await;
         assert_eq!(item["version"], version, "{item}");
         self.is_what_the_api_has(&item).await;
@@ -121,7 +140,11 @@ impl<C: Caller> Life<'_, C> {
 async fn whole_life(caller: &impl Caller, entity: &Entity) {
     let parent = entity.make_parent(caller).await;
     let seen = caller.traffic().await.lines().len();
-    let mut life = Life { caller, entity, seen };
+    let mut life = Life {
+        caller,
+        entity,
+        seen,
+    };
     let collection = format!("/v1/{}", entity.plural);
 
     let item = life
@@ -170,7 +193,12 @@ async fn whole_life(caller: &impl Caller, entity: &Entity) {
             "the parent is kept"
         );
         let traffic = life.caller.traffic().await;
-        let put = traffic.operations().pop().unwrap().header("if-match").to_owned();
+        let put = traffic
+            .operations()
+            .pop()
+            .unwrap()
+            .header("if-match")
+            .to_owned();
         assert_eq!(
             put.trim_matches('"'),
             (version - 1).to_string(),
@@ -181,7 +209,12 @@ async fn whole_life(caller: &impl Caller, entity: &Entity) {
     version += 1;
     let updates = json!({"tags": ["patched"], "mark": null});
     let item = life
-        .writes("patch", json!({"uid": uid, "updates": updates}), &[&patch], version)
+        .writes(
+            "patch",
+            json!({"uid": uid, "updates": updates}),
+            &[&patch],
+            version,
+        )
         .await;
     assert_eq!(
         stored(&item),
@@ -192,15 +225,21 @@ async fn whole_life(caller: &impl Caller, entity: &Entity) {
     for (action, key, value) in &entity.actions {
         version += 1;
         let arguments = json!({"uid": uid, "action": action, "metadata": {"why": "because"}});
-        let item = life.writes("process", arguments, &[&process], version).await;
+        let item = life
+            .writes("process", arguments, &[&process], version)
+            .await;
         assert_eq!(item["payload"][key], *value, "{action}");
     }
     version += 1;
-    let item = life.writes("archive", json!({"uid": uid}), &[&archive], version).await;
+    let item = life
+        .writes("archive", json!({"uid": uid}), &[&archive], version)
+        .await;
     assert_eq!(item["payload"][entity.archived.0], entity.archived.1);
 
     version += 1;
-    let gone = life.writes("delete", json!({"uid": uid}), &[&delete], version).await;
+    let gone = life
+        .writes("delete", json!({"uid": uid}), &[&delete], version)
+        .await;
     assert!(gone["deletedAt"].is_string(), "{gone}");
     let error = life.step("get", json!({"uid": uid}), &[&get]).await["error"].clone();
     assert_eq!(error["code"], format!("{}_deleted", entity.key), "{error}");
@@ -214,7 +253,11 @@ async fn whole_life(caller: &impl Caller, entity: &Entity) {
         .await;
     assert_eq!(read, gone);
     let page = life
-        .step("list", json!({"limit": 7}), &[&format!("GET {collection}?limit=7")])
+        .step(
+            "list",
+            json!({"limit": 7}),
+            &[&format!("GET {collection}?limit=7")],
+        )
         .await;
     assert_eq!(page, json!({"items": []}));
     let page = life

@@ -30,7 +30,9 @@ async fn one_callers_rate_is_nothing_to_another() {
         ann.call("list_notes", json!({})).await.ok();
     }
     for _ in 0..2 {
-        let called = ann.call("create_note", json!({"title": "t", "content": "c"})).await;
+        let called = ann
+            .call("create_note", json!({"title": "t", "content": "c"}))
+            .await;
         let error = called.failed("rate_limited", "rate_limited");
         assert_eq!(error["retryable"], true, "{called}");
         let wait = error["retry_after_ms"].as_u64().unwrap();
@@ -91,16 +93,26 @@ async fn one_callers_connections_are_nothing_to_another() {
 }
 
 async fn more_calls_than_there_is_room_for_are_refused_at_once() {
-    let settings = [("TOOLBRIDGE_API_MAX_CALLS", "1"), ("TOOLBRIDGE_API_QUEUE_LENGTH", "1")];
+    let settings = [
+        ("TOOLBRIDGE_API_MAX_CALLS", "1"),
+        ("TOOLBRIDGE_API_QUEUE_LENGTH", "1"),
+    ];
     let place = Place::with("acme", &world().api, &settings).await;
-    let (ann, bob, cleo) = (Client::modern(&place), Client::modern(&place), Client::modern(&place));
+    let (ann, bob, cleo) = (
+        Client::modern(&place),
+        Client::modern(&place),
+        Client::modern(&place),
+    );
     let gate = Gate::closed();
     place
         .forwarder
         .next(&ann.user, Stage::Operation, Mishap::Wait(gate.clone()));
     let first = ann.call("list_notes", json!({}));
     let second = async {
-        place.forwarder.until_seen(&ann.user, Stage::Operation, 1).await;
+        place
+            .forwarder
+            .until_seen(&ann.user, Stage::Operation, 1)
+            .await;
         bob.call("list_notes", json!({})).await
     };
     let third = async {
@@ -108,7 +120,9 @@ async fn more_calls_than_there_is_room_for_are_refused_at_once() {
             figures.sum("toolbridge_mcp_tool_calls_waiting", &[]) == 1.0
         })
         .await;
-        let called = cleo.call("create_note", json!({"title": "t", "content": "c"})).await;
+        let called = cleo
+            .call("create_note", json!({"title": "t", "content": "c"}))
+            .await;
         // Whose arguments are wrong is told so without waiting for anybody.
         cleo.call("get_note", json!({"uid": "none"}))
             .await

@@ -17,7 +17,10 @@ crate::tests![
 /// The two ways in which the API says that a session is of no use any more.
 fn refusals() -> [Mishap; 2] {
     [
-        Mishap::json(428, &json!({"error": "no open session", "correlation_id": "x"})),
+        Mishap::json(
+            428,
+            &json!({"error": "no open session", "correlation_id": "x"}),
+        ),
         Mishap::Answer(
             409,
             vec![("x-sync-epoch", "2".to_owned())],
@@ -39,7 +42,10 @@ async fn a_lost_session_is_replaced_once_in_every_tool() {
                 let parent = entity.make_parent(&client).await;
                 let uid = uid_of(&entity.make(&client, &parent).await.ok());
                 let before = counts(&client.traffic().await);
-                client.place.forwarder.next(&client.user, Stage::Operation, refusal);
+                client
+                    .place
+                    .forwarder
+                    .next(&client.user, Stage::Operation, refusal);
                 let arguments = entity.least_arguments(operation, &uid, &parent);
                 let called = client.call(&entity.tool(operation), arguments).await;
                 called.ok();
@@ -55,7 +61,10 @@ async fn a_lost_session_is_replaced_once_in_every_tool() {
                     (second.line(), &second.body),
                     "the same once more"
                 );
-                assert_ne!(first.header("x-sync-session"), second.header("x-sync-session"));
+                assert_ne!(
+                    first.header("x-sync-session"),
+                    second.header("x-sync-session")
+                );
             }
         }
     }
@@ -70,7 +79,10 @@ async fn a_session_that_is_lost_again_is_an_error_and_no_loop() {
             let client = Client::modern(&world().acme);
             for which in [one, other] {
                 let refusal = refusals().into_iter().nth(which).unwrap();
-                client.place.forwarder.next(&client.user, Stage::Operation, refusal);
+                client
+                    .place
+                    .forwarder
+                    .next(&client.user, Stage::Operation, refusal);
             }
             let called = client.call(tool, arguments).await;
             let error = called.failed("unavailable", "session_lost");
@@ -84,7 +96,10 @@ async fn a_session_that_is_lost_again_is_an_error_and_no_loop() {
 async fn both_halves_of_an_update_share_one_second_chance() {
     const WELL: bool = true;
     const LOST: bool = false;
-    for entity in entities::all().into_iter().filter(|entity| entity.parent.is_some()) {
+    for entity in entities::all()
+        .into_iter()
+        .filter(|entity| entity.parent.is_some())
+    {
         for (requests, code) in [
             (&[WELL, LOST][..], None),
             (&[WELL, LOST, LOST], Some("session_lost")),
@@ -96,8 +111,15 @@ async fn both_halves_of_an_update_share_one_second_chance() {
             let before = counts(&client.traffic().await);
             for well in requests {
                 let [refusal, _] = refusals();
-                let mishap = if *well { Mishap::Wait(Gate::open()) } else { refusal };
-                client.place.forwarder.next(&client.user, Stage::Operation, mishap);
+                let mishap = if *well {
+                    Mishap::Wait(Gate::open())
+                } else {
+                    refusal
+                };
+                client
+                    .place
+                    .forwarder
+                    .next(&client.user, Stage::Operation, mishap);
             }
             let arguments = without(
                 &entity.least_arguments("update", &uid, &parent),
@@ -109,7 +131,11 @@ async fn both_halves_of_an_update_share_one_second_chance() {
                 Some(code) => assert_eq!(called.error()["code"], code, "{called}"),
             }
             let after = counts(&client.traffic().await);
-            assert_eq!([0, 1, 2].map(|n| after[n] - before[n]), [2, 3, 2], "{called}");
+            assert_eq!(
+                [0, 1, 2].map(|n| after[n] - before[n]),
+                [2, 3, 2],
+                "{called}"
+            );
         }
     }
 }
@@ -140,14 +166,24 @@ async fn a_session_that_the_api_really_forgot_is_replaced() {
     let client = Client::modern(&world().acme);
     let note = in_mid_call(&client, async |session| {
         let path = format!("/v1/sync/sessions/{session}");
-        let (status, _) = world().api.ask("acme", &client.user, "DELETE", &path, None).await;
+        let (status, _) = world()
+            .api
+            .ask("acme", &client.user, "DELETE", &path, None)
+            .await;
         assert_eq!(status, 204);
     })
     .await;
     let traffic = client.traffic().await;
     assert_eq!(counts(&traffic), [2, 2, 2], "{traffic}");
-    assert_eq!(traffic.operations()[0].status, Some(428), "the API itself refused it");
-    assert_eq!(client.call("list_notes", json!({})).await.ok()["items"], json!([note]));
+    assert_eq!(
+        traffic.operations()[0].status,
+        Some(428),
+        "the API itself refused it"
+    );
+    assert_eq!(
+        client.call("list_notes", json!({})).await.ok()["items"],
+        json!([note])
+    );
     client.traffic().await;
 }
 
@@ -170,7 +206,10 @@ async fn a_wipe_in_the_middle_of_a_call_is_survived() {
         "2",
         "{traffic}"
     );
-    assert_eq!(client.call("list_notes", json!({})).await.ok()["items"], json!([note]));
+    assert_eq!(
+        client.call("list_notes", json!({})).await.ok()["items"],
+        json!([note])
+    );
     client.traffic().await;
 }
 
@@ -182,8 +221,13 @@ async fn other_conflicts_are_not_mistaken_for_a_lost_session() {
         .ok();
     let before = client.traffic().await.0.len();
     let conflict = Mishap::json(409, &json!({"error": "locked"}));
-    client.place.forwarder.next(&client.user, Stage::Operation, conflict);
-    let called = client.call("archive_note", json!({"uid": note["uid"]})).await;
+    client
+        .place
+        .forwarder
+        .next(&client.user, Stage::Operation, conflict);
+    let called = client
+        .call("archive_note", json!({"uid": note["uid"]}))
+        .await;
     called.failed("conflict", "conflict");
     assert_eq!(client.traffic().await.0.len() - before, 3, "{called}");
 }

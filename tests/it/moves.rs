@@ -65,7 +65,11 @@ async fn create_one_each(clients: &[Client<'_>]) {
 async fn each_has(clients: &[Client<'_>], count: usize) {
     for client in clients {
         let page = client.call("list_notes", json!({})).await.ok();
-        assert_eq!(page["items"].as_array().map(Vec::len), Some(count), "{page}");
+        assert_eq!(
+            page["items"].as_array().map(Vec::len),
+            Some(count),
+            "{page}"
+        );
     }
 }
 
@@ -113,7 +117,9 @@ async fn an_api_that_hands_over_to_another_address_is_not_missed() {
         let (mut made, mut afterwards) = (1, 0);
         while afterwards < CALLS_AFTERWARDS {
             afterwards += usize::from(moved.load(Ordering::Relaxed));
-            let called = client.call("create_note", json!({"title": "t", "content": "c"})).await;
+            let called = client
+                .call("create_note", json!({"title": "t", "content": "c"}))
+                .await;
             called.ok();
             made += 1;
         }

@@ -57,8 +57,14 @@ async fn an_api_that_is_away_is_unreachable_and_missed_no_longer_than_that() {
 
     let api = api.again().await;
     ready_becomes(&client, 200).await;
-    let read = client.call("get_note", json!({"uid": note["uid"]})).await.ok();
-    assert_eq!(read, note, "the same sidecar works again, and nothing is lost");
+    let read = client
+        .call("get_note", json!({"uid": note["uid"]}))
+        .await
+        .ok();
+    assert_eq!(
+        read, note,
+        "the same sidecar works again, and nothing is lost"
+    );
     api.until_no_session_is_open().await;
     place.stop().await;
     api.stop().await;
@@ -85,7 +91,11 @@ async fn an_api_that_says_it_is_out_of_service_is_believed() {
         ] {
             // Longer than anybody here would wait for it.
             let headers = vec![("retry-after", "30".to_owned())];
-            let away = Mishap::Answer(503, headers, json!({"error": "storage is unavailable"}).to_string());
+            let away = Mishap::Answer(
+                503,
+                headers,
+                json!({"error": "storage is unavailable"}).to_string(),
+            );
             client.place.forwarder.next(&client.user, stage, away);
             let called = client.call(tool, arguments).await;
             let error = called.failed("unavailable", "api_unavailable");
@@ -110,7 +120,13 @@ async fn silence_ends_with_the_deadline_of_the_call() {
             "api_timeout",
             true,
         ),
-        (Stage::Operation, "list_notes", json!({}), "api_timeout", true),
+        (
+            Stage::Operation,
+            "list_notes",
+            json!({}),
+            "api_timeout",
+            true,
+        ),
         (
             Stage::Operation,
             "create_note",
@@ -134,12 +150,19 @@ async fn silence_ends_with_the_deadline_of_the_call() {
         ),
     ] {
         let client = Client::modern(&place);
-        client.place.forwarder.next(&client.user, stage, Mishap::Hang);
+        client
+            .place
+            .forwarder
+            .next(&client.user, stage, Mishap::Hang);
         let begun = Instant::now();
         let called = client.call(tool, arguments).await;
         let error = called.failed("timeout", code);
         assert_eq!(error["retryable"], retryable, "{called}");
-        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            begun.elapsed()
+        );
         let traffic = client.traffic().await;
         let opened = usize::from(stage == Stage::Operation);
         assert_eq!(traffic.count(Stage::Ending), opened, "{traffic}");
@@ -151,7 +174,10 @@ async fn a_question_whose_answer_is_lost_is_asked_again() {
     let client = Client::modern(&world().acme);
     for mishap in [Mishap::LoseAnswer, Mishap::BreakOff] {
         let before = client.traffic().await.count(Stage::Operation);
-        client.place.forwarder.next(&client.user, Stage::Operation, mishap);
+        client
+            .place
+            .forwarder
+            .next(&client.user, Stage::Operation, mishap);
         let page = client.call("list_notes", json!({})).await.ok();
         assert_eq!(page, json!({"items": []}));
         assert_eq!(client.traffic().await.count(Stage::Operation) - before, 2);
@@ -170,7 +196,10 @@ async fn a_lost_answer_to_a_write_is_said_to_be_unknown() {
                     true => Mishap::Replace(502, "<html>Bad Gateway</html>".to_owned()),
                     false => Mishap::LoseAnswer,
                 };
-                client.place.forwarder.next(&client.user, Stage::Operation, mishap);
+                client
+                    .place
+                    .forwarder
+                    .next(&client.user, Stage::Operation, mishap);
                 let called = client
                     .call(
                         &entity.tool(operation),
@@ -185,9 +214,15 @@ async fn a_lost_answer_to_a_write_is_said_to_be_unknown() {
                 );
                 // It names the tool that can tell, and indeed it did take effect.
                 let check = error["suggested_action"].as_str().unwrap();
-                assert!(check.contains(&entity.tool("get")) && check.contains(&uid), "{called}");
+                assert!(
+                    check.contains(&entity.tool("get")) && check.contains(&uid),
+                    "{called}"
+                );
                 let now = client
-                    .call(&entity.tool("get"), json!({"uid": uid, "include_deleted": true}))
+                    .call(
+                        &entity.tool("get"),
+                        json!({"uid": uid, "include_deleted": true}),
+                    )
                     .await
                     .ok();
                 assert_eq!(now["version"], 2, "{now}");
@@ -228,9 +263,18 @@ async fn a_create_whose_answers_are_all_lost_says_where_to_look() {
         let error = called.failed("unavailable", "unknown_outcome");
         // Whoever does as the error says finds the item, and has no reason to make a second one.
         let uid = error["details"]["uid"].as_str().unwrap();
-        assert!(error["suggested_action"].as_str().unwrap().contains(uid), "{called}");
-        let found = client.call(&entity.tool("get"), json!({"uid": uid})).await.ok();
-        assert_eq!(only_item(&client, &entity.tool("list")).await["uid"], found["uid"]);
+        assert!(
+            error["suggested_action"].as_str().unwrap().contains(uid),
+            "{called}"
+        );
+        let found = client
+            .call(&entity.tool("get"), json!({"uid": uid}))
+            .await
+            .ok();
+        assert_eq!(
+            only_item(&client, &entity.tool("list")).await["uid"],
+            found["uid"]
+        );
         client.traffic().await;
     }
 }
@@ -266,7 +310,10 @@ async fn a_create_that_the_api_has_already_seen_makes_one_item() {
             ]
         );
         assert_eq!(
-            without(&only_item(&client, &entity.tool("list")).await, &["payload"]),
+            without(
+                &only_item(&client, &entity.tool("list")).await,
+                &["payload"]
+            ),
             without(&made, &["payload"])
         );
         client.traffic().await;
@@ -298,6 +345,9 @@ async fn a_uid_that_somebody_else_took_is_a_conflict() {
     let ours = client.call("create_note", json!({"title": "ours", "content": "ours"}));
     let (called, ()) = tokio::join!(ours, squatting);
     called.failed("conflict", "already_exists");
-    assert_eq!(only_item(&client, "list_notes").await["payload"]["title"], "theirs");
+    assert_eq!(
+        only_item(&client, "list_notes").await["payload"]["title"],
+        "theirs"
+    );
     client.traffic().await;
 }

@@ -26,18 +26,31 @@ async fn every_list_is_read_to_its_end() {
         let direct = world().api.directly("acme", &client.user).await;
         let mut made = Vec::new();
         for number in 0..MANY {
-            let body = with(&with_parent(&entity.created, &parent), &json!({"number": number}));
-            let (status, item) = direct.ask("POST", &format!("/v1/{}", entity.plural), Some(&body)).await;
+            let body = with(
+                &with_parent(&entity.created, &parent),
+                &json!({"number": number}),
+            );
+            let (status, item) = direct
+                .ask("POST", &format!("/v1/{}", entity.plural), Some(&body))
+                .await;
             assert_eq!(status, 201, "{item}");
             made.push(item);
         }
         direct.end().await;
         for limit in [50, 115, 230, 1000] {
-            let (mut read, mut pages, mut arguments) = (Vec::new(), 0, json!({"limit": limit, "full": true}));
+            let (mut read, mut pages, mut arguments) =
+                (Vec::new(), 0, json!({"limit": limit, "full": true}));
             loop {
-                let page = client.call(&entity.tool("list"), arguments.clone()).await.ok();
+                let page = client
+                    .call(&entity.tool("list"), arguments.clone())
+                    .await
+                    .ok();
                 let items = page["items"].as_array().unwrap().clone();
-                assert!(!items.is_empty() && items.len() <= limit, "{} of {limit}", items.len());
+                assert!(
+                    !items.is_empty() && items.len() <= limit,
+                    "{} of {limit}",
+                    items.len()
+                );
                 read.extend(items);
                 pages += 1;
                 match page.get("nextCursor") {
@@ -45,7 +58,11 @@ async fn every_list_is_read_to_its_end() {
                     None => break,
                 }
             }
-            assert_eq!(read, made, "all of them, once, in order: {} by {limit}", entity.plural);
+            assert_eq!(
+                read, made,
+                "all of them, once, in order: {} by {limit}",
+                entity.plural
+            );
             assert_eq!(pages, MANY.div_ceil(limit), "and no page for nothing");
         }
         client.traffic().await;
@@ -57,7 +74,10 @@ async fn a_list_that_changes_while_it_is_read_loses_nothing() {
     let mut untouched = BTreeSet::new();
     for number in 0..12 {
         let note = client
-            .call("create_note", json!({"title": format!("{number}"), "content": "c"}))
+            .call(
+                "create_note",
+                json!({"title": format!("{number}"), "content": "c"}),
+            )
             .await
             .ok();
         untouched.insert(uid_of(&note));
@@ -93,7 +113,10 @@ async fn long_texts_are_cut_at_a_character_and_named() {
         "additional_fields": {"deep": [{"er": long}], "number": 1},
     });
     let made = client.call("create_note", arguments).await.ok();
-    assert_eq!(made["payload"]["content"], long, "what is written is shown in full");
+    assert_eq!(
+        made["payload"]["content"], long,
+        "what is written is shown in full"
+    );
     let uid = uid_of(&made);
 
     let cut = format!("{}🌍…", "é".repeat(279));
@@ -125,7 +148,10 @@ async fn the_last_page_of_a_family_server_leads_nowhere() {
     for (items, next) in [(0, false), (2, false), (3, true)] {
         let items: Vec<_> = (0..items).map(|_| item()).collect();
         let page = Mishap::json(200, &json!({"items": items, "nextCursor": "bW9yZQ"}));
-        client.place.forwarder.next(&client.user, Stage::Operation, page);
+        client
+            .place
+            .forwarder
+            .next(&client.user, Stage::Operation, page);
         let called = client.call("list_notes", json!({"limit": 3})).await;
         assert_eq!(called.ok().get("nextCursor").is_some(), next, "{called}");
     }
@@ -139,10 +165,11 @@ async fn a_short_page_with_a_sequel_leads_on() {
         ("link", "</v1/notes?cursor=bW9yZQ>; rel=\"next\"".to_owned()),
     ];
     let body = json!({"items": [item()], "nextCursor": "bW9yZQ"}).to_string();
-    client
-        .place
-        .forwarder
-        .next(&client.user, Stage::Operation, Mishap::Answer(200, headers, body));
+    client.place.forwarder.next(
+        &client.user,
+        Stage::Operation,
+        Mishap::Answer(200, headers, body),
+    );
     assert_eq!(
         client.call("list_notes", json!({"limit": 3})).await.ok()["nextCursor"],
         "bW9yZQ"
@@ -166,7 +193,10 @@ async fn unknown_keys_of_the_api_pass_through() {
         .place
         .forwarder
         .next(&client.user, Stage::Operation, Mishap::json(200, &known));
-    let read = client.call("get_note", json!({"uid": Uuid::now_v7()})).await.ok();
+    let read = client
+        .call("get_note", json!({"uid": Uuid::now_v7()}))
+        .await
+        .ok();
     assert_eq!(stored(&read), json!({"future": {"field": [1, null]}}));
     assert_eq!(read["colour"], "red");
     client.traffic().await;

@@ -32,7 +32,10 @@ pub fn entity() -> Entity {
 pub fn are_the_steps(told: &[Value], token: &str) {
     assert_eq!(told.len(), 2, "{told:?}");
     for (step, notification) in told.iter().enumerate() {
-        assert_eq!(notification["method"], "notifications/progress", "{notification}");
+        assert_eq!(
+            notification["method"], "notifications/progress",
+            "{notification}"
+        );
         let params = &notification["params"];
         assert_eq!(params["progressToken"], token, "{notification}");
         assert_eq!(
@@ -48,10 +51,15 @@ async fn two_steps_are_told_over_http() {
         let params = two_steps(client, &entity(), &json!({"progressToken": "steps"})).await;
         let answer = Exchange::of(client.request("tools/call", params)).await;
         assert!(
-            answer.header("content-type").starts_with("text/event-stream"),
+            answer
+                .header("content-type")
+                .starts_with("text/event-stream"),
             "{answer}"
         );
-        let events = answer.text.lines().filter_map(|line| line.strip_prefix("data:"));
+        let events = answer
+            .text
+            .lines()
+            .filter_map(|line| line.strip_prefix("data:"));
         let messages: Vec<Value> = events
             .map(str::trim)
             .filter(|data| !data.is_empty())
@@ -81,18 +89,28 @@ async fn whoever_takes_no_stream_gets_the_result_alone() {
                 .starts_with("application/json")
         );
         let answer: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
-        assert_eq!(answer["result"]["structuredContent"]["version"], 2, "{answer}");
+        assert_eq!(
+            answer["result"]["structuredContent"]["version"], 2,
+            "{answer}"
+        );
     })
     .await;
 }
 
 async fn two_steps_are_told_through_a_pipe() {
-    for era in [Era::Modern, Era::Legacy("2025-11-25"), Era::Legacy("2024-11-05")] {
+    for era in [
+        Era::Modern,
+        Era::Legacy("2025-11-25"),
+        Era::Legacy("2024-11-05"),
+    ] {
         let piped = Piped::start(&world().acme, era).await;
         let params = two_steps(&piped, &entity(), &json!({"progressToken": "steps"})).await;
         let before = piped.answers().len();
         let answer = piped.ask("tools/call", params).await;
-        assert_eq!(answer["result"]["structuredContent"]["version"], 2, "{answer}");
+        assert_eq!(
+            answer["result"]["structuredContent"]["version"], 2,
+            "{answer}"
+        );
         let mut told = piped.answers().split_off(before);
         assert_eq!(told.pop().as_ref(), Some(&answer), "the result comes last");
         are_the_steps(&told, "steps");
@@ -109,7 +127,8 @@ async fn nobody_is_told_who_did_not_ask() {
     let parent = item["payload"]["chatUid"].as_str().unwrap();
     assert_eq!(stored(&item), with_parent(&entity().updated, parent));
     // Nor is there anything to tell of a call that takes one step.
-    let params = json!({"name": "list_notes", "arguments": {}, "_meta": {"progressToken": "steps"}});
+    let params =
+        json!({"name": "list_notes", "arguments": {}, "_meta": {"progressToken": "steps"}});
     let answer = client.ask("tools/call", params).await;
     let text = &answer.text;
     assert!(!text.contains("notifications/progress"), "{answer}");

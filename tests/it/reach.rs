@@ -53,8 +53,14 @@ fn names(result: &Value) -> BTreeSet<String> {
 async fn scopes_decide_what_is_listed_and_what_can_be_called() {
     let place = &world().acme;
     for (claims, allowed) in [
-        (json!({"scope": "toolbridge:read"}), tools_where(|_, reads| reads)),
-        (json!({"scp": "toolbridge:write"}), tools_where(|_, reads| !reads)),
+        (
+            json!({"scope": "toolbridge:read"}),
+            tools_where(|_, reads| reads),
+        ),
+        (
+            json!({"scp": "toolbridge:write"}),
+            tools_where(|_, reads| !reads),
+        ),
         (
             json!({"scope": "openid toolbridge:read", "permissions": ["toolbridge:tasks:write"]}),
             tools_where(|toolset, reads| reads || toolset == "tasks"),
@@ -96,7 +102,10 @@ async fn scopes_decide_what_is_listed_and_what_can_be_called() {
 async fn a_challenge_names_the_scope_that_a_call_needs() {
     let settings = [
         ("TOOLBRIDGE_SERVER_PUBLIC_URL", "https://acme.example.com"),
-        ("TOOLBRIDGE_AUTH_AUTHORIZATION_SERVERS", "https://login.example.com"),
+        (
+            "TOOLBRIDGE_AUTH_AUTHORIZATION_SERVERS",
+            "https://login.example.com",
+        ),
     ];
     let place = Place::with("acme", &world().api, &settings).await;
     let metadata = "https://acme.example.com/.well-known/oauth-protected-resource/mcp";
@@ -121,7 +130,11 @@ async fn a_challenge_names_the_scope_that_a_call_needs() {
         let error = &said["error"]["data"];
         assert_eq!(
             (&error["category"], &error["code"], &error["retryable"]),
-            (&json!("permission"), &json!("insufficient_scope"), &json!(false))
+            (
+                &json!("permission"),
+                &json!("insufficient_scope"),
+                &json!(false)
+            )
         );
         assert_eq!(error["correlation_id"], answer.header("x-correlation-id"));
         let message = said["error"]["message"].as_str().unwrap();
@@ -136,7 +149,9 @@ async fn a_challenge_names_the_scope_that_a_call_needs() {
     }
     let client = Client::modern(&place);
     let answer = Exchange::of(client.bare_post().body("{}")).await;
-    let asked = format!("Bearer resource_metadata=\"{metadata}\", scope=\"toolbridge:read toolbridge:write\"");
+    let asked = format!(
+        "Bearer resource_metadata=\"{metadata}\", scope=\"toolbridge:read toolbridge:write\""
+    );
     assert_eq!(
         (answer.status, answer.header("www-authenticate")),
         (401, asked.as_str())
@@ -174,7 +189,12 @@ async fn a_token_of_scopes_that_cannot_be_read_is_no_token() {
 }
 
 async fn a_token_without_scopes_has_what_the_server_says() {
-    let place = Place::with("acme", &world().api, &[("TOOLBRIDGE_AUTH_SCOPELESS_TOKENS", "none")]).await;
+    let place = Place::with(
+        "acme",
+        &world().api,
+        &[("TOOLBRIDGE_AUTH_SCOPELESS_TOKENS", "none")],
+    )
+    .await;
     let client = Client::modern(&place);
     assert!(names(&client.ask("tools/list", json!({})).await.result()).is_empty());
     let answer = Exchange::of(client.calling("list_notes", json!({}))).await;
@@ -200,13 +220,19 @@ async fn scopes_hold_in_a_pipe_and_on_the_command_line() {
             piped.tell("notifications/initialized", json!({})).await;
         }
         let listed = names(&piped.ask("tools/list", json!({})).await["result"]);
-        assert_eq!(listed, tools_where(|toolset, reads| reads && toolset == "notes"));
+        assert_eq!(
+            listed,
+            tools_where(|toolset, reads| reads && toolset == "notes")
+        );
         let called = piped
             .call("create_note", json!({"title": CONTENT, "content": CONTENT}))
             .await;
         let error = called.failed("permission", "insufficient_scope");
         assert!(
-            error["message"].as_str().unwrap().contains("toolbridge:notes:write"),
+            error["message"]
+                .as_str()
+                .unwrap()
+                .contains("toolbridge:notes:write"),
             "{called}"
         );
         assert!(piped.traffic().await.0.is_empty(), "nothing was sent");
@@ -224,7 +250,11 @@ async fn scopes_hold_in_a_pipe_and_on_the_command_line() {
         "toolbridge:notes:write",
     ];
     let token = run(&words, place.environment()).await.done().out;
-    let environment = || place.environment().chain([("TOOLBRIDGE_TOKEN", token.trim())]);
+    let environment = || {
+        place
+            .environment()
+            .chain([("TOOLBRIDGE_TOKEN", token.trim())])
+    };
     let call = ["call", "create_task", "title=t", "--json"];
     let refused = run(&call, environment()).await;
     assert_eq!(
@@ -243,7 +273,10 @@ async fn a_server_serves_what_it_is_set_to_serve() {
     let served = tools_where(|toolset, reads| reads && ["notes", "chats"].contains(&toolset));
     for era in Era::all() {
         let client = Client::new(&place, era);
-        assert_eq!(names(&client.ask("tools/list", json!({})).await.result()), served);
+        assert_eq!(
+            names(&client.ask("tools/list", json!({})).await.result()),
+            served
+        );
         for tool in ["create_note", "list_tasks"] {
             says_who(
                 &client.ask("tools/call", json!({"name": tool})).await,
@@ -252,7 +285,10 @@ async fn a_server_serves_what_it_is_set_to_serve() {
             );
         }
         // A slip is told from a tool that is left out.
-        let slip = client.ask("tools/call", json!({"name": "list_note"})).await.json();
+        let slip = client
+            .ask("tools/call", json!({"name": "list_note"}))
+            .await
+            .json();
         assert_eq!(
             slip["error"]["message"],
             "Unknown tool: list_note. Call list_notes instead."
@@ -267,14 +303,29 @@ async fn a_server_serves_what_it_is_set_to_serve() {
         "Bearer scope=\"toolbridge:read\"",
         "nobody is asked for what cannot be used"
     );
-    let page = reqwest::get(&place.url).await.unwrap().text().await.unwrap();
-    for (tool, shown) in [("list_notes", true), ("create_note", false), ("list_tasks", false)] {
+    let page = reqwest::get(&place.url)
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    for (tool, shown) in [
+        ("list_notes", true),
+        ("create_note", false),
+        ("list_tasks", false),
+    ] {
         assert_eq!(page.contains(tool), shown, "{tool} on the page");
     }
     let piped = Piped::start(&place, Era::Modern).await;
-    assert_eq!(names(&piped.ask("tools/list", json!({})).await["result"]), served);
+    assert_eq!(
+        names(&piped.ask("tools/list", json!({})).await["result"]),
+        served
+    );
     let called = piped
-        .ask("tools/call", json!({"name": "create_note", "arguments": {}}))
+        .ask(
+            "tools/call",
+            json!({"name": "create_note", "arguments": {}}),
+        )
         .await;
     assert_eq!(called["error"]["code"], -32602, "{called}");
     piped.leave().await;
@@ -287,7 +338,10 @@ async fn a_server_serves_what_it_is_set_to_serve() {
     place.stop().await;
 
     for (words, said) in [
-        (&["serve", "--toolsets", "notes,chat"][..], "did you mean \"chats\"?"),
+        (
+            &["serve", "--toolsets", "notes,chat"][..],
+            "did you mean \"chats\"?",
+        ),
         (
             &["stdio", "--as", "ada", "--toolsets", "wibble"],
             "choose among notes, tasks",
@@ -318,7 +372,12 @@ fn says_who(answer: &Exchange, tool: &str, who: &str) {
 
 async fn a_request_narrows_and_never_widens() {
     let place = &world().acme;
-    let limited = Place::with("acme", &world().api, &[("TOOLBRIDGE_TOOLS_TOOLSETS", "notes,tasks")]).await;
+    let limited = Place::with(
+        "acme",
+        &world().api,
+        &[("TOOLBRIDGE_TOOLS_TOOLSETS", "notes,tasks")],
+    )
+    .await;
     for (place, toolsets, read_only, query, kept) in [
         (
             place,
@@ -349,7 +408,13 @@ async fn a_request_narrows_and_never_widens() {
             "?toolsets=tasks,chats",
             tools_where(|toolset, _| toolset == "tasks"),
         ),
-        (place, Some("notes"), None, "?toolsets=tasks", BTreeSet::new()),
+        (
+            place,
+            Some("notes"),
+            None,
+            "?toolsets=tasks",
+            BTreeSet::new(),
+        ),
         (
             place,
             None,
@@ -380,9 +445,14 @@ async fn a_request_narrows_and_never_widens() {
                 reqwest::RequestBuilder::from_parts(http, request)
             };
             let listed = Exchange::of(narrowed(client.request("tools/list", json!({})))).await;
-            assert_eq!(names(&listed.result()), kept, "{toolsets:?} {read_only:?} {query}");
+            assert_eq!(
+                names(&listed.result()),
+                kept,
+                "{toolsets:?} {read_only:?} {query}"
+            );
             for tool in tools_where(|_, _| true) {
-                let answer = Exchange::of(narrowed(client.calling(&tool, json!({"wrong": 1})))).await;
+                let answer =
+                    Exchange::of(narrowed(client.calling(&tool, json!({"wrong": 1})))).await;
                 if kept.contains(&tool) {
                     assert_eq!(answer.result()["isError"], true, "{answer}");
                 } else {
@@ -407,11 +477,18 @@ async fn a_narrowing_that_is_not_understood_is_refused() {
         ("x-mcp-toolsets", "*", "names a toolset \"*\""),
         ("x-mcp-readonly", "maybe", "must be true or false"),
     ] {
-        let answer = Exchange::of(client.calling("list_notes", json!({})).header(name, value)).await;
-        assert_eq!((answer.status, answer.rpc_code()), (400, -32600), "{answer}");
+        let answer =
+            Exchange::of(client.calling("list_notes", json!({})).header(name, value)).await;
+        assert_eq!(
+            (answer.status, answer.rpc_code()),
+            (400, -32600),
+            "{answer}"
+        );
         assert!(answer.text.contains(&said.replace('"', "\\\"")), "{answer}");
     }
-    let twice = client.calling("list_notes", json!({})).header("x-mcp-readonly", "true");
+    let twice = client
+        .calling("list_notes", json!({}))
+        .header("x-mcp-readonly", "true");
     let answer = Exchange::of(twice.header("x-mcp-readonly", "false")).await;
     assert_eq!(answer.status, 400, "{answer}");
     assert!(client.traffic().await.0.is_empty(), "nothing was sent");

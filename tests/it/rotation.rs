@@ -43,7 +43,9 @@ async fn rotate(signature: &str, demands: &[(&str, &str)]) {
     };
     let beside = async |api: &Api, secret: &str| {
         let settings = sidecar(secret);
-        let settings = settings.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let settings = settings
+            .each_ref()
+            .map(|(name, value)| (*name, value.as_str()));
         Place::beside("acme", api, &settings).await
     };
     let knows = |secrets: &[(&'static str, &str)]| -> Vec<(String, String)> {
@@ -52,7 +54,10 @@ async fn rotate(signature: &str, demands: &[(&str, &str)]) {
             .collect()
     };
     let again = async |api: Api, settings: Vec<(String, String)>| {
-        let settings: Vec<_> = settings.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let settings: Vec<_> = settings
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_str()))
+            .collect();
         api.again_with(&settings).await
     };
 
@@ -63,7 +68,10 @@ async fn rotate(signature: &str, demands: &[(&str, &str)]) {
     let load = Load::new(&before);
     let steps = async {
         load.a_while().await;
-        let both = knows(&[("TENANT_HEADER_SECRET", &new), ("TENANT_HEADER_SECRET_PREVIOUS", old)]);
+        let both = knows(&[
+            ("TENANT_HEADER_SECRET", &new),
+            ("TENANT_HEADER_SECRET_PREVIOUS", old),
+        ]);
         let api = again(api, both).await;
         logs.push(api.process.out.clone());
         load.a_while().await;
@@ -139,7 +147,11 @@ impl<'a> Load<'a> {
 
     /// Until every caller has come some way further.
     async fn a_while(&self) {
-        let counts = || self.completed.iter().map(|count| count.load(Ordering::Relaxed));
+        let counts = || {
+            self.completed
+                .iter()
+                .map(|count| count.load(Ordering::Relaxed))
+        };
         let aims: Vec<usize> = counts().map(|count| count + A_WHILE).collect();
         let mut moved = self.moved.subscribe();
         let there = |_: &usize| counts().zip(&aims).all(|(count, aim)| count >= *aim);
@@ -153,12 +165,19 @@ impl<'a> Load<'a> {
         while !*self.done.borrow() {
             let arguments = json!({"title": "t", "content": "c"});
             let Ok(answer) = client.calling("create_note", arguments).send().await else {
-                self.there.subscribe().wait_for(|there| *there).await.unwrap();
+                self.there
+                    .subscribe()
+                    .wait_for(|there| *there)
+                    .await
+                    .unwrap();
                 continue;
             };
             let status = answer.status().as_u16();
-            let Ok(text) = answer.text().await else { continue };
-            let answer: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{status} {text}"));
+            let Ok(text) = answer.text().await else {
+                continue;
+            };
+            let answer: Value =
+                serde_json::from_str(&text).unwrap_or_else(|_| panic!("{status} {text}"));
             let result = &answer["result"];
             if result["isError"] == false {
                 let uid = result["structuredContent"]["uid"].as_str().unwrap();
@@ -167,7 +186,9 @@ impl<'a> Load<'a> {
                 self.moved.send_modify(|moved| *moved += 1);
                 continue;
             }
-            let said: Value = serde_json::from_str(result["content"][0]["text"].as_str().unwrap_or(&text)).unwrap();
+            let said: Value =
+                serde_json::from_str(result["content"][0]["text"].as_str().unwrap_or(&text))
+                    .unwrap();
             assert_eq!(said["error"]["category"], "unavailable", "{said}");
         }
         acknowledged
@@ -208,7 +229,9 @@ async fn a_sidecar_and_an_api_can_have_each_version() {
         let api = Api::with(&[("TENANT_SIGNATURE_DEMANDED", demanded)]).await;
         let place = Place::beside("acme", &api, &[("TOOLBRIDGE_TENANT_SIGNATURE", sent)]).await;
         let client = Client::modern(&place);
-        let called = client.call("create_note", json!({"title": "t", "content": "c"})).await;
+        let called = client
+            .call("create_note", json!({"title": "t", "content": "c"}))
+            .await;
         assert_eq!(
             called.is_error(),
             !served,
@@ -234,17 +257,32 @@ async fn a_request_that_was_caught_is_served_no_second_time() {
             headers.remove("host");
             headers.remove("content-length");
             let request = http.request(caught.method.clone(), format!("{}{path}", world().api.url));
-            let answer = request.headers(headers).body(body.to_vec()).send().await.unwrap();
+            let answer = request
+                .headers(headers)
+                .body(body.to_vec())
+                .send()
+                .await
+                .unwrap();
             answer.status().as_u16()
         };
-        assert_eq!(say(&caught.target(), &caught.body).await, 401, "{}", caught.line());
+        assert_eq!(
+            say(&caught.target(), &caught.body).await,
+            401,
+            "{}",
+            caught.line()
+        );
         assert_eq!(
             say(&caught.target(), b"{\"title\":\"forged\"}").await,
             401,
             "{}",
             caught.line()
         );
-        assert_eq!(say("/v1/tasks", &caught.body).await, 401, "{}", caught.line());
+        assert_eq!(
+            say("/v1/tasks", &caught.body).await,
+            401,
+            "{}",
+            caught.line()
+        );
     }
     let notes = client.call("list_notes", json!({})).await.ok();
     assert_eq!(notes["items"].as_array().map(Vec::len), Some(1), "{notes}");

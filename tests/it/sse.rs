@@ -67,8 +67,7 @@ async fn a_stream_goes_on_with_fresh_tokens() {
     let claims = json!({"sub": stream.user().sub, "exp": crate::harness::token::now_secs() + 1234});
     let fresh = User::with_claims(claims).token;
     assert_ne!(fresh, stream.user().token);
-    let message =
-        json!({"jsonrpc": "2.0", "id": 100, "method": "tools/call", "params": {"name": "list_notes", "arguments": {}}});
+    let message = json!({"jsonrpc": "2.0", "id": 100, "method": "tools/call", "params": {"name": "list_notes", "arguments": {}}});
     let answer = stream.post(&fresh, &message).send().await.unwrap();
     assert_eq!(answer.status(), 202);
     assert_eq!(stream.answer(100).await["result"]["isError"], false);
@@ -77,7 +76,10 @@ async fn a_stream_goes_on_with_fresh_tokens() {
         assert_eq!(record.header("authorization"), format!("Bearer {fresh}"));
     }
     let expired = User::with_claims(json!({"sub": stream.user().sub, "exp": 1})).token;
-    assert_eq!(Exchange::of(stream.post(&expired, &message)).await.status, 401);
+    assert_eq!(
+        Exchange::of(stream.post(&expired, &message)).await.status,
+        401
+    );
 }
 
 async fn what_a_stream_leaves_out_stays_out() {
@@ -88,9 +90,14 @@ async fn what_a_stream_leaves_out_stays_out() {
     // A message may leave out more, and bring nothing back.
     for (toolsets, left) in [("notes", 8), ("notes,chats", 8), ("chats", 0)] {
         let id = 1000 + left;
-        let message = json!({ "jsonrpc": "2.0", "id": format!("{id}-{toolsets}"), "method": "tools/list" });
+        let message =
+            json!({ "jsonrpc": "2.0", "id": format!("{id}-{toolsets}"), "method": "tools/list" });
         let post = stream.post(&stream.user().token, &message);
-        let posted = post.header("x-mcp-toolsets", toolsets).send().await.unwrap();
+        let posted = post
+            .header("x-mcp-toolsets", toolsets)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(posted.status(), 202);
         let answer = stream.answered(&message["id"]).await;
         assert_eq!(
@@ -107,19 +114,32 @@ async fn what_a_stream_leaves_out_stays_out() {
 
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let typo = http.get(format!("{}/sse?toolsets=note", place.url));
-    let typo = typo.bearer_auth(&place.new_user().token).send().await.unwrap();
+    let typo = typo
+        .bearer_auth(&place.new_user().token)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(typo.status(), 400);
     assert!(typo.text().await.unwrap().contains("there are: notes"));
 }
 
 async fn nobody_else_speaks_to_a_stream() {
     let stream = Stream::start(&world().acme, "2024-11-05").await;
-    let message =
-        json!({"jsonrpc": "2.0", "id": 100, "method": "tools/call", "params": {"name": "list_notes", "arguments": {}}});
+    let message = json!({"jsonrpc": "2.0", "id": 100, "method": "tools/call", "params": {"name": "list_notes", "arguments": {}}});
     let other = world().acme.new_user();
-    assert_eq!(Exchange::of(stream.post(&other.token, &message)).await.status, 404);
+    assert_eq!(
+        Exchange::of(stream.post(&other.token, &message))
+            .await
+            .status,
+        404
+    );
     let stranger = world().globex.new_user();
-    assert_eq!(Exchange::of(stream.post(&stranger.token, &message)).await.status, 403);
+    assert_eq!(
+        Exchange::of(stream.post(&stranger.token, &message))
+            .await
+            .status,
+        403
+    );
     assert_eq!(stream.heard().len(), 1, "the handshake alone");
     for user in [stream.user(), &other, &stranger] {
         assert!(world().acme.forwarder.so_far(user).0.is_empty());
@@ -148,12 +168,19 @@ async fn a_cancelled_call_gets_no_answer_and_leaves_no_session() {
     let cancelled = stream
         .begin("tools/call", json!({"name": "list_notes", "arguments": {}}))
         .await;
-    forwarder.until_seen(stream.user(), Stage::Operation, 1).await;
+    forwarder
+        .until_seen(stream.user(), Stage::Operation, 1)
+        .await;
     let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": cancelled}});
     stream.say(&cancel).await;
     forwarder.until_seen(stream.user(), Stage::Ending, 1).await;
     stream.call("list_tasks", json!({})).await.ok();
-    assert!(stream.heard().iter().all(|message| message["id"] != cancelled));
+    assert!(
+        stream
+            .heard()
+            .iter()
+            .all(|message| message["id"] != cancelled)
+    );
     stream.traffic().await;
 }
 
@@ -162,7 +189,10 @@ async fn two_steps_are_told_on_the_stream() {
     let params = two_steps(&stream, &entity(), &json!({"progressToken": "steps"})).await;
     let before = stream.heard().len();
     let answer = stream.ask("tools/call", params).await;
-    assert_eq!(answer["result"]["structuredContent"]["version"], 2, "{answer}");
+    assert_eq!(
+        answer["result"]["structuredContent"]["version"], 2,
+        "{answer}"
+    );
     let mut told = stream.heard().split_off(before);
     assert_eq!(told.pop().as_ref(), Some(&answer), "the result comes last");
     are_the_steps(&told, "steps");
@@ -178,35 +208,65 @@ async fn calls_in_flight_are_answered_before_the_server_leaves() {
         .next(stream.user(), Stage::Operation, Mishap::Wait(gate.clone()));
     let arguments = json!({"title": "t", "content": "c"});
     let id = stream
-        .begin("tools/call", json!({"name": "create_note", "arguments": arguments}))
+        .begin(
+            "tools/call",
+            json!({"name": "create_note", "arguments": arguments}),
+        )
         .await;
-    place.forwarder.until_seen(stream.user(), Stage::Operation, 1).await;
+    place
+        .forwarder
+        .until_seen(stream.user(), Stage::Operation, 1)
+        .await;
     place.sidecar.signal("TERM");
     place.sidecar.logged("SIGTERM", "level").await;
     gate.release();
     Called::read(&stream, "create_note", &arguments, stream.answer(id).await).ok();
     stream.ended_well().await;
     let begun = Instant::now();
-    assert_eq!(place.sidecar.exit().await, Some(0), "{}", place.sidecar.story());
-    assert!(begun.elapsed() < crate::leaving::SOON, "{:?}", begun.elapsed());
+    assert_eq!(
+        place.sidecar.exit().await,
+        Some(0),
+        "{}",
+        place.sidecar.story()
+    );
+    assert!(
+        begun.elapsed() < crate::leaving::SOON,
+        "{:?}",
+        begun.elapsed()
+    );
     let lines = place.forwarder.so_far(stream.user()).lines();
     assert_eq!(lines, ["open", "POST /v1/notes", "end"]);
 }
 
 async fn idle_streams_do_not_hold_the_server() {
     let place = Place::start("acme", &world().api).await;
-    let streams = futures::future::join_all((0..10).map(|_| Stream::start(&place, "2024-11-05"))).await;
+    let streams =
+        futures::future::join_all((0..10).map(|_| Stream::start(&place, "2024-11-05"))).await;
     let begun = Instant::now();
     place.sidecar.signal("TERM");
-    assert_eq!(place.sidecar.exit().await, Some(0), "{}", place.sidecar.story());
-    assert!(begun.elapsed() < crate::leaving::SOON, "{:?}", begun.elapsed());
+    assert_eq!(
+        place.sidecar.exit().await,
+        Some(0),
+        "{}",
+        place.sidecar.story()
+    );
+    assert!(
+        begun.elapsed() < crate::leaving::SOON,
+        "{:?}",
+        begun.elapsed()
+    );
     for stream in streams {
         stream.ended_well().await;
     }
 }
 
 async fn it_can_be_switched_off() {
-    let place = Place::with("acme", &world().api, &[("TOOLBRIDGE_SERVER_LEGACY_SSE", "false")]).await;
+    let place = Place::with(
+        "acme",
+        &world().api,
+        &[("TOOLBRIDGE_SERVER_LEGACY_SSE", "false")],
+    )
+    .await;
     let client = Client::modern(&place);
     let asked = client.get("/sse").bearer_auth(&client.user.token);
     assert_eq!(Exchange::of(asked).await.status, 404);

@@ -30,13 +30,18 @@ async fn both_ways_give_the_same_answer_on_a_stream() {
     for version in LEGACY {
         let stream = Stream::start(place, version).await;
         for (method, params) in questions(&stream).await {
-            let [straight, roundabout] = both_on(&stream, method, params.clone(), |request| request).await;
+            let [straight, roundabout] =
+                both_on(&stream, method, params.clone(), |request| request).await;
             if method == "tools/list" {
                 continue;
             }
             let [straight, roundabout] = [line_of(&straight).await, line_of(&roundabout).await];
             assert_eq!(straight, roundabout, "{params}");
-            for (field, value) in [("transport", "sse"), ("protocol", version), ("client", "suite")] {
+            for (field, value) in [
+                ("transport", "sse"),
+                ("protocol", version),
+                ("client", "suite"),
+            ] {
                 assert_eq!(straight[field], value, "{straight}");
             }
         }
@@ -56,11 +61,23 @@ async fn questions(caller: &impl Caller) -> Vec<(&'static str, Value)> {
     let uid = &note["uid"];
     vec![
         ("tools/list", json!({})),
-        ("tools/call", json!({"name": "get_note", "arguments": {"uid": uid}})),
-        ("tools/call", json!({"name": "list_notes", "arguments": {"limit": "3"}})),
+        (
+            "tools/call",
+            json!({"name": "get_note", "arguments": {"uid": uid}}),
+        ),
+        (
+            "tools/call",
+            json!({"name": "list_notes", "arguments": {"limit": "3"}}),
+        ),
         ("tools/call", json!({"name": "list_tasks"})),
-        ("tools/call", json!({"name": "get_note", "arguments": {"uid": "x"}})),
-        ("tools/call", json!({"name": "get_task", "arguments": {"uid": uid}})),
+        (
+            "tools/call",
+            json!({"name": "get_note", "arguments": {"uid": "x"}}),
+        ),
+        (
+            "tools/call",
+            json!({"name": "get_task", "arguments": {"uid": uid}}),
+        ),
         (
             "tools/call",
             json!({"name": "update_note", "arguments": {"uid": uid, "title": "t", "content": "c", "if_match": 9}}),
@@ -96,10 +113,16 @@ async fn both_ways_narrow_alike_on_a_stream() {
     ] {
         for (method, params) in [
             ("tools/list", json!({})),
-            ("tools/call", json!({"name": "delete_chat", "arguments": {"uid": "x"}})),
+            (
+                "tools/call",
+                json!({"name": "delete_chat", "arguments": {"uid": "x"}}),
+            ),
             ("tools/call", json!({"name": "list_tasks"})),
         ] {
-            both_on(&stream, method, params, |request| with(request, name, value)).await;
+            both_on(&stream, method, params, |request| {
+                with(request, name, value)
+            })
+            .await;
         }
     }
 }
@@ -119,7 +142,10 @@ async fn what_only_looks_in_order_is_refused_as_ever() {
         assert_eq!(answer.status, 400, "{header}: {answer}");
         let twice = |request: reqwest::RequestBuilder| request.header(header, value);
         let answer = both(&client, "tools/call", call.clone(), twice).await;
-        assert!(answer.json()["error"].is_object(), "{header} twice: {answer}");
+        assert!(
+            answer.json()["error"].is_object(),
+            "{header} twice: {answer}"
+        );
     }
     for params in [
         json!({"name": 7}),
@@ -142,8 +168,14 @@ async fn both(
 ) -> Exchange {
     let straight = Exchange::of(change(client.request(method, params.clone()))).await;
     let roundabout = Exchange::of(change(client.request(method, roundabout(&params)))).await;
-    assert_eq!(straight.status, roundabout.status, "{params}: {straight} {roundabout}");
-    assert_eq!(straight.header("content-type"), roundabout.header("content-type"));
+    assert_eq!(
+        straight.status, roundabout.status,
+        "{params}: {straight} {roundabout}"
+    );
+    assert_eq!(
+        straight.header("content-type"),
+        roundabout.header("content-type")
+    );
     assert_eq!(without_ids(&straight), without_ids(&roundabout), "{params}");
     straight
 }
@@ -159,13 +191,20 @@ async fn both_on(
         let about = Uuid::new_v4().to_string();
         let message = json!({"jsonrpc": "2.0", "id": about, "method": method, "params": params});
         let post = stream.post(&stream.user().token, &message);
-        let posted = change(post.header("x-correlation-id", &about)).send().await.unwrap();
+        let posted = change(post.header("x-correlation-id", &about))
+            .send()
+            .await
+            .unwrap();
         assert_eq!(posted.status(), 202, "{params}");
         (stream.text_of_the_answer(&message["id"]).await, about)
     };
     let (straight, one) = ask(&params).await;
     let (by_rmcp, other) = ask(&roundabout(&params)).await;
-    assert_eq!(straight.replace(&one, "ID"), by_rmcp.replace(&other, "ID"), "{params}");
+    assert_eq!(
+        straight.replace(&one, "ID"),
+        by_rmcp.replace(&other, "ID"),
+        "{params}"
+    );
     [one, other]
 }
 
@@ -175,7 +214,11 @@ fn roundabout(params: &Value) -> Value {
     params
 }
 
-fn with(request: reqwest::RequestBuilder, header: &'static str, value: &str) -> reqwest::RequestBuilder {
+fn with(
+    request: reqwest::RequestBuilder,
+    header: &'static str,
+    value: &str,
+) -> reqwest::RequestBuilder {
     let mut request = request.build().unwrap();
     request.headers_mut().insert(header, value.parse().unwrap());
     reqwest::RequestBuilder::from_parts(reqwest::Client::new(), request)
@@ -188,7 +231,8 @@ async fn line_of(correlation_id: &str) -> Value {
         let line = line.contains(correlation_id).then_some(line)?;
         let mut line: Value = serde_json::from_str(line).ok()?;
         let fields = line.as_object_mut()?;
-        let is_it = fields.remove("correlation_id")? == correlation_id && fields.contains_key("outcome");
+        let is_it =
+            fields.remove("correlation_id")? == correlation_id && fields.contains_key("outcome");
         fields.retain(|name, _| name != "time" && !name.ends_with("_ms"));
         is_it.then_some(line)
     });
@@ -197,5 +241,7 @@ async fn line_of(correlation_id: &str) -> Value {
 
 /// Each request has a correlation id of its own.
 fn without_ids(exchange: &Exchange) -> String {
-    exchange.text.replace(exchange.header("x-correlation-id"), "ID")
+    exchange
+        .text
+        .replace(exchange.header("x-correlation-id"), "ID")
 }

@@ -8,7 +8,9 @@ use tokio::time::Instant;
 
 use crate::entities::uid_of;
 use crate::harness::process::PATIENCE;
-use crate::harness::{CONTENT, Caller, Client, Era, Figures, Gate, Mishap, Place, Stage, Stream, User, world};
+use crate::harness::{
+    CONTENT, Caller, Client, Era, Figures, Gate, Mishap, Place, Stage, Stream, User, world,
+};
 
 crate::tests![
     every_call_has_one_line_with_where_its_time_went,
@@ -27,7 +29,8 @@ crate::tests![
 async fn lines_of(place: &Place, user: &User, tool: &str, count: usize) -> Vec<Value> {
     let of_this = |line: &str| {
         let line: Value = serde_json::from_str(line).ok()?;
-        (line["user"] == user.sub && line["tool"] == tool && line["outcome"].is_string()).then_some(line)
+        (line["user"] == user.sub && line["tool"] == tool && line["outcome"].is_string())
+            .then_some(line)
     };
     let found = || {
         place
@@ -63,7 +66,9 @@ async fn every_call_has_one_line_with_where_its_time_went() {
         client.traffic().await;
 
         let lines = lines_of(place, &client.user, "create_note", 1).await;
-        let [line] = &lines[..] else { panic!("{lines:?}") };
+        let [line] = &lines[..] else {
+            panic!("{lines:?}")
+        };
         assert_eq!(
             (&line["level"], &line["outcome"]),
             (&json!("INFO"), &json!("ok")),
@@ -78,9 +83,18 @@ async fn every_call_has_one_line_with_where_its_time_went() {
         let says_its_name = era == Era::Modern;
         assert_eq!(line["client"] == "suite", says_its_name, "{line}");
         assert_eq!(line["client_version"] == "1", says_its_name, "{line}");
-        assert!(line["correlation_id"].as_str().is_some_and(|id| id.len() > 8), "{line}");
+        assert!(
+            line["correlation_id"]
+                .as_str()
+                .is_some_and(|id| id.len() > 8),
+            "{line}"
+        );
         assert!(line.get("error_code").is_none_or(Value::is_null), "{line}");
-        let part = |name: &str| line[name].as_f64().unwrap_or_else(|| panic!("no {name} in {line}"));
+        let part = |name: &str| {
+            line[name]
+                .as_f64()
+                .unwrap_or_else(|| panic!("no {name} in {line}"))
+        };
         let parts = ["auth_ms", "queue_ms", "session_ms", "api_ms", "rest_ms"].map(part);
         let whole = part("duration_ms");
         assert!((parts.iter().sum::<f64>() - whole).abs() < 0.01, "{line}");
@@ -107,7 +121,8 @@ async fn every_call_has_one_line_with_where_its_time_went() {
 async fn a_call_that_is_refused_has_its_line_too() {
     let place = &world().acme;
     let sub = User::of("acme").sub;
-    let reader = User::with_claims(json!({"sub": sub, "tenant_id": "acme", "scope": "toolbridge:read"}));
+    let reader =
+        User::with_claims(json!({"sub": sub, "tenant_id": "acme", "scope": "toolbridge:read"}));
     let client = Client::of(place, Era::Modern, reader);
     client
         .calling("create_note", json!({"title": "t"}))
@@ -151,14 +166,22 @@ async fn figures_are_what_was_done() {
         .await
         .error();
     // Turned away: without a token, with one that has expired, and for want of a scope.
-    assert_eq!(client.bare_post().body("{}").send().await.unwrap().status(), 401);
+    assert_eq!(
+        client.bare_post().body("{}").send().await.unwrap().status(),
+        401
+    );
     let expired = User::with_claims(json!({"sub": "x", "tenant_id": "acme", "exp": 1}));
     let late = Client::of(&place, Era::Modern, expired);
     assert_eq!(
-        late.calling("list_notes", json!({})).send().await.unwrap().status(),
+        late.calling("list_notes", json!({}))
+            .send()
+            .await
+            .unwrap()
+            .status(),
         401
     );
-    let reader = User::with_claims(json!({"sub": "r", "tenant_id": "acme", "scope": "toolbridge:read"}));
+    let reader =
+        User::with_claims(json!({"sub": "r", "tenant_id": "acme", "scope": "toolbridge:read"}));
     let reader = Client::of(&place, Era::Modern, reader);
     assert_eq!(
         reader
@@ -213,15 +236,31 @@ async fn figures_are_what_was_done() {
         &["stage=\"api\""],
         5,
     );
-    is("toolbridge_mcp_tool_errors_total", &["category=\"not_found\""], 1);
-    is("toolbridge_mcp_tool_errors_total", &["category=\"validation\""], 1);
+    is(
+        "toolbridge_mcp_tool_errors_total",
+        &["category=\"not_found\""],
+        1,
+    );
+    is(
+        "toolbridge_mcp_tool_errors_total",
+        &["category=\"validation\""],
+        1,
+    );
     is(
         "toolbridge_mcp_scope_refusals_total",
         &["reason=\"insufficient_scope\""],
         1,
     );
-    is("toolbridge_mcp_auth_failures_total", &["reason=\"missing\""], 1);
-    is("toolbridge_mcp_auth_failures_total", &["reason=\"expired\""], 1);
+    is(
+        "toolbridge_mcp_auth_failures_total",
+        &["reason=\"missing\""],
+        1,
+    );
+    is(
+        "toolbridge_mcp_auth_failures_total",
+        &["reason=\"expired\""],
+        1,
+    );
     is(
         "toolbridge_mcp_requests_total",
         &["transport=\"mcp\"", "status=\"2xx\""],
@@ -240,19 +279,39 @@ async fn figures_are_what_was_done() {
     let api = "toolbridge_mcp_api_requests_total";
     is(
         api,
-        &["route=\"/v1/sync/sessions\"", "method=\"POST\"", "status=\"201\""],
+        &[
+            "route=\"/v1/sync/sessions\"",
+            "method=\"POST\"",
+            "status=\"201\"",
+        ],
         opened,
     );
-    is(api, &["route=\"/v1/sync/sessions/{id}\"", "method=\"DELETE\""], opened);
-    is(api, &["route=\"/v1/notes\"", "method=\"POST\"", "status=\"201\""], 1);
     is(
         api,
-        &["route=\"/v1/notes/{id}\"", "method=\"GET\"", "status=\"200\""],
+        &["route=\"/v1/sync/sessions/{id}\"", "method=\"DELETE\""],
+        opened,
+    );
+    is(
+        api,
+        &["route=\"/v1/notes\"", "method=\"POST\"", "status=\"201\""],
+        1,
+    );
+    is(
+        api,
+        &[
+            "route=\"/v1/notes/{id}\"",
+            "method=\"GET\"",
+            "status=\"200\"",
+        ],
         2,
     );
     is(
         api,
-        &["route=\"/v1/notes/{id}\"", "method=\"GET\"", "status=\"404\""],
+        &[
+            "route=\"/v1/notes/{id}\"",
+            "method=\"GET\"",
+            "status=\"404\"",
+        ],
         1,
     );
     is("toolbridge_mcp_readiness", &["state=\"ready\""], 1);
@@ -278,7 +337,10 @@ async fn what_is_under_way_shows() {
         .forwarder
         .next(&first.user, Stage::Operation, Mishap::Wait(gate.clone()));
     let one = tokio::spawn(first.calling("list_notes", json!({})).send());
-    place.forwarder.until_seen(&first.user, Stage::Operation, 1).await;
+    place
+        .forwarder
+        .until_seen(&first.user, Stage::Operation, 1)
+        .await;
     let two = tokio::spawn(second.calling("list_notes", json!({})).send());
     let figures = Figures::until(&place, "a call that waits", |figures| {
         figures.sum("toolbridge_mcp_tool_calls_waiting", &[]) == 1.0
@@ -294,7 +356,11 @@ async fn what_is_under_way_shows() {
     first.traffic().await;
     second.traffic().await;
     Figures::until(&place, "nothing under way", |figures| {
-        let names = ["tool_calls_waiting", "tool_calls_in_flight", "sessions_open"];
+        let names = [
+            "tool_calls_waiting",
+            "tool_calls_in_flight",
+            "sessions_open",
+        ];
         names
             .iter()
             .all(|name| figures.sum(&format!("toolbridge_mcp_{name}"), &[]) == 0.0)
@@ -358,12 +424,22 @@ async fn figures_are_not_for_pages_that_point_their_own_name_here() {
         ("toolbridge.attacker.example", 403),
         ("toolbridge@attacker.example", 403),
     ] {
-        let asked = http.get(format!("http://{address}/metrics")).header("host", host);
+        let asked = http
+            .get(format!("http://{address}/metrics"))
+            .header("host", host);
         let answer = asked.send().await.unwrap();
         assert_eq!(answer.status(), status, "{host}");
         let text = answer.text().await.unwrap();
-        assert_eq!(text.contains("toolbridge_mcp_"), status == 200, "{host}: {text}");
-        assert_eq!(text.contains("host_not_allowed"), status == 403, "{host}: {text}");
+        assert_eq!(
+            text.contains("toolbridge_mcp_"),
+            status == 200,
+            "{host}: {text}"
+        );
+        assert_eq!(
+            text.contains("host_not_allowed"),
+            status == 403,
+            "{host}: {text}"
+        );
     }
     place.stop().await;
 }
@@ -385,17 +461,28 @@ async fn figures_are_a_rooms_own_and_can_be_off() {
     let client = Client::modern(&off);
     client.call("list_notes", json!({})).await.ok();
     client.traffic().await;
-    assert!(!off.sidecar.story().contains("figures"), "{}", off.sidecar.story());
+    assert!(
+        !off.sidecar.story().contains("figures"),
+        "{}",
+        off.sidecar.story()
+    );
     off.stop().await;
 }
 
 async fn a_taken_port_for_figures_stops_no_calls() {
-    let taken = world().acme.sidecar.logged("figures are at", "address").await;
+    let taken = world()
+        .acme
+        .sidecar
+        .logged("figures are at", "address")
+        .await;
     let place = Place::with("acme", &world().api, &[("TOOLBRIDGE_METRICS_ADDR", &taken)]).await;
     let client = Client::modern(&place);
     client.call("list_notes", json!({})).await.ok();
     client.traffic().await;
-    assert_eq!(place.sidecar.logged("no figures are served", "level").await, "WARN");
+    assert_eq!(
+        place.sidecar.logged("no figures are served", "level").await,
+        "WARN"
+    );
     place.stop().await;
 }
 
@@ -407,7 +494,9 @@ async fn no_caller_can_make_a_label() {
     client.traffic().await;
     let series = |figures: &Figures| -> BTreeSet<String> {
         let lines = figures.0.lines().filter(|line| !line.starts_with('#'));
-        lines.map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect()
+        lines
+            .map(|line| line.rsplit_once(' ').unwrap().0.to_owned())
+            .collect()
     };
     let ended = |figures: &Figures| figures.sum("toolbridge_mcp_sessions_ended_total", &[]) == 1.0;
     let before = series(&Figures::until(&place, "the end of the session", ended).await);
@@ -420,12 +509,24 @@ async fn no_caller_can_make_a_label() {
             .await
             .unwrap();
         let legacy = Client::of(&place, Era::Legacy("2025-06-18"), client.user.clone());
-        legacy.calling(&evil, json!({ &evil: &evil })).send().await.unwrap();
-        client.get(&format!("/evil/{number}?{number}")).send().await.unwrap();
+        legacy
+            .calling(&evil, json!({ &evil: &evil }))
+            .send()
+            .await
+            .unwrap();
+        client
+            .get(&format!("/evil/{number}?{number}"))
+            .send()
+            .await
+            .unwrap();
         client.ask(&format!("evil/{number}"), json!({})).await;
         let method = reqwest::Method::from_bytes(format!("EVIL{number}").as_bytes()).unwrap();
         let url = client.place.mcp();
-        reqwest::Client::new().request(method, url).send().await.unwrap();
+        reqwest::Client::new()
+            .request(method, url)
+            .send()
+            .await
+            .unwrap();
         let stranger = client.bare_post().bearer_auth(format!("evil{number}"));
         stranger.body("{}").send().await.unwrap();
     }
@@ -468,7 +569,10 @@ async fn a_signal_makes_the_log_talkative_and_quiet_again() {
     place.sidecar.signal("USR1");
     place
         .sidecar
-        .logged("SIGUSR1: logging at info,toolbridge_mcp::mcp=off again", "level")
+        .logged(
+            "SIGUSR1: logging at info,toolbridge_mcp::mcp=off again",
+            "level",
+        )
         .await;
     // The level changes after it is said.
     client.call("list_chats", json!({})).await.ok();
@@ -480,9 +584,18 @@ async fn a_signal_makes_the_log_talkative_and_quiet_again() {
         .await;
     client.traffic().await;
     place.sidecar.signal("TERM");
-    assert_eq!(place.sidecar.exit().await, Some(0), "{}", place.sidecar.story());
     assert_eq!(
-        (told("list_notes"), told("list_tasks"), told("list_comments")),
+        place.sidecar.exit().await,
+        Some(0),
+        "{}",
+        place.sidecar.story()
+    );
+    assert_eq!(
+        (
+            told("list_notes"),
+            told("list_tasks"),
+            told("list_comments")
+        ),
         (0, 1, 0)
     );
 }

@@ -21,7 +21,11 @@ fn places() -> [&'static Place; 2] {
 
 /// Six people, each with their own words, in all eras, for a few hundred calls.
 async fn everybody_sees_their_own_and_nothing_else() {
-    let eras = [Era::Modern, Era::Legacy("2025-11-25"), Era::Legacy("2024-11-05")];
+    let eras = [
+        Era::Modern,
+        Era::Legacy("2025-11-25"),
+        Era::Legacy("2024-11-05"),
+    ];
     let people: Vec<_> = places()
         .into_iter()
         .flat_map(|place| eras.map(|era| Client::new(place, era)))
@@ -39,7 +43,10 @@ async fn everybody_sees_their_own_and_nothing_else() {
                 let uid = uid_of(&made);
                 let marked = json!({"uid": uid, "updates": {"mark": mark, "round": round}});
                 client.call(&entity.tool("patch"), marked).await.ok();
-                let read = client.call(&entity.tool("get"), json!({"uid": uid})).await.ok();
+                let read = client
+                    .call(&entity.tool("get"), json!({"uid": uid}))
+                    .await
+                    .ok();
                 assert_eq!(read["payload"]["mark"], mark);
                 mine.insert((entity.plural, uid));
             }
@@ -56,7 +63,10 @@ async fn everybody_sees_their_own_and_nothing_else() {
                 .ok();
             for item in page["items"].as_array().unwrap() {
                 let mark = item["payload"]["mark"].as_str();
-                assert!(mark.is_none_or(|mark| mark.ends_with(&client.user.sub)), "{item}");
+                assert!(
+                    mark.is_none_or(|mark| mark.ends_with(&client.user.sub)),
+                    "{item}"
+                );
                 found.insert((entity.plural, uid_of(item)));
             }
         }
@@ -68,7 +78,10 @@ async fn everybody_sees_their_own_and_nothing_else() {
                 .find(|entity| entity.plural == *plural)
                 .unwrap();
             let called = client
-                .call(&entity.tool("get"), json!({"uid": uid, "include_deleted": true}))
+                .call(
+                    &entity.tool("get"),
+                    json!({"uid": uid, "include_deleted": true}),
+                )
                 .await;
             called.failed("not_found", &format!("{}_not_found", entity.key));
         }
@@ -89,7 +102,13 @@ async fn one_uid_may_be_everybodys() {
         let theirs = json!({"uid": uid, "title": client.user.sub, "content": "c"});
         let (status, answer) = world()
             .api
-            .ask(&client.place.tenant, &client.user, "POST", "/v1/notes", Some(&theirs))
+            .ask(
+                &client.place.tenant,
+                &client.user,
+                "POST",
+                "/v1/notes",
+                Some(&theirs),
+            )
             .await;
         assert_eq!(status, 201, "{answer}");
     }
@@ -133,7 +152,10 @@ async fn one_person_in_two_tenants_is_two_people() {
         .call("get_note", json!({"uid": note["uid"]}))
         .await
         .failed("not_found", "note_not_found");
-    assert_eq!(there.call("list_notes", json!({})).await.ok(), json!({"items": []}));
+    assert_eq!(
+        there.call("list_notes", json!({})).await.ok(),
+        json!({"items": []})
+    );
     for client in [here, there] {
         client.traffic().await;
     }

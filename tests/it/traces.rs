@@ -62,7 +62,10 @@ async fn a_call_is_one_trace_from_the_caller_to_the_database() {
     let theirs = |name: &str| the_only(&spans, "toolbridge-api", name);
     let request = ours("POST /mcp");
     assert_eq!(
-        (request.parent.as_str(), request.get("http.response.status_code")),
+        (
+            request.parent.as_str(),
+            request.get("http.response.status_code")
+        ),
         (SPAN, "200")
     );
     let tool = ours("tools/call create_note");
@@ -83,10 +86,17 @@ async fn a_call_is_one_trace_from_the_caller_to_the_database() {
     for (name, route) in [
         ("POST /v1/sync/sessions", "POST /v1/sync/sessions"),
         ("POST /v1/notes", "POST /v1/notes"),
-        ("DELETE /v1/sync/sessions/{id}", "DELETE /v1/sync/sessions/{id}"),
+        (
+            "DELETE /v1/sync/sessions/{id}",
+            "DELETE /v1/sync/sessions/{id}",
+        ),
     ] {
         let (sent, taken) = (ours(name), theirs(route));
-        assert_eq!((&sent.parent, &taken.parent), (&tool.id, &sent.id), "{name}");
+        assert_eq!(
+            (&sent.parent, &taken.parent),
+            (&tool.id, &sent.id),
+            "{name}"
+        );
         assert_eq!(
             sent.get("http.response.status_code"),
             taken.get("http.response.status_code"),
@@ -94,7 +104,10 @@ async fn a_call_is_one_trace_from_the_caller_to_the_database() {
         );
     }
     let beneath = theirs("POST /v1/notes");
-    let sql: Vec<_> = spans.iter().filter(|span| span.parent == beneath.id).collect();
+    let sql: Vec<_> = spans
+        .iter()
+        .filter(|span| span.parent == beneath.id)
+        .collect();
     assert!(!sql.is_empty(), "no SQL: {spans:#?}");
     assert_eq!(
         beneath.get("toolbridge.correlation_id"),
@@ -108,7 +121,10 @@ async fn what_the_message_says_is_nearer_than_its_envelope() {
     let collector = Collector::start().await;
     let place = Place::with("acme", &world().api, &soon(&collector)).await;
     let client = Client::modern(&place);
-    let (outer, inner) = ("11111111111111111111111111111111", "22222222222222222222222222222222");
+    let (outer, inner) = (
+        "11111111111111111111111111111111",
+        "22222222222222222222222222222222",
+    );
     let params = json!({
         "name": "get_note",
         "arguments": {"uid": "0192f0c8-7b1a-7cc0-8a1e-3f2b6f0d9a11"},
@@ -120,11 +136,15 @@ async fn what_the_message_says_is_nearer_than_its_envelope() {
         .await
         .unwrap();
     client.traffic().await;
-    let with = |name: &'static str| move |spans: &[Span]| spans.iter().any(|span| span.name == name);
+    let with =
+        |name: &'static str| move |spans: &[Span]| spans.iter().any(|span| span.name == name);
     let spans = collector.trace(inner, with("tools/call get_note")).await;
     let tool = the_only(&spans, "toolbridge-mcp", "tools/call get_note");
     let around = collector.trace(outer, with("POST /mcp")).await;
-    assert_eq!((tool.parent.as_str(), &tool.links), (SPAN, &vec![around[0].id.clone()]));
+    assert_eq!(
+        (tool.parent.as_str(), &tool.links),
+        (SPAN, &vec![around[0].id.clone()])
+    );
     assert_eq!((tool.get("error.type"), tool.failed), ("tool_error", true));
     // And off, it is passed on as it is.
     let client = Client::modern(&world().acme);
@@ -135,7 +155,10 @@ async fn what_the_message_says_is_nearer_than_its_envelope() {
     });
     client.request("tools/call", params).send().await.unwrap();
     for record in &client.traffic().await.0 {
-        assert_eq!(record.header("traceparent"), format!("00-{inner}-{SPAN}-01"));
+        assert_eq!(
+            record.header("traceparent"),
+            format!("00-{inner}-{SPAN}-01")
+        );
     }
     place.stop().await;
 }
@@ -144,7 +167,10 @@ async fn a_trace_that_is_not_sampled_stays_so() {
     let collector = Collector::start().await;
     let place = Place::with("acme", &world().api, &soon(&collector)).await;
     let client = Client::modern(&place);
-    let (quiet, loud) = ("33333333333333333333333333333333", "44444444444444444444444444444444");
+    let (quiet, loud) = (
+        "33333333333333333333333333333333",
+        "44444444444444444444444444444444",
+    );
     for (trace, flags) in [(quiet, "00"), (loud, "01")] {
         let calling = client.calling("list_notes", json!({}));
         calling
@@ -159,7 +185,9 @@ async fn a_trace_that_is_not_sampled_stays_so() {
         assert!(said.ends_with(expected) && !said.contains(SPAN), "{said}");
     }
     collector
-        .trace(loud, |spans| spans.iter().any(|span| span.name == "POST /mcp"))
+        .trace(loud, |spans| {
+            spans.iter().any(|span| span.name == "POST /mcp")
+        })
         .await;
     assert!(collector.trace(quiet, |_| true).await.is_empty());
     place.stop().await;
@@ -182,7 +210,12 @@ async fn what_is_left_is_sent_at_the_end() {
     client.traffic().await;
     assert!(collector.trace(TRACE, |_| true).await.is_empty());
     place.sidecar.signal("TERM");
-    assert_eq!(place.sidecar.exit().await, Some(0), "{}", place.sidecar.story());
+    assert_eq!(
+        place.sidecar.exit().await,
+        Some(0),
+        "{}",
+        place.sidecar.story()
+    );
     let spans = collector.trace(TRACE, |spans| !spans.is_empty()).await;
     the_only(&spans, "toolbridge-mcp", "tools/call list_notes");
     the_only(&spans, "toolbridge-mcp", "DELETE /v1/sync/sessions/{id}");
@@ -204,11 +237,21 @@ async fn a_collector_that_is_away_costs_no_call_anything() {
         client.call("list_notes", json!({})).await.ok();
     }
     client.traffic().await;
-    place.sidecar.logged("spans cannot be exported", "level").await;
+    place
+        .sidecar
+        .logged("spans cannot be exported", "level")
+        .await;
     place.sidecar.signal("TERM");
-    assert_eq!(place.sidecar.exit().await, Some(0), "{}", place.sidecar.story());
+    assert_eq!(
+        place.sidecar.exit().await,
+        Some(0),
+        "{}",
+        place.sidecar.story()
+    );
     let said = place.sidecar.out.all();
-    let about = said.iter().filter(|line| line.contains("spans cannot be exported"));
+    let about = said
+        .iter()
+        .filter(|line| line.contains("spans cannot be exported"));
     assert_eq!(about.count(), 1, "{}", place.sidecar.story());
 }
 
@@ -227,7 +270,12 @@ async fn a_silent_collector_does_not_hold_up_the_end() {
     client.traffic().await;
     let told = tokio::time::Instant::now();
     place.sidecar.signal("TERM");
-    assert_eq!(place.sidecar.exit().await, Some(0), "{}", place.sidecar.story());
+    assert_eq!(
+        place.sidecar.exit().await,
+        Some(0),
+        "{}",
+        place.sidecar.story()
+    );
     // A request to the collector may take ten seconds; the end may not.
     assert!(
         told.elapsed() < std::time::Duration::from_secs(6),

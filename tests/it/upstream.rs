@@ -39,13 +39,18 @@ const HEADERS: [&str; 18] = [
 pub fn check_proof(record: &Record, tenant: &str) {
     let said = |name: &str| {
         let mut values = record.headers.get_all(name).iter();
-        let value = values.next().map(|value| value.to_str().unwrap().to_owned());
+        let value = values
+            .next()
+            .map(|value| value.to_str().unwrap().to_owned());
         assert_eq!(values.count(), 0, "{name} comes twice in {}", record.line());
         value.unwrap_or_default()
     };
     let line = record.line();
     for name in record.headers.keys() {
-        assert!(HEADERS.contains(&name.as_str()), "{name} was sent with {line}");
+        assert!(
+            HEADERS.contains(&name.as_str()),
+            "{name} was sent with {line}"
+        );
     }
     let timestamp = said("x-tb-timestamp");
     assert_eq!(said("x-tb-tenant-id"), tenant, "{line}");
@@ -55,11 +60,20 @@ pub fn check_proof(record: &Record, tenant: &str) {
         "{line}"
     );
     let (method, target) = (record.method.as_str(), record.target());
-    for (name, expected) in signature_v2(&SECRETS.tenant, method, &target, &record.headers, &record.body) {
+    for (name, expected) in signature_v2(
+        &SECRETS.tenant,
+        method,
+        &target,
+        &record.headers,
+        &record.body,
+    ) {
         assert_eq!(said(name), expected, "{name} of {line}");
     }
     let age = record.at_ms.abs_diff(timestamp.parse().unwrap());
-    assert!(age < 5_000, "{line} was signed {age} ms away from when it came");
+    assert!(
+        age < 5_000,
+        "{line} was signed {age} ms away from when it came"
+    );
     let told: u64 = said("x-tb-timeout-ms").parse().unwrap();
     assert!((1..=600_000).contains(&told), "{line} has {told} ms");
     assert!(said("authorization").starts_with("Bearer "), "{line}");
@@ -92,8 +106,14 @@ async fn every_request_is_proven_and_belongs_to_one_call() {
         for record in call {
             check_proof(record, "acme");
             assert!(record.at_ms >= begun);
-            assert_eq!(record.header("authorization"), format!("Bearer {}", client.user.token));
-            assert_eq!(record.header("x-correlation-id"), call[0].header("x-correlation-id"));
+            assert_eq!(
+                record.header("authorization"),
+                format!("Bearer {}", client.user.token)
+            );
+            assert_eq!(
+                record.header("x-correlation-id"),
+                call[0].header("x-correlation-id")
+            );
         }
         let session = call[1].header("x-sync-session");
         assert_eq!(
@@ -181,8 +201,13 @@ async fn a_correlation_id_of_the_callers_own_is_found_on_both_sides() {
         (&"x".repeat(129), false),
     ] {
         let client = Client::modern(&world().acme);
-        let request = client.calling("get_note", json!({"uid": "01890a5d-ac96-774b-bcce-b302099a8057"}));
-        let request = request.header("x-correlation-id", given).header("traceparent", trace);
+        let request = client.calling(
+            "get_note",
+            json!({"uid": "01890a5d-ac96-774b-bcce-b302099a8057"}),
+        );
+        let request = request
+            .header("x-correlation-id", given)
+            .header("traceparent", trace);
         let answer = Exchange::of(request).await;
         let echoed = answer.header("x-correlation-id").to_owned();
         assert_eq!(echoed == given, kept, "{answer}");

@@ -27,7 +27,9 @@ pub struct Seen {
 
 impl Seen {
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     /// `GET /v1/notes`, with session ids left out.
@@ -167,7 +169,9 @@ impl ScriptedApi {
             }
         };
         assert!(
-            tokio::time::timeout(Duration::from_secs(10), waiting).await.is_ok(),
+            tokio::time::timeout(Duration::from_secs(10), waiting)
+                .await
+                .is_ok(),
             "waited for {}",
             what()
         );
@@ -199,7 +203,10 @@ impl ScriptedApi {
                 response
             }
             Some(Step::BreakOff) => {
-                let chunks = [Ok(Bytes::from("{\"uid\":")), Err(std::io::Error::other("broken off"))];
+                let chunks = [
+                    Ok(Bytes::from("{\"uid\":")),
+                    Err(std::io::Error::other("broken off")),
+                ];
                 Body::from_stream(futures::stream::iter(chunks)).into_response()
             }
         }
@@ -211,7 +218,12 @@ impl ScriptedApi {
             self.0.sessions.lock().unwrap().insert(id.clone());
             self.0.changed.notify_waiters();
             let body = json!({"id": id, "userId": "user-1", "epoch": 1});
-            return (StatusCode::CREATED, [("x-sync-epoch", "1")], body.to_string()).into_response();
+            return (
+                StatusCode::CREATED,
+                [("x-sync-epoch", "1")],
+                body.to_string(),
+            )
+                .into_response();
         }
         if let Some(id) = seen.path.strip_prefix("/v1/sync/sessions/") {
             let known = self.0.sessions.lock().unwrap().remove(id);
@@ -239,7 +251,9 @@ async fn answer(State(api): State<ScriptedApi>, request: Request) -> Response {
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
         headers: parts.headers,
-        body: axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default(),
+        body: axum::body::to_bytes(body, usize::MAX)
+            .await
+            .unwrap_or_default(),
     };
     api.0.log.lock().unwrap().push(seen.clone());
     api.0.changed.notify_waiters();

@@ -67,7 +67,9 @@ impl ScriptedAs {
             steps: Mutex::default(),
             make: Box::new(make),
         }));
-        let app = axum::Router::new().fallback(answer).with_state(server.clone());
+        let app = axum::Router::new()
+            .fallback(answer)
+            .with_state(server.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
         server
     }
@@ -89,7 +91,9 @@ impl ScriptedAs {
 
 async fn answer(State(server): State<ScriptedAs>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let body = axum::body::to_bytes(body, usize::MAX)
+        .await
+        .unwrap_or_default();
     let asked = Asked {
         headers: parts.headers,
         form: url::form_urlencoded::parse(&body).into_owned().collect(),
@@ -99,8 +103,12 @@ async fn answer(State(server): State<ScriptedAs>, request: Request) -> Response 
     let proper = || (server.0.make)(&asked).to_string().into_response();
     match step {
         None => proper(),
-        Some(Step::Answer(status, body)) => (StatusCode::from_u16(status).unwrap(), body).into_response(),
-        Some(Step::Redirect(target)) => (StatusCode::TEMPORARY_REDIRECT, [("location", target)]).into_response(),
+        Some(Step::Answer(status, body)) => {
+            (StatusCode::from_u16(status).unwrap(), body).into_response()
+        }
+        Some(Step::Redirect(target)) => {
+            (StatusCode::TEMPORARY_REDIRECT, [("location", target)]).into_response()
+        }
         Some(Step::Hang) => std::future::pending().await,
         Some(Step::Gate(gate)) => {
             gate.notified().await;

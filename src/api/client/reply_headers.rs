@@ -23,7 +23,9 @@ pub fn retry_after(value: &HeaderValue, now_ms: u64) -> Option<Duration> {
 
 /// Is one of the links in this `Link` value (RFC 8288) a link to the next page?
 pub fn links_next(value: &HeaderValue) -> bool {
-    let Ok(text) = value.to_str() else { return false };
+    let Ok(text) = value.to_str() else {
+        return false;
+    };
     let mut rest = text;
     // Everything between one target and the next `<` is parameters; a quoted `<` would only end the search early.
     while let Some((_, after_open)) = rest.split_once('<') {
@@ -82,7 +84,10 @@ mod tests {
                 "{text:?}"
             );
         }
-        assert_eq!(retry_after(&HeaderValue::from_bytes(b"\xff").unwrap(), now_ms), None);
+        assert_eq!(
+            retry_after(&HeaderValue::from_bytes(b"\xff").unwrap(), now_ms),
+            None
+        );
     }
 
     #[test]
@@ -100,7 +105,11 @@ mod tests {
             ("rel=\"next\"", false),
             ("", false),
         ] {
-            assert_eq!(links_next(&HeaderValue::from_str(text).unwrap()), expected, "{text:?}");
+            assert_eq!(
+                links_next(&HeaderValue::from_str(text).unwrap()),
+                expected,
+                "{text:?}"
+            );
         }
     }
 }

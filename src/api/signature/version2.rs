@@ -20,7 +20,8 @@ const KEY_ID_LABEL: &str = "toolbridge-key-id";
 const KEY_ID_DIGITS: usize = 16;
 
 /// What most requests have for a body.
-const HASH_OF_NOTHING: Hashed = Hashed(*b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+const HASH_OF_NOTHING: Hashed =
+    Hashed(*b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 
 /// What is signed of a request.
 #[derive(Debug, Clone, Copy)]

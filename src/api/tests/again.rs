@@ -42,7 +42,11 @@ async fn what_can_do_no_harm_is_sent_again_until_it_is_served() {
         let reply = call(&upstream).send(put("/v1/notes/u")).await.unwrap();
         // Of these, the API may have carried some out.
         let doubtful = !matches!(trouble, Step::Answer(429 | 503, ..));
-        assert_eq!((reply.status, reply.doubtful), (200, doubtful), "{trouble:?}");
+        assert_eq!(
+            (reply.status, reply.doubtful),
+            (200, doubtful),
+            "{trouble:?}"
+        );
         let sent: Vec<_> = api
             .seen()
             .into_iter()
@@ -50,13 +54,19 @@ async fn what_can_do_no_harm_is_sent_again_until_it_is_served() {
             .collect();
         assert_eq!(sent.len(), 3, "{trouble:?}");
         assert!(sent.windows(2).all(|pair| pair[0].body == pair[1].body));
-        let session = |seen: &crate::api::scripted_api::Seen| seen.header("x-sync-session").to_owned();
+        let session =
+            |seen: &crate::api::scripted_api::Seen| seen.header("x-sync-session").to_owned();
         assert!(
-            sent.windows(2).all(|pair| session(&pair[0]) == session(&pair[1])),
+            sent.windows(2)
+                .all(|pair| session(&pair[0]) == session(&pair[1])),
             "in one session"
         );
         let nonces: BTreeSet<_> = sent.iter().map(|seen| seen.header("x-tb-nonce")).collect();
-        assert_eq!(nonces.len(), 3, "signed anew, or the API would take it for a replay");
+        assert_eq!(
+            nonces.len(),
+            3,
+            "signed anew, or the API would take it for a replay"
+        );
         assert!(sent.iter().all(proven));
         assert_all_ended(&api, &upstream, 1).await;
     }
@@ -79,7 +89,9 @@ async fn what_might_do_harm_is_sent_once() {
         let upstream = persistent(&api);
         api.then([trouble.clone()]);
         match call(&upstream).send(once(put("/v1/notes/u"))).await {
-            Ok(reply) => assert!(matches!(trouble, Step::Answer(status, ..) if status == reply.status)),
+            Ok(reply) => {
+                assert!(matches!(trouble, Step::Answer(status, ..) if status == reply.status))
+            }
             Err(failure) => assert!(matches!(failure, ApiError::AnswerLost), "{failure}"),
         }
         assert_eq!(count(&api, "PUT /v1/notes/u"), 1, "{trouble:?}");
@@ -115,7 +127,10 @@ async fn opening_a_session_is_tried_again_whatever_it_is_for() {
         let api = ScriptedApi::start().await;
         let upstream = persistent(&api);
         api.then_opening([trouble.clone(), trouble]);
-        let reply = call(&upstream).send(once(put("/v1/notes/u"))).await.unwrap();
+        let reply = call(&upstream)
+            .send(once(put("/v1/notes/u")))
+            .await
+            .unwrap();
         assert_eq!((reply.status, reply.doubtful), (200, false));
         assert_eq!(count(&api, "POST /v1/sync/sessions"), 3);
         assert_eq!(count(&api, "PUT /v1/notes/u"), 1);
@@ -140,7 +155,11 @@ async fn an_opening_that_fails_for_good_is_not_multiplied_by_the_operation() {
 async fn an_absurd_retry_after_is_told_and_not_sat_out() {
     let api = ScriptedApi::start().await;
     let upstream = persistent(&api);
-    api.then([Step::Answer(429, vec![("retry-after", "3600".into())], String::new())]);
+    api.then([Step::Answer(
+        429,
+        vec![("retry-after", "3600".into())],
+        String::new(),
+    )]);
     let reply = call(&upstream).send(get("/v1/notes")).await.unwrap();
     assert_eq!(
         (reply.status, reply.retry_after),
@@ -164,7 +183,8 @@ async fn an_api_that_fails_everything_gets_a_fifth_more_to_do() {
     });
     api.then((0..CALLS * 3).map(|_| Step::text(503, "no")));
     let begun = std::time::Instant::now();
-    let calls = (0..CALLS).map(|_| async { call(&upstream).send(get("/v1/notes")).await.unwrap().status });
+    let calls =
+        (0..CALLS).map(|_| async { call(&upstream).send(get("/v1/notes")).await.unwrap().status });
     assert!(
         futures::future::join_all(calls)
             .await
@@ -174,7 +194,10 @@ async fn an_api_that_fails_everything_gets_a_fifth_more_to_do() {
     let retries = count(&api, "GET /v1/notes") - CALLS;
     // The floor of ten, what comes back of it, and a fifth of the openings and of the requests.
     let back = usize::try_from(begun.elapsed().as_secs()).unwrap() + 1;
-    assert!((10..=10 + 2 * CALLS / 5 + back).contains(&retries), "{retries}");
+    assert!(
+        (10..=10 + 2 * CALLS / 5 + back).contains(&retries),
+        "{retries}"
+    );
     assert_all_ended(&api, &upstream, CALLS as u64).await;
 }
 
@@ -191,7 +214,10 @@ async fn left_alone(pause: Duration) -> (ScriptedApi, ApiClient) {
     });
     api.then((0..FAILURES).map(|_| Step::text(503, "no")));
     for _ in 0..FAILURES {
-        assert_eq!(call(&upstream).send(get("/v1/notes")).await.unwrap().status, 503);
+        assert_eq!(
+            call(&upstream).send(get("/v1/notes")).await.unwrap().status,
+            503
+        );
     }
     api.until_no_session().await;
     (api, upstream)
@@ -202,13 +228,17 @@ async fn an_api_that_only_fails_is_left_alone() {
     let pause = Duration::from_secs(60);
     let (api, upstream) = left_alone(pause).await;
     let seen = api.seen().len();
-    let Err(ApiError::CircuitOpen { retry_in }) = call(&upstream).send(put("/v1/notes/u")).await else {
+    let Err(ApiError::CircuitOpen { retry_in }) = call(&upstream).send(put("/v1/notes/u")).await
+    else {
         panic!("it is open");
     };
     assert!(retry_in <= pause);
     assert_eq!(api.seen().len(), seen, "nothing was sent");
     // Whether the API is ready is asked all the same.
-    assert!(matches!(upstream.ready().await, Err(NotReadyError::ClockSkew(_))));
+    assert!(matches!(
+        upstream.ready().await,
+        Err(NotReadyError::ClockSkew(_))
+    ));
     assert_all_ended(&api, &upstream, 4).await;
 }
 
@@ -230,7 +260,10 @@ async fn one_call_tries_for_all() {
     ));
     gate.notify_one();
     probing.await.unwrap();
-    assert_eq!(call(&upstream).send(get("/v1/notes")).await.unwrap().status, 200);
+    assert_eq!(
+        call(&upstream).send(get("/v1/notes")).await.unwrap().status,
+        200
+    );
     drop(probe);
     assert_all_ended(&api, &upstream, 6).await;
 }
@@ -247,7 +280,10 @@ async fn a_call_in_the_middle_of_its_work_stops_trying_when_the_api_is_left_alon
         ..settings(api.url())
     });
     api.then((0..9).map(|_| Step::text(503, "no")));
-    assert_eq!(call(&upstream).send(get("/v1/notes")).await.unwrap().status, 503);
+    assert_eq!(
+        call(&upstream).send(get("/v1/notes")).await.unwrap().status,
+        503
+    );
     assert_eq!(count(&api, "GET /v1/notes"), 2);
     assert_all_ended(&api, &upstream, 1).await;
 }

@@ -27,7 +27,10 @@ async fn calls_wait_for_their_turn_and_more_are_refused_at_once() {
     let second = call(&upstream);
     let mut waiting = Box::pin(second.send(get("/v1/notes")));
     assert!((&mut waiting).now_or_never().is_none());
-    assert!(matches!(idle.send(get("/v1/notes")).await, Err(ApiError::Overloaded)));
+    assert!(matches!(
+        idle.send(get("/v1/notes")).await,
+        Err(ApiError::Overloaded)
+    ));
     assert_eq!(api.open_sessions(), 1);
     first.send(get("/v1/notes")).await.unwrap();
     drop(first);
@@ -62,7 +65,10 @@ async fn nobody_waits_for_longer_than_the_queue_lets_them() {
     api.then_ending([Step::Gate(Arc::clone(&gate))]);
     let upstream = upstream_with(Settings {
         max_sessions: 1,
-        calls: Calls { at_once: 9, ..brief },
+        calls: Calls {
+            at_once: 9,
+            ..brief
+        },
         ..settings(api.url())
     });
     call(&upstream).send(get("/v1/notes")).await.unwrap();

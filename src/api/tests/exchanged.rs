@@ -38,7 +38,10 @@ async fn the_api_sees_the_exchanged_token_and_never_the_callers_own() {
     let (api, server) = (ScriptedApi::start().await, authorization_server().await);
     let (upstream, credential) = (upstream(&api), credential(&server));
     drop(upstream.call(credential.clone(), context(Duration::from_secs(5))));
-    assert!(server.asked().is_empty(), "a call that sends nothing exchanges nothing");
+    assert!(
+        server.asked().is_empty(),
+        "a call that sends nothing exchanges nothing"
+    );
     for _ in 0..2 {
         let session = upstream.call(credential.clone(), context(Duration::from_secs(5)));
         session.send(get("/v1/notes")).await.unwrap();
@@ -47,7 +50,12 @@ async fn the_api_sees_the_exchanged_token_and_never_the_callers_own() {
     assert_all_ended(&api, &upstream, 2).await;
     assert_eq!(server.asked().len(), 1);
     for seen in api.seen() {
-        assert_eq!(seen.header("authorization"), "Bearer for-own-0", "{}", seen.line());
+        assert_eq!(
+            seen.header("authorization"),
+            "Bearer for-own-0",
+            "{}",
+            seen.line()
+        );
     }
 }
 
@@ -89,6 +97,9 @@ async fn a_token_that_the_api_refuses_is_not_kept() {
     session.send(get("/v1/notes")).await.unwrap();
     drop(session);
     api.until_no_session().await;
-    assert_eq!(api.seen().pop().unwrap().header("authorization"), "Bearer for-own-1");
+    assert_eq!(
+        api.seen().pop().unwrap().header("authorization"),
+        "Bearer for-own-1"
+    );
     assert_eq!(server.asked().len(), 2);
 }

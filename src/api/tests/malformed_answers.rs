@@ -29,7 +29,9 @@ async fn outcome_of(answer: &str, closes: bool) -> (Result<Reply, ApiError>, boo
             *connections.0.lock().unwrap() = Some(asked.connection);
             write(stream, &answer);
             if closes {
-                stream.shutdown(std::net::Shutdown::Both).unwrap_or_default();
+                stream
+                    .shutdown(std::net::Shutdown::Both)
+                    .unwrap_or_default();
             }
         } else {
             *connections.1.lock().unwrap() = Some(asked.connection);
@@ -88,8 +90,16 @@ async fn the_end_of_an_answer_is_found_in_one_place_or_not_at_all() {
             ApiAnswer("ok"),
         ),
         ("200 OK\r\nContent-Length: 1000000", "", TooLarge),
-        ("200 OK\r\nContent-Length: 9223372036854775807", "", TooLarge),
-        ("200 OK\r\nContent-Length: 1\r\nContent-Length: 2", "ok", Lost),
+        (
+            "200 OK\r\nContent-Length: 9223372036854775807",
+            "",
+            TooLarge,
+        ),
+        (
+            "200 OK\r\nContent-Length: 1\r\nContent-Length: 2",
+            "ok",
+            Lost,
+        ),
         ("200 OK\r\nContent-Length: 2, 2", "ok", Lost),
         ("200 OK\r\nContent-Length: +2", "ok", Lost),
         ("200 OK\r\nContent-Length: -2", "ok", Lost),
@@ -132,9 +142,21 @@ async fn the_end_of_an_answer_is_found_in_one_place_or_not_at_all() {
         ("200 OK\r\nContent-Length : 2", "ok", Lost),
         ("200 OK\r\nContent-Length: 2\r\nBroken", "ok", Lost),
         ("200 OK\r\nTransfer-Encoding: chunked", "x\r\n", Lost),
-        ("200 OK\r\nTransfer-Encoding: chunked", "-2\r\nok\r\n0\r\n\r\n", Lost),
-        ("200 OK\r\nTransfer-Encoding: chunked", "2\r\nokay\r\n0\r\n\r\n", Lost),
-        ("200 OK\r\nTransfer-Encoding: chunked", "ffffffffffffffffff\r\n", Lost),
+        (
+            "200 OK\r\nTransfer-Encoding: chunked",
+            "-2\r\nok\r\n0\r\n\r\n",
+            Lost,
+        ),
+        (
+            "200 OK\r\nTransfer-Encoding: chunked",
+            "2\r\nokay\r\n0\r\n\r\n",
+            Lost,
+        ),
+        (
+            "200 OK\r\nTransfer-Encoding: chunked",
+            "ffffffffffffffffff\r\n",
+            Lost,
+        ),
         ("200 OK\r\nTransfer-Encoding: chunked", "3e9\r\n", Lost),
     ] {
         let closes = body == "3e9\r\n";

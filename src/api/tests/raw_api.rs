@@ -38,7 +38,8 @@ impl RawApi {
         let (serve, closing) = (Arc::new(serve), Arc::new(closing));
         std::thread::spawn(move || {
             for (number, stream) in listener.incoming().enumerate() {
-                let (mut stream, serve, closing) = (stream.unwrap(), Arc::clone(&serve), Arc::clone(&closing));
+                let (mut stream, serve, closing) =
+                    (stream.unwrap(), Arc::clone(&serve), Arc::clone(&closing));
                 stream.set_nodelay(true).unwrap();
                 std::thread::spawn(move || {
                     while let Some(asked) = read(&mut stream, number) {
@@ -61,7 +62,10 @@ impl RawApi {
     pub async fn until_closed(&self, connection: usize) {
         let mut closed = self.closed.clone();
         let closed = closed.wait_for(|closed| closed.contains(&connection));
-        tokio::time::timeout(PATIENCE, closed).await.unwrap().unwrap();
+        tokio::time::timeout(PATIENCE, closed)
+            .await
+            .unwrap()
+            .unwrap();
     }
 }
 
@@ -132,7 +136,11 @@ pub fn until_arrived(stream: &TcpStream) {
     use std::net::IpAddr;
 
     let entry = |address: SocketAddr| match address.ip() {
-        IpAddr::V4(ip) => format!("{:08X}:{:04X}", u32::from_le_bytes(ip.octets()), address.port()),
+        IpAddr::V4(ip) => format!(
+            "{:08X}:{:04X}",
+            u32::from_le_bytes(ip.octets()),
+            address.port()
+        ),
         IpAddr::V6(_) => panic!("{address}"),
     };
     let ends = [stream.local_addr().unwrap(), stream.peer_addr().unwrap()].map(entry);
@@ -146,7 +154,10 @@ pub fn until_arrived(stream: &TcpStream) {
                 .eq(ends.iter().map(String::as_str))
         };
         // The queue of what is written and not yet acknowledged.
-        let queues = table.lines().find(ours).and_then(|line| line.split_whitespace().nth(4));
+        let queues = table
+            .lines()
+            .find(ours)
+            .and_then(|line| line.split_whitespace().nth(4));
         if queues.unwrap().starts_with("00000000:") {
             return;
         }

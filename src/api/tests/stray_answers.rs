@@ -26,7 +26,9 @@ async fn a_connection_with_bytes_on_it_is_not_used_again() {
     let (gone, connections) = (Mutex::new(gone), Arc::new(Mutex::new(Vec::new())));
     let used = Arc::clone(&connections);
     let api = RawApi::start(move |asked, stream| {
-        used.lock().unwrap().push((asked.line.clone(), asked.connection));
+        used.lock()
+            .unwrap()
+            .push((asked.line.clone(), asked.connection));
         write(stream, &asked.proper_answer());
         if asked.line == "GET /v1/notes/doubled" {
             gone.lock().unwrap().recv().unwrap();
@@ -47,7 +49,10 @@ async fn a_connection_with_bytes_on_it_is_not_used_again() {
     assert_eq!(reply.body, "GET /v1/notes/own for corr-1");
     api.until_closed(0).await;
     let used = connections.lock().unwrap().clone();
-    let on_the_first = used.iter().filter(|(_, connection)| *connection == 0).count();
+    let on_the_first = used
+        .iter()
+        .filter(|(_, connection)| *connection == 0)
+        .count();
     assert_eq!(on_the_first, 2, "the first call's alone: {used:?}");
 }
 
@@ -59,7 +64,10 @@ async fn an_answer_to_another_request_is_lost_and_ends_its_connection() {
         ("x-correlation-id: \t own\r\n", true),
         ("X-Correlation-ID: other\r\n", false),
         ("X-Correlation-ID: \r\n", false),
-        ("X-Correlation-ID: own\r\nX-Correlation-ID: other\r\n", false),
+        (
+            "X-Correlation-ID: own\r\nX-Correlation-ID: other\r\n",
+            false,
+        ),
     ] {
         let odd = Arc::new(Mutex::new(None));
         let (used, api_used) = (Arc::new(Mutex::new(Vec::new())), Arc::clone(&odd));
@@ -80,10 +88,17 @@ async fn an_answer_to_another_request_is_lost_and_ends_its_connection() {
         let outcome = session.send(get("/v1/notes/odd")).await;
         let connection = odd.lock().unwrap().unwrap();
         if accepted {
-            assert_eq!(outcome.unwrap().body, "GET /v1/notes/odd for own", "{lines:?}");
+            assert_eq!(
+                outcome.unwrap().body,
+                "GET /v1/notes/odd for own",
+                "{lines:?}"
+            );
             continue;
         }
-        assert!(matches!(outcome, Err(ApiError::AnswerLost)), "{lines:?}: {outcome:?}");
+        assert!(
+            matches!(outcome, Err(ApiError::AnswerLost)),
+            "{lines:?}: {outcome:?}"
+        );
         api.until_closed(connection).await;
         let before = used.lock().unwrap().len();
         session.send(get("/v1/notes/odd")).await.unwrap();
@@ -95,7 +110,10 @@ async fn an_answer_to_another_request_is_lost_and_ends_its_connection() {
             max_attempts: 3,
             ..settings(api.url())
         });
-        let reply = call_as(&upstream, "own").send(get("/v1/notes/odd")).await.unwrap();
+        let reply = call_as(&upstream, "own")
+            .send(get("/v1/notes/odd"))
+            .await
+            .unwrap();
         assert_eq!(reply.body, "GET /v1/notes/odd for own");
     }
 }

@@ -52,7 +52,12 @@ fn subject(user: &str, token: &str) -> Subject {
 }
 
 async fn token(exchange: &Exchange, subject: &Subject) -> String {
-    exchange.token_for(subject).await.unwrap().expose().to_owned()
+    exchange
+        .token_for(subject)
+        .await
+        .unwrap()
+        .expose()
+        .to_owned()
 }
 
 /// Moves the clock without stopping it: a stopped one would fire time-outs while the loopback socket is busy.
@@ -83,7 +88,10 @@ async fn what_is_asked_is_what_the_standard_has() {
         token(&exchange(&settings), &subject("ada", "a.b.c")).await;
         let asked = server.asked().pop().unwrap();
         for (name, value) in [
-            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            (
+                "grant_type",
+                "urn:ietf:params:oauth:grant-type:token-exchange",
+            ),
             ("subject_token", "a.b.c"),
             ("subject_token_type", ACCESS_TOKEN),
             ("requested_token_type", ACCESS_TOKEN),
@@ -97,9 +105,17 @@ async fn what_is_asked_is_what_the_standard_has() {
             assert_eq!(asked.field(name), value, "{name}");
         }
         let header = asked.headers["authorization"].to_str().unwrap();
-        let basic = STANDARD.decode(header.strip_prefix("Basic ").unwrap()).unwrap();
-        assert_eq!(String::from_utf8(basic).unwrap(), "side%3Acar%2B%C3%A9:a+b%25c%26d");
-        assert_eq!(asked.headers["content-type"], "application/x-www-form-urlencoded");
+        let basic = STANDARD
+            .decode(header.strip_prefix("Basic ").unwrap())
+            .unwrap();
+        assert_eq!(
+            String::from_utf8(basic).unwrap(),
+            "side%3Acar%2B%C3%A9:a+b%25c%26d"
+        );
+        assert_eq!(
+            asked.headers["content-type"],
+            "application/x-www-form-urlencoded"
+        );
     }
 }
 
@@ -168,13 +184,21 @@ async fn nobody_is_given_what_was_issued_for_another() {
         subject("bob", "a.b.c"),
         subject("adaa", ".b.c"),
     ];
-    let at_once = futures::future::join_all(people.iter().map(|person| token(&exchange, person))).await;
+    let at_once =
+        futures::future::join_all(people.iter().map(|person| token(&exchange, person))).await;
     for (person, issued) in people.iter().zip(&at_once) {
         assert!(issued.starts_with(person.token.expose()), "{issued}");
-        assert_eq!(token(&exchange, person).await, *issued, "kept for whom it was issued");
+        assert_eq!(
+            token(&exchange, person).await,
+            *issued,
+            "kept for whom it was issued"
+        );
     }
     assert_eq!(
-        at_once.iter().collect::<std::collections::BTreeSet<_>>().len(),
+        at_once
+            .iter()
+            .collect::<std::collections::BTreeSet<_>>()
+            .len(),
         people.len()
     );
     assert_eq!(server.asked().len(), people.len());
@@ -187,7 +211,10 @@ async fn many_calls_at_once_are_one_question() {
     let ada = subject("ada", "a.b.c");
     let many = || futures::future::join_all((0..50).map(|_| exchange.token_for(&ada)));
     server.then([Step::refuse(400, "invalid_grant", "x")]);
-    assert!(many().await.iter().all(Result::is_err), "they share a refusal too");
+    assert!(
+        many().await.iter().all(Result::is_err),
+        "they share a refusal too"
+    );
     assert_eq!(server.asked().len(), 1);
     assert!(many().await.iter().all(Result::is_ok), "and it is not kept");
     assert_eq!(server.asked().len(), 2);
@@ -200,7 +227,10 @@ async fn a_caller_who_leaves_does_not_take_the_answer_along() {
     server.then([Step::Gate(Arc::clone(&gate))]);
     let exchange = exchange(&settings(&server));
     let ada = subject("ada", "a.b.c");
-    assert!(exchange.token_for(&ada).now_or_never().is_none(), "asked, and gone");
+    assert!(
+        exchange.token_for(&ada).now_or_never().is_none(),
+        "asked, and gone"
+    );
     gate.notify_one();
     assert_eq!(token(&exchange, &ada).await, "a.b.c-0");
     assert_eq!(server.asked().len(), 1);
@@ -226,7 +256,11 @@ async fn no_more_are_held_than_there_is_room_for() {
     token(&exchange, &subject("ada", "t4")).await;
     assert_eq!(server.asked().len(), asked, "the last one is held");
     token(&exchange, &brief).await;
-    assert_eq!(server.asked().len(), asked + 1, "what expires first has gone first");
+    assert_eq!(
+        server.asked().len(),
+        asked + 1,
+        "what expires first has gone first"
+    );
 
     // Where all the room is taken by questions, there is none for another one.
     let exchange = super::Exchange::from_settings(
@@ -268,14 +302,18 @@ async fn every_refusal_and_every_silence_has_its_meaning() {
         body[name] = value;
         Step::Answer(200, body.to_string())
     };
-    let elsewhere = ScriptedAs::start(|_| json!({"access_token": "x", "token_type": "Bearer"})).await;
+    let elsewhere =
+        ScriptedAs::start(|_| json!({"access_token": "x", "token_type": "Bearer"})).await;
     for (step, expected) in [
         (Step::refuse(400, "invalid_grant", "x"), Refused),
         (Step::refuse(400, "invalid_request", "x"), Refused),
         (Step::refuse(400, "invalid_target", "x"), Denied),
         (Step::refuse(403, "access_denied", "x"), Denied),
         (Step::refuse(401, "invalid_client", "x"), Misconfigured),
-        (Step::refuse(400, "unsupported_grant_type", "x"), Misconfigured),
+        (
+            Step::refuse(400, "unsupported_grant_type", "x"),
+            Misconfigured,
+        ),
         (Step::refuse(400, "something_new", "x"), Misconfigured),
         (Step::refuse(503, "invalid_grant", "x"), Unavailable),
         (Step::Answer(404, "<html>".into()), Misconfigured),
@@ -287,7 +325,10 @@ async fn every_refusal_and_every_silence_has_its_meaning() {
         (Step::BreakOff, Unavailable),
         (Step::Answer(200, String::new()), Garbled),
         (Step::Answer(200, "[]".into()), Garbled),
-        (Step::Answer(200, "{\"token_type\":\"Bearer\"}".into()), Garbled),
+        (
+            Step::Answer(200, "{\"token_type\":\"Bearer\"}".into()),
+            Garbled,
+        ),
         (
             Step::Answer(200, format!("{{\"x\":\"{}\"}}", "x".repeat(1 << 20))),
             Garbled,
@@ -313,7 +354,10 @@ async fn every_refusal_and_every_silence_has_its_meaning() {
         assert_eq!(outcome.err(), Some(expected), "{step:.200?}");
     }
     assert!(elsewhere.asked().is_empty(), "a redirect is not followed");
-    server.then([with("issued_token_type", json!("urn:ietf:params:oauth:token-type:jwt"))]);
+    server.then([with(
+        "issued_token_type",
+        json!("urn:ietf:params:oauth:token-type:jwt"),
+    )]);
     assert_eq!(token(&exchange, &subject("ada", "a.b.c")).await, "x.y.z");
     // Nobody listens there.
     let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

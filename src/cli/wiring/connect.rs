@@ -33,7 +33,10 @@ pub async fn connect(settings: Settings) -> Result<(), CliError> {
         let signal = signals.next().await;
         tracing::info!("{signal}: leaving");
     };
-    match connect::run(settings, pipes, stopped).await.map_err(unfit)? {
+    match connect::run(settings, pipes, stopped)
+        .await
+        .map_err(unfit)?
+    {
         Ended::Done | Ended::Stopped | Ended::Unread => Ok(()),
         Ended::CutShort => {
             tracing::warn!("some requests were not answered in time and are given up");

@@ -12,14 +12,18 @@ use crate::cli::doctor::Asked;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::healthcheck::local_url;
 use crate::config::Config;
-use crate::doctor::{Aim, Called, Examined, Http, Inside, Outside, Override, Token, Tools, Uncalled};
+use crate::doctor::{
+    Aim, Called, Examined, Http, Inside, Outside, Override, Token, Tools, Uncalled,
+};
 use crate::foundation::clock::Clock;
 use crate::foundation::json::Json;
 use crate::foundation::token_secret::Secret;
 use crate::workers::Workers;
 
 pub fn aim(url: &str) -> Result<Aim, CliError> {
-    Aim::at(url).map_err(|why| CliError::because(Exit::Usage, format!("this URL cannot be looked at: {why}.")))
+    Aim::at(url).map_err(|why| {
+        CliError::because(Exit::Usage, format!("this URL cannot be looked at: {why}."))
+    })
 }
 
 pub async fn from_inside(
@@ -35,10 +39,17 @@ pub async fn from_inside(
         inside.server = Some(local_url(config))
             .filter(|_| config.server.port != 0)
             .and_then(|url| url.parse().ok());
-        inside.verifier = Some(Verifier::new(&settings::auth(config), Clock::system()).map_err(unfit)?);
+        inside.verifier =
+            Some(Verifier::new(&settings::auth(config), Clock::system()).map_err(unfit)?);
         if config.tenant.identity().is_some() {
-            inside.upstream =
-                Some(ApiClient::new(settings::upstream(config)?, Clock::system(), &Workers::none()).map_err(unfit)?);
+            inside.upstream = Some(
+                ApiClient::new(
+                    settings::upstream(config)?,
+                    Clock::system(),
+                    &Workers::none(),
+                )
+                .map_err(unfit)?,
+            );
         }
         if let (Token::Some(token, _), Some(upstream)) = (&inside.token, &inside.upstream) {
             let mut config = config.clone();
@@ -66,7 +77,14 @@ pub async fn from_outside(
 ) -> Result<Vec<Examined>, CliError> {
     let mut signals = Signals::caught().map_err(unfit)?;
     let http = Http::new(&overrides).map_err(unfit)?;
-    let outside = Outside::new(aim, token, http, Clock::system(), overrides, asked.read_only);
+    let outside = Outside::new(
+        aim,
+        token,
+        http,
+        Clock::system(),
+        overrides,
+        asked.read_only,
+    );
     let stopped = signals.next().map(|_| ());
     crate::doctor::look(outside, asked.within, stopped, told)
         .await
@@ -88,10 +106,16 @@ struct Straight {
 }
 
 impl Tools for Straight {
-    fn call<'a>(&'a self, tool: &'a str, arguments: Map<String, Value>) -> LocalBoxFuture<'a, Called> {
+    fn call<'a>(
+        &'a self,
+        tool: &'a str,
+        arguments: Map<String, Value>,
+    ) -> LocalBoxFuture<'a, Called> {
         async move {
             match super::call(&self.config, self.token.clone(), tool, arguments).await {
-                Ok(CallAnswer::Result(text)) => Ok(Json::trusted(&text).to_value().unwrap_or_default()),
+                Ok(CallAnswer::Result(text)) => {
+                    Ok(Json::trusted(&text).to_value().unwrap_or_default())
+                }
                 Ok(CallAnswer::Error(body)) => Err(Uncalled::error(&body)),
                 // The settings or the token leave the tool out.
                 Err(stop) if stop.exit() == Exit::Usage => Err(Uncalled::LeftOut(stop.to_string())),
@@ -102,6 +126,9 @@ impl Tools for Straight {
     }
 
     fn is_ready(&self) -> LocalBoxFuture<'_, bool> {
-        self.upstream.ready().map(|ready| ready.is_ok()).boxed_local()
+        self.upstream
+            .ready()
+            .map(|ready| ready.is_ok())
+            .boxed_local()
     }
 }

@@ -30,7 +30,10 @@ use crate::foundation::clock::Clock;
 use crate::foundation::json::Json;
 use crate::foundation::memory_budget::Reservation;
 use crate::foundation::secret::Secret;
-use crate::mcp::{AccessError, EntityTools, Outcome, ToolAccess, ToolCall, ToolRegistry, Toolset, UnknownToolError};
+use crate::mcp::{
+    AccessError, EntityTools, Outcome, ToolAccess, ToolCall, ToolRegistry, Toolset,
+    UnknownToolError,
+};
 use crate::telemetry::traces::TraceContext;
 use crate::tools::Catalogue;
 use crate::workers::Workers;
@@ -51,7 +54,10 @@ impl Entry {
     }
 
     pub fn text(&self, key: &str) -> &str {
-        self.listed.get(key).and_then(Value::as_str).unwrap_or_default()
+        self.listed
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
     }
 
     /// Its arguments' schemas.
@@ -72,12 +78,18 @@ pub enum CallAnswer {
 
 fn toolset(config: &Config) -> EntityTools {
     // Version 7: items that are made one after the other sort so.
-    EntityTools::new(Arc::new(Catalogue::new(Uuid::now_v7)), settings::limits(config))
+    EntityTools::new(
+        Arc::new(Catalogue::new(Uuid::now_v7)),
+        settings::limits(config),
+    )
 }
 
 /// A room that cannot be set up although its settings were checked.
 fn unfit(why: impl std::fmt::Display) -> CliError {
-    CliError::because(Exit::Software, format!("this program cannot start ({why})."))
+    CliError::because(
+        Exit::Software,
+        format!("this program cannot start ({why})."),
+    )
 }
 
 pub fn entries() -> Result<Vec<Entry>, CliError> {
@@ -112,15 +124,27 @@ pub async fn call(
     match surface.admit(name, ToolAccess::ALL, &principal.scopes) {
         Ok(()) => {}
         Err(AccessError::Scope(scope)) => {
-            return Ok(CallAnswer::from(tools.out_of_scope(name, &scope, &correlation_id)));
+            return Ok(CallAnswer::from(tools.out_of_scope(
+                name,
+                &scope,
+                &correlation_id,
+            )));
         }
         Err(beyond) => {
-            let sentence = format!("there is no tool \"{name}\" to be called. {}", beyond.sentence());
+            let sentence = format!(
+                "there is no tool \"{name}\" to be called. {}",
+                beyond.sentence()
+            );
             return Err(CliError::because(Exit::Usage, sentence));
         }
     }
 
-    let upstream = ApiClient::new(settings::upstream(config)?, Clock::system(), &Workers::none()).map_err(unfit)?;
+    let upstream = ApiClient::new(
+        settings::upstream(config)?,
+        Clock::system(),
+        &Workers::none(),
+    )
+    .map_err(unfit)?;
     let context = CallContext {
         correlation_id: Arc::clone(&correlation_id),
         traceparent: None,

@@ -55,7 +55,13 @@ pub async fn serve_figures(config: &Config, figures: Option<&'static Metrics>, a
         .as_ref()
         .and_then(Url::host_str)
         .map(str::to_owned);
-    let hosts: Arc<[String]> = config.server.allowed_hosts.iter().cloned().chain(public).collect();
+    let hosts: Arc<[String]> = config
+        .server
+        .allowed_hosts
+        .iter()
+        .cloned()
+        .chain(public)
+        .collect();
     tasks::keep("figures", move || {
         serve_metrics(
             Arc::clone(&listener),
@@ -72,7 +78,8 @@ pub fn traces() -> Result<(), CliError> {
         return Ok(());
     }
     traces::start().map_err(|why| {
-        let sentence = format!("tracing cannot start ({why}): mend the OTEL_* variables, or take them away.");
+        let sentence =
+            format!("tracing cannot start ({why}): mend the OTEL_* variables, or take them away.");
         CliError::because(Exit::Configuration, sentence)
     })?;
     tracing::info!("requests are traced, and spans exported as the OTEL_* variables say");
@@ -95,7 +102,9 @@ pub fn audit(config: &Config, log: Box<dyn Write + Send>) -> Result<(), CliError
         version: BUILD.version,
     };
     audit::start(to, of, config.audit.durable).map_err(|why| match why {
-        audit::StartError::File(why) => CliError::because(Exit::Configuration, format!("audit.to: {why}.")),
+        audit::StartError::File(why) => {
+            CliError::because(Exit::Configuration, format!("audit.to: {why}."))
+        }
         audit::StartError::Thread(_) => unfit(why),
     })
 }

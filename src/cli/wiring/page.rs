@@ -33,7 +33,9 @@ pub fn page(config: &Config, surface: &ToolRegistry) -> Page {
             .collect(),
     });
     Page::new(
-        toolsets.filter(|toolset| !toolset.tools.is_empty()).collect(),
+        toolsets
+            .filter(|toolset| !toolset.tools.is_empty())
+            .collect(),
         !config.auth.authorization_servers.is_empty(),
     )
 }

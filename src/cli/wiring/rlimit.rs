@@ -19,7 +19,9 @@ pub fn allow_all(config: &Config) {
     let now = setrlimit(Resource::Nofile, raised).map_or(limit.current, |()| limit.maximum);
     let from_clients = u64::try_from(config.server.max_connections).unwrap_or(u64::MAX);
     let to_the_api = u64::try_from(config.api.max_sessions).unwrap_or(u64::MAX);
-    let needed = from_clients.saturating_add(to_the_api).saturating_add(OTHERS);
+    let needed = from_clients
+        .saturating_add(to_the_api)
+        .saturating_add(OTHERS);
     if let Some(now) = now.filter(|now| *now < needed) {
         tracing::warn!(
             "at most {now} files may be open, fewer than server.max_connections and api.max_sessions may need together \

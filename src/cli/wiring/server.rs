@@ -38,14 +38,22 @@ pub async fn serve(config: &Config) -> Result<(), CliError> {
     served
 }
 
-async fn serve_callers(config: &Config, signals: Signals, figures: Option<&'static Metrics>) -> Result<(), CliError> {
+async fn serve_callers(
+    config: &Config,
+    signals: Signals,
+    figures: Option<&'static Metrics>,
+) -> Result<(), CliError> {
     rlimit::allow_all(config);
     let auth = settings::auth(config);
     let verifier = Arc::new(Verifier::new(&auth, Clock::system()).map_err(unfit)?);
     let loops = Workers::start().map_err(unfit)?;
-    let upstream = ApiClient::new(settings::upstream(config)?, Clock::system(), &loops).map_err(unfit)?;
+    let upstream =
+        ApiClient::new(settings::upstream(config)?, Clock::system(), &loops).map_err(unfit)?;
     let server = server(config, &upstream, Callers::Request);
-    let page = config.server.page.then(|| page::page(config, server.surface()));
+    let page = config
+        .server
+        .page
+        .then(|| page::page(config, server.surface()));
     let mut app = App::new(
         settings::transport(config),
         Arc::clone(&verifier),
@@ -61,7 +69,9 @@ async fn serve_callers(config: &Config, signals: Signals, figures: Option<&'stat
     let listener = TcpListener::bind(&address)
         .await
         .map_err(|why| cannot_listen(&address, &why))?;
-    let bound = listener.local_addr().map_err(|why| cannot_listen(&address, &why))?;
+    let bound = listener
+        .local_addr()
+        .map_err(|why| cannot_listen(&address, &why))?;
     tracing::info!({ fields::ADDRESS } = %bound, "listening on http://{bound}/mcp");
     observability::serve_figures(config, figures, &app).await;
     // The first caller should not wait for the keys; nor should the server, should they not come.
@@ -94,7 +104,11 @@ async fn serve_callers(config: &Config, signals: Signals, figures: Option<&'stat
         { fields::SESSIONS_ENDED } = drained.sessions.ended,
         { fields::SESSIONS_ABANDONED } = drained.sessions.abandoned,
         "drained{}",
-        if drained.finished { "" } else { ", with calls cut off" }
+        if drained.finished {
+            ""
+        } else {
+            ", with calls cut off"
+        }
     );
     let since = told.get().map(Instant::elapsed).unwrap_or_default();
     traces::finish(drain.within.saturating_sub(since)).await;
@@ -111,7 +125,8 @@ pub async fn stdio(config: &Config, token: Secret) -> Result<(), CliError> {
 }
 
 async fn serve_pipes(config: &Config, signals: Signals, token: Secret) -> Result<(), CliError> {
-    let verifier = Arc::new(Verifier::new(&settings::auth(config), Clock::system()).map_err(unfit)?);
+    let verifier =
+        Arc::new(Verifier::new(&settings::auth(config), Clock::system()).map_err(unfit)?);
     // Each call verifies anew and tells the model what is wrong, so a bad token is not the end; but it should be known.
     if let Err(refusal) = verifier.verify(token.expose()).await {
         tracing::warn!(
@@ -119,7 +134,12 @@ async fn serve_pipes(config: &Config, signals: Signals, token: Secret) -> Result
             "calls will be refused: {refusal}"
         );
     }
-    let upstream = ApiClient::new(settings::upstream(config)?, Clock::system(), &Workers::none()).map_err(unfit)?;
+    let upstream = ApiClient::new(
+        settings::upstream(config)?,
+        Clock::system(),
+        &Workers::none(),
+    )
+    .map_err(unfit)?;
     let caller = FixedCaller {
         token,
         verifier,
@@ -158,7 +178,10 @@ fn server(config: &Config, upstream: &ApiClient, callers: Callers) -> Server {
 }
 
 /// Runs what `serve` makes of the first signal, unless a second one comes.
-async fn until_second_signal<F, T>(mut signals: Signals, serve: impl FnOnce(First) -> F) -> Result<T, CliError>
+async fn until_second_signal<F, T>(
+    mut signals: Signals,
+    serve: impl FnOnce(First) -> F,
+) -> Result<T, CliError>
 where
     F: Future<Output = T>,
 {
@@ -189,5 +212,8 @@ type First = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 fn cannot_listen(address: &str, why: &std::io::Error) -> CliError {
     let fix = "stop what listens there, or set TOOLBRIDGE_HOST and TOOLBRIDGE_PORT";
-    CliError::because(Exit::System, format!("cannot listen on {address} ({why}): {fix}."))
+    CliError::because(
+        Exit::System,
+        format!("cannot listen on {address} ({why}): {fix}."),
+    )
 }

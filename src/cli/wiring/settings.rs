@@ -37,10 +37,17 @@ pub fn auth(config: &Config) -> auth::Settings {
 fn exchange(config: &Config) -> Option<auth::token_exchange::Settings> {
     let from = Some(&config.auth.exchange).filter(|_| config.auth.mode == TokenMode::Exchange)?;
     Some(auth::token_exchange::Settings {
-        token_url: from.token_url.as_ref().map(Url::to_string).unwrap_or_default(),
+        token_url: from
+            .token_url
+            .as_ref()
+            .map(Url::to_string)
+            .unwrap_or_default(),
         audience: from.audience.clone().unwrap_or_default(),
         client_id: from.client_id.clone().unwrap_or_default(),
-        client_secret: from.client_secret.clone().unwrap_or_else(|| Secret::new("")),
+        client_secret: from
+            .client_secret
+            .clone()
+            .unwrap_or_else(|| Secret::new("")),
         scope: from.scope.clone(),
         ..auth::token_exchange::Settings::default()
     })

@@ -23,7 +23,10 @@ pub async fn gave_up(upstream: &ApiClient, config: &Config) -> CliError {
     loop {
         let Err(why) = upstream.ready().await else {
             let waited = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-            tracing::info!({ fields::DURATION_MS } = waited, "ready: the API takes our calls");
+            tracing::info!(
+                { fields::DURATION_MS } = waited,
+                "ready: the API takes our calls"
+            );
             return std::future::pending().await;
         };
         if !within.is_zero() && begun.elapsed() + pause > within {
@@ -35,7 +38,10 @@ pub async fn gave_up(upstream: &ApiClient, config: &Config) -> CliError {
         }
         // Once for each reason, not for each look.
         if said.as_ref() != Some(&why) {
-            tracing::info!({ fields::REASON } = why.reason(), "waiting for the API: {why}");
+            tracing::info!(
+                { fields::REASON } = why.reason(),
+                "waiting for the API: {why}"
+            );
             said = Some(why);
         }
         sleep(pause).await;

@@ -31,7 +31,9 @@ impl Outside {
         }
         let Some(named) = &self.metadata else {
             return match found.iter().find(|(_, answer)| answer.status == 200) {
-                None => Ok("OAuth is not configured: clients ask their user for a token".to_owned()),
+                None => {
+                    Ok("OAuth is not configured: clients ask their user for a token".to_owned())
+                }
                 Some((place, _)) => Err(Finding::failed(
                     format!("{place} is there, but the 401 does not lead to it"),
                     "check what stands between this URL and the server: it changes WWW-Authenticate",
@@ -47,22 +49,37 @@ impl Outside {
         for (place, answer) in &found {
             let resource = answer.text("/resource");
             if answer.status != 200 {
-                return Err(Finding::failed(format!("{place}: {}", answer.in_words()), mend));
+                return Err(Finding::failed(
+                    format!("{place}: {}", answer.in_words()),
+                    mend,
+                ));
             }
             if resource != self.aim.mcp.as_str() {
-                let what = format!("{place} describes \"{resource}\", which is not {}", self.aim.mcp);
+                let what = format!(
+                    "{place} describes \"{resource}\", which is not {}",
+                    self.aim.mcp
+                );
                 return Err(Finding::failed(what, mend));
             }
         }
-        let document = found.first().map(|(_, answer)| answer.json()).unwrap_or_default();
+        let document = found
+            .first()
+            .map(|(_, answer)| answer.json())
+            .unwrap_or_default();
         let servers = document
             .pointer("/authorization_servers")
             .and_then(serde_json::Value::as_array);
-        let servers = servers.into_iter().flatten().filter_map(serde_json::Value::as_str);
+        let servers = servers
+            .into_iter()
+            .flatten()
+            .filter_map(serde_json::Value::as_str);
         self.authorization_servers = servers.map(str::to_owned).collect();
         match self.authorization_servers.as_slice() {
             [] => Err(Finding::failed("it names no authorization server", mend)),
-            servers => Ok(format!("clients are sent to {}", quote(&servers.join(", ")))),
+            servers => Ok(format!(
+                "clients are sent to {}",
+                quote(&servers.join(", "))
+            )),
         }
     }
 
@@ -74,7 +91,10 @@ impl Outside {
         for server in &self.authorization_servers {
             if !self.describes_itself(server).await {
                 return Err(Finding::warning(
-                    format!("{} does not describe itself where clients look", quote(server)),
+                    format!(
+                        "{} does not describe itself where clients look",
+                        quote(server)
+                    ),
                     "is it up, and is the issuer in TOOLBRIDGE_AUTH_AUTHORIZATION_SERVERS written as it writes it?",
                 ));
             }

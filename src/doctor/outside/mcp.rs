@@ -33,7 +33,12 @@ impl<'a> Client<'a> {
         Self { http, aim, token }
     }
 
-    pub async fn send(&self, method: &str, mut params: Value, era: Era) -> Result<HttpAnswer, NoAnswer> {
+    pub async fn send(
+        &self,
+        method: &str,
+        mut params: Value,
+        era: Era,
+    ) -> Result<HttpAnswer, NoAnswer> {
         if let (Era::Modern, Some(params)) = (era, params.as_object_mut()) {
             let meta = json!({
                 "io.modelcontextprotocol/protocolVersion": ProtocolVersion::V_2026_07_28,
@@ -42,7 +47,8 @@ impl<'a> Client<'a> {
             });
             params.insert("_meta".to_owned(), meta);
         }
-        let text = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
+        let text =
+            json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
         let mut request = self
             .http
             .post(&self.aim.mcp)
@@ -52,7 +58,9 @@ impl<'a> Client<'a> {
         if let Some(message) = Message::read(text.as_bytes()) {
             request = request.headers(Conversation::default().headers(&message));
         }
-        self.http.answer(with_token(request, self.token).body(text)).await
+        self.http
+            .answer(with_token(request, self.token).body(text))
+            .await
     }
 
     /// The result of a request, or what there is in its place, in words.
@@ -80,7 +88,10 @@ impl<'a> Client<'a> {
             return;
         };
         if !session.is_empty() {
-            let request = self.http.delete(&self.aim.mcp).header("mcp-session-id", session);
+            let request = self
+                .http
+                .delete(&self.aim.mcp)
+                .header("mcp-session-id", session);
             let _ = self.http.answer(with_token(request, self.token)).await;
         }
     }
@@ -88,14 +99,21 @@ impl<'a> Client<'a> {
 
 /// The JSON-RPC message of an answer, in either form.
 fn message(answer: &HttpAnswer) -> Value {
-    if !answer.header("content-type").starts_with("text/event-stream") {
+    if !answer
+        .header("content-type")
+        .starts_with("text/event-stream")
+    {
         return answer.json();
     }
-    let messages = EventReader::default().push(answer.body()).unwrap_or_default();
+    let messages = EventReader::default()
+        .push(answer.body())
+        .unwrap_or_default();
     let mut messages = messages
         .iter()
         .filter_map(|data| serde_json::from_str::<Value>(data).ok());
-    messages.find(|message| message.get("id").is_some()).unwrap_or_default()
+    messages
+        .find(|message| message.get("id").is_some())
+        .unwrap_or_default()
 }
 
 fn who() -> Value {
@@ -129,7 +147,8 @@ pub async fn handshake(client: &Client<'_>) -> Found {
 pub async fn tools(client: &Client<'_>) -> Result<Vec<String>, Finding> {
     const MEND: &str = "check the token's scopes, and TOOLBRIDGE_TOOLS_TOOLSETS of the server";
     let listed = client.ask("tools/list", json!({}), Era::Modern).await;
-    let listed = listed.map_err(|why| Finding::failed(format!("tools/list: {why}"), "see the server's log"))?;
+    let listed = listed
+        .map_err(|why| Finding::failed(format!("tools/list: {why}"), "see the server's log"))?;
     let tools = listed.pointer("/tools").and_then(Value::as_array);
     let name = |tool: &Value| tool.get("name").and_then(Value::as_str).map(str::to_owned);
     let names: Vec<String> = tools.into_iter().flatten().filter_map(name).collect();
@@ -140,7 +159,11 @@ pub async fn tools(client: &Client<'_>) -> Result<Vec<String>, Finding> {
 }
 
 impl Tools for Client<'_> {
-    fn call<'a>(&'a self, tool: &'a str, arguments: Map<String, Value>) -> LocalBoxFuture<'a, Called> {
+    fn call<'a>(
+        &'a self,
+        tool: &'a str,
+        arguments: Map<String, Value>,
+    ) -> LocalBoxFuture<'a, Called> {
         async move {
             let params = json!({ "name": tool, "arguments": arguments });
             let result = self
@@ -165,7 +188,10 @@ impl Tools for Client<'_> {
             let Ok(url) = at(&self.aim.base, "readyz") else {
                 return false;
             };
-            self.http.get(&url).await.is_ok_and(|answer| answer.status == 200)
+            self.http
+                .get(&url)
+                .await
+                .is_ok_and(|answer| answer.status == 200)
         }
         .boxed_local()
     }

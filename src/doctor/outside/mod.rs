@@ -102,13 +102,21 @@ impl Outside {
 
 impl Deployment for Outside {
     const CHECKS: &'static [Check<Self>] = &[
-        check("encrypted", "Encryption", &[], |it| it.encrypted().boxed_local()),
+        check("encrypted", "Encryption", &[], |it| {
+            it.encrypted().boxed_local()
+        }),
         check("dns", "DNS", &[], |it| it.dns().boxed_local()),
         check("port", "Port", &["dns"], |it| it.port().boxed_local()),
         check("tls", "TLS", &["port"], |it| it.tls().boxed_local()),
-        check("plain_http", "Plain http", &["tls"], |it| it.plain_http().boxed_local()),
-        check("server", "MCP server", &["tls"], |it| it.server().boxed_local()),
-        check("clock", "Clocks", &["server"], |it| it.clocks().boxed_local()),
+        check("plain_http", "Plain http", &["tls"], |it| {
+            it.plain_http().boxed_local()
+        }),
+        check("server", "MCP server", &["tls"], |it| {
+            it.server().boxed_local()
+        }),
+        check("clock", "Clocks", &["server"], |it| {
+            it.clocks().boxed_local()
+        }),
         check("ready", "MCP server is ready", &["server"], |it| {
             it.ready().boxed_local()
         }),
@@ -118,16 +126,30 @@ impl Deployment for Outside {
         check("metadata", "OAuth metadata", &["challenge"], |it| {
             it.look_at_metadata().boxed_local()
         }),
-        check("authorization_servers", "Authorization servers", &["metadata"], |it| {
-            it.look_at_authorization_servers().boxed_local()
+        check(
+            "authorization_servers",
+            "Authorization servers",
+            &["metadata"],
+            |it| it.look_at_authorization_servers().boxed_local(),
+        ),
+        check(
+            "token",
+            "Token",
+            &["encrypted", "ready", "challenge"],
+            |it| it.token_is_accepted().boxed_local(),
+        ),
+        check("handshake", "MCP", &["token"], |it| {
+            it.handshake().boxed_local()
         }),
-        check("token", "Token", &["encrypted", "ready", "challenge"], |it| {
-            it.token_is_accepted().boxed_local()
+        check("tools", "Tools", &["handshake"], |it| {
+            it.tools().boxed_local()
         }),
-        check("handshake", "MCP", &["token"], |it| it.handshake().boxed_local()),
-        check("tools", "Tools", &["handshake"], |it| it.tools().boxed_local()),
-        check("stream", "Streams", &["token"], |it| it.stream().boxed_local()),
-        check("write", "Database", &["tools", "clock"], |it| it.write().boxed_local()),
+        check("stream", "Streams", &["token"], |it| {
+            it.stream().boxed_local()
+        }),
+        check("write", "Database", &["tools", "clock"], |it| {
+            it.write().boxed_local()
+        }),
         check("round_trip", "Round trip of a note", &["write"], |it| {
             it.round_trip().boxed_local()
         }),
@@ -210,7 +232,9 @@ impl Outside {
         let answer = self.http.get(&url).await.map_err(|none| none.ill(&url))?;
         match answer.status.as_u16() {
             200 => Ok("a call would be served now".to_owned()),
-            503 if !answer.text("/reason").is_empty() => Err(not_ready(&answer.text("/reason"), "")),
+            503 if !answer.text("/reason").is_empty() => {
+                Err(not_ready(&answer.text("/reason"), ""))
+            }
             // The REST API says no, too, and in other words.
             _ => Err(not_ours(&format!("/readyz: {}", answer.in_words()))),
         }
@@ -230,7 +254,10 @@ impl Outside {
         if answer.status == StatusCode::FORBIDDEN && answer.text("/error") == "host_not_allowed" {
             let shown = self.aim.shown();
             return Err(Finding::failed(
-                format!("the server does not know {} as its own name", self.aim.host()),
+                format!(
+                    "the server does not know {} as its own name",
+                    self.aim.host()
+                ),
                 format!(
                     "set TOOLBRIDGE_SERVER_PUBLIC_URL to {shown}, or add the name to TOOLBRIDGE_SERVER_ALLOWED_HOSTS"
                 ),
@@ -265,11 +292,15 @@ impl Outside {
         }
         let claims = Claims::of(token);
         let client = Client::new(&self.http, &self.aim, token);
-        let answer = client.send("ping", serde_json::json!({}), mcp::Era::Legacy).await;
+        let answer = client
+            .send("ping", serde_json::json!({}), mcp::Era::Legacy)
+            .await;
         let answer = answer.map_err(|none| none.ill(&self.aim.mcp))?;
         match answer.status.as_u16() {
             200 => {
-                let valid = claims.validity(&self.clock).map(|valid| format!(", {valid}"));
+                let valid = claims
+                    .validity(&self.clock)
+                    .map(|valid| format!(", {valid}"));
                 Ok(format!("it is accepted{}", valid.unwrap_or_default()))
             }
             401 | 403 | 503 => {
@@ -309,7 +340,9 @@ impl Outside {
             ));
         }
         let token = self.token.as_ref().ok_or_else(no_token)?;
-        self.note.write(&Client::new(&self.http, &self.aim, token)).await
+        self.note
+            .write(&Client::new(&self.http, &self.aim, token))
+            .await
     }
 
     async fn round_trip(&mut self) -> Found {

@@ -27,7 +27,10 @@ pub async fn comes_through(http: &Http, url: &Url, token: &Secret) -> Found {
         ));
     };
     match first {
-        Ok(None) => Ok(format!("the first event came after {} ms", since.elapsed().as_millis())),
+        Ok(None) => Ok(format!(
+            "the first event came after {} ms",
+            since.elapsed().as_millis()
+        )),
         Ok(Some(answer)) => Err(match answer.status.as_u16() {
             404 => Finding::skipped("this server has none (server.legacy_sse is off)"),
             429 | 503 => Finding::warning(
@@ -44,7 +47,11 @@ pub async fn comes_through(http: &Http, url: &Url, token: &Secret) -> Found {
 }
 
 /// `None` when the first part of a stream is there; the answer, when there is no stream.
-async fn first_part(http: &Http, url: &Url, token: &Secret) -> Result<Option<HttpAnswer>, NoAnswer> {
+async fn first_part(
+    http: &Http,
+    url: &Url,
+    token: &Secret,
+) -> Result<Option<HttpAnswer>, NoAnswer> {
     let mut response = http.open(url, token).await?;
     if !response.status().is_success() {
         return HttpAnswer::read(response).await.map(Some);

@@ -8,7 +8,10 @@ use crate::mcp::EntityTools;
 use crate::tools::{Catalogue, Limits};
 
 fn surface(toolsets: Option<&[&str]>, read_only: bool) -> ToolRegistry {
-    let tools = EntityTools::new(Arc::new(Catalogue::new(uuid::Uuid::now_v7)), Limits::default());
+    let tools = EntityTools::new(
+        Arc::new(Catalogue::new(uuid::Uuid::now_v7)),
+        Limits::default(),
+    );
     ToolRegistry::new(&tools, &narrowing(toolsets, read_only))
 }
 
@@ -40,22 +43,42 @@ fn each_scope_opens_its_tools_and_no_others() {
         "process_note",
     ];
     for (scopes, count, some, not) in [
-        (&["toolbridge:read"][..], 10, "list_chat_messages", "create_note"),
+        (
+            &["toolbridge:read"][..],
+            10,
+            "list_chat_messages",
+            "create_note",
+        ),
         (&["toolbridge:write"], 30, "process_chat", "get_chat"),
         (&["toolbridge:read", "toolbridge:write"], 40, "get_chat", ""),
         (&["toolbridge:notes:read"], 2, "get_note", "get_task"),
         (&["toolbridge:notes:write"], 6, "delete_note", "get_note"),
-        (&["toolbridge:chats:read"], 2, "list_chats", "list_chat_messages"),
+        (
+            &["toolbridge:chats:read"],
+            2,
+            "list_chats",
+            "list_chat_messages",
+        ),
         (
             &["toolbridge:read", "toolbridge:notes:write"],
             16,
             "patch_note",
             "patch_task",
         ),
-        (&["openid", "toolbridge:tasks:read", "x"], 2, "list_tasks", "list_notes"),
+        (
+            &["openid", "toolbridge:tasks:read", "x"],
+            2,
+            "list_tasks",
+            "list_notes",
+        ),
         (&[], 0, "", "list_notes"),
         (
-            &["openid profile", "toolbridge", "toolbridge:", "toolbridge:notes"],
+            &[
+                "openid profile",
+                "toolbridge",
+                "toolbridge:",
+                "toolbridge:notes",
+            ],
             0,
             "",
             "list_notes",
@@ -72,7 +95,11 @@ fn each_scope_opens_its_tools_and_no_others() {
             "list_notes",
         ),
         (
-            &["toolbridge:note:read", "notes:read", "toolbridge:notes:admin"],
+            &[
+                "toolbridge:note:read",
+                "notes:read",
+                "toolbridge:notes:admin",
+            ],
             0,
             "",
             "get_note",
@@ -80,7 +107,10 @@ fn each_scope_opens_its_tools_and_no_others() {
     ] {
         let names = seen(&all, ToolAccess::ALL, &only(scopes));
         assert_eq!(names.len(), count, "{scopes:?}: {names:?}");
-        assert!(some.is_empty() || names.iter().any(|name| name == some), "{scopes:?}");
+        assert!(
+            some.is_empty() || names.iter().any(|name| name == some),
+            "{scopes:?}"
+        );
         assert!(!names.iter().any(|name| name == not), "{scopes:?}");
     }
     assert_eq!(
@@ -98,7 +128,11 @@ fn what_is_listed_can_be_called_and_nothing_else() {
         only(&["toolbridge:read"]),
         only(&["toolbridge:notes:write", "toolbridge:chats:read"]),
     ];
-    for (toolsets, read_only) in [(None, false), (None, true), (Some(&["notes", "chats"][..]), false)] {
+    for (toolsets, read_only) in [
+        (None, false),
+        (None, true),
+        (Some(&["notes", "chats"][..]), false),
+    ] {
         let surface = surface(toolsets, read_only);
         for asked in [
             narrowing(None, false),
@@ -125,27 +159,42 @@ fn what_is_listed_can_be_called_and_nothing_else() {
 #[test]
 fn why_a_tool_is_not_to_be_had() {
     let server = surface(Some(&["notes", "tasks"]), true);
-    let request = server.narrowed(&narrowing(Some(&["notes"]), false)).unwrap();
+    let request = server
+        .narrowed(&narrowing(Some(&["notes"]), false))
+        .unwrap();
     let scopes = only(&["toolbridge:tasks:read"]);
     for (name, expected) in [
         ("create_note", Err(AccessError::Server)),
         ("list_chats", Err(AccessError::Server)),
         ("list_tasks", Err(AccessError::Request)),
-        ("get_note", Err(AccessError::Scope("toolbridge:notes:read".into()))),
+        (
+            "get_note",
+            Err(AccessError::Scope("toolbridge:notes:read".into())),
+        ),
         ("get_nothing", Ok(())),
     ] {
         assert_eq!(server.admit(name, request, &scopes), expected, "{name}");
     }
-    assert_eq!(server.admit("get_note", request, &only(&["toolbridge:read"])), Ok(()));
+    assert_eq!(
+        server.admit("get_note", request, &only(&["toolbridge:read"])),
+        Ok(())
+    );
 }
 
 /// A request asks for more than there is: it gets what there is.
 #[test]
 fn a_request_can_only_narrow() {
     let server = surface(Some(&["notes"]), true);
-    let asked = server.narrowed(&narrowing(Some(&["notes", "tasks"]), false)).unwrap();
-    assert_eq!(seen(&server, asked, &Scopes::All), ["list_notes", "get_note"]);
-    let nothing = server.narrowed(&narrowing(Some(&["tasks"]), false)).unwrap();
+    let asked = server
+        .narrowed(&narrowing(Some(&["notes", "tasks"]), false))
+        .unwrap();
+    assert_eq!(
+        seen(&server, asked, &Scopes::All),
+        ["list_notes", "get_note"]
+    );
+    let nothing = server
+        .narrowed(&narrowing(Some(&["tasks"]), false))
+        .unwrap();
     assert!(seen(&server, nothing, &Scopes::All).is_empty());
     let unknown = server
         .narrowed(&narrowing(Some(&["notes", "note"]), false))
@@ -168,7 +217,11 @@ fn the_scopes_are_those_of_the_table_and_of_what_is_served() {
     let some = surface(Some(&["notes", "chats"]), true);
     assert_eq!(
         some.scopes_supported(),
-        ["toolbridge:read", "toolbridge:notes:read", "toolbridge:chats:read"]
+        [
+            "toolbridge:read",
+            "toolbridge:notes:read",
+            "toolbridge:chats:read"
+        ]
     );
     assert!(some.is_unlimited(&only(&["toolbridge:read"])));
     assert!(!all.is_unlimited(&only(&["toolbridge:read"])));

@@ -18,7 +18,9 @@ use rmcp::service::Peer;
 use super::response;
 use super::response::INTERNAL_ERROR;
 use crate::foundation::json::Json;
-use crate::mcp::{Arguments, Caller, LIST_TTL_MS, MessageContext, NO_END, Outcome, PlainCall, Server};
+use crate::mcp::{
+    Arguments, Caller, LIST_TTL_MS, MessageContext, NO_END, Outcome, PlainCall, Server,
+};
 use crate::server::jsonrpc::validate::ValidMessage;
 
 const VERSION: &str = "mcp-protocol-version";
@@ -38,7 +40,10 @@ pub struct FastRequest<'a> {
 
 enum What<'a> {
     List,
-    Call { tool: Cow<'a, str>, arguments: Arguments },
+    Call {
+        tool: Cow<'a, str>,
+        arguments: Arguments,
+    },
 }
 
 /// The parameters of either method. What else may stand there is for rmcp to say.
@@ -54,7 +59,9 @@ impl<'a> Params<'a> {
         let mut known = Self::default();
         let mut seen = [false; 3];
         for (key, value) in params.members() {
-            let index = ["name", "arguments", "_meta"].iter().position(|name| *name == key)?;
+            let index = ["name", "arguments", "_meta"]
+                .iter()
+                .position(|name| *name == key)?;
             if std::mem::replace(seen.get_mut(index)?, true) {
                 return None;
             }
@@ -141,7 +148,12 @@ impl<'a> FastRequest<'a> {
     }
 
     /// The JSON-RPC message that answers it.
-    pub async fn answer(self, server: &Server, caller: &Caller, peer: Option<&Peer<RoleServer>>) -> Vec<u8> {
+    pub async fn answer(
+        self,
+        server: &Server,
+        caller: &Caller,
+        peer: Option<&Peer<RoleServer>>,
+    ) -> Vec<u8> {
         let modern = !self.version.has_initialize();
         let (tool, arguments) = match self.what {
             What::List => return list(&self.id, modern, &server.list_for(caller)),
@@ -161,8 +173,13 @@ impl<'a> FastRequest<'a> {
             Some(outcome) => result(&self.id, modern, &outcome),
             None => {
                 let about = &*caller.correlation_id;
-                let error =
-                    response::rpc_error_message(INTERNAL_ERROR, NO_END, Some(Json::trusted(&self.id)), about, None);
+                let error = response::rpc_error_message(
+                    INTERNAL_ERROR,
+                    NO_END,
+                    Some(Json::trusted(&self.id)),
+                    about,
+                    None,
+                );
                 error.to_string().into_bytes()
             }
         }
@@ -246,7 +263,9 @@ fn list(id: &str, modern: bool, tools: &[u8]) -> Vec<u8> {
     begin(id, modern, &mut out);
     if modern {
         // It depends on what the caller may do.
-        out.extend_from_slice(format!(r#""ttlMs":{LIST_TTL_MS},"cacheScope":"private","#).as_bytes());
+        out.extend_from_slice(
+            format!(r#""ttlMs":{LIST_TTL_MS},"cacheScope":"private","#).as_bytes(),
+        );
     }
     out.extend_from_slice(br#""tools":"#);
     out.extend_from_slice(tools);

@@ -32,7 +32,10 @@ impl InFlight {
     }
 
     pub fn until_the_end_of(self, answer: Body) -> Body {
-        Body::new(InFlightBody { answer, _running: self })
+        Body::new(InFlightBody {
+            answer,
+            _running: self,
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 //! HTTP/1.1 only, and hyper's own builder for it, because two limits matter that `axum::serve` does not have: a time
 //! limit for the head of a request, which also closes idle connections, and a bound on connections. With a bound
 //! reached, nothing is accepted, so the kernel's backlog holds newcomers and no memory of ours does; and of those who are in, the ones who have shown
-//! no token make room ([`strangers`](super::limits::unauthenticated_limit)).
+//! no token make room ([`unauthenticated_connections`](super::limits::unauthenticated_limit)).
 //!
 //! Leaving takes three steps, so that nobody who was let in is turned away. First notice is given: readiness says no,
 //! every answer closes its connection, and newcomers are still served, since those who route to us learn of it a moment
@@ -81,7 +81,9 @@ pub async fn serve(
     let (noticed, draining) = (CancellationToken::new(), CancellationToken::new());
     let slots = Arc::new(Semaphore::new(app.settings.max_connections));
     let connections = Connections {
-        strangers: Arc::new(UnauthenticatedLimit::new(app.settings.strangers_time)),
+        unauthenticated: Arc::new(UnauthenticatedLimit::new(
+            app.settings.unauthenticated_grace,
+        )),
         entrance: Arc::new(HttpService::new(&app)),
         loops,
         header_timeout: app.settings.header_timeout,
@@ -119,7 +121,7 @@ pub async fn serve(
 }
 
 struct Connections<H> {
-    strangers: Arc<UnauthenticatedLimit>,
+    unauthenticated: Arc<UnauthenticatedLimit>,
     entrance: Arc<HttpService<H>>,
     loops: Workers,
     header_timeout: Duration,
@@ -158,7 +160,7 @@ impl<H: Handler> Connections<H> {
             tokio::select! {
                 biased;
                 slot = &mut left => return slot,
-                () = self.strangers.make_room() => metrics::limited("strangers"),
+                () = self.unauthenticated.make_room() => metrics::limited("unauthenticated_connections"),
             }
         }
     }
@@ -172,7 +174,9 @@ impl<H: Handler> Connections<H> {
         while let Ok(slot) = Arc::clone(slots).try_acquire_owned()
             && let Ok((stream, _)) = listener.accept()
         {
-            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+            let stream = stream
+                .set_nonblocking(true)
+                .and_then(|()| TcpStream::from_std(stream));
             if let Ok(stream) = stream {
                 self.serve(stream, slot);
             }
@@ -187,7 +191,7 @@ impl<H: Handler> Connections<H> {
         // With Nagle's algorithm on, each event of a stream would wait some 40 ms for the client's delayed ACK.
         let _ = stream.set_nodelay(true);
         let stream = TokioIo::new(WriteTimeout::new(stream, self.write_timeout));
-        let (stranger, must_go) = self.strangers.enter();
+        let (stranger, must_go) = self.unauthenticated.enter();
         let (count, held) = (Count::new(0), Connection::of(stranger));
         let mut running = count.subscribe();
         let entrance = Arc::clone(&self.entrance);
@@ -197,7 +201,9 @@ impl<H: Handler> Connections<H> {
             request.extensions_mut().insert(held.clone());
             let (entrance, noticed) = (Arc::clone(&entrance), noticed.clone());
             async move {
-                let mut answer = entrance.answer(drain_body::read_out(request, body_timeout)).await;
+                let mut answer = entrance
+                    .answer(drain_body::read_out(request, body_timeout))
+                    .await;
                 if noticed.is_cancelled() {
                     answer
                         .headers_mut()

@@ -24,7 +24,10 @@ const SINGLE: [&str; 5] = [
 ];
 
 pub fn check(headers: &HeaderMap) -> Result<(), MessageError> {
-    if let Some(twice) = SINGLE.iter().find(|name| headers.get_all(**name).iter().count() > 1) {
+    if let Some(twice) = SINGLE
+        .iter()
+        .find(|name| headers.get_all(**name).iter().count() > 1)
+    {
         return Err(MessageError::invalid(format!(
             "the header {twice} is given more than once"
         )));
@@ -34,8 +37,9 @@ pub fn check(headers: &HeaderMap) -> Result<(), MessageError> {
             .get(name)
             .map(|value: &HeaderValue| value.to_str().unwrap_or("?"))
     };
-    let unsupported =
-        |message: &'static str| MessageError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, INVALID_REQUEST, message);
+    let unsupported = |message: &'static str| {
+        MessageError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, INVALID_REQUEST, message)
+    };
     let media_type = text(CONTENT_TYPE)
         .and_then(|value| value.split(';').next())
         .unwrap_or_default()
@@ -73,7 +77,11 @@ impl Limits {
             .await
             .unwrap_or_else(|_| {
                 let message = "the message did not arrive in time";
-                Err(MessageError::new(StatusCode::REQUEST_TIMEOUT, INVALID_REQUEST, message))
+                Err(MessageError::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    INVALID_REQUEST,
+                    message,
+                ))
             })
     }
 
@@ -83,18 +91,27 @@ impl Limits {
         if declared > self.max_body_bytes {
             return Err(self.too_large());
         }
-        memory.grow_to(WORKING_COPIES * declared).await.map_err(over_budget)?;
+        memory
+            .grow_to(WORKING_COPIES * declared)
+            .await
+            .map_err(over_budget)?;
         let mut message = Vec::with_capacity(declared);
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|_| MessageError::invalid("the message did not arrive in full"))?;
-            let Ok(data) = frame.into_data() else { continue };
+            let frame =
+                frame.map_err(|_| MessageError::invalid("the message did not arrive in full"))?;
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
             let length = message.len() + data.len();
             if length > self.max_body_bytes {
                 return Err(self.too_large());
             }
             if length > message.capacity() {
                 let capacity = length.next_power_of_two();
-                memory.grow_to(WORKING_COPIES * capacity).await.map_err(over_budget)?;
+                memory
+                    .grow_to(WORKING_COPIES * capacity)
+                    .await
+                    .map_err(over_budget)?;
                 message.reserve_exact(capacity - message.len());
             }
             message.extend_from_slice(&data);
@@ -114,7 +131,10 @@ pub fn over_budget(error: OverBudgetError) -> MessageError {
     metrics::limited("request_memory");
     let (status, when) = match error {
         OverBudgetError::Never => (StatusCode::PAYLOAD_TOO_LARGE, "send less at once"),
-        OverBudgetError::Principal => (StatusCode::TOO_MANY_REQUESTS, "try again when they have ended"),
+        OverBudgetError::Principal => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "try again when they have ended",
+        ),
         OverBudgetError::Total => (StatusCode::SERVICE_UNAVAILABLE, "try again in a moment"),
     };
     let message = format!("the request cannot be served now: {error}; {when}");

@@ -33,7 +33,12 @@ pub fn written(status: StatusCode, json: impl Into<Body>) -> Response {
 }
 
 /// An answer outside of JSON-RPC: wrong place, wrong method, wrong host.
-pub fn error(status: StatusCode, code: &str, message: &str, correlation_id: &CorrelationId) -> Response {
+pub fn error(
+    status: StatusCode,
+    code: &str,
+    message: &str,
+    correlation_id: &CorrelationId,
+) -> Response {
     json(
         status,
         &json!({ "error": code, "message": message, "correlation_id": correlation_id.as_str() }),
@@ -49,25 +54,42 @@ pub fn rpc_error(
     about: &CorrelationId,
     data: Option<&Value>,
 ) -> Response {
-    json(status, &rpc_error_message(code, message, id, about.as_str(), data))
+    json(
+        status,
+        &rpc_error_message(code, message, id, about.as_str(), data),
+    )
 }
 
 /// The id is the request's, when it could be read; `data` is the correlation id unless there is more to say.
-pub fn rpc_error_message(code: i32, message: &str, id: Option<Json<'_>>, about: &str, data: Option<&Value>) -> Value {
+pub fn rpc_error_message(
+    code: i32,
+    message: &str,
+    id: Option<Json<'_>>,
+    about: &str,
+    data: Option<&Value>,
+) -> Value {
     let id = id.and_then(Json::to_value).unwrap_or_default();
-    let data = data.cloned().unwrap_or_else(|| json!({ "correlation_id": about }));
+    let data = data
+        .cloned()
+        .unwrap_or_else(|| json!({ "correlation_id": about }));
     json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message, "data": data } })
 }
 
 /// Beside an answer that says "later".
 pub fn retry_after(mut response: Response, seconds: u32) -> Response {
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from(seconds));
     response
 }
 
 /// A refused token. What OAuth clients read is in the challenge; the body is a JSON-RPC error, since there are clients that
 /// show their user nothing else. `reason` and `correlation_id` stand beside it, for whoever reads no JSON-RPC.
-pub fn refusal(refusal: AuthError, challenge: &Challenge, correlation_id: &CorrelationId) -> Response {
+pub fn refusal(
+    refusal: AuthError,
+    challenge: &Challenge,
+    correlation_id: &CorrelationId,
+) -> Response {
     let answer = challenge.answer(refusal);
     let (reason, about) = (refusal.reason(), correlation_id.as_str());
     let body = json!({
@@ -82,7 +104,11 @@ pub fn refusal(refusal: AuthError, challenge: &Challenge, correlation_id: &Corre
         "correlation_id": about,
     });
     let mut response = json(answer.status, &body);
-    if let Some(Ok(value)) = answer.www_authenticate.as_deref().map(HeaderValue::from_str) {
+    if let Some(Ok(value)) = answer
+        .www_authenticate
+        .as_deref()
+        .map(HeaderValue::from_str)
+    {
         response.headers_mut().insert(WWW_AUTHENTICATE, value);
     }
     if answer.status == StatusCode::SERVICE_UNAVAILABLE {

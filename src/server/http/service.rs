@@ -74,7 +74,10 @@ impl<H: Handler> HttpService<H> {
             ("/sse", Some(_)) => At::Stream,
             ("/messages", Some(_)) => At::Messages,
             _ => {
-                return match TowerToHyperService::new(self.router.clone()).call(request).await {
+                return match TowerToHyperService::new(self.router.clone())
+                    .call(request)
+                    .await
+                {
                     Ok(response) => response,
                     Err(never) => match never {},
                 };
@@ -83,7 +86,10 @@ impl<H: Handler> HttpService<H> {
         // Boxed once, so that the checks around it move little when they are made.
         let known = |request| Box::pin(self.known(at, request));
         let checked = |request| cors::listed_origins(&self.guard, request, known);
-        http_span::request(request, |request| host_origin::check(&self.guard, request, checked)).await
+        http_span::request(request, |request| {
+            host_origin::check(&self.guard, request, checked)
+        })
+        .await
     }
 
     /// The token comes before the body: nobody fills our memory without being somebody.
@@ -91,19 +97,28 @@ impl<H: Handler> HttpService<H> {
         let (door, endpoint) = (&self.door, &self.endpoint);
         match (at, request.method(), &self.sse) {
             (At::Mcp, &Method::POST, _) => {
-                authenticate::check(door, request, |request| mcp_post::post(endpoint, request)).await
+                authenticate::check(door, request, |request| mcp_post::post(endpoint, request))
+                    .await
             }
             // The others are rare, and boxed, so that a call need not carry their state along.
-            (At::Mcp, &Method::GET | &Method::HEAD | &Method::DELETE, _) if endpoint.sessions.is_some() => {
+            (At::Mcp, &Method::GET | &Method::HEAD | &Method::DELETE, _)
+                if endpoint.sessions.is_some() =>
+            {
                 let listening = |request| sessions::listen_or_end(endpoint, request);
                 Box::pin(authenticate::check(door, request, listening)).await
             }
             // A HEAD would open a stream that nobody reads.
             (At::Stream, &Method::GET, Some(sse)) => {
-                Box::pin(authenticate::check(door, request, |request| sse::open(sse, request))).await
+                Box::pin(authenticate::check(door, request, |request| {
+                    sse::open(sse, request)
+                }))
+                .await
             }
             (At::Messages, &Method::POST, Some(sse)) => {
-                Box::pin(authenticate::check(door, request, |request| sse::post(sse, request))).await
+                Box::pin(authenticate::check(door, request, |request| {
+                    sse::post(sse, request)
+                }))
+                .await
             }
             (At::Stream, ..) => method_not_allowed(&request, "GET"),
             (At::Mcp | At::Messages, ..) => only_post(&request),

@@ -27,8 +27,15 @@ fn filled(message: &str) -> Option<String> {
         return None;
     }
     let result = Json::trusted(message).member("result")?;
-    let structured = result.member("structuredContent").filter(|content| content.is_null())?;
-    let text = result.member("content")?.elements().next()?.member("text")?.as_str()?;
+    let structured = result
+        .member("structuredContent")
+        .filter(|content| content.is_null())?;
+    let text = result
+        .member("content")?
+        .elements()
+        .next()?
+        .member("text")?
+        .as_str()?;
     let begin = structured.get().as_ptr().addr() - message.as_ptr().addr();
     let (head, rest) = message.split_at_checked(begin)?;
     let tail = rest.strip_prefix(structured.get())?;
@@ -43,12 +50,20 @@ pub async fn fill_response(response: Response, memory: Reservation) -> Response 
     if kind.starts_with(b"application/json") {
         let (parts, body) = response.into_parts();
         // The message is there as a whole already.
-        let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+        let body = body
+            .collect()
+            .await
+            .map(|body| body.to_bytes())
+            .unwrap_or_default();
         return Response::from_parts(parts, Body::from(memory.attach(fill_bytes(body))));
     }
     if kind.starts_with(b"text/event-stream") {
         return response.map(|body| {
-            Body::new(body.map_frame(move |frame| frame.map_data(|data| memory.attach(fill_events(data)))))
+            Body::new(
+                body.map_frame(move |frame| {
+                    frame.map_data(|data| memory.attach(fill_events(data)))
+                }),
+            )
         });
     }
     response
@@ -68,10 +83,12 @@ fn fill_events(events: Bytes) -> Bytes {
     else {
         return events;
     };
-    let lines = text.split_inclusive('\n').map(|line| match line.strip_prefix(DATA) {
-        Some(message) => Cow::Owned(format!("{DATA}{}", fill(message))),
-        None => Cow::Borrowed(line),
-    });
+    let lines = text
+        .split_inclusive('\n')
+        .map(|line| match line.strip_prefix(DATA) {
+            Some(message) => Cow::Owned(format!("{DATA}{}", fill(message))),
+            None => Cow::Borrowed(line),
+        });
     lines.collect::<String>().into()
 }
 
@@ -93,7 +110,10 @@ mod tests {
         assert_eq!(fill(ENCODED), FILLED);
         assert_eq!(fill(FILLED), FILLED);
         let events = format!("id: 7\ndata: {ENCODED}\n\n");
-        assert_eq!(fill_events(events.into()), format!("id: 7\ndata: {FILLED}\n\n"));
+        assert_eq!(
+            fill_events(events.into()),
+            format!("id: 7\ndata: {FILLED}\n\n")
+        );
     }
 
     #[test]

@@ -95,7 +95,9 @@ impl<'a> Outline<'a> {
                 _ => continue,
             };
             if slot.replace(value).is_some() {
-                return Err(MessageError::invalid("a member of the JSON-RPC message is given twice"));
+                return Err(MessageError::invalid(
+                    "a member of the JSON-RPC message is given twice",
+                ));
             }
         }
         Ok(outline)
@@ -106,14 +108,26 @@ impl<'a> Outline<'a> {
 pub fn validate(body: &[u8]) -> (Option<Json<'_>>, Result<ValidMessage<'_>, MessageError>) {
     let message = match Json::parse_syntax(body) {
         Err(_) => {
-            let objection = MessageError::new(StatusCode::BAD_REQUEST, PARSE_ERROR, "the message is not valid JSON");
+            let objection = MessageError::new(
+                StatusCode::BAD_REQUEST,
+                PARSE_ERROR,
+                "the message is not valid JSON",
+            );
             return (None, Err(objection));
         }
         Ok(value) if value.is_array() => {
-            return (None, Err(MessageError::invalid("JSON-RPC batches are not supported")));
+            return (
+                None,
+                Err(MessageError::invalid("JSON-RPC batches are not supported")),
+            );
         }
         Ok(value) if !value.is_object() => {
-            return (None, Err(MessageError::invalid("the message is not a JSON-RPC object")));
+            return (
+                None,
+                Err(MessageError::invalid(
+                    "the message is not a JSON-RPC object",
+                )),
+            );
         }
         Ok(message) => message,
     };
@@ -129,7 +143,9 @@ pub fn validate(body: &[u8]) -> (Option<Json<'_>>, Result<ValidMessage<'_>, Mess
 impl<'a> Outline<'a> {
     fn check(&self, message: Json<'_>) -> Result<ValidMessage<'a>, MessageError> {
         let kind = self.kind()?;
-        message.check().map_err(|error| MessageError::params(reason(error)))?;
+        message
+            .check()
+            .map_err(|error| MessageError::params(reason(error)))?;
         let is_call = self.method.map(Json::get) == Some("\"tools/call\"");
         let arguments = self
             .params
@@ -138,7 +154,9 @@ impl<'a> Outline<'a> {
         let rest = message.get().len() - arguments.map_or(0, |arguments| arguments.get().len());
         if rest > MAX_ENVELOPE_BYTES {
             metrics::limited("request_bytes");
-            let message = format!("the message without a tool's arguments is larger than {MAX_ENVELOPE_BYTES} bytes");
+            let message = format!(
+                "the message without a tool's arguments is larger than {MAX_ENVELOPE_BYTES} bytes"
+            );
             return Err(MessageError::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 INVALID_REQUEST,
@@ -167,16 +185,30 @@ impl<'a> Outline<'a> {
             .is_some_and(|params| !params.is_object() && !params.is_null())
         {
             let message = "params must be an object";
-            return Err(MessageError::new(StatusCode::BAD_REQUEST, INVALID_PARAMS, message));
+            return Err(MessageError::new(
+                StatusCode::BAD_REQUEST,
+                INVALID_PARAMS,
+                message,
+            ));
         }
-        if self.method.map(Json::get) == Some("\"tools/list\"") && !self.params.is_none_or(has_good_cursor) {
+        if self.method.map(Json::get) == Some("\"tools/list\"")
+            && !self.params.is_none_or(has_good_cursor)
+        {
             let message = "the cursor must be a string";
-            return Err(MessageError::new(StatusCode::BAD_REQUEST, INVALID_PARAMS, message));
+            return Err(MessageError::new(
+                StatusCode::BAD_REQUEST,
+                INVALID_PARAMS,
+                message,
+            ));
         }
         let initialize = self.method.map(Json::get) == Some("\"initialize\"");
         if initialize && !self.params.is_none_or(has_short_version) {
             let message = "protocolVersion must be a string of at most 64 bytes";
-            return Err(MessageError::new(StatusCode::BAD_REQUEST, INVALID_PARAMS, message));
+            return Err(MessageError::new(
+                StatusCode::BAD_REQUEST,
+                INVALID_PARAMS,
+                message,
+            ));
         }
         match self.method {
             Some(_) if initialize => Ok(Kind::Initialize),
@@ -245,7 +277,9 @@ fn has_good_cursor(params: Json<'_>) -> bool {
 
 /// rmcp logs a version that its header does not agree with, at whatever length.
 fn has_short_version(params: Json<'_>) -> bool {
-    let mut versions = params.members().filter(|(name, _)| name == "protocolVersion");
+    let mut versions = params
+        .members()
+        .filter(|(name, _)| name == "protocolVersion");
     let short = |(_, version): (_, Json<'_>)| version.get().len() <= MAX_VERSION_BYTES + 2;
     versions.next().is_none_or(short) && versions.next().is_none()
 }
@@ -261,7 +295,9 @@ fn reason(error: JsonError) -> &'static str {
 /// Why a message of good outline cannot be read by rmcp, which does not say it. Looked for only when it has refused.
 pub fn unreadable(body: &[u8]) -> MessageError {
     match serde_json::from_slice::<Value>(body) {
-        Err(error) if error.to_string().contains("out of range") => MessageError::params("a number is out of range"),
+        Err(error) if error.to_string().contains("out of range") => {
+            MessageError::params("a number is out of range")
+        }
         Err(_) => MessageError::params("a value is not one that can be read"),
         Ok(message) if message.get("method").is_none() => {
             MessageError::invalid("the message is not one that MCP defines")
@@ -315,11 +351,27 @@ mod tests {
                 Some("\"a\""),
                 0,
             ),
-            (r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#, None, 0),
+            (
+                r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
+                None,
+                0,
+            ),
             (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, Some("1"), 0),
-            (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, None, INVALID_REQUEST),
-            (r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, None, INVALID_REQUEST),
-            (r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#, None, INVALID_REQUEST),
+            (
+                r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#,
+                None,
+                INVALID_REQUEST,
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#,
+                None,
+                INVALID_REQUEST,
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":{},"method":"ping"}"#,
+                None,
+                INVALID_REQUEST,
+            ),
             (
                 r#"{"jsonrpc":"2.0","id":99999999999999999999,"method":"ping"}"#,
                 None,
@@ -342,7 +394,11 @@ mod tests {
                 Some("1"),
                 0,
             ),
-            (r#"{"jsonrpc":"2.0","id":1,"method":7}"#, Some("1"), INVALID_REQUEST),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":7}"#,
+                Some("1"),
+                INVALID_REQUEST,
+            ),
             (
                 r#"{"jsonrpc":"2.0","id":1,"method":"ping","method":"tools/call"}"#,
                 None,
@@ -354,21 +410,33 @@ mod tests {
                 INVALID_REQUEST,
             ),
             ("[]", None, INVALID_REQUEST),
-            (r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#, None, INVALID_REQUEST),
+            (
+                r#"[{"jsonrpc":"2.0","id":1,"method":"ping"}]"#,
+                None,
+                INVALID_REQUEST,
+            ),
             (r#"["2.0",1,"ping"]"#, None, INVALID_REQUEST),
             ("7", None, INVALID_REQUEST),
             ("null", None, INVALID_REQUEST),
             ("", None, PARSE_ERROR),
             ("[", None, PARSE_ERROR),
             ("{", None, PARSE_ERROR),
-            (r#"{"jsonrpc":"2.0","id":1,"method":"ping"}}"#, None, PARSE_ERROR),
+            (
+                r#"{"jsonrpc":"2.0","id":1,"method":"ping"}}"#,
+                None,
+                PARSE_ERROR,
+            ),
             (
                 r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":tru}}"#,
                 None,
                 PARSE_ERROR,
             ),
         ] {
-            assert_eq!(verdict(body.as_bytes()), (id.map(str::to_owned), code), "{body}");
+            assert_eq!(
+                verdict(body.as_bytes()),
+                (id.map(str::to_owned), code),
+                "{body}"
+            );
         }
         assert_eq!(
             verdict(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\"}").1,
@@ -401,14 +469,19 @@ mod tests {
             ("tools/list", r#"{"cursor":7}"#.to_owned(), false),
             ("tools/list", r#"{"cursor":null}"#.to_owned(), true),
             ("tools/list", "null".to_owned(), true),
-            ("initialize", r#"{"protocolVersion":"2025-06-18"}"#.to_owned(), true),
+            (
+                "initialize",
+                r#"{"protocolVersion":"2025-06-18"}"#.to_owned(),
+                true,
+            ),
             (
                 "initialize",
                 format!(r#"{{"protocolVersion":"{}"}}"#, "9".repeat(65)),
                 false,
             ),
         ] {
-            let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+            let body =
+                format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
             assert_eq!(verdict(body.as_bytes()).1 == 0, good, "{body}");
         }
     }
@@ -416,7 +489,8 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_said_in_words() {
         let said = |params: &str| {
-            let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
+            let body =
+                format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
             let refused = validate(body.as_bytes()).1.err();
             let objection = refused.unwrap_or_else(|| unreadable(body.as_bytes()));
             assert_eq!(objection.code, INVALID_PARAMS);
@@ -440,7 +514,10 @@ mod tests {
                 r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"x":"yyy"#,
                 Some("7"),
             ),
-            (r#"{"method":"x","id":"a","params":{"x":"yyy"#, Some("\"a\"")),
+            (
+                r#"{"method":"x","id":"a","params":{"x":"yyy"#,
+                Some("\"a\""),
+            ),
             (r#"{"method":"x","id":12"#, None),
             (r#"{"method":"x","params":{"id":5,"x":"yyy"#, None),
             ("[1", None),

@@ -83,20 +83,34 @@ impl<H: Handler> Sessions<H> {
         let manager = Arc::new(Manager::new(Arc::clone(&ledger), limits.idle));
         let config = config.with_legacy_session_mode(true);
         Self {
-            service: StreamableHttpService::new(move || Ok(handler.clone()), Arc::clone(&manager), config),
+            service: StreamableHttpService::new(
+                move || Ok(handler.clone()),
+                Arc::clone(&manager),
+                config,
+            ),
             manager,
             ledger,
         }
     }
 
-    pub fn way(&self, headers: &HeaderMap, caller: &Caller, kind: Kind, streams: bool) -> Result<Way, MessageError> {
+    pub fn way(
+        &self,
+        headers: &HeaderMap,
+        caller: &Caller,
+        kind: Kind,
+        streams: bool,
+    ) -> Result<Way, MessageError> {
         if is_modern(headers) {
             return Ok(Way::Alone);
         }
         match session_of(headers)? {
             Some(_) if !streams => {
                 let message = "within a session, Accept must include text/event-stream";
-                Err(MessageError::new(StatusCode::NOT_ACCEPTABLE, INVALID_REQUEST, message))
+                Err(MessageError::new(
+                    StatusCode::NOT_ACCEPTABLE,
+                    INVALID_REQUEST,
+                    message,
+                ))
             }
             Some(id) => self.enter(id, caller).map(|()| Way::Within),
             None if kind == Kind::Initialize && streams => Ok(Way::Opens),
@@ -126,7 +140,10 @@ impl<H: Handler> Sessions<H> {
         let opening = tasks::spawn("session", async move {
             sessions.close(room.makes_way.clone()).await;
             let answer = sessions.service.handle(request).await;
-            let id = answer.headers().get(SESSION_ID).and_then(|id| id.to_str().ok());
+            let id = answer
+                .headers()
+                .get(SESSION_ID)
+                .and_then(|id| id.to_str().ok());
             if let Some(id) = id.map(SessionId::from) {
                 sessions.close(room.taken_by(Arc::clone(&id), owner)).await;
                 // It may have ended before it was entered.
@@ -144,7 +161,10 @@ impl<H: Handler> Sessions<H> {
 
     /// For a request that may enter.
     pub async fn handle(&self, request: Request) -> Result<Answer, MessageError> {
-        let id = session_of(request.headers()).ok().flatten().map(SessionId::from);
+        let id = session_of(request.headers())
+            .ok()
+            .flatten()
+            .map(SessionId::from);
         let answer = self.service.handle(request).await;
         // What goes wrong in a call is answered by the call. This is rmcp's word for a session that ended a moment ago.
         if answer.status() == StatusCode::INTERNAL_SERVER_ERROR {
@@ -186,7 +206,8 @@ pub async fn listen_or_end<H: Handler>(endpoint: &Endpoint<H>, mut request: Requ
         return only_post(&request);
     };
     let entered = match session_of(request.headers()) {
-        Ok(Some(id)) if !is_modern(request.headers()) => match request.extensions().get::<Caller>() {
+        Ok(Some(id)) if !is_modern(request.headers()) => match request.extensions().get::<Caller>()
+        {
             Some(caller) => sessions.enter(id, caller),
             None => return only_post(&request),
         },
@@ -216,7 +237,12 @@ pub async fn listen_or_end<H: Handler>(endpoint: &Endpoint<H>, mut request: Requ
 
 /// Says when to come back, where an answer says that there is no room.
 pub fn retry_later(response: &mut http::Response<Body>) {
-    if [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&response.status()) {
+    if [
+        StatusCode::SERVICE_UNAVAILABLE,
+        StatusCode::TOO_MANY_REQUESTS,
+    ]
+    .contains(&response.status())
+    {
         response.headers_mut().insert(RETRY_AFTER, TRY_AGAIN);
     }
 }

@@ -103,7 +103,9 @@ impl Ledger {
 
 impl Kept {
     fn of<'a>(&'a self, owner: &'a str) -> impl Iterator<Item = (&'a SessionId, &'a Entry)> {
-        self.sessions.iter().filter(move |(_, entry)| *entry.owner == *owner)
+        self.sessions
+            .iter()
+            .filter(move |(_, entry)| *entry.owner == *owner)
     }
 
     fn oldest_of(&self, owner: &str) -> Option<SessionId> {

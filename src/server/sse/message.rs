@@ -6,8 +6,8 @@
 use axum::body::Bytes;
 use http::HeaderMap;
 use rmcp::model::{
-    ClientJsonRpcMessage, ClientNotification, ClientRequest, ErrorCode, ErrorData, GetMeta, JsonRpcNotification,
-    JsonRpcRequest, ProtocolVersion, RequestId,
+    ClientJsonRpcMessage, ClientNotification, ClientRequest, ErrorCode, ErrorData, GetMeta,
+    JsonRpcNotification, JsonRpcRequest, ProtocolVersion, RequestId,
 };
 use serde_json::json;
 
@@ -46,7 +46,11 @@ impl RequestError {
 
 impl From<MessageError> for RequestError {
     fn from(objection: MessageError) -> Self {
-        Self(ErrorData::new(ErrorCode(objection.code), objection.message, None))
+        Self(ErrorData::new(
+            ErrorCode(objection.code),
+            objection.message,
+            None,
+        ))
     }
 }
 
@@ -59,7 +63,10 @@ pub fn hear<'a>(
 ) -> Incoming<'a> {
     let (raw_id, outline) = validate(body);
     let id = raw_id.and_then(|id| serde_json::from_str::<RequestId>(id.get()).ok());
-    let question = outline.as_ref().ok().and_then(|outlined| question(raw_id, outlined));
+    let question = outline
+        .as_ref()
+        .ok()
+        .and_then(|outlined| question(raw_id, outlined));
     if let (Some(question), Some(id)) = (question, &id) {
         return Incoming::FastRequest(id.clone(), question);
     }
@@ -67,7 +74,8 @@ pub fn hear<'a>(
     let message = outline.and_then(|outlined| {
         let split = outlined.split(body);
         arguments = split.arguments;
-        serde_json::from_slice::<ClientJsonRpcMessage>(&split.message).map_err(|_| unreadable(&split.message))
+        serde_json::from_slice::<ClientJsonRpcMessage>(&split.message)
+            .map_err(|_| unreadable(&split.message))
     });
     match (message, id) {
         (Ok(ClientJsonRpcMessage::Request(request)), _) => match wrong(&request, headers, begun) {
@@ -75,24 +83,37 @@ pub fn hear<'a>(
             None => Incoming::Request(Box::new(request), arguments),
         },
         (Ok(ClientJsonRpcMessage::Notification(_)), _) if !begun => Incoming::Ignored,
-        (Ok(ClientJsonRpcMessage::Notification(notification)), _) => Incoming::Notification(Box::new(notification)),
+        (Ok(ClientJsonRpcMessage::Notification(notification)), _) => {
+            Incoming::Notification(Box::new(notification))
+        }
         (Ok(_), _) => Incoming::Nobodys(MessageError::invalid("a response was not asked for")),
         (Err(objection), Some(id)) => Incoming::MessageError(id, objection.into()),
         (Err(objection), None) => Incoming::Nobodys(objection),
     }
 }
 
-fn wrong(request: &JsonRpcRequest<ClientRequest>, headers: &HeaderMap, begun: bool) -> Option<RequestError> {
+fn wrong(
+    request: &JsonRpcRequest<ClientRequest>,
+    headers: &HeaderMap,
+    begun: bool,
+) -> Option<RequestError> {
     if let Some(version) = foreign_version(&request.request, headers) {
         let known = ProtocolVersion::KNOWN_VERSIONS;
-        let legacy: Vec<_> = known.iter().filter(|known| known.has_initialize()).cloned().collect();
-        return Some(RequestError(ErrorData::unsupported_protocol_version(version, &legacy)));
+        let legacy: Vec<_> = known
+            .iter()
+            .filter(|known| known.has_initialize())
+            .cloned()
+            .collect();
+        return Some(RequestError(ErrorData::unsupported_protocol_version(
+            version, &legacy,
+        )));
     }
     let begins = matches!(
         request.request,
         ClientRequest::InitializeRequest(_) | ClientRequest::PingRequest(_)
     );
-    let too_early = || MessageError::invalid("a conversation on a stream begins with initialize").into();
+    let too_early =
+        || MessageError::invalid("a conversation on a stream begins with initialize").into();
     (!begun && !begins).then(too_early)
 }
 
@@ -103,11 +124,14 @@ fn foreign_version(request: &ClientRequest, headers: &HeaderMap) -> Option<Proto
     let in_header = in_header.map(|value| version(value.to_str().unwrap_or("?")));
     let in_meta = request.get_meta().protocol_version();
     let in_meta = in_meta.map(|claimed| version(claimed.as_str()));
-    let discovers = matches!(request, ClientRequest::DiscoverRequest(_)).then_some(ProtocolVersion::NO_INITIALIZE);
+    let discovers = matches!(request, ClientRequest::DiscoverRequest(_))
+        .then_some(ProtocolVersion::NO_INITIALIZE);
     [in_header, in_meta, discovers]
         .into_iter()
         .flatten()
-        .find(|version| !version.has_initialize() || !ProtocolVersion::KNOWN_VERSIONS.contains(version))
+        .find(|version| {
+            !version.has_initialize() || !ProtocolVersion::KNOWN_VERSIONS.contains(version)
+        })
 }
 
 /// It is repeated in the answer, so it is shown, not repeated in full.

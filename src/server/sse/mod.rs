@@ -24,7 +24,8 @@ use axum::response::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, StatusCode, Uri};
 use rmcp::model::{
-    ClientJsonRpcMessage, ClientNotification, GetExtensions, JsonRpcNotification, RequestId, ServerJsonRpcMessage,
+    ClientJsonRpcMessage, ClientNotification, GetExtensions, JsonRpcNotification, RequestId,
+    ServerJsonRpcMessage,
 };
 use tokio_util::sync::CancellationToken;
 use url::form_urlencoded;
@@ -97,7 +98,11 @@ impl StreamError {
             Self::TwoSessions => (StatusCode::BAD_REQUEST, "session_ambiguous", None),
             Self::UnknownSession => (StatusCode::NOT_FOUND, "session_unknown", None),
             Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining", Some(1)),
-            Self::TooManyStreams => (StatusCode::SERVICE_UNAVAILABLE, "too_many_streams", Some(10)),
+            Self::TooManyStreams => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too_many_streams",
+                Some(10),
+            ),
             Self::TooManyOfYours => (StatusCode::TOO_MANY_REQUESTS, "too_many_streams", Some(10)),
             Self::TooManyCalls => (StatusCode::TOO_MANY_REQUESTS, "too_many_calls", Some(1)),
             Self::IdInUse => (StatusCode::BAD_REQUEST, "id_in_use", None),
@@ -130,9 +135,19 @@ pub async fn open<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
         request.headers(),
     ) {
         Ok(asked) => asked,
-        Err(objection) => return response::error(objection.status, "invalid_request", &objection.message, &about),
+        Err(objection) => {
+            return response::error(
+                objection.status,
+                "invalid_request",
+                &objection.message,
+                &about,
+            );
+        }
     };
-    let opened = match sse.streams.open(&caller.principal.subject, asked, connection) {
+    let opened = match sse
+        .streams
+        .open(&caller.principal.subject, asked, connection)
+    {
         Ok(opened) => opened,
         Err(refused) => return refused.answer(&about),
     };
@@ -144,24 +159,40 @@ pub async fn open<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
     let path = format!("/messages?sessionId={}", opened.id);
     // The queue is empty, so there is room.
     let _ = opened.outbox.try_send(Event::endpoint(&path));
-    let carrier = SseTransport::new(opened.inbox, opened.outbox, &opened.stream, sse.streams.draining());
+    let carrier = SseTransport::new(
+        opened.inbox,
+        opened.outbox,
+        &opened.stream,
+        sse.streams.draining(),
+    );
     let conversation = converse(sse.handler.clone(), carrier, opened.stream, opened.stop);
     tasks::spawn("stream", conversation);
 
-    let mut response = Response::new(Body::new(Events::new(opened.queue, sse.keep_alive, opened.place)));
+    let mut response = Response::new(Body::new(Events::new(
+        opened.queue,
+        sse.keep_alive,
+        opened.place,
+    )));
     for (name, value) in [
         (CONTENT_TYPE, "text/event-stream"),
         (CACHE_CONTROL, "no-cache, no-transform"),
         // nginx would otherwise collect events until a buffer is full.
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
     }
     response
 }
 
 /// Until the client has gone, or the server leaves; then the stream ends with it.
-async fn converse<H: Handler>(handler: H, carrier: SseTransport, stream: Arc<Stream>, stop: CancellationToken) {
+async fn converse<H: Handler>(
+    handler: H,
+    carrier: SseTransport,
+    stream: Arc<Stream>,
+    stop: CancellationToken,
+) {
     match rmcp::service::serve_server_with_ct(handler, carrier, stop).await {
         Ok(conversation) => {
             stream.speaks_with(conversation.peer().clone());
@@ -184,11 +215,22 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
         Err(refused) => return refused.answer(&about),
     };
     let objected = |objection: &MessageError, id: Option<Json<'_>>| {
-        response::rpc_error(objection.status, objection.code, &objection.message, id, &about, None)
+        response::rpc_error(
+            objection.status,
+            objection.code,
+            &objection.message,
+            id,
+            &about,
+            None,
+        )
     };
     caller.hears_progress = true;
     caller.via = Via::Sse;
-    caller.asked = match tool_filter::asked(|narrowing| sse.handler.narrowed(narrowing), &parts.uri, &parts.headers) {
+    caller.asked = match tool_filter::asked(
+        |narrowing| sse.handler.narrowed(narrowing),
+        &parts.uri,
+        &parts.headers,
+    ) {
         Ok(asked) => asked.and(stream.asked),
         Err(objection) => return objected(&objection, None),
     };
@@ -203,13 +245,27 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
     let _running = InFlight::begin(&parts.extensions);
     let question = |id, message: &_| {
         let (server, peer) = (sse.handler.straight()?, stream.peer()?);
-        FastRequest::read(server, &parts.headers, id, message, &body, &caller, Some(peer))
+        FastRequest::read(
+            server,
+            &parts.headers,
+            id,
+            message,
+            &body,
+            &caller,
+            Some(peer),
+        )
     };
     let taken = match hear(&body, &parts.headers, stream.has_begun(), question) {
         Incoming::FastRequest(id, question) => match sse.begin(&stream, &id, &caller).await {
             Ok(claim) => {
                 let runtime = stream.runtime.clone();
-                let answering = answer_past_rmcp(sse.handler.clone(), question.into_owned(), caller, stream, claim);
+                let answering = answer_past_rmcp(
+                    sse.handler.clone(),
+                    question.into_owned(),
+                    caller,
+                    stream,
+                    claim,
+                );
                 tasks::spawn_on(&runtime, "stream", answering);
                 Ok(())
             }
@@ -229,18 +285,20 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
                 Err(refused) => Err(refused),
             }
         }
-        Incoming::Request(mut request, arguments) => match sse.begin(&stream, &request.id, &caller).await {
-            Ok(claim) => {
-                // Each call goes on with the token that came with it.
-                parts.extensions.insert(caller);
-                if let Some(arguments) = arguments {
-                    parts.extensions.insert(arguments);
+        Incoming::Request(mut request, arguments) => {
+            match sse.begin(&stream, &request.id, &caller).await {
+                Ok(claim) => {
+                    // Each call goes on with the token that came with it.
+                    parts.extensions.insert(caller);
+                    if let Some(arguments) = arguments {
+                        parts.extensions.insert(arguments);
+                    }
+                    request.request.extensions_mut().insert(parts);
+                    stream.ask(*request, claim).await
                 }
-                request.request.extensions_mut().insert(parts);
-                stream.ask(*request, claim).await
+                Err(refused) => Err(refused),
             }
-            Err(refused) => Err(refused),
-        },
+        }
     };
     match taken {
         Ok(()) => {
@@ -276,7 +334,8 @@ impl<H> Sse<H> {
     /// The stream that is named, when it is the caller's.
     fn stream_of(&self, uri: &Uri, subject: &str) -> Result<Arc<Stream>, StreamError> {
         let query = uri.query().unwrap_or_default();
-        let mut named = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "sessionId");
+        let mut named =
+            form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "sessionId");
         let (_, id) = named.next().ok_or(StreamError::NoSession)?;
         if named.next().is_some() {
             return Err(StreamError::TwoSessions);
@@ -286,7 +345,12 @@ impl<H> Sse<H> {
     }
 
     /// Makes room for a request. It waits for it, since clients of this age take a refusal for the end of everything.
-    async fn begin(&self, stream: &Stream, id: &RequestId, caller: &Caller) -> Result<Claim, StreamError> {
+    async fn begin(
+        &self,
+        stream: &Stream,
+        id: &RequestId,
+        caller: &Caller,
+    ) -> Result<Claim, StreamError> {
         self.streams.refuse_when_draining()?;
         tokio::time::timeout(
             self.limits.body_timeout,
@@ -303,7 +367,9 @@ impl<H> Sse<H> {
     ) -> Result<(), StreamError> {
         self.streams.refuse_when_draining()?;
         let cancelled = message::cancelled(&notification);
-        stream.say(ClientJsonRpcMessage::Notification(notification)).await?;
+        stream
+            .say(ClientJsonRpcMessage::Notification(notification))
+            .await?;
         // rmcp answers a cancelled request no more, and whoever has a claim gives up.
         if let Some(id) = cancelled {
             stream.calls.cancel(&id);

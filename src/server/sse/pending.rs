@@ -135,7 +135,11 @@ impl PendingRequests {
     }
 
     /// Waits for room. An id that is in use would leave two requests with one answer.
-    pub async fn begin(self: &Arc<Self>, id: RequestId, memory: Reservation) -> Result<Claim, StreamError> {
+    pub async fn begin(
+        self: &Arc<Self>,
+        id: RequestId,
+        memory: Reservation,
+    ) -> Result<Claim, StreamError> {
         let room = Arc::clone(&self.room).acquire_owned().await;
         let gone = CancellationToken::new();
         let slot = Slot {
@@ -209,16 +213,30 @@ mod tests {
         );
         drop(claim);
         assert!(calls.until_none().now_or_never().is_some());
-        calls.begin(id(), Reservation::default()).await.unwrap().hand_on();
+        calls
+            .begin(id(), Reservation::default())
+            .await
+            .unwrap()
+            .hand_on();
         assert_eq!(*connection.borrow(), 1);
         // The slot goes with the answer, and is kept until that has left.
         let slot = calls.answer(&id()).depart();
         assert!(calls.until_none().now_or_never().is_some());
-        assert_eq!((*connection.borrow(), calls.room.available_permits()), (1, SLOTS - 1));
+        assert_eq!(
+            (*connection.borrow(), calls.room.available_permits()),
+            (1, SLOTS - 1)
+        );
         drop(slot);
-        assert_eq!((*connection.borrow(), calls.room.available_permits()), (0, SLOTS));
+        assert_eq!(
+            (*connection.borrow(), calls.room.available_permits()),
+            (0, SLOTS)
+        );
         // Nor does a cancellation free the slot of an answer that waits for the client to read.
-        calls.begin(id(), Reservation::default()).await.unwrap().hand_on();
+        calls
+            .begin(id(), Reservation::default())
+            .await
+            .unwrap()
+            .hand_on();
         let answer = calls.answer(&id());
         calls.cancel(&id());
         assert!(calls.until_none().now_or_never().is_none());

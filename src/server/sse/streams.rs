@@ -136,7 +136,12 @@ impl Streams {
         if open.len() >= self.most {
             return Err(StreamError::TooManyStreams);
         }
-        if open.values().filter(|other| other.subject == *subject).count() >= self.most_of_one {
+        if open
+            .values()
+            .filter(|other| other.subject == *subject)
+            .count()
+            >= self.most_of_one
+        {
             return Err(StreamError::TooManyOfYours);
         }
         open.insert(id, Arc::clone(&stream));
@@ -192,7 +197,11 @@ impl Stream {
         let _ = self.peer.set(peer);
     }
 
-    pub async fn ask(&self, request: JsonRpcRequest<ClientRequest>, claim: Claim) -> Result<(), StreamError> {
+    pub async fn ask(
+        &self,
+        request: JsonRpcRequest<ClientRequest>,
+        claim: Claim,
+    ) -> Result<(), StreamError> {
         let begins = matches!(request.request, ClientRequest::InitializeRequest(_));
         self.say(ClientJsonRpcMessage::Request(request)).await?;
         claim.hand_on();
@@ -204,7 +213,10 @@ impl Stream {
     }
 
     pub async fn say(&self, message: ClientJsonRpcMessage) -> Result<(), StreamError> {
-        self.inbox.send(message).await.map_err(|_| StreamError::UnknownSession)
+        self.inbox
+            .send(message)
+            .await
+            .map_err(|_| StreamError::UnknownSession)
     }
 
     /// The answer to a request that did not go to rmcp.
@@ -214,7 +226,10 @@ impl Stream {
             return Ok(());
         };
         let outbox = self.outbox.upgrade().ok_or(StreamError::UnknownSession)?;
-        let place = outbox.reserve().await.map_err(|_| StreamError::UnknownSession)?;
+        let place = outbox
+            .reserve()
+            .await
+            .map_err(|_| StreamError::UnknownSession)?;
         place.send(Event::message(message, answer.depart()));
         Ok(())
     }

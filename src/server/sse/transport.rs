@@ -50,7 +50,10 @@ impl SseTransport {
 impl Transport<RoleServer> for SseTransport {
     type Error = SendError;
 
-    fn send(&mut self, message: ServerJsonRpcMessage) -> impl Future<Output = Result<(), SendError>> + Send + 'static {
+    fn send(
+        &mut self,
+        message: ServerJsonRpcMessage,
+    ) -> impl Future<Output = Result<(), SendError>> + Send + 'static {
         let outbox = self.outbox.clone();
         let answer = answered(&message).map(|id| self.calls.answer(id));
         async move {

@@ -50,7 +50,10 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         }
         self.handed_out = true;
         Ok(Some(Line {
-            text: self.line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&self.line),
+            text: self
+                .line
+                .strip_prefix(BYTE_ORDER_MARK)
+                .unwrap_or(&self.line),
             too_long: self.too_long,
         }))
     }
@@ -69,7 +72,8 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
             };
             let room = self.longest.saturating_sub(self.line.len());
             self.too_long |= text.len() > room;
-            self.line.extend_from_slice(text.get(..room).unwrap_or(text));
+            self.line
+                .extend_from_slice(text.get(..room).unwrap_or(text));
             self.input.consume(used);
             if end.is_some() {
                 return Ok(true);

@@ -50,7 +50,10 @@ pub async fn serve_stdio(
     let counts = upstream.drain(drain).await;
     match served {
         // Leaving before the conversation began, on either side's wish, is no failure.
-        Ok(()) | Err(ServerInitializeError::Cancelled | ServerInitializeError::ConnectionClosed(_)) => Ok(counts),
+        Ok(())
+        | Err(ServerInitializeError::Cancelled | ServerInitializeError::ConnectionClosed(_)) => {
+            Ok(counts)
+        }
         Err(error) => Err(Box::new(error)),
     }
 }

@@ -13,7 +13,8 @@ use futures::SinkExt;
 use futures::future::BoxFuture;
 use rmcp::RoleServer;
 use rmcp::model::{
-    ClientJsonRpcMessage, ClientRequest, GetExtensions, GetMeta, ProtocolVersion, RequestId, ServerJsonRpcMessage,
+    ClientJsonRpcMessage, ClientRequest, GetExtensions, GetMeta, ProtocolVersion, RequestId,
+    ServerJsonRpcMessage,
 };
 use rmcp::transport::Transport;
 use serde_json::json;
@@ -61,14 +62,21 @@ where
     pub fn new(input: R, output: W, longest: usize) -> Self {
         Self {
             input: LineReader::new(input, longest),
-            output: Arc::new(Mutex::new(Some(FramedWrite::new(output, LinesCodec::new())))),
+            output: Arc::new(Mutex::new(Some(FramedWrite::new(
+                output,
+                LinesCodec::new(),
+            )))),
             answering: None,
             begun: false,
         }
     }
 
     fn answer(&mut self, id: Option<RequestId>, objection: MessageError) {
-        tracing::debug!(code = objection.code, "a message was refused: {}", objection.message);
+        tracing::debug!(
+            code = objection.code,
+            "a message was refused: {}",
+            objection.message
+        );
         // Not by rmcp's type, which leaves out an id that is `null`.
         let error = json!({ "code": objection.code, "message": objection.message });
         let answer = json!({ "jsonrpc": "2.0", "id": id, "error": error });
@@ -80,7 +88,11 @@ fn heard(line: &Line<'_>, longest: usize, begun: &mut bool) -> Incoming {
     let text = line.text;
     if line.too_long {
         let message = format!("the message is larger than {longest} bytes");
-        let objection = MessageError::new(http::StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, message);
+        let objection = MessageError::new(
+            http::StatusCode::PAYLOAD_TOO_LARGE,
+            INVALID_REQUEST,
+            message,
+        );
         return Incoming::Answer(id_in_beginning(text).and_then(request_id), objection);
     }
     if text.trim_ascii().is_empty() {
@@ -95,7 +107,9 @@ fn heard(line: &Line<'_>, longest: usize, begun: &mut bool) -> Incoming {
     };
     match serde_json::from_slice::<ClientJsonRpcMessage>(&split.message) {
         Ok(mut message) => {
-            if let (ClientJsonRpcMessage::Request(request), Some(arguments)) = (&mut message, split.arguments) {
+            if let (ClientJsonRpcMessage::Request(request), Some(arguments)) =
+                (&mut message, split.arguments)
+            {
                 request.request.extensions_mut().insert(arguments);
             }
             *begun |= begins(&message);
@@ -121,7 +135,8 @@ fn begins(message: &ClientJsonRpcMessage) -> bool {
         ClientRequest::PingRequest(_) | ClientRequest::DiscoverRequest(_) => false,
         request => {
             let meta = request.get_meta();
-            meta.missing_required_keys(&ProtocolVersion::V_2026_07_28).is_empty()
+            meta.missing_required_keys(&ProtocolVersion::V_2026_07_28)
+                .is_empty()
                 && meta
                     .protocol_version()
                     .is_some_and(|version| ProtocolVersion::KNOWN_VERSIONS.contains(&version))
@@ -140,7 +155,10 @@ where
 {
     type Error = io::Error;
 
-    fn send(&mut self, message: ServerJsonRpcMessage) -> impl Future<Output = io::Result<()>> + Send + 'static {
+    fn send(
+        &mut self,
+        message: ServerJsonRpcMessage,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static {
         let output = self.output.clone();
         async move {
             let message = serde_json::to_string(&message)?;

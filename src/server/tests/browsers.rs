@@ -14,7 +14,13 @@ async fn stack(origins: &[&str]) -> Stack {
         allowed_origins: origins.iter().map(|origin| (*origin).to_owned()).collect(),
         ..Settings::default()
     };
-    Stack::with(settings, discoverable, entity_tools(), Duration::from_secs(10)).await
+    Stack::with(
+        settings,
+        discoverable,
+        entity_tools(),
+        Duration::from_secs(10),
+    )
+    .await
 }
 
 fn preflight(stack: &Stack, path: &str, origin: &str) -> reqwest::RequestBuilder {
@@ -30,7 +36,10 @@ fn preflight(stack: &Stack, path: &str, origin: &str) -> reqwest::RequestBuilder
 }
 
 fn header<'a>(response: &'a reqwest::Response, name: &str) -> &'a str {
-    response.headers().get(name).map_or("", |value| value.to_str().unwrap())
+    response
+        .headers()
+        .get(name)
+        .map_or("", |value| value.to_str().unwrap())
 }
 
 #[tokio::test]
@@ -39,7 +48,10 @@ async fn a_page_of_a_listed_origin_can_call_and_read() {
     let asked = preflight(&stack, "/mcp", PAGE).send().await.unwrap();
     assert_eq!(asked.status(), 204);
     assert_eq!(header(&asked, "access-control-allow-origin"), PAGE);
-    assert_eq!(header(&asked, "access-control-allow-methods"), "GET, POST, DELETE");
+    assert_eq!(
+        header(&asked, "access-control-allow-methods"),
+        "GET, POST, DELETE"
+    );
     assert_eq!(header(&asked, "access-control-allow-credentials"), "");
     assert_eq!(header(&asked, "vary"), "Origin");
     let allowed = header(&asked, "access-control-allow-headers").to_ascii_lowercase();
@@ -67,7 +79,11 @@ async fn a_page_of_a_listed_origin_can_call_and_read() {
     ] {
         let answer = request.header("origin", PAGE).send().await.unwrap();
         assert_eq!(answer.status(), status);
-        assert_eq!(header(&answer, "access-control-allow-origin"), PAGE, "{status}");
+        assert_eq!(
+            header(&answer, "access-control-allow-origin"),
+            PAGE,
+            "{status}"
+        );
         assert_eq!(header(&answer, "vary"), "Origin", "{status}");
         let read = header(&answer, "access-control-expose-headers");
         assert!(
@@ -78,7 +94,10 @@ async fn a_page_of_a_listed_origin_can_call_and_read() {
     // Whoever is no page reads an answer that no cache may hand to one.
     let plain = stack.post().body(ping).send().await.unwrap();
     assert_eq!(
-        (header(&plain, "access-control-allow-origin"), header(&plain, "vary")),
+        (
+            header(&plain, "access-control-allow-origin"),
+            header(&plain, "vary")
+        ),
         ("", "Origin")
     );
     assert!(stack.api.seen().is_empty());
@@ -88,21 +107,38 @@ async fn a_page_of_a_listed_origin_can_call_and_read() {
 async fn a_page_of_another_origin_can_do_neither() {
     for origins in [&[][..], &[PAGE]] {
         let stack = stack(origins).await;
-        for origin in ["https://evil.example", "null", "https://app.example.evil.example"] {
+        for origin in [
+            "https://evil.example",
+            "null",
+            "https://app.example.evil.example",
+        ] {
             let asked = preflight(&stack, "/mcp", origin).send().await.unwrap();
             assert_eq!(asked.status(), 403, "{origin}");
-            assert_eq!(header(&asked, "access-control-allow-origin"), "", "{origin}");
+            assert_eq!(
+                header(&asked, "access-control-allow-origin"),
+                "",
+                "{origin}"
+            );
         }
         // An OPTIONS that no browser has sent is a method like any other.
-        let plain = stack.http.request(reqwest::Method::OPTIONS, stack.url("/mcp"));
+        let plain = stack
+            .http
+            .request(reqwest::Method::OPTIONS, stack.url("/mcp"));
         assert_eq!(plain.send().await.unwrap().status(), 405);
     }
     // The server's own pages need no permission, and nothing is said where none is configured.
     let listing = stack(&[PAGE]).await;
     let own = listing.post().header("origin", listing.url(""));
-    let own = own.body(message("ping", json!({})).to_string()).send().await.unwrap();
+    let own = own
+        .body(message("ping", json!({})).to_string())
+        .send()
+        .await
+        .unwrap();
     assert_eq!(
-        (own.status().as_u16(), header(&own, "access-control-allow-origin")),
+        (
+            own.status().as_u16(),
+            header(&own, "access-control-allow-origin")
+        ),
         (200, "")
     );
     let stack = stack(&[]).await;
@@ -114,7 +150,10 @@ async fn a_page_of_another_origin_can_do_neither() {
     let answer = answer.send().await.unwrap();
     assert_eq!(answer.status(), 200);
     assert_eq!(
-        (header(&answer, "access-control-allow-origin"), header(&answer, "vary")),
+        (
+            header(&answer, "access-control-allow-origin"),
+            header(&answer, "vary")
+        ),
         ("", "")
     );
 }
@@ -122,8 +161,14 @@ async fn a_page_of_another_origin_can_do_neither() {
 #[tokio::test]
 async fn where_every_origin_may_call_each_is_named() {
     let stack = stack(&["*"]).await;
-    let asked = preflight(&stack, "/mcp", "https://any.example").send().await.unwrap();
-    assert_eq!(header(&asked, "access-control-allow-origin"), "https://any.example");
+    let asked = preflight(&stack, "/mcp", "https://any.example")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        header(&asked, "access-control-allow-origin"),
+        "https://any.example"
+    );
     assert_eq!(header(&asked, "access-control-allow-credentials"), "");
 }
 
@@ -134,7 +179,10 @@ async fn any_page_may_read_the_metadata() {
         "/.well-known/oauth-protected-resource",
         "/.well-known/oauth-protected-resource/mcp",
     ] {
-        let asked = preflight(&stack, path, "http://localhost:6274").send().await.unwrap();
+        let asked = preflight(&stack, path, "http://localhost:6274")
+            .send()
+            .await
+            .unwrap();
         assert_eq!(asked.status(), 204);
         assert!(header(&asked, "access-control-allow-headers").contains("MCP-Protocol-Version"));
         let read = stack
@@ -146,15 +194,23 @@ async fn any_page_may_read_the_metadata() {
             assert_eq!(header(&answer, "access-control-allow-origin"), "*");
             assert_eq!(header(&answer, "access-control-allow-credentials"), "");
         }
-        let strange = stack.http.get(stack.url(path)).header("host", "evil.example");
+        let strange = stack
+            .http
+            .get(stack.url(path))
+            .header("host", "evil.example");
         assert_eq!(strange.send().await.unwrap().status(), 403);
     }
     // Where there is no metadata, a page can read that too.
     let plain = Stack::start().await;
-    let absent = plain.http.get(plain.url("/.well-known/oauth-protected-resource"));
+    let absent = plain
+        .http
+        .get(plain.url("/.well-known/oauth-protected-resource"));
     let absent = absent.header("origin", PAGE).send().await.unwrap();
     assert_eq!(
-        (absent.status().as_u16(), header(&absent, "access-control-allow-origin")),
+        (
+            absent.status().as_u16(),
+            header(&absent, "access-control-allow-origin")
+        ),
         (404, "*")
     );
 }

@@ -21,7 +21,12 @@ async fn messages_that_are_none_get_a_json_rpc_error() {
         ("[]", 400, -32600, json!(null)),
         (&format!("[{ping}]"), 400, -32600, json!(null)),
         ("{}", 400, -32600, json!(null)),
-        (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, 400, -32600, json!(null)),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"result":{}}"#,
+            400,
+            -32600,
+            json!(null),
+        ),
         (&deep, 400, -32602, json!(1)),
         (
             r#"{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{"_meta":7}}"#,
@@ -35,7 +40,12 @@ async fn messages_that_are_none_get_a_json_rpc_error() {
             -32602,
             json!(1),
         ),
-        (&format!("{ping}{}", " ".repeat(1000)), 413, -32600, json!(null)),
+        (
+            &format!("{ping}{}", " ".repeat(1000)),
+            413,
+            -32600,
+            json!(null),
+        ),
     ] {
         let response = stack.post().body(body.to_owned()).send().await.unwrap();
         assert_eq!(response.status(), status, "{body:.60}");
@@ -59,7 +69,12 @@ async fn messages_that_are_none_get_a_json_rpc_error() {
         } else {
             request.header("content-type", "application/json")
         };
-        let response = request.header(header, value).body(ping.clone()).send().await.unwrap();
+        let response = request
+            .header(header, value)
+            .body(ping.clone())
+            .send()
+            .await
+            .unwrap();
         assert_eq!(response.status(), status, "{header}: {value}");
         assert_eq!(json_of(response).await["error"]["code"], -32600);
     }
@@ -98,7 +113,12 @@ async fn without_a_good_token_nothing_is_read() {
         Duration::from_secs(10),
     )
     .await;
-    let post = || stack.http.post(stack.url("/mcp?access_token=whatever")).body("{");
+    let post = || {
+        stack
+            .http
+            .post(stack.url("/mcp?access_token=whatever"))
+            .body("{")
+    };
     let expired = token_of(json!({"sub": "u", "exp": now() - 100}));
     let stranger = token_of(json!({"sub": "u", "exp": now() + 100, "tenant_id": "globex"}));
     let twice = post()
@@ -108,7 +128,12 @@ async fn without_a_good_token_nothing_is_read() {
         (post(), 401, "missing", false),
         (post().bearer_auth(&expired), 401, "expired", true),
         (post().bearer_auth("a.b.c"), 401, "malformed", true),
-        (post().basic_auth("user", Some("password")), 401, "malformed", true),
+        (
+            post().basic_auth("user", Some("password")),
+            401,
+            "malformed",
+            true,
+        ),
         (twice, 401, "malformed", true),
         (post().bearer_auth(&stranger), 403, "tenant_mismatch", false),
     ] {
@@ -122,18 +147,28 @@ async fn without_a_good_token_nothing_is_read() {
             let challenge = challenge.unwrap();
             let start = "Bearer resource_metadata=\"https://acme.example/.well-known/oauth-protected-resource/mcp\"";
             assert!(challenge.starts_with(start), "{challenge}");
-            assert_eq!(challenge.contains("error=\"invalid_token\""), with_error, "{challenge}");
+            assert_eq!(
+                challenge.contains("error=\"invalid_token\""),
+                with_error,
+                "{challenge}"
+            );
         } else {
             assert_eq!(challenge, None);
         }
-        let correlation_id = response.headers()["x-correlation-id"].to_str().unwrap().to_owned();
+        let correlation_id = response.headers()["x-correlation-id"]
+            .to_str()
+            .unwrap()
+            .to_owned();
         let body = json_of(response).await;
         assert_eq!(
             (&body["reason"], &body["correlation_id"]),
             (&json!(reason), &json!(correlation_id))
         );
         // What clients show that understand nothing but JSON-RPC.
-        assert!(body["error"]["message"].as_str().unwrap().contains("token"), "{body}");
+        assert!(
+            body["error"]["message"].as_str().unwrap().contains("token"),
+            "{body}"
+        );
         assert_eq!(body["error"]["code"], -32012, "{body}");
     }
     for path in [
@@ -142,7 +177,10 @@ async fn without_a_good_token_nothing_is_read() {
     ] {
         let document = json_of(stack.http.get(stack.url(path)).send().await.unwrap()).await;
         assert_eq!(document["resource"], "https://acme.example/mcp");
-        assert_eq!(document["authorization_servers"], json!(["https://login.example"]));
+        assert_eq!(
+            document["authorization_servers"],
+            json!(["https://login.example"])
+        );
     }
     assert!(stack.api.seen().is_empty());
 }
@@ -175,7 +213,13 @@ async fn whoever_is_refused_may_finish_the_request() {
 async fn whoever_would_register_here_learns_how_to_connect() {
     let stack = Stack::start().await;
     for path in ["/register", "/token"] {
-        let response = stack.http.post(stack.url(path)).body("{}").send().await.unwrap();
+        let response = stack
+            .http
+            .post(stack.url(path))
+            .body("{}")
+            .send()
+            .await
+            .unwrap();
         assert_eq!(response.status(), 404);
         let message = json_of(response).await["message"].to_string();
         assert!(message.contains("Authorization: Bearer"), "{message}");
@@ -204,7 +248,10 @@ async fn other_paths_and_methods_are_refused_in_json() {
             .unwrap();
         assert_eq!(response.status(), status, "{method} {path}");
         assert_eq!(
-            response.headers().get("allow").map(|value| value.to_str().unwrap()),
+            response
+                .headers()
+                .get("allow")
+                .map(|value| value.to_str().unwrap()),
             allow,
             "{method} {path}"
         );
@@ -231,7 +278,11 @@ async fn strange_hosts_and_origins_are_refused_before_the_token() {
         if let Some(origin) = origin {
             request = request.header("origin", origin);
         }
-        assert_eq!(request.send().await.unwrap().status(), status, "{host:?} {origin:?}");
+        assert_eq!(
+            request.send().await.unwrap().status(),
+            status,
+            "{host:?} {origin:?}"
+        );
     }
     // Whoever looks after the process may call it by any name.
     let health = stack
@@ -254,7 +305,11 @@ async fn headers_that_decide_are_given_once() {
         ("mcp-method", "ping"),
         ("mcp-name", "x"),
     ] {
-        let twice = stack.post().header(name, value).header(name, value).body(ping.clone());
+        let twice = stack
+            .post()
+            .header(name, value)
+            .header(name, value)
+            .body(ping.clone());
         let answer = twice.send().await.unwrap();
         assert_eq!(answer.status(), 400, "{name}");
         assert_eq!(json_of(answer).await["error"]["code"], -32600, "{name}");
@@ -264,7 +319,9 @@ async fn headers_that_decide_are_given_once() {
 #[tokio::test]
 async fn long_names_are_not_repeated() {
     let stack = Stack::start().await;
-    let answer = stack.post().body(message(&"x".repeat(60_000), json!({})).to_string());
+    let answer = stack
+        .post()
+        .body(message(&"x".repeat(60_000), json!({})).to_string());
     let answer = json_of(answer.send().await.unwrap()).await;
     assert_eq!(answer["error"]["code"], -32601);
     assert_eq!(
@@ -274,5 +331,8 @@ async fn long_names_are_not_repeated() {
     let cursor = stack
         .post()
         .body(message("tools/list", json!({"cursor": 7})).to_string());
-    assert_eq!(json_of(cursor.send().await.unwrap()).await["error"]["code"], -32602);
+    assert_eq!(
+        json_of(cursor.send().await.unwrap()).await["error"]["code"],
+        -32602
+    );
 }

@@ -31,18 +31,32 @@ impl Shown {
             &mcp::Settings::default(),
         );
         let challenge = Challenge::from_settings(&auth_settings());
-        let app = App::new(settings, verifier(), challenge, upstream, server).with_page(Page::new(Vec::new(), false));
+        let app = App::new(settings, verifier(), challenge, upstream, server)
+            .with_page(Page::new(Vec::new(), false));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let forever = without_notice(Duration::from_secs(1));
-        tokio::spawn(serve(listener, app, Workers::none(), std::future::pending(), forever));
+        tokio::spawn(serve(
+            listener,
+            app,
+            Workers::none(),
+            std::future::pending(),
+            forever,
+        ));
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { api, address, http }
     }
 
     async fn named(&self, host: &str) -> reqwest::Response {
-        let request = self.http.get(format!("http://{}/", self.address)).header("host", host);
-        request.header("x-forwarded-host", "evil.example").send().await.unwrap()
+        let request = self
+            .http
+            .get(format!("http://{}/", self.address))
+            .header("host", host);
+        request
+            .header("x-forwarded-host", "evil.example")
+            .send()
+            .await
+            .unwrap()
     }
 
     async fn page(&self, host: &str) -> String {
@@ -71,12 +85,20 @@ async fn the_page_is_read_and_nothing_else() {
     let url = format!("http://{}/", shown.address);
     let head = shown.http.head(&url).send().await.unwrap();
     assert_eq!(
-        (head.status().as_u16(), head.headers()["content-type"].as_bytes()),
+        (
+            head.status().as_u16(),
+            head.headers()["content-type"].as_bytes()
+        ),
         (200, &b"text/html; charset=utf-8"[..])
     );
     assert_eq!(head.text().await.unwrap(), "");
     for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
-        let response = shown.http.request(method.parse().unwrap(), &url).send().await.unwrap();
+        let response = shown
+            .http
+            .request(method.parse().unwrap(), &url)
+            .send()
+            .await
+            .unwrap();
         assert_eq!(response.status(), 405, "{method}");
         assert_eq!(response.headers()["allow"], "GET, HEAD");
     }
@@ -93,7 +115,16 @@ async fn the_page_is_read_and_nothing_else() {
 #[tokio::test]
 async fn a_server_without_the_page_has_nothing_there() {
     let stack = Stack::start().await;
-    assert_eq!(stack.http.get(stack.url("/")).send().await.unwrap().status(), 404);
+    assert_eq!(
+        stack
+            .http
+            .get(stack.url("/"))
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        404
+    );
     stack.stop().await;
 }
 
@@ -113,13 +144,19 @@ async fn the_address_is_the_public_one_or_the_one_that_was_used() {
         // The page breaks the address after its scheme.
         let (scheme, rest) = url.split_once("://").unwrap();
         let page = shown.page(host).await;
-        assert!(page.contains(&format!("{scheme}://<wbr>{rest}</code>")), "{host}");
+        assert!(
+            page.contains(&format!("{scheme}://<wbr>{rest}</code>")),
+            "{host}"
+        );
         assert!(!page.contains("evil.example"));
     }
     for host in ["evil.example", "a\"><script>", "x@localhost", ""] {
         let response = shown.named(host).await;
         assert_eq!(response.status(), 403, "{host}");
-        assert!(!response.text().await.unwrap().contains("<script"), "{host}");
+        assert!(
+            !response.text().await.unwrap().contains("<script"),
+            "{host}"
+        );
     }
 
     let public = Shown::start(Settings {
@@ -160,7 +197,11 @@ async fn readiness_is_that_of_readyz_and_is_asked_as_seldom() {
     }
     assert_eq!(shown.api.lines(), ["GET /readyz"]);
 
-    let vacant = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let vacant = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let alone = Shown::before(
         ScriptedApi::start().await,
         format!("http://{vacant}"),

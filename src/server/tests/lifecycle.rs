@@ -9,7 +9,11 @@ use crate::api::scripted_api::Step;
 use crate::workers::Workers;
 
 fn get_note() -> String {
-    message("tools/call", json!({"name": "get_note", "arguments": {"uid": UID}})).to_string()
+    message(
+        "tools/call",
+        json!({"name": "get_note", "arguments": {"uid": UID}}),
+    )
+    .to_string()
 }
 
 #[tokio::test]
@@ -19,7 +23,10 @@ async fn a_client_that_hangs_up_stops_its_call_and_its_session() {
         stack.api.then([Step::Hang]);
         let before = stack.api.seen().len();
         let request = if modern {
-            stack.modern("tools/call", json!({"name": "get_note", "arguments": {"uid": UID}}))
+            stack.modern(
+                "tools/call",
+                json!({"name": "get_note", "arguments": {"uid": UID}}),
+            )
         } else {
             stack.post().body(get_note())
         };
@@ -43,7 +50,16 @@ async fn a_client_that_hangs_up_stops_its_call_and_its_session() {
 #[tokio::test]
 async fn what_was_begun_is_finished_and_nothing_new_is_taken() {
     let mut stack = Stack::start().await;
-    assert_eq!(stack.http.get(stack.url("/readyz")).send().await.unwrap().status(), 200);
+    assert_eq!(
+        stack
+            .http
+            .get(stack.url("/readyz"))
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        200
+    );
     let gate = Arc::new(Notify::new());
     stack.api.then([Step::Gate(Arc::clone(&gate))]);
     let calling = tokio::spawn(stack.post().body(get_note()).send());
@@ -56,7 +72,9 @@ async fn what_was_begun_is_finished_and_nothing_new_is_taken() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), refused).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(5), refused)
+        .await
+        .unwrap();
     assert!(!stack.serving.is_finished());
     gate.notify_one();
     let answer = json_of(calling.await.unwrap().unwrap()).await;
@@ -83,7 +101,9 @@ async fn notice_is_given_before_the_door_closes() {
             }
         }
     };
-    let verdict = tokio::time::timeout(Duration::from_secs(5), verdict).await.unwrap();
+    let verdict = tokio::time::timeout(Duration::from_secs(5), verdict)
+        .await
+        .unwrap();
     assert_eq!(verdict.headers()["connection"], "close");
     assert_eq!(json_of(verdict).await["reason"], "draining");
     // A newcomer on a connection of its own is served, and told not to come back on it.
@@ -100,7 +120,8 @@ async fn who_stands_in_the_backlog_is_served() {
     for round in 0..8 {
         let mut stack = Stack::start().await;
         // Nothing here gives way to the server, so it can accept none of them before it hears that it must leave.
-        let request = format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Round: {round}\r\n\r\n");
+        let request =
+            format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Round: {round}\r\n\r\n");
         let waiting: Vec<_> = (0..5)
             .map(|_| {
                 let mut stream = std::net::TcpStream::connect(stack.address).unwrap();
@@ -154,7 +175,13 @@ async fn leaving_is_bounded() {
 #[tokio::test]
 async fn who_hangs_up_does_not_have_the_api_asked_again() {
     let api = ScriptedApi::start().await;
-    let readiness = || Arc::new(Readiness::new(verifier(), upstream(&api), Duration::from_secs(3600)));
+    let readiness = || {
+        Arc::new(Readiness::new(
+            verifier(),
+            upstream(&api),
+            Duration::from_secs(3600),
+        ))
+    };
     let ask = |readiness: &Arc<Readiness>| {
         let readiness = Arc::clone(readiness);
         tokio::spawn(async move { readiness.check().await })
@@ -184,11 +211,21 @@ async fn who_hangs_up_does_not_have_the_api_asked_again() {
 #[tokio::test]
 async fn readiness_follows_the_api_and_is_not_a_way_to_make_work() {
     let stack = Stack::start().await;
-    let asked = futures::future::join_all((0..50).map(|_| stack.http.get(stack.url("/readyz")).send())).await;
-    assert!(asked.into_iter().all(|response| response.unwrap().status() == 200));
+    let asked =
+        futures::future::join_all((0..50).map(|_| stack.http.get(stack.url("/readyz")).send()))
+            .await;
+    assert!(
+        asked
+            .into_iter()
+            .all(|response| response.unwrap().status() == 200)
+    );
     assert_eq!(stack.api.lines(), ["GET /readyz"]);
 
-    let vacant = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let vacant = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let settings = api::Settings {
         base_url: format!("http://{vacant}"),
         ..api::Settings::default()
@@ -216,7 +253,8 @@ async fn slow_heads_and_slow_bodies_are_cut_off() {
         let mut stream = TcpStream::connect(stack.address).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut rest = Vec::new();
-        let closed = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await;
+        let closed =
+            tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await;
         assert!(closed.is_ok(), "{head:?} is still connected");
     }
     let mut stream = TcpStream::connect(stack.address).await.unwrap();
@@ -252,7 +290,8 @@ async fn connections_are_bounded() {
         .await
         .unwrap();
     let mut answer = [0; 12];
-    let waiting = tokio::time::timeout(Duration::from_millis(100), second.read_exact(&mut answer)).await;
+    let waiting =
+        tokio::time::timeout(Duration::from_millis(100), second.read_exact(&mut answer)).await;
     assert!(waiting.is_err(), "the second is served beside the first");
     drop(first);
     tokio::time::timeout(Duration::from_secs(5), second.read_exact(&mut answer))
@@ -266,7 +305,7 @@ async fn connections_are_bounded() {
 async fn whoever_shows_no_token_makes_room_and_whoever_has_shown_one_stays() {
     let stack = Stack::with_settings(Settings {
         max_connections: 2,
-        strangers_time: Duration::from_millis(50),
+        unauthenticated_grace: Duration::from_millis(50),
         ..Settings::default()
     })
     .await;
@@ -281,9 +320,13 @@ async fn whoever_shows_no_token_makes_room_and_whoever_has_shown_one_stays() {
     let answered = async |stream: &mut TcpStream, text: String, status: &str| {
         stream.write_all(text.as_bytes()).await.unwrap();
         let mut answer = vec![0; 12];
-        let read = tokio::time::timeout(Duration::from_secs(5), stream.read_exact(&mut answer)).await;
+        let read =
+            tokio::time::timeout(Duration::from_secs(5), stream.read_exact(&mut answer)).await;
         read.expect("no answer").unwrap();
-        assert_eq!(String::from_utf8(answer).unwrap(), format!("HTTP/1.1 {status}"));
+        assert_eq!(
+            String::from_utf8(answer).unwrap(),
+            format!("HTTP/1.1 {status}")
+        );
     };
     let connect = async || TcpStream::connect(stack.address).await.unwrap();
     let mut known = connect().await;
@@ -295,8 +338,12 @@ async fn whoever_shows_no_token_makes_room_and_whoever_has_shown_one_stays() {
         stranger.write_all(said.as_bytes()).await.unwrap();
         if let Some(mut before) = before.replace(stranger) {
             let mut rest = Vec::new();
-            let closed = tokio::time::timeout(Duration::from_secs(5), before.read_to_end(&mut rest)).await;
-            assert!(closed.is_ok(), "a stranger is still there, and nobody else gets in");
+            let closed =
+                tokio::time::timeout(Duration::from_secs(5), before.read_to_end(&mut rest)).await;
+            assert!(
+                closed.is_ok(),
+                "a stranger is still there, and nobody else gets in"
+            );
         }
     }
     let mut another = connect().await;
@@ -324,9 +371,16 @@ async fn heads_are_bounded() {
         let (mut reading, mut writing) = stream.split();
         let mut status = [0; 12];
         // The server may stop reading before all is written, so both go on side by side.
-        let (_, read) = tokio::join!(writing.write_all(head.as_bytes()), reading.read_exact(&mut status));
+        let (_, read) = tokio::join!(
+            writing.write_all(head.as_bytes()),
+            reading.read_exact(&mut status)
+        );
         read.unwrap();
-        assert_eq!(std::str::from_utf8(&status).unwrap(), answer, "{bytes} bytes");
+        assert_eq!(
+            std::str::from_utf8(&status).unwrap(),
+            answer,
+            "{bytes} bytes"
+        );
     }
 }
 
@@ -352,8 +406,17 @@ async fn no_task_outlives_its_call() {
         .pool_max_idle_per_host(0)
         .build()
         .unwrap();
-    let modern = || stack.modern("tools/call", json!({"name": "get_note", "arguments": {"uid": UID}}));
-    let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let modern = || {
+        stack.modern(
+            "tools/call",
+            json!({"name": "get_note", "arguments": {"uid": UID}}),
+        )
+    };
+    let alive = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
     let before = alive();
     for round in 0..20 {
         let request = if round % 2 == 0 {
@@ -389,7 +452,11 @@ async fn half_a_request_does_not_hold_up_the_leaving() {
         token()
     );
     let mut streams = Vec::new();
-    for begun in ["P", "POST /mcp HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", &body] {
+    for begun in [
+        "P",
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nX-Slow: ",
+        &body,
+    ] {
         let mut stream = TcpStream::connect(stack.address).await.unwrap();
         stream.write_all(begun.as_bytes()).await.unwrap();
         streams.push(stream);
@@ -437,7 +504,9 @@ async fn a_client_that_takes_no_answers_loses_its_place() {
     );
     // Until the server takes no more, and then gives up on us.
     let writing = async { while greedy.write_all(request.as_bytes()).await.is_ok() {} };
-    tokio::time::timeout(Duration::from_secs(20), writing).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), writing)
+        .await
+        .unwrap();
     let answer = stack.http.get(stack.url("/healthz")).send().await.unwrap();
     assert_eq!(answer.status(), 200);
 }
@@ -493,8 +562,9 @@ async fn an_answer_is_not_lost_to_what_was_not_read() {
         .unwrap();
     assert!(one_answer(&mut stream).await.starts_with("HTTP/1.1 200"));
     // Nor does a connection that ends with the answer end before it.
-    let head =
-        format!("POST /mcp HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+    );
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&vec![b' '; length]).await.unwrap();
     assert!(one_answer(&mut stream).await.starts_with("HTTP/1.1 401"));
@@ -513,7 +583,8 @@ async fn what_is_not_read_is_not_waited_for_longer_than_a_body() {
     for (asks, least) in [("", brief), (asks, Duration::ZERO)] {
         let begun = tokio::time::Instant::now();
         let mut stream = TcpStream::connect(stack.address).await.unwrap();
-        let head = format!("POST /mcp HTTP/1.1\r\nHost: localhost\r\n{asks}Content-Length: 10\r\n\r\n");
+        let head =
+            format!("POST /mcp HTTP/1.1\r\nHost: localhost\r\n{asks}Content-Length: 10\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut said = String::new();
         tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut said))
@@ -532,7 +603,9 @@ async fn one_answer(stream: &mut TcpStream) -> String {
     loop {
         let text = String::from_utf8_lossy(&said).into_owned();
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "));
             if body.len() >= length.map_or(0, |length| length.parse().unwrap()) {
                 return text;
             }
@@ -544,13 +617,23 @@ async fn one_answer(stream: &mut TcpStream) -> String {
 
 #[tokio::test]
 async fn without_any_key_nothing_is_ready() {
-    let vacant = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let vacant = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let auth = auth::Settings {
         hs256_secret: None,
         jwks_url: Some(format!("http://{vacant}/keys")),
         ..auth_settings()
     };
-    let stack = Stack::with(Settings::default(), auth, entity_tools(), Duration::from_secs(1)).await;
+    let stack = Stack::with(
+        Settings::default(),
+        auth,
+        entity_tools(),
+        Duration::from_secs(1),
+    )
+    .await;
     let answer = stack.http.get(stack.url("/readyz")).send().await.unwrap();
     assert_eq!(answer.status(), 503);
     assert_eq!(json_of(answer).await["reason"], "keys_unavailable");

@@ -23,16 +23,28 @@ async fn legacy_clients_of_every_revision_are_served() {
             .send()
             .await
             .unwrap();
-        assert!(response.headers().get("mcp-session-id").is_none(), "no session is made");
+        assert!(
+            response.headers().get("mcp-session-id").is_none(),
+            "no session is made"
+        );
         let result = json_of(response).await["result"].clone();
         assert_eq!(result["protocolVersion"], version);
         assert_eq!(result["serverInfo"]["name"], "toolbridge-mcp");
         assert_eq!(result["serverInfo"]["title"], "ToolBridge");
         assert_eq!(result["serverInfo"]["version"], env!("CARGO_PKG_VERSION"));
-        assert_eq!(result["capabilities"], json!({"tools": {"listChanged": false}}));
-        assert!(result["instructions"].as_str().unwrap().contains("if_match"));
+        assert_eq!(
+            result["capabilities"],
+            json!({"tools": {"listChanged": false}})
+        );
+        assert!(
+            result["instructions"]
+                .as_str()
+                .unwrap()
+                .contains("if_match")
+        );
 
-        let notification = json!({"jsonrpc": "2.0", "method": "notifications/initialized"}).to_string();
+        let notification =
+            json!({"jsonrpc": "2.0", "method": "notifications/initialized"}).to_string();
         let posted = stack
             .post()
             .header("mcp-protocol-version", version)
@@ -41,7 +53,10 @@ async fn legacy_clients_of_every_revision_are_served() {
             .await
             .unwrap();
         assert_eq!(
-            (posted.status().as_u16(), posted.text().await.unwrap().as_str()),
+            (
+                posted.status().as_u16(),
+                posted.text().await.unwrap().as_str()
+            ),
             (202, "")
         );
 
@@ -63,7 +78,10 @@ async fn legacy_clients_of_every_revision_are_served() {
             .send()
             .await
             .unwrap();
-        assert_eq!(json_of(ping).await, json!({"jsonrpc": "2.0", "id": "p", "result": {}}));
+        assert_eq!(
+            json_of(ping).await,
+            json!({"jsonrpc": "2.0", "id": "p", "result": {}})
+        );
     }
     assert!(stack.api.seen().is_empty(), "none of this concerns the API");
 }
@@ -72,8 +90,7 @@ async fn legacy_clients_of_every_revision_are_served() {
 async fn an_unknown_revision_is_answered_with_the_newest_handshake() {
     let stack = Stack::start().await;
     for version in ["1999-01-01", MODERN, "2099-01-01"] {
-        let hello =
-            json!({"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+        let hello = json!({"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
         let response = stack
             .post()
             .body(message("initialize", hello).to_string())
@@ -91,12 +108,23 @@ async fn an_unknown_revision_is_answered_with_the_newest_handshake() {
 #[tokio::test]
 async fn the_modern_era_discovers_lists_and_calls() {
     let stack = Stack::start().await;
-    let discovered = json_of(stack.modern("server/discover", json!({})).send().await.unwrap()).await["result"].clone();
+    let discovered = json_of(
+        stack
+            .modern("server/discover", json!({}))
+            .send()
+            .await
+            .unwrap(),
+    )
+    .await["result"]
+        .clone();
     assert_eq!(
         discovered["supportedVersions"],
         json!([LEGACY[0], LEGACY[1], LEGACY[2], LEGACY[3], MODERN])
     );
-    assert_eq!(discovered["capabilities"], json!({"tools": {"listChanged": false}}));
+    assert_eq!(
+        discovered["capabilities"],
+        json!({"tools": {"listChanged": false}})
+    );
     assert_eq!(
         discovered["_meta"]["io.modelcontextprotocol/serverInfo"]["name"],
         "toolbridge-mcp"
@@ -106,7 +134,8 @@ async fn the_modern_era_discovers_lists_and_calls() {
         (&json!(300_000), &json!("private"))
     );
 
-    let list = json_of(stack.modern("tools/list", json!({})).send().await.unwrap()).await["result"].clone();
+    let list = json_of(stack.modern("tools/list", json!({})).send().await.unwrap()).await["result"]
+        .clone();
     assert_eq!(list["tools"].as_array().unwrap().len(), 40);
     assert_eq!(
         (&list["ttlMs"], &list["cacheScope"]),
@@ -114,7 +143,10 @@ async fn the_modern_era_discovers_lists_and_calls() {
     );
     assert_eq!(list["resultType"], "complete");
 
-    let call = stack.modern("tools/call", json!({"name": "get_note", "arguments": {"uid": UID}}));
+    let call = stack.modern(
+        "tools/call",
+        json!({"name": "get_note", "arguments": {"uid": UID}}),
+    );
     let result = json_of(call.send().await.unwrap()).await["result"].clone();
     assert_eq!(
         (&result["isError"], &result["resultType"]),
@@ -127,9 +159,10 @@ async fn the_modern_era_discovers_lists_and_calls() {
 async fn the_modern_era_insists_on_its_headers_and_metadata() {
     let stack = Stack::start().await;
     let call = json!({"name": "get_note", "arguments": {"uid": UID}});
-    let meta =
-        json!({"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}});
-    let with_meta = |meta: &Value| message("tools/call", json!({"name": "get_note", "_meta": meta})).to_string();
+    let meta = json!({"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}});
+    let with_meta = |meta: &Value| {
+        message("tools/call", json!({"name": "get_note", "_meta": meta})).to_string()
+    };
     let modern = || stack.post().header("mcp-protocol-version", MODERN);
     let client = json!({"name": "test", "version": "1"});
     let handshake = json!({"protocolVersion": MODERN, "capabilities": {}, "clientInfo": client});
@@ -200,13 +233,22 @@ async fn a_call_reaches_the_api_in_one_session_with_nothing_of_the_callers_reque
         .post()
         .header("mcp-protocol-version", "2025-06-18")
         .header("x-correlation-id", "from-the-client")
-        .header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+        .header(
+            "traceparent",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        )
         .header("x-tb-tenant-id", "globex")
         .header("x-tb-signature", "forged")
         .header("x-sync-session", "stolen")
         .header("cookie", "a=b")
         .header("x-forwarded-for", "10.0.0.1")
-        .body(message("tools/call", json!({"name": "get_note", "arguments": {"uid": UID}})).to_string())
+        .body(
+            message(
+                "tools/call",
+                json!({"name": "get_note", "arguments": {"uid": UID}}),
+            )
+            .to_string(),
+        )
         .send()
         .await
         .unwrap();
@@ -220,7 +262,11 @@ async fn a_call_reaches_the_api_in_one_session_with_nothing_of_the_callers_reque
     let path = format!("GET /v1/notes/{UID}");
     assert_eq!(
         stack.api.lines(),
-        ["POST /v1/sync/sessions", path.as_str(), "DELETE /v1/sync/sessions/…"]
+        [
+            "POST /v1/sync/sessions",
+            path.as_str(),
+            "DELETE /v1/sync/sessions/…"
+        ]
     );
     for seen in stack.api.seen() {
         assert_eq!(seen.header("x-tb-tenant-id"), "acme");
@@ -231,7 +277,10 @@ async fn a_call_reaches_the_api_in_one_session_with_nothing_of_the_callers_reque
         );
         assert!(seen.header("authorization").starts_with("Bearer eyJ"));
         assert_ne!(seen.header("x-sync-session"), "stolen");
-        assert_eq!((seen.header("cookie"), seen.header("x-forwarded-for")), ("", ""));
+        assert_eq!(
+            (seen.header("cookie"), seen.header("x-forwarded-for")),
+            ("", "")
+        );
     }
     let drained = stack.stop().await;
     assert_eq!(drained, in_good_order(1));
@@ -251,9 +300,17 @@ async fn failures_of_tools_are_results_and_failures_of_requests_are_errors() {
     assert!(stack.api.seen().is_empty(), "a refused call sends nothing");
 
     for (method, params, code) in [
-        ("tools/call", json!({"name": "get_nte", "arguments": {}}), -32602),
+        (
+            "tools/call",
+            json!({"name": "get_nte", "arguments": {}}),
+            -32602,
+        ),
         ("tools/call", json!({"arguments": {}}), -32602),
-        ("tools/call", json!({"name": "get_note", "arguments": [1]}), -32602),
+        (
+            "tools/call",
+            json!({"name": "get_note", "arguments": [1]}),
+            -32602,
+        ),
         ("tools/list", json!({"cursor": "x"}), -32602),
         ("prompts/list", json!({}), -32601),
         ("resources/list", json!({}), -32601),
@@ -275,7 +332,10 @@ async fn failures_of_tools_are_results_and_failures_of_requests_are_errors() {
         "Unknown tool: get_nte. Call get_note instead."
     );
     let endless = stack.call(&"x".repeat(60_000), json!({})).await;
-    assert!(endless.to_string().len() < 500, "a name is not repeated in full");
+    assert!(
+        endless.to_string().len() < 500,
+        "a name is not repeated in full"
+    );
 }
 
 fn item(payload: Value) -> Step {
@@ -289,8 +349,9 @@ fn item(payload: Value) -> Step {
 #[tokio::test]
 async fn numbers_keep_their_digits_both_ways_in_both_eras() {
     let numbers = r#""n":123456789012345678901234567890,"far":1e+999,"two":1.50"#;
-    let stored =
-        format!(r#"{{"uid":"{UID}","version":1,"updatedAt":"2025-11-20T11:00:00.000Z","payload":{{{numbers}}}}}"#);
+    let stored = format!(
+        r#"{{"uid":"{UID}","version":1,"updatedAt":"2025-11-20T11:00:00.000Z","payload":{{{numbers}}}}}"#
+    );
     let stack = Stack::start().await;
     for modern in [false, true] {
         stack.api.then([Step::text(201, &stored)]);
@@ -299,12 +360,14 @@ async fn numbers_keep_their_digits_both_ways_in_both_eras() {
         // Numbers in every place where rmcp looks for some, or passes them by.
         let meta = r#""progressToken":7,"odd":1e299,"deep":{"n":[1.50]}"#;
         let message = match modern {
-            false => message("tools/call", params)
-                .to_string()
-                .replace(r#""params":{"#, &format!(r#""params":{{"_meta":{{{meta}}},"#)),
+            false => message("tools/call", params).to_string().replace(
+                r#""params":{"#,
+                &format!(r#""params":{{"_meta":{{{meta}}},"#),
+            ),
             true => {
                 let request = stack.modern("tools/call", params).build().unwrap();
-                let body = String::from_utf8(request.body().unwrap().as_bytes().unwrap().to_vec()).unwrap();
+                let body = String::from_utf8(request.body().unwrap().as_bytes().unwrap().to_vec())
+                    .unwrap();
                 body.replace(r#""_meta":{"#, &format!(r#""_meta":{{{meta},"#))
             }
         };
@@ -321,7 +384,10 @@ async fn numbers_keep_their_digits_both_ways_in_both_eras() {
                 .header("mcp-name", "create_note");
         }
         let answer = request.send().await.unwrap().text().await.unwrap();
-        assert!(answer.contains(&format!(r#""structuredContent":{stored}"#)), "{answer}");
+        assert!(
+            answer.contains(&format!(r#""structuredContent":{stored}"#)),
+            "{answer}"
+        );
         let sent = stack
             .api
             .seen()
@@ -336,13 +402,29 @@ async fn numbers_keep_their_digits_both_ways_in_both_eras() {
 #[tokio::test]
 async fn ids_of_every_kind_come_back_as_they_were() {
     let stack = Stack::start().await;
-    for id in ["0", "-1", "9007199254740993", "9223372036854775807", "\"1\"", "\"\""] {
+    for id in [
+        "0",
+        "-1",
+        "9007199254740993",
+        "9223372036854775807",
+        "\"1\"",
+        "\"\"",
+    ] {
         let message = format!(
             r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"get_note","arguments":{{"uid":"{UID}"}}}}}}"#
         );
-        let answer = stack.post().body(message).send().await.unwrap().text().await.unwrap();
+        let answer = stack
+            .post()
+            .body(message)
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
         assert!(
-            answer.contains(&format!(r#""id":{id},"#)) || answer.contains(&format!(r#""id":{id}}}"#)),
+            answer.contains(&format!(r#""id":{id},"#))
+                || answer.contains(&format!(r#""id":{id}}}"#)),
             "{answer}"
         );
         assert!(answer.contains(r#""isError":false"#), "{answer}");
@@ -379,8 +461,15 @@ async fn a_call_of_several_steps_tells_its_progress_to_who_can_hear_it() {
             .send()
             .await
             .unwrap();
-        let content_type = response.headers()["content-type"].to_str().unwrap().to_owned();
-        assert_eq!(content_type == "text/event-stream", streamed, "{accept} {progress}");
+        let content_type = response.headers()["content-type"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        assert_eq!(
+            content_type == "text/event-stream",
+            streamed,
+            "{accept} {progress}"
+        );
         let text = response.text().await.unwrap();
         let events: Vec<Value> = text
             .lines()
@@ -392,7 +481,10 @@ async fn a_call_of_several_steps_tells_its_progress_to_who_can_hear_it() {
                 .map(|event| (&event["method"], &event["params"]["progress"]))
                 .collect();
             let progress = json!("notifications/progress");
-            assert_eq!(told[..2], [(&progress, &json!(0.0)), (&progress, &json!(1.0))]);
+            assert_eq!(
+                told[..2],
+                [(&progress, &json!(0.0)), (&progress, &json!(1.0))]
+            );
             assert_eq!(events[0]["params"]["progressToken"], 7);
             assert_eq!(events[0]["params"]["total"], 2.0);
             assert_eq!(events[2]["result"]["isError"], false);
@@ -430,7 +522,9 @@ impl Toolset for Trouble {
             toolset: "trouble",
             access: Access::Read,
         };
-        ["panic_at_once", "panic_later", "wait_for_ever"].map(listed).into()
+        ["panic_at_once", "panic_later", "wait_for_ever"]
+            .map(listed)
+            .into()
     }
 
     fn call<'a>(&'a self, call: ToolCall<'a>) -> Result<BoxFuture<'a, Outcome>, UnknownToolError> {
@@ -481,14 +575,23 @@ async fn a_panic_in_one_call_is_an_answer_to_it_and_no_more() {
         assert_eq!(body["error"]["code"], -32603, "{body}");
         assert!(body["error"]["data"]["correlation_id"].is_string());
     }
-    assert_eq!(stack.call("no_such_tool", json!({})).await["error"]["code"], -32602);
+    assert_eq!(
+        stack.call("no_such_tool", json!({})).await["error"]["code"],
+        -32602
+    );
 }
 
 #[tokio::test]
 async fn a_tool_that_does_not_ask_the_api_is_stopped_as_well() {
     let trouble = Arc::<Trouble>::default();
     let toolset: Arc<dyn Toolset> = trouble.clone();
-    let stack = Stack::with(Settings::default(), auth_settings(), toolset, Duration::from_secs(10)).await;
+    let stack = Stack::with(
+        Settings::default(),
+        auth_settings(),
+        toolset,
+        Duration::from_secs(10),
+    )
+    .await;
     let call = message("tools/call", json!({"name": "wait_for_ever"}));
     for call in [call.clone(), by_rmcp(call)] {
         let calling = tokio::spawn(stack.post().body(call.to_string()).send());

@@ -42,7 +42,10 @@ const LEGACY: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25
 const UID: &str = "0195a6c0-0000-7000-8000-000000000001";
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
 }
 
 fn token_of(claims: Value) -> String {
@@ -119,13 +122,32 @@ impl Stack {
     }
 
     async fn with_settings(settings: Settings) -> Self {
-        Self::with(settings, auth_settings(), entity_tools(), Duration::from_secs(10)).await
+        Self::with(
+            settings,
+            auth_settings(),
+            entity_tools(),
+            Duration::from_secs(10),
+        )
+        .await
     }
 
-    async fn with(settings: Settings, auth: auth::Settings, toolset: Arc<dyn Toolset>, drain: Duration) -> Self {
+    async fn with(
+        settings: Settings,
+        auth: auth::Settings,
+        toolset: Arc<dyn Toolset>,
+        drain: Duration,
+    ) -> Self {
         let api = ScriptedApi::start().await;
         let upstream = upstream_settings(&api);
-        Self::before(api, upstream, settings, auth, toolset, without_notice(drain)).await
+        Self::before(
+            api,
+            upstream,
+            settings,
+            auth,
+            toolset,
+            without_notice(drain),
+        )
+        .await
     }
 
     async fn leaving(drain: Drain) -> Self {
@@ -151,7 +173,12 @@ impl Stack {
         drain: Drain,
     ) -> Self {
         let upstream = ApiClient::new(upstream, Clock::system(), &Workers::none()).unwrap();
-        let server = mcp::Server::new(toolset, upstream.clone(), Callers::Request, &mcp::Settings::default());
+        let server = mcp::Server::new(
+            toolset,
+            upstream.clone(),
+            Callers::Request,
+            &mcp::Settings::default(),
+        );
         let challenge = Challenge::from_settings(&auth);
         let verifier = Arc::new(Verifier::new(&auth, Clock::system()).unwrap());
         let app = App::new(settings, verifier, challenge, upstream, server);
@@ -196,7 +223,11 @@ impl Stack {
 
     async fn legacy(&self, method: &str, params: Value) -> Value {
         let request = self.post().header("mcp-protocol-version", "2025-11-25");
-        let response = request.body(message(method, params).to_string()).send().await.unwrap();
+        let response = request
+            .body(message(method, params).to_string())
+            .send()
+            .await
+            .unwrap();
         let status = response.status();
         let body = json_of(response).await;
         assert_eq!(status, 200, "{method}: {body}");
@@ -243,9 +274,15 @@ fn by_rmcp(mut message: Value) -> Value {
 }
 
 async fn json_of(response: reqwest::Response) -> Value {
-    let content_type = response.headers()["content-type"].to_str().unwrap().to_owned();
+    let content_type = response.headers()["content-type"]
+        .to_str()
+        .unwrap()
+        .to_owned();
     let text = response.text().await.unwrap();
-    assert!(content_type.starts_with("application/json"), "{content_type}: {text}");
+    assert!(
+        content_type.starts_with("application/json"),
+        "{content_type}: {text}"
+    );
     serde_json::from_str(&text).unwrap()
 }
 

@@ -10,8 +10,9 @@ fn reader() -> String {
 async fn however_a_call_is_written_its_scope_is_asked_for() {
     let stack = Stack::start().await;
     let arguments = json!({"title": "t", "content": "c"});
-    let of =
-        |method: &str, params: &str| format!(r#"{{"jsonrpc":"2.0","id":7,"method":"{method}","params":{params}}}"#);
+    let of = |method: &str, params: &str| {
+        format!(r#"{{"jsonrpc":"2.0","id":7,"method":"{method}","params":{params}}}"#)
+    };
     let plain = of(
         "tools/call",
         &json!({"name": "create_note", "arguments": arguments}).to_string(),
@@ -32,7 +33,9 @@ async fn however_a_call_is_written_its_scope_is_asked_for() {
     let unasked = plain.replace(r#""id":7,"#, "");
     let post = |body: String| {
         let request = stack.http.post(stack.url("/mcp")).bearer_auth(reader());
-        request.header("content-type", "application/json").body(body)
+        request
+            .header("content-type", "application/json")
+            .body(body)
     };
     for (body, statuses) in [
         (plain, &[403][..]),
@@ -52,15 +55,20 @@ async fn however_a_call_is_written_its_scope_is_asked_for() {
     let answer = json_of(post(twice).send().await.unwrap()).await;
     assert_eq!(answer["error"]["code"], -32602, "{answer}");
     // The header says one tool and the body another.
-    let body = message("tools/call", json!({"name": "create_note", "arguments": arguments}));
+    let body = message(
+        "tools/call",
+        json!({"name": "create_note", "arguments": arguments}),
+    );
     let headers = [
         ("mcp-protocol-version", MODERN),
         ("mcp-method", "tools/call"),
         ("mcp-name", "list_notes"),
     ];
-    let crossed = headers.iter().fold(post(body.to_string()), |request, (name, value)| {
-        request.header(*name, *value)
-    });
+    let crossed = headers
+        .iter()
+        .fold(post(body.to_string()), |request, (name, value)| {
+            request.header(*name, *value)
+        });
     assert_eq!(crossed.send().await.unwrap().status(), 403);
     assert!(stack.api.seen().is_empty(), "nothing was sent");
 }
@@ -68,7 +76,10 @@ async fn however_a_call_is_written_its_scope_is_asked_for() {
 #[tokio::test]
 async fn a_refusal_says_the_same_as_a_failed_call() {
     let stack = Stack::start().await;
-    let call = message("tools/call", json!({"name": "delete_task", "arguments": {"uid": UID}}));
+    let call = message(
+        "tools/call",
+        json!({"name": "delete_task", "arguments": {"uid": UID}}),
+    );
     let request = stack.http.post(stack.url("/mcp")).bearer_auth(reader());
     let request = request
         .header("content-type", "application/json")

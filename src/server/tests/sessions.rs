@@ -30,7 +30,12 @@ fn initialize() -> String {
 }
 
 impl Stack {
-    fn request(&self, method: &str, subject: &str, session: Option<&str>) -> reqwest::RequestBuilder {
+    fn request(
+        &self,
+        method: &str,
+        subject: &str,
+        session: Option<&str>,
+    ) -> reqwest::RequestBuilder {
         let mut request = self
             .http
             .request(method.parse().unwrap(), self.url("/mcp"))
@@ -38,7 +43,9 @@ impl Stack {
             .header("accept", "application/json, text/event-stream")
             .header("content-type", "application/json");
         if let Some(session) = session {
-            request = request.header("mcp-protocol-version", "2025-11-25").header(ID, session);
+            request = request
+                .header("mcp-protocol-version", "2025-11-25")
+                .header(ID, session);
         }
         request
     }
@@ -73,7 +80,10 @@ async fn a_session_serves_who_opened_it() {
     assert_eq!(ready.status(), 202);
     let list = stack.list("ann", &id).await;
     assert_eq!(
-        (list.status().as_u16(), list.headers()["content-type"].as_bytes()),
+        (
+            list.status().as_u16(),
+            list.headers()["content-type"].as_bytes()
+        ),
         (200, &b"text/event-stream"[..])
     );
     assert!(list.text().await.unwrap().contains("create_note"));
@@ -82,11 +92,20 @@ async fn a_session_serves_who_opened_it() {
     assert_eq!(listening.status(), 200);
     assert!(listening.chunk().await.unwrap().is_some());
 
-    let end = stack.request("DELETE", "ann", Some(&id)).send().await.unwrap();
+    let end = stack
+        .request("DELETE", "ann", Some(&id))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(end.status(), 202);
     assert_eq!(stack.list("ann", &id).await.status(), 404);
     assert_eq!(
-        stack.request("DELETE", "ann", Some(&id)).send().await.unwrap().status(),
+        stack
+            .request("DELETE", "ann", Some(&id))
+            .send()
+            .await
+            .unwrap()
+            .status(),
         404
     );
     // The stream ends with the session.
@@ -103,7 +122,9 @@ async fn a_call_within_a_session_presents_the_token_of_its_own_request() {
     let request = stack.request("POST", "ann", Some(&id)).body(call);
     let mut request = request.build().unwrap();
     let bearer = format!("Bearer {fresh}");
-    request.headers_mut().insert("authorization", bearer.parse().unwrap());
+    request
+        .headers_mut()
+        .insert("authorization", bearer.parse().unwrap());
     let answer = stack.http.execute(request).await.unwrap();
     assert_eq!(answer.status(), 200);
     answer.text().await.unwrap();
@@ -139,7 +160,13 @@ async fn to_everybody_else_it_does_not_exist() {
     }
     // Nothing of this has disturbed it.
     assert_eq!(stack.list("ann", &id).await.status(), 200);
-    let nobody = stack.http.get(stack.url("/mcp")).header(ID, &id).send().await.unwrap();
+    let nobody = stack
+        .http
+        .get(stack.url("/mcp"))
+        .header(ID, &id)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(nobody.status(), 401);
 }
 
@@ -154,7 +181,11 @@ async fn an_answer_to_a_question_of_the_server_needs_the_session_too() {
         ("ann", None, 400),
     ] {
         let request = stack.request("POST", subject, session).body(answer.clone());
-        assert_eq!(request.send().await.unwrap().status(), status, "{subject} {session:?}");
+        assert_eq!(
+            request.send().await.unwrap().status(),
+            status,
+            "{subject} {session:?}"
+        );
     }
 }
 
@@ -164,7 +195,10 @@ async fn two_ids_are_none() {
     let (one, other) = (stack.open("ann").await, stack.open("bob").await);
     for method in ["POST", "GET", "DELETE"] {
         let body = message("tools/list", json!({})).to_string();
-        let request = stack.request(method, "ann", Some(&one)).header(ID, &other).body(body);
+        let request = stack
+            .request(method, "ann", Some(&one))
+            .header(ID, &other)
+            .body(body);
         assert_eq!(request.send().await.unwrap().status(), 400, "{method}");
     }
 }
@@ -172,7 +206,11 @@ async fn two_ids_are_none() {
 #[tokio::test]
 async fn who_needs_no_session_is_served_without() {
     let stack = with_room().await;
-    let json_only = stack.request("POST", "ann", None).body(initialize()).build().unwrap();
+    let json_only = stack
+        .request("POST", "ann", None)
+        .body(initialize())
+        .build()
+        .unwrap();
     let json_only = {
         let mut request = json_only;
         request
@@ -181,7 +219,10 @@ async fn who_needs_no_session_is_served_without() {
         stack.http.execute(request).await.unwrap()
     };
     assert!(!json_only.headers().contains_key(ID));
-    assert_eq!(json_of(json_only).await["result"]["protocolVersion"], "2025-11-25");
+    assert_eq!(
+        json_of(json_only).await["result"]["protocolVersion"],
+        "2025-11-25"
+    );
     assert_eq!(
         stack.legacy("tools/list", json!({})).await["result"]["tools"]
             .as_array()
@@ -199,7 +240,10 @@ async fn who_needs_no_session_is_served_without() {
     for method in ["GET", "DELETE"] {
         let answer = stack.request(method, "ann", None).send().await.unwrap();
         assert_eq!(
-            (answer.status().as_u16(), answer.headers()["allow"].as_bytes()),
+            (
+                answer.status().as_u16(),
+                answer.headers()["allow"].as_bytes()
+            ),
             (405, &b"POST"[..])
         );
     }
@@ -238,7 +282,10 @@ async fn without_room_newcomers_are_told_to_come_back() {
         .await
         .unwrap();
     assert_eq!(
-        (full.status().as_u16(), full.headers()["retry-after"].as_bytes()),
+        (
+            full.status().as_u16(),
+            full.headers()["retry-after"].as_bytes()
+        ),
         (503, &b"30"[..])
     );
     assert_eq!(json_of(full).await["error"]["code"], -32603);
@@ -247,7 +294,11 @@ async fn without_room_newcomers_are_told_to_come_back() {
     assert_eq!(stack.list("ann", &anns).await.status(), 404);
     assert_eq!(stack.list("ann", &again).await.status(), 200);
     // What has ended is room.
-    stack.request("DELETE", "bob", Some(&bobs)).send().await.unwrap();
+    stack
+        .request("DELETE", "bob", Some(&bobs))
+        .send()
+        .await
+        .unwrap();
     stack.open("eve").await;
 }
 
@@ -311,7 +362,10 @@ async fn while_a_call_runs_its_stream_is_taken_up_again_by_its_owner() {
     let gate = Arc::new(Notify::new());
     let mut stream = begin_call(&stack, &id, Step::Gate(Arc::clone(&gate))).await;
     let first = String::from_utf8(stream.chunk().await.unwrap().unwrap().to_vec()).unwrap();
-    let place = first.lines().find_map(|line| line.strip_prefix("id:")).unwrap();
+    let place = first
+        .lines()
+        .find_map(|line| line.strip_prefix("id:"))
+        .unwrap();
     drop(stream);
     let resume = |subject| {
         stack
@@ -333,7 +387,9 @@ async fn a_call_within_a_session_is_stopped_by_a_word() {
     let stack = with_room().await;
     let id = stack.open("ann").await;
     let _stream = begin_call(&stack, &id, Step::Hang).await;
-    let stop = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}).to_string();
+    let stop =
+        json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}})
+            .to_string();
     for (subject, status) in [("bob", 404), ("ann", 202)] {
         let request = stack.request("POST", subject, Some(&id)).body(stop.clone());
         assert_eq!(request.send().await.unwrap().status(), status);

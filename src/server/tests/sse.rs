@@ -54,19 +54,28 @@ impl Stack {
     /// One that has said `initialize`.
     async fn conversation(&self) -> Stream {
         let mut stream = self.stream().await;
-        let hello =
-            json!({"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+        let hello = json!({"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
         let answer = stream.ask(self, request(0, "initialize", hello)).await;
         assert_eq!(answer["result"]["protocolVersion"], "2024-11-05");
         stream
-            .say(self, json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+            .say(
+                self,
+                json!({"jsonrpc": "2.0", "method": "notifications/initialized"}),
+            )
             .await;
         stream
     }
 
-    fn say_to(&self, path: &str, token: &str, body: impl Into<reqwest::Body>) -> reqwest::RequestBuilder {
+    fn say_to(
+        &self,
+        path: &str,
+        token: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> reqwest::RequestBuilder {
         let request = self.http.post(self.url(path)).bearer_auth(token);
-        request.header("content-type", "application/json").body(body)
+        request
+            .header("content-type", "application/json")
+            .body(body)
     }
 
     fn open_streams(&self) -> usize {
@@ -79,7 +88,9 @@ impl Stack {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(5), none).await.unwrap();
+        tokio::time::timeout(Duration::from_secs(5), none)
+            .await
+            .unwrap();
     }
 }
 
@@ -111,7 +122,11 @@ impl Stream {
     async fn say(&self, stack: &Stack, message: Value) {
         let response = self.saying(stack, &message).send().await.unwrap();
         let (status, body) = (response.status(), response.text().await.unwrap());
-        assert_eq!((status, body.as_str()), (StatusCode::ACCEPTED, ""), "{message}");
+        assert_eq!(
+            (status, body.as_str()),
+            (StatusCode::ACCEPTED, ""),
+            "{message}"
+        );
     }
 
     async fn ask(&mut self, stack: &Stack, message: Value) -> Value {
@@ -149,7 +164,11 @@ fn request(id: u64, method: &str, params: Value) -> Value {
 }
 
 fn get_note(id: u64) -> Value {
-    request(id, "tools/call", json!({"name": "get_note", "arguments": {"uid": UID}}))
+    request(
+        id,
+        "tools/call",
+        json!({"name": "get_note", "arguments": {"uid": UID}}),
+    )
 }
 
 /// To whatever a call is subject, it is so whichever way it takes.
@@ -163,7 +182,9 @@ fn cancel(id: u64) -> Value {
 async fn a_conversation_over_a_stream() {
     let stack = Stack::start().await;
     let mut stream = stack.conversation().await;
-    let list = stream.ask(&stack, request(1, "tools/list", json!({}))).await;
+    let list = stream
+        .ask(&stack, request(1, "tools/list", json!({})))
+        .await;
     assert_eq!(list["result"]["tools"].as_array().unwrap().len(), 40);
     let called = stream.ask(&stack, get_note(2)).await;
     assert_eq!(called["result"]["isError"], false, "{called}");
@@ -171,7 +192,9 @@ async fn a_conversation_over_a_stream() {
         stream.ask(&stack, request(3, "ping", json!({}))).await["result"],
         json!({})
     );
-    let unknown = stream.ask(&stack, request(4, "prompts/list", json!({}))).await;
+    let unknown = stream
+        .ask(&stack, request(4, "prompts/list", json!({})))
+        .await;
     assert_eq!(unknown["error"]["code"], -32601);
     drop(stream);
     stack.until_no_stream().await;
@@ -205,7 +228,8 @@ async fn every_call_goes_on_with_the_token_that_came_with_it() {
         }
     }
     let expired = token_of(json!({"sub": "user-1", "exp": now() - 100}));
-    let (status, code) = refused(stack.say_to(&stream.path, &expired, get_note(3).to_string())).await;
+    let (status, code) =
+        refused(stack.say_to(&stream.path, &expired, get_note(3).to_string())).await;
     assert_eq!((status, code), (401, json!(-32012)));
 }
 
@@ -216,8 +240,16 @@ async fn nobody_speaks_to_a_stream_of_another() {
     let body = get_note(1).to_string();
     let other = token_of(json!({"sub": "user-2", "exp": now() + 600, "tenant_id": "acme"}));
     let unknown = format!("/messages?sessionId={}", uuid::Uuid::new_v4());
-    let of_another = stack.say_to(&stream.path, &other, body.clone()).send().await.unwrap();
-    let of_nobody = stack.say_to(&unknown, &token(), body.clone()).send().await.unwrap();
+    let of_another = stack
+        .say_to(&stream.path, &other, body.clone())
+        .send()
+        .await
+        .unwrap();
+    let of_nobody = stack
+        .say_to(&unknown, &token(), body.clone())
+        .send()
+        .await
+        .unwrap();
     assert_eq!(
         (of_another.status(), of_nobody.status()),
         (StatusCode::NOT_FOUND, StatusCode::NOT_FOUND)
@@ -231,7 +263,11 @@ async fn nobody_speaks_to_a_stream_of_another() {
         ("/messages".to_owned(), 400, "session_missing"),
         ("/messages?session=x".to_owned(), 400, "session_missing"),
         ("/messages?sessionId=".to_owned(), 404, "session_unknown"),
-        ("/messages?sessionId=..%2F..".to_owned(), 404, "session_unknown"),
+        (
+            "/messages?sessionId=..%2F..".to_owned(),
+            404,
+            "session_unknown",
+        ),
         (
             format!("{}&sessionId={}", stream.path, uuid::Uuid::new_v4()),
             400,
@@ -242,7 +278,10 @@ async fn nobody_speaks_to_a_stream_of_another() {
         assert_eq!(answer, (status, json!(code)), "{path}");
     }
     let stranger = token_of(json!({"sub": "user-1", "exp": now() + 600, "tenant_id": "globex"}));
-    assert_eq!(refused(stack.say_to(&stream.path, &stranger, body)).await.0, 403);
+    assert_eq!(
+        refused(stack.say_to(&stream.path, &stranger, body)).await.0,
+        403
+    );
     assert!(stack.api.seen().is_empty());
 }
 
@@ -261,9 +300,13 @@ async fn the_same_checks_stand_before_both_routes() {
         let rebuild = || request.try_clone().unwrap();
         assert_eq!(refused(rebuild()).await.0, 401);
         assert_eq!(refused(rebuild().bearer_auth("a.b.c")).await.0, 401);
-        let rebound = rebuild().bearer_auth(token()).header("host", "evil.example");
+        let rebound = rebuild()
+            .bearer_auth(token())
+            .header("host", "evil.example");
         assert_eq!(refused(rebound).await, (403, json!("host_not_allowed")));
-        let page = rebuild().bearer_auth(token()).header("origin", "https://evil.example");
+        let page = rebuild()
+            .bearer_auth(token())
+            .header("origin", "https://evil.example");
         assert_eq!(refused(page).await, (403, json!("origin_not_allowed")));
     }
     for (method, path, allowed) in [
@@ -285,7 +328,11 @@ async fn the_same_checks_stand_before_both_routes() {
     for (body, status, code) in [
         ("{", 400, -32700),
         ("[]", 400, -32600),
-        (r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#, 400, -32600),
+        (
+            r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#,
+            400,
+            -32600,
+        ),
         (r#"{"jsonrpc":"2.0","id":1.5,"method":"ping"}"#, 400, -32600),
         (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, 400, -32600),
         (&format!("{ping}{}", " ".repeat(1000)), 413, -32600),
@@ -307,9 +354,14 @@ async fn the_same_checks_stand_before_both_routes() {
 async fn what_is_wrong_with_a_request_is_said_on_the_stream() {
     let stack = Stack::start().await;
     let mut stream = stack.stream().await;
-    let early = stream.ask(&stack, request(1, "tools/list", json!({}))).await;
+    let early = stream
+        .ask(&stack, request(1, "tools/list", json!({})))
+        .await;
     assert!(
-        early["error"]["message"].as_str().unwrap().contains("initialize"),
+        early["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("initialize"),
         "{early}"
     );
     assert_eq!(
@@ -327,7 +379,8 @@ async fn what_is_wrong_with_a_request_is_said_on_the_stream() {
 
     let mut stream = stack.conversation().await;
     let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
-    let deep = format!(r#"{{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{{"x":{deep}}}}}"#);
+    let deep =
+        format!(r#"{{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{{"x":{deep}}}}}"#);
     assert_eq!(
         stack
             .say_to(&stream.path, &token(), deep)
@@ -343,17 +396,23 @@ async fn what_is_wrong_with_a_request_is_said_on_the_stream() {
         (&json!(3), &json!(-32602)),
         "{answer}"
     );
-    assert!(answer["error"]["data"]["correlation_id"].is_string(), "{answer}");
+    assert!(
+        answer["error"]["data"]["correlation_id"].is_string(),
+        "{answer}"
+    );
 
-    let meta =
-        json!({"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}});
+    let meta = json!({"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}});
     for (id, method, params) in [
         (4, "tools/list", json!({"_meta": meta})),
         (5, "server/discover", json!({})),
     ] {
         let answer = stream.ask(&stack, request(id, method, params)).await;
         assert_eq!(answer["error"]["code"], -32022, "{answer}");
-        assert_eq!(answer["error"]["data"]["supported"], json!(LEGACY), "{answer}");
+        assert_eq!(
+            answer["error"]["data"]["supported"],
+            json!(LEGACY),
+            "{answer}"
+        );
     }
     for method in ["ping", "tools/list"] {
         for (version, ok) in [(MODERN, false), ("1999-01-01", false), ("2024-11-05", true)] {
@@ -361,7 +420,11 @@ async fn what_is_wrong_with_a_request_is_said_on_the_stream() {
                 .saying(&stack, &request(6, method, json!({})))
                 .header("mcp-protocol-version", version);
             assert_eq!(said.send().await.unwrap().status(), 202);
-            assert_eq!(stream.hear().await["result"].is_object(), ok, "{method} {version}");
+            assert_eq!(
+                stream.hear().await["result"].is_object(),
+                ok,
+                "{method} {version}"
+            );
         }
     }
 }
@@ -375,12 +438,18 @@ async fn a_cancelled_call_ends_its_session_and_gets_no_answer() {
         stream.say(&stack, way(7)).await;
         stack.api.until_seen(2).await;
         for other in WAYS {
-            assert_eq!(stream.refused(&stack, &other(7)).await, (400, json!("id_in_use")));
+            assert_eq!(
+                stream.refused(&stack, &other(7)).await,
+                (400, json!("id_in_use"))
+            );
         }
         stream.say(&stack, cancel(7)).await;
         stack.api.until_seen(3).await;
         stack.api.until_no_session().await;
-        assert_eq!(stream.ask(&stack, request(8, "ping", json!({}))).await["id"], 8);
+        assert_eq!(
+            stream.ask(&stack, request(8, "ping", json!({}))).await["id"],
+            8
+        );
         // Nothing of the cancelled call is waited for.
         assert_eq!(stack.stop().await, in_good_order(1));
     }
@@ -389,18 +458,29 @@ async fn a_cancelled_call_ends_its_session_and_gets_no_answer() {
 #[tokio::test]
 async fn a_panic_in_a_call_is_answered_whichever_way_it_took() {
     let trouble = Arc::<Trouble>::default();
-    let stack = Stack::with(Settings::default(), auth_settings(), trouble, Duration::from_secs(10)).await;
+    let stack = Stack::with(
+        Settings::default(),
+        auth_settings(),
+        trouble,
+        Duration::from_secs(10),
+    )
+    .await;
     let mut stream = stack.conversation().await;
     for name in ["panic_at_once", "panic_later"] {
         let call = request(1, "tools/call", json!({ "name": name }));
         let mut answers = Vec::new();
         for call in [call.clone(), by_rmcp(call)] {
-            let said = stream.saying(&stack, &call).header("x-correlation-id", name);
+            let said = stream
+                .saying(&stack, &call)
+                .header("x-correlation-id", name);
             assert_eq!(said.send().await.unwrap().status(), 202);
             answers.push(stream.hear().await);
         }
         assert_eq!(answers[0], answers[1]);
-        assert_eq!(answers[0]["error"]["data"]["correlation_id"], name, "{answers:?}");
+        assert_eq!(
+            answers[0]["error"]["data"]["correlation_id"], name,
+            "{answers:?}"
+        );
     }
 }
 
@@ -429,7 +509,9 @@ async fn progress_is_told_on_the_stream_before_the_result() {
     let stack = Stack::start().await;
     let mut stream = stack.conversation().await;
     let item = json!({"uid": UID, "version": 1, "updatedAt": "2025-11-20T11:00:00.000Z", "payload": {"uid": UID, "chatUid": UID}});
-    stack.api.then([Step::json(200, item.clone()), Step::json(200, item)]);
+    stack
+        .api
+        .then([Step::json(200, item.clone()), Step::json(200, item)]);
     let arguments = json!({"uid": UID, "content": "c"});
     let update = json!({"name": "update_chat_message", "arguments": arguments, "_meta": {"progressToken": "p"}});
     stream.say(&stack, request(1, "tools/call", update)).await;
@@ -437,7 +519,10 @@ async fn progress_is_told_on_the_stream_before_the_result() {
         let told = stream.hear().await;
         assert_eq!(told["method"], "notifications/progress", "{told}");
         assert_eq!(
-            (&told["params"]["progressToken"], told["params"]["progress"].as_f64()),
+            (
+                &told["params"]["progressToken"],
+                told["params"]["progress"].as_f64()
+            ),
             (&json!("p"), Some(step))
         );
     }
@@ -463,7 +548,10 @@ async fn streams_are_counted() {
                 .unwrap()
                 > 0
         );
-        (response.status().as_u16(), json_of(response).await["error"].clone())
+        (
+            response.status().as_u16(),
+            json_of(response).await["error"].clone(),
+        )
     };
     let first = stack.stream_as(&of("a")).await;
     let second = stack.stream_as(&of("a")).await;
@@ -488,14 +576,19 @@ async fn calls_of_a_stream_are_counted_and_wait_for_room() {
     .await;
     let mut stream = stack.conversation().await;
     let gate = Arc::new(Notify::new());
-    stack.api.then((0..32).map(|_| Step::Gate(Arc::clone(&gate))));
+    stack
+        .api
+        .then((0..32).map(|_| Step::Gate(Arc::clone(&gate))));
     for (id, way) in (1..=32).zip(WAYS.iter().cycle()) {
         stream.say(&stack, way(id)).await;
     }
     stack.api.until_seen(64).await;
     let before = stack.api.seen().len();
     for way in WAYS {
-        assert_eq!(stream.refused(&stack, &way(33)).await, (429, json!("too_many_calls")));
+        assert_eq!(
+            stream.refused(&stack, &way(33)).await,
+            (429, json!("too_many_calls"))
+        );
     }
     assert_eq!(stack.api.seen().len(), before, "it was not begun");
     // With room, it goes on.
@@ -527,7 +620,9 @@ async fn a_client_that_does_not_read_is_cut() {
             assert_eq!(said.status(), 202);
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), filling).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), filling)
+        .await
+        .unwrap();
     stack.until_no_stream().await;
 }
 
@@ -614,7 +709,8 @@ async fn calls_in_flight_are_answered_before_a_stream_ends() {
     assert!(!stack.serving.is_finished());
     gate.notify_one();
     gate.notify_one();
-    let mut answered = [stream.hear().await, stream.hear().await].map(|answer| answer["id"].as_u64().unwrap());
+    let mut answered =
+        [stream.hear().await, stream.hear().await].map(|answer| answer["id"].as_u64().unwrap());
     answered.sort_unstable();
     assert_eq!(answered, [1, 2]);
     assert_eq!(stream.event().await, None);
@@ -653,7 +749,11 @@ async fn what_outlives_the_drain_is_cut_off_and_its_session_ended() {
 #[tokio::test]
 async fn no_task_outlives_its_stream() {
     let stack = Stack::start().await;
-    let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let alive = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
     let mut settled = 0;
     for (round, way) in (0..6).zip(WAYS.iter().cycle()) {
         let mut stream = stack.conversation().await;

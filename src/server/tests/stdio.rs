@@ -1,6 +1,8 @@
 //! MCP over a pair of pipes.
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf};
+use tokio::io::{
+    AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream, Lines, ReadHalf, WriteHalf,
+};
 
 use super::*;
 use crate::api::scripted_api::Step;
@@ -27,7 +29,12 @@ impl Client {
             new_correlation_id,
         };
         let settings = mcp::Settings::default();
-        let server = mcp::Server::new(entity_tools(), upstream.clone(), Callers::Fixed(caller), &settings);
+        let server = mcp::Server::new(
+            entity_tools(),
+            upstream.clone(),
+            Callers::Fixed(caller),
+            &settings,
+        );
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let (shutdown, signal) = oneshot::channel();
         let pipes = tokio::io::split(theirs);
@@ -51,7 +58,10 @@ impl Client {
     }
 
     async fn say(&mut self, message: Value) {
-        self.input.write_all(format!("{message}\n").as_bytes()).await.unwrap();
+        self.input
+            .write_all(format!("{message}\n").as_bytes())
+            .await
+            .unwrap();
     }
 
     async fn hear(&mut self) -> Value {
@@ -68,8 +78,7 @@ impl Client {
     }
 
     async fn hello(&mut self) {
-        let hello =
-            json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+        let hello = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
         assert_eq!(
             self.ask(message("initialize", hello)).await["result"]["protocolVersion"],
             "2025-06-18"
@@ -129,7 +138,9 @@ async fn a_modern_conversation() {
         "io.modelcontextprotocol/clientInfo": {"name": "t", "version": "1"},
         "io.modelcontextprotocol/clientCapabilities": {},
     });
-    let discovered = client.ask(message("server/discover", json!({"_meta": meta}))).await;
+    let discovered = client
+        .ask(message("server/discover", json!({"_meta": meta})))
+        .await;
     assert_eq!(discovered["result"]["cacheScope"], "private");
     let params = json!({"name": "get_note", "arguments": {"uid": UID}, "_meta": meta});
     assert_eq!(
@@ -165,7 +176,9 @@ async fn a_cancelled_call_ends_its_session_and_gets_no_answer() {
         .await;
     client.api.until_seen(3).await;
     client.api.until_no_session().await;
-    let next = client.ask(json!({"jsonrpc": "2.0", "id": 8, "method": "ping"})).await;
+    let next = client
+        .ask(json!({"jsonrpc": "2.0", "id": 8, "method": "ping"}))
+        .await;
     assert_eq!(next["id"], 8, "the cancelled call is not answered");
     client.leave().await.unwrap();
 }
@@ -227,7 +240,9 @@ async fn every_request_is_answered_with_its_id() {
     client
         .say(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
         .await;
-    client.say(json!({"jsonrpc": "2.0", "id": 1, "result": {}})).await;
+    client
+        .say(json!({"jsonrpc": "2.0", "id": 1, "result": {}}))
+        .await;
     client.hello().await;
     let call = |id: &str, arguments: &str| {
         format!(
@@ -243,7 +258,12 @@ async fn every_request_is_answered_with_its_id() {
             -32602,
             "half of a surrogate pair",
         ),
-        (call("\"b\"", &deep), json!("b"), -32602, "nested too deeply"),
+        (
+            call("\"b\"", &deep),
+            json!("b"),
+            -32602,
+            "nested too deeply",
+        ),
         (call("13", &long), json!(13), -32600, "larger than"),
         ("[]".to_owned(), Value::Null, -32600, "batches"),
         ("{".to_owned(), Value::Null, -32700, "not valid JSON"),
@@ -260,17 +280,29 @@ async fn every_request_is_answered_with_its_id() {
             "_meta",
         ),
     ] {
-        client.input.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+        client
+            .input
+            .write_all(format!("{line}\n").as_bytes())
+            .await
+            .unwrap();
         let answer = client.hear().await;
-        assert!(answer.get("id").is_some(), "null, where there is none: {answer}");
+        assert!(
+            answer.get("id").is_some(),
+            "null, where there is none: {answer}"
+        );
         assert_eq!(
             (&answer["id"], &answer["error"]["code"]),
             (&id, &json!(code)),
             "{answer}"
         );
-        assert!(answer["error"]["message"].as_str().unwrap().contains(words), "{answer}");
+        assert!(
+            answer["error"]["message"].as_str().unwrap().contains(words),
+            "{answer}"
+        );
     }
-    let next = client.ask(json!({"jsonrpc": "2.0", "id": 16, "method": "ping"})).await;
+    let next = client
+        .ask(json!({"jsonrpc": "2.0", "id": 16, "method": "ping"}))
+        .await;
     assert_eq!(next["id"], 16);
     client.leave().await.unwrap();
 }

@@ -144,7 +144,11 @@ pub enum Unsound {
 pub fn read(line: &[u8]) -> Result<Link, Unsound> {
     if !line.starts_with(MARK) {
         let begins = !line.is_empty() && MARK.starts_with(line);
-        return Err(if begins { Unsound::Cut } else { Unsound::Foreign });
+        return Err(if begins {
+            Unsound::Cut
+        } else {
+            Unsound::Foreign
+        });
     }
     let (hashed, hash) = split(line).ok_or(Unsound::Cut)?;
     if Hash::of(hashed) != hash {
@@ -166,7 +170,9 @@ fn claimed(line: &[u8]) -> Option<u64> {
     struct Claim {
         seq: u64,
     }
-    serde_json::from_slice::<Claim>(line).ok().map(|claim| claim.seq)
+    serde_json::from_slice::<Claim>(line)
+        .ok()
+        .map(|claim| claim.seq)
 }
 
 #[cfg(test)]
@@ -185,7 +191,10 @@ mod tests {
         let out = two();
         let lines: Vec<_> = out.split(|byte| *byte == b'\n').collect();
         let (first, second) = (read(lines[0]).unwrap(), read(lines[1]).unwrap());
-        assert_eq!((first.seq, first.prev, first.event), (1, Hash::default(), Event::Start));
+        assert_eq!(
+            (first.seq, first.prev, first.event),
+            (1, Hash::default(), Event::Start)
+        );
         assert_eq!(
             (second.seq, second.prev, second.event, second.lines),
             (2, first.hash, Event::Lost, 3)
@@ -200,8 +209,13 @@ mod tests {
         let line = String::from_utf8(two()).unwrap();
         let line = line.lines().next().unwrap();
         let zeros = "0".repeat(64);
-        let hashed = format!(r#"{{"audit":1,"chain":"c","seq":1,"prev":"{zeros}","time":"t","event":"start""#);
-        assert_eq!(line, format!(r#"{hashed},"hash":"{}"}}"#, Hash::of(hashed.as_bytes())));
+        let hashed = format!(
+            r#"{{"audit":1,"chain":"c","seq":1,"prev":"{zeros}","time":"t","event":"start""#
+        );
+        assert_eq!(
+            line,
+            format!(r#"{hashed},"hash":"{}"}}"#, Hash::of(hashed.as_bytes()))
+        );
     }
 
     #[test]

@@ -123,7 +123,10 @@ impl TrailFile {
     pub fn sync(&mut self) -> io::Result<()> {
         self.file.sync_data()?;
         if !self.named {
-            let directory = self.path.parent().filter(|path| !path.as_os_str().is_empty());
+            let directory = self
+                .path
+                .parent()
+                .filter(|path| !path.as_os_str().is_empty());
             File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
             self.named = true;
         }
@@ -152,7 +155,10 @@ impl TrailFile {
     pub fn rotate(&mut self) -> io::Result<()> {
         let _ = self.sync();
         let moved = (0..self.limits.files).rev().try_for_each(|number| {
-            let moved = fs::rename(numbered(&self.path, number), numbered(&self.path, number + 1));
+            let moved = fs::rename(
+                numbered(&self.path, number),
+                numbered(&self.path, number + 1),
+            );
             moved.or_else(|why| match why.kind() {
                 io::ErrorKind::NotFound => Ok(()),
                 _ => Err(why),
@@ -187,9 +193,16 @@ fn numbered(path: &Path, number: usize) -> PathBuf {
 /// Opened, and nobody else's.
 fn opened(path: &Path) -> io::Result<(File, (u64, u64))> {
     let mut options = OpenOptions::new();
-    let file = options.read(true).append(true).create(true).mode(MODE).open(path)?;
+    let file = options
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(MODE)
+        .open(path)?;
     file.try_lock().map_err(|why| match why {
-        TryLockError::WouldBlock => io::Error::new(io::ErrorKind::WouldBlock, "another server writes to it"),
+        TryLockError::WouldBlock => {
+            io::Error::new(io::ErrorKind::WouldBlock, "another server writes to it")
+        }
         TryLockError::Error(why) => why,
     })?;
     let is = file.metadata()?;
@@ -238,7 +251,8 @@ pub mod tests {
 
     impl Scratch {
         pub fn new() -> Self {
-            let path = std::env::temp_dir().join(format!("toolbridge-audit-{}", uuid::Uuid::new_v4()));
+            let path =
+                std::env::temp_dir().join(format!("toolbridge-audit-{}", uuid::Uuid::new_v4()));
             fs::create_dir(&path).unwrap();
             Self(path)
         }
@@ -254,7 +268,10 @@ pub mod tests {
         }
     }
 
-    pub const LIMITS: Limits = Limits { bytes: 1000, files: 2 };
+    pub const LIMITS: Limits = Limits {
+        bytes: 1000,
+        files: 2,
+    };
 
     fn lines(chain: &mut Chain, count: usize) -> Vec<u8> {
         let mut out = Vec::new();
@@ -270,7 +287,9 @@ pub mod tests {
         let said = |path: &Path| TrailFile::open(path, LIMITS).unwrap_err().to_string();
         assert!(said(&scratch.0).ends_with("is no file: name one"));
         assert!(said(Path::new("/dev/full")).ends_with("is no file: name one"));
-        assert!(said(&scratch.0.join("none/audit.jsonl")).contains("give it a directory that is there"));
+        assert!(
+            said(&scratch.0.join("none/audit.jsonl")).contains("give it a directory that is there")
+        );
         let other = scratch.0.join("notes");
         fs::write(&other, "what somebody wrote\n").unwrap();
         assert!(said(&other).contains("has something else in it"));

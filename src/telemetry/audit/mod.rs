@@ -84,7 +84,9 @@ pub fn called(call: &Call<'_>) {
 
 /// A call has ended that may have changed something. It is to be answered when its line is durable.
 pub fn wrote(call: &Call<'_>) -> Durable {
-    TRAIL.get().map_or_else(Durable::now, |trail| trail.wrote(call))
+    TRAIL
+        .get()
+        .map_or_else(Durable::now, |trail| trail.wrote(call))
 }
 
 /// The line of a call, on its way to where the end of this process does not reach it.
@@ -124,7 +126,12 @@ pub async fn finish(within: Duration) {
 }
 
 impl Trail {
-    fn begin(to: To<'_>, of: Of<'_>, durability: Durability, room: usize) -> Result<Self, StartError> {
+    fn begin(
+        to: To<'_>,
+        of: Of<'_>,
+        durability: Durability,
+        room: usize,
+    ) -> Result<Self, StartError> {
         let (sink, found) = match to {
             To::File(path, limits) => {
                 let (file, found) = TrailFile::open(path, limits)?;
@@ -168,11 +175,17 @@ impl Trail {
 
     async fn finish(&self, within: Duration) {
         self.queue.close();
-        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let done = self
+            .done
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(done) = done
             && tokio::time::timeout(within, done).await.is_err()
         {
-            tracing::error!("the audit trail was not written to its end in time: its last lines are lost");
+            tracing::error!(
+                "the audit trail was not written to its end in time: its last lines are lost"
+            );
         }
     }
 }

@@ -97,10 +97,12 @@ impl Queue {
         held.lines.push(b'\n');
         let hurries = urgent && !held.urgent;
         held.urgent |= urgent;
-        let told = (urgent && !held.stalled).then(oneshot::channel).map(|(tell, told)| {
-            held.waiting.push(tell);
-            told
-        });
+        let told = (urgent && !held.stalled)
+            .then(oneshot::channel)
+            .map(|(tell, told)| {
+                held.waiting.push(tell);
+                told
+            });
         drop(held);
         if before == 0 || hurries || (before < MANY_BYTES && after >= MANY_BYTES) {
             self.changed.notify_one();
@@ -129,10 +131,13 @@ impl Queue {
     /// Waits for a line, at most so long; then gathers more for a while.
     pub fn take(&self, spare: Vec<u8>, at_most: Duration, gather: Duration) -> Batch {
         let nothing = |held: &mut Held| held.lines.is_empty() && held.lost == 0 && !held.closed;
-        let held = self.changed.wait_timeout_while(self.held(), at_most, nothing);
+        let held = self
+            .changed
+            .wait_timeout_while(self.held(), at_most, nothing);
         let (mut held, _) = held.unwrap_or_else(PoisonError::into_inner);
         if !held.lines.is_empty() {
-            let few = |held: &mut Held| held.lines.len() < MANY_BYTES && !held.urgent && !held.closed;
+            let few =
+                |held: &mut Held| held.lines.len() < MANY_BYTES && !held.urgent && !held.closed;
             let gathered = self.changed.wait_timeout_while(held, gather, few);
             (held, _) = gathered.unwrap_or_else(PoisonError::into_inner);
         }
@@ -150,7 +155,9 @@ impl Queue {
 
     /// Lets time pass, unless the queue is closed meanwhile.
     pub fn pause(&self, time: Duration) -> bool {
-        let waited = self.changed.wait_timeout_while(self.held(), time, |held| !held.closed);
+        let waited = self
+            .changed
+            .wait_timeout_while(self.held(), time, |held| !held.closed);
         waited.unwrap_or_else(PoisonError::into_inner).0.closed
     }
 }
@@ -209,7 +216,10 @@ mod tests {
             let told = queue.put_urgent("two").unwrap();
             let batch = taking.join().unwrap();
             assert_eq!(batch.lines, b"one\ntwo\n");
-            batch.waiting.into_iter().for_each(|tell| tell.send(()).unwrap());
+            batch
+                .waiting
+                .into_iter()
+                .for_each(|tell| tell.send(()).unwrap());
             assert_eq!(told.blocking_recv(), Ok(()));
         });
         // The next is gathered again.

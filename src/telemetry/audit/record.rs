@@ -41,7 +41,11 @@ impl Call<'_> {
         push_member(&mut line, fields::TOOL, self.tool);
         if let Some(item) = self.item {
             let mut text = Uuid::encode_buffer();
-            push_member(&mut line, fields::ITEM, item.hyphenated().encode_lower(&mut text));
+            push_member(
+                &mut line,
+                fields::ITEM,
+                item.hyphenated().encode_lower(&mut text),
+            );
         }
         push_member(&mut line, fields::OUTCOME, self.outcome);
         if let Some(code) = self.error_code {
@@ -102,12 +106,20 @@ mod tests {
         };
         let line = format!("{{{}}}", all.members("acme"));
         let read: Value = serde_json::from_str(&line).unwrap();
-        let names: Vec<_> = read.as_object().unwrap().keys().map(String::as_str).collect();
+        let names: Vec<_> = read
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
         assert_eq!(
             names.join(" "),
             "time event tenant user transport client tool item outcome error_code status duration_ms correlation_id"
         );
-        assert_eq!((&read["user"], &read["status"]), (&json!("a\"d\na"), &json!(404)));
+        assert_eq!(
+            (&read["user"], &read["status"]),
+            (&json!("a\"d\na"), &json!(404))
+        );
         assert_eq!(read["item"], "00000000-0000-0000-0000-000000000000");
         assert!(!line.contains('\n'), "{line}");
         let least = Call {

@@ -51,7 +51,10 @@ fn what_was_written_is_well() {
     let [chain] = &report.chains[..] else {
         panic!("{report:?}")
     };
-    assert_eq!((chain.lines, chain.first.0, chain.last.0, chain.ended), (7, 1, 7, true));
+    assert_eq!(
+        (chain.lines, chain.first.0, chain.last.0, chain.ended),
+        (7, 1, 7, true)
+    );
     // In files, whatever their order.
     let (first, second) = lines.split_at(3);
     let report = verified_by(&[&second.concat(), &first.concat()], &Anchors::default());
@@ -73,7 +76,8 @@ fn tampering() -> impl Strategy<Value = Tampering> {
         place.clone().prop_map(Tampering::Remove),
         (place.clone(), place.clone()).prop_map(|(line, to)| Tampering::Double(line, to)),
         (place.clone(), place.clone()).prop_map(|(one, other)| Tampering::Swap(one, other)),
-        (place.clone(), 0..10_000_usize, 1..=255_u8).prop_map(|(line, at, flip)| Tampering::Flip(line, at, flip)),
+        (place.clone(), 0..10_000_usize, 1..=255_u8)
+            .prop_map(|(line, at, flip)| Tampering::Flip(line, at, flip)),
         place.prop_map(Tampering::Insert),
     ]
 }
@@ -225,7 +229,13 @@ fn call(tool: &str) -> Call<'_> {
 }
 
 fn begun(scratch: &Scratch) -> Trail {
-    Trail::begin(To::File(&scratch.file(), LIMITS), OF, Durability::Written, MOST_BYTES).unwrap()
+    Trail::begin(
+        To::File(&scratch.file(), LIMITS),
+        OF,
+        Durability::Written,
+        MOST_BYTES,
+    )
+    .unwrap()
 }
 
 const LONG: Duration = Duration::from_secs(20);
@@ -255,7 +265,10 @@ async fn the_chain_goes_on_through_files_and_processes() {
                 .count(),
             0
         );
-        assert_eq!((report.chains.len(), report.chains[0].last.0), (1, 3 * (round + 1)));
+        assert_eq!(
+            (report.chains.len(), report.chains[0].last.0),
+            (1, 3 * (round + 1))
+        );
         assert!(report.chains[0].ended);
     }
     assert!(files(&scratch.file()).len() > 1, "it was moved on");
@@ -269,7 +282,15 @@ async fn half_a_line_is_left_told_and_not_held_against_the_trail() {
     };
     for (missing, is_half) in [(30, true), (1, false), (0, false)] {
         let scratch = Scratch::new();
-        let begun = || Trail::begin(To::File(&scratch.file(), large), OF, Durability::Written, MOST_BYTES).unwrap();
+        let begun = || {
+            Trail::begin(
+                To::File(&scratch.file(), large),
+                OF,
+                Durability::Written,
+                MOST_BYTES,
+            )
+            .unwrap()
+        };
         let trail = begun();
         trail.called(&call("get_note"));
         trail.finish(LONG).await;
@@ -279,7 +300,10 @@ async fn half_a_line_is_left_told_and_not_held_against_the_trail() {
         begun().finish(LONG).await;
         let report = all_of(&scratch);
         assert_eq!(wrong(&report), []);
-        let torn = report.findings.iter().any(|finding| finding.kind == Kind::Torn);
+        let torn = report
+            .findings
+            .iter()
+            .any(|finding| finding.kind == Kind::Torn);
         assert_eq!(torn, is_half, "{report:?}");
         // A start, a call, the end or the word that it was torn, and the next start and end.
         assert_eq!(report.chains[0].last.0, 5, "{report:?}");
@@ -320,7 +344,13 @@ async fn a_full_disk_costs_only_what_finds_no_room_and_that_is_told() {
     let disk = Disk::default();
     disk.0.lock().unwrap().room = 100;
     let one = call("get_note").members("acme").len() + 1;
-    let trail = Trail::begin(To::Stream(Box::new(disk.clone())), OF, Durability::Written, 5 * one + 3).unwrap();
+    let trail = Trail::begin(
+        To::Stream(Box::new(disk.clone())),
+        OF,
+        Durability::Written,
+        5 * one + 3,
+    )
+    .unwrap();
     while disk.0.lock().unwrap().refused == 0 {
         tokio::task::yield_now().await;
     }
@@ -335,7 +365,11 @@ async fn a_full_disk_costs_only_what_finds_no_room_and_that_is_told() {
     let written = disk.0.lock().unwrap().written.clone();
     let report = verified(&written);
     assert_eq!(wrong(&report), [], "{}", String::from_utf8_lossy(&written));
-    let told: Vec<_> = report.findings.iter().map(|finding| finding.what.as_str()).collect();
+    let told: Vec<_> = report
+        .findings
+        .iter()
+        .map(|finding| finding.what.as_str())
+        .collect();
     assert_eq!(told, ["says that 7 lines before it could not be written"]);
     assert_eq!(report.chains[0].lines, 1 + 5 + 1 + 1);
 }
@@ -344,7 +378,13 @@ async fn a_full_disk_costs_only_what_finds_no_room_and_that_is_told() {
 #[tokio::test]
 async fn a_disk_that_has_room_at_the_very_end_gets_all_of_it() {
     let disk = Disk::default();
-    let trail = Trail::begin(To::Stream(Box::new(disk.clone())), OF, Durability::Written, MOST_BYTES).unwrap();
+    let trail = Trail::begin(
+        To::Stream(Box::new(disk.clone())),
+        OF,
+        Durability::Written,
+        MOST_BYTES,
+    )
+    .unwrap();
     while disk.0.lock().unwrap().refused == 0 {
         tokio::task::yield_now().await;
     }
@@ -354,7 +394,10 @@ async fn a_disk_that_has_room_at_the_very_end_gets_all_of_it() {
     disk.0.lock().unwrap().room = usize::MAX;
     trail.finish(LONG).await;
     let report = verified(&disk.0.lock().unwrap().written);
-    assert_eq!((&report.findings[..], report.chains[0].lines), (&[][..], 14));
+    assert_eq!(
+        (&report.findings[..], report.chains[0].lines),
+        (&[][..], 14)
+    );
 }
 
 #[tokio::test]
@@ -378,16 +421,26 @@ async fn a_call_that_wrote_is_answered_when_its_line_is_in_the_file() {
     };
     for durability in [Durability::Written, Durability::Synced] {
         let scratch = Scratch::new();
-        let trail = Trail::begin(To::File(&scratch.file(), large), OF, durability, MOST_BYTES).unwrap();
+        let trail =
+            Trail::begin(To::File(&scratch.file(), large), OF, durability, MOST_BYTES).unwrap();
         for calls in 1..=20 {
             trail.wrote(&call("create_note")).reached().await;
             let text = fs::read_to_string(scratch.file()).unwrap();
-            assert_eq!(text.matches("\"create_note\"").count(), calls, "{durability:?}: {text}");
+            assert_eq!(
+                text.matches("\"create_note\"").count(),
+                calls,
+                "{durability:?}: {text}"
+            );
         }
-        let all = futures::future::join_all((0..50).map(|_| trail.wrote(&call("delete_note")).reached()));
+        let all =
+            futures::future::join_all((0..50).map(|_| trail.wrote(&call("delete_note")).reached()));
         all.await;
         let text = fs::read_to_string(scratch.file()).unwrap();
-        assert_eq!(text.matches("\"delete_note\"").count(), 50, "{durability:?}: {text}");
+        assert_eq!(
+            text.matches("\"delete_note\"").count(),
+            50,
+            "{durability:?}: {text}"
+        );
         trail.finish(LONG).await;
         assert_eq!(wrong(&all_of(&scratch)), []);
     }
@@ -396,7 +449,13 @@ async fn a_call_that_wrote_is_answered_when_its_line_is_in_the_file() {
 #[tokio::test]
 async fn no_call_waits_for_a_disk_that_is_full() {
     let disk = Disk::default();
-    let trail = Trail::begin(To::Stream(Box::new(disk.clone())), OF, Durability::Written, MOST_BYTES).unwrap();
+    let trail = Trail::begin(
+        To::Stream(Box::new(disk.clone())),
+        OF,
+        Durability::Written,
+        MOST_BYTES,
+    )
+    .unwrap();
     // The first line of the trail finds no room.
     while disk.0.lock().unwrap().refused == 0 {
         tokio::task::yield_now().await;
@@ -407,7 +466,10 @@ async fn no_call_waits_for_a_disk_that_is_full() {
     disk.0.lock().unwrap().room = usize::MAX;
     trail.finish(LONG).await;
     let report = verified(&disk.0.lock().unwrap().written);
-    assert_eq!((&report.findings[..], report.chains[0].lines), (&[][..], 52));
+    assert_eq!(
+        (&report.findings[..], report.chains[0].lines),
+        (&[][..], 52)
+    );
 }
 
 /// A disk that says nothing from the moment when it hangs until it is let go.
@@ -440,7 +502,13 @@ async fn a_disk_that_hangs_is_waited_for_once_and_not_for_long() {
         until,
         disk: disk.clone(),
     };
-    let trail = Trail::begin(To::Stream(Box::new(stream)), OF, Durability::Written, MOST_BYTES).unwrap();
+    let trail = Trail::begin(
+        To::Stream(Box::new(stream)),
+        OF,
+        Durability::Written,
+        MOST_BYTES,
+    )
+    .unwrap();
     trail.wrote(&call("create_note")).reached().await;
     hangs.store(true, Ordering::SeqCst);
     // The clock is the test's own from here on, so that the bound passes at once.

@@ -164,13 +164,18 @@ impl Trails {
     fn judge(&mut self, fragment: &Fragment, next: Option<&Link>) {
         let told = next.is_some_and(|next| {
             // The next process had to end the line itself, unless there was an end.
-            next.event == Event::Torn && (fragment.bytes == next.bytes || fragment.bytes == next.bytes + 1)
+            next.event == Event::Torn
+                && (fragment.bytes == next.bytes || fragment.bytes == next.bytes + 1)
         });
         if told {
             let what = "is half a line, left by a process that was cut off; the next line says so";
             self.say(Kind::Torn, fragment.place, what.to_owned());
         } else {
-            self.say(Kind::Foreign, fragment.place, "is no line of a trail".to_owned());
+            self.say(
+                Kind::Foreign,
+                fragment.place,
+                "is no line of a trail".to_owned(),
+            );
         }
     }
 
@@ -182,7 +187,10 @@ impl Trails {
     pub fn report(mut self, anchors: &Anchors) -> Report {
         let mut chains: BTreeMap<String, Vec<(Link, Position)>> = BTreeMap::new();
         for (link, place) in std::mem::take(&mut self.links) {
-            chains.entry(link.chain.clone()).or_default().push((link, place));
+            chains
+                .entry(link.chain.clone())
+                .or_default()
+                .push((link, place));
         }
         let mut heads: BTreeSet<Hash> = anchors.heads.iter().copied().collect();
         let mut follows = anchors.after.is_none();
@@ -242,7 +250,10 @@ impl Trails {
                 && source == place.source
                 && link.seq < seq
             {
-                let what = format!("is line {} of its chain, and stands after line {seq}", link.seq);
+                let what = format!(
+                    "is line {} of its chain, and stands after line {seq}",
+                    link.seq
+                );
                 self.say(Kind::OutOfOrder, *place, what);
                 continue;
             }
@@ -256,7 +267,11 @@ impl Trails {
         for (link, place) in lines {
             match before {
                 Some(before) if before.seq == link.seq && before.hash == link.hash => {
-                    self.say(Kind::Doubled, *place, format!("is line {} once more", link.seq));
+                    self.say(
+                        Kind::Doubled,
+                        *place,
+                        format!("is line {} once more", link.seq),
+                    );
                     continue;
                 }
                 Some(before) if before.seq == link.seq => {
@@ -288,7 +303,10 @@ impl Trails {
     }
 
     fn gap(&mut self, from: u64, to: u64, place: Position) {
-        let missing: Vec<_> = (from..=to).filter(|seq| !self.claimed.contains(seq)).take(2).collect();
+        let missing: Vec<_> = (from..=to)
+            .filter(|seq| !self.claimed.contains(seq))
+            .take(2)
+            .collect();
         let what = match (missing.first(), missing.get(1)) {
             // Those are there, and said to be altered.
             (None, _) => return,
@@ -302,10 +320,16 @@ impl Trails {
     fn told(&mut self, before: Option<&Link>, link: &Link, place: Position) {
         match link.event {
             Event::Lost => {
-                let what = format!("says that {} lines before it could not be written", link.lines);
+                let what = format!(
+                    "says that {} lines before it could not be written",
+                    link.lines
+                );
                 self.say(Kind::Lost, place, what);
             }
-            Event::Start if before.is_some_and(|before| !matches!(before.event, Event::End | Event::Torn)) => {
+            Event::Start
+                if before
+                    .is_some_and(|before| !matches!(before.event, Event::End | Event::Torn)) =>
+            {
                 let what = "is a start after no end: the last lines of the process before may never have been written";
                 self.say(Kind::Unended, place, what.to_owned());
             }

@@ -56,7 +56,14 @@ pub struct Writer {
 
 impl Writer {
     /// Goes on where `found` says. `new_chain` is the name of a chain, should one have to be begun.
-    pub fn new(queue: Arc<Queue>, sink: Sink, syncs: bool, found: Found, new_chain: String, version: &str) -> Self {
+    pub fn new(
+        queue: Arc<Queue>,
+        sink: Sink,
+        syncs: bool,
+        found: Found,
+        new_chain: String,
+        version: &str,
+    ) -> Self {
         let mut writer = Self {
             queue,
             sink,
@@ -114,8 +121,14 @@ impl Writer {
             return false;
         }
         self.tell(TELL_EVERY);
-        let batch = self.queue.take(std::mem::take(&mut self.spare), TELL_EVERY, GATHER);
-        for line in batch.lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let batch = self
+            .queue
+            .take(std::mem::take(&mut self.spare), TELL_EVERY, GATHER);
+        for line in batch
+            .lines
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
             self.chain.append(line, &mut self.pending);
             self.lines += 1;
         }
@@ -194,7 +207,9 @@ impl Writer {
     fn try_pending(&mut self) -> io::Result<()> {
         if let Sink::File(file) = &mut self.sink {
             if file.is_gone() {
-                tracing::info!("the file of the audit trail was moved away; another is begun, and the chain goes on");
+                tracing::info!(
+                    "the file of the audit trail was moved away; another is begun, and the chain goes on"
+                );
                 file.reopen()?;
                 // A line is in one file or in the other.
                 self.written = begin_of_line(&self.pending, self.written);
@@ -208,7 +223,11 @@ impl Writer {
                 );
             }
         }
-        while let Some(rest) = self.pending.get(self.written..).filter(|rest| !rest.is_empty()) {
+        while let Some(rest) = self
+            .pending
+            .get(self.written..)
+            .filter(|rest| !rest.is_empty())
+        {
             let written = match &mut self.sink {
                 Sink::File(file) => file.write(rest),
                 Sink::Stream(stream) => stream.write(piece(rest)).and_then(|written| {
@@ -248,14 +267,27 @@ impl Writer {
 
 /// As many whole lines as a pipe takes in one piece; a longer line goes alone.
 fn piece(bytes: &[u8]) -> &[u8] {
-    let ends = |window: &[u8]| window.iter().rposition(|byte| *byte == b'\n').map(|at| at + 1);
+    let ends = |window: &[u8]| {
+        window
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map(|at| at + 1)
+    };
     let window = bytes.get(..PIPE_BYTES).unwrap_or(bytes);
-    let end = ends(window).or_else(|| bytes.iter().position(|byte| *byte == b'\n').map(|at| at + 1));
+    let end = ends(window).or_else(|| {
+        bytes
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .map(|at| at + 1)
+    });
     bytes.get(..end.unwrap_or(bytes.len())).unwrap_or(bytes)
 }
 
 /// Where the line begins in which `at` is.
 fn begin_of_line(bytes: &[u8], at: usize) -> usize {
     let before = bytes.get(..at).unwrap_or(bytes);
-    before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
+    before
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |end| end + 1)
 }

@@ -2,7 +2,10 @@
 //! and each series is there, at 0, before anything has happened.
 
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
-use prometheus::{Error, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{
+    Error, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry,
+};
 
 use super::names::{Kind, Name};
 
@@ -91,7 +94,10 @@ pub fn gauge(registry: &Registry, name: &Name) -> Result<IntGauge, Error> {
 
 pub fn gauges(registry: &Registry, name: &Name) -> Result<prometheus::IntGaugeVec, Error> {
     debug_assert_eq!(name.kind, Kind::Gauge, "{}", name.name);
-    kept(registry, prometheus::IntGaugeVec::new(options(name), name.labels)?)
+    kept(
+        registry,
+        prometheus::IntGaugeVec::new(options(name), name.labels)?,
+    )
 }
 
 pub fn histograms(registry: &Registry, name: &Name) -> Result<HistogramVec, Error> {
@@ -100,10 +106,18 @@ pub fn histograms(registry: &Registry, name: &Name) -> Result<HistogramVec, Erro
     kept(registry, HistogramVec::new(options, name.labels)?)
 }
 
-pub fn listed_counters(registry: &Registry, name: &Name, words: &[&'static str]) -> Result<Listed<IntCounter>, Error> {
+pub fn listed_counters(
+    registry: &Registry,
+    name: &Name,
+    words: &[&'static str],
+) -> Result<Listed<IntCounter>, Error> {
     Listed::of(&counters(registry, name)?, words)
 }
 
-pub fn listed_histograms(registry: &Registry, name: &Name, words: &[&'static str]) -> Result<Listed<Histogram>, Error> {
+pub fn listed_histograms(
+    registry: &Registry,
+    name: &Name,
+    words: &[&'static str],
+) -> Result<Listed<Histogram>, Error> {
     Listed::of(&histograms(registry, name)?, words)
 }

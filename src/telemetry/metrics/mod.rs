@@ -16,9 +16,14 @@ mod tests;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use prometheus::{Encoder, Error, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
+use prometheus::{
+    Encoder, Error, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry,
+    TextEncoder,
+};
 
-use listed::{Listed, counter, counters, gauge, gauges, histograms, listed_counters, listed_histograms};
+use listed::{
+    Listed, counter, counters, gauge, gauges, histograms, listed_counters, listed_histograms,
+};
 use process::Process;
 use tools::Tools;
 
@@ -154,7 +159,10 @@ pub fn api_asked(route: &str, method: &str, status: &str, took: Duration) {
         {
             requests.inc();
         }
-        if let Ok(durations) = metrics.api_durations.get_metric_with_label_values(&[route, method]) {
+        if let Ok(durations) = metrics
+            .api_durations
+            .get_metric_with_label_values(&[route, method])
+        {
             durations.observe(took.as_secs_f64());
         }
     });
@@ -205,7 +213,11 @@ pub fn out_of_reach(reason: &str) {
 }
 
 pub fn keys_refreshed(ok: bool) {
-    observe(|metrics| metrics.key_refreshes.count(if ok { "ok" } else { "failed" }));
+    observe(|metrics| {
+        metrics
+            .key_refreshes
+            .count(if ok { "ok" } else { "failed" })
+    });
 }
 
 pub fn token_exchanged(outcome: &str) {
@@ -240,7 +252,11 @@ pub fn answered(transport: &str, status: u16) {
         _ => names::OTHER,
     };
     observe(|metrics| {
-        if let Some((_, classes)) = metrics.requests.iter().find(|(listed, _)| *listed == transport) {
+        if let Some((_, classes)) = metrics
+            .requests
+            .iter()
+            .find(|(listed, _)| *listed == transport)
+        {
             classes.count(class);
         }
     });
@@ -272,7 +288,8 @@ impl Metrics {
                 let child = requests.get_metric_with_label_values(&[*transport, *class])?;
                 Ok((*class, child))
             };
-            let classes: Result<Vec<_>, Error> = names::STATUS_CLASSES.iter().map(of_class).collect();
+            let classes: Result<Vec<_>, Error> =
+                names::STATUS_CLASSES.iter().map(of_class).collect();
             Ok((*transport, Listed::from(classes?)))
         });
         Ok(Self {
@@ -296,7 +313,11 @@ impl Metrics {
             auth_failures: listed_counters(by, &names::AUTH_FAILURES, names::AUTH_REASONS)?,
             scope_refusals: listed_counters(by, &names::SCOPE_REFUSALS, names::SCOPE_REASONS)?,
             key_refreshes: listed_counters(by, &names::KEY_REFRESHES, names::KEY_OUTCOMES)?,
-            token_exchanges: listed_counters(by, &names::TOKEN_EXCHANGES, names::EXCHANGE_OUTCOMES)?,
+            token_exchanges: listed_counters(
+                by,
+                &names::TOKEN_EXCHANGES,
+                names::EXCHANGE_OUTCOMES,
+            )?,
             requests: requests.collect::<Result<_, Error>>()?,
             connections_open: gauge(by, &names::CONNECTIONS_OPEN)?,
             streams_open: gauge(by, &names::STREAMS_OPEN)?,

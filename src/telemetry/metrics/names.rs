@@ -25,7 +25,12 @@ pub struct Name {
     pub help: &'static str,
 }
 
-const fn metric(kind: Kind, name: &'static str, labels: &'static [&'static str], help: &'static str) -> Name {
+const fn metric(
+    kind: Kind,
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Name {
     Name {
         name,
         kind,
@@ -42,7 +47,11 @@ const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'stat
     metric(Kind::Gauge, name, labels, help)
 }
 
-const fn histogram(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Name {
+const fn histogram(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Name {
     metric(Kind::Histogram, name, labels, help)
 }
 
@@ -151,7 +160,11 @@ pub const REQUESTS: Name = counter(
     &["transport", "status"],
     "HTTP requests answered, by their path and the class of their status.",
 );
-pub const CONNECTIONS_OPEN: Name = gauge("toolbridge_mcp_connections_open", &[], "Connections held now.");
+pub const CONNECTIONS_OPEN: Name = gauge(
+    "toolbridge_mcp_connections_open",
+    &[],
+    "Connections held now.",
+);
 pub const STREAMS_OPEN: Name = gauge(
     "toolbridge_mcp_streams_open",
     &[],
@@ -187,11 +200,19 @@ pub const BUILD_INFO: Name = gauge(
 /// is scraped for both, as at Fly, nothing but this label tells them apart.
 const PROCESS: &[&str] = &["service"];
 
-pub const PROCESS_CPU: Name = counter("process_cpu_seconds_total", PROCESS, "CPU time, user and system.");
+pub const PROCESS_CPU: Name = counter(
+    "process_cpu_seconds_total",
+    PROCESS,
+    "CPU time, user and system.",
+);
 pub const PROCESS_RSS: Name = gauge("process_resident_memory_bytes", PROCESS, "Resident memory.");
 pub const PROCESS_VIRTUAL: Name = gauge("process_virtual_memory_bytes", PROCESS, "Virtual memory.");
 pub const PROCESS_FDS: Name = gauge("process_open_fds", PROCESS, "Open file descriptors.");
-pub const PROCESS_MAX_FDS: Name = gauge("process_max_fds", PROCESS, "File descriptors that may be open.");
+pub const PROCESS_MAX_FDS: Name = gauge(
+    "process_max_fds",
+    PROCESS,
+    "File descriptors that may be open.",
+);
 pub const PROCESS_START: Name = gauge(
     "process_start_time_seconds",
     PROCESS,
@@ -298,7 +319,7 @@ pub const BREAKER_STATES: &[&str] = &["closed", "open", "half_open"];
 pub const LIMITS: &[&str] = &[
     "rate",
     "connections_per_principal",
-    "strangers",
+    "unauthenticated_connections",
     "queue_full",
     "queue_wait",
     "retry_budget",
@@ -325,7 +346,14 @@ pub const AUTH_REASONS: &[&str] = &[
 ];
 pub const SCOPE_REASONS: &[&str] = &["insufficient_scope", "narrowed"];
 pub const KEY_OUTCOMES: &[&str] = &["ok", "failed"];
-pub const EXCHANGE_OUTCOMES: &[&str] = &["ok", "refused", "denied", "misconfigured", "unavailable", "garbled"];
+pub const EXCHANGE_OUTCOMES: &[&str] = &[
+    "ok",
+    "refused",
+    "denied",
+    "misconfigured",
+    "unavailable",
+    "garbled",
+];
 /// Of a path: `/mcp`, the two of 2024-11-05, the two that probes ask, and the rest.
 pub const TRANSPORTS: &[&str] = &["mcp", "sse", "messages", "probe", OTHER];
 pub const STATUS_CLASSES: &[&str] = &["1xx", "2xx", "3xx", "4xx", "5xx", OTHER];

@@ -30,7 +30,9 @@ impl Process {
         registry.register(Box::new(cpu.clone()))?;
         let gauge = |name: &Name| gauges(registry, name)?.get_metric_with_label_values(&[SERVICE]);
         // Figures are the first thing that a server makes, so now is when it started.
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         gauge(&names::PROCESS_START)?.set(i64::try_from(since.as_secs()).unwrap_or_default());
         Ok(Self {
             cpu: cpu.get_metric_with_label_values(&[SERVICE])?,
@@ -56,7 +58,8 @@ impl Process {
             self.virtual_memory.set(bytes(&status, "VmSize:"));
         }
         if let Ok(files) = fs::read_dir("/proc/self/fd") {
-            self.open_files.set(i64::try_from(files.count()).unwrap_or(i64::MAX));
+            self.open_files
+                .set(i64::try_from(files.count()).unwrap_or(i64::MAX));
         }
         if let Ok(limits) = fs::read_to_string("/proc/self/limits") {
             self.max_files.set(max_files(&limits));
@@ -82,7 +85,9 @@ fn bytes(status: &str, name: &str) -> i64 {
 
 /// The soft limit; one that is not set counts as the largest number.
 fn max_files(limits: &str) -> i64 {
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"));
     match line.and_then(|line| line.split_ascii_whitespace().next()) {
         Some("unlimited") => i64::MAX,
         Some(number) => number.parse().unwrap_or_default(),
@@ -107,9 +112,11 @@ mod tests {
             (102_400, 2_097_152)
         );
         assert_eq!(bytes("", "VmRSS:"), 0);
-        let limits =
-            "Limit  Soft  Hard  Units\nMax open files            1024                 4096                 files\n";
+        let limits = "Limit  Soft  Hard  Units\nMax open files            1024                 4096                 files\n";
         assert_eq!(max_files(limits), 1024);
-        assert_eq!(max_files("Max open files unlimited unlimited files"), i64::MAX);
+        assert_eq!(
+            max_files("Max open files unlimited unlimited files"),
+            i64::MAX
+        );
     }
 }

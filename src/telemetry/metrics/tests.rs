@@ -11,7 +11,12 @@ fn text(metrics: &Metrics) -> String {
 }
 
 fn tools(metrics: &Metrics) -> Tools {
-    Tools::new(&metrics.invocations, &metrics.durations, ["get_note", "create_note"]).unwrap()
+    Tools::new(
+        &metrics.invocations,
+        &metrics.durations,
+        ["get_note", "create_note"],
+    )
+    .unwrap()
 }
 
 /// One of each kind, so that every family has something to show.
@@ -40,11 +45,20 @@ fn what_is_served_is_what_is_declared() {
         .collect();
     let declared: BTreeSet<String> = names::ALL
         .iter()
-        .map(|name| format!("{} {}", name.name, format!("{:?}", name.kind).to_lowercase()))
+        .map(|name| {
+            format!(
+                "{} {}",
+                name.name,
+                format!("{:?}", name.kind).to_lowercase()
+            )
+        })
         .collect();
     assert_eq!(served, declared);
     for (name, label, _) in names::WORDS {
-        let declared = names::ALL.iter().find(|declared| declared.name == *name).unwrap();
+        let declared = names::ALL
+            .iter()
+            .find(|declared| declared.name == *name)
+            .unwrap();
         assert!(declared.labels.contains(label), "{name} {label}");
     }
 }
@@ -53,7 +67,13 @@ fn what_is_served_is_what_is_declared() {
 fn a_name_that_somebody_made_up_is_no_label() {
     let metrics = figures();
     let tools = tools(&metrics);
-    for name in ["get_note", "\"}\nevil 1", "", "create_note2", &"x".repeat(10_000)] {
+    for name in [
+        "get_note",
+        "\"}\nevil 1",
+        "",
+        "create_note2",
+        &"x".repeat(10_000),
+    ] {
         tools.called(name, "ok", None);
     }
     let text = text(&metrics);
@@ -95,7 +115,10 @@ fn there_is_one_state_at_a_time() {
             .lines()
             .filter(|line| line.starts_with("toolbridge_mcp_readiness{") && line.ends_with(" 1"))
             .collect();
-        assert_eq!(on, [format!("toolbridge_mcp_readiness{{state=\"{state}\"}} 1")]);
+        assert_eq!(
+            on,
+            [format!("toolbridge_mcp_readiness{{state=\"{state}\"}} 1")]
+        );
     }
 }
 
@@ -113,9 +136,14 @@ fn the_breaker_is_closed_until_it_opens() {
         let text = text(&metrics);
         let lines: Vec<_> = text
             .lines()
-            .filter(|line| line.starts_with("toolbridge_mcp_breaker_state{") && line.ends_with(" 1"))
+            .filter(|line| {
+                line.starts_with("toolbridge_mcp_breaker_state{") && line.ends_with(" 1")
+            })
             .collect();
-        assert_eq!(lines, [format!("toolbridge_mcp_breaker_state{{state=\"{on}\"}} 1")]);
+        assert_eq!(
+            lines,
+            [format!("toolbridge_mcp_breaker_state{{state=\"{on}\"}} 1")]
+        );
     }
 }
 
@@ -129,9 +157,9 @@ fn the_process_has_memory_files_and_a_beginning() {
         names::PROCESS_MAX_FDS,
         names::PROCESS_START,
     ] {
-        let line = text
-            .lines()
-            .find(|line| line.starts_with(&format!("{}{{service=\"toolbridge-mcp\"}} ", name.name)));
+        let line = text.lines().find(|line| {
+            line.starts_with(&format!("{}{{service=\"toolbridge-mcp\"}} ", name.name))
+        });
         let value: f64 = line.unwrap().rsplit(' ').next().unwrap().parse().unwrap();
         assert!(value > 0.0, "{line:?}");
     }

@@ -22,7 +22,11 @@ struct Figures {
 }
 
 impl Figures {
-    fn of(tool: &str, invocations: &IntCounterVec, durations: &HistogramVec) -> Result<Self, Error> {
+    fn of(
+        tool: &str,
+        invocations: &IntCounterVec,
+        durations: &HistogramVec,
+    ) -> Result<Self, Error> {
         let outcomes = OUTCOMES.iter().map(|outcome| {
             let counter = invocations.get_metric_with_label_values(&[tool, *outcome])?;
             Ok((*outcome, counter))

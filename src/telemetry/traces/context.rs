@@ -4,13 +4,21 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState}
 
 /// Whether a text is a trace context that may be passed on.
 pub fn is_traceparent(text: &str) -> bool {
-    let lower_hex =
-        |part: &str, digits| part.len() == digits && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let lower_hex = |part: &str, digits| {
+        part.len() == digits
+            && part
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    };
     let not_zero = |part: &str| part.bytes().any(|byte| byte != b'0');
     let mut parts = text.split('-');
-    let (Some(version), Some(trace), Some(span), Some(flags), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
-    else {
+    let (Some(version), Some(trace), Some(span), Some(flags), None) = (
+        parts.next(),
+        parts.next(),
+        parts.next(),
+        parts.next(),
+        parts.next(),
+    ) else {
         return false;
     };
     version == "00"
@@ -39,7 +47,13 @@ impl TraceContext {
         };
         // Of the flags only "sampled" has a meaning.
         let flags = TraceFlags::default().with_sampled(flags & 1 == 1);
-        Self(Some(SpanContext::new(trace, span, flags, true, TraceState::NONE)))
+        Self(Some(SpanContext::new(
+            trace,
+            span,
+            flags,
+            true,
+            TraceState::NONE,
+        )))
     }
 
     pub fn is_known(&self) -> bool {
@@ -50,7 +64,11 @@ impl TraceContext {
     pub fn traceparent(&self) -> Option<String> {
         let place = self.0.as_ref()?;
         let sampled = u8::from(place.is_sampled());
-        Some(format!("00-{}-{}-{sampled:02x}", place.trace_id(), place.span_id()))
+        Some(format!(
+            "00-{}-{}-{sampled:02x}",
+            place.trace_id(),
+            place.span_id()
+        ))
     }
 }
 
@@ -64,7 +82,10 @@ mod tests {
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
             "00-0af7651916cd43dd8448eb211c80319c-00000000000000a1-00",
         ] {
-            assert_eq!(TraceContext::read(text).traceparent().as_deref(), Some(text));
+            assert_eq!(
+                TraceContext::read(text).traceparent().as_deref(),
+                Some(text)
+            );
         }
         for wrong in [
             "",

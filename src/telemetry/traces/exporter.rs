@@ -11,7 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use opentelemetry_http::{HttpClient, HttpError};
-use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_otlp::{
+    ExporterBuildError, Protocol, SpanExporter, WithExportConfig, WithHttpConfig,
+};
 use tokio::runtime::Handle;
 
 use crate::foundation::bounded_body::{self, BodyError};
@@ -86,7 +88,9 @@ impl Client {
         let failed_before = self.failing.swap(why.is_some(), Ordering::AcqRel);
         match why {
             Some(why) if !failed_before => {
-                tracing::warn!("spans cannot be exported and are lost until the collector takes them: {why}");
+                tracing::warn!(
+                    "spans cannot be exported and are lost until the collector takes them: {why}"
+                );
             }
             None if failed_before => tracing::info!("the collector takes spans again"),
             _ => {}
@@ -94,10 +98,16 @@ impl Client {
     }
 }
 
-async fn send(http: reqwest::Client, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+async fn send(
+    http: reqwest::Client,
+    request: Request<Bytes>,
+) -> Result<Response<Bytes>, HttpError> {
     let request = reqwest::Request::try_from(request.map(reqwest::Body::from))?;
     // The URL may have a credential of its own.
-    let mut answer = http.execute(request).await.map_err(reqwest::Error::without_url)?;
+    let mut answer = http
+        .execute(request)
+        .await
+        .map_err(reqwest::Error::without_url)?;
     let body = bounded_body::read(&mut answer, MAX_ANSWER_BYTES).await;
     let body = body.map_err(|error| -> HttpError {
         match error {

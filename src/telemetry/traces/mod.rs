@@ -17,7 +17,9 @@ use std::borrow::Cow;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use opentelemetry::trace::{Link, Span as _, SpanBuilder, SpanKind, Status, TraceContextExt, Tracer, TracerProvider};
+use opentelemetry::trace::{
+    Link, Span as _, SpanBuilder, SpanKind, Status, TraceContextExt, Tracer, TracerProvider,
+};
 use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
@@ -48,7 +50,8 @@ pub fn wanted(variable: impl Fn(&str) -> Option<String>) -> bool {
 /// are read from the standard variables.
 pub fn start() -> Result<(), exporter::SetupError> {
     let exporter = exporter::otlp()?;
-    let mut resource = Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
+    let mut resource = Resource::builder()
+        .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
     if std::env::var_os("OTEL_SERVICE_NAME").is_none_or(|name| name.is_empty()) {
         resource = resource.with_service_name(env!("CARGO_PKG_NAME"));
     }
@@ -66,7 +69,8 @@ pub fn start() -> Result<(), exporter::SetupError> {
 pub async fn finish(within: Duration) {
     let Some(tracing) = TRACING.get() else { return };
     // It waits for a thread of its own, so it may not hold up one of the runtime's.
-    let finishing = tokio::task::spawn_blocking(move || tracing.provider.shutdown_with_timeout(within));
+    let finishing =
+        tokio::task::spawn_blocking(move || tracing.provider.shutdown_with_timeout(within));
     match tokio::time::timeout(within, finishing).await {
         Ok(Ok(Ok(()))) => tracing::debug!("the last spans are exported"),
         _ => tracing::warn!("the last spans could not be exported"),
@@ -100,7 +104,11 @@ pub struct Span(Option<Box<opentelemetry_sdk::trace::Span>>);
 
 impl Span {
     /// Beneath `parent`, or at the beginning of a trace.
-    pub fn begin(side: Side, parent: &TraceContext, name: impl FnOnce() -> Cow<'static, str>) -> Self {
+    pub fn begin(
+        side: Side,
+        parent: &TraceContext,
+        name: impl FnOnce() -> Cow<'static, str>,
+    ) -> Self {
         Self::linked(side, parent, &TraceContext::default(), name)
     }
 
@@ -125,7 +133,9 @@ impl Span {
         if let Some(parent) = &parent.0 {
             above = above.with_remote_span_context(parent.clone());
         }
-        Self(Some(Box::new(tracing.tracer.build_with_context(builder, &above))))
+        Self(Some(Box::new(
+            tracing.tracer.build_with_context(builder, &above),
+        )))
     }
 
     /// Whether anybody will read what is set.
@@ -168,11 +178,16 @@ mod tests {
         for set in [
             &[("OTEL_TRACES_EXPORTER", "otlp")][..],
             &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318")],
-            &[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c:4318/v1/traces")],
+            &[(
+                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+                "http://c:4318/v1/traces",
+            )],
         ] {
             assert!(wanted(set), "{set:?}");
             assert!(!wanted(&[set, &[("OTEL_SDK_DISABLED", "true")]].concat()));
-            assert!(!wanted(&[&[("OTEL_TRACES_EXPORTER", "none")], set].concat()));
+            assert!(!wanted(
+                &[&[("OTEL_TRACES_EXPORTER", "none")], set].concat()
+            ));
         }
         assert!(!wanted(&[]));
         assert!(!wanted(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "")]));
@@ -187,7 +202,12 @@ mod tests {
         span.set(names::TOOL, "get_note");
         span.failed("x");
         assert!(!span.is_on() && !span.place().is_known());
-        assert!(!place_of(Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")).is_known());
+        assert!(
+            !place_of(Some(
+                "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+            ))
+            .is_known()
+        );
     }
 
     #[test]

@@ -19,7 +19,10 @@ fn with(tool: &str, more: Value) -> Value {
 #[test]
 fn numbers_reach_the_api_digit_for_digit() {
     let numbers = r#"{"huge":123456789012345678901234567890,"far":1e+999,"fine":0.10000000000000000000001,"zero":-0.0,"two":1.50}"#;
-    for (tool, argument) in [("create_note", "additional_fields"), ("process_note", "metadata")] {
+    for (tool, argument) in [
+        ("create_note", "additional_fields"),
+        ("process_note", "metadata"),
+    ] {
         for said in [numbers.to_owned(), json!(numbers).to_string()] {
             let arguments = with(tool, json!({argument: "SAID"})).to_string();
             let plan = prepare_text(tool, &arguments.replace("\"SAID\"", &said)).unwrap();
@@ -75,13 +78,21 @@ fn what_can_only_mean_one_thing_is_taken_as_that() {
         json!({"updates": {"tags": "[\"a\"]"}}),
         json!({"updates": {"tags": ["a"]}}),
     );
-    meant("process_note", json!({"metadata": "{}"}), json!({"metadata": {}}));
+    meant(
+        "process_note",
+        json!({"metadata": "{}"}),
+        json!({"metadata": {}}),
+    );
     meant(
         "create_task",
         json!({"due_date": " 2026-01-01 "}),
         json!({"due_date": "2026-01-01"}),
     );
-    meant("create_chat", json!({"archived": "true"}), json!({"archived": true}));
+    meant(
+        "create_chat",
+        json!({"archived": "true"}),
+        json!({"archived": true}),
+    );
     let shouted = format!("  {} ", PARENT.to_uppercase());
     meant(
         "create_comment",
@@ -106,10 +117,18 @@ fn uids_and_numbers_come_in_several_spellings() {
         assert_eq!(plan.request.query, [("limit", "10".to_owned())]);
     }
     for version in [json!("3"), json!("\"3\""), json!(3)] {
-        let plan = prepare("patch_note", with("patch_note", json!({"if_match": version}))).unwrap();
+        let plan = prepare(
+            "patch_note",
+            with("patch_note", json!({"if_match": version})),
+        )
+        .unwrap();
         assert_eq!(plan.request.if_match, Some(3));
     }
-    let plan = prepare("list_notes", json!({"limit": null, "cursor": null, "full": null})).unwrap();
+    let plan = prepare(
+        "list_notes",
+        json!({"limit": null, "cursor": null, "full": null}),
+    )
+    .unwrap();
     assert_eq!(plan.request.query, [("limit", "50".to_owned())]);
 }
 
@@ -117,9 +136,15 @@ fn uids_and_numbers_come_in_several_spellings() {
 fn text_stays_text_whatever_it_looks_like() {
     let sent = body(
         "create_note",
-        with("create_note", json!({"title": "[1]", "content": "{\"a\":1}"})),
+        with(
+            "create_note",
+            json!({"title": "[1]", "content": "{\"a\":1}"}),
+        ),
     );
-    assert_eq!((&sent["title"], &sent["content"]), (&json!("[1]"), &json!("{\"a\":1}")));
+    assert_eq!(
+        (&sent["title"], &sent["content"]),
+        (&json!("[1]"), &json!("{\"a\":1}"))
+    );
     let sent = body(
         "create_note",
         with("create_note", json!({"additional_fields": {"raw": "[1]"}})),
@@ -205,7 +230,10 @@ fn a_refusal_tells_what_is_allowed() {
     );
     let error = refusal("get_note", json!({"uid": UID, "colour": 1}));
     assert_eq!(error.details.allowed, ["uid", "include_deleted"]);
-    assert_eq!(error.suggested_action, "Call get_note again without `colour`.");
+    assert_eq!(
+        error.suggested_action,
+        "Call get_note again without `colour`."
+    );
     let error = refusal("create_note", json!({"titel": "x", "content": "y"}));
     assert_eq!(
         error.suggested_action,
@@ -231,7 +259,12 @@ fn what_came_is_shown_but_never_at_length() {
     ] {
         let error = refusal(tool, arguments);
         let served = error.body("c").to_string();
-        assert!(served.len() < 2500, "{} bytes: {}", served.len(), error.message);
+        assert!(
+            served.len() < 2500,
+            "{} bytes: {}",
+            served.len(),
+            error.message
+        );
     }
 }
 
@@ -250,7 +283,11 @@ fn unknown_tools_are_told_from_known_ones() {
 fn a_body_that_the_api_would_not_take_is_not_sent() {
     let large = "x".repeat(1 << 20);
     for (tool, arguments, argument) in [
-        ("create_note", json!({"title": "t", "content": large}), "content"),
+        (
+            "create_note",
+            json!({"title": "t", "content": large}),
+            "content",
+        ),
         (
             "update_note",
             json!({"uid": UID, "title": "t", "content": "c", "additional_fields": {"a": large}}),
@@ -281,16 +318,27 @@ fn a_body_that_the_api_would_not_take_is_not_sent() {
 #[test]
 fn nesting_is_held_to_what_the_api_takes() {
     let nested = |levels: usize| (0..levels).fold(json!(1), |value, _| json!([value]));
-    for (tool, place) in [("create_note", "additional_fields"), ("patch_note", "updates")] {
+    for (tool, place) in [
+        ("create_note", "additional_fields"),
+        ("patch_note", "updates"),
+    ] {
         let deep = |levels| with(tool, json!({place: {"deep": nested(levels)}}));
         assert!(prepare(tool, deep(63)).is_ok(), "{tool}");
         let error = refusal(tool, deep(64));
         assert_eq!(error.details.argument, Some(format!("{place}.deep")));
     }
-    let deep = |levels| with("process_note", json!({"metadata": {"deep": nested(levels)}}));
+    let deep = |levels| {
+        with(
+            "process_note",
+            json!({"metadata": {"deep": nested(levels)}}),
+        )
+    };
     assert!(prepare("process_note", deep(62)).is_ok());
     assert_eq!(
-        refusal("process_note", deep(63)).details.argument.as_deref(),
+        refusal("process_note", deep(63))
+            .details
+            .argument
+            .as_deref(),
         Some("metadata")
     );
 }

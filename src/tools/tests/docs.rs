@@ -16,7 +16,11 @@ fn tools_arguments_and_actions_are_documented() {
             assert!(explains(name), "{}.{name}", spec.name);
             let choices = argument.get("enum").and_then(Value::as_array);
             for choice in choices.into_iter().flatten().filter(|_| name == "action") {
-                assert!(explains(choice.as_str().unwrap()), "{}: {choice}", spec.name);
+                assert!(
+                    explains(choice.as_str().unwrap()),
+                    "{}: {choice}",
+                    spec.name
+                );
             }
         }
     }
@@ -60,10 +64,19 @@ fn documented_codes_can_occur() {
     assert!(codes.len() > 20, "{codes:?}");
     for code in codes {
         let of_an_entity = crate::entities::ALL.iter().any(|entity| {
-            [format!("{}_not_found", entity.key), format!("{}_deleted", entity.key)].contains(&code.into())
+            [
+                format!("{}_not_found", entity.key),
+                format!("{}_deleted", entity.key),
+            ]
+            .contains(&code.into())
         });
-        let made = sources.iter().any(|source| source.contains(&format!("\"{code}\"")));
-        assert!(made || of_an_entity, "docs/TOOLS.md knows {code}, the code does not");
+        let made = sources
+            .iter()
+            .any(|source| source.contains(&format!("\"{code}\"")));
+        assert!(
+            made || of_an_entity,
+            "docs/TOOLS.md knows {code}, the code does not"
+        );
     }
 }
 

@@ -17,7 +17,10 @@ async fn failure(tool: &str, arguments: Value, answer: Result<Reply, ApiError>) 
     assert!(!served.to_string().contains(POISON), "{served}");
     assert_eq!(served["error"]["correlation_id"], "corr-1");
     let code = error.code.replace("chat_message_", "note_");
-    assert!(docs::explains(&code), "docs/TOOLS.md does not explain {code}");
+    assert!(
+        docs::explains(&code),
+        "docs/TOOLS.md does not explain {code}"
+    );
     assert!(
         error.message.ends_with('.') && error.suggested_action.ends_with('.'),
         "{error:?}"
@@ -72,11 +75,18 @@ async fn every_status_has_its_error() {
         let plain = reply(status, POISON);
         for answer in [poisoned(status), plain] {
             let error = failure(tool, arguments.clone(), answer).await;
-            assert_eq!((error.category, &*error.code), (category, code), "{tool} {status}");
+            assert_eq!(
+                (error.category, &*error.code),
+                (category, code),
+                "{tool} {status}"
+            );
             assert_eq!(error.retryable, retryable, "{tool} {status}");
             assert_eq!(error.details.status, Some(status));
             if status == 503 {
-                assert!(error.suggested_action.starts_with("Nothing was changed"), "{error:?}");
+                assert!(
+                    error.suggested_action.starts_with("Nothing was changed"),
+                    "{error:?}"
+                );
             }
             // The log wants to know what the contract does not.
             let logged = error.log_only.is_some_and(|logged| logged.contains(POISON));
@@ -120,7 +130,9 @@ async fn every_silence_has_its_error() {
         if code == "unknown_outcome" {
             let uid = if tool == "create_note" { NEW_UID } else { UID };
             assert!(
-                error.suggested_action.contains(&format!("get_note (uid {uid})")),
+                error
+                    .suggested_action
+                    .contains(&format!("get_note (uid {uid})")),
                 "{error:?}"
             );
         }
@@ -162,7 +174,10 @@ async fn a_refused_session_is_told_from_a_refused_request() {
 async fn what_the_contract_defines_is_handed_on() {
     let patch = || json!({"uid": UID, "updates": {"title": "t"}, "if_match": 3});
     let mismatch = "version mismatch: expected 3, actual 4";
-    for body in [json!({"error": mismatch}).to_string(), format!("{mismatch}\n")] {
+    for body in [
+        json!({"error": mismatch}).to_string(),
+        format!("{mismatch}\n"),
+    ] {
         let error = failure("patch_note", patch(), reply(412, body)).await;
         assert_eq!(
             (error.details.expected_version, error.details.actual_version),
@@ -183,7 +198,10 @@ async fn what_the_contract_defines_is_handed_on() {
 
     let deleted = json!({"error": "deleted", "deletedAt": "2026-01-02T03:04:05.678Z"});
     let error = failure("get_note", json!({"uid": UID}), reply(410, deleted)).await;
-    assert_eq!(error.details.deleted_at.as_deref(), Some("2026-01-02T03:04:05.678Z"));
+    assert_eq!(
+        error.details.deleted_at.as_deref(),
+        Some("2026-01-02T03:04:05.678Z")
+    );
     assert_eq!(error.details.uid.as_deref(), Some(UID));
 
     let limited = reply(429, "slow down").map(|reply| Reply {
@@ -200,7 +218,10 @@ async fn what_the_contract_defines_is_handed_on() {
         reply(422, json!({"error": POISON, "field": "parentUid"})),
     )
     .await;
-    assert_eq!((error.category, &*error.code), (NotFound, "parent_not_found"));
+    assert_eq!(
+        (error.category, &*error.code),
+        (NotFound, "parent_not_found")
+    );
     assert_eq!(
         error.suggested_action,
         "Check parent_uid with get_note or get_task, then call create_comment with a living parent."
@@ -251,11 +272,19 @@ async fn an_answer_against_the_contract_is_no_result() {
         "{\"uid\":".into(),
     ] {
         let error = failure("get_note", json!({"uid": UID}), reply(200, &body)).await;
-        assert_eq!((error.category, &*error.code), (Internal, "api_error"), "{body}");
+        assert_eq!(
+            (error.category, &*error.code),
+            (Internal, "api_error"),
+            "{body}"
+        );
         assert!(error.log_only.is_some());
         // The status says that it was done; nothing says what it became.
         let error = failure("delete_note", json!({"uid": UID}), reply(200, &body)).await;
-        assert_eq!((&*error.code, error.retryable), ("unknown_outcome", false), "{body}");
+        assert_eq!(
+            (&*error.code, error.retryable),
+            ("unknown_outcome", false),
+            "{body}"
+        );
     }
     for body in [
         "{}",
@@ -265,7 +294,9 @@ async fn an_answer_against_the_contract_is_no_result() {
         "{\"items\":[], \"items\"",
     ] {
         assert_eq!(
-            failure("list_notes", json!({}), reply(200, body)).await.code,
+            failure("list_notes", json!({}), reply(200, body))
+                .await
+                .code,
             "api_error",
             "{body}"
         );
@@ -277,12 +308,20 @@ async fn an_answer_against_the_contract_is_no_result() {
         has_next: false,
         doubtful: false,
     });
-    assert_eq!(failure("get_note", json!({"uid": UID}), bytes).await.code, "api_error");
+    assert_eq!(
+        failure("get_note", json!({"uid": UID}), bytes).await.code,
+        "api_error"
+    );
 }
 
 #[tokio::test]
 async fn what_is_logged_of_a_strange_body_is_bounded() {
-    let error = failure("get_note", json!({"uid": UID}), reply(500, "é".repeat(1 << 20))).await;
+    let error = failure(
+        "get_note",
+        json!({"uid": UID}),
+        reply(500, "é".repeat(1 << 20)),
+    )
+    .await;
     assert_eq!(error.log_only.unwrap().chars().count(), 2000);
 }
 
@@ -291,7 +330,10 @@ fn the_body_has_the_keys_of_the_table() {
     let keys = |error: &ToolError| {
         let body = error.body("c");
         assert_eq!(body.as_object().unwrap().len(), 1);
-        args(body["error"].clone()).keys().cloned().collect::<Vec<_>>()
+        args(body["error"].clone())
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
     };
     let plain = [
         "category",

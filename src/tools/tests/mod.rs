@@ -29,7 +29,8 @@ const NEW_UID: &str = "0190aaaa-bbbb-7ccc-8ddd-eeeeeeeeeeee";
 const PARENT: &str = "01890a5d-0000-7000-8000-000000000001";
 
 fn catalogue() -> &'static Catalogue {
-    static SHARED: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::new(|| NEW_UID.parse().unwrap()));
+    static SHARED: LazyLock<Catalogue> =
+        LazyLock::new(|| Catalogue::new(|| NEW_UID.parse().unwrap()));
     &SHARED
 }
 
@@ -56,7 +57,11 @@ impl Script {
 impl Api for Script {
     async fn send(&self, request: Request) -> Result<Reply, ApiError> {
         self.sent.lock().unwrap().push(request);
-        self.answers.lock().unwrap().pop_front().expect("an unexpected request")
+        self.answers
+            .lock()
+            .unwrap()
+            .pop_front()
+            .expect("an unexpected request")
     }
 }
 
@@ -125,5 +130,9 @@ fn least(spec: &ToolSpec) -> Value {
         },
     };
     let members = required.iter().map(|name| name.as_str().unwrap());
-    Value::Object(members.map(|name| (name.to_owned(), example(name))).collect())
+    Value::Object(
+        members
+            .map(|name| (name.to_owned(), example(name)))
+            .collect(),
+    )
 }

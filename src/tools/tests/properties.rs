@@ -73,12 +73,20 @@ fn admitted(name: &str, schema: &Value) -> BoxedStrategy<Value> {
         "boolean" => any::<bool>().prop_map(Value::from).boxed(),
         "integer" => {
             let least = schema["minimum"].as_u64().unwrap();
-            let most = schema.get("maximum").and_then(Value::as_u64).unwrap_or(u64::MAX);
+            let most = schema
+                .get("maximum")
+                .and_then(Value::as_u64)
+                .unwrap_or(u64::MAX);
             (least..=most).prop_map(Value::from).boxed()
         }
-        "array" => prop::collection::vec("(?s).{0,8}", 0..4).prop_map(Value::from).boxed(),
+        "array" => prop::collection::vec("(?s).{0,8}", 0..4)
+            .prop_map(Value::from)
+            .boxed(),
         "object" => {
-            let least = schema.get("minProperties").and_then(Value::as_u64).unwrap_or(0);
+            let least = schema
+                .get("minProperties")
+                .and_then(Value::as_u64)
+                .unwrap_or(0);
             strange_object(usize::try_from(least).unwrap()).boxed()
         }
         other => panic!("no strategy for {other}"),
@@ -106,8 +114,9 @@ fn admitted_call() -> impl Strategy<Value = (&'static ToolSpec, Value)> {
             .map(|(name, schema)| {
                 let name = name.clone();
                 let is_required = required.get(&name).is_some();
-                (admitted(&name, schema), any::<bool>())
-                    .prop_map(move |(value, given)| (given || is_required).then(|| (name.clone(), value)))
+                (admitted(&name, schema), any::<bool>()).prop_map(move |(value, given)| {
+                    (given || is_required).then(|| (name.clone(), value))
+                })
             })
             .collect();
         (Just(spec), members).prop_map(|(spec, members)| {
@@ -126,7 +135,10 @@ fn admitted_call() -> impl Strategy<Value = (&'static ToolSpec, Value)> {
 
 /// Arguments whose form the schema leaves to the description.
 fn says_less_than_is_checked(argument: &str) -> bool {
-    argument == "uid" || argument.ends_with("_uid") || argument == "due_date" || argument == "parent_type"
+    argument == "uid"
+        || argument.ends_with("_uid")
+        || argument == "due_date"
+        || argument == "parent_type"
 }
 
 proptest! {

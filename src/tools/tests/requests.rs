@@ -12,7 +12,12 @@ struct Sends {
     body: Option<Value>,
 }
 
-fn sends(tool: &'static str, arguments: Value, request: &'static str, body: impl Into<Option<Value>>) -> Sends {
+fn sends(
+    tool: &'static str,
+    arguments: Value,
+    request: &'static str,
+    body: impl Into<Option<Value>>,
+) -> Sends {
     let if_match = arguments.get("if_match").and_then(Value::as_u64);
     Sends {
         tool,
@@ -127,7 +132,11 @@ async fn every_tool_sends_what_the_contract_says_and_hands_back_the_answer() {
         } else {
             item(json!({"a": 1}))
         };
-        let status = if tool.starts_with("create_") { 201 } else { 200 };
+        let status = if tool.starts_with("create_") {
+            201
+        } else {
+            200
+        };
         let script = Script::new([reply(status, &answer)]);
         let success = call(tool, arguments, &script)
             .await

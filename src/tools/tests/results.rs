@@ -27,9 +27,13 @@ async fn the_text_is_the_apis_own_digit_for_digit() {
         "{{\"uid\":\"{UID}\",\"version\":3,\"updatedAt\":\"2026-01-02T03:04:05.6Z\",\"extra\":[1.10,1e2],\
          \"payload\":{{\"z\":12345678901234567890123,\"a\":1.000,\"t\":\"a \\\" : \\u00e9 \\\\\",\"\":{{}}}}}}"
     );
-    let success = call("get_note", json!({"uid": UID}), &Script::new([reply(200, &pretty)]))
-        .await
-        .unwrap();
+    let success = call(
+        "get_note",
+        json!({"uid": UID}),
+        &Script::new([reply(200, &pretty)]),
+    )
+    .await
+    .unwrap();
     assert_eq!(success.text, compact);
     assert_eq!(success.value()["payload"]["t"], "a \" : é \\");
 
@@ -78,7 +82,11 @@ async fn a_page_cuts_long_strings_and_says_which() {
     });
     let success = list(
         json!({}),
-        page_reply(&[item(payload.clone()), item(json!({"a": "b"}))], None, false),
+        page_reply(
+            &[item(payload.clone()), item(json!({"a": "b"}))],
+            None,
+            false,
+        ),
     )
     .await;
     let short = format!("{}…", "ö".repeat(280));
@@ -90,9 +98,16 @@ async fn a_page_cuts_long_strings_and_says_which() {
         (long): 1,
     }));
     cut["truncated"] = json!(["content", "meta", "tags"]);
-    assert_eq!(success.value(), json!({"items": [cut, item(json!({"a": "b"}))]}));
+    assert_eq!(
+        success.value(),
+        json!({"items": [cut, item(json!({"a": "b"}))]})
+    );
 
-    let success = list(json!({"full": true}), page_reply(&[item(payload.clone())], None, false)).await;
+    let success = list(
+        json!({"full": true}),
+        page_reply(&[item(payload.clone())], None, false),
+    )
+    .await;
     assert_eq!(success.value(), json!({"items": [item(payload.clone())]}));
     let whole = call(
         "get_note",
@@ -116,7 +131,10 @@ async fn cuts_fall_between_characters() {
     );
     let page = list(json!({}), reply(200, raw)).await.value();
     let payload = &page["items"][0]["payload"];
-    assert_eq!(payload["emoji"], emoji.chars().take(280).collect::<String>() + "…");
+    assert_eq!(
+        payload["emoji"],
+        emoji.chars().take(280).collect::<String>() + "…"
+    );
     assert_eq!(payload["escaped"], "é".repeat(280));
     assert_eq!(payload["pair"], "😀".repeat(280) + "…");
     assert_eq!(page["items"][0]["truncated"], json!(["emoji", "pair"]));
@@ -126,7 +144,9 @@ async fn cuts_fall_between_characters() {
 #[tokio::test]
 async fn half_a_surrogate_pair_is_mended() {
     let raw = |text: &str| {
-        format!("{{\"uid\":\"{UID}\",\"version\":1,\"updatedAt\":\"t\",\"payload\":{{\"t\":\"{text}\"}}}}")
+        format!(
+            "{{\"uid\":\"{UID}\",\"version\":1,\"updatedAt\":\"t\",\"payload\":{{\"t\":\"{text}\"}}}}"
+        )
     };
     for (stored, read) in [
         ("\\ud83d", "\u{fffd}"),
@@ -135,9 +155,13 @@ async fn half_a_surrogate_pair_is_mended() {
         ("\\\\ud83d \\ud83d", "\\ud83d \u{fffd}"),
         ("\\ud83dé", "\u{fffd}é"),
     ] {
-        let success = call("get_note", json!({"uid": UID}), &Script::new([reply(200, raw(stored))]))
-            .await
-            .unwrap();
+        let success = call(
+            "get_note",
+            json!({"uid": UID}),
+            &Script::new([reply(200, raw(stored))]),
+        )
+        .await
+        .unwrap();
         assert_eq!(success.value()["payload"]["t"], read, "{stored}");
     }
 }
@@ -154,7 +178,11 @@ async fn a_cursor_that_leads_nowhere_is_dropped() {
         (2, vec![one(), one()], Some(""), false, false),
         (2, vec![one(), one()], None, false, false),
     ] {
-        let page = list(json!({"limit": limit}), page_reply(&items, cursor, has_next)).await;
+        let page = list(
+            json!({"limit": limit}),
+            page_reply(&items, cursor, has_next),
+        )
+        .await;
         let expected = kept.then(|| json!("c"));
         assert_eq!(
             page.value().get("nextCursor"),
@@ -174,7 +202,10 @@ async fn an_absent_optional_that_came_as_null_is_left_out() {
         reply(200, json!({"items": [alive], "nextCursor": null})),
     )
     .await;
-    assert_eq!(page.value(), json!({"items": [item(json!({"deletedAt": null}))]}));
+    assert_eq!(
+        page.value(),
+        json!({"items": [item(json!({"deletedAt": null}))]})
+    );
 }
 
 #[tokio::test]
@@ -182,14 +213,23 @@ async fn a_page_that_is_too_large_names_the_limit_that_fits() {
     let items: Vec<_> = (0..20)
         .map(|at| item(json!({"content": "x".repeat(at * 10)})))
         .collect();
-    let size_of = |count: usize| json!({"items": items[..count], "nextCursor": "c"}).to_string().len();
+    let size_of = |count: usize| {
+        json!({"items": items[..count], "nextCursor": "c"})
+            .to_string()
+            .len()
+    };
     let plan = prepare("list_notes", json!({"limit": 20})).unwrap();
     for fitting in 1..20 {
         for max in [size_of(fitting), size_of(fitting + 1) - 1] {
-            let limits = Limits { max_result_bytes: max };
+            let limits = Limits {
+                max_result_bytes: max,
+            };
             let script = Script::new([page_reply(&items, Some("c"), true)]);
             let error = plan.run(&script, &limits, |_| {}).await.unwrap_err();
-            assert_eq!((error.category, &*error.code), (Category::TooLarge, "result_too_large"));
+            assert_eq!(
+                (error.category, &*error.code),
+                (Category::TooLarge, "result_too_large")
+            );
             assert_eq!(error.details.limit, Some(fitting as u64), "{max} bytes");
             assert_eq!(error.details.size_bytes, Some(size_of(20)));
             assert_eq!(error.details.max_bytes, Some(max));
@@ -201,22 +241,36 @@ async fn a_page_that_is_too_large_names_the_limit_that_fits() {
             // And so it does.
             let fewer = prepare("list_notes", json!({"limit": fitting})).unwrap();
             let script = Script::new([page_reply(&items[..fitting], Some("c"), true)]);
-            assert!(fewer.run(&script, &limits, |_| {}).await.unwrap().text.len() <= max);
+            assert!(
+                fewer
+                    .run(&script, &limits, |_| {})
+                    .await
+                    .unwrap()
+                    .text
+                    .len()
+                    <= max
+            );
         }
     }
     let limits = Limits {
         max_result_bytes: size_of(20),
     };
     assert!(
-        plan.run(&Script::new([page_reply(&items, Some("c"), true)]), &limits, |_| {})
-            .await
-            .is_ok()
+        plan.run(
+            &Script::new([page_reply(&items, Some("c"), true)]),
+            &limits,
+            |_| {}
+        )
+        .await
+        .is_ok()
     );
 }
 
 #[tokio::test]
 async fn where_no_limit_helps_another_way_is_named() {
-    let limits = Limits { max_result_bytes: 1000 };
+    let limits = Limits {
+        max_result_bytes: 1000,
+    };
     let large = json!({"content": "x".repeat(1000)});
     for (tool, arguments, remedy) in [
         (
@@ -224,7 +278,11 @@ async fn where_no_limit_helps_another_way_is_named() {
             json!({"full": true}),
             "Call list_notes again without full.",
         ),
-        ("get_note", json!({"uid": UID}), "See its beginning in list_notes."),
+        (
+            "get_note",
+            json!({"uid": UID}),
+            "See its beginning in list_notes.",
+        ),
     ] {
         let answer = if tool == "get_note" {
             item(large.clone())
@@ -247,20 +305,30 @@ async fn where_no_limit_helps_another_way_is_named() {
 /// The change was made. Calling that a failure would have it made again.
 #[tokio::test]
 async fn a_write_whose_item_is_too_large_succeeds_with_a_preview() {
-    let limits = Limits { max_result_bytes: 1000 };
+    let limits = Limits {
+        max_result_bytes: 1000,
+    };
     let plan = prepare("patch_note", json!({"uid": UID, "updates": {"a": 1}})).unwrap();
     let answer = reply(200, item(json!({"content": "x".repeat(1000)})));
-    let success = plan.run(&Script::new([answer]), &limits, |_| {}).await.unwrap();
+    let success = plan
+        .run(&Script::new([answer]), &limits, |_| {})
+        .await
+        .unwrap();
     assert_eq!(success.value()["truncated"], json!(["content"]));
     assert_eq!(success.value()["version"], 3);
 
     let many = item(json!(
-        (0..200).map(|n| (n.to_string(), json!(n))).collect::<Map<_, _>>()
+        (0..200)
+            .map(|n| (n.to_string(), json!(n)))
+            .collect::<Map<_, _>>()
     ));
     let error = plan
         .run(&Script::new([reply(200, many)]), &limits, |_| {})
         .await
         .unwrap_err();
-    assert_eq!(error.suggested_action, "The change was made; see it in list_notes.");
+    assert_eq!(
+        error.suggested_action,
+        "The change was made; see it in list_notes."
+    );
     assert!(!error.retryable);
 }

@@ -40,7 +40,10 @@ async fn an_update_that_leaves_the_parent_out_keeps_it() {
     let sent = script.sent();
     assert_eq!(
         methods(&script),
-        [format!("GET /v1/comments/{UID}"), format!("PUT /v1/comments/{UID}")]
+        [
+            format!("GET /v1/comments/{UID}"),
+            format!("PUT /v1/comments/{UID}")
+        ]
     );
     // What was left out of the call is replaced all the same: only the parent is kept.
     let body: Value = serde_json::from_slice(sent[1].body.as_ref().unwrap()).unwrap();
@@ -68,9 +71,13 @@ async fn an_explicit_if_match_wins_over_the_version_read() {
 async fn a_chat_message_keeps_its_chat() {
     let stored = comment(2, json!({"chatUid": PARENT, "content": "old"}));
     let script = Script::new([reply(200, &stored), reply(200, &stored)]);
-    call("update_chat_message", json!({"uid": UID, "content": "new"}), &script)
-        .await
-        .unwrap();
+    call(
+        "update_chat_message",
+        json!({"uid": UID, "content": "new"}),
+        &script,
+    )
+    .await
+    .unwrap();
     let body: Value = serde_json::from_slice(script.sent()[1].body.as_ref().unwrap()).unwrap();
     assert_eq!(body, json!({"content": "new", "chatUid": PARENT}));
 }
@@ -78,21 +85,34 @@ async fn a_chat_message_keeps_its_chat() {
 #[tokio::test]
 async fn nothing_is_written_when_the_item_cannot_be_read_first() {
     for (answer, code) in [
-        (reply(404, json!({"error": "not found"})), "comment_not_found"),
         (
-            reply(410, json!({"error": "deleted", "deletedAt": "2026-01-01T00:00:00Z"})),
+            reply(404, json!({"error": "not found"})),
+            "comment_not_found",
+        ),
+        (
+            reply(
+                410,
+                json!({"error": "deleted", "deletedAt": "2026-01-01T00:00:00Z"}),
+            ),
             "comment_deleted",
         ),
         (reply(503, "down"), "api_unavailable"),
         (reply(200, "<html>"), "api_error"),
-        (reply(200, comment(1, json!({"content": "orphan"}))), "invalid_argument"),
+        (
+            reply(200, comment(1, json!({"content": "orphan"}))),
+            "invalid_argument",
+        ),
         (Err(ApiError::AnswerLost), "api_unreachable"),
         (Err(ApiError::TimedOut { sent: true }), "api_timeout"),
     ] {
         let script = Script::new([answer]);
-        let error = call("update_comment", json!({"uid": UID, "content": "new"}), &script)
-            .await
-            .unwrap_err();
+        let error = call(
+            "update_comment",
+            json!({"uid": UID, "content": "new"}),
+            &script,
+        )
+        .await
+        .unwrap_err();
         assert_eq!(error.code, code);
         assert_eq!(script.sent().len(), 1, "{code}");
     }
@@ -105,7 +125,10 @@ async fn losing_a_race_after_reading_is_retryable() {
         (json!({"uid": UID, "content": "n"}), true),
         (json!({"uid": UID, "content": "n", "if_match": 4}), false),
     ] {
-        let lost = reply(412, json!({"error": "version mismatch: expected 7, actual 8"}));
+        let lost = reply(
+            412,
+            json!({"error": "version mismatch: expected 7, actual 8"}),
+        );
         let error = call(
             "update_comment",
             arguments,
@@ -113,7 +136,10 @@ async fn losing_a_race_after_reading_is_retryable() {
         )
         .await
         .unwrap_err();
-        assert_eq!((&*error.code, error.retryable), ("version_mismatch", retryable));
+        assert_eq!(
+            (&*error.code, error.retryable),
+            ("version_mismatch", retryable)
+        );
     }
 }
 
@@ -141,7 +167,10 @@ async fn a_create_that_meets_its_own_first_try_succeeds() {
     assert_eq!(success.value(), created(1, "c"));
     assert_eq!(
         methods(&script),
-        ["POST /v1/notes".to_owned(), format!("GET /v1/notes/{NEW_UID}")]
+        [
+            "POST /v1/notes".to_owned(),
+            format!("GET /v1/notes/{NEW_UID}")
+        ]
     );
 }
 
@@ -150,16 +179,33 @@ async fn a_create_that_meets_its_own_first_try_succeeds() {
 async fn a_create_is_known_again_however_its_numbers_are_written() {
     let sent = r#"{"title":"t","content":"c","additional_fields":{"n":[1.50,{"x":100}],"big":123456789012345678901234567890}}"#;
     let stored = |n: &str| {
-        format!(r#"{{"uid":"{NEW_UID}","version":1,"updatedAt":"t","payload":{{"content":"c","title":"t",{n}}}}}"#)
+        format!(
+            r#"{{"uid":"{NEW_UID}","version":1,"updatedAt":"t","payload":{{"content":"c","title":"t",{n}}}}}"#
+        )
     };
     for (n, same) in [
-        (r#""big":123456789012345678901234567890,"n":[1.5,{"x":1e2}]"#, true),
-        (r#""big":1.2345678901234568e29,"n":[1.500,{"x":100.0}]"#, true),
-        (r#""big":123456789012345678901234567890,"n":[1.5,{"x":101}]"#, false),
+        (
+            r#""big":123456789012345678901234567890,"n":[1.5,{"x":1e2}]"#,
+            true,
+        ),
+        (
+            r#""big":1.2345678901234568e29,"n":[1.500,{"x":100.0}]"#,
+            true,
+        ),
+        (
+            r#""big":123456789012345678901234567890,"n":[1.5,{"x":101}]"#,
+            false,
+        ),
         (r#""big":123456789012345678901234567890,"n":[1.5]"#, false),
-        (r#""big":"123456789012345678901234567890","n":[1.5,{"x":100}]"#, false),
+        (
+            r#""big":"123456789012345678901234567890","n":[1.5,{"x":100}]"#,
+            false,
+        ),
     ] {
-        let script = Script::new([reply(409, json!({"error": "already_exists"})), reply(200, stored(n))]);
+        let script = Script::new([
+            reply(409, json!({"error": "already_exists"})),
+            reply(200, stored(n)),
+        ]);
         let outcome = call("create_note", serde_json::from_str(sent).unwrap(), &script).await;
         assert_eq!(outcome.is_ok(), same, "{n}");
     }
@@ -196,7 +242,12 @@ fn left(version: u64, title: &str, deleted: bool) -> Value {
 
 /// A write of each kind that may be sent again, and the refusal that it meets if it has been carried out already.
 fn repeated() -> [(&'static str, Value, Result<Reply, ApiError>); 3] {
-    let stale = || reply(412, json!({"error": "version mismatch: expected 3, actual 4"}));
+    let stale = || {
+        reply(
+            412,
+            json!({"error": "version mismatch: expected 3, actual 4"}),
+        )
+    };
     [
         (
             "update_note",
@@ -224,7 +275,11 @@ async fn a_write_that_meets_its_own_success_reports_it() {
         let success = call(tool, arguments, &script).await.unwrap();
         assert_eq!(success.value(), left, "{tool}");
         let look = &script.sent()[1];
-        assert_eq!((look.method.as_str(), look.if_match), ("GET", None), "{tool}");
+        assert_eq!(
+            (look.method.as_str(), look.if_match),
+            ("GET", None),
+            "{tool}"
+        );
         let reads_through = look.query.contains(&("includeDeleted", "true".to_owned()));
         assert_eq!(reads_through, tool == "delete_note");
     }
@@ -233,7 +288,10 @@ async fn a_write_that_meets_its_own_success_reports_it() {
         reply(200, created(1, "c")),
     ]);
     assert_eq!(
-        call("create_note", creating(), &script).await.unwrap().value(),
+        call("create_note", creating(), &script)
+            .await
+            .unwrap()
+            .value(),
         created(1, "c")
     );
 }
@@ -257,19 +315,35 @@ async fn a_refusal_of_the_only_sending_is_believed() {
 async fn somebody_elses_work_is_not_taken_for_ones_own() {
     for (tool, arguments, refusal) in repeated() {
         for (found, changed, deleted) in [
-            (reply(200, left(4, "theirs", false)), "version_mismatch", "note_deleted"),
-            (reply(200, left(5, "t", false)), "unknown_outcome", "note_deleted"),
+            (
+                reply(200, left(4, "theirs", false)),
+                "version_mismatch",
+                "note_deleted",
+            ),
+            (
+                reply(200, left(5, "t", false)),
+                "unknown_outcome",
+                "note_deleted",
+            ),
             (
                 reply(410, json!({"error": "deleted"})),
                 "unknown_outcome",
                 "note_deleted",
             ),
             (reply(500, "boom"), "unknown_outcome", "unknown_outcome"),
-            (Err(ApiError::Unreachable), "unknown_outcome", "unknown_outcome"),
+            (
+                Err(ApiError::Unreachable),
+                "unknown_outcome",
+                "unknown_outcome",
+            ),
         ] {
             let script = Script::new([doubtful(refusal.clone()), found]);
             let error = call(tool, arguments.clone(), &script).await.unwrap_err();
-            let expected = if tool == "delete_note" { deleted } else { changed };
+            let expected = if tool == "delete_note" {
+                deleted
+            } else {
+                changed
+            };
             assert_eq!(error.code, expected, "{tool}");
             assert_eq!(error.details.uid.as_deref(), Some(UID));
         }
@@ -281,8 +355,10 @@ async fn somebody_elses_work_is_not_taken_for_ones_own() {
 async fn whatever_else_follows_a_lost_answer_leaves_the_outcome_unknown() {
     let writes = || {
         let own = repeated().map(|(tool, arguments, _)| (tool, arguments));
-        own.into_iter()
-            .chain([("create_note", creating()), ("archive_note", json!({"uid": UID}))])
+        own.into_iter().chain([
+            ("create_note", creating()),
+            ("archive_note", json!({"uid": UID})),
+        ])
     };
     for (tool, arguments) in writes() {
         for answer in [
@@ -308,7 +384,10 @@ async fn whatever_else_follows_a_lost_answer_leaves_the_outcome_unknown() {
                 Some(if tool == "create_note" { NEW_UID } else { UID })
             );
         }
-        let script = Script::new([doubtful(reply(422, json!({"error": "x", "field": "title"})))]);
+        let script = Script::new([doubtful(reply(
+            422,
+            json!({"error": "x", "field": "title"}),
+        ))]);
         assert_eq!(
             call(tool, arguments, &script).await.unwrap_err().code,
             "invalid_argument"
@@ -347,9 +426,13 @@ async fn requests_say_whether_they_may_be_sent_again() {
     }
     // The version that was read to keep the parent makes the replacement one that may.
     let script = Script::new([reply(200, parented()), reply(200, parented())]);
-    call("update_comment", json!({"uid": UID, "content": "new"}), &script)
-        .await
-        .unwrap();
+    call(
+        "update_comment",
+        json!({"uid": UID, "content": "new"}),
+        &script,
+    )
+    .await
+    .unwrap();
     assert_eq!(script.sent()[1].repeat, Repeat::Harmless);
 }
 
@@ -401,7 +484,11 @@ async fn a_bare_500_on_a_child_leads_to_a_look_at_the_parent() {
             assert!(!error.retryable);
             assert_eq!(methods(&script)[1], format!("GET /v1/{parents}/{PARENT}"));
         }
-        for alive in [reply(200, item(json!({}))), reply(500, "x"), Err(ApiError::Unreachable)] {
+        for alive in [
+            reply(200, item(json!({}))),
+            reply(500, "x"),
+            Err(ApiError::Unreachable),
+        ] {
             let error = call(tool, arguments.clone(), &Script::new([family(), alive]))
                 .await
                 .unwrap_err();
@@ -421,9 +508,13 @@ async fn a_kept_parent_is_looked_at_too() {
         reply(500, "failed to update comment"),
         reply(404, ""),
     ]);
-    let error = call("update_comment", json!({"uid": UID, "content": "new"}), &script)
-        .await
-        .unwrap_err();
+    let error = call(
+        "update_comment",
+        json!({"uid": UID, "content": "new"}),
+        &script,
+    )
+    .await
+    .unwrap_err();
     assert_eq!(error.code, "parent_not_found");
     assert_eq!(methods(&script)[2], format!("GET /v1/tasks/{PARENT}"));
 }
@@ -432,12 +523,18 @@ async fn a_kept_parent_is_looked_at_too() {
 async fn a_500_that_no_parent_explains_leads_to_no_look() {
     for (tool, arguments) in [
         ("create_note", json!({"title": "t", "content": "c"})),
-        ("patch_comment", json!({"uid": UID, "updates": {"content": "c"}})),
+        (
+            "patch_comment",
+            json!({"uid": UID, "updates": {"content": "c"}}),
+        ),
         ("delete_comment", json!({"uid": UID})),
         ("list_comments", json!({})),
     ] {
         let script = Script::new([reply(500, "boom")]);
-        assert_eq!(call(tool, arguments, &script).await.unwrap_err().code, "api_error");
+        assert_eq!(
+            call(tool, arguments, &script).await.unwrap_err().code,
+            "api_error"
+        );
         assert_eq!(script.sent().len(), 1);
     }
 }

@@ -16,7 +16,9 @@ fn forty_tools_by_these_names_in_this_order() {
     let expected: Vec<_> = nouns
         .iter()
         .flat_map(|(many, one)| {
-            let others = ["get", "create", "update", "patch", "delete", "archive", "process"];
+            let others = [
+                "get", "create", "update", "patch", "delete", "archive", "process",
+            ];
             [format!("list_{many}")]
                 .into_iter()
                 .chain(others.map(|verb| format!("{verb}_{one}")))
@@ -87,7 +89,9 @@ pub(super) fn sizes() -> (usize, usize) {
     let served = json!({ "tools": tools }).to_string().len();
     let read_by_models: usize = tools
         .iter()
-        .map(|spec| spec.name.len() + spec.description.len() + json!(spec.input_schema).to_string().len())
+        .map(|spec| {
+            spec.name.len() + spec.description.len() + json!(spec.input_schema).to_string().len()
+        })
         .sum();
     (served, read_by_models)
 }
@@ -114,7 +118,9 @@ fn descriptions_are_short_and_name_a_sibling() {
             .description
             .split(|c: char| !c.is_alphanumeric() && c != '_')
             .collect();
-        let named = siblings.filter(|other| words.contains(other.name.as_str())).count();
+        let named = siblings
+            .filter(|other| words.contains(other.name.as_str()))
+            .count();
         assert!(named > 0, "{} names no sibling", spec.name);
         for word in words.iter().filter(|word| word.contains('_')) {
             let is_tool = catalogue.get(word).is_some();
@@ -145,7 +151,9 @@ fn schemas_are_flat_and_every_argument_is_described() {
         "format",
     ];
     fn walk(at: &str, schema: &Value) {
-        let Some(members) = schema.as_object() else { return };
+        let Some(members) = schema.as_object() else {
+            return;
+        };
         for (key, value) in members {
             assert!(!FORBIDDEN.contains(&key.as_str()), "{at}: {key}");
             assert!(
@@ -168,11 +176,17 @@ fn schemas_are_flat_and_every_argument_is_described() {
                 spec.name
             );
         }
-        assert_eq!(spec.input_schema["additionalProperties"], false, "{}", spec.name);
+        assert_eq!(
+            spec.input_schema["additionalProperties"], false,
+            "{}",
+            spec.name
+        );
         for (name, argument) in spec.input_schema["properties"].as_object().unwrap() {
             assert!(argument["type"].is_string(), "{}.{name}", spec.name);
             assert!(
-                argument["description"].as_str().is_some_and(|text| text.len() > 6),
+                argument["description"]
+                    .as_str()
+                    .is_some_and(|text| text.len() > 6),
                 "{}.{name}",
                 spec.name
             );
@@ -192,7 +206,10 @@ fn the_surface_is_the_committed_one() {
         std::fs::write(path, &surface).unwrap();
     }
     let committed = std::fs::read_to_string(path).unwrap_or_default();
-    let changed = surface.lines().zip(committed.lines()).find(|(now, then)| now != then);
+    let changed = surface
+        .lines()
+        .zip(committed.lines())
+        .find(|(now, then)| now != then);
     assert!(
         surface == committed,
         "tests/snapshots/tools.json is out of date; first difference: {changed:?}"

@@ -15,7 +15,9 @@ static BINARY: OnceLock<PathBuf> = OnceLock::new();
 
 /// To ask an API past the sidecar. No connection is kept: the next one may be to another API at the same address.
 static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
-    let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0);
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .pool_max_idle_per_host(0);
     http.build().unwrap()
 });
 
@@ -88,7 +90,12 @@ impl Api {
     /// Another one on the same data, at the same port of another address of this machine.
     pub async fn beside(&self, host: &str) -> Self {
         let port = self.url.rsplit(':').next().unwrap();
-        Self::launch(&format!("{host}:{port}"), self.database.clone(), self.settings.clone()).await
+        Self::launch(
+            &format!("{host}:{port}"),
+            self.database.clone(),
+            self.settings.clone(),
+        )
+        .await
     }
 
     async fn launch(address: &str, database: PathBuf, settings: Vec<(String, String)>) -> Self {
@@ -134,13 +141,24 @@ impl Api {
         };
         let (status, session) = direct.ask("POST", "/v1/sync/sessions", None).await;
         assert_eq!(status, 201, "{session}");
-        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let text = |value: &Value| {
+            value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned)
+        };
         direct.session = Some((text(&session["id"]), text(&session["epoch"])));
         direct
     }
 
     /// One question in a session of its own.
-    pub async fn ask(&self, tenant: &str, user: &User, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+    pub async fn ask(
+        &self,
+        tenant: &str,
+        user: &User,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> (u16, Value) {
         let direct = self.directly(tenant, user).await;
         let answer = direct.ask(method, path, body).await;
         direct.end().await;
@@ -149,8 +167,15 @@ impl Api {
 
     /// A figure from the metrics, all its labels added up.
     pub async fn figure(&self, name: &str) -> f64 {
-        let text = reqwest::get(&self.metrics).await.unwrap().text().await.unwrap();
-        let of_this = |line: &&str| line.starts_with(&format!("{name} ")) || line.starts_with(&format!("{name}{{"));
+        let text = reqwest::get(&self.metrics)
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
+        let of_this = |line: &&str| {
+            line.starts_with(&format!("{name} ")) || line.starts_with(&format!("{name}{{"))
+        };
         text.lines()
             .filter(of_this)
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
@@ -165,7 +190,10 @@ impl Api {
             if open == 0.0 {
                 return;
             }
-            assert!(tokio::time::Instant::now() < deadline, "{open} sessions are still open");
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "{open} sessions are still open"
+            );
             tokio::task::yield_now().await;
         }
     }
@@ -199,12 +227,19 @@ impl Direct {
             .bearer_auth(&self.token)
             .header("x-tb-tenant-id", &self.tenant)
             .header("x-tb-timestamp", &now)
-            .header("x-tb-signature", signature(&SECRETS.tenant, &self.tenant, &now));
+            .header(
+                "x-tb-signature",
+                signature(&SECRETS.tenant, &self.tenant, &now),
+            );
         if let Some((id, epoch)) = &self.session {
-            request = request.header("x-sync-session", id).header("x-sync-epoch", epoch);
+            request = request
+                .header("x-sync-session", id)
+                .header("x-sync-epoch", epoch);
         }
         if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body);
+            request = request
+                .header("content-type", "application/json")
+                .body(body);
         }
         let answer = request.send().await.unwrap();
         let status = answer.status().as_u16();
@@ -214,7 +249,8 @@ impl Direct {
 
     pub async fn end(self) {
         if let Some((id, _)) = &self.session {
-            self.ask("DELETE", &format!("/v1/sync/sessions/{id}"), None).await;
+            self.ask("DELETE", &format!("/v1/sync/sessions/{id}"), None)
+                .await;
         }
     }
 }

@@ -83,7 +83,12 @@ impl<'a> Client<'a> {
 
     pub fn of(place: &'a Place, era: Era, user: User) -> Self {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { place, era, user, http }
+        Self {
+            place,
+            era,
+            user,
+            http,
+        }
     }
 
     /// A POST to `/mcp` with all that a proper client sends, but for the body.
@@ -118,7 +123,10 @@ impl<'a> Client<'a> {
     }
 
     pub fn calling(&self, tool: &str, arguments: Value) -> reqwest::RequestBuilder {
-        self.request("tools/call", json!({ "name": tool, "arguments": arguments }))
+        self.request(
+            "tools/call",
+            json!({ "name": tool, "arguments": arguments }),
+        )
     }
 
     pub async fn ask(&self, method: &str, params: Value) -> Exchange {
@@ -154,7 +162,10 @@ impl Exchange {
     pub async fn of(request: reqwest::RequestBuilder) -> Self {
         let (http, request) = request.build_split();
         let request = request.unwrap();
-        let body = request.body().and_then(reqwest::Body::as_bytes).unwrap_or_default();
+        let body = request
+            .body()
+            .and_then(reqwest::Body::as_bytes)
+            .unwrap_or_default();
         let body: String = String::from_utf8_lossy(body).chars().take(600).collect();
         let asked = format!("{} {} {body}", request.method(), request.url());
         match http.execute(request).await {
@@ -169,12 +180,17 @@ impl Exchange {
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     /// The answer as JSON, which it says that it is.
     pub fn json(&self) -> Value {
-        assert!(self.header("content-type").starts_with("application/json"), "{self}");
+        assert!(
+            self.header("content-type").starts_with("application/json"),
+            "{self}"
+        );
         serde_json::from_str(&self.text).unwrap_or_else(|why| panic!("no JSON ({why}): {self}"))
     }
 
@@ -225,17 +241,27 @@ impl Called {
     fn check(&self) {
         let result = &self.answer["result"];
         assert!(result.is_object(), "no result: {self}");
-        assert_eq!(result["content"].as_array().map(Vec::len), Some(1), "{self}");
+        assert_eq!(
+            result["content"].as_array().map(Vec::len),
+            Some(1),
+            "{self}"
+        );
         assert_eq!(result["content"][0]["type"], "text", "{self}");
         let text = self.text();
-        let read: Value =
-            serde_json::from_str(text).unwrap_or_else(|why| panic!("text that is no JSON ({why}): {self}"));
+        let read: Value = serde_json::from_str(text)
+            .unwrap_or_else(|why| panic!("text that is no JSON ({why}): {self}"));
         if result["isError"] == false {
             let said = result["structuredContent"].clone();
             assert_eq!(read, said, "text and structured content differ: {self}");
             let schema = &schemas()[&self.tool];
-            let wrong: Vec<_> = schema.iter_errors(&said).map(|why| why.to_string()).collect();
-            assert!(wrong.is_empty(), "not as its outputSchema has it: {wrong:?}: {self}");
+            let wrong: Vec<_> = schema
+                .iter_errors(&said)
+                .map(|why| why.to_string())
+                .collect();
+            assert!(
+                wrong.is_empty(),
+                "not as its outputSchema has it: {wrong:?}: {self}"
+            );
         } else {
             // Clients would hold it against the outputSchema, and hide the error.
             assert_eq!(result.get("structuredContent"), None, "{self}");
@@ -272,7 +298,10 @@ impl Called {
         assert!(CATEGORIES.contains(&category), "{self}");
         let keys = error.as_object().into_iter().flatten();
         for (key, _) in keys {
-            assert!(KEYS.contains(&key.as_str()), "{key} is no part of an error: {self}");
+            assert!(
+                KEYS.contains(&key.as_str()),
+                "{key} is no part of an error: {self}"
+            );
         }
         for key in ["code", "message", "suggested_action", "correlation_id"] {
             assert!(
@@ -282,14 +311,17 @@ impl Called {
         }
         let code = error["code"].as_str().unwrap_or_default();
         assert!(
-            code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
+            code.bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
             "{self}"
         );
         assert!(error["retryable"].is_boolean(), "{self}");
     }
 
     pub fn text(&self) -> &str {
-        self.answer["result"]["content"][0]["text"].as_str().unwrap_or_default()
+        self.answer["result"]["content"][0]["text"]
+            .as_str()
+            .unwrap_or_default()
     }
 
     fn said(&self) -> Value {
@@ -328,7 +360,11 @@ impl fmt::Display for Called {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let short = |value: &Value| value.to_string().chars().take(2000).collect::<String>();
         let (arguments, answer) = (short(&self.arguments), short(&self.answer));
-        write!(f, "{} {arguments}\n→ {answer}\nupstream:\n{}", self.tool, self.traffic)
+        write!(
+            f,
+            "{} {arguments}\n→ {answer}\nupstream:\n{}",
+            self.tool, self.traffic
+        )
     }
 }
 

@@ -39,7 +39,10 @@ impl Span {
 static EVERYTHING: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 pub fn everything() -> Vec<String> {
-    EVERYTHING.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    EVERYTHING
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone()
 }
 
 #[derive(Clone)]
@@ -65,7 +68,12 @@ impl Collector {
 
     /// The spans of a trace, once they are as `whole` wants them.
     pub async fn trace(&self, id: &str, whole: impl Fn(&[Span]) -> bool) -> Vec<Span> {
-        let of_this = |all: &Vec<Span>| all.iter().filter(|span| span.trace == id).cloned().collect::<Vec<_>>();
+        let of_this = |all: &Vec<Span>| {
+            all.iter()
+                .filter(|span| span.trace == id)
+                .cloned()
+                .collect::<Vec<_>>()
+        };
         let mut spans = self.spans.subscribe();
         let waiting = spans.wait_for(|all| whole(&of_this(all)));
         let in_time = tokio::time::timeout(PATIENCE, waiting).await.is_ok();
@@ -85,14 +93,25 @@ async fn collect(State(collector): State<Collector>, body: Bytes) {
             .unwrap_or_default();
         let service = about.iter().find(|(name, _)| name == "service.name");
         let service = service.map_or("", |(_, name)| name).to_owned();
-        for span in resource.scope_spans.into_iter().flat_map(|scope| scope.spans) {
-            EVERYTHING.lock().unwrap().push(format!("{about:?} {span:?}"));
+        for span in resource
+            .scope_spans
+            .into_iter()
+            .flat_map(|scope| scope.spans)
+        {
+            EVERYTHING
+                .lock()
+                .unwrap()
+                .push(format!("{about:?} {span:?}"));
             new.push(Span {
                 service: service.clone(),
                 trace: hex::encode(&span.trace_id),
                 id: hex::encode(&span.span_id),
                 parent: hex::encode(&span.parent_span_id),
-                links: span.links.iter().map(|link| hex::encode(&link.span_id)).collect(),
+                links: span
+                    .links
+                    .iter()
+                    .map(|link| hex::encode(&link.span_id))
+                    .collect(),
                 attributes: words(&span.attributes),
                 failed: span.status.is_some_and(|status| status.code == 2),
                 name: span.name,
@@ -104,7 +123,10 @@ async fn collect(State(collector): State<Collector>, body: Bytes) {
 
 fn words(attributes: &[KeyValue]) -> Vec<(String, String)> {
     let word = |attribute: &KeyValue| {
-        let value = attribute.value.as_ref().and_then(|value| value.value.as_ref());
+        let value = attribute
+            .value
+            .as_ref()
+            .and_then(|value| value.value.as_ref());
         let text = match value {
             Some(Value::StringValue(text)) => text.clone(),
             Some(Value::IntValue(number)) => number.to_string(),

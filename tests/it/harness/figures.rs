@@ -15,7 +15,10 @@ impl Figures {
         let url = place.sidecar.logged("figures are at", "address").await;
         let answer = reqwest::get(format!("http://{url}/metrics")).await.unwrap();
         assert_eq!(answer.status(), 200);
-        let kind = answer.headers()["content-type"].to_str().unwrap().to_owned();
+        let kind = answer.headers()["content-type"]
+            .to_str()
+            .unwrap()
+            .to_owned();
         assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
         Self(answer.text().await.unwrap())
     }
@@ -23,7 +26,8 @@ impl Figures {
     /// All series of that name whose labels have these words in them, added up.
     pub fn sum(&self, name: &str, labels: &[&str]) -> f64 {
         let series = self.0.lines().filter(|line| {
-            let of_this = line.starts_with(&format!("{name} ")) || line.starts_with(&format!("{name}{{"));
+            let of_this =
+                line.starts_with(&format!("{name} ")) || line.starts_with(&format!("{name}{{"));
             of_this && labels.iter().all(|label| line.contains(label))
         });
         series
@@ -38,7 +42,11 @@ impl Figures {
             if holds(&figures) {
                 return figures;
             }
-            assert!(Instant::now() < deadline, "waited for {what}:\n{}", figures.0);
+            assert!(
+                Instant::now() < deadline,
+                "waited for {what}:\n{}",
+                figures.0
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

@@ -58,7 +58,9 @@ impl Record {
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     pub fn json(&self) -> Value {
@@ -76,9 +78,15 @@ impl Record {
     /// The same request, signed at this time with both versions.
     fn signed_anew(&self, at_ms: u64) -> Self {
         let mut record = self.clone();
-        let signed = signature(&SECRETS.tenant, record.header("x-tb-tenant-id"), &at_ms.to_string());
+        let signed = signature(
+            &SECRETS.tenant,
+            record.header("x-tb-tenant-id"),
+            &at_ms.to_string(),
+        );
         record.headers.insert("x-tb-timestamp", at_ms.into());
-        record.headers.insert("x-tb-signature", signed.parse().unwrap());
+        record
+            .headers
+            .insert("x-tb-signature", signed.parse().unwrap());
         let nonce = Uuid::new_v4().simple().to_string();
         record.headers.insert("x-tb-nonce", nonce.parse().unwrap());
         for (name, value) in signature_v2(
@@ -96,7 +104,10 @@ impl Record {
     /// `open`, `GET /v1/notes?limit=50`, `end`.
     pub fn line(&self) -> String {
         let Self {
-            method, path, query, ..
+            method,
+            path,
+            query,
+            ..
         } = self;
         match self.stage() {
             Stage::Opening => "open".to_owned(),
@@ -117,7 +128,10 @@ impl Traffic {
     }
 
     pub fn count(&self, stage: Stage) -> usize {
-        self.0.iter().filter(|record| record.stage() == stage).count()
+        self.0
+            .iter()
+            .filter(|record| record.stage() == stage)
+            .count()
     }
 
     pub fn operations(&self) -> Vec<&Record> {
@@ -133,7 +147,8 @@ impl Traffic {
             let those = |record: &&Record| record.stage() == stage && record.status.is_some_and(is);
             self.0.iter().filter(those).count()
         };
-        with(Stage::Opening, |status| status == 201) == with(Stage::Ending, |status| status < 500 && status != 429)
+        with(Stage::Opening, |status| status == 201)
+            == with(Stage::Ending, |status| status < 500 && status != 429)
     }
 }
 
@@ -281,7 +296,9 @@ impl Forwarder {
             while let Ok((stream, _)) = listener.accept().await {
                 let shared = Arc::clone(&serving);
                 tokio::spawn(async move {
-                    let service = hyper::service::service_fn(move |request| forward(Arc::clone(&shared), request));
+                    let service = hyper::service::service_fn(move |request| {
+                        forward(Arc::clone(&shared), request)
+                    });
                     // A connection that a mishap broke ends in an error, which is what was asked for.
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
@@ -306,18 +323,25 @@ impl Forwarder {
 
     /// What has come so far.
     pub fn so_far(&self, user: &User) -> Traffic {
-        self.shared.records.borrow().get(&user.sub).cloned().unwrap_or_default()
+        self.shared
+            .records
+            .borrow()
+            .get(&user.sub)
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Waits until every session that was opened for this user has been ended.
     pub async fn settled(&self, user: &User) -> Traffic {
-        self.until(user, "the end of every session", Traffic::is_settled).await
+        self.until(user, "the end of every session", Traffic::is_settled)
+            .await
     }
 
     /// Waits until so many requests of that stage have come.
     pub async fn until_seen(&self, user: &User, stage: Stage, count: usize) -> Traffic {
         let what = format!("{count} × {stage:?}");
-        self.until(user, &what, |traffic| traffic.count(stage) >= count).await
+        self.until(user, &what, |traffic| traffic.count(stage) >= count)
+            .await
     }
 
     async fn until(&self, user: &User, what: &str, reached: impl Fn(&Traffic) -> bool) -> Traffic {
@@ -333,7 +357,10 @@ impl Forwarder {
     /// Everything that ever came through here; requests that carry no token included.
     pub fn everything(&self) -> Vec<Record> {
         let records = self.shared.records.borrow();
-        records.values().flat_map(|traffic| traffic.0.iter().cloned()).collect()
+        records
+            .values()
+            .flat_map(|traffic| traffic.0.iter().cloned())
+            .collect()
     }
 }
 
@@ -349,7 +376,10 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-async fn forward(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Broken> {
+async fn forward(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Broken> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Broken)?.to_bytes();
     let record = Record {
@@ -374,7 +404,10 @@ async fn forward(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Resp
     let answer = shared.answer(&sub, &record).await;
     let status = answer.as_ref().ok().map(|answer| answer.status().as_u16());
     shared.records.send_modify(|all| {
-        if let Some(record) = all.get_mut(&sub).and_then(|traffic| traffic.0.get_mut(place)) {
+        if let Some(record) = all
+            .get_mut(&sub)
+            .and_then(|traffic| traffic.0.get_mut(place))
+        {
             record.status = status;
         }
     });
@@ -384,7 +417,8 @@ async fn forward(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Resp
 impl Shared {
     async fn answer(&self, sub: &str, record: &Record) -> Result<Response<Body>, Broken> {
         let planned = self.planned_for(sub, record.stage());
-        self.met.fetch_add(usize::from(planned.is_some()), Ordering::Relaxed);
+        self.met
+            .fetch_add(usize::from(planned.is_some()), Ordering::Relaxed);
         if let Some(status) = self.no_readyz.filter(|_| record.path == "/readyz") {
             let mut answer = Response::new(Body::from("404 page not found\n"));
             *answer.status_mut() = StatusCode::from_u16(status).unwrap();
@@ -417,7 +451,9 @@ impl Shared {
             }
             Some(Mishap::Relabel(kind)) => {
                 let mut answer = self.ask(record).await?;
-                answer.headers_mut().insert(CONTENT_TYPE, kind.parse().unwrap());
+                answer
+                    .headers_mut()
+                    .insert(CONTENT_TYPE, kind.parse().unwrap());
                 Ok(answer)
             }
             Some(Mishap::Skew(seconds)) => {
@@ -453,8 +489,13 @@ impl Shared {
                 let question = format!("{} {}", record.method, record.path);
                 let said = (sub.to_owned(), own.clone());
                 let latest = self.latest.lock().unwrap().insert(question, said);
-                let others = latest.filter(|(whose, _)| whose != sub).map(|(_, said)| said);
-                Ok(Response::from_parts(parts, Body::from(others.unwrap_or(own))))
+                let others = latest
+                    .filter(|(whose, _)| whose != sub)
+                    .map(|(_, said)| said);
+                Ok(Response::from_parts(
+                    parts,
+                    Body::from(others.unwrap_or(own)),
+                ))
             }
         }
     }
@@ -475,7 +516,10 @@ impl Shared {
         if !record.query.is_empty() {
             url = format!("{url}?{}", record.query);
         }
-        let request = self.http.request(record.method.clone(), url).headers(headers);
+        let request = self
+            .http
+            .request(record.method.clone(), url)
+            .headers(headers);
         let asked = request.body(record.body.clone()).send().await;
         // An API that is gone looks from here like one that hangs up.
         let answered = asked.map_err(|_| Broken)?;

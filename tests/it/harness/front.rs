@@ -70,13 +70,17 @@ impl Front {
                 let shared = Arc::clone(&serving);
                 let acceptor = acceptor.clone();
                 tokio::spawn(async move {
-                    let service = hyper::service::service_fn(move |request| pass_on(Arc::clone(&shared), request));
+                    let service = hyper::service::service_fn(move |request| {
+                        pass_on(Arc::clone(&shared), request)
+                    });
                     let http = hyper::server::conn::http1::Builder::new();
                     // Whoever does not like the certificate hangs up.
                     let _ = match acceptor {
                         None => http.serve_connection(TokioIo::new(stream), service).await,
                         Some(acceptor) => match acceptor.accept(stream).await {
-                            Ok(stream) => http.serve_connection(TokioIo::new(stream), service).await,
+                            Ok(stream) => {
+                                http.serve_connection(TokioIo::new(stream), service).await
+                            }
                             Err(_) => Ok(()),
                         },
                     };
@@ -91,7 +95,12 @@ impl Front {
     }
 
     pub fn url(&self) -> String {
-        let scheme = self.shared.manner.certificate.as_ref().map_or("http", |_| "https");
+        let scheme = self
+            .shared
+            .manner
+            .certificate
+            .as_ref()
+            .map_or("http", |_| "https");
         format!("{scheme}://{}", self.address)
     }
 
@@ -101,7 +110,10 @@ impl Front {
     }
 }
 
-async fn pass_on(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, reqwest::Error> {
+async fn pass_on(
+    shared: Arc<Shared>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, reqwest::Error> {
     let (parts, body) = request.into_parts();
     let body = body
         .collect()
@@ -114,11 +126,15 @@ async fn pass_on(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Resp
     }
     shared.age(&mut headers);
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let request = shared
-        .http
-        .request(parts.method, format!("{}{path}", shared.target.get().unwrap()));
+    let request = shared.http.request(
+        parts.method,
+        format!("{}{path}", shared.target.get().unwrap()),
+    );
     let answered = request.headers(headers).body(body).send().await?;
-    let (status, headers) = (answered.status(), without_framing(answered.headers().clone()));
+    let (status, headers) = (
+        answered.status(),
+        without_framing(answered.headers().clone()),
+    );
     let body = match shared.manner.gathers {
         true => Body::from_stream(futures::stream::once(answered.bytes())),
         false => Body::from_stream(futures::stream::unfold(answered, |mut answered| async {
@@ -143,7 +159,11 @@ fn without_framing(mut headers: HeaderMap) -> HeaderMap {
 impl Shared {
     /// A signature as a server whose clock is ahead would find it: of a while ago.
     fn age(&self, headers: &mut HeaderMap) {
-        let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+        let text = |name: &str| {
+            headers
+                .get(name)
+                .map(|value| value.to_str().unwrap().to_owned())
+        };
         let (Some(tenant), Some(at)) = (text("x-tb-tenant-id"), text("x-tb-timestamp")) else {
             return;
         };
@@ -181,14 +201,19 @@ impl Certificate {
         let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
         for line in [
             format!("req -x509 {key} -keyout ca.key -out ca.pem -days 30 -subj /CN=ca"),
-            format!("req {key} -keyout key.pem -out csr.pem -subj /CN={name} -addext subjectAltName=DNS:{name}"),
+            format!(
+                "req {key} -keyout key.pem -out csr.pem -subj /CN={name} -addext subjectAltName=DNS:{name}"
+            ),
             format!(
                 "x509 -req -in csr.pem -CA ca.pem -CAkey ca.key -CAcreateserial -copy_extensions copy -days {days} -out \
                  cert.pem"
             ),
         ] {
             let mut openssl = tokio::process::Command::new("openssl");
-            openssl.args(line.split(' ')).current_dir(&folder).stdin(Stdio::null());
+            openssl
+                .args(line.split(' '))
+                .current_dir(&folder)
+                .stdin(Stdio::null());
             let made = openssl.output().await.expect("openssl makes certificates");
             assert!(
                 made.status.success(),

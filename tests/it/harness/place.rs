@@ -23,14 +23,20 @@ pub fn binary(words: &[&str]) -> Command {
 static FORWARDERS: Mutex<Vec<(String, Forwarder)>> = Mutex::new(Vec::new());
 
 pub fn forwarders() -> Vec<(String, Forwarder)> {
-    FORWARDERS.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    FORWARDERS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone()
 }
 
 /// Every audit trail that a server of the suite was told to write.
 static TRAILS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 pub fn trails() -> Vec<PathBuf> {
-    TRAILS.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    TRAILS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone()
 }
 
 /// For one server.
@@ -47,7 +53,9 @@ pub fn kept_port() -> String {
     let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
     static TAKEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
     let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let port = ports.find(|port| !taken.contains(port) && free(port)).unwrap();
+    let port = ports
+        .find(|port| !taken.contains(port) && free(port))
+        .unwrap();
     taken.push(port);
     port.to_string()
 }
@@ -93,7 +101,13 @@ impl Place {
     }
 
     /// Nothing between the sidecar and an API that it knows by a name, which means what the file of hosts says.
-    pub async fn that_looks_up(tenant: &str, api: &Api, url: &str, hosts: &Path, settings: &[(&str, &str)]) -> Self {
+    pub async fn that_looks_up(
+        tenant: &str,
+        api: &Api,
+        url: &str,
+        hosts: &Path,
+        settings: &[(&str, &str)],
+    ) -> Self {
         // Its own mount of the file, which ends with it.
         const SEES: &str = "mount --bind \"$1\" /etc/hosts && shift && exec \"$@\"";
         let forwarder = Forwarder::start(&api.url).await;
@@ -109,7 +123,11 @@ impl Place {
         Self::launch_as(command, tenant, forwarder, environment).await
     }
 
-    async fn launch(tenant: &str, forwarder: Forwarder, environment: Vec<(String, String)>) -> Self {
+    async fn launch(
+        tenant: &str,
+        forwarder: Forwarder,
+        environment: Vec<(String, String)>,
+    ) -> Self {
         Self::launch_as(binary(&["serve"]), tenant, forwarder, environment).await
     }
 
@@ -120,14 +138,19 @@ impl Place {
         environment: Vec<(String, String)>,
     ) -> Self {
         command.envs(environment.iter().map(|(name, value)| (name, value)));
-        let signs = |(name, value): &(String, String)| name.ends_with("HEADER_SECRET") && *value == SECRETS.tenant;
+        let signs = |(name, value): &(String, String)| {
+            name.ends_with("HEADER_SECRET") && *value == SECRETS.tenant
+        };
         if environment.iter().any(signs) {
             let mut all = FORWARDERS.lock().unwrap_or_else(PoisonError::into_inner);
             all.push((tenant.to_owned(), forwarder.clone()));
         }
         let sidecar = Process::start("toolbridge-mcp serve", command, Stdout::Log);
         let address = sidecar.logged("listening on", "address").await;
-        assert!(!address.ends_with(":0"), "the port that was really bound is logged");
+        assert!(
+            !address.ends_with(":0"),
+            "the port that was really bound is logged"
+        );
         Self {
             tenant: tenant.to_owned(),
             url: format!("http://{address}"),
@@ -149,7 +172,10 @@ impl Place {
     /// Where its audit trail is.
     pub fn trail(&self) -> PathBuf {
         let mut told = self.environment();
-        told.find(|(name, _)| *name == "TOOLBRIDGE_AUDIT_TO").unwrap().1.into()
+        told.find(|(name, _)| *name == "TOOLBRIDGE_AUDIT_TO")
+            .unwrap()
+            .1
+            .into()
     }
 
     /// What the sidecar was told; a command beside it is told the same.
@@ -204,7 +230,12 @@ impl Ran {
 
 impl std::fmt::Display for Ran {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { words, code, out, err } = self;
+        let Self {
+            words,
+            code,
+            out,
+            err,
+        } = self;
         write!(f, "$ toolbridge-mcp {words}\n{out}{err}[exit {code}]")
     }
 }
@@ -213,10 +244,17 @@ impl std::fmt::Display for Ran {
 pub async fn run(words: &[&str], environment: impl IntoIterator<Item = (&str, &str)>) -> Ran {
     let mut command = binary(words);
     command.envs(environment).stdin(std::process::Stdio::null());
-    let Output { status, stdout, stderr } = command.output().await.unwrap();
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().await.unwrap();
     let err = String::from_utf8(stderr).unwrap();
     // The command for the next page is part of the answer, although it is said beside it.
-    let logged: Vec<_> = err.lines().filter(|line| !line.starts_with("more: ")).collect();
+    let logged: Vec<_> = err
+        .lines()
+        .filter(|line| !line.starts_with("more: "))
+        .collect();
     keep_log(
         &format!("toolbridge-mcp {}", words.first().unwrap_or(&"")),
         &logged.join("\n"),

@@ -37,7 +37,9 @@ pub fn logs() -> BTreeMap<String, Vec<String>> {
     let logs = LOGS.lock().unwrap_or_else(PoisonError::into_inner);
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for log in logs.iter() {
-        all.entry(log.program.clone()).or_default().extend(log.lines.all());
+        all.entry(log.program.clone())
+            .or_default()
+            .extend(log.lines.all());
     }
     all
 }
@@ -56,7 +58,9 @@ fn remember(program: &str, lines: &Lines) {
         program: program.to_owned(),
         lines: lines.clone(),
     };
-    LOGS.lock().unwrap_or_else(PoisonError::into_inner).push(log);
+    LOGS.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(log);
 }
 
 impl Lines {
@@ -154,7 +158,10 @@ impl Process {
     pub async fn logged(&self, message: &str, field: &str) -> String {
         let found = self.out.until(|line| {
             let line: serde_json::Value = serde_json::from_str(line).ok()?;
-            line["msg"].as_str()?.starts_with(message).then(|| line[field].clone())
+            line["msg"]
+                .as_str()?
+                .starts_with(message)
+                .then(|| line[field].clone())
         });
         match found.await {
             Some(value) => value.as_str().unwrap_or_default().to_owned(),
@@ -165,7 +172,9 @@ impl Process {
     pub async fn say(&self, line: &str) {
         let mut stdin = self.stdin.lock().await;
         let pipe = stdin.as_mut().expect("an open standard input");
-        pipe.write_all(format!("{line}\n").as_bytes()).await.unwrap();
+        pipe.write_all(format!("{line}\n").as_bytes())
+            .await
+            .unwrap();
         pipe.flush().await.unwrap();
     }
 
@@ -187,13 +196,18 @@ impl Process {
 
     /// Files, sockets among them.
     pub fn open_files(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.pid)).unwrap().count()
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid))
+            .unwrap()
+            .count()
     }
 
     /// Memory that it holds.
     pub fn resident_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
@@ -211,7 +225,10 @@ impl Process {
         let limited = std::process::Command::new("prlimit")
             .args([format!("--pid={}", self.pid), format!("--fsize={limit}:")])
             .status();
-        assert!(limited.is_ok_and(|status| status.success()), "prlimit of util-linux");
+        assert!(
+            limited.is_ok_and(|status| status.success()),
+            "prlimit of util-linux"
+        );
     }
 
     /// Waits for the end; the code, or `None` after a signal that killed.

@@ -57,7 +57,10 @@ pub fn begin() {
     api::build();
     let world = RUNTIME.block_on(async {
         let api = Api::start().await;
-        let (acme, globex) = tokio::join!(Place::with("acme", &api, &SHARED), Place::with("globex", &api, &SHARED));
+        let (acme, globex) = tokio::join!(
+            Place::with("acme", &api, &SHARED),
+            Place::with("globex", &api, &SHARED)
+        );
         let client = Client::modern(&acme);
         keep_schemas(&client.ask("tools/list", json!({})).await.result()["tools"]);
         World { api, acme, globex }
@@ -75,7 +78,11 @@ pub fn end() {
 }
 
 /// A test. Its name begins with the module that it stands in.
-pub fn trial<F: Future<Output = ()>>(module: &str, name: &str, test: impl FnOnce() -> F + Send + 'static) -> Trial {
+pub fn trial<F: Future<Output = ()>>(
+    module: &str,
+    name: &str,
+    test: impl FnOnce() -> F + Send + 'static,
+) -> Trial {
     trial_within(LONGEST_TEST, module, name, test)
 }
 

@@ -28,13 +28,19 @@ impl<'a> Piped<'a> {
 
     /// The same, but through a bridge to the place's `/mcp`.
     pub async fn connected(place: &'a Place, era: Era) -> Self {
-        Self::connected_as(place, era, place.new_user(), &[]).greeted().await
+        Self::connected_as(place, era, place.new_user(), &[])
+            .greeted()
+            .await
     }
 
     async fn greeted(self) -> Self {
         if self.era != Era::Modern {
             let hello = self.ask("initialize", self.era.hello()).await;
-            assert_eq!(hello["result"]["protocolVersion"], self.era.version(), "{hello}");
+            assert_eq!(
+                hello["result"]["protocolVersion"],
+                self.era.version(),
+                "{hello}"
+            );
             self.tell("notifications/initialized", json!({})).await;
         }
         self
@@ -42,7 +48,9 @@ impl<'a> Piped<'a> {
 
     pub fn of(place: &'a Place, era: Era, user: User) -> Self {
         let mut command = binary(&["stdio"]);
-        command.envs(place.environment()).env("TOOLBRIDGE_TOKEN", &user.token);
+        command
+            .envs(place.environment())
+            .env("TOOLBRIDGE_TOKEN", &user.token);
         // Two servers do not share one.
         let trail = new_trail();
         command.env("TOOLBRIDGE_AUDIT_TO", &trail);
@@ -87,7 +95,8 @@ impl<'a> Piped<'a> {
 
     pub async fn answer(&self, id: u64) -> Value {
         let found = self.process.out.until(|line| {
-            let line: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("not a message: {line}"));
+            let line: Value =
+                serde_json::from_str(line).unwrap_or_else(|_| panic!("not a message: {line}"));
             (line["id"] == id).then_some(line)
         });
         match found.await {
@@ -104,13 +113,21 @@ impl<'a> Piped<'a> {
     /// Everything that was ever answered.
     pub fn answers(&self) -> Vec<Value> {
         let lines = self.process.out.all();
-        lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+        lines
+            .iter()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     /// The client leaves; the server follows, in good order.
     pub async fn leave(self) {
         self.process.close_stdin().await;
-        assert_eq!(self.process.exit().await, Some(0), "{}", self.process.story());
+        assert_eq!(
+            self.process.exit().await,
+            Some(0),
+            "{}",
+            self.process.story()
+        );
     }
 }
 

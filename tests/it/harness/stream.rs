@@ -50,14 +50,19 @@ impl<'a> Stream<'a> {
 
     pub async fn open(place: &'a Place, path: &str, user: User) -> Self {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let request = http.get(format!("{}{path}", place.url)).bearer_auth(&user.token);
+        let request = http
+            .get(format!("{}{path}", place.url))
+            .bearer_auth(&user.token);
         let mut response = request.send().await.unwrap();
         assert_eq!(response.status(), 200);
         let heard = Arc::new(watch::Sender::new(Heard::default()));
         let mut text = String::new();
         let path = loop {
             if let Some((first, rest)) = text.split_once("\n\n") {
-                let path = first.strip_prefix("event: endpoint\ndata: ").unwrap().to_owned();
+                let path = first
+                    .strip_prefix("event: endpoint\ndata: ")
+                    .unwrap()
+                    .to_owned();
                 text = rest.to_owned();
                 break path;
             }
@@ -105,9 +110,15 @@ impl<'a> Stream<'a> {
 
     /// Posts whatever this is; the server may refuse it, and has to be there to do so.
     pub async fn post_text(&self, text: &str) {
-        let request = self.post(&self.user.token, &Value::Null).body(text.to_owned());
+        let request = self
+            .post(&self.user.token, &Value::Null)
+            .body(text.to_owned());
         let answer = request.send().await.unwrap();
-        assert!(answer.status().as_u16() < 500, "{}: {text}", answer.status());
+        assert!(
+            answer.status().as_u16() < 500,
+            "{}: {text}",
+            answer.status()
+        );
     }
 
     /// Where messages are posted to.
@@ -133,11 +144,19 @@ impl<'a> Stream<'a> {
     }
 
     pub async fn answered(&self, id: &Value) -> Value {
-        let find = |heard: &Heard| heard.messages.iter().find(|message| message["id"] == *id).cloned();
+        let find = |heard: &Heard| {
+            heard
+                .messages
+                .iter()
+                .find(|message| message["id"] == *id)
+                .cloned()
+        };
         let mut changes = self.heard.subscribe();
         let waiting = changes.wait_for(|heard| heard.ended.is_some() || find(heard).is_some());
         let heard = tokio::time::timeout(PATIENCE, waiting).await;
-        let heard = heard.unwrap_or_else(|_| panic!("no answer to {id}")).unwrap();
+        let heard = heard
+            .unwrap_or_else(|_| panic!("no answer to {id}"))
+            .unwrap();
         find(&heard).unwrap_or_else(|| panic!("the stream ended without an answer to {id}"))
     }
 
@@ -162,7 +181,10 @@ impl<'a> Stream<'a> {
     pub async fn ended_well(&self) {
         let mut changes = self.heard.subscribe();
         let waiting = changes.wait_for(|heard| heard.ended.is_some());
-        let heard = tokio::time::timeout(PATIENCE, waiting).await.expect("an end").unwrap();
+        let heard = tokio::time::timeout(PATIENCE, waiting)
+            .await
+            .expect("an end")
+            .unwrap();
         assert_eq!(heard.ended, Some(true));
     }
 

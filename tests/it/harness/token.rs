@@ -93,8 +93,15 @@ pub fn signature_v2(
     headers: &HeaderMap,
     body: &[u8],
 ) -> [(&'static str, String); 3] {
-    let said = |name: &str| headers.get(name).map_or("", |value| value.to_str().unwrap());
-    let (key_id, hash) = (hmac(secret, "toolbridge-key-id")[..16].to_owned(), sha256(body));
+    let said = |name: &str| {
+        headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    };
+    let (key_id, hash) = (
+        hmac(secret, "toolbridge-key-id")[..16].to_owned(),
+        sha256(body),
+    );
     let token = said("authorization").trim_start_matches("Bearer ");
     let lines = [
         "toolbridge-v2",

@@ -48,15 +48,26 @@ impl Request {
     }
 
     pub fn bytes(&self) -> Vec<u8> {
-        self.with(&[&format!("Content-Length: {}", self.body.len())], &self.body)
+        self.with(
+            &[&format!("Content-Length: {}", self.body.len())],
+            &self.body,
+        )
     }
 
     fn with(&self, more: &[&str], body: &str) -> Vec<u8> {
-        self.lined(&format!("{} {} HTTP/1.1", self.method, self.target), more, body)
+        self.lined(
+            &format!("{} {} HTTP/1.1", self.method, self.target),
+            more,
+            body,
+        )
     }
 
     fn lined(&self, line: &str, more: &[&str], body: &str) -> Vec<u8> {
-        let headers = self.headers.iter().map(String::as_str).chain(more.iter().copied());
+        let headers = self
+            .headers
+            .iter()
+            .map(String::as_str)
+            .chain(more.iter().copied());
         let head: Vec<&str> = std::iter::once(line).chain(headers).collect();
         format!("{}\r\n\r\n{body}", head.join("\r\n")).into_bytes()
     }
@@ -72,7 +83,10 @@ impl Request {
 /// What must be refused, and its name. Whoever took one of these would see another request than somebody else on the way.
 pub fn malformed(good: &Request) -> Vec<(String, Vec<u8>)> {
     let Request {
-        method, target, body, ..
+        method,
+        target,
+        body,
+        ..
     } = good;
     let length = body.len();
     let chunked = |chunks: &str| good.with(&["Transfer-Encoding: chunked"], chunks);
@@ -128,10 +142,16 @@ pub fn malformed(good: &Request) -> Vec<(String, Vec<u8>)> {
         "Transfer-Encoding: xchunked",
         "Transfer-Encoding: identity",
     ] {
-        add(format!("header {header:?}"), good.spoilt_by(None, &[header]));
+        add(
+            format!("header {header:?}"),
+            good.spoilt_by(None, &[header]),
+        );
     }
     let huge = format!("X-Filler: {}", "x".repeat(2 << 20));
-    add("a header without end".into(), good.spoilt_by(None, &[&huge]));
+    add(
+        "a header without end".into(),
+        good.spoilt_by(None, &[&huge]),
+    );
     let many: Vec<String> = (0..5_000)
         .map(|number| format!("X-{number}: {}", "x".repeat(250)))
         .collect();
@@ -175,12 +195,18 @@ pub fn malformed(good: &Request) -> Vec<(String, Vec<u8>)> {
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec(),
     );
     add("not HTTP: zeros".into(), vec![0; 1000]);
-    add("not HTTP: SSH".into(), b"SSH-2.0-OpenSSH_9.9\r\n\r\n".to_vec());
+    add(
+        "not HTTP: SSH".into(),
+        b"SSH-2.0-OpenSSH_9.9\r\n\r\n".to_vec(),
+    );
     add(
         "not HTTP: proxy".into(),
         b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\nGET / HTTP/1.1\r\n\r\n".to_vec(),
     );
-    add("HTTP/0.9".into(), format!("GET {target}\r\n\r\n").into_bytes());
+    add(
+        "HTTP/0.9".into(),
+        format!("GET {target}\r\n\r\n").into_bytes(),
+    );
     assert!(length > 4, "the lengths above are wrong ones");
     all
 }

@@ -35,7 +35,9 @@ const FEW_CALLS: usize = 2_000;
 
 /// How many calls a maintainer has asked for.
 fn asked_for() -> Option<usize> {
-    std::env::var("STORM_CALLS").ok().map(|calls| calls.parse().unwrap())
+    std::env::var("STORM_CALLS")
+        .ok()
+        .map(|calls| calls.parse().unwrap())
 }
 
 pub fn tests() -> Vec<Trial> {
@@ -117,7 +119,13 @@ async fn people(storm: &Arc<Storm>, api: &Api, places: &[Place]) -> Vec<Person> 
             let person = Person::new(storm, http.clone(), place, tenant, number);
             let note = json!({"uid": storm.shared, "title": person.mark, "content": person.mark});
             let (status, made) = api
-                .ask(&place.tenant, &person.user, "POST", "/v1/notes", Some(&note))
+                .ask(
+                    &place.tenant,
+                    &person.user,
+                    "POST",
+                    "/v1/notes",
+                    Some(&note),
+                )
                 .await;
             assert_eq!(status, 201, "{made}");
             people.push(person);
@@ -135,7 +143,10 @@ async fn no_answer_ever_crosses_over() {
     let people = people(&storm, &api, &places).await;
     let began = Instant::now();
     let weather = tokio::spawn(Weather::new(&storm, api, places).rages());
-    let calling: Vec<_> = people.into_iter().map(|person| tokio::spawn(person.calls())).collect();
+    let calling: Vec<_> = people
+        .into_iter()
+        .map(|person| tokio::spawn(person.calls()))
+        .collect();
     let mut people = Vec::new();
     for person in calling {
         people.push(person.await.unwrap());
@@ -145,7 +156,9 @@ async fn no_answer_ever_crosses_over() {
 
     // What the database has is what everybody was told.
     for person in &people {
-        person.compares_with(&api, &places[person.tenant].tenant).await;
+        person
+            .compares_with(&api, &places[person.tenant].tenant)
+            .await;
     }
     let mishaps = forwarders.iter().map(Forwarder::mishaps_met).sum();
     eprintln!("{}", storm.report.table(calls, took, mishaps));
@@ -169,16 +182,22 @@ async fn an_answer_that_crosses_over_is_noticed() {
         person.makes("note").await;
     }
     for person in &mut people {
-        place.forwarder.next(&person.user, Stage::Operation, Mishap::Cross);
+        place
+            .forwarder
+            .next(&person.user, Stage::Operation, Mishap::Cross);
         person.lists("note").await;
     }
     let crossings = storm.report.crossings();
     assert!(
-        crossings.iter().any(|crossing| crossing.contains("quetzal-0-0")),
+        crossings
+            .iter()
+            .any(|crossing| crossing.contains("quetzal-0-0")),
         "{crossings:?}"
     );
     assert!(
-        crossings.iter().all(|crossing| crossing.starts_with("to quetzal-0-1")),
+        crossings
+            .iter()
+            .all(|crossing| crossing.starts_with("to quetzal-0-1")),
         "{crossings:?}"
     );
     api.until_no_session_is_open().await;

@@ -67,7 +67,13 @@ enum Outcome {
 }
 
 impl Person {
-    pub fn new(storm: &Arc<Storm>, http: reqwest::Client, place: &Place, tenant: usize, number: usize) -> Self {
+    pub fn new(
+        storm: &Arc<Storm>,
+        http: reqwest::Client,
+        place: &Place,
+        tenant: usize,
+        number: usize,
+    ) -> Self {
         // The same names in every tenant, so that a name alone must never be enough.
         let claims = json!({"sub": format!("person-{number}"), "tenant_id": place.tenant, "exp": now_secs() + 7200});
         Self {
@@ -109,10 +115,15 @@ impl Person {
         let kind = KINDS.iter().position(|(key, _)| *key == kind).unwrap();
         let arguments = match KINDS[kind].0 {
             "note" => json!({"title": self.mark, "content": self.mark}),
-            "comment" => json!({"content": self.mark, "parent_type": "note", "parent_uid": self.storm.shared}),
+            "comment" => {
+                json!({"content": self.mark, "parent_type": "note", "parent_uid": self.storm.shared})
+            }
             _ => json!({"title": self.mark}),
         };
-        match self.call(&format!("create_{}", KINDS[kind].0), arguments).await {
+        match self
+            .call(&format!("create_{}", KINDS[kind].0), arguments)
+            .await
+        {
             Outcome::Well(item) => {
                 let uid = item["uid"].as_str().unwrap().to_owned();
                 let thing = Thing {
@@ -123,7 +134,9 @@ impl Person {
                 };
                 self.things.insert(uid, thing);
             }
-            Outcome::Failed(error) => self.in_doubt += usize::from(error["code"] == "unknown_outcome"),
+            Outcome::Failed(error) => {
+                self.in_doubt += usize::from(error["code"] == "unknown_outcome")
+            }
             Outcome::Nothing => self.in_doubt += 1,
         }
     }
@@ -143,8 +156,12 @@ impl Person {
         };
         let thing = &self.things[&uid];
         let arguments = match operation {
-            "patch" if thing.in_doubt || self.dice.roll(2) == 0 => json!({"uid": uid, "updates": {"more": self.mark}}),
-            "patch" => json!({"uid": uid, "updates": {"more": self.mark}, "if_match": thing.version}),
+            "patch" if thing.in_doubt || self.dice.roll(2) == 0 => {
+                json!({"uid": uid, "updates": {"more": self.mark}})
+            }
+            "patch" => {
+                json!({"uid": uid, "updates": {"more": self.mark}, "if_match": thing.version})
+            }
             _ => json!({"uid": uid}),
         };
         let outcome = self.call(&tool, arguments).await;
@@ -160,8 +177,15 @@ impl Person {
     }
 
     pub async fn lists(&mut self, kind: &str) {
-        let (place, (_, plural)) = KINDS.iter().enumerate().find(|(_, (key, _))| *key == kind).unwrap();
-        let Outcome::Well(page) = self.call(&format!("list_{plural}"), json!({"limit": 1000})).await else {
+        let (place, (_, plural)) = KINDS
+            .iter()
+            .enumerate()
+            .find(|(_, (key, _))| *key == kind)
+            .unwrap();
+        let Outcome::Well(page) = self
+            .call(&format!("list_{plural}"), json!({"limit": 1000}))
+            .await
+        else {
             return;
         };
         let listed: Vec<_> = page["items"]
@@ -185,11 +209,15 @@ impl Person {
 
     /// One id, two hundred notes: what comes has to be this person's.
     async fn reads_what_is_shared(&mut self) {
-        let outcome = self.call("get_note", json!({"uid": self.storm.shared})).await;
+        let outcome = self
+            .call("get_note", json!({"uid": self.storm.shared}))
+            .await;
         if let Outcome::Well(note) = &outcome
             && note["payload"]["title"] != json!(self.mark)
         {
-            self.storm.report.crossed(format!("to {}: {note}", self.mark));
+            self.storm
+                .report
+                .crossed(format!("to {}: {note}", self.mark));
         }
     }
 
@@ -213,7 +241,9 @@ impl Person {
             _ => ("get", json!({"uid": uid, "include_deleted": true})),
         };
         if let Outcome::Well(item) = self.call(&format!("{tool}_{key}"), arguments).await {
-            self.storm.report.crossed(format!("to {}: {tool} of {item}", self.mark));
+            self.storm
+                .report
+                .crossed(format!("to {}: {tool} of {item}", self.mark));
         }
     }
 
@@ -247,13 +277,19 @@ impl Person {
             Outcome::Well(item) => {
                 let version = item["version"].as_u64().unwrap();
                 if item["uid"] != uid || version < thing.version {
-                    report.untrue(format!("{}: {uid} at {} came as {item}", self.mark, thing.version));
+                    report.untrue(format!(
+                        "{}: {uid} at {} came as {item}",
+                        self.mark, thing.version
+                    ));
                 }
                 thing.version = version;
             }
             Outcome::Failed(error) if !is_weather(error) => {
                 if !thing.in_doubt {
-                    report.untrue(format!("{}: {uid} at {} came to {error}", self.mark, thing.version));
+                    report.untrue(format!(
+                        "{}: {uid} at {} came to {error}",
+                        self.mark, thing.version
+                    ));
                 }
                 thing.deleted |= error["category"] == "not_found";
             }
@@ -315,11 +351,15 @@ impl Person {
                 .crossed(format!("to {}: the answer to {}", self.mark, answer["id"]));
         }
         let result = &answer["result"];
-        let said: Value = serde_json::from_str(result["content"][0]["text"].as_str().unwrap_or_default()).unwrap();
+        let said: Value =
+            serde_json::from_str(result["content"][0]["text"].as_str().unwrap_or_default())
+                .unwrap();
         if result["isError"] == true {
             let error = said["error"].clone();
             if error["correlation_id"] != json!(correlation) {
-                self.storm.report.crossed(format!("to {}: {error}", self.mark));
+                self.storm
+                    .report
+                    .crossed(format!("to {}: {error}", self.mark));
             }
             self.storm.report.came_to(error["code"].as_str().unwrap());
             return Outcome::Failed(error);
@@ -339,20 +379,31 @@ impl Person {
                 .is_some_and(|after| after.starts_with([';', '.']));
             if !is_mine {
                 let seen: String = rest.chars().take(24).collect();
-                self.storm.report.crossed(format!("to {} by {tool}: {seen}", self.mark));
+                self.storm
+                    .report
+                    .crossed(format!("to {} by {tool}: {seen}", self.mark));
             }
         }
     }
 
     /// An id that one person has seen is nobody else's.
     fn owns(&self, said: &Value) {
-        let items = said["items"].as_array().cloned().unwrap_or_else(|| vec![said.clone()]);
+        let items = said["items"]
+            .as_array()
+            .cloned()
+            .unwrap_or_else(|| vec![said.clone()]);
         let me = (self.tenant, self.number);
         for uid in items.iter().filter_map(|item| item["uid"].as_str()) {
             if uid == self.storm.shared {
                 continue;
             }
-            let owner = *self.storm.owners.lock().unwrap().entry(uid.to_owned()).or_insert(me);
+            let owner = *self
+                .storm
+                .owners
+                .lock()
+                .unwrap()
+                .entry(uid.to_owned())
+                .or_insert(me);
             if owner != me {
                 self.storm
                     .report
@@ -369,7 +420,11 @@ impl Person {
         let mut seen = Vec::new();
         for (_, plural) in KINDS {
             let (status, page) = direct
-                .ask("GET", &format!("/v1/{plural}?includeDeleted=true&limit=1000"), None)
+                .ask(
+                    "GET",
+                    &format!("/v1/{plural}?includeDeleted=true&limit=1000"),
+                    None,
+                )
                 .await;
             assert_eq!(status, 200, "{page}");
             self.has_only_mine(plural, &page.to_string());
@@ -385,13 +440,19 @@ impl Person {
                 let deleted = !item["deletedAt"].is_null();
                 let fits = version == thing.version && deleted == thing.deleted;
                 if !(fits || thing.in_doubt && version >= thing.version) {
-                    report.untrue(format!("{}: {uid} is at {version}, not {}", self.mark, thing.version));
+                    report.untrue(format!(
+                        "{}: {uid} is at {version}, not {}",
+                        self.mark, thing.version
+                    ));
                 }
             }
         }
         direct.end().await;
         if unheard > self.in_doubt {
-            report.untrue(format!("{}: {unheard} things that nobody was told of", self.mark));
+            report.untrue(format!(
+                "{}: {unheard} things that nobody was told of",
+                self.mark
+            ));
         }
         for uid in self.things.keys().filter(|uid| !seen.contains(uid)) {
             report.untrue(format!("{}: {uid} is lost", self.mark));

@@ -21,7 +21,13 @@ struct Seen {
 
 impl Report {
     pub fn came_to(&self, outcome: &str) {
-        *self.0.lock().unwrap().outcomes.entry(outcome.to_owned()).or_default() += 1;
+        *self
+            .0
+            .lock()
+            .unwrap()
+            .outcomes
+            .entry(outcome.to_owned())
+            .or_default() += 1;
     }
 
     pub fn restarted(&self, what: &'static str) {
@@ -61,7 +67,11 @@ impl Report {
     pub fn is_clean(&self) {
         let seen = self.0.lock().unwrap();
         let first = |all: &[String]| all.iter().take(5).cloned().collect::<Vec<_>>().join("\n");
-        assert!(seen.crossings.is_empty(), "crossings:\n{}", first(&seen.crossings));
+        assert!(
+            seen.crossings.is_empty(),
+            "crossings:\n{}",
+            first(&seen.crossings)
+        );
         assert!(seen.untrue.is_empty(), "untrue:\n{}", first(&seen.untrue));
     }
 }

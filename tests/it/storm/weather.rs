@@ -23,12 +23,20 @@ pub fn mishap(dice: &mut Dice) -> (Stage, Mishap) {
         2..=6 => Mishap::HangUp,
         7..=11 if stage == Stage::Operation => Mishap::LoseAnswer,
         12..=15 if stage == Stage::Operation => Mishap::BreakOff,
-        16..=18 if stage == Stage::Operation => Mishap::Replace(502, "<html>Bad Gateway</html>".to_owned()),
+        16..=18 if stage == Stage::Operation => {
+            Mishap::Replace(502, "<html>Bad Gateway</html>".to_owned())
+        }
         19..=21 => Mishap::json(503, &json!({"error": "away"})),
         22..=24 => Mishap::json(429, &json!({"error": "too many"})),
-        25..=28 if stage == Stage::Operation => Mishap::json(428, &json!({"error": "no open session"})),
-        29..=31 if stage == Stage::Operation => Mishap::json(409, &json!({"error": "epoch_mismatch", "epoch": 2})),
-        32 | 33 if stage == Stage::Operation => Mishap::json(500, &json!({"error": "internal error"})),
+        25..=28 if stage == Stage::Operation => {
+            Mishap::json(428, &json!({"error": "no open session"}))
+        }
+        29..=31 if stage == Stage::Operation => {
+            Mishap::json(409, &json!({"error": "epoch_mismatch", "epoch": 2}))
+        }
+        32 | 33 if stage == Stage::Operation => {
+            Mishap::json(500, &json!({"error": "internal error"}))
+        }
         34 | 35 if stage == Stage::Operation => Mishap::Skew(600),
         _ => Mishap::HangUp,
     };

@@ -26,13 +26,20 @@ pub fn verify(secrets: &[&str], sent: &HeaderMap, request: &Bound<'_>, now_ms: u
         let value: Option<&HeaderValue> = sent.get(name);
         value.map(HeaderValue::as_bytes).unwrap_or_default()
     };
-    let is_hex =
-        |text: &[u8], digits| text.len() == digits && text.iter().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
-    let (tenant, timestamp, nonce) = (said(headers::TENANT), said(headers::TIMESTAMP), said(headers::NONCE));
+    let is_hex = |text: &[u8], digits| {
+        text.len() == digits && text.iter().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    let (tenant, timestamp, nonce) = (
+        said(headers::TENANT),
+        said(headers::TIMESTAMP),
+        said(headers::NONCE),
+    );
     let time = std::str::from_utf8(timestamp).unwrap();
     let in_time = !time.is_empty()
         && time.bytes().all(|c| c.is_ascii_digit())
-        && time.parse::<u64>().is_ok_and(|at| at.abs_diff(now_ms) <= WINDOW_MS);
+        && time
+            .parse::<u64>()
+            .is_ok_and(|at| at.abs_diff(now_ms) <= WINDOW_MS);
     let well_formed = !tenant.is_empty() && tenant.len() <= 255 && is_hex(nonce, 32);
     if !in_time || !well_formed || said(headers::CONTENT_HASH) != Hashed::of(request.body).0 {
         return false;
@@ -49,7 +56,10 @@ pub fn verify(secrets: &[&str], sent: &HeaderMap, request: &Bound<'_>, now_ms: u
 }
 
 fn canonical(sent: &HeaderMap, request: &Bound<'_>) -> String {
-    let said = |name| sent.get(name).map_or("", |value: &HeaderValue| value.to_str().unwrap());
+    let said = |name| {
+        sent.get(name)
+            .map_or("", |value: &HeaderValue| value.to_str().unwrap())
+    };
     [
         "toolbridge-v2",
         said(headers::KEY_ID),
@@ -65,7 +75,10 @@ fn canonical(sent: &HeaderMap, request: &Bound<'_>) -> String {
 }
 
 fn vectors(list: &str) -> Vec<Value> {
-    let file: Value = serde_json::from_str(include_str!("../../../../tests/vectors/tenant-signature-v2.json")).unwrap();
+    let file: Value = serde_json::from_str(include_str!(
+        "../../../../tests/vectors/tenant-signature-v2.json"
+    ))
+    .unwrap();
     let list = file[list].as_array().unwrap().clone();
     assert!(!list.is_empty());
     list

@@ -69,7 +69,11 @@ impl Connection {
     }
 
     /// From now on it is this person's, if they may hold one more.
-    pub fn belongs_to(&self, who: &Arc<str>, holders: &Arc<PrincipalLimit>) -> Result<(), TooManyConnectionsError> {
+    pub fn belongs_to(
+        &self,
+        who: &Arc<str>,
+        holders: &Arc<PrincipalLimit>,
+    ) -> Result<(), TooManyConnectionsError> {
         let mut whose = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !matches!(&*whose, Owner::Principal(holding) if holding.who == *who) {
             *whose = Owner::Principal(holders.hold(who)?);
@@ -80,7 +84,11 @@ impl Connection {
 
 impl Drop for HeldConnection {
     fn drop(&mut self) {
-        let mut held = self.holders.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self
+            .holders
+            .held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = held.get_mut(&self.who) {
             *count -= 1;
             if *count == 0 {
@@ -101,19 +109,26 @@ mod tests {
     fn one_person_holds_so_many_and_nothing_is_left_of_those_who_have_gone() {
         let holders = Arc::new(PrincipalLimit::new(2));
         let (ann, bob): (Arc<str>, Arc<str>) = (Arc::from("ann"), Arc::from("bob"));
-        let strangers = Arc::new(UnauthenticatedLimit::new(Duration::ZERO));
-        let connections = [(); 4].map(|()| Connection::of(strangers.enter().0));
+        let unauthenticated = Arc::new(UnauthenticatedLimit::new(Duration::ZERO));
+        let connections = [(); 4].map(|()| Connection::of(unauthenticated.enter().0));
         let [one, two, three, four] = &connections;
         for connection in [one, two, one, two] {
             assert_eq!(connection.belongs_to(&ann, &holders), Ok(()));
         }
-        assert_eq!(three.belongs_to(&ann, &holders), Err(TooManyConnectionsError));
+        assert_eq!(
+            three.belongs_to(&ann, &holders),
+            Err(TooManyConnectionsError)
+        );
         assert_eq!(four.belongs_to(&bob, &holders), Ok(()));
         // On the connection of a proxy somebody else is next.
         assert_eq!(two.belongs_to(&bob, &holders), Ok(()));
         assert_eq!(three.belongs_to(&ann, &holders), Ok(()));
         assert_eq!(two.belongs_to(&ann, &holders), Err(TooManyConnectionsError));
-        assert_eq!(two.belongs_to(&bob, &holders), Ok(()), "whose it was before");
+        assert_eq!(
+            two.belongs_to(&bob, &holders),
+            Ok(()),
+            "whose it was before"
+        );
         drop(connections);
         assert!(holders.held.lock().unwrap().is_empty());
     }

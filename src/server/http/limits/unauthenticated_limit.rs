@@ -27,7 +27,7 @@ struct Present {
 /// A stranger's connection, until it is somebody's or closes.
 #[derive(Debug)]
 pub struct UnauthenticatedConnection {
-    strangers: Arc<UnauthenticatedLimit>,
+    unauthenticated: Arc<UnauthenticatedLimit>,
     number: u64,
 }
 
@@ -45,9 +45,11 @@ impl UnauthenticatedLimit {
         let mut present = self.present();
         let number = present.came;
         present.came += 1;
-        present.there.insert(number, (Instant::now(), must_go.clone()));
+        present
+            .there
+            .insert(number, (Instant::now(), must_go.clone()));
         let stranger = UnauthenticatedConnection {
-            strangers: Arc::clone(self),
+            unauthenticated: Arc::clone(self),
             number,
         };
         (stranger, must_go)
@@ -76,7 +78,11 @@ impl UnauthenticatedLimit {
 
     fn first_has_time_until(&self) -> Option<Instant> {
         let present = self.present();
-        present.there.values().next().map(|(since, _)| *since + self.time)
+        present
+            .there
+            .values()
+            .next()
+            .map(|(since, _)| *since + self.time)
     }
 
     fn present(&self) -> MutexGuard<'_, Present> {
@@ -86,7 +92,7 @@ impl UnauthenticatedLimit {
 
 impl Drop for UnauthenticatedConnection {
     fn drop(&mut self) {
-        self.strangers.present().there.remove(&self.number);
+        self.unauthenticated.present().there.remove(&self.number);
     }
 }
 
@@ -97,20 +103,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_first_who_is_still_a_stranger_goes_after_their_time() {
         let time = Duration::from_secs(5);
-        let strangers = Arc::new(UnauthenticatedLimit::new(time));
+        let unauthenticated = Arc::new(UnauthenticatedLimit::new(time));
         let came = Instant::now();
-        let (known, stays) = strangers.enter();
-        let (_first, first_goes) = strangers.enter();
+        let (known, stays) = unauthenticated.enter();
+        let (_first, first_goes) = unauthenticated.enter();
         tokio::time::advance(Duration::from_secs(1)).await;
-        let (second, second_goes) = strangers.enter();
+        let (second, second_goes) = unauthenticated.enter();
         drop(known);
-        strangers.make_room().await;
+        unauthenticated.make_room().await;
         assert_eq!((came.elapsed(), first_goes.is_cancelled()), (time, true));
         assert!(!stays.is_cancelled() && !second_goes.is_cancelled());
         // Whoever is known by the time that theirs would be over stays, and nobody else is there.
         let room = tokio::spawn({
-            let strangers = Arc::clone(&strangers);
-            async move { strangers.make_room().await }
+            let unauthenticated = Arc::clone(&unauthenticated);
+            async move { unauthenticated.make_room().await }
         });
         tokio::task::yield_now().await;
         drop(second);
@@ -118,6 +124,6 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!room.is_finished() && !second_goes.is_cancelled());
         room.abort();
-        assert!(strangers.present().there.is_empty());
+        assert!(unauthenticated.present().there.is_empty());
     }
 }

@@ -17,7 +17,9 @@ use crate::auth::Verifier;
 use crate::auth::challenge::Challenge;
 use crate::foundation::memory_budget::MemoryBudget;
 use crate::mcp::{Caller, ToolAccess, Via};
-use crate::server::http::limits::principal_limit::{Connection, PrincipalLimit, TooManyConnectionsError};
+use crate::server::http::limits::principal_limit::{
+    Connection, PrincipalLimit, TooManyConnectionsError,
+};
 use crate::server::http::response;
 use crate::telemetry::traces::TraceContext;
 use crate::telemetry::{fields, metrics};
@@ -32,7 +34,11 @@ pub struct Authentication {
     pub memory: Arc<MemoryBudget>,
 }
 
-pub async fn check<F>(door: &Authentication, mut request: Request, next: impl FnOnce(Request) -> F) -> Response
+pub async fn check<F>(
+    door: &Authentication,
+    mut request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response
 where
     F: Future<Output = Response>,
 {
@@ -41,7 +47,8 @@ where
     match door.verifier.authenticate(request.headers()).await {
         Ok(principal) => {
             let connection = request.extensions().get::<Connection>();
-            let held = connection.map(|connection| connection.belongs_to(&principal.subject, &door.holders));
+            let held = connection
+                .map(|connection| connection.belongs_to(&principal.subject, &door.holders));
             if let Some(Err(TooManyConnectionsError)) = held {
                 metrics::limited("connections_per_principal");
                 tracing::info!(
@@ -52,7 +59,11 @@ where
                 return too_many_connections(&correlation_id);
             }
             let traceparent = traceparent(request.headers());
-            let place = request.extensions().get::<TraceContext>().cloned().unwrap_or_default();
+            let place = request
+                .extensions()
+                .get::<TraceContext>()
+                .cloned()
+                .unwrap_or_default();
             strip(request.headers_mut());
             let correlation_id = correlation_id.0;
             let memory = door.memory.open(&principal.subject);
@@ -94,7 +105,9 @@ fn too_many_connections(about: &CorrelationId) -> Response {
 
 pub(crate) fn strip(headers: &mut HeaderMap) {
     headers.remove(AUTHORIZATION);
-    let ours = |name: &&HeaderName| name.as_str().starts_with("x-tb-") || name.as_str().starts_with("x-sync-");
+    let ours = |name: &&HeaderName| {
+        name.as_str().starts_with("x-tb-") || name.as_str().starts_with("x-sync-")
+    };
     let forged: Vec<HeaderName> = headers.keys().filter(ours).cloned().collect();
     for name in forged {
         headers.remove(name);

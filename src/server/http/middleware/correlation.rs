@@ -89,7 +89,9 @@ mod tests {
 
     #[test]
     fn only_sane_ids_are_taken_over() {
-        let taken = |values: &[&str]| taken_over(&headers("x-correlation-id", values)).map(|id| id.to_string());
+        let taken = |values: &[&str]| {
+            taken_over(&headers("x-correlation-id", values)).map(|id| id.to_string())
+        };
         assert_eq!(taken(&["aZ9._:-"]).as_deref(), Some("aZ9._:-"));
         assert_eq!(taken(&[&"x".repeat(128)]).map(|id| id.len()), Some(128));
         for values in [
@@ -109,7 +111,10 @@ mod tests {
     #[test]
     fn only_valid_trace_contexts_are_passed_on() {
         let valid = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        assert_eq!(traceparent(&headers("traceparent", &[valid])).as_deref(), Some(valid));
+        assert_eq!(
+            traceparent(&headers("traceparent", &[valid])).as_deref(),
+            Some(valid)
+        );
         for wrong in [
             "",
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
@@ -119,7 +124,11 @@ mod tests {
             "00-00000000000000000000000000000000-b7ad6b7169203331-01",
             "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
         ] {
-            assert_eq!(traceparent(&headers("traceparent", &[wrong])), None, "{wrong}");
+            assert_eq!(
+                traceparent(&headers("traceparent", &[wrong])),
+                None,
+                "{wrong}"
+            );
         }
         assert_eq!(traceparent(&headers("traceparent", &[valid, valid])), None);
     }

@@ -12,7 +12,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN,
+    VARY,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
@@ -29,13 +30,18 @@ const SENDS: HeaderValue = HeaderValue::from_static(
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE");
 
 /// What it may read beyond the body.
-const READS: HeaderValue = HeaderValue::from_static("WWW-Authenticate, X-Correlation-ID, Retry-After, Mcp-Session-Id");
+const READS: HeaderValue =
+    HeaderValue::from_static("WWW-Authenticate, X-Correlation-ID, Retry-After, Mcp-Session-Id");
 
 /// How long, in seconds, a browser need not ask again. Short, since a changed configuration should be felt.
 const REMEMBERED: HeaderValue = HeaderValue::from_static("600");
 
 /// Around the paths of MCP, behind the guard.
-pub async fn listed_origins<F>(guard: &HostOriginPolicy, request: Request, next: impl FnOnce(Request) -> F) -> Response
+pub async fn listed_origins<F>(
+    guard: &HostOriginPolicy,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response
 where
     F: Future<Output = Response>,
 {
@@ -48,7 +54,9 @@ where
         _ => next(request).await,
     };
     // Said even when no origin came: a cache must not hand that answer to a page.
-    response.headers_mut().append(VARY, HeaderValue::from_static("Origin"));
+    response
+        .headers_mut()
+        .append(VARY, HeaderValue::from_static("Origin"));
     if let Some(origin) = origin {
         readable_by(response.headers_mut(), origin);
     }

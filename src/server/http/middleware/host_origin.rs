@@ -40,7 +40,10 @@ struct HostAndPort {
 
 impl HostOriginPolicy {
     pub fn from_settings(settings: &Settings) -> Self {
-        let public = settings.public_url.as_deref().and_then(|url| url.parse::<Uri>().ok());
+        let public = settings
+            .public_url
+            .as_deref()
+            .and_then(|url| url.parse::<Uri>().ok());
         let public_host = public
             .as_ref()
             .and_then(Uri::host)
@@ -65,7 +68,10 @@ impl HostOriginPolicy {
     pub fn of_hosts(hosts: &[String]) -> Self {
         Self {
             any_host: hosts.iter().any(|host| host == "*"),
-            hosts: hosts.iter().filter_map(|host| HostAndPort::parse(host)).collect(),
+            hosts: hosts
+                .iter()
+                .filter_map(|host| HostAndPort::parse(host))
+                .collect(),
             ..Self::default()
         }
     }
@@ -95,21 +101,32 @@ impl HostOriginPolicy {
             && origin
                 .to_str()
                 .is_ok_and(|origin| self.any_origin || self.welcomes(origin, host.as_ref()));
-        (!allowed).then_some(("origin_not_allowed", "requests from this origin are not served here"))
+        (!allowed).then_some((
+            "origin_not_allowed",
+            "requests from this origin are not served here",
+        ))
     }
 
     fn host_objection(&self, host: Option<&HostAndPort>) -> Option<OriginError> {
         match host {
-            Some(host) if self.any_host || host.is_address_or_loopback() || self.knows(host) => None,
-            Some(_) => Some(("host_not_allowed", "requests for this host name are not served here")),
-            None => Some(("host_not_allowed", "exactly one valid Host header is required")),
+            Some(host) if self.any_host || host.is_address_or_loopback() || self.knows(host) => {
+                None
+            }
+            Some(_) => Some((
+                "host_not_allowed",
+                "requests for this host name are not served here",
+            )),
+            None => Some((
+                "host_not_allowed",
+                "exactly one valid Host header is required",
+            )),
         }
     }
 
     fn knows(&self, host: &HostAndPort) -> bool {
-        self.hosts
-            .iter()
-            .any(|known| known.host == host.host && (known.port.is_none() || known.port == host.port))
+        self.hosts.iter().any(|known| {
+            known.host == host.host && (known.port.is_none() || known.port == host.port)
+        })
     }
 
     fn welcomes(&self, origin: &str, host: Option<&HostAndPort>) -> bool {
@@ -127,7 +144,8 @@ impl HostOriginPolicy {
         };
         // Behind a proxy that ends TLS, `Host` still names the port that the browser sees, or none.
         let own = |host: &HostAndPort, page: HostAndPort| {
-            page.host == host.host && page.port.unwrap_or(default_port) == host.port.unwrap_or(default_port)
+            page.host == host.host
+                && page.port.unwrap_or(default_port) == host.port.unwrap_or(default_port)
         };
         host.zip(HostAndPort::parse(authority))
             .is_some_and(|(host, page)| own(host, page))
@@ -148,14 +166,19 @@ pub fn own_url(uri: &Uri, headers: &HeaderMap, path: &str) -> Option<String> {
     } else {
         place.host
     };
-    let port = place.port.map_or_else(String::new, |port| format!(":{port}"));
+    let port = place
+        .port
+        .map_or_else(String::new, |port| format!(":{port}"));
     Some(format!("{scheme}://{host}{port}{path}"))
 }
 
 impl HostAndPort {
     fn new(host: &str, port: Option<u16>) -> Self {
         Self {
-            host: host.trim_matches(['[', ']']).trim_end_matches('.').to_ascii_lowercase(),
+            host: host
+                .trim_matches(['[', ']'])
+                .trim_end_matches('.')
+                .to_ascii_lowercase(),
             port,
         }
     }
@@ -167,7 +190,9 @@ impl HostAndPort {
     }
 
     fn is_address_or_loopback(&self) -> bool {
-        self.host == "localhost" || self.host.ends_with(".localhost") || self.host.parse::<IpAddr>().is_ok()
+        self.host == "localhost"
+            || self.host.ends_with(".localhost")
+            || self.host.parse::<IpAddr>().is_ok()
     }
 }
 
@@ -185,11 +210,16 @@ fn host_of(uri: &Uri, headers: &HeaderMap) -> Option<HostAndPort> {
     let host = hosts.next()?.to_str().ok()?;
     // A request line with a host of its own must not say something else than the header.
     let place = HostAndPort::parse(host).filter(|_| hosts.next().is_none())?;
-    let agrees = |authority: &Authority| HostAndPort::new(authority.host(), authority.port_u16()) == place;
+    let agrees =
+        |authority: &Authority| HostAndPort::new(authority.host(), authority.port_u16()) == place;
     uri.authority().is_none_or(agrees).then_some(place)
 }
 
-pub async fn check<F>(guard: &HostOriginPolicy, request: Request, next: impl FnOnce(Request) -> F) -> Response
+pub async fn check<F>(
+    guard: &HostOriginPolicy,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response
 where
     F: Future<Output = Response>,
 {
@@ -200,12 +230,20 @@ where
 }
 
 /// For the page at `/`.
-pub async fn check_page(State(guard): State<Arc<HostOriginPolicy>>, request: Request, next: Next) -> Response {
+pub async fn check_page(
+    State(guard): State<Arc<HostOriginPolicy>>,
+    request: Request,
+    next: Next,
+) -> Response {
     check(&guard, request, |request| next.run(request)).await
 }
 
 /// For what any page may read: its origin does not matter.
-pub async fn check_host(State(guard): State<Arc<HostOriginPolicy>>, request: Request, next: Next) -> Response {
+pub async fn check_host(
+    State(guard): State<Arc<HostOriginPolicy>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let host = host_of(request.uri(), request.headers());
     match guard.host_objection(host.as_ref()) {
         Some(wrong) => refused(wrong, &request),
@@ -236,7 +274,10 @@ mod tests {
         })
     }
 
-    fn objection(guard: &HostOriginPolicy, headers: &[(http::HeaderName, &str)]) -> Option<&'static str> {
+    fn objection(
+        guard: &HostOriginPolicy,
+        headers: &[(http::HeaderName, &str)],
+    ) -> Option<&'static str> {
         let headers = headers
             .iter()
             .map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap()))
@@ -321,11 +362,19 @@ mod tests {
             ("https://App.Example:443", "https://app.example", true),
             ("http://localhost:6274", "http://localhost:6274", true),
             ("http://localhost:6274", "http://localhost", false),
-            ("https://app.example", "https://app.example.evil.example", false),
+            (
+                "https://app.example",
+                "https://app.example.evil.example",
+                false,
+            ),
             ("*", "https://any.example", true),
             ("null", "null", true),
         ] {
-            assert_eq!(listed(configured, origin), expected, "{configured} {origin}");
+            assert_eq!(
+                listed(configured, origin),
+                expected,
+                "{configured} {origin}"
+            );
         }
     }
 

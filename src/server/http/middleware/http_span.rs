@@ -24,7 +24,10 @@ where
     if span.is_on() {
         span.set(names::HTTP_METHOD, method);
         span.set(names::HTTP_ROUTE, route);
-        span.set(names::CORRELATION_ID, CorrelationId::of(&request).as_str().to_owned());
+        span.set(
+            names::CORRELATION_ID,
+            CorrelationId::of(&request).as_str().to_owned(),
+        );
     }
     request.extensions_mut().insert(span.place());
     let response = next(request).await;

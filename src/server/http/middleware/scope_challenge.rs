@@ -40,7 +40,12 @@ pub fn refusal(
     let meta = params.member("_meta");
     let meta = meta.and_then(|meta| serde_json::from_str(meta.get()).ok());
     let code = outcome.failed.as_ref().map(|failed| failed.code.as_str());
-    refused_for_scope(&tool, caller, &meta.unwrap_or_default(), code.unwrap_or(said.error));
+    refused_for_scope(
+        &tool,
+        caller,
+        &meta.unwrap_or_default(),
+        code.unwrap_or(said.error),
+    );
     tracing::info!(
         { fields::CORRELATION_ID } = &*caller.correlation_id,
         { fields::TOOL } = &*tool,

@@ -26,7 +26,10 @@ pub fn asked(
     let query = uri.query().unwrap_or_default();
     let in_header = |name: &'static str| {
         let values = headers.get_all(name).iter();
-        the_only(name, values.map(|value| value.to_str().unwrap_or("?").into()))
+        the_only(
+            name,
+            values.map(|value| value.to_str().unwrap_or("?").into()),
+        )
     };
     let in_query = |name: &'static str| {
         let pairs = form_urlencoded::parse(query.as_bytes());
@@ -38,8 +41,18 @@ pub fn asked(
         )
     };
     let places = [
-        (TOOLSETS, in_header(TOOLSETS)?, READ_ONLY, in_header(READ_ONLY)?),
-        ("toolsets", in_query("toolsets")?, "readonly", in_query("readonly")?),
+        (
+            TOOLSETS,
+            in_header(TOOLSETS)?,
+            READ_ONLY,
+            in_header(READ_ONLY)?,
+        ),
+        (
+            "toolsets",
+            in_query("toolsets")?,
+            "readonly",
+            in_query("readonly")?,
+        ),
     ];
     for (toolsets_at, toolsets, read_only_at, read_only) in places {
         if toolsets.is_none() && read_only.is_none() {
@@ -49,17 +62,23 @@ pub fn asked(
             toolsets: toolsets.map(|text| list(toolsets_at, &text)).transpose()?,
             read_only: read_only.map_or(Ok(false), |text| flag(read_only_at, &text))?,
         };
-        let left = narrowed(&narrowing).map_err(|unknown| no_such_toolset(toolsets_at, &unknown))?;
+        let left =
+            narrowed(&narrowing).map_err(|unknown| no_such_toolset(toolsets_at, &unknown))?;
         reach = reach.and(left);
     }
     Ok(reach)
 }
 
 /// Two readers could each believe another one.
-fn the_only(name: &str, mut values: impl Iterator<Item = String>) -> Result<Option<String>, MessageError> {
+fn the_only(
+    name: &str,
+    mut values: impl Iterator<Item = String>,
+) -> Result<Option<String>, MessageError> {
     let first = values.next();
     match values.next() {
-        Some(_) => Err(MessageError::invalid(format!("{name} is given more than once"))),
+        Some(_) => Err(MessageError::invalid(format!(
+            "{name} is given more than once"
+        ))),
         None => Ok(first),
     }
 }
@@ -83,14 +102,18 @@ fn flag(place: &str, text: &str) -> Result<bool, MessageError> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
-        _ => Err(MessageError::invalid(format!("{place} must be true or false"))),
+        _ => Err(MessageError::invalid(format!(
+            "{place} must be true or false"
+        ))),
     }
 }
 
 fn no_such_toolset(place: &str, unknown: &UnknownToolsetError) -> MessageError {
     let shown: String = unknown.name.chars().take(LONGEST_NAME).collect();
     let known = unknown.known.join(", ");
-    MessageError::invalid(format!("{place} names a toolset \"{shown}\", but there are: {known}"))
+    MessageError::invalid(format!(
+        "{place} names a toolset \"{shown}\", but there are: {known}"
+    ))
 }
 
 #[cfg(test)]
@@ -105,7 +128,10 @@ mod tests {
     use crate::tools::{Catalogue, Limits};
 
     fn surface() -> ToolRegistry {
-        let tools = EntityTools::new(Arc::new(Catalogue::new(uuid::Uuid::now_v7)), Limits::default());
+        let tools = EntityTools::new(
+            Arc::new(Catalogue::new(uuid::Uuid::now_v7)),
+            Limits::default(),
+        );
         ToolRegistry::new(&tools, &Narrowing::default())
     }
 
@@ -115,7 +141,12 @@ mod tests {
         let uri: Uri = format!("/mcp{query}").parse().unwrap();
         let headers = headers
             .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap()))
+            .map(|(name, value)| {
+                (
+                    HeaderName::from_static(name),
+                    HeaderValue::from_bytes(value).unwrap(),
+                )
+            })
             .collect();
         match asked(|narrowing| surface.narrowed(narrowing), &uri, &headers) {
             Ok(reach) => Ok(surface.tools(surface.reach(reach, &Scopes::All)).len()),
@@ -142,7 +173,11 @@ mod tests {
             ("?toolsets=notes,tasks", &[(TOOLSETS, b"tasks,chats")], 8),
             ("?toolsets=notes", &[(TOOLSETS, b"tasks")], 0),
             ("?readonly=false", &[(READ_ONLY, b"true")], 10),
-            ("?readonly=true", &[(TOOLSETS, b"notes"), (READ_ONLY, b"false")], 2),
+            (
+                "?readonly=true",
+                &[(TOOLSETS, b"notes"), (READ_ONLY, b"false")],
+                2,
+            ),
             ("?access_token=x&Toolsets=notes", &[], 40),
         ] {
             assert_eq!(left(query, headers), Ok(count), "{query} {headers:?}");
@@ -197,7 +232,11 @@ mod tests {
                 &[(READ_ONLY, b"yes")],
                 "x-mcp-readonly must be true or false".into(),
             ),
-            ("", &[(READ_ONLY, b"")], "x-mcp-readonly must be true or false".into()),
+            (
+                "",
+                &[(READ_ONLY, b"")],
+                "x-mcp-readonly must be true or false".into(),
+            ),
             (
                 "",
                 &[(READ_ONLY, b"true"), (READ_ONLY, b"true")],

@@ -86,7 +86,10 @@ impl Readiness {
     async fn api(&self) -> Result<(), NotReadyError> {
         let mut fresh = None;
         let begins = self.known.send_if_modified(|known| {
-            let last = known.last.as_ref().filter(|(at, _)| at.elapsed() < self.ttl);
+            let last = known
+                .last
+                .as_ref()
+                .filter(|(at, _)| at.elapsed() < self.ttl);
             fresh = last.map(|(_, verdict)| verdict.clone());
             let begins = fresh.is_none() && !known.asking;
             known.asking |= begins;

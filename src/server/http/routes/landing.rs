@@ -30,7 +30,12 @@ pub async fn page(State(landing): State<Arc<Landing>>, request: Request) -> Resp
     let (Some(url), Ok(policy)) = (url, HeaderValue::from_str(&landing.page.policy)) else {
         let message = "the page cannot be shown";
         let about = CorrelationId::of(&request);
-        return response::error(StatusCode::INTERNAL_SERVER_ERROR, "internal", message, &about);
+        return response::error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            message,
+            &about,
+        );
     };
     let visit = Visit {
         url: &url,
@@ -39,7 +44,10 @@ pub async fn page(State(landing): State<Arc<Landing>>, request: Request) -> Resp
     let mut response = Response::new(Body::from(landing.page.render(&visit)));
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        headers.insert(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
     }
     headers.insert(CONTENT_SECURITY_POLICY, policy);
     response

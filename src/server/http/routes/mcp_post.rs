@@ -72,7 +72,10 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
         Err(objection) => return refused(objection, None),
     };
     let (mut parts, body) = request.into_parts();
-    let memory = parts.extensions.get().map(|caller: &Caller| caller.memory.clone());
+    let memory = parts
+        .extensions
+        .get()
+        .map(|caller: &Caller| caller.memory.clone());
     let memory = memory.unwrap_or_default();
     let body = match endpoint.limits.read(body, &memory).await {
         Ok(body) => body,
@@ -95,15 +98,22 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
     if let Some(caller) = parts.extensions.get_mut::<Caller>() {
         caller.hears_progress = streams;
         caller.asked = asked;
-        if let Some(refusal) =
-            scope_challenge::refusal(&endpoint.handler, &endpoint.door.challenge, caller, id, &outlined)
-        {
+        if let Some(refusal) = scope_challenge::refusal(
+            &endpoint.handler,
+            &endpoint.door.challenge,
+            caller,
+            id,
+            &outlined,
+        ) {
             return refusal;
         }
     }
-    if let (None, Some(server), Some(caller)) =
-        (&endpoint.sessions, endpoint.handler.straight(), parts.extensions.get())
-        && let Some(question) = FastRequest::read(server, &parts.headers, id, &outlined, &body, caller, None)
+    if let (None, Some(server), Some(caller)) = (
+        &endpoint.sessions,
+        endpoint.handler.straight(),
+        parts.extensions.get(),
+    ) && let Some(question) =
+        FastRequest::read(server, &parts.headers, id, &outlined, &body, caller, None)
     {
         let answer = question.answer(server, caller, None).await;
         memory.shrink_to(answer.capacity());
@@ -129,8 +139,14 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
 }
 
 impl<H: Handler> Endpoint<H> {
-    async fn serve(&self, request: Request, kind: Kind, streams: bool) -> Result<Answer, MessageError> {
-        let (Some(sessions), Some(caller)) = (&self.sessions, request.extensions().get::<Caller>()) else {
+    async fn serve(
+        &self,
+        request: Request,
+        kind: Kind,
+        streams: bool,
+    ) -> Result<Answer, MessageError> {
+        let (Some(sessions), Some(caller)) = (&self.sessions, request.extensions().get::<Caller>())
+        else {
             return Ok(self.alone.handle(request).await);
         };
         match sessions.way(request.headers(), caller, kind, streams)? {
@@ -152,7 +168,11 @@ fn check_headers(headers: &HeaderMap) -> Result<bool, MessageError> {
         Ok(accepted.streams)
     } else {
         let message = "Accept must include application/json";
-        Err(MessageError::new(StatusCode::NOT_ACCEPTABLE, INVALID_REQUEST, message))
+        Err(MessageError::new(
+            StatusCode::NOT_ACCEPTABLE,
+            INVALID_REQUEST,
+            message,
+        ))
     }
 }
 
@@ -170,7 +190,10 @@ impl Accepted {
             json: !headers.contains_key(ACCEPT),
             streams: false,
         };
-        let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let values = headers
+            .get_all(ACCEPT)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
         for range in values.flat_map(|value| value.split(',')) {
             let mut parts = range.split(';').map(str::trim);
             let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
@@ -193,7 +216,9 @@ impl Accepted {
 
 /// Lets through what a JSON-RPC client can read.
 pub async fn plain_text_error(
-    response: http::Response<impl http_body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + 'static>,
+    response: http::Response<
+        impl http_body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + 'static,
+    >,
     message: &[u8],
 ) -> Result<Response, MessageError> {
     let status = response.status();
@@ -215,7 +240,10 @@ pub async fn plain_text_error(
         // How rmcp says that it cannot read what is valid JSON.
         StatusCode::UNSUPPORTED_MEDIA_TYPE => unreadable(message),
         status if status.is_client_error() => {
-            let message = text.strip_prefix("Bad Request: ").unwrap_or(&text).to_owned();
+            let message = text
+                .strip_prefix("Bad Request: ")
+                .unwrap_or(&text)
+                .to_owned();
             MessageError::new(status, INVALID_REQUEST, message)
         }
         status => MessageError::new(status, INTERNAL_ERROR, "the message could not be answered"),
@@ -238,11 +266,17 @@ mod tests {
         };
         assert_eq!(read(&[]), (true, false));
         assert_eq!(read(&["application/json, text/event-stream"]), (true, true));
-        assert_eq!(read(&["application/json", "text/event-stream"]), (true, true));
+        assert_eq!(
+            read(&["application/json", "text/event-stream"]),
+            (true, true)
+        );
         assert_eq!(read(&["*/*"]), (true, false));
         assert_eq!(read(&["Application/JSON;q=0.5"]), (true, false));
         assert_eq!(read(&["text/event-stream"]), (false, true));
         assert_eq!(read(&["application/json;q=0, text/html"]), (false, false));
-        assert_eq!(read(&["application/json, text/event-stream;q=0"]), (true, false));
+        assert_eq!(
+            read(&["application/json, text/event-stream;q=0"]),
+            (true, false)
+        );
     }
 }

@@ -63,7 +63,10 @@ pub async fn serve_metrics(
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+            .serve_connection(
+                TokioIo::new(stream),
+                TowerToHyperService::new(router.clone()),
+            );
         tasks::spawn("figures", async move {
             // How a connection ends is the reader's business.
             let _ = connection.await;

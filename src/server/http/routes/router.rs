@@ -129,13 +129,19 @@ pub fn router<H>(app: &App<H>, guard: &Arc<HostOriginPolicy>) -> Router {
         )
         .with_state(Arc::clone(&app.door))
         .layer(from_fn(cors::any_origin))
-        .layer(from_fn_with_state(Arc::clone(guard), host_origin::check_host));
+        .layer(from_fn_with_state(
+            Arc::clone(guard),
+            host_origin::check_host,
+        ));
     Router::new()
         .route("/healthz", get(health::healthz).fallback(only_get))
         .route("/readyz", get(health::readyz).fallback(only_get))
         .with_state(Arc::clone(&app.readiness))
         .merge(metadata)
-        .merge(page(app).layer(from_fn_with_state(Arc::clone(guard), host_origin::check_page)))
+        .merge(page(app).layer(from_fn_with_state(
+            Arc::clone(guard),
+            host_origin::check_page,
+        )))
         .fallback(not_found)
 }
 
@@ -189,6 +195,8 @@ pub fn method_not_allowed(request: &Request, allowed: &'static str) -> Response 
         message,
         &CorrelationId::of(request),
     );
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(allowed));
     response
 }
