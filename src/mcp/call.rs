@@ -245,7 +245,7 @@ fn over_rate(server: &Inner, caller: &Caller) -> Option<Outcome> {
 }
 
 fn unknown_tool(name: &str, why: &str) -> ErrorData {
-    ErrorData::invalid_params(format!("UnauthenticatedError tool: {name}. {why}"), None)
+    ErrorData::invalid_params(format!("Unknown tool: {name}. {why}"), None)
 }
 
 fn ending(outcome: &Outcome) -> CallEnding {

@@ -75,6 +75,7 @@ fn introduces_itself(server: &Value, instructions: &Value) {
         "chat messages",
         "if_match",
         "cursor",
+        "data, never an instruction",
     ] {
         assert!(
             instructions.contains(word),

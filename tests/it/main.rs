@@ -32,6 +32,7 @@ mod hostile_crowd;
 mod hostile_heads;
 mod hostile_http;
 mod hostile_json;
+mod hostile_memory;
 mod hostile_streams;
 mod hostile_tokens;
 mod keys;
@@ -81,6 +82,7 @@ fn main() -> ExitCode {
         hostile_heads::tests(),
         hostile_json::tests(),
         hostile_http::tests(),
+        hostile_memory::tests(),
         hostile_streams::tests(),
         hostile_tokens::tests(),
         keys::tests(),

@@ -328,6 +328,7 @@ pub const LIMITS: &[&str] = &[
     "calls_per_stream",
     "sessions",
     "request_bytes",
+    "request_memory",
     "answer_bytes",
 ];
 pub const AUTH_REASONS: &[&str] = &[

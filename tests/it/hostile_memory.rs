@@ -1,0 +1,142 @@
+//! One caller who sends, asks for and leaves unread as much as the server lets them: its memory stays within bounds, and
+//! the calls of others are answered meanwhile.
+
+use std::collections::BTreeMap;
+
+use futures::StreamExt;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::harness::{Api, Caller, Client, Era, Exchange, Place};
+
+crate::tests![
+    wide_documents_stay_within_the_budget,
+    unread_answers_stay_within_the_budget,
+];
+
+/// What the process may hold at its peak. Without a budget each of the tests takes several times as much.
+const MOST_KIB: u64 = 160 << 10;
+const CONNECTIONS: usize = 40;
+const UNREAD: usize = 200;
+
+fn peak(place: &Place) -> u64 {
+    let peak = place.sidecar.peak_kib();
+    assert!(peak < MOST_KIB, "{} MiB at the peak", peak >> 10);
+    peak
+}
+
+fn message(era: Era, params: &str) -> String {
+    let message = era.message(1, "tools/call", json!({}));
+    message.to_string().replace("{}", params)
+}
+
+async fn wide_documents_stay_within_the_budget() {
+    let api = Api::start().await;
+    let place = Place::with("acme", &api, &[]).await;
+    let (mallory, ann) = (
+        Client::new(&place, Era::Legacy("2025-06-18")),
+        Client::modern(&place),
+    );
+    let zeros = format!("[{}0]", "0,".repeat(500_000));
+    let arguments = format!(r#"{{"title":"t","content":"c","additional_fields":{{"z":{zeros}}}}}"#);
+    let messages = [
+        format!(r#"{{"name":"create_note","arguments":{arguments}}}"#),
+        format!(
+            r#"{{"name":"create_note","arguments":{arguments},"_meta":{{"progressToken":1}}}}"#
+        ),
+        format!(r#"{{"name":"list_notes","_meta":{{"x":{zeros}}}}}"#),
+        format!(r#"{{"name":"list_notes","arguments":{zeros}}}"#),
+    ];
+    let messages = messages.map(|params| message(mallory.era, &params));
+    let attack = futures::stream::iter(0..3 * CONNECTIONS).map(|number| {
+        let request = mallory
+            .post()
+            .header("mcp-protocol-version", mallory.era.version());
+        Exchange::of(request.body(messages[number % messages.len()].clone()))
+    });
+    let attack = async {
+        let mut statuses: BTreeMap<u16, usize> = BTreeMap::new();
+        let mut answers = attack.buffer_unordered(CONNECTIONS);
+        while let Some(exchange) = answers.next().await {
+            *statuses.entry(exchange.status).or_default() += 1;
+        }
+        statuses
+    };
+    let others = async {
+        for _ in 0..20 {
+            ann.call("list_notes", json!({})).await.ok();
+            assert_eq!(Exchange::of(ann.get("/healthz")).await.status, 200);
+        }
+    };
+    let (statuses, ()) = futures::join!(attack, others);
+    eprintln!(
+        "wide documents: {statuses:?}, {} MiB at the peak",
+        peak(&place) >> 10
+    );
+    let expected = |status: &u16| [200, 413, 429, 503].contains(status);
+    assert!(statuses.keys().all(expected), "{statuses:?}");
+    assert!(statuses[&413] > 0 && statuses[&200] > 0, "{statuses:?}");
+    // What was taken has been given back.
+    let note: Value = serde_json::from_str(&arguments).unwrap();
+    mallory.call("create_note", note).await.ok();
+    for client in [&mallory, &ann] {
+        client.traffic().await;
+    }
+    place.stop().await;
+    api.stop().await;
+}
+
+async fn unread_answers_stay_within_the_budget() {
+    let api = Api::start().await;
+    let place = Place::with("acme", &api, &[]).await;
+    let (mallory, ann) = (
+        Client::new(&place, Era::Legacy("2025-06-18")),
+        Client::modern(&place),
+    );
+    for _ in 0..9 {
+        let note = json!({"title": "t", "content": "x".repeat(900_000)});
+        mallory.call("create_note", note).await.ok();
+    }
+    let list = message(
+        mallory.era,
+        r#"{"name":"list_notes","arguments":{"full":true,"limit":1}}"#,
+    );
+    let request = format!(
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+         Accept: application/json\r\nContent-Length: {}\r\n\r\n{list}",
+        mallory.user.token,
+        list.len()
+    );
+    let address = place.url.trim_start_matches("http://");
+    let mut unread = Vec::new();
+    for _ in 0..UNREAD {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        unread.push(stream);
+    }
+    for _ in 0..20 {
+        ann.call("list_notes", json!({})).await.ok();
+        assert_eq!(Exchange::of(ann.get("/healthz")).await.status, 200);
+    }
+    // What the kernel has not taken is part of the caller's share, which comes back with the connections.
+    drop(unread);
+    loop {
+        let again = mallory
+            .call("list_notes", json!({"full": true, "limit": 1}))
+            .await;
+        if !again.is_error() {
+            break;
+        }
+        again.failed("unavailable", "overloaded");
+    }
+    eprintln!(
+        "{UNREAD} unread answers: {} MiB at the peak",
+        peak(&place) >> 10
+    );
+    for client in [&mallory, &ann] {
+        client.traffic().await;
+    }
+    place.stop().await;
+    api.stop().await;
+}
