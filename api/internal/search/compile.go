@@ -1,6 +1,7 @@
 package search
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -123,7 +124,10 @@ func (w Word) terms() []string {
 	for _, stem := range w.Stems {
 		out = append(out, classStem+stem, classWord+stem)
 	}
-	return append(out, classJoined+w.Text)
+	if !slices.Contains(w.Stems, w.Text) {
+		out = append(out, classStem+w.Text)
+	}
+	return out
 }
 
 // FTS5 is the expression in SQLite's words. Every term is quoted, so none of them is taken for syntax.

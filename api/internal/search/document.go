@@ -26,8 +26,7 @@ const (
 // Each term of the index begins with a letter that says what it is.
 const (
 	classWord     = "w" // a word of the text, in the stream
-	classStem     = "s" // a stem of a word that differs from it
-	classJoined   = "j" // a hyphenated word without its hyphens
+	classStem     = "s" // a stem of a word that differs from it, or a hyphenated word without its hyphens
 	classTitle    = "t" // a stem of a word of the title
 	classTitleRaw = "v" // a word of the title. In lower case, as all of them: SQLite folds ASCII
 	classAll      = "a" // in every document
@@ -224,7 +223,7 @@ func (b *builder) words(parts []segment, title bool) {
 		default:
 			b.push(s.text, title)
 			if joined, ok := joinedAt(parts, n); ok {
-				b.term(classJoined + joined)
+				b.term(classStem + joined)
 				if title {
 					b.term(classTitle + joined)
 				}

@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/toolbridge/toolbridge-mcp/api/internal/entity"
@@ -117,6 +119,8 @@ type searchIndex interface {
 	checkAll(ctx context.Context, c reader, documents int64) (wrong []string, err error)
 	// keys finds the next items without a document.
 	keys() statement
+	// fewItems reads the items of ids, a JSON list; it is empty for a database that finds hits more slowly than it counts.
+	fewItems() statement
 	// unread counts the unread messages of chats.
 	unread() statement
 	// hits is the part of a query from FROM on that finds the documents, as d, of a search.
@@ -159,9 +163,15 @@ func (c *common) search(ctx context.Context, owner int64, s Search) (out Finding
 		return out, err
 	}
 	e := search.Compile(owner, s.Query, s.Filter)
-	q := c.index.hits(owner, s, e)
-	if err := one(ctx, c.db, q.statement("search.count", "COUNT(*)", ""), q.args, &out.Total); err != nil {
+	few, isFew, err := c.few(ctx, owner, s, e)
+	if err != nil {
 		return out, err
+	}
+	if out.Total = int64(len(few)); !isFew {
+		q := c.index.hits(owner, s, e)
+		if err := one(ctx, c.db, q.statement("search.count", "COUNT(*)", ""), q.args, &out.Total); err != nil {
+			return out, err
+		}
 	}
 	if s.GroupBy != "" && out.Total > 0 {
 		if out.Groups, out.OmittedGroups, err = c.groups(ctx, owner, s, e); err != nil {
@@ -171,8 +181,36 @@ func (c *common) search(ctx context.Context, owner int64, s Search) (out Finding
 	if s.Limit == 0 || out.Total == 0 {
 		return out, nil
 	}
+	if isFew {
+		list, _ := json.Marshal(few) // numbers encode
+		found, more, err := c.read(ctx, c.index.fewItems(), []any{string(list)}, rankedHits, rankedBytes)
+		if err != nil {
+			return out, err
+		}
+		if !more {
+			out.Items, out.Next = rank(s, found)
+			return out, nil
+		}
+	}
 	out.Items, out.Next, err = c.page(ctx, owner, s, e, out.Total)
 	return out, err
+}
+
+// few are the hits of a search by relevance, for a database that finds them as fast as it counts them. They are not few
+// when there are too many to be ranked.
+func (c *common) few(ctx context.Context, owner int64, s Search, e search.Expression) (ids []int64, isFew bool, err error) {
+	if s.Order != Relevance || s.After != nil || c.index.fewItems().sql == "" {
+		return nil, false, nil
+	}
+	q := c.index.hits(owner, s, e)
+	st := q.statement("search.few", "f.rowid", " ORDER BY f.rowid DESC LIMIT "+strconv.Itoa(rankedHits+1))
+	err = each(ctx, c.db, st, q.args, func(r rows) error {
+		var id int64
+		err := r.Scan(&id)
+		ids = append(ids, id)
+		return err
+	})
+	return ids, len(ids) <= rankedHits, err
 }
 
 func (c *common) page(ctx context.Context, owner int64, s Search, e search.Expression, total int64) ([]Found, *Place, error) {
@@ -194,33 +232,38 @@ func (c *common) page(ctx context.Context, owner int64, s Search, e search.Expre
 
 // ranked reads all hits and rates them. It is not ok when their texts are too large for that.
 func (c *common) ranked(ctx context.Context, owner int64, s Search, e search.Expression) (_ []Found, _ *Place, ok bool, err error) {
-	type rated struct {
-		Found
-		score int64
-	}
-	var all []rated
-	var evidence []search.Evidence
-	matcher := search.NewMatcher(s.Query)
-	place := s.After
-	s.After, s.Order = nil, Newest
 	// A walk that was begun is ended the same way, though there may be some more hits by now.
 	limit, bytes := rankedHits, rankedBytes
-	if place != nil {
+	if s.After != nil {
 		limit, bytes = 5*rankedHits, 5*rankedBytes
 	}
-	found, more, err := c.find(ctx, owner, s, e, limit, bytes, false)
+	all := s
+	all.After, all.Order = nil, Newest
+	found, more, err := c.find(ctx, owner, all, e, limit, bytes, false)
 	switch {
 	case err != nil:
 		return nil, nil, false, err
-	case more && place != nil:
+	case more && s.After != nil:
 		return nil, nil, false, ErrSearchChanged
 	case more:
 		return nil, nil, false, nil
 	}
-	for _, f := range found {
+	out, next := rank(s, found)
+	return out, next, true, nil
+}
+
+// rank rates items and returns the page that a search asks for.
+func rank(s Search, found []Found) ([]Found, *Place) {
+	type rated struct {
+		Found
+		score int64
+	}
+	all := make([]rated, len(found))
+	evidence := make([]search.Evidence, len(found))
+	matcher := search.NewMatcher(s.Query)
+	for n, f := range found {
 		d, texts := search.Parse(entity.ByName(f.Kind), f.Item.Payload, f.Item.Deleted != 0)
-		all = append(all, rated{Found: f})
-		evidence = append(evidence, matcher.Weigh(texts, d.Title != ""))
+		all[n].Found, evidence[n] = f, matcher.Weigh(texts, d.Title != "")
 	}
 	for n, score := range matcher.Scores(evidence) {
 		all[n].score = score
@@ -230,16 +273,16 @@ func (c *common) ranked(ctx context.Context, owner int64, s Search, e search.Exp
 	})
 	var out []Found
 	for n, f := range all {
-		if place != nil && (f.score > place.Key || f.score == place.Key && f.Item.Updated >= place.Updated) {
+		if p := s.After; p != nil && (f.score > p.Key || f.score == p.Key && f.Item.Updated >= p.Updated) {
 			continue
 		}
 		if len(out) == s.Limit {
 			last := all[n-1]
-			return out, &Place{placeScore, last.score, last.Item.Updated}, true, nil
+			return out, &Place{placeScore, last.score, last.Item.Updated}
 		}
 		out = append(out, f.Found)
 	}
-	return out, nil, true, nil
+	return out, nil
 }
 
 // tiers finds those first whose title matches, and then the others, newest first in each.
@@ -306,9 +349,14 @@ func (c *common) find(ctx context.Context, owner int64, s Search, e search.Expre
 	read := statement{"search.page", `
 		SELECT h.kind, i.uid, i.version, i.created, i.updated, i.deleted, i.payload FROM (` + inner.sql + `) h
 		JOIN items i ON i.owner = h.owner AND i.kind = h.kind AND i.uid = h.uid ORDER BY ` + outer}
+	return c.read(ctx, read, q.args, limit, bytes)
+}
+
+// read reads at most limit items, and says whether there are more.
+func (c *common) read(ctx context.Context, st statement, args []any, limit, bytes int) ([]Found, bool, error) {
 	var found []Found
 	more, size := false, 0
-	err := each(ctx, c.db, read, q.args, func(r rows) error {
+	err := each(ctx, c.db, st, args, func(r rows) error {
 		if len(found) == limit {
 			more = true // the last row of the query, so it has ended by itself
 			return nil

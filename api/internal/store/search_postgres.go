@@ -38,6 +38,8 @@ func (postgresIndex) dropAll(owner int64) []command {
 	return []command{{postgresDocWipe, []any{owner}}}
 }
 
+func (postgresIndex) fewItems() statement { return statement{} }
+
 var postgresUnread = overviewUnread("unread")
 
 func (postgresIndex) unread() statement { return postgresUnread }

@@ -62,6 +62,13 @@ func (sqliteIndex) dropAll(owner int64) []command {
 	return []command{{sqliteTextWipe, ids}, {sqliteDocWipe, ids}}
 }
 
+var sqliteFewItems = statement{"search.few_items", `
+	SELECT i.kind, i.uid, i.version, i.created, i.updated, i.deleted, i.payload FROM json_each($1) j
+	CROSS JOIN search_docs d ON d.id = j.value
+	CROSS JOIN items i ON i.owner = d.owner AND i.kind = d.kind AND i.uid = d.uid`}
+
+func (sqliteIndex) fewItems() statement { return sqliteFewItems }
+
 var sqliteUnread = overviewUnread("unread = 1")
 
 func (sqliteIndex) unread() statement { return sqliteUnread }
