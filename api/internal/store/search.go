@@ -342,14 +342,19 @@ func (c *common) find(ctx context.Context, owner int64, s Search, e search.Expre
 	if s.After != nil {
 		c.index.after(q, owner, s)
 	}
+	read := c.pageStatement(q, s, limit, dense)
+	return c.read(ctx, read, q.args, limit, bytes)
+}
+
+// pageStatement reads the items of a page, and one more. They are read for the rows of the page only, not for all that were
+// looked at.
+func (c *common) pageStatement(q *query, s Search, limit int, dense bool) statement {
 	c.index.order(q, s, dense)
-	// The items are read for the rows of the page only, not for all that were looked at.
 	inner := q.statement("", "d.owner, d.kind, d.uid, d.updated, d.due", " ORDER BY "+q.orderBy+" LIMIT CAST("+q.arg(limit+1)+" AS BIGINT)")
 	outer := strings.NewReplacer("f.rowid", "h.updated", "d.", "h.").Replace(q.orderBy)
-	read := statement{"search.page", `
+	return statement{"search.page", `
 		SELECT h.kind, i.uid, i.version, i.created, i.updated, i.deleted, i.payload FROM (` + inner.sql + `) h
 		JOIN items i ON i.owner = h.owner AND i.kind = h.kind AND i.uid = h.uid ORDER BY ` + outer}
-	return c.read(ctx, read, q.args, limit, bytes)
 }
 
 // read reads at most limit items, and says whether there are more.
