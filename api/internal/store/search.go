@@ -92,7 +92,8 @@ type Findings struct {
 	Progress      *Progress // nil when everything is indexed
 }
 
-// rankedHits is up to how many hits are ranked by their texts. Of more than that, those whose title matches come first.
+// rankedHits is up to how many hits are ranked by their texts. Of more than that, those whose title
+// matches come first.
 const (
 	rankedHits  = 200
 	rankedBytes = 4 << 20
@@ -100,7 +101,8 @@ const (
 	foundBytes = 8 << 20
 )
 
-// ErrSearchChanged means that so much was written since the first page that a search has to begin anew.
+// ErrSearchChanged means that so much was written since the first page that a search has to begin
+// anew.
 var (
 	ErrSearchChanged = errors.New("what is searched has changed too much since the first page")
 	// ErrSearchSlow means that a search was given up.
@@ -114,19 +116,28 @@ type searchIndex interface {
 	// drop removes the document of an item as it was; dropAll all documents of an owner.
 	drop(owner, updated int64) []command
 	dropAll(owner int64) []command
-	// check compares the stored document of an item with what it should be; checkAll looks for what belongs to no item.
-	check(ctx context.Context, c reader, owner int64, kind string, item Item, d *search.Document) (there bool, wrong []string, err error)
+	// check compares the stored document of an item with what it should be; checkAll looks for what
+	// belongs to no item.
+	check(
+		ctx context.Context,
+		c reader,
+		owner int64,
+		kind string,
+		item Item,
+		d *search.Document,
+	) (there bool, wrong []string, err error)
 	checkAll(ctx context.Context, c reader, documents int64) (wrong []string, err error)
 	// keys finds the next items without a document.
 	keys() statement
-	// fewItems reads the items of ids, a JSON list; it is empty for a database that finds hits more slowly than it counts.
+	// fewItems reads the items of ids, a JSON list; it is empty for a database that finds hits more
+	// slowly than it counts.
 	fewItems() statement
 	// unread counts the unread messages of chats.
 	unread() statement
 	// hits is the part of a query from FROM on that finds the documents, as d, of a search.
 	hits(owner int64, s Search, e search.Expression) *query
-	// newest makes the order of time part of a query; dense says that a part of its hits can be found by walking in
-	// that order.
+	// newest makes the order of time part of a query; dense says that a part of its hits can be
+	// found by walking in that order.
 	order(q *query, s Search, dense bool)
 	// after makes a place part of a query.
 	after(q *query, owner int64, s Search)
@@ -150,7 +161,10 @@ func (q *query) arg(value any) string {
 func (q *query) and(condition string) { q.where = append(q.where, condition) }
 
 func (q *query) statement(name, columns, rest string) statement {
-	return statement{name, "SELECT " + columns + " FROM " + q.from + " WHERE " + strings.Join(q.where, " AND ") + rest}
+	return statement{
+		name,
+		"SELECT " + columns + " FROM " + q.from + " WHERE " + strings.Join(q.where, " AND ") + rest,
+	}
 }
 
 func (c *common) Search(ctx context.Context, owner int64, s Search) (Findings, error) {
@@ -169,7 +183,13 @@ func (c *common) search(ctx context.Context, owner int64, s Search) (out Finding
 	}
 	if out.Total = int64(len(few)); !isFew {
 		q := c.index.hits(owner, s, e)
-		if err := one(ctx, c.db, q.statement("search.count", "COUNT(*)", ""), q.args, &out.Total); err != nil {
+		if err := one(
+			ctx,
+			c.db,
+			q.statement("search.count", "COUNT(*)", ""),
+			q.args,
+			&out.Total,
+		); err != nil {
 			return out, err
 		}
 	}
@@ -183,7 +203,13 @@ func (c *common) search(ctx context.Context, owner int64, s Search) (out Finding
 	}
 	if isFew {
 		list, _ := json.Marshal(few) // numbers encode
-		found, more, err := c.read(ctx, c.index.fewItems(), []any{string(list)}, rankedHits, rankedBytes)
+		found, more, err := c.read(
+			ctx,
+			c.index.fewItems(),
+			[]any{string(list)},
+			rankedHits,
+			rankedBytes,
+		)
 		if err != nil {
 			return out, err
 		}
@@ -196,14 +222,23 @@ func (c *common) search(ctx context.Context, owner int64, s Search) (out Finding
 	return out, err
 }
 
-// few are the hits of a search by relevance, for a database that finds them as fast as it counts them. They are not few
-// when there are too many to be ranked.
-func (c *common) few(ctx context.Context, owner int64, s Search, e search.Expression) (ids []int64, isFew bool, err error) {
+// few are the hits of a search by relevance, for a database that finds them as fast as it counts
+// them. They are not few when there are too many to be ranked.
+func (c *common) few(
+	ctx context.Context,
+	owner int64,
+	s Search,
+	e search.Expression,
+) (ids []int64, isFew bool, err error) {
 	if s.Order != Relevance || s.After != nil || c.index.fewItems().sql == "" {
 		return nil, false, nil
 	}
 	q := c.index.hits(owner, s, e)
-	st := q.statement("search.few", "f.rowid", " ORDER BY f.rowid DESC LIMIT "+strconv.Itoa(rankedHits+1))
+	st := q.statement(
+		"search.few",
+		"f.rowid",
+		" ORDER BY f.rowid DESC LIMIT "+strconv.Itoa(rankedHits+1),
+	)
 	err = each(ctx, c.db, st, q.args, func(r rows) error {
 		var id int64
 		err := r.Scan(&id)
@@ -213,7 +248,13 @@ func (c *common) few(ctx context.Context, owner int64, s Search, e search.Expres
 	return ids, len(ids) <= rankedHits, err
 }
 
-func (c *common) page(ctx context.Context, owner int64, s Search, e search.Expression, total int64) ([]Found, *Place, error) {
+func (c *common) page(
+	ctx context.Context,
+	owner int64,
+	s Search,
+	e search.Expression,
+	total int64,
+) ([]Found, *Place, error) {
 	if s.Order != Relevance {
 		found, more, err := c.find(ctx, owner, s, e, s.Limit, foundBytes, total > rankedHits*10)
 		if !more || err != nil {
@@ -231,7 +272,12 @@ func (c *common) page(ctx context.Context, owner int64, s Search, e search.Expre
 }
 
 // ranked reads all hits and rates them. It is not ok when their texts are too large for that.
-func (c *common) ranked(ctx context.Context, owner int64, s Search, e search.Expression) (_ []Found, _ *Place, ok bool, err error) {
+func (c *common) ranked(
+	ctx context.Context,
+	owner int64,
+	s Search,
+	e search.Expression,
+) (_ []Found, _ *Place, ok bool, err error) {
 	// A walk that was begun is ended the same way, though there may be some more hits by now.
 	limit, bytes := rankedHits, rankedBytes
 	if s.After != nil {
@@ -273,7 +319,8 @@ func rank(s Search, found []Found) ([]Found, *Place) {
 	})
 	var out []Found
 	for n, f := range all {
-		if p := s.After; p != nil && (f.score > p.Key || f.score == p.Key && f.Item.Updated >= p.Updated) {
+		if p := s.After; p != nil &&
+			(f.score > p.Key || f.score == p.Key && f.Item.Updated >= p.Updated) {
 			continue
 		}
 		if len(out) == s.Limit {
@@ -286,7 +333,13 @@ func rank(s Search, found []Found) ([]Found, *Place) {
 }
 
 // tiers finds those first whose title matches, and then the others, newest first in each.
-func (c *common) tiers(ctx context.Context, owner int64, s Search, e search.Expression, total int64) ([]Found, *Place, error) {
+func (c *common) tiers(
+	ctx context.Context,
+	owner int64,
+	s Search,
+	e search.Expression,
+	total int64,
+) ([]Found, *Place, error) {
 	var out []Found
 	place := s.After
 	s.Order = Newest
@@ -303,7 +356,15 @@ func (c *common) tiers(ctx context.Context, owner int64, s Search, e search.Expr
 	if len(out) == s.Limit {
 		return out, &Place{Mode: placeOthers, Updated: math.MaxInt64}, nil
 	}
-	found, more, err := c.find(ctx, owner, s, e.ButTitle(), s.Limit-len(out), foundBytes, total > rankedHits*10)
+	found, more, err := c.find(
+		ctx,
+		owner,
+		s,
+		e.ButTitle(),
+		s.Limit-len(out),
+		foundBytes,
+		total > rankedHits*10,
+	)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -337,7 +398,14 @@ func (p Place) Fits(order Order) bool {
 }
 
 // find reads a page of items, and whether there is more. It ends early when it has read many bytes.
-func (c *common) find(ctx context.Context, owner int64, s Search, e search.Expression, limit, bytes int, dense bool) ([]Found, bool, error) {
+func (c *common) find(
+	ctx context.Context,
+	owner int64,
+	s Search,
+	e search.Expression,
+	limit, bytes int,
+	dense bool,
+) ([]Found, bool, error) {
 	q := c.index.hits(owner, s, e)
 	if s.After != nil {
 		c.index.after(q, owner, s)
@@ -346,19 +414,29 @@ func (c *common) find(ctx context.Context, owner int64, s Search, e search.Expre
 	return c.read(ctx, read, q.args, limit, bytes)
 }
 
-// pageStatement reads the items of a page, and one more. They are read for the rows of the page only, not for all that were
-// looked at.
+// pageStatement reads the items of a page, and one more. They are read for the rows of the page
+// only, not for all that were looked at.
 func (c *common) pageStatement(q *query, s Search, limit int, dense bool) statement {
 	c.index.order(q, s, dense)
-	inner := q.statement("", "d.owner, d.kind, d.uid, d.updated, d.due", " ORDER BY "+q.orderBy+" LIMIT CAST("+q.arg(limit+1)+" AS BIGINT)")
+	inner := q.statement(
+		"",
+		"d.owner, d.kind, d.uid, d.updated, d.due",
+		" ORDER BY "+q.orderBy+" LIMIT CAST("+q.arg(limit+1)+" AS BIGINT)",
+	)
 	outer := strings.NewReplacer("f.rowid", "h.updated", "d.", "h.").Replace(q.orderBy)
 	return statement{"search.page", `
-		SELECT h.kind, i.uid, i.version, i.created, i.updated, i.deleted, i.payload FROM (` + inner.sql + `) h
+		SELECT h.kind, i.uid, i.version, i.created, i.updated, i.deleted, i.payload
+		FROM (` + inner.sql + `) h
 		JOIN items i ON i.owner = h.owner AND i.kind = h.kind AND i.uid = h.uid ORDER BY ` + outer}
 }
 
 // read reads at most limit items, and says whether there are more.
-func (c *common) read(ctx context.Context, st statement, args []any, limit, bytes int) ([]Found, bool, error) {
+func (c *common) read(
+	ctx context.Context,
+	st statement,
+	args []any,
+	limit, bytes int,
+) ([]Found, bool, error) {
 	var found []Found
 	more, size := false, 0
 	err := each(ctx, c.db, st, args, func(r rows) error {
@@ -371,7 +449,15 @@ func (c *common) read(ctx context.Context, st statement, args []any, limit, byte
 			return errStop
 		}
 		var f Found
-		err := r.Scan(&f.Kind, &f.Item.UID, &f.Item.Version, &f.Item.Created, &f.Item.Updated, &f.Item.Deleted, &f.Item.Payload)
+		err := r.Scan(
+			&f.Kind,
+			&f.Item.UID,
+			&f.Item.Version,
+			&f.Item.Created,
+			&f.Item.Updated,
+			&f.Item.Deleted,
+			&f.Item.Payload,
+		)
 		size += len(f.Item.Payload)
 		found = append(found, f)
 		return err
@@ -379,10 +465,19 @@ func (c *common) read(ctx context.Context, st statement, args []any, limit, byte
 	return found, more, err
 }
 
-func (c *common) groups(ctx context.Context, owner int64, s Search, e search.Expression) (groups []Group, omitted int64, err error) {
+func (c *common) groups(
+	ctx context.Context,
+	owner int64,
+	s Search,
+	e search.Expression,
+) (groups []Group, omitted int64, err error) {
 	q := c.index.hits(owner, s, e)
 	value := c.index.group(q, s.GroupBy)
-	st := q.statement("search.groups", "COALESCE("+value+", ''), COUNT(*)", " GROUP BY 1 ORDER BY 2 DESC, 1")
+	st := q.statement(
+		"search.groups",
+		"COALESCE("+value+", ''), COUNT(*)",
+		" GROUP BY 1 ORDER BY 2 DESC, 1",
+	)
 	err = each(ctx, c.db, st, q.args, func(r rows) error {
 		if len(groups) == MaxGroups {
 			omitted++
@@ -397,7 +492,12 @@ func (c *common) groups(ctx context.Context, owner int64, s Search, e search.Exp
 }
 
 // GetMany reads those of some items that live, by uid.
-func (c *common) GetMany(ctx context.Context, owner int64, kind string, uids []string) (map[string]Item, error) {
+func (c *common) GetMany(
+	ctx context.Context,
+	owner int64,
+	kind string,
+	uids []string,
+) (map[string]Item, error) {
 	out := make(map[string]Item, len(uids))
 	for _, uid := range uids {
 		item, err := findItem(ctx, c.db, owner, kind, uid)
@@ -412,7 +512,13 @@ func (c *common) GetMany(ctx context.Context, owner int64, kind string, uids []s
 }
 
 // indexed are the commands that keep the index true when an item is written.
-func (c *common) indexed(owner int64, kind string, before *Item, now Item, d *search.Document) []command {
+func (c *common) indexed(
+	owner int64,
+	kind string,
+	before *Item,
+	now Item,
+	d *search.Document,
+) []command {
 	var out []command
 	if before != nil {
 		out = c.index.drop(owner, before.Updated)
@@ -425,7 +531,8 @@ var (
 	itemTotal   = statement{"item.total", `SELECT COUNT(*) FROM items WHERE owner = $1`}
 )
 
-// progress is nil when all items of an owner are indexed. That does not change back while this program runs.
+// progress is nil when all items of an owner are indexed. That does not change back while this
+// program runs.
 func (c *common) progress(ctx context.Context, owner int64) (*Progress, error) {
 	if _, done := c.complete.Load(owner); done {
 		return nil, nil
@@ -443,7 +550,11 @@ func (c *common) progress(ctx context.Context, owner int64) (*Progress, error) {
 		return nil, err
 	}
 	states := []search.State{search.Live, search.Archived, search.Deleted}
-	q := c.index.hits(owner, Search{Filter: search.Filter{States: states}}, search.Compile(owner, nil, search.Filter{States: states}))
+	q := c.index.hits(
+		owner,
+		Search{Filter: search.Filter{States: states}},
+		search.Compile(owner, nil, search.Filter{States: states}),
+	)
 	err := one(ctx, c.db, q.statement("search.count", "COUNT(*)", ""), q.args, &p.Done)
 	p.Done = min(p.Done, p.Total) // items are written meanwhile
 	return &p, err
@@ -459,7 +570,8 @@ var (
 		UPDATE users SET indexed = $2 WHERE id = $1`}
 )
 
-// indexKeys finds the next items without a document. docOf is the condition that d is the document of i.
+// indexKeys finds the next items without a document. docOf is the condition that d is the document
+// of i.
 func indexKeys(docOf string) statement {
 	return statement{"index.keys", `
 		SELECT i.kind, i.uid, LENGTH(i.payload) FROM items i
@@ -468,8 +580,8 @@ func indexKeys(docOf string) statement {
 		ORDER BY i.kind, i.uid LIMIT 200`}
 }
 
-// IndexCursor is where the indexing of older items stands. Nothing is lost with it: items that are indexed are looked at
-// again and left as they are.
+// IndexCursor is where the indexing of older items stands. Nothing is lost with it: items that are
+// indexed are looked at again and left as they are.
 type IndexCursor struct {
 	after     int64 // this owner and those before are done
 	owner     int64 // whose items are being indexed; 0 = the next one's
@@ -479,8 +591,12 @@ type IndexCursor struct {
 // batchBytes bounds what one batch of IndexSome reads.
 const batchBytes = 2 << 20
 
-// IndexSome indexes a batch of the items that an earlier release has written. It is done when there are no more.
-func (c *common) IndexSome(ctx context.Context, at IndexCursor) (next IndexCursor, done bool, err error) {
+// IndexSome indexes a batch of the items that an earlier release has written. It is done when there
+// are no more.
+func (c *common) IndexSome(
+	ctx context.Context,
+	at IndexCursor,
+) (next IndexCursor, done bool, err error) {
 	if at.owner == 0 {
 		err := one(ctx, c.db, unindexedOwner, []any{search.Version, at.after}, &at.owner)
 		if errors.Is(err, sql.ErrNoRows) {
@@ -493,7 +609,9 @@ func (c *common) IndexSome(ctx context.Context, at IndexCursor) (next IndexCurso
 	next = at
 	var version int64
 	err = c.db.write(ctx, work{
-		first: []question{{indexLock, []any{at.owner}, func(r rows) error { return r.Scan(&version) }}},
+		first: []question{
+			{indexLock, []any{at.owner}, func(r rows) error { return r.Scan(&version) }},
+		},
 		then: func(tx connection) (commands []command, err error) {
 			switch version {
 			case search.Version: // another process was here
@@ -513,7 +631,11 @@ func (c *common) IndexSome(ctx context.Context, at IndexCursor) (next IndexCurso
 }
 
 // indexBatch is called with the person's lock held.
-func (c *common) indexBatch(ctx context.Context, tx connection, at IndexCursor) ([]command, IndexCursor, error) {
+func (c *common) indexBatch(
+	ctx context.Context,
+	tx connection,
+	at IndexCursor,
+) ([]command, IndexCursor, error) {
 	type keyed struct {
 		kind, uid string
 		size      int
@@ -529,7 +651,11 @@ func (c *common) indexBatch(ctx context.Context, tx connection, at IndexCursor) 
 		return nil, at, err
 	}
 	if len(keys) == 0 {
-		return []command{{indexMark, []any{at.owner, search.Version}}}, IndexCursor{after: at.owner}, nil
+		return []command{
+				{indexMark, []any{at.owner, search.Version}},
+			}, IndexCursor{
+				after: at.owner,
+			}, nil
 	}
 	var commands []command
 	size := 0
