@@ -214,6 +214,7 @@ func (c *common) search(ctx context.Context, owner int64, s Search) (out Finding
 			return out, err
 		}
 		if !more {
+			out.Total = int64(len(found)) // an item may have been changed in between
 			out.Items, out.Next = rank(s, found)
 			return out, nil
 		}
