@@ -54,6 +54,8 @@ func (a *API) search(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	// The item as it is stored, and its texts.
+	s.Reserve = func(item store.Item) error { return a.grow(r, 2*payloadBytes(item)) }
 	found, err := a.Store.Search(r.Context(), c.session.Owner, s.Search)
 	if err != nil {
 		return err

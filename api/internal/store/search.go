@@ -37,6 +37,9 @@ type Search struct {
 	GroupBy string // "" or one of GroupFields
 	Limit   int    // 0 only counts
 	After   *Place // where the page before ended
+	// Reserve is asked for the memory of each item that is read, unless it is nil. Its error ends the
+	// search.
+	Reserve func(Item) error
 }
 
 // Range is of Unix milliseconds; a nil end is open. From is within it, Before is not.
@@ -209,6 +212,7 @@ func (c *common) search(ctx context.Context, owner int64, s Search) (out Finding
 			[]any{string(list)},
 			rankedHits,
 			rankedBytes,
+			s.Reserve,
 		)
 		if err != nil {
 			return out, err
@@ -412,7 +416,7 @@ func (c *common) find(
 		c.index.after(q, owner, s)
 	}
 	read := c.pageStatement(q, s, limit, dense)
-	return c.read(ctx, read, q.args, limit, bytes)
+	return c.read(ctx, read, q.args, limit, bytes, s.Reserve)
 }
 
 // pageStatement reads the items of a page, and one more. They are read for the rows of the page
@@ -437,6 +441,7 @@ func (c *common) read(
 	st statement,
 	args []any,
 	limit, bytes int,
+	reserve func(Item) error,
 ) ([]Found, bool, error) {
 	var found []Found
 	more, size := false, 0
@@ -459,6 +464,9 @@ func (c *common) read(
 			&f.Item.Deleted,
 			&f.Item.Payload,
 		)
+		if err == nil && reserve != nil {
+			err = reserve(f.Item)
+		}
 		size += len(f.Item.Payload)
 		found = append(found, f)
 		return err
