@@ -234,6 +234,9 @@ func (a *answer) faults() error {
 	if a.status == http.StatusRequestHeaderFieldsTooLarge {
 		return errors.Join(faults...) // refused before there was a request to speak of
 	}
+	if err := a.undescribed(); err != nil {
+		faults = append(faults, err)
+	}
 
 	echoed := a.header.Values("X-Correlation-ID")
 	switch {

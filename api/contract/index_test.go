@@ -11,14 +11,17 @@ import (
 	_ "modernc.org/sqlite"
 )
 
-// forgetIndex makes the database of a stopped server one whose items were all written before there was an index.
+// forgetIndex makes the database of a stopped server one whose items were all written before there
+// was an index.
 func forgetIndex(t *testing.T, databaseURL string) {
 	t.Helper()
 	driver, address := "pgx", databaseURL
 	statements := []string{"UPDATE users SET indexed = 0", "DELETE FROM search_docs"}
 	if path, ok := strings.CutPrefix(databaseURL, "sqlite://"); ok {
 		driver, address = "sqlite", path
-		statements = append([]string{"DELETE FROM search_text WHERE rowid IN (SELECT id FROM search_docs)"}, statements...)
+		statements = append(
+			[]string{"DELETE FROM search_text WHERE rowid IN (SELECT id FROM search_docs)"},
+			statements...)
 	}
 	db, err := sql.Open(driver, address)
 	if err != nil {
@@ -32,8 +35,9 @@ func forgetIndex(t *testing.T, databaseURL string) {
 	}
 }
 
-// Items of an earlier release are indexed while the server runs. A search says how far that is, a server that is killed in
-// the middle goes on, and what is written meanwhile is in the index as well.
+// Items of an earlier release are indexed while the server runs. A search says how far that is, a
+// server that is killed in the middle goes on, and what is written meanwhile is in the index as
+// well.
 func TestOlderItemsAreIndexedWhateverInterruptsIt(t *testing.T) {
 	onEachOurs(t, func(t *testing.T, b *backend) {
 		api, err := startServer(b, settings{"RATE_LIMIT_PER_MINUTE": "0"})
@@ -44,7 +48,8 @@ func TestOlderItemsAreIndexedWhateverInterruptsIt(t *testing.T) {
 		u := api.userOf(t, freshName("tenant"), freshName("user"))
 		const items = 1200
 		inParallel(8, items, func(n int) {
-			u.call(t, "POST", "/v1/notes", fmt.Sprintf(`{"title":"Older %d","content":%q}`, n, strings.Repeat("some words ", 30))).check(t, 201)
+			u.call(t, "POST", "/v1/notes", fmt.Sprintf(`{"title":"Older %d","content":%q}`, n, strings.Repeat("some words ", 30))).
+				check(t, 201)
 		})
 		if f := u.search(t, arguments{"query": "older"}); f.Total != items || f.Indexed != nil {
 			t.Fatalf("before: %d items, %+v", f.Total, f.Indexed)
@@ -74,14 +79,21 @@ func TestOlderItemsAreIndexedWhateverInterruptsIt(t *testing.T) {
 					}
 					break
 				}
-				if f.Indexed.Done > f.Indexed.Total || f.Indexed.Total != int64(items+written) || time.Now().After(deadline) {
+				if f.Indexed.Done > f.Indexed.Total || f.Indexed.Total != int64(items+written) ||
+					time.Now().After(deadline) {
 					t.Fatalf("indexed %+v", f.Indexed)
 				}
 			}
 			if err := again.stop(); err != nil {
 				t.Error(err)
 			}
-			if out, err := checkIndex(again.env); err != nil || !strings.Contains(string(out), fmt.Sprintf("agrees with %d items; 0 are", items+written)) {
+			if out, err := checkIndex(
+				again.env,
+			); err != nil ||
+				!strings.Contains(
+					string(out),
+					fmt.Sprintf("agrees with %d items; 0 are", items+written),
+				) {
 				t.Errorf("check --index: %v\n%s", err, out)
 			}
 		}

@@ -35,7 +35,9 @@ func TestAnItemKeepsItsTimeOfCreation(t *testing.T) {
 		wantFeature(t, api, "created")
 		u := api.user(t)
 		parent := e.parent(t, u)
-		first := u.call(t, "POST", e.path(), object(`"createdAt":"mine"`, parent)).want(t, 201).item(t)
+		first := u.call(t, "POST", e.path(), object(`"createdAt":"mine"`, parent)).
+			want(t, 201).
+			item(t)
 		if first.CreatedAt != first.UpdatedAt {
 			t.Errorf("created at %s, changed at %s", first.CreatedAt, first.UpdatedAt)
 		}
@@ -54,9 +56,14 @@ func TestListsInBothOrders(t *testing.T) {
 		parent := e.parent(t, u)
 		var uids []string
 		for range 7 {
-			uids = append(uids, u.call(t, "POST", e.path(), object(parent)).want(t, 201).item(t).UID)
+			uids = append(
+				uids,
+				u.call(t, "POST", e.path(), object(parent)).want(t, 201).item(t).UID,
+			)
 		}
-		u.call(t, "PATCH", e.path("/", uids[2]), `{"x":1}`).want(t, 200) // a change moves an item to the end
+		u.call(t, "PATCH", e.path("/", uids[2]), `{"x":1}`).
+			want(t, 200)
+			// a change moves an item to the end
 		uids = []string{uids[0], uids[1], uids[3], uids[4], uids[5], uids[6], uids[2]}
 		tombstone := uids[1]
 		u.remove(t, e, tombstone)
@@ -64,11 +71,22 @@ func TestListsInBothOrders(t *testing.T) {
 		withTombstone := append(slices.Clone(uids), tombstone)
 		for _, limit := range []string{"1", "2", "6", "100"} {
 			for order, want := range map[string][]string{"": uids, "oldest": uids, "newest": reversed(uids)} {
-				if got := uidsOf(u.walk(t, e, url.Values{"limit": {limit}, "order": {order}})); !slices.Equal(got, want) {
+				if got := uidsOf(
+					u.walk(t, e, url.Values{"limit": {limit}, "order": {order}}),
+				); !slices.Equal(
+					got,
+					want,
+				) {
 					t.Errorf("order=%s limit=%s: %v, want %v", order, limit, got, want)
 				}
 			}
-			all := uidsOf(u.walk(t, e, url.Values{"limit": {limit}, "order": {"newest"}, "includeDeleted": {"true"}}))
+			all := uidsOf(
+				u.walk(
+					t,
+					e,
+					url.Values{"limit": {limit}, "order": {"newest"}, "includeDeleted": {"true"}},
+				),
+			)
 			if !slices.Equal(all, reversed(withTombstone)) {
 				t.Errorf("newest with tombstones: %v, want %v", all, reversed(withTombstone))
 			}
@@ -78,7 +96,8 @@ func TestListsInBothOrders(t *testing.T) {
 		}
 		// A cursor belongs to its order.
 		cursor := *u.list(t, e, "limit=2").NextCursor
-		u.call(t, "GET", e.path("?order=newest&cursor=", url.QueryEscape(cursor)), nil).check(t, 400)
+		u.call(t, "GET", e.path("?order=newest&cursor=", url.QueryEscape(cursor)), nil).
+			check(t, 400)
 		cursor = *u.list(t, e, "limit=2&order=newest").NextCursor
 		u.call(t, "GET", e.path("?cursor=", url.QueryEscape(cursor)), nil).check(t, 400)
 	})
@@ -95,11 +114,16 @@ func TestListsOfOneParent(t *testing.T) {
 		} {
 			u := api.user(t)
 			e := entityNamed(c.kind)
-			parents := []string{u.create(t, entityNamed(c.parentKind)).UID, u.create(t, entityNamed(c.parentKind)).UID}
+			parents := []string{
+				u.create(t, entityNamed(c.parentKind)).UID,
+				u.create(t, entityNamed(c.parentKind)).UID,
+			}
 			byParent := map[string][]string{}
 			for n := range 10 {
 				p := parents[n%2]
-				it := u.call(t, "POST", e.path(), object(`"`+c.field+`":"`+p+`"`, c.extra)).want(t, 201).item(t)
+				it := u.call(t, "POST", e.path(), object(`"`+c.field+`":"`+p+`"`, c.extra)).
+					want(t, 201).
+					item(t)
 				byParent[p] = append(byParent[p], it.UID)
 			}
 			p := parents[0]
@@ -114,30 +138,54 @@ func TestListsOfOneParent(t *testing.T) {
 				}
 				values.Set("order", "newest")
 				if got := uidsOf(u.walk(t, e, values)); !slices.Equal(got, reversed(live)) {
-					t.Errorf("%s of a parent, newest first: %v, want %v", c.kind, got, reversed(live))
+					t.Errorf(
+						"%s of a parent, newest first: %v, want %v",
+						c.kind,
+						got,
+						reversed(live),
+					)
 				}
 				values.Set("includeDeleted", "true")
 				if got := uidsOf(u.walk(t, e, values)); !slices.Equal(got, reversed(mine)) {
-					t.Errorf("%s of a parent with tombstones: %v, want %v", c.kind, got, reversed(mine))
+					t.Errorf(
+						"%s of a parent with tombstones: %v, want %v",
+						c.kind,
+						got,
+						reversed(mine),
+					)
 				}
 			}
 			// A PUT may move an item to another parent.
-			u.call(t, "PUT", e.path("/", mine[0]), object(`"`+c.field+`":"`+parents[1]+`"`, c.extra)).want(t, 200)
+			u.call(t, "PUT", e.path("/", mine[0]), object(`"`+c.field+`":"`+parents[1]+`"`, c.extra)).
+				want(t, 200)
 			if got := uidsOf(u.list(t, e, c.field+"="+p).items); slices.Contains(got, mine[0]) {
 				t.Errorf("%s is still listed under its old parent", mine[0])
 			}
-			if got := uidsOf(u.list(t, e, c.field+"="+parents[1]).items); !slices.Contains(got, mine[0]) {
+			if got := uidsOf(
+				u.list(t, e, c.field+"="+parents[1]).items,
+			); !slices.Contains(
+				got,
+				mine[0],
+			) {
 				t.Errorf("%s is not listed under its new parent", mine[0])
 			}
-			// Another parent's cursor, no UUID, and a parent of another kind are refused; somebody else's parent is empty.
+			// Another parent's cursor, no UUID, and a parent of another kind are refused; somebody
+			// else's parent is empty.
 			cursor := *u.list(t, e, "limit=1&"+c.field+"="+p).NextCursor
-			u.call(t, "GET", e.path("?", c.field, "=", parents[1], "&cursor=", url.QueryEscape(cursor)), nil).check(t, 400)
+			u.call(t, "GET", e.path("?", c.field, "=", parents[1], "&cursor=", url.QueryEscape(cursor)), nil).
+				check(t, 400)
 			u.call(t, "GET", e.path("?cursor=", url.QueryEscape(cursor)), nil).check(t, 400)
 			for _, bad := range []string{"", "x", "1"} {
 				u.call(t, "GET", e.path("?", c.field, "=", bad), nil).check(t, 400)
 			}
 			u.call(t, "GET", entityNamed("notes").path("?", c.field, "=", p), nil).check(t, 400)
-			if other := api.userOf(t, u.tenant, freshName("user")); len(other.list(t, e, c.field+"="+p).items) != 0 {
+			if other := api.userOf(
+				t,
+				u.tenant,
+				freshName("user"),
+			); len(
+				other.list(t, e, c.field+"="+p).items,
+			) != 0 {
 				t.Errorf("another user sees the %s of this parent", c.kind)
 			}
 		}

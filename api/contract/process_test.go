@@ -320,6 +320,8 @@ func survives(t *testing.T, api *server, takeAway, giveBack func() error) {
 	unavailable(u.call(t, "POST", "/v1/sync/sessions", nil))
 	unavailable(u.call(t, "GET", "/v1/sync/sessions/"+u.session, nil))
 	unavailable(u.call(t, "GET", "/v1/sync/state", nil))
+	unavailable(u.call(t, "POST", "/v1/search", `{"query":"x"}`))
+	unavailable(u.call(t, "GET", "/v1/overview", nil))
 	unavailable(u.call(t, "POST", "/v1/sync/wipe", `{"confirm":"WIPE"}`))
 	api.anonymous(t, "GET", "/readyz").check(t, 503)
 	api.anonymous(t, "GET", "/healthz").check(t, 200)

@@ -71,10 +71,13 @@ func (u *user) search(t testing.TB, args arguments) findings {
 		t.Fatalf("not the result of a search: %v\n%s", err, a)
 	}
 	for _, r := range f.Results {
-		if r.ID != r.Kind+"/"+r.UID || r.URL != "toolbridge://"+r.ID || r.Version < 1 || checkTime(r.CreatedAt) != nil || checkTime(r.UpdatedAt) != nil {
+		if r.ID != r.Kind+"/"+r.UID || r.URL != "toolbridge://"+r.ID || r.Version < 1 ||
+			checkTime(r.CreatedAt) != nil ||
+			checkTime(r.UpdatedAt) != nil {
 			t.Errorf("result %+v", r)
 		}
-		if utf8.RuneCountInString(r.Snippet) > 200 && args["detail"] != "passage" || utf8.RuneCountInString(r.Snippet) > 1500 {
+		if utf8.RuneCountInString(r.Snippet) > 200 && args["detail"] != "passage" ||
+			utf8.RuneCountInString(r.Snippet) > 1500 {
 			t.Errorf("a snippet of %d characters", utf8.RuneCountInString(r.Snippet))
 		}
 	}
@@ -118,20 +121,56 @@ func foundUIDs(results []searchResult) []string {
 
 // library is one set of items that the queries below are asked of.
 var library = []struct{ name, kind, body string }{
-	{"solar", "notes", `{"title":"Solar power","content":"The batteries store what the panels make. See docs/solar_plan-v2.pdf.","tags":["home","energy"]}`},
-	{"camping", "notes", `{"title":"Camping list","content":"Tent, stove, spare battery, e-mail to Anna <anna.b@example.com>","tags":["home"]}`},
-	{"release", "notes", `{"title":"Release notes v2.10.3","content":"Fixes in the parser: naïve café handling, 🚀 faster."}`},
+	{
+		"solar",
+		"notes",
+		`{"title":"Solar power","content":"The batteries store what the panels make. See docs/solar_plan-v2.pdf.","tags":["home","energy"]}`,
+	},
+	{
+		"camping",
+		"notes",
+		`{"title":"Camping list","content":"Tent, stove, spare battery, e-mail to Anna <anna.b@example.com>","tags":["home"]}`,
+	},
+	{
+		"release",
+		"notes",
+		`{"title":"Release notes v2.10.3","content":"Fixes in the parser: naïve café handling, 🚀 faster."}`,
+	},
 	{"japan", "notes", `{"title":"東京都の旅行","content":"京都にも行きたいです。スカイツリー","tags":["Reise"]}`},
-	{"german", "notes", `{"title":"Rechnungen","content":"Die Häuser in der Straße der Bücher","tags":["Reise","home"],"status":"active"}`},
-	{"pump", "tasks", `{"title":"Repair the pump","description":"Order a battery first","status":"open","priority":"high","dueDate":"2026-03-05","tags":["home"]}`},
-	{"tax", "tasks", `{"title":"File taxes","status":"in_progress","priority":"low","dueDate":"2026-02-01T10:00:00Z"}`},
+	{
+		"german",
+		"notes",
+		`{"title":"Rechnungen","content":"Die Häuser in der Straße der Bücher","tags":["Reise","home"],"status":"active"}`,
+	},
+	{
+		"pump",
+		"tasks",
+		`{"title":"Repair the pump","description":"Order a battery first","status":"open","priority":"high","dueDate":"2026-03-05","tags":["home"]}`,
+	},
+	{
+		"tax",
+		"tasks",
+		`{"title":"File taxes","status":"in_progress","priority":"low","dueDate":"2026-02-01T10:00:00Z"}`,
+	},
 	{"paint", "tasks", `{"title":"Paint the fence","status":"open"}`},
 	{"old", "tasks", `{"title":"Replace the old battery","status":"archived","tags":["attic"]}`},
 	{"chat", "chats", `{"title":"Weekend plans"}`},
-	{"message", "chat_messages", `{"chatUid":"{chat}","content":"Shall I bring the batteries for the camping stove?"}`},
-	{"comment", "comments", `{"parentType":"task","parentUid":"{pump}","content":"The pump of the neighbours runs on a solar panel"}`},
+	{
+		"message",
+		"chat_messages",
+		`{"chatUid":"{chat}","content":"Shall I bring the batteries for the camping stove?"}`,
+	},
+	{
+		"comment",
+		"comments",
+		`{"parentType":"task","parentUid":"{pump}","content":"The pump of the neighbours runs on a solar panel"}`,
+	},
 	{"gone", "notes", `{"title":"Deleted thoughts about a battery"}`},
-	{"plain", "chats", `{"name":"Kanal","custom":{"deep":["needle-in-a-haystack",4711]},"archived":true}`},
+	{
+		"plain",
+		"chats",
+		`{"name":"Kanal","custom":{"deep":["needle-in-a-haystack",4711]},"archived":true}`,
+	},
 }
 
 // stock writes the library and returns the uids by name, and the names by uid.
@@ -232,9 +271,18 @@ func TestSearch(t *testing.T) {
 				}
 			}
 			if paged := u.searchAll(t, one); !slices.Equal(foundUIDs(paged), foundUIDs(got)) {
-				t.Errorf("%v in pages of one: %v, want %v", c.args, foundUIDs(paged), foundUIDs(got))
+				t.Errorf(
+					"%v in pages of one: %v, want %v",
+					c.args,
+					foundUIDs(paged),
+					foundUIDs(got),
+				)
 			}
-			if f := u.search(t, zero); f.Total != int64(len(got)) || len(f.Results) != 0 || f.NextCursor != "" {
+			if f := u.search(
+				t,
+				zero,
+			); f.Total != int64(len(got)) || len(f.Results) != 0 ||
+				f.NextCursor != "" {
 				t.Errorf("%v with limit 0: %+v", c.args, f)
 			}
 		}
@@ -257,21 +305,36 @@ func TestResultsOfASearch(t *testing.T) {
 		it := u.get(t, entityNamed("tasks"), uids["pump"])
 		if pump.ID != "task/"+uids["pump"] || pump.Title != "Repair the pump" || pump.TitleFrom != "" || pump.Snippet != "Order a battery first" ||
 			pump.Status != "open" || pump.Priority != "high" || pump.DueDate != "2026-03-05" || !slices.Equal(pump.Tags, []string{"home"}) ||
-			pump.Version != it.Version || pump.UpdatedAt != it.UpdatedAt || pump.CreatedAt != it.CreatedAt || pump.Parent != nil || pump.Archived {
+			pump.Version != it.Version || pump.UpdatedAt != it.UpdatedAt ||
+			pump.CreatedAt != it.CreatedAt ||
+			pump.Parent != nil ||
+			pump.Archived {
 			t.Errorf("%+v", pump)
 		}
 		comment := one(arguments{"query": "neighbours"})
-		if comment.Title != "Repair the pump" || comment.TitleFrom != "parent" || comment.Parent == nil || comment.Parent.Kind != "task" ||
-			comment.Parent.UID != uids["pump"] || comment.Parent.Title != "Repair the pump" {
+		if comment.Title != "Repair the pump" || comment.TitleFrom != "parent" ||
+			comment.Parent == nil ||
+			comment.Parent.Kind != "task" ||
+			comment.Parent.UID != uids["pump"] ||
+			comment.Parent.Title != "Repair the pump" {
 			t.Errorf("%+v", comment)
 		}
-		if message := one(arguments{"query": "shall"}); message.Title != "Weekend plans" || message.TitleFrom != "parent" || message.Parent.Kind != "chat" {
+		if message := one(
+			arguments{"query": "shall"},
+		); message.Title != "Weekend plans" || message.TitleFrom != "parent" ||
+			message.Parent.Kind != "chat" {
 			t.Errorf("%+v", message)
 		}
-		if old := one(arguments{"query": "replace", "includeArchived": true}); !old.Archived || old.Status != "archived" {
+		if old := one(
+			arguments{"query": "replace", "includeArchived": true},
+		); !old.Archived ||
+			old.Status != "archived" {
 			t.Errorf("%+v", old)
 		}
-		if gone := one(arguments{"deleted": "only"}); gone.DeletedAt == "" || checkTime(gone.DeletedAt) != nil {
+		if gone := one(
+			arguments{"deleted": "only"},
+		); gone.DeletedAt == "" ||
+			checkTime(gone.DeletedAt) != nil {
 			t.Errorf("%+v", gone)
 		}
 		// The title decides the order, and the words of a long text are shown where they are.
@@ -279,12 +342,21 @@ func TestResultsOfASearch(t *testing.T) {
 			t.Errorf("the item with the word in its title comes first: %+v", f.Results)
 		}
 		filler := strings.Repeat("Nothing of interest is said in this sentence.\n", 400)
-		u.call(t, "POST", "/v1/notes", map[string]string{"title": "Long", "content": filler + "The hidden treasure is here. " + filler}).want(t, 201)
-		if long := one(arguments{"query": "treasure"}); !strings.Contains(long.Snippet, "The hidden treasure is here.") {
+		u.call(t, "POST", "/v1/notes", map[string]string{"title": "Long", "content": filler + "The hidden treasure is here. " + filler}).
+			want(t, 201)
+		if long := one(
+			arguments{"query": "treasure"},
+		); !strings.Contains(
+			long.Snippet,
+			"The hidden treasure is here.",
+		) {
 			t.Errorf("%q", long.Snippet)
 		}
 		passage := one(arguments{"query": "treasure", "detail": "passage"})
-		if n := utf8.RuneCountInString(passage.Snippet); !strings.Contains(passage.Snippet, "treasure") || n < 1000 {
+		if n := utf8.RuneCountInString(
+			passage.Snippet,
+		); !strings.Contains(passage.Snippet, "treasure") ||
+			n < 1000 {
 			t.Errorf("a passage of %d characters", n)
 		}
 	})
@@ -316,7 +388,11 @@ func TestGroupsOfASearch(t *testing.T) {
 				t.Errorf("by %s: %v, want %s", by, got, want)
 			}
 		}
-		if f := u.search(t, arguments{"groupBy": "parent", "kinds": []string{"comment"}}); len(f.Groups) != 1 || *f.Groups[0].Value != uids["pump"] || len(f.Results) != 1 {
+		if f := u.search(
+			t,
+			arguments{"groupBy": "parent", "kinds": []string{"comment"}},
+		); len(f.Groups) != 1 || *f.Groups[0].Value != uids["pump"] ||
+			len(f.Results) != 1 {
 			t.Errorf("by parent: %+v", f)
 		}
 	})
@@ -398,7 +474,13 @@ func TestACursorBelongsToItsSearch(t *testing.T) {
 		}
 		refused := func(u *user, args arguments) {
 			t.Helper()
-			if a := u.call(t, "POST", "/v1/search", args); a.check(t, 400) && a.field(t, "field") != `"cursor"` {
+			if a := u.call(
+				t,
+				"POST",
+				"/v1/search",
+				args,
+			); a.check(t, 400) &&
+				a.field(t, "field") != `"cursor"` {
 				t.Errorf("%s", a)
 			}
 		}
@@ -410,14 +492,16 @@ func TestACursorBelongsToItsSearch(t *testing.T) {
 		for i := range cursor {
 			for _, c := range "A9_-" {
 				changed := cursor[:i] + string(c) + cursor[i+1:]
-				u.call(t, "POST", "/v1/search", arguments{"query": "battery", "cursor": changed}).check(t, 200, 400)
+				u.call(t, "POST", "/v1/search", arguments{"query": "battery", "cursor": changed}).
+					check(t, 200, 400)
 			}
 		}
 		for _, broken := range []string{"AAAA", "====", "é", cursor + cursor, cursor[1:], strings.Repeat("A", 10_000)} {
 			refused(u, arguments{"query": "battery", "cursor": broken})
 		}
 		// The size of a page and what is shown may change.
-		u.call(t, "POST", "/v1/search", arguments{"query": "battery", "limit": 5, "detail": "passage", "cursor": cursor}).want(t, 200)
+		u.call(t, "POST", "/v1/search", arguments{"query": "battery", "limit": 5, "detail": "passage", "cursor": cursor}).
+			want(t, 200)
 		// A list's cursor is none.
 		list := *u.list(t, entityNamed("notes"), "limit=1").NextCursor
 		refused(u, arguments{"query": "battery", "cursor": list})
@@ -434,7 +518,10 @@ func TestAWalkThroughASearchAmongWriters(t *testing.T) {
 			e := entityNamed("notes")
 			var peaceful, touched []string
 			for n := range 90 {
-				uid := u.call(t, "POST", e.path(), fmt.Sprintf(`{"title":"Walk %d","content":"steady words","dueDate":"2026-01-%02d"}`, n, 1+n%28)).want(t, 201).item(t).UID
+				uid := u.call(t, "POST", e.path(), fmt.Sprintf(`{"title":"Walk %d","content":"steady words","dueDate":"2026-01-%02d"}`, n, 1+n%28)).
+					want(t, 201).
+					item(t).
+					UID
 				if n%3 == 0 {
 					touched = append(touched, uid)
 				} else {
@@ -452,8 +539,10 @@ func TestAWalkThroughASearchAmongWriters(t *testing.T) {
 					break
 				}
 				args["cursor"] = f.NextCursor
-				u.call(t, "PATCH", e.path("/", touched[n%len(touched)]), `{"x":1}`).check(t, 200, 410)
-				u.call(t, "DELETE", e.path("/", touched[(n*2+1)%len(touched)]), nil).check(t, 200, 410)
+				u.call(t, "PATCH", e.path("/", touched[n%len(touched)]), `{"x":1}`).
+					check(t, 200, 410)
+				u.call(t, "DELETE", e.path("/", touched[(n*2+1)%len(touched)]), nil).
+					check(t, 200, 410)
 				u.call(t, "POST", e.path(), `{"content":"steady and new"}`).check(t, 201)
 			}
 			for _, uid := range peaceful {
@@ -478,11 +567,20 @@ func TestSearchKeepsPeopleApart(t *testing.T) {
 				return r
 			}, name)
 			u.stock(t)
-			u.call(t, "POST", "/v1/notes", fmt.Sprintf(`{"uid":%q,"title":"Secret of %s","content":"battery","tags":["tag%s"]}`, shared, word, word)).want(t, 201)
+			u.call(t, "POST", "/v1/notes", fmt.Sprintf(`{"uid":%q,"title":"Secret of %s","content":"battery","tags":["tag%s"]}`, shared, word, word)).
+				want(t, 201)
 		}
 		for name, u := range users {
 			own := "Secret of " + strings.NewReplacer(" ", "", ",", "").Replace(name)
-			f := u.search(t, arguments{"query": "secret", "deleted": "include", "includeArchived": true, "groupBy": "tag"})
+			f := u.search(
+				t,
+				arguments{
+					"query":           "secret",
+					"deleted":         "include",
+					"includeArchived": true,
+					"groupBy":         "tag",
+				},
+			)
 			if f.Total != 1 || f.Results[0].Title != own || len(f.Groups) != 1 {
 				t.Errorf("%s finds %+v", name, f)
 			}
@@ -496,7 +594,9 @@ func TestSearchKeepsPeopleApart(t *testing.T) {
 				}
 				for _, args := range []arguments{{"query": word}, {"query": word + "*"}, {"tags": []string{"tag" + word}}} {
 					f := u.search(t, args)
-					if f.Total != 0 || strings.Contains(fmt.Sprint(f.Hints), "tag"+word[:4]) && args["tags"] == nil {
+					if f.Total != 0 ||
+						strings.Contains(fmt.Sprint(f.Hints), "tag"+word[:4]) &&
+							args["tags"] == nil {
 						t.Errorf("%s finds %v of %s: %+v", name, args, other, f)
 					}
 				}
@@ -506,7 +606,10 @@ func TestSearchKeepsPeopleApart(t *testing.T) {
 		for name, u := range users {
 			u.wipe(t)
 			u.open(t)
-			if f := u.search(t, arguments{"deleted": "include", "includeArchived": true}); f.Total != 0 {
+			if f := u.search(
+				t,
+				arguments{"deleted": "include", "includeArchived": true},
+			); f.Total != 0 {
 				t.Errorf("%s has %d hits after a wipe", name, f.Total)
 			}
 			delete(users, name)
@@ -540,7 +643,9 @@ func TestAnEmptyResultSaysWhy(t *testing.T) {
 		} {
 			f := u.search(t, c.args)
 			i := slices.IndexFunc(f.Hints, func(h searchHint) bool { return h.Reason == c.reason })
-			if f.Total != 0 || i < 0 || f.Hints[i].Suggestion != c.suggestion || f.Hints[i].Count != c.count || f.Hints[i].Message == "" {
+			if f.Total != 0 || i < 0 || f.Hints[i].Suggestion != c.suggestion ||
+				f.Hints[i].Count != c.count ||
+				f.Hints[i].Message == "" {
 				t.Errorf("%v: total %d, hints %+v, want %+v", c.args, f.Total, f.Hints, c)
 			}
 		}
@@ -550,7 +655,8 @@ func TestAnEmptyResultSaysWhy(t *testing.T) {
 	})
 }
 
-// Whatever is written is found by its words; whatever is deleted, archived or changed is not found by what it was.
+// Whatever is written is found by its words; whatever is deleted, archived or changed is not found
+// by what it was.
 func TestWritesAreSearchedAtOnce(t *testing.T) {
 	onEachEntity(t, func(t *testing.T, api *server, e entity) {
 		wantFeature(t, api, "search")
@@ -574,15 +680,19 @@ func TestWritesAreSearchedAtOnce(t *testing.T) {
 				}
 				return u.search(t, args).Total == 1
 			}
-			it := u.call(t, "POST", e.path(), object(fmt.Sprintf(`"content":"before %s after"`, first), parent)).want(t, 201).item(t)
+			it := u.call(t, "POST", e.path(), object(fmt.Sprintf(`"content":"before %s after"`, first), parent)).
+				want(t, 201).
+				item(t)
 			if !hits(first, nil) {
 				t.Errorf("%q was written and is not found", first)
 			}
-			u.call(t, "PATCH", e.path("/", it.UID), fmt.Sprintf(`{"content":%q}`, second)).want(t, 200)
+			u.call(t, "PATCH", e.path("/", it.UID), fmt.Sprintf(`{"content":%q}`, second)).
+				want(t, 200)
 			if hits(first, nil) || !hits(second, nil) {
 				t.Errorf("after a change from %q to %q", first, second)
 			}
-			u.call(t, "PUT", e.path("/", it.UID), object(fmt.Sprintf(`"title":%q`, first), parent)).want(t, 200)
+			u.call(t, "PUT", e.path("/", it.UID), object(fmt.Sprintf(`"title":%q`, first), parent)).
+				want(t, 200)
 			if !hits(first, nil) || hits(second, nil) {
 				t.Errorf("after a replacement of %q by %q", second, first)
 			}
@@ -591,7 +701,8 @@ func TestWritesAreSearchedAtOnce(t *testing.T) {
 				t.Errorf("%q is archived", first)
 			}
 			u.remove(t, e, it.UID)
-			if hits(first, arguments{"includeArchived": true}) || !hits(first, arguments{"deleted": "only"}) {
+			if hits(first, arguments{"includeArchived": true}) ||
+				!hits(first, arguments{"deleted": "only"}) {
 				t.Errorf("%q is deleted", first)
 			}
 		}

@@ -30,6 +30,10 @@ func checkIndex(c config.Config) int {
 		fmt.Println("the index and the items differ")
 		return 1
 	}
-	fmt.Printf("the index agrees with %d items; %d are not indexed yet\n", report.Items-report.Missing, report.Missing)
+	fmt.Printf(
+		"the index agrees with %d items; %d are not indexed yet\n",
+		report.Items-report.Missing,
+		report.Missing,
+	)
 	return 0
 }

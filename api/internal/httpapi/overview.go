@@ -79,7 +79,13 @@ func (a *API) overview(w http.ResponseWriter, r *http.Request) error {
 		today = day
 	}
 	owner := callOf(r.Context()).session.Owner
-	o, err := a.Store.Overview(r.Context(), owner, today.UnixMilli(), today.AddDate(0, 0, 1).UnixMilli(), today.AddDate(0, 0, 7).UnixMilli())
+	o, err := a.Store.Overview(
+		r.Context(),
+		owner,
+		today.UnixMilli(),
+		today.AddDate(0, 0, 1).UnixMilli(),
+		today.AddDate(0, 0, 7).UnixMilli(),
+	)
 	if err != nil {
 		return err
 	}
@@ -117,10 +123,14 @@ func (b overviewBody) within(most int) []byte {
 	}
 }
 
-// shorten leaves out one example of some part that has more than it should keep, and says whether there was one.
+// shorten leaves out one example of some part that has more than it should keep, and says whether
+// there was one.
 func (b *overviewBody) shorten(tags, chats, tasks, statuses, latest int) bool {
 	switch {
-	case drop(&b.Tags, tags), drop(&b.Unread.Chats, chats), drop(&b.DueToday.First, tasks), drop(&b.Overdue.First, tasks):
+	case drop(&b.Tags, tags),
+		drop(&b.Unread.Chats, chats),
+		drop(&b.DueToday.First, tasks),
+		drop(&b.Overdue.First, tasks):
 		return true
 	}
 	for n := range b.Kinds {

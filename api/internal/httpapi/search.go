@@ -37,8 +37,11 @@ type searchCall struct {
 
 // invalidMember is a member of the body that cannot be used.
 func invalidMember(field, format string, args ...any) *problem {
-	return &problem{status: http.StatusBadRequest, message: field + " " + fmt.Sprintf(format, args...),
-		fields: map[string]any{"field": field}}
+	return &problem{
+		status:  http.StatusBadRequest,
+		message: field + " " + fmt.Sprintf(format, args...),
+		fields:  map[string]any{"field": field},
+	}
 }
 
 func (a *API) search(w http.ResponseWriter, r *http.Request) error {
@@ -51,6 +54,8 @@ func (a *API) search(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	// The item as it is stored, and its texts.
+	s.Reserve = func(item store.Item) error { return a.grow(r, 2*payloadBytes(item)) }
 	found, err := a.Store.Search(r.Context(), c.session.Owner, s.Search)
 	if err != nil {
 		return err
@@ -149,8 +154,8 @@ func (m *members) number(name string, fallback, least, most int) int {
 	return n
 }
 
-// between reads a range of times. A date is that day's midnight in UTC, so "after" a date includes the day and "before" does
-// not.
+// between reads a range of times. A date is that day's midnight in UTC, so "after" a date includes
+// the day and "before" does not.
 func (m *members) between(after, before string) store.Range {
 	read := func(name string) *int64 {
 		text := m.text(name)
@@ -215,19 +220,35 @@ func readSearch(body *payload.Object, c *call) (searchCall, error) {
 		s.Filter.Tags = append(s.Filter.Tags, tag)
 	}
 	s.Filter.Status, s.Filter.Priority = m.text("status"), m.text("priority")
-	s.Updated, s.Due = m.between("updatedAfter", "updatedBefore"), m.between("dueAfter", "dueBefore")
+	s.Updated, s.Due = m.between(
+		"updatedAfter",
+		"updatedBefore",
+	), m.between(
+		"dueAfter",
+		"dueBefore",
+	)
 	archivedToo := m.flag("includeArchived") || strings.EqualFold(s.Filter.Status, "archived")
-	s.Filter.States = states(archivedToo, m.oneOf("deleted", "exclude", "exclude", "only", "include"))
+	s.Filter.States = states(
+		archivedToo,
+		m.oneOf("deleted", "exclude", "exclude", "only", "include"),
+	)
 	fallback := store.Newest
 	if s.Query != nil {
 		fallback = store.Relevance
 	}
-	s.Order = store.Order(m.oneOf("order", string(fallback), "relevance", "newest", "oldest", "due"))
+	s.Order = store.Order(
+		m.oneOf("order", string(fallback), "relevance", "newest", "oldest", "due"),
+	)
 	if s.Order == store.Relevance && s.Query == nil {
 		m.fail("order", "can only be relevance where there is a query")
 	}
 	s.GroupBy = m.oneOf("groupBy", "", store.GroupFields...)
-	if s.detail = search.SnippetLength; m.oneOf("detail", "snippet", "snippet", "passage") == "passage" {
+	if s.detail = search.SnippetLength; m.oneOf(
+		"detail",
+		"snippet",
+		"snippet",
+		"passage",
+	) == "passage" {
 		s.detail = search.PassageLength
 	}
 	s.Limit = m.number("limit", defaultHits, 0, maxHits)
@@ -259,8 +280,8 @@ func states(archivedToo bool, deleted string) []search.State {
 	return out
 }
 
-// identity is of one search of one person: a cursor of another one means nothing to it. The size of a page may change
-// from one page to the next, and so may what is shown of an item.
+// identity is of one search of one person: a cursor of another one means nothing to it. The size of
+// a page may change from one page to the next, and so may what is shown of an item.
 func identity(c *call, body *payload.Object) string {
 	h := sha256.New()
 	for _, part := range []string{c.person.Tenant, c.person.Subject} {
@@ -277,10 +298,12 @@ func identity(c *call, body *payload.Object) string {
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:15])
 }
 
-// cursor says where a page ended. It is no secret, and bound to its search: made up, it leads to some other place among
-// what the same person finds with the same search.
+// cursor says where a page ended. It is no secret, and bound to its search: made up, it leads to
+// some other place among what the same person finds with the same search.
 func (s searchCall) cursor(p store.Place) string {
-	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%s|%s|%d|%d", s.identity, p.Mode, p.Key, p.Updated))
+	return base64.RawURLEncoding.EncodeToString(
+		fmt.Appendf(nil, "%s|%s|%d|%d", s.identity, p.Mode, p.Key, p.Updated),
+	)
 }
 
 func (s searchCall) parseCursor(text string) (*store.Place, error) {
@@ -294,13 +317,17 @@ func (s searchCall) parseCursor(text string) (*store.Place, error) {
 		return nil, broken
 	}
 	if parts[0] != s.identity {
-		return nil, invalidMember("cursor", "is of another search: send the arguments that it was given for, or no cursor")
+		return nil, invalidMember(
+			"cursor",
+			"is of another search: send the arguments that it was given for, or no cursor",
+		)
 	}
 	p := store.Place{Mode: parts[1]}
 	var errKey, errUpdated error
 	p.Key, errKey = strconv.ParseInt(parts[2], 10, 64)
 	p.Updated, errUpdated = strconv.ParseInt(parts[3], 10, 64)
-	if errKey != nil || errUpdated != nil || p.Updated < 0 || !p.Fits(s.Order) || s.cursor(p) != text {
+	if errKey != nil || errUpdated != nil || p.Updated < 0 || !p.Fits(s.Order) ||
+		s.cursor(p) != text {
 		return nil, broken
 	}
 	return &p, nil
@@ -353,7 +380,11 @@ type findingsBody struct {
 }
 
 func (a *API) findings(r *http.Request, s searchCall, found store.Findings) (findingsBody, error) {
-	out := findingsBody{Results: make([]resultBody, 0, len(found.Items)), Total: found.Total, GroupsOmitted: found.OmittedGroups}
+	out := findingsBody{
+		Results:       make([]resultBody, 0, len(found.Items)),
+		Total:         found.Total,
+		GroupsOmitted: found.OmittedGroups,
+	}
 	matcher := search.NewMatcher(s.Query)
 	for _, f := range found.Items {
 		out.Results = append(out.Results, result(matcher, f, s.detail))
@@ -397,10 +428,22 @@ func result(matcher *search.Matcher, f store.Found, length int) resultBody {
 	kind := entity.ByName(f.Kind)
 	d, texts := search.Parse(kind, f.Item.Payload, f.Item.Deleted != 0)
 	out := resultBody{
-		ID: kind.Key + "/" + f.Item.UID, Kind: kind.Key, UID: f.Item.UID, Title: cut(d.Title, titleLength),
-		Snippet: matcher.Show(texts, d.Title != "", length), URL: "toolbridge://" + kind.Key + "/" + f.Item.UID,
-		Version: f.Item.Version, CreatedAt: formatMillis(f.Item.Created), UpdatedAt: formatMillis(f.Item.Updated),
-		Archived: d.State == search.Archived, Status: cut(d.Status, tagLength), Priority: cut(d.Priority, tagLength),
+		ID:    kind.Key + "/" + f.Item.UID,
+		Kind:  kind.Key,
+		UID:   f.Item.UID,
+		Title: cut(d.Title, titleLength),
+		Snippet: matcher.Show(
+			texts,
+			d.Title != "",
+			length,
+		),
+		URL:       "toolbridge://" + kind.Key + "/" + f.Item.UID,
+		Version:   f.Item.Version,
+		CreatedAt: formatMillis(f.Item.Created),
+		UpdatedAt: formatMillis(f.Item.Updated),
+		Archived:  d.State == search.Archived,
+		Status:    cut(d.Status, tagLength),
+		Priority:  cut(d.Priority, tagLength),
 	}
 	if f.Item.Deleted != 0 {
 		out.DeletedAt = formatMillis(f.Item.Deleted)
@@ -427,7 +470,8 @@ func cut(text string, most int) string {
 	return text
 }
 
-// nameParents gives the parents of results their titles, and their titles to results that have none.
+// nameParents gives the parents of results their titles, and their titles to results that have
+// none.
 func (a *API) nameParents(r *http.Request, results []resultBody) error {
 	wanted := make(map[string][]string) // uids by kind
 	for _, res := range results {
@@ -437,7 +481,12 @@ func (a *API) nameParents(r *http.Request, results []resultBody) error {
 	}
 	for key, uids := range wanted {
 		kind, _ := entity.ByKey(key)
-		parents, err := a.Store.GetMany(r.Context(), callOf(r.Context()).session.Owner, kind.Name, uids)
+		parents, err := a.Store.GetMany(
+			r.Context(),
+			callOf(r.Context()).session.Owner,
+			kind.Name,
+			uids,
+		)
 		if err != nil {
 			return err
 		}
@@ -471,7 +520,8 @@ type hintBody struct {
 // hintTexts is how many items are looked through for a word that is like one that was not found.
 const hintTexts = 50
 
-// hintTime is how long hints may take. They are worth little, so what is not known by then is left out.
+// hintTime is how long hints may take. They are worth little, so what is not known by then is left
+// out.
 const hintTime = time.Second
 
 // hints says why nothing was found, looking at one condition after the other.
@@ -480,8 +530,13 @@ func (a *API) hints(r *http.Request, s searchCall) []hintBody {
 	defer cancel()
 	out, err := a.findHints(r.WithContext(ctx), s)
 	if err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrSearchSlow) {
-		a.Log.Warn("hints of a search failed", telemetry.CorrelationID, callOf(r.Context()).correlationID,
-			telemetry.Error, err.Error())
+		a.Log.Warn(
+			"hints of a search failed",
+			telemetry.CorrelationID,
+			callOf(r.Context()).correlationID,
+			telemetry.Error,
+			err.Error(),
+		)
 	}
 	return out
 }
@@ -506,7 +561,10 @@ func (a *API) findHints(r *http.Request, s searchCall) ([]hintBody, error) {
 	has := func(state search.State) bool { return slices.Contains(s.Filter.States, state) }
 	if !has(search.Archived) && !has(search.Deleted) {
 		n, err := count(func(o *store.Search) { o.Filter.States = []search.State{search.Archived} })
-		h := hintBody{Reason: "archived", Message: "archived items match: set includeArchived to true"}
+		h := hintBody{
+			Reason:  "archived",
+			Message: "archived items match: set includeArchived to true",
+		}
 		if err := add(n, err, h); err != nil {
 			return out, err
 		}
@@ -531,12 +589,21 @@ func (a *API) findHints(r *http.Request, s searchCall) ([]hintBody, error) {
 			if err != nil {
 				return out, err
 			}
-			out = append(out, hintBody{Reason: "unknown_tag", Message: fmt.Sprintf("no item has the tag %q", cut(tag, tagLength)), Suggestion: like})
+			out = append(
+				out,
+				hintBody{
+					Reason:     "unknown_tag",
+					Message:    fmt.Sprintf("no item has the tag %q", cut(tag, tagLength)),
+					Suggestion: like,
+				},
+			)
 		}
 	}
 	if s.Query != nil && filtered(s.Search) {
 		n, err := count(func(o *store.Search) {
-			o.Updated, o.Due, o.Filter = store.Range{}, store.Range{}, search.Filter{States: s.Filter.States}
+			o.Updated, o.Due, o.Filter = store.Range{}, store.Range{}, search.Filter{
+				States: s.Filter.States,
+			}
 		})
 		h := hintBody{Reason: "filters", Message: "the query alone matches: leave filters out"}
 		if err := add(n, err, h); err != nil {
@@ -549,7 +616,9 @@ func (a *API) findHints(r *http.Request, s searchCall) ([]hintBody, error) {
 
 func filtered(s store.Search) bool {
 	f := s.Filter
-	return len(f.Kinds)+len(f.Tags) > 0 || f.Parent+f.Status+f.Priority != "" || s.Updated != store.Range{} || s.Due != store.Range{}
+	return len(f.Kinds)+len(f.Tags) > 0 || f.Parent+f.Status+f.Priority != "" ||
+		s.Updated != store.Range{} ||
+		s.Due != store.Range{}
 }
 
 // likeTag is a tag of the caller's items that is spelled like another.
@@ -566,7 +635,8 @@ func (a *API) likeTag(r *http.Request, tag string) (string, error) {
 	return search.LikeText(tag, texts), nil
 }
 
-// unknownWords are the words of a query that match nothing by themselves, with one that is spelled alike.
+// unknownWords are the words of a query that match nothing by themselves, with one that is spelled
+// alike.
 func (a *API) unknownWords(r *http.Request, s searchCall) ([]hintBody, error) {
 	owner := callOf(r.Context()).session.Owner
 	var out []hintBody
@@ -582,7 +652,10 @@ func (a *API) unknownWords(r *http.Request, s searchCall) ([]hintBody, error) {
 		if found.Total > 0 {
 			continue
 		}
-		hint := hintBody{Reason: "unknown_word", Message: fmt.Sprintf("no item has the word %q", word.Text)}
+		hint := hintBody{
+			Reason:  "unknown_word",
+			Message: fmt.Sprintf("no item has the word %q", word.Text),
+		}
 		if word.Begins != nil {
 			alone.Query, alone.Limit, alone.Order = word.Begins, hintTexts, store.Newest
 			if found, err = a.Store.Search(r.Context(), owner, alone); err != nil {

@@ -1,6 +1,7 @@
 package search
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -72,7 +73,8 @@ func (e Expression) ButTitle() Expression {
 	return e
 }
 
-// inTitle is a query whose words must be in the title. What must not be in the text is left to the rest of the expression.
+// inTitle is a query whose words must be in the title. What must not be in the text is left to the
+// rest of the expression.
 func inTitle(n Node) Node {
 	switch n := n.(type) {
 	case And:
@@ -123,10 +125,14 @@ func (w Word) terms() []string {
 	for _, stem := range w.Stems {
 		out = append(out, classStem+stem, classWord+stem)
 	}
-	return append(out, classJoined+w.Text)
+	if !slices.Contains(w.Stems, w.Text) {
+		out = append(out, classStem+w.Text)
+	}
+	return out
 }
 
-// FTS5 is the expression in SQLite's words. Every term is quoted, so none of them is taken for syntax.
+// FTS5 is the expression in SQLite's words. Every term is quoted, so none of them is taken for
+// syntax.
 func (e Expression) FTS5() string {
 	var b strings.Builder
 	for n, state := range e.states {
@@ -213,9 +219,9 @@ func split(nodes And) (positive, negative []Node) {
 	return positive, negative
 }
 
-// TSQuery is the expression in PostgreSQL's words, less what is said of phrases, which its index does not know: it is met
-// by every document that meets the expression, and by some more where Exact is not empty. It is "" where the index cannot
-// help.
+// TSQuery is the expression in PostgreSQL's words, less what is said of phrases, which its index
+// does not know: it is met by every document that meets the expression, and by some more where
+// Exact is not empty. It is "" where the index cannot help.
 func (e Expression) TSQuery() string {
 	if e.node == facet(classAll) {
 		return ""
@@ -291,7 +297,8 @@ func tsquery(scope string, n Node) string {
 	return ""
 }
 
-// lexeme quotes a term. Terms hold letters, digits and marks only, and the scope's colon; this does not rely on it.
+// lexeme quotes a term. Terms hold letters, digits and marks only, and the scope's colon; this does
+// not rely on it.
 func lexeme(term string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(term) + "'"
 }
@@ -319,8 +326,8 @@ func hasPhrase(n Node) bool {
 	return false
 }
 
-// Exact is a condition in PostgreSQL's SQL, and what to put in for its parameters, which begin with number first. It is ""
-// where TSQuery says it all.
+// Exact is a condition in PostgreSQL's SQL, and what to put in for its parameters, which begin with
+// number first. It is "" where TSQuery says it all.
 func (e Expression) Exact(terms, words string, first int) (sql string, args []any) {
 	if !hasPhrase(e.node) {
 		return "", nil
@@ -358,7 +365,9 @@ func (e Expression) Exact(terms, words string, first int) (sql string, args []an
 		for _, state := range e.states {
 			parts = append(parts, tsquery(Scope(e.owner, state), n))
 		}
-		return "(" + terms + " @@ CAST(CAST(" + put(strings.Join(parts, " | ")) + " AS text) AS tsquery))"
+		return "(" + terms + " @@ CAST(CAST(" + put(
+			strings.Join(parts, " | "),
+		) + " AS text) AS tsquery))"
 	}
 	return render(e.node), args
 }

@@ -26,8 +26,7 @@ const (
 // Each term of the index begins with a letter that says what it is.
 const (
 	classWord     = "w" // a word of the text, in the stream
-	classStem     = "s" // a stem of a word that differs from it
-	classJoined   = "j" // a hyphenated word without its hyphens
+	classStem     = "s" // a stem that is not its word, or a word without its hyphens
 	classTitle    = "t" // a stem of a word of the title
 	classTitleRaw = "v" // a word of the title. In lower case, as all of them: SQLite folds ASCII
 	classAll      = "a" // in every document
@@ -39,8 +38,8 @@ const (
 	classBreak    = "b" // in the stream: what is before and after does not follow each other
 )
 
-// maxTerms bounds the different words of one document, in bytes. PostgreSQL's tsvector holds 1 MiB; words beyond the
-// bound are not found, on either database. A long book stays far below it.
+// maxTerms bounds the different words of one document, in bytes. PostgreSQL's tsvector holds 1 MiB;
+// words beyond the bound are not found, on either database. A long book stays far below it.
 const maxTerms = 900_000
 
 // Document is an item as the index knows it.
@@ -68,8 +67,15 @@ type Text struct {
 
 // unsearched are fields whose values are no text.
 var unsearched = map[string]bool{
-	"uid": true, "updatedTs": true, "sync": true, "parentUid": true, "chatUid": true, "parentType": true,
-	"status": true, "priority": true, "dueDate": true,
+	"uid":        true,
+	"updatedTs":  true,
+	"sync":       true,
+	"parentUid":  true,
+	"chatUid":    true,
+	"parentType": true,
+	"status":     true,
+	"priority":   true,
+	"dueDate":    true,
 }
 
 // titleFields are the fields that may hold a title, best first.
@@ -109,7 +115,10 @@ func Parse(kind entity.Kind, text []byte, deleted bool) (Document, []Text) {
 		var all []string
 		_ = json.Unmarshal(tags, &all) // those that are no list of strings are no tags
 		for _, tag := range all {
-			if tag = storable(tag); tag != "" && !slices.Contains(d.Tags, tag) && len(d.Tags) < maxTags {
+			if tag = storable(
+				tag,
+			); tag != "" && !slices.Contains(d.Tags, tag) &&
+				len(d.Tags) < maxTags {
 				d.Tags = append(d.Tags, tag)
 			}
 		}
@@ -171,7 +180,8 @@ type builder struct {
 	bytes  int
 }
 
-// room says whether a term is known or may still be added. The count allows for the prefix that a store adds.
+// room says whether a term is known or may still be added. The count allows for the prefix that a
+// store adds.
 func (b *builder) room(term string) bool {
 	if b.seen[term] {
 		return true
@@ -197,7 +207,8 @@ func (b *builder) facet(class, value string) {
 	}
 }
 
-// facetValue makes of any text a short term that is the same for spellings that differ only in case.
+// facetValue makes of any text a short term that is the same for spellings that differ only in
+// case.
 func facetValue(value string) string {
 	sum := sha256.Sum256([]byte(strings.ToLower(strings.TrimSpace(value))))
 	return hex.EncodeToString(sum[:16])
@@ -224,7 +235,7 @@ func (b *builder) words(parts []segment, title bool) {
 		default:
 			b.push(s.text, title)
 			if joined, ok := joinedAt(parts, n); ok {
-				b.term(classJoined + joined)
+				b.term(classStem + joined)
 				if title {
 					b.term(classTitle + joined)
 				}
@@ -258,8 +269,8 @@ func (b *builder) push(word string, title bool) {
 	}
 }
 
-// pairs are the overlapping pairs of a run's characters, and the last character alone, so that every character begins one
-// of them.
+// pairs are the overlapping pairs of a run's characters, and the last character alone, so that
+// every character begins one of them.
 func pairs(run string) []string {
 	var out []string
 	last := -1
@@ -275,7 +286,8 @@ func pairs(run string) []string {
 
 // joinedAt is the hyphenated word that ends at a segment, without its hyphens.
 func joinedAt(parts []segment, end int) (string, bool) {
-	if parts[end].glue != '-' || parts[end].kind != word || end+1 < len(parts) && parts[end+1].glue == '-' {
+	if parts[end].glue != '-' || parts[end].kind != word ||
+		end+1 < len(parts) && parts[end+1].glue == '-' {
 		return "", false
 	}
 	start := end
@@ -290,13 +302,15 @@ func joinedAt(parts []segment, end int) (string, bool) {
 	return joined, start < end && cutWord(joined) == joined
 }
 
-// versionEnd is where a version number such as v2.10.3 ends that begins at a segment; from when none does.
+// versionEnd is where a version number such as v2.10.3 ends that begins at a segment; from when
+// none does.
 func versionEnd(parts []segment, from int) int {
 	if !isVersion(parts[from].text) {
 		return from
 	}
 	to := from + 1
-	for to < len(parts) && parts[to].glue == '.' && parts[to].kind == word && startsWithDigit(parts[to].text) {
+	for to < len(parts) && parts[to].glue == '.' && parts[to].kind == word &&
+		startsWithDigit(parts[to].text) {
 		to++
 	}
 	if to == from+1 {
@@ -329,8 +343,8 @@ func ParseTime(text string) (at time.Time, isDate, ok bool) {
 
 func inRange(at time.Time) bool { return at.Year() >= 1 && at.Year() <= 9999 }
 
-// Scope is whose documents and which of them a term belongs to. It begins every term, so that the lists of one person
-// hold nothing of another's.
+// Scope is whose documents and which of them a term belongs to. It begins every term, so that the
+// lists of one person hold nothing of another's.
 func Scope(owner int64, state State) string {
 	return strconv.FormatInt(owner, 10) + string(state) + ":"
 }

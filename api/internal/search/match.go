@@ -5,7 +5,8 @@ import (
 	"strings"
 )
 
-// Matches says whether a document meets an expression. The databases must come to the same answer from their indexes.
+// Matches says whether a document meets an expression. The databases must come to the same answer
+// from their indexes.
 func (e Expression) Matches(d *Document) bool {
 	if !slices.Contains(e.states, d.State) {
 		return false
@@ -48,7 +49,10 @@ func matches(n Node, d *Document, terms map[string]bool) bool {
 		}
 		return false
 	case titlePrefix:
-		return slices.ContainsFunc(d.Terms, func(term string) bool { return strings.HasPrefix(term, classTitleRaw+string(n)) })
+		return slices.ContainsFunc(
+			d.Terms,
+			func(term string) bool { return strings.HasPrefix(term, classTitleRaw+string(n)) },
+		)
 	case facet:
 		return terms[string(n)]
 	}

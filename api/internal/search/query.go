@@ -7,7 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of a query. They are far above what anybody writes, and low enough that no query is slow to take apart.
+// Bounds of a query. They are far above what anybody writes, and low enough that no query is slow
+// to take apart.
 const (
 	MaxQueryBytes = 4096
 	MaxQueryWords = 64
@@ -37,7 +38,8 @@ type (
 		Text  string // folded
 		Stems []string
 	}
-	// Phrase is met by words that follow each other, as they are written. With Prefix the last one only has to begin so.
+	// Phrase is met by words that follow each other, as they are written. With Prefix the last one
+	// only has to begin so.
 	Phrase struct {
 		Words  []string
 		Prefix bool
@@ -53,8 +55,8 @@ func (Word) node()   {}
 func (Phrase) node() {}
 func (facet) node()  {}
 
-// ParseQuery reads what a person or a model writes: words that must all match, "a phrase", OR, -word, pre*, parentheses.
-// It returns nil for a query of blanks.
+// ParseQuery reads what a person or a model writes: words that must all match, "a phrase", OR,
+// -word, pre*, parentheses. It returns nil for a query of blanks.
 func ParseQuery(text string) (Node, error) {
 	if len(text) > MaxQueryBytes {
 		return nil, syntaxError("is too long: at most %d bytes", MaxQueryBytes)
@@ -76,7 +78,10 @@ func ParseQuery(text string) (Node, error) {
 		return nil, err
 	}
 	if p.at < len(p.rest) { // only a parenthesis ends an expression early
-		return nil, syntaxError("the closing parenthesis at character %d has no opening one", p.at+1)
+		return nil, syntaxError(
+			"the closing parenthesis at character %d has no opening one",
+			p.at+1,
+		)
 	}
 	if out == nil {
 		return nil, syntaxError("has no word to look for, only punctuation")
@@ -124,7 +129,8 @@ func (p *parser) or(depth int) (Node, error) {
 	return out, nil
 }
 
-// and reads operands up to OR, a closing parenthesis or the end. any says whether there was one, even of punctuation.
+// and reads operands up to OR, a closing parenthesis or the end. any says whether there was one,
+// even of punctuation.
 func (p *parser) and(depth int) (_ Node, any bool, err error) {
 	var out And
 	for {
@@ -209,7 +215,9 @@ func (p *parser) sees(name string) bool {
 	if end > len(p.rest) || string(p.rest[p.at:end]) != name {
 		return false
 	}
-	return end == len(p.rest) || unicode.IsSpace(p.rest[end]) || p.rest[end] == '(' || p.rest[end] == ')' || isQuote(p.rest[end])
+	return end == len(p.rest) || unicode.IsSpace(p.rest[end]) || p.rest[end] == '(' ||
+		p.rest[end] == ')' ||
+		isQuote(p.rest[end])
 }
 
 func (p *parser) operator(name string) bool {
@@ -244,7 +252,8 @@ func (p *parser) count(n int) error {
 	return nil
 }
 
-// term is what stands between blanks. Where punctuation divides it, its parts must follow each other.
+// term is what stands between blanks. Where punctuation divides it, its parts must follow each
+// other.
 func (p *parser) term(text string) (Node, error) {
 	prefix := strings.HasSuffix(text, "*")
 	parts := segments(text)
@@ -256,7 +265,10 @@ func (p *parser) term(text string) (Node, error) {
 		if rest := strings.TrimRight(text, "*"); last.end != len(rest) {
 			prefix = false // the asterisk follows punctuation
 		} else if last.kind == word && utf8.RuneCountInString(last.text) < 2 {
-			return nil, syntaxError("%s*: at least two characters are needed before an asterisk", last.text)
+			return nil, syntaxError(
+				"%s*: at least two characters are needed before an asterisk",
+				last.text,
+			)
 		}
 	}
 	if len(parts) == 1 && parts[0].kind != run && !prefix {
@@ -294,7 +306,8 @@ func allJoined(parts []segment) (string, bool) {
 	return joinedAt(parts, len(parts)-1)
 }
 
-// phrases are the words of segments that follow each other. A run of characters without spaces is a phrase of its own.
+// phrases are the words of segments that follow each other. A run of characters without spaces is a
+// phrase of its own.
 func phrases(parts []segment, prefix bool) Node {
 	var out And
 	var words []string

@@ -88,7 +88,11 @@ func (m *Matcher) find(text string) ([]match, int) {
 		for k, leaf := range m.leaves {
 			switch leaf := leaf.(type) {
 			case Word:
-				if leaf.Text == w.text || slices.ContainsFunc(stems(w.text), func(s string) bool { return slices.Contains(leaf.Stems, s) }) {
+				if leaf.Text == w.text ||
+					slices.ContainsFunc(
+						stems(w.text),
+						func(s string) bool { return slices.Contains(leaf.Stems, s) },
+					) {
 					out = append(out, match{k, n, w.start, w.end, leaf.Text == w.text})
 				}
 			case Phrase:
@@ -149,7 +153,8 @@ func (m *Matcher) Weigh(texts []Text, titled bool) Evidence {
 	return e
 }
 
-// Scores rates items by how much of the query is in them, as BM25 does, with a bonus for words that stand together.
+// Scores rates items by how much of the query is in them, as BM25 does, with a bonus for words that
+// stand together.
 func (m *Matcher) Scores(all []Evidence) []int64 {
 	const k1, b, usual = 1.2, 0.4, 120
 	having := make([]float64, len(m.leaves))
@@ -179,8 +184,8 @@ const (
 	PassageLength = 1500
 )
 
-// Show returns the part of an item's texts that tells most about the match: at most length characters. The first text is
-// the title when titled; it is shown only where there is no other.
+// Show returns the part of an item's texts that tells most about the match: at most length
+// characters. The first text is the title when titled; it is shown only where there is no other.
 func (m *Matcher) Show(texts []Text, titled bool, length int) string {
 	if titled && len(texts) > 1 {
 		texts = texts[1:]
@@ -304,7 +309,8 @@ func clean(text string) string {
 	return b.String()
 }
 
-// Closest is the word of some texts that is most like one that was not found, if one is alike: a letter or two apart.
+// Closest is the word of some texts that is most like one that was not found, if one is alike: a
+// letter or two apart.
 func Closest(wanted string, texts []string) string {
 	most := 1
 	if utf8.RuneCountInString(wanted) > 5 {
@@ -316,7 +322,12 @@ func Closest(wanted string, texts []string) string {
 			if s.kind != word || s.text == wanted {
 				continue
 			}
-			if d := distance(wanted, s.text, most); d < bestDistance || d == bestDistance && d <= most && s.text < best {
+			if d := distance(
+				wanted,
+				s.text,
+				most,
+			); d < bestDistance ||
+				d == bestDistance && d <= most && s.text < best {
 				best, bestDistance = s.text, d
 			}
 		}
@@ -324,7 +335,8 @@ func Closest(wanted string, texts []string) string {
 	return best
 }
 
-// LikeText is the text of some that is most like another: the same but for case and accents, or a letter or two apart.
+// LikeText is the text of some that is most like another: the same but for case and accents, or a
+// letter or two apart.
 func LikeText(wanted string, texts []string) string {
 	plain := func(text string) string {
 		var words []string
@@ -349,7 +361,8 @@ type QueryWord struct {
 	Begins Node // met by words that begin as this one does; nil when it is too short
 }
 
-// Words are the words that a query asks for, without those that it must not find. Phrases count as one word each.
+// Words are the words that a query asks for, without those that it must not find. Phrases count as
+// one word each.
 func Words(n Node) []QueryWord {
 	switch n := n.(type) {
 	case And:
@@ -376,7 +389,8 @@ func Words(n Node) []QueryWord {
 	return nil
 }
 
-// distance counts the letters to change, add, leave out or swap; beyond most it is only more than that.
+// distance counts the letters to change, add, leave out or swap; beyond most it is only more than
+// that.
 func distance(a, b string, most int) int {
 	x, y := []rune(a), []rune(b)
 	if len(x)-len(y) > most || len(y)-len(x) > most {

@@ -77,8 +77,17 @@ func TestWhatFindsWhat(t *testing.T) {
 }
 
 func TestAllTextsOfAnItemAreSearched(t *testing.T) {
-	d := note(t, map[string]any{"title": "Alpha", "content": "beta", "custom": map[string]any{"deep": []any{"gamma", 4711, map[string]any{"x": "delta"}}},
-		"tags": []string{"epsilon tag"}, "status": "zeta", "uid": "theta"})
+	d := note(
+		t,
+		map[string]any{
+			"title":   "Alpha",
+			"content": "beta",
+			"custom":  map[string]any{"deep": []any{"gamma", 4711, map[string]any{"x": "delta"}}},
+			"tags":    []string{"epsilon tag"},
+			"status":  "zeta",
+			"uid":     "theta",
+		},
+	)
 	for _, query := range []string{"alpha beta gamma delta", "4711", "epsilon", `"epsilon tag"`} {
 		if !finds(t, query, d) {
 			t.Errorf("%q finds nothing", query)
@@ -130,8 +139,20 @@ func TestARefusedQuerySaysWhy(t *testing.T) {
 }
 
 func TestDocumentFacts(t *testing.T) {
-	d := note(t, map[string]any{"title": " ", "name": "The name", "status": "archived", "priority": "high", "dueDate": "2026-03-01", "tags": []string{"A b"}})
-	if d.State != Archived || d.Title != "The name" || d.Priority != "high" || d.Due == nil || *d.Due != 1772323200000 || !slices.Equal(d.Tags, []string{"A b"}) {
+	d := note(
+		t,
+		map[string]any{
+			"title":    " ",
+			"name":     "The name",
+			"status":   "archived",
+			"priority": "high",
+			"dueDate":  "2026-03-01",
+			"tags":     []string{"A b"},
+		},
+	)
+	if d.State != Archived || d.Title != "The name" || d.Priority != "high" || d.Due == nil ||
+		*d.Due != 1772323200000 ||
+		!slices.Equal(d.Tags, []string{"A b"}) {
 		t.Errorf("%+v", d)
 	}
 	for _, c := range []struct {
@@ -149,7 +170,12 @@ func TestDocumentFacts(t *testing.T) {
 		}
 	}
 	for _, odd := range []string{`{"tags":"x","dueDate":7,"status":null,"title":[],"archived":"true"}`, `{}`, `[]`, `x`} {
-		if d := Index(entity.ByName("notes"), []byte(odd), false); d.State != Live || d.Due != nil || d.Title != "" || d.Tags != nil {
+		if d := Index(
+			entity.ByName("notes"),
+			[]byte(odd),
+			false,
+		); d.State != Live || d.Due != nil || d.Title != "" ||
+			d.Tags != nil {
 			t.Errorf("%s: %+v", odd, d)
 		}
 	}
@@ -175,7 +201,13 @@ func TestADocumentIsBounded(t *testing.T) {
 }
 
 func TestSnippets(t *testing.T) {
-	long := strings.Repeat("Some words that were written before. ", 30) + "Here the needle is\n\n hidden. " + strings.Repeat("And some that came after it. ", 30)
+	long := strings.Repeat(
+		"Some words that were written before. ",
+		30,
+	) + "Here the needle is\n\n hidden. " + strings.Repeat(
+		"And some that came after it. ",
+		30,
+	)
 	for _, c := range []struct {
 		query, text, want string
 		length            int
@@ -191,7 +223,9 @@ func TestSnippets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := NewMatcher(node).Show([]Text{{"title", "A title with needle"}, {"content", c.text}}, true, c.length)
+		got := NewMatcher(
+			node,
+		).Show([]Text{{"title", "A title with needle"}, {"content", c.text}}, true, c.length)
 		if n := utf8.RuneCountInString(got); n > c.length || !strings.Contains(got, c.want) {
 			t.Errorf("%q in a text of %d: %d characters: %q", c.query, len(c.text), n, got)
 		}
@@ -215,7 +249,8 @@ func TestRanking(t *testing.T) {
 		[]Text{{"content", "a battery that is not at all solar"}},
 		[]Text{{"content", filler + "solar" + filler + "batteries"}},
 	)
-	if !slices.IsSortedFunc(scores, func(a, b int64) int { return int(b - a) }) || slices.Contains(scores[1:], scores[0]) {
+	if !slices.IsSortedFunc(scores, func(a, b int64) int { return int(b - a) }) ||
+		slices.Contains(scores[1:], scores[0]) {
 		t.Errorf("scores %v", scores)
 	}
 }
@@ -278,7 +313,8 @@ func FuzzQuery(f *testing.F) {
 		e := Compile(7, node, Filter{States: []State{Live, Archived}})
 		e.Matches(&d)
 		for _, x := range []Expression{e, e.TitleOnly(), e.ButTitle()} {
-			if text := x.FTS5(); strings.Count(text, `"`)%2 != 0 || strings.Count(text, "(") != strings.Count(text, ")") {
+			if text := x.FTS5(); strings.Count(text, `"`)%2 != 0 ||
+				strings.Count(text, "(") != strings.Count(text, ")") {
 				t.Fatalf("%q: %s", query, text)
 			}
 			x.TSQuery()

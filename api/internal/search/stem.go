@@ -8,8 +8,8 @@ import (
 	"github.com/blevesearch/snowballstem/german"
 )
 
-// stems are the stems of a folded word, in English and in German: no text says in which language it is. Two words that
-// have a stem in common are forms of one word.
+// stems are the stems of a folded word, in English and in German: no text says in which language it
+// is. Two words that have a stem in common are forms of one word.
 func stems(folded string) []string {
 	if !stemmable(folded) {
 		return []string{folded}
@@ -25,7 +25,8 @@ func stems(folded string) []string {
 	return out
 }
 
-// stemmable is for words of Latin letters that are long enough to have an ending. After folding these are a to z.
+// stemmable is for words of Latin letters that are long enough to have an ending. After folding
+// these are a to z.
 func stemmable(folded string) bool {
 	if len(folded) < 3 {
 		return false
@@ -47,7 +48,8 @@ func stem(folded string, by func(*snowballstem.Env) bool) string {
 	return folded
 }
 
-// cached holds the stems of common words, since stemming costs more than everything else that is done to a word.
+// cached holds the stems of common words, since stemming costs more than everything else that is
+// done to a word.
 var cached stemCache
 
 type stemCache struct {
@@ -55,7 +57,8 @@ type stemCache struct {
 	stems map[string][]string
 }
 
-// maxCached bounds the cache to a few megabytes. It starts anew when it is full, which costs as much as one long text.
+// maxCached bounds the cache to a few megabytes. It starts anew when it is full, which costs as
+// much as one long text.
 const maxCached = 1 << 15
 
 func (c *stemCache) get(word string) ([]string, bool) {

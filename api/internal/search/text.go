@@ -1,9 +1,10 @@
-// Package search turns texts and queries into the same normalised words. Both databases index what it makes and are
-// asked with what it makes, so that both find the same items.
+// Package search turns texts and queries into the same normalised words. Both databases index what
+// it makes and are asked with what it makes, so that both find the same items.
 //
-// A text becomes a stream of words: case, accents and width are folded; hyphens, dots and other punctuation separate;
-// scripts that write without spaces become overlapping pairs of characters; a symbol such as an emoji is a word of its
-// own. See document.go for what is indexed and query.go for the query language.
+// A text becomes a stream of words: case, accents and width are folded; hyphens, dots and other
+// punctuation separate; scripts that write without spaces become overlapping pairs of characters; a
+// symbol such as an emoji is a word of its own. See document.go for what is indexed and query.go
+// for the query language.
 package search
 
 import (
@@ -14,7 +15,8 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Version changes when the same text would be indexed differently. Stores build their index anew then.
+// Version changes when the same text would be indexed differently. Stores build their index anew
+// then.
 const Version = 1
 
 // maxWord is how much of a word counts, in characters. Longer runs are data rather than words.
@@ -33,7 +35,7 @@ type segment struct {
 	kind       segmentKind
 	text       string // folded, never empty
 	start, end int    // in bytes of the original text
-	glue       rune   // what joins it to the segment before: a single mark of punctuation, or glued; 0 = nothing
+	glue       rune   // what joins it to the segment before: a mark of punctuation, or glued; 0 = nothing
 }
 
 // glued is the glue of segments that follow each other directly, such as a word and an emoji.
@@ -132,11 +134,23 @@ func unspaced(r rune) bool {
 	case r == '々', r == 'ー', r == 'ｰ', r == '\u3099', r == '\u309A', r == 'ﾞ', r == 'ﾟ':
 		return true
 	}
-	return unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul, unicode.Bopomofo,
-		unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar) && !unicode.Is(unicode.So, r)
+	return unicode.In(
+		r,
+		unicode.Han,
+		unicode.Hiragana,
+		unicode.Katakana,
+		unicode.Hangul,
+		unicode.Bopomofo,
+		unicode.Thai,
+		unicode.Lao,
+		unicode.Khmer,
+		unicode.Myanmar,
+	) &&
+		!unicode.Is(unicode.So, r)
 }
 
-// isIgnorable is for what may stand inside a word without changing it: soft hyphens, joiners, variation selectors.
+// isIgnorable is for what may stand inside a word without changing it: soft hyphens, joiners,
+// variation selectors.
 func isIgnorable(r rune) bool {
 	switch {
 	case r == '\u200B': // zero-width space: it separates
@@ -208,8 +222,8 @@ func foldSymbol(text string) string {
 	}, text)
 }
 
-// foldLetters removes what two spellings of one word differ in: case, accents, width, ligatures. What is left are letters,
-// numbers and marks.
+// foldLetters removes what two spellings of one word differ in: case, accents, width, ligatures.
+// What is left are letters, numbers and marks.
 func foldLetters(text string) string {
 	if isPlain(text) {
 		return strings.ToLower(text)
@@ -217,7 +231,9 @@ func foldLetters(text string) string {
 	var b strings.Builder
 	for _, r := range norm.NFKD.String(text) {
 		for _, lower := range foldRune(r) {
-			if (unicode.IsLetter(lower) || unicode.IsNumber(lower) || unicode.IsMark(lower)) && !isAccent(lower) && !isIgnorable(lower) {
+			if (unicode.IsLetter(lower) || unicode.IsNumber(lower) || unicode.IsMark(lower)) &&
+				!isAccent(lower) &&
+				!isIgnorable(lower) {
 				b.WriteRune(lower)
 			}
 		}
@@ -247,7 +263,8 @@ func cutWord(text string) string {
 	return text
 }
 
-// foldRune lowers a character. Some letters have no decomposition and are still written without their stroke.
+// foldRune lowers a character. Some letters have no decomposition and are still written without
+// their stroke.
 func foldRune(r rune) string {
 	switch r {
 	case 'ß', 'ẞ':
@@ -278,10 +295,16 @@ func isAccent(r rune) bool {
 	case r < 0x0300:
 		return false
 	case r <= 0x036F,
-		r >= 0x0483 && r <= 0x0489,                                                                      // Cyrillic
-		r >= 0x0591 && r <= 0x05C7,                                                                      // Hebrew points
-		r >= 0x0610 && r <= 0x061A, r >= 0x064B && r <= 0x065F, r == 0x0670, r >= 0x06D6 && r <= 0x06ED, // Arabic
-		r >= 0x1AB0 && r <= 0x1AFF, r >= 0x1DC0 && r <= 0x1DFF, r >= 0x20D0 && r <= 0x20FF, r >= 0xFE20 && r <= 0xFE2F:
+		// Cyrillic
+		r >= 0x0483 && r <= 0x0489,
+		// Hebrew points
+		r >= 0x0591 && r <= 0x05C7,
+		// Arabic
+		r >= 0x0610 && r <= 0x061A, r >= 0x064B && r <= 0x065F, r == 0x0670,
+		r >= 0x06D6 && r <= 0x06ED,
+		// of several scripts
+		r >= 0x1AB0 && r <= 0x1AFF, r >= 0x1DC0 && r <= 0x1DFF, r >= 0x20D0 && r <= 0x20FF,
+		r >= 0xFE20 && r <= 0xFE2F:
 		return true
 	}
 	return false

@@ -27,8 +27,8 @@ var (
 	checkCount = statement{"check.count", `SELECT COUNT(*) FROM search_docs`}
 )
 
-// CheckIndex compares each item with what the index holds of it, by making its document anew. It is meant for a store that
-// nobody writes to meanwhile.
+// CheckIndex compares each item with what the index holds of it, by making its document anew. It is
+// meant for a store that nobody writes to meanwhile.
 func (c *common) CheckIndex(ctx context.Context) (IndexReport, error) {
 	report, err := c.checkIndex(ctx)
 	return report, c.mark(err)
@@ -46,7 +46,16 @@ func (c *common) checkIndex(ctx context.Context) (report IndexReport, err error)
 		var batch []ownedItem
 		err := each(ctx, c.db, checkItems, []any{at.owner, at.kind, at.uid}, func(r rows) error {
 			var o ownedItem
-			err := r.Scan(&o.owner, &o.kind, &o.item.UID, &o.item.Version, &o.item.Created, &o.item.Updated, &o.item.Deleted, &o.item.Payload)
+			err := r.Scan(
+				&o.owner,
+				&o.kind,
+				&o.item.UID,
+				&o.item.Version,
+				&o.item.Created,
+				&o.item.Updated,
+				&o.item.Deleted,
+				&o.item.Payload,
+			)
 			batch = append(batch, o)
 			return err
 		})

@@ -12,28 +12,43 @@ import (
 	"github.com/toolbridge/toolbridge-mcp/api/internal/search"
 )
 
-// fillCreated gives the items of earlier releases their time of creation and their parent. It is Go because the parent is
-// in the payload, whose text PostgreSQL cannot always read as JSON (it refuses \u0000).
-var fillCreated = goose.NewGoMigration(3, &goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
-	if _, err := tx.ExecContext(ctx, "UPDATE items SET created = updated WHERE version = 1"); err != nil {
-		return err
-	}
-	for after := (key{}); ; {
-		rows, err := readForCreated(ctx, tx, after)
-		if err != nil || len(rows) == 0 {
+// fillCreated gives the items of earlier releases their time of creation and their parent. It is Go
+// because the parent is in the payload, whose text PostgreSQL cannot always read as JSON (it
+// refuses \u0000).
+var fillCreated = goose.NewGoMigration(
+	3,
+	&goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
+		if _, err := tx.ExecContext(
+			ctx,
+			"UPDATE items SET created = updated WHERE version = 1",
+		); err != nil {
 			return err
 		}
-		for _, r := range rows {
-			_, err := tx.ExecContext(ctx, "UPDATE items SET created = $4, parent = $5 WHERE owner = $1 AND kind = $2 AND uid = $3",
-				r.owner, r.kind, r.item.UID, createdOf(r.item), parentOf(r.kind, r.item.Payload))
-			if err != nil {
+		for after := (key{}); ; {
+			rows, err := readForCreated(ctx, tx, after)
+			if err != nil || len(rows) == 0 {
 				return err
 			}
+			for _, r := range rows {
+				_, err := tx.ExecContext(
+					ctx,
+					"UPDATE items SET created = $4, parent = $5 WHERE owner = $1 AND kind = $2 AND uid = $3",
+					r.owner,
+					r.kind,
+					r.item.UID,
+					createdOf(r.item),
+					parentOf(r.kind, r.item.Payload),
+				)
+				if err != nil {
+					return err
+				}
+			}
+			last := rows[len(rows)-1]
+			after = key{last.owner, last.kind, last.item.UID}
 		}
-		last := rows[len(rows)-1]
-		after = key{last.owner, last.kind, last.item.UID}
-	}
-}}, nil)
+	}},
+	nil,
+)
 
 type key struct {
 	owner     int64
@@ -61,7 +76,14 @@ func readForCreated(ctx context.Context, tx *sql.Tx, after key) ([]ownedItem, er
 	var out []ownedItem
 	for found.Next() {
 		var r ownedItem
-		if err := found.Scan(&r.owner, &r.kind, &r.item.UID, &r.item.Version, &r.item.Updated, &r.item.Payload); err != nil {
+		if err := found.Scan(
+			&r.owner,
+			&r.kind,
+			&r.item.UID,
+			&r.item.Version,
+			&r.item.Updated,
+			&r.item.Payload,
+		); err != nil {
 			return nil, err
 		}
 		out = append(out, r)
@@ -69,8 +91,8 @@ func readForCreated(ctx context.Context, tx *sql.Tx, after key) ([]ownedItem, er
 	return out, found.Err()
 }
 
-// createdOf is the best that is known of an item that was written before times of creation were kept: the time in its uid
-// (UUID version 7, which the server makes), else its last change.
+// createdOf is the best that is known of an item that was written before times of creation were
+// kept: the time in its uid (UUID version 7, which the server makes), else its last change.
 func createdOf(item Item) int64 {
 	if item.Version == 1 || len(item.UID) != 36 || item.UID[14] != '7' {
 		return item.Updated

@@ -12,8 +12,13 @@ import (
 	"github.com/pressly/goose/v3"
 )
 
-// onEachOld runs a test on databases that are of schema version 1, and then on what this release makes of them.
-func onEachOld(t *testing.T, fill func(t *testing.T, db *sql.DB), test func(t *testing.T, s Store)) {
+// onEachOld runs a test on databases that are of schema version 1, and then on what this release
+// makes of them.
+func onEachOld(
+	t *testing.T,
+	fill func(t *testing.T, db *sql.DB),
+	test func(t *testing.T, s Store),
+) {
 	t.Run("sqlite", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "old.db")
 		p, err := openPool(path, 1)
@@ -71,18 +76,32 @@ const (
 func fillOld(t *testing.T, db *sql.DB) {
 	t.Helper()
 	insert := func(kind, uid string, version, updated int64, payload string) {
-		_, err := db.Exec(`INSERT INTO items (owner, kind, uid, version, updated, payload) VALUES (1, $1, $2, $3, $4, $5)`,
-			kind, uid, version, updated, payload)
+		_, err := db.Exec(
+			`INSERT INTO items (owner, kind, uid, version, updated, payload) VALUES (1, $1, $2, $3, $4, $5)`,
+			kind,
+			uid,
+			version,
+			updated,
+			payload,
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := db.Exec(`INSERT INTO users (tenant, subject, created) VALUES ('t', 's', 0)`); err != nil {
+	if _, err := db.Exec(
+		`INSERT INTO users (tenant, subject, created) VALUES ('t', 's', 0)`,
+	); err != nil {
 		t.Fatal(err)
 	}
 	insert("notes", oldNote, 1, 1763636400000, `{"title":"An old note about batteries"}`)
 	insert("notes", oldChanged, 4, 1763636400001, `{"title":"x"}`)
-	insert("chat_messages", oldMessage, 2, 1763636400002, `{"odd":"\u0000","chatUid":"33333333-3333-4333-8333-333333333333"}`)
+	insert(
+		"chat_messages",
+		oldMessage,
+		2,
+		1763636400002,
+		`{"odd":"\u0000","chatUid":"33333333-3333-4333-8333-333333333333"}`,
+	)
 }
 
 func TestItemsOfTheFirstSchemaGetTheirCreationAndTheirParent(t *testing.T) {
@@ -97,7 +116,14 @@ func TestItemsOfTheFirstSchemaGetTheirCreationAndTheirParent(t *testing.T) {
 		} {
 			item, err := s.Get(t.Context(), 1, c.kind, c.uid)
 			if err != nil || item.Created != c.created {
-				t.Errorf("%s %s: created %d, want %d (%v)", c.kind, c.uid, item.Created, c.created, err)
+				t.Errorf(
+					"%s %s: created %d, want %d (%v)",
+					c.kind,
+					c.uid,
+					item.Created,
+					c.created,
+					err,
+				)
 			}
 		}
 		page := Page{After: Beginning, Limit: 10, MaxBytes: 1 << 20, Parent: oldChat}

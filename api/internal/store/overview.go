@@ -48,7 +48,8 @@ const (
 	topTags       = 10
 )
 
-// The parts of an overview. A task with one of these statuses is finished; an archived or deleted one is not counted at all.
+// The parts of an overview. A task with one of these statuses is finished; an archived or deleted
+// one is not counted at all.
 const finished = "'completed', 'done', 'closed', 'cancelled', 'canceled'"
 
 var (
@@ -57,20 +58,24 @@ var (
 		WHERE owner = $1 AND state IN ('l', 'a') GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 2, 3`}
 	overviewDueCount = statement{"overview.due_count", `
 		SELECT COUNT(*) FROM search_docs
-		WHERE owner = $1 AND due IS NOT NULL AND due >= $2 AND due < $3 AND kind = 'tasks' AND state = 'l'
+		WHERE owner = $1 AND due IS NOT NULL AND due >= $2 AND due < $3
+				AND kind = 'tasks' AND state = 'l'
 			AND COALESCE(LOWER(status), '') NOT IN (` + finished + `)`}
 	overviewDue = statement{"overview.due", `
 		SELECT i.kind, i.uid, i.version, i.created, i.updated, i.deleted, i.payload FROM (
 			SELECT owner, kind, uid, due, updated FROM search_docs
-			WHERE owner = $1 AND due IS NOT NULL AND due >= $2 AND due < $3 AND kind = 'tasks' AND state = 'l'
+			WHERE owner = $1 AND due IS NOT NULL AND due >= $2 AND due < $3
+				AND kind = 'tasks' AND state = 'l'
 				AND COALESCE(LOWER(status), '') NOT IN (` + finished + `)
 			ORDER BY due, updated LIMIT CAST($4 AS BIGINT)) d
-		JOIN items i ON i.owner = d.owner AND i.kind = d.kind AND i.uid = d.uid ORDER BY d.due, d.updated`}
+		JOIN items i ON i.owner = d.owner AND i.kind = d.kind AND i.uid = d.uid
+		ORDER BY d.due, d.updated`}
 	overviewUnread = func(unread string) statement {
 		return statement{"overview.unread", `
 			SELECT g.parent, g.messages, CAST(SUM(g.messages) OVER () AS BIGINT) FROM (
 				SELECT owner, parent, COUNT(*) AS messages FROM search_docs
-				WHERE owner = $1 AND ` + unread + ` AND state = 'l' AND parent IS NOT NULL GROUP BY owner, parent) g
+				WHERE owner = $1 AND ` + unread + ` AND state = 'l' AND parent IS NOT NULL
+				GROUP BY owner, parent) g
 			JOIN items c ON c.owner = g.owner AND c.kind = 'chats' AND c.uid = g.parent AND c.deleted = 0
 			ORDER BY 2 DESC, 1 LIMIT ` + strconv.Itoa(chatExamples)}
 	}
@@ -79,13 +84,20 @@ var (
 // longAgo is before every due time.
 const longAgo = -1 << 62
 
-// Overview counts what an owner has. today and the others are the beginnings of days, in Unix milliseconds.
-func (c *common) Overview(ctx context.Context, owner, today, tomorrow, nextWeek int64) (Overview, error) {
+// Overview counts what an owner has. today and the others are the beginnings of days, in Unix
+// milliseconds.
+func (c *common) Overview(
+	ctx context.Context,
+	owner, today, tomorrow, nextWeek int64,
+) (Overview, error) {
 	out, err := c.overview(ctx, owner, today, tomorrow, nextWeek)
 	return out, c.mark(err)
 }
 
-func (c *common) overview(ctx context.Context, owner, today, tomorrow, nextWeek int64) (out Overview, err error) {
+func (c *common) overview(
+	ctx context.Context,
+	owner, today, tomorrow, nextWeek int64,
+) (out Overview, err error) {
 	if out.Progress, err = c.progress(ctx, owner); err != nil {
 		return out, err
 	}
@@ -103,7 +115,11 @@ func (c *common) overview(ctx context.Context, owner, today, tomorrow, nextWeek 
 	for _, due := range []struct {
 		into         *DueTasks
 		from, before int64
-	}{{&out.Overdue, longAgo, today}, {&out.DueToday, today, tomorrow}, {&out.DueWeek, today, nextWeek}} {
+	}{
+		{&out.Overdue, longAgo, today},
+		{&out.DueToday, today, tomorrow},
+		{&out.DueWeek, today, nextWeek},
+	} {
 		if err := c.dueTasks(ctx, owner, due.from, due.before, due.into); err != nil {
 			return out, err
 		}
@@ -117,9 +133,21 @@ func (c *common) overview(ctx context.Context, owner, today, tomorrow, nextWeek 
 	if err != nil {
 		return out, err
 	}
-	live := Search{Filter: search.Filter{States: []search.State{search.Live}}, Order: Newest, GroupBy: "tag"}
+	live := Search{
+		Filter:  search.Filter{States: []search.State{search.Live}},
+		Order:   Newest,
+		GroupBy: "tag",
+	}
 	e := search.Compile(owner, nil, live.Filter)
-	if out.Latest, _, err = c.find(ctx, owner, live, e, latestChanges, foundBytes, true); err != nil {
+	if out.Latest, _, err = c.find(
+		ctx,
+		owner,
+		live,
+		e,
+		latestChanges,
+		foundBytes,
+		true,
+	); err != nil {
 		return out, err
 	}
 	if out.Tags, _, err = c.groups(ctx, owner, live, e); err == nil && len(out.Tags) > topTags {
@@ -129,13 +157,34 @@ func (c *common) overview(ctx context.Context, owner, today, tomorrow, nextWeek 
 }
 
 func (c *common) dueTasks(ctx context.Context, owner, from, before int64, into *DueTasks) error {
-	if err := one(ctx, c.db, overviewDueCount, []any{owner, from, before}, &into.Count); err != nil || into.Count == 0 {
+	if err := one(
+		ctx,
+		c.db,
+		overviewDueCount,
+		[]any{owner, from, before},
+		&into.Count,
+	); err != nil ||
+		into.Count == 0 {
 		return err
 	}
-	return each(ctx, c.db, overviewDue, []any{owner, from, before, dueExamples}, func(r rows) error {
-		var f Found
-		err := r.Scan(&f.Kind, &f.Item.UID, &f.Item.Version, &f.Item.Created, &f.Item.Updated, &f.Item.Deleted, &f.Item.Payload)
-		into.First = append(into.First, f)
-		return err
-	})
+	return each(
+		ctx,
+		c.db,
+		overviewDue,
+		[]any{owner, from, before, dueExamples},
+		func(r rows) error {
+			var f Found
+			err := r.Scan(
+				&f.Kind,
+				&f.Item.UID,
+				&f.Item.Version,
+				&f.Item.Created,
+				&f.Item.Updated,
+				&f.Item.Deleted,
+				&f.Item.Payload,
+			)
+			into.First = append(into.First, f)
+			return err
+		},
+	)
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/toolbridge/toolbridge-mcp/api/internal/search"
 )
 
 // plans says by which indexes each statement of a request finds its rows. A statement that reads a table from end to end, or sorts what it has
@@ -35,6 +37,9 @@ var plans = []struct {
 	{itemLists[listing{ofParent: true, deletedToo: true}], ofAParent, []string{"items_by_parent"}, []string{"items_by_parent"}},
 	{itemLists[listing{ofParent: true, deletedToo: true, newest: true}], ofAParent,
 		[]string{"items_by_parent"}, []string{"items_by_parent"}},
+	{overviewDueCount, "1, 1, 2", []string{"search_docs_by_due"}, []string{"search_docs_by_due"}},
+	{userIndexed, "1", []string{"INTEGER PRIMARY KEY"}, []string{"users_pkey"}},
+	{itemTotal, "1", []string{"items_by_"}, []string{"items_by_"}},
 	{itemCount, "1", []string{"items_by_"}, []string{"items_by_"}},
 	{itemWipe, "1", []string{"items_by_"}, []string{"items_by_"}},
 	{sessionOpen, "'t', 's'," + aUID + ", 1, 1", nil, []string{"users_tenant_subject_key"}},
@@ -44,8 +49,45 @@ var plans = []struct {
 	{sessionSweep, "1", nil, []string{"sessions_by_expiry"}},
 }
 
+// searchPlans are the statements of searches, which are put together for each of them.
+var searchPlans = []struct {
+	name   string
+	query  string
+	order  Order
+	filter search.Filter
+	updated, due,
+	dense bool
+	postgres []string
+}{
+	{"by words", "7 -the", Newest, search.Filter{}, false, false, false, []string{"search_docs_by_terms", "items_by_uid"}},
+	{"oldest", "7", Oldest, search.Filter{}, true, false, false, []string{"search_docs_by_terms"}},
+	{"by phrase", `"7 8" OR 123*`, Newest, search.Filter{Tags: []string{"x"}}, false, false, false,
+		[]string{"search_docs_by_terms"}},
+	{"by filter", "", Newest, search.Filter{Parent: aParent}, false, false, false,
+		[]string{"search_docs_by_terms"}},
+	{"everything", "", Newest, search.Filter{}, false, false, true, []string{"search_docs_"}},
+	{"due", "7", Due, search.Filter{}, false, true, false, []string{"search_docs_by_"}},
+}
+
+// searchPlan is the statement that reads a page of a search, and its arguments.
+func (c *common) searchPlan(t *testing.T, n int, owner int64) (statement, []any) {
+	p := searchPlans[n]
+	p.filter.States = []search.State{search.Live}
+	s := Search{Query: parsed(t, p.query), Filter: p.filter, Order: p.order}
+	from, before := int64(1), int64(15000)
+	if p.updated {
+		s.Updated = Range{&from, &before}
+	}
+	if p.due {
+		s.Due = Range{&from, &before}
+	}
+	q := c.index.hits(owner, s, search.Compile(owner, s.Query, s.Filter))
+	return c.pageStatement(q, s, 10, p.dense), q.args
+}
+
 const (
 	aUID      = "'00000000-0000-0000-0000-000000000000'"
+	aParent   = "11111111-1111-4111-8111-111111111111"
 	ofAParent = "1, 'chat_messages', 1, " + aUID + ", 10, " + aUID
 )
 
@@ -84,6 +126,33 @@ func TestPlansOfSQLite(t *testing.T) {
 		_ = rows.Close()
 		judgePlan(t, p.statement, strings.Join(plan, "\n"), costly, p.sqlite)
 	}
+	// FTS5 is scanned by its own index, and what a page has is sorted once more by the join with its items.
+	outside := regexp.MustCompile(`SCAN (d|i|items|search_docs)\b`)
+	for n, p := range searchPlans {
+		st, args := s.searchPlan(t, n, 1)
+		rows, err := s.db.reads.db.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+st.sql, args...)
+		if err != nil {
+			t.Fatalf("%s: %v", p.name, err)
+		}
+		var plan []string
+		for rows.Next() {
+			var id, parent, unused int
+			var line string
+			if err := rows.Scan(&id, &parent, &unused, &line); err != nil {
+				t.Fatal(err)
+			}
+			plan = append(plan, line)
+		}
+		_ = rows.Close()
+		want := []string{"f VIRTUAL TABLE INDEX", "SEARCH d USING INTEGER PRIMARY KEY", "SEARCH i USING INDEX items_by_uid"}
+		judgePlan(t, statement{name: p.name}, strings.Join(plan, "\n"), outside, want)
+		if p.order == Newest || p.order == Oldest {
+			// The index is in the order of time: nothing but the page itself may be sorted.
+			if inner := strings.Join(plan, "\n"); strings.Index(inner, "TEMP B-TREE") >= 0 && strings.Index(inner, "TEMP B-TREE") < strings.Index(inner, "SEARCH i") {
+				t.Errorf("%s sorts all hits:\n%s", p.name, inner)
+			}
+		}
+	}
 }
 
 // PostgreSQL chooses by what is in its tables, so there has to be something, and it has to know.
@@ -106,6 +175,9 @@ func TestPlansOfPostgreSQL(t *testing.T) {
 		`INSERT INTO items (owner, kind, uid, version, created, updated, payload, parent)
 			SELECT id, 'chat_messages', gen_random_uuid(), 1, n, n, '{}', chat
 			FROM (SELECT id, gen_random_uuid() chat FROM users) u, generate_series(1, 20) n`,
+		`INSERT INTO search_docs (owner, updated, kind, uid, state, due, unread, terms, words)
+			SELECT id, n, 'tasks', gen_random_uuid(), 'l', n, false, array_to_tsvector(ARRAY[id || 'l:w' || n % 500, id || 'l:a']), ' x '
+			FROM users, generate_series(1, CASE id WHEN 250 THEN 20000 ELSE 20 END) n`,
 		`INSERT INTO sessions (id, owner, epoch, created, expires) SELECT gen_random_uuid(), id, 1, n, n FROM users, generate_series(1, 20) n`,
 		`ANALYZE`,
 		`SET plan_cache_mode = force_generic_plan`,
@@ -128,5 +200,18 @@ func TestPlansOfPostgreSQL(t *testing.T) {
 			t.Fatalf("%s: %v", p.name, err)
 		}
 		judgePlan(t, p.statement, strings.Join(plan, "\n"), costly, p.postgres)
+	}
+	x := common{index: postgresIndex{}}
+	for n, p := range searchPlans {
+		st, args := x.searchPlan(t, n, 250)
+		rows, err := c.Query(t.Context(), "EXPLAIN "+st.sql, append([]any{pgx.QueryExecModeCacheDescribe}, args...)...)
+		if err != nil {
+			t.Fatalf("%s: %v", p.name, err)
+		}
+		plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			t.Fatalf("%s: %v", p.name, err)
+		}
+		judgePlan(t, statement{name: p.name}, strings.Join(plan, "\n"), regexp.MustCompile(`Seq Scan`), p.postgres)
 	}
 }

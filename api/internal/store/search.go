@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/toolbridge/toolbridge-mcp/api/internal/entity"
@@ -35,6 +37,9 @@ type Search struct {
 	GroupBy string // "" or one of GroupFields
 	Limit   int    // 0 only counts
 	After   *Place // where the page before ended
+	// Reserve is asked for the memory of each item that is read, unless it is nil. Its error ends the
+	// search.
+	Reserve func(Item) error
 }
 
 // Range is of Unix milliseconds; a nil end is open. From is within it, Before is not.
@@ -90,7 +95,8 @@ type Findings struct {
 	Progress      *Progress // nil when everything is indexed
 }
 
-// rankedHits is up to how many hits are ranked by their texts. Of more than that, those whose title matches come first.
+// rankedHits is up to how many hits are ranked by their texts. Of more than that, those whose title
+// matches come first.
 const (
 	rankedHits  = 200
 	rankedBytes = 4 << 20
@@ -98,7 +104,8 @@ const (
 	foundBytes = 8 << 20
 )
 
-// ErrSearchChanged means that so much was written since the first page that a search has to begin anew.
+// ErrSearchChanged means that so much was written since the first page that a search has to begin
+// anew.
 var (
 	ErrSearchChanged = errors.New("what is searched has changed too much since the first page")
 	// ErrSearchSlow means that a search was given up.
@@ -112,17 +119,28 @@ type searchIndex interface {
 	// drop removes the document of an item as it was; dropAll all documents of an owner.
 	drop(owner, updated int64) []command
 	dropAll(owner int64) []command
-	// check compares the stored document of an item with what it should be; checkAll looks for what belongs to no item.
-	check(ctx context.Context, c reader, owner int64, kind string, item Item, d *search.Document) (there bool, wrong []string, err error)
+	// check compares the stored document of an item with what it should be; checkAll looks for what
+	// belongs to no item.
+	check(
+		ctx context.Context,
+		c reader,
+		owner int64,
+		kind string,
+		item Item,
+		d *search.Document,
+	) (there bool, wrong []string, err error)
 	checkAll(ctx context.Context, c reader, documents int64) (wrong []string, err error)
 	// keys finds the next items without a document.
 	keys() statement
+	// fewItems reads the items of ids, a JSON list; it is empty for a database that finds hits more
+	// slowly than it counts.
+	fewItems() statement
 	// unread counts the unread messages of chats.
 	unread() statement
 	// hits is the part of a query from FROM on that finds the documents, as d, of a search.
 	hits(owner int64, s Search, e search.Expression) *query
-	// newest makes the order of time part of a query; dense says that a part of its hits can be found by walking in
-	// that order.
+	// newest makes the order of time part of a query; dense says that a part of its hits can be
+	// found by walking in that order.
 	order(q *query, s Search, dense bool)
 	// after makes a place part of a query.
 	after(q *query, owner int64, s Search)
@@ -146,7 +164,10 @@ func (q *query) arg(value any) string {
 func (q *query) and(condition string) { q.where = append(q.where, condition) }
 
 func (q *query) statement(name, columns, rest string) statement {
-	return statement{name, "SELECT " + columns + " FROM " + q.from + " WHERE " + strings.Join(q.where, " AND ") + rest}
+	return statement{
+		name,
+		"SELECT " + columns + " FROM " + q.from + " WHERE " + strings.Join(q.where, " AND ") + rest,
+	}
 }
 
 func (c *common) Search(ctx context.Context, owner int64, s Search) (Findings, error) {
@@ -159,9 +180,21 @@ func (c *common) search(ctx context.Context, owner int64, s Search) (out Finding
 		return out, err
 	}
 	e := search.Compile(owner, s.Query, s.Filter)
-	q := c.index.hits(owner, s, e)
-	if err := one(ctx, c.db, q.statement("search.count", "COUNT(*)", ""), q.args, &out.Total); err != nil {
+	few, isFew, err := c.few(ctx, owner, s, e)
+	if err != nil {
 		return out, err
+	}
+	if out.Total = int64(len(few)); !isFew {
+		q := c.index.hits(owner, s, e)
+		if err := one(
+			ctx,
+			c.db,
+			q.statement("search.count", "COUNT(*)", ""),
+			q.args,
+			&out.Total,
+		); err != nil {
+			return out, err
+		}
 	}
 	if s.GroupBy != "" && out.Total > 0 {
 		if out.Groups, out.OmittedGroups, err = c.groups(ctx, owner, s, e); err != nil {
@@ -171,11 +204,62 @@ func (c *common) search(ctx context.Context, owner int64, s Search) (out Finding
 	if s.Limit == 0 || out.Total == 0 {
 		return out, nil
 	}
+	if isFew {
+		list, _ := json.Marshal(few) // numbers encode
+		found, more, err := c.read(
+			ctx,
+			c.index.fewItems(),
+			[]any{string(list)},
+			rankedHits,
+			rankedBytes,
+			s.Reserve,
+		)
+		if err != nil {
+			return out, err
+		}
+		if !more {
+			out.Total = int64(len(found)) // an item may have been changed in between
+			out.Items, out.Next = rank(s, found)
+			return out, nil
+		}
+	}
 	out.Items, out.Next, err = c.page(ctx, owner, s, e, out.Total)
 	return out, err
 }
 
-func (c *common) page(ctx context.Context, owner int64, s Search, e search.Expression, total int64) ([]Found, *Place, error) {
+// few are the hits of a search by relevance, for a database that finds them as fast as it counts
+// them. They are not few when there are too many to be ranked.
+func (c *common) few(
+	ctx context.Context,
+	owner int64,
+	s Search,
+	e search.Expression,
+) (ids []int64, isFew bool, err error) {
+	if s.Order != Relevance || s.After != nil || c.index.fewItems().sql == "" {
+		return nil, false, nil
+	}
+	q := c.index.hits(owner, s, e)
+	st := q.statement(
+		"search.few",
+		"f.rowid",
+		" ORDER BY f.rowid DESC LIMIT "+strconv.Itoa(rankedHits+1),
+	)
+	err = each(ctx, c.db, st, q.args, func(r rows) error {
+		var id int64
+		err := r.Scan(&id)
+		ids = append(ids, id)
+		return err
+	})
+	return ids, len(ids) <= rankedHits, err
+}
+
+func (c *common) page(
+	ctx context.Context,
+	owner int64,
+	s Search,
+	e search.Expression,
+	total int64,
+) ([]Found, *Place, error) {
 	if s.Order != Relevance {
 		found, more, err := c.find(ctx, owner, s, e, s.Limit, foundBytes, total > rankedHits*10)
 		if !more || err != nil {
@@ -193,34 +277,44 @@ func (c *common) page(ctx context.Context, owner int64, s Search, e search.Expre
 }
 
 // ranked reads all hits and rates them. It is not ok when their texts are too large for that.
-func (c *common) ranked(ctx context.Context, owner int64, s Search, e search.Expression) (_ []Found, _ *Place, ok bool, err error) {
-	type rated struct {
-		Found
-		score int64
-	}
-	var all []rated
-	var evidence []search.Evidence
-	matcher := search.NewMatcher(s.Query)
-	place := s.After
-	s.After, s.Order = nil, Newest
+func (c *common) ranked(
+	ctx context.Context,
+	owner int64,
+	s Search,
+	e search.Expression,
+) (_ []Found, _ *Place, ok bool, err error) {
 	// A walk that was begun is ended the same way, though there may be some more hits by now.
 	limit, bytes := rankedHits, rankedBytes
-	if place != nil {
+	if s.After != nil {
 		limit, bytes = 5*rankedHits, 5*rankedBytes
 	}
-	found, more, err := c.find(ctx, owner, s, e, limit, bytes, false)
+	all := s
+	all.After, all.Order = nil, Newest
+	found, more, err := c.find(ctx, owner, all, e, limit, bytes, false)
 	switch {
 	case err != nil:
 		return nil, nil, false, err
-	case more && place != nil:
+	case more && s.After != nil:
 		return nil, nil, false, ErrSearchChanged
 	case more:
 		return nil, nil, false, nil
 	}
-	for _, f := range found {
+	out, next := rank(s, found)
+	return out, next, true, nil
+}
+
+// rank rates items and returns the page that a search asks for.
+func rank(s Search, found []Found) ([]Found, *Place) {
+	type rated struct {
+		Found
+		score int64
+	}
+	all := make([]rated, len(found))
+	evidence := make([]search.Evidence, len(found))
+	matcher := search.NewMatcher(s.Query)
+	for n, f := range found {
 		d, texts := search.Parse(entity.ByName(f.Kind), f.Item.Payload, f.Item.Deleted != 0)
-		all = append(all, rated{Found: f})
-		evidence = append(evidence, matcher.Weigh(texts, d.Title != ""))
+		all[n].Found, evidence[n] = f, matcher.Weigh(texts, d.Title != "")
 	}
 	for n, score := range matcher.Scores(evidence) {
 		all[n].score = score
@@ -230,20 +324,27 @@ func (c *common) ranked(ctx context.Context, owner int64, s Search, e search.Exp
 	})
 	var out []Found
 	for n, f := range all {
-		if place != nil && (f.score > place.Key || f.score == place.Key && f.Item.Updated >= place.Updated) {
+		if p := s.After; p != nil &&
+			(f.score > p.Key || f.score == p.Key && f.Item.Updated >= p.Updated) {
 			continue
 		}
 		if len(out) == s.Limit {
 			last := all[n-1]
-			return out, &Place{placeScore, last.score, last.Item.Updated}, true, nil
+			return out, &Place{placeScore, last.score, last.Item.Updated}
 		}
 		out = append(out, f.Found)
 	}
-	return out, nil, true, nil
+	return out, nil
 }
 
 // tiers finds those first whose title matches, and then the others, newest first in each.
-func (c *common) tiers(ctx context.Context, owner int64, s Search, e search.Expression, total int64) ([]Found, *Place, error) {
+func (c *common) tiers(
+	ctx context.Context,
+	owner int64,
+	s Search,
+	e search.Expression,
+	total int64,
+) ([]Found, *Place, error) {
 	var out []Found
 	place := s.After
 	s.Order = Newest
@@ -260,7 +361,15 @@ func (c *common) tiers(ctx context.Context, owner int64, s Search, e search.Expr
 	if len(out) == s.Limit {
 		return out, &Place{Mode: placeOthers, Updated: math.MaxInt64}, nil
 	}
-	found, more, err := c.find(ctx, owner, s, e.ButTitle(), s.Limit-len(out), foundBytes, total > rankedHits*10)
+	found, more, err := c.find(
+		ctx,
+		owner,
+		s,
+		e.ButTitle(),
+		s.Limit-len(out),
+		foundBytes,
+		total > rankedHits*10,
+	)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -294,21 +403,49 @@ func (p Place) Fits(order Order) bool {
 }
 
 // find reads a page of items, and whether there is more. It ends early when it has read many bytes.
-func (c *common) find(ctx context.Context, owner int64, s Search, e search.Expression, limit, bytes int, dense bool) ([]Found, bool, error) {
+func (c *common) find(
+	ctx context.Context,
+	owner int64,
+	s Search,
+	e search.Expression,
+	limit, bytes int,
+	dense bool,
+) ([]Found, bool, error) {
 	q := c.index.hits(owner, s, e)
 	if s.After != nil {
 		c.index.after(q, owner, s)
 	}
+	read := c.pageStatement(q, s, limit, dense)
+	return c.read(ctx, read, q.args, limit, bytes, s.Reserve)
+}
+
+// pageStatement reads the items of a page, and one more. They are read for the rows of the page
+// only, not for all that were looked at.
+func (c *common) pageStatement(q *query, s Search, limit int, dense bool) statement {
 	c.index.order(q, s, dense)
-	// The items are read for the rows of the page only, not for all that were looked at.
-	inner := q.statement("", "d.owner, d.kind, d.uid, d.updated, d.due", " ORDER BY "+q.orderBy+" LIMIT CAST("+q.arg(limit+1)+" AS BIGINT)")
+	inner := q.statement(
+		"",
+		"d.owner, d.kind, d.uid, d.updated, d.due",
+		" ORDER BY "+q.orderBy+" LIMIT CAST("+q.arg(limit+1)+" AS BIGINT)",
+	)
 	outer := strings.NewReplacer("f.rowid", "h.updated", "d.", "h.").Replace(q.orderBy)
-	read := statement{"search.page", `
-		SELECT h.kind, i.uid, i.version, i.created, i.updated, i.deleted, i.payload FROM (` + inner.sql + `) h
+	return statement{"search.page", `
+		SELECT h.kind, i.uid, i.version, i.created, i.updated, i.deleted, i.payload
+		FROM (` + inner.sql + `) h
 		JOIN items i ON i.owner = h.owner AND i.kind = h.kind AND i.uid = h.uid ORDER BY ` + outer}
+}
+
+// read reads at most limit items, and says whether there are more.
+func (c *common) read(
+	ctx context.Context,
+	st statement,
+	args []any,
+	limit, bytes int,
+	reserve func(Item) error,
+) ([]Found, bool, error) {
 	var found []Found
 	more, size := false, 0
-	err := each(ctx, c.db, read, q.args, func(r rows) error {
+	err := each(ctx, c.db, st, args, func(r rows) error {
 		if len(found) == limit {
 			more = true // the last row of the query, so it has ended by itself
 			return nil
@@ -318,7 +455,18 @@ func (c *common) find(ctx context.Context, owner int64, s Search, e search.Expre
 			return errStop
 		}
 		var f Found
-		err := r.Scan(&f.Kind, &f.Item.UID, &f.Item.Version, &f.Item.Created, &f.Item.Updated, &f.Item.Deleted, &f.Item.Payload)
+		err := r.Scan(
+			&f.Kind,
+			&f.Item.UID,
+			&f.Item.Version,
+			&f.Item.Created,
+			&f.Item.Updated,
+			&f.Item.Deleted,
+			&f.Item.Payload,
+		)
+		if err == nil && reserve != nil {
+			err = reserve(f.Item)
+		}
 		size += len(f.Item.Payload)
 		found = append(found, f)
 		return err
@@ -326,10 +474,19 @@ func (c *common) find(ctx context.Context, owner int64, s Search, e search.Expre
 	return found, more, err
 }
 
-func (c *common) groups(ctx context.Context, owner int64, s Search, e search.Expression) (groups []Group, omitted int64, err error) {
+func (c *common) groups(
+	ctx context.Context,
+	owner int64,
+	s Search,
+	e search.Expression,
+) (groups []Group, omitted int64, err error) {
 	q := c.index.hits(owner, s, e)
 	value := c.index.group(q, s.GroupBy)
-	st := q.statement("search.groups", "COALESCE("+value+", ''), COUNT(*)", " GROUP BY 1 ORDER BY 2 DESC, 1")
+	st := q.statement(
+		"search.groups",
+		"COALESCE("+value+", ''), COUNT(*)",
+		" GROUP BY 1 ORDER BY 2 DESC, 1",
+	)
 	err = each(ctx, c.db, st, q.args, func(r rows) error {
 		if len(groups) == MaxGroups {
 			omitted++
@@ -344,7 +501,12 @@ func (c *common) groups(ctx context.Context, owner int64, s Search, e search.Exp
 }
 
 // GetMany reads those of some items that live, by uid.
-func (c *common) GetMany(ctx context.Context, owner int64, kind string, uids []string) (map[string]Item, error) {
+func (c *common) GetMany(
+	ctx context.Context,
+	owner int64,
+	kind string,
+	uids []string,
+) (map[string]Item, error) {
 	out := make(map[string]Item, len(uids))
 	for _, uid := range uids {
 		item, err := findItem(ctx, c.db, owner, kind, uid)
@@ -359,7 +521,13 @@ func (c *common) GetMany(ctx context.Context, owner int64, kind string, uids []s
 }
 
 // indexed are the commands that keep the index true when an item is written.
-func (c *common) indexed(owner int64, kind string, before *Item, now Item, d *search.Document) []command {
+func (c *common) indexed(
+	owner int64,
+	kind string,
+	before *Item,
+	now Item,
+	d *search.Document,
+) []command {
 	var out []command
 	if before != nil {
 		out = c.index.drop(owner, before.Updated)
@@ -372,7 +540,8 @@ var (
 	itemTotal   = statement{"item.total", `SELECT COUNT(*) FROM items WHERE owner = $1`}
 )
 
-// progress is nil when all items of an owner are indexed. That does not change back while this program runs.
+// progress is nil when all items of an owner are indexed. That does not change back while this
+// program runs.
 func (c *common) progress(ctx context.Context, owner int64) (*Progress, error) {
 	if _, done := c.complete.Load(owner); done {
 		return nil, nil
@@ -390,7 +559,11 @@ func (c *common) progress(ctx context.Context, owner int64) (*Progress, error) {
 		return nil, err
 	}
 	states := []search.State{search.Live, search.Archived, search.Deleted}
-	q := c.index.hits(owner, Search{Filter: search.Filter{States: states}}, search.Compile(owner, nil, search.Filter{States: states}))
+	q := c.index.hits(
+		owner,
+		Search{Filter: search.Filter{States: states}},
+		search.Compile(owner, nil, search.Filter{States: states}),
+	)
 	err := one(ctx, c.db, q.statement("search.count", "COUNT(*)", ""), q.args, &p.Done)
 	p.Done = min(p.Done, p.Total) // items are written meanwhile
 	return &p, err
@@ -406,7 +579,8 @@ var (
 		UPDATE users SET indexed = $2 WHERE id = $1`}
 )
 
-// indexKeys finds the next items without a document. docOf is the condition that d is the document of i.
+// indexKeys finds the next items without a document. docOf is the condition that d is the document
+// of i.
 func indexKeys(docOf string) statement {
 	return statement{"index.keys", `
 		SELECT i.kind, i.uid, LENGTH(i.payload) FROM items i
@@ -415,8 +589,8 @@ func indexKeys(docOf string) statement {
 		ORDER BY i.kind, i.uid LIMIT 200`}
 }
 
-// IndexCursor is where the indexing of older items stands. Nothing is lost with it: items that are indexed are looked at
-// again and left as they are.
+// IndexCursor is where the indexing of older items stands. Nothing is lost with it: items that are
+// indexed are looked at again and left as they are.
 type IndexCursor struct {
 	after     int64 // this owner and those before are done
 	owner     int64 // whose items are being indexed; 0 = the next one's
@@ -426,8 +600,12 @@ type IndexCursor struct {
 // batchBytes bounds what one batch of IndexSome reads.
 const batchBytes = 2 << 20
 
-// IndexSome indexes a batch of the items that an earlier release has written. It is done when there are no more.
-func (c *common) IndexSome(ctx context.Context, at IndexCursor) (next IndexCursor, done bool, err error) {
+// IndexSome indexes a batch of the items that an earlier release has written. It is done when there
+// are no more.
+func (c *common) IndexSome(
+	ctx context.Context,
+	at IndexCursor,
+) (next IndexCursor, done bool, err error) {
 	if at.owner == 0 {
 		err := one(ctx, c.db, unindexedOwner, []any{search.Version, at.after}, &at.owner)
 		if errors.Is(err, sql.ErrNoRows) {
@@ -440,7 +618,9 @@ func (c *common) IndexSome(ctx context.Context, at IndexCursor) (next IndexCurso
 	next = at
 	var version int64
 	err = c.db.write(ctx, work{
-		first: []question{{indexLock, []any{at.owner}, func(r rows) error { return r.Scan(&version) }}},
+		first: []question{
+			{indexLock, []any{at.owner}, func(r rows) error { return r.Scan(&version) }},
+		},
 		then: func(tx connection) (commands []command, err error) {
 			switch version {
 			case search.Version: // another process was here
@@ -460,7 +640,11 @@ func (c *common) IndexSome(ctx context.Context, at IndexCursor) (next IndexCurso
 }
 
 // indexBatch is called with the person's lock held.
-func (c *common) indexBatch(ctx context.Context, tx connection, at IndexCursor) ([]command, IndexCursor, error) {
+func (c *common) indexBatch(
+	ctx context.Context,
+	tx connection,
+	at IndexCursor,
+) ([]command, IndexCursor, error) {
 	type keyed struct {
 		kind, uid string
 		size      int
@@ -476,7 +660,11 @@ func (c *common) indexBatch(ctx context.Context, tx connection, at IndexCursor) 
 		return nil, at, err
 	}
 	if len(keys) == 0 {
-		return []command{{indexMark, []any{at.owner, search.Version}}}, IndexCursor{after: at.owner}, nil
+		return []command{
+				{indexMark, []any{at.owner, search.Version}},
+			}, IndexCursor{
+				after: at.owner,
+			}, nil
 	}
 	var commands []command
 	size := 0

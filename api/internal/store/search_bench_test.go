@@ -17,7 +17,8 @@ import (
 	"github.com/toolbridge/toolbridge-mcp/api/internal/search"
 )
 
-// benchItems is how many items the searched person has: SEARCH_BENCH_ITEMS=100000 for the figures of docs/PERFORMANCE.md.
+// benchItems is how many items the searched person has: SEARCH_BENCH_ITEMS=100000 for the figures
+// of docs/PERFORMANCE.md.
 func benchItems() int {
 	if n, err := strconv.Atoi(os.Getenv("SEARCH_BENCH_ITEMS")); err == nil {
 		return n
@@ -25,7 +26,8 @@ func benchItems() int {
 	return 5_000
 }
 
-// benchText is some words, common ones more often. Every second text has the word "half", one of five thousand "rare".
+// benchText is some words, common ones more often. Every second text has the word "half", one of
+// five thousand "rare".
 func benchText(r *rand.Rand, n int) string {
 	words := make([]string, 0, 40)
 	for range 34 {
@@ -37,7 +39,12 @@ func benchText(r *rand.Rand, n int) string {
 	if n%5000 == 0 {
 		words = append(words, "rare")
 	}
-	return fmt.Sprintf(`{"title":"Note number %d","content":"%s","tags":["t%d"]}`, n, strings.Join(words, " "), n%20)
+	return fmt.Sprintf(
+		`{"title":"Note number %d","content":"%s","tags":["t%d"]}`,
+		n,
+		strings.Join(words, " "),
+		n%20,
+	)
 }
 
 func BenchmarkSearch(b *testing.B) {
@@ -75,7 +82,12 @@ func BenchmarkSearch(b *testing.B) {
 			live := search.Filter{States: []search.State{search.Live}}
 			b.Run("Get", func(b *testing.B) {
 				for b.Loop() {
-					if _, err := s.Get(b.Context(), who.Owner, "notes", uids[len(uids)/2]); err != nil {
+					if _, err := s.Get(
+						b.Context(),
+						who.Owner,
+						"notes",
+						uids[len(uids)/2],
+					); err != nil {
 						b.Fatal(err)
 					}
 				}
@@ -150,12 +162,37 @@ func fillBench(b *testing.B, s Store, owner int64, uids []string, r *rand.Rand) 
 	for from := 0; from < len(uids); from += 500 {
 		var commands []command
 		for n := from; n < min(from+500, len(uids)); n++ {
-			item := Item{UID: uids[n], Version: 1, Created: int64(1700000000000 + n), Updated: int64(1700000000000 + n), Payload: []byte(benchText(r, n))}
+			item := Item{
+				UID:     uids[n],
+				Version: 1,
+				Created: int64(1700000000000 + n),
+				Updated: int64(1700000000000 + n),
+				Payload: []byte(benchText(r, n)),
+			}
 			d := search.Index(kind, item.Payload, false)
-			commands = append(commands, command{itemInsert, []any{owner, kind.Name, item.UID, 1, item.Created, item.Updated, 0, string(item.Payload), nil}})
+			commands = append(
+				commands,
+				command{
+					itemInsert,
+					[]any{
+						owner,
+						kind.Name,
+						item.UID,
+						1,
+						item.Created,
+						item.Updated,
+						0,
+						string(item.Payload),
+						nil,
+					},
+				},
+			)
 			commands = append(commands, c.index.put(owner, item, kind.Name, &d)...)
 		}
-		if err := c.db.write(b.Context(), work{then: func(connection) ([]command, error) { return commands, nil }}); err != nil {
+		if err := c.db.write(
+			b.Context(),
+			work{then: func(connection) ([]command, error) { return commands, nil }},
+		); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -176,7 +213,10 @@ func explainBench(b *testing.B, p *postgresStore, owner int64) {
 				st = q.statement("search.page", "d.kind, d.uid", " ORDER BY "+q.orderBy+" LIMIT 11")
 			}
 			for range 2 {
-				rows, err := p.pool.Query(b.Context(), "EXPLAIN (ANALYZE, BUFFERS) "+st.sql, q.args...)
+				rows, err := p.pool.Query(
+					b.Context(),
+					"EXPLAIN (ANALYZE, BUFFERS) "+st.sql,
+					q.args...)
 				if err != nil {
 					b.Fatal(err)
 				}

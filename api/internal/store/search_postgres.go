@@ -10,24 +10,49 @@ import (
 	"github.com/toolbridge/toolbridge-mcp/api/internal/search"
 )
 
-// postgresIndex is the index in PostgreSQL: a tsvector of normalised words. It has no positions, which PostgreSQL keeps of
-// the first 16,383 words only; phrases are looked for in the words themselves.
+// postgresIndex is the index in PostgreSQL: a tsvector of normalised words. It has no positions,
+// which PostgreSQL keeps of the first 16,383 words only; phrases are looked for in the words
+// themselves.
 type postgresIndex struct{}
 
 var (
 	postgresDocPut = statement{"index.doc_put", `
 		INSERT INTO search_docs
-			(owner, updated, kind, uid, state, status, priority, due, tags, parent_kind, parent, unread, terms, words)
+			(owner, updated, kind, uid, state, status, priority, due, tags,
+			parent_kind, parent, unread, terms, words)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, array_to_tsvector($13), $14)`}
-	postgresDocDrop   = statement{"index.doc_drop", `DELETE FROM search_docs WHERE owner = $1 AND updated = $2`}
+	postgresDocDrop = statement{
+		"index.doc_drop",
+		`DELETE FROM search_docs WHERE owner = $1 AND updated = $2`,
+	}
 	postgresDocWipe   = statement{"index.doc_wipe", `DELETE FROM search_docs WHERE owner = $1`}
 	postgresIndexKeys = indexKeys("d.owner = i.owner AND d.updated = i.updated")
 )
 
 func (postgresIndex) put(owner int64, item Item, kind string, d *search.Document) []command {
-	return []command{{postgresDocPut, []any{owner, item.Updated, kind, item.UID, string(d.State), optional(d.Status),
-		optional(d.Priority), d.Due, d.Tags, optional(d.ParentKind), optional(d.Parent), d.Unread,
-		d.Lexemes(owner), d.Words()}}}
+	return []command{
+		{
+			postgresDocPut,
+			[]any{
+				owner,
+				item.Updated,
+				kind,
+				item.UID,
+				string(d.State),
+				optional(d.Status),
+				optional(
+					d.Priority,
+				),
+				d.Due,
+				d.Tags,
+				optional(d.ParentKind),
+				optional(d.Parent),
+				d.Unread,
+				d.Lexemes(owner),
+				d.Words(),
+			},
+		},
+	}
 }
 
 func (postgresIndex) drop(owner, updated int64) []command {
@@ -37,6 +62,8 @@ func (postgresIndex) drop(owner, updated int64) []command {
 func (postgresIndex) dropAll(owner int64) []command {
 	return []command{{postgresDocWipe, []any{owner}}}
 }
+
+func (postgresIndex) fewItems() statement { return statement{} }
 
 var postgresUnread = overviewUnread("unread")
 
@@ -70,7 +97,8 @@ func (postgresIndex) hits(owner int64, s Search, e search.Expression) *query {
 }
 
 func (postgresIndex) order(q *query, s Search, dense bool) {
-	// The sum keeps the planner from walking through a person's documents in the order of time where few of them match.
+	// The sum keeps the planner from walking through a person's documents in the order of time
+	// where few of them match.
 	by := "d.updated + 0"
 	if dense {
 		by = "d.updated"
@@ -111,25 +139,52 @@ func (postgresIndex) group(q *query, field string) string {
 
 var postgresDocGet = statement{"check.doc", `
 	SELECT kind, uid, state, COALESCE(status, ''), COALESCE(priority, ''), due, COALESCE(tags, '{}'),
-		COALESCE(parent_kind, ''), COALESCE(CAST(parent AS text), ''), unread, tsvector_to_array(terms), words
+		COALESCE(parent_kind, ''), COALESCE(CAST(parent AS text), ''), unread,
+		tsvector_to_array(terms), words
 	FROM search_docs WHERE owner = $1 AND updated = $2`}
 
-func (postgresIndex) check(ctx context.Context, c reader, owner int64, kind string, item Item, d *search.Document) (bool, []string, error) {
+func (postgresIndex) check(
+	ctx context.Context,
+	c reader,
+	owner int64,
+	kind string,
+	item Item,
+	d *search.Document,
+) (bool, []string, error) {
 	var gotKind, uid, state, status, priority, parentKind, parent, words string
 	var due *int64
 	var tags, terms []string
 	var unread bool
-	err := one(ctx, c, postgresDocGet, []any{owner, item.Updated}, &gotKind, &uid, &state, &status, &priority, &due, &tags,
-		&parentKind, &parent, &unread, &terms, &words)
+	err := one(
+		ctx,
+		c,
+		postgresDocGet,
+		[]any{owner, item.Updated},
+		&gotKind,
+		&uid,
+		&state,
+		&status,
+		&priority,
+		&due,
+		&tags,
+		&parentKind,
+		&parent,
+		&unread,
+		&terms,
+		&words,
+	)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, []string{"is not in the index"}, nil
 	} else if err != nil {
 		return false, nil, err
 	}
 	var wrong []string
-	if gotKind != kind || uid != item.UID || state != string(d.State) || status != d.Status || priority != d.Priority ||
+	if gotKind != kind || uid != item.UID || state != string(d.State) ||
+		status != d.Status || priority != d.Priority ||
 		(due == nil) != (d.Due == nil) || due != nil && *due != *d.Due || !slices.Equal(tags, d.Tags) ||
-		parentKind != d.ParentKind || parent != d.Parent || unread != d.Unread || words != d.Words() {
+		parentKind != d.ParentKind || parent != d.Parent ||
+		unread != d.Unread ||
+		words != d.Words() {
 		wrong = append(wrong, "differs from its document")
 	}
 	if text := differing(d.Lexemes(owner), terms); text != "" {

@@ -12,12 +12,13 @@ import (
 	"github.com/toolbridge/toolbridge-mcp/api/internal/search"
 )
 
-// sqliteIndex is the index in SQLite: FTS5 over normalised words. What it is asked stays within FTS5 where it can, since
-// each row that is read from another table costs a thousand times what a row of the index does.
+// sqliteIndex is the index in SQLite: FTS5 over normalised words. What it is asked stays within
+// FTS5 where it can, since each row that is read from another table costs a thousand times what a
+// row of the index does.
 type sqliteIndex struct{}
 
-// A document's id is its owner and the time of its last change, which is unique for an owner. So the index is in the order
-// of time, and a person's documents are one range of it.
+// A document's id is its owner and the time of its last change, which is unique for an owner. So
+// the index is in the order of time, and a person's documents are one range of it.
 const timeBits = 43 // milliseconds up to the year 2248
 
 func searchID(owner, updated int64) int64 { return owner<<timeBits | updated }
@@ -27,10 +28,16 @@ var (
 		INSERT INTO search_docs
 			(id, owner, updated, kind, uid, state, status, priority, due, tags, parent_kind, parent, unread)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`}
-	sqliteTextPut  = statement{"index.text_put", `INSERT INTO search_text (rowid, text) VALUES ($1, $2)`}
+	sqliteTextPut = statement{
+		"index.text_put",
+		`INSERT INTO search_text (rowid, text) VALUES ($1, $2)`,
+	}
 	sqliteDocDrop  = statement{"index.doc_drop", `DELETE FROM search_docs WHERE id = $1`}
 	sqliteTextDrop = statement{"index.text_drop", `DELETE FROM search_text WHERE rowid = $1`}
-	sqliteDocWipe  = statement{"index.doc_wipe", `DELETE FROM search_docs WHERE id >= $1 AND id < $2`}
+	sqliteDocWipe  = statement{
+		"index.doc_wipe",
+		`DELETE FROM search_docs WHERE id >= $1 AND id < $2`,
+	}
 	sqliteTextWipe = statement{"index.text_wipe", `
 		DELETE FROM search_text WHERE rowid IN (SELECT id FROM search_docs WHERE id >= $1 AND id < $2)`}
 	sqliteIndexKeys = indexKeys("d.id = (i.owner << 43 | i.updated)")
@@ -46,8 +53,24 @@ func (sqliteIndex) put(owner int64, item Item, kind string, d *search.Document) 
 		tags = optional(string(text))
 	}
 	return []command{
-		{sqliteDocPut, []any{id, owner, item.Updated, kind, item.UID, string(d.State), optional(d.Status), optional(d.Priority),
-			d.Due, tags, optional(d.ParentKind), optional(d.Parent), d.Unread}},
+		{
+			sqliteDocPut,
+			[]any{
+				id,
+				owner,
+				item.Updated,
+				kind,
+				item.UID,
+				string(d.State),
+				optional(d.Status),
+				optional(d.Priority),
+				d.Due,
+				tags,
+				optional(d.ParentKind),
+				optional(d.Parent),
+				d.Unread,
+			},
+		},
 		{sqliteTextPut, []any{id, d.FTS5(owner)}},
 	}
 }
@@ -61,6 +84,13 @@ func (sqliteIndex) dropAll(owner int64) []command {
 	ids := []any{searchID(owner, 0), searchID(owner+1, 0)}
 	return []command{{sqliteTextWipe, ids}, {sqliteDocWipe, ids}}
 }
+
+var sqliteFewItems = statement{"search.few_items", `
+	SELECT i.kind, i.uid, i.version, i.created, i.updated, i.deleted, i.payload FROM json_each($1) j
+	CROSS JOIN search_docs d ON d.id = j.value
+	CROSS JOIN items i ON i.owner = d.owner AND i.kind = d.kind AND i.uid = d.uid`}
+
+func (sqliteIndex) fewItems() statement { return sqliteFewItems }
 
 var sqliteUnread = overviewUnread("unread = 1")
 
@@ -152,7 +182,9 @@ func afterDue(q *query, p Place) {
 		return
 	}
 	due := q.arg(p.Key)
-	q.and("(d.due > " + due + " OR d.due = " + due + " AND d.updated < " + updated + " OR d.due IS NULL)")
+	q.and(
+		"(d.due > " + due + " OR d.due = " + due + " AND d.updated < " + updated + " OR d.due IS NULL)",
+	)
 }
 
 var (
@@ -165,14 +197,36 @@ var (
 		SELECT COUNT(*) FROM search_text f WHERE f.search_text MATCH $1 AND f.rowid = $2`}
 )
 
-// check asks for the words of a document by looking for all of them at once, in their order: FTS5 does not tell what a
-// row without its text was made of.
-func (sqliteIndex) check(ctx context.Context, c reader, owner int64, kind string, item Item, d *search.Document) (bool, []string, error) {
+// check asks for the words of a document by looking for all of them at once, in their order: FTS5
+// does not tell what a row without its text was made of.
+func (sqliteIndex) check(
+	ctx context.Context,
+	c reader,
+	owner int64,
+	kind string,
+	item Item,
+	d *search.Document,
+) (bool, []string, error) {
 	id := searchID(owner, item.Updated)
 	var gotKind, uid, state, status, priority, tags, parentKind, parent string
 	var due *int64
 	var unread bool
-	err := one(ctx, c, sqliteDocGet, []any{id}, &gotKind, &uid, &state, &status, &priority, &due, &tags, &parentKind, &parent, &unread)
+	err := one(
+		ctx,
+		c,
+		sqliteDocGet,
+		[]any{id},
+		&gotKind,
+		&uid,
+		&state,
+		&status,
+		&priority,
+		&due,
+		&tags,
+		&parentKind,
+		&parent,
+		&unread,
+	)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, []string{"is not in the index"}, nil
 	} else if err != nil {
@@ -184,9 +238,12 @@ func (sqliteIndex) check(ctx context.Context, c reader, owner int64, kind string
 		text, _ := json.Marshal(d.Tags)
 		wantTags = string(text)
 	}
-	if gotKind != kind || uid != item.UID || state != string(d.State) || status != d.Status || priority != d.Priority ||
+	if gotKind != kind || uid != item.UID || state != string(d.State) ||
+		status != d.Status || priority != d.Priority ||
 		(due == nil) != (d.Due == nil) || due != nil && *due != *d.Due || tags != wantTags ||
-		parentKind != d.ParentKind || parent != d.Parent || unread != d.Unread {
+		parentKind != d.ParentKind ||
+		parent != d.Parent ||
+		unread != d.Unread {
 		wrong = append(wrong, "differs from its document")
 	}
 	words := strings.Fields(d.FTS5(owner))
@@ -210,7 +267,13 @@ func (sqliteIndex) checkAll(ctx context.Context, c reader, documents int64) ([]s
 		return nil, err
 	}
 	if texts != documents {
-		return []string{fmt.Sprintf("the words of %d documents are indexed, and there are %d", texts, documents)}, nil
+		return []string{
+			fmt.Sprintf(
+				"the words of %d documents are indexed, and there are %d",
+				texts,
+				documents,
+			),
+		}, nil
 	}
 	return nil, nil
 }

@@ -65,7 +65,21 @@ type world struct {
 }
 
 var vocabulary = []string{
-	"battery", "batteries", "Café", "e-mail", "email", "v2.10.3", "2.10", "東京都", "京都", "👍🏽", "Rechnung", "Rechnungen", "anna@example.com", "the", "x1",
+	"battery",
+	"batteries",
+	"Café",
+	"e-mail",
+	"email",
+	"v2.10.3",
+	"2.10",
+	"東京都",
+	"京都",
+	"👍🏽",
+	"Rechnung",
+	"Rechnungen",
+	"anna@example.com",
+	"the",
+	"x1",
 }
 
 func randomPayload(r *rand.Rand, parent string) string {
@@ -111,7 +125,9 @@ func (w *world) matching(owner int64, q Search) []string {
 	for uid, d := range w.docs {
 		at := w.items[uid].Item.Updated
 		in := func(r Range, at *int64) bool {
-			return r.open() || at != nil && (r.From == nil || *at >= *r.From) && (r.Before == nil || *at < *r.Before)
+			return r.open() ||
+				at != nil && (r.From == nil || *at >= *r.From) &&
+					(r.Before == nil || *at < *r.Before)
 		}
 		if e.Matches(&d) && in(q.Updated, &at) && in(q.Due, d.Due) {
 			out = append(out, uid)
@@ -143,7 +159,8 @@ func (w *world) matching(owner int64, q Search) []string {
 	return out
 }
 
-// Both databases find exactly the items that the words themselves say, after any sequence of writes.
+// Both databases find exactly the items that the words themselves say, after any sequence of
+// writes.
 func TestASearchFindsExactlyWhatMatches(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		s := open(t, newClock().Now)
@@ -173,9 +190,35 @@ func TestASearchFindsExactlyWhatMatches(t *testing.T) {
 				w.write(t, who, kind, uid, put(randomPayload(r, parent)))
 			}
 		}
-		queries := []string{"", "battery", "batteries the", `"the battery"`, "battery OR café", "-battery", "the -battery", `-"the battery"`,
-			"batt*", "bat* -e-mail", "email", "e-mail", "2.10", "v2.10", "東", "京都", "東京", `"東京都 the"`, "👍", "rechnung", "anna@example.com",
-			"(battery OR rechnung) -(the OR x1)", `"battery the" OR "the battery"`, `(the -"battery the") OR 京都`, "nothing", "-nothing", `x1 OR -"the x1"`}
+		queries := []string{
+			"",
+			"battery",
+			"batteries the",
+			`"the battery"`,
+			"battery OR café",
+			"-battery",
+			"the -battery",
+			`-"the battery"`,
+			"batt*",
+			"bat* -e-mail",
+			"email",
+			"e-mail",
+			"2.10",
+			"v2.10",
+			"東",
+			"京都",
+			"東京",
+			`"東京都 the"`,
+			"👍",
+			"rechnung",
+			"anna@example.com",
+			"(battery OR rechnung) -(the OR x1)",
+			`"battery the" OR "the battery"`,
+			`(the -"battery the") OR 京都`,
+			"nothing",
+			"-nothing",
+			`x1 OR -"the x1"`,
+		}
 		filters := []search.Filter{
 			{States: []search.State{search.Live}},
 			{States: []search.State{search.Live, search.Archived}},
@@ -190,7 +233,12 @@ func TestASearchFindsExactlyWhatMatches(t *testing.T) {
 		due, dueBefore := int64(1767398400000), int64(1767830400000)
 		for _, query := range queries {
 			for n, filter := range filters {
-				q := Search{Query: parsed(t, query), Filter: filter, Order: []Order{Newest, Oldest, Due}[n%3], Limit: 7}
+				q := Search{
+					Query:  parsed(t, query),
+					Filter: filter,
+					Order:  []Order{Newest, Oldest, Due}[n%3],
+					Limit:  7,
+				}
 				switch n % 4 {
 				case 2:
 					q.Updated = Range{&from, &before}
@@ -201,7 +249,17 @@ func TestASearchFindsExactlyWhatMatches(t *testing.T) {
 					want := w.matching(who, q)
 					got, total := walkSearch(t, s, who, q)
 					if !slices.Equal(got, want) || total != int64(len(want)) {
-						t.Fatalf("%q %+v %s:\n%d of %d %v\nwant %d %v", query, filter, q.Order, len(got), total, got, len(want), want)
+						t.Fatalf(
+							"%q %+v %s:\n%d of %d %v\nwant %d %v",
+							query,
+							filter,
+							q.Order,
+							len(got),
+							total,
+							got,
+							len(want),
+							want,
+						)
 					}
 					if q.Query == nil {
 						continue
@@ -219,7 +277,11 @@ func TestASearchFindsExactlyWhatMatches(t *testing.T) {
 			}
 		}
 		for _, field := range GroupFields {
-			found, err := s.Search(t.Context(), owner.ID, Search{Filter: search.Filter{States: everyState}, GroupBy: field})
+			found, err := s.Search(
+				t.Context(),
+				owner.ID,
+				Search{Filter: search.Filter{States: everyState}, GroupBy: field},
+			)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -245,7 +307,12 @@ func TestASearchFindsExactlyWhatMatches(t *testing.T) {
 		if _, _, err := s.Wipe(t.Context(), owner.ID, "me"); err != nil {
 			t.Fatal(err)
 		}
-		if found, err := s.Search(t.Context(), owner.ID, Search{Filter: search.Filter{States: everyState}, Limit: 5}); err != nil || found.Total != 0 {
+		if found, err := s.Search(
+			t.Context(),
+			owner.ID,
+			Search{Filter: search.Filter{States: everyState}, Limit: 5},
+		); err != nil ||
+			found.Total != 0 {
 			t.Errorf("after a wipe: %+v, %v", found, err)
 		}
 		q := Search{Filter: search.Filter{States: everyState}, Order: Newest, Limit: 50}
@@ -276,10 +343,21 @@ func TestManyHits(t *testing.T) {
 				title = "A harbour"
 				titled++
 			}
-			write(t, s, owner, newUID(), put(fmt.Sprintf(`{"title":%q,"content":"the harbour of %d"}`, title, n)))
+			write(
+				t,
+				s,
+				owner,
+				newUID(),
+				put(fmt.Sprintf(`{"title":%q,"content":"the harbour of %d"}`, title, n)),
+			)
 		}
 		for _, limit := range []int{3, titled, 50} {
-			q := Search{Query: parsed(t, "harbour"), Filter: search.Filter{States: []search.State{search.Live}}, Order: Relevance, Limit: limit}
+			q := Search{
+				Query:  parsed(t, "harbour"),
+				Filter: search.Filter{States: []search.State{search.Live}},
+				Order:  Relevance,
+				Limit:  limit,
+			}
 			uids, total := walkSearch(t, s, owner.ID, q)
 			if total != 2*rankedHits+50 || int64(len(uids)) != total {
 				t.Fatalf("limit %d: %d of %d", limit, len(uids), total)
@@ -287,8 +365,16 @@ func TestManyHits(t *testing.T) {
 			seen := map[string]bool{}
 			for n, uid := range uids {
 				item, err := s.Get(t.Context(), owner.ID, "notes", uid)
-				if err != nil || seen[uid] || strings.Contains(string(item.Payload), "A harbour") != (n < titled) {
-					t.Fatalf("limit %d: hit %d is %s, seen %v (%v)", limit, n, item.Payload, seen[uid], err)
+				if err != nil || seen[uid] ||
+					strings.Contains(string(item.Payload), "A harbour") != (n < titled) {
+					t.Fatalf(
+						"limit %d: hit %d is %s, seen %v (%v)",
+						limit,
+						n,
+						item.Payload,
+						seen[uid],
+						err,
+					)
 				}
 				seen[uid] = true
 			}
@@ -301,30 +387,54 @@ func TestItemsOfTheFirstSchemaAreIndexed(t *testing.T) {
 	many := func(t *testing.T, db *sql.DB) {
 		fillOld(t, db)
 		for n := range 450 {
-			_, err := db.Exec(`INSERT INTO items (owner, kind, uid, version, updated, payload) VALUES (1, 'tasks', $1, 1, $2, $3)`,
-				fmt.Sprintf("44444444-4444-4444-8444-%012d", n), 1763636500000+n, `{"title":"old battery"}`)
+			_, err := db.Exec(
+				`INSERT INTO items (owner, kind, uid, version, updated, payload) VALUES (1, 'tasks', $1, 1, $2, $3)`,
+				fmt.Sprintf(
+					"44444444-4444-4444-8444-%012d",
+					n,
+				),
+				1763636500000+n,
+				`{"title":"old battery"}`,
+			)
 			if err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
 	onEachOld(t, many, func(t *testing.T, s Store) {
-		q := Search{Query: parsed(t, "batteries"), Filter: search.Filter{States: []search.State{search.Live}}, Order: Newest, Limit: 50}
+		q := Search{
+			Query:  parsed(t, "batteries"),
+			Filter: search.Filter{States: []search.State{search.Live}},
+			Order:  Newest,
+			Limit:  50,
+		}
 		found, err := s.Search(t.Context(), 1, q)
-		if err != nil || found.Total != 0 || found.Progress == nil || *found.Progress != (Progress{0, 453}) {
+		if err != nil || found.Total != 0 || found.Progress == nil ||
+			*found.Progress != (Progress{0, 453}) {
 			t.Fatalf("before: %+v %+v, %v", found, found.Progress, err)
 		}
 		at, done, err := s.IndexSome(t.Context(), IndexCursor{})
 		if err != nil || done {
 			t.Fatalf("%v %v", done, err)
 		}
-		if found, err = s.Search(t.Context(), 1, q); err != nil || found.Progress == nil || found.Progress.Done == 0 || found.Progress.Done >= 453 {
+		if found, err = s.Search(
+			t.Context(),
+			1,
+			q,
+		); err != nil || found.Progress == nil || found.Progress.Done == 0 ||
+			found.Progress.Done >= 453 {
 			t.Fatalf("meanwhile: %+v %+v, %v", found.Total, found.Progress, err)
 		}
 		// Somebody changes an item that is indexed, one that is not, and makes a new one.
 		owner := Owner{1, 1}
 		change := func(uid string) {
-			if _, err := s.Write(t.Context(), owner, "tasks", uid, put(`{"title":"new"}`)); err != nil {
+			if _, err := s.Write(
+				t.Context(),
+				owner,
+				"tasks",
+				uid,
+				put(`{"title":"new"}`),
+			); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -372,7 +482,12 @@ func TestSearchesAmongWriters(t *testing.T) {
 				}
 			})
 		}
-		q := Search{Query: parsed(t, "round all"), Filter: search.Filter{States: []search.State{search.Live}}, Order: Relevance, Limit: 10}
+		q := Search{
+			Query:  parsed(t, "round all"),
+			Filter: search.Filter{States: []search.State{search.Live}},
+			Order:  Relevance,
+			Limit:  10,
+		}
 		for range 60 {
 			found, err := s.Search(t.Context(), owner.ID, q)
 			if err != nil || found.Total > 4 {
@@ -410,7 +525,10 @@ func TestTheCheckOfTheIndexSeesFaults(t *testing.T) {
 			checkIndex(t, s)
 			c := commonOf(s)
 			change := func(commands []command) {
-				err := c.db.write(t.Context(), work{then: func(connection) ([]command, error) { return commands, nil }})
+				err := c.db.write(
+					t.Context(),
+					work{then: func(connection) ([]command, error) { return commands, nil }},
+				)
 				if err != nil {
 					t.Fatal(err)
 				}

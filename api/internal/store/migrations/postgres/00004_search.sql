@@ -23,7 +23,9 @@ CREATE TABLE search_docs (
     filler      TEXT     NOT NULL DEFAULT repeat(' ', 2100),
     PRIMARY KEY (owner, updated)
 ) WITH (toast_tuple_target = 128);
-ALTER TABLE search_docs ALTER COLUMN terms SET STORAGE EXTERNAL;
+ALTER TABLE search_docs ALTER COLUMN terms SET STORAGE EXTERNAL,
+    ALTER COLUMN tags SET STORAGE MAIN, -- stays in the row: groups read it
+    ALTER COLUMN filler SET STORAGE MAIN;
 CREATE INDEX search_docs_by_terms ON search_docs USING gin (terms);
 CREATE INDEX search_docs_by_state ON search_docs (owner, state, updated);
 CREATE INDEX search_docs_by_due ON search_docs (owner, due) WHERE due IS NOT NULL;
