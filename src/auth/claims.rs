@@ -201,17 +201,10 @@ mod tests {
     fn subjects_are_taken_and_refused_like_in_the_api() {
         let table: Value =
             serde_json::from_str(include_str!("../../tests/vectors/subjects.json")).unwrap();
-        // With `raw_value` or `arbitrary_precision`, serde_json itself gives some objects a meaning.
-        let objects_are_objects =
-            serde_json::from_str::<Value>(r#"{"$serde_json::private::Number":"7"}"#)
-                .is_ok_and(|value| value.is_object());
         let vectors = table["vectors"].as_array().unwrap();
         assert!(vectors.len() >= 20, "{} vectors", vectors.len());
         for vector in vectors {
             let (name, sub) = (&vector["name"], vector["sub"].as_str().unwrap());
-            if sub.contains("serde_json::private") && !objects_are_objects {
-                continue;
-            }
             let claims = format!(r#"{{"sub":{sub},"exp":{}}}"#, NOW + 1);
             let taken = serde_json::from_str::<Value>(&claims)
                 .is_ok_and(|claims| refusal(claims).is_none());
