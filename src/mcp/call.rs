@@ -1,7 +1,8 @@
-//! One `tools/call`, from the caller to the result.
+//! The one pipeline of a `tools/call`, whichever way it came: access, rate, the call itself, its record.
 //!
-//! The call ends in one of four ways: it yields an outcome, the client goes away, the tool panics, or there is no such
-//! tool. In all of them the session is dropped here, and thereby ended.
+//! rmcp's handler ([`serve`]) and the fast path only decode requests and encode outcomes. However a
+//! call ends, by its result, by cancellation, by a panic or because its client has gone, its session
+//! is dropped here, and thereby ended, and it has one record.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -37,83 +38,109 @@ const UNTOLD_STEPS: usize = 16;
 /// What a client reads of a call that neither failed nor succeeded.
 pub const NO_END: &str = "the call did not come to an end";
 
-/// A call that needs nothing of rmcp's: its tool is there and within reach, and nobody waits to hear of its steps.
-pub struct PlainCall<'a> {
+/// A call, decoded.
+pub struct CallRequest<'a> {
     pub name: &'a str,
     pub arguments: Arguments,
-    pub said: MessageContext<'a>,
+    pub context: MessageContext<'a>,
     pub protocol: &'static str,
+    pub cancel: CancellationToken,
+    /// The client that follows the call's progress, if it asked to.
+    pub listener: Option<(&'a Peer<RoleServer>, ProgressToken)>,
 }
 
-/// Carries out a plain call. `None` means that the tool panicked. Dropped in the middle, the call is a cancelled one.
-pub(super) async fn carry_out(
+/// What a call came to.
+pub enum CallOutcome {
+    /// A result, or an error that the model reads.
+    Done(Outcome),
+    /// This caller has no such tool; the sentence says what to do instead.
+    UnknownTool(String),
+    /// It was cancelled or it panicked: there is no outcome.
+    NoEnd,
+}
+
+/// Carries out a call. Dropped in the middle, it is recorded as cancelled.
+pub(super) async fn execute(
     server: &Inner,
-    call: PlainCall<'_>,
     caller: &Caller,
-) -> Option<Outcome> {
-    let mut report = CallRecord::begin(call.name.to_owned(), call.protocol);
-    report.is_by(caller, &call.said, true);
-    report.may_write(server.surface.writes(call.name));
+    request: CallRequest<'_>,
+) -> CallOutcome {
+    let CallRequest { name, cancel, .. } = &request;
+    // A caller may choose any name, so it is truncated before it is logged.
+    let shown = name.chars().take(LONGEST_NAME).collect();
+    let mut record = CallRecord::begin(shown, request.protocol);
+    record.is_by(caller, &request.context, server.surface.has(name));
+    record.may_write(server.surface.writes(name));
     let mut pending = Pending {
-        report: Some(report),
+        record: Some(record),
         caller,
         tenant: server.upstream.tenant(),
     };
-    if let Some(outcome) = over_rate(server, caller) {
-        pending
-            .ended(CallEnding::Error, why(&outcome))
-            .reached()
-            .await;
-        return Some(outcome);
+    // Access comes first: a call that is out of reach is refused alike at any rate.
+    match server
+        .surface
+        .admit(name, caller.asked, &caller.principal.scopes)
+    {
+        Ok(()) => {}
+        Err(AccessError::Scope(scope)) => {
+            let about = &caller.correlation_id;
+            let outcome = server.toolset.out_of_scope(name, &scope, about);
+            return pending.done(CallEnding::OutOfScope, outcome).await;
+        }
+        Err(error) => {
+            let sentence = error.sentence().to_owned();
+            return pending.unknown(CallEnding::Narrowed, sentence).await;
+        }
     }
-    let report = pending.report.as_ref()?;
-    let cancel = CancellationToken::new();
-    let work = run(
-        server,
-        call.name,
-        &call.arguments,
-        caller,
-        report,
-        cancel,
-        None,
-    );
-    let outcome = AssertUnwindSafe(work).catch_unwind().await;
-    match outcome {
-        Ok(Ok(outcome)) => {
-            pending
-                .ended(ending(&outcome), why(&outcome))
-                .reached()
-                .await;
-            Some(outcome)
-        }
-        Ok(Err(UnknownToolError(_))) => {
-            pending
-                .ended(CallEnding::UnknownTool, FailureDetails::default())
-                .reached()
-                .await;
-            None
-        }
-        Err(_panic) => {
-            pending
-                .ended(CallEnding::Panicked, FailureDetails::default())
-                .reached()
-                .await;
-            None
+    if let Some(outcome) = over_rate(server, caller) {
+        return pending.done(CallEnding::Error, outcome).await;
+    }
+    let Some(record) = &pending.record else {
+        return CallOutcome::NoEnd;
+    };
+    // A panic is caught here: rmcp would leave the client without an answer.
+    let work = AssertUnwindSafe(run(server, &request, caller, record));
+    let ended = tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(CallEnding::Cancelled),
+        ended = work.catch_unwind() => ended.map_err(|_panic| CallEnding::Panicked),
+    };
+    match ended {
+        Ok(Ok(outcome)) => pending.done(ending(&outcome), outcome).await,
+        Ok(Err(UnknownToolError(remedy))) => pending.unknown(CallEnding::UnknownTool, remedy).await,
+        Err(ending) => {
+            let durable = pending.ended(ending, FailureDetails::default());
+            durable.reached().await;
+            CallOutcome::NoEnd
         }
     }
 }
 
 /// A call that has not ended. Its future is dropped when its client goes away.
 struct Pending<'a> {
-    report: Option<CallRecord>,
+    record: Option<CallRecord>,
     caller: &'a Caller,
     tenant: &'a str,
 }
 
 impl Pending<'_> {
+    async fn done(mut self, ending: CallEnding, outcome: Outcome) -> CallOutcome {
+        self.ended(ending, why(&outcome)).reached().await;
+        CallOutcome::Done(outcome)
+    }
+
+    async fn unknown(mut self, ending: CallEnding, sentence: String) -> CallOutcome {
+        self.ended(ending, FailureDetails::default())
+            .reached()
+            .await;
+        CallOutcome::UnknownTool(sentence)
+    }
+
+    /// The answer waits for the result: it is reached when the call's line in the audit trail is as
+    /// durable as the settings ask.
     fn ended(&mut self, ending: CallEnding, why: FailureDetails<'_>) -> Durable {
-        match self.report.take() {
-            Some(report) => report.ended(self.caller, self.tenant, ending, why),
+        match self.record.take() {
+            Some(record) => record.ended(self.caller, self.tenant, ending, why),
             None => Durable::now(),
         }
     }
@@ -126,97 +153,36 @@ impl Drop for Pending<'_> {
     }
 }
 
+/// A call that came by rmcp.
 pub(super) async fn serve(
     server: &Inner,
     request: CallToolRequestParams,
     context: RequestContext<RoleServer>,
 ) -> Result<CallToolResult, ErrorData> {
-    // A name that is not one of ours may be of any length; it is shown, not repeated in full.
     let name: String = request.name.chars().take(LONGEST_NAME).collect();
-    let mut report = CallRecord::begin(name.clone(), protocol(&context));
     let caller = match server.callers.identify(&context).await {
         Ok(caller) => caller,
         Err(unknown) => {
-            let refused = server
-                .toolset
-                .refuse(unknown.refusal, &unknown.correlation_id);
-            report.refused(&unknown);
+            let about = &unknown.correlation_id;
+            let refused = server.toolset.refuse(unknown.refusal, about);
+            CallRecord::begin(name, protocol(&context)).refused(&unknown);
             return Ok(result(refused));
         }
     };
-    report.is_by(
-        &caller,
-        &MessageContext::of(&context, caller.via),
-        server.surface.has(&request.name),
-    );
-    report.may_write(server.surface.writes(&request.name));
-    let tenant = server.upstream.tenant();
-    if let Some(outcome) = over_rate(server, &caller) {
-        report
-            .ended(&caller, tenant, CallEnding::Error, why(&outcome))
-            .reached()
-            .await;
-        return Ok(result(outcome));
-    }
-    match server
-        .surface
-        .admit(&request.name, caller.asked, &caller.principal.scopes)
-    {
-        Ok(()) => {}
-        Err(AccessError::Scope(scope)) => {
-            let outcome = server
-                .toolset
-                .out_of_scope(&name, &scope, &caller.correlation_id);
-            report
-                .ended(&caller, tenant, CallEnding::OutOfScope, why(&outcome))
-                .reached()
-                .await;
-            return Ok(result(outcome));
-        }
-        Err(beyond) => {
-            report
-                .ended(
-                    &caller,
-                    tenant,
-                    CallEnding::Narrowed,
-                    FailureDetails::default(),
-                )
-                .reached()
-                .await;
-            return Err(unknown_tool(&name, beyond.sentence()));
-        }
-    }
-    let cancelled = context.ct.clone();
-    let token = context
-        .meta
-        .get_progress_token()
-        .filter(|_| caller.hears_progress);
-    let arguments = arguments(&request, &context);
-    // A panic in a handler's task would leave the client waiting: rmcp has no answer for it.
-    let work = AssertUnwindSafe(run(
-        server,
-        &request.name,
-        &arguments,
-        &caller,
-        &report,
-        context.ct.clone(),
-        token.map(|token| (&context.peer, token)),
-    ));
-    let outcome = tokio::select! {
-        biased;
-        () = cancelled.cancelled() => Err(CallEnding::Cancelled),
-        outcome = work.catch_unwind() => outcome.map_err(|_| CallEnding::Panicked),
+    let token = context.meta.get_progress_token();
+    let token = token.filter(|_| caller.hears_progress);
+    let call = CallRequest {
+        name: &request.name,
+        arguments: arguments(&request, &context),
+        context: MessageContext::of(&context, caller.via),
+        protocol: protocol(&context),
+        cancel: context.ct.clone(),
+        listener: token.map(|token| (&context.peer, token)),
     };
-    let (ending, why) = match &outcome {
-        Ok(Ok(outcome)) => (ending(outcome), why(outcome)),
-        Ok(Err(_)) => (CallEnding::UnknownTool, FailureDetails::default()),
-        Err(ending) => (*ending, FailureDetails::default()),
-    };
-    report.ended(&caller, tenant, ending, why).reached().await;
-    match outcome {
-        Ok(Ok(outcome)) => Ok(result(outcome)),
-        Ok(Err(UnknownToolError(remedy))) => Err(unknown_tool(&name, &remedy)),
-        Err(_) => {
+    match execute(server, &caller, call).await {
+        CallOutcome::Done(outcome) => Ok(result(outcome)),
+        CallOutcome::UnknownTool(sentence) => Err(unknown_tool(&name, &sentence)),
+        CallOutcome::NoEnd => {
             let data = json!({ "correlation_id": &*caller.correlation_id });
             Err(ErrorData::internal_error(NO_END, Some(data)))
         }
@@ -267,45 +233,40 @@ fn why(outcome: &Outcome) -> FailureDetails<'_> {
 
 async fn run(
     server: &Inner,
-    name: &str,
-    arguments: &Arguments,
+    request: &CallRequest<'_>,
     caller: &Caller,
-    report: &CallRecord,
-    cancel: CancellationToken,
-    listener: Option<(&Peer<RoleServer>, ProgressToken)>,
+    record: &CallRecord,
 ) -> Result<Outcome, UnknownToolError> {
     let api = server.upstream.call(
         caller.principal.credential.clone(),
         CallContext {
             correlation_id: caller.correlation_id.clone(),
-            traceparent: report.traceparent.clone(),
-            place: report.place(),
+            traceparent: record.traceparent.clone(),
+            place: record.place(),
             deadline: server.upstream.deadline(),
-            cancel,
-            spent: Arc::clone(&report.spent),
+            cancel: request.cancel.clone(),
+            spent: Arc::clone(&record.spent),
             memory: caller.memory.clone(),
         },
     );
-    let (steps, told) = listener
-        .as_ref()
-        .map(|_| mpsc::channel(UNTOLD_STEPS))
-        .unzip();
+    let listener = request.listener.as_ref();
+    let (steps, told) = listener.map(|_| mpsc::channel(UNTOLD_STEPS)).unzip();
     let progress = |step: Progress| {
-        // Progress is a courtesy: a client that cannot keep up misses some of it.
+        // A client that cannot keep up misses some steps.
         let _ = steps.as_ref().map(|steps| steps.try_send(step));
     };
     let call = ToolCall {
-        name,
-        arguments: arguments.json(),
+        name: request.name,
+        arguments: request.arguments.json(),
         api: &api,
         correlation_id: &caller.correlation_id,
-        item: &report.item,
+        item: &record.item,
         progress: &progress,
     };
     let work = server.toolset.call(call)?;
     match (listener, told) {
-        // Boxed, so that a call which nobody follows need not carry it along.
-        (Some((peer, token)), Some(told)) => Ok(Box::pin(followed(work, told, peer, &token)).await),
+        // Boxed, which keeps the future of all other calls small.
+        (Some((peer, token)), Some(told)) => Ok(Box::pin(followed(work, told, peer, token)).await),
         _ => Ok(work.await),
     }
 }

@@ -36,7 +36,7 @@ use rmcp::service::RequestContext;
 use tokio::time::Instant;
 
 pub use arguments::Arguments;
-pub use call::{NO_END, PlainCall};
+pub use call::{CallOutcome, CallRequest, NO_END};
 pub use call_record::{CallEnding, MessageContext, refused_for_scope};
 pub use caller::{Caller, Callers, FixedCaller, Via};
 pub use entities::EntityTools;
@@ -106,9 +106,9 @@ impl Server {
                 .is_ok()
     }
 
-    /// A call of a tool that is there. `None` means that it came to no end.
-    pub async fn carry_out(&self, call: PlainCall<'_>, caller: &Caller) -> Option<Outcome> {
-        call::carry_out(&self.0, call, caller).await
+    /// Carries out a call: access, rate, the call itself, and its record.
+    pub async fn execute(&self, request: CallRequest<'_>, caller: &Caller) -> CallOutcome {
+        call::execute(&self.0, caller, request).await
     }
 
     /// The tools that this caller may see, encoded.

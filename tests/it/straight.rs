@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::entities::all;
 use crate::harness::client::LEGACY;
-use crate::harness::{Caller, Client, Era, Exchange, Stream, User, world};
+use crate::harness::{Caller, Client, Era, Exchange, Piped, Place, Stream, User, world};
 
 crate::tests![
     both_ways_give_the_same_answer_in_every_era,
@@ -14,6 +14,7 @@ crate::tests![
     both_ways_narrow_alike,
     both_ways_narrow_alike_on_a_stream,
     what_only_looks_in_order_is_refused_as_ever,
+    refusals_are_the_same_on_every_path_at_any_rate,
 ];
 
 async fn both_ways_give_the_same_answer_in_every_era() {
@@ -157,6 +158,47 @@ async fn what_only_looks_in_order_is_refused_as_ever() {
         let answer = both(&client, "tools/call", params.clone(), |request| request).await;
         assert!(answer.json()["error"].is_object(), "{params}: {answer}");
     }
+}
+
+/// Access is checked before the rate, so a caller without calls left reads of a tool out of reach what others read.
+async fn refusals_are_the_same_on_every_path_at_any_rate() {
+    let settings = [
+        ("TOOLBRIDGE_SERVER_CALLS_PER_MINUTE", "1"),
+        ("TOOLBRIDGE_SERVER_CALLS_BURST", "1"),
+    ];
+    let place = Place::with("acme", &world().api, &settings).await;
+    let client = Client::new(&place, Era::Legacy("2025-06-18"));
+    let stream = Stream::start(&place, "2024-11-05").await;
+    let piped = Piped::start(&place, Era::Legacy("2025-06-18")).await;
+    client.call("list_notes", json!({})).await.ok();
+    stream.call("list_notes", json!({})).await.ok();
+    piped.call("list_notes", json!({})).await.ok();
+
+    let list = json!({"name": "list_notes", "arguments": {}});
+    let code = |text: &str| text.contains("rate_limited");
+    let limited = Exchange::of(client.request("tools/call", list.clone())).await;
+    let by_rmcp = Exchange::of(client.request("tools/call", roundabout(&list))).await;
+    assert!(
+        code(&limited.text) && code(&by_rmcp.text),
+        "{limited} {by_rmcp}"
+    );
+    for params in [list.clone(), roundabout(&list)] {
+        let answer = stream.ask("tools/call", params).await.to_string();
+        assert!(code(&answer), "{answer}");
+    }
+    let answer = piped.ask("tools/call", list).await.to_string();
+    assert!(code(&answer), "{answer}");
+
+    let delete = json!({"name": "delete_note", "arguments": {"uid": Uuid::nil()}});
+    let read_only = |request| with(request, "x-mcp-readonly", "true");
+    let refused = both(&client, "tools/call", delete.clone(), read_only).await;
+    assert_eq!(refused.rpc_code(), -32602, "{refused}");
+    both_on(&stream, "tools/call", delete, read_only).await;
+
+    client.traffic().await;
+    stream.traffic().await;
+    piped.leave().await;
+    place.stop().await;
 }
 
 /// Asks both ways, and hands back the one answer.

@@ -14,12 +14,14 @@ use http::HeaderMap;
 use rmcp::RoleServer;
 use rmcp::model::{ProtocolVersion, RequestMetaObject};
 use rmcp::service::Peer;
+use tokio_util::sync::CancellationToken;
 
 use super::response;
-use super::response::INTERNAL_ERROR;
+use super::response::{INTERNAL_ERROR, INVALID_PARAMS};
 use crate::foundation::json::Json;
 use crate::mcp::{
-    Arguments, Caller, LIST_TTL_MS, MessageContext, NO_END, Outcome, PlainCall, Server,
+    Arguments, CallOutcome, CallRequest, Caller, LIST_TTL_MS, MessageContext, NO_END, Outcome,
+    Server,
 };
 use crate::server::jsonrpc::validate::ValidMessage;
 
@@ -159,29 +161,29 @@ impl<'a> FastRequest<'a> {
             What::List => return list(&self.id, modern, &server.list_for(caller)),
             What::Call { tool, arguments } => (tool, arguments),
         };
-        let call = PlainCall {
+        let call = CallRequest {
             name: &tool,
             arguments,
-            said: MessageContext {
+            context: MessageContext {
                 meta: &self.meta,
                 id: &self.id,
                 peer,
             },
             protocol: self.version.as_str(),
+            // The call is cancelled by dropping its future.
+            cancel: CancellationToken::new(),
+            listener: None,
         };
-        match server.carry_out(call, caller).await {
-            Some(outcome) => result(&self.id, modern, &outcome),
-            None => {
-                let about = &*caller.correlation_id;
-                let error = response::rpc_error_message(
-                    INTERNAL_ERROR,
-                    NO_END,
-                    Some(Json::trusted(&self.id)),
-                    about,
-                    None,
-                );
-                error.to_string().into_bytes()
-            }
+        let about = &*caller.correlation_id;
+        let failed = |code, message: &str| {
+            let id = Some(Json::trusted(&self.id));
+            let error = response::rpc_error_message(code, message, id, about, None);
+            error.to_string().into_bytes()
+        };
+        match server.execute(call, caller).await {
+            CallOutcome::Done(outcome) => result(&self.id, modern, &outcome),
+            CallOutcome::UnknownTool(sentence) => failed(INVALID_PARAMS, &sentence),
+            CallOutcome::NoEnd => failed(INTERNAL_ERROR, NO_END),
         }
     }
 }
