@@ -107,10 +107,6 @@ func (u *user) searchAll(t testing.TB, args arguments) []searchResult {
 	return nil
 }
 
-func (f findings) has(uid string) bool {
-	return slices.ContainsFunc(f.Results, func(r searchResult) bool { return r.UID == uid })
-}
-
 func foundUIDs(results []searchResult) []string {
 	out := []string{}
 	for _, r := range results {

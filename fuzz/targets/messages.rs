@@ -204,7 +204,7 @@ impl Stage {
         )
         .is_some();
         if straight {
-            let split = message.split(&body);
+            let split = message.split(&body, true);
             let mut request = post(&headers, &split.message);
             request.extensions_mut().insert(self.caller.clone());
             if let Some(arguments) = split.arguments {

@@ -148,7 +148,8 @@ func TestPlansOfSQLite(t *testing.T) {
 		judgePlan(t, statement{name: p.name}, strings.Join(plan, "\n"), outside, want)
 		if p.order == Newest || p.order == Oldest {
 			// The index is in the order of time: nothing but the page itself may be sorted.
-			if inner := strings.Join(plan, "\n"); strings.Index(inner, "TEMP B-TREE") >= 0 && strings.Index(inner, "TEMP B-TREE") < strings.Index(inner, "SEARCH i") {
+			if inner := strings.Join(plan, "\n"); strings.Contains(inner, "TEMP B-TREE") &&
+				strings.Index(inner, "TEMP B-TREE") < strings.Index(inner, "SEARCH i") {
 				t.Errorf("%s sorts all hits:\n%s", p.name, inner)
 			}
 		}

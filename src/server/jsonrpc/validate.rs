@@ -233,9 +233,9 @@ impl ValidMessage<'_> {
         Some(Arguments::from_object(body.slice_ref(text)))
     }
 
-    /// `body` is what this is the outline of.
-    pub fn split(&self, body: &Bytes) -> SplitMessage {
-        let Some(arguments) = self.arguments else {
+    /// Splits `body`, which this was read from. With `apart` false the arguments stay in the message.
+    pub fn split(&self, body: &Bytes, apart: bool) -> SplitMessage {
+        let Some(arguments) = self.arguments.filter(|_| apart) else {
             return SplitMessage {
                 message: body.clone(),
                 arguments: None,

@@ -59,6 +59,7 @@ pub fn hear<'a>(
     body: &'a Bytes,
     headers: &HeaderMap,
     begun: bool,
+    apart: bool,
     question: impl FnOnce(Option<Json<'a>>, &ValidMessage<'a>) -> Option<FastRequest<'a>>,
 ) -> Incoming<'a> {
     let (raw_id, outline) = validate(body);
@@ -72,7 +73,7 @@ pub fn hear<'a>(
     }
     let mut arguments = None;
     let message = outline.and_then(|outlined| {
-        let split = outlined.split(body);
+        let split = outlined.split(body, apart);
         arguments = split.arguments;
         serde_json::from_slice::<ClientJsonRpcMessage>(&split.message)
             .map_err(|_| unreadable(&split.message))

@@ -255,7 +255,13 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
             Some(peer),
         )
     };
-    let taken = match hear(&body, &parts.headers, stream.has_begun(), question) {
+    let taken = match hear(
+        &body,
+        &parts.headers,
+        stream.has_begun(),
+        H::ARGUMENTS_APART,
+        question,
+    ) {
         Incoming::FastRequest(id, question) => match sse.begin(&stream, &id, &caller).await {
             Ok(claim) => {
                 let runtime = stream.runtime.clone();

@@ -102,7 +102,7 @@ fn heard(line: &Line<'_>, longest: usize, begun: &mut bool) -> Incoming {
     let (id, outline) = validate(&text);
     let id = id.and_then(request_id);
     let split = match outline {
-        Ok(outlined) => outlined.split(&text),
+        Ok(outlined) => outlined.split(&text, true),
         Err(objection) => return Incoming::Answer(id, objection),
     };
     match serde_json::from_slice::<ClientJsonRpcMessage>(&split.message) {

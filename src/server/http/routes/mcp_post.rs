@@ -120,7 +120,7 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
         let answer = Body::from(memory.attach(answer));
         return response::written(StatusCode::OK, running.until_the_end_of(answer));
     }
-    let SplitMessage { message, arguments } = outlined.split(&body);
+    let SplitMessage { message, arguments } = outlined.split(&body, H::ARGUMENTS_APART);
     if let Some(arguments) = arguments {
         parts.extensions.insert(arguments);
     }

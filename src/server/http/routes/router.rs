@@ -45,6 +45,10 @@ pub struct App<H> {
 /// What answers MCP's methods, and knows which tools a request may see: [`Server`], which takes its callers from the
 /// request. Another one stands in its place where the transport itself is tested.
 pub trait Handler: rmcp::ServerHandler + Clone {
+    /// Whether a call's arguments come beside the message ([`Arguments`](crate::mcp::Arguments)) or
+    /// in it, where rmcp builds a document of them.
+    const ARGUMENTS_APART: bool = false;
+
     /// What a narrowing leaves of the tools.
     fn narrowed(&self, narrowing: &Narrowing) -> Result<ToolAccess, UnknownToolsetError>;
 
@@ -61,6 +65,8 @@ pub trait Handler: rmcp::ServerHandler + Clone {
 }
 
 impl Handler for Server {
+    const ARGUMENTS_APART: bool = true;
+
     fn narrowed(&self, narrowing: &Narrowing) -> Result<ToolAccess, UnknownToolsetError> {
         self.surface().narrowed(narrowing)
     }
