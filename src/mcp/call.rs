@@ -1,7 +1,7 @@
-//! One `tools/call`, from the caller to the result.
+//! Executes one `tools/call`, from authentication to the result.
 //!
-//! The call ends in one of four ways: it yields an outcome, the client goes away, the tool panics, or there is no such
-//! tool. In all of them the session is dropped here, and thereby ended.
+//! A call ends in one of four ways: it yields an outcome, the client disconnects, the tool panics,
+//! or the tool does not exist. In every case the API session is dropped here, which ends it.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -31,13 +31,13 @@ use crate::telemetry::audit::Durable;
 use crate::telemetry::metrics;
 use crate::tools::Progress;
 
-/// Steps of one call that may wait to be told; more are left out rather than kept.
-const UNTOLD_STEPS: usize = 16;
+/// The number of progress notifications that may be queued per call. Further ones are dropped.
+const MAX_QUEUED_STEPS: usize = 16;
 
-/// What a client reads of a call that neither failed nor succeeded.
+/// The error message for a call that was cancelled or panicked.
 pub const NO_END: &str = "the call did not come to an end";
 
-/// A call that needs nothing of rmcp's: its tool is there and within reach, and nobody waits to hear of its steps.
+/// A call that does not need rmcp: the caller may call the tool, and did not ask for progress.
 pub struct PlainCall<'a> {
     pub name: &'a str,
     pub arguments: Arguments,
@@ -45,35 +45,36 @@ pub struct PlainCall<'a> {
     pub protocol: &'static str,
 }
 
-/// Carries out a plain call. `None` means that the tool panicked. Dropped in the middle, the call is a cancelled one.
+/// Executes a plain call. `None` if the tool panicked. Dropping the future before it completes
+/// records the call as cancelled.
 pub(super) async fn carry_out(
     server: &Inner,
     call: PlainCall<'_>,
     caller: &Caller,
 ) -> Option<Outcome> {
-    let mut report = CallRecord::begin(call.name.to_owned(), call.protocol);
-    report.is_by(caller, &call.said, true);
-    report.may_write(server.surface.writes(call.name));
+    let mut record = CallRecord::begin(call.name.to_owned(), call.protocol);
+    record.set_caller(caller, &call.said, true);
+    record.set_writes(server.surface.writes(call.name));
     let mut pending = Pending {
-        report: Some(report),
+        record: Some(record),
         caller,
         tenant: server.upstream.tenant(),
     };
     if let Some(outcome) = over_rate(server, caller) {
         pending
-            .ended(CallEnding::Error, why(&outcome))
+            .finish(CallEnding::Error, failure_details(&outcome))
             .reached()
             .await;
         return Some(outcome);
     }
-    let report = pending.report.as_ref()?;
+    let record = pending.record.as_ref()?;
     let cancel = CancellationToken::new();
     let work = run(
         server,
         call.name,
         &call.arguments,
         caller,
-        report,
+        record,
         cancel,
         None,
     );
@@ -81,21 +82,21 @@ pub(super) async fn carry_out(
     match outcome {
         Ok(Ok(outcome)) => {
             pending
-                .ended(ending(&outcome), why(&outcome))
+                .finish(ending_of(&outcome), failure_details(&outcome))
                 .reached()
                 .await;
             Some(outcome)
         }
         Ok(Err(UnknownToolError(_))) => {
             pending
-                .ended(CallEnding::UnknownTool, FailureDetails::default())
+                .finish(CallEnding::UnknownTool, FailureDetails::default())
                 .reached()
                 .await;
             None
         }
         Err(_panic) => {
             pending
-                .ended(CallEnding::Panicked, FailureDetails::default())
+                .finish(CallEnding::Panicked, FailureDetails::default())
                 .reached()
                 .await;
             None
@@ -103,17 +104,18 @@ pub(super) async fn carry_out(
     }
 }
 
-/// A call that has not ended. Its future is dropped when its client goes away.
+/// A call that has not ended. Dropping it records the call as cancelled, which happens when the
+/// client disconnects.
 struct Pending<'a> {
-    report: Option<CallRecord>,
+    record: Option<CallRecord>,
     caller: &'a Caller,
     tenant: &'a str,
 }
 
 impl Pending<'_> {
-    fn ended(&mut self, ending: CallEnding, why: FailureDetails<'_>) -> Durable {
-        match self.report.take() {
-            Some(report) => report.ended(self.caller, self.tenant, ending, why),
+    fn finish(&mut self, ending: CallEnding, why: FailureDetails<'_>) -> Durable {
+        match self.record.take() {
+            Some(record) => record.finish(self.caller, self.tenant, ending, why),
             None => Durable::now(),
         }
     }
@@ -121,39 +123,43 @@ impl Pending<'_> {
 
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
-        // There is no answer that could wait for the line; it is written at once all the same.
-        let _ = self.ended(CallEnding::Cancelled, FailureDetails::default());
+        // No response is sent, so nothing waits for the audit line to become durable.
+        let _ = self.finish(CallEnding::Cancelled, FailureDetails::default());
     }
 }
 
+/// Executes a call that arrived through rmcp.
 pub(super) async fn serve(
     server: &Inner,
     request: CallToolRequestParams,
     context: RequestContext<RoleServer>,
 ) -> Result<CallToolResult, ErrorData> {
-    // A name that is not one of ours may be of any length; it is shown, not repeated in full.
+    // The name is caller-controlled, so it is truncated before it is echoed or logged.
     let name: String = request.name.chars().take(LONGEST_NAME).collect();
-    let mut report = CallRecord::begin(name.clone(), protocol(&context));
+    let mut record = CallRecord::begin(name.clone(), protocol(&context));
     let caller = match server.callers.identify(&context).await {
         Ok(caller) => caller,
-        Err(unknown) => {
-            let refused = server
-                .toolset
-                .refuse(unknown.refusal, &unknown.correlation_id);
-            report.refused(&unknown);
-            return Ok(result(refused));
+        Err(error) => {
+            let outcome = server.toolset.refuse(error.refusal, &error.correlation_id);
+            record.finish_unauthenticated(&error);
+            return Ok(result(outcome));
         }
     };
-    report.is_by(
+    record.set_caller(
         &caller,
         &MessageContext::of(&context, caller.via),
         server.surface.has(&request.name),
     );
-    report.may_write(server.surface.writes(&request.name));
+    record.set_writes(server.surface.writes(&request.name));
     let tenant = server.upstream.tenant();
     if let Some(outcome) = over_rate(server, &caller) {
-        report
-            .ended(&caller, tenant, CallEnding::Error, why(&outcome))
+        record
+            .finish(
+                &caller,
+                tenant,
+                CallEnding::Error,
+                failure_details(&outcome),
+            )
             .reached()
             .await;
         return Ok(result(outcome));
@@ -167,15 +173,20 @@ pub(super) async fn serve(
             let outcome = server
                 .toolset
                 .out_of_scope(&name, &scope, &caller.correlation_id);
-            report
-                .ended(&caller, tenant, CallEnding::OutOfScope, why(&outcome))
+            record
+                .finish(
+                    &caller,
+                    tenant,
+                    CallEnding::OutOfScope,
+                    failure_details(&outcome),
+                )
                 .reached()
                 .await;
             return Ok(result(outcome));
         }
-        Err(beyond) => {
-            report
-                .ended(
+        Err(denied) => {
+            record
+                .finish(
                     &caller,
                     tenant,
                     CallEnding::Narrowed,
@@ -183,7 +194,7 @@ pub(super) async fn serve(
                 )
                 .reached()
                 .await;
-            return Err(unknown_tool(&name, beyond.sentence()));
+            return Err(unknown_tool(&name, denied.sentence()));
         }
     }
     let cancelled = context.ct.clone();
@@ -192,13 +203,14 @@ pub(super) async fn serve(
         .get_progress_token()
         .filter(|_| caller.hears_progress);
     let arguments = arguments(&request, &context);
-    // A panic in a handler's task would leave the client waiting: rmcp has no answer for it.
+    // A panic in a handler's task would leave the client waiting, since rmcp sends no response
+    // then.
     let work = AssertUnwindSafe(run(
         server,
         &request.name,
         &arguments,
         &caller,
-        &report,
+        &record,
         context.ct.clone(),
         token.map(|token| (&context.peer, token)),
     ));
@@ -208,11 +220,11 @@ pub(super) async fn serve(
         outcome = work.catch_unwind() => outcome.map_err(|_| CallEnding::Panicked),
     };
     let (ending, why) = match &outcome {
-        Ok(Ok(outcome)) => (ending(outcome), why(outcome)),
+        Ok(Ok(outcome)) => (ending_of(outcome), failure_details(outcome)),
         Ok(Err(_)) => (CallEnding::UnknownTool, FailureDetails::default()),
         Err(ending) => (*ending, FailureDetails::default()),
     };
-    report.ended(&caller, tenant, ending, why).reached().await;
+    record.finish(&caller, tenant, ending, why).reached().await;
     match outcome {
         Ok(Ok(outcome)) => Ok(result(outcome)),
         Ok(Err(UnknownToolError(remedy))) => Err(unknown_tool(&name, &remedy)),
@@ -223,18 +235,19 @@ pub(super) async fn serve(
     }
 }
 
-/// The arguments as they came: transports take them out of the message before rmcp reads it.
+/// The arguments of a request. Transports remove them from the message before rmcp parses it, and
+/// pass them as an extension; otherwise they are encoded again.
 fn arguments(request: &CallToolRequestParams, context: &RequestContext<RoleServer>) -> Arguments {
     let extensions = &context.extensions;
-    let beside = extensions.get::<Arguments>();
-    let beside = beside.or_else(|| extensions.get::<Parts>()?.extensions.get());
-    beside.cloned().unwrap_or_else(|| {
+    let unparsed = extensions.get::<Arguments>();
+    let unparsed = unparsed.or_else(|| extensions.get::<Parts>()?.extensions.get());
+    unparsed.cloned().unwrap_or_else(|| {
         let text = request.arguments.as_ref().map(serde_json::to_vec);
         Arguments::from_object(text.and_then(Result::ok).unwrap_or_default().into())
     })
 }
 
-/// What a caller is told who calls more often than one may.
+/// The outcome of a call above the rate limit. `None` if the call is within it.
 fn over_rate(server: &Inner, caller: &Caller) -> Option<Outcome> {
     let rates = server.rates.as_ref()?;
     let retry_in = rates
@@ -248,14 +261,14 @@ fn unknown_tool(name: &str, why: &str) -> ErrorData {
     ErrorData::invalid_params(format!("Unknown tool: {name}. {why}"), None)
 }
 
-fn ending(outcome: &Outcome) -> CallEnding {
+fn ending_of(outcome: &Outcome) -> CallEnding {
     match outcome.failed {
         None => CallEnding::Ok,
         Some(_) => CallEnding::Error,
     }
 }
 
-fn why(outcome: &Outcome) -> FailureDetails<'_> {
+fn failure_details(outcome: &Outcome) -> FailureDetails<'_> {
     let failed = outcome.failed.as_ref();
     FailureDetails {
         code: failed.map(|failed| failed.code.as_str()),
@@ -270,7 +283,7 @@ async fn run(
     name: &str,
     arguments: &Arguments,
     caller: &Caller,
-    report: &CallRecord,
+    record: &CallRecord,
     cancel: CancellationToken,
     listener: Option<(&Peer<RoleServer>, ProgressToken)>,
 ) -> Result<Outcome, UnknownToolError> {
@@ -278,20 +291,20 @@ async fn run(
         caller.principal.credential.clone(),
         CallContext {
             correlation_id: caller.correlation_id.clone(),
-            traceparent: report.traceparent.clone(),
-            place: report.place(),
+            traceparent: record.traceparent.clone(),
+            place: record.trace_context(),
             deadline: server.upstream.deadline(),
             cancel,
-            spent: Arc::clone(&report.spent),
+            spent: Arc::clone(&record.spent),
             memory: caller.memory.clone(),
         },
     );
-    let (steps, told) = listener
+    let (steps, queued) = listener
         .as_ref()
-        .map(|_| mpsc::channel(UNTOLD_STEPS))
+        .map(|_| mpsc::channel(MAX_QUEUED_STEPS))
         .unzip();
     let progress = |step: Progress| {
-        // Progress is a courtesy: a client that cannot keep up misses some of it.
+        // Progress is best effort: notifications are dropped if the client cannot keep up.
         let _ = steps.as_ref().map(|steps| steps.try_send(step));
     };
     let call = ToolCall {
@@ -299,19 +312,21 @@ async fn run(
         arguments: arguments.json(),
         api: &api,
         correlation_id: &caller.correlation_id,
-        item: &report.item,
+        item: &record.item,
         progress: &progress,
     };
     let work = server.toolset.call(call)?;
-    match (listener, told) {
-        // Boxed, so that a call which nobody follows need not carry it along.
-        (Some((peer, token)), Some(told)) => Ok(Box::pin(followed(work, told, peer, &token)).await),
+    match (listener, queued) {
+        // Boxed, to keep the future of a call without progress small.
+        (Some((peer, token)), Some(queued)) => {
+            Ok(Box::pin(with_progress(work, queued, peer, &token)).await)
+        }
         _ => Ok(work.await),
     }
 }
 
-/// Tells of the steps of a call until it is done.
-async fn followed(
+/// Runs a call and sends a progress notification for each of its steps.
+async fn with_progress(
     mut work: BoxFuture<'_, Outcome>,
     mut steps: mpsc::Receiver<Progress>,
     peer: &Peer<RoleServer>,
@@ -320,25 +335,25 @@ async fn followed(
     loop {
         tokio::select! {
             biased;
-            Some(step) = steps.recv() => tell(peer, token, step).await,
+            Some(step) = steps.recv() => notify(peer, token, step).await,
             outcome = &mut work => return outcome,
         }
     }
 }
 
-async fn tell(peer: &Peer<RoleServer>, token: &ProgressToken, step: Progress) {
+async fn notify(peer: &Peer<RoleServer>, token: &ProgressToken, step: Progress) {
     let mut notification = ProgressNotificationParam::new(token.clone(), f64::from(step.done));
     notification.total = Some(f64::from(step.total));
     notification.message = Some(step.message.to_owned());
-    // A client that has gone is noticed by the cancellation, not here.
+    // A disconnected client cancels the call, so a failed notification needs no handling.
     let _ = peer.notify_progress(notification).await;
 }
 
 fn result(outcome: Outcome) -> CallToolResult {
     let failed = outcome.failed.is_some();
-    // Clients hold structured content against the tool's outputSchema even when the call has failed, and then show their
-    // own complaint in place of the error.
-    // A successful call's text takes the place of this `null` when the message is encoded.
+    // A failed call has no structured content: clients validate it against the tool's outputSchema,
+    // and would report a schema violation instead of the error. In a successful call, the text
+    // replaces this `null` when the message is encoded.
     let structured = (!failed).then_some(Value::Null);
     let mut result = CallToolResult::success(vec![ContentBlock::text(outcome.text)]);
     result.is_error = Some(failed);

@@ -1,12 +1,13 @@
-//! MCP's methods over a toolset: `initialize`, `server/discover`, `tools/list`, `tools/call`, `ping`.
+//! The MCP methods over a toolset: `initialize`, `server/discover`, `tools/list`, `tools/call` and
+//! `ping`.
 //!
-//! The handler is written by hand on rmcp's trait and shared by all requests: the list of tools is converted once, and
-//! serving a request means cloning one `Arc`. It knows neither HTTP nor the entities. `transport` puts a
-//! [`Caller`] into the request, [`ToolRegistry`] says which tools that one may see, [`Toolset`] runs the call,
-//! [`upstream`](crate::api) is what it runs against.
+//! [`Server`] implements rmcp's handler trait and is shared by all requests: it converts the list
+//! of tools once, and cloning it clones one `Arc`. It depends neither on HTTP nor on the entities.
+//! The transports add a [`Caller`] to each request, [`ToolRegistry`] decides which tools that
+//! caller may use, and [`Toolset`] executes the call against the [`api`](crate::api).
 //!
-//! What is not offered is answered as an unknown method, not as an empty list: a client that reads an empty list of
-//! prompts asks again later.
+//! Features that are not offered, such as prompts, are answered as unknown methods and not as empty
+//! lists, because a client that receives an empty list asks again later.
 
 mod arguments;
 mod call;
@@ -52,13 +53,13 @@ use crate::api::ApiClient;
 use crate::auth::Scopes;
 use crate::telemetry::metrics;
 
-/// How much of a name that is not one of ours is repeated.
+/// The length to which caller-controlled names are truncated before they are echoed.
 const LONGEST_NAME: usize = 64;
 
-/// How long a client may keep the list of tools. It changes only when the server is deployed anew.
+/// How long a client may cache the list of tools, which changes only with a new deployment.
 pub const LIST_TTL_MS: u64 = 5 * 60 * 1000;
 
-/// Answers MCP requests. Cheap to clone.
+/// The handler of MCP requests. Cheap to clone.
 #[derive(Clone)]
 pub struct Server(Arc<Inner>);
 
@@ -67,7 +68,7 @@ struct Inner {
     surface: ToolRegistry,
     upstream: ApiClient,
     callers: Callers,
-    /// Where there is a limit.
+    /// `None` if calls are not limited.
     rates: Option<Rates>,
     config: ServerConfig,
 }
@@ -92,12 +93,12 @@ impl Server {
         }))
     }
 
-    /// Which tools there are, and for whom.
+    /// The registry that decides which tools a request may use.
     pub fn surface(&self) -> &ToolRegistry {
         &self.0.surface
     }
 
-    /// Whether there is such a tool, and within this caller's reach.
+    /// Whether the tool exists and this caller may call it.
     pub fn has_for(&self, tool: &str, caller: &Caller) -> bool {
         let surface = &self.0.surface;
         surface.has(tool)
@@ -106,19 +107,19 @@ impl Server {
                 .is_ok()
     }
 
-    /// A call of a tool that is there. `None` means that it came to no end.
+    /// Executes a call of a tool that this caller may call. `None` if the tool panicked.
     pub async fn carry_out(&self, call: PlainCall<'_>, caller: &Caller) -> Option<Outcome> {
         call::carry_out(&self.0, call, caller).await
     }
 
-    /// The tools that this caller may see, encoded.
+    /// The tools that this caller may use, encoded as a JSON array.
     pub fn list_for(&self, caller: &Caller) -> Bytes {
         let surface = &self.0.surface;
         surface.encoded(surface.reach(caller.asked, &caller.principal.scopes))
     }
 
-    /// The scope without which this caller may not call the tool, and what a model is told. `None` when scopes do not
-    /// stand in the way.
+    /// The scope that the caller's token lacks for the tool, and the outcome to report. `None` if
+    /// the call is allowed, or denied for another reason.
     pub fn lacks_scope(&self, tool: &str, caller: &Caller) -> Option<(String, Outcome)> {
         match self
             .0
@@ -147,8 +148,8 @@ impl rmcp::ServerHandler for Server {
         request: InitializeRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
-        // A request of the modern revision has no handshake. Over a pipe a refusal would end the process instead of the
-        // request, so there the handshake settles it.
+        // The modern revision has no handshake. Over stdio it is accepted all the same, because an
+        // error would end the process instead of the request.
         let modern = context
             .meta
             .protocol_version()
@@ -176,7 +177,7 @@ impl rmcp::ServerHandler for Server {
         request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        // There is one page, so no cursor can be ours.
+        // The list has a single page, so this server has never issued a cursor.
         if request.is_some_and(|request| request.cursor.is_some()) {
             return Err(ErrorData::invalid_params(
                 "the cursor is not one of this server",
@@ -186,7 +187,7 @@ impl rmcp::ServerHandler for Server {
         let mut result =
             ListToolsResult::with_all_items(self.0.surface.tools(self.reach(&context).await));
         if is_modern(&context) {
-            // The list depends on what the caller may do.
+            // The list depends on the caller's permissions.
             result.ttl_ms = Some(LIST_TTL_MS);
             result.cache_scope = Some(CacheScope::Private);
         }
@@ -235,7 +236,8 @@ impl rmcp::ServerHandler for Server {
         Err(unknown_method(ListResourceTemplatesRequestMethod::VALUE))
     }
 
-    /// A request whose parameters rmcp cannot read arrives here too, under its known name.
+    /// Answers requests that rmcp does not recognize. They include requests with a known method
+    /// whose parameters rmcp cannot parse.
     async fn on_custom_request(
         &self,
         request: CustomRequest,
@@ -247,7 +249,7 @@ impl rmcp::ServerHandler for Server {
             CallToolRequestMethod::VALUE,
         ];
         let method = request.method;
-        // The modern revision has no handshake, whatever its parameters.
+        // The modern revision has no handshake, so `initialize` is an unknown method there.
         let handshake = method == InitializeResultMethod::VALUE && is_modern(&context);
         if KNOWN.contains(&method.as_str()) && !handshake {
             Err(ErrorData::invalid_params(
@@ -260,7 +262,7 @@ impl rmcp::ServerHandler for Server {
     }
 }
 
-/// The name may be of any length; it is shown, not repeated in full.
+/// The method is caller-controlled, so it is truncated before it is echoed.
 fn unknown_method(method: &str) -> ErrorData {
     let shown: String = method.chars().take(LONGEST_NAME).collect();
     ErrorData::new(
@@ -274,15 +276,15 @@ impl Server {
     async fn reach(&self, context: &RequestContext<RoleServer>) -> ToolAccess {
         match self.0.callers.identify(context).await {
             Ok(caller) => self.0.surface.reach(caller.asked, &caller.principal.scopes),
-            // Only a pipe gets here without a good token: its calls will say what is wrong, which a model can pass on,
-            // while a client that finds no tools asks no more.
+            // Only stdio can get here without a valid token. Listing all tools lets a call report
+            // the error, which a model can pass on; with an empty list, no call would be made.
             Err(_) => self.0.surface.reach(ToolAccess::ALL, &Scopes::All),
         }
     }
 }
 
 fn is_modern(context: &RequestContext<RoleServer>) -> bool {
-    // Dates as text sort as dates.
+    // Revisions are ISO dates, which compare correctly as strings.
     context
         .protocol_version()
         .is_some_and(|version| version.as_str() >= ProtocolVersion::V_2026_07_28.as_str())

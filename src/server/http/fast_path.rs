@@ -1,11 +1,11 @@
-//! The straight way: `tools/call` and `tools/list` over HTTP without sessions or on a stream of 2024-11-05, in perfect
-//! order, answered without rmcp.
+//! The fast path: answers well-formed `tools/call` and `tools/list` requests without rmcp, over
+//! stateless HTTP and on the streams of 2024-11-05.
 //!
-//! For each such request rmcp would read the message into its model and the result out of it, and over HTTP without
-//! sessions make a server of three tasks first. That is more work than the call itself, and nothing of it shows in the
-//! answer. So what can be answered from one reading of the parameters is, in the same words; everything else goes to
-//! rmcp, and whatever is not understood here at once is left to it, refusals above all. `tests/it/straight.rs` holds the
-//! two ways against each other.
+//! For each such request rmcp would parse the message into its model and serialize the result from
+//! it, and over stateless HTTP start a server of three tasks. That costs more than the call itself
+//! and does not change the response. A request that can be answered from one pass over its
+//! parameters gets the same response here; everything else goes to rmcp, including every request to
+//! be refused. `tests/it/straight.rs` compares the two.
 
 use std::borrow::Cow;
 
@@ -27,18 +27,18 @@ const VERSION: &str = "mcp-protocol-version";
 const METHOD: &str = "mcp-method";
 const NAME: &str = "mcp-name";
 
-/// Of a request that does not name one.
-const UNSAID_VERSION: ProtocolVersion = ProtocolVersion::V_2025_03_26;
+/// The revision of a request that names none.
+const DEFAULT_VERSION: ProtocolVersion = ProtocolVersion::V_2025_03_26;
 
-/// A request that is answered here.
+/// A request that is answered without rmcp.
 pub struct FastRequest<'a> {
     id: Cow<'a, str>,
     meta: RequestMetaObject,
     version: &'static ProtocolVersion,
-    what: What<'a>,
+    operation: Operation<'a>,
 }
 
-enum What<'a> {
+enum Operation<'a> {
     List,
     Call {
         tool: Cow<'a, str>,
@@ -46,7 +46,7 @@ enum What<'a> {
     },
 }
 
-/// The parameters of either method. What else may stand there is for rmcp to say.
+/// The parameters of both methods. Any other parameter is left to rmcp.
 #[derive(Default)]
 struct Params<'a> {
     name: Option<Cow<'a, str>>,
@@ -56,7 +56,7 @@ struct Params<'a> {
 
 impl<'a> Params<'a> {
     fn read(params: Json<'a>) -> Option<Self> {
-        let mut known = Self::default();
+        let mut read = Self::default();
         let mut seen = [false; 3];
         for (key, value) in params.members() {
             let index = ["name", "arguments", "_meta"]
@@ -66,20 +66,20 @@ impl<'a> Params<'a> {
                 return None;
             }
             match index {
-                0 => known.name = Some(value.as_str()?),
+                0 => read.name = Some(value.as_str()?),
                 1 if !value.is_object() && !value.is_null() => return None,
-                1 => known.has_arguments = true,
+                1 => read.has_arguments = true,
                 _ if value.is_null() => {}
-                _ => known.meta = serde_json::from_str(value.get()).ok()?,
+                _ => read.meta = serde_json::from_str(value.get()).ok()?,
             }
         }
-        Some(known)
+        Some(read)
     }
 }
 
 impl<'a> FastRequest<'a> {
-    /// The question, if it is one that is answered here. `peer` is that of the conversation in which it is asked, if there
-    /// is one.
+    /// Reads a request; `None` leaves it to rmcp. `peer` is that of the MCP session, if there is
+    /// one.
     pub fn read(
         server: &Server,
         headers: &HeaderMap,
@@ -89,11 +89,12 @@ impl<'a> FastRequest<'a> {
         caller: &Caller,
         peer: Option<&Peer<RoleServer>>,
     ) -> Option<Self> {
-        // An id that is spelled with escapes, or is less than nothing by no more than its sign, is repeated in another spelling by rmcp.
+        // rmcp re-encodes the id, so one with escapes, or `-0`, would come back in another
+        // spelling.
         let id = id.filter(|id| !id.get().contains('\\') && id.get() != "-0")?;
         let method = message.method?.get().trim_matches('"');
         let params = message.params.filter(|params| !params.is_null());
-        let (meta, what) = match (method, params) {
+        let (meta, operation) = match (method, params) {
             ("tools/call", Some(params)) => {
                 let params = Params::read(params)?;
                 let arguments = message.split_arguments(body).unwrap_or_default();
@@ -110,34 +111,34 @@ impl<'a> FastRequest<'a> {
             }
             _ => return None,
         };
-        // Whoever waits to hear of a call's steps may get a stream.
+        // A request for progress notifications may be answered with a stream.
         if caller.hears_progress && meta.0.0.contains_key("progressToken") {
             return None;
         }
-        let tool = match &what {
+        let tool = match &operation {
             What::Call { tool, .. } if !server.has_for(tool, caller) => return None,
             What::Call { tool, .. } => Some(tool.as_ref()),
             What::List => None,
         };
         let version = match peer {
             None => version(headers, &meta, method, tool)?,
-            Some(peer) => settled_version(headers, &meta, peer)?,
+            Some(peer) => session_version(headers, &meta, peer)?,
         };
         Some(Self {
             id: Cow::Borrowed(id.get()),
             meta,
             version,
-            what,
+            operation,
         })
     }
 
-    /// The same, without the message that it was read from.
+    /// Detaches the request from the message it was read from.
     pub fn into_owned(self) -> FastRequest<'static> {
         FastRequest {
             id: Cow::Owned(self.id.into_owned()),
             meta: self.meta,
             version: self.version,
-            what: match self.what {
+            operation: match self.operation {
                 What::List => What::List,
                 What::Call { tool, arguments } => What::Call {
                     tool: Cow::Owned(tool.into_owned()),
@@ -147,7 +148,7 @@ impl<'a> FastRequest<'a> {
         }
     }
 
-    /// The JSON-RPC message that answers it.
+    /// Answers with an encoded JSON-RPC message.
     pub async fn answer(
         self,
         server: &Server,
@@ -155,7 +156,7 @@ impl<'a> FastRequest<'a> {
         peer: Option<&Peer<RoleServer>>,
     ) -> Vec<u8> {
         let modern = !self.version.has_initialize();
-        let (tool, arguments) = match self.what {
+        let (tool, arguments) = match self.operation {
             What::List => return list(&self.id, modern, &server.list_for(caller)),
             What::Call { tool, arguments } => (tool, arguments),
         };
@@ -172,12 +173,12 @@ impl<'a> FastRequest<'a> {
         match server.carry_out(call, caller).await {
             Some(outcome) => result(&self.id, modern, &outcome),
             None => {
-                let about = &*caller.correlation_id;
+                let correlation_id = &*caller.correlation_id;
                 let error = response::rpc_error_message(
                     INTERNAL_ERROR,
                     NO_END,
                     Some(Json::trusted(&self.id)),
-                    about,
+                    correlation_id,
                     None,
                 );
                 error.to_string().into_bytes()
@@ -186,51 +187,52 @@ impl<'a> FastRequest<'a> {
     }
 }
 
-/// The revision of a request whose headers and message agree on one that there is.
+/// The revision of a stateless request, if it is known and headers and message agree on it.
 fn version(
     headers: &HeaderMap,
     meta: &RequestMetaObject,
     method: &str,
     tool: Option<&str>,
 ) -> Option<&'static ProtocolVersion> {
-    let said = match the_only(headers, VERSION)? {
-        None => UNSAID_VERSION.as_str(),
-        Some(said) => said,
+    let version = match single_header(headers, VERSION)? {
+        None => DEFAULT_VERSION.as_str(),
+        Some(version) => version,
     };
-    let version = known(said)?;
+    let version = known_version(version)?;
     if version.has_initialize() {
-        // A legacy request does not say its revision in the message.
+        // A legacy request names its revision only in the header.
         return meta.protocol_version().is_none().then_some(version);
     }
     let agrees = meta.protocol_version().as_ref() == Some(version)
         && meta.missing_required_keys(version).is_empty()
-        && the_only(headers, METHOD)? == Some(method)
-        && (tool.is_none() || the_only(headers, NAME)? == tool);
+        && single_header(headers, METHOD)? == Some(method)
+        && (tool.is_none() || single_header(headers, NAME)? == tool);
     agrees.then_some(version)
 }
 
-/// The revision that a conversation began with, unless the request says something else.
-fn settled_version(
+/// The revision of the MCP session, unless the request names another one.
+fn session_version(
     headers: &HeaderMap,
     meta: &RequestMetaObject,
     peer: &Peer<RoleServer>,
 ) -> Option<&'static ProtocolVersion> {
-    let legacy = |said: &str| known(said).filter(|version| version.has_initialize());
-    let said_well = the_only(headers, VERSION)?.is_none_or(|said| legacy(said).is_some());
-    if said_well && meta.protocol_version().is_none() {
+    let legacy = |version: &str| known_version(version).filter(|version| version.has_initialize());
+    let is_legacy =
+        single_header(headers, VERSION)?.is_none_or(|version| legacy(version).is_some());
+    if is_legacy && meta.protocol_version().is_none() {
         legacy(peer.peer_info()?.protocol_version.as_str())
     } else {
         None
     }
 }
 
-fn known(version: &str) -> Option<&'static ProtocolVersion> {
+fn known_version(version: &str) -> Option<&'static ProtocolVersion> {
     let mut known = ProtocolVersion::KNOWN_VERSIONS.iter();
     known.find(|known| known.as_str() == version)
 }
 
-/// The header's value, or that there is none; nothing at all where it comes twice or is no text.
-fn the_only<'a>(headers: &'a HeaderMap, name: &str) -> Option<Option<&'a str>> {
+/// The value of a header, or `Some(None)` if it is missing; `None` if it is repeated or not ASCII.
+fn single_header<'a>(headers: &'a HeaderMap, name: &str) -> Option<Option<&'a str>> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Some(None),
@@ -239,13 +241,13 @@ fn the_only<'a>(headers: &'a HeaderMap, name: &str) -> Option<Option<&'a str>> {
     }
 }
 
-/// Both are written by hand, since what they are made of is JSON already and need not be read once more.
+/// Encodes a result by hand, as its parts are JSON already and need no second parse.
 fn result(id: &str, modern: bool, outcome: &Outcome) -> Vec<u8> {
     let text = &outcome.text;
     let mut out = Vec::with_capacity(2 * text.len() + text.len() / 8 + 256);
     begin(id, modern, &mut out);
     out.extend_from_slice(br#""content":[{"type":"text","text":"#);
-    // Text can always be encoded, and a vector always be written to.
+    // Cannot fail: the value is text and the writer a vector.
     let _ = serde_json::to_writer(&mut out, text);
     out.extend_from_slice(b"}],");
     if outcome.failed.is_none() {
@@ -262,7 +264,7 @@ fn list(id: &str, modern: bool, tools: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(tools.len() + 256);
     begin(id, modern, &mut out);
     if modern {
-        // It depends on what the caller may do.
+        // The list depends on the caller's scopes.
         out.extend_from_slice(
             format!(r#""ttlMs":{LIST_TTL_MS},"cacheScope":"private","#).as_bytes(),
         );

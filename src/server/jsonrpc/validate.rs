@@ -1,7 +1,7 @@
-//! The outline of a JSON-RPC message, looked at before rmcp sees it, whichever way it came.
+//! Validates a JSON-RPC message before rmcp reads it, for all transports.
 //!
-//! rmcp says little about what it refuses, and over stdio nothing at all: a client would wait for ever. Here every
-//! request that will not reach a method gets its objection, with the request's id where that can be found.
+//! rmcp's errors are terse, and over stdio it reports none: a client would wait forever. Every
+//! request that does not reach a method gets an error here, with its id if that can be found.
 
 use std::borrow::Cow;
 
@@ -14,14 +14,14 @@ use crate::mcp::Arguments;
 use crate::server::http::response::{INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR};
 use crate::telemetry::metrics;
 
-/// Ids are counters and UUIDs.
+/// Ids are counters or UUIDs.
 const MAX_ID_BYTES: usize = 256;
 
 /// Versions are dates.
 const MAX_VERSION_BYTES: usize = 64;
 
-/// The size of a message without the arguments of its tool call, which are never built. The rest is read into rmcp's
-/// model, which takes many times the memory of its text.
+/// Limit on a message without its tool arguments, which are never parsed into a document. The rest
+/// is parsed into rmcp's model, which takes many times the memory of its text.
 pub const MAX_ENVELOPE_BYTES: usize = 64 * 1024;
 
 /// Why a message does not reach rmcp.
@@ -51,28 +51,28 @@ impl MessageError {
     }
 }
 
-/// What has to be known of a message before it is read.
+/// What the transport needs to know of a message before rmcp reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// It begins a conversation of the legacy revisions.
+    /// Begins a session of a legacy revision.
     Initialize,
     Other,
 }
 
-/// A message of good outline.
+/// A message whose envelope is valid.
 #[derive(Debug, Clone, Copy)]
 pub struct ValidMessage<'a> {
     pub kind: Kind,
     pub method: Option<Json<'a>>,
     pub params: Option<Json<'a>>,
-    /// Those of a tool call.
+    /// The arguments of a tool call.
     arguments: Option<Json<'a>>,
 }
 
-/// The parts of a message that make it JSON-RPC. Unknown members are rmcp's business; a member that comes twice is an
-/// error, since two readers could each believe another one.
+/// The members that make a message JSON-RPC. Unknown members are left to rmcp. A duplicate member
+/// is an error, since two parsers could each pick a different value.
 #[derive(Default)]
-struct Outline<'a> {
+struct Envelope<'a> {
     jsonrpc: Option<Json<'a>>,
     id: Option<Json<'a>>,
     method: Option<Json<'a>>,
@@ -81,17 +81,17 @@ struct Outline<'a> {
     error: Option<Json<'a>>,
 }
 
-impl<'a> Outline<'a> {
+impl<'a> Envelope<'a> {
     fn read(message: Json<'a>) -> Result<Self, MessageError> {
-        let mut outline = Self::default();
+        let mut envelope = Self::default();
         for (name, value) in message.members() {
             let slot = match name.as_ref() {
-                "jsonrpc" => &mut outline.jsonrpc,
-                "id" => &mut outline.id,
-                "method" => &mut outline.method,
-                "params" => &mut outline.params,
-                "result" => &mut outline.result,
-                "error" => &mut outline.error,
+                "jsonrpc" => &mut envelope.jsonrpc,
+                "id" => &mut envelope.id,
+                "method" => &mut envelope.method,
+                "params" => &mut envelope.params,
+                "result" => &mut envelope.result,
+                "error" => &mut envelope.error,
                 _ => continue,
             };
             if slot.replace(value).is_some() {
@@ -100,20 +100,20 @@ impl<'a> Outline<'a> {
                 ));
             }
         }
-        Ok(outline)
+        Ok(envelope)
     }
 }
 
-/// The message's id, if it has a proper one, and whether its outline is that of one JSON-RPC 2.0 message.
+/// The message's id, if it is valid, and whether the message is one JSON-RPC 2.0 message.
 pub fn validate(body: &[u8]) -> (Option<Json<'_>>, Result<ValidMessage<'_>, MessageError>) {
     let message = match Json::parse_syntax(body) {
         Err(_) => {
-            let objection = MessageError::new(
+            let error = MessageError::new(
                 StatusCode::BAD_REQUEST,
                 PARSE_ERROR,
                 "the message is not valid JSON",
             );
-            return (None, Err(objection));
+            return (None, Err(error));
         }
         Ok(value) if value.is_array() => {
             return (
@@ -132,15 +132,15 @@ pub fn validate(body: &[u8]) -> (Option<Json<'_>>, Result<ValidMessage<'_>, Mess
         Ok(message) => message,
     };
     match Outline::read(message) {
-        Ok(outline) => {
-            let id = outline.id.filter(|id| is_proper_id(*id));
-            (id, outline.check(message))
+        Ok(envelope) => {
+            let id = envelope.id.filter(|id| is_valid_id(*id));
+            (id, envelope.check(message))
         }
-        Err(objection) => (None, Err(objection)),
+        Err(error) => (None, Err(error)),
     }
 }
 
-impl<'a> Outline<'a> {
+impl<'a> Envelope<'a> {
     fn check(&self, message: Json<'_>) -> Result<ValidMessage<'a>, MessageError> {
         let kind = self.kind()?;
         message
@@ -175,7 +175,7 @@ impl<'a> Outline<'a> {
         if self.jsonrpc.map(Json::get) != Some("\"2.0\"") {
             return Err(MessageError::invalid("jsonrpc must be \"2.0\""));
         }
-        if self.id.is_some_and(|id| !is_proper_id(id)) {
+        if self.id.is_some_and(|id| !is_valid_id(id)) {
             return Err(MessageError::invalid(
                 "id must be a string of at most 256 bytes, or an integer",
             ));
@@ -192,7 +192,7 @@ impl<'a> Outline<'a> {
             ));
         }
         if self.method.map(Json::get) == Some("\"tools/list\"")
-            && !self.params.is_none_or(has_good_cursor)
+            && !self.params.is_none_or(has_valid_cursor)
         {
             let message = "the cursor must be a string";
             return Err(MessageError::new(
@@ -202,7 +202,7 @@ impl<'a> Outline<'a> {
             ));
         }
         let initialize = self.method.map(Json::get) == Some("\"initialize\"");
-        if initialize && !self.params.is_none_or(has_short_version) {
+        if initialize && !self.params.is_none_or(has_valid_version) {
             let message = "protocolVersion must be a string of at most 64 bytes";
             return Err(MessageError::new(
                 StatusCode::BAD_REQUEST,
@@ -220,20 +220,20 @@ impl<'a> Outline<'a> {
     }
 }
 
-/// A message as rmcp gets it, and the arguments of its tool call, which travel beside it as they came.
+/// A message as passed to rmcp, and the arguments of its tool call, unparsed.
 pub struct SplitMessage {
     pub message: Bytes,
     pub arguments: Option<Arguments>,
 }
 
 impl ValidMessage<'_> {
-    /// The arguments of a tool call, out of the body that this is the outline of.
+    /// The arguments of a tool call, as a slice of `body`, which must be the validated body.
     pub fn split_arguments(&self, body: &Bytes) -> Option<Arguments> {
         let text = self.arguments?.get().as_bytes();
         Some(Arguments::from_object(body.slice_ref(text)))
     }
 
-    /// `body` is what this is the outline of.
+    /// Separates the arguments from the message. `body` must be the validated body.
     pub fn split(&self, body: &Bytes) -> SplitMessage {
         let Some(arguments) = self.arguments else {
             return SplitMessage {
@@ -245,38 +245,38 @@ impl ValidMessage<'_> {
         let begin = text.as_ptr().addr() - body.as_ptr().addr();
         let (head, rest) = body.split_at_checked(begin).unwrap_or((body, &[]));
         let tail = rest.get(text.len()..).unwrap_or_default();
-        // What is of another type is refused by rmcp, whatever it holds.
-        let stand_in: &[u8] = if arguments.is_object() || arguments.is_null() {
+        // rmcp refuses arguments of any other type, whatever the value.
+        let placeholder: &[u8] = if arguments.is_object() || arguments.is_null() {
             b"{}"
         } else {
             b"0"
         };
         SplitMessage {
-            message: [head, stand_in, tail].concat().into(),
+            message: [head, placeholder, tail].concat().into(),
             arguments: self.split_arguments(body),
         }
     }
 }
 
-/// MCP forbids `null`, and rmcp would take a request with a strange id for a notification. An id is repeated in the
-/// answer, so it may not be a burden of its own.
-fn is_proper_id(id: Json<'_>) -> bool {
+/// MCP forbids `null`, and rmcp would take a request with an id of another type for a notification.
+/// The id is echoed in the response, so its length is limited.
+fn is_valid_id(id: Json<'_>) -> bool {
     match id.get().len() {
-        // Both quotes.
+        // The limit excludes the two quotes.
         length if length > MAX_ID_BYTES + 2 => false,
         _ => id.as_str().is_some() || id.get().parse::<i64>().is_ok(),
     }
 }
 
-/// rmcp takes a cursor of another type for none at all, and would answer with the first page.
-fn has_good_cursor(params: Json<'_>) -> bool {
+/// rmcp ignores a cursor of another type and would answer with the first page.
+fn has_valid_cursor(params: Json<'_>) -> bool {
     let mut cursors = params.members().filter(|(name, _)| name == "cursor");
     let good = |(_, cursor): (_, Json<'_>)| cursor.is_null() || cursor.as_str().is_some();
     cursors.next().is_none_or(good) && cursors.next().is_none()
 }
 
-/// rmcp logs a version that its header does not agree with, at whatever length.
-fn has_short_version(params: Json<'_>) -> bool {
+/// rmcp logs a version that differs from its header at full length.
+fn has_valid_version(params: Json<'_>) -> bool {
     let mut versions = params
         .members()
         .filter(|(name, _)| name == "protocolVersion");
@@ -292,7 +292,8 @@ fn reason(error: JsonError) -> &'static str {
     }
 }
 
-/// Why a message of good outline cannot be read by rmcp, which does not say it. Looked for only when it has refused.
+/// Finds out why rmcp cannot read a valid message, as rmcp's error does not tell. Called only after
+/// rmcp has failed.
 pub fn unreadable(body: &[u8]) -> MessageError {
     match serde_json::from_slice::<Value>(body) {
         Err(error) if error.to_string().contains("out of range") => {
@@ -309,21 +310,21 @@ pub fn unreadable(body: &[u8]) -> MessageError {
     }
 }
 
-/// The id in the beginning of a message that is too long to be kept, when it stands there.
+/// Finds the id in the first bytes of a message that is too long.
 pub fn id_in_beginning(beginning: &[u8]) -> Option<Json<'_>> {
     let text = match std::str::from_utf8(beginning) {
         Ok(text) => text,
-        // Most likely a character that was cut.
+        // Usually a truncated character.
         Err(error) => std::str::from_utf8(beginning.get(..error.valid_up_to())?).ok()?,
     };
     let beginning = Json::trusted(text.trim_ascii_start());
     let mut id = None;
     for (name, value) in beginning.members() {
-        // Only with another member behind it is it known that the id was not cut.
+        // Only a following member proves that the id was not truncated.
         if id.is_some() {
-            return id.filter(|id| is_proper_id(*id));
+            return id.filter(|id| is_valid_id(*id));
         }
-        // What follows a value that is none need not stand where it seems to.
+        // After an invalid value, the positions of further members are unreliable.
         let value = Json::parse_syntax(value.get().as_bytes()).ok()?;
         id = (name == "id").then_some(value);
     }
@@ -335,15 +336,15 @@ mod tests {
     use super::*;
 
     fn verdict(body: &[u8]) -> (Option<String>, i32) {
-        let (id, outline) = validate(body);
+        let (id, result) = validate(body);
         (
             id.map(|id| id.get().to_owned()),
-            outline.err().map_or(0, |objection| objection.code),
+            result.err().map_or(0, |error| error.code),
         )
     }
 
     #[test]
-    fn outlines() {
+    fn accepts_valid_messages_and_rejects_the_rest() {
         for (body, id, code) in [
             (r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#, Some("1"), 0),
             (
@@ -442,7 +443,7 @@ mod tests {
             verdict(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xff\"}").1,
             PARSE_ERROR
         );
-        // Depth is no reason to overflow the stack, and the id is known all the same.
+        // Deep nesting does not overflow the stack, and the id is still found.
         let deep = format!(
             "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"x\",\"params\":{{\"x\":{}{}}}}}",
             "[".repeat(1 << 20),
@@ -452,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_bounded_and_must_be_text() {
+    fn limits_ids_and_refuses_invalid_text() {
         for (id, good) in [
             (format!("\"{}\"", "x".repeat(256)), true),
             (format!("\"{}\"", "x".repeat(257)), false),
@@ -464,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_that_rmcp_would_mistake_are_refused() {
+    fn refuses_parameters_that_rmcp_would_misread() {
         for (method, params, good) in [
             ("tools/list", r#"{"cursor":7}"#.to_owned(), false),
             ("tools/list", r#"{"cursor":null}"#.to_owned(), true),
@@ -487,14 +488,14 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_said_in_words() {
-        let said = |params: &str| {
+    fn explains_unreadable_parameters() {
+        let message_for = |params: &str| {
             let body =
                 format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
             let refused = validate(body.as_bytes()).1.err();
-            let objection = refused.unwrap_or_else(|| unreadable(body.as_bytes()));
-            assert_eq!(objection.code, INVALID_PARAMS);
-            objection.message.into_owned()
+            let error = refused.unwrap_or_else(|| unreadable(body.as_bytes()));
+            assert_eq!(error.code, INVALID_PARAMS);
+            error.message.into_owned()
         };
         let deep = format!("{{\"x\":{}{}}}", "[".repeat(200), "]".repeat(200));
         for (params, why) in [
@@ -503,12 +504,12 @@ mod tests {
             (r#"{"title":"\ude00"}"#, "half of a surrogate pair"),
             (r#"{"_meta":7}"#, "_meta must be an object"),
         ] {
-            assert!(said(params).contains(why), "{}", said(params));
+            assert!(message_for(params).contains(why), "{}", message_for(params));
         }
     }
 
     #[test]
-    fn the_id_is_found_in_a_beginning() {
+    fn finds_the_id_in_a_truncated_message() {
         for (beginning, id) in [
             (
                 r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"x":"yyy"#,

@@ -1,7 +1,7 @@
-//! What a message that was posted to a stream is, and what is wrong with it.
+//! Classifies the messages that are posted to an SSE stream.
 //!
-//! Whatever is wrong with a request whose id is known is said where its answer is waited for: on the stream. Clients of
-//! this age take an error as the answer to a POST for the end of the conversation.
+//! An error about a request whose id is known is sent on the stream, where the client waits for the
+//! response. Clients of 2024-11-05 treat an HTTP error for the POST as the end of the session.
 
 use axum::body::Bytes;
 use http::HeaderMap;
@@ -17,23 +17,24 @@ use crate::server::http::fast_path::FastRequest;
 use crate::server::jsonrpc::validate::{MessageError, ValidMessage, unreadable, validate};
 
 pub enum Incoming<'a> {
-    /// It needs nothing of rmcp's.
+    /// A request that is answered without rmcp.
     FastRequest(RequestId, FastRequest<'a>),
     Request(Box<JsonRpcRequest<ClientRequest>>, Option<Arguments>),
     Notification(Box<JsonRpcNotification<ClientNotification>>),
-    /// A notification before the conversation, over which rmcp would end it.
+    /// A notification before `initialize`, which would make rmcp end the session.
     Ignored,
-    /// A request that goes no further.
+    /// A request that is answered with an error on the stream.
     MessageError(RequestId, RequestError),
-    /// No answer is waited for.
+    /// A message without a usable request id; the POST itself gets the error.
     Nobodys(MessageError),
 }
 
-/// What is wrong with a request.
+/// The JSON-RPC error of a rejected request.
 pub struct RequestError(ErrorData);
 
 impl RequestError {
-    /// By which the log line can be found.
+    /// Adds the correlation id to the error data, so that the log lines of the request can be
+    /// found.
     pub fn with_correlation_id(mut self, id: &str) -> ErrorData {
         let mut data = self.0.data.take().unwrap_or_else(|| json!({}));
         if let Some(data) = data.as_object_mut() {
@@ -45,59 +46,57 @@ impl RequestError {
 }
 
 impl From<MessageError> for RequestError {
-    fn from(objection: MessageError) -> Self {
-        Self(ErrorData::new(
-            ErrorCode(objection.code),
-            objection.message,
-            None,
-        ))
+    fn from(error: MessageError) -> Self {
+        Self(ErrorData::new(ErrorCode(error.code), error.message, None))
     }
 }
 
-/// `question` reads what may be asked without rmcp.
+/// Classifies one message. `fast_request` reads it if it can be answered without rmcp.
 pub fn hear<'a>(
     body: &'a Bytes,
     headers: &HeaderMap,
-    begun: bool,
-    question: impl FnOnce(Option<Json<'a>>, &ValidMessage<'a>) -> Option<FastRequest<'a>>,
+    initialized: bool,
+    fast_request: impl FnOnce(Option<Json<'a>>, &ValidMessage<'a>) -> Option<FastRequest<'a>>,
 ) -> Incoming<'a> {
-    let (raw_id, outline) = validate(body);
+    let (raw_id, validated) = validate(body);
     let id = raw_id.and_then(|id| serde_json::from_str::<RequestId>(id.get()).ok());
-    let question = outline
+    let fast_request = validated
         .as_ref()
         .ok()
-        .and_then(|outlined| question(raw_id, outlined));
-    if let (Some(question), Some(id)) = (question, &id) {
-        return Incoming::FastRequest(id.clone(), question);
+        .and_then(|valid| fast_request(raw_id, valid));
+    if let (Some(fast_request), Some(id)) = (fast_request, &id) {
+        return Incoming::FastRequest(id.clone(), fast_request);
     }
     let mut arguments = None;
-    let message = outline.and_then(|outlined| {
-        let split = outlined.split(body);
+    let message = validated.and_then(|valid| {
+        let split = valid.split(body);
         arguments = split.arguments;
         serde_json::from_slice::<ClientJsonRpcMessage>(&split.message)
             .map_err(|_| unreadable(&split.message))
     });
     match (message, id) {
-        (Ok(ClientJsonRpcMessage::Request(request)), _) => match wrong(&request, headers, begun) {
-            Some(wrong) => Incoming::MessageError(request.id, wrong),
-            None => Incoming::Request(Box::new(request), arguments),
-        },
-        (Ok(ClientJsonRpcMessage::Notification(_)), _) if !begun => Incoming::Ignored,
+        (Ok(ClientJsonRpcMessage::Request(request)), _) => {
+            match check_request(&request, headers, initialized) {
+                Some(error) => Incoming::MessageError(request.id, error),
+                None => Incoming::Request(Box::new(request), arguments),
+            }
+        }
+        (Ok(ClientJsonRpcMessage::Notification(_)), _) if !initialized => Incoming::Ignored,
         (Ok(ClientJsonRpcMessage::Notification(notification)), _) => {
             Incoming::Notification(Box::new(notification))
         }
         (Ok(_), _) => Incoming::Nobodys(MessageError::invalid("a response was not asked for")),
-        (Err(objection), Some(id)) => Incoming::MessageError(id, objection.into()),
-        (Err(objection), None) => Incoming::Nobodys(objection),
+        (Err(error), Some(id)) => Incoming::MessageError(id, error.into()),
+        (Err(error), None) => Incoming::Nobodys(error),
     }
 }
 
-fn wrong(
+fn check_request(
     request: &JsonRpcRequest<ClientRequest>,
     headers: &HeaderMap,
-    begun: bool,
+    initialized: bool,
 ) -> Option<RequestError> {
-    if let Some(version) = foreign_version(&request.request, headers) {
+    if let Some(version) = unsupported_version(&request.request, headers) {
         let known = ProtocolVersion::KNOWN_VERSIONS;
         let legacy: Vec<_> = known
             .iter()
@@ -108,18 +107,18 @@ fn wrong(
             version, &legacy,
         )));
     }
-    let begins = matches!(
+    let may_precede_initialize = matches!(
         request.request,
         ClientRequest::InitializeRequest(_) | ClientRequest::PingRequest(_)
     );
     let too_early =
         || MessageError::invalid("a conversation on a stream begins with initialize").into();
-    (!begun && !begins).then(too_early)
+    (!initialized && !may_precede_initialize).then(too_early)
 }
 
-/// The revision that a request claims for itself, when it is none that this transport belongs to. Such a request would
-/// be answered in the manner of a revision without streams and sessions, which `/mcp` does better.
-fn foreign_version(request: &ClientRequest, headers: &HeaderMap) -> Option<ProtocolVersion> {
+/// The revision that a request names, unless it is a known legacy revision. rmcp would answer a
+/// modern request statelessly on the stream; `/mcp` is the endpoint for those.
+fn unsupported_version(request: &ClientRequest, headers: &HeaderMap) -> Option<ProtocolVersion> {
     let in_header = headers.get("mcp-protocol-version");
     let in_header = in_header.map(|value| version(value.to_str().unwrap_or("?")));
     let in_meta = request.get_meta().protocol_version();
@@ -134,11 +133,11 @@ fn foreign_version(request: &ClientRequest, headers: &HeaderMap) -> Option<Proto
         })
 }
 
-/// It is repeated in the answer, so it is shown, not repeated in full.
+/// Caller-controlled, so it is truncated before it is echoed.
 fn version(text: &str) -> ProtocolVersion {
-    const LONGEST: usize = 64;
-    let shown: String = text.chars().take(LONGEST).collect();
-    serde_json::from_value(shown.into()).unwrap_or(ProtocolVersion::NO_INITIALIZE)
+    const MAX_CHARS: usize = 64;
+    let truncated: String = text.chars().take(MAX_CHARS).collect();
+    serde_json::from_value(truncated.into()).unwrap_or(ProtocolVersion::NO_INITIALIZE)
 }
 
 pub fn cancelled(notification: &JsonRpcNotification<ClientNotification>) -> Option<RequestId> {

@@ -1,13 +1,14 @@
-//! The transport of 2024-11-05: a stream of events to hear, and a path to speak to.
+//! The HTTP+SSE transport of 2024-11-05.
 //!
-//! `GET /sse` opens a stream ([`events`]) whose first event names `/messages?sessionId=…`; what is posted there is
-//! answered on the stream. The one room of the house where something lives between two requests, so everything about it
-//! is bounded: streams by [`streams`], what is open on each of them by [`calls`]. The conversation itself is rmcp's, over
-//! the transport in [`carrier`]; what needs nothing of it is answered beside it, the [straight](super::http::fast_path) way.
+//! `GET /sse` opens a stream ([`events`]) whose first event names `/messages?sessionId=…`; messages
+//! posted there are answered on the stream. This state outlives a request, so it is bounded: the
+//! number of streams by [`streams`], the pending requests of each by [`pending`]. rmcp runs the MCP
+//! session over the transport in [`transport`]; the [fast path](super::http::fast_path) answers
+//! what needs no rmcp.
 //!
-//! A stream belongs to whoever opened it, and to nobody else: to others it does not exist. It gives no rights of its own.
-//! Each message brings its own token, is checked like a message to `/mcp`, and is called for with that token; so the
-//! token that opened the stream may expire while the stream goes on.
+//! A stream belongs to the principal that opened it; for all others it does not exist. It grants no
+//! rights: each message carries its own token, is checked like a message to `/mcp` and calls the
+//! API with that token, so the token that opened the stream may expire while the stream is open.
 
 mod events;
 mod message;
@@ -50,7 +51,7 @@ use crate::foundation::json::Json;
 use crate::mcp::{Caller, Via};
 use crate::telemetry::{fields, metrics, tasks};
 
-/// What both routes share.
+/// State shared by both routes.
 pub struct Sse<H> {
     pub streams: Arc<Streams>,
     pub handler: H,
@@ -58,15 +59,15 @@ pub struct Sse<H> {
     pub keep_alive: Duration,
 }
 
-/// Why a request to one of the two routes is refused, before or beside its message.
+/// Why a request to `/sse` or `/messages` is refused, independent of its message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum StreamError {
     #[error("the path needs a sessionId: it is in the endpoint event of the stream")]
     NoSession,
-    /// Two readers could each believe another one.
+    /// Ambiguous: two parsers could each pick a different value.
     #[error("the sessionId is given more than once")]
     TwoSessions,
-    /// Also for somebody else's, so that nobody learns which there are.
+    /// Covers streams of other principals, so that the response does not reveal which ids exist.
     #[error("there is no such stream; open one with GET /sse")]
     UnknownSession,
     #[error("the server is shutting down")]
@@ -82,7 +83,7 @@ pub enum StreamError {
 }
 
 impl StreamError {
-    /// The limit that was reached, as it is counted.
+    /// The metric label of the limit that was reached.
     fn limit(self) -> Option<&'static str> {
         match self {
             Self::TooManyStreams => Some("streams"),
@@ -135,13 +136,8 @@ pub async fn open<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
         request.headers(),
     ) {
         Ok(asked) => asked,
-        Err(objection) => {
-            return response::error(
-                objection.status,
-                "invalid_request",
-                &objection.message,
-                &about,
-            );
+        Err(error) => {
+            return response::error(error.status, "invalid_request", &error.message, &about);
         }
     };
     let opened = match sse
@@ -157,15 +153,15 @@ pub async fn open<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
         "a stream was opened"
     );
     let path = format!("/messages?sessionId={}", opened.id);
-    // The queue is empty, so there is room.
+    // Cannot fail: the queue is empty.
     let _ = opened.outbox.try_send(Event::endpoint(&path));
-    let carrier = SseTransport::new(
+    let transport = SseTransport::new(
         opened.inbox,
         opened.outbox,
         &opened.stream,
         sse.streams.draining(),
     );
-    let conversation = converse(sse.handler.clone(), carrier, opened.stream, opened.stop);
+    let conversation = converse(sse.handler.clone(), transport, opened.stream, opened.stop);
     tasks::spawn("stream", conversation);
 
     let mut response = Response::new(Body::new(Events::new(
@@ -176,7 +172,7 @@ pub async fn open<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
     for (name, value) in [
         (CONTENT_TYPE, "text/event-stream"),
         (CACHE_CONTROL, "no-cache, no-transform"),
-        // nginx would otherwise collect events until a buffer is full.
+        // Keeps nginx from buffering events.
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ] {
         response
@@ -186,20 +182,20 @@ pub async fn open<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
     response
 }
 
-/// Until the client has gone, or the server leaves; then the stream ends with it.
+/// Runs the MCP session until the client disconnects or the server drains. The stream ends with it.
 async fn converse<H: Handler>(
     handler: H,
-    carrier: SseTransport,
+    transport: SseTransport,
     stream: Arc<Stream>,
     stop: CancellationToken,
 ) {
-    match rmcp::service::serve_server_with_ct(handler, carrier, stop).await {
+    match rmcp::service::serve_server_with_ct(handler, transport, stop).await {
         Ok(conversation) => {
             stream.speaks_with(conversation.peer().clone());
             drop(stream);
             drop(conversation.waiting().await);
         }
-        // It may repeat what the client said, so it is not shown.
+        // The error may quote the client, so it is not logged.
         Err(_) => tracing::debug!("a stream ended before its conversation had begun"),
     }
 }
@@ -214,15 +210,8 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
         Ok(stream) => stream,
         Err(refused) => return refused.answer(&about),
     };
-    let objected = |objection: &MessageError, id: Option<Json<'_>>| {
-        response::rpc_error(
-            objection.status,
-            objection.code,
-            &objection.message,
-            id,
-            &about,
-            None,
-        )
+    let rejected = |error: &MessageError, id: Option<Json<'_>>| {
+        response::rpc_error(error.status, error.code, &error.message, id, &about, None)
     };
     caller.hears_progress = true;
     caller.via = Via::Sse;
@@ -232,18 +221,18 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
         &parts.headers,
     ) {
         Ok(asked) => asked.and(stream.asked),
-        Err(objection) => return objected(&objection, None),
+        Err(error) => return rejected(&error, None),
     };
-    if let Err(objection) = request_body::check(&parts.headers) {
-        return objected(&objection, None);
+    if let Err(error) = request_body::check(&parts.headers) {
+        return rejected(&error, None);
     }
     let body = match sse.limits.read(body, &caller.memory).await {
         Ok(body) => body,
-        Err(objection) => return objected(&objection, None),
+        Err(error) => return rejected(&error, None),
     };
-    // From here on the answer to this POST is waited for when the server leaves.
-    let _running = InFlight::begin(&parts.extensions);
-    let question = |id, message: &_| {
+    // From here on, draining waits for this POST.
+    let _in_flight = InFlight::begin(&parts.extensions);
+    let fast_request = |id, message: &_| {
         let (server, peer) = (sse.handler.straight()?, stream.peer()?);
         FastRequest::read(
             server,
@@ -255,13 +244,13 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
             Some(peer),
         )
     };
-    let taken = match hear(&body, &parts.headers, stream.has_begun(), question) {
-        Incoming::FastRequest(id, question) => match sse.begin(&stream, &id, &caller).await {
+    let accepted = match hear(&body, &parts.headers, stream.has_begun(), fast_request) {
+        Incoming::FastRequest(id, fast_request) => match sse.begin(&stream, &id, &caller).await {
             Ok(claim) => {
                 let runtime = stream.runtime.clone();
-                let answering = answer_past_rmcp(
+                let answering = answer_without_rmcp(
                     sse.handler.clone(),
-                    question.into_owned(),
+                    fast_request.into_owned(),
                     caller,
                     stream,
                     claim,
@@ -271,11 +260,11 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
             }
             Err(refused) => Err(refused),
         },
-        Incoming::Nobodys(objection) => return objected(&objection, None),
+        Incoming::Nobodys(error) => return rejected(&error, None),
         Incoming::Ignored => Ok(()),
-        Incoming::Notification(notification) => sse.tell(&stream, *notification).await,
-        Incoming::MessageError(id, wrong) => {
-            let error = wrong.with_correlation_id(about.as_str());
+        Incoming::Notification(notification) => sse.notify(&stream, *notification).await,
+        Incoming::MessageError(id, error) => {
+            let error = error.with_correlation_id(about.as_str());
             match sse.begin(&stream, &id, &caller).await {
                 Ok(claim) => {
                     let answer = ServerJsonRpcMessage::error(error, Some(id));
@@ -288,7 +277,7 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
         Incoming::Request(mut request, arguments) => {
             match sse.begin(&stream, &request.id, &caller).await {
                 Ok(claim) => {
-                    // Each call goes on with the token that came with it.
+                    // Each call uses the token of its own POST.
                     parts.extensions.insert(caller);
                     if let Some(arguments) = arguments {
                         parts.extensions.insert(arguments);
@@ -300,7 +289,7 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
             }
         }
     };
-    match taken {
+    match accepted {
         Ok(()) => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::ACCEPTED;
@@ -310,10 +299,10 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
     }
 }
 
-/// Answers on the stream, as long as anybody waits for it. The POST has its own answer by then.
-async fn answer_past_rmcp<H: Handler>(
+/// Answers on the stream unless the request is cancelled. The POST has been answered by then.
+async fn answer_without_rmcp<H: Handler>(
     handler: H,
-    question: FastRequest<'static>,
+    fast_request: FastRequest<'static>,
     caller: Caller,
     stream: Arc<Stream>,
     claim: Claim,
@@ -324,14 +313,14 @@ async fn answer_past_rmcp<H: Handler>(
     let answer = tokio::select! {
         biased;
         () = claim.revoked() => return,
-        answer = question.answer(server, &caller, peer) => answer,
+        answer = fast_request.answer(server, &caller, peer) => answer,
     };
-    // If it is not heard, the client has gone.
+    // Fails only if the client has disconnected.
     let _ = stream.answer(&answer, claim).await;
 }
 
 impl<H> Sse<H> {
-    /// The stream that is named, when it is the caller's.
+    /// The stream that the query names, if it belongs to `subject`.
     fn stream_of(&self, uri: &Uri, subject: &str) -> Result<Arc<Stream>, StreamError> {
         let query = uri.query().unwrap_or_default();
         let mut named =
@@ -344,7 +333,8 @@ impl<H> Sse<H> {
         self.streams.find(id, subject)
     }
 
-    /// Makes room for a request. It waits for it, since clients of this age take a refusal for the end of everything.
+    /// Acquires a slot for a request. Waits for one, since clients of 2024-11-05 treat a refusal as
+    /// the end of the session.
     async fn begin(
         &self,
         stream: &Stream,
@@ -360,7 +350,7 @@ impl<H> Sse<H> {
         .unwrap_or(Err(StreamError::TooManyCalls))
     }
 
-    async fn tell(
+    async fn notify(
         &self,
         stream: &Stream,
         notification: JsonRpcNotification<ClientNotification>,
@@ -370,7 +360,8 @@ impl<H> Sse<H> {
         stream
             .say(ClientJsonRpcMessage::Notification(notification))
             .await?;
-        // rmcp answers a cancelled request no more, and whoever has a claim gives up.
+        // rmcp sends no response to a cancelled request, so its slot is freed here; this revokes
+        // the claim too.
         if let Some(id) = cancelled {
             stream.calls.cancel(&id);
         }

@@ -1,8 +1,8 @@
-//! One JSON-RPC message per line, as rmcp's transport: what it would drop without a word is answered here.
+//! rmcp's transport over lines, which also answers what rmcp would drop silently.
 //!
-//! A client waits for the answer to each of its requests, so a line that cannot be read gets its objection, with the
-//! id where one is found. What is no request is never answered, and before the conversation has begun it is not even
-//! passed on: rmcp would end the process over it.
+//! A client waits for the response to each request, so a line that cannot be read is answered with
+//! an error, with the id if one is found. Notifications are never answered. Before the handshake
+//! they are not passed on, since rmcp would end the process over them.
 
 use std::io;
 use std::pin::Pin;
@@ -31,13 +31,14 @@ use crate::server::jsonrpc::validate::{MessageError, id_in_beginning, unreadable
 pub struct Lines<R, W: AsyncWrite> {
     input: LineReader<R>,
     output: Output<W>,
-    /// An objection on its way. It is kept here because rmcp drops a read that is under way whenever it has to write.
+    /// An error response that is being written. Stored here because rmcp drops a pending `receive`
+    /// whenever it has to write.
     answering: Option<BoxFuture<'static, io::Result<()>>>,
-    begun: bool,
+    initialized: bool,
 }
 
-/// Written to from several tasks. What a task that is dropped has begun to write stays in the buffer, so that no line is
-/// cut by the next.
+/// Shared by several tasks. The codec buffers what a dropped task has begun to write, so lines are
+/// never interleaved.
 type Output<W> = Arc<Mutex<Option<FramedWrite<W, LinesCodec>>>>;
 
 async fn write<W: AsyncWrite + Unpin>(output: Output<W>, line: String) -> io::Result<()> {
@@ -47,11 +48,11 @@ async fn write<W: AsyncWrite + Unpin>(output: Output<W>, line: String) -> io::Re
     }
 }
 
-/// What is to be done about a line.
+/// How to handle a line.
 enum Incoming {
     Message(Box<ClientJsonRpcMessage>),
-    Answer(Option<RequestId>, MessageError),
-    Nothing,
+    Reject(Option<RequestId>, MessageError),
+    Ignore,
 }
 
 impl<R, W> Lines<R, W>
@@ -67,43 +68,43 @@ where
                 LinesCodec::new(),
             )))),
             answering: None,
-            begun: false,
+            initialized: false,
         }
     }
 
-    fn answer(&mut self, id: Option<RequestId>, objection: MessageError) {
+    fn answer(&mut self, id: Option<RequestId>, error: MessageError) {
         tracing::debug!(
-            code = objection.code,
+            code = error.code,
             "a message was refused: {}",
-            objection.message
+            error.message
         );
-        // Not by rmcp's type, which leaves out an id that is `null`.
-        let error = json!({ "code": objection.code, "message": objection.message });
+        // Built by hand, since rmcp's type omits an id that is `null`.
+        let error = json!({ "code": error.code, "message": error.message });
         let answer = json!({ "jsonrpc": "2.0", "id": id, "error": error });
         self.answering = Some(Box::pin(write(self.output.clone(), answer.to_string())));
     }
 }
 
-fn heard(line: &Line<'_>, longest: usize, begun: &mut bool) -> Incoming {
+fn parse_line(line: &Line<'_>, longest: usize, initialized: &mut bool) -> Incoming {
     let text = line.text;
     if line.too_long {
         let message = format!("the message is larger than {longest} bytes");
-        let objection = MessageError::new(
+        let error = MessageError::new(
             http::StatusCode::PAYLOAD_TOO_LARGE,
             INVALID_REQUEST,
             message,
         );
-        return Incoming::Answer(id_in_beginning(text).and_then(request_id), objection);
+        return Incoming::Reject(id_in_beginning(text).and_then(request_id), error);
     }
     if text.trim_ascii().is_empty() {
-        return Incoming::Nothing;
+        return Incoming::Ignore;
     }
     let text = Bytes::copy_from_slice(text);
-    let (id, outline) = validate(&text);
+    let (id, validated) = validate(&text);
     let id = id.and_then(request_id);
-    let split = match outline {
-        Ok(outlined) => outlined.split(&text),
-        Err(objection) => return Incoming::Answer(id, objection),
+    let split = match validated {
+        Ok(valid) => valid.split(&text),
+        Err(error) => return Incoming::Reject(id, error),
     };
     match serde_json::from_slice::<ClientJsonRpcMessage>(&split.message) {
         Ok(mut message) => {
@@ -112,21 +113,21 @@ fn heard(line: &Line<'_>, longest: usize, begun: &mut bool) -> Incoming {
             {
                 request.request.extensions_mut().insert(arguments);
             }
-            *begun |= begins(&message);
-            if *begun || matches!(message, ClientJsonRpcMessage::Request(_)) {
+            *initialized |= starts_session(&message);
+            if *initialized || matches!(message, ClientJsonRpcMessage::Request(_)) {
                 Incoming::Message(Box::new(message))
             } else {
-                Incoming::Nothing
+                Incoming::Ignore
             }
         }
-        // A notification is not answered, not even a bad one.
-        Err(_) if id.is_none() => Incoming::Nothing,
-        Err(_) => Incoming::Answer(id, unreadable(&split.message)),
+        // Notifications are not answered, even if they are malformed.
+        Err(_) if id.is_none() => Incoming::Ignore,
+        Err(_) => Incoming::Reject(id, unreadable(&split.message)),
     }
 }
 
-/// Whether rmcp has a conversation from this message on: before it, it takes requests only.
-fn begins(message: &ClientJsonRpcMessage) -> bool {
+/// Whether the message starts the MCP session; until then rmcp accepts only requests.
+fn starts_session(message: &ClientJsonRpcMessage) -> bool {
     let ClientJsonRpcMessage::Request(message) = message else {
         return false;
     };
@@ -174,18 +175,18 @@ where
                 answered.ok()?;
             }
             let longest = self.input.longest();
-            let heard = match self.input.next().await {
-                Ok(Some(line)) => heard(&line, longest, &mut self.begun),
+            let incoming = match self.input.next().await {
+                Ok(Some(line)) => parse_line(&line, longest, &mut self.initialized),
                 Ok(None) => return None,
                 Err(error) => {
                     tracing::warn!(%error, "the input cannot be read");
                     return None;
                 }
             };
-            match heard {
+            match incoming {
                 Incoming::Message(message) => return Some(*message),
-                Incoming::Answer(id, objection) => self.answer(id, objection),
-                Incoming::Nothing => {}
+                Incoming::Reject(id, error) => self.answer(id, error),
+                Incoming::Ignore => {}
             }
         }
     }

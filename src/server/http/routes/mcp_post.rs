@@ -1,9 +1,11 @@
-//! The JSON-RPC message in a POST to `/mcp`, looked at before and after rmcp.
+//! Handles POST requests to `/mcp`: validates the message before rmcp reads it, and translates
+//! rmcp's errors.
 //!
-//! Before: rmcp answers malformed JSON, batches and unreadable messages alike with 415 and plain text, and asks for an
-//! `Accept` header that some clients do not send; so the message's outline is checked here, and `Accept` is read
-//! generously. After: whatever rmcp still answers in plain text becomes a JSON-RPC error. The parameters are left
-//! alone; whoever answers reads them once: rmcp, or [`straight`](crate::server::http::fast_path) if the message needs nothing of it.
+//! rmcp answers malformed JSON, batches and unreadable messages alike with 415 and plain text, and
+//! requires an `Accept` header that some clients omit. The message is therefore validated here
+//! first, `Accept` is read leniently, and rmcp's remaining plain-text errors become JSON-RPC
+//! errors. The parameters are parsed once, by rmcp or by the [fast
+//! path](crate::server::http::fast_path).
 
 use std::sync::Arc;
 
@@ -33,11 +35,11 @@ use crate::server::jsonrpc::validate::{Kind, MessageError, SplitMessage, unreada
 use crate::server::sessions::{Answer, Sessions, Way, retry_later};
 use crate::telemetry::fields;
 
-/// What rmcp says in plain text is short.
+/// Limit on rmcp's plain-text errors.
 const MAX_PLAIN_TEXT: usize = 1024;
 
 pub struct Endpoint<H> {
-    /// Serves each request on its own.
+    /// Serves requests without a session.
     pub alone: StreamableHttpService<H, NeverSessionManager>,
     pub sessions: Option<Sessions<H>>,
     pub limits: Limits,
@@ -47,11 +49,11 @@ pub struct Endpoint<H> {
 
 pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Response {
     let correlation_id = CorrelationId::of(&request);
-    let refused = |objection: MessageError, id: Option<Json<'_>>| {
+    let refused = |error: MessageError, id: Option<Json<'_>>| {
         let mut response = response::rpc_error(
-            objection.status,
-            objection.code,
-            &objection.message,
+            error.status,
+            error.code,
+            &error.message,
             id,
             &correlation_id,
             None,
@@ -65,11 +67,11 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
         request.headers(),
     ) {
         Ok(asked) => asked,
-        Err(objection) => return refused(objection, None),
+        Err(error) => return refused(error, None),
     };
     let streams = match check_headers(request.headers()) {
         Ok(streams) => streams,
-        Err(objection) => return refused(objection, None),
+        Err(error) => return refused(error, None),
     };
     let (mut parts, body) = request.into_parts();
     let memory = parts
@@ -79,16 +81,16 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
     let memory = memory.unwrap_or_default();
     let body = match endpoint.limits.read(body, &memory).await {
         Ok(body) => body,
-        Err(objection) => return refused(objection, None),
+        Err(error) => return refused(error, None),
     };
-    // From here on it is waited for when the server leaves.
-    let running = InFlight::begin(&parts.extensions);
-    let (id, outline) = validate(&body);
-    let outlined = match outline {
-        Ok(outlined) => outlined,
-        Err(objection) => return refused(objection, id),
+    // From here on, draining waits for this request.
+    let in_flight = InFlight::begin(&parts.extensions);
+    let (id, validated) = validate(&body);
+    let valid = match validated {
+        Ok(valid) => valid,
+        Err(error) => return refused(error, id),
     };
-    // rmcp compares both headers letter by letter.
+    // rmcp requires exactly these values.
     for (name, value) in [
         (ACCEPT, "application/json, text/event-stream"),
         (CONTENT_TYPE, "application/json"),
@@ -103,7 +105,7 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
             &endpoint.door.challenge,
             caller,
             id,
-            &outlined,
+            &valid,
         ) {
             return refusal;
         }
@@ -112,29 +114,29 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
         &endpoint.sessions,
         endpoint.handler.straight(),
         parts.extensions.get(),
-    ) && let Some(question) =
-        FastRequest::read(server, &parts.headers, id, &outlined, &body, caller, None)
+    ) && let Some(fast_request) =
+        FastRequest::read(server, &parts.headers, id, &valid, &body, caller, None)
     {
-        let answer = question.answer(server, caller, None).await;
+        let answer = fast_request.answer(server, caller, None).await;
         memory.shrink_to(answer.capacity());
         let answer = Body::from(memory.attach(answer));
-        return response::written(StatusCode::OK, running.until_the_end_of(answer));
+        return response::written(StatusCode::OK, in_flight.until_the_end_of(answer));
     }
-    let SplitMessage { message, arguments } = outlined.split(&body);
+    let SplitMessage { message, arguments } = valid.split(&body);
     if let Some(arguments) = arguments {
         parts.extensions.insert(arguments);
     }
     let request = Request::from_parts(parts, Body::from(message.clone()));
-    // Boxed, so that whoever does not come this way need not carry rmcp's part along.
-    let served = match Box::pin(endpoint.serve(request, outlined.kind, streams)).await {
+    // Boxed, so that the future of the fast path does not include rmcp's.
+    let served = match Box::pin(endpoint.serve(request, valid.kind, streams)).await {
         Ok(served) => served,
-        Err(objection) => return refused(objection, id),
+        Err(error) => return refused(error, id),
     };
     match plain_text_error(served, &message).await {
         Ok(response) => structured_content::fill_response(response, memory)
             .await
-            .map(|answer| running.until_the_end_of(answer)),
-        Err(objection) => refused(objection, id),
+            .map(|answer| in_flight.until_the_end_of(answer)),
+        Err(error) => refused(error, id),
     }
 }
 
@@ -160,7 +162,7 @@ impl<H: Handler> Endpoint<H> {
     }
 }
 
-/// Whether the client takes an event stream, if its headers are acceptable at all.
+/// Checks the headers, and returns whether the client accepts event streams.
 fn check_headers(headers: &HeaderMap) -> Result<bool, MessageError> {
     request_body::check(headers)?;
     let accepted = Accepted::read(headers);
@@ -176,8 +178,8 @@ fn check_headers(headers: &HeaderMap) -> Result<bool, MessageError> {
     }
 }
 
-/// What the client says it takes. The specification asks for both types; whoever says nothing, or takes JSON only, is
-/// served in JSON, and only whoever names event streams may get one.
+/// What `Accept` allows. The specification requires both types. A client that sends no `Accept`, or
+/// accepts only JSON, gets JSON; only one that names event streams may get one.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Accepted {
     pub json: bool,
@@ -214,7 +216,7 @@ impl Accepted {
     }
 }
 
-/// Lets through what a JSON-RPC client can read.
+/// Converts a plain-text error of rmcp; any other response passes unchanged.
 pub async fn plain_text_error(
     response: http::Response<
         impl http_body::Body<Data = Bytes, Error = std::convert::Infallible> + Send + 'static,
@@ -235,9 +237,13 @@ pub async fn plain_text_error(
         .map(|body| body.to_bytes())
         .unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    tracing::debug!({ fields::STATUS } = status.as_u16(), { fields::ERROR } = %text, "the protocol library refused a message");
+    tracing::debug!(
+        { fields::STATUS } = status.as_u16(),
+        { fields::ERROR } = %text,
+        "the protocol library refused a message"
+    );
     Err(match status {
-        // How rmcp says that it cannot read what is valid JSON.
+        // rmcp answers 415 when it cannot read valid JSON.
         StatusCode::UNSUPPORTED_MEDIA_TYPE => unreadable(message),
         status if status.is_client_error() => {
             let message = text
@@ -255,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accept_is_read_generously() {
+    fn reads_accept_leniently() {
         let read = |values: &[&str]| {
             let headers = values
                 .iter()

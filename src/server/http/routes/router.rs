@@ -1,4 +1,4 @@
-//! Everything that the HTTP side is made of, and what stands at the paths that are not MCP's: for probes, for discovery, for
+//! The parts of the HTTP server, and the routes outside MCP: probes, discovery and the page for
 //! people.
 
 use std::sync::Arc;
@@ -30,31 +30,32 @@ use crate::server::http::middleware::host_origin::HostOriginPolicy;
 use crate::server::http::response;
 use crate::server::{Settings, sse};
 
-/// Everything that the HTTP side is made of.
+/// The parts of the HTTP server.
 pub struct App<H> {
     pub settings: Settings,
     pub upstream: ApiClient,
     pub readiness: Arc<Readiness>,
-    /// The streams of the transport of 2024-11-05.
+    /// The open streams of the transport of 2024-11-05.
     pub streams: Arc<sse::Streams>,
     pub door: Arc<Authentication>,
     pub handler: H,
     page: Option<Arc<Page>>,
 }
 
-/// What answers MCP's methods, and knows which tools a request may see: [`Server`], which takes its callers from the
-/// request. Another one stands in its place where the transport itself is tested.
+/// Answers MCP methods and knows which tools a request may use. Implemented by [`Server`], which
+/// takes the caller from the request; tests of the transport implement their own.
 pub trait Handler: rmcp::ServerHandler + Clone {
-    /// What a narrowing leaves of the tools.
+    /// The tools that a narrowing leaves.
     fn narrowed(&self, narrowing: &Narrowing) -> Result<ToolAccess, UnknownToolsetError>;
 
-    /// Whether the caller's token limits nothing.
+    /// Whether the caller's token is not limited by scopes.
     fn is_unlimited(&self, caller: &Caller) -> bool;
 
-    /// The scope that a call would need beyond the caller's, and how that is said.
+    /// The scope that the caller lacks for a call, and the tool error that reports it.
     fn lacks_scope(&self, tool: &str, caller: &Caller) -> Option<(String, Outcome)>;
 
-    /// Who answers what needs nothing of rmcp's; see [`straight`](crate::server::http::fast_path).
+    /// The server that answers on the [fast path](crate::server::http::fast_path); `None` disables
+    /// it.
     fn straight(&self) -> Option<&Server> {
         None
     }
@@ -109,14 +110,14 @@ impl<H: Handler> App<H> {
         }
     }
 
-    /// The same with a page at `/`.
+    /// Adds a page at `/`.
     pub fn with_page(mut self, page: Page) -> Self {
         self.page = Some(Arc::new(page));
         self
     }
 }
 
-/// Behind [`entrance`](crate::server::http::service).
+/// Builds the router for all paths that [`service`](crate::server::http::service) does not serve.
 pub fn router<H>(app: &App<H>, guard: &Arc<HostOriginPolicy>) -> Router {
     let metadata = Router::new()
         .route(
@@ -145,7 +146,7 @@ pub fn router<H>(app: &App<H>, guard: &Arc<HostOriginPolicy>) -> Router {
         .fallback(not_found)
 }
 
-/// The page for people, where it is on.
+/// The page for people, if enabled.
 fn page<H>(app: &App<H>) -> Router {
     let Some(page) = &app.page else {
         return Router::new();
@@ -160,18 +161,20 @@ fn page<H>(app: &App<H>) -> Router {
         .with_state(Arc::new(landing))
 }
 
-async fn metadata(State(door): State<Arc<Authentication>>, request: Request) -> Response {
-    match door.challenge.metadata() {
+async fn metadata(State(authentication): State<Arc<Authentication>>, request: Request) -> Response {
+    match authentication.challenge.metadata() {
         Some(metadata) => response::json(StatusCode::OK, metadata),
         None => not_found(request).await,
     }
 }
 
 async fn not_found(request: Request) -> Response {
-    // Where clients of 2025-03-26 look when nothing is to be discovered; they show their user what it says.
+    // Clients of 2025-03-26 try these paths when discovery yields nothing, and show the message to
+    // their user.
     let message = match request.uri().path() {
         "/register" | "/authorize" | "/token" => {
-            "this server registers no clients and issues no tokens: connect with the header \"Authorization: Bearer TOKEN\""
+            "this server registers no clients and issues no tokens: \
+             connect with the header \"Authorization: Bearer TOKEN\""
         }
         _ => "there is nothing at this path",
     };
