@@ -37,6 +37,7 @@ type backend struct {
 var (
 	backends []*backend
 	binary   string // the server that this run built
+	plain    string // the same without the race detector
 	scratch  string // removed when the run ends
 	raceMode = os.Getenv("TOOLBRIDGE_CONTRACT_RACE") == "1"
 	family   = os.Getenv("TOOLBRIDGE_CONTRACT_FAMILY") == "1"
@@ -109,12 +110,21 @@ func runSuite(m *testing.M) (code int) {
 	return m.Run()
 }
 
+// buildServer builds the server, with the race detector where the suite was asked for it, and without.
 func buildServer() error {
 	binary = filepath.Join(scratch, "toolbridge-api")
-	args := []string{"build", "-o", binary}
+	plain = binary
 	if raceMode {
-		args = append(args, "-race")
+		plain = filepath.Join(scratch, "toolbridge-api-plain")
+		if err := build(binary, "-race"); err != nil {
+			return err
+		}
 	}
+	return build(plain)
+}
+
+func build(to string, flags ...string) error {
+	args := append([]string{"build", "-o", to}, flags...)
 	build := exec.Command("go", append(args, "./cmd/toolbridge-api")...)
 	build.Dir = ".." // the module root: tests run in their own folder
 	if out, err := build.CombinedOutput(); err != nil {

@@ -81,7 +81,7 @@ func refusedForMemory(status int, h http.Header) bool {
 
 // Small requests with large answers, by clients that do not read them, on all the connections of one person.
 func TestAnswersThatAreNotReadDoNotFillTheMemory(t *testing.T) {
-	onOwn(t, settings{"RATE_LIMIT_PER_MINUTE": "0"}, func(t *testing.T, api *server) {
+	onOwn(t, settings{"RATE_LIMIT_PER_MINUTE": "0", plainBuild: "1"}, func(t *testing.T, api *server) {
 		u := api.user(t)
 		largeNotes(t, u)
 		head := "GET /v1/notes HTTP/1.1\r\nHost: x\r\n"
@@ -145,7 +145,7 @@ func TestAnswersThatAreNotReadDoNotFillTheMemory(t *testing.T) {
 
 // Forty writers with large bodies and eight readers of large pages, all of one person.
 func TestLargeBodiesAndAnswersAtOnceStayWithinTheMemory(t *testing.T) {
-	onOwn(t, settings{"RATE_LIMIT_PER_MINUTE": "0"}, func(t *testing.T, api *server) {
+	onOwn(t, settings{"RATE_LIMIT_PER_MINUTE": "0", plainBuild: "1"}, func(t *testing.T, api *server) {
 		u := api.user(t)
 		largeNotes(t, u)
 		uid := u.note(t)
@@ -199,7 +199,7 @@ func TestLargeBodiesAndAnswersAtOnceStayWithinTheMemory(t *testing.T) {
 
 // Members cost more memory than their text; a body of nothing else must cost no more than any other.
 func TestABodyOfTinyMembersStaysWithinTheMemory(t *testing.T) {
-	onOwn(t, settings{"RATE_LIMIT_PER_MINUTE": "0"}, func(t *testing.T, api *server) {
+	onOwn(t, settings{"RATE_LIMIT_PER_MINUTE": "0", plainBuild: "1"}, func(t *testing.T, api *server) {
 		u := api.user(t)
 		var text strings.Builder
 		text.WriteString("{")

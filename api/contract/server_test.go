@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"strings"
@@ -100,9 +101,17 @@ func startServer(b *backend, env settings) (*server, error) {
 	}
 }
 
+// plainBuild, as a setting, starts the server without the race detector, which takes several times
+// the memory and the time. The server itself does not know it.
+const plainBuild = "CONTRACT_PLAIN_BUILD"
+
 // serverCommand is the binary with nothing of this process's environment but PATH.
 func serverCommand(env settings) *exec.Cmd {
-	cmd := exec.Command(binary)
+	program := binary
+	if env[plainBuild] != "" {
+		program = plain
+	}
+	cmd := exec.Command(program)
 	cmd.Dir = scratch
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
 	for name, value := range env {
@@ -115,6 +124,8 @@ func serverCommand(env settings) *exec.Cmd {
 
 // checkIndex compares a stopped server's items with its search index.
 func checkIndex(env settings) ([]byte, error) {
+	env = maps.Clone(env)
+	env[plainBuild] = "1"
 	cmd := serverCommand(env)
 	cmd.Args = append(cmd.Args, "check", "--index")
 	return cmd.CombinedOutput()

@@ -1,5 +1,5 @@
-//! What no single value shows: secrets that are too weak, combinations that cannot work. And what works but should
-//! be known: the warnings.
+//! Validates the merged configuration: weak secrets, invalid values, and combinations that cannot
+//! work. Also collects warnings about combinations that work but are risky.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,12 +13,13 @@ use super::{Config, Exchange, Mode, TokenMode};
 use crate::entities;
 use crate::foundation::secret::{Secret, weakness};
 
-/// Looks up where a key's value came from.
+/// Looks up the origin of a key's value.
 type OriginOf<'a> = &'a dyn Fn(&'static str) -> Origin;
 
-/// What a shutdown keeps back at the end, see `transport::serve`.
+/// The time that a shutdown reserves for ending sessions, as in `server::http::listener`.
 const KEPT_FOR_ENDING: Duration = Duration::from_secs(2);
 
+/// Returns the first error of a merged configuration.
 pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), ConfigError> {
     let refuse = |key: &'static str, why: &str, fix: &str| {
         Err(ConfigError::Unusable {
@@ -138,7 +139,7 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), ConfigError> {
                 "write it like \"127.0.0.1:9091\", or \"off\"",
             );
         }
-        // 0 is whatever is free, and so another one.
+        // Port 0 selects a free port, so it never collides.
         Ok(Some(address)) if address.port() != 0 && address.port() == config.server.port => {
             return refuse(
                 "metrics.addr",
@@ -190,8 +191,8 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), ConfigError> {
         );
     }
 
-    // What follows matters only for a server that is on. Taking the tenant secret away is the documented way back,
-    // and must work however little of the rest is left.
+    // A server without a tenant secret stays off and needs none of the following. Removing the
+    // secret is the documented rollback, so it must work however incomplete the other settings are.
     if config.tenant.header_secret.is_none() {
         return Ok(());
     }
@@ -240,7 +241,8 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// A setting that is missing, named by the environment name that people of existing deployments know.
+/// The error for a missing setting. It names the environment variable that existing deployments
+/// use.
 pub fn missing(path: &'static str, because: &'static str) -> ConfigError {
     let variable = Key::find(path).map(|key| {
         key.aliases
@@ -254,6 +256,7 @@ pub fn missing(path: &'static str, because: &'static str) -> ConfigError {
     }
 }
 
+/// Refuses a weak secret in production.
 fn strong(
     config: &Config,
     key: &'static str,
@@ -273,7 +276,7 @@ fn strong(
     }
 }
 
-/// Exchanging takes all of it.
+/// Requires all settings of the token exchange.
 fn exchange(exchange: &Exchange) -> Result<(), ConfigError> {
     let because = ", but auth.mode is \"exchange\", and no token could be exchanged without it";
     let needed = [
@@ -291,7 +294,7 @@ fn exchange(exchange: &Exchange) -> Result<(), ConfigError> {
     }
 }
 
-/// What is wrong with a list of toolsets, and the fix.
+/// Validates a list of toolsets. The error is the problem and the fix.
 fn toolsets(named: &[String]) -> Result<(), (String, String)> {
     let known: Vec<_> = entities::ALL.iter().map(|entity| entity.plural).collect();
     let Some(unknown) = named.iter().find(|name| !known.contains(&name.as_str())) else {
@@ -328,7 +331,7 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// What works, but should be known. One sentence each.
+/// Warnings about settings that work but are risky, one sentence each.
 pub fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
     if config.env == Mode::Dev {
@@ -343,8 +346,8 @@ pub fn warnings(config: &Config) -> Vec<String> {
                 .to_owned(),
         );
     }
-    let longest = config.server.drain_notice + config.api.call_deadline + KEPT_FOR_ENDING;
-    if config.server.drain_timeout < longest {
+    let required = config.server.drain_notice + config.api.call_deadline + KEPT_FOR_ENDING;
+    if config.server.drain_timeout < required {
         warnings.push(format!(
             "server.drain_timeout is shorter than server.drain_notice, api.call_deadline and {KEPT_FOR_ENDING:?} for \
              ending sessions together: a shutdown may cut calls off"

@@ -1,16 +1,18 @@
-//! What can be wrong with a configuration: each mistake is one sentence that names the key, where the value came
-//! from, and the fix. None of them ever shows a secret.
+//! The errors of a configuration.
+//!
+//! Each error is one sentence that names the key, the origin of its value, and the fix. No error
+//! contains a secret.
 
 use std::path::PathBuf;
 
 use super::origin::Origin;
 
-/// A value that does not do, before it is known where it came from.
+/// What is wrong with a value, without the key and the origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Goes after the key: "is "x", which is no URL".
+    /// Follows the key in the sentence: `is "x", which is no URL`.
     pub why: String,
-    /// An imperative: "write it like …".
+    /// An imperative: `write it like …`.
     pub fix: String,
 }
 
@@ -23,9 +25,10 @@ impl Problem {
     }
 }
 
+/// Why a configuration is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// A file that somebody asked for by name; the one that is only looked for may be missing.
+    /// A file that was named explicitly does not exist. The default file may be missing.
     #[error("the configuration file {} (named by {named_by}) does not exist: create it, or correct the name.", .path.display())]
     FileMissing { path: PathBuf, named_by: String },
     #[error("the configuration file {} cannot be read ({why}): make it readable for this user.", .path.display())]
@@ -36,7 +39,7 @@ pub enum ConfigError {
         line: usize,
         why: String,
     },
-    /// Refused so that a misspelt key does not silently leave a default in force.
+    /// An error, so that a misspelt key does not silently leave the default in force.
     #[error("{key} (from {origin}) is not a setting: {}", suggest(.nearest, "see \"toolbridge-mcp config show --defaults\" for those there are"))]
     UnknownKey {
         key: String,
@@ -48,7 +51,7 @@ pub enum ConfigError {
         name: String,
         nearest: Option<String>,
     },
-    /// One of the two is out of date, and nobody can tell which.
+    /// One of the two values is out of date, and it is not known which.
     #[error("{first} and {second} both set {key}, to different values: unset one of them.")]
     NamesDisagree {
         key: &'static str,
@@ -75,7 +78,7 @@ pub enum ConfigError {
         because: &'static str,
         variable: String,
     },
-    /// The table of keys and the typed configuration disagree: a bug here, not the operator's mistake.
+    /// The table of keys and the typed configuration disagree, which is a bug in this program.
     #[error("the configuration does not fit together ({0}): please report this.")]
     Inconsistent(String),
 }
@@ -87,9 +90,9 @@ fn suggest(nearest: &Option<String>, otherwise: &str) -> String {
     }
 }
 
-/// The candidate that somebody most likely meant, if one is near enough to say so.
+/// The candidate that is most similar to `word`, if the similarity is high enough for a suggestion.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    const NEAR_ENOUGH: f64 = 0.7;
+    const MIN_SIMILARITY: f64 = 0.7;
     candidates
         .into_iter()
         .map(|candidate| {
@@ -98,7 +101,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
                 candidate,
             )
         })
-        .filter(|(similarity, _)| *similarity >= NEAR_ENOUGH)
+        .filter(|(similarity, _)| *similarity >= MIN_SIMILARITY)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate.to_owned())
 }

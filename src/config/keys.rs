@@ -1,8 +1,8 @@
-//! Every setting there is, as a table.
+//! The table of all settings.
 //!
-//! The table is what the rest of the configuration is read from: which keys a file may have, which environment
-//! names exist, how a text becomes a value, what is redacted. A new setting is one row here, one commented line in
-//! `default.toml` and one field in [`super::Config`]; tests hold the three together.
+//! The table defines the keys that a file may contain, the environment variables, how values are
+//! parsed, and which of them are redacted. A new setting takes one row here, one documented line in
+//! `default.toml` and one field in [`super::Config`]; tests check that the three agree.
 
 use figment::value::Value;
 
@@ -12,37 +12,37 @@ use super::parse;
 /// One setting.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Key {
-    /// Its place in the file: `section.key`, or `key` at the top.
+    /// The path in the file: `section.key`, or `key` at the top level.
     pub path: &'static str,
     pub kind: Kind,
-    /// Environment names of deployments that exist, besides the systematic one.
+    /// Further environment variables, which existing deployments use.
     pub aliases: &'static [&'static str],
 }
 
-/// What a value has to look like.
+/// The type of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Text,
-    /// Text that is never shown.
+    /// Text that is never printed.
     Secret,
     Url,
-    /// A whole number in this range.
+    /// An integer in this inclusive range.
     Integer(u64, u64),
     Duration,
     Size,
-    /// Texts; in the environment separated by commas.
+    /// A list of texts, separated by commas in the environment.
     List,
     OneOf(&'static [&'static str]),
-    /// True or false.
+    /// `true` or `false`.
     Flag,
-    /// A level or a filter, see [`parse::log_filter`].
+    /// A log level or filter, see [`parse::log_filter`].
     LogFilter,
 }
 
-/// Names with the prefix that are no settings.
+/// Variables with the prefix that are not settings.
 pub const OTHER_VARIABLES: &[&str] = &["TOOLBRIDGE_CONFIG", "TOOLBRIDGE_TOKEN"];
 
-/// The prefix that is ours: a variable that has it and is unknown is a mistake.
+/// The prefix that is reserved for this program. An unknown variable with it is an error.
 pub const PREFIX: &str = "TOOLBRIDGE_";
 
 const fn key(path: &'static str, kind: Kind, aliases: &'static [&'static str]) -> Key {
@@ -53,6 +53,7 @@ const fn key(path: &'static str, kind: Kind, aliases: &'static [&'static str]) -
     }
 }
 
+/// All settings, in the order of `default.toml`.
 pub const KEYS: &[Key] = &[
     key("env", Kind::OneOf(&["production", "dev"]), &[]),
     key("tenant.id", Kind::Text, &[]),
@@ -144,8 +145,8 @@ pub const KEYS: &[Key] = &[
     key("log.format", Kind::OneOf(&["auto", "json", "pretty"]), &[]),
 ];
 
-/// Sizes below which nothing works: a request, an answer of the API, an error and a few lines have to fit.
-const LEAST_SIZES: &[(&str, usize, &str)] = &[
+/// The minimum sizes, below which a request, an API response or an error would not fit.
+const MIN_SIZES: &[(&str, usize, &str)] = &[
     ("server.max_body_bytes", 1 << 10, "1KiB"),
     ("server.request_memory", 4 << 20, "4MiB"),
     ("server.request_memory_per_principal", 4 << 20, "4MiB"),
@@ -154,25 +155,26 @@ const LEAST_SIZES: &[(&str, usize, &str)] = &[
     ("audit.max_file_bytes", 64 << 10, "64KiB"),
 ];
 
-/// What the API takes.
+/// The longest tenant id that the API accepts.
 const MAX_TENANT_BYTES: usize = 255;
 
 impl Key {
-    /// A value as it came from the environment or a flag. `None`: it counts as not set.
+    /// Parses a value from the environment or a flag. `None` if it counts as not set.
     pub fn read_text(&self, text: &str) -> Result<Option<Value>, Problem> {
         self.bounded(self.kind.read_text(text)?)
     }
 
-    /// A value as it stands in a file. `None`: it counts as not set.
+    /// Parses a value from a file. `None` if it counts as not set.
     pub fn read(&self, value: &toml::Value) -> Result<Option<Value>, Problem> {
         self.bounded(self.kind.read(value)?)
     }
 
+    /// Enforces the bounds that depend on the key.
     fn bounded(&self, value: Option<Value>) -> Result<Option<Value>, Problem> {
         let Some(text) = value.as_ref().and_then(Value::as_str) else {
             return Ok(value);
         };
-        let least = LEAST_SIZES.iter().find(|(path, ..)| *path == self.path);
+        let least = MIN_SIZES.iter().find(|(path, ..)| *path == self.path);
         if let Some((_, least, shown)) = least
             && parse::parse_size(text).is_ok_and(|size| size < *least)
         {
@@ -201,7 +203,7 @@ impl Key {
         format!("{PREFIX}{}", self.path.replace('.', "_").to_uppercase())
     }
 
-    /// All environment names, the systematic one first.
+    /// All environment variables, the systematic name first.
     pub fn variables(&self) -> impl Iterator<Item = String> {
         std::iter::once(self.variable()).chain(self.aliases.iter().map(|alias| (*alias).to_owned()))
     }
@@ -217,7 +219,7 @@ impl Key {
             .map_or(self.path, |(_, leaf)| leaf)
     }
 
-    /// The section, or `""` at the top.
+    /// The section, or `""` at the top level.
     pub fn section(&self) -> &'static str {
         self.path
             .rsplit_once('.')
@@ -226,9 +228,9 @@ impl Key {
 }
 
 impl Kind {
-    /// A value as it came from the environment or a flag. `None`: it counts as not set.
+    /// Parses a value from the environment or a flag. `None` if it counts as not set.
     pub fn read_text(self, text: &str) -> Result<Option<Value>, Problem> {
-        // A secret is taken to the byte: the API beside us does the same, and both must sign alike.
+        // Secrets are not trimmed: the API does not trim them either, and both must sign alike.
         let trimmed = if self == Kind::Secret {
             text
         } else {
@@ -260,7 +262,7 @@ impl Kind {
         self.read(&value)
     }
 
-    /// A value as it stands in a file. `None`: it counts as not set.
+    /// Parses a value from a file. `None` if it counts as not set.
     pub fn read(self, value: &toml::Value) -> Result<Option<Value>, Problem> {
         match (self, value) {
             (Kind::Integer(least, most), toml::Value::Integer(number)) => {
@@ -310,7 +312,7 @@ impl Kind {
     }
 
     fn problem(self, shown: &str) -> Problem {
-        // What stands in the place of a secret may be one.
+        // A secret of the wrong type may still be a secret.
         let shown = if self == Kind::Secret {
             "something else".to_owned()
         } else {
@@ -319,7 +321,7 @@ impl Kind {
         Problem::new(format!("must be {}, not {shown}", self.what()), self.fix())
     }
 
-    /// What a value is, for people: in mistakes and in the documentation.
+    /// Describes the type, for errors and for the documentation.
     pub fn what(self) -> String {
         match self {
             Kind::Text => "text in quotes".to_owned(),

@@ -1,7 +1,8 @@
-//! The layers that a configuration is made of: defaults ← file ← environment ← flags.
+//! Reads the layers of a configuration: defaults, file, environment and flags, in ascending
+//! precedence.
 //!
-//! Each layer reads its texts by the table of keys, so a value that does not do is refused where its origin is known,
-//! and what figment merges is already well-formed.
+//! Each layer parses its values with the table of keys. An invalid value is therefore rejected
+//! while its origin is known, and figment merges only valid values.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -14,23 +15,23 @@ use super::error::{ConfigError, nearest};
 use super::keys::{KEYS, Key, OTHER_VARIABLES, PREFIX};
 use super::origin::Origin;
 
-/// The commented file that documents and sets every default.
+/// The file that documents every setting and holds its default.
 pub const DEFAULTS: &str = include_str!("default.toml");
 
-/// The file that is read when none is named.
+/// The file that is read if none is named.
 pub const USUAL_FILE: &str = "toolbridge.toml";
 
-/// A configuration is a page or two.
+/// The largest file that is read; a configuration takes a few kilobytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// Everything from outside that a configuration is made of. It comes in as values, so that tests touch no process
-/// environment.
+/// The inputs of a configuration. They are passed in as values, so that tests do not depend on the
+/// process environment.
 #[derive(Debug, Default)]
 pub struct Sources {
     pub environment: BTreeMap<String, String>,
-    /// Where [`USUAL_FILE`] is looked for.
+    /// The directory that is searched for [`USUAL_FILE`].
     pub directory: PathBuf,
-    /// A file named on the command line.
+    /// The file that is named on the command line.
     pub file: Option<PathBuf>,
     pub flags: Vec<Flag>,
 }
@@ -38,13 +39,14 @@ pub struct Sources {
 /// One setting from the command line.
 #[derive(Debug, Clone)]
 pub struct Flag {
-    /// As the person wrote it: `--port`, `--set`.
+    /// The flag as it was written: `--port`, `--set`.
     pub name: String,
     pub path: String,
     pub value: String,
 }
 
 impl Sources {
+    /// Merges the layers. Fails on the first value that is invalid by itself.
     pub fn merge(&self) -> Result<Figment, ConfigError> {
         let mut figment = Figment::new();
         let (path, named_by) = self.file_name();
@@ -58,7 +60,7 @@ impl Sources {
         Ok(figment)
     }
 
-    /// The file to read, and who named it.
+    /// The file to read, and the flag or variable that names it.
     fn file_name(&self) -> (PathBuf, Option<&'static str>) {
         if let Some(path) = &self.file {
             return (path.clone(), Some("--config"));
@@ -74,7 +76,7 @@ impl Sources {
     }
 }
 
-/// One value with its origin: figment's smallest provider. Without a value it unsets nothing and says nothing.
+/// One value with its origin, as a figment provider of its own.
 struct Setting {
     key: &'static Key,
     value: Value,
@@ -95,7 +97,8 @@ impl Provider for Setting {
     }
 }
 
-/// Looked at before it is opened: opening a pipe waits for a writer, and a device may have no end.
+/// Reads a regular file of limited size. The type is checked before the file is opened, because
+/// opening a pipe waits for a writer, and a device may have no end.
 fn read(path: &Path) -> io::Result<String> {
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
@@ -112,7 +115,7 @@ fn read(path: &Path) -> io::Result<String> {
 fn from_file(path: &Path, named_by: Option<&str>) -> Result<Vec<Setting>, ConfigError> {
     match read(path) {
         Ok(text) => from_text(&text, path, |path| Origin::File(path.to_owned())),
-        // A link that leads nowhere is there, and whoever made it wanted to be read.
+        // A dangling link is an error: it exists, so the file was meant to be read.
         Err(why) if why.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => {
             match named_by {
                 Some(named_by) => Err(ConfigError::FileMissing {
@@ -151,7 +154,7 @@ fn from_text(
     Ok(settings)
 }
 
-/// As deep as the table of keys is, and no deeper.
+/// Reads a section. Descends only into tables that the table of keys knows as sections.
 fn from_section(
     path: &str,
     table: &toml::Table,
@@ -200,7 +203,8 @@ fn from_entry(
     }))
 }
 
-/// Known names are looked up one by one, so the order of mistakes does not depend on the environment's.
+/// Reads the environment, key by key, so that the error that is reported first does not depend on
+/// the order of the variables.
 fn from_environment(environment: &BTreeMap<String, String>) -> Result<Vec<Setting>, ConfigError> {
     refuse_unknown_variables(environment)?;
     let mut settings = Vec::new();
@@ -217,7 +221,8 @@ fn from_environment(environment: &BTreeMap<String, String>) -> Result<Vec<Settin
             let Some(value) = value else { continue };
             match &first {
                 Some((_, before)) if *before == value => {}
-                // Then the API is a resource of its own, and reads the short name for itself.
+                // With token exchange, the API has an audience of its own and reads `JWT_AUDIENCE`,
+                // so the two names may differ.
                 Some(_) if key.path == "auth.audience" && exchanges(environment) => {}
                 Some((before, _)) => {
                     return Err(ConfigError::NamesDisagree {
@@ -307,7 +312,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bounds_are_held_whatever_the_layer() {
+    fn every_layer_enforces_the_bounds() {
         for (path, low, enough) in [
             ("server.max_body_bytes", "1023", "1KiB"),
             ("api.max_answer_bytes", "0", "64KiB"),

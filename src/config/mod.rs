@@ -1,11 +1,12 @@
-//! One typed configuration, read once, checked once.
+//! The typed configuration, which is read and validated once, at start.
 //!
-//! Four layers, each over the one before: the embedded `default.toml`, a file, the environment, flags. They come in as
-//! [`Sources`], never from the process, so tests need no environment of their own. Its trick is the table in
-//! [`keys`]: from it come the names of variables, the reading of values, redaction and the documentation.
+//! Four layers are merged, each overriding the one before: the embedded `default.toml`, a file, the
+//! environment, and flags. [`Sources`] passes them in as values, so tests do not depend on the
+//! process environment. The table in [`keys`] defines all settings: the names of variables, the
+//! parsing of values, redaction and the documentation are derived from it.
 //!
-//! A mistake stops the start with one sentence, see [`mistake`]. The other rooms never read a file or a variable: they
-//! are handed their part of [`Config`].
+//! An invalid configuration stops the start with one sentence, see [`error`]. No other module reads
+//! files or variables for its settings: each receives its part of [`Config`].
 
 mod check;
 pub mod error;
@@ -32,6 +33,7 @@ pub use self::layers::{Flag, Sources};
 pub use self::origin::Origin;
 pub use crate::foundation::secret::Secret;
 
+/// Every setting, with a value. `default.toml` documents each of them.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -51,7 +53,7 @@ pub struct Config {
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     Production,
-    /// On a developer's own machine: weak secrets do.
+    /// For a developer's own machine: accepts weak secrets, and keys over plain http.
     Dev,
 }
 
@@ -59,12 +61,12 @@ pub enum Mode {
 #[serde(deny_unknown_fields, default)]
 pub struct Tenant {
     pub id: Option<String>,
-    /// Unset: the server stays off.
+    /// Without it, the server stays off.
     pub header_secret: Option<Secret>,
     pub signature: Signature,
 }
 
-/// Which versions of the tenant signature are sent.
+/// The versions of the tenant signature that are sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Signature {
@@ -107,7 +109,7 @@ pub struct Server {
     pub sse_streams_per_principal: usize,
 }
 
-/// How clients of the legacy revisions are served.
+/// How clients of protocol revisions up to 2025-11-25 are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Sessions {
@@ -162,15 +164,17 @@ pub struct Auth {
     pub exchange: Exchange,
 }
 
-/// Which token the API gets to see.
+/// The token that the API receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenMode {
+    /// The caller's token.
     Verify,
+    /// A token that is issued for the API in exchange for the caller's.
     Exchange,
 }
 
-/// Looked at only where tokens are exchanged.
+/// The settings of the token exchange, which only [`TokenMode::Exchange`] uses.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Exchange {
@@ -182,7 +186,7 @@ pub struct Exchange {
     pub scope: Option<String>,
 }
 
-/// What a token may do that says nothing of scopes.
+/// The permissions of a token without scope claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scopeless {
@@ -193,7 +197,7 @@ pub enum Scopeless {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tools {
-    /// Unset: all of them.
+    /// `None` serves all toolsets.
     pub toolsets: Option<Vec<String>>,
     pub read_only: bool,
     #[serde(deserialize_with = "parse::size")]
@@ -207,7 +211,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Where to listen; `None`: nowhere.
+    /// The address to listen on. `None` if metrics are disabled.
     pub fn address(&self) -> Result<Option<SocketAddr>, AddrParseError> {
         match self.addr.as_str() {
             "off" => Ok(None),
@@ -226,19 +230,20 @@ pub struct Audit {
     pub max_files: usize,
 }
 
-/// What a line of the audit trail has reached before a call that may have changed something is answered.
+/// How durable the audit line of a call that may have changed something is before the call is
+/// answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
-    /// Nothing: it waits in this process for up to 10 ms.
+    /// No guarantee: the line stays in this process for up to 10 ms.
     Off,
-    /// The operating system, so the end of this process does not lose it.
+    /// Written to the operating system, so that it survives the process.
     Written,
-    /// The disk, so a power cut does not lose it either.
+    /// Synced to disk, so that it survives a power failure.
     Synced,
 }
 
-/// Where the audit trail goes.
+/// The destination of the audit trail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuditTo<'a> {
     Nowhere,
@@ -247,12 +252,12 @@ pub enum AuditTo<'a> {
 }
 
 impl Audit {
-    /// `None`: that is no place.
+    /// The destination. `None` if the setting is invalid.
     pub fn destination(&self) -> Option<AuditTo<'_>> {
         match self.to.as_str() {
             "off" => Some(AuditTo::Nowhere),
             "stdout" => Some(AuditTo::Log),
-            // Any other word is more likely a mistake than the name of a file.
+            // A word without a slash is more likely a mistake than the name of a file.
             path if path.contains('/') && !path.ends_with('/') => {
                 Some(AuditTo::File(Path::new(path)))
             }
@@ -278,12 +283,12 @@ pub enum LogFormat {
 }
 
 impl Tenant {
-    /// The pair that signs requests; a tenant without a secret is switched off.
+    /// The id and the secret that sign requests. `None` if either is not set.
     pub fn identity(&self) -> Option<(&str, &Secret)> {
         self.id.as_deref().zip(self.header_secret.as_ref())
     }
 
-    /// The pair for a command that cannot do without.
+    /// The id and the secret, for commands that require them.
     pub fn require_identity(&self) -> Result<(&str, &Secret), ConfigError> {
         let because = ", so requests to the API cannot be signed";
         match (&self.id, &self.header_secret) {
@@ -294,14 +299,14 @@ impl Tenant {
     }
 }
 
-/// A configuration that has been checked, and the layers it came from.
+/// A valid configuration, and the layers from which it was merged.
 #[derive(Debug)]
 pub struct Loaded {
     pub config: Config,
     layers: Figment,
 }
 
-/// One line of `config show`. A secret's value is not in it.
+/// One line of `config show`. It never contains the value of a secret.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Effective {
     pub key: &'static Key,
@@ -309,6 +314,7 @@ pub struct Effective {
     pub origin: Origin,
 }
 
+/// The value of a setting, as it may be printed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Shown {
     Unset,
@@ -316,7 +322,7 @@ pub enum Shown {
     Plain(serde_json::Value),
 }
 
-/// Merges, reads and checks.
+/// Merges the layers, and parses and validates the result.
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     let layers = sources.merge()?;
     let config: Config = layers
@@ -327,7 +333,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
 }
 
 impl Loaded {
-    /// Every key with its value and where that came from, in the order of the table.
+    /// Every key with its value and origin, in the order of the table.
     pub fn effective(&self) -> impl Iterator<Item = Effective> + '_ {
         KEYS.iter().map(|key| {
             let value = match self.layers.find_value(key.path) {
@@ -354,7 +360,7 @@ fn plain(value: &Value) -> serde_json::Value {
     serde_json::to_value(value).unwrap_or_default()
 }
 
-/// Figment's error without its value, which might be a secret.
+/// Formats figment's error without the value, which could be a secret.
 fn describe(error: &figment::Error) -> String {
     format!("at {}", error.path.join("."))
 }

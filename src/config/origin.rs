@@ -1,11 +1,14 @@
-//! Where a value came from. Figment keeps one metadata per provider; every variable and every flag is its own
-//! provider here, so that figment's metadata *is* the provenance, key by key.
+//! The origin of a value.
+//!
+//! Figment keeps one metadata per provider. Each value is a provider of its own here, so figment's
+//! metadata holds the origin of each key.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use figment::{Metadata, Source};
 
+/// The layer that a value comes from, and its name there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     Default,
@@ -15,7 +18,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// One word for machines.
+    /// The layer as a single word, for machine-readable output.
     pub fn layer(&self) -> &'static str {
         match self {
             Origin::Default => "default",
@@ -25,7 +28,7 @@ impl Origin {
         }
     }
 
-    /// The file's path, the variable's name or the flag.
+    /// The path of the file, or the name of the variable or the flag.
     pub fn name(&self) -> Option<String> {
         match self {
             Origin::Default => None,

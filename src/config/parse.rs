@@ -1,13 +1,13 @@
-//! Values as people write them: `25s`, `1MiB`, a URL, a log filter.
+//! Parsers for durations, sizes, URLs and log filters.
 //!
-//! Each parser returns the rest of a sentence that starts with the key: "… has no unit".
+//! The error of each parser is the rest of a sentence that starts with the key: `… has no unit`.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error};
 use url::Url;
 
-/// A value inside a sentence: in quotes, and never longer than a person wants to read.
+/// A value for an error message, truncated and in quotes.
 pub fn quoted(text: &str) -> String {
     const LONGEST: usize = 60;
     let text = text.trim_matches('"');
@@ -17,7 +17,8 @@ pub fn quoted(text: &str) -> String {
     }
 }
 
-/// `250ms`, `25s`, `1m30s`, `2h`. A bare number is refused: nobody knows whether it means seconds.
+/// Parses a duration such as `250ms`, `25s`, `1m30s` or `2h`. A number without a unit is refused,
+/// because it is ambiguous.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let mut total = Duration::ZERO;
     let mut rest = text.trim();
@@ -51,7 +52,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(total)
 }
 
-/// `65536`, `64KiB`, `1 MiB`, `2MB`. Powers of 1024 with the `i`, of 1000 without.
+/// Parses a size such as `65536`, `64KiB`, `1 MiB` or `2MB`. Units with an `i` are powers of 1024,
+/// units without are powers of 1000.
 pub fn parse_size(text: &str) -> Result<usize, String> {
     let bad = || format!("is {}, which is no size", quoted(text));
     let (number, unit) = split_number(text.trim()).ok_or_else(bad)?;
@@ -79,10 +81,11 @@ fn split_number(text: &str) -> Option<(u64, &str)> {
     digits.parse().ok().map(|number| (number, rest))
 }
 
-/// An http or https URL with a host and nothing that would leak or get lost when a path is added to it.
+/// Parses an http or https URL. Credentials are refused because they would leak, and a fragment
+/// because it would be lost when a path is appended.
 pub fn parse_url(text: &str) -> Result<Url, String> {
     let shown = || {
-        // A password in a URL is refused, and not repeated while doing so.
+        // A text with an `@` may contain a password, which must not be repeated.
         if text.contains('@') {
             "a URL".to_owned()
         } else {
@@ -103,8 +106,10 @@ pub fn parse_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// A level, or a filter of `target=level` parts. A bare word that is no level is refused, since the filter language
-/// would take `infoo` for a target and log everything of it. Levels of other logging systems are taken for ours.
+/// Parses a log level, or a filter of `target=level` parts.
+///
+/// A single word that is not a level is refused, because the filter syntax would treat `infoo` as a
+/// target and log everything from it. Level names of other logging systems are accepted.
 pub fn log_filter(text: &str) -> Result<String, String> {
     let parts: Vec<String> = text
         .split(',')
@@ -133,7 +138,8 @@ fn log_level(word: &str) -> Result<&'static str, String> {
     }
 }
 
-// The same parsers for serde: the layers have checked the text already, so a failure here names no origin.
+// The following functions are the parsers for serde. The layers have validated the text already, so
+// their errors need not name an origin.
 
 pub fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     parse_duration(&String::deserialize(from)?).map_err(D::Error::custom)
@@ -183,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_tell_thousands_from_1024() {
+    fn sizes_have_decimal_and_binary_units() {
         assert_eq!(parse_size("1MiB"), Ok(1_048_576));
         assert_eq!(parse_size("1 mb"), Ok(1_000_000));
         assert_eq!(parse_size("65536"), Ok(65_536));
@@ -205,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn filters_take_foreign_levels_and_refuse_typing_mistakes() {
+    fn filters_accept_foreign_levels_and_refuse_typing_mistakes() {
         assert_eq!(log_filter("WARNING"), Ok("warn".to_owned()));
         assert_eq!(
             log_filter("info, toolbridge_mcp::auth=DEBUG"),

@@ -9,8 +9,8 @@ use super::*;
 const STRONG: &str = "9f2c4e1ab7d8035566f1e2d3c4b5a697";
 const OTHER_STRONG: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
 
-/// The least that a production server needs.
-const LEAST: &[(&str, &str)] = &[
+/// The minimal environment of a production server.
+const MINIMAL: &[(&str, &str)] = &[
     ("TOOLBRIDGE_TENANT_ID", "acme"),
     ("TENANT_HEADER_SECRET", STRONG),
     ("JWT_HS256_SECRET", OTHER_STRONG),
@@ -31,9 +31,9 @@ fn sources(pairs: &[(&str, &str)]) -> Sources {
     }
 }
 
-/// The least, and these on top.
+/// The minimal environment with these variables added.
 fn with(pairs: &[(&str, &str)]) -> Sources {
-    sources(&[LEAST, pairs].concat())
+    sources(&[MINIMAL, pairs].concat())
 }
 
 fn flag(name: &str, path: &str, value: &str) -> Flag {
@@ -50,7 +50,7 @@ fn sentence(sources: &Sources) -> String {
         .to_string()
 }
 
-/// A directory with a configuration file, gone with the test.
+/// A temporary directory with a configuration file, removed when dropped.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -174,9 +174,9 @@ fn the_names_of_existing_deployments_are_known() {
     assert_eq!(warnings(&loaded.config), Vec::<String>::new());
 }
 
-/// Every mistake that one value or one pair can be: what was set, and the one sentence.
+/// Each case lists the variables that are set, and the one sentence of the error.
 #[test]
-fn mistakes_in_the_environment_are_one_sentence_each() {
+fn errors_in_the_environment_are_one_sentence_each() {
     let cases: &[(&[(&str, &str)], &str)] = &[
         (
             &[("TOOLBRIDGE_PROT", "1")],
@@ -398,7 +398,7 @@ fn mistakes_in_the_environment_are_one_sentence_each() {
 }
 
 #[test]
-fn mistakes_in_the_file_name_the_file() {
+fn errors_in_the_file_name_the_file() {
     let cases = [
         (
             "[server]\nprot = 1\n",
@@ -442,11 +442,11 @@ fn mistakes_in_the_file_name_the_file() {
         let scratch = Scratch::with_file(text);
         let directory = scratch.0.clone();
         let file = directory.join("toolbridge.toml");
-        let said = sentence(&Sources {
+        let error = sentence(&Sources {
             directory,
             ..with(&[])
         });
-        assert_eq!(said, expected.replace("FILE", &file.display().to_string()));
+        assert_eq!(error, expected.replace("FILE", &file.display().to_string()));
     }
 }
 
@@ -454,20 +454,20 @@ fn mistakes_in_the_file_name_the_file() {
 fn a_file_that_is_not_toml_names_the_line() {
     let scratch = Scratch::with_file("[server]\nport = = 1\n");
     let directory = scratch.0.clone();
-    let said = sentence(&Sources {
+    let error = sentence(&Sources {
         directory,
         ..with(&[])
     });
     assert!(
-        said.contains("toolbridge.toml, line 2, is not TOML (")
-            && said.ends_with("): correct that line."),
-        "{said}"
+        error.contains("toolbridge.toml, line 2, is not TOML (")
+            && error.ends_with("): correct that line."),
+        "{error}"
     );
-    assert!(!said.contains('\n'));
+    assert!(!error.contains('\n'));
 }
 
 #[test]
-fn a_named_file_must_exist_and_the_usual_one_need_not() {
+fn a_named_file_must_exist_but_the_default_one_need_not() {
     assert!(load(&with(&[])).is_ok());
     assert_eq!(
         sentence(&with(&[("TOOLBRIDGE_CONFIG", "/nonexistent/a.toml")])),
@@ -485,9 +485,9 @@ fn a_named_file_must_exist_and_the_usual_one_need_not() {
 fn a_secret_is_refused_on_the_command_line() {
     let mut sources = with(&[]);
     sources.flags = vec![flag("--set", "auth.hs256_secret", "hunter2")];
-    let said = sentence(&sources);
+    let error = sentence(&sources);
     assert_eq!(
-        said,
+        error,
         "auth.hs256_secret (from --set) is a secret, and a command line can be read by everyone on this machine: set \
          TOOLBRIDGE_AUTH_HS256_SECRET instead."
     );
@@ -499,7 +499,7 @@ fn a_secret_is_refused_on_the_command_line() {
 }
 
 #[test]
-fn streams_that_may_take_every_connection_are_warned_of() {
+fn warns_if_streams_may_take_every_connection() {
     for (streams, on, warned) in [
         ("99", "true", false),
         ("100", "true", true),
@@ -512,16 +512,16 @@ fn streams_that_may_take_every_connection_are_warned_of() {
             ("TOOLBRIDGE_SERVER_SSE_STREAMS", streams),
             ("TOOLBRIDGE_SERVER_LEGACY_SSE", on),
         ]));
-        let said = warnings(&config.unwrap().config);
-        let about_streams = said
+        let warnings = warnings(&config.unwrap().config);
+        let about_streams = warnings
             .iter()
             .any(|warning| warning.starts_with("server.sse_streams"));
-        assert_eq!(about_streams, warned, "{streams} {on}: {said:?}");
+        assert_eq!(about_streams, warned, "{streams} {on}: {warnings:?}");
     }
 }
 
 #[test]
-fn dev_mode_takes_weak_secrets_and_says_so() {
+fn dev_mode_accepts_weak_secrets_with_a_warning() {
     let config = load(&with(&[
         ("TOOLBRIDGE_ENV", "dev"),
         ("TENANT_HEADER_SECRET", "dev-secret"),
@@ -530,21 +530,21 @@ fn dev_mode_takes_weak_secrets_and_says_so() {
     ]))
     .unwrap()
     .config;
-    let said = warnings(&config);
+    let warnings = warnings(&config);
     for known in [
         "dev mode",
         "auth.jwks_url is set without",
         "tenant.header_secret and auth.hs256_secret are the same",
     ] {
         assert!(
-            said.iter().any(|warning| warning.starts_with(known)),
-            "{known}: {said:?}"
+            warnings.iter().any(|warning| warning.starts_with(known)),
+            "{known}: {warnings:?}"
         );
     }
 }
 
 #[test]
-fn without_the_tenant_secret_nothing_else_has_to_fit() {
+fn without_the_tenant_secret_nothing_else_is_required() {
     let config = load(&sources(&[("TOOLBRIDGE_TENANT_ID", "acme")]))
         .unwrap()
         .config;
@@ -555,7 +555,7 @@ fn without_the_tenant_secret_nothing_else_has_to_fit() {
 }
 
 #[test]
-fn exchange_is_set_up_in_a_section_of_its_own() {
+fn exchange_is_configured_in_its_own_section() {
     let scratch = Scratch::with_file(
         "[auth]\nmode = \"exchange\"\n[auth.exchange]\ntoken_url = \"http://127.0.0.1:1/token\"\naudience = \"api\"\n\
          client_id = \"sidecar\"\n",
@@ -573,11 +573,12 @@ fn exchange_is_set_up_in_a_section_of_its_own() {
         "TOOLBRIDGE_AUTH_EXCHANGE_TOKEN_URL",
         "https://login.example.com",
     )]));
-    let said = warnings(&idle.unwrap().config);
+    let warnings = warnings(&idle.unwrap().config);
     assert!(
-        said.iter()
-            .any(|said| said.contains("no token is exchanged")),
-        "{said:?}"
+        warnings
+            .iter()
+            .any(|warning| warning.contains("no token is exchanged")),
+        "{warnings:?}"
     );
 }
 
@@ -604,9 +605,9 @@ fn nothing_that_prints_a_configuration_shows_a_secret() {
     assert_eq!(secrets, 3);
 }
 
-/// The file documents every key, and sets each by its row's rules.
+/// `default.toml` documents every key, in the order of the table.
 #[test]
-fn the_default_file_and_the_table_of_keys_are_the_same() {
+fn the_default_file_documents_the_table_of_keys() {
     let mut section = "";
     let mut documented = Vec::new();
     for line in DEFAULTS.lines() {
@@ -689,7 +690,7 @@ fn settings_table() -> String {
 }
 
 #[test]
-fn with_an_exchange_the_apis_audience_is_another() {
+fn with_token_exchange_the_api_may_have_another_audience() {
     let ours = "https://acme.example/mcp";
     let both = [
         ("TOOLBRIDGE_AUTH_AUDIENCE", ours),

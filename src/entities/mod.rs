@@ -1,7 +1,8 @@
-//! What ToolBridge keeps: notes, tasks, comments, chats and chat messages, one file each, as data.
+//! The entities of ToolBridge: notes, tasks, comments, chats and chat messages, described as data.
 //!
-//! A row says everything the house has to know about an entity, so two entities never differ in code. `tools` turns
-//! the rows into schemas, requests and descriptions. A sixth entity is one new file and one line in [`ALL`].
+//! An [`Entity`] holds everything that differs between entities; no other code distinguishes them.
+//! `tools` derives schemas, requests and descriptions from it. Adding an entity takes one new file
+//! and one line in [`ALL`].
 
 mod chat;
 mod chat_message;
@@ -18,18 +19,18 @@ pub static ALL: &[&Entity] = &[
     &chat_message::CHAT_MESSAGE,
 ];
 
-/// One kind of thing that the API keeps.
+/// One kind of item that the API stores.
 #[derive(Debug)]
 pub struct Entity {
-    /// In the API's routes and in `list_…`: `chat_messages`.
+    /// The name in the API's routes and in `list_…`: `chat_messages`.
     pub plural: &'static str,
-    /// In tool names and error codes: `chat_message`.
+    /// The name in tool names and error codes: `chat_message`.
     pub key: &'static str,
-    /// In sentences: `chat message`.
+    /// The singular in sentences: `chat message`.
     pub label: &'static str,
-    /// In sentences, several of them: `chat messages`.
+    /// The plural in sentences: `chat messages`.
     pub label_plural: &'static str,
-    /// Follows "A note is": tells a model that has never seen ToolBridge what this is for.
+    /// Completes "A note is …", for models that do not know ToolBridge.
     pub about: &'static str,
     pub fields: &'static [Field],
     pub actions: &'static [Action],
@@ -40,26 +41,27 @@ pub struct Entity {
 /// One field of an entity's payload.
 #[derive(Debug)]
 pub struct Field {
-    /// As a tool's argument: `due_date`.
+    /// The name as a tool argument: `due_date`.
     pub name: &'static str,
-    /// In the payload: `dueDate`.
+    /// The name in the payload: `dueDate`.
     pub wire: &'static str,
     pub kind: Kind,
-    /// Must be given to create an item and to replace one.
+    /// Whether the field is required to create or replace an item.
     pub required: bool,
     pub description: &'static str,
 }
 
-/// What a value may be. Schemas and checks are both derived from it, so they cannot disagree.
+/// The type of a value. Schemas and validation are both derived from it, so they cannot disagree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Text,
-    /// Text that somebody else made and that is handed back as it is: not empty, of bounded length.
+    /// An opaque text that was received before and is passed back unchanged, such as a cursor. It
+    /// is not empty and at most `max` characters long.
     Token {
         max: usize,
     },
     Choice(&'static [&'static str]),
-    /// The name of one of these actions.
+    /// The name of one of the actions.
     Action(&'static [Action]),
     Flag,
     Integer {
@@ -67,11 +69,11 @@ pub enum Kind {
         max: Option<u64>,
     },
     /// An RFC 3339 time or a calendar date.
-    Moment,
+    DateTime,
     Uid,
     /// A list of strings.
     Texts,
-    /// A JSON object whose keys nobody here knows.
+    /// A JSON object with arbitrary keys.
     Object,
 }
 
@@ -79,11 +81,11 @@ pub enum Kind {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Action {
     pub name: &'static str,
-    /// What it writes into the payload, as a model may read it: `status: open`.
+    /// The change to the payload, as shown to models: `status: open`.
     pub effect: &'static str,
 }
 
-/// The live item of another entity that this one hangs on.
+/// The reference to an item of another entity, which must exist and not be deleted.
 #[derive(Debug)]
 pub struct Parent {
     /// The field that holds the parent's UID.
@@ -91,39 +93,40 @@ pub struct Parent {
     pub entity: ParentEntity,
 }
 
-/// How to tell which entity the parent belongs to.
+/// Which entity the parent belongs to.
 #[derive(Debug)]
 pub enum ParentEntity {
-    /// Always this one, by key.
+    /// Always the entity with this key.
     Always(&'static str),
-    /// The one whose key stands in this field.
+    /// The entity whose key is the value of this field.
     NamedBy(&'static str),
 }
 
-/// What archiving writes, and how to take it back.
+/// The effect of archiving an item, and how to undo it.
 #[derive(Debug)]
 pub struct Archive {
-    /// In the manner of [`Action::effect`].
+    /// The change to the payload, in the format of [`Action::effect`].
     pub effect: &'static str,
     pub undo: Undo,
 }
 
+/// The tool call that undoes archiving.
 #[derive(Debug)]
 pub enum Undo {
-    /// `process_…` with this action.
+    /// A call of `process_…` with this action.
     Action(&'static str),
-    /// `patch_…` with these updates.
+    /// A call of `patch_…` with these updates.
     Patch(&'static str),
 }
 
 impl Entity {
-    /// The entity with this key.
+    /// Finds an entity by its key.
     #[must_use]
     pub fn by_key(key: &str) -> Option<&'static Self> {
         ALL.iter().copied().find(|entity| entity.key == key)
     }
 
-    /// The field with this name, in either spelling.
+    /// Finds a field by its argument name or its payload name.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&'static Field> {
         self.fields
@@ -131,14 +134,14 @@ impl Entity {
             .find(|field| field.name == name || field.wire == name)
     }
 
-    /// The fields that say where the parent is; empty without a parent.
+    /// The fields that identify the parent. Empty for an entity without a parent.
     pub fn parent_fields(&self) -> impl Iterator<Item = &'static Field> {
         self.fields
             .iter()
             .filter(|field| self.is_parent_field(field))
     }
 
-    /// Whether this field says where the parent is.
+    /// Whether the field identifies the parent.
     #[must_use]
     pub fn is_parent_field(&self, field: &Field) -> bool {
         self.parent.as_ref().is_some_and(|parent| {
@@ -147,7 +150,7 @@ impl Entity {
         })
     }
 
-    /// The entities that a parent can be of.
+    /// The keys of the entities that the parent can belong to.
     #[must_use]
     pub fn parent_keys(&self) -> Vec<&'static str> {
         match self.parent.as_ref().map(|parent| &parent.entity) {
@@ -162,7 +165,7 @@ impl Entity {
 }
 
 impl Kind {
-    /// The words to choose from, where there is a choice.
+    /// The allowed values, for types that enumerate them.
     #[must_use]
     pub fn choices(self) -> Option<Vec<&'static str>> {
         match self {
@@ -174,7 +177,7 @@ impl Kind {
 }
 
 impl Field {
-    /// Every entity has it.
+    /// The labels of an item, which every entity has.
     const TAGS: Self = Self {
         name: "tags",
         wire: "tags",

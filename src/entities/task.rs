@@ -38,7 +38,7 @@ pub(super) static TASK: Entity = Entity {
         Field {
             name: "due_date",
             wire: "dueDate",
-            kind: Kind::Moment,
+            kind: Kind::DateTime,
             required: false,
             description: "2026-03-01 or 2026-03-01T09:00:00Z.",
         },

@@ -2,9 +2,9 @@ use std::collections::HashSet;
 
 use super::*;
 
-/// The rows are typed by hand; what the types cannot hold is held here.
+/// Checks the rules for entities that the types cannot express.
 #[test]
-fn rows_are_consistent() {
+fn entities_are_consistent() {
     let mut names = HashSet::new();
     for entity in ALL {
         assert!(

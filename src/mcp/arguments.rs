@@ -1,16 +1,19 @@
-//! The arguments of a tool call, as they came.
+//! The arguments of a tool call, as unparsed JSON text.
 
 use axum::body::Bytes;
 
 use crate::foundation::json::Json;
 
-/// The text of a JSON object that has been checked. It travels beside rmcp's message, in the extensions of the request:
-/// rmcp would build a document of it, and the tools need none.
+/// The text of a JSON object that has been validated.
+///
+/// Transports pass it in the extensions of the request instead of in rmcp's message, because rmcp
+/// would parse it into a document that the tools do not need.
 #[derive(Debug, Clone, Default)]
 pub struct Arguments(Bytes);
 
 impl Arguments {
-    /// `text` is JSON and within its limits. What is no object counts as an empty one.
+    /// Wraps JSON text that has been validated and is within the size and depth limits. A value
+    /// that is not an object counts as an empty object.
     pub fn from_object(text: Bytes) -> Self {
         Self(text)
     }

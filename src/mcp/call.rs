@@ -69,8 +69,8 @@ pub(super) async fn execute(
     // A caller may choose any name, so it is truncated before it is logged.
     let shown = name.chars().take(LONGEST_NAME).collect();
     let mut record = CallRecord::begin(shown, request.protocol);
-    record.is_by(caller, &request.context, server.surface.has(name));
-    record.may_write(server.surface.writes(name));
+    record.set_caller(caller, &request.context, server.surface.has(name));
+    record.set_writes(server.surface.writes(name));
     let mut pending = Pending {
         record: Some(record),
         caller,
@@ -140,7 +140,7 @@ impl Pending<'_> {
     /// durable as the settings ask.
     fn ended(&mut self, ending: CallEnding, why: FailureDetails<'_>) -> Durable {
         match self.record.take() {
-            Some(record) => record.ended(self.caller, self.tenant, ending, why),
+            Some(record) => record.finish(self.caller, self.tenant, ending, why),
             None => Durable::now(),
         }
     }
@@ -165,7 +165,7 @@ pub(super) async fn serve(
         Err(unknown) => {
             let about = &unknown.correlation_id;
             let refused = server.toolset.refuse(unknown.refusal, about);
-            CallRecord::begin(name, protocol(&context)).refused(&unknown);
+            CallRecord::begin(name, protocol(&context)).finish_unauthenticated(&unknown);
             return Ok(result(refused));
         }
     };
@@ -242,7 +242,7 @@ async fn run(
         CallContext {
             correlation_id: caller.correlation_id.clone(),
             traceparent: record.traceparent.clone(),
-            place: record.place(),
+            place: record.trace_context(),
             deadline: server.upstream.deadline(),
             cancel: request.cancel.clone(),
             spent: Arc::clone(&record.spent),

@@ -1,5 +1,7 @@
-//! What a call came to: one line in the log, one in the audit trail, and the figures. Every `tools/call` that got as far as here has exactly one
-//! such line, however it ended; one that was refused at the door has the door's.
+//! Records how a call ended: one line in the log, one in the audit trail, and the metrics.
+//!
+//! Each `tools/call` that reaches the MCP layer is recorded exactly once, however it ends. A call
+//! that a transport rejects is recorded by that transport.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -19,23 +21,23 @@ use crate::telemetry::traces;
 use crate::telemetry::traces::{Side, Span, TraceContext, is_traceparent, names};
 use crate::telemetry::{audit, fields, metrics};
 
-/// How much of what a client calls itself is told.
+/// The length to which a client's name and version are truncated.
 const LONGEST_CLIENT: usize = 64;
 
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallEnding {
     Ok,
-    /// With an error that the model reads.
+    /// With an error result.
     Error,
-    /// Without a good token.
+    /// The call failed authentication.
     Refused,
     /// The token lacks the scope.
     OutOfScope,
-    /// The server's settings or the request itself leave the tool out.
+    /// The server's settings or the filter of the request exclude the tool.
     Narrowed,
     UnknownTool,
-    /// The client went away or took it back.
+    /// The client disconnected or cancelled the call.
     Cancelled,
     Panicked,
 }
@@ -54,7 +56,7 @@ impl CallEnding {
         }
     }
 
-    /// FailureDetails a caller was kept from a tool, in the words that all refusals use.
+    /// Why the caller was denied the tool, as the value that logs and metrics use.
     fn reason(self) -> Option<&'static str> {
         match self {
             Self::OutOfScope => Some("insufficient_scope"),
@@ -64,8 +66,8 @@ impl CallEnding {
     }
 }
 
-/// A call of a tool that there is, refused for want of a scope before it came here: it is among the figures and in the
-/// trail like those that did. Its line in the log is somebody else's.
+/// Records a call that a transport has rejected for lack of a scope, in the metrics and the audit
+/// trail. The transport writes the log line.
 pub fn refused_for_scope(
     tool: &str,
     caller: &Caller,
@@ -74,7 +76,7 @@ pub fn refused_for_scope(
 ) {
     count_refused(tool, CallEnding::OutOfScope);
     if audit::is_on() {
-        let client = message.client_info().map(|client| shown(&client.name));
+        let client = message.client_info().map(|client| sanitized(&client.name));
         audit::called(&audit::Call {
             correlation_id: &caller.correlation_id,
             user: &caller.principal.subject,
@@ -97,22 +99,22 @@ fn count_refused(tool: &str, ending: CallEnding) {
     }
 }
 
-/// What is known of a failure beyond that it is one.
+/// The details of a failed call.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FailureDetails<'a> {
     pub code: Option<&'a str>,
     pub category: Option<&'a str>,
     pub status: Option<u16>,
-    /// What the caller is not told.
+    /// Details that are logged but never sent to the caller.
     pub log_only: Option<&'a str>,
 }
 
-/// What a message says beside what it asks for.
+/// The parts of a message that describe the client and the call rather than the arguments.
 #[derive(Clone, Copy)]
 pub struct MessageContext<'a> {
     pub meta: &'a RequestMetaObject,
     pub id: &'a (dyn fmt::Display + Sync),
-    /// Of a conversation that began with a handshake.
+    /// Set if the connection began with a handshake.
     pub peer: Option<&'a Peer<RoleServer>>,
 }
 
@@ -121,39 +123,40 @@ impl<'a> MessageContext<'a> {
         Self {
             meta: &context.meta,
             id: &context.id,
-            // Over stateless HTTP rmcp makes a peer up, under its own name; only what the message itself says counts.
+            // Over stateless HTTP, rmcp creates a peer with its own name, which must not be
+            // recorded as the client's.
             peer: (via != Via::Http).then_some(&context.peer),
         }
     }
 
     fn client(&self) -> Option<Implementation> {
-        let at_first = || Some(self.peer?.peer_info()?.client_info.clone());
-        self.meta.client_info().or_else(at_first)
+        let from_handshake = || Some(self.peer?.peer_info()?.client_info.clone());
+        self.meta.client_info().or_else(from_handshake)
     }
 }
 
-/// A call that is under way.
+/// The record of a call in flight.
 #[derive(Debug)]
 pub struct CallRecord {
     tool: String,
-    /// The tool may change something.
+    /// Whether the tool may change something.
     writes: bool,
     begun: Instant,
-    /// Of its time, what had passed before it began here.
+    /// The time that the call took before `begun`.
     earlier: Duration,
     pub spent: Arc<Spent>,
-    /// What it is about, once that is known.
+    /// The item that the call is about, once it is known.
     pub item: OnceLock<Uuid>,
     protocol: &'static str,
     client: Option<Implementation>,
-    /// The caller's own, to be passed on where nothing is traced here.
+    /// The caller's `traceparent`, which is forwarded to the API if this server does not trace.
     pub traceparent: Option<Arc<str>>,
     span: Span,
     _in_flight: metrics::Held,
 }
 
 impl CallRecord {
-    /// `tool` has been cut to a length that can be shown.
+    /// Starts the record. `tool` must have been truncated, because it is logged.
     pub fn begin(tool: String, protocol: &'static str) -> Self {
         Self {
             tool,
@@ -170,14 +173,15 @@ impl CallRecord {
         }
     }
 
-    /// The call is of a tool that may change something.
-    pub fn may_write(&mut self, writes: bool) {
+    /// Sets whether the tool may change something.
+    pub fn set_writes(&mut self, writes: bool) {
         self.writes = writes;
     }
 
-    /// `known`: there is such a tool, so its name may be shown wherever names are counted.
-    pub fn is_by(&mut self, caller: &Caller, message: &MessageContext<'_>, known: bool) {
-        self.is_in_a_trace(
+    /// Sets the caller, and starts the trace span. The name of a tool that is not `known` is
+    /// replaced in the span, to bound the number of span names.
+    pub fn set_caller(&mut self, caller: &Caller, message: &MessageContext<'_>, known: bool) {
+        self.start_span(
             caller,
             message,
             if known { &self.tool } else { UNKNOWN }.to_owned(),
@@ -189,18 +193,21 @@ impl CallRecord {
         self.client = message.client();
     }
 
-    /// What the message says of its place in a trace is nearer to the call than what its envelope says.
-    fn is_in_a_trace(&mut self, caller: &Caller, message: &MessageContext<'_>, tool: String) {
-        let said = message.meta.get("traceparent").and_then(Value::as_str);
-        let said = said.filter(|text| is_traceparent(text));
-        self.traceparent = said.map(Arc::from).or_else(|| caller.traceparent.clone());
-        let (said, nowhere) = (traces::place_of(said), TraceContext::default());
-        let (parent, beside) = if said.is_known() {
-            (&said, &caller.place)
+    /// Starts the span of the call. A trace context in the message takes precedence over the one of
+    /// the HTTP request, which becomes a link.
+    fn start_span(&mut self, caller: &Caller, message: &MessageContext<'_>, tool: String) {
+        let traceparent = message.meta.get("traceparent").and_then(Value::as_str);
+        let traceparent = traceparent.filter(|text| is_traceparent(text));
+        self.traceparent = traceparent
+            .map(Arc::from)
+            .or_else(|| caller.traceparent.clone());
+        let (in_message, none) = (traces::place_of(traceparent), TraceContext::default());
+        let (parent, link) = if in_message.is_known() {
+            (&in_message, &caller.place)
         } else {
-            (&caller.place, &nowhere)
+            (&caller.place, &none)
         };
-        let mut span = Span::linked(Side::Server, parent, beside, || {
+        let mut span = Span::linked(Side::Server, parent, link, || {
             format!("tools/call {tool}").into()
         });
         if span.is_on() {
@@ -208,7 +215,7 @@ impl CallRecord {
             span.set(names::OPERATION, "execute_tool");
             span.set(names::TOOL, tool);
             span.set(names::MCP_PROTOCOL, self.protocol);
-            span.set(names::JSONRPC_ID, shown(&message.id.to_string()));
+            span.set(names::JSONRPC_ID, sanitized(&message.id.to_string()));
             span.set(names::CORRELATION_ID, caller.correlation_id.to_string());
             span.set(
                 names::NETWORK_TRANSPORT,
@@ -222,30 +229,31 @@ impl CallRecord {
         self.span = span;
     }
 
-    /// For what happens within the call.
-    pub fn place(&self) -> TraceContext {
+    /// The trace context for requests that are made within the call.
+    pub fn trace_context(&self) -> TraceContext {
         self.span.place()
     }
 
-    /// Nobody who may come in.
-    pub fn refused(self, unknown: &UnauthenticatedError) {
+    /// Records a call that failed authentication.
+    pub fn finish_unauthenticated(self, error: &UnauthenticatedError) {
         metrics::tool_called(&self.tool, CallEnding::Refused.as_str(), None);
         tracing::info!(
-            { fields::CORRELATION_ID } = %unknown.correlation_id,
+            { fields::CORRELATION_ID } = %error.correlation_id,
             { fields::TOOL } = self.tool,
             { fields::OUTCOME } = CallEnding::Refused.as_str(),
-            { fields::REASON } = unknown.refusal.reason(),
+            { fields::REASON } = error.refusal.reason(),
             { fields::DURATION_MS } = milliseconds(self.begun.elapsed()),
             { fields::PROTOCOL } = self.protocol,
             "{} {}: {}",
             self.tool,
             CallEnding::Refused.as_str(),
-            unknown.refusal,
+            error.refusal,
         );
     }
 
-    /// The answer waits for what is returned.
-    pub fn ended(
+    /// Records the end of the call. The response must wait until the returned audit line is
+    /// durable.
+    pub fn finish(
         mut self,
         caller: &Caller,
         tenant: &str,
@@ -258,7 +266,7 @@ impl CallRecord {
         let rest = took.saturating_sub(parts.iter().sum());
         let [auth, queue, session, api] = parts;
         match ending.reason() {
-            // It has not run, so its time would say nothing.
+            // The call was not executed, so its duration is not recorded.
             Some(_) => count_refused(&self.tool, ending),
             None => {
                 metrics::tool_called(&self.tool, ending.as_str(), Some(took));
@@ -280,12 +288,12 @@ impl CallRecord {
             self.span.set(names::OUTCOME, ending.as_str());
             match ending {
                 CallEnding::Ok => {}
-                // The convention for a result that says that it is an error.
+                // The semantic conventions define this value for an error result.
                 CallEnding::Error => self.span.failed("tool_error"),
                 other => self.span.failed(other.as_str()),
             }
         }
-        let client = self.client.as_ref().map(|client| shown(&client.name));
+        let client = self.client.as_ref().map(|client| sanitized(&client.name));
         let line = audit::Call {
             correlation_id: &caller.correlation_id,
             user: &caller.principal.subject,
@@ -298,7 +306,8 @@ impl CallRecord {
             status: why.status,
             duration_ms: ending.reason().is_none().then(|| milliseconds(took)),
         };
-        // What sent nothing changed nothing. Whether a call that was cancelled or failed changed something is not known.
+        // A call that sent nothing to the API changed nothing. A call that was cancelled or failed
+        // may have changed something.
         let durable = if self.writes && api > Duration::ZERO {
             audit::wrote(&line)
         } else {
@@ -323,7 +332,7 @@ impl CallRecord {
             { fields::TRANSPORT } = caller.via.as_str(),
             { fields::PROTOCOL } = self.protocol,
             { fields::CLIENT } = client,
-            { fields::CLIENT_VERSION } = self.client.as_ref().map(|client| shown(&client.version)),
+            { fields::CLIENT_VERSION } = self.client.as_ref().map(|client| sanitized(&client.version)),
             "{} {}",
             self.tool,
             ending.as_str(),
@@ -332,23 +341,24 @@ impl CallRecord {
     }
 }
 
-/// With three digits after the point, as the API writes it.
+/// Milliseconds with three decimal places, as in the API's log.
 fn milliseconds(time: Duration) -> f64 {
     let microseconds = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
     f64::from(microseconds) / 1000.0
 }
 
-/// One of the revisions that there are, whatever the message says.
+/// The protocol revision of a request, or "other" for an unknown one.
 pub fn protocol(context: &RequestContext<RoleServer>) -> &'static str {
-    let said = context.protocol_version();
+    let version = context.protocol_version();
     let known = ProtocolVersion::KNOWN_VERSIONS
         .iter()
-        .find(|known| Some(*known) == said.as_ref());
+        .find(|known| Some(*known) == version.as_ref());
     known.map_or("other", ProtocolVersion::as_str)
 }
 
-/// What a client says of itself, made harmless for whoever reads a log.
-fn shown(text: &str) -> String {
+/// Truncates a client-controlled text and replaces control and non-ASCII characters, to keep them
+/// out of logs.
+fn sanitized(text: &str) -> String {
     let plain = |letter: char| {
         if letter.is_ascii_graphic() || letter == ' ' {
             letter
@@ -364,14 +374,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_client_calls_itself_is_bounded_and_harmless() {
-        assert_eq!(shown("claude-code (2.0)"), "claude-code (2.0)");
-        assert_eq!(shown("a\u{1b}[31m\nb\u{202e}é"), "a?[31m?b??");
-        assert_eq!(shown(&"x".repeat(10_000)).len(), LONGEST_CLIENT);
+    fn client_names_are_truncated_and_sanitized() {
+        assert_eq!(sanitized("claude-code (2.0)"), "claude-code (2.0)");
+        assert_eq!(sanitized("a\u{1b}[31m\nb\u{202e}é"), "a?[31m?b??");
+        assert_eq!(sanitized(&"x".repeat(10_000)).len(), LONGEST_CLIENT);
     }
 
     #[test]
-    fn every_ending_is_among_the_words_of_the_figures() {
+    fn every_ending_is_a_known_metric_label() {
         let all = [
             CallEnding::Ok,
             CallEnding::Error,
@@ -392,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn milliseconds_have_three_digits() {
+    fn milliseconds_have_three_decimal_places() {
         assert!((milliseconds(Duration::from_nanos(1_234_999)) - 1.234).abs() < f64::EPSILON);
     }
 }

@@ -1,7 +1,8 @@
-//! Who is behind a request, and under which correlation id it runs.
+//! The caller of a request and its correlation id.
 //!
-//! Over HTTP, `transport` has verified the token and put a [`Caller`] into the request. Over stdio there is one token
-//! for the life of the process, verified anew for each call, so that it expires like any other.
+//! Over HTTP, `server` verifies the token and adds a [`Caller`] to the request. Over stdio, one
+//! token is used for the life of the process. It is verified again for each call, so that its
+//! expiry takes effect.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,29 +19,30 @@ use crate::foundation::memory_budget::Reservation;
 use crate::foundation::token_secret::Secret;
 use crate::telemetry::traces::TraceContext;
 
+/// An authenticated caller, and the circumstances of the request.
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub principal: Principal,
     pub correlation_id: Arc<str>,
     pub traceparent: Option<Arc<str>>,
-    /// Where in a trace the request is, when it is traced.
+    /// The trace context of the request, if it is traced.
     pub place: TraceContext,
     /// Whether messages can reach the client before the result does.
     pub hears_progress: bool,
-    /// What the request itself leaves of the tools.
+    /// The permissions that the filter of the request leaves.
     pub asked: ToolAccess,
     pub via: Via,
-    /// How long it took to verify the token.
+    /// The time that the verification of the token took.
     pub verified_in: Duration,
-    /// What the request and its answer take while they are here.
+    /// The memory that is reserved for the request and its response.
     pub memory: Reservation,
 }
 
-/// How a request came.
+/// The transport of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Via {
     Http,
-    /// The transport of 2024-11-05.
+    /// The HTTP+SSE transport of revision 2024-11-05.
     Sse,
     Stdio,
 }
@@ -55,20 +57,22 @@ impl Via {
     }
 }
 
-/// Where callers come from.
+/// How the caller of a request is determined.
 pub enum Callers {
     /// From the extensions of the HTTP request.
     Request,
+    /// From a token that is fixed for the life of the process.
     Fixed(FixedCaller),
 }
 
+/// The one caller of a process that is served over stdio.
 pub struct FixedCaller {
     pub token: Secret,
     pub verifier: Arc<Verifier>,
     pub new_correlation_id: fn() -> Arc<str>,
 }
 
-/// A caller who is not let in.
+/// The authentication of a call failed.
 #[derive(Debug)]
 pub struct UnauthenticatedError {
     pub refusal: AuthError,
@@ -76,6 +80,7 @@ pub struct UnauthenticatedError {
 }
 
 impl Callers {
+    /// Authenticates the caller of a request.
     pub async fn identify(
         &self,
         context: &RequestContext<RoleServer>,
@@ -86,7 +91,7 @@ impl Callers {
                 let caller = parts
                     .and_then(|parts| parts.extensions.get::<Caller>())
                     .cloned();
-                // A request without a caller has come past the door; it is nobody's.
+                // The transport adds a caller to each request that it has authenticated.
                 caller.ok_or_else(|| UnauthenticatedError {
                     refusal: AuthError::Missing,
                     correlation_id: Arc::from(""),
@@ -111,7 +116,7 @@ impl FixedCaller {
                 asked: ToolAccess::ALL,
                 via: Via::Stdio,
                 verified_in: since.elapsed(),
-                // A pipe has one caller, whose own process this is.
+                // Over stdio, the caller owns the process, so memory is not shared.
                 memory: Reservation::uncounted(),
             }),
             Err(refusal) => Err(UnauthenticatedError {

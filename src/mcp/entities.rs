@@ -1,4 +1,4 @@
-//! The entity catalogue as a toolset: the one place where MCP's words and the catalogue's meet.
+//! The entity catalogue as a toolset. Translates between MCP's types and the catalogue's.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use super::toolset::{Failed, Listed, Outcome, ToolCall, Toolset, UnknownToolErro
 use crate::auth::AuthError;
 use crate::tools::{Catalogue, Limits, ToolError, ToolSpec};
 
-/// The forty tools.
+/// The forty tools over ToolBridge's entities.
 #[derive(Debug)]
 pub struct EntityTools {
     catalogue: Arc<Catalogue>,
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_served_is_what_the_catalogue_says() {
+    fn serves_the_specs_of_the_catalogue() {
         let catalogue = Arc::new(Catalogue::new(uuid::Uuid::now_v7));
         let served = EntityTools::new(Arc::clone(&catalogue), Limits::default()).list();
         assert_eq!(served.len(), 40);
@@ -144,9 +144,9 @@ mod tests {
         }
     }
 
-    /// Each refusal has a code that the page explains, and only what may pass by itself is worth another try.
+    /// Each error code appears in `docs/TOOLS.md`, and only a temporary failure is retryable.
     #[test]
-    fn refusals_are_in_words_that_are_documented() {
+    fn authentication_errors_have_documented_codes() {
         let tools = EntityTools::new(
             Arc::new(Catalogue::new(uuid::Uuid::now_v7)),
             Limits::default(),
@@ -165,10 +165,10 @@ mod tests {
                 include_str!("../../docs/TOOLS.md").contains(&format!("`{code}`")),
                 "{code}"
             );
-            let (error, passes) = (&value["error"], refusal == AuthError::KeysUnavailable);
+            let (error, temporary) = (&value["error"], refusal == AuthError::KeysUnavailable);
             assert_eq!(
                 (&error["retryable"], error["category"] == "unavailable"),
-                (&Value::from(passes), passes),
+                (&Value::from(temporary), temporary),
                 "{error}"
             );
         }

@@ -1,9 +1,10 @@
-//! How many calls one person may make in a minute.
+//! Limits the rate of calls per caller.
 //!
-//! Each person has a token bucket, kept as one number: the time at which it will be full again. There is a table of so many
-//! of them, and a hash of the subject says which two are a person's. Each call takes from both and is refused
-//! only if both are empty, so that somebody who happens to share one bucket with a busy person does not notice. Thus a
-//! crowd of strangers takes no memory, a call takes no lock, and what somebody did is forgotten by itself.
+//! The limiter is a table of token buckets of fixed size. A keyed hash of the subject selects two
+//! buckets; a call takes a token from both, and is refused only if both are empty, so a caller who
+//! shares one bucket with a busy caller is not affected. A bucket is a single number, the time at
+//! which it will be full again. The memory is therefore constant, a call takes no lock, and a
+//! bucket refills without any maintenance.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,74 +12,79 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Of two people, one in 16,384² shares both buckets with the other.
+/// The number of buckets. About one in 16,384² pairs of callers shares both buckets.
 const BUCKETS: usize = 1 << 14;
 
+/// The rate limit for one caller.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rate {
-    /// 0: as many as they like.
+    /// The sustained rate, in calls per minute. 0 disables the limit.
     pub per_minute: u32,
-    /// So many at once.
+    /// The number of calls that may be made in a burst.
     pub burst: u32,
 }
 
+/// The token buckets of all callers.
 #[derive(Debug)]
 pub(super) struct Rates {
-    began: Instant,
-    /// When each bucket is full again, in microseconds since the beginning.
+    epoch: Instant,
+    /// The time at which each bucket is full, in microseconds since `epoch`.
     full_at: Box<[AtomicU64]>,
-    /// Nobody outside can know whose buckets are whose.
+    /// Randomly keyed, so that a caller cannot choose a subject that shares another's buckets.
     hasher: RandomState,
-    /// How long one call takes to come back, and all of a bucket but one.
-    one: u64,
-    most: u64,
+    /// The time in which one token is refilled, in microseconds.
+    refill: u64,
+    /// The time in which all tokens but one are refilled. A bucket with a longer time is empty.
+    tolerance: u64,
 }
 
 impl Rates {
-    /// `None` where there is no limit.
+    /// Creates full buckets. `None` if `rate` sets no limit.
     pub fn new(rate: Rate, now: Instant) -> Option<Self> {
-        let one = 60_000_000_u64.checked_div(rate.per_minute.into())?;
+        let refill = 60_000_000_u64.checked_div(rate.per_minute.into())?;
         Some(Self {
-            began: now,
+            epoch: now,
             full_at: std::iter::repeat_with(AtomicU64::default)
                 .take(BUCKETS)
                 .collect(),
             hasher: RandomState::new(),
-            one,
-            most: one * u64::from(rate.burst.max(1) - 1),
+            refill,
+            tolerance: refill * u64::from(rate.burst.max(1) - 1),
         })
     }
 
-    /// Or else how long to wait for the next call.
-    pub fn admit(&self, who: &str, now: Instant) -> Result<(), Duration> {
-        let now = u64::try_from(now.saturating_duration_since(self.began).as_micros())
+    /// Admits one call, or returns the time until the next one is admitted.
+    pub fn admit(&self, subject: &str, now: Instant) -> Result<(), Duration> {
+        let now = u64::try_from(now.saturating_duration_since(self.epoch).as_micros())
             .unwrap_or(u64::MAX);
-        let waits = self.buckets_of(who).map(|bucket| self.take(bucket, now));
+        let waits = self
+            .buckets_of(subject)
+            .map(|bucket| self.take(bucket, now));
         match waits.into_iter().min() {
             Some(wait @ 1..) => Err(Duration::from_micros(wait)),
             _ => Ok(()),
         }
     }
 
-    /// Two different ones.
-    fn buckets_of(&self, who: &str) -> [usize; 2] {
-        let hash = usize::try_from(self.hasher.hash_one(who)).unwrap_or_default();
-        let (one, distance) = (hash % BUCKETS, hash / BUCKETS % (BUCKETS - 1) + 1);
-        [one, (one + distance) % BUCKETS]
+    /// The two distinct buckets of a subject.
+    fn buckets_of(&self, subject: &str) -> [usize; 2] {
+        let hash = usize::try_from(self.hasher.hash_one(subject)).unwrap_or_default();
+        let (first, distance) = (hash % BUCKETS, hash / BUCKETS % (BUCKETS - 1) + 1);
+        [first, (first + distance) % BUCKETS]
     }
 
-    /// 0, or how long until there is something in it.
+    /// Takes a token and returns 0, or returns the time until the bucket has one.
     fn take(&self, bucket: usize, now: u64) -> u64 {
         let Some(full_at) = self.full_at.get(bucket) else {
             return 0;
         };
-        let emptier = |full_at: u64| {
+        let take_one = |full_at: u64| {
             let full_at = full_at.max(now);
-            (full_at - now <= self.most).then_some(full_at + self.one)
+            (full_at - now <= self.tolerance).then_some(full_at + self.refill)
         };
-        match full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, emptier) {
+        match full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take_one) {
             Ok(_) => 0,
-            Err(full_at) => full_at - now - self.most,
+            Err(full_at) => full_at - now - self.tolerance,
         }
     }
 }
@@ -95,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_and_then_one_after_the_other() {
+    fn admits_a_burst_and_then_the_sustained_rate() {
         let (rates, mut now) = rates(60, 3);
         for _ in 0..3 {
             assert_eq!(rates.admit("ann", now), Ok(()));
@@ -114,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_does_is_nothing_to_another() {
+    fn a_busy_caller_does_not_limit_other_callers() {
         let (rates, now) = rates(60, 20);
         let busy: Vec<_> = (0..50).map(|number| format!("busy {number}")).collect();
         for who in &busy {
@@ -122,18 +128,18 @@ mod tests {
         }
         let refused =
             (0..2000).filter(|number| rates.admit(&format!("calm {number}"), now).is_err());
-        // Both buckets of one in some 27,000 are among those of the busy.
+        // With 50 busy callers, about one in 27,000 subjects has only exhausted buckets.
         assert!(refused.count() <= 1);
     }
 
     #[test]
-    fn there_need_be_no_limit() {
+    fn a_rate_of_zero_disables_the_limit() {
         assert!(Rates::new(Rate::default(), Instant::now()).is_none());
     }
 
     proptest! {
         #[test]
-        fn nobody_gets_more_than_the_burst_and_what_came_back(
+        fn admits_at_most_the_burst_and_the_refilled_tokens(
             per_minute in 1..100_000u32, burst in 1..50u32, pauses in prop::collection::vec(0..50_000u64, 1..200)
         ) {
             let (rates, began) = rates(per_minute, burst);
@@ -142,7 +148,7 @@ mod tests {
                 now += Duration::from_micros(pause);
                 match rates.admit("ann", now) {
                     Ok(()) => admitted += 1,
-                    // Whoever waits as long as they are told gets in.
+                    // A caller who waits for the returned time is admitted.
                     Err(wait) => {
                         now += wait;
                         prop_assert!(rates.admit("ann", now).is_ok());

@@ -1,16 +1,16 @@
-//! What the server says about itself, and what it tells a model before the first call.
+//! The server's name, version and capabilities, and the instructions for models.
 
 use super::rate::Rate;
 use super::tool_access::Narrowing;
 use rmcp::model::{Implementation, ServerCapabilities, ServerConfig, ToolsCapability};
 
-/// What may differ between deployments.
+/// The settings of the MCP layer, which differ between deployments.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     pub website_url: Option<String>,
-    /// What this server leaves out.
+    /// The filter on the tools that this server offers.
     pub narrowing: Narrowing,
-    /// Of one caller's calls.
+    /// The rate limit for the calls of one caller.
     pub rate: Rate,
 }
 

@@ -1,8 +1,9 @@
-//! Which tools a request may see: what the server is set to serve, less what the request leaves out, less what the
-//! token's scopes do not allow. This is the one place that knows.
+//! Decides which tools a request may list and call.
 //!
-//! The trick is that every tool hangs on one bit: reading or writing, in one toolset. All three limits are sets of those
-//! bits, so putting them together is an `and`, and two requests that may see the same tools have the same [`ToolAccess`].
+//! Three limits apply: the server's settings, the filter of the request, and the scopes of the
+//! token. Each tool needs one bit, reading or writing in one toolset, and each limit is a set of
+//! bits. Their intersection is a bitwise `and`, and two requests that may use the same tools have
+//! the same [`ToolAccess`], which keys the cache of encoded lists.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -14,13 +15,13 @@ use super::toolset::{Listed, Toolset};
 use crate::auth::Scopes;
 use crate::tools::Access;
 
-/// Encoded lists are kept for so many reaches: some hundred kilobytes at most.
-const KEPT_LISTS: usize = 16;
+/// The number of encoded lists that are cached: a few hundred kilobytes in total.
+const MAX_CACHED_LISTS: usize = 16;
 
-/// Begins every scope: `toolbridge:read`, `toolbridge:notes:write`.
+/// The prefix of every scope: `toolbridge:read`, `toolbridge:notes:write`.
 const PRODUCT: &str = "toolbridge";
 
-/// One bit for reading and one for writing, for each toolset.
+/// A set of permissions: one bit for reading and one for writing, for each toolset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ToolAccess(u64);
 
@@ -28,10 +29,10 @@ impl ToolAccess {
     pub const NONE: Self = Self(0);
     pub const ALL: Self = Self(u64::MAX);
 
-    /// A toolset beyond the last bit would be out of everybody's reach; there are five, and room for 32.
-    fn one(toolset: usize, access: Access) -> Self {
-        let place = u32::try_from(toolset).unwrap_or(u32::MAX).saturating_mul(2);
-        let bit = 1u64.checked_shl(place).unwrap_or(0);
+    /// The single permission for one toolset. The bits suffice for 32 toolsets; there are five.
+    fn single(toolset: usize, access: Access) -> Self {
+        let shift = u32::try_from(toolset).unwrap_or(u32::MAX).saturating_mul(2);
+        let bit = 1u64.checked_shl(shift).unwrap_or(0);
         Self(match access {
             Access::Read => bit,
             Access::Write => bit << 1,
@@ -51,48 +52,48 @@ impl ToolAccess {
     }
 }
 
-/// What somebody wants to leave out: the server's operator, or a client for one request.
+/// A filter on the tools, set by the operator for the server or by a client for one request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Narrowing {
-    /// The toolsets to keep; `None` keeps all.
+    /// The toolsets to keep. `None` keeps all of them.
     pub toolsets: Option<Vec<String>>,
     pub read_only: bool,
 }
 
-/// A toolset of that name is not among these.
+/// A filter names a toolset that does not exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownToolsetError {
     pub name: String,
     pub known: Vec<&'static str>,
 }
 
-/// FailureDetails a tool that exists is not to be had.
+/// Why a request may not call a tool that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccessError {
-    /// The server is set not to serve it.
+    /// The server's settings exclude it.
     Server,
-    /// The request itself left it out.
+    /// The filter of the request excludes it.
     Request,
-    /// The token would need this scope.
+    /// The token lacks this scope.
     Scope(String),
 }
 
-/// All tools with what each needs. Built once.
+/// Every tool with the permission that it requires. Built once and shared by all requests.
 #[derive(Debug)]
 pub struct ToolRegistry {
     tools: Vec<Tool>,
-    /// What each of `tools` needs.
+    /// The requirement of each tool, in the order of `tools`.
     needs: Vec<Need>,
-    /// Where each name stands in `tools`.
-    places: HashMap<String, usize>,
+    /// The index of each tool in `tools`, by name.
+    positions: HashMap<String, usize>,
     toolsets: Vec<&'static str>,
-    /// What each scope allows.
+    /// The permissions that each scope grants.
     scopes: HashMap<String, ToolAccess>,
-    /// Everything that any tool needs.
+    /// The permissions that all tools together require.
     whole: ToolAccess,
-    /// The part of it that this server serves.
+    /// The part of `whole` that the server's settings allow.
     served: ToolAccess,
-    /// Lists that were asked for, as JSON.
+    /// A cache of tool lists, encoded as JSON.
     encoded: Mutex<HashMap<ToolAccess, Bytes>>,
 }
 
@@ -104,7 +105,8 @@ struct Need {
 }
 
 impl ToolRegistry {
-    /// A name in `narrowing` that no toolset has keeps nothing: the configuration has refused it long before.
+    /// Builds the registry of the tools that `source` lists. If `narrowing` names an unknown
+    /// toolset, no tool is served; the configuration rejects such a name at start.
     pub fn new(source: &dyn Toolset, narrowing: &Narrowing) -> Self {
         let (mut tools, mut needs, mut toolsets) =
             (Vec::new(), Vec::new(), Vec::<&'static str>::new());
@@ -114,22 +116,22 @@ impl ToolRegistry {
             access,
         } in source.list()
         {
-            let place = toolsets.iter().position(|known| *known == toolset);
-            let place = place.unwrap_or_else(|| {
+            let position = toolsets.iter().position(|known| *known == toolset);
+            let position = position.unwrap_or_else(|| {
                 toolsets.push(toolset);
                 toolsets.len() - 1
             });
             tools.push(tool);
             needs.push(Need {
-                reach: ToolAccess::one(place, access),
+                reach: ToolAccess::single(position, access),
                 toolset,
                 access,
             });
         }
-        let places = tools
+        let positions = tools
             .iter()
             .enumerate()
-            .map(|(place, tool)| (tool.name.to_string(), place))
+            .map(|(position, tool)| (tool.name.to_string(), position))
             .collect();
         let mut scopes: HashMap<String, ToolAccess> = HashMap::new();
         for need in &needs {
@@ -144,24 +146,24 @@ impl ToolRegistry {
         let whole = needs
             .iter()
             .fold(ToolAccess::NONE, |whole, need| whole.or(need.reach));
-        let mut surface = Self {
+        let mut registry = Self {
             tools,
             needs,
-            places,
+            positions,
             toolsets,
             scopes,
             whole,
             served: whole,
             encoded: Mutex::default(),
         };
-        surface.served = surface
+        registry.served = registry
             .narrowed(narrowing)
             .unwrap_or(ToolAccess::NONE)
             .and(whole);
-        surface
+        registry
     }
 
-    /// What a narrowing leaves.
+    /// The permissions that a filter leaves. Fails if the filter names an unknown toolset.
     pub fn narrowed(&self, narrowing: &Narrowing) -> Result<ToolAccess, UnknownToolsetError> {
         let mut left = match &narrowing.toolsets {
             None => ToolAccess::ALL,
@@ -175,52 +177,56 @@ impl ToolRegistry {
                         known: self.toolsets.clone(),
                     });
                 }
-                self.where_it(|need| kept.iter().any(|name| name == need.toolset))
+                self.matching(|need| kept.iter().any(|name| name == need.toolset))
             }
         };
         if narrowing.read_only {
-            left = left.and(self.where_it(|need| need.access == Access::Read));
+            left = left.and(self.matching(|need| need.access == Access::Read));
         }
         Ok(left)
     }
 
-    /// What a request may see: the whole of the rule.
+    /// The permissions of a request: the intersection of the server's settings, the filter of the
+    /// request and the scopes of the token.
     pub fn reach(&self, asked: ToolAccess, scopes: &Scopes) -> ToolAccess {
         self.served.and(asked).and(self.granted(scopes))
     }
 
-    /// The tools within a reach, in their order.
+    /// The tools that the permissions `within` allow, in the order of `tools/list`.
     pub fn tools(&self, within: ToolAccess) -> Vec<Tool> {
         if within.covers(self.whole) {
             return self.tools.clone();
         }
-        let seen = self.tools.iter().zip(&self.needs);
-        seen.filter(|(_, need)| within.covers(need.reach))
+        let with_needs = self.tools.iter().zip(&self.needs);
+        with_needs
+            .filter(|(_, need)| within.covers(need.reach))
             .map(|(tool, _)| tool.clone())
             .collect()
     }
 
-    /// The same as JSON, which is made once for each reach that is met, as long as there are few of them.
+    /// The tools that the permissions `within` allow, encoded as a JSON array. A limited number of
+    /// encoded lists is cached.
     pub fn encoded(&self, within: ToolAccess) -> Bytes {
         let within = within.and(self.whole);
         let mut kept = self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(text) = kept.get(&within) {
             return text.clone();
         }
-        // Names, texts and schemas: there is nothing that could fail to be encoded.
+        // Names, texts and schemas always encode.
         let text = Bytes::from(serde_json::to_vec(&self.tools(within)).unwrap_or_default());
-        if kept.len() < KEPT_LISTS {
+        if kept.len() < MAX_CACHED_LISTS {
             kept.insert(within, text.clone());
         }
         text
     }
 
-    /// Whether a request may call a tool, and if not, why. A name that no tool has is not judged here.
+    /// Checks whether a request may call a tool. Succeeds for a name that no tool has, since that
+    /// name is reported as unknown later.
     pub fn admit(&self, name: &str, asked: ToolAccess, scopes: &Scopes) -> Result<(), AccessError> {
         let Some(need) = self
-            .places
+            .positions
             .get(name)
-            .and_then(|place| self.needs.get(*place))
+            .and_then(|position| self.needs.get(*position))
         else {
             return Ok(());
         };
@@ -235,33 +241,33 @@ impl ToolRegistry {
         }
     }
 
-    /// Whether there is such a tool, served or not.
+    /// Whether the tool exists, even if it is not served.
     pub fn has(&self, name: &str) -> bool {
-        self.places.contains_key(name)
+        self.positions.contains_key(name)
     }
 
-    /// Whether a tool may change something. One that does not exist changes nothing.
+    /// Whether the tool may change something. False for an unknown tool.
     pub fn writes(&self, name: &str) -> bool {
         let need = self
-            .places
+            .positions
             .get(name)
-            .and_then(|place| self.needs.get(*place));
+            .and_then(|position| self.needs.get(*position));
         need.is_some_and(|need| need.access == Access::Write)
     }
 
-    /// Whether the token itself limits nothing that is served.
+    /// Whether the scopes allow every tool that is served.
     pub fn is_unlimited(&self, scopes: &Scopes) -> bool {
         self.granted(scopes).covers(self.served)
     }
 
-    /// The scopes that a client should ask for, to use all that is served.
+    /// The scopes that a client should request in order to use every tool that is served.
     pub fn scopes_asked(&self) -> Vec<String> {
         let served = |access: &Access| self.served_needs().any(|need| need.access == *access);
         let both = [Access::Read, Access::Write];
         both.into_iter().filter(served).map(product_scope).collect()
     }
 
-    /// Every scope that opens something here, the wide ones first.
+    /// Every scope that grants a served tool, the product-wide scopes first.
     pub fn scopes_supported(&self) -> Vec<String> {
         let mut supported = self.scopes_asked();
         for need in self.served_needs() {
@@ -283,9 +289,9 @@ impl ToolRegistry {
         }
     }
 
-    fn where_it(&self, is: impl Fn(&Need) -> bool) -> ToolAccess {
-        let fitting = self.needs.iter().filter(|need| is(need));
-        fitting.fold(ToolAccess::NONE, |reach, need| reach.or(need.reach))
+    fn matching(&self, matches: impl Fn(&Need) -> bool) -> ToolAccess {
+        let matching = self.needs.iter().filter(|need| matches(need));
+        matching.fold(ToolAccess::NONE, |reach, need| reach.or(need.reach))
     }
 
     fn served_needs(&self) -> impl Iterator<Item = &Need> {
@@ -296,7 +302,7 @@ impl ToolRegistry {
 }
 
 impl AccessError {
-    /// For a caller who cannot know whether the name was a slip: it was none.
+    /// Explains to the caller that the name is right but the tool is not available.
     pub fn sentence(&self) -> &'static str {
         match self {
             Self::Server => "It exists, but this server is set to serve without it.",

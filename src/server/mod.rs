@@ -1,14 +1,18 @@
-//! From bytes to JSON-RPC messages and back: HTTP, event streams, sessions and stdio.
+//! MCP transports: HTTP, event streams, sessions and stdio.
 //!
-//! A request to `/mcp` passes one concern per file, and each may end it:
-//! [`correlation`](http::middleware::correlation) gives it an id, [`host_origin`](http::middleware::host_origin) checks `Host` and
-//! `Origin`, [`cors`](http::middleware::cors) tells browsers what they may read,
-//! [`authenticate`](http::middleware::authenticate) verifies the token, [`mcp_post`](http::routes::mcp_post) the JSON-RPC message.
-//! [`tool_filter`](http::middleware::tool_filter) and [`scope_challenge`](http::middleware::scope_challenge) decide which tools it may see.
-//! Then [`fast_path`](http::fast_path) answers it, or rmcp's Streamable HTTP service does.
+//! A request to `/mcp` passes these stages in order, and each may end it:
+//! [`correlation`](http::middleware::correlation) assigns an id,
+//! [`host_origin`](http::middleware::host_origin) checks `Host` and `Origin`,
+//! [`cors`](http::middleware::cors) adds the CORS headers,
+//! [`authenticate`](http::middleware::authenticate) verifies the token and
+//! [`mcp_post`](http::routes::mcp_post) validates the JSON-RPC message.
+//! [`tool_filter`](http::middleware::tool_filter) and
+//! [`scope_challenge`](http::middleware::scope_challenge) decide which tools it may use.
+//! [`fast_path`](http::fast_path) answers it if it can; otherwise rmcp's Streamable HTTP service
+//! does.
 //!
-//! Nothing is kept between requests, except in [`sse`], the transport of 2024-11-05, and in [`sessions`] where the
-//! configuration turns them on for the legacy revisions.
+//! HTTP is stateless except for [`sse`], the transport of 2024-11-05, and for [`sessions`], which
+//! the configuration can enable for the legacy revisions.
 
 pub mod http;
 pub mod jsonrpc;
@@ -41,41 +45,46 @@ pub use stdio::serve_stdio;
 
 use crate::foundation::memory_budget;
 
-/// How the HTTP side behaves.
+/// Settings of the HTTP server.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Host names that requests may be addressed to, with or without a port. Loopback names, IP addresses and the host
-    /// of the public URL always are; `*` lifts the check.
+    /// Accepted `Host` names, with or without a port. Loopback names, IP addresses and the host of
+    /// the public URL are always accepted; `*` disables the check.
     pub allowed_hosts: Vec<String>,
-    /// Browser origins that may call besides the server's own, as `scheme://host[:port]`; `*` lifts the check.
+    /// Accepted browser origins besides the server's own, as `scheme://host[:port]`; `*` disables
+    /// the check.
     pub allowed_origins: Vec<String>,
     /// The public URL of `/mcp`.
     pub public_url: Option<String>,
     pub max_body_bytes: usize,
-    /// Connections served at once; more wait in the listener's backlog.
+    /// Limit on open connections. Further ones wait in the listener's backlog.
     pub max_connections: usize,
-    /// Of these, one caller's.
+    /// Limit on the open connections of one principal.
     pub connections_per_principal: usize,
-    /// For requests and answers while they are read, built and written.
+    /// Memory budget for requests and responses while they are read, built and written.
     pub memory: memory_budget::Limits,
-    /// For showing a token, before a connection can lose its place to another when there are no more.
+    /// Grace period before an unauthenticated connection may be evicted. Connections are evicted
+    /// only when `max_connections` is reached.
     pub unauthenticated_grace: Duration,
-    /// For the head of a request, which includes the quiet time before it: idle connections are closed after this.
+    /// Time limit for a request head, including the idle time before it; it also closes idle
+    /// connections.
     pub header_timeout: Duration,
-    /// For the body of a request.
+    /// Time limit for a request body.
     pub body_timeout: Duration,
-    /// How long a client may leave what is written to it unread.
+    /// Time limit for a write that makes no progress because the client does not read.
     pub write_timeout: Duration,
-    /// How long a readiness verdict is good for.
+    /// How long a readiness result is cached.
     pub readiness_ttl: Duration,
-    /// Whether HTTP+SSE of 2024-11-05 is served.
+    /// Whether the HTTP+SSE transport of 2024-11-05 is served.
     pub legacy_sse: bool,
-    /// Its streams, all callers together.
+    /// Limit on open SSE streams, across all principals.
     pub sse_streams: usize,
+    /// Limit on the open SSE streams of one principal.
     pub sse_streams_per_principal: usize,
-    /// A stream is never silent for longer: proxies cut what is.
+    /// Interval after which a silent stream gets a keep-alive comment; proxies close idle
+    /// connections.
     pub sse_keep_alive: Duration,
-    /// Sessions for the legacy revisions; without it every request is served on its own.
+    /// Sessions for the legacy revisions. With `None`, every request is served without a session.
     pub sessions: Option<SessionLimits>,
 }
 

@@ -1,9 +1,10 @@
-//! Lines of a loop's log, held back until the loop has nothing else to do: a system call for each line would come between
-//! a call and its answer, and a busy loop has several lines to write when it gets to it.
+//! Standard output with a buffer per worker loop. A loop writes its log lines when it becomes idle,
+//! because a system call for each line would delay the response that follows it.
 //!
-//! None waits longer than the loop is busy, and no more of them than [`MOST`] bytes. A warning goes out at once, with
-//! all that was said before it, and when the program ends nothing stays behind. What can be lost is what SIGKILL finds:
-//! the lines of what a loop was doing at that very moment. Threads that are no loops hold nothing back.
+//! A line stays in the buffer only while the loop is busy, and a buffer holds at most
+//! [`MAX_BUFFERED_BYTES`]. A warning is written at once, together with all lines before it, and
+//! [`write_out_all`] flushes every buffer at shutdown. SIGKILL loses what is still buffered.
+//! Threads that have not called [`hold_back`] are unbuffered.
 
 use std::cell::Cell;
 use std::io::{self, Write};
@@ -12,45 +13,47 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Some twenty lines.
-const MOST: usize = 16 * 1024;
+/// About twenty lines.
+const MAX_BUFFERED_BYTES: usize = 16 * 1024;
 
-/// Whole lines, each with its end. Held for as long as the program runs, as loops do.
+/// Whole lines, each with its line feed. Leaked on purpose: worker loops run as long as the
+/// process.
 type Lines = &'static Mutex<Vec<u8>>;
 
 thread_local! {
-    /// What this thread holds back, if it does.
-    static MINE: Cell<Option<Lines>> = const { Cell::new(None) };
+    /// The buffer of this thread, if it has one.
+    static THREAD_BUFFER: Cell<Option<Lines>> = const { Cell::new(None) };
 }
 
-/// What all threads hold back.
-static ALL: Mutex<Vec<Lines>> = Mutex::new(Vec::new());
+/// The buffers of all threads.
+static ALL_BUFFERS: Mutex<Vec<Lines>> = Mutex::new(Vec::new());
 
-/// From now on this thread holds its lines back, and has to [`write_out`] whenever it is going to wait.
+/// Buffers the log lines of this thread from now on. The thread must call [`write_out`] before it
+/// waits.
 pub fn hold_back() {
     let lines: Lines = Box::leak(Box::default());
-    MINE.set(Some(lines));
-    locked(&ALL).push(lines);
+    THREAD_BUFFER.set(Some(lines));
+    locked(&ALL_BUFFERS).push(lines);
 }
 
-/// Writes what this thread has held back.
+/// Writes the buffer of this thread.
 pub fn write_out() {
-    if let Some(lines) = MINE.get() {
+    if let Some(lines) = THREAD_BUFFER.get() {
         let _ = write(&mut locked(lines), &mut io::stdout());
     }
 }
 
-/// Writes what any thread has held back: for whoever ends the program.
+/// Writes the buffers of all threads. Called before the process exits.
 pub fn write_out_all() {
-    for lines in locked(&ALL).iter() {
+    for lines in locked(&ALL_BUFFERS).iter() {
         let _ = write(&mut locked(lines), &mut io::stdout());
     }
 }
 
-/// Standard output, where it can wait.
+/// Standard output, through the buffer of the current thread if there is one.
 pub struct Stdout;
 
-/// A line on its way there.
+/// Writer of one log line.
 pub struct Line {
     at_once: bool,
 }
@@ -71,7 +74,7 @@ impl<'a> MakeWriter<'a> for Stdout {
 
 impl Write for Line {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        match MINE.get() {
+        match THREAD_BUFFER.get() {
             Some(lines) => hold(&mut locked(lines), line, self.at_once, &mut io::stdout()),
             None => io::stdout().write_all(line),
         }?;
@@ -85,13 +88,14 @@ impl Write for Line {
 
 fn hold(lines: &mut Vec<u8>, line: &[u8], at_once: bool, out: &mut impl Write) -> io::Result<()> {
     lines.extend_from_slice(line);
-    if at_once || lines.len() >= MOST {
+    if at_once || lines.len() >= MAX_BUFFERED_BYTES {
         return write(lines, out);
     }
     Ok(())
 }
 
-/// In one piece. Lines that cannot be written are gone, as one by one they would be.
+/// Writes all lines with one call. Lines that cannot be written are dropped, as they are without a
+/// buffer.
 fn write(lines: &mut Vec<u8>, out: &mut impl Write) -> io::Result<()> {
     if lines.is_empty() {
         return Ok(());
@@ -109,7 +113,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    /// Each piece that was written.
+    /// Records each write separately.
     #[derive(Default)]
     struct Pieces(Vec<String>);
 
@@ -125,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_warning_takes_along_what_was_said_before_it() {
+    fn a_warning_flushes_the_lines_before_it() {
         let (mut lines, mut out) = (Vec::new(), Pieces::default());
         hold(&mut lines, b"one\n", false, &mut out).unwrap();
         hold(&mut lines, b"two\n", false, &mut out).unwrap();
@@ -137,12 +141,12 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_held_than_may_be() {
+    fn flushes_when_the_buffer_is_full() {
         let (mut lines, mut out) = (Vec::new(), Pieces::default());
         let line = [b"x".repeat(999), b"\n".to_vec()].concat();
         for _ in 0..100 {
             hold(&mut lines, &line, false, &mut out).unwrap();
-            assert!(lines.len() < MOST);
+            assert!(lines.len() < MAX_BUFFERED_BYTES);
         }
         write(&mut lines, &mut out).unwrap();
         assert_eq!(out.0.concat().len(), 100 * line.len());

@@ -1,9 +1,10 @@
-//! Names of log fields, declared once. The Go API uses the same ones, so that one query finds both sides of a call.
+//! Names of log fields, declared once. The Go API uses the same names, so that one query finds both
+//! sides of a call.
 
 pub const TIME: &str = "time";
 pub const LEVEL: &str = "level";
 pub const MESSAGE: &str = "msg";
-/// The module that speaks.
+/// The module that logs.
 pub const TARGET: &str = "target";
 pub const SERVICE: &str = "service";
 
@@ -12,39 +13,41 @@ pub const TENANT: &str = "tenant";
 /// The subject of the caller's token.
 pub const USER: &str = "user";
 pub const TOOL: &str = "tool";
-/// Of a message that a bridge carries.
+/// The JSON-RPC method of a message that the stdio bridge forwards.
 pub const METHOD: &str = "method";
-/// The UID of what a call is about.
+/// The UID of the item that a call is about.
 pub const ITEM: &str = "item";
 pub const OUTCOME: &str = "outcome";
 pub const ERROR_CODE: &str = "error_code";
-/// Why a caller was refused.
+/// Why a caller was rejected.
 pub const REASON: &str = "reason";
 pub const DURATION_MS: &str = "duration_ms";
-/// The parts of a call's duration, in the order in which they happen: see `telemetry::stages`.
+/// The parts of a call's duration, in the order in which they occur: see
+/// [`telemetry::timings`](super::timings).
 pub const AUTH_MS: &str = "auth_ms";
 pub const QUEUE_MS: &str = "queue_ms";
 pub const SESSION_MS: &str = "session_ms";
 pub const API_MS: &str = "api_ms";
 pub const REST_MS: &str = "rest_ms";
-/// What the client calls itself.
+/// The client's name, as it declares it.
 pub const CLIENT: &str = "client";
 pub const CLIENT_VERSION: &str = "client_version";
-/// The revision of MCP that the call was made in.
+/// The MCP revision of the call.
 pub const PROTOCOL: &str = "protocol";
-/// How it came: `http`, `sse` or `stdio`.
+/// The transport of the call: `http`, `sse` or `stdio`.
 pub const TRANSPORT: &str = "transport";
-/// Of an answer, as a number.
+/// A response's status, as a number.
 pub const STATUS: &str = "status";
 pub const ERROR: &str = "error";
 
-/// What a server that leaves tells of its drain.
+/// Reported at shutdown, when the server has drained.
 pub const FINISHED: &str = "finished";
 pub const SESSIONS_OPENED: &str = "sessions_opened";
 pub const SESSIONS_ENDED: &str = "sessions_ended";
 pub const SESSIONS_ABANDONED: &str = "sessions_abandoned";
 
-/// What a line of the audit trail is about, and what the log tells of the trail: its last line, and what went wrong.
+/// Of the audit trail: the kind of a line, its chain and number, the hash of the last line, and
+/// what was lost.
 pub const EVENT: &str = "event";
 pub const CHAIN: &str = "chain";
 pub const SEQ: &str = "seq";
@@ -52,7 +55,7 @@ pub const HEAD: &str = "head";
 pub const LINES: &str = "lines";
 pub const BYTES: &str = "bytes";
 
-/// Work in the background, and where in the source something happened.
+/// A background task, and the source location of a panic.
 pub const TASK: &str = "task";
 pub const PLACE: &str = "place";
 
@@ -65,7 +68,7 @@ pub const ADDRESS: &str = "address";
 pub const API_BASE_URL: &str = "api_base_url";
 pub const VERIFIERS: &str = "verifiers";
 
-/// Written as redacted, should anybody ever log one: the last net, not the rule.
+/// Redacted when logged. A last line of defence: the rule is never to log them.
 pub const FORBIDDEN: &[&str] = &[
     "authorization",
     "token",
@@ -91,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_documentation_has_the_fields_that_operators_look_for() {
+    fn documentation_lists_the_fields_that_operators_search() {
         let page = include_str!("../../docs/OPERATIONS.md");
         for name in [
             TIME,

@@ -1,8 +1,9 @@
-//! A log line as one JSON object: time, level, message, then the fields of the event and of the spans around it, flat.
+//! Formats a log event as one flat JSON object: time, level, message, then the fields of the event
+//! and of its spans.
 //!
-//! Written by hand, since the library's own format nests spans in lists and names the keys otherwise than Go's
-//! `slog` does. Its trick: fields are written as JSON at once, those of an event for its one line,
-//! those of a span to be copied under each event inside it.
+//! The formatter of `tracing-subscriber` is not used, because it nests spans in lists and its keys
+//! differ from those of Go's `slog`. Fields are rendered to JSON when they are recorded: those of a
+//! span once, to be copied into each event inside it.
 
 use std::fmt::{self, Write as _};
 use std::io::Write;
@@ -22,7 +23,7 @@ use super::timestamp::Now;
 use crate::foundation::printable::is_unprintable;
 use crate::foundation::secret::REDACTED;
 
-/// Writes each event as a line.
+/// A layer that writes each event as one line.
 pub struct Lines<W, T = Now> {
     writer: W,
     clock: T,
@@ -36,22 +37,23 @@ impl<W> Lines<W> {
 
 #[cfg(test)]
 impl<W, T> Lines<W, T> {
-    /// The time comes from `clock`.
+    /// Replaces the clock, so that a test controls the time.
     pub fn with_clock(writer: W, clock: T) -> Self {
         Self { writer, clock }
     }
 }
 
-/// The fields of an event or a span as members of an object, each with a comma before it; the message apart.
+/// The fields of an event or a span as JSON object members, each preceded by a comma. The message
+/// is separate.
 struct Fields {
     message: String,
     members: String,
-    /// The name of each member, and where it ends.
+    /// The name of each member, and the offset at which it ends.
     ends: Vec<(&'static str, usize)>,
 }
 
 impl Default for Fields {
-    /// With room for what a call's line has.
+    /// Allocates what the line of a tool call usually needs.
     fn default() -> Self {
         Self {
             message: String::with_capacity(64),
@@ -90,7 +92,7 @@ impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.put(field, |out| {
             out.push('"');
-            // Should a value not know how to be written, what there is of it stays.
+            // A failing `Debug` leaves what it has written so far.
             let _ = write!(Escaping(out), "{value:?}");
             out.push('"');
         });
@@ -118,15 +120,15 @@ impl Visit for Fields {
 }
 
 pub(super) fn push(out: &mut String, value: impl fmt::Display) {
-    // Writing to a string does not fail.
+    // Writing to a `String` never fails.
     let _ = write!(out, "{value}");
 }
 
-/// Most numbers have three digits after the point at most: times in milliseconds. Those are written as two whole numbers,
-/// which takes a tenth of what finding the shortest text for any number takes.
+/// Writes numbers of up to three decimals, such as durations in milliseconds, as two integers. That
+/// takes a tenth of the time of the shortest-representation algorithm, which all other numbers use.
 fn push_number(out: &mut String, value: f64) {
     let thousandths = (value * 1000.0).round();
-    // Of this size every whole number is exactly what it seems.
+    // Below this bound an `f64` represents every integer exactly.
     let small = value.is_sign_positive() && thousandths < 9e15;
     if !small || (thousandths / 1000.0).to_bits() != value.to_bits() {
         return push(out, Value::from(value));
@@ -148,20 +150,20 @@ fn push_text(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// Names stand in sources, ours and those of libraries, and have nothing in them to escape.
+/// Field names are literals in source code, so they need no escaping.
 fn push_name(out: &mut String, name: &str) {
     out.extend([",\"", name, "\":"]);
 }
 
-/// Writes what may stand between the quotes of a JSON string, and nothing that a terminal or a reader of lines would obey:
-/// JSON allows more than a log should have.
+/// Escapes text for a JSON string. Also escapes unprintable characters that JSON allows, since a
+/// terminal or a line-based reader would interpret them.
 struct Escaping<'a>(&'a mut String);
 
 impl fmt::Write for Escaping<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        // What begins a character beyond ASCII is looked at more closely.
+        // Bytes from 0x7f up need a closer look: some begin an unprintable character.
         let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\' || byte >= 0x7f;
-        // Most text has nothing of the kind, which shows sooner where many bytes are looked at at a time.
+        // Without an early exit the check is vectorised, and most text needs no escaping.
         if !text.bytes().fold(false, |any, byte| any | special(byte)) {
             self.0.push_str(text);
             return Ok(());
@@ -206,13 +208,13 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let mut said = Fields::default();
-        event.record(&mut said);
-        // The message is text, even where somebody logs something else as one.
-        let message = Some(said.message.as_str()).filter(|message| message.starts_with('"'));
+        let mut recorded = Fields::default();
+        event.record(&mut recorded);
+        // The message is always a string, even if a caller logs a value of another type as one.
+        let message = Some(recorded.message.as_str()).filter(|message| message.starts_with('"'));
 
         let metadata = event.metadata();
-        let mut line = String::with_capacity(said.members.len() + said.message.len() + 160);
+        let mut line = String::with_capacity(recorded.members.len() + recorded.message.len() + 160);
         line.push_str("{\"");
         line.push_str(fields::TIME);
         line.push_str("\":\"");
@@ -222,10 +224,10 @@ where
         line.extend([",\"", fields::MESSAGE, "\":", message.unwrap_or("null")]);
         push_member(&mut line, fields::SERVICE, env!("CARGO_PKG_NAME"));
         push_member(&mut line, fields::TARGET, metadata.target());
-        push_around(&mut line, event, &said, &context);
-        line.push_str(&said.members);
+        push_around(&mut line, event, &recorded, &context);
+        line.push_str(&recorded.members);
         line.push_str("}\n");
-        // Whoever reads the log may have gone; that must not stop a call.
+        // An unwritable log must not fail the call.
         let _ = self
             .writer
             .make_writer_for(metadata)
@@ -238,25 +240,26 @@ pub(super) fn push_member(line: &mut String, name: &str, value: &str) {
     push_text(line, value);
 }
 
-/// The fields of the spans around an event, from the outermost inwards. Of a name that comes again the nearest word wins.
-fn push_around<S>(line: &mut String, event: &Event<'_>, said: &Fields, context: &Context<'_, S>)
+/// Appends the fields of the event's spans, outermost first. The innermost value of a repeated name
+/// wins.
+fn push_around<S>(line: &mut String, event: &Event<'_>, recorded: &Fields, context: &Context<'_, S>)
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
-    let mut around: Vec<(&'static str, String)> = Vec::new();
+    let mut inherited: Vec<(&'static str, String)> = Vec::new();
     let spans = context
         .event_scope(event)
         .into_iter()
         .flat_map(|scope| scope.from_root());
     for span in spans {
         if let Some(kept) = span.extensions().get::<Fields>() {
-            around.extend(kept.each().map(|(name, member)| (name, member.to_owned())));
+            inherited.extend(kept.each().map(|(name, member)| (name, member.to_owned())));
         }
     }
-    for (place, (name, member)) in around.iter().enumerate() {
-        let comes_again = |known: &(&'static str, String)| known.0 == *name;
-        if !around.iter().skip(place + 1).any(comes_again)
-            && !said.ends.iter().any(|(known, _)| known == name)
+    for (index, (name, member)) in inherited.iter().enumerate() {
+        let same_name = |known: &(&'static str, String)| known.0 == *name;
+        if !inherited.iter().skip(index + 1).any(same_name)
+            && !recorded.ends.iter().any(|(known, _)| known == name)
         {
             line.push_str(member);
         }
@@ -271,18 +274,18 @@ mod tests {
 
     use super::*;
 
-    struct NineOClock;
+    struct FixedClock;
 
-    impl FormatTime for NineOClock {
+    impl FormatTime for FixedClock {
         fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
             writer.write_str("2026-11-20T09:00:00Z")
         }
     }
 
     #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
+    struct Captured(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Kept {
+    impl Write for Captured {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
@@ -292,17 +295,17 @@ mod tests {
         }
     }
 
-    fn logged(speak: impl FnOnce()) -> String {
-        let kept = Kept::default();
+    fn logged(log: impl FnOnce()) -> String {
+        let kept = Captured::default();
         let writer = kept.clone();
-        let layer = Lines::with_clock(move || writer.clone(), NineOClock);
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), speak);
+        let layer = Lines::with_clock(move || writer.clone(), FixedClock);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
         let bytes = kept.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }
 
     #[test]
-    fn an_event_is_one_flat_line_with_the_fields_of_its_spans() {
+    fn an_event_is_one_flat_object_with_the_fields_of_its_spans() {
         let text = logged(|| {
             let call = tracing::info_span!(
                 "call",
@@ -328,9 +331,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_obeyed_in_place_of_being_shown_is_escaped_and_means_the_same() {
-        const SAID: &str = "a\n\u{7f}\u{9b}\u{200b}\u{2028}\u{2029}\u{202e}\u{e0041}\"é🦀";
-        let lines = logged(|| tracing::info!(tool = SAID, user = %SAID, "{SAID}"));
+    fn escapes_unprintable_characters_without_changing_the_value() {
+        const TEXT: &str = "a\n\u{7f}\u{9b}\u{200b}\u{2028}\u{2029}\u{202e}\u{e0041}\"é🦀";
+        let lines = logged(|| tracing::info!(tool = TEXT, user = %TEXT, "{TEXT}"));
         assert_eq!(lines.matches('\n').count(), 1, "{lines}");
         let obeyed = lines
             .trim_end()
@@ -345,12 +348,12 @@ mod tests {
         let line: Value = serde_json::from_str(&lines).unwrap();
         assert_eq!(
             (&line["tool"], &line["user"], &line["msg"]),
-            (&SAID.into(), &SAID.into(), &SAID.into())
+            (&TEXT.into(), &TEXT.into(), &TEXT.into())
         );
     }
 
     #[test]
-    fn of_a_name_that_comes_again_the_nearest_word_wins() {
+    fn the_innermost_value_of_a_repeated_name_wins() {
         let text = logged(|| {
             let outer = tracing::info_span!("outer", a = 1, b = "outer", c = tracing::field::Empty);
             let _outer = outer.enter();
@@ -366,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_written_as_they_always_were() {
+    fn writes_numbers_as_serde_json_does() {
         for value in [
             0.0,
             -0.0,
@@ -392,7 +395,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn so_are_all_milliseconds(microseconds in 0_u32..) {
+        fn writes_milliseconds_as_serde_json_does(microseconds in 0_u32..) {
             let value = f64::from(microseconds) / 1000.0;
             let mut written = String::new();
             push_number(&mut written, value);
@@ -400,7 +403,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_can_be_read_again(text in ".*", other in proptest::collection::vec(0_u8..=0x7f, 0..20)) {
+        fn any_text_round_trips(text in ".*", other in proptest::collection::vec(0_u8..=0x7f, 0..20)) {
             let other = String::from_utf8(other).unwrap();
             let line = logged(|| tracing::info!(text, debug = ?other, "{other}"));
             proptest::prop_assert_eq!(line.matches('\n').count(), 1);

@@ -1,9 +1,10 @@
-//! How much is logged, changed while the program runs.
+//! Changes the log level while the program runs.
 //!
-//! By a signal, since a signal asks for no port, no credential and no program in the image: whoever may signal the process
-//! may also read its log. It is SIGUSR1, which many servers take for this. What it switches on switches itself off, so that
-//! nobody finds a full disk who had forgotten about it. What may never be logged is not at any level, and libraries that
-//! would print what they carry stay held.
+//! The control is SIGUSR1, a convention of many servers: a signal needs no port, no credential and
+//! no extra program in the image, and a user who may signal the process may also read its log. The
+//! level returns to the configured one after [`MORE_FOR`], so that a forgotten switch does not fill
+//! the disk. Secrets are not logged at any level, and libraries that print what they carry stay
+//! limited.
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -13,10 +14,10 @@ use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use super::tasks;
 
-/// What is in force while more is asked for.
+/// The level while more logging is switched on.
 const MORE: &str = "debug";
 
-/// How long it stays so.
+/// How long more logging stays on.
 pub const MORE_FOR: Duration = Duration::from_secs(15 * 60);
 
 static LEVEL: OnceLock<Level> = OnceLock::new();
@@ -25,19 +26,19 @@ static LEVEL: OnceLock<Level> = OnceLock::new();
 struct Level {
     filter: reload::Handle<EnvFilter, Registry>,
     configured: String,
-    /// Until when more is logged.
+    /// When more logging ends; `None` while the configured level is in force.
     more_until: Mutex<Option<Instant>>,
 }
 
-/// The filter of the log, which can be changed from now on.
+/// Returns the filter of the log and registers it for [`toggle`].
 pub fn changeable(configured: &str) -> reload::Layer<EnvFilter, Registry> {
-    let (filter, level) = made(configured);
-    // A second start of the log changes nothing, and its filter is nobody's.
+    let (filter, level) = new_level(configured);
+    // A second start of the log changes nothing; its filter is unused.
     let _ = LEVEL.set(level);
     filter
 }
 
-fn made(configured: &str) -> (reload::Layer<EnvFilter, Registry>, Level) {
+fn new_level(configured: &str) -> (reload::Layer<EnvFilter, Registry>, Level) {
     let (filter, handle) = reload::Layer::new(filter_of(configured));
     let level = Level {
         filter: handle,
@@ -47,12 +48,13 @@ fn made(configured: &str) -> (reload::Layer<EnvFilter, Registry>, Level) {
     (filter, level)
 }
 
-/// The text was checked when the configuration was read; should the two ever disagree, a log is better than none.
+/// The configuration has validated the text. The fallback only covers a disagreement between the
+/// two parsers.
 fn filter_of(text: &str) -> EnvFilter {
     EnvFilter::try_new(text).unwrap_or_else(|_| EnvFilter::new("info"))
 }
 
-/// More, or again what is configured. Must run inside a tokio runtime.
+/// Switches between more logging and the configured level. Must run inside a tokio runtime.
 pub fn toggle() {
     if let Some(level) = LEVEL.get() {
         level.toggle();
@@ -71,7 +73,7 @@ impl Level {
             *more_until
         };
         let Some(until) = until else {
-            return self.back("SIGUSR1");
+            return self.restore("SIGUSR1");
         };
         if self.set(MORE) {
             tracing::info!(
@@ -85,11 +87,11 @@ impl Level {
                 .more_until
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            // Unless it was ended, or asked for anew, meanwhile.
+            // Does nothing if this period was ended, or another begun, meanwhile.
             if *more_until == Some(until) {
                 *more_until = None;
                 drop(more_until);
-                self.back("the time is over");
+                self.restore("the time is over");
             }
         });
     }
@@ -102,8 +104,8 @@ impl Level {
         changed.is_ok()
     }
 
-    fn back(&self, why: &str) {
-        // Said first: afterwards it might be too low.
+    fn restore(&self, why: &str) {
+        // Logged before the change: the configured level may suppress it.
         tracing::info!("{why}: logging at {} again", self.configured);
         self.set(&self.configured);
     }
@@ -114,8 +116,8 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn more_is_logged_for_a_while_or_until_it_is_ended() {
-        let (_filter, level) = made("warn,toolbridge_mcp=info");
+    async fn more_logging_ends_after_its_period_or_on_a_second_signal() {
+        let (_filter, level) = new_level("warn,toolbridge_mcp=info");
         let level: &'static Level = Box::leak(Box::new(level));
         let now = || level.filter.with_current(ToString::to_string).unwrap();
         let configured = now();
@@ -130,7 +132,7 @@ mod tests {
         level.toggle();
         level.toggle();
         assert_eq!(now(), configured, "and when it is told to");
-        // The time of one that was ended is not the end of the next.
+        // The timer of a period that was ended must not end the next one.
         tokio::time::sleep(MORE_FOR / 2).await;
         level.toggle();
         tokio::time::sleep(MORE_FOR / 2 + Duration::from_secs(1)).await;

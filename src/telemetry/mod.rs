@@ -1,25 +1,27 @@
-//! What the program says about itself while it runs: its log, its figures ([`metrics`]), its [`traces`] and, where it is
-//! wanted, its [`audit`] trail. What runs in the background is [`supervised`].
+//! Observability: the log, [`metrics`], [`traces`], the [`audit`] trail and supervised background
+//! [`tasks`].
 //!
-//! On a terminal the log is for people; elsewhere it is one JSON object per line, see [`json`]. A command that
-//! answers on standard output logs to standard error; `serve` has nothing else to say and logs to standard output.
-//! How much is logged can be changed while it runs, see [`level`].
-//! Field names are constants in [`fields`]; a failure is logged once, at the boundary that decides what happens.
+//! The log is human-readable on a terminal and one JSON object per line elsewhere, see [`json`].
+//! Commands that print a result on standard output log to standard error; `serve` logs to standard
+//! output. The level can be changed while the program runs, see [`level`]. Field names are
+//! constants in [`fields`]. A failure is logged once, at the boundary that decides what happens.
 //!
 //! # What must never be logged
 //!
 //! - tokens, or any part of one, and the `Authorization` header;
 //! - the tenant secret, the HS256 secret, and signatures made with them;
-//! - session ids of the API, cursors and sealed request states: whoever has one can use it;
-//! - what tenants write: arguments of tools, payloads, titles, search words, items that the API answers with. The one
-//!   exception is the shortened body of an answer that the contract does not know, which nobody could mend unseen;
+//! - session ids of the API, cursors and sealed request states, since possession is enough to use
+//!   them;
+//! - content of tenants: tool arguments, payloads, titles, search terms, items in API responses.
+//!   The one exception is the truncated body of a response that violates the API contract, which
+//!   could not be diagnosed otherwise;
 //! - claims of a token other than `sub`; addresses and names of people;
 //! - the environment, and URLs with a user name or a query.
 //!
-//! What may be: a tool's name, a method, a status, a size, a duration, a version, a UID, the tenant id, the subject,
-//! the correlation id. Three things stand behind the rule. Secrets have a type that shows nothing. A field whose name
-//! is in [`fields::FORBIDDEN`] is written as redacted. And libraries that log what they carry are held to
-//! [`LIBRARIES`], whatever the filter says.
+//! Allowed: a tool's name, a method, a status, a size, a duration, a version, a UID, the tenant id,
+//! the subject, the correlation id. Three safeguards back the rule. Secrets have a type that prints
+//! nothing. A field whose name is in [`fields::FORBIDDEN`] is redacted. Libraries that log what
+//! they carry are limited by [`LIBRARIES`], whatever the filter says.
 
 pub mod audit;
 pub mod buffered_stdout;
@@ -44,10 +46,11 @@ use tracing_subscriber::{Layer, Registry};
 
 use crate::config::{Log, LogFormat};
 
-/// Libraries that print messages, headers or frames at lower levels, and the lowest level that they may speak at.
+/// Libraries that print messages, headers or frames at lower levels, and the most verbose level
+/// that each may use.
 pub const LIBRARIES: &[(&str, LevelFilter)] = &[
     ("rmcp", LevelFilter::WARN),
-    // Cries ERROR over each caller that hangs up, which the call's own line tells already.
+    // Logs an ERROR for each caller that disconnects, which the line of the call reports already.
     ("rmcp::service", LevelFilter::OFF),
     ("h2", LevelFilter::INFO),
     ("hyper", LevelFilter::INFO),
@@ -56,14 +59,14 @@ pub const LIBRARIES: &[(&str, LevelFilter)] = &[
     ("rustls", LevelFilter::INFO),
 ];
 
-/// Where a log goes.
+/// The stream that the log is written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Destination {
     Stdout,
     Stderr,
 }
 
-/// Starts the log of this process. A second start changes nothing: the first one stays.
+/// Starts the log of this process. A second start changes nothing.
 pub fn start(log: &Log, destination: Destination, colour: bool) {
     let (terminal, writer) = match destination {
         Destination::Stdout => (
@@ -87,7 +90,7 @@ pub fn start(log: &Log, destination: Destination, colour: bool) {
     };
     let layer = layer
         .with_filter(level::changeable(&log.level))
-        .with_filter(libraries_held());
+        .with_filter(library_limits());
     if tracing_subscriber::registry()
         .with(layer)
         .try_init()
@@ -97,7 +100,7 @@ pub fn start(log: &Log, destination: Destination, colour: bool) {
     }
 }
 
-fn libraries_held() -> Targets {
+fn library_limits() -> Targets {
     Targets::new()
         .with_default(LevelFilter::TRACE)
         .with_targets(LIBRARIES.iter().copied())

@@ -1,7 +1,7 @@
-//! The log as people read it: a line for each event, in colours on a terminal.
+//! The human-readable log: one line per event, coloured on a terminal.
 //!
-//! The form is the library's own, with one difference: what a terminal or a reader of lines would obey is escaped. Callers
-//! choose names of tools and more that is logged, and could forge a line with them.
+//! The format is that of `tracing-subscriber`, except that unprintable characters are escaped.
+//! Callers choose tool names and other logged values, and could forge a line with them.
 
 use std::fmt::{self, Debug, Write};
 
@@ -47,7 +47,7 @@ fn field(writer: &mut Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Resu
     }
 }
 
-/// Escapes as Rust's own literals do.
+/// Escapes unprintable characters as Rust literals do.
 struct Escaping<'a, 'w>(&'a mut Writer<'w>);
 
 impl Write for Escaping<'_, '_> {
@@ -76,9 +76,9 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
+    struct Captured(Arc<Mutex<Vec<u8>>>);
 
-    impl io::Write for Kept {
+    impl io::Write for Captured {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
@@ -88,9 +88,9 @@ mod tests {
         }
     }
 
-    /// What is logged, a line for each event.
+    /// Returns the output of everything that `log` logs.
     fn logged(colour: bool, log: impl FnOnce()) -> String {
-        let kept = Kept::default();
+        let kept = Captured::default();
         let writer = kept.clone();
         let subscriber = tracing_subscriber::registry().with(lines(move || writer.clone(), colour));
         tracing::subscriber::with_default(subscriber, log);
@@ -101,7 +101,7 @@ mod tests {
     const FORGED: &str = "x\n2026-01-01T00:00:00Z  INFO delete_note ok\r\u{1b}[2J\u{9b}\u{202e}\u{2028}\u{200b}\u{e0041}";
 
     #[test]
-    fn nothing_that_a_caller_chooses_forges_a_line() {
+    fn caller_controlled_values_cannot_forge_a_line() {
         struct Shown(&'static str);
         impl fmt::Display for Shown {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -131,7 +131,7 @@ mod tests {
                 !colour || text.contains('\u{1b}'),
                 "it has colours: {text:?}"
             );
-            // Only colours: what the caller wrote drives nothing.
+            // Colours are the only escape sequences: those of the caller are escaped.
             assert!(!text.contains("\u{1b}[2J"), "{text:?}");
             assert_eq!(
                 plain
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_form_is_that_of_the_library_and_secrets_are_left_out() {
+    fn uses_the_library_format_and_redacts_secrets() {
         let text = logged(false, || {
             tracing::info!(
                 tool = "get_note",

@@ -1,8 +1,8 @@
-//! Work in the background that may panic without being missed: the panic is logged with the name of the work, counted, and
-//! the work goes on where there is more of it.
+//! Supervised background work: a panic is logged with the name of the task and counted, and work
+//! that must go on is restarted.
 //!
-//! A task of tokio's that panics is gone without a word, and so is a thread. Whoever starts one gives it a name of
-//! [`names::TASKS`](super::metrics::names::TASKS) and starts it here.
+//! Without supervision a panicking tokio task or thread disappears silently. Every background task
+//! is therefore started here, with a name from [`names::TASKS`](super::metrics::names::TASKS).
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,10 +14,10 @@ use tokio::task::JoinHandle;
 
 use super::{fields, metrics};
 
-/// Before work that has panicked is begun again: whatever made it panic may be there still.
+/// Delay before work that panicked is restarted: the cause may persist.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Starts work that has an end. `None` is that of one that panicked.
+/// Starts work that ends. Yields `None` if it panicked.
 pub fn spawn<F>(name: &'static str, work: F) -> JoinHandle<Option<F::Output>>
 where
     F: Future<Output: Send> + Send + 'static,
@@ -25,7 +25,7 @@ where
     spawn_on(&Handle::current(), name, work)
 }
 
-/// The same, for whoever is not on the runtime.
+/// Like [`spawn`], for callers outside the runtime.
 pub fn spawn_on<F>(runtime: &Handle, name: &'static str, work: F) -> JoinHandle<Option<F::Output>>
 where
     F: Future<Output: Send> + Send + 'static,
@@ -33,7 +33,7 @@ where
     runtime.spawn(caught(name, work))
 }
 
-/// Starts work that should not end before the process does, and begins it anew when it panics.
+/// Starts work that runs as long as the process, and restarts it when it panics.
 pub fn keep<F>(name: &'static str, mut work: impl FnMut() -> F + Send + 'static) -> JoinHandle<()>
 where
     F: Future<Output = ()> + Send,
@@ -45,23 +45,23 @@ where
     })
 }
 
-/// Does a piece of work that others follow.
+/// Runs `work` and catches its panic. Returns `None` if it panicked.
 pub fn caught<F: Future>(name: &'static str, work: F) -> impl Future<Output = Option<F::Output>> {
-    AssertUnwindSafe(work).catch_unwind().map(move |done| {
-        if done.is_err() {
+    AssertUnwindSafe(work).catch_unwind().map(move |result| {
+        if result.is_err() {
             panicked(name);
         }
-        done.ok()
+        result.ok()
     })
 }
 
-/// The same of what does not wait.
+/// Like [`caught`], for synchronous work.
 pub fn turn<T>(name: &'static str, work: impl FnOnce() -> T) -> Option<T> {
-    let done = catch_unwind(AssertUnwindSafe(work));
-    if done.is_err() {
+    let result = catch_unwind(AssertUnwindSafe(work));
+    if result.is_err() {
         panicked(name);
     }
-    done.ok()
+    result.ok()
 }
 
 fn panicked(name: &'static str) {
@@ -69,17 +69,17 @@ fn panicked(name: &'static str) {
     tracing::error!({ fields::TASK } = name, "{name} panicked, and goes on");
 }
 
-/// From here on a panic is a line of the log, with its place. What it says is left out unless it was written so in a source:
-/// a text that was put together may have something of a caller's in it.
+/// Logs every panic with its source location. The message is logged only if it is a string literal:
+/// a formatted message may contain data of a caller.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string);
-        let said = panic.payload().downcast_ref::<&'static str>().copied();
+        let location = panic.location().map(ToString::to_string);
+        let message = panic.payload().downcast_ref::<&'static str>().copied();
         tracing::error!(
-            { fields::PLACE } = place,
-            { fields::ERROR } = said,
+            { fields::PLACE } = location,
+            { fields::ERROR } = message,
             "a fault of this program: it panicked at {}",
-            place.as_deref().unwrap_or("an unknown place"),
+            location.as_deref().unwrap_or("an unknown place"),
         );
     }));
 }
@@ -92,19 +92,19 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn work_that_panics_is_begun_again_until_it_ends() {
-        let begun = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&begun);
+    async fn restarts_work_that_panics_until_it_returns() {
+        let starts = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&starts);
         let kept = keep("figures", move || {
             let before = counted.fetch_add(1, Ordering::SeqCst);
             async move { assert!(before >= 2, "one of the first") }
         });
         kept.await.unwrap();
-        assert_eq!(begun.load(Ordering::SeqCst), 3);
+        assert_eq!(starts.load(Ordering::SeqCst), 3);
     }
 
     #[tokio::test]
-    async fn a_panic_is_no_more_than_nothing() {
+    async fn a_panic_yields_none() {
         assert_eq!(spawn("keys", async { 7 }).await.unwrap(), Some(7));
         let gone = spawn("keys", async { panic!("of a task") }).await.unwrap();
         assert_eq!(gone, None::<()>);

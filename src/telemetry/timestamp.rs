@@ -1,5 +1,5 @@
-//! The time of a line, as RFC 3339 has it, in UTC and with microseconds. Written by hand, since each call has two such lines, and a
-//! library that can write any time in any form takes ten times as long.
+//! RFC 3339 timestamps of log lines, in UTC with microseconds. Each call logs two of them, and a
+//! general-purpose library takes ten times as long to format one.
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
 
-/// Of whatever is told now.
+/// A log clock that reads the system time.
 pub struct Now;
 
 impl FormatTime for Now {
@@ -16,7 +16,7 @@ impl FormatTime for Now {
     }
 }
 
-/// `2026-11-20T09:00:00.000000Z`
+/// A formatted timestamp: `2026-11-20T09:00:00.000000Z`.
 #[derive(Clone, Copy)]
 pub struct Stamp([u8; 27]);
 
@@ -45,12 +45,13 @@ impl Stamp {
     }
 
     pub fn as_str(&self) -> &str {
-        // All of it is digits and signs.
+        // Always ASCII, so the fallback is never used.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
-/// The Gregorian calendar, counted from March on, so that a leap day is the last of its year: year, month and day of a day since 1970.
+/// Converts days since 1970 to year, month and day of the Gregorian calendar. Years begin in March
+/// here, so that a leap day is the last day of its year.
 fn date(day: u64) -> (u64, u64, u64) {
     const DAYS_OF_400_YEARS: u64 = 146_097;
     let day = day + 719_468; // since 1 March 0000
@@ -67,7 +68,8 @@ fn date(day: u64) -> (u64, u64, u64) {
     (era * 400 + year + next_year, month, day)
 }
 
-/// The seconds since 1970 of an RFC 3339 time in UTC, such as `2026-11-20T09:00:00.123Z`; fractions are cut.
+/// Parses an RFC 3339 time in UTC, such as `2026-11-20T09:00:00.123Z`, into seconds since 1970.
+/// Fractions are truncated.
 pub fn unix_seconds(text: &str) -> Option<u64> {
     let (date, clock) = text.strip_suffix('Z')?.split_once('T')?;
     let clock = clock.split_once('.').map_or(clock, |(whole, _)| whole);
@@ -78,7 +80,7 @@ pub fn unix_seconds(text: &str) -> Option<u64> {
     if !real || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    // As in `date`: years begin in March.
+    // As in [`date`], years begin in March.
     let (year, month) = if month > 2 {
         (year, month - 3)
     } else {
@@ -105,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_moments() {
+    fn formats_known_times() {
         for (micros, text) in [
             (0, "1970-01-01T00:00:00.000000Z"),
             (951_782_399_999_999, "2000-02-28T23:59:59.999999Z"),
@@ -121,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_read_as_it_is_written() {
+    fn parses_what_it_formats() {
         for seconds in [0, 951_782_399, 951_782_400, 1_795_000_245, 4_107_542_400] {
             let text = Stamp::of(UNIX_EPOCH + Duration::from_secs(seconds));
             assert_eq!(unix_seconds(text.as_str()), Some(seconds));
@@ -144,9 +146,9 @@ mod tests {
         }
     }
 
-    /// Another calendar says the same, for every day of some centuries.
+    /// Compares every day of five centuries with the calendar of another library.
     #[test]
-    fn every_day() {
+    fn agrees_with_another_calendar_on_every_day() {
         const MONTHS: [&str; 12] = [
             "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
         ];

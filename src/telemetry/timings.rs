@@ -1,24 +1,25 @@
-//! Where the time of a call went.
+//! Measures how the time of a call is spent.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A part of a call that is worth telling from the rest.
+/// A part of a call that is measured separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Proving who calls: verifying the token, exchanging it.
+    /// Authenticating the caller: verifying the token and exchanging it.
     Auth,
-    /// Waiting for a place among sessions.
+    /// Waiting in the concurrency limit.
     Queue,
-    /// Opening a session.
+    /// Opening a session of the API.
     Session,
-    /// The requests themselves.
+    /// Requests to the API.
     Api,
 }
 
-/// Added up by whoever does the work. Requests of one call that run side by side may add up to more than the call took.
+/// Time per stage, summed over the call. Concurrent requests may add up to more than the call's
+/// duration.
 #[derive(Debug, Default)]
 pub struct Spent([AtomicU64; 4]);
 
@@ -38,7 +39,7 @@ impl Spent {
         )
     }
 
-    /// Counts from now until this is dropped, so that work which is given up counts too.
+    /// Starts a timer that adds its time when it is dropped, so that cancelled work counts too.
     pub fn during(&self, stage: Stage) -> During<'_> {
         During {
             spent: self,
@@ -67,7 +68,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn time_adds_up_by_stage_and_counts_when_work_is_given_up() {
+    async fn sums_time_by_stage_and_counts_cancelled_work() {
         let spent = Spent::default();
         spent.add(Stage::Auth, Duration::from_millis(2));
         for _ in 0..2 {

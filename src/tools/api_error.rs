@@ -1,8 +1,9 @@
-//! What the API's refusals and silences mean to the caller.
+//! Translates error responses of the API, and missing responses, into errors for the caller.
 //!
-//! Statuses are read by the contract, and so are the few bodies that it defines ([`ApiErrorBody`]). Anything else that the API
-//! says goes to the log, never to the model. What does not depend on the tool is in [`service`]. A write whose answer is
-//! missing may have happened; that is said, together with the tool that can tell.
+//! Statuses and the few error bodies that the contract defines ([`ApiErrorBody`]) are interpreted;
+//! all other text from the API goes to the log and never to the model. Errors that do not depend on
+//! the tool are in [`api_outage`]. A write without a response may have taken effect; the error
+//! states this and names the tool that can check it.
 
 use super::api_error_body::ApiErrorBody;
 use super::api_outage;
@@ -14,20 +15,21 @@ use super::result::{Limits, ResultError};
 use crate::api::request::{ApiError, Reply};
 use crate::entities::Kind;
 
-/// A request and what hangs on its answer.
+/// The context of a request that decides how its failure is reported.
 pub(crate) struct ErrorContext<'a> {
     plan: &'a Plan,
-    /// The request may change something, so a missing answer leaves that open.
+    /// Whether the request may change something. If it does, a missing response leaves the outcome
+    /// unknown.
     writes: bool,
 }
 
-/// Whether the API says that it has an item of this UID already.
+/// Whether the API refused a request because an item with its UID exists already.
 pub(crate) fn already_exists(reply: &Reply) -> bool {
-    ApiErrorBody::by(reply).reason == "already_exists"
+    ApiErrorBody::of(reply).reason == "already_exists"
 }
 
 impl<'a> ErrorContext<'a> {
-    /// The request that the call is for.
+    /// The context of the request that carries out the call.
     pub fn for_result(plan: &'a Plan) -> Self {
         Self {
             plan,
@@ -35,32 +37,33 @@ impl<'a> ErrorContext<'a> {
         }
     }
 
-    /// The look at an item before it is replaced.
-    pub fn for_reading_first(plan: &'a Plan) -> Self {
+    /// The context of the request that reads an item before it is replaced.
+    pub fn for_preliminary_read(plan: &'a Plan) -> Self {
         Self {
             plan,
             writes: false,
         }
     }
 
-    /// A status that is not success.
+    /// The error for a response with an error status.
     pub fn refused(&self, reply: &Reply) -> ToolError {
-        let said = ApiErrorBody::by(reply);
+        let body = ApiErrorBody::of(reply);
         let error = match reply.status {
-            400 => self.invalid(&said),
+            400 => self.invalid(&body),
             401 => api_outage::token_rejected(),
-            403 if said.refuses_tenant() => api_outage::tenant_refused(),
+            403 if body.refuses_tenant() => api_outage::tenant_refused(),
             403 => api_outage::permission_denied(),
             404 if self.plan.names_an_item() => self.not_found(),
-            409 if said.reason == "epoch_mismatch" => api_outage::session_lost(),
-            409 => self.conflict(&said),
-            410 if self.plan.names_an_item() => self.deleted(&said),
-            412 => self.version_mismatch(&said),
+            409 if body.reason == "epoch_mismatch" => api_outage::session_lost(),
+            409 => self.conflict(&body),
+            410 if self.plan.names_an_item() => self.deleted(&body),
+            412 => self.version_mismatch(&body),
             413 => self.request_too_large(),
-            422 => self.field_refused(&said),
+            422 => self.field_refused(&body),
             428 => api_outage::session_lost(),
             429 => api_outage::rate_limited(),
-            // The API itself answers 504 when its store did not confirm the change, and 503 only when nothing was changed.
+            // The API answers 504 if its store did not confirm the change, and 503 only if nothing
+            // was changed.
             502 | 504 if self.writes => {
                 self.outcome_unknown("the confirmation was lost on the way")
             }
@@ -70,15 +73,15 @@ impl<'a> ErrorContext<'a> {
         answered(error, reply)
     }
 
-    /// A refusal of the last sending, when an earlier one may have been carried out.
-    pub fn refused_after_a_loss(&self, reply: &Reply) -> ToolError {
+    /// The error for a refused retry whose earlier attempt may have been carried out.
+    pub fn refused_after_lost_response(&self, reply: &Reply) -> ToolError {
         answered(
             self.outcome_unknown("the confirmation was lost, and asking again did not help"),
             reply,
         )
     }
 
-    /// No answer.
+    /// The error for a request without a response.
     pub fn unanswered(&self, failure: ApiError) -> ToolError {
         match failure {
             ApiError::Unreachable => ToolError::new(
@@ -139,7 +142,7 @@ impl<'a> ErrorContext<'a> {
         }
     }
 
-    /// A success that cannot be handed on.
+    /// The error for a successful response that is malformed or too large.
     pub fn unusable(&self, unusable: ResultError, limits: &Limits) -> ToolError {
         match unusable {
             ResultError::TooLarge { size, fitting } => {
@@ -157,7 +160,7 @@ impl<'a> ErrorContext<'a> {
         }
     }
 
-    /// The request may have been carried out or not.
+    /// The error for a write of which it is not known whether it took effect.
     pub fn outcome_unknown(&self, why: &str) -> ToolError {
         let Plan { tool, uid, .. } = self.plan;
         ToolError::new(
@@ -173,12 +176,12 @@ impl<'a> ErrorContext<'a> {
         .details(|details| details.uid = uid.map(|uid| uid.to_string()))
     }
 
-    /// The payload names a parent that is not there.
+    /// The error for a payload whose parent does not exist or is deleted.
     pub fn parent_not_found(&self, reply: &Reply) -> ToolError {
         answered(self.parent_missing(), reply)
     }
 
-    /// The item, as it stands, names no parent that could be kept.
+    /// The error for an update that omits the parent of an item without one.
     pub fn without_parent(&self) -> ToolError {
         let Plan { entity, tool, .. } = self.plan;
         let fields: Vec<_> = entity.parent_fields().map(|field| field.name).collect();
@@ -218,7 +221,7 @@ impl<'a> ErrorContext<'a> {
         .details(|details| details.argument = Some(argument.to_owned()))
     }
 
-    fn invalid(&self, said: &ApiErrorBody) -> ToolError {
+    fn invalid(&self, body: &ApiErrorBody) -> ToolError {
         let Plan {
             tool,
             operation,
@@ -226,7 +229,8 @@ impl<'a> ErrorContext<'a> {
             entity,
             ..
         } = self.plan;
-        // All else in the request was checked before it left, so it is clear what the API does not like.
+        // Everything else in the request was validated before it was sent, so the API rejected the
+        // cursor.
         if *operation == Operation::List && request.query.iter().any(|(name, _)| *name == "cursor")
         {
             return ToolError::new(
@@ -237,7 +241,7 @@ impl<'a> ErrorContext<'a> {
             )
             .details(|details| details.argument = Some("cursor".to_owned()));
         }
-        if *operation == Operation::Process && said.reason.starts_with("invalid action") {
+        if *operation == Operation::Process && body.reason.starts_with("invalid action") {
             return ToolError::new(
                 Category::Validation,
                 "invalid_argument",
@@ -271,7 +275,7 @@ impl<'a> ErrorContext<'a> {
         .details(|details| details.uid = Some(uid))
     }
 
-    fn deleted(&self, said: &ApiErrorBody) -> ToolError {
+    fn deleted(&self, body: &ApiErrorBody) -> ToolError {
         let Plan { entity, uid, .. } = self.plan;
         let uid = uid.map(|uid| uid.to_string()).unwrap_or_default();
         ToolError::new(
@@ -285,15 +289,15 @@ impl<'a> ErrorContext<'a> {
         )
         .details(|details| {
             details.uid = Some(uid);
-            details.deleted_at.clone_from(&said.deleted_at);
+            details.deleted_at.clone_from(&body.deleted_at);
         })
     }
 
-    fn conflict(&self, said: &ApiErrorBody) -> ToolError {
+    fn conflict(&self, body: &ApiErrorBody) -> ToolError {
         let Plan {
             entity, tool, uid, ..
         } = self.plan;
-        let code = if said.reason == "already_exists" {
+        let code = if body.reason == "already_exists" {
             "already_exists"
         } else {
             "conflict"
@@ -313,7 +317,7 @@ impl<'a> ErrorContext<'a> {
             .details(|details| details.uid = uid.map(|uid| uid.to_string()))
     }
 
-    fn version_mismatch(&self, said: &ApiErrorBody) -> ToolError {
+    fn version_mismatch(&self, body: &ApiErrorBody) -> ToolError {
         let Plan {
             entity,
             tool,
@@ -322,7 +326,7 @@ impl<'a> ErrorContext<'a> {
             request,
             ..
         } = self.plan;
-        // Without a version of the caller's own, the same call reads the current one and may well succeed.
+        // Without `if_match`, the same call reads the current version again and can succeed.
         let rereads = *keeps_parent && request.if_match.is_none();
         let remedy = if rereads {
             format!(
@@ -343,7 +347,7 @@ impl<'a> ErrorContext<'a> {
             .retryable(rereads)
             .details(|details| {
                 details.uid = uid.map(|uid| uid.to_string());
-                (details.expected_version, details.actual_version) = said.versions().unzip();
+                (details.expected_version, details.actual_version) = body.versions().unzip();
             })
     }
 
@@ -359,9 +363,9 @@ impl<'a> ErrorContext<'a> {
         )
     }
 
-    fn field_refused(&self, said: &ApiErrorBody) -> ToolError {
+    fn field_refused(&self, body: &ApiErrorBody) -> ToolError {
         let Plan { entity, tool, .. } = self.plan;
-        let field = said.field.as_deref().and_then(|name| entity.field(name));
+        let field = body.field.as_deref().and_then(|name| entity.field(name));
         match field {
             Some(field) if field.kind == Kind::Uid && entity.is_parent_field(field) => {
                 self.parent_missing()
@@ -377,7 +381,7 @@ impl<'a> ErrorContext<'a> {
                 let choices = field.kind.choices().unwrap_or_default();
                 details.allowed = choices.into_iter().map(str::to_owned).collect();
             }),
-            None => self.invalid(said),
+            None => self.invalid(body),
         }
     }
 
@@ -407,10 +411,11 @@ impl<'a> ErrorContext<'a> {
         })
     }
 
-    /// The API's own fault, or an answer that the contract does not know.
-    fn api_error(&self, may_pass: bool) -> ToolError {
+    /// The error for a fault of the API, or a response that the contract does not define. A fault
+    /// that is `temporary` makes a read retryable.
+    fn api_error(&self, temporary: bool) -> ToolError {
         let Plan { tool, .. } = self.plan;
-        let retryable = may_pass && !self.writes;
+        let retryable = temporary && !self.writes;
         let remedy = if retryable {
             format!("Call {tool} once more; if it fails again, tell the user.")
         } else if self.writes {
@@ -427,7 +432,7 @@ impl<'a> ErrorContext<'a> {
             .retryable(retryable)
     }
 
-    /// The tool that shows how things are.
+    /// Names the tool that shows the current state of the item.
     fn check(&self) -> String {
         let Plan { entity, uid, .. } = self.plan;
         match uid {

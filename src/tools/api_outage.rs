@@ -1,24 +1,25 @@
-//! Errors that are about the API as a whole, whichever tool was called: access, sessions, load, outages.
+//! The errors that concern the API as a whole and do not depend on the tool: access, sessions, load
+//! and outages.
 
 use std::time::Duration;
 
 use super::error::{Category, ToolError};
 use crate::api::request::{NoAccess, Reply};
 
-/// As much of an unexpected body as the log wants.
+/// The length, in characters, to which an unexpected body is truncated in the log.
 const MAX_LOGGED: usize = 2000;
 
-/// Calls take milliseconds, so after a second others have made room.
-const OVERLOAD_PASSES: Duration = Duration::from_secs(1);
+/// The retry delay after an overload. Calls take milliseconds, so a second frees capacity.
+const OVERLOAD_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// An answer outside the contract.
+/// The code for a response that the contract does not define.
 pub(crate) const API_ERROR: &str = "api_error";
 
-/// What a refused session means. The request itself was never sent.
+/// The error for a session that the API refused. The request itself was not sent.
 pub(crate) fn session_refused(reply: &Reply) -> ToolError {
     let error = match reply.status {
         401 => token_rejected(),
-        // Of all that the API checks before it opens a session, only the tenant is answered with 403.
+        // Before it opens a session, the API answers 403 only if it refuses the tenant.
         403 => tenant_refused(),
         429 => rate_limited(),
         409 | 428 => session_lost(),
@@ -33,7 +34,7 @@ pub(crate) fn session_refused(reply: &Reply) -> ToolError {
     answered(error, reply)
 }
 
-/// The API was not asked at all.
+/// The error for a failed token exchange. Nothing was sent to the API.
 pub(crate) fn no_access(why: NoAccess) -> ToolError {
     match why {
         NoAccess::Refused => ToolError::new(
@@ -63,6 +64,7 @@ pub(crate) fn no_access(why: NoAccess) -> ToolError {
     }
 }
 
+/// The API rejected the token or the signature.
 pub(crate) fn token_rejected() -> ToolError {
     ToolError::new(
         Category::Authentication,
@@ -72,7 +74,8 @@ pub(crate) fn token_rejected() -> ToolError {
     )
 }
 
-/// The API keeps the user out of this server's tenant. Its reasons are its own: a claim of the token, or a list of members.
+/// The API denies the user access to this server's tenant, because of a claim of the token or a
+/// list of members.
 pub(crate) fn tenant_refused() -> ToolError {
     ToolError::new(
         Category::Permission,
@@ -83,6 +86,7 @@ pub(crate) fn tenant_refused() -> ToolError {
     )
 }
 
+/// The API denied the operation.
 pub(crate) fn permission_denied() -> ToolError {
     ToolError::new(
         Category::Permission,
@@ -92,6 +96,7 @@ pub(crate) fn permission_denied() -> ToolError {
     )
 }
 
+/// The API session ended during the call.
 pub(crate) fn session_lost() -> ToolError {
     ToolError::new(
         Category::Unavailable,
@@ -101,6 +106,7 @@ pub(crate) fn session_lost() -> ToolError {
     )
 }
 
+/// The caller is above a rate limit, of the API or of this server.
 pub(crate) fn rate_limited() -> ToolError {
     ToolError::new(
         Category::RateLimited,
@@ -110,6 +116,7 @@ pub(crate) fn rate_limited() -> ToolError {
     )
 }
 
+/// The API answered that it is out of service.
 pub(crate) fn api_unavailable() -> ToolError {
     ToolError::new(
         Category::Unavailable,
@@ -119,7 +126,7 @@ pub(crate) fn api_unavailable() -> ToolError {
     )
 }
 
-/// The API has failed so often that it is left alone for a while.
+/// The circuit breaker is open, so the request was not sent.
 pub(crate) fn circuit_open(retry_in: Duration) -> ToolError {
     let mut error = ToolError::new(
         Category::Unavailable,
@@ -131,7 +138,7 @@ pub(crate) fn circuit_open(retry_in: Duration) -> ToolError {
     error
 }
 
-/// Too many calls are before this one.
+/// The limit on concurrent calls or on memory is reached.
 pub(crate) fn overloaded() -> ToolError {
     let mut error = ToolError::new(
         Category::Unavailable,
@@ -139,12 +146,13 @@ pub(crate) fn overloaded() -> ToolError {
         "This server has more calls to serve than it can at the moment.",
         "Nothing was changed; wait for retry_after_ms, then repeat the call.",
     );
-    error.retry_after = Some(OVERLOAD_PASSES);
+    error.retry_after = Some(OVERLOAD_RETRY_AFTER);
     error
 }
 
-/// Adds what every answered request tells. The log gets the body only of an answer that the contract does not know: of
-/// all others the status says enough, and bodies are tenants' own.
+/// Adds the status and the retry delay of a response to an error. The body is logged only for a
+/// response that the contract does not define: otherwise the status is sufficient, and bodies
+/// contain tenant data.
 pub(crate) fn answered(mut error: ToolError, reply: &Reply) -> ToolError {
     error.details.status = Some(reply.status);
     if error.retryable {

@@ -1,17 +1,18 @@
-//! Which arguments a tool takes.
+//! The arguments that each tool takes.
 //!
-//! Each is one row. [`schema`](super::schema) tells clients of it and [`reading`](super::coerce) holds callers to
-//! it, so what is advertised and what is checked cannot drift apart.
+//! Each argument is one row. [`schema`](super::schema) advertises it and [`coerce`](super::coerce)
+//! validates values against it, so the two cannot drift apart.
 
 use super::operation::Operation;
 use crate::entities::{Entity, Kind};
 
-/// The page size when nobody asks for one. Always sent, since servers' own defaults differ.
+/// The default page size. It is always sent, because the defaults of compatible APIs differ.
 pub(super) const DEFAULT_LIMIT: u64 = 50;
 pub(super) const MAX_LIMIT: u64 = 1000;
-/// Cursors are short; this only keeps a runaway one out of a URL.
+/// The longest cursor that is accepted, which bounds the length of the URL.
 const MAX_CURSOR: usize = 2048;
 
+/// One argument of a tool.
 #[derive(Debug)]
 pub(super) struct Argument {
     pub name: &'static str,
@@ -21,7 +22,7 @@ pub(super) struct Argument {
     pub description: String,
 }
 
-/// The arguments of an operation on an entity, in the order in which they are shown.
+/// The arguments of an operation on an entity, in the order of the schema.
 pub(super) fn arguments(entity: &Entity, operation: Operation) -> Vec<Argument> {
     let uid = || required("uid", Kind::Uid, "Its UID.".to_owned());
     let if_match = || {
@@ -93,7 +94,8 @@ pub(super) fn arguments(entity: &Entity, operation: Operation) -> Vec<Argument> 
     }
 }
 
-/// The entity's own fields. With `may_keep_parent`, those that name the parent may be left out.
+/// The entity's fields as arguments. With `may_keep_parent`, those that identify the parent are
+/// optional.
 fn fields(entity: &Entity, may_keep_parent: bool) -> impl Iterator<Item = Argument> {
     entity.fields.iter().map(move |field| Argument {
         name: field.name,

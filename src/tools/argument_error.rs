@@ -1,19 +1,19 @@
-//! Why an argument is refused, in words by which a model can mend it.
+//! The error for an invalid argument, worded so that a model can correct the call.
 
 use super::json_text::to_json;
 use crate::foundation::json::Json;
 
-/// Longer values are shown by their beginning.
+/// The length, in characters, to which caller-controlled values and names are truncated.
 const MAX_SHOWN: usize = 80;
 
-/// One argument that cannot be taken. Becomes a [`ToolError`](super::ToolError) once the tool is known.
+/// An invalid argument. Becomes a [`ToolError`](super::ToolError) once the tool is known.
 #[derive(Debug, Clone)]
 pub(crate) struct ArgumentError {
-    /// Where: `limit`, `updates.title`, `tags[2]`.
+    /// The path of the argument: `limit`, `updates.title`, `tags[2]`.
     pub argument: String,
-    /// What is wrong, as the rest of a sentence that begins with the argument: `must be …`.
+    /// The problem, as the rest of a sentence that begins with the argument: `must be …`.
     problem: String,
-    /// What came, shortened.
+    /// The invalid value, truncated.
     pub received: Option<Box<str>>,
     pub allowed: Vec<String>,
     pub remedy: Remedy,
@@ -22,14 +22,15 @@ pub(crate) struct ArgumentError {
 /// What the model should do with the argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Remedy {
-    /// Give it another value.
-    Mend,
-    /// Give it at all.
+    /// Pass another value.
+    Change,
+    /// Pass the argument, which is missing.
     Add,
+    /// Omit the argument.
     Drop,
-    /// Give its value under this name instead.
+    /// Pass the value under this name instead.
     Rename(String),
-    /// It is right, but more than can be sent.
+    /// Pass a shorter value: this one is valid, but exceeds the size of a request.
     Shorten,
 }
 
@@ -40,7 +41,7 @@ impl ArgumentError {
             problem: problem.into(),
             received: None,
             allowed: Vec::new(),
-            remedy: Remedy::Mend,
+            remedy: Remedy::Change,
         }
     }
 
@@ -59,15 +60,15 @@ impl ArgumentError {
         self
     }
 
-    /// A name that means nothing here.
+    /// The error for an argument that the tool does not have.
     pub fn unknown(argument: &str, known: &[&str]) -> Self {
-        let refusal = Self::new(argument, "is not an argument of this tool").allowed(known);
-        refusal.remedy(
-            nearest(argument, known).map_or(Remedy::Drop, |meant| Remedy::Rename(meant.to_owned())),
+        let error = Self::new(argument, "is not an argument of this tool").allowed(known);
+        error.remedy(
+            nearest(argument, known).map_or(Remedy::Drop, |known| Remedy::Rename(known.to_owned())),
         )
     }
 
-    /// One sentence.
+    /// The problem, as one sentence.
     pub fn message(&self) -> String {
         let Self {
             argument,
@@ -85,8 +86,8 @@ impl ArgumentError {
         }
     }
 
-    /// What to do about it, as the end of "Call X again ".
-    pub fn way_out(&self) -> String {
+    /// The correction, as the rest of a sentence that begins with "Call X again ".
+    pub fn correction(&self) -> String {
         let Self {
             argument, allowed, ..
         } = self;
@@ -94,36 +95,37 @@ impl ArgumentError {
             Remedy::Drop => format!("without `{argument}`"),
             Remedy::Rename(meant) => format!("with `{meant}` in place of `{argument}`"),
             Remedy::Shorten => format!("with a shorter `{argument}`"),
-            Remedy::Mend | Remedy::Add if !allowed.is_empty() => {
+            Remedy::Change | Remedy::Add if !allowed.is_empty() => {
                 format!("with `{argument}` one of: {}", allowed.join(", "))
             }
-            Remedy::Mend => format!("with another `{argument}`"),
+            Remedy::Change => format!("with another `{argument}`"),
             Remedy::Add => format!("with `{argument}`"),
         }
     }
 }
 
-/// The value as JSON, so that nothing in it can pass for words of ours, and not more of it than helps.
+/// Formats a value as truncated JSON. The quotes keep caller-controlled text apart from the
+/// message.
 fn show(value: Json<'_>) -> String {
     if let Some(text) = value.as_str() {
-        // A huge string is cut before it is encoded.
+        // Truncated before it is encoded, which bounds the work for a huge string.
         without_controls(&to_json(&shorten(&text)))
     } else if value.is_array() {
         format!("a list of {}", value.elements().count())
     } else if value.is_object() {
         format!("an object with {} keys", value.members().count())
     } else {
-        // A number may be of any length.
+        // A number can have any number of digits.
         shorten(value.get())
     }
 }
 
-/// A name that a caller made up is shown without what could break the sentence that it stands in.
+/// Caller-controlled, so it is truncated and stripped of control characters.
 fn name(text: &str) -> String {
     without_controls(&shorten(text))
 }
 
-/// JSON itself leaves some of them as they are: DEL, and those beyond ASCII.
+/// Replaces control characters. JSON encoding leaves DEL and those beyond ASCII unescaped.
 fn without_controls(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }
@@ -135,7 +137,7 @@ fn shorten(text: &str) -> String {
     }
 }
 
-/// The known name that this one is a slip of the pen from.
+/// The known name of which `name` is probably a misspelling.
 pub(crate) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     if name.len() > MAX_SHOWN {
         return None;
@@ -147,11 +149,11 @@ pub(crate) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
             .to_lowercase()
     };
     let name = plain(name);
-    let slips = |candidate: &str| strsim::damerau_levenshtein(&name, &plain(candidate));
+    let distance = |candidate: &str| strsim::damerau_levenshtein(&name, &plain(candidate));
     let (best, distance) = known
         .iter()
-        .map(|candidate| (*candidate, slips(candidate)))
+        .map(|candidate| (*candidate, distance(candidate)))
         .min_by_key(|(_, d)| *d)?;
-    // Two slips in a short word make another word.
+    // In a short name, two edits make a different word.
     (distance <= 2 && distance * 3 <= name.chars().count()).then_some(best)
 }

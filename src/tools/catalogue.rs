@@ -1,4 +1,4 @@
-//! All tools: the product of entities and operations, built once and shared.
+//! The catalogue of all tools: the product of entities and operations, built once and shared.
 
 use std::collections::HashMap;
 
@@ -14,12 +14,12 @@ use super::spec::ToolSpec;
 use crate::entities::{self, Entity};
 use crate::foundation::json::Json;
 
-/// The tools over ToolBridge's entities, in a stable order.
+/// All tools, in a stable order.
 pub struct Catalogue {
     tools: Vec<Tool>,
-    /// Where each name stands in `tools`.
-    places: HashMap<String, usize>,
-    /// UIDs for new items. Given from outside, so that tests know them.
+    /// The index of each tool in `tools`, by name.
+    positions: HashMap<String, usize>,
+    /// Generates the UIDs of new items. Tests inject a predictable one.
     new_uid: Box<dyn Fn() -> Uuid + Send + Sync>,
 }
 
@@ -33,43 +33,44 @@ pub struct Tool {
 }
 
 impl Catalogue {
-    /// `new_uid` names new items; in earnest that is [`Uuid::now_v7`], whose order is that of creation.
+    /// Builds the catalogue. `new_uid` generates the UIDs of new items; in production it is
+    /// [`Uuid::now_v7`], which sorts by creation time.
     pub fn new(new_uid: impl Fn() -> Uuid + Send + Sync + 'static) -> Self {
         let tools: Vec<_> = entities::ALL
             .iter()
             .flat_map(|entity| Operation::ALL.map(|operation| Tool::new(entity, operation)))
             .collect();
-        let places = tools
+        let positions = tools
             .iter()
             .enumerate()
-            .map(|(place, tool)| (tool.spec.name.clone(), place))
+            .map(|(position, tool)| (tool.spec.name.clone(), position))
             .collect();
         Self {
             tools,
-            places,
+            positions,
             new_uid: Box::new(new_uid),
         }
     }
 
-    /// What each tool says about itself, in the order of `tools/list`.
+    /// The specifications of all tools, in the order of `tools/list`.
     pub fn specs(&self) -> impl ExactSizeIterator<Item = &ToolSpec> {
         self.tools.iter().map(|tool| &tool.spec)
     }
 
-    /// The tool of this name.
+    /// Finds a tool by its name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Tool> {
-        self.tools.get(*self.places.get(name)?)
+        self.tools.get(*self.positions.get(name)?)
     }
 
-    /// Checks the arguments and says what is to be sent. Nothing is sent yet, and nothing at all if this refuses.
+    /// Validates the arguments and plans the request. Sends nothing.
     pub fn prepare(&self, name: &str, arguments: Json<'_>) -> Result<Plan, ToolError> {
         let Some(tool) = self.get(name) else {
             let names: Vec<_> = self.specs().map(|spec| spec.name.as_str()).collect();
             return Err(ToolError::unknown_tool(name, nearest(name, &names)));
         };
         tool.plan(arguments, &self.new_uid)
-            .map_err(|refusal| ToolError::refused(name, refusal))
+            .map_err(|error| ToolError::invalid_argument(name, error))
     }
 }
 

@@ -1,8 +1,9 @@
-//! Reads the values that came for a tool's arguments.
+//! Validates and normalizes the values of a tool's arguments.
 //!
-//! Models make predictable mistakes: a list sent as a JSON string, a number in quotes, `null` for something left out,
-//! a UID in capitals. What can only mean one thing is taken as that; everything else is refused, with words by which
-//! the model can mend it. The schema promises less than what is taken here, never more.
+//! Models make predictable mistakes: a list as a JSON string, a number in quotes, `null` for an
+//! omitted argument, a UID in capitals. Unambiguous values are accepted and normalized; all others
+//! are refused with an error that lets the model correct them. Every value that the schema allows
+//! is accepted, up to the few formats that the schema cannot express.
 
 use std::borrow::Cow;
 
@@ -15,40 +16,40 @@ use super::rfc3339;
 use crate::entities::Kind;
 use crate::foundation::json::Json;
 
-/// An argument's value as it is meant, as JSON text: mostly as it came.
+/// The normalized value of an argument, as JSON text. Borrowed where normalizing changed nothing.
 pub(crate) type ArgumentValue<'a> = Cow<'a, str>;
 
-/// The arguments as they are meant; absent ones are left out.
+/// The normalized arguments, without absent ones.
 #[derive(Debug, Default)]
 pub(crate) struct Arguments<'a>(Vec<(&'static str, ArgumentValue<'a>)>);
 
 impl<'a> Arguments<'a> {
-    /// Reads the members of `given` as what `arguments` says they may be.
+    /// Validates the members of `given` against the rows in `arguments`.
     pub fn read(arguments: &[Argument], given: Json<'a>) -> Result<Self, ArgumentError> {
-        let mut meant = Self::default();
+        let mut normalized = Self::default();
         for (name, value) in given.members() {
             let Some(argument) = arguments.iter().find(|argument| argument.name == name) else {
                 let known: Vec<_> = arguments.iter().map(|argument| argument.name).collect();
                 return Err(ArgumentError::unknown(&name, &known));
             };
-            if meant.has(argument.name) {
+            if normalized.has(argument.name) {
                 return Err(ArgumentError::new(name, "is given twice"));
             }
             if !value.is_null() {
-                meant
+                normalized
                     .0
                     .push((argument.name, read(argument.name, argument.kind, value)?));
             }
         }
         let missing = arguments
             .iter()
-            .find(|argument| argument.required && !meant.has(argument.name));
+            .find(|argument| argument.required && !normalized.has(argument.name));
         match missing {
             Some(Argument { name, kind, .. }) => {
-                let refusal = ArgumentError::new(name, "is required").remedy(Remedy::Add);
-                Err(refusal.allowed(kind.choices().unwrap_or_default()))
+                let error = ArgumentError::new(name, "is required").remedy(Remedy::Add);
+                Err(error.allowed(kind.choices().unwrap_or_default()))
             }
-            None => Ok(meant),
+            None => Ok(normalized),
         }
     }
 
@@ -68,15 +69,15 @@ impl<'a> Arguments<'a> {
     }
 }
 
-/// One value as it is meant. `name` says where it stands, for the refusal.
+/// Normalizes one value. `name` is the path of the value, for the error.
 pub(crate) fn read<'a>(
     name: &str,
     kind: Kind,
     value: Json<'a>,
 ) -> Result<ArgumentValue<'a>, ArgumentError> {
-    let as_it_came = || Ok(value.get().into());
+    let unchanged = || Ok(value.get().into());
     match kind {
-        Kind::Text if value.is_string() => as_it_came(),
+        Kind::Text if value.is_string() => unchanged(),
         Kind::Text => Err(ArgumentError::new(name, "must be a string").received(value)),
         Kind::Token { max } => match value.as_str() {
             Some(text) if text.is_empty() => Err(ArgumentError::new(
@@ -89,14 +90,14 @@ pub(crate) fn read<'a>(
                 format!("must not be longer than {max} characters"),
             )
             .received(value)),
-            Some(_) => as_it_came(),
+            Some(_) => unchanged(),
             None => Err(ArgumentError::new(name, "must be a string").received(value)),
         },
         Kind::Choice(_) | Kind::Action(_) => {
             read_choice(name, &kind.choices().unwrap_or_default(), value)
         }
         Kind::Flag => match value.as_str().as_deref().map(str::trim) {
-            _ if value.as_bool().is_some() => as_it_came(),
+            _ if value.as_bool().is_some() => unchanged(),
             Some("true") => Ok("true".into()),
             Some("false") => Ok("false".into()),
             _ => Err(ArgumentError::new(name, "must be true or false")
@@ -104,8 +105,8 @@ pub(crate) fn read<'a>(
                 .allowed(["true", "false"])),
         },
         Kind::Integer { min, max } => read_integer(name, min, max, value),
-        Kind::Moment => match value.as_str().as_deref().map(str::trim) {
-            Some(text) if rfc3339::is_moment(text) => Ok(to_json(text).into()),
+        Kind::DateTime => match value.as_str().as_deref().map(str::trim) {
+            Some(text) if rfc3339::is_date_or_time(text) => Ok(to_json(text).into()),
             _ => Err(ArgumentError::new(
                 name,
                 "must be a date like 2026-03-01 or a time like 2026-03-01T09:00:00Z",
@@ -173,7 +174,7 @@ fn read_choice<'a>(
     }
 }
 
-/// Takes `10`, `10.0` (which JSON Schema calls an integer too), `"10"`, and the quotes of an `ETag`: `"\"3\""`.
+/// Accepts `10`, `10.0` (also an integer in JSON Schema), `"10"`, and a quoted `ETag`: `"\"3\""`.
 fn read_integer<'a>(
     name: &str,
     min: u64,
@@ -198,7 +199,7 @@ fn read_integer<'a>(
     }
 }
 
-/// The integer that a float is, if it is one and exactly so.
+/// The float as an integer, if it is a whole number in the range that floats represent exactly.
 fn whole(number: f64) -> Option<u64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     #[expect(
@@ -209,14 +210,14 @@ fn whole(number: f64) -> Option<u64> {
     (number.fract() == 0.0 && (0.0..=EXACT).contains(&number)).then_some(number as u64)
 }
 
-/// A list or an object that came as a JSON string, as what it says; anything else as it is.
+/// Unwraps a list or an object that is encoded as a JSON string. Other values are unchanged.
 fn unquoted(value: Json<'_>) -> ArgumentValue<'_> {
-    let said = value.as_str();
-    let said = said
+    let text = value.as_str();
+    let inner = text
         .as_deref()
         .and_then(|text| Json::parse(text.as_bytes()).ok());
-    match said {
-        Some(said) if said.is_array() || said.is_object() => said.get().to_owned().into(),
+    match inner {
+        Some(inner) if inner.is_array() || inner.is_object() => inner.get().to_owned().into(),
         _ => value.get().into(),
     }
 }

@@ -1,7 +1,7 @@
-//! The words by which a model chooses a tool.
+//! The titles and descriptions by which a model chooses a tool.
 //!
-//! They are written for a reader that knows nothing of ToolBridge: what the tool does, when to use it, and which
-//! sibling to use instead, in at most three sentences. What the schema says is not said again.
+//! A description assumes no knowledge of ToolBridge. In at most three sentences, it states what the
+//! tool does, when to use it, and which related tool to use instead. It does not repeat the schema.
 
 use super::operation::Operation;
 use crate::entities::{Entity, Undo};
@@ -79,7 +79,7 @@ pub(super) fn describe(entity: &Entity, operation: Operation) -> String {
     }
 }
 
-/// The one exception to "left out is lost".
+/// Names the fields that `update_…` keeps when they are omitted.
 fn keep_parent(entity: &Entity) -> String {
     let fields: Vec<_> = entity.parent_fields().map(|field| field.name).collect();
     if fields.is_empty() {
@@ -89,7 +89,7 @@ fn keep_parent(entity: &Entity) -> String {
     }
 }
 
-/// `pin, unpin or archive`
+/// Joins names to a phrase: `pin, unpin or archive`.
 fn either<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: Vec<_> = names.collect();
     match names.split_last() {

@@ -1,8 +1,9 @@
-//! A failed call, as the caller sees it and as the log sees it.
+//! The error of a failed call, for the caller and for the log.
 //!
-//! [`ToolError::body`] is what the caller gets: a stable category and code, a sentence for a person, a sentence for
-//! the model, and details from a fixed list. What the API said beyond its contract goes into `log_only`, which is never
-//! part of the body: its words are not ours and a model would obey them.
+//! [`ToolError::body`] is the part for the caller: a stable category and code, a sentence for
+//! people, a sentence for the model, and details from a fixed list. Text from the API that the
+//! contract does not define goes into `log_only` and never into the body, since a model could
+//! follow instructions in it.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -13,23 +14,25 @@ use serde_json::{Value, json};
 use super::api_outage;
 use super::argument_error::{ArgumentError, Remedy};
 
-/// Why a call failed. Errors of the layers above (tokens) are made here too, so that all look alike.
+/// Why a call failed. Authentication errors of the layers above are created here too, so that all
+/// errors have the same format.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct ToolError {
     pub category: Category,
-    /// Stable; clients may branch on it.
+    /// A stable code that clients may branch on.
     pub code: Cow<'static, str>,
     pub message: String,
     pub suggested_action: String,
-    /// Whether the very same call can succeed later, without harm if it succeeded already.
+    /// Whether the same call can succeed later, and does no harm if it has taken effect already.
     pub retryable: bool,
     pub retry_after: Option<Duration>,
     pub details: Box<Details>,
-    /// For the log; never for the caller.
+    /// Details that are logged but never sent to the caller.
     pub log_only: Option<Box<str>>,
 }
 
+/// The kind of an error, on which clients may branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Category {
@@ -45,20 +48,20 @@ pub enum Category {
     Internal,
 }
 
-/// Everything that an error may tell beyond its sentences.
+/// The structured details of an error.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Details {
-    /// The API's HTTP status.
+    /// The HTTP status of the API's response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub argument: Option<String>,
-    /// What came in it, shortened.
+    /// The value of the argument, truncated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub received: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allowed: Vec<String>,
-    /// The item in question.
+    /// The item that the call is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,7 +70,7 @@ pub struct Details {
     pub actual_version: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<String>,
-    /// A page size that would fit.
+    /// The page size whose result would fit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,7 +79,7 @@ pub struct Details {
     pub max_bytes: Option<usize>,
 }
 
-/// The error as served.
+/// The error as it is serialized for the caller.
 #[derive(Serialize)]
 struct Body<'a> {
     category: Category,
@@ -113,7 +116,7 @@ impl ToolError {
         }
     }
 
-    /// The result that the caller reads, as text.
+    /// The error as JSON, for the caller.
     #[must_use]
     pub fn body(&self, correlation_id: &str) -> Value {
         let after = self
@@ -141,7 +144,8 @@ impl ToolError {
         self
     }
 
-    /// There is no such tool. MCP answers that with a JSON-RPC error, so the protocol layer may want to look first.
+    /// No tool has this name. MCP requires a JSON-RPC error in this case, which the protocol layer
+    /// creates from the suggested action.
     pub(super) fn unknown_tool(name: &str, meant: Option<&str>) -> Self {
         let remedy = match meant {
             Some(meant) => format!("Call {meant} instead."),
@@ -151,20 +155,21 @@ impl ToolError {
         Self::new(Category::Validation, "unknown_tool", message, remedy)
     }
 
-    pub(super) fn refused(tool: &str, refusal: ArgumentError) -> Self {
-        let (category, code) = match refusal.remedy {
+    /// An argument of the call is invalid.
+    pub(super) fn invalid_argument(tool: &str, error: ArgumentError) -> Self {
+        let (category, code) = match error.remedy {
             Remedy::Shorten => (Category::TooLarge, "request_too_large"),
             _ => (Category::Validation, "invalid_argument"),
         };
-        let way_out = format!("Call {tool} again {}.", refusal.way_out());
-        Self::new(category, code, refusal.message(), way_out).details(|details| {
-            details.argument = Some(refusal.argument);
-            details.received = refusal.received.map(Into::into);
-            details.allowed = refusal.allowed;
+        let suggested_action = format!("Call {tool} again {}.", error.correction());
+        Self::new(category, code, error.message(), suggested_action).details(|details| {
+            details.argument = Some(error.argument);
+            details.received = error.received.map(Into::into);
+            details.allowed = error.allowed;
         })
     }
 
-    /// The call came without a token.
+    /// The request has no token.
     #[must_use]
     pub fn token_missing() -> Self {
         Self::new(
@@ -175,7 +180,7 @@ impl ToolError {
         )
     }
 
-    /// The token cannot be trusted: malformed, wrongly signed, or meant for somebody else.
+    /// The token is malformed, has an invalid signature, or was issued for another audience.
     #[must_use]
     pub fn token_invalid() -> Self {
         Self::new(
@@ -186,7 +191,7 @@ impl ToolError {
         )
     }
 
-    /// The token was good once.
+    /// The token has expired.
     #[must_use]
     pub fn token_expired() -> Self {
         Self::new(
@@ -197,7 +202,7 @@ impl ToolError {
         )
     }
 
-    /// The token belongs to another tenant than this server.
+    /// The token belongs to another tenant than that of this server.
     #[must_use]
     pub fn tenant_mismatch() -> Self {
         Self::new(
@@ -208,7 +213,7 @@ impl ToolError {
         )
     }
 
-    /// The token is good, but whoever issued it did not allow this.
+    /// The token is valid but lacks the scope that the tool requires.
     #[must_use]
     pub fn insufficient_scope(tool: &str, scope: &str) -> Self {
         Self::new(
@@ -219,7 +224,7 @@ impl ToolError {
         )
     }
 
-    /// The caller has made more calls than they may.
+    /// The caller is above this server's rate limit.
     #[must_use]
     pub fn too_many_calls(retry_in: Duration) -> Self {
         let mut error = api_outage::rate_limited();
@@ -227,7 +232,7 @@ impl ToolError {
         error
     }
 
-    /// There is nothing yet to check the token with.
+    /// The token cannot be verified because the issuer's keys are not available.
     #[must_use]
     pub fn keys_unavailable() -> Self {
         Self::new(
@@ -238,7 +243,7 @@ impl ToolError {
         )
     }
 
-    /// A mistake of this server's own.
+    /// A bug in this server.
     #[must_use]
     pub fn internal(log_only: impl Into<Box<str>>) -> Self {
         let mut error = Self::new(

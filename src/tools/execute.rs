@@ -1,8 +1,9 @@
-//! Carries out a [`Plan`]: sends its request, reads the answer, and looks once more where one answer is not enough.
+//! Executes a [`Plan`]: sends its request, and interprets the response.
 //!
-//! Three calls may need a second look. An update that leaves the parent out reads it first. A write that may have been
-//! carried out before, and now meets what it would itself have left behind, reads the item back: see [`Trace`]. And where
-//! an API says no more than 500 to a comment or a message, its parent is looked up, since a dead one is the usual reason.
+//! Three kinds of calls take a second request. An update that omits the parent reads it first. A
+//! write whose refusal may be due to its own earlier attempt reads the item back, see [`Effect`].
+//! And if the API answers 500 to a write of a comment or a chat message, the parent is read,
+//! because compatible APIs answer 500 for a deleted parent.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -19,17 +20,17 @@ use super::result::{Limits, ResultError, Success};
 use crate::api::request::{Api, Reply, Request};
 use crate::foundation::json::Json;
 
-/// How far a call of several steps has come.
+/// The progress of a call that takes several steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
     pub done: u32,
     pub total: u32,
-    /// What begins now.
+    /// The step that begins now.
     pub message: &'static str,
 }
 
 impl Plan {
-    /// Sends what was planned and reads what comes back. `progress` is told of each step, if there are several.
+    /// Executes the plan. `progress` is called before each step, if there are several.
     pub async fn run<A: Api>(
         &self,
         api: &A,
@@ -60,72 +61,77 @@ impl Plan {
         request: Request,
         limits: &Limits,
     ) -> Result<Success, ToolError> {
-        let asked = ErrorContext::for_result(self);
+        let context = ErrorContext::for_result(self);
         let if_match = request.if_match;
         let body = request.body.clone();
         let payload = Payload::of(body.as_ref());
         let reply = api
             .send(request)
             .await
-            .map_err(|failure| asked.unanswered(failure))?;
-        if let Some(trace) = self.trace(&reply, if_match) {
-            return self.read_back(api, limits, payload, trace, &reply).await;
+            .map_err(|failure| context.unanswered(failure))?;
+        if let Some(effect) = self.own_effect(&reply, if_match) {
+            return self.read_back(api, limits, payload, effect, &reply).await;
         }
         match reply.status {
             200 | 201 => self
                 .read(&reply, limits)
-                .map_err(|unusable| asked.unusable(unusable, limits)),
-            // What is wrong with the request was wrong the first time; every other refusal leaves that open.
-            400 | 413 | 422 => Err(asked.refused(&reply)),
-            404 if self.names_an_item() => Err(asked.refused(&reply)),
-            _ if reply.doubtful => Err(asked.refused_after_a_loss(&reply)),
+                .map_err(|unusable| context.unusable(unusable, limits)),
+            // An invalid request was invalid in every attempt. After any other refusal, an earlier
+            // attempt may have been carried out.
+            400 | 413 | 422 => Err(context.refused(&reply)),
+            404 if self.names_an_item() => Err(context.refused(&reply)),
+            _ if reply.doubtful => Err(context.refused_after_lost_response(&reply)),
             500 if self.writes() && self.parent_is_gone(api, payload).await => {
-                Err(asked.parent_not_found(&reply))
+                Err(context.parent_not_found(&reply))
             }
-            _ => Err(asked.refused(&reply)),
+            _ => Err(context.refused(&reply)),
         }
     }
 
-    /// What a refusal may be the trace of, if the request was carried out before.
-    fn trace(&self, reply: &Reply, if_match: Option<u64>) -> Option<Trace> {
+    /// The effect of an earlier attempt that may have caused this refusal.
+    fn own_effect(&self, reply: &Reply, if_match: Option<u64>) -> Option<Effect> {
         let next = if_match.map(|version| version.saturating_add(1));
         match (self.operation, reply.status) {
-            // Nobody else knows the UID, so it is worth a look even if the request is not known to have been sent before.
-            (Operation::Create, 409) if api_error::already_exists(reply) => Some(Trace::New),
-            (Operation::Update, 412) if reply.doubtful => next.map(Trace::Replaced),
-            (Operation::Patch, 412) if reply.doubtful => next.map(Trace::Merged),
-            (Operation::Delete, 410) if reply.doubtful => Some(Trace::Tombstone),
+            // The UID was generated for this call, so the item is probably its own, even if the
+            // request is not known to have been sent before.
+            (Operation::Create, 409) if api_error::already_exists(reply) => Some(Effect::New),
+            (Operation::Update, 412) if reply.doubtful => next.map(Effect::Replaced),
+            (Operation::Patch, 412) if reply.doubtful => next.map(Effect::Merged),
+            (Operation::Delete, 410) if reply.doubtful => Some(Effect::Tombstone),
             _ => None,
         }
     }
 
+    /// Turns a successful response into a result.
     fn read(&self, reply: &Reply, limits: &Limits) -> Result<Success, ResultError> {
         match self.operation {
             Operation::List => result::page(&reply.body, self.page, reply.has_next, limits),
-            // What has been written is not reported as a failure only because it is large.
+            // The item of a successful write may be cut, so that its size is not reported as a
+            // failure.
             _ => result::item(&reply.body, !self.writes(), limits),
         }
     }
 
-    /// The planned request with the parent that the item has now, on condition that the item stays as it was read.
+    /// The planned request with the item's current parent, on the condition that the item does not
+    /// change in the meantime.
     async fn with_parent<A: Api>(&self, api: &A, limits: &Limits) -> Result<Request, ToolError> {
-        let asked = ErrorContext::for_reading_first(self);
+        let context = ErrorContext::for_preliminary_read(self);
         let Some(uid) = self.uid else {
             return Err(ToolError::internal("an update without a UID"));
         };
         let reply = api
             .send(Self::read_request(self.entity, uid))
             .await
-            .map_err(|failure| asked.unanswered(failure))?;
+            .map_err(|failure| context.unanswered(failure))?;
         if reply.status != 200 {
-            return Err(asked.refused(&reply));
+            return Err(context.refused(&reply));
         }
-        // The item stays in the house, so its size does not matter.
-        let anything = Limits {
+        // The item is not returned to the caller, so its size is not limited.
+        let unlimited = Limits {
             max_result_bytes: usize::MAX,
         };
-        let item = result::item(&reply.body, true, &anything)
-            .map_err(|unusable| asked.unusable(unusable, limits))?;
+        let item = result::item(&reply.body, true, &unlimited)
+            .map_err(|unusable| context.unusable(unusable, limits))?;
 
         let item = Json::trusted(&item.text);
         let mut payload = Payload::default();
@@ -134,7 +140,7 @@ impl Plan {
         }
         let stored = item.member("payload").unwrap_or(Json::NULL);
         if !parent::keep(self.entity, stored, &mut payload) {
-            return Err(asked.without_parent());
+            return Err(context.without_parent());
         }
         let mut request = self.request.clone();
         request.if_match = request
@@ -145,51 +151,52 @@ impl Plan {
         Ok(request)
     }
 
-    /// Looks whether a refusal is the trace of the request's own first success, and reports that if it is.
+    /// Checks whether the refusal is due to the earlier success of this request. If it is, returns
+    /// the item as the result.
     async fn read_back<A: Api>(
         &self,
         api: &A,
         limits: &Limits,
         payload: Json<'_>,
-        trace: Trace,
+        effect: Effect,
         refusal: &Reply,
     ) -> Result<Success, ToolError> {
-        let asked = ErrorContext::for_result(self);
+        let context = ErrorContext::for_result(self);
         let Some(uid) = self.uid else {
-            return Err(asked.refused(refusal));
+            return Err(context.refused(refusal));
         };
         let mut request = Self::read_request(self.entity, uid);
-        if trace == Trace::Tombstone {
+        if effect == Effect::Tombstone {
             request.query.push(include_deleted());
         }
         let Ok(reply) = api.send(request).await else {
-            return Err(asked.outcome_unknown("the item could not be read back"));
+            return Err(context.outcome_unknown("the item could not be read back"));
         };
-        match (reply.status, trace) {
+        match (reply.status, effect) {
             (200, _) => {}
-            // There is nothing to be known again, and the refusal says what there is.
-            (404 | 410, Trace::New | Trace::Tombstone) => return Err(asked.refused(refusal)),
-            _ => return Err(asked.outcome_unknown("the item could not be read back")),
+            // The item does not exist, so the refusal was not due to this request.
+            (404 | 410, Effect::New | Effect::Tombstone) => return Err(context.refused(refusal)),
+            _ => return Err(context.outcome_unknown("the item could not be read back")),
         }
         let item = self
             .read(&reply, limits)
-            .map_err(|unusable| asked.unusable(unusable, limits))?;
+            .map_err(|unusable| context.unusable(unusable, limits))?;
         let stored = Json::parse_syntax(&reply.body).unwrap_or(Json::NULL);
-        match trace.is_of(payload, stored) {
+        match effect.is_in(payload, stored) {
             Some(true) => Ok(item),
-            Some(false) => Err(asked.refused(refusal)),
-            None => Err(asked.outcome_unknown("the item has been changed again since")),
+            Some(false) => Err(context.refused(refusal)),
+            None => Err(context.outcome_unknown("the item has been changed again since")),
         }
     }
 
-    /// Whether the payload names a parent that the API does not have alive.
+    /// Whether the payload names a parent that does not exist or is deleted.
     async fn parent_is_gone<A: Api>(&self, api: &A, payload: Json<'_>) -> bool {
         let Some((entity, uid)) = parent::named_in(self.entity, payload) else {
             return false;
         };
-        let looked = api.send(Self::read_request(entity, uid)).await;
+        let reply = api.send(Self::read_request(entity, uid)).await;
         matches!(
-            looked,
+            reply,
             Ok(Reply {
                 status: 404 | 410,
                 ..
@@ -198,60 +205,65 @@ impl Plan {
     }
 }
 
-/// What a write leaves behind, by which it knows its own work again.
+/// The state that a successful write leaves, by which a retry recognizes its earlier attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trace {
-    /// A first version with this payload and nothing else; its UID was chosen for the call alone.
+enum Effect {
+    /// The first version, with exactly the payload that was sent.
     New,
-    /// This version, with this payload and nothing else.
+    /// This version, with exactly the payload that was sent.
     Replaced(u64),
-    /// This version, with these members.
+    /// This version, with at least the members that were sent.
     Merged(u64),
+    /// A deleted item.
     Tombstone,
 }
 
-impl Trace {
-    /// Whether the stored item is the work of a request with this payload; `None` when too much has happened since to
-    /// tell.
-    fn is_of(self, payload: Json<'_>, stored: Json<'_>) -> Option<bool> {
+impl Effect {
+    /// Whether the stored item shows the effect of a request with this payload. `None` if later
+    /// changes make it impossible to tell.
+    fn is_in(self, payload: Json<'_>, stored: Json<'_>) -> Option<bool> {
         let version = stored.member("version").and_then(Json::as_u64);
-        let says = |only| {
+        let holds_payload = |exactly| {
             let members = stored
                 .member("payload")
                 .filter(|members| members.is_object());
-            members.is_some_and(|members| says_the_same(members, payload, only))
+            members.is_some_and(|members| contains_sent(members, payload, exactly))
         };
         match self {
-            Self::New => Some(version == Some(1) && says(true)),
+            Self::New => Some(version == Some(1) && holds_payload(true)),
             Self::Replaced(own) | Self::Merged(own) if version > Some(own) => None,
-            Self::Replaced(own) => Some(version == Some(own) && says(true)),
-            Self::Merged(own) => Some(version == Some(own) && says(false)),
+            Self::Replaced(own) => Some(version == Some(own) && holds_payload(true)),
+            Self::Merged(own) => Some(version == Some(own) && holds_payload(false)),
             Self::Tombstone => Some(stored.member("deletedAt").is_some_and(Json::is_string)),
         }
     }
 }
 
-/// An object's members by name. Of a name that comes twice the last one counts, as for most readers.
+/// The members of an object by name. The last of several members with the same name counts, as in
+/// most parsers.
 fn by_name(object: Json<'_>) -> HashMap<Cow<'_, str>, Json<'_>> {
     object.members().collect()
 }
 
-/// Whether what was sent is stored; with `only`, nothing else may be. What the server writes does not count.
-fn says_the_same(stored: Json<'_>, sent: Json<'_>, only: bool) -> bool {
+/// Whether all sent members are stored and, with `exactly`, no others. Ignores the members that the
+/// API writes itself.
+fn contains_sent(stored: Json<'_>, sent: Json<'_>, exactly: bool) -> bool {
     let [mut stored, mut sent] = [stored, sent].map(by_name);
     for key in SERVER_KEYS {
         stored.remove(key);
         sent.remove(key);
     }
-    let kept = |(key, value): (&Cow<'_, str>, &Json<'_>)| {
-        stored.get(key).is_some_and(|stored| alike(*stored, *value))
+    let is_stored = |(key, value): (&Cow<'_, str>, &Json<'_>)| {
+        stored
+            .get(key)
+            .is_some_and(|stored| equivalent(*stored, *value))
     };
-    sent.iter().all(kept) && (!only || stored.len() == sent.len())
+    sent.iter().all(is_stored) && (!exactly || stored.len() == sent.len())
 }
 
-/// Equal but for how it is written: stores write `1.50` as `1.5`, and some keep no more than a double holds. The depth of
-/// both has been checked.
-fn alike(one: Json<'_>, other: Json<'_>) -> bool {
+/// Whether two values are equal, regardless of notation: stores write `1.50` as `1.5`, and some
+/// keep numbers with the precision of a double. The depth of both has been validated.
+fn equivalent(one: Json<'_>, other: Json<'_>) -> bool {
     if one.get() == other.get() {
         true
     } else if one.is_number() && other.is_number() {
@@ -261,11 +273,13 @@ fn alike(one: Json<'_>, other: Json<'_>) -> bool {
             && one
                 .elements()
                 .zip(other.elements())
-                .all(|(one, other)| alike(one, other))
+                .all(|(one, other)| equivalent(one, other))
     } else if one.is_object() && other.is_object() {
         let [one, other] = [one, other].map(by_name);
         let in_other = |(key, value): (&Cow<'_, str>, &Json<'_>)| {
-            other.get(key).is_some_and(|other| alike(*value, *other))
+            other
+                .get(key)
+                .is_some_and(|other| equivalent(*value, *other))
         };
         one.len() == other.len() && one.iter().all(in_other)
     } else {

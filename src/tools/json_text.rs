@@ -1,16 +1,17 @@
-//! Works on JSON as text, so that numbers keep their digits and objects their order.
+//! Transforms JSON as text, which preserves the digits of numbers and the order of members.
 //!
-//! Everything here expects text that a JSON reader has accepted already, and so needs to know no more of the grammar
-//! than where strings begin and end.
+//! The functions expect text that a JSON parser has accepted, so they need to recognize little more
+//! of the grammar than where strings begin and end.
 
 use crate::foundation::json::{MAX_DEPTH, decode, end_of_string, replace_lone_surrogates};
 
-/// The text nests deeper than anybody reads.
+/// The text exceeds the maximum nesting depth.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TooDeepError;
 
-/// Appends `json` without its white space. Strings longer than `longest` characters keep that many, and an ellipsis; the
-/// keys of the outermost object in whose values, at whatever depth, a string was cut, are handed back.
+/// Appends `json` without white space. Strings longer than `longest` characters are cut to that
+/// length and end in an ellipsis. Returns the keys of the outermost object whose values contain a
+/// cut string, at any depth.
 pub(crate) fn compact(
     json: &str,
     longest: Option<usize>,
@@ -18,7 +19,7 @@ pub(crate) fn compact(
 ) -> Result<Vec<String>, TooDeepError> {
     let bytes = json.as_bytes();
     let (mut cut, mut depth, mut field) = (Vec::new(), 0_usize, "");
-    // What lies between `copied` and `at` has been looked at and stays as it is.
+    // The bytes from `copied` to `at` have been scanned and are copied unchanged.
     let (mut copied, mut at) = (0, 0);
     while let Some(byte) = bytes.get(at) {
         match byte {
@@ -40,19 +41,19 @@ pub(crate) fn compact(
                 if is_key && depth == 1 {
                     field = inner;
                 }
-                let mended = if escapes {
+                let repaired = if escapes {
                     replace_lone_surrogates(inner)
                 } else {
                     inner.into()
                 };
                 let short = longest
                     .filter(|_| !is_key)
-                    .and_then(|longest| shorten(&mended, longest));
-                if short.is_some() || mended != inner {
+                    .and_then(|longest| shorten(&repaired, longest));
+                if short.is_some() || repaired != inner {
                     out.push_str(json.get(copied..at).unwrap_or_default());
                     match &short {
                         Some(short) => out.push_str(short),
-                        None => out.extend(["\"", &mended, "\""]),
+                        None => out.extend(["\"", &repaired, "\""]),
                     }
                     copied = end + 1;
                 }
@@ -95,9 +96,9 @@ fn is_followed_by_colon(bytes: &[u8], at: usize) -> bool {
     rest.trim_ascii_start().first() == Some(&b':')
 }
 
-/// The string as JSON if it had to be cut.
+/// The cut string as JSON. `None` if it is short enough.
 fn shorten(inner: &str, longest: usize) -> Option<String> {
-    // Escapes only make a string longer, so most strings need no decoding.
+    // Escapes never shorten a string, so a text of at most `longest` bytes needs no decoding.
     if inner.len() <= longest {
         return None;
     }

@@ -1,11 +1,13 @@
-//! The forty tools: from a name and arguments to requests, and from the API's answers to a result or an error.
+//! The forty tools: they turn a name and arguments into API requests, and the API's responses into
+//! a result or an error.
 //!
-//! [`Catalogue`] is the product of [`crate::entities`] and [`Operation`], built once. A call takes two steps, so that
-//! a refused call sends nothing: [`Catalogue::prepare`] checks the arguments and yields a [`Plan`], and [`Plan::run`]
-//! sends its requests through an [`Api`](crate::api::request::Api) and reads what comes back.
+//! [`Catalogue`] is the product of [`crate::entities`] and `Operation`, built once. A call takes
+//! two steps, so that nothing is sent if the arguments are invalid: [`Catalogue::prepare`]
+//! validates the arguments and returns a `Plan`, and running the plan sends its requests through
+//! an [`Api`](crate::api::request::Api) and interprets the responses.
 //!
-//! The trick is that every argument is one table row, from which its schema and its check both follow. Nothing here
-//! knows of HTTP clients, tokens, sessions or JSON-RPC.
+//! Each argument is one table row, from which both its schema and its validation are derived. This
+//! module does not depend on HTTP clients, tokens, sessions or JSON-RPC.
 
 mod api_error;
 mod api_error_body;

@@ -1,4 +1,4 @@
-//! What can be done with an entity: the eight operations, as rows of one table.
+//! The eight operations on an entity, as rows of one table.
 
 use http::Method;
 
@@ -6,7 +6,7 @@ use super::spec::{Access, Hints};
 use crate::api::request::Repeat;
 use crate::entities::Entity;
 
-/// One thing that can be done with every entity.
+/// An operation that every entity supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
     List,
@@ -22,23 +22,23 @@ pub enum Operation {
 struct Row {
     verb: &'static str,
     method: Method,
-    /// What follows the item's path.
+    /// The suffix of the item's path.
     suffix: &'static str,
     access: Access,
     hints: Hints,
     repeats: Repeats,
 }
 
-/// When its request does no more if it is carried out twice.
+/// When a request has the same effect if it is carried out twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Repeats {
     Always,
-    /// Where it names the version that it expects, which the first time uses up.
+    /// If it names the expected version, which the first execution replaces.
     WithVersion,
     Never,
 }
 
-/// Hints of a tool that changes something.
+/// The hints of a tool that changes something.
 const fn writes(destructive: bool, idempotent: bool) -> Hints {
     Hints {
         read_only: false,
@@ -48,6 +48,7 @@ const fn writes(destructive: bool, idempotent: bool) -> Hints {
     }
 }
 
+/// The hints of a tool that changes nothing.
 const READS: Hints = Hints {
     read_only: true,
     destructive: None,
@@ -79,7 +80,7 @@ const fn row(
 
 static LIST: Row = row("list", Method::GET, "", READS, Repeats::Always);
 static GET: Row = row("get", Method::GET, "", READS, Repeats::Always);
-// With a UID of the call's own, which can be taken once.
+// Repeatable because the request contains the UID of the new item, which the API accepts once.
 static CREATE: Row = row(
     "create",
     Method::POST,
@@ -115,7 +116,7 @@ static ARCHIVE: Row = row(
     writes(false, true),
     Repeats::Always,
 );
-// What an action does is the API's business.
+// Never repeated, because the API defines the effect of an action.
 static PROCESS: Row = row(
     "process",
     Method::POST,
@@ -150,13 +151,13 @@ impl Operation {
         }
     }
 
-    /// As in tool names: `list`.
+    /// The verb in tool names: `list`.
     #[must_use]
     pub fn verb(self) -> &'static str {
         self.row().verb
     }
 
-    /// Whether it can change anything.
+    /// Whether the operation can change anything.
     #[must_use]
     pub fn access(self) -> Access {
         self.row().access
@@ -170,6 +171,7 @@ impl Operation {
         self.row().suffix
     }
 
+    /// Whether a request may be sent again, given the version that it expects.
     pub(super) fn repeat(self, if_match: Option<u64>) -> Repeat {
         match self.row().repeats {
             Repeats::Always => Repeat::Harmless,
@@ -182,7 +184,7 @@ impl Operation {
         self.row().hints
     }
 
-    /// The tool that does this with that entity: `list_notes`, `get_note`.
+    /// The name of the tool for this operation on `entity`: `list_notes`, `get_note`.
     pub(super) fn tool_name(self, entity: &Entity) -> String {
         let noun = if self == Self::List {
             entity.plural

@@ -1,4 +1,4 @@
-//! Builds what is stored: the known fields under the names that the API uses, and the caller's own beside them.
+//! Builds payloads: the known fields under the API's names, and the caller's additional fields.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -11,28 +11,31 @@ use super::json_text::{compact, push_string};
 use crate::entities::{Entity, Field};
 use crate::foundation::json::Json;
 
-/// What the server writes into every payload. Sent by a caller it would be dropped in silence, so it is refused.
+/// The keys that the API writes into every payload. They are refused in arguments, because the API
+/// would silently drop them.
 pub(super) const SERVER_KEYS: [&str; 3] = ["uid", "updatedTs", "sync"];
 
-/// As deep as the API lets a body nest; the body itself is the first level.
+/// The nesting depth that the API accepts. The body itself is the first level.
 const MAX_DEPTH: usize = 64;
 
-/// A JSON object, written member by member. Values are copied as they came, but for white space.
+/// A JSON object that is written member by member. Values are copied unchanged, except for white
+/// space.
 #[derive(Debug, Default)]
 pub(super) struct Payload {
     text: String,
 }
 
 impl Payload {
+    /// Appends a member.
     pub fn push(&mut self, key: &str, value: Json<'_>) {
         self.text.push(if self.text.is_empty() { '{' } else { ',' });
         push_string(key, &mut self.text);
         self.text.push(':');
-        // Arguments have been held to the limit of depth already, and what the API says to another one.
+        // The depth of arguments and of API responses has been validated, so this cannot fail.
         let _ = compact(value.get(), None, &mut self.text);
     }
 
-    /// The text, if there are any members.
+    /// The text of the object. `None` if it has no members.
     pub fn finish(mut self) -> Option<Bytes> {
         if self.text.is_empty() {
             return None;
@@ -41,14 +44,14 @@ impl Payload {
         Some(self.text.into())
     }
 
-    /// What [`Payload::finish`] has written, to be read again.
+    /// Parses a body that [`Payload::finish`] has written.
     pub fn of(body: Option<&Bytes>) -> Json<'_> {
         let text = body.and_then(|body| std::str::from_utf8(body).ok());
         text.map_or(Json::EMPTY_OBJECT, Json::trusted)
     }
 }
 
-/// The payload of `create_…` and `update_…`: the entity's fields, and the caller's own.
+/// Writes the payload of `create_…` and `update_…`: the entity's fields, and `additional_fields`.
 pub(super) fn whole(
     entity: &Entity,
     arguments: &Arguments<'_>,
@@ -64,20 +67,21 @@ pub(super) fn whole(
     };
     let mut keys = Keys::default();
     for (key, value) in additional.members() {
-        let place = format!("additional_fields.{key}");
-        refuse_server_key(&place, &key)?;
+        let path = format!("additional_fields.{key}");
+        refuse_server_key(&path, &key)?;
         if let Some(Field { name, .. }) = entity.field(&key) {
-            let refusal = ArgumentError::new(place, "belongs among the arguments");
-            return Err(refusal.remedy(Remedy::Rename((*name).to_owned())));
+            let error = ArgumentError::new(path, "belongs among the arguments");
+            return Err(error.remedy(Remedy::Rename((*name).to_owned())));
         }
-        refuse_deep(&place, value)?;
+        refuse_deep(&path, value)?;
         payload.push(&key, value);
-        keys.add(&place, key)?;
+        keys.add(&path, key)?;
     }
     Ok(())
 }
 
-/// The changes that `patch_…` sends. Known fields may come in either spelling and are checked; others pass.
+/// Writes the changes of `patch_…`. Known fields are accepted under both names and validated; all
+/// others are copied unchanged.
 pub(super) fn changes(
     entity: &Entity,
     updates: Json<'_>,
@@ -91,12 +95,12 @@ pub(super) fn changes(
     }
     let mut keys = Keys::default();
     for (key, value) in updates.members() {
-        let place = format!("updates.{key}");
-        refuse_server_key(&place, &key)?;
+        let path = format!("updates.{key}");
+        refuse_server_key(&path, &key)?;
         let Some(field) = entity.field(&key) else {
-            refuse_deep(&place, value)?;
+            refuse_deep(&path, value)?;
             changes.push(&key, value);
-            keys.add(&place, key)?;
+            keys.add(&path, key)?;
             continue;
         };
         let other = if key == field.name {
@@ -106,52 +110,53 @@ pub(super) fn changes(
         };
         if other != key && keys.0.contains(other) {
             let problem = format!("comes twice, as `{}` and as `{}`", field.name, field.wire);
-            return Err(ArgumentError::new(place, problem).remedy(Remedy::Drop));
+            return Err(ArgumentError::new(path, problem).remedy(Remedy::Drop));
         }
-        // To the API `null` is a value like any other: it empties a field, which a required one cannot be.
+        // The API stores `null` like any other value, which would clear the field.
         if value.is_null() && field.required {
             let problem = format!("cannot be null: a {} needs it", entity.label);
-            return Err(ArgumentError::new(place, problem).received(value));
+            return Err(ArgumentError::new(path, problem).received(value));
         }
         if value.is_null() {
             changes.push(field.wire, value);
         } else {
-            changes.push(field.wire, Json::trusted(&read(&place, field.kind, value)?));
+            changes.push(field.wire, Json::trusted(&read(&path, field.kind, value)?));
         }
-        keys.add(&place, key)?;
+        keys.add(&path, key)?;
     }
     Ok(())
 }
 
-/// The keys that an object has had so far. Of a key that comes again, two readers could each believe another value.
+/// The keys of an object so far. A duplicate is refused, because parsers disagree on which value
+/// counts.
 #[derive(Default)]
 struct Keys<'a>(HashSet<Cow<'a, str>>);
 
 impl<'a> Keys<'a> {
-    fn add(&mut self, place: &str, key: Cow<'a, str>) -> Result<(), ArgumentError> {
+    fn add(&mut self, path: &str, key: Cow<'a, str>) -> Result<(), ArgumentError> {
         if self.0.insert(key) {
             Ok(())
         } else {
-            Err(ArgumentError::new(place, "is given twice"))
+            Err(ArgumentError::new(path, "is given twice"))
         }
     }
 }
 
-fn refuse_server_key(place: &str, key: &str) -> Result<(), ArgumentError> {
+fn refuse_server_key(path: &str, key: &str) -> Result<(), ArgumentError> {
     if SERVER_KEYS.contains(&key) {
         return Err(
-            ArgumentError::new(place, "is written by the server and cannot be set")
+            ArgumentError::new(path, "is written by the server and cannot be set")
                 .remedy(Remedy::Drop),
         );
     }
     Ok(())
 }
 
-/// Refuses a member of the body that would take it past the depth that the API accepts.
-pub(super) fn refuse_deep(place: &str, value: Json<'_>) -> Result<(), ArgumentError> {
+/// Refuses a member that would exceed the nesting depth that the API accepts.
+pub(super) fn refuse_deep(path: &str, value: Json<'_>) -> Result<(), ArgumentError> {
     if value.depth() > MAX_DEPTH - 1 {
         return Err(ArgumentError::new(
-            place,
+            path,
             format!("nests too deeply: a body may have at most {MAX_DEPTH} levels"),
         ));
     }

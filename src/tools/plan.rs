@@ -1,7 +1,7 @@
-//! What a call comes to: checked arguments turned into the request that will be sent.
+//! Turns validated arguments into the request that a call will send.
 //!
-//! Making a plan touches nothing but the caller's arguments, so whatever is wrong with them is said before anything
-//! leaves the house. [`Plan::run`](super::execute) is the other half.
+//! Creating a plan sends nothing, so invalid arguments are reported before any request is made.
+//! [`execute`](super::execute) runs the plan.
 
 use http::Method;
 use uuid::Uuid;
@@ -19,20 +19,20 @@ use crate::api::request::Request;
 use crate::entities::Entity;
 use crate::foundation::json::Json;
 
-/// The most that the API takes as a body.
+/// The largest request body that the API accepts.
 const MAX_BODY_BYTES: usize = 1 << 20;
 
-/// A call that may be sent.
+/// A validated call, ready to be executed.
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub(super) tool: String,
     pub(super) entity: &'static Entity,
     pub(super) operation: Operation,
-    /// The item; on create the one to be.
+    /// The item that the call is about; on create, the new item.
     pub(super) uid: Option<Uuid>,
     pub(super) request: Request,
     pub(super) page: PageRequest,
-    /// The arguments leave the parent out, so it is read first and kept.
+    /// Whether the arguments omit the parent, which is then read from the item and kept.
     pub(super) keeps_parent: bool,
 }
 
@@ -74,13 +74,13 @@ impl Plan {
         let mut payload = Payload::default();
         match operation {
             Operation::Create => {
-                let chosen = new_uid();
-                uid = Some(chosen);
-                payload.push("uid", Json::trusted(&to_json(&chosen.to_string())));
+                let generated = new_uid();
+                uid = Some(generated);
+                payload.push("uid", Json::trusted(&to_json(&generated.to_string())));
                 payload::whole(entity, arguments, &mut payload)?;
             }
             Operation::Update => {
-                keeps_parent = leaves_parent_out(entity, arguments)?;
+                keeps_parent = omits_parent(entity, arguments)?;
                 payload::whole(entity, arguments, &mut payload)?;
             }
             Operation::Patch => {
@@ -103,7 +103,11 @@ impl Plan {
             .as_ref()
             .is_some_and(|body| body.len() > MAX_BODY_BYTES)
         {
-            return Err(too_much(entity, operation, Payload::of(body.as_ref())));
+            return Err(body_too_large(
+                entity,
+                operation,
+                Payload::of(body.as_ref()),
+            ));
         }
         let item = uid.filter(|_| operation != Operation::Create);
         let path = path(entity, item, operation.suffix());
@@ -126,12 +130,12 @@ impl Plan {
         })
     }
 
-    /// The item that the call is about; on create the one to be.
+    /// The item that the call is about; on create, the new item.
     pub fn item(&self) -> Option<Uuid> {
         self.uid
     }
 
-    /// How many requests a smooth run takes.
+    /// The number of requests that a run without errors takes.
     #[must_use]
     pub fn steps(&self) -> u32 {
         if self.keeps_parent { 2 } else { 1 }
@@ -141,12 +145,12 @@ impl Plan {
         self.operation.access() == Access::Write
     }
 
-    /// Whether 404 and 410 are about an item, and not about the route.
+    /// Whether 404 and 410 refer to the item rather than to the route.
     pub(super) fn names_an_item(&self) -> bool {
         !matches!(self.operation, Operation::List | Operation::Create)
     }
 
-    /// The request for an item as it stands.
+    /// The request that reads an item.
     pub(super) fn read_request(entity: &Entity, uid: Uuid) -> Request {
         Request {
             method: Method::GET,
@@ -159,7 +163,7 @@ impl Plan {
     }
 }
 
-/// Reads through tombstones.
+/// The query parameter that makes the API return deleted items.
 pub(super) fn include_deleted() -> (&'static str, String) {
     ("includeDeleted", "true".to_owned())
 }
@@ -169,8 +173,9 @@ fn path(entity: &Entity, uid: Option<Uuid>, suffix: &str) -> String {
     format!("/v1/{}{item}{suffix}", entity.plural)
 }
 
-/// Whether the parent is left out. Half of one cannot be told from a slip, so it is refused.
-fn leaves_parent_out(entity: &Entity, arguments: &Arguments<'_>) -> Result<bool, ArgumentError> {
+/// Whether the arguments omit the parent. Arguments that identify it only partly are refused,
+/// because that is probably a mistake.
+fn omits_parent(entity: &Entity, arguments: &Arguments<'_>) -> Result<bool, ArgumentError> {
     let (given, missing): (Vec<_>, Vec<_>) = entity
         .parent_fields()
         .map(|field| field.name)
@@ -192,8 +197,8 @@ fn leaves_parent_out(entity: &Entity, arguments: &Arguments<'_>) -> Result<bool,
     }
 }
 
-/// Names the argument that carries most of a body that is too large.
-fn too_much(entity: &Entity, operation: Operation, payload: Json<'_>) -> ArgumentError {
+/// The error for a body that is too large. Names the argument that contributes the most to it.
+fn body_too_large(entity: &Entity, operation: Operation, payload: Json<'_>) -> ArgumentError {
     let argument = match operation {
         Operation::Patch => "updates",
         Operation::Process => "metadata",

@@ -1,8 +1,9 @@
-//! Turns the API's answers into results: an item, or a page that is meant for finding things.
+//! Turns the API's responses into results: a single item, or a page of items.
 //!
-//! A result is text, spliced from the API's own, so digits and the order of keys survive; it is read into a value only
-//! where one is asked for. A page's long strings are cut and the cut is named, a `nextCursor` that leads nowhere is
-//! dropped, and a result that is too large is refused together with a page size that would fit.
+//! A result is text that is assembled from the response, which preserves the digits of numbers and
+//! the order of keys. In a page, long strings are cut, and `truncated` names the fields that were
+//! cut. A `nextCursor` that leads to no further page is dropped. A result that is too large is
+//! refused with an error that names a page size that would fit.
 
 use serde_json::Value;
 
@@ -10,13 +11,13 @@ use crate::foundation::json::Json;
 
 use super::json_text::{TooDeepError, compact, push_string};
 
-/// Strings in a page are cut after so many characters.
+/// The number of characters to which the strings in a page are cut.
 const PREVIEW: usize = 280;
 
-/// What the server is willing to hand out.
+/// The limits on results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// A result's JSON text may have so many bytes.
+    /// The largest JSON text of a result, in bytes.
     pub max_result_bytes: usize,
 }
 
@@ -28,10 +29,10 @@ impl Default for Limits {
     }
 }
 
-/// A call that did what it should.
+/// The result of a successful call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Success {
-    /// Compact JSON, digit for digit what the API sent.
+    /// Compact JSON, with numbers exactly as the API sent them.
     pub text: String,
 }
 
@@ -42,19 +43,19 @@ impl Success {
     }
 }
 
-/// Why an answer is no result.
+/// Why a response cannot be turned into a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ResultError {
-    /// Not what the contract promises. The reason is ours, not the API's.
+    /// The response violates the contract. The reason contains no text from the API.
     Malformed(String),
     TooLarge {
         size: usize,
-        /// So many of the page's items would fit.
+        /// The number of the page's items that would fit.
         fitting: u64,
     },
 }
 
-/// How a page was asked for.
+/// The arguments that a page was requested with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PageRequest {
     pub limit: u64,
@@ -67,7 +68,8 @@ impl From<TooDeepError> for ResultError {
     }
 }
 
-/// An item. With `whole` nothing in it is cut; without, long strings are, if it would be too large otherwise.
+/// The result for a single item. Unless `whole` is set, long strings are cut if the item would be
+/// too large otherwise.
 pub(super) fn item(body: &[u8], whole: bool, limits: &Limits) -> Result<Success, ResultError> {
     let item = parse(body)?;
     let mut text = String::with_capacity(body.len());
@@ -85,10 +87,10 @@ pub(super) fn item(body: &[u8], whole: bool, limits: &Limits) -> Result<Success,
     Ok(Success { text })
 }
 
-/// A page. `has_next` is the API's own word that another one follows.
+/// The result for a page. `has_next` is set if the API announced another page in a `Link` header.
 pub(super) fn page(
     body: &[u8],
-    wish: PageRequest,
+    request: PageRequest,
     has_next: bool,
     limits: &Limits,
 ) -> Result<Success, ResultError> {
@@ -98,10 +100,12 @@ pub(super) fn page(
         .find(|(key, value)| key == "items" && value.is_array());
     let (_, listed) = listed.ok_or_else(|| malformed("a page without items"))?;
     let items: Vec<_> = listed.elements().collect();
-    let longest = if wish.full { None } else { Some(PREVIEW) };
+    let longest = if request.full { None } else { Some(PREVIEW) };
 
-    let full_page = u64::try_from(items.len()).unwrap_or(u64::MAX) >= wish.limit;
-    let leads_on = !items.is_empty() && (has_next || full_page);
+    // Some compatible APIs send a cursor with the last page too. A page that is neither full nor
+    // announced as continued is the last one.
+    let full_page = u64::try_from(items.len()).unwrap_or(u64::MAX) >= request.limit;
+    let continues = !items.is_empty() && (has_next || full_page);
 
     let mut text = String::with_capacity(body.len());
     let mut sizes = Vec::with_capacity(items.len());
@@ -122,7 +126,7 @@ pub(super) fn page(
                 out.push(']');
             }
             ("nextCursor", "null" | "\"\"") => {}
-            ("nextCursor", _) if !leads_on => {}
+            ("nextCursor", _) if !continues => {}
             ("nextCursor", cursor) if !cursor.starts_with('"') => {
                 return Err(malformed("a nextCursor that is no string"));
             }
@@ -140,17 +144,18 @@ pub(super) fn page(
     Ok(Success { text })
 }
 
-/// How many of the first items would have made a page of at most `max` bytes.
+/// The number of leading items that would make a page of at most `max` bytes.
 fn fitting(items: &[usize], size: usize, max: usize) -> u64 {
-    let around = size.saturating_sub(items.iter().map(|item| item + 1).sum::<usize>());
+    let envelope = size.saturating_sub(items.iter().map(|item| item + 1).sum::<usize>());
     let fits = |size: &mut usize, item: &usize| {
         *size += item + 1;
         (*size <= max).then_some(())
     };
-    items.iter().scan(around, fits).map(|()| 1).sum()
+    items.iter().scan(envelope, fits).map(|()| 1).sum()
 }
 
-/// Writes an item anew with its payload cut if need be, after making sure that it is one.
+/// Validates an item and appends it to `out`. Cuts the strings of its payload to `longest`
+/// characters.
 fn splice_item(
     item: Json<'_>,
     longest: Option<usize>,
@@ -180,9 +185,9 @@ fn splice_item(
     let mut cut = Vec::new();
     for (key, value) in &members {
         match (key.as_ref(), value.get()) {
-            // To a client that checks results against the schema, absent and null are not the same.
+            // Omitted, because the output schema does not allow null.
             ("deletedAt", "null") => {}
-            // In a page the word is ours.
+            // Where strings are cut, this server writes `truncated`.
             ("truncated", _) if longest.is_some() => {}
             ("payload", payload) => cut = compact(payload, longest, object.key(key))?,
             (_, other) => drop(compact(other, None, object.key(key))?),
@@ -197,13 +202,13 @@ fn splice_item(
     Ok(())
 }
 
-/// An item that was asked for, for the benchmarks.
+/// Reads a single item, for the benchmarks.
 #[cfg(feature = "pieces")]
 pub fn read_item(body: &[u8], limits: &Limits) -> Option<Success> {
     item(body, true, limits).ok()
 }
 
-/// A page as it is listed, for the benchmarks.
+/// Reads a page, for the benchmarks.
 #[cfg(feature = "pieces")]
 pub fn read_page(body: &[u8], limits: &Limits) -> Option<Success> {
     page(
@@ -218,12 +223,12 @@ pub fn read_page(body: &[u8], limits: &Limits) -> Option<Success> {
     .ok()
 }
 
-/// What a result's text says. It was put together from JSON, so there is nothing in it that cannot be read.
+/// Parses the text of a result, which is always valid JSON.
 pub fn value_of(text: &str) -> Value {
     Json::trusted(text).to_value().unwrap_or_default()
 }
 
-/// Depth and surrogates are looked after where the text is copied.
+/// Parses a response. Depth and surrogates are checked where the text is copied.
 fn parse(body: &[u8]) -> Result<Json<'_>, ResultError> {
     Json::parse_syntax(body).map_err(|error| malformed(error.to_string()))
 }
@@ -232,7 +237,7 @@ fn malformed(why: impl Into<String>) -> ResultError {
     ResultError::Malformed(why.into())
 }
 
-/// An object in the making, at the end of a text.
+/// Writes a JSON object to the end of a text.
 struct Object<'a> {
     out: &'a mut String,
     is_empty: bool,
@@ -247,7 +252,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// The value is to be appended next.
+    /// Appends a key. The caller must append the value next.
     fn key(&mut self, key: &str) -> &mut String {
         if !std::mem::take(&mut self.is_empty) {
             self.out.push(',');

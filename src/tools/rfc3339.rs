@@ -1,7 +1,9 @@
-//! Tells whether text is an RFC 3339 time or a calendar date. The text itself is what gets stored.
+//! Recognizes RFC 3339 times and calendar dates. The text itself is stored, so nothing is
+//! converted.
 
-/// `2026-03-01`, or `2026-03-01T09:00:00Z` with an offset instead of `Z` and with fractions, as RFC 3339 has it.
-pub(crate) fn is_moment(text: &str) -> bool {
+/// Whether the text is a date such as `2026-03-01`, or a time such as `2026-03-01T09:00:00Z`, with
+/// the offsets and fractions that RFC 3339 allows.
+pub(crate) fn is_date_or_time(text: &str) -> bool {
     match text.split_at_checked(10) {
         Some((date, "")) => is_date(date),
         Some((date, time)) => {
@@ -26,7 +28,7 @@ fn is_date(text: &str) -> bool {
     (1..=days).contains(&day)
 }
 
-/// `09:00:00.5+01:00`
+/// Whether the text is a time with an offset, such as `09:00:00.5+01:00`.
 fn is_time(text: &str) -> bool {
     let Some((clock, rest)) = text.split_at_checked(8) else {
         return false;
@@ -57,7 +59,7 @@ fn is_offset(text: &str) -> bool {
     }
 }
 
-/// The numbers between separators, if each has exactly so many digits.
+/// The numbers between the separators, if each has exactly the given number of digits.
 fn numbers<const N: usize>(text: &str, separator: char, digits: [usize; N]) -> Option<[u32; N]> {
     let mut parts = text.split(separator);
     let mut found = [0; N];

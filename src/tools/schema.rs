@@ -1,4 +1,5 @@
-//! JSON Schema 2020-12, as flat as the strictest client wants it: no references, no alternatives, no type lists.
+//! The JSON Schemas (2020-12) of arguments and results. They contain no references, alternatives or
+//! type lists, which some clients do not support.
 
 use serde_json::{Map, Value, json};
 
@@ -7,6 +8,7 @@ use super::operation::Operation;
 use super::spec::Access;
 use crate::entities::Kind;
 
+/// The schema of a tool's arguments.
 pub(super) fn input(arguments: &[Argument]) -> Map<String, Value> {
     let properties: Map<_, _> = arguments
         .iter()
@@ -30,9 +32,9 @@ pub(super) fn input(arguments: &[Argument]) -> Map<String, Value> {
 
 fn property(argument: &Argument) -> Map<String, Value> {
     let mut schema = match argument.kind {
-        // The form of a UID or a time is left to the description: `format` is refused by some clients, and a
-        // pattern would rule out spellings that are forgiven.
-        Kind::Text | Kind::Uid | Kind::Moment => object([("type", json!("string"))]),
+        // The description states the format of a UID or a time: some clients reject `format`, and a
+        // pattern would exclude notations that are accepted.
+        Kind::Text | Kind::Uid | Kind::DateTime => object([("type", json!("string"))]),
         Kind::Token { max } => object([
             ("type", json!("string")),
             ("minLength", json!(1)),
@@ -66,8 +68,8 @@ fn property(argument: &Argument) -> Map<String, Value> {
     schema
 }
 
-/// What a successful result looks like. Keys that are not named here are let through, so that the API can add some.
-/// Tools that read describe items in full; of an item that was written, a model needs what the next call takes.
+/// The schema of a successful result. It allows additional keys, so that the API can add some.
+/// Tools that read describe items in full; tools that write describe what the next call needs.
 pub(super) fn output(operation: Operation) -> Map<String, Value> {
     let mut known = object([
         ("uid", json!({"type": "string"})),

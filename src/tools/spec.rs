@@ -1,4 +1,4 @@
-//! What a tool says about itself, in the shape of an MCP `tools/list` entry.
+//! The specification of a tool, in the format of an MCP `tools/list` entry.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -8,7 +8,7 @@ use super::operation::Operation;
 use super::{description, schema};
 use crate::entities::Entity;
 
-/// One entry of `tools/list`, and what it is about.
+/// One entry of `tools/list`, with the entity and the access that the tool needs.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolSpec {
@@ -22,19 +22,19 @@ pub struct ToolSpec {
     /// The entity's key.
     #[serde(skip)]
     pub entity: &'static str,
-    /// The group that it belongs to, by the entity's plural.
+    /// The toolset that the tool belongs to: the entity's plural.
     #[serde(skip)]
     pub toolset: &'static str,
     #[serde(skip)]
     pub access: Access,
 }
 
-/// What a client may conclude about calling the tool; MCP's tool annotations.
+/// MCP's tool annotations, which tell clients what a call can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Hints {
     #[serde(rename = "readOnlyHint")]
     pub read_only: bool,
-    /// Says nothing where the tool only reads.
+    /// `None` if the tool only reads.
     #[serde(rename = "destructiveHint", skip_serializing_if = "Option::is_none")]
     pub destructive: Option<bool>,
     #[serde(rename = "idempotentHint")]
@@ -43,7 +43,7 @@ pub struct Hints {
     pub open_world: bool,
 }
 
-/// Whether a tool can change anything.
+/// The access that a tool needs: reading, or writing if it can change anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Access {
     Read,

@@ -209,7 +209,7 @@ async fn three_calls(caller: &impl Caller, trail: &Path, transport: &str, says_i
 async fn a_call_that_is_refused_has_its_line_too() {
     let settings = [
         ("TOOLBRIDGE_SERVER_CALLS_PER_MINUTE", "1"),
-        ("TOOLBRIDGE_SERVER_CALLS_BURST", "2"),
+        ("TOOLBRIDGE_SERVER_CALLS_BURST", "1"),
     ];
     let place = Place::with("acme", &world().api, &settings).await;
     let reader = User::with_claims(

@@ -1,4 +1,4 @@
-//! Scopes and narrowings over the real catalogue.
+//! Scopes and tool filters, applied to the real catalogue.
 
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ fn seen(surface: &ToolRegistry, asked: ToolAccess, scopes: &Scopes) -> Vec<Strin
 }
 
 #[test]
-fn each_scope_opens_its_tools_and_no_others() {
+fn each_scope_allows_its_tools_and_no_others() {
     let all = surface(None, false);
     let notes_written = [
         "create_note",
@@ -42,7 +42,7 @@ fn each_scope_opens_its_tools_and_no_others() {
         "archive_note",
         "process_note",
     ];
-    for (scopes, count, some, not) in [
+    for (scopes, count, included, excluded) in [
         (
             &["toolbridge:read"][..],
             10,
@@ -108,10 +108,10 @@ fn each_scope_opens_its_tools_and_no_others() {
         let names = seen(&all, ToolAccess::ALL, &only(scopes));
         assert_eq!(names.len(), count, "{scopes:?}: {names:?}");
         assert!(
-            some.is_empty() || names.iter().any(|name| name == some),
+            included.is_empty() || names.iter().any(|name| name == included),
             "{scopes:?}"
         );
-        assert!(!names.iter().any(|name| name == not), "{scopes:?}");
+        assert!(!names.iter().any(|name| name == excluded), "{scopes:?}");
     }
     assert_eq!(
         seen(&all, ToolAccess::ALL, &only(&["toolbridge:notes:write"])),
@@ -121,7 +121,7 @@ fn each_scope_opens_its_tools_and_no_others() {
 }
 
 #[test]
-fn what_is_listed_can_be_called_and_nothing_else() {
+fn exactly_the_listed_tools_can_be_called() {
     let scopes = [
         Scopes::All,
         Scopes::none(),
@@ -157,7 +157,7 @@ fn what_is_listed_can_be_called_and_nothing_else() {
 }
 
 #[test]
-fn why_a_tool_is_not_to_be_had() {
+fn denied_access_names_its_reason() {
     let server = surface(Some(&["notes", "tasks"]), true);
     let request = server
         .narrowed(&narrowing(Some(&["notes"]), false))
@@ -181,7 +181,7 @@ fn why_a_tool_is_not_to_be_had() {
     );
 }
 
-/// A request asks for more than there is: it gets what there is.
+/// A request for more tools than the server offers gets the tools that the server offers.
 #[test]
 fn a_request_can_only_narrow() {
     let server = surface(Some(&["notes"]), true);
@@ -203,7 +203,7 @@ fn a_request_can_only_narrow() {
 }
 
 #[test]
-fn the_scopes_are_those_of_the_table_and_of_what_is_served() {
+fn advertised_scopes_follow_the_entities_and_the_served_tools() {
     let all = surface(None, false);
     assert_eq!(all.scopes_asked(), ["toolbridge:read", "toolbridge:write"]);
     let supported = all.scopes_supported();
@@ -214,15 +214,15 @@ fn the_scopes_are_those_of_the_table_and_of_what_is_served() {
             assert!(supported.contains(&scope), "{scope}");
         }
     }
-    let some = surface(Some(&["notes", "chats"]), true);
+    let narrowed = surface(Some(&["notes", "chats"]), true);
     assert_eq!(
-        some.scopes_supported(),
+        narrowed.scopes_supported(),
         [
             "toolbridge:read",
             "toolbridge:notes:read",
             "toolbridge:chats:read"
         ]
     );
-    assert!(some.is_unlimited(&only(&["toolbridge:read"])));
+    assert!(narrowed.is_unlimited(&only(&["toolbridge:read"])));
     assert!(!all.is_unlimited(&only(&["toolbridge:read"])));
 }

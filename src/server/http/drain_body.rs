@@ -1,9 +1,9 @@
-//! What is left of a request's body when its answer is made, as of one that is refused before it has come: it is still
-//! read, and thrown away.
+//! Reads and discards what is left of a request body once the response is made, as when a request
+//! is refused before its body arrives.
 //!
-//! A connection that is closed over bytes nobody has read is reset, and with it goes the answer under way: the client would
-//! see a broken pipe in place of the 401 or 413 that tells it what to do. Who sends more slowly than any body may take to
-//! arrive is not waited for, and neither is who has asked whether to send it at all and will not.
+//! Closing a connection with unread bytes resets it and loses the response: the client would see a
+//! broken pipe instead of the 401 or 413. Clients that exceed the body timeout are not waited for,
+//! nor those that sent `Expect: 100-continue`, which send no body after a refusal.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -19,25 +19,25 @@ use tokio::time::Instant;
 
 use crate::telemetry::tasks;
 
-/// A body that is read to its end, by its owner or after them.
-struct ReadOut {
-    /// `None` once the end of it was seen.
+/// A body that is read to its end, by its consumer or after the consumer drops it.
+struct DrainedBody {
+    /// `None` after the end of the body.
     rest: Option<Incoming>,
-    /// All of it has to have come by then; `None` if what nobody reads will not be sent.
-    until: Option<Instant>,
+    /// Deadline for the whole body; `None` if an unread body will not be sent.
+    deadline: Option<Instant>,
 }
 
-/// The same request, whose body has `time` to arrive, wanted or not.
+/// Wraps the body of a request, which has `time` to arrive.
 pub fn read_out(request: Request<Incoming>, time: Duration) -> Request<Body> {
-    let asks = request.headers().contains_key(EXPECT);
-    let until = (!asks).then(|| Instant::now() + time);
+    let expects_continue = request.headers().contains_key(EXPECT);
+    let deadline = (!expects_continue).then(|| Instant::now() + time);
     request.map(|body| {
         let rest = Some(body);
-        Body::new(ReadOut { rest, until })
+        Body::new(DrainedBody { rest, deadline })
     })
 }
 
-impl http_body::Body for ReadOut {
+impl http_body::Body for DrainedBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -66,14 +66,14 @@ impl http_body::Body for ReadOut {
     }
 }
 
-impl Drop for ReadOut {
+impl Drop for DrainedBody {
     fn drop(&mut self) {
         let rest = self.rest.take().filter(|rest| !rest.is_end_stream());
-        if let (Some(mut rest), Some(until)) = (rest, self.until) {
-            // Ends with the connection at the latest: then there is nothing more to read.
+        if let (Some(mut rest), Some(deadline)) = (rest, self.deadline) {
+            // The task ends with the connection at the latest.
             tasks::spawn("leftover", async move {
                 let to_the_end = async { while let Some(Ok(_)) = rest.frame().await {} };
-                let _ = tokio::time::timeout_at(until, to_the_end).await;
+                let _ = tokio::time::timeout_at(deadline, to_the_end).await;
             });
         }
     }

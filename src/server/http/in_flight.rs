@@ -1,7 +1,7 @@
-//! How many requests of a connection are being worked on: those are waited for when the server leaves.
+//! Counts the requests in flight on each connection; the drain waits for them.
 //!
-//! A request counts once its body has been read, and until the answer has been taken from us. Before that nothing has
-//! begun, so a client that sends half a request cannot hold up anything.
+//! A request counts from the end of its body until its response has been taken by hyper. A client
+//! that sends half a request therefore cannot delay the drain.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 /// The count of one connection, in the extensions of its requests.
 pub type Count = watch::Sender<usize>;
 
-/// One request that is being worked on.
+/// One request in flight; dropping it ends the count.
 #[derive(Debug)]
 pub struct InFlight(Option<Count>);
 
@@ -23,7 +23,7 @@ impl InFlight {
         Self::on(extensions.get::<Count>().cloned())
     }
 
-    /// On a connection that is not the request's own.
+    /// Counts on the given connection, which need not be the request's own.
     pub fn on(count: Option<Count>) -> Self {
         if let Some(count) = &count {
             count.send_modify(|running| *running += 1);

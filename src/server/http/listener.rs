@@ -1,14 +1,16 @@
-//! The server loop: accepts, serves, and leaves in good order within a deadline.
+//! Accepts connections, serves them, and drains them within a deadline.
 //!
-//! HTTP/1.1 only, and hyper's own builder for it, because two limits matter that `axum::serve` does not have: a time
-//! limit for the head of a request, which also closes idle connections, and a bound on connections. With a bound
-//! reached, nothing is accepted, so the kernel's backlog holds newcomers and no memory of ours does; and of those who are in, the ones who have shown
-//! no token make room ([`unauthenticated_connections`](super::limits::unauthenticated_limit)).
+//! HTTP/1.1 only, on hyper's own builder, because `axum::serve` lacks two limits: a timeout for
+//! request heads, which also closes idle connections, and a limit on connections. At the limit
+//! nothing is accepted, so further connections wait in the kernel's backlog and use no memory of
+//! this process, and the oldest [unauthenticated connection](super::limits::unauthenticated_limit)
+//! past its grace period is evicted.
 //!
-//! Leaving takes three steps, so that nobody who was let in is turned away. First notice is given: readiness says no,
-//! every answer closes its connection, and newcomers are still served, since those who route to us learn of it a moment
-//! later. Then the listener closes, once the kernel's backlog has been taken in: closing it would reset connections that
-//! clients take for established. What has begun then has the rest of the time.
+//! Draining has three steps, so that no accepted connection is reset. First comes notice: readiness
+//! fails and each response closes its connection, while new connections are still served, since
+//! load balancers learn of it with a delay. Then the kernel's backlog is accepted and the listener
+//! closes; closing it earlier would reset connections that clients consider established. Requests
+//! in flight have the rest of the time.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -39,41 +41,42 @@ use crate::foundation::deadline::Deadline;
 use crate::telemetry::{metrics, tasks};
 use crate::workers::Workers;
 
-/// The head of a request may be this large.
+/// Limit on a request head.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// Out of file descriptors, most likely: trying again at once would only burn time.
+/// Pause after a failed accept. The usual cause is a lack of file descriptors, where an immediate
+/// retry would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Once the server leaves, connections without a request that is being worked on have this long: enough for an answer to
-/// be taken, and for a request that was under way to arrive.
+/// While draining, how long a connection without a request in flight stays open: enough to deliver
+/// a response and to receive a request that is on the wire.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Of the time for leaving, so much is kept for ending sessions, or a quarter if that is less: calls that had to be cut
-/// off leave theirs open, and the API would hold them until they expire.
-const MOST_KEPT_FOR_ENDING: Duration = Duration::from_secs(2);
+/// The part of the drain time reserved for closing sessions, capped at a quarter of it. Calls that
+/// are cut off leave their sessions open, and the API would keep those until they expire.
+const MAX_SESSION_CLOSE_TIME: Duration = Duration::from_secs(2);
 
-/// How the server left.
+/// The outcome of a drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drained {
-    /// Every request that was begun has been answered.
+    /// Whether every request in flight was answered.
     pub finished: bool,
     pub sessions: Counts,
 }
 
-/// How long leaving may take, and how much of that is notice.
+/// The time limit of a drain, and the part of it that is notice.
 #[derive(Debug, Clone, Copy)]
 pub struct Drain {
     pub notice: Duration,
     pub within: Duration,
 }
 
-/// Serves until `shutdown`, then answers what has begun, ends the API's sessions, and returns: after `drain.within` at
-/// the latest.
+/// Serves until `shutdown` completes, then drains: answers the requests in flight, closes the API's
+/// sessions, and returns after `drain.within` at the latest.
 pub async fn serve(
     listener: TcpListener,
     app: App<impl Handler>,
-    loops: Workers,
+    workers: Workers,
     shutdown: impl Future<Output = ()>,
     drain: Drain,
 ) -> Drained {
@@ -84,8 +87,8 @@ pub async fn serve(
         unauthenticated: Arc::new(UnauthenticatedLimit::new(
             app.settings.unauthenticated_grace,
         )),
-        entrance: Arc::new(HttpService::new(&app)),
-        loops,
+        http_service: Arc::new(HttpService::new(&app)),
+        workers,
         header_timeout: app.settings.header_timeout,
         body_timeout: app.settings.body_timeout,
         write_timeout: app.settings.write_timeout,
@@ -99,7 +102,8 @@ pub async fn serve(
         never = connections.accept(&listener, &slots) => match never {},
     }
     let deadline = Deadline::after(drain.within);
-    let for_calls = Deadline::after(drain.within - MOST_KEPT_FOR_ENDING.min(drain.within / 4));
+    let calls_deadline =
+        Deadline::after(drain.within - MAX_SESSION_CLOSE_TIME.min(drain.within / 4));
     app.readiness.begin_draining();
     noticed.cancel();
     tokio::select! {
@@ -111,7 +115,7 @@ pub async fn serve(
     draining.cancel();
     drop(connections);
     open.close();
-    let finished = for_calls.limit(open.wait()).await.is_ok();
+    let finished = calls_deadline.limit(open.wait()).await.is_ok();
     if !finished {
         tracing::warn!("requests were still running near the end of the drain and are cut off");
         cut_off.cancel();
@@ -122,13 +126,13 @@ pub async fn serve(
 
 struct Connections<H> {
     unauthenticated: Arc<UnauthenticatedLimit>,
-    entrance: Arc<HttpService<H>>,
-    loops: Workers,
+    http_service: Arc<HttpService<H>>,
+    workers: Workers,
     header_timeout: Duration,
     body_timeout: Duration,
     write_timeout: Duration,
     open: TaskTracker,
-    /// From then on each answer closes its connection.
+    /// Once cancelled, each response closes its connection.
     noticed: CancellationToken,
     draining: CancellationToken,
     cut_off: CancellationToken,
@@ -137,10 +141,10 @@ struct Connections<H> {
 impl<H: Handler> Connections<H> {
     async fn accept(&self, listener: &TcpListener, slots: &Arc<Semaphore>) -> Infallible {
         loop {
-            // The semaphore is never closed; without a slot the loop waits for one.
+            // The semaphore is never closed, so an error cannot occur.
             let slot = match Arc::clone(slots).try_acquire_owned() {
                 Ok(slot) => Ok(slot),
-                Err(_) => self.next_of(slots).await,
+                Err(_) => self.next_slot(slots).await,
             };
             match (listener.accept().await, slot) {
                 (Ok((stream, _)), Ok(slot)) => self.serve(stream, slot),
@@ -153,21 +157,26 @@ impl<H: Handler> Connections<H> {
         }
     }
 
-    /// A slot that somebody leaves, of their own will or to make room.
-    async fn next_of(&self, slots: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, AcquireError> {
-        let mut left = pin!(Arc::clone(slots).acquire_owned());
+    /// Waits for a free slot, evicting unauthenticated connections meanwhile.
+    async fn next_slot(
+        &self,
+        slots: &Arc<Semaphore>,
+    ) -> Result<OwnedSemaphorePermit, AcquireError> {
+        let mut free_slot = pin!(Arc::clone(slots).acquire_owned());
         loop {
             tokio::select! {
                 biased;
-                slot = &mut left => return slot,
-                () = self.unauthenticated.make_room() => metrics::limited("unauthenticated_connections"),
+                slot = &mut free_slot => return slot,
+                () = self.unauthenticated.make_room() => {
+                    metrics::limited("unauthenticated_connections");
+                }
             }
         }
     }
 
-    /// Serves whom the kernel has let in already, as far as there is room, and closes the listener.
+    /// Accepts the kernel's backlog while slots are free, and closes the listener.
     fn take_backlog(&self, listener: TcpListener, slots: &Arc<Semaphore>) {
-        // Past the runtime, which need not have heard of the newest ones yet.
+        // Accepts from the std listener: tokio may not have seen the newest connections yet.
         let Ok(listener) = listener.into_std() else {
             return;
         };
@@ -184,24 +193,25 @@ impl<H: Handler> Connections<H> {
     }
 
     fn serve(&self, stream: TcpStream, slot: OwnedSemaphorePermit) {
-        let place = self.loops.place();
-        let Ok(stream) = place.adopt(stream) else {
+        let worker = self.workers.place();
+        let Ok(stream) = worker.adopt(stream) else {
             return;
         };
-        // With Nagle's algorithm on, each event of a stream would wait some 40 ms for the client's delayed ACK.
+        // With Nagle's algorithm, each event of a stream would wait some 40 ms for the client's
+        // delayed ACK.
         let _ = stream.set_nodelay(true);
         let stream = TokioIo::new(WriteTimeout::new(stream, self.write_timeout));
-        let (stranger, must_go) = self.unauthenticated.enter();
-        let (count, held) = (Count::new(0), Connection::of(stranger));
+        let (unauthenticated, evicted) = self.unauthenticated.enter();
+        let (count, owner) = (Count::new(0), Connection::of(unauthenticated));
         let mut running = count.subscribe();
-        let entrance = Arc::clone(&self.entrance);
+        let http_service = Arc::clone(&self.http_service);
         let (noticed, body_timeout) = (self.noticed.clone(), self.body_timeout);
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(count.clone());
-            request.extensions_mut().insert(held.clone());
-            let (entrance, noticed) = (Arc::clone(&entrance), noticed.clone());
+            request.extensions_mut().insert(owner.clone());
+            let (http_service, noticed) = (Arc::clone(&http_service), noticed.clone());
             async move {
-                let mut answer = entrance
+                let mut answer = http_service
                     .answer(drain_body::read_out(request, body_timeout))
                     .await;
                 if noticed.is_cancelled() {
@@ -220,10 +230,11 @@ impl<H: Handler> Connections<H> {
         let (draining, cut_off) = (self.draining.clone(), self.cut_off.clone());
         let counted = metrics::connection_open();
         let work = tasks::caught("connection", async move {
-            // hyper's own graceful end is not for us: it closes connections whose first request is still under way.
-            let left_behind = async move {
+            // hyper's graceful shutdown is unusable here: it closes connections whose first request
+            // is still arriving.
+            let drained = async move {
                 draining.cancelled().await;
-                // An error means that nothing can come any more.
+                // An error means that the connection can carry no further request.
                 while running.wait_for(|running| *running == 0).await.is_ok() {
                     let again = async { running.wait_for(|running| *running > 0).await.is_ok() };
                     match tokio::time::timeout(GRACE, again).await {
@@ -233,14 +244,14 @@ impl<H: Handler> Connections<H> {
                 }
             };
             tokio::select! {
-                // How a connection ends is the client's business.
+                // A connection error concerns only the client.
                 _ = connection => {}
-                () = left_behind => {}
-                () = must_go.cancelled() => {}
+                () = drained => {}
+                () = evicted.cancelled() => {}
                 () = cut_off.cancelled() => {}
             }
             drop((slot, counted));
         });
-        place.spawn(self.open.track_future(work));
+        worker.spawn(self.open.track_future(work));
     }
 }

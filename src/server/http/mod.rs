@@ -1,4 +1,4 @@
-//! MCP over HTTP: the listener, the checks before each path, and the paths.
+//! MCP over HTTP: the listener, the middleware and the routes.
 
 pub mod drain_body;
 pub mod fast_path;

@@ -1,4 +1,4 @@
-//! The form of a request that carries a JSON-RPC message: what its headers may say, and how its body is read.
+//! Checks the headers of a request that carries a JSON-RPC message, and reads its body.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use crate::server::Settings;
 use crate::server::jsonrpc::validate::MessageError;
 use crate::telemetry::metrics;
 
-/// Headers that two readers could each believe another value of, were they given twice.
-const SINGLE: [&str; 5] = [
+/// Headers that must not repeat: two parsers could each pick a different value.
+const SINGLE_VALUED: [&str; 5] = [
     "content-type",
     "content-encoding",
     "mcp-protocol-version",
@@ -24,7 +24,7 @@ const SINGLE: [&str; 5] = [
 ];
 
 pub fn check(headers: &HeaderMap) -> Result<(), MessageError> {
-    if let Some(twice) = SINGLE
+    if let Some(twice) = SINGLE_VALUED
         .iter()
         .find(|name| headers.get_all(**name).iter().count() > 1)
     {
@@ -53,10 +53,10 @@ pub fn check(headers: &HeaderMap) -> Result<(), MessageError> {
     Ok(())
 }
 
-/// The message itself, the body that is made of its arguments, and that body on its way to the API.
+/// The message, the API request body built from its arguments, and the copy being sent.
 const WORKING_COPIES: usize = 3;
 
-/// How large a message may be, and how long it may take to arrive.
+/// Limits on the size of a message and the time it takes to arrive.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     pub max_body_bytes: usize,
@@ -71,7 +71,8 @@ impl Limits {
         }
     }
 
-    /// The time includes waiting for the memory, which is reserved before it is taken.
+    /// Reads the body. Memory is reserved before it is allocated, and the time limit includes
+    /// waiting for it.
     pub async fn read(self, body: Body, memory: &Reservation) -> Result<Bytes, MessageError> {
         tokio::time::timeout(self.body_timeout, self.collect(body, memory))
             .await
@@ -86,7 +87,7 @@ impl Limits {
     }
 
     async fn collect(self, mut body: Body, memory: &Reservation) -> Result<Bytes, MessageError> {
-        // Declared, it need not be waited for.
+        // A declared size is checked before the body arrives.
         let declared = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
         if declared > self.max_body_bytes {
             return Err(self.too_large());
@@ -126,7 +127,7 @@ impl Limits {
     }
 }
 
-/// How a caller is told that there is no memory for a request or its answer.
+/// The error for a request that exceeds the memory budget.
 pub fn over_budget(error: OverBudgetError) -> MessageError {
     metrics::limited("request_memory");
     let (status, when) = match error {

@@ -1,4 +1,4 @@
-//! The JSON bodies of everything that is not a JSON-RPC result.
+//! JSON responses other than JSON-RPC results.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -15,14 +15,14 @@ pub const PARSE_ERROR: i32 = -32700;
 pub const INVALID_REQUEST: i32 = -32600;
 pub const INVALID_PARAMS: i32 = -32602;
 pub const INTERNAL_ERROR: i32 = -32603;
-/// A token that is missing or does not do.
+/// The token is missing or invalid.
 const UNAUTHORIZED: i32 = -32012;
 
 pub fn json(status: StatusCode, body: &Value) -> Response {
     written(status, body.to_string())
 }
 
-/// The same of JSON that has been written already.
+/// A response whose JSON is already encoded.
 pub fn written(status: StatusCode, json: impl Into<Body>) -> Response {
     let mut response = Response::new(json.into());
     *response.status_mut() = status;
@@ -32,7 +32,7 @@ pub fn written(status: StatusCode, json: impl Into<Body>) -> Response {
     response
 }
 
-/// An answer outside of JSON-RPC: wrong place, wrong method, wrong host.
+/// An error outside JSON-RPC: unknown path, wrong method or refused host.
 pub fn error(
     status: StatusCode,
     code: &str,
@@ -45,37 +45,39 @@ pub fn error(
     )
 }
 
-/// A JSON-RPC error for a message that never reached a method.
+/// A JSON-RPC error for a message that did not reach a method.
 pub fn rpc_error(
     status: StatusCode,
     code: i32,
     message: &str,
     id: Option<Json<'_>>,
-    about: &CorrelationId,
+    correlation_id: &CorrelationId,
     data: Option<&Value>,
 ) -> Response {
     json(
         status,
-        &rpc_error_message(code, message, id, about.as_str(), data),
+        &rpc_error_message(code, message, id, correlation_id.as_str(), data),
     )
 }
 
-/// The id is the request's, when it could be read; `data` is the correlation id unless there is more to say.
+/// Builds a JSON-RPC error. The id is `null` if the request's could not be read; `data` defaults to
+/// the correlation id.
 pub fn rpc_error_message(
     code: i32,
     message: &str,
     id: Option<Json<'_>>,
-    about: &str,
+    correlation_id: &str,
     data: Option<&Value>,
 ) -> Value {
     let id = id.and_then(Json::to_value).unwrap_or_default();
     let data = data
         .cloned()
-        .unwrap_or_else(|| json!({ "correlation_id": about }));
-    json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message, "data": data } })
+        .unwrap_or_else(|| json!({ "correlation_id": correlation_id }));
+    let error = json!({ "code": code, "message": message, "data": data });
+    json!({ "jsonrpc": "2.0", "id": id, "error": error })
 }
 
-/// Beside an answer that says "later".
+/// Adds `Retry-After` to a response.
 pub fn retry_after(mut response: Response, seconds: u32) -> Response {
     response
         .headers_mut()
@@ -83,25 +85,26 @@ pub fn retry_after(mut response: Response, seconds: u32) -> Response {
     response
 }
 
-/// A refused token. What OAuth clients read is in the challenge; the body is a JSON-RPC error, since there are clients that
-/// show their user nothing else. `reason` and `correlation_id` stand beside it, for whoever reads no JSON-RPC.
+/// The response to a refused token. OAuth clients read the challenge. The body is a JSON-RPC error,
+/// since some clients show users nothing else; it repeats `reason` and `correlation_id` at the top
+/// level for clients that read no JSON-RPC.
 pub fn refusal(
     refusal: AuthError,
     challenge: &Challenge,
     correlation_id: &CorrelationId,
 ) -> Response {
     let answer = challenge.answer(refusal);
-    let (reason, about) = (refusal.reason(), correlation_id.as_str());
+    let (reason, correlation_id) = (refusal.reason(), correlation_id.as_str());
     let body = json!({
         "jsonrpc": "2.0",
         "id": null,
         "error": {
             "code": UNAUTHORIZED,
             "message": refusal.advice(),
-            "data": { "reason": reason, "correlation_id": about },
+            "data": { "reason": reason, "correlation_id": correlation_id },
         },
         "reason": reason,
-        "correlation_id": about,
+        "correlation_id": correlation_id,
     });
     let mut response = json(answer.status, &body);
     if let Some(Ok(value)) = answer

@@ -1,8 +1,9 @@
-//! Where every request comes in: the paths of MCP, each with the checks that stand before it, and behind them the
-//! [`router`] for all that is not MCP.
+//! The entry point of all HTTP requests: the MCP paths, each behind its middleware, and the
+//! [`router`] for all others.
 //!
-//! The checks are functions that call each other, not layers around a router: each layer would be a boxed future and a copy
-//! of the request, for every call, and what stands before what is read here from top to bottom.
+//! The middleware is plain functions that call each other. Tower layers would cost a boxed future
+//! and a copy of the request each, on every call; plain calls also show the order from top to
+//! bottom.
 
 use std::sync::Arc;
 
@@ -29,17 +30,17 @@ use crate::server::sessions::Sessions;
 use crate::server::sse;
 use crate::server::sse::Sse;
 
-/// What answers requests.
+/// Answers HTTP requests.
 pub struct HttpService<H> {
-    guard: Arc<HostOriginPolicy>,
-    door: Arc<Authentication>,
+    policy: Arc<HostOriginPolicy>,
+    authentication: Arc<Authentication>,
     endpoint: Endpoint<H>,
-    /// The transport of 2024-11-05, where it is on.
+    /// The transport of 2024-11-05, if enabled.
     sse: Option<Sse<H>>,
     router: Router,
 }
 
-/// The paths of MCP.
+/// The MCP paths.
 #[derive(Clone, Copy)]
 enum At {
     Mcp,
@@ -49,11 +50,11 @@ enum At {
 
 impl<H: Handler> HttpService<H> {
     pub fn new(app: &App<H>) -> Self {
-        let guard = Arc::new(HostOriginPolicy::from_settings(&app.settings));
+        let policy = Arc::new(HostOriginPolicy::from_settings(&app.settings));
         Self {
-            router: router(app, &guard),
-            guard,
-            door: Arc::clone(&app.door),
+            router: router(app, &policy),
+            policy,
+            authentication: Arc::clone(&app.door),
             endpoint: endpoint(app),
             sse: app.settings.legacy_sse.then(|| Sse {
                 streams: Arc::clone(&app.streams),
@@ -65,10 +66,10 @@ impl<H: Handler> HttpService<H> {
     }
 
     pub async fn answer(&self, request: Request) -> Response {
-        correlation::assign(request, |request| self.lead(request)).await
+        correlation::assign(request, |request| self.route(request)).await
     }
 
-    async fn lead(&self, request: Request) -> Response {
+    async fn route(&self, request: Request) -> Response {
         let at = match (request.uri().path(), &self.sse) {
             ("/mcp", _) => At::Mcp,
             ("/sse", Some(_)) => At::Stream,
@@ -83,39 +84,41 @@ impl<H: Handler> HttpService<H> {
                 };
             }
         };
-        // Boxed once, so that the checks around it move little when they are made.
-        let known = |request| Box::pin(self.known(at, request));
-        let checked = |request| cors::listed_origins(&self.guard, request, known);
+        // Boxed once, so that the surrounding futures stay small.
+        let authenticated = |request| Box::pin(self.authenticated(at, request));
+        let with_cors = |request| cors::listed_origins(&self.policy, request, authenticated);
         http_span::request(request, |request| {
-            host_origin::check(&self.guard, request, checked)
+            host_origin::check(&self.policy, request, with_cors)
         })
         .await
     }
 
-    /// The token comes before the body: nobody fills our memory without being somebody.
-    async fn known(&self, at: At, request: Request) -> Response {
-        let (door, endpoint) = (&self.door, &self.endpoint);
+    /// Authenticates before the body is read, so that unauthenticated clients cannot fill memory.
+    async fn authenticated(&self, at: At, request: Request) -> Response {
+        let (authentication, endpoint) = (&self.authentication, &self.endpoint);
         match (at, request.method(), &self.sse) {
             (At::Mcp, &Method::POST, _) => {
-                authenticate::check(door, request, |request| mcp_post::post(endpoint, request))
-                    .await
+                authenticate::check(authentication, request, |request| {
+                    mcp_post::post(endpoint, request)
+                })
+                .await
             }
-            // The others are rare, and boxed, so that a call need not carry their state along.
+            // The rare paths are boxed, so that the future of a call stays small.
             (At::Mcp, &Method::GET | &Method::HEAD | &Method::DELETE, _)
                 if endpoint.sessions.is_some() =>
             {
                 let listening = |request| sessions::listen_or_end(endpoint, request);
-                Box::pin(authenticate::check(door, request, listening)).await
+                Box::pin(authenticate::check(authentication, request, listening)).await
             }
-            // A HEAD would open a stream that nobody reads.
+            // HEAD is excluded: it would open a stream without a reader.
             (At::Stream, &Method::GET, Some(sse)) => {
-                Box::pin(authenticate::check(door, request, |request| {
+                Box::pin(authenticate::check(authentication, request, |request| {
                     sse::open(sse, request)
                 }))
                 .await
             }
             (At::Messages, &Method::POST, Some(sse)) => {
-                Box::pin(authenticate::check(door, request, |request| {
+                Box::pin(authenticate::check(authentication, request, |request| {
                     sse::post(sse, request)
                 }))
                 .await
@@ -126,8 +129,8 @@ impl<H: Handler> HttpService<H> {
     }
 }
 
-/// rmcp's service. Its own checks of `Host`, `Origin` and size are off or out of reach: ours come first, and answer in
-/// JSON.
+/// Builds rmcp's services. rmcp's checks of `Host`, `Origin` and size are disabled or never
+/// reached: the middleware checks first, and answers in JSON.
 pub(crate) fn endpoint<H: Handler>(app: &App<H>) -> Endpoint<H> {
     let config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
@@ -149,7 +152,7 @@ pub(crate) fn endpoint<H: Handler>(app: &App<H>) -> Endpoint<H> {
     }
 }
 
-/// Without a session there is no stream to GET and nothing to DELETE.
+/// Refuses GET and DELETE, which need a session.
 pub fn only_post(request: &Request) -> Response {
     method_not_allowed(request, "POST")
 }

@@ -1,5 +1,5 @@
-//! A stream that does not wait for ever to be read from: a client that sends requests and never takes the answers
-//! would otherwise keep its place among the connections.
+//! An I/O stream with a write timeout. It closes connections of clients that send requests and
+//! never read the responses.
 
 use std::io;
 use std::pin::Pin;
@@ -9,37 +9,35 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// Fails a write that has made no progress for `patience`.
+/// Fails a write that has made no progress for `timeout`.
 pub struct WriteTimeout<S> {
     stream: S,
-    patience: Duration,
-    /// Runs while a write is pending.
-    waiting: Option<Pin<Box<Sleep>>>,
+    timeout: Duration,
+    /// Armed while a write is pending.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S: AsyncWrite + Unpin> WriteTimeout<S> {
-    pub fn new(stream: S, patience: Duration) -> Self {
+    pub fn new(stream: S, timeout: Duration) -> Self {
         Self {
             stream,
-            patience,
-            waiting: None,
+            timeout,
+            timer: None,
         }
     }
 
-    fn poll_patiently<T>(
+    fn poll_with_timeout<T>(
         &mut self,
         context: &mut Context<'_>,
         mut poll: impl FnMut(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if let Poll::Ready(done) = poll(Pin::new(&mut self.stream), context) {
-            self.waiting = None;
+            self.timer = None;
             return Poll::Ready(done);
         }
-        let patience = self.patience;
-        let waiting = self
-            .waiting
-            .get_or_insert_with(|| Box::pin(sleep(patience)));
-        ready!(waiting.as_mut().poll(context));
+        let timeout = self.timeout;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(timeout)));
+        ready!(timer.as_mut().poll(context));
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::TimedOut,
             "the client does not take its answers",
@@ -63,7 +61,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_patiently(context, |stream, context| stream.poll_write(context, bytes))
+        self.poll_with_timeout(context, |stream, context| stream.poll_write(context, bytes))
     }
 
     fn poll_write_vectored(
@@ -71,7 +69,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_patiently(context, |stream, context| {
+        self.poll_with_timeout(context, |stream, context| {
             stream.poll_write_vectored(context, slices)
         })
     }
@@ -81,10 +79,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_patiently(context, |stream, context| stream.poll_flush(context))
+        self.poll_with_timeout(context, |stream, context| stream.poll_flush(context))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_patiently(context, |stream, context| stream.poll_shutdown(context))
+        self.poll_with_timeout(context, |stream, context| stream.poll_shutdown(context))
     }
 }

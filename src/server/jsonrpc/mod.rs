@@ -1,4 +1,4 @@
-//! JSON-RPC messages, whichever transport they come by.
+//! JSON-RPC messages, for all transports.
 
 pub mod structured_content;
 pub mod validate;

@@ -1,8 +1,9 @@
-//! Puts a tool's result into the messages that rmcp encodes.
+//! Inserts a tool's result into the messages that rmcp encodes.
 //!
-//! rmcp's model of a result holds structured content as a document. Building one takes many times the memory of the
-//! text, and loses digits of numbers. So `mcp` leaves it `null`, and the text that the result carries anyway takes its
-//! place once the message is encoded: a successful result's structured content and its text are the same JSON.
+//! rmcp's model holds structured content as a parsed document, which takes many times the memory of
+//! the text and loses digits of numbers. `mcp` therefore leaves it `null`, and the text content
+//! replaces the `null` after encoding: the structured content and the text of a successful result
+//! are the same JSON.
 
 use std::borrow::Cow;
 
@@ -16,13 +17,13 @@ use crate::foundation::memory_budget::Reservation;
 
 const PLACEHOLDER: &str = r#""structuredContent":null"#;
 
-/// An encoded JSON-RPC message with its structured content, if there is some to put in.
+/// Inserts the structured content into an encoded JSON-RPC message, if it has a placeholder.
 pub fn fill(message: &str) -> Cow<'_, str> {
     filled(message).map_or(Cow::Borrowed(message), Cow::Owned)
 }
 
 fn filled(message: &str) -> Option<String> {
-    // Nearly all other messages are known by this alone.
+    // A cheap test that rules out nearly all other messages.
     if !message.contains(PLACEHOLDER) {
         return None;
     }
@@ -42,14 +43,14 @@ fn filled(message: &str) -> Option<String> {
     Some([head, &text, tail].concat())
 }
 
-/// The same for a response of rmcp's, which is one message or a stream of events. It keeps `memory` until it has been
-/// written.
+/// Applies [`fill`] to rmcp's response, which is one message or an event stream. The response holds
+/// `memory` until it is written.
 pub async fn fill_response(response: Response, memory: Reservation) -> Response {
     let kind = response.headers().get(CONTENT_TYPE);
     let kind = kind.map(|value| value.as_bytes()).unwrap_or_default();
     if kind.starts_with(b"application/json") {
         let (parts, body) = response.into_parts();
-        // The message is there as a whole already.
+        // rmcp has the whole message in memory, so collecting it does not wait.
         let body = body
             .collect()
             .await
@@ -74,7 +75,7 @@ fn fill_bytes(message: Bytes) -> Bytes {
     filled(text).map_or(message.clone(), Bytes::from)
 }
 
-/// Events come whole, each in one frame, and their data in one line.
+/// rmcp writes each event as one frame, with its data on one line.
 fn fill_events(events: Bytes) -> Bytes {
     const DATA: &str = "data: ";
     let Some(text) = std::str::from_utf8(&events)
@@ -106,7 +107,7 @@ mod tests {
     );
 
     #[test]
-    fn the_text_takes_the_place_of_the_placeholder() {
+    fn replaces_the_placeholder_with_the_text() {
         assert_eq!(fill(ENCODED), FILLED);
         assert_eq!(fill(FILLED), FILLED);
         let events = format!("id: 7\ndata: {ENCODED}\n\n");
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn other_messages_stay_as_they_are() {
+    fn leaves_other_messages_unchanged() {
         for message in [
             r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"\"structuredContent\":null"}}"#,
             r#"{"jsonrpc":"2.0","id":1,"result":{"x":{"structuredContent":null}}}"#,

@@ -1,4 +1,4 @@
-//! rmcp's sessions, with one thing added: the ledger hears of each that ends, in whatever way it does.
+//! rmcp's session manager, which also removes each ended session from the registry.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,21 +12,21 @@ use rmcp::transport::streamable_http_server::session::{
 
 use super::registry::Ledger;
 
-/// A session begins with its first message, which is at hand when the session is made.
+/// `initialize` is at hand when the session is created, so this only bounds a stalled handshake.
 const INITIALIZE_WITHIN: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub struct Manager {
     local: LocalSessionManager,
-    ledger: Arc<Ledger>,
+    registry: Arc<Ledger>,
 }
 
 impl Manager {
-    pub fn new(ledger: Arc<Ledger>, idle: Duration) -> Self {
+    pub fn new(registry: Arc<Ledger>, idle: Duration) -> Self {
         let mut local = LocalSessionManager::default();
         local.session_config.keep_alive = Some(idle);
         local.session_config.init_timeout = Some(INITIALIZE_WITHIN);
-        Self { local, ledger }
+        Self { local, registry }
     }
 }
 
@@ -52,9 +52,9 @@ impl SessionManager for Manager {
         self.local.has_session(id).await
     }
 
-    /// Called whenever a session is over: ended by its client, idle, or pushed out.
+    /// Called for every ended session: closed by its client, expired or evicted.
     async fn close_session(&self, id: &SessionId) -> Result<(), Error> {
-        self.ledger.forget(id);
+        self.registry.forget(id);
         self.local.close_session(id).await
     }
 

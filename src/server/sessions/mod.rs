@@ -1,9 +1,11 @@
-//! Sessions of the legacy revisions, for clients that the server may have to ask something. Off unless configured.
+//! Sessions for the legacy revisions, for clients that may have to be sent requests. Off by
+//! default.
 //!
-//! A session begins with an `initialize` from a client that takes event streams, and holds for the requests that carry
-//! its id. Everything else is served on its own, as if there were no sessions: the modern revision, which has none,
-//! clients that take JSON only, and requests without an id. The token is verified for each request as ever; beyond that
-//! the session must be the caller's own ([`ledger`]). rmcp does the rest ([`manager`]).
+//! A session begins with an `initialize` from a client that accepts event streams, and covers the
+//! requests that carry its id. All other requests are served statelessly: those of the modern
+//! revision, those of clients that accept only JSON, and those without a session id. The token is
+//! verified on each request; the session must also belong to the caller ([`registry`]). rmcp does
+//! the rest ([`manager`]).
 
 mod manager;
 mod registry;
@@ -38,22 +40,22 @@ use crate::telemetry::tasks;
 pub const SESSION_ID: &str = "mcp-session-id";
 const PROTOCOL_VERSION: &str = "mcp-protocol-version";
 
-/// How long a client that found no room may wait before it tries again.
+/// `Retry-After` when a limit is reached, in seconds.
 const TRY_AGAIN: HeaderValue = HeaderValue::from_static("30");
 
-/// How many sessions there may be, and how long.
+/// Limits on the number and the idle time of sessions.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     pub at_once: usize,
-    /// A session in which nothing is said for so long is over.
+    /// Idle time after which a session expires.
     pub idle: Duration,
 }
 
-/// How a message is served where there are sessions.
+/// How a message is served when sessions are enabled.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Way {
     Alone,
-    /// It begins a session.
+    /// Begins a session.
     Opens,
     Within,
 }
@@ -61,7 +63,7 @@ pub enum Way {
 pub struct Sessions<H> {
     service: StreamableHttpService<H, Manager>,
     manager: Arc<Manager>,
-    ledger: Arc<Ledger>,
+    registry: Arc<Ledger>,
 }
 
 impl<H> Clone for Sessions<H> {
@@ -69,18 +71,18 @@ impl<H> Clone for Sessions<H> {
         Self {
             service: self.service.clone(),
             manager: Arc::clone(&self.manager),
-            ledger: Arc::clone(&self.ledger),
+            registry: Arc::clone(&self.registry),
         }
     }
 }
 
-/// What rmcp answers with.
+/// rmcp's response type.
 pub type Answer = http::Response<BoxBody<Bytes, std::convert::Infallible>>;
 
 impl<H: Handler> Sessions<H> {
     pub fn new(handler: H, limits: Limits, config: StreamableHttpServerConfig) -> Self {
-        let ledger = Arc::new(Ledger::new(limits.at_once));
-        let manager = Arc::new(Manager::new(Arc::clone(&ledger), limits.idle));
+        let registry = Arc::new(Ledger::new(limits.at_once));
+        let manager = Arc::new(Manager::new(Arc::clone(&registry), limits.idle));
         let config = config.with_legacy_session_mode(true);
         Self {
             service: StreamableHttpService::new(
@@ -89,7 +91,7 @@ impl<H: Handler> Sessions<H> {
                 config,
             ),
             manager,
-            ledger,
+            registry,
         }
     }
 
@@ -118,17 +120,18 @@ impl<H: Handler> Sessions<H> {
         }
     }
 
-    /// Whoever asks for somebody else's session hears the same as one who asks for none that exists.
+    /// Checks that the session belongs to the caller. A session of another principal gets the same
+    /// error as an unknown one.
     fn enter(&self, id: &str, caller: &Caller) -> Result<(), MessageError> {
-        if self.ledger.enter(id, &caller.principal.subject) {
+        if self.registry.enter(id, &caller.principal.subject) {
             return Ok(());
         }
         Err(no_such_session())
     }
 
-    /// Finished even when the client leaves in the middle, so that no session exists that is nobody's.
+    /// Runs in its own task, so that a session is registered even if the client disconnects midway.
     pub async fn open(&self, request: Request, caller: &Caller) -> Result<Answer, MessageError> {
-        let Ok(room) = self.ledger.make_room(&caller.principal.subject) else {
+        let Ok(reservation) = self.registry.make_room(&caller.principal.subject) else {
             let message = "too many sessions are open; try again later";
             return Err(MessageError::new(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -138,17 +141,19 @@ impl<H: Handler> Sessions<H> {
         };
         let (sessions, owner) = (self.clone(), Arc::clone(&caller.principal.subject));
         let opening = tasks::spawn("session", async move {
-            sessions.close(room.makes_way.clone()).await;
+            sessions.close(reservation.makes_way.clone()).await;
             let answer = sessions.service.handle(request).await;
             let id = answer
                 .headers()
                 .get(SESSION_ID)
                 .and_then(|id| id.to_str().ok());
             if let Some(id) = id.map(SessionId::from) {
-                sessions.close(room.taken_by(Arc::clone(&id), owner)).await;
-                // It may have ended before it was entered.
+                sessions
+                    .close(reservation.taken_by(Arc::clone(&id), owner))
+                    .await;
+                // The session may have ended before it was registered.
                 if !sessions.manager.has_session(&id).await.unwrap_or(false) {
-                    sessions.ledger.forget(&id);
+                    sessions.registry.forget(&id);
                 }
             }
             answer
@@ -159,14 +164,15 @@ impl<H: Handler> Sessions<H> {
         })
     }
 
-    /// For a request that may enter.
+    /// Serves a request whose session belongs to the caller.
     pub async fn handle(&self, request: Request) -> Result<Answer, MessageError> {
         let id = session_of(request.headers())
             .ok()
             .flatten()
             .map(SessionId::from);
         let answer = self.service.handle(request).await;
-        // What goes wrong in a call is answered by the call. This is rmcp's word for a session that ended a moment ago.
+        // A failed call is answered by the call itself; rmcp answers 500 only for a session that
+        // has just ended.
         if answer.status() == StatusCode::INTERNAL_SERVER_ERROR {
             self.close(id).await;
             return Err(no_such_session());
@@ -176,7 +182,7 @@ impl<H: Handler> Sessions<H> {
 
     async fn close(&self, id: Option<SessionId>) {
         if let Some(id) = id {
-            // An error means that it is over already.
+            // An error means that the session has already ended.
             let _ = self.manager.close_session(&id).await;
         }
     }
@@ -187,14 +193,15 @@ fn no_such_session() -> MessageError {
     MessageError::new(StatusCode::NOT_FOUND, INVALID_REQUEST, message)
 }
 
-/// `GET` listens to a session, `DELETE` ends it. Without one there is nothing to listen to and nothing to end.
+/// Serves `GET`, which reads the event stream of a session, and `DELETE`, which ends it. Both need
+/// a session.
 pub async fn listen_or_end<H: Handler>(endpoint: &Endpoint<H>, mut request: Request) -> Response {
     let correlation_id = CorrelationId::of(&request);
-    let refused = |objection: &MessageError| {
+    let refused = |error: &MessageError| {
         let mut response = response::rpc_error(
-            objection.status,
-            objection.code,
-            &objection.message,
+            error.status,
+            error.code,
+            &error.message,
             None,
             &correlation_id,
             None,
@@ -212,13 +219,13 @@ pub async fn listen_or_end<H: Handler>(endpoint: &Endpoint<H>, mut request: Requ
             None => return only_post(&request),
         },
         Ok(_) => return only_post(&request),
-        Err(objection) => Err(objection),
+        Err(error) => Err(error),
     };
-    if let Err(objection) = entered {
-        return refused(&objection);
+    if let Err(error) = entered {
+        return refused(&error);
     }
     if request.method() == Method::GET {
-        // rmcp compares it letter by letter; whoever sends none takes anything.
+        // rmcp requires the exact value; a missing `Accept` accepts anything.
         request
             .headers_mut()
             .entry(ACCEPT)
@@ -226,16 +233,16 @@ pub async fn listen_or_end<H: Handler>(endpoint: &Endpoint<H>, mut request: Requ
     }
     let served = match sessions.handle(request).await {
         Ok(served) => plain_text_error(served, b"").await,
-        Err(objection) => Err(objection),
+        Err(error) => Err(error),
     };
     let served = match served {
         Ok(served) => Ok(structured_content::fill_response(served, Reservation::default()).await),
-        Err(objection) => Err(objection),
+        Err(error) => Err(error),
     };
-    served.unwrap_or_else(|objection| refused(&objection))
+    served.unwrap_or_else(|error| refused(&error))
 }
 
-/// Says when to come back, where an answer says that there is no room.
+/// Adds `Retry-After` to a response that reports a reached limit.
 pub fn retry_later(response: &mut http::Response<Body>) {
     if [
         StatusCode::SERVICE_UNAVAILABLE,
@@ -248,23 +255,22 @@ pub fn retry_later(response: &mut http::Response<Body>) {
 }
 
 fn session_of(headers: &HeaderMap) -> Result<Option<&str>, MessageError> {
-    let mut given = headers.get_all(SESSION_ID).iter();
-    let id = given.next();
-    if given.next().is_some() {
+    let mut values = headers.get_all(SESSION_ID).iter();
+    let id = values.next();
+    if values.next().is_some() {
         return Err(MessageError::invalid(
             "the header mcp-session-id is given more than once",
         ));
     }
-    // What is no text is no id of ours.
+    // Ids are ASCII, so any other value matches no session.
     Ok(id.map(|id| id.to_str().unwrap_or_default()))
 }
 
-/// Whether the request says that it is of a revision without sessions. What it says must agree with its body, which rmcp
-/// sees to.
+/// Whether the headers name a revision without sessions. rmcp checks that the body agrees.
 fn is_modern(headers: &HeaderMap) -> bool {
     headers
         .get(PROTOCOL_VERSION)
         .and_then(|version| version.to_str().ok())
-        // Dates as text sort as dates.
+        // ISO dates sort as text.
         .is_some_and(|version| version >= ProtocolVersion::V_2026_07_28.as_str())
 }

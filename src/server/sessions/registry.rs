@@ -1,8 +1,9 @@
-//! Whose each session is, and how many there may be.
+//! The owners of the sessions, and their limits.
 //!
-//! An id alone opens nothing: a session serves only the person that opened it, and to everybody else it does not exist.
-//! Two bounds hold at once. There is one on all sessions, past which newcomers are refused; and one on a person's, past
-//! which their newest pushes out the one that they left alone the longest, since clients seldom end what they began.
+//! A session id alone grants nothing: a session serves only the principal that opened it, and for
+//! all others it does not exist. There are two limits. New sessions beyond the total are refused.
+//! Beyond the limit per principal, a new session evicts the least recently used one of that
+//! principal, since clients seldom end their sessions.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,17 +13,17 @@ use tokio::time::Instant;
 
 use crate::telemetry::metrics;
 
-/// Sessions of one person at once: some clients with some windows each.
-const MOST_OF_ONE_PERSON: usize = 16;
+/// Limit on the sessions of one principal: a few clients with a few windows each.
+const MAX_PER_PRINCIPAL: usize = 16;
 
 #[derive(Debug)]
 pub struct Ledger {
-    most: usize,
-    kept: Mutex<Kept>,
+    max_sessions: usize,
+    state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct State {
     sessions: HashMap<SessionId, Entry>,
     /// Sessions that are being opened and have no id yet.
     opening: usize,
@@ -31,55 +32,56 @@ struct Kept {
 #[derive(Debug)]
 struct Entry {
     owner: Arc<str>,
-    used: Instant,
+    last_used: Instant,
 }
 
-/// There is no room for another session.
+/// The limit on all sessions is reached, and the caller has none to evict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RegistryFullError;
 
-/// Room for a session that is being opened; given back when nothing comes of it.
+/// A reservation for a session that is being opened; released on drop.
 #[derive(Debug)]
 pub struct Room {
-    ledger: Arc<Ledger>,
-    /// Sessions that have to be closed for it.
+    registry: Arc<Ledger>,
+    /// The session to close for this one.
     pub makes_way: Option<SessionId>,
 }
 
 impl Ledger {
-    pub fn new(most: usize) -> Self {
+    pub fn new(max_sessions: usize) -> Self {
         Self {
-            most,
-            kept: Mutex::default(),
+            max_sessions,
+            state: Mutex::default(),
         }
     }
 
-    /// Where there is none left, the person's own oldest session makes way, if there is one.
+    /// Reserves capacity for a session. At the limit, the owner's least recently used session is
+    /// evicted, if there is one.
     pub fn make_room(self: &Arc<Self>, owner: &str) -> Result<Room, RegistryFullError> {
-        let mut kept = self.kept();
-        let makes_way = if kept.sessions.len() + kept.opening < self.most {
+        let mut state = self.state();
+        let makes_way = if state.sessions.len() + state.opening < self.max_sessions {
             None
         } else {
-            let oldest = kept.oldest_of(owner).ok_or_else(|| {
+            let oldest = state.oldest_of(owner).ok_or_else(|| {
                 metrics::limited("sessions");
                 RegistryFullError
             })?;
-            kept.sessions.remove(&oldest);
+            state.sessions.remove(&oldest);
             Some(oldest)
         };
-        kept.opening += 1;
-        drop(kept);
+        state.opening += 1;
+        drop(state);
         Ok(Room {
-            ledger: Arc::clone(self),
+            registry: Arc::clone(self),
             makes_way,
         })
     }
 
-    /// Whether this session is this person's. It counts as used then.
+    /// Whether the session belongs to `owner`. If so, it is marked as used.
     pub fn enter(&self, id: &str, owner: &str) -> bool {
-        match self.kept().sessions.get_mut(id) {
+        match self.state().sessions.get_mut(id) {
             Some(entry) if *entry.owner == *owner => {
-                entry.used = Instant::now();
+                entry.last_used = Instant::now();
                 true
             }
             _ => false,
@@ -87,56 +89,57 @@ impl Ledger {
     }
 
     pub fn forget(&self, id: &str) {
-        self.kept().sessions.remove(id);
+        self.state().sessions.remove(id);
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[cfg(test)]
     pub fn count(&self) -> usize {
-        let kept = self.kept();
-        kept.sessions.len() + kept.opening
+        let state = self.state();
+        state.sessions.len() + state.opening
     }
 }
 
-impl Kept {
-    fn of<'a>(&'a self, owner: &'a str) -> impl Iterator<Item = (&'a SessionId, &'a Entry)> {
+impl State {
+    fn owned_by<'a>(&'a self, owner: &'a str) -> impl Iterator<Item = (&'a SessionId, &'a Entry)> {
         self.sessions
             .iter()
             .filter(move |(_, entry)| *entry.owner == *owner)
     }
 
     fn oldest_of(&self, owner: &str) -> Option<SessionId> {
-        self.of(owner)
-            .min_by_key(|(_, entry)| entry.used)
+        self.owned_by(owner)
+            .min_by_key(|(_, entry)| entry.last_used)
             .map(|(id, _)| Arc::clone(id))
     }
 }
 
 impl Room {
-    /// Enters the session that was opened, and says which of the person's others has to go, if they have too many.
+    /// Registers the opened session, and returns the owner's session to close if they have too
+    /// many.
     pub fn taken_by(self, id: SessionId, owner: Arc<str>) -> Option<SessionId> {
-        let mut kept = self.ledger.kept();
-        let surplus = if kept.of(&owner).count() < MOST_OF_ONE_PERSON {
+        let mut state = self.registry.state();
+        let evicted = if state.owned_by(&owner).count() < MAX_PER_PRINCIPAL {
             None
         } else {
-            kept.oldest_of(&owner)
+            state.oldest_of(&owner)
         };
-        if let Some(surplus) = &surplus {
-            kept.sessions.remove(surplus);
+        if let Some(evicted) = &evicted {
+            state.sessions.remove(evicted);
         }
-        let used = Instant::now();
-        kept.sessions.insert(id, Entry { owner, used });
-        surplus
+        let last_used = Instant::now();
+        state.sessions.insert(id, Entry { owner, last_used });
+        evicted
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        let mut kept = self.ledger.kept();
-        kept.opening = kept.opening.saturating_sub(1);
+        let mut state = self.registry.state();
+        state.opening = state.opening.saturating_sub(1);
     }
 }
 
@@ -145,59 +148,61 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn open(ledger: &Arc<Ledger>, id: &str, owner: &str) -> Option<SessionId> {
-        let room = ledger.make_room(owner).unwrap();
-        let makes_way = room.makes_way.clone();
-        makes_way.or(room.taken_by(Arc::from(id), Arc::from(owner)))
+    fn open(registry: &Arc<Ledger>, id: &str, owner: &str) -> Option<SessionId> {
+        let reservation = registry.make_room(owner).unwrap();
+        let makes_way = reservation.makes_way.clone();
+        makes_way.or(reservation.taken_by(Arc::from(id), Arc::from(owner)))
     }
 
     #[test]
-    fn a_session_is_its_owners_alone() {
-        let ledger = Arc::new(Ledger::new(8));
-        assert_eq!(open(&ledger, "1", "ann"), None);
-        assert!(ledger.enter("1", "ann"));
-        assert!(!ledger.enter("1", "bob"));
-        assert!(!ledger.enter("2", "ann"));
-        ledger.forget("1");
-        assert!(!ledger.enter("1", "ann"));
-        assert_eq!(ledger.count(), 0);
+    fn a_session_serves_only_its_owner() {
+        let registry = Arc::new(Ledger::new(8));
+        assert_eq!(open(&registry, "1", "ann"), None);
+        assert!(registry.enter("1", "ann"));
+        assert!(!registry.enter("1", "bob"));
+        assert!(!registry.enter("2", "ann"));
+        registry.forget("1");
+        assert!(!registry.enter("1", "ann"));
+        assert_eq!(registry.count(), 0);
     }
 
     #[test]
-    fn room_that_nobody_took_is_given_back() {
-        let ledger = Arc::new(Ledger::new(1));
-        let room = ledger.make_room("ann").unwrap();
-        assert_eq!(ledger.make_room("bob").unwrap_err(), RegistryFullError);
-        drop(room);
-        assert_eq!(ledger.count(), 0);
-        assert_eq!(open(&ledger, "1", "bob"), None);
+    fn releases_an_unused_reservation() {
+        let registry = Arc::new(Ledger::new(1));
+        let reservation = registry.make_room("ann").unwrap();
+        assert_eq!(registry.make_room("bob").unwrap_err(), RegistryFullError);
+        drop(reservation);
+        assert_eq!(registry.count(), 0);
+        assert_eq!(open(&registry, "1", "bob"), None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn where_all_is_taken_only_ones_own_make_way() {
-        let ledger = Arc::new(Ledger::new(2));
+    async fn at_the_limit_evicts_only_the_owners_session() {
+        let registry = Arc::new(Ledger::new(2));
         for id in ["1", "2"] {
-            assert_eq!(open(&ledger, id, "ann"), None);
+            assert_eq!(open(&registry, id, "ann"), None);
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        assert_eq!(ledger.make_room("bob").unwrap_err(), RegistryFullError);
-        assert!(ledger.enter("1", "ann"));
-        // The second has been left alone for longer.
-        assert_eq!(open(&ledger, "3", "ann").as_deref(), Some("2"));
-        assert!(ledger.enter("1", "ann") && !ledger.enter("2", "ann") && ledger.enter("3", "ann"));
-        assert_eq!(ledger.count(), 2);
+        assert_eq!(registry.make_room("bob").unwrap_err(), RegistryFullError);
+        assert!(registry.enter("1", "ann"));
+        // The second is the least recently used.
+        assert_eq!(open(&registry, "3", "ann").as_deref(), Some("2"));
+        assert!(
+            registry.enter("1", "ann") && !registry.enter("2", "ann") && registry.enter("3", "ann")
+        );
+        assert_eq!(registry.count(), 2);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_person_cannot_take_all() {
-        let ledger = Arc::new(Ledger::new(1000));
-        assert_eq!(open(&ledger, "bob's", "bob"), None);
-        for number in 0..MOST_OF_ONE_PERSON {
-            assert_eq!(open(&ledger, &number.to_string(), "ann"), None);
+    async fn limits_the_sessions_of_one_principal() {
+        let registry = Arc::new(Ledger::new(1000));
+        assert_eq!(open(&registry, "bob's", "bob"), None);
+        for number in 0..MAX_PER_PRINCIPAL {
+            assert_eq!(open(&registry, &number.to_string(), "ann"), None);
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        assert_eq!(open(&ledger, "one more", "ann").as_deref(), Some("0"));
-        assert_eq!(ledger.count(), MOST_OF_ONE_PERSON + 1);
-        assert!(ledger.enter("bob's", "bob"));
+        assert_eq!(open(&registry, "one more", "ann").as_deref(), Some("0"));
+        assert_eq!(registry.count(), MAX_PER_PRINCIPAL + 1);
+        assert!(registry.enter("bob's", "bob"));
     }
 }

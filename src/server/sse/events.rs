@@ -1,5 +1,7 @@
-//! The body of a stream: events as they come, and a comment when none has come for a while, so that no proxy on the way
-//! takes the stream for dead.
+//! The response body of an SSE stream.
+//!
+//! It yields events as they are queued, and a keep-alive comment when the stream is silent, since
+//! proxies close idle connections.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -23,7 +25,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// Where to post.
+    /// The `endpoint` event, which names the path for POST requests.
     pub fn endpoint(path: &str) -> Self {
         Self {
             text: Bytes::from(format!("event: endpoint\ndata: {path}\n\n")),
@@ -31,7 +33,7 @@ impl Event {
         }
     }
 
-    /// A JSON-RPC message, which has no line ends in it.
+    /// A `message` event. `json` must be one line, as SSE would split it otherwise.
     pub fn message(json: &[u8], slot: Option<Slot>) -> Self {
         let text = [b"event: message\ndata: ", json, b"\n\n"].concat();
         Self {
@@ -43,23 +45,23 @@ impl Event {
 
 pub struct Events {
     queue: mpsc::Receiver<Event>,
-    quiet: Interval,
-    /// Of the event that was handed out last: more is asked for only when there is room for it, so by then it has been
-    /// written, or will be without our help.
+    keep_alive_timer: Interval,
+    /// The slot of the last event returned. hyper polls for the next frame only when it has buffer
+    /// space, so the slot is released then: the event is written, or buffered for writing.
     handed_out: Option<Slot>,
-    /// With it goes the stream.
-    _place: StreamPermit,
+    /// Closes the stream when the body is dropped.
+    _permit: StreamPermit,
 }
 
 impl Events {
-    pub fn new(queue: mpsc::Receiver<Event>, keep_alive: Duration, place: StreamPermit) -> Self {
-        let mut quiet = interval_at(Instant::now() + keep_alive, keep_alive);
-        quiet.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pub fn new(queue: mpsc::Receiver<Event>, keep_alive: Duration, permit: StreamPermit) -> Self {
+        let mut keep_alive_timer = interval_at(Instant::now() + keep_alive, keep_alive);
+        keep_alive_timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             queue,
-            quiet,
+            keep_alive_timer,
             handed_out: None,
-            _place: place,
+            _permit: permit,
         }
     }
 }
@@ -75,13 +77,13 @@ impl Body for Events {
         self.handed_out = None;
         match self.queue.poll_recv(context) {
             Poll::Ready(Some(event)) => {
-                self.quiet.reset();
+                self.keep_alive_timer.reset();
                 self.handed_out = event.slot;
                 Poll::Ready(Some(Ok(Frame::data(event.text))))
             }
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Pending => self
-                .quiet
+                .keep_alive_timer
                 .poll_tick(context)
                 .map(|_| Some(Ok(Frame::data(Bytes::from_static(KEEP_ALIVE))))),
         }

@@ -1,8 +1,8 @@
-//! The requests of one stream that have not been answered yet.
+//! The pending requests of one stream.
 //!
-//! Each holds a [`Slot`] from the moment its message is taken until its answer has left: there are so many slots, so
-//! neither calls nor unread answers pile up; and each counts as work on the stream's connection, which is therefore not
-//! closed under it when the server leaves.
+//! Each holds a [`Slot`] from the moment its message is accepted until its response is written. The
+//! number of slots bounds both concurrent requests and unread responses. Each slot also counts as
+//! in flight on the stream's connection, which keeps that connection open while the server drains.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -16,50 +16,50 @@ use super::StreamError;
 use crate::foundation::memory_budget::Reservation;
 use crate::server::http::in_flight::{Count, InFlight};
 
-/// Requests of one stream that may be open at once, unread answers included.
+/// Limit on the pending requests of one stream, unread responses included.
 pub const SLOTS: usize = 32;
 
 #[derive(Debug)]
 pub struct Slot {
-    /// Of the request and its answer, until that has been written.
+    /// The memory of the request and its response, until the response is written.
     _memory: Reservation,
-    _running: InFlight,
+    _in_flight: InFlight,
     _permit: OwnedSemaphorePermit,
-    /// Tells whoever has the claim.
+    /// Revokes the [`Claim`] when the slot is dropped.
     _gone: DropGuard,
 }
 
 #[derive(Debug)]
 pub struct PendingRequests {
-    room: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     connection: Option<Count>,
     open: watch::Sender<Open>,
 }
 
 #[derive(Debug, Default)]
 struct Open {
-    /// Requests without an answer.
-    asked: HashMap<RequestId, Slot>,
-    /// Answers that wait for room among the events.
+    /// Requests without a response.
+    requests: HashMap<RequestId, Slot>,
+    /// Responses that wait for space in the event queue.
     waiting: usize,
 }
 
 impl Open {
     fn is_empty(&self) -> bool {
-        self.asked.is_empty() && self.waiting == 0
+        self.requests.is_empty() && self.waiting == 0
     }
 }
 
-/// An answer on its way out. It keeps the slot of its request, which a cancellation can no longer free: else unread answers
-/// would pile up without one.
+/// A response that waits for the event queue. It owns the slot of its request, so a cancellation
+/// cannot free it; otherwise unread responses could accumulate beyond the limit.
 #[derive(Debug)]
 pub struct PendingAnswer {
-    calls: Arc<PendingRequests>,
+    pending: Arc<PendingRequests>,
     slot: Option<Slot>,
 }
 
 impl PendingAnswer {
-    /// There is room for it: the slot goes with it.
+    /// Releases the slot to the event that is about to be queued.
     pub fn depart(mut self) -> Option<Slot> {
         self.slot.take()
     }
@@ -67,48 +67,48 @@ impl PendingAnswer {
 
 impl Drop for PendingAnswer {
     fn drop(&mut self) {
-        self.calls
+        self.pending
             .open
             .send_modify(|open| open.waiting = open.waiting.saturating_sub(1));
     }
 }
 
-/// The slot of a request that has not been handed on to rmcp. Whoever holds it answers the request, or drops it, as when
-/// the client closes its POST: nothing else would ever end the request then.
+/// The slot of a request that has not been passed to rmcp. Dropping the claim frees the slot, which
+/// covers a client that aborts its POST: nothing else would end the request.
 #[derive(Debug)]
 pub struct Claim {
-    calls: Arc<PendingRequests>,
+    pending: Arc<PendingRequests>,
     id: Option<RequestId>,
-    /// Cancelled with the slot, and under the lock, so that the slot of a later request with the same id is not taken for
-    /// this one's.
+    /// Cancelled under the lock when the slot is dropped, so that a claim never takes the slot of a
+    /// later request with the same id.
     gone: CancellationToken,
 }
 
 impl Claim {
-    /// The request is under way, and its answer will end it.
+    /// Passes the request to rmcp; its response then frees the slot.
     pub fn hand_on(mut self) {
         self.id = None;
     }
 
-    /// Until nobody waits for an answer any more: the request is cancelled, or the client has gone.
+    /// Completes when the request is cancelled or the client disconnects.
     pub async fn revoked(&self) {
         self.gone.cancelled().await;
     }
 
-    /// There is an answer, if anybody still waits for it.
+    /// Converts the claim into a pending answer; `None` if the request was cancelled.
     pub fn answer(mut self) -> Option<PendingAnswer> {
         let slot = Some(self.end(|open| open.waiting += 1)?);
-        let calls = Arc::clone(&self.calls);
-        Some(PendingAnswer { calls, slot })
+        let pending = Arc::clone(&self.pending);
+        Some(PendingAnswer { pending, slot })
     }
 
-    /// Ends the request if it is open, and whatever goes with that.
+    /// Removes the request if it is pending, and runs `and` under the same lock.
     fn end(&mut self, and: impl FnOnce(&mut Open)) -> Option<Slot> {
         let id = self.id.take()?;
         let mut slot = None;
-        self.calls.open.send_modify(|open| {
+        self.pending.open.send_modify(|open| {
             if !self.gone.is_cancelled() {
-                slot = open.asked.remove(&id);
+                slot = open.requests.remove(&id);
             }
             if slot.is_some() {
                 and(open);
@@ -125,72 +125,73 @@ impl Drop for Claim {
 }
 
 impl PendingRequests {
-    /// `connection`: the one that the answers leave on.
+    /// `connection` counts the requests in flight on the stream's connection.
     pub fn on(connection: Option<Count>) -> Self {
         Self {
-            room: Arc::new(Semaphore::new(SLOTS)),
+            slots: Arc::new(Semaphore::new(SLOTS)),
             connection,
             open: watch::Sender::new(Open::default()),
         }
     }
 
-    /// Waits for room. An id that is in use would leave two requests with one answer.
+    /// Waits for a slot. Rejects an id that is in use, since two requests would share one response.
     pub async fn begin(
         self: &Arc<Self>,
         id: RequestId,
         memory: Reservation,
     ) -> Result<Claim, StreamError> {
-        let room = Arc::clone(&self.room).acquire_owned().await;
+        let permit = Arc::clone(&self.slots).acquire_owned().await;
         let gone = CancellationToken::new();
         let slot = Slot {
             _memory: memory,
-            _permit: room.map_err(|_| StreamError::UnknownSession)?,
-            _running: InFlight::on(self.connection.clone()),
+            _permit: permit.map_err(|_| StreamError::UnknownSession)?,
+            _in_flight: InFlight::on(self.connection.clone()),
             _gone: gone.clone().drop_guard(),
         };
         let mut begun = Err(StreamError::IdInUse);
         self.open.send_modify(|open| {
-            if self.room.is_closed() {
-                // In the meantime. Nothing would end the request any more.
+            if self.slots.is_closed() {
+                // Closed while waiting for the slot: nothing would end the request.
                 begun = Err(StreamError::UnknownSession);
-            } else if let Entry::Vacant(place) = open.asked.entry(id.clone()) {
-                place.insert(slot);
+            } else if let Entry::Vacant(vacant) = open.requests.entry(id.clone()) {
+                vacant.insert(slot);
                 begun = Ok(());
             }
         });
         begun.map(|()| Claim {
-            calls: Arc::clone(self),
+            pending: Arc::clone(self),
             id: Some(id),
             gone,
         })
     }
 
-    /// A request will never be answered.
+    /// Drops a request that will not be answered.
     pub fn cancel(&self, id: &RequestId) {
-        self.open.send_modify(|open| drop(open.asked.remove(id)));
+        self.open.send_modify(|open| drop(open.requests.remove(id)));
     }
 
-    /// A request has its answer, which may have to wait until the client has read others.
+    /// Takes the slot of an answered request. The response may wait until the client reads earlier
+    /// ones.
     pub fn answer(self: &Arc<Self>, id: &RequestId) -> PendingAnswer {
         let mut slot = None;
         self.open.send_modify(|open| {
-            slot = open.asked.remove(id);
+            slot = open.requests.remove(id);
             open.waiting += 1;
         });
-        let calls = Arc::clone(self);
-        PendingAnswer { calls, slot }
+        let pending = Arc::clone(self);
+        PendingAnswer { pending, slot }
     }
 
     pub async fn until_none(&self) {
         let mut open = self.open.subscribe();
-        // The sender is `self`, so it is there.
+        // Cannot fail: `self` owns the sender.
         let _ = open.wait_for(Open::is_empty).await;
     }
 
-    /// The stream has gone: whoever waits for room waits in vain.
+    /// Drops all requests and fails every waiting [`begin`](Self::begin).
     pub fn close(&self) {
-        self.room.close();
-        self.open.send_modify(|open| open.asked.clear());
+        self.slots.close();
+        self.open.send_modify(|open| open.requests.clear());
     }
 }
 
@@ -201,85 +202,91 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_request_that_is_not_handed_on_leaves_nothing_behind() {
+    async fn frees_each_slot_exactly_once() {
         let id = || RequestId::Number(1);
         let connection = Count::new(0);
-        let calls = Arc::new(PendingRequests::on(Some(connection.clone())));
-        let claim = calls.begin(id(), Reservation::default()).await.unwrap();
+        let pending = Arc::new(PendingRequests::on(Some(connection.clone())));
+        let claim = pending.begin(id(), Reservation::default()).await.unwrap();
         assert_eq!(*connection.borrow(), 1);
         assert_eq!(
-            calls.begin(id(), Reservation::default()).await.unwrap_err(),
+            pending
+                .begin(id(), Reservation::default())
+                .await
+                .unwrap_err(),
             StreamError::IdInUse
         );
         drop(claim);
-        assert!(calls.until_none().now_or_never().is_some());
-        calls
+        assert!(pending.until_none().now_or_never().is_some());
+        pending
             .begin(id(), Reservation::default())
             .await
             .unwrap()
             .hand_on();
         assert_eq!(*connection.borrow(), 1);
-        // The slot goes with the answer, and is kept until that has left.
-        let slot = calls.answer(&id()).depart();
-        assert!(calls.until_none().now_or_never().is_some());
+        // The slot moves to the event and is held until that is written.
+        let slot = pending.answer(&id()).depart();
+        assert!(pending.until_none().now_or_never().is_some());
         assert_eq!(
-            (*connection.borrow(), calls.room.available_permits()),
+            (*connection.borrow(), pending.slots.available_permits()),
             (1, SLOTS - 1)
         );
         drop(slot);
         assert_eq!(
-            (*connection.borrow(), calls.room.available_permits()),
+            (*connection.borrow(), pending.slots.available_permits()),
             (0, SLOTS)
         );
-        // Nor does a cancellation free the slot of an answer that waits for the client to read.
-        calls
+        // A cancellation does not free the slot of a response that waits to be read.
+        pending
             .begin(id(), Reservation::default())
             .await
             .unwrap()
             .hand_on();
-        let answer = calls.answer(&id());
-        calls.cancel(&id());
-        assert!(calls.until_none().now_or_never().is_none());
-        assert_eq!(calls.room.available_permits(), SLOTS - 1);
+        let answer = pending.answer(&id());
+        pending.cancel(&id());
+        assert!(pending.until_none().now_or_never().is_none());
+        assert_eq!(pending.slots.available_permits(), SLOTS - 1);
         let slot = answer.depart();
-        assert!(calls.until_none().now_or_never().is_some());
-        assert_eq!(calls.room.available_permits(), SLOTS - 1);
+        assert!(pending.until_none().now_or_never().is_some());
+        assert_eq!(pending.slots.available_permits(), SLOTS - 1);
         drop(slot);
-        assert_eq!(calls.room.available_permits(), SLOTS);
-        calls.close();
+        assert_eq!(pending.slots.available_permits(), SLOTS);
+        pending.close();
         assert_eq!(
-            calls.begin(id(), Reservation::default()).await.unwrap_err(),
+            pending
+                .begin(id(), Reservation::default())
+                .await
+                .unwrap_err(),
             StreamError::UnknownSession
         );
     }
 
     #[tokio::test]
-    async fn a_claim_is_revoked_and_takes_nothing_of_its_successor() {
+    async fn a_revoked_claim_does_not_take_the_slot_of_its_successor() {
         let id = || RequestId::Number(1);
-        let calls = Arc::new(PendingRequests::on(None));
+        let pending = Arc::new(PendingRequests::on(None));
         for answers in [true, false] {
-            let old = calls.begin(id(), Reservation::default()).await.unwrap();
+            let old = pending.begin(id(), Reservation::default()).await.unwrap();
             assert!(old.revoked().now_or_never().is_none());
-            calls.cancel(&id());
+            pending.cancel(&id());
             assert!(old.revoked().now_or_never().is_some());
-            let new = calls.begin(id(), Reservation::default()).await.unwrap();
+            let new = pending.begin(id(), Reservation::default()).await.unwrap();
             if answers {
                 assert!(old.answer().is_none());
             } else {
                 drop(old);
             }
-            assert_eq!(calls.room.available_permits(), SLOTS - 1);
-            // The answer keeps the slot, whatever is cancelled.
+            assert_eq!(pending.slots.available_permits(), SLOTS - 1);
+            // The pending answer keeps the slot despite the cancellation.
             let answer = new.answer().unwrap();
-            calls.cancel(&id());
-            assert!(calls.until_none().now_or_never().is_none());
-            assert_eq!(calls.room.available_permits(), SLOTS - 1);
+            pending.cancel(&id());
+            assert!(pending.until_none().now_or_never().is_none());
+            assert_eq!(pending.slots.available_permits(), SLOTS - 1);
             drop(answer.depart());
-            assert!(calls.until_none().now_or_never().is_some());
-            assert_eq!(calls.room.available_permits(), SLOTS);
+            assert!(pending.until_none().now_or_never().is_some());
+            assert_eq!(pending.slots.available_permits(), SLOTS);
         }
-        let last = calls.begin(id(), Reservation::default()).await.unwrap();
-        calls.close();
+        let last = pending.begin(id(), Reservation::default()).await.unwrap();
+        pending.close();
         assert!(last.revoked().now_or_never().is_some());
     }
 }

@@ -1,4 +1,4 @@
-//! The streams there are: whose they are, and how many there may be.
+//! The registry of open streams: their owners and their limits.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,58 +20,59 @@ use crate::server::Settings;
 use crate::server::http::in_flight::Count;
 use crate::telemetry::metrics;
 
-/// Messages that wait for rmcp, which takes them at once unless it is greeting.
+/// Capacity of the queue to rmcp, which reads it at once except during its handshake.
 const INBOX: usize = 8;
 
-/// Events that wait for the client. Answers beyond them wait with their slots.
+/// Capacity of the event queue to the client. Further responses wait and keep their slots.
 const OUTBOX: usize = 8;
 
 #[derive(Debug)]
 pub struct Streams {
     open: Mutex<HashMap<Uuid, Arc<Stream>>>,
-    most: usize,
-    most_of_one: usize,
+    max_streams: usize,
+    max_per_principal: usize,
     draining: CancellationToken,
 }
 
-/// One stream, as those who post to it see it.
+/// One stream, as seen by POST requests to it.
 #[derive(Debug)]
 pub struct Stream {
-    /// A process serves one tenant, so the subject alone says who somebody is.
+    /// The owner. A process serves one tenant, so the subject alone identifies it.
     subject: Arc<str>,
-    /// What the client left of the tools when it opened the stream.
+    /// The tools that the client selected when it opened the stream.
     pub asked: ToolAccess,
     pub calls: Arc<PendingRequests>,
     inbox: mpsc::Sender<ClientJsonRpcMessage>,
-    /// Weak, so that the stream ends with its conversation.
+    /// Weak, so that the stream ends with its MCP session.
     outbox: mpsc::WeakSender<Event>,
-    /// The client has said `initialize`.
+    /// Whether `initialize` has been passed to rmcp.
     begun: AtomicBool,
-    /// The client, once it has been answered that.
+    /// rmcp's peer, once its handshake is complete.
     peer: OnceLock<Peer<RoleServer>>,
-    /// The loop of the stream's connection, on which its calls run, whatever connection they come by.
+    /// The runtime of the stream's connection. Calls run there, whichever connection their POST
+    /// uses.
     pub runtime: Handle,
 }
 
-/// A new stream, with the ends that its conversation takes.
+/// A new stream, with the channel ends that its MCP session takes.
 pub struct Opened {
     pub id: Uuid,
     pub stream: Arc<Stream>,
     pub inbox: mpsc::Receiver<ClientJsonRpcMessage>,
     pub outbox: mpsc::Sender<Event>,
     pub queue: mpsc::Receiver<Event>,
-    /// Cancelled when the client goes.
+    /// Cancelled when the client disconnects.
     pub stop: CancellationToken,
     pub place: StreamPermit,
 }
 
-/// A place among the streams. Dropped with the body of the answer, that is when the client has gone or has heard all: then
-/// the calls of the stream are stopped, and their sessions ended.
+/// Counts one stream against the limits. Owned by the response body, so it is dropped when the
+/// client disconnects or the stream ends; that cancels the pending calls.
 pub struct StreamPermit {
     streams: Arc<Streams>,
     id: Uuid,
     stop: CancellationToken,
-    _counted: metrics::Held,
+    _metric: metrics::Held,
 }
 
 impl Drop for StreamPermit {
@@ -88,13 +89,14 @@ impl Streams {
     pub fn new(settings: &Settings) -> Self {
         Self {
             open: Mutex::default(),
-            most: settings.sse_streams,
-            most_of_one: settings.sse_streams_per_principal,
+            max_streams: settings.sse_streams,
+            max_per_principal: settings.sse_streams_per_principal,
             draining: CancellationToken::new(),
         }
     }
 
-    /// From now on: no new stream and no new message; streams end when what is open on them is answered.
+    /// Refuses new streams and new messages. Open streams end once their pending requests are
+    /// answered.
     pub fn begin_draining(&self) {
         self.draining.cancel();
     }
@@ -130,17 +132,17 @@ impl Streams {
             peer: OnceLock::new(),
             runtime: Handle::current(),
         });
-        // 122 bits of the system's randomness: whoever does not know one will not guess it.
+        // 122 random bits from the operating system, so ids cannot be guessed.
         let id = Uuid::new_v4();
         let mut open = self.lock();
-        if open.len() >= self.most {
+        if open.len() >= self.max_streams {
             return Err(StreamError::TooManyStreams);
         }
         if open
             .values()
             .filter(|other| other.subject == *subject)
             .count()
-            >= self.most_of_one
+            >= self.max_per_principal
         {
             return Err(StreamError::TooManyOfYours);
         }
@@ -150,7 +152,7 @@ impl Streams {
             streams: Arc::clone(self),
             id,
             stop: stop.clone(),
-            _counted: metrics::stream_open(),
+            _metric: metrics::stream_open(),
         };
         Ok(Opened {
             id,
@@ -177,7 +179,7 @@ impl Streams {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Arc<Stream>>> {
-        // Nothing that is done under the lock leaves the map half changed.
+        // A poisoned lock is safe to use: no operation leaves the map inconsistent.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -187,13 +189,13 @@ impl Stream {
         self.begun.load(Ordering::Acquire)
     }
 
-    /// Who is spoken with, as far as rmcp knows. Nobody until its handshake is over.
+    /// rmcp's peer; `None` until the handshake is complete.
     pub fn peer(&self) -> Option<&Peer<RoleServer>> {
         self.peer.get()
     }
 
     pub fn speaks_with(&self, peer: Peer<RoleServer>) {
-        // There is one handshake.
+        // Set once: there is one handshake.
         let _ = self.peer.set(peer);
     }
 
@@ -202,11 +204,12 @@ impl Stream {
         request: JsonRpcRequest<ClientRequest>,
         claim: Claim,
     ) -> Result<(), StreamError> {
-        let begins = matches!(request.request, ClientRequest::InitializeRequest(_));
+        let is_initialize = matches!(request.request, ClientRequest::InitializeRequest(_));
         self.say(ClientJsonRpcMessage::Request(request)).await?;
         claim.hand_on();
-        if begins {
-            // Not before it is in the inbox, or a notification could overtake it, over which rmcp ends everything.
+        if is_initialize {
+            // Set only after the request is queued: rmcp ends the session over a notification that
+            // precedes `initialize`.
             self.begun.store(true, Ordering::Release);
         }
         Ok(())
@@ -219,18 +222,18 @@ impl Stream {
             .map_err(|_| StreamError::UnknownSession)
     }
 
-    /// The answer to a request that did not go to rmcp.
+    /// Sends the response to a request that bypassed rmcp.
     pub async fn answer(&self, message: &[u8], claim: Claim) -> Result<(), StreamError> {
         let Some(answer) = claim.answer() else {
-            // It is cancelled.
+            // The request was cancelled.
             return Ok(());
         };
         let outbox = self.outbox.upgrade().ok_or(StreamError::UnknownSession)?;
-        let place = outbox
+        let permit = outbox
             .reserve()
             .await
             .map_err(|_| StreamError::UnknownSession)?;
-        place.send(Event::message(message, answer.depart()));
+        permit.send(Event::message(message, answer.depart()));
         Ok(())
     }
 }

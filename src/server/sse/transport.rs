@@ -1,5 +1,5 @@
-//! rmcp's transport over a stream: messages come out of the inbox that POSTs fill, answers go into the queue that the
-//! client reads.
+//! rmcp's transport over an SSE stream: POST requests fill the inbox, and responses go to the event
+//! queue that the client reads.
 
 use std::sync::Arc;
 
@@ -16,13 +16,13 @@ use crate::server::jsonrpc::structured_content;
 
 pub struct SseTransport {
     inbox: mpsc::Receiver<ClientJsonRpcMessage>,
-    /// Taken when the conversation closes, with which the stream ends.
+    /// Taken on close, which ends the stream.
     outbox: Option<mpsc::Sender<Event>>,
     calls: Arc<PendingRequests>,
     draining: CancellationToken,
 }
 
-/// An answer that nobody will hear.
+/// A response that cannot be delivered.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     #[error("the client has gone")]
@@ -55,27 +55,27 @@ impl Transport<RoleServer> for SseTransport {
         message: ServerJsonRpcMessage,
     ) -> impl Future<Output = Result<(), SendError>> + Send + 'static {
         let outbox = self.outbox.clone();
-        let answer = answered(&message).map(|id| self.calls.answer(id));
+        let answer = answered_id(&message).map(|id| self.calls.answer(id));
         async move {
             let text = serde_json::to_string(&message)?;
             let text = structured_content::fill(&text);
             let outbox = outbox.ok_or(SendError::Gone)?;
-            let place = outbox.reserve_owned().await.map_err(|_| SendError::Gone)?;
+            let permit = outbox.reserve_owned().await.map_err(|_| SendError::Gone)?;
             let slot = answer.and_then(PendingAnswer::depart);
-            place.send(Event::message(text.as_bytes(), slot));
+            permit.send(Event::message(text.as_bytes(), slot));
             Ok(())
         }
     }
 
-    /// Ends when the client has gone, and when the server leaves and nothing is open any more.
+    /// Ends when the client disconnects, or when the server drains and no request is pending.
     async fn receive(&mut self) -> Option<ClientJsonRpcMessage> {
-        let left = async {
+        let drained = async {
             self.draining.cancelled().await;
             self.calls.until_none().await;
         };
         tokio::select! {
             message = self.inbox.recv() => message,
-            () = left => None,
+            () = drained => None,
         }
     }
 
@@ -86,7 +86,7 @@ impl Transport<RoleServer> for SseTransport {
     }
 }
 
-fn answered(message: &ServerJsonRpcMessage) -> Option<&RequestId> {
+fn answered_id(message: &ServerJsonRpcMessage) -> Option<&RequestId> {
     match message {
         JsonRpcMessage::Response(response) => Some(&response.id),
         JsonRpcMessage::Error(error) => error.id.as_ref(),

@@ -1,24 +1,24 @@
-//! Messages on a pipe: one per line, each within a limit.
+//! Reads lines of bounded length from a pipe, one message per line.
 
 use std::io;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
-/// Some editors and shells begin a file so.
+/// The UTF-8 byte order mark, which some editors and shells prepend.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 pub struct LineReader<R> {
     input: BufReader<R>,
     longest: usize,
-    /// The line so far, or the beginning of one that is too long.
+    /// The line so far; the first `longest` bytes if it is too long.
     line: Vec<u8>,
     too_long: bool,
-    /// The line is complete and was handed out.
+    /// The line was returned, so the next read clears it.
     handed_out: bool,
 }
 
 pub struct Line<'a> {
-    /// Without its end; only the beginning where it is too long.
+    /// The line without its terminator; truncated if it is too long.
     pub text: &'a [u8],
     pub too_long: bool,
 }
@@ -38,8 +38,8 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         self.longest
     }
 
-    /// `None` at the end of the input. May be dropped and called again: between the reading and the keeping nothing is
-    /// awaited.
+    /// The next line, or `None` at the end of the input. Cancel-safe: nothing is awaited between
+    /// reading a chunk and storing it.
     pub async fn next(&mut self) -> io::Result<Option<Line<'_>>> {
         if std::mem::take(&mut self.handed_out) {
             self.line.clear();
@@ -62,7 +62,7 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         loop {
             let available = self.input.fill_buf().await?;
             if available.is_empty() {
-                // The last line may do without a line end.
+                // The last line needs no terminator.
                 return Ok(!self.line.is_empty());
             }
             let end = available.iter().position(|byte| *byte == b'\n');

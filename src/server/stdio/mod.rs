@@ -1,7 +1,7 @@
-//! MCP over stdin and stdout, for a client that starts this process itself.
+//! MCP over stdin and stdout, for a client that starts this process.
 //!
-//! One message per line; nothing else may be written to the output. Who calls is settled by the server's
-//! [`Callers::Fixed`](crate::mcp::Callers): one token for the life of the process.
+//! Each line is one message; nothing else may be written to stdout.
+//! [`Callers::Fixed`](crate::mcp::Callers) sets the caller: one token for the life of the process.
 
 pub mod bounded_lines;
 pub mod stdio_transport;
@@ -17,8 +17,8 @@ use self::stdio_transport::Lines;
 use crate::api::{ApiClient, Counts};
 use crate::mcp::Server;
 
-/// Serves until the input ends or `shutdown`, then ends the API's sessions within `drain`. An error means that the
-/// client never said anything that begins a conversation.
+/// Serves until the input ends or `shutdown` completes, then closes the API's sessions within
+/// `drain`. An error means that the client sent no valid first message.
 pub async fn serve_stdio(
     server: Server,
     upstream: ApiClient,
@@ -33,7 +33,8 @@ pub async fn serve_stdio(
     let transport = Lines::new(input, output, max_message_bytes);
     let stop = CancellationToken::new();
     let serving = async {
-        // rmcp lets calls that are under way finish when the input ends, for a few seconds; then they are stopped.
+        // At the end of the input rmcp lets running calls finish for a few seconds; dropping the
+        // guard then cancels them.
         let _stop = stop.clone().drop_guard();
         let conversation = serve_server_with_ct(server, transport, stop.clone()).await?;
         conversation.waiting().await.ok();
@@ -49,7 +50,7 @@ pub async fn serve_stdio(
     };
     let counts = upstream.drain(drain).await;
     match served {
-        // Leaving before the conversation began, on either side's wish, is no failure.
+        // An end before the handshake is no error, whichever side caused it.
         Ok(())
         | Err(ServerInitializeError::Cancelled | ServerInitializeError::ConnectionClosed(_)) => {
             Ok(counts)

@@ -1,8 +1,8 @@
-//! What is forgiven, what is refused, and in which words.
+//! Tests which arguments are accepted, which are refused, and the wording of the errors.
 
 use super::*;
 
-/// The body or the query that these arguments lead to.
+/// The request body that the arguments produce.
 fn body(tool: &str, arguments: Value) -> Value {
     let plan = prepare(tool, arguments).unwrap_or_else(|error| panic!("{tool}: {error}"));
     serde_json::from_slice(plan.request.body.as_ref().expect("a body")).unwrap()
@@ -10,12 +10,12 @@ fn body(tool: &str, arguments: Value) -> Value {
 
 fn with(tool: &str, more: Value) -> Value {
     let catalogue = catalogue();
-    let mut arguments = least(&catalogue.get(tool).unwrap().spec);
+    let mut arguments = minimal_arguments(&catalogue.get(tool).unwrap().spec);
     arguments.as_object_mut().unwrap().extend(args(more));
     arguments
 }
 
-/// Digits are the caller's; no reader into 64 bits comes between them and the API.
+/// Numbers are not converted to 64 bits on the way to the API.
 #[test]
 fn numbers_reach_the_api_digit_for_digit() {
     let numbers = r#"{"huge":123456789012345678901234567890,"far":1e+999,"fine":0.10000000000000000000001,"zero":-0.0,"two":1.50}"#;
@@ -23,9 +23,9 @@ fn numbers_reach_the_api_digit_for_digit() {
         ("create_note", "additional_fields"),
         ("process_note", "metadata"),
     ] {
-        for said in [numbers.to_owned(), json!(numbers).to_string()] {
-            let arguments = with(tool, json!({argument: "SAID"})).to_string();
-            let plan = prepare_text(tool, &arguments.replace("\"SAID\"", &said)).unwrap();
+        for given in [numbers.to_owned(), json!(numbers).to_string()] {
+            let arguments = with(tool, json!({argument: "GIVEN"})).to_string();
+            let plan = prepare_text(tool, &arguments.replace("\"GIVEN\"", &given)).unwrap();
             let body = String::from_utf8(plan.request.body.unwrap().to_vec()).unwrap();
             assert!(body.contains(&numbers[1..numbers.len() - 1]), "{body}");
         }
@@ -40,69 +40,69 @@ fn numbers_reach_the_api_digit_for_digit() {
 }
 
 #[test]
-fn what_can_only_mean_one_thing_is_taken_as_that() {
-    let meant = |tool: &str, said: Value, plainly: Value| {
+fn unambiguous_values_are_normalized() {
+    let same_body = |tool: &str, given: Value, canonical: Value| {
         assert_eq!(
-            body(tool, with(tool, said.clone())),
-            body(tool, with(tool, plainly)),
-            "{tool} {said}"
+            body(tool, with(tool, given.clone())),
+            body(tool, with(tool, canonical)),
+            "{tool} {given}"
         );
     };
-    meant(
+    same_body(
         "create_note",
         json!({"tags": "[\"a\", \"b\"]"}),
         json!({"tags": ["a", "b"]}),
     );
-    meant(
+    same_body(
         "create_note",
         json!({"additional_fields": "{\"mood\": 1.5}"}),
         json!({"additional_fields": {"mood": 1.5}}),
     );
-    meant(
+    same_body(
         "create_note",
         json!({"tags": null, "additional_fields": null}),
         json!({}),
     );
-    meant(
+    same_body(
         "patch_note",
         json!({"updates": "{\"title\":\"x\"}"}),
         json!({"updates": {"title": "x"}}),
     );
-    meant(
+    same_body(
         "patch_task",
         json!({"updates": {"due_date": "2026-01-01"}}),
         json!({"updates": {"dueDate": "2026-01-01"}}),
     );
-    meant(
+    same_body(
         "patch_task",
         json!({"updates": {"tags": "[\"a\"]"}}),
         json!({"updates": {"tags": ["a"]}}),
     );
-    meant(
+    same_body(
         "process_note",
         json!({"metadata": "{}"}),
         json!({"metadata": {}}),
     );
-    meant(
+    same_body(
         "create_task",
         json!({"due_date": " 2026-01-01 "}),
         json!({"due_date": "2026-01-01"}),
     );
-    meant(
+    same_body(
         "create_chat",
         json!({"archived": "true"}),
         json!({"archived": true}),
     );
-    let shouted = format!("  {} ", PARENT.to_uppercase());
-    meant(
+    let uppercase = format!("  {} ", PARENT.to_uppercase());
+    same_body(
         "create_comment",
-        json!({"parent_uid": shouted}),
+        json!({"parent_uid": uppercase}),
         json!({"parent_uid": PARENT}),
     );
 }
 
 #[test]
-fn uids_and_numbers_come_in_several_spellings() {
+fn uids_and_numbers_are_accepted_in_several_notations() {
     for uid in [
         UID.to_uppercase(),
         format!("\t{UID}\n"),
@@ -133,7 +133,7 @@ fn uids_and_numbers_come_in_several_spellings() {
 }
 
 #[test]
-fn text_stays_text_whatever_it_looks_like() {
+fn text_that_looks_like_json_stays_text() {
     let sent = body(
         "create_note",
         with(
@@ -154,9 +154,9 @@ fn text_stays_text_whatever_it_looks_like() {
 
 #[test]
 #[rustfmt::skip]
-fn refusals_name_the_argument_what_came_and_what_is_allowed() {
+fn errors_name_the_argument_the_value_and_the_allowed_values() {
     let table = [
-        // tool, arguments on top of the least, argument named, message
+        // tool, arguments added to the minimal ones, argument named, message
         ("list_notes", json!({"limit": 0}), "limit", "`limit` must be an integer from 1 to 1000; got 0."),
         ("list_notes", json!({"limit": 1001}), "limit", "`limit` must be an integer from 1 to 1000; got 1001."),
         ("list_notes", json!({"limit": "many"}), "limit", "`limit` must be an integer from 1 to 1000; got \"many\"."),
@@ -221,7 +221,7 @@ fn refusals_name_the_argument_what_came_and_what_is_allowed() {
 }
 
 #[test]
-fn a_refusal_tells_what_is_allowed() {
+fn an_error_lists_the_allowed_values() {
     let error = refusal("create_task", json!({"title": "t", "priority": "urgent"}));
     assert_eq!(error.details.allowed, ["low", "medium", "high"]);
     assert_eq!(
@@ -242,7 +242,7 @@ fn a_refusal_tells_what_is_allowed() {
 }
 
 #[test]
-fn what_came_is_shown_but_never_at_length() {
+fn invalid_values_are_echoed_truncated() {
     for (tool, arguments) in [
         ("get_note", json!({"uid": "ü".repeat(1 << 20)})),
         ("get_note", json!({"uid": UID, "x".repeat(1 << 20): 1})),
@@ -269,7 +269,7 @@ fn what_came_is_shown_but_never_at_length() {
 }
 
 #[test]
-fn unknown_tools_are_told_from_known_ones() {
+fn an_unknown_tool_suggests_the_nearest_name() {
     let error = refusal("list_note", json!({}));
     assert_eq!(error.code, "unknown_tool");
     assert_eq!(error.suggested_action, "Call list_notes instead.");
@@ -280,7 +280,7 @@ fn unknown_tools_are_told_from_known_ones() {
 }
 
 #[test]
-fn a_body_that_the_api_would_not_take_is_not_sent() {
+fn a_body_above_the_limit_of_the_api_is_refused() {
     let large = "x".repeat(1 << 20);
     for (tool, arguments, argument) in [
         (
@@ -316,16 +316,16 @@ fn a_body_that_the_api_would_not_take_is_not_sent() {
 
 /// The API counts the body itself as the first of its 64 levels.
 #[test]
-fn nesting_is_held_to_what_the_api_takes() {
+fn nesting_above_the_limit_of_the_api_is_refused() {
     let nested = |levels: usize| (0..levels).fold(json!(1), |value, _| json!([value]));
-    for (tool, place) in [
+    for (tool, argument) in [
         ("create_note", "additional_fields"),
         ("patch_note", "updates"),
     ] {
-        let deep = |levels| with(tool, json!({place: {"deep": nested(levels)}}));
+        let deep = |levels| with(tool, json!({argument: {"deep": nested(levels)}}));
         assert!(prepare(tool, deep(63)).is_ok(), "{tool}");
         let error = refusal(tool, deep(64));
-        assert_eq!(error.details.argument, Some(format!("{place}.deep")));
+        assert_eq!(error.details.argument, Some(format!("{argument}.deep")));
     }
     let deep = |levels| {
         with(
@@ -344,8 +344,8 @@ fn nesting_is_held_to_what_the_api_takes() {
 }
 
 #[test]
-fn moments_are_dates_or_rfc_3339_times() {
-    use crate::tools::rfc3339::is_moment;
+fn recognizes_dates_and_rfc_3339_times() {
+    use crate::tools::rfc3339::is_date_or_time;
     for good in [
         "2026-03-01",
         "2024-02-29",
@@ -357,7 +357,7 @@ fn moments_are_dates_or_rfc_3339_times() {
         "2026-03-01T09:00:00+05:45",
         "2026-03-01T23:59:60-00:00",
     ] {
-        assert!(is_moment(good), "{good}");
+        assert!(is_date_or_time(good), "{good}");
     }
     for bad in [
         "",
@@ -386,6 +386,6 @@ fn moments_are_dates_or_rfc_3339_times() {
         "2026-03-0ü",
         "01-03-2026",
     ] {
-        assert!(!is_moment(bad), "{bad}");
+        assert!(!is_date_or_time(bad), "{bad}");
     }
 }

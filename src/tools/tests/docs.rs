@@ -1,4 +1,4 @@
-//! `docs/TOOLS.md` is written by hand; whatever has a name in the code has to be found in it.
+//! Checks that `docs/TOOLS.md`, which is written by hand, documents every name in the code.
 
 use super::*;
 
@@ -46,7 +46,7 @@ fn details_are_documented() {
     }
 }
 
-/// The other way round: no code is documented that no line of this layer makes.
+/// Checks the reverse: the code contains every error code that the page documents.
 #[test]
 fn documented_codes_can_occur() {
     let sources = [
@@ -81,13 +81,13 @@ fn documented_codes_can_occur() {
 }
 
 #[test]
-fn the_figures_are_the_measured_ones() {
-    let figure = |bytes: usize| format!("{},{:03}", bytes / 1000, bytes % 1000);
+fn the_documented_sizes_are_the_measured_ones() {
+    let grouped = |bytes: usize| format!("{},{:03}", bytes / 1000, bytes % 1000);
     let (served, read_by_models) = surface::sizes();
     let both = format!(
         "({} and {} at the time of writing)",
-        figure(served),
-        figure(read_by_models)
+        grouped(served),
+        grouped(read_by_models)
     );
     assert!(PAGE.contains(&both), "docs/TOOLS.md says otherwise: {both}");
 }

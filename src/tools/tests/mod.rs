@@ -1,4 +1,4 @@
-//! Tests of the whole layer, through its public doors. The API is a script: answers in order, requests kept.
+//! Tests of the whole layer through its public interface, against a scripted API.
 
 use std::collections::VecDeque;
 use std::sync::{LazyLock, Mutex};
@@ -23,8 +23,9 @@ mod results;
 mod second_looks;
 mod surface;
 
-/// An item that exists, and the UID that the next created one gets.
+/// The UID of an existing item.
 const UID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+/// The UID that the next new item gets.
 const NEW_UID: &str = "0190aaaa-bbbb-7ccc-8ddd-eeeeeeeeeeee";
 const PARENT: &str = "01890a5d-0000-7000-8000-000000000001";
 
@@ -34,7 +35,7 @@ fn catalogue() -> &'static Catalogue {
     &SHARED
 }
 
-/// The API's double: gives the scripted answers in order and keeps what it was sent.
+/// A test double of the API. It returns scripted responses in order and records the requests.
 #[derive(Default)]
 struct Script {
     answers: Mutex<VecDeque<Result<Reply, ApiError>>>,
@@ -75,7 +76,7 @@ fn reply(status: u16, body: impl ToString) -> Result<Reply, ApiError> {
     })
 }
 
-/// An answer to a request that was sent before, and may have been carried out then.
+/// A response to a retry whose earlier attempt may have been carried out.
 fn doubtful(answer: Result<Reply, ApiError>) -> Result<Reply, ApiError> {
     answer.map(|reply| Reply {
         doubtful: true,
@@ -111,8 +112,8 @@ async fn call(tool: &str, arguments: Value, script: &Script) -> Result<Success, 
     plan.run(script, &Limits::default(), |_| {}).await
 }
 
-/// The least that a tool can be called with.
-fn least(spec: &ToolSpec) -> Value {
+/// The minimal arguments of a tool.
+fn minimal_arguments(spec: &ToolSpec) -> Value {
     let properties = &spec.input_schema["properties"];
     let required = spec
         .input_schema

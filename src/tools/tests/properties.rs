@@ -1,4 +1,4 @@
-//! What holds for all arguments and all answers, not only for those that somebody thought of.
+//! Property tests: they check what holds for all arguments and all responses of the API.
 
 use jsonschema::Validator;
 use proptest::prelude::*;
@@ -42,22 +42,23 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// An object whose keys mean nothing to the tools.
-fn strange_object(least: usize) -> impl Strategy<Value = Value> {
+/// An object with keys that are not fields of any entity.
+fn object_with_unknown_keys(least: usize) -> impl Strategy<Value = Value> {
     prop::collection::vec(("x[a-zA-Z_]{0,8}", any_json()), least..4)
         .prop_map(|members| Value::Object(members.into_iter().collect()))
 }
 
-/// Anything that the argument's schema admits, less what the schema cannot say: that a string is a UID or a date.
+/// A value that the argument's schema admits. UIDs and dates are valid, which the schema cannot
+/// express.
 fn admitted(name: &str, schema: &Value) -> BoxedStrategy<Value> {
     if let Some(choices) = schema.get("enum") {
         return select(choices.as_array().unwrap().clone()).boxed();
     }
     match schema["type"].as_str().unwrap() {
         "string" if name == "uid" || name.ends_with("_uid") => (any::<u128>(), any::<bool>())
-            .prop_map(|(bits, loud)| {
+            .prop_map(|(bits, uppercase)| {
                 let uid = uuid::Uuid::from_u128(bits).to_string();
-                json!(if loud { uid.to_uppercase() } else { uid })
+                json!(if uppercase { uid.to_uppercase() } else { uid })
             })
             .boxed(),
         "string" if name == "due_date" => (1900..2100, 1..=12, 1..=28, any::<bool>())
@@ -87,7 +88,7 @@ fn admitted(name: &str, schema: &Value) -> BoxedStrategy<Value> {
                 .get("minProperties")
                 .and_then(Value::as_u64)
                 .unwrap_or(0);
-            strange_object(usize::try_from(least).unwrap()).boxed()
+            object_with_unknown_keys(usize::try_from(least).unwrap()).boxed()
         }
         other => panic!("no strategy for {other}"),
     }
@@ -104,10 +105,10 @@ fn text(pattern: &str) -> BoxedStrategy<Value> {
         .boxed()
 }
 
-/// A tool, and arguments that its schema admits: all required ones and any of the others.
+/// A tool, and arguments that its schema admits: all required ones and some of the others.
 fn admitted_call() -> impl Strategy<Value = (&'static ToolSpec, Value)> {
     any_tool().prop_flat_map(|spec| {
-        let required = least(spec);
+        let required = minimal_arguments(spec);
         let properties = spec.input_schema["properties"].as_object().unwrap().clone();
         let members: Vec<_> = properties
             .iter()
@@ -121,7 +122,7 @@ fn admitted_call() -> impl Strategy<Value = (&'static ToolSpec, Value)> {
             .collect();
         (Just(spec), members).prop_map(|(spec, members)| {
             let mut arguments: Map<_, _> = members.into_iter().flatten().collect();
-            // Half a parent is refused; no schema without alternatives could say so.
+            // A partial parent is refused, which a schema without alternatives cannot express.
             if spec.name == "update_comment"
                 && arguments.contains_key("parent_type") != arguments.contains_key("parent_uid")
             {
@@ -133,8 +134,8 @@ fn admitted_call() -> impl Strategy<Value = (&'static ToolSpec, Value)> {
     })
 }
 
-/// Arguments whose form the schema leaves to the description.
-fn says_less_than_is_checked(argument: &str) -> bool {
+/// Whether the argument is validated more strictly than the schema states.
+fn is_stricter_than_the_schema(argument: &str) -> bool {
     argument == "uid"
         || argument.ends_with("_uid")
         || argument == "due_date"
@@ -149,21 +150,22 @@ proptest! {
         prop_assert!(plan.is_ok(), "{} {arguments}: {}", spec.name, plan.unwrap_err());
     }
 
-    /// Spoils one argument. If that is refused, the refusal names it; if the schema alone objects, the value can be
-    /// read in the one way that is forgiven; if the tool alone objects, the schema could not have said so.
+    /// Replaces one argument by an arbitrary value. If the tool refuses it, the error names the
+    /// argument. If only the schema refuses it, the value is one that is normalized. If only the
+    /// tool refuses it, the schema cannot express the rule.
     #[test]
-    fn a_spoilt_argument_is_refused_by_name(
+    fn an_invalid_argument_is_refused_by_name(
         (spec, arguments) in admitted_call(),
         at in any::<prop::sample::Index>(),
         value in any_json(),
-        stranger in prop::option::weighted(0.2, "[a-z_]{1,12}"),
+        unknown in prop::option::weighted(0.2, "[a-z_]{1,12}"),
     ) {
         let names: Vec<_> = spec.input_schema["properties"].as_object().unwrap().keys().cloned().collect();
-        let name = stranger.unwrap_or_else(|| names[at.index(names.len())].clone());
-        let mut spoilt = args(arguments);
-        spoilt.insert(name.clone(), value.clone());
-        let admitted = validator(&spec.input_schema).is_valid(&json!(spoilt));
-        match prepare(&spec.name, Value::Object(spoilt)) {
+        let name = unknown.unwrap_or_else(|| names[at.index(names.len())].clone());
+        let mut changed = args(arguments);
+        changed.insert(name.clone(), value.clone());
+        let admitted = validator(&spec.input_schema).is_valid(&json!(changed));
+        match prepare(&spec.name, Value::Object(changed)) {
             Err(error) => {
                 let named = error.details.argument.clone().unwrap_or_default();
                 let root = named.split(['.', '[']).next().unwrap().to_owned();
@@ -171,7 +173,7 @@ proptest! {
                 prop_assert!(root == name || beside, "{name} is spoilt, {named} is named: {error}");
                 prop_assert!(error.message.contains(&format!("`{named}`")), "{error}");
                 let inner = named != root; // `additional_fields.title`, `updates.uid`
-                prop_assert!(!admitted || inner || says_less_than_is_checked(&named), "{error}");
+                prop_assert!(!admitted || inner || is_stricter_than_the_schema(&named), "{error}");
             }
             Ok(_) if admitted => {}
             Ok(_) => prop_assert!(value.is_null() || value.is_string(), "{} takes {value}", spec.name),
@@ -179,9 +181,9 @@ proptest! {
     }
 
     #[test]
-    fn results_keep_to_the_output_schema(
+    fn results_conform_to_the_output_schema(
         spec in any_tool(),
-        payloads in prop::collection::vec(strange_object(0), 1..5),
+        payloads in prop::collection::vec(object_with_unknown_keys(0), 1..5),
         long in 0_usize..600,
         deleted in any::<bool>(),
         cursor in prop::option::of("[a-z]{0,4}"),
@@ -205,10 +207,10 @@ proptest! {
         }
         let is_list = spec.name.starts_with("list_");
         let answer = if is_list { &page } else { &items[0] };
-        // As family servers may write it: with white space.
+        // With white space, as some compatible APIs send it.
         let text = serde_json::to_string_pretty(answer).unwrap();
         let answers = [reply(200, text).map(|reply| Reply { has_next, ..reply }), reply(200, answer)];
-        let success = runtime.block_on(call(&spec.name, least(spec), &Script::new(answers))).unwrap();
+        let success = runtime.block_on(call(&spec.name, minimal_arguments(spec), &Script::new(answers))).unwrap();
 
         prop_assert!(validator(&spec.output_schema).is_valid(&success.value()), "{}: {}", spec.name, success.text);
         prop_assert_eq!(&success.text, &success.value().to_string(), "compact, in order");
@@ -223,21 +225,21 @@ proptest! {
         }
     }
 
-    /// Whatever the API answers, a call ends with a result or with a proper error.
+    /// Any response of the API leads to a result or to a complete error.
     #[test]
-    fn no_answer_is_too_strange(spec in any_tool(), status in 100_u16..600, doubtful: bool, body in prop::collection::vec(any::<u8>(), 0..40), json in any_json()) {
+    fn every_response_yields_a_result_or_an_error(spec in any_tool(), status in 100_u16..600, doubtful: bool, body in prop::collection::vec(any::<u8>(), 0..40), json in any_json()) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         for bytes in [Bytes::from(body), Bytes::from(json.to_string())] {
             let answer = || Ok(Reply { status, body: bytes.clone(), retry_after: None, has_next: true, doubtful });
             let script = Script::new([answer(), answer(), answer()]);
-            if let Err(error) = runtime.block_on(call(&spec.name, least(spec), &script)) {
+            if let Err(error) = runtime.block_on(call(&spec.name, minimal_arguments(spec), &script)) {
                 prop_assert!(!error.code.is_empty() && !error.message.is_empty());
             }
         }
     }
 
     #[test]
-    fn compacting_changes_nothing_but_space(value in any_json()) {
+    fn compacting_removes_only_white_space(value in any_json()) {
         let pretty = serde_json::to_string_pretty(&value).unwrap();
         let mut text = String::new();
         prop_assert!(compact(&pretty, None, &mut text).unwrap().is_empty());
@@ -245,7 +247,7 @@ proptest! {
     }
 
     #[test]
-    fn cutting_shortens_strings_and_nothing_else(value in any_json(), longest in 0_usize..6) {
+    fn cutting_shortens_only_strings(value in any_json(), longest in 0_usize..6) {
         fn cut(value: &Value, longest: usize) -> Value {
             match value {
                 Value::String(text) if text.chars().count() > longest => {

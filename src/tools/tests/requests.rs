@@ -1,4 +1,4 @@
-//! What each of the forty tools sends, to the byte.
+//! Tests the exact request that each of the forty tools sends.
 
 use std::collections::HashSet;
 
@@ -116,7 +116,7 @@ fn table() -> Vec<Sends> {
 }
 
 #[tokio::test]
-async fn every_tool_sends_what_the_contract_says_and_hands_back_the_answer() {
+async fn every_tool_sends_its_request_and_returns_the_response() {
     let mut tried = HashSet::new();
     for Sends {
         tool,
@@ -152,7 +152,7 @@ async fn every_tool_sends_what_the_contract_says_and_hands_back_the_answer() {
             .body
             .as_ref()
             .map(|body| String::from_utf8(body.to_vec()).unwrap());
-        // As text, since the order of the keys is kept too.
+        // Compared as text, because the order of the keys is preserved too.
         assert_eq!(text, body.map(|body| body.to_string()), "{tool}");
         assert!(tried.insert(tool), "{tool} is tried twice");
     }
@@ -161,7 +161,7 @@ async fn every_tool_sends_what_the_contract_says_and_hands_back_the_answer() {
 }
 
 #[test]
-fn a_plan_tells_what_it_is_about() {
+fn a_plan_names_its_tool_and_item() {
     let plan = prepare("create_note", json!({"title": "t", "content": "c"})).unwrap();
     assert_eq!((&*plan.tool, plan.steps()), ("create_note", 1));
     assert_eq!(plan.uid.unwrap().to_string(), NEW_UID);

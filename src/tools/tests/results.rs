@@ -1,4 +1,4 @@
-//! What comes back: items whole, pages for finding, nothing silently cut.
+//! Tests of results: items are complete, pages are cut, and every cut is reported.
 
 use super::*;
 
@@ -16,9 +16,10 @@ async fn list(arguments: Value, answer: Result<Reply, ApiError>) -> Success {
         .expect("a page")
 }
 
-/// What no reader into numbers and maps would keep: digits, order, unknown keys, escapes.
+/// Preserves what parsing into numbers and maps would lose: digits, order, unknown keys and
+/// escapes.
 #[tokio::test]
-async fn the_text_is_the_apis_own_digit_for_digit() {
+async fn the_text_of_the_api_is_preserved() {
     let pretty = format!(
         "{{ \"uid\": \"{UID}\",\n\t\"version\": 3, \"updatedAt\": \"2026-01-02T03:04:05.6Z\", \"extra\" : [ 1.10 , 1e2 ],
            \"payload\": {{ \"z\": 12345678901234567890123, \"a\": 1.000, \"t\": \"a \\\" : \\u00e9 \\\\\", \"\": {{ }} }} }}\n"
@@ -44,9 +45,9 @@ async fn the_text_is_the_apis_own_digit_for_digit() {
     );
 }
 
-/// What somebody stored may not make a page unreadable for everybody.
+/// An unusual item must not make the page that contains it unreadable.
 #[tokio::test]
-async fn odd_data_is_handed_on_as_it_is() {
+async fn unusual_data_is_passed_on_unchanged() {
     for odd in [
         r#"{"a":1e+999,"b":-1e+400,"c":0.1e-999}"#,
         r#"{"a":123456789012345678901234567890.5}"#,
@@ -59,7 +60,7 @@ async fn odd_data_is_handed_on_as_it_is() {
         let page = list(json!({}), reply(200, format!(r#"{{"items":[{raw}]}}"#))).await;
         assert_eq!(page.text, format!(r#"{{"items":[{raw}]}}"#));
     }
-    // Spelt so that it is not seen coming: the text is right, and the page is there.
+    // With escapes in the key, the text is preserved too.
     let hidden = r#"{"\u0024serde_json\u003a:private::Number":"no number"}"#;
     let raw = format!(r#"{{"uid":"{UID}","version":1,"updatedAt":"t","payload":{hidden}}}"#);
     assert!(
@@ -71,7 +72,7 @@ async fn odd_data_is_handed_on_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_page_cuts_long_strings_and_says_which() {
+async fn a_page_cuts_long_strings_and_names_their_fields() {
     let long = "ö".repeat(281);
     let payload = json!({
         "title": "ö".repeat(280),
@@ -119,7 +120,7 @@ async fn a_page_cuts_long_strings_and_says_which() {
     assert_eq!(whole.value(), item(payload));
 }
 
-/// Characters are counted, not bytes and not escapes; an emoji is never cut in two.
+/// The limit counts characters rather than bytes or escapes, so no character is split.
 #[tokio::test]
 async fn cuts_fall_between_characters() {
     let emoji = "\u{1f9d1}\u{200d}\u{1f680}".repeat(100);
@@ -140,9 +141,9 @@ async fn cuts_fall_between_characters() {
     assert_eq!(page["items"][0]["truncated"], json!(["emoji", "pair"]));
 }
 
-/// JSON can spell half a character; stores keep it, and it must not make everything around it unreadable.
+/// JSON can express a lone surrogate, and stores keep it. It must not make the result unreadable.
 #[tokio::test]
-async fn half_a_surrogate_pair_is_mended() {
+async fn a_lone_surrogate_is_replaced() {
     let raw = |text: &str| {
         format!(
             "{{\"uid\":\"{UID}\",\"version\":1,\"updatedAt\":\"t\",\"payload\":{{\"t\":\"{text}\"}}}}"
@@ -167,12 +168,12 @@ async fn half_a_surrogate_pair_is_mended() {
 }
 
 #[tokio::test]
-async fn a_cursor_that_leads_nowhere_is_dropped() {
+async fn a_cursor_without_a_next_page_is_dropped() {
     let one = || item(json!({}));
     for (limit, items, cursor, has_next, kept) in [
-        (2, vec![one(), one()], Some("c"), false, true), // a full page of a family server: it may go on
-        (2, vec![one()], Some("c"), false, false),       // a short one: it does not
-        (2, vec![one()], Some("c"), true, true),         // short, but the API says it goes on
+        (2, vec![one(), one()], Some("c"), false, true), // a full page of a compatible API may continue
+        (2, vec![one()], Some("c"), false, false),       // a short page does not
+        (2, vec![one()], Some("c"), true, true),         // unless the API announces another page
         (2, vec![], Some("c"), false, false),
         (2, vec![], Some("c"), true, false),
         (2, vec![one(), one()], Some(""), false, false),
@@ -194,7 +195,7 @@ async fn a_cursor_that_leads_nowhere_is_dropped() {
 }
 
 #[tokio::test]
-async fn an_absent_optional_that_came_as_null_is_left_out() {
+async fn an_optional_member_that_is_null_is_omitted() {
     let mut alive = item(json!({"deletedAt": null}));
     alive["deletedAt"] = Value::Null;
     let page = list(
@@ -238,7 +239,7 @@ async fn a_page_that_is_too_large_names_the_limit_that_fits() {
                 format!("Call list_notes again with limit {fitting}.")
             );
 
-            // And so it does.
+            // With that limit, the page fits.
             let fewer = prepare("list_notes", json!({"limit": fitting})).unwrap();
             let script = Script::new([page_reply(&items[..fitting], Some("c"), true)]);
             assert!(
@@ -267,7 +268,7 @@ async fn a_page_that_is_too_large_names_the_limit_that_fits() {
 }
 
 #[tokio::test]
-async fn where_no_limit_helps_another_way_is_named() {
+async fn a_result_that_no_limit_fits_names_another_tool_or_argument() {
     let limits = Limits {
         max_result_bytes: 1000,
     };
@@ -302,7 +303,7 @@ async fn where_no_limit_helps_another_way_is_named() {
     }
 }
 
-/// The change was made. Calling that a failure would have it made again.
+/// The change was made. Reporting a failure would cause it to be repeated.
 #[tokio::test]
 async fn a_write_whose_item_is_too_large_succeeds_with_a_preview() {
     let limits = Limits {

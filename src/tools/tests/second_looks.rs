@@ -1,4 +1,4 @@
-//! The calls that take more than one request.
+//! Tests of calls that take more than one request.
 
 use std::sync::Mutex;
 
@@ -25,17 +25,17 @@ fn methods(script: &Script) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_update_that_leaves_the_parent_out_keeps_it() {
+async fn an_update_that_omits_the_parent_keeps_it() {
     let script = Script::new([reply(200, parented()), reply(200, parented())]);
     let plan = prepare("update_comment", json!({"uid": UID, "content": "new"})).unwrap();
     assert_eq!(plan.steps(), 2);
-    let told = Mutex::new(Vec::new());
+    let reported = Mutex::new(Vec::new());
     plan.run(&script, &Limits::default(), |step| {
-        told.lock().unwrap().push((step.done, step.total))
+        reported.lock().unwrap().push((step.done, step.total))
     })
     .await
     .unwrap();
-    assert_eq!(told.into_inner().unwrap(), [(0, 2), (1, 2)]);
+    assert_eq!(reported.into_inner().unwrap(), [(0, 2), (1, 2)]);
 
     let sent = script.sent();
     assert_eq!(
@@ -45,7 +45,7 @@ async fn an_update_that_leaves_the_parent_out_keeps_it() {
             format!("PUT /v1/comments/{UID}")
         ]
     );
-    // What was left out of the call is replaced all the same: only the parent is kept.
+    // Only the parent is kept. Other omitted fields are cleared.
     let body: Value = serde_json::from_slice(sent[1].body.as_ref().unwrap()).unwrap();
     assert_eq!(
         body,
@@ -118,9 +118,10 @@ async fn nothing_is_written_when_the_item_cannot_be_read_first() {
     }
 }
 
-/// The tool read the version itself, so the same call may succeed; with a version of the caller's it cannot.
+/// If the tool read the version itself, the same call can succeed. With the caller's version it
+/// cannot.
 #[tokio::test]
-async fn losing_a_race_after_reading_is_retryable() {
+async fn a_version_conflict_is_retryable_without_if_match() {
     for (arguments, retryable) in [
         (json!({"uid": UID, "content": "n"}), true),
         (json!({"uid": UID, "content": "n", "if_match": 4}), false),
@@ -158,7 +159,7 @@ fn creating() -> Value {
 }
 
 #[tokio::test]
-async fn a_create_that_meets_its_own_first_try_succeeds() {
+async fn a_create_that_finds_its_own_item_succeeds() {
     let script = Script::new([
         reply(409, json!({"error": "already_exists"})),
         reply(200, created(1, "c")),
@@ -174,9 +175,9 @@ async fn a_create_that_meets_its_own_first_try_succeeds() {
     );
 }
 
-/// Stores write numbers in their own way, and some keep no more than a double holds.
+/// Stores normalize numbers, and some keep only the precision of a double.
 #[tokio::test]
-async fn a_create_is_known_again_however_its_numbers_are_written() {
+async fn a_create_recognizes_its_item_with_normalized_numbers() {
     let sent = r#"{"title":"t","content":"c","additional_fields":{"n":[1.50,{"x":100}],"big":123456789012345678901234567890}}"#;
     let stored = |n: &str| {
         format!(
@@ -212,7 +213,7 @@ async fn a_create_is_known_again_however_its_numbers_are_written() {
 }
 
 #[tokio::test]
-async fn a_create_that_meets_something_else_is_a_conflict() {
+async fn a_create_that_finds_another_item_is_a_conflict() {
     for (answer, code) in [
         (reply(200, created(1, "other")), "already_exists"),
         (reply(200, created(2, "c")), "already_exists"),
@@ -228,7 +229,7 @@ async fn a_create_that_meets_something_else_is_a_conflict() {
     }
 }
 
-/// An item as a write of the tests leaves it, at this version.
+/// The item that the writes of [`repeated`] leave, at this version.
 fn left(version: u64, title: &str, deleted: bool) -> Value {
     let mut item = json!({
         "uid": UID, "version": version, "updatedAt": "2026-01-02T03:04:05.678Z",
@@ -240,7 +241,7 @@ fn left(version: u64, title: &str, deleted: bool) -> Value {
     item
 }
 
-/// A write of each kind that may be sent again, and the refusal that it meets if it has been carried out already.
+/// A write of each repeatable kind, and the refusal of a retry if the write was carried out before.
 fn repeated() -> [(&'static str, Value, Result<Reply, ApiError>); 3] {
     let stale = || {
         reply(
@@ -268,20 +269,20 @@ fn repeated() -> [(&'static str, Value, Result<Reply, ApiError>); 3] {
 }
 
 #[tokio::test]
-async fn a_write_that_meets_its_own_success_reports_it() {
+async fn a_retry_that_finds_its_own_effect_succeeds() {
     for (tool, arguments, refusal) in repeated() {
         let left = left(4, "t", tool == "delete_note");
         let script = Script::new([doubtful(refusal), reply(200, &left)]);
         let success = call(tool, arguments, &script).await.unwrap();
         assert_eq!(success.value(), left, "{tool}");
-        let look = &script.sent()[1];
+        let read = &script.sent()[1];
         assert_eq!(
-            (look.method.as_str(), look.if_match),
+            (read.method.as_str(), read.if_match),
             ("GET", None),
             "{tool}"
         );
-        let reads_through = look.query.contains(&("includeDeleted", "true".to_owned()));
-        assert_eq!(reads_through, tool == "delete_note");
+        let includes_deleted = read.query.contains(&("includeDeleted", "true".to_owned()));
+        assert_eq!(includes_deleted, tool == "delete_note");
     }
     let script = Script::new([
         doubtful(reply(409, json!({"error": "already_exists"}))),
@@ -296,9 +297,9 @@ async fn a_write_that_meets_its_own_success_reports_it() {
     );
 }
 
-/// Without a loss before it, a refusal is what it says, and nothing is looked at.
+/// Without an earlier attempt, the refusal is final, and the item is not read back.
 #[tokio::test]
-async fn a_refusal_of_the_only_sending_is_believed() {
+async fn a_refusal_of_the_only_attempt_is_final() {
     for (tool, arguments, refusal) in repeated() {
         let script = Script::new([refusal]);
         let error = call(tool, arguments, &script).await.unwrap_err();
@@ -312,7 +313,7 @@ async fn a_refusal_of_the_only_sending_is_believed() {
 }
 
 #[tokio::test]
-async fn somebody_elses_work_is_not_taken_for_ones_own() {
+async fn the_effect_of_another_write_is_not_taken_for_its_own() {
     for (tool, arguments, refusal) in repeated() {
         for (found, changed, deleted) in [
             (
@@ -350,9 +351,10 @@ async fn somebody_elses_work_is_not_taken_for_ones_own() {
     }
 }
 
-/// After a loss only success, or a fault that was there from the start, says anything about the earlier sending.
+/// After a lost response, only success or an invalid request reveals the outcome of the first
+/// attempt.
 #[tokio::test]
-async fn whatever_else_follows_a_lost_answer_leaves_the_outcome_unknown() {
+async fn any_other_refusal_after_a_lost_response_leaves_the_outcome_unknown() {
     let writes = || {
         let own = repeated().map(|(tool, arguments, _)| (tool, arguments));
         own.into_iter().chain([
@@ -403,13 +405,13 @@ async fn whatever_else_follows_a_lost_answer_leaves_the_outcome_unknown() {
     );
 }
 
-/// What may be sent again is said here, and nowhere else.
+/// The complete list of the requests that may be sent again.
 #[tokio::test]
-async fn requests_say_whether_they_may_be_sent_again() {
+async fn requests_state_whether_they_may_be_sent_again() {
     for spec in catalogue().specs() {
         let operation = spec.name.split('_').next().unwrap();
         for if_match in [None, Some(3)] {
-            let mut arguments = least(spec);
+            let mut arguments = minimal_arguments(spec);
             if let Some(version) = if_match {
                 if !matches!(operation, "update" | "patch") {
                     continue;
@@ -424,7 +426,7 @@ async fn requests_say_whether_they_may_be_sent_again() {
             assert_eq!(plan.request.repeat, expected, "{} {if_match:?}", spec.name);
         }
     }
-    // The version that was read to keep the parent makes the replacement one that may.
+    // The version that is read with the parent makes the replacement repeatable.
     let script = Script::new([reply(200, parented()), reply(200, parented())]);
     call(
         "update_comment",
@@ -437,8 +439,8 @@ async fn requests_say_whether_they_may_be_sent_again() {
 }
 
 #[tokio::test]
-async fn a_bare_500_on_a_child_leads_to_a_look_at_the_parent() {
-    let family = || reply(500, json!({"error": "failed to create comment"}));
+async fn a_bare_500_on_a_child_reads_the_parent() {
+    let bare_500 = || reply(500, json!({"error": "failed to create comment"}));
     let cases = [
         (
             "create_comment",
@@ -472,8 +474,8 @@ async fn a_bare_500_on_a_child_leads_to_a_look_at_the_parent() {
         ),
     ];
     for (tool, arguments, parents, argument) in cases {
-        for dead in [404, 410] {
-            let script = Script::new([family(), reply(dead, "gone")]);
+        for missing in [404, 410] {
+            let script = Script::new([bare_500(), reply(missing, "gone")]);
             let error = call(tool, arguments.clone(), &script).await.unwrap_err();
             assert_eq!(
                 (error.category, &*error.code),
@@ -489,7 +491,7 @@ async fn a_bare_500_on_a_child_leads_to_a_look_at_the_parent() {
             reply(500, "x"),
             Err(ApiError::Unreachable),
         ] {
-            let error = call(tool, arguments.clone(), &Script::new([family(), alive]))
+            let error = call(tool, arguments.clone(), &Script::new([bare_500(), alive]))
                 .await
                 .unwrap_err();
             assert_eq!(
@@ -502,7 +504,7 @@ async fn a_bare_500_on_a_child_leads_to_a_look_at_the_parent() {
 }
 
 #[tokio::test]
-async fn a_kept_parent_is_looked_at_too() {
+async fn a_kept_parent_is_read_too() {
     let script = Script::new([
         reply(200, parented()),
         reply(500, "failed to update comment"),
@@ -520,7 +522,7 @@ async fn a_kept_parent_is_looked_at_too() {
 }
 
 #[tokio::test]
-async fn a_500_that_no_parent_explains_leads_to_no_look() {
+async fn a_500_without_a_parent_reads_nothing() {
     for (tool, arguments) in [
         ("create_note", json!({"title": "t", "content": "c"})),
         (
@@ -539,12 +541,12 @@ async fn a_500_that_no_parent_explains_leads_to_no_look() {
     }
 }
 
-/// A server runs calls on whichever thread is free, and hands out `Uuid::now_v7` for new items.
+/// The server runs calls on a multi-threaded runtime and generates UIDs with `Uuid::now_v7`.
 #[test]
 fn calls_can_move_between_threads() {
-    fn movable<T: Send>(_: &T) {}
+    fn assert_send<T: Send>(_: &T) {}
     let catalogue = Catalogue::new(uuid::Uuid::now_v7);
-    movable(&catalogue);
+    assert_send(&catalogue);
     let plan = catalogue.prepare("list_notes", Json::EMPTY_OBJECT).unwrap();
-    movable(&plan.run(&Script::default(), &Limits::default(), |_| {}));
+    assert_send(&plan.run(&Script::default(), &Limits::default(), |_| {}));
 }

@@ -1,11 +1,11 @@
-//! What clients see of the tools before they call one.
+//! Tests of the list of tools, as clients see it.
 
 use std::collections::HashSet;
 
 use super::*;
 
 #[test]
-fn forty_tools_by_these_names_in_this_order() {
+fn lists_forty_tools_in_a_stable_order() {
     let nouns = [
         ("notes", "note"),
         ("tasks", "task"),
@@ -38,7 +38,7 @@ fn every_tool_is_found_by_its_name() {
 }
 
 #[test]
-fn hints_are_those_of_the_table() {
+fn hints_match_the_operation() {
     for spec in catalogue().specs() {
         let verb = spec.name.split('_').next().unwrap();
         let (read_only, destructive, idempotent) = match verb {
@@ -83,7 +83,8 @@ fn entries_have_the_keys_of_tools_list() {
     }
 }
 
-/// How large the list of tools is as served, and how much of that a model reads: names, descriptions, input schemas.
+/// The size of the list of tools as served, and the size of the part that a model reads: names,
+/// descriptions and input schemas.
 pub(super) fn sizes() -> (usize, usize) {
     let tools: Vec<_> = catalogue().specs().collect();
     let served = json!({ "tools": tools }).to_string().len();
@@ -96,7 +97,7 @@ pub(super) fn sizes() -> (usize, usize) {
     (served, read_by_models)
 }
 
-/// The whole list is in a model's context all the time: every byte is paid for again and again.
+/// The list is part of the model's context in every turn, so each byte has a recurring cost.
 #[test]
 fn the_list_stays_within_its_budget() {
     let (served, read_by_models) = sizes();
@@ -194,10 +195,10 @@ fn schemas_are_flat_and_every_argument_is_described() {
     }
 }
 
-/// The surface is a promise to every client. A change of it is made on purpose:
-/// `UPDATE_SNAPSHOTS=1 cargo test --lib surface` writes the file anew, and the review sees the difference.
+/// The list of tools is a contract with every client, so each change must be deliberate.
+/// `UPDATE_SNAPSHOTS=1 cargo test --lib surface` writes the file, and the diff is reviewed.
 #[test]
-fn the_surface_is_the_committed_one() {
+fn the_surface_matches_the_committed_snapshot() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/snapshots/tools.json");
     let catalogue = catalogue();
     let tools: Vec<_> = catalogue.specs().collect();

@@ -1,4 +1,4 @@
-//! Bounds on connections, without a token and for each principal.
+//! Connection limits: for unauthenticated clients and for each principal.
 
 pub mod principal_limit;
 pub mod unauthenticated_limit;

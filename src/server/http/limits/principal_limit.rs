@@ -1,8 +1,9 @@
-//! Owner each connection is, and how many one person may hold.
+//! Tracks the owner of each connection and limits the connections per principal.
 //!
-//! What a client leaves unread, and what it is slow to send, stays in memory with its connection; so a bound on a person's
-//! connections is one on the memory that they can take. A connection is the person's whose token came last on it: a proxy may
-//! carry many people's requests, one after the other. One that stays with the same person costs a lock that nobody else wants.
+//! Unread responses and slow uploads occupy memory for as long as their connection, so this limit
+//! also bounds the memory of one principal. The owner is the principal of the latest token on the
+//! connection: a proxy may carry requests of many principals in turn. A request of the current
+//! owner only takes an uncontended lock.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,72 +12,75 @@ use super::unauthenticated_limit::UnauthenticatedConnection;
 
 #[derive(Debug)]
 pub struct PrincipalLimit {
-    most: usize,
-    held: Mutex<HashMap<Arc<str>, usize>>,
+    max: usize,
+    counts: Mutex<HashMap<Arc<str>, usize>>,
 }
 
-/// One connection, in the extensions of its requests.
+/// The owner of one connection, in the extensions of its requests.
 #[derive(Debug, Clone)]
 pub struct Connection(Arc<Mutex<Owner>>);
 
 #[derive(Debug)]
 enum Owner {
-    /// What is in them is there to be dropped.
-    UnauthenticatedLimit {
-        _until_known: UnauthenticatedConnection,
+    /// Held for its `Drop`.
+    Unauthenticated {
+        _connection: UnauthenticatedConnection,
     },
     Principal(HeldConnection),
 }
 
-/// Somebody's connection, until it closes or is somebody else's.
+/// One connection counted for a principal, until it closes or changes its owner.
 #[derive(Debug)]
 struct HeldConnection {
-    holders: Arc<PrincipalLimit>,
-    who: Arc<str>,
+    limit: Arc<PrincipalLimit>,
+    subject: Arc<str>,
 }
 
-/// This person holds as many connections as one may.
+/// The principal has reached the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooManyConnectionsError;
 
 impl PrincipalLimit {
-    pub fn new(most: usize) -> Self {
+    pub fn new(max: usize) -> Self {
         Self {
-            most,
-            held: Mutex::default(),
+            max,
+            counts: Mutex::default(),
         }
     }
 
-    fn hold(self: &Arc<Self>, who: &Arc<str>) -> Result<HeldConnection, TooManyConnectionsError> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = held.entry(Arc::clone(who)).or_default();
-        if *count >= self.most {
+    fn acquire(
+        self: &Arc<Self>,
+        subject: &Arc<str>,
+    ) -> Result<HeldConnection, TooManyConnectionsError> {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(Arc::clone(subject)).or_default();
+        if *count >= self.max {
             return Err(TooManyConnectionsError);
         }
         *count += 1;
         Ok(HeldConnection {
-            holders: Arc::clone(self),
-            who: Arc::clone(who),
+            limit: Arc::clone(self),
+            subject: Arc::clone(subject),
         })
     }
 }
 
 impl Connection {
-    pub fn of(stranger: UnauthenticatedConnection) -> Self {
-        Self(Arc::new(Mutex::new(Owner::UnauthenticatedLimit {
-            _until_known: stranger,
+    pub fn of(connection: UnauthenticatedConnection) -> Self {
+        Self(Arc::new(Mutex::new(Owner::Unauthenticated {
+            _connection: connection,
         })))
     }
 
-    /// From now on it is this person's, if they may hold one more.
+    /// Makes `subject` the owner, unless that would exceed its limit.
     pub fn belongs_to(
         &self,
-        who: &Arc<str>,
-        holders: &Arc<PrincipalLimit>,
+        subject: &Arc<str>,
+        limit: &Arc<PrincipalLimit>,
     ) -> Result<(), TooManyConnectionsError> {
-        let mut whose = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !matches!(&*whose, Owner::Principal(holding) if holding.who == *who) {
-            *whose = Owner::Principal(holders.hold(who)?);
+        let mut owner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !matches!(&*owner, Owner::Principal(holding) if holding.subject == *subject) {
+            *owner = Owner::Principal(limit.acquire(subject)?);
         }
         Ok(())
     }
@@ -84,15 +88,15 @@ impl Connection {
 
 impl Drop for HeldConnection {
     fn drop(&mut self) {
-        let mut held = self
-            .holders
-            .held
+        let mut counts = self
+            .limit
+            .counts
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = held.get_mut(&self.who) {
+        if let Some(count) = counts.get_mut(&self.subject) {
             *count -= 1;
             if *count == 0 {
-                held.remove(&self.who);
+                counts.remove(&self.subject);
             }
         }
     }
@@ -106,30 +110,23 @@ mod tests {
     use crate::server::http::limits::unauthenticated_limit::UnauthenticatedLimit;
 
     #[test]
-    fn one_person_holds_so_many_and_nothing_is_left_of_those_who_have_gone() {
-        let holders = Arc::new(PrincipalLimit::new(2));
+    fn limits_each_principal_and_frees_closed_connections() {
+        let limit = Arc::new(PrincipalLimit::new(2));
         let (ann, bob): (Arc<str>, Arc<str>) = (Arc::from("ann"), Arc::from("bob"));
         let unauthenticated = Arc::new(UnauthenticatedLimit::new(Duration::ZERO));
         let connections = [(); 4].map(|()| Connection::of(unauthenticated.enter().0));
         let [one, two, three, four] = &connections;
         for connection in [one, two, one, two] {
-            assert_eq!(connection.belongs_to(&ann, &holders), Ok(()));
+            assert_eq!(connection.belongs_to(&ann, &limit), Ok(()));
         }
-        assert_eq!(
-            three.belongs_to(&ann, &holders),
-            Err(TooManyConnectionsError)
-        );
-        assert_eq!(four.belongs_to(&bob, &holders), Ok(()));
-        // On the connection of a proxy somebody else is next.
-        assert_eq!(two.belongs_to(&bob, &holders), Ok(()));
-        assert_eq!(three.belongs_to(&ann, &holders), Ok(()));
-        assert_eq!(two.belongs_to(&ann, &holders), Err(TooManyConnectionsError));
-        assert_eq!(
-            two.belongs_to(&bob, &holders),
-            Ok(()),
-            "whose it was before"
-        );
+        assert_eq!(three.belongs_to(&ann, &limit), Err(TooManyConnectionsError));
+        assert_eq!(four.belongs_to(&bob, &limit), Ok(()));
+        // The connection of a proxy changes its owner.
+        assert_eq!(two.belongs_to(&bob, &limit), Ok(()));
+        assert_eq!(three.belongs_to(&ann, &limit), Ok(()));
+        assert_eq!(two.belongs_to(&ann, &limit), Err(TooManyConnectionsError));
+        assert_eq!(two.belongs_to(&bob, &limit), Ok(()), "whose it was before");
         drop(connections);
-        assert!(holders.held.lock().unwrap().is_empty());
+        assert!(limit.counts.lock().unwrap().is_empty());
     }
 }

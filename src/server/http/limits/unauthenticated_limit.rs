@@ -1,7 +1,7 @@
-//! Connections on which nobody has shown a good token yet. There is a place for them while there are places; where there is none left, the
-//! one that has been a stranger's for longest makes room, once it has had its time.
+//! Tracks connections without a valid token, and evicts the oldest one past its grace period when
+//! the server is out of connections.
 //!
-//! Without this, whoever reaches the port could hold all places and say nothing, and nobody with a token would get in.
+//! Otherwise a client without a token could hold every connection idle and lock out all others.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,19 +12,19 @@ use tokio_util::sync::CancellationToken;
 
 #[derive(Debug)]
 pub struct UnauthenticatedLimit {
-    /// To show a token in, before a place can be lost.
-    time: Duration,
-    present: Mutex<Present>,
+    /// Grace period before a connection may be evicted.
+    grace: Duration,
+    connections: Mutex<Connections>,
 }
 
-/// In the order in which they came.
+/// Unauthenticated connections, oldest first.
 #[derive(Debug, Default)]
-struct Present {
-    came: u64,
-    there: BTreeMap<u64, (Instant, CancellationToken)>,
+struct Connections {
+    next_number: u64,
+    by_age: BTreeMap<u64, (Instant, CancellationToken)>,
 }
 
-/// A stranger's connection, until it is somebody's or closes.
+/// One unauthenticated connection, until it is authenticated or closes.
 #[derive(Debug)]
 pub struct UnauthenticatedConnection {
     unauthenticated: Arc<UnauthenticatedLimit>,
@@ -32,43 +32,43 @@ pub struct UnauthenticatedConnection {
 }
 
 impl UnauthenticatedLimit {
-    pub fn new(time: Duration) -> Self {
+    pub fn new(grace: Duration) -> Self {
         Self {
-            time,
-            present: Mutex::default(),
+            grace,
+            connections: Mutex::default(),
         }
     }
 
-    /// One more, and what is cancelled when they have to go.
+    /// Registers a connection. The token is cancelled when it is evicted.
     pub fn enter(self: &Arc<Self>) -> (UnauthenticatedConnection, CancellationToken) {
-        let must_go = CancellationToken::new();
-        let mut present = self.present();
-        let number = present.came;
-        present.came += 1;
-        present
-            .there
-            .insert(number, (Instant::now(), must_go.clone()));
-        let stranger = UnauthenticatedConnection {
+        let evicted = CancellationToken::new();
+        let mut connections = self.connections();
+        let number = connections.next_number;
+        connections.next_number += 1;
+        connections
+            .by_age
+            .insert(number, (Instant::now(), evicted.clone()));
+        let connection = UnauthenticatedConnection {
             unauthenticated: Arc::clone(self),
             number,
         };
-        (stranger, must_go)
+        (connection, evicted)
     }
 
-    /// Waits until the first of them has had their time, and sends them away. Without any it waits for ever: then all
-    /// places are those of people who have shown a token.
+    /// Waits until the oldest connection has used up its grace period, and evicts it. Waits forever
+    /// if there is none: then all connections are authenticated.
     pub async fn make_room(&self) {
         loop {
-            let Some(until) = self.first_has_time_until() else {
+            let Some(until) = self.next_eviction() else {
                 return std::future::pending().await;
             };
             tokio::time::sleep_until(until).await;
-            let mut present = self.present();
-            // They may have gone meanwhile, or be strangers no more.
-            if let Some(first) = present
-                .there
+            let mut connections = self.connections();
+            // The connection may have closed or authenticated meanwhile.
+            if let Some(first) = connections
+                .by_age
                 .first_entry()
-                .filter(|first| first.get().0 + self.time <= Instant::now())
+                .filter(|first| first.get().0 + self.grace <= Instant::now())
             {
                 first.remove().1.cancel();
                 return;
@@ -76,23 +76,28 @@ impl UnauthenticatedLimit {
         }
     }
 
-    fn first_has_time_until(&self) -> Option<Instant> {
-        let present = self.present();
-        present
-            .there
+    fn next_eviction(&self) -> Option<Instant> {
+        let connections = self.connections();
+        connections
+            .by_age
             .values()
             .next()
-            .map(|(since, _)| *since + self.time)
+            .map(|(since, _)| *since + self.grace)
     }
 
-    fn present(&self) -> MutexGuard<'_, Present> {
-        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    fn connections(&self) -> MutexGuard<'_, Connections> {
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for UnauthenticatedConnection {
     fn drop(&mut self) {
-        self.unauthenticated.present().there.remove(&self.number);
+        self.unauthenticated
+            .connections()
+            .by_age
+            .remove(&self.number);
     }
 }
 
@@ -101,29 +106,32 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_first_who_is_still_a_stranger_goes_after_their_time() {
-        let time = Duration::from_secs(5);
-        let unauthenticated = Arc::new(UnauthenticatedLimit::new(time));
-        let came = Instant::now();
-        let (known, stays) = unauthenticated.enter();
-        let (_first, first_goes) = unauthenticated.enter();
+    async fn evicts_the_oldest_unauthenticated_connection_after_its_grace_period() {
+        let grace = Duration::from_secs(5);
+        let unauthenticated = Arc::new(UnauthenticatedLimit::new(grace));
+        let start = Instant::now();
+        let (authenticated, stays) = unauthenticated.enter();
+        let (_oldest, oldest_evicted) = unauthenticated.enter();
         tokio::time::advance(Duration::from_secs(1)).await;
-        let (second, second_goes) = unauthenticated.enter();
-        drop(known);
+        let (newer, newer_evicted) = unauthenticated.enter();
+        drop(authenticated);
         unauthenticated.make_room().await;
-        assert_eq!((came.elapsed(), first_goes.is_cancelled()), (time, true));
-        assert!(!stays.is_cancelled() && !second_goes.is_cancelled());
-        // Whoever is known by the time that theirs would be over stays, and nobody else is there.
-        let room = tokio::spawn({
+        assert_eq!(
+            (start.elapsed(), oldest_evicted.is_cancelled()),
+            (grace, true)
+        );
+        assert!(!stays.is_cancelled() && !newer_evicted.is_cancelled());
+        // A connection that authenticates in time stays, even as the only one.
+        let eviction = tokio::spawn({
             let unauthenticated = Arc::clone(&unauthenticated);
             async move { unauthenticated.make_room().await }
         });
         tokio::task::yield_now().await;
-        drop(second);
-        tokio::time::advance(time * 2).await;
+        drop(newer);
+        tokio::time::advance(grace * 2).await;
         tokio::task::yield_now().await;
-        assert!(!room.is_finished() && !second_goes.is_cancelled());
-        room.abort();
-        assert!(unauthenticated.present().there.is_empty());
+        assert!(!eviction.is_finished() && !newer_evicted.is_cancelled());
+        eviction.abort();
+        assert!(unauthenticated.connections().by_age.is_empty());
     }
 }

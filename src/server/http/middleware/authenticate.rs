@@ -1,7 +1,8 @@
-//! From the request's token to a [`Caller`] in its extensions, before the body is read.
+//! Verifies the token of a request and puts a [`Caller`] into its extensions, before the body is
+//! read.
 //!
-//! After this point the token exists only inside the principal: the header is taken off, so that no log line of a
-//! library that prints requests can show it. Headers that only the sidecar may write are taken off too.
+//! From here on only the principal holds the token: the header is removed, so that no library that
+//! logs requests can leak it. Headers reserved for the sidecar are removed too.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -35,7 +36,7 @@ pub struct Authentication {
 }
 
 pub async fn check<F>(
-    door: &Authentication,
+    authentication: &Authentication,
     mut request: Request,
     next: impl FnOnce(Request) -> F,
 ) -> Response
@@ -44,11 +45,16 @@ where
 {
     let correlation_id = CorrelationId::of(&request);
     let since = Instant::now();
-    match door.verifier.authenticate(request.headers()).await {
+    match authentication
+        .verifier
+        .authenticate(request.headers())
+        .await
+    {
         Ok(principal) => {
             let connection = request.extensions().get::<Connection>();
-            let held = connection
-                .map(|connection| connection.belongs_to(&principal.subject, &door.holders));
+            let held = connection.map(|connection| {
+                connection.belongs_to(&principal.subject, &authentication.holders)
+            });
             if let Some(Err(TooManyConnectionsError)) = held {
                 metrics::limited("connections_per_principal");
                 tracing::info!(
@@ -66,7 +72,7 @@ where
                 .unwrap_or_default();
             strip(request.headers_mut());
             let correlation_id = correlation_id.0;
-            let memory = door.memory.open(&principal.subject);
+            let memory = authentication.memory.open(&principal.subject);
             request.extensions_mut().insert(Caller {
                 principal,
                 correlation_id,
@@ -87,12 +93,12 @@ where
                 { fields::REASON } = refusal.reason(),
                 "a caller was refused: {refusal}"
             );
-            response::refusal(refusal, &door.challenge, &correlation_id)
+            response::refusal(refusal, &authentication.challenge, &correlation_id)
         }
     }
 }
 
-/// The connection goes with the answer: it is one too many.
+/// Closes the connection, as it exceeds the limit.
 fn too_many_connections(about: &CorrelationId) -> Response {
     let message = "this caller holds as many connections as one may; close one first";
     let response = response::error(StatusCode::TOO_MANY_REQUESTS, TOO_MANY, message, about);
@@ -105,10 +111,10 @@ fn too_many_connections(about: &CorrelationId) -> Response {
 
 pub(crate) fn strip(headers: &mut HeaderMap) {
     headers.remove(AUTHORIZATION);
-    let ours = |name: &&HeaderName| {
+    let is_reserved = |name: &&HeaderName| {
         name.as_str().starts_with("x-tb-") || name.as_str().starts_with("x-sync-")
     };
-    let forged: Vec<HeaderName> = headers.keys().filter(ours).cloned().collect();
+    let forged: Vec<HeaderName> = headers.keys().filter(is_reserved).cloned().collect();
     for name in forged {
         headers.remove(name);
     }
@@ -119,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neither_the_token_nor_forged_headers_go_further() {
+    fn removes_the_token_and_forged_headers() {
         let names = [
             "authorization",
             "x-tb-tenant-id",

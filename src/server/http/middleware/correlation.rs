@@ -1,5 +1,5 @@
-//! One id per request, found in the logs of both servers: the caller's own when it is sane, else a new one. Every
-//! answer carries it.
+//! Assigns each request an id that appears in the logs of both servers: the caller's if it is
+//! valid, else a new one. Every response carries it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::telemetry::traces::is_traceparent;
 const HEADER: HeaderName = HeaderName::from_static("x-correlation-id");
 const MAX_BYTES: usize = 128;
 
-/// The id of the request at hand, in its extensions.
+/// The correlation id of a request, in its extensions.
 #[derive(Debug, Clone)]
 pub struct CorrelationId(pub Arc<str>);
 
@@ -34,7 +34,7 @@ impl CorrelationId {
     }
 }
 
-/// A new id; its order is that of time, which helps whoever greps.
+/// A new id. It is a UUIDv7, so ids sort by time in logs.
 pub fn new_id() -> Arc<str> {
     Arc::from(Uuid::now_v7().to_string())
 }
@@ -55,18 +55,19 @@ where
 }
 
 pub(crate) fn taken_over(headers: &HeaderMap) -> Option<Arc<str>> {
-    let sane = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
-    let text = the_only(headers, &HEADER)?;
-    ((1..=MAX_BYTES).contains(&text.len()) && text.bytes().all(sane)).then(|| Arc::from(text))
+    let is_allowed =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-');
+    let text = single_header(headers, &HEADER)?;
+    ((1..=MAX_BYTES).contains(&text.len()) && text.bytes().all(is_allowed)).then(|| Arc::from(text))
 }
 
-/// The caller's trace context, when it is one (W3C Trace Context, version 00).
+/// The caller's trace context, if it is valid (W3C Trace Context, version 00).
 pub fn traceparent(headers: &HeaderMap) -> Option<Arc<str>> {
-    let text = the_only(headers, &HeaderName::from_static("traceparent"))?;
+    let text = single_header(headers, &HeaderName::from_static("traceparent"))?;
     is_traceparent(text).then(|| Arc::from(text))
 }
 
-fn the_only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+fn single_header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;
     if values.next().is_some() {
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn only_sane_ids_are_taken_over() {
+    fn accepts_only_valid_ids() {
         let taken = |values: &[&str]| {
             taken_over(&headers("x-correlation-id", values)).map(|id| id.to_string())
         };
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn only_valid_trace_contexts_are_passed_on() {
+    fn accepts_only_valid_trace_contexts() {
         let valid = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         assert_eq!(
             traceparent(&headers("traceparent", &[valid])).as_deref(),

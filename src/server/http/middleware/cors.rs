@@ -1,8 +1,9 @@
-//! What a browser must be told before it lets a page of another origin read an answer (the Fetch standard's CORS).
+//! CORS headers (Fetch standard), which let a browser page of another origin read a response.
 //!
-//! At `/mcp` only origins that are configured get to hear it; the check that refuses the others is [`guard`](super::host_origin)'s
-//! and comes before. Nothing here allows credentials: tokens come in a header that the page itself writes, so a cookie or a
-//! browser's stored login never opens this door. The metadata of the resource is public, and any page may read it.
+//! At `/mcp` only configured origins get them; [`host_origin`](super::host_origin) has refused all
+//! others before. Credentials are never allowed: the page itself sets the token header, so neither
+//! a cookie nor a stored login grants access. The resource metadata is public, and any page may
+//! read it.
 
 use std::future::Future;
 
@@ -19,58 +20,60 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::host_origin::HostOriginPolicy;
 
-/// What a client may send: what MCP and this server give a meaning to. `Authorization` has to be named; no wildcard
+/// Request headers that MCP and this server use. `Authorization` must be listed, as no wildcard
 /// covers it.
-const SENDS: HeaderValue = HeaderValue::from_static(
-    "Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id, Last-Event-ID, \
-     X-MCP-Toolsets, X-MCP-Readonly, X-Correlation-ID, traceparent",
+const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
+    "Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Method, Mcp-Name, \
+     Mcp-Session-Id, Last-Event-ID, X-MCP-Toolsets, X-MCP-Readonly, X-Correlation-ID, traceparent",
 );
 
-/// `GET` for streams and, with `DELETE`, for sessions. Where those are not served, the request itself says so.
+/// `GET` is for streams and, like `DELETE`, for sessions. Where those are disabled, the request
+/// itself is refused.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE");
 
-/// What it may read beyond the body.
-const READS: HeaderValue =
+/// Response headers that a page may read.
+const RESPONSE_HEADERS: HeaderValue =
     HeaderValue::from_static("WWW-Authenticate, X-Correlation-ID, Retry-After, Mcp-Session-Id");
 
-/// How long, in seconds, a browser need not ask again. Short, since a changed configuration should be felt.
-const REMEMBERED: HeaderValue = HeaderValue::from_static("600");
+/// Seconds for which a browser caches a preflight. Short, so that a new configuration takes effect
+/// soon.
+const MAX_AGE_SECONDS: HeaderValue = HeaderValue::from_static("600");
 
-/// Around the paths of MCP, behind the guard.
+/// Middleware for the MCP paths, inside [`host_origin::check`](super::host_origin::check).
 pub async fn listed_origins<F>(
-    guard: &HostOriginPolicy,
+    policy: &HostOriginPolicy,
     request: Request,
     next: impl FnOnce(Request) -> F,
 ) -> Response
 where
     F: Future<Output = Response>,
 {
-    if !guard.lists_origins() {
+    if !policy.lists_origins() {
         return next(request).await;
     }
-    let origin = guard.listed_origin(request.headers());
+    let origin = policy.listed_origin(request.headers());
     let mut response = match &origin {
         Some(_) if is_preflight(&request) => preflight(METHODS),
         _ => next(request).await,
     };
-    // Said even when no origin came: a cache must not hand that answer to a page.
+    // Added even without an `Origin`: a cache must not serve that response to a page.
     response
         .headers_mut()
         .append(VARY, HeaderValue::from_static("Origin"));
     if let Some(origin) = origin {
-        readable_by(response.headers_mut(), origin);
+        expose_to(response.headers_mut(), origin);
     }
     response
 }
 
-/// Around what anybody may read.
+/// Middleware for public paths.
 pub async fn any_origin(request: Request, next: Next) -> Response {
     let mut response = if is_preflight(&request) {
         preflight(HeaderValue::from_static("GET, HEAD"))
     } else {
         next.run(request).await
     };
-    readable_by(response.headers_mut(), HeaderValue::from_static("*"));
+    expose_to(response.headers_mut(), HeaderValue::from_static("*"));
     response
 }
 
@@ -86,12 +89,12 @@ fn preflight(methods: HeaderValue) -> Response {
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, SENDS);
-    headers.insert(ACCESS_CONTROL_MAX_AGE, REMEMBERED);
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, REQUEST_HEADERS);
+    headers.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE_SECONDS);
     response
 }
 
-fn readable_by(headers: &mut HeaderMap, origin: HeaderValue) {
+fn expose_to(headers: &mut HeaderMap, origin: HeaderValue) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, READS);
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, RESPONSE_HEADERS);
 }

@@ -1,8 +1,9 @@
-//! `Host` and `Origin`: a web page that somebody opens must not be able to talk to a server in their network.
+//! Checks `Host` and `Origin`, which keeps web pages from reaching a server in their visitor's
+//! network.
 //!
-//! DNS rebinding needs a host name, so a request that is addressed to an IP address or to a loopback name passes;
-//! other names must be configured. An `Origin` comes from browsers only: none is fine, the server's own is, a listed
-//! one is, and `null` never is unless listed.
+//! DNS rebinding needs a host name, so requests addressed to an IP address or a loopback name pass,
+//! and other names must be configured. Only browsers send `Origin`: a request may have none, the
+//! server's own or a configured one; `null` is refused unless configured.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -19,7 +20,7 @@ use super::correlation::CorrelationId;
 use crate::server::Settings;
 use crate::server::http::response;
 
-/// Who may be addressed, and from where.
+/// The accepted hosts and origins.
 #[derive(Debug, Clone, Default)]
 pub struct HostOriginPolicy {
     any_host: bool,
@@ -28,10 +29,10 @@ pub struct HostOriginPolicy {
     origins: Vec<String>,
 }
 
-/// A code and a sentence.
+/// An error code and its message.
 type OriginError = (&'static str, &'static str);
 
-/// A host name or address in lower case, with a port when one was given.
+/// A host name or address in lower case, with its port if one was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct HostAndPort {
     host: String,
@@ -59,12 +60,12 @@ impl HostOriginPolicy {
             origins: settings
                 .allowed_origins
                 .iter()
-                .map(|origin| as_browsers_write(origin))
+                .map(|origin| normalize_origin(origin))
                 .collect(),
         }
     }
 
-    /// One that looks at `Host` alone, for a port that browsers have no business at.
+    /// A policy that checks only `Host`, for a port that browsers do not use.
     pub fn of_hosts(hosts: &[String]) -> Self {
         Self {
             any_host: hosts.iter().any(|host| host == "*"),
@@ -76,12 +77,12 @@ impl HostOriginPolicy {
         }
     }
 
-    /// Whether there are pages of other origins that may call.
+    /// Whether pages of other origins may call.
     pub fn lists_origins(&self) -> bool {
         self.any_origin || !self.origins.is_empty()
     }
 
-    /// The request's origin, when it is one that may call because it is configured.
+    /// The request's origin, if it is configured.
     pub fn listed_origin(&self, headers: &HeaderMap) -> Option<HeaderValue> {
         let mut origins = headers.get_all(ORIGIN).iter();
         let origin = origins.next().filter(|_| origins.next().is_none())?;
@@ -89,27 +90,27 @@ impl HostOriginPolicy {
         (self.any_origin || self.origins.contains(&text)).then(|| origin.clone())
     }
 
-    /// What is wrong with the request's addresses, if anything.
+    /// Why `Host` or `Origin` is refused; `None` if both are accepted.
     pub(crate) fn objection(&self, uri: &Uri, headers: &HeaderMap) -> Option<OriginError> {
         let host = host_of(uri, headers);
-        if let Some(wrong) = self.host_objection(host.as_ref()) {
-            return Some(wrong);
+        if let Some(error) = self.host_error(host.as_ref()) {
+            return Some(error);
         }
         let mut origins = headers.get_all(ORIGIN).iter();
         let origin = origins.next()?;
         let allowed = origins.next().is_none()
             && origin
                 .to_str()
-                .is_ok_and(|origin| self.any_origin || self.welcomes(origin, host.as_ref()));
+                .is_ok_and(|origin| self.any_origin || self.allows_origin(origin, host.as_ref()));
         (!allowed).then_some((
             "origin_not_allowed",
             "requests from this origin are not served here",
         ))
     }
 
-    fn host_objection(&self, host: Option<&HostAndPort>) -> Option<OriginError> {
+    fn host_error(&self, host: Option<&HostAndPort>) -> Option<OriginError> {
         match host {
-            Some(host) if self.any_host || host.is_address_or_loopback() || self.knows(host) => {
+            Some(host) if self.any_host || host.is_address_or_loopback() || self.has_host(host) => {
                 None
             }
             Some(_) => Some((
@@ -123,13 +124,13 @@ impl HostOriginPolicy {
         }
     }
 
-    fn knows(&self, host: &HostAndPort) -> bool {
+    fn has_host(&self, host: &HostAndPort) -> bool {
         self.hosts.iter().any(|known| {
             known.host == host.host && (known.port.is_none() || known.port == host.port)
         })
     }
 
-    fn welcomes(&self, origin: &str, host: Option<&HostAndPort>) -> bool {
+    fn allows_origin(&self, origin: &str, host: Option<&HostAndPort>) -> bool {
         let origin = origin.to_ascii_lowercase();
         if self.origins.contains(&origin) {
             return true;
@@ -142,7 +143,8 @@ impl HostOriginPolicy {
             "https" => 443,
             _ => return false,
         };
-        // Behind a proxy that ends TLS, `Host` still names the port that the browser sees, or none.
+        // Behind a TLS-terminating proxy, `Host` still names the port that the browser sees, or
+        // none.
         let own = |host: &HostAndPort, page: HostAndPort| {
             page.host == host.host
                 && page.port.unwrap_or(default_port) == host.port.unwrap_or(default_port)
@@ -152,21 +154,21 @@ impl HostOriginPolicy {
     }
 }
 
-/// A URL of this server by the name that the request used. Behind the check that name is one of ours. A name is taken to
-/// be served over https, as tokens demand; addresses and loopback names are not.
+/// The URL of `path` under the request's own host, which the check has accepted. Assumes https for
+/// names, as tokens require it, and http for addresses and loopback names.
 pub fn own_url(uri: &Uri, headers: &HeaderMap, path: &str) -> Option<String> {
-    let place = host_of(uri, headers)?;
-    let scheme = if place.is_address_or_loopback() {
+    let target = host_of(uri, headers)?;
+    let scheme = if target.is_address_or_loopback() {
         "http"
     } else {
         "https"
     };
-    let host = if place.host.contains(':') {
-        format!("[{}]", place.host)
+    let host = if target.host.contains(':') {
+        format!("[{}]", target.host)
     } else {
-        place.host
+        target.host
     };
-    let port = place
+    let port = target
         .port
         .map_or_else(String::new, |port| format!(":{port}"));
     Some(format!("{scheme}://{host}{port}{path}"))
@@ -196,8 +198,8 @@ impl HostAndPort {
     }
 }
 
-/// The default port is left out, and a name has no slash after it.
-fn as_browsers_write(origin: &str) -> String {
+/// Normalizes an origin as browsers do: no default port, no trailing slash.
+fn normalize_origin(origin: &str) -> String {
     let parsed = url::Url::parse(origin).map(|url| url.origin());
     match parsed {
         Ok(origin) if origin.is_tuple() => origin.ascii_serialization(),
@@ -208,45 +210,45 @@ fn as_browsers_write(origin: &str) -> String {
 fn host_of(uri: &Uri, headers: &HeaderMap) -> Option<HostAndPort> {
     let mut hosts = headers.get_all(HOST).iter();
     let host = hosts.next()?.to_str().ok()?;
-    // A request line with a host of its own must not say something else than the header.
-    let place = HostAndPort::parse(host).filter(|_| hosts.next().is_none())?;
+    // An absolute request target must agree with the header.
+    let target = HostAndPort::parse(host).filter(|_| hosts.next().is_none())?;
     let agrees =
-        |authority: &Authority| HostAndPort::new(authority.host(), authority.port_u16()) == place;
-    uri.authority().is_none_or(agrees).then_some(place)
+        |authority: &Authority| HostAndPort::new(authority.host(), authority.port_u16()) == target;
+    uri.authority().is_none_or(agrees).then_some(target)
 }
 
 pub async fn check<F>(
-    guard: &HostOriginPolicy,
+    policy: &HostOriginPolicy,
     request: Request,
     next: impl FnOnce(Request) -> F,
 ) -> Response
 where
     F: Future<Output = Response>,
 {
-    match guard.objection(request.uri(), request.headers()) {
-        Some(wrong) => refused(wrong, &request),
+    match policy.objection(request.uri(), request.headers()) {
+        Some(error) => refused(error, &request),
         None => next(request).await,
     }
 }
 
-/// For the page at `/`.
+/// Middleware for the page at `/`.
 pub async fn check_page(
-    State(guard): State<Arc<HostOriginPolicy>>,
+    State(policy): State<Arc<HostOriginPolicy>>,
     request: Request,
     next: Next,
 ) -> Response {
-    check(&guard, request, |request| next.run(request)).await
+    check(&policy, request, |request| next.run(request)).await
 }
 
-/// For what any page may read: its origin does not matter.
+/// Middleware for public paths, whose origin does not matter.
 pub async fn check_host(
-    State(guard): State<Arc<HostOriginPolicy>>,
+    State(policy): State<Arc<HostOriginPolicy>>,
     request: Request,
     next: Next,
 ) -> Response {
     let host = host_of(request.uri(), request.headers());
-    match guard.host_objection(host.as_ref()) {
-        Some(wrong) => refused(wrong, &request),
+    match policy.host_error(host.as_ref()) {
+        Some(error) => refused(error, &request),
         None => next.run(request).await,
     }
 }
@@ -265,7 +267,7 @@ fn refused((code, message): OriginError, request: &Request) -> Response {
 mod tests {
     use super::*;
 
-    fn guard() -> HostOriginPolicy {
+    fn policy() -> HostOriginPolicy {
         HostOriginPolicy::from_settings(&Settings {
             allowed_hosts: vec!["acme.internal".into(), "ported.example:8443".into()],
             allowed_origins: vec!["https://app.example".into(), "null".into()],
@@ -275,20 +277,20 @@ mod tests {
     }
 
     fn objection(
-        guard: &HostOriginPolicy,
+        policy: &HostOriginPolicy,
         headers: &[(http::HeaderName, &str)],
     ) -> Option<&'static str> {
         let headers = headers
             .iter()
             .map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap()))
             .collect();
-        guard
+        policy
             .objection(&Uri::from_static("/mcp"), &headers)
             .map(|(code, _)| code)
     }
 
     #[test]
-    fn hosts() {
+    fn accepts_configured_and_local_hosts() {
         for host in [
             "localhost",
             "localhost:8001",
@@ -302,7 +304,7 @@ mod tests {
             "acme.internal:1",
             "ported.example:8443",
         ] {
-            assert_eq!(objection(&guard(), &[(HOST, host)]), None, "{host}");
+            assert_eq!(objection(&policy(), &[(HOST, host)]), None, "{host}");
         }
         for host in [
             "evil.example",
@@ -315,14 +317,14 @@ mod tests {
             "127.0.0.1.evil.example",
         ] {
             assert_eq!(
-                objection(&guard(), &[(HOST, host)]),
+                objection(&policy(), &[(HOST, host)]),
                 Some("host_not_allowed"),
                 "{host:?}"
             );
         }
-        assert_eq!(objection(&guard(), &[]), Some("host_not_allowed"));
+        assert_eq!(objection(&policy(), &[]), Some("host_not_allowed"));
         assert_eq!(
-            objection(&guard(), &[(HOST, "localhost"), (HOST, "localhost")]),
+            objection(&policy(), &[(HOST, "localhost"), (HOST, "localhost")]),
             Some("host_not_allowed")
         );
         let open = HostOriginPolicy::from_settings(&Settings {
@@ -333,29 +335,29 @@ mod tests {
     }
 
     #[test]
-    fn a_request_line_must_agree_with_the_header() {
+    fn refuses_a_request_target_that_differs_from_host() {
         let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost"))]);
         assert!(
-            guard()
+            policy()
                 .objection(&Uri::from_static("http://localhost/mcp"), &headers)
                 .is_none()
         );
         assert!(
-            guard()
+            policy()
                 .objection(&Uri::from_static("http://evil.example/mcp"), &headers)
                 .is_some()
         );
     }
 
     #[test]
-    fn a_configured_origin_is_compared_as_browsers_write_it() {
+    fn normalizes_configured_origins_as_browsers_do() {
         let listed = |configured: &str, origin: &str| {
-            let guard = HostOriginPolicy::from_settings(&Settings {
+            let policy = HostOriginPolicy::from_settings(&Settings {
                 allowed_origins: vec![configured.to_owned()],
                 ..Settings::default()
             });
             let headers = HeaderMap::from_iter([(ORIGIN, HeaderValue::from_str(origin).unwrap())]);
-            guard.listed_origin(&headers).is_some()
+            policy.listed_origin(&headers).is_some()
         };
         for (configured, origin, expected) in [
             ("https://app.example/", "https://app.example", true),
@@ -379,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn origins() {
+    fn accepts_own_and_configured_origins() {
         for (host, origin, allowed) in [
             ("acme.example", "https://acme.example", true),
             ("acme.example", "https://acme.example:443", true),
@@ -396,7 +398,7 @@ mod tests {
             ("acme.example", "file://acme.example", false),
             ("acme.example", "", false),
         ] {
-            let verdict = objection(&guard(), &[(HOST, host), (ORIGIN, origin)]);
+            let verdict = objection(&policy(), &[(HOST, host), (ORIGIN, origin)]);
             assert_eq!(verdict.is_none(), allowed, "{origin} at {host}");
         }
         let plain = HostOriginPolicy::from_settings(&Settings::default());

@@ -1,4 +1,4 @@
-//! The span of an HTTP request, where requests are traced: what happens for it is beneath that.
+//! The span of an HTTP request, if tracing is enabled; all spans of the request are its children.
 
 use std::future::Future;
 
@@ -39,7 +39,7 @@ where
     response
 }
 
-/// One of a few: a caller may have made a method up.
+/// A fixed set, as methods are caller-controlled.
 fn method_name(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -51,7 +51,7 @@ fn method_name(method: &Method) -> &'static str {
     }
 }
 
-/// Of the paths that are traced.
+/// The route label of a traced path.
 fn route(path: &str) -> &'static str {
     match path {
         "/sse" => "/sse",

@@ -1,4 +1,4 @@
-//! The checks that stand before a path, one concern per file. [`service`](super::service) calls them in their order.
+//! HTTP middleware, one concern per file. [`service`](super::service) fixes the order.
 
 pub mod authenticate;
 pub mod correlation;

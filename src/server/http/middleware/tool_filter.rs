@@ -1,8 +1,9 @@
-//! What a client leaves out of the tools for one request: `X-MCP-Toolsets` and `X-MCP-Readonly`, the names that GitHub's
-//! MCP server uses, or `toolsets` and `readonly` in the query, for clients that can set nothing but a URL.
+//! The tools that a client selects for one request: `X-MCP-Toolsets` and `X-MCP-Readonly`, named as
+//! in GitHub's MCP server, or `toolsets` and `readonly` in the query, for clients that can only
+//! configure a URL.
 //!
-//! Both may be given; what either leaves out is left out. What cannot be read is refused: a narrowing that is not
-//! understood must not become none.
+//! If both are given, a tool must pass both. Invalid values are refused: an unreadable restriction
+//! must not lift all restrictions.
 
 use http::{HeaderMap, Uri};
 use url::form_urlencoded;
@@ -13,10 +14,10 @@ use crate::server::jsonrpc::validate::MessageError;
 pub const TOOLSETS: &str = "x-mcp-toolsets";
 pub const READ_ONLY: &str = "x-mcp-readonly";
 
-/// How much of a name that is none is repeated.
-const LONGEST_NAME: usize = 64;
+/// Limit on the characters of an unknown name that are echoed.
+const MAX_NAME_CHARS: usize = 64;
 
-/// What the request leaves of the tools.
+/// The tools that the request selects.
 pub fn asked(
     narrowed: impl Fn(&Narrowing) -> Result<ToolAccess, UnknownToolsetError>,
     uri: &Uri,
@@ -26,21 +27,21 @@ pub fn asked(
     let query = uri.query().unwrap_or_default();
     let in_header = |name: &'static str| {
         let values = headers.get_all(name).iter();
-        the_only(
+        single_value(
             name,
             values.map(|value| value.to_str().unwrap_or("?").into()),
         )
     };
     let in_query = |name: &'static str| {
         let pairs = form_urlencoded::parse(query.as_bytes());
-        the_only(
+        single_value(
             name,
             pairs
                 .filter(|(key, _)| key == name)
                 .map(|(_, value)| value.into_owned()),
         )
     };
-    let places = [
+    let sources = [
         (
             TOOLSETS,
             in_header(TOOLSETS)?,
@@ -54,7 +55,7 @@ pub fn asked(
             in_query("readonly")?,
         ),
     ];
-    for (toolsets_at, toolsets, read_only_at, read_only) in places {
+    for (toolsets_at, toolsets, read_only_at, read_only) in sources {
         if toolsets.is_none() && read_only.is_none() {
             continue;
         }
@@ -69,8 +70,8 @@ pub fn asked(
     Ok(reach)
 }
 
-/// Two readers could each believe another one.
-fn the_only(
+/// Refuses a repeated value: two parsers could each pick a different one.
+fn single_value(
     name: &str,
     mut values: impl Iterator<Item = String>,
 ) -> Result<Option<String>, MessageError> {
@@ -83,8 +84,8 @@ fn the_only(
     }
 }
 
-/// An empty list could mean nothing or everything, so it is neither.
-fn list(place: &str, text: &str) -> Result<Vec<String>, MessageError> {
+/// Refuses an empty list, which could mean none or all.
+fn list(source: &str, text: &str) -> Result<Vec<String>, MessageError> {
     let names: Vec<String> = text
         .split(',')
         .map(str::trim)
@@ -92,27 +93,27 @@ fn list(place: &str, text: &str) -> Result<Vec<String>, MessageError> {
         .map(str::to_owned)
         .collect();
     if names.is_empty() {
-        let message = format!("{place} names no toolset: leave it out to have all");
+        let message = format!("{source} names no toolset: leave it out to have all");
         return Err(MessageError::invalid(message));
     }
     Ok(names)
 }
 
-fn flag(place: &str, text: &str) -> Result<bool, MessageError> {
+fn flag(source: &str, text: &str) -> Result<bool, MessageError> {
     match text.trim().to_ascii_lowercase().as_str() {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
         _ => Err(MessageError::invalid(format!(
-            "{place} must be true or false"
+            "{source} must be true or false"
         ))),
     }
 }
 
-fn no_such_toolset(place: &str, unknown: &UnknownToolsetError) -> MessageError {
-    let shown: String = unknown.name.chars().take(LONGEST_NAME).collect();
+fn no_such_toolset(source: &str, unknown: &UnknownToolsetError) -> MessageError {
+    let truncated: String = unknown.name.chars().take(MAX_NAME_CHARS).collect();
     let known = unknown.known.join(", ");
     MessageError::invalid(format!(
-        "{place} names a toolset \"{shown}\", but there are: {known}"
+        "{source} names a toolset \"{truncated}\", but there are: {known}"
     ))
 }
 
@@ -127,7 +128,7 @@ mod tests {
     use crate::mcp::{EntityTools, ToolRegistry};
     use crate::tools::{Catalogue, Limits};
 
-    fn surface() -> ToolRegistry {
+    fn registry() -> ToolRegistry {
         let tools = EntityTools::new(
             Arc::new(Catalogue::new(uuid::Uuid::now_v7)),
             Limits::default(),
@@ -135,9 +136,9 @@ mod tests {
         ToolRegistry::new(&tools, &Narrowing::default())
     }
 
-    /// How many tools are left, or what is said.
+    /// The number of selected tools, or the error message.
     fn left(query: &str, headers: &[(&'static str, &[u8])]) -> Result<usize, String> {
-        let surface = surface();
+        let registry = registry();
         let uri: Uri = format!("/mcp{query}").parse().unwrap();
         let headers = headers
             .iter()
@@ -148,17 +149,17 @@ mod tests {
                 )
             })
             .collect();
-        match asked(|narrowing| surface.narrowed(narrowing), &uri, &headers) {
-            Ok(reach) => Ok(surface.tools(surface.reach(reach, &Scopes::All)).len()),
-            Err(objection) => {
-                assert_eq!(objection.status, StatusCode::BAD_REQUEST);
-                Err(objection.message.into_owned())
+        match asked(|narrowing| registry.narrowed(narrowing), &uri, &headers) {
+            Ok(reach) => Ok(registry.tools(registry.reach(reach, &Scopes::All)).len()),
+            Err(error) => {
+                assert_eq!(error.status, StatusCode::BAD_REQUEST);
+                Err(error.message.into_owned())
             }
         }
     }
 
     #[test]
-    fn header_and_query_narrow_alike_and_together() {
+    fn applies_header_and_query() {
         for (query, headers, count) in [
             ("", &[][..], 40),
             ("", &[(TOOLSETS, &b"notes"[..])], 8),
@@ -185,12 +186,12 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_no_leave_to_have_everything() {
+    fn refuses_invalid_values() {
         let known = "but there are: notes, tasks, comments, chats, chat_messages";
         let twice = &[(TOOLSETS, &b"notes"[..]), (TOOLSETS, b"notes")][..];
         let longest = "x".repeat(64);
         let long = "x".repeat(30_000);
-        for (query, headers, said) in [
+        for (query, headers, expected) in [
             (
                 "",
                 &[(TOOLSETS, &b"note"[..])][..],
@@ -269,7 +270,11 @@ mod tests {
                 format!("toolsets names a toolset \"all\", {known}"),
             ),
         ] {
-            assert_eq!(left(query, headers), Err(said), "{query} {headers:.60?}");
+            assert_eq!(
+                left(query, headers),
+                Err(expected),
+                "{query} {headers:.60?}"
+            );
         }
     }
 }

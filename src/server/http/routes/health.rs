@@ -1,4 +1,4 @@
-//! `/healthz`: the process runs. `/readyz`: a call would be served now.
+//! `/healthz` reports that the process runs; `/readyz`, that a call would be served.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,35 +16,35 @@ use crate::auth::Verifier;
 use crate::server::http::response;
 use crate::telemetry::tasks;
 
-/// A probe waits this long for keys that were never fetched; the fetch goes on without it.
+/// Limit on the wait of a probe for the first fetch of the keys; the fetch itself goes on.
 const KEYS_WAIT: Duration = Duration::from_secs(1);
 
-/// Knows whether calls would be served. The API is asked at most once per `ttl`, however often anybody asks here:
-/// these routes need no token, so they may not be a way to make work.
+/// Determines whether calls would be served. The API is asked at most once per `ttl`, whatever the
+/// rate of probes: these routes need no token, so they must not cause load.
 #[derive(Debug)]
 pub struct Readiness {
     verifier: Arc<Verifier>,
     upstream: ApiClient,
     ttl: Duration,
     draining: AtomicBool,
-    known: watch::Sender<Known>,
+    state: watch::Sender<ApiState>,
 }
 
-/// What is known of the API.
+/// The cached readiness of the API.
 #[derive(Debug, Default)]
-struct Known {
-    /// The last verdict, good or bad, and when it came.
+struct ApiState {
+    /// The last result and its time.
     last: Option<(Instant, Result<(), NotReadyError>)>,
-    /// It is being asked; all who come meanwhile wait for the same answer.
-    asking: bool,
+    /// Whether a probe is running; concurrent requests wait for its result.
+    probing: bool,
 }
 
-/// Ends the asking, also when it panics.
-struct Asking(watch::Sender<Known>);
+/// Marks the probe as ended when dropped, so also after a panic.
+struct ProbeGuard(watch::Sender<ApiState>);
 
-impl Drop for Asking {
+impl Drop for ProbeGuard {
     fn drop(&mut self) {
-        self.0.send_modify(|known| known.asking = false);
+        self.0.send_modify(|state| state.probing = false);
     }
 }
 
@@ -55,16 +55,16 @@ impl Readiness {
             upstream,
             ttl,
             draining: AtomicBool::new(false),
-            known: watch::Sender::default(),
+            state: watch::Sender::default(),
         }
     }
 
-    /// From now on: not ready.
+    /// Reports not ready from now on.
     pub fn begin_draining(&self) {
         self.draining.store(true, Ordering::Release);
     }
 
-    /// Why calls would not be served, in a word and in a sentence.
+    /// The error is a reason code and a message.
     pub async fn check(&self) -> Result<(), (&'static str, String)> {
         if self.draining.load(Ordering::Acquire) {
             return Err(("draining", "the server is shutting down".to_owned()));
@@ -82,37 +82,38 @@ impl Readiness {
 }
 
 impl Readiness {
-    /// The last verdict, or a new one where that is too old. Who hangs up ends no asking: the answer is kept for others.
+    /// The cached result, or a new one if that has expired. The probe runs in its own task, so it
+    /// completes even if its client disconnects.
     async fn api(&self) -> Result<(), NotReadyError> {
         let mut fresh = None;
-        let begins = self.known.send_if_modified(|known| {
-            let last = known
+        let starts_probe = self.state.send_if_modified(|state| {
+            let last = state
                 .last
                 .as_ref()
                 .filter(|(at, _)| at.elapsed() < self.ttl);
             fresh = last.map(|(_, verdict)| verdict.clone());
-            let begins = fresh.is_none() && !known.asking;
-            known.asking |= begins;
-            begins
+            let starts_probe = fresh.is_none() && !state.probing;
+            state.probing |= starts_probe;
+            starts_probe
         });
         if let Some(verdict) = fresh {
             return verdict;
         }
-        let mut known = self.known.subscribe();
-        if begins {
-            let (upstream, asking) = (self.upstream.clone(), Asking(self.known.clone()));
+        let mut state = self.state.subscribe();
+        if starts_probe {
+            let (upstream, guard) = (self.upstream.clone(), ProbeGuard(self.state.clone()));
             tasks::spawn("readiness", async move {
                 let verdict = upstream.ready().await;
-                asking
+                guard
                     .0
-                    .send_modify(|known| known.last = Some((Instant::now(), verdict)));
+                    .send_modify(|state| state.last = Some((Instant::now(), verdict)));
             });
         }
-        let answered = known.wait_for(|known| !known.asking).await;
+        let answered = state.wait_for(|state| !state.probing).await;
         let last = answered
             .ok()
-            .and_then(|known| known.last.as_ref().map(|(_, verdict)| verdict.clone()));
-        // Nothing is known only where the asking panicked.
+            .and_then(|state| state.last.as_ref().map(|(_, verdict)| verdict.clone()));
+        // Missing only if the probe panicked.
         last.unwrap_or(Err(NotReadyError::Silent))
     }
 }

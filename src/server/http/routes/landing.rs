@@ -1,4 +1,5 @@
-//! `/`: the page for people, behind the same look at `Host` as everything else. What is on it is [`page`](crate::page)'s.
+//! `/`: the page for people, behind the same `Host` check as all paths. [`page`](crate::page)
+//! renders its content.
 
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ pub struct Landing {
 }
 
 pub async fn page(State(landing): State<Arc<Landing>>, request: Request) -> Response {
-    // The guard has let the name in, so it is one of ours, or an address by which the visitor reached us.
+    // The host has passed the check, so it is one of this server's names or an address of it.
     let url = landing
         .public_url
         .clone()

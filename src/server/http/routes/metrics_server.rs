@@ -1,5 +1,5 @@
-//! The listener for figures: `/metrics`, on a port of its own that no caller is meant to reach. It serves until the process
-//! ends, so that a drain can be watched to its end.
+//! Serves `/metrics` on a port of its own, which clients are not meant to reach. It serves until
+//! the process ends, so that a drain can be observed to its end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,39 +23,39 @@ use crate::server::http::middleware::host_origin::{HostOriginPolicy, check_host}
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::tasks;
 
-/// The text format of Prometheus.
+/// The Prometheus text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Nobody needs more of them to read figures.
+/// Limit on connections; scrapers need few.
 const CONNECTIONS: usize = 16;
 
-/// For the head of a request, the quiet time before it included.
+/// Time limit for a request head, including the idle time before it.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// After a connection that could not be accepted.
+/// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-struct Scraped {
+struct ScrapeState {
     metrics: &'static Metrics,
     readiness: Arc<Readiness>,
 }
 
-/// Never ends by itself. Requests have to name a loopback name, an IP address or one of `hosts`, so that a web page that
-/// has its own name point here reads nothing.
+/// Never returns. Requests must name a loopback name, an IP address or one of `hosts`, which
+/// prevents DNS rebinding.
 pub async fn serve_metrics(
     listener: Arc<TcpListener>,
     metrics: &'static Metrics,
     readiness: Arc<Readiness>,
     hosts: Arc<[String]>,
 ) {
-    let guard = Arc::new(HostOriginPolicy::of_hosts(&hosts));
+    let policy = Arc::new(HostOriginPolicy::of_hosts(&hosts));
     let router = Router::new()
         .route("/metrics", get(scrape))
-        .with_state(Arc::new(Scraped { metrics, readiness }))
-        .layer(from_fn_with_state(guard, check_host));
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+        .with_state(Arc::new(ScrapeState { metrics, readiness }))
+        .layer(from_fn_with_state(policy, check_host));
+    let slots = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let place = Arc::clone(&places).acquire_owned().await;
+        let slot = Arc::clone(&slots).acquire_owned().await;
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
@@ -68,20 +68,20 @@ pub async fn serve_metrics(
                 TowerToHyperService::new(router.clone()),
             );
         tasks::spawn("figures", async move {
-            // How a connection ends is the reader's business.
+            // A connection error concerns only the client.
             let _ = connection.await;
-            drop(place);
+            drop(slot);
         });
     }
 }
 
-async fn scrape(State(scraped): State<Arc<Scraped>>) -> Response {
-    let state = match scraped.readiness.check().await {
+async fn scrape(State(state): State<Arc<ScrapeState>>) -> Response {
+    let readiness = match state.readiness.check().await {
         Ok(()) => "ready",
         Err((reason, _)) => reason,
     };
-    scraped.metrics.state_is(state);
-    let mut response = match scraped.metrics.text() {
+    state.metrics.state_is(readiness);
+    let mut response = match state.metrics.text() {
         Ok(text) => Response::new(Body::from(text)),
         Err(error) => {
             tracing::warn!(%error, "the figures could not be written");

@@ -1,4 +1,4 @@
-//! What answers at each path.
+//! The routes of the HTTP server.
 
 pub mod health;
 pub mod landing;
