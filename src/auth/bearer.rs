@@ -1,11 +1,12 @@
-//! Taking the token out of the request: from exactly one `Authorization` header, never from the URL.
+//! Extracts the token from exactly one `Authorization` header, never from the URL.
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use super::AuthError;
 
-/// The token text, unverified. Two headers are refused because whoever reads the other one sees another caller.
+/// The token, unverified. Two headers are refused, because another reader of the request could use
+/// the other one.
 pub fn extract(headers: &HeaderMap, max_bytes: usize) -> Result<&str, AuthError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(AuthError::Missing)?;
@@ -15,16 +16,17 @@ pub fn extract(headers: &HeaderMap, max_bytes: usize) -> Result<&str, AuthError>
     let text = value.to_str().map_err(|_| AuthError::Malformed)?;
     let (scheme, token) = text.split_once(' ').ok_or(AuthError::Malformed)?;
     let token = token.trim_matches(' ');
-    let wanted =
+    let is_valid =
         scheme.eq_ignore_ascii_case("bearer") && token.len() <= max_bytes && is_compact_jws(token);
-    if wanted {
+    if is_valid {
         Ok(token)
     } else {
         Err(AuthError::Malformed)
     }
 }
 
-/// Three dot-separated parts of base64url, each of them non-empty (an empty signature is how `none` is written).
+/// Whether `token` is three non-empty, dot-separated parts of base64url. An empty signature is how
+/// `none` is encoded.
 pub fn is_compact_jws(token: &str) -> bool {
     let is_part = |part: &str| {
         !part.is_empty()
@@ -48,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_one_bearer_token() {
+    fn accepts_one_bearer_token() {
         for value in ["Bearer a.b.c", "bearer a.b.c", "BEARER  a.b.c "] {
             assert_eq!(extract(&headers(&[value]), 100), Ok("a.b.c"), "{value:?}");
         }

@@ -1,10 +1,11 @@
-//! What a refused caller is told over HTTP, and where a client learns how to get a token (RFC 6750, RFC 9728).
+//! HTTP answers to failed authentication, and the metadata that leads clients to a token (RFC 6750,
+//! RFC 9728).
 //!
-//! Without configured authorization servers there is nothing that discovery could lead to: no metadata document is
-//! served, and the challenge leaves `resource_metadata` out, so that a client asks its user for a token instead of
+//! Without configured authorization servers discovery leads nowhere: no metadata document is served
+//! and challenges omit `resource_metadata`, so that a client asks its user for a token instead of
 //! starting an OAuth flow that must fail.
 //!
-//! Scopes are words to this file: which there are, and which a call needs, it is told.
+//! Scopes are opaque here: callers pass in which exist and which a request needs.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -16,14 +17,14 @@ const METADATA_PATH: &str = "/.well-known/oauth-protected-resource";
 /// Challenges and metadata, rendered once from the settings.
 #[derive(Debug, Clone)]
 pub struct Challenge {
-    /// Where to find the metadata, as a parameter; empty when there is none.
+    /// The `resource_metadata` parameter; empty if there is no metadata.
     location: String,
-    /// The scopes that a client should ask for, as a parameter; empty without any.
+    /// The `scope` parameter, which clients should request; empty without scopes.
     scope: String,
     metadata: Option<Value>,
 }
 
-/// The HTTP side of a refusal.
+/// The HTTP answer to a failed authentication or authorization.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChallengeAnswer {
     pub status: StatusCode,
@@ -39,7 +40,7 @@ impl Challenge {
             .as_deref()
             .and_then(|url| reqwest::Url::parse(url).ok());
         let discoverable = resource.filter(|_| !settings.authorization_servers.is_empty());
-        // The path-suffixed place comes after the host, before the path of the resource (RFC 9728, section 3.1).
+        // The well-known path comes between host and resource path (RFC 9728, section 3.1).
         let location = discoverable.as_ref().map(|resource| {
             let host = resource.origin().ascii_serialization();
             parameter(
@@ -56,23 +57,25 @@ impl Challenge {
                 "bearer_methods_supported": ["header"],
             })
         });
-        let asked = Some(settings.scopes_asked.join(" ")).filter(|asked| !asked.is_empty());
+        let requested =
+            Some(settings.scopes_asked.join(" ")).filter(|requested| !requested.is_empty());
         Self {
             location: location.unwrap_or_default(),
-            scope: asked
-                .map(|asked| parameter("scope", &asked))
+            scope: requested
+                .map(|requested| parameter("scope", &requested))
                 .unwrap_or_default(),
             metadata,
         }
     }
 
-    /// The protected-resource metadata, when there is an authorization server to point to.
+    /// The protected-resource metadata, if authorization servers are configured.
     pub fn metadata(&self) -> Option<&Value> {
         self.metadata.as_ref()
     }
 
-    pub fn answer(&self, refusal: AuthError) -> ChallengeAnswer {
-        match refusal {
+    /// The answer to a failed authentication.
+    pub fn answer(&self, error: AuthError) -> ChallengeAnswer {
+        match error {
             AuthError::TenantMismatch => ChallengeAnswer {
                 status: StatusCode::FORBIDDEN,
                 error: "tenant_mismatch",
@@ -83,17 +86,18 @@ impl Challenge {
                 error: "keys_unavailable",
                 www_authenticate: None,
             },
-            // RFC 6750, section 3.1: whoever sent no token gets no error code, only the invitation.
+            // RFC 6750, section 3.1: a request without a token gets a challenge without an error
+            // code.
             AuthError::Missing => self.unauthorized("unauthorized", None),
-            _ => self.unauthorized("invalid_token", Some(refusal)),
+            _ => self.unauthorized("invalid_token", Some(error)),
         }
     }
 
-    fn unauthorized(&self, error: &'static str, refusal: Option<AuthError>) -> ChallengeAnswer {
+    fn unauthorized(&self, error: &'static str, error: Option<AuthError>) -> ChallengeAnswer {
         let mut parameters = vec![self.location.clone(), self.scope.clone()];
-        if let Some(refusal) = refusal {
+        if let Some(error) = error {
             parameters.push(parameter("error", error));
-            parameters.push(parameter("error_description", &refusal.to_string()));
+            parameters.push(parameter("error_description", &error.to_string()));
         }
         ChallengeAnswer {
             status: StatusCode::UNAUTHORIZED,
@@ -102,7 +106,8 @@ impl Challenge {
         }
     }
 
-    /// A good token that does not reach as far as what was asked; `needed` is all that would (RFC 6750, section 3.1).
+    /// The answer to a valid token with insufficient scope; `needed` lists the required scopes (RFC
+    /// 6750, section 3.1).
     pub fn insufficient_scope(&self, needed: &str) -> ChallengeAnswer {
         const ERROR: &str = "insufficient_scope";
         let parameters = vec![
@@ -122,7 +127,7 @@ impl Challenge {
     }
 }
 
-/// A challenge has at least one parameter.
+/// Joins the parameters, with `realm` as the fallback, because a challenge needs at least one.
 fn bearer(mut parameters: Vec<String>) -> String {
     parameters.retain(|part| !part.is_empty());
     if parameters.is_empty() {
@@ -135,7 +140,7 @@ fn parameter(name: &str, value: &str) -> String {
     format!("{name}=\"{}\"", quotable(value))
 }
 
-/// Configuration is trusted, yet a stray quote in it must not forge a second parameter.
+/// Configuration is trusted, but a stray quote in it must not start another parameter.
 fn quotable(text: &str) -> String {
     text.chars()
         .filter(|c| !c.is_control() && *c != '"' && *c != '\\')
@@ -157,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn names_the_metadata() {
+    fn challenges_name_the_metadata() {
         let missing = discoverable().answer(AuthError::Missing);
         assert_eq!(missing.status, StatusCode::UNAUTHORIZED);
         assert_eq!(
@@ -188,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_does_not_reach_is_told_what_would() {
+    fn insufficient_scope_names_the_required_scopes() {
         let answer = discoverable().insufficient_scope("x:y:write");
         assert_eq!(answer.status, StatusCode::FORBIDDEN);
         assert_eq!(
@@ -209,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn without_authorization_servers_there_is_nothing_to_discover() {
+    fn has_no_metadata_without_authorization_servers() {
         let plain = Challenge::from_settings(&Settings::default());
         assert_eq!(plain.metadata(), None);
         assert_eq!(
@@ -224,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn another_tenant_is_forbidden_and_missing_keys_are_ours() {
+    fn another_tenant_is_403_and_missing_keys_are_503() {
         assert_eq!(
             discoverable().answer(AuthError::TenantMismatch).status,
             StatusCode::FORBIDDEN

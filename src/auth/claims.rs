@@ -1,4 +1,4 @@
-//! What a genuine token says, held against what this place demands. Pure: the time is an argument.
+//! Checks the claims of a verified token against the settings. Pure: the time is a parameter.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::foundation::token_secret::Secret;
 
 const MAX_SUBJECT_BYTES: usize = 255;
 
-/// The demands, taken from the settings once.
+/// The requirements, taken from the settings.
 #[derive(Debug, Clone)]
 pub struct Demands {
     pub tenant_id: String,
@@ -17,14 +17,15 @@ pub struct Demands {
     pub issuer: Option<String>,
     pub audience: Option<String>,
     pub leeway_secs: u64,
-    /// What a token may do that says nothing of scopes.
+    /// Scopes of a token that has no scope claim.
     pub unsaid_scopes: Scopes,
 }
 
 impl Demands {
-    /// Reads the claims of a token whose signature has been verified.
+    /// Checks the claims of a token whose signature has been verified.
     ///
-    /// The tenant comes last: a caller learns that a tenant exists only with a token that is good in all other respects.
+    /// The tenant is checked last, so that only a token that is valid otherwise can reveal that a
+    /// tenant exists.
     pub fn check(
         &self,
         claims: &Map<String, Value>,
@@ -47,7 +48,7 @@ impl Demands {
             return Err(AuthError::WrongIssuer);
         }
         if let Some(audience) = &self.audience
-            && !names(claims.get("aud"), audience)
+            && !contains_audience(claims.get("aud"), audience)
         {
             return Err(AuthError::WrongAudience);
         }
@@ -73,9 +74,10 @@ impl Demands {
     }
 }
 
-/// Whether a subject can be stored, logged and compared without surprises. The replacement character
-/// stands for whatever a decoder could not read, so different people would have the same name. The
-/// API has the same rule: `plain` in `api/internal/auth/auth.go`.
+/// Whether a subject can be stored, logged and compared without ambiguity. The replacement
+/// character is refused because decoders substitute it for unreadable text, which would give
+/// different people the same name. The API has the same rule: `plain` in
+/// `api/internal/auth/auth.go`.
 fn is_plain_name(subject: &str) -> bool {
     !subject.is_empty()
         && subject.len() <= MAX_SUBJECT_BYTES
@@ -88,7 +90,7 @@ fn present<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a Value> 
     claims.get(name).filter(|value| !value.is_null())
 }
 
-/// RFC 7519 allows fractions of a second; they are cut off.
+/// Parses a NumericDate. RFC 7519 allows fractions of a second, which are truncated.
 fn numeric_date(value: Option<&Value>) -> Option<u64> {
     let value = value?;
     let fraction = || {
@@ -97,14 +99,14 @@ fn numeric_date(value: Option<&Value>) -> Option<u64> {
             .filter(|secs| *secs >= 0.0 && *secs < 1e15)
             .map(|secs| secs as u64)
     };
-    // What the API, which counts in signed numbers, could not read must not be good here.
+    // The API uses signed integers, and would refuse larger values.
     value
         .as_u64()
         .filter(|secs| i64::try_from(*secs).is_ok())
         .or_else(fraction)
 }
 
-fn names(audience: Option<&Value>, wanted: &str) -> bool {
+fn contains_audience(audience: Option<&Value>, wanted: &str) -> bool {
     match audience {
         Some(Value::String(one)) => one == wanted,
         Some(Value::Array(many)) => many.iter().any(|one| one.as_str() == Some(wanted)),
@@ -139,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_held_with_leeway() {
+    fn checks_times_with_leeway() {
         for (exp, expected) in [
             (json!(NOW + 1), None),
             (json!(NOW - 59), None),
@@ -178,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_subject_is_a_plain_name() {
+    fn refuses_unusable_subjects() {
         for (sub, ok) in [
             (json!("user-1"), true),
             (json!("é".repeat(127)), true),
@@ -196,12 +198,12 @@ mod tests {
         }
     }
 
-    /// The same table as in `api/internal/auth/auth_test.go`.
+    /// Shares its table with `api/internal/auth/auth_test.go`.
     #[test]
-    fn subjects_are_taken_and_refused_like_in_the_api() {
+    fn agrees_with_the_api_on_subjects() {
         let table: Value =
             serde_json::from_str(include_str!("../../tests/vectors/subjects.json")).unwrap();
-        // With `raw_value` or `arbitrary_precision`, serde_json itself gives some objects a meaning.
+        // With `raw_value` or `arbitrary_precision`, serde_json itself interprets some objects.
         let objects_are_objects =
             serde_json::from_str::<Value>(r#"{"$serde_json::private::Number":"7"}"#)
                 .is_ok_and(|value| value.is_object());
@@ -213,14 +215,14 @@ mod tests {
                 continue;
             }
             let claims = format!(r#"{{"sub":{sub},"exp":{}}}"#, NOW + 1);
-            let taken = serde_json::from_str::<Value>(&claims)
+            let accepted = serde_json::from_str::<Value>(&claims)
                 .is_ok_and(|claims| refusal(claims).is_none());
-            assert_eq!(Some(taken), vector["good"].as_bool(), "{name}");
+            assert_eq!(Some(accepted), vector["good"].as_bool(), "{name}");
         }
     }
 
     #[test]
-    fn issuer_and_audience_only_when_configured() {
+    fn checks_issuer_and_audience_only_if_configured() {
         assert_eq!(
             refusal(json!({"sub": "u", "exp": NOW, "iss": "x", "aud": "y"})),
             None
@@ -248,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_claim_must_be_ours() {
+    fn refuses_the_tenant_claim_of_another_tenant() {
         for (claim, expected) in [
             (json!("acme"), None),
             (Value::Null, None),
@@ -262,12 +264,12 @@ mod tests {
                 "{claim}"
             );
         }
-        let expired_stranger = refusal(json!({"sub": "u", "exp": 0, "tenant_id": "other"}));
-        assert_eq!(expired_stranger, Some(AuthError::Expired));
+        let expired_and_foreign = refusal(json!({"sub": "u", "exp": 0, "tenant_id": "other"}));
+        assert_eq!(expired_and_foreign, Some(AuthError::Expired));
     }
 
     #[test]
-    fn who_says_nothing_of_scopes_has_what_the_settings_say() {
+    fn a_token_without_scope_claim_gets_the_configured_scopes() {
         let scopes =
             |demands: &Demands, claims| check(demands, claims).map(|principal| principal.scopes);
         let strict = Demands {

@@ -1,13 +1,15 @@
-//! What the API gets to see in a caller's name: the caller's own token, or one that was exchanged for it.
+//! The credential sent to the API in the name of a caller: the caller's token, or one exchanged for
+//! it.
 
 use super::token_exchange::{Exchange, ExchangeError, Subject};
 use crate::foundation::token_secret::Secret;
 
+/// See the [module](self).
 #[derive(Debug, Clone)]
 pub enum Credential {
-    /// API and sidecar are one resource: the token was meant for both.
+    /// API and MCP server are one resource: the token is meant for both.
     Own(Secret),
-    /// Asked for when the API is first needed.
+    /// Requested with the first request to the API.
     Exchanged(Exchange, Subject),
 }
 
@@ -19,7 +21,7 @@ impl Credential {
         }
     }
 
-    /// The API did not accept it.
+    /// Discards an exchanged token that the API did not accept.
     pub fn forget(&self) {
         if let Self::Exchanged(exchange, subject) = self {
             exchange.forget(subject);

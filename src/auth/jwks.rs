@@ -1,8 +1,9 @@
-//! The published keys of an identity provider, cached.
+//! Cache of the keys that an identity provider publishes.
 //!
-//! Three rules keep a provider's bad day, or a flood of tokens with invented key ids, from becoming ours: at most one
-//! fetch runs at a time, fetches keep a least distance whatever tokens ask for, and keys once known go on serving until
-//! a fetch that worked replaces them. A key that has been withdrawn is therefore trusted until the next refresh.
+//! Three rules protect this server from provider outages and from floods of tokens with invented
+//! key ids: at most one fetch runs at a time, fetches keep a minimum interval whatever tokens
+//! require, and known keys stay in use until a successful fetch replaces them. A withdrawn key is
+//! therefore trusted until the next refresh.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -20,10 +21,10 @@ use crate::foundation::http_client;
 use crate::foundation::json::Json;
 use crate::telemetry::{metrics, tasks};
 
-/// A provider rotates two or three keys; more than this is not a key set that we would want to search per request.
+/// Upper limit of the keys searched per request. Providers publish two or three.
 const MAX_KEYS: usize = 32;
 
-/// Why the keys could not be fetched, for the log, or not be fetched ever, for the start.
+/// Why the keys could not be fetched, or why the settings do not allow it.
 #[derive(Debug, thiserror::Error)]
 pub enum JwksError {
     #[error("the JWKS URL is not an http or https URL")]
@@ -42,6 +43,7 @@ pub enum JwksError {
     NoUsableKey,
 }
 
+/// The keys of one provider. Cheap to clone; clones share the cache.
 #[derive(Debug, Clone)]
 pub struct Jwks(Arc<Inner>);
 
@@ -53,7 +55,7 @@ struct Inner {
     min_interval: Duration,
     max_bytes: usize,
     known: RwLock<Option<Known>>,
-    /// When the last fetch began. The lock is held during a fetch: that is what makes it the only one.
+    /// Start of the last fetch. Locked during a fetch, which makes fetches exclusive.
     last_attempt: Mutex<Option<Instant>>,
 }
 
@@ -79,9 +81,9 @@ impl Jwks {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(JwksError::Url);
         }
-        // Proxies from the environment stay allowed here: unlike the API, an identity provider may be far away.
-        // No redirect is followed: the source of the keys decides whose tokens are good, and a redirect could lead to
-        // plain http or to another host.
+        // Environment proxies stay enabled: unlike the API, an identity provider may be remote.
+        // Redirects are not followed: the source of the keys decides which tokens are valid, and a
+        // redirect could lead to plain http or to another host.
         let http = http_client::builder()
             .timeout(settings.jwks_timeout)
             .build()
@@ -97,11 +99,12 @@ impl Jwks {
         }))))
     }
 
+    /// Fetches the keys ahead of the first token.
     pub async fn warm(&self) {
         let _ = self.refresh().await;
     }
 
-    /// Whether keys are known; if not, they are asked for first.
+    /// Whether keys are known. Fetches them if not.
     pub async fn ready(&self) -> bool {
         if self.known().is_none() {
             self.warm().await;
@@ -109,7 +112,7 @@ impl Jwks {
         self.known().is_some()
     }
 
-    /// The keys that may have signed a token with this key id and algorithm; never an empty list.
+    /// The keys that may have signed a token with this key id and algorithm; never empty.
     pub async fn candidates(
         &self,
         id: Option<&str>,
@@ -142,14 +145,14 @@ impl Jwks {
             .clone()
     }
 
-    /// In a task of its own: a caller who hangs up must not take the fetch down with him, or anybody could keep the
-    /// keys from ever arriving.
+    /// Fetches in a task of its own, so that a caller who disconnects cannot cancel the fetch and
+    /// thereby keep keys from being loaded.
     fn refresh(&self) -> JoinHandle<Option<()>> {
         let jwks = self.clone();
         tasks::spawn("keys", async move { jwks.fetch_unless_recent().await })
     }
 
-    /// Whoever arrives during a fetch waits for its outcome, and then finds that it was recent.
+    /// Waits for a running fetch, and then does not fetch again because it was recent.
     async fn fetch_unless_recent(&self) {
         let mut last_attempt = self.0.last_attempt.lock().await;
         if last_attempt.is_some_and(|at| at.elapsed() < self.0.min_interval) {
@@ -175,14 +178,14 @@ impl Jwks {
 
 impl Known {
     fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Vec<DecodingKey> {
-        // Either side may leave the id out; then the algorithm alone decides, and the signature has the last word.
-        let fits = |key: &&PublishedKey| {
+        // Token and key may omit the id; then the algorithm selects, and the signature decides.
+        let matches = |key: &&PublishedKey| {
             key.algorithm == algorithm
                 && (id.is_none() || key.id.is_none() || key.id.as_deref() == id)
         };
         self.keys
             .iter()
-            .filter(fits)
+            .filter(matches)
             .map(|key| key.key.clone())
             .collect()
     }
@@ -208,7 +211,7 @@ impl Inner {
     }
 }
 
-/// Keys that we cannot use are left out one by one: providers publish encryption keys and novelties beside ours.
+/// Skips unusable keys individually: providers also publish encryption keys and new key types.
 pub(super) fn parse(body: &[u8]) -> Result<Vec<PublishedKey>, JwksError> {
     let set = Json::parse(body).ok().filter(|set| set.is_object());
     let keys = set
@@ -233,8 +236,8 @@ pub(super) fn parse(body: &[u8]) -> Result<Vec<PublishedKey>, JwksError> {
 }
 
 impl PublishedKey {
-    /// The algorithm follows from the key's own kind, so that a token cannot choose it. Symmetric keys have no business
-    /// in a published set.
+    /// The algorithm follows from the key type, so that a token cannot choose it. Symmetric keys
+    /// are skipped, because a published key is no secret.
     fn from_jwk(jwk: &Jwk) -> Option<Self> {
         let (algorithm, name) = match &jwk.algorithm {
             AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),

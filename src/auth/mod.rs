@@ -1,9 +1,10 @@
-//! Who is calling: a bearer token becomes a [`Principal`], or one [`AuthError`] with a stable reason.
+//! Authentication: turns a bearer token into a [`Principal`], or into an [`AuthError`] with a
+//! stable reason.
 //!
-//! Nothing here knows of MCP or of what the API does. `transport` hands over request headers and turns a refusal into an
-//! HTTP answer with the help of [`challenge`]; `mcp` receives the principal, and `upstream` its [`credential`], which is
-//! what the API is shown in the caller's name. The one trick: the signature is left to `jsonwebtoken`, the claims are
-//! read here ([`claims`]), so that the clock comes from outside and every refusal has a name of its own.
+//! This module knows neither MCP nor the API. `server` passes request headers in and turns errors
+//! into HTTP answers with [`challenge`]; `mcp` receives the principal; `api` receives its
+//! [`credential`], which it sends in the name of the caller. `jsonwebtoken` verifies signatures,
+//! and [`claims`] checks claims, so that the clock is injected and every error has its own reason.
 
 pub mod bearer;
 pub mod challenge;
@@ -32,40 +33,40 @@ pub use scopes::Scopes;
 pub use token_exchange::ExchangeError;
 pub use verifier::Verifier;
 
-/// How tokens are checked and what a refused caller is told.
+/// How tokens are verified, and what the challenges contain.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The tenant that this process serves.
     pub tenant_id: String,
-    /// The claim in which a token may name its tenant.
+    /// The claim that names the tenant of a token.
     pub tenant_claim: String,
-    /// Accepts HS256 tokens made with this secret.
+    /// Accepts HS256 tokens signed with this secret.
     pub hs256_secret: Option<Secret>,
-    /// Accepts RS256, ES256 and EdDSA tokens of the keys found there.
+    /// Accepts RS256, ES256 and EdDSA tokens signed with a key published at this URL.
     pub jwks_url: Option<String>,
     pub issuer: Option<String>,
     pub audience: Option<String>,
-    /// How far the clocks of issuer and sidecar may differ.
+    /// Maximum clock difference between the issuer and this server.
     pub leeway: Duration,
-    /// Longer tokens are refused unread.
+    /// Longer tokens are refused without being parsed.
     pub max_token_bytes: usize,
-    /// Keys older than this are fetched anew, while the old ones go on serving.
+    /// Age after which keys are fetched again. The old ones stay in use meanwhile.
     pub jwks_refresh_after: Duration,
-    /// The least time between two fetches, whatever tokens ask for.
+    /// Minimum time between two fetches, whatever tokens require.
     pub jwks_min_interval: Duration,
     pub jwks_timeout: Duration,
     pub jwks_max_bytes: usize,
     /// The public URL of `/mcp`, the `resource` of RFC 9728.
     pub public_url: Option<String>,
-    /// Where a client gets a token. With none of them there is no metadata document.
+    /// Servers that issue tokens. Without any, no metadata document is served.
     pub authorization_servers: Vec<String>,
-    /// What a token may do that says nothing of scopes.
+    /// Scopes of a token that has no scope claim.
     pub unsaid_scopes: Scopes,
-    /// What a client without a token is told to ask for.
+    /// Scopes that the challenge asks clients to request.
     pub scopes_asked: Vec<String>,
-    /// All that can be asked for.
+    /// All scopes that clients may request.
     pub scopes_supported: Vec<String>,
-    /// Exchanges callers' tokens for others before the API sees them.
+    /// Exchanges the tokens of callers for tokens of the API.
     pub exchange: Option<token_exchange::Settings>,
 }
 
@@ -101,11 +102,12 @@ pub struct Principal {
     pub scopes: Scopes,
     /// Unix time in seconds.
     pub expires_at: u64,
-    /// The API verifies the caller again, by this.
+    /// Sent to the API, which verifies the caller again.
     pub credential: Credential,
 }
 
-/// Why a caller is not let in. [`AuthError::reason`] is stable; the message is for people and says nothing of the token.
+/// Why authentication failed. [`AuthError::reason`] is stable; the message is for people and
+/// reveals nothing about the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum AuthError {
     #[error("a bearer token is required")]
@@ -126,15 +128,16 @@ pub enum AuthError {
     UnknownKey,
     #[error("the token's algorithm is not accepted")]
     Algorithm,
-    /// Genuine, and still not for this place: the only refusal that a new token of the same kind cannot mend.
+    /// A valid token of another tenant. A new token of the same kind does not help.
     #[error("the token belongs to another tenant")]
     TenantMismatch,
-    /// Our failing, not the caller's: the keys have never been fetched.
+    /// A fault of this server, not of the caller: the keys have never been fetched.
     #[error("the token cannot be checked at the moment")]
     KeysUnavailable,
 }
 
 impl AuthError {
+    /// The stable name of the reason.
     pub fn reason(self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -151,9 +154,9 @@ impl AuthError {
         }
     }
 
-    /// What happened, and what to do about it.
+    /// The message, followed by advice for the caller.
     pub fn advice(self) -> String {
-        let to_do = match self {
+        let remedy = match self {
             Self::Missing => "sign in, or send the header \"Authorization: Bearer TOKEN\"",
             Self::Malformed => {
                 "send the whole token, and only it, as \"Authorization: Bearer TOKEN\""
@@ -168,6 +171,6 @@ impl AuthError {
             }
             Self::KeysUnavailable => "try again in a moment",
         };
-        format!("{self}: {to_do}")
+        format!("{self}: {remedy}")
     }
 }

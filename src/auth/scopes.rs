@@ -1,8 +1,9 @@
-//! What a token allows, in the words of whoever issued it. What the words mean is not known here.
+//! The scopes of a token, as its issuer names them. Their meaning is not known here.
 //!
-//! Issuers disagree on the claim: `scope` (RFC 8693, section 4.2: words with spaces between them), `scp` (the same, or a
-//! list) and `permissions` (a list). All that are there count, together. A claim of another form is no claim left out:
-//! it would turn a token that somebody limited into one without limits, so the token is refused.
+//! Issuers use different claims: `scope` (RFC 8693, section 4.2: space-separated words), `scp` (the
+//! same, or a list) and `permissions` (a list). All present claims count, together. A claim of
+//! another form makes the token invalid: ignoring it would turn a restricted token into an
+//! unrestricted one.
 
 use std::sync::Arc;
 
@@ -10,15 +11,16 @@ use serde_json::{Map, Value};
 
 use super::AuthError;
 
+/// The scopes of a principal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scopes {
-    /// Nothing limits the token.
+    /// All scopes.
     All,
-    /// These and no others; there may be none.
+    /// Only these scopes, possibly none.
     Only(Arc<[Box<str>]>),
 }
 
-/// The forms in which a claim may list its words.
+/// The claims, and the forms in which each may list scopes.
 const CLAIMS: [(&str, Forms); 3] = [
     (
         "scope",
@@ -49,21 +51,23 @@ struct Forms {
 }
 
 impl Scopes {
+    /// No scope at all.
     pub fn none() -> Self {
         Self::Only(Arc::from([]))
     }
 
-    /// What the claims say; `None` when they say nothing of scopes. `null` is something, and of the wrong form.
+    /// The scopes in the claims; `None` without any scope claim. `null` counts as a claim, of an
+    /// invalid form.
     pub fn claimed(claims: &Map<String, Value>) -> Result<Option<Self>, AuthError> {
-        let mut words: Option<Vec<Box<str>>> = None;
+        let mut scopes: Option<Vec<Box<str>>> = None;
         for (name, forms) in &CLAIMS {
             let Some(claim) = claims.get(*name) else {
                 continue;
             };
-            let words = words.get_or_insert_default();
+            let scopes = scopes.get_or_insert_default();
             match claim {
                 Value::String(text) if forms.text => {
-                    words.extend(
+                    scopes.extend(
                         text.split(' ')
                             .filter(|word| !word.is_empty())
                             .map(Box::from),
@@ -71,13 +75,13 @@ impl Scopes {
                 }
                 Value::Array(list) if forms.list => {
                     for word in list {
-                        words.push(Box::from(word.as_str().ok_or(AuthError::Malformed)?));
+                        scopes.push(Box::from(word.as_str().ok_or(AuthError::Malformed)?));
                     }
                 }
                 _ => return Err(AuthError::Malformed),
             }
         }
-        Ok(words.map(|words| Self::Only(words.into())))
+        Ok(scopes.map(|scopes| Self::Only(scopes.into())))
     }
 }
 
@@ -91,8 +95,8 @@ mod tests {
     }
 
     #[test]
-    fn the_claims_of_all_issuers_are_read_together() {
-        for (claims, words) in [
+    fn combines_the_claims_of_all_issuers() {
+        for (claims, scopes) in [
             (json!({"scope": "a b:c"}), &["a", "b:c"][..]),
             (json!({"scope": "  a  b "}), &["a", "b"]),
             (json!({"scp": "a b"}), &["a", "b"]),
@@ -104,17 +108,17 @@ mod tests {
             ),
             (json!({"scope": ""}), &[]),
             (json!({"permissions": []}), &[]),
-            // Only a space stands between words.
+            // Only spaces separate scopes.
             (json!({"scope": "a\tb,c"}), &["a\tb,c"]),
         ] {
-            let expected = Scopes::Only(words.iter().map(|word| Box::from(*word)).collect());
+            let expected = Scopes::Only(scopes.iter().map(|word| Box::from(*word)).collect());
             assert_eq!(claimed(claims.clone()), Ok(Some(expected)), "{claims}");
         }
         assert_eq!(claimed(json!({"sub": "u", "scopes": "a"})), Ok(None));
     }
 
     #[test]
-    fn a_claim_of_another_form_is_not_taken_for_none() {
+    fn refuses_a_claim_of_another_form() {
         for claims in [
             json!({"scope": ["a"]}),
             json!({"scope": null}),

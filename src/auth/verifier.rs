@@ -1,8 +1,8 @@
-//! From token text to [`Principal`]: which key may speak for this token, does the signature hold, are the claims ours.
+//! Verifies tokens: selects the key, checks the signature, and checks the claims.
 //!
-//! The token's header chooses among keys, never among rules: an algorithm is accepted only with the kind of key that it
-//! was made for (HS256 with the shared secret, the others with a published key of that very algorithm). So a public key
-//! cannot be used as an HMAC secret, and `none` names no key at all.
+//! The token header selects a key, never a rule: an algorithm is accepted only with its own kind of
+//! key (HS256 with the shared secret, the others with a published key of that algorithm). A public
+//! key can therefore not be used as an HMAC secret, and `none` matches no key.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,7 +19,7 @@ use crate::foundation::clock::Clock;
 use crate::foundation::json::Json;
 use crate::foundation::token_secret::Secret;
 
-/// Why no tokens could be checked at all: a mistake in the settings.
+/// Why no verifier can be built: an invalid setting.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifierError {
     #[error(transparent)]
@@ -28,7 +28,7 @@ pub enum VerifierError {
     Exchange(#[from] SetupError),
 }
 
-/// Checks tokens. Shared by all requests; holds the key cache, and what tokens were exchanged for.
+/// Verifies tokens. Shared by all requests; holds the caches of keys and exchanged tokens.
 #[derive(Debug)]
 pub struct Verifier {
     demands: Demands,
@@ -43,12 +43,12 @@ pub struct Verifier {
 struct Header {
     alg: String,
     kid: Option<String>,
-    /// Extensions that the reader must understand; we understand none.
+    /// Extensions that a verifier must understand. None are supported.
     #[serde(default, deserialize_with = "present")]
     crit: Option<Value>,
 }
 
-/// `null` is present too.
+/// Makes `null` count as present.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }
@@ -93,7 +93,7 @@ impl Verifier {
         self.verify_compact(token).await
     }
 
-    /// Verifies a token that has the form of one.
+    /// Verifies a token that has been checked to be a compact JWS.
     async fn verify_compact(&self, token: &str) -> Result<Principal, AuthError> {
         let (signed, signature) = token.rsplit_once('.').ok_or(AuthError::Malformed)?;
         let (header, claims) = signed.split_once('.').ok_or(AuthError::Malformed)?;
@@ -118,14 +118,14 @@ impl Verifier {
         })
     }
 
-    /// Fetches the published keys ahead of the first token, when there are any to fetch.
+    /// Fetches the published keys, if any are configured, ahead of the first token.
     pub async fn warm(&self) {
         if let Some(jwks) = &self.jwks {
             jwks.warm().await;
         }
     }
 
-    /// Whether any token could be verified now. Published keys that were never fetched are asked for, as a token would.
+    /// Whether a token could be verified now. Fetches published keys if none are known.
     pub async fn ready(&self) -> bool {
         match &self.jwks {
             _ if self.hs256.is_some() => true,
@@ -143,16 +143,16 @@ impl Verifier {
         if header.crit.is_some() {
             return Err(AuthError::Algorithm);
         }
-        let holds = |key: &DecodingKey, algorithm| {
+        let verifies = |key: &DecodingKey, algorithm| {
             jsonwebtoken::crypto::verify(signature, signed.as_bytes(), key, algorithm)
                 .unwrap_or(false)
         };
         let verified = match (header.alg.as_str(), &self.hs256, &self.jwks) {
-            ("HS256", Some(secret), _) => holds(secret, Algorithm::HS256),
+            ("HS256", Some(secret), _) => verifies(secret, Algorithm::HS256),
             (published, _, Some(jwks)) => {
                 let algorithm = published_algorithm(published).ok_or(AuthError::Algorithm)?;
                 let keys = jwks.candidates(header.kid.as_deref(), algorithm).await?;
-                keys.iter().any(|key| holds(key, algorithm))
+                keys.iter().any(|key| verifies(key, algorithm))
             }
             _ => return Err(AuthError::Algorithm),
         };
@@ -164,7 +164,7 @@ impl Verifier {
     }
 }
 
-/// The algorithms that a published key may have.
+/// The algorithm with this name, if published keys may have it.
 pub(super) fn published_algorithm(name: &str) -> Option<Algorithm> {
     match name {
         "RS256" => Some(Algorithm::RS256),
@@ -184,8 +184,8 @@ fn base64_decode(part: &str) -> Result<Vec<u8>, AuthError> {
         .map_err(|_| AuthError::Malformed)
 }
 
-/// The members of an object. In place of one that no number type can hold stands `false`, which no claim can be: issuers
-/// say much that is of no interest here, and that must not make the whole unreadable.
+/// The members of an object. Replaces values that cannot be parsed, such as numbers out of range,
+/// with `false`, which is valid for no claim: unused claims must not make the whole token invalid.
 pub(super) fn readable_members(json: &[u8]) -> Option<Map<String, Value>> {
     let object = Json::parse(json).ok().filter(|json| json.is_object())?;
     let members = object.members();
@@ -201,8 +201,8 @@ pub(super) fn readable_members(json: &[u8]) -> Option<Map<String, Value>> {
     )
 }
 
-/// A struct would also be read from a list, and in what it skips from bytes that are no text; whoever else reads the token sees neither
-/// the same nor anything.
+/// Deserializes `json` only if it is valid UTF-8 and an object. serde also reads a struct from a
+/// list and skips invalid UTF-8 in unknown members; other readers of the token do neither.
 pub(super) fn object<T: serde::de::DeserializeOwned>(json: &[u8]) -> Option<T> {
     let text = std::str::from_utf8(json).ok()?;
     let is_object = text.trim_ascii_start().starts_with('{');

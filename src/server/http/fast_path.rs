@@ -99,15 +99,15 @@ impl<'a> FastRequest<'a> {
                 let params = Params::read(params)?;
                 let arguments = message.split_arguments(body).unwrap_or_default();
                 let tool = params.name?;
-                (params.meta, What::Call { tool, arguments })
+                (params.meta, Operation::Call { tool, arguments })
             }
-            ("tools/list", None) => (RequestMetaObject::default(), What::List),
+            ("tools/list", None) => (RequestMetaObject::default(), Operation::List),
             ("tools/list", Some(params)) => {
                 let params = Params::read(params)?;
                 if params.name.is_some() || params.has_arguments {
                     return None;
                 }
-                (params.meta, What::List)
+                (params.meta, Operation::List)
             }
             _ => return None,
         };
@@ -116,9 +116,9 @@ impl<'a> FastRequest<'a> {
             return None;
         }
         let tool = match &operation {
-            What::Call { tool, .. } if !server.has_for(tool, caller) => return None,
-            What::Call { tool, .. } => Some(tool.as_ref()),
-            What::List => None,
+            Operation::Call { tool, .. } if !server.has_for(tool, caller) => return None,
+            Operation::Call { tool, .. } => Some(tool.as_ref()),
+            Operation::List => None,
         };
         let version = match peer {
             None => version(headers, &meta, method, tool)?,
@@ -139,8 +139,8 @@ impl<'a> FastRequest<'a> {
             meta: self.meta,
             version: self.version,
             operation: match self.operation {
-                What::List => What::List,
-                What::Call { tool, arguments } => What::Call {
+                Operation::List => Operation::List,
+                Operation::Call { tool, arguments } => Operation::Call {
                     tool: Cow::Owned(tool.into_owned()),
                     arguments,
                 },
@@ -157,8 +157,8 @@ impl<'a> FastRequest<'a> {
     ) -> Vec<u8> {
         let modern = !self.version.has_initialize();
         let (tool, arguments) = match self.operation {
-            What::List => return list(&self.id, modern, &server.list_for(caller)),
-            What::Call { tool, arguments } => (tool, arguments),
+            Operation::List => return list(&self.id, modern, &server.list_for(caller)),
+            Operation::Call { tool, arguments } => (tool, arguments),
         };
         let call = PlainCall {
             name: &tool,

@@ -131,7 +131,7 @@ pub fn validate(body: &[u8]) -> (Option<Json<'_>>, Result<ValidMessage<'_>, Mess
         }
         Ok(message) => message,
     };
-    match Outline::read(message) {
+    match Envelope::read(message) {
         Ok(envelope) => {
             let id = envelope.id.filter(|id| is_valid_id(*id));
             (id, envelope.check(message))
@@ -292,8 +292,8 @@ fn reason(error: JsonError) -> &'static str {
     }
 }
 
-/// Finds out why rmcp cannot read a valid message, as rmcp's error does not tell. Called only after
-/// rmcp has failed.
+/// Finds out why rmcp cannot read a valid message, as rmcp's error gives no reason. Called only
+/// after rmcp has failed.
 pub fn unreadable(body: &[u8]) -> MessageError {
     match serde_json::from_slice::<Value>(body) {
         Err(error) if error.to_string().contains("out of range") => {
