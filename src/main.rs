@@ -1,11 +1,11 @@
-//! The binary: takes the process's own surroundings, hands over to [`toolbridge_mcp::cli`], returns its exit code.
+//! The `toolbridge-mcp` binary: runs [`toolbridge_mcp::cli`] with the environment of this process.
 
 use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
 use toolbridge_mcp::cli;
 
-/// A quarter more calls a second than with the C library's own (docs/PERFORMANCE.md).
+/// Serves a quarter more calls a second than the allocator of the C library (docs/PERFORMANCE.md).
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

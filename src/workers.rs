@@ -1,9 +1,11 @@
-//! Event loops: threads with a runtime each, on which a client's connection lives from its first byte to its last.
+//! Worker threads with one single-threaded runtime each. A client connection stays on one worker
+//! from accept to close.
 //!
-//! On one runtime of several threads the steps of a call move from thread to thread, and each move has to wake one. For a
-//! proxy, whose calls are nothing but short steps, that is most of what a call takes. So a connection stays on its loop, and
-//! what it needs is there as well: [`PerLoop`] is how other rooms keep something for each. What is no connection's own
-//! (signals, listening, keys) runs where the program began, beside the loops.
+//! On a multi-threaded runtime the steps of a call move between threads, and each move wakes a
+//! thread. A call of a proxy consists of short steps only, so these wake-ups dominate its cost. A
+//! connection therefore stays on its worker, together with the state that it needs: [`PerLoop`]
+//! holds one value per worker. Work that belongs to no connection (signals, accepting, key refresh)
+//! runs on the main runtime.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -22,11 +24,11 @@ use crate::telemetry::buffered_stdout;
 const TICK: Duration = Duration::from_millis(250);
 
 thread_local! {
-    /// Which loop this thread is.
-    static NUMBER: Cell<usize> = const { Cell::new(usize::MAX) };
+    /// Index of the worker that runs on this thread; `usize::MAX` on other threads.
+    static INDEX: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
-/// The loops of this process. Cheap to clone.
+/// The workers of this process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Workers(Arc<[Loop]>);
 
@@ -36,22 +38,22 @@ struct Loop {
     connections: AtomicUsize,
 }
 
-/// A connection's place on a loop, which it has until this is dropped.
+/// Assigns one connection to a worker. The worker counts the connection until this is dropped.
 #[derive(Debug)]
 pub struct Worker {
     loops: Workers,
     number: usize,
 }
 
-/// Something of which each loop has its own, and everything beside the loops one together.
+/// One value per worker, and one shared by all other threads.
 #[derive(Debug)]
 pub struct PerLoop<T> {
     loops: Box<[T]>,
-    beside: T,
+    fallback: T,
 }
 
 impl Workers {
-    /// One for each processor.
+    /// Starts one worker per processor.
     pub fn start() -> io::Result<Self> {
         let count = available_parallelism()?.get();
         (0..count)
@@ -60,7 +62,7 @@ impl Workers {
             .map(Self)
     }
 
-    /// None: everything runs where it is called for, as in a program that serves one caller.
+    /// Starts no workers: all work runs on the current runtime. For programs with a single caller.
     pub fn none() -> Self {
         Self(Arc::default())
     }
@@ -69,7 +71,7 @@ impl Workers {
         self.0.len()
     }
 
-    /// A place for one more connection, where there are the fewest.
+    /// Assigns one more connection to the worker that has the fewest.
     pub fn place(&self) -> Worker {
         let counts = self
             .0
@@ -79,14 +81,14 @@ impl Workers {
             .enumerate()
             .min_by_key(|(_, connections)| *connections);
         let number = least.map_or(usize::MAX, |(number, _)| number);
-        let place = Worker {
+        let worker = Worker {
             loops: self.clone(),
             number,
         };
-        if let Some(chosen) = place.chosen() {
-            chosen.connections.fetch_add(1, Ordering::Relaxed);
+        if let Some(event_loop) = worker.event_loop() {
+            event_loop.connections.fetch_add(1, Ordering::Relaxed);
         }
-        place
+        worker
     }
 }
 
@@ -97,11 +99,11 @@ impl Loop {
             .on_thread_park(buffered_stdout::write_out)
             .build()?;
         let handle = runtime.handle().clone();
-        // It ends with the process: whoever drains has waited for what runs here.
+        // Never joined: draining waits for the work on this thread before the process exits.
         std::thread::Builder::new()
             .name(format!("loop-{number}"))
             .spawn(move || {
-                NUMBER.set(number);
+                INDEX.set(number);
                 buffered_stdout::hold_back();
                 runtime.block_on(tick());
             })?;
@@ -112,8 +114,8 @@ impl Loop {
     }
 }
 
-/// Wakes up now and then, for nothing. A time limit that ends earlier than all others makes the runtime wake itself to
-/// wait for that one, and each request to the API would set such limits. With this, there is always an earlier one.
+/// Keeps one timer armed, so that a new deadline never unparks the driver. Setting a timer that
+/// expires before all others wakes the runtime, and every request to the API sets such timers.
 async fn tick() {
     loop {
         tokio::time::sleep(TICK).await;
@@ -121,24 +123,26 @@ async fn tick() {
 }
 
 impl Worker {
-    /// Nothing where there are no loops.
-    fn chosen(&self) -> Option<&Loop> {
+    /// `None` without workers.
+    fn event_loop(&self) -> Option<&Loop> {
         self.loops.0.get(self.number)
     }
 
-    /// From here on, what comes in over the stream is noticed by the loop.
+    /// Registers the stream with the event loop of the worker.
     pub fn adopt(&self, stream: TcpStream) -> io::Result<TcpStream> {
-        let Some(chosen) = self.chosen() else {
+        let Some(event_loop) = self.event_loop() else {
             return Ok(stream);
         };
         let stream = stream.into_std()?;
-        let _entered = chosen.runtime.enter();
+        let _entered = event_loop.runtime.enter();
         TcpStream::from_std(stream)
     }
 
-    /// The place is taken until the work is done.
+    /// Runs `work` on the worker, which counts the connection until `work` ends.
     pub fn spawn(self, work: impl Future<Output: Send> + Send + 'static) {
-        let runtime = self.chosen().map(|chosen| chosen.runtime.clone());
+        let runtime = self
+            .event_loop()
+            .map(|event_loop| event_loop.runtime.clone());
         let work = async move {
             let _ = work.await;
             drop(self);
@@ -149,8 +153,8 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        if let Some(chosen) = self.chosen() {
-            chosen.connections.fetch_sub(1, Ordering::Relaxed);
+        if let Some(event_loop) = self.event_loop() {
+            event_loop.connections.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -159,16 +163,17 @@ impl<T> PerLoop<T> {
     pub fn new(loops: &Workers, mut make: impl FnMut(&Handle) -> T) -> Self {
         Self {
             loops: loops.0.iter().map(|each| make(&each.runtime)).collect(),
-            beside: make(&Handle::current()),
+            fallback: make(&Handle::current()),
         }
     }
 
-    /// This loop's own.
+    /// The value of the worker that runs on this thread, or the shared one.
     pub fn here(&self) -> &T {
-        self.loops.get(NUMBER.get()).unwrap_or(&self.beside)
+        self.loops.get(INDEX.get()).unwrap_or(&self.fallback)
     }
 
+    /// All values, the shared one last.
     pub fn each(&self) -> impl Iterator<Item = &T> {
-        self.loops.iter().chain([&self.beside])
+        self.loops.iter().chain([&self.fallback])
     }
 }

@@ -1,17 +1,17 @@
-//! How much memory the answer to one request may take.
+//! Bounds the memory that the answer to one request takes.
 
 use super::request::ApiError;
 use crate::foundation::memory_budget::{OverBudgetError, Reservation};
 
-/// An encoded result is bounded by `tools.max_result_bytes`; this is what its default takes, twice.
+/// Twice the default of `tools.max_result_bytes`, which bounds an encoded result.
 const MAX_ENCODED_BYTES: usize = 4 << 20;
 
-/// The bounds of one answer: its size, and what its call may reserve.
+/// Limits of one answer: its size, and the reservation of its call.
 #[derive(Debug, Clone, Copy)]
 pub struct AnswerLimits<'a> {
     max_bytes: usize,
     memory: &'a Reservation,
-    /// Reserved before this request.
+    /// Bytes reserved before this request.
     before: usize,
 }
 
@@ -28,8 +28,8 @@ impl<'a> AnswerLimits<'a> {
         self.max_bytes
     }
 
-    /// Reserves the memory for an answer about as large as the request, before it is sent: without it, a write would be
-    /// carried out whose answer has no room.
+    /// Reserves memory for an answer about as large as the request body, before the request is
+    /// sent. Otherwise a write could be carried out and its answer dropped for lack of memory.
     pub async fn reserve_before(&self, body: &[u8]) -> Result<(), ApiError> {
         if body.is_empty() {
             return Ok(());
@@ -38,7 +38,7 @@ impl<'a> AnswerLimits<'a> {
         grown.map_err(|_| ApiError::Overloaded)
     }
 
-    /// Reserves the memory for an answer of this size, before it is read.
+    /// Reserves memory for an answer of `length` bytes, before it is read.
     pub async fn reserve(&self, length: usize) -> Result<(), ApiError> {
         let limit = self.max_bytes;
         if length > limit {
@@ -52,9 +52,9 @@ impl<'a> AnswerLimits<'a> {
     }
 }
 
-/// The answer as it came, the result that is made of it, and the message that carries that, as text and as structured
-/// content.
+/// Memory for an answer of `length` bytes: the answer, the result built from it, and the message
+/// that carries the result as text and as structured content.
 fn cost(length: usize) -> usize {
-    let two = length.saturating_mul(2);
-    two.saturating_add(two.min(MAX_ENCODED_BYTES))
+    let twice = length.saturating_mul(2);
+    twice.saturating_add(twice.min(MAX_ENCODED_BYTES))
 }

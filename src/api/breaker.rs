@@ -1,12 +1,13 @@
-//! Whether the API is asked at all: a breaker that opens when nothing but failures comes back.
+//! Circuit breaker: stops requests to an API that only fails.
 //!
-//! Three states. *Closed*, everything passes, and failures in a row are counted. After so many of them it is *open*:
-//! whoever calls is told at once when to try again, instead of waiting for one more failure, and the API is left alone to
-//! recover. When the pause is over it is *half open*: one call goes ahead as a probe, the others are still told to wait.
-//! Its success closes the breaker; its failure opens it again, for twice as long.
+//! It has three states. *Closed*: all calls pass, and consecutive failures are counted. *Open*,
+//! after `failures` of them: calls are refused at once, with the time after which to retry, so that
+//! the API can recover. *Half open*, after the pause: one call passes as a probe, the others are
+//! still refused. A successful probe closes the breaker; a failed one opens it again, for twice as
+//! long.
 //!
-//! Time is passed in, so the whole of it can be tried without waiting. A call that goes well costs two loads and takes no
-//! lock: the lock is for changes of state, and for calls that are turned away.
+//! Time is a parameter, so tests need no waiting. A successful call costs two atomic loads and
+//! takes no lock; the lock is for state changes and for refused calls.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,25 +17,26 @@ use tokio::time::Instant;
 
 use crate::telemetry::metrics;
 
-/// However often probes fail, somebody tries again after this, unless the first pause is longer.
+/// Upper limit of the doubled pause, unless the first pause is longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// Failures in a row that open it; 0 keeps it closed for ever.
+    /// Consecutive failures that open the breaker; 0 disables it.
     pub failures: u32,
-    /// How long it stays open the first time.
+    /// Pause after it opens for the first time.
     pub pause: Duration,
 }
 
+/// Shared by all calls.
 #[derive(Debug)]
 pub(crate) struct Breaker {
     settings: Settings,
-    /// In a row. Meaningful while it is closed.
+    /// Consecutive failures. Meaningful only while closed.
     failures: AtomicU32,
-    /// How often it has left the closed state or come back to it, so it is even while closed. One look says both whether
-    /// all may pass and which time a call belongs to.
-    era: AtomicU64,
+    /// Counts the transitions out of and into the closed state, so it is even while closed. A
+    /// single load tells both whether calls pass and whether a call started in the current period.
+    period: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -45,12 +47,12 @@ enum State {
     HalfOpen { probing: bool, pause: Duration },
 }
 
-/// The right of one call to ask. What comes of it is told with [`Pass::succeeded`] and [`Pass::failed`]; a probe that is
-/// dropped before it has told anything makes way for another.
+/// Permission of one call to send requests. The call reports outcomes with [`Pass::succeeded`] and
+/// [`Pass::failed`]. A probe dropped without a report lets another call be the probe.
 #[derive(Debug)]
 pub(crate) struct Pass {
     breaker: Arc<Breaker>,
-    era: AtomicU64,
+    period: AtomicU64,
     is_probe: AtomicBool,
 }
 
@@ -59,24 +61,24 @@ impl Breaker {
         Self {
             settings,
             failures: AtomicU32::new(0),
-            era: AtomicU64::new(0),
+            period: AtomicU64::new(0),
             state: Mutex::new(State::Closed),
         }
     }
 
-    /// Or else how long to wait before trying again.
+    /// Admits a call, or returns the time after which to retry.
     pub fn admit(self: &Arc<Self>, now: Instant) -> Result<Pass, Duration> {
-        let era = self.era.load(Ordering::Acquire);
-        if is_closed(era) {
-            return Ok(self.pass(era, false));
+        let period = self.period.load(Ordering::Acquire);
+        if is_closed(period) {
+            return Ok(self.pass(period, false));
         }
         let mut state = self.state();
-        // Whatever has happened in between, it is settled now.
-        let era = self.era.load(Ordering::Acquire);
+        // Loaded again under the lock, which makes it consistent with the state.
+        let period = self.period.load(Ordering::Acquire);
         match *state {
-            State::Closed => Ok(self.pass(era, false)),
+            State::Closed => Ok(self.pass(period, false)),
             State::Open { until, .. } if now < until => Err(until - now),
-            // The probe will tell soon; nobody knows when.
+            // The outcome of the probe is pending, so the pause is the best estimate.
             State::HalfOpen {
                 probing: true,
                 pause,
@@ -94,25 +96,25 @@ impl Breaker {
                 if was_open {
                     metrics::breaker_is("half_open");
                 }
-                Ok(self.pass(era, true))
+                Ok(self.pass(period, true))
             }
         }
     }
 
-    fn pass(self: &Arc<Self>, era: u64, is_probe: bool) -> Pass {
+    fn pass(self: &Arc<Self>, period: u64, is_probe: bool) -> Pass {
         Pass {
             breaker: Arc::clone(self),
-            era: AtomicU64::new(era),
+            period: AtomicU64::new(period),
             is_probe: AtomicBool::new(is_probe),
         }
     }
 
-    fn next_era(&self) -> u64 {
-        self.era.fetch_add(1, Ordering::AcqRel) + 1
+    fn next_period(&self) -> u64 {
+        self.period.fetch_add(1, Ordering::AcqRel) + 1
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Each state is written in one go.
+        // Poisoning is harmless: each state is written by a single assignment.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -125,27 +127,28 @@ impl State {
     }
 }
 
-fn is_closed(era: u64) -> bool {
-    era.is_multiple_of(2)
+fn is_closed(period: u64) -> bool {
+    period.is_multiple_of(2)
 }
 
 impl Pass {
-    /// Whether this call may go on asking: what it looks at before it sends anything again.
+    /// Whether the call may still send requests. Checked before each retry.
     pub fn holds(&self) -> bool {
-        let era = self.era.load(Ordering::Acquire);
+        let period = self.period.load(Ordering::Acquire);
         self.is_probe.load(Ordering::Acquire)
-            || (is_closed(era) && era == self.breaker.era.load(Ordering::Acquire))
+            || (is_closed(period) && period == self.breaker.period.load(Ordering::Acquire))
     }
 
-    /// The API has answered as one that is well.
+    /// Reports an answer of a healthy API.
     pub fn succeeded(&self) {
         let Self {
             breaker,
-            era,
+            period,
             is_probe,
         } = self;
         if !is_probe.load(Ordering::Acquire) {
-            // Only written when there is something to forget, so that calls side by side do not fight for the line.
+            // Stores only when there is a count to reset, which avoids contention on the cache
+            // line.
             if breaker.failures.load(Ordering::Relaxed) != 0 && self.holds() {
                 breaker.failures.store(0, Ordering::Relaxed);
             }
@@ -155,13 +158,13 @@ impl Pass {
         if is_probe.swap(false, Ordering::AcqRel) {
             *state = State::Closed;
             breaker.failures.store(0, Ordering::Relaxed);
-            era.store(breaker.next_era(), Ordering::Release);
+            period.store(breaker.next_period(), Ordering::Release);
             metrics::breaker_is("closed");
             tracing::info!("the API answers again: calls go through");
         }
     }
 
-    /// It has not answered, or as one that is not.
+    /// Reports a failure of the API.
     pub fn failed(&self, now: Instant) {
         let Self {
             breaker, is_probe, ..
@@ -176,7 +179,7 @@ impl Pass {
             }
             return;
         }
-        // What an earlier time has left behind says nothing of this one.
+        // A failure of a call from an earlier period does not count.
         if failures == 0
             || !self.holds()
             || breaker.failures.fetch_add(1, Ordering::AcqRel) + 1 < failures
@@ -184,12 +187,13 @@ impl Pass {
             return;
         }
         let mut state = breaker.state();
-        // It may have opened, and even closed again, while this one waited for the lock.
+        // The breaker may have opened, and even closed again, before the lock was acquired.
         if self.holds() {
             state.open(now, pause);
-            breaker.next_era();
+            breaker.next_period();
             tracing::warn!(
-                "the API failed {failures} times in a row: calls are refused for {pause:?}, then one tries it again"
+                "the API failed {failures} times in a row: calls are refused for {pause:?}, \
+                 then one tries it again"
             );
         }
     }
@@ -230,7 +234,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_opens_after_failures_in_a_row_and_says_how_long() {
+    async fn opens_after_consecutive_failures_and_returns_the_wait() {
         let breaker = breaker(3);
         for _ in 0..10 {
             fail(&breaker);
@@ -245,7 +249,7 @@ mod tests {
         advance(Duration::from_millis(400)).await;
         assert_eq!(admit(&breaker).unwrap_err(), Duration::from_millis(600));
         assert!(!early.holds());
-        // Who was under way when it opened changes nothing, neither way.
+        // Calls admitted before it opened have no effect.
         early.succeeded();
         early.failed(Instant::now());
         assert_eq!(admit(&breaker).unwrap_err(), Duration::from_millis(600));
@@ -260,22 +264,18 @@ mod tests {
         assert!(probe.holds());
         assert!(admit(&breaker).is_err(), "one at a time");
         probe.failed(Instant::now());
-        assert_eq!(
-            admit(&breaker).unwrap_err(),
-            PAUSE * 2,
-            "it waits twice as long"
-        );
+        assert_eq!(admit(&breaker).unwrap_err(), PAUSE * 2, "the pause doubles");
         advance(PAUSE * 2).await;
         let probe = admit(&breaker).unwrap();
         probe.succeeded();
         assert!(admit(&breaker).is_ok() && probe.holds());
-        // The next time begins from the beginning.
+        // The pause starts again from its first value.
         probe.failed(Instant::now());
         assert_eq!(admit(&breaker).unwrap_err(), PAUSE);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_probe_that_tells_nothing_makes_way_for_another() {
+    async fn a_probe_without_outcome_is_replaced() {
         let breaker = breaker(1);
         fail(&breaker);
         advance(PAUSE).await;
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn pauses_grow_to_an_end() {
+    async fn pauses_double_up_to_the_limit() {
         let breaker = breaker(1);
         fail(&breaker);
         let mut pauses = Vec::new();
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn it_can_be_left_out() {
+    async fn zero_failures_disable_it() {
         let breaker = breaker(0);
         for _ in 0..1000 {
             fail(&breaker);
@@ -329,15 +329,17 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens in whatever order: it never keeps everybody out for longer than it says, never lets in a
-        /// second probe, and a success of the probe is the only way back.
+        /// For any sequence of events: it never refuses calls for longer than it announces, never
+        /// admits a second probe, and closes only after a successful probe.
         #[test]
-        fn whatever_happens_somebody_gets_through_in_the_end(steps in prop::collection::vec(step(), 0..200)) {
+        fn always_admits_a_call_in_the_end(
+            steps in prop::collection::vec(step(), 0..200)
+        ) {
             let breaker = breaker(3);
             let mut now = Instant::now();
             let mut passes: Vec<Pass> = Vec::new();
             for step in steps {
-                let closed = is_closed(breaker.era.load(Ordering::Relaxed));
+                let closed = is_closed(breaker.period.load(Ordering::Relaxed));
                 match step {
                     Step::Wait(millis) => now += Duration::from_millis(millis),
                     Step::Admit => match breaker.admit(now) {
@@ -351,10 +353,12 @@ mod tests {
                         let pass = which.get(&passes);
                         let back = closed || pass.is_probe.load(Ordering::Relaxed);
                         pass.succeeded();
-                        prop_assert_eq!(is_closed(breaker.era.load(Ordering::Relaxed)), back);
+                        prop_assert_eq!(is_closed(breaker.period.load(Ordering::Relaxed)), back);
                     }
                     Step::Fail(which) if !passes.is_empty() => which.get(&passes).failed(now),
-                    Step::GiveUp(which) if !passes.is_empty() => drop(passes.swap_remove(which.index(passes.len()))),
+                    Step::GiveUp(which) if !passes.is_empty() => {
+                        drop(passes.swap_remove(which.index(passes.len())));
+                    }
                     _ => {}
                 }
                 let probes = passes.iter().filter(|pass| pass.is_probe.load(Ordering::Relaxed));

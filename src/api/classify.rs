@@ -1,4 +1,4 @@
-//! What the outcome of one request says: whether the API is well, and whether sending the request again may help.
+//! Classifies the outcome of a request: whether the API is healthy, and whether a retry may help.
 
 use std::time::Duration;
 
@@ -6,13 +6,14 @@ use super::request::{ApiError, Reply};
 
 type Outcome<'a> = Result<&'a Reply, &'a ApiError>;
 
-/// For the breaker: `Some(false)` counts against the API, `None` says nothing of it.
-pub(crate) fn is_well(outcome: Outcome<'_>, only_asks: bool) -> Option<bool> {
+/// Input of the circuit breaker: `Some(false)` is a failure of the API, `None` does not count
+/// either way.
+pub(crate) fn is_healthy(outcome: Outcome<'_>, is_read: bool) -> Option<bool> {
     match outcome {
         Ok(reply) => match reply.status {
             502..=504 => Some(false),
-            // A write may be one that cannot be carried out: servers of the family say no more to a dead parent.
-            500 => only_asks.then_some(false),
+            // Compatible APIs answer 500 for a deleted parent; that must not trip the breaker.
+            500 => is_read.then_some(false),
             _ => Some(true),
         },
         Err(ApiError::Unreachable | ApiError::TimedOut { .. } | ApiError::AnswerLost) => {
@@ -23,21 +24,22 @@ pub(crate) fn is_well(outcome: Outcome<'_>, only_asks: bool) -> Option<bool> {
     }
 }
 
-/// Why a request was not served that might be another time.
+/// A failure that a retry may resolve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ApiTrouble {
-    /// As it is counted.
+pub(crate) struct TransientFailure {
+    /// Label of the retry metric.
     pub reason: &'static str,
-    /// It may have been carried out all the same.
-    pub doubtful: bool,
-    /// How long the API wants to be left alone.
-    pub wish: Option<Duration>,
+    /// The request may have been carried out nevertheless.
+    pub may_have_been_applied: bool,
+    /// `Retry-After` of the answer.
+    pub retry_after: Option<Duration>,
 }
 
-pub(crate) fn trouble(outcome: Outcome<'_>) -> Option<ApiTrouble> {
-    let (reason, doubtful) = match outcome {
+/// The failure in `outcome`, if a retry may resolve it.
+pub(crate) fn transient_failure(outcome: Outcome<'_>) -> Option<TransientFailure> {
+    let (reason, may_have_been_applied) = match outcome {
         Ok(reply) => match reply.status {
-            // By the contract, these two have changed nothing.
+            // The API contract guarantees that these two statuses changed nothing.
             429 => ("429", false),
             503 => ("503", false),
             502 => ("502", true),
@@ -49,11 +51,11 @@ pub(crate) fn trouble(outcome: Outcome<'_>) -> Option<ApiTrouble> {
         Err(ApiError::AnswerLost) => ("lost", true),
         Err(_) => return None,
     };
-    let wish = outcome.ok().and_then(|reply| reply.retry_after);
-    Some(ApiTrouble {
+    let retry_after = outcome.ok().and_then(|reply| reply.retry_after);
+    Some(TransientFailure {
         reason,
-        doubtful,
-        wish,
+        may_have_been_applied,
+        retry_after,
     })
 }
 
@@ -63,7 +65,7 @@ mod tests {
     use crate::telemetry::metrics::names::RETRY_REASONS;
 
     #[test]
-    fn an_answer_about_one_request_says_nothing_against_the_api() {
+    fn errors_of_one_request_do_not_count_against_the_api() {
         let reply = |status| Reply {
             status,
             body: "".into(),
@@ -71,7 +73,7 @@ mod tests {
             has_next: false,
             doubtful: false,
         };
-        let judged = |status, only_asks| is_well(Ok(&reply(status)), only_asks);
+        let judged = |status, is_read| is_healthy(Ok(&reply(status)), is_read);
         for status in [
             200, 201, 302, 400, 401, 403, 404, 409, 410, 412, 413, 418, 422, 428, 429, 501, 507,
         ] {
@@ -80,34 +82,40 @@ mod tests {
                 (Some(true), Some(true)),
                 "{status}"
             );
-            let again = trouble(Ok(&reply(status)));
+            let again = transient_failure(Ok(&reply(status)));
             assert_eq!(again.is_some(), status == 429, "{status}");
         }
         assert_eq!((judged(500, true), judged(500, false)), (Some(false), None));
-        assert_eq!(trouble(Ok(&reply(500))), None);
-        for (status, doubtful) in [(502, true), (503, false), (504, true)] {
+        assert_eq!(transient_failure(Ok(&reply(500))), None);
+        for (status, may_have_been_applied) in [(502, true), (503, false), (504, true)] {
             assert_eq!(
                 (judged(status, true), judged(status, false)),
                 (Some(false), Some(false))
             );
-            let trouble = trouble(Ok(&reply(status))).unwrap();
-            assert_eq!(trouble.doubtful, doubtful, "{status}");
-            assert!(RETRY_REASONS.contains(&trouble.reason));
+            let transient_failure = transient_failure(Ok(&reply(status))).unwrap();
+            assert_eq!(
+                transient_failure.may_have_been_applied, may_have_been_applied,
+                "{status}"
+            );
+            assert!(RETRY_REASONS.contains(&transient_failure.reason));
         }
     }
 
     #[test]
-    fn silence_counts_against_the_api_and_what_was_never_sent_does_not() {
-        for (failure, doubtful) in [
+    fn lost_answers_count_against_the_api_and_unsent_requests_do_not() {
+        for (failure, may_have_been_applied) in [
             (ApiError::Unreachable, false),
             (ApiError::TimedOut { sent: true }, true),
             (ApiError::TimedOut { sent: false }, false),
             (ApiError::AnswerLost, true),
         ] {
-            assert_eq!(is_well(Err(&failure), false), Some(false));
-            let trouble = trouble(Err(&failure)).unwrap();
-            assert_eq!(trouble.doubtful, doubtful, "{failure}");
-            assert!(RETRY_REASONS.contains(&trouble.reason));
+            assert_eq!(is_healthy(Err(&failure), false), Some(false));
+            let transient_failure = transient_failure(Err(&failure)).unwrap();
+            assert_eq!(
+                transient_failure.may_have_been_applied, may_have_been_applied,
+                "{failure}"
+            );
+            assert!(RETRY_REASONS.contains(&transient_failure.reason));
         }
         for failure in [
             ApiError::Cancelled,
@@ -116,14 +124,20 @@ mod tests {
             },
         ] {
             assert_eq!(
-                (is_well(Err(&failure), true), trouble(Err(&failure))),
+                (
+                    is_healthy(Err(&failure), true),
+                    transient_failure(Err(&failure))
+                ),
                 (None, None),
                 "{failure}"
             );
         }
         let too_large = ApiError::AnswerTooLarge { limit: 1 };
         assert_eq!(
-            (is_well(Err(&too_large), true), trouble(Err(&too_large))),
+            (
+                is_healthy(Err(&too_large), true),
+                transient_failure(Err(&too_large))
+            ),
             (Some(true), None)
         );
     }

@@ -1,9 +1,9 @@
-//! One HTTP request to the API: signed, sent, its answer read to a limit.
+//! Sends single HTTP requests to the API: signs them and reads the answers, up to a size limit.
 //!
-//! Nothing of the caller's own request comes through here except the token, the correlation id and the trace context:
-//! a request starts without headers and gets those that this module writes. Environment proxies,
-//! redirects and decompression are off: each of them would let somebody else decide where a token goes or how large an
-//! answer becomes.
+//! The only parts of the caller's request that reach the API are the token, the correlation id and
+//! the trace context: requests start without headers and get only those written here. Environment
+//! proxies, redirects and decompression are off, because they would let another party decide where
+//! a token goes or how large an answer becomes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use super::signature::Signer;
 use super::signature::version2::{Bound, Hashed};
 use super::{CallContext, Settings};
 use crate::foundation::clock::Clock;
-use crate::foundation::deadline::told_ms;
+use crate::foundation::deadline::timeout_header_ms;
 use crate::foundation::memory_budget::Reservation;
 use crate::foundation::token_secret::Secret;
 use crate::telemetry::metrics;
@@ -31,7 +31,7 @@ use crate::workers::Workers;
 
 mod reply_headers;
 
-/// Why there can be no client at all: a mistake in the settings.
+/// Why no client can be built: an invalid setting.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     #[error("the API's base URL is not an http or https URL without query and user")]
@@ -42,52 +42,52 @@ pub enum ClientError {
     Http(#[source] reqwest::Error),
 }
 
-/// Connections to the API and the means to sign. Cheap to clone.
+/// Connections to the API, and the signing key. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
-    wire: Arc<HttpClient>,
+    http: Arc<HttpClient>,
     signer: Signer,
     clock: Clock,
     max_answer_bytes: usize,
-    /// No answer is waited for longer, whatever the deadline.
+    /// Upper limit of the wait for an answer, whatever the deadline.
     read_timeout: Duration,
 }
 
-/// An answer with all its headers, of which tools see only what [`Reply`] has.
+/// An answer with the header fields that this module keeps; tools see only the [`Reply`].
 #[derive(Debug)]
 pub(crate) struct ApiAnswer {
     pub reply: Reply,
     pub fields: HeaderMap,
 }
 
-/// In whose name a request is sent, and in which session.
+/// The headers that identify the caller and the session of a request.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
-    call: Arc<SameForAll>,
+    call: Arc<CallIdentity>,
     session: Headers,
 }
 
-/// What all requests of a call have in common.
+/// The parts that all requests of a call share.
 #[derive(Debug)]
-struct SameForAll {
+struct CallIdentity {
     headers: Headers,
     correlation_id: Arc<str>,
-    /// The caller's own.
+    /// As sent by the caller.
     traceparent: Option<Arc<str>>,
     token: Hashed,
-    /// Where in a trace the call is.
+    /// Position of the call in the trace.
     place: TraceContext,
     memory: Reservation,
 }
 
 impl Identity {
-    /// The texts were checked where they came in; one that is no header value after all is left out, and the API then
-    /// refuses the token or makes up a correlation id.
+    /// Builds the identity of a call. The texts have been validated; if one is no valid header
+    /// value, it is omitted, and the API refuses the token or generates a correlation id.
     pub fn new(token: &Secret, context: &CallContext) -> Self {
         let mut headers = Headers::of_a_request();
         headers.put(&AUTHORIZATION, format!("Bearer {}", token.expose()));
         headers.put(&headers::CORRELATION, &*context.correlation_id);
-        Self::of(SameForAll {
+        Self::for_call(CallIdentity {
             headers,
             correlation_id: context.correlation_id.clone(),
             traceparent: context.traceparent.clone(),
@@ -97,8 +97,9 @@ impl Identity {
         })
     }
 
+    /// The identity of requests that belong to no caller.
     pub fn empty() -> Self {
-        Self::of(SameForAll {
+        Self::for_call(CallIdentity {
             headers: Headers::default(),
             correlation_id: "".into(),
             traceparent: None,
@@ -108,18 +109,19 @@ impl Identity {
         })
     }
 
-    fn of(call: SameForAll) -> Self {
+    fn for_call(call: CallIdentity) -> Self {
         Self {
             call: Arc::new(call),
             session: Headers::default(),
         }
     }
 
-    /// As it goes into the log.
+    /// The correlation id for the log.
     pub fn correlation_id(&self) -> &str {
         &self.call.correlation_id
     }
 
+    /// The same identity within a session.
     pub fn with_session(&self, id: &HeaderValue, epoch: &HeaderValue) -> Self {
         let mut session = Headers::default();
         session.put(&headers::SESSION, id);
@@ -133,7 +135,7 @@ impl Identity {
 
 impl Client {
     pub fn new(settings: &Settings, clock: Clock, loops: &Workers) -> Result<Self, ClientError> {
-        let wire = HttpClient::new(settings, loops)?;
+        let http = HttpClient::new(settings, loops)?;
         let signer = Signer::new(
             &settings.tenant_secret,
             &settings.tenant_id,
@@ -141,7 +143,7 @@ impl Client {
         );
         let signer = signer.map_err(ClientError::Tenant)?;
         Ok(Self {
-            wire: Arc::new(wire),
+            http: Arc::new(http),
             signer,
             clock,
             max_answer_bytes: settings.max_answer_bytes,
@@ -157,26 +159,26 @@ impl Client {
         self.clock.now_ms()
     }
 
-    /// Sends one request, and tells the API how long its answer is waited for. `TimedOut` here means
-    /// that the API fell silent; to wait no longer is the caller's business.
+    /// Sends one request, with the time to wait in `X-TB-Timeout-MS`. Does not enforce `within`:
+    /// `TimedOut` means that the API stopped sending, and the caller applies its own time limit.
     pub(crate) async fn request(
         &self,
         identity: &Identity,
         request: &Request,
         within: Duration,
     ) -> Result<ApiAnswer, ApiError> {
-        let observed = RequestSpan::begin(request, &identity.call.place);
+        let span = RequestSpan::begin(request, &identity.call.place);
         let result = self
-            .answered(identity, request, observed.traceparent(), within)
+            .send(identity, request, span.traceparent(), within)
             .await;
         if matches!(&result, Err(ApiError::AnswerTooLarge { .. })) {
             metrics::limited("answer_bytes");
         }
-        observed.end(&result);
+        span.end(&result);
         result
     }
 
-    async fn answered(
+    async fn send(
         &self,
         identity: &Identity,
         request: &Request,
@@ -191,15 +193,15 @@ impl Client {
         limits.reserve_before(&body).await?;
         let (target, headers) = self.signed(identity, request, traced, within)?;
         let id = &*identity.call.correlation_id;
-        let sent = self
-            .wire
+        let answer = self
+            .http
             .round_trip(method, target, &headers, body, id, limits);
-        let (status, fields, body) = sent.await?;
+        let (status, fields, body) = answer.await?;
         Ok(self.answer(status, fields, body))
     }
 
-    /// Where a request goes, and all its headers. `traced` is what its span says in place of the
-    /// caller's own trace context.
+    /// The target and all headers of a request. `traced`, the context of its own span, replaces the
+    /// trace context of the caller.
     fn signed(
         &self,
         identity: &Identity,
@@ -214,9 +216,9 @@ impl Client {
         if let Some(traceparent) = traced.as_deref().or(call.traceparent.as_deref()) {
             headers.put(&headers::TRACEPARENT, traceparent);
         }
-        let told = told_ms(within.min(self.read_timeout));
-        headers.put(&headers::TIMEOUT, itoa::Buffer::new().format(told));
-        let target = self.wire.target(&request.path, &request.query)?;
+        let timeout = timeout_header_ms(within.min(self.read_timeout));
+        headers.put(&headers::TIMEOUT, itoa::Buffer::new().format(timeout));
+        let target = self.http.target(&request.path, &request.query)?;
         let bound = Bound {
             method: &request.method,
             target: target.as_str(),
@@ -246,7 +248,7 @@ impl Client {
         ApiAnswer { reply, fields }
     }
 
-    /// A request without body and query.
+    /// Sends a request without body and query, and waits at most `within`.
     pub(crate) async fn request_bare(
         &self,
         identity: &Identity,
@@ -260,7 +262,7 @@ impl Client {
             query: Vec::new(),
             body: None,
             if_match: None,
-            // Whoever sends these sees to that.
+            // The callers of this method implement their own retries.
             repeat: Repeat::Never,
         };
         match tokio::time::timeout(within, self.request(identity, &request, within)).await {

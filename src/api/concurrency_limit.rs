@@ -1,7 +1,7 @@
-//! Calls in flight: so many at once, so many more that wait for their turn, and nobody waits for longer than so.
+//! Bounds concurrent calls, the queue length and the time in the queue.
 //!
-//! What is more than that is refused at once, which costs a caller less than an answer that comes too late, and us no
-//! memory. Where there is room, taking a turn is one compare-and-swap.
+//! Calls beyond the queue are refused at once: an immediate refusal is cheaper for the caller than
+//! a late answer, and uses no memory here. Without contention, a permit costs one compare-and-swap.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -15,31 +15,31 @@ use crate::telemetry::metrics;
 
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
-    /// Calls at once.
+    /// Maximum number of concurrent calls.
     pub at_once: usize,
-    /// Calls that may wait.
+    /// Maximum number of queued calls.
     pub queue: usize,
-    /// How long each of them does.
+    /// Maximum time in the queue.
     pub wait: Duration,
 }
 
 #[derive(Debug)]
 pub(crate) struct ConcurrencyLimit {
     settings: Settings,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     waiting: AtomicUsize,
 }
 
-/// A place among the calls in flight, until it is dropped.
+/// Permission to run one call. Released when dropped.
 #[derive(Debug)]
-pub(crate) struct Turn {
-    _place: OwnedSemaphorePermit,
+pub(crate) struct CallPermit {
+    _permit: OwnedSemaphorePermit,
 }
 
-/// One that waits.
-struct Waiting<'a>(&'a AtomicUsize);
+/// Counts one queued call until it is dropped.
+struct QueueEntry<'a>(&'a AtomicUsize);
 
-impl Drop for Waiting<'_> {
+impl Drop for QueueEntry<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
@@ -49,35 +49,38 @@ impl ConcurrencyLimit {
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
-            places: Arc::new(Semaphore::new(settings.at_once.max(1))),
+            permits: Arc::new(Semaphore::new(settings.at_once.max(1))),
             waiting: AtomicUsize::new(0),
         }
     }
 
-    /// A turn, if there is one now.
-    pub fn try_take(&self) -> Option<Turn> {
-        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
-        Some(Turn { _place: place })
+    /// A permit, if one is available.
+    pub fn try_take(&self) -> Option<CallPermit> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned().ok()?;
+        Some(CallPermit { _permit: permit })
     }
 
-    /// A turn as soon as there is one.
-    pub async fn take(&self) -> Result<Turn, ApiError> {
-        let Some(_waiting) = self.queue_up() else {
+    /// Waits in the queue for a permit.
+    pub async fn take(&self) -> Result<CallPermit, ApiError> {
+        let Some(_entry) = self.enter_queue() else {
             metrics::limited("queue_full");
             return Err(ApiError::Overloaded);
         };
-        let place = self
-            .patiently(Arc::clone(&self.places).acquire_owned())
+        let permit = self
+            .with_queue_timeout(Arc::clone(&self.permits).acquire_owned())
             .await?;
         // The semaphore is never closed.
-        place
-            .map(|place| Turn { _place: place })
+        permit
+            .map(|permit| CallPermit { _permit: permit })
             .map_err(|_| ApiError::Overloaded)
     }
 
-    /// Waits for something as one waits for a turn.
-    pub async fn patiently<T>(&self, something: impl Future<Output = T>) -> Result<T, ApiError> {
-        tokio::time::timeout(self.settings.wait, something)
+    /// Limits `work` to the maximum time in the queue.
+    pub async fn with_queue_timeout<T>(
+        &self,
+        work: impl Future<Output = T>,
+    ) -> Result<T, ApiError> {
+        tokio::time::timeout(self.settings.wait, work)
             .await
             .map_err(|_| {
                 metrics::limited("queue_wait");
@@ -85,12 +88,12 @@ impl ConcurrencyLimit {
             })
     }
 
-    fn queue_up(&self) -> Option<Waiting<'_>> {
-        let one_more = |waiting| (waiting < self.settings.queue).then_some(waiting + 1);
+    fn enter_queue(&self) -> Option<QueueEntry<'_>> {
+        let incremented = |waiting| (waiting < self.settings.queue).then_some(waiting + 1);
         let queued = self
             .waiting
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
-        queued.ok().map(|_| Waiting(&self.waiting))
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, incremented);
+        queued.ok().map(|_| QueueEntry(&self.waiting))
     }
 }
 
@@ -103,7 +106,7 @@ mod tests {
 
     const WAIT: Duration = Duration::from_secs(5);
 
-    fn turns(at_once: usize, queue: usize) -> ConcurrencyLimit {
+    fn limit(at_once: usize, queue: usize) -> ConcurrencyLimit {
         ConcurrencyLimit::new(Settings {
             at_once,
             queue,
@@ -112,56 +115,56 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn so_many_at_once_and_so_many_wait_in_their_order() {
-        let turns = turns(1, 2);
-        let first = turns.try_take().unwrap();
-        assert!(turns.try_take().is_none());
-        let (mut second, mut third) = (Box::pin(turns.take()), Box::pin(turns.take()));
+    async fn limits_concurrency_and_queues_in_order() {
+        let limit = limit(1, 2);
+        let first = limit.try_take().unwrap();
+        assert!(limit.try_take().is_none());
+        let (mut second, mut third) = (Box::pin(limit.take()), Box::pin(limit.take()));
         assert!((&mut second).now_or_never().is_none() && (&mut third).now_or_never().is_none());
         assert!(matches!(
-            turns.take().now_or_never(),
+            limit.take().now_or_never(),
             Some(Err(ApiError::Overloaded))
         ));
         drop(first);
         assert!(
-            turns.try_take().is_none(),
-            "it is the turn of one who waits"
+            limit.try_take().is_none(),
+            "the permit belongs to the first in the queue"
         );
         let second = second.now_or_never().unwrap().unwrap();
         assert!((&mut third).now_or_never().is_none());
         drop(second);
         drop(third.now_or_never().unwrap().unwrap());
-        assert!(turns.try_take().is_some());
-        assert_eq!(turns.waiting.load(Ordering::Relaxed), 0);
+        assert!(limit.try_take().is_some());
+        assert_eq!(limit.waiting.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_for_longer_than_so() {
-        let turns = turns(1, 1);
-        let _held = turns.try_take().unwrap();
+    async fn limits_the_time_in_the_queue() {
+        let limit = limit(1, 1);
+        let _held = limit.try_take().unwrap();
         let since = Instant::now();
-        assert!(matches!(turns.take().await, Err(ApiError::Overloaded)));
+        assert!(matches!(limit.take().await, Err(ApiError::Overloaded)));
         assert_eq!(since.elapsed(), WAIT);
-        assert_eq!(turns.waiting.load(Ordering::Relaxed), 0);
+        assert_eq!(limit.waiting.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_who_leaves_the_queue_leaves_nothing_behind() {
-        let turns = turns(1, 1);
-        let held = turns.try_take().unwrap();
+    async fn leaving_the_queue_frees_its_entry() {
+        let limit = limit(1, 1);
+        let held = limit.try_take().unwrap();
         for _ in 0..3 {
-            assert!(turns.take().now_or_never().is_none());
+            assert!(limit.take().now_or_never().is_none());
         }
         drop(held);
-        assert!(turns.try_take().is_some());
+        assert!(limit.try_take().is_some());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn there_need_be_no_queue() {
-        let turns = turns(1, 0);
-        let _held = turns.try_take().unwrap();
+    async fn works_without_a_queue() {
+        let limit = limit(1, 0);
+        let _held = limit.try_take().unwrap();
         assert!(matches!(
-            turns.take().now_or_never(),
+            limit.take().now_or_never(),
             Some(Err(ApiError::Overloaded))
         ));
     }

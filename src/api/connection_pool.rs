@@ -1,9 +1,10 @@
-//! Kept connections to an API over plain HTTP. A connection has no task of its own: whoever has a request takes one, sees
-//! to its bytes until the answer is there, and puts it back.
+//! Connection pool for an API over plain HTTP. Connections have no tasks: a request takes one, does
+//! its I/O itself, and returns it.
 //!
-//! The usual client hands each request to the task of a connection, and its answer back: two changes of thread for each
-//! of the three requests of a call, which is more than all the rest of the call takes. A connection that is left in the
-//! middle of an answer is dropped, so the API sees that nobody waits any more.
+//! `reqwest` hands each request to the task of a connection and its answer back: two thread
+//! switches for each of the three requests of a call, which cost more than the rest of the call. A
+//! connection that is abandoned in the middle of an answer is dropped, so the API notices that the
+//! caller is gone.
 
 use std::future::Future;
 use std::io::{self, ErrorKind};
@@ -27,49 +28,49 @@ use super::http1::{Chunks, Framing, Head, MalformedAnswerError, Outgoing};
 use super::request::ApiError;
 use crate::workers::{PerLoop, Workers};
 
-/// Most answers are read at once.
-const ROOM: usize = 8 * 1024;
+/// Read size. Most answers fit.
+const READ_SIZE: usize = 8 * 1024;
 
-/// Where the API is, and the connections to it that nobody uses just now, the latest used last.
+/// Address of the API, and idle connections to it, the most recently used last.
 #[derive(Debug)]
 pub(crate) struct ConnectionPool {
     host: String,
     port: u16,
-    named: HeaderValue,
+    host_header: HeaderValue,
     idle: PerLoop<Mutex<Vec<Connection>>>,
     connect_timeout: Duration,
-    /// The longest silence in the middle of an answer.
+    /// The longest pause between two reads of an answer.
     read_timeout: Duration,
     idle_timeout: Duration,
-    /// On each loop.
+    /// Maximum number of idle connections per worker.
     max_idle: usize,
 }
 
-/// One connection.
 #[derive(Debug)]
 struct Connection {
     stream: TcpStream,
-    /// What has come and has not been looked at.
-    heard: BytesMut,
-    /// The last request was written to its end, and its answer read to its end.
-    in_order: bool,
+    /// Bytes received and not yet parsed.
+    buffer: BytesMut,
+    /// The last request was written completely.
+    written: bool,
     last_used: Instant,
 }
 
-/// Why a lane brought no answer.
+/// Why a request got no answer on a connection.
 enum UseError {
-    /// It was closed, or had bytes on it, before anything was written. The first happens to one that has been idle.
+    /// It was closed, or had unread bytes, before the request was written. An idle connection may
+    /// be closed at any time.
     WasClosed,
     Failed(ApiError),
 }
 
 impl ConnectionPool {
-    /// `None` if the name of the host is none that can be sent.
+    /// `None` if the authority is no valid header value.
     pub fn new(authority: &Authority, settings: &Settings, loops: &Workers) -> Option<Self> {
         Some(Self {
             host: authority.host().trim_matches(['[', ']']).to_owned(),
             port: authority.port_u16().unwrap_or(80),
-            named: HeaderValue::from_str(authority.as_str()).ok()?,
+            host_header: HeaderValue::from_str(authority.as_str()).ok()?,
             idle: PerLoop::new(loops, |_| Mutex::default()),
             connect_timeout: settings.connect_timeout,
             read_timeout: settings.read_timeout,
@@ -79,8 +80,8 @@ impl ConnectionPool {
     }
 
     /// Sends a request, whose target is a path, and reads the whole answer, within `limits`. An
-    /// answer that echoes a correlation id other than `correlation_id` belongs to another request: it ends the
-    /// connection and is reported as lost.
+    /// answer that echoes a correlation id other than `correlation_id` belongs to another request:
+    /// the connection is dropped, and the answer is reported as lost.
     pub async fn round_trip(
         &self,
         method: &Method,
@@ -90,44 +91,47 @@ impl ConnectionPool {
         correlation_id: &str,
         limits: AnswerLimits<'_>,
     ) -> Result<(StatusCode, HeaderMap, Bytes), ApiError> {
-        let request = Outgoing::new(method, target, &self.named, headers, body);
-        while let Some(lane) = self.kept() {
-            match self.use_lane(lane, &request, correlation_id, limits).await {
+        let request = Outgoing::new(method, target, &self.host_header, headers, body);
+        while let Some(connection) = self.take_idle() {
+            match self
+                .round_trip_on(connection, &request, correlation_id, limits)
+                .await
+            {
                 Err(UseError::WasClosed) => {}
                 Err(UseError::Failed(failure)) => return Err(failure),
                 Ok(answer) => return Ok(answer),
             }
         }
-        let lane = self.connect().await?;
-        self.use_lane(lane, &request, correlation_id, limits)
+        let connection = self.connect().await?;
+        self.round_trip_on(connection, &request, correlation_id, limits)
             .await
-            .map_err(|trouble| match trouble {
+            .map_err(|error| match error {
                 UseError::WasClosed => ApiError::Unreachable,
                 UseError::Failed(failure) => failure,
             })
     }
 
-    async fn use_lane(
+    async fn round_trip_on(
         &self,
-        mut lane: Connection,
+        mut connection: Connection,
         request: &Outgoing,
         correlation_id: &str,
         limits: AnswerLimits<'_>,
     ) -> Result<(StatusCode, HeaderMap, Bytes), UseError> {
-        let head = self.patiently(lane.ask(request)).await??;
+        let head = self.with_read_timeout(connection.send(request)).await??;
         if !answers(&head.fields, correlation_id) {
             return Err(UseError::Failed(ApiError::AnswerLost));
         }
-        let body = self.read(&mut lane, head.body, limits).await?;
-        if head.keeps_open && lane.is_in_order() {
-            self.keep(lane);
+        let body = self.read(&mut connection, head.body, limits).await?;
+        if head.keeps_open && connection.is_reusable() {
+            self.put_idle(connection);
         }
         Ok((head.status, head.fields, body))
     }
 
     async fn read(
         &self,
-        lane: &mut Connection,
+        connection: &mut Connection,
         framing: Framing,
         limits: AnswerLimits<'_>,
     ) -> Result<Bytes, ApiError> {
@@ -135,37 +139,43 @@ impl ConnectionPool {
             Framing::Length(length) => {
                 let length = usize::try_from(length).unwrap_or(usize::MAX);
                 limits.reserve(length).await?;
-                while lane.heard.len() < length {
-                    let missing = length - lane.heard.len();
-                    self.hear_more(lane, missing).await?;
+                while connection.buffer.len() < length {
+                    let missing = length - connection.buffer.len();
+                    self.read_more(connection, missing).await?;
                 }
-                Ok(lane.heard.split_to(length).freeze())
+                Ok(connection.buffer.split_to(length).freeze())
             }
             Framing::Chunked => {
-                let (mut chunks, mut whole) = (Chunks::default(), BytesMut::new());
-                while !chunks.take(&mut lane.heard, &mut whole).map_err(lost)? {
-                    limits.reserve(whole.len()).await?;
-                    self.hear_more(lane, ROOM).await?;
+                let (mut chunks, mut body) = (Chunks::default(), BytesMut::new());
+                while !chunks
+                    .take(&mut connection.buffer, &mut body)
+                    .map_err(answer_lost)?
+                {
+                    limits.reserve(body.len()).await?;
+                    self.read_more(connection, READ_SIZE).await?;
                 }
-                limits.reserve(whole.len()).await?;
-                Ok(whole.freeze())
+                limits.reserve(body.len()).await?;
+                Ok(body.freeze())
             }
             Framing::Close => {
-                while self.patiently(lane.hear(ROOM)).await?? {
-                    limits.reserve(lane.heard.len()).await?;
+                while self
+                    .with_read_timeout(connection.read_some(READ_SIZE))
+                    .await??
+                {
+                    limits.reserve(connection.buffer.len()).await?;
                 }
-                Ok(lane.heard.split().freeze())
+                Ok(connection.buffer.split().freeze())
             }
         }
     }
 
-    /// There is more to come.
-    async fn hear_more(&self, lane: &mut Connection, room: usize) -> Result<(), ApiError> {
-        let came = self.patiently(lane.hear(room)).await??;
-        came.then_some(()).ok_or(ApiError::AnswerLost)
+    /// Reads more bytes. Fails if the connection has ended.
+    async fn read_more(&self, connection: &mut Connection, size: usize) -> Result<(), ApiError> {
+        let is_open = self.with_read_timeout(connection.read_some(size)).await??;
+        is_open.then_some(()).ok_or(ApiError::AnswerLost)
     }
 
-    fn patiently<T>(
+    fn with_read_timeout<T>(
         &self,
         step: impl Future<Output = T>,
     ) -> impl Future<Output = Result<T, ApiError>> {
@@ -173,7 +183,7 @@ impl ConnectionPool {
             .map_err(|_silent| ApiError::TimedOut { sent: true })
     }
 
-    /// All addresses of the host are tried, and its name is looked up anew each time.
+    /// Resolves the host anew, and tries all its addresses.
     async fn connect(&self) -> Result<Connection, ApiError> {
         let connecting = async {
             let stream = TcpStream::connect((self.host.as_str(), self.port))
@@ -185,33 +195,33 @@ impl ConnectionPool {
         let connected = tokio::time::timeout(self.connect_timeout, connecting).await;
         Ok(Connection {
             stream: connected.ok().flatten().ok_or(ApiError::Unreachable)?,
-            heard: BytesMut::new(),
-            in_order: true,
+            buffer: BytesMut::new(),
+            written: true,
             last_used: Instant::now(),
         })
     }
 
-    /// The latest used, since it is the least likely to have been closed.
-    fn kept(&self) -> Option<Connection> {
-        let mut idle = self.idle_here();
-        let lane = idle.pop()?;
-        if lane.last_used.elapsed() < self.idle_timeout {
-            return Some(lane);
+    /// Takes the most recently used connection, which is the least likely to be closed.
+    fn take_idle(&self) -> Option<Connection> {
+        let mut idle = self.idle_connections();
+        let connection = idle.pop()?;
+        if connection.last_used.elapsed() < self.idle_timeout {
+            return Some(connection);
         }
-        // All others are older still.
+        // All others have been idle for longer.
         idle.clear();
         None
     }
 
-    fn keep(&self, mut lane: Connection) {
-        lane.last_used = Instant::now();
-        let mut idle = self.idle_here();
+    fn put_idle(&self, mut connection: Connection) {
+        connection.last_used = Instant::now();
+        let mut idle = self.idle_connections();
         if idle.len() < self.max_idle {
-            idle.push(lane);
+            idle.push(connection);
         }
     }
 
-    fn idle_here(&self) -> MutexGuard<'_, Vec<Connection>> {
+    fn idle_connections(&self) -> MutexGuard<'_, Vec<Connection>> {
         self.idle
             .here()
             .lock()
@@ -221,25 +231,26 @@ impl ConnectionPool {
 
 impl Connection {
     /// Writes the request and reads the head of its answer.
-    async fn ask(&mut self, request: &Outgoing) -> Result<Head, UseError> {
-        if !self.is_quiet() {
+    async fn send(&mut self, request: &Outgoing) -> Result<Head, UseError> {
+        if !self.is_idle() {
             return Err(UseError::WasClosed);
         }
-        self.in_order = self.say(request).await;
+        self.written = self.write(request).await;
         let mut interim = 0;
         loop {
-            if let Some(head) = Head::take(&mut self.heard, &mut interim).map_err(lost)? {
+            if let Some(head) = Head::take(&mut self.buffer, &mut interim).map_err(answer_lost)? {
                 return Ok(head);
             }
-            if !self.hear(ROOM).await? {
+            if !self.read_some(READ_SIZE).await? {
                 return Err(UseError::Failed(ApiError::AnswerLost));
             }
         }
     }
 
-    /// Whether the connection is open and holds no byte that has not been asked for, such as a second answer to the
-    /// last request. The socket itself is asked: what tokio knows of it is as old as the last turn of the event loop.
-    fn is_quiet(&self) -> bool {
+    /// Whether the connection is open and has no unread bytes, such as a second answer to the last
+    /// request. Peeks at the socket, because tokio's readiness is only as recent as the last poll
+    /// of the event loop.
+    fn is_idle(&self) -> bool {
         let peeked = rustix::net::recv(
             &self.stream,
             &mut [0],
@@ -248,19 +259,20 @@ impl Connection {
         matches!(peeked, Err(Errno::AGAIN))
     }
 
-    /// Whether all of it could be written. It need not be: an API that refuses a request may answer before it has taken
-    /// all of it in, and close.
-    async fn say(&self, request: &Outgoing) -> bool {
+    /// Returns whether the request was written completely. An API that refuses a request may answer
+    /// and close before it has read the whole request.
+    async fn write(&self, request: &Outgoing) -> bool {
         for mut rest in [&request.head[..], &request.body[..]] {
             while !rest.is_empty() {
                 match self.stream.try_write(rest) {
                     Ok(written) => rest = rest.get(written..).unwrap_or_default(),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                        let either = self
+                        let readiness = self
                             .stream
                             .ready(Interest::READABLE | Interest::WRITABLE)
                             .await;
-                        if !either.is_ok_and(|ready| ready.is_writable() && !ready.is_readable()) {
+                        if !readiness.is_ok_and(|ready| ready.is_writable() && !ready.is_readable())
+                        {
                             return false;
                         }
                     }
@@ -271,18 +283,18 @@ impl Connection {
         true
     }
 
-    /// Waits for some bytes, and says whether any came before the end.
-    async fn hear(&mut self, room: usize) -> Result<bool, ApiError> {
-        self.heard.reserve(room.max(ROOM));
-        let heard: io::Result<usize> = self.stream.read_buf(&mut self.heard).await;
-        heard
+    /// Reads some bytes. Returns `false` at the end of the connection.
+    async fn read_some(&mut self, size: usize) -> Result<bool, ApiError> {
+        self.buffer.reserve(size.max(READ_SIZE));
+        let count: io::Result<usize> = self.stream.read_buf(&mut self.buffer).await;
+        count
             .map(|count| count > 0)
             .map_err(|_| ApiError::AnswerLost)
     }
 
-    /// Another request may follow the last one.
-    fn is_in_order(&self) -> bool {
-        self.in_order && self.heard.is_empty()
+    /// Whether another request may be sent on the connection.
+    fn is_reusable(&self) -> bool {
+        self.written && self.buffer.is_empty()
     }
 }
 
@@ -292,7 +304,7 @@ impl From<ApiError> for UseError {
     }
 }
 
-/// An answer that cannot be read says as much about what was done as none.
-fn lost(_: MalformedAnswerError) -> ApiError {
+/// A malformed answer tells as little about the outcome as a missing one.
+fn answer_lost(_: MalformedAnswerError) -> ApiError {
     ApiError::AnswerLost
 }

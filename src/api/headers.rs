@@ -1,4 +1,5 @@
-//! Names of the headers that only the sidecar writes, and [`Headers`], which all that it sends are written into.
+//! Names of the headers that only this server writes, and [`Headers`], the list that every request
+//! is built from.
 
 use std::fmt;
 
@@ -18,12 +19,12 @@ pub const CORRELATION: HeaderName = HeaderName::from_static("x-correlation-id");
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub const TIMEOUT: HeaderName = HeaderName::from_static("x-tb-timeout-ms");
 
-/// The headers of a request as they are sent, one line after the other. They are only ever written and copied, and a map, which can
-/// do more, costs a call more than anything else that it does with them.
+/// Request headers, serialized line by line. They are only appended and copied, and building a
+/// `HeaderMap` was the largest cost of a request.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers(Vec<u8>);
 
-/// What is in them may be a token.
+/// Prints the size only, because the content includes tokens.
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Headers({} bytes)", self.0.len())
@@ -31,17 +32,20 @@ impl fmt::Debug for Headers {
 }
 
 impl Headers {
-    /// Room for all that a request has.
+    /// An empty list with capacity for all headers of a request.
     pub fn of_a_request() -> Self {
         Self(Vec::with_capacity(1536))
     }
 
-    /// Writes a line. A value that is none is left out, above all one with a line break in it.
+    /// Appends a header. Skips invalid values, which prevents CRLF injection.
     pub fn put(&mut self, name: &HeaderName, value: impl AsRef<[u8]>) {
         let value = value.as_ref();
-        let odd = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
-        // All are looked at, and so many at a time, which stopping at the first would not allow.
-        if value.iter().fold(false, |any, byte| any | odd(*byte)) {
+        let is_invalid = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
+        // Checks every byte without an early exit, so that the loop is vectorized.
+        if value
+            .iter()
+            .fold(false, |any, byte| any | is_invalid(*byte))
+        {
             return;
         }
         for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
@@ -49,15 +53,17 @@ impl Headers {
         }
     }
 
+    /// Appends all headers of `others`.
     pub fn put_all(&mut self, others: &Self) {
         self.0.extend_from_slice(&others.0);
     }
 
+    /// The header lines as they are sent.
     pub fn lines(&self) -> &[u8] {
         &self.0
     }
 
-    /// For clients that take nothing else.
+    /// The same headers as a map, for `reqwest`.
     pub fn to_map(&self) -> HeaderMap {
         let mut map = HeaderMap::new();
         for line in self.0.split(|byte| *byte == b'\n') {
@@ -76,8 +82,8 @@ impl Headers {
     }
 }
 
-/// Whether an answer with these fields may belong to a request with this correlation id. Compatible APIs need not echo
-/// the id, and a request without one gets whatever the API makes up.
+/// Whether an answer with these header fields may belong to the request with this correlation id.
+/// Compatible APIs need not echo the id, and for a request without one the API generates its own.
 pub fn answers(fields: &HeaderMap, correlation_id: &str) -> bool {
     let mut echoed = fields.get_all(CORRELATION).iter();
     correlation_id.is_empty() || echoed.all(|echoed| echoed == correlation_id)
@@ -88,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_belongs_to_the_request_whose_correlation_id_it_echoes() {
+    fn an_answer_must_not_echo_another_correlation_id() {
         let mut fields = HeaderMap::new();
         assert!(answers(&fields, "corr-1"), "an API need not echo it");
         fields.append(CORRELATION, HeaderValue::from_static("corr-1"));
@@ -97,11 +103,11 @@ mod tests {
             assert!(!answers(&fields, other), "{other}");
         }
         fields.append(CORRELATION, HeaderValue::from_static("corr-2"));
-        assert!(!answers(&fields, "corr-1"), "one of them is another's");
+        assert!(!answers(&fields, "corr-1"), "one of the two differs");
     }
 
     #[test]
-    fn lines_and_map_are_the_same_headers() {
+    fn lines_and_map_hold_the_same_headers() {
         let mut call = Headers::default();
         call.put(&AUTHORIZATION, "Bearer a:b c");
         let mut all = Headers::of_a_request();
@@ -121,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn no_value_can_begin_another_line() {
+    fn a_value_cannot_start_another_header() {
         for value in [
             "a\r\nx-tb-tenant-id: other",
             "a\nb",

@@ -1,8 +1,10 @@
-//! HTTP/1.1 as far as a client of one API needs it: a request into bytes, an answer out of bytes. No sockets and no time.
+//! HTTP/1.1 as far as a client of one API needs it: serializes requests and parses answers. Does no
+//! I/O and uses no clock.
 //!
-//! Heads and the sizes of chunks are read by httparse, which is what the usual libraries read them with. What is around it
-//! there (tasks, a queue for bodies, maps of all headers) is more than half of what a small exchange costs; see
-//! [`lanes`](super::connection_pool). Whatever is not in order is [`MalformedAnswerError`], and its connection is used no more.
+//! Heads and chunk sizes are parsed by httparse, as in the common libraries. Their remaining work
+//! (tasks, body queues, maps of all headers) is more than half the cost of a small request; see
+//! [`connection_pool`](super::connection_pool). Any violation is a [`MalformedAnswerError`], after
+//! which the connection is dropped.
 
 use std::mem::MaybeUninit;
 
@@ -15,28 +17,28 @@ use httparse::{ParserConfig, Response, Status};
 
 use super::headers::{CORRELATION, EPOCH, Headers};
 
-/// Of an answer's head.
-const MOST_HEAD_BYTES: usize = 64 * 1024;
-const MOST_FIELDS: usize = 100;
-/// Heads before the answer proper.
-const MOST_INTERIM: usize = 16;
-/// A chunk's size, with what may stand behind it.
-const MOST_SIZE_BYTES: usize = 1024;
-/// A body up to this size leaves with its head, in one piece.
-const MOST_COPIED_BYTES: usize = 16 * 1024;
+/// Maximum size of the head of an answer.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+const MAX_FIELDS: usize = 100;
+/// Maximum number of interim (1xx) answers.
+const MAX_INTERIM: usize = 16;
+/// Maximum size of a chunk-size line, extensions included.
+const MAX_SIZE_BYTES: usize = 1024;
+/// Bodies up to this size are copied behind the head and sent with it.
+const MAX_COPIED_BYTES: usize = 16 * 1024;
 
-/// What is looked at in an answer, besides its status. All else is passed over.
-const LOOKED_AT: [HeaderName; 5] = [CORRELATION, DATE, EPOCH, LINK, RETRY_AFTER];
+/// The header fields of an answer that are kept. The others are ignored.
+const KEPT_FIELDS: [HeaderName; 5] = [CORRELATION, DATE, EPOCH, LINK, RETRY_AFTER];
 
-/// These bytes are not an answer.
+/// The bytes are not a valid, unambiguous answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MalformedAnswerError;
 
-/// A request, ready to be written.
+/// A serialized request.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     pub head: Vec<u8>,
-    /// What did not fit behind the head.
+    /// The body, if it is too large to be copied behind the head.
     pub body: Bytes,
 }
 
@@ -46,7 +48,7 @@ pub(crate) struct Head {
     pub status: StatusCode,
     pub fields: HeaderMap,
     pub body: Framing,
-    /// Another request may follow on this connection.
+    /// The connection may be used for another request.
     pub keeps_open: bool,
 }
 
@@ -55,11 +57,11 @@ pub(crate) struct Head {
 pub(crate) enum Framing {
     Length(u64),
     Chunked,
-    /// By the end of the connection.
+    /// Delimited by the end of the connection.
     Close,
 }
 
-/// A body that comes in chunks.
+/// Decoder of a chunked body.
 #[derive(Debug, Default)]
 pub(crate) struct Chunks(Part);
 
@@ -69,12 +71,12 @@ enum Part {
     Size,
     Data(u64),
     AfterData,
-    /// With how many bytes of them have come.
+    /// With the number of trailer bytes read.
     Trailers(usize),
 }
 
 impl Outgoing {
-    /// `target` has been checked: there is no line break in it.
+    /// Serializes a request. The caller has checked that `target` contains no line break.
     pub fn new(
         method: &Method,
         target: &str,
@@ -82,7 +84,7 @@ impl Outgoing {
         headers: &Headers,
         body: Bytes,
     ) -> Self {
-        let copied = if body.len() > MOST_COPIED_BYTES {
+        let copied = if body.len() > MAX_COPIED_BYTES {
             0
         } else {
             body.len()
@@ -113,38 +115,38 @@ impl Outgoing {
 }
 
 impl Head {
-    /// Takes the head off the front of what has been heard, once it is whole. Heads before the answer proper (100, 103)
-    /// are counted in `interim` and passed over.
+    /// Removes the head from the front of `buffer` once it is complete. Skips interim answers (100,
+    /// 103) and counts them in `interim`.
     pub fn take(
-        heard: &mut BytesMut,
+        buffer: &mut BytesMut,
         interim: &mut usize,
     ) -> Result<Option<Self>, MalformedAnswerError> {
-        while let Some((head, length)) = Self::read(heard)? {
-            if length > MOST_HEAD_BYTES {
+        while let Some((head, length)) = Self::read(buffer)? {
+            if length > MAX_HEAD_BYTES {
                 return Err(MalformedAnswerError);
             }
-            heard.advance(length);
+            buffer.advance(length);
             match head.status {
-                // We ask for no other protocol.
+                // No request asks for an upgrade.
                 StatusCode::SWITCHING_PROTOCOLS => return Err(MalformedAnswerError),
-                status if status.is_informational() && *interim < MOST_INTERIM => *interim += 1,
+                status if status.is_informational() && *interim < MAX_INTERIM => *interim += 1,
                 status if status.is_informational() => return Err(MalformedAnswerError),
                 _ => return Ok(Some(head)),
             }
         }
-        if heard.len() > MOST_HEAD_BYTES {
+        if buffer.len() > MAX_HEAD_BYTES {
             return Err(MalformedAnswerError);
         }
         Ok(None)
     }
 
-    fn read(heard: &[u8]) -> Result<Option<(Self, usize)>, MalformedAnswerError> {
-        let mut room = [const { MaybeUninit::uninit() }; MOST_FIELDS];
+    fn read(buffer: &[u8]) -> Result<Option<(Self, usize)>, MalformedAnswerError> {
+        let mut slots = [const { MaybeUninit::uninit() }; MAX_FIELDS];
         let mut answer = Response::new(&mut []);
         let parsed = ParserConfig::default().parse_response_with_uninit_headers(
             &mut answer,
-            heard,
-            &mut room,
+            buffer,
+            &mut slots,
         );
         let length = match parsed {
             Ok(Status::Complete(length)) => length,
@@ -159,7 +161,7 @@ impl Head {
             let is = |name: &HeaderName| field.name.eq_ignore_ascii_case(name.as_str());
             if is(&CONTENT_LENGTH) {
                 let length = decimal(field.value)?;
-                // Twice, and not the same: whoever stood between would believe the other.
+                // An intermediary could believe the other length.
                 if announced
                     .replace(length)
                     .is_some_and(|other| other != length)
@@ -167,7 +169,7 @@ impl Head {
                     return Err(MalformedAnswerError);
                 }
             } else if is(&TRANSFER_ENCODING) {
-                // HTTP/1.0 knows no codings, so an older reader on the way would not find the end.
+                // An HTTP/1.0 intermediary ignores transfer codings and would find another end.
                 if chunked
                     || answer.version != Some(1)
                     || !field.value.eq_ignore_ascii_case(b"chunked")
@@ -177,7 +179,7 @@ impl Head {
                 chunked = true;
             } else if is(&CONNECTION) {
                 keeps_open &= !has_token(field.value, b"close");
-            } else if let Some(name) = LOOKED_AT.iter().find(|name| is(name)) {
+            } else if let Some(name) = KEPT_FIELDS.iter().find(|name| is(name)) {
                 let value =
                     HeaderValue::from_bytes(field.value).map_err(|_| MalformedAnswerError)?;
                 fields.append(name, value);
@@ -186,7 +188,7 @@ impl Head {
         let body = match (status, chunked, announced) {
             (StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED, ..) => Framing::Length(0),
             (_, true, None) => Framing::Chunked,
-            // Of the two ends, somebody between could have meant either.
+            // An intermediary could use either of the two ends.
             (_, true, Some(_)) => return Err(MalformedAnswerError),
             (_, false, Some(length)) => Framing::Length(length),
             (status, false, None) if status.is_informational() => Framing::Length(0),
@@ -202,7 +204,7 @@ impl Head {
     }
 }
 
-/// Digits and nothing else.
+/// Parses decimal digits only: no sign, no white space.
 fn decimal(text: &[u8]) -> Result<u64, MalformedAnswerError> {
     let digits = std::str::from_utf8(text)
         .ok()
@@ -218,59 +220,62 @@ fn has_token(list: &[u8], token: &[u8]) -> bool {
 }
 
 impl Chunks {
-    /// Moves what has come of the body from `heard` into `whole`, and says whether that was all of it.
+    /// Moves the decoded bytes of the body from `buffer` to `body`. Returns whether the body is
+    /// complete.
     pub fn take(
         &mut self,
-        heard: &mut BytesMut,
-        whole: &mut BytesMut,
+        buffer: &mut BytesMut,
+        body: &mut BytesMut,
     ) -> Result<bool, MalformedAnswerError> {
         loop {
             match self.0 {
-                Part::Size => match httparse::parse_chunk_size(heard) {
+                Part::Size => match httparse::parse_chunk_size(buffer) {
                     Ok(Status::Complete((length, size))) => {
-                        heard.advance(length);
+                        buffer.advance(length);
                         self.0 = if size == 0 {
                             Part::Trailers(0)
                         } else {
                             Part::Data(size)
                         };
                     }
-                    Ok(Status::Partial) if heard.len() <= MOST_SIZE_BYTES => return Ok(false),
+                    Ok(Status::Partial) if buffer.len() <= MAX_SIZE_BYTES => return Ok(false),
                     Ok(Status::Partial) | Err(_) => return Err(MalformedAnswerError),
                 },
                 Part::Data(left) => {
-                    let here = heard.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-                    if here == 0 {
+                    let available = buffer
+                        .len()
+                        .min(usize::try_from(left).unwrap_or(usize::MAX));
+                    if available == 0 {
                         return Ok(false);
                     }
-                    whole.extend_from_slice(&heard.split_to(here));
-                    let left = left - here as u64;
+                    body.extend_from_slice(&buffer.split_to(available));
+                    let left = left - available as u64;
                     self.0 = if left == 0 {
                         Part::AfterData
                     } else {
                         Part::Data(left)
                     };
                 }
-                Part::AfterData => match heard.get(..2) {
+                Part::AfterData => match buffer.get(..2) {
                     Some(b"\r\n") => {
-                        heard.advance(2);
+                        buffer.advance(2);
                         self.0 = Part::Size;
                     }
                     Some(_) => return Err(MalformedAnswerError),
                     None => return Ok(false),
                 },
-                Part::Trailers(taken) => match memchr::memchr(b'\n', heard) {
+                Part::Trailers(taken) => match memchr::memchr(b'\n', buffer) {
                     Some(end) => {
-                        let line = heard.split_to(end + 1);
+                        let line = buffer.split_to(end + 1);
                         if matches!(&line[..], b"\r\n") {
                             return Ok(true);
                         }
-                        if taken + line.len() > MOST_HEAD_BYTES {
+                        if taken + line.len() > MAX_HEAD_BYTES {
                             return Err(MalformedAnswerError);
                         }
                         self.0 = Part::Trailers(taken + line.len());
                     }
-                    None if taken + heard.len() <= MOST_HEAD_BYTES => return Ok(false),
+                    None if taken + buffer.len() <= MAX_HEAD_BYTES => return Ok(false),
                     None => return Err(MalformedAnswerError),
                 },
             }
@@ -283,12 +288,12 @@ mod tests {
     use super::*;
 
     fn head(text: &str) -> Result<Option<(Head, Vec<u8>)>, MalformedAnswerError> {
-        let mut heard = BytesMut::from(text);
-        Ok(Head::take(&mut heard, &mut 0)?.map(|head| (head, heard.to_vec())))
+        let mut buffer = BytesMut::from(text);
+        Ok(Head::take(&mut buffer, &mut 0)?.map(|head| (head, buffer.to_vec())))
     }
 
     #[test]
-    fn writes_what_was_asked_and_nothing_else() {
+    fn serializes_only_the_given_headers() {
         let mut headers = Headers::default();
         headers.put(&EPOCH, "3");
         let host = HeaderValue::from_static("127.0.0.1:8081");
@@ -313,7 +318,7 @@ mod tests {
             Bytes::from_static(b"{}"),
         );
         assert!(small.head.ends_with(b"\r\ncontent-length: 2\r\n\r\n{}") && small.body.is_empty());
-        let large = Bytes::from(vec![b'x'; MOST_COPIED_BYTES + 1]);
+        let large = Bytes::from(vec![b'x'; MAX_COPIED_BYTES + 1]);
         let large = Outgoing::new(&Method::PUT, "/", &host, &Headers::default(), large);
         assert!(
             large.head.ends_with(b"\r\ncontent-length: 16385\r\n\r\n") && large.body.len() == 16385
@@ -321,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_a_head_when_it_is_whole_and_leaves_the_rest() {
+    fn parses_a_complete_head_and_leaves_the_rest() {
         let text =
             "HTTP/1.1 201 Created\r\nX-Sync-Epoch: 7\r\nServer: x\r\nContent-Length: 2\r\n\r\n{}";
         for end in 0..text.len() - 2 {
@@ -345,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_where_a_body_ends() {
+    fn determines_the_framing_of_a_body() {
         for (fields, body, keeps_open) in [
             ("200 OK\r\nContent-Length: 10", Framing::Length(10), true),
             (
@@ -383,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_read_in_two_ways_is_not_read() {
+    fn refuses_ambiguous_answers() {
         for text in [
             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 1, 1\r\n\r\n",
@@ -401,29 +406,29 @@ mod tests {
         ] {
             assert_eq!(head(text).err(), Some(MalformedAnswerError), "{text}");
         }
-        let endless = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(MOST_HEAD_BYTES));
+        let endless = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(MAX_HEAD_BYTES));
         assert_eq!(head(&endless).err(), Some(MalformedAnswerError));
         let many = format!(
             "HTTP/1.1 200 OK\r\n{}\r\n",
-            "a: b\r\n".repeat(MOST_FIELDS + 1)
+            "a: b\r\n".repeat(MAX_FIELDS + 1)
         );
         assert_eq!(head(&many).err(), Some(MalformedAnswerError));
     }
 
     #[test]
-    fn chunks_come_in_any_pieces() {
+    fn decodes_chunks_split_at_any_byte() {
         let text = "3;name=value\r\nabc\r\n0010\r\n0123456789abcdef\r\n0\r\nTrailer: x\r\n\r\nrest";
         for piece in 1..text.len() {
-            let (mut chunks, mut heard, mut whole) =
+            let (mut chunks, mut buffer, mut body) =
                 (Chunks::default(), BytesMut::new(), BytesMut::new());
             let mut done = false;
             for bytes in text.as_bytes().chunks(piece) {
-                heard.extend_from_slice(bytes);
-                done = done || chunks.take(&mut heard, &mut whole).unwrap();
+                buffer.extend_from_slice(bytes);
+                done = done || chunks.take(&mut buffer, &mut body).unwrap();
             }
             assert!(done, "{piece}");
             assert_eq!(
-                (&whole[..], &heard[..]),
+                (&body[..], &buffer[..]),
                 (&b"abc0123456789abcdef"[..], &b"rest"[..])
             );
         }
@@ -431,7 +436,7 @@ mod tests {
             "x\r\n",
             "3\r\nabcd\r\n",
             "ffffffffffffffffff\r\n",
-            &"0".repeat(MOST_SIZE_BYTES + 1),
+            &"0".repeat(MAX_SIZE_BYTES + 1),
         ] {
             let taken = Chunks::default().take(&mut BytesMut::from(broken), &mut BytesMut::new());
             assert_eq!(taken, Err(MalformedAnswerError), "{broken}");

@@ -1,5 +1,5 @@
-//! How requests get to the API: over [`ConnectionPool`] where it speaks plain HTTP, as it does beside this server, and through the
-//! usual client where it speaks TLS.
+//! Sends requests to the API: through [`ConnectionPool`] over plain HTTP, the case when the API
+//! runs beside this server, and through `reqwest` over TLS.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
@@ -16,15 +16,16 @@ use crate::foundation::bounded_body::BodyError;
 use crate::foundation::http_client;
 use crate::workers::Workers;
 
+/// Client for one API, over plain HTTP or TLS.
 #[derive(Debug)]
 pub(crate) struct HttpClient {
-    /// Before each path; without a slash at its end.
+    /// Prepended to each path; has no trailing slash.
     prefix: String,
-    way: Way,
+    transport: Transport,
 }
 
 #[derive(Debug)]
-enum Way {
+enum Transport {
     Plain(ConnectionPool),
     Secure {
         http: reqwest::Client,
@@ -32,7 +33,7 @@ enum Way {
     },
 }
 
-/// Where a request goes.
+/// The target of a request, in the form that its transport needs.
 #[derive(Debug)]
 pub(crate) enum Target {
     Plain(String),
@@ -40,7 +41,7 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// As the request line will have it.
+    /// The target as it appears in the request line.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Plain(path) => path,
@@ -57,27 +58,27 @@ impl HttpClient {
         if !plain || base.password().is_some() {
             return Err(ClientError::BaseUrl);
         }
-        let way = match base.scheme() {
+        let transport = match base.scheme() {
             "http" => {
                 let authority = base.authority().parse().map_err(|_| ClientError::BaseUrl)?;
-                Way::Plain(
+                Transport::Plain(
                     ConnectionPool::new(&authority, settings, loops).ok_or(ClientError::BaseUrl)?,
                 )
             }
-            "https" => Way::Secure {
-                http: secure(settings)?,
+            "https" => Transport::Secure {
+                http: tls_client(settings)?,
                 origin: base.origin().ascii_serialization(),
             },
             _ => return Err(ClientError::BaseUrl),
         };
         Ok(Self {
             prefix: base.path().trim_end_matches('/').to_owned(),
-            way,
+            transport,
         })
     }
 
-    /// Sends one request and reads its whole answer, within `limits`. An answer that echoes another
-    /// correlation id than the request's is no answer to it.
+    /// Sends one request and reads the whole answer, within `limits`. Reports an answer that echoes
+    /// another correlation id as [`ApiError::AnswerLost`].
     pub async fn round_trip(
         &self,
         method: Method,
@@ -87,46 +88,46 @@ impl HttpClient {
         correlation_id: &str,
         limits: AnswerLimits<'_>,
     ) -> Result<(StatusCode, HeaderMap, Bytes), ApiError> {
-        match (&self.way, target) {
-            (Way::Plain(lanes), Target::Plain(path)) => {
-                lanes
-                    .round_trip(&method, &path, headers, body, correlation_id, limits)
+        match (&self.transport, target) {
+            (Transport::Plain(pool), Target::Plain(path)) => {
+                pool.round_trip(&method, &path, headers, body, correlation_id, limits)
                     .await
             }
-            (Way::Secure { http, .. }, Target::Secure(url)) => {
+            (Transport::Secure { http, .. }, Target::Secure(url)) => {
                 let request = http.request(method, url).headers(headers.to_map());
                 let request = if body.is_empty() {
                     request
                 } else {
                     request.body(body)
                 };
-                // Boxed, so that the other way need not carry it along.
-                Box::pin(sent_by_the_usual_client(request, correlation_id, limits)).await
+                // Boxed, so that this large future does not enlarge the plain path.
+                Box::pin(send_with_reqwest(request, correlation_id, limits)).await
             }
-            // A target is of the wire that made it.
+            // Unreachable in practice: each target is built by the client that sends it.
             _ => Err(ApiError::Unreachable),
         }
     }
 
+    /// Builds the target of a request. Fails if it is no valid URL.
     pub fn target(&self, path: &str, query: &[(&'static str, String)]) -> Result<Target, ApiError> {
         let target = target(&self.prefix, path, query);
-        match &self.way {
-            Way::Plain(_)
+        match &self.transport {
+            Transport::Plain(_)
                 if target
                     .bytes()
                     .all(|byte| byte.is_ascii_graphic() && byte != b'#') =>
             {
                 Ok(Target::Plain(target))
             }
-            Way::Plain(_) => Err(ApiError::Unreachable),
-            Way::Secure { origin, .. } => Url::parse(&format!("{origin}{target}"))
+            Transport::Plain(_) => Err(ApiError::Unreachable),
+            Transport::Secure { origin, .. } => Url::parse(&format!("{origin}{target}"))
                 .map(Target::Secure)
                 .map_err(|_| ApiError::Unreachable),
         }
     }
 }
 
-/// What stands in the request line.
+/// Path and query of a request, percent-encoded.
 pub fn target(prefix: &str, path: &str, query: &[(&'static str, String)]) -> String {
     let mut target = format!("{prefix}{path}");
     if !query.is_empty() {
@@ -139,7 +140,7 @@ pub fn target(prefix: &str, path: &str, query: &[(&'static str, String)]) -> Str
     target
 }
 
-fn secure(settings: &Settings) -> Result<reqwest::Client, ClientError> {
+fn tls_client(settings: &Settings) -> Result<reqwest::Client, ClientError> {
     http_client::builder()
         .connect_timeout(settings.connect_timeout)
         .read_timeout(settings.read_timeout)
@@ -150,7 +151,7 @@ fn secure(settings: &Settings) -> Result<reqwest::Client, ClientError> {
         .map_err(ClientError::Http)
 }
 
-async fn sent_by_the_usual_client(
+async fn send_with_reqwest(
     request: reqwest::RequestBuilder,
     correlation_id: &str,
     limits: AnswerLimits<'_>,
@@ -173,7 +174,8 @@ async fn sent_by_the_usual_client(
     Ok((answer.status(), std::mem::take(answer.headers_mut()), body))
 }
 
-/// A failed connection sent nothing, even when it failed by time-out, so that question comes first.
+/// A connection that fails by timing out is both `is_connect` and `is_timeout`. It sent nothing, so
+/// `is_connect` is checked first.
 fn failure(error: &reqwest::Error) -> ApiError {
     if error.is_connect() {
         ApiError::Unreachable
@@ -188,9 +190,9 @@ fn failure(error: &reqwest::Error) -> ApiError {
 mod tests {
     use super::*;
 
-    /// It is signed, so it must be what is sent, character by character.
+    /// The signature covers the target, so both transports must send it unchanged.
     #[tokio::test]
-    async fn a_target_is_the_same_over_both_ways() {
+    async fn both_transports_send_the_same_target() {
         let query = [
             ("limit", "5".to_owned()),
             ("cursor", "a&b=c d'é/".to_owned()),
@@ -200,8 +202,8 @@ mod tests {
                 base_url: base.to_owned(),
                 ..Settings::default()
             };
-            let wire = HttpClient::new(&settings, &Workers::none()).unwrap();
-            let target = wire.target("/v1/notes", &query).unwrap();
+            let client = HttpClient::new(&settings, &Workers::none()).unwrap();
+            let target = client.target("/v1/notes", &query).unwrap();
             assert_eq!(
                 target.as_str(),
                 "/base/v1/notes?limit=5&cursor=a%26b%3Dc+d%27%C3%A9%2F",
@@ -212,7 +214,7 @@ mod tests {
                 assert_eq!(sent.path_and_query().unwrap(), target.as_str());
             }
             assert_eq!(
-                wire.target("/readyz", &[]).unwrap().as_str(),
+                client.target("/readyz", &[]).unwrap().as_str(),
                 "/base/readyz"
             );
         }

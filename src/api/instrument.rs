@@ -1,5 +1,4 @@
-//! What is told of each request to the API: its route, how it ended, how long it took. A traced one has a
-//! span, in which the API goes on.
+//! Metrics and span of each request to the API: route, outcome and duration.
 
 use http::Method;
 use tokio::time::Instant;
@@ -9,10 +8,10 @@ use super::request::{ApiError, Request};
 use crate::telemetry::metrics;
 use crate::telemetry::traces::{Side, Span, TraceContext, names};
 
-/// In place of the status of a request whose answer nobody waited for any more.
+/// Status of a request that was dropped before its answer arrived.
 const GIVEN_UP: &str = "given_up";
 
-/// One request, from before it is sent. Dropped in the middle, it tells that it was given up.
+/// Records one request, from before it is sent. Recorded as given up if dropped early.
 #[derive(Debug)]
 pub(crate) struct RequestSpan {
     route: String,
@@ -23,12 +22,12 @@ pub(crate) struct RequestSpan {
 }
 
 impl RequestSpan {
-    pub fn begin(request: &Request, place: &TraceContext) -> Self {
+    pub fn begin(request: &Request, parent: &TraceContext) -> Self {
         let route = template(&request.path);
         let method = request.method.clone();
-        // Whether the API is ready is asked in nobody's name, and belongs to no trace.
-        let mut span = if place.is_known() {
-            Span::begin(Side::Client, place, || format!("{method} {route}").into())
+        // Readiness checks belong to no call and to no trace.
+        let mut span = if parent.is_known() {
+            Span::begin(Side::Client, parent, || format!("{method} {route}").into())
         } else {
             Span::default()
         };
@@ -45,7 +44,7 @@ impl RequestSpan {
         }
     }
 
-    /// For the API, which goes on from there.
+    /// The trace context to send, so that the API continues the trace.
     pub fn traceparent(&self) -> Option<String> {
         self.span.place().traceparent()
     }
@@ -55,7 +54,7 @@ impl RequestSpan {
         match result {
             Ok(answer) => {
                 let status = http::StatusCode::from_u16(answer.reply.status).unwrap_or_default();
-                self.tell(status.as_str());
+                self.record(status.as_str());
                 self.span
                     .set(names::HTTP_STATUS, i64::from(status.as_u16()));
                 if status.is_client_error() || status.is_server_error() {
@@ -63,13 +62,13 @@ impl RequestSpan {
                 }
             }
             Err(failure) => {
-                self.tell(reason(failure));
+                self.record(reason(failure));
                 self.span.failed(reason(failure));
             }
         }
     }
 
-    fn tell(&self, status: &str) {
+    fn record(&self, status: &str) {
         metrics::api_asked(
             &self.route,
             self.method.as_str(),
@@ -82,19 +81,19 @@ impl RequestSpan {
 impl Drop for RequestSpan {
     fn drop(&mut self) {
         if !self.ended {
-            self.tell(GIVEN_UP);
+            self.record(GIVEN_UP);
             self.span.failed(GIVEN_UP);
         }
     }
 }
 
-/// Why there was no status.
+/// Label of a failure that has no status.
 fn reason(failure: &ApiError) -> &'static str {
     match failure {
         ApiError::Unreachable => "unreachable",
         ApiError::TimedOut { .. } => "timed_out",
         ApiError::AnswerTooLarge { .. } | ApiError::NoMemoryForAnswer => "too_large",
-        // The others are no words on a request that was sent.
+        // The other errors do not come from a request that was sent.
         ApiError::AnswerLost
         | ApiError::SessionRefused(_)
         | ApiError::NoAccess(_)
@@ -104,24 +103,25 @@ fn reason(failure: &ApiError) -> &'static str {
     }
 }
 
-/// The path without what tells one item from another: `/v1/notes/{id}/archive`. What stays is what the catalogue wrote
-/// into it, so there are so many of them and no more; what follows `sessions` is the API's own word.
+/// The path with identifiers replaced: `/v1/notes/{id}/archive`. The remaining segments come from
+/// the catalogue, so the number of templates is bounded. A segment after `sessions` is always an
+/// identifier, because the API chooses it.
 fn template(path: &str) -> String {
     let mut template = String::with_capacity(path.len());
-    let mut after = "";
+    let mut previous = "";
     for segment in path.split('/').skip(1) {
-        let is_word = segment.len() <= 24
+        let is_name = segment.len() <= 24
             && segment
                 .bytes()
                 .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-        let named = is_word || (after.is_empty() && segment == "v1");
+        let named = is_name || (previous.is_empty() && segment == "v1");
         template.push('/');
-        template.push_str(if named && after != "sessions" {
+        template.push_str(if named && previous != "sessions" {
             segment
         } else {
             "{id}"
         });
-        after = segment;
+        previous = segment;
     }
     template
 }
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_route_names_nothing_but_the_kind_of_request() {
+    fn route_templates_contain_no_identifiers() {
         for (path, expected) in [
             ("/readyz", "/readyz"),
             ("/v1/chat_messages", "/v1/chat_messages"),

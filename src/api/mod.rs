@@ -1,8 +1,9 @@
-//! The Go API as seen from here: signed requests inside a session that is opened for one tool call and ended after it.
+//! Client of the Go API. Each tool call gets a session of its own, which is opened with the first
+//! request and closed after the call. Every request is signed.
 //!
-//! `tools` speaks to it in the words of [`exchange`] and sees nothing else. The one trick is in [`ending`]: a session may
-//! be opened only when there is room to end it, so neither a slow API nor a flood of calls can pile sessions up, and
-//! ending never waits for anybody.
+//! `tools` uses only the types of [`request`]. A session is opened only after its slot in
+//! `session_closer` is reserved, so neither a slow API nor a flood of calls can accumulate
+//! sessions, and closing a session never blocks its call.
 
 mod answer_limits;
 mod breaker;
@@ -57,32 +58,33 @@ pub use session_closer::Counts;
 use session_closer::SessionClosers;
 pub use signature::Versions;
 
-/// Where the API is, as whom to sign, and how patient to be.
+/// Address and signing identity of the API, limits and time-outs.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub base_url: String,
     pub tenant_id: String,
     pub tenant_secret: Secret,
     pub signature: Versions,
-    /// Covers everything that one tool call does: opening, the operation, mending, sending again.
+    /// Covers one whole tool call: opening and reopening sessions, requests and retries.
     pub call_deadline: Duration,
     pub connect_timeout: Duration,
-    /// The longest silence in the middle of an answer.
+    /// The longest pause between two reads of an answer.
     pub read_timeout: Duration,
-    /// Idle connections are let go before the API's own 120 s, so that none is used while the API closes it.
+    /// Shorter than the API's own idle timeout of 120 s, so that no connection is used while the
+    /// API closes it.
     pub idle_timeout: Duration,
-    /// Connections kept for the next call.
+    /// Maximum number of idle connections.
     pub max_idle: usize,
     pub max_answer_bytes: usize,
-    /// Sessions that may exist at once, those waiting to be ended included.
+    /// Maximum number of sessions that exist at a time, those waiting to be closed included.
     pub max_sessions: usize,
-    /// Sessions that are being ended at once.
+    /// Maximum number of sessions being closed at a time.
     pub enders: usize,
-    /// For one attempt to end a session.
+    /// Timeout of one attempt to close a session.
     pub end_timeout: Duration,
     pub ready_timeout: Duration,
     pub breaker: Breaking,
-    /// How often a request is sent that may be sent again.
+    /// Maximum number of attempts for a request that may be repeated, the first included.
     pub max_attempts: u32,
     pub calls: Calls,
 }
@@ -118,77 +120,79 @@ impl Default for Settings {
     }
 }
 
-/// What a call brings along besides the token. Both texts have been checked by `transport` and are sent as they are.
+/// Context of a call, besides its token. `server` has validated both texts, which are sent
+/// unchanged.
 #[derive(Debug, Clone)]
 pub struct CallContext {
     pub correlation_id: Arc<str>,
     pub traceparent: Option<Arc<str>>,
     pub deadline: Deadline,
     pub cancel: CancellationToken,
-    /// Where in a trace it is, when it is traced; its requests then say so in place of `traceparent`.
+    /// Position in the trace, if the call is traced. Its requests then carry their own spans in
+    /// place of `traceparent`.
     pub place: TraceContext,
-    /// Where its time goes.
+    /// Time spent per stage.
     pub spent: Arc<Spent>,
-    /// What the call has reserved, and may reserve for the API's answers.
+    /// Memory of the call; grows for the answers of the API.
     pub memory: Reservation,
 }
 
-/// The API. Cheap to clone; all clones share connections, enders and counters.
+/// Client of the API. Cheap to clone: clones share connections, closers and counters.
 #[derive(Debug, Clone)]
 pub struct ApiClient(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     client: Client,
-    enders: SessionClosers,
+    closers: SessionClosers,
     breaker: Arc<Breaker>,
     retries: Retries,
-    turns: ConcurrencyLimit,
+    concurrency: ConcurrencyLimit,
     settings: Settings,
 }
 
 impl ApiClient {
-    /// Must run inside a tokio runtime: the enders start at once, on every loop.
+    /// Must run inside a tokio runtime: starts the session closers on every worker.
     pub fn new(settings: Settings, clock: Clock, loops: &Workers) -> Result<Self, ClientError> {
         let client = Client::new(&settings, clock, loops)?;
-        let enders = SessionClosers::start(&client, &settings, loops);
+        let closers = SessionClosers::start(&client, &settings, loops);
         Ok(Self(Arc::new(Inner {
             client,
-            enders,
+            closers,
             breaker: Arc::new(Breaker::new(settings.breaker)),
             retries: Retries::new(settings.max_attempts),
-            turns: ConcurrencyLimit::new(settings.calls),
+            concurrency: ConcurrencyLimit::new(settings.calls),
             settings,
         })))
     }
 
-    /// In whose name everything is signed.
+    /// The tenant in whose name requests are signed.
     pub fn tenant(&self) -> &str {
         &self.0.settings.tenant_id
     }
 
-    /// A deadline for a call that begins now.
+    /// The deadline of a call that starts now.
     pub fn deadline(&self) -> Deadline {
         Deadline::after(self.0.settings.call_deadline)
     }
 
-    /// The API for one tool call. Nothing is sent before the first request of the call.
+    /// Creates the session handle of one tool call. Sends nothing until its first request.
     pub fn call(&self, credential: impl Into<Credential>, context: CallContext) -> Session {
         Session::new(self.clone(), credential.into(), context)
     }
 
-    /// Would the API serve a call now?
+    /// Whether the API would serve a call now.
     pub async fn ready(&self) -> Result<(), NotReadyError> {
         readiness::check(&self.0.client, self.0.settings.ready_timeout).await
     }
 
     #[cfg(test)]
     pub fn sessions(&self) -> Counts {
-        self.0.enders.counts()
+        self.0.closers.counts()
     }
 
-    /// Opens no more sessions and waits until the open ones are ended, but not longer than `within`.
+    /// Stops opening sessions and waits for the open ones to be closed, at most `within`.
     pub async fn drain(&self, within: Duration) -> Counts {
-        self.0.enders.drain(within).await
+        self.0.closers.drain(within).await
     }
 }

@@ -1,12 +1,14 @@
-//! Would the API serve a call now, as far as that can be known without a user's token?
+//! Readiness check: whether the API would serve a call now, as far as that can be known without a
+//! token of a user.
 //!
-//! The API checks the token before the signature, so a signature cannot be tried on an ordinary route without being
-//! somebody, and being somebody would create a user. But every request from here is signed, the one to `/readyz` too, and
-//! our API says there what it makes of the signature. Servers of the family say nothing; of them the clock is looked
-//! at, which is what makes right signatures fail in practice.
+//! The API checks the token before the signature, so a signature cannot be tested on an ordinary
+//! route without a valid token, which would create a user. Every request is signed, however, and
+//! the API of this project reports in `/readyz` whether it accepts the signature. Compatible APIs
+//! do not; for them the clock is compared, because clock skew is the usual reason why valid
+//! signatures are refused.
 //!
-//! Servers of the family may have no `/readyz` at all. A 404 or 405 there is no verdict: `/healthz` says whether such a
-//! server runs, and `/v1/sync/info` what it demands of signatures.
+//! Compatible APIs may lack `/readyz`. After a 404 or 405 there, `/healthz` tells whether the
+//! server runs, and `/v1/sync/info` what it requires of signatures.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -19,6 +21,7 @@ use super::signature::{Signer, WINDOW_MS, version2};
 use crate::foundation::deadline::Deadline;
 use crate::telemetry::timestamp::unix_seconds;
 
+/// Why the API would not serve a call now.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotReadyError {
     #[error("the API cannot be reached")]
@@ -38,6 +41,7 @@ pub enum NotReadyError {
 }
 
 impl NotReadyError {
+    /// The stable name of the reason.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Unreachable => "api_unreachable",
@@ -57,7 +61,7 @@ struct Ready<'a> {
     tenant_signature: Option<&'a str>,
 }
 
-/// What is read of `/v1/sync/info`. Each member is optional, since servers of the family say less.
+/// The parts of `/v1/sync/info` that are used. All are optional, because compatible APIs omit some.
 #[derive(Default, Deserialize)]
 struct Info {
     time: Option<String>,
@@ -72,26 +76,28 @@ struct TenantSignature {
 }
 
 impl Info {
-    /// A body that has another form says nothing.
+    /// A body of another form yields the default, which is empty.
     fn read(body: &[u8]) -> Self {
         serde_json::from_slice(body).unwrap_or_default()
     }
 
-    /// Whether the API takes a version that `signer` sends, as far as it says which it takes.
-    fn takes(&self, signer: &Signer) -> bool {
+    /// Whether the API accepts a version that `signer` sends. True if it does not list its
+    /// versions.
+    fn accepts(&self, signer: &Signer) -> bool {
         let versions = self.tenant_signature.versions.as_deref();
         versions.is_none_or(|versions| signer.sends_one_of(versions))
     }
 }
 
-/// Whether the answer of `/readyz` only shows that the server has no such route.
+/// Whether this status of `/readyz` only means that the route does not exist.
 pub fn has_no_readyz(status: u16) -> bool {
     matches!(status, 404 | 405)
 }
 
+/// Checks the API within the given time.
 pub(crate) async fn check(client: &Client, within: Duration) -> Result<(), NotReadyError> {
     let deadline = Deadline::after(within);
-    let answer = ask(client, "/readyz", deadline).await?;
+    let answer = get(client, "/readyz", deadline).await?;
     if has_no_readyz(answer.reply.status) {
         return check_without_readyz(client, deadline).await;
     }
@@ -100,27 +106,27 @@ pub(crate) async fn check(client: &Client, within: Duration) -> Result<(), NotRe
     }
     let skew = clock_skew(&answer, client.now_ms());
     clocks_agree(skew, WINDOW_MS)?;
-    match signature_is_taken(&answer) {
+    match check_signature(&answer) {
         Err(NotReadyError::SignatureRefused) => {
-            let info = ask(client, "/v1/sync/info", deadline).await;
+            let info = get(client, "/v1/sync/info", deadline).await;
             let info = info.map(|answer| answer.reply.body).unwrap_or_default();
             Err(why_refused(client.signer(), skew, &Info::read(&info)))
         }
-        taken => taken,
+        accepted => accepted,
     }
 }
 
-/// The verdict on a server that has no `/readyz`.
+/// Checks a server that has no `/readyz`.
 async fn check_without_readyz(client: &Client, deadline: Deadline) -> Result<(), NotReadyError> {
     let (health, info) = tokio::join!(
-        ask(client, "/healthz", deadline),
-        ask(client, "/v1/sync/info", deadline)
+        get(client, "/healthz", deadline),
+        get(client, "/v1/sync/info", deadline)
     );
     let health = health?;
     if health.reply.status != 200 {
         return Err(NotReadyError::Status(health.reply.status));
     }
-    // The server runs. Without its description nothing more is known, and calls are the test.
+    // The server runs. Without its description nothing more is known, so it counts as ready.
     let info = info.ok().filter(|answer| answer.reply.status == 200);
     let info = info.map_or_else(Info::default, |answer| Info::read(&answer.reply.body));
     let now_ms = client.now_ms();
@@ -128,28 +134,33 @@ async fn check_without_readyz(client: &Client, deadline: Deadline) -> Result<(),
     judge_info(client.signer(), skew, &info)
 }
 
-async fn ask(client: &Client, path: &str, deadline: Deadline) -> Result<ApiAnswer, NotReadyError> {
-    let nobody = Identity::empty();
-    let asked = client.request_bare(&nobody, Method::GET, path.to_owned(), deadline.remaining());
-    asked.await.map_err(|failure| match failure {
+async fn get(client: &Client, path: &str, deadline: Deadline) -> Result<ApiAnswer, NotReadyError> {
+    let identity = Identity::empty();
+    let answer = client.request_bare(
+        &identity,
+        Method::GET,
+        path.to_owned(),
+        deadline.remaining(),
+    );
+    answer.await.map_err(|failure| match failure {
         ApiError::TimedOut { .. } => NotReadyError::Silent,
         _ => NotReadyError::Unreachable,
     })
 }
 
-/// What the clock and the description of a server say that has not tried the signature.
+/// Judges a server that has not tested the signature, by its clock and its description.
 fn judge_info(signer: &Signer, skew: Option<u64>, info: &Info) -> Result<(), NotReadyError> {
-    // Where version 2 is sent to an API that knows it, it alone counts.
-    let knows_v2 = |versions: &Vec<String>| versions.iter().any(|version| version == "v2");
-    let by_v2 = signer.sends_one_of(&["v2"])
+    // An API that knows version 2 ignores version 1 when both are sent.
+    let lists_v2 = |versions: &Vec<String>| versions.iter().any(|version| version == "v2");
+    let uses_v2 = signer.sends_one_of(&["v2"])
         && info
             .tenant_signature
             .versions
             .as_ref()
-            .is_some_and(knows_v2);
+            .is_some_and(lists_v2);
     clocks_agree(
         skew,
-        if by_v2 {
+        if uses_v2 {
             version2::WINDOW_MS
         } else {
             WINDOW_MS
@@ -158,39 +169,40 @@ fn judge_info(signer: &Signer, skew: Option<u64>, info: &Info) -> Result<(), Not
     if info.tenant_signature.required == Some(false) {
         return Err(NotReadyError::SignatureUnchecked);
     }
-    if info.takes(signer) {
+    if info.accepts(signer) {
         Ok(())
     } else {
         Err(NotReadyError::SignatureVersion)
     }
 }
 
-/// Of a refused signature the API says no more; what is known otherwise says which of the usual reasons it has.
+/// The API does not say why it refused a signature; clock and versions narrow it down.
 fn why_refused(signer: &Signer, skew: Option<u64>, info: &Info) -> NotReadyError {
-    // An API that knows version 2 goes by that alone where it is sent.
+    // An API that knows version 2 ignores version 1 when both are sent, and has the smaller window.
     if signer.sends_one_of(&["v2"])
         && let Err(skew) = clocks_agree(skew, version2::WINDOW_MS)
     {
         return skew;
     }
-    if info.takes(signer) {
+    if info.accepts(signer) {
         NotReadyError::SignatureRefused
     } else {
         NotReadyError::SignatureVersion
     }
 }
 
-/// Without the second proof the API would serve calls, but file them under whatever tenant the token claims.
-fn signature_is_taken(answer: &ApiAnswer) -> Result<(), NotReadyError> {
-    let said: Option<Ready<'_>> = serde_json::from_slice(&answer.reply.body).ok();
-    match said.and_then(|ready| ready.tenant_signature) {
+/// Whether the API accepts the signature. An API that does not check it would serve calls, but for
+/// any tenant that the token claims.
+fn check_signature(answer: &ApiAnswer) -> Result<(), NotReadyError> {
+    let ready: Option<Ready<'_>> = serde_json::from_slice(&answer.reply.body).ok();
+    match ready.and_then(|ready| ready.tenant_signature) {
         Some("refused") => Err(NotReadyError::SignatureRefused),
         Some("off") => Err(NotReadyError::SignatureUnchecked),
         _ => Ok(()),
     }
 }
 
-/// How far its clock is from ours, in milliseconds: every HTTP server says what time it is.
+/// Difference between the clock of the server, by its `Date` header, and ours, in milliseconds.
 fn clock_skew(answer: &ApiAnswer, now_ms: u64) -> Option<u64> {
     let date = answer.fields.get(http::header::DATE)?.to_str().ok()?;
     let since = httpdate::parse_http_date(date)
@@ -200,7 +212,7 @@ fn clock_skew(answer: &ApiAnswer, now_ms: u64) -> Option<u64> {
     Some(u64::try_from(since.as_millis()).ok()?.abs_diff(now_ms))
 }
 
-/// The same by the `time` of `/v1/sync/info`, which no proxy in between has written.
+/// Like [`clock_skew`], by the `time` of `/v1/sync/info`, which no proxy rewrites.
 fn info_skew(info: &Info, now_ms: u64) -> Option<u64> {
     let seconds = unix_seconds(info.time.as_deref()?)?;
     Some(seconds.saturating_mul(1000).abs_diff(now_ms))
@@ -219,7 +231,7 @@ mod tests {
     use crate::api::request::Reply;
 
     #[test]
-    fn the_apis_word_on_the_signature_counts() {
+    fn reads_whether_the_api_accepts_the_signature() {
         for (body, expected) in [
             (r#"{"status":"ready","tenantSignature":"accepted"}"#, Ok(())),
             (
@@ -230,7 +242,7 @@ mod tests {
                 r#"{"status":"ready","tenantSignature":"off"}"#,
                 Err(NotReadyError::SignatureUnchecked),
             ),
-            // Servers of the family say nothing of it, each in its own way.
+            // Compatible APIs do not report it, in various ways.
             (r#"{"status":"ready"}"#, Ok(())),
             (r#"{"tenantSignature":7}"#, Ok(())),
             ("ok", Ok(())),
@@ -247,26 +259,26 @@ mod tests {
                 reply,
                 fields: http::HeaderMap::new(),
             };
-            assert_eq!(signature_is_taken(&answer), expected, "{body}");
+            assert_eq!(check_signature(&answer), expected, "{body}");
         }
     }
 
     #[test]
-    fn without_readyz_the_description_and_the_clock_count() {
+    fn without_readyz_judges_by_description_and_clock() {
         use crate::api::Versions::{Both, V1, V2};
-        const FAMILY: &str = r#"{"tenantSignature":{"required":true,"versions":["v1"]}}"#;
+        const ONLY_V1: &str = r#"{"tenantSignature":{"required":true,"versions":["v1"]}}"#;
         const DEMANDS_V2: &str = r#"{"tenantSignature":{"required":true,"versions":["v2"]}}"#;
         const OFF: &str = r#"{"tenantSignature":{"required":false,"versions":["v1"]}}"#;
         for (sent, skew, info, expected) in [
-            (Both, Some(1_000), FAMILY, Ok(())),
-            (Both, Some(299_000), FAMILY, Ok(())),
-            (Both, None, FAMILY, Ok(())),
+            (Both, Some(1_000), ONLY_V1, Ok(())),
+            (Both, Some(299_000), ONLY_V1, Ok(())),
+            (Both, None, ONLY_V1, Ok(())),
             (Both, Some(1_000), "", Ok(())),
             (Both, Some(1_000), r#"{"name":"toolbridge"}"#, Ok(())),
             (
                 Both,
                 Some(301_000),
-                FAMILY,
+                ONLY_V1,
                 Err(NotReadyError::ClockSkew(301)),
             ),
             (Both, Some(301_000), "", Err(NotReadyError::ClockSkew(301))),
@@ -279,7 +291,7 @@ mod tests {
             (
                 V2,
                 Some(1_000),
-                FAMILY,
+                ONLY_V1,
                 Err(NotReadyError::SignatureVersion),
             ),
             (
@@ -310,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn the_description_says_what_time_it_is() {
+    fn reads_the_clock_of_the_description() {
         let skew = |info: &str| info_skew(&Info::read(info.as_bytes()), 1_795_000_250_000);
         assert_eq!(skew(r#"{"time":"2026-11-18T11:10:45.123Z"}"#), Some(5_000));
         assert_eq!(skew(r#"{"time":"soon"}"#), None);
@@ -318,11 +330,11 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_put_down_to_what_is_known() {
+    fn explains_a_refusal_by_clock_and_versions() {
         use crate::api::Versions::{Both, V1, V2};
         const ANY: &str = r#"{"tenantSignature":{"required":true,"versions":["v1","v2"]}}"#;
         const DEMANDS_V2: &str = r#"{"tenantSignature":{"required":true,"versions":["v2"]}}"#;
-        const FAMILY: &str = r#"{"tenantSignature":{"versions":["v1"]}}"#;
+        const ONLY_V1: &str = r#"{"tenantSignature":{"versions":["v1"]}}"#;
         for (sent, skew, info, expected) in [
             (Both, Some(1_000), ANY, NotReadyError::SignatureRefused),
             (Both, None, DEMANDS_V2, NotReadyError::SignatureRefused),
@@ -331,7 +343,7 @@ mod tests {
             (V2, Some(61_000), ANY, NotReadyError::ClockSkew(61)),
             (V1, Some(61_000), ANY, NotReadyError::SignatureRefused),
             (V1, Some(1_000), DEMANDS_V2, NotReadyError::SignatureVersion),
-            (V2, Some(1_000), FAMILY, NotReadyError::SignatureVersion),
+            (V2, Some(1_000), ONLY_V1, NotReadyError::SignatureVersion),
             (V1, Some(1_000), "", NotReadyError::SignatureRefused),
             (
                 V1,

@@ -1,7 +1,8 @@
-//! The words that a tool and the Go API exchange: one request, one reply, or one reason why there is none.
+//! The interface between tools and the Go API: one request, and one reply or the reason why there
+//! is none.
 //!
-//! These types are the wall between `tools` and the rest of `upstream`. A request has no host, no token, no session
-//! and no signature; whoever implements [`Api`] adds those. A reply is what the API said, unread.
+//! `tools` depends on no other module of `api`. A request has no host, token, session or signature;
+//! implementations of [`Api`] add them. The body of a reply is not interpreted here.
 
 use std::future::Future;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 
-/// One request to the API, as a tool means it.
+/// One request to the API, before authentication and signing.
 #[derive(Debug, Clone)]
 pub struct Request {
     pub method: Method,
@@ -23,66 +24,70 @@ pub struct Request {
     pub repeat: Repeat,
 }
 
-/// Whether a request may be sent again when the API did not get it, was not able to serve it, or said nothing.
+/// Whether a request may be repeated when the API did not receive it, could not serve it or did not
+/// answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeat {
-    /// Carried out twice it does no more than once, and whoever sent it knows its own work when it meets it.
+    /// Idempotent: repeating it changes nothing more, and its sender recognizes its own earlier
+    /// effect.
     Harmless,
-    /// It is sent once. Only a session that the API has lost, by which nothing was done, is a reason to send it again.
+    /// Sent once. Repeated only after a lost session, in which case the API did nothing.
     Never,
 }
 
-/// What the API answered. Its meaning depends on what was asked, so it is left to the tool.
+/// The answer of the API. Its meaning depends on the request, so the tool interprets it.
 #[derive(Debug, Clone)]
 pub struct Reply {
     pub status: u16,
     pub body: Bytes,
-    /// `Retry-After`, when the API sent a usable one.
+    /// `Retry-After`, if it is valid.
     pub retry_after: Option<Duration>,
-    /// The API said with `Link: rel="next"` that another page follows.
+    /// `Link: rel="next"` announced another page.
     pub has_next: bool,
-    /// The request was sent before, and may have been carried out then; the answer is to the last sending.
+    /// An earlier attempt of the request may have been carried out; this is the answer to the last
+    /// one.
     pub doubtful: bool,
 }
 
-/// Why there is no reply. The variants differ in what a caller may conclude about the API's state.
+/// Why there is no reply. The variants differ in what the caller may conclude about the API's
+/// state.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ApiError {
-    /// No connection came about: nothing was sent, nothing can have changed.
+    /// No connection was established: nothing was sent and nothing has changed.
     #[error("the API cannot be reached")]
     Unreachable,
-    /// Time ran out. With `sent`, the API may have done what was asked.
+    /// The time limit was reached. If `sent`, the API may have carried out the request.
     #[error("the API did not answer in time")]
     TimedOut { sent: bool },
-    /// The request was sent, perhaps several times, and no connection held until the whole answer had come: the outcome
-    /// is unknown.
+    /// The request was sent, perhaps several times, but no complete answer arrived: the outcome is
+    /// unknown.
     #[error("the connection to the API broke before it answered")]
     AnswerLost,
-    /// The answer was larger than the sidecar is willing to hold.
+    /// The answer exceeds the size limit.
     #[error("the API's answer is larger than {limit} bytes")]
     AnswerTooLarge { limit: usize },
-    /// There was no memory for the answer, which has come: the request may have been carried out.
+    /// The answer arrived but did not fit the memory budget: the request may have been carried out.
     #[error("there is no memory for the API's answer")]
     NoMemoryForAnswer,
     /// The API refused to open a session, with this reply.
     #[error("the API refused to open a session (status {})", .0.status)]
     SessionRefused(Reply),
-    /// There is nothing to show to the API in the caller's name, so it was not asked.
+    /// No token for the API could be obtained in the name of the caller, so nothing was sent.
     #[error("the caller has no access to the API")]
     NoAccess(NoAccess),
-    /// The API has failed too often in a row, so it was not asked. Somebody will try it again in so long.
+    /// The circuit breaker is open, so nothing was sent. A retry may succeed after `retry_in`.
     #[error("the API is left alone for {retry_in:?}")]
     CircuitOpen { retry_in: Duration },
-    /// There were too many calls before this one, or they took too long.
+    /// The limit on concurrent calls or on memory was reached, so nothing was sent.
     #[error("too many calls are under way")]
     Overloaded,
-    /// The caller went away.
+    /// The caller cancelled the call.
     #[error("the call was cancelled")]
     Cancelled,
 }
 
 impl ApiError {
-    /// Nothing can have changed.
+    /// Whether the API cannot have changed anything, because no request was sent.
     #[must_use]
     pub fn nothing_was_sent(&self) -> bool {
         match self {
@@ -101,20 +106,20 @@ impl ApiError {
     }
 }
 
-/// Whose business it is that a caller who may come in here has no access to the API.
+/// Why an authenticated caller has no access to the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoAccess {
-    /// The caller's: another login may help.
+    /// The token was refused: signing in again may help.
     Refused,
-    /// The caller's, and no login will help.
+    /// The caller has no access: signing in again does not help.
     Denied,
-    /// Nobody's; it passes.
+    /// The authorization server is temporarily unavailable.
     Unavailable,
-    /// Whoever runs the servers'.
+    /// The servers are misconfigured.
     Faulty,
 }
 
-/// The API during one tool call: all requests sent through it share one session, one principal, one deadline.
+/// The API during one tool call. All requests share one session, one principal and one deadline.
 pub trait Api: Send + Sync {
     fn send(&self, request: Request) -> impl Future<Output = Result<Reply, ApiError>> + Send;
 }

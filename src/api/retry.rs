@@ -1,9 +1,9 @@
-//! When a request is sent again: after a pause, within the call's deadline, and only as far as the budget goes.
+//! Retries: after a backoff, within the deadline of the call, and limited by a shared budget.
 //!
-//! Whether it may be sent again at all is the request's own business ([`Repeat`](super::request::Repeat)). The budget is
-//! everybody's: each request puts a fifth of a retry into it and each retry takes one out, so that an API that fails
-//! everything gets at most a fifth more to do. A few are there from the start, and come back with time, for those who
-//! call seldom.
+//! [`Repeat`](super::request::Repeat) decides whether a request may be repeated at all. All calls
+//! share one budget: each request adds a fifth of a retry and each retry takes one, so an API that
+//! fails every request receives at most a fifth more. A minimum of retries is available from the
+//! start and is refilled over time, for periods with few requests.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -15,27 +15,27 @@ use tokio::time::Instant;
 use crate::foundation::deadline::Deadline;
 use crate::telemetry::metrics;
 
-/// A retry in units of the budget, and what a request earns of one.
+/// The cost of a retry in units of the budget, and what each request adds.
 const RETRY: i64 = 1000;
 const SHARE: i64 = RETRY / 5;
 
-/// What is there for those who call seldom, and how soon one of it comes back.
-const FLOOR: i64 = 10 * RETRY;
-const COMES_BACK: Duration = Duration::from_secs(1);
+/// The minimum of the budget, and the time in which one retry of it is refilled.
+const MIN_BUDGET: i64 = 10 * RETRY;
+const REFILL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// More is not saved up: it would be a surge when things go wrong.
-const MOST: i64 = 100 * RETRY;
+/// Upper limit of the budget: a larger one would allow a surge of retries when an outage starts.
+const MAX_BUDGET: i64 = 100 * RETRY;
 
-/// Before the second sending; each later one waits twice as long, up to the longest.
+/// Backoff before the second attempt. It doubles with each further attempt, up to the maximum.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const MAX_PAUSE: Duration = Duration::from_secs(2);
 
-/// A longer `Retry-After` is the caller's to sit out: a call that waits keeps others from its place.
-const LONGEST_WISH: Duration = Duration::from_secs(5);
+/// A longer `Retry-After` is returned to the caller: waiting here would occupy a call slot.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(crate) struct Retries {
-    /// How often a request is sent at most.
+    /// Maximum number of attempts, the first included.
     max_attempts: u32,
     budget: Budget,
 }
@@ -48,19 +48,28 @@ impl Retries {
         }
     }
 
-    /// A request is sent for the first time.
+    /// Records the first attempt of a request, which adds to the budget.
     pub fn first(&self) {
         self.budget.earn();
     }
 
-    /// How long to wait before sending again what has been sent so often; `None`: not again. `wish` is the API's
-    /// `Retry-After`, before which it is never asked.
-    pub fn pause(&self, sent: u32, wish: Option<Duration>, deadline: Deadline) -> Option<Duration> {
-        if sent >= self.max_attempts || wish.is_some_and(|wish| wish > LONGEST_WISH) {
+    /// The pause before the next attempt of a request that was sent `sent` times, or `None` if it
+    /// must not be repeated. The pause is never shorter than `retry_after`, the API's
+    /// `Retry-After`.
+    pub fn pause(
+        &self,
+        sent: u32,
+        retry_after: Option<Duration>,
+        deadline: Deadline,
+    ) -> Option<Duration> {
+        if sent >= self.max_attempts
+            || retry_after.is_some_and(|retry_after| retry_after > MAX_RETRY_AFTER)
+        {
             return None;
         }
-        let pause = wish.unwrap_or_default() + backoff(sent, RandomState::new().hash_one(sent));
-        // Where the deadline would pass in the meantime, the answer that there is now is the best that there will be.
+        let pause =
+            retry_after.unwrap_or_default() + backoff(sent, RandomState::new().hash_one(sent));
+        // The deadline would pass during the pause, so the present answer is final.
         if pause >= deadline.remaining() {
             return None;
         }
@@ -72,57 +81,58 @@ impl Retries {
     }
 }
 
-/// Between half and the whole of a pause that doubles, so that those who failed together do not come back together.
-fn backoff(sent: u32, dice: u64) -> Duration {
+/// Exponential backoff with jitter between half and the full pause, so that retries spread out.
+fn backoff(sent: u32, random: u64) -> Duration {
     let doubled = 1u32.checked_shl(sent.saturating_sub(1)).unwrap_or(u32::MAX);
-    let whole = FIRST_PAUSE.saturating_mul(doubled).min(LONGEST_PAUSE);
+    let whole = FIRST_PAUSE.saturating_mul(doubled).min(MAX_PAUSE);
     let half = whole / 2;
-    half + half.mul_f64(f64::from((dice >> 32) as u32) / f64::from(u32::MAX))
+    half + half.mul_f64(f64::from((random >> 32) as u32) / f64::from(u32::MAX))
 }
 
-/// Earning is one load where nothing is missing, and one addition elsewhere.
+/// Adding is one atomic load while the budget is full, and one addition otherwise.
 #[derive(Debug)]
 struct Budget {
     left: AtomicI64,
-    /// Until when the floor has come back.
+    /// The time up to which the minimum has been refilled.
     since: Mutex<Instant>,
 }
 
 impl Budget {
     fn new(now: Instant) -> Self {
         Self {
-            left: AtomicI64::new(FLOOR),
+            left: AtomicI64::new(MIN_BUDGET),
             since: Mutex::new(now),
         }
     }
 
     fn earn(&self) {
-        // Requests side by side may overshoot by what each earns, which is less than a retry for five of them.
-        if self.left.load(Ordering::Relaxed) < MOST {
+        // Concurrent requests may overshoot the limit by one share each.
+        if self.left.load(Ordering::Relaxed) < MAX_BUDGET {
             self.left.fetch_add(SHARE, Ordering::Relaxed);
         }
     }
 
     fn spend(&self, now: Instant) -> bool {
-        self.come_back(now);
+        self.refill(now);
         let taken = |left: i64| (left >= RETRY).then_some(left - RETRY);
         self.left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken)
             .is_ok()
     }
 
-    fn come_back(&self, now: Instant) {
+    fn refill(&self, now: Instant) {
         let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
-        let whole = now.saturating_duration_since(*since).as_secs() / COMES_BACK.as_secs();
-        *since += COMES_BACK * u32::try_from(whole).unwrap_or(u32::MAX);
-        let back = i64::try_from(whole)
+        let whole = now.saturating_duration_since(*since).as_secs() / REFILL_INTERVAL.as_secs();
+        *since += REFILL_INTERVAL * u32::try_from(whole).unwrap_or(u32::MAX);
+        let amount = i64::try_from(whole)
             .unwrap_or(i64::MAX)
             .saturating_mul(RETRY);
-        let filled = |left: i64| (left < FLOOR).then(|| left.saturating_add(back).min(FLOOR));
-        // An error means that nothing is missing.
+        let refilled =
+            |left: i64| (left < MIN_BUDGET).then(|| left.saturating_add(amount).min(MIN_BUDGET));
+        // An error means that the budget is not below its minimum.
         let _ = self
             .left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, filled);
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, refilled);
     }
 }
 
@@ -133,35 +143,35 @@ mod tests {
 
     use super::*;
 
-    fn far() -> Deadline {
+    fn far_deadline() -> Deadline {
         Deadline::after(Duration::from_secs(25))
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_is_sent_so_often_and_no_more() {
+    async fn limits_the_attempts() {
         let retries = Retries::new(3);
-        assert!(retries.pause(1, None, far()).is_some());
-        assert!(retries.pause(2, None, far()).is_some());
-        assert_eq!(retries.pause(3, None, far()), None);
-        assert_eq!(Retries::new(1).pause(1, None, far()), None);
+        assert!(retries.pause(1, None, far_deadline()).is_some());
+        assert!(retries.pause(2, None, far_deadline()).is_some());
+        assert_eq!(retries.pause(3, None, far_deadline()), None);
+        assert_eq!(Retries::new(1).pause(1, None, far_deadline()), None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_the_api_wishes_is_the_least_pause_and_an_absurd_wish_the_end() {
+    async fn honours_retry_after_and_gives_up_on_a_long_one() {
         let retries = Retries::new(3);
-        let wish = Duration::from_secs(3);
-        let pause = retries.pause(1, Some(wish), far()).unwrap();
+        let retry_after = Duration::from_secs(3);
+        let pause = retries.pause(1, Some(retry_after), far_deadline()).unwrap();
         assert!(
-            pause >= wish + FIRST_PAUSE / 2 && pause <= wish + FIRST_PAUSE,
+            pause >= retry_after + FIRST_PAUSE / 2 && pause <= retry_after + FIRST_PAUSE,
             "{pause:?}"
         );
-        for absurd in [LONGEST_WISH + Duration::from_millis(1), Duration::MAX] {
-            assert_eq!(retries.pause(1, Some(absurd), far()), None);
+        for too_long in [MAX_RETRY_AFTER + Duration::from_millis(1), Duration::MAX] {
+            assert_eq!(retries.pause(1, Some(too_long), far_deadline()), None);
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_past_the_deadline() {
+    async fn never_waits_past_the_deadline() {
         let retries = Retries::new(3);
         let soon = Deadline::after(Duration::from_secs(3));
         assert_eq!(retries.pause(1, Some(Duration::from_secs(3)), soon), None);
@@ -175,35 +185,36 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn those_who_call_seldom_have_a_few_retries_that_come_back() {
+    async fn refills_the_minimum_over_time() {
         let retries = Retries::new(u32::MAX);
         let spent = |retries: &Retries| {
             (0..1000)
-                .filter(|_| retries.pause(1, None, far()).is_some())
+                .filter(|_| retries.pause(1, None, far_deadline()).is_some())
                 .count()
         };
         assert_eq!(spent(&retries), 10);
-        advance(COMES_BACK * 3 + COMES_BACK / 2).await;
+        advance(REFILL_INTERVAL * 3 + REFILL_INTERVAL / 2).await;
         assert_eq!(spent(&retries), 3);
-        advance(COMES_BACK / 2).await;
-        assert_eq!(spent(&retries), 1, "half a second is not forgotten");
-        advance(COMES_BACK * 1000).await;
-        assert_eq!(spent(&retries), 10, "and not saved up");
+        advance(REFILL_INTERVAL / 2).await;
+        assert_eq!(spent(&retries), 1, "the remaining half second counts");
+        advance(REFILL_INTERVAL * 1000).await;
+        assert_eq!(spent(&retries), 10, "and no more than the minimum");
     }
 
     proptest! {
         #[test]
-        fn a_pause_grows_and_has_an_end(sent in 1u32.., dice: u64) {
+        fn backoff_grows_up_to_the_maximum(sent in 1u32.., random: u64) {
             let whole = backoff(sent, u64::MAX);
-            let pause = backoff(sent, dice);
+            let pause = backoff(sent, random);
             prop_assert!(pause <= whole && pause >= whole / 2);
-            prop_assert!(whole <= LONGEST_PAUSE && whole >= backoff(sent.saturating_sub(1).max(1), u64::MAX));
+            let previous = backoff(sent.saturating_sub(1).max(1), u64::MAX);
+            prop_assert!(whole <= MAX_PAUSE && whole >= previous);
         }
 
-        /// However requests, failures and time are mixed, the API never gets more than a fifth on top, beyond what the
-        /// floor is and what of it comes back.
+        /// In any mix of requests, failures and time, retries never exceed a fifth of the requests,
+        /// beyond the minimum and its refills.
         #[test]
-        fn retries_never_amount_to_more_than_a_fifth_over_the_floor(
+        fn retries_stay_within_a_fifth_of_the_requests(
             steps in prop::collection::vec((any::<bool>(), 0..300u64), 1..500)
         ) {
             let mut now = Instant::now();
@@ -218,8 +229,8 @@ mod tests {
                 } else if budget.spend(now) {
                     retries += 1;
                 }
-                let back = i64::try_from(waited.as_secs()).unwrap() * RETRY;
-                prop_assert!(retries * RETRY <= FLOOR + requests * SHARE + back);
+                let amount = i64::try_from(waited.as_secs()).unwrap() * RETRY;
+                prop_assert!(retries * RETRY <= MIN_BUDGET + requests * SHARE + amount);
             }
         }
     }

@@ -1,12 +1,14 @@
-//! The API during one tool call: a session that is opened with the first request and ended when this value is dropped.
+//! A session of the API, which is opened with the first request of a tool call and closed when the
+//! [`Session`] is dropped.
 //!
-//! When the caller goes away in the middle of opening it, opening goes on in a task of its own, which still reads the
-//! answer, finds nobody who wants the session, and drops it, which ends it.
+//! If the caller leaves while the session is being opened, opening continues in a task of its own,
+//! so that the answer is read and the session closed.
 //!
-//! There are two reasons to send a request again. When the API has forgotten the session (428) or its epoch has risen (409
-//! `epoch_mismatch`), nothing has been done yet, so any request is sent again in a new session: once per call. When the API
-//! did not get the request, could not serve it or said nothing, one that can do no harm is sent again, as [`retry`](super::retry)
-//! allows. Opening a session is such a request.
+//! There are two reasons to repeat a request. After a lost session (428) or a new epoch (409
+//! `epoch_mismatch`) nothing was done, so any request is sent again in a new session, once per
+//! call. When the API did not receive the request, could not serve it or did not answer, a request
+//! that is safe to repeat is sent again, as [`retry`](super::retry) allows. Opening a session is
+//! safe to repeat.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -21,11 +23,11 @@ use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
 
 use super::breaker::Pass;
-use super::classify::{ApiTrouble, is_well, trouble};
+use super::classify::{TransientFailure, is_healthy, transient_failure};
 use super::client::{ApiAnswer, Client, Identity};
-use super::concurrency_limit::Turn;
+use super::concurrency_limit::CallPermit;
 use super::request::{Api, ApiError, NoAccess, Repeat, Reply, Request};
-use super::session_closer::{Guard, Room};
+use super::session_closer::{Guard, SessionSlot};
 use super::{ApiClient, CallContext, headers};
 use crate::auth::{Credential, ExchangeError};
 use crate::telemetry::metrics;
@@ -34,33 +36,33 @@ use crate::telemetry::timings::Stage;
 
 const SESSIONS: &str = "/v1/sync/sessions";
 
-/// Implements [`Api`] for one principal, one session, one deadline.
+/// Implements [`Api`] for one principal, one session and one deadline.
 #[derive(Debug)]
 pub struct Session {
-    upstream: ApiClient,
+    api: ApiClient,
     credential: Credential,
-    /// Made when it is first needed: a call that sends nothing exchanges no token.
+    /// Created with the first request: a call that sends nothing exchanges no token.
     identity: OnceCell<Identity>,
     context: CallContext,
-    /// Held from the first request on.
-    entered: OnceCell<Entered>,
+    /// Held from the first request to the end of the call.
+    admission: OnceCell<Admission>,
     current: Mutex<Current>,
 }
 
 #[derive(Debug, Default)]
 struct Current {
     opened: Option<Arc<Opened>>,
-    mended: bool,
+    reopened: bool,
 }
 
-/// What a call has to have before it may ask anything.
+/// The permissions that a call needs before it sends requests.
 #[derive(Debug)]
-struct Entered {
+struct Admission {
     pass: Pass,
-    _turn: Turn,
+    _permit: CallPermit,
 }
 
-/// A session that exists: the headers to use it with, and the guard that ends it.
+/// An open session: its headers, and the guard that closes it.
 #[derive(Debug)]
 struct Opened {
     identity: Identity,
@@ -72,30 +74,30 @@ impl Api for Session {
         tokio::select! {
             biased;
             () = self.context.cancel.cancelled() => Err(ApiError::Cancelled),
-            // Boxed, since a tool holds several of these side by side, and what they are made of is large.
-            result = Box::pin(self.deliver(request)) => result,
+            // Boxed, because a tool polls several of these large futures concurrently.
+            result = Box::pin(self.send_with_retries(request)) => result,
         }
     }
 }
 
 impl Session {
-    pub(crate) fn new(upstream: ApiClient, credential: Credential, context: CallContext) -> Self {
+    pub(crate) fn new(api: ApiClient, credential: Credential, context: CallContext) -> Self {
         Self {
-            upstream,
+            api,
             credential,
             identity: OnceCell::new(),
             context,
-            entered: OnceCell::new(),
+            admission: OnceCell::new(),
             current: Mutex::default(),
         }
     }
 
-    /// Sends a request in the session of this call, and again as far as it may be. Reasons why there
-    /// is no session are final: opening one has been tried again already.
-    async fn deliver(&self, request: Request) -> Result<Reply, ApiError> {
-        let pass = self.entered().await?;
-        self.upstream.0.retries.first();
-        let (mut sent, mut doubtful) = (0, false);
+    /// Sends a request in the session of this call, and repeats it where allowed. Failures to open
+    /// a session are final, because opening has its own retries.
+    async fn send_with_retries(&self, request: Request) -> Result<Reply, ApiError> {
+        let pass = self.admission().await?;
+        self.api.0.retries.first();
+        let (mut sent, mut uncertain) = (0, false);
         let outcome = loop {
             let opened = match self.opened(pass).await {
                 Ok(opened) => opened,
@@ -103,69 +105,74 @@ impl Session {
             };
             let outcome = self.attempt(pass, &opened, &request).await;
             if outcome.as_ref().is_ok_and(session_is_refused) {
-                if self.let_go(opened).await {
+                if self.discard(opened).await {
                     metrics::sent_again("session_lost");
                     continue;
                 }
                 break outcome;
             }
             sent += 1;
-            let Some(trouble) = trouble(outcome.as_ref()) else {
+            let Some(failure) = transient_failure(outcome.as_ref()) else {
                 break outcome;
             };
             if request.repeat == Repeat::Never
-                || !self.may_go_again(pass, Stage::Api, sent, trouble).await
+                || !self.wait_to_retry(pass, Stage::Api, sent, failure).await
             {
                 break outcome;
             }
-            // A question leaves nothing behind.
-            doubtful |= trouble.doubtful && request.method != Method::GET;
+            // A read has no effect, so repeating it leaves no doubt.
+            uncertain |= failure.may_have_been_applied && request.method != Method::GET;
         };
         match outcome {
-            Ok(reply) => Ok(Reply { doubtful, ..reply }),
-            // What an earlier sending did is unknown, whatever kept the last one from being sent.
-            Err(failure) if doubtful && failure.nothing_was_sent() => Err(ApiError::AnswerLost),
+            Ok(reply) => Ok(Reply {
+                doubtful: uncertain,
+                ..reply
+            }),
+            // The effect of an earlier attempt is unknown, whatever kept the last one from being
+            // sent.
+            Err(failure) if uncertain && failure.nothing_was_sent() => Err(ApiError::AnswerLost),
             Err(failure) => Err(failure),
         }
     }
 
-    /// Waits until what has been sent so often may be sent again, if it may.
-    async fn may_go_again(
+    /// Waits before the next attempt. Returns whether it may be made.
+    async fn wait_to_retry(
         &self,
         pass: &Pass,
         stage: Stage,
         sent: u32,
-        trouble: ApiTrouble,
+        failure: TransientFailure,
     ) -> bool {
-        let retries = &self.upstream.0.retries;
-        let pause = || retries.pause(sent, trouble.wish, self.context.deadline);
+        let retries = &self.api.0.retries;
+        let pause = || retries.pause(sent, failure.retry_after, self.context.deadline);
         let Some(pause) = pass.holds().then(pause).flatten() else {
             return false;
         };
-        let _waiting = self.context.spent.during(stage);
+        let _timing = self.context.spent.during(stage);
         tokio::time::sleep(pause).await;
         let holds = pass.holds();
         if holds {
-            metrics::sent_again(trouble.reason);
+            metrics::sent_again(failure.reason);
         }
         holds
     }
 
-    /// Sends a request once, within the call's deadline, and tells the breaker how that went.
+    /// Sends a request once, within the deadline of the call, and reports the outcome to the
+    /// breaker.
     async fn attempt(
         &self,
         pass: &Pass,
         opened: &Opened,
         request: &Request,
     ) -> Result<Reply, ApiError> {
-        let _sending = self.context.spent.during(Stage::Api);
-        let client = &self.upstream.0.client;
+        let _timing = self.context.spent.during(Stage::Api);
+        let client = &self.api.0.client;
         let sent =
             pin!(client.request(&opened.identity, request, self.context.deadline.remaining()));
         let timed_out = Err(ApiError::TimedOut { sent: true });
         let answered = self.context.deadline.limit(sent).await.unwrap_or(timed_out);
         let outcome = answered.map(|answer| answer.reply);
-        match is_well(outcome.as_ref(), request.method == Method::GET) {
+        match is_healthy(outcome.as_ref(), request.method == Method::GET) {
             Some(true) => pass.succeeded(),
             Some(false) => pass.failed(Instant::now()),
             None => {}
@@ -173,42 +180,45 @@ impl Session {
         outcome
     }
 
-    /// The right to ask the API at all, which lasts as long as the call.
-    async fn entered(&self) -> Result<&Pass, ApiError> {
+    /// Obtains the permissions of this call, which last until its end.
+    async fn admission(&self) -> Result<&Pass, ApiError> {
         let admit = || {
-            let admitted = self.upstream.0.breaker.admit(Instant::now());
+            let admitted = self.api.0.breaker.admit(Instant::now());
             admitted.map_err(|retry_in| ApiError::CircuitOpen { retry_in })
         };
-        let entering = async {
-            // Whoever will be refused need not wait for it.
+        let admitting = async {
+            // A call that the breaker refuses must not wait in the queue.
             let mut pass = admit()?;
-            let turn = match self.upstream.0.turns.try_take() {
-                Some(turn) => turn,
-                None => Box::pin(self.queue(self.upstream.0.turns.take())).await?,
+            let permit = match self.api.0.concurrency.try_take() {
+                Some(permit) => permit,
+                None => Box::pin(self.queue(self.api.0.concurrency.take())).await?,
             };
             if !pass.holds() {
                 pass = admit()?;
             }
-            Ok(Entered { pass, _turn: turn })
+            Ok(Admission {
+                pass,
+                _permit: permit,
+            })
         };
-        let entered = self.entered.get_or_try_init(|| entering).await?;
-        Ok(&entered.pass)
+        let admission = self.admission.get_or_try_init(|| admitting).await?;
+        Ok(&admission.pass)
     }
 
-    /// Waits for what other calls have to make room for.
+    /// Waits for a permit or slot that other calls hold.
     async fn queue<T>(
         &self,
-        room: impl Future<Output = Result<T, ApiError>>,
+        work: impl Future<Output = Result<T, ApiError>>,
     ) -> Result<T, ApiError> {
-        let _waiting = (
+        let _timing = (
             self.context.spent.during(Stage::Queue),
             metrics::call_waiting(),
         );
-        let room = self.context.deadline.limit(room).await;
-        room.unwrap_or(Err(ApiError::TimedOut { sent: false }))
+        let granted = self.context.deadline.limit(work).await;
+        granted.unwrap_or(Err(ApiError::TimedOut { sent: false }))
     }
 
-    /// The session of this call. Requests that come at the same time wait for the same opening.
+    /// The session of this call. Concurrent requests share one opening.
     async fn opened(&self, pass: &Pass) -> Result<Arc<Opened>, ApiError> {
         let mut current = self.current.lock().await;
         if let Some(opened) = &current.opened {
@@ -219,23 +229,24 @@ impl Session {
         Ok(opened)
     }
 
-    /// Gives up a session that the API has refused, and says whether there will be another: once per call.
+    /// Discards a session that the API has refused. Returns whether a new one may be opened: once
+    /// per call.
     ///
-    /// It is let go before anything is waited for: the new one may need the very room that it takes.
-    async fn let_go(&self, refused: Arc<Opened>) -> bool {
+    /// The session is released before anything is awaited, because the new one may need its slot.
+    async fn discard(&self, refused: Arc<Opened>) -> bool {
         let refused = {
-            let known_by = Arc::downgrade(&refused);
+            let weak = Arc::downgrade(&refused);
             drop(refused);
-            known_by
+            weak
         };
         let mut current = self.current.lock().await;
         match &current.opened {
-            // A request beside this one has done it.
+            // A concurrent request has discarded it.
             None => true,
             Some(opened) if Arc::as_ptr(opened) != refused.as_ptr() => true,
-            Some(_) if current.mended => false,
+            Some(_) if current.reopened => false,
             Some(_) => {
-                current.mended = true;
+                current.reopened = true;
                 current.opened = None;
                 true
             }
@@ -244,7 +255,7 @@ impl Session {
 
     async fn identity(&self) -> Result<Identity, ApiError> {
         let made = self.identity.get_or_try_init(|| async {
-            let _proving = self.context.spent.during(Stage::Auth);
+            let _timing = self.context.spent.during(Stage::Auth);
             let token = self.credential.token().await.map_err(no_access)?;
             Ok(Identity::new(&token, &self.context))
         });
@@ -254,15 +265,15 @@ impl Session {
         }
     }
 
-    /// Opens a session, if need be in several tries. Whatever goes wrong here, the operation that wanted the session has
-    /// not been sent, and the failures say so.
+    /// Opens a session, with retries. The operation that needs the session has not been sent, and
+    /// the errors state so.
     async fn open(&self, pass: &Pass) -> Result<Arc<Opened>, ApiError> {
         let identity = self.identity().await?;
-        self.upstream.0.retries.first();
+        self.api.0.retries.first();
         let mut sent = 0;
         loop {
-            let room = self.room().await?;
-            let failure = match self.open_in(room, identity.clone()).await {
+            let slot = self.slot().await?;
+            let failure = match self.open_in_slot(slot, identity.clone()).await {
                 Ok(opened) => return Ok(Arc::new(opened)),
                 Err(failure) => failure,
             };
@@ -270,13 +281,16 @@ impl Session {
                 ApiError::SessionRefused(reply) => Ok(reply),
                 failure => Err(failure),
             };
-            // An API that opens sessions may still not be able to do more, so only failures count.
-            if is_well(refused, true) == Some(false) {
+            // An opened session does not prove that operations work, so only failures count.
+            if is_healthy(refused, true) == Some(false) {
                 pass.failed(Instant::now());
             }
             sent += 1;
-            let again = match trouble(refused) {
-                Some(trouble) => self.may_go_again(pass, Stage::Session, sent, trouble).await,
+            let again = match transient_failure(refused) {
+                Some(transient) => {
+                    self.wait_to_retry(pass, Stage::Session, sent, transient)
+                        .await
+                }
                 None => false,
             };
             if !again {
@@ -289,21 +303,35 @@ impl Session {
         }
     }
 
-    async fn room(&self) -> Result<Room, ApiError> {
-        let ApiClient(inner) = &self.upstream;
-        Box::pin(self.queue(async { inner.turns.patiently(inner.enders.room()).await? })).await
+    async fn slot(&self) -> Result<SessionSlot, ApiError> {
+        let ApiClient(inner) = &self.api;
+        Box::pin(self.queue(async {
+            inner
+                .concurrency
+                .with_queue_timeout(inner.closers.reserve())
+                .await?
+        }))
+        .await
     }
 
-    async fn open_in(&self, room: Room, identity: Identity) -> Result<Opened, ApiError> {
-        let _opening = self.context.spent.during(Stage::Session);
-        let inner = &self.upstream.0;
+    async fn open_in_slot(
+        &self,
+        slot: SessionSlot,
+        identity: Identity,
+    ) -> Result<Opened, ApiError> {
+        let _timing = self.context.spent.during(Stage::Session);
+        let inner = &self.api.0;
         let opening = open(
             inner.client.clone(),
             identity,
-            room,
+            slot,
             inner.settings.call_deadline,
         );
-        let opened = self.context.deadline.limit(ToItsEnd::begin(opening)).await;
+        let opened = self
+            .context
+            .deadline
+            .limit(CompleteOnDrop::begin(opening))
+            .await;
         let opened = opened.unwrap_or(Err(ApiError::TimedOut { sent: true }));
         if matches!(&opened, Err(ApiError::SessionRefused(reply)) if reply.status == 401) {
             self.credential.forget();
@@ -312,16 +340,16 @@ impl Session {
     }
 }
 
-/// Work that goes on in a task of its own when nobody waits for it any more, and costs none before.
-struct ToItsEnd<T: Send + 'static>(Option<BoxFuture<'static, T>>);
+/// A future that is moved to a task when dropped before completion. Until then it costs no task.
+struct CompleteOnDrop<T: Send + 'static>(Option<BoxFuture<'static, T>>);
 
-impl<T: Send + 'static> ToItsEnd<T> {
+impl<T: Send + 'static> CompleteOnDrop<T> {
     fn begin(work: impl Future<Output = T> + Send + 'static) -> Self {
         Self(Some(Box::pin(work)))
     }
 }
 
-impl<T: Send + 'static> Future for ToItsEnd<T> {
+impl<T: Send + 'static> Future for CompleteOnDrop<T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
@@ -336,9 +364,9 @@ impl<T: Send + 'static> Future for ToItsEnd<T> {
     }
 }
 
-impl<T: Send + 'static> Drop for ToItsEnd<T> {
+impl<T: Send + 'static> Drop for CompleteOnDrop<T> {
     fn drop(&mut self) {
-        // Where there is no runtime, there is nothing left that could go on.
+        // Without a runtime, the process is ending.
         if let (Some(work), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
             tasks::spawn_on(&runtime, "session", work);
         }
@@ -354,20 +382,20 @@ fn no_access(error: ExchangeError) -> ApiError {
     })
 }
 
-/// Opens a session, once.
+/// Opens a session with one request.
 async fn open(
     client: Client,
     identity: Identity,
-    room: Room,
+    slot: SessionSlot,
     within: Duration,
 ) -> Result<Opened, ApiError> {
     let answer = client
         .request_bare(&identity, Method::POST, SESSIONS.to_owned(), within)
         .await?;
-    let Some((id, epoch)) = described(&answer) else {
+    let Some((id, epoch)) = parse_session(&answer) else {
         return Err(ApiError::SessionRefused(answer.reply));
     };
-    let guard = room.occupied_by(
+    let guard = slot.opened(
         format!("{SESSIONS}/{}", id.to_str().unwrap_or_default()),
         identity.clone(),
     );
@@ -377,8 +405,8 @@ async fn open(
     })
 }
 
-/// Id and epoch of a new session, when the answer is one.
-fn described(answer: &ApiAnswer) -> Option<(HeaderValue, HeaderValue)> {
+/// Id and epoch of a new session, if the answer describes one.
+fn parse_session(answer: &ApiAnswer) -> Option<(HeaderValue, HeaderValue)> {
     #[derive(Deserialize)]
     struct Body {
         id: String,
@@ -388,9 +416,9 @@ fn described(answer: &ApiAnswer) -> Option<(HeaderValue, HeaderValue)> {
         return None;
     }
     let body: Body = serde_json::from_slice(&answer.reply.body).ok()?;
-    // The id becomes a header and a path segment, so it must be harmless as both.
-    let harmless = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    if body.id.is_empty() || body.id.len() > 128 || !body.id.bytes().all(harmless) {
+    // The id becomes a header and a path segment, so it must be safe as both.
+    let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if body.id.is_empty() || body.id.len() > 128 || !body.id.bytes().all(is_safe) {
         return None;
     }
     let epoch = answer
@@ -401,7 +429,7 @@ fn described(answer: &ApiAnswer) -> Option<(HeaderValue, HeaderValue)> {
     Some((HeaderValue::from_str(&body.id).ok()?, epoch))
 }
 
-/// Does this reply mean that the session is of no use any more, and that therefore nothing was done?
+/// Whether the reply means that the session is invalid and that the request was not carried out.
 fn session_is_refused(reply: &Reply) -> bool {
     #[derive(Deserialize)]
     struct Body<'a> {

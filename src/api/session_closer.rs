@@ -1,10 +1,11 @@
-//! Ending sessions in the background, so that no caller waits for it and no session is forgotten.
+//! Closes sessions in the background, so that no call waits for it and no session is leaked.
 //!
-//! Room comes first: a session may be opened only by whoever holds one of so many places, and it keeps the place until it
-//! is ended. Dropping the [`Guard`] of a session, for whatever reason, puts it into the queue of the enders without
-//! waiting; the queue needs no bound of its own, since whatever is in it holds a place. When the API is slow to end
-//! sessions, places run out and opening waits: load is held back instead of piling up. The queue closes by itself when
-//! the last holder of room is gone, which is how draining knows that it is done.
+//! A session may be opened only with a [`SessionSlot`], which bounds the number of sessions and is
+//! held until the session is closed. Dropping the [`Guard`] of a session queues it for closing
+//! without waiting. The queue needs no bound of its own, because every entry holds a slot. When the
+//! API closes sessions slowly, slots run out and opening waits, so sessions do not accumulate. The
+//! queue ends when its last sender is dropped, which tells [`SessionClosers::drain`] that all
+//! sessions are closed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,23 +22,23 @@ use super::request::ApiError;
 use crate::telemetry::{fields, metrics, tasks};
 use crate::workers::{PerLoop, Workers};
 
-/// A second try after this pause mends a dropped connection; the API sweeps what remains.
+/// Delay before the second attempt, which covers dropped connections. The API expires the rest.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 const ATTEMPTS: u32 = 2;
 
-/// How many sessions this process has opened, and what became of them.
+/// Counts of the sessions that this process has opened and closed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     pub opened: u64,
-    /// Ended, or found to be gone already.
+    /// Closed, or found to be gone.
     pub ended: u64,
-    /// Could not be ended; the API lets them expire.
+    /// Could not be closed; the API expires them.
     pub abandoned: u64,
 }
 
 #[cfg(test)]
 impl Counts {
-    /// In use, or waiting to be ended.
+    /// Sessions in use or waiting to be closed.
     pub fn open(&self) -> u64 {
         self.opened
             .saturating_sub(self.ended)
@@ -52,34 +53,35 @@ struct Counters {
     abandoned: AtomicU64,
 }
 
+/// The queues and workers that close sessions.
 #[derive(Debug)]
 pub(crate) struct SessionClosers {
-    /// Each loop's own; gone once draining has begun.
-    queues: PerLoop<Mutex<Option<mpsc::UnboundedSender<Ending>>>>,
-    places: Arc<Semaphore>,
+    /// One sender per worker; `None` once draining has begun.
+    queues: PerLoop<Mutex<Option<mpsc::UnboundedSender<ClosingSession>>>>,
+    permits: Arc<Semaphore>,
     workers: tokio::sync::Mutex<Vec<JoinHandle<()>>>,
     counters: Arc<Counters>,
 }
 
-/// A session that is to be ended.
+/// A session to be closed.
 #[derive(Debug)]
-struct Ending {
+struct ClosingSession {
     path: String,
     identity: Identity,
-    place: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 }
 
-/// The right to open one session.
+/// Permission to open one session.
 #[derive(Debug)]
-pub(crate) struct Room {
-    place: OwnedSemaphorePermit,
-    queue: mpsc::UnboundedSender<Ending>,
+pub(crate) struct SessionSlot {
+    permit: OwnedSemaphorePermit,
+    queue: mpsc::UnboundedSender<ClosingSession>,
     counters: Arc<Counters>,
 }
 
-/// An open session; dropping it ends the session.
+/// An open session. Dropping it queues the session for closing.
 #[derive(Debug)]
-pub(crate) struct Guard(Option<(mpsc::UnboundedSender<Ending>, Ending)>);
+pub(crate) struct Guard(Option<(mpsc::UnboundedSender<ClosingSession>, ClosingSession)>);
 
 impl SessionClosers {
     pub fn start(client: &Client, settings: &Settings, loops: &Workers) -> Self {
@@ -87,27 +89,27 @@ impl SessionClosers {
         let at_once = settings.enders.div_ceil(loops.count().max(1)).max(1);
         let mut workers = Vec::new();
         let queues = PerLoop::new(loops, |runtime| {
-            let (queue, endings) = mpsc::unbounded_channel();
-            let ending = end_each(
-                endings,
+            let (queue, queued) = mpsc::unbounded_channel();
+            let closing = close_sessions(
+                queued,
                 client.clone(),
                 at_once,
                 settings.end_timeout,
                 Arc::clone(&counters),
             );
-            workers.push(runtime.spawn(ending));
+            workers.push(runtime.spawn(closing));
             Mutex::new(Some(queue))
         });
         Self {
             queues,
-            places: Arc::new(Semaphore::new(settings.max_sessions.max(1))),
+            permits: Arc::new(Semaphore::new(settings.max_sessions.max(1))),
             workers: tokio::sync::Mutex::new(workers),
             counters,
         }
     }
 
-    /// Waits until one more session may be opened.
-    pub async fn room(&self) -> Result<Room, ApiError> {
+    /// Waits for a slot for one more session.
+    pub async fn reserve(&self) -> Result<SessionSlot, ApiError> {
         let queue = self
             .queues
             .here()
@@ -115,16 +117,17 @@ impl SessionClosers {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         let queue = queue.ok_or(ApiError::Unreachable)?;
-        let place = Arc::clone(&self.places).acquire_owned().await;
-        Ok(Room {
-            place: place.map_err(|_| ApiError::Unreachable)?,
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        Ok(SessionSlot {
+            permit: permit.map_err(|_| ApiError::Unreachable)?,
             queue,
             counters: Arc::clone(&self.counters),
         })
     }
 
     pub fn counts(&self) -> Counts {
-        // `opened` last: a reader may see a session twice as open, never as ended before it was opened.
+        // `opened` is read last, so that a concurrent close never makes more sessions closed than
+        // opened.
         let (ended, abandoned) = (
             self.counters.ended.load(Ordering::Acquire),
             self.counters.abandoned.load(Ordering::Acquire),
@@ -136,6 +139,7 @@ impl SessionClosers {
         }
     }
 
+    /// Stops opening sessions and waits for the open ones to be closed, at most `within`.
     pub async fn drain(&self, within: Duration) -> Counts {
         for queue in self.queues.each() {
             queue.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -143,24 +147,24 @@ impl SessionClosers {
         let mut workers = self.workers.lock().await;
         let all =
             futures::future::join_all(workers.iter_mut().filter(|worker| !worker.is_finished()));
-        // An error here is the deadline or a panic of a worker; both show in the counts.
+        // An error is the deadline or a panic of a worker; both show in the counts.
         let _ = tokio::time::timeout(within, all).await;
         self.counts()
     }
 }
 
-impl Room {
-    /// The session at this path exists now.
-    pub fn occupied_by(self, path: String, identity: Identity) -> Guard {
+impl SessionSlot {
+    /// Turns the slot into the guard of the session that was opened at `path`.
+    pub fn opened(self, path: String, identity: Identity) -> Guard {
         self.counters.opened.fetch_add(1, Ordering::AcqRel);
         metrics::session_opened();
-        let Self { place, queue, .. } = self;
+        let Self { permit, queue, .. } = self;
         Guard(Some((
             queue,
-            Ending {
+            ClosingSession {
                 path,
                 identity,
-                place,
+                permit,
             },
         )))
     }
@@ -168,55 +172,57 @@ impl Room {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if let Some((queue, ending)) = self.0.take() {
-            // The enders live until the last sender is gone, so there is nobody to miss this but a process that ends.
-            let _ = queue.send(ending);
+        if let Some((queue, closing)) = self.0.take() {
+            // Fails only while the process exits: workers run until the last sender is dropped.
+            let _ = queue.send(closing);
         }
     }
 }
 
-/// Ends what comes, so many at once, until the last sender is gone.
-async fn end_each(
-    mut endings: mpsc::UnboundedReceiver<Ending>,
+/// Closes queued sessions, `at_once` at a time, until the last sender is dropped.
+async fn close_sessions(
+    mut queued: mpsc::UnboundedReceiver<ClosingSession>,
     client: Client,
     at_once: usize,
     within: Duration,
-    counted: Arc<Counters>,
+    counters: Arc<Counters>,
 ) {
-    futures::stream::poll_fn(move |context| endings.poll_recv(context))
-        .for_each_concurrent(at_once, |ending| async {
-            // A panic here would take the queue down, and with it every later opening.
-            let Ending {
+    futures::stream::poll_fn(move |context| queued.poll_recv(context))
+        .for_each_concurrent(at_once, |closing| async {
+            // A panic must not end this loop, because no session could be opened afterwards.
+            let ClosingSession {
                 path,
                 identity,
-                place,
-            } = ending;
-            let ended = tasks::caught("enders", is_ended(&client, &identity, path, within)).await;
+                permit,
+            } = closing;
+            let ended = tasks::caught("enders", close(&client, &identity, path, within)).await;
             let ended = ended.unwrap_or(false);
             let counter = if ended {
-                &counted.ended
+                &counters.ended
             } else {
-                &counted.abandoned
+                &counters.abandoned
             };
             counter.fetch_add(1, Ordering::AcqRel);
             metrics::session_over(ended);
-            drop(place);
+            drop(permit);
         })
         .await;
 }
 
-/// Tries to end a session and says whether it is gone now.
-async fn is_ended(client: &Client, identity: &Identity, path: String, within: Duration) -> bool {
-    let mut tries = ATTEMPTS;
+/// Closes a session. Returns whether it is gone.
+async fn close(client: &Client, identity: &Identity, path: String, within: Duration) -> bool {
+    let mut attempts_left = ATTEMPTS;
     loop {
-        tries -= 1;
+        attempts_left -= 1;
         let answer = client
             .request_bare(identity, Method::DELETE, path.clone(), within)
             .await;
         match answer.map(|answer| answer.reply.status) {
             Ok(200..=299 | 404 | 410) => return true,
-            // Other answers below 500, such as to a token whose time is over, will not become better ones.
-            outcome if tries == 0 || matches!(outcome, Ok(status @ ..500) if status != 429) => {
+            // A retry does not change other answers below 500, such as one to an expired token.
+            outcome
+                if attempts_left == 0 || matches!(outcome, Ok(status @ ..500) if status != 429) =>
+            {
                 tracing::warn!(
                     { fields::CORRELATION_ID } = identity.correlation_id(),
                     ?outcome,

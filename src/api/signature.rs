@@ -1,8 +1,9 @@
-//! The tenant signature: version 1 here, HMAC-SHA256 over `{tenant}:{timestamp}` in lower-case hex, and version 2, which
-//! binds all of a request, in [`version2`]. An API takes what it knows of them.
+//! Tenant signature. Version 1, in this module, is HMAC-SHA256 over `{tenant}:{timestamp}` in
+//! lower-case hex. Version 2, in [`version2`], covers the whole request. An API checks the versions
+//! that it knows.
 //!
-//! Signing happens anew for every request, with the wall time of its sending, so that a clock that was set right heals
-//! at once. Tests have the other side of the contract beside it, for the vectors that are shared with the API.
+//! Every request is signed with the wall-clock time at which it is sent, so a corrected clock takes
+//! effect at once. The verifier exists for tests only, which share vectors with the API.
 
 pub mod version2;
 
@@ -16,14 +17,14 @@ use super::headers;
 use super::headers::Headers;
 use crate::foundation::token_secret::Secret;
 
-/// How far the verifier's clock may be from the signer's, by version 1.
+/// Maximum clock difference between signer and verifier in version 1.
 pub const WINDOW_MS: u64 = 300_000;
 
-/// Longest timestamp that a verifier reads; more digits would not fit 64 bits anyway.
+/// Maximum length of a timestamp; more digits would not fit 64 bits.
 #[cfg(any(test, feature = "pieces"))]
 const MAX_TIMESTAMP_DIGITS: usize = 19;
 
-/// Which versions are sent.
+/// The versions of the signature to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Versions {
     Both,
@@ -31,7 +32,7 @@ pub enum Versions {
     V2,
 }
 
-/// A tenant's identity, ready to sign. The key schedule of the HMAC is computed once.
+/// Signs requests in the name of a tenant. The HMAC key schedule is computed once.
 #[derive(Clone)]
 pub struct Signer {
     tenant: HeaderValue,
@@ -66,14 +67,14 @@ impl Signer {
         })
     }
 
-    /// Writes the tenant headers.
+    /// Appends the tenant headers.
     pub fn sign(&self, now_ms: u64, request: &Bound<'_>, into: &mut Headers) {
-        let mut digits_of_now = itoa::Buffer::new();
-        let timestamp = digits_of_now.format(now_ms);
+        let mut buffer = itoa::Buffer::new();
+        let timestamp = buffer.format(now_ms);
         if let Some(v1) = &self.v1 {
             let mut mac = v1.clone();
             mac.update(timestamp.as_bytes());
-            into.put(&headers::SIGNATURE, digits(mac));
+            into.put(&headers::SIGNATURE, hex_digits(mac));
         }
         if let Some(v2) = &self.v2 {
             v2.sign(timestamp, request, into);
@@ -82,7 +83,7 @@ impl Signer {
         into.put(&headers::TIMESTAMP, timestamp);
     }
 
-    /// Whether there is a version among these, named as the API does, that is sent.
+    /// Whether a version in `versions`, named as by the API, is sent.
     pub fn sends_one_of(&self, versions: &[impl AsRef<str>]) -> bool {
         versions.iter().any(|version| match version.as_ref() {
             "v1" => self.v1.is_some(),
@@ -92,19 +93,20 @@ impl Signer {
     }
 }
 
-/// A signature as it is sent.
-fn digits(mac: Hmac<Sha256>) -> [u8; 64] {
+/// The signature in hex.
+fn hex_digits(mac: Hmac<Sha256>) -> [u8; 64] {
     hex_of(&mac.finalize().into_bytes())
 }
 
 fn hex_of(bytes: &[u8]) -> [u8; 64] {
     let mut digits = [b' '; 64];
-    // 32 bytes are 64 digits; were they not, what is left would be refused by the API.
+    // 32 bytes are 64 digits. For any other length the API would refuse the result.
     let _ = hex::encode_to_slice(bytes, &mut digits);
     digits
 }
 
-/// Does this signature prove this tenant at this time? The API's side of the contract, for tests.
+/// Whether `signature` is valid for `tenant` at this time. The API's side of the contract, for
+/// tests.
 #[cfg(any(test, feature = "pieces"))]
 pub fn verify(
     secret: &Secret,
@@ -133,7 +135,7 @@ pub fn verify(
 }
 
 fn keyed(secret: &str) -> Hmac<Sha256> {
-    // HMAC takes keys of any length; the error of `new_from_slice` belongs to other MACs.
+    // HMAC accepts keys of any length; the error of `new_from_slice` applies to other MACs.
     Hmac::new_from_slice(secret.as_bytes()).unwrap_or_else(|_| Hmac::new(&Default::default()))
 }
 
@@ -168,7 +170,7 @@ mod tests {
                 verify(&secret, tenant, timestamp, expected, now_ms),
                 "{vector}"
             );
-            // We never write leading zeros; the vector that has them is for verifiers.
+            // The signer writes no leading zeros; a vector with them is for verifiers only.
             if timestamp == now_ms.to_string() {
                 let mut signed = Headers::default();
                 let signer = Signer::new(&secret, tenant, Versions::V1).unwrap();
@@ -188,20 +190,20 @@ mod tests {
             for vector in vectors(list) {
                 let secret = Secret::new(text(&vector, "secret"));
                 let now_ms = vector["now_ms"].as_u64().unwrap();
-                let verdict = verify(
+                let verified = verify(
                     &secret,
                     text(&vector, "tenant_id"),
                     text(&vector, "timestamp"),
                     text(&vector, "signature"),
                     now_ms,
                 );
-                assert_eq!(verdict, expected, "{}", vector["why"]);
+                assert_eq!(verified, expected, "{}", vector["why"]);
             }
         }
     }
 
     #[test]
-    fn shows_no_secret() {
+    fn does_not_print_the_secret() {
         let signer = Signer::new(&Secret::new("hunter2"), "acme", Versions::Both).unwrap();
         assert_eq!(format!("{signer:?}"), "Signer { tenant: \"acme\", .. }");
     }

@@ -1,4 +1,4 @@
-//! Calls against a scripted API on a loopback socket: what goes over the wire, and what becomes of the sessions.
+//! Calls against a scripted API over loopback: the requests sent, and the fate of the sessions.
 
 mod again;
 mod crowded;
@@ -27,7 +27,7 @@ fn settings(base_url: String) -> Settings {
         base_url,
         tenant_id: TENANT.into(),
         tenant_secret: Secret::new(SECRET),
-        // Sending again has tests of its own.
+        // Retries have tests of their own.
         max_attempts: 1,
         end_timeout: Duration::from_secs(1),
         ..Settings::default()
@@ -81,8 +81,8 @@ fn put(path: &str) -> Request {
     }
 }
 
-/// Version 2 of the signature, over what has really arrived.
-fn proven(seen: &Seen) -> bool {
+/// Verifies version 2 of the signature against the request as received.
+fn is_signed(seen: &Seen) -> bool {
     let query = if seen.query.is_empty() {
         String::new()
     } else {
@@ -101,7 +101,7 @@ fn proven(seen: &Seen) -> bool {
     signature::version2::tests::verify(&[SECRET], &seen.headers, &request, NOW_MS)
 }
 
-/// Every session that was opened has been ended, and both sides agree on how many.
+/// Asserts that every opened session was closed, and that both sides agree on the count.
 async fn assert_all_ended(api: &ScriptedApi, upstream: &ApiClient, opened: u64) {
     api.until_no_session().await;
     let counts = upstream.drain(Duration::from_secs(5)).await;
@@ -116,7 +116,7 @@ async fn assert_all_ended(api: &ScriptedApi, upstream: &ApiClient, opened: u64) 
 }
 
 #[tokio::test]
-async fn a_call_opens_one_session_signs_everything_and_ends_it() {
+async fn a_call_opens_one_session_signs_every_request_and_closes_it() {
     let api = ScriptedApi::start().await;
     let upstream = upstream(&api);
     {
@@ -155,7 +155,7 @@ async fn a_call_opens_one_session_signs_everything_and_ends_it() {
             seen.line()
         );
         assert_eq!(proof.0, TENANT);
-        assert!(proven(&seen), "{}", seen.line());
+        assert!(is_signed(&seen), "{}", seen.line());
         assert_eq!(seen.header("authorization"), "Bearer the.jwt.token");
         assert_eq!(seen.header("x-correlation-id"), "corr-1");
         assert!(seen.header("traceparent").starts_with("00-0af7"));
@@ -177,8 +177,8 @@ async fn a_call_opens_one_session_signs_everything_and_ends_it() {
 }
 
 #[tokio::test]
-async fn the_api_is_told_how_long_it_is_waited_for() {
-    let told = async |read_timeout, deadline| {
+async fn announces_its_time_limits() {
+    let timeouts = async |read_timeout, deadline| {
         let api = ScriptedApi::start().await;
         let upstream = upstream_with(Settings {
             read_timeout: Duration::from_secs(read_timeout),
@@ -193,31 +193,31 @@ async fn the_api_is_told_how_long_it_is_waited_for() {
         }
         assert_all_ended(&api, &upstream, 1).await;
         let seen = api.seen();
-        let told = seen
+        let timeouts = seen
             .iter()
             .map(|seen| seen.header("x-tb-timeout-ms").parse().unwrap());
-        told.collect::<Vec<u64>>()
+        timeouts.collect::<Vec<u64>>()
     };
-    let [opening, operation, ending] = told(10, 5).await[..] else {
+    let [opening, operation, ending] = timeouts(10, 5).await[..] else {
         panic!()
     };
     assert_eq!(
         opening, 9_900,
-        "it goes on when the call is over, so that the session can be ended"
+        "opening continues after the call, so that the session can be closed"
     );
     assert!(
         operation > 1_000 && operation < 5_000,
         "what is left of the call: {operation}"
     );
-    assert_eq!(ending, 900, "the time for ending a session");
-    let [_, operation, _] = told(3, 20).await[..] else {
+    assert_eq!(ending, 900, "the time limit for closing a session");
+    let [_, operation, _] = timeouts(3, 20).await[..] else {
         panic!()
     };
-    assert_eq!(operation, 2_900, "nobody listens any longer");
+    assert_eq!(operation, 2_900, "limited by the read timeout");
 }
 
 #[tokio::test]
-async fn requests_at_the_same_time_share_one_session() {
+async fn concurrent_requests_share_one_session() {
     let api = ScriptedApi::start().await;
     let upstream = upstream(&api);
     let session = call(&upstream);
@@ -235,18 +235,19 @@ fn epoch_mismatch() -> Step {
 }
 
 #[tokio::test]
-async fn mending_needs_no_more_room_than_the_lost_session_had() {
+async fn recovery_reuses_the_slot_of_the_lost_session() {
     let api = ScriptedApi::start().await;
     let upstream = upstream_with(Settings {
         max_sessions: 1,
         ..settings(api.url())
     });
     api.then([epoch_mismatch()]);
-    let alone = upstream.call(&Secret::new("a.b.c"), context(Duration::from_secs(5)));
-    assert_eq!(alone.send(put("/v1/notes/u")).await.unwrap().status, 200);
-    drop(alone);
+    let single = upstream.call(&Secret::new("a.b.c"), context(Duration::from_secs(5)));
+    assert_eq!(single.send(put("/v1/notes/u")).await.unwrap().status, 200);
+    drop(single);
 
-    // Two requests of one call lose the session together; neither may keep the room from the other.
+    // Two concurrent requests of one call lose the session; neither may block the slot of the
+    // other.
     api.then([epoch_mismatch(), epoch_mismatch()]);
     let both = upstream.call(&Secret::new("a.b.c"), context(Duration::from_secs(5)));
     let (one, other) = tokio::join!(both.send(get("/v1/notes")), both.send(get("/v1/tasks")));
@@ -256,7 +257,7 @@ async fn mending_needs_no_more_room_than_the_lost_session_had() {
 }
 
 #[tokio::test]
-async fn a_lost_session_is_mended_once() {
+async fn recovers_a_lost_session_once() {
     for refusal in [
         Step::json(428, json!({"error": "no session"})),
         Step::text(428, "gone"),
@@ -268,7 +269,7 @@ async fn a_lost_session_is_mended_once() {
         let session = call(&upstream);
         assert_eq!(session.send(put("/v1/notes/u")).await.unwrap().status, 200);
 
-        // A second loss in the same call is reported, not mended.
+        // A second loss in the same call is reported, not recovered.
         api.then([refusal]);
         assert!(matches!(
             session.send(get("/v1/notes")).await.unwrap().status,
@@ -291,7 +292,7 @@ async fn a_lost_session_is_mended_once() {
 }
 
 #[tokio::test]
-async fn mending_never_loops() {
+async fn recovery_does_not_loop() {
     let api = ScriptedApi::start().await;
     let upstream = upstream(&api);
     api.then((0..50).map(|_| Step::text(428, "no")));
@@ -310,10 +311,10 @@ async fn mending_never_loops() {
 }
 
 #[tokio::test]
-async fn other_conflicts_and_odd_answers_are_the_tools_business() {
+async fn returns_other_answers_to_the_tool() {
     let api = ScriptedApi::start().await;
     let upstream = upstream(&api);
-    let odd = [
+    let answers = [
         Step::json(409, json!({"error": "already_exists"})),
         Step::text(409, "epoch_mismatch"),
         Step::text(500, "failed to create comment"),
@@ -329,7 +330,7 @@ async fn other_conflicts_and_odd_answers_are_the_tools_business() {
             "{}".into(),
         ),
     ];
-    api.then(odd);
+    api.then(answers);
     let session = call(&upstream);
     let mut replies = Vec::new();
     for _ in 0..6 {
@@ -345,7 +346,7 @@ async fn other_conflicts_and_odd_answers_are_the_tools_business() {
 }
 
 #[tokio::test]
-async fn a_refused_opening_is_reported_and_leaves_nothing() {
+async fn reports_a_refused_opening_and_leaves_no_session() {
     let too_large = "x".repeat(200_000);
     for (step, expected) in [
         (Step::json(401, json!({"error": "invalid token"})), 401),
@@ -385,20 +386,21 @@ async fn a_refused_opening_is_reported_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn not_sent_and_unknown_outcome_are_told_apart() {
-    // Nobody listens.
-    let vacant = tokio::net::TcpListener::bind("127.0.0.1:0")
+async fn distinguishes_unsent_requests_from_unknown_outcomes() {
+    // No server listens on this port.
+    let unused = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
         .unwrap()
         .local_addr()
         .unwrap();
-    let nobody = upstream_with(settings(format!("http://{vacant}")));
+    let unreachable = upstream_with(settings(format!("http://{unused}")));
     assert!(matches!(
-        call(&nobody).send(get("/v1/notes")).await,
+        call(&unreachable).send(get("/v1/notes")).await,
         Err(ApiError::Unreachable)
     ));
 
-    // The answer breaks off: to an opening that means nothing was done, to an operation that nobody knows.
+    // A truncated answer to an opening means that nothing was done; to an operation, that the
+    // outcome is unknown.
     let api = ScriptedApi::start().await;
     let upstream = upstream(&api);
     api.then_opening([Step::BreakOff]);
@@ -469,7 +471,7 @@ async fn a_reset_after_sending_is_an_unknown_outcome() {
 }
 
 #[tokio::test]
-async fn answers_are_read_to_a_limit() {
+async fn limits_the_size_of_answers() {
     let api = ScriptedApi::start().await;
     let upstream = upstream_with(Settings {
         max_answer_bytes: 1000,
@@ -494,10 +496,10 @@ async fn answers_are_read_to_a_limit() {
 async fn one_deadline_covers_opening_and_operation() {
     let api = ScriptedApi::start().await;
     let upstream = upstream(&api);
-    let brief = || upstream.call(&Secret::new("a.b.c"), context(Duration::from_millis(150)));
+    let short_call = || upstream.call(&Secret::new("a.b.c"), context(Duration::from_millis(150)));
 
     api.then([Step::Hang]);
-    let slow = brief();
+    let slow = short_call();
     assert!(matches!(
         slow.send(put("/v1/notes/u")).await,
         Err(ApiError::TimedOut { sent: true })
@@ -511,11 +513,11 @@ async fn one_deadline_covers_opening_and_operation() {
     );
     drop(slow);
 
-    // The opening is answered after its caller has given up: the session must not stay.
+    // The opening is answered after the call timed out: the session must be closed.
     let gate = Arc::new(Notify::new());
     api.then_opening([Step::Gate(Arc::clone(&gate))]);
     assert!(matches!(
-        brief().send(put("/v1/notes/u")).await,
+        short_call().send(put("/v1/notes/u")).await,
         Err(ApiError::TimedOut { sent: false })
     ));
     gate.notify_one();
@@ -524,7 +526,7 @@ async fn one_deadline_covers_opening_and_operation() {
 }
 
 #[tokio::test]
-async fn a_silent_api_is_left_before_the_deadline() {
+async fn applies_the_read_timeout_before_the_deadline() {
     let api = ScriptedApi::start().await;
     let upstream = upstream_with(Settings {
         read_timeout: Duration::from_millis(100),
@@ -539,7 +541,7 @@ async fn a_silent_api_is_left_before_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_cancelled_call_stops_and_ends_its_session() {
+async fn a_cancelled_call_stops_and_closes_its_session() {
     let api = ScriptedApi::start().await;
     let upstream = upstream(&api);
     api.then([Step::Hang]);
@@ -554,7 +556,7 @@ async fn a_cancelled_call_stops_and_ends_its_session() {
 }
 
 #[tokio::test]
-async fn a_dropped_call_ends_its_session_even_in_the_middle_of_opening() {
+async fn a_call_dropped_while_opening_closes_its_session() {
     let api = ScriptedApi::start().await;
     let upstream = upstream(&api);
     let gate = Arc::new(Notify::new());
@@ -579,7 +581,7 @@ async fn a_dropped_call_ends_its_session_even_in_the_middle_of_opening() {
 }
 
 #[tokio::test]
-async fn sessions_are_bounded_and_slow_endings_hold_back_openings() {
+async fn bounds_sessions_while_closing_is_slow() {
     let api = ScriptedApi::start().await;
     let gate = Arc::new(Notify::new());
     api.then_ending([Step::Gate(Arc::clone(&gate))]);
@@ -591,7 +593,7 @@ async fn sessions_are_bounded_and_slow_endings_hold_back_openings() {
     for _ in 0..2 {
         call(&upstream).send(get("/v1/notes")).await.unwrap();
     }
-    // One is being ended, one waits for that, and there is no room for a third.
+    // One session is being closed and one is queued, so no slot is free for a third.
     let third = call(&upstream);
     let mut waiting = Box::pin(third.send(get("/v1/notes")));
     assert!(
@@ -607,7 +609,7 @@ async fn sessions_are_bounded_and_slow_endings_hold_back_openings() {
 }
 
 #[tokio::test]
-async fn ending_is_tried_twice_and_then_left_to_the_api() {
+async fn closing_is_attempted_twice() {
     let api = ScriptedApi::start().await;
     let upstream = upstream(&api);
     api.then_ending([Step::text(503, "busy")]);
@@ -628,7 +630,7 @@ async fn ending_is_tried_twice_and_then_left_to_the_api() {
 }
 
 #[tokio::test]
-async fn an_ending_that_is_refused_is_not_tried_again() {
+async fn does_not_repeat_a_refused_closing() {
     let api = ScriptedApi::start().await;
     let upstream = upstream(&api);
     api.then_ending([Step::text(401, "too late")]);
@@ -642,13 +644,13 @@ async fn an_ending_that_is_refused_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn draining_waits_for_open_sessions_but_not_for_ever() {
+async fn draining_waits_for_open_sessions_up_to_its_limit() {
     let api = ScriptedApi::start().await;
     let upstream = upstream(&api);
     let session = call(&upstream);
     session.send(get("/v1/notes")).await.unwrap();
-    let early = upstream.drain(Duration::from_millis(20)).await;
-    assert_eq!(early.open(), 1, "the deadline passed first");
+    let counts = upstream.drain(Duration::from_millis(20)).await;
+    assert_eq!(counts.open(), 1, "the deadline passed first");
     assert!(
         matches!(
             call(&upstream).send(get("/v1/notes")).await,
@@ -661,24 +663,25 @@ async fn draining_waits_for_open_sessions_but_not_for_ever() {
 }
 
 #[tokio::test]
-async fn readiness_sees_the_api_its_clock_and_its_versions() {
+async fn readiness_checks_connection_clock_and_signature() {
     let api = ScriptedApi::start().await;
     assert!(
         matches!(
             upstream(&api).ready().await,
             Err(NotReadyError::ClockSkew(_))
         ),
-        "our test clock is far off"
+        "the test clock is wrong"
     );
-    let in_time = ApiClient::new(settings(api.url()), Clock::system(), &Workers::none()).unwrap();
-    assert_eq!(in_time.ready().await, Ok(()));
-    let vacant = tokio::net::TcpListener::bind("127.0.0.1:0")
+    let correct_clock =
+        ApiClient::new(settings(api.url()), Clock::system(), &Workers::none()).unwrap();
+    assert_eq!(correct_clock.ready().await, Ok(()));
+    let unused = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
         .unwrap()
         .local_addr()
         .unwrap();
     assert_eq!(
-        upstream_with(settings(format!("http://{vacant}")))
+        upstream_with(settings(format!("http://{unused}")))
             .ready()
             .await,
         Err(NotReadyError::Unreachable)
@@ -686,7 +689,7 @@ async fn readiness_sees_the_api_its_clock_and_its_versions() {
 }
 
 #[tokio::test]
-async fn settings_that_cannot_work_are_refused() {
+async fn refuses_invalid_settings() {
     for base_url in [
         "",
         "127.0.0.1:8081",
@@ -709,7 +712,7 @@ async fn settings_that_cannot_work_are_refused() {
 }
 
 #[tokio::test]
-async fn a_base_url_may_have_a_path() {
+async fn accepts_a_base_url_with_a_path() {
     let api = ScriptedApi::start().await;
     let upstream = upstream_with(settings(format!("{}/behind/a/gateway/", api.url())));
     let refused = call(&upstream).send(get("/v1/notes")).await;

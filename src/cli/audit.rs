@@ -140,10 +140,10 @@ impl Shown {
     }
 
     /// The name of a text and the number of a line.
-    fn place(&self, finding: &Finding) -> Option<(String, u64)> {
-        let place = finding.place?;
-        let path = self.paths.get(place.source)?;
-        Some((path.display().to_string(), place.line))
+    fn location(&self, finding: &Finding) -> Option<(String, u64)> {
+        let position = finding.position?;
+        let path = self.paths.get(position.source)?;
+        Some((path.display().to_string(), position.line))
     }
 
     fn say(&self, around: &mut Surroundings) -> io::Result<()> {
@@ -155,7 +155,7 @@ impl Shown {
                 (QUIET, "note")
             };
             let mark = styled(style, format!("{mark:<5}"));
-            match self.place(finding) {
+            match self.location(finding) {
                 Some((file, line)) => {
                     output.line(format!("{mark}  {file}, line {line}, {}", finding.what))?
                 }
@@ -191,12 +191,12 @@ impl Shown {
 
     fn as_json(&self) -> Value {
         let finding = |finding: &Finding| {
-            let place = self.place(finding);
+            let location = self.location(finding);
             json!({
                 "kind": finding.kind.as_str(),
                 "wrong": finding.kind.is_wrong(),
-                "file": place.as_ref().map(|(file, _)| file),
-                "line": place.as_ref().map(|(_, line)| line),
+                "file": location.as_ref().map(|(file, _)| file),
+                "line": location.as_ref().map(|(_, line)| line),
                 "what": finding.what,
             })
         };

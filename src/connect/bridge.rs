@@ -1,5 +1,5 @@
-//! The loop: a line comes in, its exchange begins; many run at once. It ends with the input, on a signal, or when nobody
-//! reads the answers any more.
+//! The main loop: reads a line, and delivers it concurrently with others. It ends with the input,
+//! on a signal, or when the output is closed.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::Settings;
 use super::conversation::Conversation;
-use super::delivery::Exchange;
+use super::delivery::Delivery;
 use super::error::ConnectError;
 use super::message::{Id, Message};
 use super::output::Output;
@@ -22,31 +22,32 @@ use super::remote::Remote;
 use crate::server::{INVALID_REQUEST, Line, LineReader, PARSE_ERROR, id_in_beginning, validate};
 use crate::telemetry::fields;
 
-/// Messages under way at once. A client that asks for more hears of it at once, so that it can still cancel some.
-const MOST_AT_ONCE: usize = 256;
+/// Concurrent messages. Further requests are rejected at once and not queued, so that the client
+/// can still send a cancellation.
+const MAX_CONCURRENT: usize = 256;
 
-/// Whoever ends the bridge in the middle does not wait for what has been written to be read.
-const PARTING: Duration = Duration::from_secs(1);
+/// How long an interrupted bridge waits for its output to be read.
+const OUTPUT_GRACE: Duration = Duration::from_secs(1);
 
-/// A server that takes longer to hear that the conversation has begun is not waited for.
-const GREETING: Duration = Duration::from_secs(2);
+/// How long later messages wait for the server to accept `notifications/initialized`.
+const INITIALIZED_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How the bridge ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
-    /// With the input, and everything answered.
+    /// The input ended, and every request was answered.
     Done,
-    /// With the input, but some answers were not waited for.
+    /// The input ended, and some responses were not waited for.
     CutShort,
     Stopped,
-    /// Nobody reads any more.
+    /// The output was closed.
     Unread,
 }
 
-/// Requests under way, by id: what can be cancelled.
+/// Requests in flight that can be cancelled, by id.
 type UnderWay = Arc<Mutex<HashMap<Id, AbortHandle>>>;
 
-/// Bridges until the input ends or `shutdown`.
+/// Runs the bridge until the input ends or `shutdown` resolves.
 pub async fn run(
     settings: Settings,
     (input, output): (
@@ -59,7 +60,7 @@ pub async fn run(
     let mut lines = LineReader::new(input, settings.max_message_bytes);
     let (output, writing) = Output::start(output);
     let mut bridge = Bridge {
-        exchange: Arc::new(Exchange {
+        delivery: Arc::new(Delivery {
             remote,
             token: settings.token,
             conversation: Conversation::default(),
@@ -87,9 +88,9 @@ pub async fn run(
             Ok(()) => Ended::Done,
             Err(_) => Ended::CutShort,
         };
-        // What is cut short here is cancelled at the server, since its connection closes.
+        // Aborting closes the connections, which cancels the requests at the server.
         bridge.running.shutdown().await;
-        let _ = timeout(settings.connect_timeout, bridge.exchange.leave()).await;
+        let _ = timeout(settings.connect_timeout, bridge.delivery.leave()).await;
         ended
     };
     let ended = tokio::select! {
@@ -98,17 +99,17 @@ pub async fn run(
         () = output.closed() => Ended::Unread,
     };
     drop((bridge, output));
-    // What has been answered is written, unless nobody reads it.
+    // Lets the client read the remaining output, unless it has closed the pipe.
     let patience = match ended {
         Ended::Done | Ended::CutShort => settings.linger,
-        Ended::Stopped | Ended::Unread => PARTING,
+        Ended::Stopped | Ended::Unread => OUTPUT_GRACE,
     };
     let _ = timeout(patience, writing).await;
     Ok(ended)
 }
 
 struct Bridge {
-    exchange: Arc<Exchange>,
+    delivery: Arc<Delivery>,
     output: Output,
     under_way: UnderWay,
     running: JoinSet<()>,
@@ -116,7 +117,7 @@ struct Bridge {
 
 impl Bridge {
     async fn take(&mut self, line: &Line<'_>, longest: usize) {
-        // Those that are done are let go of, so that none pile up.
+        // Reaps finished tasks, so that they do not accumulate.
         while self.running.try_join_next().is_some() {}
         if line.too_long {
             let id = id_in_beginning(line.text).and_then(Id::of);
@@ -128,8 +129,8 @@ impl Bridge {
         }
         let (id, outline) = validate(line.text);
         let id = id.and_then(Id::of);
-        if let Err(objection) = outline {
-            return self.refuse(id, objection.code, &objection.message).await;
+        if let Err(error) = outline {
+            return self.refuse(id, error.code, &error.message).await;
         }
         match Message::read(line.text) {
             Some(message) => self.begin(message).await,
@@ -144,21 +145,21 @@ impl Bridge {
         if let Some(id) = &message.cancels {
             let cancelled = self.lock().remove(id);
             if let Some(cancelled) = cancelled {
-                // Its connection closes, which is how a server without sessions hears of it.
+                // Closing the connection is how a stateless server learns of the cancellation.
                 cancelled.abort();
                 tracing::debug!("a request was cancelled");
             }
-            if self.exchange.conversation.session().is_none() {
+            if self.delivery.conversation.session().is_none() {
                 return;
             }
         }
-        if self.running.len() >= MOST_AT_ONCE {
-            let trouble = ConnectError::TooManyConnectionsError {
-                limit: MOST_AT_ONCE,
+        if self.running.len() >= MAX_CONCURRENT {
+            let error = ConnectError::TooManyRequests {
+                limit: MAX_CONCURRENT,
             };
-            tracing::warn!({ fields::REASON } = trouble.reason(), "{trouble}");
+            tracing::warn!({ fields::REASON } = error.reason(), "{error}");
             if let Some(id) = &message.id {
-                self.output.line(trouble.answer(id.as_json())).await;
+                self.output.line(error.answer(id.as_json())).await;
             }
             return;
         }
@@ -167,18 +168,19 @@ impl Bridge {
             let why = "the id is that of a request that has not been answered yet";
             return self.refuse(id, INVALID_REQUEST, why).await;
         }
-        // What comes after it should not overtake it: a server that keeps sessions would refuse that.
+        // Later messages must not overtake `notifications/initialized`: a server with sessions
+        // would reject them.
         let first = message.is("notifications/initialized");
-        let (done, heard) = oneshot::channel::<()>();
-        let (exchange, under_way) = (Arc::clone(&self.exchange), Arc::clone(&self.under_way));
+        let (done, finished) = oneshot::channel::<()>();
+        let (delivery, under_way) = (Arc::clone(&self.delivery), Arc::clone(&self.under_way));
         {
-            // Held until the request is among those under way, or its end could come before its beginning.
+            // Locked until the request is registered, or its task could deregister it first.
             let mut all = self
                 .under_way
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
             let handle = self.running.spawn(async move {
-                exchange.carry(&message).await;
+                delivery.carry(&message).await;
                 if let Some(id) = &message.id {
                     under_way
                         .lock()
@@ -192,7 +194,7 @@ impl Bridge {
             }
         }
         if first {
-            let _ = timeout(GREETING, heard).await;
+            let _ = timeout(INITIALIZED_TIMEOUT, finished).await;
         }
     }
 

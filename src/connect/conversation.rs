@@ -1,4 +1,4 @@
-//! What the bridge remembers between two messages: what both sides agreed upon.
+//! The state that the bridge keeps between messages: what client and server have negotiated.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -17,18 +17,18 @@ pub struct Conversation(Mutex<Agreed>);
 
 #[derive(Debug, Default, Clone)]
 struct Agreed {
-    /// What the client said first, for a server that forgets.
+    /// The client's `initialize` request, to be replayed when the server has lost the session.
     hello: Option<Message>,
-    /// The legacy revision that `initialize` settled on.
+    /// The legacy revision that `initialize` negotiated.
     version: Option<HeaderValue>,
-    /// Of a server that keeps sessions. This house's does not.
+    /// Only of a server that keeps sessions; ToolBridge is stateless.
     session: Option<HeaderValue>,
-    /// The modern revision that was claimed last, for messages that claim none.
+    /// The modern revision of the latest message that declares one, for messages that declare none.
     modern: Option<String>,
 }
 
 impl Conversation {
-    /// The headers that a message needs, besides those that all have.
+    /// The headers that depend on the message.
     pub fn headers(&self, message: &Message) -> HeaderMap {
         let mut agreed = self.lock();
         if let Some(modern) = &message.modern {
@@ -57,7 +57,7 @@ impl Conversation {
         headers
     }
 
-    /// The server's answer to `initialize`.
+    /// Stores what the server's response to `initialize` negotiated.
     pub fn agree(&self, hello: &Message, session: Option<HeaderValue>, answer: &str) {
         let answer: Value = serde_json::from_str(answer).unwrap_or_default();
         let Some(version) = answer
@@ -77,7 +77,8 @@ impl Conversation {
         self.lock().session.clone()
     }
 
-    /// What has to be said again to a server that does not know this session any more. `None` when it has been already.
+    /// The `initialize` request to replay, if `lost` is still the current session. `None` if it has
+    /// been replaced already.
     pub fn hello_again(&self, lost: &HeaderValue) -> Option<Message> {
         let agreed = self.lock();
         let current = agreed.session.as_ref() == Some(lost);

@@ -1,8 +1,8 @@
-//! One message and what comes of it: the first try, the others where there may be some, and the sentence at the end.
+//! Delivers one message: the first attempt, retries where they are safe, and the error at the end.
 //!
-//! What decides is whether the server can have acted. A connection that did not come about has sent nothing; a 401 comes
-//! before anything is done; a 404 in a session says that there is none. Everything else may have been done, and is repeated
-//! only for methods that change nothing.
+//! A retry is safe if the server cannot have acted: no connection was established, a 401 was
+//! returned before any processing, or a 404 reports an unknown session. After any other failure the
+//! request may have been executed, so only methods without side effects are retried.
 
 use std::time::Duration;
 
@@ -18,26 +18,26 @@ use super::remote::{Remote, RemoteError, Why};
 use super::token::TokenSource;
 use crate::telemetry::fields;
 
-/// Before the second try; then twice as long each time.
+/// Delay before the second attempt; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
-/// Why there is no result, and what the server itself says of it in JSON-RPC, if it does.
+/// Why there is no result, and the server's JSON-RPC error if it sent one.
 struct DeliveryError {
-    trouble: ConnectError,
+    error: ConnectError,
     answer: Option<String>,
 }
 
 impl From<ConnectError> for DeliveryError {
-    fn from(trouble: ConnectError) -> Self {
+    fn from(error: ConnectError) -> Self {
         Self {
-            trouble,
+            error,
             answer: None,
         }
     }
 }
 
-pub struct Exchange {
+pub struct Delivery {
     pub remote: Remote,
     pub token: TokenSource,
     pub conversation: Conversation,
@@ -45,24 +45,24 @@ pub struct Exchange {
     pub patience: Duration,
 }
 
-impl Exchange {
-    /// Sends a message, and writes its answer, whatever that is.
+impl Delivery {
+    /// Sends a message and writes the response or an error.
     pub async fn carry(&self, message: &Message) {
-        let Err(DeliveryError { trouble, answer }) = self.attempt(message).await else {
+        let Err(DeliveryError { error, answer }) = self.attempt(message).await else {
             return;
         };
         tracing::warn!(
             { fields::METHOD } = message.method.as_deref(),
-            { fields::REASON } = trouble.reason(),
-            "a message could not be delivered: {trouble}"
+            { fields::REASON } = error.reason(),
+            "a message could not be delivered: {error}"
         );
         if let Some(id) = &message.id {
-            let line = answer.unwrap_or_else(|| trouble.answer(id.as_json()));
+            let line = answer.unwrap_or_else(|| error.answer(id.as_json()));
             self.output.line(line).await;
         }
     }
 
-    /// Ends the session, where the server keeps one.
+    /// Ends the session, if the server keeps one.
     pub async fn leave(&self) {
         if let (Some(session), Ok(token)) = (self.conversation.session(), self.token.current()) {
             self.remote.leave(session, &token).await;
@@ -77,8 +77,8 @@ impl Exchange {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure,
             };
-            let trouble = &failure.trouble;
-            let wait = match trouble {
+            let error = &failure.error;
+            let wait = match error {
                 ConnectError::Busy {
                     retry_after: Some(seconds),
                     ..
@@ -86,35 +86,32 @@ impl Exchange {
                 _ => pause,
             };
             let may_be_repeated =
-                message.is_repeatable() || matches!(trouble, ConnectError::Unreachable { .. });
+                message.is_repeatable() || matches!(error, ConnectError::Unreachable { .. });
             let left = give_up.saturating_duration_since(Instant::now());
-            if !may_be_repeated || !trouble.may_pass() || wait > left {
+            if !may_be_repeated || !error.may_pass() || wait > left {
                 return Err(failure);
             }
-            tracing::info!(
-                { fields::REASON } = trouble.reason(),
-                "trying again: {trouble}"
-            );
+            tracing::info!({ fields::REASON } = error.reason(), "trying again: {error}");
             sleep(wait).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    /// One try, and a second one where the first was refused for what can be mended at once.
+    /// One attempt, with an immediate second one if the cause of the failure can be fixed at once.
     async fn once(&self, message: &Message) -> Result<(), DeliveryError> {
         let token = self.token.current()?;
         let headers = self.conversation.headers(message);
         let refusal = match self.remote.post(message, &headers, &token).await {
-            Ok(response) => return self.heard(response, message).await,
+            Ok(response) => return self.read_response(response, message).await,
             Err(refusal) => refusal,
         };
         match (&refusal.why, headers.get(SESSION)) {
-            // The file may have been replaced while the message was under way.
+            // The token file may have been replaced while the message was in flight.
             (Why::Unauthorized(_), _) if self.token.current()?.expose() != token.expose() => {
                 self.once_more(message).await
             }
             (Why::NotFound, Some(session)) => {
-                self.greet_again(session).await?;
+                self.reinitialize(session).await?;
                 self.once_more(message).await
             }
             _ => Err(self.failure(refusal)),
@@ -125,7 +122,7 @@ impl Exchange {
         let token = self.token.current()?;
         let headers = self.conversation.headers(message);
         match self.remote.post(message, &headers, &token).await {
-            Ok(response) => self.heard(response, message).await,
+            Ok(response) => self.read_response(response, message).await,
             Err(refusal)
                 if matches!(refusal.why, Why::NotFound) && headers.contains_key(SESSION) =>
             {
@@ -135,7 +132,11 @@ impl Exchange {
         }
     }
 
-    async fn heard(&self, response: Response, message: &Message) -> Result<(), DeliveryError> {
+    async fn read_response(
+        &self,
+        response: Response,
+        message: &Message,
+    ) -> Result<(), DeliveryError> {
         let reading = self
             .remote
             .read(response, message, &self.conversation, &self.output);
@@ -143,23 +144,24 @@ impl Exchange {
     }
 
     fn failure(&self, refusal: RemoteError) -> DeliveryError {
-        let trouble = match refusal.why {
-            Why::ConnectError(trouble) => trouble,
+        let error = match refusal.why {
+            Why::Other(error) => error,
             Why::NotFound => ConnectError::NotFound {
                 url: self.remote.shown(),
             },
-            Why::Unauthorized(said) => ConnectError::Unauthorized {
-                place: self.token.place(),
+            Why::Unauthorized(detail) => ConnectError::Unauthorized {
+                location: self.token.location(),
                 remedy: self.token.remedy(),
-                said,
+                detail,
             },
         };
         let answer = refusal.answer;
-        DeliveryError { trouble, answer }
+        DeliveryError { error, answer }
     }
 
-    /// Makes a new session with a server that has forgotten this one, as the client would; it need not know.
-    async fn greet_again(&self, lost: &HeaderValue) -> Result<(), ConnectError> {
+    /// Opens a new session with a server that has lost the current one, transparently to the
+    /// client.
+    async fn reinitialize(&self, lost: &HeaderValue) -> Result<(), ConnectError> {
         let Some(hello) = self.conversation.hello_again(lost) else {
             return Ok(());
         };
@@ -168,13 +170,13 @@ impl Exchange {
         let Ok(response) = self.remote.post(&hello, &headers, &token).await else {
             return Err(ConnectError::SessionLost);
         };
-        // The client has heard this answer before.
-        let (unheard, writing) = Output::start(tokio::io::sink());
+        // The client has received the response to `initialize` before.
+        let (discarded, writing) = Output::start(tokio::io::sink());
         let read = self
             .remote
-            .read(response, &hello, &self.conversation, &unheard)
+            .read(response, &hello, &self.conversation, &discarded)
             .await;
-        drop(unheard);
+        drop(discarded);
         let _ = writing.await;
         read.map_err(|_| ConnectError::SessionLost)?;
         let initialized = br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;

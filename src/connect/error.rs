@@ -1,27 +1,27 @@
-//! What can go wrong between here and the server, in words for the person who has to mend it.
+//! Errors between the bridge and the server, worded for the user who has to fix them.
 
 use std::fmt;
 
 use serde_json::{Value, json};
 
-/// In the range that JSON-RPC leaves to implementations, apart from the codes that MCP uses.
+/// In the range that JSON-RPC reserves for implementations, distinct from the codes of MCP.
 pub const CODE: i32 = -32011;
 
-/// How much of what a server says is repeated.
+/// Limit of text quoted from a server.
 const LONGEST_QUOTE: usize = 300;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConnectError {
     NoToken {
-        place: String,
+        location: String,
         why: String,
     },
-    /// No connection came about, so nothing was sent.
+    /// No connection was established, so nothing was sent.
     Unreachable {
         url: String,
         how: Unreachable,
     },
-    /// The connection was lost before the answer was there in full.
+    /// The connection was lost before the response was complete.
     AnswerLost {
         url: String,
     },
@@ -29,32 +29,32 @@ pub enum ConnectError {
         url: String,
     },
     Unauthorized {
-        place: String,
+        location: String,
         remedy: &'static str,
-        said: String,
+        detail: String,
     },
     Forbidden {
-        said: String,
+        detail: String,
     },
     NotFound {
         url: String,
     },
-    /// The server has forgotten the session, and a new one did not help.
+    /// The server has lost the session, and opening a new one failed.
     SessionLost,
     Redirected {
         to: Option<String>,
     },
-    /// Too many requests, or a server that is starting or leaving.
+    /// A rate limit, or a server that is starting or shutting down.
     Busy {
         status: u16,
         retry_after: Option<u64>,
-        said: String,
+        detail: String,
     },
     Failed {
         status: u16,
-        said: String,
+        detail: String,
     },
-    /// Something answers there, but it does not speak MCP.
+    /// The response is not MCP.
     NotMcp {
         url: String,
         what: String,
@@ -62,8 +62,8 @@ pub enum ConnectError {
     AnswerTooLarge {
         limit: usize,
     },
-    /// Of requests at once, from our side.
-    TooManyConnectionsError {
+    /// The bridge's own limit of concurrent requests.
+    TooManyRequests {
         limit: usize,
     },
 }
@@ -76,7 +76,7 @@ pub enum Unreachable {
 }
 
 impl ConnectError {
-    /// Whether the request can have had an effect.
+    /// Whether the request may have had an effect.
     pub fn may_have_been_done(&self) -> bool {
         match self {
             Self::AnswerLost { .. } | Self::TimedOut { .. } | Self::AnswerTooLarge { .. } => true,
@@ -86,11 +86,11 @@ impl ConnectError {
         }
     }
 
-    /// Whether it may pass by itself.
+    /// Whether the error may be transient.
     pub fn may_pass(&self) -> bool {
         match self {
-            // A name that is not known yet, or a certificate that is wrong, is not mended by waiting a few seconds; but
-            // a machine that has just woken up has no names for a moment.
+            // A wrong certificate does not fix itself in seconds. Names may: a machine that has
+            // just woken up cannot resolve any for a moment.
             Self::Unreachable { how, .. } => !matches!(how, Unreachable::Tls(_)),
             Self::AnswerLost { .. } | Self::Busy { .. } => true,
             Self::Failed { status, .. } => matches!(status, 502 | 504),
@@ -121,11 +121,11 @@ impl ConnectError {
             Self::Failed { .. } => "failed",
             Self::NotMcp { .. } => "not_mcp",
             Self::AnswerTooLarge { .. } => "answer_too_large",
-            Self::TooManyConnectionsError { .. } => "too_many_requests",
+            Self::TooManyRequests { .. } => "too_many_requests",
         }
     }
 
-    /// The answer to the request with this id, which is JSON.
+    /// Formats the JSON-RPC error response for the request `id`, which is JSON.
     pub fn answer(&self, id: &str) -> String {
         let mut data =
             json!({ "reason": self.reason(), "may_have_been_done": self.may_have_been_done() });
@@ -147,8 +147,11 @@ impl ConnectError {
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoToken { place, why } => {
-                write!(f, "{place} cannot be read ({why}). A token belongs there.")
+            Self::NoToken { location, why } => {
+                write!(
+                    f,
+                    "{location} cannot be read ({why}). A token belongs there."
+                )
             }
             Self::Unreachable { url, how } => match how {
                 Unreachable::Name => write!(
@@ -176,18 +179,18 @@ impl fmt::Display for ConnectError {
                 "{url} did not answer in time. What was asked for may have been done: look before you ask again."
             ),
             Self::Unauthorized {
-                place,
+                location,
                 remedy,
-                said,
+                detail,
             } => {
                 write!(
                     f,
-                    "The server did not accept the token from {place}{said}. {remedy}."
+                    "The server did not accept the token from {location}{detail}. {remedy}."
                 )
             }
-            Self::Forbidden { said } => write!(
+            Self::Forbidden { detail } => write!(
                 f,
-                "The server does not allow this with this token{said}. It may be that of another tenant or place."
+                "The server does not allow this with this token{detail}. It may be that of another tenant or place."
             ),
             Self::NotFound { url } => {
                 write!(f, "There is nothing at {url}: is it the URL of /mcp?")
@@ -206,15 +209,15 @@ impl fmt::Display for ConnectError {
             Self::Busy {
                 status,
                 retry_after,
-                said,
+                detail,
             } => {
-                write!(f, "The server is busy ({status}){said}. Try again ")?;
+                write!(f, "The server is busy ({status}){detail}. Try again ")?;
                 match retry_after {
                     Some(seconds) => write!(f, "in {seconds} s."),
                     None => f.write_str("later."),
                 }
             }
-            Self::Failed { status, said } => write!(f, "The server failed ({status}){said}."),
+            Self::Failed { status, detail } => write!(f, "The server failed ({status}){detail}."),
             Self::NotMcp { url, what } => {
                 write!(
                     f,
@@ -227,7 +230,7 @@ impl fmt::Display for ConnectError {
                     "The answer is larger than {limit} bytes. What was asked for may have been done."
                 )
             }
-            Self::TooManyConnectionsError { limit } => {
+            Self::TooManyRequests { limit } => {
                 write!(
                     f,
                     "{limit} requests are waiting for their answers already. Wait for some of them."
@@ -237,13 +240,13 @@ impl fmt::Display for ConnectError {
     }
 }
 
-/// What a server says in a refusal, as a part of a sentence: empty, or `: "…"`.
-pub fn said(body: &[u8]) -> String {
+/// Extracts the message of an error body, to be appended to a sentence: empty, or `: "…"`.
+pub fn error_detail(body: &[u8]) -> String {
     let value: Value = serde_json::from_slice(body).unwrap_or_default();
-    let places = ["/error_description", "/message", "/error/message", "/error"];
-    let mut texts = places
+    let pointers = ["/error_description", "/message", "/error/message", "/error"];
+    let mut texts = pointers
         .iter()
-        .filter_map(|place| value.pointer(place)?.as_str());
+        .filter_map(|pointer| value.pointer(pointer)?.as_str());
     let Some(text) = texts.next() else {
         return String::new();
     };
@@ -257,7 +260,7 @@ pub fn said(body: &[u8]) -> String {
 }
 
 impl Unreachable {
-    /// Libraries tell these apart in words only.
+    /// The HTTP client exposes these causes only in its messages.
     pub fn of(error: &(dyn std::error::Error + 'static)) -> Self {
         let mut chain = vec![error.to_string()];
         let mut source = error.source();
@@ -265,9 +268,9 @@ impl Unreachable {
             chain.push(error.to_string());
             source = error.source();
         }
-        let has = |words: &[&str]| {
+        let has = |needles: &[&str]| {
             let all = chain.join(" ").to_lowercase();
-            words.iter().any(|word| all.contains(word))
+            needles.iter().any(|word| all.contains(word))
         };
         let why = || {
             let last = chain.last().map(String::as_str).unwrap_or_default();

@@ -1,7 +1,7 @@
-//! An event stream, read piece by piece: the data of each message event.
+//! Parses a server-sent event stream incrementally and yields the data of each message event.
 
-/// Collects bytes until an event is complete. As the specification of event streams has it: lines end in LF, CR LF or
-/// CR, the lines of `data` are put together, an empty line ends the event.
+/// Buffers bytes until an event is complete. By the specification, lines end in LF, CR LF or CR,
+/// `data` lines are joined, and an empty line ends the event.
 #[derive(Debug, Default)]
 pub struct EventReader {
     line: Vec<u8>,
@@ -10,19 +10,19 @@ pub struct EventReader {
     after_cr: bool,
 }
 
-/// A stream that is no text.
+/// The stream is not valid UTF-8.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the event stream is not UTF-8")]
-pub struct NoText;
+pub struct EncodingError;
 
 impl EventReader {
-    /// What is kept of an event that is not complete.
+    /// Number of buffered bytes of the incomplete event.
     pub fn held(&self) -> usize {
         self.line.len() + self.data.as_ref().map_or(0, String::len)
     }
 
-    /// The data of every message that this piece completes.
-    pub fn push(&mut self, piece: &[u8]) -> Result<Vec<String>, NoText> {
+    /// Appends a piece of the stream and returns the data of every message event that it completes.
+    pub fn push(&mut self, piece: &[u8]) -> Result<Vec<String>, EncodingError> {
         let mut complete = Vec::new();
         let mut rest = piece;
         if std::mem::take(&mut self.after_cr) {
@@ -40,7 +40,8 @@ impl EventReader {
                 [_, after @ ..] => after,
                 [] => &[],
             };
-            let line = String::from_utf8(std::mem::take(&mut self.line)).map_err(|_| NoText)?;
+            let line =
+                String::from_utf8(std::mem::take(&mut self.line)).map_err(|_| EncodingError)?;
             complete.extend(self.take(&line));
         }
         self.line.extend_from_slice(rest);
@@ -75,23 +76,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_are_read_wherever_they_are_cut() {
+    fn parses_events_split_at_any_byte() {
         let stream = "\
 : hello\n\ndata: one\n\nevent: message\r\nid: 7\r\ndata:two\r\ndata: more\r\n\r\nevent: endpoint\ndata: /x\n\n\
             retry: 3\rdata: Grüße\r\rdata\n\ndata: never finished\n";
         for size in [1, 2, 3, 7, 1000] {
             let mut reader = EventReader::default();
-            let mut heard = Vec::new();
+            let mut received = Vec::new();
             for piece in stream.as_bytes().chunks(size) {
-                heard.extend(reader.push(piece).unwrap());
+                received.extend(reader.push(piece).unwrap());
             }
             assert_eq!(
-                heard,
+                received,
                 ["one", "two\nmore", "Grüße", ""],
                 "in pieces of {size}"
             );
             assert_eq!(reader.held(), "never finished".len());
         }
-        assert_eq!(EventReader::default().push(b"data: \xff\n\n"), Err(NoText));
+        assert_eq!(
+            EventReader::default().push(b"data: \xff\n\n"),
+            Err(EncodingError)
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! What a line from the client is, as far as the bridge has to know: what the headers of its POST say, which answer it
-//! waits for, and whether it may be sent twice.
+//! What the bridge needs to know of a client's message: the headers of its POST, the response that
+//! it expects, and whether it may be retried.
 
 use std::borrow::Cow;
 
@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use crate::foundation::json::Json;
 
-/// The first revision without a handshake. Dates as text sort as dates.
+/// The first revision without a handshake. ISO dates compare as strings.
 const FIRST_MODERN: &str = "2026-07-28";
 
-/// Requests that change nothing, so that a second one does no harm.
+/// Requests without side effects, which are safe to retry.
 const REPEATABLE: [&str; 8] = [
     "initialize",
     "notifications/initialized",
@@ -25,7 +25,7 @@ const REPEATABLE: [&str; 8] = [
     "tools/list",
 ];
 
-/// An id as JSON, written in the one way that makes equal ids equal texts.
+/// A JSON-RPC id in canonical JSON, so that equal ids are equal strings.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Id(String);
 
@@ -45,20 +45,20 @@ impl Id {
 #[derive(Debug, Clone)]
 pub struct Message {
     pub body: Bytes,
-    /// Of a request. What has none is not answered.
+    /// Only of a request. A message without an id is not answered.
     pub id: Option<Id>,
-    /// A response has none.
+    /// Absent in a response.
     pub method: Option<String>,
-    /// The modern revision that the message claims.
+    /// The modern revision that the message declares.
     pub modern: Option<String>,
-    /// The tool, prompt or resource that it is about, as a header has it.
+    /// The tool, prompt or resource that it names, encoded for a header.
     pub name: Option<String>,
     /// The request that this notification cancels.
     pub cancels: Option<Id>,
 }
 
 impl Message {
-    /// Of a line whose outline is that of a JSON-RPC message.
+    /// Parses a line that is a valid JSON-RPC message.
     pub fn read(line: &[u8]) -> Option<Self> {
         let message = Json::parse(line)
             .ok()
@@ -112,7 +112,8 @@ fn text(json: Json<'_>) -> Option<String> {
     json.as_str().map(Cow::into_owned)
 }
 
-/// A text as headers of 2026-07-28 carry it: as it is, or in base64 where it could not be told from that, or from nothing.
+/// Encodes a text for a header of MCP 2026-07-28: unchanged, or in base64 if it is empty, not
+/// representable or looks encoded.
 fn in_header(text: &str) -> String {
     let visible = text
         .bytes()
@@ -126,14 +127,15 @@ fn in_header(text: &str) -> String {
     }
 }
 
-/// One line of JSON out of what a server sent, and whether it answers this request. `None`: it is no message.
+/// Converts a server's message to one line of JSON, and tells whether it responds to `request`.
+/// `None` if it is not a message.
 pub fn line_of(text: &str, request: Option<&Id>) -> Option<(String, bool)> {
     let message = Json::parse(text.as_bytes())
         .ok()
         .filter(|message| message.is_object())?;
     let id = message.member("id").and_then(Id::of);
     let answers = message.member("method").is_none() && id.is_some() && id.as_ref() == request;
-    // Inside of strings there are no line ends.
+    // JSON strings cannot contain unescaped line breaks, so only whitespace between tokens can.
     let is_one_line = !message.get().contains(['\n', '\r']);
     let line = if is_one_line {
         message.get().into()
@@ -143,7 +145,7 @@ pub fn line_of(text: &str, request: Option<&Id>) -> Option<(String, bool)> {
     Some((line.into_owned(), answers))
 }
 
-/// Whether a message is a response, to whatever request.
+/// Whether a message is a response to any request.
 pub fn is_answer(line: &str) -> bool {
     Json::parse(line.as_bytes())
         .is_ok_and(|message| message.is_object() && message.member("method").is_none())
@@ -158,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_headers_say_is_taken_from_the_message() {
+    fn headers_are_derived_from_the_message() {
         let modern = r#"{"jsonrpc":"2.0","id":"a\u0062","method":"tools/call","params":{"name":"get_note","arguments":{"name":1},
             "_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
         let message = read(modern);
@@ -191,7 +193,7 @@ mod tests {
             (None, None),
             "it is not answered"
         );
-        // Unreadable parameters are the server's to refuse.
+        // The server rejects unreadable parameters itself.
         assert_eq!(
             read(r#"{"id":1,"method":"tools/call","params":{"name":7}}"#).name,
             None
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_written_so_that_headers_can_carry_them() {
+    fn encodes_names_for_headers() {
         for (name, header) in [
             ("get_note", "get_note"),
             ("two words", "two words"),
@@ -216,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_becomes_one_line_with_every_digit() {
+    fn a_response_becomes_one_line_with_exact_numbers() {
         let id = Id::of(Json::trusted("1"));
         let pretty = "{\n  \"jsonrpc\": \"2.0\",\n  \"id\": 1,\n  \"result\": { \"x\": 1.10, \"y\": \"a\\nb\" }\n}";
         let (line, answers) = line_of(pretty, id.as_ref()).unwrap();

@@ -1,13 +1,14 @@
-//! A bridge from a pipe to a remote `/mcp`, for clients that only start processes.
+//! A bridge from stdio to a remote `/mcp`, for clients that only start processes.
 //!
-//! A client of the house, not a part of the server: it takes JSON-RPC messages from standard input ([`message`]), sends
-//! each as one POST ([`remote`]), and writes what comes back as lines ([`output`]). It understands as little of them as
-//! it can: which headers a message needs, which answer belongs to which request, what may be sent twice. So tools,
-//! results and revisions pass through as they are.
+//! The bridge is a client of the server. It reads JSON-RPC messages from standard input
+//! ([`message`]), sends each as one POST ([`remote`]), and writes the responses as lines
+//! ([`output`]). It interprets as little as possible: which headers a message needs, which response
+//! belongs to which request, and what may be retried. Tools, results and protocol revisions pass
+//! through unchanged.
 //!
-//! Its one rule is in [`exchange`]: a request is repeated only when it certainly was not sent, or does no harm a second
-//! time. Whatever remains is answered with a sentence that says what to do ([`trouble`]), and the bridge goes on: a server
-//! that comes back is used again.
+//! [`delivery`] enforces the central rule: a request is retried only if it certainly was not sent
+//! or has no side effects. Any other failure is answered with an error that says what to do
+//! ([`error`]), and the bridge keeps running, so that a server that recovers is used again.
 
 mod bridge;
 mod conversation;
@@ -29,29 +30,29 @@ use url::Url;
 
 pub use bridge::{Ended, run};
 pub use conversation::Conversation;
-pub use error::{ConnectError, Unreachable, said};
+pub use error::{ConnectError, Unreachable, error_detail};
 pub use events::EventReader;
 pub use message::Message;
-pub use target::{BadTarget, is_loopback, target};
+pub use target::{TargetError, is_loopback, target};
 pub use token::{TokenSource, authorization};
 
-/// The code of the error in which a server of the house refuses a token.
+/// The error code with which a ToolBridge server rejects a token.
 const TOKEN_REFUSED: i32 = -32012;
 
-/// Where to, as whom, and how patient.
+/// Configuration of a bridge.
 #[derive(Debug)]
 pub struct Settings {
-    /// From [`target`].
+    /// Validated by [`target`].
     pub url: Url,
     pub token: TokenSource,
-    /// Sent with every message.
+    /// Added to every message.
     pub headers: HeaderMap,
-    /// How long a request that may be repeated is repeated while the server cannot be reached.
+    /// How long a retriable request is retried while the server is unreachable.
     pub patience: Duration,
-    /// The longest silence while an answer is waited for.
+    /// The longest wait for the next bytes of a response.
     pub silence: Duration,
     pub connect_timeout: Duration,
-    /// How long the answers to what was asked last are waited for once the input has ended.
+    /// How long outstanding responses are awaited after the input has ended.
     pub linger: Duration,
     pub max_message_bytes: usize,
     pub max_answer_bytes: usize,
@@ -73,9 +74,10 @@ impl Settings {
     }
 }
 
-/// A header that the user may add. The others are the protocol's, or carry secrets, which a command line shows to others.
+/// Validates a header that the user adds. Headers of the protocol are not allowed, and neither are
+/// those that carry secrets, because other users can read the command line.
 pub fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
-    const OURS: [&str; 10] = [
+    const RESERVED: [&str; 10] = [
         "accept",
         "authorization",
         "connection",
@@ -89,7 +91,7 @@ pub fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Stri
     ];
     let parsed =
         HeaderName::try_from(name).map_err(|_| format!("\"{name}\" is no name of a header"))?;
-    if OURS.contains(&parsed.as_str()) || parsed.as_str().starts_with("mcp-") {
+    if RESERVED.contains(&parsed.as_str()) || parsed.as_str().starts_with("mcp-") {
         return Err(format!("the header {parsed} is not for the command line"));
     }
     let value = HeaderValue::from_str(value)

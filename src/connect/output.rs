@@ -1,11 +1,11 @@
-//! The lines that the client reads. One task writes them all: a request that is cancelled in the middle of writing
-//! would leave half a line, and the next one would spoil both.
+//! Writes the lines that the client reads. A single task writes, because a request that is
+//! cancelled while it writes would leave half a line.
 
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// Lines that wait to be read. Whoever has more waits.
+/// Lines queued for the client. A full queue blocks the sender.
 const WAITING: usize = 16;
 
 #[derive(Clone)]
@@ -31,11 +31,11 @@ impl Output {
     }
 
     pub async fn line(&self, line: String) {
-        // A client that has gone is noticed by whoever waits for `closed`.
+        // An error means that the client is gone, which `closed` reports.
         let _ = self.0.send(line).await;
     }
 
-    /// The client reads no more.
+    /// Resolves when the client has closed the pipe.
     pub async fn closed(&self) {
         self.0.closed().await;
     }

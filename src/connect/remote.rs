@@ -7,7 +7,7 @@ use reqwest::Response;
 
 use super::Settings;
 use super::conversation::{Conversation, SESSION};
-use super::error::{ConnectError, Unreachable, said};
+use super::error::{ConnectError, Unreachable, error_detail};
 use super::events::EventReader;
 use super::message::{Id, Message, is_answer, line_of};
 use super::output::Output;
@@ -17,11 +17,12 @@ use crate::foundation::bounded_body::{self, BodyError};
 use crate::foundation::http_client;
 use crate::foundation::token_secret::Secret;
 
-/// Below the 75 s after which this house's server closes an idle connection, so that none is used while it does.
+/// Below the 75 s after which a ToolBridge server closes an idle connection, so that no request
+/// meets a closing connection.
 const POOL_IDLE: std::time::Duration = std::time::Duration::from_secs(30);
 
-/// Of a refusal, only a sentence is wanted.
-const MAX_REFUSAL: usize = 64 * 1024;
+/// Limit of an error body: only its message is used.
+const MAX_ERROR_BODY: usize = 64 * 1024;
 
 pub struct Remote {
     http: reqwest::Client,
@@ -41,7 +42,7 @@ impl Remote {
                 env!("CARGO_PKG_VERSION")
             ));
         if is_loopback(&settings.url) {
-            // A proxy that the environment names is for the world outside.
+            // A proxy from the environment must not see loopback traffic.
             builder = builder.no_proxy();
         }
         let mut headers = settings.headers.clone();
@@ -58,14 +59,14 @@ impl Remote {
         })
     }
 
-    /// For people, so without the query, which may be a secret of its own.
+    /// The URL without its query, which may contain a secret, for messages.
     pub fn shown(&self) -> String {
         let mut url = self.url.clone();
         url.set_query(None);
         url.to_string()
     }
 
-    /// Sends a message. What comes back, if it is no refusal, has yet to be read.
+    /// Sends a message and returns the response, with its body unread, or an error for its status.
     pub async fn post(
         &self,
         message: &Message,
@@ -95,11 +96,11 @@ impl Remote {
             Some(value) => request.header(AUTHORIZATION, value),
             None => request,
         };
-        // A courtesy: the server forgets it anyway, some time.
+        // Best effort: the server expires the session anyway.
         let _ = request.send().await;
     }
 
-    /// Passes on what an answer holds, until the request is answered.
+    /// Forwards the messages of a response until the request is answered.
     pub async fn read(
         &self,
         response: Response,
@@ -125,7 +126,7 @@ impl Remote {
             .trim()
             .to_ascii_lowercase();
         match (kind.as_str(), &message.id) {
-            // Whatever a server says to a notification, nobody waits for it.
+            // The body of a response to a notification is irrelevant.
             (_, None) => Ok(()),
             ("application/json", id) => {
                 let body = self.body(response, self.max_answer_bytes).await?;
@@ -137,12 +138,12 @@ impl Remote {
                         answers.pass_on(line, true).await;
                         Ok(())
                     }
-                    _ => Err(self.no_mcp("its answer belongs to no request")),
+                    _ => Err(self.not_mcp("its answer belongs to no request")),
                 }
             }
             ("text/event-stream", Some(id)) => self.stream(response, id, &answers).await,
-            ("", _) => Err(self.no_mcp("it accepts a request without answering it")),
-            (kind, _) => Err(self.no_mcp(&format!("it answers in {}", shortened(kind)))),
+            ("", _) => Err(self.not_mcp("it accepts a request without answering it")),
+            (kind, _) => Err(self.not_mcp(&format!("it answers in {}", shortened(kind)))),
         }
     }
 
@@ -156,13 +157,13 @@ impl Remote {
         while let Some(piece) = response.chunk().await.map_err(|error| self.lost(&error))? {
             let messages = events
                 .push(&piece)
-                .map_err(|_| self.no_mcp("its events are no text"))?;
+                .map_err(|_| self.not_mcp("its events are no text"))?;
             for data in messages {
-                // Some servers open a stream with an event that has no data in it.
+                // Some servers begin a stream with an event without data.
                 let Some((line, answers)) = line_of(&data, Some(id)) else {
                     continue;
                 };
-                // What answers another request has no business here.
+                // Responses to other requests must not reach the client here.
                 if !answers && is_answer(&line) {
                     continue;
                 }
@@ -189,10 +190,10 @@ impl Remote {
     }
 
     fn failed(&self, error: reqwest::Error) -> RemoteError {
-        // Not with the URL in it, whose query may be a secret.
+        // Strips the URL, whose query may contain a secret.
         let error = error.without_url();
         let url = self.shown();
-        let trouble = if error.is_connect() {
+        let connect_error = if error.is_connect() {
             ConnectError::Unreachable {
                 url,
                 how: Unreachable::of(&error),
@@ -202,7 +203,7 @@ impl Remote {
         } else {
             ConnectError::AnswerLost { url }
         };
-        trouble.into()
+        connect_error.into()
     }
 
     fn lost(&self, error: &reqwest::Error) -> ConnectError {
@@ -214,7 +215,7 @@ impl Remote {
         }
     }
 
-    fn no_mcp(&self, what: &str) -> ConnectError {
+    fn not_mcp(&self, what: &str) -> ConnectError {
         ConnectError::NotMcp {
             url: self.shown(),
             what: what.to_owned(),
@@ -232,37 +233,40 @@ impl Remote {
             let to = text(LOCATION).map(shortened);
             return ConnectError::Redirected { to }.into();
         }
-        let body = self.body(response, MAX_REFUSAL).await.unwrap_or_default();
+        let body = self
+            .body(response, MAX_ERROR_BODY)
+            .await
+            .unwrap_or_default();
         let answer = id.and_then(|id| rpc_error(&body, id));
-        let said = said(&body);
+        let detail = error_detail(&body);
         let retry_after = text(RETRY_AFTER).and_then(|text| text.trim().parse().ok());
         let why = match status {
-            StatusCode::UNAUTHORIZED => Why::Unauthorized(said),
-            StatusCode::FORBIDDEN => Why::ConnectError(ConnectError::Forbidden { said }),
+            StatusCode::UNAUTHORIZED => Why::Unauthorized(detail),
+            StatusCode::FORBIDDEN => Why::Other(ConnectError::Forbidden { detail }),
             StatusCode::NOT_FOUND => Why::NotFound,
-            StatusCode::METHOD_NOT_ALLOWED => Why::ConnectError(self.no_mcp("it takes no POST")),
+            StatusCode::METHOD_NOT_ALLOWED => Why::Other(self.not_mcp("it takes no POST")),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                Why::ConnectError(ConnectError::Busy {
+                Why::Other(ConnectError::Busy {
                     status: status.as_u16(),
                     retry_after,
-                    said,
+                    detail,
                 })
             }
-            _ => Why::ConnectError(ConnectError::Failed {
+            _ => Why::Other(ConnectError::Failed {
                 status: status.as_u16(),
-                said,
+                detail,
             }),
         };
         RemoteError { why, answer }
     }
 }
 
-/// Where the answer to a message goes.
+/// Forwards messages to the client until the request is answered.
 struct Answers<'a> {
     message: &'a Message,
     conversation: &'a Conversation,
     output: &'a Output,
-    /// That the server has made with this answer.
+    /// The session that the server has created with this response.
     session: Option<HeaderValue>,
 }
 
@@ -276,31 +280,32 @@ impl Answers<'_> {
     }
 }
 
-/// A POST that has no answer to be read.
+/// A POST without a usable response.
 pub struct RemoteError {
     pub why: Why,
-    /// What the server says of it in JSON-RPC, if it does: that is what the client hears when nothing helps.
+    /// The server's JSON-RPC error, if it sent one. The client receives it if no retry helps.
     pub answer: Option<String>,
 }
 
 pub enum Why {
     Unauthorized(String),
-    /// No such place, or no such session.
+    /// The path does not exist, or the session is unknown.
     NotFound,
-    ConnectError(ConnectError),
+    Other(ConnectError),
 }
 
 impl From<ConnectError> for RemoteError {
-    fn from(trouble: ConnectError) -> Self {
+    fn from(connect_error: ConnectError) -> Self {
         Self {
-            why: Why::ConnectError(trouble),
+            why: Why::Other(connect_error),
             answer: None,
         }
     }
 }
 
-/// The refusal as an answer to this request, when it is one in JSON-RPC. Those that come before a message is read have no
-/// id. A refused token is explained here, where it is known where the token came from.
+/// Converts an error body to a response to this request, if it is a JSON-RPC error. Errors from
+/// before the message was parsed have no id. A rejected token is excluded: the caller explains it,
+/// because it knows the source of the token.
 fn rpc_error(body: &[u8], id: &Id) -> Option<String> {
     let mut body: serde_json::Value = serde_json::from_slice(body).ok()?;
     let answer = body.as_object_mut()?;

@@ -1,10 +1,10 @@
-//! The URL that a person gives, made into the one that messages are posted to.
+//! Converts the URL that the user gives to the one that messages are posted to.
 
 use url::{Host, Url};
 
-/// Why a URL is not used. A token goes there, so it has to be the right one.
+/// Why a URL is rejected. The token is sent there, so it must be the right URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadTarget {
+pub enum TargetError {
     #[error("it is no URL: write it like https://HOST/mcp")]
     NotAUrl,
     #[error("it must begin with https:// or http://")]
@@ -21,19 +21,19 @@ pub enum BadTarget {
     PlainHttp,
 }
 
-pub fn target(text: &str, allow_http: bool) -> Result<Url, BadTarget> {
-    let mut url = Url::parse(text).map_err(|_| BadTarget::NotAUrl)?;
+pub fn target(text: &str, allow_http: bool) -> Result<Url, TargetError> {
+    let mut url = Url::parse(text).map_err(|_| TargetError::NotAUrl)?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(BadTarget::Scheme);
+        return Err(TargetError::Scheme);
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(BadTarget::User);
+        return Err(TargetError::User);
     }
     if url.fragment().is_some() {
-        return Err(BadTarget::Fragment);
+        return Err(TargetError::Fragment);
     }
     if url.scheme() == "http" && !allow_http && !is_loopback(&url) {
-        return Err(BadTarget::PlainHttp);
+        return Err(TargetError::PlainHttp);
     }
     if url.path() == "/" {
         url.set_path("/mcp");
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_without_a_path_is_that_of_mcp() {
+    fn a_url_without_a_path_gets_the_path_of_mcp() {
         for (text, url) in [
             ("https://acme.example", "https://acme.example/mcp"),
             ("https://acme.example/", "https://acme.example/mcp"),
@@ -77,17 +77,17 @@ mod tests {
     }
 
     #[test]
-    fn a_token_goes_nowhere_where_it_could_be_read() {
+    fn refuses_urls_that_would_expose_the_token() {
         for (text, why) in [
-            ("acme.example", BadTarget::NotAUrl),
-            ("", BadTarget::NotAUrl),
-            ("localhost:8001", BadTarget::Scheme),
-            ("ftp://acme.example", BadTarget::Scheme),
-            ("https://ada:secret@acme.example", BadTarget::User),
-            ("https://acme.example/mcp#x", BadTarget::Fragment),
-            ("http://acme.example/mcp", BadTarget::PlainHttp),
-            ("http://10.0.0.1:8001", BadTarget::PlainHttp),
-            ("http://localhost.evil.example", BadTarget::PlainHttp),
+            ("acme.example", TargetError::NotAUrl),
+            ("", TargetError::NotAUrl),
+            ("localhost:8001", TargetError::Scheme),
+            ("ftp://acme.example", TargetError::Scheme),
+            ("https://ada:secret@acme.example", TargetError::User),
+            ("https://acme.example/mcp#x", TargetError::Fragment),
+            ("http://acme.example/mcp", TargetError::PlainHttp),
+            ("http://10.0.0.1:8001", TargetError::PlainHttp),
+            ("http://localhost.evil.example", TargetError::PlainHttp),
         ] {
             assert_eq!(target(text, false), Err(why), "{text}");
         }

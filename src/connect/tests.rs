@@ -1,4 +1,4 @@
-//! The bridge between a pipe and a server that follows a script.
+//! Tests of the bridge against a scripted server.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -22,13 +22,13 @@ use super::*;
 use crate::foundation::token_secret::Secret;
 
 #[derive(Clone)]
-struct Seen {
+struct SeenRequest {
     method: Method,
     headers: HeaderMap,
     body: Value,
 }
 
-impl Seen {
+impl SeenRequest {
     fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)
@@ -37,11 +37,11 @@ impl Seen {
 }
 
 enum Step {
-    /// Refuses, after something has happened.
+    /// Rejects the request after a side effect.
     RefuseAfter(Box<dyn FnOnce() + Send>, u16),
     Answer(u16, Vec<(&'static str, &'static str)>, String),
     Hang,
-    /// Begins an answer and hangs up.
+    /// Sends a part of a response and closes the connection.
     BreakOff,
 }
 
@@ -61,24 +61,24 @@ fn refusal(status: u16, body: Value) -> Step {
     )
 }
 
-/// Answers `{}` to each request as long as its script says nothing else.
+/// Answers each request with `{}` unless the script has a step for it.
 #[derive(Clone, Default)]
 struct Server(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    seen: Mutex<Vec<Seen>>,
+    requests: Mutex<Vec<SeenRequest>>,
     steps: Mutex<VecDeque<Step>>,
     changed: Notify,
-    /// Of requests that are still under way.
-    gone: Arc<Mutex<usize>>,
+    /// Number of requests whose connection the client has closed.
+    disconnected: Arc<Mutex<usize>>,
 }
 
 struct Leaving(Server);
 
 impl Drop for Leaving {
     fn drop(&mut self) {
-        *self.0.0.gone.lock().unwrap() += 1;
+        *self.0.0.disconnected.lock().unwrap() += 1;
         self.0.0.changed.notify_waiters();
     }
 }
@@ -98,8 +98,8 @@ impl Server {
         self.0.steps.lock().unwrap().extend(steps);
     }
 
-    fn seen(&self) -> Vec<Seen> {
-        self.0.seen.lock().unwrap().clone()
+    fn requests(&self) -> Vec<SeenRequest> {
+        self.0.requests.lock().unwrap().clone()
     }
 
     async fn until(&self, reached: impl Fn(&Inner) -> bool) {
@@ -117,8 +117,8 @@ impl Server {
             .unwrap();
     }
 
-    async fn until_seen(&self, count: usize) {
-        self.until(|inner| inner.seen.lock().unwrap().len() >= count)
+    async fn until_requests(&self, count: usize) {
+        self.until(|inner| inner.requests.lock().unwrap().len() >= count)
             .await;
     }
 }
@@ -129,7 +129,7 @@ async fn answer(State(server): State<Server>, request: Request) -> Response {
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let id = body["id"].clone();
     let is_request = body["method"].is_string() && !id.is_null();
-    server.0.seen.lock().unwrap().push(Seen {
+    server.0.requests.lock().unwrap().push(SeenRequest {
         method: parts.method,
         headers: parts.headers,
         body,
@@ -172,7 +172,7 @@ async fn answer(State(server): State<Server>, request: Request) -> Response {
     }
 }
 
-/// The client at the other end of the pipe.
+/// The client at the other end of the pipes.
 struct Client {
     server: Server,
     address: SocketAddr,
@@ -211,14 +211,14 @@ impl Client {
         }
     }
 
-    async fn say(&mut self, line: impl ToString) {
+    async fn send(&mut self, line: impl ToString) {
         self.input
             .write_all(format!("{}\n", line.to_string()).as_bytes())
             .await
             .unwrap();
     }
 
-    async fn hear_line(&mut self) -> String {
+    async fn receive_line(&mut self) -> String {
         let line = tokio::time::timeout(Duration::from_secs(10), self.lines.next_line());
         line.await
             .expect("a line in time")
@@ -226,19 +226,19 @@ impl Client {
             .expect("a line")
     }
 
-    async fn hear(&mut self) -> Value {
-        serde_json::from_str(&self.hear_line().await).unwrap()
+    async fn receive(&mut self) -> Value {
+        serde_json::from_str(&self.receive_line().await).unwrap()
     }
 
     async fn ask(&mut self, message: Value) -> Value {
         let id = message["id"].clone();
-        self.say(message).await;
-        let answer = self.hear().await;
+        self.send(message).await;
+        let answer = self.receive().await;
         assert_eq!(answer["id"], id, "{answer}");
         answer
     }
 
-    /// The reason in the answer to a message that could not be delivered, and its sentence.
+    /// The reason and the message of the error for an undeliverable message.
     async fn fails(&mut self, message: Value) -> (String, String) {
         let answer = self.ask(message).await;
         assert_eq!(answer["error"]["code"], error::CODE, "{answer}");
@@ -250,7 +250,7 @@ impl Client {
     }
 
     async fn leave(mut self) -> Ended {
-        // Both halves have to go.
+        // Both halves must be dropped.
         self.input.shutdown().await.unwrap();
         drop((self.input, self.lines));
         self.running.await.unwrap().unwrap()
@@ -265,47 +265,55 @@ fn call(id: u64) -> Value {
     json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": "create_note", "arguments": {}}})
 }
 
-fn hello() -> Value {
+fn initialize_request() -> Value {
     json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {"protocolVersion": "2025-06-18"}})
 }
 
-fn welcome(version: &str) -> Value {
+fn initialize_result(version: &str) -> Value {
     json!({"jsonrpc": "2.0", "id": 0, "result": {"protocolVersion": version}})
 }
 
 #[tokio::test]
-async fn a_legacy_conversation_carries_what_was_agreed() {
+async fn a_legacy_conversation_uses_the_negotiated_revision() {
     let mut client = Client::with(|settings| {
         let (name, value) = header("X-MCP-Toolsets", "notes").unwrap();
         settings.headers.append(name, value);
     })
     .await;
-    client.server.then([json_step(&welcome("2025-03-26"))]);
+    client
+        .server
+        .then([json_step(&initialize_result("2025-03-26"))]);
     assert_eq!(
-        client.ask(hello()).await["result"]["protocolVersion"],
+        client.ask(initialize_request()).await["result"]["protocolVersion"],
         "2025-03-26"
     );
     client
-        .say(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+        .send(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
         .await;
     client.ask(call(1)).await;
-    let seen = client.server.seen();
-    let versions: Vec<_> = seen
+    let requests = client.server.requests();
+    let versions: Vec<_> = requests
         .iter()
-        .map(|seen| seen.header("mcp-protocol-version"))
+        .map(|request| request.header("mcp-protocol-version"))
         .collect();
     assert_eq!(versions, ["", "2025-03-26", "2025-03-26"]);
-    for seen in &seen {
-        assert_eq!(seen.header("authorization"), "Bearer a.b.c");
-        assert_eq!(seen.header("accept"), "application/json, text/event-stream");
-        assert_eq!(seen.header("content-type"), "application/json");
-        assert_eq!(seen.header("x-mcp-toolsets"), "notes");
+    for request in &requests {
+        assert_eq!(request.header("authorization"), "Bearer a.b.c");
         assert_eq!(
-            (seen.header("mcp-method"), seen.header("mcp-session-id")),
+            request.header("accept"),
+            "application/json, text/event-stream"
+        );
+        assert_eq!(request.header("content-type"), "application/json");
+        assert_eq!(request.header("x-mcp-toolsets"), "notes");
+        assert_eq!(
+            (
+                request.header("mcp-method"),
+                request.header("mcp-session-id")
+            ),
             ("", "")
         );
     }
-    assert_eq!(seen[2].body, call(1));
+    assert_eq!(requests[2].body, call(1));
     assert_eq!(client.leave().await, Ended::Done);
 }
 
@@ -315,14 +323,14 @@ async fn a_modern_request_carries_its_headers() {
     let mut message = call(1);
     message["params"]["_meta"] = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28"});
     client.ask(message).await;
-    let seen = client.server.seen();
+    let requests = client.server.requests();
     let headers =
-        ["mcp-protocol-version", "mcp-method", "mcp-name"].map(|name| seen[0].header(name));
+        ["mcp-protocol-version", "mcp-method", "mcp-name"].map(|name| requests[0].header(name));
     assert_eq!(headers, ["2026-07-28", "tools/call", "create_note"]);
 }
 
 #[tokio::test]
-async fn answers_pass_as_they_are() {
+async fn responses_pass_through_unchanged() {
     let mut client = Client::start().await;
     let exact = r#"{"jsonrpc":"2.0","id":1,"result":{"x":1.10,"big":12345678901234567890123,"u":"\u00e9"}}"#;
     client.server.then([Step::Answer(
@@ -330,8 +338,8 @@ async fn answers_pass_as_they_are() {
         vec![("content-type", "application/json; charset=utf-8")],
         exact.to_owned(),
     )]);
-    client.say(list(1)).await;
-    assert_eq!(client.hear_line().await, exact);
+    client.send(list(1)).await;
+    assert_eq!(client.receive_line().await, exact);
 
     let events = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\"}\n\n: keep-alive\n\n\
                   data: {\"jsonrpc\":\"2.0\",\"id\":2,\ndata: \"result\":{}}\n\n";
@@ -340,14 +348,15 @@ async fn answers_pass_as_they_are() {
         vec![("content-type", "text/event-stream")],
         events.to_owned(),
     )]);
-    client.say(call(2)).await;
-    assert_eq!(client.hear().await["method"], "notifications/progress");
+    client.send(call(2)).await;
+    assert_eq!(client.receive().await["method"], "notifications/progress");
     assert_eq!(
-        client.hear_line().await,
+        client.receive_line().await,
         r#"{"jsonrpc":"2.0","id":2,"result":{}}"#
     );
 
-    // An error that the server says in JSON-RPC is the answer, whatever the status; with our id where it had none.
+    // A JSON-RPC error passes through with any status, and gets the id of the request if it has
+    // none.
     client.server.then([refusal(
         400,
         json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32020, "message": "m"}}),
@@ -357,7 +366,7 @@ async fn answers_pass_as_they_are() {
 }
 
 #[tokio::test]
-async fn what_is_no_message_is_answered_here() {
+async fn invalid_messages_are_rejected_locally() {
     let mut client = Client::with(|settings| settings.max_message_bytes = 1000).await;
     let long = format!(
         r#"{{"jsonrpc":"2.0","id":5,"method":"x","params":{{"x":"{}"}}}}"#,
@@ -369,21 +378,21 @@ async fn what_is_no_message_is_answered_here() {
         (r#"{"jsonrpc":"2.0","id":4}"#, json!(4), -32600),
         (long.as_str(), json!(5), -32600),
     ] {
-        client.say(line).await;
-        let answer = client.hear().await;
+        client.send(line).await;
+        let answer = client.receive().await;
         assert_eq!(
             (&answer["id"], &answer["error"]["code"]),
             (&id, &json!(code)),
             "{line:.50}"
         );
     }
-    client.say("\u{feff}   ").await;
-    assert!(client.server.seen().is_empty());
+    client.send("\u{feff}   ").await;
+    assert!(client.server.requests().is_empty());
     client.ask(list(6)).await;
 }
 
 #[tokio::test]
-async fn refusals_say_what_to_do() {
+async fn errors_say_what_to_do() {
     let mut client = Client::start().await;
     let unauthorized = json!({"error": "invalid_token", "error_description": "the token has expired", "reason": "expired"});
     for (step, reason, words) in [
@@ -438,16 +447,16 @@ async fn refusals_say_what_to_do() {
             &["look before you ask again"],
         ),
     ] {
-        let before = client.server.seen().len();
+        let before = client.server.requests().len();
         client.server.then([step]);
-        let (said, sentence) = client.fails(call(1)).await;
-        assert_eq!(said, reason, "{sentence}");
+        let (got, sentence) = client.fails(call(1)).await;
+        assert_eq!(got, reason, "{sentence}");
         for word in words {
             assert!(sentence.contains(word), "{word}: {sentence}");
         }
         assert!(!sentence.contains("a.b.c"), "{sentence}");
         assert_eq!(
-            client.server.seen().len(),
+            client.server.requests().len(),
             before + 1,
             "a call is made once: {reason}"
         );
@@ -456,7 +465,7 @@ async fn refusals_say_what_to_do() {
 }
 
 #[tokio::test]
-async fn what_changes_nothing_is_asked_again() {
+async fn requests_without_side_effects_are_retried() {
     let mut client = Client::start().await;
     client.server.then([
         Step::BreakOff,
@@ -464,8 +473,8 @@ async fn what_changes_nothing_is_asked_again() {
         refusal(502, json!({})),
     ]);
     assert_eq!(client.ask(list(1)).await["result"], json!({}));
-    assert_eq!(client.server.seen().len(), 4);
-    // Not beyond our patience, however long that would be.
+    assert_eq!(client.server.requests().len(), 4);
+    // Not longer than `patience`, however long that is.
     for patience in ["60", "18446744073709551615"] {
         client.server.then([Step::Answer(
             503,
@@ -474,7 +483,8 @@ async fn what_changes_nothing_is_asked_again() {
         )]);
         assert_eq!(client.fails(list(2)).await.0, "busy");
     }
-    // What the server says in JSON-RPC changes nothing in that; it is heard when nothing helps.
+    // A JSON-RPC error of the server does not stop retries; the client receives it if they all
+    // fail.
     let busy =
         || json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32000, "message": "busy"}});
     client.server.then([refusal(503, busy())]);
@@ -484,11 +494,11 @@ async fn what_changes_nothing_is_asked_again() {
 }
 
 #[tokio::test]
-async fn an_id_has_one_answer() {
+async fn an_id_gets_one_response() {
     let mut client = Client::start().await;
     client.server.then([Step::Hang]);
-    client.say(call(1)).await;
-    client.server.until_seen(1).await;
+    client.send(call(1)).await;
+    client.server.until_requests(1).await;
     let twice = client.ask(call(1)).await;
     assert_eq!(twice["error"]["code"], -32600, "{twice}");
     let foreign = json!({"jsonrpc": "2.0", "id": 1, "result": "foreign"});
@@ -502,17 +512,17 @@ async fn an_id_has_one_answer() {
 }
 
 #[tokio::test]
-async fn a_greeting_that_hangs_holds_nobody_up_for_long() {
+async fn a_hanging_initialized_notification_delays_only_briefly() {
     let mut client = Client::start().await;
     client.server.then([Step::Hang]);
     client
-        .say(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+        .send(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
         .await;
     client.ask(list(1)).await;
 }
 
 #[tokio::test]
-async fn a_call_that_was_certainly_not_sent_is_made_when_the_server_is_there() {
+async fn an_unsent_call_is_retried_until_the_server_is_up() {
     let server = Server::default();
     let vacant = TcpListener::bind("127.0.0.1:0")
         .await
@@ -522,15 +532,15 @@ async fn a_call_that_was_certainly_not_sent_is_made_when_the_server_is_there() {
     let mut client =
         Client::with(|settings| settings.url = target(&format!("http://{vacant}"), false).unwrap())
             .await;
-    client.say(call(1)).await;
+    client.send(call(1)).await;
     tokio::time::sleep(Duration::from_millis(300)).await; // some tries
     let _serving = server.listen(vacant).await;
-    assert_eq!(client.hear().await["id"], 1);
-    assert_eq!(server.seen().len(), 1);
+    assert_eq!(client.receive().await["id"], 1);
+    assert_eq!(server.requests().len(), 1);
 }
 
 #[tokio::test]
-async fn names_and_certificates_that_do_not_do_are_told_apart() {
+async fn distinguishes_unknown_names_from_bad_certificates() {
     let mut client = Client::with(|settings| {
         settings.url = target("https://nobody.invalid", false).unwrap();
         settings.patience = Duration::ZERO;
@@ -542,7 +552,7 @@ async fn names_and_certificates_that_do_not_do_are_told_apart() {
         "{reason}: {sentence}"
     );
 
-    // Plain http, where TLS is spoken to it.
+    // Plain HTTP on a port that a client speaks TLS to.
     let plain = Client::start().await;
     let address = plain.address;
     let mut client = Client::with(|settings| {
@@ -554,7 +564,7 @@ async fn names_and_certificates_that_do_not_do_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_server_that_says_nothing_is_not_waited_for_for_ever() {
+async fn a_silent_server_times_out() {
     let mut client = Client::with(|settings| settings.silence = Duration::from_millis(200)).await;
     client.server.then([Step::Hang]);
     let (reason, sentence) = client.fails(call(1)).await;
@@ -565,36 +575,40 @@ async fn a_server_that_says_nothing_is_not_waited_for_for_ever() {
 }
 
 #[tokio::test]
-async fn a_cancelled_request_is_given_up_and_not_answered() {
+async fn a_cancelled_request_is_aborted_and_not_answered() {
     let mut client = Client::start().await;
     client.server.then([Step::Hang]);
-    client.say(call(7)).await;
-    client.server.until_seen(1).await;
+    client.send(call(7)).await;
+    client.server.until_requests(1).await;
     client
-        .say(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}}))
+        .send(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}}))
         .await;
     client
         .server
-        .until(|inner| *inner.gone.lock().unwrap() == 1)
+        .until(|inner| *inner.disconnected.lock().unwrap() == 1)
         .await;
     client.ask(list(8)).await;
-    assert_eq!(client.server.seen().len(), 2, "the notification stays here");
+    assert_eq!(
+        client.server.requests().len(),
+        2,
+        "the notification stays here"
+    );
     assert_eq!(client.leave().await, Ended::Done);
 }
 
 #[tokio::test]
-async fn requests_do_not_wait_for_each_other() {
+async fn requests_run_concurrently() {
     let mut client = Client::start().await;
     client.server.then([Step::Hang]);
-    client.say(call(1)).await;
-    client.server.until_seen(1).await;
+    client.send(call(1)).await;
+    client.server.until_requests(1).await;
     for id in 2..20 {
         client.ask(list(id)).await;
     }
 }
 
 #[tokio::test]
-async fn a_refreshed_file_is_picked_up() {
+async fn a_refreshed_token_file_is_used() {
     let path: PathBuf = std::env::temp_dir().join(format!("token-{}", uuid::Uuid::new_v4()));
     std::fs::write(&path, "one").unwrap();
     let source = TokenSource::file(path.clone());
@@ -602,7 +616,7 @@ async fn a_refreshed_file_is_picked_up() {
     client.ask(call(1)).await;
     std::fs::write(&path, "two\n").unwrap();
     client.ask(call(2)).await;
-    // Replaced while the message is under way, which is then sent again: nothing came of it.
+    // The file is replaced while the message is in flight. A retry is safe after a 401.
     let replaced = path.clone();
     let replace = move || std::fs::write(replaced, "three").unwrap();
     client
@@ -615,10 +629,10 @@ async fn a_refreshed_file_is_picked_up() {
         reason == "unauthorized" && sentence.contains(path.to_str().unwrap()),
         "{sentence}"
     );
-    let seen = client.server.seen();
-    let tokens: Vec<_> = seen
+    let requests = client.server.requests();
+    let tokens: Vec<_> = requests
         .iter()
-        .map(|seen| seen.header("authorization"))
+        .map(|request| request.header("authorization"))
         .collect();
     let expected = ["one", "two", "two", "three", "three"].map(|token| format!("Bearer {token}"));
     assert_eq!(tokens, expected, "not twice with the same");
@@ -626,7 +640,7 @@ async fn a_refreshed_file_is_picked_up() {
 }
 
 #[tokio::test]
-async fn a_session_is_kept_and_made_anew_when_it_is_lost() {
+async fn a_lost_session_is_reinitialized() {
     let mut client = Client::start().await;
     let with_session = |id: &'static str, body: Value| {
         Step::Answer(
@@ -637,35 +651,37 @@ async fn a_session_is_kept_and_made_anew_when_it_is_lost() {
     };
     client
         .server
-        .then([with_session("first", welcome("2025-06-18"))]);
-    client.ask(hello()).await;
+        .then([with_session("first", initialize_result("2025-06-18"))]);
+    client.ask(initialize_request()).await;
     client.ask(call(1)).await;
     let no_session = json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32001, "message": "Session not found"}});
     client.server.then([
         refusal(404, no_session),
-        with_session("second", welcome("2025-06-18")),
+        with_session("second", initialize_result("2025-06-18")),
     ]);
     client.ask(call(2)).await;
-    // Such a server has to be told.
+    // A server with sessions must receive the cancellation.
     client.server.then([Step::Hang]);
-    client.say(call(3)).await;
-    client.server.until_seen(7).await;
+    client.send(call(3)).await;
+    client.server.until_requests(7).await;
     client
-        .say(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 3}}))
+        .send(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 3}}))
         .await;
-    client.server.until_seen(8).await;
+    client.server.until_requests(8).await;
     let server = client.server.clone();
     assert_eq!(client.leave().await, Ended::Done);
-    let told: Vec<_> = server
-        .seen()
+    let sent: Vec<_> = server
+        .requests()
         .iter()
-        .map(|seen| {
-            let what = seen.body["method"].as_str().unwrap_or(seen.method.as_str());
-            format!("{what} {}", seen.header("mcp-session-id"))
+        .map(|request| {
+            let what = request.body["method"]
+                .as_str()
+                .unwrap_or(request.method.as_str());
+            format!("{what} {}", request.header("mcp-session-id"))
         })
         .collect();
     assert_eq!(
-        told,
+        sent,
         [
             "initialize ",
             "tools/call first",
@@ -681,28 +697,28 @@ async fn a_session_is_kept_and_made_anew_when_it_is_lost() {
 }
 
 #[tokio::test]
-async fn the_end_of_the_input_waits_for_answers_but_not_for_ever() {
+async fn the_end_of_the_input_waits_for_responses_up_to_a_limit() {
     for (linger, ended) in [
         (Duration::from_secs(5), Ended::Done),
         (Duration::from_millis(100), Ended::CutShort),
     ] {
         let mut client = Client::with(|settings| settings.linger = linger).await;
         client.server.then([Step::Hang]);
-        client.say(call(1)).await;
-        client.server.until_seen(1).await;
+        client.send(call(1)).await;
+        client.server.until_requests(1).await;
         if ended == Ended::Done {
             client
-                .say(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}))
+                .send(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}))
                 .await;
         }
-        // The last line may do without an end.
+        // The last line may lack a line feed.
         client
             .input
             .write_all(list(2).to_string().as_bytes())
             .await
             .unwrap();
         client.input.shutdown().await.unwrap();
-        assert_eq!(client.hear().await["id"], 2);
+        assert_eq!(client.receive().await["id"], 2);
         let end = tokio::time::timeout(Duration::from_secs(3), client.running).await;
         assert_eq!(end.unwrap().unwrap().unwrap(), ended);
         drop((client.stop, client.input));
@@ -710,11 +726,11 @@ async fn the_end_of_the_input_waits_for_answers_but_not_for_ever() {
 }
 
 #[tokio::test]
-async fn a_signal_ends_it_at_once() {
+async fn a_signal_ends_the_bridge_at_once() {
     let mut client = Client::start().await;
     client.server.then([Step::Hang]);
-    client.say(call(1)).await;
-    client.server.until_seen(1).await;
+    client.send(call(1)).await;
+    client.server.until_requests(1).await;
     drop(client.stop);
     let ended = tokio::time::timeout(Duration::from_secs(2), client.running)
         .await
@@ -722,12 +738,12 @@ async fn a_signal_ends_it_at_once() {
     assert_eq!(ended.unwrap().unwrap(), Ended::Stopped);
     client
         .server
-        .until(|inner| *inner.gone.lock().unwrap() == 1)
+        .until(|inner| *inner.disconnected.lock().unwrap() == 1)
         .await;
 }
 
 #[test]
-fn headers_that_are_not_the_users_are_refused() {
+fn refuses_reserved_headers() {
     assert!(header("X-MCP-Toolsets", "notes,tasks").is_ok());
     for (name, value) in [
         ("Authorization", "Bearer a.b.c"),

@@ -1,5 +1,5 @@
-//! Whose token is sent. A file is read anew for every message, so that one who refreshes it need not start the bridge
-//! again.
+//! The source of the token. A file is read again for every message, so that a refreshed token needs
+//! no restart.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,7 +11,7 @@ use http::HeaderValue;
 use super::error::ConnectError;
 use crate::foundation::token_secret::Secret;
 
-/// Tokens are of a few KiB at most.
+/// Tokens have a few KiB at most.
 const MAX_BYTES: u64 = 64 * 1024;
 
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub enum TokenSource {
     Environment(Secret),
     File {
         path: PathBuf,
-        /// What it held last: whoever replaces it may be in the middle of writing.
+        /// The last token read, used while the file is being replaced.
         last: Mutex<Option<Secret>>,
     },
 }
@@ -30,7 +30,7 @@ impl TokenSource {
         match &source {
             Self::Environment(token) if authorization(token).is_none() => {
                 Err(ConnectError::NoToken {
-                    place: source.place(),
+                    location: source.location(),
                     why: "it holds something else than a token".to_owned(),
                 })
             }
@@ -45,15 +45,15 @@ impl TokenSource {
         }
     }
 
-    /// In words, for a person.
-    pub fn place(&self) -> String {
+    /// Describes the source, for messages.
+    pub fn location(&self) -> String {
         match self {
             Self::Environment(_) => "TOOLBRIDGE_TOKEN".to_owned(),
             Self::File { path, .. } => format!("the file {}", path.display()),
         }
     }
 
-    /// What to do about a token that does not do.
+    /// How to fix a rejected token.
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Environment(_) => {
@@ -78,7 +78,7 @@ impl TokenSource {
                         Ok(token.clone())
                     }
                     (Err(error), None) => Err(ConnectError::NoToken {
-                        place: self.place(),
+                        location: self.location(),
                         why: error.to_string(),
                     }),
                 }
@@ -87,7 +87,7 @@ impl TokenSource {
     }
 }
 
-/// The header that presents it.
+/// The `Authorization` header with the token.
 pub fn authorization(token: &Secret) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose())).ok()?;
     value.set_sensitive(true);
@@ -95,7 +95,7 @@ pub fn authorization(token: &Secret) -> Option<HeaderValue> {
 }
 
 fn read(path: &Path) -> io::Result<Secret> {
-    // A pipe would be waited for, and could be read once.
+    // Reading a pipe would block, and works only once.
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is no regular file"));
     }
@@ -118,11 +118,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_read_each_time_and_its_last_token_kept() {
+    fn reads_the_file_each_time_and_keeps_its_last_token() {
         let path = std::env::temp_dir().join(format!("token-{}", uuid::Uuid::new_v4()));
         let source = TokenSource::file(path.clone());
-        let said = source.current().unwrap_err().to_string();
-        assert!(said.contains("cannot be read"), "{said}");
+        let message = source.current().unwrap_err().to_string();
+        assert!(message.contains("cannot be read"), "{message}");
         for (text, token) in [
             ("one\n", "one"),
             (" two ", "two"),

@@ -200,7 +200,7 @@ impl HttpAnswer {
                 words::quote(self.header(LOCATION))
             );
         }
-        let said = crate::connect::said(&self.body);
+        let said = crate::connect::error_detail(&self.body);
         words + &said
     }
 

@@ -1,4 +1,4 @@
-//! Bodies of answers, read into memory up to a limit.
+//! Reads response bodies into memory, up to a limit.
 
 use bytes::{Bytes, BytesMut};
 
@@ -11,39 +11,39 @@ pub enum BodyError {
     Broken(#[source] reqwest::Error),
 }
 
-/// A body that is being read. It never holds more bytes than its limit.
+/// A body being read. It never holds more bytes than its limit.
 #[derive(Debug)]
 pub struct BoundedBody {
     limit: usize,
-    /// Most bodies come in one piece, which is then the whole without a copy.
-    first: Bytes,
+    /// Holds a body that arrives in one chunk, the common case, without a copy.
+    single: Bytes,
     joined: BytesMut,
 }
 
 impl BoundedBody {
-    /// `announced` is the length that the head of the answer gives, if it gives one: a body that is
-    /// too long is refused before any of it is read.
+    /// Refuses a body that is too large before any of it is read, if `announced`, its
+    /// `Content-Length`, exceeds the limit.
     pub fn new(limit: usize, announced: Option<u64>) -> Result<Self, BodyError> {
         if announced.is_some_and(|announced| announced > limit as u64) {
             return Err(BodyError::TooLarge { limit });
         }
         Ok(Self {
             limit,
-            first: Bytes::new(),
+            single: Bytes::new(),
             joined: BytesMut::new(),
         })
     }
 
     pub fn push(&mut self, piece: Bytes) -> Result<(), BodyError> {
-        let held = self.first.len() + self.joined.len();
-        if piece.len() > self.limit - held {
+        let length = self.single.len() + self.joined.len();
+        if piece.len() > self.limit - length {
             return Err(BodyError::TooLarge { limit: self.limit });
         }
-        if held == 0 {
-            self.first = piece;
+        if length == 0 {
+            self.single = piece;
         } else {
             self.joined
-                .extend_from_slice(&std::mem::take(&mut self.first));
+                .extend_from_slice(&std::mem::take(&mut self.single));
             self.joined.extend_from_slice(&piece);
         }
         Ok(())
@@ -51,14 +51,14 @@ impl BoundedBody {
 
     pub fn into_bytes(self) -> Bytes {
         if self.joined.is_empty() {
-            self.first
+            self.single
         } else {
             self.joined.freeze()
         }
     }
 }
 
-/// Reads the body of an answer. The answer keeps its status and headers.
+/// Reads the body of `answer`, whose status and headers stay available.
 pub async fn read(answer: &mut reqwest::Response, limit: usize) -> Result<Bytes, BodyError> {
     let mut body = BoundedBody::new(limit, answer.content_length())?;
     while let Some(piece) = answer.chunk().await.map_err(BodyError::Broken)? {
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_are_joined_up_to_the_limit() {
+    fn joins_chunks_up_to_the_limit() {
         for pieces in [
             &["abcd"][..],
             &["ab", "cd"],
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn an_announced_length_beyond_the_limit_is_refused_at_once() {
+    fn refuses_an_announced_length_over_the_limit() {
         assert!(BoundedBody::new(4, Some(4)).is_ok());
         for announced in [5, u64::MAX] {
             let refused = BoundedBody::new(4, Some(announced));
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_in_one_piece_is_not_copied() {
+    fn does_not_copy_a_body_of_one_chunk() {
         let piece = Bytes::from(vec![b'x'; 100]);
         let mut body = BoundedBody::new(100, Some(100)).unwrap();
         body.push(piece.clone()).unwrap();

@@ -1,7 +1,7 @@
-//! Wall time, handed in from outside, so that tests decide what time it is.
+//! Wall-clock time, injected so that tests control it.
 //!
-//! Only signatures and token times read it. Durations (deadlines, time-outs, ages) are measured with tokio's monotonic
-//! clock instead, because wall time jumps.
+//! Only signatures and token lifetimes use it. Durations (deadlines, time-outs, ages) use tokio's
+//! monotonic clock, because wall-clock time jumps.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ pub struct Clock(Arc<dyn Fn() -> u64 + Send + Sync>);
 
 impl Clock {
     pub fn system() -> Self {
-        // A clock before 1970 signs with 0, which the API refuses as stale: the honest outcome.
+        // A clock set before 1970 yields 0, and the API refuses the signature as stale.
         Self::from_millis(|| {
             let since_epoch = SystemTime::now()
                 .duration_since(UNIX_EPOCH)
@@ -21,7 +21,7 @@ impl Clock {
         })
     }
 
-    /// A clock that asks `now` for Unix time in milliseconds.
+    /// Builds a clock that calls `now` for the Unix time in milliseconds.
     pub fn from_millis(now: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }

@@ -1,4 +1,4 @@
-//! One point in time by which a call must have its answer, whatever it does until then.
+//! The point in time at which a call gives up, shared by all its steps.
 
 use std::future::Future;
 use std::time::Duration;
@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 
-/// The longest time that the contract lets anybody name, in milliseconds.
-const LONGEST_TOLD_MS: u64 = 600_000;
+/// The largest `X-TB-Timeout-MS` that the API contract allows.
+const MAX_TIMEOUT_MS: u64 = 600_000;
 
-/// What an answer may need for its way here.
-const WAY_BACK: Duration = Duration::from_millis(100);
+/// Time reserved for the answer to travel back.
+const RETURN_MARGIN: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Instant);
@@ -20,11 +20,12 @@ impl Deadline {
         Self(Instant::now() + duration)
     }
 
-    /// Zero once it has passed.
+    /// Time left; zero once the deadline has passed.
     pub fn remaining(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
 
+    /// Runs `work` until the deadline.
     pub fn limit<T>(
         self,
         work: impl Future<Output = T>,
@@ -33,15 +34,15 @@ impl Deadline {
     }
 }
 
-/// The milliseconds that the API is told it has, where its answer is waited for so long.
+/// The `X-TB-Timeout-MS` to send when the caller waits for `waited_for`.
 ///
-/// They are a little less: an API that gives up says that nothing was changed, which is worth more than silence, and
-/// has to come while somebody listens.
-pub(crate) fn told_ms(waited_for: Duration) -> u64 {
-    let told = waited_for - WAY_BACK.min(waited_for / 2);
-    u64::try_from(told.as_millis())
-        .unwrap_or(LONGEST_TOLD_MS)
-        .clamp(1, LONGEST_TOLD_MS)
+/// It is slightly shorter than the wait: an API that gives up answers that nothing was changed, and
+/// that answer must arrive before the caller stops waiting.
+pub(crate) fn timeout_header_ms(waited_for: Duration) -> u64 {
+    let timeout = waited_for - RETURN_MARGIN.min(waited_for / 2);
+    u64::try_from(timeout.as_millis())
+        .unwrap_or(MAX_TIMEOUT_MS)
+        .clamp(1, MAX_TIMEOUT_MS)
 }
 
 #[cfg(test)]
@@ -49,16 +50,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_api_is_told_a_little_less_and_always_something_that_the_contract_has() {
-        for (waited_for, told) in [
+    fn the_header_is_slightly_below_the_wait_and_within_the_contract() {
+        for (waited_for, timeout) in [
             (Duration::from_secs(10), 9_900),
             (Duration::from_millis(150), 75),
             (Duration::from_millis(1), 1),
             (Duration::ZERO, 1),
-            (Duration::from_secs(3600), LONGEST_TOLD_MS),
-            (Duration::MAX, LONGEST_TOLD_MS),
+            (Duration::from_secs(3600), MAX_TIMEOUT_MS),
+            (Duration::MAX, MAX_TIMEOUT_MS),
         ] {
-            assert_eq!(told_ms(waited_for), told, "{waited_for:?}");
+            assert_eq!(timeout_header_ms(waited_for), timeout, "{waited_for:?}");
         }
     }
 

@@ -1,13 +1,12 @@
-//! The HTTP client of everything that asks another server, other than the API over plain HTTP.
+//! HTTP client for every outgoing request except those to the API over plain HTTP.
 
 use reqwest::redirect::Policy;
 
-/// A client that asks what it is told to ask, once. It follows no redirect and repeats nothing,
-/// since either would let the other server decide where a credential goes or how often a request is
-/// made, and it names no referrer.
+/// Builds a client that sends each request once: no redirects, no retries, no `Referer`. Otherwise
+/// the remote server would decide where a credential goes and how often a request is made.
 ///
-/// The caller adds its time limits, and `no_proxy` where a proxy of the environment may not read
-/// along.
+/// The caller adds time limits, and `no_proxy` where a proxy from the environment must not see the
+/// traffic.
 pub fn builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .http1_only()

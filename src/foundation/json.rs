@@ -1,12 +1,13 @@
-//! Reads JSON that another program sent without building a document from it.
+//! Reads JSON from other programs without building a document.
 //!
-//! A parsed document takes up to 36 times the memory of its text (`[0,0,…]`), and most of what arrives is only passed
-//! on. So messages, arguments and answers stay text: [`Json`] is a slice of it that is known to be one value, and its
-//! members and elements are slices again.
+//! A parsed document takes up to 36 times the memory of its text (`[0,0,…]`), and most input is
+//! only passed on. Messages, arguments and answers therefore stay text: [`Json`] is a slice known
+//! to be one value, and its members and elements are slices of it.
 //!
-//! Nesting is bounded at every entrance by [`MAX_DEPTH`]: here, and in `serde_json`, whose own limit is the same. Its
-//! features `raw_value` and `arbitrary_precision` must stay off: with them a reader takes objects with a certain key for
-//! raw text or for a number, and starts anew with a fresh limit inside of it. A test holds the build to that.
+//! [`MAX_DEPTH`] bounds the nesting of all input, here and in `serde_json`, which has the same
+//! limit. The features `raw_value` and `arbitrary_precision` of `serde_json` must stay off: with
+//! them it interprets objects with certain keys as raw text or as numbers, and restarts the depth
+//! limit inside. The test `the_build_reads_no_magic_keys` enforces this.
 
 use std::borrow::Cow;
 
@@ -14,21 +15,21 @@ use memchr::memchr2;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-/// Objects and arrays within each other, the outermost included. `serde_json` stops at the same depth.
+/// Maximum nesting of objects and arrays, the outermost included. Equals the limit of `serde_json`.
 pub const MAX_DEPTH: usize = 127;
 
-/// The text of one JSON value, without white space around it.
+/// The text of one JSON value, without surrounding white space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Json<'a>(&'a str);
 
-/// Why a text is not taken for JSON.
+/// Why a text is not accepted as JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
     #[error("it is not valid JSON")]
     Syntax,
     #[error("it is nested too deeply")]
     TooDeep,
-    /// JSON can spell it (`\ud83d`), and no Unicode text can contain it.
+    /// JSON can express it (`\ud83d`), but no Unicode text contains it.
     #[error("a text holds half of a surrogate pair")]
     LoneSurrogate,
 }
@@ -37,28 +38,29 @@ impl<'a> Json<'a> {
     pub const NULL: Json<'static> = Json("null");
     pub const EMPTY_OBJECT: Json<'static> = Json("{}");
 
-    /// Reads a whole text and holds it to every limit.
+    /// Parses `text` and enforces every limit.
     pub fn parse(text: &'a [u8]) -> Result<Self, JsonError> {
         let json = Self::parse_syntax(text)?;
         json.check()?;
         Ok(json)
     }
 
-    /// Checks the grammar only. Depth is no danger to this, nor to the other methods but [`Json::to_value`], which has
-    /// a limit of its own; [`Json::check`] has to follow before the text is handed on.
+    /// Checks the grammar only. The methods of [`Json`] are safe at any depth: they do not recurse,
+    /// except [`Json::to_value`], which has its own limit, and [`Json::to_pretty`]. Call
+    /// [`Json::check`] before passing the text on.
     pub fn parse_syntax(text: &'a [u8]) -> Result<Self, JsonError> {
         let text = std::str::from_utf8(text).map_err(|_| JsonError::Syntax)?;
-        // Reads without recursion and without keeping anything.
+        // `IgnoredAny` neither recurses nor allocates.
         serde_json::from_str::<IgnoredAny>(text).map_err(|_| JsonError::Syntax)?;
         Ok(Self(text.trim_matches(is_space)))
     }
 
-    /// Wraps text that this program has written.
+    /// Wraps text that this program has written, without checking it.
     pub fn trusted(text: &'a str) -> Self {
         Self(text)
     }
 
-    /// Refuses what nests too deeply and what is not Unicode.
+    /// Refuses text that is nested too deeply or contains half of a surrogate pair.
     pub fn check(self) -> Result<(), JsonError> {
         let bytes = self.0.as_bytes();
         let (mut depth, mut at) = (0_usize, 0);
@@ -86,7 +88,7 @@ impl<'a> Json<'a> {
         Ok(())
     }
 
-    /// How many objects and arrays are within each other, this one included.
+    /// Nesting depth of objects and arrays, this one included.
     pub fn depth(self) -> usize {
         let bytes = self.0.as_bytes();
         let (mut depth, mut deepest, mut at) = (0_usize, 0, 0);
@@ -146,39 +148,40 @@ impl<'a> Json<'a> {
         self.0.parse().ok().filter(|_| self.is_number())
     }
 
-    /// The string that this is. `None` for other values, and for what is not Unicode.
+    /// The unescaped string. `None` for other values and for text that is not Unicode.
     pub fn as_str(self) -> Option<Cow<'a, str>> {
         let inner = self.0.strip_prefix('"')?.strip_suffix('"')?;
         decode(inner)
     }
 
-    /// The members of an object, in their order. Anything else has none.
+    /// The members of an object, in order. Other values have none.
     pub fn members(self) -> Members<'a> {
         let at = if self.is_object() { 1 } else { self.0.len() };
         Members(Parts { text: self.0, at })
     }
 
-    /// The first member of this name.
+    /// The first member named `name`.
     pub fn member(self, name: &str) -> Option<Self> {
         self.members()
             .find(|(key, _)| key == name)
             .map(|(_, value)| value)
     }
 
-    /// The member of this name. `None` where it comes twice, since two readers could each believe another one.
+    /// The member named `name`. `None` if it occurs twice, because two readers could disagree on
+    /// which one counts.
     pub fn sole_member(self, name: &str) -> Option<Self> {
         let mut found = self.members().filter(|(key, _)| key == name);
         let (_, value) = found.next()?;
         found.next().is_none().then_some(value)
     }
 
-    /// The elements of an array. Anything else has none.
+    /// The elements of an array. Other values have none.
     pub fn elements(self) -> Elements<'a> {
         let at = if self.is_array() { 1 } else { self.0.len() };
         Elements(Parts { text: self.0, at })
     }
 
-    /// The same value without white space between its parts.
+    /// The same value without white space between tokens.
     pub fn to_compact(self) -> Cow<'a, str> {
         if !self.0.contains([' ', '\n', '\t', '\r']) {
             return self.0.into();
@@ -201,7 +204,7 @@ impl<'a> Json<'a> {
         out.into()
     }
 
-    /// The same value over several lines, indented by two spaces, for people.
+    /// The same value on several lines, indented by two spaces.
     pub fn to_pretty(self) -> String {
         let mut out = String::with_capacity(self.0.len() * 2);
         self.write_pretty(0, &mut out);
@@ -238,7 +241,7 @@ impl<'a> Json<'a> {
         out.push(close);
     }
 
-    /// Builds a document. For small texts only: see the [module](self).
+    /// Builds a document. Use it for small texts only: see the [module](self).
     pub fn to_value(self) -> Option<Value> {
         serde_json::from_str(self.0).ok()
     }
@@ -271,7 +274,7 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
-/// The values directly inside an object or an array, keys included.
+/// Iterates over the values directly inside an object or an array, keys included.
 #[derive(Debug, Clone)]
 struct Parts<'a> {
     text: &'a str,
@@ -303,7 +306,7 @@ impl<'a> Iterator for Parts<'a> {
     }
 }
 
-/// Where the object or array ends that begins here.
+/// The end of the object or array that starts at `at`.
 fn end_of_nested(bytes: &[u8], mut at: usize) -> usize {
     let mut depth = 0_usize;
     while let Some(byte) = bytes.get(at) {
@@ -323,7 +326,8 @@ fn end_of_nested(bytes: &[u8], mut at: usize) -> usize {
     bytes.len()
 }
 
-/// Where the string ends whose first character stands here, and whether anything in it is escaped.
+/// The index of the closing quote of the string whose first character is at `at`, and whether the
+/// string contains escapes.
 pub fn end_of_string(bytes: &[u8], mut at: usize) -> (usize, bool) {
     let mut escapes = false;
     while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
@@ -337,7 +341,8 @@ pub fn end_of_string(bytes: &[u8], mut at: usize) -> (usize, bool) {
     (bytes.len(), escapes)
 }
 
-/// The text between the quotes of a JSON string, unescaped. `None` if it holds half of a surrogate pair.
+/// Unescapes the text between the quotes of a JSON string. `None` if it contains half of a
+/// surrogate pair.
 pub fn decode(inner: &str) -> Option<Cow<'_, str>> {
     if !inner.contains('\\') {
         return Some(inner.into());
@@ -347,16 +352,16 @@ pub fn decode(inner: &str) -> Option<Cow<'_, str>> {
         .map(Cow::Owned)
 }
 
-/// The same, with U+FFFD in place of what no Unicode text can contain.
+/// Like [`decode`], with U+FFFD in place of halves of surrogate pairs.
 fn decode_lossy(inner: &str) -> Cow<'_, str> {
     decode(inner).unwrap_or_else(|| {
-        let mended = replace_lone_surrogates(inner);
-        decode(&mended).unwrap_or_default().into_owned().into()
+        let replaced = replace_lone_surrogates(inner);
+        decode(&replaced).unwrap_or_default().into_owned().into()
     })
 }
 
-/// Replaces halves of surrogate pairs in the inside of a JSON string. JavaScript clients store them when they cut an
-/// emoji in two, and a single one would make the whole page unreadable.
+/// Replaces halves of surrogate pairs between the quotes of a JSON string. JavaScript clients store
+/// them when they cut an emoji in two, and a single one would make a whole page unreadable.
 pub fn replace_lone_surrogates(inner: &str) -> Cow<'_, str> {
     if !inner.contains("\\u") || decode(inner).is_some() {
         return inner.into();
@@ -364,7 +369,7 @@ pub fn replace_lone_surrogates(inner: &str) -> Cow<'_, str> {
     let mut replaced = String::with_capacity(inner.len());
     let mut rest = inner;
     while let Some(c) = rest.chars().next() {
-        // An escape is taken whole, so that `\\ud83d`, an escaped backslash, is not mistaken for one.
+        // Escapes are consumed whole: `\\ud83d` is an escaped backslash followed by text.
         let length = match (c, surrogate(rest)) {
             (_, Some(Half::High)) if rest.get(6..).and_then(surrogate) == Some(Half::Low) => 12,
             (_, Some(_)) => {
@@ -388,7 +393,7 @@ enum Half {
     Low,
 }
 
-/// The half of a surrogate pair that the text begins with, if it does.
+/// The half of a surrogate pair at the start of `text`.
 fn surrogate(text: &str) -> Option<Half> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     match u32::from_str_radix(digits, 16).ok()? {
@@ -411,7 +416,7 @@ mod tests {
 
     #[test]
     fn the_build_reads_no_magic_keys() {
-        // With `raw_value` or `arbitrary_precision` these objects become something else.
+        // `raw_value` and `arbitrary_precision` give these objects another meaning.
         for key in ["RawValue", "Number"] {
             let text = format!(r#"{{"$serde_json::private::{key}":"1e5"}}"#);
             let value: Value = serde_json::from_str(&text).unwrap();
@@ -429,7 +434,7 @@ mod tests {
             let over = nested(MAX_DEPTH + 1);
             assert_eq!(Json::parse(over.as_bytes()), Err(JsonError::TooDeep));
             assert!(serde_json::from_str::<Value>(&over).is_err());
-            // No depth is a danger to the stack.
+            // Depth never overflows the stack.
             assert_eq!(
                 Json::parse(nested(1 << 20).as_bytes()),
                 Err(JsonError::TooDeep)
@@ -438,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_refused() {
+    fn refuses_invalid_json() {
         for (text, error) in [
             ("", JsonError::Syntax),
             ("[1,]", JsonError::Syntax),
@@ -456,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_read_as_what_they_are() {
+    fn reads_each_type_as_itself() {
         let json = |text| Json::parse_syntax(text).unwrap();
         assert_eq!(json(b" 17 ").as_u64(), Some(17));
         assert_eq!(json(b"1.0").as_u64(), None);
@@ -498,7 +503,7 @@ mod tests {
         })
     }
 
-    /// The same document, built from slices.
+    /// Rebuilds the document from slices.
     fn rebuilt(json: Json<'_>) -> Value {
         if json.is_object() {
             let members = json
@@ -514,7 +519,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn slices_say_what_serde_json_reads(value in any_json(), pretty: bool) {
+        fn slices_agree_with_serde_json(value in any_json(), pretty: bool) {
             let text = if pretty { format!("{value:#}") } else { value.to_string() };
             let json = Json::parse(text.as_bytes()).unwrap();
             prop_assert_eq!(json.to_pretty(), format!("{value:#}"));
@@ -523,17 +528,21 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_read_or_refused_as_by_serde_json(text in r#"[\[\]{}",:\\u0-9a-fdtrn. \-]{0,40}"#) {
+        fn accepts_and_refuses_what_serde_json_does(
+            text in r#"[\[\]{}",:\\u0-9a-fdtrn. \-]{0,40}"#
+        ) {
             let ours = Json::parse(text.as_bytes());
             let theirs = serde_json::from_str::<Value>(&text);
-            // Numbers beyond what a double holds are text here and an error there.
-            let too_large = theirs.as_ref().is_err_and(|error| error.to_string().contains("out of range"));
+            // Numbers beyond the range of a double are text here and an error in `serde_json`.
+            let too_large = theirs
+                .as_ref()
+                .is_err_and(|error| error.to_string().contains("out of range"));
             prop_assert!(ours.is_ok() == theirs.is_ok() || too_large, "{:?} {:?}", ours, theirs);
         }
     }
 
     #[test]
-    fn a_value_is_what_it_was() {
+    fn keeps_the_original_text_of_values() {
         let text = r#"{"a":[1.10,{"b":"c"}],"d":12345678901234567890123}"#;
         let json = Json::parse(text.as_bytes()).unwrap();
         let members: Vec<_> = json.members().map(|(_, value)| value.get()).collect();

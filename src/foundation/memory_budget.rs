@@ -1,9 +1,11 @@
-//! Bounds the memory that requests and answers take while they are read, built and written, in total and per principal.
+//! Bounds the memory that requests and answers take while they are read, built and written, in
+//! total and per principal.
 //!
-//! Each call has a [`Reservation`] that grows before the memory is taken and is given back when the last byte of its
-//! answer has been written, so a client that does not read keeps paying for what it leaves unread. What does not fit
-//! waits for others to end, up to a limit; then it is refused. Small messages are not counted: the bounds on connections
-//! bound them too.
+//! Each call has a [`Reservation`], which grows before memory is allocated and is released when the
+//! last byte of the answer has been written. A client that does not read therefore keeps its
+//! reservation. A reservation that does not fit waits for others to be released, up to a time
+//! limit, and is then refused. Small messages are not counted: the limits on connections bound
+//! them.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,10 +16,10 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-/// A call that needs no more than this is not counted.
+/// Calls that need at most this many bytes are not counted.
 pub const SMALL: usize = 16 * 1024;
 
-/// How much there is to be shared, and how long to wait for a share.
+/// The sizes of the budget, and how long a reservation may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     pub total: usize,
@@ -48,10 +50,10 @@ struct Reserved {
     by_principal: HashMap<Arc<str>, usize>,
 }
 
-/// Why memory is not given.
+/// Why a reservation was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OverBudgetError {
-    /// Waiting would not help: it is more than one principal may ever have.
+    /// It exceeds the limit of one principal, so waiting does not help.
     #[error("it needs more memory than one caller may have")]
     Never,
     #[error("this caller's other requests take all the memory that one caller may have")]
@@ -60,7 +62,7 @@ pub enum OverBudgetError {
     Total,
 }
 
-/// What one call has reserved. Clones share it; the last one gives it back.
+/// The memory reserved by one call. Clones share it; dropping the last one releases it.
 #[derive(Debug, Clone, Default)]
 pub struct Reservation(Option<Arc<Share>>);
 
@@ -80,7 +82,7 @@ impl MemoryBudget {
         }
     }
 
-    /// For one call of this principal. Nothing is reserved yet.
+    /// Opens an empty reservation for one call of `principal`.
     pub fn open(self: &Arc<Self>, principal: &Arc<str>) -> Reservation {
         Reservation(Some(Arc::new(Share {
             budget: Arc::clone(self),
@@ -112,7 +114,7 @@ impl MemoryBudget {
         }
     }
 
-    fn give_back(&self, principal: &Arc<str>, bytes: usize) {
+    fn release(&self, principal: &Arc<str>, bytes: usize) {
         if bytes == 0 {
             return;
         }
@@ -134,19 +136,19 @@ impl MemoryBudget {
 }
 
 impl Reservation {
-    /// Of a call that is not counted: the only one of its process.
+    /// A reservation without limits, for processes that serve a single caller.
     pub fn uncounted() -> Self {
         Self(None)
     }
 
-    /// How much is reserved.
+    /// Bytes reserved.
     pub fn bytes(&self) -> usize {
         self.0
             .as_ref()
             .map_or(0, |share| share.bytes.load(Ordering::Relaxed))
     }
 
-    /// Reserves at least this much in all, waiting for it if need be.
+    /// Grows the reservation to at least `bytes` in total, and waits for memory if necessary.
     pub async fn grow_to(&self, bytes: usize) -> Result<(), OverBudgetError> {
         match &self.0 {
             Some(share) => share.grow_to(bytes).await,
@@ -154,17 +156,18 @@ impl Reservation {
         }
     }
 
-    /// Gives back what is beyond this.
+    /// Releases everything above `bytes`.
     pub fn shrink_to(&self, bytes: usize) {
         if let Some(share) = &self.0 {
             let had = share.bytes.fetch_min(bytes, Ordering::Relaxed);
             share
                 .budget
-                .give_back(&share.principal, had.saturating_sub(bytes));
+                .release(&share.principal, had.saturating_sub(bytes));
         }
     }
 
-    /// The bytes, which keep the reservation until they are dropped, and so until they have been written.
+    /// Wraps `bytes` so that the reservation lives until they are dropped, which is after they are
+    /// written.
     pub fn attach(&self, bytes: impl AsRef<[u8]> + Send + 'static) -> Bytes {
         Bytes::from_owner(Attached {
             bytes,
@@ -175,18 +178,18 @@ impl Reservation {
 
 impl Share {
     async fn grow_to(&self, bytes: usize) -> Result<(), OverBudgetError> {
-        let has = self.bytes.load(Ordering::Relaxed);
-        if bytes <= has.max(SMALL) {
+        let held = self.bytes.load(Ordering::Relaxed);
+        if bytes <= held.max(SMALL) {
             return Ok(());
         }
         let budget = &self.budget;
         let until = Instant::now() + budget.limits.wait;
         loop {
-            // Before the try, so that nothing that is given back in between goes unnoticed.
+            // Subscribed before the attempt, so that no release in between is missed.
             let freed = budget.freed.notified();
-            match budget.take(&self.principal, bytes - has) {
+            match budget.take(&self.principal, bytes - held) {
                 Ok(()) => {
-                    self.bytes.fetch_add(bytes - has, Ordering::Relaxed);
+                    self.bytes.fetch_add(bytes - held, Ordering::Relaxed);
                     return Ok(());
                 }
                 Err(OverBudgetError::Never) => return Err(OverBudgetError::Never),
@@ -210,7 +213,7 @@ impl<T: AsRef<[u8]>> AsRef<[u8]> for Attached<T> {
 impl Drop for Share {
     fn drop(&mut self) {
         let bytes = *self.bytes.get_mut();
-        self.budget.give_back(&self.principal, bytes);
+        self.budget.release(&self.principal, bytes);
     }
 }
 
@@ -232,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_principal_has_a_share_and_all_together_the_total() {
+    async fn limits_each_principal_and_the_total() {
         let (budget, ann, bob) = (budget(), Arc::from("ann"), Arc::from("bob"));
         let first = budget.open(&ann);
         first.grow_to(2 * MIB).await.unwrap();
@@ -255,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_given_back_goes_to_those_who_wait() {
+    async fn released_memory_wakes_waiting_reservations() {
         let (budget, ann) = (budget(), Arc::from("ann"));
         let (first, second) = (budget.open(&ann), budget.open(&ann));
         first.grow_to(3 * MIB).await.unwrap();
@@ -268,7 +271,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bytes_keep_the_reservation_until_the_last_of_them_goes() {
+    async fn attached_bytes_hold_the_reservation_until_dropped() {
         let (budget, ann) = (budget(), Arc::from("ann"));
         let reservation = budget.open(&ann);
         reservation.grow_to(MIB).await.unwrap();

@@ -1,4 +1,4 @@
-//! What several modules need and none of them owns.
+//! Types and functions that several modules share.
 
 pub mod bounded_body;
 pub mod clock;

@@ -1,10 +1,10 @@
-//! Characters that are obeyed instead of shown: by a terminal, by a reader of lines, or by whatever lays text out.
+//! Characters that terminals, log readers and text layout interpret instead of displaying.
 //!
-//! Text that callers choose could forge a line of a log with them, drive the terminal that shows it, or look like other
-//! text. Whatever writes such text for a person replaces them.
+//! With them, text chosen by a caller could forge a log line, control the terminal that shows it,
+//! or imitate other text. Code that prints such text for people replaces them.
 
-/// Controls (C0, DEL, C1), the separators of lines and paragraphs, and the format characters (Unicode's category Cf), which
-/// turn the direction of writing or cannot be seen at all.
+/// Whether `c` is a control (C0, DEL, C1), a line or paragraph separator, or a format character
+/// (Unicode category Cf), which changes the text direction or is invisible.
 pub fn is_unprintable(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_control();
@@ -21,22 +21,27 @@ pub fn is_unprintable(c: char) -> bool {
 mod tests {
     use super::*;
 
-    /// Rust's own table of what is escaped when text is debugged has more in it, but nothing less.
+    /// `char::escape_debug` escapes every character that is replaced here, and more.
     #[test]
-    fn nothing_that_can_be_seen_is_unprintable() {
+    fn unprintable_characters_are_invisible() {
         for c in (0..=0x10_ffff)
             .filter_map(char::from_u32)
             .filter(|c| is_unprintable(*c))
         {
             let shown = c.escape_debug().to_string();
-            // Marks of Arabic, Syriac and Kaithi numbers are visible, and of the category all the same.
-            let visible = matches!(u32::from(c), 0x600..=0x605 | 0x6dd | 0x70f | 0x890..=0x891 | 0x8e2 | 0x110bd | 0x110cd);
+            // Number marks of Arabic, Syriac and Kaithi are visible, although their category is Cf.
+            let visible = matches!(
+                u32::from(c),
+                0x600..=0x605 | 0x6dd | 0x70f | 0x890..=0x891 | 0x8e2 | 0x110bd | 0x110cd
+            );
             assert!(visible || shown.starts_with('\\'), "{:x}", u32::from(c));
         }
         for c in "aé ß漢字🦀\u{301}العربية\u{a0}".chars() {
             assert!(!is_unprintable(c), "{c}");
         }
-        for c in "\n\t\r\0\u{7f}\u{9b}\u{ad}\u{200b}\u{200d}\u{2028}\u{2029}\u{202e}\u{2066}\u{feff}\u{e0041}".chars() {
+        let invisible = "\n\t\r\0\u{7f}\u{9b}\u{ad}\u{200b}\u{200d}\u{2028}\u{2029}\u{202e}\u{2066}\
+                         \u{feff}\u{e0041}";
+        for c in invisible.chars() {
             assert!(is_unprintable(c), "{:x}", u32::from(c));
         }
     }

@@ -1,13 +1,13 @@
-//! Secrets in a configuration: how they are read, what is printed instead, and which are too weak to be any.
+//! Secrets in the configuration: parsing, redaction, and detection of weak ones.
 //!
-//! The type is [`auth`](crate::auth)'s own; it shows nothing and is wiped when dropped. The wiping has limits: what came
-//! from the environment also stays in the process's environment block.
+//! [`Secret`] prints nothing and is wiped when dropped. The wiping has limits: a value that came
+//! from the environment also stays in the environment block of the process.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use super::token_secret::Secret;
 
-/// What is printed instead.
+/// Printed in place of a secret.
 pub const REDACTED: &str = "<redacted>";
 
 impl Serialize for Secret {
@@ -22,10 +22,11 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-/// Why a text is too weak to be a secret in production, as the rest of a sentence that starts with the key.
+/// Why `text` is too weak to be a secret in production, as the end of a sentence that starts with
+/// the name of the setting.
 pub fn weakness(text: &str) -> Option<String> {
-    const LEAST_BYTES: usize = 32;
-    const LEAST_DISTINCT: usize = 8;
+    const MIN_BYTES: usize = 32;
+    const MIN_DISTINCT: usize = 8;
     const PLACEHOLDERS: &[&str] = &[
         "change-me",
         "change_me",
@@ -54,9 +55,9 @@ pub fn weakness(text: &str) -> Option<String> {
     {
         return Some("looks like a placeholder".to_owned());
     }
-    if text.len() < LEAST_BYTES {
+    if text.len() < MIN_BYTES {
         return Some(format!(
-            "has {} bytes where {LEAST_BYTES} are the least",
+            "has {} bytes where {MIN_BYTES} are the least",
             text.len()
         ));
     }
@@ -67,8 +68,7 @@ pub fn weakness(text: &str) -> Option<String> {
         .bytes()
         .collect::<std::collections::BTreeSet<_>>()
         .len();
-    (distinct < LEAST_DISTINCT)
-        .then(|| "repeats so few characters that it can be guessed".to_owned())
+    (distinct < MIN_DISTINCT).then(|| "repeats so few characters that it can be guessed".to_owned())
 }
 
 #[cfg(test)]
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_prints_shows_it() {
+    fn no_output_contains_the_secret() {
         let secret = Secret::new("hunter2");
         let shown = format!(
             "{secret} {secret:?} {}",
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn weak_secrets_are_told_from_strong_ones() {
+    fn detects_weak_secrets() {
         assert_eq!(weakness("9f2c4e1ab7d8035566f1e2d3c4b5a697"), None);
         assert_eq!(
             weakness("short").unwrap(),

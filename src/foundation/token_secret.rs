@@ -1,11 +1,11 @@
-//! Text that must not be seen: tokens and shared secrets.
+//! Text that must never be printed: tokens and shared secrets.
 
 use std::fmt;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-/// Shows nothing in logs and is wiped when its last clone goes. Cloning shares, it does not copy.
+/// Prints as `[secret]`, and is wiped when its last clone is dropped. Clones share the text.
 #[derive(Clone)]
 pub struct Secret(Arc<Zeroizing<String>>);
 
@@ -14,7 +14,7 @@ impl Secret {
         Self(Arc::new(Zeroizing::new(text.into())))
     }
 
-    /// The one way to the text, so that every use can be found by its name.
+    /// The only access to the text, so that a search for this name finds every use.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shows_nothing() {
+    fn does_not_print_the_text() {
         let secret = Secret::new("hunter2");
         assert_eq!(
             format!("{secret} {secret:?} {:?}", Some(&secret)),

@@ -1,45 +1,45 @@
-//! Headers of the API's answers, read with suspicion: other servers of the family send dates, nonsense or nothing.
+//! Parses headers of the API's answers. Compatible APIs may send dates, invalid values or none.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderValue;
 
-/// Nobody waits longer than this for us to try again.
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// Upper limit of `Retry-After`, larger than any useful wait.
+const MAX_WAIT: Duration = Duration::from_secs(3600);
 
-/// Seconds or a date (RFC 9110, section 10.2.3), cut to an hour; `None` for anything else.
+/// Parses `Retry-After`: seconds or a date (RFC 9110, section 10.2.3), capped at an hour.
 pub fn retry_after(value: &HeaderValue, now_ms: u64) -> Option<Duration> {
     let text = value.to_str().ok()?.trim();
     let wait = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than fit are still a number: a very long wait.
-        text.parse().map_or(LONGEST_WAIT, Duration::from_secs)
+        // A number that overflows is a very long wait.
+        text.parse().map_or(MAX_WAIT, Duration::from_secs)
     } else {
         let date = httpdate::parse_http_date(text).ok()?;
         let now: SystemTime = UNIX_EPOCH.checked_add(Duration::from_millis(now_ms))?;
         date.duration_since(now).unwrap_or(Duration::ZERO)
     };
-    Some(wait.min(LONGEST_WAIT))
+    Some(wait.min(MAX_WAIT))
 }
 
-/// Is one of the links in this `Link` value (RFC 8288) a link to the next page?
+/// Whether a link in this `Link` value (RFC 8288) has the relation `next`.
 pub fn links_next(value: &HeaderValue) -> bool {
     let Ok(text) = value.to_str() else {
         return false;
     };
     let mut rest = text;
-    // Everything between one target and the next `<` is parameters; a quoted `<` would only end the search early.
+    // Parameters extend to the next `<`. A quoted `<` only ends the search early.
     while let Some((_, after_open)) = rest.split_once('<') {
         let Some((_target, parameters)) = after_open.split_once('>') else {
             return false;
         };
-        let (own, further) = match parameters.find('<') {
+        let (current, remaining) = match parameters.find('<') {
             Some(next) => parameters.split_at(next),
             None => (parameters, ""),
         };
-        if own.split([';', ',']).any(is_rel_next) {
+        if current.split([';', ',']).any(is_rel_next) {
             return true;
         }
-        rest = further;
+        rest = remaining;
     }
     false
 }
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retry_after_takes_seconds_and_dates_and_nothing_else() {
+    fn retry_after_accepts_only_seconds_and_dates() {
         let now_ms = 1_763_636_400_000; // Thu, 20 Nov 2025 11:00:00 GMT
         for (text, expected) in [
             ("0", Some(0)),
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_to_the_next_page() {
+    fn finds_the_link_to_the_next_page() {
         for (text, expected) in [
             ("</v1/notes?cursor=x>; rel=\"next\"", true),
             ("<x>; rel=next", true),

@@ -1,29 +1,30 @@
-//! Version 2 of the tenant signature: HMAC-SHA256 over all that makes a request what it is, one value per line.
+//! Version 2 of the tenant signature: HMAC-SHA256 over all that identifies a request, one value per
+//! line.
 //!
-//! docs/API-CONTRACT.md has the lines. The first three are the same for every request and are absorbed once; what a
-//! token hashes to is known to whoever sends several requests with it.
+//! docs/API-CONTRACT.md lists the lines. The first three are the same for every request and are
+//! hashed once; the hash of a token is computed once per call.
 
 use hmac::{Hmac, Mac};
 use http::Method;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{digits, hex_of, keyed};
+use super::{hex_digits, hex_of, keyed};
 use crate::api::headers;
 use crate::api::headers::Headers;
 
-/// How far the verifier's clock may be from the signer's.
+/// Maximum clock difference between signer and verifier.
 pub const WINDOW_MS: u64 = 60_000;
 
 const LABEL: &str = "toolbridge-v2";
 const KEY_ID_LABEL: &str = "toolbridge-key-id";
-const KEY_ID_DIGITS: usize = 16;
+const KEY_ID_LENGTH: usize = 16;
 
-/// What most requests have for a body.
-const HASH_OF_NOTHING: Hashed =
+/// Hash of the empty body, which most requests have.
+const EMPTY_HASH: Hashed =
     Hashed(*b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
 
-/// What is signed of a request.
+/// The parts of a request that the signature covers.
 #[derive(Debug, Clone, Copy)]
 pub struct Bound<'a> {
     pub method: &'a Method,
@@ -43,27 +44,28 @@ impl Hashed {
     }
 }
 
+/// Signs requests with one secret, for one tenant.
 #[derive(Clone)]
 pub struct Signer {
     key_id: String,
-    /// Has seen the lines that are always the same.
-    begun: Hmac<Sha256>,
+    /// HMAC state after the constant lines.
+    prefix: Hmac<Sha256>,
 }
 
 impl Signer {
     pub fn new(secret: &str, tenant: &str) -> Self {
         let key_id = key_id(secret);
-        let mut begun = keyed(secret);
+        let mut prefix = keyed(secret);
         for line in [LABEL, &key_id, tenant] {
-            begun.update(line.as_bytes());
-            begun.update(b"\n");
+            prefix.update(line.as_bytes());
+            prefix.update(b"\n");
         }
-        Self { key_id, begun }
+        Self { key_id, prefix }
     }
 
-    /// Writes the headers of this version; the nonce is made here.
+    /// Appends the headers of this version, with a new nonce.
     pub fn sign(&self, timestamp: &str, request: &Bound<'_>, into: &mut Headers) {
-        // From a generator of each thread's own that is seeded by the system: unguessable, and cheap.
+        // The generator is thread-local and seeded by the system: unpredictable, and cheap.
         let mut nonce = [0_u8; 32];
         Uuid::new_v4().simple().encode_lower(&mut nonce);
         self.sign_with(&nonce, timestamp, request, into);
@@ -71,10 +73,10 @@ impl Signer {
 
     fn sign_with(&self, nonce: &[u8], timestamp: &str, request: &Bound<'_>, into: &mut Headers) {
         let body = match request.body {
-            [] => HASH_OF_NOTHING,
+            [] => EMPTY_HASH,
             body => Hashed::of(body),
         };
-        let mut mac = self.begun.clone();
+        let mut mac = self.prefix.clone();
         for line in [
             timestamp.as_bytes(),
             nonce,
@@ -89,16 +91,16 @@ impl Signer {
         into.put(&headers::KEY_ID, &self.key_id);
         into.put(&headers::NONCE, nonce);
         into.put(&headers::CONTENT_HASH, body.0);
-        into.put(&headers::SIGNATURE_V2, digits(mac));
+        into.put(&headers::SIGNATURE_V2, hex_digits(mac));
     }
 }
 
-/// The name of a secret.
+/// The public identifier of a secret.
 fn key_id(secret: &str) -> String {
     let mut mac = keyed(secret);
     mac.update(KEY_ID_LABEL.as_bytes());
     let mut id = hex::encode(mac.finalize().into_bytes());
-    id.truncate(KEY_ID_DIGITS);
+    id.truncate(KEY_ID_LENGTH);
     id
 }
 

@@ -1,10 +1,10 @@
-//! Requests that are sent again, and an API that is left alone.
+//! Retries and the circuit breaker.
 
 use std::collections::BTreeSet;
 
 use super::*;
 
-fn persistent(api: &ScriptedApi) -> ApiClient {
+fn retrying(api: &ScriptedApi) -> ApiClient {
     upstream_with(Settings {
         max_attempts: 3,
         ..settings(api.url())
@@ -22,8 +22,8 @@ fn count(api: &ScriptedApi, line: &str) -> usize {
     api.lines().iter().filter(|seen| *seen == line).count()
 }
 
-/// In each of these ways an answer may be missing that might be there another time.
-fn troubles() -> [Step; 5] {
+/// The failures that a retry may resolve.
+fn transient_failures() -> [Step; 5] {
     [
         Step::text(429, "slow down"),
         Step::text(502, "<html>"),
@@ -34,25 +34,21 @@ fn troubles() -> [Step; 5] {
 }
 
 #[tokio::test]
-async fn what_can_do_no_harm_is_sent_again_until_it_is_served() {
-    for trouble in troubles() {
+async fn repeats_a_repeatable_request_until_it_is_served() {
+    for step in transient_failures() {
         let api = ScriptedApi::start().await;
-        let upstream = persistent(&api);
-        api.then([trouble.clone(), trouble.clone()]);
+        let upstream = retrying(&api);
+        api.then([step.clone(), step.clone()]);
         let reply = call(&upstream).send(put("/v1/notes/u")).await.unwrap();
-        // Of these, the API may have carried some out.
-        let doubtful = !matches!(trouble, Step::Answer(429 | 503, ..));
-        assert_eq!(
-            (reply.status, reply.doubtful),
-            (200, doubtful),
-            "{trouble:?}"
-        );
+        // For the other statuses, the API may have carried out the request.
+        let doubtful = !matches!(step, Step::Answer(429 | 503, ..));
+        assert_eq!((reply.status, reply.doubtful), (200, doubtful), "{step:?}");
         let sent: Vec<_> = api
             .seen()
             .into_iter()
             .filter(|seen| seen.method == Method::PUT)
             .collect();
-        assert_eq!(sent.len(), 3, "{trouble:?}");
+        assert_eq!(sent.len(), 3, "{step:?}");
         assert!(sent.windows(2).all(|pair| pair[0].body == pair[1].body));
         let session =
             |seen: &crate::api::scripted_api::Seen| seen.header("x-sync-session").to_owned();
@@ -65,17 +61,17 @@ async fn what_can_do_no_harm_is_sent_again_until_it_is_served() {
         assert_eq!(
             nonces.len(),
             3,
-            "signed anew, or the API would take it for a replay"
+            "each attempt is signed anew, or the API would refuse it as a replay"
         );
-        assert!(sent.iter().all(proven));
+        assert!(sent.iter().all(is_signed));
         assert_all_ended(&api, &upstream, 1).await;
     }
 }
 
 #[tokio::test]
-async fn a_question_leaves_no_doubt_behind() {
+async fn a_repeated_read_is_not_doubtful() {
     let api = ScriptedApi::start().await;
-    let upstream = persistent(&api);
+    let upstream = retrying(&api);
     api.then([Step::BreakOff]);
     let reply = call(&upstream).send(get("/v1/notes")).await.unwrap();
     assert!(!reply.doubtful);
@@ -83,32 +79,32 @@ async fn a_question_leaves_no_doubt_behind() {
 }
 
 #[tokio::test]
-async fn what_might_do_harm_is_sent_once() {
-    for trouble in troubles() {
+async fn sends_other_requests_once() {
+    for step in transient_failures() {
         let api = ScriptedApi::start().await;
-        let upstream = persistent(&api);
-        api.then([trouble.clone()]);
+        let upstream = retrying(&api);
+        api.then([step.clone()]);
         match call(&upstream).send(once(put("/v1/notes/u"))).await {
             Ok(reply) => {
-                assert!(matches!(trouble, Step::Answer(status, ..) if status == reply.status))
+                assert!(matches!(step, Step::Answer(status, ..) if status == reply.status))
             }
             Err(failure) => assert!(matches!(failure, ApiError::AnswerLost), "{failure}"),
         }
-        assert_eq!(count(&api, "PUT /v1/notes/u"), 1, "{trouble:?}");
+        assert_eq!(count(&api, "PUT /v1/notes/u"), 1, "{step:?}");
         assert_all_ended(&api, &upstream, 1).await;
     }
 }
 
 #[tokio::test]
-async fn the_last_answer_counts_unless_an_earlier_one_is_missing() {
+async fn returns_the_last_answer_and_marks_it_doubtful() {
     let api = ScriptedApi::start().await;
-    let upstream = persistent(&api);
-    api.then(troubles().into_iter().cycle().skip(4).take(3));
-    // Broken off, 429, 502.
+    let upstream = retrying(&api);
+    api.then(transient_failures().into_iter().cycle().skip(4).take(3));
+    // The steps are: broken off, 429, 502.
     let reply = call(&upstream).send(put("/v1/notes/u")).await.unwrap();
     assert_eq!((reply.status, reply.doubtful), (502, true));
 
-    // What keeps the last one from being sent says nothing of what the first one did.
+    // A failure before the last attempt is sent does not settle the outcome of the first.
     let session = call(&upstream);
     session.send(get("/v1/notes")).await.unwrap();
     api.then([Step::BreakOff, Step::text(428, "gone")]);
@@ -122,11 +118,11 @@ async fn the_last_answer_counts_unless_an_earlier_one_is_missing() {
 }
 
 #[tokio::test]
-async fn opening_a_session_is_tried_again_whatever_it_is_for() {
-    for trouble in troubles() {
+async fn repeats_the_opening_for_any_request() {
+    for step in transient_failures() {
         let api = ScriptedApi::start().await;
-        let upstream = persistent(&api);
-        api.then_opening([trouble.clone(), trouble]);
+        let upstream = retrying(&api);
+        api.then_opening([step.clone(), step]);
         let reply = call(&upstream)
             .send(once(put("/v1/notes/u")))
             .await
@@ -139,9 +135,9 @@ async fn opening_a_session_is_tried_again_whatever_it_is_for() {
 }
 
 #[tokio::test]
-async fn an_opening_that_fails_for_good_is_not_multiplied_by_the_operation() {
+async fn a_failed_opening_is_not_repeated_by_the_operation() {
     let api = ScriptedApi::start().await;
-    let upstream = persistent(&api);
+    let upstream = retrying(&api);
     api.then_opening((0..9).map(|_| Step::text(503, "no")));
     let refused = call(&upstream).send(get("/v1/notes")).await;
     assert!(matches!(
@@ -152,9 +148,9 @@ async fn an_opening_that_fails_for_good_is_not_multiplied_by_the_operation() {
 }
 
 #[tokio::test]
-async fn an_absurd_retry_after_is_told_and_not_sat_out() {
+async fn returns_a_long_retry_after_without_waiting() {
     let api = ScriptedApi::start().await;
-    let upstream = persistent(&api);
+    let upstream = retrying(&api);
     api.then([Step::Answer(
         429,
         vec![("retry-after", "3600".into())],
@@ -170,7 +166,7 @@ async fn an_absurd_retry_after_is_told_and_not_sat_out() {
 }
 
 #[tokio::test]
-async fn an_api_that_fails_everything_gets_a_fifth_more_to_do() {
+async fn retries_add_at_most_a_fifth_of_the_requests() {
     const CALLS: usize = 100;
     let api = ScriptedApi::start().await;
     let upstream = upstream_with(Settings {
@@ -182,7 +178,7 @@ async fn an_api_that_fails_everything_gets_a_fifth_more_to_do() {
         ..settings(api.url())
     });
     api.then((0..CALLS * 3).map(|_| Step::text(503, "no")));
-    let begun = std::time::Instant::now();
+    let started = std::time::Instant::now();
     let calls =
         (0..CALLS).map(|_| async { call(&upstream).send(get("/v1/notes")).await.unwrap().status });
     assert!(
@@ -192,17 +188,17 @@ async fn an_api_that_fails_everything_gets_a_fifth_more_to_do() {
             .all(|status| *status == 503)
     );
     let retries = count(&api, "GET /v1/notes") - CALLS;
-    // The floor of ten, what comes back of it, and a fifth of the openings and of the requests.
-    let back = usize::try_from(begun.elapsed().as_secs()).unwrap() + 1;
+    // The minimum of ten, its refills, and a fifth of the openings and of the requests.
+    let refilled = usize::try_from(started.elapsed().as_secs()).unwrap() + 1;
     assert!(
-        (10..=10 + 2 * CALLS / 5 + back).contains(&retries),
+        (10..=10 + 2 * CALLS / 5 + refilled).contains(&retries),
         "{retries}"
     );
     assert_all_ended(&api, &upstream, CALLS as u64).await;
 }
 
-/// An API that has failed so often that it is left alone, for so long.
-async fn left_alone(pause: Duration) -> (ScriptedApi, ApiClient) {
+/// An API after enough failures to open the breaker, for `pause`.
+async fn with_open_breaker(pause: Duration) -> (ScriptedApi, ApiClient) {
     const FAILURES: u32 = 4;
     let api = ScriptedApi::start().await;
     let upstream = upstream_with(Settings {
@@ -224,9 +220,9 @@ async fn left_alone(pause: Duration) -> (ScriptedApi, ApiClient) {
 }
 
 #[tokio::test]
-async fn an_api_that_only_fails_is_left_alone() {
+async fn sends_nothing_while_the_breaker_is_open() {
     let pause = Duration::from_secs(60);
-    let (api, upstream) = left_alone(pause).await;
+    let (api, upstream) = with_open_breaker(pause).await;
     let seen = api.seen().len();
     let Err(ApiError::CircuitOpen { retry_in }) = call(&upstream).send(put("/v1/notes/u")).await
     else {
@@ -234,7 +230,7 @@ async fn an_api_that_only_fails_is_left_alone() {
     };
     assert!(retry_in <= pause);
     assert_eq!(api.seen().len(), seen, "nothing was sent");
-    // Whether the API is ready is asked all the same.
+    // The readiness check ignores the breaker.
     assert!(matches!(
         upstream.ready().await,
         Err(NotReadyError::ClockSkew(_))
@@ -243,8 +239,8 @@ async fn an_api_that_only_fails_is_left_alone() {
 }
 
 #[tokio::test]
-async fn one_call_tries_for_all() {
-    let (api, upstream) = left_alone(Duration::ZERO).await;
+async fn admits_one_probe() {
+    let (api, upstream) = with_open_breaker(Duration::ZERO).await;
     let seen = api.seen().len();
     let gate = Arc::new(Notify::new());
     api.then_opening([Step::Gate(Arc::clone(&gate))]);
@@ -269,7 +265,7 @@ async fn one_call_tries_for_all() {
 }
 
 #[tokio::test]
-async fn a_call_in_the_middle_of_its_work_stops_trying_when_the_api_is_left_alone() {
+async fn a_running_call_stops_retrying_when_the_breaker_opens() {
     let api = ScriptedApi::start().await;
     let upstream = upstream_with(Settings {
         max_attempts: 10,

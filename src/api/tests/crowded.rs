@@ -1,15 +1,15 @@
-//! More calls than there is room for.
+//! Calls beyond the concurrency limit.
 
 use super::*;
 
-/// One call under way, and one that waits for as long as it takes.
+/// One concurrent call, and one queued call with a generous time limit.
 const ONE_AND_ONE: Calls = Calls {
     at_once: 1,
     queue: 1,
     wait: Duration::from_secs(20),
 };
 
-fn narrow(api: &ScriptedApi, calls: Calls) -> ApiClient {
+fn with_limits(api: &ScriptedApi, calls: Calls) -> ApiClient {
     upstream_with(Settings {
         calls,
         ..settings(api.url())
@@ -17,10 +17,10 @@ fn narrow(api: &ScriptedApi, calls: Calls) -> ApiClient {
 }
 
 #[tokio::test]
-async fn calls_wait_for_their_turn_and_more_are_refused_at_once() {
+async fn queues_calls_and_refuses_those_beyond_the_queue() {
     let api = ScriptedApi::start().await;
-    let upstream = narrow(&api, ONE_AND_ONE);
-    // A turn is taken with the first request, and kept until the call is over.
+    let upstream = with_limits(&api, ONE_AND_ONE);
+    // The permit is taken with the first request and held until the end of the call.
     let idle = call(&upstream);
     let first = call(&upstream);
     first.send(get("/v1/notes")).await.unwrap();
@@ -36,21 +36,21 @@ async fn calls_wait_for_their_turn_and_more_are_refused_at_once() {
     drop(first);
     waiting.await.unwrap();
     drop(second);
-    // One that was refused may try again, and does so from the beginning.
+    // A refused call may try again.
     idle.send(get("/v1/notes")).await.unwrap();
     drop(idle);
     assert_all_ended(&api, &upstream, 3).await;
 }
 
 #[tokio::test]
-async fn nobody_waits_for_longer_than_the_queue_lets_them() {
+async fn limits_the_time_in_the_queue() {
     let api = ScriptedApi::start().await;
-    let brief = Calls {
+    let short_wait = Calls {
         at_once: 1,
         queue: 9,
         wait: Duration::from_millis(20),
     };
-    let upstream = narrow(&api, brief);
+    let upstream = with_limits(&api, short_wait);
     let first = call(&upstream);
     first.send(get("/v1/notes")).await.unwrap();
     assert!(matches!(
@@ -60,14 +60,14 @@ async fn nobody_waits_for_longer_than_the_queue_lets_them() {
     drop(first);
     assert_all_ended(&api, &upstream, 1).await;
 
-    // Nor for room among sessions, where endings are slow.
+    // The limit also applies to the wait for a session slot.
     let gate = Arc::new(Notify::new());
     api.then_ending([Step::Gate(Arc::clone(&gate))]);
     let upstream = upstream_with(Settings {
         max_sessions: 1,
         calls: Calls {
             at_once: 9,
-            ..brief
+            ..short_wait
         },
         ..settings(api.url())
     });
@@ -81,9 +81,9 @@ async fn nobody_waits_for_longer_than_the_queue_lets_them() {
 }
 
 #[tokio::test]
-async fn a_call_that_leaves_the_queue_takes_nobodys_turn() {
+async fn a_cancelled_call_leaves_the_queue() {
     let api = ScriptedApi::start().await;
-    let upstream = narrow(&api, ONE_AND_ONE);
+    let upstream = with_limits(&api, ONE_AND_ONE);
     let first = call(&upstream);
     first.send(get("/v1/notes")).await.unwrap();
     for _ in 0..3 {

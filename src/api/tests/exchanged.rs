@@ -1,4 +1,4 @@
-//! Calls that show the API an exchanged token.
+//! Calls with an exchanged token.
 
 use super::*;
 use crate::api::request::NoAccess;
@@ -34,7 +34,7 @@ fn credential(server: &ScriptedAs) -> Credential {
 }
 
 #[tokio::test]
-async fn the_api_sees_the_exchanged_token_and_never_the_callers_own() {
+async fn sends_the_exchanged_token_and_never_the_original() {
     let (api, server) = (ScriptedApi::start().await, authorization_server().await);
     let (upstream, credential) = (upstream(&api), credential(&server));
     drop(upstream.call(credential.clone(), context(Duration::from_secs(5))));
@@ -60,7 +60,7 @@ async fn the_api_sees_the_exchanged_token_and_never_the_callers_own() {
 }
 
 #[tokio::test]
-async fn without_an_exchanged_token_nothing_is_sent() {
+async fn sends_nothing_without_an_exchanged_token() {
     let (api, server) = (ScriptedApi::start().await, authorization_server().await);
     let (upstream, credential) = (upstream(&api), credential(&server));
     for (step, expected) in [
@@ -69,7 +69,7 @@ async fn without_an_exchanged_token_nothing_is_sent() {
         (AsStep::refuse(401, "invalid_client", "x"), NoAccess::Faulty),
         (AsStep::Answer(200, "{}".into()), NoAccess::Faulty),
         (AsStep::Answer(503, String::new()), NoAccess::Unavailable),
-        // The call's own deadline comes before the exchange's.
+        // The deadline of the call passes before the time limit of the token exchange.
         (AsStep::Hang, NoAccess::Unavailable),
     ] {
         server.then([step.clone()]);
@@ -84,7 +84,7 @@ async fn without_an_exchanged_token_nothing_is_sent() {
 }
 
 #[tokio::test]
-async fn a_token_that_the_api_refuses_is_not_kept() {
+async fn discards_a_token_that_the_api_refuses() {
     let (api, server) = (ScriptedApi::start().await, authorization_server().await);
     let (upstream, credential) = (upstream(&api), credential(&server));
     api.then_opening([Step::json(401, json!({"error": "unauthorized"}))]);

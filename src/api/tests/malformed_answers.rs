@@ -1,4 +1,4 @@
-//! What an API may send that is no answer, or one of which two readers could make two things.
+//! Invalid answers, and answers that two parsers could read differently.
 
 use std::sync::Mutex;
 
@@ -9,9 +9,9 @@ const LIMIT: usize = 1000;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Expected {
-    /// With this body, on a connection that is used again.
+    /// An answer with this body; its connection is reused.
     ApiAnswer(&'static str),
-    /// With this body, on a connection that is not.
+    /// An answer with this body; its connection is not reused.
     LastAnswer(&'static str),
     Lost,
     TooLarge,
@@ -19,11 +19,11 @@ enum Expected {
 
 use Expected::{ApiAnswer, LastAnswer, Lost, TooLarge};
 
-/// What becomes of an answer, and whether its connection is used for the next request. The API
-/// closes the connection after the answer if `closes`.
+/// The outcome of an answer, and whether its connection is used for the next request. If `closes`,
+/// the API closes the connection after the answer.
 async fn outcome_of(answer: &str, closes: bool) -> (Result<Reply, ApiError>, bool) {
-    let (odd, last) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(None)));
-    let (answer, connections) = (answer.to_owned(), (Arc::clone(&odd), Arc::clone(&last)));
+    let (first, last) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(None)));
+    let (answer, connections) = (answer.to_owned(), (Arc::clone(&first), Arc::clone(&last)));
     let api = RawApi::start(move |asked, stream| {
         if asked.line == "GET /v1/notes/odd" {
             *connections.0.lock().unwrap() = Some(asked.connection);
@@ -45,26 +45,26 @@ async fn outcome_of(answer: &str, closes: bool) -> (Result<Reply, ApiError>, boo
     let session = call(&upstream);
     let outcome = session.send(get("/v1/notes/odd")).await;
     session.send(get("/v1/notes/next")).await.unwrap();
-    let reused = *odd.lock().unwrap() == *last.lock().unwrap();
+    let reused = *first.lock().unwrap() == *last.lock().unwrap();
     (outcome, reused)
 }
 
 async fn check(answer: &str, closes: bool, expected: Expected) {
-    let about = &answer[..answer.len().min(300)];
+    let excerpt = &answer[..answer.len().min(300)];
     let (outcome, reused) = outcome_of(answer, closes).await;
-    let seen = match &outcome {
+    let as_expected = match &outcome {
         Ok(reply) if reused => matches!(expected, ApiAnswer(body) if reply.body == body),
         Ok(reply) => matches!(expected, LastAnswer(body) if reply.body == body),
         Err(ApiError::AnswerLost) => expected == Lost,
         Err(ApiError::AnswerTooLarge { limit: LIMIT }) => expected == TooLarge,
         Err(_) => false,
     };
-    assert!(seen, "{about:?}: {outcome:?}, used again: {reused}");
-    assert!(outcome.is_ok() || !reused, "{about:?}");
+    assert!(as_expected, "{excerpt:?}: {outcome:?}, reused: {reused}");
+    assert!(outcome.is_ok() || !reused, "{excerpt:?}");
 }
 
 #[tokio::test]
-async fn the_end_of_an_answer_is_found_in_one_place_or_not_at_all() {
+async fn refuses_ambiguous_framing() {
     for (head, body, expected) in [
         ("200 OK\r\nContent-Length: 2", "ok", ApiAnswer("ok")),
         (
@@ -165,7 +165,7 @@ async fn the_end_of_an_answer_is_found_in_one_place_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_is_no_answer() {
+async fn refuses_answers_that_are_not_http() {
     for (answer, closes, expected) in [
         (
             "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
@@ -190,7 +190,7 @@ async fn what_is_no_http_is_no_answer() {
         ),
         ("HTTP/1.1 200 OK\r\nContent-Le", true, Lost),
         ("", true, Lost),
-        // More than was announced.
+        // More bytes than announced.
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokay",
             false,
@@ -208,7 +208,7 @@ async fn what_is_no_http_is_no_answer() {
 }
 
 #[tokio::test]
-async fn everything_that_can_be_endless_has_a_limit() {
+async fn limits_every_unbounded_part() {
     const MANY: usize = 100_000;
     let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     let interim = |count| "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(count);

@@ -1,5 +1,5 @@
-//! An API that answers with whatever bytes a test gives it. Each connection has a thread of its
-//! own, so that what the server does never depends on the event loop of the client under test.
+//! An API that answers with arbitrary bytes. Each connection has a thread of its own, so the server
+//! does not depend on the event loop of the client under test.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// Only ends a hang.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Ends a hang only.
+const HANG_TIMEOUT: Duration = Duration::from_secs(120);
 
 #[derive(Debug)]
 pub struct RawApi {
@@ -18,19 +18,19 @@ pub struct RawApi {
     closed: watch::Receiver<BTreeSet<usize>>,
 }
 
-/// One request as it came in.
+/// A request as received.
 #[derive(Debug)]
 pub struct Asked {
-    /// `GET /v1/notes`.
+    /// Method and target: `GET /v1/notes`.
     pub line: String,
     pub correlation_id: String,
-    /// Connections are counted from zero.
+    /// Index of the connection, from zero.
     pub connection: usize,
 }
 
 impl RawApi {
-    /// `serve` writes the answer to each request, and leaves the connection open unless it shuts it
-    /// down.
+    /// Starts the server. `serve` answers each request; the connection stays open unless `serve`
+    /// closes it.
     pub fn start(serve: impl Fn(&Asked, &mut TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -58,11 +58,11 @@ impl RawApi {
         format!("http://{}", self.address)
     }
 
-    /// Waits until the client has closed this connection.
+    /// Waits until the client has closed the connection.
     pub async fn until_closed(&self, connection: usize) {
         let mut closed = self.closed.clone();
         let closed = closed.wait_for(|closed| closed.contains(&connection));
-        tokio::time::timeout(PATIENCE, closed)
+        tokio::time::timeout(HANG_TIMEOUT, closed)
             .await
             .unwrap()
             .unwrap();
@@ -70,12 +70,12 @@ impl RawApi {
 }
 
 impl Asked {
-    /// What an API that keeps to the contract answers.
+    /// The answer of an API that conforms to the contract.
     pub fn proper_answer(&self) -> String {
         self.answer(&format!("X-Correlation-ID: {}\r\n", self.correlation_id))
     }
 
-    /// The same with other header lines in place of the correlation id.
+    /// The same answer with `lines` in place of the correlation id.
     pub fn answer(&self, lines: &str) -> String {
         if self.line.starts_with("DELETE ") {
             return format!("HTTP/1.1 204 No Content\r\n{lines}\r\n");
@@ -93,22 +93,22 @@ impl Asked {
         self.line == "POST /v1/sync/sessions"
     }
 
-    /// Says what was asked, and by which call.
+    /// Names the request and its call.
     pub fn body(&self) -> String {
         format!("{} for {}", self.line, self.correlation_id)
     }
 }
 
-/// The next request, without its body; `None` when the client has closed the connection.
+/// Reads the next request and discards its body. `None` if the client has closed the connection.
 fn read(stream: &mut TcpStream, connection: usize) -> Option<Asked> {
-    let (mut heard, mut buffer) = (Vec::new(), [0; 4096]);
+    let (mut received, mut buffer) = (Vec::new(), [0; 4096]);
     let head = loop {
-        let end = heard.windows(4).position(|four| four == b"\r\n\r\n");
+        let end = received.windows(4).position(|four| four == b"\r\n\r\n");
         if let Some(end) = end {
-            break String::from_utf8(heard.drain(..end + 4).collect()).unwrap();
+            break String::from_utf8(received.drain(..end + 4).collect()).unwrap();
         }
         match stream.read(&mut buffer) {
-            Ok(count @ 1..) => heard.extend_from_slice(&buffer[..count]),
+            Ok(count @ 1..) => received.extend_from_slice(&buffer[..count]),
             _ => return None,
         }
     };
@@ -121,7 +121,9 @@ fn read(stream: &mut TcpStream, connection: usize) -> Option<Asked> {
         head.lines().find_map(named).unwrap_or_default()
     };
     let length: usize = field("content-length").parse().unwrap_or_default();
-    stream.read_exact(&mut vec![0; length - heard.len()]).ok()?;
+    stream
+        .read_exact(&mut vec![0; length - received.len()])
+        .ok()?;
     let line = head.lines().next().unwrap();
     Some(Asked {
         line: line.trim_end_matches(" HTTP/1.1").to_owned(),
@@ -130,7 +132,7 @@ fn read(stream: &mut TcpStream, connection: usize) -> Option<Asked> {
     })
 }
 
-/// Waits, without the event loop, until everything that was written is in the client's socket.
+/// Waits, without the event loop, until the client socket has received everything that was written.
 #[cfg(target_os = "linux")]
 pub fn until_arrived(stream: &TcpStream) {
     use std::net::IpAddr;
@@ -144,7 +146,7 @@ pub fn until_arrived(stream: &TcpStream) {
         IpAddr::V6(_) => panic!("{address}"),
     };
     let ends = [stream.local_addr().unwrap(), stream.peer_addr().unwrap()].map(entry);
-    let begun = std::time::Instant::now();
+    let started = std::time::Instant::now();
     loop {
         let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
         let ours = |line: &&str| {
@@ -153,7 +155,7 @@ pub fn until_arrived(stream: &TcpStream) {
                 .take(2)
                 .eq(ends.iter().map(String::as_str))
         };
-        // The queue of what is written and not yet acknowledged.
+        // The queue of bytes written and not yet acknowledged.
         let queues = table
             .lines()
             .find(ours)
@@ -161,12 +163,12 @@ pub fn until_arrived(stream: &TcpStream) {
         if queues.unwrap().starts_with("00000000:") {
             return;
         }
-        assert!(begun.elapsed() < PATIENCE);
+        assert!(started.elapsed() < HANG_TIMEOUT);
         std::thread::yield_now();
     }
 }
 
 pub fn write(stream: &mut TcpStream, text: &str) {
-    // The client may have closed it.
+    // The client may have closed the connection.
     let _ = stream.write_all(text.as_bytes());
 }

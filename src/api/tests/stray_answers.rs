@@ -1,4 +1,4 @@
-//! Answers that nobody asked for, on connections that other people's calls share.
+//! Unsolicited answers on connections that several calls share.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,14 +16,15 @@ fn call_as(upstream: &ApiClient, correlation_id: &str) -> Session {
     upstream.call(&Secret::new("the.jwt.token"), context)
 }
 
-/// Both calls have the same correlation id, so it is the look at the socket that keeps the second
-/// from the stray answer.
+/// Both calls have the same correlation id, so only the check of the socket protects the second
+/// call from the stray answer.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_connection_with_bytes_on_it_is_not_used_again() {
-    let (go, gone) = mpsc::channel::<()>();
-    let (arriving, arrived) = mpsc::channel::<()>();
-    let (gone, connections) = (Mutex::new(gone), Arc::new(Mutex::new(Vec::new())));
+async fn does_not_reuse_a_connection_with_unread_bytes() {
+    let (send_second, second_allowed) = mpsc::channel::<()>();
+    let (notify_arrival, arrival) = mpsc::channel::<()>();
+    let (second_allowed, connections) =
+        (Mutex::new(second_allowed), Arc::new(Mutex::new(Vec::new())));
     let used = Arc::clone(&connections);
     let api = RawApi::start(move |asked, stream| {
         used.lock()
@@ -31,19 +32,18 @@ async fn a_connection_with_bytes_on_it_is_not_used_again() {
             .push((asked.line.clone(), asked.connection));
         write(stream, &asked.proper_answer());
         if asked.line == "GET /v1/notes/doubled" {
-            gone.lock().unwrap().recv().unwrap();
+            second_allowed.lock().unwrap().recv().unwrap();
             write(stream, &asked.proper_answer());
             raw_api::until_arrived(stream);
-            arriving.send(()).unwrap();
+            notify_arrival.send(()).unwrap();
         }
     });
     let upstream = upstream_with(settings(api.url()));
     let first = call(&upstream);
     first.send(get("/v1/notes/doubled")).await.unwrap();
-    // No await from here to the next request: the event loop has no chance to hear of the second
-    // answer.
-    go.send(()).unwrap();
-    arrived.recv().unwrap();
+    // Without an await before the next request, the event loop cannot notice the second answer.
+    send_second.send(()).unwrap();
+    arrival.recv().unwrap();
     let second = call(&upstream);
     let reply = second.send(get("/v1/notes/own")).await.unwrap();
     assert_eq!(reply.body, "GET /v1/notes/own for corr-1");
@@ -57,7 +57,7 @@ async fn a_connection_with_bytes_on_it_is_not_used_again() {
 }
 
 #[tokio::test]
-async fn an_answer_to_another_request_is_lost_and_ends_its_connection() {
+async fn an_answer_to_another_request_closes_its_connection() {
     for (lines, accepted) in [
         ("", true),
         ("X-Correlation-ID: own\r\n", true),
@@ -104,7 +104,7 @@ async fn an_answer_to_another_request_is_lost_and_ends_its_connection() {
         session.send(get("/v1/notes/odd")).await.unwrap();
         assert!(!used.lock().unwrap()[before..].contains(&connection));
 
-        // What may be repeated is.
+        // A repeatable request is sent again.
         *odd.lock().unwrap() = None;
         let upstream = upstream_with(Settings {
             max_attempts: 3,
@@ -118,20 +118,20 @@ async fn an_answer_to_another_request_is_lost_and_ends_its_connection() {
     }
 }
 
-/// The answer to one call of five comes twice, the second time 20 µs to 1 ms late: while the
-/// connection is idle, while it is taken by another call, or after that call has written its
+/// The answer to one call of five is sent twice, the second time 20 µs to 1 ms late: while the
+/// connection is idle, while it is held by another call, or after that call has written its
 /// request.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_answer_that_comes_late_is_no_answer_to_a_later_call() {
+async fn a_late_second_answer_does_not_reach_a_later_call() {
     const ROUNDS: usize = 480;
     let doubled = AtomicUsize::new(0);
     let api = RawApi::start(move |asked, stream| {
         write(stream, &asked.proper_answer());
         if asked.line.starts_with("GET ") && asked.correlation_id.starts_with("doubled") {
             let number = doubled.fetch_add(1, Ordering::Relaxed);
-            let late = Duration::from_micros(20 + (number as u64 * 173) % 980);
-            let since = Instant::now();
-            while since.elapsed() < late {
+            let delay = Duration::from_micros(20 + (number as u64 * 173) % 980);
+            let started = Instant::now();
+            while started.elapsed() < delay {
                 std::hint::spin_loop();
             }
             write(stream, &asked.proper_answer());

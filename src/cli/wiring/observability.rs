@@ -93,15 +93,15 @@ pub fn audit(config: &Config, log: Box<dyn Write + Send>) -> Result<(), CliError
         files: config.audit.max_files,
     };
     let to = match config.audit.destination() {
-        Some(AuditTo::File(path)) => audit::To::File(path, limits),
-        Some(AuditTo::Log) => audit::To::Stream(log),
+        Some(AuditTo::File(path)) => audit::Destination::File(path, limits),
+        Some(AuditTo::Log) => audit::Destination::Stream(log),
         Some(AuditTo::Nowhere) | None => return Ok(()),
     };
-    let of = audit::Of {
+    let identity = audit::Identity {
         tenant: config.tenant.id.as_deref().unwrap_or_default(),
         version: BUILD.version,
     };
-    audit::start(to, of, config.audit.durable).map_err(|why| match why {
+    audit::start(to, identity, config.audit.durable).map_err(|why| match why {
         audit::StartError::File(why) => {
             CliError::because(Exit::Configuration, format!("audit.to: {why}."))
         }

@@ -16,7 +16,7 @@ use super::http::{Http, Override, at};
 use super::note::Note;
 use super::words::{not_ready, token_refused};
 use super::{Deployment, network, words};
-use crate::connect::{BadTarget, authorization, is_loopback, target};
+use crate::connect::{TargetError, authorization, is_loopback, target};
 use crate::foundation::clock::Clock;
 use crate::foundation::token_secret::Secret;
 use mcp::Client;
@@ -32,7 +32,7 @@ pub struct Aim {
 
 impl Aim {
     /// With `/mcp` at the end, or without.
-    pub fn at(text: &str) -> Result<Self, BadTarget> {
+    pub fn at(text: &str) -> Result<Self, TargetError> {
         let mut base = target(text, true)?;
         base.set_query(None);
         let path = base.path().trim_end_matches('/');

@@ -1,4 +1,4 @@
-//! Pages of other origins, as browsers ask and read for them.
+//! Requests of browser pages of other origins.
 
 use super::*;
 
@@ -43,7 +43,7 @@ fn header<'a>(response: &'a reqwest::Response, name: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn a_page_of_a_listed_origin_can_call_and_read() {
+async fn allows_pages_of_a_listed_origin() {
     let stack = stack(&[PAGE]).await;
     let asked = preflight(&stack, "/mcp", PAGE).send().await.unwrap();
     assert_eq!(asked.status(), 204);
@@ -91,7 +91,7 @@ async fn a_page_of_a_listed_origin_can_call_and_read() {
             "{read}"
         );
     }
-    // Whoever is no page reads an answer that no cache may hand to one.
+    // A request without an origin gets `Vary`, so that no cache serves its response to a page.
     let plain = stack.post().body(ping).send().await.unwrap();
     assert_eq!(
         (
@@ -104,7 +104,7 @@ async fn a_page_of_a_listed_origin_can_call_and_read() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_origin_can_do_neither() {
+async fn refuses_pages_of_other_origins() {
     for origins in [&[][..], &[PAGE]] {
         let stack = stack(origins).await;
         for origin in [
@@ -120,13 +120,13 @@ async fn a_page_of_another_origin_can_do_neither() {
                 "{origin}"
             );
         }
-        // An OPTIONS that no browser has sent is a method like any other.
+        // An OPTIONS request that is no preflight is refused like any other method.
         let plain = stack
             .http
             .request(reqwest::Method::OPTIONS, stack.url("/mcp"));
         assert_eq!(plain.send().await.unwrap().status(), 405);
     }
-    // The server's own pages need no permission, and nothing is said where none is configured.
+    // The server's own pages need no CORS headers, and without configured origins none are sent.
     let listing = stack(&[PAGE]).await;
     let own = listing.post().header("origin", listing.url(""));
     let own = own
@@ -159,7 +159,7 @@ async fn a_page_of_another_origin_can_do_neither() {
 }
 
 #[tokio::test]
-async fn where_every_origin_may_call_each_is_named() {
+async fn names_the_origin_when_every_origin_is_allowed() {
     let stack = stack(&["*"]).await;
     let asked = preflight(&stack, "/mcp", "https://any.example")
         .send()
@@ -173,7 +173,7 @@ async fn where_every_origin_may_call_each_is_named() {
 }
 
 #[tokio::test]
-async fn any_page_may_read_the_metadata() {
+async fn any_page_can_read_the_metadata() {
     let stack = stack(&[]).await;
     for path in [
         "/.well-known/oauth-protected-resource",
@@ -200,7 +200,7 @@ async fn any_page_may_read_the_metadata() {
             .header("host", "evil.example");
         assert_eq!(strange.send().await.unwrap().status(), 403);
     }
-    // Where there is no metadata, a page can read that too.
+    // A page can also read the error when there is no metadata.
     let plain = Stack::start().await;
     let absent = plain
         .http

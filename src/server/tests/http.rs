@@ -1,4 +1,4 @@
-//! What HTTP says before MCP gets a word in.
+//! HTTP checks that run before MCP.
 
 use super::*;
 
@@ -100,7 +100,7 @@ async fn messages_that_are_none_get_a_json_rpc_error() {
 }
 
 #[tokio::test]
-async fn without_a_good_token_nothing_is_read() {
+async fn refuses_a_request_without_a_valid_token() {
     let discoverable = auth::Settings {
         public_url: Some("https://acme.example/mcp".into()),
         authorization_servers: vec!["https://login.example".into()],
@@ -120,7 +120,7 @@ async fn without_a_good_token_nothing_is_read() {
             .body("{")
     };
     let expired = token_of(json!({"sub": "u", "exp": now() - 100}));
-    let stranger = token_of(json!({"sub": "u", "exp": now() + 100, "tenant_id": "globex"}));
+    let other_tenant = token_of(json!({"sub": "u", "exp": now() + 100, "tenant_id": "globex"}));
     let twice = post()
         .bearer_auth(token())
         .header("authorization", format!("Bearer {}", token()));
@@ -135,7 +135,12 @@ async fn without_a_good_token_nothing_is_read() {
             true,
         ),
         (twice, 401, "malformed", true),
-        (post().bearer_auth(&stranger), 403, "tenant_mismatch", false),
+        (
+            post().bearer_auth(&other_tenant),
+            403,
+            "tenant_mismatch",
+            false,
+        ),
     ] {
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), status, "{reason}");
@@ -164,7 +169,7 @@ async fn without_a_good_token_nothing_is_read() {
             (&body["reason"], &body["correlation_id"]),
             (&json!(reason), &json!(correlation_id))
         );
-        // What clients show that understand nothing but JSON-RPC.
+        // Some clients show only the JSON-RPC error.
         assert!(
             body["error"]["message"].as_str().unwrap().contains("token"),
             "{body}"
@@ -185,9 +190,9 @@ async fn without_a_good_token_nothing_is_read() {
     assert!(stack.api.seen().is_empty());
 }
 
-/// A client that is still writing when its connection is closed may never see the answer.
+/// A connection that is closed while the client still writes may lose the response.
 #[tokio::test]
-async fn whoever_is_refused_may_finish_the_request() {
+async fn reads_the_rest_of_a_refused_request() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let stack = Stack::start().await;
     let address = stack
@@ -210,7 +215,7 @@ async fn whoever_is_refused_may_finish_the_request() {
 }
 
 #[tokio::test]
-async fn whoever_would_register_here_learns_how_to_connect() {
+async fn tells_oauth_clients_how_to_connect() {
     let stack = Stack::start().await;
     for path in ["/register", "/token"] {
         let response = stack
@@ -227,7 +232,7 @@ async fn whoever_would_register_here_learns_how_to_connect() {
 }
 
 #[tokio::test]
-async fn other_paths_and_methods_are_refused_in_json() {
+async fn refuses_other_paths_and_methods_in_json() {
     let stack = Stack::start().await;
     for (method, path, status, allow) in [
         ("GET", "/mcp", 405, Some("POST")),
@@ -260,7 +265,7 @@ async fn other_paths_and_methods_are_refused_in_json() {
 }
 
 #[tokio::test]
-async fn strange_hosts_and_origins_are_refused_before_the_token() {
+async fn checks_host_and_origin_before_the_token() {
     let stack = Stack::start().await;
     let own = stack.url("");
     for (host, origin, status) in [
@@ -284,7 +289,7 @@ async fn strange_hosts_and_origins_are_refused_before_the_token() {
             "{host:?} {origin:?}"
         );
     }
-    // Whoever looks after the process may call it by any name.
+    // Probes may use any host name.
     let health = stack
         .http
         .get(stack.url("/healthz"))
@@ -296,7 +301,7 @@ async fn strange_hosts_and_origins_are_refused_before_the_token() {
 }
 
 #[tokio::test]
-async fn headers_that_decide_are_given_once() {
+async fn refuses_repeated_headers() {
     let stack = Stack::start().await;
     let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"}).to_string();
     for (name, value) in [
@@ -317,7 +322,7 @@ async fn headers_that_decide_are_given_once() {
 }
 
 #[tokio::test]
-async fn long_names_are_not_repeated() {
+async fn truncates_long_names_in_errors() {
     let stack = Stack::start().await;
     let answer = stack
         .post()

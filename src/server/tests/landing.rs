@@ -1,10 +1,10 @@
-//! `/`: who gets the page, with which headers, and what address it names.
+//! `/`: when the page is served, its headers and the address it names.
 
 use super::*;
 use crate::page::Page;
 use crate::workers::Workers;
 
-/// A server with a page; it ends with the test.
+/// A server with a page; stops when dropped.
 struct Shown {
     api: ScriptedApi,
     address: SocketAddr,
@@ -67,7 +67,7 @@ impl Shown {
 }
 
 #[tokio::test]
-async fn a_browser_may_do_nothing_with_the_page_but_show_it() {
+async fn restricts_the_page_by_its_headers() {
     let shown = Shown::start(Settings::default()).await;
     let response = shown.named("localhost").await;
     let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
@@ -80,7 +80,7 @@ async fn a_browser_may_do_nothing_with_the_page_but_show_it() {
 }
 
 #[tokio::test]
-async fn the_page_is_read_and_nothing_else() {
+async fn the_page_accepts_only_reads() {
     let shown = Shown::start(Settings::default()).await;
     let url = format!("http://{}/", shown.address);
     let head = shown.http.head(&url).send().await.unwrap();
@@ -113,7 +113,7 @@ async fn the_page_is_read_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_server_without_the_page_has_nothing_there() {
+async fn without_a_page_the_path_is_not_found() {
     let stack = Stack::start().await;
     assert_eq!(
         stack
@@ -129,7 +129,7 @@ async fn a_server_without_the_page_has_nothing_there() {
 }
 
 #[tokio::test]
-async fn the_address_is_the_public_one_or_the_one_that_was_used() {
+async fn names_the_public_address_or_the_requested_one() {
     let shown = Shown::start(Settings {
         allowed_hosts: vec!["acme.internal".to_owned()],
         ..Settings::default()
@@ -141,7 +141,7 @@ async fn the_address_is_the_public_one_or_the_one_that_was_used() {
         ("10.1.2.3", "http://10.1.2.3/mcp"),
         ("Acme.Internal:8443", "https://acme.internal:8443/mcp"),
     ] {
-        // The page breaks the address after its scheme.
+        // The page has a line-break opportunity after the scheme.
         let (scheme, rest) = url.split_once("://").unwrap();
         let page = shown.page(host).await;
         assert!(
@@ -173,9 +173,9 @@ async fn the_address_is_the_public_one_or_the_one_that_was_used() {
     }
 }
 
-/// Where every name is let in, a name is still only a name.
+/// Even if every host name is accepted, it is escaped.
 #[tokio::test]
-async fn a_name_of_a_visitors_choosing_is_escaped() {
+async fn escapes_the_requested_host_name() {
     let shown = Shown::start(Settings {
         allowed_hosts: vec!["*".to_owned()],
         ..Settings::default()
@@ -186,7 +186,7 @@ async fn a_name_of_a_visitors_choosing_is_escaped() {
 }
 
 #[tokio::test]
-async fn readiness_is_that_of_readyz_and_is_asked_as_seldom() {
+async fn shows_the_cached_readiness() {
     let shown = Shown::start(Settings {
         readiness_ttl: Duration::from_secs(60),
         ..Settings::default()

@@ -1,4 +1,4 @@
-//! Connections that linger, clients that leave, and the server's own leaving.
+//! Connection limits and timeouts, disconnecting clients, and draining.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -17,7 +17,7 @@ fn get_note() -> String {
 }
 
 #[tokio::test]
-async fn a_client_that_hangs_up_stops_its_call_and_its_session() {
+async fn a_disconnect_cancels_the_call_and_ends_its_session() {
     let stack = Stack::start().await;
     for modern in [false, true] {
         stack.api.then([Step::Hang]);
@@ -48,7 +48,7 @@ async fn a_client_that_hangs_up_stops_its_call_and_its_session() {
 }
 
 #[tokio::test]
-async fn what_was_begun_is_finished_and_nothing_new_is_taken() {
+async fn a_drain_finishes_requests_in_flight_and_refuses_new_ones() {
     let mut stack = Stack::start().await;
     assert_eq!(
         stack
@@ -66,7 +66,7 @@ async fn what_was_begun_is_finished_and_nothing_new_is_taken() {
     stack.api.until_seen(3).await; // readiness, the session, the call
     stack.shutdown.take();
 
-    // The listener closes; a connection attempt is then refused.
+    // The listener closes, so a connection attempt is refused.
     let refused = async {
         while TcpStream::connect(stack.address).await.is_ok() {
             tokio::task::yield_now().await;
@@ -84,7 +84,7 @@ async fn what_was_begun_is_finished_and_nothing_new_is_taken() {
 }
 
 #[tokio::test]
-async fn notice_is_given_before_the_door_closes() {
+async fn serves_new_connections_during_notice() {
     let notice = Duration::from_millis(500);
     let mut stack = Stack::leaving(Drain {
         notice,
@@ -106,20 +106,21 @@ async fn notice_is_given_before_the_door_closes() {
         .unwrap();
     assert_eq!(verdict.headers()["connection"], "close");
     assert_eq!(json_of(verdict).await["reason"], "draining");
-    // A newcomer on a connection of its own is served, and told not to come back on it.
-    let newcomer = reqwest::Client::builder().no_proxy().build().unwrap();
+    // A new connection is served, and closed after its response.
+    let new_client = reqwest::Client::builder().no_proxy().build().unwrap();
     let request = stack.post().body(get_note()).build().unwrap();
-    let answer = newcomer.execute(request).await.unwrap();
+    let answer = new_client.execute(request).await.unwrap();
     assert_eq!(answer.headers()["connection"], "close");
     assert_eq!(json_of(answer).await["result"]["isError"], false);
     assert_eq!(stack.stop().await, in_good_order(2));
 }
 
 #[tokio::test]
-async fn who_stands_in_the_backlog_is_served() {
+async fn serves_connections_in_the_backlog() {
     for round in 0..8 {
         let mut stack = Stack::start().await;
-        // Nothing here gives way to the server, so it can accept none of them before it hears that it must leave.
+        // No await lets the server run here, so it accepts none of these before the shutdown
+        // signal.
         let request =
             format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Round: {round}\r\n\r\n");
         let waiting: Vec<_> = (0..5)
@@ -142,7 +143,7 @@ async fn who_stands_in_the_backlog_is_served() {
 }
 
 #[tokio::test]
-async fn leaving_is_bounded() {
+async fn limits_the_drain() {
     let stack = Stack::with(
         Settings::default(),
         auth_settings(),
@@ -156,7 +157,7 @@ async fn leaving_is_bounded() {
     let drained = tokio::time::timeout(Duration::from_secs(5), stack.stop())
         .await
         .unwrap();
-    // Of the time, enough is kept to end what the cut call leaves behind.
+    // Part of the time is reserved for closing the session of the call that was cut off.
     assert_eq!(
         drained,
         Drained {
@@ -171,9 +172,9 @@ async fn leaving_is_bounded() {
     assert!(calling.await.unwrap().is_err(), "the call is cut off");
 }
 
-/// A caller that asks and hangs up leaves no second question to the API behind, and a bad verdict is kept as well.
+/// A disconnected probe causes no second request to the API, and a failed result is cached too.
 #[tokio::test]
-async fn who_hangs_up_does_not_have_the_api_asked_again() {
+async fn a_disconnected_probe_is_not_repeated() {
     let api = ScriptedApi::start().await;
     let readiness = || {
         Arc::new(Readiness::new(
@@ -209,7 +210,7 @@ async fn who_hangs_up_does_not_have_the_api_asked_again() {
 }
 
 #[tokio::test]
-async fn readiness_follows_the_api_and_is_not_a_way_to_make_work() {
+async fn caches_the_readiness_of_the_api() {
     let stack = Stack::start().await;
     let asked =
         futures::future::join_all((0..50).map(|_| stack.http.get(stack.url("/readyz")).send()))
@@ -230,18 +231,18 @@ async fn readiness_follows_the_api_and_is_not_a_way_to_make_work() {
         base_url: format!("http://{vacant}"),
         ..api::Settings::default()
     };
-    let nobody = Readiness::new(
+    let unreachable = Readiness::new(
         verifier(),
         ApiClient::new(settings, Clock::system(), &Workers::none()).unwrap(),
         Duration::from_secs(1),
     );
-    assert_eq!(nobody.check().await.unwrap_err().0, "api_unreachable");
-    nobody.begin_draining();
-    assert_eq!(nobody.check().await.unwrap_err().0, "draining");
+    assert_eq!(unreachable.check().await.unwrap_err().0, "api_unreachable");
+    unreachable.begin_draining();
+    assert_eq!(unreachable.check().await.unwrap_err().0, "draining");
 }
 
 #[tokio::test]
-async fn slow_heads_and_slow_bodies_are_cut_off() {
+async fn times_out_slow_heads_and_bodies() {
     let brief = Duration::from_millis(100);
     let stack = Stack::with_settings(Settings {
         header_timeout: brief,
@@ -277,7 +278,7 @@ async fn slow_heads_and_slow_bodies_are_cut_off() {
 }
 
 #[tokio::test]
-async fn connections_are_bounded() {
+async fn limits_connections() {
     let stack = Stack::with_settings(Settings {
         max_connections: 1,
         ..Settings::default()
@@ -302,7 +303,7 @@ async fn connections_are_bounded() {
 }
 
 #[tokio::test]
-async fn whoever_shows_no_token_makes_room_and_whoever_has_shown_one_stays() {
+async fn evicts_only_unauthenticated_connections() {
     let stack = Stack::with_settings(Settings {
         max_connections: 2,
         unauthenticated_grace: Duration::from_millis(50),
@@ -331,12 +332,12 @@ async fn whoever_shows_no_token_makes_room_and_whoever_has_shown_one_stays() {
     let connect = async || TcpStream::connect(stack.address).await.unwrap();
     let mut known = connect().await;
     answered(&mut known, ask(&token()), "200").await;
-    // One after the other comes in, says nothing, or something that proves nothing, and is let go for the next.
+    // Each connection sends nothing, half a head or a bad token, and is evicted for the next.
     let mut before: Option<TcpStream> = None;
-    for said in ["", "POST /mcp HTTP/1.1\r\nHost: loc", &ask("not.a.token")] {
-        let mut stranger = connect().await;
-        stranger.write_all(said.as_bytes()).await.unwrap();
-        if let Some(mut before) = before.replace(stranger) {
+    for bytes in ["", "POST /mcp HTTP/1.1\r\nHost: loc", &ask("not.a.token")] {
+        let mut unauthenticated = connect().await;
+        unauthenticated.write_all(bytes.as_bytes()).await.unwrap();
+        if let Some(mut before) = before.replace(unauthenticated) {
             let mut rest = Vec::new();
             let closed =
                 tokio::time::timeout(Duration::from_secs(5), before.read_to_end(&mut rest)).await;
@@ -348,7 +349,7 @@ async fn whoever_shows_no_token_makes_room_and_whoever_has_shown_one_stays() {
     }
     let mut another = connect().await;
     answered(&mut another, ask(&token()), "200").await;
-    // Now both places are somebody's, and stay so.
+    // Now both connections are authenticated, and neither is evicted.
     let mut late = connect().await;
     late.write_all(ask(&token()).as_bytes()).await.unwrap();
     let waiting = tokio::time::timeout(Duration::from_millis(200), late.read_u8()).await;
@@ -360,7 +361,7 @@ async fn whoever_shows_no_token_makes_room_and_whoever_has_shown_one_stays() {
 }
 
 #[tokio::test]
-async fn heads_are_bounded() {
+async fn limits_request_heads() {
     let stack = Stack::start().await;
     for (bytes, answer) in [(32 * 1024, "HTTP/1.1 200"), (128 * 1024, "HTTP/1.1 431")] {
         let mut stream = TcpStream::connect(stack.address).await.unwrap();
@@ -370,7 +371,7 @@ async fn heads_are_bounded() {
         );
         let (mut reading, mut writing) = stream.split();
         let mut status = [0; 12];
-        // The server may stop reading before all is written, so both go on side by side.
+        // The server may stop reading early, so reading and writing run concurrently.
         let (_, read) = tokio::join!(
             writing.write_all(head.as_bytes()),
             reading.read_exact(&mut status)
@@ -387,7 +388,7 @@ async fn heads_are_bounded() {
 #[tokio::test]
 async fn no_task_outlives_its_call() {
     let api = ScriptedApi::start().await;
-    // Without kept connections, whatever is left belongs to a call.
+    // Without idle API connections, every remaining task belongs to a call.
     let settings = api::Settings {
         max_idle: 0,
         ..upstream_settings(&api)
@@ -444,7 +445,7 @@ async fn no_task_outlives_its_call() {
 }
 
 #[tokio::test]
-async fn half_a_request_does_not_hold_up_the_leaving() {
+async fn half_a_request_does_not_delay_the_drain() {
     let mut stack = Stack::start().await;
     let body = format!(
         "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
@@ -461,7 +462,7 @@ async fn half_a_request_does_not_hold_up_the_leaving() {
         stream.write_all(begun.as_bytes()).await.unwrap();
         streams.push(stream);
     }
-    // And a call, which is waited for beyond that.
+    // A call in flight, for which the drain waits longer.
     let gate = Arc::new(Notify::new());
     stack.api.then([Step::Gate(Arc::clone(&gate))]);
     let calling = tokio::spawn(stack.post().body(get_note()).send());
@@ -487,7 +488,7 @@ async fn half_a_request_does_not_hold_up_the_leaving() {
 }
 
 #[tokio::test]
-async fn a_client_that_takes_no_answers_loses_its_place() {
+async fn disconnects_a_client_that_reads_no_responses() {
     let stack = Stack::with_settings(Settings {
         max_connections: 1,
         write_timeout: Duration::from_millis(200),
@@ -502,7 +503,7 @@ async fn a_client_that_takes_no_answers_loses_its_place() {
         token(),
         list.len()
     );
-    // Until the server takes no more, and then gives up on us.
+    // Writes until the server stops reading and closes the connection.
     let writing = async { while greedy.write_all(request.as_bytes()).await.is_ok() {} };
     tokio::time::timeout(Duration::from_secs(20), writing)
         .await
@@ -512,7 +513,7 @@ async fn a_client_that_takes_no_answers_loses_its_place() {
 }
 
 #[tokio::test]
-async fn a_declared_length_over_the_limit_is_refused_at_once() {
+async fn refuses_an_oversized_declared_length_at_once() {
     let stack = Stack::start().await;
     let mut stream = TcpStream::connect(stack.address).await.unwrap();
     let head = format!(
@@ -529,9 +530,9 @@ async fn a_declared_length_over_the_limit_is_refused_at_once() {
     assert_eq!(&answer, b"HTTP/1.1 413");
 }
 
-/// A client that sends all of its request before it looks for the answer.
+/// A client that sends its whole request before it reads the response.
 #[tokio::test]
-async fn an_answer_is_not_lost_to_what_was_not_read() {
+async fn delivers_the_response_despite_an_unread_body() {
     let stack = Stack::start().await;
     let length = 16 << 20;
     let known = format!("Authorization: Bearer {}\r\n", token());
@@ -555,13 +556,13 @@ async fn an_answer_is_not_lost_to_what_was_not_read() {
             assert!(answer.starts_with(expected), "{framing}: {answer}");
         }
     }
-    // And the connection is as good as before.
+    // The connection remains usable.
     stream
         .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await
         .unwrap();
     assert!(one_answer(&mut stream).await.starts_with("HTTP/1.1 200"));
-    // Nor does a connection that ends with the answer end before it.
+    // A connection that closes after the response still delivers it.
     let head = format!(
         "POST /mcp HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
     );
@@ -571,7 +572,7 @@ async fn an_answer_is_not_lost_to_what_was_not_read() {
 }
 
 #[tokio::test]
-async fn what_is_not_read_is_not_waited_for_longer_than_a_body() {
+async fn stops_waiting_for_an_unread_body_after_its_timeout() {
     let brief = Duration::from_millis(200);
     let stack = Stack::with_settings(Settings {
         body_timeout: brief,
@@ -579,29 +580,29 @@ async fn what_is_not_read_is_not_waited_for_longer_than_a_body() {
     })
     .await;
     let asks = "Expect: 100-continue\r\n";
-    // Who asks first is told at once, and has nothing to send.
+    // A client that sends `Expect` gets the response at once and sends no body.
     for (asks, least) in [("", brief), (asks, Duration::ZERO)] {
         let begun = tokio::time::Instant::now();
         let mut stream = TcpStream::connect(stack.address).await.unwrap();
         let head =
             format!("POST /mcp HTTP/1.1\r\nHost: localhost\r\n{asks}Content-Length: 10\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
-        let mut said = String::new();
-        tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut said))
+        let mut answer = String::new();
+        tokio::time::timeout(Duration::from_secs(10), stream.read_to_string(&mut answer))
             .await
             .expect("closed by the server")
             .unwrap();
-        assert!(said.starts_with("HTTP/1.1 401"), "{said}");
-        assert_eq!(said.matches("HTTP/1.1").count(), 1, "{said}");
+        assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
         assert!(begun.elapsed() >= least);
     }
 }
 
-/// An answer with a declared length.
+/// Reads one response with a declared length.
 async fn one_answer(stream: &mut TcpStream) -> String {
-    let mut said = Vec::new();
+    let mut answer = Vec::new();
     loop {
-        let text = String::from_utf8_lossy(&said).into_owned();
+        let text = String::from_utf8_lossy(&answer).into_owned();
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
             let length = head
                 .lines()
@@ -610,13 +611,13 @@ async fn one_answer(stream: &mut TcpStream) -> String {
                 return text;
             }
         }
-        let reading = tokio::time::timeout(Duration::from_secs(10), stream.read_buf(&mut said));
+        let reading = tokio::time::timeout(Duration::from_secs(10), stream.read_buf(&mut answer));
         assert!(reading.await.unwrap().unwrap() > 0, "closed after: {text}");
     }
 }
 
 #[tokio::test]
-async fn without_any_key_nothing_is_ready() {
+async fn is_not_ready_without_keys() {
     let vacant = TcpListener::bind("127.0.0.1:0")
         .await
         .unwrap()

@@ -1,4 +1,4 @@
-//! What MCP says in both eras.
+//! MCP messages, for legacy and modern revisions.
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -12,7 +12,7 @@ use crate::mcp::{Listed, Outcome, ToolCall, UnknownToolError};
 use crate::tools::Access;
 
 #[tokio::test]
-async fn legacy_clients_of_every_revision_are_served() {
+async fn serves_every_legacy_revision() {
     let stack = Stack::start().await;
     for version in LEGACY {
         let client = json!({"name": "test", "version": "1"});
@@ -87,7 +87,7 @@ async fn legacy_clients_of_every_revision_are_served() {
 }
 
 #[tokio::test]
-async fn an_unknown_revision_is_answered_with_the_newest_handshake() {
+async fn answers_an_unknown_revision_with_the_newest_legacy_one() {
     let stack = Stack::start().await;
     for version in ["1999-01-01", MODERN, "2099-01-01"] {
         let hello = json!({"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
@@ -106,7 +106,7 @@ async fn an_unknown_revision_is_answered_with_the_newest_handshake() {
 }
 
 #[tokio::test]
-async fn the_modern_era_discovers_lists_and_calls() {
+async fn serves_the_modern_revision() {
     let stack = Stack::start().await;
     let discovered = json_of(
         stack
@@ -156,7 +156,7 @@ async fn the_modern_era_discovers_lists_and_calls() {
 }
 
 #[tokio::test]
-async fn the_modern_era_insists_on_its_headers_and_metadata() {
+async fn the_modern_revision_requires_its_headers_and_metadata() {
     let stack = Stack::start().await;
     let call = json!({"name": "get_note", "arguments": {"uid": UID}});
     let meta = json!({"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}});
@@ -196,7 +196,7 @@ async fn the_modern_era_insists_on_its_headers_and_metadata() {
             400,
             -32602,
         ),
-        // A revision that does not exist.
+        // An unknown revision.
         (
             stack
                 .post()
@@ -207,27 +207,27 @@ async fn the_modern_era_insists_on_its_headers_and_metadata() {
             400,
             -32022,
         ),
-        // Methods that the era no longer has.
+        // Methods that the revision has removed.
         (stack.modern("ping", json!({})), 404, -32601),
         (stack.modern("prompts/list", json!({})), 404, -32601),
         (stack.modern("initialize", json!({})), 404, -32601),
         (stack.modern("initialize", handshake), 404, -32601),
     ];
-    for (place, (request, status, code)) in refused.into_iter().enumerate() {
+    for (index, (request, status, code)) in refused.into_iter().enumerate() {
         let response = request.send().await.unwrap();
-        assert_eq!(response.status(), status, "request {place}");
+        assert_eq!(response.status(), status, "request {index}");
         let body = json_of(response).await;
         assert_eq!(
             (&body["error"]["code"], &body["id"]),
             (&json!(code), &json!(1)),
-            "request {place}: {body}"
+            "request {index}: {body}"
         );
     }
     assert!(stack.api.seen().is_empty());
 }
 
 #[tokio::test]
-async fn a_call_reaches_the_api_in_one_session_with_nothing_of_the_callers_request() {
+async fn a_call_uses_one_api_session_and_forwards_no_client_headers() {
     let stack = Stack::start().await;
     let response = stack
         .post()
@@ -287,7 +287,7 @@ async fn a_call_reaches_the_api_in_one_session_with_nothing_of_the_callers_reque
 }
 
 #[tokio::test]
-async fn failures_of_tools_are_results_and_failures_of_requests_are_errors() {
+async fn reports_tool_failures_as_results_and_request_failures_as_errors() {
     let stack = Stack::start().await;
     let refused = stack.call("get_note", json!({"uid": "not-a-uid"})).await["result"].clone();
     assert_eq!(refused["isError"], true);
@@ -345,9 +345,9 @@ fn item(payload: Value) -> Step {
     )
 }
 
-/// From a client's bytes to the API's, and back: nothing on the way reads numbers into 64 bits.
+/// From the client's bytes to the API's and back, no number is converted to 64 bits.
 #[tokio::test]
-async fn numbers_keep_their_digits_both_ways_in_both_eras() {
+async fn numbers_keep_their_digits_in_both_directions() {
     let numbers = r#""n":123456789012345678901234567890,"far":1e+999,"two":1.50"#;
     let stored = format!(
         r#"{{"uid":"{UID}","version":1,"updatedAt":"2025-11-20T11:00:00.000Z","payload":{{{numbers}}}}}"#
@@ -357,7 +357,7 @@ async fn numbers_keep_their_digits_both_ways_in_both_eras() {
         stack.api.then([Step::text(201, &stored)]);
         let arguments = json!({"title": "t", "content": "c", "additional_fields": "NUMBERS"});
         let params = json!({"name": "create_note", "arguments": arguments});
-        // Numbers in every place where rmcp looks for some, or passes them by.
+        // Numbers in the parameters that rmcp reads and in those that it ignores.
         let meta = r#""progressToken":7,"odd":1e299,"deep":{"n":[1.50]}"#;
         let message = match modern {
             false => message("tools/call", params).to_string().replace(
@@ -400,7 +400,7 @@ async fn numbers_keep_their_digits_both_ways_in_both_eras() {
 }
 
 #[tokio::test]
-async fn ids_of_every_kind_come_back_as_they_were() {
+async fn echoes_ids_unchanged() {
     let stack = Stack::start().await;
     for id in [
         "0",
@@ -431,7 +431,7 @@ async fn ids_of_every_kind_come_back_as_they_were() {
     }
 }
 
-/// An update that leaves the parent out: two steps.
+/// An update without its parent, which takes two API requests.
 fn two_steps(progress: bool) -> Value {
     let mut params = json!({"name": "update_comment", "arguments": {"uid": UID, "content": "new"}});
     if progress {
@@ -441,7 +441,7 @@ fn two_steps(progress: bool) -> Value {
 }
 
 #[tokio::test]
-async fn a_call_of_several_steps_tells_its_progress_to_who_can_hear_it() {
+async fn reports_progress_to_clients_that_accept_streams() {
     let stack = Stack::start().await;
     let comment = || item(json!({"content": "old", "parentType": "note", "parentUid": UID}));
     for (accept, progress, streamed) in [
@@ -476,13 +476,13 @@ async fn a_call_of_several_steps_tells_its_progress_to_who_can_hear_it() {
             .filter_map(|line| serde_json::from_str(line.strip_prefix("data:")?.trim()).ok())
             .collect();
         if streamed {
-            let told: Vec<_> = events
+            let progress_events: Vec<_> = events
                 .iter()
                 .map(|event| (&event["method"], &event["params"]["progress"]))
                 .collect();
             let progress = json!("notifications/progress");
             assert_eq!(
-                told[..2],
+                progress_events[..2],
                 [(&progress, &json!(0.0)), (&progress, &json!(1.0))]
             );
             assert_eq!(events[0]["params"]["progressToken"], 7);
@@ -499,14 +499,14 @@ async fn a_call_of_several_steps_tells_its_progress_to_who_can_hear_it() {
     stack.api.until_no_session().await;
 }
 
-/// A toolset whose tools misbehave.
+/// A toolset whose tools fail.
 #[derive(Default)]
 pub(crate) struct Trouble {
     begun: Notify,
     dropped: Arc<Notify>,
 }
 
-/// Tells when it is dropped.
+/// Notifies when it is dropped.
 struct Dropped(Arc<Notify>);
 
 impl Drop for Dropped {
@@ -562,7 +562,7 @@ impl Toolset for Trouble {
 }
 
 #[tokio::test]
-async fn a_panic_in_one_call_is_an_answer_to_it_and_no_more() {
+async fn a_panic_fails_only_its_own_call() {
     let stack = Stack::with(
         Settings::default(),
         auth_settings(),
@@ -582,7 +582,7 @@ async fn a_panic_in_one_call_is_an_answer_to_it_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_tool_that_does_not_ask_the_api_is_stopped_as_well() {
+async fn cancels_a_tool_that_does_not_call_the_api() {
     let trouble = Arc::<Trouble>::default();
     let toolset: Arc<dyn Toolset> = trouble.clone();
     let stack = Stack::with(

@@ -1,4 +1,5 @@
-//! The whole way from a socket to a scripted API, in both eras of the protocol.
+//! End-to-end tests from a socket to a scripted API, for legacy and modern revisions of the
+//! protocol.
 
 mod browsers;
 mod http;
@@ -212,7 +213,7 @@ impl Stack {
         format!("http://{}{path}", self.address)
     }
 
-    /// A POST to `/mcp` as a client of the legacy revisions sends it after `initialize`.
+    /// A POST to `/mcp` as a client of a legacy revision sends it after `initialize`.
     fn post(&self) -> reqwest::RequestBuilder {
         self.http
             .post(self.url("/mcp"))
@@ -239,7 +240,7 @@ impl Stack {
             .await
     }
 
-    /// A request of 2026-07-28, with the headers and the metadata that the revision demands.
+    /// A request of 2026-07-28, with the headers and metadata that the revision requires.
     fn modern(&self, method: &str, mut params: Value) -> reqwest::RequestBuilder {
         params["_meta"] = json!({
             "io.modelcontextprotocol/protocolVersion": MODERN,
@@ -267,7 +268,7 @@ fn message(method: &str, params: Value) -> Value {
     json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
 }
 
-/// The same with a member that nobody knows, which sends it to rmcp and means nothing to it.
+/// Adds an unknown parameter, which makes the fast path leave the message to rmcp; rmcp ignores it.
 fn by_rmcp(mut message: Value) -> Value {
     message["params"]["nobody_knows_this"] = json!(1);
     message
@@ -286,13 +287,13 @@ async fn json_of(response: reqwest::Response) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// What the text of a failed call says.
+/// The error in the text of a failed call.
 fn error_of(result: &Value) -> Value {
     let text = result["content"][0]["text"].as_str().unwrap_or_default();
     serde_json::from_str::<Value>(text).unwrap_or_default()["error"].clone()
 }
 
-/// How a server leaves that answered everything and ended as many sessions.
+/// A complete drain after which all of the given number of sessions are ended.
 fn in_good_order(sessions: u64) -> Drained {
     Drained {
         finished: true,

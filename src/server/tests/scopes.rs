@@ -1,4 +1,4 @@
-//! Calls that try to be read as something else than what they are.
+//! Calls that are written to evade the scope check.
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn reader() -> String {
 }
 
 #[tokio::test]
-async fn however_a_call_is_written_its_scope_is_asked_for() {
+async fn checks_the_scope_of_every_form_of_call() {
     let stack = Stack::start().await;
     let arguments = json!({"title": "t", "content": "c"});
     let of = |method: &str, params: &str| {
@@ -41,7 +41,7 @@ async fn however_a_call_is_written_its_scope_is_asked_for() {
         (plain, &[403][..]),
         (escaped, &[403]),
         (nested, &[403, 400]),
-        // Nobody waits for an answer, so nothing is done.
+        // A notification is not answered, and no call is made.
         (unasked, &[202, 400]),
     ] {
         let answer = post(body.clone()).send().await.unwrap();
@@ -51,10 +51,10 @@ async fn however_a_call_is_written_its_scope_is_asked_for() {
             answer.status()
         );
     }
-    // A call with two names is no call to anybody.
+    // A call with two names is invalid.
     let answer = json_of(post(twice).send().await.unwrap()).await;
     assert_eq!(answer["error"]["code"], -32602, "{answer}");
-    // The header says one tool and the body another.
+    // The header names one tool and the body another.
     let body = message(
         "tools/call",
         json!({"name": "create_note", "arguments": arguments}),
@@ -74,7 +74,7 @@ async fn however_a_call_is_written_its_scope_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_refusal_says_the_same_as_a_failed_call() {
+async fn a_refusal_matches_the_error_of_a_failed_call() {
     let stack = Stack::start().await;
     let call = message(
         "tools/call",

@@ -1,4 +1,4 @@
-//! Sessions of the legacy revisions, where they are configured: what they are for, and whom they shut out.
+//! Sessions of the legacy revisions: their use, their owners and their limits.
 
 use super::*;
 use crate::api::scripted_api::Step;
@@ -15,7 +15,7 @@ async fn stateful(at_once: usize, idle: Duration) -> Stack {
     .await
 }
 
-async fn with_room() -> Stack {
+async fn with_free_capacity() -> Stack {
     stateful(100, Duration::from_secs(60)).await
 }
 
@@ -67,8 +67,8 @@ impl Stack {
 }
 
 #[tokio::test]
-async fn a_session_serves_who_opened_it() {
-    let stack = with_room().await;
+async fn a_session_serves_its_owner() {
+    let stack = with_free_capacity().await;
     let id = stack.open("ann").await;
     let ready = json!({"jsonrpc": "2.0", "method": "notifications/initialized"}).to_string();
     let ready = stack
@@ -112,10 +112,10 @@ async fn a_session_serves_who_opened_it() {
     while listening.chunk().await.unwrap().is_some() {}
 }
 
-/// A call runs as who calls now, with the token of this request, and not as who the session began with.
+/// A call uses the token of its own request, not that of the request that opened the session.
 #[tokio::test]
-async fn a_call_within_a_session_presents_the_token_of_its_own_request() {
-    let stack = with_room().await;
+async fn a_call_uses_the_token_of_its_own_request() {
+    let stack = with_free_capacity().await;
     let id = stack.open("ann").await;
     let fresh = token_of(json!({"sub": "ann", "exp": now() + 601}));
     let call = message("tools/call", json!({"name": "list_notes", "arguments": {}})).to_string();
@@ -136,8 +136,8 @@ async fn a_call_within_a_session_presents_the_token_of_its_own_request() {
 }
 
 #[tokio::test]
-async fn to_everybody_else_it_does_not_exist() {
-    let stack = with_room().await;
+async fn a_session_does_not_exist_for_others() {
+    let stack = with_free_capacity().await;
     let id = stack.open("ann").await;
     for method in ["POST", "GET", "DELETE"] {
         let ask = async |subject, session| {
@@ -158,21 +158,21 @@ async fn to_everybody_else_it_does_not_exist() {
         );
         assert_eq!(stolen, ask("bob", "").await, "{method}");
     }
-    // Nothing of this has disturbed it.
+    // The session is unaffected.
     assert_eq!(stack.list("ann", &id).await.status(), 200);
-    let nobody = stack
+    let unauthenticated = stack
         .http
         .get(stack.url("/mcp"))
         .header(ID, &id)
         .send()
         .await
         .unwrap();
-    assert_eq!(nobody.status(), 401);
+    assert_eq!(unauthenticated.status(), 401);
 }
 
 #[tokio::test]
-async fn an_answer_to_a_question_of_the_server_needs_the_session_too() {
-    let stack = with_room().await;
+async fn a_response_to_the_server_needs_the_session() {
+    let stack = with_free_capacity().await;
     let id = stack.open("ann").await;
     let answer = json!({"jsonrpc": "2.0", "id": 0, "result": {}}).to_string();
     for (subject, session, status) in [
@@ -190,8 +190,8 @@ async fn an_answer_to_a_question_of_the_server_needs_the_session_too() {
 }
 
 #[tokio::test]
-async fn two_ids_are_none() {
-    let stack = with_room().await;
+async fn refuses_two_session_ids() {
+    let stack = with_free_capacity().await;
     let (one, other) = (stack.open("ann").await, stack.open("bob").await);
     for method in ["POST", "GET", "DELETE"] {
         let body = message("tools/list", json!({})).to_string();
@@ -204,8 +204,8 @@ async fn two_ids_are_none() {
 }
 
 #[tokio::test]
-async fn who_needs_no_session_is_served_without() {
-    let stack = with_room().await;
+async fn serves_other_requests_without_a_session() {
+    let stack = with_free_capacity().await;
     let json_only = stack
         .request("POST", "ann", None)
         .body(initialize())
@@ -229,7 +229,7 @@ async fn who_needs_no_session_is_served_without() {
             .map(Vec::len),
         Some(40)
     );
-    // The modern revision has no sessions; an id that comes along says nothing.
+    // The modern revision has no sessions, so the id is ignored.
     let modern = stack
         .modern("server/discover", json!({}))
         .header(ID, "whatever")
@@ -259,7 +259,7 @@ async fn who_needs_no_session_is_served_without() {
 }
 
 #[tokio::test]
-async fn where_there_are_none_an_id_says_nothing() {
+async fn ignores_session_ids_when_sessions_are_disabled() {
     let stack = Stack::start().await;
     let answer = stack
         .request("POST", "ann", None)
@@ -272,7 +272,7 @@ async fn where_there_are_none_an_id_says_nothing() {
 }
 
 #[tokio::test]
-async fn without_room_newcomers_are_told_to_come_back() {
+async fn refuses_new_sessions_at_the_limit() {
     let stack = stateful(2, Duration::from_secs(60)).await;
     let (anns, bobs) = (stack.open("ann").await, stack.open("bob").await);
     let full = stack
@@ -289,11 +289,11 @@ async fn without_room_newcomers_are_told_to_come_back() {
         (503, &b"30"[..])
     );
     assert_eq!(json_of(full).await["error"]["code"], -32603);
-    // One's own makes way.
+    // The owner's own session is evicted.
     let again = stack.open("ann").await;
     assert_eq!(stack.list("ann", &anns).await.status(), 404);
     assert_eq!(stack.list("ann", &again).await.status(), 200);
-    // What has ended is room.
+    // An ended session frees capacity.
     stack
         .request("DELETE", "bob", Some(&bobs))
         .send()
@@ -303,7 +303,7 @@ async fn without_room_newcomers_are_told_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_session_in_which_nothing_is_said_is_over() {
+async fn an_idle_session_expires() {
     let stack = stateful(1, Duration::from_millis(50)).await;
     let id = stack.open("ann").await;
     let mut listening = stack.request("GET", "ann", Some(&id)).send().await.unwrap();
@@ -312,9 +312,9 @@ async fn a_session_in_which_nothing_is_said_is_over() {
     stack.open("bob").await;
 }
 
-/// A session that is opened for somebody who has left is theirs all the same, and counted.
+/// A session whose client disconnects while it is opened is still registered for its owner.
 #[tokio::test]
-async fn who_leaves_while_a_session_is_opened_keeps_it() {
+async fn a_disconnect_while_opening_leaves_at_most_one_session() {
     let stack = stateful(1, Duration::from_secs(60)).await;
     for _ in 0..8 {
         let request = stack.request("POST", "ann", None).body(initialize());
@@ -322,7 +322,7 @@ async fn who_leaves_while_a_session_is_opened_keeps_it() {
         tokio::task::yield_now().await;
         request.abort();
     }
-    // However far they came: one of ann's there may be, and no other.
+    // Wherever each request was aborted, at most one session is counted, and it is owned by ann.
     let id = stack.open("ann").await;
     assert_eq!(stack.list("ann", &id).await.status(), 200);
     let full = stack
@@ -335,34 +335,34 @@ async fn who_leaves_while_a_session_is_opened_keeps_it() {
 }
 
 #[tokio::test]
-async fn listeners_do_not_hold_up_leaving() {
-    let stack = with_room().await;
+async fn session_streams_do_not_delay_the_drain() {
+    let stack = with_free_capacity().await;
     let id = stack.open("ann").await;
     let listening = stack.request("GET", "ann", Some(&id)).send().await.unwrap();
     assert_eq!(listening.status(), 200);
     assert!(stack.stop().await.finished);
 }
 
-/// A call that waits at the API, and the stream of its answer.
+/// Starts a call that waits at the API, and returns the stream of its response.
 async fn begin_call(stack: &Stack, session: &str, step: Step) -> reqwest::Response {
     stack.api.then([step]);
     let call = message("tools/call", json!({"name": "list_notes", "arguments": {}})).to_string();
     let request = stack.request("POST", "ann", Some(session)).body(call);
     let answer = request.send().await.unwrap();
     assert_eq!(answer.status(), 200);
-    // The session is opened, and the request itself is there.
+    // The API session is open and the request itself has arrived.
     stack.api.until_seen(2).await;
     answer
 }
 
 #[tokio::test]
-async fn while_a_call_runs_its_stream_is_taken_up_again_by_its_owner() {
-    let stack = with_room().await;
+async fn only_the_owner_can_resume_the_stream_of_a_call() {
+    let stack = with_free_capacity().await;
     let id = stack.open("ann").await;
     let gate = Arc::new(Notify::new());
     let mut stream = begin_call(&stack, &id, Step::Gate(Arc::clone(&gate))).await;
     let first = String::from_utf8(stream.chunk().await.unwrap().unwrap().to_vec()).unwrap();
-    let place = first
+    let event_id = first
         .lines()
         .find_map(|line| line.strip_prefix("id:"))
         .unwrap();
@@ -370,21 +370,21 @@ async fn while_a_call_runs_its_stream_is_taken_up_again_by_its_owner() {
     let resume = |subject| {
         stack
             .request("GET", subject, Some(&id))
-            .header("last-event-id", place.trim())
+            .header("last-event-id", event_id.trim())
     };
     assert_eq!(resume("bob").send().await.unwrap().status(), 404);
     let mut resumed = resume("ann").send().await.unwrap();
     gate.notify_one();
-    let mut said = Vec::new();
-    while !String::from_utf8_lossy(&said).contains("isError") {
-        said.extend(resumed.chunk().await.unwrap().expect("the answer"));
+    let mut resumed_text = Vec::new();
+    while !String::from_utf8_lossy(&resumed_text).contains("isError") {
+        resumed_text.extend(resumed.chunk().await.unwrap().expect("the answer"));
     }
     stack.api.until_no_session().await;
 }
 
 #[tokio::test]
-async fn a_call_within_a_session_is_stopped_by_a_word() {
-    let stack = with_room().await;
+async fn a_cancellation_stops_a_call_within_a_session() {
+    let stack = with_free_capacity().await;
     let id = stack.open("ann").await;
     let _stream = begin_call(&stack, &id, Step::Hang).await;
     let stop =

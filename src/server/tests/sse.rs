@@ -9,10 +9,10 @@ use super::messages::Trouble;
 use super::*;
 use crate::api::scripted_api::Step;
 
-/// A stream that somebody has opened, and the messages heard on it.
+/// An open stream, and the events received on it.
 struct Stream {
     response: Response,
-    heard: String,
+    buffer: String,
     path: String,
     token: String,
 }
@@ -39,7 +39,7 @@ impl Stack {
         }
         let mut stream = Stream {
             response,
-            heard: String::new(),
+            buffer: String::new(),
             path: String::new(),
             token: token.to_owned(),
         };
@@ -51,14 +51,16 @@ impl Stack {
         stream
     }
 
-    /// One that has said `initialize`.
-    async fn conversation(&self) -> Stream {
+    /// An initialized stream.
+    async fn initialized_stream(&self) -> Stream {
         let mut stream = self.stream().await;
-        let hello = json!({"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
-        let answer = stream.ask(self, request(0, "initialize", hello)).await;
+        let params = json!({"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+        let answer = stream
+            .round_trip(self, request(0, "initialize", params))
+            .await;
         assert_eq!(answer["result"]["protocolVersion"], "2024-11-05");
         stream
-            .say(
+            .send_message(
                 self,
                 json!({"jsonrpc": "2.0", "method": "notifications/initialized"}),
             )
@@ -66,7 +68,7 @@ impl Stack {
         stream
     }
 
-    fn say_to(
+    fn post_to(
         &self,
         path: &str,
         token: &str,
@@ -98,29 +100,29 @@ impl Stream {
     /// The next event; `None` at the end.
     async fn event(&mut self) -> Option<String> {
         loop {
-            if let Some((event, rest)) = self.heard.split_once("\n\n") {
+            if let Some((event, rest)) = self.buffer.split_once("\n\n") {
                 let (event, rest) = (event.to_owned(), rest.to_owned());
-                self.heard = rest;
+                self.buffer = rest;
                 return Some(event);
             }
             let chunk = tokio::time::timeout(Duration::from_secs(10), self.response.chunk());
             let chunk = chunk.await.expect("an event in time").unwrap()?;
-            self.heard.push_str(std::str::from_utf8(&chunk).unwrap());
+            self.buffer.push_str(std::str::from_utf8(&chunk).unwrap());
         }
     }
 
-    async fn hear(&mut self) -> Value {
+    async fn next_message(&mut self) -> Value {
         let event = self.event().await.expect("a message");
         let data = event.strip_prefix("event: message\ndata: ");
         serde_json::from_str(data.unwrap_or_else(|| panic!("no message: {event}"))).unwrap()
     }
 
-    fn saying(&self, stack: &Stack, message: &Value) -> reqwest::RequestBuilder {
-        stack.say_to(&self.path, &self.token, message.to_string())
+    fn message_post(&self, stack: &Stack, message: &Value) -> reqwest::RequestBuilder {
+        stack.post_to(&self.path, &self.token, message.to_string())
     }
 
-    async fn say(&self, stack: &Stack, message: Value) {
-        let response = self.saying(stack, &message).send().await.unwrap();
+    async fn send_message(&self, stack: &Stack, message: Value) {
+        let response = self.message_post(stack, &message).send().await.unwrap();
         let (status, body) = (response.status(), response.text().await.unwrap());
         assert_eq!(
             (status, body.as_str()),
@@ -129,17 +131,17 @@ impl Stream {
         );
     }
 
-    async fn ask(&mut self, stack: &Stack, message: Value) -> Value {
+    async fn round_trip(&mut self, stack: &Stack, message: Value) -> Value {
         let id = message["id"].clone();
-        self.say(stack, message).await;
-        let answer = self.hear().await;
+        self.send_message(stack, message).await;
+        let answer = self.next_message().await;
         assert_eq!(answer["id"], id, "{answer}");
         answer
     }
 
-    /// The status and the code of what refuses.
+    /// The status and the error code of a refused message.
     async fn refused(&self, stack: &Stack, message: &Value) -> (u16, Value) {
-        refused(self.saying(stack, message)).await
+        refused(self.message_post(stack, message)).await
     }
 }
 
@@ -171,29 +173,31 @@ fn get_note(id: u64) -> Value {
     )
 }
 
-/// To whatever a call is subject, it is so whichever way it takes.
-const WAYS: [fn(u64) -> Value; 2] = [get_note, |id| by_rmcp(get_note(id))];
+/// The same call on the fast path and through rmcp: both must behave alike.
+const CALL_PATHS: [fn(u64) -> Value; 2] = [get_note, |id| by_rmcp(get_note(id))];
 
 fn cancel(id: u64) -> Value {
     json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}})
 }
 
 #[tokio::test]
-async fn a_conversation_over_a_stream() {
+async fn serves_a_session_over_a_stream() {
     let stack = Stack::start().await;
-    let mut stream = stack.conversation().await;
+    let mut stream = stack.initialized_stream().await;
     let list = stream
-        .ask(&stack, request(1, "tools/list", json!({})))
+        .round_trip(&stack, request(1, "tools/list", json!({})))
         .await;
     assert_eq!(list["result"]["tools"].as_array().unwrap().len(), 40);
-    let called = stream.ask(&stack, get_note(2)).await;
+    let called = stream.round_trip(&stack, get_note(2)).await;
     assert_eq!(called["result"]["isError"], false, "{called}");
     assert_eq!(
-        stream.ask(&stack, request(3, "ping", json!({}))).await["result"],
+        stream
+            .round_trip(&stack, request(3, "ping", json!({})))
+            .await["result"],
         json!({})
     );
     let unknown = stream
-        .ask(&stack, request(4, "prompts/list", json!({})))
+        .round_trip(&stack, request(4, "prompts/list", json!({})))
         .await;
     assert_eq!(unknown["error"]["code"], -32601);
     drop(stream);
@@ -202,20 +206,20 @@ async fn a_conversation_over_a_stream() {
 }
 
 #[tokio::test]
-async fn every_call_goes_on_with_the_token_that_came_with_it() {
+async fn every_call_uses_the_token_of_its_own_post() {
     let stack = Stack::start().await;
-    let mut stream = stack.conversation().await;
+    let mut stream = stack.initialized_stream().await;
     let fresh = token_of(json!({"sub": "user-1", "exp": now() + 900}));
     assert_ne!(fresh, stream.token);
     for (id, with) in [(1, stream.token.clone()), (2, fresh)] {
-        let said = stack.say_to(&stream.path, &with, get_note(id).to_string());
-        let said = said
+        let response = stack.post_to(&stream.path, &with, get_note(id).to_string());
+        let response = response
             .header("x-correlation-id", format!("call-{id}"))
             .send()
             .await
             .unwrap();
-        assert_eq!(said.status(), 202);
-        assert_eq!(stream.hear().await["id"], id);
+        assert_eq!(response.status(), 202);
+        assert_eq!(stream.next_message().await["id"], id);
         stack.api.until_no_session().await;
         for seen in stack.api.seen().iter().rev().take(3) {
             assert_eq!(
@@ -229,32 +233,32 @@ async fn every_call_goes_on_with_the_token_that_came_with_it() {
     }
     let expired = token_of(json!({"sub": "user-1", "exp": now() - 100}));
     let (status, code) =
-        refused(stack.say_to(&stream.path, &expired, get_note(3).to_string())).await;
+        refused(stack.post_to(&stream.path, &expired, get_note(3).to_string())).await;
     assert_eq!((status, code), (401, json!(-32012)));
 }
 
 #[tokio::test]
-async fn nobody_speaks_to_a_stream_of_another() {
+async fn a_stream_does_not_exist_for_others() {
     let stack = Stack::start().await;
-    let stream = stack.conversation().await;
+    let stream = stack.initialized_stream().await;
     let body = get_note(1).to_string();
     let other = token_of(json!({"sub": "user-2", "exp": now() + 600, "tenant_id": "acme"}));
     let unknown = format!("/messages?sessionId={}", uuid::Uuid::new_v4());
     let of_another = stack
-        .say_to(&stream.path, &other, body.clone())
+        .post_to(&stream.path, &other, body.clone())
         .send()
         .await
         .unwrap();
-    let of_nobody = stack
-        .say_to(&unknown, &token(), body.clone())
+    let of_unknown = stack
+        .post_to(&unknown, &token(), body.clone())
         .send()
         .await
         .unwrap();
     assert_eq!(
-        (of_another.status(), of_nobody.status()),
+        (of_another.status(), of_unknown.status()),
         (StatusCode::NOT_FOUND, StatusCode::NOT_FOUND)
     );
-    let (mut one, mut two) = (json_of(of_another).await, json_of(of_nobody).await);
+    let (mut one, mut two) = (json_of(of_another).await, json_of(of_unknown).await);
     for answer in [&mut one, &mut two] {
         answer["correlation_id"].take();
     }
@@ -274,25 +278,28 @@ async fn nobody_speaks_to_a_stream_of_another() {
             "session_ambiguous",
         ),
     ] {
-        let answer = refused(stack.say_to(&path, &token(), body.clone())).await;
+        let answer = refused(stack.post_to(&path, &token(), body.clone())).await;
         assert_eq!(answer, (status, json!(code)), "{path}");
     }
-    let stranger = token_of(json!({"sub": "user-1", "exp": now() + 600, "tenant_id": "globex"}));
+    let other_tenant =
+        token_of(json!({"sub": "user-1", "exp": now() + 600, "tenant_id": "globex"}));
     assert_eq!(
-        refused(stack.say_to(&stream.path, &stranger, body)).await.0,
+        refused(stack.post_to(&stream.path, &other_tenant, body))
+            .await
+            .0,
         403
     );
     assert!(stack.api.seen().is_empty());
 }
 
 #[tokio::test]
-async fn the_same_checks_stand_before_both_routes() {
+async fn both_routes_run_the_same_checks() {
     let stack = Stack::with_settings(Settings {
         max_body_bytes: 1000,
         ..Settings::default()
     })
     .await;
-    let stream = stack.conversation().await;
+    let stream = stack.initialized_stream().await;
     for request in [
         stack.http.get(stack.url("/sse")),
         stack.http.post(stack.url(&stream.path)),
@@ -337,25 +344,28 @@ async fn the_same_checks_stand_before_both_routes() {
         (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, 400, -32600),
         (&format!("{ping}{}", " ".repeat(1000)), 413, -32600),
     ] {
-        let answer = refused(stack.say_to(&stream.path, &token(), body.to_owned())).await;
+        let answer = refused(stack.post_to(&stream.path, &token(), body.to_owned())).await;
         assert_eq!(answer, (status, json!(code)), "{body:.60}");
     }
     for (header, value) in [("content-type", "text/plain"), ("content-encoding", "gzip")] {
-        let said = stack
+        let response = stack
             .http
             .post(stack.url(&stream.path))
             .bearer_auth(token())
             .header(header, value);
-        assert_eq!(refused(said.body(ping.clone())).await, (415, json!(-32600)));
+        assert_eq!(
+            refused(response.body(ping.clone())).await,
+            (415, json!(-32600))
+        );
     }
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_request_is_said_on_the_stream() {
+async fn reports_request_errors_on_the_stream() {
     let stack = Stack::start().await;
     let mut stream = stack.stream().await;
     let early = stream
-        .ask(&stack, request(1, "tools/list", json!({})))
+        .round_trip(&stack, request(1, "tools/list", json!({})))
         .await;
     assert!(
         early["error"]["message"]
@@ -365,32 +375,36 @@ async fn what_is_wrong_with_a_request_is_said_on_the_stream() {
         "{early}"
     );
     assert_eq!(
-        stream.ask(&stack, request(2, "ping", json!({}))).await["result"],
+        stream
+            .round_trip(&stack, request(2, "ping", json!({})))
+            .await["result"],
         json!({})
     );
-    // Nor is what else comes too early the end of anything.
+    // Other early messages do not end the session either.
     let initialized = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
-    stream.say(&stack, initialized).await;
+    stream.send_message(&stack, initialized).await;
     assert_eq!(
-        stream.ask(&stack, request(3, "ping", json!({}))).await["result"],
+        stream
+            .round_trip(&stack, request(3, "ping", json!({})))
+            .await["result"],
         json!({})
     );
     drop(stream);
 
-    let mut stream = stack.conversation().await;
+    let mut stream = stack.initialized_stream().await;
     let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
     let deep =
         format!(r#"{{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{{"x":{deep}}}}}"#);
     assert_eq!(
         stack
-            .say_to(&stream.path, &token(), deep)
+            .post_to(&stream.path, &token(), deep)
             .send()
             .await
             .unwrap()
             .status(),
         202
     );
-    let answer = stream.hear().await;
+    let answer = stream.next_message().await;
     assert_eq!(
         (&answer["id"], &answer["error"]["code"]),
         (&json!(3), &json!(-32602)),
@@ -406,7 +420,7 @@ async fn what_is_wrong_with_a_request_is_said_on_the_stream() {
         (4, "tools/list", json!({"_meta": meta})),
         (5, "server/discover", json!({})),
     ] {
-        let answer = stream.ask(&stack, request(id, method, params)).await;
+        let answer = stream.round_trip(&stack, request(id, method, params)).await;
         assert_eq!(answer["error"]["code"], -32022, "{answer}");
         assert_eq!(
             answer["error"]["data"]["supported"],
@@ -416,12 +430,12 @@ async fn what_is_wrong_with_a_request_is_said_on_the_stream() {
     }
     for method in ["ping", "tools/list"] {
         for (version, ok) in [(MODERN, false), ("1999-01-01", false), ("2024-11-05", true)] {
-            let said = stream
-                .saying(&stack, &request(6, method, json!({})))
+            let response = stream
+                .message_post(&stack, &request(6, method, json!({})))
                 .header("mcp-protocol-version", version);
-            assert_eq!(said.send().await.unwrap().status(), 202);
+            assert_eq!(response.send().await.unwrap().status(), 202);
             assert_eq!(
-                stream.hear().await["result"].is_object(),
+                stream.next_message().await["result"].is_object(),
                 ok,
                 "{method} {version}"
             );
@@ -430,33 +444,35 @@ async fn what_is_wrong_with_a_request_is_said_on_the_stream() {
 }
 
 #[tokio::test]
-async fn a_cancelled_call_ends_its_session_and_gets_no_answer() {
-    for way in WAYS {
+async fn a_cancelled_call_ends_its_session_and_gets_no_response() {
+    for way in CALL_PATHS {
         let stack = Stack::start().await;
-        let mut stream = stack.conversation().await;
+        let mut stream = stack.initialized_stream().await;
         stack.api.then([Step::Hang]);
-        stream.say(&stack, way(7)).await;
+        stream.send_message(&stack, way(7)).await;
         stack.api.until_seen(2).await;
-        for other in WAYS {
+        for other in CALL_PATHS {
             assert_eq!(
                 stream.refused(&stack, &other(7)).await,
                 (400, json!("id_in_use"))
             );
         }
-        stream.say(&stack, cancel(7)).await;
+        stream.send_message(&stack, cancel(7)).await;
         stack.api.until_seen(3).await;
         stack.api.until_no_session().await;
         assert_eq!(
-            stream.ask(&stack, request(8, "ping", json!({}))).await["id"],
+            stream
+                .round_trip(&stack, request(8, "ping", json!({})))
+                .await["id"],
             8
         );
-        // Nothing of the cancelled call is waited for.
+        // The server does not wait for the cancelled call.
         assert_eq!(stack.stop().await, in_good_order(1));
     }
 }
 
 #[tokio::test]
-async fn a_panic_in_a_call_is_answered_whichever_way_it_took() {
+async fn answers_a_panic_in_a_call() {
     let trouble = Arc::<Trouble>::default();
     let stack = Stack::with(
         Settings::default(),
@@ -465,16 +481,16 @@ async fn a_panic_in_a_call_is_answered_whichever_way_it_took() {
         Duration::from_secs(10),
     )
     .await;
-    let mut stream = stack.conversation().await;
+    let mut stream = stack.initialized_stream().await;
     for name in ["panic_at_once", "panic_later"] {
         let call = request(1, "tools/call", json!({ "name": name }));
         let mut answers = Vec::new();
         for call in [call.clone(), by_rmcp(call)] {
-            let said = stream
-                .saying(&stack, &call)
+            let response = stream
+                .message_post(&stack, &call)
                 .header("x-correlation-id", name);
-            assert_eq!(said.send().await.unwrap().status(), 202);
-            answers.push(stream.hear().await);
+            assert_eq!(response.send().await.unwrap().status(), 202);
+            answers.push(stream.next_message().await);
         }
         assert_eq!(answers[0], answers[1]);
         assert_eq!(
@@ -485,17 +501,17 @@ async fn a_panic_in_a_call_is_answered_whichever_way_it_took() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_stops_its_calls_and_their_sessions() {
-    for way in WAYS {
+async fn a_disconnect_cancels_the_calls_and_ends_their_sessions() {
+    for way in CALL_PATHS {
         let stack = Stack::start().await;
-        let stream = stack.conversation().await;
+        let stream = stack.initialized_stream().await;
         stack.api.then([Step::Hang, Step::Hang, Step::Hang]);
         for id in 1..4 {
-            stream.say(&stack, way(id)).await;
+            stream.send_message(&stack, way(id)).await;
         }
         stack.api.until_seen(6).await;
         drop(stream);
-        // At once: rmcp by itself would let them go on for some seconds.
+        // Immediately; rmcp by itself would let the calls run for some seconds.
         let stopped = tokio::time::timeout(Duration::from_secs(3), stack.api.until_seen(9));
         stopped.await.unwrap();
         stack.api.until_no_session().await;
@@ -505,32 +521,34 @@ async fn a_client_that_goes_away_stops_its_calls_and_their_sessions() {
 }
 
 #[tokio::test]
-async fn progress_is_told_on_the_stream_before_the_result() {
+async fn sends_progress_before_the_result() {
     let stack = Stack::start().await;
-    let mut stream = stack.conversation().await;
+    let mut stream = stack.initialized_stream().await;
     let item = json!({"uid": UID, "version": 1, "updatedAt": "2025-11-20T11:00:00.000Z", "payload": {"uid": UID, "chatUid": UID}});
     stack
         .api
         .then([Step::json(200, item.clone()), Step::json(200, item)]);
     let arguments = json!({"uid": UID, "content": "c"});
     let update = json!({"name": "update_chat_message", "arguments": arguments, "_meta": {"progressToken": "p"}});
-    stream.say(&stack, request(1, "tools/call", update)).await;
+    stream
+        .send_message(&stack, request(1, "tools/call", update))
+        .await;
     for step in [0.0, 1.0] {
-        let told = stream.hear().await;
-        assert_eq!(told["method"], "notifications/progress", "{told}");
+        let progress = stream.next_message().await;
+        assert_eq!(progress["method"], "notifications/progress", "{progress}");
         assert_eq!(
             (
-                &told["params"]["progressToken"],
-                told["params"]["progress"].as_f64()
+                &progress["params"]["progressToken"],
+                progress["params"]["progress"].as_f64()
             ),
             (&json!("p"), Some(step))
         );
     }
-    assert_eq!(stream.hear().await["id"], 1);
+    assert_eq!(stream.next_message().await["id"], 1);
 }
 
 #[tokio::test]
-async fn streams_are_counted() {
+async fn limits_streams() {
     let stack = Stack::with_settings(Settings {
         sse_streams: 3,
         sse_streams_per_principal: 2,
@@ -568,56 +586,56 @@ async fn streams_are_counted() {
 }
 
 #[tokio::test]
-async fn calls_of_a_stream_are_counted_and_wait_for_room() {
+async fn limits_the_calls_of_a_stream() {
     let stack = Stack::with_settings(Settings {
         body_timeout: Duration::from_millis(300),
         ..Settings::default()
     })
     .await;
-    let mut stream = stack.conversation().await;
+    let mut stream = stack.initialized_stream().await;
     let gate = Arc::new(Notify::new());
     stack
         .api
         .then((0..32).map(|_| Step::Gate(Arc::clone(&gate))));
-    for (id, way) in (1..=32).zip(WAYS.iter().cycle()) {
-        stream.say(&stack, way(id)).await;
+    for (id, way) in (1..=32).zip(CALL_PATHS.iter().cycle()) {
+        stream.send_message(&stack, way(id)).await;
     }
     stack.api.until_seen(64).await;
     let before = stack.api.seen().len();
-    for way in WAYS {
+    for way in CALL_PATHS {
         assert_eq!(
             stream.refused(&stack, &way(33)).await,
             (429, json!("too_many_calls"))
         );
     }
     assert_eq!(stack.api.seen().len(), before, "it was not begun");
-    // With room, it goes on.
+    // With a free slot, the waiting call proceeds.
     gate.notify_one();
-    stream.hear().await;
-    stream.say(&stack, get_note(34)).await;
-    assert_eq!(stream.hear().await["id"], 34);
+    stream.next_message().await;
+    stream.send_message(&stack, get_note(34)).await;
+    assert_eq!(stream.next_message().await["id"], 34);
 }
 
-/// Writes and never reads.
+/// A client that writes and never reads.
 #[tokio::test]
-async fn a_client_that_does_not_read_is_cut() {
+async fn disconnects_a_client_that_does_not_read() {
     let stack = Stack::with_settings(Settings {
         write_timeout: Duration::from_millis(200),
         ..Settings::default()
     })
     .await;
-    let stream = stack.conversation().await;
+    let stream = stack.initialized_stream().await;
     let filling = async {
         for id in 1.. {
-            let said = stream
-                .saying(&stack, &request(id, "tools/list", json!({})))
+            let response = stream
+                .message_post(&stack, &request(id, "tools/list", json!({})))
                 .send()
                 .await
                 .unwrap();
-            if said.status() == 404 {
+            if response.status() == 404 {
                 return;
             }
-            assert_eq!(said.status(), 202);
+            assert_eq!(response.status(), 202);
         }
     };
     tokio::time::timeout(Duration::from_secs(20), filling)
@@ -627,7 +645,7 @@ async fn a_client_that_does_not_read_is_cut() {
 }
 
 #[tokio::test]
-async fn a_quiet_stream_is_kept_alive() {
+async fn sends_keep_alives_on_a_silent_stream() {
     let stack = Stack::with_settings(Settings {
         sse_keep_alive: Duration::from_millis(20),
         ..Settings::default()
@@ -640,7 +658,7 @@ async fn a_quiet_stream_is_kept_alive() {
 }
 
 #[tokio::test]
-async fn where_it_is_off_there_is_nothing() {
+async fn is_not_found_when_disabled() {
     let stack = Stack::with_settings(Settings {
         legacy_sse: false,
         ..Settings::default()
@@ -651,18 +669,18 @@ async fn where_it_is_off_there_is_nothing() {
         (404, json!("not_found"))
     );
     assert_eq!(
-        refused(stack.say_to("/messages?sessionId=x", &token(), "{}")).await,
+        refused(stack.post_to("/messages?sessionId=x", &token(), "{}")).await,
         (404, json!("not_found"))
     );
 }
 
 #[tokio::test]
-async fn an_idle_stream_does_not_hold_up_the_leaving() {
+async fn an_idle_stream_does_not_delay_the_drain() {
     let stack = Stack::start().await;
     let mut silent = stack.stream().await;
-    let mut begun = stack.conversation().await;
+    let mut begun = stack.initialized_stream().await;
     let leaving = tokio::time::timeout(Duration::from_millis(900), stack.stop());
-    // Not cut off after the grace for connections, but ended.
+    // Ended by the drain, not cut off after the grace period for idle connections.
     assert_eq!(leaving.await.unwrap(), in_good_order(0));
     assert_eq!(silent.event().await, None);
     assert_eq!(begun.event().await, None);
@@ -671,16 +689,16 @@ async fn an_idle_stream_does_not_hold_up_the_leaving() {
 #[tokio::test]
 async fn calls_in_flight_are_answered_before_a_stream_ends() {
     let mut stack = Stack::start().await;
-    let mut stream = stack.conversation().await;
+    let mut stream = stack.initialized_stream().await;
     let gate = Arc::new(Notify::new());
     stack
         .api
         .then([Step::Gate(Arc::clone(&gate)), Step::Gate(Arc::clone(&gate))]);
-    for (id, way) in (1..).zip(WAYS) {
-        stream.say(&stack, way(id)).await;
+    for (id, way) in (1..).zip(CALL_PATHS) {
+        stream.send_message(&stack, way(id)).await;
     }
     stack.api.until_seen(4).await;
-    // A message that is under way when the server begins to leave.
+    // A message that is being sent when the drain begins.
     let mut late = TcpStream::connect(stack.address).await.unwrap();
     let body = get_note(3).to_string();
     let head = format!(
@@ -704,13 +722,13 @@ async fn calls_in_flight_are_answered_before_a_stream_ends() {
         answer.starts_with("HTTP/1.1 503") && answer.contains("\"draining\""),
         "{answer}"
     );
-    // Longer than the grace that connections have on which nothing runs, and than rmcp waits by itself.
+    // Longer than the grace period for idle connections and than rmcp's own wait.
     tokio::time::sleep(Duration::from_millis(5500)).await;
     assert!(!stack.serving.is_finished());
     gate.notify_one();
     gate.notify_one();
-    let mut answered =
-        [stream.hear().await, stream.hear().await].map(|answer| answer["id"].as_u64().unwrap());
+    let mut answered = [stream.next_message().await, stream.next_message().await]
+        .map(|answer| answer["id"].as_u64().unwrap());
     answered.sort_unstable();
     assert_eq!(answered, [1, 2]);
     assert_eq!(stream.event().await, None);
@@ -718,7 +736,7 @@ async fn calls_in_flight_are_answered_before_a_stream_ends() {
 }
 
 #[tokio::test]
-async fn what_outlives_the_drain_is_cut_off_and_its_session_ended() {
+async fn cuts_off_calls_that_outlive_the_drain_and_ends_their_sessions() {
     let stack = Stack::with(
         Settings::default(),
         auth_settings(),
@@ -726,10 +744,10 @@ async fn what_outlives_the_drain_is_cut_off_and_its_session_ended() {
         Duration::from_secs(1),
     )
     .await;
-    let stream = stack.conversation().await;
+    let stream = stack.initialized_stream().await;
     stack.api.then([Step::Hang, Step::Hang]);
-    for (id, way) in (1..).zip(WAYS) {
-        stream.say(&stack, way(id)).await;
+    for (id, way) in (1..).zip(CALL_PATHS) {
+        stream.send_message(&stack, way(id)).await;
     }
     stack.api.until_seen(4).await;
     let drained = tokio::time::timeout(Duration::from_secs(5), stack.stop())
@@ -755,16 +773,16 @@ async fn no_task_outlives_its_stream() {
             .num_alive_tasks()
     };
     let mut settled = 0;
-    for (round, way) in (0..6).zip(WAYS.iter().cycle()) {
-        let mut stream = stack.conversation().await;
-        stream.ask(&stack, way(1)).await;
+    for (round, way) in (0..6).zip(CALL_PATHS.iter().cycle()) {
+        let mut stream = stack.initialized_stream().await;
+        stream.round_trip(&stack, way(1)).await;
         stack.api.then([Step::Hang]);
-        stream.say(&stack, way(2)).await;
+        stream.send_message(&stack, way(2)).await;
         stack.api.until_seen(5 * (round + 1)).await;
         drop(stream);
         stack.api.until_no_session().await;
         stack.until_no_stream().await;
-        // The first round opens the connections that are kept.
+        // The first round opens the API connections that are reused.
         if round == 0 {
             tokio::time::sleep(Duration::from_millis(300)).await;
             settled = alive();

@@ -57,14 +57,14 @@ impl Client {
         }
     }
 
-    async fn say(&mut self, message: Value) {
+    async fn send_message(&mut self, message: Value) {
         self.input
             .write_all(format!("{message}\n").as_bytes())
             .await
             .unwrap();
     }
 
-    async fn hear(&mut self) -> Value {
+    async fn next_message(&mut self) -> Value {
         let line = tokio::time::timeout(Duration::from_secs(5), self.lines.next_line())
             .await
             .unwrap()
@@ -72,22 +72,22 @@ impl Client {
         serde_json::from_str(&line.unwrap()).unwrap()
     }
 
-    async fn ask(&mut self, message: Value) -> Value {
-        self.say(message).await;
-        self.hear().await
+    async fn round_trip(&mut self, message: Value) -> Value {
+        self.send_message(message).await;
+        self.next_message().await
     }
 
-    async fn hello(&mut self) {
-        let hello = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+    async fn initialize(&mut self) {
+        let initialize = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
         assert_eq!(
-            self.ask(message("initialize", hello)).await["result"]["protocolVersion"],
+            self.round_trip(message("initialize", initialize)).await["result"]["protocolVersion"],
             "2025-06-18"
         );
-        self.say(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+        self.send_message(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
             .await;
     }
 
-    async fn leave(self) -> Served {
+    async fn close(self) -> Served {
         drop((self.input, self.lines));
         self.serving.await.unwrap()
     }
@@ -98,24 +98,24 @@ fn get_note(id: u64) -> Value {
 }
 
 #[tokio::test]
-async fn a_legacy_conversation() {
+async fn serves_a_legacy_session() {
     let mut client = Client::start(token()).await;
-    client.hello().await;
+    client.initialize().await;
     assert_eq!(
-        client.ask(message("tools/list", json!({}))).await["result"]["tools"]
+        client.round_trip(message("tools/list", json!({}))).await["result"]["tools"]
             .as_array()
             .unwrap()
             .len(),
         40
     );
-    let result = client.ask(get_note(2)).await;
+    let result = client.round_trip(get_note(2)).await;
     assert_eq!(
         (&result["id"], &result["result"]["isError"]),
         (&json!(2), &json!(false))
     );
     let api = client.api.clone();
     assert_eq!(
-        client.leave().await.unwrap(),
+        client.close().await.unwrap(),
         Counts {
             opened: 1,
             ended: 1,
@@ -131,7 +131,7 @@ async fn a_legacy_conversation() {
 }
 
 #[tokio::test]
-async fn a_modern_conversation() {
+async fn serves_modern_requests() {
     let mut client = Client::start(token()).await;
     let meta = json!({
         "io.modelcontextprotocol/protocolVersion": MODERN,
@@ -139,54 +139,54 @@ async fn a_modern_conversation() {
         "io.modelcontextprotocol/clientCapabilities": {},
     });
     let discovered = client
-        .ask(message("server/discover", json!({"_meta": meta})))
+        .round_trip(message("server/discover", json!({"_meta": meta})))
         .await;
     assert_eq!(discovered["result"]["cacheScope"], "private");
     let params = json!({"name": "get_note", "arguments": {"uid": UID}, "_meta": meta});
     assert_eq!(
-        client.ask(message("tools/call", params)).await["result"]["resultType"],
+        client.round_trip(message("tools/call", params)).await["result"]["resultType"],
         "complete"
     );
-    client.leave().await.unwrap();
+    client.close().await.unwrap();
 }
 
 #[tokio::test]
-async fn an_expired_token_is_an_error_that_the_model_can_read() {
+async fn reports_an_expired_token_to_the_model() {
     let mut client = Client::start(token_of(json!({"sub": "u", "exp": now() - 100}))).await;
-    client.hello().await;
-    let result = client.ask(get_note(2)).await["result"].clone();
+    client.initialize().await;
+    let result = client.round_trip(get_note(2)).await["result"].clone();
     assert_eq!(result["isError"], true);
     assert_eq!(error_of(&result)["code"], "token_expired");
-    // A client that found no tools would not come as far as that error.
-    let listed = client.ask(message("tools/list", json!({}))).await;
+    // A client that lists no tools would never see that error.
+    let listed = client.round_trip(message("tools/list", json!({}))).await;
     assert_eq!(listed["result"]["tools"].as_array().unwrap().len(), 40);
     assert!(client.api.seen().is_empty());
-    client.leave().await.unwrap();
+    client.close().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_cancelled_call_ends_its_session_and_gets_no_answer() {
+async fn a_cancelled_call_ends_its_session_and_gets_no_response() {
     let mut client = Client::start(token()).await;
-    client.hello().await;
+    client.initialize().await;
     client.api.then([Step::Hang]);
-    client.say(get_note(7)).await;
+    client.send_message(get_note(7)).await;
     client.api.until_seen(2).await;
     client
-        .say(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}}))
+        .send_message(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}}))
         .await;
     client.api.until_seen(3).await;
     client.api.until_no_session().await;
     let next = client
-        .ask(json!({"jsonrpc": "2.0", "id": 8, "method": "ping"}))
+        .round_trip(json!({"jsonrpc": "2.0", "id": 8, "method": "ping"}))
         .await;
     assert_eq!(next["id"], 8, "the cancelled call is not answered");
-    client.leave().await.unwrap();
+    client.close().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_signal_ends_the_conversation() {
+async fn a_signal_ends_the_session() {
     let mut client = Client::start(token()).await;
-    client.hello().await;
+    client.initialize().await;
     let Client {
         shutdown,
         serving,
@@ -200,11 +200,11 @@ async fn a_signal_ends_the_conversation() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_in_the_middle_of_a_call_stops_it_soon() {
+async fn closing_the_input_during_a_call_cancels_it_soon() {
     let mut client = Client::start(token()).await;
-    client.hello().await;
+    client.initialize().await;
     client.api.then([Step::Hang]);
-    client.say(get_note(7)).await;
+    client.send_message(get_note(7)).await;
     client.api.until_seen(2).await;
     let Client {
         api,
@@ -234,16 +234,16 @@ async fn a_client_that_leaves_in_the_middle_of_a_call_stops_it_soon() {
 }
 
 #[tokio::test]
-async fn every_request_is_answered_with_its_id() {
+async fn answers_every_request_with_its_id() {
     let mut client = Client::start(token()).await;
-    // What is no request is ignored before the conversation, not the end of it.
+    // Other messages before the handshake are ignored and do not end the session.
     client
-        .say(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+        .send_message(json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
         .await;
     client
-        .say(json!({"jsonrpc": "2.0", "id": 1, "result": {}}))
+        .send_message(json!({"jsonrpc": "2.0", "id": 1, "result": {}}))
         .await;
-    client.hello().await;
+    client.initialize().await;
     let call = |id: &str, arguments: &str| {
         format!(
             r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"create_note","arguments":{arguments}}}}}"#
@@ -285,7 +285,7 @@ async fn every_request_is_answered_with_its_id() {
             .write_all(format!("{line}\n").as_bytes())
             .await
             .unwrap();
-        let answer = client.hear().await;
+        let answer = client.next_message().await;
         assert!(
             answer.get("id").is_some(),
             "null, where there is none: {answer}"
@@ -301,8 +301,8 @@ async fn every_request_is_answered_with_its_id() {
         );
     }
     let next = client
-        .ask(json!({"jsonrpc": "2.0", "id": 16, "method": "ping"}))
+        .round_trip(json!({"jsonrpc": "2.0", "id": 16, "method": "ping"}))
         .await;
     assert_eq!(next["id"], 16);
-    client.leave().await.unwrap();
+    client.close().await.unwrap();
 }

@@ -1,7 +1,9 @@
-//! One line of the trail and the next, bound together: each names the hash of the one before and ends with its own.
+//! The hash chain of the trail: each line contains the hash of the previous line and ends with its
+//! own.
 //!
-//! A hash is SHA-256 over the very bytes of the line up to its own member, so that whoever verifies reads bytes and
-//! encodes nothing anew. The mark at the beginning tells a line of the trail from a line of the log.
+//! A hash is SHA-256 over the bytes of the line up to its `hash` member, so that a verifier hashes
+//! bytes as they are and re-encodes nothing. The mark at the beginning distinguishes a trail line
+//! from a log line.
 
 use std::fmt;
 use std::io::Write;
@@ -9,9 +11,9 @@ use std::io::Write;
 use serde::{Deserialize, Deserializer, de::Error};
 use sha2::{Digest, Sha256};
 
-/// Every line begins so.
+/// The beginning of every line.
 pub const MARK: &[u8] = b"{\"audit\":1,";
-/// Between what is hashed and the hash.
+/// Separates the hashed bytes from the hash.
 const BEFORE_HASH: &[u8] = b",\"hash\":\"";
 const AFTER_HASH: &[u8] = b"\"}";
 const HASH_DIGITS: usize = 64;
@@ -46,13 +48,13 @@ impl<'de> Deserialize<'de> for Hash {
     }
 }
 
-/// Where a chain has got to.
+/// The current end of a chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chain {
     pub id: String,
-    /// Of the last line; 0 before the first.
+    /// The number of the last line; 0 before the first.
     pub seq: u64,
-    /// Its hash.
+    /// The hash of the last line.
     pub head: Hash,
 }
 
@@ -65,12 +67,12 @@ impl Chain {
         }
     }
 
-    /// Appends a line with these members, and goes on to it.
+    /// Appends a line with these members to `out`, and advances the chain.
     pub fn append(&mut self, members: &[u8], out: &mut Vec<u8>) {
         let begin = out.len();
         self.seq += 1;
         out.extend_from_slice(MARK);
-        // A vector can always be written to.
+        // Writing to a `Vec` never fails.
         let _ = write!(
             out,
             "\"chain\":\"{}\",\"seq\":{},\"prev\":\"{}\",",
@@ -85,18 +87,18 @@ impl Chain {
     }
 }
 
-/// What kinds of lines there are, beside one for each call.
+/// The kinds of lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Event {
-    /// A server begins to write here.
+    /// A server begins to write the trail.
     Start,
     Call,
-    /// So many lines could not be written between the one before and this.
+    /// Lines before this one could not be written; their number is in `lines`.
     Lost,
-    /// What stands before this line is half a line, left by a process that ended in the middle of writing.
+    /// The bytes before this line are an incomplete line of a process that ended while it wrote.
     Torn,
-    /// The server has left in good order.
+    /// The server has shut down in an orderly way.
     End,
 }
 
@@ -112,7 +114,8 @@ impl Event {
     }
 }
 
-/// A line that is as it was written; whether it is where it was written, its neighbours say.
+/// A line whose hash is correct. Whether it is in its original position follows from its
+/// neighbours.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Link {
     pub chain: String,
@@ -121,43 +124,43 @@ pub struct Link {
     pub hash: Hash,
     pub event: Event,
     pub time: String,
-    /// Of a `lost` line.
+    /// Only in a `lost` line.
     #[serde(default)]
     pub lines: u64,
-    /// Of a `torn` line.
+    /// Only in a `torn` line.
     #[serde(default)]
     pub bytes: u64,
 }
 
-/// Why bytes are no line of the trail.
+/// Why bytes are not a valid line of the trail.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unsound {
-    /// It has no mark, so it never was one; or what it had is gone.
+pub enum LineError {
+    /// The mark is missing: it never was a line of the trail, or its beginning is gone.
     Foreign,
-    /// Its end is missing.
+    /// The end of the line is missing.
     Cut,
-    /// Its hash is not that of its bytes. The number that it claims, if it has one.
+    /// The hash does not match the bytes. Holds the line number that it claims, if it has one.
     Altered(Option<u64>),
 }
 
-/// Reads a line, without its end.
-pub fn read(line: &[u8]) -> Result<Link, Unsound> {
+/// Parses and checks a line, without its line feed.
+pub fn read(line: &[u8]) -> Result<Link, LineError> {
     if !line.starts_with(MARK) {
         let begins = !line.is_empty() && MARK.starts_with(line);
         return Err(if begins {
-            Unsound::Cut
+            LineError::Cut
         } else {
-            Unsound::Foreign
+            LineError::Foreign
         });
     }
-    let (hashed, hash) = split(line).ok_or(Unsound::Cut)?;
+    let (hashed, hash) = split(line).ok_or(LineError::Cut)?;
     if Hash::of(hashed) != hash {
-        return Err(Unsound::Altered(claimed(line)));
+        return Err(LineError::Altered(claimed(line)));
     }
-    serde_json::from_slice(line).map_err(|_| Unsound::Altered(None))
+    serde_json::from_slice(line).map_err(|_| LineError::Altered(None))
 }
 
-/// What is hashed, and the hash that it should have.
+/// Splits a line into the hashed bytes and its hash.
 fn split(line: &[u8]) -> Option<(&[u8], Hash)> {
     let rest = line.strip_suffix(AFTER_HASH)?;
     let (rest, digits) = rest.split_at_checked(rest.len().checked_sub(HASH_DIGITS)?)?;
@@ -187,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_names_the_one_before_and_can_be_read_again() {
+    fn a_line_contains_the_previous_hash_and_round_trips() {
         let out = two();
         let lines: Vec<_> = out.split(|byte| *byte == b'\n').collect();
         let (first, second) = (read(lines[0]).unwrap(), read(lines[1]).unwrap());
@@ -203,9 +206,9 @@ mod tests {
         assert_eq!(Hash::read(&second.hash.to_string()), Some(second.hash));
     }
 
-    /// The form is what others verify by, with their own tools.
+    /// Others verify the documented format with their own tools.
     #[test]
-    fn the_form_is_as_the_page_has_it() {
+    fn format_matches_the_documentation() {
         let line = String::from_utf8(two()).unwrap();
         let line = line.lines().next().unwrap();
         let zeros = "0".repeat(64);
@@ -219,24 +222,24 @@ mod tests {
     }
 
     #[test]
-    fn every_changed_byte_and_every_cut_shows() {
+    fn detects_every_changed_byte_and_every_truncation() {
         let out = two();
         let line = out.split(|byte| *byte == b'\n').next().unwrap();
         for at in 0..line.len() {
             for flip in [1, 0x20, 0x80] {
                 let mut changed = line.to_vec();
                 changed[at] ^= flip;
-                // Digits of the hash mean the same in capitals, and that is the one change without a meaning.
+                // Upper-case digits of the hash are the one change that keeps the meaning.
                 let same = changed.eq_ignore_ascii_case(line) && at + 66 >= line.len();
                 assert_eq!(read(&changed).is_ok(), same, "{at} {flip}");
             }
             if at > 0 {
-                assert_eq!(read(&line[..at]), Err(Unsound::Cut), "{at}");
+                assert_eq!(read(&line[..at]), Err(LineError::Cut), "{at}");
             }
         }
-        assert_eq!(read(b"{\"time\":\"t\"}"), Err(Unsound::Foreign));
+        assert_eq!(read(b"{\"time\":\"t\"}"), Err(LineError::Foreign));
         let text = String::from_utf8(line.to_vec()).unwrap();
         let other = text.replace("start", "stars");
-        assert_eq!(read(other.as_bytes()), Err(Unsound::Altered(Some(1))));
+        assert_eq!(read(other.as_bytes()), Err(LineError::Altered(Some(1))));
     }
 }

@@ -1,9 +1,9 @@
-//! The file of a trail, and those before it: `audit.jsonl`, `audit.jsonl.1`, `audit.jsonl.2`, the largest number the
-//! oldest.
+//! The file of a trail and its predecessors: `audit.jsonl`, `audit.jsonl.1`, `audit.jsonl.2`; the
+//! largest number is the oldest.
 //!
-//! One server writes to it, which a lock on the file itself sees to. Who moves the file away need tell nobody: before each
-//! batch it is looked at whether the file at the path is still ours, and if not, a new one is begun. The chain goes on
-//! through all of them.
+//! A lock on the file itself ensures that only one server writes to it. Log rotation tools may move
+//! the file away without notice: before each batch the writer checks whether the path still refers
+//! to the open file, and if not, begins a new one. The chain continues through all files.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 
 use super::chain::{self, Chain, Event, Link, MARK};
 
-/// Users' names are in it.
+/// Owner-only, since the trail contains user names.
 const MODE: u32 = 0o600;
 
-/// Where the last line is looked for first; lines have some 500 bytes. Then in ever more.
+/// How much of the end is first searched for the last line. A line has about 500 bytes, and the
+/// search widens if it finds none.
 const TAIL_BYTES: u64 = 64 << 10;
 
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +31,7 @@ pub enum OpenError {
     Foreign(PathBuf),
 }
 
-/// How large a file gets, and how many are kept beside the one that is written to.
+/// The maximum size of a file, and how many older files are kept.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     pub bytes: u64,
@@ -45,19 +46,19 @@ pub struct TrailFile {
     size: u64,
     identity: (u64, u64),
     rotates: bool,
-    /// Its name is on the disk as well.
+    /// Whether the directory entry is synced to the disk as well.
     named: bool,
 }
 
-/// Where an earlier process left off.
+/// The state in which an earlier process left the trail.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Found {
     pub chain: Option<Chain>,
-    /// It left in good order.
+    /// Whether the process shut down in an orderly way.
     pub ended: bool,
     /// Bytes after the last whole line.
     pub torn: u64,
-    /// The file does not end with a line's end.
+    /// Whether the file ends without a line feed.
     pub open_line: bool,
 }
 
@@ -67,7 +68,7 @@ impl TrailFile {
             path: path.to_owned(),
             why,
         };
-        // Asked first, since to open a pipe would wait for its reader.
+        // Checked before opening, since opening a pipe blocks until it has a reader.
         match fs::metadata(path) {
             Ok(is) if !is.is_file() => return Err(OpenError::NoFile(path.to_owned())),
             _ => {}
@@ -86,7 +87,7 @@ impl TrailFile {
             }
         }
         if last.is_none() {
-            // As after a rotation that nothing followed.
+            // The last line is in the previous file if the process ended right after a rotation.
             last = File::open(numbered(path, 1))
                 .and_then(|before| tail(&before, before.metadata()?.len()))
                 .ok()
@@ -112,14 +113,14 @@ impl TrailFile {
         Ok((opened, found))
     }
 
-    /// Writes some of it, and says how much.
+    /// Writes a part of `bytes` and returns its length.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes)?;
         self.size += u64::try_from(written).unwrap_or_default();
         Ok(written)
     }
 
-    /// To the disk, past what the system holds back.
+    /// Syncs the file to the disk.
     pub fn sync(&mut self) -> io::Result<()> {
         self.file.sync_data()?;
         if !self.named {
@@ -133,7 +134,7 @@ impl TrailFile {
         Ok(())
     }
 
-    /// Whether somebody has moved the file away.
+    /// Whether the file was moved away or deleted.
     pub fn is_gone(&self) -> bool {
         fs::metadata(&self.path).map_or(true, |is| (is.dev(), is.ino()) != self.identity)
     }
@@ -142,7 +143,7 @@ impl TrailFile {
         self.size >= self.limits.bytes && self.rotates
     }
 
-    /// Begins another file at the path.
+    /// Begins a new file at the path.
     pub fn reopen(&mut self) -> io::Result<()> {
         let (file, identity) = opened(&self.path)?;
         self.size = file.metadata()?.len();
@@ -150,8 +151,8 @@ impl TrailFile {
         Ok(())
     }
 
-    /// Moves every file on by one, lets go of the oldest, and begins another. When that is not possible, this one goes on
-    /// growing: better a large file than none.
+    /// Renames every file to the next number, deletes the oldest and begins a new one. If that
+    /// fails, the current file keeps growing: a large file is better than none.
     pub fn rotate(&mut self) -> io::Result<()> {
         let _ = self.sync();
         let moved = (0..self.limits.files).rev().try_for_each(|number| {
@@ -164,14 +165,14 @@ impl TrailFile {
                 _ => Err(why),
             })
         });
-        // Said once; it would fail each time.
+        // Tried once: it would fail each time.
         self.rotates = moved.is_ok();
         moved?;
         self.reopen()
     }
 }
 
-/// All files of the trail at this path that there are, the oldest first.
+/// The existing files of the trail at this path, the oldest first.
 pub fn all(path: &Path) -> Vec<PathBuf> {
     let mut files: Vec<_> = (0..)
         .map(|number| numbered(path, number))
@@ -190,7 +191,7 @@ fn numbered(path: &Path, number: usize) -> PathBuf {
     name.into()
 }
 
-/// Opened, and nobody else's.
+/// Opens the file and locks it.
 fn opened(path: &Path) -> io::Result<(File, (u64, u64))> {
     let mut options = OpenOptions::new();
     let file = options
@@ -217,7 +218,7 @@ fn begins_well(mut file: &File) -> io::Result<bool> {
     Ok(MARK.starts_with(&beginning))
 }
 
-/// The last whole line, how much comes after it, and whether that lacks a line's end.
+/// The last whole line, the number of bytes after it, and whether those lack a line feed.
 fn tail(mut file: &File, size: u64) -> io::Result<(Option<Link>, u64, bool)> {
     let mut window = TAIL_BYTES;
     loop {
@@ -246,7 +247,7 @@ pub mod tests {
 
     use super::*;
 
-    /// A directory that is gone with the test.
+    /// A directory that is deleted when this is dropped.
     pub struct Scratch(pub PathBuf);
 
     impl Scratch {
@@ -282,25 +283,26 @@ pub mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_one_is_refused_in_words() {
+    fn refuses_unusable_files_with_a_reason() {
         let scratch = Scratch::new();
-        let said = |path: &Path| TrailFile::open(path, LIMITS).unwrap_err().to_string();
-        assert!(said(&scratch.0).ends_with("is no file: name one"));
-        assert!(said(Path::new("/dev/full")).ends_with("is no file: name one"));
+        let error_for = |path: &Path| TrailFile::open(path, LIMITS).unwrap_err().to_string();
+        assert!(error_for(&scratch.0).ends_with("is no file: name one"));
+        assert!(error_for(Path::new("/dev/full")).ends_with("is no file: name one"));
         assert!(
-            said(&scratch.0.join("none/audit.jsonl")).contains("give it a directory that is there")
+            error_for(&scratch.0.join("none/audit.jsonl"))
+                .contains("give it a directory that is there")
         );
         let other = scratch.0.join("notes");
         fs::write(&other, "what somebody wrote\n").unwrap();
-        assert!(said(&other).contains("has something else in it"));
+        assert!(error_for(&other).contains("has something else in it"));
         let _held = TrailFile::open(&scratch.file(), LIMITS).unwrap();
-        assert!(said(&scratch.file()).starts_with("another server writes to"));
+        assert!(error_for(&scratch.file()).starts_with("another server writes to"));
         let mode = fs::metadata(scratch.file()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]
-    fn the_next_process_finds_where_the_last_one_left_off() {
+    fn finds_where_the_last_process_left_off() {
         let scratch = Scratch::new();
         let mut chain = Chain::begin("c".to_owned());
         let found = || TrailFile::open(&scratch.file(), LIMITS).unwrap().1;
@@ -318,17 +320,17 @@ pub mod tests {
             assert_eq!((found.torn, found.open_line), (torn, open_line));
             assert_eq!(found.chain.as_ref(), Some(&chain));
         }
-        // Half of the very first line.
+        // An incomplete first line.
         fs::write(scratch.file(), &whole[..40]).unwrap();
         assert_eq!((found().chain, found().torn), (None, 40));
-        // A rotation that nothing followed.
+        // A rotation without any line after it.
         fs::write(scratch.file(), "").unwrap();
         fs::write(numbered(&scratch.file(), 1), &whole).unwrap();
         assert_eq!(found().chain, Some(chain));
     }
 
     #[test]
-    fn files_move_on_and_the_oldest_is_let_go() {
+    fn rotation_deletes_the_oldest_file() {
         let scratch = Scratch::new();
         let (mut trail, _) = TrailFile::open(&scratch.file(), LIMITS).unwrap();
         for round in 0..5 {

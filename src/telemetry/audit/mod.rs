@@ -1,12 +1,15 @@
-//! The audit trail: one line for each tool call, bound into a chain, so that a line that is changed or taken away is missed.
+//! The audit trail: one line per tool call, in a hash chain, so that a changed or removed line is
+//! detected.
 //!
-//! Like the log it belongs to the process: [`start`] makes it, and without it [`called`] costs one look at an empty cell.
-//! A call renders its members ([`record`]) and leaves them in a [`queue`]; a thread of its own ([`writer`]), since
-//! files block, binds them into the [`chain`] and writes them to a [`file`] or into the log's stream. [`verify`] reads them
-//! again; it knows nothing of those that write.
+//! The trail is global to the process, like the log: [`start`] creates it, and without it
+//! [`called`] only checks an empty cell. A call renders its members ([`record`]) and puts them into
+//! a [`queue`]. A dedicated thread ([`writer`]), since file I/O blocks, links them into the
+//! [`chain`] and writes them to a [`file`] or into the stream of the log. [`verify`] reads a trail
+//! and depends on none of the writing modules.
 //!
-//! A call that may have changed something is answered only when its line is written ([`Durable`]), so that a process which
-//! is killed leaves no answered write without a line. The wait is bounded: a disk that does not take lines stops no call.
+//! A call that may have changed something is answered only when its line is written ([`Durable`]),
+//! so that even a killed process leaves no answered write without a line. The wait is bounded: an
+//! unwritable disk stops no call.
 
 pub mod chain;
 mod file;
@@ -45,16 +48,16 @@ pub enum StartError {
     Thread(io::Error),
 }
 
-/// Where the trail goes.
-pub enum To<'a> {
+/// The destination of the trail.
+pub enum Destination<'a> {
     File(&'a Path, Limits),
     /// Between the lines of the log.
     Stream(Box<dyn Write + Send>),
 }
 
-/// Whose calls they are, and what serves them.
+/// The fields that are equal in all calls: the tenant and the server.
 #[derive(Debug, Clone, Copy)]
-pub struct Of<'a> {
+pub struct Identity<'a> {
     pub tenant: &'a str,
     pub version: &'a str,
 }
@@ -67,44 +70,51 @@ struct Trail {
     done: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
-/// From now on calls leave a line. A second start changes nothing.
-pub fn start(to: To<'_>, of: Of<'_>, durability: Durability) -> Result<(), StartError> {
+/// Starts the trail. A second start changes nothing.
+pub fn start(
+    to: Destination<'_>,
+    of: Identity<'_>,
+    durability: Durability,
+) -> Result<(), StartError> {
     survive_limits();
     let trail = Trail::begin(to, of, durability, MOST_BYTES)?;
     let _ = TRAIL.set(trail);
     Ok(())
 }
 
-/// A call has ended that changed nothing.
+/// Records a finished call that changed nothing.
 pub fn called(call: &Call<'_>) {
     if let Some(trail) = TRAIL.get() {
         trail.called(call);
     }
 }
 
-/// A call has ended that may have changed something. It is to be answered when its line is durable.
+/// Records a finished call that may have changed something. The response must wait for the returned
+/// [`Durable`].
 pub fn wrote(call: &Call<'_>) -> Durable {
     TRAIL
         .get()
         .map_or_else(Durable::now, |trail| trail.wrote(call))
 }
 
-/// The line of a call, on its way to where the end of this process does not reach it.
+/// Resolves when the line of a call survives the end of this process.
 #[derive(Debug)]
 #[must_use]
 pub struct Durable(Option<(Arc<Queue>, oneshot::Receiver<()>)>);
 
 impl Durable {
-    /// There is nothing to wait for.
+    /// A value that resolves at once.
     pub fn now() -> Self {
         Self(None)
     }
 
-    /// Returns when the line is written, or when it is not known when it will be: then it stays in the queue and the call
-    /// goes on, as all that follow do until lines are written again.
+    /// Returns when the line is written, or after a bounded wait. After a timeout the line stays in
+    /// the queue, and no call waits until lines are written again.
     pub async fn reached(self) {
-        let Some((queue, told)) = self.0 else { return };
-        if tokio::time::timeout(LONGEST_WAIT, told).await.is_err() && queue.stall() {
+        let Some((queue, written)) = self.0 else {
+            return;
+        };
+        if tokio::time::timeout(LONGEST_WAIT, written).await.is_err() && queue.stall() {
             tracing::warn!(
                 "the audit trail has not taken a line for {LONGEST_WAIT:?}: calls are answered before their lines are \
                  written, until it does"
@@ -113,12 +123,12 @@ impl Durable {
     }
 }
 
-/// Whether calls leave a line, for whoever has to find something out first.
+/// Whether the trail is on, so that callers can skip work that only the trail needs.
 pub fn is_on() -> bool {
     TRAIL.get().is_some()
 }
 
-/// Nothing more comes: waits until what there is is written, but not longer than `within`.
+/// Closes the trail and waits until it is written, for at most `within`.
 pub async fn finish(within: Duration) {
     if let Some(trail) = TRAIL.get() {
         trail.finish(within).await;
@@ -127,17 +137,17 @@ pub async fn finish(within: Duration) {
 
 impl Trail {
     fn begin(
-        to: To<'_>,
-        of: Of<'_>,
+        to: Destination<'_>,
+        of: Identity<'_>,
         durability: Durability,
         room: usize,
     ) -> Result<Self, StartError> {
         let (sink, found) = match to {
-            To::File(path, limits) => {
+            Destination::File(path, limits) => {
                 let (file, found) = TrailFile::open(path, limits)?;
                 (Sink::File(file), found)
             }
-            To::Stream(stream) => (Sink::Stream(stream), Found::default()),
+            Destination::Stream(stream) => (Sink::Stream(stream), Found::default()),
         };
         let queue = Arc::new(Queue::new(room));
         let syncs = durability == Durability::Synced;
@@ -145,7 +155,7 @@ impl Trail {
         let writer = Writer::new(Arc::clone(&queue), sink, syncs, found, chain, of.version);
         let (tell, done) = oneshot::channel();
         let thread = thread::Builder::new().name("audit".to_owned());
-        // It ends with the queue, and whoever waits for that hears of it otherwise.
+        // Detached: it ends when the queue is closed, and `done` reports that.
         let _thread = thread
             .spawn(move || {
                 writer.run();
@@ -169,8 +179,8 @@ impl Trail {
             self.called(call);
             return Durable::now();
         }
-        let told = self.queue.put_urgent(&call.members(&self.tenant));
-        Durable(told.map(|told| (Arc::clone(&self.queue), told)))
+        let written = self.queue.put_urgent(&call.members(&self.tenant));
+        Durable(written.map(|written| (Arc::clone(&self.queue), written)))
     }
 
     async fn finish(&self, within: Duration) {
@@ -190,10 +200,11 @@ impl Trail {
     }
 }
 
-/// A file that may not grow any further is a full disk like any other, and would end the process with a signal.
+/// Handles SIGXFSZ, so that a file that reaches its size limit is reported like a full disk and
+/// does not end the process.
 fn survive_limits() {
     let number = rustix::process::Signal::XFSZ.as_raw();
-    // Once asked for, a signal no longer does what it did.
+    // A registered handler replaces the default action of the signal.
     if let Err(error) = signal(SignalKind::from_raw(number)) {
         tracing::debug!(%error, "SIGXFSZ cannot be caught");
     }

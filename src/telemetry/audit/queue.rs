@@ -1,10 +1,11 @@
-//! Lines between the calls that make them and the thread that writes them.
+//! The queue between calls and the thread that writes the trail.
 //!
-//! A line that finds no room is counted and gone. The thread is woken only for the first line; while it gathers more, a
-//! call costs a short lock and a copy.
+//! A line that exceeds the capacity is counted and dropped. Only the first line wakes the thread;
+//! while it gathers more lines, a call costs a short lock and a copy.
 //!
-//! A line may be waited for until it is written. Such a line ends the gathering at once, and all lines that came by then
-//! are written together, so that many calls share one write. While the trail cannot be written there is no waiting.
+//! A call may wait until its line is written. Such a line ends the gathering at once, and all lines
+//! queued by then are written together, so that concurrent calls share one write. While the trail
+//! is unwritable no call waits.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,151 +14,155 @@ use tokio::sync::oneshot;
 
 use crate::telemetry::metrics;
 
-/// Some ten thousand lines: the better part of a second at full load, hours of an ordinary day.
+/// About ten thousand lines: nearly a second at full load, hours of ordinary use.
 pub const MOST_BYTES: usize = 4 << 20;
 
-/// For a line to be written. A disk that takes longer is slow or gone, and calls do not depend on it.
+/// How long a call waits for its line. Calls must not depend on a disk that is slower.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-/// Past this the thread is told not to gather any longer.
+/// Size from which the thread stops gathering and writes.
 const MANY_BYTES: usize = MOST_BYTES / 4;
 
-/// What is kept of the room of a batch for the next one.
+/// Capacity of a batch's buffer that is kept for the next batch.
 const KEPT_BYTES: usize = 256 << 10;
 
 #[derive(Debug)]
 pub struct Queue {
-    held: Mutex<Held>,
+    state: Mutex<State>,
     changed: Condvar,
     most: usize,
 }
 
 #[derive(Debug, Default)]
-struct Held {
-    /// The members of each line, with a line's end behind them.
+struct State {
+    /// The members of each line, each terminated by a line feed.
     lines: Vec<u8>,
     lost: u64,
     closed: bool,
-    /// Of the lines, those that are waited for.
+    /// Senders for the lines that a call waits for.
     waiting: Vec<Waiting>,
-    /// A line that is not gathered any longer is among them.
+    /// A line that ends the gathering is among them.
     urgent: bool,
-    /// Nothing is written at the moment, so there is nothing to wait for.
+    /// Nothing can be written at the moment, so no call waits.
     stalled: bool,
 }
 
-/// Told when a line is written; dropped when it is not known when that will be.
+/// Signals that a line is written; dropped when that is unknown.
 pub type Waiting = oneshot::Sender<()>;
 
-/// What the thread has taken.
+/// What the thread takes from the queue at once.
 #[derive(Debug, Default)]
 pub struct Batch {
     pub lines: Vec<u8>,
-    /// So many came after these and found no room.
+    /// How many lines after these were dropped.
     pub lost: u64,
-    /// Those to tell once the lines are written.
+    /// To be signalled when the lines are written.
     pub waiting: Vec<Waiting>,
-    /// Nothing comes any more.
+    /// The queue is closed.
     pub closed: bool,
 }
 
 impl Queue {
     pub fn new(most: usize) -> Self {
         Self {
-            held: Mutex::default(),
+            state: Mutex::default(),
             changed: Condvar::new(),
             most,
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `members` has no line's end in it.
+    /// Queues a line. `members` must not contain a line feed.
     pub fn put(&self, members: &str) {
         self.put_line(members, false);
     }
 
-    /// The same for a line that is to be written at once. What is returned says when it is; `None`: that is not known.
+    /// Queues a line that must be written at once. The receiver resolves when it is written; `None`
+    /// means that this is unknown.
     pub fn put_urgent(&self, members: &str) -> Option<oneshot::Receiver<()>> {
         self.put_line(members, true)
     }
 
     fn put_line(&self, members: &str, urgent: bool) -> Option<oneshot::Receiver<()>> {
-        let mut held = self.held();
-        let (before, after) = (held.lines.len(), held.lines.len() + members.len() + 1);
-        // Once a line is lost, so are those that follow, until the thread has been here: what is lost is then in one place.
-        if held.closed || held.lost > 0 || after > self.most {
-            held.lost += 1;
+        let mut state = self.state();
+        let (before, after) = (state.lines.len(), state.lines.len() + members.len() + 1);
+        // After one dropped line all lines are dropped until the next batch, so that the gap is in
+        // one position.
+        if state.closed || state.lost > 0 || after > self.most {
+            state.lost += 1;
             metrics::audit_lost(1);
             return None;
         }
-        held.lines.extend_from_slice(members.as_bytes());
-        held.lines.push(b'\n');
-        let hurries = urgent && !held.urgent;
-        held.urgent |= urgent;
-        let told = (urgent && !held.stalled)
+        state.lines.extend_from_slice(members.as_bytes());
+        state.lines.push(b'\n');
+        let newly_urgent = urgent && !state.urgent;
+        state.urgent |= urgent;
+        let written = (urgent && !state.stalled)
             .then(oneshot::channel)
-            .map(|(tell, told)| {
-                held.waiting.push(tell);
-                told
+            .map(|(tell, written)| {
+                state.waiting.push(tell);
+                written
             });
-        drop(held);
-        if before == 0 || hurries || (before < MANY_BYTES && after >= MANY_BYTES) {
+        drop(state);
+        if before == 0 || newly_urgent || (before < MANY_BYTES && after >= MANY_BYTES) {
             self.changed.notify_one();
         }
-        told
+        written
     }
 
-    /// No call waits for a line until [`resume`](Self::resume). Returns whether that is news.
+    /// Stops calls from waiting, until [`resume`](Self::resume). Returns whether the state changed.
     pub fn stall(&self) -> bool {
-        let mut held = self.held();
-        held.waiting.clear();
-        !std::mem::replace(&mut held.stalled, true)
+        let mut state = self.state();
+        state.waiting.clear();
+        !std::mem::replace(&mut state.stalled, true)
     }
 
-    /// Lines are written. Returns whether that is news.
+    /// Lets calls wait again. Returns whether the state changed.
     pub fn resume(&self) -> bool {
-        std::mem::take(&mut self.held().stalled)
+        std::mem::take(&mut self.state().stalled)
     }
 
-    /// Nothing is taken in from now on.
+    /// Closes the queue: further lines are dropped.
     pub fn close(&self) {
-        self.held().closed = true;
+        self.state().closed = true;
         self.changed.notify_one();
     }
 
-    /// Waits for a line, at most so long; then gathers more for a while.
+    /// Waits for a line, for at most `at_most`, then gathers more for `gather`.
     pub fn take(&self, spare: Vec<u8>, at_most: Duration, gather: Duration) -> Batch {
-        let nothing = |held: &mut Held| held.lines.is_empty() && held.lost == 0 && !held.closed;
-        let held = self
+        let nothing =
+            |state: &mut State| state.lines.is_empty() && state.lost == 0 && !state.closed;
+        let state = self
             .changed
-            .wait_timeout_while(self.held(), at_most, nothing);
-        let (mut held, _) = held.unwrap_or_else(PoisonError::into_inner);
-        if !held.lines.is_empty() {
-            let few =
-                |held: &mut Held| held.lines.len() < MANY_BYTES && !held.urgent && !held.closed;
-            let gathered = self.changed.wait_timeout_while(held, gather, few);
-            (held, _) = gathered.unwrap_or_else(PoisonError::into_inner);
+            .wait_timeout_while(self.state(), at_most, nothing);
+        let (mut state, _) = state.unwrap_or_else(PoisonError::into_inner);
+        if !state.lines.is_empty() {
+            let few = |state: &mut State| {
+                state.lines.len() < MANY_BYTES && !state.urgent && !state.closed
+            };
+            let gathered = self.changed.wait_timeout_while(state, gather, few);
+            (state, _) = gathered.unwrap_or_else(PoisonError::into_inner);
         }
         let mut spare = spare;
         spare.clear();
         spare.shrink_to(KEPT_BYTES);
-        held.urgent = false;
+        state.urgent = false;
         Batch {
-            lines: std::mem::replace(&mut held.lines, spare),
-            lost: std::mem::take(&mut held.lost),
-            waiting: std::mem::take(&mut held.waiting),
-            closed: held.closed,
+            lines: std::mem::replace(&mut state.lines, spare),
+            lost: std::mem::take(&mut state.lost),
+            waiting: std::mem::take(&mut state.waiting),
+            closed: state.closed,
         }
     }
 
-    /// Lets time pass, unless the queue is closed meanwhile.
+    /// Waits for `time` or until the queue is closed. Returns whether it is closed.
     pub fn pause(&self, time: Duration) -> bool {
         let waited = self
             .changed
-            .wait_timeout_while(self.held(), time, |held| !held.closed);
+            .wait_timeout_while(self.state(), time, |state| !state.closed);
         waited.unwrap_or_else(PoisonError::into_inner).0.closed
     }
 }
@@ -171,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_its_room_lines_are_counted_until_it_is_emptied() {
+    fn drops_and_counts_lines_over_capacity_until_taken() {
         let queue = Queue::new(10);
         for line in ["one", "two", "four", "x"] {
             queue.put(line);
@@ -191,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_ends_the_waiting_and_so_does_the_end() {
+    fn take_returns_on_a_line_and_on_close() {
         let queue = Queue::new(100);
         let forever = Duration::from_secs(3600);
         std::thread::scope(|scope| {
@@ -207,38 +212,38 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_waited_for_is_not_gathered_with_later_ones() {
+    fn an_urgent_line_ends_the_gathering() {
         let queue = Queue::new(100);
         let forever = Duration::from_secs(3600);
         std::thread::scope(|scope| {
             let taking = scope.spawn(|| queue.take(Vec::new(), forever, forever));
             queue.put("one");
-            let told = queue.put_urgent("two").unwrap();
+            let written = queue.put_urgent("two").unwrap();
             let batch = taking.join().unwrap();
             assert_eq!(batch.lines, b"one\ntwo\n");
             batch
                 .waiting
                 .into_iter()
                 .for_each(|tell| tell.send(()).unwrap());
-            assert_eq!(told.blocking_recv(), Ok(()));
+            assert_eq!(written.blocking_recv(), Ok(()));
         });
-        // The next is gathered again.
+        // The next line is gathered again.
         queue.put("three");
         let batch = queue.take(Vec::new(), forever, Duration::ZERO);
         assert!(batch.waiting.is_empty());
     }
 
     #[test]
-    fn while_nothing_is_written_there_is_no_waiting() {
+    fn no_call_waits_while_stalled() {
         let queue = Queue::new(100);
-        let told = queue.put_urgent("one").unwrap();
+        let written = queue.put_urgent("one").unwrap();
         assert!(queue.stall() && !queue.stall());
-        assert!(told.blocking_recv().is_err());
+        assert!(written.blocking_recv().is_err());
         assert!(queue.put_urgent("two").is_none());
         assert!(queue.resume() && !queue.resume());
         assert!(queue.put_urgent("three").is_some());
         assert_eq!(take(&queue).lines, b"one\ntwo\nthree\n");
-        // What finds no room will not be written.
+        // A dropped line will not be written.
         assert!(queue.put_urgent(&"x".repeat(100)).is_none());
     }
 }

@@ -1,5 +1,5 @@
-//! What a line says of a call: who, which tool, which item, what came of it. Names and numbers only; nothing of what a
-//! call carries ever gets here, since [`Call`] has no place for it.
+//! Renders the members of an audit line: user, tool, item and outcome of a call. Only names and
+//! numbers; [`Call`] has no field for the content of a call.
 
 use std::time::SystemTime;
 
@@ -10,26 +10,26 @@ use crate::telemetry::fields;
 use crate::telemetry::json::{push, push_member};
 use crate::telemetry::timestamp::Stamp;
 
-/// A call that has ended, in the words of its line in the log.
+/// A finished call, with the values of its log line.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a> {
     pub correlation_id: &'a str,
     pub user: &'a str,
-    /// What the client calls itself, made harmless already.
+    /// The client's name, sanitised.
     pub client: Option<&'a str>,
     pub transport: &'a str,
     pub tool: &'a str,
     pub item: Option<Uuid>,
     pub outcome: &'a str,
     pub error_code: Option<&'a str>,
-    /// What the API answered to a call that failed there.
+    /// The API's status for a call that failed there.
     pub status: Option<u16>,
-    /// None of a call that was refused before it began.
+    /// `None` for a call that was rejected before it began.
     pub duration_ms: Option<f64>,
 }
 
 impl Call<'_> {
-    /// The members of its line, in their order.
+    /// Renders the members of the line, in a fixed order.
     pub fn members(&self, tenant: &str) -> String {
         let mut line = event(Event::Call);
         push_member(&mut line, fields::TENANT, tenant);
@@ -62,7 +62,7 @@ impl Call<'_> {
     }
 }
 
-/// The members that every line begins with.
+/// Renders the members that every line begins with.
 pub fn event(event: Event) -> String {
     let mut line = String::with_capacity(384);
     line.extend(["\"", fields::TIME, "\":\""]);
@@ -72,7 +72,7 @@ pub fn event(event: Event) -> String {
     line
 }
 
-/// The same, with a number.
+/// Like [`event`], with a count.
 pub fn counted(kind: Event, name: &str, count: u64) -> String {
     let mut line = event(kind);
     number(&mut line, name, count);
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_order_of_members_is_fixed_and_what_is_not_known_is_left_out() {
+    fn members_have_a_fixed_order_and_unknown_ones_are_omitted() {
         let all = Call {
             correlation_id: "c-1",
             user: "a\"d\na",

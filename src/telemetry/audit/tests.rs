@@ -12,7 +12,7 @@ use super::record::{counted, event};
 use super::verify::{Anchors, Kind, Report, Trails};
 use super::*;
 
-/// A trail of a start, so many calls, and an end.
+/// A trail of a start, `calls` calls, and an end.
 fn trail(calls: usize) -> Vec<Vec<u8>> {
     let mut chain = Chain::begin("c".to_owned());
     let mut kinds = vec![Event::Start];
@@ -44,7 +44,7 @@ fn wrong(report: &Report) -> Vec<Kind> {
 }
 
 #[test]
-fn what_was_written_is_well() {
+fn an_untouched_trail_is_valid() {
     let lines = trail(5);
     let report = verified(&lines.concat());
     assert_eq!(report.findings, []);
@@ -55,7 +55,7 @@ fn what_was_written_is_well() {
         (chain.lines, chain.first.0, chain.last.0, chain.ended),
         (7, 1, 7, true)
     );
-    // In files, whatever their order.
+    // Split into files, in any order.
     let (first, second) = lines.split_at(3);
     let report = verified_by(&[&second.concat(), &first.concat()], &Anchors::default());
     assert_eq!(report.findings, []);
@@ -71,21 +71,21 @@ enum Tampering {
 }
 
 fn tampering() -> impl Strategy<Value = Tampering> {
-    let place = 0..100_usize;
+    let index = 0..100_usize;
     prop_oneof![
-        place.clone().prop_map(Tampering::Remove),
-        (place.clone(), place.clone()).prop_map(|(line, to)| Tampering::Double(line, to)),
-        (place.clone(), place.clone()).prop_map(|(one, other)| Tampering::Swap(one, other)),
-        (place.clone(), 0..10_000_usize, 1..=255_u8)
+        index.clone().prop_map(Tampering::Remove),
+        (index.clone(), index.clone()).prop_map(|(line, to)| Tampering::Double(line, to)),
+        (index.clone(), index.clone()).prop_map(|(one, other)| Tampering::Swap(one, other)),
+        (index.clone(), 0..10_000_usize, 1..=255_u8)
             .prop_map(|(line, at, flip)| Tampering::Flip(line, at, flip)),
-        place.prop_map(Tampering::Insert),
+        index.prop_map(Tampering::Insert),
     ]
 }
 
 proptest! {
-    /// At any place but the two ends, which only a kept hash can show.
+    /// Excludes the two ends, where only a stored hash reveals a change.
     #[test]
-    fn whatever_is_done_to_the_lines_is_found(calls in 2..12_usize, what in tampering()) {
+    fn any_tampering_is_detected(calls in 2..12_usize, what in tampering()) {
         let lines = trail(calls);
         let count = lines.len();
         let head = verified(&lines.concat()).chains[0].head;
@@ -103,7 +103,7 @@ proptest! {
                 line[at] ^= flip;
             }
             Tampering::Insert(at) => {
-                // By somebody who knows how it is done.
+                // By an attacker who knows the format.
                 let mut forged = Vec::new();
                 let mut chain = Chain { id: "c".to_owned(), seq: at as u64 % 12, head: Hash::default() };
                 chain.append(event(Event::Call).as_bytes(), &mut forged);
@@ -112,34 +112,39 @@ proptest! {
         }
         let same_digits = other.concat().eq_ignore_ascii_case(&lines.concat());
         prop_assume!(!same_digits);
-        // Whoever has kept the last hash and knows the beginning.
+        // The verifier knows the beginning and the last hash.
         let anchors = Anchors { after: Some(Hash::default()), heads: vec![head] };
         let report = verified_by(&[&other.concat()], &anchors);
         prop_assert!(!wrong(&report).is_empty(), "{:?}", report);
     }
 
-    /// From there on everything has to be written anew, and then its last hash is another.
+    /// All following lines would have to be rewritten, which changes the last hash.
     #[test]
-    fn a_line_that_is_written_anew_with_its_hash_does_not_fit(calls in 3..12_usize, place in 1..12_usize) {
+    fn a_rewritten_line_with_a_valid_hash_breaks_the_chain(calls in 3..12_usize, index in 1..12_usize) {
         let mut lines = trail(calls);
-        let place = place.min(calls);
-        let before = super::chain::read(lines[place - 1].trim_ascii_end()).unwrap();
+        let index = index.min(calls);
+        let before = super::chain::read(lines[index - 1].trim_ascii_end()).unwrap();
         let mut chain = Chain { id: before.chain, seq: before.seq, head: before.hash };
-        lines[place].clear();
-        chain.append(counted(Event::Call, "lines", 7).as_bytes(), &mut lines[place]);
+        lines[index].clear();
+        chain.append(counted(Event::Call, "lines", 7).as_bytes(), &mut lines[index]);
         let report = verified(&lines.concat());
         prop_assert_eq!(wrong(&report), [Kind::Altered]);
-        prop_assert_eq!(report.findings[0].place.unwrap().line, place as u64 + 2);
+        prop_assert_eq!(report.findings[0].position.unwrap().line, index as u64 + 2);
     }
 }
 
 #[test]
-fn each_thing_is_called_by_its_name_and_place() {
+fn findings_have_their_kind_and_position() {
     let lines = trail(6);
     let at = |report: &Report| -> Vec<(Kind, u64)> {
         let found = report.findings.iter();
         found
-            .map(|finding| (finding.kind, finding.place.map_or(0, |place| place.line)))
+            .map(|finding| {
+                (
+                    finding.kind,
+                    finding.position.map_or(0, |position| position.line),
+                )
+            })
             .collect()
     };
     let mut removed = lines.clone();
@@ -166,7 +171,7 @@ fn each_thing_is_called_by_its_name_and_place() {
     let mut foreign = lines.clone();
     foreign.insert(2, b"what somebody wrote\n".to_vec());
     assert_eq!(at(&verified(&foreign.concat())), [(Kind::Foreign, 3)]);
-    // The ends: seen only by whoever has kept a hash.
+    // Changes at the ends are found only with a stored hash.
     let head = verified(&lines.concat()).chains[0].head;
     let anchors = Anchors {
         after: None,
@@ -192,7 +197,7 @@ fn each_thing_is_called_by_its_name_and_place() {
 }
 
 #[test]
-fn lines_are_found_in_a_log_whatever_is_around_them() {
+fn finds_lines_in_a_log() {
     let mut log = Vec::new();
     for line in trail(3) {
         log.extend_from_slice(
@@ -208,7 +213,7 @@ fn lines_are_found_in_a_log_whatever_is_around_them() {
     assert_eq!(report.chains[0].lines, 5);
 }
 
-const OF: Of<'_> = Of {
+const IDENTITY: Identity<'_> = Identity {
     tenant: "acme",
     version: "1.2.3",
 };
@@ -228,10 +233,10 @@ fn call(tool: &str) -> Call<'_> {
     }
 }
 
-fn begun(scratch: &Scratch) -> Trail {
+fn started(scratch: &Scratch) -> Trail {
     Trail::begin(
-        To::File(&scratch.file(), LIMITS),
-        OF,
+        Destination::File(&scratch.file(), LIMITS),
+        IDENTITY,
         Durability::Written,
         MOST_BYTES,
     )
@@ -253,7 +258,7 @@ fn all_of(scratch: &Scratch) -> Report {
 async fn the_chain_goes_on_through_files_and_processes() {
     let scratch = Scratch::new();
     for round in 0..3 {
-        let trail = begun(&scratch);
+        let trail = started(&scratch);
         trail.called(&call("get_note"));
         trail.finish(LONG).await;
         let report = all_of(&scratch);
@@ -275,29 +280,29 @@ async fn the_chain_goes_on_through_files_and_processes() {
 }
 
 #[tokio::test]
-async fn half_a_line_is_left_told_and_not_held_against_the_trail() {
+async fn an_incomplete_last_line_is_recorded_and_legitimate() {
     let large = Limits {
         bytes: 1 << 20,
         files: 1,
     };
     for (missing, is_half) in [(30, true), (1, false), (0, false)] {
         let scratch = Scratch::new();
-        let begun = || {
+        let started = || {
             Trail::begin(
-                To::File(&scratch.file(), large),
-                OF,
+                Destination::File(&scratch.file(), large),
+                IDENTITY,
                 Durability::Written,
                 MOST_BYTES,
             )
             .unwrap()
         };
-        let trail = begun();
+        let trail = started();
         trail.called(&call("get_note"));
         trail.finish(LONG).await;
         let whole = fs::read(scratch.file()).unwrap();
         fs::write(scratch.file(), &whole[..whole.len() - missing]).unwrap();
         assert_eq!(wrong(&all_of(&scratch)), [], "it may be being written");
-        begun().finish(LONG).await;
+        started().finish(LONG).await;
         let report = all_of(&scratch);
         assert_eq!(wrong(&report), []);
         let torn = report
@@ -305,12 +310,12 @@ async fn half_a_line_is_left_told_and_not_held_against_the_trail() {
             .iter()
             .any(|finding| finding.kind == Kind::Torn);
         assert_eq!(torn, is_half, "{report:?}");
-        // A start, a call, the end or the word that it was torn, and the next start and end.
+        // Start, call, end or torn, then the next start and end.
         assert_eq!(report.chains[0].last.0, 5, "{report:?}");
     }
 }
 
-/// A disk that is full for as long as it is told.
+/// A disk that is full while its room is 0.
 #[derive(Clone, Default)]
 struct Disk(Arc<Mutex<State>>);
 
@@ -340,13 +345,13 @@ impl Write for Disk {
 }
 
 #[tokio::test]
-async fn a_full_disk_costs_only_what_finds_no_room_and_that_is_told() {
+async fn a_full_disk_loses_only_lines_over_capacity_and_records_them() {
     let disk = Disk::default();
     disk.0.lock().unwrap().room = 100;
     let one = call("get_note").members("acme").len() + 1;
     let trail = Trail::begin(
-        To::Stream(Box::new(disk.clone())),
-        OF,
+        Destination::Stream(Box::new(disk.clone())),
+        IDENTITY,
         Durability::Written,
         5 * one + 3,
     )
@@ -374,13 +379,13 @@ async fn a_full_disk_costs_only_what_finds_no_room_and_that_is_told() {
     assert_eq!(report.chains[0].lines, 1 + 5 + 1 + 1);
 }
 
-/// What waits is written at the last try, and what the queue has with it.
+/// The last attempt writes the pending lines and those that are still queued.
 #[tokio::test]
-async fn a_disk_that_has_room_at_the_very_end_gets_all_of_it() {
+async fn the_last_attempt_writes_everything() {
     let disk = Disk::default();
     let trail = Trail::begin(
-        To::Stream(Box::new(disk.clone())),
-        OF,
+        Destination::Stream(Box::new(disk.clone())),
+        IDENTITY,
         Durability::Written,
         MOST_BYTES,
     )
@@ -401,10 +406,10 @@ async fn a_disk_that_has_room_at_the_very_end_gets_all_of_it() {
 }
 
 #[tokio::test]
-async fn a_disk_that_stays_full_holds_nobody_up() {
+async fn a_full_disk_does_not_delay_shutdown() {
     let trail = Trail::begin(
-        To::Stream(Box::new(Disk::default())),
-        OF,
+        Destination::Stream(Box::new(Disk::default())),
+        IDENTITY,
         Durability::Written,
         MOST_BYTES,
     )
@@ -414,15 +419,20 @@ async fn a_disk_that_stays_full_holds_nobody_up() {
 }
 
 #[tokio::test]
-async fn a_call_that_wrote_is_answered_when_its_line_is_in_the_file() {
+async fn a_write_is_answered_when_its_line_is_in_the_file() {
     let large = Limits {
         bytes: 1 << 20,
         files: 1,
     };
     for durability in [Durability::Written, Durability::Synced] {
         let scratch = Scratch::new();
-        let trail =
-            Trail::begin(To::File(&scratch.file(), large), OF, durability, MOST_BYTES).unwrap();
+        let trail = Trail::begin(
+            Destination::File(&scratch.file(), large),
+            IDENTITY,
+            durability,
+            MOST_BYTES,
+        )
+        .unwrap();
         for calls in 1..=20 {
             trail.wrote(&call("create_note")).reached().await;
             let text = fs::read_to_string(scratch.file()).unwrap();
@@ -447,16 +457,16 @@ async fn a_call_that_wrote_is_answered_when_its_line_is_in_the_file() {
 }
 
 #[tokio::test]
-async fn no_call_waits_for_a_disk_that_is_full() {
+async fn no_call_waits_for_a_full_disk() {
     let disk = Disk::default();
     let trail = Trail::begin(
-        To::Stream(Box::new(disk.clone())),
-        OF,
+        Destination::Stream(Box::new(disk.clone())),
+        IDENTITY,
         Durability::Written,
         MOST_BYTES,
     )
     .unwrap();
-    // The first line of the trail finds no room.
+    // The first line of the trail is refused.
     while disk.0.lock().unwrap().refused == 0 {
         tokio::task::yield_now().await;
     }
@@ -472,7 +482,7 @@ async fn no_call_waits_for_a_disk_that_is_full() {
     );
 }
 
-/// A disk that says nothing from the moment when it hangs until it is let go.
+/// A disk whose writes block from when it hangs until it is released.
 struct Hanging {
     hangs: Arc<AtomicBool>,
     until: std::sync::mpsc::Receiver<()>,
@@ -493,7 +503,7 @@ impl Write for Hanging {
 }
 
 #[tokio::test]
-async fn a_disk_that_hangs_is_waited_for_once_and_not_for_long() {
+async fn a_hanging_disk_is_waited_for_once_and_briefly() {
     let (let_go, until) = std::sync::mpsc::channel();
     let (disk, hangs) = (Disk::default(), Arc::new(AtomicBool::new(false)));
     disk.0.lock().unwrap().room = usize::MAX;
@@ -503,22 +513,22 @@ async fn a_disk_that_hangs_is_waited_for_once_and_not_for_long() {
         disk: disk.clone(),
     };
     let trail = Trail::begin(
-        To::Stream(Box::new(stream)),
-        OF,
+        Destination::Stream(Box::new(stream)),
+        IDENTITY,
         Durability::Written,
         MOST_BYTES,
     )
     .unwrap();
     trail.wrote(&call("create_note")).reached().await;
     hangs.store(true, Ordering::SeqCst);
-    // The clock is the test's own from here on, so that the bound passes at once.
+    // With a paused clock the bound passes at once.
     tokio::time::pause();
-    let begun = tokio::time::Instant::now();
+    let started = tokio::time::Instant::now();
     trail.wrote(&call("create_note")).reached().await;
-    let waited = begun.elapsed();
+    let waited = started.elapsed();
     assert!(waited >= LONGEST_WAIT, "{waited:?}");
     trail.wrote(&call("create_note")).reached().await;
-    assert_eq!(begun.elapsed(), waited, "the next does not wait again");
+    assert_eq!(started.elapsed(), waited, "the next does not wait again");
     drop(let_go);
     trail.queue.close();
     let done = trail.done.lock().unwrap().take().unwrap();
@@ -528,9 +538,9 @@ async fn a_disk_that_hangs_is_waited_for_once_and_not_for_long() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_moved_away_is_followed_by_another() {
+async fn a_moved_file_is_replaced_by_a_new_one() {
     let scratch = Scratch::new();
-    let trail = begun(&scratch);
+    let trail = started(&scratch);
     let moved = scratch.0.join("moved");
     while fs::metadata(scratch.file()).unwrap().len() == 0 {
         tokio::task::yield_now().await;

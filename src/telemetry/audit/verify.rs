@@ -1,39 +1,39 @@
-//! Reads a trail again and says what is not as it was written: lines that are altered, missing, doubled, out of order.
+//! Verifies a trail: finds lines that are altered, missing, duplicated or out of order.
 //!
-//! Files may come in any order, and one text may have several chains: lines are put together by the chain that they
-//! name and by their number. What a chain by itself cannot show is that its beginning or its end was taken away; for that
-//! somebody has to have kept a hash ([`Anchors`]).
+//! Files may be read in any order, and one file may contain several chains: lines are grouped by
+//! chain and sorted by number. A chain alone cannot prove that its beginning and its end are
+//! complete; that takes a hash stored elsewhere ([`Anchors`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead};
 
-use super::chain::{self, Event, Hash, Link, MARK, Unsound};
+use super::chain::{self, Event, Hash, LineError, Link, MARK};
 
-/// Where a line was read: the number of the text among all, and the line's in it, from 1.
+/// The position of a line: the index of its file, and the line number in it, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     pub source: usize,
     pub line: u64,
 }
 
-/// Something that is to be said of a trail.
+/// An observation about a trail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub kind: Kind,
-    pub place: Option<Position>,
+    pub position: Option<Position>,
     pub what: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// These say that the trail is not what was written.
+    /// These prove that the trail is not as it was written.
     Altered,
     Missing,
     Doubled,
     OutOfOrder,
     Foreign,
     Unanchored,
-    /// These have been in it from the beginning, or cannot be told from what has.
+    /// These were there from the beginning, or cannot be distinguished from what was.
     Torn,
     Lost,
     Unended,
@@ -61,7 +61,7 @@ impl Kind {
     }
 }
 
-/// A chain, from its first line here to its last.
+/// A chain, from its first line in the trail to its last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
     pub chain: String,
@@ -76,38 +76,38 @@ pub struct Summary {
 pub struct Report {
     pub findings: Vec<Finding>,
     pub chains: Vec<Summary>,
-    /// Lines of the log among those of the trail.
+    /// Number of log lines between the lines of the trail.
     pub passed_over: u64,
 }
 
-/// Hashes that somebody has kept elsewhere.
+/// Hashes that were stored outside the trail.
 #[derive(Debug, Default, Clone)]
 pub struct Anchors {
-    /// The first line has to follow this one.
+    /// The hash that the first line must follow.
     pub after: Option<Hash>,
-    /// These lines have to be there.
+    /// Hashes of lines that must exist.
     pub heads: Vec<Hash>,
 }
 
-/// What has been read so far.
+/// The verifier's state while it reads files.
 #[derive(Debug, Default)]
 pub struct Trails {
     links: Vec<(Link, Position)>,
     findings: Vec<Finding>,
-    /// The numbers that altered lines claim.
+    /// Line numbers that altered lines claim.
     claimed: BTreeSet<u64>,
     passed_over: u64,
     sources: usize,
 }
 
-/// Bytes that are no whole line, until it is known what follows them.
+/// Bytes that are not a whole line, until the next line explains them.
 struct Fragment {
-    place: Position,
+    position: Position,
     bytes: u64,
 }
 
 impl Trails {
-    /// Reads a text. `in_log`: lines of the trail stand among others, which are passed over.
+    /// Reads a file. With `in_log` it is a log, whose other lines are skipped.
     pub fn read(&mut self, mut from: impl BufRead, in_log: bool) -> io::Result<()> {
         let source = self.sources;
         self.sources += 1;
@@ -118,7 +118,7 @@ impl Trails {
             if from.read_until(b'\n', &mut bytes)? == 0 {
                 break;
             }
-            let place = Position { source, line };
+            let position = Position { source, line };
             let ended = bytes.last() == Some(&b'\n');
             let whole = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
             let text = if in_log { marked(whole) } else { Some(whole) };
@@ -131,24 +131,28 @@ impl Trails {
                     if let Some(fragment) = fragment.take() {
                         self.judge(&fragment, Some(&link));
                     }
-                    self.links.push((link, place));
+                    self.links.push((link, position));
                 }
-                Err(Unsound::Altered(claimed)) => {
+                Err(LineError::Altered(claimed)) => {
                     self.claimed.extend(claimed);
-                    self.say(Kind::Altered, place, "is not as it was written".to_owned());
+                    self.add(
+                        Kind::Altered,
+                        position,
+                        "is not as it was written".to_owned(),
+                    );
                 }
-                // Where lines may be torn, nothing of them may be left that tells what they were.
-                Err(Unsound::Cut | Unsound::Foreign) => {
+                // A torn line may have lost everything that identifies it.
+                Err(LineError::Cut | LineError::Foreign) => {
                     let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-                    let begun = fragment.get_or_insert(Fragment { place, bytes: 0 });
-                    begun.bytes += length;
+                    let incomplete = fragment.get_or_insert(Fragment { position, bytes: 0 });
+                    incomplete.bytes += length;
                     if !ended {
                         let torn = "is half a line, and the last one: it is being written, or its writer was cut off";
                         let (kind, what) = match chain::read(text) {
-                            Err(Unsound::Cut) => (Kind::Torn, torn),
+                            Err(LineError::Cut) => (Kind::Torn, torn),
                             _ => (Kind::Foreign, "is no line of a trail"),
                         };
-                        self.say(kind, place, what.to_owned());
+                        self.add(kind, position, what.to_owned());
                         fragment = None;
                     }
                 }
@@ -160,55 +164,60 @@ impl Trails {
         Ok(())
     }
 
-    /// Half a line is what a process that was killed has left, if the next one has said so at once.
+    /// Decides about an incomplete line. It is legitimate if the next line records it: a killed
+    /// process leaves one.
     fn judge(&mut self, fragment: &Fragment, next: Option<&Link>) {
-        let told = next.is_some_and(|next| {
-            // The next process had to end the line itself, unless there was an end.
+        let recorded = next.is_some_and(|next| {
+            // The recorded size excludes the line feed if the next process had to add it.
             next.event == Event::Torn
                 && (fragment.bytes == next.bytes || fragment.bytes == next.bytes + 1)
         });
-        if told {
+        if recorded {
             let what = "is half a line, left by a process that was cut off; the next line says so";
-            self.say(Kind::Torn, fragment.place, what.to_owned());
+            self.add(Kind::Torn, fragment.position, what.to_owned());
         } else {
-            self.say(
+            self.add(
                 Kind::Foreign,
-                fragment.place,
+                fragment.position,
                 "is no line of a trail".to_owned(),
             );
         }
     }
 
-    fn say(&mut self, kind: Kind, place: Position, what: String) {
-        let place = Some(place);
-        self.findings.push(Finding { kind, place, what });
+    fn add(&mut self, kind: Kind, position: Position, what: String) {
+        let position = Some(position);
+        self.findings.push(Finding {
+            kind,
+            position,
+            what,
+        });
     }
 
     pub fn report(mut self, anchors: &Anchors) -> Report {
         let mut chains: BTreeMap<String, Vec<(Link, Position)>> = BTreeMap::new();
-        for (link, place) in std::mem::take(&mut self.links) {
+        for (link, position) in std::mem::take(&mut self.links) {
             chains
                 .entry(link.chain.clone())
                 .or_default()
-                .push((link, place));
+                .push((link, position));
         }
         let mut heads: BTreeSet<Hash> = anchors.heads.iter().copied().collect();
         let mut follows = anchors.after.is_none();
         let mut summaries = Vec::new();
         for (id, mut lines) in chains {
             self.in_order(&lines);
-            lines.sort_by_key(|(link, place)| (link.seq, *place));
+            lines.sort_by_key(|(link, position)| (link.seq, *position));
             self.linked(&lines);
             for (link, _) in &lines {
                 heads.remove(&link.hash);
             }
-            let (Some((first, place)), Some((last, _))) = (lines.first(), lines.last()) else {
+            let (Some((first, position)), Some((last, _))) = (lines.first(), lines.last()) else {
                 continue;
             };
             follows |= anchors.after == Some(first.prev);
             if first.seq > 1 && anchors.after != Some(first.prev) {
                 let what = format!("is line {} of its chain, and the first one here", first.seq);
-                self.say(Kind::BeginsLater, *place, what);
+                self.add(Kind::BeginsLater, *position, what);
             }
             summaries.push(Summary {
                 chain: id,
@@ -221,7 +230,7 @@ impl Trails {
         }
         let unanchored = |what: String| Finding {
             kind: Kind::Unanchored,
-            place: None,
+            position: None,
             what,
         };
         self.findings.extend(
@@ -234,7 +243,7 @@ impl Trails {
             self.findings.push(unanchored(what));
         }
         self.findings
-            .sort_by_key(|finding| (finding.place.is_none(), finding.place, finding.kind));
+            .sort_by_key(|finding| (finding.position.is_none(), finding.position, finding.kind));
         Report {
             findings: self.findings,
             chains: summaries,
@@ -242,103 +251,103 @@ impl Trails {
         }
     }
 
-    /// As they were read: numbers go up.
+    /// Checks that the numbers increase in reading order.
     fn in_order(&mut self, lines: &[(Link, Position)]) {
         let mut highest: Option<(u64, usize)> = None;
-        for (link, place) in lines {
+        for (link, position) in lines {
             if let Some((seq, source)) = highest
-                && source == place.source
+                && source == position.source
                 && link.seq < seq
             {
                 let what = format!(
                     "is line {} of its chain, and stands after line {seq}",
                     link.seq
                 );
-                self.say(Kind::OutOfOrder, *place, what);
+                self.add(Kind::OutOfOrder, *position, what);
                 continue;
             }
-            highest = Some((link.seq, place.source));
+            highest = Some((link.seq, position.source));
         }
     }
 
-    /// As they are numbered: each follows the one before.
+    /// Checks that each line follows the previous one, in numerical order.
     fn linked(&mut self, lines: &[(Link, Position)]) {
         let mut before: Option<&Link> = None;
-        for (link, place) in lines {
+        for (link, position) in lines {
             match before {
                 Some(before) if before.seq == link.seq && before.hash == link.hash => {
-                    self.say(
+                    self.add(
                         Kind::Doubled,
-                        *place,
+                        *position,
                         format!("is line {} once more", link.seq),
                     );
                     continue;
                 }
                 Some(before) if before.seq == link.seq => {
                     let what = format!("says that it is line {}, as another one does", link.seq);
-                    self.say(Kind::Altered, *place, what);
+                    self.add(Kind::Altered, *position, what);
                 }
                 Some(before) if before.seq + 1 < link.seq => {
-                    self.gap(before.seq + 1, link.seq - 1, *place);
+                    self.gap(before.seq + 1, link.seq - 1, *position);
                 }
                 Some(before) if before.hash != link.prev => {
                     let what = format!(
                         "does not follow line {}: that one, or this one and all after it, was written anew",
                         before.seq
                     );
-                    self.say(Kind::Altered, *place, what);
+                    self.add(Kind::Altered, *position, what);
                 }
                 None if link.seq <= 1 && link.prev != Hash::default() => {
-                    self.say(
+                    self.add(
                         Kind::Altered,
-                        *place,
+                        *position,
                         "is the first line and follows another".to_owned(),
                     );
                 }
                 _ => {}
             }
-            self.told(before, link, *place);
+            self.report_recorded(before, link, *position);
             before = Some(link);
         }
     }
 
-    fn gap(&mut self, from: u64, to: u64, place: Position) {
+    fn gap(&mut self, from: u64, to: u64, position: Position) {
         let missing: Vec<_> = (from..=to)
             .filter(|seq| !self.claimed.contains(seq))
             .take(2)
             .collect();
         let what = match (missing.first(), missing.get(1)) {
-            // Those are there, and said to be altered.
+            // The lines exist and are reported as altered.
             (None, _) => return,
             (Some(one), None) => format!("should come after line {one}, which is missing"),
             _ => format!("should come after lines {from} to {to}, which are missing"),
         };
-        self.say(Kind::Missing, place, what);
+        self.add(Kind::Missing, position, what);
     }
 
-    /// What the trail itself says.
-    fn told(&mut self, before: Option<&Link>, link: &Link, place: Position) {
+    /// Reports what a line itself records.
+    fn report_recorded(&mut self, before: Option<&Link>, link: &Link, position: Position) {
         match link.event {
             Event::Lost => {
                 let what = format!(
                     "says that {} lines before it could not be written",
                     link.lines
                 );
-                self.say(Kind::Lost, place, what);
+                self.add(Kind::Lost, position, what);
             }
             Event::Start
                 if before
                     .is_some_and(|before| !matches!(before.event, Event::End | Event::Torn)) =>
             {
                 let what = "is a start after no end: the last lines of the process before may never have been written";
-                self.say(Kind::Unended, place, what.to_owned());
+                self.add(Kind::Unended, position, what.to_owned());
             }
             _ => {}
         }
     }
 }
 
-/// The line of a trail in a line of a log, whatever a collector has put around it.
+/// Finds the trail line in a log line, whatever a collector has put around it.
 fn marked(line: &[u8]) -> Option<&[u8]> {
     let begin = memchr::memmem::find(line, MARK)?;
     let rest = line.get(begin..)?;

@@ -1,8 +1,9 @@
-//! The thread that writes the trail: takes what calls have left, binds it into the chain, writes it in one piece.
+//! The thread that writes the trail: takes queued lines, links them into the chain and writes them
+//! in batches.
 //!
-//! What cannot be written is kept and tried again, from the very byte that was the last; meanwhile the queue fills, and
-//! what finds no room there is counted and told by a line of its own when it works again. That it does not work is
-//! said once, and once more when it does.
+//! Unwritten bytes are kept and retried from the exact byte that follows the last written one.
+//! Meanwhile the queue fills up; the lines that it drops are counted and reported by a `lost` line
+//! once writing works again. The log reports the failure once and the recovery once.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -14,23 +15,24 @@ use super::queue::{Queue, Waiting};
 use super::record::{counted, event};
 use crate::telemetry::{fields, metrics, tasks};
 
-/// While lines come that no call waits for, so long passes between two writes. Such lines of this last while are what a
-/// process that is killed takes with it.
+/// Interval between two writes while no call waits for its line. A killed process loses at most the
+/// lines of one interval.
 pub const GATHER: Duration = Duration::from_millis(10);
 
-/// Between two tries of what cannot be written.
+/// Delay before a failed write is retried.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How often the log is told of the last line, so that a trail that was cut short can be known as such.
+/// How often the log reports the last line, which allows a truncated trail to be detected.
 const TELL_EVERY: Duration = Duration::from_secs(600);
 
-/// Pipes take so much in one piece (POSIX has it at 512 or more, Linux at 4096), and two programs may share one.
+/// Size that a pipe accepts atomically (POSIX guarantees 512, Linux 4096). Two programs may share a
+/// pipe.
 const PIPE_BYTES: usize = 4096;
 
-/// Where the trail goes.
+/// The destination of the trail.
 pub enum Sink {
     File(TrailFile),
-    /// Into the log's own stream, between its lines.
+    /// The stream of the log, between its lines.
     Stream(Box<dyn Write + Send>),
 }
 
@@ -38,24 +40,24 @@ pub struct Writer {
     pub queue: Arc<Queue>,
     pub sink: Sink,
     chain: Chain,
-    /// Lines of the chain that are not written yet, and how much of them is.
+    /// Lines of the chain that are not written completely.
     pending: Vec<u8>,
     written: usize,
     /// How many lines are pending.
     lines: u64,
-    /// Those to tell when they are written.
+    /// To be signalled when the pending lines are written.
     waiting: Vec<Waiting>,
-    /// What is waited for is also forced to the disk.
+    /// Whether lines that a call waits for are also synced to the disk.
     syncs: bool,
     spare: Vec<u8>,
-    /// The last try failed.
+    /// Whether the last write failed.
     stuck: bool,
-    /// What the log was told last, and when.
-    told: (u64, Instant),
+    /// The last line number that the log reported, and when.
+    reported: (u64, Instant),
 }
 
 impl Writer {
-    /// Goes on where `found` says. `new_chain` is the name of a chain, should one have to be begun.
+    /// Continues the chain in `found`. `new_chain` is the id of a chain to begin if there is none.
     pub fn new(
         queue: Arc<Queue>,
         sink: Sink,
@@ -75,7 +77,7 @@ impl Writer {
             syncs,
             spare: Vec::new(),
             stuck: false,
-            told: (0, Instant::now()),
+            reported: (0, Instant::now()),
         };
         if found.open_line {
             writer.pending.push(b'\n');
@@ -97,10 +99,10 @@ impl Writer {
         writer
     }
 
-    /// Until the queue is closed and what was in it is written, or cannot be.
+    /// Runs until the queue is closed and its lines are written or given up.
     pub fn run(mut self) {
         loop {
-            // What a turn that panicked has left is looked at by the next.
+            // The state that a panicking turn leaves is picked up by the next turn.
             match tasks::turn("audit", || self.turn()) {
                 Some(true) => return,
                 Some(false) => {}
@@ -111,16 +113,16 @@ impl Writer {
         }
     }
 
-    /// Whether it was the last.
+    /// One iteration. Returns whether it was the last.
     fn turn(&mut self) -> bool {
         if !self.pending.is_empty() {
             self.write_pending();
         }
-        // Once the queue is closed, there is one last try with all that there is.
+        // A closed queue gets one last attempt, with everything that remains.
         if !self.pending.is_empty() && !self.queue.pause(PAUSE) {
             return false;
         }
-        self.tell(TELL_EVERY);
+        self.report_head(TELL_EVERY);
         let batch = self
             .queue
             .take(std::mem::take(&mut self.spare), TELL_EVERY, GATHER);
@@ -150,7 +152,7 @@ impl Writer {
         self.lines += 1;
     }
 
-    /// The last line, and the last try.
+    /// Appends the last line and makes the last attempt.
     fn leave(&mut self) -> bool {
         self.append(&event(Event::End));
         self.write_pending();
@@ -158,7 +160,7 @@ impl Writer {
             let _ = file.sync();
         }
         if self.pending.is_empty() {
-            self.tell(Duration::ZERO);
+            self.report_head(Duration::ZERO);
         } else {
             tracing::error!(
                 { fields::LINES } = self.lines,
@@ -180,7 +182,7 @@ impl Writer {
                     tracing::info!("the audit trail takes lines again");
                 }
                 for tell in self.waiting.drain(..) {
-                    // A call that waits no longer is told in vain.
+                    // The call may have stopped waiting.
                     let _ = tell.send(());
                 }
                 if std::mem::take(&mut self.stuck) {
@@ -189,7 +191,7 @@ impl Writer {
                 }
             }
             Err(why) => {
-                // Calls go on without their lines.
+                // Dropping the senders lets calls go on without their lines.
                 self.waiting.clear();
                 self.queue.stall();
                 if !std::mem::replace(&mut self.stuck, true) {
@@ -211,7 +213,7 @@ impl Writer {
                     "the file of the audit trail was moved away; another is begun, and the chain goes on"
                 );
                 file.reopen()?;
-                // A line is in one file or in the other.
+                // A line must be in one file only.
                 self.written = begin_of_line(&self.pending, self.written);
             } else if file.is_full()
                 && self.written == 0
@@ -248,13 +250,13 @@ impl Writer {
         }
     }
 
-    /// What the last line is, so that the log, which goes elsewhere, remembers it.
-    fn tell(&mut self, at_least: Duration) {
-        let (told, at) = self.told;
-        if told == self.chain.seq || (told > 0 && at.elapsed() < at_least) {
+    /// Logs the last line, since the log is usually stored separately from the trail.
+    fn report_head(&mut self, at_least: Duration) {
+        let (reported, at) = self.reported;
+        if reported == self.chain.seq || (reported > 0 && at.elapsed() < at_least) {
             return;
         }
-        self.told = (self.chain.seq, Instant::now());
+        self.reported = (self.chain.seq, Instant::now());
         tracing::info!(
             { fields::CHAIN } = self.chain.id,
             { fields::SEQ } = self.chain.seq,
@@ -265,7 +267,7 @@ impl Writer {
     }
 }
 
-/// As many whole lines as a pipe takes in one piece; a longer line goes alone.
+/// As many whole lines as a pipe accepts atomically; a longer line goes alone.
 fn piece(bytes: &[u8]) -> &[u8] {
     let ends = |window: &[u8]| {
         window
@@ -283,7 +285,7 @@ fn piece(bytes: &[u8]) -> &[u8] {
     bytes.get(..end.unwrap_or(bytes.len())).unwrap_or(bytes)
 }
 
-/// Where the line begins in which `at` is.
+/// The offset at which the line that contains `at` begins.
 fn begin_of_line(bytes: &[u8], at: usize) -> usize {
     let before = bytes.get(..at).unwrap_or(bytes);
     before

@@ -1,5 +1,5 @@
-//! A family of figures whose labels are on lists: every one is made at the start, so that to count is one atomic addition
-//! and each series is there, at 0, before anything has happened.
+//! Metric families whose label values are listed. Every series is created at the start, so that
+//! counting is one atomic addition and each series is exported as 0 before its first event.
 
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{
@@ -9,12 +9,12 @@ use prometheus::{
 
 use super::names::{Kind, Name};
 
-/// From a call that is answered from memory to one that takes all of its time.
+/// From calls answered from memory to calls that use their whole deadline.
 const BUCKETS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0,
 ];
 
-/// The children of one label.
+/// The series of a family with one label.
 #[derive(Debug)]
 pub struct Listed<T>(Vec<(&'static str, T)>);
 
@@ -30,8 +30,8 @@ impl<T> Listed<T> {
         Ok(Self(children.collect::<Result<_, Error>>()?))
     }
 
-    /// The child of this word, or the last one, where the list ends in a word for all others. The lists are short, so
-    /// looking through one costs less than a hash.
+    /// The series of `word`, or else the last one, which stands for all other values where the list
+    /// ends in such a value. The lists are short, so a scan costs less than a hash.
     pub fn get(&self, word: &str) -> Option<&T> {
         let found = self.0.iter().find(|(listed, _)| *listed == word);
         found.or(self.0.last()).map(|(_, child)| child)
@@ -59,7 +59,7 @@ impl Listed<IntCounter> {
 }
 
 impl Listed<IntGauge> {
-    /// 1 for this word, 0 for all others.
+    /// Sets the series of `word` to 1 and all others to 0.
     pub fn only(&self, word: &str) {
         for (listed, child) in &self.0 {
             child.set(i64::from(*listed == word));
@@ -71,30 +71,33 @@ fn options(name: &Name) -> Opts {
     Opts::new(name.name, name.help)
 }
 
-/// Puts it where a scrape finds it, and hands it back.
-fn kept<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C, Error> {
+/// Registers the collector and returns it.
+fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: C,
+) -> Result<C, Error> {
     registry.register(Box::new(collector.clone()))?;
     Ok(collector)
 }
 
 pub fn counter(registry: &Registry, name: &Name) -> Result<IntCounter, Error> {
     debug_assert_eq!(name.kind, Kind::Counter, "{}", name.name);
-    kept(registry, IntCounter::with_opts(options(name))?)
+    registered(registry, IntCounter::with_opts(options(name))?)
 }
 
 pub fn counters(registry: &Registry, name: &Name) -> Result<IntCounterVec, Error> {
     debug_assert_eq!(name.kind, Kind::Counter, "{}", name.name);
-    kept(registry, IntCounterVec::new(options(name), name.labels)?)
+    registered(registry, IntCounterVec::new(options(name), name.labels)?)
 }
 
 pub fn gauge(registry: &Registry, name: &Name) -> Result<IntGauge, Error> {
     debug_assert_eq!(name.kind, Kind::Gauge, "{}", name.name);
-    kept(registry, IntGauge::with_opts(options(name))?)
+    registered(registry, IntGauge::with_opts(options(name))?)
 }
 
 pub fn gauges(registry: &Registry, name: &Name) -> Result<prometheus::IntGaugeVec, Error> {
     debug_assert_eq!(name.kind, Kind::Gauge, "{}", name.name);
-    kept(
+    registered(
         registry,
         prometheus::IntGaugeVec::new(options(name), name.labels)?,
     )
@@ -103,7 +106,7 @@ pub fn gauges(registry: &Registry, name: &Name) -> Result<prometheus::IntGaugeVe
 pub fn histograms(registry: &Registry, name: &Name) -> Result<HistogramVec, Error> {
     debug_assert_eq!(name.kind, Kind::Histogram, "{}", name.name);
     let options = HistogramOpts::new(name.name, name.help).buckets(BUCKETS.to_vec());
-    kept(registry, HistogramVec::new(options, name.labels)?)
+    registered(registry, HistogramVec::new(options, name.labels)?)
 }
 
 pub fn listed_counters(

@@ -1,9 +1,10 @@
-//! The server's figures, in the text format of Prometheus.
+//! Metrics of the server, in the text format of Prometheus.
 //!
-//! Like the log they belong to the process, so there is one set of them, which [`start`] makes; without it, as on the
-//! command line and over stdio, to observe something costs one look at an empty cell. Names are in [`names`], whose
-//! labels come from fixed lists. What is counted often is resolved before it happens ([`listed`], [`tools`]): one
-//! atomic addition, no lock, nothing allocated. Requests to the API are the exception, with one look into a map.
+//! Metrics are global to the process, like the log: [`start`] creates them, and without it, as on
+//! the command line and over stdio, an observation only checks an empty cell. Names are in
+//! [`names`]; label values come from fixed lists. Hot series are resolved in advance ([`listed`],
+//! [`tools`]), so that counting is one atomic addition without a lock or an allocation. Requests to
+//! the API are the exception, with one map lookup.
 
 mod listed;
 pub mod names;
@@ -53,7 +54,7 @@ pub struct Metrics {
     scope_refusals: Listed<IntCounter>,
     key_refreshes: Listed<IntCounter>,
     token_exchanges: Listed<IntCounter>,
-    /// By path and class of status.
+    /// By transport and status class.
     requests: Vec<(&'static str, Listed<IntCounter>)>,
     connections_open: IntGauge,
     streams_open: IntGauge,
@@ -64,16 +65,16 @@ pub struct Metrics {
     process: Process,
 }
 
-/// From now on there are figures.
+/// Creates the metrics of this process. A second call returns the same ones.
 pub fn start(version: &str, revision: &str) -> Result<&'static Metrics, Error> {
     if METRICS.get().is_none() {
-        // Should somebody else have been quicker, theirs are the figures.
+        // Losing a race is fine: the metrics of the winner are used.
         let _ = METRICS.set(Metrics::new(version, revision)?);
     }
     METRICS.get().ok_or(Error::AlreadyReg)
 }
 
-/// One that is counted for as long as this is kept.
+/// Counts in a gauge until it is dropped.
 #[derive(Debug)]
 #[must_use]
 pub struct Held(Option<IntGauge>);
@@ -102,7 +103,7 @@ fn observe(what: impl FnOnce(&Metrics)) {
     }
 }
 
-/// The tools that there are, so that the figures of each are at hand.
+/// Registers the tools, so that the series of each are resolved in advance.
 pub fn tools_are<'a>(names: impl IntoIterator<Item = &'a str>) {
     observe(|metrics| {
         let tools = Tools::new(&metrics.invocations, &metrics.durations, names);
@@ -129,7 +130,7 @@ pub fn stream_open() -> Held {
     Held::on(|metrics| &metrics.streams_open)
 }
 
-/// A tool call has ended: its outcome and, unless it was refused before it began, its time.
+/// Counts a finished tool call, and observes its duration unless it was rejected before it began.
 pub fn tool_called(tool: &str, outcome: &str, took: Option<Duration>) {
     observe(|metrics| {
         if let Some(tools) = metrics.tools.get() {
@@ -150,7 +151,8 @@ pub fn tool_failed(category: &str) {
     observe(|metrics| metrics.errors.count(category));
 }
 
-/// `route` is a template, and `status` a number or one of a few words.
+/// Counts a request to the API. `route` is a template; `status` is a number or one of a fixed set
+/// of words.
 pub fn api_asked(route: &str, method: &str, status: &str, took: Duration) {
     observe(|metrics| {
         if let Ok(requests) = metrics
@@ -168,7 +170,7 @@ pub fn api_asked(route: &str, method: &str, status: &str, took: Duration) {
     });
 }
 
-/// A request to the API is sent again.
+/// Counts a retry of a request to the API.
 pub fn sent_again(reason: &str) {
     observe(|metrics| metrics.retries.count(reason));
 }
@@ -180,7 +182,7 @@ pub fn breaker_is(state: &str) {
     });
 }
 
-/// A limit has kept something out.
+/// Counts a rejection by a limit.
 pub fn limited(limit: &str) {
     observe(|metrics| metrics.limit_refusals.count(limit));
 }
@@ -192,7 +194,7 @@ pub fn session_opened() {
     });
 }
 
-/// It was ended, or else it is left to expire.
+/// Counts the end of a session. `ended` is false if it was left to expire.
 pub fn session_over(ended: bool) {
     observe(|metrics| {
         metrics.sessions_open.dec();
@@ -232,7 +234,7 @@ pub fn audit_lost(lines: u64) {
     observe(|metrics| metrics.audit_lines.count_many("lost", lines));
 }
 
-/// Whether lines of the audit trail wait, since they cannot be written.
+/// Whether lines of the audit trail are waiting because they cannot be written.
 pub fn audit_stuck(stuck: bool) {
     observe(|metrics| metrics.audit_stuck.set(i64::from(stuck)));
 }
@@ -241,7 +243,7 @@ pub fn task_panicked(task: &str) {
     observe(|metrics| metrics.task_panics.count(task));
 }
 
-/// An HTTP request was answered.
+/// Counts a response to an HTTP request.
 pub fn answered(transport: &str, status: u16) {
     let class = match status / 100 {
         1 => "1xx",
@@ -262,7 +264,7 @@ pub fn answered(transport: &str, status: u16) {
     });
 }
 
-/// Which way in a path is.
+/// The `transport` label of a path.
 pub fn transport_of(path: &str) -> &'static str {
     match path {
         "/mcp" => "mcp",
@@ -330,7 +332,7 @@ impl Metrics {
         })
     }
 
-    /// What `/readyz` would say now.
+    /// Sets the readiness state, as `/readyz` reports it.
     pub fn state_is(&self, state: &str) {
         let state = if names::STATES.contains(&state) {
             state
@@ -340,7 +342,7 @@ impl Metrics {
         self.readiness.only(state);
     }
 
-    /// Everything, as a scrape reads it.
+    /// Renders all metrics for a scrape.
     pub fn text(&self) -> Result<Vec<u8>, Error> {
         self.process.read();
         let mut text = Vec::with_capacity(64 * 1024);

@@ -1,12 +1,12 @@
-//! Every metric, declared once: its name, its kind, its labels and what they may say. The table in `docs/OPERATIONS.md`
-//! is made from [`ALL`].
+//! Every metric, declared once: its name, kind, labels and label values. The table in
+//! `docs/OPERATIONS.md` is generated from [`ALL`].
 //!
-//! Labels come from fixed lists. What a caller writes is never one: a tool that does not exist counts as [`UNKNOWN`], and
-//! every list has an end, [`OTHER`] where the list is somebody else's.
+//! Label values come from fixed lists and never from a caller, which bounds the number of series.
+//! An unknown tool counts as [`UNKNOWN`], and a value outside an open-ended list as [`OTHER`].
 
-/// In place of the name of a tool that there is not.
+/// The label value for a tool name that does not exist.
 pub const UNKNOWN: &str = "unknown";
-/// In place of a word that is not on the list.
+/// The label value for anything outside its list.
 pub const OTHER: &str = "other";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,8 +196,9 @@ pub const BUILD_INFO: Name = gauge(
     "Always 1; the labels tell what runs.",
 );
 
-/// Of a process, as every program in Prometheus' world names them. Both programs of a tenant have them, and where one machine
-/// is scraped for both, as at Fly, nothing but this label tells them apart.
+/// Label of the process metrics, whose names are Prometheus' conventional ones. Both programs of a
+/// tenant export them, and where one target covers both, as on Fly, only this label distinguishes
+/// them.
 const PROCESS: &[&str] = &["service"];
 
 pub const PROCESS_CPU: Name = counter(
@@ -219,7 +220,7 @@ pub const PROCESS_START: Name = gauge(
     "When the process started, in Unix time.",
 );
 
-/// In the order of the documentation, which is made from it.
+/// In the order of the documentation.
 #[cfg(test)]
 pub const ALL: &[&Name] = &[
     &TOOL_INVOCATIONS,
@@ -258,7 +259,7 @@ pub const ALL: &[&Name] = &[
     &PROCESS_START,
 ];
 
-/// What a label may say, where that is a list of ours.
+/// The values of each label whose list is fixed here.
 #[cfg(test)]
 pub const WORDS: &[(&str, &str, &[&str])] = &[
     (TOOL_INVOCATIONS.name, "outcome", OUTCOMES),
@@ -314,8 +315,8 @@ pub const RETRY_REASONS: &[&str] = &[
     "session_lost",
 ];
 pub const BREAKER_STATES: &[&str] = &["closed", "open", "half_open"];
-/// A caller's rate and connections, calls that wait (too many, too long), requests that are sent again, streams and their calls, sessions,
-/// bytes.
+/// Why something was rejected: a caller's rate and connections, the queue of calls (length and
+/// wait), retries, streams and their calls, sessions, sizes and memory.
 pub const LIMITS: &[&str] = &[
     "rate",
     "connections_per_principal",
@@ -355,11 +356,11 @@ pub const EXCHANGE_OUTCOMES: &[&str] = &[
     "unavailable",
     "garbled",
 ];
-/// Of a path: `/mcp`, the two of 2024-11-05, the two that probes ask, and the rest.
+/// The group of a path: `/mcp`, the two endpoints of MCP 2024-11-05, the probes, and the rest.
 pub const TRANSPORTS: &[&str] = &["mcp", "sse", "messages", "probe", OTHER];
 pub const STATUS_CLASSES: &[&str] = &["1xx", "2xx", "3xx", "4xx", "5xx", OTHER];
 pub const AUDIT_OUTCOMES: &[&str] = &["written", "lost"];
-/// All that runs beside the calls. The last is for what a test makes up.
+/// Background tasks. [`OTHER`] is for names that tests make up.
 pub const TASKS: &[&str] = &[
     "audit",
     "connection",

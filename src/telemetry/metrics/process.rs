@@ -1,5 +1,5 @@
-//! What the process takes of the machine, as `/proc` tells it; names and units are those that Prometheus has for every
-//! program. Where there is no `/proc`, the figures stay at 0.
+//! Process metrics read from `/proc`, with Prometheus' conventional names and units. Without
+//! `/proc` they stay at 0.
 
 use std::fs;
 use std::sync::Mutex;
@@ -19,7 +19,7 @@ pub struct Process {
     virtual_memory: IntGauge,
     open_files: IntGauge,
     max_files: IntGauge,
-    /// Two scrapes at once must not add the same seconds twice.
+    /// Concurrent scrapes must not add the same CPU seconds twice.
     reading: Mutex<()>,
 }
 
@@ -29,7 +29,7 @@ impl Process {
         let cpu = CounterVec::new(Opts::new(cpu.name, cpu.help), cpu.labels)?;
         registry.register(Box::new(cpu.clone()))?;
         let gauge = |name: &Name| gauges(registry, name)?.get_metric_with_label_values(&[SERVICE]);
-        // Figures are the first thing that a server makes, so now is when it started.
+        // Metrics are created first at startup, so the current time is the start time.
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
@@ -67,7 +67,8 @@ impl Process {
     }
 }
 
-/// User and system time. The name of the program comes before them and may have spaces, so they are counted from its end.
+/// Sums user and system time. Fields are counted from the end of the program name, which precedes
+/// them and may contain spaces.
 fn cpu_seconds(stat: &str) -> Option<f64> {
     let (_, after_name) = stat.rsplit_once(')')?;
     let mut fields = after_name.split_ascii_whitespace().skip(11);
@@ -76,14 +77,14 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
     Some((user + system) / f64::from(ticks.max(1)))
 }
 
-/// A line such as `VmRSS:     1234 kB`.
+/// Parses a line such as `VmRSS:     1234 kB`.
 fn bytes(status: &str, name: &str) -> i64 {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kib = line.and_then(|line| line.split_ascii_whitespace().next()?.parse::<i64>().ok());
     kib.unwrap_or_default().saturating_mul(1024)
 }
 
-/// The soft limit; one that is not set counts as the largest number.
+/// Parses the soft limit. An unlimited one counts as the largest number.
 fn max_files(limits: &str) -> i64 {
     let line = limits
         .lines()
@@ -100,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_figures_are_read_from_what_linux_writes() {
+    fn parses_the_files_that_linux_writes() {
         let stat = "4711 (a (strange) name) S 1 1 1 0 -1 4194560 9 0 0 0 250 150 0 0 20 0 5 0 100 1000 200";
         let ticks = rustix::param::clock_ticks_per_second();
         let expected = 400.0 / f64::from(u32::try_from(ticks).unwrap());

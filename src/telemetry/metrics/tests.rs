@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-fn figures() -> Metrics {
+fn new_metrics() -> Metrics {
     Metrics::new("1.2.3", "abc").unwrap()
 }
 
@@ -19,9 +19,9 @@ fn tools(metrics: &Metrics) -> Tools {
     .unwrap()
 }
 
-/// One of each kind, so that every family has something to show.
-fn exercised() -> Metrics {
-    let metrics = figures();
+/// Observes every event once, so that every family has a series.
+fn observe_everything() -> Metrics {
+    let metrics = new_metrics();
     tools(&metrics).called("get_note", "ok", Some(Duration::from_millis(3)));
     metrics
         .api_requests
@@ -37,8 +37,8 @@ fn exercised() -> Metrics {
 }
 
 #[test]
-fn what_is_served_is_what_is_declared() {
-    let metrics = exercised();
+fn serves_exactly_the_declared_metrics() {
+    let metrics = observe_everything();
     let served: BTreeSet<String> = text(&metrics)
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ").map(str::to_owned))
@@ -64,8 +64,8 @@ fn what_is_served_is_what_is_declared() {
 }
 
 #[test]
-fn a_name_that_somebody_made_up_is_no_label() {
-    let metrics = figures();
+fn an_unknown_tool_name_is_not_a_label_value() {
+    let metrics = new_metrics();
     let tools = tools(&metrics);
     for name in [
         "get_note",
@@ -89,8 +89,8 @@ fn a_name_that_somebody_made_up_is_no_label() {
 }
 
 #[test]
-fn a_word_that_is_not_on_the_list_counts_as_other() {
-    let metrics = figures();
+fn an_unlisted_value_counts_as_other() {
+    let metrics = new_metrics();
     metrics.errors.count("a category of tomorrow");
     metrics.auth_failures.count("a reason of tomorrow");
     metrics.state_is("a state of tomorrow");
@@ -106,8 +106,8 @@ fn a_word_that_is_not_on_the_list_counts_as_other() {
 }
 
 #[test]
-fn there_is_one_state_at_a_time() {
-    let metrics = figures();
+fn one_state_is_set_at_a_time() {
+    let metrics = new_metrics();
     for state in ["api_unreachable", "ready", "draining"] {
         metrics.state_is(state);
         let text = text(&metrics);
@@ -124,7 +124,7 @@ fn there_is_one_state_at_a_time() {
 
 #[test]
 fn the_breaker_is_closed_until_it_opens() {
-    let metrics = figures();
+    let metrics = new_metrics();
     for (state, on) in [
         (None, "closed"),
         (Some("open"), "open"),
@@ -148,8 +148,8 @@ fn the_breaker_is_closed_until_it_opens() {
 }
 
 #[test]
-fn the_process_has_memory_files_and_a_beginning() {
-    let text = text(&figures());
+fn exports_memory_files_and_start_time_of_the_process() {
+    let text = text(&new_metrics());
     for name in [
         names::PROCESS_RSS,
         names::PROCESS_VIRTUAL,
@@ -165,9 +165,9 @@ fn the_process_has_memory_files_and_a_beginning() {
     }
 }
 
-/// The page tells of every metric and of every word that a label may be, and of no other.
+/// The page lists every metric and label value, and no other.
 #[test]
-fn the_documentation_has_every_metric() {
+fn documentation_lists_every_metric() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/OPERATIONS.md");
     let written = std::fs::read_to_string(&path).unwrap();
     let (start, end) = ("<!-- metrics: start -->\n", "<!-- metrics: end -->");

@@ -1,5 +1,5 @@
-//! The figures of each tool, made when the tools are known. A name that is none of them, which a caller may have made up,
-//! has its figures with all the others of its kind.
+//! Series of each tool, created when the tools are known. Unknown names, which a caller may have
+//! made up, share one set of series.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,17 +11,17 @@ use super::names::{OUTCOMES, UNKNOWN};
 
 #[derive(Debug)]
 pub struct Tools {
-    known: HashMap<String, Figures>,
-    unknown: Figures,
+    known: HashMap<String, Series>,
+    unknown: Series,
 }
 
 #[derive(Debug)]
-struct Figures {
+struct Series {
     outcomes: Listed<IntCounter>,
     duration: Histogram,
 }
 
-impl Figures {
+impl Series {
     fn of(
         tool: &str,
         invocations: &IntCounterVec,
@@ -46,10 +46,10 @@ impl Tools {
     ) -> Result<Self, Error> {
         let known = names
             .into_iter()
-            .map(|name| Ok((name.to_owned(), Figures::of(name, invocations, durations)?)));
+            .map(|name| Ok((name.to_owned(), Series::of(name, invocations, durations)?)));
         Ok(Self {
             known: known.collect::<Result<_, Error>>()?,
-            unknown: Figures::of(UNKNOWN, invocations, durations)?,
+            unknown: Series::of(UNKNOWN, invocations, durations)?,
         })
     }
 

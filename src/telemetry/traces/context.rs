@@ -1,8 +1,8 @@
-//! Where in a trace something happens, as it travels between programs (W3C Trace Context, version 00).
+//! The position in a trace as it is passed between programs (W3C Trace Context, version 00).
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 
-/// Whether a text is a trace context that may be passed on.
+/// Whether `text` is a valid `traceparent` that may be passed on.
 pub fn is_traceparent(text: &str) -> bool {
     let lower_hex = |part: &str, digits| {
         part.len() == digits
@@ -29,12 +29,12 @@ pub fn is_traceparent(text: &str) -> bool {
         && lower_hex(flags, 2)
 }
 
-/// A place in a trace; or none, as whenever nothing is traced.
+/// A span's identity in its trace; empty when tracing is off.
 #[derive(Debug, Clone, Default)]
 pub struct TraceContext(pub(super) Option<SpanContext>);
 
 impl TraceContext {
-    /// Somebody else's, out of a header or a message.
+    /// Parses the `traceparent` of a header or a message. An invalid one yields an empty context.
     pub(super) fn read(text: &str) -> Self {
         if !is_traceparent(text) {
             return Self(None);
@@ -45,7 +45,7 @@ impl TraceContext {
         let (Ok(trace), Ok(span), Ok(flags)) = (trace, span, u8::from_str_radix(flags, 16)) else {
             return Self(None);
         };
-        // Of the flags only "sampled" has a meaning.
+        // `sampled` is the only flag that version 00 defines.
         let flags = TraceFlags::default().with_sampled(flags & 1 == 1);
         Self(Some(SpanContext::new(
             trace,
@@ -60,14 +60,14 @@ impl TraceContext {
         self.0.is_some()
     }
 
-    /// As it is passed on.
+    /// Formats the context as a `traceparent`.
     pub fn traceparent(&self) -> Option<String> {
-        let place = self.0.as_ref()?;
-        let sampled = u8::from(place.is_sampled());
+        let span = self.0.as_ref()?;
+        let sampled = u8::from(span.is_sampled());
         Some(format!(
             "00-{}-{}-{sampled:02x}",
-            place.trace_id(),
-            place.span_id()
+            span.trace_id(),
+            span.span_id()
         ))
     }
 }
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_read_is_what_is_passed_on() {
+    fn traceparent_round_trips() {
         for text in [
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
             "00-0af7651916cd43dd8448eb211c80319c-00000000000000a1-00",

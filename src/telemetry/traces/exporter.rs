@@ -1,7 +1,8 @@
-//! Spans on their way to a collector, over OTLP/HTTP and the HTTP client that the rest of the house uses.
+//! Exports spans to a collector over OTLP/HTTP, with the same HTTP client as the rest of the
+//! program.
 //!
-//! The thread that exports has no runtime; the requests run on the server's own. What goes wrong is said once, and again
-//! when it works again: a collector that is away for a night is two lines.
+//! The export thread has no runtime, so its requests run on the server's. A failure is logged once,
+//! and again when the export recovers: a long outage of the collector makes two lines.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,11 +21,11 @@ use crate::foundation::bounded_body::{self, BodyError};
 use crate::foundation::http_client;
 use crate::telemetry::tasks;
 
-/// For one batch. A drain leaves less, and says so to whoever waits.
+/// Bounds the export of one batch. [`finish`](super::finish) may allow less.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A collector answers in a few bytes.
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// Responses of collectors have a few bytes.
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
@@ -34,7 +35,8 @@ pub enum SetupError {
     Client(#[from] reqwest::Error),
 }
 
-/// Endpoint, headers and the rest come from the standard variables.
+/// Builds the exporter. Endpoint, headers and other options come from the standard `OTEL_*`
+/// variables.
 pub fn otlp() -> Result<SpanExporter, SetupError> {
     let http = http_client::builder().timeout(TIMEOUT).build()?;
     let client = Client {
@@ -72,14 +74,14 @@ impl HttpClient for Client {
                 Ok(None) => Err("the request panicked".into()),
                 Err(gone) => Err(gone.into()),
             };
-            self.say(&answer);
+            self.log_transition(&answer);
             answer
         })
     }
 }
 
 impl Client {
-    fn say(&self, answer: &Result<Response<Bytes>, HttpError>) {
+    fn log_transition(&self, answer: &Result<Response<Bytes>, HttpError>) {
         let why = match answer {
             Ok(answer) if answer.status().is_success() => None,
             Ok(answer) => Some(format!("status {}", answer.status().as_u16())),
@@ -103,12 +105,12 @@ async fn send(
     request: Request<Bytes>,
 ) -> Result<Response<Bytes>, HttpError> {
     let request = reqwest::Request::try_from(request.map(reqwest::Body::from))?;
-    // The URL may have a credential of its own.
+    // Strips the URL from errors, since it may contain a credential.
     let mut answer = http
         .execute(request)
         .await
         .map_err(reqwest::Error::without_url)?;
-    let body = bounded_body::read(&mut answer, MAX_ANSWER_BYTES).await;
+    let body = bounded_body::read(&mut answer, MAX_RESPONSE_BYTES).await;
     let body = body.map_err(|error| -> HttpError {
         match error {
             BodyError::TooLarge { .. } => "the collector's answer is too large".into(),

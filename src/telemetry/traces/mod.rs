@@ -1,13 +1,14 @@
-//! Traces: a span for each request and each tool call, and beneath it one for every request to the API, which continues
-//! the trace on its side.
+//! Distributed tracing: a span for each HTTP request and each tool call, with a child span for each
+//! request to the API, which continues the trace.
 //!
-//! Off until the standard variables ask for it ([`wanted`]), by the same rules as in the API. Spans are made by hand and
-//! where they belong, not out of the log: what is logged and what is traced are then two decisions, and with tracing off a
-//! span is an empty value. Ending one puts it into a bounded queue that a thread of its own empties ([`exporter`]); when the
-//! queue is full, or nobody takes what it sends, spans are lost and calls are not.
+//! Off unless the standard variables enable it ([`wanted`]), by the same rules as in the API. Spans
+//! are created explicitly and not derived from the log, so that logging and tracing are independent
+//! decisions; with tracing off a span is an empty value. Ended spans enter a bounded queue that a
+//! dedicated thread exports ([`exporter`]). When the queue is full or the collector is down, spans
+//! are lost and calls are unaffected.
 //!
-//! What must never be logged must be in no span either. Names of attributes are in [`names`]; what a caller wrote is in
-//! none of them but the id of a JSON-RPC request, shortened.
+//! What must never be logged must not be in a span either. Attribute names are in [`names`]. The
+//! only value that a caller controls is the id of a JSON-RPC request, truncated.
 
 mod context;
 mod exporter;
@@ -34,7 +35,7 @@ struct Tracing {
     provider: SdkTracerProvider,
 }
 
-/// Whether the environment asks for traces.
+/// Whether the environment enables tracing.
 pub fn wanted(variable: impl Fn(&str) -> Option<String>) -> bool {
     let set = |name: &str| variable(name).filter(|value| !value.is_empty());
     let is = |name: &str, value: &str| set(name).is_some_and(|set| set == value);
@@ -46,8 +47,8 @@ pub fn wanted(variable: impl Fn(&str) -> Option<String>) -> bool {
         || set("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").is_some()
 }
 
-/// From now on spans are made and exported. Must run inside a tokio runtime. The sampler, the queue, headers and time-outs
-/// are read from the standard variables.
+/// Starts tracing. Must run inside a tokio runtime. The sampler, the queue, headers and timeouts
+/// are configured by the standard variables.
 pub fn start() -> Result<(), exporter::SetupError> {
     let exporter = exporter::otlp()?;
     let mut resource = Resource::builder()
@@ -65,10 +66,10 @@ pub fn start() -> Result<(), exporter::SetupError> {
     Ok(())
 }
 
-/// Sends what is left, for as long as this may take.
+/// Exports the remaining spans, for at most `within`.
 pub async fn finish(within: Duration) {
     let Some(tracing) = TRACING.get() else { return };
-    // It waits for a thread of its own, so it may not hold up one of the runtime's.
+    // The shutdown blocks on the export thread, so it must not run on a thread of the runtime.
     let finishing =
         tokio::task::spawn_blocking(move || tracing.provider.shutdown_with_timeout(within));
     match tokio::time::timeout(within, finishing).await {
@@ -77,19 +78,19 @@ pub async fn finish(within: Duration) {
     }
 }
 
-/// Whether anything is traced.
+/// Whether tracing is on.
 pub fn are_on() -> bool {
     TRACING.get().is_some()
 }
 
-/// Whose work a span is.
+/// The kind of a span: of a request served, or of a request sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
     Server,
     Client,
 }
 
-/// Somebody else's place in a trace, out of a header or a message. None when nothing is traced.
+/// Parses the remote `traceparent` of a header or a message. Empty when tracing is off.
 pub fn place_of(traceparent: Option<&str>) -> TraceContext {
     match (TRACING.get(), traceparent) {
         (Some(_), Some(text)) => TraceContext::read(text),
@@ -97,13 +98,13 @@ pub fn place_of(traceparent: Option<&str>) -> TraceContext {
     }
 }
 
-/// Something that takes time; it ends when this is dropped. Empty when nothing is traced.
+/// A span, which ends when it is dropped. Empty when tracing is off.
 #[derive(Debug, Default)]
 #[must_use]
 pub struct Span(Option<Box<opentelemetry_sdk::trace::Span>>);
 
 impl Span {
-    /// Beneath `parent`, or at the beginning of a trace.
+    /// Starts a child of `parent`, or a new trace if `parent` is empty.
     pub fn begin(
         side: Side,
         parent: &TraceContext,
@@ -112,7 +113,7 @@ impl Span {
         Self::linked(side, parent, &TraceContext::default(), name)
     }
 
-    /// The same, beside another place that it belongs to.
+    /// Like [`begin`](Self::begin), with a link to the related span `beside`.
     pub fn linked(
         side: Side,
         parent: &TraceContext,
@@ -129,16 +130,16 @@ impl Span {
         if let Some(beside) = &beside.0 {
             builder = builder.with_links(vec![Link::with_context(beside.clone())]);
         }
-        let mut above = Context::new();
+        let mut parent_context = Context::new();
         if let Some(parent) = &parent.0 {
-            above = above.with_remote_span_context(parent.clone());
+            parent_context = parent_context.with_remote_span_context(parent.clone());
         }
         Self(Some(Box::new(
-            tracing.tracer.build_with_context(builder, &above),
+            tracing.tracer.build_with_context(builder, &parent_context),
         )))
     }
 
-    /// Whether anybody will read what is set.
+    /// Whether attributes are recorded, which saves computing them otherwise.
     pub fn is_on(&self) -> bool {
         self.0.as_ref().is_some_and(|span| span.is_recording())
     }
@@ -149,7 +150,7 @@ impl Span {
         }
     }
 
-    /// It failed; `kind` is one of a few words.
+    /// Marks the span as failed. `kind` comes from a fixed set of values.
     pub fn failed(&mut self, kind: impl Into<Value>) {
         self.set(names::ERROR_TYPE, kind);
         if let Some(span) = &mut self.0 {
@@ -157,7 +158,7 @@ impl Span {
         }
     }
 
-    /// For what happens within it.
+    /// The context for children of this span.
     pub fn place(&self) -> TraceContext {
         TraceContext(self.0.as_ref().map(|span| span.span_context().clone()))
     }
@@ -168,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn traces_are_asked_for_as_the_api_is_asked() {
+    fn environment_enables_tracing_as_in_the_api() {
         let wanted = |set: &[(&str, &str)]| {
             super::wanted(|name| {
                 let found = set.iter().find(|(set, _)| *set == name);
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn without_traces_a_span_is_nothing() {
+    fn spans_are_empty_when_tracing_is_off() {
         let mut span = Span::begin(Side::Server, &TraceContext::default(), || {
             unreachable!("no name is made")
         });
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documentation_has_every_attribute() {
+    fn documentation_lists_every_attribute() {
         let page = include_str!("../../../docs/OPERATIONS.md");
         for name in names::ALL {
             assert!(page.contains(&format!("`{name}`")), "{name}");

@@ -1,5 +1,5 @@
-//! Names of span attributes, declared once. They are those of OpenTelemetry's conventions for HTTP, JSON-RPC and MCP, and
-//! two of our own, which the API uses too.
+//! Names of span attributes, declared once: those of OpenTelemetry's semantic conventions for HTTP,
+//! JSON-RPC and MCP, and two specific to ToolBridge, which the API uses too.
 
 pub const HTTP_METHOD: &str = "http.request.method";
 pub const HTTP_ROUTE: &str = "http.route";
@@ -15,10 +15,10 @@ pub const TOOL: &str = "gen_ai.tool.name";
 pub const OPERATION: &str = "gen_ai.operation.name";
 
 pub const CORRELATION_ID: &str = "toolbridge.correlation_id";
-/// How a tool call ended, in the words of the log.
+/// The outcome of a tool call, with the values of the log field.
 pub const OUTCOME: &str = "toolbridge.outcome";
 
-/// All of them, for the documentation.
+/// All names, for the test of the documentation.
 #[cfg(test)]
 pub const ALL: &[&str] = &[
     HTTP_METHOD,

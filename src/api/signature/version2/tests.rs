@@ -1,4 +1,4 @@
-//! The vectors that are shared with the API, and the API's side of the contract, for tests.
+//! Test vectors shared with the API, and a verifier for tests.
 
 use std::collections::BTreeSet;
 
@@ -6,23 +6,24 @@ use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
 
 use super::*;
-use crate::api::signature::{Signer as Whole, Versions};
+use crate::api::signature::{Signer as TenantSigner, Versions};
 use crate::foundation::token_secret::Secret;
 
-/// Some request, where it does not matter which.
+/// An arbitrary request.
 pub fn a_request() -> Bound<'static> {
-    static NOTHING: std::sync::LazyLock<Hashed> = std::sync::LazyLock::new(|| Hashed::of(b""));
+    static EMPTY: std::sync::LazyLock<Hashed> = std::sync::LazyLock::new(|| Hashed::of(b""));
     Bound {
         method: &Method::GET,
         target: "/readyz",
         body: b"",
-        token: &NOTHING,
+        token: &EMPTY,
     }
 }
 
-/// Do these headers prove this request at this time? Whether they come for the first time is not looked at.
+/// Whether the headers prove this request at this time, as the API checks it, except for the reuse
+/// of nonces.
 pub fn verify(secrets: &[&str], sent: &HeaderMap, request: &Bound<'_>, now_ms: u64) -> bool {
-    let said = |name| {
+    let header = |name| {
         let value: Option<&HeaderValue> = sent.get(name);
         value.map(HeaderValue::as_bytes).unwrap_or_default()
     };
@@ -30,9 +31,9 @@ pub fn verify(secrets: &[&str], sent: &HeaderMap, request: &Bound<'_>, now_ms: u
         text.len() == digits && text.iter().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
     };
     let (tenant, timestamp, nonce) = (
-        said(headers::TENANT),
-        said(headers::TIMESTAMP),
-        said(headers::NONCE),
+        header(headers::TENANT),
+        header(headers::TIMESTAMP),
+        header(headers::NONCE),
     );
     let time = std::str::from_utf8(timestamp).unwrap();
     let in_time = !time.is_empty()
@@ -41,34 +42,34 @@ pub fn verify(secrets: &[&str], sent: &HeaderMap, request: &Bound<'_>, now_ms: u
             .parse::<u64>()
             .is_ok_and(|at| at.abs_diff(now_ms) <= WINDOW_MS);
     let well_formed = !tenant.is_empty() && tenant.len() <= 255 && is_hex(nonce, 32);
-    if !in_time || !well_formed || said(headers::CONTENT_HASH) != Hashed::of(request.body).0 {
+    if !in_time || !well_formed || header(headers::CONTENT_HASH) != Hashed::of(request.body).0 {
         return false;
     }
     let known = secrets
         .iter()
-        .find(|secret| key_id(secret).as_bytes() == said(headers::KEY_ID));
+        .find(|secret| key_id(secret).as_bytes() == header(headers::KEY_ID));
     known.is_some_and(|secret| {
         let text = canonical(sent, request);
         let mut mac = keyed(secret);
         mac.update(text.as_bytes());
-        digits(mac) == said(headers::SIGNATURE_V2)
+        hex_digits(mac) == header(headers::SIGNATURE_V2)
     })
 }
 
 fn canonical(sent: &HeaderMap, request: &Bound<'_>) -> String {
-    let said = |name| {
+    let header = |name| {
         sent.get(name)
             .map_or("", |value: &HeaderValue| value.to_str().unwrap())
     };
     [
         "toolbridge-v2",
-        said(headers::KEY_ID),
-        said(headers::TENANT),
-        said(headers::TIMESTAMP),
-        said(headers::NONCE),
+        header(headers::KEY_ID),
+        header(headers::TENANT),
+        header(headers::TIMESTAMP),
+        header(headers::NONCE),
         request.method.as_str(),
         request.target,
-        said(headers::CONTENT_HASH),
+        header(headers::CONTENT_HASH),
         std::str::from_utf8(&request.token.0).unwrap(),
     ]
     .join("\n")
@@ -88,9 +89,9 @@ fn text<'a>(vector: &'a Value, key: &str) -> &'a str {
     vector[key].as_str().unwrap()
 }
 
-/// A vector's request, handed to whoever wants it.
-fn with_request<T>(vector: &Value, look: impl FnOnce(&Bound<'_>) -> T) -> T {
-    look(&Bound {
+/// Calls `check` with the request of a vector.
+fn with_request<T>(vector: &Value, check: impl FnOnce(&Bound<'_>) -> T) -> T {
+    check(&Bound {
         method: &text(vector, "method").parse().unwrap(),
         target: text(vector, "target"),
         body: text(vector, "body").as_bytes(),
@@ -146,38 +147,39 @@ fn verifies_as_the_api_does() {
                 (headers::CONTENT_HASH, "content_sha256"),
                 (headers::SIGNATURE_V2, "signature"),
             ] {
-                // What is no header value cannot be sent at all.
+                // A value that is not a valid header value cannot be sent.
                 if let Ok(value) = HeaderValue::from_str(text(&vector, key)) {
                     sent.insert(name, value);
                 }
             }
             let now_ms = vector["now_ms"].as_u64().unwrap();
-            let verdict = with_request(&vector, |request| verify(&secrets, &sent, request, now_ms));
-            assert_eq!(verdict, expected, "{}", vector["why"]);
+            let verified =
+                with_request(&vector, |request| verify(&secrets, &sent, request, now_ms));
+            assert_eq!(verified, expected, "{}", vector["why"]);
         }
     }
 }
 
-fn headers_of(signer: &Whole) -> HeaderMap {
+fn headers_of(signer: &TenantSigner) -> HeaderMap {
     let mut signed = Headers::default();
     signer.sign(1_763_636_400_000, &a_request(), &mut signed);
     signed.to_map()
 }
 
 #[test]
-fn both_versions_stand_beside_each_other() {
-    let signer = Whole::new(&Secret::new("s"), "acme", Versions::Both).unwrap();
+fn sends_both_versions() {
+    let signer = TenantSigner::new(&Secret::new("s"), "acme", Versions::Both).unwrap();
     let signed = headers_of(&signer);
     assert_eq!(signed.len(), 7);
     assert!(verify(&["s"], &signed, &a_request(), 1_763_636_400_000));
-    let alone = headers_of(&Whole::new(&Secret::new("s"), "acme", Versions::V2).unwrap());
-    assert!(!alone.contains_key(headers::SIGNATURE));
-    assert_eq!(alone.len(), 6);
+    let v2_only = headers_of(&TenantSigner::new(&Secret::new("s"), "acme", Versions::V2).unwrap());
+    assert!(!v2_only.contains_key(headers::SIGNATURE));
+    assert_eq!(v2_only.len(), 6);
 }
 
 #[test]
-fn no_nonce_comes_twice() {
-    let signer = Whole::new(&Secret::new("s"), "acme", Versions::V2).unwrap();
+fn never_repeats_a_nonce() {
+    let signer = TenantSigner::new(&Secret::new("s"), "acme", Versions::V2).unwrap();
     let nonces: BTreeSet<Vec<u8>> = (0..10_000)
         .map(|_| headers_of(&signer)[headers::NONCE].as_bytes().to_vec())
         .collect();
@@ -185,6 +187,6 @@ fn no_nonce_comes_twice() {
 }
 
 #[test]
-fn nothing_is_hashed_as_the_contract_says() {
-    assert_eq!(&Hashed::of(b"").0[..], &HASH_OF_NOTHING.0[..]);
+fn the_hash_of_an_empty_body_is_correct() {
+    assert_eq!(&Hashed::of(b"").0[..], &EMPTY_HASH.0[..]);
 }

@@ -121,7 +121,7 @@ mod tests {
             (grace, true)
         );
         assert!(!stays.is_cancelled() && !newer_evicted.is_cancelled());
-        // A connection that authenticates in time stays, even as the only one.
+        // A connection that authenticates in time is not evicted, and there is no other.
         let eviction = tokio::spawn({
             let unauthenticated = Arc::clone(&unauthenticated);
             async move { unauthenticated.make_room().await }
