@@ -107,6 +107,21 @@ impl<'a> Json<'a> {
         deepest
     }
 
+    /// How many values there may be, nested ones included: objects, arrays and commas are counted.
+    pub fn parts(self) -> usize {
+        let bytes = self.0.as_bytes();
+        let (mut parts, mut at) = (0_usize, 0);
+        while let Some(byte) = bytes.get(at) {
+            match byte {
+                b'"' => at = end_of_string(bytes, at + 1).0,
+                b'{' | b'[' | b',' => parts += 1,
+                _ => {}
+            }
+            at += 1;
+        }
+        parts
+    }
+
     pub fn get(self) -> &'a str {
         self.0
     }

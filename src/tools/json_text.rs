@@ -18,7 +18,7 @@ pub(crate) fn compact(
     out: &mut String,
 ) -> Result<Vec<String>, TooDeepError> {
     let bytes = json.as_bytes();
-    let (mut cut, mut depth, mut field) = (Vec::new(), 0_usize, "");
+    let (mut cut, mut depth, mut field, mut is_named) = (Vec::new(), 0_usize, "", false);
     // The bytes from `copied` to `at` have been scanned and are copied unchanged.
     let (mut copied, mut at) = (0, 0);
     while let Some(byte) = bytes.get(at) {
@@ -39,7 +39,7 @@ pub(crate) fn compact(
                 let inner = json.get(at + 1..end).unwrap_or_default();
                 let is_key = longest.is_some() && is_followed_by_colon(bytes, end + 1);
                 if is_key && depth == 1 {
-                    field = inner;
+                    (field, is_named) = (inner, false);
                 }
                 let repaired = if escapes {
                     replace_lone_surrogates(inner)
@@ -57,7 +57,8 @@ pub(crate) fn compact(
                     }
                     copied = end + 1;
                 }
-                if short.is_some() {
+                // Once for each field: a name may be long, and decoding it costs its length.
+                if short.is_some() && !std::mem::replace(&mut is_named, true) {
                     let field = replace_lone_surrogates(field);
                     let name = decode(&field).unwrap_or_default().into_owned();
                     if cut.last() != Some(&name) {

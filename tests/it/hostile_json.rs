@@ -195,7 +195,12 @@ async fn magic_keys_are_stored_as_they_were_sent() {
 async fn a_message_beside_its_arguments_is_small() {
     let client = Client::new(&world().acme, Era::Legacy("2025-06-18"));
     let zeros = format!("[{}0]", "0,".repeat(40_000));
-    for message in messages(&zeros) {
+    // Objects within objects, which take many times the memory of their text.
+    let objects = vec![format!("{}0{}", r#"{"":"#.repeat(100), "}".repeat(100)); 20].join(",");
+    for message in [zeros, format!("[{objects}]")]
+        .iter()
+        .flat_map(|wide| messages(wide))
+    {
         let request = client
             .post()
             .header("mcp-protocol-version", client.era.version());

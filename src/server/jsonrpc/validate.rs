@@ -24,6 +24,10 @@ const MAX_VERSION_BYTES: usize = 64;
 /// model, which takes many times the memory of its text.
 pub const MAX_ENVELOPE_BYTES: usize = 64 * 1024;
 
+/// The values in that part. A document takes up to some 400 bytes for each, which a limit of bytes alone does not bound:
+/// objects within objects take 85 times the memory of their text.
+const MAX_ENVELOPE_PARTS: usize = 512;
+
 /// Why a message does not reach rmcp.
 #[derive(Debug)]
 pub struct MessageError {
@@ -152,6 +156,18 @@ impl<'a> Outline<'a> {
             .filter(|_| is_call)
             .and_then(|params| params.member("arguments"));
         let rest = message.get().len() - arguments.map_or(0, |arguments| arguments.get().len());
+        let parts = message.parts() - arguments.map_or(0, Json::parts);
+        if parts > MAX_ENVELOPE_PARTS {
+            metrics::limited("request_bytes");
+            let message = format!(
+                "the message without a tool's arguments has more than {MAX_ENVELOPE_PARTS} values"
+            );
+            return Err(MessageError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                INVALID_REQUEST,
+                message,
+            ));
+        }
         if rest > MAX_ENVELOPE_BYTES {
             metrics::limited("request_bytes");
             let message = format!(

@@ -333,3 +333,22 @@ async fn a_write_whose_item_is_too_large_succeeds_with_a_preview() {
     );
     assert!(!error.retryable);
 }
+
+/// A long name costs its length once for each field, not once for each string that is cut in it.
+#[tokio::test]
+async fn a_field_with_a_long_name_and_many_long_strings_is_read_at_once() {
+    let name = r"\u0001".repeat(80_000);
+    let texts = vec![format!("\"{}\"", "a".repeat(281)); 1_700].join(",");
+    let item = format!(
+        r#"{{"uid":"{UID}","version":1,"updatedAt":"t","payload":{{"{name}":[{texts}]}}}}"#
+    );
+    let began = std::time::Instant::now();
+    let _ = call(
+        "list_notes",
+        json!({"limit": 1}),
+        &Script::new([reply(200, format!(r#"{{"items":[{item}]}}"#))]),
+    )
+    .await;
+    // Decoding the name for each text would read 800 MB.
+    assert!(began.elapsed() < std::time::Duration::from_secs(20));
+}
