@@ -12,7 +12,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
 /// Nothing in the suite takes as long, unless it will never come.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Everything that came out of one pipe.
 #[derive(Clone)]
@@ -198,6 +198,27 @@ impl Process {
     pub fn open_files(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid))
             .unwrap()
+            .count()
+    }
+
+    /// Sockets that are connected to this address, those included that the other side has closed.
+    pub fn connections_to(&self, address: &str) -> usize {
+        let address: std::net::SocketAddrV4 = address.parse().unwrap();
+        // As in /proc/net/tcp: the bytes of the address in the order of the machine.
+        let ip = u32::from_ne_bytes(address.ip().octets());
+        let peer = format!("{ip:08X}:{:04X}", address.port());
+        let table = std::fs::read_to_string(format!("/proc/{}/net/tcp", self.pid)).unwrap();
+        let connected: Vec<String> = table
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>())
+            .filter(|fields| fields.get(2) == Some(&peer.as_str()))
+            .map(|fields| format!("socket:[{}]", fields[9]))
+            .collect();
+        let files = std::fs::read_dir(format!("/proc/{}/fd", self.pid)).unwrap();
+        // One that has been closed meanwhile has no link any more.
+        let links = files.filter_map(|file| std::fs::read_link(file.unwrap().path()).ok());
+        links
+            .filter(|link| connected.iter().any(|socket| link.to_str() == Some(socket)))
             .count()
     }
 
