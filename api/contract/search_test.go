@@ -505,7 +505,7 @@ func TestACursorBelongsToItsSearch(t *testing.T) {
 	})
 }
 
-// What nobody touches appears exactly once in a walk, however much is written meanwhile.
+// Items without changes appear exactly once in a walk, however much is written meanwhile.
 func TestAWalkThroughASearchAmongWriters(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		wantFeature(t, api, "search")
@@ -598,7 +598,7 @@ func TestSearchKeepsPeopleApart(t *testing.T) {
 				}
 			}
 		}
-		// A wipe empties one person's index and nobody else's.
+		// A wipe empties one person's index and no other.
 		for name, u := range users {
 			u.wipe(t)
 			u.open(t)

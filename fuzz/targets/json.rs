@@ -39,7 +39,8 @@ pub fn feed(input: &[u8]) {
     }
 }
 
-fn rebuilt(json: Json<'_>) -> Value {
+/// The same document, built from slices.
+pub fn rebuilt(json: Json<'_>) -> Value {
     if json.is_object() {
         let members = json
             .members()

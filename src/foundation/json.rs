@@ -90,36 +90,25 @@ impl<'a> Json<'a> {
 
     /// Nesting depth of objects and arrays, this one included.
     pub fn depth(self) -> usize {
-        let bytes = self.0.as_bytes();
-        let (mut depth, mut deepest, mut at) = (0_usize, 0, 0);
-        while let Some(byte) = bytes.get(at) {
+        let (mut depth, mut deepest) = (0_usize, 0);
+        for byte in outside_strings(self.0) {
             match byte {
                 b'{' | b'[' => {
                     depth += 1;
                     deepest = deepest.max(depth);
                 }
                 b'}' | b']' => depth = depth.saturating_sub(1),
-                b'"' => at = end_of_string(bytes, at + 1).0,
                 _ => {}
             }
-            at += 1;
         }
         deepest
     }
 
-    /// How many values there may be, nested ones included: objects, arrays and commas are counted.
-    pub fn parts(self) -> usize {
-        let bytes = self.0.as_bytes();
-        let (mut parts, mut at) = (0_usize, 0);
-        while let Some(byte) = bytes.get(at) {
-            match byte {
-                b'"' => at = end_of_string(bytes, at + 1).0,
-                b'{' | b'[' | b',' => parts += 1,
-                _ => {}
-            }
-            at += 1;
-        }
-        parts
+    /// The text before and after `part`, which is a slice of this value.
+    pub fn around(self, part: Json<'_>) -> Option<(&'a str, &'a str)> {
+        let begin = part.0.as_ptr().addr().checked_sub(self.0.as_ptr().addr())?;
+        let (head, rest) = self.0.split_at_checked(begin)?;
+        Some((head, rest.strip_prefix(part.0)?))
     }
 
     pub fn get(self) -> &'a str {
@@ -260,6 +249,26 @@ impl<'a> Json<'a> {
     pub fn to_value(self) -> Option<Value> {
         serde_json::from_str(self.0).ok()
     }
+}
+
+/// Counts objects, arrays and commas, which bounds the number of values in the text. The text may be
+/// a piece of a document, but must not start or end inside a string.
+pub fn count_parts(text: &str) -> usize {
+    let is_part = |byte: &u8| matches!(byte, b'{' | b'[' | b',');
+    outside_strings(text).filter(is_part).count()
+}
+
+/// The bytes of the text outside strings, except that each opening quote is included.
+fn outside_strings(text: &str) -> impl Iterator<Item = u8> {
+    let (bytes, mut at) = (text.as_bytes(), 0);
+    std::iter::from_fn(move || {
+        let byte = *bytes.get(at)?;
+        if byte == b'"' {
+            at = end_of_string(bytes, at + 1).0;
+        }
+        at += 1;
+        Some(byte)
+    })
 }
 
 /// See [`Json::members`].
@@ -428,6 +437,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::foundation::hostile_json::rebuilt;
 
     #[test]
     fn the_build_reads_no_magic_keys() {
@@ -518,20 +528,6 @@ mod tests {
         })
     }
 
-    /// Rebuilds the document from slices.
-    fn rebuilt(json: Json<'_>) -> Value {
-        if json.is_object() {
-            let members = json
-                .members()
-                .map(|(key, value)| (key.into_owned(), rebuilt(value)));
-            Value::Object(members.collect())
-        } else if json.is_array() {
-            json.elements().map(rebuilt).collect()
-        } else {
-            json.to_value().unwrap()
-        }
-    }
-
     proptest! {
         #[test]
         fn slices_agree_with_serde_json(value in any_json(), pretty: bool) {
@@ -554,6 +550,16 @@ mod tests {
                 .is_err_and(|error| error.to_string().contains("out of range"));
             prop_assert!(ours.is_ok() == theirs.is_ok() || too_large, "{:?} {:?}", ours, theirs);
         }
+    }
+
+    #[test]
+    fn splits_around_a_part_and_counts_outside_of_strings() {
+        let text = r#"{"a":[1,{"b":"[,{"}],"c":0}"#;
+        let json = Json::parse(text.as_bytes()).unwrap();
+        let part = json.member("a").unwrap();
+        assert_eq!(json.around(part), Some((r#"{"a":"#, r#","c":0}"#)));
+        assert_eq!(json.around(Json::trusted("[]")), None);
+        assert_eq!((count_parts(text), count_parts(part.get())), (5, 3));
     }
 
     #[test]

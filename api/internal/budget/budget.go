@@ -199,7 +199,7 @@ func (b *Budget[K]) take(s *share, bytes int64) {
 	b.used += bytes
 }
 
-// forget drops a share that nobody uses, so that the number of persons is no load.
+// forget drops a share without use, so that the number of persons is no load.
 func (b *Budget[K]) forget(person K, s *share) {
 	if s.used == 0 && len(s.waiting) == 0 && b.shares[person] == s {
 		delete(b.shares, person)

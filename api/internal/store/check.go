@@ -28,7 +28,7 @@ var (
 )
 
 // CheckIndex compares each item with what the index holds of it, by making its document anew. It is
-// meant for a store that nobody writes to meanwhile.
+// meant for a store without writers.
 func (c *common) CheckIndex(ctx context.Context) (IndexReport, error) {
 	report, err := c.checkIndex(ctx)
 	return report, c.mark(err)

@@ -174,15 +174,7 @@ func (c *common) dueTasks(ctx context.Context, owner, from, before int64, into *
 		[]any{owner, from, before, dueExamples},
 		func(r rows) error {
 			var f Found
-			err := r.Scan(
-				&f.Kind,
-				&f.Item.UID,
-				&f.Item.Version,
-				&f.Item.Created,
-				&f.Item.Updated,
-				&f.Item.Deleted,
-				&f.Item.Payload,
-			)
+			err := f.scan(r)
 			into.First = append(into.First, f)
 			return err
 		},

@@ -435,6 +435,12 @@ func (c *common) pageStatement(q *query, s Search, limit int, dense bool) statem
 		JOIN items i ON i.owner = h.owner AND i.kind = h.kind AND i.uid = h.uid ORDER BY ` + outer}
 }
 
+// scan reads a row of kind, uid, version, created, updated, deleted and payload.
+func (f *Found) scan(r rows) error {
+	i := &f.Item
+	return r.Scan(&f.Kind, &i.UID, &i.Version, &i.Created, &i.Updated, &i.Deleted, &i.Payload)
+}
+
 // read reads at most limit items, and says whether there are more.
 func (c *common) read(
 	ctx context.Context,
@@ -455,15 +461,7 @@ func (c *common) read(
 			return errStop
 		}
 		var f Found
-		err := r.Scan(
-			&f.Kind,
-			&f.Item.UID,
-			&f.Item.Version,
-			&f.Item.Created,
-			&f.Item.Updated,
-			&f.Item.Deleted,
-			&f.Item.Payload,
-		)
+		err := f.scan(r)
 		if err == nil && reserve != nil {
 			err = reserve(f.Item)
 		}

@@ -27,7 +27,8 @@ fn filled(message: &str) -> Option<String> {
     if !message.contains(PLACEHOLDER) {
         return None;
     }
-    let result = Json::trusted(message).member("result")?;
+    let message = Json::trusted(message);
+    let result = message.member("result")?;
     let structured = result
         .member("structuredContent")
         .filter(|content| content.is_null())?;
@@ -37,9 +38,7 @@ fn filled(message: &str) -> Option<String> {
         .next()?
         .member("text")?
         .as_str()?;
-    let begin = structured.get().as_ptr().addr() - message.as_ptr().addr();
-    let (head, rest) = message.split_at_checked(begin)?;
-    let tail = rest.strip_prefix(structured.get())?;
+    let (head, tail) = message.around(structured)?;
     Some([head, &text, tail].concat())
 }
 

@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use http::StatusCode;
 use serde_json::Value;
 
-use crate::foundation::json::{Json, JsonError};
+use crate::foundation::json::{Json, JsonError, count_parts};
 use crate::mcp::Arguments;
 use crate::server::http::response::{INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR};
 use crate::telemetry::metrics;
@@ -22,7 +22,7 @@ const MAX_VERSION_BYTES: usize = 64;
 
 /// The size of a message without the arguments of its tool call, which are never built. The rest is read into rmcp's
 /// model, which takes many times the memory of its text.
-pub const MAX_ENVELOPE_BYTES: usize = 64 * 1024;
+const MAX_ENVELOPE_BYTES: usize = 64 * 1024;
 
 /// The values in that part. A document takes up to some 400 bytes for each, which a limit of bytes alone does not bound:
 /// objects within objects take 85 times the memory of their text.
@@ -71,6 +71,8 @@ pub struct ValidMessage<'a> {
     pub params: Option<Json<'a>>,
     /// Those of a tool call.
     arguments: Option<Json<'a>>,
+    /// The text before and after them.
+    around: (&'a str, &'a str),
 }
 
 /// The parts of a message that make it JSON-RPC. Unknown members are rmcp's business; a member that comes twice is an
@@ -145,7 +147,7 @@ pub fn validate(body: &[u8]) -> (Option<Json<'_>>, Result<ValidMessage<'_>, Mess
 }
 
 impl<'a> Outline<'a> {
-    fn check(&self, message: Json<'_>) -> Result<ValidMessage<'a>, MessageError> {
+    fn check(&self, message: Json<'a>) -> Result<ValidMessage<'a>, MessageError> {
         let kind = self.kind()?;
         message
             .check()
@@ -155,28 +157,21 @@ impl<'a> Outline<'a> {
             .params
             .filter(|_| is_call)
             .and_then(|params| params.member("arguments"));
-        let rest = message.get().len() - arguments.map_or(0, |arguments| arguments.get().len());
-        let parts = message.parts() - arguments.map_or(0, Json::parts);
-        if parts > MAX_ENVELOPE_PARTS {
+        let around = arguments.and_then(|arguments| message.around(arguments));
+        let (head, tail) = around.unwrap_or((message.get(), ""));
+        let too_much = if count_parts(head) + count_parts(tail) > MAX_ENVELOPE_PARTS {
+            Some(format!("has more than {MAX_ENVELOPE_PARTS} values"))
+        } else if head.len() + tail.len() > MAX_ENVELOPE_BYTES {
+            Some(format!("is larger than {MAX_ENVELOPE_BYTES} bytes"))
+        } else {
+            None
+        };
+        if let Some(too_much) = too_much {
             metrics::limited("request_bytes");
-            let message = format!(
-                "the message without a tool's arguments has more than {MAX_ENVELOPE_PARTS} values"
-            );
             return Err(MessageError::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 INVALID_REQUEST,
-                message,
-            ));
-        }
-        if rest > MAX_ENVELOPE_BYTES {
-            metrics::limited("request_bytes");
-            let message = format!(
-                "the message without a tool's arguments is larger than {MAX_ENVELOPE_BYTES} bytes"
-            );
-            return Err(MessageError::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                INVALID_REQUEST,
-                message,
+                format!("the message without a tool's arguments {too_much}"),
             ));
         }
         Ok(ValidMessage {
@@ -184,6 +179,7 @@ impl<'a> Outline<'a> {
             method: self.method,
             params: self.params,
             arguments,
+            around: (head, tail),
         })
     }
 
@@ -257,15 +253,12 @@ impl ValidMessage<'_> {
                 arguments: None,
             };
         };
-        let text = arguments.get().as_bytes();
-        let begin = text.as_ptr().addr() - body.as_ptr().addr();
-        let (head, rest) = body.split_at_checked(begin).unwrap_or((body, &[]));
-        let tail = rest.get(text.len()..).unwrap_or_default();
+        let (head, tail) = self.around;
         // What is of another type is refused by rmcp, whatever it holds.
-        let stand_in: &[u8] = if arguments.is_object() || arguments.is_null() {
-            b"{}"
+        let stand_in = if arguments.is_object() || arguments.is_null() {
+            "{}"
         } else {
-            b"0"
+            "0"
         };
         SplitMessage {
             message: [head, stand_in, tail].concat().into(),
