@@ -80,9 +80,8 @@ async fn wide_documents_stay_within_the_budget() {
     // What was taken has been given back.
     let note: Value = serde_json::from_str(&arguments).unwrap();
     mallory.call("create_note", note).await.ok();
-    for client in [&mallory, &ann] {
-        client.traffic().await;
-    }
+    // Under load an end may be sent twice, so sessions are counted where they are kept.
+    api.until_no_session_is_open().await;
     place.stop().await;
     api.stop().await;
 }
@@ -134,9 +133,8 @@ async fn unread_answers_stay_within_the_budget() {
         "{UNREAD} unread answers: {} MiB at the peak",
         peak(&place) >> 10
     );
-    for client in [&mallory, &ann] {
-        client.traffic().await;
-    }
+    // Under load an end may be sent twice, so sessions are counted where they are kept.
+    api.until_no_session_is_open().await;
     place.stop().await;
     api.stop().await;
 }
