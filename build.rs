@@ -1,7 +1,7 @@
-//! Puts into the binary what it should know about how it was built. The git revision comes from `GIT_REVISION`, which
-//! whoever builds a release sets; a build that asked git itself would be stale after each commit.
+//! Embeds facts about the build. The git revision comes from `GIT_REVISION`, which a release build
+//! sets; asking git here would be stale after each commit.
 
-#![allow(clippy::print_stdout)] // how a build script speaks to cargo
+#![allow(clippy::print_stdout)] // the protocol between a build script and cargo
 
 use std::process::Command;
 

@@ -19,8 +19,8 @@ pub const CORRELATION: HeaderName = HeaderName::from_static("x-correlation-id");
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub const TIMEOUT: HeaderName = HeaderName::from_static("x-tb-timeout-ms");
 
-/// Request headers, serialized line by line. They are only appended and copied, and building a
-/// `HeaderMap` was the largest cost of a request.
+/// Request headers, serialized line by line. They are only appended and copied, and a `HeaderMap`
+/// would cost more than everything else done with them.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers(Vec<u8>);
 

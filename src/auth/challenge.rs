@@ -89,11 +89,11 @@ impl Challenge {
         }
     }
 
-    fn unauthorized(&self, error: &'static str, refusal: Option<AuthError>) -> ChallengeAnswer {
+    fn unauthorized(&self, error: &'static str, cause: Option<AuthError>) -> ChallengeAnswer {
         let mut parameters = vec![self.location.clone(), self.scope.clone()];
-        if let Some(refusal) = refusal {
+        if let Some(cause) = cause {
             parameters.push(parameter("error", error));
-            parameters.push(parameter("error_description", &refusal.to_string()));
+            parameters.push(parameter("error_description", &cause.to_string()));
         }
         ChallengeAnswer {
             status: StatusCode::UNAUTHORIZED,
@@ -163,7 +163,8 @@ mod tests {
         assert_eq!(
             missing.www_authenticate.as_deref(),
             Some(
-                "Bearer resource_metadata=\"https://acme.example/.well-known/oauth-protected-resource/mcp\", \
+                "Bearer resource_metadata=\"https://acme.example/.well-known/\
+                 oauth-protected-resource/mcp\", \
                  scope=\"x:read x:write\""
             )
         );
@@ -195,7 +196,8 @@ mod tests {
             answer.www_authenticate.as_deref(),
             Some(
                 "Bearer error=\"insufficient_scope\", scope=\"x:y:write\", \
-                 resource_metadata=\"https://acme.example/.well-known/oauth-protected-resource/mcp\", \
+                 resource_metadata=\"https://acme.example/.well-known/\
+                 oauth-protected-resource/mcp\", \
                  error_description=\"the token does not have the scope that this needs\""
             )
         );

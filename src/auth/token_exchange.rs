@@ -1,12 +1,13 @@
-//! A token for the API in place of the caller's own (OAuth token exchange, RFC 8693).
+//! OAuth token exchange (RFC 8693): obtains a token for the API in place of the caller's token.
 //!
-//! The caller's token has been verified by then; what comes back is the authorization server's word that this server may
-//! act for that person at the API. It is asked for when the API is first needed, kept until shortly before it or the
-//! caller's token expires, and asked for once however many calls wait for it ([`request`] is the asking itself).
+//! The caller's token has been verified before. The issued token certifies that this server may act
+//! for that person at the API. It is requested with the first request to the API, kept until
+//! shortly before it or the caller's token expires, and requested once for all concurrent calls;
+//! [`request`] implements the request.
 //!
-//! The key of what is kept is a fingerprint of the person and the token together, so that what was issued for one is never
-//! found by another, and nothing that prints a key prints a token. A refusal is not kept: whoever was given access a
-//! moment ago should not have to wait.
+//! The cache key is a hash of the person and the token, so that a token is never returned for
+//! another person, and no printed key contains a token. Errors are not cached, so that newly
+//! granted access takes effect at once.
 
 mod request;
 #[cfg(test)]
@@ -30,19 +31,19 @@ use crate::telemetry::{metrics, tasks};
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub token_url: String,
-    /// The API, as the authorization server calls it.
+    /// The name of the API at the authorization server.
     pub audience: String,
-    /// This server, as the authorization server knows it.
+    /// The name of this server at the authorization server.
     pub client_id: String,
     pub client_secret: Secret,
-    /// What to ask for; without it the authorization server decides.
+    /// The scope to request; without it the authorization server decides.
     pub scope: Option<String>,
-    /// For one answer.
+    /// Timeout of one request.
     pub timeout: Duration,
     pub max_answer_bytes: usize,
-    /// Tokens held at once.
+    /// Maximum number of cached tokens.
     pub max_held: usize,
-    /// A token is let go this long before it expires, so that none expires on its way.
+    /// Time before its expiry at which a token is discarded, so that none expires in transit.
     pub margin: Duration,
 }
 
@@ -62,29 +63,29 @@ impl Default for Settings {
     }
 }
 
-/// Why there is no token for the API. What the authorization server says beyond that is not repeated: it may quote what
-/// it was sent.
+/// Why no token was issued. The description that the authorization server sends is not passed on,
+/// because it may quote the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ExchangeError {
-    /// About the caller's token: a new one may do.
+    /// Concerns the token of the caller: a new one may be accepted.
     #[error("the authorization server does not accept the caller's token")]
     Refused,
-    /// About the person: they may not have this.
+    /// Concerns the person, who has no access.
     #[error("the authorization server does not give the caller access to the API")]
     Denied,
-    /// About this server, as it is set up here or there.
+    /// Concerns this server: its settings here or at the authorization server are wrong.
     #[error("the authorization server does not let this server exchange tokens")]
     Misconfigured,
-    /// Passes by itself.
+    /// Temporary.
     #[error("the authorization server cannot be asked at the moment")]
     Unavailable,
-    /// Not what the standard says an answer is.
+    /// The answer violates RFC 8693.
     #[error("the authorization server's answer is no token that could be used")]
     Garbled,
 }
 
 impl ExchangeError {
-    /// In one word, for figures.
+    /// Label of the metric.
     fn as_str(self) -> &'static str {
         match self {
             Self::Refused => "refused",
@@ -96,7 +97,7 @@ impl ExchangeError {
     }
 }
 
-/// Whose token is to be exchanged. It has been verified.
+/// The person and the token to exchange. The token has been verified.
 #[derive(Debug, Clone)]
 pub struct Subject {
     pub user: Arc<str>,
@@ -105,7 +106,7 @@ pub struct Subject {
     pub expires_at: u64,
 }
 
-/// Cheap to clone; all clones share what is held.
+/// Exchanges and caches tokens. Cheap to clone; clones share the cache.
 #[derive(Debug, Clone)]
 pub struct Exchange(Arc<Inner>);
 
@@ -115,21 +116,21 @@ struct Inner {
     clock: Clock,
     max_held: usize,
     margin: Duration,
-    known: Mutex<HashMap<Fingerprint, Entry>>,
+    cache: Mutex<HashMap<Fingerprint, Entry>>,
 }
 
 #[derive(Debug)]
 enum Entry {
-    /// Whoever comes meanwhile waits for the same answer.
-    Asking(Flight),
-    Held {
+    /// A running request, shared by all calls that wait for it.
+    InFlight(SharedRequest),
+    Cached {
         token: Secret,
         until: Instant,
     },
 }
 
 type Outcome = Result<Secret, ExchangeError>;
-type Flight = Shared<BoxFuture<'static, Outcome>>;
+type SharedRequest = Shared<BoxFuture<'static, Outcome>>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Fingerprint([u8; 32]);
@@ -137,7 +138,7 @@ struct Fingerprint([u8; 32]);
 impl Fingerprint {
     fn of(subject: &Subject) -> Self {
         let mut hash = Sha256::new();
-        // With its length, so that the end of the one cannot be the beginning of the other.
+        // The length makes the boundary between user and token unambiguous.
         hash.update((subject.user.len() as u64).to_be_bytes());
         hash.update(subject.user.as_bytes());
         hash.update(subject.token.expose().as_bytes());
@@ -152,106 +153,107 @@ impl Exchange {
             clock,
             max_held: settings.max_held,
             margin: settings.margin,
-            known: Mutex::default(),
+            cache: Mutex::default(),
         })))
     }
 
-    /// The token to show to the API in this person's name.
+    /// The token to send to the API in the name of this person.
     pub async fn token_for(&self, subject: &Subject) -> Outcome {
-        self.held_or_asked_for(subject).await
+        self.cached_or_requested(subject).await
     }
 
-    /// The API did not take it: the next call asks for a new one.
+    /// Discards the token after the API refused it, so that the next call requests a new one.
     pub fn forget(&self, subject: &Subject) {
         let fingerprint = Fingerprint::of(subject);
-        let mut known = self.0.known();
-        if matches!(known.get(&fingerprint), Some(Entry::Held { .. })) {
-            known.remove(&fingerprint);
+        let mut cache = self.0.cache();
+        if matches!(cache.get(&fingerprint), Some(Entry::Cached { .. })) {
+            cache.remove(&fingerprint);
         }
     }
 
-    fn held_or_asked_for(&self, subject: &Subject) -> Flight {
+    fn cached_or_requested(&self, subject: &Subject) -> SharedRequest {
         let fingerprint = Fingerprint::of(subject);
-        let mut known = self.0.known();
-        match known.get(&fingerprint) {
-            Some(Entry::Held { token, until }) if Instant::now() < *until => {
-                return settled(Ok(token.clone()));
+        let mut cache = self.0.cache();
+        match cache.get(&fingerprint) {
+            Some(Entry::Cached { token, until }) if Instant::now() < *until => {
+                return ready(Ok(token.clone()));
             }
-            // One that has landed left its outcome in the map, unless it crashed.
-            Some(Entry::Asking(flight)) if flight.peek().is_none() => return flight.clone(),
+            // A completed request has stored its outcome, unless its task panicked.
+            Some(Entry::InFlight(shared)) if shared.peek().is_none() => return shared.clone(),
             _ => {}
         }
-        known.remove(&fingerprint);
-        if !make_room(&mut known, self.0.max_held) {
-            return settled(Err(ExchangeError::Unavailable));
+        cache.remove(&fingerprint);
+        if !evict(&mut cache, self.0.max_held) {
+            return ready(Err(ExchangeError::Unavailable));
         }
-        // In a task of its own: others may wait for it when the caller who began it has gone.
-        let asking = tasks::spawn(
+        // Runs in a task of its own, because other calls may wait for it after the first one has
+        // left.
+        let task = tasks::spawn(
             "exchange",
-            Arc::clone(&self.0).ask(fingerprint, subject.clone()),
+            Arc::clone(&self.0).request(fingerprint, subject.clone()),
         );
-        let flight = async move {
-            asking
-                .await
+        let shared = async move {
+            task.await
                 .ok()
                 .flatten()
                 .unwrap_or(Err(ExchangeError::Garbled))
         };
-        let flight = flight.boxed().shared();
-        known.insert(fingerprint, Entry::Asking(flight.clone()));
-        flight
+        let shared = shared.boxed().shared();
+        cache.insert(fingerprint, Entry::InFlight(shared.clone()));
+        shared
     }
 }
 
 impl Inner {
-    fn known(&self) -> MutexGuard<'_, HashMap<Fingerprint, Entry>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cache(&self) -> MutexGuard<'_, HashMap<Fingerprint, Entry>> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn ask(self: Arc<Self>, fingerprint: Fingerprint, subject: Subject) -> Outcome {
-        let begun = Instant::now();
+    async fn request(self: Arc<Self>, fingerprint: Fingerprint, subject: Subject) -> Outcome {
+        let started = Instant::now();
         let left = Duration::from_secs(subject.expires_at.saturating_sub(self.clock.now_secs()));
-        let issued = self.endpoint.ask(&subject.token).await;
+        let issued = self.endpoint.request(&subject.token).await;
         metrics::token_exchanged(issued.as_ref().err().map_or("ok", |error| error.as_str()));
-        let mut known = self.known();
-        known.remove(&fingerprint);
+        let mut cache = self.cache();
+        cache.remove(&fingerprint);
         let issued = issued?;
-        // An answer that does not say how long its token is good for is good for those who wait for it.
-        let good_for = issued
+        // A token without a lifetime is used only by the calls that wait for it.
+        let lifetime = issued
             .lifetime
             .unwrap_or_default()
             .min(left)
             .saturating_sub(self.margin);
-        if let Some(until) = begun
-            .checked_add(good_for)
+        if let Some(until) = started
+            .checked_add(lifetime)
             .filter(|until| Instant::now() < *until)
         {
             let token = issued.token.clone();
-            known.insert(fingerprint, Entry::Held { token, until });
+            cache.insert(fingerprint, Entry::Cached { token, until });
         }
         Ok(issued.token)
     }
 }
 
-fn settled(outcome: Outcome) -> Flight {
+fn ready(outcome: Outcome) -> SharedRequest {
     futures::future::ready(outcome).boxed().shared()
 }
 
-/// Lets go of what has expired and, if that is not enough, of what expires first. What is being asked for stays.
-fn make_room(known: &mut HashMap<Fingerprint, Entry>, most: usize) -> bool {
-    if known.len() < most {
+/// Evicts expired tokens and, if necessary, the one that expires first. Running requests stay.
+/// Returns whether an entry is free.
+fn evict(cache: &mut HashMap<Fingerprint, Entry>, max: usize) -> bool {
+    if cache.len() < max {
         return true;
     }
     let now = Instant::now();
-    known.retain(|_, entry| !matches!(entry, Entry::Held { until, .. } if *until <= now));
-    let held = known.iter().filter_map(|(fingerprint, entry)| match entry {
-        Entry::Held { until, .. } => Some((*until, *fingerprint)),
-        Entry::Asking(_) => None,
+    cache.retain(|_, entry| !matches!(entry, Entry::Cached { until, .. } if *until <= now));
+    let held = cache.iter().filter_map(|(fingerprint, entry)| match entry {
+        Entry::Cached { until, .. } => Some((*until, *fingerprint)),
+        Entry::InFlight(_) => None,
     });
-    if known.len() >= most
+    if cache.len() >= max
         && let Some((_, first)) = held.min_by_key(|(until, _)| *until)
     {
-        known.remove(&first);
+        cache.remove(&first);
     }
-    known.len() < most
+    cache.len() < max
 }

@@ -1,23 +1,23 @@
-//! `key=value` from a command line → the arguments of a tool.
+//! Converts `key=value` pairs of a command line to the arguments of a tool.
 //!
-//! The tool's schema decides what a text becomes: `content=123` is text, `limit=10` a number. What does not fit is
-//! passed on as text, for the tool itself to refuse: it says better what is wrong than this file could.
+//! The tool's schema determines the type: `content=123` is a string, `limit=10` a number. A value
+//! that does not match is passed on as a string, because the tool's own error is more precise.
 
 use std::io;
 
 use serde_json::{Map, Value};
 
-/// Where a value may come from besides the command line itself.
+/// Sources of values besides the command line.
 pub trait Reader {
     fn file(&mut self, path: &str) -> io::Result<String>;
     fn stdin(&mut self) -> io::Result<String>;
 }
 
-/// The types that a tool's schema gives to its arguments, and its siblings' to the fields inside them.
+/// The types of a tool's arguments, and of the fields inside object arguments.
 pub struct Types<'a> {
     /// `properties` of the tool's input schema.
     pub arguments: Option<&'a Map<String, Value>>,
-    /// `properties` of the entity's create tool: what `updates.title` is.
+    /// `properties` of the entity's create tool, which types fields such as `updates.title`.
     pub fields: Option<&'a Map<String, Value>>,
 }
 
@@ -27,7 +27,7 @@ impl Types<'_> {
     }
 }
 
-/// Reads `--args` and then the pairs, which win.
+/// Reads `--args` and then the pairs, which take precedence.
 pub fn read(
     base: Option<&str>,
     pairs: &[String],
@@ -92,7 +92,7 @@ fn object(text: &str) -> Result<Map<String, Value>, String> {
     serde_json::from_str(text).map_err(|why| format!("--args is no JSON object ({why})"))
 }
 
-/// `@file`, `-` for standard input, `@@text` for text that begins with `@`.
+/// Resolves `@file`, `-` for standard input, and `@@text` for text that begins with `@`.
 fn fetch(text: &str, key: &str, reader: &mut dyn Reader) -> Result<String, String> {
     let failed = |why: io::Error| format!("\"{key}\" cannot be read from {text} ({why})");
     match text.strip_prefix('@') {
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_schema_decides_what_a_text_becomes() {
+    fn the_schema_determines_the_type() {
         assert_eq!(
             reading(
                 None,
@@ -220,13 +220,13 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_named() {
+    fn names_the_value_that_cannot_be_read() {
         for (base, pairs) in [
             (None, &["title=-", "content=-"][..]),
             (Some("-"), &["title=-"]),
         ] {
-            let said = reading(base, pairs).unwrap_err();
-            assert!(said.contains("can be read once"), "{said}");
+            let message = reading(base, pairs).unwrap_err();
+            assert!(message.contains("can be read once"), "{message}");
         }
         assert_eq!(
             reading(None, &["content"]).unwrap_err(),

@@ -1,4 +1,4 @@
-//! `audit verify`: whether an audit trail is as it was written.
+//! The `audit verify` command: checks whether an audit trail is unchanged.
 
 use std::fs::File;
 use std::io::{self, BufReader};
@@ -94,9 +94,9 @@ pub fn run(
     if args.json {
         around.output.json(&shown.as_json())?;
     } else {
-        shown.say(around)?;
+        shown.print(around)?;
     }
-    if shown.is_well() {
+    if shown.is_valid() {
         Ok(())
     } else {
         Err(CliError::Silent(Exit::Failed))
@@ -130,7 +130,7 @@ struct Shown {
 }
 
 impl Shown {
-    fn is_well(&self) -> bool {
+    fn is_valid(&self) -> bool {
         let wrong = self
             .report
             .findings
@@ -139,14 +139,14 @@ impl Shown {
         !wrong && !self.report.chains.is_empty()
     }
 
-    /// The name of a text and the number of a line.
+    /// The name of a file and a line number in it.
     fn location(&self, finding: &Finding) -> Option<(String, u64)> {
         let position = finding.position?;
         let path = self.paths.get(position.source)?;
         Some((path.display().to_string(), position.line))
     }
 
-    fn say(&self, around: &mut Surroundings) -> io::Result<()> {
+    fn print(&self, around: &mut Surroundings) -> io::Result<()> {
         let output = &mut around.output;
         for finding in &self.report.findings {
             let (style, mark) = if finding.kind.is_wrong() {
@@ -180,7 +180,7 @@ impl Shown {
                 self.report.passed_over
             ))?;
         }
-        output.line(if self.is_well() {
+        output.line(if self.is_valid() {
             styled(GOOD, "The trail is as it was written.")
         } else if self.report.chains.is_empty() {
             styled(ERROR, "There is no line of a trail.")
@@ -211,7 +211,7 @@ impl Shown {
             })
         };
         json!({
-            "ok": self.is_well(),
+            "ok": self.is_valid(),
             "findings": self.report.findings.iter().map(finding).collect::<Vec<_>>(),
             "chains": self.report.chains.iter().map(chain).collect::<Vec<_>>(),
             "passed_over": self.report.passed_over,

@@ -1,4 +1,5 @@
-//! `call`: one tool, from the terminal, along the same path as a call of an MCP client.
+//! The `call` command: runs one tool from the terminal, along the same path as a call of an MCP
+//! client.
 
 use std::io::{self, Read};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::{Settings, Surroundings, render, tools};
 use crate::foundation::json::Json;
 use crate::telemetry::{self, Destination};
 
-/// A token that is made for one call outlives its deadline, and not by much.
+/// A generated token needs to be valid for one call only.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
 
 #[derive(Debug, Args)]
@@ -63,13 +64,18 @@ pub fn run(call: &Call, settings: &Settings, around: &mut Surroundings) -> Resul
         arguments: entry.properties(),
         fields,
     };
-    let arguments = arguments::read(call.args.as_deref(), &call.pairs, &types, &mut Outside)
-        .map_err(|why| CliError::because(Exit::Usage, format!("{why}.")))?;
+    let arguments = arguments::read(
+        call.args.as_deref(),
+        &call.pairs,
+        &types,
+        &mut ProcessReader,
+    )
+    .map_err(|why| CliError::because(Exit::Usage, format!("{why}.")))?;
 
     let config = around.load(settings, &[])?.config;
     config.tenant.require_identity()?;
     let token = call.credentials.token(&config, TOKEN_LIFETIME, around)?;
-    // A person at a terminal reads the answer; the log is for when they ask for it.
+    // Warnings only by default, since a person reads the output.
     let log = around.quiet_log(&config, settings);
     telemetry::start(&log, Destination::Stderr, true);
 
@@ -104,12 +110,13 @@ pub fn run(call: &Call, settings: &Settings, around: &mut Surroundings) -> Resul
     }
 }
 
-/// The same command, one page further; `None` when standard input was part of it, which cannot be read again.
+/// The command line for the next page; `None` if standard input was an argument, because it cannot
+/// be read twice.
 fn next_page(call: &Call, settings: &Settings, cursor: &str) -> Option<String> {
     if call.args.as_deref() == Some("-") || call.pairs.iter().any(|pair| pair.ends_with("=-")) {
         return None;
     }
-    let kept = call
+    let pairs = call
         .pairs
         .iter()
         .filter(|pair| !pair.starts_with("cursor="))
@@ -119,14 +126,14 @@ fn next_page(call: &Call, settings: &Settings, cursor: &str) -> Option<String> {
         "call".to_owned(),
         call.name.clone(),
     ];
-    words.extend(kept);
+    words.extend(pairs);
     words.push(format!("cursor={cursor}"));
     if let Some(args) = &call.args {
         words.extend(["--args".to_owned(), args.clone()]);
     }
     words.extend(settings.words());
     words.extend(call.credentials.words());
-    // What would not survive being shown cannot be pasted.
+    // A command that loses characters when it is displayed cannot be pasted.
     let shown = words
         .iter()
         .map(|word| quoted(word))
@@ -135,7 +142,7 @@ fn next_page(call: &Call, settings: &Settings, cursor: &str) -> Option<String> {
     (harmless(&shown) == shown).then_some(shown)
 }
 
-/// A word as a shell takes it.
+/// Quotes a word for a POSIX shell.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:@%+,".contains(c);
     if word.chars().all(plain) {
@@ -145,10 +152,10 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// The files and the standard input of this process.
-struct Outside;
+/// Reads files and standard input of this process.
+struct ProcessReader;
 
-impl Reader for Outside {
+impl Reader for ProcessReader {
     fn file(&mut self, path: &str) -> io::Result<String> {
         std::fs::read_to_string(path)
     }
@@ -170,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_page_is_asked_for_in_the_same_way() {
+    fn the_next_page_repeats_the_command() {
         let next = |words: &[&str]| {
             let words = ["toolbridge-mcp", "call", "list_notes"].iter().chain(words);
             let cli = crate::cli::parse(words.map(Into::into)).unwrap();

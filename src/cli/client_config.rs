@@ -1,4 +1,4 @@
-//! `client-config`: what to paste into a client, and where.
+//! The `client-config` command: what to paste into a client, and where.
 
 use std::path::{Path, PathBuf};
 
@@ -107,7 +107,7 @@ fn list(output: &mut Output) -> Result<(), CliError> {
         .map(|client| client.name.len())
         .max()
         .unwrap_or(0);
-    let room = output
+    let text_width = output
         .width
         .unwrap_or(160)
         .saturating_sub(keys + names + 6)
@@ -119,7 +119,7 @@ fn list(output: &mut Output) -> Result<(), CliError> {
             .flatten()
             .map(|(what, can)| format!("{what}: {can}"))
             .collect();
-        let can = styled(QUIET, fitted(&can.join("; "), room));
+        let can = styled(QUIET, fitted(&can.join("; "), text_width));
         let line = format!(
             "  {}  {:names$}  {can}",
             styled(NAME, format!("{:keys$}", client.key)),
@@ -127,8 +127,8 @@ fn list(output: &mut Output) -> Result<(), CliError> {
         );
         output.line(line.trim_end())?;
     }
-    let said = "\n\"toolbridge-mcp client-config CLIENT --url URL\" prints what to paste; --oauth and --stdio are other ways in";
-    Ok(output.note(styled(QUIET, said))?)
+    let hint = "\n\"toolbridge-mcp client-config CLIENT --url URL\" prints what to paste; --oauth and --stdio are other ways in";
+    Ok(output.note(styled(QUIET, hint))?)
 }
 
 fn find(key: &str) -> Result<&'static Client, CliError> {
@@ -201,7 +201,8 @@ fn url(
     Ok(url.into())
 }
 
-/// `stdio` with the same flags. The client starts it in a folder of its own, so that the file has to be named in full.
+/// The arguments of `stdio` with the same flags. The client starts it in another directory, so the
+/// config file needs an absolute path.
 fn local(settings: &Settings, around: &Surroundings) -> Vec<String> {
     let absolute = |path: &Path| {
         let path = around.directory.join(path);
@@ -214,8 +215,8 @@ fn local(settings: &Settings, around: &Surroundings) -> Vec<String> {
     let named = words
         .iter()
         .position(|word| word == "--config")
-        .map(|place| place + 1);
-    if let Some(file) = named.and_then(|place| words.get_mut(place)) {
+        .map(|index| index + 1);
+    if let Some(file) = named.and_then(|index| words.get_mut(index)) {
         *file = absolute(Path::new(file.as_str()));
     } else {
         let usual = around.directory.join("toolbridge.toml");
@@ -259,7 +260,7 @@ fn show(
             }
             Step::Paste { say, files, json } => {
                 output.line(styled_code(say))?;
-                places(files, output)?;
+                locations(files, output)?;
                 output.line("")?;
                 output.json(&json(entry))?;
             }
@@ -288,14 +289,14 @@ fn show(
         }
     }
     if local {
-        let said = "\nClients do not hand on your environment: what \"stdio\" needs, secrets included, has to be in the file that \
+        let hint = "\nClients do not hand on your environment: what \"stdio\" needs, secrets included, has to be in the file that \
                     --config names.";
-        output.note(styled(QUIET, said))?;
+        output.note(styled(QUIET, hint))?;
     }
     Ok(())
 }
 
-fn places(files: &[File], output: &mut Output) -> Result<(), CliError> {
+fn locations(files: &[File], output: &mut Output) -> Result<(), CliError> {
     let width = files.iter().map(|file| file.r#for.len()).max().unwrap_or(0);
     for file in files {
         output.line(format!(

@@ -1,4 +1,4 @@
-//! `completions`: the script that teaches a shell this command line.
+//! The `completions` command: generates a completion script for a shell.
 
 use clap::Args;
 use clap_complete::Shell;
@@ -16,7 +16,7 @@ pub struct Completions {
 }
 
 pub fn run(args: &Completions, output: &mut Output) -> Result<(), CliError> {
-    // Into memory first: the generator panics when it cannot write.
+    // Buffered, because the generator panics on a write error.
     let mut script = Vec::new();
     clap_complete::generate(
         args.shell,

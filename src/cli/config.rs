@@ -1,4 +1,4 @@
-//! `config show` and `config check`.
+//! The `config show` and `config check` commands.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -123,7 +123,7 @@ fn as_json(line: Effective) -> Value {
     })
 }
 
-/// Also what `serve --check` does.
+/// Also used by `serve --check`.
 pub fn check(config: &Config, around: &mut Surroundings) -> Result<(), CliError> {
     for warning in warnings(config) {
         around.output.note(format!("warning: {warning}"))?;

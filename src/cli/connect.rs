@@ -1,4 +1,4 @@
-//! `connect`: standard input and output to a remote server, for clients that only start processes.
+//! The `connect` command: bridges stdio to a remote server, for clients that only start processes.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -59,7 +59,7 @@ fn header(text: &str) -> Result<(String, String), String> {
     Ok((name.trim().to_owned(), value.to_owned()))
 }
 
-/// What the command line asks for, in its own words.
+/// The arguments of the command line, unvalidated.
 pub struct Asked<'a> {
     pub url: &'a str,
     pub allow_http: bool,
@@ -92,7 +92,7 @@ pub fn run(args: &Connect, settings: &Settings, around: &mut Surroundings) -> Re
 impl Connect {
     fn token(&self, around: &Surroundings) -> Result<Token, CliError> {
         if let Some(path) = &self.token_file {
-            // As it was meant from here, wherever that may be read from later.
+            // Made absolute, so that a later change of directory has no effect.
             return Ok(Token::File(around.directory.join(path)));
         }
         match around
@@ -114,10 +114,10 @@ impl Connect {
             .as_deref()
             .map(|list| ("x-mcp-toolsets", list));
         let read_only = self.read_only.then_some(("x-mcp-readonly", "true"));
-        let others = self
+        let headers = self
             .header
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()));
-        others.chain(toolsets).chain(read_only).collect()
+        headers.chain(toolsets).chain(read_only).collect()
     }
 }

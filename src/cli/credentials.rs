@@ -1,4 +1,5 @@
-//! Whose token `call`, `stdio` and `doctor` present: a file's, the environment's, or one made on the spot.
+//! The token that `call`, `stdio` and `doctor` present: from a file, from the environment, or
+//! generated.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,7 +29,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// `lifetime`: of a token that is made here.
+    /// `lifetime` applies to a generated token.
     pub fn token(
         &self,
         config: &Config,
@@ -47,12 +48,12 @@ impl Credentials {
         })
     }
 
-    /// Whether a token is to be made here, for which the configuration is needed.
+    /// Whether a token is to be generated, which needs the configuration.
     pub fn make_one(&self) -> bool {
         self.act_as.is_some()
     }
 
-    /// The token of the file or of the environment, if there is one.
+    /// The token of the file or the environment, if there is one.
     pub fn given(&self, around: &Surroundings) -> Result<Option<Secret>, CliError> {
         let text = match &self.token_file {
             Some(path) => {
@@ -80,7 +81,7 @@ impl Credentials {
             .map(Secret::new))
     }
 
-    /// The same flags again, for a command to be suggested.
+    /// The flags as given, for a suggested command line.
     pub fn words(&self) -> Vec<String> {
         let file = self
             .token_file

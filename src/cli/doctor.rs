@@ -1,4 +1,4 @@
-//! `doctor`: what is wrong with a deployment, and the command that mends it.
+//! The `doctor` command: what is wrong with a deployment, and how to fix it.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use crate::telemetry::{self, Destination};
 
 const DOUBT: Style = AnsiColor::Yellow.on_default();
 
-/// Who makes a note where nobody is named.
+/// The user of a generated token, unless one is given.
 const USER: &str = "toolbridge-doctor";
 
-/// A token that is made here is for this once.
+/// A generated token is used for one examination.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
 
 #[derive(Debug, Args)]
@@ -64,12 +64,12 @@ pub struct Doctor {
     credentials: Credentials,
 }
 
-/// How to go about it.
+/// How to examine the deployment.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked {
-    /// For all checks together.
+    /// Time limit of all checks together.
     pub within: Duration,
-    /// Look only; write nothing.
+    /// Skips the checks that write.
     pub read_only: bool,
 }
 
@@ -92,7 +92,7 @@ pub fn run(args: &Doctor, settings: &Settings, around: &mut Surroundings) -> Res
 fn inside(args: &Doctor, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
     let loaded = match around.load(settings, &[]) {
         Ok(loaded) => Ok(loaded.config),
-        // Here a mistake is what is looked for.
+        // A configuration error is a finding of the examination.
         Err(CliError::Configuration(mistake)) => Err(mistake.to_string()),
         Err(other) => return Err(other),
     };
@@ -109,7 +109,7 @@ fn inside(args: &Doctor, settings: &Settings, around: &mut Surroundings) -> Resu
     };
     let mut report = Report::new("this machine", args.json, &mut around.output)?;
     let examined = wiring::from_inside(loaded, token, args.asked(), |examined| {
-        report.hear(examined)
+        report.receive(examined)
     });
     let examined = super::block_on(examined)??;
     report.end(examined)
@@ -127,14 +127,14 @@ fn outside(
     let mut report = Report::new(&shown, args.json, &mut around.output)?;
     let examined =
         wiring::from_outside(aim, token, args.resolve.clone(), args.asked(), |examined| {
-            report.hear(examined);
+            report.receive(examined);
         });
     let examined = super::block_on(examined)??;
     report.end(examined)
 }
 
 impl Doctor {
-    /// Where nobody is named, one is made up.
+    /// Without a given token, generates one.
     fn inside_token(&self, config: &Config, around: &Surroundings) -> Result<Token, CliError> {
         if self.credentials.make_one() {
             let token = self.credentials.token(config, TOKEN_LIFETIME, around)?;
@@ -152,7 +152,7 @@ impl Doctor {
         })
     }
 
-    /// What is configured here is of no interest from the outside, unless a token has to be made with it.
+    /// From the outside the configuration is only needed to generate a token.
     fn outside_token(
         &self,
         settings: &Settings,
@@ -168,13 +168,13 @@ impl Doctor {
     }
 }
 
-/// Tells of each check as it ends, for a person; or of all at the end, for a program.
+/// Prints each result as it arrives for a person, or all at the end as JSON.
 struct Report<'a> {
     target: String,
     json: bool,
     output: &'a mut Output,
-    /// The first line that could not be written.
-    unsaid: Option<std::io::Error>,
+    /// The first error of writing the output.
+    write_error: Option<std::io::Error>,
 }
 
 impl<'a> Report<'a> {
@@ -186,20 +186,20 @@ impl<'a> Report<'a> {
             target: target.to_owned(),
             json,
             output,
-            unsaid: None,
+            write_error: None,
         })
     }
 
-    fn hear(&mut self, examined: &Examined) {
-        // What was not tried because of something else is told in one line at the end.
+    fn receive(&mut self, examined: &Examined) {
+        // Checks skipped because of another are summarised at the end.
         if self.json || examined.because.is_some() {
             return;
         }
-        let said = self.say(examined);
-        self.unsaid = self.unsaid.take().or(said.err());
+        let written = self.print(examined);
+        self.write_error = self.write_error.take().or(written.err());
     }
 
-    fn say(&mut self, examined: &Examined) -> std::io::Result<()> {
+    fn print(&mut self, examined: &Examined) -> std::io::Result<()> {
         let (style, mark) = match examined.outcome {
             Outcome::Ok => (GOOD, "ok"),
             Outcome::Warning => (DOUBT, "hm"),
@@ -209,16 +209,16 @@ impl<'a> Report<'a> {
         let mark = styled(style, format!("{mark:<6}"));
         self.output
             .line(format!("  {mark} {}: {}", examined.title, examined.what))?;
-        if let Some(mend) = &examined.mend {
-            self.output.line(format!("         what to do: {mend}"))?;
+        if let Some(fix) = &examined.fix {
+            self.output.line(format!("         what to do: {fix}"))?;
         }
-        // It may be a while until the next.
+        // Flushed because the next check may take long.
         self.output.flush()
     }
 
     fn end(mut self, examined: Vec<Examined>) -> Result<(), CliError> {
-        if let Some(unsaid) = self.unsaid.take() {
-            return Err(unsaid.into());
+        if let Some(write_error) = self.write_error.take() {
+            return Err(write_error.into());
         }
         let wrong = examined
             .iter()
@@ -242,7 +242,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// One line for each cause.
+    /// Prints one line per cause.
     fn untried(&mut self, all: &[Examined]) -> std::io::Result<()> {
         for cause in all {
             let untried = all
@@ -272,9 +272,9 @@ fn as_json(examined: &Examined) -> Value {
     if let Some(check) = check.as_object_mut() {
         check.extend(
             examined
-                .mend
+                .fix
                 .as_ref()
-                .map(|mend| ("mend".to_owned(), json!(mend))),
+                .map(|fix| ("mend".to_owned(), json!(fix))),
         );
         check.extend(examined.because.map(|id| ("because".to_owned(), json!(id))));
         let took = u64::try_from(examined.took.as_millis()).unwrap_or(u64::MAX);

@@ -1,4 +1,4 @@
-//! Exit codes that mean something, and what stops a command. The numbers are those of `sysexits.h`.
+//! Exit codes, with the numbers of `sysexits.h`, and errors that end a command.
 
 use std::io;
 
@@ -50,7 +50,7 @@ impl Exit {
         }
     }
 
-    /// The code for a failed call, by the category of its error.
+    /// The exit code of a failed call, by the category of its error.
     pub fn of_category(category: &str) -> Self {
         match category {
             "authentication" | "permission" => Exit::NoPermission,
@@ -62,17 +62,17 @@ impl Exit {
     }
 }
 
-/// Why a command ends early: what to say, and how to exit.
+/// Why a command ends early: the message and the exit code.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
     #[error(transparent)]
     Configuration(#[from] ConfigError),
     #[error("{sentence}")]
     Because { exit: Exit, sentence: String },
-    /// Everything was said already.
+    /// The error has been reported already.
     #[error("stopped")]
     Silent(Exit),
-    /// What the command prints cannot be printed. When the reader has gone, that is no error: `… | head` is fine.
+    /// The output cannot be written. A closed pipe is not an error, as in `… | head`.
     #[error("cannot write: {0}")]
     Output(#[from] io::Error),
 }

@@ -1,5 +1,6 @@
-//! `healthcheck`: is the server beside us ready? For images without curl. A server that is off leaves its API to look
-//! at, so one command is the health of a container with both.
+//! The `healthcheck` command: is the local server ready? For images without curl. If the MCP server
+//! is switched off, the API is checked instead, so that one command reports the health of a
+//! container with both.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -14,8 +15,8 @@ use crate::config::{Config, parse};
 use crate::foundation::bounded_body;
 use crate::foundation::http_client;
 
-/// Of an answer, only a sentence is shown.
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// Only the message of a response is used.
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -42,7 +43,7 @@ pub fn run(
     let url = match &args.url {
         Some(url) => url.clone(),
         None => {
-            // A container's health has no code for bad configuration, so this too is 1.
+            // Container runtimes expect 0 or 1, so a configuration error exits with 1 too.
             let config = around
                 .load(settings, &[])
                 .map_err(|why| unhealthy(why.to_string()))?
@@ -59,7 +60,7 @@ pub fn run(
     judge(around, Asked::now(url, args.timeout)?)
 }
 
-/// Servers of the family have no `/readyz`; of such a one `/healthz` says whether it runs.
+/// Compatible APIs may lack `/readyz`; then `/healthz` is checked.
 fn ask_api(base_url: &str, timeout: Duration) -> Result<Asked, CliError> {
     let base_url = base_url.trim_end_matches('/');
     let asked = Asked::now(format!("{base_url}/readyz"), timeout)?;
@@ -71,7 +72,7 @@ fn ask_api(base_url: &str, timeout: Duration) -> Result<Asked, CliError> {
     }
 }
 
-/// A URL, and its status and body, or why there is neither.
+/// The response of a URL, or why there is none.
 struct Asked {
     url: String,
     answer: Result<(u16, String), String>,
@@ -107,7 +108,7 @@ fn ready_url(config: &Config) -> String {
     format!("{}/readyz", local_url(config))
 }
 
-/// Where the configured server answers, seen from its own machine.
+/// The base URL of the configured server, on this machine.
 pub fn local_url(config: &Config) -> String {
     let host = match config.server.host.parse::<IpAddr>() {
         Ok(IpAddr::V4(address)) if address.is_unspecified() => "127.0.0.1".to_owned(),
@@ -124,8 +125,8 @@ async fn ask(url: &str, timeout: Duration) -> Result<(u16, String), String> {
         .timeout(timeout)
         .build()
         .map_err(|why| why.to_string())?;
-    let mut answer = client.get(url).send().await.map_err(|why| said(&why))?;
-    let body = bounded_body::read(&mut answer, MAX_ANSWER_BYTES).await;
+    let mut answer = client.get(url).send().await.map_err(|why| describe(&why))?;
+    let body = bounded_body::read(&mut answer, MAX_RESPONSE_BYTES).await;
     let body = body.unwrap_or_default();
     Ok((
         answer.status().as_u16(),
@@ -133,7 +134,7 @@ async fn ask(url: &str, timeout: Duration) -> Result<(u16, String), String> {
     ))
 }
 
-fn said(why: &reqwest::Error) -> String {
+fn describe(why: &reqwest::Error) -> String {
     if why.is_timeout() {
         "did not answer in time".to_owned()
     } else if why.is_builder() {
@@ -149,7 +150,7 @@ mod tests {
     use crate::config::{Sources, load};
 
     #[test]
-    fn an_unspecified_address_is_asked_on_loopback() {
+    fn an_unspecified_address_is_checked_on_loopback() {
         for (host, url) in [
             ("0.0.0.0", "http://127.0.0.1:8001/readyz"),
             ("::", "http://[::1]:8001/readyz"),

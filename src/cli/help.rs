@@ -1,5 +1,5 @@
-//! The main help: commands in groups, examples, exit codes. Made from what clap and [`Exit`] know, so that it cannot
-//! leave out a command or a code.
+//! The main help: grouped commands, examples and exit codes. Generated from clap's data and
+//! [`Exit`], so that it is always complete.
 
 use std::fmt::Write;
 

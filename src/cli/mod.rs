@@ -1,8 +1,8 @@
-//! The command line: one file per subcommand, and around them what they share.
+//! The command line: one file per subcommand, and the parts that they share.
 //!
-//! A command gets its flags, the [`Settings`] that every command takes, and its [`Surroundings`]: environment,
-//! directory, clock and [`output`]. It returns nothing or a [`CliError`]; this file turns that into one line and an
-//! exit code. What a command does beyond that, it does through [`wiring`].
+//! A command gets its flags, the [`Settings`] that every command takes, and its [`Surroundings`]:
+//! environment, directory, clock and [`output`]. It returns nothing or a [`CliError`], which this
+//! module turns into one line and an exit code. Everything beyond that goes through [`wiring`].
 
 mod arguments;
 mod audit;
@@ -112,7 +112,7 @@ fn setting(text: &str) -> Result<(String, String), String> {
 }
 
 impl Settings {
-    /// The same flags again, for a command to be suggested.
+    /// The flags as given, for a suggested command line.
     fn words(&self) -> Vec<String> {
         let mut words = Vec::new();
         for (key, value) in &self.set {
@@ -131,7 +131,7 @@ impl Settings {
         words
     }
 
-    /// `--set` first, so that a flag of its own wins.
+    /// `--set` comes first, so that a dedicated flag takes precedence.
     fn flags(&self) -> Vec<Flag> {
         let flag = |name: &str, path: &str, value: &str| Flag {
             name: name.into(),
@@ -157,7 +157,7 @@ impl Settings {
     }
 }
 
-/// The world outside, as far as commands may see it.
+/// The environment of a command, injected so that tests can replace it.
 pub struct Surroundings {
     pub environment: BTreeMap<String, String>,
     pub directory: PathBuf,
@@ -168,7 +168,8 @@ pub struct Surroundings {
 impl Surroundings {
     pub fn of_this_process() -> Self {
         Self {
-            // A value that is no text cannot be what any setting wants; it will be refused where it is read.
+            // A value that is not UTF-8 is invalid for every setting; it is rejected where it is
+            // read.
             environment: std::env::vars_os()
                 .map(|(name, value)| {
                     (
@@ -194,7 +195,8 @@ impl Surroundings {
         })?)
     }
 
-    /// The log for a command whose answer a person reads: warnings only, unless the command line asks for more.
+    /// The log of a command with output for a person: warnings only, unless the command line asks
+    /// for more.
     fn quiet_log(&self, config: &Config, settings: &Settings) -> Log {
         let mut log = config.log.clone();
         if settings.log_level.is_none() {
@@ -204,17 +206,17 @@ impl Surroundings {
     }
 }
 
-/// Runs what the command line says, to the exit code.
+/// Runs the command line and returns the exit code.
 pub fn run(words: impl IntoIterator<Item = OsString>, mut around: Surroundings) -> Exit {
     let outcome = match parse(words) {
         Ok(cli) => dispatch(&cli, &mut around),
-        Err(said) => print_parser(&said, &mut around),
+        Err(error) => print_parser(&error, &mut around),
     };
     let outcome = outcome.and_then(|()| Ok(around.output.flush()?));
     match outcome {
         Ok(()) => Exit::Done,
         Err(stop) => {
-            // Standard error is the last place there is; when it is closed too, the exit code has to do.
+            // If standard error is closed too, only the exit code remains.
             if !stop.is_silent() {
                 let _ = around.output.error(&stop);
             }
@@ -229,19 +231,19 @@ fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> 
     Cli::from_arg_matches(&matches)
 }
 
-/// The command line as clap knows it, with the help of this house.
+/// The clap command with the customised help.
 fn command() -> clap::Command {
     help::arranged(<Cli as clap::CommandFactory>::command())
 }
 
-fn print_parser(said: &clap::Error, around: &mut Surroundings) -> Result<(), CliError> {
-    if said.exit_code() == 0 {
-        return Ok(said.print()?);
+fn print_parser(error: &clap::Error, around: &mut Surroundings) -> Result<(), CliError> {
+    if error.exit_code() == 0 {
+        return Ok(error.print()?);
     }
-    // It repeats what was typed, so it goes the way of everything else that is said.
+    // The error echoes user input, so it is sanitised like all other output.
     around
         .output
-        .note(said.render().ansi().to_string().trim_end())?;
+        .note(error.render().ansi().to_string().trim_end())?;
     Err(CliError::Silent(Exit::Usage))
 }
 
@@ -264,8 +266,8 @@ fn dispatch(cli: &Cli, around: &mut Surroundings) -> Result<(), CliError> {
     }
 }
 
-/// Runs a future to its end on a runtime of its own: commands that wait for nothing need none. Of one thread, since what a
-/// server serves runs on its loops, and no other command has two things to do at once.
+/// Runs a future on a new runtime, which most commands do not need. One thread suffices: a server's
+/// requests run on its worker loops, and other commands do one thing at a time.
 fn block_on<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -274,7 +276,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
             CliError::because(Exit::Software, format!("the runtime cannot start ({why})."))
         })?;
     let result = runtime.block_on(work);
-    // Not dropped, which would wait for a read of standard input that may never end.
+    // Dropping it would wait for a blocking read of standard input that may never end.
     runtime.shutdown_background();
     Ok(result)
 }

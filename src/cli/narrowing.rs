@@ -1,4 +1,4 @@
-//! Flags by which `serve` and `stdio` leave tools out.
+//! Flags of `serve` and `stdio` that restrict the tools.
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
@@ -9,7 +9,8 @@ use crate::config::Flag;
 #[command(next_help_heading = "Which tools")]
 pub struct Narrowing {
     /// Serve these toolsets only, such as notes,tasks
-    // Elsewhere an empty value counts as not set; here that would serve everything to somebody who asked for less.
+    // Elsewhere an empty value means unset. Here that would serve all tools to a user who asked for
+    // fewer.
     #[arg(long, value_name = "NAMES", value_parser = NonEmptyStringValueParser::new())]
     toolsets: Option<String>,
     /// Serve only tools that change nothing

@@ -1,7 +1,7 @@
-//! The only place where commands write. Answers go to standard output, everything said about them to standard error.
+//! All output of commands. Results go to standard output, everything else to standard error.
 //!
-//! Colours are written as escapes and taken out again by `anstream` where nobody sees them: not on a terminal, or
-//! `NO_COLOR` is set. Writing returns errors instead of panicking, as `println!` would on a closed pipe.
+//! Colours are written as escape sequences, which `anstream` strips if the stream is not a terminal
+//! or `NO_COLOR` is set. Write errors are returned; `println!` would panic on a closed pipe.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -17,7 +17,7 @@ pub const NAME: Style = AnsiColor::Cyan.on_default();
 pub const GOOD: Style = AnsiColor::Green.on_default();
 pub const QUIET: Style = Style::new().dimmed();
 
-/// Text in a style.
+/// Wraps text in a style.
 pub fn styled(style: Style, text: impl Display) -> String {
     format!("{style}{text}{style:#}")
 }
@@ -25,7 +25,7 @@ pub fn styled(style: Style, text: impl Display) -> String {
 pub struct Output {
     out: Box<dyn Write>,
     err: Box<dyn Write>,
-    /// Columns of the terminal that answers go to; `None` when they go elsewhere.
+    /// Width of the terminal that shows the results; `None` if standard output is not a terminal.
     pub width: Option<usize>,
 }
 
@@ -39,17 +39,17 @@ impl Output {
         }
     }
 
-    /// A line of the answer.
+    /// Prints a line of the result.
     pub fn line(&mut self, text: impl Display) -> io::Result<()> {
-        writeln!(self.out, "{}", tame(&text.to_string()))
+        writeln!(self.out, "{}", sanitised(&text.to_string()))
     }
 
-    /// JSON, indented, as the answer. On a terminal, what JSON allows and terminals obey is escaped.
+    /// Prints the result as indented JSON. On a terminal, unprintable characters are escaped.
     pub fn json(&mut self, value: &impl serde::Serialize) -> io::Result<()> {
         self.json_text(&serde_json::to_string_pretty(value)?)
     }
 
-    /// The same of JSON that has been written and indented already.
+    /// Like [`json`](Self::json), for text that is indented JSON already.
     pub fn json_text(&mut self, text: &str) -> io::Result<()> {
         if self.width.is_some() {
             return writeln!(self.out, "{}", escaped(text));
@@ -57,15 +57,15 @@ impl Output {
         writeln!(self.out, "{text}")
     }
 
-    /// A text as it is, without a line end.
+    /// Prints bytes unchanged, without a line feed.
     pub fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.out.write_all(bytes)
     }
 
-    /// A line about the answer.
+    /// Prints a line of information to standard error.
     pub fn note(&mut self, text: impl Display) -> io::Result<()> {
         self.out.flush()?;
-        writeln!(self.err, "{}", tame(&text.to_string()))
+        writeln!(self.err, "{}", sanitised(&text.to_string()))
     }
 
     pub fn error(&mut self, text: impl Display) -> io::Result<()> {
@@ -77,8 +77,8 @@ impl Output {
     }
 }
 
-/// A text in at most `width` columns, with an ellipsis where it was cut. Control characters, which could drive the
-/// terminal, become spaces.
+/// Truncates a text to `width` columns, with an ellipsis. Control characters become spaces, since
+/// they could control the terminal.
 pub fn fitted(text: &str, width: usize) -> String {
     let clean = harmless(text);
     if clean.chars().count() <= width {
@@ -89,14 +89,15 @@ pub fn fitted(text: &str, width: usize) -> String {
     cut
 }
 
-/// One line without control characters: what tenants wrote may not drive the reader's terminal.
+/// Replaces control characters and line breaks: tenant content must not control the terminal.
 pub fn harmless(text: &str) -> String {
     text.chars()
         .map(|c| if is_unprintable(c) { ' ' } else { c })
         .collect()
 }
 
-/// What drives a terminal, as JSON escapes: it occurs only inside of strings, where they mean the same.
+/// Escapes control characters as JSON does. They occur only inside strings, where the escape has
+/// the same meaning.
 fn escaped(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
@@ -111,8 +112,9 @@ fn escaped(json: &str) -> String {
     text
 }
 
-/// A text of ours, which may have lines and colours, and in it what others wrote: all other controls become spaces.
-fn tame(text: &str) -> String {
+/// Sanitises output that may contain user content: colours and line breaks remain, other control
+/// characters become spaces.
+fn sanitised(text: &str) -> String {
     let mut tamed = String::with_capacity(text.len());
     let mut rest = text.chars();
     while let Some(c) = rest.next() {
@@ -133,7 +135,7 @@ fn tame(text: &str) -> String {
     tamed
 }
 
-/// The rest of an escape sequence that sets a colour and nothing else.
+/// Matches the remainder of a colour escape sequence.
 fn colour(escape: char, rest: &str) -> Option<&str> {
     let parameters = rest.strip_prefix('[').filter(|_| escape == '\x1b')?;
     let end = parameters.find(|c: char| !c.is_ascii_digit() && c != ';')?;
@@ -149,7 +151,7 @@ pub mod tests {
 
     use super::*;
 
-    /// What a command said, without styles.
+    /// The output of a command, without styles.
     #[derive(Debug, PartialEq, Eq)]
     pub struct Captured {
         pub out: String,
@@ -175,12 +177,12 @@ pub mod tests {
         }
     }
 
-    /// Runs `speak` with an output that is kept.
+    /// Runs `print` with an output that is captured.
     pub fn captured(
         width: Option<usize>,
-        speak: impl FnOnce(&mut Output) -> io::Result<()>,
+        print: impl FnOnce(&mut Output) -> io::Result<()>,
     ) -> Captured {
-        let Captured { out, err } = captured_raw(width, speak);
+        let Captured { out, err } = captured_raw(width, print);
         let plain = |text: &str| anstream::adapter::strip_str(text).to_string();
         Captured {
             out: plain(&out),
@@ -188,10 +190,10 @@ pub mod tests {
         }
     }
 
-    /// The same with every byte that a terminal would get.
+    /// Like [`captured`], with every byte that a terminal would receive.
     pub fn captured_raw(
         width: Option<usize>,
-        speak: impl FnOnce(&mut Output) -> io::Result<()>,
+        print: impl FnOnce(&mut Output) -> io::Result<()>,
     ) -> Captured {
         let (out, err) = (Shared::default(), Shared::default());
         let mut output = Output {
@@ -199,7 +201,7 @@ pub mod tests {
             err: Box::new(err.clone()),
             width,
         };
-        speak(&mut output).unwrap();
+        print(&mut output).unwrap();
         Captured {
             out: out.text(),
             err: err.text(),
@@ -207,26 +209,28 @@ pub mod tests {
     }
 
     #[test]
-    fn a_text_is_cut_at_a_character_and_cannot_drive_the_terminal() {
+    fn fitted_text_ends_at_a_character_and_has_no_controls() {
         assert_eq!(fitted("héllo wörld", 6), "héllo…");
         assert_eq!(fitted("short", 6), "short");
         assert_eq!(fitted("a\x1b[31mb\nc", 20), "a [31mb c");
         assert_eq!(
-            tame("\x1b[1;31ma\x1b[0m\n\x1b]0;x\x07\u{9b}2J\u{7f}\u{202e}b\u{200b}\u{feff}\x1b[2J"),
+            sanitised(
+                "\x1b[1;31ma\x1b[0m\n\x1b]0;x\x07\u{9b}2J\u{7f}\u{202e}b\u{200b}\u{feff}\x1b[2J"
+            ),
             "\x1b[1;31ma\x1b[0m\n ]0;x  2J  b   [2J"
         );
     }
 
     #[test]
-    fn json_on_a_terminal_is_escaped_and_means_the_same() {
+    fn json_on_a_terminal_is_escaped_with_the_same_value() {
         let value = serde_json::json!({"a\u{9b}": "\u{7f}\u{202e}\u{200b}\u{e0041}é\n"});
-        let said = captured_raw(Some(80), |output| output.json(&value)).out;
+        let shown = captured_raw(Some(80), |output| output.json(&value)).out;
         assert!(
-            !said.contains(['\u{9b}', '\u{7f}', '\u{202e}', '\u{200b}', '\u{e0041}']),
-            "{said:?}"
+            !shown.contains(['\u{9b}', '\u{7f}', '\u{202e}', '\u{200b}', '\u{e0041}']),
+            "{shown:?}"
         );
         assert_eq!(
-            serde_json::from_str::<serde_json::Value>(&said).unwrap(),
+            serde_json::from_str::<serde_json::Value>(&shown).unwrap(),
             value
         );
         let piped = captured_raw(None, |output| output.json(&value)).out;

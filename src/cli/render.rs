@@ -1,6 +1,7 @@
-//! What a tool answered, for a person: an item as a block, a page as a table, an error with what to do next.
+//! Renders the result of a tool for a person: an item as a block, a page as a table, an error with
+//! the next step.
 //!
-//! All text here is tenants' own, so none of it may drive the terminal.
+//! All text here is tenant content and must not control the terminal.
 
 use std::io;
 
@@ -8,17 +9,18 @@ use serde_json::{Map, Value};
 
 use super::output::{ERROR, HEADING, NAME, Output, QUIET, fitted, harmless, styled};
 
-/// Width that is assumed when nobody looks.
+/// The width if the output is not a terminal.
 const USUAL_WIDTH: usize = 120;
-/// From here on a table has room for whole UIDs.
+/// Minimum width for a table with whole UIDs.
 const ROOMY: usize = 100;
-/// What the server itself writes into a payload; it is in the headline already.
+/// Payload fields that the server sets; the headline shows them already.
 const SERVER_FIELDS: &[&str] = &["uid", "updatedTs", "sync"];
 
-/// Details that the message tells already, or that only a program wants.
+/// Details that the message contains already, or that only programs need.
 const IN_THE_MESSAGE: &[&str] = &["status", "argument", "received", "uid"];
 
-/// A successful result. `entity` is what its items are called; `more` makes the command for the next page.
+/// Renders a successful result. `entity` names its items; `more` builds the command for the next
+/// page.
 pub fn result(
     output: &mut Output,
     entity: &str,
@@ -50,12 +52,12 @@ fn item(output: &mut Output, entity: &str, item: &Value) -> io::Result<()> {
     headline += &format!(
         "  version {}  updated {}",
         text_of(item, "version"),
-        moment(&text_of(item, "updatedAt"))
+        timestamp(&text_of(item, "updatedAt"))
     );
     if item.get("deletedAt").is_some_and(|at| !at.is_null()) {
         headline += &styled(
             ERROR,
-            format!("  deleted {}", moment(&text_of(item, "deletedAt"))),
+            format!("  deleted {}", timestamp(&text_of(item, "deletedAt"))),
         );
     }
     output.line(headline)?;
@@ -91,7 +93,7 @@ fn page(output: &mut Output, entity: &str, items: &[Value]) -> io::Result<()> {
         return output.note(styled(QUIET, format!("no {entity}s")));
     }
     let width = output.width.unwrap_or(USUAL_WIDTH);
-    // Where nobody looks, a program may read: it needs the whole UID.
+    // Output that is not a terminal may be read by a program, which needs the whole UID.
     let whole = output.width.is_none() || width >= ROOMY;
     let rows: Vec<[String; 4]> = items
         .iter()
@@ -112,7 +114,7 @@ fn page(output: &mut Output, entity: &str, items: &[Value]) -> io::Result<()> {
             [
                 uid,
                 title,
-                moment(&text_of(item, "updatedAt")),
+                timestamp(&text_of(item, "updatedAt")),
                 text_of(item, "version"),
             ]
         })
@@ -129,8 +131,8 @@ fn page(output: &mut Output, entity: &str, items: &[Value]) -> io::Result<()> {
             .unwrap_or(0)
     };
     let (uid, updated, version) = (widest(0), widest(2), widest(3));
-    let room = width.saturating_sub(uid + updated + version + 6).max(16);
-    let title = widest(1).min(room);
+    let width_left = width.saturating_sub(uid + updated + version + 6).max(16);
+    let title = widest(1).min(width_left);
     let [a, b, c, d] = heads;
     output.line(styled(
         HEADING,
@@ -146,7 +148,7 @@ fn page(output: &mut Output, entity: &str, items: &[Value]) -> io::Result<()> {
     Ok(())
 }
 
-/// What an item is called: its title, or the beginning of what it says.
+/// The title of an item, or the beginning of its content.
 fn title(payload: &Map<String, Value>) -> String {
     ["title", "content"]
         .iter()
@@ -157,7 +159,7 @@ fn title(payload: &Map<String, Value>) -> String {
         .unwrap_or_default()
 }
 
-/// A failed call: what went wrong, what to do, and the id by which the logs know it.
+/// Renders an error: what went wrong, what to do, and the correlation id for the logs.
 pub fn failure(output: &mut Output, body: &Value) -> io::Result<()> {
     let error = body.get("error").unwrap_or(body);
     let code = styled(QUIET, format!("({})", text_of(error, "code")));
@@ -186,7 +188,7 @@ pub fn failure(output: &mut Output, body: &Value) -> io::Result<()> {
     Ok(())
 }
 
-/// One line, fit for a terminal.
+/// A string member as one line, safe for a terminal.
 fn text_of(value: &Value, key: &str) -> String {
     value
         .get(key)
@@ -207,15 +209,15 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// `2026-11-20T11:03:58.120Z` → `2026-11-20 11:03:58`. All times are UTC.
-fn moment(text: &str) -> String {
+/// Converts `2026-11-20T11:03:58.120Z` to `2026-11-20 11:03:58`. All times are UTC.
+fn timestamp(text: &str) -> String {
     match (text.get(..10), text.get(11..19)) {
         (Some(date), Some(time)) if text.ends_with('Z') => format!("{date} {time}"),
         _ => text.to_owned(),
     }
 }
 
-/// Both ends: UUIDs that are made in one minute begin alike.
+/// Keeps both ends, because UUIDs created within a minute share their beginning.
 fn shortened(uid: &str) -> String {
     match (
         uid.get(..8),
@@ -249,20 +251,20 @@ mod tests {
     }
 
     #[test]
-    fn an_item_is_a_block() {
-        let said = rendered(
+    fn renders_an_item_as_a_block() {
+        let shown = rendered(
             &note("0198c5a2-0000-7000-8000-00000000abcd", "Groceries"),
             Some(80),
         );
         assert_eq!(
-            said.out,
+            shown.out,
             "note 0198c5a2-0000-7000-8000-00000000abcd  version 3  updated 2026-11-20 11:03:58\n  title    Groceries\n  \
              content\n    Milk\n    Bread\n  tags     home, food\n"
         );
     }
 
     #[test]
-    fn a_page_is_an_aligned_table_with_the_way_to_the_next() {
+    fn renders_a_page_as_a_table_with_the_next_command() {
         let page = json!({
             "items": [
                 note("0198c5a2-0000-7000-8000-00000000abcd", "Groceries"),
@@ -270,14 +272,14 @@ mod tests {
             ],
             "nextCursor": "abc",
         });
-        let said = rendered(&page, Some(72));
+        let shown = rendered(&page, Some(72));
         assert_eq!(
-            said.out,
+            shown.out,
             "UID            TITLE                        UPDATED              VERSION\n\
              0198c5a2…abcd  Groceries                    2026-11-20 11:03:58        3\n\
              0198c5a2…abce  A title that goes on and o…  2026-11-20 11:03:58        3\n"
         );
-        assert_eq!(said.err, "more: list_notes cursor=abc\n");
+        assert_eq!(shown.err, "more: list_notes cursor=abc\n");
         assert!(
             rendered(&page, None)
                 .out
@@ -286,21 +288,21 @@ mod tests {
     }
 
     #[test]
-    fn an_error_says_what_to_do_next() {
+    fn renders_an_error_with_the_next_step() {
         let body = json!({"error": {
             "category": "conflict", "code": "version_mismatch", "message": "The note has changed.",
             "suggested_action": "Read it with get_note.", "details": {"actual_version": 4}, "correlation_id": "c-1",
         }});
-        let said = captured(None, |output| failure(output, &body));
+        let shown = captured(None, |output| failure(output, &body));
         assert_eq!(
-            said.err,
+            shown.err,
             "error: The note has changed. (version_mismatch)\n  actual_version: 4\n  next: Read it with get_note.\n  \
              correlation id: c-1\n"
         );
     }
 
     #[test]
-    fn what_a_tenant_wrote_cannot_drive_the_terminal() {
+    fn tenant_content_cannot_control_the_terminal() {
         let evil = "\x1b]0;owned\x07\x1b[2J\u{9b}2J\u{7f}\u{202e}\u{2066}";
         let item = json!({
             "uid": evil, "version": evil, "updatedAt": format!("{evil}Z"), "deletedAt": evil,
@@ -310,7 +312,7 @@ mod tests {
         let error = json!({"error": {
             "code": evil, "message": evil, "suggested_action": evil, "correlation_id": evil, "details": {evil: evil},
         }});
-        for said in [
+        for shown in [
             captured_raw(Some(80), |output| {
                 result(output, "note", &item, &|cursor| Some(cursor.to_owned()))
             }),
@@ -319,7 +321,7 @@ mod tests {
             }),
             captured_raw(None, |output| failure(output, &error)),
         ] {
-            for text in [said.out, said.err] {
+            for text in [shown.out, shown.err] {
                 for sequence in [
                     "\x1b]", "\x07", "\x1b[2J", "\u{9b}", "\u{7f}", "\u{202e}", "\u{2066}",
                 ] {

@@ -1,4 +1,4 @@
-//! `serve`: MCP over HTTP, until a signal.
+//! The `serve` command: MCP over HTTP, until a signal.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -61,8 +61,8 @@ impl Serve {
     }
 }
 
-/// A server that is off stays so long before it exits 0: supervisors take a quick exit for a start that failed, whatever
-/// its code, and would try again (supervisord within `startsecs`).
+/// A disabled server waits this long before it exits with 0. Supervisors treat a quick exit as a
+/// failed start, with any exit code, and would retry (supervisord within `startsecs`).
 const OFF_LINGERS: Duration = Duration::from_secs(5);
 
 pub fn run(args: &Serve, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
@@ -86,7 +86,7 @@ pub fn run(args: &Serve, settings: &Settings, around: &mut Surroundings) -> Resu
     served?.map_err(logged)
 }
 
-/// The log is where a server's last words belong.
+/// Logs the error, since operators read a server's log.
 fn logged(stop: CliError) -> CliError {
     if let CliError::Because { exit, sentence } = stop {
         tracing::error!({ fields::EXIT_CODE } = exit.code(), "{sentence}");
@@ -95,7 +95,7 @@ fn logged(stop: CliError) -> CliError {
     stop
 }
 
-/// What an operator wants to see first. Nothing secret is among it.
+/// Logs the essential settings at the start, without secrets.
 fn announce(config: &Config) {
     tracing::info!(
         { fields::VERSION } = BUILD.version,
@@ -113,7 +113,7 @@ fn announce(config: &Config) {
     }
 }
 
-/// The configured address, as it is written before a port.
+/// The configured address and port; an IPv6 address is bracketed.
 pub fn listens_on(config: &Config) -> String {
     match config.server.host.parse::<IpAddr>() {
         Ok(IpAddr::V6(address)) => format!("[{address}]:{}", config.server.port),
@@ -121,7 +121,7 @@ pub fn listens_on(config: &Config) -> String {
     }
 }
 
-/// How tokens are verified, in words.
+/// Describes how tokens are verified.
 pub fn verifiers(config: &Config) -> Vec<&'static str> {
     let on = [
         config.auth.hs256_secret.as_ref().map(|_| "hs256"),

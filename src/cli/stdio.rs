@@ -1,4 +1,5 @@
-//! `stdio`: one MCP client over standard input and output. Nothing else may be written there.
+//! The `stdio` command: serves one MCP client over standard input and output, which carry nothing
+//! else.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::{Settings, Surroundings, wiring};
 use crate::config::Flag;
 use crate::telemetry::{self, Destination};
 
-/// A token that is made here lasts as long as a client's session well may.
+/// A generated token should last for a session of a client.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(12 * 3600);
 
 #[derive(Debug, Args)]

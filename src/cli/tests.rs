@@ -5,12 +5,12 @@ fn parsed(words: &str) -> Result<Cli, clap::Error> {
 }
 
 #[test]
-fn the_command_line_holds_together() {
+fn the_clap_definition_is_valid() {
     command().debug_assert();
 }
 
 #[test]
-fn settings_may_stand_before_and_after_the_command() {
+fn settings_may_precede_or_follow_the_command() {
     for words in [
         "toolbridge-mcp --dev --set log.level=debug serve",
         "toolbridge-mcp serve --dev --set log.level=debug",
@@ -39,7 +39,7 @@ fn arguments_of_a_call_are_pairs() {
 }
 
 #[test]
-fn what_is_not_understood_is_refused_by_the_parser() {
+fn the_parser_rejects_invalid_arguments() {
     for words in [
         "toolbridge-mcp",
         "toolbridge-mcp sreve",
@@ -54,17 +54,17 @@ fn what_is_not_understood_is_refused_by_the_parser() {
 }
 
 #[test]
-fn tools_are_left_out_by_flags_of_their_own() {
+fn flags_restrict_the_tools() {
     let flags = |words: &str| {
         let flags = match parsed(words).unwrap().command {
             Command::Serve(serve) => serve.flags(),
             Command::Stdio(stdio) => stdio.flags(),
             _ => Vec::new(),
         };
-        let said = flags
+        let set = flags
             .iter()
             .map(|flag| format!("{} {}={}", flag.name, flag.path, flag.value));
-        said.collect::<Vec<_>>()
+        set.collect::<Vec<_>>()
     };
     let both = [
         "--toolsets tools.toolsets=notes,tasks",

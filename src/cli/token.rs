@@ -1,4 +1,4 @@
-//! `token`: a token for development, signed with the configured HS256 secret.
+//! The `token` command: generates a token for development, signed with the configured HS256 secret.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -46,13 +46,13 @@ fn claim(text: &str) -> Result<(String, Value), String> {
     ))
 }
 
-/// What a token says beside what the configuration sets.
+/// Claims in addition to those that the configuration determines.
 pub struct Claims<'a> {
     sub: &'a str,
     tenant: Option<&'a str>,
     lifetime: Duration,
     scope: &'a [String],
-    others: &'a [(String, Value)],
+    extra: &'a [(String, Value)],
 }
 
 impl<'a> Claims<'a> {
@@ -62,7 +62,7 @@ impl<'a> Claims<'a> {
             tenant: None,
             lifetime,
             scope: &[],
-            others: &[],
+            extra: &[],
         }
     }
 }
@@ -74,7 +74,7 @@ pub fn run(args: &Token, settings: &Settings, around: &mut Surroundings) -> Resu
         tenant: args.tenant.as_deref(),
         lifetime: args.ttl,
         scope: &args.scope,
-        others: &args.claim,
+        extra: &args.claim,
     };
     let token = mint(&config, &claims, around.now)?;
     around.output.line(token.expose())?;
@@ -84,17 +84,17 @@ pub fn run(args: &Token, settings: &Settings, around: &mut Surroundings) -> Resu
             .as_deref()
             .or(config.tenant.id.as_deref())
             .unwrap_or("any");
-        let said = format!(
+        let message = format!(
             "for {} at tenant {tenant}, valid for {} seconds",
             args.sub,
             args.ttl.as_secs()
         );
-        around.output.note(styled(QUIET, said))?;
+        around.output.note(styled(QUIET, message))?;
     }
     Ok(())
 }
 
-/// A token that this server, and the API with the same secret, will accept.
+/// Signs a token that this server, and an API with the same secret, accepts.
 pub fn mint(config: &Config, claims: &Claims<'_>, now: SystemTime) -> Result<Secret, CliError> {
     let Some(secret) = &config.auth.hs256_secret else {
         let reason = match config.auth.jwks_url {
@@ -125,7 +125,7 @@ pub fn mint(config: &Config, claims: &Claims<'_>, now: SystemTime) -> Result<Sec
     if !claims.scope.is_empty() {
         body.insert("scope".to_owned(), json!(claims.scope.join(" ")));
     }
-    body.extend(claims.others.iter().cloned());
+    body.extend(claims.extra.iter().cloned());
     jsonwebtoken::encode(
         &Header::default(),
         &body,
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_carries_what_the_configuration_asks_of_one() {
+    fn a_token_has_the_claims_that_the_configuration_requires() {
         let config = config(&[
             ("JWT_HS256_SECRET", "9f2c4e1ab7d8035566f1e2d3c4b5a697"),
             ("JWT_ISSUER", "me"),
@@ -182,7 +182,7 @@ mod tests {
         let scope = ["a:read".to_owned(), "b:write c".to_owned()];
         let claims = Claims {
             scope: &scope,
-            others: &[claim("admin=true").unwrap(), claim("email=a@b").unwrap()],
+            extra: &[claim("admin=true").unwrap(), claim("email=a@b").unwrap()],
             ..Claims::of("ada", Duration::from_secs(60))
         };
         let token = mint(&config, &claims, UNIX_EPOCH + Duration::from_secs(1_000)).unwrap();
@@ -196,20 +196,21 @@ mod tests {
     }
 
     #[test]
-    fn without_the_secret_no_token_can_be_made_and_the_reason_is_named() {
+    fn minting_without_the_secret_fails_with_the_reason() {
         let claims = Claims::of("ada", Duration::from_secs(60));
-        let said = mint(&config(&[]), &claims, UNIX_EPOCH).unwrap_err();
+        let message = mint(&config(&[]), &claims, UNIX_EPOCH).unwrap_err();
         assert!(
-            said.to_string().contains("auth.hs256_secret is not set"),
-            "{said}"
+            message.to_string().contains("auth.hs256_secret is not set"),
+            "{message}"
         );
         let keys = config(&[("JWT_JWKS_URL", "https://login.example.com/keys")]);
-        let said = mint(&keys, &claims, UNIX_EPOCH).unwrap_err();
+        let message = mint(&keys, &claims, UNIX_EPOCH).unwrap_err();
         assert!(
-            said.to_string()
+            message
+                .to_string()
                 .contains("only its authorization server can make them"),
-            "{said}"
+            "{message}"
         );
-        assert_eq!(said.exit(), Exit::Configuration);
+        assert_eq!(message.exit(), Exit::Configuration);
     }
 }

@@ -1,4 +1,4 @@
-//! `tools`: what exists, and what one of them takes.
+//! The `tools` command: lists the tools, or shows one.
 
 use clap::Args;
 use serde_json::Value;
@@ -41,7 +41,7 @@ pub fn run(args: &Tools, around: &mut Surroundings) -> Result<(), CliError> {
     }
 }
 
-/// The tool of that name, or a refusal that knows which one was meant.
+/// Finds a tool by name; the error suggests a similar name.
 pub fn find<'a>(entries: &'a [Entry], name: &str) -> Result<&'a Entry, CliError> {
     entries
         .iter()
@@ -61,7 +61,7 @@ fn list(entries: &[Entry], around: &mut Surroundings) -> Result<(), CliError> {
         .map(|entry| entry.name().len())
         .max()
         .unwrap_or(0);
-    let room = around
+    let text_width = around
         .output
         .width
         .unwrap_or(120)
@@ -86,7 +86,7 @@ fn list(entries: &[Entry], around: &mut Surroundings) -> Result<(), CliError> {
             .trim();
         around
             .output
-            .line(format!("  {name}  {}", fitted(first, room)))?;
+            .line(format!("  {name}  {}", fitted(first, text_width)))?;
     }
     around.output.note(styled(
         QUIET,

@@ -1,4 +1,4 @@
-//! `version`: what this binary is.
+//! The `version` command.
 
 use clap::Args;
 use serde::Serialize;
@@ -6,11 +6,11 @@ use serde::Serialize;
 use super::exit::CliError;
 use super::output::Output;
 
-/// What was known when the binary was built.
+/// Facts recorded when the binary was built.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Build {
     pub version: &'static str,
-    /// The git revision, when the build was told.
+    /// The git revision, if the build had it.
     pub revision: Option<&'static str>,
     pub target: &'static str,
     pub rustc: &'static str,

@@ -1,4 +1,4 @@
-//! Claude Code: everything by one command, or by `.mcp.json` with the environment expanded.
+//! Claude Code: configured by one command, or by `.mcp.json`, which expands environment variables.
 
 use serde_json::json;
 

@@ -1,4 +1,5 @@
-//! Claude Desktop: OAuth through connectors, processes through its file, and no header of the user's own.
+//! Claude Desktop: OAuth through connectors, local processes through its file; it sends no custom
+//! headers.
 
 use serde_json::json;
 

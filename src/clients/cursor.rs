@@ -1,4 +1,4 @@
-//! Cursor: headers from the environment, and links that carry the entry.
+//! Cursor: headers from the environment, and install links that contain the entry.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -109,7 +109,7 @@ fn file(entry: &Entry, server: Value) -> Value {
     json!({ "mcpServers": { (&entry.name): server } })
 }
 
-/// Base64 has characters that mean something else in a query, so it is encoded once more.
+/// Base64 has characters with a meaning in a query, so it is percent-encoded as well.
 fn parameters(entry: &Entry, server: &Value) -> String {
     let config = query(&STANDARD.encode(server.to_string()));
     format!("name={}&config={config}", entry.name)

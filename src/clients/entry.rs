@@ -1,22 +1,23 @@
-//! What differs between one server and another, and the words of a command line for it.
+//! The values that differ between servers, and their command line.
 
-/// What a client's entry says.
+/// The values of a client's entry.
 #[derive(Debug, Clone)]
 pub struct Entry {
     /// The entry's name, see [`is_name`].
     pub name: String,
     /// The URL of `/mcp`.
     pub url: String,
-    /// This program, for clients that start a process.
+    /// The path of this program, for clients that start a process.
     pub command: String,
-    /// Where such a process reads its token: clients do not expand `~`, so it is absolute.
+    /// The file from which such a process reads its token. Absolute, since clients do not expand
+    /// `~`.
     pub token_file: String,
-    /// Arguments of the program. `None`: `connect`, to the URL.
+    /// The arguments of the program; `None` for `connect` with the URL.
     pub local: Option<Vec<String>>,
 }
 
 impl Entry {
-    /// What the process gets as arguments.
+    /// The arguments of the process.
     pub fn arguments(&self) -> Vec<String> {
         let bridge = || vec!["connect".to_owned(), self.url.clone()];
         let mut words = self.local.clone().unwrap_or_else(bridge);
@@ -24,7 +25,7 @@ impl Entry {
         words
     }
 
-    /// The process as one line.
+    /// The process as one shell command.
     pub fn command_line(&self) -> String {
         let words: Vec<_> = std::iter::once(&self.command)
             .chain(&self.arguments())
@@ -34,7 +35,7 @@ impl Entry {
     }
 }
 
-/// What every client takes for a name, and no shell or URL has to quote.
+/// Whether every client accepts the name, and no shell or URL needs to quote it.
 pub fn is_name(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     (1..=64).contains(&text.len())
@@ -42,7 +43,7 @@ pub fn is_name(text: &str) -> bool {
         && text.starts_with(|c: char| c.is_ascii_alphanumeric())
 }
 
-/// A word that a POSIX shell reads as it is.
+/// Quotes a word for a POSIX shell, if necessary.
 pub fn shell(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -51,7 +52,7 @@ pub fn shell(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// A text as the value of a URL's query.
+/// Percent-encodes a text as a query value.
 pub fn query(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {

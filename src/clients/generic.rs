@@ -1,4 +1,4 @@
-//! Any other client: what it has to be told, in the words and the shape that most of them use.
+//! Any other client: the settings it needs, in the most common terms and format.
 
 use serde_json::json;
 

@@ -1,8 +1,10 @@
-//! How to connect a client: what to paste and where, for each client and each way in. Data, one file per client.
+//! How to connect a client: what to paste and where, for each client and each way. Data, one file
+//! per client.
 //!
-//! The command `client-config`, the page at `/` and docs/CLIENTS.md are three readers of the same rows, so they cannot
-//! say three things. A row says what is known of a client; what it takes is made from an [`Entry`]. No token is ever
-//! part of it: each way keeps the token where that client reads it without writing it down, or in a file of its own.
+//! The command `client-config`, the page at `/` and docs/CLIENTS.md use the same data, so they are
+//! always consistent. A [`Client`] holds what is known of a client; the values of a server come
+//! from an [`Entry`]. No token is ever included: each way keeps the token in the client's secret
+//! storage or environment, or in a separate file.
 
 mod claude_code;
 mod claude_desktop;
@@ -31,19 +33,19 @@ pub static ALL: &[&Client] = &[
     &generic::GENERIC,
 ];
 
-/// One program that speaks MCP.
+/// An MCP client program.
 #[derive(Debug)]
 pub struct Client {
-    /// On the command line and in the page's address: `claude-code`.
+    /// Its key on the command line and in the page's URL fragment, such as `claude-code`.
     pub key: &'static str,
     pub name: &'static str,
-    /// One for each way in.
+    /// One recipe for each way.
     pub recipes: [Recipe; 3],
-    /// `None`: it is not one client, so nothing can be said of it.
+    /// `None` for the generic entry, which is no single client.
     pub abilities: Option<Abilities>,
 }
 
-/// What is known of a client, in a few words each.
+/// The capabilities of a client, in a few words each.
 #[derive(Debug)]
 pub struct Abilities {
     pub headers: &'static str,
@@ -53,10 +55,10 @@ pub struct Abilities {
     pub eras: &'static str,
 }
 
-/// How a client gets to the server.
+/// How a client connects to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// Over HTTP with a token that somebody was given.
+    /// Over HTTP, with a token that the user was given.
     Token,
     /// Over HTTP; the client asks the user to sign in.
     OAuth,
@@ -64,20 +66,21 @@ pub enum Way {
     Process,
 }
 
-/// One client, one way.
+/// The instructions for one client and one way.
 #[derive(Debug)]
 pub struct Recipe {
     pub way: Way,
-    /// Where the client cannot go this way: why, and what follows instead. In one sentence.
+    /// If the client does not support this way: why, and what the steps do instead, in one
+    /// sentence.
     pub cannot: Option<&'static str>,
     pub steps: &'static [Step],
 }
 
-/// One thing to do. Sentences are plain text with `code` in backticks.
+/// One step. Sentences are plain text with `code` in backticks.
 #[derive(Debug)]
 pub enum Step {
     Say(&'static str),
-    /// A line for a terminal.
+    /// A command for a terminal.
     Run {
         say: &'static str,
         line: fn(&Entry) -> String,
@@ -96,17 +99,17 @@ pub enum Step {
     /// A link that opens the client and installs the entry.
     Install {
         say: &'static str,
-        /// What the client itself answers to.
+        /// A link with the client's own URL scheme.
         link: fn(&Entry) -> String,
-        /// The same through a page of the client's maker, for places that let only `https` through.
+        /// The same through a web page of the client's maker, where only `https` links are allowed.
         redirect: fn(&Entry) -> String,
     },
 }
 
-/// Where a file is.
+/// The location of a file.
 #[derive(Debug)]
 pub struct File {
-    /// An operating system, or what the file is good for.
+    /// An operating system, or the purpose of the file.
     pub r#for: &'static str,
     pub path: &'static str,
 }
@@ -129,7 +132,7 @@ impl Client {
 }
 
 impl Abilities {
-    /// With their headings.
+    /// The abilities with their headings.
     pub fn rows(&self) -> [(&'static str, &'static str); 5] {
         [
             ("HTTP with a header", self.headers),
@@ -142,7 +145,7 @@ impl Abilities {
 }
 
 impl Recipe {
-    /// What a pipe gets: the first snippet for a file.
+    /// The first snippet for a file, which is printed to a pipe.
     pub fn snippet(&self, entry: &Entry) -> Option<Value> {
         self.steps.iter().find_map(|step| match step {
             Step::Paste { json, .. } => Some(json(entry)),
@@ -152,7 +155,7 @@ impl Recipe {
 }
 
 impl Way {
-    /// A heading.
+    /// The heading of this way.
     pub fn title(self) -> &'static str {
         match self {
             Way::Token => "With a token",
@@ -162,15 +165,15 @@ impl Way {
     }
 }
 
-/// A sentence in pieces: text, and whether it is code.
+/// Splits a sentence into pieces, each with whether it is code.
 pub fn pieces(sentence: &str) -> impl Iterator<Item = (bool, &str)> {
     let numbered = sentence.split('`').enumerate();
     numbered
-        .map(|(place, piece)| (place % 2 == 1, piece))
+        .map(|(index, piece)| (index % 2 == 1, piece))
         .filter(|(_, piece)| !piece.is_empty())
 }
 
-/// Before a process: where its token is. The path is that of the entry.
+/// Precedes a process: stores its token in the file that the entry names.
 const KEEP_TOKEN: Step = Step::Run {
     say: "Put the token into a file that only you can read: run this, paste the token, then Enter and Ctrl-D.",
     line: |entry| {

@@ -1,4 +1,5 @@
-//! `server.json`, by which the MCP registry lists this server, held to what its schema says and can be known offline.
+//! Validates `server.json`, the listing of this server in the MCP registry, as far as possible
+//! offline.
 
 use serde_json::{Value, json};
 
@@ -8,7 +9,7 @@ fn listing() -> Value {
     serde_json::from_str(LISTING).unwrap()
 }
 
-/// The schema's rules for the parts that are used here; what is not named is refused.
+/// The schema's rules for the fields in use; other fields are rejected.
 fn schema() -> Value {
     let input = |more: Value| {
         let mut properties = json!({
@@ -61,7 +62,7 @@ fn schema() -> Value {
 }
 
 #[test]
-fn the_listing_is_in_the_form_that_the_registry_takes() {
+fn the_listing_matches_the_schema() {
     let (schema, listing) = (schema(), listing());
     let schema = jsonschema::validator_for(&schema).unwrap();
     let wrong: Vec<String> = schema
@@ -72,7 +73,7 @@ fn the_listing_is_in_the_form_that_the_registry_takes() {
 }
 
 #[test]
-fn the_listing_is_of_this_version_and_of_nothing_that_does_not_exist() {
+fn the_listing_has_this_version_and_repository() {
     let listing = listing();
     assert_eq!(listing["version"], env!("CARGO_PKG_VERSION"));
     assert!(listing.get("packages").is_none());
@@ -94,7 +95,7 @@ fn the_listing_is_of_this_version_and_of_nothing_that_does_not_exist() {
 
 #[test]
 fn remotes_name_the_tenant_and_hide_the_token() {
-    // How an app is called at Fly is written there.
+    // The name of the app on Fly is in `fly.toml`.
     let app = include_str!("../../fly.toml")
         .lines()
         .find_map(|line| line.strip_prefix("app = "))

@@ -1,4 +1,5 @@
-//! The rows against what is known of the clients, and docs/CLIENTS.md against the rows.
+//! Tests of the clients' data against their documented formats, and of docs/CLIENTS.md against the
+//! data.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -21,7 +22,7 @@ fn example() -> Entry {
     }
 }
 
-/// What no client may break on.
+/// An entry that needs quoting and escaping everywhere.
 fn awkward() -> Entry {
     Entry {
         name: "a_b-1".to_owned(),
@@ -50,7 +51,7 @@ fn links(entry: &Entry) -> Vec<(String, String)> {
 }
 
 #[test]
-fn every_client_has_every_way_and_something_to_do() {
+fn every_client_has_every_way_with_steps() {
     for client in ALL {
         let ways: Vec<Way> = client.recipes.iter().map(|recipe| recipe.way).collect();
         assert_eq!(
@@ -69,9 +70,9 @@ fn every_client_has_every_way_and_something_to_do() {
     }
 }
 
-/// What each client reads, as its own documentation has it.
+/// The format that each client reads, according to its own documentation.
 #[test]
-fn snippets_have_the_shape_that_the_client_reads() {
+fn snippets_have_the_format_of_the_client() {
     let url = "https://acme.example.com/mcp";
     let process = json!({
         "command": "/path/to/toolbridge-mcp",
@@ -147,7 +148,7 @@ fn snippets_have_the_shape_that_the_client_reads() {
 }
 
 #[test]
-fn links_carry_the_same_entry_as_the_file() {
+fn links_contain_the_same_entry_as_the_file() {
     for (link, redirect) in links(&awkward()) {
         for address in [&link, &redirect] {
             let (_, query) = address.split_once('?').unwrap();
@@ -198,14 +199,14 @@ fn links_carry_the_same_entry_as_the_file() {
         };
         assert_eq!(native, serde_json::from_str::<Value>(&by_page).unwrap());
         assert_eq!(values(&redirect, "name").as_deref(), Some("a_b-1"));
-        let place = native.pointer("/url").or_else(|| native.pointer("/args/1"));
-        assert_eq!(place, Some(&json!(awkward().url)), "{native}");
+        let target = native.pointer("/url").or_else(|| native.pointer("/args/1"));
+        assert_eq!(target, Some(&json!(awkward().url)), "{native}");
     }
     assert_eq!(links(&example()).len(), 5);
 }
 
 #[test]
-fn lines_for_a_shell_are_quoted() {
+fn shell_commands_are_quoted() {
     assert_eq!(
         awkward().command_line(),
         r"'/Users/me/My Programs/toolbridge-mcp' connect 'https://acme.example.com/it'\''s/mcp' --token-file '/Users/me/o'\''clock'"
@@ -224,8 +225,8 @@ fn lines_for_a_shell_are_quoted() {
 }
 
 #[test]
-fn sentences_have_their_code_in_pairs_of_backticks() {
-    let said = |step: &Step| match step {
+fn backticks_in_sentences_are_paired() {
+    let sentence_of = |step: &Step| match step {
         Step::Say(say) => *say,
         Step::Run { say, .. }
         | Step::Paste { say, .. }
@@ -233,7 +234,7 @@ fn sentences_have_their_code_in_pairs_of_backticks() {
         | Step::Install { say, .. } => say,
     };
     for recipe in ALL.iter().flat_map(|client| &client.recipes) {
-        for sentence in recipe.steps.iter().map(said).chain(recipe.cannot) {
+        for sentence in recipe.steps.iter().map(sentence_of).chain(recipe.cannot) {
             assert_eq!(sentence.matches('`').count() % 2, 0, "{sentence}");
             assert!(!sentence.contains("  "), "{sentence}");
         }
@@ -246,7 +247,7 @@ fn sentences_have_their_code_in_pairs_of_backticks() {
 }
 
 #[test]
-fn the_documentation_is_what_the_code_says() {
+fn documentation_matches_the_data() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/CLIENTS.md");
     let written = std::fs::read_to_string(&path).unwrap_or_default();
     let mut generated = written.clone();

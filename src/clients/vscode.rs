@@ -88,7 +88,7 @@ const FILES: &[File] = &[
     },
 ];
 
-/// Asked for once; `password` hides it while it is typed.
+/// VS Code asks for it once; `password` masks the input.
 fn inputs() -> Value {
     json!([{
         "type": "promptString",
@@ -110,7 +110,7 @@ fn with_token(entry: &Entry) -> Value {
     })
 }
 
-/// The whole query is one JSON object: the server's own settings, its name, and what to ask for.
+/// The whole query is one JSON object: the server's settings, its name, and the inputs.
 fn native(entry: &Entry, mut server: Value, inputs: Option<Value>) -> String {
     if let Some(settings) = server.as_object_mut() {
         settings.insert("name".to_owned(), json!(entry.name));

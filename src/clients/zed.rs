@@ -1,4 +1,4 @@
-//! Zed: its settings keep a header as it is written, so a token is better kept by a process.
+//! Zed: its settings store headers in plain text, so the token is better kept by a process.
 
 use serde_json::json;
 

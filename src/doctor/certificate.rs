@@ -1,27 +1,29 @@
-//! When a certificate ends: the one field of it that is read here. Whether it is good is for TLS to say, and has been said.
+//! Reads the expiry date of a certificate, its only field of interest here. TLS has already
+//! verified the certificate.
 
 const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
-/// Unix time in seconds, from a certificate in DER (RFC 5280, section 4.1); `None` where it is not as it should be.
+/// The expiry as Unix time in seconds, from a DER certificate (RFC 5280, section 4.1); `None` if it
+/// is malformed.
 pub fn not_after(der: &[u8]) -> Option<u64> {
     let (certificate, _) = inside(der, SEQUENCE)?;
     let (mut fields, _) = inside(certificate, SEQUENCE)?;
     if fields.first() == Some(&VERSION) {
         fields = skip(fields)?;
     }
-    // The serial number, the algorithm and the issuer come before the validity.
+    // Serial number, algorithm and issuer precede the validity.
     for _ in 0..3 {
         fields = skip(fields)?;
     }
     let (validity, _) = inside(fields, SEQUENCE)?;
     let (tag, text, _) = element(skip(validity)?)?;
-    moment(tag, std::str::from_utf8(text).ok()?)
+    timestamp(tag, std::str::from_utf8(text).ok()?)
 }
 
-/// A tag, what it holds, and what follows.
+/// Splits off an element: its tag, its content, and the rest.
 fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = der.split_first()?;
     let (&first, rest) = rest.split_first()?;
@@ -49,8 +51,8 @@ fn skip(der: &[u8]) -> Option<&[u8]> {
     element(der).map(|(_, _, rest)| rest)
 }
 
-/// `YYMMDDHHMMSSZ` until 2049, `YYYYMMDDHHMMSSZ` from then on.
-fn moment(tag: u8, text: &str) -> Option<u64> {
+/// Parses `YYMMDDHHMMSSZ`, used until 2049, or `YYYYMMDDHHMMSSZ`.
+fn timestamp(tag: u8, text: &str) -> Option<u64> {
     let digits = text
         .strip_suffix('Z')
         .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
@@ -65,7 +67,7 @@ fn moment(tag: u8, text: &str) -> Option<u64> {
     Some(days * 86_400 + number(8, 10)? * 3_600 + number(10, 12)? * 60 + number(12, 14)?)
 }
 
-/// From the beginning of 1970 to a date. Years begin in March here, so that the odd day is the last one.
+/// Days from 1970-01-01 to a date. Years begin in March here, so that the leap day is the last day.
 fn days(year: u64, month: u64, day: u64) -> Option<u64> {
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
@@ -83,7 +85,7 @@ fn days(year: u64, month: u64, day: u64) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// An element with this content, written with the shortest length there is.
+    /// Encodes an element with the shortest length encoding.
     fn der(tag: u8, content: &[u8]) -> Vec<u8> {
         let length = match u8::try_from(content.len()) {
             Ok(short) if short < 0x80 => vec![short],
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_certificate_is_found() {
+    fn finds_the_expiry_date() {
         for (tag, text, expected) in [
             (UTC_TIME, "700101000001Z", Some(1)),
             (UTC_TIME, "261124090446Z", Some(1_795_511_086)),

@@ -1,4 +1,4 @@
-//! A check, what comes of it, and the way through a table of them.
+//! A check, its result, and the runner of a table of checks.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use super::LONGEST_CHECK;
 use crate::foundation::deadline::Deadline;
 use crate::foundation::token_secret::Secret;
 
-/// One thing to look at.
+/// A single check.
 pub struct Check<P: 'static> {
-    /// Stable; programs may branch on it.
+    /// Stable, since programs may depend on it.
     pub id: &'static str,
     pub title: &'static str,
-    /// Checks before it in the table that have to be well.
+    /// Ids of preceding checks that must have passed.
     pub needs: &'static [&'static str],
     pub run: for<'a> fn(&'a mut P) -> LocalBoxFuture<'a, Found>,
 }
@@ -33,40 +33,40 @@ pub const fn check<P>(
     }
 }
 
-/// What was seen, in a sentence; or what is to be said instead.
+/// What the check saw, as a sentence, or a finding.
 pub type Found = Result<String, Finding>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
     Warning(Advice),
     Failed(Advice),
-    /// There was nothing to look at, for this reason.
+    /// The check did not apply, for this reason.
     Skipped(String),
 }
 
-/// What is wrong, and the command or setting that mends it.
+/// What is wrong, and the command or setting that fixes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advice {
     pub what: String,
-    pub mend: String,
+    pub fix: String,
 }
 
 impl Advice {
-    pub fn new(what: impl Into<String>, mend: impl Into<String>) -> Self {
+    pub fn new(what: impl Into<String>, fix: impl Into<String>) -> Self {
         Self {
             what: what.into(),
-            mend: mend.into(),
+            fix: fix.into(),
         }
     }
 }
 
 impl Finding {
-    pub fn warning(what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self::Warning(Advice::new(what, mend))
+    pub fn warning(what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self::Warning(Advice::new(what, fix))
     }
 
-    pub fn failed(what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self::Failed(Advice::new(what, mend))
+    pub fn failed(what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self::Failed(Advice::new(what, fix))
     }
 
     pub fn skipped(why: impl Into<String>) -> Self {
@@ -93,25 +93,25 @@ impl Outcome {
     }
 }
 
-/// A check that is over.
+/// The result of a check.
 #[derive(Debug, Clone)]
 pub struct Examined {
     pub id: &'static str,
     pub title: &'static str,
     pub outcome: Outcome,
     pub what: String,
-    pub mend: Option<String>,
-    /// Of one that was skipped because of another: that one.
+    pub fix: Option<String>,
+    /// The check whose failure caused this one to be skipped.
     pub because: Option<&'static str>,
     pub took: Duration,
 }
 
 impl Examined {
     pub fn new(id: &'static str, title: &'static str, found: Found) -> Self {
-        let (outcome, what, mend) = match found {
+        let (outcome, what, fix) = match found {
             Ok(what) => (Outcome::Ok, what, None),
-            Err(Finding::Warning(advice)) => (Outcome::Warning, advice.what, Some(advice.mend)),
-            Err(Finding::Failed(advice)) => (Outcome::Failed, advice.what, Some(advice.mend)),
+            Err(Finding::Warning(advice)) => (Outcome::Warning, advice.what, Some(advice.fix)),
+            Err(Finding::Failed(advice)) => (Outcome::Failed, advice.what, Some(advice.fix)),
             Err(Finding::Skipped(why)) => (Outcome::Skipped, why, None),
         };
         Self {
@@ -119,13 +119,14 @@ impl Examined {
             title,
             outcome,
             what,
-            mend,
+            fix,
             because: None,
             took: Duration::ZERO,
         }
     }
 
-    /// Servers may repeat what they were sent. What is shorter than any token may be an ordinary word.
+    /// Redacts the token, which a server may echo. Short tokens are exempt, since they may be
+    /// ordinary words.
     pub(super) fn hide(&mut self, secret: Option<&Secret>) {
         const SHORTEST: usize = 16;
         let Some(secret) = secret
@@ -134,7 +135,7 @@ impl Examined {
         else {
             return;
         };
-        for text in [Some(&mut self.what), self.mend.as_mut()]
+        for text in [Some(&mut self.what), self.fix.as_mut()]
             .into_iter()
             .flatten()
         {
@@ -143,12 +144,12 @@ impl Examined {
     }
 }
 
-/// Goes through a table in its order. A check whose needs are not met is not run, and says because of which one.
+/// Runs a table in order. A check whose dependencies have not passed is skipped, with its cause.
 pub async fn examine<P>(
-    patient: &mut P,
+    deployment: &mut P,
     checks: &[Check<P>],
     until: Deadline,
-    told: &mut dyn FnMut(&mut Examined),
+    report: &mut dyn FnMut(&mut Examined),
 ) -> Vec<Examined> {
     let mut all: Vec<Examined> = Vec::with_capacity(checks.len());
     let mut time_is_up: Option<&'static str> = None;
@@ -163,7 +164,7 @@ pub async fn examine<P>(
             },
             None => {
                 let limit = until.remaining().min(LONGEST_CHECK);
-                let found = tokio::time::timeout(limit, (check.run)(patient)).await;
+                let found = tokio::time::timeout(limit, (check.run)(deployment)).await;
                 let found = found.unwrap_or_else(|_| {
                     let up = until.remaining().is_zero();
                     time_is_up = up.then_some(check.id);
@@ -173,13 +174,13 @@ pub async fn examine<P>(
             }
         };
         examined.took = since.elapsed();
-        told(&mut examined);
+        report(&mut examined);
         all.push(examined);
     }
     all
 }
 
-/// The check that all of this comes from: the need that is not met, or the one that it was itself skipped for.
+/// The root cause: the dependency that failed, or the one that it was skipped for itself.
 fn cause(all: &[Examined], needs: &[&str]) -> Option<&'static str> {
     let of_need = |need: &&str| all.iter().find(|examined| examined.id == *need);
     let unmet =
@@ -193,12 +194,12 @@ fn because(cause: &Examined) -> Finding {
 }
 
 fn too_slow(after: Duration, time_is_up: bool) -> Finding {
-    let mend = match time_is_up {
+    let fix = match time_is_up {
         true => "give more time with --timeout, such as --timeout 2m",
         false => "see the log of whatever answers there: it may be stuck",
     };
     Finding::failed(
         format!("no answer within {:.1} s", after.as_secs_f64()),
-        mend,
+        fix,
     )
 }

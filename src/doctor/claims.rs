@@ -1,4 +1,5 @@
-//! What a token says of itself, read without a key: enough to tell why it was refused, never to believe it.
+//! The claims of a token, read without verification: enough to explain a rejection, never to trust
+//! it.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,7 +9,7 @@ use super::words::{quote, span};
 use crate::foundation::clock::Clock;
 use crate::foundation::token_secret::Secret;
 
-/// Empty where the token cannot be read.
+/// Empty if the token is unreadable.
 #[derive(Debug, Default)]
 pub struct Claims(Map<String, Value>);
 
@@ -21,7 +22,7 @@ impl Claims {
         Self(claims().unwrap_or_default())
     }
 
-    /// Seconds from now until a date of the token; negative when it is over.
+    /// Seconds until a timestamp claim; negative if it has passed.
     fn until(&self, claim: &str, clock: &Clock) -> Option<i64> {
         let date = self
             .0
@@ -31,13 +32,14 @@ impl Claims {
         Some(date - i64::try_from(clock.now_secs()).ok()?)
     }
 
-    /// "valid for 50 min more"
+    /// Such as "valid for 50 min more".
     pub fn validity(&self, clock: &Clock) -> Option<String> {
         let left = self.until("exp", clock).filter(|left| *left > 0)?;
         Some(format!("valid for {} more", span(left.unsigned_abs())))
     }
 
-    /// What the token has where the reason says that something else was wanted; `tenant_claim` as far as it is known.
+    /// The actual value of the claim that `reason` complains about. `tenant_claim` is the name of
+    /// the tenant claim, if known.
     pub fn against(&self, reason: &str, tenant_claim: &str, clock: &Clock) -> Option<String> {
         let says = |claim: &str| match self.0.get(claim) {
             None | Some(Value::Null) => format!("it has no \"{claim}\""),

@@ -1,5 +1,5 @@
-//! Questions over HTTP: one answer to each, read to a limit. No redirect is followed and no proxy of the environment used:
-//! what is asked is what was named.
+//! A bounded HTTP client for checks. It follows no redirects and ignores proxies of the
+//! environment, so that the named server itself is examined.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -20,13 +20,13 @@ use crate::foundation::clock::Clock;
 use crate::foundation::http_client;
 use crate::foundation::token_secret::Secret;
 
-/// More than any list of tools.
-const MAX_ANSWER: usize = 4 << 20;
+/// More than any list of tools needs.
+const MAX_RESPONSE: usize = 4 << 20;
 
-/// Time for a connection and its TLS.
-const CONNECTING: Duration = Duration::from_secs(5);
+/// Timeout for connecting, including TLS.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A name that is not looked up: `HOST:PORT:ADDRESS`, as curl has it.
+/// A name that bypasses DNS: `HOST:PORT:ADDRESS`, as in curl's `--resolve`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Override {
     pub host: String,
@@ -66,19 +66,19 @@ pub struct Http {
     client: reqwest::Client,
 }
 
-/// An answer, in full.
+/// A complete response.
 #[derive(Debug)]
 pub struct HttpAnswer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     body: Bytes,
-    /// What the server showed of itself, over TLS.
+    /// The server's TLS certificate.
     pub certificate: Option<Vec<u8>>,
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug)]
-pub enum NoAnswer {
+pub enum RequestError {
     Unreachable(Unreachable),
     TimedOut,
     Lost,
@@ -87,7 +87,7 @@ pub enum NoAnswer {
 impl Http {
     pub fn new(overrides: &[Override]) -> Result<Self, reqwest::Error> {
         let mut builder = http_client::builder()
-            .connect_timeout(CONNECTING)
+            .connect_timeout(CONNECT_TIMEOUT)
             .no_proxy()
             .tls_info(true)
             .user_agent(concat!("toolbridge-mcp-doctor/", env!("CARGO_PKG_VERSION")));
@@ -99,7 +99,7 @@ impl Http {
         })
     }
 
-    pub async fn get(&self, url: &Url) -> Result<HttpAnswer, NoAnswer> {
+    pub async fn get(&self, url: &Url) -> Result<HttpAnswer, RequestError> {
         self.answer(self.client.get(url.clone())).await
     }
 
@@ -111,8 +111,8 @@ impl Http {
         self.client.delete(url.clone())
     }
 
-    /// An answer that is not read: its body goes on.
-    pub async fn open(&self, url: &Url, token: &Secret) -> Result<Response, NoAnswer> {
+    /// Sends a GET and leaves the body unread, for a stream that does not end.
+    pub async fn open(&self, url: &Url, token: &Secret) -> Result<Response, RequestError> {
         let request = self
             .client
             .get(url.clone())
@@ -120,16 +120,19 @@ impl Http {
         with_token(request, token)
             .send()
             .await
-            .map_err(|error| NoAnswer::of(&error))
+            .map_err(|error| RequestError::of(&error))
     }
 
-    pub async fn answer(&self, request: RequestBuilder) -> Result<HttpAnswer, NoAnswer> {
-        let response = request.send().await.map_err(|error| NoAnswer::of(&error))?;
+    pub async fn answer(&self, request: RequestBuilder) -> Result<HttpAnswer, RequestError> {
+        let response = request
+            .send()
+            .await
+            .map_err(|error| RequestError::of(&error))?;
         HttpAnswer::read(response).await
     }
 }
 
-/// A path beside a base URL, which may have a path of its own.
+/// Resolves a path relative to a base URL that may have a path itself.
 pub fn at(base: &Url, path: &str) -> Result<Url, Finding> {
     let mut url = base.clone();
     url.path_segments_mut()
@@ -139,7 +142,7 @@ pub fn at(base: &Url, path: &str) -> Result<Url, Finding> {
     Ok(url)
 }
 
-/// The token is checked to be one that a header can carry before anything is asked.
+/// Adds the token, which has been validated as a header value before any request.
 pub fn with_token(request: RequestBuilder, token: &Secret) -> RequestBuilder {
     match authorization(token) {
         Some(value) => request.header("authorization", value),
@@ -148,11 +151,11 @@ pub fn with_token(request: RequestBuilder, token: &Secret) -> RequestBuilder {
 }
 
 impl HttpAnswer {
-    pub async fn read(mut response: Response) -> Result<Self, NoAnswer> {
-        let body = bounded_body::read(&mut response, MAX_ANSWER).await;
+    pub async fn read(mut response: Response) -> Result<Self, RequestError> {
+        let body = bounded_body::read(&mut response, MAX_RESPONSE).await;
         let body = body.map_err(|error| match error {
-            BodyError::TooLarge { .. } => NoAnswer::Lost,
-            BodyError::Broken(error) => NoAnswer::of(&error),
+            BodyError::TooLarge { .. } => RequestError::Lost,
+            BodyError::Broken(error) => RequestError::of(&error),
         })?;
         let certificate = response
             .extensions()
@@ -174,7 +177,7 @@ impl HttpAnswer {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// A text of the body, by its JSON pointer; empty where there is none.
+    /// The string at a JSON pointer of the body; empty if there is none.
     pub fn text(&self, pointer: &str) -> String {
         let text = self
             .json()
@@ -191,7 +194,8 @@ impl HttpAnswer {
             .unwrap_or_default()
     }
 
-    /// "it answered 404", with where to and with what a server of the house says of it.
+    /// Such as "it answered 404", with the redirect target and the error message of a ToolBridge
+    /// server.
     pub fn in_words(&self) -> String {
         let mut words = format!("it answered {}", self.status.as_u16());
         if self.status.is_redirection() && !self.header(LOCATION).is_empty() {
@@ -200,11 +204,11 @@ impl HttpAnswer {
                 words::quote(self.header(LOCATION))
             );
         }
-        let said = crate::connect::error_detail(&self.body);
-        words + &said
+        let detail = crate::connect::error_detail(&self.body);
+        words + &detail
     }
 
-    /// How far the server's clock is ahead of ours, in seconds; `None` where it says no time.
+    /// Seconds by which the server's clock is ahead; `None` if it sends no date.
     pub fn clock_ahead(&self, clock: &Clock) -> Option<i64> {
         let date = httpdate::parse_http_date(self.header(DATE)).ok()?;
         let theirs = date.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
@@ -212,7 +216,7 @@ impl HttpAnswer {
     }
 }
 
-impl NoAnswer {
+impl RequestError {
     fn of(error: &reqwest::Error) -> Self {
         if error.is_connect() {
             Self::Unreachable(Unreachable::of(error))
@@ -223,19 +227,19 @@ impl NoAnswer {
         }
     }
 
-    /// What to say, of whatever stands there.
-    pub fn ill(self, url: &Url) -> Finding {
-        let place = words::shown(url);
+    /// Explains the failure as a finding about `url`.
+    pub fn into_finding(self, url: &Url) -> Finding {
+        let shown = words::shown(url);
         Finding::Failed(match self {
-            Self::Unreachable(Unreachable::Name) => words::no_such_name(&place),
+            Self::Unreachable(Unreachable::Name) => words::no_such_name(&shown),
             Self::Unreachable(Unreachable::Tls(why)) => words::no_tls(url, &why),
-            Self::Unreachable(Unreachable::Connection(why)) => words::nobody_there(&place, &why),
+            Self::Unreachable(Unreachable::Connection(why)) => words::nothing_listens(&shown, &why),
             Self::TimedOut => Advice::new(
-                format!("{place} does not answer in time"),
+                format!("{shown} does not answer in time"),
                 words::SEE_ITS_LOG,
             ),
             Self::Lost => Advice::new(
-                format!("{place} hangs up without a whole answer"),
+                format!("{shown} hangs up without a whole answer"),
                 "is it the right port? If so, its log says why; in between, a proxy may have a limit",
             ),
         })

@@ -1,4 +1,5 @@
-//! From the inside: this machine's configuration, the API that it names, and the server that runs with it.
+//! Checks from the inside: this machine's configuration, the API that it names, and the server that
+//! runs with it.
 
 use std::net::SocketAddr;
 
@@ -9,7 +10,7 @@ use url::Url;
 use super::check::{Advice, Check, Examined, Finding, Found, check};
 use super::claims::Claims;
 use super::http::{Http, HttpAnswer, at};
-use super::note::{Note, Tools, Uncalled};
+use super::note::{CallError, Note, Tools};
 use super::words::{not_ready, token_refused};
 use super::{Deployment, network, words};
 use crate::api::{ApiClient, NotReadyError, has_no_readyz};
@@ -20,33 +21,33 @@ use crate::foundation::token_secret::Secret;
 
 const RUNS: &str = "in the container, \"supervisorctl -c /etc/toolbridge/supervisord.conf status\" shows both programs";
 
-/// What is looked at. Where the configuration has a mistake there is nothing else.
+/// The state of the checks. Without a valid configuration all other checks are skipped.
 pub struct Inside {
-    /// Or the sentence that says what is wrong with it.
+    /// The configuration, or the error in it.
     pub config: Result<Config, String>,
-    /// Where the server would answer; `None` where nobody can know.
+    /// Where the server would listen; `None` if that is unknown.
     pub server: Option<Url>,
     pub token: Token,
     pub verifier: Option<Verifier>,
-    /// What needs the tenant secret.
+    /// Needs the tenant secret.
     pub upstream: Option<ApiClient>,
     pub tools: Option<Box<dyn Tools>>,
     http: Http,
     clock: Clock,
     read_only: bool,
-    seen: Seen,
+    state: State,
 }
 
-/// Whose token is tried.
+/// The token for the checks.
 pub enum Token {
-    /// And where from, for a person.
+    /// The token and a description of its source.
     Some(Secret, String),
-    /// For this reason.
+    /// Why there is none.
     None(String),
 }
 
-/// What one check leaves for the next.
-struct Seen {
+/// What one check leaves for later ones.
+struct State {
     addresses: Vec<SocketAddr>,
     ready: Option<HttpAnswer>,
     note: Note,
@@ -70,7 +71,7 @@ impl Inside {
             http,
             clock,
             read_only,
-            seen: Seen {
+            state: State {
                 addresses: Vec::new(),
                 ready: None,
                 note: Note::new(),
@@ -146,12 +147,12 @@ impl Deployment for Inside {
 
     async fn clear(&mut self) -> Option<Examined> {
         let tools = self.tools.as_deref()?;
-        self.seen.note.clear(tools).await
+        self.state.note.clear(tools).await
     }
 }
 
 impl Inside {
-    /// Checks that come after "config" have one.
+    /// Always present in checks that depend on "config".
     fn config(&self) -> Result<&Config, Finding> {
         self.config
             .as_ref()
@@ -188,15 +189,15 @@ impl Inside {
     async fn api_dns(&mut self) -> Found {
         let url = &self.config()?.api.base_url;
         let addresses = network::resolve(url, &[]).await?;
-        let said = network::resolved(url, &addresses);
-        self.seen.addresses = addresses;
-        Ok(said)
+        let resolved = network::resolved(url, &addresses);
+        self.state.addresses = addresses;
+        Ok(resolved)
     }
 
     async fn api_port(&mut self) -> Found {
         let url = &self.config()?.api.base_url;
-        let there = network::connect(&words::shown(url), &self.seen.addresses).await;
-        there.map_err(|ill| match ill {
+        let there = network::connect(&words::shown(url), &self.state.addresses).await;
+        there.map_err(|finding| match finding {
             Finding::Failed(Advice { what, .. }) => Finding::failed(
                 what,
                 format!(
@@ -210,7 +211,11 @@ impl Inside {
 
     async fn api_ready(&mut self) -> Found {
         let url = at(&self.config()?.api.base_url, "readyz")?;
-        let ready = self.http.get(&url).await.map_err(|none| none.ill(&url))?;
+        let ready = self
+            .http
+            .get(&url)
+            .await
+            .map_err(|none| none.into_finding(&url))?;
         let words = ready.in_words();
         let (has_no_readyz, last) = if has_no_readyz(ready.status.as_u16()) {
             let health = at(&self.config()?.api.base_url, "healthz")?;
@@ -219,13 +224,13 @@ impl Inside {
                 self.http
                     .get(&health)
                     .await
-                    .map_err(|none| none.ill(&health))?,
+                    .map_err(|none| none.into_finding(&health))?,
             )
         } else {
             (false, ready)
         };
         let (status, last_words) = (last.status.as_u16(), last.in_words());
-        self.seen.ready = Some(last);
+        self.state.ready = Some(last);
         match status {
             200 if has_no_readyz => {
                 Ok("it runs; it has no /readyz, so /healthz was asked".to_owned())
@@ -240,7 +245,7 @@ impl Inside {
     }
 
     async fn api_clock(&mut self) -> Found {
-        match &self.seen.ready {
+        match &self.state.ready {
             Some(answer) => network::clocks("the API", answer, &self.clock),
             None => Err(Finding::skipped("the API has not answered")),
         }
@@ -258,9 +263,9 @@ impl Inside {
         }
     }
 
-    /// Whether the API's `/readyz` says what it makes of a signature.
+    /// Whether the API's `/readyz` reports the verification of a signature.
     fn api_judges_signatures(&self) -> bool {
-        let ready = self.seen.ready.as_ref();
+        let ready = self.state.ready.as_ref();
         ready.is_some_and(|answer| !answer.text("/tenantSignature").is_empty())
     }
 
@@ -306,15 +311,15 @@ impl Inside {
         };
         let auth = &self.config()?.auth;
         let has = claims.against(refusal.reason(), &auth.tenant_claim, &self.clock);
-        let wanted = match refusal.reason() {
+        let expected = match refusal.reason() {
             "wrong_issuer" => auth.issuer.as_deref(),
             "wrong_audience" => auth.audience.as_deref(),
             _ => None,
         };
-        let wanted = wanted.map(|wanted| format!("\"{wanted}\" is wanted"));
+        let expected = expected.map(|expected| format!("\"{expected}\" is wanted"));
         Err(token_refused(
             refusal.reason(),
-            &[has, wanted],
+            &[has, expected],
             &refusal.to_string(),
         ))
     }
@@ -325,12 +330,12 @@ impl Inside {
         one.insert("limit".to_owned(), 1.into());
         match tools.call("list_notes", one).await {
             Ok(_) => Ok("the API accepts it, too, and lists notes".to_owned()),
-            Err(Uncalled::Error { category, code, .. })
+            Err(CallError::Error { category, code, .. })
                 if category == "authentication" && code != "token_not_exchanged" =>
             {
                 const SAME: &str = "JWT_HS256_SECRET or JWT_JWKS_URL, JWT_ISSUER, JWT_AUDIENCE and TENANT_CLAIM; the API's \
                                     log has the reason";
-                // Such an API refuses a signature with the same status.
+                // An API without such a report rejects signatures with the same status.
                 Err(if self.api_judges_signatures() {
                     Finding::failed(
                         "the API refuses a token that is accepted here",
@@ -343,14 +348,16 @@ impl Inside {
                     )
                 })
             }
-            Err(Uncalled::Error { code, .. }) if code == "tenant_mismatch" => Err(Finding::failed(
-                "the API does not let the token's user into this server's tenant",
-                "try a token of a user of this tenant; if it is one, TOOLBRIDGE_TENANT_ID names another tenant than the API \
+            Err(CallError::Error { code, .. }) if code == "tenant_mismatch" => {
+                Err(Finding::failed(
+                    "the API does not let the token's user into this server's tenant",
+                    "try a token of a user of this tenant; if it is one, TOOLBRIDGE_TENANT_ID names another tenant than the API \
                  knows the user in",
-            )),
-            // The token has been taken; whether notes can be kept is the next question.
+                ))
+            }
+            // The token was accepted. Whether the API can serve is the subject of the next check.
             Err(why) if why.is_out_of_service() => Ok("the API accepts it, too".to_owned()),
-            Err(why) => Err(why.ill("list_notes")),
+            Err(why) => Err(why.into_finding("list_notes")),
         }
     }
 
@@ -359,12 +366,12 @@ impl Inside {
             return Err(Finding::skipped("nothing is written with --read-only"));
         }
         let tools = self.tools.as_deref().ok_or_else(nothing_to_sign_with)?;
-        self.seen.note.write(tools).await
+        self.state.note.write(tools).await
     }
 
     async fn round_trip(&mut self) -> Found {
         let tools = self.tools.as_deref().ok_or_else(nothing_to_sign_with)?;
-        self.seen.note.there_and_back(tools).await
+        self.state.note.round_trip(tools).await
     }
 
     fn server_url(&self) -> Result<&Url, Finding> {
@@ -375,7 +382,7 @@ impl Inside {
 
     async fn server(&mut self) -> Found {
         let url = at(self.server_url()?, "healthz")?;
-        let mend = format!(
+        let fix = format!(
             "start it (\"toolbridge-mcp serve\"), or set TOOLBRIDGE_PORT to its port; {RUNS}"
         );
         match self.http.get(&url).await {
@@ -387,10 +394,10 @@ impl Inside {
                     "what answers at {url} is something else: {}",
                     answer.in_words()
                 ),
-                mend,
+                fix,
             )),
-            Err(none) => Err(match none.ill(&url) {
-                Finding::Failed(advice) => Finding::failed(advice.what, mend),
+            Err(none) => Err(match none.into_finding(&url) {
+                Finding::Failed(advice) => Finding::failed(advice.what, fix),
                 other => other,
             }),
         }
@@ -398,12 +405,16 @@ impl Inside {
 
     async fn server_ready(&mut self) -> Found {
         let url = at(self.server_url()?, "readyz")?;
-        let answer = self.http.get(&url).await.map_err(|none| none.ill(&url))?;
+        let answer = self
+            .http
+            .get(&url)
+            .await
+            .map_err(|none| none.into_finding(&url))?;
         if answer.status == 200 {
             return Ok("a call would be served now".to_owned());
         }
         let reason = answer.text("/reason");
-        // All of that was well a moment ago, with the configuration that is here.
+        // The inside checks of the same conditions passed with the configuration at hand.
         Err(Finding::failed(
             format!(
                 "it says {reason}, and with the configuration that is here it should not: {}",

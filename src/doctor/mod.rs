@@ -1,12 +1,12 @@
-//! What is wrong with a deployment, and what mends it: looked at from the inside, with the configuration of this machine,
-//! or from the outside, by its URL, as a client would.
+//! Diagnoses a deployment and says how to fix it: from the inside, with the configuration of this
+//! machine, or from the outside, by its URL, as a client would.
 //!
-//! A client of the house, not a part of the server. What there is to look at is a table of [`Check`]s on either side
-//! ([`inside`], [`outside`]); a check says what has to be well before it is worth a look, so that one cause gives one
-//! finding. [`examine`] goes through the table, and whoever asked hears of each as it ends. The words for what servers say
-//! are tables too ([`words`]), and shared by both sides, as is the note that goes there and back ([`note`]).
+//! The doctor is a client of the server. Each side is a table of [`Check`]s ([`inside`],
+//! [`outside`]). A check names the checks that it depends on, so that one cause gives one finding.
+//! [`examine`] runs a table and reports each result as it arrives. Both sides share the texts for
+//! error reasons ([`words`]) and the note of the round trip ([`note`]).
 //!
-//! Nothing secret is said: a finding has no token in it, whatever a server answers.
+//! Findings never contain the token, even if a server echoes it.
 
 mod certificate;
 mod check;
@@ -25,45 +25,46 @@ use std::time::Duration;
 pub use check::{Examined, Outcome};
 pub use http::{Http, Override};
 pub use inside::{Inside, Token};
-pub use note::{Called, Tools, Uncalled};
-pub use outside::{Aim, Outside};
+pub use note::{CallError, CallResult, Tools};
+pub use outside::{Outside, Target};
 
 use crate::foundation::deadline::Deadline;
 use crate::foundation::token_secret::Secret;
 use check::{Check, examine};
 
-/// No single check takes longer: whatever hangs leaves time for the others.
+/// Limit of a single check, so that one that hangs leaves time for the others.
 const LONGEST_CHECK: Duration = Duration::from_secs(10);
 
-/// Something that can be looked at.
+/// A deployment that can be examined.
 pub trait Deployment: Sized + 'static {
     const CHECKS: &'static [Check<Self>];
 
     fn token(&self) -> Option<&Secret>;
 
-    /// Takes away what the checks have made, if anything is left of it.
+    /// Removes what the checks have created, if anything is left.
     async fn clear(&mut self) -> Option<Examined>;
 }
 
-/// Looks at everything; `None` when `stopped` has resolved before. `told` hears of each check as it ends.
+/// Runs all checks; `None` if `stopped` resolves first. `report` receives each result as it
+/// arrives.
 pub async fn look<P: Deployment>(
-    mut patient: P,
+    mut deployment: P,
     within: Duration,
     stopped: impl Future<Output = ()>,
-    mut told: impl FnMut(&Examined),
+    mut report: impl FnMut(&Examined),
 ) -> Option<Vec<Examined>> {
-    let secret = patient.token().cloned();
-    let mut told = |examined: &mut Examined| {
+    let secret = deployment.token().cloned();
+    let mut report = |examined: &mut Examined| {
         examined.hide(secret.as_ref());
-        told(examined);
+        report(examined);
     };
     let until = Deadline::after(within);
     let found = tokio::select! {
-        found = examine(&mut patient, P::CHECKS, until, &mut told) => Some(found),
+        found = examine(&mut deployment, P::CHECKS, until, &mut report) => Some(found),
         () = stopped => None,
     };
-    let cleared = patient.clear().await.map(|mut cleared| {
-        told(&mut cleared);
+    let cleared = deployment.clear().await.map(|mut cleared| {
+        report(&mut cleared);
         cleared
     });
     found.map(|found| found.into_iter().chain(cleared).collect())

@@ -1,4 +1,4 @@
-//! The way to a server: its name, its port, its certificate, its clock.
+//! Checks of the connection to a server: name, port, certificate and clock.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,16 +13,17 @@ use super::words;
 use crate::api::signature::WINDOW_MS;
 use crate::foundation::clock::Clock;
 
-/// For one address; a name may have several.
-const CONNECTING: Duration = Duration::from_secs(3);
+/// Timeout per address; a name may have several.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Certificates are usually renewed a month before they end.
-const RENEWED_BY: u64 = 14 * 86_400;
+/// A warning at this time means that renewal has failed: certificates are usually renewed a month
+/// before they expire.
+const EXPIRES_SOON: u64 = 14 * 86_400;
 
-/// Clocks that are set by themselves are nearer than this, even over a slow line.
-const NOTICEABLE: u64 = 30;
+/// Synchronised clocks differ by less, even measured over a slow connection.
+const MAX_CLOCK_SKEW: u64 = 30;
 
-/// The addresses of a URL's host, one of them at least.
+/// The addresses of a URL's host, at least one.
 pub async fn resolve(url: &Url, overrides: &[Override]) -> Result<Vec<SocketAddr>, Finding> {
     let port = url.port_or_known_default().unwrap_or(0);
     let host = url.host_str().unwrap_or_default();
@@ -55,20 +56,20 @@ pub fn resolved(url: &Url, addresses: &[SocketAddr]) -> String {
     }
 }
 
-/// Whether something listens at one of the addresses.
-pub async fn connect(place: &str, addresses: &[SocketAddr]) -> Found {
+/// Whether a server listens on one of the addresses.
+pub async fn connect(shown: &str, addresses: &[SocketAddr]) -> Found {
     let mut why = String::new();
     for address in addresses {
-        match tokio::time::timeout(CONNECTING, TcpStream::connect(address)).await {
+        match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
             Ok(Ok(_)) => return Ok(format!("something listens at {address}")),
             Ok(Err(error)) => why = error.to_string(),
             Err(_) => why = format!("{} does not answer", address.ip()),
         }
     }
-    Err(Finding::Failed(words::nobody_there(place, &why)))
+    Err(Finding::Failed(words::nothing_listens(shown, &why)))
 }
 
-/// What is to be said of the certificate that came with an answer, which was trusted.
+/// Judges the remaining validity of the trusted certificate of `answer`.
 pub fn trusted(answer: &HttpAnswer, url: &Url, clock: &Clock) -> Found {
     let ends = answer
         .certificate
@@ -79,7 +80,7 @@ pub fn trusted(answer: &HttpAnswer, url: &Url, clock: &Clock) -> Found {
     };
     let left = ends.saturating_sub(clock.now_secs());
     let date = words::date(ends);
-    if left > RENEWED_BY {
+    if left > EXPIRES_SOON {
         return Ok(format!(
             "the certificate is trusted, and valid until {date}"
         ));
@@ -89,11 +90,11 @@ pub fn trusted(answer: &HttpAnswer, url: &Url, clock: &Clock) -> Found {
             "the certificate is valid for {} more, until {date}",
             words::span(left)
         ),
-        words::certificate_mends(url.host_str().unwrap_or_default()),
+        words::certificate_fix(url.host_str().unwrap_or_default()),
     ))
 }
 
-/// Two clocks, and how much they may differ.
+/// Compares two clocks with the difference that they may have.
 pub fn clocks(whose: &str, answer: &HttpAnswer, clock: &Clock) -> Found {
     let Some(ahead) = answer.clock_ahead(clock) else {
         return Err(Finding::skipped(format!(
@@ -114,7 +115,7 @@ pub fn clocks(whose: &str, answer: &HttpAnswer, clock: &Clock) -> Found {
         );
         return Err(Finding::failed(what, words::SET_THE_CLOCK));
     }
-    if apart > NOTICEABLE {
+    if apart > MAX_CLOCK_SKEW {
         return Err(Finding::warning(what, words::SET_THE_CLOCK));
     }
     Ok(format!(

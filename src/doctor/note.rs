@@ -1,6 +1,6 @@
-//! A note that is written, read and deleted: the round trip of a tool, whichever way calls are made.
+//! A note that is created, read and deleted: the round trip through the tools, over any transport.
 //!
-//! Whatever happens in between, the note is deleted in the end, or it is said which one may have been left.
+//! The note is deleted whatever happens in between; if that fails, the finding names it.
 
 use std::time::Duration;
 
@@ -11,30 +11,30 @@ use uuid::Uuid;
 use super::check::{Examined, Finding, Found};
 use super::words::quote;
 
-/// What was made is taken away again even when the time is up.
-const CLEARING: Duration = Duration::from_secs(5);
+/// Cleanup has its own time limit, so that it runs even when the time is up.
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What came of a call.
-pub type Called = Result<Value, Uncalled>;
+/// The result of a tool call.
+pub type CallResult = Result<Value, CallError>;
 
 /// Why a call has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Uncalled {
-    /// The error that a model would read.
+pub enum CallError {
+    /// The tool error as a model sees it.
     Error {
         category: String,
         code: String,
         message: String,
         correlation_id: String,
     },
-    /// The call was not made: this caller does not have the tool.
+    /// The call was not made because this caller does not have the tool.
     LeftOut(String),
-    /// No answer that could be read.
+    /// No readable response.
     Lost(String),
 }
 
-impl Uncalled {
-    /// From `{"error": {…}}`.
+impl CallError {
+    /// Parses `{"error": {…}}`.
     pub fn error(body: &Value) -> Self {
         let text = |key: &str| {
             let text = body.pointer("/error").and_then(|error| error.get(key));
@@ -51,21 +51,21 @@ impl Uncalled {
         }
     }
 
-    fn has_code(&self, wanted: &str) -> bool {
-        matches!(self, Self::Error { code, .. } if code == wanted)
+    fn has_code(&self, expected: &str) -> bool {
+        matches!(self, Self::Error { code, .. } if code == expected)
     }
 
-    /// Whether the API has said of late that it cannot serve, and nothing was done.
+    /// Whether the API has just reported that it cannot serve, so that nothing was done.
     pub fn is_out_of_service(&self) -> bool {
         self.has_code("api_unavailable") || self.has_code("circuit_open")
     }
 
-    /// Whether what was asked for may have been done all the same.
-    fn leaves_it_open(&self) -> bool {
+    /// Whether the call may have been executed despite the error.
+    fn may_have_been_done(&self) -> bool {
         matches!(self, Self::Lost(_)) || self.has_code("unknown_outcome")
     }
 
-    pub fn ill(self, tool: &str) -> Finding {
+    pub fn into_finding(self, tool: &str) -> Finding {
         match self {
             Self::LeftOut(why) => Finding::skipped(why),
             Self::Lost(why) => Finding::failed(format!("{tool}: {why}"), "see the server's log"),
@@ -82,15 +82,15 @@ impl Uncalled {
     }
 }
 
-/// A way to call tools.
+/// A transport for tool calls.
 pub trait Tools {
     fn call<'a>(
         &'a self,
         tool: &'a str,
         arguments: Map<String, Value>,
-    ) -> LocalBoxFuture<'a, Called>;
+    ) -> LocalBoxFuture<'a, CallResult>;
 
-    /// Whether the API would serve calls, by its own account.
+    /// Whether the API reports itself ready.
     fn is_ready(&self) -> LocalBoxFuture<'_, bool>;
 }
 
@@ -99,7 +99,7 @@ pub trait Tools {
 pub struct Note {
     title: String,
     uid: Option<String>,
-    /// It was asked for, and nobody has said that there is none.
+    /// A create was sent, and its outcome is not known to be a failure.
     maybe: bool,
 }
 
@@ -112,7 +112,7 @@ impl Note {
         }
     }
 
-    /// Creates it, which shows whether the database can be written.
+    /// Creates the note, which shows whether the database is writable.
     pub async fn write(&mut self, tools: &dyn Tools) -> Found {
         let arguments = json!({ "title": self.title, "content": "Made by toolbridge-mcp doctor, and deleted again." });
         self.maybe = true;
@@ -122,13 +122,13 @@ impl Note {
                 self.uid = note.get("uid").and_then(Value::as_str).map(str::to_owned);
                 let made = self.uid.as_ref().map(|_| "a note was written".to_owned());
                 return made.ok_or_else(|| {
-                    Uncalled::Lost("the answer has no UID".to_owned()).ill("create_note")
+                    CallError::Lost("the answer has no UID".to_owned()).into_finding("create_note")
                 });
             }
             Err(why) => why,
         };
-        self.maybe = why.leaves_it_open();
-        // What the API says of itself is that it can ask the database. So what it could not do was to change it.
+        self.maybe = why.may_have_been_done();
+        // The API's readiness covers reading the database, so the failure is in writing.
         if why.is_out_of_service() && tools.is_ready().await {
             return Err(Finding::failed(
                 "the database cannot be written: the API is ready, and still takes no note",
@@ -137,11 +137,11 @@ impl Note {
                  PostgreSQL: is it a standby, or set to default_transaction_read_only?",
             ));
         }
-        Err(why.ill("create_note"))
+        Err(why.into_finding("create_note"))
     }
 
-    /// Reads it, deletes it, and looks whether it is gone.
-    pub async fn there_and_back(&mut self, tools: &dyn Tools) -> Found {
+    /// Reads and deletes the note, and checks that it is gone.
+    pub async fn round_trip(&mut self, tools: &dyn Tools) -> Found {
         let Some(uid) = self.uid.clone() else {
             return Err(Finding::skipped("there is no note"));
         };
@@ -149,7 +149,7 @@ impl Note {
         let read = tools
             .call("get_note", uid.clone())
             .await
-            .map_err(|why| why.ill("get_note"))?;
+            .map_err(|why| why.into_finding("get_note"))?;
         if read.pointer("/payload/title").and_then(Value::as_str) != Some(&self.title) {
             return Err(not_as_it_was(
                 "get_note gives another note than create_note has made",
@@ -158,20 +158,20 @@ impl Note {
         tools
             .call("delete_note", uid.clone())
             .await
-            .map_err(|why| why.ill("delete_note"))?;
+            .map_err(|why| why.into_finding("delete_note"))?;
         self.uid = None;
         match tools.call("get_note", uid).await {
             Err(why) if why.has_code("note_deleted") => {
                 Ok("the note was read, deleted, and is gone".to_owned())
             }
-            Err(why) => Err(why.ill("get_note")),
+            Err(why) => Err(why.into_finding("get_note")),
             Ok(_) => Err(not_as_it_was(
                 "the note is still there after it was deleted",
             )),
         }
     }
 
-    /// Deletes what is left of it, and says so.
+    /// Deletes the note if it may still exist, and reports that.
     pub async fn clear(&mut self, tools: &dyn Tools) -> Option<Examined> {
         let Some(uid) = self.uid.take() else {
             let maybe = self
@@ -180,23 +180,25 @@ impl Note {
             return maybe.map(|why| left_behind(&why));
         };
         let deleting = tools.call("delete_note", object(json!({ "uid": uid })));
-        Some(match tokio::time::timeout(CLEARING, deleting).await {
-            Ok(Ok(_)) => cleared(Ok(format!(
-                "the note {uid}, made for this check, has been deleted"
-            ))),
-            _ => left_behind(&format!("the note {uid} could not be deleted")),
-        })
+        Some(
+            match tokio::time::timeout(CLEANUP_TIMEOUT, deleting).await {
+                Ok(Ok(_)) => cleared(Ok(format!(
+                    "the note {uid}, made for this check, has been deleted"
+                ))),
+                _ => left_behind(&format!("the note {uid} could not be deleted")),
+            },
+        )
     }
 }
 
-/// What becomes of a note that did not get all the way.
+/// The result of the cleanup.
 fn cleared(found: Found) -> Examined {
     Examined::new("left_behind", "What is left behind", found)
 }
 
 fn left_behind(why: &str) -> Examined {
-    let mend = "list_notes of the same user shows what there is, and delete_note deletes it";
-    cleared(Err(Finding::warning(why, mend)))
+    let fix = "list_notes of the same user shows what there is, and delete_note deletes it";
+    cleared(Err(Finding::warning(why, fix)))
 }
 
 fn not_as_it_was(what: &str) -> Finding {

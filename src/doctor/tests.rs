@@ -11,7 +11,7 @@ use url::Url;
 use super::check::{Advice, Check, Examined, Finding, Found, Outcome, check, examine};
 use super::claims::Claims;
 use super::http::{Http, Override};
-use super::outside::{Aim, Outside, served_plainly};
+use super::outside::{Outside, Target, plain_http_redirects};
 use super::{Deployment, Inside, words};
 use crate::foundation::clock::Clock;
 use crate::foundation::deadline::Deadline;
@@ -19,7 +19,7 @@ use crate::foundation::token_secret::Secret;
 
 const NOW: u64 = 1_763_636_400;
 
-/// A patient whose checks find what is written here.
+/// A deployment whose checks return the results listed here.
 struct Scripted(Vec<Found>);
 
 impl Scripted {
@@ -33,7 +33,7 @@ fn scripted(id: &'static str, needs: &'static [&'static str]) -> Check<Scripted>
 }
 
 #[test]
-fn what_a_check_needs_comes_before_it() {
+fn dependencies_precede_the_checks_that_need_them() {
     fn well_formed<P: Deployment>() {
         let mut before = Vec::new();
         for check in P::CHECKS {
@@ -49,17 +49,17 @@ fn what_a_check_needs_comes_before_it() {
 }
 
 async fn examined<P>(
-    patient: &mut P,
+    deployment: &mut P,
     checks: &[Check<P>],
 ) -> Vec<(&'static str, Outcome, Option<&'static str>)> {
     let until = Deadline::after(Duration::from_secs(30));
-    let mut told = Vec::new();
-    let all = examine(patient, checks, until, &mut |examined: &mut Examined| {
-        told.push(examined.id)
+    let mut reported = Vec::new();
+    let all = examine(deployment, checks, until, &mut |examined: &mut Examined| {
+        reported.push(examined.id)
     })
     .await;
     assert_eq!(
-        told,
+        reported,
         all.iter().map(|examined| examined.id).collect::<Vec<_>>()
     );
     all.iter()
@@ -77,36 +77,36 @@ async fn one_cause_is_one_finding() {
         scripted("call", &["token", "port"]),
         scripted("clock", &["certificate"]),
     ];
-    let mut patient = Scripted(vec![
+    let mut deployment = Scripted(vec![
         Ok("fine".to_owned()),
         Err(Finding::failed("no", "do")),
         Err(Finding::skipped("none was given")),
     ]);
     assert_eq!(
-        examined(&mut patient, &checks).await,
+        examined(&mut deployment, &checks).await,
         [
             ("dns", Outcome::Ok, None),
             ("port", Outcome::Failed, None),
             ("certificate", Outcome::Skipped, Some("port")),
             ("token", Outcome::Skipped, None),
             ("call", Outcome::Skipped, Some("token")),
-            // What comes of what comes of it has the same cause.
+            // A transitive skip has the same cause.
             ("clock", Outcome::Skipped, Some("port")),
         ]
     );
 }
 
 #[tokio::test]
-async fn a_warning_stands_in_nobodys_way() {
+async fn a_warning_does_not_skip_dependent_checks() {
     let checks = [
         scripted("certificate", &[]),
         scripted("call", &["certificate"]),
     ];
-    let mut patient = Scripted(vec![
+    let mut deployment = Scripted(vec![
         Err(Finding::warning("soon", "renew")),
         Ok("fine".to_owned()),
     ]);
-    let found = examined(&mut patient, &checks).await;
+    let found = examined(&mut deployment, &checks).await;
     assert_eq!(
         found,
         [
@@ -117,11 +117,11 @@ async fn a_warning_stands_in_nobodys_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_hangs_leaves_time_for_the_others_until_there_is_none() {
+async fn hanging_checks_are_limited_individually_and_in_total() {
     const HANGS: fn(&mut ()) -> futures::future::LocalBoxFuture<'_, Found> =
         |_| futures::future::pending().boxed_local();
     let hanging = |id| check(id, id, &[], HANGS);
-    // Ten seconds for each of them, and thirty in all.
+    // Ten seconds for each check, thirty in total.
     let checks = ["one", "two", "three", "four", "five"].map(hanging);
     assert_eq!(
         examined(&mut (), &checks).await,
@@ -136,18 +136,18 @@ async fn what_hangs_leaves_time_for_the_others_until_there_is_none() {
 }
 
 #[test]
-fn a_token_that_a_server_repeats_is_not_shown() {
+fn an_echoed_token_is_redacted() {
     let token = Secret::new("eyJhbGciOiJIUzI1NiJ9.e30.c2ln");
     let echo = format!("you sent Bearer {}", token.expose());
     let advice = Advice::new(echo.clone(), echo);
     let mut examined = Examined::new("token", "Token", Err(Finding::Failed(advice)));
     examined.hide(Some(&token));
     assert_eq!(examined.what, "you sent Bearer [token]");
-    assert_eq!(examined.mend.as_deref(), Some("you sent Bearer [token]"));
+    assert_eq!(examined.fix.as_deref(), Some("you sent Bearer [token]"));
 }
 
 #[test]
-fn a_url_is_taken_with_mcp_and_without() {
+fn accepts_urls_with_and_without_mcp() {
     for (text, base, mcp) in [
         (
             "https://acme.example",
@@ -175,14 +175,14 @@ fn a_url_is_taken_with_mcp_and_without() {
             "http://127.0.0.1:8001/mcp",
         ),
     ] {
-        let aim = Aim::at(text).unwrap();
+        let aim = Target::at(text).unwrap();
         assert_eq!((aim.shown(), aim.mcp.as_str()), (base, mcp), "{text}");
     }
-    assert!(Aim::at("https://ada:secret@acme.example").is_err());
+    assert!(Target::at("https://ada:secret@acme.example").is_err());
 }
 
 #[test]
-fn an_override_is_written_as_curl_has_it() {
+fn parses_an_override_as_curl_does() {
     let read = |text: &str| text.parse::<Override>();
     let one = read("Acme.example:443:10.0.0.7").unwrap();
     assert!(one.is_for("acme.EXAMPLE", 443) && !one.is_for("acme.example", 80));
@@ -205,7 +205,7 @@ fn an_override_is_written_as_curl_has_it() {
 }
 
 #[test]
-fn a_token_tells_what_it_has_where_something_else_was_wanted() {
+fn shows_the_claim_that_was_rejected() {
     let clock = Clock::from_millis(|| NOW * 1000);
     let claims = |claims: serde_json::Value| {
         let key = jsonwebtoken::EncodingKey::from_secret(b"any");
@@ -245,8 +245,8 @@ fn a_token_tells_what_it_has_where_something_else_was_wanted() {
 }
 
 #[test]
-fn times_are_said_in_units_that_a_person_uses() {
-    for (seconds, said) in [
+fn formats_durations_and_dates() {
+    for (seconds, text) in [
         (0, "0 s"),
         (119, "119 s"),
         (120, "2 min"),
@@ -254,7 +254,7 @@ fn times_are_said_in_units_that_a_person_uses() {
         (7_200, "2 h"),
         (200_000, "2 days"),
     ] {
-        assert_eq!(words::span(seconds), said);
+        assert_eq!(words::span(seconds), text);
     }
     assert_eq!(words::date(784_111_777), "06 Nov 1994");
     assert_eq!(words::date(253_402_300_799), "31 Dec 9999");
@@ -277,7 +277,7 @@ async fn plain_http_should_lead_to_https() {
     let base = Url::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
     let serving = tokio::spawn(async move { axum::serve(listener, app).await });
     let http = Http::new(&[]).unwrap();
-    let found = async |path: &str| served_plainly(&http, &base.join(path).unwrap()).await;
+    let found = async |path: &str| plain_http_redirects(&http, &base.join(path).unwrap()).await;
     assert_eq!(found("secure").await, Ok("it leads to https".to_owned()));
     assert!(matches!(found("served").await, Err(Finding::Warning(_))));
     assert!(found("none").await.is_ok());

@@ -1,4 +1,5 @@
-//! What servers say, in words for whoever has to mend it. A reason that is in none of these tables is shown as it is.
+//! Explanations of the reasons that servers report, for the operator who fixes them. An unknown
+//! reason is shown as it is.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -7,17 +8,17 @@ use url::Url;
 use super::check::{Advice, Finding};
 use crate::foundation::printable::is_unprintable;
 
-/// How much of what a server says is repeated.
+/// Limit of text quoted from a server.
 const LONGEST_QUOTE: usize = 200;
 
 pub const SEE_ITS_LOG: &str =
     "see its log (with Fly, \"flyctl logs\"): it may be starting, or stuck";
 pub const SET_THE_CLOCK: &str = "set the wrong one right: \"timedatectl\" tells whether a clock is kept; a container has the clock of its machine";
 
-/// A reason, what it means, and what mends it.
+/// A reason, what it means, and how to fix it.
 type Row = (&'static str, &'static str, &'static str);
 
-/// The `reason` of the MCP server's `/readyz`.
+/// Values of `reason` in the MCP server's `/readyz`.
 const NOT_READY: &[Row] = &[
     (
         "api_unreachable",
@@ -69,7 +70,7 @@ const NOT_READY: &[Row] = &[
     ),
 ];
 
-/// The `reason` of a token that the server refuses.
+/// Values of `reason` for a rejected token.
 const REFUSED: &[Row] = &[
     (
         "missing",
@@ -129,11 +130,11 @@ const REFUSED: &[Row] = &[
 ];
 
 fn row(table: &[Row], reason: &str) -> Option<Advice> {
-    let (_, what, mend) = table.iter().find(|(known, _, _)| *known == reason)?;
-    Some(Advice::new(*what, *mend))
+    let (_, what, fix) = table.iter().find(|(known, _, _)| *known == reason)?;
+    Some(Advice::new(*what, *fix))
 }
 
-/// What a `reason` of `/readyz` means, with what else is known.
+/// Explains a `reason` of `/readyz`, with further details.
 pub fn not_ready(reason: &str, detail: &str) -> Finding {
     let known = row(NOT_READY, reason);
     let mut advice =
@@ -144,7 +145,7 @@ pub fn not_ready(reason: &str, detail: &str) -> Finding {
     Finding::Failed(advice)
 }
 
-/// What a `reason` of a refused token means, with what else is known.
+/// Explains a `reason` of a rejected token, with further details.
 pub fn token_refused(reason: &str, details: &[Option<String>], otherwise: &str) -> Finding {
     let known = row(REFUSED, reason);
     let mut advice = known
@@ -156,17 +157,17 @@ pub fn token_refused(reason: &str, details: &[Option<String>], otherwise: &str) 
     Finding::Failed(advice)
 }
 
-pub fn no_such_name(place: &str) -> Advice {
+pub fn no_such_name(name: &str) -> Advice {
     Advice::new(
-        format!("{place}: there is no such name, or this machine cannot ask for names"),
+        format!("{name}: there is no such name, or this machine cannot ask for names"),
         "check the spelling; a new name may take minutes to be known. \"getent hosts NAME\" asks as this machine does; with \
          Fly, \"flyctl apps list\" shows the apps that there are",
     )
 }
 
-pub fn nobody_there(place: &str, why: &str) -> Advice {
+pub fn nothing_listens(address: &str, why: &str) -> Advice {
     Advice::new(
-        format!("nothing listens at {place} ({})", quote(why)),
+        format!("nothing listens at {address} ({})", quote(why)),
         "start what should, or correct the address or the port; with Fly, see \"flyctl status\" and \"flyctl logs\"",
     )
 }
@@ -178,23 +179,23 @@ pub fn no_tls(url: &Url, why: &str) -> Advice {
             shown(url),
             quote(why)
         ),
-        certificate_mends(url.host_str().unwrap_or_default()),
+        certificate_fix(url.host_str().unwrap_or_default()),
     )
 }
 
-pub fn certificate_mends(host: &str) -> String {
+pub fn certificate_fix(host: &str) -> String {
     format!(
         "clients refuse it, too. With Fly, \"flyctl certs check {host}\" says what holds the certificate up; elsewhere, renew \
          it where TLS ends, and check that it is for this name. A server that speaks plain http has an http:// URL"
     )
 }
 
-/// A place as a person writes it: without a path of ours.
+/// A URL as a user writes it: without the path of an endpoint.
 pub fn shown(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
 
-/// What somebody else has said, on one line and not too long.
+/// Text of a server, on one line and truncated.
 pub fn quote(text: &str) -> String {
     let visible = text
         .chars()
@@ -206,7 +207,8 @@ pub fn quote(text: &str) -> String {
         .to_owned()
 }
 
-/// `45 s`, `10 min`, `3 h`, `12 days`: in the largest unit of which there are two, and never more than there is.
+/// Formats a duration as `45 s`, `10 min`, `3 h` or `12 days`: rounded down, in the largest unit
+/// with a value of at least two.
 pub fn span(seconds: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(86_400, "days"), (3_600, "h"), (60, "min")];
     let large = UNITS.iter().find(|(unit, _)| seconds >= 2 * unit);
@@ -216,14 +218,14 @@ pub fn span(seconds: u64) -> String {
     )
 }
 
-/// The day of a Unix time.
+/// The date of a Unix time.
 pub fn date(seconds: u64) -> String {
-    /// The year 10000, of which HTTP knows nothing.
+    /// The year 10000, beyond the range of HTTP dates.
     const NO_END: u64 = 253_402_300_800;
     if seconds >= NO_END {
         return "the end of time".to_owned();
     }
-    // "Sun, 06 Nov 1994 08:49:37 GMT"
+    // Has the form "Sun, 06 Nov 1994 08:49:37 GMT".
     let full = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(seconds));
     full.get(5..16).unwrap_or(&full).to_owned()
 }

@@ -45,9 +45,9 @@ impl<'a> Json<'a> {
         Ok(json)
     }
 
-    /// Checks the grammar only. The methods of [`Json`] are safe at any depth: they do not recurse,
-    /// except [`Json::to_value`], which has its own limit, and [`Json::to_pretty`]. Call
-    /// [`Json::check`] before passing the text on.
+    /// Checks the grammar only. This check and the other methods of [`Json`] are safe at any depth,
+    /// except [`Json::to_value`], which has its own limit, and [`Json::to_pretty`], which recurses.
+    /// Call [`Json::check`] before passing the text on.
     pub fn parse_syntax(text: &'a [u8]) -> Result<Self, JsonError> {
         let text = std::str::from_utf8(text).map_err(|_| JsonError::Syntax)?;
         // `IgnoredAny` neither recurses nor allocates.

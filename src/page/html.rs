@@ -1,4 +1,5 @@
-//! The markup. Whatever stands in parentheses is escaped by the macro; only our own style and script are not.
+//! The markup. Text in parentheses is escaped by the macro; only the embedded style and script are
+//! not.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -10,7 +11,7 @@ pub fn document(page: &Page, visit: &Visit<'_>) -> Markup {
     let entry = Entry {
         name: "toolbridge".to_owned(),
         url: visit.url.to_owned(),
-        // Where the reader has them; where this server has them is nobody's business.
+        // A placeholder for the reader's own path: the path on this server must not be revealed.
         command: "/path/to/toolbridge-mcp".to_owned(),
         token_file: "/path/to/token".to_owned(),
         local: None,
@@ -94,7 +95,7 @@ fn introduction(entry: &Entry) -> Markup {
     }
 }
 
-/// A long address is broken after its scheme first.
+/// Allows a line break in a long URL only after the scheme.
 fn breakable(url: &str) -> Markup {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     html! { @if !scheme.is_empty() { (scheme) "://" wbr; } (rest) }
@@ -126,7 +127,8 @@ fn connect(page: &Page, entry: &Entry) -> Markup {
     }
 }
 
-/// Signing in first, since it needs nothing else. A way that a client cannot go is a sentence in the last one, which it can.
+/// OAuth comes first, since it needs no token. A way that the client does not support becomes a
+/// sentence in the last recipe.
 fn ways(page: &Page, client: &Client, entry: &Entry) -> Markup {
     let offered = [Way::OAuth, Way::Token, Way::Process].into_iter();
     let offered = offered.filter(|way| page.signs_in || *way != Way::OAuth);
@@ -135,18 +137,18 @@ fn ways(page: &Page, client: &Client, entry: &Entry) -> Markup {
         .into_iter()
         .partition(|recipe| recipe.cannot.is_none());
     html! {
-        @for (place, recipe) in can.iter().enumerate() {
-            details.way open[place == 0] {
+        @for (index, recipe) in can.iter().enumerate() {
+            details.way open[index == 0] {
                 summary { h4 { (recipe.way.title()) } }
                 @if recipe.way == Way::Process {
                     @for sentence in cannot.iter().filter_map(|recipe| recipe.cannot) {
-                        p.before { (said(sentence)) }
+                        p.before { (formatted(sentence)) }
                     }
                     p.before { "The process is " code { "toolbridge-mcp" } ", a program for macOS and Linux." }
                 }
                 ol.steps {
                     @for (number, step) in recipe.steps.iter().enumerate() {
-                        li { (shown(step, client, &format!("{}-{place}-{number}", client.key), entry)) }
+                        li { (shown(step, client, &format!("{}-{index}-{number}", client.key), entry)) }
                     }
                 }
             }
@@ -156,13 +158,13 @@ fn ways(page: &Page, client: &Client, entry: &Entry) -> Markup {
 
 fn shown(step: &Step, client: &Client, id: &str, entry: &Entry) -> Markup {
     match step {
-        Step::Say(say) => html! { p { (said(say)) } },
+        Step::Say(say) => html! { p { (formatted(say)) } },
         Step::Run { say, line } => html! {
-            p { (said(say)) }
+            p { (formatted(say)) }
             (block(id, &line(entry), "the command"))
         },
         Step::Paste { say, files, json } => html! {
-            p { (said(say)) }
+            p { (formatted(say)) }
             @if !files.is_empty() {
                 dl.files {
                     @for file in *files { div { dt { (file.r#for) } dd { code { (file.path) } } } }
@@ -171,10 +173,10 @@ fn shown(step: &Step, client: &Client, id: &str, entry: &Entry) -> Markup {
             (block(id, &format!("{:#}", json(entry)), "the text for the file"))
         },
         Step::Enter { say, fields } => html! {
-            p { (said(say)) }
+            p { (formatted(say)) }
             dl.fields {
-                @for (place, field) in fields.iter().enumerate() {
-                    @let id = format!("{id}-{place}");
+                @for (index, field) in fields.iter().enumerate() {
+                    @let id = format!("{id}-{index}");
                     div {
                         dt { (field.label) }
                         dd { code #(id) { ((field.text)(entry)) } (copy(&id, field.label)) }
@@ -182,9 +184,10 @@ fn shown(step: &Step, client: &Client, id: &str, entry: &Entry) -> Markup {
                 }
             }
         },
-        // Only what the client itself answers to: by way of its maker's page, that maker would learn the address.
+        // The redirect link is omitted, because it would reveal the server's address to the maker
+        // of the client.
         Step::Install { say, link, .. } => html! {
-            p { (said(say)) }
+            p { (formatted(say)) }
             p { a.button href=(link(entry)) { "Install in " (client.name) } }
         },
     }
@@ -199,14 +202,14 @@ fn block(id: &str, text: &str, what: &str) -> Markup {
     }
 }
 
-/// Hidden until the script is there that makes it work.
+/// Hidden until the script enables it.
 fn copy(id: &str, what: &str) -> Markup {
     html! {
         button type="button" data-copy=(id) hidden { span { "Copy" } span.unseen { " " (what) } }
     }
 }
 
-fn said(sentence: &str) -> Markup {
+fn formatted(sentence: &str) -> Markup {
     html! {
         @for (code, text) in pieces(sentence) {
             @if code { code { (text) } } @else { (text) }

@@ -1,10 +1,12 @@
-//! The page at `/`, for the person who opens the server's address in a browser.
+//! The page at `/`, for users who open the server's address in a browser.
 //!
-//! It says what this is, whether it is ready, how to connect a client and which tools there are. Everything it needs is in
-//! the one answer: style and script are embedded and allowed by their hashes, see [`policy`], and nothing else may load.
-//! [`html`] escapes by construction. It works without the script, which adds tabs and copy buttons to what is there.
+//! It explains the server, shows its readiness, how to connect a client, and the tools. The
+//! response is self-contained: style and script are embedded and allowed by their hashes, see
+//! [`policy`], and nothing else may load. [`html`] escapes by construction. The page works without
+//! its script, which only adds tabs and copy buttons.
 //!
-//! It needs no token, so it tells nothing about the tenant beyond the address that the visitor came by.
+//! The page needs no token, so it reveals nothing about the tenant beyond the address of the
+//! request.
 
 mod html;
 mod policy;
@@ -13,7 +15,7 @@ mod tests;
 
 pub use self::policy::HEADERS;
 
-/// What stays the same between two visits.
+/// The parts that are the same for every request.
 #[derive(Debug)]
 pub struct Page {
     toolsets: Vec<Toolset>,
@@ -22,10 +24,10 @@ pub struct Page {
     pub policy: String,
 }
 
-/// Tools that belong together.
+/// A group of tools.
 #[derive(Debug)]
 pub struct Toolset {
-    /// In lower case: `chat messages`.
+    /// In lower case, such as `chat messages`.
     pub label: &'static str,
     pub tools: Vec<Tool>,
 }
@@ -37,7 +39,7 @@ pub struct Tool {
     pub writes: bool,
 }
 
-/// What may differ with each visit.
+/// The parts that may differ per request.
 #[derive(Debug)]
 pub struct Visit<'a> {
     /// The URL of `/mcp`, as clients reach it.
@@ -46,7 +48,7 @@ pub struct Visit<'a> {
 }
 
 impl Page {
-    /// `signs_in`: clients can find an authorization server.
+    /// `signs_in` means that clients can discover an authorization server.
     pub fn new(toolsets: Vec<Toolset>, signs_in: bool) -> Self {
         Self {
             toolsets,
@@ -61,7 +63,7 @@ impl Page {
 }
 
 impl Tool {
-    /// The description is written for models; a person gets its first sentence.
+    /// The description is written for models; a user needs its first sentence only.
     fn first_sentence(&self) -> &str {
         let first = self.description.split_inclusive(". ").next();
         first.unwrap_or_default().trim_end()

@@ -1,17 +1,17 @@
 "use strict";
 (() => {
-  const said = document.getElementById("said");
-  let forget;
-  const say = (text) => {
-    // Emptied first, so that the same words are read out again.
-    said.textContent = "";
-    requestAnimationFrame(() => { said.textContent = text; });
-    clearTimeout(forget);
-    forget = setTimeout(() => { said.textContent = ""; }, 2500);
+  const status = document.getElementById("said");
+  let clearTimer;
+  const announce = (text) => {
+    // Cleared first, so that screen readers announce a repeated text again.
+    status.textContent = "";
+    requestAnimationFrame(() => { status.textContent = text; });
+    clearTimeout(clearTimer);
+    clearTimer = setTimeout(() => { status.textContent = ""; }, 2500);
   };
 
-  const copied = async (source) => {
-    // Browsers have a clipboard only on https and on this machine; elsewhere the old way has to do.
+  const copy = async (source) => {
+    // Browsers offer the clipboard only on https and localhost; elsewhere execCommand is used.
     if (navigator.clipboard) {
       await navigator.clipboard.writeText(source.textContent);
       return true;
@@ -26,11 +26,11 @@
     let timer;
     button.hidden = false;
     button.addEventListener("click", async () => {
-      const done = await copied(source).catch(() => false);
+      const done = await copy(source).catch(() => false);
       if (!done) getSelection().selectAllChildren(source);
       label.textContent = done ? "Copied" : "Selected";
       button.classList.toggle("done", done);
-      say(done ? "Copied" : "Selected: press Ctrl or Command and C to copy");
+      announce(done ? "Copied" : "Selected: press Ctrl or Command and C to copy");
       clearTimeout(timer);
       timer = setTimeout(() => {
         label.textContent = "Copy";

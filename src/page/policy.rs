@@ -1,4 +1,4 @@
-//! What a browser may do with the page: show it, run its one script, and nothing else.
+//! Restricts the page in the browser: it may be shown and run its one script, and nothing else.
 
 use std::sync::LazyLock;
 
@@ -9,13 +9,14 @@ use sha2::{Digest, Sha256};
 pub const STYLE: &str = include_str!("page.css");
 pub const SCRIPT: &str = include_str!("page.js");
 
-/// As an address of its own, so that browsers do not ask for `/favicon.ico`.
+/// A data URL, so that browsers do not request `/favicon.ico`.
 pub static ICON: LazyLock<String> = LazyLock::new(|| {
     let encoded = STANDARD.encode(include_str!("icon.svg"));
     format!("data:image/svg+xml;base64,{encoded}")
 });
 
-/// Headers besides the policy. Nobody may keep the page, since readiness is in it; search engines have no use for it.
+/// Headers besides the policy. The page must not be cached, since it shows the readiness, nor
+/// indexed by search engines.
 pub const HEADERS: [(&str, &str); 9] = [
     ("content-type", "text/html; charset=utf-8"),
     ("cache-control", "no-store"),
@@ -31,7 +32,7 @@ pub const HEADERS: [(&str, &str); 9] = [
     ),
 ];
 
-/// Hashes are made from the text that is embedded, so that they cannot be those of another.
+/// Builds the policy. The hashes are computed from the embedded texts, so they always match.
 pub fn content() -> String {
     [
         "default-src 'none'".to_owned(),
@@ -41,7 +42,7 @@ pub fn content() -> String {
         "base-uri 'none'".to_owned(),
         "form-action 'none'".to_owned(),
         "frame-ancestors 'none'".to_owned(),
-        // The script writes text, never markup.
+        // The script sets text only, never markup.
         "require-trusted-types-for 'script'".to_owned(),
         "trusted-types 'none'".to_owned(),
     ]

@@ -25,7 +25,7 @@ fn usual() -> String {
     rendered(true, "https://acme.example.com/mcp", true)
 }
 
-/// What stands between the two marks, each time.
+/// Every text between `start` and `end`.
 fn between<'a>(text: &'a str, start: &str, end: char) -> Vec<&'a str> {
     let parts = text.split(start).skip(1);
     parts.map(|part| part.split(end).next().unwrap()).collect()
@@ -36,7 +36,7 @@ fn markup(page: &str) -> String {
 }
 
 #[test]
-fn the_policy_allows_the_text_that_is_embedded_and_nothing_else() {
+fn the_policy_allows_only_the_embedded_texts() {
     use base64::Engine;
     use sha2::{Digest, Sha256};
     let (page, policy) = (usual(), Page::new(Vec::new(), false).policy);
@@ -59,9 +59,9 @@ fn the_policy_allows_the_text_that_is_embedded_and_nothing_else() {
     );
 }
 
-/// The policy would block them, and a browser would complain.
+/// The policy would block them.
 #[test]
-fn no_element_has_a_style_or_a_handler_of_its_own() {
+fn no_element_has_an_inline_style_or_handler() {
     let markup = markup(&usual());
     assert!(!markup.contains(" style=") && !markup.contains(" src="));
     for after in markup.split(" on").skip(1) {
@@ -71,7 +71,7 @@ fn no_element_has_a_style_or_a_handler_of_its_own() {
 }
 
 #[test]
-fn links_lead_where_they_may() {
+fn links_have_allowed_targets() {
     let links = usual();
     let links = between(&links, "href=\"", '"');
     let known = [
@@ -97,7 +97,7 @@ fn links_lead_where_they_may() {
 }
 
 #[test]
-fn ids_are_given_once_and_what_refers_to_them_finds_them() {
+fn ids_are_unique_and_references_resolve() {
     let markup = markup(&usual());
     let mut ids = between(&markup, " id=\"", '"');
     for attribute in [" data-copy=\"", " aria-labelledby=\"", " href=\"#"] {
@@ -112,7 +112,7 @@ fn ids_are_given_once_and_what_refers_to_them_finds_them() {
 }
 
 #[test]
-fn whatever_comes_from_outside_is_escaped() {
+fn external_values_are_escaped() {
     let page = rendered(true, "https://a\"><script>alert(1)</script>&'/mcp", true);
     assert!(
         !page.contains("<script>alert") && !page.contains("a\">"),
@@ -126,7 +126,7 @@ fn whatever_comes_from_outside_is_escaped() {
 }
 
 #[test]
-fn readiness_and_sign_in_are_shown_as_they_are() {
+fn shows_readiness_and_sign_in() {
     let sign_in = clients::Way::OAuth.title();
     let page = usual();
     assert!(page.contains("Ready") && !page.contains("Not ready") && page.contains(sign_in));
@@ -136,9 +136,9 @@ fn readiness_and_sign_in_are_shown_as_they_are() {
     );
 }
 
-/// A person who connects nothing should still see everything: each client, each way that is offered, each tool.
+/// Without a script the page must still show everything: each client, each way, each tool.
 #[test]
-fn everything_is_in_the_one_answer() {
+fn the_response_contains_everything() {
     let page = usual();
     for client in clients::ALL {
         assert!(
@@ -147,8 +147,8 @@ fn everything_is_in_the_one_answer() {
             client.key
         );
         for recipe in &client.recipes {
-            let said = recipe.cannot.unwrap_or(recipe.way.title());
-            assert!(page.contains(said), "{} {:?}", client.key, recipe.way);
+            let text = recipe.cannot.unwrap_or(recipe.way.title());
+            assert!(page.contains(text), "{} {:?}", client.key, recipe.way);
         }
     }
     assert!(page.contains("1 read, 1 write") && page.contains("create_note"));

@@ -195,15 +195,15 @@ where
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
-        let mut kept = Fields::default();
-        attributes.record(&mut kept);
-        span.extensions_mut().replace(kept);
+        let mut span_fields = Fields::default();
+        attributes.record(&mut span_fields);
+        span.extensions_mut().replace(span_fields);
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
-        if let Some(kept) = span.extensions_mut().get_mut::<Fields>() {
-            values.record(kept);
+        if let Some(span_fields) = span.extensions_mut().get_mut::<Fields>() {
+            values.record(span_fields);
         }
     }
 
@@ -252,8 +252,12 @@ where
         .into_iter()
         .flat_map(|scope| scope.from_root());
     for span in spans {
-        if let Some(kept) = span.extensions().get::<Fields>() {
-            inherited.extend(kept.each().map(|(name, member)| (name, member.to_owned())));
+        if let Some(span_fields) = span.extensions().get::<Fields>() {
+            inherited.extend(
+                span_fields
+                    .each()
+                    .map(|(name, member)| (name, member.to_owned())),
+            );
         }
     }
     for (index, (name, member)) in inherited.iter().enumerate() {
@@ -296,11 +300,11 @@ mod tests {
     }
 
     fn logged(log: impl FnOnce()) -> String {
-        let kept = Captured::default();
-        let writer = kept.clone();
+        let captured = Captured::default();
+        let writer = captured.clone();
         let layer = Lines::with_clock(move || writer.clone(), FixedClock);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
-        let bytes = kept.0.lock().unwrap().clone();
+        let bytes = captured.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }
 

@@ -90,11 +90,11 @@ mod tests {
 
     /// Returns the output of everything that `log` logs.
     fn logged(colour: bool, log: impl FnOnce()) -> String {
-        let kept = Captured::default();
-        let writer = kept.clone();
+        let captured = Captured::default();
+        let writer = captured.clone();
         let subscriber = tracing_subscriber::registry().with(lines(move || writer.clone(), colour));
         tracing::subscriber::with_default(subscriber, log);
-        let bytes = kept.0.lock().unwrap().clone();
+        let bytes = captured.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }
 

@@ -95,11 +95,11 @@ mod tests {
     async fn restarts_work_that_panics_until_it_returns() {
         let starts = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&starts);
-        let kept = keep("figures", move || {
+        let task = keep("figures", move || {
             let before = counted.fetch_add(1, Ordering::SeqCst);
             async move { assert!(before >= 2, "one of the first") }
         });
-        kept.await.unwrap();
+        task.await.unwrap();
         assert_eq!(starts.load(Ordering::SeqCst), 3);
     }
 

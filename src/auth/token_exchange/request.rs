@@ -1,5 +1,5 @@
-//! One question to the authorization server, and what its answer means (RFC 8693, section 2; errors as in RFC 6749,
-//! section 5.2).
+//! One token exchange request, and the interpretation of its answer (RFC 8693, section 2; errors as
+//! in RFC 6749, section 5.2).
 
 use std::time::Duration;
 
@@ -22,13 +22,13 @@ const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
-/// No API takes a longer one.
+/// Upper limit of a usable token.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
-/// What the codes of a refusal are about. They are all that is read of it.
+/// The meaning of the error codes. Nothing else of an error answer is used.
 const CODES: [(&str, ExchangeError); 9] = [
     ("invalid_grant", ExchangeError::Refused),
-    // RFC 8693, section 2.2.2: this one is for a subject token that does not do.
+    // RFC 8693, section 2.2.2: the code for an unacceptable subject token.
     ("invalid_request", ExchangeError::Refused),
     ("invalid_target", ExchangeError::Denied),
     ("invalid_scope", ExchangeError::Denied),
@@ -39,7 +39,7 @@ const CODES: [(&str, ExchangeError); 9] = [
     ("temporarily_unavailable", ExchangeError::Unavailable),
 ];
 
-/// Why no token could ever be exchanged: a mistake in the settings.
+/// Why no token can be exchanged: an invalid setting.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     #[error("the URL for token exchange is not an http or https URL")]
@@ -50,6 +50,7 @@ pub enum SetupError {
     ClientAuthentication,
 }
 
+/// The token endpoint, with the authentication of this client.
 #[derive(Debug)]
 pub struct Endpoint {
     http: reqwest::Client,
@@ -64,7 +65,7 @@ pub struct Endpoint {
 #[derive(Debug)]
 pub struct Issued {
     pub token: Secret,
-    /// As the authorization server says; counted from when it was asked.
+    /// As stated by the authorization server; counted from the time of the request.
     pub lifetime: Option<Duration>,
 }
 
@@ -73,12 +74,12 @@ struct Answer {
     access_token: Secret,
     token_type: String,
     issued_token_type: Option<String>,
-    /// A number, and in some servers a text of one.
+    /// A number, or a string with a number from some servers.
     expires_in: Option<Value>,
 }
 
 #[derive(Deserialize)]
-struct Refusal {
+struct ErrorAnswer {
     error: String,
 }
 
@@ -88,7 +89,7 @@ impl Endpoint {
         let builder = http_client::builder().timeout(settings.timeout);
         let builder = match url.scheme() {
             "https" => builder.https_only(true),
-            // A proxy would read along.
+            // A proxy could read the unencrypted request.
             "http" => builder.no_proxy(),
             _ => return Err(SetupError::Url),
         };
@@ -102,18 +103,26 @@ impl Endpoint {
         })
     }
 
-    pub async fn ask(&self, subject: &Secret) -> Result<Issued, ExchangeError> {
+    /// Exchanges the token `subject`.
+    pub async fn request(&self, subject: &Secret) -> Result<Issued, ExchangeError> {
         let (status, body) = self.send(subject).await?;
         let outcome = read(status, &body);
         if let Err(error) = &outcome {
-            tracing::warn!({ fields::STATUS } = status.as_u16(), %error, "a token could not be exchanged");
+            tracing::warn!(
+                { fields::STATUS } = status.as_u16(),
+                %error,
+                "a token could not be exchanged"
+            );
         }
         outcome
     }
 
     async fn send(&self, subject: &Secret) -> Result<(StatusCode, Bytes), ExchangeError> {
         let unavailable = |error: reqwest::Error| {
-            tracing::warn!(error = %error.without_url(), "the authorization server could not be asked");
+            tracing::warn!(
+                error = %error.without_url(),
+                "the authorization server could not be asked"
+            );
             ExchangeError::Unavailable
         };
         let request = self
@@ -142,7 +151,7 @@ impl Endpoint {
             .append_pair("subject_token_type", ACCESS_TOKEN)
             .append_pair("requested_token_type", ACCESS_TOKEN)
             .append_pair("audience", &self.audience);
-        // Some servers know an API by its address, and ask for it under this name (RFC 8707).
+        // Some servers identify an API by its URL, in this parameter (RFC 8707).
         if reqwest::Url::parse(&self.audience).is_ok_and(|url| url.has_host()) {
             form.append_pair("resource", &self.audience);
         }
@@ -153,11 +162,12 @@ impl Endpoint {
     }
 }
 
-/// RFC 6749, section 2.3.1: both parts are encoded like a form before they are joined.
+/// Encodes client authentication (RFC 6749, section 2.3.1): both parts are form-encoded, then
+/// joined.
 fn basic(id: &str, secret: &Secret) -> Result<HeaderValue, SetupError> {
     let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    let pair = format!("{}:{}", encoded(id), encoded(secret.expose()));
-    let text = format!("Basic {}", STANDARD.encode(pair));
+    let credentials = format!("{}:{}", encoded(id), encoded(secret.expose()));
+    let text = format!("Basic {}", STANDARD.encode(credentials));
     let mut value = HeaderValue::from_str(&text).map_err(|_| SetupError::ClientAuthentication)?;
     value.set_sensitive(true);
     Ok(value)
@@ -170,8 +180,8 @@ fn read(status: StatusCode, body: &[u8]) -> Result<Issued, ExchangeError> {
     if status.is_server_error() || matches!(status.as_u16(), 408 | 429) {
         return Err(ExchangeError::Unavailable);
     }
-    let said = serde_json::from_slice::<Refusal>(body).ok();
-    let known = said.and_then(|said| CODES.iter().find(|(code, _)| *code == said.error));
+    let answer = serde_json::from_slice::<ErrorAnswer>(body).ok();
+    let known = answer.and_then(|answer| CODES.iter().find(|(code, _)| *code == answer.error));
     Err(known.map_or(ExchangeError::Misconfigured, |(_, meaning)| *meaning))
 }
 
@@ -183,7 +193,7 @@ fn issued(body: &[u8]) -> Option<Issued> {
         && is_bearer_text(answer.access_token.expose());
     let seconds = answer.expires_in.as_ref().and_then(|value| match value {
         Value::String(text) => text.parse().ok(),
-        Value::Number(number) => number.as_u64().or_else(|| whole(number.as_f64()?)),
+        Value::Number(number) => number.as_u64().or_else(|| whole_seconds(number.as_f64()?)),
         _ => None,
     });
     usable.then_some(Issued {
@@ -192,15 +202,15 @@ fn issued(body: &[u8]) -> Option<Issued> {
     })
 }
 
-/// Some servers write 3600.0.
-fn whole(seconds: f64) -> Option<u64> {
+/// Converts fractional seconds: some servers send 3600.0.
+fn whole_seconds(seconds: f64) -> Option<u64> {
     Duration::try_from_secs_f64(seconds)
         .ok()
         .map(|duration| duration.as_secs())
 }
 
-/// What may stand after `Bearer` in a header (RFC 6750, section 2.1).
+/// Whether the text may follow `Bearer` in a header (RFC 6750, section 2.1).
 fn is_bearer_text(text: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
-    !text.is_empty() && text.len() <= MAX_TOKEN_BYTES && text.bytes().all(plain)
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
+    !text.is_empty() && text.len() <= MAX_TOKEN_BYTES && text.bytes().all(allowed)
 }

@@ -1,4 +1,4 @@
-//! Exchanges with a scripted authorization server over loopback.
+//! Token exchange with a scripted authorization server over loopback.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +12,7 @@ use crate::auth::scripted_as::{Asked, ScriptedAs, Step};
 const NOW: u64 = 1_763_636_400;
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 
-/// What is issued for a token says which one that was, and how often it was asked for.
+/// Issues tokens that name the exchanged token and the number of the request.
 async fn server() -> ScriptedAs {
     server_with(json!({"expires_in": 3600})).await
 }
@@ -22,8 +22,13 @@ async fn server_with(more: Value) -> ScriptedAs {
     ScriptedAs::start(move |asked: &Asked| {
         let number = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let token = format!("{}-{number}", asked.field("subject_token"));
-        let mut body = json!({"access_token": token, "token_type": "Bearer", "issued_token_type": ACCESS_TOKEN});
-        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let mut body = json!({
+            "access_token": token,
+            "token_type": "Bearer",
+            "issued_token_type": ACCESS_TOKEN,
+        });
+        let members = body.as_object_mut().unwrap();
+        members.extend(more.as_object().unwrap().clone());
         body
     })
     .await
@@ -60,17 +65,17 @@ async fn token(exchange: &Exchange, subject: &Subject) -> String {
         .to_owned()
 }
 
-/// Moves the clock without stopping it: a stopped one would fire time-outs while the loopback socket is busy.
-async fn jump(seconds: u64) {
+/// Advances the clock, then resumes it: a paused clock would fire time-outs during socket I/O.
+async fn advance_clock(seconds: u64) {
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(seconds)).await;
     tokio::time::resume();
 }
 
 #[tokio::test]
-async fn what_is_asked_is_what_the_standard_has() {
+async fn sends_the_parameters_of_rfc_8693() {
     let server = server().await;
-    let odd = Settings {
+    let special = Settings {
         client_id: "side:car+é".into(),
         client_secret: Secret::new("a b%c&d"),
         scope: Some("notes tasks".into()),
@@ -83,7 +88,7 @@ async fn what_is_asked_is_what_the_standard_has() {
     ] {
         let settings = Settings {
             audience: audience.into(),
-            ..odd.clone()
+            ..special.clone()
         };
         token(&exchange(&settings), &subject("ada", "a.b.c")).await;
         let asked = server.asked().pop().unwrap();
@@ -98,7 +103,7 @@ async fn what_is_asked_is_what_the_standard_has() {
             ("audience", audience),
             ("resource", resource),
             ("scope", "notes tasks"),
-            // Authenticated by the header alone.
+            // The client authenticates by header only.
             ("client_id", ""),
             ("client_secret", ""),
         ] {
@@ -120,39 +125,39 @@ async fn what_is_asked_is_what_the_standard_has() {
 }
 
 #[tokio::test]
-async fn a_token_is_kept_until_shortly_before_it_expires() {
+async fn caches_a_token_until_shortly_before_its_expiry() {
     let server = server().await;
     let exchange = exchange(&settings(&server));
     let ada = subject("ada", "a.b.c");
     assert_eq!(token(&exchange, &ada).await, "a.b.c-0");
-    jump(3560).await;
+    advance_clock(3560).await;
     assert_eq!(token(&exchange, &ada).await, "a.b.c-0");
-    jump(15).await;
+    advance_clock(15).await;
     assert_eq!(
         token(&exchange, &ada).await,
         "a.b.c-1",
-        "30 seconds before the end it is let go"
+        "discarded 30 seconds before its expiry"
     );
     assert_eq!(server.asked().len(), 2);
 }
 
 #[tokio::test]
-async fn the_earlier_of_both_ends_counts() {
+async fn the_earlier_expiry_counts() {
     let server = server().await;
     let exchange = exchange(&settings(&server));
-    let brief = Subject {
+    let short_lived = Subject {
         expires_at: NOW + 100,
         ..subject("ada", "a.b.c")
     };
-    assert_eq!(token(&exchange, &brief).await, "a.b.c-0");
-    jump(60).await;
-    assert_eq!(token(&exchange, &brief).await, "a.b.c-0");
-    jump(15).await;
-    assert_eq!(token(&exchange, &brief).await, "a.b.c-1");
+    assert_eq!(token(&exchange, &short_lived).await, "a.b.c-0");
+    advance_clock(60).await;
+    assert_eq!(token(&exchange, &short_lived).await, "a.b.c-0");
+    advance_clock(15).await;
+    assert_eq!(token(&exchange, &short_lived).await, "a.b.c-1");
 }
 
 #[tokio::test]
-async fn what_does_not_say_how_long_it_lasts_is_not_kept() {
+async fn does_not_cache_tokens_without_lifetime() {
     for (more, kept) in [
         (json!({}), false),
         (json!({"expires_in": null}), false),
@@ -173,29 +178,30 @@ async fn what_does_not_say_how_long_it_lasts_is_not_kept() {
 }
 
 #[tokio::test]
-async fn nobody_is_given_what_was_issued_for_another() {
+async fn separates_tokens_by_person_and_token() {
     let server = server().await;
     let exchange = exchange(&settings(&server));
     let people = [
         subject("ada", "a.b.c"),
         subject("ada", "a.b.d"),
         subject("bob", "b.b.c"),
-        // As nobody can come, and still: one token, two people; and a border that has moved.
+        // Impossible in practice: one token for two people, and a shifted boundary between user and
+        // token.
         subject("bob", "a.b.c"),
         subject("adaa", ".b.c"),
     ];
-    let at_once =
+    let tokens =
         futures::future::join_all(people.iter().map(|person| token(&exchange, person))).await;
-    for (person, issued) in people.iter().zip(&at_once) {
+    for (person, issued) in people.iter().zip(&tokens) {
         assert!(issued.starts_with(person.token.expose()), "{issued}");
         assert_eq!(
             token(&exchange, person).await,
             *issued,
-            "kept for whom it was issued"
+            "cached for the person it was issued to"
         );
     }
     assert_eq!(
-        at_once
+        tokens
             .iter()
             .collect::<std::collections::BTreeSet<_>>()
             .len(),
@@ -205,23 +211,26 @@ async fn nobody_is_given_what_was_issued_for_another() {
 }
 
 #[tokio::test]
-async fn many_calls_at_once_are_one_question() {
+async fn concurrent_calls_share_one_request() {
     let server = server().await;
     let exchange = exchange(&settings(&server));
     let ada = subject("ada", "a.b.c");
-    let many = || futures::future::join_all((0..50).map(|_| exchange.token_for(&ada)));
+    let fifty_calls = || futures::future::join_all((0..50).map(|_| exchange.token_for(&ada)));
     server.then([Step::refuse(400, "invalid_grant", "x")]);
     assert!(
-        many().await.iter().all(Result::is_err),
-        "they share a refusal too"
+        fifty_calls().await.iter().all(Result::is_err),
+        "errors are shared too"
     );
     assert_eq!(server.asked().len(), 1);
-    assert!(many().await.iter().all(Result::is_ok), "and it is not kept");
+    assert!(
+        fifty_calls().await.iter().all(Result::is_ok),
+        "errors are not cached"
+    );
     assert_eq!(server.asked().len(), 2);
 }
 
 #[tokio::test]
-async fn a_caller_who_leaves_does_not_take_the_answer_along() {
+async fn a_dropped_call_does_not_cancel_the_request() {
     let server = server().await;
     let gate = Arc::new(Notify::new());
     server.then([Step::Gate(Arc::clone(&gate))]);
@@ -229,7 +238,7 @@ async fn a_caller_who_leaves_does_not_take_the_answer_along() {
     let ada = subject("ada", "a.b.c");
     assert!(
         exchange.token_for(&ada).now_or_never().is_none(),
-        "asked, and gone"
+        "the request has begun"
     );
     gate.notify_one();
     assert_eq!(token(&exchange, &ada).await, "a.b.c-0");
@@ -237,32 +246,32 @@ async fn a_caller_who_leaves_does_not_take_the_answer_along() {
 }
 
 #[tokio::test]
-async fn no_more_are_held_than_there_is_room_for() {
+async fn limits_the_number_of_cached_tokens() {
     let server = server().await;
     let exchange = exchange(&Settings {
         max_held: 3,
         ..settings(&server)
     });
-    let brief = Subject {
+    let short_lived = Subject {
         expires_at: NOW + 600,
         ..subject("brief", "brief")
     };
-    token(&exchange, &brief).await;
+    token(&exchange, &short_lived).await;
     for number in 0..5 {
         token(&exchange, &subject("ada", &format!("t{number}"))).await;
-        assert!(exchange.0.known().len() <= 3);
+        assert!(exchange.0.cache().len() <= 3);
     }
     let asked = server.asked().len();
     token(&exchange, &subject("ada", "t4")).await;
-    assert_eq!(server.asked().len(), asked, "the last one is held");
-    token(&exchange, &brief).await;
+    assert_eq!(server.asked().len(), asked, "the last one is cached");
+    token(&exchange, &short_lived).await;
     assert_eq!(
         server.asked().len(),
         asked + 1,
-        "what expires first has gone first"
+        "the first to expire was evicted"
     );
 
-    // Where all the room is taken by questions, there is none for another one.
+    // When running requests fill the cache, no further request is made.
     let exchange = super::Exchange::from_settings(
         &Settings {
             max_held: 1,
@@ -272,13 +281,13 @@ async fn no_more_are_held_than_there_is_room_for() {
     );
     let exchange = exchange.unwrap();
     server.then([Step::Hang]);
-    assert!(exchange.token_for(&brief).now_or_never().is_none());
+    assert!(exchange.token_for(&short_lived).now_or_never().is_none());
     let refused = exchange.token_for(&subject("ada", "t0")).await.err();
     assert_eq!(refused, Some(ExchangeError::Unavailable));
 }
 
 #[tokio::test]
-async fn what_the_api_did_not_take_is_asked_for_anew() {
+async fn requests_a_new_token_after_forget() {
     let server = server().await;
     let exchange = exchange(&settings(&server));
     let (ada, bob) = (subject("ada", "a.b.c"), subject("bob", "b.b.c"));
@@ -289,7 +298,7 @@ async fn what_the_api_did_not_take_is_asked_for_anew() {
 }
 
 #[tokio::test]
-async fn every_refusal_and_every_silence_has_its_meaning() {
+async fn classifies_every_failure() {
     use ExchangeError::*;
     let server = server().await;
     let exchange = exchange(&Settings {
@@ -302,7 +311,7 @@ async fn every_refusal_and_every_silence_has_its_meaning() {
         body[name] = value;
         Step::Answer(200, body.to_string())
     };
-    let elsewhere =
+    let redirect_target =
         ScriptedAs::start(|_| json!({"access_token": "x", "token_type": "Bearer"})).await;
     for (step, expected) in [
         (Step::refuse(400, "invalid_grant", "x"), Refused),
@@ -320,7 +329,7 @@ async fn every_refusal_and_every_silence_has_its_meaning() {
         (Step::Answer(429, String::new()), Unavailable),
         (Step::Answer(500, String::new()), Unavailable),
         (Step::Answer(204, String::new()), Misconfigured),
-        (Step::Redirect(elsewhere.url()), Misconfigured),
+        (Step::Redirect(redirect_target.url()), Misconfigured),
         (Step::Hang, Unavailable),
         (Step::BreakOff, Unavailable),
         (Step::Answer(200, String::new()), Garbled),
@@ -353,29 +362,35 @@ async fn every_refusal_and_every_silence_has_its_meaning() {
         let outcome = exchange.token_for(&subject("ada", "a.b.c")).await;
         assert_eq!(outcome.err(), Some(expected), "{step:.200?}");
     }
-    assert!(elsewhere.asked().is_empty(), "a redirect is not followed");
+    assert!(
+        redirect_target.asked().is_empty(),
+        "a redirect is not followed"
+    );
     server.then([with(
         "issued_token_type",
         json!("urn:ietf:params:oauth:token-type:jwt"),
     )]);
     assert_eq!(token(&exchange, &subject("ada", "a.b.c")).await, "x.y.z");
-    // Nobody listens there.
-    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/", gone.local_addr().unwrap());
-    drop(gone);
-    let nowhere = super::Exchange::from_settings(
+    // No server listens on this port.
+    let unused = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", unused.local_addr().unwrap());
+    drop(unused);
+    let unreachable = super::Exchange::from_settings(
         &Settings {
             token_url: url,
             ..settings(&server)
         },
         Clock::system(),
     );
-    let outcome = nowhere.unwrap().token_for(&subject("ada", "a.b.c")).await;
+    let outcome = unreachable
+        .unwrap()
+        .token_for(&subject("ada", "a.b.c"))
+        .await;
     assert_eq!(outcome.err(), Some(Unavailable));
 }
 
 #[tokio::test]
-async fn nothing_that_prints_shows_a_token_or_the_secret() {
+async fn no_output_contains_a_token_or_secret() {
     let server = server().await;
     let settings = settings(&server);
     let exchange = exchange(&settings);
@@ -388,14 +403,14 @@ async fn nothing_that_prints_shows_a_token_or_the_secret() {
 }
 
 #[tokio::test]
-async fn settings_that_cannot_work_are_refused() {
+async fn refuses_invalid_settings() {
     let server = server().await;
     for url in ["", "token", "ftp://login.example/token"] {
         let settings = Settings {
             token_url: url.into(),
             ..settings(&server)
         };
-        let made = Exchange::from_settings(&settings, Clock::system());
-        assert!(matches!(made, Err(SetupError::Url)), "{url}");
+        let exchange = Exchange::from_settings(&settings, Clock::system());
+        assert!(matches!(exchange, Err(SetupError::Url)), "{url}");
     }
 }

@@ -1,4 +1,4 @@
-//! The bridge, made out of what the command line asks for.
+//! Builds the bridge from the command line.
 
 use super::signals::Signals;
 use super::unfit;
@@ -6,7 +6,7 @@ use crate::cli::connect::{Asked, Token};
 use crate::cli::exit::{CliError, Exit};
 use crate::connect::{self, Ended, Settings, TokenSource};
 
-/// Refuses what cannot work, before anything is started.
+/// Rejects invalid arguments before anything is started.
 pub fn prepare(asked: Asked<'_>) -> Result<Settings, CliError> {
     let usage = |sentence: String| CliError::because(Exit::Usage, sentence);
     let url = connect::target(asked.url, asked.allow_http)
@@ -45,6 +45,6 @@ pub async fn connect(settings: Settings) -> Result<(), CliError> {
     }
 }
 
-fn no_permission(trouble: connect::ConnectError) -> CliError {
-    CliError::because(Exit::NoPermission, trouble.to_string())
+fn no_permission(error: connect::ConnectError) -> CliError {
+    CliError::because(Exit::NoPermission, error.to_string())
 }

@@ -1,4 +1,4 @@
-//! What the doctor looks at, made out of the configuration or out of a URL.
+//! Builds the examinations of `doctor` from the configuration or from a URL.
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
@@ -13,15 +13,15 @@ use crate::cli::exit::{CliError, Exit};
 use crate::cli::healthcheck::local_url;
 use crate::config::Config;
 use crate::doctor::{
-    Aim, Called, Examined, Http, Inside, Outside, Override, Token, Tools, Uncalled,
+    CallError, CallResult, Examined, Http, Inside, Outside, Override, Target, Token, Tools,
 };
 use crate::foundation::clock::Clock;
 use crate::foundation::json::Json;
 use crate::foundation::token_secret::Secret;
 use crate::workers::Workers;
 
-pub fn aim(url: &str) -> Result<Aim, CliError> {
-    Aim::at(url).map_err(|why| {
+pub fn aim(url: &str) -> Result<Target, CliError> {
+    Target::at(url).map_err(|why| {
         CliError::because(Exit::Usage, format!("this URL cannot be looked at: {why}."))
     })
 }
@@ -30,7 +30,7 @@ pub async fn from_inside(
     config: Result<Config, String>,
     token: Token,
     asked: Asked,
-    told: impl FnMut(&Examined),
+    report: impl FnMut(&Examined),
 ) -> Result<Vec<Examined>, CliError> {
     let mut signals = Signals::caught().map_err(unfit)?;
     let http = Http::new(&[]).map_err(unfit)?;
@@ -53,9 +53,10 @@ pub async fn from_inside(
         }
         if let (Token::Some(token, _), Some(upstream)) = (&inside.token, &inside.upstream) {
             let mut config = config.clone();
-            // Which tools callers are offered is not what is looked at; whether anything may be written is.
+            // The toolsets of callers are irrelevant to the examination; whether anything may be
+            // written is not.
             config.tools.toolsets = None;
-            inside.tools = Some(Box::new(Straight {
+            inside.tools = Some(Box::new(InProcess {
                 config,
                 token: token.clone(),
                 upstream: upstream.clone(),
@@ -63,17 +64,17 @@ pub async fn from_inside(
         }
     }
     let stopped = signals.next().map(|_| ());
-    crate::doctor::look(inside, asked.within, stopped, told)
+    crate::doctor::look(inside, asked.within, stopped, report)
         .await
         .ok_or_else(interrupted)
 }
 
 pub async fn from_outside(
-    aim: Aim,
+    aim: Target,
     token: Option<Secret>,
     overrides: Vec<Override>,
     asked: Asked,
-    told: impl FnMut(&Examined),
+    report: impl FnMut(&Examined),
 ) -> Result<Vec<Examined>, CliError> {
     let mut signals = Signals::caught().map_err(unfit)?;
     let http = Http::new(&overrides).map_err(unfit)?;
@@ -86,7 +87,7 @@ pub async fn from_outside(
         asked.read_only,
     );
     let stopped = signals.next().map(|_| ());
-    crate::doctor::look(outside, asked.within, stopped, told)
+    crate::doctor::look(outside, asked.within, stopped, report)
         .await
         .ok_or_else(interrupted)
 }
@@ -98,28 +99,30 @@ fn interrupted() -> CliError {
     )
 }
 
-/// Calls along the path of the server's own, without a server in between.
-struct Straight {
+/// Calls tools in-process, without a server in between.
+struct InProcess {
     config: Config,
     token: Secret,
     upstream: ApiClient,
 }
 
-impl Tools for Straight {
+impl Tools for InProcess {
     fn call<'a>(
         &'a self,
         tool: &'a str,
         arguments: Map<String, Value>,
-    ) -> LocalBoxFuture<'a, Called> {
+    ) -> LocalBoxFuture<'a, CallResult> {
         async move {
             match super::call(&self.config, self.token.clone(), tool, arguments).await {
                 Ok(CallAnswer::Result(text)) => {
                     Ok(Json::trusted(&text).to_value().unwrap_or_default())
                 }
-                Ok(CallAnswer::Error(body)) => Err(Uncalled::error(&body)),
-                // The settings or the token leave the tool out.
-                Err(stop) if stop.exit() == Exit::Usage => Err(Uncalled::LeftOut(stop.to_string())),
-                Err(stop) => Err(Uncalled::Lost(stop.to_string())),
+                Ok(CallAnswer::Error(body)) => Err(CallError::error(&body)),
+                // The settings or the token exclude the tool.
+                Err(stop) if stop.exit() == Exit::Usage => {
+                    Err(CallError::LeftOut(stop.to_string()))
+                }
+                Err(stop) => Err(CallError::Lost(stop.to_string())),
             }
         }
         .boxed_local()

@@ -1,4 +1,5 @@
-//! Where the command line meets the rooms of the house: the only file of `cli` that knows them.
+//! Connects the command line to the other modules of the crate: only this module of `cli` depends
+//! on them.
 
 mod connect;
 mod doctor;
@@ -38,13 +39,13 @@ use crate::telemetry::traces::TraceContext;
 use crate::tools::Catalogue;
 use crate::workers::Workers;
 
-/// How long the one session of a command may take to end, once its answer is there.
-const PARTING: Duration = Duration::from_secs(2);
+/// How long a command waits, after its result, for its API session to end.
+const SESSION_END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A tool as clients see it.
 pub struct Entry {
     pub entity: String,
-    /// Its entry in `tools/list`.
+    /// The tool's entry in `tools/list`.
     pub listed: Value,
 }
 
@@ -60,7 +61,7 @@ impl Entry {
             .unwrap_or_default()
     }
 
-    /// Its arguments' schemas.
+    /// The schemas of its arguments.
     pub fn properties(&self) -> Option<&Map<String, Value>> {
         self.listed
             .pointer("/inputSchema/properties")
@@ -68,23 +69,23 @@ impl Entry {
     }
 }
 
-/// What came of a call.
+/// The result of a tool call.
 pub enum CallAnswer {
-    /// As JSON text, digit for digit.
+    /// JSON text, with numbers exactly as the API wrote them.
     Result(String),
-    /// `{"error": {…}}`
+    /// An error body: `{"error": {…}}`.
     Error(Value),
 }
 
 fn toolset(config: &Config) -> EntityTools {
-    // Version 7: items that are made one after the other sort so.
+    // UIDs of version 7 sort by creation time.
     EntityTools::new(
         Arc::new(Catalogue::new(Uuid::now_v7)),
         settings::limits(config),
     )
 }
 
-/// A room that cannot be set up although its settings were checked.
+/// A module rejected settings that had been validated.
 fn unfit(why: impl std::fmt::Display) -> CliError {
     CliError::because(
         Exit::Software,
@@ -106,7 +107,7 @@ pub fn entries() -> Result<Vec<Entry>, CliError> {
         .collect()
 }
 
-/// One call along the path that an MCP client's call takes, without the protocol around it.
+/// Makes one call in-process, along the same path as a call of an MCP client.
 pub async fn call(
     config: &Config,
     token: Secret,
@@ -130,10 +131,10 @@ pub async fn call(
                 &correlation_id,
             )));
         }
-        Err(beyond) => {
+        Err(error) => {
             let sentence = format!(
                 "there is no tool \"{name}\" to be called. {}",
-                beyond.sentence()
+                error.sentence()
             );
             return Err(CliError::because(Exit::Usage, sentence));
         }
@@ -170,7 +171,7 @@ pub async fn call(
         Ok(work) => {
             tokio::select! {
                 outcome = work => Ok(CallAnswer::from(outcome)),
-                // Whoever presses Ctrl-C leaves no session behind.
+                // An interrupted call still ends its API session.
                 _ = tokio::signal::ctrl_c() => Err(CliError::because(Exit::Failed, "interrupted; what was sent may have been done.")),
             }
         }
@@ -178,7 +179,7 @@ pub async fn call(
     };
     cancel.cancel();
     drop(session);
-    upstream.drain(PARTING).await;
+    upstream.drain(SESSION_END_TIMEOUT).await;
     outcome
 }
 

@@ -1,5 +1,5 @@
-//! What an operator sees of a running server beside its log: figures, traces, the audit trail, and more of the log when a
-//! signal asks for it.
+//! Starts the observability of a server besides its log: metrics, traces, the audit trail, and the
+//! log level switch.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::server::{App, serve_metrics};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{audit, fields, level, metrics, tasks, traces};
 
-/// Figures, if they are wanted. Before anything is made that would count.
+/// Creates the metrics if they are enabled. Must precede everything that counts.
 pub fn figures(config: &Config) -> Result<Option<&'static Metrics>, CliError> {
     if matches!(config.metrics.address(), Ok(None)) {
         return Ok(None);
@@ -27,8 +27,8 @@ pub fn figures(config: &Config) -> Result<Option<&'static Metrics>, CliError> {
         .map_err(unfit)
 }
 
-/// Serves them beside `app` for as long as the process lives. An address that is taken is no reason to serve no calls: it
-/// is said, and whoever scrapes will miss the figures.
+/// Serves the metrics as long as the process lives. An unavailable address is logged and does not
+/// stop the server: the missing metrics will show.
 pub async fn serve_figures(config: &Config, figures: Option<&'static Metrics>, app: &App<Server>) {
     let (Some(figures), Ok(Some(address))) = (figures, config.metrics.address()) else {
         return;
@@ -72,7 +72,7 @@ pub async fn serve_figures(config: &Config, figures: Option<&'static Metrics>, a
     });
 }
 
-/// Traces, if the environment asks for them.
+/// Starts tracing if the environment enables it.
 pub fn traces() -> Result<(), CliError> {
     if !traces::wanted(|name| std::env::var(name).ok()) {
         return Ok(());
@@ -86,7 +86,7 @@ pub fn traces() -> Result<(), CliError> {
     Ok(())
 }
 
-/// The audit trail, if it is wanted. `log` is where this process logs to.
+/// Starts the audit trail if it is enabled. `log` is the stream that this process logs to.
 pub fn audit(config: &Config, log: Box<dyn Write + Send>) -> Result<(), CliError> {
     let limits = audit::Limits {
         bytes: u64::try_from(config.audit.max_file_bytes).unwrap_or(u64::MAX),
@@ -109,7 +109,7 @@ pub fn audit(config: &Config, log: Box<dyn Write + Send>) -> Result<(), CliError
     })
 }
 
-/// From here on SIGUSR1 no longer ends the process.
+/// Handles SIGUSR1, which would end the process otherwise.
 pub fn log_level_by_signal() -> io::Result<()> {
     let mut asked = signal(SignalKind::user_defined1())?;
     tasks::spawn("log_level", async move {

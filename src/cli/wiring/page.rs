@@ -1,4 +1,4 @@
-//! What the page at `/` shows of the other rooms.
+//! Builds the page at `/` from the configuration and the tools.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ use crate::page::{Page, Tool, Toolset};
 use crate::tools::{Catalogue, ToolSpec};
 
 pub fn page(config: &Config, surface: &ToolRegistry) -> Page {
-    // What this server is set to leave out is nothing for its page either.
+    // Tools that this server does not offer do not appear on the page either.
     let served: HashSet<String> = surface
         .tools(surface.reach(ToolAccess::ALL, &Scopes::All))
         .into_iter()

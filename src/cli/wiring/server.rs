@@ -1,4 +1,4 @@
-//! The rooms put together to a server: over HTTP, and over standard input and output.
+//! Assembles the server: over HTTP, and over stdio.
 
 use std::future::Future;
 use std::io;
@@ -24,8 +24,8 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{audit, fields, tasks, traces};
 use crate::workers::Workers;
 
-/// For the last lines of the audit trail: what waits is written in one piece, or cannot be.
-const TRAIL_PARTING: Duration = Duration::from_secs(2);
+/// Timeout for the last lines of the audit trail, which are written in one piece or not at all.
+const TRAIL_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub async fn serve(config: &Config) -> Result<(), CliError> {
     let signals = Signals::caught().map_err(unfit)?;
@@ -34,7 +34,7 @@ pub async fn serve(config: &Config) -> Result<(), CliError> {
     observability::traces()?;
     observability::audit(config, Box::new(io::stdout()))?;
     let served = serve_callers(config, signals, figures).await;
-    audit::finish(TRAIL_PARTING).await;
+    audit::finish(TRAIL_TIMEOUT).await;
     served
 }
 
@@ -74,15 +74,16 @@ async fn serve_callers(
         .map_err(|why| cannot_listen(&address, &why))?;
     tracing::info!({ fields::ADDRESS } = %bound, "listening on http://{bound}/mcp");
     observability::serve_figures(config, figures, &app).await;
-    // The first caller should not wait for the keys; nor should the server, should they not come.
+    // Neither the first caller nor the server's start waits for the keys.
     tasks::spawn("keys", async move { verifier.warm().await });
 
     let drain = Drain {
         notice: config.server.drain_notice,
         within: config.server.drain_timeout,
     };
-    let told = OnceLock::new();
-    // Giving up is leaving in good order too, and ends with the first signal: whoever was told to leave waits for nothing.
+    let signalled = OnceLock::new();
+    // Giving up drains like a shutdown by signal, and the first signal cancels the wait for the
+    // API.
     let mut gave_up = None;
     let drained = until_second_signal(signals, |first| {
         let leaving = async {
@@ -93,7 +94,7 @@ async fn serve_callers(
                     gave_up = Some(stop);
                 }
             }
-            let _ = told.set(Instant::now());
+            let _ = signalled.set(Instant::now());
         };
         server::serve(listener, app, loops, leaving, drain)
     })
@@ -110,24 +111,25 @@ async fn serve_callers(
             ", with calls cut off"
         }
     );
-    let since = told.get().map(Instant::elapsed).unwrap_or_default();
+    let since = signalled.get().map(Instant::elapsed).unwrap_or_default();
     traces::finish(drain.within.saturating_sub(since)).await;
     gave_up.map_or(Ok(()), Err)
 }
 
 pub async fn stdio(config: &Config, token: Secret) -> Result<(), CliError> {
     let signals = Signals::caught().map_err(unfit)?;
-    // Standard output is the conversation.
+    // Standard output carries the MCP messages.
     observability::audit(config, Box::new(io::stderr()))?;
     let served = serve_pipes(config, signals, token).await;
-    audit::finish(TRAIL_PARTING).await;
+    audit::finish(TRAIL_TIMEOUT).await;
     served
 }
 
 async fn serve_pipes(config: &Config, signals: Signals, token: Secret) -> Result<(), CliError> {
     let verifier =
         Arc::new(Verifier::new(&settings::auth(config), Clock::system()).map_err(unfit)?);
-    // Each call verifies anew and tells the model what is wrong, so a bad token is not the end; but it should be known.
+    // Each call verifies the token again and reports a rejection to the model, so a bad token does
+    // not prevent the start, but it is logged.
     if let Err(refusal) = verifier.verify(token.expose()).await {
         tracing::warn!(
             { fields::REASON } = refusal.reason(),
@@ -177,7 +179,7 @@ fn server(config: &Config, upstream: &ApiClient, callers: Callers) -> Server {
     )
 }
 
-/// Runs what `serve` makes of the first signal, unless a second one comes.
+/// Runs `serve`, which receives the first signal, until it is done or a second signal arrives.
 async fn until_second_signal<F, T>(
     mut signals: Signals,
     serve: impl FnOnce(First) -> F,
@@ -185,10 +187,10 @@ async fn until_second_signal<F, T>(
 where
     F: Future<Output = T>,
 {
-    let (tell, told) = oneshot::channel();
+    let (tell, received) = oneshot::channel();
     let serving = serve(Box::pin(async move {
-        if told.await.is_err() {
-            // Nobody is left who could tell: no signal will ever come.
+        if received.await.is_err() {
+            // The signal task has ended, so no signal can arrive.
             std::future::pending::<()>().await;
         }
     }));
@@ -207,7 +209,7 @@ where
     }
 }
 
-/// Resolves with the first signal.
+/// Resolves on the first signal.
 type First = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
 fn cannot_listen(address: &str, why: &std::io::Error) -> CliError {

@@ -1,5 +1,5 @@
-//! What each room of the house is told, out of the one configuration. A room's setting that is not named here keeps
-//! the room's own default, which is then no setting of ours.
+//! Derives the settings of each module from the configuration. A module setting that is not set
+//! here keeps the module's default and is not configurable.
 
 use crate::auth;
 use crate::auth::Scopes;
@@ -32,8 +32,9 @@ pub fn auth(config: &Config) -> auth::Settings {
     }
 }
 
-/// The configuration has been checked: where tokens are exchanged, all of it is there. Were it not, there would be no URL
-/// and no start, rather than a server that shows callers' own tokens to the API after all.
+/// The configuration has validated that everything is set when tokens are exchanged. If it were
+/// not, `None` must never mean that callers' own tokens are forwarded, so a missing URL prevents
+/// the start.
 fn exchange(config: &Config) -> Option<auth::token_exchange::Settings> {
     let from = Some(&config.auth.exchange).filter(|_| config.auth.mode == TokenMode::Exchange)?;
     Some(auth::token_exchange::Settings {
@@ -53,12 +54,12 @@ fn exchange(config: &Config) -> Option<auth::token_exchange::Settings> {
     })
 }
 
-/// Refuses a tenant without a secret: nothing could be signed.
+/// Rejects a tenant without a secret, since requests could not be signed.
 pub fn upstream(config: &Config) -> Result<api::Settings, ConfigError> {
     let (tenant_id, secret): (&str, &Secret) = config.tenant.require_identity()?;
     let from = &config.api;
     Ok(api::Settings {
-        // Paths begin with a slash of their own.
+        // Paths begin with a slash.
         base_url: from.base_url.as_str().trim_end_matches('/').to_owned(),
         tenant_id: tenant_id.to_owned(),
         tenant_secret: secret.clone(),
@@ -137,7 +138,7 @@ pub fn narrowing(config: &Config) -> Narrowing {
     }
 }
 
-/// What callers without a good token are told. Which scopes there are depends on the tools that are served.
+/// The challenge for callers without a valid token. Its scopes depend on the tools that are served.
 pub fn challenge(settings: &auth::Settings, surface: &ToolRegistry) -> Challenge {
     Challenge::from_settings(&auth::Settings {
         scopes_asked: surface.scopes_asked(),
@@ -146,7 +147,7 @@ pub fn challenge(settings: &auth::Settings, surface: &ToolRegistry) -> Challenge
     })
 }
 
-/// Clients know the server by the URL of `/mcp`.
+/// The URL of `/mcp`, which identifies the server to clients.
 fn mcp_url(config: &Config) -> Option<String> {
     config
         .server

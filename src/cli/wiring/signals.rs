@@ -1,4 +1,4 @@
-//! The signals that end a server: the first asks for a good end, the second for a quick one.
+//! The signals that stop a server: the first one gracefully, the second one at once.
 
 use std::io;
 use std::time::Duration;
@@ -12,7 +12,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// From here on the signals no longer end the process by themselves.
+    /// Registers the handlers; from then on the signals do not end the process by themselves.
     pub fn caught() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -21,7 +21,7 @@ impl Signals {
         })
     }
 
-    /// The name of the next one.
+    /// Waits for the next signal and returns its name.
     pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
@@ -31,11 +31,11 @@ impl Signals {
     }
 }
 
-/// Until the time is over, or a signal comes.
+/// Waits for `time` or until a signal arrives.
 pub async fn linger(time: Duration) {
     let Ok(mut signals) = Signals::caught() else {
         return;
     };
-    // Either way it is over.
+    // Both outcomes end the wait.
     let _ = tokio::time::timeout(time, signals.next()).await;
 }

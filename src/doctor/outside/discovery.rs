@@ -1,4 +1,5 @@
-//! What OAuth clients go by: the metadata of the server (RFC 9728) and of its authorization servers (RFC 8414).
+//! Checks the metadata that OAuth clients use: that of the server (RFC 9728) and of its
+//! authorization servers (RFC 8414).
 
 use url::Url;
 
@@ -9,7 +10,7 @@ use crate::doctor::words::quote;
 
 const RESOURCE: &str = ".well-known/oauth-protected-resource";
 
-/// A parameter of a challenge.
+/// A parameter of a `WWW-Authenticate` challenge.
 pub fn parameter(challenge: &str, name: &str) -> Option<String> {
     let (_, rest) = challenge.split_once(&format!("{name}=\""))?;
     let (value, _) = rest.split_once('"')?;
@@ -17,25 +18,29 @@ pub fn parameter(challenge: &str, name: &str) -> Option<String> {
 }
 
 impl Outside {
-    pub(super) async fn look_at_metadata(&mut self) -> Found {
-        let root = at(&self.aim.base, RESOURCE)?;
-        let beside = at(&self.aim.base, &format!("{RESOURCE}/mcp"))?;
-        let mend = format!(
+    pub(super) async fn check_metadata(&mut self) -> Found {
+        let root = at(&self.target.base, RESOURCE)?;
+        let beside = at(&self.target.base, &format!("{RESOURCE}/mcp"))?;
+        let fix = format!(
             "set TOOLBRIDGE_SERVER_PUBLIC_URL to {}, and check TOOLBRIDGE_AUTH_AUTHORIZATION_SERVERS",
-            self.aim.shown()
+            self.target.shown()
         );
         let mut found = Vec::new();
-        for place in [&root, &beside] {
-            let answer = self.http.get(place).await.map_err(|none| none.ill(place))?;
-            found.push((place, answer));
+        for url in [&root, &beside] {
+            let answer = self
+                .http
+                .get(url)
+                .await
+                .map_err(|none| none.into_finding(url))?;
+            found.push((url, answer));
         }
         let Some(named) = &self.metadata else {
             return match found.iter().find(|(_, answer)| answer.status == 200) {
                 None => {
                     Ok("OAuth is not configured: clients ask their user for a token".to_owned())
                 }
-                Some((place, _)) => Err(Finding::failed(
-                    format!("{place} is there, but the 401 does not lead to it"),
+                Some((url, _)) => Err(Finding::failed(
+                    format!("{url} is there, but the 401 does not lead to it"),
                     "check what stands between this URL and the server: it changes WWW-Authenticate",
                 )),
             };
@@ -43,23 +48,23 @@ impl Outside {
         if *named != beside.as_str() && *named != root.as_str() {
             return Err(Finding::failed(
                 format!("clients are sent to {named}, which is not at this URL"),
-                mend,
+                fix,
             ));
         }
-        for (place, answer) in &found {
+        for (url, answer) in &found {
             let resource = answer.text("/resource");
             if answer.status != 200 {
                 return Err(Finding::failed(
-                    format!("{place}: {}", answer.in_words()),
-                    mend,
+                    format!("{url}: {}", answer.in_words()),
+                    fix,
                 ));
             }
-            if resource != self.aim.mcp.as_str() {
+            if resource != self.target.mcp.as_str() {
                 let what = format!(
-                    "{place} describes \"{resource}\", which is not {}",
-                    self.aim.mcp
+                    "{url} describes \"{resource}\", which is not {}",
+                    self.target.mcp
                 );
-                return Err(Finding::failed(what, mend));
+                return Err(Finding::failed(what, fix));
             }
         }
         let document = found
@@ -75,7 +80,7 @@ impl Outside {
             .filter_map(serde_json::Value::as_str);
         self.authorization_servers = servers.map(str::to_owned).collect();
         match self.authorization_servers.as_slice() {
-            [] => Err(Finding::failed("it names no authorization server", mend)),
+            [] => Err(Finding::failed("it names no authorization server", fix)),
             servers => Ok(format!(
                 "clients are sent to {}",
                 quote(&servers.join(", "))
@@ -83,13 +88,14 @@ impl Outside {
         }
     }
 
-    /// Only warned of: what is needed here may be reachable for clients only.
-    pub(super) async fn look_at_authorization_servers(&mut self) -> Found {
+    /// Failures are only warnings, because an authorization server may be reachable for clients
+    /// only.
+    pub(super) async fn check_authorization_servers(&mut self) -> Found {
         if self.authorization_servers.is_empty() {
             return Err(Finding::skipped("there are none"));
         }
         for server in &self.authorization_servers {
-            if !self.describes_itself(server).await {
+            if !self.has_metadata(server).await {
                 return Err(Finding::warning(
                     format!(
                         "{} does not describe itself where clients look",
@@ -102,12 +108,12 @@ impl Outside {
         Ok("they describe themselves".to_owned())
     }
 
-    async fn describes_itself(&self, issuer: &str) -> bool {
+    async fn has_metadata(&self, issuer: &str) -> bool {
         let Ok(issuer) = Url::parse(issuer) else {
             return false;
         };
-        for place in places(&issuer) {
-            if let Ok(answer) = self.http.get(&place).await
+        for url in metadata_urls(&issuer) {
+            if let Ok(answer) = self.http.get(&url).await
                 && answer.status == 200
                 && !answer.text("/issuer").is_empty()
             {
@@ -118,8 +124,9 @@ impl Outside {
     }
 }
 
-/// Where the metadata of an issuer may be: RFC 8414 puts the well-known part before the path, OpenID Connect after it.
-fn places(issuer: &Url) -> Vec<Url> {
+/// Candidate metadata URLs of an issuer: RFC 8414 inserts the well-known part before the path,
+/// OpenID Connect appends it.
+fn metadata_urls(issuer: &Url) -> Vec<Url> {
     let path = issuer.path().trim_end_matches('/');
     let with = |path: String| {
         let mut url = issuer.clone();
@@ -138,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_challenge_is_read_by_name() {
+    fn parses_a_challenge_parameter() {
         let challenge = r#"Bearer resource_metadata="https://a.example/x", scope="a b""#;
         assert_eq!(
             parameter(challenge, "resource_metadata").unwrap(),
@@ -149,11 +156,12 @@ mod tests {
     }
 
     #[test]
-    fn an_issuer_with_a_path_is_looked_for_where_both_standards_say() {
+    fn an_issuer_with_a_path_has_the_urls_of_both_standards() {
         let issuer = Url::parse("https://login.example/realms/acme").unwrap();
-        let places: Vec<String> = places(&issuer).iter().map(Url::to_string).collect();
+        let metadata_urls: Vec<String> =
+            metadata_urls(&issuer).iter().map(Url::to_string).collect();
         assert_eq!(
-            places,
+            metadata_urls,
             [
                 "https://login.example/.well-known/oauth-authorization-server/realms/acme",
                 "https://login.example/.well-known/openid-configuration/realms/acme",

@@ -1,4 +1,4 @@
-//! MCP as a client speaks it, one message at a time.
+//! A minimal MCP client that sends one message at a time.
 
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
@@ -6,31 +6,35 @@ use http::HeaderValue;
 use rmcp::model::ProtocolVersion;
 use serde_json::{Map, Value, json};
 
-use super::Aim;
+use super::Target;
 use crate::connect::{Conversation, EventReader, Message};
 use crate::doctor::check::{Finding, Found};
-use crate::doctor::http::{Http, HttpAnswer, NoAnswer, at, with_token};
-use crate::doctor::note::{Called, Tools, Uncalled};
+use crate::doctor::http::{Http, HttpAnswer, RequestError, at, with_token};
+use crate::doctor::note::{CallError, CallResult, Tools};
 use crate::doctor::words::quote;
 use crate::foundation::token_secret::Secret;
 
-/// How a message is written.
+/// The protocol generation of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Era {
-    /// Without a handshake.
+    /// A revision without a handshake.
     Modern,
     Legacy,
 }
 
 pub struct Client<'a> {
     http: &'a Http,
-    aim: &'a Aim,
+    target: &'a Target,
     token: &'a Secret,
 }
 
 impl<'a> Client<'a> {
-    pub fn new(http: &'a Http, aim: &'a Aim, token: &'a Secret) -> Self {
-        Self { http, aim, token }
+    pub fn new(http: &'a Http, target: &'a Target, token: &'a Secret) -> Self {
+        Self {
+            http,
+            target,
+            token,
+        }
     }
 
     pub async fn send(
@@ -38,11 +42,11 @@ impl<'a> Client<'a> {
         method: &str,
         mut params: Value,
         era: Era,
-    ) -> Result<HttpAnswer, NoAnswer> {
+    ) -> Result<HttpAnswer, RequestError> {
         if let (Era::Modern, Some(params)) = (era, params.as_object_mut()) {
             let meta = json!({
                 "io.modelcontextprotocol/protocolVersion": ProtocolVersion::V_2026_07_28,
-                "io.modelcontextprotocol/clientInfo": who(),
+                "io.modelcontextprotocol/clientInfo": client_info(),
                 "io.modelcontextprotocol/clientCapabilities": {},
             });
             params.insert("_meta".to_owned(), meta);
@@ -51,10 +55,10 @@ impl<'a> Client<'a> {
             json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
         let mut request = self
             .http
-            .post(&self.aim.mcp)
+            .post(&self.target.mcp)
             .header("accept", "application/json, text/event-stream")
             .header("content-type", "application/json");
-        // Each message begins a conversation of its own, and so needs no session.
+        // A fresh conversation for each message, so no session is needed.
         if let Some(message) = Message::read(text.as_bytes()) {
             request = request.headers(Conversation::default().headers(&message));
         }
@@ -63,18 +67,18 @@ impl<'a> Client<'a> {
             .await
     }
 
-    /// The result of a request, or what there is in its place, in words.
+    /// The result of a request, or a description of what came instead.
     async fn ask(&self, method: &str, params: Value, era: Era) -> Result<Value, String> {
         let answer = match self.send(method, params, era).await {
             Ok(answer) => answer,
             Err(none) => {
-                return Err(match none.ill(&self.aim.mcp) {
+                return Err(match none.into_finding(&self.target.mcp) {
                     Finding::Failed(advice) => advice.what,
                     _ => "no answer".to_owned(),
                 });
             }
         };
-        self.part(&answer).await;
+        self.end_session(&answer).await;
         let message = message(&answer);
         match message.get("result") {
             Some(result) if answer.status == 200 => Ok(result.clone()),
@@ -82,22 +86,22 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// Ends the session that a server may have made. It forgets it anyway, some time.
-    async fn part(&self, answer: &HttpAnswer) {
+    /// Ends a session that the server may have created. Best effort: it would expire anyway.
+    async fn end_session(&self, answer: &HttpAnswer) {
         let Ok(session) = HeaderValue::from_str(answer.header("mcp-session-id")) else {
             return;
         };
         if !session.is_empty() {
             let request = self
                 .http
-                .delete(&self.aim.mcp)
+                .delete(&self.target.mcp)
                 .header("mcp-session-id", session);
             let _ = self.http.answer(with_token(request, self.token)).await;
         }
     }
 }
 
-/// The JSON-RPC message of an answer, in either form.
+/// The JSON-RPC message of a response, from JSON or an event stream.
 fn message(answer: &HttpAnswer) -> Value {
     if !answer
         .header("content-type")
@@ -116,24 +120,24 @@ fn message(answer: &HttpAnswer) -> Value {
         .unwrap_or_default()
 }
 
-fn who() -> Value {
+fn client_info() -> Value {
     json!({ "name": "toolbridge-mcp-doctor", "version": env!("CARGO_PKG_VERSION") })
 }
 
-/// Both ways in which clients begin.
+/// Performs both handshakes that clients use.
 pub async fn handshake(client: &Client<'_>) -> Found {
-    let ill = |method: &str, why: String| {
+    let finding = |method: &str, why: String| {
         Finding::failed(
             format!("{method}: {why}"),
             "check what stands between this URL and the server, and which version runs (with Fly, \"flyctl releases --image\")",
         )
     };
     let discovered = client.ask("server/discover", json!({}), Era::Modern).await;
-    discovered.map_err(|why| ill("server/discover", why))?;
-    let hello = json!({ "protocolVersion": ProtocolVersion::V_2025_11_25, "capabilities": {}, "clientInfo": who() });
-    let greeted = client.ask("initialize", hello, Era::Legacy).await;
-    let greeted = greeted.map_err(|why| ill("initialize", why))?;
-    let version = greeted
+    discovered.map_err(|why| finding("server/discover", why))?;
+    let params = json!({ "protocolVersion": ProtocolVersion::V_2025_11_25, "capabilities": {}, "clientInfo": client_info() });
+    let initialized = client.ask("initialize", params, Era::Legacy).await;
+    let initialized = initialized.map_err(|why| finding("initialize", why))?;
+    let version = initialized
         .pointer("/serverInfo/version")
         .and_then(Value::as_str)
         .unwrap_or("unknown");
@@ -143,9 +147,9 @@ pub async fn handshake(client: &Client<'_>) -> Found {
     ))
 }
 
-/// The names of the tools.
+/// Lists the names of the tools.
 pub async fn tools(client: &Client<'_>) -> Result<Vec<String>, Finding> {
-    const MEND: &str = "check the token's scopes, and TOOLBRIDGE_TOOLS_TOOLSETS of the server";
+    const FIX: &str = "check the token's scopes, and TOOLBRIDGE_TOOLS_TOOLSETS of the server";
     let listed = client.ask("tools/list", json!({}), Era::Modern).await;
     let listed = listed
         .map_err(|why| Finding::failed(format!("tools/list: {why}"), "see the server's log"))?;
@@ -153,7 +157,7 @@ pub async fn tools(client: &Client<'_>) -> Result<Vec<String>, Finding> {
     let name = |tool: &Value| tool.get("name").and_then(Value::as_str).map(str::to_owned);
     let names: Vec<String> = tools.into_iter().flatten().filter_map(name).collect();
     match names.as_slice() {
-        [] => Err(Finding::failed("there are none for this token", MEND)),
+        [] => Err(Finding::failed("there are none for this token", FIX)),
         _ => Ok(names),
     }
 }
@@ -163,21 +167,21 @@ impl Tools for Client<'_> {
         &'a self,
         tool: &'a str,
         arguments: Map<String, Value>,
-    ) -> LocalBoxFuture<'a, Called> {
+    ) -> LocalBoxFuture<'a, CallResult> {
         async move {
             let params = json!({ "name": tool, "arguments": arguments });
             let result = self
                 .ask("tools/call", params, Era::Modern)
                 .await
-                .map_err(Uncalled::Lost)?;
+                .map_err(CallError::Lost)?;
             let text = result
                 .pointer("/content/0/text")
                 .and_then(Value::as_str)
                 .unwrap_or_default();
-            let said: Value = serde_json::from_str(text).unwrap_or_default();
+            let parsed: Value = serde_json::from_str(text).unwrap_or_default();
             match result.get("isError").and_then(Value::as_bool) {
-                Some(true) => Err(Uncalled::error(&said)),
-                _ => Ok(result.get("structuredContent").cloned().unwrap_or(said)),
+                Some(true) => Err(CallError::error(&parsed)),
+                _ => Ok(result.get("structuredContent").cloned().unwrap_or(parsed)),
             }
         }
         .boxed_local()
@@ -185,7 +189,7 @@ impl Tools for Client<'_> {
 
     fn is_ready(&self) -> LocalBoxFuture<'_, bool> {
         async {
-            let Ok(url) = at(&self.aim.base, "readyz") else {
+            let Ok(url) = at(&self.target.base, "readyz") else {
                 return false;
             };
             self.http

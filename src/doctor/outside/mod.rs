@@ -1,4 +1,4 @@
-//! From the outside: a URL, as a client has it.
+//! Checks from the outside: a URL, as a client uses it.
 
 mod discovery;
 mod mcp;
@@ -21,17 +21,17 @@ use crate::foundation::clock::Clock;
 use crate::foundation::token_secret::Secret;
 use mcp::Client;
 
-/// Where clients reach the server.
+/// The URLs of the server.
 #[derive(Debug, Clone)]
-pub struct Aim {
-    /// Of `/mcp`.
+pub struct Target {
+    /// The URL of `/mcp`.
     pub mcp: Url,
-    /// What the other routes stand beside.
+    /// The base URL of the other routes.
     pub base: Url,
 }
 
-impl Aim {
-    /// With `/mcp` at the end, or without.
+impl Target {
+    /// Parses a URL with or without `/mcp` at the end.
     pub fn at(text: &str) -> Result<Self, TargetError> {
         let mut base = target(text, true)?;
         base.set_query(None);
@@ -43,7 +43,7 @@ impl Aim {
         Ok(Self { mcp, base })
     }
 
-    /// As a person writes it.
+    /// The URL as a user writes it.
     pub fn shown(&self) -> &str {
         self.base.as_str().trim_end_matches('/')
     }
@@ -52,32 +52,32 @@ impl Aim {
         self.base.host_str().unwrap_or_default()
     }
 
-    /// Nobody can listen in on the way.
+    /// Whether the connection cannot be intercepted.
     fn is_private(&self) -> bool {
         self.base.scheme() == "https" || is_loopback(&self.base)
     }
 }
 
-/// What is looked at.
+/// The state of the checks.
 pub struct Outside {
-    aim: Aim,
+    target: Target,
     token: Option<Secret>,
     http: Http,
     clock: Clock,
     overrides: Vec<Override>,
     read_only: bool,
     addresses: Vec<SocketAddr>,
-    /// Where the 401 says that the metadata is.
+    /// The metadata URL that the 401 refers to.
     metadata: Option<String>,
     authorization_servers: Vec<String>,
-    /// Whether the list of tools has what makes a note.
+    /// Whether the tools include those that the round trip needs.
     can_write: bool,
     note: Note,
 }
 
 impl Outside {
     pub fn new(
-        aim: Aim,
+        target: Target,
         token: Option<Secret>,
         http: Http,
         clock: Clock,
@@ -85,7 +85,7 @@ impl Outside {
         read_only: bool,
     ) -> Self {
         Self {
-            aim,
+            target,
             token,
             http,
             clock,
@@ -124,13 +124,13 @@ impl Deployment for Outside {
             it.challenge().boxed_local()
         }),
         check("metadata", "OAuth metadata", &["challenge"], |it| {
-            it.look_at_metadata().boxed_local()
+            it.check_metadata().boxed_local()
         }),
         check(
             "authorization_servers",
             "Authorization servers",
             &["metadata"],
-            |it| it.look_at_authorization_servers().boxed_local(),
+            |it| it.check_authorization_servers().boxed_local(),
         ),
         check(
             "token",
@@ -161,14 +161,14 @@ impl Deployment for Outside {
 
     async fn clear(&mut self) -> Option<Examined> {
         let token = self.token.as_ref()?;
-        let client = Client::new(&self.http, &self.aim, token);
+        let client = Client::new(&self.http, &self.target, token);
         self.note.clear(&client).await
     }
 }
 
 impl Outside {
     async fn encrypted(&mut self) -> Found {
-        match (self.aim.base.scheme(), self.aim.is_private()) {
+        match (self.target.base.scheme(), self.target.is_private()) {
             ("https", _) => Ok("https".to_owned()),
             (_, true) => Ok("plain http, and only on this machine".to_owned()),
             _ => Err(Finding::failed(
@@ -180,41 +180,45 @@ impl Outside {
     }
 
     async fn dns(&mut self) -> Found {
-        self.addresses = network::resolve(&self.aim.base, &self.overrides).await?;
-        Ok(network::resolved(&self.aim.base, &self.addresses))
+        self.addresses = network::resolve(&self.target.base, &self.overrides).await?;
+        Ok(network::resolved(&self.target.base, &self.addresses))
     }
 
     async fn port(&mut self) -> Found {
-        network::connect(&words::shown(&self.aim.base), &self.addresses).await
+        network::connect(&words::shown(&self.target.base), &self.addresses).await
     }
 
     async fn tls(&mut self) -> Found {
-        if self.aim.base.scheme() != "https" {
+        if self.target.base.scheme() != "https" {
             return Ok("plain http: there is no certificate to look at".to_owned());
         }
         let answer = self
             .http
-            .get(&self.aim.base)
+            .get(&self.target.base)
             .await
-            .map_err(|none| none.ill(&self.aim.base))?;
-        network::trusted(&answer, &self.aim.base, &self.clock)
+            .map_err(|none| none.into_finding(&self.target.base))?;
+        network::trusted(&answer, &self.target.base, &self.clock)
     }
 
-    /// What somebody meets who forgets the "s" of https.
+    /// What a client gets that uses http:// instead of https://.
     async fn plain_http(&mut self) -> Found {
-        if self.aim.base.scheme() != "https" || self.aim.base.port().is_some() {
+        if self.target.base.scheme() != "https" || self.target.base.port().is_some() {
             return Err(Finding::skipped(
                 "only an https URL without a port has a neighbour on port 80",
             ));
         }
-        let mut plain = at(&self.aim.base, "healthz")?;
+        let mut plain = at(&self.target.base, "healthz")?;
         let _ = plain.set_scheme("http");
-        served_plainly(&self.http, &plain).await
+        plain_http_redirects(&self.http, &plain).await
     }
 
     async fn server(&mut self) -> Found {
-        let url = at(&self.aim.base, "healthz")?;
-        let answer = self.http.get(&url).await.map_err(|none| none.ill(&url))?;
+        let url = at(&self.target.base, "healthz")?;
+        let answer = self
+            .http
+            .get(&url)
+            .await
+            .map_err(|none| none.into_finding(&url))?;
         if answer.status == 200 && answer.text("/status") == "ok" {
             return Ok("it runs".to_owned());
         }
@@ -222,20 +226,28 @@ impl Outside {
     }
 
     async fn clocks(&mut self) -> Found {
-        let url = at(&self.aim.base, "healthz")?;
-        let answer = self.http.get(&url).await.map_err(|none| none.ill(&url))?;
+        let url = at(&self.target.base, "healthz")?;
+        let answer = self
+            .http
+            .get(&url)
+            .await
+            .map_err(|none| none.into_finding(&url))?;
         network::clocks("the server", &answer, &self.clock)
     }
 
     async fn ready(&mut self) -> Found {
-        let url = at(&self.aim.base, "readyz")?;
-        let answer = self.http.get(&url).await.map_err(|none| none.ill(&url))?;
+        let url = at(&self.target.base, "readyz")?;
+        let answer = self
+            .http
+            .get(&url)
+            .await
+            .map_err(|none| none.into_finding(&url))?;
         match answer.status.as_u16() {
             200 => Ok("a call would be served now".to_owned()),
             503 if !answer.text("/reason").is_empty() => {
                 Err(not_ready(&answer.text("/reason"), ""))
             }
-            // The REST API says no, too, and in other words.
+            // The REST API also answers 503 here, but in another format.
             _ => Err(not_ours(&format!("/readyz: {}", answer.in_words()))),
         }
     }
@@ -243,20 +255,20 @@ impl Outside {
     async fn challenge(&mut self) -> Found {
         let request = self
             .http
-            .post(&self.aim.mcp)
+            .post(&self.target.mcp)
             .header("content-type", "application/json")
             .body("{}");
         let answer = self
             .http
             .answer(request)
             .await
-            .map_err(|none| none.ill(&self.aim.mcp))?;
+            .map_err(|none| none.into_finding(&self.target.mcp))?;
         if answer.status == StatusCode::FORBIDDEN && answer.text("/error") == "host_not_allowed" {
-            let shown = self.aim.shown();
+            let shown = self.target.shown();
             return Err(Finding::failed(
                 format!(
                     "the server does not know {} as its own name",
-                    self.aim.host()
+                    self.target.host()
                 ),
                 format!(
                     "set TOOLBRIDGE_SERVER_PUBLIC_URL to {shown}, or add the name to TOOLBRIDGE_SERVER_ALLOWED_HOSTS"
@@ -291,11 +303,11 @@ impl Outside {
             return Err(token_refused("malformed", &[], ""));
         }
         let claims = Claims::of(token);
-        let client = Client::new(&self.http, &self.aim, token);
+        let client = Client::new(&self.http, &self.target, token);
         let answer = client
             .send("ping", serde_json::json!({}), mcp::Era::Legacy)
             .await;
-        let answer = answer.map_err(|none| none.ill(&self.aim.mcp))?;
+        let answer = answer.map_err(|none| none.into_finding(&self.target.mcp))?;
         match answer.status.as_u16() {
             200 => {
                 let valid = claims
@@ -325,9 +337,9 @@ impl Outside {
     }
 
     async fn stream(&mut self) -> Found {
-        let url = at(&self.aim.base, "sse")?;
+        let url = at(&self.target.base, "sse")?;
         let token = self.token.as_ref().ok_or_else(no_token)?;
-        stream::comes_through(&self.http, &url, token).await
+        stream::arrives_unbuffered(&self.http, &url, token).await
     }
 
     async fn write(&mut self) -> Found {
@@ -341,20 +353,20 @@ impl Outside {
         }
         let token = self.token.as_ref().ok_or_else(no_token)?;
         self.note
-            .write(&Client::new(&self.http, &self.aim, token))
+            .write(&Client::new(&self.http, &self.target, token))
             .await
     }
 
     async fn round_trip(&mut self) -> Found {
         let token = self.token.as_ref().ok_or_else(no_token)?;
         self.note
-            .there_and_back(&Client::new(&self.http, &self.aim, token))
+            .round_trip(&Client::new(&self.http, &self.target, token))
             .await
     }
 
     fn client(&self) -> Result<Client<'_>, Finding> {
         let token = self.token.as_ref().ok_or_else(no_token)?;
-        Ok(Client::new(&self.http, &self.aim, token))
+        Ok(Client::new(&self.http, &self.target, token))
     }
 }
 
@@ -370,8 +382,8 @@ fn not_ours(what: &str) -> Finding {
     )
 }
 
-/// Port 80 beside an https server.
-pub async fn served_plainly(http: &Http, plain: &Url) -> Found {
+/// Checks port 80 beside an https server.
+pub async fn plain_http_redirects(http: &Http, plain: &Url) -> Found {
     let Ok(answer) = http.get(plain).await else {
         return Ok("nothing is served there".to_owned());
     };

@@ -1,5 +1,5 @@
-//! Do parts of an answer come as they are sent? A stream of the server's never ends, and begins with an event at once. A
-//! proxy that gathers answers before it passes them on holds that back, and with it every report of progress.
+//! Checks that responses are not buffered on the way. The server's stream begins with an event at
+//! once and never ends; a buffering proxy withholds it, and every progress notification with it.
 
 use std::time::Duration;
 
@@ -7,20 +7,21 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::doctor::check::{Finding, Found};
-use crate::doctor::http::{Http, HttpAnswer, NoAnswer};
+use crate::doctor::http::{Http, HttpAnswer, RequestError};
 use crate::foundation::token_secret::Secret;
 
-/// The server itself needs milliseconds.
-const PROMPTLY: Duration = Duration::from_secs(3);
+/// The server itself takes milliseconds.
+const FIRST_EVENT_TIMEOUT: Duration = Duration::from_secs(3);
 
-pub async fn comes_through(http: &Http, url: &Url, token: &Secret) -> Found {
+pub async fn arrives_unbuffered(http: &Http, url: &Url, token: &Secret) -> Found {
     let since = Instant::now();
-    let Ok(first) = tokio::time::timeout(PROMPTLY, first_part(http, url, token)).await else {
+    let Ok(first) = tokio::time::timeout(FIRST_EVENT_TIMEOUT, first_part(http, url, token)).await
+    else {
         return Err(Finding::failed(
             format!(
                 "the first event of a stream did not come within {} s: something on the way holds answers back until they \
                  are complete",
-                PROMPTLY.as_secs()
+                FIRST_EVENT_TIMEOUT.as_secs()
             ),
             "switch buffering off in the proxy: \"proxy_buffering off;\" in nginx, \"flush_interval -1\" in Caddy; a CDN \
              should pass this host on untouched",
@@ -42,22 +43,23 @@ pub async fn comes_through(http: &Http, url: &Url, token: &Secret) -> Found {
                 "check what stands between this URL and the server",
             ),
         }),
-        Err(none) => Err(none.ill(url)),
+        Err(none) => Err(none.into_finding(url)),
     }
 }
 
-/// `None` when the first part of a stream is there; the answer, when there is no stream.
+/// `None` if the first bytes of a stream have arrived; otherwise the response, which is not a
+/// stream.
 async fn first_part(
     http: &Http,
     url: &Url,
     token: &Secret,
-) -> Result<Option<HttpAnswer>, NoAnswer> {
+) -> Result<Option<HttpAnswer>, RequestError> {
     let mut response = http.open(url, token).await?;
     if !response.status().is_success() {
         return HttpAnswer::read(response).await.map(Some);
     }
     match response.chunk().await {
         Ok(Some(_)) => Ok(None),
-        _ => Err(NoAnswer::Lost),
+        _ => Err(RequestError::Lost),
     }
 }

@@ -140,7 +140,7 @@ impl Trail {
         to: Destination<'_>,
         of: Identity<'_>,
         durability: Durability,
-        room: usize,
+        capacity: usize,
     ) -> Result<Self, StartError> {
         let (sink, found) = match to {
             Destination::File(path, limits) => {
@@ -149,7 +149,7 @@ impl Trail {
             }
             Destination::Stream(stream) => (Sink::Stream(stream), Found::default()),
         };
-        let queue = Arc::new(Queue::new(room));
+        let queue = Arc::new(Queue::new(capacity));
         let syncs = durability == Durability::Synced;
         let chain = Uuid::now_v7().simple().to_string();
         let writer = Writer::new(Arc::clone(&queue), sink, syncs, found, chain, of.version);

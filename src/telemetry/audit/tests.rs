@@ -184,9 +184,9 @@ fn findings_have_their_kind_and_position() {
     let later = verified(&lines[2..].concat());
     assert_eq!(at(&later), [(Kind::BeginsLater, 1)]);
     assert!(wrong(&later).is_empty());
-    let kept = verified(&lines[..2].concat()).chains[0].head;
+    let anchor = verified(&lines[..2].concat()).chains[0].head;
     let anchors = Anchors {
-        after: Some(kept),
+        after: Some(anchor),
         heads: vec![head],
     };
     assert_eq!(verified_by(&[&lines[2..].concat()], &anchors).findings, []);
@@ -315,26 +315,26 @@ async fn an_incomplete_last_line_is_recorded_and_legitimate() {
     }
 }
 
-/// A disk that is full while its room is 0.
+/// A disk that accepts `capacity` more bytes and then reports that it is full.
 #[derive(Clone, Default)]
 struct Disk(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
     written: Vec<u8>,
-    room: usize,
+    capacity: usize,
     refused: usize,
 }
 
 impl Write for Disk {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.0.lock().unwrap();
-        let some = bytes.len().min(state.room);
+        let some = bytes.len().min(state.capacity);
         if some == 0 {
             state.refused += 1;
             return Err(io::ErrorKind::StorageFull.into());
         }
-        state.room -= some;
+        state.capacity -= some;
         state.written.extend_from_slice(&bytes[..some]);
         Ok(some)
     }
@@ -347,7 +347,7 @@ impl Write for Disk {
 #[tokio::test]
 async fn a_full_disk_loses_only_lines_over_capacity_and_records_them() {
     let disk = Disk::default();
-    disk.0.lock().unwrap().room = 100;
+    disk.0.lock().unwrap().capacity = 100;
     let one = call("get_note").members("acme").len() + 1;
     let trail = Trail::begin(
         Destination::Stream(Box::new(disk.clone())),
@@ -362,7 +362,7 @@ async fn a_full_disk_loses_only_lines_over_capacity_and_records_them() {
     for _ in 0..12 {
         trail.called(&call("get_note"));
     }
-    disk.0.lock().unwrap().room = usize::MAX;
+    disk.0.lock().unwrap().capacity = usize::MAX;
     while disk.0.lock().unwrap().written.len() < 200 {
         tokio::task::yield_now().await;
     }
@@ -370,12 +370,12 @@ async fn a_full_disk_loses_only_lines_over_capacity_and_records_them() {
     let written = disk.0.lock().unwrap().written.clone();
     let report = verified(&written);
     assert_eq!(wrong(&report), [], "{}", String::from_utf8_lossy(&written));
-    let told: Vec<_> = report
+    let lost: Vec<_> = report
         .findings
         .iter()
         .map(|finding| finding.what.as_str())
         .collect();
-    assert_eq!(told, ["says that 7 lines before it could not be written"]);
+    assert_eq!(lost, ["says that 7 lines before it could not be written"]);
     assert_eq!(report.chains[0].lines, 1 + 5 + 1 + 1);
 }
 
@@ -396,7 +396,7 @@ async fn the_last_attempt_writes_everything() {
     for _ in 0..12 {
         trail.called(&call("get_note"));
     }
-    disk.0.lock().unwrap().room = usize::MAX;
+    disk.0.lock().unwrap().capacity = usize::MAX;
     trail.finish(LONG).await;
     let report = verified(&disk.0.lock().unwrap().written);
     assert_eq!(
@@ -473,7 +473,7 @@ async fn no_call_waits_for_a_full_disk() {
     for _ in 0..50 {
         trail.wrote(&call("create_note")).reached().await;
     }
-    disk.0.lock().unwrap().room = usize::MAX;
+    disk.0.lock().unwrap().capacity = usize::MAX;
     trail.finish(LONG).await;
     let report = verified(&disk.0.lock().unwrap().written);
     assert_eq!(
@@ -506,7 +506,7 @@ impl Write for Hanging {
 async fn a_hanging_disk_is_waited_for_once_and_briefly() {
     let (let_go, until) = std::sync::mpsc::channel();
     let (disk, hangs) = (Disk::default(), Arc::new(AtomicBool::new(false)));
-    disk.0.lock().unwrap().room = usize::MAX;
+    disk.0.lock().unwrap().capacity = usize::MAX;
     let stream = Hanging {
         hangs: Arc::clone(&hangs),
         until,
