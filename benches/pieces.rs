@@ -7,8 +7,6 @@
     reason = "a benchmark that cannot run says so loudly"
 )]
 
-use std::sync::Arc;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -23,8 +21,8 @@ use crate::auth::{Scopes, Settings, Verifier};
 use crate::foundation::clock::Clock;
 use crate::foundation::json::Json;
 use crate::foundation::token_secret::Secret;
-use crate::mcp::{EntityTools, Narrowing, ToolAccess, ToolRegistry};
-use crate::tools::{Catalogue, Limits, read_item, read_page};
+use crate::mcp::{Narrowing, ToolAccess, ToolRegistry};
+use crate::tools::{self, Catalogue, Limits, read_item, read_page};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const UID: &str = "0192f0c8-7b1a-7cc0-8a1e-3f2b6f0d9a11";
@@ -85,8 +83,7 @@ pub fn piece(name: &str) -> Box<dyn FnMut()> {
 }
 
 fn surface() -> ToolRegistry {
-    let tools = EntityTools::new(Arc::new(catalogue()), Limits::default());
-    ToolRegistry::new(&tools, &Narrowing::default())
+    ToolRegistry::new(tools::all(Limits::default()), &Narrowing::default())
 }
 
 fn catalogue() -> Catalogue {

@@ -13,6 +13,8 @@
 #[path = "support/scripted_api.rs"]
 #[allow(dead_code)] // shared with other tests, which use the rest
 mod scripted_api;
+#[path = "support/surface.rs"]
+mod surface;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -542,7 +544,7 @@ fn tools_can_be_listed_and_shown() {
             .lines()
             .filter(|line| line.starts_with("  "))
             .count(),
-        40
+        surface::tool_count()
     );
     let said = run(&["tools", "create_note"], &[]);
     assert!(
@@ -850,7 +852,10 @@ async fn the_page_says_nothing_about_the_tenant() {
             page.starts_with("HTTP/1.1 200") && page.contains("http://<wbr>localhost/mcp"),
             "{page}"
         );
-        assert!(page.contains("A connected assistant gets 40 tools."));
+        assert!(page.contains(&format!(
+            "A connected assistant gets {} tools.",
+            surface::tool_count()
+        )));
         let port = url.rsplit(':').next().unwrap();
         for (_, value) in private.iter().chain(&[
             ("", port),

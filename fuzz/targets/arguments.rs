@@ -14,7 +14,7 @@ use http::uri::PathAndQuery;
 use url::form_urlencoded;
 use uuid::Uuid;
 
-use super::plan::Plan;
+use super::entities::Plan;
 use super::{Catalogue, ToolError};
 use crate::api::target;
 use crate::entities;

@@ -8,7 +8,6 @@
 )]
 
 use std::cell::LazyCell;
-use std::sync::Arc;
 
 use http::header::{ACCEPT, AUTHORIZATION, HOST, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
@@ -21,8 +20,8 @@ use super::http::middleware::{authenticate, correlation};
 use super::http::request_body;
 use super::http::routes::mcp_post::Accepted;
 use crate::auth::Scopes;
-use crate::mcp::{EntityTools, Narrowing, ToolRegistry};
-use crate::tools::{Catalogue, Limits};
+use crate::mcp::{Narrowing, ToolRegistry};
+use crate::tools::{self, Limits};
 
 const OURS: &str = "acme.example";
 const LISTED: &str = "https://app.example";
@@ -36,8 +35,7 @@ thread_local! {
         })
     });
     static SURFACE: LazyCell<ToolRegistry> = LazyCell::new(|| {
-        let catalogue = Arc::new(Catalogue::new(uuid::Uuid::now_v7));
-        ToolRegistry::new(&EntityTools::new(catalogue, Limits::default()), &Narrowing::default())
+        ToolRegistry::new(tools::all(Limits::default()), &Narrowing::default())
     });
 }
 

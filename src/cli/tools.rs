@@ -67,14 +67,14 @@ fn list(entries: &[Entry], around: &mut Surroundings) -> Result<(), CliError> {
         .unwrap_or(120)
         .saturating_sub(name_width + 4)
         .max(20);
-    let mut entity = "";
+    let mut toolset = "";
     for entry in entries {
-        if entry.entity != entity {
-            let gap = if entity.is_empty() { "" } else { "\n" };
-            entity = &entry.entity;
+        if entry.toolset != toolset {
+            let gap = if toolset.is_empty() { "" } else { "\n" };
+            toolset = entry.toolset;
             around.output.line(format!(
                 "{gap}{}",
-                styled(HEADING, entity.replace('_', " "))
+                styled(HEADING, toolset.replace('_', " "))
             ))?;
         }
         let name = styled(NAME, format!("{:name_width$}", entry.name()));

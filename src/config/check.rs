@@ -10,7 +10,6 @@ use super::error::{ConfigError, Problem, nearest};
 use super::keys::Key;
 use super::origin::Origin;
 use super::{Config, Exchange, Mode, TokenMode};
-use crate::entities;
 use crate::foundation::secret::{Secret, weakness};
 
 /// Looks up the origin of a key's value.
@@ -296,7 +295,7 @@ fn exchange(exchange: &Exchange) -> Result<(), ConfigError> {
 
 /// Validates a list of toolsets. The error is the problem and the fix.
 fn toolsets(named: &[String]) -> Result<(), (String, String)> {
-    let known: Vec<_> = entities::ALL.iter().map(|entity| entity.plural).collect();
+    let known = crate::tools::toolset_names();
     let Some(unknown) = named.iter().find(|name| !known.contains(&name.as_str())) else {
         let all = || "name some, or leave it out to serve all".to_owned();
         return if named.is_empty() {

@@ -24,13 +24,12 @@ use tokio_util::sync::CancellationToken;
 use super::arguments::Arguments;
 use super::call_record::{CallEnding, CallRecord, FailureDetails, MessageContext, protocol};
 use super::caller::Caller;
-use super::tool_access::AccessError;
-use super::toolset::{Outcome, ToolCall, UnknownToolError};
-use super::{Inner, LONGEST_NAME};
+use super::tool_access::{AccessError, UnknownToolError};
+use super::{Inner, LONGEST_NAME, refusal};
 use crate::api::CallContext;
 use crate::telemetry::audit::Durable;
 use crate::telemetry::metrics;
-use crate::tools::Progress;
+use crate::tools::{Outcome, Progress, ToolCall};
 
 /// Steps of one call that may wait to be told; more are left out rather than kept.
 const UNTOLD_STEPS: usize = 16;
@@ -84,7 +83,7 @@ pub(super) async fn execute(
         Ok(()) => {}
         Err(AccessError::Scope(scope)) => {
             let about = &caller.correlation_id;
-            let outcome = server.toolset.out_of_scope(name, &scope, about);
+            let outcome = refusal::out_of_scope(name, &scope, about);
             return pending.done(CallEnding::OutOfScope, outcome).await;
         }
         Err(error) => {
@@ -164,7 +163,7 @@ pub(super) async fn serve(
         Ok(caller) => caller,
         Err(unknown) => {
             let about = &unknown.correlation_id;
-            let refused = server.toolset.refuse(unknown.refusal, about);
+            let refused = refusal::unauthenticated(unknown.refusal, about);
             CallRecord::begin(name, protocol(&context)).finish_unauthenticated(&unknown);
             return Ok(result(refused));
         }
@@ -207,7 +206,7 @@ fn over_rate(server: &Inner, caller: &Caller) -> Option<Outcome> {
         .admit(&caller.principal.subject, Instant::now())
         .err()?;
     metrics::limited("rate");
-    Some(server.toolset.over_rate(retry_in, &caller.correlation_id))
+    Some(refusal::over_rate(retry_in, &caller.correlation_id))
 }
 
 fn unknown_tool(name: &str, why: &str) -> ErrorData {
@@ -263,7 +262,7 @@ async fn run(
         item: &record.item,
         progress: &progress,
     };
-    let work = server.toolset.call(call)?;
+    let work = server.surface.call(call)?;
     match (listener, told) {
         // Boxed, which keeps the future of all other calls small.
         (Some((peer, token)), Some(told)) => Ok(Box::pin(followed(work, told, peer, token)).await),

@@ -12,11 +12,10 @@ mod arguments;
 mod call;
 mod call_record;
 mod caller;
-mod entities;
 mod rate;
+mod refusal;
 mod server_info;
 mod tool_access;
-mod toolset;
 
 use std::sync::Arc;
 
@@ -39,18 +38,18 @@ pub use arguments::Arguments;
 pub use call::{CallOutcome, CallRequest, NO_END};
 pub use call_record::{CallEnding, MessageContext, refused_for_scope};
 pub use caller::{Caller, Callers, FixedCaller, Via};
-pub use entities::EntityTools;
 pub use rate::Rate;
 use rate::Rates;
+pub use refusal::{out_of_scope, unauthenticated};
 pub use server_info::Settings;
-pub use tool_access::{AccessError, Narrowing, ToolAccess, ToolRegistry, UnknownToolsetError};
-#[cfg(any(test, feature = "pieces"))]
-pub use toolset::Listed;
-pub use toolset::{Outcome, ToolCall, Toolset, UnknownToolError};
+pub use tool_access::{
+    AccessError, Narrowing, ToolAccess, ToolRegistry, UnknownToolError, UnknownToolsetError,
+};
 
 use crate::api::ApiClient;
 use crate::auth::Scopes;
 use crate::telemetry::metrics;
+use crate::tools::{Outcome, Toolset};
 
 /// How much of a name that is not one of ours is repeated.
 const LONGEST_NAME: usize = 64;
@@ -63,7 +62,6 @@ pub const LIST_TTL_MS: u64 = 5 * 60 * 1000;
 pub struct Server(Arc<Inner>);
 
 struct Inner {
-    toolset: Arc<dyn Toolset>,
     surface: ToolRegistry,
     upstream: ApiClient,
     callers: Callers,
@@ -74,16 +72,15 @@ struct Inner {
 
 impl Server {
     pub fn new(
-        toolset: Arc<dyn Toolset>,
+        toolsets: Vec<Arc<dyn Toolset>>,
         upstream: ApiClient,
         callers: Callers,
         settings: &Settings,
     ) -> Self {
-        let surface = ToolRegistry::new(&*toolset, &settings.narrowing);
+        let surface = ToolRegistry::new(toolsets, &settings.narrowing);
         let config = server_info::config(settings);
-        metrics::tools_are(toolset.list().iter().map(|listed| &*listed.tool.name));
+        metrics::tools_are(surface.names());
         Self(Arc::new(Inner {
-            toolset,
             surface,
             upstream,
             callers,
@@ -126,10 +123,7 @@ impl Server {
             .admit(tool, caller.asked, &caller.principal.scopes)
         {
             Err(AccessError::Scope(scope)) => {
-                let outcome = self
-                    .0
-                    .toolset
-                    .out_of_scope(tool, &scope, &caller.correlation_id);
+                let outcome = out_of_scope(tool, &scope, &caller.correlation_id);
                 Some((scope, outcome))
             }
             _ => None,

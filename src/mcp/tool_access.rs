@@ -6,14 +6,14 @@
 //! the same [`ToolAccess`], which keys the cache of encoded lists.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use rmcp::model::Tool;
 
-use super::toolset::{Listed, Toolset};
 use crate::auth::Scopes;
-use crate::tools::Access;
+use crate::tools::{Access, Listed, Outcome, ToolCall, ToolError, Toolset};
 
 /// The number of encoded lists that are cached: a few hundred kilobytes in total.
 const MAX_CACHED_LISTS: usize = 16;
@@ -29,7 +29,7 @@ impl ToolAccess {
     pub const NONE: Self = Self(0);
     pub const ALL: Self = Self(u64::MAX);
 
-    /// The single permission for one toolset. The bits suffice for 32 toolsets; there are five.
+    /// The single permission for one toolset. The bits suffice for 32 toolsets.
     fn single(toolset: usize, access: Access) -> Self {
         let shift = u32::try_from(toolset).unwrap_or(u32::MAX).saturating_mul(2);
         let bit = 1u64.checked_shl(shift).unwrap_or(0);
@@ -78,12 +78,18 @@ pub enum AccessError {
     Scope(String),
 }
 
-/// Every tool with the permission that it requires. Built once and shared by all requests.
-#[derive(Debug)]
+/// No tool has the name that was called. The text advises what to do instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownToolError(pub String);
+
+/// Every tool with the permission that it requires and the toolset that executes it. Built once and
+/// shared by all requests.
 pub struct ToolRegistry {
     tools: Vec<Tool>,
     /// The requirement of each tool, in the order of `tools`.
     needs: Vec<Need>,
+    /// The toolset that executes each tool, in the order of `tools`.
+    sources: Vec<Arc<dyn Toolset>>,
     /// The index of each tool in `tools`, by name.
     positions: HashMap<String, usize>,
     toolsets: Vec<&'static str>,
@@ -105,16 +111,21 @@ struct Need {
 }
 
 impl ToolRegistry {
-    /// Builds the registry of the tools that `source` lists. If `narrowing` names an unknown
+    /// Builds the registry of the tools of all `sources`. If `narrowing` names an unknown
     /// toolset, no tool is served; the configuration rejects such a name at start.
-    pub fn new(source: &dyn Toolset, narrowing: &Narrowing) -> Self {
+    pub fn new(sources: Vec<Arc<dyn Toolset>>, narrowing: &Narrowing) -> Self {
         let (mut tools, mut needs, mut toolsets) =
             (Vec::new(), Vec::new(), Vec::<&'static str>::new());
+        let listed = sources.into_iter().flat_map(|source| {
+            let listed = source.list().into_iter();
+            listed.map(move |listed| (listed, Arc::clone(&source)))
+        });
+        let (listed, sources): (Vec<_>, Vec<_>) = listed.unzip();
         for Listed {
             tool,
             toolset,
             access,
-        } in source.list()
+        } in listed
         {
             let position = toolsets.iter().position(|known| *known == toolset);
             let position = position.unwrap_or_else(|| {
@@ -149,6 +160,7 @@ impl ToolRegistry {
         let mut registry = Self {
             tools,
             needs,
+            sources,
             positions,
             toolsets,
             scopes,
@@ -239,6 +251,40 @@ impl ToolRegistry {
         } else {
             Ok(())
         }
+    }
+
+    /// Begins a call of a tool, whether or not the caller may use it: [`admit`](Self::admit)
+    /// decides that.
+    pub fn call<'a>(
+        &'a self,
+        call: ToolCall<'a>,
+    ) -> Result<BoxFuture<'a, Outcome>, UnknownToolError> {
+        let position = self.positions.get(call.name);
+        match position.and_then(|position| self.sources.get(*position)) {
+            Some(source) => Ok(source.call(call)),
+            None => {
+                let names: Vec<_> = self.tools.iter().map(|tool| &*tool.name).collect();
+                let error = ToolError::unknown_tool(call.name, &names);
+                Err(UnknownToolError(error.suggested_action))
+            }
+        }
+    }
+
+    /// The names of the toolsets, in the order in which their tools are listed.
+    pub fn toolsets(&self) -> &[&'static str] {
+        &self.toolsets
+    }
+
+    /// Every tool that the server serves, with its toolset.
+    pub fn served(&self) -> impl Iterator<Item = (&Tool, &'static str)> {
+        let with_needs = self.tools.iter().zip(&self.needs);
+        let served = with_needs.filter(|(_, need)| self.served.covers(need.reach));
+        served.map(|(tool, need)| (tool, need.toolset))
+    }
+
+    /// The names of all tools, even of those that are not served.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tools.iter().map(|tool| &*tool.name)
     }
 
     /// Whether the tool exists, even if it is not served.

@@ -28,7 +28,7 @@ pub struct Page {
 #[derive(Debug)]
 pub struct Toolset {
     /// In lower case, such as `chat messages`.
-    pub label: &'static str,
+    pub label: String,
     pub tools: Vec<Tool>,
 }
 

@@ -11,7 +11,7 @@
   };
 
   const copy = async (source) => {
-    // Browsers offer the clipboard only on https and localhost; elsewhere execCommand is used.
+    // Browsers offer the clipboard only in secure contexts; elsewhere execCommand is used.
     if (navigator.clipboard) {
       await navigator.clipboard.writeText(source.textContent);
       return true;

@@ -9,7 +9,7 @@ fn toolsets() -> Vec<Toolset> {
         writes,
     };
     vec![Toolset {
-        label: "notes",
+        label: "notes".to_owned(),
         tools: vec![
             tool("list_notes", "Lists <b>notes</b>. For models only.", false),
             tool("create_note", "Creates a note.", true),

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::api_outage;
-use super::argument_error::{ArgumentError, Remedy};
+use super::argument_error::{ArgumentError, Remedy, nearest};
 
 /// Why a call failed. Authentication errors of the layers above are created here too, so that all
 /// errors have the same format.
@@ -146,8 +146,8 @@ impl ToolError {
 
     /// No tool has this name. MCP requires a JSON-RPC error in this case, which the protocol layer
     /// creates from the suggested action.
-    pub(super) fn unknown_tool(name: &str, meant: Option<&str>) -> Self {
-        let remedy = match meant {
+    pub fn unknown_tool(name: &str, known: &[&str]) -> Self {
+        let remedy = match nearest(name, known) {
             Some(meant) => format!("Call {meant} instead."),
             None => "Choose one of the tools that tools/list names.".to_owned(),
         };

@@ -1,41 +1,54 @@
-//! The forty tools: they turn a name and arguments into API requests, and the API's responses into
-//! a result or an error.
+//! The tools: they turn a name and arguments into API requests, and the API's responses into a
+//! result or an error.
 //!
-//! [`Catalogue`] is the product of [`crate::entities`] and `Operation`, built once. A call takes
-//! two steps, so that nothing is sent if the arguments are invalid: [`Catalogue::prepare`]
-//! validates the arguments and returns a `Plan`, and running the plan sends its requests through
-//! an [`Api`](crate::api::request::Api) and interprets the responses.
-//!
-//! Each argument is one table row, from which both its schema and its validation are derived. This
-//! module does not depend on HTTP clients, tokens, sessions or JSON-RPC.
+//! Tools come in [toolsets](Toolset), one directory each; [`all`] lists them. The other files are
+//! what toolsets share: rows of arguments, from which both the schema and the validation are
+//! derived, results, and errors. This module does not depend on HTTP clients, tokens or JSON-RPC.
 
-mod api_error;
 mod api_error_body;
 mod api_outage;
 mod argument;
 mod argument_error;
-mod catalogue;
 mod coerce;
-mod description;
+mod entities;
 mod error;
-mod execute;
 mod json_text;
-mod operation;
-mod parent;
-mod payload;
-mod plan;
 mod result;
 mod rfc3339;
 mod schema;
 mod spec;
+mod toolset;
 
-pub use catalogue::Catalogue;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+#[cfg(any(test, feature = "pieces"))]
+pub use entities::{Catalogue, EntityTools};
 pub use error::ToolError;
-pub use execute::Progress;
-pub use result::{Limits, value_of};
+pub use result::Limits;
 #[cfg(feature = "pieces")]
 pub use result::{read_item, read_page};
-pub use spec::{Access, ToolSpec};
+pub use spec::Access;
+#[cfg(test)]
+pub use spec::ToolSpec;
+pub use toolset::{Listed, Outcome, Progress, ToolCall, Toolset};
+
+/// Every toolset, in the order in which clients see their tools.
+pub fn all(limits: Limits) -> Vec<Arc<dyn Toolset>> {
+    // UIDs of version 7 sort by creation time.
+    let catalogue = entities::Catalogue::new(Uuid::now_v7);
+    vec![Arc::new(entities::EntityTools::new(catalogue, limits))]
+}
+
+/// The names of all toolsets, by which filters select tools.
+pub fn toolset_names() -> Vec<&'static str> {
+    let toolsets = all(Limits::default());
+    let listed = toolsets.iter().flat_map(|toolset| toolset.list());
+    let mut names: Vec<_> = listed.map(|listed| listed.toolset).collect();
+    names.dedup();
+    names
+}
 
 #[cfg(any(test, feature = "pieces"))]
 #[path = "../../fuzz/targets/answers.rs"]

@@ -4,8 +4,6 @@
 use serde_json::{Map, Value, json};
 
 use super::argument::Argument;
-use super::operation::Operation;
-use super::spec::Access;
 use crate::entities::Kind;
 
 /// The schema of a tool's arguments.
@@ -68,41 +66,8 @@ fn property(argument: &Argument) -> Map<String, Value> {
     schema
 }
 
-/// The schema of a successful result. It allows additional keys, so that the API can add some.
-/// Tools that read describe items in full; tools that write describe what the next call needs.
-pub(super) fn output(operation: Operation) -> Map<String, Value> {
-    let mut known = object([
-        ("uid", json!({"type": "string"})),
-        ("version", json!({"type": "integer"})),
-    ]);
-    if operation.access() == Access::Read {
-        known.insert("updatedAt".to_owned(), json!({"type": "string"}));
-        known.insert("deletedAt".to_owned(), json!({"type": "string"}));
-    }
-    known.insert("payload".to_owned(), json!({"type": "object"}));
-    if operation == Operation::List {
-        let cut = json!({"type": "array", "items": {"type": "string"}, "description": "Payload fields cut short."});
-        known.insert("truncated".to_owned(), cut);
-    }
-    let item = object([
-        ("type", json!("object")),
-        ("properties", Value::Object(known)),
-        ("required", json!(["uid", "version", "payload"])),
-    ]);
-    if operation != Operation::List {
-        return item;
-    }
-    object([
-        ("type", json!("object")),
-        (
-            "properties",
-            json!({"items": {"type": "array", "items": item}, "nextCursor": {"type": "string"}}),
-        ),
-        ("required", json!(["items"])),
-    ])
-}
-
-fn object<const N: usize>(members: [(&str, Value); N]) -> Map<String, Value> {
+/// A JSON object of these members.
+pub(super) fn object<const N: usize>(members: [(&str, Value); N]) -> Map<String, Value> {
     members
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value))

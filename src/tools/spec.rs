@@ -3,12 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::argument::Argument;
-use super::operation::Operation;
-use super::{description, schema};
-use crate::entities::Entity;
-
-/// One entry of `tools/list`, with the entity and the access that the tool needs.
+/// One entry of `tools/list`, with the toolset and the access that the tool needs.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolSpec {
@@ -19,10 +14,7 @@ pub struct ToolSpec {
     pub output_schema: Map<String, Value>,
     #[serde(rename = "annotations")]
     pub hints: Hints,
-    /// The entity's key.
-    #[serde(skip)]
-    pub entity: &'static str,
-    /// The toolset that the tool belongs to: the entity's plural.
+    /// The toolset that the tool belongs to.
     #[serde(skip)]
     pub toolset: &'static str,
     #[serde(skip)]
@@ -50,22 +42,14 @@ pub enum Access {
     Write,
 }
 
-impl ToolSpec {
-    pub(super) fn new(
-        entity: &'static Entity,
-        operation: Operation,
-        arguments: &[Argument],
-    ) -> Self {
-        Self {
-            name: operation.tool_name(entity),
-            title: description::title(entity, operation),
-            description: description::describe(entity, operation),
-            input_schema: schema::input(arguments),
-            output_schema: schema::output(operation),
-            hints: operation.hints(),
-            entity: entity.key,
-            toolset: entity.plural,
-            access: operation.access(),
+impl Hints {
+    /// The access that a tool with these hints needs.
+    #[must_use]
+    pub fn access(self) -> Access {
+        if self.read_only {
+            Access::Read
+        } else {
+            Access::Write
         }
     }
 }

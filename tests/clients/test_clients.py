@@ -184,7 +184,7 @@ class Matrix(unittest.TestCase):
     def served(self, run, row):
         self.assertEqual(run.code, 0, run.said)
         self.assertEqual([line["value"] for line in run.of("protocol")], [row.protocol])
-        self.assertEqual([line["value"] for line in run.of("tools")], [40])
+        self.assertEqual([line["value"] for line in run.of("tools")], [pair.tool_count()])
         steps = [(line["saw"], line["failed"]) for line in run.lines if "failed" in line]
         self.assertEqual(steps, [
             ("create_note", False), ("list_notes", False), ("update_note", False), ("update_note", True),

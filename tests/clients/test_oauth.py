@@ -186,7 +186,7 @@ class OneResource(unittest.IsolatedAsyncioTestCase):
         self.assertIn(f'resource_metadata="{self.place.url}/.well-known/oauth-protected-resource/mcp"', challenge)
         alice = Person(self.place, "alice")
         async with alice.client() as client:
-            self.assertEqual(len((await client.list_tools()).tools), 40)
+            self.assertEqual(len((await client.list_tools()).tools), pair.tool_count())
             made = await client.call_tool("create_note", {"title": "By OAuth", "content": ""})
             self.assertFalse(made.is_error, made)
         self.assertEqual(len(alice.asked), 1)

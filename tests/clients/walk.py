@@ -1,7 +1,7 @@
 """What each client does, and how it tells: one JSON object per line.
 
     {"saw": "protocol", "value": "2025-11-25"}
-    {"saw": "tools", "value": 40}
+    {"saw": "tools", "value": …}                             the number of tools
     {"saw": "create_note", "failed": false, "text": "{…}"}   for each call, in order
     {"saw": "failure", "text": "…"}                          instead of all that, when there is no conversation
 """

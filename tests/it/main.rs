@@ -52,6 +52,8 @@ mod scripted_as;
 mod sse;
 mod storm;
 mod straight;
+#[path = "../support/surface.rs"]
+mod surface;
 mod telemetry;
 mod tenants;
 mod traces;

@@ -21,6 +21,11 @@ MCP = TARGET / "debug" / "toolbridge-mcp"
 API = TARGET / "toolbridge-api-for-scripts"
 
 
+def tool_count():
+    """The number of tools that a server without a filter lists."""
+    return len(json.loads((ROOT / "tests/snapshots/tools.json").read_text())["tools"])
+
+
 def build():
     """Builds both programs, one caller at a time: Go may overwrite a program that just started."""
     TARGET.mkdir(parents=True, exist_ok=True)

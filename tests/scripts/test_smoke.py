@@ -101,7 +101,7 @@ class Well(Case):
         token = self.pair.token()
         done = smoke(self.pair.url, "--api", self.pair.api_url, token=token)
         self.check(done, 0, "/healthz: the MCP server runs", "/readyz: a call would be served now", "who has no token is turned away",
-                   "OAuth is not configured", "the REST API is ready", "tools/list: 40 tools", "it says what was written",
+                   "OAuth is not configured", "the REST API is ready", f"tools/list: {pair.tool_count()} tools", "it says what was written",
                    "the note is gone", "is well, and a note went there and back", never=["WRONG", token])
         self.assertRegex(done.stdout, r"create_note  \(\d+\.\d+ s\)")
         self.assertEqual(self.pair.notes(), [])

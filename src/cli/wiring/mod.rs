@@ -27,16 +27,16 @@ use super::exit::{CliError, Exit};
 use crate::api::{ApiClient, CallContext};
 use crate::auth::Verifier;
 use crate::config::Config;
+use crate::entities;
 use crate::foundation::clock::Clock;
 use crate::foundation::json::Json;
 use crate::foundation::memory_budget::Reservation;
 use crate::foundation::secret::Secret;
 use crate::mcp::{
-    AccessError, EntityTools, Outcome, ToolAccess, ToolCall, ToolRegistry, Toolset,
-    UnknownToolError,
+    AccessError, ToolAccess, ToolRegistry, UnknownToolError, out_of_scope, unauthenticated,
 };
 use crate::telemetry::traces::TraceContext;
-use crate::tools::Catalogue;
+use crate::tools::{self, Outcome, ToolCall};
 use crate::workers::Workers;
 
 /// How long a command waits, after its result, for its API session to end.
@@ -44,7 +44,10 @@ const SESSION_END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A tool as clients see it.
 pub struct Entry {
-    pub entity: String,
+    /// The toolset of the tool.
+    pub toolset: &'static str,
+    /// The kind of items that the tool is about: `note`. The toolset, if that is no kind of item.
+    pub entity: &'static str,
     /// The tool's entry in `tools/list`.
     pub listed: Value,
 }
@@ -77,14 +80,6 @@ pub enum CallAnswer {
     Error(Value),
 }
 
-fn toolset(config: &Config) -> EntityTools {
-    // UIDs of version 7 sort by creation time.
-    EntityTools::new(
-        Arc::new(Catalogue::new(Uuid::now_v7)),
-        settings::limits(config),
-    )
-}
-
 /// A module rejected settings that had been validated.
 fn unfit(why: impl std::fmt::Display) -> CliError {
     CliError::because(
@@ -94,14 +89,17 @@ fn unfit(why: impl std::fmt::Display) -> CliError {
 }
 
 pub fn entries() -> Result<Vec<Entry>, CliError> {
-    let catalogue = Catalogue::new(Uuid::now_v7);
-    catalogue
-        .specs()
-        .map(|spec| {
-            let listed = serde_json::to_value(spec).map_err(unfit)?;
+    let toolsets = tools::all(tools::Limits::default());
+    let tools = toolsets.iter().flat_map(|toolset| toolset.list());
+    tools
+        .map(|listed| {
             Ok(Entry {
-                entity: spec.entity.to_owned(),
-                listed,
+                toolset: listed.toolset,
+                entity: entities::ALL
+                    .iter()
+                    .find(|entity| entity.plural == listed.toolset)
+                    .map_or(listed.toolset, |entity| entity.key),
+                listed: serde_json::to_value(listed.tool).map_err(unfit)?,
             })
         })
         .collect()
@@ -114,18 +112,20 @@ pub async fn call(
     name: &str,
     arguments: Map<String, Value>,
 ) -> Result<CallAnswer, CliError> {
-    let tools = toolset(config);
+    let registry = ToolRegistry::new(
+        tools::all(settings::limits(config)),
+        &settings::narrowing(config),
+    );
     let correlation_id: Arc<str> = Uuid::now_v7().to_string().into();
     let verifier = Verifier::new(&settings::auth(config), Clock::system()).map_err(unfit)?;
     let principal = match verifier.verify(token.expose()).await {
         Ok(principal) => principal,
-        Err(refusal) => return Ok(CallAnswer::from(tools.refuse(refusal, &correlation_id))),
+        Err(refusal) => return Ok(CallAnswer::from(unauthenticated(refusal, &correlation_id))),
     };
-    let surface = ToolRegistry::new(&tools, &settings::narrowing(config));
-    match surface.admit(name, ToolAccess::ALL, &principal.scopes) {
+    match registry.admit(name, ToolAccess::ALL, &principal.scopes) {
         Ok(()) => {}
         Err(AccessError::Scope(scope)) => {
-            return Ok(CallAnswer::from(tools.out_of_scope(
+            return Ok(CallAnswer::from(out_of_scope(
                 name,
                 &scope,
                 &correlation_id,
@@ -167,7 +167,7 @@ pub async fn call(
         item: &item,
         progress: &|_| (),
     };
-    let outcome = match tools.call(call) {
+    let outcome = match registry.call(call) {
         Ok(work) => {
             tokio::select! {
                 outcome = work => Ok(CallAnswer::from(outcome)),

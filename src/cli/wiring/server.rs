@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::signals::Signals;
-use super::{observability, page, rlimit, settings, toolset, unfit, wait_for_api};
+use super::{observability, page, rlimit, settings, unfit, wait_for_api};
 use crate::api::ApiClient;
 use crate::auth::Verifier;
 use crate::cli::exit::{CliError, Exit};
@@ -22,6 +22,7 @@ use crate::server;
 use crate::server::{App, Drain};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{audit, fields, tasks, traces};
+use crate::tools;
 use crate::workers::Workers;
 
 /// Timeout for the last lines of the audit trail, which are written in one piece or not at all.
@@ -172,7 +173,7 @@ async fn serve_pipes(config: &Config, signals: Signals, token: Secret) -> Result
 
 fn server(config: &Config, upstream: &ApiClient, callers: Callers) -> Server {
     Server::new(
-        Arc::new(toolset(config)),
+        tools::all(settings::limits(config)),
         upstream.clone(),
         callers,
         &settings::mcp(config),

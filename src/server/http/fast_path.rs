@@ -20,10 +20,10 @@ use super::response;
 use super::response::{INTERNAL_ERROR, INVALID_PARAMS};
 use crate::foundation::json::Json;
 use crate::mcp::{
-    Arguments, CallOutcome, CallRequest, Caller, LIST_TTL_MS, MessageContext, NO_END, Outcome,
-    Server,
+    Arguments, CallOutcome, CallRequest, Caller, LIST_TTL_MS, MessageContext, NO_END, Server,
 };
 use crate::server::jsonrpc::validate::ValidMessage;
+use crate::tools::Outcome;
 
 const VERSION: &str = "mcp-protocol-version";
 const METHOD: &str = "mcp-method";

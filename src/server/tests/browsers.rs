@@ -14,13 +14,7 @@ async fn stack(origins: &[&str]) -> Stack {
         allowed_origins: origins.iter().map(|origin| (*origin).to_owned()).collect(),
         ..Settings::default()
     };
-    Stack::with(
-        settings,
-        discoverable,
-        entity_tools(),
-        Duration::from_secs(10),
-    )
-    .await
+    Stack::with(settings, discoverable, all_tools(), Duration::from_secs(10)).await
 }
 
 fn preflight(stack: &Stack, path: &str, origin: &str) -> reqwest::RequestBuilder {

@@ -109,7 +109,7 @@ async fn refuses_a_request_without_a_valid_token() {
     let stack = Stack::with(
         Settings::default(),
         discoverable,
-        entity_tools(),
+        all_tools(),
         Duration::from_secs(10),
     )
     .await;

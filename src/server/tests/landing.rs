@@ -25,7 +25,7 @@ impl Shown {
         };
         let upstream = ApiClient::new(upstream, Clock::system(), &Workers::none()).unwrap();
         let server = mcp::Server::new(
-            entity_tools(),
+            all_tools(),
             upstream.clone(),
             Callers::Request,
             &mcp::Settings::default(),

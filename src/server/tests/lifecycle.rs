@@ -147,7 +147,7 @@ async fn limits_the_drain() {
     let stack = Stack::with(
         Settings::default(),
         auth_settings(),
-        entity_tools(),
+        all_tools(),
         Duration::from_secs(1),
     )
     .await;
@@ -398,7 +398,7 @@ async fn no_task_outlives_its_call() {
         settings,
         Settings::default(),
         auth_settings(),
-        entity_tools(),
+        all_tools(),
         without_notice(Duration::from_secs(10)),
     )
     .await;
@@ -631,7 +631,7 @@ async fn is_not_ready_without_keys() {
     let stack = Stack::with(
         Settings::default(),
         auth,
-        entity_tools(),
+        all_tools(),
         Duration::from_secs(1),
     )
     .await;

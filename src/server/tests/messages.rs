@@ -7,9 +7,8 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::api::scripted_api::Step;
-use crate::auth::AuthError;
-use crate::mcp::{Listed, Outcome, ToolCall, UnknownToolError};
-use crate::tools::Access;
+
+use crate::tools::{Access, Listed, Outcome, ToolCall};
 
 #[tokio::test]
 async fn serves_every_legacy_revision() {
@@ -67,7 +66,10 @@ async fn serves_every_legacy_revision() {
             .await
             .unwrap();
         let list = json_of(list).await;
-        assert_eq!(list["result"]["tools"].as_array().unwrap().len(), 40);
+        assert_eq!(
+            list["result"]["tools"].as_array().unwrap().len(),
+            tool_count()
+        );
         assert_eq!(
             list["result"].as_object().unwrap().len(),
             1,
@@ -136,7 +138,7 @@ async fn serves_the_modern_revision() {
 
     let list = json_of(stack.modern("tools/list", json!({})).send().await.unwrap()).await["result"]
         .clone();
-    assert_eq!(list["tools"].as_array().unwrap().len(), 40);
+    assert_eq!(list["tools"].as_array().unwrap().len(), tool_count());
     assert_eq!(
         (&list["ttlMs"], &list["cacheScope"]),
         (&json!(300_000), &json!("private"))
@@ -527,37 +529,25 @@ impl Toolset for Trouble {
             .into()
     }
 
-    fn call<'a>(&'a self, call: ToolCall<'a>) -> Result<BoxFuture<'a, Outcome>, UnknownToolError> {
+    fn call<'a>(&'a self, call: ToolCall<'a>) -> BoxFuture<'a, Outcome> {
         match call.name {
             "panic_at_once" => panic!("at once"),
-            "panic_later" => Ok(async {
+            "panic_later" => async {
                 tokio::task::yield_now().await;
                 panic!("later")
             }
-            .boxed()),
+            .boxed(),
             "wait_for_ever" => {
                 let dropped = Dropped(Arc::clone(&self.dropped));
                 self.begun.notify_one();
-                Ok(async move {
+                async move {
                     let _dropped = dropped;
                     std::future::pending().await
                 }
-                .boxed())
+                .boxed()
             }
-            _ => Err(UnknownToolError(String::new())),
+            other => panic!("there is no tool {other}"),
         }
-    }
-
-    fn refuse(&self, _refusal: AuthError, _correlation_id: &str) -> Outcome {
-        panic!("not asked for")
-    }
-
-    fn out_of_scope(&self, _tool: &str, _scope: &str, _correlation_id: &str) -> Outcome {
-        panic!("not asked for")
-    }
-
-    fn over_rate(&self, _retry_in: Duration, _correlation_id: &str) -> Outcome {
-        panic!("not asked for")
     }
 }
 
@@ -566,7 +556,7 @@ async fn a_panic_fails_only_its_own_call() {
     let stack = Stack::with(
         Settings::default(),
         auth_settings(),
-        Arc::<Trouble>::default(),
+        vec![Arc::<Trouble>::default()],
         Duration::from_secs(10),
     )
     .await;
@@ -584,11 +574,10 @@ async fn a_panic_fails_only_its_own_call() {
 #[tokio::test]
 async fn cancels_a_tool_that_does_not_call_the_api() {
     let trouble = Arc::<Trouble>::default();
-    let toolset: Arc<dyn Toolset> = trouble.clone();
     let stack = Stack::with(
         Settings::default(),
         auth_settings(),
-        toolset,
+        vec![trouble.clone()],
         Duration::from_secs(10),
     )
     .await;

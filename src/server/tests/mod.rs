@@ -33,8 +33,8 @@ use crate::auth::challenge::Challenge;
 use crate::foundation::clock::Clock;
 use crate::foundation::token_secret::Secret;
 use crate::mcp;
-use crate::mcp::{Callers, EntityTools, Toolset};
-use crate::tools::{Catalogue, Limits};
+use crate::mcp::Callers;
+use crate::tools::{self, Toolset};
 use crate::workers::Workers;
 
 const SECRET: &str = "a-shared-secret-of-at-least-32-bytes";
@@ -87,11 +87,12 @@ fn upstream(api: &ScriptedApi) -> ApiClient {
     ApiClient::new(upstream_settings(api), Clock::system(), &Workers::none()).unwrap()
 }
 
-fn entity_tools() -> Arc<dyn Toolset> {
-    Arc::new(EntityTools::new(
-        Arc::new(Catalogue::new(uuid::Uuid::now_v7)),
-        Limits::default(),
-    ))
+fn all_tools() -> Vec<Arc<dyn Toolset>> {
+    tools::all(tools::Limits::default())
+}
+
+fn tool_count() -> usize {
+    all_tools().iter().map(|toolset| toolset.list().len()).sum()
 }
 
 /// A running server and the API behind it.
@@ -116,7 +117,7 @@ impl Stack {
         Self::with(
             Settings::default(),
             auth_settings(),
-            entity_tools(),
+            all_tools(),
             Duration::from_secs(10),
         )
         .await
@@ -126,7 +127,7 @@ impl Stack {
         Self::with(
             settings,
             auth_settings(),
-            entity_tools(),
+            all_tools(),
             Duration::from_secs(10),
         )
         .await
@@ -135,7 +136,7 @@ impl Stack {
     async fn with(
         settings: Settings,
         auth: auth::Settings,
-        toolset: Arc<dyn Toolset>,
+        toolsets: Vec<Arc<dyn Toolset>>,
         drain: Duration,
     ) -> Self {
         let api = ScriptedApi::start().await;
@@ -145,7 +146,7 @@ impl Stack {
             upstream,
             settings,
             auth,
-            toolset,
+            toolsets,
             without_notice(drain),
         )
         .await
@@ -159,7 +160,7 @@ impl Stack {
             upstream,
             Settings::default(),
             auth_settings(),
-            entity_tools(),
+            all_tools(),
             drain,
         )
         .await
@@ -170,12 +171,12 @@ impl Stack {
         upstream: api::Settings,
         settings: Settings,
         auth: auth::Settings,
-        toolset: Arc<dyn Toolset>,
+        toolsets: Vec<Arc<dyn Toolset>>,
         drain: Drain,
     ) -> Self {
         let upstream = ApiClient::new(upstream, Clock::system(), &Workers::none()).unwrap();
         let server = mcp::Server::new(
-            toolset,
+            toolsets,
             upstream.clone(),
             Callers::Request,
             &mcp::Settings::default(),

@@ -227,7 +227,7 @@ async fn serves_other_requests_without_a_session() {
         stack.legacy("tools/list", json!({})).await["result"]["tools"]
             .as_array()
             .map(Vec::len),
-        Some(40)
+        Some(tool_count())
     );
     // The modern revision has no sessions, so the id is ignored.
     let modern = stack

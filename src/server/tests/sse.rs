@@ -187,7 +187,10 @@ async fn serves_a_session_over_a_stream() {
     let list = stream
         .round_trip(&stack, request(1, "tools/list", json!({})))
         .await;
-    assert_eq!(list["result"]["tools"].as_array().unwrap().len(), 40);
+    assert_eq!(
+        list["result"]["tools"].as_array().unwrap().len(),
+        tool_count()
+    );
     let called = stream.round_trip(&stack, get_note(2)).await;
     assert_eq!(called["result"]["isError"], false, "{called}");
     assert_eq!(
@@ -477,7 +480,7 @@ async fn answers_a_panic_in_a_call() {
     let stack = Stack::with(
         Settings::default(),
         auth_settings(),
-        trouble,
+        vec![trouble],
         Duration::from_secs(10),
     )
     .await;
@@ -740,7 +743,7 @@ async fn cuts_off_calls_that_outlive_the_drain_and_ends_their_sessions() {
     let stack = Stack::with(
         Settings::default(),
         auth_settings(),
-        entity_tools(),
+        all_tools(),
         Duration::from_secs(1),
     )
     .await;

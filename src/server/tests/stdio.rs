@@ -30,7 +30,7 @@ impl Client {
         };
         let settings = mcp::Settings::default();
         let server = mcp::Server::new(
-            entity_tools(),
+            all_tools(),
             upstream.clone(),
             Callers::Fixed(caller),
             &settings,
@@ -106,7 +106,7 @@ async fn serves_a_legacy_session() {
             .as_array()
             .unwrap()
             .len(),
-        40
+        tool_count()
     );
     let result = client.round_trip(get_note(2)).await;
     assert_eq!(
@@ -159,7 +159,10 @@ async fn reports_an_expired_token_to_the_model() {
     assert_eq!(error_of(&result)["code"], "token_expired");
     // A client that lists no tools would never see that error.
     let listed = client.round_trip(message("tools/list", json!({}))).await;
-    assert_eq!(listed["result"]["tools"].as_array().unwrap().len(), 40);
+    assert_eq!(
+        listed["result"]["tools"].as_array().unwrap().len(),
+        tool_count()
+    );
     assert!(client.api.seen().is_empty());
     client.close().await.unwrap();
 }

@@ -50,7 +50,7 @@ fn details_are_documented() {
 #[test]
 fn documented_codes_can_occur() {
     let sources = [
-        include_str!("../api_error.rs"),
+        include_str!("../entities/api_error.rs"),
         include_str!("../error.rs"),
         include_str!("../api_outage.rs"),
     ];

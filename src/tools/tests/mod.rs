@@ -6,8 +6,8 @@ use std::sync::{LazyLock, Mutex};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
+use super::entities::Plan;
 use super::error::{Category, Details};
-use super::plan::Plan;
 use super::result::Success;
 use super::spec::Hints;
 use super::*;

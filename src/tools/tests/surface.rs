@@ -114,7 +114,7 @@ fn descriptions_are_short_and_name_a_sibling() {
         assert!(spec.description.ends_with('.'), "{}", spec.name);
         let siblings = catalogue
             .specs()
-            .filter(|other| other.name != spec.name && other.entity == spec.entity);
+            .filter(|other| other.name != spec.name && other.toolset == spec.toolset);
         let words: HashSet<_> = spec
             .description
             .split(|c: char| !c.is_alphanumeric() && c != '_')

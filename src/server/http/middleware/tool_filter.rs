@@ -119,21 +119,16 @@ fn no_such_toolset(source: &str, unknown: &UnknownToolsetError) -> MessageError 
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use http::{HeaderName, HeaderValue, StatusCode};
 
     use super::*;
     use crate::auth::Scopes;
-    use crate::mcp::{EntityTools, ToolRegistry};
-    use crate::tools::{Catalogue, Limits};
+    use crate::mcp::ToolRegistry;
+    use crate::tools::{self, Limits};
 
     fn registry() -> ToolRegistry {
-        let tools = EntityTools::new(
-            Arc::new(Catalogue::new(uuid::Uuid::now_v7)),
-            Limits::default(),
-        );
-        ToolRegistry::new(&tools, &Narrowing::default())
+        ToolRegistry::new(tools::all(Limits::default()), &Narrowing::default())
     }
 
     /// The number of selected tools, or the error message.
@@ -160,12 +155,13 @@ mod tests {
 
     #[test]
     fn applies_header_and_query() {
+        let all = registry().names().count();
         for (query, headers, count) in [
-            ("", &[][..], 40),
+            ("", &[][..], all),
             ("", &[(TOOLSETS, &b"notes"[..])], 8),
             ("", &[(TOOLSETS, b" notes , tasks,notes,")], 16),
             ("", &[(READ_ONLY, b"true")], 10),
-            ("", &[(READ_ONLY, b"False")], 40),
+            ("", &[(READ_ONLY, b"False")], all),
             ("", &[(TOOLSETS, b"chat_messages"), (READ_ONLY, b"1")], 2),
             ("?toolsets=notes", &[], 8),
             ("?toolsets=notes,tasks&readonly=true", &[], 4),
@@ -179,7 +175,7 @@ mod tests {
                 &[(TOOLSETS, b"notes"), (READ_ONLY, b"false")],
                 2,
             ),
-            ("?access_token=x&Toolsets=notes", &[], 40),
+            ("?access_token=x&Toolsets=notes", &[], all),
         ] {
             assert_eq!(left(query, headers), Ok(count), "{query} {headers:?}");
         }

@@ -19,7 +19,7 @@ use crate::api::ApiClient;
 use crate::auth::Verifier;
 use crate::auth::challenge::Challenge;
 use crate::foundation::memory_budget::MemoryBudget;
-use crate::mcp::{Caller, Narrowing, Outcome, Server, ToolAccess, UnknownToolsetError};
+use crate::mcp::{Caller, Narrowing, Server, ToolAccess, UnknownToolsetError};
 use crate::page::Page;
 use crate::server::http::limits::principal_limit::PrincipalLimit;
 use crate::server::http::middleware::authenticate::Authentication;
@@ -29,6 +29,7 @@ use crate::server::http::middleware::host_origin;
 use crate::server::http::middleware::host_origin::HostOriginPolicy;
 use crate::server::http::response;
 use crate::server::{Settings, sse};
+use crate::tools::Outcome;
 
 /// Everything that the HTTP side is made of.
 pub struct App<H> {

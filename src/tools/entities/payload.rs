@@ -5,11 +5,11 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
-use super::argument_error::{ArgumentError, Remedy};
-use super::coerce::{Arguments, read};
-use super::json_text::{compact, push_string};
 use crate::entities::{Entity, Field};
 use crate::foundation::json::Json;
+use crate::tools::argument_error::{ArgumentError, Remedy};
+use crate::tools::coerce::{Arguments, read};
+use crate::tools::json_text::{compact, push_string};
 
 /// The keys that the API writes into every payload. They are refused in arguments, because the API
 /// would silently drop them.
@@ -21,7 +21,7 @@ const MAX_DEPTH: usize = 64;
 /// A JSON object that is written member by member. Values are copied unchanged, except for white
 /// space.
 #[derive(Debug, Default)]
-pub(super) struct Payload {
+pub struct Payload {
     text: String,
 }
 

@@ -5,15 +5,15 @@
 //! the tool are in [`api_outage`]. A write without a response may have taken effect; the error
 //! states this and names the tool that can check it.
 
-use super::api_error_body::ApiErrorBody;
-use super::api_outage;
-use super::api_outage::answered;
-use super::error::{Category, ToolError};
-use super::operation::Operation;
+use super::operation::Target;
 use super::plan::Plan;
-use super::result::{Limits, ResultError};
 use crate::api::request::{ApiError, Reply};
 use crate::entities::Kind;
+use crate::tools::api_error_body::ApiErrorBody;
+use crate::tools::api_outage;
+use crate::tools::api_outage::answered;
+use crate::tools::error::{Category, ToolError};
+use crate::tools::result::{Limits, ResultError};
 
 /// The context of a request that decides how its failure is reported.
 pub(crate) struct ErrorContext<'a> {
@@ -223,44 +223,19 @@ impl<'a> ErrorContext<'a> {
 
     fn invalid(&self, body: &ApiErrorBody) -> ToolError {
         let Plan {
-            tool,
-            operation,
-            request,
-            entity,
-            ..
+            tool, operation, ..
         } = self.plan;
-        // Everything else in the request was validated before it was sent, so the API rejected the
-        // cursor.
-        if *operation == Operation::List && request.query.iter().any(|(name, _)| *name == "cursor")
-        {
-            return ToolError::new(
+        operation.rejected(self.plan, body).unwrap_or_else(|| {
+            ToolError::new(
                 Category::Validation,
-                "invalid_argument",
-                "The API does not accept this `cursor`.",
-                format!("Call {tool} without cursor, to start from the first page."),
-            )
-            .details(|details| details.argument = Some("cursor".to_owned()));
-        }
-        if *operation == Operation::Process && body.reason.starts_with("invalid action") {
-            return ToolError::new(
-                Category::Validation,
-                "invalid_argument",
-                "The API does not know this `action`.",
+                "api_rejected",
+                "The ToolBridge API did not accept the request.",
                 format!(
-                    "Choose another action, or change the {} with patch_{}.",
-                    entity.label, entity.key
+                    "Simplify the arguments and call {tool} again; if that does not help, tell the \
+                     user."
                 ),
             )
-            .details(|details| details.argument = Some("action".to_owned()));
-        }
-        ToolError::new(
-            Category::Validation,
-            "api_rejected",
-            "The ToolBridge API did not accept the request.",
-            format!(
-                "Simplify the arguments and call {tool} again; if that does not help, tell the user."
-            ),
-        )
+        })
     }
 
     fn not_found(&self) -> ToolError {
@@ -387,21 +362,13 @@ impl<'a> ErrorContext<'a> {
 
     fn result_too_large(&self, size: Option<usize>, fitting: u64, max: usize) -> ToolError {
         let Plan {
-            entity,
-            tool,
-            operation,
-            page,
-            ..
+            tool, operation, ..
         } = self.plan;
-        let limit = (*operation == Operation::List && fitting > 0).then_some(fitting);
-        let remedy = match (limit, operation) {
-            (Some(limit), _) => format!("Call {tool} again with limit {limit}."),
-            (None, Operation::List) if page.full => format!("Call {tool} again without full."),
-            (None, Operation::List) => {
-                "Tell the user that an item is too large to list.".to_owned()
-            }
-            (None, Operation::Get) => format!("See its beginning in list_{}.", entity.plural),
-            (None, _) => format!("The change was made; see it in list_{}.", entity.plural),
+        let is_page = operation.target() == Target::Collection;
+        let limit = (is_page && fitting > 0).then_some(fitting);
+        let remedy = match limit {
+            Some(limit) => format!("Call {tool} again with limit {limit}."),
+            None => operation.result_too_large(self.plan),
         };
         let message = format!("The result is larger than {max} bytes.");
         ToolError::new(Category::TooLarge, "result_too_large", message, remedy).details(|details| {

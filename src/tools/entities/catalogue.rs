@@ -4,15 +4,16 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::argument::{Argument, arguments};
-use super::argument_error::{ArgumentError, nearest};
-use super::coerce::Arguments;
-use super::error::ToolError;
-use super::operation::Operation;
+use super::operation::{self, Operation};
 use super::plan::Plan;
-use super::spec::ToolSpec;
 use crate::entities::{self, Entity};
 use crate::foundation::json::Json;
+use crate::tools::argument::Argument;
+use crate::tools::argument_error::ArgumentError;
+use crate::tools::coerce::Arguments;
+use crate::tools::error::ToolError;
+use crate::tools::schema;
+use crate::tools::spec::ToolSpec;
 
 /// All tools, in a stable order.
 pub struct Catalogue {
@@ -28,7 +29,7 @@ pub struct Catalogue {
 pub struct Tool {
     pub spec: ToolSpec,
     pub(super) entity: &'static Entity,
-    pub(super) operation: Operation,
+    pub(super) operation: &'static dyn Operation,
     arguments: Vec<Argument>,
 }
 
@@ -38,7 +39,7 @@ impl Catalogue {
     pub fn new(new_uid: impl Fn() -> Uuid + Send + Sync + 'static) -> Self {
         let tools: Vec<_> = entities::ALL
             .iter()
-            .flat_map(|entity| Operation::ALL.map(|operation| Tool::new(entity, operation)))
+            .flat_map(|entity| operation::ALL.map(|operation| Tool::new(entity, operation)))
             .collect();
         let positions = tools
             .iter()
@@ -67,7 +68,7 @@ impl Catalogue {
     pub fn prepare(&self, name: &str, arguments: Json<'_>) -> Result<Plan, ToolError> {
         let Some(tool) = self.get(name) else {
             let names: Vec<_> = self.specs().map(|spec| spec.name.as_str()).collect();
-            return Err(ToolError::unknown_tool(name, nearest(name, &names)));
+            return Err(ToolError::unknown_tool(name, &names));
         };
         tool.plan(arguments, &self.new_uid)
             .map_err(|error| ToolError::invalid_argument(name, error))
@@ -83,10 +84,20 @@ impl std::fmt::Debug for Catalogue {
 }
 
 impl Tool {
-    fn new(entity: &'static Entity, operation: Operation) -> Self {
-        let arguments = arguments(entity, operation);
+    fn new(entity: &'static Entity, operation: &'static dyn Operation) -> Self {
+        let arguments = operation.arguments(entity);
+        let hints = operation.hints();
         Self {
-            spec: ToolSpec::new(entity, operation, &arguments),
+            spec: ToolSpec {
+                name: operation.tool_name(entity),
+                title: operation.tool_title(entity),
+                description: operation.describe(entity),
+                input_schema: schema::input(&arguments),
+                output_schema: operation.output_schema(),
+                hints,
+                toolset: entity.plural,
+                access: hints.access(),
+            },
             entity,
             operation,
             arguments,

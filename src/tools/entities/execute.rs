@@ -8,26 +8,18 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::api_error;
 use super::api_error::ErrorContext;
-use super::error::ToolError;
-use super::operation::Operation;
+use super::draft::include_deleted;
+use super::operation::Target;
 use super::parent;
 use super::payload::{Payload, SERVER_KEYS};
-use super::plan::{Plan, include_deleted};
-use super::result;
-use super::result::{Limits, ResultError, Success};
+use super::plan::{Plan, repeat};
 use crate::api::request::{Api, Reply, Request};
 use crate::foundation::json::Json;
-
-/// The progress of a call that takes several steps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    pub done: u32,
-    pub total: u32,
-    /// The step that begins now.
-    pub message: &'static str,
-}
+use crate::tools::error::ToolError;
+use crate::tools::result;
+use crate::tools::result::{Limits, ResultError, Success};
+use crate::tools::toolset::Progress;
 
 impl Plan {
     /// Executes the plan. `progress` is called before each step, if there are several.
@@ -69,7 +61,7 @@ impl Plan {
             .send(request)
             .await
             .map_err(|failure| context.unanswered(failure))?;
-        if let Some(effect) = self.own_effect(&reply, if_match) {
+        if let Some(effect) = self.operation.own_effect(&reply, if_match) {
             return self.read_back(api, limits, payload, effect, &reply).await;
         }
         match reply.status {
@@ -88,27 +80,13 @@ impl Plan {
         }
     }
 
-    /// The effect of an earlier attempt that may have caused this refusal.
-    fn own_effect(&self, reply: &Reply, if_match: Option<u64>) -> Option<Effect> {
-        let next = if_match.map(|version| version.saturating_add(1));
-        match (self.operation, reply.status) {
-            // The UID was generated for this call, so the item is probably its own, even if the
-            // request is not known to have been sent before.
-            (Operation::Create, 409) if api_error::already_exists(reply) => Some(Effect::New),
-            (Operation::Update, 412) if reply.doubtful => next.map(Effect::Replaced),
-            (Operation::Patch, 412) if reply.doubtful => next.map(Effect::Merged),
-            (Operation::Delete, 410) if reply.doubtful => Some(Effect::Tombstone),
-            _ => None,
-        }
-    }
-
     /// Turns a successful response into a result.
     fn read(&self, reply: &Reply, limits: &Limits) -> Result<Success, ResultError> {
-        match self.operation {
-            Operation::List => result::page(&reply.body, self.page, reply.has_next, limits),
+        match self.operation.target() {
+            Target::Collection => result::page(&reply.body, self.page, reply.has_next, limits),
             // The item of a successful write may be cut, so that its size is not reported as a
             // failure.
-            _ => result::item(&reply.body, !self.writes(), limits),
+            Target::NewItem | Target::Item => result::item(&reply.body, !self.writes(), limits),
         }
     }
 
@@ -146,7 +124,7 @@ impl Plan {
         request.if_match = request
             .if_match
             .or_else(|| item.member("version")?.as_u64());
-        request.repeat = self.operation.repeat(request.if_match);
+        request.repeat = repeat(self.operation, request.if_match);
         request.body = payload.finish();
         Ok(request)
     }
@@ -207,7 +185,7 @@ impl Plan {
 
 /// The state that a successful write leaves, by which a retry recognizes its earlier attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Effect {
+pub enum Effect {
     /// The first version, with exactly the payload that was sent.
     New,
     /// This version, with exactly the payload that was sent.

@@ -1,0 +1,80 @@
+//! The tools over ToolBridge's entities: the product of [`crate::entities`] and the
+//! [operations](operation), built once.
+//!
+//! A call takes two steps, so that nothing is sent if the arguments are invalid:
+//! [`Catalogue::prepare`] validates the arguments and returns a [`Plan`], and running the plan sends
+//! its requests and interprets the responses.
+
+mod api_error;
+mod catalogue;
+mod draft;
+mod execute;
+mod operation;
+mod parent;
+mod payload;
+mod plan;
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
+
+pub use catalogue::Catalogue;
+#[cfg(any(test, feature = "pieces"))]
+pub use plan::Plan;
+
+use super::result::Limits;
+use super::toolset::{Listed, Outcome, ToolCall, Toolset};
+
+/// The toolset of all entities.
+#[derive(Debug)]
+pub struct EntityTools {
+    catalogue: Catalogue,
+    limits: Limits,
+}
+
+impl EntityTools {
+    pub fn new(catalogue: Catalogue, limits: Limits) -> Self {
+        Self { catalogue, limits }
+    }
+}
+
+impl Toolset for EntityTools {
+    fn list(&self) -> Vec<Listed> {
+        self.catalogue.specs().map(Listed::from).collect()
+    }
+
+    fn call<'a>(&'a self, call: ToolCall<'a>) -> BoxFuture<'a, Outcome> {
+        let plan = match self.catalogue.prepare(call.name, call.arguments) {
+            Ok(plan) => plan,
+            Err(error) => return ready(Outcome::failure(&error, call.correlation_id)).boxed(),
+        };
+        if let Some(uid) = plan.item() {
+            let _ = call.item.set(uid);
+        }
+        let work = async move {
+            match plan.run(call.api, &self.limits, call.progress).await {
+                Ok(success) => Outcome::success(success.text),
+                Err(error) => Outcome::failure(&error, call.correlation_id),
+            }
+        };
+        work.boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn serves_the_specs_of_the_catalogue() {
+        let catalogue = || Catalogue::new(uuid::Uuid::now_v7);
+        let served = EntityTools::new(catalogue(), Limits::default()).list();
+        let catalogue = catalogue();
+        assert_eq!(served.len(), catalogue.specs().len());
+        for (served, spec) in served.iter().zip(catalogue.specs()) {
+            assert_eq!(
+                serde_json::to_value(&served.tool).unwrap(),
+                serde_json::to_value(spec).unwrap()
+            );
+        }
+    }
+}

@@ -1,0 +1,60 @@
+use http::Method;
+use serde_json::{Map, Value};
+
+use super::shared::{uid, writes, written_schema};
+use super::{Operation, Target};
+use crate::api::request::Reply;
+use crate::entities::Entity;
+use crate::tools::argument::Argument;
+use crate::tools::entities::execute::Effect;
+use crate::tools::spec::Hints;
+
+/// Deletes an item.
+#[derive(Debug)]
+pub struct Delete;
+
+impl Operation for Delete {
+    fn verb(&self) -> &'static str {
+        "delete"
+    }
+
+    fn title(&self) -> &'static str {
+        "Delete"
+    }
+
+    fn describe(&self, entity: &Entity) -> String {
+        let Entity { label, key, .. } = entity;
+        format!(
+            "Deletes a {label}; it cannot be restored, only read with include_deleted. \
+             To put it away instead, use archive_{key}."
+        )
+    }
+
+    fn hints(&self) -> Hints {
+        writes(true, true)
+    }
+
+    fn arguments(&self, _entity: &Entity) -> Vec<Argument> {
+        vec![uid()]
+    }
+
+    fn output_schema(&self) -> Map<String, Value> {
+        written_schema()
+    }
+
+    fn target(&self) -> Target {
+        Target::Item
+    }
+
+    fn method(&self) -> Method {
+        Method::DELETE
+    }
+
+    fn is_repeatable(&self, _if_match: Option<u64>) -> bool {
+        true
+    }
+
+    fn own_effect(&self, reply: &Reply, _if_match: Option<u64>) -> Option<Effect> {
+        (reply.status == 410 && reply.doubtful).then_some(Effect::Tombstone)
+    }
+}

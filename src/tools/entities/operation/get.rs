@@ -1,0 +1,56 @@
+use http::Method;
+use serde_json::{Map, Value};
+
+use super::shared::{READS, include_deleted, item_schema, uid};
+use super::{Operation, Target};
+use crate::entities::Entity;
+use crate::tools::argument::Argument;
+use crate::tools::entities::plan::Plan;
+use crate::tools::spec::Hints;
+
+/// Reads an item in full.
+#[derive(Debug)]
+pub struct Get;
+
+impl Operation for Get {
+    fn verb(&self) -> &'static str {
+        "get"
+    }
+
+    fn title(&self) -> &'static str {
+        "Read"
+    }
+
+    fn describe(&self, entity: &Entity) -> String {
+        let Entity { label, plural, .. } = entity;
+        format!("Reads one {label} in full. To find its UID, use list_{plural}.")
+    }
+
+    fn hints(&self) -> Hints {
+        READS
+    }
+
+    fn arguments(&self, _entity: &Entity) -> Vec<Argument> {
+        vec![uid(), include_deleted("Read it even if deleted.")]
+    }
+
+    fn output_schema(&self) -> Map<String, Value> {
+        item_schema()
+    }
+
+    fn target(&self) -> Target {
+        Target::Item
+    }
+
+    fn method(&self) -> Method {
+        Method::GET
+    }
+
+    fn is_repeatable(&self, _if_match: Option<u64>) -> bool {
+        true
+    }
+
+    fn result_too_large(&self, plan: &Plan) -> String {
+        format!("See its beginning in list_{}.", plan.entity.plural)
+    }
+}

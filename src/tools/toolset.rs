@@ -1,0 +1,136 @@
+//! A toolset: a group of tools that lists them and executes their calls.
+//!
+//! [`tools::all`](super::all) has every toolset. The MCP layer, the command line and the page ask
+//! that list, so adding a toolset takes no change there.
+
+use std::sync::{Arc, OnceLock};
+
+use futures::future::BoxFuture;
+use rmcp::model::{Tool, ToolAnnotations};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::error::ToolError;
+use super::result::value_of;
+use super::spec::{Access, ToolSpec};
+use crate::api::Session;
+use crate::foundation::json::Json;
+
+/// A source of tools.
+pub trait Toolset: Send + Sync + 'static {
+    /// Its tools, in the order in which clients see them. Called at start only.
+    fn list(&self) -> Vec<Listed>;
+
+    /// Begins a call of one of its tools. An implementation must send nothing if the arguments are
+    /// invalid.
+    fn call<'a>(&'a self, call: ToolCall<'a>) -> BoxFuture<'a, Outcome>;
+}
+
+/// A tool, and what is needed to decide who may use it.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    pub tool: Tool,
+    /// The name by which filters and scopes select the tool: `chat_messages`.
+    pub toolset: &'static str,
+    pub access: Access,
+}
+
+/// One call of one tool.
+pub struct ToolCall<'a> {
+    pub name: &'a str,
+    pub arguments: Json<'a>,
+    /// A connection to the API on behalf of the caller, for this call only.
+    ///
+    /// The type is concrete because the trait `Api` has generic futures and is not object-safe.
+    /// Tests of toolsets use a scripted API on a socket instead.
+    pub api: &'a Session,
+    pub correlation_id: &'a str,
+    /// Set by the toolset to the item that the call is about, before anything is sent.
+    pub item: &'a OnceLock<Uuid>,
+    /// Called before each step of a call that takes several.
+    pub progress: &'a (dyn Fn(Progress) + Send + Sync),
+}
+
+/// The progress of a call that takes several steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    pub done: u32,
+    pub total: u32,
+    /// The step that begins now.
+    pub message: &'static str,
+}
+
+/// The result of a call: the text for the caller, and details of a failure for the records.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The result or the error, as compact JSON.
+    pub text: String,
+    /// Set if the call failed.
+    pub failed: Option<Failed>,
+}
+
+/// The details of a failed call, for logs, metrics and the audit trail.
+#[derive(Debug, Clone)]
+pub struct Failed {
+    /// The error's stable code.
+    pub code: String,
+    pub category: String,
+    /// The status of the API's response, if that caused the failure.
+    pub status: Option<u16>,
+    /// Details that are logged but never sent to the caller.
+    pub log_only: Option<String>,
+}
+
+impl Outcome {
+    /// The outcome of a successful call. `text` is compact JSON.
+    pub fn success(text: String) -> Self {
+        Self { text, failed: None }
+    }
+
+    /// The outcome of a failed call.
+    pub fn failure(error: &ToolError, correlation_id: &str) -> Self {
+        let body = error.body(correlation_id);
+        let category = body.pointer("/error/category").and_then(Value::as_str);
+        Self {
+            text: body.to_string(),
+            failed: Some(Failed {
+                code: error.code.clone().into_owned(),
+                category: category.unwrap_or_default().to_owned(),
+                status: error.details.status,
+                log_only: error.log_only.as_deref().map(str::to_owned),
+            }),
+        }
+    }
+
+    /// The parsed text.
+    pub fn value(&self) -> Value {
+        value_of(&self.text)
+    }
+}
+
+impl From<&ToolSpec> for Listed {
+    fn from(spec: &ToolSpec) -> Self {
+        let hints = spec.hints;
+        let annotations = ToolAnnotations::from_raw(
+            None,
+            Some(hints.read_only),
+            hints.destructive,
+            Some(hints.idempotent),
+            Some(hints.open_world),
+        );
+        let tool = Tool::new(
+            spec.name.clone(),
+            spec.description.clone(),
+            Arc::new(spec.input_schema.clone()),
+        );
+        let tool = tool
+            .with_title(spec.title.clone())
+            .with_raw_output_schema(Arc::new(spec.output_schema.clone()))
+            .with_annotations(annotations);
+        Self {
+            tool,
+            toolset: spec.toolset,
+            access: spec.access,
+        }
+    }
+}
