@@ -14,6 +14,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
+use crate::api::Features;
 use crate::api::headers::Headers;
 use crate::api::signature::version2::{Bound, Hashed};
 use crate::api::signature::{Signer, Versions};
@@ -83,11 +84,15 @@ pub fn piece(name: &str) -> Box<dyn FnMut()> {
 }
 
 fn surface() -> ToolRegistry {
-    ToolRegistry::new(tools::all(Limits::default()), &Narrowing::default())
+    ToolRegistry::new(
+        &tools::all(Limits::default()),
+        &Narrowing::default(),
+        Features::ALL,
+    )
 }
 
 fn catalogue() -> Catalogue {
-    Catalogue::new(uuid::Uuid::now_v7)
+    Catalogue::new(uuid::Uuid::now_v7, Features::NONE)
 }
 
 fn note(content: usize) -> Value {

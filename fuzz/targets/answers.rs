@@ -14,6 +14,7 @@ use futures::FutureExt;
 use serde_json::{Map, Value, json};
 
 use super::{Catalogue, Limits, ToolError};
+use crate::api::Features;
 use crate::api::request::{Api, ApiError, Reply, Request};
 use crate::foundation::json::Json;
 
@@ -25,7 +26,7 @@ const LIMITS: Limits = Limits {
 const LONGEST_TEXT: usize = 281;
 
 thread_local! {
-    static CATALOGUE: LazyCell<Catalogue> = LazyCell::new(|| Catalogue::new(uuid::Uuid::now_v7));
+    static CATALOGUE: LazyCell<Catalogue> = LazyCell::new(|| Catalogue::new(uuid::Uuid::now_v7, Features::NONE));
 }
 
 struct Says(Reply);

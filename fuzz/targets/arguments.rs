@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::entities::Plan;
 use super::{Catalogue, ToolError};
+use crate::api::Features;
 use crate::api::target;
 use crate::entities;
 use crate::foundation::json::Json;
@@ -28,7 +29,7 @@ const DEEPEST_BODY: usize = 64;
 const LONGEST_WORDS: usize = 1500;
 
 thread_local! {
-    static CATALOGUE: LazyCell<Catalogue> = LazyCell::new(|| Catalogue::new(|| NEW));
+    static CATALOGUE: LazyCell<Catalogue> = LazyCell::new(|| Catalogue::new(|| NEW, Features::NONE));
 }
 
 pub fn feed(input: &[u8]) {

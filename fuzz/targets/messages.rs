@@ -31,6 +31,7 @@ use super::jsonrpc::structured_content::fill_response;
 use super::jsonrpc::validate::{id_in_beginning, unreadable, validate};
 use crate::api;
 use crate::api::ApiClient;
+use crate::api::Features;
 use crate::auth;
 use crate::auth::Verifier;
 use crate::auth::challenge::Challenge;
@@ -38,7 +39,7 @@ use crate::foundation::clock::Clock;
 use crate::foundation::token_secret::Secret;
 use crate::mcp;
 use crate::mcp::{Caller, Callers, Server, ToolAccess, Via};
-use crate::tools::{Catalogue, EntityTools, Limits, Listed, Outcome, ToolCall, Toolset};
+use crate::tools::{EntityTools, Limits, Listed, Outcome, ToolCall, Toolset};
 use crate::workers::Workers;
 
 /// For `sub` "ada", until 2100, under [`SECRET`].
@@ -50,8 +51,8 @@ const ABOUT: &str = "the-only-one";
 struct Echo(EntityTools);
 
 impl Toolset for Echo {
-    fn list(&self) -> Vec<Listed> {
-        self.0.list()
+    fn list(&self, features: Features) -> Vec<Listed> {
+        self.0.list(features)
     }
 
     fn call<'a>(&'a self, call: ToolCall<'a>) -> BoxFuture<'a, Outcome> {
@@ -124,10 +125,7 @@ impl Stage {
             ..api::Settings::default()
         };
         let upstream = ApiClient::new(nowhere, Clock::system(), &Workers::none()).unwrap();
-        let tools = Echo(EntityTools::new(
-            Catalogue::new(uuid::Uuid::now_v7),
-            Limits::default(),
-        ));
+        let tools = Echo(EntityTools::new(uuid::Uuid::now_v7, Limits::default()));
         let server = Server::new(
             vec![Arc::new(tools)],
             upstream.clone(),

@@ -11,6 +11,7 @@ mod classify;
 pub mod client;
 mod concurrency_limit;
 mod connection_pool;
+mod features;
 pub mod headers;
 mod http1;
 mod http_client;
@@ -49,6 +50,8 @@ pub use breaker::Settings as Breaking;
 use client::{Client, ClientError};
 use concurrency_limit::ConcurrencyLimit;
 pub use concurrency_limit::Settings as Calls;
+pub use features::Features;
+use features::KnownFeatures;
 #[cfg(any(test, feature = "pieces"))]
 pub use http_client::target;
 pub use readiness::{NotReadyError, has_no_readyz};
@@ -148,6 +151,7 @@ struct Inner {
     breaker: Arc<Breaker>,
     retries: Retries,
     concurrency: ConcurrencyLimit,
+    features: KnownFeatures,
     settings: Settings,
 }
 
@@ -162,6 +166,7 @@ impl ApiClient {
             breaker: Arc::new(Breaker::new(settings.breaker)),
             retries: Retries::new(settings.max_attempts),
             concurrency: ConcurrencyLimit::new(settings.calls),
+            features: KnownFeatures::default(),
             settings,
         })))
     }
@@ -183,7 +188,37 @@ impl ApiClient {
 
     /// Whether the API would serve a call now.
     pub async fn ready(&self) -> Result<(), NotReadyError> {
-        readiness::check(&self.0.client, self.0.settings.ready_timeout).await
+        readiness::check(&self.0.client, self.0.settings.ready_timeout).await?;
+        self.ask_for_features().await;
+        Ok(())
+    }
+
+    /// The features that the API is known to have: none before it has been asked.
+    pub fn features(&self) -> Features {
+        self.0.features.get().unwrap_or_default()
+    }
+
+    /// Like [`features`](Self::features), but asks the API if that has not happened yet. An API
+    /// that does not answer is not asked again for a second, and has no features meanwhile.
+    pub async fn known_features(&self) -> Features {
+        if self.0.features.get().is_none() {
+            self.ask_for_features().await;
+        }
+        self.features()
+    }
+
+    async fn ask_for_features(&self) {
+        let Inner {
+            client,
+            features,
+            settings,
+            ..
+        } = &*self.0;
+        if features.is_due()
+            && let Some(known) = readiness::features(client, settings.ready_timeout).await
+        {
+            features.set(known);
+        }
     }
 
     #[cfg(test)]

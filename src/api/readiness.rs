@@ -16,6 +16,7 @@ use http::Method;
 use serde::Deserialize;
 
 use super::client::{ApiAnswer, Client, Identity};
+use super::features::Features;
 use super::request::ApiError;
 use super::signature::{Signer, WINDOW_MS, version2};
 use crate::foundation::deadline::Deadline;
@@ -67,6 +68,8 @@ struct Info {
     time: Option<String>,
     #[serde(rename = "tenantSignature", default)]
     tenant_signature: TenantSignature,
+    #[serde(default)]
+    features: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -113,6 +116,21 @@ pub(crate) async fn check(client: &Client, within: Duration) -> Result<(), NotRe
             Err(why_refused(client.signer(), skew, &Info::read(&info)))
         }
         accepted => accepted,
+    }
+}
+
+/// The features of the API. `None` if it did not answer.
+pub(crate) async fn features(client: &Client, within: Duration) -> Option<Features> {
+    let answer = get(client, "/v1/sync/info", Deadline::after(within)).await;
+    let reply = answer.ok()?.reply;
+    match reply.status {
+        200 => {
+            let info = Info::read(&reply.body);
+            Some(Features::named(info.features.iter().map(String::as_str)))
+        }
+        // A compatible API without this route has no features.
+        404 | 405 => Some(Features::NONE),
+        _ => None,
     }
 }
 

@@ -19,6 +19,9 @@ pub static ALL: &[&Entity] = &[
     &chat_message::CHAT_MESSAGE,
 ];
 
+/// The key of every entity, in the same order.
+pub const KEYS: &[&str] = &["note", "task", "comment", "chat", "chat_message"];
+
 /// One kind of item that the API stores.
 #[derive(Debug)]
 pub struct Entity {
@@ -61,6 +64,8 @@ pub enum Kind {
         max: usize,
     },
     Choice(&'static [&'static str]),
+    /// A list of these words.
+    Choices(&'static [&'static str]),
     /// The name of one of the actions.
     Action(&'static [Action]),
     Flag,
@@ -150,6 +155,16 @@ impl Entity {
         })
     }
 
+    /// The parent in sentences: `note or task`.
+    #[must_use]
+    pub fn parent_label(&self) -> String {
+        let labels = self.parent_keys().into_iter().map(|key| {
+            let entity = Self::by_key(key);
+            entity.map_or(key, |entity| entity.label)
+        });
+        labels.collect::<Vec<_>>().join(" or ")
+    }
+
     /// The keys of the entities that the parent can belong to.
     #[must_use]
     pub fn parent_keys(&self) -> Vec<&'static str> {
@@ -169,7 +184,7 @@ impl Kind {
     #[must_use]
     pub fn choices(self) -> Option<Vec<&'static str>> {
         match self {
-            Self::Choice(words) => Some(words.to_vec()),
+            Self::Choice(words) | Self::Choices(words) => Some(words.to_vec()),
             Self::Action(actions) => Some(actions.iter().map(|action| action.name).collect()),
             _ => None,
         }

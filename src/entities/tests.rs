@@ -75,3 +75,9 @@ fn camel_case(name: &str) -> String {
         done + &word[..1].to_uppercase() + &word[1..]
     })
 }
+
+#[test]
+fn the_list_of_keys_is_complete() {
+    let keys: Vec<_> = ALL.iter().map(|entity| entity.key).collect();
+    assert_eq!(keys, KEYS);
+}

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::arguments::Arguments;
 use super::call_record::{CallEnding, CallRecord, FailureDetails, MessageContext, protocol};
 use super::caller::Caller;
-use super::tool_access::{AccessError, UnknownToolError};
+use super::tool_access::{AccessError, ToolRegistry, UnknownToolError};
 use super::{Inner, LONGEST_NAME, refusal};
 use crate::api::CallContext;
 use crate::telemetry::audit::Durable;
@@ -68,18 +68,16 @@ pub(super) async fn execute(
     // A caller may choose any name, so it is truncated before it is logged.
     let shown = name.chars().take(LONGEST_NAME).collect();
     let mut record = CallRecord::begin(shown, request.protocol);
-    record.set_caller(caller, &request.context, server.surface.has(name));
-    record.set_writes(server.surface.writes(name));
+    let tools = server.tools_for(name).await;
+    record.set_caller(caller, &request.context, tools.has(name));
+    record.set_writes(tools.writes(name));
     let mut pending = Pending {
         record: Some(record),
         caller,
         tenant: server.upstream.tenant(),
     };
     // Access comes first: a call that is out of reach is refused alike at any rate.
-    match server
-        .surface
-        .admit(name, caller.asked, &caller.principal.scopes)
-    {
+    match tools.admit(name, caller.asked, &caller.principal.scopes) {
         Ok(()) => {}
         Err(AccessError::Scope(scope)) => {
             let about = &caller.correlation_id;
@@ -98,7 +96,7 @@ pub(super) async fn execute(
         return CallOutcome::NoEnd;
     };
     // A panic is caught here: rmcp would leave the client without an answer.
-    let work = AssertUnwindSafe(run(server, &request, caller, record));
+    let work = AssertUnwindSafe(run(server, &tools, &request, caller, record));
     let ended = tokio::select! {
         biased;
         () = cancel.cancelled() => Err(CallEnding::Cancelled),
@@ -232,6 +230,7 @@ fn why(outcome: &Outcome) -> FailureDetails<'_> {
 
 async fn run(
     server: &Inner,
+    tools: &ToolRegistry,
     request: &CallRequest<'_>,
     caller: &Caller,
     record: &CallRecord,
@@ -257,12 +256,13 @@ async fn run(
     let call = ToolCall {
         name: request.name,
         arguments: request.arguments.json(),
+        features: tools.features(),
         api: &api,
         correlation_id: &caller.correlation_id,
         item: &record.item,
         progress: &progress,
     };
-    let work = server.surface.call(call)?;
+    let work = tools.call(call)?;
     match (listener, told) {
         // Boxed, which keeps the future of all other calls small.
         (Some((peer, token)), Some(told)) => Ok(Box::pin(followed(work, told, peer, token)).await),

@@ -20,6 +20,7 @@ mod tool_access;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::RwLock;
 use rmcp::ErrorData;
 use rmcp::RoleServer;
 use rmcp::model::{
@@ -29,7 +30,7 @@ use rmcp::model::{
     InitializeResultMethod, ListPromptsRequestMethod, ListPromptsResult,
     ListResourceTemplatesRequestMethod, ListResourceTemplatesResult, ListResourcesRequestMethod,
     ListResourcesResult, ListToolsRequestMethod, ListToolsResult, PaginatedRequestParams,
-    ProtocolVersion, ServerConfig,
+    ProtocolVersion, ServerConfig, Tool,
 };
 use rmcp::service::RequestContext;
 use tokio::time::Instant;
@@ -46,7 +47,7 @@ pub use tool_access::{
     AccessError, Narrowing, ToolAccess, ToolRegistry, UnknownToolError, UnknownToolsetError,
 };
 
-use crate::api::ApiClient;
+use crate::api::{ApiClient, Features};
 use crate::auth::Scopes;
 use crate::telemetry::metrics;
 use crate::tools::{Outcome, Toolset};
@@ -62,12 +63,45 @@ pub const LIST_TTL_MS: u64 = 5 * 60 * 1000;
 pub struct Server(Arc<Inner>);
 
 struct Inner {
-    surface: ToolRegistry,
+    toolsets: Vec<Arc<dyn Toolset>>,
+    narrowing: Narrowing,
+    /// The registry for the features that the API had last.
+    registry: RwLock<Arc<ToolRegistry>>,
     upstream: ApiClient,
     callers: Callers,
     /// Where there is a limit.
     rates: Option<Rates>,
     config: ServerConfig,
+}
+
+impl Inner {
+    /// The tools that there are with these features.
+    fn tools(&self, features: Features) -> Arc<ToolRegistry> {
+        let last = Arc::clone(&self.registry.read());
+        if last.features() == features {
+            return last;
+        }
+        let registry = ToolRegistry::new(&self.toolsets, &self.narrowing, features);
+        let registry = Arc::new(registry);
+        *self.registry.write() = Arc::clone(&registry);
+        registry
+    }
+
+    /// The tools that there are now. If `name` is none of them because the features are not known
+    /// yet, they are asked for.
+    async fn tools_for(&self, name: &str) -> Arc<ToolRegistry> {
+        let tools = self.tools(self.upstream.features());
+        // Over stdio no readiness check has asked for them before the first call.
+        if tools.is_unavailable(name) || matches!(self.callers, Callers::Fixed(_)) {
+            return self.known_tools().await;
+        }
+        tools
+    }
+
+    /// Like [`tools`](Self::tools), but asks the API for its features if they are not known.
+    async fn known_tools(&self) -> Arc<ToolRegistry> {
+        self.tools(self.upstream.known_features().await)
+    }
 }
 
 impl Server {
@@ -77,11 +111,15 @@ impl Server {
         callers: Callers,
         settings: &Settings,
     ) -> Self {
-        let surface = ToolRegistry::new(toolsets, &settings.narrowing);
+        let every = ToolRegistry::new(&toolsets, &settings.narrowing, Features::ALL);
         let config = server_info::config(settings);
-        metrics::tools_are(surface.names());
+        metrics::tools_are(every.names());
+        let narrowing = settings.narrowing.clone();
+        let registry = ToolRegistry::new(&toolsets, &narrowing, upstream.features());
         Self(Arc::new(Inner {
-            surface,
+            toolsets,
+            narrowing,
+            registry: RwLock::new(Arc::new(registry)),
             upstream,
             callers,
             rates: Rates::new(settings.rate, Instant::now()),
@@ -89,16 +127,21 @@ impl Server {
         }))
     }
 
-    /// Which tools there are, and for whom.
-    pub fn surface(&self) -> &ToolRegistry {
-        &self.0.surface
+    /// The tools that there are with the features that the API is known to have.
+    pub fn tools(&self) -> Arc<ToolRegistry> {
+        self.0.tools(self.0.upstream.features())
+    }
+
+    /// Every tool that there can be, whatever features the API has.
+    pub fn every_tool(&self) -> ToolRegistry {
+        ToolRegistry::new(&self.0.toolsets, &self.0.narrowing, Features::ALL)
     }
 
     /// Whether there is such a tool, and within this caller's reach.
     pub fn has_for(&self, tool: &str, caller: &Caller) -> bool {
-        let surface = &self.0.surface;
-        surface.has(tool)
-            && surface
+        let tools = self.tools();
+        tools.has(tool)
+            && tools
                 .admit(tool, caller.asked, &caller.principal.scopes)
                 .is_ok()
     }
@@ -109,19 +152,16 @@ impl Server {
     }
 
     /// The tools that this caller may see, encoded.
-    pub fn list_for(&self, caller: &Caller) -> Bytes {
-        let surface = &self.0.surface;
-        surface.encoded(surface.reach(caller.asked, &caller.principal.scopes))
+    pub async fn list_for(&self, caller: &Caller) -> Bytes {
+        let tools = self.0.known_tools().await;
+        tools.encoded(tools.reach(caller.asked, &caller.principal.scopes))
     }
 
     /// The scope without which this caller may not call the tool, and what a model is told. `None` when scopes do not
     /// stand in the way.
     pub fn lacks_scope(&self, tool: &str, caller: &Caller) -> Option<(String, Outcome)> {
-        match self
-            .0
-            .surface
-            .admit(tool, caller.asked, &caller.principal.scopes)
-        {
+        let tools = self.tools();
+        match tools.admit(tool, caller.asked, &caller.principal.scopes) {
             Err(AccessError::Scope(scope)) => {
                 let outcome = out_of_scope(tool, &scope, &caller.correlation_id);
                 Some((scope, outcome))
@@ -177,8 +217,7 @@ impl rmcp::ServerHandler for Server {
                 None,
             ));
         }
-        let mut result =
-            ListToolsResult::with_all_items(self.0.surface.tools(self.reach(&context).await));
+        let mut result = ListToolsResult::with_all_items(self.listed(&context).await);
         if is_modern(&context) {
             // The list depends on what the caller may do.
             result.ttl_ms = Some(LIST_TTL_MS);
@@ -265,13 +304,16 @@ fn unknown_method(method: &str) -> ErrorData {
 }
 
 impl Server {
-    async fn reach(&self, context: &RequestContext<RoleServer>) -> ToolAccess {
-        match self.0.callers.identify(context).await {
-            Ok(caller) => self.0.surface.reach(caller.asked, &caller.principal.scopes),
-            // Only a pipe gets here without a good token: its calls will say what is wrong, which a model can pass on,
-            // while a client that finds no tools asks no more.
-            Err(_) => self.0.surface.reach(ToolAccess::ALL, &Scopes::All),
-        }
+    async fn listed(&self, context: &RequestContext<RoleServer>) -> Vec<Tool> {
+        let tools = self.0.known_tools().await;
+        let reach = match self.0.callers.identify(context).await {
+            Ok(caller) => tools.reach(caller.asked, &caller.principal.scopes),
+            // Only over stdio can a request get here without a valid token. All tools are listed: a
+            // call's error explains what is wrong with the token, while a client that sees no tools
+            // makes no calls.
+            Err(_) => tools.reach(ToolAccess::ALL, &Scopes::All),
+        };
+        tools.tools(reach)
     }
 }
 

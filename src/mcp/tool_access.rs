@@ -5,13 +5,14 @@
 //! bits. Their intersection is a bitwise `and`, and two requests that may use the same tools have
 //! the same [`ToolAccess`], which keys the cache of encoded lists.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use rmcp::model::Tool;
 
+use crate::api::Features;
 use crate::auth::Scopes;
 use crate::tools::{Access, Listed, Outcome, ToolCall, ToolError, Toolset};
 
@@ -70,6 +71,8 @@ pub struct UnknownToolsetError {
 /// Why a request may not call a tool that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccessError {
+    /// The API lacks a feature that it needs.
+    Api,
     /// The server's settings exclude it.
     Server,
     /// The filter of the request excludes it.
@@ -85,7 +88,10 @@ pub struct UnknownToolError(pub String);
 /// Every tool with the permission that it requires and the toolset that executes it. Built once and
 /// shared by all requests.
 pub struct ToolRegistry {
+    features: Features,
     tools: Vec<Tool>,
+    /// The names of tools that need a feature which the API lacks.
+    unavailable: HashSet<String>,
     /// The requirement of each tool, in the order of `tools`.
     needs: Vec<Need>,
     /// The toolset that executes each tool, in the order of `tools`.
@@ -111,14 +117,21 @@ struct Need {
 }
 
 impl ToolRegistry {
-    /// Builds the registry of the tools of all `sources`. If `narrowing` names an unknown
+    /// Builds the registry of the tools that all `sources` have with these features. If `narrowing` names an unknown
     /// toolset, no tool is served; the configuration rejects such a name at start.
-    pub fn new(sources: Vec<Arc<dyn Toolset>>, narrowing: &Narrowing) -> Self {
-        let (mut tools, mut needs, mut toolsets) =
-            (Vec::new(), Vec::new(), Vec::<&'static str>::new());
-        let listed = sources.into_iter().flat_map(|source| {
-            let listed = source.list().into_iter();
-            listed.map(move |listed| (listed, Arc::clone(&source)))
+    pub fn new(sources: &[Arc<dyn Toolset>], narrowing: &Narrowing, features: Features) -> Self {
+        // The permission of a toolset does not depend on the features.
+        let (mut toolsets, mut unavailable) = (Vec::<&'static str>::new(), HashSet::new());
+        for listed in sources.iter().flat_map(|source| source.list(Features::ALL)) {
+            if !toolsets.contains(&listed.toolset) {
+                toolsets.push(listed.toolset);
+            }
+            unavailable.insert(listed.tool.name.into_owned());
+        }
+        let (mut tools, mut needs) = (Vec::new(), Vec::new());
+        let listed = sources.iter().flat_map(|source| {
+            let listed = source.list(features).into_iter();
+            listed.map(|listed| (listed, Arc::clone(source)))
         });
         let (listed, sources): (Vec<_>, Vec<_>) = listed.unzip();
         for Listed {
@@ -128,13 +141,10 @@ impl ToolRegistry {
         } in listed
         {
             let position = toolsets.iter().position(|known| *known == toolset);
-            let position = position.unwrap_or_else(|| {
-                toolsets.push(toolset);
-                toolsets.len() - 1
-            });
+            unavailable.remove(&*tool.name);
             tools.push(tool);
             needs.push(Need {
-                reach: ToolAccess::single(position, access),
+                reach: ToolAccess::single(position.unwrap_or(usize::MAX), access),
                 toolset,
                 access,
             });
@@ -158,7 +168,9 @@ impl ToolRegistry {
             .iter()
             .fold(ToolAccess::NONE, |whole, need| whole.or(need.reach));
         let mut registry = Self {
+            features,
             tools,
+            unavailable,
             needs,
             sources,
             positions,
@@ -240,7 +252,11 @@ impl ToolRegistry {
             .get(name)
             .and_then(|position| self.needs.get(*position))
         else {
-            return Ok(());
+            return if self.unavailable.contains(name) {
+                Err(AccessError::Api)
+            } else {
+                Ok(())
+            };
         };
         if !self.served.covers(need.reach) {
             Err(AccessError::Server)
@@ -251,6 +267,11 @@ impl ToolRegistry {
         } else {
             Ok(())
         }
+    }
+
+    /// The features with which it was built.
+    pub fn features(&self) -> Features {
+        self.features
     }
 
     /// Begins a call of a tool, whether or not the caller may use it: [`admit`](Self::admit)
@@ -285,6 +306,11 @@ impl ToolRegistry {
     /// The names of all tools, even of those that are not served.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tools.iter().map(|tool| &*tool.name)
+    }
+
+    /// Whether the tool needs a feature that the API is not known to have.
+    pub fn is_unavailable(&self, name: &str) -> bool {
+        self.unavailable.contains(name)
     }
 
     /// Whether the tool exists, even if it is not served.
@@ -351,6 +377,7 @@ impl AccessError {
     /// Explains to the caller that the name is right but the tool is not available.
     pub fn sentence(&self) -> &'static str {
         match self {
+            Self::Api => "It exists, but the REST API behind this server does not offer it.",
             Self::Server => "It exists, but this server is set to serve without it.",
             Self::Request => {
                 "It exists, but this connection leaves it out: its client narrows the tools with X-MCP-Toolsets, \

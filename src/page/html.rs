@@ -37,7 +37,7 @@ pub fn document(page: &Page, visit: &Visit<'_>) -> Markup {
                 main #main {
                     (introduction(&entry))
                     (connect(page, &entry))
-                    (tools(&page.toolsets))
+                    (tools(&(page.toolsets)()))
                 }
                 footer {
                     p {

@@ -16,9 +16,9 @@ mod tests;
 pub use self::policy::HEADERS;
 
 /// The parts that are the same for every request.
-#[derive(Debug)]
 pub struct Page {
-    toolsets: Vec<Toolset>,
+    /// The tools that there are now: they depend on the features of the API.
+    toolsets: Box<dyn Fn() -> Vec<Toolset> + Send + Sync>,
     signs_in: bool,
     /// The content security policy.
     pub policy: String,
@@ -49,9 +49,12 @@ pub struct Visit<'a> {
 
 impl Page {
     /// `signs_in` means that clients can discover an authorization server.
-    pub fn new(toolsets: Vec<Toolset>, signs_in: bool) -> Self {
+    pub fn new(
+        toolsets: impl Fn() -> Vec<Toolset> + Send + Sync + 'static,
+        signs_in: bool,
+    ) -> Self {
         Self {
-            toolsets,
+            toolsets: Box::new(toolsets),
             signs_in,
             policy: policy::content(),
         }

@@ -18,7 +18,7 @@ fn toolsets() -> Vec<Toolset> {
 }
 
 fn rendered(signs_in: bool, url: &str, ready: bool) -> String {
-    Page::new(toolsets(), signs_in).render(&Visit { url, ready })
+    Page::new(toolsets, signs_in).render(&Visit { url, ready })
 }
 
 fn usual() -> String {
@@ -39,7 +39,7 @@ fn markup(page: &str) -> String {
 fn the_policy_allows_only_the_embedded_texts() {
     use base64::Engine;
     use sha2::{Digest, Sha256};
-    let (page, policy) = (usual(), Page::new(Vec::new(), false).policy);
+    let (page, policy) = (usual(), Page::new(Vec::new, false).policy);
     for (tag, directive) in [("style", "style-src"), ("script", "script-src")] {
         let (_, after) = page.split_once(&format!("<{tag}>")).unwrap();
         let (embedded, rest) = after.split_once(&format!("</{tag}>")).unwrap();

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use super::api_error_body::ApiErrorBody;
 use super::error::{Category, ToolError};
-use crate::api::request::{NoAccess, Reply};
+use crate::api::request::{ApiError, NoAccess, Reply};
 
 /// The length, in characters, to which an unexpected body is truncated in the log.
 const MAX_LOGGED: usize = 2000;
@@ -14,6 +15,77 @@ const OVERLOAD_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The code for a response that the contract does not define.
 pub(crate) const API_ERROR: &str = "api_error";
+
+/// The error for a response that means the same on every route, if this status is one.
+pub(crate) fn refused(status: u16, body: &ApiErrorBody) -> Option<ToolError> {
+    Some(match status {
+        401 => token_rejected(),
+        403 if body.refuses_tenant() => tenant_refused(),
+        403 => permission_denied(),
+        409 if body.reason == "epoch_mismatch" => session_lost(),
+        428 => session_lost(),
+        429 => rate_limited(),
+        502..=504 => api_unavailable(),
+        _ => return None,
+    })
+}
+
+/// The error for a request without a response, if a repetition of the call does no harm.
+pub(crate) fn unanswered(failure: ApiError, tool: &str) -> ToolError {
+    match failure {
+        ApiError::Unreachable => ToolError::new(
+            Category::Unavailable,
+            "api_unreachable",
+            "The ToolBridge API cannot be reached.",
+            format!("Nothing was changed; call {tool} again in a moment."),
+        ),
+        ApiError::TimedOut { .. } => ToolError::new(
+            Category::Timeout,
+            "api_timeout",
+            "The ToolBridge API did not answer in time.",
+            format!("Nothing was changed; call {tool} again in a moment."),
+        ),
+        ApiError::AnswerLost => ToolError::new(
+            Category::Unavailable,
+            "api_unreachable",
+            "The connection to the ToolBridge API broke before it answered.",
+            format!("Nothing was changed; call {tool} again."),
+        ),
+        ApiError::AnswerTooLarge { limit } => too_large(None, limit, tool),
+        ApiError::SessionRefused(reply) => session_refused(&reply),
+        ApiError::NoAccess(why) => no_access(why),
+        ApiError::CircuitOpen { retry_in } => circuit_open(retry_in),
+        ApiError::NoMemoryForAnswer | ApiError::Overloaded => overloaded(),
+        ApiError::Cancelled => ToolError::new(
+            Category::Timeout,
+            "cancelled",
+            "The call was cancelled.",
+            format!("Nothing was changed; call {tool} again if it is still needed."),
+        ),
+    }
+}
+
+/// The error for a result that exceeds the limit, for tools without a page size that would fit.
+pub(crate) fn too_large(size: Option<usize>, max: usize, tool: &str) -> ToolError {
+    let message = format!("The result is larger than {max} bytes.");
+    let remedy = format!("Call {tool} again for less at once, with a lower limit for example.");
+    ToolError::new(Category::TooLarge, "result_too_large", message, remedy).details(|details| {
+        details.size_bytes = size;
+        details.max_bytes = Some(max);
+    })
+}
+
+/// The error for a response that the contract does not define, to a tool that only reads.
+pub(crate) fn unexpected(status: u16, tool: &str) -> ToolError {
+    let temporary = status >= 500;
+    let remedy = if temporary {
+        format!("Call {tool} once more; if it fails again, tell the user.")
+    } else {
+        "Tell the user, and give them the correlation_id for whoever runs the server.".to_owned()
+    };
+    let message = "The ToolBridge API failed to do what was asked.";
+    ToolError::new(Category::Internal, API_ERROR, message, remedy).retryable(temporary)
+}
 
 /// The error for a session that the API refused. The request itself was not sent.
 pub(crate) fn session_refused(reply: &Reply) -> ToolError {

@@ -125,20 +125,9 @@ pub(crate) fn read<'a>(
             .received(value)),
         },
         Kind::Texts => {
-            let list = unquoted(value);
-            let items = Json::trusted(&list);
-            if !items.is_array() {
-                return Err(ArgumentError::new(
-                    name,
-                    "must be a list of strings like [\"a\",\"b\"]",
-                )
-                .received(items));
-            }
-            match items
-                .elements()
-                .enumerate()
-                .find(|(_, item)| !item.is_string())
-            {
+            let list = read_list(name, value)?;
+            let mut items = Json::trusted(&list).elements().enumerate();
+            match items.find(|(_, item)| !item.is_string()) {
                 Some((at, item)) => Err(ArgumentError::new(
                     format!("{name}[{at}]"),
                     "must be a string",
@@ -146,6 +135,13 @@ pub(crate) fn read<'a>(
                 .received(item)),
                 None => Ok(list),
             }
+        }
+        Kind::Choices(words) => {
+            let list = read_list(name, value)?;
+            for (at, item) in Json::trusted(&list).elements().enumerate() {
+                read_choice(&format!("{name}[{at}]"), words, item)?;
+            }
+            Ok(list)
         }
         Kind::Object => {
             let object = unquoted(value);
@@ -155,6 +151,17 @@ pub(crate) fn read<'a>(
                 Err(ArgumentError::new(name, "must be an object").received(Json::trusted(&object)))
             }
         }
+    }
+}
+
+/// A list, given as such or as a JSON string.
+fn read_list<'a>(name: &str, value: Json<'a>) -> Result<ArgumentValue<'a>, ArgumentError> {
+    let list = unquoted(value);
+    if Json::trusted(&list).is_array() {
+        Ok(list)
+    } else {
+        let problem = "must be a list of strings like [\"a\",\"b\"]";
+        Err(ArgumentError::new(name, problem).received(Json::trusted(&list)))
     }
 }
 

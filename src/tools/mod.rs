@@ -12,16 +12,20 @@ mod argument_error;
 mod coerce;
 mod entities;
 mod error;
+mod find;
 mod json_text;
 mod result;
 mod rfc3339;
 mod schema;
+mod snake_case;
 mod spec;
 mod toolset;
 
 use std::sync::Arc;
 
 use uuid::Uuid;
+
+use crate::api::Features;
 
 #[cfg(any(test, feature = "pieces"))]
 pub use entities::{Catalogue, EntityTools};
@@ -37,14 +41,18 @@ pub use toolset::{Listed, Outcome, Progress, ToolCall, Toolset};
 /// Every toolset, in the order in which clients see their tools.
 pub fn all(limits: Limits) -> Vec<Arc<dyn Toolset>> {
     // UIDs of version 7 sort by creation time.
-    let catalogue = entities::Catalogue::new(Uuid::now_v7);
-    vec![Arc::new(entities::EntityTools::new(catalogue, limits))]
+    vec![
+        Arc::new(entities::EntityTools::new(Uuid::now_v7, limits)),
+        Arc::new(find::FindTools::new(limits)),
+    ]
 }
 
 /// The names of all toolsets, by which filters select tools.
 pub fn toolset_names() -> Vec<&'static str> {
     let toolsets = all(Limits::default());
-    let listed = toolsets.iter().flat_map(|toolset| toolset.list());
+    let listed = toolsets
+        .iter()
+        .flat_map(|toolset| toolset.list(Features::ALL));
     let mut names: Vec<_> = listed.map(|listed| listed.toolset).collect();
     names.dedup();
     names

@@ -42,6 +42,10 @@ fn property(argument: &Argument) -> Map<String, Value> {
             ("type", json!("string")),
             ("enum", json!(argument.kind.choices())),
         ]),
+        Kind::Choices(words) => object([
+            ("type", json!("array")),
+            ("items", json!({"type": "string", "enum": words})),
+        ]),
         Kind::Flag => object([("type", json!("boolean"))]),
         Kind::Integer { min, max } => {
             let mut schema = object([("type", json!("integer")), ("minimum", json!(min))]);

@@ -13,13 +13,14 @@ use uuid::Uuid;
 use super::error::ToolError;
 use super::result::value_of;
 use super::spec::{Access, ToolSpec};
-use crate::api::Session;
+use crate::api::{Features, Session};
 use crate::foundation::json::Json;
 
 /// A source of tools.
 pub trait Toolset: Send + Sync + 'static {
-    /// Its tools, in the order in which clients see them. Called at start only.
-    fn list(&self) -> Vec<Listed>;
+    /// The tools that it has with these features of the API, in the order in which clients see
+    /// them. Called when the features become known, not for each request.
+    fn list(&self, features: Features) -> Vec<Listed>;
 
     /// Begins a call of one of its tools. An implementation must send nothing if the arguments are
     /// invalid.
@@ -39,6 +40,8 @@ pub struct Listed {
 pub struct ToolCall<'a> {
     pub name: &'a str,
     pub arguments: Json<'a>,
+    /// The features with which the tool was listed.
+    pub features: Features,
     /// A connection to the API on behalf of the caller, for this call only.
     ///
     /// The type is concrete because the trait `Api` has generic futures and is not object-safe.

@@ -204,7 +204,7 @@ async fn call_leads_from_page_to_page() {
     }
     let first = person.runs(&["call", "list_chats", "limit=2"]).await.done();
     assert!(
-        first.out.contains("one") && first.out.contains("two") && !first.out.contains("three"),
+        first.out.contains("three") && first.out.contains("two") && !first.out.contains("one"),
         "{first}"
     );
     let more = first
@@ -218,7 +218,7 @@ async fn call_leads_from_page_to_page() {
         .collect();
     let second = person.runs(&words).await.done();
     assert!(
-        second.out.contains("three") && !second.out.contains("one"),
+        second.out.contains("one") && !second.out.contains("three"),
         "{second}"
     );
     assert_eq!(second.err, "", "there is no third page: {second}");
@@ -273,7 +273,7 @@ async fn call_leaves_no_session_and_sends_only_what_it_must() {
     // The program is gone, so what it did not end by now it will never end.
     assert_eq!(
         forwarder.so_far(&person.0).lines(),
-        ["open", "GET /v1/notes?limit=50", "end"]
+        ["open", "GET /v1/notes?limit=50&order=newest", "end"]
     );
     let refused = person.runs(&["call", "list_notes", "limit=0"]).await;
     assert_eq!(

@@ -386,7 +386,7 @@ async fn no_cursor_bends_a_query() {
             let said: Vec<_> = form_urlencoded::parse(record.query.as_bytes())
                 .into_owned()
                 .collect();
-            let meant = [("limit", "50"), ("cursor", cursor)]
+            let meant = [("limit", "50"), ("cursor", cursor), ("order", "newest")]
                 .map(|(name, value)| (name.to_owned(), value.to_owned()));
             assert_eq!(said, meant);
         }

@@ -27,6 +27,7 @@ mod errors;
 mod exchange;
 mod family;
 mod faults;
+mod find;
 mod harness;
 mod hostile_crowd;
 mod hostile_heads;
@@ -80,6 +81,7 @@ fn main() -> ExitCode {
         exchange::tests(),
         family::tests(),
         faults::tests(),
+        find::tests(),
         hostile_crowd::tests(),
         hostile_heads::tests(),
         hostile_json::tests(),

@@ -38,8 +38,11 @@ async fn every_list_is_read_to_its_end() {
         }
         direct.end().await;
         for limit in [50, 115, 230, 1000] {
-            let (mut read, mut pages, mut arguments) =
-                (Vec::new(), 0, json!({"limit": limit, "full": true}));
+            let (mut read, mut pages, mut arguments) = (
+                Vec::new(),
+                0,
+                json!({"limit": limit, "full": true, "order": "oldest"}),
+            );
             loop {
                 let page = client
                     .call(&entity.tool("list"), arguments.clone())

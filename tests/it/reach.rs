@@ -39,6 +39,9 @@ fn tools_where(passes: impl Fn(&str, bool) -> bool) -> BTreeSet<String> {
             }
         }
     }
+    if passes("find", true) {
+        names.extend(["search", "fetch", "overview"].map(str::to_owned));
+    }
     names
 }
 
@@ -160,7 +163,7 @@ async fn a_challenge_names_the_scope_that_a_call_needs() {
         .await
         .json();
     let supported = document["scopes_supported"].as_array().unwrap();
-    assert_eq!(supported.len(), 12, "{document}");
+    assert_eq!(supported.len(), 13, "{document}");
     assert!(
         supported.contains(&json!("toolbridge:chat_messages:write")),
         "{document}"

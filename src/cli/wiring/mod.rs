@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::exit::{CliError, Exit};
-use crate::api::{ApiClient, CallContext};
+use crate::api::{ApiClient, CallContext, Features};
 use crate::auth::Verifier;
 use crate::config::Config;
 use crate::entities;
@@ -90,7 +90,9 @@ fn unfit(why: impl std::fmt::Display) -> CliError {
 
 pub fn entries() -> Result<Vec<Entry>, CliError> {
     let toolsets = tools::all(tools::Limits::default());
-    let tools = toolsets.iter().flat_map(|toolset| toolset.list());
+    let tools = toolsets
+        .iter()
+        .flat_map(|toolset| toolset.list(Features::ALL));
     tools
         .map(|listed| {
             Ok(Entry {
@@ -112,16 +114,23 @@ pub async fn call(
     name: &str,
     arguments: Map<String, Value>,
 ) -> Result<CallAnswer, CliError> {
-    let registry = ToolRegistry::new(
-        tools::all(settings::limits(config)),
-        &settings::narrowing(config),
-    );
     let correlation_id: Arc<str> = Uuid::now_v7().to_string().into();
     let verifier = Verifier::new(&settings::auth(config), Clock::system()).map_err(unfit)?;
     let principal = match verifier.verify(token.expose()).await {
         Ok(principal) => principal,
         Err(refusal) => return Ok(CallAnswer::from(unauthenticated(refusal, &correlation_id))),
     };
+    let upstream = ApiClient::new(
+        settings::upstream(config)?,
+        Clock::system(),
+        &Workers::none(),
+    )
+    .map_err(unfit)?;
+    let registry = ToolRegistry::new(
+        &tools::all(settings::limits(config)),
+        &settings::narrowing(config),
+        upstream.known_features().await,
+    );
     match registry.admit(name, ToolAccess::ALL, &principal.scopes) {
         Ok(()) => {}
         Err(AccessError::Scope(scope)) => {
@@ -140,12 +149,6 @@ pub async fn call(
         }
     }
 
-    let upstream = ApiClient::new(
-        settings::upstream(config)?,
-        Clock::system(),
-        &Workers::none(),
-    )
-    .map_err(unfit)?;
     let context = CallContext {
         correlation_id: Arc::clone(&correlation_id),
         traceparent: None,
@@ -162,6 +165,7 @@ pub async fn call(
     let call = ToolCall {
         name,
         arguments: Json::trusted(&arguments),
+        features: registry.features(),
         api: &session,
         correlation_id: &correlation_id,
         item: &item,

@@ -1,11 +1,17 @@
 //! Builds the page at `/` from the configuration and the tools.
 
 use crate::config::Config;
-use crate::mcp::ToolRegistry;
+use crate::mcp::{Server, ToolRegistry};
 use crate::page::{Page, Tool, Toolset};
 
-pub fn page(config: &Config, registry: &ToolRegistry) -> Page {
-    // Tools that this server does not offer do not appear on the page either.
+pub fn page(config: &Config, server: &Server) -> Page {
+    let server = server.clone();
+    let signs_in = !config.auth.authorization_servers.is_empty();
+    Page::new(move || toolsets(&server.tools()), signs_in)
+}
+
+/// The tools that this server offers, by toolset.
+fn toolsets(registry: &ToolRegistry) -> Vec<Toolset> {
     let tools_of = |toolset: &str| {
         let own = registry.served().filter(|(_, of)| *of == toolset);
         own.map(|(tool, _)| Tool {
@@ -19,10 +25,7 @@ pub fn page(config: &Config, registry: &ToolRegistry) -> Page {
         label: name.replace('_', " "),
         tools: tools_of(name),
     });
-    Page::new(
-        toolsets
-            .filter(|toolset| !toolset.tools.is_empty())
-            .collect(),
-        !config.auth.authorization_servers.is_empty(),
-    )
+    toolsets
+        .filter(|toolset| !toolset.tools.is_empty())
+        .collect()
 }

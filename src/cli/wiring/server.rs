@@ -51,14 +51,11 @@ async fn serve_callers(
     let upstream =
         ApiClient::new(settings::upstream(config)?, Clock::system(), &loops).map_err(unfit)?;
     let server = server(config, &upstream, Callers::Request);
-    let page = config
-        .server
-        .page
-        .then(|| page::page(config, server.surface()));
+    let page = config.server.page.then(|| page::page(config, &server));
     let mut app = App::new(
         settings::transport(config),
         Arc::clone(&verifier),
-        settings::challenge(&auth, server.surface()),
+        settings::challenge(&auth, &server.every_tool()),
         upstream.clone(),
         server,
     );

@@ -1,13 +1,15 @@
 //! Scopes and tool filters, applied to the real catalogue.
 
 use super::*;
+use crate::api::Features;
 use crate::entities;
 use crate::tools;
 
 fn surface(toolsets: Option<&[&str]>, read_only: bool) -> ToolRegistry {
     ToolRegistry::new(
-        tools::all(tools::Limits::default()),
+        &tools::all(tools::Limits::default()),
         &narrowing(toolsets, read_only),
+        Features::ALL,
     )
 }
 
@@ -31,6 +33,7 @@ fn seen(surface: &ToolRegistry, asked: ToolAccess, scopes: &Scopes) -> Vec<Strin
 fn each_scope_allows_its_tools_and_no_others() {
     let all = surface(None, false);
     let every = all.names().count();
+    let reads = all.names().filter(|name| !all.writes(name)).count();
     let notes_written = [
         "create_note",
         "update_note",
@@ -42,7 +45,7 @@ fn each_scope_allows_its_tools_and_no_others() {
     for (scopes, count, included, excluded) in [
         (
             &["toolbridge:read"][..],
-            10,
+            reads,
             "list_chat_messages",
             "create_note",
         ),
@@ -54,6 +57,9 @@ fn each_scope_allows_its_tools_and_no_others() {
             "",
         ),
         (&["toolbridge:notes:read"], 2, "get_note", "get_task"),
+        (&["toolbridge:notes:read"], 2, "list_notes", "search"),
+        (&["toolbridge:find:read"], 3, "search", "get_note"),
+        (&["toolbridge:find:write"], 0, "", "search"),
         (&["toolbridge:notes:write"], 6, "delete_note", "get_note"),
         (
             &["toolbridge:chats:read"],
@@ -63,7 +69,7 @@ fn each_scope_allows_its_tools_and_no_others() {
         ),
         (
             &["toolbridge:read", "toolbridge:notes:write"],
-            16,
+            reads + 6,
             "patch_note",
             "patch_task",
         ),
@@ -201,7 +207,10 @@ fn a_request_can_only_narrow() {
     let unknown = server
         .narrowed(&narrowing(Some(&["notes", "note"]), false))
         .unwrap_err();
-    assert_eq!((unknown.name.as_str(), unknown.known.len()), ("note", 5));
+    assert_eq!(
+        (unknown.name.as_str(), unknown.known),
+        ("note", tools::toolset_names())
+    );
 }
 
 #[test]
@@ -209,7 +218,8 @@ fn advertised_scopes_follow_the_entities_and_the_served_tools() {
     let all = surface(None, false);
     assert_eq!(all.scopes_asked(), ["toolbridge:read", "toolbridge:write"]);
     let supported = all.scopes_supported();
-    assert_eq!(supported.len(), 2 + 2 * entities::ALL.len());
+    assert_eq!(supported.len(), 2 + 2 * entities::ALL.len() + 1);
+    assert!(supported.contains(&"toolbridge:find:read".to_owned()));
     for entity in entities::ALL {
         for word in ["read", "write"] {
             let scope = format!("toolbridge:{}:{word}", entity.plural);

@@ -158,7 +158,7 @@ impl<'a> FastRequest<'a> {
     ) -> Vec<u8> {
         let modern = !self.version.has_initialize();
         let (tool, arguments) = match self.what {
-            What::List => return list(&self.id, modern, &server.list_for(caller)),
+            What::List => return list(&self.id, modern, &server.list_for(caller).await),
             What::Call { tool, arguments } => (tool, arguments),
         };
         let call = CallRequest {

@@ -32,7 +32,7 @@ impl Shown {
         );
         let challenge = Challenge::from_settings(&auth_settings());
         let app = App::new(settings, verifier(), challenge, upstream, server)
-            .with_page(Page::new(Vec::new(), false));
+            .with_page(Page::new(Vec::new, false));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let forever = without_notice(Duration::from_secs(1));
@@ -195,7 +195,7 @@ async fn shows_the_cached_readiness() {
     for _ in 0..20 {
         assert!(!shown.page("localhost").await.contains("Not ready"));
     }
-    assert_eq!(shown.api.lines(), ["GET /readyz"]);
+    assert_eq!(shown.api.lines(), ["GET /readyz", "GET /v1/sync/info"]);
 
     let vacant = TcpListener::bind("127.0.0.1:0")
         .await

@@ -199,14 +199,14 @@ async fn a_disconnected_probe_is_not_repeated() {
     let (one, other) = (ask(&slow), ask(&slow));
     gate.notify_one();
     assert_eq!((one.await.unwrap(), other.await.unwrap()), (Ok(()), Ok(())));
-    assert_eq!(api.lines(), ["GET /readyz"]);
+    assert_eq!(api.lines(), ["GET /readyz", "GET /v1/sync/info"]);
 
     api.then_probing([Step::text(503, "not now")]);
     let failing = readiness();
     for _ in 0..20 {
         assert_eq!(failing.check().await.unwrap_err().0, "api_not_ready");
     }
-    assert_eq!(api.lines().len(), 2);
+    assert_eq!(api.lines().len(), 3);
 }
 
 #[tokio::test]
@@ -220,7 +220,7 @@ async fn caches_the_readiness_of_the_api() {
             .into_iter()
             .all(|response| response.unwrap().status() == 200)
     );
-    assert_eq!(stack.api.lines(), ["GET /readyz"]);
+    assert_eq!(stack.api.lines(), ["GET /readyz", "GET /v1/sync/info"]);
 
     let vacant = TcpListener::bind("127.0.0.1:0")
         .await

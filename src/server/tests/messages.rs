@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use super::*;
 use crate::api::scripted_api::Step;
 
+use crate::api::Features;
 use crate::tools::{Access, Listed, Outcome, ToolCall};
 
 #[tokio::test]
@@ -85,7 +86,8 @@ async fn serves_every_legacy_revision() {
             json!({"jsonrpc": "2.0", "id": "p", "result": {}})
         );
     }
-    assert!(stack.api.seen().is_empty(), "none of this concerns the API");
+    // Nothing else of this concerns the API.
+    assert_eq!(stack.api.lines(), ["GET /v1/sync/info"]);
 }
 
 #[tokio::test]
@@ -518,7 +520,7 @@ impl Drop for Dropped {
 }
 
 impl Toolset for Trouble {
-    fn list(&self) -> Vec<Listed> {
+    fn list(&self, _features: Features) -> Vec<Listed> {
         let listed = |name| Listed {
             tool: Tool::new(name, "", Arc::default()),
             toolset: "trouble",

@@ -25,6 +25,7 @@ use super::http::listener::Drained;
 use super::http::routes::health::Readiness;
 use super::*;
 use crate::api;
+use crate::api::Features;
 use crate::api::scripted_api::ScriptedApi;
 use crate::api::{ApiClient, Counts};
 use crate::auth;
@@ -92,7 +93,10 @@ fn all_tools() -> Vec<Arc<dyn Toolset>> {
 }
 
 fn tool_count() -> usize {
-    all_tools().iter().map(|toolset| toolset.list().len()).sum()
+    all_tools()
+        .iter()
+        .map(|toolset| toolset.list(Features::NONE).len())
+        .sum()
 }
 
 /// A running server and the API behind it.

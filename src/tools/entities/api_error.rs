@@ -50,25 +50,18 @@ impl<'a> ErrorContext<'a> {
         let body = ApiErrorBody::of(reply);
         let error = match reply.status {
             400 => self.invalid(&body),
-            401 => api_outage::token_rejected(),
-            403 if body.refuses_tenant() => api_outage::tenant_refused(),
-            403 => api_outage::permission_denied(),
             404 if self.plan.names_an_item() => self.not_found(),
-            409 if body.reason == "epoch_mismatch" => api_outage::session_lost(),
-            409 => self.conflict(&body),
+            409 if body.reason != "epoch_mismatch" => self.conflict(&body),
             410 if self.plan.names_an_item() => self.deleted(&body),
             412 => self.version_mismatch(&body),
             413 => self.request_too_large(),
             422 => self.field_refused(&body),
-            428 => api_outage::session_lost(),
-            429 => api_outage::rate_limited(),
             // The API answers 504 if its store did not confirm the change, and 503 only if nothing
             // was changed.
             502 | 504 if self.writes => {
                 self.outcome_unknown("the confirmation was lost on the way")
             }
-            502..=504 => api_outage::api_unavailable(),
-            status => self.api_error(status >= 500),
+            status => api_outage::refused(status, &body).unwrap_or_else(|| self.api_error(status)),
         };
         answered(error, reply)
     }
@@ -84,15 +77,6 @@ impl<'a> ErrorContext<'a> {
     /// The error for a request without a response.
     pub fn unanswered(&self, failure: ApiError) -> ToolError {
         match failure {
-            ApiError::Unreachable => ToolError::new(
-                Category::Unavailable,
-                "api_unreachable",
-                "The ToolBridge API cannot be reached.",
-                format!(
-                    "Nothing was changed; call {} again in a moment.",
-                    self.plan.tool
-                ),
-            ),
             ApiError::TimedOut { sent: true } if self.writes => {
                 let error = self.outcome_unknown("the API did not answer in time");
                 ToolError {
@@ -109,29 +93,9 @@ impl<'a> ErrorContext<'a> {
             ApiError::NoMemoryForAnswer if self.writes => {
                 self.outcome_unknown("there was no memory for the API's answer")
             }
-            ApiError::NoMemoryForAnswer => api_outage::overloaded(),
-            ApiError::TimedOut { .. } => ToolError::new(
-                Category::Timeout,
-                "api_timeout",
-                "The ToolBridge API did not answer in time.",
-                format!(
-                    "Nothing was changed; call {} again in a moment.",
-                    self.plan.tool
-                ),
-            ),
-            ApiError::AnswerLost => ToolError::new(
-                Category::Unavailable,
-                "api_unreachable",
-                "The connection to the ToolBridge API broke before it answered.",
-                format!("Nothing was changed; call {} again.", self.plan.tool),
-            ),
             ApiError::AnswerTooLarge { limit } => {
                 self.result_too_large(None, self.plan.page.limit / 2, limit)
             }
-            ApiError::SessionRefused(reply) => api_outage::session_refused(&reply),
-            ApiError::NoAccess(why) => api_outage::no_access(why),
-            ApiError::CircuitOpen { retry_in } => api_outage::circuit_open(retry_in),
-            ApiError::Overloaded => api_outage::overloaded(),
             ApiError::Cancelled => ToolError::new(
                 Category::Timeout,
                 "cancelled",
@@ -139,6 +103,7 @@ impl<'a> ErrorContext<'a> {
                 format!("Look with {} how things are, if it matters.", self.check()),
             )
             .retryable(!self.writes),
+            other => api_outage::unanswered(other, &self.plan.tool),
         }
     }
 
@@ -152,7 +117,7 @@ impl<'a> ErrorContext<'a> {
                 let mut error = if self.writes {
                     self.outcome_unknown("the API's answer could not be read")
                 } else {
-                    self.api_error(false)
+                    self.api_error(200)
                 };
                 error.log_only = Some(why.into());
                 error
@@ -378,25 +343,19 @@ impl<'a> ErrorContext<'a> {
         })
     }
 
-    /// The error for a fault of the API, or a response that the contract does not define. A fault
-    /// that is `temporary` makes a read retryable.
-    fn api_error(&self, temporary: bool) -> ToolError {
-        let Plan { tool, .. } = self.plan;
-        let retryable = temporary && !self.writes;
-        let remedy = if retryable {
-            format!("Call {tool} once more; if it fails again, tell the user.")
-        } else if self.writes {
-            format!(
+    /// The error for a fault of the API, or a response that the contract does not define.
+    fn api_error(&self, status: u16) -> ToolError {
+        let error = api_outage::unexpected(status, &self.plan.tool);
+        if !self.writes {
+            return error;
+        }
+        ToolError {
+            suggested_action: format!(
                 "Look with {} whether anything changed; if it fails again, tell the user.",
                 self.check()
-            )
-        } else {
-            "Tell the user, and give them the correlation_id for whoever runs the server."
-                .to_owned()
-        };
-        let message = "The ToolBridge API failed to do what was asked.";
-        ToolError::new(Category::Internal, api_outage::API_ERROR, message, remedy)
-            .retryable(retryable)
+            ),
+            ..error.retryable(false)
+        }
     }
 
     /// Names the tool that shows the current state of the item.

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::operation::{self, Operation};
 use super::plan::Plan;
+use crate::api::Features;
 use crate::entities::{self, Entity};
 use crate::foundation::json::Json;
 use crate::tools::argument::Argument;
@@ -30,16 +31,19 @@ pub struct Tool {
     pub spec: ToolSpec,
     pub(super) entity: &'static Entity,
     pub(super) operation: &'static dyn Operation,
+    pub(super) features: Features,
     arguments: Vec<Argument>,
 }
 
 impl Catalogue {
-    /// Builds the catalogue. `new_uid` generates the UIDs of new items; in production it is
+    /// Builds the catalogue for an API with these features. `new_uid` generates the UIDs of new items; in production it is
     /// [`Uuid::now_v7`], which sorts by creation time.
-    pub fn new(new_uid: impl Fn() -> Uuid + Send + Sync + 'static) -> Self {
+    pub fn new(new_uid: impl Fn() -> Uuid + Send + Sync + 'static, features: Features) -> Self {
         let tools: Vec<_> = entities::ALL
             .iter()
-            .flat_map(|entity| operation::ALL.map(|operation| Tool::new(entity, operation)))
+            .flat_map(|entity| {
+                operation::ALL.map(|operation| Tool::new(entity, operation, features))
+            })
             .collect();
         let positions = tools
             .iter()
@@ -84,14 +88,14 @@ impl std::fmt::Debug for Catalogue {
 }
 
 impl Tool {
-    fn new(entity: &'static Entity, operation: &'static dyn Operation) -> Self {
-        let arguments = operation.arguments(entity);
+    fn new(entity: &'static Entity, operation: &'static dyn Operation, features: Features) -> Self {
+        let arguments = operation.arguments(entity, features);
         let hints = operation.hints();
         Self {
             spec: ToolSpec {
                 name: operation.tool_name(entity),
                 title: operation.tool_title(entity),
-                description: operation.describe(entity),
+                description: operation.describe(entity, features),
                 input_schema: schema::input(&arguments),
                 output_schema: operation.output_schema(),
                 hints,
@@ -100,6 +104,7 @@ impl Tool {
             },
             entity,
             operation,
+            features,
             arguments,
         }
     }

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::payload::Payload;
+use crate::api::Features;
 use crate::entities::Entity;
 use crate::foundation::json::Json;
 use crate::tools::argument::DEFAULT_LIMIT;
@@ -12,6 +13,7 @@ use crate::tools::result::PageRequest;
 /// A request in preparation, to which the [operation](super::operation::Operation) adds its parts.
 pub struct Draft<'a> {
     pub entity: &'static Entity,
+    pub features: Features,
     pub arguments: &'a Arguments<'a>,
     pub new_uid: &'a dyn Fn() -> Uuid,
     /// The item that the call is about; on create, the new item.
@@ -27,6 +29,7 @@ impl<'a> Draft<'a> {
     /// A draft with what all operations share.
     pub fn new(
         entity: &'static Entity,
+        features: Features,
         arguments: &'a Arguments<'a>,
         new_uid: &'a dyn Fn() -> Uuid,
     ) -> Self {
@@ -35,6 +38,7 @@ impl<'a> Draft<'a> {
         let limit = arguments.get("limit").and_then(Json::as_u64);
         Self {
             entity,
+            features,
             arguments,
             new_uid,
             uid: uid.and_then(|uid| uid.parse().ok()),

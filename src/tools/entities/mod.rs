@@ -16,34 +16,56 @@ mod plan;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
+use uuid::Uuid;
 
 pub use catalogue::Catalogue;
+pub use payload::SERVER_KEYS;
 #[cfg(any(test, feature = "pieces"))]
 pub use plan::Plan;
 
 use super::result::Limits;
 use super::toolset::{Listed, Outcome, ToolCall, Toolset};
+use crate::api::Features;
 
 /// The toolset of all entities.
 #[derive(Debug)]
 pub struct EntityTools {
-    catalogue: Catalogue,
+    /// For an API whose lists have an order.
+    ordered: Catalogue,
+    /// For an API that has none of the features.
+    plain: Catalogue,
     limits: Limits,
 }
 
 impl EntityTools {
-    pub fn new(catalogue: Catalogue, limits: Limits) -> Self {
-        Self { catalogue, limits }
+    /// `new_uid` generates the UIDs of new items.
+    pub fn new(new_uid: fn() -> Uuid, limits: Limits) -> Self {
+        Self {
+            ordered: Catalogue::new(new_uid, Features::ORDER),
+            plain: Catalogue::new(new_uid, Features::NONE),
+            limits,
+        }
+    }
+
+    fn catalogue(&self, features: Features) -> &Catalogue {
+        if features.has(Features::ORDER) {
+            &self.ordered
+        } else {
+            &self.plain
+        }
     }
 }
 
 impl Toolset for EntityTools {
-    fn list(&self) -> Vec<Listed> {
-        self.catalogue.specs().map(Listed::from).collect()
+    fn list(&self, features: Features) -> Vec<Listed> {
+        self.catalogue(features).specs().map(Listed::from).collect()
     }
 
     fn call<'a>(&'a self, call: ToolCall<'a>) -> BoxFuture<'a, Outcome> {
-        let plan = match self.catalogue.prepare(call.name, call.arguments) {
+        let plan = match self
+            .catalogue(call.features)
+            .prepare(call.name, call.arguments)
+        {
             Ok(plan) => plan,
             Err(error) => return ready(Outcome::failure(&error, call.correlation_id)).boxed(),
         };
@@ -66,9 +88,8 @@ mod tests {
 
     #[test]
     fn serves_the_specs_of_the_catalogue() {
-        let catalogue = || Catalogue::new(uuid::Uuid::now_v7);
-        let served = EntityTools::new(catalogue(), Limits::default()).list();
-        let catalogue = catalogue();
+        let served = EntityTools::new(Uuid::now_v7, Limits::default()).list(Features::ORDER);
+        let catalogue = Catalogue::new(Uuid::now_v7, Features::ORDER);
         assert_eq!(served.len(), catalogue.specs().len());
         for (served, spec) in served.iter().zip(catalogue.specs()) {
             assert_eq!(

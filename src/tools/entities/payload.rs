@@ -13,7 +13,7 @@ use crate::tools::json_text::{compact, push_string};
 
 /// The keys that the API writes into every payload. They are refused in arguments, because the API
 /// would silently drop them.
-pub(super) const SERVER_KEYS: [&str; 3] = ["uid", "updatedTs", "sync"];
+pub const SERVER_KEYS: [&str; 3] = ["uid", "updatedTs", "sync"];
 
 /// The nesting depth that the API accepts. The body itself is the first level.
 const MAX_DEPTH: usize = 64;

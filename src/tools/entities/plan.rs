@@ -44,7 +44,7 @@ impl Plan {
         let &Tool {
             entity, operation, ..
         } = tool;
-        let mut draft = Draft::new(entity, arguments, new_uid);
+        let mut draft = Draft::new(entity, tool.features, arguments, new_uid);
         operation.fill(&mut draft)?;
         let Draft {
             uid,

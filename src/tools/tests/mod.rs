@@ -11,6 +11,7 @@ use super::error::{Category, Details};
 use super::result::Success;
 use super::spec::Hints;
 use super::*;
+use crate::api::Features;
 use crate::api::request::{Api, ApiError, Reply, Request};
 use crate::foundation::json::Json;
 
@@ -31,7 +32,7 @@ const PARENT: &str = "01890a5d-0000-7000-8000-000000000001";
 
 fn catalogue() -> &'static Catalogue {
     static SHARED: LazyLock<Catalogue> =
-        LazyLock::new(|| Catalogue::new(|| NEW_UID.parse().unwrap()));
+        LazyLock::new(|| Catalogue::new(|| NEW_UID.parse().unwrap(), Features::NONE));
     &SHARED
 }
 

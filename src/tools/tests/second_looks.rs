@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
+use crate::api::Features;
 use crate::api::request::Repeat;
 
 fn comment(version: u64, payload: Value) -> Value {
@@ -545,7 +546,7 @@ async fn a_500_without_a_parent_reads_nothing() {
 #[test]
 fn calls_can_move_between_threads() {
     fn assert_send<T: Send>(_: &T) {}
-    let catalogue = Catalogue::new(uuid::Uuid::now_v7);
+    let catalogue = Catalogue::new(uuid::Uuid::now_v7, Features::NONE);
     assert_send(&catalogue);
     let plan = catalogue.prepare("list_notes", Json::EMPTY_OBJECT).unwrap();
     assert_send(&plan.run(&Script::default(), &Limits::default(), |_| {}));

@@ -249,7 +249,8 @@ struct Shared {
     /// Whether requests are written down.
     keeps: bool,
     /// What `/readyz` is answered with in place of being let through, as by an API that has no such route.
-    no_readyz: Option<u16>,
+    /// A route that the API does not have, and the status of its answer there.
+    missing: Option<(&'static str, u16)>,
     records: watch::Sender<HashMap<String, Traffic>>,
     planned: Mutex<HashMap<String, VecDeque<Planned>>>,
     /// How many mishaps have been met.
@@ -265,7 +266,12 @@ impl Forwarder {
 
     /// One that makes the API look like one of the family, which has no `/readyz` and answers with this status there.
     pub async fn without_readyz(api: &str, status: u16) -> Self {
-        Self::launch(api, true, Some(status)).await
+        Self::launch(api, true, Some(("/readyz", status))).await
+    }
+
+    /// One that makes the API look like one that does not describe itself and has no features.
+    pub async fn without_features(api: &str) -> Self {
+        Self::launch(api, true, Some(("/v1/sync/info", 404))).await
     }
 
     /// One that writes nothing down, for more requests than can be kept.
@@ -273,7 +279,7 @@ impl Forwarder {
         Self::launch(api, false, None).await
     }
 
-    async fn launch(api: &str, keeps: bool, no_readyz: Option<u16>) -> Self {
+    async fn launch(api: &str, keeps: bool, missing: Option<(&'static str, u16)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let http = reqwest::Client::builder()
@@ -285,7 +291,7 @@ impl Forwarder {
             api: api.to_owned(),
             http,
             keeps,
-            no_readyz,
+            missing,
             records: watch::Sender::default(),
             planned: Mutex::default(),
             met: AtomicUsize::new(0),
@@ -419,7 +425,8 @@ impl Shared {
         let planned = self.planned_for(sub, record.stage());
         self.met
             .fetch_add(usize::from(planned.is_some()), Ordering::Relaxed);
-        if let Some(status) = self.no_readyz.filter(|_| record.path == "/readyz") {
+        let missing = self.missing.filter(|(path, _)| record.path == *path);
+        if let Some((_, status)) = missing {
             let mut answer = Response::new(Body::from("404 page not found\n"));
             *answer.status_mut() = StatusCode::from_u16(status).unwrap();
             return Ok(answer);

@@ -69,11 +69,11 @@ impl Handler for Server {
     const ARGUMENTS_APART: bool = true;
 
     fn narrowed(&self, narrowing: &Narrowing) -> Result<ToolAccess, UnknownToolsetError> {
-        self.surface().narrowed(narrowing)
+        self.tools().narrowed(narrowing)
     }
 
     fn is_unlimited(&self, caller: &Caller) -> bool {
-        self.surface().is_unlimited(&caller.principal.scopes)
+        self.tools().is_unlimited(&caller.principal.scopes)
     }
 
     fn lacks_scope(&self, tool: &str, caller: &Caller) -> Option<(String, Outcome)> {

@@ -3,6 +3,7 @@ use serde_json::{Map, Value};
 
 use super::shared::{uid, writes, written_schema};
 use super::{Operation, Target};
+use crate::api::Features;
 use crate::entities::{Entity, Undo};
 use crate::tools::argument::Argument;
 use crate::tools::spec::Hints;
@@ -20,7 +21,7 @@ impl Operation for Archive {
         "Archive"
     }
 
-    fn describe(&self, entity: &Entity) -> String {
+    fn describe(&self, entity: &Entity, _features: Features) -> String {
         let Entity { label, key, .. } = entity;
         let undo = match entity.archive.undo {
             Undo::Action(action) => format!("process_{key} with {action}"),
@@ -37,7 +38,7 @@ impl Operation for Archive {
         writes(false, true)
     }
 
-    fn arguments(&self, _entity: &Entity) -> Vec<Argument> {
+    fn arguments(&self, _entity: &Entity, _features: Features) -> Vec<Argument> {
         vec![uid()]
     }
 

@@ -3,6 +3,7 @@ use serde_json::{Map, Value};
 
 use super::shared::{additional_fields, fields, writes, written_schema};
 use super::{Operation, Target};
+use crate::api::Features;
 use crate::api::request::Reply;
 use crate::entities::Entity;
 use crate::foundation::json::Json;
@@ -28,7 +29,7 @@ impl Operation for Create {
         "Create"
     }
 
-    fn describe(&self, entity: &Entity) -> String {
+    fn describe(&self, entity: &Entity, _features: Features) -> String {
         let Entity {
             label, about, key, ..
         } = entity;
@@ -39,7 +40,7 @@ impl Operation for Create {
         writes(false, false)
     }
 
-    fn arguments(&self, entity: &Entity) -> Vec<Argument> {
+    fn arguments(&self, entity: &Entity, _features: Features) -> Vec<Argument> {
         fields(entity, false).chain([additional_fields()]).collect()
     }
 

@@ -3,6 +3,7 @@ use serde_json::{Map, Value};
 
 use super::shared::{uid, writes, written_schema};
 use super::{Operation, Target};
+use crate::api::Features;
 use crate::api::request::Reply;
 use crate::entities::Entity;
 use crate::tools::argument::Argument;
@@ -22,7 +23,7 @@ impl Operation for Delete {
         "Delete"
     }
 
-    fn describe(&self, entity: &Entity) -> String {
+    fn describe(&self, entity: &Entity, _features: Features) -> String {
         let Entity { label, key, .. } = entity;
         format!(
             "Deletes a {label}; it cannot be restored, only read with include_deleted. \
@@ -34,7 +35,7 @@ impl Operation for Delete {
         writes(true, true)
     }
 
-    fn arguments(&self, _entity: &Entity) -> Vec<Argument> {
+    fn arguments(&self, _entity: &Entity, _features: Features) -> Vec<Argument> {
         vec![uid()]
     }
 

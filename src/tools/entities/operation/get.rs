@@ -3,6 +3,7 @@ use serde_json::{Map, Value};
 
 use super::shared::{READS, include_deleted, item_schema, uid};
 use super::{Operation, Target};
+use crate::api::Features;
 use crate::entities::Entity;
 use crate::tools::argument::Argument;
 use crate::tools::entities::plan::Plan;
@@ -21,7 +22,7 @@ impl Operation for Get {
         "Read"
     }
 
-    fn describe(&self, entity: &Entity) -> String {
+    fn describe(&self, entity: &Entity, _features: Features) -> String {
         let Entity { label, plural, .. } = entity;
         format!("Reads one {label} in full. To find its UID, use list_{plural}.")
     }
@@ -30,7 +31,7 @@ impl Operation for Get {
         READS
     }
 
-    fn arguments(&self, _entity: &Entity) -> Vec<Argument> {
+    fn arguments(&self, _entity: &Entity, _features: Features) -> Vec<Argument> {
         vec![uid(), include_deleted("Read it even if deleted.")]
     }
 

@@ -3,7 +3,8 @@ use serde_json::{Map, Value};
 
 use super::shared::{READS, include_deleted, page_schema};
 use super::{Operation, Target};
-use crate::entities::{Entity, Kind};
+use crate::api::Features;
+use crate::entities::{Entity, Field, Kind};
 use crate::foundation::json::Json;
 use crate::tools::api_error_body::ApiErrorBody;
 use crate::tools::argument::{Argument, DEFAULT_LIMIT, MAX_LIMIT, optional};
@@ -15,6 +16,9 @@ use crate::tools::spec::Hints;
 
 /// The longest cursor that is accepted, which bounds the length of the URL.
 const MAX_CURSOR: usize = 2048;
+
+/// The order of a list that names none.
+const NEWEST: &str = "newest";
 
 /// Reads a page of items.
 #[derive(Debug)]
@@ -29,7 +33,7 @@ impl Operation for List {
         "List"
     }
 
-    fn describe(&self, entity: &Entity) -> String {
+    fn describe(&self, entity: &Entity, features: Features) -> String {
         let Entity {
             label,
             label_plural,
@@ -37,8 +41,13 @@ impl Operation for List {
             about,
             ..
         } = entity;
+        let order = if features.has(Features::ORDER) {
+            "latest"
+        } else {
+            "oldest"
+        };
         format!(
-            "Lists {label_plural}, oldest change first, long texts cut short. A {label} is \
+            "Lists {label_plural}, {order} change first, long texts cut short. A {label} is \
              {about}. Use it to find a {label} and its UID; to read it in full, use get_{key}."
         )
     }
@@ -47,18 +56,28 @@ impl Operation for List {
         READS
     }
 
-    fn arguments(&self, _entity: &Entity) -> Vec<Argument> {
+    fn arguments(&self, entity: &Entity, features: Features) -> Vec<Argument> {
         let limit = Kind::Integer {
             min: 1,
             max: Some(MAX_LIMIT),
         };
         let cursor = Kind::Token { max: MAX_CURSOR };
-        vec![
+        let mut arguments = vec![
             optional("limit", limit, "Most items to return.").with_default(DEFAULT_LIMIT),
             optional("cursor", cursor, "nextCursor of the page before."),
             include_deleted("Also list deleted ones."),
             optional("full", Kind::Flag, "Do not cut long texts."),
-        ]
+        ];
+        if features.has(Features::ORDER) {
+            let order = Kind::Choice(&[NEWEST, "oldest"]);
+            let description = "By the last change; newest is the default.";
+            arguments.push(optional("order", order, description));
+            arguments.extend(parent(entity).map(|field| {
+                let description = format!("Only those of this {}.", entity.parent_label());
+                optional(field.name, Kind::Uid, &description)
+            }));
+        }
+        arguments
     }
 
     fn output_schema(&self) -> Map<String, Value> {
@@ -83,6 +102,16 @@ impl Operation for List {
         draft
             .query
             .extend(cursor.map(|cursor| ("cursor", cursor.into_owned())));
+        if draft.features.has(Features::ORDER) {
+            let order = draft.arguments.get("order").and_then(Json::as_str);
+            let order = order.unwrap_or(NEWEST.into()).into_owned();
+            draft.query.push(("order", order));
+        }
+        if let Some(field) = parent(draft.entity) {
+            let parent = draft.arguments.get(field.name).and_then(Json::as_str);
+            let parent = parent.map(|uid| (field.wire, uid.into_owned()));
+            draft.query.extend(parent);
+        }
         Ok(())
     }
 
@@ -110,4 +139,9 @@ impl Operation for List {
             "Tell the user that an item is too large to list.".to_owned()
         }
     }
+}
+
+/// The field that holds the UID of the parent.
+fn parent(entity: &Entity) -> Option<&'static Field> {
+    entity.field(entity.parent.as_ref()?.uid)
 }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::draft::Draft;
 use super::execute::Effect;
 use super::plan::Plan;
+use crate::api::Features;
 use crate::api::request::Reply;
 use crate::entities::Entity;
 use crate::foundation::json::Json;
@@ -61,12 +62,12 @@ pub trait Operation: Debug + Send + Sync {
     fn title(&self) -> &'static str;
 
     /// The description by which a model chooses the tool.
-    fn describe(&self, entity: &Entity) -> String;
+    fn describe(&self, entity: &Entity, features: Features) -> String;
 
     fn hints(&self) -> Hints;
 
-    /// The arguments, in the order of the schema.
-    fn arguments(&self, entity: &Entity) -> Vec<Argument>;
+    /// The arguments that it has with these features of the API, in the order of the schema.
+    fn arguments(&self, entity: &Entity, features: Features) -> Vec<Argument>;
 
     /// The schema of a successful result.
     fn output_schema(&self) -> Map<String, Value>;

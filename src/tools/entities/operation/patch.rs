@@ -3,6 +3,7 @@ use serde_json::{Map, Value};
 
 use super::shared::{if_match, uid, writes, written_schema};
 use super::{Operation, Target};
+use crate::api::Features;
 use crate::api::request::Reply;
 use crate::entities::{Entity, Kind};
 use crate::foundation::json::Json;
@@ -26,7 +27,7 @@ impl Operation for Patch {
         "Change"
     }
 
-    fn describe(&self, entity: &Entity) -> String {
+    fn describe(&self, entity: &Entity, _features: Features) -> String {
         let Entity { label, key, .. } = entity;
         let actions: Vec<_> = entity.actions.iter().map(|action| action.name).collect();
         let actions = match actions.split_last() {
@@ -45,7 +46,7 @@ impl Operation for Patch {
         writes(false, true)
     }
 
-    fn arguments(&self, entity: &Entity) -> Vec<Argument> {
+    fn arguments(&self, entity: &Entity, _features: Features) -> Vec<Argument> {
         let names: Vec<_> = entity.fields.iter().map(|field| field.name).collect();
         let updates = format!("New values of {} or fields of your own.", names.join(", "));
         vec![

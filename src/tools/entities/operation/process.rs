@@ -3,6 +3,7 @@ use serde_json::{Map, Value};
 
 use super::shared::{uid, writes, written_schema};
 use super::{Operation, Target};
+use crate::api::Features;
 use crate::entities::{Entity, Kind};
 use crate::foundation::json::Json;
 use crate::tools::api_error_body::ApiErrorBody;
@@ -27,7 +28,7 @@ impl Operation for Process {
         "Act on"
     }
 
-    fn describe(&self, entity: &Entity) -> String {
+    fn describe(&self, entity: &Entity, _features: Features) -> String {
         let Entity { label, key, .. } = entity;
         let actions: Vec<_> = entity
             .actions
@@ -44,7 +45,7 @@ impl Operation for Process {
         writes(false, true)
     }
 
-    fn arguments(&self, entity: &Entity) -> Vec<Argument> {
+    fn arguments(&self, entity: &Entity, _features: Features) -> Vec<Argument> {
         vec![
             uid(),
             required("action", Kind::Action(entity.actions), "What to do."),

@@ -3,6 +3,7 @@ use serde_json::{Map, Value};
 
 use super::shared::{additional_fields, fields, if_match, uid, writes, written_schema};
 use super::{Operation, Target};
+use crate::api::Features;
 use crate::api::request::Reply;
 use crate::entities::Entity;
 use crate::tools::argument::Argument;
@@ -26,7 +27,7 @@ impl Operation for Update {
         "Replace"
     }
 
-    fn describe(&self, entity: &Entity) -> String {
+    fn describe(&self, entity: &Entity, _features: Features) -> String {
         let Entity { label, key, .. } = entity;
         let parent: Vec<_> = entity.parent_fields().map(|field| field.name).collect();
         let keep = if parent.is_empty() {
@@ -44,7 +45,7 @@ impl Operation for Update {
         writes(true, true)
     }
 
-    fn arguments(&self, entity: &Entity) -> Vec<Argument> {
+    fn arguments(&self, entity: &Entity, _features: Features) -> Vec<Argument> {
         [uid()]
             .into_iter()
             .chain(fields(entity, true))

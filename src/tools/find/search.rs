@@ -1,0 +1,252 @@
+//! `search`: a full-text search over all items.
+
+use bytes::Bytes;
+use http::Method;
+use serde_json::{Map, Value, json};
+
+use super::{Tool, argument_error, malformed, objects, parse, read_request, refused};
+use crate::api::Features;
+use crate::api::request::{Api, Reply};
+use crate::entities;
+use crate::entities::Kind;
+use crate::foundation::json::Json;
+use crate::foundation::printable::is_unprintable;
+use crate::tools::api_error_body::ApiErrorBody;
+use crate::tools::api_outage;
+use crate::tools::api_outage::answered;
+use crate::tools::argument::{Argument, optional};
+use crate::tools::coerce::Arguments;
+use crate::tools::error::ToolError;
+use crate::tools::json_text::{compact, push_string};
+use crate::tools::schema::object;
+use crate::tools::snake_case::snake_case_keys;
+
+pub const NAME: &str = "search";
+
+/// The longest explanation of a query's error that is passed on.
+const MAX_EXPLANATION: usize = 200;
+
+/// The arguments, with the names that the API has for them.
+fn arguments() -> Vec<(Argument, &'static str)> {
+    let text = |name, description| optional(name, Kind::Token { max: 4096 }, description);
+    let time = |name, description| optional(name, Kind::DateTime, description);
+    let choice = |name, words, description| optional(name, Kind::Choice(words), description);
+    vec![
+        (
+            text(
+                "query",
+                "All words must match. \"a phrase\", OR, -word, pre*, parentheses. Without it, the \
+                 filters alone.",
+            ),
+            "query",
+        ),
+        (
+            optional(
+                "kinds",
+                Kind::Choices(entities::KEYS),
+                "Only these kinds of items.",
+            ),
+            "kinds",
+        ),
+        (
+            optional(
+                "parent_uid",
+                Kind::Uid,
+                "Comments of one item, or messages of one chat.",
+            ),
+            "parentUid",
+        ),
+        (
+            optional("tags", Kind::Texts, "All of them must be there."),
+            "tags",
+        ),
+        (text("status", "Exactly this status."), "status"),
+        (text("priority", "Exactly this priority."), "priority"),
+        (
+            time("updated_after", "Date or time, itself included."),
+            "updatedAfter",
+        ),
+        (
+            time("updated_before", "Date or time, itself excluded."),
+            "updatedBefore",
+        ),
+        (
+            time("due_after", "Date or time, itself included."),
+            "dueAfter",
+        ),
+        (
+            time("due_before", "Date or time, itself excluded."),
+            "dueBefore",
+        ),
+        (
+            optional("include_archived", Kind::Flag, "Also archived ones."),
+            "includeArchived",
+        ),
+        (
+            choice(
+                "deleted",
+                &["exclude", "only", "include"],
+                "Default exclude.",
+            ),
+            "deleted",
+        ),
+        (
+            choice(
+                "order",
+                &["relevance", "newest", "oldest", "due"],
+                "Default: relevance with a query, else newest.",
+            ),
+            "order",
+        ),
+        (
+            choice(
+                "group_by",
+                &["kind", "status", "priority", "tag", "parent", "month"],
+                "Adds counts of all matches.",
+            ),
+            "groupBy",
+        ),
+        (
+            choice(
+                "detail",
+                &["snippet", "passage"],
+                "Length of the text around a match; default snippet.",
+            ),
+            "detail",
+        ),
+        (
+            optional(
+                "limit",
+                Kind::Integer {
+                    min: 0,
+                    max: Some(50),
+                },
+                "Most results; 0 only counts.",
+            )
+            .with_default(10),
+            "limit",
+        ),
+        (text("cursor", "next_cursor of the page before."), "cursor"),
+    ]
+}
+
+pub fn tool() -> Tool {
+    let arguments = arguments().into_iter().map(|(argument, _)| argument);
+    Tool::new(
+        NAME,
+        "Search",
+        "Searches all notes, tasks, comments, chats and messages, in their whole text, or lists and \
+         counts them by filters. To read a result, use fetch.",
+        arguments.collect(),
+        output_schema(),
+        Features::SEARCH,
+    )
+}
+
+fn output_schema() -> Map<String, Value> {
+    let text = json!({"type": "string"});
+    let number = json!({"type": "integer"});
+    object([
+        ("type", json!("object")),
+        (
+            "properties",
+            json!({
+                "results": objects(json!({
+                    "id": text, "kind": text, "uid": text, "title": text, "snippet": text,
+                    "url": text, "version": number, "updated_at": text, "created_at": text,
+                })),
+                "total": number,
+                "next_cursor": text,
+                "groups": objects(json!({"count": number})),
+                "hints": objects(json!({"message": text})),
+            }),
+        ),
+        ("required", json!(["results", "total"])),
+    ])
+}
+
+pub async fn run<A: Api>(given: &Arguments<'_>, api: &A) -> Result<String, ToolError> {
+    let mut request = read_request(Method::POST, "/v1/search".to_owned(), Vec::new());
+    request.body = Some(body(given));
+    let reply = api.send(request).await;
+    let reply = reply.map_err(|failure| api_outage::unanswered(failure, NAME))?;
+    match reply.status {
+        200 => {}
+        400 | 422 => return Err(rejected(&reply)),
+        _ => return Err(refused(&reply, NAME)),
+    }
+    let answer = parse(&reply, NAME)?;
+    let results = answer
+        .member("results")
+        .filter(|results| results.is_array());
+    let total = answer.member("total").and_then(Json::as_u64);
+    if results.is_none() || total.is_none() {
+        return Err(malformed(NAME, "a search without results or total"));
+    }
+    let mut text = String::with_capacity(reply.body.len());
+    snake_case_keys(answer, &mut text);
+    Ok(text)
+}
+
+/// The arguments under the API's names.
+fn body(given: &Arguments<'_>) -> Bytes {
+    let mut body = "{".to_owned();
+    for (argument, wire) in arguments() {
+        if let Some(value) = given.get(argument.name) {
+            if body.len() > 1 {
+                body.push(',');
+            }
+            push_string(wire, &mut body);
+            body.push(':');
+            // Validated arguments do not nest deeper than the limit.
+            let _ = compact(value.get(), None, &mut body);
+        }
+    }
+    body.push('}');
+    body.into()
+}
+
+/// The error for arguments that the API rejected: a query that cannot be read, or a cursor of
+/// another search.
+fn rejected(reply: &Reply) -> ToolError {
+    let body = ApiErrorBody::of(reply);
+    let field = body.field.as_deref().unwrap_or_default();
+    let arguments = arguments();
+    let found = arguments.iter().find(|(_, wire)| *wire == field);
+    let Some((Argument { name, .. }, _)) = found else {
+        return refused(reply, NAME);
+    };
+    let error = match *name {
+        "cursor" => argument_error(
+            name,
+            "The API does not accept this `cursor`.".to_owned(),
+            "Search again without cursor, and with the same other arguments for the pages after."
+                .to_owned(),
+        ),
+        // The contract lets the API explain what is wrong with a query, because no other text can.
+        "query" => argument_error(
+            name,
+            explanation(&body.reason),
+            "Correct the query, or put the text into quotation marks.".to_owned(),
+        ),
+        _ => argument_error(
+            name,
+            format!("The API does not accept this `{name}`."),
+            format!("Search again with another {name}."),
+        ),
+    };
+    answered(error, reply)
+}
+
+/// The API's explanation of what is wrong with a query, as a sentence of limited length.
+fn explanation(reason: &str) -> String {
+    let reason = reason.strip_prefix("query: ").unwrap_or(reason);
+    let shown = reason.chars().filter(|c| !is_unprintable(*c));
+    let short: String = shown.take(MAX_EXPLANATION).collect();
+    let short = short.trim_end_matches('.');
+    // The API's words continue a sentence that begins with the query, or are one themselves.
+    match short.split(' ').next() {
+        Some("has" | "holds" | "is") => format!("The query {short}."),
+        _ => format!("The query cannot be read: {short}."),
+    }
+}
