@@ -729,7 +729,7 @@ fn client_config_says_what_to_paste_and_never_the_token() {
 
     let said = with(&[&["claude-desktop", "--json"][..], &url].concat());
     assert!(
-        said.err.contains("sends no header of your own"),
+        said.err.contains("sends no custom header"),
         "{}",
         said.err
     );

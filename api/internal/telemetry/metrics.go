@@ -71,22 +71,22 @@ func NewMetrics(version string, database DatabaseFigures) *Metrics {
 		Requests: counters("toolbridge_api_requests_total", "Requests answered.", "route", "method", "status"),
 		Duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "toolbridge_api_request_duration_seconds",
-			Help:    "Time from reading a request's head to its answer's end.",
+			Help:    "Duration of requests, from the head to the end of the answer.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"route", "method"}),
 		InFlight: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "toolbridge_api_requests_in_flight", Help: "Requests being answered now."}),
-		AuthFailures:   counters("toolbridge_api_auth_failures_total", "Requests refused with 401 or for their tenant.", "reason"),
+			Name: "toolbridge_api_requests_in_flight", Help: "Requests in progress."}),
+		AuthFailures:   counters("toolbridge_api_auth_failures_total", "Requests refused with 401, or with 403 for their tenant.", "reason"),
 		RateLimited:    counter("toolbridge_api_rate_limited_total", "Requests refused with 429."),
 		SessionsOpened: counter("toolbridge_api_sessions_opened_total", "Sessions opened."),
-		SessionsEnded:  counters("toolbridge_api_sessions_ended_total", "Sessions ended by their caller or by time; a wipe ends the rest.", "how"),
-		StorageErrors:  counter("toolbridge_api_storage_errors_total", "Requests answered 503 because the database was away."),
+		SessionsEnded:  counters("toolbridge_api_sessions_ended_total", "Sessions ended by their caller or by expiry; sessions ended by a wipe are not counted.", "how"),
+		StorageErrors:  counter("toolbridge_api_storage_errors_total", "Requests answered 503 because the database was unavailable."),
 		MemoryRefusals: counters("toolbridge_api_memory_refusals_total",
-			"Requests refused because others held the memory for bodies and answers.", "limit"),
-		KeyRefreshes: counters("toolbridge_api_key_refreshes_total", "Fetches of the key set that tokens are verified with.", "outcome"),
+			"Requests refused because the memory for bodies and answers was in use.", "limit"),
+		KeyRefreshes: counters("toolbridge_api_key_refreshes_total", "Fetches of the key set that verifies tokens.", "outcome"),
 	}
 	open := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "toolbridge_api_sessions_open", Help: "Sessions open now, expired ones that are not swept yet included; -1 when unknown."},
+		Name: "toolbridge_api_sessions_open", Help: "Open sessions, including expired ones that are not yet removed; -1 if unknown."},
 		func() float64 {
 			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 			defer cancel()
@@ -97,7 +97,7 @@ func NewMetrics(version string, database DatabaseFigures) *Metrics {
 			return float64(n)
 		})
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "toolbridge_api_build_info", Help: "Always 1; the labels tell what runs.",
+		Name: "toolbridge_api_build_info", Help: "Always 1; the labels identify the build.",
 		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()}})
 	info.Set(1)
 	// What is counted by a word of ours is there, at 0, before anything has happened: nobody can see a first failure otherwise.
@@ -122,7 +122,7 @@ func NewMetrics(version string, database DatabaseFigures) *Metrics {
 func (m *Metrics) WatchMemory(used func() int64) {
 	m.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "toolbridge_api_memory_reserved_bytes",
-		Help: "Memory that requests hold for their bodies and answers.",
+		Help: "Memory reserved for bodies and answers.",
 	}, func() float64 { return float64(used()) }))
 }
 
