@@ -22,7 +22,8 @@ func TestAnOddTimeoutIsNoReasonToRefuse(t *testing.T) {
 	})
 }
 
-// A write that waits for a lock is given up when the time of its caller is over: the caller is told that nothing was changed, and that is so.
+// A write that waits for a lock is given up when the time of its caller is over: the caller is told
+// that nothing was changed, and that is so.
 func TestAWriteEndsWithTheTimeOfItsCaller(t *testing.T) {
 	onBlocked(t, func(t *testing.T, api *server, block *blockade) {
 		u := api.user(t)
@@ -46,7 +47,8 @@ func TestAWriteEndsWithTheTimeOfItsCaller(t *testing.T) {
 	})
 }
 
-// A caller who hangs up wants nothing any more: what it asked for is given up at once, not when the API's own patience ends.
+// A caller who hangs up wants nothing any more: what it asked for is given up at once, not when the
+// API's own patience ends.
 func TestAWriteEndsWhenItsCallerHangsUp(t *testing.T) {
 	onBlocked(t, func(t *testing.T, api *server, block *blockade) {
 		u := api.user(t)
@@ -79,8 +81,8 @@ func TestAWriteEndsWhenItsCallerHangsUp(t *testing.T) {
 	})
 }
 
-// A blockade keeps the writes of one user waiting in PostgreSQL, and sees whether any wait. SQLite runs in the API itself, and has its test
-// in package httpapi.
+// A blockade keeps the writes of one user waiting in PostgreSQL, and sees whether any wait. SQLite
+// runs in the API itself, and has its test in package httpapi.
 type blockade struct {
 	api     *server
 	address string

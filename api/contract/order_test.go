@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// JWT (401), tenant headers (401, then 403), session (428, 403), epoch (409), then the route. The place of the rate
-// limit in this order is shown with the rate limit itself.
+// JWT (401), tenant headers (401, then 403), session (428, 403), epoch (409), then the route. The
+// place of the rate limit in this order is shown with the rate limit itself.
 func TestOrderOfChecks(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		u := api.user(t)
@@ -53,7 +53,8 @@ func TestOrderOfChecks(t *testing.T) {
 			places[i].call(t, u).check(t, status)
 		}
 
-		// The routes of sessions need the token and the tenant, and wipe and state a session, before anything else.
+		// The routes of sessions need the token and the tenant, and wipe and state a session, before
+		// anything else.
 		for _, r := range []route{
 			{"", "POST", "/v1/sync/sessions", ""},
 			{"", "GET", "/v1/sync/sessions/" + u.session, ""},

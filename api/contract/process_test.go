@@ -17,7 +17,8 @@ import (
 	"time"
 )
 
-// Tests of the server as a process: what survives its end, what it says, and when it does not start.
+// Tests of the server as a process: what survives its end, what it says, and when it does not
+// start.
 
 // What was acknowledged before kill -9 is there after a restart on the same database.
 func TestAKilledServerLosesNothingItAcknowledged(t *testing.T) {
@@ -194,7 +195,8 @@ func TestHalfRequestsHoldNobodyUp(t *testing.T) {
 	})
 }
 
-// A server that is told to stop says so before it hangs up: readiness first, and each answer closes its connection.
+// A server that is told to stop says so before it hangs up: readiness first, and each answer closes
+// its connection.
 func TestNoticeIsGivenBeforeTheDoorCloses(t *testing.T) {
 	onEachOurs(t, func(t *testing.T, b *backend) {
 		api, err := startServer(b, nil)
@@ -347,7 +349,8 @@ func survives(t *testing.T, api *server, takeAway, giveBack func() error) {
 	}
 }
 
-// Without TENANT_HEADER_SECRET rows belong to the tenant that the token claims, or to TENANT_ID when it claims none.
+// Without TENANT_HEADER_SECRET rows belong to the tenant that the token claims, or to TENANT_ID
+// when it claims none.
 func TestAnUnsignedServerTakesTheTenantFromTheToken(t *testing.T) {
 	onOwn(t, settings{"TENANT_HEADER_SECRET": "", "TENANT_ID": "home", "RATE_LIMIT_PER_MINUTE": "0"}, func(t *testing.T, api *server) {
 		if api.info(t).TenantSignature.Required {

@@ -80,7 +80,8 @@ func TestTheRateLimitIsATokenBucketPerUser(t *testing.T) {
 		if got := a.number(t, "Retry-After"); got < 1 || got > 15 {
 			t.Errorf("Retry-After %d, want 1 to 15 seconds: one token comes every 15\n%s", got, a)
 		}
-		// Reset may be a number of seconds or a Unix time; either way it lies ahead, no further than a full bucket.
+		// Reset may be a number of seconds or a Unix time; either way it lies ahead, no further than a
+		// full bucket.
 		reset := a.number(t, "X-RateLimit-Reset")
 		if now := time.Now().Unix(); reset > now-3600 {
 			reset -= now

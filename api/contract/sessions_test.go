@@ -368,7 +368,8 @@ func TestConcurrentWipesRaiseTheEpochOneByOne(t *testing.T) {
 	})
 }
 
-// A write that runs into a wipe comes before it and is wiped, or is refused; it never outlives the wipe.
+// A write that runs into a wipe comes before it and is wiped, or is refused; it never outlives the
+// wipe.
 func TestNoWriteOfAnOldEpochOutlivesAWipe(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		u := api.user(t)

@@ -193,7 +193,8 @@ func TestARequestIsServedOnce(t *testing.T) {
 	})
 }
 
-// Token, tenant headers, session, rate, epoch; the body comes to be known after these, and is compared before anything is done with it.
+// Token, tenant headers, session, rate, epoch; the body comes to be known after these, and is
+// compared before anything is done with it.
 func TestTheBodyIsComparedInItsPlace(t *testing.T) {
 	onEachWithV2(t, func(t *testing.T, api *server) {
 		u := api.user(t)
@@ -280,7 +281,8 @@ func TestDuringARotationTwoSecretsCount(t *testing.T) {
 	})
 }
 
-// Whatever is done to a right set of headers of version 2, be version 1 beside it or not, the result is refused unless it is the right set again.
+// Whatever is done to a right set of headers of version 2, be version 1 beside it or not, the
+// result is refused unless it is the right set again.
 func TestFuzzedHeadersOfVersion2AreRefused(t *testing.T) {
 	onEachWithV2(t, func(t *testing.T, api *server) {
 		u := api.user(t)

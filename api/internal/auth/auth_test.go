@@ -427,7 +427,8 @@ func TestFetchesAreCounted(t *testing.T) {
 	}
 }
 
-// What is no key for signatures is passed over; it neither verifies anything nor keeps the others from it.
+// What is no key for signatures is passed over; it neither verifies anything nor keeps the others
+// from it.
 func TestKeysForOtherPurposes(t *testing.T) {
 	key := rsaKey(t)
 	server := newKeyServer(t)

@@ -53,8 +53,8 @@ func TestGivenTimeIsReadStrictly(t *testing.T) {
 	}
 }
 
-// The one connection that writes is held by somebody else. Whoever waits for it leaves when their time is up, or when they hang up, and not
-// with the database's patience.
+// The one connection that writes is held by somebody else. Whoever waits for it leaves when their
+// time is up, or when they hang up, and not with the database's patience.
 func TestWaitingForTheWriterEndsWithTheCaller(t *testing.T) {
 	h := newHouse(t)
 	session, err := h.db.OpenSession(t.Context(), store.Person{Tenant: "acme", Subject: "ada"})

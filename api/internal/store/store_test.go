@@ -263,8 +263,8 @@ func TestWipe(t *testing.T) {
 	})
 }
 
-// Whoever opens a session while a wipe runs gets one that works, or one that says it is stale; never one that writes
-// with the old epoch.
+// Whoever opens a session while a wipe runs gets one that works, or one that says it is stale;
+// never one that writes with the old epoch.
 func TestOpeningDuringAWipe(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		s := open(t, time.Now)

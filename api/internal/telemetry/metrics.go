@@ -11,7 +11,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 )
 
-// Metrics are the API's figures. Labels come from fixed lists: no uid, user or tenant is ever one.
+// Metrics are the API's metrics. Labels come from fixed lists: uids, users and tenants are never
+// labels.
 type Metrics struct {
 	Registry       *prometheus.Registry
 	Requests       *prometheus.CounterVec   // route, method, status
@@ -46,13 +47,13 @@ const (
 	SessionExpired = "expired"
 )
 
-// Which limit a request for memory has met.
+// The limit that refused a request for memory.
 const (
 	MemoryPerson = "person"
 	MemoryTotal  = "total"
 )
 
-// DatabaseFigures are asked for at each scrape.
+// DatabaseFigures are read at each scrape.
 type DatabaseFigures interface {
 	CountSessions(ctx context.Context) (int64, error)
 	Pools() []Pool
@@ -100,7 +101,7 @@ func NewMetrics(version string, database DatabaseFigures) *Metrics {
 		Name: "toolbridge_api_build_info", Help: "Always 1; the labels identify the build.",
 		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()}})
 	info.Set(1)
-	// What is counted by a word of ours is there, at 0, before anything has happened: nobody can see a first failure otherwise.
+	// Counters with known labels start at 0, so that a first failure is visible.
 	for _, how := range []string{SessionEnded, SessionExpired} {
 		m.SessionsEnded.WithLabelValues(how)
 	}
@@ -112,13 +113,14 @@ func NewMetrics(version string, database DatabaseFigures) *Metrics {
 	}
 	m.Registry.MustRegister(m.Requests, m.Duration, m.InFlight, m.AuthFailures, m.RateLimited, m.SessionsOpened, m.SessionsEnded,
 		m.StorageErrors, m.MemoryRefusals, m.KeyRefreshes, open, info, pools{database}, collectors.NewGoCollector())
-	// Both programs of a tenant have these, and where one machine is scraped for both, nothing but this label tells them apart.
+	// Both programs have these metrics. If one machine is scraped for both, only this label
+	// distinguishes them.
 	prometheus.WrapRegistererWith(prometheus.Labels{ServiceName: Service}, m.Registry).
 		MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
-// WatchMemory has the memory that requests hold among the figures.
+// WatchMemory adds the memory that requests hold.
 func (m *Metrics) WatchMemory(used func() int64) {
 	m.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "toolbridge_api_memory_reserved_bytes",

@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Pool is how a pool of connections to the database stands.
+// Pool is the state of a connection pool.
 type Pool struct {
 	Name             string
 	InUse, Idle, Max int
@@ -14,7 +14,7 @@ type Pool struct {
 	Waited           time.Duration
 }
 
-// pools asks at each scrape, since the pools themselves count.
+// pools reads the pools at each scrape, because they count themselves.
 type pools struct{ database DatabaseFigures }
 
 var (
