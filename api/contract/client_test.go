@@ -52,12 +52,12 @@ func (s *server) user(t testing.TB) *user {
 
 func (s *server) userOf(t testing.TB, tenant, sub string) *user {
 	t.Helper()
-	u := s.stranger(tenant, sub)
+	u := s.withoutSession(tenant, sub)
 	u.open(t)
 	return u
 }
 
-// stranger is a user without a session.
+// withoutSession is a user without a session.
 func (s *server) stranger(tenant, sub string) *user {
 	return &user{api: s, tenant: tenant, sub: sub, token: signHS256(s.jwtSecret, goodClaims(sub))}
 }

@@ -21,7 +21,7 @@ func fourUsers(t *testing.T, api *server) map[string]*user {
 	return users
 }
 
-func TestNobodyReachesAnothersItem(t *testing.T) {
+func TestItemsOfOthersAreNotFound(t *testing.T) {
 	onEachEntity(t, func(t *testing.T, api *server, e entity) {
 		users := fourUsers(t, api)
 		type possession struct{ live, dead, parent, liveRaw, deadRaw string }

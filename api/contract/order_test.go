@@ -11,7 +11,7 @@ func TestOrderOfChecks(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		u := api.user(t)
 		other := api.userOf(t, u.tenant, freshName("user"))
-		stranger := api.stranger(u.tenant, u.sub)
+		stranger := api.withoutSession(u.tenant, u.sub)
 		e := entityNamed("notes")
 
 		noToken := without("Authorization")

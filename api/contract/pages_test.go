@@ -230,7 +230,7 @@ const (
 	walkWrites = 900
 )
 
-// Every item that nobody touches appears exactly once, and whatever was committed before the last
+// Every unchanged item appears exactly once, and whatever was committed before the last
 // page was read appears with at least that version, however much is written in between.
 func TestAWalkMissesNothingWhileOthersWrite(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {

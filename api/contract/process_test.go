@@ -28,7 +28,7 @@ func TestAKilledServerLosesNothingItAcknowledged(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(api.kill)
-		u := api.stranger(freshName("tenant"), freshName("user"))
+		u := api.withoutSession(freshName("tenant"), freshName("user"))
 		u.open(t)
 		u.wipe(t) // the epoch has to survive too
 		u.open(t)
@@ -106,7 +106,7 @@ func TestAKilledServerLosesNothingItAcknowledged(t *testing.T) {
 	})
 }
 
-// gate is a body that says when somebody begins to read it, and ends when it is told to.
+// gate is a body that reports when it is first read, and ends on request.
 type gate struct {
 	begun, rest chan struct{}
 	text        *strings.Reader
@@ -128,7 +128,7 @@ func TestARequestThatIsHalfSentSurvivesTheSignal(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		u := api.stranger(freshName("tenant"), freshName("user"))
+		u := api.withoutSession(freshName("tenant"), freshName("user"))
 		u.open(t)
 		begun, rest, status := make(chan struct{}), make(chan struct{}), make(chan int, 1)
 		req, err := http.NewRequest("POST", api.base+"/v1/notes", &gate{begun, rest, strings.NewReader(`{"title":"late"}`)})
@@ -164,7 +164,7 @@ func TestARequestThatIsHalfSentSurvivesTheSignal(t *testing.T) {
 }
 
 // Half a request, which needs no token, is no work: the server leaves in good order without it.
-func TestHalfRequestsHoldNobodyUp(t *testing.T) {
+func TestIncompleteRequestsDoNotBlockOthers(t *testing.T) {
 	onEachOurs(t, func(t *testing.T, b *backend) {
 		api, err := startServer(b, settings{"SHUTDOWN_TIMEOUT_SECONDS": "8"})
 		if err != nil {
@@ -203,7 +203,7 @@ func TestNoticeIsGivenBeforeTheDoorCloses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		u := api.stranger(freshName("tenant"), freshName("user"))
+		u := api.withoutSession(freshName("tenant"), freshName("user"))
 		u.open(t)
 		stopped := make(chan error, 1)
 		go func() { stopped <- api.stop() }()
@@ -255,7 +255,7 @@ func TestAStoppedServerLosesNothingEither(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		u := api.stranger(freshName("tenant"), freshName("user"))
+		u := api.withoutSession(freshName("tenant"), freshName("user"))
 		u.open(t)
 		bodies := map[string]string{}
 		for _, e := range entities {
@@ -282,7 +282,7 @@ func TestADatabaseThatDisappearsIs503UntilItReturns(t *testing.T) {
 		if b.name != "postgres" {
 			t.Skip("an embedded database does not disappear")
 		}
-		t.Run("nobody listens", func(t *testing.T) {
+		t.Run("no listener", func(t *testing.T) {
 			database, err := b.database()
 			if err != nil {
 				t.Fatal(err)
@@ -358,7 +358,7 @@ func TestAnUnsignedServerTakesTheTenantFromTheToken(t *testing.T) {
 		}
 		sub := freshName("user")
 		claiming := func(tenant string) *user {
-			u := api.stranger("", sub)
+			u := api.withoutSession("", sub)
 			if tenant != "" {
 				u.token = signHS256(api.jwtSecret, goodClaims(sub).and("tenant_id", tenant))
 			}
@@ -405,7 +405,7 @@ func TestLogsNameTheRequestAndTellNoSecrets(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		u := api.stranger(freshName("tenant"), freshName("user"))
+		u := api.withoutSession(freshName("tenant"), freshName("user"))
 		u.open(t)
 		diary := "diary-" + randomHex(8)
 		it := u.create(t, entityNamed("notes"), `"title":"`+diary+`"`)

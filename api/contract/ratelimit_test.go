@@ -32,7 +32,7 @@ func TestOpeningSessionsIsLimitedToo(t *testing.T) {
 		}
 		u.call(t, "GET", "/v1/notes", nil).want(t, 200)
 		u.call(t, "DELETE", "/v1/sync/sessions/"+u.session, nil).want(t, 204)
-		api.user(t) // somebody else is not held up
+		api.user(t) // other users are not affected
 	})
 }
 

@@ -182,9 +182,9 @@ func (v *Verifier) parse(ctx context.Context, token string, parser *jwt.Parser) 
 	return claims, err
 }
 
-// refreshed fetches the keys anew for a token that names none and that no known key has signed: its
-// key may be younger than our copy of the set. (A token that names an unknown key makes the library
-// do so by itself.)
+// refreshed fetches the keys again for a token that names none and that no known key has signed:
+// its key may be younger than our copy of the set. (A token that names an unknown key makes the
+// library do so by itself.)
 func (v *Verifier) refreshed(ctx context.Context, token string, err error) bool {
 	unsigned := errors.Is(err, jwt.ErrTokenSignatureInvalid) || errors.Is(err, ErrKeysUnavailable)
 	if v.keys == nil || !unsigned {

@@ -104,7 +104,7 @@ func admin(t testing.TB, server, sql string) {
 	}
 }
 
-// person opens a session for somebody who is used in this test only.
+// person opens a session for a user of this test only.
 func person(t testing.TB, s Store) (Session, Owner) {
 	t.Helper()
 	session, err := s.OpenSession(t.Context(), Person{"tenant", uuid.NewString()})

@@ -105,8 +105,8 @@ func readMessage(from io.Reader) ([]byte, error) {
 	return message, err
 }
 
-// Whoever is told "nothing was changed" repeats the write. So that may only be said when it is
-// true.
+// A client that is told "nothing was changed" repeats the write. So that may only be said when it
+// is true.
 func TestALostCommitIsNotCalledAFailure(t *testing.T) {
 	broken, address := newLine(t, freshPostgres(t))
 	through, err := OpenPostgres(t.Context(), address, time.Now)

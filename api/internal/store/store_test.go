@@ -40,7 +40,7 @@ func TestWriteThenRead(t *testing.T) {
 		}
 		_, stranger := person(t, s)
 		if _, err := s.Get(t.Context(), stranger.ID, "notes", uid); !errors.Is(err, ErrNoItem) {
-			t.Errorf("a stranger reads it: %v", err)
+			t.Errorf("another user reads it: %v", err)
 		}
 	})
 }
@@ -263,7 +263,7 @@ func TestWipe(t *testing.T) {
 	})
 }
 
-// Whoever opens a session while a wipe runs gets one that works, or one that says it is stale;
+// A session that is opened during a wipe works, or is reported as stale;
 // never one that writes with the old epoch.
 func TestOpeningDuringAWipe(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
@@ -345,7 +345,7 @@ func TestSessions(t *testing.T) {
 			}
 		}
 		if err := s.EndSession(t.Context(), second.ID, first.Person); !errors.Is(err, ErrNoSession) {
-			t.Errorf("somebody else ended it: %v", err)
+			t.Errorf("another user ended it: %v", err)
 		}
 		if err := s.EndSession(t.Context(), second.ID, second.Person); err != nil {
 			t.Error(err)
