@@ -58,7 +58,7 @@ func (s *server) userOf(t testing.TB, tenant, sub string) *user {
 }
 
 // withoutSession is a user without a session.
-func (s *server) stranger(tenant, sub string) *user {
+func (s *server) withoutSession(tenant, sub string) *user {
 	return &user{api: s, tenant: tenant, sub: sub, token: signHS256(s.jwtSecret, goodClaims(sub))}
 }
 

@@ -11,7 +11,7 @@ func TestOrderOfChecks(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		u := api.user(t)
 		other := api.userOf(t, u.tenant, freshName("user"))
-		stranger := api.withoutSession(u.tenant, u.sub)
+		sessionless := api.withoutSession(u.tenant, u.sub)
 		e := entityNamed("notes")
 
 		noToken := without("Authorization")
@@ -70,10 +70,10 @@ func TestOrderOfChecks(t *testing.T) {
 			}
 		}
 		for _, body := range []string{`{"confirm":"WIPE"}`, `{}`, `[`} {
-			stranger.call(t, "POST", "/v1/sync/wipe", body).check(t, 428)
+			sessionless.call(t, "POST", "/v1/sync/wipe", body).check(t, 428)
 			u.call(t, "POST", "/v1/sync/wipe", body, othersSession).check(t, 403)
 		}
-		stranger.call(t, "GET", "/v1/sync/state", nil).check(t, 428)
+		sessionless.call(t, "GET", "/v1/sync/state", nil).check(t, 428)
 		u.call(t, "GET", "/v1/sync/state", nil, othersSession).check(t, 403)
 	})
 }

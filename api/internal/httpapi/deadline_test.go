@@ -94,7 +94,7 @@ func TestWaitingForTheWriterEndsWithTheCaller(t *testing.T) {
 	}
 }
 
-// house is the API on a database file, with no tenant check, as one process.
+// fixture is the API on a database file, with no tenant check, as one process.
 type fixture struct {
 	db    store.Store
 	url   string
