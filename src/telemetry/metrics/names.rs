@@ -160,11 +160,8 @@ pub const REQUESTS: Name = counter(
     &["transport", "status"],
     "HTTP requests answered, by path and status class.",
 );
-pub const CONNECTIONS_OPEN: Name = gauge(
-    "toolbridge_mcp_connections_open",
-    &[],
-    "Open connections.",
-);
+pub const CONNECTIONS_OPEN: Name =
+    gauge("toolbridge_mcp_connections_open", &[], "Open connections.");
 pub const STREAMS_OPEN: Name = gauge(
     "toolbridge_mcp_streams_open",
     &[],
