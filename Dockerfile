@@ -1,16 +1,17 @@
 # syntax=docker/dockerfile:1
-# One container per tenant: the REST API and the MCP server beside it, both under supervisord.
+# One container per tenant: the REST API and the MCP server, under supervisord.
 #
 #   docker build -t toolbridge .
 #
-# A REST API of your own takes the place of ours (docs/API-CONTRACT.md says what it has to do):
+# To use a REST API of your own (docs/API-CONTRACT.md has its requirements), from an image or a
+# file:
 #
-#   --build-arg API=registry.example.com/acme-api:1.4 --build-arg API_PATH=/usr/local/bin/acme-api     from an image
-#   --build-arg API=api-file --build-arg API_FILE=dist/acme-api                                        from a file
+#   --build-arg API=registry.example.com/acme-api:1.4 --build-arg API_PATH=/usr/local/bin/acme-api
+#   --build-arg API=api-file --build-arg API_FILE=dist/acme-api
 
 ARG API=api-built
 
-# ---- the REST API --------------------------------------------------------------------------------------------------
+# ---- the REST API --------------------------------------------------------------------------------
 FROM golang:1.26.8-bookworm AS api-built
 WORKDIR /src/api
 COPY api/go.mod api/go.sum ./
@@ -25,18 +26,19 @@ FROM scratch AS api-file
 ARG API_FILE=dist/toolbridge-api
 COPY --chmod=0755 ${API_FILE} /toolbridge-api
 
-# Whoever names an image of their own names its tag too.
+# The tag is part of the argument.
 # hadolint ignore=DL3006
 FROM ${API} AS api
 
-# ---- the MCP server ------------------------------------------------------------------------------------------------
+# ---- the MCP server ------------------------------------------------------------------------------
 FROM rust:1.95.0-slim-bookworm AS mcp
 WORKDIR /src
-# Neither a path of the machine that builds nor the hour gets into the binary, so that any machine makes the same: scripts/reproducible.
+# No path and no time of the build gets into the binary, so that every machine builds the same bytes
+# (scripts/reproducible).
 ARG RUSTFLAGS="--remap-path-prefix=/usr/local/cargo=/cargo"
 ARG CFLAGS="-ffile-prefix-map=/usr/local/cargo=/cargo -DMI_DEFAULT_ALLOW_THP=0"
 ARG SOURCE_DATE_EPOCH=0
-# The dependencies are a layer of their own: cargo builds them for a program that does nothing yet.
+# The dependencies are a layer of their own: cargo builds them for an empty program.
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY .cargo .cargo
 RUN mkdir -p src tests/it tests/conformance benches \
@@ -49,11 +51,11 @@ COPY tests/it/main.rs tests/it/main.rs
 COPY tests/conformance/server.rs tests/conformance/server.rs
 COPY benches/micro.rs benches/micro.rs
 ARG GIT_REVISION=
-# cargo goes by the times of files, and those of the sources are older than the empty program's.
+# cargo compares modification times, and the sources are older than the empty program.
 RUN touch src/main.rs src/lib.rs \
     && cargo build --release --locked
 
-# ---- what runs -----------------------------------------------------------------------------------------------------
+# ---- the image -----------------------------------------------------------------------------------
 FROM debian:12.15-slim
 ARG RELEASE=0.1.0
 ARG GIT_REVISION=
@@ -62,7 +64,7 @@ LABEL org.opencontainers.image.title="ToolBridge MCP" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${RELEASE}" \
       org.opencontainers.image.revision="${GIT_REVISION}"
-# The release of Debian is pinned; within it security fixes are wanted, so no versions here.
+# Debian's release is pinned, but not the packages, so that they get security fixes.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates supervisor \
@@ -82,8 +84,9 @@ COPY --from=mcp /src/target/release/toolbridge-mcp /usr/local/bin/toolbridge-mcp
 ARG API_PATH=/toolbridge-api
 COPY --from=api ${API_PATH} /usr/local/bin/toolbridge-api
 
-# Where a container differs from a developer's machine. What a tenant needs besides is in fly.toml and its secrets. Our API demands
-# version 2 of the tenant signature; the server sends version 1 too, so that a REST API of your own needs to know no other.
+# Settings of every container; fly.toml and the secrets have those of a tenant. Our API requires
+# version 2 of the tenant signature. The server also sends version 1, which suffices for a REST API
+# of your own.
 ENV TOOLBRIDGE_HOST=0.0.0.0 \
     TOOLBRIDGE_PORT=8001 \
     TOOLBRIDGE_GO_API_BASE_URL=http://127.0.0.1:8081 \
@@ -93,13 +96,13 @@ ENV TOOLBRIDGE_HOST=0.0.0.0 \
     TOOLBRIDGE_AUDIT_TO=stdout \
     TENANT_SIGNATURE_DEMANDED=v2 \
     DATABASE_URL=sqlite:///data/api/toolbridge.db
-# Only /data and /tmp are written to: the root file system may be read-only. supervisord is root, since each program has a
-# user of its own: 10001 the API, 10002 the MCP server.
+# Only /data and /tmp are written to: the root file system may be read-only. supervisord runs as
+# root, because each program has its own user: 10001 the API, 10002 the MCP server.
 WORKDIR /data
 VOLUME /data
 EXPOSE 8001 9091 9092
 STOPSIGNAL SIGTERM
-# With the MCP server off, for want of a tenant secret, this asks the API.
+# Asks the API if the MCP server is off because there is no tenant secret.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=90s \
     CMD ["/usr/local/bin/toolbridge-run", "mcp", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/toolbridge-container"]

@@ -732,11 +732,7 @@ fn client_config_says_what_to_paste_and_never_the_token() {
     assert_eq!(said.err, "");
 
     let said = with(&[&["claude-desktop", "--json"][..], &url].concat());
-    assert!(
-        said.err.contains("sends no header of your own"),
-        "{}",
-        said.err
-    );
+    assert!(said.err.contains("sends no custom header"), "{}", said.err);
 
     let said = with(&["zed", "--local", "--json", "--config", "acme.toml"]);
     let snippet: Value = serde_json::from_str(&said.out).unwrap();

@@ -43,7 +43,8 @@ type user struct {
 	sessionBody []byte // as the server gave it
 }
 
-// user makes a user of a fresh tenant, so that nothing another test does can collide, with an open session.
+// user makes a user of a fresh tenant, so that nothing another test does can collide, with an open
+// session.
 func (s *server) user(t testing.TB) *user {
 	t.Helper()
 	return s.userOf(t, freshName("tenant"), freshName("user"))
@@ -51,13 +52,13 @@ func (s *server) user(t testing.TB) *user {
 
 func (s *server) userOf(t testing.TB, tenant, sub string) *user {
 	t.Helper()
-	u := s.stranger(tenant, sub)
+	u := s.withoutSession(tenant, sub)
 	u.open(t)
 	return u
 }
 
-// stranger is a user without a session.
-func (s *server) stranger(tenant, sub string) *user {
+// withoutSession is a user without a session.
+func (s *server) withoutSession(tenant, sub string) *user {
 	return &user{api: s, tenant: tenant, sub: sub, token: signHS256(s.jwtSecret, goodClaims(sub))}
 }
 
@@ -112,8 +113,9 @@ func (u *user) headers(edits []edit) http.Header {
 	return h
 }
 
-// call sends a request with the user's headers. The path goes out exactly as written. The body is nil, raw bytes, a
-// string, a reader (sent in chunks, without a length) or anything that marshals to JSON.
+// call sends a request with the user's headers. The path goes out exactly as written. The body is
+// nil, raw bytes, a string, a reader (sent in chunks, without a length) or anything that marshals
+// to JSON.
 //
 // Whatever comes back is held to what the contract says about every answer; see [answer.faults].
 // A call may be made from any goroutine; a request that got no answer has status 0.
@@ -170,7 +172,8 @@ func (s *server) send(method, path string, body any, h http.Header) (*answer, er
 		if err := s.exchange(a, reader); err != nil {
 			return a, fmt.Errorf("%s: %w", a, err)
 		}
-		// A server that this run did not start has its own rate limit, which is not what most tests are about.
+		// A server that this run did not start has its own rate limit, which is not what most tests are
+		// about.
 		if s.remote && a.status == http.StatusTooManyRequests && try < 60 {
 			seconds, err := strconv.Atoi(a.header.Get("Retry-After"))
 			if err == nil && seconds <= 60 {
@@ -220,8 +223,9 @@ type answer struct {
 	body   []byte
 }
 
-// faults holds an answer to what the contract says about all of them: the correlation id is echoed, an error is
-// `{error, correlation_id}` in JSON and never shows SQL or a stack, and nothing is our fault (5xx, except 503 and, for a commit that was lost, 504).
+// faults holds an answer to what the contract says about all of them: the correlation id is echoed,
+// an error is `{error, correlation_id}` in JSON and never shows SQL or a stack, and nothing is our
+// fault (5xx, except 503 and, for a commit that was lost, 504).
 func (a *answer) faults() error {
 	var faults []error
 	add := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }

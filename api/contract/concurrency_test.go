@@ -9,7 +9,8 @@ import (
 
 const writers = 32
 
-// Writers that read, add one and write back with If-Match: one wins each version, and no addition is lost.
+// Writers that read, add one and write back with If-Match: one wins each version, and no addition
+// is lost.
 func TestOneWriterWinsEachVersion(t *testing.T) {
 	onEachEntity(t, func(t *testing.T, api *server, e entity) {
 		const rounds = 2 // wins per writer

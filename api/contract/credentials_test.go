@@ -19,8 +19,8 @@ import (
 	"time"
 )
 
-// Tokens and signatures are made here from their definitions, not with the library that the server uses, so that
-// the two cannot be wrong together, and so that tests can make the wrong ones.
+// Tokens and signatures are made here from their definitions, not with the library that the server
+// uses, so that the two cannot be wrong together, and so that tests can make the wrong ones.
 
 type claims map[string]any
 

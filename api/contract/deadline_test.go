@@ -22,7 +22,8 @@ func TestAnOddTimeoutIsNoReasonToRefuse(t *testing.T) {
 	})
 }
 
-// A write that waits for a lock is given up when the time of its caller is over: the caller is told that nothing was changed, and that is so.
+// A write that waits for a lock is given up when the time of its caller is over: the caller is told
+// that nothing was changed, and that is so.
 func TestAWriteEndsWithTheTimeOfItsCaller(t *testing.T) {
 	onBlocked(t, func(t *testing.T, api *server, block *blockade) {
 		u := api.user(t)
@@ -33,7 +34,7 @@ func TestAWriteEndsWithTheTimeOfItsCaller(t *testing.T) {
 		if text := a.errorText(t); !strings.Contains(text, "nothing was changed") {
 			t.Errorf("the caller reads %q", text)
 		}
-		block.nobodyWaits(t)
+		block.waitForNoWaiter(t)
 		release()
 		if now := u.call(t, "GET", path, nil).want(t, 200).item(t); now.Version != 1 {
 			t.Errorf("version %d", now.Version)
@@ -46,7 +47,8 @@ func TestAWriteEndsWithTheTimeOfItsCaller(t *testing.T) {
 	})
 }
 
-// A caller who hangs up wants nothing any more: what it asked for is given up at once, not when the API's own patience ends.
+// A caller who hangs up wants nothing any more: what it asked for is given up at once, not when the
+// API's own patience ends.
 func TestAWriteEndsWhenItsCallerHangsUp(t *testing.T) {
 	onBlocked(t, func(t *testing.T, api *server, block *blockade) {
 		u := api.user(t)
@@ -65,12 +67,12 @@ func TestAWriteEndsWhenItsCallerHangsUp(t *testing.T) {
 			_, err = httpClient.Do(request)
 			hungUp <- err
 		}()
-		block.somebodyWaits(t)
+		block.waitForWaiter(t)
 		cancel()
 		if err := <-hungUp; !errors.Is(err, context.Canceled) {
 			t.Fatalf("got %v", err)
 		}
-		block.nobodyWaits(t)
+		block.waitForNoWaiter(t)
 		api.log.until(t, "client_gone")
 		release()
 		if now := u.call(t, "GET", path, nil).want(t, 200).item(t); now.Version != 1 {
@@ -79,18 +81,18 @@ func TestAWriteEndsWhenItsCallerHangsUp(t *testing.T) {
 	})
 }
 
-// A blockade keeps the writes of one user waiting in PostgreSQL, and sees whether any wait. SQLite runs in the API itself, and has its test
-// in package httpapi.
+// A blockade keeps the writes of one user waiting in PostgreSQL, and sees whether any wait. SQLite
+// runs in the API itself, and has its test in package httpapi.
 type blockade struct {
 	api     *server
 	address string
 }
 
 func onBlocked(t *testing.T, test func(*testing.T, *server, *blockade)) {
-	oursOnly(t, "the time that a caller gives is not heeded")
+	oursOnly(t, "X-TB-Timeout-Ms is ignored")
 	onEachOurs(t, func(t *testing.T, b *backend) {
 		if b.name != "postgres" {
-			t.Skip("nobody outside the API can hold a lock of this database")
+			t.Skip("a lock of this database cannot be held from outside the API")
 		}
 		address, err := b.database()
 		if err != nil {
@@ -118,9 +120,9 @@ func (b *blockade) writes(t *testing.T, u *user) (release func()) {
 	return func() { _ = conn.Close(ctx) }
 }
 
-func (b *blockade) somebodyWaits(t *testing.T) { b.until(t, true) }
+func (b *blockade) waitForWaiter(t *testing.T) { b.until(t, true) }
 
-func (b *blockade) nobodyWaits(t *testing.T) { b.until(t, false) }
+func (b *blockade) waitForNoWaiter(t *testing.T) { b.until(t, false) }
 
 func (b *blockade) until(t *testing.T, waits bool) {
 	t.Helper()

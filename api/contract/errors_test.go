@@ -11,7 +11,8 @@ func TestTheCorrelationIDIsEchoedOrMadeUp(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		u := api.user(t)
 		e := entityNamed("notes")
-		// One call for each place that an answer can come from; that body and header agree is checked for every call.
+		// One call for each place that an answer can come from; that body and header agree is checked for
+		// every call.
 		places := []struct {
 			name   string
 			status int
@@ -94,7 +95,8 @@ func TestPathTricksLeadNowhere(t *testing.T) {
 		} {
 			for _, method := range []string{"GET", "POST", "PUT", "DELETE"} {
 				a := u.call(t, method, path, `{"title":"trick"}`)
-				// A path that an upstream might read otherwise may be no route (404), no uid (400), or no such method (405).
+				// A path that an upstream might read otherwise may be no route (404), no uid (400), or no such
+				// method (405).
 				a.check(t, 400, 404, 405)
 			}
 		}

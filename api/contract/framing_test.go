@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// A body of which two headers say where it ends could be cut differently by a proxy, and what one takes for its rest
-// be another's next request.
+// A body of which two headers say where it ends could be cut differently by a proxy, and what one
+// takes for its rest be another's next request.
 func TestABodyWithTwoLengthsIs400(t *testing.T) {
 	onEachOurs(t, func(t *testing.T, b *backend) {
 		api := b.shared

@@ -21,7 +21,7 @@ func fourUsers(t *testing.T, api *server) map[string]*user {
 	return users
 }
 
-func TestNobodyReachesAnothersItem(t *testing.T) {
+func TestItemsOfOthersAreNotFound(t *testing.T) {
 	onEachEntity(t, func(t *testing.T, api *server, e entity) {
 		users := fourUsers(t, api)
 		type possession struct{ live, dead, parent, liveRaw, deadRaw string }
@@ -136,7 +136,8 @@ func TestATokenOfAnotherTenantIs403(t *testing.T) {
 				r.call(t, u, claim(other)).check(t, 403)
 			}
 		}
-		// A claim that is no text cannot agree with a header. Whether the token or the tenant is at fault, it is refused.
+		// A claim that is no text cannot agree with a header. Whether the token or the tenant is at
+		// fault, it is refused.
 		for _, odd := range []any{7, []string{u.tenant}, map[string]any{"id": u.tenant}, true} {
 			u.call(t, "GET", "/v1/notes", nil, claim(odd)).check(t, 401, 403)
 		}

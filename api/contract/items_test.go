@@ -119,7 +119,8 @@ func TestCreateTakesTheCallersUIDWhenItIsAUUID(t *testing.T) {
 			}
 			seen[got.UID] = true
 		}
-		// The short and long spellings that some libraries read are refused in paths, so they are not UUIDs here either.
+		// The short and long spellings that some libraries read are refused in paths, so they are not
+		// UUIDs here either.
 		for _, form := range []string{"{%s}", "urn:uuid:%s"} {
 			inner := newUID()
 			if got := create(t, `"`+strings.Replace(form, "%s", inner, 1)+`"`); got.UID == inner {

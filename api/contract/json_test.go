@@ -36,8 +36,9 @@ func members(raw []byte) ([]member, error) {
 	return all, nil
 }
 
-// own is what the caller wrote of a payload: everything but the three members that belong to the server, spelled so
-// that two payloads are the same text exactly when keys and their order, strings, and numbers to the last digit agree.
+// own is what the caller wrote of a payload: everything but the three members that belong to the
+// server, spelled so that two payloads are the same text exactly when keys and their order,
+// strings, and numbers to the last digit agree.
 func own(t testing.TB, payload []byte) string {
 	t.Helper()
 	all, err := members(payload)
@@ -54,7 +55,8 @@ func own(t testing.TB, payload []byte) string {
 	return b.String()
 }
 
-// spelled writes a JSON value in one way: no white space, strings by their content, numbers as they were written.
+// spelled writes a JSON value in one way: no white space, strings by their content, numbers as they
+// were written.
 func spelled(raw []byte) string {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()

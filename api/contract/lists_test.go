@@ -169,8 +169,8 @@ func TestListsOfOneParent(t *testing.T) {
 			) {
 				t.Errorf("%s is not listed under its new parent", mine[0])
 			}
-			// Another parent's cursor, no UUID, and a parent of another kind are refused; somebody
-			// else's parent is empty.
+			// Another parent's cursor, no UUID, and a parent of another kind are refused; another
+			// user's parent yields an empty list.
 			cursor := *u.list(t, e, "limit=1&"+c.field+"="+p).NextCursor
 			u.call(t, "GET", e.path("?", c.field, "=", parents[1], "&cursor=", url.QueryEscape(cursor)), nil).
 				check(t, 400)

@@ -1,8 +1,8 @@
 // Package contract holds docs/API-CONTRACT.md as tests that talk HTTP to a base URL.
 //
-// Without configuration the suite builds cmd/toolbridge-api and starts it: once on SQLite, and once more on
-// PostgreSQL when TEST_POSTGRES_URL names a server on which it may create databases. Tests that need unusual
-// settings start a server of their own.
+// Without configuration the suite builds cmd/toolbridge-api and starts it: once on SQLite, and once
+// more on PostgreSQL when TEST_POSTGRES_URL names a server on which it may create databases. Tests
+// that need unusual settings start a server of their own.
 //
 // The suite can also be pointed at any server of the family:
 //
@@ -11,8 +11,8 @@
 //	TOOLBRIDGE_CONTRACT_TENANT_SECRET  tenant header secret of that server, empty when it does not check
 //	TOOLBRIDGE_CONTRACT_FAMILY=1       leave out what only our server does (the family lines of the page)
 //
-// Further settings: TOOLBRIDGE_REQUIRE_POSTGRES=1 makes a run without PostgreSQL fail, TOOLBRIDGE_CONTRACT_RACE=1
-// builds the server with the race detector and fails on what it finds.
+// Further settings: TOOLBRIDGE_REQUIRE_POSTGRES=1 makes a run without PostgreSQL fail,
+// TOOLBRIDGE_CONTRACT_RACE=1 builds the server with the race detector and fails on what it finds.
 package contract
 
 import (
@@ -110,7 +110,8 @@ func runSuite(m *testing.M) (code int) {
 	return m.Run()
 }
 
-// buildServer builds the server, with the race detector where the suite was asked for it, and without.
+// buildServer builds the server, with the race detector where the suite was asked for it, and
+// without.
 func buildServer() error {
 	binary = filepath.Join(scratch, "toolbridge-api")
 	plain = binary
@@ -166,7 +167,8 @@ func onEachEntity(t *testing.T, test func(t *testing.T, api *server, e entity)) 
 	})
 }
 
-// onOwn runs a test on every backend, each time with a server of its own that has the given settings.
+// onOwn runs a test on every backend, each time with a server of its own that has the given
+// settings.
 func onOwn(t *testing.T, env settings, test func(t *testing.T, api *server)) {
 	t.Helper()
 	onEachOurs(t, func(t *testing.T, b *backend) {

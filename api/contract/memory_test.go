@@ -50,7 +50,8 @@ func largeNotes(t *testing.T, u *user) {
 	}
 }
 
-// watchHealth asks for /healthz until the returned function is called, which gives the slowest answer.
+// watchHealth asks for /healthz until the returned function is called, which gives the slowest
+// answer.
 func watchHealth(t *testing.T, api *server) (stop func() time.Duration) {
 	over, slowest := make(chan struct{}), make(chan time.Duration)
 	go func() {
@@ -79,7 +80,8 @@ func refusedForMemory(status int, h http.Header) bool {
 	return (status == 429 || status == 503) && err == nil && seconds >= 1
 }
 
-// Small requests with large answers, by clients that do not read them, on all the connections of one person.
+// Small requests with large answers, by clients that do not read them, on all the connections of
+// one person.
 func TestAnswersThatAreNotReadDoNotFillTheMemory(t *testing.T) {
 	onOwn(t, settings{"RATE_LIMIT_PER_MINUTE": "0", plainBuild: "1"}, func(t *testing.T, api *server) {
 		u := api.user(t)
@@ -197,7 +199,8 @@ func TestLargeBodiesAndAnswersAtOnceStayWithinTheMemory(t *testing.T) {
 	})
 }
 
-// Members cost more memory than their text; a body of nothing else must cost no more than any other.
+// Members cost more memory than their text; a body of nothing else must cost no more than any
+// other.
 func TestABodyOfTinyMembersStaysWithinTheMemory(t *testing.T) {
 	onOwn(t, settings{"RATE_LIMIT_PER_MINUTE": "0", plainBuild: "1"}, func(t *testing.T, api *server) {
 		u := api.user(t)

@@ -74,8 +74,8 @@ func (page *openAPI) responses(method, path string) (map[string]openAPIResponse,
 	return operation.Responses, node.Decode(&operation)
 }
 
-// undescribed says what is in an answer that openapi.yaml does not know: its status, or a body without what it promises or,
-// where all of its members are named, with others.
+// undescribed says what is in an answer that openapi.yaml does not know: its status, or a body
+// without what it promises or, where all of its members are named, with others.
 func (a *answer) undescribed() error {
 	if family || a.status == 431 {
 		return nil

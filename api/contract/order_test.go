@@ -5,13 +5,13 @@ import (
 	"testing"
 )
 
-// JWT (401), tenant headers (401, then 403), session (428, 403), epoch (409), then the route. The place of the rate
-// limit in this order is shown with the rate limit itself.
+// JWT (401), tenant headers (401, then 403), session (428, 403), epoch (409), then the route. The
+// place of the rate limit in this order is shown with the rate limit itself.
 func TestOrderOfChecks(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		u := api.user(t)
 		other := api.userOf(t, u.tenant, freshName("user"))
-		stranger := api.stranger(u.tenant, u.sub)
+		sessionless := api.withoutSession(u.tenant, u.sub)
 		e := entityNamed("notes")
 
 		noToken := without("Authorization")
@@ -53,7 +53,8 @@ func TestOrderOfChecks(t *testing.T) {
 			places[i].call(t, u).check(t, status)
 		}
 
-		// The routes of sessions need the token and the tenant, and wipe and state a session, before anything else.
+		// The routes of sessions need the token and the tenant, and wipe and state a session, before
+		// anything else.
 		for _, r := range []route{
 			{"", "POST", "/v1/sync/sessions", ""},
 			{"", "GET", "/v1/sync/sessions/" + u.session, ""},
@@ -69,10 +70,10 @@ func TestOrderOfChecks(t *testing.T) {
 			}
 		}
 		for _, body := range []string{`{"confirm":"WIPE"}`, `{}`, `[`} {
-			stranger.call(t, "POST", "/v1/sync/wipe", body).check(t, 428)
+			sessionless.call(t, "POST", "/v1/sync/wipe", body).check(t, 428)
 			u.call(t, "POST", "/v1/sync/wipe", body, othersSession).check(t, 403)
 		}
-		stranger.call(t, "GET", "/v1/sync/state", nil).check(t, 428)
+		sessionless.call(t, "GET", "/v1/sync/state", nil).check(t, 428)
 		u.call(t, "GET", "/v1/sync/state", nil, othersSession).check(t, 403)
 	})
 }

@@ -230,8 +230,8 @@ const (
 	walkWrites = 900
 )
 
-// Every item that nobody touches appears exactly once, and whatever was committed before the last page was read appears
-// with at least that version, however much is written in between.
+// Every unchanged item appears exactly once, and whatever was committed before the last
+// page was read appears with at least that version, however much is written in between.
 func TestAWalkMissesNothingWhileOthersWrite(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		for _, c := range []struct {
@@ -299,8 +299,8 @@ func walkAmongWriters(t *testing.T, u *user, e entity, values url.Values) {
 		committed.deleted[it.UID] = committed.deleted[it.UID] || deleted
 	}
 
-	// Writers work whenever the walk lets them: each page read allows some more writes, which then happen while the
-	// next pages are read.
+	// Writers work whenever the walk lets them: each page read allows some more writes, which then
+	// happen while the next pages are read.
 	permits := make(chan int, walkWrites)
 	var writers sync.WaitGroup
 	for range 4 {

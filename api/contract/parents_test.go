@@ -219,7 +219,7 @@ func TestAnOrphanMayBeDeletedArchivedAndProcessedButNotRewritten(t *testing.T) {
 	})
 }
 
-// Whoever deletes a parent while others write below it: nothing is accepted after the parent's end.
+// A parent is deleted while children are written: no child is accepted after the deletion.
 func TestNothingIsWrittenBelowAParentAfterItsEnd(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		u := api.user(t)

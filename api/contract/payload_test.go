@@ -186,7 +186,8 @@ func TestAPayloadMayNest64Levels(t *testing.T) {
 	})
 }
 
-// The contract does not say what becomes of these; it does say that the server answers, in JSON, with no 5xx.
+// The contract does not say what becomes of these; it does say that the server answers, in JSON,
+// with no 5xx.
 func TestOddPayloadsAreKeptOrRefusedButNeverBreakTheServer(t *testing.T) {
 	onEachEntity(t, func(t *testing.T, api *server, e entity) {
 		u := api.user(t)

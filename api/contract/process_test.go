@@ -17,7 +17,8 @@ import (
 	"time"
 )
 
-// Tests of the server as a process: what survives its end, what it says, and when it does not start.
+// Tests of the server as a process: what survives its end, what it says, and when it does not
+// start.
 
 // What was acknowledged before kill -9 is there after a restart on the same database.
 func TestAKilledServerLosesNothingItAcknowledged(t *testing.T) {
@@ -27,7 +28,7 @@ func TestAKilledServerLosesNothingItAcknowledged(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(api.kill)
-		u := api.stranger(freshName("tenant"), freshName("user"))
+		u := api.withoutSession(freshName("tenant"), freshName("user"))
 		u.open(t)
 		u.wipe(t) // the epoch has to survive too
 		u.open(t)
@@ -105,7 +106,7 @@ func TestAKilledServerLosesNothingItAcknowledged(t *testing.T) {
 	})
 }
 
-// gate is a body that says when somebody begins to read it, and ends when it is told to.
+// gate is a body that reports when it is first read, and ends on request.
 type gate struct {
 	begun, rest chan struct{}
 	text        *strings.Reader
@@ -127,7 +128,7 @@ func TestARequestThatIsHalfSentSurvivesTheSignal(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		u := api.stranger(freshName("tenant"), freshName("user"))
+		u := api.withoutSession(freshName("tenant"), freshName("user"))
 		u.open(t)
 		begun, rest, status := make(chan struct{}), make(chan struct{}), make(chan int, 1)
 		req, err := http.NewRequest("POST", api.base+"/v1/notes", &gate{begun, rest, strings.NewReader(`{"title":"late"}`)})
@@ -163,7 +164,7 @@ func TestARequestThatIsHalfSentSurvivesTheSignal(t *testing.T) {
 }
 
 // Half a request, which needs no token, is no work: the server leaves in good order without it.
-func TestHalfRequestsHoldNobodyUp(t *testing.T) {
+func TestIncompleteRequestsDoNotBlockOthers(t *testing.T) {
 	onEachOurs(t, func(t *testing.T, b *backend) {
 		api, err := startServer(b, settings{"SHUTDOWN_TIMEOUT_SECONDS": "8"})
 		if err != nil {
@@ -194,14 +195,15 @@ func TestHalfRequestsHoldNobodyUp(t *testing.T) {
 	})
 }
 
-// A server that is told to stop says so before it hangs up: readiness first, and each answer closes its connection.
+// A server that is told to stop says so before it hangs up: readiness first, and each answer closes
+// its connection.
 func TestNoticeIsGivenBeforeTheDoorCloses(t *testing.T) {
 	onEachOurs(t, func(t *testing.T, b *backend) {
 		api, err := startServer(b, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		u := api.stranger(freshName("tenant"), freshName("user"))
+		u := api.withoutSession(freshName("tenant"), freshName("user"))
 		u.open(t)
 		stopped := make(chan error, 1)
 		go func() { stopped <- api.stop() }()
@@ -253,7 +255,7 @@ func TestAStoppedServerLosesNothingEither(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		u := api.stranger(freshName("tenant"), freshName("user"))
+		u := api.withoutSession(freshName("tenant"), freshName("user"))
 		u.open(t)
 		bodies := map[string]string{}
 		for _, e := range entities {
@@ -280,7 +282,7 @@ func TestADatabaseThatDisappearsIs503UntilItReturns(t *testing.T) {
 		if b.name != "postgres" {
 			t.Skip("an embedded database does not disappear")
 		}
-		t.Run("nobody listens", func(t *testing.T) {
+		t.Run("no listener", func(t *testing.T) {
 			database, err := b.database()
 			if err != nil {
 				t.Fatal(err)
@@ -347,7 +349,8 @@ func survives(t *testing.T, api *server, takeAway, giveBack func() error) {
 	}
 }
 
-// Without TENANT_HEADER_SECRET rows belong to the tenant that the token claims, or to TENANT_ID when it claims none.
+// Without TENANT_HEADER_SECRET rows belong to the tenant that the token claims, or to TENANT_ID
+// when it claims none.
 func TestAnUnsignedServerTakesTheTenantFromTheToken(t *testing.T) {
 	onOwn(t, settings{"TENANT_HEADER_SECRET": "", "TENANT_ID": "home", "RATE_LIMIT_PER_MINUTE": "0"}, func(t *testing.T, api *server) {
 		if api.info(t).TenantSignature.Required {
@@ -355,7 +358,7 @@ func TestAnUnsignedServerTakesTheTenantFromTheToken(t *testing.T) {
 		}
 		sub := freshName("user")
 		claiming := func(tenant string) *user {
-			u := api.stranger("", sub)
+			u := api.withoutSession("", sub)
 			if tenant != "" {
 				u.token = signHS256(api.jwtSecret, goodClaims(sub).and("tenant_id", tenant))
 			}
@@ -402,7 +405,7 @@ func TestLogsNameTheRequestAndTellNoSecrets(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		u := api.stranger(freshName("tenant"), freshName("user"))
+		u := api.withoutSession(freshName("tenant"), freshName("user"))
 		u.open(t)
 		diary := "diary-" + randomHex(8)
 		it := u.create(t, entityNamed("notes"), `"title":"`+diary+`"`)

@@ -32,7 +32,7 @@ func TestOpeningSessionsIsLimitedToo(t *testing.T) {
 		}
 		u.call(t, "GET", "/v1/notes", nil).want(t, 200)
 		u.call(t, "DELETE", "/v1/sync/sessions/"+u.session, nil).want(t, 204)
-		api.user(t) // somebody else is not held up
+		api.user(t) // other users are not affected
 	})
 }
 
@@ -80,7 +80,8 @@ func TestTheRateLimitIsATokenBucketPerUser(t *testing.T) {
 		if got := a.number(t, "Retry-After"); got < 1 || got > 15 {
 			t.Errorf("Retry-After %d, want 1 to 15 seconds: one token comes every 15\n%s", got, a)
 		}
-		// Reset may be a number of seconds or a Unix time; either way it lies ahead, no further than a full bucket.
+		// Reset may be a number of seconds or a Unix time; either way it lies ahead, no further than a
+		// full bucket.
 		reset := a.number(t, "X-RateLimit-Reset")
 		if now := time.Now().Unix(); reset > now-3600 {
 			reset -= now

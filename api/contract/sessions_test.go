@@ -14,7 +14,7 @@ type syncSession struct {
 
 func TestASessionIsOpenedReadAndEnded(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
-		u := api.stranger(freshName("tenant"), freshName("user"))
+		u := api.withoutSession(freshName("tenant"), freshName("user"))
 		for _, body := range []any{nil, `{}`} {
 			a := u.call(t, "POST", "/v1/sync/sessions", body).want(t, 201)
 			var s syncSession
@@ -368,7 +368,8 @@ func TestConcurrentWipesRaiseTheEpochOneByOne(t *testing.T) {
 	})
 }
 
-// A write that runs into a wipe comes before it and is wiped, or is refused; it never outlives the wipe.
+// A write that runs into a wipe comes before it and is wiped, or is refused; it never outlives the
+// wipe.
 func TestNoWriteOfAnOldEpochOutlivesAWipe(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		u := api.user(t)

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// The vectors have fixed clocks and cannot be replayed over HTTP; they show here that this suite signs as they do.
+// The vectors have fixed clocks and cannot be replayed over HTTP; they show here that this suite
+// signs as they do.
 func TestTheSuiteSignsAsTheVectorsDo(t *testing.T) {
 	raw, err := os.ReadFile("../../tests/vectors/tenant-signature.json")
 	if err != nil {
@@ -207,7 +208,8 @@ func wrapped(n int64) string {
 
 const fuzzedHeaders = 4_000
 
-// Whatever is done to a right set of headers, the result is refused unless it is the right set again.
+// Whatever is done to a right set of headers, the result is refused unless it is the right set
+// again.
 func TestFuzzedTenantHeadersAreRefused(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		if api.tenantSecret == "" {

@@ -170,7 +170,7 @@ func rightV1(b *bound) edit {
 	return with("X-TB-Signature", tenantSignature(b.secret, b.tenant, b.timestamp))
 }
 
-// A request that was caught is worth nothing, whoever sends it and however often.
+// A captured request is refused, from every client and every time.
 func TestARequestIsServedOnce(t *testing.T) {
 	onEachWithV2(t, func(t *testing.T, api *server) {
 		u := api.user(t)
@@ -193,7 +193,8 @@ func TestARequestIsServedOnce(t *testing.T) {
 	})
 }
 
-// Token, tenant headers, session, rate, epoch; the body comes to be known after these, and is compared before anything is done with it.
+// Token, tenant headers, session, rate, epoch; the body comes to be known after these, and is
+// compared before anything is done with it.
 func TestTheBodyIsComparedInItsPlace(t *testing.T) {
 	onEachWithV2(t, func(t *testing.T, api *server) {
 		u := api.user(t)
@@ -234,7 +235,7 @@ func TestReadyzJudgesVersion2(t *testing.T) {
 
 func TestVersion2CanBeDemanded(t *testing.T) {
 	onOwn(t, settings{"TENANT_SIGNATURE_DEMANDED": "v2"}, func(t *testing.T, api *server) {
-		u := api.stranger(freshName("tenant"), freshName("user"))
+		u := api.withoutSession(freshName("tenant"), freshName("user"))
 		u.callV2(t, "POST", "/v1/sync/sessions", "").check(t, 201)
 		u.call(t, "POST", "/v1/sync/sessions", nil).check(t, 401) // version 1
 		if got := api.info(t).TenantSignature.Versions; !slices.Equal(got, []any{"v2"}) {
@@ -256,7 +257,7 @@ func TestARestartOpensNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		u := first.stranger(freshName("tenant"), freshName("user"))
+		u := first.withoutSession(freshName("tenant"), freshName("user"))
 		caught := u.bind("POST", "/v1/sync/sessions", "")
 		u.send(t, "POST", "/v1/sync/sessions", "", caught.sign).check(t, 201)
 		if err := first.stop(); err != nil {
@@ -271,7 +272,7 @@ func TestARestartOpensNothing(t *testing.T) {
 func TestDuringARotationTwoSecretsCount(t *testing.T) {
 	old := randomHex(32)
 	onOwn(t, settings{"TENANT_HEADER_SECRET_PREVIOUS": old}, func(t *testing.T, api *server) {
-		u := api.stranger(freshName("tenant"), freshName("user"))
+		u := api.withoutSession(freshName("tenant"), freshName("user"))
 		for secret, status := range map[string]int{api.tenantSecret: 201, old: 201, randomHex(32): 401} {
 			v1 := func(h http.Header) { signTenant(h, secret, u.tenant, time.Now()) }
 			u.call(t, "POST", "/v1/sync/sessions", nil, v1).check(t, status)
@@ -280,7 +281,8 @@ func TestDuringARotationTwoSecretsCount(t *testing.T) {
 	})
 }
 
-// Whatever is done to a right set of headers of version 2, be version 1 beside it or not, the result is refused unless it is the right set again.
+// Whatever is done to a right set of headers of version 2, be version 1 beside it or not, the
+// result is refused unless it is the right set again.
 func TestFuzzedHeadersOfVersion2AreRefused(t *testing.T) {
 	onEachWithV2(t, func(t *testing.T, api *server) {
 		u := api.user(t)

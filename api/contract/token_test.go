@@ -43,7 +43,7 @@ func TestOnlyARightTokenPasses(t *testing.T) {
 			"plain":                     sign(good),
 			"with nbf and iat":          sign(good.and("nbf", now-hour).and("iat", now-hour)),
 			"exp with a fraction":       sign(good.and("exp", float64(now+hour)+0.5)),
-			"with claims nobody asked":  sign(good.and("admin", true).and("roles", []string{"x"})),
+			"with unknown claims":       sign(good.and("admin", true).and("roles", []string{"x"})),
 			"without typ in the header": header(claims{"alg": "HS256"}),
 		} {
 			if a := u.call(t, "GET", "/v1/notes", nil, with("Authorization", "Bearer "+token)); a.status != 200 {
@@ -164,7 +164,7 @@ func TestTheFirstSightOfASubCreatesTheUser(t *testing.T) {
 
 func TestConcurrentFirstCallsOfOneUserMakeOneUser(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
-		u := api.stranger(freshName("tenant"), freshName("user"))
+		u := api.withoutSession(freshName("tenant"), freshName("user"))
 		opened := allAtOnce(32, func(int) *answer { return u.call(t, "POST", "/v1/sync/sessions", nil) })
 		if len(opened[201]) != 32 {
 			t.Fatalf("32 first calls: %s", counts(opened))
@@ -195,7 +195,7 @@ func TestTokensOfAnIdentityProvider(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stranger, err := rsa.GenerateKey(rand.Reader, 2048)
+	unknownKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +222,7 @@ func TestTokensOfAnIdentityProvider(t *testing.T) {
 	onOwn(t, settings{
 		"JWT_JWKS_URL": provider.URL, "JWT_ISSUER": "https://issuer.example/", "JWT_AUDIENCE": "toolbridge", "ENV": "dev",
 	}, func(t *testing.T, api *server) {
-		u := api.stranger(freshName("tenant"), freshName("user"))
+		u := api.withoutSession(freshName("tenant"), freshName("user"))
 		good := goodClaims(u.sub).and("iss", "https://issuer.example/").and("aud", "toolbridge")
 		u.token = signHS256(api.jwtSecret, good)
 		u.open(t)
@@ -253,7 +253,7 @@ func TestTokensOfAnIdentityProvider(t *testing.T) {
 			"HS256 with the public key as DER":   signHMAC(sha256.New, hs, string(pkix), good),
 			"HS256 with the modulus":             signHMAC(sha256.New, hs, string(rsaKey.N.Bytes()), good),
 			"HS256 with the Ed25519 public key":  signHMAC(sha256.New, claims{"alg": "HS256", "kid": "d"}, string(edPublic), good),
-			"RS256 by a stranger":                signWith(stranger, rs, good),
+			"RS256 by an unknown key":            signWith(unknownKey, rs, good),
 			"RS256, unknown kid":                 signWith(rsaKey, claims{"alg": "RS256", "kid": "unknown"}, good),
 			"RS256 with the kid of another key":  signWith(rsaKey, claims{"alg": "RS256", "kid": "e"}, good),
 			"RS256 under the name ES256":         signWith(rsaKey, claims{"alg": "ES256", "kid": "r"}, good),

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# JSON for scripts, with python3, which the operating systems that people work on bring along more often than jq.
+# JSON for scripts, with python3, which is preinstalled more often than jq.
 
 need_json() {
     need python3 "Install it: apt-get install python3 (Debian), xcode-select --install (macOS)"
 }
 
-# What stands at a path of the JSON on standard input (result.tools.0.name; result.tools.# counts; JSON in a string is read
-# where the path goes on); code 1 when nothing does.
+# Prints the value at a path of the JSON on standard input, such as result.tools.0.name; "#" counts
+# a list, and JSON in a string is parsed if the path continues. Exits with 1 if there is no value.
 json() { # PATH
     python3 -c '
 import json, sys
@@ -24,7 +24,8 @@ except (ValueError, LookupError, TypeError, RecursionError):
 print(value if isinstance(value, str) else json.dumps(value))' "$1"
 }
 
-# The names in a list of objects, one a line, whichever way "name" is spelt: flyctl has changed it before.
+# Prints the names in a list of objects, one per line. The case of "name" does not matter, because
+# flyctl has changed it before.
 json_names() {
     python3 -c '
 import json, sys

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# What the scripts need of the machine: each function says what is missing and how to get it, and ends with exit code 69.
+# Requirements of the scripts: each function says what is missing and how to get it, and exits with
+# 69.
 
 need() { # COMMAND HOW-TO-GET-IT
     command -v "$1" >/dev/null && return

@@ -1,8 +1,9 @@
 # shellcheck shell=bash
-# How both programs are built for release: the same commit and the same compilers make the same bytes, wherever that is. The
-# Dockerfile says the same, and tests/container/test_files.py compares the two. To be sourced.
+# Release builds of both programs: the same commit and compilers produce the same bytes anywhere.
+# The Dockerfile uses the same flags, and tests/container/test_files.py compares the two. To be
+# sourced.
 
-# Of a path, something remains in what is said when a program panics: names that all places have in common stand in for folders.
+# Panic messages contain source paths, so machine-specific prefixes are replaced.
 release_rust_flags() { # SOURCE CARGO_HOME
     echo "--remap-path-prefix=$2=/cargo --remap-path-prefix=$1=/src"
 }
@@ -25,7 +26,7 @@ release_api() { # SOURCE REVISION OUTPUT
 release_mcp() { # SOURCE REVISION; into its target/release
     local home=${CARGO_HOME:-$HOME/.cargo} rust c
     rust=$(release_rust_flags "$1" "$home") c=$(release_c_flags "$1" "$home")
-    # Some C of a dependency says when it was compiled; with SOURCE_DATE_EPOCH that is always the same moment.
+    # Some C dependencies embed the compile time, which SOURCE_DATE_EPOCH fixes.
     (cd "$1" && GIT_REVISION=$2 CARGO_TARGET_DIR=$1/target RUSTFLAGS=$rust CFLAGS=$c SOURCE_DATE_EPOCH=0 \
         cargo build --release --locked --quiet)
 }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# How the scripts speak: help from the comment at a script's top, and mistakes in one sentence.
+# Output of the scripts: help from the comment at the top of a script, and errors in one sentence.
 
 help_and_exit() {
     awk 'NR == 1 { next } !/^#/ { exit } { sub(/^# ?/, ""); print }' "$(dirname "${BASH_SOURCE[0]}")/../$(basename "$0")"
@@ -24,7 +24,7 @@ value_of() { # OPTION [VALUE]
     printf '%s' "$2"
 }
 
-# Text from elsewhere, so that it cannot drive the terminal.
+# Removes control characters from external text.
 printable() {
     LC_ALL=C tr -d '\000-\037\177' | cut -c 1-300
 }

@@ -1,11 +1,11 @@
 # shellcheck shell=bash disable=SC2034 # the variables are for the scripts
-# What the scripts for operators know of a tenant: its names, its files in tenants/NAME, and how its app is reached.
-# Secrets leave those files through pipes only: never in an argument, never in what is printed.
+# A tenant's names, its files in tenants/NAME, and how its app is checked. Secrets leave those files
+# through pipes only: never in an argument, never in output.
 
-# Fly has taken names of up to 30 characters from the beginning; "toolbridge-" is 11 of them.
+# Fly accepts names of up to 30 characters; "toolbridge-" has 11 of them.
 tenant_limit=19
 
-matches() { # TEXT PATTERN: all of it, where grep would be content with one line
+matches() { # TEXT PATTERN: matches the whole text, while grep matches a line
     local LC_ALL=C
     [[ "$1" =~ ^($2)$ ]]
 }
@@ -23,7 +23,7 @@ known_tenant() { # NAME
     name_tenant "$1"
     local each
     for each in "$config" "$secrets"; do
-        [ -e "$each" ] || fail "there is no $each: make it with scripts/new-tenant $tenant, or copy $folder from where it was made"
+        [ -e "$each" ] || fail "there is no $each: create it with scripts/new-tenant $tenant, or copy $folder from where it was created"
     done
 }
 
@@ -41,7 +41,7 @@ has_volume() { grep -Eq '^\[+mounts\]' "$config"; }
 secret() { sed -n "s/^$1=//p" "$secrets"; } # NAME
 secret_names() { sed -n 's/^\([A-Z0-9_]*\)=.*/\1/p' "$secrets"; }
 
-# Writes a file whole or not at all, for this user's eyes only: ends up in place in one step.
+# Writes a file atomically, readable by this user only.
 put() { # FILE < CONTENT
     local new
     new=$(umask 077 && mktemp "$(dirname "$1")/.new.XXXXXX") || fail "$1 cannot be written"
@@ -52,16 +52,17 @@ put() { # FILE < CONTENT
 
 on_one_line() { paste -sd ' ' - | sed 's/ /, /g'; }
 
-# Sends secrets to Fly, which gives them to the app with the next deploy.
+# Sends secrets to Fly, which passes them to the app with the next deploy.
 stage_secrets() { # < NAME=VALUE lines
     flyctl secrets import --stage --app "$app"
 }
-# Which secrets at Fly are this folder's: noted before they are sent, so that no interruption makes strangers of them.
+# Records which secrets at Fly come from this folder. Written before they are sent, so that an
+# interruption does not leave unknown ones.
 note_sent() { # NAME…
     { cat "$sent" 2>/dev/null || true; printf '%s\n' "$@"; } | sort -u | put "$sent"
 }
 
-# A token of the user "toolbridge-smoke" for five minutes, where the tenant's tokens are made with a shared secret.
+# A token of the user "toolbridge-smoke" for five minutes, if the tenant has a shared secret.
 smoke_token() {
     secret JWT_HS256_SECRET | TENANT=$tenant ISSUER=$(setting JWT_ISSUER) AUDIENCE=$(setting JWT_AUDIENCE) \
         CLAIM=$(setting TENANT_CLAIM) python3 -c '
@@ -75,7 +76,7 @@ if secret:
     print((signed + b"." + part(hmac.new(secret, signed, hashlib.sha256).digest())).decode())'
 }
 
-# The check of a tenant: its address and, where fly.toml opens a port for it, its REST API's.
+# The check of a tenant: its address and, if fly.toml publishes it, that of its REST API.
 smoke_command() {
     local url port
     url=$(setting TOOLBRIDGE_SERVER_PUBLIC_URL)
@@ -83,7 +84,7 @@ smoke_command() {
     echo "scripts/smoke $url${port:+ --api $(sed -E 's|(://[^/:]*).*|\1|' <<<"$url"):$port} --wait 60"
 }
 
-# Runs it: with the caller's token where one is given, else with one that is made.
+# Runs it, with the caller's token or else with a generated one.
 smoke_tenant() {
     local command
     read -r -a command <<<"$(smoke_command)"

@@ -26,18 +26,18 @@ const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Without a URL it looks from the inside, with the configuration that \"serve\" would have here: at
-the API, its clock, the tenant signature, a token, the database, and the server beside it.
-With one it looks from the outside, as a client: at name, certificate, health, OAuth metadata,
-a token, the tools, and whether streams come through.
+Without a URL it checks from inside, with the configuration of \"serve\" on this machine: the API,
+its clock, the tenant signature, a token, the database, and the MCP server.
+With a URL it checks from outside, as a client: name, certificate, health, OAuth metadata, a
+token, the tools, and whether a proxy buffers streams.
 
-What is wrong is named with what mends it. One cause is one finding: what cannot be well because
-of it is not tried. It creates, reads and deletes one note of the token's user, unless it is told
---read-only. From the inside, without a token, it makes one for the user \"toolbridge-doctor\"
-where an HS256 secret is configured. A token is never sent over plain http to another machine.
+Each finding comes with its fix. Checks that cannot succeed because of a finding are skipped. It
+creates, reads and deletes one note of the token's user, unless --read-only is given. From inside,
+without a token, it makes one for the user \"toolbridge-doctor\" if an HS256 secret is configured.
+A token is never sent over plain http to another machine.
 
-Exit codes: 0 all is well, perhaps with warnings; 1 something is wrong, be it the configuration;
-2 the command line was not understood; 77 the token cannot be read.
+Exit codes: 0 nothing failed, perhaps with warnings; 1 something failed, or the configuration is
+invalid; 2 the command line was not understood; 77 the token cannot be read.
 
 Examples:
   toolbridge-mcp doctor
@@ -45,16 +45,16 @@ Examples:
   toolbridge-mcp doctor https://acme.example.com --resolve acme.example.com:443:10.0.0.7
   toolbridge-mcp doctor --json | jq '.checks[] | select(.outcome == \"failed\")'")]
 pub struct Doctor {
-    /// Look from the outside at the server there; with /mcp or without
+    /// Check the server at this URL from outside; with /mcp or without
     #[arg(value_name = "URL")]
     url: Option<String>,
-    /// Write nothing: no note is made
+    /// Write nothing: no note is created
     #[arg(long)]
     read_only: bool,
-    /// Take this address for that name and port; may be given more than once
+    /// Use this address for that name and port; may be given more than once
     #[arg(long, value_name = "HOST:PORT:ADDRESS", requires = "url")]
     resolve: Vec<Override>,
-    /// How long to take at most
+    /// The longest time to take
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse::parse_duration)]
     timeout: Duration,
     /// Print JSON

@@ -33,7 +33,7 @@ const EXAMPLES: &str =
   toolbridge-mcp tools create_note                     what does it take?
   toolbridge-mcp call create_note title=Hi content=@note.md --as ada
   toolbridge-mcp config show                           what is in force, and where from?
-  toolbridge-mcp doctor                                what is wrong, and what mends it?";
+  toolbridge-mcp doctor                                what is wrong, and how to fix it";
 
 const STYLES: Styles = Styles::styled()
     .header(HEADING)

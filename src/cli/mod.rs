@@ -68,7 +68,7 @@ enum Command {
     Token(token::Token),
     /// Show or check the configuration
     Config(config::ConfigArgs),
-    /// Say what is wrong with a deployment, and what mends it
+    /// Say what is wrong with a deployment, and how to fix it
     Doctor(doctor::Doctor),
     /// Verify an audit trail
     Audit(audit::AuditArgs),
@@ -84,10 +84,10 @@ enum Command {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Configuration")]
 struct Settings {
-    /// Read this file [otherwise: TOOLBRIDGE_CONFIG, or toolbridge.toml where it is there]
+    /// Read this file [otherwise: TOOLBRIDGE_CONFIG, or toolbridge.toml if it exists]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Set anything that is no secret, such as api.call_deadline=10s; may be given more than once
+    /// Set anything but a secret, such as api.call_deadline=10s; may be given more than once
     #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = setting)]
     set: Vec<(String, String)>,
     /// The API's base URL

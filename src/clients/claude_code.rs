@@ -14,8 +14,8 @@ pub static CLAUDE_CODE: Client = Client {
             cannot: None,
             steps: &[
                 Step::Run {
-                    say: "In your project's folder. The single quotes matter: the name of the variable is written to \
-                          `.mcp.json`, not the token.",
+                    say: "Run this in your project's folder. Because of the single quotes, `.mcp.json` has the name \
+                          of the variable, not the token.",
                     line: |entry| {
                         format!(
                             "claude mcp add --transport http --scope project {} {} --header \
@@ -26,7 +26,7 @@ pub static CLAUDE_CODE: Client = Client {
                     },
                 },
                 Step::Paste {
-                    say: "Or put this into the file yourself.",
+                    say: "Or add this to the file.",
                     files: PROJECT,
                     json: |entry| {
                         json!({ "mcpServers": { (&entry.name): {
@@ -46,7 +46,7 @@ pub static CLAUDE_CODE: Client = Client {
             cannot: None,
             steps: &[
                 Step::Run {
-                    say: "In a terminal:",
+                    say: "Run this:",
                     line: |entry| {
                         format!(
                             "claude mcp add --transport http {} {}",
@@ -57,7 +57,7 @@ pub static CLAUDE_CODE: Client = Client {
                 },
                 Step::Say("Then type `/mcp` in Claude Code, choose the server, and sign in."),
                 Step::Paste {
-                    say: "Or, for everybody who works on a project:",
+                    say: "Or, for everyone who works on the project:",
                     files: PROJECT,
                     json: |entry| json!({ "mcpServers": { (&entry.name): { "type": "http", "url": entry.url } } }),
                 },
@@ -69,13 +69,13 @@ pub static CLAUDE_CODE: Client = Client {
             steps: &[
                 KEEP_TOKEN,
                 Step::Run {
-                    say: "Then, in a terminal:",
+                    say: "Then run this:",
                     line: |entry| {
                         format!("claude mcp add {} -- {}", entry.name, entry.command_line())
                     },
                 },
                 Step::Paste {
-                    say: "Or, in a project's file:",
+                    say: "Or add this to the project's file:",
                     files: PROJECT,
                     json: |entry| {
                         json!({ "mcpServers": { (&entry.name): {

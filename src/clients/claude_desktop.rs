@@ -12,7 +12,7 @@ pub static CLAUDE_DESKTOP: Client = Client {
         Recipe {
             way: Way::Token,
             cannot: Some(
-                "Claude Desktop sends no header of your own, so a token has to travel by a process on your machine.",
+                "Claude Desktop sends no custom header, so a process on your machine sends the token.",
             ),
             steps: &[KEEP_TOKEN, FILE, RESTART],
         },
@@ -34,11 +34,11 @@ pub static CLAUDE_DESKTOP: Client = Client {
                     ],
                 },
                 Step::Say(
-                    "Then choose Connect, and sign in. In a team, an owner adds the connector first.",
+                    "Then choose Connect, and sign in. In a team, an owner has to add the connector first.",
                 ),
                 Step::Say(
-                    "The connection comes from Anthropic's servers and not from your machine, so the URL has to be \
-                     reachable from the internet over `https`. The connector is there in Claude on the web as well.",
+                    "Anthropic's servers connect to the URL, not your machine, so it must be reachable from the \
+                     internet over `https`. The connector also works in Claude on the web.",
                 ),
             ],
         },
@@ -58,7 +58,7 @@ pub static CLAUDE_DESKTOP: Client = Client {
 };
 
 const FILE: Step = Step::Paste {
-    say: "Put this into Claude Desktop's file; Settings, Developer, “Edit Config” opens it.",
+    say: "Add this to Claude Desktop's file, which Settings, Developer, “Edit Config” opens.",
     files: &[File {
         r#for: "macOS",
         path: "~/Library/Application Support/Claude/claude_desktop_config.json",
@@ -66,4 +66,4 @@ const FILE: Step = Step::Paste {
     json: |entry| json!({ "mcpServers": { (&entry.name): { "command": entry.command, "args": entry.arguments() } } }),
 };
 
-const RESTART: Step = Step::Say("Quit Claude Desktop and start it again.");
+const RESTART: Step = Step::Say("Quit and restart Claude Desktop.");

@@ -21,16 +21,16 @@ pub static CURSOR: Client = Client {
                     redirect: |entry| redirect(entry, &with_token(entry)),
                 },
                 Step::Paste {
-                    say: "Or put this into its file.",
+                    say: "Or add this to its file.",
                     files: FILES,
                     json: |entry| file(entry, with_token(entry)),
                 },
                 Step::Say(
-                    "Cursor reads `TOOLBRIDGE_TOKEN` from the environment that it was started with: start it from a \
-                     shell in which the variable is set.",
+                    "Cursor reads `TOOLBRIDGE_TOKEN` from its environment: start it from a shell in which the \
+                     variable is set.",
                 ),
                 Step::Say(
-                    "Where a server offers sign-in as well, Cursor signs in and leaves the header out.",
+                    "If a server also offers sign-in, Cursor signs in and does not send the header.",
                 ),
             ],
         },
@@ -44,11 +44,11 @@ pub static CURSOR: Client = Client {
                     redirect: |entry| redirect(entry, &by_url(entry)),
                 },
                 Step::Paste {
-                    say: "Or put this into its file.",
+                    say: "Or add this to its file.",
                     files: FILES,
                     json: |entry| file(entry, by_url(entry)),
                 },
-                Step::Say("Then choose to sign in beside the server in Cursor's MCP settings."),
+                Step::Say("Then sign in, in Cursor's MCP settings."),
             ],
         },
         Recipe {
@@ -62,7 +62,7 @@ pub static CURSOR: Client = Client {
                     redirect: |entry| redirect(entry, &process(entry)),
                 },
                 Step::Paste {
-                    say: "Or put this into its file.",
+                    say: "Or add this to its file.",
                     files: FILES,
                     json: |entry| file(entry, process(entry)),
                 },

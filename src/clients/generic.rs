@@ -13,7 +13,7 @@ pub static GENERIC: Client = Client {
             cannot: None,
             steps: &[
                 Step::Enter {
-                    say: "The client has to know:",
+                    say: "The client needs:",
                     fields: &[
                         TRANSPORT,
                         URL,
@@ -24,12 +24,12 @@ pub static GENERIC: Client = Client {
                     ],
                 },
                 Step::Say(
-                    "A client that knows only HTTP with server-sent events, the transport of 2024-11-05, takes `/sse` \
-                     at the end of the URL instead of `/mcp`.",
+                    "For a client that only supports HTTP+SSE, the transport of 2024-11-05, use `/sse` instead of \
+                     `/mcp`.",
                 ),
                 Step::Paste {
-                    say: "Many clients read this shape from a file. Where yours does not expand `${…}`, look for its \
-                          own way to keep a secret, or start a process instead.",
+                    say: "Many clients read this format from a file. If yours does not expand `${…}`, use its own \
+                          storage for secrets, or start a process instead.",
                     files: &[],
                     json: |entry| {
                         json!({ "mcpServers": { (&entry.name): {
@@ -46,11 +46,11 @@ pub static GENERIC: Client = Client {
             cannot: None,
             steps: &[
                 Step::Enter {
-                    say: "The client has to know the URL and finds everything else from there:",
+                    say: "The client needs the URL, and discovers the rest:",
                     fields: &[TRANSPORT, URL],
                 },
                 Step::Paste {
-                    say: "Many clients read this shape from a file.",
+                    say: "Many clients read this format from a file.",
                     files: &[],
                     json: |entry| json!({ "mcpServers": { (&entry.name): { "type": "http", "url": entry.url } } }),
                 },
@@ -62,11 +62,11 @@ pub static GENERIC: Client = Client {
             steps: &[
                 KEEP_TOKEN,
                 Step::Run {
-                    say: "The client starts this command and speaks MCP with it over standard input and output:",
+                    say: "The client starts this command, and speaks MCP over its standard input and output:",
                     line: super::Entry::command_line,
                 },
                 Step::Paste {
-                    say: "Many clients read this shape from a file.",
+                    say: "Many clients read this format from a file.",
                     files: &[],
                     json: |entry| {
                         json!({ "mcpServers": { (&entry.name): {

@@ -265,7 +265,7 @@ fn documentation_matches_the_data() {
     } else {
         assert_eq!(
             written, generated,
-            "run UPDATE_DOCS=1 cargo test the_documentation"
+            "run UPDATE_DOCS=1 cargo test --lib documentation"
         );
     }
 }
@@ -334,7 +334,7 @@ fn paragraph(step: &Step, entry: &Entry) -> String {
         } => {
             let (link, redirect) = (link(entry), redirect(entry));
             format!(
-                "{say}\n\n```\n{link}\n```\n\nWhere only `https` links are let through:\n\n```\n{redirect}\n```\n"
+                "{say}\n\n```\n{link}\n```\n\nIf only `https` links are allowed:\n\n```\n{redirect}\n```\n"
             )
         }
     }

@@ -14,12 +14,12 @@ pub static VSCODE: Client = Client {
             cannot: None,
             steps: &[
                 Step::Install {
-                    say: "Install it in VS Code, which then asks for the token and keeps it in its secret storage.",
+                    say: "Install it in VS Code, which asks for the token and keeps it in its secret storage.",
                     link: |entry| native(entry, with_token(entry), Some(inputs())),
                     redirect: |entry| redirect(entry, &with_token(entry), Some(inputs())),
                 },
                 Step::Paste {
-                    say: "Or put this into its file; the command “MCP: Open User Configuration” opens it.",
+                    say: "Or add this to its file, which the command “MCP: Open User Configuration” opens.",
                     files: FILES,
                     json: |entry| json!({ "inputs": inputs(), "servers": { (&entry.name): with_token(entry) } }),
                 },
@@ -30,12 +30,12 @@ pub static VSCODE: Client = Client {
             cannot: None,
             steps: &[
                 Step::Install {
-                    say: "Install it in VS Code, which then opens a browser to sign in.",
+                    say: "Install it in VS Code, which opens a browser to sign in.",
                     link: |entry| native(entry, by_url(entry), None),
                     redirect: |entry| redirect(entry, &by_url(entry), None),
                 },
                 Step::Paste {
-                    say: "Or put this into its file; the command “MCP: Open User Configuration” opens it.",
+                    say: "Or add this to its file, which the command “MCP: Open User Configuration” opens.",
                     files: FILES,
                     json: |entry| json!({ "servers": { (&entry.name): by_url(entry) } }),
                 },
@@ -47,7 +47,7 @@ pub static VSCODE: Client = Client {
             steps: &[
                 KEEP_TOKEN,
                 Step::Paste {
-                    say: "Then put this into VS Code's file; the command “MCP: Open User Configuration” opens it.",
+                    say: "Then add this to VS Code's file, which the command “MCP: Open User Configuration” opens.",
                     files: FILES,
                     json: |entry| {
                         json!({ "servers": { (&entry.name): {

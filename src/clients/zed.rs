@@ -11,8 +11,8 @@ pub static ZED: Client = Client {
         Recipe {
             way: Way::Token,
             cannot: Some(
-                "Zed can send a header but would keep the token in its settings as it is, so let a process on your \
-                 machine carry it.",
+                "Zed can send a header, but stores the token in its settings in plain text, so a process on \
+                 your machine sends it.",
             ),
             steps: &[KEEP_TOKEN, PROCESS],
         },
@@ -21,13 +21,13 @@ pub static ZED: Client = Client {
             cannot: None,
             steps: &[
                 Step::Paste {
-                    say: "Put this into Zed's settings; the command `zed: open settings` leads there.",
+                    say: "Add this to Zed's settings, which the command `zed: open settings` opens.",
                     files: FILES,
                     json: |entry| json!({ "context_servers": { (&entry.name): { "url": entry.url } } }),
                 },
                 Step::Say(
                     "A recent Zed then asks you to sign in. If yours does not, start a process instead: `connect` \
-                     does the same with a token.",
+                     uses a token.",
                 ),
             ],
         },
@@ -47,7 +47,7 @@ pub static ZED: Client = Client {
 };
 
 const PROCESS: Step = Step::Paste {
-    say: "Put this into Zed's settings; the command `zed: open settings` leads there.",
+    say: "Add this to Zed's settings, which the command `zed: open settings` opens.",
     files: FILES,
     json: |entry| {
         json!({ "context_servers": { (&entry.name): {

@@ -659,7 +659,7 @@ fn the_documentation_is_what_the_code_says() {
     } else {
         assert_eq!(
             written, generated,
-            "run UPDATE_DOCS=1 cargo test the_documentation"
+            "run UPDATE_DOCS=1 cargo test --lib documentation"
         );
     }
 }

@@ -66,10 +66,10 @@ class Deploy(yard.Case):
 
     def test_failures_say_how_to_go_back(self):
         self.state(fails=["deploy"])
-        self.run_script("deploy", "acme", code=1, says=["the deploy failed", "flyctl logs --app toolbridge-acme", "To go back"], never=["smoke https"])
+        self.run_script("deploy", "acme", code=1, says=["the deploy failed", "flyctl logs --app toolbridge-acme", "To roll back"], never=["smoke https"])
         self.state(fails=[])
         self.stub_smoke(code=1)
-        self.run_script("deploy", "acme", code=1, says=["deployed, but not well", "To go back"])
+        self.run_script("deploy", "acme", code=1, says=["deployed, but the check failed", "To roll back"])
 
     def test_a_token_from_a_file(self):
         (self.outside / "my token").write_text("a.b.c\n")
@@ -105,7 +105,7 @@ class Deploy(yard.Case):
         made = pair.Pair(mcp=self.secrets(), api=self.secrets())
         self.addCleanup(made.close)
         self.serve_at(made.url, made.api_url)
-        self.run_script("deploy", "acme", "--dirty", says="a note went there and back")
+        self.run_script("deploy", "acme", "--dirty", says="a note was created, read and deleted")
 
 
 if __name__ == "__main__":

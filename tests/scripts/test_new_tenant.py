@@ -137,7 +137,7 @@ class NewTenant(yard.Case):
         self.run_script("new-tenant", "acme", "--region", "ams")
         with open(self.file("fly.toml"), "a") as config:
             config.write("# mine\n")
-        self.run_script("new-tenant", "acme", says="is there, and kept")
+        self.run_script("new-tenant", "acme", says="exists, and is kept")
         self.assertTrue(self.file("fly.toml").read_text().endswith("# mine\n"))
         for options in (("--region", "fra"), ("--database", "postgres"), KEYS):
             self.run_script("new-tenant", "acme", *options, code=1, says=["edit that file", "does not move any data"])
@@ -182,7 +182,7 @@ class NewTenant(yard.Case):
 
     def test_where_nothing_can_be_written(self):
         (self.root / "tenants").write_text("in the way")
-        self.run_script("new-tenant", "acme", code=1, says="tenants/acme cannot be made here")
+        self.run_script("new-tenant", "acme", code=1, says="tenants/acme cannot be created here")
 
     def test_without_flyctl_and_without_a_login(self):
         self.run_script("new-tenant", "acme", "--apply", env={"PATH": os.environ["PATH"]}, code=69, says=["flyctl is missing", "https://fly.io"])

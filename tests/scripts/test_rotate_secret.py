@@ -20,7 +20,7 @@ class RotateSecret(yard.Case):
 
     def test_without_apply_nothing_changes(self):
         for kind, name in (("tenant-header", "TENANT_HEADER_SECRET"), ("jwt", "JWT_HS256_SECRET")):
-            self.run_script("rotate-secret", "acme", kind, says=["Nothing has been changed", f"a new {name} is made", "flyctl secrets deploy"])
+            self.run_script("rotate-secret", "acme", kind, says=["Nothing has been changed", f"a new {name} is generated", "flyctl secrets deploy"])
         self.run_script("rotate-secret", "acme", says="(gets on its standard input: TENANT_HEADER_SECRET, TENANT_HEADER_SECRET_PREVIOUS)")
         self.assertEqual(self.calls(), [])
         self.assertEqual(self.secrets(), self.old)
@@ -60,16 +60,16 @@ class RotateSecret(yard.Case):
     def test_wherever_it_fails_it_goes_on_with_the_same_secret(self):
         for fails, now in (("secrets import", self.old), ("secrets import", self.old), ("secrets deploy", self.old)):
             self.state(fails=[fails])
-            self.run_script("rotate-secret", "acme", "--apply", code=1, says=["again: it goes on with the same new secret"], never=["is rotated"])
+            self.run_script("rotate-secret", "acme", "--apply", code=1, says=["again: it continues with the same new secret"], never=["is rotated"])
             self.assertEqual(self.secrets(), now)
         self.state(fails=[])
         self.stub_smoke(code=1)
-        self.run_script("rotate-secret", "acme", "--apply", code=1, says=["under way", "not all is well", "The old one is in"])
+        self.run_script("rotate-secret", "acme", "--apply", code=1, says=["in progress", "but the check failed", "The old one is in"])
         made = self.secrets()
         self.run_script("rotate-secret", "acme", "--confirm", code=1, says="is not finished")
         self.run_script("rotate-secret", "acme", "jwt", "--apply", code=1, says=["is not finished", "rotate-secret acme tenant-header --apply first"])
         self.stub_smoke()
-        self.run_script("rotate-secret", "acme", "--apply", says=["under way", "is rotated"])
+        self.run_script("rotate-secret", "acme", "--apply", says=["in progress", "is rotated"])
         self.assertEqual(self.secrets(), made)
         sent = {call["input"] for call in self.state()["log"] if call["input"]}
         self.assertEqual(sent, {f"TENANT_HEADER_SECRET={made['TENANT_HEADER_SECRET']}\nTENANT_HEADER_SECRET_PREVIOUS={self.old['TENANT_HEADER_SECRET']}\n"})
@@ -133,12 +133,12 @@ class RotateSecret(yard.Case):
         made = pair.Pair(mcp=self.old, api=self.old)
         self.addCleanup(made.close)
         self.serve_at(made.url, made.api_url)
-        self.run_script("rotate-secret", "acme", "jwt", "--apply", code=1, says=["signed with another key", "not all is well"])
+        self.run_script("rotate-secret", "acme", "jwt", "--apply", code=1, says=["signed with another key", "but the check failed"])
         made.close()
         late = pair.Pair(mcp=self.secrets(), api=self.secrets())
         self.addCleanup(late.close)
         self.serve_at(late.url, late.api_url)
-        self.run_script("rotate-secret", "acme", "jwt", "--apply", says=["a note went there and back", "JWT_HS256_SECRET is rotated"])
+        self.run_script("rotate-secret", "acme", "jwt", "--apply", says=["a note was created, read and deleted", "JWT_HS256_SECRET is rotated"])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 // Command toolbridge-api serves the REST API that owns a tenant's data.
 //
-// It is configured by the environment alone (docs/API-CONTRACT.md lists the variables). Exit codes follow sysexits: 0 after a
-// clean stop, 64 for a mistake in the configuration or the command line, 69 when the database cannot be reached, 1 for the rest.
+// It is configured by the environment alone (docs/API-CONTRACT.md lists the variables). Exit codes
+// follow sysexits: 0 after a clean stop, 64 for a mistake in the configuration or the command line,
+// 69 when the database cannot be reached, 1 for the rest.
 package main
 
 import (
@@ -26,7 +27,7 @@ const usage = `toolbridge-api: the REST API that owns a tenant's notes, tasks, c
 Usage:
   toolbridge-api                serve (same as: toolbridge-api serve)
   toolbridge-api check          read the configuration, say what is wrong with it, and exit
-  toolbridge-api check --index  compare each item with the search index while no server runs; exit 0 if all agree
+  toolbridge-api check --index  compare each item with the search index; stop the API first; exit 0 if all agree
   toolbridge-api healthcheck    ask the API on this machine whether it is ready; exit 0 if it is
   toolbridge-api version        print the version
 
@@ -38,8 +39,8 @@ It is configured by environment variables; at the least JWT_HS256_SECRET or JWT_
   JWT_JWKS_URL                    public keys of tokens (RS256, ES256, EdDSA)
   JWT_ISSUER, JWT_AUDIENCE        what a token's iss and aud must be
   TENANT_HEADER_SECRET            secret of the tenant signature; unset: not checked
-  TENANT_HEADER_SECRET_PREVIOUS   counts too, during a rotation
-  TENANT_SIGNATURE_DEMANDED       any version, or v2                       any
+  TENANT_HEADER_SECRET_PREVIOUS   also accepted, during a rotation
+  TENANT_SIGNATURE_DEMANDED       any, or v2 to require version 2          any
   TENANT_HEADER_MAX_SKEW_SECONDS  how far clocks may differ, version 1     300
   TENANT_NONCE_WINDOW_SECONDS     the same, version 2                      60
   TENANT_CLAIM                    the token's claim that names a tenant    tenant_id
@@ -47,11 +48,11 @@ It is configured by environment variables; at the least JWT_HS256_SECRET or JWT_
   RATE_LIMIT_PER_MINUTE           requests per user, 0 = no limit          600
   RATE_LIMIT_BURST                how many at once                         120
   MAX_BODY_BYTES                  largest request body                     1048576
-  MEMORY_LIMIT_BYTES              what the process works towards           134217728
+  MEMORY_LIMIT_BYTES              target of the garbage collector          134217728
   REQUEST_MEMORY_BYTES            bodies and answers of all requests       50331648
   REQUEST_MEMORY_PER_USER_BYTES   the same of one user                     25165824
   SHUTDOWN_TIMEOUT_SECONDS        how long a stop may take                 20
-  ENV                             "dev" takes weak secrets                 production
+  ENV                             "dev" accepts weak secrets               production
   LOG_LEVEL                       debug, info, warn, error                 info
   LOG_FORMAT                      json, pretty, or auto: pretty on a terminal
 `
@@ -95,7 +96,8 @@ func fail(code int, message string) {
 	os.Exit(code)
 }
 
-// serveUntilSignal stops gracefully at the first SIGTERM, SIGINT or SIGHUP and at once at the second. SIGUSR1 changes the log level.
+// serveUntilSignal stops gracefully at the first SIGTERM, SIGINT or SIGHUP and at once at the
+// second. SIGUSR1 changes the log level.
 func serveUntilSignal(c config.Config) int {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt, syscall.SIGHUP)

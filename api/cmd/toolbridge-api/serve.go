@@ -26,12 +26,13 @@ import (
 const (
 	databaseStartTimeout = 30 * time.Second
 	sweepEvery           = time.Minute
-	// Shorter than any caller's patience, so that a database that hangs is reported as such and not as a broken connection.
+	// Shorter than any client's timeout, so that a hanging database is reported as such and not as a
+	// broken connection.
 	storageDeadline = 15 * time.Second
-	// How long a server that is told to leave still takes newcomers, while /readyz says no and each answer closes its connection:
-	// whoever routes to it learns of it a moment later.
+	// How long a server that shuts down still accepts connections, while /readyz fails and each
+	// response closes its connection: load balancers notice with a delay.
 	notice = time.Second
-	// After that, requests that have not arrived in full have so long to do it.
+	// After that, how long incomplete requests have to arrive.
 	grace = time.Second
 )
 
@@ -81,14 +82,14 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) int {
 		return 1
 	}
 	if c.MetricsAddr != "" {
-		figures := http.NewServeMux()
-		figures.Handle("/metrics", promhttp.HandlerFor(api.Metrics.Registry, promhttp.HandlerOpts{}))
-		metricsServer, err := listen(c.MetricsAddr, "listening for metrics", figures, func(*http.Server) {}, failed, log)
+		scrapes := http.NewServeMux()
+		scrapes.Handle("/metrics", promhttp.HandlerFor(api.Metrics.Registry, promhttp.HandlerOpts{}))
+		metricsServer, err := listen(c.MetricsAddr, "listening for metrics", scrapes, func(*http.Server) {}, failed, log)
 		if err != nil {
 			log.Error("cannot listen for metrics: set METRICS_ADDR to a free port, or to off", telemetry.Error, err.Error())
 			return 1
 		}
-		defer metricsServer.Close() // scrapes need no grace
+		defer metricsServer.Close() // scrapes are not drained
 	}
 	go sweep(ctx, db, api.Metrics, log)
 	go indexOlder(ctx, db, log)
@@ -102,15 +103,16 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) int {
 	return shutDown(api, server, &connections, stopTracing, c.Shutdown, log)
 }
 
-// limitMemory makes the garbage collector work harder as the limit comes near. GOMEMLIMIT, which the
-// runtime itself reads, takes precedence.
+// limitMemory makes the garbage collector work harder as the limit comes near. GOMEMLIMIT, which
+// the runtime itself reads, takes precedence.
 func limitMemory(bytes int64) {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(bytes)
 	}
 }
 
-// signatures is nil where they are not checked. A previous secret alone is none: who takes the current one away means to turn the check off.
+// signatures is nil if they are not checked. A previous secret alone does not count: removing the
+// current one turns the check off.
 func signatures(c config.Tenant) *tenantsig.Verifier {
 	if c.HeaderSecret == "" {
 		return nil
@@ -129,7 +131,7 @@ func shutDown(api *httpapi.API, server *http.Server, connections *httpapi.Connec
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	time.Sleep(min(notice, timeout/4))
-	connections.Hurry(min(grace, timeout/4))
+	connections.ExpireIncomplete(min(grace, timeout/4))
 	err := server.Shutdown(ctx)
 	if err != nil {
 		log.Error("requests were still running at the deadline and have been cut off", telemetry.Error, err.Error())
@@ -162,7 +164,7 @@ func listen(addr, message string, handler http.Handler, prepare func(*http.Serve
 	return server, nil
 }
 
-// announce says at the start what an operator wants to know at three in the morning.
+// announce logs the settings that an operator needs for a diagnosis.
 func announce(c config.Config, log *slog.Logger) {
 	database := "postgres"
 	if c.Database.SQLitePath != "" {
@@ -175,13 +177,13 @@ func announce(c config.Config, log *slog.Logger) {
 		log.Warn("ENV=dev: weak secrets are accepted; never run this where others can reach it")
 	}
 	if c.Tenant.HeaderSecret == "" {
-		log.Warn("TENANT_HEADER_SECRET is unset: tenant headers are not checked, a token alone is proof enough")
+		log.Warn("TENANT_HEADER_SECRET is unset: tenant headers are not checked, and a token alone is sufficient")
 	} else if c.Tenant.PreviousSecret != "" {
-		log.Info("TENANT_HEADER_SECRET_PREVIOUS counts as well: take it away when the rotation is done")
+		log.Info("TENANT_HEADER_SECRET_PREVIOUS is accepted too: remove it when the rotation is done")
 	}
 }
 
-// openStore opens the database, and gives one that is just starting some time.
+// openStore opens the database. It retries for a while, because the database may still be starting.
 func openStore(ctx context.Context, c config.Database, log *slog.Logger) (store.Store, error) {
 	if c.SQLitePath != "" {
 		return store.OpenSQLite(ctx, c.SQLitePath, time.Now)
@@ -201,7 +203,7 @@ func openStore(ctx context.Context, c config.Database, log *slog.Logger) (store.
 	}
 }
 
-// sweep removes expired sessions, away from any request.
+// sweep removes expired sessions in the background.
 func sweep(ctx context.Context, db store.Store, metrics *telemetry.Metrics, log *slog.Logger) {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
@@ -218,20 +220,20 @@ func sweep(ctx context.Context, db store.Store, metrics *telemetry.Metrics, log 
 		}
 		metrics.SessionsEnded.WithLabelValues(telemetry.SessionExpired).Add(float64(swept))
 		if swept > 0 {
-			log.Info("sessions expired that nobody had ended", telemetry.Count, swept)
+			log.Info("sessions expired without being ended", telemetry.Count, swept)
 		}
 	}
 }
 
 const (
 	indexRetry = 5 * time.Second
-	// indexRest is how long the indexing of older items rests after a batch, as a multiple of what the batch took. The person
-	// whose items they are cannot write during a batch.
+	// indexRest is the pause after a batch, as a multiple of the batch's duration. The owner of the
+	// items cannot write during a batch.
 	indexRest = 1
 )
 
-// indexOlder brings what an earlier release has written into the index, and ends when that is done. It may be interrupted at any
-// time: the next start goes on with what is missing.
+// indexOlder indexes the items of earlier releases, and returns when that is done. It may be
+// interrupted at any time: the next start continues.
 func indexOlder(ctx context.Context, db store.Store, log *slog.Logger) {
 	var at store.IndexCursor
 	began := time.Now()

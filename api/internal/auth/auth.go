@@ -1,8 +1,8 @@
-// Package auth turns a bearer token into who the caller is, or a reason why not. It trusts nothing in the token before
-// the signature is checked, and it knows no HTTP.
+// Package auth verifies a bearer token, and returns its caller or the reason for a refusal. It
+// trusts nothing in the token before the signature is verified, and does not depend on HTTP.
 //
-// Algorithm confusion is impossible by construction: HS256 is only ever checked with the shared secret, and the
-// asymmetric algorithms only with keys of the JWKS that are of the matching type.
+// Algorithm confusion is impossible by construction: HS256 is only ever checked with the shared
+// secret, and the asymmetric algorithms only with keys of the JWKS that are of the matching type.
 package auth
 
 import (
@@ -32,17 +32,18 @@ const (
 	leeway        = 60 * time.Second
 	maxTokenBytes = 16 << 10
 	maxSubject    = 255
-	// Signatures that are remembered, in each of two generations: less than a megabyte in all.
+	// The number of cached signatures in each of two generations: less than a megabyte in all.
 	maxSignatures = 4096
 )
 
-// Caller is who a token speaks for.
+// Caller is the user that a token identifies.
 type Caller struct {
 	Subject string
 	Tenant  string // "" when the token claims none
 }
 
-// Refusal says why a token was not taken. It is for the log and for metrics; the caller learns only that it was not.
+// Refusal says why a token was refused. It is for the log and for metrics; the caller only learns
+// that it was refused.
 type Refusal struct {
 	Reason string // one of a fixed list, so that it can be a metric's label
 	Cause  error
@@ -57,7 +58,8 @@ func (r *Refusal) Error() string {
 
 func (r *Refusal) Unwrap() error { return r.Cause }
 
-// ErrKeysUnavailable means that the key server has never answered, so that no token can be judged either way.
+// ErrKeysUnavailable means that the key server has never answered, so that no token can be
+// verified.
 var ErrKeysUnavailable = errors.New("token keys unavailable")
 
 // Verifier checks tokens.
@@ -70,8 +72,9 @@ type Verifier struct {
 	tenantClaim string
 }
 
-// New makes a verifier. With a JWKS address it fetches keys now, for five seconds at most, and until ctx ends every hour. A key server that is
-// down, or out of its mind, takes no known key away. fetched hears of each answer.
+// New makes a verifier. With a JWKS address it fetches keys now, for five seconds at most, and
+// until ctx ends every hour. A key server that is down, or returns garbage, does not remove known
+// keys. fetched is called with each result.
 func New(ctx context.Context, c config.JWT, now func() time.Time, log *slog.Logger, fetched func(ok bool)) (*Verifier, error) {
 	v := &Verifier{secret: []byte(c.HS256Secret), tenantClaim: c.TenantClaim, signatures: newSignatures(maxSignatures)}
 	var methods []string
@@ -100,7 +103,8 @@ func New(ctx context.Context, c config.JWT, now func() time.Time, log *slog.Logg
 	return v, nil
 }
 
-// Verify checks a token and says whose it is. It may have expired so long ago as late says. The error is a *Refusal or ErrKeysUnavailable.
+// Verify checks a token and says whose it is. It may have expired at most late ago. The error is a
+// *Refusal or ErrKeysUnavailable.
 func (v *Verifier) Verify(ctx context.Context, token string, late time.Duration) (Caller, error) {
 	if len(token) > maxTokenBytes {
 		return Caller{}, &Refusal{Reason: "token_too_long"}
@@ -132,13 +136,13 @@ func (v *Verifier) Verify(ctx context.Context, token string, late time.Duration)
 			return Caller{}, &Refusal{Reason: "tenant_claim_unusable"}
 		}
 		caller.Tenant = tenant
-	default: // a number or a list would otherwise count as no claim at all
+	default: // a number or a list must not count as an absent claim
 		return Caller{}, &Refusal{Reason: "tenant_claim_unusable"}
 	}
 	return caller, nil
 }
 
-// checkParts holds the header and the claims to the limits of all JSON text, before the library
+// checkParts applies the limits of all JSON text to the header and the claims, before the library
 // decodes them.
 func checkParts(token string) error {
 	parts := strings.Split(token, ".")
@@ -157,8 +161,9 @@ func checkParts(token string) error {
 	return nil
 }
 
-// Ready says whether there is anything to verify a token with. It is false while the key server has never answered, and asks it again:
-// whoever is not ready gets no requests, and so would never ask for another reason.
+// Ready reports whether there is a key to verify tokens with. It is false until the key server has
+// answered once, and requests the keys again: a server that is not ready gets no requests, which
+// would otherwise trigger that.
 func (v *Verifier) Ready(ctx context.Context) bool {
 	if len(v.secret) > 0 || len(v.known(ctx)) > 0 {
 		return true
@@ -167,7 +172,8 @@ func (v *Verifier) Ready(ctx context.Context) bool {
 	return len(v.known(ctx)) > 0
 }
 
-// fetch asks for the key set, if the limiter allows: the library does so for a key that it does not know, and no key has this name.
+// fetch requests the key set, if the limiter allows: the library does so for an unknown key, and no
+// key has this name.
 func (v *Verifier) fetch(ctx context.Context) { _, _ = v.keys.Storage().KeyRead(ctx, "\x00") }
 
 func (v *Verifier) parse(ctx context.Context, token string, parser *jwt.Parser) (jwt.MapClaims, error) {
@@ -176,8 +182,9 @@ func (v *Verifier) parse(ctx context.Context, token string, parser *jwt.Parser) 
 	return claims, err
 }
 
-// refreshed fetches the keys anew for a token that names none and that no known key has signed: its key may be younger than our
-// copy of the set. (A token that names an unknown key makes the library do so by itself.)
+// refreshed fetches the keys again for a token that names none and that no known key has signed:
+// its key may be younger than our copy of the set. (A token that names an unknown key makes the
+// library do so by itself.)
 func (v *Verifier) refreshed(ctx context.Context, token string, err error) bool {
 	unsigned := errors.Is(err, jwt.ErrTokenSignatureInvalid) || errors.Is(err, ErrKeysUnavailable)
 	if v.keys == nil || !unsigned {
@@ -192,7 +199,7 @@ func (v *Verifier) refreshed(ctx context.Context, token string, err error) bool 
 	return !slices.Equal(before, v.known(ctx))
 }
 
-// known tells the keys that are there from those that were there before.
+// known identifies the current set of keys.
 func (v *Verifier) known(ctx context.Context) []string {
 	keys, _ := v.keys.Storage().KeyReadAll(ctx)
 	var names []string
@@ -207,7 +214,7 @@ func (v *Verifier) known(ctx context.Context) []string {
 // key finds the key that a token's header asks for, of the type that its algorithm needs.
 func (v *Verifier) key(ctx context.Context) jwt.Keyfunc {
 	return func(token *jwt.Token) (any, error) {
-		if _, ok := token.Header["crit"]; ok { // RFC 7515: what must be understood and is not, must be refused
+		if _, ok := token.Header["crit"]; ok { // RFC 7515: critical extensions that are not understood must be refused
 			return nil, errors.New("the token has critical headers, and none are known here")
 		}
 		if token.Method == jwt.SigningMethodHS256 {
@@ -274,8 +281,8 @@ func reason(err error) string {
 	return "token_invalid"
 }
 
-// plain says whether a name can be stored, logged and compared without surprises. The replacement character is a surprise: whatever
-// encoding/json cannot read becomes one, and with it different people would become the same.
+// plain reports whether a name can be stored, logged and compared safely. The replacement character
+// cannot: encoding/json replaces invalid text by it, and different users would become equal.
 func plain(s string) bool {
 	odd := func(r rune) bool { return unicode.IsControl(r) || r == utf8.RuneError }
 	return s != "" && len(s) <= maxSubject && strings.IndexFunc(s, odd) < 0

@@ -341,9 +341,9 @@ func TestJWKS(t *testing.T) {
 	wantRefusal(t, "ES384", v, sign(t, jwt.SigningMethodES384, ec384, "ec", claims(nil)), "signature_wrong")
 	wantRefusal(t, "PS256", v, sign(t, jwt.SigningMethodPS256, rsaPrivate, "rsa", claims(nil)), "signature_wrong")
 	wantRefusal(t, "RS256 under the symmetric key's name", v, sign(t, jwt.SigningMethodRS256, rsaPrivate, "oct", claims(nil)), "key_unknown")
-	stranger, _ := rsa.GenerateKey(rand.Reader, 2048)
-	wantRefusal(t, "a stranger's key", v, sign(t, jwt.SigningMethodRS256, stranger, "rsa", claims(nil)), "signature_wrong")
-	wantRefusal(t, "a stranger's key, unnamed", v, sign(t, jwt.SigningMethodRS256, stranger, "", claims(nil)), "signature_wrong")
+	unknownKey, _ := rsa.GenerateKey(rand.Reader, 2048)
+	wantRefusal(t, "an unknown key", v, sign(t, jwt.SigningMethodRS256, unknownKey, "rsa", claims(nil)), "signature_wrong")
+	wantRefusal(t, "an unknown key without an id", v, sign(t, jwt.SigningMethodRS256, unknownKey, "", claims(nil)), "signature_wrong")
 }
 
 func TestBothKindsOfProofSideBySide(t *testing.T) {
@@ -427,7 +427,8 @@ func TestFetchesAreCounted(t *testing.T) {
 	}
 }
 
-// What is no key for signatures is passed over; it neither verifies anything nor keeps the others from it.
+// What is no key for signatures is passed over; it neither verifies anything nor keeps the others
+// from it.
 func TestKeysForOtherPurposes(t *testing.T) {
 	key := rsaKey(t)
 	server := newKeyServer(t)

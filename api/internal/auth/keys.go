@@ -34,22 +34,23 @@ func fetchKeys(ctx context.Context, address string, log *slog.Logger, fetched fu
 	client := &http.Client{
 		Timeout:   fetchTimeout,
 		Transport: sieve{http.DefaultTransport, fetched},
-		// A redirect could lead from https to http, and whoever sits there could add a key.
+		// A redirect could lead from https to http, where an attacker could add a key.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("key sets must not redirect") },
 	}
 	return keyfunc.NewDefaultOverrideCtx(ctx, []string{address}, keyfunc.Override{
 		Client:      client,
 		HTTPTimeout: fetchTimeout,
-		// An unknown key id fetches again, but whoever invents key ids must not make us hammer the key server.
+		// An unknown key id fetches again, but invented key ids must not flood the key server.
 		RefreshUnknownKID:       rate.NewLimiter(rate.Every(10*time.Second), 1),
 		RateLimitWaitMax:        5 * time.Second,
 		RefreshErrorHandlerFunc: report,
 	})
 }
 
-// sieve lets through only the keys that can verify a token here. The library takes a key set as a whole: one key that it cannot read makes
-// it drop the set, and an answer without keys makes it forget the ones that it has. So a set comes out of here with at least one good key, or
-// not at all, and then the known ones stay.
+// sieve passes on only the keys that can verify a token here. The library handles a key set as a
+// whole: one unreadable key makes it drop the set, and a response without keys makes it forget the
+// known ones. So sieve returns a set with at least one usable key, or an error, and then the known
+// ones stay.
 type sieve struct {
 	next    http.RoundTripper
 	fetched func(ok bool)
@@ -110,8 +111,8 @@ func usable(text []byte) ([]byte, error) {
 	return json.Marshal(map[string][]json.RawMessage{"keys": good})
 }
 
-// knownMembers is a key without the members that say nothing here. The library takes names in any
-// case, so "KTY" would otherwise count like "kty", and the last of both would win.
+// knownMembers is a key with its relevant members only. The library ignores the case of names, so
+// "KTY" would otherwise count like "kty", and the last one would win.
 func knownMembers(raw []byte) (json.RawMessage, bool) {
 	key, err := payload.ParseUnique(raw)
 	if err != nil {

@@ -9,14 +9,15 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// signatures remembers which ones were found good, because a caller sends one token with many requests, and with public keys checking its
-// signature costs as much as the rest of a request does.
+// signatures caches verified signatures, because a caller sends one token with many requests, and
+// verifying a public key's signature costs as much as the rest of a request.
 //
-// That a key has signed a text remains true, so nothing that is remembered here grows wrong, and nothing has to be taken back: whether
-// the key is still in the key set, and whether the token is in time and meant for us, is asked of every request anew.
+// That a key has signed a text remains true, so an entry never becomes wrong: whether the key is
+// still in the key set, and whether the token is valid now and for us, is checked for every
+// request.
 //
-// Only good ones are remembered, so whoever holds no token cannot fill the memory. They are kept in two generations: what is used moves to the
-// young one, and when that is full the old one is dropped whole.
+// Only valid ones are cached, so the cache cannot be filled without a token. It has two
+// generations: a used entry moves to the young one, and when that is full, the old one is dropped.
 type signatures struct {
 	most int // in a generation
 
@@ -31,7 +32,7 @@ func newSignatures(most int) *signatures {
 	return &signatures{most: most, young: make(map[signed]crypto.PublicKey)}
 }
 
-// remembering is a method that asks its memory first.
+// remembering is a signing method with this cache.
 type remembering struct {
 	jwt.SigningMethod
 	memory *signatures
@@ -76,7 +77,7 @@ func (s *signatures) keep(what signed, key crypto.PublicKey) {
 	s.put(what, key)
 }
 
-// put is for those who hold the lock.
+// put requires the lock.
 func (s *signatures) put(what signed, key crypto.PublicKey) {
 	if len(s.young) >= s.most {
 		s.old, s.young = s.young, make(map[signed]crypto.PublicKey)

@@ -31,7 +31,7 @@ func (c counting) Verify(text string, signature []byte, key any) error {
 }
 
 func TestGoodSignaturesAreCheckedOnce(t *testing.T) {
-	rs, stranger := rsaKey(t), ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	rs, unknownKey := rsaKey(t), ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 	ec, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	_, ed, _ := ed25519.GenerateKey(rand.Reader)
 	for _, c := range []struct {
@@ -64,7 +64,7 @@ func TestGoodSignaturesAreCheckedOnce(t *testing.T) {
 				"another text":              func() error { return method.Verify("header.claimz", good, c.key) },
 				"another signature":         func() error { return method.Verify(text, bad, c.key) },
 				"text that was a signature": func() error { return method.Verify(text+string(good[:1]), good[1:], c.key) },
-				"another key":               func() error { return method.Verify(text, good, stranger.Public()) },
+				"another key":               func() error { return method.Verify(text, good, unknownKey.Public()) },
 				"no key":                    func() error { return method.Verify(text, good, nil) },
 			} {
 				for range 2 { // what is bad is not remembered as good

@@ -1,9 +1,8 @@
-// Package budget bounds the memory that requests take: in total, and for each person.
+// Package budget bounds the memory of requests, in total and per user.
 //
-// A request acquires what it is going to need before it takes it, and waits for that at most once,
-// while it holds nothing: so requests never wait for each other in a circle. What it needs beyond
-// that it gets at once or not at all. A part of the budget is kept for requests that have to finish
-// what they have begun.
+// A request acquires memory before it uses it, and waits for that at most once, while it holds
+// nothing, so there is no deadlock. Further memory is granted at once or refused. A part of the
+// budget is kept for requests that must finish what they have begun.
 package budget
 
 import (
@@ -15,9 +14,9 @@ import (
 )
 
 var (
-	// ErrPersonExhausted means that the other requests of the same person hold too much.
+	// ErrPersonExhausted means that the other requests of the same user hold too much.
 	ErrPersonExhausted = errors.New("memory_person_exhausted")
-	// ErrTotalExhausted means that the requests of all persons hold too much.
+	// ErrTotalExhausted means that the requests of all users hold too much.
 	ErrTotalExhausted = errors.New("memory_total_exhausted")
 )
 
@@ -31,11 +30,11 @@ type Budget[K comparable] struct {
 	used   int64
 	shares map[K]*share
 	// The shares with waiters, in the order in which they are served. A share that was served goes
-	// to the end, so a person with many waiters does not delay the others.
+	// to the end, so a user with many waiting requests does not delay the others.
 	turns []*share
 }
 
-// share is what one person holds, and who waits for more of it.
+// share is what one user holds, and the requests that wait for more.
 type share struct {
 	used    int64
 	waiting []*waiter
@@ -47,7 +46,7 @@ type waiter struct {
 	ready   chan struct{}
 }
 
-// New makes a budget. Of the total and of each person's share, the reserve can only be had by
+// New makes a budget. Of the total and of each user's share, the reserve is only available to
 // GrowFromReserve. Acquire waits for at most the given time.
 func New[K comparable](total, perPerson, reserve int64, wait time.Duration) *Budget[K] {
 	return &Budget[K]{
@@ -74,7 +73,7 @@ type Hold[K comparable] struct {
 }
 
 // Acquire waits for the bytes until ctx ends or the budget's own limit is over. A request for more
-// than a person's whole share gets that share, which means that it runs alone.
+// than a user's whole share gets that share, which means that it runs alone.
 func (b *Budget[K]) Acquire(ctx context.Context, person K, bytes int64) (*Hold[K], error) {
 	if b == nil {
 		return nil, nil
@@ -199,14 +198,14 @@ func (b *Budget[K]) take(s *share, bytes int64) {
 	b.used += bytes
 }
 
-// forget drops a share without use, so that the number of persons is no load.
+// forget drops an unused share, so that idle users take no memory.
 func (b *Budget[K]) forget(person K, s *share) {
 	if s.used == 0 && len(s.waiting) == 0 && b.shares[person] == s {
 		delete(b.shares, person)
 	}
 }
 
-// serve grants what has become possible. Only a person's own share makes the others overtake: the
+// serve grants waiting requests. A request that waits for its user's share may be overtaken. The
 // first that waits for the total is next, or small requests would keep a large one waiting.
 func (b *Budget[K]) serve() {
 	for i := 0; i < len(b.turns); {

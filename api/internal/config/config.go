@@ -1,5 +1,5 @@
-// Package config reads the environment once and refuses what cannot work. A mistake is one sentence that names the
-// variable and the fix; nothing half configured ever listens.
+// Package config reads the environment once and refuses what cannot work. A mistake is one sentence
+// that names the variable and the fix; nothing half configured ever listens.
 package config
 
 import (
@@ -21,7 +21,7 @@ import (
 // MinSecretBytes is the least length of a shared secret: the output size of the hash that it keys.
 const MinSecretBytes = 32
 
-// Secret is text that is never printed, whatever prints it.
+// Secret is text that is never printed.
 type Secret string
 
 func (Secret) String() string       { return "[secret]" }
@@ -50,7 +50,7 @@ type Database struct {
 	SQLitePath  string
 }
 
-// JWT says which tokens to believe.
+// JWT says which tokens to accept.
 type JWT struct {
 	HS256Secret Secret
 	JWKSURL     string
@@ -59,17 +59,17 @@ type JWT struct {
 	TenantClaim string
 }
 
-// Tenant says how a request proves its tenant.
+// Tenant says how the tenant of a request is verified.
 type Tenant struct {
 	HeaderSecret   Secret // "" = headers are not checked
-	PreviousSecret Secret // counts too, during a rotation
+	PreviousSecret Secret // also accepted, during a rotation
 	MaxSkew        time.Duration
 	NonceWindow    time.Duration // of version 2
 	Demanded       Signature
 	ID             string // the tenant of tokens that claim none, when headers are not checked
 }
 
-// Signature is the version of the tenant signature that has to be there.
+// Signature is the required version of the tenant signature.
 type Signature string
 
 const (
@@ -85,9 +85,9 @@ type RateLimit struct {
 
 // Memory bounds what the process and its requests take, in bytes.
 type Memory struct {
-	Limit     int64 // what the garbage collector works towards
+	Limit     int64 // target of the garbage collector
 	Requests  int64 // bodies and answers of all requests
-	PerPerson int64 // the same of one person
+	PerPerson int64 // the same for one user
 }
 
 // Load reads the variables through lookup, which is os.LookupEnv outside tests.
@@ -132,7 +132,7 @@ func Load(lookup func(string) (string, bool)) (Config, error) {
 	return c, e.mistake
 }
 
-// check looks at what single variables cannot show.
+// check validates combinations of variables.
 func (e *environment) check(c Config) {
 	if c.JWT.HS256Secret == "" && c.JWT.JWKSURL == "" {
 		e.fail("JWT_HS256_SECRET", "and JWT_JWKS_URL are both unset, so no token could be verified: set one of them")
@@ -150,7 +150,7 @@ func (e *environment) check(c Config) {
 		if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 			e.fail("JWT_JWKS_URL", "must be an https:// address")
 		} else if u.Scheme == "http" && !c.Dev && !isLoopback(u.Hostname()) {
-			e.fail("JWT_JWKS_URL", "must be https:// in production: whoever can alter the answer can forge tokens")
+			e.fail("JWT_JWKS_URL", "must be https:// in production: over http, an attacker could alter the keys and forge tokens")
 		}
 		if c.JWT.Issuer == "" && !c.Dev {
 			e.fail("JWT_ISSUER", "must be set together with JWT_JWKS_URL in production, else tokens for other issuers' users pass")
@@ -173,12 +173,14 @@ func (e *environment) check(c Config) {
 	}
 }
 
-// placeholders are the secrets that documentation, examples and impatience bring forth. The MCP server refuses the same ones.
+// placeholders are common secrets of documentation and examples. The MCP server refuses the same
+// ones.
 var placeholders = []string{"change-me", "change_me", "changeme", "replace-me", "replace_me", "replaceme", "placeholder",
 	"your-secret", "your_secret", "yoursecret", "example", "dev-secret", "dev_secret", "devsecret", "insecure", "not-a-secret",
 	"supersecret", "password", "tenant-secret"}
 
-// secret reads a secret as it stands: trimming it on one side of a signature only would make two secrets of one.
+// secret reads a secret without trimming it: trimming on one side only would make the secrets
+// differ.
 func (e *environment) secret(name string, dev bool) Secret {
 	value, _ := e.lookup(name)
 	if strings.TrimSpace(value) == "" {
@@ -213,8 +215,8 @@ func (e *environment) checkStrength(name, value, fix string) {
 	}
 }
 
-// environment reads variables and keeps the first mistake. A variable that is set to nothing counts as unset, since that is
-// what a template with a missing value makes of it.
+// environment reads variables and keeps the first mistake. An empty variable counts as unset,
+// because a template with a missing value produces one.
 type environment struct {
 	lookup  func(string) (string, bool)
 	mistake error
@@ -282,7 +284,7 @@ func (e *environment) database(name, otherwise string) Database {
 	text := e.text(name, otherwise)
 	switch {
 	case strings.HasPrefix(text, "postgres://"), strings.HasPrefix(text, "postgresql://"):
-		// What the driver says of it would show the password.
+		// The driver's message would contain the password.
 		if _, err := pgxpool.ParseConfig(text); err != nil {
 			e.fail(name, "is not a valid postgres:// address: check its options, and percent-encode special characters in the password")
 		}

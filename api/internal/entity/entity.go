@@ -1,5 +1,6 @@
-// Package entity says what the five kinds of things are. It is a table: two kinds differ in a row here and nowhere
-// else. The functions below it read the table; they know payloads, but no HTTP and no database.
+// Package entity describes the five kinds of items, as a table: two kinds differ in a row here and
+// nowhere else. The functions below read the table; they handle payloads, and depend on neither
+// HTTP nor the database.
 package entity
 
 import (
@@ -12,11 +13,11 @@ import (
 	"github.com/toolbridge/toolbridge-mcp/api/internal/payload"
 )
 
-// Kind is one kind of thing.
+// Kind is one kind of item.
 type Kind struct {
 	Name    string // in routes and in the database: "chat_messages"
 	Key     string // one of them, as a key: "chat_message"
-	Label   string // one of them, to a person: "chat message"
+	Label   string // one of them, in messages: "chat message"
 	Archive Effect
 	Actions []Action
 	Parent  *Parent
@@ -34,7 +35,7 @@ type Effect struct {
 	Value string // JSON text
 }
 
-// Parent says which live item a thing belongs to.
+// Parent says which live item an item belongs to.
 type Parent struct {
 	UIDField  string
 	TypeField string            // "" when there is only one type
@@ -182,7 +183,7 @@ func (p *Parent) Ref(body *payload.Object) (Ref, error) {
 	return Ref{Kind: name, UID: uid}, nil
 }
 
-// Dead is the error for a parent that does not live.
+// Dead is the error for a missing or deleted parent.
 func (p *Parent) Dead(ref Ref) error {
 	return &FieldError{p.UIDField, fmt.Sprintf("names no live %s", labelOf(ref.Kind))}
 }

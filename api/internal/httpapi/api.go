@@ -1,9 +1,9 @@
 // Package httpapi is the contract (docs/API-CONTRACT.md) over HTTP.
 //
-// A request passes correlate, observe, recover, closeWhenDraining and requestTimeout, then the checks
-// in the order of the contract (token, tenant, session, rate limit, epoch), each a middleware in
-// checks.go, and ends in one handler. There is one set of item handlers
-// for all kinds of things; what differs between kinds is in package entity.
+// A request passes correlate, observe, recover, closeWhenDraining and requestTimeout, then the
+// checks in the order of the contract (token, tenant, session, rate limit, epoch), each a
+// middleware in checks.go, and ends in one handler. There is one set of item handlers for all kinds
+// of items; what differs between kinds is in package entity.
 package httpapi
 
 import (
@@ -45,8 +45,8 @@ type API struct {
 	draining atomic.Bool
 }
 
-// Drain makes /readyz say no, so that nobody sends new work, and each answer close its connection, so that none is idle when the
-// server hangs up.
+// Drain makes /readyz fail, so that load balancers send no new requests, and makes each response
+// close its connection, so that none is idle when the server closes them.
 func (a *API) Drain() { a.draining.Store(true) }
 
 // Handler is the whole API.
@@ -86,7 +86,7 @@ type handler func(http.ResponseWriter, *http.Request) error
 
 type methods map[string]handler
 
-// route registers a path. Other methods than the given ones are told which those are; HEAD goes wherever GET does.
+// route registers a path. Other methods get 405 with Allow; HEAD is accepted with GET.
 func (a *API) route(r chi.Router, path string, by methods) {
 	if get, ok := by["GET"]; ok {
 		by["HEAD"] = get
@@ -101,8 +101,8 @@ func (a *API) route(r chi.Router, path string, by methods) {
 	}
 }
 
-// routeUnknownMethod routes a method that the router does not know like OPTIONS, which no route has:
-// the answer is then 405 with Allow, too.
+// routeUnknownMethod routes a method that the router does not know like OPTIONS, which no route
+// has: the answer is then 405 with Allow, too.
 func routeUnknownMethod(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if knownMethod(r.Method) == otherMethod {
@@ -112,8 +112,8 @@ func routeUnknownMethod(next http.Handler) http.Handler {
 	})
 }
 
-// handle turns an error into its answer. It is the only place that does. What a handler has reserved
-// is free when its answer has been written.
+// handle turns an error into its response, and nothing else does. The memory that a handler has
+// reserved is released when its response has been written.
 func (a *API) handle(do handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		defer func() { callOf(r.Context()).memory.Release() }()
@@ -136,7 +136,8 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p.write(w, call.correlationID)
 }
 
-// check makes a middleware of something that either lets a request pass, perhaps with more known about it, or fails.
+// check makes a middleware of a function that either passes a request on, perhaps with more
+// information, or fails.
 func (a *API) check(do handler) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -13,7 +13,7 @@ import (
 )
 
 // readObject reads a request's body, which must be the one that was signed, and a JSON object of at
-// most MaxBody bytes. The memory for it, and for what becomes of it, is reserved before.
+// most MaxBody bytes. The memory for it and for what is built from it is reserved before.
 func (a *API) readObject(w http.ResponseWriter, r *http.Request) (*payload.Object, error) {
 	text, err := a.readBody(w, r)
 	if err != nil {
@@ -39,7 +39,7 @@ func (a *API) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		return nil, &http.MaxBytesError{Limit: a.MaxBody}
 	}
 	if size < 0 {
-		size = a.MaxBody // it does not say how much comes
+		size = a.MaxBody // the length is not declared
 	}
 	members := min(size/smallestMember, payload.MaxMembers)
 	if err := a.reserve(r, copies*size+perMember*members); err != nil {
@@ -92,11 +92,11 @@ func page(items []store.Item, nextCursor string) *text {
 	return t
 }
 
-// overhead is about what an item's answer has beside its payload.
+// overhead is the approximate size of an item's response without its payload.
 const overhead = 320
 
-// text is an answer in pieces. Large payloads are pieces of their own, so that they are in memory
-// once: what is stored is what is sent.
+// text is a response in pieces. A large payload is a piece of its own, so that it is in memory
+// once.
 type text struct {
 	pieces [][]byte
 	last   []byte // a piece that is still being written
@@ -105,7 +105,7 @@ type text struct {
 
 const (
 	largePayload = 1 << 10
-	// Pieces are put together to writes of this size: each costs a system call.
+	// Pieces are combined into writes of this size, because each write is a system call.
 	writeBytes = 32 << 10
 )
 
@@ -126,7 +126,7 @@ func (t *text) add(texts ...string) {
 	}
 }
 
-// insert adds bytes that stay as they are until the text has been written.
+// insert adds bytes that must not change until the text has been written.
 func (t *text) insert(piece []byte) {
 	if len(piece) < largePayload {
 		t.last = append(t.last, piece...)
@@ -148,7 +148,7 @@ func (t *text) writeTo(w http.ResponseWriter, status int) {
 	t.end()
 	writeHead(w, status, t.size)
 	if len(t.pieces) == 1 {
-		_, _ = w.Write(t.pieces[0]) // a caller that is gone cannot be told
+		_, _ = w.Write(t.pieces[0]) // the client may have disconnected
 		return
 	}
 	out := bufio.NewWriterSize(w, min(t.size, writeBytes))

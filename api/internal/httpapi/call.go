@@ -28,14 +28,14 @@ const (
 	headerEpoch       = "X-Sync-Epoch"
 )
 
-// call is what becomes known of a request on its way in, and what went wrong on its way out. Middlewares fill it in the
-// order of the checks, so a handler behind them may rely on it.
+// call holds what the middlewares learn about a request, and the error of its response. They fill
+// it in the order of the checks, so a handler behind them may rely on it.
 type call struct {
 	correlationID string
 	caller        auth.Caller
 	person        store.Person
 	session       store.Session
-	contentHash   string // what was signed of the body; "" = nothing
+	contentHash   string // the signed hash of the body; "" = none
 	memory        *budget.Hold[store.Person]
 	reason        string
 	cause         error
@@ -45,7 +45,7 @@ type callKey struct{}
 
 func callOf(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
 
-// correlate gives the request its correlation id, and the answer the headers that every answer has.
+// correlate sets the request's correlation id, and the headers of every response.
 func (a *API) correlate(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &call{correlationID: r.Header.Get(headerCorrelation)}
@@ -76,7 +76,7 @@ func usableCorrelationID(id string) bool {
 
 var tracer = otel.Tracer("toolbridge-api")
 
-// observe makes of every request a log line, its figures and, when tracing is on, a span.
+// observe records a log line, metrics and, with tracing on, a span of every request.
 func (a *API) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
@@ -86,7 +86,7 @@ func (a *API) observe(next http.Handler) http.Handler {
 		ctx, span := tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindServer))
 		defer span.End()
 		answer := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
-		// In a deferred call, so that a handler which gives up its connection is seen too.
+		// Deferred, so that a handler that aborts its connection is recorded too.
 		defer func() {
 			a.report(r.WithContext(ctx), answer, span, time.Since(begin))
 		}()
@@ -108,7 +108,8 @@ func (a *API) report(r *http.Request, answer middleware.WrapResponseWriter, span
 	a.logRequest(r.Context(), c, route, method, answer, took)
 }
 
-// routeOf is the pattern that matched. Paths that match none share one name: a scanner must not be able to make labels.
+// routeOf returns the matching pattern. Unknown paths share one name, so that a scanner cannot
+// create labels.
 func routeOf(r *http.Request) string {
 	pattern := chi.RouteContext(r.Context()).RoutePattern()
 	if pattern == "" || pattern[len(pattern)-1] == '*' {
@@ -127,7 +128,7 @@ func knownMethod(method string) string {
 
 const otherMethod = "OTHER"
 
-// recover keeps a bug in one request from ending the others.
+// recover keeps a panic of one request from affecting others.
 func (a *API) recover(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
@@ -142,7 +143,7 @@ func (a *API) recover(next http.Handler) http.Handler {
 			a.Log.Error("a request handler panicked", telemetry.CorrelationID, callOf(r.Context()).correlationID,
 				telemetry.Error, panicked, telemetry.Stack, string(debug.Stack()))
 			if w.(middleware.WrapResponseWriter).Status() != 0 {
-				panic(http.ErrAbortHandler) // the answer has begun: cutting it off is the only honest end
+				panic(http.ErrAbortHandler) // the response has begun, so it can only be cut off
 			}
 			(&problem{status: http.StatusInternalServerError, message: "internal error"}).write(w, callOf(r.Context()).correlationID)
 		}()

@@ -23,8 +23,9 @@ func (a *API) checkProof(do handler) func(http.Handler) http.Handler {
 	})
 }
 
-// checkToken: who is the caller? Whoever ends a session may be late: they have shown the token in its time, or there would be none, and a call
-// that outlives its token should not leave its session behind.
+// checkToken identifies the caller. To end a session, an expired token is accepted for a while: the
+// session was opened with a valid one, and a call that outlives its token should not leave its
+// session behind.
 func (a *API) checkToken(next http.Handler) http.Handler {
 	return a.checkProof(func(_ http.ResponseWriter, r *http.Request) error {
 		token, err := bearer(r.Header)
@@ -40,7 +41,7 @@ func (a *API) checkToken(next http.Handler) http.Handler {
 	})(next)
 }
 
-// checkTenant: for which tenant, and does the sidecar that signs for it say so?
+// checkTenant determines the tenant, and verifies the signature of the tenant's MCP server.
 func (a *API) checkTenant(next http.Handler) http.Handler {
 	return a.checkProof(func(_ http.ResponseWriter, r *http.Request) error {
 		c := callOf(r.Context())
@@ -56,8 +57,8 @@ func (a *API) checkTenant(next http.Handler) http.Handler {
 	})(next)
 }
 
-// tenant is the one that the signed headers name. With the check turned off it is the one that the token claims or, failing that, the configured
-// one; what unsigned headers say counts for nothing.
+// tenant is the one that the signed headers name. With the check off, it is the one that the token
+// claims, or else the configured one; unsigned headers are ignored.
 func (a *API) tenant(r *http.Request, claimed string) (string, error) {
 	if a.Signatures == nil {
 		if claimed != "" {
@@ -67,7 +68,7 @@ func (a *API) tenant(r *http.Request, claimed string) (string, error) {
 	}
 	signed, err := tenantHeaders(r.Header)
 	if err == nil {
-		token, _ := bearer(r.Header) // there is none where none is wanted
+		token, _ := bearer(r.Header) // empty where no token is required
 		err = a.Signatures.Verify(signed, tenantsig.Request{Method: r.Method, Target: r.RequestURI, Token: token}, a.Now())
 	}
 	if errors.Is(err, tenantsig.ErrNonceForgotten) {
@@ -81,7 +82,8 @@ func (a *API) tenant(r *http.Request, claimed string) (string, error) {
 
 var errTwice = errors.New("tenant_header_doubled")
 
-// tenantHeaders reads each header exactly once: of two values, a proxy and this program could each believe another.
+// tenantHeaders requires each header exactly once: of two values, a proxy and this program could
+// each use a different one.
 func tenantHeaders(h http.Header) (tenantsig.Headers, error) {
 	var out tenantsig.Headers
 	for _, header := range [...]struct {
@@ -109,7 +111,7 @@ func tenantHeaders(h http.Header) (tenantsig.Headers, error) {
 	return out, nil
 }
 
-// checkSession: does the caller hold an open session?
+// checkSession requires an open session of the caller.
 func (a *API) checkSession(next http.Handler) http.Handler {
 	return a.check(func(_ http.ResponseWriter, r *http.Request) error {
 		c := callOf(r.Context())
@@ -123,7 +125,8 @@ func (a *API) checkSession(next http.Handler) http.Handler {
 	})(next)
 }
 
-// ownSession is the session of this id, if it is the caller's. missing says that there is none.
+// ownSession returns the session with this id if it is the caller's. missing is the error if there
+// is none.
 func (a *API) ownSession(r *http.Request, id string, missing *problem) (store.Session, error) {
 	session, err := a.Store.FindSession(r.Context(), id)
 	switch {
@@ -137,11 +140,12 @@ func (a *API) ownSession(r *http.Request, id string, missing *problem) (store.Se
 	return session, nil
 }
 
-// checkRate: is the caller asking too often?
+// checkRate applies the caller's rate limit.
 func (a *API) checkRate(next http.Handler) http.Handler { return a.limit(a.Limiter, next) }
 
-// checkOpening: is the caller opening sessions too often? Each lives for half an hour unless somebody ends it, so they must not be free. The bucket is as
-// large as the other one: who opens a session for each request meets that one first.
+// checkOpening applies the caller's rate limit to the opening of sessions, each of which lives for
+// half an hour unless it is ended. The bucket has the size of the other one, so a client that opens
+// a session for each request reaches that one first.
 func (a *API) checkOpening(next http.Handler) http.Handler { return a.limit(a.Openings, next) }
 
 func (a *API) limit(limiter *ratelimit.Limiter[store.Person], next http.Handler) http.Handler {
@@ -165,7 +169,7 @@ func (a *API) limit(limiter *ratelimit.Limiter[store.Person], next http.Handler)
 	})(next)
 }
 
-// checkEpoch: does the caller know of the last wipe?
+// checkEpoch requires the current epoch.
 func (a *API) checkEpoch(next http.Handler) http.Handler {
 	return a.check(func(_ http.ResponseWriter, r *http.Request) error {
 		epoch := callOf(r.Context()).session.ServerEpoch
@@ -176,7 +180,8 @@ func (a *API) checkEpoch(next http.Handler) http.Handler {
 	})(next)
 }
 
-// single is the value of a header that came exactly once: of two, a proxy may have believed the other.
+// single returns the value of a header that occurs exactly once: of two, a proxy may have used the
+// other.
 func single(h http.Header, name string) (string, bool) {
 	values := h.Values(name)
 	if len(values) != 1 || values[0] == "" {

@@ -9,17 +9,18 @@ import (
 	"time"
 )
 
-// Connections knows which connections a server has, and on which of them a request is being worked on: its body has been read, or has
-// none. When the server leaves only those are waited for, so nobody can hold it up with half a request.
+// Connections tracks the connections of a server, and whether a complete request is in progress on
+// each: one whose body has been read, or that has none. A shutdown waits for those only, so an
+// incomplete request cannot delay it.
 type Connections struct {
 	mu       sync.Mutex
-	open     map[net.Conn]bool // whether a request is being worked on
-	deadline time.Time         // for what the others still have to send, once the server leaves
+	open     map[net.Conn]bool // whether a complete request is in progress
+	deadline time.Time         // for the other connections, once the server shuts down
 }
 
 type connectionKey struct{}
 
-// Watch has to be called before the server serves.
+// Watch must be called before the server serves.
 func (c *Connections) Watch(server *http.Server) {
 	c.open = map[net.Conn]bool{}
 	server.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
@@ -38,8 +39,8 @@ func (c *Connections) Watch(server *http.Server) {
 	server.Handler = c.watchBodies(server.Handler)
 }
 
-// Hurry gives everybody who has not sent a whole request so long to do it.
-func (c *Connections) Hurry(within time.Duration) {
+// ExpireIncomplete gives connections without a complete request this time to send one.
+func (c *Connections) ExpireIncomplete(within time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.deadline = time.Now().Add(within)

@@ -15,11 +15,11 @@ const (
 	longestTimeout = 10 * time.Minute
 )
 
-// errTimeIsUp marks the end of the time that a caller gave, as opposed to that of the store's own patience.
+// errTimeIsUp marks the caller's deadline, as opposed to the store's own limit.
 var errTimeIsUp = errors.New("the caller waits no longer")
 
-// requestTimeout bounds a request by the time in X-TB-Timeout-Ms. The store has a limit of its own, so
-// this can only shorten it.
+// requestTimeout bounds a request by the time in X-TB-Timeout-Ms. The store has a limit of its own,
+// so this can only shorten it.
 func (a *API) requestTimeout(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		given, ok := givenTime(r.Header)
@@ -33,8 +33,8 @@ func (a *API) requestTimeout(next http.Handler) http.Handler {
 	})
 }
 
-// givenTime takes plain digits within bounds, once. Anything else counts for nothing, as with a correlation id: without it the
-// request is served within the usual limits, which is better than not at all.
+// givenTime accepts one value of plain digits within bounds. Anything else is ignored, as with a
+// correlation id: the request is then served within the usual limits.
 func givenTime(h http.Header) (time.Duration, bool) {
 	text, ok := single(h, headerTimeout)
 	if !ok {
@@ -42,7 +42,7 @@ func givenTime(h http.Header) (time.Duration, bool) {
 	}
 	for _, c := range []byte(text) {
 		if c < '0' || c > '9' {
-			return 0, false // ParseInt would take a sign
+			return 0, false // ParseInt would accept a sign
 		}
 	}
 	ms, err := strconv.ParseInt(text, 10, 32)
@@ -50,8 +50,8 @@ func givenTime(h http.Header) (time.Duration, bool) {
 	return given, err == nil && given > 0 && given <= longestTimeout
 }
 
-// endedByCaller says whether an error is only that the caller's time is up: the database is well, and nothing was changed. A commit that was
-// under way is not that, but an unknown outcome.
+// endedByCaller reports whether an error is only the caller's deadline: the database works, and
+// nothing was changed. During a commit the outcome is unknown, which is another error.
 func endedByCaller(ctx context.Context, err error) bool {
 	return errors.Is(context.Cause(ctx), errTimeIsUp) && errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, store.ErrOutcomeUnknown)
 }

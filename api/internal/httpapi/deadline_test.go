@@ -53,10 +53,10 @@ func TestGivenTimeIsReadStrictly(t *testing.T) {
 	}
 }
 
-// The one connection that writes is held by somebody else. Whoever waits for it leaves when their time is up, or when they hang up, and not
-// with the database's patience.
+// The only writing connection is held. A request that waits for it gives up at its deadline or when
+// its client disconnects, not at the database's own limit.
 func TestWaitingForTheWriterEndsWithTheCaller(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	session, err := h.db.OpenSession(t.Context(), store.Person{Tenant: "acme", Subject: "ada"})
 	if err != nil {
 		t.Fatal(err)
@@ -94,15 +94,15 @@ func TestWaitingForTheWriterEndsWithTheCaller(t *testing.T) {
 	}
 }
 
-// house is the API on a database file, with no tenant check, as one process.
-type house struct {
+// fixture is the API on a database file, with no tenant check, as one process.
+type fixture struct {
 	db    store.Store
 	url   string
 	token string
 	log   *lines
 }
 
-func newHouse(t *testing.T) *house {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	secret := strings.Repeat("s", 32)
 	said := &lines{}
@@ -125,10 +125,10 @@ func newHouse(t *testing.T) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &house{db, server.URL, token, said}
+	return &fixture{db, server.URL, token, said}
 }
 
-func (h *house) write(ctx context.Context, session, timeout string) (status int, err error) {
+func (h *fixture) write(ctx context.Context, session, timeout string) (status int, err error) {
 	request, err := http.NewRequestWithContext(ctx, "POST", h.url+"/v1/notes", strings.NewReader(`{}`))
 	if err != nil {
 		return 0, err
@@ -147,7 +147,7 @@ func (h *house) write(ctx context.Context, session, timeout string) (status int,
 }
 
 // holdWriter begins a write that ends when it is released.
-func (h *house) holdWriter(t *testing.T, s store.Session) (release func()) {
+func (h *fixture) holdWriter(t *testing.T, s store.Session) (release func()) {
 	t.Helper()
 	began, goOn, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	owner := store.Owner{ID: s.Owner, Epoch: s.Epoch}
@@ -168,8 +168,8 @@ func (h *house) holdWriter(t *testing.T, s store.Session) (release func()) {
 	}
 }
 
-// waits is how often somebody had to wait for the writer.
-func (h *house) waits() int64 {
+// waits counts the waits for the writer.
+func (h *fixture) waits() int64 {
 	for _, pool := range h.db.Pools() {
 		if pool.Name == "writes" {
 			return pool.Waits
@@ -178,7 +178,7 @@ func (h *house) waits() int64 {
 	return -1
 }
 
-func (h *house) until(t *testing.T, reason string) {
+func (h *fixture) until(t *testing.T, reason string) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(h.log.all(), "reason="+reason); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {

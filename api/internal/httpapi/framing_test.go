@@ -100,7 +100,8 @@ func refuses(stream string) bool {
 
 var bothOrFolded = regexp.MustCompile(`(?im)^[ \t]|^content-length:[^\0]*^transfer-encoding:|^transfer-encoding:[^\0]*^content-length:`)
 
-// What net/http reads from a stream it reads unchanged, unless a head is one of those that are refused.
+// What net/http reads from a stream it reads unchanged, unless a head is one of those that are
+// refused.
 func FuzzScannerAndServerAgree(f *testing.F) {
 	for _, stream := range []string{
 		plainGet, plainPost, plainPost + plainGet + plainPost, plainPost + "\r\n" + plainGet,
@@ -134,7 +135,8 @@ func FuzzScannerAndServerAgree(f *testing.F) {
 			if bothOrFolded.MatchString(head) {
 				return
 			}
-			// HTTP/1.0 has no transfer codings, so ReadRequest does not tell of one; the request is the last.
+			// HTTP/1.0 has no transfer codings, so ReadRequest does not tell of one; the request is the
+			// last.
 			if regexp.MustCompile(`(?im)^transfer-encoding:`).MatchString(head) {
 				return
 			}

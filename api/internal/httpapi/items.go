@@ -16,7 +16,7 @@ import (
 	"github.com/toolbridge/toolbridge-mcp/api/internal/store"
 )
 
-// items are the handlers of one kind of thing.
+// items are the handlers of one kind of item.
 type items struct {
 	*API
 	kind entity.Kind
@@ -54,7 +54,7 @@ func (i items) get(w http.ResponseWriter, r *http.Request) error {
 	return i.answer(w, r, http.StatusOK, item)
 }
 
-// answer writes an item, for which no more memory is kept than it needs.
+// answer writes an item, and first releases the reserved memory that it does not need.
 func (i items) answer(w http.ResponseWriter, r *http.Request, status int, item store.Item) error {
 	callOf(r.Context()).memory.Shrink(payloadBytes(item))
 	writeItem(w, status, item)
@@ -103,7 +103,7 @@ func (i items) merge(w http.ResponseWriter, r *http.Request) error {
 		if err := i.checkSize(current); err != nil {
 			return store.Next{}, err
 		}
-		// A patch that leaves the parent alone may touch an orphan.
+		// A patch that does not name the parent may change an orphan.
 		if i.kind.Parent != nil && i.kind.Parent.Names(patch) {
 			return i.whole(tx, current)
 		}
@@ -147,7 +147,7 @@ func (i items) apply(w http.ResponseWriter, r *http.Request, effect entity.Effec
 	})
 }
 
-// change is what all writes of an item that is there have in common.
+// change is the common part of all writes of an existing item.
 func (i items) change(w http.ResponseWriter, r *http.Request, next func(store.Tx, *payload.Object) (store.Next, error)) error {
 	uid, err := pathUID(r)
 	if err != nil {
@@ -189,7 +189,7 @@ func (i items) change(w http.ResponseWriter, r *http.Request, next func(store.Tx
 	return i.answer(w, r, http.StatusOK, item)
 }
 
-// whole is a complete payload: it must name a parent that lives, if its kind has parents.
+// whole checks a complete payload: it must name a live parent, if its kind has parents.
 func (i items) whole(tx store.Tx, body *payload.Object) (store.Next, error) {
 	if parent := i.kind.Parent; parent != nil {
 		ref, err := parent.Ref(body)
@@ -207,8 +207,8 @@ func (i items) whole(tx store.Tx, body *payload.Object) (store.Next, error) {
 	return store.Next{Payload: body.Without(entity.ServerFields...).JSON()}, nil
 }
 
-// checkSize keeps a thousand small patches from growing an item without end. The room beyond MaxBody is there because a patch
-// as large as a body may be must still fit beside what the item has.
+// checkSize keeps many small patches from growing an item without limit. The limit is above MaxBody
+// because a patch of the largest size must still fit beside the item's other members.
 func (i items) checkSize(body *payload.Object) error {
 	if size, most := int64(body.Size()), 2*i.MaxBody; size > most {
 		return &problem{status: http.StatusRequestEntityTooLarge,
@@ -226,7 +226,7 @@ func (i items) owner(r *http.Request) store.Owner {
 	return store.Owner{ID: s.Owner, Epoch: s.ServerEpoch}
 }
 
-// lost explains a write that met a wipe after its session was checked.
+// lost is the error of a write if a wipe has happened since its session was checked.
 func (i items) lost(r *http.Request, err error) error {
 	if !errors.Is(err, store.ErrStaleEpoch) {
 		return err
@@ -246,7 +246,8 @@ func pathUID(r *http.Request) (string, error) {
 	return uid, nil
 }
 
-// ifMatch is the expected version, 0 for any. Versions are the only entity tags here, and they are strong ones.
+// ifMatch is the expected version, 0 for any. Versions are the only entity tags here, and they are
+// strong ones.
 func ifMatch(r *http.Request) (int64, error) {
 	values := r.Header.Values("If-Match")
 	if len(values) == 0 || len(values) == 1 && values[0] == "*" {
@@ -263,7 +264,8 @@ func ifMatch(r *http.Request) (int64, error) {
 	return int64(version), nil
 }
 
-// readQuery is strict where URL.Query drops what it cannot read: a limit that was dropped would be answered with a page of another size.
+// readQuery is strict, while URL.Query drops what it cannot read: a dropped limit would yield a
+// page of another size.
 func readQuery(r *http.Request) (url.Values, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {

@@ -11,7 +11,8 @@ import (
 	"github.com/toolbridge/toolbridge-mcp/api/internal/telemetry"
 )
 
-// logRequest writes the one line that a request leaves behind. Probes are logged at debug: they come every few seconds.
+// logRequest writes the log line of a request. Health checks are logged at debug, because they come
+// every few seconds.
 func (a *API) logRequest(ctx context.Context, c *call, route, method string, answer middleware.WrapResponseWriter, took time.Duration) {
 	level := slog.LevelInfo
 	switch {

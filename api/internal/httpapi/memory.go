@@ -10,8 +10,8 @@ import (
 	"github.com/toolbridge/toolbridge-mcp/api/internal/telemetry"
 )
 
-// MemoryWait bounds how long a request waits for memory. It is shorter than a caller's patience,
-// and long enough for the requests before it.
+// MemoryWait limits how long a request waits for memory. It is shorter than a client's timeout, and
+// long enough for the requests before it.
 const MemoryWait = 5 * time.Second
 
 const (
@@ -25,7 +25,7 @@ const (
 	smallestMember = 5
 )
 
-// reserve acquires memory for a request, whose end gives it back. It may wait, so it comes before
+// reserve acquires memory for a request, whose end releases it. It may wait, so it comes before
 // anything is read or built, and once.
 func (a *API) reserve(r *http.Request, bytes int64) error {
 	c := callOf(r.Context())
@@ -39,13 +39,13 @@ func (a *API) grow(r *http.Request, bytes int64) error {
 	return a.outOfMemory(callOf(r.Context()).memory.Grow(bytes))
 }
 
-// growInside is grow for a write's transaction, for which the person's other writes wait.
+// growInside is grow within a write's transaction, for which the user's other writes wait.
 func (a *API) growInside(r *http.Request, bytes int64) error {
 	return a.outOfMemory(callOf(r.Context()).memory.GrowFromReserve(bytes))
 }
 
-// outOfMemory gives a refusal of the budget its answer: 429 to a person whose own requests hold too
-// much, and 503 otherwise.
+// outOfMemory turns a refusal of the budget into its response: 429 if the user's own requests hold
+// too much, and 503 otherwise.
 func (a *API) outOfMemory(err error) error {
 	switch {
 	case errors.Is(err, budget.ErrPersonExhausted):

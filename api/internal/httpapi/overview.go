@@ -94,7 +94,7 @@ func (a *API) overview(w http.ResponseWriter, r *http.Request) error {
 		Overdue: due(o.Overdue), DueToday: due(o.DueToday), DueThisWeek: due(o.DueWeek),
 		Unread: unreadBody{Total: o.Unread}, Latest: []briefBody{}, Tags: []tagBody{},
 	}
-	body.DueThisWeek.First = nil // those of today and later ones are a search away
+	body.DueThisWeek.First = nil // a search finds the others
 	if err := a.nameChats(r, o.Chats, &body.Unread); err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func kindCounts(counts []store.StatusCount) []kindBody {
 			}
 		}
 		if len(k.Statuses) == 1 && k.Statuses[0].Status == nil {
-			k.Statuses = nil // the total says it
+			k.Statuses = nil // the total has the same information
 		}
 		out = append(out, k)
 	}
@@ -220,7 +220,7 @@ func (a *API) nameChats(r *http.Request, chats []store.UnreadChat, into *unreadB
 	return nil
 }
 
-// cutBytes shortens a text to what an overview has space for.
+// cutBytes shortens a text to fit into an overview.
 func cutBytes(text string) string {
 	const most = 80
 	if len(text) <= most {

@@ -25,7 +25,7 @@ func (i items) list(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	// One item of any size is there always, so that a page never is empty for want of memory.
+	// A page always has one item, of any size, so that it is never empty because of memory.
 	if err := i.reserve(r, i.itemBytes()); err != nil {
 		return err
 	}
@@ -99,7 +99,8 @@ func (i items) readPage(r *http.Request) (store.Page, error) {
 	return page, err
 }
 
-// parentInQuery is the parent whose items are asked for. The parameter is named as the payload's field is.
+// parentInQuery is the parent whose items are asked for. The parameter is named as the payload's
+// field is.
 func (i items) parentInQuery(query url.Values) (string, error) {
 	for _, kind := range entity.All {
 		if kind.Parent == nil || !query.Has(kind.Parent.UIDField) {
@@ -118,13 +119,13 @@ func (i items) parentInQuery(query url.Values) (string, error) {
 	return "", nil
 }
 
-// cursor is opaque to callers, but it is no secret: it is bound to a list and to no one, and a caller that makes one up
-// gains nothing.
+// cursor is opaque to clients but not secret: it is bound to a list, not to a user, and a forged
+// one reveals nothing.
 func (i items) cursor(page store.Page, p store.Position) string {
 	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%s|%d|%s", i.listName(page), p.At, p.UID))
 }
 
-// listName tells lists apart whose positions mean different things.
+// listName distinguishes lists whose positions have different meanings.
 func (i items) listName(page store.Page) string {
 	name := i.kind.Name
 	if page.Newest {

@@ -16,8 +16,8 @@ import (
 	"github.com/toolbridge/toolbridge-mcp/api/internal/tenantsig"
 )
 
-// problem is an error that knows what to tell the caller and what to tell the log. The two differ on purpose: what
-// helps an operator may help an attacker.
+// problem is an error with a message for the caller and details for the log. The two differ because
+// details that help an operator may help an attacker.
 type problem struct {
 	status  int
 	message string         // for the caller
@@ -91,7 +91,8 @@ func tenantRefused(reason string) *problem {
 	return p.withReason(reason, nil)
 }
 
-// signAnew is for what is signed rightly, and may have been here: nothing is wrong with the caller, who can find out by signing it anew.
+// signAnew is for a valid signature that may have been used already: the client can sign the
+// request again.
 func signAnew() *problem {
 	p := &problem{status: http.StatusServiceUnavailable, message: "signed too long ago to tell whether it is new; nothing was changed; sign it anew"}
 	return p.withReason(tenantsig.ErrNonceForgotten.Error(), nil)
@@ -106,7 +107,7 @@ func timeIsUp() *problem {
 	return unavailable("the time that the caller gave is over; nothing was changed").withReason("deadline_exceeded", nil)
 }
 
-// asProblem gives every error its answer. What nobody foresaw is a 500 that says nothing.
+// asProblem maps every error to a response. An unexpected error is a 500 without details.
 func asProblem(err error) *problem {
 	var p *problem
 	var field *entity.FieldError
@@ -141,7 +142,8 @@ func asProblem(err error) *problem {
 	return p.withReason("internal", err)
 }
 
-// statusClientGone is what the log and the metrics say of a caller that did not wait. Nobody receives it.
+// statusClientGone is the status in the log and the metrics after the client has disconnected. It
+// is never sent.
 const statusClientGone = 499
 
 const (
@@ -166,7 +168,7 @@ func (p *problem) write(w http.ResponseWriter, correlationID string) {
 
 func writeJSON(w http.ResponseWriter, status int, body any) {
 	text, err := json.Marshal(body)
-	if err != nil { // only values of this package come here, and all of them encode
+	if err != nil { // all values come from this package, and can be encoded
 		status, text = http.StatusInternalServerError, []byte(`{"error":"internal error"}`)
 	}
 	writeText(w, status, text)
@@ -174,7 +176,7 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 
 func writeText(w http.ResponseWriter, status int, text []byte) {
 	writeHead(w, status, len(text))
-	_, _ = w.Write(text) // a caller that is gone cannot be told
+	_, _ = w.Write(text) // the client may have disconnected
 }
 
 func writeHead(w http.ResponseWriter, status, size int) {
@@ -187,7 +189,7 @@ func formatMillis(ms int64) string { return formatTime(time.UnixMilli(ms)) }
 
 func formatTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
-// wholeSeconds rounds up, so that whoever waits as long as told has waited long enough.
+// wholeSeconds rounds up, so that the stated wait is always sufficient.
 func wholeSeconds(d time.Duration) string {
 	return strconv.Itoa(int(math.Ceil(d.Seconds())))
 }

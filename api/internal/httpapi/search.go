@@ -71,7 +71,7 @@ func (a *API) search(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// members reads a body member by member, and knows at the end which it has not been asked for.
+// members reads a body member by member, and reports those that were not read.
 type members struct {
 	*payload.Object
 	known map[string]bool
@@ -280,8 +280,8 @@ func states(archivedToo bool, deleted string) []search.State {
 	return out
 }
 
-// identity is of one search of one person: a cursor of another one means nothing to it. The size of
-// a page may change from one page to the next, and so may what is shown of an item.
+// identity identifies one search of one user: a cursor of another one is invalid. The size of a
+// page and the detail may change from page to page.
 func identity(c *call, body *payload.Object) string {
 	h := sha256.New()
 	for _, part := range []string{c.person.Tenant, c.person.Subject} {
@@ -298,8 +298,8 @@ func identity(c *call, body *payload.Object) string {
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:15])
 }
 
-// cursor says where a page ended. It is no secret, and bound to its search: made up, it leads to
-// some other place among what the same person finds with the same search.
+// cursor says where a page ended. It is not secret, and bound to its search: a forged one leads to
+// another position in the results of the same user and search.
 func (s searchCall) cursor(p store.Place) string {
 	return base64.RawURLEncoding.EncodeToString(
 		fmt.Appendf(nil, "%s|%s|%d|%d", s.identity, p.Mode, p.Key, p.Updated),
@@ -470,8 +470,7 @@ func cut(text string, most int) string {
 	return text
 }
 
-// nameParents gives the parents of results their titles, and their titles to results that have
-// none.
+// nameParents adds the titles of parents, and uses them for results without a title.
 func (a *API) nameParents(r *http.Request, results []resultBody) error {
 	wanted := make(map[string][]string) // uids by kind
 	for _, res := range results {
@@ -517,11 +516,10 @@ type hintBody struct {
 	Suggestion string `json:"suggestion,omitempty"`
 }
 
-// hintTexts is how many items are looked through for a word that is like one that was not found.
+// hintTexts is how many items are searched for a word of similar spelling.
 const hintTexts = 50
 
-// hintTime is how long hints may take. They are worth little, so what is not known by then is left
-// out.
+// hintTime limits the time for hints. Those that are not found by then are omitted.
 const hintTime = time.Second
 
 // hints says why nothing was found, looking at one condition after the other.
@@ -621,7 +619,7 @@ func filtered(s store.Search) bool {
 		s.Due != store.Range{}
 }
 
-// likeTag is a tag of the caller's items that is spelled like another.
+// likeTag is a tag of the caller's items with a similar spelling.
 func (a *API) likeTag(r *http.Request, tag string) (string, error) {
 	found, err := a.Store.Search(r.Context(), callOf(r.Context()).session.Owner, store.Search{
 		Filter: search.Filter{States: []search.State{search.Live}}, GroupBy: "tag"})
@@ -635,8 +633,8 @@ func (a *API) likeTag(r *http.Request, tag string) (string, error) {
 	return search.LikeText(tag, texts), nil
 }
 
-// unknownWords are the words of a query that match nothing by themselves, with one that is spelled
-// alike.
+// unknownWords are the words of a query that match nothing by themselves, each with one of similar
+// spelling.
 func (a *API) unknownWords(r *http.Request, s searchCall) ([]hintBody, error) {
 	owner := callOf(r.Context()).session.Owner
 	var out []hintBody
@@ -675,7 +673,7 @@ func (a *API) unknownWords(r *http.Request, s searchCall) ([]hintBody, error) {
 	return out, nil
 }
 
-// searchProblem gives the errors that only searches have their answers; nil for all others.
+// searchProblem maps the errors of searches to responses; nil for all others.
 func searchProblem(err error) *problem {
 	switch {
 	case errors.Is(err, store.ErrSearchSlow):

@@ -9,7 +9,8 @@ import (
 	"github.com/toolbridge/toolbridge-mcp/api/internal/store"
 )
 
-// A cursor that was not given for this very search is refused; whatever is taken means what it says.
+// A cursor that was not given for this very search is refused; whatever is taken means what it
+// says.
 func FuzzSearchCursor(f *testing.F) {
 	body, err := payload.Parse([]byte(`{"query":"a b","kinds":["note"]}`))
 	if err != nil {

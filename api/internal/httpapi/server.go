@@ -10,14 +10,14 @@ import (
 	"github.com/toolbridge/toolbridge-mcp/api/internal/tenantsig"
 )
 
-// NewServer wraps a handler in timeouts: whoever is slow pays for it with their own connection.
+// NewServer wraps a handler in timeouts, so that a slow client only blocks its own connection.
 func NewServer(handler http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      60 * time.Second,
-		IdleTimeout:       120 * time.Second, // longer than a caller's pool keeps connections, so that it is never we who hang up
+		IdleTimeout:       120 * time.Second, // longer than clients' pools keep connections, so that the client closes them
 		MaxHeaderBytes:    32 << 10,
 	}
 }
@@ -32,14 +32,15 @@ func (a *API) closeWhenDraining(next http.Handler) http.Handler {
 	})
 }
 
-// healthz: the process lives. It asks nobody, so that a database that is away does not get the API restarted.
+// healthz reports that the process runs. It does not check the database, whose outage must not
+// restart the API.
 func (a *API) healthz(w http.ResponseWriter, _ *http.Request) error {
 	writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 	return nil
 }
 
-// readyz: a request would be served now. Whoever sends tenant headers also learns whether they are accepted; that is how a sidecar
-// finds out that it holds another secret before its first caller does.
+// readyz reports that a request would be served. If the request has tenant headers, it also reports
+// whether they are accepted: an MCP server with a wrong secret notices this before a call fails.
 func (a *API) readyz(w http.ResponseWriter, r *http.Request) error {
 	if a.draining.Load() {
 		return unavailable("shutting down")
@@ -70,7 +71,7 @@ func (a *API) judgeSignature(r *http.Request) string {
 	return "accepted"
 }
 
-// features are what this server has beyond what every compatible API has. Each is listed when it works, not before.
+// features are what this server has beyond every compatible API. Each is listed once it works.
 var features = []string{"created", "order", "search", "overview"}
 
 func (a *API) info(w http.ResponseWriter, _ *http.Request) error {

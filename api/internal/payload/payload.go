@@ -1,9 +1,9 @@
-// Package payload handles a JSON object without understanding it.
+// Package payload handles a JSON object without interpreting it.
 //
-// A payload belongs to the caller: key order, the digits of numbers and the escapes of strings come back as they
-// were sent. So nothing here decodes a value into a Go type and encodes it again. Its one trick is to
-// validate and compact the text once with encoding/json, then cut the top level into raw pieces; cutting
-// text that is known to be valid needs no error handling.
+// A payload belongs to the caller: key order, the digits of numbers and the escapes of strings come
+// back as they were sent. So nothing here decodes a value into a Go type and encodes it again. Its
+// one trick is to validate and compact the text once with encoding/json, then cut the top level
+// into raw pieces; cutting text that is known to be valid needs no error handling.
 //
 // Every JSON text that comes from outside is read here first: bodies, the parts of a token and the
 // answers of key servers. So all of them have the same limits, whatever decodes them afterwards.
@@ -18,11 +18,12 @@ import (
 	"unicode/utf8"
 )
 
-// MaxDepth bounds nesting: readers in other languages give up at 64 (.NET) or 128 (serde_json) levels, and an
-// item that nobody can read is an item lost.
+// MaxDepth bounds nesting: readers in other languages stop at 64 (.NET) or 128 (serde_json) levels,
+// and an unreadable item would be lost.
 const MaxDepth = 64
 
-// MaxMembers bounds the top level of an object, whose members cost much more memory than their text.
+// MaxMembers bounds the top level of an object, whose members cost much more memory than their
+// text.
 const MaxMembers = 10_000
 
 var (
@@ -55,8 +56,8 @@ type field struct {
 	value json.RawMessage
 }
 
-// Parse reads one JSON object. A key that comes twice counts once: in its first place, with its last value, which
-// is what nearly every reader makes of it.
+// Parse reads one JSON object. A key that comes twice counts once: in its first place, with its
+// last value, which is what nearly every reader makes of it.
 func Parse(body []byte) (*Object, error) {
 	o, outline, err := parse(body)
 	switch {
@@ -334,7 +335,8 @@ func (o *Object) Each(do func(name string, value json.RawMessage)) {
 	}
 }
 
-// Texts calls do for every string and number in a value, at any depth. It takes values of a parsed object only.
+// Texts calls do for every string and number in a value, at any depth. It takes values of a parsed
+// object only.
 func Texts(raw json.RawMessage, do func(text string)) {
 	switch raw[0] {
 	case '"':

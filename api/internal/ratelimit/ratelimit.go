@@ -1,8 +1,9 @@
 // Package ratelimit gives every caller a token bucket.
 //
-// A bucket that nobody has drawn from for as long as it takes to fill is as good as a new one, so buckets are kept in two generations: what is
-// used moves to the young one, and when a fill time has passed the old one is dropped whole. Memory
-// is bounded by the callers of two fill times, and nothing is ever scanned.
+// A bucket that was not used for as long as it takes to fill equals a new one, so buckets are kept
+// in two generations: what is used moves to the young one, and when a fill time has passed the old
+// one is dropped whole. Memory is bounded by the callers of two fill times, and nothing is ever
+// scanned.
 package ratelimit
 
 import (

@@ -29,7 +29,8 @@ func TestBurstThenRate(t *testing.T) {
 	}
 }
 
-// A bucket that is in use survives the turn of generations: otherwise a steady caller gets a full bucket at every turn.
+// A bucket that is in use survives the turn of generations: otherwise a steady caller gets a full
+// bucket at every turn.
 func TestGenerationsForgetOnlyFullBuckets(t *testing.T) {
 	l := New[string](60, 3)
 	now := start

@@ -57,7 +57,7 @@ type stemCache struct {
 	stems map[string][]string
 }
 
-// maxCached bounds the cache to a few megabytes. It starts anew when it is full, which costs as
+// maxCached bounds the cache to a few megabytes. It is cleared when it is full, which costs as
 // much as one long text.
 const maxCached = 1 << 15
 

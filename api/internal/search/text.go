@@ -15,7 +15,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Version changes when the same text would be indexed differently. Stores build their index anew
+// Version changes when the same text would be indexed differently. Stores rebuild their index
 // then.
 const Version = 1
 

@@ -37,7 +37,8 @@ func (c *clock) Move(d time.Duration) {
 // opener opens the same fresh database again and again.
 type opener func(t *testing.T, now func() time.Time) Store
 
-// onEach runs a test on every kind of database that is at hand. scripts/test sees to it that PostgreSQL is.
+// onEach runs a test on every kind of database that is at hand. scripts/test sees to it that
+// PostgreSQL is.
 func onEach(t *testing.T, test func(t *testing.T, open opener)) {
 	t.Run("memory", func(t *testing.T) {
 		test(t, func(t *testing.T, now func() time.Time) Store { return openSQLite(t, Memory, now) })
@@ -103,7 +104,7 @@ func admin(t testing.TB, server, sql string) {
 	}
 }
 
-// person opens a session for somebody who is used in this test only.
+// person opens a session for a user of this test only.
 func person(t testing.TB, s Store) (Session, Owner) {
 	t.Helper()
 	session, err := s.OpenSession(t.Context(), Person{"tenant", uuid.NewString()})

@@ -27,8 +27,8 @@ var (
 	checkCount = statement{"check.count", `SELECT COUNT(*) FROM search_docs`}
 )
 
-// CheckIndex compares each item with what the index holds of it, by making its document anew. It is
-// meant for a store without writers.
+// CheckIndex compares each item with what the index holds of it, by building its document again. It
+// is meant for a store without writers.
 func (c *common) CheckIndex(ctx context.Context) (IndexReport, error) {
 	report, err := c.checkIndex(ctx)
 	return report, c.mark(err)

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// WithDeadline bounds each call of a store. It is the store that is bounded and not the request, so that a caller who is slow to
-// send a body is not mistaken for a database that hangs.
+// WithDeadline bounds each call of a store. It is the store that is bounded and not the request, so
+// that a caller who is slow to send a body is not mistaken for a database that hangs.
 func WithDeadline(s Store, limit time.Duration) Store { return &bounded{Store: s, limit: limit} }
 
 type bounded struct {
@@ -49,8 +49,8 @@ func (b *bounded) State(ctx context.Context, owner int64) (State, error) {
 	return within(ctx, b.limit, func(ctx context.Context) (State, error) { return b.Store.State(ctx, owner) })
 }
 
-// searchLimit is shorter than that of other calls: a search that takes longer is of no use to its caller, and costs others
-// what it reads.
+// searchLimit is shorter than that of other calls: a search that takes longer is of no use to its
+// caller, and costs others what it reads.
 const searchLimit = 5 * time.Second
 
 func (b *bounded) Search(ctx context.Context, owner int64, s Search) (Findings, error) {

@@ -16,7 +16,8 @@ import (
 	"time"
 )
 
-// line is a TCP line to a database. It counts the round trips, and can be told to break when lastWords have been sent.
+// line is a TCP line to a database. It counts the round trips, and can be told to break when
+// lastWords have been sent.
 type line struct {
 	net.Listener
 	to    string
@@ -104,7 +105,8 @@ func readMessage(from io.Reader) ([]byte, error) {
 	return message, err
 }
 
-// Whoever is told "nothing was changed" repeats the write. So that may only be said when it is true.
+// A client that is told "nothing was changed" repeats the write. So that may only be said when it
+// is true.
 func TestALostCommitIsNotCalledAFailure(t *testing.T) {
 	broken, address := newLine(t, freshPostgres(t))
 	through, err := OpenPostgres(t.Context(), address, time.Now)
@@ -182,7 +184,8 @@ func TestRoundTrips(t *testing.T) {
 			return errors.Join(err, s.EndSession(ctx, opened.ID, session.Person))
 		}},
 	} {
-		// The first call prepares statements, and a connection that has rested is asked whether it lives: the least of several counts.
+		// The first call prepares statements, and a connection that has rested is asked whether it lives:
+		// the least of several counts.
 		least := int64(math.MaxInt64)
 		for range 5 {
 			before := line.trips.Load()

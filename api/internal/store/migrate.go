@@ -13,7 +13,8 @@ import (
 //go:embed migrations
 var migrations embed.FS
 
-// migrate brings the schema up to date. Whoever calls it makes sure that only one process does so at a time.
+// migrate brings the schema up to date. The caller makes sure that only one process does so at a
+// time.
 func migrate(ctx context.Context, dialect goose.Dialect, folder string, db *sql.DB, options ...goose.ProviderOption) error {
 	files, err := fs.Sub(migrations, "migrations/"+folder)
 	if err != nil {
@@ -32,7 +33,7 @@ func migrate(ctx context.Context, dialect goose.Dialect, folder string, db *sql.
 		return fmt.Errorf("migrations: %w", err)
 	}
 	if there > known {
-		return fmt.Errorf("its schema is of version %d, and this release knows versions up to %d: a newer release has been here; run that one", there, known)
+		return fmt.Errorf("its schema is of version %d, and this release knows versions up to %d: a newer release has migrated it; run that one", there, known)
 	}
 	return nil
 }

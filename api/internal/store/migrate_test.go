@@ -14,7 +14,7 @@ const aNewerReleaseWasHere = `INSERT INTO goose_db_version (version_id, is_appli
 
 func refusesANewerSchema(t *testing.T, err error) {
 	t.Helper()
-	if err == nil || !strings.Contains(err.Error(), "a newer release has been here") {
+	if err == nil || !strings.Contains(err.Error(), "a newer release has migrated it") {
 		t.Errorf("a newer schema was opened: %v", err)
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/toolbridge/toolbridge-mcp/api/internal/search"
 )
 
-// plans says by which indexes each statement of a request finds its rows. A statement that reads a table from end to end, or sorts what it has
-// read, costs more the more there is.
+// plans says by which indexes each statement of a request finds its rows. A statement that reads a
+// table from end to end, or sorts what it has read, costs more the more there is.
 var plans = []struct {
 	statement
 	args             string // for PostgreSQL; which ones does not matter
@@ -126,7 +126,8 @@ func TestPlansOfSQLite(t *testing.T) {
 		_ = rows.Close()
 		judgePlan(t, p.statement, strings.Join(plan, "\n"), costly, p.sqlite)
 	}
-	// FTS5 is scanned by its own index, and what a page has is sorted once more by the join with its items.
+	// FTS5 is scanned by its own index, and what a page has is sorted once more by the join with its
+	// items.
 	outside := regexp.MustCompile(`SCAN (d|i|items|search_docs)\b`)
 	for n, p := range searchPlans {
 		st, args := s.searchPlan(t, n, 1)

@@ -22,8 +22,8 @@ import (
 )
 
 var (
-	// Opening is one round trip. The epoch is read here and compared by FindSession with the one that is then in force, so a wipe at the
-	// same moment does no harm.
+	// Opening is one round trip. The epoch is read here and compared by FindSession with the one that
+	// is then in force, so a wipe at the same moment does no harm.
 	sessionOpen = statement{"session.open", `
 		INSERT INTO sessions (id, owner, epoch, created, expires)
 		SELECT $3, id, epoch, $4, $5 FROM users WHERE tenant = $1 AND subject = $2 RETURNING owner, epoch`}
@@ -68,7 +68,8 @@ func OpenPostgres(ctx context.Context, url string, now func() time.Time) (Store,
 	return &postgresStore{common: common{db: &postgresDB{pool}, index: postgresIndex{}, now: now}, pool: pool}, nil
 }
 
-// migratePostgres holds an advisory lock, so that of several replicas that start at once one migrates and the others wait.
+// migratePostgres holds an advisory lock, so that of several replicas that start at once one
+// migrates and the others wait.
 func migratePostgres(ctx context.Context, pool *pgxpool.Pool) error {
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60))
 	if err != nil {
@@ -161,8 +162,9 @@ func (s *postgresStore) Ping(ctx context.Context) error { return s.mark(s.pool.P
 
 func (s *postgresStore) Close() { s.pool.Close() }
 
-// write needs two round trips where w.then asks for no more. Each statement sees what was committed when its turn came, as if it had been
-// sent by itself, so whatever follows the lock is read under it.
+// write needs two round trips where w.then asks for no more. Each statement sees what was committed
+// when its turn came, as if it had been sent by itself, so whatever follows the lock is read under
+// it.
 func (d *postgresDB) write(ctx context.Context, w work) error {
 	c, err := d.pool.Acquire(ctx)
 	if err != nil {
@@ -170,7 +172,8 @@ func (d *postgresDB) write(ctx context.Context, w work) error {
 	}
 	defer c.Release()
 	err = d.transact(ctx, c, w)
-	// Within a transaction only: what failed may have failed before it, and a lost connection is not given back.
+	// Within a transaction only: what failed may have failed before it, and a lost connection is not
+	// given back.
 	if c.Conn().PgConn().TxStatus() != txIdle && !c.Conn().IsClosed() {
 		_, _ = c.Exec(context.WithoutCancel(ctx), "rollback") // the first error is the one that counts
 	}
@@ -249,7 +252,7 @@ func (d *postgresDB) unavailable(err error) bool {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return true
 	}
-	// Whatever the server says to somebody who wants to connect, they are not connected.
+	// Every error of a connection attempt means that there is no connection.
 	var connect *pgconn.ConnectError
 	if errors.As(err, &connect) {
 		return true

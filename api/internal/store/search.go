@@ -104,8 +104,8 @@ const (
 	foundBytes = 8 << 20
 )
 
-// ErrSearchChanged means that so much was written since the first page that a search has to begin
-// anew.
+// ErrSearchChanged means that so much was written since the first page that the search must start
+// over.
 var (
 	ErrSearchChanged = errors.New("what is searched has changed too much since the first page")
 	// ErrSearchSlow means that a search was given up.

@@ -425,7 +425,7 @@ func TestItemsOfTheFirstSchemaAreIndexed(t *testing.T) {
 			found.Progress.Done >= 453 {
 			t.Fatalf("meanwhile: %+v %+v, %v", found.Total, found.Progress, err)
 		}
-		// Somebody changes an item that is indexed, one that is not, and makes a new one.
+		// An indexed item and one that is not are changed, and a new one is created.
 		owner := Owner{1, 1}
 		change := func(uid string) {
 			if _, err := s.Write(

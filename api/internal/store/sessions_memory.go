@@ -9,9 +9,11 @@ import (
 	"github.com/google/uuid"
 )
 
-// memorySessions keeps sessions in this process. That is enough for SQLite, which a single process owns.
+// memorySessions keeps sessions in this process. That is enough for SQLite, which a single process
+// owns.
 //
-// All sessions live equally long, so the order of opening is the order of expiry, and sweeping looks at expired ones only.
+// All sessions live equally long, so the order of opening is the order of expiry, and sweeping
+// looks at expired ones only.
 type memorySessions struct {
 	now func() time.Time
 
@@ -19,7 +21,7 @@ type memorySessions struct {
 	byID    map[string]*list.Element // of *Session
 	byOwner map[int64]map[string]*list.Element
 	inOrder *list.List // oldest first
-	wiped   uint64     // how often somebody's sessions were ended by a wipe
+	wiped   uint64     // number of wipes, which end sessions
 }
 
 func newMemorySessions(now func() time.Time) *memorySessions {
@@ -38,7 +40,8 @@ func (m *memorySessions) wipes() uint64 {
 	return m.wiped
 }
 
-// open opens nothing if there was a wipe since before: the owner's epoch may be an old one, and that wipe would not have seen this session.
+// open opens nothing if there was a wipe since before: the owner's epoch may be an old one, and
+// that wipe would not have seen this session.
 func (m *memorySessions) open(who Person, owner Owner, before uint64) (Session, bool) {
 	id := uuid.NewString()
 	m.mu.Lock()
@@ -60,7 +63,8 @@ func (m *memorySessions) open(who Person, owner Owner, before uint64) (Session, 
 	return *s, true
 }
 
-// FindSession returns a session that lives. Its epoch is the server's: a wipe ends the person's sessions, so none with an older one is left.
+// FindSession returns a session that lives. Its epoch is the server's: a wipe ends the person's
+// sessions, so none with an older one is left.
 func (m *memorySessions) FindSession(_ context.Context, id string) (Session, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -25,8 +25,8 @@ const Memory = ":memory:"
 
 // sqliteDB is one database file: one connection that writes, several that read.
 //
-// SQLite has a single writer. Letting writers queue for one connection here, where waiting is fair and ends with the
-// request, is better than letting them collide on the file's lock.
+// SQLite has a single writer. Letting writers queue for one connection here, where waiting is fair
+// and ends with the request, is better than letting them collide on the file's lock.
 type sqliteDB struct{ reads, writes *pool }
 
 type sqliteStore struct {
@@ -52,7 +52,8 @@ func OpenSQLite(ctx context.Context, path string, now func() time.Time) (Store, 
 	return &sqliteStore{common: common{db: db, index: sqliteIndex{}, now: now}, memorySessions: newMemorySessions(now), db: db}, nil
 }
 
-// openMemory opens one connection, for reads too: each connection to memory would be a database of its own.
+// openMemory opens one connection, for reads too: each connection to memory would be a database of
+// its own.
 func openMemory(ctx context.Context, path string) (*sqliteDB, error) {
 	only, err := openPool(path, 1)
 	if err != nil {
@@ -88,8 +89,8 @@ func openFile(ctx context.Context, path string) (*sqliteDB, error) {
 	return &sqliteDB{reads: reads, writes: writes}, nil
 }
 
-// prepareWrites prepares what a write runs. Within its transaction it would be too late: preparing for the pool waits
-// for the connection that the transaction holds.
+// prepareWrites prepares what a write runs. Within its transaction it would be too late: preparing
+// for the pool waits for the connection that the transaction holds.
 func (d *sqliteDB) prepareWrites(ctx context.Context) error {
 	for _, s := range append(sqliteIndexWrites, clockMove, itemGet, itemLives, itemInsert, itemUpdate) {
 		if _, err := d.writes.prepare(ctx, s); err != nil {
@@ -104,8 +105,8 @@ func (d *sqliteDB) close() {
 	d.writes.close()
 }
 
-// createPrivately makes the file before SQLite does, which would let every user of the machine read it. Its companions
-// (-wal, -shm) take over its mode.
+// createPrivately makes the file before SQLite does, which would let every user of the machine read
+// it. Its companions (-wal, -shm) take over its mode.
 func createPrivately(path string) error {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -114,7 +115,8 @@ func createPrivately(path string) error {
 	return file.Close()
 }
 
-// migrateSQLiteFile holds a lock beside the file: SQLite itself locks single migrations, not the question which are due.
+// migrateSQLiteFile holds a lock beside the file: SQLite itself locks single migrations, not the
+// question which are due.
 func migrateSQLiteFile(ctx context.Context, path string, db *sql.DB) error {
 	lock := flock.New(path + ".lock")
 	if _, err := lock.TryLockContext(ctx, 50*time.Millisecond); err != nil {
@@ -273,7 +275,8 @@ type sqliteTx struct {
 	tx   *sql.Tx
 }
 
-// stmt takes what prepareWrites has made; what is run rarely is prepared for this transaction alone.
+// stmt takes what prepareWrites has made; what is run rarely is prepared for this transaction
+// alone.
 func (t sqliteTx) stmt(ctx context.Context, s statement) (*sql.Stmt, error) {
 	if known, ok := t.pool.prepared.Load(s.sql); ok {
 		return t.tx.StmtContext(ctx, known.(*sql.Stmt)), nil

@@ -13,10 +13,12 @@ import (
 
 var tracer = otel.Tracer("toolbridge-api/store")
 
-// statement is SQL with a name, for traces. Parameters are written $1, $2, …, which both databases take.
+// statement is SQL with a name, for traces. Parameters are written $1, $2, …, which both databases
+// take.
 type statement struct{ name, sql string }
 
-// reader is a database, or a transaction in one. It is as much of database/sql as database/sql and pgx have in common.
+// reader is a database, or a transaction in one. It is as much of database/sql as database/sql and
+// pgx have in common.
 type reader interface {
 	query(ctx context.Context, s statement, args ...any) (rows, error)
 }
@@ -39,12 +41,14 @@ type database interface {
 	reader
 	// write does work in a read-write transaction and commits if nothing of it fails.
 	write(ctx context.Context, w work) error
-	// unavailable says whether an error means that the database is away, rather than that we misused it.
+	// unavailable says whether an error means that the database is away, rather than that we misused
+	// it.
 	unavailable(err error) bool
 }
 
-// work is what a transaction does. It is cut so that a database across a network needs two round trips for it: what is asked first goes out
-// together with the beginning, and what is done last together with the end.
+// work is what a transaction does. It is cut so that a database across a network needs two round
+// trips for it: what is asked first goes out together with the beginning, and what is done last
+// together with the end.
 type work struct {
 	first []question
 	then  func(connection) (last []command, err error)
@@ -64,8 +68,9 @@ type command struct {
 
 // each runs a query and calls scan for every row. scan may end the walk early by returning stop.
 func each(ctx context.Context, c reader, s statement, args []any, scan func(rows) error) (err error) {
-	// An early end cancels the query: without that, PostgreSQL's driver would read the rest of it first. It costs the connection, which the
-	// pool replaces; that is cheaper than reading a thousand large items to drop them.
+	// An early end cancels the query: without that, PostgreSQL's driver would read the rest of it
+	// first. It costs the connection, which the pool replaces; that is cheaper than reading a thousand
+	// large items to drop them.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ctx, span := startSpan(ctx, s)

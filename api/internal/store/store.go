@@ -1,14 +1,15 @@
-// Package store keeps people, their items and their sessions, in SQLite or in PostgreSQL.
+// Package store keeps users, their items and their sessions, in SQLite or in PostgreSQL.
 //
-// All SQL that both databases understand is written once (items.go, users.go). What differs is small and sits in
-// sqlite.go and postgres.go: how to connect, how a transaction begins, which errors mean that
-// the database is away, and where sessions live.
+// All SQL that both databases understand is written once (items.go, users.go). What differs is
+// small and sits in sqlite.go and postgres.go: how to connect, how a transaction begins, which
+// errors mean that the database is unavailable, and where sessions are kept.
 //
-// The one trick: every write of a person first moves that person's clock, one row in users. The row stays locked until
-// the transaction ends, so a person's writes happen one after another, and their update times are unique and rise in the order of
-// the commits. From this follow, without further locks: two writers of one item never win the same version, a
-// parent that was seen alive stays alive until its child is written, a wipe and a write never interleave, and a
-// reader who pages by update time never passes an item that is still being committed. docs/adr/0002 has the reasons.
+// Every write of a user first moves that user's clock, one row in users. The row stays locked until
+// the transaction ends, so a user's writes happen one after another, and their update times are
+// unique and rise in the order of the commits. From this follow, without further locks: two writers
+// of one item never win the same version, a parent that was seen alive stays alive until its child
+// is written, a wipe and a write never interleave, and a reader who pages by update time never
+// passes an item that is still being committed. docs/adr/0002 has the reasons.
 package store
 
 import (
@@ -21,28 +22,30 @@ import (
 )
 
 var (
-	// ErrStaleEpoch means that the person's data was wiped after the session was opened.
+	// ErrStaleEpoch means that the user's data was wiped after the session was opened.
 	ErrStaleEpoch = errors.New("stale epoch")
 	// ErrNoSession means an unknown, ended or expired session.
 	ErrNoSession = errors.New("no such session")
 	// ErrNoItem means that there is no such item, not even a deleted one.
 	ErrNoItem = errors.New("no such item")
-	// ErrUnavailable means that the database cannot be reached, or cannot be written. Nothing was changed.
+	// ErrUnavailable means that the database cannot be reached, or cannot be written. Nothing was
+	// changed.
 	ErrUnavailable = errors.New("storage unavailable")
-	// ErrOutcomeUnknown means that the database was lost while it confirmed a commit: the write may have happened.
+	// ErrOutcomeUnknown means that the database was lost while it confirmed a commit: the write may
+	// have happened.
 	ErrOutcomeUnknown = errors.New("the database did not confirm the write")
 )
 
 // SessionLifetime is how long a session lives.
 const SessionLifetime = 30 * time.Minute
 
-// Person is somebody within a tenant. Nothing is ever read or written without one.
+// Person is a user of a tenant. Every read and write has one.
 type Person struct{ Tenant, Subject string }
 
-// Owner is a person as the database knows them, at the epoch of the session in use.
+// Owner is a user's row in the database, at the epoch of the session in use.
 type Owner struct{ ID, Epoch int64 }
 
-// Session is a caller's licence to touch their items for a while.
+// Session allows a caller to use their items for a while.
 type Session struct {
 	ID          string
 	Person      Person
@@ -53,7 +56,7 @@ type Session struct {
 	Expires     time.Time
 }
 
-// Item is one stored thing. The payload is the caller's part of it.
+// Item is one stored item. The payload is the caller's part of it.
 type Item struct {
 	UID     string
 	Version int64
@@ -63,31 +66,31 @@ type Item struct {
 	Payload []byte
 }
 
-// State tells how often a person's data was wiped.
+// State says how often a user's data was wiped.
 type State struct {
 	Epoch      int64
 	LastWipe   int64 // Unix milliseconds; 0 = never
 	LastWipeBy string
 }
 
-// Change decides inside a write's transaction what an item becomes. current is nil when there is none. Whatever
-// error it returns undoes the transaction and comes back from Write as it is.
+// Change decides inside a write's transaction what an item becomes. current is nil when there is
+// none. Whatever error it returns undoes the transaction and comes back from Write as it is.
 type Change func(tx Tx, current *Item) (Next, error)
 
-// Next is an item as it shall be. The store adds version and times.
+// Next is the new state of an item. The store adds version and times.
 type Next struct {
 	Payload []byte
 	Delete  bool
 }
 
-// Tx is what a Change may look at.
+// Tx is what a Change may read.
 type Tx interface {
-	// Lives says whether the same person has this item and has not deleted it.
+	// Lives reports whether the same user has this item and has not deleted it.
 	Lives(kind, uid string) (bool, error)
 }
 
-// Page is a part of a list, oldest change first. With a parent, items are in the order of their creation instead, so that
-// a chat reads as it was written, whatever was marked as read since.
+// Page is a part of a list, oldest change first. With a parent, items are in the order of their
+// creation instead, so that a chat reads as it was written, whatever was marked as read since.
 type Page struct {
 	After          Position // in the direction of the list
 	Limit          int
@@ -128,17 +131,18 @@ func (p Page) PositionOf(item Item) Position {
 	return Position{At: item.Updated, UID: item.UID}
 }
 
-// Store is all that the API asks of a database.
+// Store is the API's interface to the database.
 type Store interface {
 	Get(ctx context.Context, owner int64, kind, uid string) (Item, error)
 	// List returns a page and whether there is more.
 	List(ctx context.Context, owner int64, kind string, page Page) (items []Item, more bool, err error)
 	Write(ctx context.Context, owner Owner, kind, uid string, change Change) (Item, error)
-	// Wipe deletes all of a person's items, raises the epoch and ends all of their sessions.
+	// Wipe deletes all of a user's items, raises the epoch and ends all of their sessions.
 	Wipe(ctx context.Context, owner int64, by string) (epoch int64, deleted map[string]int64, err error)
 	State(ctx context.Context, owner int64) (State, error)
 
-	// Search finds items of an owner. It is as true as the items: both are written in one transaction.
+	// Search finds items of an owner. The index is always up to date: it is written in the item's
+	// transaction.
 	Search(ctx context.Context, owner int64, s Search) (Findings, error)
 	// Overview counts what an owner has; the times are the beginnings of days, in Unix milliseconds.
 	Overview(ctx context.Context, owner, today, tomorrow, nextWeek int64) (Overview, error)
@@ -151,15 +155,15 @@ type Store interface {
 
 	OpenSession(ctx context.Context, who Person) (Session, error)
 	FindSession(ctx context.Context, id string) (Session, error)
-	// EndSession ends a session of who. One of somebody else counts as none.
+	// EndSession ends a session of who. Another user's session counts as missing.
 	EndSession(ctx context.Context, id string, who Person) error
 	// SweepSessions removes expired sessions and returns how many it removed.
 	SweepSessions(ctx context.Context) (int64, error)
 	CountSessions(ctx context.Context) (int64, error)
 
-	// Pools tells how the pools of connections stand.
+	// Pools returns the state of the connection pools.
 	Pools() []telemetry.Pool
-	// Ping asks the database whether it answers.
+	// Ping checks that the database answers.
 	Ping(ctx context.Context) error
 	Close()
 }

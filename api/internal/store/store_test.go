@@ -38,9 +38,9 @@ func TestWriteThenRead(t *testing.T) {
 		if _, err := s.Get(t.Context(), owner.ID, "tasks", uid); !errors.Is(err, ErrNoItem) {
 			t.Errorf("the uid is found among another kind: %v", err)
 		}
-		_, stranger := person(t, s)
-		if _, err := s.Get(t.Context(), stranger.ID, "notes", uid); !errors.Is(err, ErrNoItem) {
-			t.Errorf("a stranger reads it: %v", err)
+		_, otherUser := person(t, s)
+		if _, err := s.Get(t.Context(), otherUser.ID, "notes", uid); !errors.Is(err, ErrNoItem) {
+			t.Errorf("another user reads it: %v", err)
 		}
 	})
 }
@@ -201,12 +201,12 @@ func TestLives(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		s := open(t, time.Now)
 		_, owner := person(t, s)
-		_, stranger := person(t, s)
+		_, otherUser := person(t, s)
 		alive, dead, foreign := newUID(), newUID(), newUID()
 		write(t, s, owner, alive, put(`{}`))
 		write(t, s, owner, dead, put(`{}`))
 		write(t, s, owner, dead, remove)
-		write(t, s, stranger, foreign, put(`{}`))
+		write(t, s, otherUser, foreign, put(`{}`))
 		write(t, s, owner, newUID(), func(tx Tx, _ *Item) (Next, error) {
 			for uid, want := range map[string]bool{alive: true, dead: false, foreign: false, newUID(): false} {
 				if got, err := tx.Lives("notes", uid); got != want || err != nil {
@@ -263,8 +263,8 @@ func TestWipe(t *testing.T) {
 	})
 }
 
-// Whoever opens a session while a wipe runs gets one that works, or one that says it is stale; never one that writes
-// with the old epoch.
+// A session that is opened during a wipe works, or is reported as stale;
+// never one that writes with the old epoch.
 func TestOpeningDuringAWipe(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		s := open(t, time.Now)
@@ -345,7 +345,7 @@ func TestSessions(t *testing.T) {
 			}
 		}
 		if err := s.EndSession(t.Context(), second.ID, first.Person); !errors.Is(err, ErrNoSession) {
-			t.Errorf("somebody else ended it: %v", err)
+			t.Errorf("another user ended it: %v", err)
 		}
 		if err := s.EndSession(t.Context(), second.ID, second.Person); err != nil {
 			t.Error(err)

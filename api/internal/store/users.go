@@ -20,7 +20,7 @@ var (
 		UPDATE users SET epoch = epoch + 1, last_wipe = $2, last_wipe_by = $3 WHERE id = $1 RETURNING epoch`}
 )
 
-// owner finds a person, or adds one who is seen for the first time.
+// owner finds a user, or adds a new one.
 func (c *common) owner(ctx context.Context, who Person) (Owner, error) {
 	for range 2 {
 		var o Owner

@@ -9,16 +9,16 @@ import (
 	"time"
 )
 
-// moreFor is how long more is logged once it is asked for, so that nobody finds a full disk who had forgotten about it.
+// moreFor limits the debug level, so that a forgotten one does not fill the disk.
 const moreFor = 15 * time.Minute
 
-// ChangeLevel logs at debug for a while when asked says so, or ends that, until ctx ends. The sidecar does the same, in the same words
-// (src/telemetry/level.rs).
+// ChangeLevel logs at debug for a while on a signal, or ends that, until ctx ends. The MCP server
+// does the same (src/telemetry/level.rs).
 func ChangeLevel(ctx context.Context, level *slog.LevelVar, asked <-chan os.Signal, log *slog.Logger) {
 	configured := level.Level()
 	var over <-chan time.Time
 	back := func(why string) {
-		// Said first: afterwards the level might be too low.
+		// Logged first: afterwards the level might be too high.
 		log.Info(fmt.Sprintf("%s: logging at %s again", why, strings.ToLower(configured.String())))
 		level.Set(configured)
 		over = nil

@@ -43,7 +43,8 @@ func isTerminal(out io.Writer) bool {
 	return err == nil && about.Mode()&os.ModeCharDevice != 0
 }
 
-// pretty puts time, level and message first, as they are, and leaves the fields to the library, which quotes what has to be quoted.
+// pretty puts time, level and message first, as they are, and leaves the fields to the library,
+// which quotes what has to be quoted.
 type pretty struct {
 	fields slog.Handler
 	*prettyOut
@@ -76,7 +77,7 @@ func (p *pretty) Handle(ctx context.Context, r slog.Record) error {
 	p.Lock()
 	defer p.Unlock()
 	p.line.Reset()
-	// What a library says may carry what a stranger sent: it must not drive the terminal.
+	// A library's message may contain external input, which must not control the terminal.
 	plain := strings.Map(func(c rune) rune {
 		if unicode.IsControl(c) {
 			return ' '

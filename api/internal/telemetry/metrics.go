@@ -11,7 +11,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 )
 
-// Metrics are the API's figures. Labels come from fixed lists: no uid, user or tenant is ever one.
+// Metrics are the API's metrics. Labels come from fixed lists: uids, users and tenants are never
+// labels.
 type Metrics struct {
 	Registry       *prometheus.Registry
 	Requests       *prometheus.CounterVec   // route, method, status
@@ -46,13 +47,13 @@ const (
 	SessionExpired = "expired"
 )
 
-// Which limit a request for memory has met.
+// The limit that refused a request for memory.
 const (
 	MemoryPerson = "person"
 	MemoryTotal  = "total"
 )
 
-// DatabaseFigures are asked for at each scrape.
+// DatabaseFigures are read at each scrape.
 type DatabaseFigures interface {
 	CountSessions(ctx context.Context) (int64, error)
 	Pools() []Pool
@@ -71,22 +72,22 @@ func NewMetrics(version string, database DatabaseFigures) *Metrics {
 		Requests: counters("toolbridge_api_requests_total", "Requests answered.", "route", "method", "status"),
 		Duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "toolbridge_api_request_duration_seconds",
-			Help:    "Time from reading a request's head to its answer's end.",
+			Help:    "Duration of requests, from the head to the end of the answer.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"route", "method"}),
 		InFlight: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "toolbridge_api_requests_in_flight", Help: "Requests being answered now."}),
-		AuthFailures:   counters("toolbridge_api_auth_failures_total", "Requests refused with 401 or for their tenant.", "reason"),
+			Name: "toolbridge_api_requests_in_flight", Help: "Requests in progress."}),
+		AuthFailures:   counters("toolbridge_api_auth_failures_total", "Requests refused with 401, or with 403 for their tenant.", "reason"),
 		RateLimited:    counter("toolbridge_api_rate_limited_total", "Requests refused with 429."),
 		SessionsOpened: counter("toolbridge_api_sessions_opened_total", "Sessions opened."),
-		SessionsEnded:  counters("toolbridge_api_sessions_ended_total", "Sessions ended by their caller or by time; a wipe ends the rest.", "how"),
-		StorageErrors:  counter("toolbridge_api_storage_errors_total", "Requests answered 503 because the database was away."),
+		SessionsEnded:  counters("toolbridge_api_sessions_ended_total", "Sessions ended by their caller or by expiry; sessions ended by a wipe are not counted.", "how"),
+		StorageErrors:  counter("toolbridge_api_storage_errors_total", "Requests answered 503 because the database was unavailable."),
 		MemoryRefusals: counters("toolbridge_api_memory_refusals_total",
-			"Requests refused because others held the memory for bodies and answers.", "limit"),
-		KeyRefreshes: counters("toolbridge_api_key_refreshes_total", "Fetches of the key set that tokens are verified with.", "outcome"),
+			"Requests refused because the memory for bodies and answers was in use.", "limit"),
+		KeyRefreshes: counters("toolbridge_api_key_refreshes_total", "Fetches of the key set that verifies tokens.", "outcome"),
 	}
 	open := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "toolbridge_api_sessions_open", Help: "Sessions open now, expired ones that are not swept yet included; -1 when unknown."},
+		Name: "toolbridge_api_sessions_open", Help: "Open sessions, including expired ones that are not yet removed; -1 if unknown."},
 		func() float64 {
 			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 			defer cancel()
@@ -97,10 +98,10 @@ func NewMetrics(version string, database DatabaseFigures) *Metrics {
 			return float64(n)
 		})
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "toolbridge_api_build_info", Help: "Always 1; the labels tell what runs.",
+		Name: "toolbridge_api_build_info", Help: "Always 1; the labels identify the build.",
 		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()}})
 	info.Set(1)
-	// What is counted by a word of ours is there, at 0, before anything has happened: nobody can see a first failure otherwise.
+	// Counters with known labels start at 0, so that a first failure is visible.
 	for _, how := range []string{SessionEnded, SessionExpired} {
 		m.SessionsEnded.WithLabelValues(how)
 	}
@@ -112,17 +113,18 @@ func NewMetrics(version string, database DatabaseFigures) *Metrics {
 	}
 	m.Registry.MustRegister(m.Requests, m.Duration, m.InFlight, m.AuthFailures, m.RateLimited, m.SessionsOpened, m.SessionsEnded,
 		m.StorageErrors, m.MemoryRefusals, m.KeyRefreshes, open, info, pools{database}, collectors.NewGoCollector())
-	// Both programs of a tenant have these, and where one machine is scraped for both, nothing but this label tells them apart.
+	// Both programs have these metrics. If one machine is scraped for both, only this label
+	// distinguishes them.
 	prometheus.WrapRegistererWith(prometheus.Labels{ServiceName: Service}, m.Registry).
 		MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
-// WatchMemory has the memory that requests hold among the figures.
+// WatchMemory adds the memory that requests hold.
 func (m *Metrics) WatchMemory(used func() int64) {
 	m.Registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "toolbridge_api_memory_reserved_bytes",
-		Help: "Memory that requests hold for their bodies and answers.",
+		Help: "Memory reserved for bodies and answers.",
 	}, func() float64 { return float64(used()) }))
 }
 

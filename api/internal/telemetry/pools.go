@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Pool is how a pool of connections to the database stands.
+// Pool is the state of a connection pool.
 type Pool struct {
 	Name             string
 	InUse, Idle, Max int
@@ -14,18 +14,18 @@ type Pool struct {
 	Waited           time.Duration
 }
 
-// pools asks at each scrape, since the pools themselves count.
+// pools reads the pools at each scrape, because they count themselves.
 type pools struct{ database DatabaseFigures }
 
 var (
 	poolConnections = prometheus.NewDesc("toolbridge_api_database_connections",
-		"Connections to the database now.", []string{"pool", "state"}, nil)
+		"Connections to the database.", []string{"pool", "state"}, nil)
 	poolMax = prometheus.NewDesc("toolbridge_api_database_connections_max",
-		"Connections to the database that there may be.", []string{"pool"}, nil)
+		"Limit on connections to the database.", []string{"pool"}, nil)
 	poolWaits = prometheus.NewDesc("toolbridge_api_database_waits_total",
-		"How often no connection was free.", []string{"pool"}, nil)
+		"Number of waits because no connection was free.", []string{"pool"}, nil)
 	poolWaited = prometheus.NewDesc("toolbridge_api_database_wait_seconds_total",
-		"Time that requests have waited for a connection.", []string{"pool"}, nil)
+		"Time that requests waited for a connection.", []string{"pool"}, nil)
 )
 
 func (p pools) Describe(to chan<- *prometheus.Desc) {

@@ -1,8 +1,9 @@
-// Package telemetry declares what can be seen of the API: the names of log fields and metrics, each once, and the set-up of
-// logs and traces.
+// Package telemetry declares the names of log fields and metrics, each once, and sets up logs and
+// traces.
 //
-// Never logged, at any level: payloads, tokens or parts of them, signatures, secrets, ids of sessions, database passwords, and query
-// strings (a cursor is harmless, what a client puts beside it may not be). The contract suite looks for each of them.
+// Never logged, at any level: payloads, tokens or parts of them, signatures, secrets, ids of
+// sessions, database passwords, and query strings (a cursor is harmless, but a client may add
+// anything). The contract suite searches for each of them.
 package telemetry
 
 import (
@@ -17,12 +18,12 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace"
 )
 
-// The fields of log lines. Where the sidecar says the same thing, it uses the same name (src/telemetry/fields.rs).
+// The fields of log lines. The MCP server uses the same names (src/telemetry/fields.rs).
 const (
 	Time    = slog.TimeKey
 	Level   = slog.LevelKey
 	Message = slog.MessageKey
-	// ServiceName says which of the two programs speaks.
+	// ServiceName identifies the program.
 	ServiceName = "service"
 
 	CorrelationID = "correlation_id"
@@ -51,11 +52,11 @@ const (
 	Stack              = "stack"
 )
 
-// Service is how the program calls itself in logs, traces and /v1/sync/info.
+// Service is the program's name in logs, traces and /v1/sync/info.
 const Service = "toolbridge-api"
 
-// StartTracing continues traces of callers and exports them over OTLP when the standard OTEL_* variables ask for it; otherwise
-// nothing is recorded. The returned function flushes and stops.
+// StartTracing continues traces of callers and exports them over OTLP if the standard OTEL_*
+// variables enable it; otherwise nothing is recorded. The returned function flushes and stops.
 func StartTracing(ctx context.Context, version string) (stop func(context.Context) error, err error) {
 	otel.SetTextMapPropagator(propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}))
 	if !tracingWanted() {

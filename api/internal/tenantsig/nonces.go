@@ -6,14 +6,17 @@ import (
 	"time"
 )
 
-// Nonces remembers which ones were spent, so that a request that was signed once is served once.
+// Nonces records used nonces, so that a signed request is served once.
 //
-// Its memory is bounded, and it does not guess: what it may have forgotten it refuses. They are kept in two generations; when the young
-// one is full the old one is dropped whole, and from then on everything is refused that was signed no later than the latest in there. So a flood
-// narrows the window to what fits, which is still far longer than a request is on its way, instead of opening it to replays or
-// closing it to everybody. What is refused so may be signed anew. A process that has just started has forgotten everything that was signed before.
+// Its memory is bounded, and what it may have forgotten is refused. It has two generations: when
+// the young one is full, the old one is dropped, and everything that was signed no later than the
+// latest nonce in it is refused from then on. So a flood of requests narrows the window, which is
+// still far longer than a request takes to arrive; it never allows a replay, and never refuses all
+// requests. A refused request may be signed again. A process that has just started has forgotten
+// everything that was signed before.
 //
-// Only what was signed rightly comes here, so whoever holds no secret cannot fill it. Shards keep requests from waiting for each other.
+// Only valid signatures get here, so it cannot be filled without the secret. Shards reduce lock
+// contention.
 type Nonces struct {
 	seed   maphash.Seed
 	most   int // in a generation of a shard
@@ -22,24 +25,25 @@ type Nonces struct {
 
 const (
 	shards = 64
-	// In both generations of all shards some 500,000, which take about 10 MB: more than a minute at 4,000 requests a second, and 13 seconds
-	// at 20,000.
+	// In both generations of all shards some 500,000, which take about 10 MB: more than a minute at
+	// 4,000 requests a second, and 13 seconds at 20,000.
 	mostNonces = 1 << 18 / shards
 )
 
 type shard struct {
 	mu         sync.Mutex
 	young, old generation
-	forgotten  int64 // what was signed until then may have been here
+	forgotten  int64 // nonces signed until then may have been forgotten
 }
 
-// generation holds keyed hashes of 64 bits. Two nonces have the same one less often than once in years, and then one request is refused too much.
+// generation holds keyed hashes of 64 bits. A collision occurs less than once in years, and refuses
+// one valid request.
 type generation struct {
 	spent  map[uint64]struct{}
 	latest int64
 }
 
-// NewNonces begins to remember now.
+// NewNonces records nonces from now on.
 func NewNonces(now time.Time) *Nonces { return newNonces(now, mostNonces) }
 
 func newNonces(now time.Time, most int) *Nonces {
@@ -52,7 +56,7 @@ func newNonces(now time.Time, most int) *Nonces {
 	return n
 }
 
-// Spend takes a nonce that was signed at this time, once.
+// Spend accepts a nonce that was signed at this time, once.
 func (n *Nonces) Spend(nonce string, signedAt int64) error {
 	hash := maphash.String(n.seed, nonce)
 	return n.shards[hash%shards].spend(hash, signedAt, n.most)
@@ -69,7 +73,7 @@ func (s *shard) spend(hash uint64, signedAt int64, most int) error {
 	}
 	if len(s.young.spent) >= most {
 		s.forgotten = max(s.forgotten, s.old.latest)
-		clear(s.old.spent) // its room is used again
+		clear(s.old.spent) // its memory is reused
 		s.young, s.old = generation{spent: s.old.spent}, s.young
 	}
 	s.young.spent[hash] = struct{}{}

@@ -56,7 +56,8 @@ func TestAProcessKnowsNothingOfTheOneBefore(t *testing.T) {
 	}
 }
 
-// However many come, no replay passes and nothing new is refused; and the memory stays as large as it may be.
+// However many come, no replay passes and nothing new is refused; and the memory stays as large as
+// it may be.
 func TestAFloodOpensNothingAndClosesNothing(t *testing.T) {
 	const most, flood = 8, 50 * 8 * shards
 	n := newNonces(noon, most)

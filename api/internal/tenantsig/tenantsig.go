@@ -1,9 +1,9 @@
-// Package tenantsig checks and makes the tenant signature: the proof, beside the caller's own token, that a request
-// came through the tenant's sidecar. It knows no HTTP and no clock; both come in as arguments, so that the
-// vectors shared with the other language can be replayed.
+// Package tenantsig makes and verifies the tenant signature: the proof, beside the caller's token,
+// that a request was sent by a holder of the tenant's secret. It depends on neither HTTP nor a
+// clock, so that the test vectors shared with the MCP server can be run.
 //
-// Version 1, in this file, binds the tenant and the time; version 2 (version2.go) all of the request. verifier.go says which
-// of them counts.
+// Version 1, in this file, binds the tenant and the time; version 2 (version2.go) all of the
+// request. verifier.go decides which of them counts.
 package tenantsig
 
 import (
@@ -15,7 +15,8 @@ import (
 	"time"
 )
 
-// The reasons for a refusal. They are for the log; a caller learns only that the headers were refused.
+// The reasons for a refusal. They are for the log; a caller only learns that the headers were
+// refused.
 var (
 	ErrMissing      = errors.New("tenant_header_missing")
 	ErrTimestamp    = errors.New("tenant_timestamp_malformed")
@@ -48,9 +49,10 @@ func Sign(secret, tenantID, timestamp string) string {
 	return hex.EncodeToString(digest(secret, tenantID, timestamp))
 }
 
-// Verify takes headers that were signed with secret within skew of now.
+// Verify accepts headers that were signed with secret within skew of now.
 //
-// The signature is checked before the time, so that the log calls a header stale only when it once was right.
+// The signature is checked before the time, so that the log reports a header as stale only if its
+// signature is right.
 func Verify(secret string, h Headers, now time.Time, skew time.Duration) error {
 	if h.TenantID == "" || h.Timestamp == "" || h.Signature == "" {
 		return ErrMissing
@@ -62,7 +64,8 @@ func Verify(secret string, h Headers, now time.Time, skew time.Duration) error {
 	if err != nil {
 		return err
 	}
-	// Compared as text: upper-case hex is another spelling of the same bytes, and the contract has only one.
+	// Compared as text: upper-case hex is another spelling of the same bytes, and the contract has
+	// only one.
 	want := Sign(secret, h.TenantID, h.Timestamp)
 	if !hmac.Equal([]byte(want), []byte(h.Signature)) {
 		return ErrBadSignature

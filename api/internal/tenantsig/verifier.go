@@ -5,19 +5,20 @@ import (
 	"time"
 )
 
-// Verifier is what a deployment wants of signatures.
+// Verifier verifies signatures by the rules of a deployment.
 type Verifier struct {
 	Keys     []Key         // the current one, and during a rotation the one before
 	Skew     time.Duration // of version 1
 	Window   time.Duration // of version 2
-	DemandV2 bool          // version 1 is then no proof
+	DemandV2 bool          // refuses version 1
 	Nonces   *Nonces
 }
 
-// Verify takes a request that was signed with one of the keys, in time and, where it is signed with version 2, for the first time.
+// Verify accepts a request that was signed with one of the keys, in time and, with version 2, for
+// the first time.
 //
-// Where anything of version 2 came, version 2 alone decides: otherwise whoever has caught a request could break its second
-// signature and go on with the first.
+// If there is any header of version 2, only version 2 counts: otherwise an attacker could
+// invalidate the second signature of a captured request and replay it with the first.
 func (v *Verifier) Verify(h Headers, r Request, now time.Time) error {
 	if !h.V2.Sent {
 		if v.DemandV2 {
@@ -32,7 +33,8 @@ func (v *Verifier) Verify(h Headers, r Request, now time.Time) error {
 	return v.Nonces.Spend(h.V2.Nonce, signedAt)
 }
 
-// verifyV1 tries every key, since version 1 does not say which it is. With each of them the same reason comes out but for a wrong signature.
+// verifyV1 tries every key, because version 1 does not name one. Only the reason for a wrong
+// signature can differ between them.
 func (v *Verifier) verifyV1(h Headers, now time.Time) error {
 	err := ErrBadSignature
 	for _, key := range v.Keys {
@@ -43,7 +45,7 @@ func (v *Verifier) verifyV1(h Headers, now time.Time) error {
 	return err
 }
 
-// Versions are those that are a proof here.
+// Versions lists the accepted versions.
 func (v *Verifier) Versions() []string {
 	if v != nil && v.DemandV2 {
 		return []string{"v2"}

@@ -10,22 +10,22 @@ import (
 
 // V2 are the headers that only version 2 has.
 type V2 struct {
-	Sent        bool // any of them came, be it empty
+	Sent        bool // at least one of them was sent, even if empty
 	KeyID       string
 	Nonce       string
 	ContentHash string
 	Signature   string
 }
 
-// Request is what version 2 binds beside its headers: the method and the target as they stand in the request line, and the
-// bearer token.
+// Request is what version 2 covers beside its headers: the method and the target, as in the request
+// line, and the bearer token.
 type Request struct {
 	Method string
 	Target string
 	Token  string
 }
 
-// Key is a secret with the name that follows from it, so that there is no name to configure and none to mix up.
+// Key is a secret with the id that is derived from it, so that no id has to be configured.
 type Key struct {
 	secret string
 	id     string
@@ -47,7 +47,7 @@ func NewKey(secret string) Key {
 	return Key{secret: secret, id: hex.EncodeToString(mac.Sum(nil))[:keyIDDigits]}
 }
 
-// ID names the key without telling its secret.
+// ID identifies the key without revealing its secret.
 func (k Key) ID() string { return k.id }
 
 // Nothing that prints a key prints its secret.
@@ -61,7 +61,8 @@ func (k Key) SignV2(h Headers, r Request) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// canonical has one value on each line. No value that verifyV2 lets through has a line break, so no two requests have one text.
+// canonical has one value on each line. No value that verifyV2 lets through has a line break, so no
+// two requests have one text.
 func canonical(h Headers, r Request) []byte {
 	token := sha256.Sum256([]byte(r.Token))
 	text := make([]byte, 0, 512)
@@ -71,8 +72,8 @@ func canonical(h Headers, r Request) []byte {
 	return hex.AppendEncode(text, token[:])
 }
 
-// verifyV2 takes what was signed with one of the keys within window of now. Whether it comes for the first time, and with which body, is for others
-// to see. It returns when it was signed.
+// verifyV2 accepts a request that was signed with one of the keys within window of now, and returns
+// when it was signed. It checks neither the nonce nor the body.
 //
 // As in version 1, the signature is checked before the time.
 func verifyV2(keys []Key, h Headers, r Request, now time.Time, window time.Duration) (int64, error) {
@@ -102,7 +103,7 @@ func verifyV2(keys []Key, h Headers, r Request, now time.Time, window time.Durat
 	return 0, ErrKeyUnknown
 }
 
-// isHex is a number of so many digits in the one spelling that the contract has.
+// isHex reports whether text has this many hex digits in lower case.
 func isHex(text string, digits int) bool {
 	if len(text) != digits {
 		return false
@@ -115,7 +116,7 @@ func isHex(text string, digits int) bool {
 	return true
 }
 
-// CheckBody holds a body to the hash that was signed with its request.
+// CheckBody compares a body with the hash that was signed with its request.
 func CheckBody(hash string, body []byte) error {
 	sum := sha256.Sum256(body)
 	if hex.EncodeToString(sum[:]) != hash {

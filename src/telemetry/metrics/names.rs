@@ -63,117 +63,114 @@ pub const TOOL_INVOCATIONS: Name = counter(
 pub const TOOL_DURATION: Name = histogram(
     "mcp_tool_duration_seconds",
     &["tool"],
-    "Time of a tool call, from its token to its result.",
+    "Duration of tool calls, from the token to the result.",
 );
 pub const TOOL_STAGE: Name = histogram(
     "toolbridge_mcp_tool_stage_duration_seconds",
     &["stage"],
-    "The parts of that time: proving who calls, waiting for its turn, opening a session, the requests, the rest.",
+    "The parts of that duration: verifying the token, waiting for a concurrency limit, opening a session, the requests, the rest.",
 );
 pub const TOOL_ERRORS: Name = counter(
     "toolbridge_mcp_tool_errors_total",
     &["category"],
-    "Tool calls that ended in an error, by its category.",
+    "Tool calls that ended in an error, by category.",
 );
 pub const CALLS_IN_FLIGHT: Name = gauge(
     "toolbridge_mcp_tool_calls_in_flight",
     &[],
-    "Tool calls that have begun and not ended.",
+    "Tool calls in progress.",
 );
 pub const CALLS_WAITING: Name = gauge(
     "toolbridge_mcp_tool_calls_waiting",
     &[],
-    "Tool calls that wait for their turn.",
+    "Tool calls that wait for a concurrency limit.",
 );
 pub const API_REQUESTS: Name = counter(
     "toolbridge_mcp_api_requests_total",
     &["route", "method", "status"],
-    "Requests to the API, by its status or by why there was none.",
+    "Requests to the API, by status, or by the reason for there being none.",
 );
 pub const API_DURATION: Name = histogram(
     "toolbridge_mcp_api_request_duration_seconds",
     &["route", "method"],
-    "Time of a request to the API, up to the end of its answer.",
+    "Duration of requests to the API, up to the end of the answer.",
 );
 pub const RETRIES: Name = counter(
     "toolbridge_mcp_retries_total",
     &["reason"],
-    "Requests to the API that were sent again, by what became of them before: a status, no answer, or a session that was lost.",
+    "Repeated requests to the API, by the outcome of the attempt before: a status, no answer, or a lost session.",
 );
 pub const BREAKER_STATE: Name = gauge(
     "toolbridge_mcp_breaker_state",
     &["state"],
-    "1 for the state of the circuit breaker before the API, 0 for the others.",
+    "1 for the current state of the circuit breaker, 0 for the others.",
 );
 pub const BREAKER_CHANGES: Name = counter(
     "toolbridge_mcp_breaker_changes_total",
     &["to"],
-    "Changes of the circuit breaker's state.",
+    "State changes of the circuit breaker.",
 );
 pub const LIMIT_REFUSALS: Name = counter(
     "toolbridge_mcp_limit_refusals_total",
     &["limit"],
-    "What was refused because a limit was reached.",
+    "Refusals by a limit.",
 );
 pub const SESSIONS_OPENED: Name = counter(
     "toolbridge_mcp_sessions_opened_total",
     &[],
-    "Sessions of the API that were opened.",
+    "Sessions opened at the API.",
 );
 pub const SESSIONS_ENDED: Name = counter(
     "toolbridge_mcp_sessions_ended_total",
     &[],
-    "Sessions that were ended, or found to be gone.",
+    "Sessions ended at the API, or found to be gone.",
 );
 pub const SESSIONS_ABANDONED: Name = counter(
     "toolbridge_mcp_sessions_abandoned_total",
     &[],
-    "Sessions that could not be ended and are left to expire.",
+    "Sessions that could not be ended, and will expire.",
 );
 pub const SESSIONS_OPEN: Name = gauge(
     "toolbridge_mcp_sessions_open",
     &[],
-    "Sessions that are in use or waiting to be ended.",
+    "Sessions in use or waiting to be ended.",
 );
 pub const AUTH_FAILURES: Name = counter(
     "toolbridge_mcp_auth_failures_total",
     &["reason"],
-    "Callers without a good token.",
+    "Requests without a valid token.",
 );
 pub const SCOPE_REFUSALS: Name = counter(
     "toolbridge_mcp_scope_refusals_total",
     &["reason"],
-    "Calls of tools that the token's scopes (insufficient_scope), the server's settings or the request leave out (narrowed).",
+    "Calls of tools that are excluded by the token's scopes (insufficient_scope), or by the server's settings or the request (narrowed).",
 );
 pub const KEY_REFRESHES: Name = counter(
     "toolbridge_mcp_key_refreshes_total",
     &["outcome"],
-    "Fetches of the key set that tokens are verified with.",
+    "Fetches of the key set that verifies tokens.",
 );
 pub const TOKEN_EXCHANGES: Name = counter(
     "toolbridge_mcp_token_exchanges_total",
     &["outcome"],
-    "Callers' tokens that were exchanged for one of the API's.",
+    "Exchanges of a caller's token for one of the API's.",
 );
 pub const REQUESTS: Name = counter(
     "toolbridge_mcp_requests_total",
     &["transport", "status"],
-    "HTTP requests answered, by their path and the class of their status.",
+    "HTTP requests answered, by path and status class.",
 );
-pub const CONNECTIONS_OPEN: Name = gauge(
-    "toolbridge_mcp_connections_open",
-    &[],
-    "Connections held now.",
-);
+pub const CONNECTIONS_OPEN: Name =
+    gauge("toolbridge_mcp_connections_open", &[], "Open connections.");
 pub const STREAMS_OPEN: Name = gauge(
     "toolbridge_mcp_streams_open",
     &[],
-    "Streams of the transport of 2024-11-05 held now.",
+    "Open streams of the transport of 2024-11-05.",
 );
 pub const AUDIT_LINES: Name = counter(
     "toolbridge_mcp_audit_lines_total",
     &["outcome"],
-    "Lines of the audit trail: written, or lost since there was no room for them.",
+    "Lines of the audit trail, written or lost.",
 );
 pub const AUDIT_STUCK: Name = gauge(
     "toolbridge_mcp_audit_stuck",
@@ -183,17 +180,17 @@ pub const AUDIT_STUCK: Name = gauge(
 pub const TASK_PANICS: Name = counter(
     "toolbridge_mcp_task_panics_total",
     &["task"],
-    "Work in the background that panicked; it goes on.",
+    "Panics of background tasks, which continue.",
 );
 pub const READINESS: Name = gauge(
     "toolbridge_mcp_readiness",
     &["state"],
-    "1 for what /readyz says, 0 for what else it could say; asked at each scrape.",
+    "1 for the state that /readyz reports, 0 for the others; checked at each scrape.",
 );
 pub const BUILD_INFO: Name = gauge(
     "toolbridge_mcp_build_info",
     &["version", "revision"],
-    "Always 1; the labels tell what runs.",
+    "Always 1; the labels identify the build.",
 );
 
 /// Label of the process metrics, whose names are Prometheus' conventional ones. Both programs of a
@@ -212,12 +209,12 @@ pub const PROCESS_FDS: Name = gauge("process_open_fds", PROCESS, "Open file desc
 pub const PROCESS_MAX_FDS: Name = gauge(
     "process_max_fds",
     PROCESS,
-    "File descriptors that may be open.",
+    "Limit on open file descriptors.",
 );
 pub const PROCESS_START: Name = gauge(
     "process_start_time_seconds",
     PROCESS,
-    "When the process started, in Unix time.",
+    "Start time of the process, in Unix time.",
 );
 
 /// In the order of the documentation.

@@ -180,7 +180,7 @@ fn documentation_lists_every_metric() {
     } else {
         assert_eq!(
             written, generated,
-            "run UPDATE_DOCS=1 cargo test --lib the_documentation"
+            "run UPDATE_DOCS=1 cargo test --lib documentation"
         );
     }
 }
