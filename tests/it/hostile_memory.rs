@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::harness::{Api, Caller, Client, Era, Exchange, Place};
+use crate::harness::{Api, Caller, Client, Era, Exchange, Figures, Place, world};
 
 crate::tests![
     wide_documents_stay_within_the_budget,
     unread_answers_stay_within_the_budget,
+    bodies_that_are_announced_and_not_sent_keep_nobody_out,
 ];
 
 /// What the process may hold at its peak. Without a budget each of the tests takes several times as much.
@@ -137,4 +138,35 @@ async fn unread_answers_stay_within_the_budget() {
     api.until_no_session_is_open().await;
     place.stop().await;
     api.stop().await;
+}
+
+async fn bodies_that_are_announced_and_not_sent_keep_nobody_out() {
+    const HALF_SENT: usize = 12;
+    let place = Place::with("acme", &world().api, &[]).await;
+    let ann = Client::modern(&place);
+    let address = place.url.trim_start_matches("http://");
+    let mut held = Vec::new();
+    for user in [place.new_user(), place.new_user(), place.new_user()] {
+        let half = format!(
+            "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{{",
+            user.token,
+            1 << 20
+        );
+        for _ in 0..HALF_SENT {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(half.as_bytes()).await.unwrap();
+            held.push(stream);
+        }
+    }
+    // The first of each have reserved what they may; the last of each are refused for it.
+    let refused = "toolbridge_mcp_limit_refusals_total";
+    Figures::until(&place, "the share of each to be taken", |figures| {
+        figures.sum(refused, &["limit=\"request_memory\""]) >= 3.0
+    })
+    .await;
+    let note = json!({"title": "t", "content": "x".repeat(900_000)});
+    ann.call("create_note", note).await.ok();
+    drop(held);
+    place.stop().await;
 }

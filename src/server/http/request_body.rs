@@ -72,7 +72,7 @@ impl Limits {
     }
 
     /// Reads the body. Memory is reserved before it is allocated, and the time limit includes
-    /// waiting for it.
+    /// waiting for it. A body that arrives slowly holds about as much as has arrived.
     pub async fn read(self, body: Body, memory: &Reservation) -> Result<Bytes, MessageError> {
         tokio::time::timeout(self.body_timeout, self.collect(body, memory))
             .await
@@ -93,10 +93,10 @@ impl Limits {
             return Err(self.too_large());
         }
         memory
-            .grow_to(WORKING_COPIES * declared)
+            .announce(WORKING_COPIES * declared)
             .await
             .map_err(over_budget)?;
-        let mut message = Vec::with_capacity(declared);
+        let mut message = Vec::new();
         while let Some(frame) = body.frame().await {
             let frame =
                 frame.map_err(|_| MessageError::invalid("the message did not arrive in full"))?;
@@ -108,15 +108,21 @@ impl Limits {
                 return Err(self.too_large());
             }
             if length > message.capacity() {
-                let capacity = length.next_power_of_two();
+                let capacity = match declared {
+                    0 => length.next_power_of_two(),
+                    _ => length.next_power_of_two().min(declared).max(length),
+                };
                 memory
-                    .grow_to(WORKING_COPIES * capacity)
+                    .announce(WORKING_COPIES * capacity)
                     .await
                     .map_err(over_budget)?;
+                memory.grow_to(capacity).await.map_err(over_budget)?;
                 message.reserve_exact(capacity - message.len());
             }
             message.extend_from_slice(&data);
         }
+        let whole = WORKING_COPIES * message.capacity();
+        memory.grow_to(whole).await.map_err(over_budget)?;
         Ok(message.into())
     }
 
@@ -140,4 +146,76 @@ pub fn over_budget(error: OverBudgetError) -> MessageError {
     };
     let message = format!("the request cannot be served now: {error}; {when}");
     MessageError::new(status, INVALID_REQUEST, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+
+    use futures::channel::mpsc;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
+    use super::*;
+    use crate::foundation::memory_budget::{self, MemoryBudget};
+
+    const MIB: usize = 1 << 20;
+
+    /// A body that declares its size, as hyper's does, and arrives chunk by chunk.
+    struct Declared<B>(B, u64);
+
+    impl<B: http_body::Body + Unpin> http_body::Body for Declared<B> {
+        type Data = B::Data;
+        type Error = B::Error;
+
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            context: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+            std::pin::Pin::new(&mut self.0).poll_frame(context)
+        }
+
+        fn size_hint(&self) -> http_body::SizeHint {
+            http_body::SizeHint::with_exact(self.1)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_holds_what_has_arrived_and_its_copies_when_it_is_complete() {
+        let limits = memory_budget::Limits::default();
+        let memory = Arc::new(MemoryBudget::new(limits)).open(&Arc::from("ann"));
+        let limits = Limits {
+            max_body_bytes: 2 * MIB,
+            body_timeout: Duration::from_secs(30),
+        };
+        for declared in [true, false] {
+            let (sender, chunks) = mpsc::unbounded::<Result<_, Infallible>>();
+            let send = |bytes: usize| {
+                let frame = Frame::data(Bytes::from(vec![b' '; bytes]));
+                sender.unbounded_send(Ok(frame)).unwrap();
+            };
+            let body = StreamBody::new(chunks);
+            let body = match declared {
+                true => Body::new(Declared(body, MIB as u64)),
+                false => Body::new(body),
+            };
+            let mut reading = Box::pin(limits.read(body, &memory));
+            for (more, held) in [
+                (0, 0),
+                (10_000, 0),
+                (10_000, 32 * 1024),
+                (40_000, 64 * 1024),
+                (MIB - 60_000, MIB),
+            ] {
+                send(more);
+                assert!(futures::poll!(&mut reading).is_pending());
+                assert_eq!(memory.bytes(), held, "after {more} bytes more");
+            }
+            sender.close_channel();
+            assert_eq!(reading.await.unwrap().len(), MIB);
+            assert_eq!(memory.bytes(), WORKING_COPIES * MIB);
+            memory.shrink_to(0);
+        }
+    }
 }
