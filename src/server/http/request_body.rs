@@ -9,6 +9,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use super::response::INVALID_REQUEST;
+use crate::foundation::json::BYTE_ORDER_MARK;
 use crate::foundation::memory_budget::{OverBudgetError, Reservation};
 use crate::server::Settings;
 use crate::server::jsonrpc::validate::MessageError;
@@ -72,7 +73,8 @@ impl Limits {
     }
 
     /// Reads the body. Memory is reserved before it is allocated, and the time limit includes
-    /// waiting for it. A body that arrives slowly holds about as much as has arrived.
+    /// waiting for it. A body that arrives slowly holds about as much as has arrived. A byte order
+    /// mark is left out, as on stdio.
     pub async fn read(self, body: Body, memory: &Reservation) -> Result<Bytes, MessageError> {
         tokio::time::timeout(self.body_timeout, self.collect(body, memory))
             .await
@@ -123,7 +125,11 @@ impl Limits {
         }
         let whole = WORKING_COPIES * message.capacity();
         memory.grow_to(whole).await.map_err(over_budget)?;
-        Ok(message.into())
+        let mut message = Bytes::from(message);
+        if message.starts_with(BYTE_ORDER_MARK) {
+            message = message.slice(BYTE_ORDER_MARK.len()..);
+        }
+        Ok(message)
     }
 
     fn too_large(self) -> MessageError {
@@ -178,6 +184,19 @@ mod tests {
 
         fn size_hint(&self) -> http_body::SizeHint {
             http_body::SizeHint::with_exact(self.1)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_byte_order_mark_is_left_out() {
+        let limits = Limits {
+            max_body_bytes: MIB,
+            body_timeout: Duration::from_secs(30),
+        };
+        for (sent, read) in [("\u{feff}{}", "{}"), ("{}\u{feff}", "{}\u{feff}")] {
+            let memory = Reservation::uncounted();
+            let body = limits.read(Body::from(sent), &memory).await;
+            assert_eq!(body.unwrap(), read);
         }
     }
 
