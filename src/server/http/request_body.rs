@@ -12,7 +12,7 @@ use super::response::INVALID_REQUEST;
 use crate::foundation::json::BYTE_ORDER_MARK;
 use crate::foundation::memory_budget::{OverBudgetError, Reservation};
 use crate::server::Settings;
-use crate::server::jsonrpc::validate::MessageError;
+use crate::server::jsonrpc::validate::{MessageError, ValidMessage};
 use crate::telemetry::metrics;
 
 /// Headers that must not repeat: two parsers could each pick a different value.
@@ -130,6 +130,16 @@ impl Limits {
             message = message.slice(BYTE_ORDER_MARK.len()..);
         }
         Ok(message)
+    }
+
+    /// Reserves memory for the document that a message is read into, beside the message itself.
+    pub async fn reserve_document(
+        message: &ValidMessage<'_>,
+        body: &Bytes,
+        memory: &Reservation,
+    ) -> Result<(), MessageError> {
+        let bytes = WORKING_COPIES * body.len() + message.document_bytes();
+        memory.grow_to(bytes).await.map_err(over_budget)
     }
 
     fn too_large(self) -> MessageError {
