@@ -175,6 +175,7 @@ mod tests {
 
     use super::*;
     use crate::foundation::memory_budget::{self, MemoryBudget};
+    use crate::server::jsonrpc::validate::validate;
 
     const MIB: usize = 1 << 20;
 
@@ -195,6 +196,20 @@ mod tests {
         fn size_hint(&self) -> http_body::SizeHint {
             http_body::SizeHint::with_exact(self.1)
         }
+    }
+
+    #[tokio::test]
+    async fn the_document_of_a_message_is_reserved_beside_its_copies() {
+        let limits = memory_budget::Limits::default();
+        let memory = Arc::new(MemoryBudget::new(limits)).open(&Arc::from("ann"));
+        let objects = vec![r#"{"a":1}"#; 200].join(",");
+        let body = format!(r#"{{"jsonrpc":"2.0","method":"x","params":{{"x":[{objects}]}}}}"#);
+        let body = Bytes::from(body);
+        let message = validate(&body).1.unwrap();
+        Limits::reserve_document(&message, &body, &memory)
+            .await
+            .unwrap();
+        assert!(memory.bytes() > 400 * 500, "{} bytes", memory.bytes());
     }
 
     #[tokio::test]

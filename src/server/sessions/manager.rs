@@ -26,8 +26,6 @@ impl Manager {
         let mut local = LocalSessionManager::default();
         local.session_config.keep_alive = Some(idle);
         local.session_config.init_timeout = Some(INITIALIZE_WITHIN);
-        // Answers that were not taken would be kept for this time, and no budget counts them.
-        local.session_config.completed_cache_ttl = Duration::ZERO;
         Self { local, registry }
     }
 }
