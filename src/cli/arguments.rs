@@ -2,10 +2,15 @@
 //!
 //! The tool's schema determines the type: `content=123` is a string, `limit=10` a number. A value
 //! that does not match is passed on as a string, because the tool's own error is more precise.
+//! Values that are JSON stay text, so that numbers keep their digits.
 
+use std::borrow::Cow;
+use std::fmt::Display;
 use std::io;
 
 use serde_json::{Map, Value};
+
+use crate::foundation::json::{Json, JsonError};
 
 /// Sources of values besides the command line.
 pub trait Reader {
@@ -27,17 +32,44 @@ impl Types<'_> {
     }
 }
 
-/// Reads `--args` and then the pairs, which take precedence.
+/// The members of a JSON object, as text.
+#[derive(Debug, Default)]
+struct Members(Vec<(String, String)>);
+
+impl Members {
+    fn of(object: Json<'_>) -> Self {
+        let member = |(name, value): (Cow<'_, str>, Json<'_>)| (name.into(), value.get().into());
+        Self(object.members().map(member).collect())
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.0.iter().find(|(other, _)| other == name)?;
+        Some(value)
+    }
+
+    fn set(&mut self, name: &str, value: String) {
+        self.0.retain(|(other, _)| other != name);
+        self.0.push((name.to_owned(), value));
+    }
+
+    fn into_text(self) -> String {
+        let member = |(name, value)| format!("{}:{value}", Value::String(name));
+        let members: Vec<String> = self.0.into_iter().map(member).collect();
+        format!("{{{}}}", members.join(","))
+    }
+}
+
+/// Reads `--args` and then the pairs, which take precedence. The result is the text of an object.
 pub fn read(
     base: Option<&str>,
     pairs: &[String],
     types: &Types<'_>,
     reader: &mut dyn Reader,
-) -> Result<Map<String, Value>, String> {
+) -> Result<String, String> {
     refuse_second_stdin(base, pairs)?;
     let mut arguments = match base {
         Some(text) => object(&fetch(text, "--args", reader)?)?,
-        None => Map::new(),
+        None => Members::default(),
     };
     let mut seen: Vec<&str> = Vec::new();
     for pair in pairs {
@@ -55,23 +87,18 @@ pub fn read(
         match key.split_once('.') {
             Some((outer, inner)) if Types::of(types.arguments, outer) == Some("object") => {
                 let value = typed(&text, Types::of(types.fields, inner));
-                let nested = arguments
-                    .entry(outer)
-                    .or_insert_with(|| Value::Object(Map::new()));
-                let nested = nested
-                    .as_object_mut()
-                    .ok_or_else(|| format!("\"{outer}\" is no object already"))?;
-                nested.insert(inner.to_owned(), value);
+                let given = Json::trusted(arguments.get(outer).unwrap_or("{}"));
+                if !given.is_object() {
+                    return Err(format!("\"{outer}\" is no object already"));
+                }
+                let mut nested = Members::of(given);
+                nested.set(inner, value);
+                arguments.set(outer, nested.into_text());
             }
-            _ => {
-                arguments.insert(
-                    key.to_owned(),
-                    typed(&text, Types::of(types.arguments, key)),
-                );
-            }
+            _ => arguments.set(key, typed(&text, Types::of(types.arguments, key))),
         }
     }
-    Ok(arguments)
+    Ok(arguments.into_text())
 }
 
 fn refuse_second_stdin(base: Option<&str>, pairs: &[String]) -> Result<(), String> {
@@ -88,8 +115,13 @@ fn refuse_second_stdin(base: Option<&str>, pairs: &[String]) -> Result<(), Strin
     }
 }
 
-fn object(text: &str) -> Result<Map<String, Value>, String> {
-    serde_json::from_str(text).map_err(|why| format!("--args is no JSON object ({why})"))
+fn object(text: &str) -> Result<Members, String> {
+    let refused = |why: &dyn Display| format!("--args is no JSON object ({why})");
+    let json = Json::parse(text.as_bytes()).map_err(|why: JsonError| refused(&why))?;
+    if !json.is_object() {
+        return Err(refused(&"it is another value"));
+    }
+    Ok(Members::of(json))
 }
 
 /// Resolves `@file`, `-` for standard input, and `@@text` for text that begins with `@`.
@@ -103,24 +135,23 @@ fn fetch(text: &str, key: &str, reader: &mut dyn Reader) -> Result<String, Strin
     }
 }
 
-fn typed(text: &str, kind: Option<&str>) -> Value {
-    let as_text = || Value::from(text);
-    let json: Option<Value> = serde_json::from_str(text.trim()).ok();
+/// The JSON text of an argument of this type.
+fn typed(text: &str, kind: Option<&str>) -> String {
+    let as_text = || Value::from(text).to_string();
+    let json = Json::parse(text.as_bytes()).ok();
     match kind {
         Some("string") => as_text(),
-        Some("array") => match json {
-            Some(list @ Value::Array(_)) => list,
-            _ => Value::Array(
-                text.split(',')
-                    .map(str::trim)
-                    .filter(|part| !part.is_empty())
-                    .map(Value::from)
-                    .collect(),
-            ),
+        Some("array") => match json.filter(|json| json.is_array()) {
+            Some(list) => list.get().to_owned(),
+            None => {
+                let parts = text.split(',').map(str::trim);
+                let parts = parts.filter(|part| !part.is_empty()).map(Value::from);
+                Value::Array(parts.collect()).to_string()
+            }
         },
         _ => json
             .filter(|value| !value.is_string() && !value.is_null())
-            .unwrap_or_else(as_text),
+            .map_or_else(as_text, |value| value.get().to_owned()),
     }
 }
 
@@ -147,6 +178,10 @@ mod tests {
     }
 
     fn reading(base: Option<&str>, pairs: &[&str]) -> Result<Value, String> {
+        text_of(base, pairs).map(|text| serde_json::from_str(&text).unwrap())
+    }
+
+    fn text_of(base: Option<&str>, pairs: &[&str]) -> Result<String, String> {
         let arguments = json!({
             "content": {"type": "string"}, "title": {"type": "string"}, "limit": {"type": "integer"},
             "full": {"type": "boolean"}, "tags": {"type": "array"}, "updates": {"type": "object"},
@@ -157,7 +192,20 @@ mod tests {
             fields: fields.as_object(),
         };
         let pairs: Vec<String> = pairs.iter().map(|pair| (*pair).to_owned()).collect();
-        read(base, &pairs, &types, &mut Canned).map(Value::Object)
+        read(base, &pairs, &types, &mut Canned)
+    }
+
+    #[test]
+    fn numbers_keep_their_digits() {
+        let args =
+            r#"{"title":"t","x":{"n":12345678901234567890.10,"m":1E400},"updates":{"a":1.0}}"#;
+        assert_eq!(text_of(Some(args), &[]).unwrap(), args);
+        let pairs = ["updates.stars=5.00", "y=0.1000", "tags=[1.50]", "title=2.0"];
+        assert_eq!(
+            text_of(Some(args), &pairs).unwrap(),
+            "{\"x\":{\"n\":12345678901234567890.10,\"m\":1E400},\
+             \"updates\":{\"a\":1.0,\"stars\":5.00},\"y\":0.1000,\"tags\":[1.50],\"title\":\"2.0\"}"
+        );
     }
 
     #[test]

@@ -79,6 +79,11 @@ pub const KEYS: &[Key] = &[
         Kind::Integer(1, 1_000_000),
         &[],
     ),
+    key(
+        "server.unauthenticated_connections",
+        Kind::Integer(1, 1_000_000),
+        &[],
+    ),
     key("server.request_memory", Kind::Size, &[]),
     key("server.request_memory_per_principal", Kind::Size, &[]),
     key("server.calls_per_minute", Kind::Integer(0, 1_000_000), &[]),

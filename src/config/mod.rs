@@ -89,6 +89,7 @@ pub struct Server {
     pub max_body_bytes: usize,
     pub max_connections: usize,
     pub connections_per_principal: usize,
+    pub unauthenticated_connections: usize,
     #[serde(deserialize_with = "parse::size")]
     pub request_memory: usize,
     #[serde(deserialize_with = "parse::size")]

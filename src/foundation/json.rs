@@ -18,6 +18,10 @@ use serde_json::Value;
 /// Maximum nesting of objects and arrays, the outermost included. Equals the limit of `serde_json`.
 pub const MAX_DEPTH: usize = 127;
 
+/// The UTF-8 byte order mark, which some editors and shells put before a text. RFC 8259 lets readers
+/// ignore it.
+pub const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
 /// The text of one JSON value, without surrounding white space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Json<'a>(&'a str);

@@ -6,6 +6,11 @@
 //! reservation. A reservation that does not fit waits for others to be released, up to a time
 //! limit, and is then refused. Small messages are not counted: the limits on connections bound
 //! them.
+//!
+//! What a request announces and has not sent counts for its principal only
+//! ([`announce`](Reservation::announce)): it takes no memory yet, so it must not keep others out.
+//! It counts there at once and in full, because requests of one principal that each hold a part and
+//! wait for the rest would block each other.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,7 +36,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             total: 64 << 20,
-            per_principal: 32 << 20,
+            per_principal: 21 << 20,
             wait: Duration::from_secs(2),
         }
     }
@@ -48,6 +53,13 @@ pub struct MemoryBudget {
 struct Reserved {
     total: usize,
     by_principal: HashMap<Arc<str>, usize>,
+}
+
+/// Bytes that are counted for a principal and in total.
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    own: usize,
+    total: usize,
 }
 
 /// Why a reservation was refused.
@@ -70,6 +82,9 @@ pub struct Reservation(Option<Arc<Share>>);
 struct Share {
     budget: Arc<MemoryBudget>,
     principal: Arc<str>,
+    /// Counted for the principal; at least `bytes`.
+    announced: AtomicUsize,
+    /// Counted in total.
     bytes: AtomicUsize,
 }
 
@@ -87,41 +102,40 @@ impl MemoryBudget {
         Reservation(Some(Arc::new(Share {
             budget: Arc::clone(self),
             principal: Arc::clone(principal),
+            announced: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
         })))
     }
 
-    fn take(&self, principal: &Arc<str>, bytes: usize) -> Result<(), OverBudgetError> {
+    fn take(&self, principal: &Arc<str>, more: Counted) -> Result<(), OverBudgetError> {
         let mut reserved = self.lock();
         let own = reserved
             .by_principal
             .get(principal)
             .copied()
             .unwrap_or_default();
-        if bytes > self.limits.per_principal.min(self.limits.total) {
-            Err(OverBudgetError::Never)
-        } else if own + bytes > self.limits.per_principal {
+        if more.own > 0 && own + more.own > self.limits.per_principal {
             Err(OverBudgetError::Principal)
-        } else if reserved.total + bytes > self.limits.total {
+        } else if more.total > 0 && reserved.total + more.total > self.limits.total {
             Err(OverBudgetError::Total)
         } else {
-            reserved.total += bytes;
+            reserved.total += more.total;
             *reserved
                 .by_principal
                 .entry(Arc::clone(principal))
-                .or_default() += bytes;
+                .or_default() += more.own;
             Ok(())
         }
     }
 
-    fn release(&self, principal: &Arc<str>, bytes: usize) {
-        if bytes == 0 {
+    fn release(&self, principal: &Arc<str>, less: Counted) {
+        if less.own == 0 && less.total == 0 {
             return;
         }
         let mut reserved = self.lock();
-        reserved.total = reserved.total.saturating_sub(bytes);
+        reserved.total = reserved.total.saturating_sub(less.total);
         if let Some(own) = reserved.by_principal.get_mut(principal) {
-            *own = own.saturating_sub(bytes);
+            *own = own.saturating_sub(less.own);
             if *own == 0 {
                 reserved.by_principal.remove(principal);
             }
@@ -141,7 +155,7 @@ impl Reservation {
         Self(None)
     }
 
-    /// Bytes reserved.
+    /// Bytes reserved, without those that are only announced.
     pub fn bytes(&self) -> usize {
         self.0
             .as_ref()
@@ -151,7 +165,16 @@ impl Reservation {
     /// Grows the reservation to at least `bytes` in total, and waits for memory if necessary.
     pub async fn grow_to(&self, bytes: usize) -> Result<(), OverBudgetError> {
         match &self.0 {
-            Some(share) => share.grow_to(bytes).await,
+            Some(share) => share.grow_to(bytes, bytes).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Counts at least `bytes` for the principal, before any of it is allocated, and waits like
+    /// [`grow_to`](Self::grow_to).
+    pub async fn announce(&self, bytes: usize) -> Result<(), OverBudgetError> {
+        match &self.0 {
+            Some(share) => share.grow_to(bytes, 0).await,
             None => Ok(()),
         }
     }
@@ -159,10 +182,15 @@ impl Reservation {
     /// Releases everything above `bytes`.
     pub fn shrink_to(&self, bytes: usize) {
         if let Some(share) = &self.0 {
-            let had = share.bytes.fetch_min(bytes, Ordering::Relaxed);
-            share
-                .budget
-                .release(&share.principal, had.saturating_sub(bytes));
+            let less = |counted: &AtomicUsize| {
+                let had = counted.fetch_min(bytes, Ordering::Relaxed);
+                had.saturating_sub(bytes)
+            };
+            let less = Counted {
+                own: less(&share.announced),
+                total: less(&share.bytes),
+            };
+            share.budget.release(&share.principal, less);
         }
     }
 
@@ -177,22 +205,41 @@ impl Reservation {
 }
 
 impl Share {
-    async fn grow_to(&self, bytes: usize) -> Result<(), OverBudgetError> {
-        let held = self.bytes.load(Ordering::Relaxed);
-        if bytes <= held.max(SMALL) {
+    async fn grow_to(&self, announced: usize, bytes: usize) -> Result<(), OverBudgetError> {
+        let had = Counted {
+            own: self.announced.load(Ordering::Relaxed),
+            total: self.bytes.load(Ordering::Relaxed),
+        };
+        let missing = |wanted: usize, had: usize| match wanted {
+            0..=SMALL => 0,
+            _ => wanted.saturating_sub(had),
+        };
+        let more = Counted {
+            own: missing(announced, had.own),
+            total: missing(bytes, had.total),
+        };
+        if more.own == 0 && more.total == 0 {
             return Ok(());
         }
         let budget = &self.budget;
-        let until = Instant::now() + budget.limits.wait;
+        let Limits {
+            total,
+            per_principal,
+            wait,
+        } = budget.limits;
+        if announced > per_principal.min(total) {
+            return Err(OverBudgetError::Never);
+        }
+        let until = Instant::now() + wait;
         loop {
             // Subscribed before the attempt, so that no release in between is missed.
             let freed = budget.freed.notified();
-            match budget.take(&self.principal, bytes - held) {
+            match budget.take(&self.principal, more) {
                 Ok(()) => {
-                    self.bytes.fetch_add(bytes - held, Ordering::Relaxed);
+                    self.announced.fetch_add(more.own, Ordering::Relaxed);
+                    self.bytes.fetch_add(more.total, Ordering::Relaxed);
                     return Ok(());
                 }
-                Err(OverBudgetError::Never) => return Err(OverBudgetError::Never),
                 Err(error) => timeout_at(until, freed).await.map_err(|_| error)?,
             }
         }
@@ -212,8 +259,11 @@ impl<T: AsRef<[u8]>> AsRef<[u8]> for Attached<T> {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let bytes = *self.bytes.get_mut();
-        self.budget.release(&self.principal, bytes);
+        let all = Counted {
+            own: *self.announced.get_mut(),
+            total: *self.bytes.get_mut(),
+        };
+        self.budget.release(&self.principal, all);
     }
 }
 
@@ -241,18 +291,54 @@ mod tests {
         first.grow_to(2 * MIB).await.unwrap();
         first.grow_to(3 * MIB).await.unwrap();
         assert_eq!(
-            first.grow_to(4 * MIB).await,
+            budget.open(&ann).grow_to(MIB).await,
             Err(OverBudgetError::Principal)
-        );
-        assert_eq!(
-            budget.open(&ann).grow_to(4 * MIB).await,
-            Err(OverBudgetError::Never)
         );
         assert_eq!(budget.open(&ann).grow_to(SMALL).await, Ok(()));
         let other = budget.open(&bob);
         assert_eq!(other.grow_to(3 * MIB).await, Err(OverBudgetError::Total));
         other.grow_to(2 * MIB).await.unwrap();
         drop((first, other));
+        let reserved = budget.lock();
+        assert_eq!((reserved.total, reserved.by_principal.len()), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_can_never_fit_is_refused_at_once() {
+        let (budget, ann) = (budget(), Arc::from("ann"));
+        let (whole, grown) = (budget.open(&ann), budget.open(&ann));
+        grown.grow_to(2 * MIB).await.unwrap();
+        let start = Instant::now();
+        for reservation in [whole, grown] {
+            let refused = reservation.grow_to(4 * MIB).await;
+            assert_eq!(refused, Err(OverBudgetError::Never));
+            let refused = reservation.announce(4 * MIB).await;
+            assert_eq!(refused, Err(OverBudgetError::Never));
+        }
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn announced_memory_counts_for_its_principal_only() {
+        let (budget, ann) = (budget(), Arc::from("ann"));
+        let (first, second) = (budget.open(&ann), budget.open(&ann));
+        first.announce(3 * MIB).await.unwrap();
+        assert_eq!(first.bytes(), 0);
+        assert_eq!(second.announce(MIB).await, Err(OverBudgetError::Principal));
+        let others: Vec<_> = ["bob", "eve"]
+            .map(|name| budget.open(&Arc::from(name)))
+            .into();
+        for other in &others {
+            other.announce(3 * MIB).await.unwrap();
+        }
+        others[0].grow_to(3 * MIB).await.unwrap();
+        first.grow_to(2 * MIB).await.unwrap();
+        // What was announced still has to fit when it comes.
+        assert_eq!(first.grow_to(3 * MIB).await, Err(OverBudgetError::Total));
+        assert_eq!((first.bytes(), budget.lock().total), (2 * MIB, 5 * MIB));
+        first.shrink_to(MIB);
+        second.grow_to(MIB).await.unwrap();
+        drop((first, second, others));
         let reserved = budget.lock();
         assert_eq!((reserved.total, reserved.by_principal.len()), (0, 0));
     }

@@ -63,8 +63,10 @@ pub struct Settings {
     pub connections_per_principal: usize,
     /// Memory budget for requests and responses while they are read, built and written.
     pub memory: memory_budget::Limits,
+    /// Limit on the open connections without a valid token.
+    pub unauthenticated_connections: usize,
     /// Grace period before an unauthenticated connection may be evicted. Connections are evicted
-    /// only when `max_connections` is reached.
+    /// only when one of the two limits is reached.
     pub unauthenticated_grace: Duration,
     /// Time limit for a request head, including the idle time before it; it also closes idle
     /// connections.
@@ -98,7 +100,8 @@ impl Default for Settings {
             max_connections: 4096,
             connections_per_principal: 512,
             memory: memory_budget::Limits::default(),
-            unauthenticated_grace: Duration::from_secs(5),
+            unauthenticated_connections: 1024,
+            unauthenticated_grace: Duration::from_secs(1),
             header_timeout: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),

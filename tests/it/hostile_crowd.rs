@@ -13,6 +13,7 @@ crate::tests![
     who_is_slow_on_purpose_slows_down_nobody_else,
     ten_thousand_who_say_nothing_are_held_and_let_go,
     who_shows_no_token_keeps_nobody_out,
+    heads_without_a_token_take_little_memory,
 ];
 
 /// `TOOLBRIDGE_HOSTILE_IDLE` says how many else, as far as files may be opened.
@@ -119,7 +120,10 @@ async fn ten_thousand_who_say_nothing_are_held_and_let_go() {
     let wanted =
         std::env::var("TOOLBRIDGE_HOSTILE_IDLE").map_or(IDLE, |count| count.parse().unwrap());
     let idle = wanted.min(files_may_be_open().saturating_sub(2_000));
-    let settings = [("TOOLBRIDGE_SERVER_MAX_CONNECTIONS", "15000")];
+    let settings = [
+        ("TOOLBRIDGE_SERVER_MAX_CONNECTIONS", "15000"),
+        ("TOOLBRIDGE_SERVER_UNAUTHENTICATED_CONNECTIONS", "15000"),
+    ];
     let place = Place::with("acme", &world().api, &settings).await;
     let client = Client::modern(&place);
     client.call("list_notes", json!({})).await.ok();
@@ -172,6 +176,34 @@ async fn who_shows_no_token_keeps_nobody_out() {
     assert!(made_room > PLACES as f64, "{made_room}");
     known.call("list_notes", json!({})).await.ok();
     drop(strangers);
+    for client in [&known, &new] {
+        client.traffic().await;
+    }
+    place.stop().await;
+}
+
+async fn heads_without_a_token_take_little_memory() {
+    const HEADS: usize = 3_000;
+    const MOST_KIB: u64 = 56 << 10;
+    let place = Place::with("acme", &world().api, &[]).await;
+    let known = Client::modern(&place);
+    known.call("list_notes", json!({})).await.ok();
+    let before = place.sidecar.resident_kib();
+    let head = format!("POST /mcp HTTP/1.1\r\nX-Long: {}", "x".repeat(15_000));
+    let heads = futures::stream::iter(0..HEADS).map(|_| begun(&place, head.clone().into_bytes()));
+    let attack = heads.buffer_unordered(AT_ONCE).collect::<Vec<_>>();
+    let others = async {
+        for _ in 0..20 {
+            known.call("list_notes", json!({})).await.ok();
+        }
+    };
+    let (held, ()) = futures::join!(attack, others);
+    let new = Client::modern(&place);
+    new.call("list_notes", json!({})).await.ok();
+    let grown = place.sidecar.peak_kib().saturating_sub(before);
+    eprintln!("{HEADS} heads: {grown} KiB more");
+    assert!(grown < MOST_KIB, "{grown} KiB");
+    drop(held);
     for client in [&known, &new] {
         client.traffic().await;
     }

@@ -8,11 +8,13 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::harness::{Api, Caller, Client, Era, Exchange, Place};
+use crate::harness::{Api, Caller, Client, Era, Exchange, Figures, Place, Stream, world};
 
 crate::tests![
     wide_documents_stay_within_the_budget,
     unread_answers_stay_within_the_budget,
+    bodies_that_are_announced_and_not_sent_keep_nobody_out,
+    notifications_on_streams_stay_within_the_budget,
 ];
 
 /// What the process may hold at its peak. Without a budget each of the tests takes several times as much.
@@ -137,4 +139,77 @@ async fn unread_answers_stay_within_the_budget() {
     api.until_no_session_is_open().await;
     place.stop().await;
     api.stop().await;
+}
+
+async fn bodies_that_are_announced_and_not_sent_keep_nobody_out() {
+    const HALF_SENT: usize = 12;
+    let place = Place::with("acme", &world().api, &[]).await;
+    let ann = Client::modern(&place);
+    let address = place.url.trim_start_matches("http://");
+    let mut held = Vec::new();
+    for user in [place.new_user(), place.new_user(), place.new_user()] {
+        let half = format!(
+            "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{{",
+            user.token,
+            1 << 20
+        );
+        for _ in 0..HALF_SENT {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(half.as_bytes()).await.unwrap();
+            held.push(stream);
+        }
+    }
+    // The first of each have reserved what they may; the last of each are refused for it.
+    let refused = "toolbridge_mcp_limit_refusals_total";
+    Figures::until(&place, "the share of each to be taken", |figures| {
+        figures.sum(refused, &["limit=\"request_memory\""]) >= 3.0
+    })
+    .await;
+    let note = json!({"title": "t", "content": "x".repeat(900_000)});
+    ann.call("create_note", note).await.ok();
+    drop(held);
+    place.stop().await;
+}
+
+/// Values that take many times the memory of their text once they are read into a document.
+async fn notifications_on_streams_stay_within_the_budget() {
+    const STREAMS: usize = 32;
+    const POSTS: usize = 3_000;
+    const AT_ONCE: usize = 480;
+    let place = Place::with("acme", &world().api, &[]).await;
+    let ann = Client::modern(&place);
+    let (user, era) = (place.new_user(), Era::Legacy("2024-11-05"));
+    let mut streams = Vec::new();
+    for _ in 0..STREAMS {
+        let stream = Stream::open(&place, "/sse", user.clone()).await;
+        stream.ask("initialize", era.hello()).await;
+        streams.push(stream);
+    }
+    let object = format!(r#"{{"{}":1}}"#, "k".repeat(240));
+    let objects = vec![object; 220].join(",");
+    let flood =
+        format!(r#"{{"jsonrpc":"2.0","method":"notifications/x","params":{{"x":[{objects}]}}}}"#);
+    let flood: Value = serde_json::from_str(&flood).unwrap();
+    let attack = futures::stream::iter(0..POSTS)
+        .map(|number| Exchange::of(streams[number % STREAMS].post(&user.token, &flood)))
+        .buffer_unordered(AT_ONCE)
+        .for_each(|exchange| {
+            assert!([202, 429, 503].contains(&exchange.status), "{exchange}");
+            futures::future::ready(())
+        });
+    let others = async {
+        for _ in 0..20 {
+            ann.call("list_notes", json!({})).await.ok();
+        }
+    };
+    futures::join!(attack, others);
+    eprintln!(
+        "{POSTS} notifications: {} MiB at the peak",
+        peak(&place) >> 10
+    );
+    for stream in streams {
+        stream.leave();
+    }
+    place.stop().await;
 }

@@ -113,7 +113,14 @@ impl Tools for InProcess {
         arguments: Map<String, Value>,
     ) -> LocalBoxFuture<'a, CallResult> {
         async move {
-            match super::call(&self.config, self.token.clone(), tool, arguments).await {
+            match super::call(
+                &self.config,
+                self.token.clone(),
+                tool,
+                Value::Object(arguments).to_string(),
+            )
+            .await
+            {
                 Ok(CallAnswer::Result(text)) => {
                     Ok(Json::trusted(&text).to_value().unwrap_or_default())
                 }

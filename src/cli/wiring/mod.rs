@@ -107,12 +107,12 @@ pub fn entries() -> Result<Vec<Entry>, CliError> {
         .collect()
 }
 
-/// Makes one call in-process, along the same path as a call of an MCP client.
+/// Makes one call in-process, with the text of an object as its arguments, along the same path as a call of an MCP client.
 pub async fn call(
     config: &Config,
     token: Secret,
     name: &str,
-    arguments: Map<String, Value>,
+    arguments: String,
 ) -> Result<CallAnswer, CliError> {
     let correlation_id: Arc<str> = Uuid::now_v7().to_string().into();
     let verifier = Verifier::new(&settings::auth(config), Clock::system()).map_err(unfit)?;
@@ -161,7 +161,6 @@ pub async fn call(
     let cancel = context.cancel.clone();
     let session = upstream.call(principal.credential, context);
     let item = OnceLock::new();
-    let arguments = Value::Object(arguments).to_string();
     let call = ToolCall {
         name,
         arguments: Json::trusted(&arguments),

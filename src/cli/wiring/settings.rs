@@ -104,6 +104,7 @@ pub fn transport(config: &Config) -> server::Settings {
         max_body_bytes: from.max_body_bytes,
         max_connections: from.max_connections,
         connections_per_principal: from.connections_per_principal,
+        unauthenticated_connections: from.unauthenticated_connections,
         memory: memory_budget::Limits {
             total: from.request_memory,
             per_principal: from.request_memory_per_principal,

@@ -4,7 +4,8 @@
 //! request heads, which also closes idle connections, and a limit on connections. At the limit
 //! nothing is accepted, so further connections wait in the kernel's backlog and use no memory of
 //! this process, and the oldest [unauthenticated connection](super::limits::unauthenticated_limit)
-//! past its grace period is evicted.
+//! past its grace period is evicted. Those have a lower limit of their own, so that heads without a
+//! token take little memory.
 //!
 //! Draining has three steps, so that no accepted connection is reset. First comes notice: readiness
 //! fails and each response closes its connection, while new connections are still served, since
@@ -41,8 +42,8 @@ use crate::foundation::deadline::Deadline;
 use crate::telemetry::{metrics, tasks};
 use crate::workers::Workers;
 
-/// Limit on a request head.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Limit on a request head, and on what is buffered of a body. A token may take half of it.
+pub const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// Pause after a failed accept. The usual cause is a lack of file descriptors, where an immediate
 /// retry would spin.
@@ -85,6 +86,7 @@ pub async fn serve(
     let slots = Arc::new(Semaphore::new(app.settings.max_connections));
     let connections = Connections {
         unauthenticated: Arc::new(UnauthenticatedLimit::new(
+            app.settings.unauthenticated_connections,
             app.settings.unauthenticated_grace,
         )),
         http_service: Arc::new(HttpService::new(&app)),
@@ -124,6 +126,10 @@ pub async fn serve(
     Drained { finished, sessions }
 }
 
+fn count_eviction() {
+    metrics::limited("unauthenticated_connections");
+}
+
 struct Connections<H> {
     unauthenticated: Arc<UnauthenticatedLimit>,
     http_service: Arc<HttpService<H>>,
@@ -146,6 +152,7 @@ impl<H: Handler> Connections<H> {
                 Ok(slot) => Ok(slot),
                 Err(_) => self.next_slot(slots).await,
             };
+            self.unauthenticated.until_below_max(count_eviction).await;
             match (listener.accept().await, slot) {
                 (Ok((stream, _)), Ok(slot)) => self.serve(stream, slot),
                 (Err(error), _) => {
@@ -167,9 +174,7 @@ impl<H: Handler> Connections<H> {
             tokio::select! {
                 biased;
                 slot = &mut free_slot => return slot,
-                () = self.unauthenticated.make_room() => {
-                    metrics::limited("unauthenticated_connections");
-                }
+                () = self.unauthenticated.make_room() => count_eviction(),
             }
         }
     }

@@ -9,9 +9,10 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use super::response::INVALID_REQUEST;
+use crate::foundation::json::BYTE_ORDER_MARK;
 use crate::foundation::memory_budget::{OverBudgetError, Reservation};
 use crate::server::Settings;
-use crate::server::jsonrpc::validate::MessageError;
+use crate::server::jsonrpc::validate::{MessageError, ValidMessage};
 use crate::telemetry::metrics;
 
 /// Headers that must not repeat: two parsers could each pick a different value.
@@ -72,7 +73,8 @@ impl Limits {
     }
 
     /// Reads the body. Memory is reserved before it is allocated, and the time limit includes
-    /// waiting for it.
+    /// waiting for it. A body that arrives slowly holds about as much as has arrived. A byte order
+    /// mark is left out, as on stdio.
     pub async fn read(self, body: Body, memory: &Reservation) -> Result<Bytes, MessageError> {
         tokio::time::timeout(self.body_timeout, self.collect(body, memory))
             .await
@@ -93,10 +95,10 @@ impl Limits {
             return Err(self.too_large());
         }
         memory
-            .grow_to(WORKING_COPIES * declared)
+            .announce(WORKING_COPIES * declared)
             .await
             .map_err(over_budget)?;
-        let mut message = Vec::with_capacity(declared);
+        let mut message = Vec::new();
         while let Some(frame) = body.frame().await {
             let frame =
                 frame.map_err(|_| MessageError::invalid("the message did not arrive in full"))?;
@@ -108,16 +110,36 @@ impl Limits {
                 return Err(self.too_large());
             }
             if length > message.capacity() {
-                let capacity = length.next_power_of_two();
+                let capacity = match declared {
+                    0 => length.next_power_of_two(),
+                    _ => length.next_power_of_two().min(declared).max(length),
+                };
                 memory
-                    .grow_to(WORKING_COPIES * capacity)
+                    .announce(WORKING_COPIES * capacity)
                     .await
                     .map_err(over_budget)?;
+                memory.grow_to(capacity).await.map_err(over_budget)?;
                 message.reserve_exact(capacity - message.len());
             }
             message.extend_from_slice(&data);
         }
-        Ok(message.into())
+        let whole = WORKING_COPIES * message.capacity();
+        memory.grow_to(whole).await.map_err(over_budget)?;
+        let mut message = Bytes::from(message);
+        if message.starts_with(BYTE_ORDER_MARK) {
+            message = message.slice(BYTE_ORDER_MARK.len()..);
+        }
+        Ok(message)
+    }
+
+    /// Reserves memory for the document that a message is read into, beside the message itself.
+    pub async fn reserve_document(
+        message: &ValidMessage<'_>,
+        body: &Bytes,
+        memory: &Reservation,
+    ) -> Result<(), MessageError> {
+        let bytes = WORKING_COPIES * body.len() + message.document_bytes();
+        memory.grow_to(bytes).await.map_err(over_budget)
     }
 
     fn too_large(self) -> MessageError {
@@ -140,4 +162,104 @@ pub fn over_budget(error: OverBudgetError) -> MessageError {
     };
     let message = format!("the request cannot be served now: {error}; {when}");
     MessageError::new(status, INVALID_REQUEST, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+
+    use futures::channel::mpsc;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
+    use super::*;
+    use crate::foundation::memory_budget::{self, MemoryBudget};
+    use crate::server::jsonrpc::validate::validate;
+
+    const MIB: usize = 1 << 20;
+
+    /// A body that declares its size, as hyper's does, and arrives chunk by chunk.
+    struct Declared<B>(B, u64);
+
+    impl<B: http_body::Body + Unpin> http_body::Body for Declared<B> {
+        type Data = B::Data;
+        type Error = B::Error;
+
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            context: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+            std::pin::Pin::new(&mut self.0).poll_frame(context)
+        }
+
+        fn size_hint(&self) -> http_body::SizeHint {
+            http_body::SizeHint::with_exact(self.1)
+        }
+    }
+
+    #[tokio::test]
+    async fn the_document_of_a_message_is_reserved_beside_its_copies() {
+        let limits = memory_budget::Limits::default();
+        let memory = Arc::new(MemoryBudget::new(limits)).open(&Arc::from("ann"));
+        let objects = vec![r#"{"a":1}"#; 200].join(",");
+        let body = format!(r#"{{"jsonrpc":"2.0","method":"x","params":{{"x":[{objects}]}}}}"#);
+        let body = Bytes::from(body);
+        let message = validate(&body).1.unwrap();
+        Limits::reserve_document(&message, &body, &memory)
+            .await
+            .unwrap();
+        assert!(memory.bytes() > 400 * 500, "{} bytes", memory.bytes());
+    }
+
+    #[tokio::test]
+    async fn a_byte_order_mark_is_left_out() {
+        let limits = Limits {
+            max_body_bytes: MIB,
+            body_timeout: Duration::from_secs(30),
+        };
+        for (sent, read) in [("\u{feff}{}", "{}"), ("{}\u{feff}", "{}\u{feff}")] {
+            let memory = Reservation::uncounted();
+            let body = limits.read(Body::from(sent), &memory).await;
+            assert_eq!(body.unwrap(), read);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_holds_what_has_arrived_and_its_copies_when_it_is_complete() {
+        let limits = memory_budget::Limits::default();
+        let memory = Arc::new(MemoryBudget::new(limits)).open(&Arc::from("ann"));
+        let limits = Limits {
+            max_body_bytes: 2 * MIB,
+            body_timeout: Duration::from_secs(30),
+        };
+        for declared in [true, false] {
+            let (sender, chunks) = mpsc::unbounded::<Result<_, Infallible>>();
+            let send = |bytes: usize| {
+                let frame = Frame::data(Bytes::from(vec![b' '; bytes]));
+                sender.unbounded_send(Ok(frame)).unwrap();
+            };
+            let body = StreamBody::new(chunks);
+            let body = match declared {
+                true => Body::new(Declared(body, MIB as u64)),
+                false => Body::new(body),
+            };
+            let mut reading = Box::pin(limits.read(body, &memory));
+            for (more, held) in [
+                (0, 0),
+                (10_000, 0),
+                (10_000, 32 * 1024),
+                (40_000, 64 * 1024),
+                (MIB - 60_000, MIB),
+            ] {
+                send(more);
+                assert!(futures::poll!(&mut reading).is_pending());
+                assert_eq!(memory.bytes(), held, "after {more} bytes more");
+            }
+            sender.close_channel();
+            assert_eq!(reading.await.unwrap().len(), MIB);
+            assert_eq!(memory.bytes(), WORKING_COPIES * MIB);
+            memory.shrink_to(0);
+        }
+    }
 }

@@ -28,6 +28,14 @@ const MAX_ENVELOPE_BYTES: usize = 64 * 1024;
 /// objects within objects take 85 times the memory of their text.
 const MAX_ENVELOPE_PARTS: usize = 512;
 
+/// The same limits for `initialize`, of which rmcp keeps a copy for as long as the session or stream
+/// lasts.
+const MAX_KEPT_BYTES: usize = 16 * 1024;
+const MAX_KEPT_PARTS: usize = 128;
+
+/// Memory that a document takes for each value, at most.
+const BYTES_PER_PART: usize = 512;
+
 /// Why a message does not reach rmcp.
 #[derive(Debug)]
 pub struct MessageError {
@@ -73,6 +81,8 @@ pub struct ValidMessage<'a> {
     arguments: Option<Json<'a>>,
     /// The text before and after them.
     around: (&'a str, &'a str),
+    /// The number of values in that text.
+    parts: usize,
 }
 
 /// The parts of a message that make it JSON-RPC. Unknown members are rmcp's business; a member that comes twice is an
@@ -159,10 +169,15 @@ impl<'a> Outline<'a> {
             .and_then(|params| params.member("arguments"));
         let around = arguments.and_then(|arguments| message.around(arguments));
         let (head, tail) = around.unwrap_or((message.get(), ""));
-        let too_much = if count_parts(head) + count_parts(tail) > MAX_ENVELOPE_PARTS {
-            Some(format!("has more than {MAX_ENVELOPE_PARTS} values"))
-        } else if head.len() + tail.len() > MAX_ENVELOPE_BYTES {
-            Some(format!("is larger than {MAX_ENVELOPE_BYTES} bytes"))
+        let parts = count_parts(head) + count_parts(tail);
+        let (max_bytes, max_parts) = match kind {
+            Kind::Initialize => (MAX_KEPT_BYTES, MAX_KEPT_PARTS),
+            Kind::Other => (MAX_ENVELOPE_BYTES, MAX_ENVELOPE_PARTS),
+        };
+        let too_much = if parts > max_parts {
+            Some(format!("has more than {max_parts} values"))
+        } else if head.len() + tail.len() > max_bytes {
+            Some(format!("is larger than {max_bytes} bytes"))
         } else {
             None
         };
@@ -180,6 +195,7 @@ impl<'a> Outline<'a> {
             params: self.params,
             arguments,
             around: (head, tail),
+            parts,
         })
     }
 
@@ -239,6 +255,11 @@ pub struct SplitMessage {
 }
 
 impl ValidMessage<'_> {
+    /// Memory for the document that rmcp reads the message into.
+    pub fn document_bytes(&self) -> usize {
+        self.parts * BYTES_PER_PART
+    }
+
     /// The arguments of a tool call, out of the body that this is the outline of.
     pub fn split_arguments(&self, body: &Bytes) -> Option<Arguments> {
         let text = self.arguments?.get().as_bytes();
@@ -492,6 +513,24 @@ mod tests {
             let body =
                 format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
             assert_eq!(verdict(body.as_bytes()).1 == 0, good, "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_initialize_is_bounded() {
+        for (method, bytes, values, good) in [
+            ("initialize", 15_000, 100, true),
+            ("initialize", 17_000, 0, false),
+            ("initialize", 0, 130, false),
+            ("ping", 17_000, 130, true),
+        ] {
+            let (text, list) = ("x".repeat(bytes), "0,".repeat(values));
+            let body = format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{"x":"{text}","y":[{list}0]}}}}"#
+            );
+            let verdict = validate(body.as_bytes()).1;
+            assert_eq!(verdict.is_ok(), good, "{method} {bytes} {values}");
+            assert!(verdict.map_or(true, |message| message.document_bytes() > values * 500));
         }
     }
 

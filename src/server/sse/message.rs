@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::foundation::json::Json;
 use crate::mcp::Arguments;
 use crate::server::http::fast_path::FastRequest;
-use crate::server::jsonrpc::validate::{MessageError, ValidMessage, unreadable, validate};
+use crate::server::jsonrpc::validate::{MessageError, ValidMessage, unreadable};
 
 pub enum Incoming<'a> {
     /// It needs nothing of rmcp's.
@@ -54,15 +54,18 @@ impl From<MessageError> for RequestError {
     }
 }
 
-/// `question` reads what may be asked without rmcp.
+/// `question` reads what may be asked without rmcp. `validated` is what [`validate`] says of `body`.
+///
+/// [`validate`]: crate::server::jsonrpc::validate::validate
 pub fn hear<'a>(
     body: &'a Bytes,
+    validated: (Option<Json<'a>>, Result<ValidMessage<'a>, MessageError>),
     headers: &HeaderMap,
     begun: bool,
     apart: bool,
     question: impl FnOnce(Option<Json<'a>>, &ValidMessage<'a>) -> Option<FastRequest<'a>>,
 ) -> Incoming<'a> {
-    let (raw_id, outline) = validate(body);
+    let (raw_id, outline) = validated;
     let id = raw_id.and_then(|id| serde_json::from_str::<RequestId>(id.get()).ok());
     let question = outline
         .as_ref()

@@ -45,7 +45,7 @@ use super::http::request_body;
 use super::http::request_body::Limits;
 use super::http::response;
 use super::http::routes::router::Handler;
-use super::jsonrpc::validate::MessageError;
+use super::jsonrpc::validate::{MessageError, validate};
 use crate::foundation::json::Json;
 use crate::mcp::{Caller, Via};
 use crate::telemetry::{fields, metrics, tasks};
@@ -243,6 +243,13 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
     };
     // From here on the answer to this POST is waited for when the server leaves.
     let _running = InFlight::begin(&parts.extensions);
+    let outlined = validate(&body);
+    if let (id, Ok(message)) = &outlined {
+        let reserved = Limits::reserve_document(message, &body, &caller.memory).await;
+        if let Err(objection) = reserved {
+            return objected(&objection, *id);
+        }
+    }
     let question = |id, message: &_| {
         let (server, peer) = (sse.handler.straight()?, stream.peer()?);
         FastRequest::read(
@@ -257,6 +264,7 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
     };
     let taken = match hear(
         &body,
+        outlined,
         &parts.headers,
         stream.has_begun(),
         H::ARGUMENTS_APART,
@@ -279,7 +287,12 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
         },
         Incoming::Nobodys(objection) => return objected(&objection, None),
         Incoming::Ignored => Ok(()),
-        Incoming::Notification(notification) => sse.tell(&stream, *notification).await,
+        Incoming::Notification(mut notification) => {
+            // It counts until rmcp has handled it.
+            let extensions = notification.notification.extensions_mut();
+            extensions.insert(caller.memory.clone());
+            sse.tell(&stream, *notification).await
+        }
         Incoming::MessageError(id, wrong) => {
             let error = wrong.with_correlation_id(about.as_str());
             match sse.begin(&stream, &id, &caller).await {

@@ -4,8 +4,7 @@ use std::io;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
-/// The UTF-8 byte order mark, which some editors and shells prepend.
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+use crate::foundation::json::BYTE_ORDER_MARK;
 
 pub struct LineReader<R> {
     input: BufReader<R>,

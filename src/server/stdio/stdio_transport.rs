@@ -24,9 +24,11 @@ use tokio_util::codec::{FramedWrite, LinesCodec};
 
 use super::bounded_lines::{Line, LineReader};
 use crate::foundation::json::Json;
+use crate::server::http::middleware::correlation::new_id;
 use crate::server::http::response::INVALID_REQUEST;
 use crate::server::jsonrpc::structured_content;
 use crate::server::jsonrpc::validate::{MessageError, id_in_beginning, unreadable, validate};
+use crate::telemetry::fields;
 
 pub struct Lines<R, W: AsyncWrite> {
     input: LineReader<R>,
@@ -72,13 +74,16 @@ where
     }
 
     fn answer(&mut self, id: Option<RequestId>, objection: MessageError) {
+        let correlation_id = new_id();
         tracing::debug!(
+            { fields::CORRELATION_ID } = &*correlation_id,
             code = objection.code,
             "a message was refused: {}",
             objection.message
         );
         // Not by rmcp's type, which leaves out an id that is `null`.
-        let error = json!({ "code": objection.code, "message": objection.message });
+        let data = json!({ "correlation_id": &*correlation_id });
+        let error = json!({ "code": objection.code, "message": objection.message, "data": data });
         let answer = json!({ "jsonrpc": "2.0", "id": id, "error": error });
         self.answering = Some(Box::pin(write(self.output.clone(), answer.to_string())));
     }

@@ -303,10 +303,11 @@ async fn answers_every_request_with_its_id() {
             answer["error"]["message"].as_str().unwrap().contains(words),
             "{answer}"
         );
+        let correlation_id = answer["error"]["data"]["correlation_id"].as_str();
+        assert_eq!(correlation_id.map(str::len), Some(36), "{answer}");
     }
-    let next = client
-        .round_trip(json!({"jsonrpc": "2.0", "id": 16, "method": "ping"}))
-        .await;
-    assert_eq!(next["id"], 16);
+    let ping = "\u{feff}{\"jsonrpc\":\"2.0\",\"id\":16,\"method\":\"ping\"}\n";
+    client.input.write_all(ping.as_bytes()).await.unwrap();
+    assert_eq!(client.next_message().await["id"], 16);
     client.close().await.unwrap();
 }

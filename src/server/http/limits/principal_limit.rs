@@ -113,7 +113,7 @@ mod tests {
     fn limits_each_principal_and_frees_closed_connections() {
         let limit = Arc::new(PrincipalLimit::new(2));
         let (ann, bob): (Arc<str>, Arc<str>) = (Arc::from("ann"), Arc::from("bob"));
-        let unauthenticated = Arc::new(UnauthenticatedLimit::new(Duration::ZERO));
+        let unauthenticated = Arc::new(UnauthenticatedLimit::new(9, Duration::ZERO));
         let connections = [(); 4].map(|()| Connection::of(unauthenticated.enter().0));
         let [one, two, three, four] = &connections;
         for connection in [one, two, one, two] {

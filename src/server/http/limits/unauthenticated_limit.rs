@@ -1,20 +1,24 @@
-//! Tracks connections without a valid token, and evicts the oldest one past its grace period when
-//! the server is out of connections.
+//! Limits the connections without a valid token. When there are too many of them, or the server is
+//! out of connections, the oldest one past its grace period is evicted.
 //!
-//! Otherwise a client without a token could hold every connection idle and lock out all others.
+//! Otherwise a client without a token could hold every connection idle and lock out all others, or
+//! fill memory with heads that never end.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 #[derive(Debug)]
 pub struct UnauthenticatedLimit {
+    max: usize,
     /// Grace period before a connection may be evicted.
     grace: Duration,
     connections: Mutex<Connections>,
+    left: Notify,
 }
 
 /// Unauthenticated connections, oldest first.
@@ -32,10 +36,12 @@ pub struct UnauthenticatedConnection {
 }
 
 impl UnauthenticatedLimit {
-    pub fn new(grace: Duration) -> Self {
+    pub fn new(max: usize, grace: Duration) -> Self {
         Self {
+            max,
             grace,
             connections: Mutex::default(),
+            left: Notify::new(),
         }
     }
 
@@ -53,6 +59,23 @@ impl UnauthenticatedLimit {
             number,
         };
         (connection, evicted)
+    }
+
+    /// Waits until one more connection may enter, and evicts others if necessary. `evicted` is
+    /// called for each of them.
+    pub async fn until_below_max(&self, evicted: impl Fn()) {
+        loop {
+            // Subscribed before the count, so that no departure in between is missed.
+            let left = self.left.notified();
+            if self.connections().by_age.len() < self.max {
+                return;
+            }
+            tokio::select! {
+                biased;
+                () = left => {}
+                () = self.make_room() => evicted(),
+            }
+        }
     }
 
     /// Waits until the oldest connection has used up its grace period, and evicts it. Waits forever
@@ -98,6 +121,7 @@ impl Drop for UnauthenticatedConnection {
             .connections()
             .by_age
             .remove(&self.number);
+        self.unauthenticated.left.notify_waiters();
     }
 }
 
@@ -108,7 +132,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn evicts_the_oldest_unauthenticated_connection_after_its_grace_period() {
         let grace = Duration::from_secs(5);
-        let unauthenticated = Arc::new(UnauthenticatedLimit::new(grace));
+        let unauthenticated = Arc::new(UnauthenticatedLimit::new(9, grace));
         let start = Instant::now();
         let (authenticated, stays) = unauthenticated.enter();
         let (_oldest, oldest_evicted) = unauthenticated.enter();
@@ -133,5 +157,28 @@ mod tests {
         assert!(!eviction.is_finished() && !newer_evicted.is_cancelled());
         eviction.abort();
         assert!(unauthenticated.connections().by_age.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn limits_the_connections_and_waits_for_departures_and_grace() {
+        let grace = Duration::from_secs(1);
+        let unauthenticated = Arc::new(UnauthenticatedLimit::new(2, grace));
+        let evictions = std::cell::Cell::new(0);
+        let evicted = || evictions.set(evictions.get() + 1);
+        let start = Instant::now();
+        let (_oldest, gone) = unauthenticated.enter();
+        unauthenticated.until_below_max(evicted).await;
+        let (newer, stays) = unauthenticated.enter();
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        unauthenticated.until_below_max(evicted).await;
+        assert_eq!((start.elapsed(), evictions.get()), (grace, 1));
+        assert!(gone.is_cancelled() && !stays.is_cancelled());
+        // A connection that leaves or authenticates makes room at once.
+        let (_another, _) = unauthenticated.enter();
+        let mut waiting = std::pin::pin!(unauthenticated.until_below_max(evicted));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        drop(newer);
+        waiting.as_mut().await;
+        assert_eq!(evictions.get(), 1);
     }
 }

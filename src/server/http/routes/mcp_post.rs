@@ -120,6 +120,9 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
         let answer = Body::from(memory.attach(answer));
         return response::written(StatusCode::OK, running.until_the_end_of(answer));
     }
+    if let Err(objection) = Limits::reserve_document(&outlined, &body, &memory).await {
+        return refused(objection, id);
+    }
     let SplitMessage { message, arguments } = outlined.split(&body, H::ARGUMENTS_APART);
     if let Some(arguments) = arguments {
         parts.extensions.insert(arguments);

@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::health::Readiness;
+use crate::server::http::listener::MAX_HEAD_BYTES;
 use crate::server::http::middleware::host_origin::{HostOriginPolicy, check_host};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::tasks;
@@ -63,6 +64,7 @@ pub async fn serve_metrics(
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)
+            .max_buf_size(MAX_HEAD_BYTES)
             .serve_connection(
                 TokioIo::new(stream),
                 TowerToHyperService::new(router.clone()),
