@@ -1,4 +1,5 @@
-//! The pieces of a call, each by itself: `scripts/bench micro`. What they are is in `pieces.rs`, which sees into the house.
+//! The pieces of a call, each by itself: `scripts/bench micro`. What they are is in `pieces.rs`,
+//! which sees into the house.
 
 use toolbridge_mcp::pieces;
 

@@ -1,5 +1,5 @@
-//! What the benchmarks look at alone. Part of the library, since its rooms are closed to everybody else, and only with the
-//! feature `pieces`.
+//! What the benchmarks look at alone. Part of the library, since its rooms are closed to everybody
+//! else, and only with the feature `pieces`.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,7 +22,7 @@ use crate::auth::{Scopes, Settings, Verifier};
 use crate::foundation::clock::Clock;
 use crate::foundation::json::Json;
 use crate::foundation::token_secret::Secret;
-use crate::mcp::{Narrowing, ToolAccess, ToolRegistry};
+use crate::mcp::{ToolAccess, ToolFilter, ToolRegistry};
 use crate::tools::{self, Catalogue, Limits, read_item, read_page};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -66,27 +66,27 @@ pub fn piece(name: &str) -> Box<dyn FnMut()> {
         }),
         "shape a page of 50" => shaping(json!({ "items": vec![note(200); PAGE] }), read_page),
         "the list of tools, encoded" => {
-            let surface = surface();
-            let reach = surface.reach(ToolAccess::ALL, &Scopes::All);
+            let registry = registry();
+            let reach = registry.reach(ToolAccess::ALL, &Scopes::All);
             Box::new(move || {
-                std::hint::black_box(surface.encoded(reach));
+                std::hint::black_box(registry.encoded(reach));
             })
         }
         "the list of tools, encoded anew" => {
-            let surface = surface();
-            let reach = surface.reach(ToolAccess::ALL, &Scopes::All);
+            let registry = registry();
+            let reach = registry.reach(ToolAccess::ALL, &Scopes::All);
             Box::new(move || {
-                std::hint::black_box(serde_json::to_vec(&surface.tools(reach)).unwrap());
+                std::hint::black_box(serde_json::to_vec(&registry.tools(reach)).unwrap());
             })
         }
         other => panic!("there is no piece {other}"),
     }
 }
 
-fn surface() -> ToolRegistry {
+fn registry() -> ToolRegistry {
     ToolRegistry::new(
         &tools::all(Limits::default()),
-        &Narrowing::default(),
+        &ToolFilter::default(),
         Features::ALL,
     )
 }
@@ -98,7 +98,8 @@ fn catalogue() -> Catalogue {
 fn note(content: usize) -> Value {
     json!({
         "uid": UID, "version": 1, "updatedAt": "2026-11-20T09:00:00.000Z",
-        "payload": { "title": "Groceries", "content": "x".repeat(content), "tags": ["home", "weekly"], "uid": UID },
+        "payload": { "title": "Groceries", "content": "x".repeat(content),
+            "tags": ["home", "weekly"], "uid": UID },
     })
 }
 

@@ -9,11 +9,12 @@
 //! - [`api`] opens a session at the REST API, signs, sends, and ends the session in the background.
 //!
 //! `tools` does not depend on HTTP clients or tokens, `api` not on tools or JSON-RPC, `auth` not on
-//! MCP. [`config`] is read once, in [`cli`]. [`telemetry`] holds the log, metrics, traces and the audit
-//! trail, [`foundation`] what several modules need.
+//! MCP. [`config`] is read once, in [`cli`]. [`telemetry`] holds the log, metrics, traces and the
+//! audit trail, [`foundation`] what several modules need.
 //!
-//! [`clients`] describes how MCP clients are connected, and [`page`] shows it at `/`. [`connect`], a
-//! bridge from stdio to a remote server, and [`doctor`], which diagnoses a deployment, are clients.
+//! [`clients`] describes how MCP clients are connected, and [`page`] shows it at `/`. [`connect`],
+//! a bridge from stdio to a remote server, and [`doctor`], which diagnoses a deployment, are
+//! clients.
 
 // Only the binary's way in is public, so that the compiler finds dead code.
 mod api;

@@ -72,7 +72,7 @@ impl Workers {
     }
 
     /// Assigns one more connection to the worker that has the fewest.
-    pub fn place(&self) -> Worker {
+    pub fn assign(&self) -> Worker {
         let counts = self
             .0
             .iter()
@@ -104,7 +104,7 @@ impl Loop {
             .name(format!("loop-{number}"))
             .spawn(move || {
                 INDEX.set(number);
-                buffered_stdout::hold_back();
+                buffered_stdout::enable_buffering();
                 runtime.block_on(tick());
             })?;
         Ok(Self {

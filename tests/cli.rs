@@ -26,13 +26,13 @@ use serde_json::{Value, json};
 
 const STRONG: &str = "9f2c4e1ab7d8035566f1e2d3c4b5a697";
 const OTHER_STRONG: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
-const LEAST: &[(&str, &str)] = &[
+const MINIMAL: &[(&str, &str)] = &[
     ("TOOLBRIDGE_TENANT_ID", "acme"),
     ("TENANT_HEADER_SECRET", STRONG),
     ("JWT_HS256_SECRET", OTHER_STRONG),
 ];
 
-struct Said {
+struct CommandOutput {
     code: i32,
     out: String,
     err: String,
@@ -50,7 +50,7 @@ fn command(words: &[&str], environment: &[(&str, &str)]) -> Command {
 }
 
 /// Where nobody listens.
-fn vacant() -> String {
+fn unused_address() -> String {
     let address = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -58,28 +58,28 @@ fn vacant() -> String {
     format!("http://{address}")
 }
 
-fn run(words: &[&str], environment: &[(&str, &str)]) -> Said {
+fn run(words: &[&str], environment: &[(&str, &str)]) -> CommandOutput {
     let Output {
         status,
         stdout,
         stderr,
     } = command(words, environment).output().unwrap();
-    let said = Said {
+    let output = CommandOutput {
         code: status.code().expect("an exit code"),
         out: String::from_utf8(stdout).unwrap(),
         err: String::from_utf8(stderr).unwrap(),
     };
     for secret in [STRONG, OTHER_STRONG] {
         assert!(
-            !said.out.contains(secret) && !said.err.contains(secret),
+            !output.out.contains(secret) && !output.err.contains(secret),
             "a secret was printed by {words:?}"
         );
     }
-    said
+    output
 }
 
 #[test]
-fn help_and_version_are_answers_and_a_typing_mistake_is_not() {
+fn help_and_version_succeed_and_a_typo_does_not() {
     let help = run(&["--help"], &[]);
     assert_eq!((help.code, help.err.as_str()), (0, ""));
     for word in [
@@ -104,7 +104,7 @@ fn help_and_version_are_answers_and_a_typing_mistake_is_not() {
 }
 
 #[test]
-fn bad_configuration_is_one_line_and_64() {
+fn an_invalid_configuration_is_one_line_and_exits_with_64() {
     for words in [
         &["serve"][..],
         &["serve", "--check"],
@@ -112,24 +112,25 @@ fn bad_configuration_is_one_line_and_64() {
         &["config", "show"],
         &["stdio"],
     ] {
-        let said = run(words, &[("TOOLBRIDGE_PROT", "1")]);
-        assert_eq!(said.code, 64, "{words:?}");
+        let output = run(words, &[("TOOLBRIDGE_PROT", "1")]);
+        assert_eq!(output.code, 64, "{words:?}");
         assert_eq!(
-            said.err,
-            "error: TOOLBRIDGE_PROT (in the environment) is not a setting: did you mean TOOLBRIDGE_PORT?\n"
+            output.err,
+            "error: TOOLBRIDGE_PROT (in the environment) is not a setting: did you mean \
+             TOOLBRIDGE_PORT?\n"
         );
-        assert_eq!(said.out, "");
+        assert_eq!(output.out, "");
     }
 }
 
 #[test]
-fn a_server_without_the_tenant_secret_says_so_once_and_leaves_with_0() {
-    let said = run(&["serve"], &[("TOOLBRIDGE_TENANT_ID", "acme")]);
+fn a_server_without_the_tenant_secret_logs_once_and_exits_with_0() {
+    let output = run(&["serve"], &[("TOOLBRIDGE_TENANT_ID", "acme")]);
     assert_eq!(
-        (said.code, said.err.as_str(), said.out.lines().count()),
+        (output.code, output.err.as_str(), output.out.lines().count()),
         (0, "", 1)
     );
-    let line: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    let line: serde_json::Value = serde_json::from_str(&output.out).unwrap();
     assert_eq!(line["level"], "INFO");
     assert!(
         line["msg"]
@@ -140,16 +141,17 @@ fn a_server_without_the_tenant_secret_says_so_once_and_leaves_with_0() {
     );
 
     // The container's health is then the API's.
-    let nobody = vacant();
+    let nobody = unused_address();
     for url in [nobody.as_str(), &format!("{nobody}/")] {
-        let said = run(&["healthcheck"], &[("TOOLBRIDGE_API_BASE_URL", url)]);
-        assert_eq!(said.code, 1, "{}", said.out);
-        assert!(said.out.starts_with("off: "), "{}", said.out);
+        let output = run(&["healthcheck"], &[("TOOLBRIDGE_API_BASE_URL", url)]);
+        assert_eq!(output.code, 1, "{}", output.out);
+        assert!(output.out.starts_with("off: "), "{}", output.out);
         assert!(
-            said.err
+            output
+                .err
                 .contains(&format!("{nobody}/readyz cannot be reached")),
             "{}",
-            said.err
+            output.err
         );
     }
     assert!(
@@ -160,9 +162,9 @@ fn a_server_without_the_tenant_secret_says_so_once_and_leaves_with_0() {
 }
 
 #[test]
-fn a_server_whose_api_does_not_come_gives_up_and_says_why() {
-    let nobody = vacant();
-    let said = run(
+fn a_server_without_its_api_exits_with_the_reason() {
+    let nobody = unused_address();
+    let output = run(
         &["serve", "--port", "0"],
         &[
             ("TOOLBRIDGE_TENANT_ID", "acme"),
@@ -172,8 +174,8 @@ fn a_server_whose_api_does_not_come_gives_up_and_says_why() {
             ("TOOLBRIDGE_API_STARTUP_TIMEOUT", "200ms"),
         ],
     );
-    assert_eq!((said.code, said.err.as_str()), (69, ""));
-    let lines: Vec<serde_json::Value> = said
+    assert_eq!((output.code, output.err.as_str()), (69, ""));
+    let lines: Vec<serde_json::Value> = output
         .out
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -181,14 +183,15 @@ fn a_server_whose_api_does_not_come_gives_up_and_says_why() {
     let waiting = lines
         .iter()
         .filter(|line| line["reason"] == "api_unreachable");
-    assert_eq!(waiting.count(), 1, "said once: {}", said.out);
+    assert_eq!(waiting.count(), 1, "said once: {}", output.out);
     let last = lines.last().unwrap();
     assert_eq!(
         (&last["level"], &last["exit_code"]),
         (&"ERROR".into(), &69.into())
     );
     let sentence = format!(
-        "the API at {nobody}/ was not ready within api.startup_timeout (200ms): the API cannot be reached"
+        "the API at {nobody}/ was not ready within api.startup_timeout (200ms): the API cannot be \
+         reached"
     );
     assert!(
         last["msg"].as_str().unwrap().starts_with(&sentence),
@@ -197,44 +200,51 @@ fn a_server_whose_api_does_not_come_gives_up_and_says_why() {
 }
 
 #[test]
-fn what_cannot_work_without_the_tenant_secret_stops() {
+fn commands_that_need_the_tenant_secret_fail_without_it() {
     for words in [&["stdio"][..], &["call", "list_notes"]] {
-        let said = run(words, &[("JWT_HS256_SECRET", STRONG)]);
-        assert_eq!(said.code, 64, "{}", said.err);
+        let output = run(words, &[("JWT_HS256_SECRET", STRONG)]);
+        assert_eq!(output.code, 64, "{}", output.err);
         assert!(
-            said.err.contains("set TENANT_HEADER_SECRET"),
+            output.err.contains("set TENANT_HEADER_SECRET"),
             "{}",
-            said.err
+            output.err
         );
     }
 }
 
 #[test]
-fn a_call_without_a_token_is_77() {
+fn a_call_without_a_token_exits_with_77() {
     for words in [&["stdio"][..], &["call", "list_notes"]] {
-        let said = run(words, LEAST);
-        assert_eq!(said.code, 77, "{}", said.err);
-        assert!(said.err.contains("set TOOLBRIDGE_TOKEN"), "{}", said.err);
+        let output = run(words, MINIMAL);
+        assert_eq!(output.code, 77, "{}", output.err);
+        assert!(
+            output.err.contains("set TOOLBRIDGE_TOKEN"),
+            "{}",
+            output.err
+        );
     }
 }
 
 #[test]
 fn config_show_prints_values_and_origins_but_no_secret() {
-    let said = run(&["config", "show", "--set", "api.call_deadline=10s"], LEAST);
-    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    let output = run(
+        &["config", "show", "--set", "api.call_deadline=10s"],
+        MINIMAL,
+    );
+    assert_eq!((output.code, output.err.as_str()), (0, ""));
     assert!(
-        said.out.contains("<redacted>") && said.out.contains("# TENANT_HEADER_SECRET"),
+        output.out.contains("<redacted>") && output.out.contains("# TENANT_HEADER_SECRET"),
         "{}",
-        said.out
+        output.out
     );
     assert!(
-        said.out.contains("\"10s\"") && said.out.contains("# --set"),
+        output.out.contains("\"10s\"") && output.out.contains("# --set"),
         "{}",
-        said.out
+        output.out
     );
 
-    let said = run(&["config", "show", "--json"], LEAST);
-    let shown: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    let output = run(&["config", "show", "--json"], MINIMAL);
+    let shown: serde_json::Value = serde_json::from_str(&output.out).unwrap();
     let id = shown["settings"]
         .as_array()
         .unwrap()
@@ -252,42 +262,42 @@ fn config_show_prints_values_and_origins_but_no_secret() {
 }
 
 #[test]
-fn the_defaults_that_are_printed_can_be_read_back() {
+fn printed_defaults_can_be_parsed() {
     let defaults = run(&["config", "show", "--defaults"], &[]).out;
     let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("defaults.toml");
     std::fs::write(&file, defaults).unwrap();
-    let said = run(
+    let output = run(
         &["config", "check", "--config", file.to_str().unwrap()],
-        LEAST,
+        MINIMAL,
     );
-    assert_eq!(said.code, 0, "{}", said.err);
+    assert_eq!(output.code, 0, "{}", output.err);
     assert!(
-        said.out.contains("serves tenant acme on 127.0.0.1:8001"),
+        output.out.contains("serves tenant acme on 127.0.0.1:8001"),
         "{}",
-        said.out
+        output.out
     );
 }
 
 #[test]
-fn a_token_is_made_or_refused_with_the_reason() {
-    let said = run(&["token", "--sub", "ada", "--ttl", "5m"], LEAST);
-    assert_eq!((said.code, said.err.as_str()), (0, ""));
+fn a_token_is_minted_or_refused_with_the_reason() {
+    let output = run(&["token", "--sub", "ada", "--ttl", "5m"], MINIMAL);
+    assert_eq!((output.code, output.err.as_str()), (0, ""));
     assert_eq!(
-        said.out.trim().split('.').count(),
+        output.out.trim().split('.').count(),
         3,
         "a JWT and nothing else"
     );
-    let said = run(&["token"], &[]);
-    assert_eq!(said.code, 64);
+    let output = run(&["token"], &[]);
+    assert_eq!(output.code, 64);
     assert!(
-        said.err.contains("auth.hs256_secret is not set"),
+        output.err.contains("auth.hs256_secret is not set"),
         "{}",
-        said.err
+        output.err
     );
 }
 
 #[test]
-fn a_healthcheck_is_0_or_1_in_one_line() {
+fn a_healthcheck_prints_one_line_and_exits_with_0_or_1() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/readyz", listener.local_addr().unwrap());
     let answering = std::thread::spawn(move || {
@@ -301,37 +311,37 @@ fn a_healthcheck_is_0_or_1_in_one_line() {
             .unwrap();
         }
     });
-    let said = run(&["healthcheck", "--url", &url], &[]);
+    let output = run(&["healthcheck", "--url", &url], &[]);
     assert_eq!(
-        (said.code, said.out),
+        (output.code, output.out),
         (0, format!("healthy: {url} answered 200\n")),
         "{}",
-        said.err
+        output.err
     );
-    let said = run(&["healthcheck", "--url", &url], &[]);
+    let output = run(&["healthcheck", "--url", &url], &[]);
     assert_eq!(
-        (said.code, said.err),
+        (output.code, output.err),
         (
             1,
             format!("error: not healthy: {url} answered 503 the why\n")
         )
     );
     answering.join().unwrap();
-    let said = run(&["healthcheck", "--url", &url], &[]);
+    let output = run(&["healthcheck", "--url", &url], &[]);
     assert_eq!(
-        (said.code, said.err),
+        (output.code, output.err),
         (1, format!("error: not healthy: {url} cannot be reached\n"))
     );
 }
 
 #[test]
-fn a_reader_that_leaves_is_no_error() {
+fn a_closed_output_pipe_is_no_error() {
     for words in [
         &["config", "show"][..],
         &["completions", "bash"],
         &["--help"],
     ] {
-        let mut child = command(words, LEAST)
+        let mut child = command(words, MINIMAL)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -355,14 +365,14 @@ fn a_reader_that_leaves_is_no_error() {
 #[test]
 fn every_shell_has_completions() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let said = run(&["completions", shell], &[]);
-        assert_eq!(said.code, 0);
-        assert!(said.out.contains("healthcheck"), "{shell}");
+        let output = run(&["completions", shell], &[]);
+        assert_eq!(output.code, 0);
+        assert!(output.out.contains("healthcheck"), "{shell}");
     }
 }
 
 /// Runs a command against this API, as Ada.
-async fn run_as_ada(api: &ScriptedApi, words: &[&str]) -> Said {
+async fn run_as_ada(api: &ScriptedApi, words: &[&str]) -> CommandOutput {
     let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
     let url = api.url();
     tokio::task::spawn_blocking(move || {
@@ -371,7 +381,7 @@ async fn run_as_ada(api: &ScriptedApi, words: &[&str]) -> Said {
             .map(String::as_str)
             .chain(["--as", "ada", "--api-url", &url])
             .collect();
-        run(&words, LEAST)
+        run(&words, MINIMAL)
     })
     .await
     .unwrap()
@@ -387,16 +397,17 @@ fn note() -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_prints_an_item_and_leaves_no_session() {
+async fn a_call_prints_an_item_and_ends_its_session() {
     let api = ScriptedApi::start().await;
     api.then([Step::json(200, note()), Step::json(200, note())]);
-    let said = run_as_ada(&api, &["call", "get_note", &format!("uid={UID}")]).await;
+    let output = run_as_ada(&api, &["call", "get_note", &format!("uid={UID}")]).await;
     assert_eq!(
-        (said.code, said.out, said.err.as_str()),
+        (output.code, output.out, output.err.as_str()),
         (
             0,
             format!(
-                "note {UID}  version 3  updated 2026-11-20 11:03:58\n  title    Groceries\n  content\n    Milk\n    Bread\n"
+                "note {UID}  version 3  updated 2026-11-20 11:03:58\n  title    Groceries\n  \
+                 content\n    Milk\n    Bread\n"
             ),
             ""
         )
@@ -412,8 +423,8 @@ async fn a_call_prints_an_item_and_leaves_no_session() {
     );
     assert_eq!(api.open_sessions(), 0);
 
-    let said = run_as_ada(&api, &["call", "get_note", &format!("uid={UID}"), "--json"]).await;
-    assert_eq!(serde_json::from_str::<Value>(&said.out).unwrap(), note());
+    let output = run_as_ada(&api, &["call", "get_note", &format!("uid={UID}"), "--json"]).await;
+    assert_eq!(serde_json::from_str::<Value>(&output.out).unwrap(), note());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -423,15 +434,15 @@ async fn a_page_ends_with_the_command_for_the_next() {
         200,
         json!({"items": [note()], "nextCursor": "a b"}),
     )]);
-    let said = run_as_ada(&api, &["call", "list_notes", "limit=1"]).await;
-    assert_eq!(said.code, 0, "{}", said.err);
+    let output = run_as_ada(&api, &["call", "list_notes", "limit=1"]).await;
+    assert_eq!(output.code, 0, "{}", output.err);
     assert!(
-        said.out.starts_with("UID ") && said.out.contains("Groceries"),
+        output.out.starts_with("UID ") && output.out.contains("Groceries"),
         "{}",
-        said.out
+        output.out
     );
     assert_eq!(
-        said.err,
+        output.err,
         format!(
             "more: toolbridge-mcp call list_notes limit=1 'cursor=a b' --api-url {} --as ada\n",
             api.url()
@@ -459,52 +470,53 @@ async fn a_failed_call_has_the_exit_code_of_its_category() {
             other => other,
         };
         api.then([answer]);
-        let said = run_as_ada(&api, &["call", "get_note", &uid]).await;
+        let output = run_as_ada(&api, &["call", "get_note", &uid]).await;
         assert_eq!(
-            (said.code, said.out.as_str()),
+            (output.code, output.out.as_str()),
             (code, ""),
             "{status}: {}",
-            said.err
+            output.err
         );
         assert!(
-            said.err.starts_with("error: ")
-                && said.err.contains("\n  next: ")
-                && said.err.contains(word),
+            output.err.starts_with("error: ")
+                && output.err.contains("\n  next: ")
+                && output.err.contains(word),
             "{}",
-            said.err
+            output.err
         );
     }
     api.then([Step::json(404, error("no"))]);
-    let said = run_as_ada(&api, &["call", "get_note", &uid, "--json"]).await;
-    assert_eq!((said.code, said.err.as_str()), (1, ""));
+    let output = run_as_ada(&api, &["call", "get_note", &uid, "--json"]).await;
+    assert_eq!((output.code, output.err.as_str()), (1, ""));
     assert_eq!(
-        serde_json::from_str::<Value>(&said.out).unwrap()["error"]["code"],
+        serde_json::from_str::<Value>(&output.out).unwrap()["error"]["code"],
         "note_not_found"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_tool_refuses_is_never_sent() {
+async fn refused_arguments_are_never_sent() {
     let api = ScriptedApi::start().await;
-    let said = run_as_ada(&api, &["call", "create_note", "title=x"]).await;
-    assert_eq!(said.code, 1);
+    let output = run_as_ada(&api, &["call", "create_note", "title=x"]).await;
+    assert_eq!(output.code, 1);
     assert!(
-        said.err
+        output
+            .err
             .starts_with("error: `content` is required. (invalid_argument)"),
         "{}",
-        said.err
+        output.err
     );
-    let said = run_as_ada(&api, &["call", "create_nte", "title=x"]).await;
+    let output = run_as_ada(&api, &["call", "create_nte", "title=x"]).await;
     assert_eq!(
-        (said.code, said.err.as_str()),
+        (output.code, output.err.as_str()),
         (
             2,
             "error: there is no tool \"create_nte\": did you mean create_note?\n"
         )
     );
-    let said = run_as_ada(&api, &["call", "create_note", "title"]).await;
+    let output = run_as_ada(&api, &["call", "create_note", "title"]).await;
     assert_eq!(
-        (said.code, said.err.as_str()),
+        (output.code, output.err.as_str()),
         (2, "error: \"title\" is no argument: write it key=value.\n")
     );
     // The features of the API decide which tools there are; nothing else is asked.
@@ -512,8 +524,8 @@ async fn what_the_tool_refuses_is_never_sent() {
 }
 
 #[test]
-fn an_api_that_is_not_there_is_69_and_a_bad_token_77() {
-    let said = run(
+fn an_unreachable_api_exits_with_69_and_a_bad_token_with_77() {
+    let output = run(
         &[
             "call",
             "list_notes",
@@ -522,41 +534,42 @@ fn an_api_that_is_not_there_is_69_and_a_bad_token_77() {
             "--api-url",
             "http://127.0.0.1:1",
         ],
-        LEAST,
+        MINIMAL,
     );
-    assert_eq!(said.code, 69, "{}", said.err);
-    let said = run(
+    assert_eq!(output.code, 69, "{}", output.err);
+    let output = run(
         &["call", "list_notes"],
-        &[LEAST, &[("TOOLBRIDGE_TOKEN", "not.a.token")]].concat(),
+        &[MINIMAL, &[("TOOLBRIDGE_TOKEN", "not.a.token")]].concat(),
     );
-    assert_eq!(said.code, 77, "{}", said.err);
-    let said = run(
+    assert_eq!(output.code, 77, "{}", output.err);
+    let output = run(
         &["call", "list_notes", "--token-file", "/nonexistent"],
-        LEAST,
+        MINIMAL,
     );
-    assert_eq!(said.code, 77, "{}", said.err);
+    assert_eq!(output.code, 77, "{}", output.err);
 }
 
 #[test]
 fn tools_can_be_listed_and_shown() {
-    let said = run(&["tools"], &[]);
-    assert_eq!(said.code, 0);
+    let output = run(&["tools"], &[]);
+    assert_eq!(output.code, 0);
     assert_eq!(
-        said.out
+        output
+            .out
             .lines()
             .filter(|line| line.starts_with("  "))
             .count(),
         surface::tool_count()
     );
-    let said = run(&["tools", "create_note"], &[]);
+    let output = run(&["tools", "create_note"], &[]);
     assert!(
-        said.out.contains("* title") && said.out.contains("call create_note title=… content=…"),
+        output.out.contains("* title") && output.out.contains("call create_note title=… content=…"),
         "{}",
-        said.out
+        output.out
     );
-    let said = run(&["tools", "create_note", "--json"], &[]);
+    let output = run(&["tools", "create_note", "--json"], &[]);
     assert_eq!(
-        serde_json::from_str::<Value>(&said.out).unwrap()["name"],
+        serde_json::from_str::<Value>(&output.out).unwrap()["name"],
         "create_note"
     );
     assert_eq!(
@@ -566,16 +579,16 @@ fn tools_can_be_listed_and_shown() {
 }
 
 /// A started command, ended with the test.
-struct Running(Child);
+struct RunningServer(Child);
 
-impl Drop for Running {
+impl Drop for RunningServer {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-impl Running {
+impl RunningServer {
     fn signal(&self, name: &str) {
         let done = Command::new("kill")
             .args(["-s", name, &self.0.id().to_string()])
@@ -601,12 +614,12 @@ impl Running {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_logs_where_it_listens_and_leaves_on_sigterm() {
+async fn a_server_logs_where_it_listens_and_exits_on_sigterm() {
     let api = ScriptedApi::start().await;
     let url = api.url();
     tokio::task::spawn_blocking(move || {
-        let mut child = command(&["serve", "--port", "0", "--api-url", &url], LEAST);
-        let mut child = Running(child.stdout(Stdio::piped()).spawn().unwrap());
+        let mut child = command(&["serve", "--port", "0", "--api-url", &url], MINIMAL);
+        let mut child = RunningServer(child.stdout(Stdio::piped()).spawn().unwrap());
         let mut lines = BufReader::new(child.0.stdout.take().unwrap())
             .lines()
             .map(Result::unwrap);
@@ -620,17 +633,17 @@ async fn a_server_logs_where_it_listens_and_leaves_on_sigterm() {
         let listens: Value = serde_json::from_str(&lines.next().unwrap()).unwrap();
         let address = listens["address"].as_str().unwrap().to_owned();
 
-        let said = run(
+        let output = run(
             &["healthcheck", "--url", &format!("http://{address}/readyz")],
             &[],
         );
-        assert_eq!(said.code, 0, "{}", said.err);
-        let said = run(
+        assert_eq!(output.code, 0, "{}", output.err);
+        let output = run(
             &["serve", "--port", address.rsplit(':').next().unwrap()],
-            LEAST,
+            MINIMAL,
         );
-        assert_eq!((said.code, said.err.as_str()), (71, ""));
-        let last: Value = serde_json::from_str(said.out.lines().last().unwrap()).unwrap();
+        assert_eq!((output.code, output.err.as_str()), (71, ""));
+        let last: Value = serde_json::from_str(output.out.lines().last().unwrap()).unwrap();
         let sentence = format!("cannot listen on {address} (");
         assert!(
             last["msg"].as_str().unwrap().starts_with(&sentence),
@@ -647,20 +660,24 @@ async fn a_server_logs_where_it_listens_and_leaves_on_sigterm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stdio_speaks_mcp_and_leaves_when_the_client_does() {
+async fn stdio_serves_mcp_and_exits_with_its_client() {
     let api = ScriptedApi::start().await;
     let url = api.url();
     tokio::task::spawn_blocking(move || {
         let start = || {
-            let mut child = command(&["stdio", "--as", "ada", "--api-url", &url], LEAST);
-            let child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-            Running(child.spawn().unwrap())
+            let mut child = command(&["stdio", "--as", "ada", "--api-url", &url], MINIMAL);
+            let child = child
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null());
+            RunningServer(child.spawn().unwrap())
         };
         let mut child = start();
         let mut input = child.0.stdin.take().unwrap();
         let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
         let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {
-            "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"},
+            "protocolVersion": "2025-06-18", "capabilities": {},
+            "clientInfo": {"name": "test", "version": "1"},
         }});
         writeln!(input, "{hello}").unwrap();
         let answer: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
@@ -669,8 +686,8 @@ async fn stdio_speaks_mcp_and_leaves_when_the_client_does() {
         assert_eq!(child.code(), Some(0));
         assert!(lines.next().is_none());
 
-        // Asked to leave while its standard input stays open: the read of it may not hold the process. A terminal that goes
-        // away asks the same.
+        // Asked to leave while its standard input stays open: the read of it may not hold the
+        // process. A terminal that goes away asks the same.
         for signal in ["TERM", "HUP"] {
             let mut child = start();
             let mut held_open = child.0.stdin.take().unwrap();
@@ -688,7 +705,7 @@ async fn stdio_speaks_mcp_and_leaves_when_the_client_does() {
 }
 
 #[test]
-fn client_config_says_what_to_paste_and_never_the_token() {
+fn client_config_prints_instructions_without_the_token() {
     let url = ["--url", "https://acme.example.com"];
     let with = |words: &[&str]| {
         run(
@@ -705,19 +722,19 @@ fn client_config_says_what_to_paste_and_never_the_token() {
         clients.out
     );
 
-    let said = with(&[&["claude-code"][..], &url].concat());
-    let line = "claude mcp add --transport http --scope project toolbridge https://acme.example.com/mcp --header 'Authorization: \
-                Bearer ${TOOLBRIDGE_TOKEN}'";
-    assert!(said.out.contains(line), "{}", said.out);
+    let output = with(&[&["claude-code"][..], &url].concat());
+    let line = "claude mcp add --transport http --scope project toolbridge \
+        https://acme.example.com/mcp --header 'Authorization: Bearer ${TOOLBRIDGE_TOKEN}'";
+    assert!(output.out.contains(line), "{}", output.out);
 
-    let said = with(
+    let output = with(
         &[
             &["claude-desktop", "--stdio", "--name", "acme", "--json"][..],
             &url,
         ]
         .concat(),
     );
-    let snippet: Value = serde_json::from_str(&said.out).unwrap();
+    let snippet: Value = serde_json::from_str(&output.out).unwrap();
     let arguments = json!([
         "connect",
         "https://acme.example.com/mcp",
@@ -729,13 +746,17 @@ fn client_config_says_what_to_paste_and_never_the_token() {
         snippet["mcpServers"]["acme"]["command"],
         env!("CARGO_BIN_EXE_toolbridge-mcp")
     );
-    assert_eq!(said.err, "");
+    assert_eq!(output.err, "");
 
-    let said = with(&[&["claude-desktop", "--json"][..], &url].concat());
-    assert!(said.err.contains("sends no custom header"), "{}", said.err);
+    let output = with(&[&["claude-desktop", "--json"][..], &url].concat());
+    assert!(
+        output.err.contains("sends no custom header"),
+        "{}",
+        output.err
+    );
 
-    let said = with(&["zed", "--local", "--json", "--config", "acme.toml"]);
-    let snippet: Value = serde_json::from_str(&said.out).unwrap();
+    let output = with(&["zed", "--local", "--json", "--config", "acme.toml"]);
+    let snippet: Value = serde_json::from_str(&output.out).unwrap();
     let file = std::fs::canonicalize(env!("CARGO_TARGET_TMPDIR"))
         .unwrap()
         .join("acme.toml");
@@ -750,13 +771,13 @@ fn client_config_says_what_to_paste_and_never_the_token() {
 }
 
 #[test]
-fn client_config_takes_the_configured_url_and_says_what_it_cannot_do() {
+fn client_config_uses_the_configured_url_and_explains_limits() {
     let public = [(
         "TOOLBRIDGE_SERVER_PUBLIC_URL",
         "https://configured.example.com",
     )];
-    let said = run(&["client-config", "cursor", "--oauth", "--json"], &public);
-    let snippet: Value = serde_json::from_str(&said.out).unwrap();
+    let output = run(&["client-config", "cursor", "--oauth", "--json"], &public);
+    let snippet: Value = serde_json::from_str(&output.out).unwrap();
     assert_eq!(
         snippet["mcpServers"]["toolbridge"]["url"],
         "https://configured.example.com/mcp"
@@ -806,15 +827,16 @@ fn client_config_takes_the_configured_url_and_says_what_it_cannot_do() {
             "cannot be used with",
         ),
     ] {
-        let said = run(words, &[]);
-        assert_eq!((said.code, said.out.as_str()), (2, ""), "{words:?}");
-        assert!(said.err.contains(sentence), "{}", said.err);
+        let output = run(words, &[]);
+        assert_eq!((output.code, output.out.as_str()), (2, ""), "{words:?}");
+        assert!(output.err.contains(sentence), "{}", output.err);
     }
 }
 
-/// The page needs no token, so whoever asks may learn nothing from it about the tenant or about what is behind it.
+/// The page needs no token, so whoever asks may learn nothing from it about the tenant or about
+/// what is behind it.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_says_nothing_about_the_tenant() {
+async fn the_page_reveals_nothing_about_the_tenant() {
     let api = ScriptedApi::start().await;
     let url = api.url();
     tokio::task::spawn_blocking(move || {
@@ -829,7 +851,7 @@ async fn the_page_says_nothing_about_the_tenant() {
         ];
         let serve = |more: &[&str]| {
             let mut child = command(&[&["serve", "--port", "0"], more].concat(), &private);
-            let mut child = Running(child.stdout(Stdio::piped()).spawn().unwrap());
+            let mut child = RunningServer(child.stdout(Stdio::piped()).spawn().unwrap());
             let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
             let listens: Value = serde_json::from_str(&lines.nth(1).unwrap().unwrap()).unwrap();
             let mut stream =

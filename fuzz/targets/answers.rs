@@ -1,5 +1,6 @@
-//! Answers of the API: a tool's name, a status, and a body. A result is JSON that says what the body said, by serde_json's reading; an
-//! error is a proper one; and no answer whatever is too strange.
+//! Answers of the API: a tool's name, a status, and a body. A result is JSON that says what the
+//! body said, by serde_json's reading; an error is a proper one; and no answer whatever is too
+//! strange.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,10 +24,11 @@ const LIMITS: Limits = Limits {
     max_result_bytes: 64 << 10,
 };
 /// Of a text in a page, the ellipsis included.
-const LONGEST_TEXT: usize = 281;
+const MAX_TEXT_CHARS: usize = 281;
 
 thread_local! {
-    static CATALOGUE: LazyCell<Catalogue> = LazyCell::new(|| Catalogue::new(uuid::Uuid::now_v7, Features::NONE));
+    static CATALOGUE: LazyCell<Catalogue> = LazyCell::new(|| Catalogue::new(uuid::Uuid::now_v7,
+        Features::NONE));
 }
 
 struct Says(Reply);
@@ -47,7 +49,7 @@ pub fn feed(input: &[u8]) {
         body: Bytes::copy_from_slice(body),
         retry_after: None,
         has_next: status.starts_with('?'),
-        doubtful: status.ends_with('?'),
+        maybe_applied: status.ends_with('?'),
     };
     let plan = CATALOGUE.with(|catalogue| {
         let required = Value::Object(least(catalogue, &name)).to_string();
@@ -131,7 +133,7 @@ fn is_that_page(text: &str, body: &[u8]) {
 
 fn longest_of(value: &Value) {
     match value {
-        Value::String(text) => assert!(text.chars().count() <= LONGEST_TEXT),
+        Value::String(text) => assert!(text.chars().count() <= MAX_TEXT_CHARS),
         Value::Array(items) => items.iter().for_each(longest_of),
         Value::Object(members) => members.values().for_each(longest_of),
         _ => {}
@@ -140,8 +142,8 @@ fn longest_of(value: &Value) {
 
 fn shorten(value: &mut Value) {
     match value {
-        Value::String(text) if text.chars().count() >= LONGEST_TEXT => {
-            let kept: String = text.chars().take(LONGEST_TEXT - 1).collect();
+        Value::String(text) if text.chars().count() >= MAX_TEXT_CHARS => {
+            let kept: String = text.chars().take(MAX_TEXT_CHARS - 1).collect();
             *text = kept + "…";
         }
         Value::Array(items) => items.iter_mut().for_each(shorten),

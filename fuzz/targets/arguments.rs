@@ -1,5 +1,6 @@
-//! Arguments of a tool: its name, a line's end, and JSON. Whatever is accepted leaves on the path of the tool's own table row, with a
-//! query that says what was meant and a body that is JSON; whatever is refused is refused in a few plain words.
+//! Arguments of a tool: its name, a line's end, and JSON. Whatever is accepted leaves on the path
+//! of the tool's own table row, with a query that says what was meant and a body that is JSON;
+//! whatever is refused is refused in a few plain words.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,14 +23,15 @@ use crate::entities;
 use crate::foundation::json::Json;
 
 const NEW: Uuid = Uuid::from_u128(0x0192_f0c8_7b1a_7cc0_8a1e_3f2b_6f0d_9a11);
-const MOST_BODY: usize = 1 << 20;
-const DEEPEST_BODY: usize = 64;
+const MAX_BODY_BYTES: usize = 1 << 20;
+const MAX_BODY_DEPTH: usize = 64;
 
 /// What is said of a mistake repeats little of it.
-const LONGEST_WORDS: usize = 1500;
+const MAX_MESSAGE_BYTES: usize = 1500;
 
 thread_local! {
-    static CATALOGUE: LazyCell<Catalogue> = LazyCell::new(|| Catalogue::new(|| NEW, Features::NONE));
+    static CATALOGUE: LazyCell<Catalogue> = LazyCell::new(|| Catalogue::new(|| NEW,
+        Features::NONE));
 }
 
 pub fn feed(input: &[u8]) {
@@ -87,9 +89,12 @@ fn is_clean(plan: &Plan) {
     }
 
     let Some(body) = &request.body else { return };
-    assert!(body.len() <= MOST_BODY && !body.contains(&b'\n'));
+    assert!(body.len() <= MAX_BODY_BYTES && !body.contains(&b'\n'));
     let body = Json::parse(body).unwrap();
-    assert!(body.is_object() && body.depth() <= DEEPEST_BODY, "{body:?}");
+    assert!(
+        body.is_object() && body.depth() <= MAX_BODY_DEPTH,
+        "{body:?}"
+    );
     let keys: Vec<_> = body.members().map(|(key, _)| key).collect();
     assert_eq!(
         keys.iter().collect::<HashSet<_>>().len(),
@@ -110,7 +115,10 @@ fn is_clean(plan: &Plan) {
 
 fn is_plain(error: &ToolError) {
     for words in [&error.message, &error.suggested_action] {
-        assert!(!words.is_empty() && words.len() < LONGEST_WORDS, "{words}");
+        assert!(
+            !words.is_empty() && words.len() < MAX_MESSAGE_BYTES,
+            "{words}"
+        );
         assert!(!words.contains(char::is_control), "{words:?}");
     }
     assert!(

@@ -1,6 +1,7 @@
-//! The head of a request: a target in the first line, then a header in each. Whoever passes the guard has named one host that is ours;
-//! what is taken over from a caller is of the form that it claims; a narrowing never brings anything back; and nothing that only this
-//! server may say goes further.
+//! The head of a request: a target in the first line, then a header in each. Whoever passes the
+//! guard has named one host that is ours; what is taken over from a caller is of the form that it
+//! claims; a narrowing never brings anything back; and nothing that only this server may say goes
+//! further.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,22 +22,22 @@ use super::http::request_body;
 use super::http::routes::mcp_post::Accepted;
 use crate::api::Features;
 use crate::auth::Scopes;
-use crate::mcp::{Narrowing, ToolRegistry};
+use crate::mcp::{ToolFilter, ToolRegistry};
 use crate::tools::{self, Limits};
 
-const OURS: &str = "acme.example";
+const PUBLIC_URL: &str = "acme.example";
 const LISTED: &str = "https://app.example";
 
 thread_local! {
-    static GUARD: LazyCell<HostOriginPolicy> = LazyCell::new(|| {
+    static POLICY: LazyCell<HostOriginPolicy> = LazyCell::new(|| {
         HostOriginPolicy::from_settings(&Settings {
             allowed_origins: vec![LISTED.into()],
-            public_url: Some(format!("https://{OURS}/mcp")),
+            public_url: Some(format!("https://{PUBLIC_URL}/mcp")),
             ..Settings::default()
         })
     });
-    static SURFACE: LazyCell<ToolRegistry> = LazyCell::new(|| {
-        ToolRegistry::new(&tools::all(Limits::default()), &Narrowing::default(), Features::ALL)
+    static REGISTRY: LazyCell<ToolRegistry> = LazyCell::new(|| {
+        ToolRegistry::new(&tools::all(Limits::default()), &ToolFilter::default(), Features::ALL)
     });
 }
 
@@ -57,9 +58,9 @@ pub fn feed(input: &[u8]) {
             headers.append(name, value);
         }
     }
-    who_is_let_in(&uri, &headers);
-    what_is_taken_over(&headers);
-    what_is_left_of_the_tools(&uri, &headers);
+    check_host_and_origin(&uri, &headers);
+    check_correlation_id(&headers);
+    check_tool_filter(&uri, &headers);
     let _ = request_body::check(&headers);
     let accepted = Accepted::read(&headers);
     assert!(headers.contains_key(ACCEPT) || (accepted.json && !accepted.streams));
@@ -71,8 +72,11 @@ pub fn feed(input: &[u8]) {
     assert!(!headers.keys().any(ours));
 }
 
-fn who_is_let_in(uri: &Uri, headers: &HeaderMap) {
-    if GUARD.with(|guard| guard.objection(uri, headers)).is_some() {
+fn check_host_and_origin(uri: &Uri, headers: &HeaderMap) {
+    if POLICY
+        .with(|policy| policy.violation(uri, headers))
+        .is_some()
+    {
         return;
     }
     let hosts: Vec<_> = headers.get_all(HOST).iter().collect();
@@ -85,7 +89,7 @@ fn who_is_let_in(uri: &Uri, headers: &HeaderMap) {
     let own = match read.host().unwrap() {
         url::Host::Domain(name) => {
             let name = name.trim_end_matches('.');
-            name == OURS || name == "localhost" || name.ends_with(".localhost")
+            name == PUBLIC_URL || name == "localhost" || name.ends_with(".localhost")
         }
         url::Host::Ipv4(_) | url::Host::Ipv6(_) => true,
     };
@@ -110,7 +114,7 @@ fn who_is_let_in(uri: &Uri, headers: &HeaderMap) {
     );
 }
 
-fn what_is_taken_over(headers: &HeaderMap) {
+fn check_correlation_id(headers: &HeaderMap) {
     if let Some(id) = correlation::taken_over(headers) {
         assert!((1..=128).contains(&id.len()));
         assert!(!id.contains(|c: char| !c.is_ascii_alphanumeric() && !"._:-".contains(c)));
@@ -122,13 +126,14 @@ fn what_is_taken_over(headers: &HeaderMap) {
     }
 }
 
-fn what_is_left_of_the_tools(uri: &Uri, headers: &HeaderMap) {
-    SURFACE.with(|surface| {
-        let Ok(reach) = tool_filter::asked(|narrowing| surface.narrowed(narrowing), uri, headers)
+fn check_tool_filter(uri: &Uri, headers: &HeaderMap) {
+    REGISTRY.with(|registry| {
+        let Ok(reach) =
+            tool_filter::requested_access(|filter| registry.apply_filter(filter), uri, headers)
         else {
             return;
         };
-        let left = surface.tools(surface.reach(reach, &Scopes::All));
+        let left = registry.tools(registry.reach(reach, &Scopes::All));
         let said = |name: &str| {
             headers
                 .get(name)
@@ -140,9 +145,9 @@ fn what_is_left_of_the_tools(uri: &Uri, headers: &HeaderMap) {
             && !query.contains("tool")
             && !query.contains("read")
             && !query.contains('%');
-        assert!(left.len() == surface.names().count() || !silent);
+        assert!(left.len() == registry.names().count() || !silent);
         if said(READ_ONLY).is_some_and(|text| ["1", "true"].contains(&text.trim())) {
-            assert!(left.iter().all(|tool| !surface.writes(&tool.name)));
+            assert!(left.iter().all(|tool| !registry.writes(&tool.name)));
         }
         if let Some(toolsets) = said(TOOLSETS) {
             let named = toolsets

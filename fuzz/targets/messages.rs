@@ -1,6 +1,8 @@
-//! Messages: the revision that the header names, a line's end, and the body of a POST. Whatever comes is answered, and not with an
-//! error of ours; what is refused unread is what serde_json would refuse; and what goes the straight way gets from rmcp, to which it
-//! is shown as well, the same answer byte for byte. The tools answer with what they were given, so that no reading can differ unseen.
+//! Messages: the revision that the header names, a line's end, and the body of a POST. Whatever
+//! comes is answered, and not with an error of ours; what is refused unread is what serde_json
+//! would refuse; and what goes the straight way gets from rmcp, to which it is shown as well, the
+//! same answer byte for byte. The tools answer with what they were given, so that no reading can
+//! differ unseen.
 
 #![allow(
     clippy::unwrap_used,
@@ -28,7 +30,7 @@ use super::http::routes::mcp_post::Endpoint;
 use super::http::routes::router::App;
 use super::http::service::{HttpService, endpoint};
 use super::jsonrpc::structured_content::fill_response;
-use super::jsonrpc::validate::{id_in_beginning, unreadable, validate};
+use super::jsonrpc::validate::{id_in_prefix, unreadable, validate};
 use crate::api;
 use crate::api::ApiClient;
 use crate::api::Features;
@@ -38,8 +40,8 @@ use crate::auth::challenge::Challenge;
 use crate::foundation::clock::Clock;
 use crate::foundation::token_secret::Secret;
 use crate::mcp;
-use crate::mcp::{Caller, Callers, Server, ToolAccess, Via};
-use crate::tools::{EntityTools, Limits, Listed, Outcome, ToolCall, Toolset};
+use crate::mcp::{Caller, Callers, Server, ToolAccess, TransportKind};
+use crate::tools::{EntityTools, Limits, ListedTool, Outcome, ToolCall, Toolset};
 use crate::workers::Workers;
 
 /// For `sub` "ada", until 2100, under [`SECRET`].
@@ -51,7 +53,7 @@ const ABOUT: &str = "the-only-one";
 struct Echo(EntityTools);
 
 impl Toolset for Echo {
-    fn list(&self, features: Features) -> Vec<Listed> {
+    fn list(&self, features: Features) -> Vec<ListedTool> {
         self.0.list(features)
     }
 
@@ -78,16 +80,16 @@ pub fn feed(input: &[u8]) {
     let mut parts = input.splitn(2, |byte| *byte == b'\n');
     let version = parts.next().unwrap_or_default();
     let body = parts.next().unwrap_or_default();
-    is_outlined_well(body);
+    check_outline(body);
     STAGE.with(|stage| stage.play(version, body));
 }
 
-fn is_outlined_well(body: &[u8]) {
+fn check_outline(body: &[u8]) {
     let read = serde_json::from_slice::<Value>(body);
     let (id, outlined) = validate(body);
     match (&outlined, &read) {
         (Ok(_), Ok(message)) => assert_eq!(message.get("jsonrpc"), Some(&json!("2.0"))),
-        (Err(objection), Ok(_)) => assert!(objection.code != PARSE_ERROR, "{objection:?}"),
+        (Err(error), Ok(_)) => assert!(error.code != PARSE_ERROR, "{error:?}"),
         // A number may be beyond what serde_json holds; nothing else that it refuses passes.
         (Ok(_), Err(error)) => assert!(error.to_string().contains("out of range"), "{error}"),
         (Err(_), Err(_)) => {}
@@ -99,7 +101,7 @@ fn is_outlined_well(body: &[u8]) {
         );
     }
     let beginning = body.get(..body.len() * 2 / 3).unwrap_or_default();
-    if let (Some(early), Some(id)) = (id_in_beginning(beginning), id) {
+    if let (Some(early), Some(id)) = (id_in_prefix(beginning), id) {
         assert_eq!(early.get(), id.get());
     }
     assert!(unreadable(body).message.len() < 200);
@@ -124,11 +126,11 @@ impl Stage {
             tenant_secret: Secret::new(SECRET),
             ..api::Settings::default()
         };
-        let upstream = ApiClient::new(nowhere, Clock::system(), &Workers::none()).unwrap();
+        let api_client = ApiClient::new(nowhere, Clock::system(), &Workers::none()).unwrap();
         let tools = Echo(EntityTools::new(uuid::Uuid::now_v7, Limits::default()));
         let server = Server::new(
             vec![Arc::new(tools)],
-            upstream.clone(),
+            api_client.clone(),
             Callers::Request,
             &mcp::Settings::default(),
         );
@@ -138,17 +140,17 @@ impl Stage {
             Settings::default(),
             verifier,
             Challenge::from_settings(&auth),
-            upstream,
+            api_client,
             server,
         );
         let caller = Caller {
             principal,
             correlation_id: Arc::from(ABOUT),
             traceparent: None,
-            place: Default::default(),
-            hears_progress: true,
-            asked: ToolAccess::ALL,
-            via: Via::Http,
+            trace_context: Default::default(),
+            accepts_progress: true,
+            requested_access: ToolAccess::ALL,
+            transport: TransportKind::Http,
             verified_in: Duration::ZERO,
             memory: Default::default(),
         };
@@ -176,7 +178,7 @@ impl Stage {
         let (id, Ok(message)) = validate(&body) else {
             return;
         };
-        let straight = FastRequest::read(
+        let fast = FastRequest::read(
             &self.endpoint.handler,
             &headers,
             id,
@@ -186,7 +188,7 @@ impl Stage {
             None,
         )
         .is_some();
-        if straight {
+        if fast {
             let split = message.split(&body, true);
             let mut request = post(&headers, &split.message);
             request.extensions_mut().insert(self.caller.clone());
@@ -194,7 +196,7 @@ impl Stage {
                 request.extensions_mut().insert(arguments);
             }
             let by_rmcp = self.runtime.block_on(async {
-                let answer = self.endpoint.alone.handle(request).await.map(Body::new);
+                let answer = self.endpoint.stateless.handle(request).await.map(Body::new);
                 taken_down(fill_response(answer, Default::default()).await).await
             });
             if whole != by_rmcp {
@@ -207,7 +209,8 @@ impl Stage {
     }
 }
 
-/// As a client that speaks this revision would write it, for the modern one with what it says of the body.
+/// As a client that speaks this revision would write it, for the modern one with what it says of
+/// the body.
 fn head(version: &[u8], body: &[u8]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in [

@@ -1,7 +1,9 @@
-//! What is fed with whatever anybody may send, and what must hold then. Each target is a function that panics where it does not.
+//! What is fed with whatever anybody may send, and what must hold then. Each target is a function
+//! that panics where it does not.
 //!
-//! The functions are part of the library, since its rooms are closed to everybody else: each stands in the room that it is about.
-//! `fuzz_targets` hands them to a fuzzer, and the test below feeds them with what fuzzing has found worth keeping.
+//! The functions are part of the library, since its rooms are closed to everybody else: each stands
+//! in the room that it is about. `fuzz_targets` hands them to a fuzzer, and the test below feeds
+//! them with what fuzzing has found worth keeping.
 
 #![allow(
     clippy::unwrap_used,
@@ -25,8 +27,9 @@ pub const TARGETS: [(&str, Target); 7] = [
     ("tokens", crate::auth::hostile_tokens::feed),
 ];
 
-/// The stack of a thread that feeds a target: half of what the server's own threads have. A reader that goes deeper than
-/// it should is noticed by that; the main thread of a fuzzer has four times as much as the server's.
+/// The stack of a thread that feeds a target: half of what the server's own threads have. A reader
+/// that goes deeper than it should is noticed by that; the main thread of a fuzzer has four times
+/// as much as the server's.
 const STACK_BYTES: usize = 1 << 20;
 
 type Job = (Target, Vec<u8>, SyncSender<thread::Result<()>>);
@@ -67,19 +70,19 @@ mod tests {
     use super::*;
 
     /// Most files of the corpus, all of them short, since everybody carries them along.
-    const MOST: usize = 80;
+    const MAX_FILES: usize = 80;
 
     /// Inputs to each target.
     const NEAR: usize = 1_000;
 
     #[test]
-    fn what_fuzzing_has_kept_holds() {
+    fn the_corpus_passes() {
         let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
         for (name, target) in TARGETS {
             let files = std::fs::read_dir(corpora.join(name)).unwrap();
             let files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
             assert!(
-                (10..=MOST).contains(&files.len()),
+                (10..=MAX_FILES).contains(&files.len()),
                 "{name}: {} files",
                 files.len()
             );
@@ -91,10 +94,10 @@ mod tests {
         }
     }
 
-    /// No more than a glance beside what a fuzzer does, but it takes no build of its own: files cut, spliced and spoilt, always the
-    /// same way.
+    /// No more than a glance beside what a fuzzer does, but it takes no build of its own: files
+    /// cut, spliced and spoilt, always the same way.
     #[test]
-    fn what_is_near_it_holds_too() {
+    fn mutations_of_the_corpus_pass() {
         let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
         let mut dice = 20_261_124_u64;
         let mut below = move |limit: usize| {
@@ -154,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn every_target_is_fuzzed_and_nothing_else_is() {
+    fn every_target_has_a_fuzz_target() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/fuzz_targets");
         let mut files: Vec<String> = std::fs::read_dir(folder)
             .unwrap()

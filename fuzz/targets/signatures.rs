@@ -1,5 +1,5 @@
-//! Tenant signatures, line by line: tenant, timestamp, signature, the verifier's time. What verifies was signed by the holder of the
-//! secret, lately; and what is signed here verifies.
+//! Tenant signatures, line by line: tenant, timestamp, signature, the verifier's time. What
+//! verifies was signed by the holder of the secret, lately; and what is signed here verifies.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,7 +26,7 @@ pub fn feed(input: &[u8]) {
     let now_ms = next().parse::<u64>().unwrap_or_default();
     let secret = Secret::new(SECRET);
     if verify(&secret, tenant, timestamp, signature, now_ms) {
-        assert_eq!(signature, by_the_contract(tenant, timestamp));
+        assert_eq!(signature, expected_by_the_contract(tenant, timestamp));
         let signed_at: u64 = timestamp.parse().unwrap();
         assert!(signed_at.abs_diff(now_ms) <= WINDOW_MS);
     }
@@ -37,7 +37,7 @@ pub fn feed(input: &[u8]) {
     let timely = timestamp
         .parse::<u64>()
         .is_ok_and(|at| at.abs_diff(now_ms) <= WINDOW_MS);
-    let right = by_the_contract(tenant, timestamp);
+    let right = expected_by_the_contract(tenant, timestamp);
     let expected = proper && timely && !tenant.is_empty();
     assert_eq!(verify(&secret, tenant, timestamp, &right, now_ms), expected);
     // Where the tenant ends is not for the timestamp to say.
@@ -73,7 +73,7 @@ pub fn feed(input: &[u8]) {
     );
 }
 
-fn by_the_contract(tenant: &str, timestamp: &str) -> String {
+fn expected_by_the_contract(tenant: &str, timestamp: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
     mac.update(format!("{tenant}:{timestamp}").as_bytes());
     hex::encode(mac.finalize().into_bytes())

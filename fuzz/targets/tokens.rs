@@ -1,5 +1,6 @@
-//! Tokens: as they come, and with a header and claims of anybody's making under a good signature. Who is let in holds the secret, and
-//! is who the claims say, by a second reading of them. After a word of its own the input is a key set.
+//! Tokens: as they come, and with a header and claims of anybody's making under a good signature.
+//! Who is let in holds the secret, and is who the claims say, by a second reading of them. After a
+//! word of its own the input is a key set.
 
 #![allow(
     clippy::unwrap_used,
@@ -27,7 +28,7 @@ const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const NOW: u64 = 1_763_636_400;
 const LEEWAY: f64 = 60.0;
 const KEY_SET: &[u8] = b"keys\n";
-const MOST_KEYS: usize = 32;
+const MAX_KEYS: usize = 32;
 
 thread_local! {
     static VERIFIER: LazyCell<Verifier> = LazyCell::new(|| {
@@ -45,12 +46,12 @@ thread_local! {
 pub fn feed(input: &[u8]) {
     if let Some(set) = input.strip_prefix(KEY_SET) {
         if let Ok(keys) = jwks::parse(set) {
-            assert!((1..=MOST_KEYS).contains(&keys.len()));
+            assert!((1..=MAX_KEYS).contains(&keys.len()));
             assert!(Json::parse(set).unwrap().is_object());
         }
         return;
     }
-    as_it_comes(input);
+    from_request(input);
     let Some(at) = input.iter().position(|byte| *byte == b'\n') else {
         return;
     };
@@ -71,7 +72,7 @@ pub fn feed(input: &[u8]) {
 }
 
 /// The whole header's value, and the token in it.
-fn as_it_comes(input: &[u8]) {
+fn from_request(input: &[u8]) {
     let Ok(value) = HeaderValue::from_bytes(input) else {
         return;
     };

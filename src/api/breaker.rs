@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::telemetry::metrics;
 
 /// Upper limit of the doubled pause, unless the first pause is longer.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
@@ -94,7 +94,7 @@ impl Breaker {
                     pause,
                 };
                 if was_open {
-                    metrics::breaker_is("half_open");
+                    metrics::breaker_changed("half_open");
                 }
                 Ok(self.pass(period, true))
             }
@@ -123,7 +123,7 @@ impl State {
     fn open(&mut self, now: Instant, pause: Duration) {
         let until = now + pause;
         *self = Self::Open { until, pause };
-        metrics::breaker_is("open");
+        metrics::breaker_changed("open");
     }
 }
 
@@ -133,7 +133,7 @@ fn is_closed(period: u64) -> bool {
 
 impl Pass {
     /// Whether the call may still send requests. Checked before each retry.
-    pub fn holds(&self) -> bool {
+    pub fn is_valid(&self) -> bool {
         let period = self.period.load(Ordering::Acquire);
         self.is_probe.load(Ordering::Acquire)
             || (is_closed(period) && period == self.breaker.period.load(Ordering::Acquire))
@@ -149,7 +149,7 @@ impl Pass {
         if !is_probe.load(Ordering::Acquire) {
             // Stores only when there is a count to reset, which avoids contention on the cache
             // line.
-            if breaker.failures.load(Ordering::Relaxed) != 0 && self.holds() {
+            if breaker.failures.load(Ordering::Relaxed) != 0 && self.is_valid() {
                 breaker.failures.store(0, Ordering::Relaxed);
             }
             return;
@@ -159,7 +159,7 @@ impl Pass {
             *state = State::Closed;
             breaker.failures.store(0, Ordering::Relaxed);
             period.store(breaker.next_period(), Ordering::Release);
-            metrics::breaker_is("closed");
+            metrics::breaker_changed("closed");
             tracing::info!("the API answers again: calls go through");
         }
     }
@@ -175,20 +175,20 @@ impl Pass {
             if let State::HalfOpen { pause: last, .. } = *state
                 && is_probe.swap(false, Ordering::AcqRel)
             {
-                state.open(now, (last * 2).min(LONGEST_PAUSE.max(pause)));
+                state.open(now, (last * 2).min(MAX_PAUSE.max(pause)));
             }
             return;
         }
         // A failure of a call from an earlier period does not count.
         if failures == 0
-            || !self.holds()
+            || !self.is_valid()
             || breaker.failures.fetch_add(1, Ordering::AcqRel) + 1 < failures
         {
             return;
         }
         let mut state = breaker.state();
         // The breaker may have opened, and even closed again, before the lock was acquired.
-        if self.holds() {
+        if self.is_valid() {
             state.open(now, pause);
             breaker.next_period();
             tracing::warn!(
@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(admit(&breaker).unwrap_err(), PAUSE);
         advance(Duration::from_millis(400)).await;
         assert_eq!(admit(&breaker).unwrap_err(), Duration::from_millis(600));
-        assert!(!early.holds());
+        assert!(!early.is_valid());
         // Calls admitted before it opened have no effect.
         early.succeeded();
         early.failed(Instant::now());
@@ -261,14 +261,14 @@ mod tests {
         fail(&breaker);
         advance(PAUSE).await;
         let probe = admit(&breaker).unwrap();
-        assert!(probe.holds());
+        assert!(probe.is_valid());
         assert!(admit(&breaker).is_err(), "one at a time");
         probe.failed(Instant::now());
         assert_eq!(admit(&breaker).unwrap_err(), PAUSE * 2, "the pause doubles");
         advance(PAUSE * 2).await;
         let probe = admit(&breaker).unwrap();
         probe.succeeded();
-        assert!(admit(&breaker).is_ok() && probe.holds());
+        assert!(admit(&breaker).is_ok() && probe.is_valid());
         // The pause starts again from its first value.
         probe.failed(Instant::now());
         assert_eq!(admit(&breaker).unwrap_err(), PAUSE);
@@ -347,7 +347,7 @@ mod tests {
                             prop_assert_eq!(pass.is_probe.load(Ordering::Relaxed), !closed);
                             passes.push(pass);
                         }
-                        Err(wait) => prop_assert!(!closed && wait <= LONGEST_PAUSE),
+                        Err(wait) => prop_assert!(!closed && wait <= MAX_PAUSE),
                     },
                     Step::Succeed(which) if !passes.is_empty() => {
                         let pass = which.get(&passes);
@@ -365,7 +365,7 @@ mod tests {
                 prop_assert!(probes.count() <= 1);
             }
             drop(passes);
-            prop_assert!(breaker.admit(now + LONGEST_PAUSE).is_ok());
+            prop_assert!(breaker.admit(now + MAX_PAUSE).is_ok());
         }
     }
 }

@@ -71,7 +71,7 @@ mod tests {
             body: "".into(),
             retry_after: None,
             has_next: false,
-            doubtful: false,
+            maybe_applied: false,
         };
         let judged = |status, is_read| is_healthy(Ok(&reply(status)), is_read);
         for status in [

@@ -76,7 +76,7 @@ struct CallIdentity {
     traceparent: Option<Arc<str>>,
     token: Hashed,
     /// Position of the call in the trace.
-    place: TraceContext,
+    trace_context: TraceContext,
     memory: Reservation,
 }
 
@@ -92,7 +92,7 @@ impl Identity {
             correlation_id: context.correlation_id.clone(),
             traceparent: context.traceparent.clone(),
             token: Hashed::of(token.expose().as_bytes()),
-            place: context.place.clone(),
+            trace_context: context.trace_context.clone(),
             memory: context.memory.clone(),
         })
     }
@@ -104,7 +104,7 @@ impl Identity {
             correlation_id: "".into(),
             traceparent: None,
             token: Hashed::of(b""),
-            place: TraceContext::default(),
+            trace_context: TraceContext::default(),
             memory: Reservation::uncounted(),
         })
     }
@@ -167,12 +167,12 @@ impl Client {
         request: &Request,
         within: Duration,
     ) -> Result<ApiAnswer, ApiError> {
-        let span = RequestSpan::begin(request, &identity.call.place);
+        let span = RequestSpan::begin(request, &identity.call.trace_context);
         let result = self
             .send(identity, request, span.traceparent(), within)
             .await;
         if matches!(&result, Err(ApiError::AnswerTooLarge { .. })) {
-            metrics::limited("answer_bytes");
+            metrics::limit_reached("answer_bytes");
         }
         span.end(&result);
         result
@@ -243,7 +243,7 @@ impl Client {
                 .get(RETRY_AFTER)
                 .and_then(|value| reply_headers::retry_after(value, self.now_ms())),
             has_next: fields.get_all(LINK).iter().any(reply_headers::links_next),
-            doubtful: false,
+            maybe_applied: false,
         };
         ApiAnswer { reply, fields }
     }

@@ -16,7 +16,7 @@ use crate::telemetry::metrics;
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
     /// Maximum number of concurrent calls.
-    pub at_once: usize,
+    pub max_concurrent: usize,
     /// Maximum number of queued calls.
     pub queue: usize,
     /// Maximum time in the queue.
@@ -49,7 +49,7 @@ impl ConcurrencyLimit {
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
-            permits: Arc::new(Semaphore::new(settings.at_once.max(1))),
+            permits: Arc::new(Semaphore::new(settings.max_concurrent.max(1))),
             waiting: AtomicUsize::new(0),
         }
     }
@@ -63,7 +63,7 @@ impl ConcurrencyLimit {
     /// Waits in the queue for a permit.
     pub async fn take(&self) -> Result<CallPermit, ApiError> {
         let Some(_entry) = self.enter_queue() else {
-            metrics::limited("queue_full");
+            metrics::limit_reached("queue_full");
             return Err(ApiError::Overloaded);
         };
         let permit = self
@@ -83,7 +83,7 @@ impl ConcurrencyLimit {
         tokio::time::timeout(self.settings.wait, work)
             .await
             .map_err(|_| {
-                metrics::limited("queue_wait");
+                metrics::limit_reached("queue_wait");
                 ApiError::Overloaded
             })
     }
@@ -106,9 +106,9 @@ mod tests {
 
     const WAIT: Duration = Duration::from_secs(5);
 
-    fn limit(at_once: usize, queue: usize) -> ConcurrencyLimit {
+    fn limit(max_concurrent: usize, queue: usize) -> ConcurrencyLimit {
         ConcurrencyLimit::new(Settings {
-            at_once,
+            max_concurrent,
             queue,
             wait: WAIT,
         })

@@ -46,7 +46,7 @@ impl RequestSpan {
 
     /// The trace context to send, so that the API continues the trace.
     pub fn traceparent(&self) -> Option<String> {
-        self.span.place().traceparent()
+        self.span.context().traceparent()
     }
 
     pub fn end(mut self, result: &Result<ApiAnswer, ApiError>) {
@@ -69,7 +69,7 @@ impl RequestSpan {
     }
 
     fn record(&self, status: &str) {
-        metrics::api_asked(
+        metrics::api_request_finished(
             &self.route,
             self.method.as_str(),
             status,

@@ -82,7 +82,7 @@ pub struct Settings {
     /// Maximum number of sessions that exist at a time, those waiting to be closed included.
     pub max_sessions: usize,
     /// Maximum number of sessions being closed at a time.
-    pub enders: usize,
+    pub session_closers: usize,
     /// Timeout of one attempt to close a session.
     pub end_timeout: Duration,
     pub ready_timeout: Duration,
@@ -106,7 +106,7 @@ impl Default for Settings {
             max_idle: 64,
             max_answer_bytes: 16 << 20,
             max_sessions: 1024,
-            enders: 16,
+            session_closers: 16,
             end_timeout: Duration::from_secs(5),
             ready_timeout: Duration::from_secs(2),
             breaker: Breaking {
@@ -115,7 +115,7 @@ impl Default for Settings {
             },
             max_attempts: 3,
             calls: Calls {
-                at_once: 256,
+                max_concurrent: 256,
                 queue: 1024,
                 wait: Duration::from_secs(5),
             },
@@ -133,7 +133,7 @@ pub struct CallContext {
     pub cancel: CancellationToken,
     /// Position in the trace, if the call is traced. Its requests then carry their own spans in
     /// place of `traceparent`.
-    pub place: TraceContext,
+    pub trace_context: TraceContext,
     /// Time spent per stage.
     pub spent: Arc<Spent>,
     /// Memory of the call; grows for the answers of the API.

@@ -271,7 +271,7 @@ mod tests {
                 body: body.into(),
                 retry_after: None,
                 has_next: false,
-                doubtful: false,
+                maybe_applied: false,
             };
             let answer = ApiAnswer {
                 reply,

@@ -30,7 +30,7 @@ pub struct Request {
 pub enum Repeat {
     /// Idempotent: repeating it changes nothing more, and its sender recognizes its own earlier
     /// effect.
-    Harmless,
+    Idempotent,
     /// Sent once. Repeated only after a lost session, in which case the API did nothing.
     Never,
 }
@@ -46,7 +46,7 @@ pub struct Reply {
     pub has_next: bool,
     /// An earlier attempt of the request may have been carried out; this is the answer to the last
     /// one.
-    pub doubtful: bool,
+    pub maybe_applied: bool,
 }
 
 /// Why there is no reply. The variants differ in what the caller may conclude about the API's
@@ -74,7 +74,7 @@ pub enum ApiError {
     SessionRefused(Reply),
     /// No token for the API could be obtained in the name of the caller, so nothing was sent.
     #[error("the caller has no access to the API")]
-    NoAccess(NoAccess),
+    NoAccess(NoAccessError),
     /// The circuit breaker is open, so nothing was sent. A retry may succeed after `retry_in`.
     #[error("the API is left alone for {retry_in:?}")]
     CircuitOpen { retry_in: Duration },
@@ -108,7 +108,7 @@ impl ApiError {
 
 /// Why an authenticated caller has no access to the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoAccess {
+pub enum NoAccessError {
     /// The token was refused: signing in again may help.
     Refused,
     /// The caller has no access: signing in again does not help.

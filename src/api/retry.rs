@@ -74,7 +74,7 @@ impl Retries {
             return None;
         }
         if !self.budget.spend(Instant::now()) {
-            metrics::limited("retry_budget");
+            metrics::limit_reached("retry_budget");
             return None;
         }
         Some(pause)

@@ -26,7 +26,7 @@ use super::breaker::Pass;
 use super::classify::{TransientFailure, is_healthy, transient_failure};
 use super::client::{ApiAnswer, Client, Identity};
 use super::concurrency_limit::CallPermit;
-use super::request::{Api, ApiError, NoAccess, Repeat, Reply, Request};
+use super::request::{Api, ApiError, NoAccessError, Repeat, Reply, Request};
 use super::session_closer::{Guard, SessionSlot};
 use super::{ApiClient, CallContext, headers};
 use crate::auth::{Credential, ExchangeError};
@@ -106,7 +106,7 @@ impl Session {
             let outcome = self.attempt(pass, &opened, &request).await;
             if outcome.as_ref().is_ok_and(session_is_refused) {
                 if self.discard(opened).await {
-                    metrics::sent_again("session_lost");
+                    metrics::request_retried("session_lost");
                     continue;
                 }
                 break outcome;
@@ -125,7 +125,7 @@ impl Session {
         };
         match outcome {
             Ok(reply) => Ok(Reply {
-                doubtful: uncertain,
+                maybe_applied: uncertain,
                 ..reply
             }),
             // The effect of an earlier attempt is unknown, whatever kept the last one from being
@@ -145,16 +145,16 @@ impl Session {
     ) -> bool {
         let retries = &self.api.0.retries;
         let pause = || retries.pause(sent, failure.retry_after, self.context.deadline);
-        let Some(pause) = pass.holds().then(pause).flatten() else {
+        let Some(pause) = pass.is_valid().then(pause).flatten() else {
             return false;
         };
         let _timing = self.context.spent.during(stage);
         tokio::time::sleep(pause).await;
-        let holds = pass.holds();
-        if holds {
-            metrics::sent_again(failure.reason);
+        let is_valid = pass.is_valid();
+        if is_valid {
+            metrics::request_retried(failure.reason);
         }
-        holds
+        is_valid
     }
 
     /// Sends a request once, within the deadline of the call, and reports the outcome to the
@@ -193,7 +193,7 @@ impl Session {
                 Some(permit) => permit,
                 None => Box::pin(self.queue(self.api.0.concurrency.take())).await?,
             };
-            if !pass.holds() {
+            if !pass.is_valid() {
                 pass = admit()?;
             }
             Ok(Admission {
@@ -261,7 +261,7 @@ impl Session {
         });
         match self.context.deadline.limit(made).await {
             Ok(identity) => identity.cloned(),
-            Err(_elapsed) => Err(ApiError::NoAccess(NoAccess::Unavailable)),
+            Err(_elapsed) => Err(ApiError::NoAccess(NoAccessError::Unavailable)),
         }
     }
 
@@ -375,10 +375,10 @@ impl<T: Send + 'static> Drop for CompleteOnDrop<T> {
 
 fn no_access(error: ExchangeError) -> ApiError {
     ApiError::NoAccess(match error {
-        ExchangeError::Refused => NoAccess::Refused,
-        ExchangeError::Denied => NoAccess::Denied,
-        ExchangeError::Unavailable => NoAccess::Unavailable,
-        ExchangeError::Misconfigured | ExchangeError::Garbled => NoAccess::Faulty,
+        ExchangeError::Refused => NoAccessError::Refused,
+        ExchangeError::Denied => NoAccessError::Denied,
+        ExchangeError::Unavailable => NoAccessError::Unavailable,
+        ExchangeError::Misconfigured | ExchangeError::Garbled => NoAccessError::Faulty,
     })
 }
 

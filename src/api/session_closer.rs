@@ -86,14 +86,17 @@ pub(crate) struct Guard(Option<(mpsc::UnboundedSender<ClosingSession>, ClosingSe
 impl SessionClosers {
     pub fn start(client: &Client, settings: &Settings, loops: &Workers) -> Self {
         let counters = Arc::new(Counters::default());
-        let at_once = settings.enders.div_ceil(loops.count().max(1)).max(1);
+        let max_concurrent = settings
+            .session_closers
+            .div_ceil(loops.count().max(1))
+            .max(1);
         let mut workers = Vec::new();
         let queues = PerLoop::new(loops, |runtime| {
             let (queue, queued) = mpsc::unbounded_channel();
             let closing = close_sessions(
                 queued,
                 client.clone(),
-                at_once,
+                max_concurrent,
                 settings.end_timeout,
                 Arc::clone(&counters),
             );
@@ -179,23 +182,25 @@ impl Drop for Guard {
     }
 }
 
-/// Closes queued sessions, `at_once` at a time, until the last sender is dropped.
+/// Closes queued sessions, `max_concurrent` at a time, until the last sender is dropped.
 async fn close_sessions(
     mut queued: mpsc::UnboundedReceiver<ClosingSession>,
     client: Client,
-    at_once: usize,
+    max_concurrent: usize,
     within: Duration,
     counters: Arc<Counters>,
 ) {
     futures::stream::poll_fn(move |context| queued.poll_recv(context))
-        .for_each_concurrent(at_once, |closing| async {
+        .for_each_concurrent(max_concurrent, |closing| async {
             // A panic must not end this loop, because no session could be opened afterwards.
             let ClosingSession {
                 path,
                 identity,
                 permit,
             } = closing;
-            let ended = tasks::caught("enders", close(&client, &identity, path, within)).await;
+            let ended =
+                tasks::catch_panic("session_closers", close(&client, &identity, path, within))
+                    .await;
             let ended = ended.unwrap_or(false);
             let counter = if ended {
                 &counters.ended
@@ -203,7 +208,7 @@ async fn close_sessions(
                 &counters.abandoned
             };
             counter.fetch_add(1, Ordering::AcqRel);
-            metrics::session_over(ended);
+            metrics::session_closed(ended);
             drop(permit);
         })
         .await;

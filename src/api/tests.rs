@@ -1,11 +1,11 @@
 //! Calls against a scripted API over loopback: the requests sent, and the fate of the sessions.
 
-mod again;
-mod crowded;
-mod exchanged;
+mod concurrency_limit;
 mod malformed_answers;
 mod raw_api;
+mod retries;
 mod stray_answers;
+mod token_exchange;
 
 use futures::FutureExt;
 use http::Method;
@@ -34,12 +34,12 @@ fn settings(base_url: String) -> Settings {
     }
 }
 
-fn upstream_with(settings: Settings) -> ApiClient {
+fn api_client_with(settings: Settings) -> ApiClient {
     ApiClient::new(settings, Clock::from_millis(|| NOW_MS), &Workers::none()).unwrap()
 }
 
-fn upstream(api: &ScriptedApi) -> ApiClient {
-    upstream_with(settings(api.url()))
+fn api_client(api: &ScriptedApi) -> ApiClient {
+    api_client_with(settings(api.url()))
 }
 
 fn context(deadline: Duration) -> CallContext {
@@ -48,14 +48,14 @@ fn context(deadline: Duration) -> CallContext {
         traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
         deadline: Deadline::after(deadline),
         cancel: CancellationToken::new(),
-        place: TraceContext::default(),
+        trace_context: TraceContext::default(),
         spent: Arc::default(),
         memory: Default::default(),
     }
 }
 
-fn call(upstream: &ApiClient) -> Session {
-    upstream.call(
+fn call(api_client: &ApiClient) -> Session {
+    api_client.call(
         &Secret::new("the.jwt.token"),
         context(Duration::from_secs(20)),
     )
@@ -68,7 +68,7 @@ fn get(path: &str) -> Request {
         query: Vec::new(),
         body: None,
         if_match: None,
-        repeat: Repeat::Harmless,
+        repeat: Repeat::Idempotent,
     }
 }
 
@@ -102,9 +102,9 @@ fn is_signed(seen: &Seen) -> bool {
 }
 
 /// Asserts that every opened session was closed, and that both sides agree on the count.
-async fn assert_all_ended(api: &ScriptedApi, upstream: &ApiClient, opened: u64) {
+async fn assert_all_ended(api: &ScriptedApi, api_client: &ApiClient, opened: u64) {
     api.until_no_session().await;
-    let counts = upstream.drain(Duration::from_secs(5)).await;
+    let counts = api_client.drain(Duration::from_secs(5)).await;
     assert_eq!(
         counts,
         Counts {
@@ -118,9 +118,9 @@ async fn assert_all_ended(api: &ScriptedApi, upstream: &ApiClient, opened: u64) 
 #[tokio::test]
 async fn a_call_opens_one_session_signs_every_request_and_closes_it() {
     let api = ScriptedApi::start().await;
-    let upstream = upstream(&api);
+    let api_client = api_client(&api);
     {
-        let session = call(&upstream);
+        let session = call(&api_client);
         assert!(
             api.seen().is_empty(),
             "nothing is sent before the first request"
@@ -132,7 +132,7 @@ async fn a_call_opens_one_session_signs_every_request_and_closes_it() {
         assert_eq!(session.send(page).await.unwrap().status, 200);
         assert_eq!(session.send(put("/v1/notes/u")).await.unwrap().status, 200);
     }
-    assert_all_ended(&api, &upstream, 1).await;
+    assert_all_ended(&api, &api_client, 1).await;
     let lines = api.lines();
     assert_eq!(
         lines,
@@ -180,18 +180,18 @@ async fn a_call_opens_one_session_signs_every_request_and_closes_it() {
 async fn announces_its_time_limits() {
     let timeouts = async |read_timeout, deadline| {
         let api = ScriptedApi::start().await;
-        let upstream = upstream_with(Settings {
+        let api_client = api_client_with(Settings {
             read_timeout: Duration::from_secs(read_timeout),
             ..settings(api.url())
         });
         {
-            let session = upstream.call(
+            let session = api_client.call(
                 &Secret::new("a.b.c"),
                 context(Duration::from_secs(deadline)),
             );
             session.send(get("/v1/notes")).await.unwrap();
         }
-        assert_all_ended(&api, &upstream, 1).await;
+        assert_all_ended(&api, &api_client, 1).await;
         let seen = api.seen();
         let timeouts = seen
             .iter()
@@ -219,12 +219,12 @@ async fn announces_its_time_limits() {
 #[tokio::test]
 async fn concurrent_requests_share_one_session() {
     let api = ScriptedApi::start().await;
-    let upstream = upstream(&api);
-    let session = call(&upstream);
+    let api_client = api_client(&api);
+    let session = call(&api_client);
     let replies = futures::future::join_all((0..10).map(|_| session.send(get("/v1/notes")))).await;
     assert!(replies.iter().all(Result::is_ok));
     drop(session);
-    assert_all_ended(&api, &upstream, 1).await;
+    assert_all_ended(&api, &api_client, 1).await;
 }
 
 fn epoch_mismatch() -> Step {
@@ -237,23 +237,23 @@ fn epoch_mismatch() -> Step {
 #[tokio::test]
 async fn recovery_reuses_the_slot_of_the_lost_session() {
     let api = ScriptedApi::start().await;
-    let upstream = upstream_with(Settings {
+    let api_client = api_client_with(Settings {
         max_sessions: 1,
         ..settings(api.url())
     });
     api.then([epoch_mismatch()]);
-    let single = upstream.call(&Secret::new("a.b.c"), context(Duration::from_secs(5)));
+    let single = api_client.call(&Secret::new("a.b.c"), context(Duration::from_secs(5)));
     assert_eq!(single.send(put("/v1/notes/u")).await.unwrap().status, 200);
     drop(single);
 
     // Two concurrent requests of one call lose the session; neither may block the slot of the
     // other.
     api.then([epoch_mismatch(), epoch_mismatch()]);
-    let both = upstream.call(&Secret::new("a.b.c"), context(Duration::from_secs(5)));
+    let both = api_client.call(&Secret::new("a.b.c"), context(Duration::from_secs(5)));
     let (one, other) = tokio::join!(both.send(get("/v1/notes")), both.send(get("/v1/tasks")));
     assert_eq!((one.unwrap().status, other.unwrap().status), (200, 200));
     drop(both);
-    assert_all_ended(&api, &upstream, 4).await;
+    assert_all_ended(&api, &api_client, 4).await;
 }
 
 #[tokio::test]
@@ -264,9 +264,9 @@ async fn recovers_a_lost_session_once() {
         epoch_mismatch(),
     ] {
         let api = ScriptedApi::start().await;
-        let upstream = upstream(&api);
+        let api_client = api_client(&api);
         api.then([refusal.clone()]);
-        let session = call(&upstream);
+        let session = call(&api_client);
         assert_eq!(session.send(put("/v1/notes/u")).await.unwrap().status, 200);
 
         // A second loss in the same call is reported, not recovered.
@@ -276,7 +276,7 @@ async fn recovers_a_lost_session_once() {
             428 | 409
         ));
         drop(session);
-        assert_all_ended(&api, &upstream, 2).await;
+        assert_all_ended(&api, &api_client, 2).await;
         let writes: Vec<_> = api
             .seen()
             .into_iter()
@@ -294,13 +294,17 @@ async fn recovers_a_lost_session_once() {
 #[tokio::test]
 async fn recovery_does_not_loop() {
     let api = ScriptedApi::start().await;
-    let upstream = upstream(&api);
+    let api_client = api_client(&api);
     api.then((0..50).map(|_| Step::text(428, "no")));
     assert_eq!(
-        call(&upstream).send(get("/v1/notes")).await.unwrap().status,
+        call(&api_client)
+            .send(get("/v1/notes"))
+            .await
+            .unwrap()
+            .status,
         428
     );
-    assert_all_ended(&api, &upstream, 2).await;
+    assert_all_ended(&api, &api_client, 2).await;
     assert_eq!(
         api.lines()
             .iter()
@@ -313,7 +317,7 @@ async fn recovery_does_not_loop() {
 #[tokio::test]
 async fn returns_other_answers_to_the_tool() {
     let api = ScriptedApi::start().await;
-    let upstream = upstream(&api);
+    let api_client = api_client(&api);
     let answers = [
         Step::json(409, json!({"error": "already_exists"})),
         Step::text(409, "epoch_mismatch"),
@@ -331,7 +335,7 @@ async fn returns_other_answers_to_the_tool() {
         ),
     ];
     api.then(answers);
-    let session = call(&upstream);
+    let session = call(&api_client);
     let mut replies = Vec::new();
     for _ in 0..6 {
         replies.push(session.send(get("/v1/notes")).await.unwrap());
@@ -342,7 +346,7 @@ async fn returns_other_answers_to_the_tool() {
     assert_eq!(replies.iter().filter(|reply| reply.has_next).count(), 1);
     assert_eq!(&replies[2].body[..], b"failed to create comment");
     drop(session);
-    assert_all_ended(&api, &upstream, 1).await;
+    assert_all_ended(&api, &api_client, 1).await;
 }
 
 #[tokio::test]
@@ -365,13 +369,13 @@ async fn reports_a_refused_opening_and_leaves_no_session() {
         (Step::text(201, &too_large), 201),
     ] {
         let api = ScriptedApi::start().await;
-        let upstream = upstream(&api);
+        let api_client = api_client(&api);
         api.then_opening([step]);
         let Err(ApiError::SessionRefused(Reply {
             status,
             retry_after,
             ..
-        })) = call(&upstream).send(get("/v1/notes")).await
+        })) = call(&api_client).send(get("/v1/notes")).await
         else {
             panic!("{expected}")
         };
@@ -379,7 +383,7 @@ async fn reports_a_refused_opening_and_leaves_no_session() {
         assert!(retry_after.is_none_or(|wait| wait == Duration::from_secs(3600)));
         assert_eq!(api.lines(), ["POST /v1/sync/sessions"]);
         assert_eq!(
-            upstream.drain(Duration::from_secs(1)).await,
+            api_client.drain(Duration::from_secs(1)).await,
             Counts::default()
         );
     }
@@ -393,7 +397,7 @@ async fn distinguishes_unsent_requests_from_unknown_outcomes() {
         .unwrap()
         .local_addr()
         .unwrap();
-    let unreachable = upstream_with(settings(format!("http://{unused}")));
+    let unreachable = api_client_with(settings(format!("http://{unused}")));
     assert!(matches!(
         call(&unreachable).send(get("/v1/notes")).await,
         Err(ApiError::Unreachable)
@@ -402,18 +406,18 @@ async fn distinguishes_unsent_requests_from_unknown_outcomes() {
     // A truncated answer to an opening means that nothing was done; to an operation, that the
     // outcome is unknown.
     let api = ScriptedApi::start().await;
-    let upstream = upstream(&api);
+    let api_client = api_client(&api);
     api.then_opening([Step::BreakOff]);
     assert!(matches!(
-        call(&upstream).send(put("/v1/notes/u")).await,
+        call(&api_client).send(put("/v1/notes/u")).await,
         Err(ApiError::Unreachable)
     ));
     api.then([Step::BreakOff]);
     assert!(matches!(
-        call(&upstream).send(put("/v1/notes/u")).await,
+        call(&api_client).send(put("/v1/notes/u")).await,
         Err(ApiError::AnswerLost)
     ));
-    assert_all_ended(&api, &upstream, 1).await;
+    assert_all_ended(&api, &api_client, 1).await;
 }
 
 #[tokio::test]
@@ -448,9 +452,9 @@ async fn a_reset_after_sending_is_an_unknown_outcome() {
             }
         }
     });
-    let upstream = upstream_with(settings(url));
+    let api_client = api_client_with(settings(url));
     assert!(matches!(
-        call(&upstream).send(put("/v1/notes/u")).await,
+        call(&api_client).send(put("/v1/notes/u")).await,
         Err(ApiError::AnswerLost)
     ));
     counted.notified().await;
@@ -459,7 +463,7 @@ async fn a_reset_after_sending_is_an_unknown_outcome() {
         1,
         "a write whose answer was lost is not repeated"
     );
-    let counts = upstream.drain(Duration::from_secs(5)).await;
+    let counts = api_client.drain(Duration::from_secs(5)).await;
     assert_eq!(
         counts,
         Counts {
@@ -473,11 +477,11 @@ async fn a_reset_after_sending_is_an_unknown_outcome() {
 #[tokio::test]
 async fn limits_the_size_of_answers() {
     let api = ScriptedApi::start().await;
-    let upstream = upstream_with(Settings {
+    let api_client = api_client_with(Settings {
         max_answer_bytes: 1000,
         ..settings(api.url())
     });
-    let session = call(&upstream);
+    let session = call(&api_client);
     for (size, fits) in [(1000, true), (1001, false), (1 << 20, false)] {
         api.then([Step::text(200, &"x".repeat(size))]);
         match session.send(get("/v1/notes")).await {
@@ -489,14 +493,14 @@ async fn limits_the_size_of_answers() {
         }
     }
     drop(session);
-    assert_all_ended(&api, &upstream, 1).await;
+    assert_all_ended(&api, &api_client, 1).await;
 }
 
 #[tokio::test]
 async fn one_deadline_covers_opening_and_operation() {
     let api = ScriptedApi::start().await;
-    let upstream = upstream(&api);
-    let short_call = || upstream.call(&Secret::new("a.b.c"), context(Duration::from_millis(150)));
+    let api_client = api_client(&api);
+    let short_call = || api_client.call(&Secret::new("a.b.c"), context(Duration::from_millis(150)));
 
     api.then([Step::Hang]);
     let slow = short_call();
@@ -522,46 +526,46 @@ async fn one_deadline_covers_opening_and_operation() {
     ));
     gate.notify_one();
     api.until_seen(5).await;
-    assert_all_ended(&api, &upstream, 2).await;
+    assert_all_ended(&api, &api_client, 2).await;
 }
 
 #[tokio::test]
 async fn applies_the_read_timeout_before_the_deadline() {
     let api = ScriptedApi::start().await;
-    let upstream = upstream_with(Settings {
+    let api_client = api_client_with(Settings {
         read_timeout: Duration::from_millis(100),
         ..settings(api.url())
     });
     api.then([Step::Hang]);
     assert!(matches!(
-        call(&upstream).send(get("/v1/notes")).await,
+        call(&api_client).send(get("/v1/notes")).await,
         Err(ApiError::TimedOut { sent: true })
     ));
-    assert_all_ended(&api, &upstream, 1).await;
+    assert_all_ended(&api, &api_client, 1).await;
 }
 
 #[tokio::test]
 async fn a_cancelled_call_stops_and_closes_its_session() {
     let api = ScriptedApi::start().await;
-    let upstream = upstream(&api);
+    let api_client = api_client(&api);
     api.then([Step::Hang]);
     let context = context(Duration::from_secs(20));
     let cancel = context.cancel.clone();
-    let session = upstream.call(&Secret::new("a.b.c"), context);
+    let session = api_client.call(&Secret::new("a.b.c"), context);
     let work = tokio::spawn(async move { session.send(get("/v1/notes")).await });
     api.until_seen(2).await;
     cancel.cancel();
     assert!(matches!(work.await.unwrap(), Err(ApiError::Cancelled)));
-    assert_all_ended(&api, &upstream, 1).await;
+    assert_all_ended(&api, &api_client, 1).await;
 }
 
 #[tokio::test]
 async fn a_call_dropped_while_opening_closes_its_session() {
     let api = ScriptedApi::start().await;
-    let upstream = upstream(&api);
+    let api_client = api_client(&api);
     let gate = Arc::new(Notify::new());
     api.then_opening([Step::Gate(Arc::clone(&gate))]);
-    let session = call(&upstream);
+    let session = call(&api_client);
     {
         let mut sending = Box::pin(session.send(get("/v1/notes")));
         assert!((&mut sending).now_or_never().is_none());
@@ -573,7 +577,7 @@ async fn a_call_dropped_while_opening_closes_its_session() {
     drop(session);
     gate.notify_one();
     api.until_seen(2).await;
-    assert_all_ended(&api, &upstream, 1).await;
+    assert_all_ended(&api, &api_client, 1).await;
     assert_eq!(
         api.lines(),
         ["POST /v1/sync/sessions", "DELETE /v1/sync/sessions/…"]
@@ -585,39 +589,39 @@ async fn bounds_sessions_while_closing_is_slow() {
     let api = ScriptedApi::start().await;
     let gate = Arc::new(Notify::new());
     api.then_ending([Step::Gate(Arc::clone(&gate))]);
-    let upstream = upstream_with(Settings {
+    let api_client = api_client_with(Settings {
         max_sessions: 2,
-        enders: 1,
+        session_closers: 1,
         ..settings(api.url())
     });
     for _ in 0..2 {
-        call(&upstream).send(get("/v1/notes")).await.unwrap();
+        call(&api_client).send(get("/v1/notes")).await.unwrap();
     }
     // One session is being closed and one is queued, so no slot is free for a third.
-    let third = call(&upstream);
+    let third = call(&api_client);
     let mut waiting = Box::pin(third.send(get("/v1/notes")));
     assert!(
         tokio::time::timeout(Duration::from_millis(50), &mut waiting)
             .await
             .is_err()
     );
-    assert_eq!(upstream.sessions().opened, 2);
+    assert_eq!(api_client.sessions().opened, 2);
     gate.notify_one();
     waiting.await.unwrap();
     drop(third);
-    assert_all_ended(&api, &upstream, 3).await;
+    assert_all_ended(&api, &api_client, 3).await;
 }
 
 #[tokio::test]
 async fn closing_is_attempted_twice() {
     let api = ScriptedApi::start().await;
-    let upstream = upstream(&api);
+    let api_client = api_client(&api);
     api.then_ending([Step::text(503, "busy")]);
-    call(&upstream).send(get("/v1/notes")).await.unwrap();
+    call(&api_client).send(get("/v1/notes")).await.unwrap();
     api.until_no_session().await;
     api.then_ending([Step::text(503, "busy"), Step::text(503, "busy")]);
-    call(&upstream).send(get("/v1/notes")).await.unwrap();
-    let counts = upstream.drain(Duration::from_secs(5)).await;
+    call(&api_client).send(get("/v1/notes")).await.unwrap();
+    let counts = api_client.drain(Duration::from_secs(5)).await;
     assert_eq!(
         counts,
         Counts {
@@ -632,10 +636,10 @@ async fn closing_is_attempted_twice() {
 #[tokio::test]
 async fn does_not_repeat_a_refused_closing() {
     let api = ScriptedApi::start().await;
-    let upstream = upstream(&api);
+    let api_client = api_client(&api);
     api.then_ending([Step::text(401, "too late")]);
-    call(&upstream).send(get("/v1/notes")).await.unwrap();
-    assert_eq!(upstream.drain(Duration::from_secs(5)).await.abandoned, 1);
+    call(&api_client).send(get("/v1/notes")).await.unwrap();
+    assert_eq!(api_client.drain(Duration::from_secs(5)).await.abandoned, 1);
     let endings = api
         .seen()
         .into_iter()
@@ -646,20 +650,20 @@ async fn does_not_repeat_a_refused_closing() {
 #[tokio::test]
 async fn draining_waits_for_open_sessions_up_to_its_limit() {
     let api = ScriptedApi::start().await;
-    let upstream = upstream(&api);
-    let session = call(&upstream);
+    let api_client = api_client(&api);
+    let session = call(&api_client);
     session.send(get("/v1/notes")).await.unwrap();
-    let counts = upstream.drain(Duration::from_millis(20)).await;
+    let counts = api_client.drain(Duration::from_millis(20)).await;
     assert_eq!(counts.open(), 1, "the deadline passed first");
     assert!(
         matches!(
-            call(&upstream).send(get("/v1/notes")).await,
+            call(&api_client).send(get("/v1/notes")).await,
             Err(ApiError::Unreachable)
         ),
         "no new session"
     );
     drop(session);
-    assert_all_ended(&api, &upstream, 1).await;
+    assert_all_ended(&api, &api_client, 1).await;
 }
 
 #[tokio::test]
@@ -667,7 +671,7 @@ async fn readiness_checks_connection_clock_and_signature() {
     let api = ScriptedApi::start().await;
     assert!(
         matches!(
-            upstream(&api).ready().await,
+            api_client(&api).ready().await,
             Err(NotReadyError::ClockSkew(_))
         ),
         "the test clock is wrong"
@@ -681,7 +685,7 @@ async fn readiness_checks_connection_clock_and_signature() {
         .local_addr()
         .unwrap();
     assert_eq!(
-        upstream_with(settings(format!("http://{unused}")))
+        api_client_with(settings(format!("http://{unused}")))
             .ready()
             .await,
         Err(NotReadyError::Unreachable)
@@ -714,8 +718,8 @@ async fn refuses_invalid_settings() {
 #[tokio::test]
 async fn accepts_a_base_url_with_a_path() {
     let api = ScriptedApi::start().await;
-    let upstream = upstream_with(settings(format!("{}/behind/a/gateway/", api.url())));
-    let refused = call(&upstream).send(get("/v1/notes")).await;
+    let api_client = api_client_with(settings(format!("{}/behind/a/gateway/", api.url())));
+    let refused = call(&api_client).send(get("/v1/notes")).await;
     assert!(
         matches!(refused, Err(ApiError::SessionRefused(_))),
         "{refused:?}"

@@ -1,11 +1,13 @@
-//! Taking the token out of the request: from exactly one `Authorization` header, never from the URL.
+//! Taking the token out of the request: from exactly one `Authorization` header, never from the
+//! URL.
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
 use super::AuthError;
 
-/// The token text, unverified. Two headers are refused because whoever reads the other one sees another caller.
+/// The token text, unverified. Two headers are refused because whoever reads the other one sees
+/// another caller.
 pub fn extract(headers: &HeaderMap, max_bytes: usize) -> Result<&str, AuthError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(AuthError::Missing)?;
@@ -24,7 +26,8 @@ pub fn extract(headers: &HeaderMap, max_bytes: usize) -> Result<&str, AuthError>
     }
 }
 
-/// Three dot-separated parts of base64url, each of them non-empty (an empty signature is how `none` is written).
+/// Three dot-separated parts of base64url, each of them non-empty (an empty signature is how `none`
+/// is written).
 pub fn is_compact_jws(token: &str) -> bool {
     let is_part = |part: &str| {
         !part.is_empty()

@@ -1,8 +1,9 @@
-//! What a refused caller is told over HTTP, and where a client learns how to get a token (RFC 6750, RFC 9728).
+//! What a refused caller is told over HTTP, and where a client learns how to get a token (RFC 6750,
+//! RFC 9728).
 //!
-//! Without configured authorization servers there is nothing that discovery could lead to: no metadata document is
-//! served, and the challenge leaves `resource_metadata` out, so that a client asks its user for a token instead of
-//! starting an OAuth flow that must fail.
+//! Without configured authorization servers there is nothing that discovery could lead to: no
+//! metadata document is served, and the challenge leaves `resource_metadata` out, so that a client
+//! asks its user for a token instead of starting an OAuth flow that must fail.
 //!
 //! Scopes are words to this file: which there are, and which a call needs, it is told.
 
@@ -39,7 +40,8 @@ impl Challenge {
             .as_deref()
             .and_then(|url| reqwest::Url::parse(url).ok());
         let discoverable = resource.filter(|_| !settings.authorization_servers.is_empty());
-        // The path-suffixed place comes after the host, before the path of the resource (RFC 9728, section 3.1).
+        // The path-suffixed place comes after the host, before the path of the resource (RFC 9728,
+        // section 3.1).
         let location = discoverable.as_ref().map(|resource| {
             let host = resource.origin().ascii_serialization();
             parameter(
@@ -56,11 +58,12 @@ impl Challenge {
                 "bearer_methods_supported": ["header"],
             })
         });
-        let asked = Some(settings.scopes_asked.join(" ")).filter(|asked| !asked.is_empty());
+        let requested =
+            Some(settings.scopes_requested.join(" ")).filter(|requested| !requested.is_empty());
         Self {
             location: location.unwrap_or_default(),
-            scope: asked
-                .map(|asked| parameter("scope", &asked))
+            scope: requested
+                .map(|requested| parameter("scope", &requested))
                 .unwrap_or_default(),
             metadata,
         }
@@ -102,7 +105,8 @@ impl Challenge {
         }
     }
 
-    /// A good token that does not reach as far as what was asked; `needed` is all that would (RFC 6750, section 3.1).
+    /// A good token that does not reach as far as what was asked; `needed` is all that would (RFC
+    /// 6750, section 3.1).
     pub fn insufficient_scope(&self, needed: &str) -> ChallengeAnswer {
         const ERROR: &str = "insufficient_scope";
         let parameters = vec![
@@ -150,7 +154,7 @@ mod tests {
         Challenge::from_settings(&Settings {
             public_url: Some("https://acme.example/mcp".into()),
             authorization_servers: vec!["https://login.example".into()],
-            scopes_asked: vec!["x:read".into(), "x:write".into()],
+            scopes_requested: vec!["x:read".into(), "x:write".into()],
             scopes_supported: vec!["x:read".into(), "x:write".into(), "x:y:read".into()],
             ..Settings::default()
         })
@@ -189,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_does_not_reach_is_told_what_would() {
+    fn an_insufficient_token_is_told_the_required_scope() {
         let answer = discoverable().insufficient_scope("x:y:write");
         assert_eq!(answer.status, StatusCode::FORBIDDEN);
         assert_eq!(
@@ -226,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn another_tenant_is_forbidden_and_missing_keys_are_ours() {
+    fn another_tenant_is_forbidden_and_missing_keys_are_a_server_error() {
         assert_eq!(
             discoverable().answer(AuthError::TenantMismatch).status,
             StatusCode::FORBIDDEN

@@ -11,20 +11,21 @@ const MAX_SUBJECT_BYTES: usize = 255;
 
 /// The demands, taken from the settings once.
 #[derive(Debug, Clone)]
-pub struct Demands {
+pub struct ClaimRules {
     pub tenant_id: String,
     pub tenant_claim: String,
     pub issuer: Option<String>,
     pub audience: Option<String>,
     pub leeway_secs: u64,
     /// What a token may do that says nothing of scopes.
-    pub unsaid_scopes: Scopes,
+    pub default_scopes: Scopes,
 }
 
-impl Demands {
+impl ClaimRules {
     /// Reads the claims of a token whose signature has been verified.
     ///
-    /// The tenant comes last: a caller learns that a tenant exists only with a token that is good in all other respects.
+    /// The tenant comes last: a caller learns that a tenant exists only with a token that is good
+    /// in all other respects.
     pub fn check(
         &self,
         claims: &Map<String, Value>,
@@ -58,7 +59,7 @@ impl Demands {
         if !is_plain_name(subject) {
             return Err(AuthError::Malformed);
         }
-        let scopes = Scopes::claimed(claims)?.unwrap_or_else(|| self.unsaid_scopes.clone());
+        let scopes = Scopes::claimed(claims)?.unwrap_or_else(|| self.default_scopes.clone());
         if present(claims, &self.tenant_claim)
             .is_some_and(|claim| claim.as_str() != Some(&self.tenant_id))
         {
@@ -73,9 +74,9 @@ impl Demands {
     }
 }
 
-/// Whether a subject can be stored, logged and compared without surprises. The replacement character
-/// stands for whatever a decoder could not read, so different people would have the same name. The
-/// API has the same rule: `plain` in `api/internal/auth/auth.go`.
+/// Whether a subject can be stored, logged and compared without surprises. The replacement
+/// character stands for whatever a decoder could not read, so different people would have the same
+/// name. The API has the same rule: `plain` in `api/internal/auth/auth.go`.
 fn is_plain_name(subject: &str) -> bool {
     !subject.is_empty()
         && subject.len() <= MAX_SUBJECT_BYTES
@@ -119,27 +120,27 @@ mod tests {
 
     const NOW: u64 = 1_763_636_400;
 
-    fn demands() -> Demands {
-        Demands {
+    fn rules() -> ClaimRules {
+        ClaimRules {
             tenant_id: "acme".into(),
             tenant_claim: "tenant_id".into(),
             issuer: None,
             audience: None,
             leeway_secs: 60,
-            unsaid_scopes: Scopes::All,
+            default_scopes: Scopes::All,
         }
     }
 
-    fn check(demands: &Demands, claims: Value) -> Result<Principal, AuthError> {
-        demands.check(claims.as_object().unwrap(), Secret::new("a.b.c"), NOW)
+    fn check(rules: &ClaimRules, claims: Value) -> Result<Principal, AuthError> {
+        rules.check(claims.as_object().unwrap(), Secret::new("a.b.c"), NOW)
     }
 
     fn refusal(claims: Value) -> Option<AuthError> {
-        check(&demands(), claims).err()
+        check(&rules(), claims).err()
     }
 
     #[test]
-    fn times_are_held_with_leeway() {
+    fn times_are_checked_with_leeway() {
         for (exp, expected) in [
             (json!(NOW + 1), None),
             (json!(NOW - 59), None),
@@ -198,7 +199,7 @@ mod tests {
 
     /// The same table as in `api/internal/auth/auth_test.go`.
     #[test]
-    fn subjects_are_taken_and_refused_like_in_the_api() {
+    fn subjects_are_checked_as_in_the_api() {
         let table: Value =
             serde_json::from_str(include_str!("../../tests/vectors/subjects.json")).unwrap();
         let vectors = table["vectors"].as_array().unwrap();
@@ -218,10 +219,10 @@ mod tests {
             refusal(json!({"sub": "u", "exp": NOW, "iss": "x", "aud": "y"})),
             None
         );
-        let strict = Demands {
+        let strict = ClaimRules {
             issuer: Some("me".into()),
             audience: Some("api".into()),
-            ..demands()
+            ..rules()
         };
         for (iss, aud, expected) in [
             (json!("me"), json!("api"), None),
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_claim_must_be_ours() {
+    fn a_tenant_claim_must_match() {
         for (claim, expected) in [
             (json!("acme"), None),
             (Value::Null, None),
@@ -255,25 +256,25 @@ mod tests {
                 "{claim}"
             );
         }
-        let expired_stranger = refusal(json!({"sub": "u", "exp": 0, "tenant_id": "other"}));
-        assert_eq!(expired_stranger, Some(AuthError::Expired));
+        let expired_other_tenant = refusal(json!({"sub": "u", "exp": 0, "tenant_id": "other"}));
+        assert_eq!(expired_other_tenant, Some(AuthError::Expired));
     }
 
     #[test]
-    fn who_says_nothing_of_scopes_has_what_the_settings_say() {
+    fn a_token_without_scopes_has_the_default_scopes() {
         let scopes =
-            |demands: &Demands, claims| check(demands, claims).map(|principal| principal.scopes);
-        let strict = Demands {
-            unsaid_scopes: Scopes::none(),
-            ..demands()
+            |rules: &ClaimRules, claims| check(rules, claims).map(|principal| principal.scopes);
+        let strict = ClaimRules {
+            default_scopes: Scopes::none(),
+            ..rules()
         };
         let plain = json!({"sub": "u", "exp": NOW});
-        assert_eq!(scopes(&demands(), plain.clone()), Ok(Scopes::All));
+        assert_eq!(scopes(&rules(), plain.clone()), Ok(Scopes::All));
         assert_eq!(scopes(&strict, plain), Ok(Scopes::none()));
         let limited = json!({"sub": "u", "exp": NOW, "scope": "a"});
-        for demands in [demands(), strict] {
+        for rules in [rules(), strict] {
             assert_eq!(
-                scopes(&demands, limited.clone()),
+                scopes(&rules, limited.clone()),
                 Ok(Scopes::Only(["a".into()].into()))
             );
         }

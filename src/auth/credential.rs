@@ -1,4 +1,5 @@
-//! What the API gets to see in a caller's name: the caller's own token, or one that was exchanged for it.
+//! What the API gets to see in a caller's name: the caller's own token, or one that was exchanged
+//! for it.
 
 use super::token_exchange::{Exchange, ExchangeError, Subject};
 use crate::foundation::token_secret::Secret;

@@ -1,8 +1,9 @@
 //! The published keys of an identity provider, cached.
 //!
-//! Three rules keep a provider's bad day, or a flood of tokens with invented key ids, from becoming ours: at most one
-//! fetch runs at a time, fetches keep a least distance whatever tokens ask for, and keys once known go on serving until
-//! a fetch that worked replaces them. A key that has been withdrawn is therefore trusted until the next refresh.
+//! Three rules keep a provider's bad day, or a flood of tokens with invented key ids, from becoming
+//! ours: at most one fetch runs at a time, fetches keep a least distance whatever tokens ask for,
+//! and keys once known go on serving until a fetch that worked replaces them. A key that has been
+//! withdrawn is therefore trusted until the next refresh.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -20,7 +21,8 @@ use crate::foundation::http_client;
 use crate::foundation::json::Json;
 use crate::telemetry::{metrics, tasks};
 
-/// A provider rotates two or three keys; more than this is not a key set that we would want to search per request.
+/// A provider rotates two or three keys; more than this is not a key set that we would want to
+/// search per request.
 const MAX_KEYS: usize = 32;
 
 /// Why the keys could not be fetched, for the log, or not be fetched ever, for the start.
@@ -53,7 +55,8 @@ struct Inner {
     min_interval: Duration,
     max_bytes: usize,
     known: RwLock<Option<Known>>,
-    /// When the last fetch began. The lock is held during a fetch: that is what makes it the only one.
+    /// When the last fetch began. The lock is held during a fetch: that is what makes it the only
+    /// one.
     last_attempt: Mutex<Option<Instant>>,
 }
 
@@ -79,9 +82,9 @@ impl Jwks {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(JwksError::Url);
         }
-        // Proxies from the environment stay allowed here: unlike the API, an identity provider may be far away.
-        // No redirect is followed: the source of the keys decides whose tokens are good, and a redirect could lead to
-        // plain http or to another host.
+        // Proxies from the environment stay allowed here: unlike the API, an identity provider may
+        // be far away. No redirect is followed: the source of the keys decides whose tokens are
+        // good, and a redirect could lead to plain http or to another host.
         let http = http_client::builder()
             .timeout(settings.jwks_timeout)
             .build()
@@ -142,8 +145,8 @@ impl Jwks {
             .clone()
     }
 
-    /// In a task of its own: a caller who hangs up must not take the fetch down with him, or anybody could keep the
-    /// keys from ever arriving.
+    /// In a task of its own: a caller who hangs up must not take the fetch down with him, or
+    /// anybody could keep the keys from ever arriving.
     fn refresh(&self) -> JoinHandle<Option<()>> {
         let jwks = self.clone();
         tasks::spawn("keys", async move { jwks.fetch_unless_recent().await })
@@ -175,7 +178,8 @@ impl Jwks {
 
 impl Known {
     fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Vec<DecodingKey> {
-        // Either side may leave the id out; then the algorithm alone decides, and the signature has the last word.
+        // Either side may leave the id out; then the algorithm alone decides, and the signature has
+        // the last word.
         let fits = |key: &&PublishedKey| {
             key.algorithm == algorithm
                 && (id.is_none() || key.id.is_none() || key.id.as_deref() == id)
@@ -208,7 +212,8 @@ impl Inner {
     }
 }
 
-/// Keys that we cannot use are left out one by one: providers publish encryption keys and novelties beside ours.
+/// Keys that we cannot use are left out one by one: providers publish encryption keys and novelties
+/// beside ours.
 pub(super) fn parse(body: &[u8]) -> Result<Vec<PublishedKey>, JwksError> {
     let set = Json::parse(body).ok().filter(|set| set.is_object());
     let keys = set
@@ -233,8 +238,8 @@ pub(super) fn parse(body: &[u8]) -> Result<Vec<PublishedKey>, JwksError> {
 }
 
 impl PublishedKey {
-    /// The algorithm follows from the key's own kind, so that a token cannot choose it. Symmetric keys have no business
-    /// in a published set.
+    /// The algorithm follows from the key's own kind, so that a token cannot choose it. Symmetric
+    /// keys have no business in a published set.
     fn from_jwk(jwk: &Jwk) -> Option<Self> {
         let (algorithm, name) = match &jwk.algorithm {
             AlgorithmParameters::RSA(_) => (Algorithm::RS256, KeyAlgorithm::RS256),

@@ -1,9 +1,11 @@
-//! Who is calling: a bearer token becomes a [`Principal`], or one [`AuthError`] with a stable reason.
+//! Who is calling: a bearer token becomes a [`Principal`], or one [`AuthError`] with a stable
+//! reason.
 //!
-//! Nothing here knows of MCP or of what the API does. `transport` hands over request headers and turns a refusal into an
-//! HTTP answer with the help of [`challenge`]; `mcp` receives the principal, and `upstream` its [`credential`], which is
-//! what the API is shown in the caller's name. The one trick: the signature is left to `jsonwebtoken`, the claims are
-//! read here ([`claims`]), so that the clock comes from outside and every refusal has a name of its own.
+//! Nothing here knows of MCP or of what the API does. `transport` hands over request headers and
+//! turns a refusal into an HTTP answer with the help of [`challenge`]; `mcp` receives the
+//! principal, and `upstream` its [`credential`], which is what the API is shown in the caller's
+//! name. The one trick: the signature is left to `jsonwebtoken`, the claims are read here
+//! ([`claims`]), so that the clock comes from outside and every refusal has a name of its own.
 
 pub mod bearer;
 pub mod challenge;
@@ -60,9 +62,9 @@ pub struct Settings {
     /// Where a client gets a token. With none of them there is no metadata document.
     pub authorization_servers: Vec<String>,
     /// What a token may do that says nothing of scopes.
-    pub unsaid_scopes: Scopes,
+    pub default_scopes: Scopes,
     /// What a client without a token is told to ask for.
-    pub scopes_asked: Vec<String>,
+    pub scopes_requested: Vec<String>,
     /// All that can be asked for.
     pub scopes_supported: Vec<String>,
     /// Exchanges callers' tokens for others before the API sees them.
@@ -86,8 +88,8 @@ impl Default for Settings {
             jwks_max_bytes: 256 * 1024,
             public_url: None,
             authorization_servers: Vec::new(),
-            unsaid_scopes: Scopes::All,
-            scopes_asked: Vec::new(),
+            default_scopes: Scopes::All,
+            scopes_requested: Vec::new(),
             scopes_supported: Vec::new(),
             exchange: None,
         }
@@ -105,7 +107,8 @@ pub struct Principal {
     pub credential: Credential,
 }
 
-/// Why a caller is not let in. [`AuthError::reason`] is stable; the message is for people and says nothing of the token.
+/// Why a caller is not let in. [`AuthError::reason`] is stable; the message is for people and says
+/// nothing of the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum AuthError {
     #[error("a bearer token is required")]
@@ -126,7 +129,8 @@ pub enum AuthError {
     UnknownKey,
     #[error("the token's algorithm is not accepted")]
     Algorithm,
-    /// Genuine, and still not for this place: the only refusal that a new token of the same kind cannot mend.
+    /// Genuine, and still not for this place: the only refusal that a new token of the same kind
+    /// cannot mend.
     #[error("the token belongs to another tenant")]
     TenantMismatch,
     /// Our failing, not the caller's: the keys have never been fetched.

@@ -1,8 +1,9 @@
 //! What a token allows, in the words of whoever issued it. What the words mean is not known here.
 //!
-//! Issuers disagree on the claim: `scope` (RFC 8693, section 4.2: words with spaces between them), `scp` (the same, or a
-//! list) and `permissions` (a list). All that are there count, together. A claim of another form is no claim left out:
-//! it would turn a token that somebody limited into one without limits, so the token is refused.
+//! Issuers disagree on the claim: `scope` (RFC 8693, section 4.2: words with spaces between them),
+//! `scp` (the same, or a list) and `permissions` (a list). All that are there count, together. A
+//! claim of another form is no claim left out: it would turn a token that somebody limited into one
+//! without limits, so the token is refused.
 
 use std::sync::Arc;
 
@@ -53,7 +54,8 @@ impl Scopes {
         Self::Only(Arc::from([]))
     }
 
-    /// What the claims say; `None` when they say nothing of scopes. `null` is something, and of the wrong form.
+    /// What the claims say; `None` when they say nothing of scopes. `null` is something, and of the
+    /// wrong form.
     pub fn claimed(claims: &Map<String, Value>) -> Result<Option<Self>, AuthError> {
         let mut words: Option<Vec<Box<str>>> = None;
         for (name, forms) in &CLAIMS {
@@ -114,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_of_another_form_is_not_taken_for_none() {
+    fn a_malformed_claim_is_not_ignored() {
         for claims in [
             json!({"scope": ["a"]}),
             json!({"scope": null}),

@@ -119,7 +119,7 @@ fn verifier(settings: Settings) -> Verifier {
 #[derive(Clone, Default)]
 struct KeyServer {
     document: Arc<Mutex<Option<String>>>,
-    asked: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
     url: String,
 }
 
@@ -136,7 +136,7 @@ impl KeyServer {
         let answer = move || {
             let state = state.clone();
             async move {
-                state.asked.fetch_add(1, Ordering::SeqCst);
+                state.requests.fetch_add(1, Ordering::SeqCst);
                 let document = state.document.lock().await.clone();
                 document.ok_or(StatusCode::INTERNAL_SERVER_ERROR)
             }
@@ -161,8 +161,8 @@ impl KeyServer {
         *self.document.lock().await = None;
     }
 
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+    fn requests(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
     }
 
     fn verifier(&self) -> Verifier {
@@ -306,7 +306,7 @@ async fn accepts_published_keys_of_three_types() {
         None,
         "a token without a key id"
     );
-    assert_eq!(server.asked(), 1, "one fetch serves all");
+    assert_eq!(server.requests(), 1, "one fetch serves all");
 }
 
 #[tokio::test]
@@ -439,7 +439,7 @@ async fn follows_key_rotation_and_limits_fetches() {
             Some(AuthError::UnknownKey)
         );
     }
-    assert_eq!(server.asked(), 1);
+    assert_eq!(server.requests(), 1);
 
     advance_clock(Duration::from_secs(11)).await;
     assert_eq!(
@@ -452,7 +452,7 @@ async fn follows_key_rotation_and_limits_fetches() {
         Some(AuthError::UnknownKey),
         "the old one is gone"
     );
-    assert_eq!(server.asked(), 2);
+    assert_eq!(server.requests(), 2);
 }
 
 #[tokio::test]
@@ -463,7 +463,7 @@ async fn many_callers_cause_one_fetch() {
     let token = key.token(valid_claims());
     let results = futures::future::join_all((0..50).map(|_| verifier.verify(&token))).await;
     assert!(results.iter().all(Result::is_ok));
-    assert_eq!(server.asked(), 1);
+    assert_eq!(server.requests(), 1);
 }
 
 #[tokio::test]
@@ -507,7 +507,7 @@ async fn reports_missing_keys_as_unavailable_and_fetches_again() {
             Some(AuthError::KeysUnavailable)
         );
     }
-    assert_eq!(server.asked(), 1);
+    assert_eq!(server.requests(), 1);
     server.publish(&[&key]).await;
     advance_clock(Duration::from_secs(11)).await;
     assert_eq!(refusal(&verifier, &token).await, None);
@@ -524,7 +524,7 @@ async fn a_dropped_call_does_not_cancel_the_fetch() {
         "the fetch has begun"
     );
     assert_eq!(refusal(&verifier, &token).await, None);
-    assert_eq!(server.asked(), 1);
+    assert_eq!(server.requests(), 1);
 }
 
 #[tokio::test]
@@ -556,5 +556,5 @@ async fn follows_no_redirect_to_keys() {
         refusal(&verifier, &key.token(valid_claims())).await,
         Some(AuthError::KeysUnavailable)
     );
-    assert_eq!(redirect_target.asked(), 0, "a redirect is not followed");
+    assert_eq!(redirect_target.requests(), 0, "a redirect is not followed");
 }

@@ -189,7 +189,7 @@ impl Exchange {
         // Runs in a task of its own, because other calls may wait for it after the first one has
         // left.
         let task = tasks::spawn(
-            "exchange",
+            "token_exchange",
             Arc::clone(&self.0).request(fingerprint, subject.clone()),
         );
         let shared = async move {

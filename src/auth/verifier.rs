@@ -1,8 +1,10 @@
-//! From token text to [`Principal`]: which key may speak for this token, does the signature hold, are the claims ours.
+//! From token text to [`Principal`]: which key may speak for this token, does the signature hold,
+//! are the claims ours.
 //!
-//! The token's header chooses among keys, never among rules: an algorithm is accepted only with the kind of key that it
-//! was made for (HS256 with the shared secret, the others with a published key of that very algorithm). So a public key
-//! cannot be used as an HMAC secret, and `none` names no key at all.
+//! The token's header chooses among keys, never among rules: an algorithm is accepted only with the
+//! kind of key that it was made for (HS256 with the shared secret, the others with a published key
+//! of that very algorithm). So a public key cannot be used as an HMAC secret, and `none` names no
+//! key at all.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,7 +13,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::claims::Demands;
+use super::claims::ClaimRules;
 use super::jwks::{Jwks, JwksError};
 use super::token_exchange::{Exchange, SetupError, Subject};
 use super::{AuthError, Credential, Principal, Settings, bearer};
@@ -31,7 +33,7 @@ pub enum VerifierError {
 /// Checks tokens. Shared by all requests; holds the key cache, and what tokens were exchanged for.
 #[derive(Debug)]
 pub struct Verifier {
-    demands: Demands,
+    rules: ClaimRules,
     max_token_bytes: usize,
     clock: Clock,
     hs256: Option<DecodingKey>,
@@ -55,20 +57,20 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, 
 
 impl Verifier {
     pub fn new(settings: &Settings, clock: Clock) -> Result<Self, VerifierError> {
-        let demands = Demands {
+        let rules = ClaimRules {
             tenant_id: settings.tenant_id.clone(),
             tenant_claim: settings.tenant_claim.clone(),
             issuer: settings.issuer.clone(),
             audience: settings.audience.clone(),
             leeway_secs: settings.leeway.as_secs(),
-            unsaid_scopes: settings.unsaid_scopes.clone(),
+            default_scopes: settings.default_scopes.clone(),
         };
         let exchange = settings.exchange.as_ref();
         Ok(Self {
             exchange: exchange
                 .map(|settings| Exchange::from_settings(settings, clock.clone()))
                 .transpose()?,
-            demands,
+            rules,
             max_token_bytes: settings.max_token_bytes,
             clock,
             hs256: settings
@@ -102,7 +104,7 @@ impl Verifier {
         let claims = readable_members(&base64_decode(claims)?).ok_or(AuthError::Malformed)?;
         let token = Secret::new(token);
         let principal = self
-            .demands
+            .rules
             .check(&claims, token.clone(), self.clock.now_secs())?;
         let Some(exchange) = &self.exchange else {
             return Ok(principal);
@@ -125,7 +127,8 @@ impl Verifier {
         }
     }
 
-    /// Whether any token could be verified now. Published keys that were never fetched are asked for, as a token would.
+    /// Whether any token could be verified now. Published keys that were never fetched are asked
+    /// for, as a token would.
     pub async fn ready(&self) -> bool {
         match &self.jwks {
             _ if self.hs256.is_some() => true,
@@ -184,8 +187,9 @@ fn base64_decode(part: &str) -> Result<Vec<u8>, AuthError> {
         .map_err(|_| AuthError::Malformed)
 }
 
-/// The members of an object. In place of one that no number type can hold stands `false`, which no claim can be: issuers
-/// say much that is of no interest here, and that must not make the whole unreadable.
+/// The members of an object. In place of one that no number type can hold stands `false`, which no
+/// claim can be: issuers say much that is of no interest here, and that must not make the whole
+/// unreadable.
 pub(super) fn readable_members(json: &[u8]) -> Option<Map<String, Value>> {
     let object = Json::parse(json).ok().filter(|json| json.is_object())?;
     let members = object.members();
@@ -201,8 +205,8 @@ pub(super) fn readable_members(json: &[u8]) -> Option<Map<String, Value>> {
     )
 }
 
-/// A struct would also be read from a list, and in what it skips from bytes that are no text; whoever else reads the token sees neither
-/// the same nor anything.
+/// A struct would also be read from a list, and in what it skips from bytes that are no text;
+/// whoever else reads the token sees neither the same nor anything.
 pub(super) fn object<T: serde::de::DeserializeOwned>(json: &[u8]) -> Option<T> {
     let text = std::str::from_utf8(json).ok()?;
     let is_object = text.trim_ascii_start().starts_with('{');

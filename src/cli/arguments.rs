@@ -183,7 +183,8 @@ mod tests {
 
     fn text_of(base: Option<&str>, pairs: &[&str]) -> Result<String, String> {
         let arguments = json!({
-            "content": {"type": "string"}, "title": {"type": "string"}, "limit": {"type": "integer"},
+            "content": {"type": "string"}, "title": {"type": "string"},
+            "limit": {"type": "integer"},
             "full": {"type": "boolean"}, "tags": {"type": "array"}, "updates": {"type": "object"},
         });
         let fields = json!({ "title": {"type": "string"}, "tags": {"type": "array"} });
@@ -222,7 +223,13 @@ mod tests {
                 ]
             )
             .unwrap(),
-            json!({"content": "123", "title": "{\"a\":1}", "limit": 10, "full": true, "tags": ["a", "b"]})
+            json!({
+                "content": "123",
+                "title": "{\"a\":1}",
+                "limit": 10,
+                "full": true,
+                "tags": ["a", "b"],
+            })
         );
         assert_eq!(
             reading(None, &["tags=[\"a,b\"]"]).unwrap(),

@@ -109,7 +109,8 @@ fn configured(settings: &Settings, around: &Surroundings) -> Result<Vec<PathBuf>
         Some(AuditTo::File(path)) => Ok(files(path)),
         _ => {
             let sentence = format!(
-                "audit.to is \"{}\", so there is no file to look at: name one, or give the log to \"audit verify -\".",
+                "audit.to is \"{}\", so there is no file to look at: name one, or give the log to \
+                 \"audit verify -\".",
                 config.audit.to
             );
             Err(CliError::because(Exit::Configuration, sentence))

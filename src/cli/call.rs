@@ -9,7 +9,7 @@ use clap::Args;
 use super::arguments::{self, Reader, Types};
 use super::credentials::Credentials;
 use super::exit::{CliError, Exit};
-use super::output::harmless;
+use super::output::escape_controls;
 use super::wiring::{self, CallAnswer};
 use super::{Settings, Surroundings, render, tools};
 use crate::foundation::json::Json;
@@ -139,7 +139,7 @@ fn next_page(call: &Call, settings: &Settings, cursor: &str) -> Option<String> {
         .map(|word| quoted(word))
         .collect::<Vec<_>>()
         .join(" ");
-    (harmless(&shown) == shown).then_some(shown)
+    (escape_controls(&shown) == shown).then_some(shown)
 }
 
 /// Quotes a word for a POSIX shell.
@@ -191,7 +191,8 @@ mod tests {
                 "limit=2", "cursor=x", "--args", "{}", "--config", "a b.toml", "--as", "ada"
             ])
             .unwrap(),
-            "toolbridge-mcp call list_notes limit=2 cursor=abc --args '{}' --config 'a b.toml' --as ada"
+            "toolbridge-mcp call list_notes limit=2 cursor=abc --args '{}' --config 'a b.toml' \
+             --as ada"
         );
         assert_eq!(next(&["--args", "-"]), None);
         assert_eq!(next(&["limit=-"]), None);

@@ -14,7 +14,8 @@ use crate::config::parse;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Without a CLIENT it lists those it knows. The token itself is never printed: each client gets a way of its own to keep it
+Without a CLIENT it lists those it knows. The token itself is never printed: each client gets a \
+way of its own to keep it
 out of files.
 
 Examples:
@@ -35,7 +36,8 @@ pub struct ClientConfig {
     /// The client starts this program, which connects to the URL
     #[arg(long, group = "way")]
     stdio: bool,
-    /// The client starts this program, which talks to the API itself; for the machine that the API runs on
+    /// The client starts this program, which talks to the API itself; for the machine that the API
+    /// runs on
     #[arg(long, group = "way", conflicts_with = "url")]
     local: bool,
     /// What the client calls the server
@@ -127,7 +129,8 @@ fn list(output: &mut Output) -> Result<(), CliError> {
         );
         output.line(line.trim_end())?;
     }
-    let hint = "\n\"toolbridge-mcp client-config CLIENT --url URL\" prints what to paste; --oauth and --stdio are other ways in";
+    let hint = "\n\"toolbridge-mcp client-config CLIENT --url URL\" prints what to paste; --oauth \
+        and --stdio are other ways in";
     Ok(output.note(styled(QUIET, hint))?)
 }
 
@@ -136,10 +139,15 @@ fn find(key: &str) -> Result<&'static Client, CliError> {
         let meant = match nearest(key, clients::ALL.iter().map(|client| client.key)) {
             Some(meant) => format!("did you mean {meant}?"),
             None => {
-                "\"generic\" is for all others, and \"toolbridge-mcp client-config\" lists those there are.".to_owned()
+                "\"generic\" is for all others, and \"toolbridge-mcp client-config\" lists those \
+                 there are."
+                    .to_owned()
             }
         };
-        CliError::because(Exit::Usage, format!("there is no client \"{key}\": {meant}"))
+        CliError::because(
+            Exit::Usage,
+            format!("there is no client \"{key}\": {meant}"),
+        )
     })
 }
 
@@ -283,14 +291,17 @@ fn show(
             } => {
                 output.line(styled_code(say))?;
                 output.line(format!("\n  {}", styled(NAME, link(entry))))?;
-                output.line("\nWhere only https links are let through, the same by way of the maker's page:")?;
+                output.line(
+                    "\nWhere only https links are let through, the same by way of the \
+                    maker's page:",
+                )?;
                 output.line(format!("\n  {}", styled(NAME, redirect(entry))))?;
             }
         }
     }
     if local {
-        let hint = "\nClients do not hand on your environment: what \"stdio\" needs, secrets included, has to be in the file that \
-                    --config names.";
+        let hint = "\nClients do not hand on your environment: what \"stdio\" needs, secrets \
+            included, has to be in the file that --config names.";
         output.note(styled(QUIET, hint))?;
     }
     Ok(())

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::exit::CliError;
-use super::output::{GOOD, HEADING, NAME, QUIET, harmless, styled};
+use super::output::{GOOD, HEADING, NAME, QUIET, escape_controls, styled};
 use super::{Settings, Surroundings};
 use crate::config::layers::DEFAULTS;
 use crate::config::{Config, Effective, Origin, Shown, warnings};
@@ -81,7 +81,7 @@ fn show(json: bool, settings: &Settings, around: &mut Surroundings) -> Result<()
             Origin::Default => styled(QUIET, value),
             _ => styled(NAME, value),
         };
-        let origin = styled(QUIET, format!("# {}", harmless(&origin(line))));
+        let origin = styled(QUIET, format!("# {}", escape_controls(&origin(line))));
         around.output.line(format!(
             "{:leaf_width$} = {value}  {origin}",
             line.key.leaf()

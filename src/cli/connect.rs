@@ -24,7 +24,8 @@ again for each message, so a token that is refreshed there is used at once.
 Examples:
   TOOLBRIDGE_TOKEN=… toolbridge-mcp connect https://acme.example.com
   toolbridge-mcp connect https://acme.example.com/mcp --token-file ~/.config/toolbridge/token
-  toolbridge-mcp connect http://127.0.0.1:8001 --token-file token --toolsets notes,tasks --read-only")]
+  toolbridge-mcp connect http://127.0.0.1:8001 --token-file token --toolsets notes,tasks \
+--read-only")]
 pub struct Connect {
     /// The server's URL; without a path, /mcp is added
     #[arg(value_name = "URL")]
@@ -42,10 +43,12 @@ pub struct Connect {
     #[arg(long, value_name = "NAME=VALUE", value_parser = header)]
     header: Vec<(String, String)>,
     /// How long a server that cannot be reached is tried again
-    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = parse::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "15s",
+        value_parser = parse::parse_duration)]
     patience: Duration,
     /// How long to wait for an answer, or for its next part
-    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = parse::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5m",
+        value_parser = parse::parse_duration)]
     timeout: Duration,
     /// Send the token over plain http to other machines too, where anyone on the way can read it
     #[arg(long)]
@@ -60,7 +63,7 @@ fn header(text: &str) -> Result<(String, String), String> {
 }
 
 /// The arguments of the command line, unvalidated.
-pub struct Asked<'a> {
+pub struct ConnectRequest<'a> {
     pub url: &'a str,
     pub allow_http: bool,
     pub token: Token,
@@ -76,7 +79,7 @@ pub enum Token {
 
 pub fn run(args: &Connect, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
     let config = around.load(settings, &[])?.config;
-    let asked = Asked {
+    let request = ConnectRequest {
         url: &args.url,
         allow_http: args.allow_http,
         token: args.token(around)?,
@@ -84,7 +87,7 @@ pub fn run(args: &Connect, settings: &Settings, around: &mut Surroundings) -> Re
         patience: args.patience,
         timeout: args.timeout,
     };
-    let prepared = wiring::prepare(asked)?;
+    let prepared = wiring::prepare(request)?;
     telemetry::start(&config.log, Destination::Stderr, true);
     super::block_on(wiring::connect(prepared))?
 }

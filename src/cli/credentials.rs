@@ -42,8 +42,8 @@ impl Credentials {
         self.given(around)?.ok_or_else(|| {
             CliError::because(
                 Exit::NoPermission,
-                "there is no token: set TOOLBRIDGE_TOKEN, or pass --token-file FILE, or --as SUB where an HS256 secret is \
-                 configured.",
+                "there is no token: set TOOLBRIDGE_TOKEN, or pass --token-file FILE, or --as SUB \
+                 where an HS256 secret is configured.",
             )
         })
     }

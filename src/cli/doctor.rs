@@ -55,7 +55,8 @@ pub struct Doctor {
     #[arg(long, value_name = "HOST:PORT:ADDRESS", requires = "url")]
     resolve: Vec<Override>,
     /// The longest time to take
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s",
+        value_parser = parse::parse_duration)]
     timeout: Duration,
     /// Print JSON
     #[arg(long)]
@@ -66,7 +67,7 @@ pub struct Doctor {
 
 /// How to examine the deployment.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked {
+pub struct DoctorOptions {
     /// Time limit of all checks together.
     pub within: Duration,
     /// Skips the checks that write.
@@ -74,8 +75,8 @@ pub struct Asked {
 }
 
 impl Doctor {
-    fn asked(&self) -> Asked {
-        Asked {
+    fn options(&self) -> DoctorOptions {
+        DoctorOptions {
             within: self.timeout,
             read_only: self.read_only,
         }
@@ -108,7 +109,7 @@ fn inside(args: &Doctor, settings: &Settings, around: &mut Surroundings) -> Resu
         Err(_) => Token::None("there is no configuration".to_owned()),
     };
     let mut report = Report::new("this machine", args.json, &mut around.output)?;
-    let examined = wiring::from_inside(loaded, token, args.asked(), |examined| {
+    let examined = wiring::from_inside(loaded, token, args.options(), |examined| {
         report.receive(examined)
     });
     let examined = super::block_on(examined)??;
@@ -125,10 +126,15 @@ fn outside(
     let token = args.outside_token(settings, around)?;
     let shown = aim.shown().to_owned();
     let mut report = Report::new(&shown, args.json, &mut around.output)?;
-    let examined =
-        wiring::from_outside(aim, token, args.resolve.clone(), args.asked(), |examined| {
+    let examined = wiring::from_outside(
+        aim,
+        token,
+        args.resolve.clone(),
+        args.options(),
+        |examined| {
             report.receive(examined);
-        });
+        },
+    );
     let examined = super::block_on(examined)??;
     report.end(examined)
 }
@@ -143,13 +149,16 @@ impl Doctor {
         if let Some(token) = self.credentials.given(around)? {
             return Ok(Token::Some(token, "the token that was given".to_owned()));
         }
-        Ok(match mint(config, &Claims::of(USER, TOKEN_LIFETIME), around.now) {
-            Ok(token) => Token::Some(token, format!("a token made for the user {USER}")),
-            Err(_) => Token::None(
-                "none was given, and without an HS256 secret none can be made: set TOOLBRIDGE_TOKEN, or pass --token-file FILE"
-                    .to_owned(),
-            ),
-        })
+        Ok(
+            match mint(config, &Claims::of(USER, TOKEN_LIFETIME), around.now) {
+                Ok(token) => Token::Some(token, format!("a token made for the user {USER}")),
+                Err(_) => Token::None(
+                    "none was given, and without an HS256 secret none can be made: set \
+                 TOOLBRIDGE_TOKEN, or pass --token-file FILE"
+                        .to_owned(),
+                ),
+            },
+        )
     }
 
     /// From the outside the configuration is only needed to generate a token.
@@ -274,7 +283,7 @@ fn as_json(examined: &Examined) -> Value {
             examined
                 .fix
                 .as_ref()
-                .map(|fix| ("mend".to_owned(), json!(fix))),
+                .map(|fix| ("fix".to_owned(), json!(fix))),
         );
         check.extend(examined.because.map(|id| ("because".to_owned(), json!(id))));
         let took = u64::try_from(examined.took.as_millis()).unwrap_or(u64::MAX);

@@ -27,11 +27,13 @@ Examples:
   toolbridge-mcp healthcheck
   toolbridge-mcp healthcheck --url http://127.0.0.1:8001/healthz --timeout 1s")]
 pub struct Healthcheck {
-    /// What to ask [default: /readyz on the configured host and port, or on the API if the server is off]
+    /// What to ask [default: /readyz on the configured host and port, or on the API if the server
+    /// is off]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// How long to wait for the answer
-    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = parse::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "3s",
+        value_parser = parse::parse_duration)]
     timeout: Duration,
 }
 
@@ -57,36 +59,36 @@ pub fn run(
             }
         }
     };
-    judge(around, Asked::now(url, args.timeout)?)
+    judge(around, Probe::now(url, args.timeout)?)
 }
 
 /// Compatible APIs may lack `/readyz`; then `/healthz` is checked.
-fn ask_api(base_url: &str, timeout: Duration) -> Result<Asked, CliError> {
+fn ask_api(base_url: &str, timeout: Duration) -> Result<Probe, CliError> {
     let base_url = base_url.trim_end_matches('/');
-    let asked = Asked::now(format!("{base_url}/readyz"), timeout)?;
-    match asked.answer {
+    let probe = Probe::now(format!("{base_url}/readyz"), timeout)?;
+    match probe.answer {
         Ok((status, _)) if has_no_readyz(status) => {
-            Asked::now(format!("{base_url}/healthz"), timeout)
+            Probe::now(format!("{base_url}/healthz"), timeout)
         }
-        _ => Ok(asked),
+        _ => Ok(probe),
     }
 }
 
 /// The response of a URL, or why there is none.
-struct Asked {
+struct Probe {
     url: String,
     answer: Result<(u16, String), String>,
 }
 
-impl Asked {
+impl Probe {
     fn now(url: String, timeout: Duration) -> Result<Self, CliError> {
         let answer = super::block_on(ask(&url, timeout))?;
         Ok(Self { url, answer })
     }
 }
 
-fn judge(around: &mut Surroundings, asked: Asked) -> Result<(), CliError> {
-    let Asked { url, answer } = asked;
+fn judge(around: &mut Surroundings, probe: Probe) -> Result<(), CliError> {
+    let Probe { url, answer } = probe;
     match answer {
         Ok((status, _)) if (200..300).contains(&status) => Ok(around.output.line(format!(
             "{} {url} answered {status}",

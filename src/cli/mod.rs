@@ -16,7 +16,6 @@ mod doctor;
 mod exit;
 mod healthcheck;
 mod help;
-mod narrowing;
 mod output;
 mod render;
 mod serve;
@@ -24,6 +23,7 @@ mod stdio;
 #[cfg(test)]
 mod tests;
 mod token;
+mod tool_filter;
 mod tools;
 mod version;
 mod wiring;

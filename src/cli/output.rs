@@ -80,7 +80,7 @@ impl Output {
 /// Truncates a text to `width` columns, with an ellipsis. Control characters become spaces, since
 /// they could control the terminal.
 pub fn fitted(text: &str, width: usize) -> String {
-    let clean = harmless(text);
+    let clean = escape_controls(text);
     if clean.chars().count() <= width {
         return clean;
     }
@@ -90,7 +90,7 @@ pub fn fitted(text: &str, width: usize) -> String {
 }
 
 /// Replaces control characters and line breaks: tenant content must not control the terminal.
-pub fn harmless(text: &str) -> String {
+pub fn escape_controls(text: &str) -> String {
     text.chars()
         .map(|c| if is_unprintable(c) { ' ' } else { c })
         .collect()

@@ -7,7 +7,7 @@ use std::io;
 
 use serde_json::{Map, Value};
 
-use super::output::{ERROR, HEADING, NAME, Output, QUIET, fitted, harmless, styled};
+use super::output::{ERROR, HEADING, NAME, Output, QUIET, escape_controls, fitted, styled};
 
 /// The width if the output is not a terminal.
 const USUAL_WIDTH: usize = 120;
@@ -31,9 +31,10 @@ pub fn result(
         Some(items) => {
             page(output, entity, items)?;
             match result.get("nextCursor").and_then(Value::as_str).map(more) {
-                Some(Some(command)) => {
-                    output.note(styled(QUIET, format!("more: {}", harmless(&command))))
-                }
+                Some(Some(command)) => output.note(styled(
+                    QUIET,
+                    format!("more: {}", escape_controls(&command)),
+                )),
                 Some(None) => output.note(styled(QUIET, "there is more")),
                 None => Ok(()),
             }
@@ -74,15 +75,15 @@ fn item(output: &mut Output, entity: &str, item: &Value) -> io::Result<()> {
         .max()
         .unwrap_or(0);
     for (name, value) in fields {
-        let label = styled(QUIET, format!("{:width$}", harmless(name)));
+        let label = styled(QUIET, format!("{:width$}", escape_controls(name)));
         let text = plain(value);
         if text.trim_end().contains('\n') {
             output.line(format!("  {label}"))?;
             for line in text.trim_end().lines() {
-                output.line(format!("    {}", harmless(line)))?;
+                output.line(format!("    {}", escape_controls(line)))?;
             }
         } else {
-            output.line(format!("  {label}  {}", harmless(text.trim_end())))?;
+            output.line(format!("  {label}  {}", escape_controls(text.trim_end())))?;
         }
     }
     Ok(())
@@ -171,8 +172,8 @@ pub fn failure(output: &mut Output, body: &Value) -> io::Result<()> {
         {
             output.note(format!(
                 "  {} {}",
-                styled(QUIET, format!("{}:", harmless(name))),
-                harmless(&plain(value))
+                styled(QUIET, format!("{}:", escape_controls(name))),
+                escape_controls(&plain(value))
             ))?;
         }
     }
@@ -192,7 +193,7 @@ pub fn failure(output: &mut Output, body: &Value) -> io::Result<()> {
 fn text_of(value: &Value, key: &str) -> String {
     value
         .get(key)
-        .map(|value| harmless(&plain(value)))
+        .map(|value| escape_controls(&plain(value)))
         .unwrap_or_default()
 }
 
@@ -238,7 +239,8 @@ mod tests {
     fn note(uid: &str, title: &str) -> Value {
         json!({
             "uid": uid, "version": 3, "updatedAt": "2026-11-20T11:03:58.120Z",
-            "payload": {"title": title, "content": "Milk\nBread\n", "tags": ["home", "food"], "uid": uid},
+            "payload": {"title": title, "content": "Milk\nBread\n", "tags": ["home", "food"],
+                "uid": uid},
         })
     }
 
@@ -258,8 +260,8 @@ mod tests {
         );
         assert_eq!(
             shown.out,
-            "note 0198c5a2-0000-7000-8000-00000000abcd  version 3  updated 2026-11-20 11:03:58\n  title    Groceries\n  \
-             content\n    Milk\n    Bread\n  tags     home, food\n"
+            "note 0198c5a2-0000-7000-8000-00000000abcd  version 3  updated 2026-11-20 11:03:58\n  \
+             title    Groceries\n  content\n    Milk\n    Bread\n  tags     home, food\n"
         );
     }
 
@@ -268,7 +270,8 @@ mod tests {
         let page = json!({
             "items": [
                 note("0198c5a2-0000-7000-8000-00000000abcd", "Groceries"),
-                note("0198c5a2-0000-7000-8000-00000000abce", "A title that goes on and on, far beyond what fits into a line"),
+                note("0198c5a2-0000-7000-8000-00000000abce", "A title that goes on and on, far \
+                    beyond what fits into a line"),
             ],
             "nextCursor": "abc",
         });
@@ -291,13 +294,14 @@ mod tests {
     fn renders_an_error_with_the_next_step() {
         let body = json!({"error": {
             "category": "conflict", "code": "version_mismatch", "message": "The note has changed.",
-            "suggested_action": "Read it with get_note.", "details": {"actual_version": 4}, "correlation_id": "c-1",
+            "suggested_action": "Read it with get_note.", "details": {"actual_version": 4},
+            "correlation_id": "c-1",
         }});
         let shown = captured(None, |output| failure(output, &body));
         assert_eq!(
             shown.err,
-            "error: The note has changed. (version_mismatch)\n  actual_version: 4\n  next: Read it with get_note.\n  \
-             correlation id: c-1\n"
+            "error: The note has changed. (version_mismatch)\n  actual_version: 4\n  next: Read it \
+             with get_note.\n  correlation id: c-1\n"
         );
     }
 
@@ -310,7 +314,8 @@ mod tests {
         });
         let page = json!({"items": [item.clone()], "nextCursor": evil});
         let error = json!({"error": {
-            "code": evil, "message": evil, "suggested_action": evil, "correlation_id": evil, "details": {evil: evil},
+            "code": evil, "message": evil, "suggested_action": evil, "correlation_id": evil,
+            "details": {evil: evil},
         }});
         for shown in [
             captured_raw(Some(80), |output| {

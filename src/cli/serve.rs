@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::exit::CliError;
-use super::narrowing::Narrowing;
+use super::tool_filter::ToolFilter;
 use super::version::BUILD;
 use super::{Settings, Surroundings, wiring};
 use crate::config::{Config, Flag, warnings};
@@ -37,7 +37,7 @@ pub struct Serve {
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
     #[command(flatten)]
-    narrowing: Narrowing,
+    tool_filter: ToolFilter,
 }
 
 impl Serve {
@@ -56,7 +56,7 @@ impl Serve {
                 value,
             })
         })
-        .chain(self.narrowing.flags())
+        .chain(self.tool_filter.flags())
         .collect()
     }
 }
@@ -75,8 +75,8 @@ pub fn run(args: &Serve, settings: &Settings, around: &mut Surroundings) -> Resu
     if config.tenant.identity().is_none() {
         tracing::info!(
             { fields::VERSION } = BUILD.version,
-            "off: tenant.header_secret is not set, so there is nothing to serve; set TENANT_HEADER_SECRET to switch \
-             this server on"
+            "off: tenant.header_secret is not set, so there is nothing to serve; set \
+             TENANT_HEADER_SECRET to switch this server on"
         );
         return super::block_on(wiring::linger(OFF_LINGERS));
     }

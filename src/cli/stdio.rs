@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::credentials::Credentials;
 use super::exit::CliError;
-use super::narrowing::Narrowing;
+use super::tool_filter::ToolFilter;
 use super::{Settings, Surroundings, wiring};
 use crate::config::Flag;
 use crate::telemetry::{self, Destination};
@@ -27,12 +27,12 @@ pub struct Stdio {
     #[command(flatten)]
     credentials: Credentials,
     #[command(flatten)]
-    narrowing: Narrowing,
+    tool_filter: ToolFilter,
 }
 
 impl Stdio {
     pub fn flags(&self) -> Vec<Flag> {
-        self.narrowing.flags()
+        self.tool_filter.flags()
     }
 }
 

@@ -22,13 +22,15 @@ Examples:
   toolbridge-mcp token --sub ada --claim email=ada@example.com")]
 pub struct Token {
     /// The user
-    #[arg(long, default_value = "dev", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long, default_value = "dev",
+        value_parser = clap::builder::NonEmptyStringValueParser::new())]
     sub: String,
     /// The tenant [default: the configured one]
     #[arg(long, value_name = "ID")]
     tenant: Option<String>,
     /// How long it is valid
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1h",
+        value_parser = parse::parse_duration)]
     ttl: Duration,
     /// What it allows, such as toolbridge:read; may be given more than once [default: everything]
     #[arg(long, value_name = "SCOPE")]
@@ -99,7 +101,8 @@ pub fn mint(config: &Config, claims: &Claims<'_>, now: SystemTime) -> Result<Sec
     let Some(secret) = &config.auth.hs256_secret else {
         let reason = match config.auth.jwks_url {
             Some(_) => {
-                "tokens are verified by auth.jwks_url only, and only its authorization server can make them"
+                "tokens are verified by auth.jwks_url only, and only its authorization server can \
+                 make them"
             }
             None => "auth.hs256_secret is not set: set JWT_HS256_SECRET to what the API has",
         };

@@ -14,8 +14,8 @@ pub static CLAUDE_CODE: Client = Client {
             cannot: None,
             steps: &[
                 Step::Run {
-                    say: "Run this in your project's folder. Because of the single quotes, `.mcp.json` has the name \
-                          of the variable, not the token.",
+                    say: "Run this in your project's folder. Because of the single quotes, \
+                        `.mcp.json` has the name of the variable, not the token.",
                     line: |entry| {
                         format!(
                             "claude mcp add --transport http --scope project {} {} --header \
@@ -37,7 +37,8 @@ pub static CLAUDE_CODE: Client = Client {
                     },
                 },
                 Step::Say(
-                    "Start `claude` from a shell in which `TOOLBRIDGE_TOKEN` is set; `/mcp` shows whether it works.",
+                    "Start `claude` from a shell in which `TOOLBRIDGE_TOKEN` is set; `/mcp` shows \
+                     whether it works.",
                 ),
             ],
         },
@@ -59,7 +60,11 @@ pub static CLAUDE_CODE: Client = Client {
                 Step::Paste {
                     say: "Or, for everyone who works on the project:",
                     files: PROJECT,
-                    json: |entry| json!({ "mcpServers": { (&entry.name): { "type": "http", "url": entry.url } } }),
+                    json: |entry| {
+                        json!({
+                            "mcpServers": { (&entry.name): { "type": "http", "url": entry.url } },
+                        })
+                    },
                 },
             ],
         },

@@ -12,7 +12,8 @@ pub static CLAUDE_DESKTOP: Client = Client {
         Recipe {
             way: Way::Token,
             cannot: Some(
-                "Claude Desktop sends no custom header, so a process on your machine sends the token.",
+                "Claude Desktop sends no custom header, so a process on your machine sends the \
+                 token.",
             ),
             steps: &[KEEP_TOKEN, FILE, RESTART],
         },
@@ -34,11 +35,13 @@ pub static CLAUDE_DESKTOP: Client = Client {
                     ],
                 },
                 Step::Say(
-                    "Then choose Connect, and sign in. In a team, an owner has to add the connector first.",
+                    "Then choose Connect, and sign in. In a team, an owner has to add the \
+                     connector first.",
                 ),
                 Step::Say(
-                    "Anthropic's servers connect to the URL, not your machine, so it must be reachable from the \
-                     internet over `https`. The connector also works in Claude on the web.",
+                    "Anthropic's servers connect to the URL, not your machine, so it must be \
+                     reachable from the internet over `https`. The connector also works in Claude \
+                     on the web.",
                 ),
             ],
         },
@@ -63,7 +66,12 @@ const FILE: Step = Step::Paste {
         r#for: "macOS",
         path: "~/Library/Application Support/Claude/claude_desktop_config.json",
     }],
-    json: |entry| json!({ "mcpServers": { (&entry.name): { "command": entry.command, "args": entry.arguments() } } }),
+    json: |entry| {
+        json!({
+            "mcpServers": { (&entry.name): { "command": entry.command,
+                "args": entry.arguments() } },
+        })
+    },
 };
 
 const RESTART: Step = Step::Say("Quit and restart Claude Desktop.");

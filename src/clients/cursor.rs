@@ -26,11 +26,12 @@ pub static CURSOR: Client = Client {
                     json: |entry| file(entry, with_token(entry)),
                 },
                 Step::Say(
-                    "Cursor reads `TOOLBRIDGE_TOKEN` from its environment: start it from a shell in which the \
-                     variable is set.",
+                    "Cursor reads `TOOLBRIDGE_TOKEN` from its environment: start it from a shell \
+                     in which the variable is set.",
                 ),
                 Step::Say(
-                    "If a server also offers sign-in, Cursor signs in and does not send the header.",
+                    "If a server also offers sign-in, Cursor signs in and does not send the \
+                     header.",
                 ),
             ],
         },

@@ -24,12 +24,12 @@ pub static GENERIC: Client = Client {
                     ],
                 },
                 Step::Say(
-                    "For a client that only supports HTTP+SSE, the transport of 2024-11-05, use `/sse` instead of \
-                     `/mcp`.",
+                    "For a client that only supports HTTP+SSE, the transport of 2024-11-05, use \
+                     `/sse` instead of `/mcp`.",
                 ),
                 Step::Paste {
-                    say: "Many clients read this format from a file. If yours does not expand `${…}`, use its own \
-                          storage for secrets, or start a process instead.",
+                    say: "Many clients read this format from a file. If yours does not expand \
+                        `${…}`, use its own storage for secrets, or start a process instead.",
                     files: &[],
                     json: |entry| {
                         json!({ "mcpServers": { (&entry.name): {
@@ -52,7 +52,11 @@ pub static GENERIC: Client = Client {
                 Step::Paste {
                     say: "Many clients read this format from a file.",
                     files: &[],
-                    json: |entry| json!({ "mcpServers": { (&entry.name): { "type": "http", "url": entry.url } } }),
+                    json: |entry| {
+                        json!({
+                            "mcpServers": { (&entry.name): { "type": "http", "url": entry.url } },
+                        })
+                    },
                 },
             ],
         },
@@ -62,7 +66,8 @@ pub static GENERIC: Client = Client {
             steps: &[
                 KEEP_TOKEN,
                 Step::Run {
-                    say: "The client starts this command, and speaks MCP over its standard input and output:",
+                    say: "The client starts this command, and speaks MCP over its standard input \
+                        and output:",
                     line: super::Entry::command_line,
                 },
                 Step::Paste {

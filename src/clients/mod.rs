@@ -175,7 +175,8 @@ pub fn pieces(sentence: &str) -> impl Iterator<Item = (bool, &str)> {
 
 /// Precedes a process: stores its token in the file that the entry names.
 const KEEP_TOKEN: Step = Step::Run {
-    say: "Store the token in a file that only you can read: run this, paste the token, then press Enter and Ctrl-D.",
+    say: "Store the token in a file that only you can read: run this, paste the token, then press \
+        Enter and Ctrl-D.",
     line: |entry| {
         let file = entry::shell(&entry.token_file);
         format!("(umask 077; cat > {file})")

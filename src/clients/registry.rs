@@ -32,7 +32,8 @@ fn schema() -> Value {
         "additionalProperties": false,
         "properties": {
             "$schema": {"pattern": "^https://static\\.modelcontextprotocol\\.io/schemas/\\d{4}-\\d{2}-\\d{2}/server\\.schema\\.json$"},
-            "name": {"type": "string", "minLength": 3, "maxLength": 200, "pattern": "^[a-zA-Z0-9.-]+/[a-zA-Z0-9._-]+$"},
+            "name": {"type": "string", "minLength": 3, "maxLength": 200,
+                "pattern": "^[a-zA-Z0-9.-]+/[a-zA-Z0-9._-]+$"},
             "title": {"type": "string", "minLength": 1, "maxLength": 100},
             "description": {"type": "string", "minLength": 1, "maxLength": 100},
             "version": {"type": "string", "maxLength": 255},

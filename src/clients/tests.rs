@@ -112,7 +112,8 @@ fn snippets_have_the_format_of_the_client() {
             "vscode",
             Way::Token,
             json!({
-                "inputs": [{"type": "promptString", "id": "toolbridge-token", "description": "ToolBridge token", "password": true}],
+                "inputs": [{"type": "promptString", "id": "toolbridge-token",
+                    "description": "ToolBridge token", "password": true}],
                 "servers": {"toolbridge": {"type": "http", "url": url,
                     "headers": {"Authorization": "Bearer ${input:toolbridge-token}"}}},
             }),
@@ -130,7 +131,10 @@ fn snippets_have_the_format_of_the_client() {
         (
             "cursor",
             Way::Token,
-            json!({"mcpServers": {"toolbridge": {"url": url, "headers": {"Authorization": "Bearer ${env:TOOLBRIDGE_TOKEN}"}}}}),
+            json!({
+                "mcpServers": {"toolbridge": {"url": url,
+                    "headers": {"Authorization": "Bearer ${env:TOOLBRIDGE_TOKEN}"}}},
+            }),
         ),
         (
             "cursor",
@@ -334,7 +338,8 @@ fn paragraph(step: &Step, entry: &Entry) -> String {
         } => {
             let (link, redirect) = (link(entry), redirect(entry));
             format!(
-                "{say}\n\n```\n{link}\n```\n\nIf only `https` links are allowed:\n\n```\n{redirect}\n```\n"
+                "{say}\n\n```\n{link}\n```\n\nIf only `https` links are \
+                 allowed:\n\n```\n{redirect}\n```\n"
             )
         }
     }

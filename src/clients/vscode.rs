@@ -14,14 +14,21 @@ pub static VSCODE: Client = Client {
             cannot: None,
             steps: &[
                 Step::Install {
-                    say: "Install it in VS Code, which asks for the token and keeps it in its secret storage.",
+                    say: "Install it in VS Code, which asks for the token and keeps it in its \
+                        secret storage.",
                     link: |entry| native(entry, with_token(entry), Some(inputs())),
                     redirect: |entry| redirect(entry, &with_token(entry), Some(inputs())),
                 },
                 Step::Paste {
-                    say: "Or add this to its file, which the command “MCP: Open User Configuration” opens.",
+                    say: "Or add this to its file, which the command “MCP: Open User \
+                        Configuration” opens.",
                     files: FILES,
-                    json: |entry| json!({ "inputs": inputs(), "servers": { (&entry.name): with_token(entry) } }),
+                    json: |entry| {
+                        json!({
+                            "inputs": inputs(),
+                            "servers": { (&entry.name): with_token(entry) },
+                        })
+                    },
                 },
             ],
         },
@@ -35,7 +42,8 @@ pub static VSCODE: Client = Client {
                     redirect: |entry| redirect(entry, &by_url(entry), None),
                 },
                 Step::Paste {
-                    say: "Or add this to its file, which the command “MCP: Open User Configuration” opens.",
+                    say: "Or add this to its file, which the command “MCP: Open User \
+                        Configuration” opens.",
                     files: FILES,
                     json: |entry| json!({ "servers": { (&entry.name): by_url(entry) } }),
                 },
@@ -47,7 +55,8 @@ pub static VSCODE: Client = Client {
             steps: &[
                 KEEP_TOKEN,
                 Step::Paste {
-                    say: "Then add this to VS Code's file, which the command “MCP: Open User Configuration” opens.",
+                    say: "Then add this to VS Code's file, which the command “MCP: Open User \
+                        Configuration” opens.",
                     files: FILES,
                     json: |entry| {
                         json!({ "servers": { (&entry.name): {

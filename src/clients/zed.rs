@@ -11,8 +11,8 @@ pub static ZED: Client = Client {
         Recipe {
             way: Way::Token,
             cannot: Some(
-                "Zed can send a header, but stores the token in its settings in plain text, so a process on \
-                 your machine sends it.",
+                "Zed can send a header, but stores the token in its settings in plain text, so a \
+                 process on your machine sends it.",
             ),
             steps: &[KEEP_TOKEN, PROCESS],
         },
@@ -21,13 +21,18 @@ pub static ZED: Client = Client {
             cannot: None,
             steps: &[
                 Step::Paste {
-                    say: "Add this to Zed's settings, which the command `zed: open settings` opens.",
+                    say: "Add this to Zed's settings, which the command `zed: open settings` \
+                        opens.",
                     files: FILES,
-                    json: |entry| json!({ "context_servers": { (&entry.name): { "url": entry.url } } }),
+                    json: |entry| {
+                        json!({
+                            "context_servers": { (&entry.name): { "url": entry.url } },
+                        })
+                    },
                 },
                 Step::Say(
-                    "A recent Zed then asks you to sign in. If yours does not, start a process instead: `connect` \
-                     uses a token.",
+                    "A recent Zed then asks you to sign in. If yours does not, start a process \
+                     instead: `connect` uses a token.",
                 ),
             ],
         },

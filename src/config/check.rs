@@ -16,7 +16,7 @@ use crate::foundation::secret::{Secret, weakness};
 type OriginOf<'a> = &'a dyn Fn(&'static str) -> Origin;
 
 /// The time that a shutdown reserves for ending sessions, as in `server::http::listener`.
-const KEPT_FOR_ENDING: Duration = Duration::from_secs(2);
+const SESSION_CLOSE_TIME: Duration = Duration::from_secs(2);
 
 /// Returns the first error of a merged configuration.
 pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), ConfigError> {
@@ -99,7 +99,8 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), ConfigError> {
     {
         return refuse(
             "auth.exchange.token_url",
-            "is plain http, where anyone on the way can take callers' tokens and this server's secret",
+            "is plain http, where anyone on the way can take callers' tokens and this server's \
+             secret",
             "use https, or --dev on your own machine",
         );
     }
@@ -227,14 +228,16 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), ConfigError> {
             return refuse(
                 "tenant.header_secret",
                 "is the same as auth.hs256_secret, which makes two proofs one",
-                "make a second secret with \"openssl rand -hex 32\", or use --dev on your own machine",
+                "make a second secret with \"openssl rand -hex 32\", or use --dev on your own \
+                 machine",
             );
         }
     }
     if !config.auth.authorization_servers.is_empty() && config.server.public_url.is_none() {
         return Err(missing(
             "server.public_url",
-            ", but auth.authorization_servers is, and their metadata has to name this server's address",
+            ", but auth.authorization_servers is, and their metadata has to name this server's \
+             address",
         ));
     }
     Ok(())
@@ -340,16 +343,16 @@ pub fn warnings(config: &Config) -> Vec<String> {
         && (config.auth.issuer.is_none() || config.auth.audience.is_none())
     {
         warnings.push(
-            "auth.jwks_url is set without both auth.issuer and auth.audience: tokens that were meant for other services \
-             of that authorization server are accepted"
+            "auth.jwks_url is set without both auth.issuer and auth.audience: tokens that were \
+             meant for other services of that authorization server are accepted"
                 .to_owned(),
         );
     }
-    let required = config.server.drain_notice + config.api.call_deadline + KEPT_FOR_ENDING;
+    let required = config.server.drain_notice + config.api.call_deadline + SESSION_CLOSE_TIME;
     if config.server.drain_timeout < required {
         warnings.push(format!(
-            "server.drain_timeout is shorter than server.drain_notice, api.call_deadline and {KEPT_FOR_ENDING:?} for \
-             ending sessions together: a shutdown may cut calls off"
+            "server.drain_timeout is shorter than server.drain_notice, api.call_deadline and \
+             {SESSION_CLOSE_TIME:?} for ending sessions together: a shutdown may cut calls off"
         ));
     }
     if config.auth.mode == TokenMode::Verify && config.auth.exchange.token_url.is_some() {
@@ -362,14 +365,16 @@ pub fn warnings(config: &Config) -> Vec<String> {
         && config.auth.exchange.audience == config.auth.audience
     {
         warnings.push(
-            "auth.exchange.audience is the same as auth.audience: exchanged tokens would be good for what callers' own \
-             are good for"
+            "auth.exchange.audience is the same as auth.audience: exchanged tokens would be good \
+             for what callers' own are good for"
                 .to_owned(),
         );
     }
     if config.server.legacy_sse && config.server.sse_streams >= config.server.max_connections {
         warnings.push(
-            "server.sse_streams is not below server.max_connections: streams may take every connection".to_owned(),
+            "server.sse_streams is not below server.max_connections: streams may take every \
+             connection"
+                .to_owned(),
         );
     }
     if one_secret_for_both(config) {

@@ -29,9 +29,11 @@ impl Problem {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// A file that was named explicitly does not exist. The default file may be missing.
-    #[error("the configuration file {} (named by {named_by}) does not exist: create it, or correct the name.", .path.display())]
+    #[error("the configuration file {} (named by {named_by}) does not exist: create it, or correct \
+        the name.", .path.display())]
     FileMissing { path: PathBuf, named_by: String },
-    #[error("the configuration file {} cannot be read ({why}): make it readable for this user.", .path.display())]
+    #[error("the configuration file {} cannot be read ({why}): make it readable for this \
+        user.", .path.display())]
     FileUnreadable { path: PathBuf, why: String },
     #[error("{}, line {line}, is not TOML ({why}): correct that line.", .path.display())]
     NotToml {
@@ -40,13 +42,15 @@ pub enum ConfigError {
         why: String,
     },
     /// An error, so that a misspelt key does not silently leave the default in force.
-    #[error("{key} (from {origin}) is not a setting: {}", suggest(.nearest, "see \"toolbridge-mcp config show --defaults\" for those there are"))]
+    #[error("{key} (from {origin}) is not a setting: {}", suggest(.nearest, "see \"toolbridge-mcp \
+        config show --defaults\" for those there are"))]
     UnknownKey {
         key: String,
         origin: Origin,
         nearest: Option<String>,
     },
-    #[error("{name} (in the environment) is not a setting: {}", suggest(.nearest, "unset it, or see \"toolbridge-mcp config show\" for those there are"))]
+    #[error("{name} (in the environment) is not a setting: {}", suggest(.nearest, "unset it, or \
+        see \"toolbridge-mcp config show\" for those there are"))]
     UnknownVariable {
         name: String,
         nearest: Option<String>,
@@ -59,7 +63,8 @@ pub enum ConfigError {
         second: String,
     },
     #[error(
-        "{key} (from {flag}) is a secret, and a command line can be read by everyone on this machine: set {variable} instead."
+        "{key} (from {flag}) is a secret, and a command line can be read by everyone on this \
+         machine: set {variable} instead."
     )]
     SecretOnCommandLine {
         key: &'static str,

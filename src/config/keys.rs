@@ -355,12 +355,14 @@ impl Kind {
             Kind::Integer(..) => "give a number in that range".to_owned(),
             Kind::Duration => "write it like \"250ms\", \"25s\" or \"5m\"".to_owned(),
             Kind::Size => "write it like 65536, \"64KiB\" or \"1MiB\"".to_owned(),
-            Kind::List => "write it like [\"one\", \"two\"], or with commas in the environment".to_owned(),
+            Kind::List => "write it like [\"one\", \"two\"], or with commas in the \
+                environment"
+                .to_owned(),
             Kind::OneOf(_) => "choose one of them".to_owned(),
             Kind::Flag => "write true or false, without quotes in a file".to_owned(),
-            Kind::LogFilter => {
-                "use error, warn, info, debug or trace, or a filter like \"info,toolbridge_mcp=debug\"".to_owned()
-            }
+            Kind::LogFilter => "use error, warn, info, debug or trace, or a filter like \
+                 \"info,toolbridge_mcp=debug\""
+                .to_owned(),
         }
     }
 }

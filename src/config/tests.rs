@@ -184,91 +184,93 @@ fn errors_in_the_environment_are_one_sentence_each() {
         ),
         (
             &[("TOOLBRIDGE_WIBBLE", "1")],
-            "TOOLBRIDGE_WIBBLE (in the environment) is not a setting: unset it, or see \"toolbridge-mcp config show\" \
-             for those there are.",
+            "TOOLBRIDGE_WIBBLE (in the environment) is not a setting: unset it, or see \
+             \"toolbridge-mcp config show\" for those there are.",
         ),
         (
             &[("TOOLBRIDGE_PORT", "80o1")],
-            "server.port (from TOOLBRIDGE_PORT) must be a whole number from 0 to 65535, not \"80o1\": give a number in \
-             that range.",
+            "server.port (from TOOLBRIDGE_PORT) must be a whole number from 0 to 65535, not \
+             \"80o1\": give a number in that range.",
         ),
         (
             &[("TOOLBRIDGE_PORT", "70000")],
-            "server.port (from TOOLBRIDGE_PORT) must be a whole number from 0 to 65535, not \"70000\": give a number in \
-             that range.",
+            "server.port (from TOOLBRIDGE_PORT) must be a whole number from 0 to 65535, not \
+             \"70000\": give a number in that range.",
         ),
         (
             &[("TOOLBRIDGE_HOST", "my host")],
-            "server.host (from TOOLBRIDGE_HOST) is \"my host\", which is no address: use an IP address such as \
-             \"127.0.0.1\", \"0.0.0.0\" or \"::\".",
+            "server.host (from TOOLBRIDGE_HOST) is \"my host\", which is no address: use an IP \
+             address such as \"127.0.0.1\", \"0.0.0.0\" or \"::\".",
         ),
         (
             &[("TOOLBRIDGE_GO_API_BASE_URL", "localhost:8081")],
-            "api.base_url (from TOOLBRIDGE_GO_API_BASE_URL) is \"localhost:8081\", which is not an http or https URL: \
-             write it like \"https://host:port\".",
+            "api.base_url (from TOOLBRIDGE_GO_API_BASE_URL) is \"localhost:8081\", which is not an \
+             http or https URL: write it like \"https://host:port\".",
         ),
         (
             &[("TOOLBRIDGE_API_CALL_DEADLINE", "25")],
-            "api.call_deadline (from TOOLBRIDGE_API_CALL_DEADLINE) is \"25\", which has no unit: write it like \
-             \"250ms\", \"25s\" or \"5m\".",
+            "api.call_deadline (from TOOLBRIDGE_API_CALL_DEADLINE) is \"25\", which has no unit: \
+             write it like \"250ms\", \"25s\" or \"5m\".",
         ),
         (
             &[("TOOLBRIDGE_API_CALL_DEADLINE", "0s")],
-            "api.call_deadline (from TOOLBRIDGE_API_CALL_DEADLINE) is zero, so every call would fail: give it some seconds.",
+            "api.call_deadline (from TOOLBRIDGE_API_CALL_DEADLINE) is zero, so every call would \
+             fail: give it some seconds.",
         ),
         (
             &[("TOOLBRIDGE_SERVER_SESSION_IDLE", "20s")],
-            "server.session_idle (from TOOLBRIDGE_SERVER_SESSION_IDLE) is shorter than api.call_deadline, so sessions would \
-             end in the middle of a call: make it longer.",
+            "server.session_idle (from TOOLBRIDGE_SERVER_SESSION_IDLE) is shorter than \
+             api.call_deadline, so sessions would end in the middle of a call: make it longer.",
         ),
         (
             &[("TOOLBRIDGE_SERVER_SESSIONS", "sticky")],
-            "server.sessions (from TOOLBRIDGE_SERVER_SESSIONS) must be \"stateless\" or \"stateful\", not \"sticky\": choose \
-             one of them.",
+            "server.sessions (from TOOLBRIDGE_SERVER_SESSIONS) must be \"stateless\" or \
+             \"stateful\", not \"sticky\": choose one of them.",
         ),
         (
             &[("TOOLBRIDGE_API_CONNECT_TIMEOUT", "1m")],
-            "api.connect_timeout (from TOOLBRIDGE_API_CONNECT_TIMEOUT) is not shorter than api.call_deadline, so it \
-             could never take effect: make it shorter.",
+            "api.connect_timeout (from TOOLBRIDGE_API_CONNECT_TIMEOUT) is not shorter than \
+             api.call_deadline, so it could never take effect: make it shorter.",
         ),
         (
             &[("TOOLBRIDGE_TOOLS_MAX_RESULT_BYTES", "1 zebibyte")],
-            "tools.max_result_bytes (from TOOLBRIDGE_TOOLS_MAX_RESULT_BYTES) is \"1 zebibyte\", which is no size: write \
-             it like 65536, \"64KiB\" or \"1MiB\".",
+            "tools.max_result_bytes (from TOOLBRIDGE_TOOLS_MAX_RESULT_BYTES) is \"1 zebibyte\", \
+             which is no size: write it like 65536, \"64KiB\" or \"1MiB\".",
         ),
         (
             &[("TOOLBRIDGE_LOG_LEVEL", "loud")],
-            "log.level (from TOOLBRIDGE_LOG_LEVEL) has \"loud\", which is no log level: use error, warn, info, debug or \
-             trace, or a filter like \"info,toolbridge_mcp=debug\".",
+            "log.level (from TOOLBRIDGE_LOG_LEVEL) has \"loud\", which is no log level: use error, \
+             warn, info, debug or trace, or a filter like \"info,toolbridge_mcp=debug\".",
         ),
         (
             &[("TOOLBRIDGE_LOG_FORMAT", "xml")],
-            "log.format (from TOOLBRIDGE_LOG_FORMAT) must be \"auto\" or \"json\" or \"pretty\", not \"xml\": choose one \
-             of them.",
+            "log.format (from TOOLBRIDGE_LOG_FORMAT) must be \"auto\" or \"json\" or \"pretty\", \
+             not \"xml\": choose one of them.",
         ),
         (
             &[("TOOLBRIDGE_SERVER_LEGACY_SSE", "off")],
-            "server.legacy_sse (from TOOLBRIDGE_SERVER_LEGACY_SSE) must be true or false, not \"off\": write true or \
-             false, without quotes in a file.",
+            "server.legacy_sse (from TOOLBRIDGE_SERVER_LEGACY_SSE) must be true or false, not \
+             \"off\": write true or false, without quotes in a file.",
         ),
         (
             &[("TOOLBRIDGE_SERVER_PAGE", "off")],
-            "server.page (from TOOLBRIDGE_SERVER_PAGE) must be true or false, not \"off\": write true or false, without \
-             quotes in a file.",
+            "server.page (from TOOLBRIDGE_SERVER_PAGE) must be true or false, not \"off\": write \
+             true or false, without quotes in a file.",
         ),
         (
             &[("TOOLBRIDGE_ENV", "staging")],
-            "env (from TOOLBRIDGE_ENV) must be \"production\" or \"dev\", not \"staging\": choose one of them.",
+            "env (from TOOLBRIDGE_ENV) must be \"production\" or \"dev\", not \"staging\": choose \
+             one of them.",
         ),
         (
             &[("TOOLBRIDGE_TENANT_HEADER_SECRET", OTHER_STRONG)],
-            "TOOLBRIDGE_TENANT_HEADER_SECRET and TENANT_HEADER_SECRET both set tenant.header_secret, to different \
-             values: unset one of them.",
+            "TOOLBRIDGE_TENANT_HEADER_SECRET and TENANT_HEADER_SECRET both set \
+             tenant.header_secret, to different values: unset one of them.",
         ),
         (
             &[("TENANT_HEADER_SECRET", "short")],
-            "tenant.header_secret (from TENANT_HEADER_SECRET) has 5 bytes where 32 are the least: make one with \
-             \"openssl rand -hex 32\", or use --dev on your own machine.",
+            "tenant.header_secret (from TENANT_HEADER_SECRET) has 5 bytes where 32 are the least: \
+             make one with \"openssl rand -hex 32\", or use --dev on your own machine.",
         ),
         (
             &[(
@@ -280,68 +282,72 @@ fn errors_in_the_environment_are_one_sentence_each() {
         ),
         (
             &[("TOOLBRIDGE_TENANT_ID", "")],
-            "tenant.id is not set, but tenant.header_secret is, and the two sign requests together: set \
-             TOOLBRIDGE_TENANT_ID.",
+            "tenant.id is not set, but tenant.header_secret is, and the two sign requests \
+             together: set TOOLBRIDGE_TENANT_ID.",
         ),
         (
             &[("TOOLBRIDGE_TENANT_ID", "ac\u{e9}")],
-            "tenant.id (from TOOLBRIDGE_TENANT_ID) has a character that cannot stand in a header: use visible ASCII only.",
+            "tenant.id (from TOOLBRIDGE_TENANT_ID) has a character that cannot stand in a header: \
+             use visible ASCII only.",
         ),
         (
             &[("JWT_HS256_SECRET", "")],
-            "auth.hs256_secret is not set and neither is auth.jwks_url, so no caller's token could be verified: set \
-             JWT_HS256_SECRET.",
+            "auth.hs256_secret is not set and neither is auth.jwks_url, so no caller's token could \
+             be verified: set JWT_HS256_SECRET.",
         ),
         (
             &[("JWT_JWKS_URL", "http://login.example.com/jwks")],
-            "auth.jwks_url (from JWT_JWKS_URL) is fetched over plain http, where anyone on the way can put in keys of \
-             their own: use https, or --dev on your own machine.",
+            "auth.jwks_url (from JWT_JWKS_URL) is fetched over plain http, where anyone on the way \
+             can put in keys of their own: use https, or --dev on your own machine.",
         ),
         (
             &[
                 ("JWT_JWKS_URL", "https://login.example.com/jwks"),
                 ("JWT_AUDIENCE", "a"),
             ],
-            "auth.issuer is not set, but auth.jwks_url is, and tokens of other issuers' users would pass: set JWT_ISSUER.",
+            "auth.issuer is not set, but auth.jwks_url is, and tokens of other issuers' users \
+             would pass: set JWT_ISSUER.",
         ),
         (
             &[
                 ("JWT_JWKS_URL", "https://login.example.com/jwks"),
                 ("JWT_ISSUER", "i"),
             ],
-            "auth.audience is not set, but auth.jwks_url is, and tokens that are meant for other services would pass: set \
-             JWT_AUDIENCE.",
+            "auth.audience is not set, but auth.jwks_url is, and tokens that are meant for other \
+             services would pass: set JWT_AUDIENCE.",
         ),
         (
             &[("JWT_HS256_SECRET", STRONG)],
-            "tenant.header_secret (from TENANT_HEADER_SECRET) is the same as auth.hs256_secret, which makes two proofs \
-             one: make a second secret with \"openssl rand -hex 32\", or use --dev on your own machine.",
+            "tenant.header_secret (from TENANT_HEADER_SECRET) is the same as auth.hs256_secret, \
+             which makes two proofs one: make a second secret with \"openssl rand -hex 32\", or \
+             use --dev on your own machine.",
         ),
         (
             &[(
                 "TOOLBRIDGE_AUTH_AUTHORIZATION_SERVERS",
                 "https://login.example.com",
             )],
-            "server.public_url is not set, but auth.authorization_servers is, and their metadata has to name this \
-             server's address: set TOOLBRIDGE_SERVER_PUBLIC_URL.",
+            "server.public_url is not set, but auth.authorization_servers is, and their metadata \
+             has to name this server's address: set TOOLBRIDGE_SERVER_PUBLIC_URL.",
         ),
         (
             &[(
                 "TOOLBRIDGE_SERVER_PUBLIC_URL",
                 "https://acme.example.com/mcp",
             )],
-            "server.public_url (from TOOLBRIDGE_SERVER_PUBLIC_URL) has a path, but \"/mcp\" is served at the root: leave \
-             the path out.",
+            "server.public_url (from TOOLBRIDGE_SERVER_PUBLIC_URL) has a path, but \"/mcp\" is \
+             served at the root: leave the path out.",
         ),
         (
             &[("TOOLBRIDGE_SERVER_ALLOWED_ORIGINS", "acme.example.com")],
-            "server.allowed_origins (from TOOLBRIDGE_SERVER_ALLOWED_ORIGINS) is \"acme.example.com\", which is no URL \
-             (relative URL without a base): write every one like \"https://host\".",
+            "server.allowed_origins (from TOOLBRIDGE_SERVER_ALLOWED_ORIGINS) is \
+             \"acme.example.com\", which is no URL (relative URL without a base): write every one \
+             like \"https://host\".",
         ),
         (
             &[("TOOLBRIDGE_AUTH_MODE", "exchange")],
-            "auth.exchange.token_url is not set, but auth.mode is \"exchange\", and no token could be exchanged without it: \
-             set TOOLBRIDGE_AUTH_EXCHANGE_TOKEN_URL.",
+            "auth.exchange.token_url is not set, but auth.mode is \"exchange\", and no token could \
+             be exchanged without it: set TOOLBRIDGE_AUTH_EXCHANGE_TOKEN_URL.",
         ),
         (
             &[
@@ -353,43 +359,46 @@ fn errors_in_the_environment_are_one_sentence_each() {
                 ("TOOLBRIDGE_AUTH_EXCHANGE_AUDIENCE", "api"),
                 ("TOOLBRIDGE_AUTH_EXCHANGE_CLIENT_ID", "sidecar"),
             ],
-            "auth.exchange.client_secret is not set, but auth.mode is \"exchange\", and no token could be exchanged without \
-             it: set TOOLBRIDGE_AUTH_EXCHANGE_CLIENT_SECRET.",
+            "auth.exchange.client_secret is not set, but auth.mode is \"exchange\", and no token \
+             could be exchanged without it: set TOOLBRIDGE_AUTH_EXCHANGE_CLIENT_SECRET.",
         ),
         (
             &[(
                 "TOOLBRIDGE_AUTH_EXCHANGE_TOKEN_URL",
                 "http://login.example.com/token",
             )],
-            "auth.exchange.token_url (from TOOLBRIDGE_AUTH_EXCHANGE_TOKEN_URL) is plain http, where anyone on the way can \
-             take callers' tokens and this server's secret: use https, or --dev on your own machine.",
+            "auth.exchange.token_url (from TOOLBRIDGE_AUTH_EXCHANGE_TOKEN_URL) is plain http, \
+             where anyone on the way can take callers' tokens and this server's secret: use https, \
+             or --dev on your own machine.",
         ),
         (
             &[("TOOLBRIDGE_TOOLS_TOOLSETS", "notes,task")],
-            "tools.toolsets (from TOOLBRIDGE_TOOLS_TOOLSETS) has \"task\", which is no toolset: did you mean \"tasks\"? \
-             There are notes, tasks, comments, chats, chat_messages, find.",
+            "tools.toolsets (from TOOLBRIDGE_TOOLS_TOOLSETS) has \"task\", which is no toolset: \
+             did you mean \"tasks\"? There are notes, tasks, comments, chats, chat_messages, find.",
         ),
         (
             &[("TOOLBRIDGE_TOOLS_TOOLSETS", ",")],
-            "tools.toolsets (from TOOLBRIDGE_TOOLS_TOOLSETS) names no toolset: name some, or leave it out to serve all.",
+            "tools.toolsets (from TOOLBRIDGE_TOOLS_TOOLSETS) names no toolset: name some, or leave \
+             it out to serve all.",
         ),
         (
             &[("TOOLBRIDGE_TOOLS_READ_ONLY", "yes")],
-            "tools.read_only (from TOOLBRIDGE_TOOLS_READ_ONLY) must be true or false, not \"yes\": write true or false, \
-             without quotes in a file.",
+            "tools.read_only (from TOOLBRIDGE_TOOLS_READ_ONLY) must be true or false, not \"yes\": \
+             write true or false, without quotes in a file.",
         ),
         (
             &[("TOOLBRIDGE_AUTH_SCOPELESS_TOKENS", "some")],
-            "auth.scopeless_tokens (from TOOLBRIDGE_AUTH_SCOPELESS_TOKENS) must be \"all\" or \"none\", not \"some\": \
-             choose one of them.",
+            "auth.scopeless_tokens (from TOOLBRIDGE_AUTH_SCOPELESS_TOKENS) must be \"all\" or \
+             \"none\", not \"some\": choose one of them.",
         ),
         (
             &[(
                 "TOOLBRIDGE_SERVER_ALLOWED_HOSTS",
                 "https://acme.example.com",
             )],
-            "server.allowed_hosts (from TOOLBRIDGE_SERVER_ALLOWED_HOSTS) has \"https://acme.example.com\", which is no \
-             host name: write names only, such as \"acme.example.com\".",
+            "server.allowed_hosts (from TOOLBRIDGE_SERVER_ALLOWED_HOSTS) has \
+             \"https://acme.example.com\", which is no host name: write names only, such as \
+             \"acme.example.com\".",
         ),
     ];
     for (pairs, expected) in cases {
@@ -410,32 +419,38 @@ fn errors_in_the_file_name_the_file() {
         ),
         (
             "[sever]\nport = 1\n",
-            "sever (from FILE) is not a setting: see \"toolbridge-mcp config show --defaults\" for those there are.",
+            "sever (from FILE) is not a setting: see \"toolbridge-mcp config show --defaults\" for \
+             those there are.",
         ),
         (
             "[auth.exchange]\naudiense = \"a\"\n",
-            "auth.exchange.audiense (from FILE) is not a setting: did you mean auth.exchange.audience?",
+            "auth.exchange.audiense (from FILE) is not a setting: did you mean \
+             auth.exchange.audience?",
         ),
         (
             "[auth.exchange]\nclient_secret = 7\n",
-            "auth.exchange.client_secret (from FILE) must be text in quotes, not something else: put it in quotes.",
+            "auth.exchange.client_secret (from FILE) must be text in quotes, not something else: \
+             put it in quotes.",
         ),
         (
             "[auth.exchange.audience]\nx = 1\n",
-            "auth.exchange.audience (from FILE) must be text in quotes, not \"{ x = 1 }\": put it in quotes.",
+            "auth.exchange.audience (from FILE) must be text in quotes, not \"{ x = 1 }\": put it \
+             in quotes.",
         ),
         (
             "[server]\nport = \"8001\"\n",
-            "server.port (from FILE) must be a whole number from 0 to 65535, not \"8001\": give a number in that range.",
+            "server.port (from FILE) must be a whole number from 0 to 65535, not \"8001\": give a \
+             number in that range.",
         ),
         (
             "[auth]\nhs256_secret = 1234567890\n",
-            "auth.hs256_secret (from FILE) must be text in quotes, not something else: put it in quotes.",
+            "auth.hs256_secret (from FILE) must be text in quotes, not something else: put it in \
+             quotes.",
         ),
         (
             "[server]\nallowed_hosts = \"a\"\n",
-            "server.allowed_hosts (from FILE) must be a list of texts, not \"a\": write it like [\"one\", \"two\"], or \
-             with commas in the environment.",
+            "server.allowed_hosts (from FILE) must be a list of texts, not \"a\": write it like \
+             [\"one\", \"two\"], or with commas in the environment.",
         ),
     ];
     for (text, expected) in cases {
@@ -471,8 +486,8 @@ fn a_named_file_must_exist_but_the_default_one_need_not() {
     assert!(load(&with(&[])).is_ok());
     assert_eq!(
         sentence(&with(&[("TOOLBRIDGE_CONFIG", "/nonexistent/a.toml")])),
-        "the configuration file /nonexistent/a.toml (named by TOOLBRIDGE_CONFIG) does not exist: create it, or correct \
-         the name."
+        "the configuration file /nonexistent/a.toml (named by TOOLBRIDGE_CONFIG) does not exist: \
+         create it, or correct the name."
     );
     let named = Sources {
         file: Some("/nonexistent/b.toml".into()),
@@ -488,8 +503,8 @@ fn a_secret_is_refused_on_the_command_line() {
     let error = sentence(&sources);
     assert_eq!(
         error,
-        "auth.hs256_secret (from --set) is a secret, and a command line can be read by everyone on this machine: set \
-         TOOLBRIDGE_AUTH_HS256_SECRET instead."
+        "auth.hs256_secret (from --set) is a secret, and a command line can be read by everyone on \
+         this machine: set TOOLBRIDGE_AUTH_HS256_SECRET instead."
     );
     sources.flags = vec![flag("--set", "server.prot", "1")];
     assert_eq!(
@@ -550,15 +565,16 @@ fn without_the_tenant_secret_nothing_else_is_required() {
         .config;
     assert_eq!(
         config.tenant.require_identity().unwrap_err().to_string(),
-        "tenant.header_secret is not set, so requests to the API cannot be signed: set TENANT_HEADER_SECRET."
+        "tenant.header_secret is not set, so requests to the API cannot be signed: set \
+         TENANT_HEADER_SECRET."
     );
 }
 
 #[test]
 fn exchange_is_configured_in_its_own_section() {
     let scratch = Scratch::with_file(
-        "[auth]\nmode = \"exchange\"\n[auth.exchange]\ntoken_url = \"http://127.0.0.1:1/token\"\naudience = \"api\"\n\
-         client_id = \"sidecar\"\n",
+        "[auth]\nmode = \"exchange\"\n[auth.exchange]\ntoken_url = \
+         \"http://127.0.0.1:1/token\"\naudience = \"api\"\nclient_id = \"sidecar\"\n",
     );
     let sources = Sources {
         directory: scratch.0.clone(),

@@ -19,7 +19,7 @@ use super::message::{Id, Message};
 use super::output::Output;
 use super::remote::Remote;
 
-use crate::server::{INVALID_REQUEST, Line, LineReader, PARSE_ERROR, id_in_beginning, validate};
+use crate::server::{INVALID_REQUEST, Line, LineReader, PARSE_ERROR, id_in_prefix, validate};
 use crate::telemetry::fields;
 
 /// Concurrent messages. Further requests are rejected at once and not queued, so that the client
@@ -45,7 +45,7 @@ pub enum Ended {
 }
 
 /// Requests in flight that can be cancelled, by id.
-type UnderWay = Arc<Mutex<HashMap<Id, AbortHandle>>>;
+type InFlight = Arc<Mutex<HashMap<Id, AbortHandle>>>;
 
 /// Runs the bridge until the input ends or `shutdown` resolves.
 pub async fn run(
@@ -68,7 +68,7 @@ pub async fn run(
             patience: settings.patience,
         }),
         output: output.clone(),
-        under_way: UnderWay::default(),
+        under_way: InFlight::default(),
         running: JoinSet::new(),
     };
     let reading = async {
@@ -90,7 +90,7 @@ pub async fn run(
         };
         // Aborting closes the connections, which cancels the requests at the server.
         bridge.running.shutdown().await;
-        let _ = timeout(settings.connect_timeout, bridge.delivery.leave()).await;
+        let _ = timeout(settings.connect_timeout, bridge.delivery.end_session()).await;
         ended
     };
     let ended = tokio::select! {
@@ -111,7 +111,7 @@ pub async fn run(
 struct Bridge {
     delivery: Arc<Delivery>,
     output: Output,
-    under_way: UnderWay,
+    under_way: InFlight,
     running: JoinSet<()>,
 }
 
@@ -120,7 +120,7 @@ impl Bridge {
         // Reaps finished tasks, so that they do not accumulate.
         while self.running.try_join_next().is_some() {}
         if line.too_long {
-            let id = id_in_beginning(line.text).and_then(Id::of);
+            let id = id_in_prefix(line.text).and_then(Id::of);
             let message = format!("the message is larger than {longest} bytes");
             return self.refuse(id, INVALID_REQUEST, &message).await;
         }
@@ -180,7 +180,7 @@ impl Bridge {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
             let handle = self.running.spawn(async move {
-                delivery.carry(&message).await;
+                delivery.deliver(&message).await;
                 if let Some(id) = &message.id {
                     under_way
                         .lock()

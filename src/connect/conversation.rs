@@ -18,7 +18,7 @@ pub struct Conversation(Mutex<Agreed>);
 #[derive(Debug, Default, Clone)]
 struct Agreed {
     /// The client's `initialize` request, to be replayed when the server has lost the session.
-    hello: Option<Message>,
+    initialize: Option<Message>,
     /// The legacy revision that `initialize` negotiated.
     version: Option<HeaderValue>,
     /// Only of a server that keeps sessions; ToolBridge is stateless.
@@ -58,7 +58,7 @@ impl Conversation {
     }
 
     /// Stores what the server's response to `initialize` negotiated.
-    pub fn agree(&self, hello: &Message, session: Option<HeaderValue>, answer: &str) {
+    pub fn set_negotiated(&self, initialize: &Message, session: Option<HeaderValue>, answer: &str) {
         let answer: Value = serde_json::from_str(answer).unwrap_or_default();
         let Some(version) = answer
             .pointer("/result/protocolVersion")
@@ -67,7 +67,7 @@ impl Conversation {
             return;
         };
         let mut agreed = self.lock();
-        agreed.hello = Some(hello.clone());
+        agreed.initialize = Some(initialize.clone());
         agreed.version = HeaderValue::from_str(version).ok();
         agreed.session = session;
         agreed.modern = None;
@@ -79,10 +79,10 @@ impl Conversation {
 
     /// The `initialize` request to replay, if `lost` is still the current session. `None` if it has
     /// been replaced already.
-    pub fn hello_again(&self, lost: &HeaderValue) -> Option<Message> {
+    pub fn initialize_again(&self, lost: &HeaderValue) -> Option<Message> {
         let agreed = self.lock();
         let current = agreed.session.as_ref() == Some(lost);
-        agreed.hello.clone().filter(|_| current)
+        agreed.initialize.clone().filter(|_| current)
     }
 
     fn lock(&self) -> MutexGuard<'_, Agreed> {

@@ -20,7 +20,7 @@ use crate::telemetry::fields;
 
 /// Delay before the second attempt; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+const MAX_PAUSE: Duration = Duration::from_secs(3);
 
 /// Why there is no result, and the server's JSON-RPC error if it sent one.
 struct DeliveryError {
@@ -47,7 +47,7 @@ pub struct Delivery {
 
 impl Delivery {
     /// Sends a message and writes the response or an error.
-    pub async fn carry(&self, message: &Message) {
+    pub async fn deliver(&self, message: &Message) {
         let Err(DeliveryError { error, answer }) = self.attempt(message).await else {
             return;
         };
@@ -63,9 +63,9 @@ impl Delivery {
     }
 
     /// Ends the session, if the server keeps one.
-    pub async fn leave(&self) {
+    pub async fn end_session(&self) {
         if let (Some(session), Ok(token)) = (self.conversation.session(), self.token.current()) {
-            self.remote.leave(session, &token).await;
+            self.remote.end_session(session, &token).await;
         }
     }
 
@@ -73,7 +73,7 @@ impl Delivery {
         let give_up = Instant::now() + self.patience;
         let mut pause = FIRST_PAUSE;
         loop {
-            let failure = match self.once(message).await {
+            let failure = match self.send_once(message).await {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure,
             };
@@ -93,12 +93,12 @@ impl Delivery {
             }
             tracing::info!({ fields::REASON } = error.reason(), "trying again: {error}");
             sleep(wait).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause = (pause * 2).min(MAX_PAUSE);
         }
     }
 
     /// One attempt, with an immediate second one if the cause of the failure can be fixed at once.
-    async fn once(&self, message: &Message) -> Result<(), DeliveryError> {
+    async fn send_once(&self, message: &Message) -> Result<(), DeliveryError> {
         let token = self.token.current()?;
         let headers = self.conversation.headers(message);
         let refusal = match self.remote.post(message, &headers, &token).await {
@@ -108,17 +108,17 @@ impl Delivery {
         match (&refusal.why, headers.get(SESSION)) {
             // The token file may have been replaced while the message was in flight.
             (Why::Unauthorized(_), _) if self.token.current()?.expose() != token.expose() => {
-                self.once_more(message).await
+                self.resend(message).await
             }
             (Why::NotFound, Some(session)) => {
                 self.reinitialize(session).await?;
-                self.once_more(message).await
+                self.resend(message).await
             }
             _ => Err(self.failure(refusal)),
         }
     }
 
-    async fn once_more(&self, message: &Message) -> Result<(), DeliveryError> {
+    async fn resend(&self, message: &Message) -> Result<(), DeliveryError> {
         let token = self.token.current()?;
         let headers = self.conversation.headers(message);
         match self.remote.post(message, &headers, &token).await {
@@ -162,19 +162,19 @@ impl Delivery {
     /// Opens a new session with a server that has lost the current one, transparently to the
     /// client.
     async fn reinitialize(&self, lost: &HeaderValue) -> Result<(), ConnectError> {
-        let Some(hello) = self.conversation.hello_again(lost) else {
+        let Some(initialize) = self.conversation.initialize_again(lost) else {
             return Ok(());
         };
         let token = self.token.current()?;
-        let headers = self.conversation.headers(&hello);
-        let Ok(response) = self.remote.post(&hello, &headers, &token).await else {
+        let headers = self.conversation.headers(&initialize);
+        let Ok(response) = self.remote.post(&initialize, &headers, &token).await else {
             return Err(ConnectError::SessionLost);
         };
         // The client has received the response to `initialize` before.
         let (discarded, writing) = Output::start(tokio::io::sink());
         let read = self
             .remote
-            .read(response, &hello, &self.conversation, &discarded)
+            .read(response, &initialize, &self.conversation, &discarded)
             .await;
         drop(discarded);
         let _ = writing.await;

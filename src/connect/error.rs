@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 pub const CODE: i32 = -32011;
 
 /// Limit of text quoted from a server.
-const LONGEST_QUOTE: usize = 300;
+const MAX_QUOTE_CHARS: usize = 300;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConnectError {
@@ -156,27 +156,30 @@ impl fmt::Display for ConnectError {
             Self::Unreachable { url, how } => match how {
                 Unreachable::Name => write!(
                     f,
-                    "{url} cannot be reached: there is no such host name, or this machine is offline. Check the URL and \
-                     the connection. Nothing was sent."
+                    "{url} cannot be reached: there is no such host name, or this machine is \
+                     offline. Check the URL and the connection. Nothing was sent."
                 ),
                 Unreachable::Tls(why) => write!(
                     f,
-                    "{url} cannot be reached: no secure connection comes about ({why}). Check that it is an https \
-                     address, its certificate, and the clock of this machine. Nothing was sent."
+                    "{url} cannot be reached: no secure connection comes about ({why}). Check that \
+                     it is an https address, its certificate, and the clock of this machine. \
+                     Nothing was sent."
                 ),
                 Unreachable::Connection(why) => write!(
                     f,
-                    "{url} cannot be reached ({why}). Is the server running, and is this its address? Nothing was sent."
+                    "{url} cannot be reached ({why}). Is the server running, and is this its \
+                     address? Nothing was sent."
                 ),
             },
             Self::AnswerLost { url } => write!(
                 f,
-                "The connection to {url} was lost before the answer was complete. What was asked for may have been \
-                 done: look before you ask again."
+                "The connection to {url} was lost before the answer was complete. What was asked \
+                 for may have been done: look before you ask again."
             ),
             Self::TimedOut { url } => write!(
                 f,
-                "{url} did not answer in time. What was asked for may have been done: look before you ask again."
+                "{url} did not answer in time. What was asked for may have been done: look before \
+                 you ask again."
             ),
             Self::Unauthorized {
                 location,
@@ -190,7 +193,8 @@ impl fmt::Display for ConnectError {
             }
             Self::Forbidden { detail } => write!(
                 f,
-                "The server does not allow this with this token{detail}. It may be that of another tenant or place."
+                "The server does not allow this with this token{detail}. It may be that of another \
+                 tenant or place."
             ),
             Self::NotFound { url } => {
                 write!(f, "There is nothing at {url}: is it the URL of /mcp?")
@@ -203,8 +207,8 @@ impl fmt::Display for ConnectError {
             ),
             Self::Redirected { to: Some(to) } => write!(
                 f,
-                "The server sends us on to {to}. A token is not carried to places that nobody named: if that is the \
-                 right one, give its URL."
+                "The server sends us on to {to}. A token is not carried to places that nobody \
+                 named: if that is the right one, give its URL."
             ),
             Self::Busy {
                 status,
@@ -227,7 +231,8 @@ impl fmt::Display for ConnectError {
             Self::AnswerTooLarge { limit } => {
                 write!(
                     f,
-                    "The answer is larger than {limit} bytes. What was asked for may have been done."
+                    "The answer is larger than {limit} bytes. What was asked for may have been \
+                     done."
                 )
             }
             Self::TooManyRequests { limit } => {
@@ -251,7 +256,7 @@ pub fn error_detail(body: &[u8]) -> String {
         return String::new();
     };
     let visible = text.chars().filter(|letter| !letter.is_control());
-    let text: String = visible.take(LONGEST_QUOTE).collect();
+    let text: String = visible.take(MAX_QUOTE_CHARS).collect();
     if text.is_empty() {
         String::new()
     } else {
@@ -276,7 +281,7 @@ impl Unreachable {
             let last = chain.last().map(String::as_str).unwrap_or_default();
             last.chars()
                 .filter(|letter| !letter.is_control())
-                .take(LONGEST_QUOTE)
+                .take(MAX_QUOTE_CHARS)
                 .collect()
         };
         if has(&["dns error", "failed to lookup"]) {

@@ -77,9 +77,9 @@ mod tests {
 
     #[test]
     fn parses_events_split_at_any_byte() {
-        let stream = "\
-: hello\n\ndata: one\n\nevent: message\r\nid: 7\r\ndata:two\r\ndata: more\r\n\r\nevent: endpoint\ndata: /x\n\n\
-            retry: 3\rdata: Grüße\r\rdata\n\ndata: never finished\n";
+        let stream = ": hello\n\ndata: one\n\nevent: message\r\nid: 7\r\ndata:two\r\ndata: \
+            more\r\n\r\nevent: endpoint\ndata: /x\n\nretry: 3\rdata: Grüße\r\rdata\n\ndata: never \
+            finished\n";
         for size in [1, 2, 3, 7, 1000] {
             let mut reader = EventReader::default();
             let mut received = Vec::new();

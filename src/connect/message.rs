@@ -220,7 +220,8 @@ mod tests {
     #[test]
     fn a_response_becomes_one_line_with_exact_numbers() {
         let id = Id::of(Json::trusted("1"));
-        let pretty = "{\n  \"jsonrpc\": \"2.0\",\n  \"id\": 1,\n  \"result\": { \"x\": 1.10, \"y\": \"a\\nb\" }\n}";
+        let pretty = "{\n  \"jsonrpc\": \"2.0\",\n  \"id\": 1,\n  \"result\": { \"x\": 1.10, \
+            \"y\": \"a\\nb\" }\n}";
         let (line, answers) = line_of(pretty, id.as_ref()).unwrap();
         assert_eq!(
             line,

@@ -90,7 +90,7 @@ impl Remote {
     }
 
     /// Ends a session, for a server that keeps one.
-    pub async fn leave(&self, session: HeaderValue, token: &Secret) {
+    pub async fn end_session(&self, session: HeaderValue, token: &Secret) {
         let request = self.http.delete(self.url.clone()).header(SESSION, session);
         let request = match authorization(token) {
             Some(value) => request.header(AUTHORIZATION, value),
@@ -274,7 +274,7 @@ impl Answers<'_> {
     async fn pass_on(&self, line: String, answers: bool) {
         if answers && self.message.is("initialize") {
             self.conversation
-                .agree(self.message, self.session.clone(), &line);
+                .set_negotiated(self.message, self.session.clone(), &line);
         }
         self.output.line(line).await;
     }

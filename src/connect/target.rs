@@ -10,13 +10,15 @@ pub enum TargetError {
     #[error("it must begin with https:// or http://")]
     Scheme,
     #[error(
-        "it has a user name or a password, which would be seen by others: the token goes into TOOLBRIDGE_TOKEN"
+        "it has a user name or a password, which would be seen by others: the token goes into \
+         TOOLBRIDGE_TOKEN"
     )]
     User,
     #[error("it ends in #…, which is never sent: leave that out")]
     Fragment,
     #[error(
-        "over plain http, anyone on the way can read the token: use https, or --allow-http if you must"
+        "over plain http, anyone on the way can read the token: use https, or --allow-http if you \
+         must"
     )]
     PlainHttp,
 }

@@ -74,9 +74,9 @@ struct Inner {
     disconnected: Arc<Mutex<usize>>,
 }
 
-struct Leaving(Server);
+struct DisconnectCounter(Server);
 
-impl Drop for Leaving {
+impl Drop for DisconnectCounter {
     fn drop(&mut self) {
         *self.0.0.disconnected.lock().unwrap() += 1;
         self.0.0.changed.notify_waiters();
@@ -150,7 +150,7 @@ async fn answer(State(server): State<Server>, request: Request) -> Response {
             StatusCode::from_u16(status).unwrap().into_response()
         }
         Some(Step::Hang) => {
-            let _leaving = Leaving(server);
+            let _counter = DisconnectCounter(server);
             std::future::pending().await
         }
         Some(Step::BreakOff) => {
@@ -249,7 +249,7 @@ impl Client {
         )
     }
 
-    async fn leave(mut self) -> Ended {
+    async fn close(mut self) -> Ended {
         // Both halves must be dropped.
         self.input.shutdown().await.unwrap();
         drop((self.input, self.lines));
@@ -262,11 +262,21 @@ fn list(id: u64) -> Value {
 }
 
 fn call(id: u64) -> Value {
-    json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": "create_note", "arguments": {}}})
+    json!({
+        "jsonrpc": "2.0",
+        "id": id,
+        "method": "tools/call",
+        "params": {"name": "create_note", "arguments": {}},
+    })
 }
 
 fn initialize_request() -> Value {
-    json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {"protocolVersion": "2025-06-18"}})
+    json!({
+        "jsonrpc": "2.0",
+        "id": 0,
+        "method": "initialize",
+        "params": {"protocolVersion": "2025-06-18"},
+    })
 }
 
 fn initialize_result(version: &str) -> Value {
@@ -314,7 +324,7 @@ async fn a_legacy_conversation_uses_the_negotiated_revision() {
         );
     }
     assert_eq!(requests[2].body, call(1));
-    assert_eq!(client.leave().await, Ended::Done);
+    assert_eq!(client.close().await, Ended::Done);
 }
 
 #[tokio::test]
@@ -341,8 +351,9 @@ async fn responses_pass_through_unchanged() {
     client.send(list(1)).await;
     assert_eq!(client.receive_line().await, exact);
 
-    let events = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\"}\n\n: keep-alive\n\n\
-                  data: {\"jsonrpc\":\"2.0\",\"id\":2,\ndata: \"result\":{}}\n\n";
+    let events = "event: message\ndata: \
+        {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\"}\n\n: keep-alive\n\ndata: \
+        {\"jsonrpc\":\"2.0\",\"id\":2,\ndata: \"result\":{}}\n\n";
     client.server.then([Step::Answer(
         200,
         vec![("content-type", "text/event-stream")],
@@ -362,7 +373,7 @@ async fn responses_pass_through_unchanged() {
         json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32020, "message": "m"}}),
     )]);
     assert_eq!(client.ask(call(3)).await["error"]["code"], -32020);
-    assert_eq!(client.leave().await, Ended::Done);
+    assert_eq!(client.close().await, Ended::Done);
 }
 
 #[tokio::test]
@@ -394,7 +405,8 @@ async fn invalid_messages_are_rejected_locally() {
 #[tokio::test]
 async fn errors_say_what_to_do() {
     let mut client = Client::start().await;
-    let unauthorized = json!({"error": "invalid_token", "error_description": "the token has expired", "reason": "expired"});
+    let unauthorized = json!({"error": "invalid_token", "error_description": "the token has \
+        expired", "reason": "expired"});
     for (step, reason, words) in [
         (
             refusal(401, unauthorized),
@@ -581,7 +593,11 @@ async fn a_cancelled_request_is_aborted_and_not_answered() {
     client.send(call(7)).await;
     client.server.until_requests(1).await;
     client
-        .send(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}}))
+        .send(json!({
+            "jsonrpc": "2.0",
+            "method": "notifications/cancelled",
+            "params": {"requestId": 7},
+        }))
         .await;
     client
         .server
@@ -593,7 +609,7 @@ async fn a_cancelled_request_is_aborted_and_not_answered() {
         2,
         "the notification stays here"
     );
-    assert_eq!(client.leave().await, Ended::Done);
+    assert_eq!(client.close().await, Ended::Done);
 }
 
 #[tokio::test]
@@ -654,7 +670,11 @@ async fn a_lost_session_is_reinitialized() {
         .then([with_session("first", initialize_result("2025-06-18"))]);
     client.ask(initialize_request()).await;
     client.ask(call(1)).await;
-    let no_session = json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32001, "message": "Session not found"}});
+    let no_session = json!({
+        "jsonrpc": "2.0",
+        "id": null,
+        "error": {"code": -32001, "message": "Session not found"},
+    });
     client.server.then([
         refusal(404, no_session),
         with_session("second", initialize_result("2025-06-18")),
@@ -665,11 +685,15 @@ async fn a_lost_session_is_reinitialized() {
     client.send(call(3)).await;
     client.server.until_requests(7).await;
     client
-        .send(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 3}}))
+        .send(json!({
+            "jsonrpc": "2.0",
+            "method": "notifications/cancelled",
+            "params": {"requestId": 3},
+        }))
         .await;
     client.server.until_requests(8).await;
     let server = client.server.clone();
-    assert_eq!(client.leave().await, Ended::Done);
+    assert_eq!(client.close().await, Ended::Done);
     let sent: Vec<_> = server
         .requests()
         .iter()
@@ -708,7 +732,11 @@ async fn the_end_of_the_input_waits_for_responses_up_to_a_limit() {
         client.server.until_requests(1).await;
         if ended == Ended::Done {
             client
-                .send(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}))
+                .send(json!({
+                    "jsonrpc": "2.0",
+                    "method": "notifications/cancelled",
+                    "params": {"requestId": 1},
+                }))
                 .await;
         }
         // The last line may lack a line feed.

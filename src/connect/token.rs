@@ -74,7 +74,8 @@ impl TokenSource {
                         Ok(token)
                     }
                     (Err(error), Some(token)) => {
-                        tracing::warn!(%error, "the token file cannot be read; its last token is used");
+                        tracing::warn!(%error, "the token file cannot be read; its last token is \
+                            used");
                         Ok(token.clone())
                     }
                     (Err(error), None) => Err(ConnectError::NoToken {

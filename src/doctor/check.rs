@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::LocalBoxFuture;
 use tokio::time::Instant;
 
-use super::LONGEST_CHECK;
+use super::MAX_CHECK_TIME;
 use crate::foundation::deadline::Deadline;
 use crate::foundation::token_secret::Secret;
 
@@ -128,10 +128,10 @@ impl Examined {
     /// Redacts the token, which a server may echo. Short tokens are exempt, since they may be
     /// ordinary words.
     pub(super) fn hide(&mut self, secret: Option<&Secret>) {
-        const SHORTEST: usize = 16;
+        const MIN_SECRET_CHARS: usize = 16;
         let Some(secret) = secret
             .map(Secret::expose)
-            .filter(|secret| secret.len() >= SHORTEST)
+            .filter(|secret| secret.len() >= MIN_SECRET_CHARS)
         else {
             return;
         };
@@ -163,7 +163,7 @@ pub async fn examine<P>(
                 ..Examined::new(check.id, check.title, Err(because(cause)))
             },
             None => {
-                let limit = until.remaining().min(LONGEST_CHECK);
+                let limit = until.remaining().min(MAX_CHECK_TIME);
                 let found = tokio::time::timeout(limit, (check.run)(deployment)).await;
                 let found = found.unwrap_or_else(|_| {
                     let up = until.remaining().is_zero();

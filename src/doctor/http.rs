@@ -240,7 +240,8 @@ impl RequestError {
             ),
             Self::Lost => Advice::new(
                 format!("{shown} hangs up without a whole answer"),
-                "is it the right port? If so, its log says why; in between, a proxy may have a limit",
+                "is it the right port? If so, its log says why; in between, a proxy may have a \
+                 limit",
             ),
         })
     }

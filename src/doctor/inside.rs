@@ -19,7 +19,8 @@ use crate::config::{Config, warnings};
 use crate::foundation::clock::Clock;
 use crate::foundation::token_secret::Secret;
 
-const RUNS: &str = "in the container, \"supervisorctl -c /etc/toolbridge/supervisord.conf status\" shows both programs";
+const RUNS: &str = "in the container, \"supervisorctl -c /etc/toolbridge/supervisord.conf status\" \
+    shows both programs";
 
 /// The state of the checks. Without a valid configuration all other checks are skipped.
 pub struct Inside {
@@ -30,7 +31,7 @@ pub struct Inside {
     pub token: Token,
     pub verifier: Option<Verifier>,
     /// Needs the tenant secret.
-    pub upstream: Option<ApiClient>,
+    pub api_client: Option<ApiClient>,
     pub tools: Option<Box<dyn Tools>>,
     http: Http,
     clock: Clock,
@@ -66,7 +67,7 @@ impl Inside {
             server: None,
             token,
             verifier: None,
-            upstream: None,
+            api_client: None,
             tools: None,
             http,
             clock,
@@ -160,8 +161,8 @@ impl Inside {
     }
 
     async fn config_is_good(&mut self) -> Found {
-        const CHECK: &str = "\"toolbridge-mcp config check\" says when it is good; \"toolbridge-mcp config show\" where each \
-                             value is from";
+        const CHECK: &str = "\"toolbridge-mcp config check\" says when it is good; \
+            \"toolbridge-mcp config show\" where each value is from";
         let config = self
             .config
             .as_ref()
@@ -201,8 +202,8 @@ impl Inside {
             Finding::Failed(Advice { what, .. }) => Finding::failed(
                 what,
                 format!(
-                    "start the API, or set TOOLBRIDGE_GO_API_BASE_URL to where it is; {RUNS}, and the log says why one has \
-                     ended"
+                    "start the API, or set TOOLBRIDGE_GO_API_BASE_URL to where it is; {RUNS}, and \
+                     the log says why one has ended"
                 ),
             ),
             other => other,
@@ -239,7 +240,8 @@ impl Inside {
             503 => Err(not_ready("api_not_ready", &last_words)),
             _ => Err(Finding::failed(
                 format!("what answers at {url} is not the REST API: {words}"),
-                "set TOOLBRIDGE_GO_API_BASE_URL to the API's own address; in the container its port is 8081",
+                "set TOOLBRIDGE_GO_API_BASE_URL to the API's own address; in the container its \
+                 port is 8081",
             )),
         }
     }
@@ -252,8 +254,8 @@ impl Inside {
     }
 
     async fn signature(&mut self) -> Found {
-        let upstream = self.upstream.as_ref().ok_or_else(nothing_to_sign_with)?;
-        match upstream.ready().await {
+        let api_client = self.api_client.as_ref().ok_or_else(nothing_to_sign_with)?;
+        match api_client.ready().await {
             Ok(()) if self.api_judges_signatures() => Ok("the API accepts it".to_owned()),
             Ok(()) => Ok(
                 "nothing speaks against it; this API says so only to a call with a token"
@@ -333,8 +335,8 @@ impl Inside {
             Err(CallError::Error { category, code, .. })
                 if category == "authentication" && code != "token_not_exchanged" =>
             {
-                const SAME: &str = "JWT_HS256_SECRET or JWT_JWKS_URL, JWT_ISSUER, JWT_AUDIENCE and TENANT_CLAIM; the API's \
-                                    log has the reason";
+                const SAME: &str = "JWT_HS256_SECRET or JWT_JWKS_URL, JWT_ISSUER, JWT_AUDIENCE and \
+                    TENANT_CLAIM; the API's log has the reason";
                 // An API without such a report rejects signatures with the same status.
                 Err(if self.api_judges_signatures() {
                     Finding::failed(
@@ -351,8 +353,8 @@ impl Inside {
             Err(CallError::Error { code, .. }) if code == "tenant_mismatch" => {
                 Err(Finding::failed(
                     "the API does not let the token's user into this server's tenant",
-                    "try a token of a user of this tenant; if it is one, TOOLBRIDGE_TENANT_ID names another tenant than the API \
-                 knows the user in",
+                    "try a token of a user of this tenant; if it is one, TOOLBRIDGE_TENANT_ID \
+                     names another tenant than the API knows the user in",
                 ))
             }
             // The token was accepted. Whether the API can serve is the subject of the next check.
@@ -420,8 +422,8 @@ impl Inside {
                 "it says {reason}, and with the configuration that is here it should not: {}",
                 answer.in_words()
             ),
-            "it runs with another configuration than this one: start it again, so that it reads what is set now \
-             (\"supervisorctl -c /etc/toolbridge/supervisord.conf restart mcp\")",
+            "it runs with another configuration than this one: start it again, so that it reads \
+             what is set now (\"supervisorctl -c /etc/toolbridge/supervisord.conf restart mcp\")",
         ))
     }
 
@@ -450,8 +452,8 @@ impl Inside {
             Ok(answer) if answer.status == 200 => Ok(format!("they are at {url}")),
             _ => Err(Finding::warning(
                 format!("nothing answers at {url}, so whoever collects figures gets none"),
-                "is the port taken by another program? The server's log said so when it started; set TOOLBRIDGE_METRICS_ADDR \
-                 to a free address, or to off",
+                "is the port taken by another program? The server's log said so when it started; \
+                 set TOOLBRIDGE_METRICS_ADDR to a free address, or to off",
             )),
         }
     }

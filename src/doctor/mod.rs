@@ -33,7 +33,7 @@ use crate::foundation::token_secret::Secret;
 use check::{Check, examine};
 
 /// Limit of a single check, so that one that hangs leaves time for the others.
-const LONGEST_CHECK: Duration = Duration::from_secs(10);
+const MAX_CHECK_TIME: Duration = Duration::from_secs(10);
 
 /// A deployment that can be examined.
 pub trait Deployment: Sized + 'static {
@@ -47,7 +47,7 @@ pub trait Deployment: Sized + 'static {
 
 /// Runs all checks; `None` if `stopped` resolves first. `report` receives each result as it
 /// arrives.
-pub async fn look<P: Deployment>(
+pub async fn diagnose<P: Deployment>(
     mut deployment: P,
     within: Duration,
     stopped: impl Future<Output = ()>,

@@ -114,7 +114,8 @@ impl Note {
 
     /// Creates the note, which shows whether the database is writable.
     pub async fn write(&mut self, tools: &dyn Tools) -> Found {
-        let arguments = json!({ "title": self.title, "content": "Made by toolbridge-mcp doctor, and deleted again." });
+        let arguments = json!({ "title": self.title, "content": "Made by toolbridge-mcp doctor, \
+            and deleted again." });
         self.maybe = true;
         let why = match tools.call("create_note", object(arguments)).await {
             Ok(note) => {
@@ -132,9 +133,10 @@ impl Note {
         if why.is_out_of_service() && tools.is_ready().await {
             return Err(Finding::failed(
                 "the database cannot be written: the API is ready, and still takes no note",
-                "see the API's log. SQLite: is the disk full (\"df -h /data\"), is the volume mounted read-only, may user \
-                 10001 write to it (\"chown -R 10001:10001 /data/api\")? With Fly, \"flyctl volumes extend\" makes it larger. \
-                 PostgreSQL: is it a standby, or set to default_transaction_read_only?",
+                "see the API's log. SQLite: is the disk full (\"df -h /data\"), is the volume \
+                 mounted read-only, may user 10001 write to it (\"chown -R 10001:10001 \
+                 /data/api\")? With Fly, \"flyctl volumes extend\" makes it larger. PostgreSQL: is \
+                 it a standby, or set to default_transaction_read_only?",
             ));
         }
         Err(why.into_finding("create_note"))

@@ -9,11 +9,12 @@ use super::check::{Advice, Finding};
 use crate::foundation::printable::is_unprintable;
 
 /// Limit of text quoted from a server.
-const LONGEST_QUOTE: usize = 200;
+const MAX_QUOTE_CHARS: usize = 200;
 
 pub const SEE_ITS_LOG: &str =
     "see its log (with Fly, \"flyctl logs\"): it may be starting, or stuck";
-pub const SET_THE_CLOCK: &str = "set the wrong one right: \"timedatectl\" tells whether a clock is kept; a container has the clock of its machine";
+pub const SET_THE_CLOCK: &str = "set the wrong one right: \"timedatectl\" tells whether a clock is \
+    kept; a container has the clock of its machine";
 
 /// A reason, what it means, and how to fix it.
 type Row = (&'static str, &'static str, &'static str);
@@ -23,8 +24,9 @@ const NOT_READY: &[Row] = &[
     (
         "api_unreachable",
         "the server cannot reach its REST API",
-        "start the API; it is there? Then set TOOLBRIDGE_GO_API_BASE_URL to its address. In the container, \"supervisorctl \
-         -c /etc/toolbridge/supervisord.conf status\" shows both programs, and the log says why one has ended",
+        "start the API; it is there? Then set TOOLBRIDGE_GO_API_BASE_URL to its address. In the \
+         container, \"supervisorctl -c /etc/toolbridge/supervisord.conf status\" shows both \
+         programs, and the log says why one has ended",
     ),
     (
         "api_timeout",
@@ -34,19 +36,20 @@ const NOT_READY: &[Row] = &[
     (
         "api_not_ready",
         "the REST API says that it is not ready",
-        "see the API's log: it cannot reach its database, or has no key to verify tokens with; \"toolbridge-api \
-         healthcheck\" beside it says which",
+        "see the API's log: it cannot reach its database, or has no key to verify tokens with; \
+         \"toolbridge-api healthcheck\" beside it says which",
     ),
     (
         "signature_refused",
         "the server and its REST API have different tenant secrets",
-        "give both the same TENANT_HEADER_SECRET; TOOLBRIDGE_TENANT_HEADER_SECRET should not be set beside it. \
-         \"toolbridge-mcp config show\" says where the server has its own from",
+        "give both the same TENANT_HEADER_SECRET; TOOLBRIDGE_TENANT_HEADER_SECRET should not be \
+         set beside it. \"toolbridge-mcp config show\" says where the server has its own from",
     ),
     (
         "signature_version",
         "the REST API does not take the version of the tenant signature that the server sends",
-        "set TOOLBRIDGE_TENANT_SIGNATURE to \"both\", or to what the API demands (its TENANT_SIGNATURE_DEMANDED)",
+        "set TOOLBRIDGE_TENANT_SIGNATURE to \"both\", or to what the API demands (its \
+         TENANT_SIGNATURE_DEMANDED)",
     ),
     (
         "signature_unchecked",
@@ -55,7 +58,8 @@ const NOT_READY: &[Row] = &[
     ),
     (
         "clock_skew",
-        "the clocks of the server and of its REST API are too far apart (version 1 of the signature allows five minutes, version 2 one), so signatures are refused",
+        "the clocks of the server and of its REST API are too far apart (version 1 of the \
+         signature allows five minutes, version 2 one), so signatures are refused",
         SET_THE_CLOCK,
     ),
     (
@@ -160,15 +164,16 @@ pub fn token_refused(reason: &str, details: &[Option<String>], otherwise: &str) 
 pub fn no_such_name(name: &str) -> Advice {
     Advice::new(
         format!("{name}: there is no such name, or this machine cannot ask for names"),
-        "check the spelling; a new name may take minutes to be known. \"getent hosts NAME\" asks as this machine does; with \
-         Fly, \"flyctl apps list\" shows the apps that there are",
+        "check the spelling; a new name may take minutes to be known. \"getent hosts NAME\" asks \
+         as this machine does; with Fly, \"flyctl apps list\" shows the apps that there are",
     )
 }
 
 pub fn nothing_listens(address: &str, why: &str) -> Advice {
     Advice::new(
         format!("nothing listens at {address} ({})", quote(why)),
-        "start what should, or correct the address or the port; with Fly, see \"flyctl status\" and \"flyctl logs\"",
+        "start what should, or correct the address or the port; with Fly, see \"flyctl status\" \
+         and \"flyctl logs\"",
     )
 }
 
@@ -185,8 +190,9 @@ pub fn no_tls(url: &Url, why: &str) -> Advice {
 
 pub fn certificate_fix(host: &str) -> String {
     format!(
-        "clients refuse it, too. With Fly, \"flyctl certs check {host}\" says what holds the certificate up; elsewhere, renew \
-         it where TLS ends, and check that it is for this name. A server that speaks plain http has an http:// URL"
+        "clients refuse it, too. With Fly, \"flyctl certs check {host}\" says what holds the \
+         certificate up; elsewhere, renew it where TLS ends, and check that it is for this name. A \
+         server that speaks plain http has an http:// URL"
     )
 }
 
@@ -201,7 +207,7 @@ pub fn quote(text: &str) -> String {
         .chars()
         .map(|letter| if is_unprintable(letter) { ' ' } else { letter });
     visible
-        .take(LONGEST_QUOTE)
+        .take(MAX_QUOTE_CHARS)
         .collect::<String>()
         .trim()
         .to_owned()
@@ -221,8 +227,8 @@ pub fn span(seconds: u64) -> String {
 /// The date of a Unix time.
 pub fn date(seconds: u64) -> String {
     /// The year 10000, beyond the range of HTTP dates.
-    const NO_END: u64 = 253_402_300_800;
-    if seconds >= NO_END {
+    const YEAR_10000: u64 = 253_402_300_800;
+    if seconds >= YEAR_10000 {
         return "the end of time".to_owned();
     }
     // Has the form "Sun, 06 Nov 1994 08:49:37 GMT".

@@ -18,8 +18,8 @@ use serde_json::Value;
 /// Maximum nesting of objects and arrays, the outermost included. Equals the limit of `serde_json`.
 pub const MAX_DEPTH: usize = 127;
 
-/// The UTF-8 byte order mark, which some editors and shells put before a text. RFC 8259 lets readers
-/// ignore it.
+/// The UTF-8 byte order mark, which some editors and shells put before a text. RFC 8259 lets
+/// readers ignore it.
 pub const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// The text of one JSON value, without surrounding white space.
@@ -255,8 +255,8 @@ impl<'a> Json<'a> {
     }
 }
 
-/// Counts objects, arrays and commas, which bounds the number of values in the text. The text may be
-/// a piece of a document, but must not start or end inside a string.
+/// Counts objects, arrays and commas, which bounds the number of values in the text. The text may
+/// be a piece of a document, but must not start or end inside a string.
 pub fn count_parts(text: &str) -> usize {
     let is_part = |byte: &u8| matches!(byte, b'{' | b'[' | b',');
     outside_strings(text).filter(is_part).count()

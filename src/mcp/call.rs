@@ -1,8 +1,9 @@
-//! The one pipeline of a `tools/call`, whichever way it came: access, rate, the call itself, its record.
+//! The one pipeline of a `tools/call`, whichever way it came: access, rate, the call itself, its
+//! record.
 //!
 //! rmcp's handler ([`serve`]) and the fast path only decode requests and encode outcomes. However a
-//! call ends, by its result, by cancellation, by a panic or because its client has gone, its session
-//! is dropped here, and thereby ended, and it has one record.
+//! call ends, by its result, by cancellation, by a panic or because its client has gone, its
+//! session is dropped here, and thereby ended, and it has one record.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -25,17 +26,17 @@ use super::arguments::Arguments;
 use super::call_record::{CallEnding, CallRecord, FailureDetails, MessageContext, protocol};
 use super::caller::Caller;
 use super::tool_access::{AccessError, ToolRegistry, UnknownToolError};
-use super::{Inner, LONGEST_NAME, refusal};
+use super::{Inner, MAX_NAME_CHARS, refusal};
 use crate::api::CallContext;
 use crate::telemetry::audit::Durable;
 use crate::telemetry::metrics;
 use crate::tools::{Outcome, Progress, ToolCall};
 
 /// Steps of one call that may wait to be told; more are left out rather than kept.
-const UNTOLD_STEPS: usize = 16;
+const MAX_QUEUED_STEPS: usize = 16;
 
 /// What a client reads of a call that neither failed nor succeeded.
-pub const NO_END: &str = "the call did not come to an end";
+pub const CALL_INTERRUPTED: &str = "the call did not come to an end";
 
 /// A call, decoded.
 pub struct CallRequest<'a> {
@@ -55,7 +56,7 @@ pub enum CallOutcome {
     /// This caller has no such tool; the sentence says what to do instead.
     UnknownTool(String),
     /// It was cancelled or it panicked: there is no outcome.
-    NoEnd,
+    Interrupted,
 }
 
 /// Carries out a call. Dropped in the middle, it is recorded as cancelled.
@@ -66,7 +67,7 @@ pub(super) async fn execute(
 ) -> CallOutcome {
     let CallRequest { name, cancel, .. } = &request;
     // A caller may choose any name, so it is truncated before it is logged.
-    let shown = name.chars().take(LONGEST_NAME).collect();
+    let shown = name.chars().take(MAX_NAME_CHARS).collect();
     let mut record = CallRecord::begin(shown, request.protocol);
     let tools = server.tools_for(name).await;
     record.set_caller(caller, &request.context, tools.has(name));
@@ -74,10 +75,10 @@ pub(super) async fn execute(
     let mut pending = Pending {
         record: Some(record),
         caller,
-        tenant: server.upstream.tenant(),
+        tenant: server.api_client.tenant(),
     };
     // Access comes first: a call that is out of reach is refused alike at any rate.
-    match tools.admit(name, caller.asked, &caller.principal.scopes) {
+    match tools.admit(name, caller.requested_access, &caller.principal.scopes) {
         Ok(()) => {}
         Err(AccessError::Scope(scope)) => {
             let about = &caller.correlation_id;
@@ -93,7 +94,7 @@ pub(super) async fn execute(
         return pending.done(CallEnding::Error, outcome).await;
     }
     let Some(record) = &pending.record else {
-        return CallOutcome::NoEnd;
+        return CallOutcome::Interrupted;
     };
     // A panic is caught here: rmcp would leave the client without an answer.
     let work = AssertUnwindSafe(run(server, &tools, &request, caller, record));
@@ -108,7 +109,7 @@ pub(super) async fn execute(
         Err(ending) => {
             let durable = pending.ended(ending, FailureDetails::default());
             durable.reached().await;
-            CallOutcome::NoEnd
+            CallOutcome::Interrupted
         }
     }
 }
@@ -156,7 +157,7 @@ pub(super) async fn serve(
     request: CallToolRequestParams,
     context: RequestContext<RoleServer>,
 ) -> Result<CallToolResult, ErrorData> {
-    let name: String = request.name.chars().take(LONGEST_NAME).collect();
+    let name: String = request.name.chars().take(MAX_NAME_CHARS).collect();
     let caller = match server.callers.identify(&context).await {
         Ok(caller) => caller,
         Err(unknown) => {
@@ -167,11 +168,11 @@ pub(super) async fn serve(
         }
     };
     let token = context.meta.get_progress_token();
-    let token = token.filter(|_| caller.hears_progress);
+    let token = token.filter(|_| caller.accepts_progress);
     let call = CallRequest {
         name: &request.name,
         arguments: arguments(&request, &context),
-        context: MessageContext::of(&context, caller.via),
+        context: MessageContext::of(&context, caller.transport),
         protocol: protocol(&context),
         cancel: context.ct.clone(),
         listener: token.map(|token| (&context.peer, token)),
@@ -179,9 +180,9 @@ pub(super) async fn serve(
     match execute(server, &caller, call).await {
         CallOutcome::Done(outcome) => Ok(result(outcome)),
         CallOutcome::UnknownTool(sentence) => Err(unknown_tool(&name, &sentence)),
-        CallOutcome::NoEnd => {
+        CallOutcome::Interrupted => {
             let data = json!({ "correlation_id": &*caller.correlation_id });
-            Err(ErrorData::internal_error(NO_END, Some(data)))
+            Err(ErrorData::internal_error(CALL_INTERRUPTED, Some(data)))
         }
     }
 }
@@ -203,7 +204,7 @@ fn over_rate(server: &Inner, caller: &Caller) -> Option<Outcome> {
     let retry_in = rates
         .admit(&caller.principal.subject, Instant::now())
         .err()?;
-    metrics::limited("rate");
+    metrics::limit_reached("rate");
     Some(refusal::over_rate(retry_in, &caller.correlation_id))
 }
 
@@ -235,20 +236,20 @@ async fn run(
     caller: &Caller,
     record: &CallRecord,
 ) -> Result<Outcome, UnknownToolError> {
-    let api = server.upstream.call(
+    let api = server.api_client.call(
         caller.principal.credential.clone(),
         CallContext {
             correlation_id: caller.correlation_id.clone(),
             traceparent: record.traceparent.clone(),
-            place: record.trace_context(),
-            deadline: server.upstream.deadline(),
+            trace_context: record.trace_context(),
+            deadline: server.api_client.deadline(),
             cancel: request.cancel.clone(),
             spent: Arc::clone(&record.spent),
             memory: caller.memory.clone(),
         },
     );
     let listener = request.listener.as_ref();
-    let (steps, told) = listener.map(|_| mpsc::channel(UNTOLD_STEPS)).unzip();
+    let (steps, told) = listener.map(|_| mpsc::channel(MAX_QUEUED_STEPS)).unzip();
     let progress = |step: Progress| {
         // A client that cannot keep up misses some steps.
         let _ = steps.as_ref().map(|steps| steps.try_send(step));
@@ -296,9 +297,9 @@ async fn tell(peer: &Peer<RoleServer>, token: &ProgressToken, step: Progress) {
 
 fn result(outcome: Outcome) -> CallToolResult {
     let failed = outcome.failed.is_some();
-    // Clients hold structured content against the tool's outputSchema even when the call has failed, and then show their
-    // own complaint in place of the error.
-    // A successful call's text takes the place of this `null` when the message is encoded.
+    // Clients hold structured content against the tool's outputSchema even when the call has
+    // failed, and then show their own complaint in place of the error. A successful call's text
+    // takes the place of this `null` when the message is encoded.
     let structured = (!failed).then_some(Value::Null);
     let mut result = CallToolResult::success(vec![ContentBlock::text(outcome.text)]);
     result.is_error = Some(failed);

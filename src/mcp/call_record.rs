@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::caller::{Caller, UnauthenticatedError, Via};
+use super::caller::{Caller, TransportKind, UnauthenticatedError};
 use crate::telemetry::metrics::names::UNKNOWN;
 use crate::telemetry::timings::{Spent, Stage};
 use crate::telemetry::traces;
@@ -22,7 +22,7 @@ use crate::telemetry::traces::{Side, Span, TraceContext, is_traceparent, names};
 use crate::telemetry::{audit, fields, metrics};
 
 /// The length to which a client's name and version are truncated.
-const LONGEST_CLIENT: usize = 64;
+const MAX_CLIENT_CHARS: usize = 64;
 
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub fn refused_for_scope(
             correlation_id: &caller.correlation_id,
             user: &caller.principal.subject,
             client: client.as_deref(),
-            transport: caller.via.as_str(),
+            transport: caller.transport.as_str(),
             tool,
             item: None,
             outcome: CallEnding::OutOfScope.as_str(),
@@ -95,7 +95,7 @@ pub fn refused_for_scope(
 fn count_refused(tool: &str, ending: CallEnding) {
     metrics::tool_called(tool, ending.as_str(), None);
     if let Some(reason) = ending.reason() {
-        metrics::out_of_reach(reason);
+        metrics::access_refused(reason);
     }
 }
 
@@ -119,13 +119,13 @@ pub struct MessageContext<'a> {
 }
 
 impl<'a> MessageContext<'a> {
-    pub fn of(context: &'a RequestContext<RoleServer>, via: Via) -> Self {
+    pub fn of(context: &'a RequestContext<RoleServer>, transport: TransportKind) -> Self {
         Self {
             meta: &context.meta,
             id: &context.id,
             // Over stateless HTTP, rmcp creates a peer with its own name, which must not be
             // recorded as the client's.
-            peer: (via != Via::Http).then_some(&context.peer),
+            peer: (transport != TransportKind::Http).then_some(&context.peer),
         }
     }
 
@@ -152,7 +152,7 @@ pub struct CallRecord {
     /// The caller's `traceparent`, which is forwarded to the API if this server does not trace.
     pub traceparent: Option<Arc<str>>,
     span: Span,
-    _in_flight: metrics::Held,
+    _in_flight: metrics::GaugeGuard,
 }
 
 impl CallRecord {
@@ -187,7 +187,7 @@ impl CallRecord {
             if known { &self.tool } else { UNKNOWN }.to_owned(),
         );
         self.spent.add(Stage::Auth, caller.verified_in);
-        if caller.via != Via::Stdio {
+        if caller.transport != TransportKind::Stdio {
             self.earlier = caller.verified_in;
         }
         self.client = message.client();
@@ -201,11 +201,11 @@ impl CallRecord {
         self.traceparent = traceparent
             .map(Arc::from)
             .or_else(|| caller.traceparent.clone());
-        let (in_message, none) = (traces::place_of(traceparent), TraceContext::default());
+        let (in_message, none) = (traces::remote_context(traceparent), TraceContext::default());
         let (parent, link) = if in_message.is_known() {
-            (&in_message, &caller.place)
+            (&in_message, &caller.trace_context)
         } else {
-            (&caller.place, &none)
+            (&caller.trace_context, &none)
         };
         let mut span = Span::linked(Side::Server, parent, link, || {
             format!("tools/call {tool}").into()
@@ -219,7 +219,7 @@ impl CallRecord {
             span.set(names::CORRELATION_ID, caller.correlation_id.to_string());
             span.set(
                 names::NETWORK_TRANSPORT,
-                if caller.via == Via::Stdio {
+                if caller.transport == TransportKind::Stdio {
                     "pipe"
                 } else {
                     "tcp"
@@ -231,7 +231,7 @@ impl CallRecord {
 
     /// The trace context for requests that are made within the call.
     pub fn trace_context(&self) -> TraceContext {
-        self.span.place()
+        self.span.context()
     }
 
     /// Records a call that failed authentication.
@@ -277,7 +277,7 @@ impl CallRecord {
                     ("api", api),
                     ("rest", rest),
                 ] {
-                    metrics::stage_took(stage, time);
+                    metrics::stage_finished(stage, time);
                 }
             }
         }
@@ -298,7 +298,7 @@ impl CallRecord {
             correlation_id: &caller.correlation_id,
             user: &caller.principal.subject,
             client: client.as_deref(),
-            transport: caller.via.as_str(),
+            transport: caller.transport.as_str(),
             tool: &self.tool,
             item: self.item.get().copied(),
             outcome: ending.as_str(),
@@ -329,10 +329,11 @@ impl CallRecord {
             { fields::SESSION_MS } = milliseconds(session),
             { fields::API_MS } = milliseconds(api),
             { fields::REST_MS } = milliseconds(rest),
-            { fields::TRANSPORT } = caller.via.as_str(),
+            { fields::TRANSPORT } = caller.transport.as_str(),
             { fields::PROTOCOL } = self.protocol,
             { fields::CLIENT } = client,
-            { fields::CLIENT_VERSION } = self.client.as_ref().map(|client| sanitized(&client.version)),
+            { fields::CLIENT_VERSION } =
+                self.client.as_ref().map(|client| sanitized(&client.version)),
             "{} {}",
             self.tool,
             ending.as_str(),
@@ -366,7 +367,7 @@ fn sanitized(text: &str) -> String {
             '?'
         }
     };
-    text.chars().take(LONGEST_CLIENT).map(plain).collect()
+    text.chars().take(MAX_CLIENT_CHARS).map(plain).collect()
 }
 
 #[cfg(test)]
@@ -377,7 +378,7 @@ mod tests {
     fn client_names_are_truncated_and_sanitized() {
         assert_eq!(sanitized("claude-code (2.0)"), "claude-code (2.0)");
         assert_eq!(sanitized("a\u{1b}[31m\nb\u{202e}é"), "a?[31m?b??");
-        assert_eq!(sanitized(&"x".repeat(10_000)).len(), LONGEST_CLIENT);
+        assert_eq!(sanitized(&"x".repeat(10_000)).len(), MAX_CLIENT_CHARS);
     }
 
     #[test]

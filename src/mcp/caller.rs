@@ -26,12 +26,12 @@ pub struct Caller {
     pub correlation_id: Arc<str>,
     pub traceparent: Option<Arc<str>>,
     /// The trace context of the request, if it is traced.
-    pub place: TraceContext,
+    pub trace_context: TraceContext,
     /// Whether messages can reach the client before the result does.
-    pub hears_progress: bool,
+    pub accepts_progress: bool,
     /// The permissions that the filter of the request leaves.
-    pub asked: ToolAccess,
-    pub via: Via,
+    pub requested_access: ToolAccess,
+    pub transport: TransportKind,
     /// The time that the verification of the token took.
     pub verified_in: Duration,
     /// The memory that is reserved for the request and its response.
@@ -40,14 +40,14 @@ pub struct Caller {
 
 /// The transport of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Via {
+pub enum TransportKind {
     Http,
     /// The HTTP+SSE transport of revision 2024-11-05.
     Sse,
     Stdio,
 }
 
-impl Via {
+impl TransportKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -111,10 +111,10 @@ impl FixedCaller {
                 principal,
                 correlation_id,
                 traceparent: None,
-                place: TraceContext::default(),
-                hears_progress: true,
-                asked: ToolAccess::ALL,
-                via: Via::Stdio,
+                trace_context: TraceContext::default(),
+                accepts_progress: true,
+                requested_access: ToolAccess::ALL,
+                transport: TransportKind::Stdio,
                 verified_in: since.elapsed(),
                 // Over stdio, the caller owns the process, so memory is not shared.
                 memory: Reservation::uncounted(),

@@ -36,15 +36,15 @@ use rmcp::service::RequestContext;
 use tokio::time::Instant;
 
 pub use arguments::Arguments;
-pub use call::{CallOutcome, CallRequest, NO_END};
+pub use call::{CALL_INTERRUPTED, CallOutcome, CallRequest};
 pub use call_record::{CallEnding, MessageContext, refused_for_scope};
-pub use caller::{Caller, Callers, FixedCaller, Via};
+pub use caller::{Caller, Callers, FixedCaller, TransportKind};
 pub use rate::Rate;
 use rate::Rates;
 pub use refusal::{out_of_scope, unauthenticated};
 pub use server_info::Settings;
 pub use tool_access::{
-    AccessError, Narrowing, ToolAccess, ToolRegistry, UnknownToolError, UnknownToolsetError,
+    AccessError, ToolAccess, ToolFilter, ToolRegistry, UnknownToolError, UnknownToolsetError,
 };
 
 use crate::api::{ApiClient, Features};
@@ -53,7 +53,7 @@ use crate::telemetry::metrics;
 use crate::tools::{Outcome, Toolset};
 
 /// How much of a name that is not one of ours is repeated.
-const LONGEST_NAME: usize = 64;
+const MAX_NAME_CHARS: usize = 64;
 
 /// How long a client may keep the list of tools. It changes only when the server is deployed anew.
 pub const LIST_TTL_MS: u64 = 5 * 60 * 1000;
@@ -64,10 +64,10 @@ pub struct Server(Arc<Inner>);
 
 struct Inner {
     toolsets: Vec<Arc<dyn Toolset>>,
-    narrowing: Narrowing,
+    filter: ToolFilter,
     /// The registry for the features that the API had last.
     registry: RwLock<Arc<ToolRegistry>>,
-    upstream: ApiClient,
+    api_client: ApiClient,
     callers: Callers,
     /// Where there is a limit.
     rates: Option<Rates>,
@@ -81,7 +81,7 @@ impl Inner {
         if last.features() == features {
             return last;
         }
-        let registry = ToolRegistry::new(&self.toolsets, &self.narrowing, features);
+        let registry = ToolRegistry::new(&self.toolsets, &self.filter, features);
         let registry = Arc::new(registry);
         *self.registry.write() = Arc::clone(&registry);
         registry
@@ -90,7 +90,7 @@ impl Inner {
     /// The tools that there are now. If `name` is none of them because the features are not known
     /// yet, they are asked for.
     async fn tools_for(&self, name: &str) -> Arc<ToolRegistry> {
-        let tools = self.tools(self.upstream.features());
+        let tools = self.tools(self.api_client.features());
         // Over stdio no readiness check has asked for them before the first call.
         if tools.is_unavailable(name) || matches!(self.callers, Callers::Fixed(_)) {
             return self.known_tools().await;
@@ -100,27 +100,27 @@ impl Inner {
 
     /// Like [`tools`](Self::tools), but asks the API for its features if they are not known.
     async fn known_tools(&self) -> Arc<ToolRegistry> {
-        self.tools(self.upstream.known_features().await)
+        self.tools(self.api_client.known_features().await)
     }
 }
 
 impl Server {
     pub fn new(
         toolsets: Vec<Arc<dyn Toolset>>,
-        upstream: ApiClient,
+        api_client: ApiClient,
         callers: Callers,
         settings: &Settings,
     ) -> Self {
-        let every = ToolRegistry::new(&toolsets, &settings.narrowing, Features::ALL);
+        let every = ToolRegistry::new(&toolsets, &settings.tool_filter, Features::ALL);
         let config = server_info::config(settings);
-        metrics::tools_are(every.names());
-        let narrowing = settings.narrowing.clone();
-        let registry = ToolRegistry::new(&toolsets, &narrowing, upstream.features());
+        metrics::register_tools(every.names());
+        let filter = settings.tool_filter.clone();
+        let registry = ToolRegistry::new(&toolsets, &filter, api_client.features());
         Self(Arc::new(Inner {
             toolsets,
-            narrowing,
+            filter,
             registry: RwLock::new(Arc::new(registry)),
-            upstream,
+            api_client,
             callers,
             rates: Rates::new(settings.rate, Instant::now()),
             config,
@@ -129,20 +129,20 @@ impl Server {
 
     /// The tools that there are with the features that the API is known to have.
     pub fn tools(&self) -> Arc<ToolRegistry> {
-        self.0.tools(self.0.upstream.features())
+        self.0.tools(self.0.api_client.features())
     }
 
     /// Every tool that there can be, whatever features the API has.
     pub fn every_tool(&self) -> ToolRegistry {
-        ToolRegistry::new(&self.0.toolsets, &self.0.narrowing, Features::ALL)
+        ToolRegistry::new(&self.0.toolsets, &self.0.filter, Features::ALL)
     }
 
     /// Whether there is such a tool, and within this caller's reach.
-    pub fn has_for(&self, tool: &str, caller: &Caller) -> bool {
+    pub fn can_call(&self, tool: &str, caller: &Caller) -> bool {
         let tools = self.tools();
         tools.has(tool)
             && tools
-                .admit(tool, caller.asked, &caller.principal.scopes)
+                .admit(tool, caller.requested_access, &caller.principal.scopes)
                 .is_ok()
     }
 
@@ -152,16 +152,16 @@ impl Server {
     }
 
     /// The tools that this caller may see, encoded.
-    pub async fn list_for(&self, caller: &Caller) -> Bytes {
+    pub async fn encoded_tools(&self, caller: &Caller) -> Bytes {
         let tools = self.0.known_tools().await;
-        tools.encoded(tools.reach(caller.asked, &caller.principal.scopes))
+        tools.encoded(tools.reach(caller.requested_access, &caller.principal.scopes))
     }
 
     /// The scope without which this caller may not call the tool, and what a model is told. `None` when scopes do not
     /// stand in the way.
-    pub fn lacks_scope(&self, tool: &str, caller: &Caller) -> Option<(String, Outcome)> {
+    pub fn missing_scope(&self, tool: &str, caller: &Caller) -> Option<(String, Outcome)> {
         let tools = self.tools();
-        match tools.admit(tool, caller.asked, &caller.principal.scopes) {
+        match tools.admit(tool, caller.requested_access, &caller.principal.scopes) {
             Err(AccessError::Scope(scope)) => {
                 let outcome = out_of_scope(tool, &scope, &caller.correlation_id);
                 Some((scope, outcome))
@@ -295,7 +295,7 @@ impl rmcp::ServerHandler for Server {
 
 /// The name may be of any length; it is shown, not repeated in full.
 fn unknown_method(method: &str) -> ErrorData {
-    let shown: String = method.chars().take(LONGEST_NAME).collect();
+    let shown: String = method.chars().take(MAX_NAME_CHARS).collect();
     ErrorData::new(
         ErrorCode::METHOD_NOT_FOUND,
         format!("unknown method: {shown}"),
@@ -307,7 +307,7 @@ impl Server {
     async fn listed(&self, context: &RequestContext<RoleServer>) -> Vec<Tool> {
         let tools = self.0.known_tools().await;
         let reach = match self.0.callers.identify(context).await {
-            Ok(caller) => tools.reach(caller.asked, &caller.principal.scopes),
+            Ok(caller) => tools.reach(caller.requested_access, &caller.principal.scopes),
             // Only over stdio can a request get here without a valid token. All tools are listed: a
             // call's error explains what is wrong with the token, while a client that sees no tools
             // makes no calls.

@@ -14,7 +14,7 @@ use rmcp::model::Tool;
 
 use crate::api::Features;
 use crate::auth::Scopes;
-use crate::tools::{Access, Listed, Outcome, ToolCall, ToolError, Toolset};
+use crate::tools::{Access, ListedTool, Outcome, ToolCall, ToolError, Toolset};
 
 /// The number of encoded lists that are cached: a few hundred kilobytes in total.
 const MAX_CACHED_LISTS: usize = 16;
@@ -55,7 +55,7 @@ impl ToolAccess {
 
 /// A filter on the tools, set by the operator for the server or by a client for one request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Narrowing {
+pub struct ToolFilter {
     /// The toolsets to keep. `None` keeps all of them.
     pub toolsets: Option<Vec<String>>,
     pub read_only: bool,
@@ -117,9 +117,9 @@ struct Need {
 }
 
 impl ToolRegistry {
-    /// Builds the registry of the tools that all `sources` have with these features. If `narrowing` names an unknown
+    /// Builds the registry of the tools that all `sources` have with these features. If `filter` names an unknown
     /// toolset, no tool is served; the configuration rejects such a name at start.
-    pub fn new(sources: &[Arc<dyn Toolset>], narrowing: &Narrowing, features: Features) -> Self {
+    pub fn new(sources: &[Arc<dyn Toolset>], filter: &ToolFilter, features: Features) -> Self {
         // The permission of a toolset does not depend on the features.
         let (mut toolsets, mut unavailable) = (Vec::<&'static str>::new(), HashSet::new());
         for listed in sources.iter().flat_map(|source| source.list(Features::ALL)) {
@@ -134,7 +134,7 @@ impl ToolRegistry {
             listed.map(|listed| (listed, Arc::clone(source)))
         });
         let (listed, sources): (Vec<_>, Vec<_>) = listed.unzip();
-        for Listed {
+        for ListedTool {
             tool,
             toolset,
             access,
@@ -181,15 +181,15 @@ impl ToolRegistry {
             encoded: Mutex::default(),
         };
         registry.served = registry
-            .narrowed(narrowing)
+            .apply_filter(filter)
             .unwrap_or(ToolAccess::NONE)
             .and(whole);
         registry
     }
 
     /// The permissions that a filter leaves. Fails if the filter names an unknown toolset.
-    pub fn narrowed(&self, narrowing: &Narrowing) -> Result<ToolAccess, UnknownToolsetError> {
-        let mut left = match &narrowing.toolsets {
+    pub fn apply_filter(&self, filter: &ToolFilter) -> Result<ToolAccess, UnknownToolsetError> {
+        let mut left = match &filter.toolsets {
             None => ToolAccess::ALL,
             Some(kept) => {
                 let unknown = kept
@@ -204,7 +204,7 @@ impl ToolRegistry {
                 self.matching(|need| kept.iter().any(|name| name == need.toolset))
             }
         };
-        if narrowing.read_only {
+        if filter.read_only {
             left = left.and(self.matching(|need| need.access == Access::Read));
         }
         Ok(left)
@@ -212,8 +212,8 @@ impl ToolRegistry {
 
     /// The permissions of a request: the intersection of the server's settings, the filter of the
     /// request and the scopes of the token.
-    pub fn reach(&self, asked: ToolAccess, scopes: &Scopes) -> ToolAccess {
-        self.served.and(asked).and(self.granted(scopes))
+    pub fn reach(&self, requested_access: ToolAccess, scopes: &Scopes) -> ToolAccess {
+        self.served.and(requested_access).and(self.granted(scopes))
     }
 
     /// The tools that the permissions `within` allow, in the order of `tools/list`.
@@ -246,7 +246,12 @@ impl ToolRegistry {
 
     /// Checks whether a request may call a tool. Succeeds for a name that no tool has, since that
     /// name is reported as unknown later.
-    pub fn admit(&self, name: &str, asked: ToolAccess, scopes: &Scopes) -> Result<(), AccessError> {
+    pub fn admit(
+        &self,
+        name: &str,
+        requested_access: ToolAccess,
+        scopes: &Scopes,
+    ) -> Result<(), AccessError> {
         let Some(need) = self
             .positions
             .get(name)
@@ -260,7 +265,7 @@ impl ToolRegistry {
         };
         if !self.served.covers(need.reach) {
             Err(AccessError::Server)
-        } else if !asked.covers(need.reach) {
+        } else if !requested_access.covers(need.reach) {
             Err(AccessError::Request)
         } else if !self.granted(scopes).covers(need.reach) {
             Err(AccessError::Scope(toolset_scope(need.toolset, need.access)))
@@ -333,7 +338,7 @@ impl ToolRegistry {
     }
 
     /// The scopes that a client should request in order to use every tool that is served.
-    pub fn scopes_asked(&self) -> Vec<String> {
+    pub fn scopes_requested(&self) -> Vec<String> {
         let served = |access: &Access| self.served_needs().any(|need| need.access == *access);
         let both = [Access::Read, Access::Write];
         both.into_iter().filter(served).map(product_scope).collect()
@@ -341,7 +346,7 @@ impl ToolRegistry {
 
     /// Every scope that grants a served tool, the product-wide scopes first.
     pub fn scopes_supported(&self) -> Vec<String> {
-        let mut supported = self.scopes_asked();
+        let mut supported = self.scopes_requested();
         for need in self.served_needs() {
             let scope = toolset_scope(need.toolset, need.access);
             if !supported.contains(&scope) {

@@ -45,7 +45,8 @@ pub fn document(page: &Page, visit: &Visit<'_>) -> Markup {
                         a href="/healthz" { "/healthz" } ", "
                         a href="/readyz" { "/readyz" }
                         @if page.signs_in {
-                            ", " a href="/.well-known/oauth-protected-resource/mcp" { "OAuth metadata" }
+                            ", "
+                            a href="/.well-known/oauth-protected-resource/mcp" { "OAuth metadata" }
                         }
                     }
                 }
@@ -58,8 +59,8 @@ pub fn document(page: &Page, visit: &Visit<'_>) -> Markup {
 
 fn mark() -> Markup {
     html! {
-        svg viewBox="0 0 32 32" width="28" height="28" fill="none" stroke="currentColor" stroke-width="2"
-            stroke-linecap="round" stroke-linejoin="round" aria-hidden="true" {
+        svg viewBox="0 0 32 32" width="28" height="28" fill="none" stroke="currentColor"
+            stroke-width="2" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true" {
             path d="M2 22h28M9 26V7M23 26V7M2 17Q8 15 9 7Q16 24 23 7Q24 15 30 17" {}
         }
     }
@@ -80,8 +81,10 @@ fn introduction(entry: &Entry) -> Markup {
         section.introduction aria-labelledby="title" {
             h1 #title { "Your notes, tasks and chats, where your assistant can reach them" }
             p.lead {
-                "ToolBridge keeps notes, tasks, comments and chats. This server gives them to AI assistants over the "
-                a href="https://modelcontextprotocol.io" rel="noreferrer" { "Model Context Protocol" }
+                "ToolBridge keeps notes, tasks, comments and chats. This server gives them to AI \
+                 assistants over the "
+                a href="https://modelcontextprotocol.io" rel="noreferrer" { "Model Context \
+                    Protocol" }
                 ": what you ask for there is done here, as you and with your rights."
             }
             div.address {
@@ -107,9 +110,11 @@ fn connect(page: &Page, entry: &Entry) -> Markup {
             h2 #connect-title { "Connect a client" }
             p {
                 @if page.signs_in {
-                    "Clients that can sign in need the address alone. The others need a token, which you get from whoever runs this server."
+                    "Clients that can sign in need the address alone. The others need a token, \
+                     which you get from whoever runs this server."
                 } @else {
-                    "You need a token, which you get from whoever runs this server. It is kept where your client keeps secrets, and is part of none of these texts."
+                    "You need a token, which you get from whoever runs this server. It is kept \
+                     where your client keeps secrets, and is part of none of these texts."
                 }
             }
             nav #clients aria-label="Clients" {
@@ -144,11 +149,13 @@ fn ways(page: &Page, client: &Client, entry: &Entry) -> Markup {
                     @for sentence in cannot.iter().filter_map(|recipe| recipe.cannot) {
                         p.before { (formatted(sentence)) }
                     }
-                    p.before { "The process is " code { "toolbridge-mcp" } ", a program for macOS and Linux." }
+                    p.before { "The process is " code { "toolbridge-mcp" } ", a program for macOS \
+                        and Linux." }
                 }
                 ol.steps {
                     @for (number, step) in recipe.steps.iter().enumerate() {
-                        li { (shown(step, client, &format!("{}-{index}-{number}", client.key), entry)) }
+                        li { (shown(step, client, &format!("{}-{index}-{number}", client.key),
+                            entry)) }
                     }
                 }
             }
@@ -222,7 +229,8 @@ fn tools(toolsets: &[Toolset]) -> Markup {
     html! {
         section #tools aria-labelledby="tools-title" {
             h2 #tools-title { "Tools" }
-            p { "A connected assistant gets " (count) " tools. Those that write change what ToolBridge keeps." }
+            p { "A connected assistant gets " (count) " tools. Those that write change what \
+                ToolBridge keeps." }
             @for toolset in toolsets {
                 @let writing = toolset.tools.iter().filter(|tool| tool.writes).count();
                 details.toolset {
@@ -234,7 +242,8 @@ fn tools(toolsets: &[Toolset]) -> Markup {
                         @for tool in &toolset.tools {
                             li {
                                 code { (tool.name) }
-                                @if tool.writes { span.access.writes { "writes" } } @else { span.access { "reads" } }
+                                @if tool.writes { span.access.writes { "writes" } }
+                                @else { span.access { "reads" } }
                                 span.about { (tool.first_sentence()) }
                             }
                         }

@@ -38,7 +38,7 @@ pub use http::routes::metrics_server::serve_metrics;
 pub use http::routes::router::App;
 #[cfg(feature = "conformance")]
 pub use http::routes::router::Handler;
-pub use jsonrpc::validate::{id_in_beginning, validate};
+pub use jsonrpc::validate::{id_in_prefix, validate};
 pub use sessions::Limits as SessionLimits;
 pub use stdio::bounded_lines::{Line, LineReader};
 pub use stdio::serve_stdio;

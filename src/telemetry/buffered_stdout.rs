@@ -4,7 +4,7 @@
 //! A line stays in the buffer only while the loop is busy, and a buffer holds at most
 //! [`MAX_BUFFERED_BYTES`]. A warning is written at once, together with all lines before it, and
 //! [`write_out_all`] flushes every buffer at shutdown. SIGKILL loses what is still buffered.
-//! Threads that have not called [`hold_back`] are unbuffered.
+//! Threads that have not called [`enable_buffering`] are unbuffered.
 
 use std::cell::Cell;
 use std::io::{self, Write};
@@ -18,35 +18,35 @@ const MAX_BUFFERED_BYTES: usize = 16 * 1024;
 
 /// Whole lines, each with its line feed. Leaked on purpose: worker loops run as long as the
 /// process.
-type Lines = &'static Mutex<Vec<u8>>;
+type LineBuffer = &'static Mutex<Vec<u8>>;
 
 thread_local! {
     /// The buffer of this thread, if it has one.
-    static THREAD_BUFFER: Cell<Option<Lines>> = const { Cell::new(None) };
+    static THREAD_BUFFER: Cell<Option<LineBuffer>> = const { Cell::new(None) };
 }
 
 /// The buffers of all threads.
-static ALL_BUFFERS: Mutex<Vec<Lines>> = Mutex::new(Vec::new());
+static ALL_BUFFERS: Mutex<Vec<LineBuffer>> = Mutex::new(Vec::new());
 
 /// Buffers the log lines of this thread from now on. The thread must call [`write_out`] before it
 /// waits.
-pub fn hold_back() {
-    let lines: Lines = Box::leak(Box::default());
+pub fn enable_buffering() {
+    let lines: LineBuffer = Box::leak(Box::default());
     THREAD_BUFFER.set(Some(lines));
-    locked(&ALL_BUFFERS).push(lines);
+    lock(&ALL_BUFFERS).push(lines);
 }
 
 /// Writes the buffer of this thread.
 pub fn write_out() {
     if let Some(lines) = THREAD_BUFFER.get() {
-        let _ = write(&mut locked(lines), &mut io::stdout());
+        let _ = write(&mut lock(lines), &mut io::stdout());
     }
 }
 
 /// Writes the buffers of all threads. Called before the process exits.
 pub fn write_out_all() {
-    for lines in locked(&ALL_BUFFERS).iter() {
-        let _ = write(&mut locked(lines), &mut io::stdout());
+    for lines in lock(&ALL_BUFFERS).iter() {
+        let _ = write(&mut lock(lines), &mut io::stdout());
     }
 }
 
@@ -55,19 +55,19 @@ pub struct Stdout;
 
 /// Writer of one log line.
 pub struct Line {
-    at_once: bool,
+    flush: bool,
 }
 
 impl<'a> MakeWriter<'a> for Stdout {
     type Writer = Line;
 
     fn make_writer(&'a self) -> Line {
-        Line { at_once: true }
+        Line { flush: true }
     }
 
     fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Line {
         Line {
-            at_once: *metadata.level() <= Level::WARN,
+            flush: *metadata.level() <= Level::WARN,
         }
     }
 }
@@ -75,7 +75,7 @@ impl<'a> MakeWriter<'a> for Stdout {
 impl Write for Line {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match THREAD_BUFFER.get() {
-            Some(lines) => hold(&mut locked(lines), line, self.at_once, &mut io::stdout()),
+            Some(lines) => append(&mut lock(lines), line, self.flush, &mut io::stdout()),
             None => io::stdout().write_all(line),
         }?;
         Ok(line.len())
@@ -86,9 +86,9 @@ impl Write for Line {
     }
 }
 
-fn hold(lines: &mut Vec<u8>, line: &[u8], at_once: bool, out: &mut impl Write) -> io::Result<()> {
+fn append(lines: &mut Vec<u8>, line: &[u8], flush: bool, out: &mut impl Write) -> io::Result<()> {
     lines.extend_from_slice(line);
-    if at_once || lines.len() >= MAX_BUFFERED_BYTES {
+    if flush || lines.len() >= MAX_BUFFERED_BYTES {
         return write(lines, out);
     }
     Ok(())
@@ -105,7 +105,7 @@ fn write(lines: &mut Vec<u8>, out: &mut impl Write) -> io::Result<()> {
     written
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -131,10 +131,10 @@ mod tests {
     #[test]
     fn a_warning_flushes_the_lines_before_it() {
         let (mut lines, mut out) = (Vec::new(), Pieces::default());
-        hold(&mut lines, b"one\n", false, &mut out).unwrap();
-        hold(&mut lines, b"two\n", false, &mut out).unwrap();
+        append(&mut lines, b"one\n", false, &mut out).unwrap();
+        append(&mut lines, b"two\n", false, &mut out).unwrap();
         assert!(out.0.is_empty());
-        hold(&mut lines, b"three!\n", true, &mut out).unwrap();
+        append(&mut lines, b"three!\n", true, &mut out).unwrap();
         assert_eq!(out.0, ["one\ntwo\nthree!\n"]);
         write(&mut lines, &mut out).unwrap();
         assert_eq!(out.0.len(), 1, "nothing twice, and nothing of nothing");
@@ -145,7 +145,7 @@ mod tests {
         let (mut lines, mut out) = (Vec::new(), Pieces::default());
         let line = [b"x".repeat(999), b"\n".to_vec()].concat();
         for _ in 0..100 {
-            hold(&mut lines, &line, false, &mut out).unwrap();
+            append(&mut lines, &line, false, &mut out).unwrap();
             assert!(lines.len() < MAX_BUFFERED_BYTES);
         }
         write(&mut lines, &mut out).unwrap();

@@ -57,7 +57,7 @@ pub const BYTES: &str = "bytes";
 
 /// A background task, and the source location of a panic.
 pub const TASK: &str = "task";
-pub const PLACE: &str = "place";
+pub const LOCATION: &str = "location";
 
 pub const EXIT_CODE: &str = "exit_code";
 

@@ -24,19 +24,19 @@ use crate::foundation::printable::is_unprintable;
 use crate::foundation::secret::REDACTED;
 
 /// A layer that writes each event as one line.
-pub struct Lines<W, T = Now> {
+pub struct JsonLayer<W, T = Now> {
     writer: W,
     clock: T,
 }
 
-impl<W> Lines<W> {
+impl<W> JsonLayer<W> {
     pub fn new(writer: W) -> Self {
         Self { writer, clock: Now }
     }
 }
 
 #[cfg(test)]
-impl<W, T> Lines<W, T> {
+impl<W, T> JsonLayer<W, T> {
     /// Replaces the clock, so that a test controls the time.
     pub fn with_clock(writer: W, clock: T) -> Self {
         Self { writer, clock }
@@ -187,7 +187,7 @@ impl fmt::Write for Escaping<'_> {
     }
 }
 
-impl<S, W, T> Layer<S> for Lines<W, T>
+impl<S, W, T> Layer<S> for JsonLayer<W, T>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
     W: for<'writer> MakeWriter<'writer> + 'static,
@@ -302,7 +302,7 @@ mod tests {
     fn logged(log: impl FnOnce()) -> String {
         let captured = Captured::default();
         let writer = captured.clone();
-        let layer = Lines::with_clock(move || writer.clone(), FixedClock);
+        let layer = JsonLayer::with_clock(move || writer.clone(), FixedClock);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
         let bytes = captured.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -407,7 +407,8 @@ mod tests {
         }
 
         #[test]
-        fn any_text_round_trips(text in ".*", other in proptest::collection::vec(0_u8..=0x7f, 0..20)) {
+        fn any_text_round_trips(text in ".*",
+            other in proptest::collection::vec(0_u8..=0x7f, 0..20)) {
             let other = String::from_utf8(other).unwrap();
             let line = logged(|| tracing::info!(text, debug = ?other, "{other}"));
             proptest::prop_assert_eq!(line.matches('\n').count(), 1);

@@ -86,7 +86,7 @@ pub fn start(log: &Log, destination: Destination, colour: bool) {
     let layer: Box<dyn Layer<Registry> + Send + Sync> = if pretty {
         Box::new(pretty::lines(writer, colour && terminal))
     } else {
-        Box::new(json::Lines::new(writer))
+        Box::new(json::JsonLayer::new(writer))
     };
     let layer = layer
         .with_filter(level::changeable(&log.level))

@@ -98,7 +98,8 @@ mod tests {
         String::from_utf8(bytes).unwrap()
     }
 
-    const FORGED: &str = "x\n2026-01-01T00:00:00Z  INFO delete_note ok\r\u{1b}[2J\u{9b}\u{202e}\u{2028}\u{200b}\u{e0041}";
+    const FORGED: &str = "x\n2026-01-01T00:00:00Z  INFO delete_note \
+        ok\r\u{1b}[2J\u{9b}\u{202e}\u{2028}\u{200b}\u{e0041}";
 
     #[test]
     fn caller_controlled_values_cannot_forge_a_line() {
@@ -117,7 +118,8 @@ mod tests {
             let text = logged(colour, || {
                 let span = tracing::info_span!("call", user = %Shown(FORGED));
                 let _inside = span.enter();
-                tracing::info!(tool = FORGED, client = %Shown(FORGED), other = ?Shown(FORGED), "{FORGED} unknown_tool");
+                tracing::info!(tool = FORGED, client = %Shown(FORGED), other = ?Shown(FORGED),
+                    "{FORGED} unknown_tool");
             });
             assert_eq!(text.lines().count(), 1, "{text}");
             let plain = anstream::adapter::strip_str(&text).to_string();

@@ -30,23 +30,29 @@ pub fn spawn_on<F>(runtime: &Handle, name: &'static str, work: F) -> JoinHandle<
 where
     F: Future<Output: Send> + Send + 'static,
 {
-    runtime.spawn(caught(name, work))
+    runtime.spawn(catch_panic(name, work))
 }
 
 /// Starts work that runs as long as the process, and restarts it when it panics.
-pub fn keep<F>(name: &'static str, mut work: impl FnMut() -> F + Send + 'static) -> JoinHandle<()>
+pub fn spawn_restarting<F>(
+    name: &'static str,
+    mut work: impl FnMut() -> F + Send + 'static,
+) -> JoinHandle<()>
 where
     F: Future<Output = ()> + Send,
 {
     tokio::spawn(async move {
-        while caught(name, async { work().await }).await.is_none() {
+        while catch_panic(name, async { work().await }).await.is_none() {
             tokio::time::sleep(PAUSE).await;
         }
     })
 }
 
 /// Runs `work` and catches its panic. Returns `None` if it panicked.
-pub fn caught<F: Future>(name: &'static str, work: F) -> impl Future<Output = Option<F::Output>> {
+pub fn catch_panic<F: Future>(
+    name: &'static str,
+    work: F,
+) -> impl Future<Output = Option<F::Output>> {
     AssertUnwindSafe(work).catch_unwind().map(move |result| {
         if result.is_err() {
             panicked(name);
@@ -55,8 +61,8 @@ pub fn caught<F: Future>(name: &'static str, work: F) -> impl Future<Output = Op
     })
 }
 
-/// Like [`caught`], for synchronous work.
-pub fn turn<T>(name: &'static str, work: impl FnOnce() -> T) -> Option<T> {
+/// Like [`catch_panic`], for synchronous work.
+pub fn catch_panic_sync<T>(name: &'static str, work: impl FnOnce() -> T) -> Option<T> {
     let result = catch_unwind(AssertUnwindSafe(work));
     if result.is_err() {
         panicked(name);
@@ -76,7 +82,7 @@ pub fn log_panics() {
         let location = panic.location().map(ToString::to_string);
         let message = panic.payload().downcast_ref::<&'static str>().copied();
         tracing::error!(
-            { fields::PLACE } = location,
+            { fields::LOCATION } = location,
             { fields::ERROR } = message,
             "a fault of this program: it panicked at {}",
             location.as_deref().unwrap_or("an unknown place"),
@@ -95,7 +101,7 @@ mod tests {
     async fn restarts_work_that_panics_until_it_returns() {
         let starts = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&starts);
-        let task = keep("figures", move || {
+        let task = spawn_restarting("metrics", move || {
             let before = counted.fetch_add(1, Ordering::SeqCst);
             async move { assert!(before >= 2, "one of the first") }
         });
@@ -108,7 +114,10 @@ mod tests {
         assert_eq!(spawn("keys", async { 7 }).await.unwrap(), Some(7));
         let gone = spawn("keys", async { panic!("of a task") }).await.unwrap();
         assert_eq!(gone, None::<()>);
-        assert_eq!(turn("log_level", || panic!("of a thread")), None::<()>);
-        assert_eq!(turn("log_level", || 7), Some(7));
+        assert_eq!(
+            catch_panic_sync("log_level", || panic!("of a thread")),
+            None::<()>
+        );
+        assert_eq!(catch_panic_sync("log_level", || 7), Some(7));
     }
 }

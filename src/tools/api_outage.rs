@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::api_error_body::ApiErrorBody;
 use super::error::{Category, ToolError};
-use crate::api::request::{ApiError, NoAccess, Reply};
+use crate::api::request::{ApiError, NoAccessError, Reply};
 
 /// The length, in characters, to which an unexpected body is truncated in the log.
 const MAX_LOGGED: usize = 2000;
@@ -107,31 +107,32 @@ pub(crate) fn session_refused(reply: &Reply) -> ToolError {
 }
 
 /// The error for a failed token exchange. Nothing was sent to the API.
-pub(crate) fn no_access(why: NoAccess) -> ToolError {
+pub(crate) fn no_access(why: NoAccessError) -> ToolError {
     match why {
-        NoAccess::Refused => ToolError::new(
+        NoAccessError::Refused => ToolError::new(
             Category::Authentication,
             "token_not_exchanged",
             "The authorization server does not accept the user's token any more.",
             "Ask the user to sign in again, then repeat the call; nothing was changed.",
         ),
-        NoAccess::Denied => ToolError::new(
+        NoAccessError::Denied => ToolError::new(
             Category::Permission,
             "exchange_denied",
             "The authorization server does not give this user access to the ToolBridge API.",
             "Tell the user to ask whoever manages their access; repeating the call will not help.",
         ),
-        NoAccess::Unavailable => ToolError::new(
+        NoAccessError::Unavailable => ToolError::new(
             Category::Unavailable,
             "exchange_unavailable",
             "The authorization server, which this call needs, does not answer at the moment.",
             "Nothing was changed; wait some seconds, then repeat the call.",
         ),
-        NoAccess::Faulty => ToolError::new(
+        NoAccessError::Faulty => ToolError::new(
             Category::Internal,
             "exchange_failed",
             "The authorization server and this server do not understand each other.",
-            "Tell the user, and give them the correlation_id for whoever runs the server; nothing was changed.",
+            "Tell the user, and give them the correlation_id for whoever runs the server; nothing \
+             was changed.",
         ),
     }
 }
@@ -142,7 +143,8 @@ pub(crate) fn token_rejected() -> ToolError {
         Category::Authentication,
         "token_rejected",
         "The ToolBridge API does not accept the user's token or this server's signature.",
-        "Ask the user to sign in again; if that does not help, whoever runs the server must look into it.",
+        "Ask the user to sign in again; if that does not help, whoever runs the server must look \
+         into it.",
     )
 }
 
@@ -153,8 +155,8 @@ pub(crate) fn tenant_refused() -> ToolError {
         Category::Permission,
         "tenant_mismatch",
         "The ToolBridge API does not give this user access to the tenant of this server.",
-        "Tell the user to connect to the server of their own tenant, or to ask an administrator for access to this one; \
-         repeating the call will not help.",
+        "Tell the user to connect to the server of their own tenant, or to ask an administrator \
+         for access to this one; repeating the call will not help.",
     )
 }
 

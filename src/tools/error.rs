@@ -209,7 +209,8 @@ impl ToolError {
             Category::Permission,
             "tenant_mismatch",
             "The bearer token belongs to another tenant.",
-            "Tell the user to connect to the server of their own tenant; repeating the call will not help.",
+            "Tell the user to connect to the server of their own tenant; repeating the call will \
+             not help.",
         )
     }
 
@@ -220,7 +221,8 @@ impl ToolError {
             Category::Permission,
             "insufficient_scope",
             format!("The bearer token does not allow {tool}: it needs the scope {scope}."),
-            "Tell the user what is not allowed; repeating the call helps only after they have signed in again with that scope.",
+            "Tell the user what is not allowed; repeating the call helps only after they have \
+             signed in again with that scope.",
         )
     }
 
@@ -238,7 +240,8 @@ impl ToolError {
         Self::new(
             Category::Unavailable,
             "keys_unavailable",
-            "The bearer token cannot be checked at the moment: the keys of its issuer cannot be fetched.",
+            "The bearer token cannot be checked at the moment: the keys of its issuer cannot be \
+             fetched.",
             "Nothing was changed; wait some seconds, then repeat the call.",
         )
     }

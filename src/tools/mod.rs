@@ -36,7 +36,7 @@ pub use result::{read_item, read_page};
 pub use spec::Access;
 #[cfg(test)]
 pub use spec::ToolSpec;
-pub use toolset::{Listed, Outcome, Progress, ToolCall, Toolset};
+pub use toolset::{ListedTool, Outcome, Progress, ToolCall, Toolset};
 
 /// Every toolset, in the order in which clients see their tools.
 pub fn all(limits: Limits) -> Vec<Arc<dyn Toolset>> {

@@ -53,7 +53,8 @@ fn is_time(text: &str) -> bool {
 fn is_offset(text: &str) -> bool {
     match text.strip_prefix(['+', '-']) {
         Some(offset) => {
-            matches!(numbers(offset, ':', [2, 2]), Some([hours, minutes]) if hours < 24 && minutes < 60)
+            matches!(numbers(offset, ':', [2, 2]),
+                Some([hours, minutes]) if hours < 24 && minutes < 60)
         }
         None => matches!(text, "Z" | "z"),
     }

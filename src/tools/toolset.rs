@@ -20,7 +20,7 @@ use crate::foundation::json::Json;
 pub trait Toolset: Send + Sync + 'static {
     /// The tools that it has with these features of the API, in the order in which clients see
     /// them. Called when the features become known, not for each request.
-    fn list(&self, features: Features) -> Vec<Listed>;
+    fn list(&self, features: Features) -> Vec<ListedTool>;
 
     /// Begins a call of one of its tools. An implementation must send nothing if the arguments are
     /// invalid.
@@ -29,7 +29,7 @@ pub trait Toolset: Send + Sync + 'static {
 
 /// A tool, and what is needed to decide who may use it.
 #[derive(Debug, Clone)]
-pub struct Listed {
+pub struct ListedTool {
     pub tool: Tool,
     /// The name by which filters and scopes select the tool: `chat_messages`.
     pub toolset: &'static str,
@@ -111,7 +111,7 @@ impl Outcome {
     }
 }
 
-impl From<&ToolSpec> for Listed {
+impl From<&ToolSpec> for ListedTool {
     fn from(spec: &ToolSpec) -> Self {
         let hints = spec.hints;
         let annotations = ToolAnnotations::from_raw(

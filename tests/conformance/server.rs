@@ -1,4 +1,5 @@
-//! `conformance-fixture PORT`, with the secret of its tokens in `JWT_HS256_SECRET`. Started by `tests/conformance/run`.
+//! `conformance-fixture PORT`, with the secret of its tokens in `JWT_HS256_SECRET`. Started by
+//! `tests/conformance/run`.
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

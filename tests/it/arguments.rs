@@ -1,26 +1,27 @@
-//! What models get wrong: what is forgiven is sent as it was meant, what is refused is refused before anything leaves.
+//! What models get wrong: what is forgiven is sent as it was meant, what is refused is refused
+//! before anything leaves.
 
 use http::Method;
 use serde_json::{Map, Value, json};
 
 use crate::entities::{self, OPERATIONS, with};
 use crate::harness::runner::in_every_era;
-use crate::harness::{CONTENT, Caller, Client, Piped, Record, world};
-use crate::harness::{Called, Era};
+use crate::harness::{CONTENT, Client, Record, StdioClient, ToolClient, world};
+use crate::harness::{CallResult, Era};
 
 crate::tests![
-    what_is_unambiguous_is_forgiven,
-    an_optional_that_is_null_counts_as_left_out,
-    nulls_and_strange_fields_may_be_patched,
-    whatever_the_schema_refuses_is_refused_by_name,
-    what_only_the_tool_can_know_is_refused_by_name,
-    a_refusal_tells_what_came_and_what_is_allowed,
-    a_refusal_is_the_same_in_every_era_and_through_a_pipe,
+    normalizes_unambiguous_arguments,
+    a_null_optional_counts_as_omitted,
+    patch_accepts_nulls_and_unknown_fields,
+    names_the_argument_that_violates_the_schema,
+    names_the_argument_that_violates_a_rule_of_the_tool,
+    an_error_has_the_received_and_the_allowed_values,
+    an_error_is_identical_in_every_era_and_over_stdio,
 ];
 
 const UID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
-async fn what_is_unambiguous_is_forgiven() {
+async fn normalizes_unambiguous_arguments() {
     let client = Client::modern(&world().acme);
     let text = CONTENT;
     let create = |more: Value| with(&json!({"title": text, "content": text}), &more);
@@ -151,7 +152,7 @@ async fn what_is_unambiguous_is_forgiven() {
     }
 }
 
-fn is_as_expected(sent: &Record, expected: &Value, called: &Called) {
+fn is_as_expected(sent: &Record, expected: &Value, called: &CallResult) {
     for (part, expected) in expected.as_object().unwrap() {
         match part.as_str() {
             "query" => assert_eq!(sent.query, expected.as_str().unwrap(), "{called}"),
@@ -170,7 +171,7 @@ fn is_as_expected(sent: &Record, expected: &Value, called: &Called) {
     }
 }
 
-async fn an_optional_that_is_null_counts_as_left_out() {
+async fn a_null_optional_counts_as_omitted() {
     let client = Client::modern(&world().acme);
     for tool in listed(&client).await {
         let required = names(&tool["inputSchema"]["required"]);
@@ -218,7 +219,7 @@ async fn an_optional_that_is_null_counts_as_left_out() {
     }
 }
 
-async fn nulls_and_strange_fields_may_be_patched() {
+async fn patch_accepts_nulls_and_unknown_fields() {
     let client = Client::modern(&world().acme);
     let note = client
         .call(
@@ -265,13 +266,13 @@ fn entities_arguments(tool: &Value) -> Value {
         let operation = OPERATIONS
             .into_iter()
             .find(|operation| entity.tool(operation) == name)?;
-        Some(entity.least_arguments(operation, UID, UID))
+        Some(entity.minimal_arguments(operation, UID, UID))
     });
     found.unwrap()
 }
 
 /// Whatever is wrong, it is said by the name of the argument, and nothing is sent.
-async fn refused(caller: &impl Caller, tool: &str, arguments: Value, argument: &str) -> Value {
+async fn refused(caller: &impl ToolClient, tool: &str, arguments: Value, argument: &str) -> Value {
     let called = caller.call(tool, arguments).await;
     let error = called.failed("validation", "invalid_argument");
     assert_eq!(error["details"]["argument"], argument, "{called}");
@@ -287,7 +288,7 @@ async fn refused(caller: &impl Caller, tool: &str, arguments: Value, argument: &
     error
 }
 
-async fn nothing_was_sent(client: &impl Caller) {
+async fn nothing_was_sent(client: &impl ToolClient) {
     // What was sent too late to be seen would be seen beside this call.
     client.call("list_notes", json!({})).await.ok();
     let traffic = client.traffic().await;
@@ -299,7 +300,7 @@ async fn nothing_was_sent(client: &impl Caller) {
 }
 
 /// For every argument of every tool: what its schema does not let through.
-async fn whatever_the_schema_refuses_is_refused_by_name() {
+async fn names_the_argument_that_violates_the_schema() {
     let client = Client::modern(&world().acme);
     let mut tried = 0;
     for tool in listed(&client).await {
@@ -375,7 +376,7 @@ fn wrong_values(schema: &Value) -> Vec<Value> {
     }
 }
 
-async fn what_only_the_tool_can_know_is_refused_by_name() {
+async fn names_the_argument_that_violates_a_rule_of_the_tool() {
     let client = Client::modern(&world().acme);
     let note = |more: Value| with(&json!({"title": "t", "content": "c"}), &more);
     let task = |more: Value| with(&json!({"title": "t"}), &more);
@@ -510,7 +511,7 @@ async fn what_only_the_tool_can_know_is_refused_by_name() {
     nothing_was_sent(&client).await;
 }
 
-async fn a_refusal_tells_what_came_and_what_is_allowed() {
+async fn an_error_has_the_received_and_the_allowed_values() {
     let client = Client::modern(&world().acme);
     let error = refused(
         &client,
@@ -571,7 +572,7 @@ async fn a_refusal_tells_what_came_and_what_is_allowed() {
     nothing_was_sent(&client).await;
 }
 
-async fn a_refusal_is_the_same_in_every_era_and_through_a_pipe() {
+async fn an_error_is_identical_in_every_era_and_over_stdio() {
     let said = |error: Value| entities::without(&error, &["correlation_id"]).to_string();
     let mut all = std::collections::BTreeSet::new();
     in_every_era(&world().acme, async |client| {
@@ -581,11 +582,11 @@ async fn a_refusal_is_the_same_in_every_era_and_through_a_pipe() {
         nothing_was_sent(client).await;
     })
     .await;
-    let piped = Piped::start(&world().acme, Era::Legacy("2024-11-05")).await;
+    let stdio = StdioClient::start(&world().acme, Era::Legacy("2024-11-05")).await;
     all.insert(said(
-        refused(&piped, "get_note", json!({"uid": "x"}), "uid").await,
+        refused(&stdio, "get_note", json!({"uid": "x"}), "uid").await,
     ));
-    nothing_was_sent(&piped).await;
-    piped.leave().await;
+    nothing_was_sent(&stdio).await;
+    stdio.close().await;
     assert_eq!(all.len(), 1, "{all:?}");
 }

@@ -1,5 +1,5 @@
-//! The audit trail: a line for each call whatever way it came, in a chain that shows what was done to it, on disks that are
-//! full and under servers that are killed.
+//! The audit trail: a line for each call whatever way it came, in a chain that shows what was done
+//! to it, on disks that are full and under servers that are killed.
 //!
 //! Every server of the suite writes one; `last` looks at them all.
 
@@ -12,24 +12,24 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::entities::uid_of;
-use crate::harness::process::PATIENCE;
+use crate::harness::process::HANG_TIMEOUT;
 use crate::harness::{
-    Api, CONTENT, Caller, Client, Era, Figures, Gate, Mishap, Piped, Place, Ran, Stage, Stream,
-    User, new_trail, run, world,
+    Api, CONTENT, Client, CommandOutput, Era, Fault, Gate, Metrics, Sidecar, SseClient, Stage,
+    StdioClient, ToolClient, User, new_trail, run, world,
 };
 
 crate::tests![
-    every_way_in_leaves_its_line,
-    a_call_that_is_refused_has_its_line_too,
-    what_is_done_to_a_trail_is_found,
-    files_are_moved_on_while_calls_go_on,
-    a_server_that_is_told_to_leave_loses_no_line,
-    a_server_that_was_killed_goes_on_where_it_was,
-    a_write_that_was_answered_has_its_line_when_the_server_is_killed,
-    a_full_disk_holds_up_no_call_and_loses_no_line_that_had_room,
-    a_file_that_is_taken_away_is_followed_by_another,
-    among_the_lines_of_the_log_it_is_found_again,
-    a_trail_that_cannot_be_written_is_refused_at_the_start,
+    every_transport_records_its_calls,
+    a_refused_call_has_its_line,
+    verify_detects_tampering,
+    rotates_files_during_calls,
+    a_shutdown_loses_no_line,
+    continues_the_chain_after_a_kill,
+    an_answered_write_is_recorded_before_a_kill,
+    a_full_disk_delays_no_call_and_loses_only_lines_over_capacity,
+    a_removed_file_is_replaced,
+    verify_reads_lines_within_a_log,
+    refuses_an_unwritable_trail_at_startup,
 ];
 
 /// Every line of a trail begins so.
@@ -61,13 +61,13 @@ fn lines_of(trail: &Path) -> Vec<Value> {
         .collect()
 }
 
-async fn verify(words: &[&str]) -> Ran {
+async fn verify(words: &[&str]) -> CommandOutput {
     run(&[&["audit", "verify", "--json"], words].concat(), []).await
 }
 
 /// The kinds of what is wrong, and where.
-fn wrong(ran: &Ran) -> Vec<(String, Value)> {
-    let report = ran.json();
+fn wrong(output: &CommandOutput) -> Vec<(String, Value)> {
+    let report = output.json();
     let found = report["findings"].as_array().unwrap();
     let found = found.iter().filter(|finding| finding["wrong"] == true);
     found
@@ -94,7 +94,7 @@ pub async fn calls_in(trail: &Path) -> Vec<Value> {
 
 /// The lines of this user's calls, once there are so many.
 async fn calls_of(trail: &Path, user: &User, count: usize) -> Vec<Value> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + HANG_TIMEOUT;
     loop {
         let mut lines = lines_of(trail);
         lines.retain(|line| line["event"] == "call" && line["user"] == user.sub);
@@ -111,33 +111,34 @@ async fn calls_of(trail: &Path, user: &User, count: usize) -> Vec<Value> {
     }
 }
 
-async fn every_way_in_leaves_its_line() {
-    let place = &world().acme;
+async fn every_transport_records_its_calls() {
+    let sidecar = &world().acme;
     for era in Era::all() {
-        let client = Client::new(place, era);
-        three_calls(&client, &place.trail(), "http", era == Era::Modern).await;
+        let client = Client::new(sidecar, era);
+        three_calls(&client, &sidecar.trail(), "http", era == Era::Modern).await;
     }
-    let stream = Stream::start(place, "2024-11-05").await;
-    three_calls(&stream, &place.trail(), "sse", true).await;
-    stream.leave();
+    let stream = SseClient::start(sidecar, "2024-11-05").await;
+    three_calls(&stream, &sidecar.trail(), "sse", true).await;
+    stream.close();
     for era in [Era::Modern, Era::Legacy("2025-06-18")] {
-        let piped = Piped::start(place, era).await;
-        let trail = piped.trail.clone().unwrap();
-        three_calls(&piped, &trail, "stdio", true).await;
-        piped.leave().await;
+        let stdio = StdioClient::start(sidecar, era).await;
+        let trail = stdio.trail.clone().unwrap();
+        three_calls(&stdio, &trail, "stdio", true).await;
+        stdio.close().await;
         let last = lines_of(&trail).pop().unwrap();
         assert_eq!(last["event"], "end", "{last}");
     }
     // Past the straight way, since the client wants to hear of it.
-    let client = Client::modern(place);
+    let client = Client::modern(sidecar);
     let params =
         json!({"name": "list_notes", "arguments": {}, "_meta": {"progressToken": "steps"}});
     client.request("tools/call", params).send().await.unwrap();
-    calls_of(&place.trail(), &client.user, 1).await;
+    calls_of(&sidecar.trail(), &client.user, 1).await;
 }
 
-/// One that makes an item, one that finds none, one that is refused; held against what the API was asked.
-async fn three_calls(caller: &impl Caller, trail: &Path, transport: &str, says_its_name: bool) {
+/// One that makes an item, one that finds none, one that is refused; held against what the API was
+/// asked.
+async fn three_calls(caller: &impl ToolClient, trail: &Path, transport: &str, says_its_name: bool) {
     let made = caller
         .call("create_note", json!({"title": CONTENT, "content": CONTENT}))
         .await
@@ -206,16 +207,16 @@ async fn three_calls(caller: &impl Caller, trail: &Path, transport: &str, says_i
     );
 }
 
-async fn a_call_that_is_refused_has_its_line_too() {
+async fn a_refused_call_has_its_line() {
     let settings = [
         ("TOOLBRIDGE_SERVER_CALLS_PER_MINUTE", "1"),
         ("TOOLBRIDGE_SERVER_CALLS_BURST", "1"),
     ];
-    let place = Place::with("acme", &world().api, &settings).await;
+    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
     let reader = User::with_claims(
         json!({"sub": User::of("acme").sub, "tenant_id": "acme", "scope": "toolbridge:read"}),
     );
-    let client = Client::of(&place, Era::Modern, reader);
+    let client = Client::of(&sidecar, Era::Modern, reader);
     client
         .calling("create_note", json!({"title": "t"}))
         .send()
@@ -236,7 +237,7 @@ async fn a_call_that_is_refused_has_its_line_too() {
     // Who is nobody makes no call.
     client.bare_post().body("{}").send().await.unwrap();
     client.traffic().await;
-    let lines = calls_of(&place.trail(), &client.user, 4).await;
+    let lines = calls_of(&sidecar.trail(), &client.user, 4).await;
     let outcomes: Vec<_> = lines
         .iter()
         .map(|line| line["outcome"].as_str().unwrap())
@@ -248,38 +249,38 @@ async fn a_call_that_is_refused_has_its_line_too() {
     );
     assert_eq!(lines[0]["client"], "suite", "{}", lines[0]);
     assert_eq!(lines[3]["error_code"], "rate_limited", "{}", lines[3]);
-    place.sidecar.signal("TERM");
-    place.sidecar.exit().await;
-    assert_eq!(calls_in(&place.trail()).await.len(), 4);
+    sidecar.process.signal("TERM");
+    sidecar.process.exit().await;
+    assert_eq!(calls_in(&sidecar.trail()).await.len(), 4);
 }
 
 /// A trail of so many calls, whose server has left.
-async fn finished(calls: usize, settings: &[(&str, &str)]) -> Place {
-    let place = Place::with("acme", &world().api, settings).await;
-    let client = Client::modern(&place);
+async fn finished(calls: usize, settings: &[(&str, &str)]) -> Sidecar {
+    let sidecar = Sidecar::with("acme", &world().api, settings).await;
+    let client = Client::modern(&sidecar);
     for _ in 0..calls {
         client.call("list_notes", json!({})).await.ok();
     }
     client.traffic().await;
-    place.sidecar.signal("TERM");
+    sidecar.process.signal("TERM");
     assert_eq!(
-        place.sidecar.exit().await,
+        sidecar.process.exit().await,
         Some(0),
         "{}",
-        place.sidecar.story()
+        sidecar.process.all_output()
     );
-    place
+    sidecar
 }
 
-async fn what_is_done_to_a_trail_is_found() {
-    let place = finished(6, &[]).await;
-    let trail = place.trail();
+async fn verify_detects_tampering() {
+    let sidecar = finished(6, &[]).await;
+    let trail = sidecar.trail();
     let mode = fs::metadata(&trail).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let text = fs::read_to_string(&trail).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 8, "{text}");
-    let head = place.sidecar.out.all();
+    let head = sidecar.process.out.all();
     let heads: Vec<_> = head
         .iter()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok())
@@ -343,7 +344,9 @@ async fn what_is_done_to_a_trail_is_found() {
     assert_eq!(said.code, 1);
     after(&lines);
     // By the configuration, as a person does.
-    let said = run(&["audit", "verify"], place.environment()).await.done();
+    let said = run(&["audit", "verify"], sidecar.environment())
+        .await
+        .done();
     assert!(
         said.out.contains("The trail is as it was written.") && said.out.contains(head),
         "{said}"
@@ -354,14 +357,14 @@ async fn what_is_done_to_a_trail_is_found() {
     assert_eq!(absent.code, 1, "{absent}");
 }
 
-async fn files_are_moved_on_while_calls_go_on() {
+async fn rotates_files_during_calls() {
     const CALLS: usize = 400;
     let small = [
         ("TOOLBRIDGE_AUDIT_MAX_FILE_BYTES", "64KiB"),
         ("TOOLBRIDGE_AUDIT_MAX_FILES", "2"),
     ];
-    let place = Place::with("acme", &world().api, &small).await;
-    let client = Client::modern(&place);
+    let sidecar = Sidecar::with("acme", &world().api, &small).await;
+    let client = Client::modern(&sidecar);
     for _ in 0..CALLS / 20 {
         // Nothing is sent for what is no identifier, so this is quick.
         let calls = (0..20).map(|_| client.call("get_note", json!({"uid": "x"})));
@@ -369,14 +372,14 @@ async fn files_are_moved_on_while_calls_go_on() {
             called.error();
         }
     }
-    place.sidecar.signal("TERM");
+    sidecar.process.signal("TERM");
     assert_eq!(
-        place.sidecar.exit().await,
+        sidecar.process.exit().await,
         Some(0),
         "{}",
-        place.sidecar.story()
+        sidecar.process.all_output()
     );
-    let files = files(&place.trail());
+    let files = files(&sidecar.trail());
     assert_eq!(files.len(), 3, "{files:?}");
     let names: Vec<_> = files.iter().map(String::as_str).rev().collect();
     let verified = verify(&names).await.done().json();
@@ -398,28 +401,28 @@ async fn files_are_moved_on_while_calls_go_on() {
 }
 
 /// Nothing is left to wait for but the line of the last call, which the thread still gathers.
-async fn a_server_that_is_told_to_leave_loses_no_line() {
-    let place = Place::with(
+async fn a_shutdown_loses_no_line() {
+    let sidecar = Sidecar::with(
         "acme",
         &world().api,
         &[("TOOLBRIDGE_SERVER_DRAIN_NOTICE", "0s")],
     )
     .await;
-    let client = Client::modern(&place);
+    let client = Client::modern(&sidecar);
     let gate = Gate::closed();
     for _ in 0..20 {
-        place
+        sidecar
             .forwarder
-            .next(&client.user, Stage::Operation, Mishap::Wait(gate.clone()));
+            .inject(&client.user, Stage::Operation, Fault::Wait(gate.clone()));
     }
     let calls = (0..20).map(|_| client.call("list_notes", json!({})));
     let leaving = async {
-        place
+        sidecar
             .forwarder
             .until_seen(&client.user, Stage::Operation, 20)
             .await;
-        place.sidecar.signal("TERM");
-        place.sidecar.logged("SIGTERM: finishing", "level").await;
+        sidecar.process.signal("TERM");
+        sidecar.process.logged("SIGTERM: finishing", "level").await;
         gate.release();
     };
     let (called, ()) = tokio::join!(futures::future::join_all(calls), leaving);
@@ -427,22 +430,26 @@ async fn a_server_that_is_told_to_leave_loses_no_line() {
         called.ok();
     }
     assert_eq!(
-        place.sidecar.exit().await,
+        sidecar.process.exit().await,
         Some(0),
         "{}",
-        place.sidecar.story()
+        sidecar.process.all_output()
     );
-    assert_eq!(calls_in(&place.trail()).await.len(), 20);
-    let last = lines_of(&place.trail()).pop().unwrap();
+    assert_eq!(calls_in(&sidecar.trail()).await.len(), 20);
+    let last = lines_of(&sidecar.trail()).pop().unwrap();
     assert_eq!(last["event"], "end");
-    let lines = place.sidecar.out.all();
+    let lines = sidecar.process.out.all();
     let told = lines
         .iter()
         .any(|line| line.contains(last["hash"].as_str().unwrap()));
-    assert!(told, "the log has the last hash: {}", place.sidecar.story());
+    assert!(
+        told,
+        "the log has the last hash: {}",
+        sidecar.process.all_output()
+    );
 }
 
-async fn a_write_that_was_answered_has_its_line_when_the_server_is_killed() {
+async fn an_answered_write_is_recorded_before_a_kill() {
     for (era, durable) in [
         (Era::Modern, None),
         (Era::Legacy("2025-06-18"), None),
@@ -450,13 +457,13 @@ async fn a_write_that_was_answered_has_its_line_when_the_server_is_killed() {
     ] {
         // What is killed leaves its session open, so the API is the test's own.
         let api = Api::start().await;
-        let place = Place::with("acme", &api, durable.as_slice()).await;
-        let client = Client::new(&place, era);
+        let sidecar = Sidecar::with("acme", &api, durable.as_slice()).await;
+        let client = Client::new(&sidecar, era);
         let note = json!({"title": CONTENT, "content": CONTENT});
         let made = client.call("create_note", note).await.ok();
-        place.stop().await;
+        sidecar.stop().await;
         // As it is now: nothing is waited for.
-        let calls = calls_in(&place.trail()).await;
+        let calls = calls_in(&sidecar.trail()).await;
         let [line] = &calls[..] else {
             panic!("{durable:?}: {calls:#?}")
         };
@@ -468,17 +475,17 @@ async fn a_write_that_was_answered_has_its_line_when_the_server_is_killed() {
     }
 }
 
-async fn a_server_that_was_killed_goes_on_where_it_was() {
+async fn continues_the_chain_after_a_kill() {
     let trail = new_trail();
     let settings = [("TOOLBRIDGE_AUDIT_TO", trail.as_str())];
     let path = Path::new(&trail);
     for round in 1..=3 {
-        let place = Place::with("acme", &world().api, &settings).await;
-        let client = Client::modern(&place);
+        let sidecar = Sidecar::with("acme", &world().api, &settings).await;
+        let client = Client::modern(&sidecar);
         client.call("list_notes", json!({})).await.ok();
         client.traffic().await;
         calls_of(path, &client.user, 1).await;
-        place.stop().await;
+        sidecar.stop().await;
         if round == 2 {
             // In the middle of a line.
             let text = fs::read(&trail).unwrap();
@@ -524,77 +531,77 @@ async fn a_server_that_was_killed_goes_on_where_it_was() {
     );
 }
 
-async fn a_full_disk_holds_up_no_call_and_loses_no_line_that_had_room() {
+async fn a_full_disk_delays_no_call_and_loses_only_lines_over_capacity() {
     const CALLS: usize = 30;
-    let place = Place::start("acme", &world().api).await;
-    let client = Client::modern(&place);
+    let sidecar = Sidecar::start("acme", &world().api).await;
+    let client = Client::modern(&sidecar);
     client.call("list_notes", json!({})).await.ok();
-    calls_of(&place.trail(), &client.user, 1).await;
-    let size = fs::metadata(place.trail()).unwrap().len();
+    calls_of(&sidecar.trail(), &client.user, 1).await;
+    let size = fs::metadata(sidecar.trail()).unwrap().len();
     // Half a line more, and no further.
-    place.sidecar.limit_files(size + 100);
+    sidecar.process.limit_files(size + 100);
     for _ in 0..CALLS {
         client.call("list_notes", json!({})).await.ok();
     }
-    place
-        .sidecar
+    sidecar
+        .process
         .logged("the audit trail cannot be written", "error")
         .await;
-    let stuck = |figures: &Figures| figures.sum("toolbridge_mcp_audit_stuck", &[]) == 1.0;
-    Figures::until(&place, "a trail that is stuck", stuck).await;
+    let stuck = |metrics: &Metrics| metrics.sum("toolbridge_mcp_audit_stuck", &[]) == 1.0;
+    Metrics::until(&sidecar, "a trail that is stuck", stuck).await;
     client.traffic().await;
-    assert!(fs::metadata(place.trail()).unwrap().len() <= size + 100);
-    place.sidecar.free_files();
-    place
-        .sidecar
+    assert!(fs::metadata(sidecar.trail()).unwrap().len() <= size + 100);
+    sidecar.process.free_files();
+    sidecar
+        .process
         .logged("the audit trail is written again", "level")
         .await;
-    calls_of(&place.trail(), &client.user, CALLS + 1).await;
-    let figures = Figures::of(&place).await;
-    assert_eq!(figures.sum("toolbridge_mcp_audit_stuck", &[]), 0.0);
+    calls_of(&sidecar.trail(), &client.user, CALLS + 1).await;
+    let metrics = Metrics::of(&sidecar).await;
+    assert_eq!(metrics.sum("toolbridge_mcp_audit_stuck", &[]), 0.0);
     assert_eq!(
-        figures.sum("toolbridge_mcp_audit_lines_total", &["outcome=\"lost\""]),
+        metrics.sum("toolbridge_mcp_audit_lines_total", &["outcome=\"lost\""]),
         0.0
     );
-    let cries = place
-        .sidecar
+    let cries = sidecar
+        .process
         .out
         .all()
         .iter()
         .filter(|line| line.contains("\"ERROR\""))
         .count();
-    assert_eq!(cries, 1, "{}", place.sidecar.story());
-    place.sidecar.signal("TERM");
+    assert_eq!(cries, 1, "{}", sidecar.process.all_output());
+    sidecar.process.signal("TERM");
     assert_eq!(
-        place.sidecar.exit().await,
+        sidecar.process.exit().await,
         Some(0),
         "{}",
-        place.sidecar.story()
+        sidecar.process.all_output()
     );
-    assert_eq!(calls_in(&place.trail()).await.len(), CALLS + 1);
+    assert_eq!(calls_in(&sidecar.trail()).await.len(), CALLS + 1);
 }
 
-async fn a_file_that_is_taken_away_is_followed_by_another() {
-    let place = Place::start("acme", &world().api).await;
-    let client = Client::modern(&place);
+async fn a_removed_file_is_replaced() {
+    let sidecar = Sidecar::start("acme", &world().api).await;
+    let client = Client::modern(&sidecar);
     client.call("list_notes", json!({})).await.ok();
-    calls_of(&place.trail(), &client.user, 1).await;
+    calls_of(&sidecar.trail(), &client.user, 1).await;
     let archive = new_trail();
-    fs::rename(place.trail(), &archive).unwrap();
+    fs::rename(sidecar.trail(), &archive).unwrap();
     client.call("list_notes", json!({})).await.ok();
     client.traffic().await;
-    place
-        .sidecar
+    sidecar
+        .process
         .logged("the file of the audit trail was moved away", "level")
         .await;
-    place.sidecar.signal("TERM");
+    sidecar.process.signal("TERM");
     assert_eq!(
-        place.sidecar.exit().await,
+        sidecar.process.exit().await,
         Some(0),
         "{}",
-        place.sidecar.story()
+        sidecar.process.all_output()
     );
-    let trail = place.trail().display().to_string();
+    let trail = sidecar.trail().display().to_string();
     let both = verify(&[&trail, &archive]).await.done().json();
     assert_eq!(
         (&both["findings"], &both["chains"][0]["lines"]),
@@ -610,9 +617,9 @@ async fn a_file_that_is_taken_away_is_followed_by_another() {
     assert_eq!(wrong(&other), [("unanchored".to_owned(), Value::Null)]);
 }
 
-async fn among_the_lines_of_the_log_it_is_found_again() {
-    let place = finished(3, &[("TOOLBRIDGE_AUDIT_TO", "stdout")]).await;
-    let lines = place.sidecar.out.all();
+async fn verify_reads_lines_within_a_log() {
+    let sidecar = finished(3, &[("TOOLBRIDGE_AUDIT_TO", "stdout")]).await;
+    let lines = sidecar.process.out.all();
     let log = new_trail();
     fs::write(&log, lines.join("\n")).unwrap();
     let verified = verify(&[&log, "--log"]).await.done().json();
@@ -642,9 +649,9 @@ async fn among_the_lines_of_the_log_it_is_found_again() {
     fs::remove_file(&log).unwrap();
 }
 
-async fn a_trail_that_cannot_be_written_is_refused_at_the_start() {
-    let place = &world().acme;
-    let taken = place.trail().display().to_string();
+async fn refuses_an_unwritable_trail_at_startup() {
+    let sidecar = &world().acme;
+    let taken = sidecar.trail().display().to_string();
     let other = new_trail();
     fs::write(&other, "what somebody wrote\n").unwrap();
     for (to, said) in [
@@ -654,14 +661,17 @@ async fn a_trail_that_cannot_be_written_is_refused_at_the_start() {
         ("/dev/full", "is no file"),
         ("audit.jsonl", "which is no file"),
     ] {
-        let environment = place
+        let environment = sidecar
             .environment()
             .filter(|(name, _)| *name != "TOOLBRIDGE_AUDIT_TO");
         let environment = environment.chain([("TOOLBRIDGE_AUDIT_TO", to)]);
-        let ran = run(&["serve"], environment).await;
-        let story = format!("{}{}", ran.out, ran.err);
-        assert_eq!(ran.code, 64, "{ran}");
-        assert!(story.contains("audit.to") && story.contains(said), "{ran}");
+        let output = run(&["serve"], environment).await;
+        let all_output = format!("{}{}", output.out, output.err);
+        assert_eq!(output.code, 64, "{output}");
+        assert!(
+            all_output.contains("audit.to") && all_output.contains(said),
+            "{output}"
+        );
     }
     assert_eq!(fs::read_to_string(&other).unwrap(), "what somebody wrote\n");
     fs::remove_file(&other).unwrap();

@@ -5,39 +5,39 @@ use uuid::Uuid;
 
 use crate::entities::{self, OPERATIONS};
 use crate::harness::token::new_secret;
-use crate::harness::{CONTENT, Caller, Client, Era, Ran, SECRETS, User, run, world};
+use crate::harness::{CONTENT, Client, CommandOutput, Era, SECRETS, ToolClient, User, run, world};
 
 crate::tests![
-    tools_shows_what_clients_get_to_see,
-    call_takes_an_item_through_its_life,
+    tools_lists_what_clients_see,
+    call_runs_the_lifecycle_of_an_item,
     call_prints_json_for_programs,
-    call_leads_from_page_to_page,
-    call_says_by_its_exit_code_what_went_wrong,
-    call_leaves_no_session_and_sends_only_what_it_must,
-    a_token_that_is_made_here_is_good_there,
-    a_healthcheck_knows_the_well_from_the_ill,
-    config_show_says_where_values_come_from_and_hides_secrets,
-    mistakes_stop_the_start_with_one_sentence,
-    without_a_tenant_secret_there_is_nothing_to_serve,
+    call_prints_the_command_for_the_next_page,
+    call_exits_with_the_code_of_the_error,
+    call_ends_its_session_and_sends_only_needed_requests,
+    a_minted_token_is_accepted,
+    healthcheck_distinguishes_ready_from_unready,
+    config_show_prints_origins_and_hides_secrets,
+    invalid_settings_stop_startup_with_one_sentence,
+    serves_nothing_without_a_tenant_secret,
 ];
 
 /// A person at a terminal, in the surroundings of acme's sidecar.
-struct Person(User);
+struct CommandUser(User);
 
-impl Person {
+impl CommandUser {
     fn new() -> Self {
         Self(world().acme.new_user())
     }
 
-    async fn runs(&self, words: &[&str]) -> Ran {
+    async fn runs(&self, words: &[&str]) -> CommandOutput {
         let token = [("TOOLBRIDGE_TOKEN", self.0.token.as_str())];
         run(words, world().acme.environment().chain(token)).await
     }
 }
 
-async fn tools_shows_what_clients_get_to_see() {
-    let person = Person::new();
-    let all = person.runs(&["tools"]).await.done();
+async fn tools_lists_what_clients_see() {
+    let command_user = CommandUser::new();
+    let all = command_user.runs(&["tools"]).await.done();
     for entity in entities::all() {
         for operation in OPERATIONS {
             assert!(all.out.contains(&entity.tool(operation)), "{all}");
@@ -48,11 +48,11 @@ async fn tools_shows_what_clients_get_to_see() {
         .await
         .result();
     assert_eq!(
-        person.runs(&["tools", "--json"]).await.done().json(),
+        command_user.runs(&["tools", "--json"]).await.done().json(),
         listed["tools"]
     );
 
-    let one = person.runs(&["tools", "create_task"]).await.done();
+    let one = command_user.runs(&["tools", "create_task"]).await.done();
     for word in [
         "create_task",
         "priority",
@@ -63,21 +63,21 @@ async fn tools_shows_what_clients_get_to_see() {
     ] {
         assert!(one.out.contains(word), "{word} is missing: {one}");
     }
-    let one = person
+    let one = command_user
         .runs(&["tools", "create_task", "--json"])
         .await
         .done()
         .json();
     assert_eq!(one["inputSchema"]["required"], json!(["title"]));
-    let none = person.runs(&["tools", "create_tsak"]).await;
+    let none = command_user.runs(&["tools", "create_tsak"]).await;
     assert_eq!(none.code, 2, "{none}");
     assert!(none.err.contains("did you mean create_task?"), "{none}");
 }
 
-async fn call_takes_an_item_through_its_life() {
-    let person = Person::new();
+async fn call_runs_the_lifecycle_of_an_item() {
+    let command_user = CommandUser::new();
     let title = format!("title={CONTENT} at home");
-    let made = person
+    let made = command_user
         .runs(&[
             "call",
             "create_note",
@@ -96,12 +96,12 @@ async fn call_takes_an_item_through_its_life() {
     Uuid::parse_str(uid).unwrap();
     let uid = format!("uid={uid}");
 
-    let listed = person.runs(&["call", "list_notes"]).await.done();
+    let listed = command_user.runs(&["call", "list_notes"]).await.done();
     assert!(
         listed.out.contains("UID") && listed.out.contains("at home"),
         "{listed}"
     );
-    let edited = person
+    let edited = command_user
         .runs(&[
             "call",
             "patch_note",
@@ -115,7 +115,7 @@ async fn call_takes_an_item_through_its_life() {
         edited.out.contains("version 2") && edited.out.contains("Weekend"),
         "{edited}"
     );
-    let replaced = person
+    let replaced = command_user
         .runs(&["call", "update_note", &uid, "title=New", "content=new"])
         .await
         .done();
@@ -123,13 +123,16 @@ async fn call_takes_an_item_through_its_life() {
         replaced.out.contains("version 3") && !replaced.out.contains("home"),
         "{replaced}"
     );
-    let deleted = person.runs(&["call", "delete_note", &uid]).await.done();
+    let deleted = command_user
+        .runs(&["call", "delete_note", &uid])
+        .await
+        .done();
     assert!(deleted.out.contains("deleted"), "{deleted}");
-    let empty = person.runs(&["call", "list_notes"]).await.done();
+    let empty = command_user.runs(&["call", "list_notes"]).await.done();
     assert_eq!((empty.out.as_str(), empty.err.trim()), ("", "no notes"));
 
     // What the terminal shows is what an MCP client sees.
-    let client = Client::of(&world().acme, Era::Modern, person.0.clone());
+    let client = Client::of(&world().acme, Era::Modern, command_user.0.clone());
     let page = client
         .call("list_notes", json!({"include_deleted": true}))
         .await
@@ -139,10 +142,10 @@ async fn call_takes_an_item_through_its_life() {
 }
 
 async fn call_prints_json_for_programs() {
-    let person = Person::new();
+    let command_user = CommandUser::new();
     let arguments =
         json!({"title": "t", "content": CONTENT, "additional_fields": {"stars": 5}}).to_string();
-    let made = person
+    let made = command_user
         .runs(&[
             "call",
             "create_note",
@@ -162,21 +165,21 @@ async fn call_prints_json_for_programs() {
     );
     let uid = format!("uid={}", made["uid"].as_str().unwrap());
     assert_eq!(
-        person
+        command_user
             .runs(&["call", "get_note", &uid, "--json"])
             .await
             .done()
             .json(),
         made
     );
-    let page = person
+    let page = command_user
         .runs(&["call", "list_notes", "--json"])
         .await
         .done()
         .json();
     assert_eq!(page, json!({"items": [made]}));
 
-    let failed = person
+    let failed = command_user
         .runs(&[
             "call",
             "patch_note",
@@ -194,15 +197,18 @@ async fn call_prints_json_for_programs() {
     );
 }
 
-async fn call_leads_from_page_to_page() {
-    let person = Person::new();
+async fn call_prints_the_command_for_the_next_page() {
+    let command_user = CommandUser::new();
     for number in ["one", "two", "three"] {
-        person
+        command_user
             .runs(&["call", "create_chat", &format!("title={number}")])
             .await
             .done();
     }
-    let first = person.runs(&["call", "list_chats", "limit=2"]).await.done();
+    let first = command_user
+        .runs(&["call", "list_chats", "limit=2"])
+        .await
+        .done();
     assert!(
         first.out.contains("three") && first.out.contains("two") && !first.out.contains("one"),
         "{first}"
@@ -216,7 +222,7 @@ async fn call_leads_from_page_to_page() {
         .split(' ')
         .map(|word| word.trim_matches('\''))
         .collect();
-    let second = person.runs(&words).await.done();
+    let second = command_user.runs(&words).await.done();
     assert!(
         second.out.contains("one") && !second.out.contains("three"),
         "{second}"
@@ -224,8 +230,8 @@ async fn call_leads_from_page_to_page() {
     assert_eq!(second.err, "", "there is no third page: {second}");
 }
 
-async fn call_says_by_its_exit_code_what_went_wrong() {
-    let person = Person::new();
+async fn call_exits_with_the_code_of_the_error() {
+    let command_user = CommandUser::new();
     let uid = format!("uid={}", Uuid::now_v7());
     let nowhere = ["--api-url", "http://127.0.0.1:9"];
     for (code, words, said) in [
@@ -240,52 +246,55 @@ async fn call_says_by_its_exit_code_what_went_wrong() {
             "cannot be reached",
         ),
     ] {
-        let ran = person.runs(&words).await;
-        assert_eq!(ran.code, code, "{ran}");
-        assert!(ran.err.contains(said) && ran.out.is_empty(), "{ran}");
+        let output = command_user.runs(&words).await;
+        assert_eq!(output.code, code, "{output}");
+        assert!(
+            output.err.contains(said) && output.out.is_empty(),
+            "{output}"
+        );
     }
-    let failed = person.runs(&["call", "get_note", &uid]).await;
+    let failed = command_user.runs(&["call", "get_note", &uid]).await;
     for part in ["error: ", "(note_not_found)", "next: ", "correlation id: "] {
         assert!(failed.err.contains(part), "{part} is missing: {failed}");
     }
     // No token, and tokens that will not do.
-    let strangers = [
+    let unauthenticated = [
         String::new(),
         "garbled".to_owned(),
         User::with_claims(json!({"sub": "late", "exp": 1_000_000_000})).token,
         world().globex.new_user().token,
     ];
-    for token in strangers {
+    for token in unauthenticated {
         let variable = [("TOOLBRIDGE_TOKEN", token.as_str())];
-        let ran = run(
+        let output = run(
             &["call", "list_notes"],
             world().acme.environment().chain(variable),
         )
         .await;
-        assert_eq!(ran.code, 77, "{ran}");
+        assert_eq!(output.code, 77, "{output}");
     }
 }
 
-async fn call_leaves_no_session_and_sends_only_what_it_must() {
-    let person = Person::new();
+async fn call_ends_its_session_and_sends_only_needed_requests() {
+    let command_user = CommandUser::new();
     let forwarder = &world().acme.forwarder;
-    person.runs(&["call", "list_notes"]).await.done();
+    command_user.runs(&["call", "list_notes"]).await.done();
     // The program is gone, so what it did not end by now it will never end.
     assert_eq!(
-        forwarder.so_far(&person.0).lines(),
+        forwarder.so_far(&command_user.0).lines(),
         ["open", "GET /v1/notes?limit=50&order=newest", "end"]
     );
-    let refused = person.runs(&["call", "list_notes", "limit=0"]).await;
+    let refused = command_user.runs(&["call", "list_notes", "limit=0"]).await;
     assert_eq!(
-        (refused.code, forwarder.so_far(&person.0).0.len()),
+        (refused.code, forwarder.so_far(&command_user.0).0.len()),
         (1, 3),
         "{refused}"
     );
 }
 
-async fn a_token_that_is_made_here_is_good_there() {
+async fn a_minted_token_is_accepted() {
     let sub = Uuid::new_v4().to_string();
-    let made = Person::new()
+    let made = CommandUser::new()
         .runs(&["token", "--sub", &sub, "--ttl", "5m"])
         .await
         .done();
@@ -309,8 +318,8 @@ async fn a_token_that_is_made_here_is_good_there() {
         .ok();
     client.traffic().await;
     // `--as` is the same person without the detour, and a file will do too.
-    let person = Person::new();
-    let page = person
+    let command_user = CommandUser::new();
+    let page = command_user
         .runs(&["call", "list_notes", "--as", &sub, "--json"])
         .await
         .done()
@@ -318,7 +327,7 @@ async fn a_token_that_is_made_here_is_good_there() {
     assert_eq!(page["items"], json!([note]));
     let file = crate::harness::api::temporary().join(format!("token-{sub}"));
     std::fs::write(&file, format!("{token}\n")).unwrap();
-    let page = person
+    let page = command_user
         .runs(&[
             "call",
             "list_notes",
@@ -332,7 +341,7 @@ async fn a_token_that_is_made_here_is_good_there() {
     assert_eq!(page["items"], json!([note]));
     std::fs::remove_file(file).unwrap();
 
-    let elsewhere = person
+    let elsewhere = command_user
         .runs(&["token", "--sub", &sub, "--tenant", "globex"])
         .await
         .done();
@@ -348,7 +357,7 @@ async fn a_token_that_is_made_here_is_good_there() {
     );
 }
 
-async fn a_healthcheck_knows_the_well_from_the_ill() {
+async fn healthcheck_distinguishes_ready_from_unready() {
     let acme = &world().acme;
     let port = acme.url.rsplit(':').next().unwrap();
     let well = run(
@@ -389,9 +398,9 @@ async fn a_healthcheck_knows_the_well_from_the_ill() {
     assert_eq!(off.await.code, 1);
 }
 
-async fn config_show_says_where_values_come_from_and_hides_secrets() {
-    let person = Person::new();
-    let shown = person
+async fn config_show_prints_origins_and_hides_secrets() {
+    let command_user = CommandUser::new();
+    let shown = command_user
         .runs(&["config", "show", "--set", "api.call_deadline=9s"])
         .await
         .done();
@@ -404,7 +413,10 @@ async fn config_show_says_where_values_come_from_and_hides_secrets() {
     ] {
         assert!(shown.out.contains(part), "{part} is missing: {shown}");
     }
-    let json = person.runs(&["config", "show", "--json"]).await.done();
+    let json = command_user
+        .runs(&["config", "show", "--json"])
+        .await
+        .done();
     for out in [&shown.out, &json.out] {
         assert!(
             !out.contains(&SECRETS.jwt) && !out.contains(&SECRETS.tenant),
@@ -424,10 +436,10 @@ async fn config_show_says_where_values_come_from_and_hides_secrets() {
     assert_eq!(of("tenant.id")["value"], "acme");
     assert_eq!(of("tenant.header_secret")["value"], "<redacted>");
     assert_eq!(of("server.drain_timeout")["from"], "default");
-    person.runs(&["config", "check"]).await.done();
+    command_user.runs(&["config", "check"]).await.done();
 }
 
-async fn mistakes_stop_the_start_with_one_sentence() {
+async fn invalid_settings_stop_startup_with_one_sentence() {
     let good = || -> Vec<(&str, &str)> { world().acme.environment().collect() };
     let short = "0123456789abcdef";
     let placeholder = "changeme-changeme-changeme-changeme";
@@ -468,18 +480,18 @@ async fn mistakes_stop_the_start_with_one_sentence() {
             .into_iter()
             .filter(|(name, _)| *name != variable)
             .chain([(variable, value)]);
-        let ran = run(&["serve"], environment).await;
+        let output = run(&["serve"], environment).await;
         assert_eq!(
-            (ran.code, ran.err.lines().count(), ran.out.as_str()),
+            (output.code, output.err.lines().count(), output.out.as_str()),
             (64, 1, ""),
-            "{variable}={value}: {ran}"
+            "{variable}={value}: {output}"
         );
         assert!(
-            ran.err.starts_with("error: ") && ran.err.contains(named),
-            "{ran}"
+            output.err.starts_with("error: ") && output.err.contains(named),
+            "{output}"
         );
         for secret in [short, placeholder, &other] {
-            assert!(!ran.err.contains(secret), "a secret is quoted: {ran}");
+            assert!(!output.err.contains(secret), "a secret is quoted: {output}");
         }
     }
     let taken = world().acme.url.rsplit(':').next().unwrap();
@@ -487,15 +499,15 @@ async fn mistakes_stop_the_start_with_one_sentence() {
         .into_iter()
         .filter(|(name, _)| !["TOOLBRIDGE_PORT", "TOOLBRIDGE_AUDIT_TO"].contains(name))
         .chain([("TOOLBRIDGE_PORT", taken)]);
-    let ran = run(&["serve"], environment).await;
-    assert_eq!(ran.code, 71, "{ran}");
+    let output = run(&["serve"], environment).await;
+    assert_eq!(output.code, 71, "{output}");
     assert!(
-        ran.out.contains("cannot listen on") && ran.err.is_empty(),
-        "{ran}"
+        output.out.contains("cannot listen on") && output.err.is_empty(),
+        "{output}"
     );
 }
 
-async fn without_a_tenant_secret_there_is_nothing_to_serve() {
+async fn serves_nothing_without_a_tenant_secret() {
     let environment = || {
         let all = world().acme.environment();
         all.filter(|(name, _)| *name != "TOOLBRIDGE_TENANT_HEADER_SECRET")

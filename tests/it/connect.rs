@@ -6,20 +6,20 @@ use tokio::time::Instant;
 use crate::entities::uid_of;
 use crate::harness::api::temporary;
 use crate::harness::{
-    Api, Caller, Era, Gate, Mishap, Piped, Place, Stage, User, kept_port, run, world,
+    Api, Era, Fault, Gate, Sidecar, Stage, StdioClient, ToolClient, User, reserved_port, run, world,
 };
-use crate::progress::{are_the_steps, entity, two_steps};
+use crate::progress::{check_progress, entity, two_steps};
 
 crate::tests![
-    the_list_and_a_conflict_pass_through,
-    a_token_that_does_not_do_is_explained,
-    what_cannot_work_is_refused_before_anything_is_sent,
+    passes_lists_and_errors_through,
+    explains_a_rejected_token,
+    refuses_unusable_targets_before_sending,
     a_refreshed_token_file_is_used_at_once,
-    a_server_that_is_started_again_is_used_again,
+    reconnects_to_a_restarted_server,
     a_call_whose_answer_is_lost_is_not_repeated,
     a_cancelled_call_leaves_no_session,
-    two_steps_are_told_through_the_bridge,
-    the_end_of_the_input_waits_for_the_answer,
+    forwards_progress,
+    end_of_input_waits_for_the_response,
     a_signal_ends_the_bridge_and_its_calls,
 ];
 
@@ -33,32 +33,32 @@ fn listing() -> Value {
     json!({"name": "list_notes", "arguments": {}})
 }
 
-async fn the_list_and_a_conflict_pass_through() {
+async fn passes_lists_and_errors_through() {
     for era in Era::all() {
-        let piped = Piped::connected(&world().acme, era).await;
-        let tools = piped.ask("tools/list", json!({})).await;
+        let stdio = StdioClient::connected(&world().acme, era).await;
+        let tools = stdio.ask("tools/list", json!({})).await;
         assert_eq!(
             tools["result"]["tools"].as_array().unwrap().len(),
             crate::surface::tool_count()
         );
-        let note = piped
+        let note = stdio
             .call("create_note", json!({"title": "t", "content": "c"}))
             .await
             .ok();
         let patch = json!({"uid": uid_of(&note), "updates": {"title": "x"}, "if_match": 99});
-        piped
+        stdio
             .call("patch_note", patch)
             .await
             .failed("conflict", "version_mismatch");
-        let unknown = piped.ask("prompts/list", json!({})).await;
+        let unknown = stdio.ask("prompts/list", json!({})).await;
         assert_eq!(unknown["error"]["code"], -32601, "{unknown}");
-        piped.traffic().await;
-        piped.leave().await;
+        stdio.traffic().await;
+        stdio.close().await;
     }
 }
 
 /// The error that the bridge itself answers with.
-fn trouble(answer: &Value) -> (&str, &str) {
+fn bridge_error(answer: &Value) -> (&str, &str) {
     assert_eq!(answer["error"]["code"], -32011, "{answer}");
     let text = |value: &'_ Value| value.as_str().is_some();
     let (reason, message) = (
@@ -69,24 +69,24 @@ fn trouble(answer: &Value) -> (&str, &str) {
     (reason.as_str().unwrap(), message.as_str().unwrap())
 }
 
-async fn a_token_that_does_not_do_is_explained() {
-    let place = &world().acme;
+async fn explains_a_rejected_token() {
+    let sidecar = &world().acme;
     let expired = User::with_claims(json!({"sub": "u", "exp": 1}));
-    let stranger = world().globex.new_user();
+    let other_user = world().globex.new_user();
     for (user, reason, words) in [
         (expired, "unauthorized", "the token has expired"),
-        (stranger, "forbidden", "another tenant"),
+        (other_user, "forbidden", "another tenant"),
     ] {
-        let piped = Piped::connected_as(place, Era::Modern, user, &[]);
-        let answer = piped.ask("tools/call", listing()).await;
-        let (said, sentence) = trouble(&answer);
+        let stdio = StdioClient::connected_as(sidecar, Era::Modern, user, &[]);
+        let answer = stdio.ask("tools/call", listing()).await;
+        let (said, sentence) = bridge_error(&answer);
         assert_eq!(said, reason, "{answer}");
         assert!(sentence.contains(words), "{answer}");
-        piped.leave().await;
+        stdio.close().await;
     }
 }
 
-async fn what_cannot_work_is_refused_before_anything_is_sent() {
+async fn refuses_unusable_targets_before_sending() {
     let url = &world().acme.url;
     let token = world().acme.new_user().token;
     let with = [("TOOLBRIDGE_TOKEN", token.as_str())];
@@ -119,164 +119,168 @@ async fn what_cannot_work_is_refused_before_anything_is_sent() {
         (&["connect", url, "--token", "x"], &with, 2, "--token"),
         (&["connect"], &with, 2, "<URL>"),
     ] {
-        let ran = run(words, environment.iter().copied()).await;
-        assert_eq!(ran.code, code, "{ran}");
-        assert!(ran.err.contains(said) && ran.out.is_empty(), "{ran}");
+        let output = run(words, environment.iter().copied()).await;
+        assert_eq!(output.code, code, "{output}");
+        assert!(
+            output.err.contains(said) && output.out.is_empty(),
+            "{output}"
+        );
     }
 }
 
 async fn a_refreshed_token_file_is_used_at_once() {
-    let place = &world().acme;
-    let user = place.new_user();
+    let sidecar = &world().acme;
+    let user = sidecar.new_user();
     let path = temporary().join(format!("token-{}", user.sub));
     let expired = User::with_claims(json!({"sub": user.sub, "exp": 1}));
     std::fs::write(&path, &expired.token).unwrap();
     let words = ["--token-file", path.to_str().unwrap()];
-    let piped = Piped::connected_as(place, Era::Modern, user.clone(), &words);
-    let answer = piped.ask("tools/call", listing()).await;
-    let (reason, sentence) = trouble(&answer);
+    let stdio = StdioClient::connected_as(sidecar, Era::Modern, user.clone(), &words);
+    let answer = stdio.ask("tools/call", listing()).await;
+    let (reason, sentence) = bridge_error(&answer);
     assert!(
         reason == "unauthorized" && sentence.contains(words[1]),
         "{answer}"
     );
     std::fs::write(&path, format!("{}\n", user.token)).unwrap();
-    piped.call("list_notes", json!({})).await.ok();
-    piped.traffic().await;
-    piped.leave().await;
+    stdio.call("list_notes", json!({})).await.ok();
+    stdio.traffic().await;
+    stdio.close().await;
 }
 
-async fn a_server_that_is_started_again_is_used_again() {
+async fn reconnects_to_a_restarted_server() {
     for era in ERAS {
-        let port = kept_port();
+        let port = reserved_port();
         let at_port = [("TOOLBRIDGE_PORT", port.as_str())];
-        let first = Place::with("acme", &world().api, &at_port).await;
-        let piped = Piped::connected(&first, era).await;
-        piped.call("list_notes", json!({})).await.ok();
-        first.sidecar.signal("TERM");
-        assert_eq!(first.sidecar.exit().await, Some(0));
+        let first = Sidecar::with("acme", &world().api, &at_port).await;
+        let stdio = StdioClient::connected(&first, era).await;
+        stdio.call("list_notes", json!({})).await.ok();
+        first.process.signal("TERM");
+        assert_eq!(first.process.exit().await, Some(0));
         // While it is away: nothing was sent, so the call waits for it.
-        let waiting = piped.begin("tools/call", listing()).await;
-        piped
+        let waiting = stdio.begin("tools/call", listing()).await;
+        stdio
             .process
             .err
             .until(|line| line.contains("trying again").then_some(()))
             .await
             .unwrap();
-        let second = Place::with("acme", &world().api, &at_port).await;
-        assert_eq!(piped.answer(waiting).await["result"]["isError"], false);
-        let traffic = second.forwarder.settled(piped.user()).await;
+        let second = Sidecar::with("acme", &world().api, &at_port).await;
+        assert_eq!(stdio.answer(waiting).await["result"]["isError"], false);
+        let traffic = second.forwarder.settled(stdio.user()).await;
         assert_eq!(traffic.count(Stage::Operation), 1, "{traffic}");
-        piped.leave().await;
+        stdio.close().await;
         second.stop().await;
     }
 }
 
 async fn a_call_whose_answer_is_lost_is_not_repeated() {
-    // A server that is killed leaves its session behind, so the API is not the one that others look at.
+    // A server that is killed leaves its session behind, so the API is not the one that others look
+    // at.
     let api = Api::start().await;
-    let place = Place::start("acme", &api).await;
-    let piped = Piped::connected(&place, Era::Modern).await;
-    place
+    let sidecar = Sidecar::start("acme", &api).await;
+    let stdio = StdioClient::connected(&sidecar, Era::Modern).await;
+    sidecar
         .forwarder
-        .next(piped.user(), Stage::Operation, Mishap::Hang);
-    let lost = piped.begin("tools/call", listing()).await;
-    place
+        .inject(stdio.user(), Stage::Operation, Fault::Hang);
+    let lost = stdio.begin("tools/call", listing()).await;
+    sidecar
         .forwarder
-        .until_seen(piped.user(), Stage::Operation, 1)
+        .until_seen(stdio.user(), Stage::Operation, 1)
         .await;
-    place.stop().await;
-    let answer = piped.answer(lost).await;
-    assert_eq!(trouble(&answer).0, "answer_lost", "{answer}");
+    sidecar.stop().await;
+    let answer = stdio.answer(lost).await;
+    assert_eq!(bridge_error(&answer).0, "answer_lost", "{answer}");
     assert_eq!(answer["error"]["data"]["may_have_been_done"], true);
-    piped.leave().await;
+    stdio.close().await;
     api.stop().await;
 }
 
 async fn a_cancelled_call_leaves_no_session() {
     for era in ERAS {
-        let piped = Piped::connected(&world().acme, era).await;
-        let forwarder = &piped.place().forwarder;
-        forwarder.next(piped.user(), Stage::Operation, Mishap::Hang);
-        let cancelled = piped.begin("tools/call", listing()).await;
+        let stdio = StdioClient::connected(&world().acme, era).await;
+        let forwarder = &stdio.sidecar().forwarder;
+        forwarder.inject(stdio.user(), Stage::Operation, Fault::Hang);
+        let cancelled = stdio.begin("tools/call", listing()).await;
         forwarder
-            .until_seen(piped.user(), Stage::Operation, 1)
+            .until_seen(stdio.user(), Stage::Operation, 1)
             .await;
-        piped
-            .tell("notifications/cancelled", json!({"requestId": cancelled}))
+        stdio
+            .notify("notifications/cancelled", json!({"requestId": cancelled}))
             .await;
-        forwarder.until_seen(piped.user(), Stage::Ending, 1).await;
-        piped.call("list_tasks", json!({})).await.ok();
+        forwarder.until_seen(stdio.user(), Stage::Ending, 1).await;
+        stdio.call("list_tasks", json!({})).await.ok();
         assert!(
-            piped
+            stdio
                 .answers()
                 .iter()
                 .all(|answer| answer["id"] != cancelled)
         );
-        piped.traffic().await;
-        piped.leave().await;
+        stdio.traffic().await;
+        stdio.close().await;
     }
 }
 
-async fn two_steps_are_told_through_the_bridge() {
+async fn forwards_progress() {
     for era in ERAS {
-        let piped = Piped::connected(&world().acme, era).await;
-        let params = two_steps(&piped, &entity(), &json!({"progressToken": "steps"})).await;
-        let before = piped.answers().len();
-        let answer = piped.ask("tools/call", params).await;
+        let stdio = StdioClient::connected(&world().acme, era).await;
+        let params = two_steps(&stdio, &entity(), &json!({"progressToken": "steps"})).await;
+        let before = stdio.answers().len();
+        let answer = stdio.ask("tools/call", params).await;
         assert_eq!(
             answer["result"]["structuredContent"]["version"], 2,
             "{answer}"
         );
-        let mut told = piped.answers().split_off(before);
+        let mut told = stdio.answers().split_off(before);
         assert_eq!(told.pop().as_ref(), Some(&answer), "the result comes last");
-        are_the_steps(&told, "steps");
-        piped.traffic().await;
-        piped.leave().await;
+        check_progress(&told, "steps");
+        stdio.traffic().await;
+        stdio.close().await;
     }
 }
 
-async fn the_end_of_the_input_waits_for_the_answer() {
-    let piped = Piped::connected(&world().acme, Era::Modern).await;
-    let forwarder = &piped.place().forwarder;
+async fn end_of_input_waits_for_the_response() {
+    let stdio = StdioClient::connected(&world().acme, Era::Modern).await;
+    let forwarder = &stdio.sidecar().forwarder;
     let gate = Gate::closed();
-    forwarder.next(piped.user(), Stage::Operation, Mishap::Wait(gate.clone()));
-    let id = piped.begin("tools/call", listing()).await;
+    forwarder.inject(stdio.user(), Stage::Operation, Fault::Wait(gate.clone()));
+    let id = stdio.begin("tools/call", listing()).await;
     forwarder
-        .until_seen(piped.user(), Stage::Operation, 1)
+        .until_seen(stdio.user(), Stage::Operation, 1)
         .await;
-    piped.process.close_stdin().await;
+    stdio.process.close_stdin().await;
     gate.release();
-    assert_eq!(piped.answer(id).await["result"]["isError"], false);
+    assert_eq!(stdio.answer(id).await["result"]["isError"], false);
     assert_eq!(
-        piped.process.exit().await,
+        stdio.process.exit().await,
         Some(0),
         "{}",
-        piped.process.story()
+        stdio.process.all_output()
     );
-    piped.traffic().await;
+    stdio.traffic().await;
 }
 
 async fn a_signal_ends_the_bridge_and_its_calls() {
-    let piped = Piped::connected(&world().acme, Era::Modern).await;
-    let forwarder = &piped.place().forwarder;
-    forwarder.next(piped.user(), Stage::Operation, Mishap::Hang);
-    piped.begin("tools/call", listing()).await;
+    let stdio = StdioClient::connected(&world().acme, Era::Modern).await;
+    let forwarder = &stdio.sidecar().forwarder;
+    forwarder.inject(stdio.user(), Stage::Operation, Fault::Hang);
+    stdio.begin("tools/call", listing()).await;
     forwarder
-        .until_seen(piped.user(), Stage::Operation, 1)
+        .until_seen(stdio.user(), Stage::Operation, 1)
         .await;
     let begun = Instant::now();
-    piped.process.signal("TERM");
+    stdio.process.signal("TERM");
     assert_eq!(
-        piped.process.exit().await,
+        stdio.process.exit().await,
         Some(0),
         "{}",
-        piped.process.story()
+        stdio.process.all_output()
     );
     assert!(
-        begun.elapsed() < crate::leaving::SOON,
+        begun.elapsed() < crate::shutdown::SOON,
         "{:?}",
         begun.elapsed()
     );
-    forwarder.until_seen(piped.user(), Stage::Ending, 1).await;
-    piped.traffic().await;
+    forwarder.until_seen(stdio.user(), Stage::Ending, 1).await;
+    stdio.traffic().await;
 }

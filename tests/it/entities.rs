@@ -1,10 +1,11 @@
-//! What ToolBridge keeps, as the suite knows it: one row per entity, written down without looking at the code.
+//! What ToolBridge keeps, as the suite knows it: one row per entity, written down without looking
+//! at the code.
 //!
 //! `"PARENT"` in a row stands for the UID of a living parent.
 
 use serde_json::{Value, json};
 
-use crate::harness::{CONTENT, Called, Caller};
+use crate::harness::{CONTENT, CallResult, ToolClient};
 
 pub struct Entity {
     pub key: &'static str,
@@ -38,7 +39,12 @@ pub fn all() -> Vec<Entity> {
             key: "note",
             plural: "notes",
             parent: None,
-            create: json!({"title": title, "content": content, "tags": ["a", "b"], "additional_fields": {"stars": 5}}),
+            create: json!({
+                "title": title,
+                "content": content,
+                "tags": ["a", "b"],
+                "additional_fields": {"stars": 5},
+            }),
             created: json!({"title": title, "content": content, "tags": ["a", "b"], "stars": 5}),
             update: json!({"title": other, "content": other}),
             updated: json!({"title": other, "content": other}),
@@ -55,9 +61,12 @@ pub fn all() -> Vec<Entity> {
             key: "task",
             plural: "tasks",
             parent: None,
-            create: json!({"title": title, "description": content, "status": "open", "priority": "high",
-                "due_date": "2027-03-01", "tags": [], "additional_fields": {"estimate": {"hours": 1.5}}}),
-            created: json!({"title": title, "description": content, "status": "open", "priority": "high",
+            create: json!({"title": title, "description": content, "status": "open",
+                "priority": "high",
+                "due_date": "2027-03-01", "tags": [],
+                "additional_fields": {"estimate": {"hours": 1.5}}}),
+            created: json!({"title": title, "description": content, "status": "open",
+                "priority": "high",
                 "dueDate": "2027-03-01", "tags": [], "estimate": {"hours": 1.5}}),
             update: json!({"title": other, "due_date": "2027-03-01T09:00:00+01:00"}),
             updated: json!({"title": other, "dueDate": "2027-03-01T09:00:00+01:00"}),
@@ -73,8 +82,20 @@ pub fn all() -> Vec<Entity> {
             key: "comment",
             plural: "comments",
             parent: Some("note"),
-            create: json!({"content": content, "parent_type": "note", "parent_uid": "PARENT", "author": "Ada", "tags": ["x"]}),
-            created: json!({"content": content, "parentType": "note", "parentUid": "PARENT", "author": "Ada", "tags": ["x"]}),
+            create: json!({
+                "content": content,
+                "parent_type": "note",
+                "parent_uid": "PARENT",
+                "author": "Ada",
+                "tags": ["x"],
+            }),
+            created: json!({
+                "content": content,
+                "parentType": "note",
+                "parentUid": "PARENT",
+                "author": "Ada",
+                "tags": ["x"],
+            }),
             update: json!({"content": other, "parent_type": "note", "parent_uid": "PARENT"}),
             updated: json!({"content": other, "parentType": "note", "parentUid": "PARENT"}),
             parent_arguments: &["parent_type", "parent_uid"],
@@ -88,8 +109,20 @@ pub fn all() -> Vec<Entity> {
             key: "chat",
             plural: "chats",
             parent: None,
-            create: json!({"title": title, "description": content, "participants": ["Ada", "Bob"], "archived": false, "tags": ["x"]}),
-            created: json!({"title": title, "description": content, "participants": ["Ada", "Bob"], "archived": false, "tags": ["x"]}),
+            create: json!({
+                "title": title,
+                "description": content,
+                "participants": ["Ada", "Bob"],
+                "archived": false,
+                "tags": ["x"],
+            }),
+            created: json!({
+                "title": title,
+                "description": content,
+                "participants": ["Ada", "Bob"],
+                "archived": false,
+                "tags": ["x"],
+            }),
             update: json!({"title": other, "participants": []}),
             updated: json!({"title": other, "participants": []}),
             parent_arguments: &[],
@@ -103,8 +136,20 @@ pub fn all() -> Vec<Entity> {
             key: "chat_message",
             plural: "chat_messages",
             parent: Some("chat"),
-            create: json!({"chat_uid": "PARENT", "content": content, "sender": "Ada", "message_type": "text", "tags": []}),
-            created: json!({"chatUid": "PARENT", "content": content, "sender": "Ada", "messageType": "text", "tags": []}),
+            create: json!({
+                "chat_uid": "PARENT",
+                "content": content,
+                "sender": "Ada",
+                "message_type": "text",
+                "tags": [],
+            }),
+            created: json!({
+                "chatUid": "PARENT",
+                "content": content,
+                "sender": "Ada",
+                "messageType": "text",
+                "tags": [],
+            }),
             update: json!({"chat_uid": "PARENT", "content": other}),
             updated: json!({"chatUid": "PARENT", "content": other}),
             parent_arguments: &["chat_uid"],
@@ -135,7 +180,7 @@ impl Entity {
     }
 
     /// The least that the operation takes, for an item that is there.
-    pub fn least_arguments(&self, operation: &str, uid: &str, parent: &str) -> Value {
+    pub fn minimal_arguments(&self, operation: &str, uid: &str, parent: &str) -> Value {
         match operation {
             "list" => json!({}),
             "create" => with_parent(&self.update, parent),
@@ -146,8 +191,9 @@ impl Entity {
         }
     }
 
-    /// Makes the parent that an item of this entity needs; its UID, or nothing where none is needed.
-    pub async fn make_parent(&self, caller: &impl Caller) -> String {
+    /// Makes the parent that an item of this entity needs; its UID, or nothing where none is
+    /// needed.
+    pub async fn make_parent(&self, caller: &impl ToolClient) -> String {
         match self.parent {
             Some(key) => uid_of(&by_key(key).make(caller, "").await.ok()),
             None => String::new(),
@@ -155,7 +201,7 @@ impl Entity {
     }
 
     /// Makes an item.
-    pub async fn make(&self, caller: &impl Caller, parent: &str) -> Called {
+    pub async fn make(&self, caller: &impl ToolClient, parent: &str) -> CallResult {
         caller
             .call(&self.tool("create"), with_parent(&self.create, parent))
             .await

@@ -5,38 +5,40 @@ use serde_json::{Value, json};
 use crate::entities::{self, OPERATIONS};
 use crate::harness::client::{LEGACY, MODERN};
 use crate::harness::runner::in_every_era;
-use crate::harness::{Called, Caller, Client, Era, Exchange, Piped, world};
+use crate::harness::{CallResult, Client, Era, HttpReply, StdioClient, ToolClient, world};
 
 crate::tests![
-    every_revision_introduces_itself_lists_and_calls,
+    every_revision_initializes_lists_and_calls,
     the_modern_era_discovers,
-    the_modern_era_says_how_long_a_list_may_be_kept,
-    the_modern_era_insists_on_what_it_carries,
-    the_list_is_always_the_same_and_within_its_budget,
-    every_tool_says_what_it_takes_what_it_gives_and_what_to_expect,
-    what_is_not_offered_is_an_unknown_method,
+    modern_lists_have_a_ttl,
+    the_modern_era_requires_its_headers_and_metadata,
+    the_tool_list_is_stable_and_within_its_budget,
+    every_tool_has_schemas_and_annotations,
+    an_unsupported_method_is_unknown,
     an_unknown_tool_is_a_json_rpc_error,
-    both_eras_through_one_pipe_each,
+    stdio_serves_both_eras,
 ];
 
-async fn every_revision_introduces_itself_lists_and_calls() {
+async fn every_revision_initializes_lists_and_calls() {
     for version in LEGACY {
         let client = Client::new(&world().acme, Era::Legacy(version));
-        let hello = client.ask("initialize", client.era.hello()).await;
+        let handshake = client
+            .ask("initialize", client.era.initialize_params())
+            .await;
         assert_eq!(
-            hello.header("mcp-session-id"),
+            handshake.header("mcp-session-id"),
             "",
             "nothing is kept between requests"
         );
-        let hello = hello.result();
-        assert_eq!(hello["protocolVersion"], version);
+        let handshake = handshake.result();
+        assert_eq!(handshake["protocolVersion"], version);
         assert_eq!(
-            hello["capabilities"],
+            handshake["capabilities"],
             json!({"tools": {"listChanged": false}})
         );
-        introduces_itself(&hello["serverInfo"], &hello["instructions"]);
+        check_initialize(&handshake["serverInfo"], &handshake["instructions"]);
         let told = json!({"jsonrpc": "2.0", "method": "notifications/initialized"}).to_string();
-        let told = Exchange::of(
+        let told = HttpReply::of(
             client
                 .post()
                 .header("mcp-protocol-version", version)
@@ -61,11 +63,14 @@ async fn every_revision_introduces_itself_lists_and_calls() {
     }
     // A client of today that begins with a handshake is met half-way.
     let client = Client::new(&world().acme, Era::Legacy("2099-01-01"));
-    let hello = client.ask("initialize", client.era.hello()).await.result();
-    assert_eq!(hello["protocolVersion"], LEGACY[0]);
+    let handshake = client
+        .ask("initialize", client.era.initialize_params())
+        .await
+        .result();
+    assert_eq!(handshake["protocolVersion"], LEGACY[0]);
 }
 
-fn introduces_itself(server: &Value, instructions: &Value) {
+fn check_initialize(server: &Value, instructions: &Value) {
     assert_eq!(server["name"], "toolbridge-mcp");
     assert_eq!(server["title"], "ToolBridge");
     assert_eq!(server["version"], env!("CARGO_PKG_VERSION"));
@@ -105,17 +110,17 @@ async fn the_modern_era_discovers() {
         found["capabilities"],
         json!({"tools": {"listChanged": false}})
     );
-    introduces_itself(
+    check_initialize(
         &found["_meta"]["io.modelcontextprotocol/serverInfo"],
         &found["instructions"],
     );
-    may_be_kept(&found);
+    check_ttl(&found);
 }
 
-async fn the_modern_era_says_how_long_a_list_may_be_kept() {
+async fn modern_lists_have_a_ttl() {
     let client = Client::modern(&world().acme);
     let list = client.ask("tools/list", json!({})).await.result();
-    may_be_kept(&list);
+    check_ttl(&list);
     assert_eq!(list["resultType"], "complete");
     let called = client.call("list_notes", json!({})).await;
     assert_eq!(
@@ -124,13 +129,13 @@ async fn the_modern_era_says_how_long_a_list_may_be_kept() {
     );
 }
 
-fn may_be_kept(result: &Value) {
+fn check_ttl(result: &Value) {
     assert_eq!(result["cacheScope"], "private");
     let minutes = result["ttlMs"].as_u64().unwrap() / 60_000;
     assert!((1..=60).contains(&minutes), "{minutes} minutes");
 }
 
-async fn the_modern_era_insists_on_what_it_carries() {
+async fn the_modern_era_requires_its_headers_and_metadata() {
     let client = Client::modern(&world().acme);
     let body = Era::Modern
         .message(
@@ -139,7 +144,9 @@ async fn the_modern_era_insists_on_what_it_carries() {
             json!({"name": "list_notes", "arguments": {}}),
         )
         .to_string();
-    let bare = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "list_notes"}}).to_string();
+    let bare = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": {"name": "list_notes"}})
+    .to_string();
     let future = body.replace(MODERN, "2099-01-01");
     let all = [
         ("mcp-protocol-version", MODERN),
@@ -162,7 +169,7 @@ async fn the_modern_era_insists_on_what_it_carries() {
             .fold(client.post(), |request, (name, value)| {
                 request.header(*name, *value)
             });
-        let answer = Exchange::of(request.body(body.clone())).await;
+        let answer = HttpReply::of(request.body(body.clone())).await;
         assert_eq!(
             (answer.status, answer.rpc_code()),
             (400, code),
@@ -173,11 +180,11 @@ async fn the_modern_era_insists_on_what_it_carries() {
     assert!(client.traffic().await.0.is_empty());
 }
 
-async fn the_list_is_always_the_same_and_within_its_budget() {
+async fn the_tool_list_is_stable_and_within_its_budget() {
     let mut lists = std::collections::BTreeSet::new();
-    for place in [&world().acme, &world().globex] {
+    for sidecar in [&world().acme, &world().globex] {
         for era in Era::all() {
-            let client = Client::new(place, era);
+            let client = Client::new(sidecar, era);
             for _ in 0..2 {
                 let served = client.ask("tools/list", json!({})).await;
                 assert!(
@@ -210,7 +217,7 @@ async fn the_list_is_always_the_same_and_within_its_budget() {
     assert_eq!(page.rpc_code(), -32602, "there is one page only: {page}");
 }
 
-async fn every_tool_says_what_it_takes_what_it_gives_and_what_to_expect() {
+async fn every_tool_has_schemas_and_annotations() {
     let hints = |operation: &str| match operation {
         "list" | "get" => {
             json!({"readOnlyHint": true, "idempotentHint": true, "openWorldHint": false})
@@ -253,7 +260,12 @@ async fn every_tool_says_what_it_takes_what_it_gives_and_what_to_expect() {
 }
 
 fn hinted(destructive: bool, idempotent: bool) -> Value {
-    json!({"readOnlyHint": false, "destructiveHint": destructive, "idempotentHint": idempotent, "openWorldHint": false})
+    json!({
+        "readOnlyHint": false,
+        "destructiveHint": destructive,
+        "idempotentHint": idempotent,
+        "openWorldHint": false,
+    })
 }
 
 /// No references, no alternatives, no lists of types: what the strictest client takes.
@@ -288,7 +300,7 @@ fn is_flat(schema: &Value) {
     }
 }
 
-async fn what_is_not_offered_is_an_unknown_method() {
+async fn an_unsupported_method_is_unknown() {
     in_every_era(&world().acme, async |client| {
         for method in [
             "prompts/list",
@@ -337,7 +349,7 @@ async fn an_unknown_tool_is_a_json_rpc_error() {
             if client.era == Era::Modern && !malformed["name"].is_string() {
                 request = request.header("mcp-name", "list_notes");
             }
-            let answer = Exchange::of(request).await;
+            let answer = HttpReply::of(request).await;
             let codes = [-32602, -32600, -32020];
             assert!(codes.contains(&answer.rpc_code()), "{answer}");
         }
@@ -346,26 +358,26 @@ async fn an_unknown_tool_is_a_json_rpc_error() {
     .await;
 }
 
-async fn both_eras_through_one_pipe_each() {
+async fn stdio_serves_both_eras() {
     for era in Era::all() {
-        let piped = Piped::start(&world().acme, era).await;
-        let list = piped.ask("tools/list", json!({})).await["result"].clone();
+        let stdio = StdioClient::start(&world().acme, era).await;
+        let list = stdio.ask("tools/list", json!({})).await["result"].clone();
         assert_eq!(
             list["tools"].as_array().unwrap().len(),
             crate::surface::tool_count()
         );
         if era == Era::Modern {
-            may_be_kept(&list);
-            let found = piped.ask("server/discover", json!({})).await;
+            check_ttl(&list);
+            let found = stdio.ask("server/discover", json!({})).await;
             assert_eq!(found["result"]["cacheScope"], "private");
         }
-        piped.call("list_notes", json!({})).await.ok();
-        let unknown = piped
+        stdio.call("list_notes", json!({})).await.ok();
+        let unknown = stdio
             .ask("tools/call", json!({"name": "rm_rf", "arguments": {}}))
             .await;
         assert_eq!(unknown["error"]["code"], -32602, "{unknown}");
-        let called: Called = piped.call("get_note", json!({})).await;
+        let called: CallResult = stdio.call("get_note", json!({})).await;
         called.failed("validation", "invalid_argument");
-        piped.leave().await;
+        stdio.close().await;
     }
 }

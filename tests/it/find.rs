@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::harness::{
-    CONTENT, Called, Caller, Client, Era, Exchange, Forwarder, Place, User, world,
+    CONTENT, CallResult, Client, Era, Forwarder, HttpReply, Sidecar, ToolClient, User, world,
 };
 
 crate::tests![
@@ -28,13 +28,13 @@ fn found(result: &Value) -> BTreeSet<String> {
     results.map(uid).collect()
 }
 
-async fn note(client: &impl Caller, title: &str, content: &str) -> String {
+async fn note(client: &impl ToolClient, title: &str, content: &str) -> String {
     let note = json!({"title": title, "content": content});
     let made = client.call("create_note", note).await.ok();
     made["uid"].as_str().unwrap().to_owned()
 }
 
-async fn search(client: &impl Caller, arguments: Value) -> Called {
+async fn search(client: &impl ToolClient, arguments: Value) -> CallResult {
     client.call("search", arguments).await
 }
 
@@ -70,9 +70,9 @@ async fn what_was_written_is_found_at_once_and_what_was_deleted_is_not() {
 }
 
 async fn other_users_and_tenants_are_not_searched() {
-    let clients = [&world().acme, &world().globex].map(|place| {
-        let users = [User::of(&place.tenant), User::of(&place.tenant)];
-        users.map(|user| Client::of(place, Era::Modern, user))
+    let clients = [&world().acme, &world().globex].map(|sidecar| {
+        let users = [User::of(&sidecar.tenant), User::of(&sidecar.tenant)];
+        users.map(|user| Client::of(sidecar, Era::Modern, user))
     });
     let clients: Vec<_> = clients.into_iter().flatten().collect();
     for (number, client) in clients.iter().enumerate() {
@@ -289,19 +289,19 @@ async fn an_overview_counts() {
 
 async fn an_api_without_features_keeps_the_tools_on_entities() {
     let forwarder = Forwarder::without_features(&world().api.url).await;
-    let place = Place::behind(forwarder, "acme", &[]).await;
-    let client = Client::modern(&place);
+    let sidecar = Sidecar::with_forwarder(forwarder, "acme", &[]).await;
+    let client = Client::modern(&sidecar);
     let listed = client.ask("tools/list", json!({})).await.result();
     let listed = listed["tools"].as_array().unwrap();
     assert_eq!(listed.len(), crate::surface::entity_tool_count());
     let list_notes = &listed[0]["inputSchema"]["properties"];
     assert!(list_notes.get("order").is_none(), "{list_notes}");
-    let called = Exchange::of(client.calling("search", json!({"query": "x"}))).await;
+    let called = HttpReply::of(client.calling("search", json!({"query": "x"}))).await;
     assert_eq!(called.rpc_code(), -32602, "{called}");
     let page = client.call("list_notes", json!({})).await.ok();
     assert_eq!(page["items"], json!([]));
     assert_eq!(client.traffic().await.operations()[0].query, "limit=50");
-    place.stop().await;
+    sidecar.stop().await;
 }
 
 async fn a_token_for_one_toolset_does_not_search() {
@@ -314,7 +314,7 @@ async fn a_token_for_one_toolset_does_not_search() {
         let era = Era::Legacy("2025-11-25");
         let client = Client::of(&world().acme, era, User::with_claims(claims));
         for tool in ["search", "overview"] {
-            let answer = Exchange::of(client.calling(tool, json!({}))).await;
+            let answer = HttpReply::of(client.calling(tool, json!({}))).await;
             assert_eq!(answer.status == 200, allowed, "{scope} {tool}: {answer}");
         }
         client.traffic().await;

@@ -1,5 +1,5 @@
-//! Bytes that are no request, to both programs: each gets a refusal or a closed connection, nobody waits for ever, and nothing of it is
-//! left behind.
+//! Bytes that are no request, to both programs: each gets a refusal or a closed connection, nobody
+//! waits for ever, and nothing of it is left behind.
 
 mod requests;
 
@@ -10,24 +10,25 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use self::requests::{Dice, Request, malformed, mutated};
-use crate::harness::process::{PATIENCE, Process};
+use self::requests::{Request, Rng, malformed, mutated};
+use crate::harness::process::{HANG_TIMEOUT, Process};
 use crate::harness::token::{now_ms, signature};
-use crate::harness::{Api, Caller, Client, Era, Place, SECRETS, User};
+use crate::harness::{Api, Client, Era, SECRETS, Sidecar, ToolClient, User};
 
 crate::tests![
-    what_is_no_request_is_refused,
-    whatever_comes_is_answered_or_let_go,
+    refuses_malformed_requests,
+    mutated_requests_are_answered_or_disconnected,
 ];
 
 /// Mutated requests to each program; `TOOLBRIDGE_HOSTILE_REQUESTS` says how many else.
 const USUAL: usize = 3_000;
 const AT_ONCE: usize = 64;
 const SEED: u64 = 20_261_124;
-/// How HTTP says that a version or a coding is none that is spoken here. The only 5xx that are no failure.
+/// How HTTP says that a version or a coding is none that is spoken here. The only 5xx that are no
+/// failure.
 const OF_ANOTHER_KIND: [u16; 2] = [501, 505];
 /// What an allocator may keep of it.
-const MOST_GROWTH_KIB: u64 = 64 << 10;
+const MAX_GROWTH_KIB: u64 = 64 << 10;
 
 /// One of the two programs, and what it is asked when all is well.
 struct Target<'a> {
@@ -36,7 +37,7 @@ struct Target<'a> {
     good: Vec<Request>,
 }
 
-fn pair<'a>(api: &'a Api, place: &'a Place, user: &User) -> [Target<'a>; 2] {
+fn pair<'a>(api: &'a Api, sidecar: &'a Sidecar, user: &User) -> [Target<'a>; 2] {
     let token = format!("Authorization: Bearer {}", user.token);
     let now = now_ms().to_string();
     let seal = format!(
@@ -70,8 +71,8 @@ fn pair<'a>(api: &'a Api, place: &'a Place, user: &User) -> [Target<'a>; 2] {
     };
     [
         target(
-            &place.url,
-            &place.sidecar,
+            &sidecar.url,
+            &sidecar.process,
             vec![
                 Request::new("POST", "/mcp", &mcp, &create),
                 Request::new("POST", "/mcp", &mcp, &ping),
@@ -97,15 +98,15 @@ fn pair<'a>(api: &'a Api, place: &'a Place, user: &User) -> [Target<'a>; 2] {
     ]
 }
 
-async fn what_is_no_request_is_refused() {
+async fn refuses_malformed_requests() {
     let api = Api::start().await;
-    let place = Place::with("acme", &api, &[]).await;
-    let user = place.new_user();
-    for target in pair(&api, &place, &user) {
+    let sidecar = Sidecar::with("acme", &api, &[]).await;
+    let user = sidecar.new_user();
+    for target in pair(&api, &sidecar, &user) {
         let mut good = target.good[0].clone();
         good.headers.push("Connection: close".to_owned());
         for (name, bytes) in malformed(&good) {
-            let said = target.says(&bytes, false).await;
+            let said = target.send_and_read(&bytes, false).await;
             let statuses = statuses(&said);
             let refused =
                 |status: &u16| (400..500).contains(status) || OF_ANOTHER_KIND.contains(status);
@@ -113,31 +114,31 @@ async fn what_is_no_request_is_refused() {
             assert!(refused, "{}: {name}: {statuses:?}", target.process.name);
         }
     }
-    let client = Client::of(&place, Era::Modern, user);
+    let client = Client::of(&sidecar, Era::Modern, user);
     assert!(client.traffic().await.0.is_empty(), "nothing was sent");
     client.call("list_notes", json!({})).await.ok();
     client.traffic().await;
     api.until_no_session_is_open().await;
-    place.stop().await;
+    sidecar.stop().await;
     api.stop().await;
 }
 
-async fn whatever_comes_is_answered_or_let_go() {
+async fn mutated_requests_are_answered_or_disconnected() {
     let count =
         std::env::var("TOOLBRIDGE_HOSTILE_REQUESTS").map_or(USUAL, |count| count.parse().unwrap());
     let api = Api::start().await;
-    let place = Place::with("acme", &api, &[]).await;
-    let client = Client::modern(&place);
+    let sidecar = Sidecar::with("acme", &api, &[]).await;
+    let client = Client::modern(&sidecar);
     client.call("list_notes", json!({})).await.ok();
-    for target in pair(&api, &place, &client.user) {
-        let mut dice = Dice::new(SEED);
+    for target in pair(&api, &sidecar, &client.user) {
+        let mut rng = Rng::new(SEED);
         // What there is when all is well: connections between the two included.
         let (files, memory) = (target.process.open_files(), target.process.resident_kib());
         let inputs: Vec<_> = (0..count)
-            .map(|_| mutated(&target.good, &mut dice))
+            .map(|_| mutated(&target.good, &mut rng))
             .collect();
-        let heard = futures::stream::iter(&inputs).map(|bytes| async {
-            let said = target.says(bytes, true).await;
+        let received = futures::stream::iter(&inputs).map(|bytes| async {
+            let said = target.send_and_read(bytes, true).await;
             let statuses = statuses(&said);
             let about = || String::from_utf8_lossy(&bytes[..bytes.len().min(600)]).into_owned();
             assert!(
@@ -149,9 +150,9 @@ async fn whatever_comes_is_answered_or_let_go() {
             );
             statuses
         });
-        let heard: Vec<_> = heard.buffer_unordered(AT_ONCE).collect().await;
+        let received: Vec<_> = received.buffer_unordered(AT_ONCE).collect().await;
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-        for statuses in heard {
+        for statuses in received {
             let first = statuses
                 .first()
                 .map_or_else(|| "closed".to_owned(), u16::to_string);
@@ -165,17 +166,18 @@ async fn whatever_comes_is_answered_or_let_go() {
             target.process.name
         );
         assert!(seen.len() > 3, "they have been of many kinds: {seen:?}");
-        assert!(grown < MOST_GROWTH_KIB, "{grown} KiB");
+        assert!(grown < MAX_GROWTH_KIB, "{grown} KiB");
     }
     client.call("list_notes", json!({})).await.ok();
     client.traffic().await;
-    place.stop().await;
+    sidecar.stop().await;
     api.stop().await;
 }
 
 impl Target<'_> {
-    /// Everything that is answered until the connection closes. With `hang_up` nothing more will come, and it knows.
-    async fn says(&self, bytes: &[u8], hang_up: bool) -> Vec<u8> {
+    /// Everything that is answered until the connection closes. With `hang_up` nothing more will
+    /// come, and it knows.
+    async fn send_and_read(&self, bytes: &[u8], hang_up: bool) -> Vec<u8> {
         let exchange = async {
             let mut stream = TcpStream::connect(&self.address).await.unwrap();
             let (mut reading, mut writing) = stream.split();
@@ -193,7 +195,7 @@ impl Target<'_> {
             tokio::join!(write, read);
             said
         };
-        let said = tokio::time::timeout(PATIENCE, exchange).await;
+        let said = tokio::time::timeout(HANG_TIMEOUT, exchange).await;
         said.unwrap_or_else(|_| {
             panic!(
                 "never let go: {}",
@@ -208,7 +210,7 @@ impl Target<'_> {
                 tokio::task::yield_now().await;
             }
         };
-        let in_time = tokio::time::timeout(PATIENCE, closing).await;
+        let in_time = tokio::time::timeout(HANG_TIMEOUT, closing).await;
         assert!(
             in_time.is_ok(),
             "{} files are open, not {files}",

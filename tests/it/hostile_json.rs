@@ -1,22 +1,25 @@
-//! JSON that is hostile to its reader: deep, deep inside of strings, with keys that some readers give a meaning of their
-//! own, wide. The server refuses it or passes it on as it came, and is there afterwards.
+//! JSON that is hostile to its reader: deep, deep inside of strings, with keys that some readers
+//! give a meaning of their own, wide. The server refuses it or passes it on as it came, and is
+//! there afterwards.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::entities::uid_of;
-use crate::harness::{Caller, Client, Era, Exchange, Mishap, Piped, Place, Stage, Stream, world};
+use crate::harness::{
+    Client, Era, Fault, HttpReply, Sidecar, SseClient, Stage, StdioClient, ToolClient, world,
+};
 
 crate::tests![
-    json_in_strings_in_json_ends_nothing,
-    depth_is_refused_at_every_entrance,
+    json_within_strings_stays_text,
+    every_transport_limits_the_depth,
     magic_keys_are_stored_as_they_were_sent,
-    a_message_beside_its_arguments_is_small,
+    limits_a_message_without_its_arguments,
 ];
 
-/// Documents within strings within documents, each with a fresh depth for a reader that follows them. `\u005c` in place
-/// of a doubled backslash keeps the text short.
+/// Documents within strings within documents, each with a fresh depth for a reader that follows
+/// them. `\u005c` in place of a doubled backslash keeps the text short.
 fn bomb() -> String {
     const LAYERS: usize = 34;
     const ARRAYS: usize = 110;
@@ -38,7 +41,7 @@ fn messages(hostile: &str) -> Vec<String> {
     let message = |method: &str, params: String| {
         format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#)
     };
-    let hello = Era::Legacy("2025-06-18").hello().to_string();
+    let handshake = Era::Legacy("2025-06-18").initialize_params().to_string();
     vec![
         message(
             "tools/call",
@@ -62,7 +65,7 @@ fn messages(hostile: &str) -> Vec<String> {
         message("what/ever", format!(r#"{{"x":{hostile}}}"#)),
         message(
             "initialize",
-            hello.replacen('{', &format!(r#"{{"x":{hostile},"#), 1),
+            handshake.replacen('{', &format!(r#"{{"x":{hostile},"#), 1),
         ),
         message("initialize", hostile.to_owned()),
         format!(r#"{{"jsonrpc":"2.0","id":{hostile},"method":"ping"}}"#),
@@ -74,21 +77,21 @@ fn messages(hostile: &str) -> Vec<String> {
     ]
 }
 
-async fn json_in_strings_in_json_ends_nothing() {
+async fn json_within_strings_stays_text() {
     let bomb = bomb();
     assert!(bomb.len() < 32 << 10, "{} bytes", bomb.len());
-    let place = Place::with(
+    let sidecar = Sidecar::with(
         "acme",
         &world().api,
         &[("TOOLBRIDGE_SERVER_SESSIONS", "stateful")],
     )
     .await;
-    for (place, version) in [(&world().acme, "2025-06-18"), (&place, "2025-06-18")] {
-        let client = Client::new(place, Era::Legacy(version));
-        let stream = Stream::start(place, "2024-11-05").await;
+    for (sidecar, version) in [(&world().acme, "2025-06-18"), (&sidecar, "2025-06-18")] {
+        let client = Client::new(sidecar, Era::Legacy(version));
+        let stream = SseClient::start(sidecar, "2024-11-05").await;
         for message in messages(&bomb) {
             let request = client.post().header("mcp-protocol-version", version);
-            let exchange = Exchange::of(request.body(message.clone())).await;
+            let exchange = HttpReply::of(request.body(message.clone())).await;
             assert!(exchange.status < 500, "{exchange}");
             stream.post_text(&message).await;
         }
@@ -105,7 +108,7 @@ async fn json_in_strings_in_json_ends_nothing() {
         format!("{bad}.{}.{}", good[1], good[2]),
         format!("{}.{bad}.{}", good[0], good[2]),
     ] {
-        let exchange = Exchange::of(client.bare_post().bearer_auth(token).body("{}")).await;
+        let exchange = HttpReply::of(client.bare_post().bearer_auth(token).body("{}")).await;
         assert!([401, 431].contains(&exchange.status), "{exchange}");
     }
     // So are the answers of the API.
@@ -118,22 +121,22 @@ async fn json_in_strings_in_json_ends_nothing() {
                 bomb.clone(),
                 format!(r#"{{"error":{bomb},"items":[{bomb}],"payload":{bomb}}}"#),
             ] {
-                let mishap = Mishap::json(status, &Value::Null);
-                let Mishap::Answer(status, headers, _) = mishap else {
+                let fault = Fault::json(status, &Value::Null);
+                let Fault::Answer(status, headers, _) = fault else {
                     unreachable!()
                 };
-                let answer = Mishap::Answer(status, headers, body);
+                let answer = Fault::Answer(status, headers, body);
                 client
-                    .place
+                    .sidecar
                     .forwarder
-                    .next(&client.user, Stage::Operation, answer);
+                    .inject(&client.user, Stage::Operation, answer);
                 client.call(tool, arguments.clone()).await.error();
             }
         }
     }
     client.call("list_notes", json!({})).await.ok();
     client.traffic().await;
-    place.stop().await;
+    sidecar.stop().await;
 }
 
 async fn uid_of_a_note(client: &Client<'_>) -> String {
@@ -141,14 +144,14 @@ async fn uid_of_a_note(client: &Client<'_>) -> String {
     uid_of(&client.call("create_note", note).await.ok())
 }
 
-async fn depth_is_refused_at_every_entrance() {
+async fn every_transport_limits_the_depth() {
     let client = Client::new(&world().acme, Era::Legacy("2025-06-18"));
     for levels in [150, 100_000] {
         for message in messages(&deep(levels)) {
             let request = client
                 .post()
                 .header("mcp-protocol-version", client.era.version());
-            let exchange = Exchange::of(request.body(message)).await;
+            let exchange = HttpReply::of(request.body(message)).await;
             assert_eq!(exchange.status, 400, "{exchange}");
         }
         // A list that a model has put into quotes is read as well.
@@ -162,18 +165,19 @@ async fn magic_keys_are_stored_as_they_were_sent() {
     let strange = json!({
         "one": {"$serde_json::private::RawValue": "[1]"},
         "two": {"$serde_json::private::Number": "1e5"},
-        "three": [{"$serde_json::private::RawValue": "no json"}, {"$__toml_private_datetime": "1979-05-27"}],
+        "three": [{"$serde_json::private::RawValue": "no json"},
+            {"$__toml_private_datetime": "1979-05-27"}],
     });
     let note = json!({"title": "t", "content": "c", "additional_fields": strange});
     let (modern, legacy) = (
         Client::modern(&world().acme),
         Client::new(&world().acme, Era::Legacy("2025-06-18")),
     );
-    let piped = Piped::start(&world().acme, Era::Legacy("2025-06-18")).await;
+    let stdio = StdioClient::start(&world().acme, Era::Legacy("2025-06-18")).await;
     for called in [
         modern.call("create_note", note.clone()).await,
         legacy.call("create_note", note.clone()).await,
-        piped.call("create_note", note.clone()).await,
+        stdio.call("create_note", note.clone()).await,
     ] {
         let item = called.ok();
         for (key, value) in strange.as_object().unwrap() {
@@ -183,16 +187,16 @@ async fn magic_keys_are_stored_as_they_were_sent() {
     for traffic in [
         modern.traffic().await,
         legacy.traffic().await,
-        piped.traffic().await,
+        stdio.traffic().await,
     ] {
         let stored = traffic.operations()[0].json();
         assert_eq!(stored["one"], strange["one"]);
     }
-    piped.leave().await;
+    stdio.close().await;
 }
 
 /// All but the arguments is read into a document by the protocol library.
-async fn a_message_beside_its_arguments_is_small() {
+async fn limits_a_message_without_its_arguments() {
     let client = Client::new(&world().acme, Era::Legacy("2025-06-18"));
     let zeros = format!("[{}0]", "0,".repeat(40_000));
     // Objects within objects, which take many times the memory of their text.
@@ -204,7 +208,7 @@ async fn a_message_beside_its_arguments_is_small() {
         let request = client
             .post()
             .header("mcp-protocol-version", client.era.version());
-        let exchange = Exchange::of(request.body(message.clone())).await;
+        let exchange = HttpReply::of(request.body(message.clone())).await;
         let is_call = message.contains(r#""arguments":"#);
         assert!(
             is_call || [400, 413].contains(&exchange.status),

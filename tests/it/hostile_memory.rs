@@ -1,5 +1,5 @@
-//! One caller who sends, asks for and leaves unread as much as the server lets them: its memory stays within bounds, and
-//! the calls of others are answered meanwhile.
+//! One caller who sends, asks for and leaves unread as much as the server lets them: its memory
+//! stays within bounds, and the calls of others are answered meanwhile.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::harness::{Api, Caller, Client, Era, Exchange, Figures, Place, Stream, world};
+use crate::harness::{Api, Client, Era, HttpReply, Metrics, Sidecar, SseClient, ToolClient, world};
 
 crate::tests![
     wide_documents_stay_within_the_budget,
@@ -17,14 +17,15 @@ crate::tests![
     notifications_on_streams_stay_within_the_budget,
 ];
 
-/// What the process may hold at its peak. Without a budget each of the tests takes several times as much.
-const MOST_KIB: u64 = 160 << 10;
+/// What the process may hold at its peak. Without a budget each of the tests takes several times as
+/// much.
+const MAX_KIB: u64 = 160 << 10;
 const CONNECTIONS: usize = 40;
 const UNREAD: usize = 200;
 
-fn peak(place: &Place) -> u64 {
-    let peak = place.sidecar.peak_kib();
-    assert!(peak < MOST_KIB, "{} MiB at the peak", peak >> 10);
+fn peak(sidecar: &Sidecar) -> u64 {
+    let peak = sidecar.process.peak_kib();
+    assert!(peak < MAX_KIB, "{} MiB at the peak", peak >> 10);
     peak
 }
 
@@ -35,10 +36,10 @@ fn message(era: Era, params: &str) -> String {
 
 async fn wide_documents_stay_within_the_budget() {
     let api = Api::start().await;
-    let place = Place::with("acme", &api, &[]).await;
+    let sidecar = Sidecar::with("acme", &api, &[]).await;
     let (mallory, ann) = (
-        Client::new(&place, Era::Legacy("2025-06-18")),
-        Client::modern(&place),
+        Client::new(&sidecar, Era::Legacy("2025-06-18")),
+        Client::modern(&sidecar),
     );
     let zeros = format!("[{}0]", "0,".repeat(500_000));
     let arguments = format!(r#"{{"title":"t","content":"c","additional_fields":{{"z":{zeros}}}}}"#);
@@ -55,7 +56,7 @@ async fn wide_documents_stay_within_the_budget() {
         let request = mallory
             .post()
             .header("mcp-protocol-version", mallory.era.version());
-        Exchange::of(request.body(messages[number % messages.len()].clone()))
+        HttpReply::of(request.body(messages[number % messages.len()].clone()))
     });
     let attack = async {
         let mut statuses: BTreeMap<u16, usize> = BTreeMap::new();
@@ -68,13 +69,13 @@ async fn wide_documents_stay_within_the_budget() {
     let others = async {
         for _ in 0..20 {
             ann.call("list_notes", json!({})).await.ok();
-            assert_eq!(Exchange::of(ann.get("/healthz")).await.status, 200);
+            assert_eq!(HttpReply::of(ann.get("/healthz")).await.status, 200);
         }
     };
     let (statuses, ()) = futures::join!(attack, others);
     eprintln!(
         "wide documents: {statuses:?}, {} MiB at the peak",
-        peak(&place) >> 10
+        peak(&sidecar) >> 10
     );
     let expected = |status: &u16| [200, 413, 429, 503].contains(status);
     assert!(statuses.keys().all(expected), "{statuses:?}");
@@ -84,16 +85,16 @@ async fn wide_documents_stay_within_the_budget() {
     mallory.call("create_note", note).await.ok();
     // Under load an end may be sent twice, so sessions are counted where they are kept.
     api.until_no_session_is_open().await;
-    place.stop().await;
+    sidecar.stop().await;
     api.stop().await;
 }
 
 async fn unread_answers_stay_within_the_budget() {
     let api = Api::start().await;
-    let place = Place::with("acme", &api, &[]).await;
+    let sidecar = Sidecar::with("acme", &api, &[]).await;
     let (mallory, ann) = (
-        Client::new(&place, Era::Legacy("2025-06-18")),
-        Client::modern(&place),
+        Client::new(&sidecar, Era::Legacy("2025-06-18")),
+        Client::modern(&sidecar),
     );
     for _ in 0..9 {
         let note = json!({"title": "t", "content": "x".repeat(900_000)});
@@ -104,12 +105,12 @@ async fn unread_answers_stay_within_the_budget() {
         r#"{"name":"list_notes","arguments":{"full":true,"limit":1}}"#,
     );
     let request = format!(
-        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
-         Accept: application/json\r\nContent-Length: {}\r\n\r\n{list}",
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: \
+         application/json\r\nAccept: application/json\r\nContent-Length: {}\r\n\r\n{list}",
         mallory.user.token,
         list.len()
     );
-    let address = place.url.trim_start_matches("http://");
+    let address = sidecar.url.trim_start_matches("http://");
     let mut unread = Vec::new();
     for _ in 0..UNREAD {
         let mut stream = TcpStream::connect(address).await.unwrap();
@@ -118,9 +119,10 @@ async fn unread_answers_stay_within_the_budget() {
     }
     for _ in 0..20 {
         ann.call("list_notes", json!({})).await.ok();
-        assert_eq!(Exchange::of(ann.get("/healthz")).await.status, 200);
+        assert_eq!(HttpReply::of(ann.get("/healthz")).await.status, 200);
     }
-    // What the kernel has not taken is part of the caller's share, which comes back with the connections.
+    // What the kernel has not taken is part of the caller's share, which comes back with the
+    // connections.
     drop(unread);
     loop {
         let again = mallory
@@ -133,21 +135,21 @@ async fn unread_answers_stay_within_the_budget() {
     }
     eprintln!(
         "{UNREAD} unread answers: {} MiB at the peak",
-        peak(&place) >> 10
+        peak(&sidecar) >> 10
     );
     // Under load an end may be sent twice, so sessions are counted where they are kept.
     api.until_no_session_is_open().await;
-    place.stop().await;
+    sidecar.stop().await;
     api.stop().await;
 }
 
 async fn bodies_that_are_announced_and_not_sent_keep_nobody_out() {
     const HALF_SENT: usize = 12;
-    let place = Place::with("acme", &world().api, &[]).await;
-    let ann = Client::modern(&place);
-    let address = place.url.trim_start_matches("http://");
+    let sidecar = Sidecar::with("acme", &world().api, &[]).await;
+    let ann = Client::modern(&sidecar);
+    let address = sidecar.url.trim_start_matches("http://");
     let mut held = Vec::new();
-    for user in [place.new_user(), place.new_user(), place.new_user()] {
+    for user in [sidecar.new_user(), sidecar.new_user(), sidecar.new_user()] {
         let half = format!(
             "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{{",
@@ -162,14 +164,14 @@ async fn bodies_that_are_announced_and_not_sent_keep_nobody_out() {
     }
     // The first of each have reserved what they may; the last of each are refused for it.
     let refused = "toolbridge_mcp_limit_refusals_total";
-    Figures::until(&place, "the share of each to be taken", |figures| {
-        figures.sum(refused, &["limit=\"request_memory\""]) >= 3.0
+    Metrics::until(&sidecar, "the share of each to be taken", |metrics| {
+        metrics.sum(refused, &["limit=\"request_memory\""]) >= 3.0
     })
     .await;
     let note = json!({"title": "t", "content": "x".repeat(900_000)});
     ann.call("create_note", note).await.ok();
     drop(held);
-    place.stop().await;
+    sidecar.stop().await;
 }
 
 /// Values that take many times the memory of their text once they are read into a document.
@@ -177,13 +179,13 @@ async fn notifications_on_streams_stay_within_the_budget() {
     const STREAMS: usize = 32;
     const POSTS: usize = 3_000;
     const AT_ONCE: usize = 480;
-    let place = Place::with("acme", &world().api, &[]).await;
-    let ann = Client::modern(&place);
-    let (user, era) = (place.new_user(), Era::Legacy("2024-11-05"));
+    let sidecar = Sidecar::with("acme", &world().api, &[]).await;
+    let ann = Client::modern(&sidecar);
+    let (user, era) = (sidecar.new_user(), Era::Legacy("2024-11-05"));
     let mut streams = Vec::new();
     for _ in 0..STREAMS {
-        let stream = Stream::open(&place, "/sse", user.clone()).await;
-        stream.ask("initialize", era.hello()).await;
+        let stream = SseClient::open(&sidecar, "/sse", user.clone()).await;
+        stream.ask("initialize", era.initialize_params()).await;
         streams.push(stream);
     }
     let object = format!(r#"{{"{}":1}}"#, "k".repeat(240));
@@ -192,7 +194,7 @@ async fn notifications_on_streams_stay_within_the_budget() {
         format!(r#"{{"jsonrpc":"2.0","method":"notifications/x","params":{{"x":[{objects}]}}}}"#);
     let flood: Value = serde_json::from_str(&flood).unwrap();
     let attack = futures::stream::iter(0..POSTS)
-        .map(|number| Exchange::of(streams[number % STREAMS].post(&user.token, &flood)))
+        .map(|number| HttpReply::of(streams[number % STREAMS].post(&user.token, &flood)))
         .buffer_unordered(AT_ONCE)
         .for_each(|exchange| {
             assert!([202, 429, 503].contains(&exchange.status), "{exchange}");
@@ -206,10 +208,10 @@ async fn notifications_on_streams_stay_within_the_budget() {
     futures::join!(attack, others);
     eprintln!(
         "{POSTS} notifications: {} MiB at the peak",
-        peak(&place) >> 10
+        peak(&sidecar) >> 10
     );
     for stream in streams {
-        stream.leave();
+        stream.close();
     }
-    place.stop().await;
+    sidecar.stop().await;
 }

@@ -1,5 +1,6 @@
-//! Streams and sessions of somebody else: guessed, copied, spelled otherwise, resumed, or used after their owner has gone. To whoever
-//! does not own one it does not exist, and nothing that is tried disturbs it.
+//! Streams and sessions of somebody else: guessed, copied, spelled otherwise, resumed, or used
+//! after their owner has gone. To whoever does not own one it does not exist, and nothing that is
+//! tried disturbs it.
 
 use std::sync::LazyLock;
 
@@ -7,12 +8,14 @@ use http::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::harness::{Caller, Client, Era, Exchange, Figures, Place, Stream, User, world};
+use crate::harness::{
+    Client, Era, HttpReply, Metrics, Sidecar, SseClient, ToolClient, User, world,
+};
 
 crate::tests![
-    a_stream_is_found_by_its_own_name_alone,
-    a_stream_is_gone_with_its_owner,
-    a_session_is_found_by_its_owner_alone,
+    a_stream_is_found_only_by_its_id,
+    a_stream_ends_with_its_connection,
+    a_session_is_found_only_by_its_owner,
 ];
 
 const VERSION: &str = "2025-06-18";
@@ -22,7 +25,12 @@ static HTTP: LazyLock<reqwest::Client> =
     LazyLock::new(|| reqwest::Client::builder().no_proxy().build().unwrap());
 
 fn call(id: u64) -> Value {
-    json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": "list_notes", "arguments": {}}})
+    json!({
+        "jsonrpc": "2.0",
+        "id": id,
+        "method": "tools/call",
+        "params": {"name": "list_notes", "arguments": {}},
+    })
 }
 
 /// Names that are nearly this one, and names that are none.
@@ -53,22 +61,22 @@ fn posted(url: &str, token: &str, message: &Value) -> reqwest::RequestBuilder {
         .body(message.to_string())
 }
 
-async fn a_stream_is_found_by_its_own_name_alone() {
-    let place = &world().acme;
-    let stream = Stream::start(place, "2024-11-05").await;
+async fn a_stream_is_found_only_by_its_id() {
+    let sidecar = &world().acme;
+    let stream = SseClient::start(sidecar, "2024-11-05").await;
     let (path, id) = stream.url().split_once("sessionId=").unwrap();
-    let other = place.new_user();
-    let heard = stream.heard().len();
+    let other = sidecar.new_user();
+    let received = stream.received().len();
     for guess in nearly(id) {
         let encoded: String = url::form_urlencoded::byte_serialize(guess.as_bytes()).collect();
         let url = format!("{path}sessionId={encoded}");
         for token in [&other.token, &stream.user().token] {
-            let answer = Exchange::of(posted(&url, token, &call(100))).await;
+            let answer = HttpReply::of(posted(&url, token, &call(100))).await;
             assert!([400, 404].contains(&answer.status), "{guess}: {answer}");
         }
     }
     // Whoever has seen the name all the same is still somebody else.
-    let answer = Exchange::of(posted(stream.url(), &other.token, &call(100))).await;
+    let answer = HttpReply::of(posted(stream.url(), &other.token, &call(100))).await;
     assert_eq!(answer.status, 404, "{answer}");
     for (query, statuses) in [
         (
@@ -81,13 +89,13 @@ async fn a_stream_is_found_by_its_own_name_alone() {
         (format!("mcp-session-id={id}"), [400, 404]),
     ] {
         let url = format!("{}{query}", path.trim_end_matches("sessionId="));
-        let answer = Exchange::of(posted(&url, &stream.user().token, &call(100))).await;
+        let answer = HttpReply::of(posted(&url, &stream.user().token, &call(100))).await;
         assert!(statuses.contains(&answer.status), "{query}: {answer}");
     }
     // The name in a header or on the other path leads nowhere, whoever says it.
     for token in [&other.token, &stream.user().token] {
-        let request = posted(&format!("{}/messages", place.url), token, &call(100));
-        let answer = Exchange::of(
+        let request = posted(&format!("{}/messages", sidecar.url), token, &call(100));
+        let answer = HttpReply::of(
             request
                 .header("mcp-session-id", id)
                 .header("last-event-id", id),
@@ -96,83 +104,87 @@ async fn a_stream_is_found_by_its_own_name_alone() {
         assert_eq!(answer.status, 400, "{answer}");
     }
     // A listener who names the stream gets one of their own.
-    let listening = HTTP.get(format!("{}/sse?sessionId={id}", place.url));
+    let listening = HTTP.get(format!("{}/sse?sessionId={id}", sidecar.url));
     let listening = listening
         .bearer_auth(&other.token)
         .header("last-event-id", id);
     let mut listening = listening.send().await.unwrap();
     let first = listening.chunk().await.unwrap().unwrap();
     assert!(!String::from_utf8_lossy(&first).contains(id));
-    assert_eq!(stream.heard().len(), heard, "nothing was heard of it");
+    assert_eq!(stream.received().len(), received, "nothing was heard of it");
     stream.call("list_notes", json!({})).await.ok();
     stream.traffic().await;
     assert!(
-        place.forwarder.so_far(&other).0.is_empty(),
+        sidecar.forwarder.so_far(&other).0.is_empty(),
         "nothing was sent for anybody else"
     );
 }
 
-async fn a_stream_is_gone_with_its_owner() {
-    let place = Place::start("acme", &world().api).await;
-    let stream = Stream::start(&place, "2024-11-05").await;
+async fn a_stream_ends_with_its_connection() {
+    let sidecar = Sidecar::start("acme", &world().api).await;
+    let stream = SseClient::start(&sidecar, "2024-11-05").await;
     let (url, user) = (stream.url().to_owned(), stream.user().clone());
-    stream.leave();
-    Figures::until(&place, "the stream to end", |figures| {
-        figures.sum("toolbridge_mcp_connections_open", &[]) <= 1.0
+    stream.close();
+    Metrics::until(&sidecar, "the stream to end", |metrics| {
+        metrics.sum("toolbridge_mcp_connections_open", &[]) <= 1.0
     })
     .await;
-    for token in [&user.token, &place.new_user().token] {
-        let answer = Exchange::of(posted(&url, token, &call(1))).await;
+    for token in [&user.token, &sidecar.new_user().token] {
+        let answer = HttpReply::of(posted(&url, token, &call(1))).await;
         assert_eq!(answer.status, 404, "{answer}");
     }
     // Nor does it come back with them.
-    let again = Stream::open(&place, "/sse", user.clone()).await;
+    let again = SseClient::open(&sidecar, "/sse", user.clone()).await;
     assert_ne!(again.url(), url);
     assert_eq!(
-        Exchange::of(posted(&url, &user.token, &call(1)))
+        HttpReply::of(posted(&url, &user.token, &call(1)))
             .await
             .status,
         404
     );
-    assert!(again.heard().is_empty());
-    again.leave();
+    assert!(again.received().is_empty());
+    again.close();
     assert!(
-        place.forwarder.so_far(&user).0.is_empty(),
+        sidecar.forwarder.so_far(&user).0.is_empty(),
         "nothing was sent"
     );
-    place.stop().await;
+    sidecar.stop().await;
 }
 
-async fn a_session_is_found_by_its_owner_alone() {
-    let place = Place::with(
+async fn a_session_is_found_only_by_its_owner() {
+    let sidecar = Sidecar::with(
         "acme",
         &world().api,
         &[("TOOLBRIDGE_SERVER_SESSIONS", "stateful")],
     )
     .await;
     let era = Era::Legacy(VERSION);
-    let owner = Client::new(&place, era);
-    let hello = era.message(0, "initialize", era.hello()).to_string();
-    let opened = owner.post().body(hello).send().await.unwrap();
+    let owner = Client::new(&sidecar, era);
+    let handshake = era
+        .message(0, "initialize", era.initialize_params())
+        .to_string();
+    let opened = owner.post().body(handshake).send().await.unwrap();
     let id = opened.headers()["mcp-session-id"]
         .to_str()
         .unwrap()
         .to_owned();
     drop(opened.text().await.unwrap());
     let within = |user: &User, method: Method, id: &str| {
-        let request = HTTP.request(method, place.mcp()).bearer_auth(&user.token);
+        let request = HTTP.request(method, sidecar.mcp()).bearer_auth(&user.token);
         request
             .header("accept", "application/json, text/event-stream")
             .header("content-type", "application/json")
             .header("mcp-protocol-version", VERSION)
             .header("mcp-session-id", id)
     };
-    let other = place.new_user();
+    let other = sidecar.new_user();
     for method in [Method::POST, Method::GET, Method::DELETE] {
         for last in ["0", "1", &id, "0/0", "-1", "x"] {
             let request = within(&other, method.clone(), &id).header("last-event-id", last);
             assert_eq!(
-                Exchange::of(request.body(call(1).to_string())).await.status,
+                HttpReply::of(request.body(call(1).to_string()))
+                    .await
+                    .status,
                 404,
                 "{method} {last}"
             );
@@ -181,7 +193,7 @@ async fn a_session_is_found_by_its_owner_alone() {
         for guess in nearly(&id).iter().filter(plain) {
             for user in [&other, &owner.user] {
                 let answer =
-                    Exchange::of(within(user, method.clone(), guess).body(call(1).to_string()))
+                    HttpReply::of(within(user, method.clone(), guess).body(call(1).to_string()))
                         .await;
                 assert_eq!(answer.status, 404, "{method} {guess}: {answer}");
             }
@@ -199,13 +211,13 @@ async fn a_session_is_found_by_its_owner_alone() {
     assert!(end.status().is_success());
     for method in [Method::POST, Method::GET, Method::DELETE] {
         let answer =
-            Exchange::of(within(&owner.user, method.clone(), &id).body(call(1).to_string())).await;
+            HttpReply::of(within(&owner.user, method.clone(), &id).body(call(1).to_string())).await;
         assert_eq!(answer.status, 404, "{method}: {answer}");
     }
     owner.traffic().await;
     assert!(
-        place.forwarder.so_far(&other).0.is_empty(),
+        sidecar.forwarder.so_far(&other).0.is_empty(),
         "nothing was sent for anybody else"
     );
-    place.stop().await;
+    sidecar.stop().await;
 }

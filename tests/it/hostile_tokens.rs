@@ -1,4 +1,5 @@
-//! Tokens that pass for others: each is shown to both programs, the API with a good signature of the tenant's, and neither takes it.
+//! Tokens that pass for others: each is shown to both programs, the API with a good signature of
+//! the tenant's, and neither takes it.
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
@@ -10,14 +11,14 @@ use sha2::Sha256;
 use crate::entities::with;
 use crate::harness::token::{now_ms, now_secs, signature};
 use crate::harness::{
-    Api, Caller, Client, Era, Exchange, Gate, Mishap, Place, SECRETS, Stage, Stream, User,
+    Api, Client, Era, Fault, Gate, HttpReply, SECRETS, Sidecar, SseClient, Stage, ToolClient, User,
 };
-use crate::keys::{AUDIENCE, ISSUER, Key, publish};
+use crate::key_set::{AUDIENCE, ISSUER, Key, publish};
 
 crate::tests![
-    no_confusion_opens_either_door,
-    a_call_that_outlives_its_token_is_refused_by_the_api,
-    a_stream_that_outlives_its_token_takes_no_more_messages_of_it,
+    both_programs_refuse_manipulated_tokens,
+    the_api_refuses_a_token_that_expired_during_the_call,
+    a_stream_refuses_messages_with_an_expired_token,
 ];
 
 fn part(text: &str) -> String {
@@ -108,8 +109,8 @@ fn confusions(keys: &[Key; 3], good: &Value) -> Vec<(String, String)> {
             by(key, &head, &claims),
         );
     }
-    let stranger = Key::new(Algorithm::ES256);
-    let own = stranger.published();
+    let other_user = Key::new(Algorithm::ES256);
+    let own = other_user.published();
     for (what, more) in [
         ("kid: a path", json!({"kid": "../../../../dev/null"})),
         ("kid: a URL", json!({"kid": "http://127.0.0.1:1/keys"})),
@@ -133,7 +134,7 @@ fn confusions(keys: &[Key; 3], good: &Value) -> Vec<(String, String)> {
         ),
     ] {
         let head = with(&json!({"alg": "ES256"}), &more).to_string();
-        add(what.to_owned(), by(&stranger, &head, &claims));
+        add(what.to_owned(), by(&other_user, &head, &claims));
     }
     for (what, more) in [
         ("crit", json!({"crit": ["exp"]})),
@@ -257,7 +258,7 @@ fn confusions(keys: &[Key; 3], good: &Value) -> Vec<(String, String)> {
     all
 }
 
-async fn no_confusion_opens_either_door() {
+async fn both_programs_refuse_manipulated_tokens() {
     let keys = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA].map(Key::new);
     let (url, serving) = publish(&keys).await;
     // Both kinds of keys at once, which is where they can be mistaken for each other.
@@ -267,10 +268,16 @@ async fn no_confusion_opens_either_door() {
         ("JWT_AUDIENCE", AUDIENCE),
     ];
     let api = Api::with(&settings).await;
-    let place = Place::with("acme", &api, &settings).await;
-    let good = json!({"sub": "ada", "iss": ISSUER, "aud": AUDIENCE, "exp": now_secs() + 600, "tenant_id": "acme"});
+    let sidecar = Sidecar::with("acme", &api, &settings).await;
+    let good = json!({
+        "sub": "ada",
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "exp": now_secs() + 600,
+        "tenant_id": "acme",
+    });
     let mut ada = Client::of(
-        &place,
+        &sidecar,
         Era::Modern,
         User {
             sub: "ada".to_owned(),
@@ -288,7 +295,7 @@ async fn no_confusion_opens_either_door() {
     assert!(both > 100, "{both}");
     for (what, token) in confusions {
         ada.user.token = token.clone();
-        let answer = Exchange::of(ada.calling("list_notes", json!({}))).await;
+        let answer = HttpReply::of(ada.calling("list_notes", json!({}))).await;
         assert!(
             [400, 401, 403, 431].contains(&answer.status),
             "{what}: {answer}"
@@ -299,7 +306,7 @@ async fn no_confusion_opens_either_door() {
     assert_eq!(ada.traffic().await.0.len(), sent, "nothing of it was sent");
     eprintln!("{both} tokens, each at two doors");
     api.until_no_session_is_open().await;
-    place.stop().await;
+    sidecar.stop().await;
     api.stop().await;
     serving.abort();
 }
@@ -328,21 +335,21 @@ async fn until_refused(client: &Client<'_>) {
             tokio::task::yield_now().await;
         }
     };
-    let in_time = tokio::time::timeout(crate::harness::process::PATIENCE, refused).await;
+    let in_time = tokio::time::timeout(crate::harness::process::HANG_TIMEOUT, refused).await;
     assert!(in_time.is_ok(), "the token never expires");
 }
 
-async fn a_call_that_outlives_its_token_is_refused_by_the_api() {
+async fn the_api_refuses_a_token_that_expired_during_the_call() {
     let api = Api::start().await;
-    let place = Place::start("acme", &api).await;
-    let client = Client::of(&place, Era::Modern, nearly_expired("acme"));
+    let sidecar = Sidecar::start("acme", &api).await;
+    let client = Client::of(&sidecar, Era::Modern, nearly_expired("acme"));
     let gate = Gate::closed();
-    place
+    sidecar
         .forwarder
-        .next(&client.user, Stage::Operation, Mishap::Wait(gate.clone()));
+        .inject(&client.user, Stage::Operation, Fault::Wait(gate.clone()));
     let call = client.call("create_note", json!({"title": "t", "content": "c"}));
     let meanwhile = async {
-        place
+        sidecar
             .forwarder
             .until_seen(&client.user, Stage::Operation, 1)
             .await;
@@ -352,7 +359,7 @@ async fn a_call_that_outlives_its_token_is_refused_by_the_api() {
     let (called, ()) = tokio::join!(call, meanwhile);
     assert_eq!(called.error()["category"], "authentication", "{called}");
     let same = User::with_claims(json!({"sub": client.user.sub, "tenant_id": "acme"}));
-    let fresh = Client::of(&place, Era::Modern, same);
+    let fresh = Client::of(&sidecar, Era::Modern, same);
     assert_eq!(
         fresh.call("list_notes", json!({})).await.ok(),
         json!({"items": []})
@@ -367,29 +374,29 @@ async fn a_call_that_outlives_its_token_is_refused_by_the_api() {
         .filter(|(stage, _)| *stage == Stage::Ending)
         .collect();
     assert_eq!(endings, [(Stage::Ending, 204); 2], "{traffic}");
-    place.stop().await;
+    sidecar.stop().await;
     api.stop().await;
 }
 
-async fn a_stream_that_outlives_its_token_takes_no_more_messages_of_it() {
+async fn a_stream_refuses_messages_with_an_expired_token() {
     let api = Api::start().await;
-    let place = Place::start("acme", &api).await;
+    let sidecar = Sidecar::start("acme", &api).await;
     let user = nearly_expired("acme");
-    let stream = Stream::open(&place, "/sse", user.clone()).await;
+    let stream = SseClient::open(&sidecar, "/sse", user.clone()).await;
     stream
-        .ask("initialize", Era::Legacy("2024-11-05").hello())
+        .ask("initialize", Era::Legacy("2024-11-05").initialize_params())
         .await;
-    until_refused(&Client::of(&place, Era::Modern, user.clone())).await;
+    until_refused(&Client::of(&sidecar, Era::Modern, user.clone())).await;
     let list = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/list"});
     for _ in 0..3 {
-        let answer = Exchange::of(stream.post(&user.token, &list)).await;
+        let answer = HttpReply::of(stream.post(&user.token, &list)).await;
         assert_eq!(
             (answer.status, &answer.json()["reason"]),
             (401, &json!("expired")),
             "{answer}"
         );
     }
-    assert_eq!(stream.heard().len(), 1, "the handshake alone");
+    assert_eq!(stream.received().len(), 1, "the handshake alone");
     // Its owner signs in again, and goes on where they were.
     let fresh = User::with_claims(json!({"sub": user.sub, "tenant_id": "acme"}));
     assert_eq!(
@@ -402,7 +409,7 @@ async fn a_stream_that_outlives_its_token_takes_no_more_messages_of_it() {
         202
     );
     stream.answer(7).await;
-    stream.leave();
-    place.stop().await;
+    stream.close();
+    sidecar.stop().await;
     api.stop().await;
 }

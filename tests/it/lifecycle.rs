@@ -1,4 +1,5 @@
-//! Every tool does what it says, in both eras, over HTTP and over a pipe: from an item's creation to its end.
+//! Every tool does what it says, in both eras, over HTTP and over a pipe: from an item's creation
+//! to its end.
 //!
 //! After each step the API is asked directly for what is true, and the forwarder for what was sent.
 
@@ -8,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::entities::{self, Entity, stored, uid_of, with, with_parent, without};
 use crate::harness::client::LEGACY;
-use crate::harness::stream::Stream;
-use crate::harness::{Caller, Client, Era, Piped, trial, world};
+use crate::harness::sse_client::SseClient;
+use crate::harness::{Client, Era, StdioClient, ToolClient, trial, world};
 
 pub fn tests() -> Vec<Trial> {
     let mut tests = Vec::new();
@@ -17,7 +18,7 @@ pub fn tests() -> Vec<Trial> {
         for entity in entities::all() {
             let name = format!("{}_in_the_words_of_{}", entity.plural, era.version());
             tests.push(trial(module_path!(), &name, move || async move {
-                whole_life(&Client::new(&world().acme, era), &entity).await;
+                full_lifecycle(&Client::new(&world().acme, era), &entity).await;
             }));
         }
         let name = format!(
@@ -25,31 +26,31 @@ pub fn tests() -> Vec<Trial> {
             era.version()
         );
         tests.push(trial(module_path!(), &name, move || async move {
-            let piped = Piped::start(&world().acme, era).await;
+            let stdio = StdioClient::start(&world().acme, era).await;
             for entity in entities::all() {
-                whole_life(&piped, &entity).await;
+                full_lifecycle(&stdio, &entity).await;
             }
-            piped.leave().await;
+            stdio.close().await;
         }));
         let name = format!(
             "everything_through_a_bridge_in_the_words_of_{}",
             era.version()
         );
         tests.push(trial(module_path!(), &name, move || async move {
-            let piped = Piped::connected(&world().acme, era).await;
+            let stdio = StdioClient::connected(&world().acme, era).await;
             for entity in entities::all() {
-                whole_life(&piped, &entity).await;
+                full_lifecycle(&stdio, &entity).await;
             }
-            piped.leave().await;
+            stdio.close().await;
         }));
     }
     tests.push(trial(
         module_path!(),
         "everything_over_a_stream",
         || async {
-            let stream = Stream::start(&world().acme, "2024-11-05").await;
+            let stream = SseClient::start(&world().acme, "2024-11-05").await;
             for entity in entities::all() {
-                whole_life(&stream, &entity).await;
+                full_lifecycle(&stream, &entity).await;
             }
         },
     ));
@@ -93,8 +94,9 @@ struct Life<'a, C> {
     seen: usize,
 }
 
-impl<C: Caller> Life<'_, C> {
-    /// Calls the tool and holds the upstream traffic against what it has to be, between `open` and `end`.
+impl<C: ToolClient> Life<'_, C> {
+    /// Calls the tool and holds the upstream traffic against what it has to be, between `open` and
+    /// `end`.
     async fn step(&mut self, operation: &str, arguments: Value, sent: &[&str]) -> Value {
         let called = self
             .caller
@@ -123,23 +125,23 @@ impl<C: Caller> Life<'_, C> {
     ) -> Value {
         let item = self.step(operation, arguments, sent).await;
         assert_eq!(item["version"], version, "{item}");
-        self.is_what_the_api_has(&item).await;
+        self.check_stored_item(&item).await;
         item
     }
 
-    async fn is_what_the_api_has(&self, item: &Value) {
+    async fn check_stored_item(&self, item: &Value) {
         let path = format!("{}?includeDeleted=true", self.entity.path(&uid_of(item)));
-        let place = self.caller.place();
+        let sidecar = self.caller.sidecar();
         let (status, truth) = world()
             .api
-            .ask(&place.tenant, self.caller.user(), "GET", &path, None)
+            .ask(&sidecar.tenant, self.caller.user(), "GET", &path, None)
             .await;
         assert_eq!(status, StatusCode::OK, "{truth}");
         assert_eq!(*item, truth);
     }
 }
 
-async fn whole_life(caller: &impl Caller, entity: &Entity) {
+async fn full_lifecycle(caller: &impl ToolClient, entity: &Entity) {
     let parent = entity.make_parent(caller).await;
     let seen = caller.traffic().await.lines().len();
     let mut life = Life {
@@ -286,7 +288,7 @@ async fn digits_and_order_survive() {
         .await
         .ok();
     let (uid, api) = (uid_of(&made), &world().api);
-    let direct = api.directly("acme", &client.user).await;
+    let direct = api.direct_client("acme", &client.user).await;
     direct
         .put_text(&format!("/v1/notes/{uid}"), &raw.replace("UID", &uid))
         .await;

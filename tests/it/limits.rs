@@ -2,30 +2,30 @@
 
 use serde_json::json;
 
-use crate::harness::{Caller, Client, Figures, Gate, Mishap, Place, Stage, world};
+use crate::harness::{Client, Fault, Gate, Metrics, Sidecar, Stage, ToolClient, world};
 
 crate::tests![
-    one_callers_rate_is_nothing_to_another,
-    one_callers_connections_are_nothing_to_another,
-    more_calls_than_there_is_room_for_are_refused_at_once,
+    rates_are_per_caller,
+    connection_limits_are_per_caller,
+    calls_over_the_limit_are_refused_at_once,
 ];
 
-async fn refusals(place: &Place, limit: &str) -> f64 {
+async fn refusals(sidecar: &Sidecar, limit: &str) -> f64 {
     let label = format!("limit=\"{limit}\"");
-    Figures::of(place)
+    Metrics::of(sidecar)
         .await
         .sum("toolbridge_mcp_limit_refusals_total", &[&label])
 }
 
-async fn one_callers_rate_is_nothing_to_another() {
+async fn rates_are_per_caller() {
     const BURST: usize = 3;
     // So slow that nothing comes back while this runs.
     let settings = [
         ("TOOLBRIDGE_SERVER_CALLS_PER_MINUTE", "1"),
         ("TOOLBRIDGE_SERVER_CALLS_BURST", "3"),
     ];
-    let place = Place::with("acme", &world().api, &settings).await;
-    let (ann, bob) = (Client::modern(&place), Client::modern(&place));
+    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
+    let (ann, bob) = (Client::modern(&sidecar), Client::modern(&sidecar));
     for _ in 0..BURST {
         ann.call("list_notes", json!({})).await.ok();
     }
@@ -41,25 +41,26 @@ async fn one_callers_rate_is_nothing_to_another() {
     for _ in 0..BURST {
         bob.call("list_notes", json!({})).await.ok();
     }
-    // What is no call of a tool is not limited, and another token of the same person is the same person.
+    // What is no call of a tool is not limited, and another token of the same person is the same
+    // person.
     ann.ask("tools/list", json!({})).await.result();
     assert_eq!(
         ann.traffic().await.count(Stage::Operation),
         BURST,
         "what was refused was not sent"
     );
-    assert_eq!(refusals(&place, "rate").await, 2.0);
+    assert_eq!(refusals(&sidecar, "rate").await, 2.0);
     bob.traffic().await;
-    place.stop().await;
+    sidecar.stop().await;
 }
 
-async fn one_callers_connections_are_nothing_to_another() {
+async fn connection_limits_are_per_caller() {
     let settings = [("TOOLBRIDGE_SERVER_CONNECTIONS_PER_PRINCIPAL", "2")];
-    let place = Place::with("acme", &world().api, &settings).await;
+    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
     let ann: Vec<_> = {
-        let first = Client::modern(&place);
+        let first = Client::modern(&sidecar);
         let more = (0..2)
-            .map(|_| Client::of(&place, first.era, first.user.clone()))
+            .map(|_| Client::of(&sidecar, first.era, first.user.clone()))
             .collect::<Vec<_>>();
         std::iter::once(first).chain(more).collect()
     };
@@ -74,14 +75,14 @@ async fn one_callers_connections_are_nothing_to_another() {
         "{refused}"
     );
     assert_eq!(refused.json()["error"], "too_many_connections", "{refused}");
-    assert_eq!(refusals(&place, "connections_per_principal").await, 1.0);
-    let bob = Client::modern(&place);
+    assert_eq!(refusals(&sidecar, "connections_per_principal").await, 1.0);
+    let bob = Client::modern(&sidecar);
     bob.call("list_notes", json!({})).await.ok();
     // Those that are held go on, and one that is closed makes room.
     let mut ann = ann;
     drop(ann.remove(0));
-    Figures::until(&place, "a connection to be closed", |figures| {
-        figures.sum("toolbridge_mcp_connections_open", &[]) == 2.0
+    Metrics::until(&sidecar, "a connection to be closed", |metrics| {
+        metrics.sum("toolbridge_mcp_connections_open", &[]) == 2.0
     })
     .await;
     for client in &ann {
@@ -89,35 +90,35 @@ async fn one_callers_connections_are_nothing_to_another() {
     }
     ann[0].traffic().await;
     bob.traffic().await;
-    place.stop().await;
+    sidecar.stop().await;
 }
 
-async fn more_calls_than_there_is_room_for_are_refused_at_once() {
+async fn calls_over_the_limit_are_refused_at_once() {
     let settings = [
         ("TOOLBRIDGE_API_MAX_CALLS", "1"),
         ("TOOLBRIDGE_API_QUEUE_LENGTH", "1"),
     ];
-    let place = Place::with("acme", &world().api, &settings).await;
+    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
     let (ann, bob, cleo) = (
-        Client::modern(&place),
-        Client::modern(&place),
-        Client::modern(&place),
+        Client::modern(&sidecar),
+        Client::modern(&sidecar),
+        Client::modern(&sidecar),
     );
     let gate = Gate::closed();
-    place
+    sidecar
         .forwarder
-        .next(&ann.user, Stage::Operation, Mishap::Wait(gate.clone()));
+        .inject(&ann.user, Stage::Operation, Fault::Wait(gate.clone()));
     let first = ann.call("list_notes", json!({}));
     let second = async {
-        place
+        sidecar
             .forwarder
             .until_seen(&ann.user, Stage::Operation, 1)
             .await;
         bob.call("list_notes", json!({})).await
     };
     let third = async {
-        Figures::until(&place, "one to wait", |figures| {
-            figures.sum("toolbridge_mcp_tool_calls_waiting", &[]) == 1.0
+        Metrics::until(&sidecar, "one to wait", |metrics| {
+            metrics.sum("toolbridge_mcp_tool_calls_waiting", &[]) == 1.0
         })
         .await;
         let called = cleo
@@ -139,12 +140,12 @@ async fn more_calls_than_there_is_room_for_are_refused_at_once() {
         (&json!(true), &json!(1000))
     );
     assert!(cleo.traffic().await.0.is_empty(), "nothing was sent");
-    assert_eq!(refusals(&place, "queue_full").await, 1.0);
+    assert_eq!(refusals(&sidecar, "queue_full").await, 1.0);
     cleo.call("create_note", json!({"title": "t", "content": "c"}))
         .await
         .ok();
     for client in [&ann, &bob, &cleo] {
         client.traffic().await;
     }
-    place.stop().await;
+    sidecar.stop().await;
 }

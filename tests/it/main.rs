@@ -1,8 +1,9 @@
 //! The suite that drives the real sidecar against the real API.
 //!
-//! [`harness`] starts the programs and puts a recording forwarder between them; [`entities`] is the table of what
-//! ToolBridge keeps, by which most tests are driven: a sixth entity is one more row. The other modules are the tests,
-//! each about one side of the product; [`last`] comes when all others are done. `tests/README.md` tells more.
+//! [`harness`] starts the programs and puts a recording forwarder between them; [`entities`] is the
+//! table of what ToolBridge keeps, by which most tests are driven: a sixth entity is one more row.
+//! The other modules are the tests, each about one side of the product; [`postconditions`] comes
+//! when all others are done. `tests/README.md` tells more.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,51 +15,51 @@
     reason = "a test says what it expects by failing loudly"
 )]
 
+mod api_requests;
 mod arguments;
 mod audit;
+mod auth_routing;
+mod client_disconnect;
 mod command_line;
+mod compatible_apis;
 mod connect;
-mod cut_short;
+mod dns_change;
 mod doctor;
-mod door;
 mod entities;
 mod eras;
 mod errors;
-mod exchange;
-mod family;
+mod fast_path_parity;
 mod faults;
 mod find;
 mod harness;
-mod hostile_crowd;
-mod hostile_heads;
+mod hostile_connections;
+mod hostile_headers;
 mod hostile_http;
 mod hostile_json;
 mod hostile_memory;
 mod hostile_streams;
 mod hostile_tokens;
-mod keys;
-mod last;
-mod leaving;
+mod key_set;
 mod lifecycle;
 mod limits;
-mod mending;
-mod moves;
 mod outages;
-mod pages;
+mod pagination;
+mod postconditions;
 mod progress;
-mod reach;
 mod rotation;
 #[path = "../support/scripted_as.rs"]
 mod scripted_as;
+mod session_recovery;
+mod shutdown;
 mod sse;
 mod storm;
-mod straight;
 #[path = "../support/surface.rs"]
 mod surface;
 mod telemetry;
 mod tenants;
+mod token_exchange;
+mod tool_access;
 mod traces;
-mod upstream;
 
 use std::process::ExitCode;
 
@@ -73,44 +74,44 @@ fn main() -> ExitCode {
         audit::tests(),
         command_line::tests(),
         connect::tests(),
-        cut_short::tests(),
+        client_disconnect::tests(),
         doctor::tests(),
-        door::tests(),
+        auth_routing::tests(),
         eras::tests(),
         errors::tests(),
-        exchange::tests(),
-        family::tests(),
+        token_exchange::tests(),
+        compatible_apis::tests(),
         faults::tests(),
         find::tests(),
-        hostile_crowd::tests(),
-        hostile_heads::tests(),
+        hostile_connections::tests(),
+        hostile_headers::tests(),
         hostile_json::tests(),
         hostile_http::tests(),
         hostile_memory::tests(),
         hostile_streams::tests(),
         hostile_tokens::tests(),
-        keys::tests(),
-        leaving::tests(),
+        key_set::tests(),
+        shutdown::tests(),
         lifecycle::tests(),
         limits::tests(),
-        mending::tests(),
-        moves::tests(),
+        session_recovery::tests(),
+        dns_change::tests(),
         outages::tests(),
-        pages::tests(),
+        pagination::tests(),
         progress::tests(),
-        reach::tests(),
+        tool_access::tests(),
         rotation::tests(),
         sse::tests(),
         storm::tests(),
-        straight::tests(),
+        fast_path_parity::tests(),
         telemetry::tests(),
         traces::tests(),
         tenants::tests(),
-        upstream::tests(),
+        api_requests::tests(),
     ]
     .concat_all();
     if arguments.list {
-        let all = tests.into_iter().chain(last::tests()).collect();
+        let all = tests.into_iter().chain(postconditions::tests()).collect();
         libtest_mimic::run(&arguments, all).exit_if_failed();
         return ExitCode::SUCCESS;
     }
@@ -123,9 +124,9 @@ fn main() -> ExitCode {
         exact: false,
         ..arguments
     };
-    let left_well = !libtest_mimic::run(&in_order, last::tests()).has_failed();
+    let postconditions_hold = !libtest_mimic::run(&in_order, postconditions::tests()).has_failed();
     harness::runner::end();
-    if passed && left_well {
+    if passed && postconditions_hold {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

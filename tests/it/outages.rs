@@ -7,18 +7,18 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::entities::{self, uid_of, without};
-use crate::harness::{Api, Caller, Client, Exchange, Gate, Mishap, Place, Stage, world};
+use crate::harness::{Api, Client, Fault, Gate, HttpReply, Sidecar, Stage, ToolClient, world};
 
 crate::tests![
-    an_api_that_is_away_is_unreachable_and_missed_no_longer_than_that,
-    an_api_that_says_it_is_out_of_service_is_believed,
-    silence_ends_with_the_deadline_of_the_call,
-    a_question_whose_answer_is_lost_is_asked_again,
-    a_lost_answer_to_a_write_is_said_to_be_unknown,
-    a_create_whose_answer_is_lost_makes_one_item,
-    a_create_whose_answers_are_all_lost_says_where_to_look,
-    a_create_that_the_api_has_already_seen_makes_one_item,
-    a_uid_that_somebody_else_took_is_a_conflict,
+    an_unreachable_api_is_an_error_until_it_returns,
+    an_api_that_is_out_of_service_is_reported_as_such,
+    a_silent_api_times_out_at_the_deadline,
+    a_read_whose_answer_is_lost_is_retried,
+    a_lost_answer_to_a_write_is_an_unknown_outcome,
+    a_retried_create_makes_one_item,
+    a_create_whose_answers_are_all_lost_names_its_uid,
+    a_duplicated_create_makes_one_item,
+    a_uid_of_another_item_is_a_conflict,
 ];
 
 /// Calls are over soon, one way or the other.
@@ -27,16 +27,16 @@ const HASTY: [(&str, &str); 2] = [
     ("TOOLBRIDGE_API_CONNECT_TIMEOUT", "300ms"),
 ];
 
-async fn an_api_that_is_away_is_unreachable_and_missed_no_longer_than_that() {
+async fn an_unreachable_api_is_an_error_until_it_returns() {
     let api = Api::start().await;
-    let place = Place::beside("acme", &api, &[]).await;
-    let client = Client::modern(&place);
+    let sidecar = Sidecar::without_forwarder("acme", &api, &[]).await;
+    let client = Client::modern(&sidecar);
     let note = client
         .call("create_note", json!({"title": "t", "content": "c"}))
         .await
         .ok();
     api.until_no_session_is_open().await;
-    assert_eq!(Exchange::of(client.get("/readyz")).await.status, 200);
+    assert_eq!(HttpReply::of(client.get("/readyz")).await.status, 200);
 
     api.process.stop().await;
     for (tool, arguments) in [
@@ -49,13 +49,13 @@ async fn an_api_that_is_away_is_unreachable_and_missed_no_longer_than_that() {
         assert_eq!(error["retryable"], true, "{called}");
     }
     assert_eq!(
-        Exchange::of(client.get("/healthz")).await.status,
+        HttpReply::of(client.get("/healthz")).await.status,
         200,
         "the sidecar itself is well"
     );
     ready_becomes(&client, 503).await;
 
-    let api = api.again().await;
+    let api = api.restart().await;
     ready_becomes(&client, 200).await;
     let read = client
         .call("get_note", json!({"uid": note["uid"]}))
@@ -66,7 +66,7 @@ async fn an_api_that_is_away_is_unreachable_and_missed_no_longer_than_that() {
         "the same sidecar works again, and nothing is lost"
     );
     api.until_no_session_is_open().await;
-    place.stop().await;
+    sidecar.stop().await;
     api.stop().await;
 }
 
@@ -74,7 +74,7 @@ async fn an_api_that_is_away_is_unreachable_and_missed_no_longer_than_that() {
 async fn ready_becomes(client: &Client<'_>, status: u16) {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
-        let answer = Exchange::of(client.get("/readyz")).await;
+        let answer = HttpReply::of(client.get("/readyz")).await;
         if answer.status == status {
             return;
         }
@@ -82,7 +82,7 @@ async fn ready_becomes(client: &Client<'_>, status: u16) {
     }
 }
 
-async fn an_api_that_says_it_is_out_of_service_is_believed() {
+async fn an_api_that_is_out_of_service_is_reported_as_such() {
     let client = Client::modern(&world().acme);
     for stage in [Stage::Opening, Stage::Operation] {
         for (tool, arguments) in [
@@ -91,12 +91,12 @@ async fn an_api_that_says_it_is_out_of_service_is_believed() {
         ] {
             // Longer than anybody here would wait for it.
             let headers = vec![("retry-after", "30".to_owned())];
-            let away = Mishap::Answer(
+            let away = Fault::Answer(
                 503,
                 headers,
                 json!({"error": "storage is unavailable"}).to_string(),
             );
-            client.place.forwarder.next(&client.user, stage, away);
+            client.sidecar.forwarder.inject(&client.user, stage, away);
             let called = client.call(tool, arguments).await;
             let error = called.failed("unavailable", "api_unavailable");
             assert_eq!(
@@ -109,8 +109,8 @@ async fn an_api_that_says_it_is_out_of_service_is_believed() {
     client.traffic().await;
 }
 
-async fn silence_ends_with_the_deadline_of_the_call() {
-    let place = Place::with("acme", &world().api, &HASTY).await;
+async fn a_silent_api_times_out_at_the_deadline() {
+    let sidecar = Sidecar::with("acme", &world().api, &HASTY).await;
     for (stage, tool, arguments, code, retryable) in [
         (Stage::Opening, "list_notes", json!({}), "api_timeout", true),
         (
@@ -149,11 +149,11 @@ async fn silence_ends_with_the_deadline_of_the_call() {
             true,
         ),
     ] {
-        let client = Client::modern(&place);
+        let client = Client::modern(&sidecar);
         client
-            .place
+            .sidecar
             .forwarder
-            .next(&client.user, stage, Mishap::Hang);
+            .inject(&client.user, stage, Fault::Hang);
         let begun = Instant::now();
         let called = client.call(tool, arguments).await;
         let error = called.failed("timeout", code);
@@ -167,24 +167,24 @@ async fn silence_ends_with_the_deadline_of_the_call() {
         let opened = usize::from(stage == Stage::Operation);
         assert_eq!(traffic.count(Stage::Ending), opened, "{traffic}");
     }
-    place.stop().await;
+    sidecar.stop().await;
 }
 
-async fn a_question_whose_answer_is_lost_is_asked_again() {
+async fn a_read_whose_answer_is_lost_is_retried() {
     let client = Client::modern(&world().acme);
-    for mishap in [Mishap::LoseAnswer, Mishap::BreakOff] {
+    for fault in [Fault::LoseAnswer, Fault::TruncateAnswer] {
         let before = client.traffic().await.count(Stage::Operation);
         client
-            .place
+            .sidecar
             .forwarder
-            .next(&client.user, Stage::Operation, mishap);
+            .inject(&client.user, Stage::Operation, fault);
         let page = client.call("list_notes", json!({})).await.ok();
         assert_eq!(page, json!({"items": []}));
         assert_eq!(client.traffic().await.count(Stage::Operation) - before, 2);
     }
 }
 
-async fn a_lost_answer_to_a_write_is_said_to_be_unknown() {
+async fn a_lost_answer_to_a_write_is_an_unknown_outcome() {
     let client = Client::modern(&world().acme);
     for entity in entities::all() {
         let parent = entity.make_parent(&client).await;
@@ -192,18 +192,18 @@ async fn a_lost_answer_to_a_write_is_said_to_be_unknown() {
         for operation in ["update", "patch", "process"] {
             for gateway in [false, true] {
                 let uid = uid_of(&entity.make(&client, &parent).await.ok());
-                let mishap = match gateway {
-                    true => Mishap::Replace(502, "<html>Bad Gateway</html>".to_owned()),
-                    false => Mishap::LoseAnswer,
+                let fault = match gateway {
+                    true => Fault::Replace(502, "<html>Bad Gateway</html>".to_owned()),
+                    false => Fault::LoseAnswer,
                 };
                 client
-                    .place
+                    .sidecar
                     .forwarder
-                    .next(&client.user, Stage::Operation, mishap);
+                    .inject(&client.user, Stage::Operation, fault);
                 let called = client
                     .call(
                         &entity.tool(operation),
-                        entity.least_arguments(operation, &uid, &parent),
+                        entity.minimal_arguments(operation, &uid, &parent),
                     )
                     .await;
                 let error = called.failed("unavailable", "unknown_outcome");
@@ -238,7 +238,7 @@ async fn only_item(client: &Client<'_>, list: &str) -> Value {
     page["items"][0].clone()
 }
 
-async fn a_create_whose_answer_is_lost_makes_one_item() {
+async fn a_retried_create_makes_one_item() {
     for entity in entities::all() {
         let client = Client::modern(&world().acme);
         let parent = entity.make_parent(&client).await;
@@ -254,7 +254,7 @@ async fn a_create_whose_answer_is_lost_makes_one_item() {
     }
 }
 
-async fn a_create_whose_answers_are_all_lost_says_where_to_look() {
+async fn a_create_whose_answers_are_all_lost_names_its_uid() {
     for entity in entities::all() {
         let client = Client::modern(&world().acme);
         let parent = entity.make_parent(&client).await;
@@ -282,21 +282,21 @@ async fn a_create_whose_answers_are_all_lost_says_where_to_look() {
 fn lose_answers(client: &Client<'_>, how_many: usize) {
     for _ in 0..how_many {
         client
-            .place
+            .sidecar
             .forwarder
-            .next(&client.user, Stage::Operation, Mishap::LoseAnswer);
+            .inject(&client.user, Stage::Operation, Fault::LoseAnswer);
     }
 }
 
-async fn a_create_that_the_api_has_already_seen_makes_one_item() {
+async fn a_duplicated_create_makes_one_item() {
     for entity in entities::all() {
         let client = Client::modern(&world().acme);
         let parent = entity.make_parent(&client).await;
         let seen = client.traffic().await.0.len();
         client
-            .place
+            .sidecar
             .forwarder
-            .next(&client.user, Stage::Operation, Mishap::Twice);
+            .inject(&client.user, Stage::Operation, Fault::SendTwice);
         let made = entity.make(&client, &parent).await.ok();
         let sent = client.traffic().await.lines().split_off(seen);
         let path = entity.path(&uid_of(&made));
@@ -320,16 +320,16 @@ async fn a_create_that_the_api_has_already_seen_makes_one_item() {
     }
 }
 
-async fn a_uid_that_somebody_else_took_is_a_conflict() {
+async fn a_uid_of_another_item_is_a_conflict() {
     let client = Client::modern(&world().acme);
     let gate = Gate::closed();
     client
-        .place
+        .sidecar
         .forwarder
-        .next(&client.user, Stage::Operation, Mishap::Wait(gate.clone()));
-    let squatting = async {
+        .inject(&client.user, Stage::Operation, Fault::Wait(gate.clone()));
+    let occupied = async {
         let traffic = client
-            .place
+            .sidecar
             .forwarder
             .until_seen(&client.user, Stage::Operation, 1)
             .await;
@@ -343,7 +343,7 @@ async fn a_uid_that_somebody_else_took_is_a_conflict() {
         gate.release();
     };
     let ours = client.call("create_note", json!({"title": "ours", "content": "ours"}));
-    let (called, ()) = tokio::join!(ours, squatting);
+    let (called, ()) = tokio::join!(ours, occupied);
     called.failed("conflict", "already_exists");
     assert_eq!(
         only_item(&client, "list_notes").await["payload"]["title"],

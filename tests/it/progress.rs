@@ -4,21 +4,21 @@ use serde_json::{Value, json};
 
 use crate::entities::{self, Entity, stored, uid_of, with_parent, without};
 use crate::harness::runner::in_every_era;
-use crate::harness::{Caller, Client, Era, Exchange, Piped, world};
+use crate::harness::{Client, Era, HttpReply, StdioClient, ToolClient, world};
 
 crate::tests![
-    two_steps_are_told_over_http,
-    whoever_takes_no_stream_gets_the_result_alone,
-    two_steps_are_told_through_a_pipe,
-    nobody_is_told_who_did_not_ask,
+    reports_progress_over_http,
+    sends_no_progress_without_a_stream,
+    reports_progress_over_stdio,
+    sends_no_progress_without_a_progress_token,
 ];
 
 /// The update of an item whose parent is to be kept: what takes two steps.
-pub async fn two_steps(caller: &impl Caller, entity: &Entity, meta: &Value) -> Value {
+pub async fn two_steps(caller: &impl ToolClient, entity: &Entity, meta: &Value) -> Value {
     let parent = entity.make_parent(caller).await;
     let uid = uid_of(&entity.make(caller, &parent).await.ok());
     let arguments = without(
-        &entity.least_arguments("update", &uid, &parent),
+        &entity.minimal_arguments("update", &uid, &parent),
         entity.parent_arguments,
     );
     json!({"name": entity.tool("update"), "arguments": arguments, "_meta": meta})
@@ -29,7 +29,7 @@ pub fn entity() -> Entity {
 }
 
 /// Progress that rises and stays below its total, all of it for this token.
-pub fn are_the_steps(told: &[Value], token: &str) {
+pub fn check_progress(told: &[Value], token: &str) {
     assert_eq!(told.len(), 2, "{told:?}");
     for (step, notification) in told.iter().enumerate() {
         assert_eq!(
@@ -46,10 +46,10 @@ pub fn are_the_steps(told: &[Value], token: &str) {
     }
 }
 
-async fn two_steps_are_told_over_http() {
+async fn reports_progress_over_http() {
     in_every_era(&world().acme, async |client| {
         let params = two_steps(client, &entity(), &json!({"progressToken": "steps"})).await;
-        let answer = Exchange::of(client.request("tools/call", params)).await;
+        let answer = HttpReply::of(client.request("tools/call", params)).await;
         assert!(
             answer
                 .header("content-type")
@@ -66,7 +66,7 @@ async fn two_steps_are_told_over_http() {
             .map(|data| serde_json::from_str(data).unwrap())
             .collect();
         let (result, told) = messages.split_last().unwrap();
-        are_the_steps(told, "steps");
+        check_progress(told, "steps");
         assert_eq!(result["id"], 1, "{answer}");
         let item = &result["result"]["structuredContent"];
         assert_eq!(item["version"], 2, "{answer}");
@@ -74,7 +74,7 @@ async fn two_steps_are_told_over_http() {
     .await;
 }
 
-async fn whoever_takes_no_stream_gets_the_result_alone() {
+async fn sends_no_progress_without_a_stream() {
     in_every_era(&world().acme, async |client| {
         let params = two_steps(client, &entity(), &json!({"progressToken": "steps"})).await;
         let mut request = client.request("tools/call", params).build().unwrap();
@@ -97,29 +97,29 @@ async fn whoever_takes_no_stream_gets_the_result_alone() {
     .await;
 }
 
-async fn two_steps_are_told_through_a_pipe() {
+async fn reports_progress_over_stdio() {
     for era in [
         Era::Modern,
         Era::Legacy("2025-11-25"),
         Era::Legacy("2024-11-05"),
     ] {
-        let piped = Piped::start(&world().acme, era).await;
-        let params = two_steps(&piped, &entity(), &json!({"progressToken": "steps"})).await;
-        let before = piped.answers().len();
-        let answer = piped.ask("tools/call", params).await;
+        let stdio = StdioClient::start(&world().acme, era).await;
+        let params = two_steps(&stdio, &entity(), &json!({"progressToken": "steps"})).await;
+        let before = stdio.answers().len();
+        let answer = stdio.ask("tools/call", params).await;
         assert_eq!(
             answer["result"]["structuredContent"]["version"], 2,
             "{answer}"
         );
-        let mut told = piped.answers().split_off(before);
+        let mut told = stdio.answers().split_off(before);
         assert_eq!(told.pop().as_ref(), Some(&answer), "the result comes last");
-        are_the_steps(&told, "steps");
-        piped.traffic().await;
-        piped.leave().await;
+        check_progress(&told, "steps");
+        stdio.traffic().await;
+        stdio.close().await;
     }
 }
 
-async fn nobody_is_told_who_did_not_ask() {
+async fn sends_no_progress_without_a_progress_token() {
     let client = Client::modern(&world().acme);
     let params = two_steps(&client, &entity(), &json!({})).await;
     let answer = client.ask("tools/call", params).await;

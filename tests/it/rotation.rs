@@ -1,5 +1,6 @@
-//! The tenant's secret is replaced while callers go on: the API takes both, then the sidecar signs with the new one, then
-//! the API takes the new one alone. And what signing with the whole request brings: a caught request is worth nothing.
+//! The tenant's secret is replaced while callers go on: the API takes both, then the sidecar signs
+//! with the new one, then the API takes the new one alone. And what signing with the whole request
+//! brings: a caught request is worth nothing.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,32 +8,32 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::harness::process::Lines;
+use crate::harness::process::PipeLines;
 use crate::harness::token::new_secret;
-use crate::harness::{Api, Caller, Client, Era, Place, SECRETS, User, kept_port, world};
+use crate::harness::{Api, Client, Era, SECRETS, Sidecar, ToolClient, User, reserved_port, world};
 
 crate::tests![
-    nobody_notices_a_rotation_with_version_2,
-    nobody_notices_a_rotation_with_version_1,
-    a_sidecar_and_an_api_can_have_each_version,
-    a_request_that_was_caught_is_served_no_second_time,
+    a_rotation_with_version_2_fails_no_call,
+    a_rotation_with_version_1_fails_no_call,
+    every_combination_of_signature_versions_works,
+    a_replayed_request_is_refused,
 ];
 
 const CALLERS: usize = 4;
 
 /// Calls that each caller completes before it goes on with the next step.
-const A_WHILE: usize = 15;
+const CALLS_PER_STEP: usize = 15;
 
-async fn nobody_notices_a_rotation_with_version_2() {
+async fn a_rotation_with_version_2_fails_no_call() {
     rotate("v2", &[("TENANT_SIGNATURE_DEMANDED", "v2")]).await;
 }
 
-async fn nobody_notices_a_rotation_with_version_1() {
+async fn a_rotation_with_version_1_fails_no_call() {
     rotate("v1", &[]).await;
 }
 
 async fn rotate(signature: &str, demands: &[(&str, &str)]) {
-    let (old, new, port) = (SECRETS.tenant.as_str(), new_secret(), kept_port());
+    let (old, new, port) = (SECRETS.tenant.as_str(), new_secret(), reserved_port());
     let sidecar = |secret: &str| {
         [
             ("TOOLBRIDGE_PORT", port.clone()),
@@ -46,7 +47,7 @@ async fn rotate(signature: &str, demands: &[(&str, &str)]) {
         let settings = settings
             .each_ref()
             .map(|(name, value)| (*name, value.as_str()));
-        Place::beside("acme", api, &settings).await
+        Sidecar::without_forwarder("acme", api, &settings).await
     };
     let knows = |secrets: &[(&'static str, &str)]| -> Vec<(String, String)> {
         let all = secrets.iter().chain(demands);
@@ -58,31 +59,31 @@ async fn rotate(signature: &str, demands: &[(&str, &str)]) {
             .iter()
             .map(|(n, v)| (n.as_str(), v.as_str()))
             .collect();
-        api.again_with(&settings).await
+        api.restart_with(&settings).await
     };
 
-    let mut logs: Vec<Lines> = Vec::new();
+    let mut logs: Vec<PipeLines> = Vec::new();
     let api = Api::with(demands).await;
     logs.push(api.process.out.clone());
     let before = beside(&api, old).await;
     let load = Load::new(&before);
     let steps = async {
-        load.a_while().await;
+        load.until_progress().await;
         let both = knows(&[
             ("TENANT_HEADER_SECRET", &new),
             ("TENANT_HEADER_SECRET_PREVIOUS", old),
         ]);
         let api = again(api, both).await;
         logs.push(api.process.out.clone());
-        load.a_while().await;
+        load.until_progress().await;
         load.there.send_replace(false);
         before.stop().await;
         let after = beside(&api, &new).await;
         load.there.send_replace(true);
-        load.a_while().await;
+        load.until_progress().await;
         let api = again(api, knows(&[("TENANT_HEADER_SECRET", &new)])).await;
         logs.push(api.process.out.clone());
-        load.a_while().await;
+        load.until_progress().await;
         load.done.send_replace(true);
         (api, after)
     };
@@ -100,15 +101,16 @@ async fn rotate(signature: &str, demands: &[(&str, &str)]) {
             acknowledged.len()
         );
     }
-    for line in logs.iter().flat_map(Lines::all) {
+    for line in logs.iter().flat_map(PipeLines::all) {
         let entry: Value = serde_json::from_str(&line).unwrap();
         let reason = entry["reason"].as_str().unwrap_or_default();
-        // One that was signed just before a start and came just after it is asked for once more, and no caller hears of it.
+        // One that was signed just before a start and came just after it is asked for once more,
+        // and no caller hears of it.
         let refused = reason.starts_with("tenant_") && reason != "tenant_nonce_forgotten";
         assert!(!refused, "{line}");
     }
     // The old one is worth nothing any more.
-    let left = beside_with_old(&api, old).await;
+    let left = start_with_old_secret(&api, old).await;
     let called = Client::of(&left, Era::Modern, load.users[0].clone())
         .call("list_notes", json!({}))
         .await;
@@ -118,13 +120,13 @@ async fn rotate(signature: &str, demands: &[(&str, &str)]) {
     api.stop().await;
 }
 
-async fn beside_with_old(api: &Api, old: &str) -> Place {
-    Place::beside("acme", api, &[("TOOLBRIDGE_TENANT_HEADER_SECRET", old)]).await
+async fn start_with_old_secret(api: &Api, old: &str) -> Sidecar {
+    Sidecar::without_forwarder("acme", api, &[("TOOLBRIDGE_TENANT_HEADER_SECRET", old)]).await
 }
 
 /// Callers that write, one note after the other.
 struct Load<'a> {
-    place: &'a Place,
+    sidecar: &'a Sidecar,
     users: Vec<User>,
     completed: Vec<AtomicUsize>,
     moved: watch::Sender<usize>,
@@ -134,10 +136,10 @@ struct Load<'a> {
 }
 
 impl<'a> Load<'a> {
-    fn new(place: &'a Place) -> Self {
+    fn new(sidecar: &'a Sidecar) -> Self {
         Self {
-            place,
-            users: (0..CALLERS).map(|_| place.new_user()).collect(),
+            sidecar,
+            users: (0..CALLERS).map(|_| sidecar.new_user()).collect(),
             completed: (0..CALLERS).map(|_| AtomicUsize::new(0)).collect(),
             moved: watch::Sender::new(0),
             there: watch::Sender::new(true),
@@ -146,21 +148,22 @@ impl<'a> Load<'a> {
     }
 
     /// Until every caller has come some way further.
-    async fn a_while(&self) {
+    async fn until_progress(&self) {
         let counts = || {
             self.completed
                 .iter()
                 .map(|count| count.load(Ordering::Relaxed))
         };
-        let aims: Vec<usize> = counts().map(|count| count + A_WHILE).collect();
+        let aims: Vec<usize> = counts().map(|count| count + CALLS_PER_STEP).collect();
         let mut moved = self.moved.subscribe();
         let there = |_: &usize| counts().zip(&aims).all(|(count, aim)| count >= *aim);
         moved.wait_for(there).await.unwrap();
     }
 
-    /// What was acknowledged. A program that is being replaced may be away; nothing else may be wrong.
+    /// What was acknowledged. A program that is being replaced may be away; nothing else may be
+    /// wrong.
     async fn call(&self, number: usize) -> BTreeSet<String> {
-        let client = Client::of(self.place, Era::Modern, self.users[number].clone());
+        let client = Client::of(self.sidecar, Era::Modern, self.users[number].clone());
         let mut acknowledged = BTreeSet::new();
         while !*self.done.borrow() {
             let arguments = json!({"title": "t", "content": "c"});
@@ -217,7 +220,7 @@ async fn all_notes(client: &Client<'_>) -> BTreeSet<String> {
     }
 }
 
-async fn a_sidecar_and_an_api_can_have_each_version() {
+async fn every_combination_of_signature_versions_works() {
     for (sent, demanded, served) in [
         ("both", "any", true),
         ("v1", "any", true),
@@ -227,8 +230,10 @@ async fn a_sidecar_and_an_api_can_have_each_version() {
         ("v1", "v2", false),
     ] {
         let api = Api::with(&[("TENANT_SIGNATURE_DEMANDED", demanded)]).await;
-        let place = Place::beside("acme", &api, &[("TOOLBRIDGE_TENANT_SIGNATURE", sent)]).await;
-        let client = Client::modern(&place);
+        let sidecar =
+            Sidecar::without_forwarder("acme", &api, &[("TOOLBRIDGE_TENANT_SIGNATURE", sent)])
+                .await;
+        let client = Client::modern(&sidecar);
         let called = client
             .call("create_note", json!({"title": "t", "content": "c"}))
             .await;
@@ -238,13 +243,13 @@ async fn a_sidecar_and_an_api_can_have_each_version() {
             "{sent} to an API that wants {demanded}: {called}"
         );
         api.until_no_session_is_open().await;
-        place.stop().await;
+        sidecar.stop().await;
         api.stop().await;
     }
 }
 
 /// Somebody between the two programs has heard all of it, the token included.
-async fn a_request_that_was_caught_is_served_no_second_time() {
+async fn a_replayed_request_is_refused() {
     let client = Client::modern(&world().acme);
     client
         .call("create_note", json!({"title": "t", "content": "c"}))

@@ -4,28 +4,28 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::entities::uid_of;
-use crate::harness::client::{Called, LEGACY};
-use crate::harness::stream::Stream;
-use crate::harness::{Caller, Client, Exchange, Gate, Mishap, Place, Stage, User, world};
-use crate::progress::{are_the_steps, entity, two_steps};
+use crate::harness::client::{CallResult, LEGACY};
+use crate::harness::sse_client::SseClient;
+use crate::harness::{Client, Fault, Gate, HttpReply, Sidecar, Stage, ToolClient, User, world};
+use crate::progress::{check_progress, entity, two_steps};
 
 crate::tests![
     a_stale_version_is_a_conflict_in_every_revision,
-    twenty_streams_at_once_hear_each_their_own,
-    a_stream_goes_on_with_fresh_tokens,
-    nobody_else_speaks_to_a_stream,
-    what_a_stream_leaves_out_stays_out,
-    a_client_that_hangs_up_leaves_no_session,
+    twenty_concurrent_streams_receive_only_their_own_messages,
+    a_stream_accepts_refreshed_tokens,
+    a_stream_refuses_messages_of_others,
+    the_filter_of_a_stream_applies_to_its_messages,
+    a_disconnect_ends_the_sessions,
     a_cancelled_call_gets_no_answer_and_leaves_no_session,
-    two_steps_are_told_on_the_stream,
-    calls_in_flight_are_answered_before_the_server_leaves,
-    idle_streams_do_not_hold_the_server,
-    it_can_be_switched_off,
+    reports_progress_on_the_stream,
+    calls_in_flight_are_answered_before_exit,
+    idle_streams_do_not_delay_shutdown,
+    can_be_disabled,
 ];
 
 async fn a_stale_version_is_a_conflict_in_every_revision() {
     for version in LEGACY {
-        let stream = Stream::start(&world().acme, version).await;
+        let stream = SseClient::start(&world().acme, version).await;
         let tools = stream.ask("tools/list", json!({})).await;
         assert_eq!(
             tools["result"]["tools"].as_array().unwrap().len(),
@@ -36,7 +36,13 @@ async fn a_stale_version_is_a_conflict_in_every_revision() {
             .await
             .ok();
         let uid = uid_of(&note);
-        let patch = |title: &str| json!({"uid": uid, "updates": {"title": title}, "if_match": note["version"]});
+        let patch = |title: &str| {
+            json!({
+                "uid": uid,
+                "updates": {"title": title},
+                "if_match": note["version"],
+            })
+        };
         stream.call("patch_note", patch("one")).await.ok();
         stream
             .call("patch_note", patch("two"))
@@ -47,9 +53,9 @@ async fn a_stale_version_is_a_conflict_in_every_revision() {
     }
 }
 
-async fn twenty_streams_at_once_hear_each_their_own() {
+async fn twenty_concurrent_streams_receive_only_their_own_messages() {
     let one = async |number: usize| {
-        let stream = Stream::start(&world().acme, LEGACY[number % LEGACY.len()]).await;
+        let stream = SseClient::start(&world().acme, LEGACY[number % LEGACY.len()]).await;
         for round in 0..5 {
             let title = format!("{number}-{round}");
             let note = json!({"title": title, "content": "c"});
@@ -59,18 +65,23 @@ async fn twenty_streams_at_once_hear_each_their_own() {
         let list = stream.call("list_notes", json!({})).await.ok();
         assert_eq!(list["items"].as_array().map(Vec::len), Some(5), "{list}");
         // One answer each, the handshake's and the list's among them.
-        assert_eq!(stream.heard().len(), 7);
+        assert_eq!(stream.received().len(), 7);
         stream.traffic().await;
     };
     futures::future::join_all((0..20).map(one)).await;
 }
 
-async fn a_stream_goes_on_with_fresh_tokens() {
-    let stream = Stream::start(&world().acme, "2024-11-05").await;
+async fn a_stream_accepts_refreshed_tokens() {
+    let stream = SseClient::start(&world().acme, "2024-11-05").await;
     let claims = json!({"sub": stream.user().sub, "exp": crate::harness::token::now_secs() + 1234});
     let fresh = User::with_claims(claims).token;
     assert_ne!(fresh, stream.user().token);
-    let message = json!({"jsonrpc": "2.0", "id": 100, "method": "tools/call", "params": {"name": "list_notes", "arguments": {}}});
+    let message = json!({
+        "jsonrpc": "2.0",
+        "id": 100,
+        "method": "tools/call",
+        "params": {"name": "list_notes", "arguments": {}},
+    });
     let answer = stream.post(&fresh, &message).send().await.unwrap();
     assert_eq!(answer.status(), 202);
     assert_eq!(stream.answer(100).await["result"]["isError"], false);
@@ -80,14 +91,14 @@ async fn a_stream_goes_on_with_fresh_tokens() {
     }
     let expired = User::with_claims(json!({"sub": stream.user().sub, "exp": 1})).token;
     assert_eq!(
-        Exchange::of(stream.post(&expired, &message)).await.status,
+        HttpReply::of(stream.post(&expired, &message)).await.status,
         401
     );
 }
 
-async fn what_a_stream_leaves_out_stays_out() {
-    let place = &world().acme;
-    let stream = Stream::start_at(place, "/sse?toolsets=notes,tasks", LEGACY[0]).await;
+async fn the_filter_of_a_stream_applies_to_its_messages() {
+    let sidecar = &world().acme;
+    let stream = SseClient::start_at(sidecar, "/sse?toolsets=notes,tasks", LEGACY[0]).await;
     let listed = stream.ask("tools/list", json!({})).await;
     assert_eq!(listed["result"]["tools"].as_array().map(Vec::len), Some(16));
     // A message may leave out more, and bring nothing back.
@@ -116,9 +127,9 @@ async fn what_a_stream_leaves_out_stays_out() {
     stream.traffic().await;
 
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    let typo = http.get(format!("{}/sse?toolsets=note", place.url));
+    let typo = http.get(format!("{}/sse?toolsets=note", sidecar.url));
     let typo = typo
-        .bearer_auth(&place.new_user().token)
+        .bearer_auth(&sidecar.new_user().token)
         .send()
         .await
         .unwrap();
@@ -126,89 +137,98 @@ async fn what_a_stream_leaves_out_stays_out() {
     assert!(typo.text().await.unwrap().contains("there are: notes"));
 }
 
-async fn nobody_else_speaks_to_a_stream() {
-    let stream = Stream::start(&world().acme, "2024-11-05").await;
-    let message = json!({"jsonrpc": "2.0", "id": 100, "method": "tools/call", "params": {"name": "list_notes", "arguments": {}}});
+async fn a_stream_refuses_messages_of_others() {
+    let stream = SseClient::start(&world().acme, "2024-11-05").await;
+    let message = json!({
+        "jsonrpc": "2.0",
+        "id": 100,
+        "method": "tools/call",
+        "params": {"name": "list_notes", "arguments": {}},
+    });
     let other = world().acme.new_user();
     assert_eq!(
-        Exchange::of(stream.post(&other.token, &message))
+        HttpReply::of(stream.post(&other.token, &message))
             .await
             .status,
         404
     );
-    let stranger = world().globex.new_user();
+    let other_user = world().globex.new_user();
     assert_eq!(
-        Exchange::of(stream.post(&stranger.token, &message))
+        HttpReply::of(stream.post(&other_user.token, &message))
             .await
             .status,
         403
     );
-    assert_eq!(stream.heard().len(), 1, "the handshake alone");
-    for user in [stream.user(), &other, &stranger] {
+    assert_eq!(stream.received().len(), 1, "the handshake alone");
+    for user in [stream.user(), &other, &other_user] {
         assert!(world().acme.forwarder.so_far(user).0.is_empty());
     }
 }
 
-async fn a_client_that_hangs_up_leaves_no_session() {
-    let stream = Stream::start(&world().acme, "2024-11-05").await;
+async fn a_disconnect_ends_the_sessions() {
+    let stream = SseClient::start(&world().acme, "2024-11-05").await;
     let (forwarder, user) = (&world().acme.forwarder, stream.user().clone());
     for _ in 0..3 {
-        forwarder.next(&user, Stage::Operation, Mishap::Hang);
+        forwarder.inject(&user, Stage::Operation, Fault::Hang);
         stream
             .begin("tools/call", json!({"name": "list_notes", "arguments": {}}))
             .await;
     }
     forwarder.until_seen(&user, Stage::Operation, 3).await;
-    stream.leave();
+    stream.close();
     forwarder.until_seen(&user, Stage::Ending, 3).await;
     forwarder.settled(&user).await;
 }
 
 async fn a_cancelled_call_gets_no_answer_and_leaves_no_session() {
-    let stream = Stream::start(&world().acme, "2024-11-05").await;
+    let stream = SseClient::start(&world().acme, "2024-11-05").await;
     let forwarder = &world().acme.forwarder;
-    forwarder.next(stream.user(), Stage::Operation, Mishap::Hang);
+    forwarder.inject(stream.user(), Stage::Operation, Fault::Hang);
     let cancelled = stream
         .begin("tools/call", json!({"name": "list_notes", "arguments": {}}))
         .await;
     forwarder
         .until_seen(stream.user(), Stage::Operation, 1)
         .await;
-    let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": cancelled}});
-    stream.say(&cancel).await;
+    let cancel = json!({
+        "jsonrpc": "2.0",
+        "method": "notifications/cancelled",
+        "params": {"requestId": cancelled},
+    });
+    stream.send(&cancel).await;
     forwarder.until_seen(stream.user(), Stage::Ending, 1).await;
     stream.call("list_tasks", json!({})).await.ok();
     assert!(
         stream
-            .heard()
+            .received()
             .iter()
             .all(|message| message["id"] != cancelled)
     );
     stream.traffic().await;
 }
 
-async fn two_steps_are_told_on_the_stream() {
-    let stream = Stream::start(&world().acme, "2024-11-05").await;
+async fn reports_progress_on_the_stream() {
+    let stream = SseClient::start(&world().acme, "2024-11-05").await;
     let params = two_steps(&stream, &entity(), &json!({"progressToken": "steps"})).await;
-    let before = stream.heard().len();
+    let before = stream.received().len();
     let answer = stream.ask("tools/call", params).await;
     assert_eq!(
         answer["result"]["structuredContent"]["version"], 2,
         "{answer}"
     );
-    let mut told = stream.heard().split_off(before);
+    let mut told = stream.received().split_off(before);
     assert_eq!(told.pop().as_ref(), Some(&answer), "the result comes last");
-    are_the_steps(&told, "steps");
+    check_progress(&told, "steps");
     stream.traffic().await;
 }
 
-async fn calls_in_flight_are_answered_before_the_server_leaves() {
-    let place = Place::start("acme", &world().api).await;
-    let stream = Stream::start(&place, "2024-11-05").await;
+async fn calls_in_flight_are_answered_before_exit() {
+    let sidecar = Sidecar::start("acme", &world().api).await;
+    let stream = SseClient::start(&sidecar, "2024-11-05").await;
     let gate = Gate::closed();
-    place
+    sidecar
         .forwarder
-        .next(stream.user(), Stage::Operation, Mishap::Wait(gate.clone()));
+        .inject(stream.user(), Stage::Operation, Fault::Wait(gate.clone()));
     let arguments = json!({"title": "t", "content": "c"});
     let id = stream
         .begin(
@@ -216,64 +236,64 @@ async fn calls_in_flight_are_answered_before_the_server_leaves() {
             json!({"name": "create_note", "arguments": arguments}),
         )
         .await;
-    place
+    sidecar
         .forwarder
         .until_seen(stream.user(), Stage::Operation, 1)
         .await;
-    place.sidecar.signal("TERM");
-    place.sidecar.logged("SIGTERM", "level").await;
+    sidecar.process.signal("TERM");
+    sidecar.process.logged("SIGTERM", "level").await;
     gate.release();
-    Called::read(&stream, "create_note", &arguments, stream.answer(id).await).ok();
-    stream.ended_well().await;
+    CallResult::read(&stream, "create_note", &arguments, stream.answer(id).await).ok();
+    stream.ended_cleanly().await;
     let begun = Instant::now();
     assert_eq!(
-        place.sidecar.exit().await,
+        sidecar.process.exit().await,
         Some(0),
         "{}",
-        place.sidecar.story()
+        sidecar.process.all_output()
     );
     assert!(
-        begun.elapsed() < crate::leaving::SOON,
+        begun.elapsed() < crate::shutdown::SOON,
         "{:?}",
         begun.elapsed()
     );
-    let lines = place.forwarder.so_far(stream.user()).lines();
+    let lines = sidecar.forwarder.so_far(stream.user()).lines();
     assert_eq!(lines, ["open", "POST /v1/notes", "end"]);
 }
 
-async fn idle_streams_do_not_hold_the_server() {
-    let place = Place::start("acme", &world().api).await;
+async fn idle_streams_do_not_delay_shutdown() {
+    let sidecar = Sidecar::start("acme", &world().api).await;
     let streams =
-        futures::future::join_all((0..10).map(|_| Stream::start(&place, "2024-11-05"))).await;
+        futures::future::join_all((0..10).map(|_| SseClient::start(&sidecar, "2024-11-05"))).await;
     let begun = Instant::now();
-    place.sidecar.signal("TERM");
+    sidecar.process.signal("TERM");
     assert_eq!(
-        place.sidecar.exit().await,
+        sidecar.process.exit().await,
         Some(0),
         "{}",
-        place.sidecar.story()
+        sidecar.process.all_output()
     );
     assert!(
-        begun.elapsed() < crate::leaving::SOON,
+        begun.elapsed() < crate::shutdown::SOON,
         "{:?}",
         begun.elapsed()
     );
     for stream in streams {
-        stream.ended_well().await;
+        stream.ended_cleanly().await;
     }
 }
 
-async fn it_can_be_switched_off() {
-    let place = Place::with(
+async fn can_be_disabled() {
+    let sidecar = Sidecar::with(
         "acme",
         &world().api,
         &[("TOOLBRIDGE_SERVER_LEGACY_SSE", "false")],
     )
     .await;
-    let client = Client::modern(&place);
+    let client = Client::modern(&sidecar);
     let asked = client.get("/sse").bearer_auth(&client.user.token);
-    assert_eq!(Exchange::of(asked).await.status, 404);
+    assert_eq!(HttpReply::of(asked).await.status, 404);
     client.call("list_notes", json!({})).await.ok();
     client.traffic().await;
-    place.stop().await;
+    sidecar.stop().await;
 }

@@ -1,4 +1,5 @@
-//! What an operator sees: the line of each call, the figures, and more of the log when it is asked for.
+//! What an operator sees: the line of each call, the figures, and more of the log when it is asked
+//! for.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,52 +8,56 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::entities::uid_of;
-use crate::harness::process::PATIENCE;
+use crate::harness::process::HANG_TIMEOUT;
 use crate::harness::{
-    CONTENT, Caller, Client, Era, Figures, Gate, Mishap, Place, Stage, Stream, User, world,
+    CONTENT, Client, Era, Fault, Gate, Metrics, Sidecar, SseClient, Stage, ToolClient, User, world,
 };
 
 crate::tests![
-    every_call_has_one_line_with_where_its_time_went,
-    a_call_that_is_refused_has_its_line_too,
-    figures_are_what_was_done,
-    what_is_under_way_shows,
-    streams_and_connections_show,
-    figures_are_a_rooms_own_and_can_be_off,
-    figures_are_not_for_pages_that_point_their_own_name_here,
-    a_taken_port_for_figures_stops_no_calls,
-    no_caller_can_make_a_label,
-    a_signal_makes_the_log_talkative_and_quiet_again,
+    every_call_has_one_line_with_its_timings,
+    a_refused_call_has_its_line,
+    metrics_count_what_was_done,
+    gauges_show_calls_in_flight,
+    gauges_show_streams_and_connections,
+    metrics_are_per_process_and_can_be_disabled,
+    the_metrics_port_refuses_foreign_hosts,
+    an_occupied_metrics_port_stops_no_calls,
+    a_caller_cannot_create_a_label,
+    a_signal_toggles_the_log_level,
 ];
 
 /// The lines of this user's calls of that tool.
-async fn lines_of(place: &Place, user: &User, tool: &str, count: usize) -> Vec<Value> {
+async fn lines_of(sidecar: &Sidecar, user: &User, tool: &str, count: usize) -> Vec<Value> {
     let of_this = |line: &str| {
         let line: Value = serde_json::from_str(line).ok()?;
         (line["user"] == user.sub && line["tool"] == tool && line["outcome"].is_string())
             .then_some(line)
     };
     let found = || {
-        place
-            .sidecar
+        sidecar
+            .process
             .out
             .all()
             .iter()
             .filter_map(|line| of_this(line))
             .collect::<Vec<_>>()
     };
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + HANG_TIMEOUT;
     while found().len() < count {
-        assert!(Instant::now() < deadline, "{}", place.sidecar.story());
+        assert!(
+            Instant::now() < deadline,
+            "{}",
+            sidecar.process.all_output()
+        );
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     found()
 }
 
-async fn every_call_has_one_line_with_where_its_time_went() {
-    let place = &world().acme;
+async fn every_call_has_one_line_with_its_timings() {
+    let sidecar = &world().acme;
     for era in Era::all() {
-        let client = Client::new(place, era);
+        let client = Client::new(sidecar, era);
         client
             .call("create_note", json!({"title": CONTENT, "content": CONTENT}))
             .await
@@ -65,7 +70,7 @@ async fn every_call_has_one_line_with_where_its_time_went() {
         client.call("get_task", json!({"uid": "x"})).await.error();
         client.traffic().await;
 
-        let lines = lines_of(place, &client.user, "create_note", 1).await;
+        let lines = lines_of(sidecar, &client.user, "create_note", 1).await;
         let [line] = &lines[..] else {
             panic!("{lines:?}")
         };
@@ -102,13 +107,13 @@ async fn every_call_has_one_line_with_where_its_time_went() {
             assert!(part(name) > 0.0, "{name}: {line}");
         }
 
-        let lines = lines_of(place, &client.user, "get_note", 1).await;
+        let lines = lines_of(sidecar, &client.user, "get_note", 1).await;
         assert_eq!(
             (&lines[0]["outcome"], &lines[0]["error_code"]),
             (&json!("error"), &json!("note_not_found"))
         );
         // Nothing was sent for what is no identifier.
-        let lines = lines_of(place, &client.user, "get_task", 1).await;
+        let lines = lines_of(sidecar, &client.user, "get_task", 1).await;
         assert_eq!(
             (&lines[0]["outcome"], lines[0]["api_ms"].as_f64()),
             (&json!("error"), Some(0.0)),
@@ -118,18 +123,18 @@ async fn every_call_has_one_line_with_where_its_time_went() {
     }
 }
 
-async fn a_call_that_is_refused_has_its_line_too() {
-    let place = &world().acme;
+async fn a_refused_call_has_its_line() {
+    let sidecar = &world().acme;
     let sub = User::of("acme").sub;
     let reader =
         User::with_claims(json!({"sub": sub, "tenant_id": "acme", "scope": "toolbridge:read"}));
-    let client = Client::of(place, Era::Modern, reader);
+    let client = Client::of(sidecar, Era::Modern, reader);
     client
         .calling("create_note", json!({"title": "t"}))
         .send()
         .await
         .unwrap();
-    let lines = lines_of(place, &client.user, "create_note", 1).await;
+    let lines = lines_of(sidecar, &client.user, "create_note", 1).await;
     assert_eq!(
         (lines.len(), &lines[0]["outcome"], &lines[0]["reason"]),
         (1, &json!("out_of_scope"), &json!("insufficient_scope"))
@@ -140,16 +145,16 @@ async fn a_call_that_is_refused_has_its_line_too() {
         .send()
         .await
         .unwrap();
-    let lines = lines_of(place, &client.user, "list_notes", 1).await;
+    let lines = lines_of(sidecar, &client.user, "list_notes", 1).await;
     assert_eq!(
         (lines.len(), &lines[0]["outcome"], &lines[0]["reason"]),
         (1, &json!("narrowed"), &json!("narrowed"))
     );
 }
 
-async fn figures_are_what_was_done() {
-    let place = Place::start("acme", &world().api).await;
-    let client = Client::modern(&place);
+async fn metrics_count_what_was_done() {
+    let sidecar = Sidecar::start("acme", &world().api).await;
+    let client = Client::modern(&sidecar);
     let uid = uid_of(
         &client
             .call("create_note", json!({"title": "t", "content": "c"}))
@@ -171,7 +176,7 @@ async fn figures_are_what_was_done() {
         401
     );
     let expired = User::with_claims(json!({"sub": "x", "tenant_id": "acme", "exp": 1}));
-    let late = Client::of(&place, Era::Modern, expired);
+    let late = Client::of(&sidecar, Era::Modern, expired);
     assert_eq!(
         late.calling("list_notes", json!({}))
             .send()
@@ -182,7 +187,7 @@ async fn figures_are_what_was_done() {
     );
     let reader =
         User::with_claims(json!({"sub": "r", "tenant_id": "acme", "scope": "toolbridge:read"}));
-    let reader = Client::of(&place, Era::Modern, reader);
+    let reader = Client::of(&sidecar, Era::Modern, reader);
     assert_eq!(
         reader
             .calling("delete_note", json!({"uid": uid}))
@@ -194,15 +199,15 @@ async fn figures_are_what_was_done() {
     );
     client.traffic().await;
 
-    let figures = Figures::until(&place, "the end of every session", |figures| {
-        figures.sum("toolbridge_mcp_sessions_ended_total", &[]) >= 4.0
+    let metrics = Metrics::until(&sidecar, "the end of every session", |metrics| {
+        metrics.sum("toolbridge_mcp_sessions_ended_total", &[]) >= 4.0
     })
     .await;
     let opened = client.traffic().await.count(Stage::Opening);
     let is = |name: &str, labels: &[&str], expected: usize| {
-        let found = figures.sum(name, labels);
+        let found = metrics.sum(name, labels);
         let expected = f64::from(u32::try_from(expected).unwrap());
-        assert_eq!(found, expected, "{name} {labels:?}:\n{}", figures.0);
+        assert_eq!(found, expected, "{name} {labels:?}:\n{}", metrics.0);
     };
     is("mcp_tool_invocations_total", &[], 6);
     is(
@@ -322,40 +327,40 @@ async fn figures_are_what_was_done() {
         1,
     );
     // More than nothing, and no more than there can be.
-    assert!(figures.sum("process_resident_memory_bytes", &[]) > 1e6);
-    assert!(figures.sum("process_open_fds", &[]) > 3.0);
-    assert!(figures.sum("toolbridge_mcp_connections_open", &[]) >= 1.0);
-    place.stop().await;
+    assert!(metrics.sum("process_resident_memory_bytes", &[]) > 1e6);
+    assert!(metrics.sum("process_open_fds", &[]) > 3.0);
+    assert!(metrics.sum("toolbridge_mcp_connections_open", &[]) >= 1.0);
+    sidecar.stop().await;
 }
 
-async fn what_is_under_way_shows() {
+async fn gauges_show_calls_in_flight() {
     let settings = [("TOOLBRIDGE_API_MAX_SESSIONS", "1")];
-    let place = Place::with("acme", &world().api, &settings).await;
-    let (first, second) = (Client::modern(&place), Client::modern(&place));
+    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
+    let (first, second) = (Client::modern(&sidecar), Client::modern(&sidecar));
     let gate = Gate::closed();
-    place
+    sidecar
         .forwarder
-        .next(&first.user, Stage::Operation, Mishap::Wait(gate.clone()));
+        .inject(&first.user, Stage::Operation, Fault::Wait(gate.clone()));
     let one = tokio::spawn(first.calling("list_notes", json!({})).send());
-    place
+    sidecar
         .forwarder
         .until_seen(&first.user, Stage::Operation, 1)
         .await;
     let two = tokio::spawn(second.calling("list_notes", json!({})).send());
-    let figures = Figures::until(&place, "a call that waits", |figures| {
-        figures.sum("toolbridge_mcp_tool_calls_waiting", &[]) == 1.0
+    let metrics = Metrics::until(&sidecar, "a call that waits", |metrics| {
+        metrics.sum("toolbridge_mcp_tool_calls_waiting", &[]) == 1.0
     })
     .await;
-    assert_eq!(figures.sum("toolbridge_mcp_tool_calls_in_flight", &[]), 2.0);
-    assert_eq!(figures.sum("toolbridge_mcp_sessions_open", &[]), 1.0);
+    assert_eq!(metrics.sum("toolbridge_mcp_tool_calls_in_flight", &[]), 2.0);
+    assert_eq!(metrics.sum("toolbridge_mcp_sessions_open", &[]), 1.0);
     gate.release();
     assert_eq!(one.await.unwrap().unwrap().status(), 200);
     assert_eq!(two.await.unwrap().unwrap().status(), 200);
-    let lines = lines_of(&place, &second.user, "list_notes", 1).await;
+    let lines = lines_of(&sidecar, &second.user, "list_notes", 1).await;
     assert!(lines[0]["queue_ms"].as_f64().unwrap() > 0.0, "{}", lines[0]);
     first.traffic().await;
     second.traffic().await;
-    Figures::until(&place, "nothing under way", |figures| {
+    Metrics::until(&sidecar, "nothing under way", |metrics| {
         let names = [
             "tool_calls_waiting",
             "tool_calls_in_flight",
@@ -363,22 +368,22 @@ async fn what_is_under_way_shows() {
         ];
         names
             .iter()
-            .all(|name| figures.sum(&format!("toolbridge_mcp_{name}"), &[]) == 0.0)
+            .all(|name| metrics.sum(&format!("toolbridge_mcp_{name}"), &[]) == 0.0)
     })
     .await;
-    place.stop().await;
+    sidecar.stop().await;
 }
 
-async fn streams_and_connections_show() {
-    let place = Place::start("acme", &world().api).await;
-    let nothing = |figures: &Figures| figures.sum("toolbridge_mcp_streams_open", &[]) == 0.0;
-    Figures::until(&place, "no stream", nothing).await;
-    let stream = Stream::start(&place, "2024-11-05").await;
-    let figures = Figures::of(&place).await;
-    assert_eq!(figures.sum("toolbridge_mcp_streams_open", &[]), 1.0);
-    assert!(figures.sum("toolbridge_mcp_connections_open", &[]) >= 1.0);
+async fn gauges_show_streams_and_connections() {
+    let sidecar = Sidecar::start("acme", &world().api).await;
+    let nothing = |metrics: &Metrics| metrics.sum("toolbridge_mcp_streams_open", &[]) == 0.0;
+    Metrics::until(&sidecar, "no stream", nothing).await;
+    let stream = SseClient::start(&sidecar, "2024-11-05").await;
+    let metrics = Metrics::of(&sidecar).await;
+    assert_eq!(metrics.sum("toolbridge_mcp_streams_open", &[]), 1.0);
+    assert!(metrics.sum("toolbridge_mcp_connections_open", &[]) >= 1.0);
     stream.call("list_notes", json!({})).await.ok();
-    let lines = lines_of(&place, stream.user(), "list_notes", 1).await;
+    let lines = lines_of(&sidecar, stream.user(), "list_notes", 1).await;
     assert_eq!(
         (&lines[0]["transport"], &lines[0]["protocol"]),
         (&json!("sse"), &json!("2024-11-05")),
@@ -387,32 +392,35 @@ async fn streams_and_connections_show() {
     );
     assert_eq!(lines[0]["client"], "suite", "{}", lines[0]);
     stream.traffic().await;
-    let figures = Figures::of(&place).await;
+    let metrics = Metrics::of(&sidecar).await;
     assert_eq!(
-        figures.sum(
+        metrics.sum(
             "toolbridge_mcp_requests_total",
             &["transport=\"sse\"", "status=\"2xx\""]
         ),
         1.0
     );
     assert!(
-        figures.sum(
+        metrics.sum(
             "toolbridge_mcp_requests_total",
             &["transport=\"messages\"", "status=\"2xx\""]
         ) >= 2.0
     );
-    stream.leave();
-    Figures::until(&place, "the end of the stream", nothing).await;
-    place.stop().await;
+    stream.close();
+    Metrics::until(&sidecar, "the end of the stream", nothing).await;
+    sidecar.stop().await;
 }
 
-async fn figures_are_not_for_pages_that_point_their_own_name_here() {
+async fn the_metrics_port_refuses_foreign_hosts() {
     let hosts = [
         ("TOOLBRIDGE_SERVER_ALLOWED_HOSTS", "toolbridge"),
         ("TOOLBRIDGE_SERVER_PUBLIC_URL", "https://acme.example.com"),
     ];
-    let place = Place::with("acme", &world().api, &hosts).await;
-    let address = place.sidecar.logged("figures are at", "address").await;
+    let sidecar = Sidecar::with("acme", &world().api, &hosts).await;
+    let address = sidecar
+        .process
+        .logged("metrics are served at", "address")
+        .await;
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     for (host, status) in [
         (address.as_str(), 200),
@@ -441,65 +449,72 @@ async fn figures_are_not_for_pages_that_point_their_own_name_here() {
             "{host}: {text}"
         );
     }
-    place.stop().await;
+    sidecar.stop().await;
 }
 
-async fn figures_are_a_rooms_own_and_can_be_off() {
-    let place = &world().acme;
-    let client = Client::modern(place);
+async fn metrics_are_per_process_and_can_be_disabled() {
+    let sidecar = &world().acme;
+    let client = Client::modern(sidecar);
     assert_eq!(
         client.get("/metrics").send().await.unwrap().status(),
         404,
         "not where callers are"
     );
-    let url = place.sidecar.logged("figures are at", "address").await;
+    let url = sidecar
+        .process
+        .logged("metrics are served at", "address")
+        .await;
     for path in ["/mcp", "/healthz", "/"] {
         let answer = reqwest::get(format!("http://{url}{path}")).await.unwrap();
         assert_eq!(answer.status(), 404, "{path}");
     }
-    let off = Place::with("acme", &world().api, &[("TOOLBRIDGE_METRICS_ADDR", "off")]).await;
+    let off = Sidecar::with("acme", &world().api, &[("TOOLBRIDGE_METRICS_ADDR", "off")]).await;
     let client = Client::modern(&off);
     client.call("list_notes", json!({})).await.ok();
     client.traffic().await;
     assert!(
-        !off.sidecar.story().contains("figures"),
+        !off.process.all_output().contains("figures"),
         "{}",
-        off.sidecar.story()
+        off.process.all_output()
     );
     off.stop().await;
 }
 
-async fn a_taken_port_for_figures_stops_no_calls() {
+async fn an_occupied_metrics_port_stops_no_calls() {
     let taken = world()
         .acme
-        .sidecar
-        .logged("figures are at", "address")
+        .process
+        .logged("metrics are served at", "address")
         .await;
-    let place = Place::with("acme", &world().api, &[("TOOLBRIDGE_METRICS_ADDR", &taken)]).await;
-    let client = Client::modern(&place);
+    let sidecar = Sidecar::with("acme", &world().api, &[("TOOLBRIDGE_METRICS_ADDR", &taken)]).await;
+    let client = Client::modern(&sidecar);
     client.call("list_notes", json!({})).await.ok();
     client.traffic().await;
     assert_eq!(
-        place.sidecar.logged("no figures are served", "level").await,
+        sidecar
+            .process
+            .logged("no metrics are served", "level")
+            .await,
         "WARN"
     );
-    place.stop().await;
+    sidecar.stop().await;
 }
 
-/// Whatever is sent, the series are those that were there at the start, and those of routes and statuses.
-async fn no_caller_can_make_a_label() {
-    let place = Place::start("acme", &world().api).await;
-    let client = Client::modern(&place);
+/// Whatever is sent, the series are those that were there at the start, and those of routes and
+/// statuses.
+async fn a_caller_cannot_create_a_label() {
+    let sidecar = Sidecar::start("acme", &world().api).await;
+    let client = Client::modern(&sidecar);
     client.call("list_notes", json!({})).await.ok();
     client.traffic().await;
-    let series = |figures: &Figures| -> BTreeSet<String> {
-        let lines = figures.0.lines().filter(|line| !line.starts_with('#'));
+    let series = |metrics: &Metrics| -> BTreeSet<String> {
+        let lines = metrics.0.lines().filter(|line| !line.starts_with('#'));
         lines
             .map(|line| line.rsplit_once(' ').unwrap().0.to_owned())
             .collect()
     };
-    let ended = |figures: &Figures| figures.sum("toolbridge_mcp_sessions_ended_total", &[]) == 1.0;
-    let before = series(&Figures::until(&place, "the end of the session", ended).await);
+    let ended = |metrics: &Metrics| metrics.sum("toolbridge_mcp_sessions_ended_total", &[]) == 1.0;
+    let before = series(&Metrics::until(&sidecar, "the end of the session", ended).await);
     for number in 0..40 {
         let evil = format!("evil_{number}\"}} 1");
         client
@@ -508,7 +523,7 @@ async fn no_caller_can_make_a_label() {
             .send()
             .await
             .unwrap();
-        let legacy = Client::of(&place, Era::Legacy("2025-06-18"), client.user.clone());
+        let legacy = Client::of(&sidecar, Era::Legacy("2025-06-18"), client.user.clone());
         legacy
             .calling(&evil, json!({ &evil: &evil }))
             .send()
@@ -521,54 +536,54 @@ async fn no_caller_can_make_a_label() {
             .unwrap();
         client.ask(&format!("evil/{number}"), json!({})).await;
         let method = reqwest::Method::from_bytes(format!("EVIL{number}").as_bytes()).unwrap();
-        let url = client.place.mcp();
+        let url = client.sidecar.mcp();
         reqwest::Client::new()
             .request(method, url)
             .send()
             .await
             .unwrap();
-        let stranger = client.bare_post().bearer_auth(format!("evil{number}"));
-        stranger.body("{}").send().await.unwrap();
+        let other_user = client.bare_post().bearer_auth(format!("evil{number}"));
+        other_user.body("{}").send().await.unwrap();
     }
-    let figures = Figures::of(&place).await;
-    let made: Vec<_> = series(&figures).difference(&before).cloned().collect();
+    let metrics = Metrics::of(&sidecar).await;
+    let made: Vec<_> = series(&metrics).difference(&before).cloned().collect();
     assert!(made.is_empty(), "{made:?}");
     assert_eq!(
-        figures.sum(
+        metrics.sum(
             "mcp_tool_invocations_total",
             &["tool=\"unknown\"", "outcome=\"unknown_tool\""]
         ),
         40.0
     );
-    place.stop().await;
+    sidecar.stop().await;
 }
 
-async fn a_signal_makes_the_log_talkative_and_quiet_again() {
-    let place = Place::with(
+async fn a_signal_toggles_the_log_level() {
+    let sidecar = Sidecar::with(
         "acme",
         &world().api,
         &[("TOOLBRIDGE_LOG_LEVEL", "info,toolbridge_mcp::mcp=off")],
     )
     .await;
-    let client = Client::modern(&place);
+    let client = Client::modern(&sidecar);
     let told = |tool: &str| {
-        let lines = place.sidecar.out.all();
+        let lines = sidecar.process.out.all();
         lines
             .iter()
             .filter(|line| line.contains(&format!("\"tool\":\"{tool}\"")))
             .count()
     };
     client.call("list_notes", json!({})).await.ok();
-    place.sidecar.signal("USR1");
-    place
-        .sidecar
+    sidecar.process.signal("USR1");
+    sidecar
+        .process
         .logged("SIGUSR1: logging at debug for 15 minutes", "level")
         .await;
     client.call("list_tasks", json!({})).await.ok();
-    lines_of(&place, &client.user, "list_tasks", 1).await;
-    place.sidecar.signal("USR1");
-    place
-        .sidecar
+    lines_of(&sidecar, &client.user, "list_tasks", 1).await;
+    sidecar.process.signal("USR1");
+    sidecar
+        .process
         .logged(
             "SIGUSR1: logging at info,toolbridge_mcp::mcp=off again",
             "level",
@@ -583,12 +598,12 @@ async fn a_signal_makes_the_log_talkative_and_quiet_again() {
         )
         .await;
     client.traffic().await;
-    place.sidecar.signal("TERM");
+    sidecar.process.signal("TERM");
     assert_eq!(
-        place.sidecar.exit().await,
+        sidecar.process.exit().await,
         Some(0),
         "{}",
-        place.sidecar.story()
+        sidecar.process.all_output()
     );
     assert_eq!(
         (

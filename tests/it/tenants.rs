@@ -6,29 +6,29 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::entities::{self, uid_of};
-use crate::harness::{CONTENT, Caller, Client, Era, Exchange, Place, User, world};
+use crate::harness::{CONTENT, Client, Era, HttpReply, Sidecar, ToolClient, User, world};
 
 crate::tests![
-    everybody_sees_their_own_and_nothing_else,
-    one_uid_may_be_everybodys,
-    one_person_in_two_tenants_is_two_people,
-    a_token_without_a_tenant_belongs_to_whoever_serves_it,
+    users_see_only_their_own_items,
+    one_uid_may_exist_for_every_user,
+    one_subject_in_two_tenants_is_two_users,
+    a_token_without_a_tenant_is_valid_at_every_server,
 ];
 
-fn places() -> [&'static Place; 2] {
+fn sidecars() -> [&'static Sidecar; 2] {
     [&world().acme, &world().globex]
 }
 
 /// Six people, each with their own words, in all eras, for a few hundred calls.
-async fn everybody_sees_their_own_and_nothing_else() {
+async fn users_see_only_their_own_items() {
     let eras = [
         Era::Modern,
         Era::Legacy("2025-11-25"),
         Era::Legacy("2024-11-05"),
     ];
-    let people: Vec<_> = places()
+    let people: Vec<_> = sidecars()
         .into_iter()
-        .flat_map(|place| eras.map(|era| Client::new(place, era)))
+        .flat_map(|sidecar| eras.map(|era| Client::new(sidecar, era)))
         .collect();
     let lives = people.iter().map(|client| async move {
         let mark = format!("{CONTENT} of {}", client.user.sub);
@@ -92,18 +92,18 @@ async fn everybody_sees_their_own_and_nothing_else() {
     }
 }
 
-async fn one_uid_may_be_everybodys() {
+async fn one_uid_may_exist_for_every_user() {
     let uid = Uuid::now_v7().to_string();
-    let people: Vec<_> = places()
+    let people: Vec<_> = sidecars()
         .into_iter()
-        .flat_map(|place| [Client::modern(place), Client::modern(place)])
+        .flat_map(|sidecar| [Client::modern(sidecar), Client::modern(sidecar)])
         .collect();
     for client in &people {
         let theirs = json!({"uid": uid, "title": client.user.sub, "content": "c"});
         let (status, answer) = world()
             .api
             .ask(
-                &client.place.tenant,
+                &client.sidecar.tenant,
                 &client.user,
                 "POST",
                 "/v1/notes",
@@ -135,13 +135,13 @@ async fn one_uid_may_be_everybodys() {
     }
 }
 
-async fn one_person_in_two_tenants_is_two_people() {
-    let [here, there] = places().map(|place| {
+async fn one_subject_in_two_tenants_is_two_users() {
+    let [here, there] = sidecars().map(|sidecar| {
         let sub = "the same everywhere";
         Client::of(
-            place,
+            sidecar,
             Era::Modern,
-            User::with_claims(json!({"sub": sub, "tenant_id": place.tenant})),
+            User::with_claims(json!({"sub": sub, "tenant_id": sidecar.tenant})),
         )
     });
     let note = here
@@ -161,15 +161,15 @@ async fn one_person_in_two_tenants_is_two_people() {
     }
 }
 
-async fn a_token_without_a_tenant_belongs_to_whoever_serves_it() {
+async fn a_token_without_a_tenant_is_valid_at_every_server() {
     let user = User::with_claims(json!({"sub": Uuid::new_v4().to_string()}));
-    for place in places() {
-        let client = Client::of(place, Era::Modern, user.clone());
+    for sidecar in sidecars() {
+        let client = Client::of(sidecar, Era::Modern, user.clone());
         assert_eq!(
             client.call("list_notes", json!({})).await.ok(),
             json!({"items": []}),
             "{}",
-            place.tenant
+            sidecar.tenant
         );
         client
             .call("create_note", json!({"title": "t", "content": "c"}))
@@ -181,7 +181,7 @@ async fn a_token_without_a_tenant_belongs_to_whoever_serves_it() {
     for tenant in claims {
         let user = User::with_claims(json!({"sub": "ada", "tenant_id": tenant}));
         let client = Client::of(&world().acme, Era::Modern, user);
-        let answer = Exchange::of(client.calling("list_notes", json!({}))).await;
+        let answer = HttpReply::of(client.calling("list_notes", json!({}))).await;
         assert_eq!(answer.status, 403, "{tenant}: {answer}");
     }
 }

@@ -1,17 +1,18 @@
-//! Traces: one from the caller through both programs to the database, and none that costs a call anything.
+//! Traces: one from the caller through both programs to the database, and none that costs a call
+//! anything.
 
 use serde_json::json;
 
 use crate::harness::collector::Span;
-use crate::harness::{Api, CONTENT, Caller, Client, Collector, Place, world};
+use crate::harness::{Api, CONTENT, Client, Collector, Sidecar, ToolClient, world};
 
 crate::tests![
     a_call_is_one_trace_from_the_caller_to_the_database,
-    what_the_message_says_is_nearer_than_its_envelope,
-    a_trace_that_is_not_sampled_stays_so,
-    what_is_left_is_sent_at_the_end,
-    a_collector_that_is_away_costs_no_call_anything,
-    a_silent_collector_does_not_hold_up_the_end,
+    the_trace_context_of_a_message_takes_precedence,
+    an_unsampled_trace_stays_unsampled,
+    remaining_spans_are_exported_at_shutdown,
+    an_unreachable_collector_delays_no_call,
+    a_silent_collector_does_not_delay_shutdown,
 ];
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -38,8 +39,8 @@ fn the_only<'a>(spans: &'a [Span], service: &str, name: &str) -> &'a Span {
 async fn a_call_is_one_trace_from_the_caller_to_the_database() {
     let collector = Collector::start().await;
     let api = Api::with(&soon(&collector)).await;
-    let place = Place::with("acme", &api, &soon(&collector)).await;
-    let client = Client::modern(&place);
+    let sidecar = Sidecar::with("acme", &api, &soon(&collector)).await;
+    let client = Client::modern(&sidecar);
     let called = client
         .calling("create_note", json!({"title": CONTENT, "content": CONTENT}))
         .header("traceparent", format!("00-{TRACE}-{SPAN}-01"))
@@ -113,14 +114,14 @@ async fn a_call_is_one_trace_from_the_caller_to_the_database() {
         beneath.get("toolbridge.correlation_id"),
         tool.get("toolbridge.correlation_id")
     );
-    place.stop().await;
+    sidecar.stop().await;
     api.stop().await;
 }
 
-async fn what_the_message_says_is_nearer_than_its_envelope() {
+async fn the_trace_context_of_a_message_takes_precedence() {
     let collector = Collector::start().await;
-    let place = Place::with("acme", &world().api, &soon(&collector)).await;
-    let client = Client::modern(&place);
+    let sidecar = Sidecar::with("acme", &world().api, &soon(&collector)).await;
+    let client = Client::modern(&sidecar);
     let (outer, inner) = (
         "11111111111111111111111111111111",
         "22222222222222222222222222222222",
@@ -160,13 +161,13 @@ async fn what_the_message_says_is_nearer_than_its_envelope() {
             format!("00-{inner}-{SPAN}-01")
         );
     }
-    place.stop().await;
+    sidecar.stop().await;
 }
 
-async fn a_trace_that_is_not_sampled_stays_so() {
+async fn an_unsampled_trace_stays_unsampled() {
     let collector = Collector::start().await;
-    let place = Place::with("acme", &world().api, &soon(&collector)).await;
-    let client = Client::modern(&place);
+    let sidecar = Sidecar::with("acme", &world().api, &soon(&collector)).await;
+    let client = Client::modern(&sidecar);
     let (quiet, loud) = (
         "33333333333333333333333333333333",
         "44444444444444444444444444444444",
@@ -190,17 +191,17 @@ async fn a_trace_that_is_not_sampled_stays_so() {
         })
         .await;
     assert!(collector.trace(quiet, |_| true).await.is_empty());
-    place.stop().await;
+    sidecar.stop().await;
 }
 
-async fn what_is_left_is_sent_at_the_end() {
+async fn remaining_spans_are_exported_at_shutdown() {
     let collector = Collector::start().await;
     let late = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url.as_str()),
         ("OTEL_BSP_SCHEDULE_DELAY", "600000"),
     ];
-    let place = Place::with("acme", &world().api, &late).await;
-    let client = Client::modern(&place);
+    let sidecar = Sidecar::with("acme", &world().api, &late).await;
+    let client = Client::modern(&sidecar);
     let calling = client.calling("list_notes", json!({}));
     calling
         .header("traceparent", format!("00-{TRACE}-{SPAN}-01"))
@@ -209,19 +210,19 @@ async fn what_is_left_is_sent_at_the_end() {
         .unwrap();
     client.traffic().await;
     assert!(collector.trace(TRACE, |_| true).await.is_empty());
-    place.sidecar.signal("TERM");
+    sidecar.process.signal("TERM");
     assert_eq!(
-        place.sidecar.exit().await,
+        sidecar.process.exit().await,
         Some(0),
         "{}",
-        place.sidecar.story()
+        sidecar.process.all_output()
     );
     let spans = collector.trace(TRACE, |spans| !spans.is_empty()).await;
     the_only(&spans, "toolbridge-mcp", "tools/call list_notes");
     the_only(&spans, "toolbridge-mcp", "DELETE /v1/sync/sessions/{id}");
 }
 
-async fn a_collector_that_is_away_costs_no_call_anything() {
+async fn an_unreachable_collector_delays_no_call() {
     let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", nobody.local_addr().unwrap());
     drop(nobody);
@@ -231,31 +232,31 @@ async fn a_collector_that_is_away_costs_no_call_anything() {
         ("OTEL_BSP_MAX_QUEUE_SIZE", "4"),
         ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "2"),
     ];
-    let place = Place::with("acme", &world().api, &settings).await;
-    let client = Client::modern(&place);
+    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
+    let client = Client::modern(&sidecar);
     for _ in 0..20 {
         client.call("list_notes", json!({})).await.ok();
     }
     client.traffic().await;
-    place
-        .sidecar
+    sidecar
+        .process
         .logged("spans cannot be exported", "level")
         .await;
-    place.sidecar.signal("TERM");
+    sidecar.process.signal("TERM");
     assert_eq!(
-        place.sidecar.exit().await,
+        sidecar.process.exit().await,
         Some(0),
         "{}",
-        place.sidecar.story()
+        sidecar.process.all_output()
     );
-    let said = place.sidecar.out.all();
+    let said = sidecar.process.out.all();
     let about = said
         .iter()
         .filter(|line| line.contains("spans cannot be exported"));
-    assert_eq!(about.count(), 1, "{}", place.sidecar.story());
+    assert_eq!(about.count(), 1, "{}", sidecar.process.all_output());
 }
 
-async fn a_silent_collector_does_not_hold_up_the_end() {
+async fn a_silent_collector_does_not_delay_shutdown() {
     // Connections are taken by the kernel, and nobody ever reads from them.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
@@ -264,17 +265,17 @@ async fn a_silent_collector_does_not_hold_up_the_end() {
         ("OTEL_BSP_SCHEDULE_DELAY", "5"),
         ("TOOLBRIDGE_SERVER_DRAIN_TIMEOUT", "2s"),
     ];
-    let place = Place::with("acme", &world().api, &settings).await;
-    let client = Client::modern(&place);
+    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
+    let client = Client::modern(&sidecar);
     client.call("list_notes", json!({})).await.ok();
     client.traffic().await;
     let told = tokio::time::Instant::now();
-    place.sidecar.signal("TERM");
+    sidecar.process.signal("TERM");
     assert_eq!(
-        place.sidecar.exit().await,
+        sidecar.process.exit().await,
         Some(0),
         "{}",
-        place.sidecar.story()
+        sidecar.process.all_output()
     );
     // A request to the collector may take ten seconds; the end may not.
     assert!(
@@ -282,8 +283,8 @@ async fn a_silent_collector_does_not_hold_up_the_end() {
         "{:?}",
         told.elapsed()
     );
-    let level = place
-        .sidecar
+    let level = sidecar
+        .process
         .logged("the last spans could not be exported", "level")
         .await;
     assert_eq!(level, "WARN");

@@ -1,7 +1,7 @@
 //! An API on a loopback socket that keeps to the contract until it is told not to.
 //!
-//! It logs every request, keeps a set of open sessions, and plays the steps it was given: one per entity request, one
-//! per opening of a session. Without a step it does the right thing.
+//! It logs every request, keeps a set of open sessions, and plays the steps it was given: one per
+//! entity request, one per opening of a session. Without a step it does the right thing.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -237,9 +237,14 @@ impl ScriptedApi {
         }
         match seen.path.as_str() {
             "/readyz" => "ok".into_response(),
-            _ => json!({"uid": "u", "version": 1, "updatedAt": "2025-11-20T11:00:00.000Z", "payload": {"uid": "u"}})
-                .to_string()
-                .into_response(),
+            _ => json!({
+                "uid": "u",
+                "version": 1,
+                "updatedAt": "2025-11-20T11:00:00.000Z",
+                "payload": {"uid": "u"},
+            })
+            .to_string()
+            .into_response(),
         }
     }
 }

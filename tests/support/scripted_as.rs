@@ -1,7 +1,7 @@
 //! An authorization server on a loopback socket that exchanges tokens until it is told not to.
 //!
-//! It keeps what it was asked and plays the steps it was given, one per question. Without a step it answers what its
-//! maker makes of the question.
+//! It keeps what it was asked and plays the steps it was given, one per question. Without a step it
+//! answers what its maker makes of the question.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -15,12 +15,12 @@ use tokio::sync::Notify;
 
 /// One question as it came in.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct TokenRequest {
     pub headers: HeaderMap,
     pub form: BTreeMap<String, String>,
 }
 
-impl Asked {
+impl TokenRequest {
     pub fn field(&self, name: &str) -> &str {
         self.form.get(name).map_or("", String::as_str)
     }
@@ -46,24 +46,24 @@ impl Step {
     }
 }
 
-type Maker = dyn Fn(&Asked) -> Value + Send + Sync;
+type TokenMaker = dyn Fn(&TokenRequest) -> Value + Send + Sync;
 
 #[derive(Clone)]
 pub struct ScriptedAs(Arc<Inner>);
 
 struct Inner {
     url: String,
-    asked: Mutex<Vec<Asked>>,
+    requests: Mutex<Vec<TokenRequest>>,
     steps: Mutex<VecDeque<Step>>,
-    make: Box<Maker>,
+    make: Box<TokenMaker>,
 }
 
 impl ScriptedAs {
-    pub async fn start(make: impl Fn(&Asked) -> Value + Send + Sync + 'static) -> Self {
+    pub async fn start(make: impl Fn(&TokenRequest) -> Value + Send + Sync + 'static) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Self(Arc::new(Inner {
             url: format!("http://{}/token", listener.local_addr().unwrap()),
-            asked: Mutex::default(),
+            requests: Mutex::default(),
             steps: Mutex::default(),
             make: Box::new(make),
         }));
@@ -84,8 +84,8 @@ impl ScriptedAs {
         self
     }
 
-    pub fn asked(&self) -> Vec<Asked> {
-        self.0.asked.lock().unwrap().clone()
+    pub fn requests(&self) -> Vec<TokenRequest> {
+        self.0.requests.lock().unwrap().clone()
     }
 }
 
@@ -94,13 +94,13 @@ async fn answer(State(server): State<ScriptedAs>, request: Request) -> Response 
     let body = axum::body::to_bytes(body, usize::MAX)
         .await
         .unwrap_or_default();
-    let asked = Asked {
+    let request = TokenRequest {
         headers: parts.headers,
         form: url::form_urlencoded::parse(&body).into_owned().collect(),
     };
-    server.0.asked.lock().unwrap().push(asked.clone());
+    server.0.requests.lock().unwrap().push(request.clone());
     let step = server.0.steps.lock().unwrap().pop_front();
-    let proper = || (server.0.make)(&asked).to_string().into_response();
+    let proper = || (server.0.make)(&request).to_string().into_response();
     match step {
         None => proper(),
         Some(Step::Answer(status, body)) => {

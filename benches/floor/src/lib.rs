@@ -1,11 +1,12 @@
-//! HTTP/1.1 as far as the programs here need it: kept connections, bodies with a length, nothing else.
+//! HTTP/1.1 as far as the programs here need it: kept connections, bodies with a length, nothing
+//! else.
 
 use std::io;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const MOST_HEADERS: usize = 32;
+const MAX_HEADERS: usize = 32;
 const CHUNK: usize = 16 << 10;
 
 /// One kept connection and what has been read from it.
@@ -14,7 +15,8 @@ pub struct Connection {
     unread: Vec<u8>,
 }
 
-/// A message: its first line in three parts, its headers' end and its whole length in [`Connection::bytes`].
+/// A message: its first line in three parts, its headers' end and its whole length in
+/// [`Connection::bytes`].
 pub struct Message {
     /// Method and target of a request; nothing and nothing of an answer.
     pub method: String,
@@ -51,7 +53,8 @@ impl Connection {
         self.stream.write_all(bytes).await
     }
 
-    /// The next message, once it is there as a whole; `None` where the other side has gone between two.
+    /// The next message, once it is there as a whole; `None` where the other side has gone between
+    /// two.
     pub async fn next(&mut self, from: From, wanted: &str) -> io::Result<Option<Message>> {
         loop {
             if let Some(message) = head(&self.unread, from, wanted)? {
@@ -94,9 +97,10 @@ impl Connection {
     /// The head of an answer whose body has no end; what follows is left for [`more`](Self::more).
     pub async fn head_only(&mut self) -> io::Result<u16> {
         loop {
-            let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+            let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
             let mut answer = httparse::Response::new(&mut headers);
-            if let httparse::Status::Complete(head) = answer.parse(&self.unread).map_err(io::Error::other)? {
+            let parsed = answer.parse(&self.unread).map_err(io::Error::other)?;
+            if let httparse::Status::Complete(head) = parsed {
                 let status = answer.code.unwrap_or_default();
                 self.unread.drain(..head);
                 return Ok(status);
@@ -109,7 +113,7 @@ impl Connection {
 }
 
 fn head(bytes: &[u8], from: From, wanted: &str) -> io::Result<Option<Message>> {
-    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let (status, method, target, code, headers) = match from {
         From::Client => {
             let mut request = httparse::Request::new(&mut headers);

@@ -24,9 +24,9 @@ use Expected::{ApiAnswer, LastAnswer, Lost, TooLarge};
 async fn outcome_of(answer: &str, closes: bool) -> (Result<Reply, ApiError>, bool) {
     let (first, last) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(None)));
     let (answer, connections) = (answer.to_owned(), (Arc::clone(&first), Arc::clone(&last)));
-    let api = RawApi::start(move |asked, stream| {
-        if asked.line == "GET /v1/notes/odd" {
-            *connections.0.lock().unwrap() = Some(asked.connection);
+    let api = RawApi::start(move |raw_request, stream| {
+        if raw_request.line == "GET /v1/notes/odd" {
+            *connections.0.lock().unwrap() = Some(raw_request.connection);
             write(stream, &answer);
             if closes {
                 stream
@@ -34,15 +34,15 @@ async fn outcome_of(answer: &str, closes: bool) -> (Result<Reply, ApiError>, boo
                     .unwrap_or_default();
             }
         } else {
-            *connections.1.lock().unwrap() = Some(asked.connection);
-            write(stream, &asked.proper_answer());
+            *connections.1.lock().unwrap() = Some(raw_request.connection);
+            write(stream, &raw_request.proper_answer());
         }
     });
-    let upstream = upstream_with(Settings {
+    let api_client = api_client_with(Settings {
         max_answer_bytes: LIMIT,
         ..settings(api.url())
     });
-    let session = call(&upstream);
+    let session = call(&api_client);
     let outcome = session.send(get("/v1/notes/odd")).await;
     session.send(get("/v1/notes/next")).await.unwrap();
     let reused = *first.lock().unwrap() == *last.lock().unwrap();

@@ -20,7 +20,7 @@ pub struct RawApi {
 
 /// A request as received.
 #[derive(Debug)]
-pub struct Asked {
+pub struct RawRequest {
     /// Method and target: `GET /v1/notes`.
     pub line: String,
     pub correlation_id: String,
@@ -31,7 +31,7 @@ pub struct Asked {
 impl RawApi {
     /// Starts the server. `serve` answers each request; the connection stays open unless `serve`
     /// closes it.
-    pub fn start(serve: impl Fn(&Asked, &mut TcpStream) + Send + Sync + 'static) -> Self {
+    pub fn start(serve: impl Fn(&RawRequest, &mut TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (closing, closed) = watch::channel(BTreeSet::new());
@@ -42,8 +42,8 @@ impl RawApi {
                     (stream.unwrap(), Arc::clone(&serve), Arc::clone(&closing));
                 stream.set_nodelay(true).unwrap();
                 std::thread::spawn(move || {
-                    while let Some(asked) = read(&mut stream, number) {
-                        serve(&asked, &mut stream);
+                    while let Some(raw_request) = read(&mut stream, number) {
+                        serve(&raw_request, &mut stream);
                     }
                     closing.send_modify(|closed| {
                         closed.insert(number);
@@ -69,7 +69,7 @@ impl RawApi {
     }
 }
 
-impl Asked {
+impl RawRequest {
     /// The answer of an API that conforms to the contract.
     pub fn proper_answer(&self) -> String {
         self.answer(&format!("X-Correlation-ID: {}\r\n", self.correlation_id))
@@ -100,7 +100,7 @@ impl Asked {
 }
 
 /// Reads the next request and discards its body. `None` if the client has closed the connection.
-fn read(stream: &mut TcpStream, connection: usize) -> Option<Asked> {
+fn read(stream: &mut TcpStream, connection: usize) -> Option<RawRequest> {
     let (mut received, mut buffer) = (Vec::new(), [0; 4096]);
     let head = loop {
         let end = received.windows(4).position(|four| four == b"\r\n\r\n");
@@ -125,7 +125,7 @@ fn read(stream: &mut TcpStream, connection: usize) -> Option<Asked> {
         .read_exact(&mut vec![0; length - received.len()])
         .ok()?;
     let line = head.lines().next().unwrap();
-    Some(Asked {
+    Some(RawRequest {
         line: line.trim_end_matches(" HTTP/1.1").to_owned(),
         correlation_id: field("x-correlation-id"),
         connection,

@@ -5,15 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Instant;
 
-use super::raw_api::{Asked, RawApi, write};
+use super::raw_api::{RawApi, RawRequest, write};
 use super::*;
 
-fn call_as(upstream: &ApiClient, correlation_id: &str) -> Session {
+fn call_as(api_client: &ApiClient, correlation_id: &str) -> Session {
     let context = CallContext {
         correlation_id: correlation_id.into(),
         ..context(Duration::from_secs(120))
     };
-    upstream.call(&Secret::new("the.jwt.token"), context)
+    api_client.call(&Secret::new("the.jwt.token"), context)
 }
 
 /// Both calls have the same correlation id, so only the check of the socket protects the second
@@ -26,25 +26,25 @@ async fn does_not_reuse_a_connection_with_unread_bytes() {
     let (second_allowed, connections) =
         (Mutex::new(second_allowed), Arc::new(Mutex::new(Vec::new())));
     let used = Arc::clone(&connections);
-    let api = RawApi::start(move |asked, stream| {
+    let api = RawApi::start(move |raw_request, stream| {
         used.lock()
             .unwrap()
-            .push((asked.line.clone(), asked.connection));
-        write(stream, &asked.proper_answer());
-        if asked.line == "GET /v1/notes/doubled" {
+            .push((raw_request.line.clone(), raw_request.connection));
+        write(stream, &raw_request.proper_answer());
+        if raw_request.line == "GET /v1/notes/doubled" {
             second_allowed.lock().unwrap().recv().unwrap();
-            write(stream, &asked.proper_answer());
+            write(stream, &raw_request.proper_answer());
             raw_api::until_arrived(stream);
             notify_arrival.send(()).unwrap();
         }
     });
-    let upstream = upstream_with(settings(api.url()));
-    let first = call(&upstream);
+    let api_client = api_client_with(settings(api.url()));
+    let first = call(&api_client);
     first.send(get("/v1/notes/doubled")).await.unwrap();
     // Without an await before the next request, the event loop cannot notice the second answer.
     send_second.send(()).unwrap();
     arrival.recv().unwrap();
-    let second = call(&upstream);
+    let second = call(&api_client);
     let reply = second.send(get("/v1/notes/own")).await.unwrap();
     assert_eq!(reply.body, "GET /v1/notes/own for corr-1");
     api.until_closed(0).await;
@@ -72,19 +72,19 @@ async fn an_answer_to_another_request_closes_its_connection() {
         let odd = Arc::new(Mutex::new(None));
         let (used, api_used) = (Arc::new(Mutex::new(Vec::new())), Arc::clone(&odd));
         let seen = Arc::clone(&used);
-        let api = RawApi::start(move |asked: &Asked, stream| {
-            seen.lock().unwrap().push(asked.connection);
+        let api = RawApi::start(move |raw_request: &RawRequest, stream| {
+            seen.lock().unwrap().push(raw_request.connection);
             let first = api_used.lock().unwrap().is_none();
-            let answer = if asked.line == "GET /v1/notes/odd" && first {
-                *api_used.lock().unwrap() = Some(asked.connection);
-                asked.answer(lines)
+            let answer = if raw_request.line == "GET /v1/notes/odd" && first {
+                *api_used.lock().unwrap() = Some(raw_request.connection);
+                raw_request.answer(lines)
             } else {
-                asked.proper_answer()
+                raw_request.proper_answer()
             };
             write(stream, &answer);
         });
-        let upstream = upstream_with(settings(api.url()));
-        let session = call_as(&upstream, "own");
+        let api_client = api_client_with(settings(api.url()));
+        let session = call_as(&api_client, "own");
         let outcome = session.send(get("/v1/notes/odd")).await;
         let connection = odd.lock().unwrap().unwrap();
         if accepted {
@@ -106,11 +106,11 @@ async fn an_answer_to_another_request_closes_its_connection() {
 
         // A repeatable request is sent again.
         *odd.lock().unwrap() = None;
-        let upstream = upstream_with(Settings {
+        let api_client = api_client_with(Settings {
             max_attempts: 3,
             ..settings(api.url())
         });
-        let reply = call_as(&upstream, "own")
+        let reply = call_as(&api_client, "own")
             .send(get("/v1/notes/odd"))
             .await
             .unwrap();
@@ -125,19 +125,20 @@ async fn an_answer_to_another_request_closes_its_connection() {
 async fn a_late_second_answer_does_not_reach_a_later_call() {
     const ROUNDS: usize = 480;
     let doubled = AtomicUsize::new(0);
-    let api = RawApi::start(move |asked, stream| {
-        write(stream, &asked.proper_answer());
-        if asked.line.starts_with("GET ") && asked.correlation_id.starts_with("doubled") {
+    let api = RawApi::start(move |raw_request, stream| {
+        write(stream, &raw_request.proper_answer());
+        if raw_request.line.starts_with("GET ") && raw_request.correlation_id.starts_with("doubled")
+        {
             let number = doubled.fetch_add(1, Ordering::Relaxed);
             let delay = Duration::from_micros(20 + (number as u64 * 173) % 980);
             let started = Instant::now();
             while started.elapsed() < delay {
                 std::hint::spin_loop();
             }
-            write(stream, &asked.proper_answer());
+            write(stream, &raw_request.proper_answer());
         }
     });
-    let upstream = upstream_with(Settings {
+    let api_client = api_client_with(Settings {
         max_attempts: 3,
         ..settings(api.url())
     });
@@ -145,7 +146,7 @@ async fn a_late_second_answer_does_not_reach_a_later_call() {
     for round in 0..ROUNDS {
         let ids = (0..4).map(|number| format!("later-{round}-{number}"));
         for id in [format!("doubled-{round}")].into_iter().chain(ids) {
-            let outcome = call_as(&upstream, &id).send(get("/v1/notes/own")).await;
+            let outcome = call_as(&api_client, &id).send(get("/v1/notes/own")).await;
             let expected = format!("GET /v1/notes/own for {id}");
             if !outcome
                 .as_ref()

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::*;
-use crate::auth::scripted_as::{Asked, ScriptedAs, Step};
+use crate::auth::scripted_as::{ScriptedAs, Step, TokenRequest};
 
 const NOW: u64 = 1_763_636_400;
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
@@ -19,9 +19,9 @@ async fn server() -> ScriptedAs {
 
 async fn server_with(more: Value) -> ScriptedAs {
     let count = std::sync::atomic::AtomicUsize::new(0);
-    ScriptedAs::start(move |asked: &Asked| {
+    ScriptedAs::start(move |request: &TokenRequest| {
         let number = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        let token = format!("{}-{number}", asked.field("subject_token"));
+        let token = format!("{}-{number}", request.field("subject_token"));
         let mut body = json!({
             "access_token": token,
             "token_type": "Bearer",
@@ -91,7 +91,7 @@ async fn sends_the_parameters_of_rfc_8693() {
             ..special.clone()
         };
         token(&exchange(&settings), &subject("ada", "a.b.c")).await;
-        let asked = server.asked().pop().unwrap();
+        let request = server.requests().pop().unwrap();
         for (name, value) in [
             (
                 "grant_type",
@@ -107,9 +107,9 @@ async fn sends_the_parameters_of_rfc_8693() {
             ("client_id", ""),
             ("client_secret", ""),
         ] {
-            assert_eq!(asked.field(name), value, "{name}");
+            assert_eq!(request.field(name), value, "{name}");
         }
-        let header = asked.headers["authorization"].to_str().unwrap();
+        let header = request.headers["authorization"].to_str().unwrap();
         let basic = STANDARD
             .decode(header.strip_prefix("Basic ").unwrap())
             .unwrap();
@@ -118,7 +118,7 @@ async fn sends_the_parameters_of_rfc_8693() {
             "side%3Acar%2B%C3%A9:a+b%25c%26d"
         );
         assert_eq!(
-            asked.headers["content-type"],
+            request.headers["content-type"],
             "application/x-www-form-urlencoded"
         );
     }
@@ -138,7 +138,7 @@ async fn caches_a_token_until_shortly_before_its_expiry() {
         "a.b.c-1",
         "discarded 30 seconds before its expiry"
     );
-    assert_eq!(server.asked().len(), 2);
+    assert_eq!(server.requests().len(), 2);
 }
 
 #[tokio::test]
@@ -178,10 +178,10 @@ async fn does_not_cache_tokens_without_lifetime() {
 }
 
 #[tokio::test]
-async fn separates_tokens_by_person_and_token() {
+async fn separates_tokens_by_user_and_token() {
     let server = server().await;
     let exchange = exchange(&settings(&server));
-    let people = [
+    let users = [
         subject("ada", "a.b.c"),
         subject("ada", "a.b.d"),
         subject("bob", "b.b.c"),
@@ -191,11 +191,11 @@ async fn separates_tokens_by_person_and_token() {
         subject("adaa", ".b.c"),
     ];
     let tokens =
-        futures::future::join_all(people.iter().map(|person| token(&exchange, person))).await;
-    for (person, issued) in people.iter().zip(&tokens) {
-        assert!(issued.starts_with(person.token.expose()), "{issued}");
+        futures::future::join_all(users.iter().map(|user_name| token(&exchange, user_name))).await;
+    for (user_name, issued) in users.iter().zip(&tokens) {
+        assert!(issued.starts_with(user_name.token.expose()), "{issued}");
         assert_eq!(
-            token(&exchange, person).await,
+            token(&exchange, user_name).await,
             *issued,
             "cached for the person it was issued to"
         );
@@ -205,9 +205,9 @@ async fn separates_tokens_by_person_and_token() {
             .iter()
             .collect::<std::collections::BTreeSet<_>>()
             .len(),
-        people.len()
+        users.len()
     );
-    assert_eq!(server.asked().len(), people.len());
+    assert_eq!(server.requests().len(), users.len());
 }
 
 #[tokio::test]
@@ -221,12 +221,12 @@ async fn concurrent_calls_share_one_request() {
         fifty_calls().await.iter().all(Result::is_err),
         "errors are shared too"
     );
-    assert_eq!(server.asked().len(), 1);
+    assert_eq!(server.requests().len(), 1);
     assert!(
         fifty_calls().await.iter().all(Result::is_ok),
         "errors are not cached"
     );
-    assert_eq!(server.asked().len(), 2);
+    assert_eq!(server.requests().len(), 2);
 }
 
 #[tokio::test]
@@ -242,7 +242,7 @@ async fn a_dropped_call_does_not_cancel_the_request() {
     );
     gate.notify_one();
     assert_eq!(token(&exchange, &ada).await, "a.b.c-0");
-    assert_eq!(server.asked().len(), 1);
+    assert_eq!(server.requests().len(), 1);
 }
 
 #[tokio::test]
@@ -261,13 +261,13 @@ async fn limits_the_number_of_cached_tokens() {
         token(&exchange, &subject("ada", &format!("t{number}"))).await;
         assert!(exchange.0.cache().len() <= 3);
     }
-    let asked = server.asked().len();
+    let count = server.requests().len();
     token(&exchange, &subject("ada", "t4")).await;
-    assert_eq!(server.asked().len(), asked, "the last one is cached");
+    assert_eq!(server.requests().len(), count, "the last one is cached");
     token(&exchange, &short_lived).await;
     assert_eq!(
-        server.asked().len(),
-        asked + 1,
+        server.requests().len(),
+        count + 1,
         "the first to expire was evicted"
     );
 
@@ -363,7 +363,7 @@ async fn classifies_every_failure() {
         assert_eq!(outcome.err(), Some(expected), "{step:.200?}");
     }
     assert!(
-        redirect_target.asked().is_empty(),
+        redirect_target.requests().is_empty(),
         "a redirect is not followed"
     );
     server.then([with(

@@ -2,27 +2,27 @@
 
 use super::signals::Signals;
 use super::unfit;
-use crate::cli::connect::{Asked, Token};
+use crate::cli::connect::{ConnectRequest, Token};
 use crate::cli::exit::{CliError, Exit};
 use crate::connect::{self, Ended, Settings, TokenSource};
 
 /// Rejects invalid arguments before anything is started.
-pub fn prepare(asked: Asked<'_>) -> Result<Settings, CliError> {
+pub fn prepare(request: ConnectRequest<'_>) -> Result<Settings, CliError> {
     let usage = |sentence: String| CliError::because(Exit::Usage, sentence);
-    let url = connect::target(asked.url, asked.allow_http)
+    let url = connect::target(request.url, request.allow_http)
         .map_err(|why| usage(format!("this URL cannot be connected to: {why}.")))?;
-    let token = match asked.token {
+    let token = match request.token {
         Token::File(path) => TokenSource::file(path),
         Token::Environment(token) => TokenSource::environment(token).map_err(no_permission)?,
     };
     token.current().map_err(no_permission)?;
     let mut settings = Settings::new(url, token);
-    for (name, value) in asked.headers {
+    for (name, value) in request.headers {
         let (name, value) = connect::header(name, value).map_err(|why| usage(format!("{why}.")))?;
         settings.headers.append(name, value);
     }
-    settings.patience = asked.patience;
-    settings.silence = asked.timeout;
+    settings.patience = request.patience;
+    settings.silence = request.timeout;
     Ok(settings)
 }
 

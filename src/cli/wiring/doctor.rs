@@ -8,7 +8,7 @@ use super::signals::Signals;
 use super::{CallAnswer, settings, unfit};
 use crate::api::ApiClient;
 use crate::auth::Verifier;
-use crate::cli::doctor::Asked;
+use crate::cli::doctor::DoctorOptions;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::healthcheck::local_url;
 use crate::config::Config;
@@ -29,12 +29,12 @@ pub fn aim(url: &str) -> Result<Target, CliError> {
 pub async fn from_inside(
     config: Result<Config, String>,
     token: Token,
-    asked: Asked,
+    options: DoctorOptions,
     report: impl FnMut(&Examined),
 ) -> Result<Vec<Examined>, CliError> {
     let mut signals = Signals::caught().map_err(unfit)?;
     let http = Http::new(&[]).map_err(unfit)?;
-    let mut inside = Inside::new(config, token, http, Clock::system(), asked.read_only);
+    let mut inside = Inside::new(config, token, http, Clock::system(), options.read_only);
     if let Ok(config) = &inside.config {
         inside.server = Some(local_url(config))
             .filter(|_| config.server.port != 0)
@@ -42,16 +42,12 @@ pub async fn from_inside(
         inside.verifier =
             Some(Verifier::new(&settings::auth(config), Clock::system()).map_err(unfit)?);
         if config.tenant.identity().is_some() {
-            inside.upstream = Some(
-                ApiClient::new(
-                    settings::upstream(config)?,
-                    Clock::system(),
-                    &Workers::none(),
-                )
-                .map_err(unfit)?,
+            inside.api_client = Some(
+                ApiClient::new(settings::api(config)?, Clock::system(), &Workers::none())
+                    .map_err(unfit)?,
             );
         }
-        if let (Token::Some(token, _), Some(upstream)) = (&inside.token, &inside.upstream) {
+        if let (Token::Some(token, _), Some(api_client)) = (&inside.token, &inside.api_client) {
             let mut config = config.clone();
             // The toolsets of callers are irrelevant to the examination; whether anything may be
             // written is not.
@@ -59,12 +55,12 @@ pub async fn from_inside(
             inside.tools = Some(Box::new(InProcess {
                 config,
                 token: token.clone(),
-                upstream: upstream.clone(),
+                api_client: api_client.clone(),
             }));
         }
     }
     let stopped = signals.next().map(|_| ());
-    crate::doctor::look(inside, asked.within, stopped, report)
+    crate::doctor::diagnose(inside, options.within, stopped, report)
         .await
         .ok_or_else(interrupted)
 }
@@ -73,7 +69,7 @@ pub async fn from_outside(
     aim: Target,
     token: Option<Secret>,
     overrides: Vec<Override>,
-    asked: Asked,
+    options: DoctorOptions,
     report: impl FnMut(&Examined),
 ) -> Result<Vec<Examined>, CliError> {
     let mut signals = Signals::caught().map_err(unfit)?;
@@ -84,10 +80,10 @@ pub async fn from_outside(
         http,
         Clock::system(),
         overrides,
-        asked.read_only,
+        options.read_only,
     );
     let stopped = signals.next().map(|_| ());
-    crate::doctor::look(outside, asked.within, stopped, report)
+    crate::doctor::diagnose(outside, options.within, stopped, report)
         .await
         .ok_or_else(interrupted)
 }
@@ -103,7 +99,7 @@ fn interrupted() -> CliError {
 struct InProcess {
     config: Config,
     token: Secret,
-    upstream: ApiClient,
+    api_client: ApiClient,
 }
 
 impl Tools for InProcess {
@@ -136,7 +132,7 @@ impl Tools for InProcess {
     }
 
     fn is_ready(&self) -> LocalBoxFuture<'_, bool> {
-        self.upstream
+        self.api_client
             .ready()
             .map(|ready| ready.is_ok())
             .boxed_local()

@@ -107,7 +107,8 @@ pub fn entries() -> Result<Vec<Entry>, CliError> {
         .collect()
 }
 
-/// Makes one call in-process, with the text of an object as its arguments, along the same path as a call of an MCP client.
+/// Makes one call in-process, with the text of an object as its arguments, along the same path as a
+/// call of an MCP client.
 pub async fn call(
     config: &Config,
     token: Secret,
@@ -120,16 +121,12 @@ pub async fn call(
         Ok(principal) => principal,
         Err(refusal) => return Ok(CallAnswer::from(unauthenticated(refusal, &correlation_id))),
     };
-    let upstream = ApiClient::new(
-        settings::upstream(config)?,
-        Clock::system(),
-        &Workers::none(),
-    )
-    .map_err(unfit)?;
+    let api_client =
+        ApiClient::new(settings::api(config)?, Clock::system(), &Workers::none()).map_err(unfit)?;
     let registry = ToolRegistry::new(
         &tools::all(settings::limits(config)),
-        &settings::narrowing(config),
-        upstream.known_features().await,
+        &settings::tool_filter(config),
+        api_client.known_features().await,
     );
     match registry.admit(name, ToolAccess::ALL, &principal.scopes) {
         Ok(()) => {}
@@ -152,14 +149,14 @@ pub async fn call(
     let context = CallContext {
         correlation_id: Arc::clone(&correlation_id),
         traceparent: None,
-        deadline: upstream.deadline(),
+        deadline: api_client.deadline(),
         cancel: CancellationToken::new(),
-        place: TraceContext::default(),
+        trace_context: TraceContext::default(),
         spent: Arc::default(),
         memory: Reservation::uncounted(),
     };
     let cancel = context.cancel.clone();
-    let session = upstream.call(principal.credential, context);
+    let session = api_client.call(principal.credential, context);
     let item = OnceLock::new();
     let call = ToolCall {
         name,
@@ -175,14 +172,15 @@ pub async fn call(
             tokio::select! {
                 outcome = work => Ok(CallAnswer::from(outcome)),
                 // An interrupted call still ends its API session.
-                _ = tokio::signal::ctrl_c() => Err(CliError::because(Exit::Failed, "interrupted; what was sent may have been done.")),
+                _ = tokio::signal::ctrl_c() => Err(CliError::because(Exit::Failed, "interrupted; \
+                    what was sent may have been done.")),
             }
         }
         Err(UnknownToolError(instead)) => Err(CliError::because(Exit::Usage, instead)),
     };
     cancel.cancel();
     drop(session);
-    upstream.drain(SESSION_END_TIMEOUT).await;
+    api_client.drain(SESSION_END_TIMEOUT).await;
     outcome
 }
 

@@ -18,7 +18,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{audit, fields, level, metrics, tasks, traces};
 
 /// Creates the metrics if they are enabled. Must precede everything that counts.
-pub fn figures(config: &Config) -> Result<Option<&'static Metrics>, CliError> {
+pub fn metrics(config: &Config) -> Result<Option<&'static Metrics>, CliError> {
     if matches!(config.metrics.address(), Ok(None)) {
         return Ok(None);
     }
@@ -29,8 +29,12 @@ pub fn figures(config: &Config) -> Result<Option<&'static Metrics>, CliError> {
 
 /// Serves the metrics as long as the process lives. An unavailable address is logged and does not
 /// stop the server: the missing metrics will show.
-pub async fn serve_figures(config: &Config, figures: Option<&'static Metrics>, app: &App<Server>) {
-    let (Some(figures), Ok(Some(address))) = (figures, config.metrics.address()) else {
+pub async fn start_metrics_server(
+    config: &Config,
+    metrics: Option<&'static Metrics>,
+    app: &App<Server>,
+) {
+    let (Some(metrics), Ok(Some(address))) = (metrics, config.metrics.address()) else {
         return;
     };
     let listener = match TcpListener::bind(address).await {
@@ -39,14 +43,15 @@ pub async fn serve_figures(config: &Config, figures: Option<&'static Metrics>, a
             tracing::warn!(
                 { fields::ADDRESS } = %address,
                 { fields::ERROR } = %error,
-                "no figures are served: cannot listen on {address}; set TOOLBRIDGE_METRICS_ADDR to a free address, or to \
-                 off"
+                "no metrics are served: cannot listen on {address}; set TOOLBRIDGE_METRICS_ADDR to \
+                 a free address, or to off"
             );
             return;
         }
     };
     if let Ok(bound) = listener.local_addr() {
-        tracing::info!({ fields::ADDRESS } = %bound, "figures are at http://{bound}/metrics");
+        tracing::info!({ fields::ADDRESS } = %bound, "metrics are served at \
+            http://{bound}/metrics");
     }
     let (listener, readiness) = (Arc::new(listener), Arc::clone(&app.readiness));
     let public = config
@@ -62,10 +67,10 @@ pub async fn serve_figures(config: &Config, figures: Option<&'static Metrics>, a
         .cloned()
         .chain(public)
         .collect();
-    tasks::keep("figures", move || {
+    tasks::spawn_restarting("metrics", move || {
         serve_metrics(
             Arc::clone(&listener),
-            figures,
+            metrics,
             Arc::clone(&readiness),
             Arc::clone(&hosts),
         )
@@ -111,10 +116,10 @@ pub fn audit(config: &Config, log: Box<dyn Write + Send>) -> Result<(), CliError
 
 /// Handles SIGUSR1, which would end the process otherwise.
 pub fn log_level_by_signal() -> io::Result<()> {
-    let mut asked = signal(SignalKind::user_defined1())?;
+    let mut signals = signal(SignalKind::user_defined1())?;
     tasks::spawn("log_level", async move {
-        while asked.recv().await.is_some() {
-            let _ = tasks::turn("log_level", level::toggle);
+        while signals.recv().await.is_some() {
+            let _ = tasks::catch_panic_sync("log_level", level::toggle);
         }
     });
     Ok(())

@@ -25,8 +25,9 @@ pub fn allow_all(config: &Config) {
         .saturating_add(OTHERS);
     if let Some(now) = now.filter(|now| *now < needed) {
         tracing::warn!(
-            "at most {now} files may be open, fewer than server.max_connections and api.max_sessions may need together \
-             ({needed}): raise the limit (ulimit -n), or lower these"
+            "at most {now} files may be open, fewer than server.max_connections and \
+             api.max_sessions may need together ({needed}): raise the limit (ulimit -n), or lower \
+             these"
         );
     }
 }

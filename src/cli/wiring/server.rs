@@ -31,10 +31,10 @@ const TRAIL_TIMEOUT: Duration = Duration::from_secs(2);
 pub async fn serve(config: &Config) -> Result<(), CliError> {
     let signals = Signals::caught().map_err(unfit)?;
     observability::log_level_by_signal().map_err(unfit)?;
-    let figures = observability::figures(config)?;
+    let metrics = observability::metrics(config)?;
     observability::traces()?;
     observability::audit(config, Box::new(io::stdout()))?;
-    let served = serve_callers(config, signals, figures).await;
+    let served = serve_callers(config, signals, metrics).await;
     audit::finish(TRAIL_TIMEOUT).await;
     served
 }
@@ -42,21 +42,21 @@ pub async fn serve(config: &Config) -> Result<(), CliError> {
 async fn serve_callers(
     config: &Config,
     signals: Signals,
-    figures: Option<&'static Metrics>,
+    metrics: Option<&'static Metrics>,
 ) -> Result<(), CliError> {
     rlimit::allow_all(config);
     let auth = settings::auth(config);
     let verifier = Arc::new(Verifier::new(&auth, Clock::system()).map_err(unfit)?);
     let loops = Workers::start().map_err(unfit)?;
-    let upstream =
-        ApiClient::new(settings::upstream(config)?, Clock::system(), &loops).map_err(unfit)?;
-    let server = server(config, &upstream, Callers::Request);
+    let api_client =
+        ApiClient::new(settings::api(config)?, Clock::system(), &loops).map_err(unfit)?;
+    let server = server(config, &api_client, Callers::Request);
     let page = config.server.page.then(|| page::page(config, &server));
     let mut app = App::new(
         settings::transport(config),
         Arc::clone(&verifier),
         settings::challenge(&auth, &server.every_tool()),
-        upstream.clone(),
+        api_client.clone(),
         server,
     );
     if let Some(page) = page {
@@ -71,7 +71,7 @@ async fn serve_callers(
         .local_addr()
         .map_err(|why| cannot_listen(&address, &why))?;
     tracing::info!({ fields::ADDRESS } = %bound, "listening on http://{bound}/mcp");
-    observability::serve_figures(config, figures, &app).await;
+    observability::start_metrics_server(config, metrics, &app).await;
     // Neither the first caller nor the server's start waits for the keys.
     tasks::spawn("keys", async move { verifier.warm().await });
 
@@ -87,7 +87,7 @@ async fn serve_callers(
         let leaving = async {
             tokio::select! {
                 () = first => {}
-                stop = wait_for_api::gave_up(&upstream, config) => {
+                stop = wait_for_api::gave_up(&api_client, config) => {
                     tracing::warn!("{stop} Finishing what is in flight");
                     gave_up = Some(stop);
                 }
@@ -134,22 +134,18 @@ async fn serve_pipes(config: &Config, signals: Signals, token: Secret) -> Result
             "calls will be refused: {refusal}"
         );
     }
-    let upstream = ApiClient::new(
-        settings::upstream(config)?,
-        Clock::system(),
-        &Workers::none(),
-    )
-    .map_err(unfit)?;
+    let api_client =
+        ApiClient::new(settings::api(config)?, Clock::system(), &Workers::none()).map_err(unfit)?;
     let caller = FixedCaller {
         token,
         verifier,
         new_correlation_id: server::new_correlation_id,
     };
-    let server = server(config, &upstream, Callers::Fixed(caller));
+    let server = server(config, &api_client, Callers::Fixed(caller));
     let pipes = (tokio::io::stdin(), tokio::io::stdout());
     let limits = (config.server.max_body_bytes, config.server.drain_timeout);
     let served = until_second_signal(signals, |first| {
-        server::serve_stdio(server, upstream, pipes, limits.0, first, limits.1)
+        server::serve_stdio(server, api_client, pipes, limits.0, first, limits.1)
     });
     match served.await? {
         Ok(sessions) => {
@@ -168,10 +164,10 @@ async fn serve_pipes(config: &Config, signals: Signals, token: Secret) -> Result
     }
 }
 
-fn server(config: &Config, upstream: &ApiClient, callers: Callers) -> Server {
+fn server(config: &Config, api_client: &ApiClient, callers: Callers) -> Server {
     Server::new(
         tools::all(settings::limits(config)),
-        upstream.clone(),
+        api_client.clone(),
         callers,
         &settings::mcp(config),
     )

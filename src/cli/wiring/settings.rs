@@ -7,7 +7,7 @@ use crate::auth::challenge::Challenge;
 use crate::config::{Config, ConfigError, Scopeless, Sessions, Signature, TokenMode};
 use crate::foundation::memory_budget;
 use crate::foundation::token_secret::Secret;
-use crate::mcp::{Narrowing, ToolRegistry};
+use crate::mcp::{ToolFilter, ToolRegistry};
 use crate::{api, mcp, server, tools};
 use url::Url;
 
@@ -23,7 +23,7 @@ pub fn auth(config: &Config) -> auth::Settings {
         leeway: from.leeway,
         public_url: mcp_url(config),
         authorization_servers: from.authorization_servers.clone(),
-        unsaid_scopes: match from.scopeless_tokens {
+        default_scopes: match from.scopeless_tokens {
             Scopeless::All => Scopes::All,
             Scopeless::None => Scopes::none(),
         },
@@ -55,7 +55,7 @@ fn exchange(config: &Config) -> Option<auth::token_exchange::Settings> {
 }
 
 /// Rejects a tenant without a secret, since requests could not be signed.
-pub fn upstream(config: &Config) -> Result<api::Settings, ConfigError> {
+pub fn api(config: &Config) -> Result<api::Settings, ConfigError> {
     let (tenant_id, secret): (&str, &Secret) = config.tenant.require_identity()?;
     let from = &config.api;
     Ok(api::Settings {
@@ -77,7 +77,7 @@ pub fn upstream(config: &Config) -> Result<api::Settings, ConfigError> {
         max_sessions: from.max_sessions,
         max_attempts: from.max_attempts,
         calls: api::Calls {
-            at_once: from.max_calls,
+            max_concurrent: from.max_calls,
             queue: from.queue_length,
             wait: from.queue_wait,
         },
@@ -114,7 +114,7 @@ pub fn transport(config: &Config) -> server::Settings {
         sse_streams: from.sse_streams,
         sse_streams_per_principal: from.sse_streams_per_principal,
         sessions: (from.sessions == Sessions::Stateful).then_some(server::SessionLimits {
-            at_once: from.max_sessions,
+            max_concurrent: from.max_sessions,
             idle: from.session_idle,
         }),
         ..server::Settings::default()
@@ -124,7 +124,7 @@ pub fn transport(config: &Config) -> server::Settings {
 pub fn mcp(config: &Config) -> mcp::Settings {
     mcp::Settings {
         website_url: config.server.public_url.as_ref().map(Url::to_string),
-        narrowing: narrowing(config),
+        tool_filter: tool_filter(config),
         rate: mcp::Rate {
             per_minute: config.server.calls_per_minute,
             burst: config.server.calls_burst,
@@ -132,18 +132,18 @@ pub fn mcp(config: &Config) -> mcp::Settings {
     }
 }
 
-pub fn narrowing(config: &Config) -> Narrowing {
-    Narrowing {
+pub fn tool_filter(config: &Config) -> ToolFilter {
+    ToolFilter {
         toolsets: config.tools.toolsets.clone(),
         read_only: config.tools.read_only,
     }
 }
 
 /// The challenge for callers without a valid token. Its scopes depend on the tools that are served.
-pub fn challenge(settings: &auth::Settings, surface: &ToolRegistry) -> Challenge {
+pub fn challenge(settings: &auth::Settings, registry: &ToolRegistry) -> Challenge {
     Challenge::from_settings(&auth::Settings {
-        scopes_asked: surface.scopes_asked(),
-        scopes_supported: surface.scopes_supported(),
+        scopes_requested: registry.scopes_requested(),
+        scopes_supported: registry.scopes_supported(),
         ..settings.clone()
     })
 }

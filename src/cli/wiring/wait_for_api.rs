@@ -15,13 +15,13 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_
 
 /// Resolves if the API has not become ready in time. Never resolves after the API has been ready
 /// once: an API that becomes unavailable later is handled call by call.
-pub async fn gave_up(upstream: &ApiClient, config: &Config) -> CliError {
+pub async fn gave_up(api_client: &ApiClient, config: &Config) -> CliError {
     let within = config.api.startup_timeout;
     let started = Instant::now();
     let (mut pause, longest) = PAUSES;
     let mut reported: Option<NotReadyError> = None;
     loop {
-        let Err(why) = upstream.ready().await else {
+        let Err(why) = api_client.ready().await else {
             let waited = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
             tracing::info!(
                 { fields::DURATION_MS } = waited,
@@ -31,7 +31,8 @@ pub async fn gave_up(upstream: &ApiClient, config: &Config) -> CliError {
         };
         if !within.is_zero() && started.elapsed() + pause > within {
             let sentence = format!(
-                "the API at {} was not ready within api.startup_timeout ({within:?}): {why}; look at its own log.",
+                "the API at {} was not ready within api.startup_timeout ({within:?}): {why}; look \
+                 at its own log.",
                 config.api.base_url
             );
             return CliError::because(Exit::Unavailable, sentence);

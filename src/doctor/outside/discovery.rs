@@ -22,7 +22,8 @@ impl Outside {
         let root = at(&self.target.base, RESOURCE)?;
         let beside = at(&self.target.base, &format!("{RESOURCE}/mcp"))?;
         let fix = format!(
-            "set TOOLBRIDGE_SERVER_PUBLIC_URL to {}, and check TOOLBRIDGE_AUTH_AUTHORIZATION_SERVERS",
+            "set TOOLBRIDGE_SERVER_PUBLIC_URL to {}, and check \
+             TOOLBRIDGE_AUTH_AUTHORIZATION_SERVERS",
             self.target.shown()
         );
         let mut found = Vec::new();
@@ -41,7 +42,8 @@ impl Outside {
                 }
                 Some((url, _)) => Err(Finding::failed(
                     format!("{url} is there, but the 401 does not lead to it"),
-                    "check what stands between this URL and the server: it changes WWW-Authenticate",
+                    "check what stands between this URL and the server: it changes \
+                     WWW-Authenticate",
                 )),
             };
         };
@@ -101,7 +103,8 @@ impl Outside {
                         "{} does not describe itself where clients look",
                         quote(server)
                     ),
-                    "is it up, and is the issuer in TOOLBRIDGE_AUTH_AUTHORIZATION_SERVERS written as it writes it?",
+                    "is it up, and is the issuer in TOOLBRIDGE_AUTH_AUTHORIZATION_SERVERS written \
+                     as it writes it?",
                 ));
             }
         }

@@ -129,12 +129,17 @@ pub async fn handshake(client: &Client<'_>) -> Found {
     let finding = |method: &str, why: String| {
         Finding::failed(
             format!("{method}: {why}"),
-            "check what stands between this URL and the server, and which version runs (with Fly, \"flyctl releases --image\")",
+            "check what stands between this URL and the server, and which version runs (with Fly, \
+             \"flyctl releases --image\")",
         )
     };
     let discovered = client.ask("server/discover", json!({}), Era::Modern).await;
     discovered.map_err(|why| finding("server/discover", why))?;
-    let params = json!({ "protocolVersion": ProtocolVersion::V_2025_11_25, "capabilities": {}, "clientInfo": client_info() });
+    let params = json!({
+        "protocolVersion": ProtocolVersion::V_2025_11_25,
+        "capabilities": {},
+        "clientInfo": client_info(),
+    });
     let initialized = client.ask("initialize", params, Era::Legacy).await;
     let initialized = initialized.map_err(|why| finding("initialize", why))?;
     let version = initialized

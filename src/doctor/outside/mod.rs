@@ -172,9 +172,11 @@ impl Outside {
             ("https", _) => Ok("https".to_owned()),
             (_, true) => Ok("plain http, and only on this machine".to_owned()),
             _ => Err(Finding::failed(
-                "there is no TLS: over plain http anyone on the way reads tokens and notes, so none is sent",
-                "give the https:// URL. Has the server none? It speaks plain http itself, and TLS ends before it: at Fly's \
-                 edge ([http_service] in fly.toml), or at a proxy such as Caddy or nginx",
+                "there is no TLS: over plain http anyone on the way reads tokens and notes, so \
+                 none is sent",
+                "give the https:// URL. Has the server none? It speaks plain http itself, and TLS \
+                 ends before it: at Fly's edge ([http_service] in fly.toml), or at a proxy such as \
+                 Caddy or nginx",
             )),
         }
     }
@@ -271,7 +273,8 @@ impl Outside {
                     self.target.host()
                 ),
                 format!(
-                    "set TOOLBRIDGE_SERVER_PUBLIC_URL to {shown}, or add the name to TOOLBRIDGE_SERVER_ALLOWED_HOSTS"
+                    "set TOOLBRIDGE_SERVER_PUBLIC_URL to {shown}, or add the name to \
+                     TOOLBRIDGE_SERVER_ALLOWED_HOSTS"
                 ),
             ));
         }
@@ -296,7 +299,8 @@ impl Outside {
     async fn token_is_accepted(&mut self) -> Found {
         let token = self.token.as_ref().ok_or_else(|| {
             Finding::skipped(
-                "none was given: no call is tried without one; set TOOLBRIDGE_TOKEN, or pass --token-file FILE",
+                "none was given: no call is tried without one; set TOOLBRIDGE_TOKEN, or pass \
+                 --token-file FILE",
             )
         })?;
         if authorization(token).is_none() {
@@ -377,8 +381,8 @@ fn no_token() -> Finding {
 fn not_ours(what: &str) -> Finding {
     Finding::failed(
         format!("{what}; whatever is there, it is not ToolBridge's MCP server"),
-        "check the URL and the port (8001 in the container, where 8081 is the REST API), and what stands in between; with \
-         Fly, \"flyctl status\" shows whether the app runs at all",
+        "check the URL and the port (8001 in the container, where 8081 is the REST API), and what \
+         stands in between; with Fly, \"flyctl status\" shows whether the app runs at all",
     )
 }
 
@@ -393,8 +397,10 @@ pub async fn plain_http_redirects(http: &Http, plain: &Url) -> Found {
     }
     if answer.status.is_success() {
         return Err(Finding::warning(
-            "it is served as well: a client that is given http:// sends its token where it can be read",
-            "lead it to https: force_https = true under [http_service] in fly.toml, or a redirect in the proxy",
+            "it is served as well: a client that is given http:// sends its token where it can be \
+             read",
+            "lead it to https: force_https = true under [http_service] in fly.toml, or a redirect \
+             in the proxy",
         ));
     }
     Ok(format!("nothing is served there: {}", answer.in_words()))

@@ -19,12 +19,12 @@ pub async fn arrives_unbuffered(http: &Http, url: &Url, token: &Secret) -> Found
     else {
         return Err(Finding::failed(
             format!(
-                "the first event of a stream did not come within {} s: something on the way holds answers back until they \
-                 are complete",
+                "the first event of a stream did not come within {} s: something on the way holds \
+                 answers back until they are complete",
                 FIRST_EVENT_TIMEOUT.as_secs()
             ),
-            "switch buffering off in the proxy: \"proxy_buffering off;\" in nginx, \"flush_interval -1\" in Caddy; a CDN \
-             should pass this host on untouched",
+            "switch buffering off in the proxy: \"proxy_buffering off;\" in nginx, \
+             \"flush_interval -1\" in Caddy; a CDN should pass this host on untouched",
         ));
     };
     match first {

@@ -5,16 +5,16 @@ use crate::api::Features;
 use crate::entities;
 use crate::tools;
 
-fn surface(toolsets: Option<&[&str]>, read_only: bool) -> ToolRegistry {
+fn registry(toolsets: Option<&[&str]>, read_only: bool) -> ToolRegistry {
     ToolRegistry::new(
         &tools::all(tools::Limits::default()),
-        &narrowing(toolsets, read_only),
+        &tool_filter(toolsets, read_only),
         Features::ALL,
     )
 }
 
-fn narrowing(toolsets: Option<&[&str]>, read_only: bool) -> Narrowing {
-    Narrowing {
+fn tool_filter(toolsets: Option<&[&str]>, read_only: bool) -> ToolFilter {
+    ToolFilter {
         toolsets: toolsets.map(|names| names.iter().map(|name| (*name).to_owned()).collect()),
         read_only,
     }
@@ -24,14 +24,14 @@ fn only(words: &[&str]) -> Scopes {
     Scopes::Only(words.iter().map(|word| Box::from(*word)).collect())
 }
 
-fn seen(surface: &ToolRegistry, asked: ToolAccess, scopes: &Scopes) -> Vec<String> {
-    let tools = surface.tools(surface.reach(asked, scopes));
+fn seen(registry: &ToolRegistry, requested_access: ToolAccess, scopes: &Scopes) -> Vec<String> {
+    let tools = registry.tools(registry.reach(requested_access, scopes));
     tools.iter().map(|tool| tool.name.to_string()).collect()
 }
 
 #[test]
 fn each_scope_allows_its_tools_and_no_others() {
-    let all = surface(None, false);
+    let all = registry(None, false);
     let every = all.names().count();
     let reads = all.names().filter(|name| !all.writes(name)).count();
     let notes_written = [
@@ -141,17 +141,17 @@ fn exactly_the_listed_tools_can_be_called() {
         (None, true),
         (Some(&["notes", "chats"][..]), false),
     ] {
-        let surface = surface(toolsets, read_only);
-        for asked in [
-            narrowing(None, false),
-            narrowing(Some(&["notes", "tasks"]), false),
-            narrowing(None, true),
+        let registry = registry(toolsets, read_only);
+        for requested_access in [
+            tool_filter(None, false),
+            tool_filter(Some(&["notes", "tasks"]), false),
+            tool_filter(None, true),
         ] {
-            let asked = surface.narrowed(&asked).unwrap();
+            let requested_access = registry.apply_filter(&requested_access).unwrap();
             for scopes in &scopes {
-                let listed = seen(&surface, asked, scopes);
-                for tool in &surface.tools {
-                    let admitted = surface.admit(&tool.name, asked, scopes);
+                let listed = seen(&registry, requested_access, scopes);
+                for tool in &registry.tools {
+                    let admitted = registry.admit(&tool.name, requested_access, scopes);
                     assert_eq!(
                         admitted.is_ok(),
                         listed.iter().any(|name| *name == tool.name),
@@ -166,9 +166,9 @@ fn exactly_the_listed_tools_can_be_called() {
 
 #[test]
 fn denied_access_names_its_reason() {
-    let server = surface(Some(&["notes", "tasks"]), true);
+    let server = registry(Some(&["notes", "tasks"]), true);
     let request = server
-        .narrowed(&narrowing(Some(&["notes"]), false))
+        .apply_filter(&tool_filter(Some(&["notes"]), false))
         .unwrap();
     let scopes = only(&["toolbridge:tasks:read"]);
     for (name, expected) in [
@@ -192,20 +192,20 @@ fn denied_access_names_its_reason() {
 /// A request for more tools than the server offers gets the tools that the server offers.
 #[test]
 fn a_request_can_only_narrow() {
-    let server = surface(Some(&["notes"]), true);
-    let asked = server
-        .narrowed(&narrowing(Some(&["notes", "tasks"]), false))
+    let server = registry(Some(&["notes"]), true);
+    let requested_access = server
+        .apply_filter(&tool_filter(Some(&["notes", "tasks"]), false))
         .unwrap();
     assert_eq!(
-        seen(&server, asked, &Scopes::All),
+        seen(&server, requested_access, &Scopes::All),
         ["list_notes", "get_note"]
     );
     let nothing = server
-        .narrowed(&narrowing(Some(&["tasks"]), false))
+        .apply_filter(&tool_filter(Some(&["tasks"]), false))
         .unwrap();
     assert!(seen(&server, nothing, &Scopes::All).is_empty());
     let unknown = server
-        .narrowed(&narrowing(Some(&["notes", "note"]), false))
+        .apply_filter(&tool_filter(Some(&["notes", "note"]), false))
         .unwrap_err();
     assert_eq!(
         (unknown.name.as_str(), unknown.known),
@@ -215,8 +215,11 @@ fn a_request_can_only_narrow() {
 
 #[test]
 fn advertised_scopes_follow_the_entities_and_the_served_tools() {
-    let all = surface(None, false);
-    assert_eq!(all.scopes_asked(), ["toolbridge:read", "toolbridge:write"]);
+    let all = registry(None, false);
+    assert_eq!(
+        all.scopes_requested(),
+        ["toolbridge:read", "toolbridge:write"]
+    );
     let supported = all.scopes_supported();
     assert_eq!(supported.len(), 2 + 2 * entities::ALL.len() + 1);
     assert!(supported.contains(&"toolbridge:find:read".to_owned()));
@@ -226,7 +229,7 @@ fn advertised_scopes_follow_the_entities_and_the_served_tools() {
             assert!(supported.contains(&scope), "{scope}");
         }
     }
-    let narrowed = surface(Some(&["notes", "chats"]), true);
+    let narrowed = registry(Some(&["notes", "chats"]), true);
     assert_eq!(
         narrowed.scopes_supported(),
         [

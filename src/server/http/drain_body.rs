@@ -71,7 +71,7 @@ impl Drop for DrainedBody {
         let rest = self.rest.take().filter(|rest| !rest.is_end_stream());
         if let (Some(mut rest), Some(deadline)) = (rest, self.deadline) {
             // The task ends with the connection at the latest.
-            tasks::spawn("leftover", async move {
+            tasks::spawn("drain_body", async move {
                 let to_the_end = async { while let Some(Ok(_)) = rest.frame().await {} };
                 let _ = tokio::time::timeout_at(deadline, to_the_end).await;
             });

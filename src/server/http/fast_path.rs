@@ -1,11 +1,12 @@
-//! The straight way: `tools/call` and `tools/list` over HTTP without sessions or on a stream of 2024-11-05, in perfect
-//! order, answered without rmcp.
+//! The straight way: `tools/call` and `tools/list` over HTTP without sessions or on a stream of
+//! 2024-11-05, in perfect order, answered without rmcp.
 //!
-//! For each such request rmcp would read the message into its model and the result out of it, and over HTTP without
-//! sessions make a server of three tasks first. That is more work than the call itself, and nothing of it shows in the
-//! answer. So what can be answered from one reading of the parameters is, in the same words; everything else goes to
-//! rmcp, and whatever is not understood here at once is left to it, refusals above all. `tests/it/straight.rs` holds the
-//! two ways against each other.
+//! For each such request rmcp would read the message into its model and the result out of it, and
+//! over HTTP without sessions make a server of three tasks first. That is more work than the call
+//! itself, and nothing of it shows in the answer. So what can be answered from one reading of the
+//! parameters is, in the same words; everything else goes to rmcp, and whatever is not understood
+//! here at once is left to it, refusals above all. `tests/it/fast_path_parity.rs` holds the two
+//! ways against each other.
 
 use std::borrow::Cow;
 
@@ -20,7 +21,8 @@ use super::response;
 use super::response::{INTERNAL_ERROR, INVALID_PARAMS};
 use crate::foundation::json::Json;
 use crate::mcp::{
-    Arguments, CallOutcome, CallRequest, Caller, LIST_TTL_MS, MessageContext, NO_END, Server,
+    Arguments, CALL_INTERRUPTED, CallOutcome, CallRequest, Caller, LIST_TTL_MS, MessageContext,
+    Server,
 };
 use crate::server::jsonrpc::validate::ValidMessage;
 use crate::tools::Outcome;
@@ -30,17 +32,17 @@ const METHOD: &str = "mcp-method";
 const NAME: &str = "mcp-name";
 
 /// Of a request that does not name one.
-const UNSAID_VERSION: ProtocolVersion = ProtocolVersion::V_2025_03_26;
+const DEFAULT_VERSION: ProtocolVersion = ProtocolVersion::V_2025_03_26;
 
 /// A request that is answered here.
 pub struct FastRequest<'a> {
     id: Cow<'a, str>,
     meta: RequestMetaObject,
     version: &'static ProtocolVersion,
-    what: What<'a>,
+    method_call: Method<'a>,
 }
 
-enum What<'a> {
+enum Method<'a> {
     List,
     Call {
         tool: Cow<'a, str>,
@@ -80,8 +82,8 @@ impl<'a> Params<'a> {
 }
 
 impl<'a> FastRequest<'a> {
-    /// The question, if it is one that is answered here. `peer` is that of the conversation in which it is asked, if there
-    /// is one.
+    /// The question, if it is one that is answered here. `peer` is that of the conversation in
+    /// which it is asked, if there is one.
     pub fn read(
         server: &Server,
         headers: &HeaderMap,
@@ -91,35 +93,36 @@ impl<'a> FastRequest<'a> {
         caller: &Caller,
         peer: Option<&Peer<RoleServer>>,
     ) -> Option<Self> {
-        // An id that is spelled with escapes, or is less than nothing by no more than its sign, is repeated in another spelling by rmcp.
+        // An id that is spelled with escapes, or is less than nothing by no more than its sign, is
+        // repeated in another spelling by rmcp.
         let id = id.filter(|id| !id.get().contains('\\') && id.get() != "-0")?;
         let method = message.method?.get().trim_matches('"');
         let params = message.params.filter(|params| !params.is_null());
-        let (meta, what) = match (method, params) {
+        let (meta, method_call) = match (method, params) {
             ("tools/call", Some(params)) => {
                 let params = Params::read(params)?;
                 let arguments = message.split_arguments(body).unwrap_or_default();
                 let tool = params.name?;
-                (params.meta, What::Call { tool, arguments })
+                (params.meta, Method::Call { tool, arguments })
             }
-            ("tools/list", None) => (RequestMetaObject::default(), What::List),
+            ("tools/list", None) => (RequestMetaObject::default(), Method::List),
             ("tools/list", Some(params)) => {
                 let params = Params::read(params)?;
                 if params.name.is_some() || params.has_arguments {
                     return None;
                 }
-                (params.meta, What::List)
+                (params.meta, Method::List)
             }
             _ => return None,
         };
         // Whoever waits to hear of a call's steps may get a stream.
-        if caller.hears_progress && meta.0.0.contains_key("progressToken") {
+        if caller.accepts_progress && meta.0.0.contains_key("progressToken") {
             return None;
         }
-        let tool = match &what {
-            What::Call { tool, .. } if !server.has_for(tool, caller) => return None,
-            What::Call { tool, .. } => Some(tool.as_ref()),
-            What::List => None,
+        let tool = match &method_call {
+            Method::Call { tool, .. } if !server.can_call(tool, caller) => return None,
+            Method::Call { tool, .. } => Some(tool.as_ref()),
+            Method::List => None,
         };
         let version = match peer {
             None => version(headers, &meta, method, tool)?,
@@ -129,7 +132,7 @@ impl<'a> FastRequest<'a> {
             id: Cow::Borrowed(id.get()),
             meta,
             version,
-            what,
+            method_call,
         })
     }
 
@@ -139,9 +142,9 @@ impl<'a> FastRequest<'a> {
             id: Cow::Owned(self.id.into_owned()),
             meta: self.meta,
             version: self.version,
-            what: match self.what {
-                What::List => What::List,
-                What::Call { tool, arguments } => What::Call {
+            method_call: match self.method_call {
+                Method::List => Method::List,
+                Method::Call { tool, arguments } => Method::Call {
                     tool: Cow::Owned(tool.into_owned()),
                     arguments,
                 },
@@ -157,9 +160,9 @@ impl<'a> FastRequest<'a> {
         peer: Option<&Peer<RoleServer>>,
     ) -> Vec<u8> {
         let modern = !self.version.has_initialize();
-        let (tool, arguments) = match self.what {
-            What::List => return list(&self.id, modern, &server.list_for(caller).await),
-            What::Call { tool, arguments } => (tool, arguments),
+        let (tool, arguments) = match self.method_call {
+            Method::List => return list(&self.id, modern, &server.encoded_tools(caller).await),
+            Method::Call { tool, arguments } => (tool, arguments),
         };
         let call = CallRequest {
             name: &tool,
@@ -183,7 +186,7 @@ impl<'a> FastRequest<'a> {
         match server.execute(call, caller).await {
             CallOutcome::Done(outcome) => result(&self.id, modern, &outcome),
             CallOutcome::UnknownTool(sentence) => failed(INVALID_PARAMS, &sentence),
-            CallOutcome::NoEnd => failed(INTERNAL_ERROR, NO_END),
+            CallOutcome::Interrupted => failed(INTERNAL_ERROR, CALL_INTERRUPTED),
         }
     }
 }
@@ -195,19 +198,19 @@ fn version(
     method: &str,
     tool: Option<&str>,
 ) -> Option<&'static ProtocolVersion> {
-    let said = match the_only(headers, VERSION)? {
-        None => UNSAID_VERSION.as_str(),
-        Some(said) => said,
+    let version = match single_header(headers, VERSION)? {
+        None => DEFAULT_VERSION.as_str(),
+        Some(version) => version,
     };
-    let version = known(said)?;
+    let version = known(version)?;
     if version.has_initialize() {
         // A legacy request does not say its revision in the message.
         return meta.protocol_version().is_none().then_some(version);
     }
     let agrees = meta.protocol_version().as_ref() == Some(version)
         && meta.missing_required_keys(version).is_empty()
-        && the_only(headers, METHOD)? == Some(method)
-        && (tool.is_none() || the_only(headers, NAME)? == tool);
+        && single_header(headers, METHOD)? == Some(method)
+        && (tool.is_none() || single_header(headers, NAME)? == tool);
     agrees.then_some(version)
 }
 
@@ -217,9 +220,9 @@ fn settled_version(
     meta: &RequestMetaObject,
     peer: &Peer<RoleServer>,
 ) -> Option<&'static ProtocolVersion> {
-    let legacy = |said: &str| known(said).filter(|version| version.has_initialize());
-    let said_well = the_only(headers, VERSION)?.is_none_or(|said| legacy(said).is_some());
-    if said_well && meta.protocol_version().is_none() {
+    let legacy = |version: &str| known(version).filter(|version| version.has_initialize());
+    let is_valid = single_header(headers, VERSION)?.is_none_or(|version| legacy(version).is_some());
+    if is_valid && meta.protocol_version().is_none() {
         legacy(peer.peer_info()?.protocol_version.as_str())
     } else {
         None
@@ -232,7 +235,7 @@ fn known(version: &str) -> Option<&'static ProtocolVersion> {
 }
 
 /// The header's value, or that there is none; nothing at all where it comes twice or is no text.
-fn the_only<'a>(headers: &'a HeaderMap, name: &str) -> Option<Option<&'a str>> {
+fn single_header<'a>(headers: &'a HeaderMap, name: &str) -> Option<Option<&'a str>> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Some(None),
@@ -241,7 +244,8 @@ fn the_only<'a>(headers: &'a HeaderMap, name: &str) -> Option<Option<&'a str>> {
     }
 }
 
-/// Both are written by hand, since what they are made of is JSON already and need not be read once more.
+/// Both are written by hand, since what they are made of is JSON already and need not be read once
+/// more.
 fn result(id: &str, modern: bool, outcome: &Outcome) -> Vec<u8> {
     let text = &outcome.text;
     let mut out = Vec::with_capacity(2 * text.len() + text.len() / 8 + 256);

@@ -122,12 +122,12 @@ pub async fn serve(
         tracing::warn!("requests were still running near the end of the drain and are cut off");
         cut_off.cancel();
     }
-    let sessions = app.upstream.drain(deadline.remaining()).await;
+    let sessions = app.api_client.drain(deadline.remaining()).await;
     Drained { finished, sessions }
 }
 
 fn count_eviction() {
-    metrics::limited("unauthenticated_connections");
+    metrics::limit_reached("unauthenticated_connections");
 }
 
 struct Connections<H> {
@@ -174,7 +174,7 @@ impl<H: Handler> Connections<H> {
             tokio::select! {
                 biased;
                 slot = &mut free_slot => return slot,
-                () = self.unauthenticated.make_room() => count_eviction(),
+                () = self.unauthenticated.evict_one() => count_eviction(),
             }
         }
     }
@@ -198,7 +198,7 @@ impl<H: Handler> Connections<H> {
     }
 
     fn serve(&self, stream: TcpStream, slot: OwnedSemaphorePermit) {
-        let worker = self.workers.place();
+        let worker = self.workers.assign();
         let Ok(stream) = worker.adopt(stream) else {
             return;
         };
@@ -234,7 +234,7 @@ impl<H: Handler> Connections<H> {
             .serve_connection(stream, service);
         let (draining, cut_off) = (self.draining.clone(), self.cut_off.clone());
         let counted = metrics::connection_open();
-        let work = tasks::caught("connection", async move {
+        let work = tasks::catch_panic("connection", async move {
             // hyper's graceful shutdown is unusable here: it closes connections whose first request
             // is still arriving.
             let drained = async move {

@@ -143,7 +143,7 @@ impl Limits {
     }
 
     fn too_large(self) -> MessageError {
-        metrics::limited("request_bytes");
+        metrics::limit_reached("request_bytes");
         let message = format!("the message is larger than {} bytes", self.max_body_bytes);
         MessageError::new(StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, message)
     }
@@ -151,7 +151,7 @@ impl Limits {
 
 /// The error for a request that exceeds the memory budget.
 pub fn over_budget(error: OverBudgetError) -> MessageError {
-    metrics::limited("request_memory");
+    metrics::limit_reached("request_memory");
     let (status, when) = match error {
         OverBudgetError::Never => (StatusCode::PAYLOAD_TOO_LARGE, "send less at once"),
         OverBudgetError::Principal => (

@@ -54,7 +54,7 @@ impl<H: Handler> HttpService<H> {
         Self {
             router: router(app, &policy),
             policy,
-            authentication: Arc::clone(&app.door),
+            authentication: Arc::clone(&app.authentication),
             endpoint: endpoint(app),
             sse: app.settings.legacy_sse.then(|| Sse {
                 streams: Arc::clone(&app.streams),
@@ -141,14 +141,18 @@ pub(crate) fn endpoint<H: Handler>(app: &App<H>) -> Endpoint<H> {
     let handler = app.handler.clone();
     let no_sessions = Arc::new(NeverSessionManager::default());
     Endpoint {
-        alone: StreamableHttpService::new(move || Ok(handler.clone()), no_sessions, config.clone()),
+        stateless: StreamableHttpService::new(
+            move || Ok(handler.clone()),
+            no_sessions,
+            config.clone(),
+        ),
         sessions: app
             .settings
             .sessions
             .map(|limits| Sessions::new(app.handler.clone(), limits, config)),
         limits: Limits::from_settings(&app.settings),
         handler: app.handler.clone(),
-        door: Arc::clone(&app.door),
+        authentication: Arc::clone(&app.authentication),
     }
 }
 

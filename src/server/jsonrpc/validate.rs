@@ -1,7 +1,8 @@
 //! The outline of a JSON-RPC message, looked at before rmcp sees it, whichever way it came.
 //!
-//! rmcp says little about what it refuses, and over stdio nothing at all: a client would wait for ever. Here every
-//! request that will not reach a method gets its objection, with the request's id where that can be found.
+//! rmcp says little about what it refuses, and over stdio nothing at all: a client would wait for
+//! ever. Here every request that will not reach a method gets its objection, with the request's id
+//! where that can be found.
 
 use std::borrow::Cow;
 
@@ -20,16 +21,16 @@ const MAX_ID_BYTES: usize = 256;
 /// Versions are dates.
 const MAX_VERSION_BYTES: usize = 64;
 
-/// The size of a message without the arguments of its tool call, which are never built. The rest is read into rmcp's
-/// model, which takes many times the memory of its text.
+/// The size of a message without the arguments of its tool call, which are never built. The rest is
+/// read into rmcp's model, which takes many times the memory of its text.
 const MAX_ENVELOPE_BYTES: usize = 64 * 1024;
 
-/// The values in that part. A document takes up to some 400 bytes for each, which a limit of bytes alone does not bound:
-/// objects within objects take 85 times the memory of their text.
+/// The values in that part. A document takes up to some 400 bytes for each, which a limit of bytes
+/// alone does not bound: objects within objects take 85 times the memory of their text.
 const MAX_ENVELOPE_PARTS: usize = 512;
 
-/// The same limits for `initialize`, of which rmcp keeps a copy for as long as the session or stream
-/// lasts.
+/// The same limits for `initialize`, of which rmcp keeps a copy for as long as the session or
+/// stream lasts.
 const MAX_KEPT_BYTES: usize = 16 * 1024;
 const MAX_KEPT_PARTS: usize = 128;
 
@@ -85,8 +86,8 @@ pub struct ValidMessage<'a> {
     parts: usize,
 }
 
-/// The parts of a message that make it JSON-RPC. Unknown members are rmcp's business; a member that comes twice is an
-/// error, since two readers could each believe another one.
+/// The parts of a message that make it JSON-RPC. Unknown members are rmcp's business; a member that
+/// comes twice is an error, since two readers could each believe another one.
 #[derive(Default)]
 struct Outline<'a> {
     jsonrpc: Option<Json<'a>>,
@@ -120,16 +121,17 @@ impl<'a> Outline<'a> {
     }
 }
 
-/// The message's id, if it has a proper one, and whether its outline is that of one JSON-RPC 2.0 message.
+/// The message's id, if it has a proper one, and whether its outline is that of one JSON-RPC 2.0
+/// message.
 pub fn validate(body: &[u8]) -> (Option<Json<'_>>, Result<ValidMessage<'_>, MessageError>) {
     let message = match Json::parse_syntax(body) {
         Err(_) => {
-            let objection = MessageError::new(
+            let error = MessageError::new(
                 StatusCode::BAD_REQUEST,
                 PARSE_ERROR,
                 "the message is not valid JSON",
             );
-            return (None, Err(objection));
+            return (None, Err(error));
         }
         Ok(value) if value.is_array() => {
             return (
@@ -152,7 +154,7 @@ pub fn validate(body: &[u8]) -> (Option<Json<'_>>, Result<ValidMessage<'_>, Mess
             let id = outline.id.filter(|id| is_proper_id(*id));
             (id, outline.check(message))
         }
-        Err(objection) => (None, Err(objection)),
+        Err(error) => (None, Err(error)),
     }
 }
 
@@ -182,7 +184,7 @@ impl<'a> Outline<'a> {
             None
         };
         if let Some(too_much) = too_much {
-            metrics::limited("request_bytes");
+            metrics::limit_reached("request_bytes");
             return Err(MessageError::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 INVALID_REQUEST,
@@ -248,7 +250,8 @@ impl<'a> Outline<'a> {
     }
 }
 
-/// A message as rmcp gets it, and the arguments of its tool call, which travel beside it as they came.
+/// A message as rmcp gets it, and the arguments of its tool call, which travel beside it as they
+/// came.
 pub struct SplitMessage {
     pub message: Bytes,
     pub arguments: Option<Arguments>,
@@ -266,7 +269,8 @@ impl ValidMessage<'_> {
         Some(Arguments::from_object(body.slice_ref(text)))
     }
 
-    /// Splits `body`, which this was read from. With `apart` false the arguments stay in the message.
+    /// Splits `body`, which this was read from. With `apart` false the arguments stay in the
+    /// message.
     pub fn split(&self, body: &Bytes, apart: bool) -> SplitMessage {
         let Some(arguments) = self.arguments.filter(|_| apart) else {
             return SplitMessage {
@@ -288,8 +292,8 @@ impl ValidMessage<'_> {
     }
 }
 
-/// MCP forbids `null`, and rmcp would take a request with a strange id for a notification. An id is repeated in the
-/// answer, so it may not be a burden of its own.
+/// MCP forbids `null`, and rmcp would take a request with a strange id for a notification. An id is
+/// repeated in the answer, so it may not be a burden of its own.
 fn is_proper_id(id: Json<'_>) -> bool {
     match id.get().len() {
         // Both quotes.
@@ -322,7 +326,8 @@ fn reason(error: JsonError) -> &'static str {
     }
 }
 
-/// Why a message of good outline cannot be read by rmcp, which does not say it. Looked for only when it has refused.
+/// Why a message of good outline cannot be read by rmcp, which does not say it. Looked for only
+/// when it has refused.
 pub fn unreadable(body: &[u8]) -> MessageError {
     match serde_json::from_slice::<Value>(body) {
         Err(error) if error.to_string().contains("out of range") => {
@@ -340,7 +345,7 @@ pub fn unreadable(body: &[u8]) -> MessageError {
 }
 
 /// The id in the beginning of a message that is too long to be kept, when it stands there.
-pub fn id_in_beginning(beginning: &[u8]) -> Option<Json<'_>> {
+pub fn id_in_prefix(beginning: &[u8]) -> Option<Json<'_>> {
     let text = match std::str::from_utf8(beginning) {
         Ok(text) => text,
         // Most likely a character that was cut.
@@ -368,7 +373,7 @@ mod tests {
         let (id, outline) = validate(body);
         (
             id.map(|id| id.get().to_owned()),
-            outline.err().map_or(0, |objection| objection.code),
+            outline.err().map_or(0, |error| error.code),
         )
     }
 
@@ -494,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_that_rmcp_would_mistake_are_refused() {
+    fn refuses_parameters_that_rmcp_would_misread() {
         for (method, params, good) in [
             ("tools/list", r#"{"cursor":7}"#.to_owned(), false),
             ("tools/list", r#"{"cursor":null}"#.to_owned(), true),
@@ -535,14 +540,14 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_said_in_words() {
-        let said = |params: &str| {
+    fn explains_unreadable_messages() {
+        let message = |params: &str| {
             let body =
                 format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{params}}}"#);
             let refused = validate(body.as_bytes()).1.err();
-            let objection = refused.unwrap_or_else(|| unreadable(body.as_bytes()));
-            assert_eq!(objection.code, INVALID_PARAMS);
-            objection.message.into_owned()
+            let error = refused.unwrap_or_else(|| unreadable(body.as_bytes()));
+            assert_eq!(error.code, INVALID_PARAMS);
+            error.message.into_owned()
         };
         let deep = format!("{{\"x\":{}{}}}", "[".repeat(200), "]".repeat(200));
         for (params, why) in [
@@ -551,12 +556,12 @@ mod tests {
             (r#"{"title":"\ude00"}"#, "half of a surrogate pair"),
             (r#"{"_meta":7}"#, "_meta must be an object"),
         ] {
-            assert!(said(params).contains(why), "{}", said(params));
+            assert!(message(params).contains(why), "{}", message(params));
         }
     }
 
     #[test]
-    fn the_id_is_found_in_a_beginning() {
+    fn finds_the_id_in_a_truncated_message() {
         for (beginning, id) in [
             (
                 r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"x":"yyy"#,
@@ -571,7 +576,7 @@ mod tests {
             ("[1", None),
             ("", None),
         ] {
-            let found = id_in_beginning(beginning.as_bytes()).map(Json::get);
+            let found = id_in_prefix(beginning.as_bytes()).map(Json::get);
             assert_eq!(found, id, "{beginning}");
         }
     }

@@ -10,7 +10,7 @@ use rmcp::transport::streamable_http_server::session::{
     ServerSseMessage, SessionId, SessionManager,
 };
 
-use super::registry::Ledger;
+use super::registry::SessionRegistry;
 
 /// `initialize` is at hand when the session is created, so this only bounds a stalled handshake.
 const INITIALIZE_WITHIN: Duration = Duration::from_secs(10);
@@ -18,11 +18,11 @@ const INITIALIZE_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Manager {
     local: LocalSessionManager,
-    registry: Arc<Ledger>,
+    registry: Arc<SessionRegistry>,
 }
 
 impl Manager {
-    pub fn new(registry: Arc<Ledger>, idle: Duration) -> Self {
+    pub fn new(registry: Arc<SessionRegistry>, idle: Duration) -> Self {
         let mut local = LocalSessionManager::default();
         local.session_config.keep_alive = Some(idle);
         local.session_config.init_timeout = Some(INITIALIZE_WITHIN);

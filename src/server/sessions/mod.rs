@@ -24,7 +24,7 @@ use rmcp::transport::streamable_http_server::session::{SessionId, SessionManager
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 
 use self::manager::Manager;
-use self::registry::Ledger;
+use self::registry::SessionRegistry;
 use super::http::middleware::correlation::CorrelationId;
 use super::http::response;
 use super::http::response::{INTERNAL_ERROR, INVALID_REQUEST};
@@ -41,29 +41,29 @@ pub const SESSION_ID: &str = "mcp-session-id";
 const PROTOCOL_VERSION: &str = "mcp-protocol-version";
 
 /// `Retry-After` when a limit is reached, in seconds.
-const TRY_AGAIN: HeaderValue = HeaderValue::from_static("30");
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("30");
 
 /// Limits on the number and the idle time of sessions.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    pub at_once: usize,
+    pub max_concurrent: usize,
     /// Idle time after which a session expires.
     pub idle: Duration,
 }
 
 /// How a message is served when sessions are enabled.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Way {
-    Alone,
+pub enum SessionMode {
+    Stateless,
     /// Begins a session.
-    Opens,
-    Within,
+    Opening,
+    Existing,
 }
 
 pub struct Sessions<H> {
     service: StreamableHttpService<H, Manager>,
     manager: Arc<Manager>,
-    registry: Arc<Ledger>,
+    registry: Arc<SessionRegistry>,
 }
 
 impl<H> Clone for Sessions<H> {
@@ -77,11 +77,11 @@ impl<H> Clone for Sessions<H> {
 }
 
 /// rmcp's response type.
-pub type Answer = http::Response<BoxBody<Bytes, std::convert::Infallible>>;
+pub type RmcpResponse = http::Response<BoxBody<Bytes, std::convert::Infallible>>;
 
 impl<H: Handler> Sessions<H> {
     pub fn new(handler: H, limits: Limits, config: StreamableHttpServerConfig) -> Self {
-        let registry = Arc::new(Ledger::new(limits.at_once));
+        let registry = Arc::new(SessionRegistry::new(limits.max_concurrent));
         let manager = Arc::new(Manager::new(Arc::clone(&registry), limits.idle));
         let config = config.with_legacy_session_mode(true);
         Self {
@@ -95,15 +95,15 @@ impl<H: Handler> Sessions<H> {
         }
     }
 
-    pub fn way(
+    pub fn mode(
         &self,
         headers: &HeaderMap,
         caller: &Caller,
         kind: Kind,
         streams: bool,
-    ) -> Result<Way, MessageError> {
+    ) -> Result<SessionMode, MessageError> {
         if is_modern(headers) {
-            return Ok(Way::Alone);
+            return Ok(SessionMode::Stateless);
         }
         match session_of(headers)? {
             Some(_) if !streams => {
@@ -114,9 +114,9 @@ impl<H: Handler> Sessions<H> {
                     message,
                 ))
             }
-            Some(id) => self.enter(id, caller).map(|()| Way::Within),
-            None if kind == Kind::Initialize && streams => Ok(Way::Opens),
-            None => Ok(Way::Alone),
+            Some(id) => self.enter(id, caller).map(|()| SessionMode::Existing),
+            None if kind == Kind::Initialize && streams => Ok(SessionMode::Opening),
+            None => Ok(SessionMode::Stateless),
         }
     }
 
@@ -130,8 +130,12 @@ impl<H: Handler> Sessions<H> {
     }
 
     /// Runs in its own task, so that a session is registered even if the client disconnects midway.
-    pub async fn open(&self, request: Request, caller: &Caller) -> Result<Answer, MessageError> {
-        let Ok(reservation) = self.registry.make_room(&caller.principal.subject) else {
+    pub async fn open(
+        &self,
+        request: Request,
+        caller: &Caller,
+    ) -> Result<RmcpResponse, MessageError> {
+        let Ok(reservation) = self.registry.reserve(&caller.principal.subject) else {
             let message = "too many sessions are open; try again later";
             return Err(MessageError::new(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -141,7 +145,7 @@ impl<H: Handler> Sessions<H> {
         };
         let (sessions, owner) = (self.clone(), Arc::clone(&caller.principal.subject));
         let opening = tasks::spawn("session", async move {
-            sessions.close(reservation.makes_way.clone()).await;
+            sessions.close(reservation.evicted.clone()).await;
             let answer = sessions.service.handle(request).await;
             let id = answer
                 .headers()
@@ -149,7 +153,7 @@ impl<H: Handler> Sessions<H> {
                 .and_then(|id| id.to_str().ok());
             if let Some(id) = id.map(SessionId::from) {
                 sessions
-                    .close(reservation.taken_by(Arc::clone(&id), owner))
+                    .close(reservation.register(Arc::clone(&id), owner))
                     .await;
                 // The session may have ended before it was registered.
                 if !sessions.manager.has_session(&id).await.unwrap_or(false) {
@@ -165,7 +169,7 @@ impl<H: Handler> Sessions<H> {
     }
 
     /// Serves a request whose session belongs to the caller.
-    pub async fn handle(&self, request: Request) -> Result<Answer, MessageError> {
+    pub async fn handle(&self, request: Request) -> Result<RmcpResponse, MessageError> {
         let id = session_of(request.headers())
             .ok()
             .flatten()
@@ -250,7 +254,9 @@ pub fn retry_later(response: &mut http::Response<Body>) {
     ]
     .contains(&response.status())
     {
-        response.headers_mut().insert(RETRY_AFTER, TRY_AGAIN);
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
     }
 }
 

@@ -17,7 +17,7 @@ use crate::telemetry::metrics;
 const MAX_PER_PRINCIPAL: usize = 16;
 
 #[derive(Debug)]
-pub struct Ledger {
+pub struct SessionRegistry {
     max_sessions: usize,
     state: Mutex<State>,
 }
@@ -41,13 +41,13 @@ pub struct RegistryFullError;
 
 /// A reservation for a session that is being opened; released on drop.
 #[derive(Debug)]
-pub struct Room {
-    registry: Arc<Ledger>,
+pub struct SessionReservation {
+    registry: Arc<SessionRegistry>,
     /// The session to close for this one.
-    pub makes_way: Option<SessionId>,
+    pub evicted: Option<SessionId>,
 }
 
-impl Ledger {
+impl SessionRegistry {
     pub fn new(max_sessions: usize) -> Self {
         Self {
             max_sessions,
@@ -57,13 +57,13 @@ impl Ledger {
 
     /// Reserves capacity for a session. At the limit, the owner's least recently used session is
     /// evicted, if there is one.
-    pub fn make_room(self: &Arc<Self>, owner: &str) -> Result<Room, RegistryFullError> {
+    pub fn reserve(self: &Arc<Self>, owner: &str) -> Result<SessionReservation, RegistryFullError> {
         let mut state = self.state();
-        let makes_way = if state.sessions.len() + state.opening < self.max_sessions {
+        let evicted = if state.sessions.len() + state.opening < self.max_sessions {
             None
         } else {
             let oldest = state.oldest_of(owner).ok_or_else(|| {
-                metrics::limited("sessions");
+                metrics::limit_reached("sessions");
                 RegistryFullError
             })?;
             state.sessions.remove(&oldest);
@@ -71,9 +71,9 @@ impl Ledger {
         };
         state.opening += 1;
         drop(state);
-        Ok(Room {
+        Ok(SessionReservation {
             registry: Arc::clone(self),
-            makes_way,
+            evicted,
         })
     }
 
@@ -117,10 +117,10 @@ impl State {
     }
 }
 
-impl Room {
+impl SessionReservation {
     /// Registers the opened session, and returns the owner's session to close if they have too
     /// many.
-    pub fn taken_by(self, id: SessionId, owner: Arc<str>) -> Option<SessionId> {
+    pub fn register(self, id: SessionId, owner: Arc<str>) -> Option<SessionId> {
         let mut state = self.registry.state();
         let evicted = if state.owned_by(&owner).count() < MAX_PER_PRINCIPAL {
             None
@@ -136,7 +136,7 @@ impl Room {
     }
 }
 
-impl Drop for Room {
+impl Drop for SessionReservation {
     fn drop(&mut self) {
         let mut state = self.registry.state();
         state.opening = state.opening.saturating_sub(1);
@@ -148,15 +148,15 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn open(registry: &Arc<Ledger>, id: &str, owner: &str) -> Option<SessionId> {
-        let reservation = registry.make_room(owner).unwrap();
-        let makes_way = reservation.makes_way.clone();
-        makes_way.or(reservation.taken_by(Arc::from(id), Arc::from(owner)))
+    fn open(registry: &Arc<SessionRegistry>, id: &str, owner: &str) -> Option<SessionId> {
+        let reservation = registry.reserve(owner).unwrap();
+        let evicted = reservation.evicted.clone();
+        evicted.or(reservation.register(Arc::from(id), Arc::from(owner)))
     }
 
     #[test]
     fn a_session_serves_only_its_owner() {
-        let registry = Arc::new(Ledger::new(8));
+        let registry = Arc::new(SessionRegistry::new(8));
         assert_eq!(open(&registry, "1", "ann"), None);
         assert!(registry.enter("1", "ann"));
         assert!(!registry.enter("1", "bob"));
@@ -168,9 +168,9 @@ mod tests {
 
     #[test]
     fn releases_an_unused_reservation() {
-        let registry = Arc::new(Ledger::new(1));
-        let reservation = registry.make_room("ann").unwrap();
-        assert_eq!(registry.make_room("bob").unwrap_err(), RegistryFullError);
+        let registry = Arc::new(SessionRegistry::new(1));
+        let reservation = registry.reserve("ann").unwrap();
+        assert_eq!(registry.reserve("bob").unwrap_err(), RegistryFullError);
         drop(reservation);
         assert_eq!(registry.count(), 0);
         assert_eq!(open(&registry, "1", "bob"), None);
@@ -178,12 +178,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn at_the_limit_evicts_only_the_owners_session() {
-        let registry = Arc::new(Ledger::new(2));
+        let registry = Arc::new(SessionRegistry::new(2));
         for id in ["1", "2"] {
             assert_eq!(open(&registry, id, "ann"), None);
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        assert_eq!(registry.make_room("bob").unwrap_err(), RegistryFullError);
+        assert_eq!(registry.reserve("bob").unwrap_err(), RegistryFullError);
         assert!(registry.enter("1", "ann"));
         // The second is the least recently used.
         assert_eq!(open(&registry, "3", "ann").as_deref(), Some("2"));
@@ -195,7 +195,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn limits_the_sessions_of_one_principal() {
-        let registry = Arc::new(Ledger::new(1000));
+        let registry = Arc::new(SessionRegistry::new(1000));
         assert_eq!(open(&registry, "bob's", "bob"), None);
         for number in 0..MAX_PER_PRINCIPAL {
             assert_eq!(open(&registry, &number.to_string(), "ann"), None);

@@ -1,7 +1,8 @@
 //! What a message that was posted to a stream is, and what is wrong with it.
 //!
-//! Whatever is wrong with a request whose id is known is said where its answer is waited for: on the stream. Clients of
-//! this age take an error as the answer to a POST for the end of the conversation.
+//! Whatever is wrong with a request whose id is known is said where its answer is waited for: on
+//! the stream. Clients of this age take an error as the answer to a POST for the end of the
+//! conversation.
 
 use axum::body::Bytes;
 use http::HeaderMap;
@@ -26,7 +27,7 @@ pub enum Incoming<'a> {
     /// A request that goes no further.
     MessageError(RequestId, RequestError),
     /// No answer is waited for.
-    Nobodys(MessageError),
+    Unmatched(MessageError),
 }
 
 /// What is wrong with a request.
@@ -45,19 +46,16 @@ impl RequestError {
 }
 
 impl From<MessageError> for RequestError {
-    fn from(objection: MessageError) -> Self {
-        Self(ErrorData::new(
-            ErrorCode(objection.code),
-            objection.message,
-            None,
-        ))
+    fn from(error: MessageError) -> Self {
+        Self(ErrorData::new(ErrorCode(error.code), error.message, None))
     }
 }
 
-/// `question` reads what may be asked without rmcp. `validated` is what [`validate`] says of `body`.
+/// `question` reads what may be asked without rmcp. `validated` is what [`validate`] says of
+/// `body`.
 ///
 /// [`validate`]: crate::server::jsonrpc::validate::validate
-pub fn hear<'a>(
+pub fn parse<'a>(
     body: &'a Bytes,
     validated: (Option<Json<'a>>, Result<ValidMessage<'a>, MessageError>),
     headers: &HeaderMap,
@@ -90,9 +88,9 @@ pub fn hear<'a>(
         (Ok(ClientJsonRpcMessage::Notification(notification)), _) => {
             Incoming::Notification(Box::new(notification))
         }
-        (Ok(_), _) => Incoming::Nobodys(MessageError::invalid("a response was not asked for")),
-        (Err(objection), Some(id)) => Incoming::MessageError(id, objection.into()),
-        (Err(objection), None) => Incoming::Nobodys(objection),
+        (Ok(_), _) => Incoming::Unmatched(MessageError::invalid("a response was not asked for")),
+        (Err(error), Some(id)) => Incoming::MessageError(id, error.into()),
+        (Err(error), None) => Incoming::Unmatched(error),
     }
 }
 
@@ -121,8 +119,9 @@ fn wrong(
     (!begun && !begins).then(too_early)
 }
 
-/// The revision that a request claims for itself, when it is none that this transport belongs to. Such a request would
-/// be answered in the manner of a revision without streams and sessions, which `/mcp` does better.
+/// The revision that a request claims for itself, when it is none that this transport belongs to.
+/// Such a request would be answered in the manner of a revision without streams and sessions, which
+/// `/mcp` does better.
 fn foreign_version(request: &ClientRequest, headers: &HeaderMap) -> Option<ProtocolVersion> {
     let in_header = headers.get("mcp-protocol-version");
     let in_header = in_header.map(|value| version(value.to_str().unwrap_or("?")));
@@ -140,8 +139,8 @@ fn foreign_version(request: &ClientRequest, headers: &HeaderMap) -> Option<Proto
 
 /// It is repeated in the answer, so it is shown, not repeated in full.
 fn version(text: &str) -> ProtocolVersion {
-    const LONGEST: usize = 64;
-    let shown: String = text.chars().take(LONGEST).collect();
+    const MAX_CHARS: usize = 64;
+    let shown: String = text.chars().take(MAX_CHARS).collect();
     serde_json::from_value(shown.into()).unwrap_or(ProtocolVersion::NO_INITIALIZE)
 }
 

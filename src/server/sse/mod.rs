@@ -1,13 +1,15 @@
 //! The transport of 2024-11-05: a stream of events to hear, and a path to speak to.
 //!
-//! `GET /sse` opens a stream ([`events`]) whose first event names `/messages?sessionId=…`; what is posted there is
-//! answered on the stream. The one room of the house where something lives between two requests, so everything about it
-//! is bounded: streams by [`streams`], what is open on each of them by [`calls`]. The conversation itself is rmcp's, over
-//! the transport in [`carrier`]; what needs nothing of it is answered beside it, the [straight](super::http::fast_path) way.
+//! `GET /sse` opens a stream ([`events`]) whose first event names `/messages?sessionId=…`; what is
+//! posted there is answered on the stream. The one room of the house where something lives between
+//! two requests, so everything about it is bounded: streams by [`streams`], what is open on each of
+//! them by [`calls`]. The conversation itself is rmcp's, over the transport in [`carrier`]; what
+//! needs nothing of it is answered beside it, the [straight](super::http::fast_path) way.
 //!
-//! A stream belongs to whoever opened it, and to nobody else: to others it does not exist. It gives no rights of its own.
-//! Each message brings its own token, is checked like a message to `/mcp`, and is called for with that token; so the
-//! token that opened the stream may expire while the stream goes on.
+//! A stream belongs to whoever opened it, and to nobody else: to others it does not exist. It gives
+//! no rights of its own. Each message brings its own token, is checked like a message to `/mcp`,
+//! and is called for with that token; so the token that opened the stream may expire while the
+//! stream goes on.
 
 mod events;
 mod message;
@@ -32,7 +34,7 @@ use url::form_urlencoded;
 use uuid::Uuid;
 
 use self::events::{Event, Events};
-use self::message::{Incoming, hear};
+use self::message::{Incoming, parse};
 use self::pending::Claim;
 use self::streams::Stream;
 pub use self::streams::Streams;
@@ -47,7 +49,7 @@ use super::http::response;
 use super::http::routes::router::Handler;
 use super::jsonrpc::validate::{MessageError, validate};
 use crate::foundation::json::Json;
-use crate::mcp::{Caller, Via};
+use crate::mcp::{Caller, TransportKind};
 use crate::telemetry::{fields, metrics, tasks};
 
 /// What both routes share.
@@ -108,7 +110,7 @@ impl StreamError {
             Self::IdInUse => (StatusCode::BAD_REQUEST, "id_in_use", None),
         };
         if let Some(limit) = self.limit() {
-            metrics::limited(limit);
+            metrics::limit_reached(limit);
         }
         tracing::info!(
             { fields::CORRELATION_ID } = about.as_str(),
@@ -129,24 +131,19 @@ pub async fn open<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
         return StreamError::UnknownSession.answer(&about);
     };
     let connection = request.extensions().get::<Count>().cloned();
-    let asked = match tool_filter::asked(
-        |narrowing| sse.handler.narrowed(narrowing),
+    let requested_access = match tool_filter::requested_access(
+        |filter| sse.handler.apply_filter(filter),
         request.uri(),
         request.headers(),
     ) {
-        Ok(asked) => asked,
-        Err(objection) => {
-            return response::error(
-                objection.status,
-                "invalid_request",
-                &objection.message,
-                &about,
-            );
+        Ok(requested_access) => requested_access,
+        Err(error) => {
+            return response::error(error.status, "invalid_request", &error.message, &about);
         }
     };
     let opened = match sse
         .streams
-        .open(&caller.principal.subject, asked, connection)
+        .open(&caller.principal.subject, requested_access, connection)
     {
         Ok(opened) => opened,
         Err(refused) => return refused.answer(&about),
@@ -171,7 +168,7 @@ pub async fn open<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
     let mut response = Response::new(Body::new(Events::new(
         opened.queue,
         sse.keep_alive,
-        opened.place,
+        opened.permit,
     )));
     for (name, value) in [
         (CONTENT_TYPE, "text/event-stream"),
@@ -195,7 +192,7 @@ async fn converse<H: Handler>(
 ) {
     match rmcp::service::serve_server_with_ct(handler, carrier, stop).await {
         Ok(conversation) => {
-            stream.speaks_with(conversation.peer().clone());
+            stream.set_peer(conversation.peer().clone());
             drop(stream);
             drop(conversation.waiting().await);
         }
@@ -214,44 +211,37 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
         Ok(stream) => stream,
         Err(refused) => return refused.answer(&about),
     };
-    let objected = |objection: &MessageError, id: Option<Json<'_>>| {
-        response::rpc_error(
-            objection.status,
-            objection.code,
-            &objection.message,
-            id,
-            &about,
-            None,
-        )
+    let refused = |error: &MessageError, id: Option<Json<'_>>| {
+        response::rpc_error(error.status, error.code, &error.message, id, &about, None)
     };
-    caller.hears_progress = true;
-    caller.via = Via::Sse;
-    caller.asked = match tool_filter::asked(
-        |narrowing| sse.handler.narrowed(narrowing),
+    caller.accepts_progress = true;
+    caller.transport = TransportKind::Sse;
+    caller.requested_access = match tool_filter::requested_access(
+        |filter| sse.handler.apply_filter(filter),
         &parts.uri,
         &parts.headers,
     ) {
-        Ok(asked) => asked.and(stream.asked),
-        Err(objection) => return objected(&objection, None),
+        Ok(requested_access) => requested_access.and(stream.requested_access),
+        Err(error) => return refused(&error, None),
     };
-    if let Err(objection) = request_body::check(&parts.headers) {
-        return objected(&objection, None);
+    if let Err(error) = request_body::check(&parts.headers) {
+        return refused(&error, None);
     }
     let body = match sse.limits.read(body, &caller.memory).await {
         Ok(body) => body,
-        Err(objection) => return objected(&objection, None),
+        Err(error) => return refused(&error, None),
     };
     // From here on the answer to this POST is waited for when the server leaves.
     let _running = InFlight::begin(&parts.extensions);
     let outlined = validate(&body);
     if let (id, Ok(message)) = &outlined {
         let reserved = Limits::reserve_document(message, &body, &caller.memory).await;
-        if let Err(objection) = reserved {
-            return objected(&objection, *id);
+        if let Err(error) = reserved {
+            return refused(&error, *id);
         }
     }
     let question = |id, message: &_| {
-        let (server, peer) = (sse.handler.straight()?, stream.peer()?);
+        let (server, peer) = (sse.handler.fast_path_server()?, stream.peer()?);
         FastRequest::read(
             server,
             &parts.headers,
@@ -262,7 +252,7 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
             Some(peer),
         )
     };
-    let taken = match hear(
+    let taken = match parse(
         &body,
         outlined,
         &parts.headers,
@@ -273,7 +263,7 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
         Incoming::FastRequest(id, question) => match sse.begin(&stream, &id, &caller).await {
             Ok(claim) => {
                 let runtime = stream.runtime.clone();
-                let answering = answer_past_rmcp(
+                let answering = answer_directly(
                     sse.handler.clone(),
                     question.into_owned(),
                     caller,
@@ -285,7 +275,7 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
             }
             Err(refused) => Err(refused),
         },
-        Incoming::Nobodys(objection) => return objected(&objection, None),
+        Incoming::Unmatched(error) => return refused(&error, None),
         Incoming::Ignored => Ok(()),
         Incoming::Notification(mut notification) => {
             // It counts until rmcp has handled it.
@@ -313,7 +303,7 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
                         parts.extensions.insert(arguments);
                     }
                     request.request.extensions_mut().insert(parts);
-                    stream.ask(*request, claim).await
+                    stream.send_request(*request, claim).await
                 }
                 Err(refused) => Err(refused),
             }
@@ -330,14 +320,14 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
 }
 
 /// Answers on the stream, as long as anybody waits for it. The POST has its own answer by then.
-async fn answer_past_rmcp<H: Handler>(
+async fn answer_directly<H: Handler>(
     handler: H,
     question: FastRequest<'static>,
     caller: Caller,
     stream: Arc<Stream>,
     claim: Claim,
 ) {
-    let (Some(server), peer) = (handler.straight(), stream.peer()) else {
+    let (Some(server), peer) = (handler.fast_path_server(), stream.peer()) else {
         return;
     };
     let answer = tokio::select! {
@@ -363,7 +353,8 @@ impl<H> Sse<H> {
         self.streams.find(id, subject)
     }
 
-    /// Makes room for a request. It waits for it, since clients of this age take a refusal for the end of everything.
+    /// Makes room for a request. It waits for it, since clients of this age take a refusal for the
+    /// end of everything.
     async fn begin(
         &self,
         stream: &Stream,
@@ -387,7 +378,7 @@ impl<H> Sse<H> {
         self.streams.refuse_when_draining()?;
         let cancelled = message::cancelled(&notification);
         stream
-            .say(ClientJsonRpcMessage::Notification(notification))
+            .send_message(ClientJsonRpcMessage::Notification(notification))
             .await?;
         // rmcp answers a cancelled request no more, and whoever has a claim gives up.
         if let Some(id) = cancelled {

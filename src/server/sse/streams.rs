@@ -40,7 +40,7 @@ pub struct Stream {
     /// The owner. A process serves one tenant, so the subject alone identifies it.
     subject: Arc<str>,
     /// The tools that the client selected when it opened the stream.
-    pub asked: ToolAccess,
+    pub requested_access: ToolAccess,
     pub calls: Arc<PendingRequests>,
     inbox: mpsc::Sender<ClientJsonRpcMessage>,
     /// Weak, so that the stream ends with its MCP session.
@@ -63,7 +63,7 @@ pub struct Opened {
     pub queue: mpsc::Receiver<Event>,
     /// Cancelled when the client disconnects.
     pub stop: CancellationToken,
-    pub place: StreamPermit,
+    pub permit: StreamPermit,
 }
 
 /// Counts one stream against the limits. Owned by the response body, so it is dropped when the
@@ -72,7 +72,7 @@ pub struct StreamPermit {
     streams: Arc<Streams>,
     id: Uuid,
     stop: CancellationToken,
-    _metric: metrics::Held,
+    _metric: metrics::GaugeGuard,
 }
 
 impl Drop for StreamPermit {
@@ -116,7 +116,7 @@ impl Streams {
     pub fn open(
         self: &Arc<Self>,
         subject: &Arc<str>,
-        asked: ToolAccess,
+        requested_access: ToolAccess,
         connection: Option<Count>,
     ) -> Result<Opened, StreamError> {
         self.refuse_when_draining()?;
@@ -124,7 +124,7 @@ impl Streams {
         let (outbox, queue) = mpsc::channel(OUTBOX);
         let stream = Arc::new(Stream {
             subject: Arc::clone(subject),
-            asked,
+            requested_access,
             calls: Arc::new(PendingRequests::on(connection)),
             inbox: inbox_in,
             outbox: outbox.downgrade(),
@@ -148,7 +148,7 @@ impl Streams {
         }
         open.insert(id, Arc::clone(&stream));
         let stop = CancellationToken::new();
-        let place = StreamPermit {
+        let permit = StreamPermit {
             streams: Arc::clone(self),
             id,
             stop: stop.clone(),
@@ -161,7 +161,7 @@ impl Streams {
             outbox,
             queue,
             stop,
-            place,
+            permit,
         })
     }
 
@@ -194,18 +194,19 @@ impl Stream {
         self.peer.get()
     }
 
-    pub fn speaks_with(&self, peer: Peer<RoleServer>) {
+    pub fn set_peer(&self, peer: Peer<RoleServer>) {
         // Set once: there is one handshake.
         let _ = self.peer.set(peer);
     }
 
-    pub async fn ask(
+    pub async fn send_request(
         &self,
         request: JsonRpcRequest<ClientRequest>,
         claim: Claim,
     ) -> Result<(), StreamError> {
         let is_initialize = matches!(request.request, ClientRequest::InitializeRequest(_));
-        self.say(ClientJsonRpcMessage::Request(request)).await?;
+        self.send_message(ClientJsonRpcMessage::Request(request))
+            .await?;
         claim.hand_on();
         if is_initialize {
             // Set only after the request is queued: rmcp ends the session over a notification that
@@ -215,7 +216,7 @@ impl Stream {
         Ok(())
     }
 
-    pub async fn say(&self, message: ClientJsonRpcMessage) -> Result<(), StreamError> {
+    pub async fn send_message(&self, message: ClientJsonRpcMessage) -> Result<(), StreamError> {
         self.inbox
             .send(message)
             .await

@@ -13,7 +13,7 @@ use rmcp::service::{ServerInitializeError, serve_server_with_ct};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-use self::stdio_transport::Lines;
+use self::stdio_transport::StdioTransport;
 use crate::api::{ApiClient, Counts};
 use crate::mcp::Server;
 
@@ -21,7 +21,7 @@ use crate::mcp::Server;
 /// `drain`. An error means that the client sent no valid first message.
 pub async fn serve_stdio(
     server: Server,
-    upstream: ApiClient,
+    api_client: ApiClient,
     (input, output): (
         impl AsyncRead + Send + Unpin + 'static,
         impl AsyncWrite + Send + Unpin + 'static,
@@ -30,7 +30,7 @@ pub async fn serve_stdio(
     shutdown: impl Future<Output = ()>,
     drain: Duration,
 ) -> Result<Counts, Box<ServerInitializeError>> {
-    let transport = Lines::new(input, output, max_message_bytes);
+    let transport = StdioTransport::new(input, output, max_message_bytes);
     let stop = CancellationToken::new();
     let serving = async {
         // At the end of the input rmcp lets running calls finish for a few seconds; dropping the
@@ -48,7 +48,7 @@ pub async fn serve_stdio(
             serving.await
         }
     };
-    let counts = upstream.drain(drain).await;
+    let counts = api_client.drain(drain).await;
     match served {
         // An end before the handshake is no error, whichever side caused it.
         Ok(())

@@ -1,8 +1,9 @@
-//! One JSON-RPC message per line, as rmcp's transport: what it would drop without a word is answered here.
+//! One JSON-RPC message per line, as rmcp's transport: what it would drop without a word is
+//! answered here.
 //!
-//! A client waits for the answer to each of its requests, so a line that cannot be read gets its objection, with the
-//! id where one is found. What is no request is never answered, and before the conversation has begun it is not even
-//! passed on: rmcp would end the process over it.
+//! A client waits for the answer to each of its requests, so a line that cannot be read gets its
+//! objection, with the id where one is found. What is no request is never answered, and before the
+//! conversation has begun it is not even passed on: rmcp would end the process over it.
 
 use std::io;
 use std::pin::Pin;
@@ -27,19 +28,20 @@ use crate::foundation::json::Json;
 use crate::server::http::middleware::correlation::new_id;
 use crate::server::http::response::INVALID_REQUEST;
 use crate::server::jsonrpc::structured_content;
-use crate::server::jsonrpc::validate::{MessageError, id_in_beginning, unreadable, validate};
+use crate::server::jsonrpc::validate::{MessageError, id_in_prefix, unreadable, validate};
 use crate::telemetry::fields;
 
-pub struct Lines<R, W: AsyncWrite> {
+pub struct StdioTransport<R, W: AsyncWrite> {
     input: LineReader<R>,
     output: Output<W>,
-    /// An objection on its way. It is kept here because rmcp drops a read that is under way whenever it has to write.
+    /// An objection on its way. It is kept here because rmcp drops a read that is under way
+    /// whenever it has to write.
     answering: Option<BoxFuture<'static, io::Result<()>>>,
     begun: bool,
 }
 
-/// Written to from several tasks. What a task that is dropped has begun to write stays in the buffer, so that no line is
-/// cut by the next.
+/// Written to from several tasks. What a task that is dropped has begun to write stays in the
+/// buffer, so that no line is cut by the next.
 type Output<W> = Arc<Mutex<Option<FramedWrite<W, LinesCodec>>>>;
 
 async fn write<W: AsyncWrite + Unpin>(output: Output<W>, line: String) -> io::Result<()> {
@@ -56,7 +58,7 @@ enum Incoming {
     Nothing,
 }
 
-impl<R, W> Lines<R, W>
+impl<R, W> StdioTransport<R, W>
 where
     R: AsyncRead + Send + Unpin,
     W: AsyncWrite + Send + Unpin + 'static,
@@ -73,32 +75,32 @@ where
         }
     }
 
-    fn answer(&mut self, id: Option<RequestId>, objection: MessageError) {
+    fn answer(&mut self, id: Option<RequestId>, error: MessageError) {
         let correlation_id = new_id();
         tracing::debug!(
             { fields::CORRELATION_ID } = &*correlation_id,
-            code = objection.code,
+            code = error.code,
             "a message was refused: {}",
-            objection.message
+            error.message
         );
         // Not by rmcp's type, which leaves out an id that is `null`.
         let data = json!({ "correlation_id": &*correlation_id });
-        let error = json!({ "code": objection.code, "message": objection.message, "data": data });
+        let error = json!({ "code": error.code, "message": error.message, "data": data });
         let answer = json!({ "jsonrpc": "2.0", "id": id, "error": error });
         self.answering = Some(Box::pin(write(self.output.clone(), answer.to_string())));
     }
 }
 
-fn heard(line: &Line<'_>, longest: usize, begun: &mut bool) -> Incoming {
+fn parse(line: &Line<'_>, longest: usize, begun: &mut bool) -> Incoming {
     let text = line.text;
     if line.too_long {
         let message = format!("the message is larger than {longest} bytes");
-        let objection = MessageError::new(
+        let error = MessageError::new(
             http::StatusCode::PAYLOAD_TOO_LARGE,
             INVALID_REQUEST,
             message,
         );
-        return Incoming::Answer(id_in_beginning(text).and_then(request_id), objection);
+        return Incoming::Answer(id_in_prefix(text).and_then(request_id), error);
     }
     if text.trim_ascii().is_empty() {
         return Incoming::Nothing;
@@ -108,7 +110,7 @@ fn heard(line: &Line<'_>, longest: usize, begun: &mut bool) -> Incoming {
     let id = id.and_then(request_id);
     let split = match outline {
         Ok(outlined) => outlined.split(&text, true),
-        Err(objection) => return Incoming::Answer(id, objection),
+        Err(error) => return Incoming::Answer(id, error),
     };
     match serde_json::from_slice::<ClientJsonRpcMessage>(&split.message) {
         Ok(mut message) => {
@@ -153,7 +155,7 @@ fn request_id(id: Json<'_>) -> Option<RequestId> {
     serde_json::from_str(id.get()).ok()
 }
 
-impl<R, W> Transport<RoleServer> for Lines<R, W>
+impl<R, W> Transport<RoleServer> for StdioTransport<R, W>
 where
     R: AsyncRead + Send + Unpin,
     W: AsyncWrite + Send + Unpin + 'static,
@@ -179,17 +181,17 @@ where
                 answered.ok()?;
             }
             let longest = self.input.longest();
-            let heard = match self.input.next().await {
-                Ok(Some(line)) => heard(&line, longest, &mut self.begun),
+            let incoming = match self.input.next().await {
+                Ok(Some(line)) => parse(&line, longest, &mut self.begun),
                 Ok(None) => return None,
                 Err(error) => {
                     tracing::warn!(%error, "the input cannot be read");
                     return None;
                 }
             };
-            match heard {
+            match incoming {
                 Incoming::Message(message) => return Some(*message),
-                Incoming::Answer(id, objection) => self.answer(id, objection),
+                Incoming::Answer(id, error) => self.answer(id, error),
                 Incoming::Nothing => {}
             }
         }

@@ -39,16 +39,16 @@ fn header<'a>(response: &'a reqwest::Response, name: &str) -> &'a str {
 #[tokio::test]
 async fn allows_pages_of_a_listed_origin() {
     let stack = stack(&[PAGE]).await;
-    let asked = preflight(&stack, "/mcp", PAGE).send().await.unwrap();
-    assert_eq!(asked.status(), 204);
-    assert_eq!(header(&asked, "access-control-allow-origin"), PAGE);
+    let preflighted = preflight(&stack, "/mcp", PAGE).send().await.unwrap();
+    assert_eq!(preflighted.status(), 204);
+    assert_eq!(header(&preflighted, "access-control-allow-origin"), PAGE);
     assert_eq!(
-        header(&asked, "access-control-allow-methods"),
+        header(&preflighted, "access-control-allow-methods"),
         "GET, POST, DELETE"
     );
-    assert_eq!(header(&asked, "access-control-allow-credentials"), "");
-    assert_eq!(header(&asked, "vary"), "Origin");
-    let allowed = header(&asked, "access-control-allow-headers").to_ascii_lowercase();
+    assert_eq!(header(&preflighted, "access-control-allow-credentials"), "");
+    assert_eq!(header(&preflighted, "vary"), "Origin");
+    let allowed = header(&preflighted, "access-control-allow-headers").to_ascii_lowercase();
     let allowed: Vec<&str> = allowed.split(", ").collect();
     for name in [
         "authorization",
@@ -106,10 +106,10 @@ async fn refuses_pages_of_other_origins() {
             "null",
             "https://app.example.evil.example",
         ] {
-            let asked = preflight(&stack, "/mcp", origin).send().await.unwrap();
-            assert_eq!(asked.status(), 403, "{origin}");
+            let preflighted = preflight(&stack, "/mcp", origin).send().await.unwrap();
+            assert_eq!(preflighted.status(), 403, "{origin}");
             assert_eq!(
-                header(&asked, "access-control-allow-origin"),
+                header(&preflighted, "access-control-allow-origin"),
                 "",
                 "{origin}"
             );
@@ -155,15 +155,15 @@ async fn refuses_pages_of_other_origins() {
 #[tokio::test]
 async fn names_the_origin_when_every_origin_is_allowed() {
     let stack = stack(&["*"]).await;
-    let asked = preflight(&stack, "/mcp", "https://any.example")
+    let preflighted = preflight(&stack, "/mcp", "https://any.example")
         .send()
         .await
         .unwrap();
     assert_eq!(
-        header(&asked, "access-control-allow-origin"),
+        header(&preflighted, "access-control-allow-origin"),
         "https://any.example"
     );
-    assert_eq!(header(&asked, "access-control-allow-credentials"), "");
+    assert_eq!(header(&preflighted, "access-control-allow-credentials"), "");
 }
 
 #[tokio::test]
@@ -173,17 +173,19 @@ async fn any_page_can_read_the_metadata() {
         "/.well-known/oauth-protected-resource",
         "/.well-known/oauth-protected-resource/mcp",
     ] {
-        let asked = preflight(&stack, path, "http://localhost:6274")
+        let preflighted = preflight(&stack, path, "http://localhost:6274")
             .send()
             .await
             .unwrap();
-        assert_eq!(asked.status(), 204);
-        assert!(header(&asked, "access-control-allow-headers").contains("MCP-Protocol-Version"));
+        assert_eq!(preflighted.status(), 204);
+        assert!(
+            header(&preflighted, "access-control-allow-headers").contains("MCP-Protocol-Version")
+        );
         let read = stack
             .http
             .get(stack.url(path))
             .header("origin", "http://localhost:6274");
-        for answer in [asked, read.send().await.unwrap()] {
+        for answer in [preflighted, read.send().await.unwrap()] {
             assert!(answer.status().is_success());
             assert_eq!(header(&answer, "access-control-allow-origin"), "*");
             assert_eq!(header(&answer, "access-control-allow-credentials"), "");

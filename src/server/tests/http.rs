@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn messages_that_are_none_get_a_json_rpc_error() {
+async fn invalid_messages_get_a_json_rpc_error() {
     let stack = Stack::with_settings(Settings {
         max_body_bytes: 1000,
         ..Settings::default()
@@ -150,7 +150,8 @@ async fn refuses_a_request_without_a_valid_token() {
             .map(|value| value.to_str().unwrap().to_owned());
         if status == 401 {
             let challenge = challenge.unwrap();
-            let start = "Bearer resource_metadata=\"https://acme.example/.well-known/oauth-protected-resource/mcp\"";
+            let start = "Bearer resource_metadata=\"https://acme.example/.well-known/\
+                         oauth-protected-resource/mcp\"";
             assert!(challenge.starts_with(start), "{challenge}");
             assert_eq!(
                 challenge.contains("error=\"invalid_token\""),

@@ -19,19 +19,19 @@ impl Shown {
     }
 
     async fn before(api: ScriptedApi, base_url: String, settings: Settings) -> Self {
-        let upstream = api::Settings {
+        let api_settings = api::Settings {
             base_url,
-            ..upstream_settings(&api)
+            ..api_settings(&api)
         };
-        let upstream = ApiClient::new(upstream, Clock::system(), &Workers::none()).unwrap();
+        let api_client = ApiClient::new(api_settings, Clock::system(), &Workers::none()).unwrap();
         let server = mcp::Server::new(
             all_tools(),
-            upstream.clone(),
+            api_client.clone(),
             Callers::Request,
             &mcp::Settings::default(),
         );
         let challenge = Challenge::from_settings(&auth_settings());
-        let app = App::new(settings, verifier(), challenge, upstream, server)
+        let app = App::new(settings, verifier(), challenge, api_client, server)
             .with_page(Page::new(Vec::new, false));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

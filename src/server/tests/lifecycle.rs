@@ -80,13 +80,13 @@ async fn a_drain_finishes_requests_in_flight_and_refuses_new_ones() {
     let answer = json_of(calling.await.unwrap().unwrap()).await;
     assert_eq!(answer["result"]["isError"], false);
     let drained = stack.stop().await;
-    assert_eq!(drained, in_good_order(1));
+    assert_eq!(drained, drained_completely(1));
 }
 
 #[tokio::test]
 async fn serves_new_connections_during_notice() {
     let notice = Duration::from_millis(500);
-    let mut stack = Stack::leaving(Drain {
+    let mut stack = Stack::start_with_drain(Drain {
         notice,
         within: Duration::from_secs(10),
     })
@@ -112,7 +112,7 @@ async fn serves_new_connections_during_notice() {
     let answer = new_client.execute(request).await.unwrap();
     assert_eq!(answer.headers()["connection"], "close");
     assert_eq!(json_of(answer).await["result"]["isError"], false);
-    assert_eq!(stack.stop().await, in_good_order(2));
+    assert_eq!(stack.stop().await, drained_completely(2));
 }
 
 #[tokio::test]
@@ -179,7 +179,7 @@ async fn a_disconnected_probe_is_not_repeated() {
     let readiness = || {
         Arc::new(Readiness::new(
             verifier(),
-            upstream(&api),
+            api_client(&api),
             Duration::from_secs(3600),
         ))
     };
@@ -212,11 +212,11 @@ async fn a_disconnected_probe_is_not_repeated() {
 #[tokio::test]
 async fn caches_the_readiness_of_the_api() {
     let stack = Stack::start().await;
-    let asked =
+    let request =
         futures::future::join_all((0..50).map(|_| stack.http.get(stack.url("/readyz")).send()))
             .await;
     assert!(
-        asked
+        request
             .into_iter()
             .all(|response| response.unwrap().status() == 200)
     );
@@ -260,8 +260,8 @@ async fn times_out_slow_heads_and_bodies() {
     }
     let mut stream = TcpStream::connect(stack.address).await.unwrap();
     let head = format!(
-        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
-         Content-Length: 100\r\n\r\n{{",
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: \
+         application/json\r\nContent-Length: 100\r\n\r\n{{",
         token()
     );
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -313,8 +313,8 @@ async fn evicts_only_unauthenticated_connections() {
     let ask = |token: &str| {
         let message = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
         format!(
-            "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n{message}",
+            "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer \
+             {token}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{message}",
             message.len()
         )
     };
@@ -391,7 +391,7 @@ async fn no_task_outlives_its_call() {
     // Without idle API connections, every remaining task belongs to a call.
     let settings = api::Settings {
         max_idle: 0,
-        ..upstream_settings(&api)
+        ..api_settings(&api)
     };
     let mut stack = Stack::before(
         api,
@@ -448,8 +448,8 @@ async fn no_task_outlives_its_call() {
 async fn half_a_request_does_not_delay_the_drain() {
     let mut stack = Stack::start().await;
     let body = format!(
-        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
-         Content-Length: 100\r\n\r\n{{",
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: \
+         application/json\r\nContent-Length: 100\r\n\r\n{{",
         token()
     );
     let mut streams = Vec::new();
@@ -498,8 +498,8 @@ async fn disconnects_a_client_that_reads_no_responses() {
     let mut greedy = TcpStream::connect(stack.address).await.unwrap();
     let list = message("tools/list", json!({})).to_string();
     let request = format!(
-        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n{list}",
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: \
+         application/json\r\nContent-Length: {}\r\n\r\n{list}",
         token(),
         list.len()
     );
@@ -517,8 +517,8 @@ async fn refuses_an_oversized_declared_length_at_once() {
     let stack = Stack::start().await;
     let mut stream = TcpStream::connect(stack.address).await.unwrap();
     let head = format!(
-        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
-         Content-Length: 99999999\r\n\r\n",
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: \
+         application/json\r\nContent-Length: 99999999\r\n\r\n",
         token()
     );
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -547,7 +547,8 @@ async fn delivers_the_response_despite_an_unread_body() {
             ),
         ] {
             let head = format!(
-                "POST /mcp HTTP/1.1\r\nHost: localhost\r\n{who}Content-Type: application/json\r\n{framing}\r\n\r\n{start}"
+                "POST /mcp HTTP/1.1\r\nHost: localhost\r\n{who}Content-Type: \
+                 application/json\r\n{framing}\r\n\r\n{start}"
             );
             stream.write_all(head.as_bytes()).await.unwrap();
             stream.write_all(&vec![b' '; length]).await.unwrap();
@@ -564,7 +565,8 @@ async fn delivers_the_response_despite_an_unread_body() {
     assert!(one_answer(&mut stream).await.starts_with("HTTP/1.1 200"));
     // A connection that closes after the response still delivers it.
     let head = format!(
-        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+        "POST /mcp HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: \
+         {length}\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&vec![b' '; length]).await.unwrap();

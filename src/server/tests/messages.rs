@@ -9,7 +9,7 @@ use super::*;
 use crate::api::scripted_api::Step;
 
 use crate::api::Features;
-use crate::tools::{Access, Listed, Outcome, ToolCall};
+use crate::tools::{Access, ListedTool, Outcome, ToolCall};
 
 #[tokio::test]
 async fn serves_every_legacy_revision() {
@@ -94,7 +94,11 @@ async fn serves_every_legacy_revision() {
 async fn answers_an_unknown_revision_with_the_newest_legacy_one() {
     let stack = Stack::start().await;
     for version in ["1999-01-01", MODERN, "2099-01-01"] {
-        let hello = json!({"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+        let hello = json!({
+            "protocolVersion": version,
+            "capabilities": {},
+            "clientInfo": {"name": "t", "version": "1"},
+        });
         let response = stack
             .post()
             .body(message("initialize", hello).to_string())
@@ -163,14 +167,20 @@ async fn serves_the_modern_revision() {
 async fn the_modern_revision_requires_its_headers_and_metadata() {
     let stack = Stack::start().await;
     let call = json!({"name": "get_note", "arguments": {"uid": UID}});
-    let meta = json!({"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}});
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": MODERN,
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
     let with_meta = |meta: &Value| {
         message("tools/call", json!({"name": "get_note", "_meta": meta})).to_string()
     };
     let modern = || stack.post().header("mcp-protocol-version", MODERN);
     let client = json!({"name": "test", "version": "1"});
     let handshake = json!({"protocolVersion": MODERN, "capabilities": {}, "clientInfo": client});
-    let future = json!({"io.modelcontextprotocol/protocolVersion": "2099-01-01", "io.modelcontextprotocol/clientCapabilities": {}});
+    let future = json!({
+        "io.modelcontextprotocol/protocolVersion": "2099-01-01",
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
     let refused = [
         // Header and body name different methods or tools.
         (
@@ -287,7 +297,7 @@ async fn a_call_uses_one_api_session_and_forwards_no_client_headers() {
         );
     }
     let drained = stack.stop().await;
-    assert_eq!(drained, in_good_order(1));
+    assert_eq!(drained, drained_completely(1));
 }
 
 #[tokio::test]
@@ -321,7 +331,10 @@ async fn reports_tool_failures_as_results_and_request_failures_as_errors() {
         ("resources/templates/list", json!({}), -32601),
         (
             "completion/complete",
-            json!({"ref": {"type": "ref/prompt", "name": "x"}, "argument": {"name": "a", "value": "b"}}),
+            json!({
+                "ref": {"type": "ref/prompt", "name": "x"},
+                "argument": {"name": "a", "value": "b"},
+            }),
             -32601,
         ),
         ("logging/setLevel", json!({"level": "info"}), -32601),
@@ -345,7 +358,12 @@ async fn reports_tool_failures_as_results_and_request_failures_as_errors() {
 fn item(payload: Value) -> Step {
     Step::json(
         200,
-        json!({"uid": UID, "version": 3, "updatedAt": "2025-11-20T11:00:00.000Z", "payload": payload}),
+        json!({
+            "uid": UID,
+            "version": 3,
+            "updatedAt": "2025-11-20T11:00:00.000Z",
+            "payload": payload,
+        }),
     )
 }
 
@@ -505,7 +523,7 @@ async fn reports_progress_to_clients_that_accept_streams() {
 
 /// A toolset whose tools fail.
 #[derive(Default)]
-pub(crate) struct Trouble {
+pub(crate) struct FaultyToolset {
     begun: Notify,
     dropped: Arc<Notify>,
 }
@@ -519,9 +537,9 @@ impl Drop for Dropped {
     }
 }
 
-impl Toolset for Trouble {
-    fn list(&self, _features: Features) -> Vec<Listed> {
-        let listed = |name| Listed {
+impl Toolset for FaultyToolset {
+    fn list(&self, _features: Features) -> Vec<ListedTool> {
+        let listed = |name| ListedTool {
             tool: Tool::new(name, "", Arc::default()),
             toolset: "trouble",
             access: Access::Read,
@@ -558,7 +576,7 @@ async fn a_panic_fails_only_its_own_call() {
     let stack = Stack::with(
         Settings::default(),
         auth_settings(),
-        vec![Arc::<Trouble>::default()],
+        vec![Arc::<FaultyToolset>::default()],
         Duration::from_secs(10),
     )
     .await;
@@ -575,20 +593,20 @@ async fn a_panic_fails_only_its_own_call() {
 
 #[tokio::test]
 async fn cancels_a_tool_that_does_not_call_the_api() {
-    let trouble = Arc::<Trouble>::default();
+    let faulty = Arc::<FaultyToolset>::default();
     let stack = Stack::with(
         Settings::default(),
         auth_settings(),
-        vec![trouble.clone()],
+        vec![faulty.clone()],
         Duration::from_secs(10),
     )
     .await;
     let call = message("tools/call", json!({"name": "wait_for_ever"}));
     for call in [call.clone(), by_rmcp(call)] {
         let calling = tokio::spawn(stack.post().body(call.to_string()).send());
-        trouble.begun.notified().await;
+        faulty.begun.notified().await;
         calling.abort();
-        tokio::time::timeout(Duration::from_secs(5), trouble.dropped.notified())
+        tokio::time::timeout(Duration::from_secs(5), faulty.dropped.notified())
             .await
             .unwrap();
     }

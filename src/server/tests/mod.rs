@@ -75,7 +75,7 @@ fn verifier() -> Arc<Verifier> {
     Arc::new(Verifier::new(&auth_settings(), Clock::system()).unwrap())
 }
 
-fn upstream_settings(api: &ScriptedApi) -> api::Settings {
+fn api_settings(api: &ScriptedApi) -> api::Settings {
     api::Settings {
         base_url: api.url(),
         tenant_id: "acme".into(),
@@ -84,8 +84,8 @@ fn upstream_settings(api: &ScriptedApi) -> api::Settings {
     }
 }
 
-fn upstream(api: &ScriptedApi) -> ApiClient {
-    ApiClient::new(upstream_settings(api), Clock::system(), &Workers::none()).unwrap()
+fn api_client(api: &ScriptedApi) -> ApiClient {
+    ApiClient::new(api_settings(api), Clock::system(), &Workers::none()).unwrap()
 }
 
 fn all_tools() -> Vec<Arc<dyn Toolset>> {
@@ -144,10 +144,10 @@ impl Stack {
         drain: Duration,
     ) -> Self {
         let api = ScriptedApi::start().await;
-        let upstream = upstream_settings(&api);
+        let api_settings = api_settings(&api);
         Self::before(
             api,
-            upstream,
+            api_settings,
             settings,
             auth,
             toolsets,
@@ -156,12 +156,12 @@ impl Stack {
         .await
     }
 
-    async fn leaving(drain: Drain) -> Self {
+    async fn start_with_drain(drain: Drain) -> Self {
         let api = ScriptedApi::start().await;
-        let upstream = upstream_settings(&api);
+        let api_settings = api_settings(&api);
         Self::before(
             api,
-            upstream,
+            api_settings,
             Settings::default(),
             auth_settings(),
             all_tools(),
@@ -172,22 +172,22 @@ impl Stack {
 
     async fn before(
         api: ScriptedApi,
-        upstream: api::Settings,
+        api_settings: api::Settings,
         settings: Settings,
         auth: auth::Settings,
         toolsets: Vec<Arc<dyn Toolset>>,
         drain: Drain,
     ) -> Self {
-        let upstream = ApiClient::new(upstream, Clock::system(), &Workers::none()).unwrap();
+        let api_client = ApiClient::new(api_settings, Clock::system(), &Workers::none()).unwrap();
         let server = mcp::Server::new(
             toolsets,
-            upstream.clone(),
+            api_client.clone(),
             Callers::Request,
             &mcp::Settings::default(),
         );
         let challenge = Challenge::from_settings(&auth);
         let verifier = Arc::new(Verifier::new(&auth, Clock::system()).unwrap());
-        let app = App::new(settings, verifier, challenge, upstream, server);
+        let app = App::new(settings, verifier, challenge, api_client, server);
         let streams = Arc::downgrade(&app.streams);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -299,7 +299,7 @@ fn error_of(result: &Value) -> Value {
 }
 
 /// A complete drain after which all of the given number of sessions are ended.
-fn in_good_order(sessions: u64) -> Drained {
+fn drained_completely(sessions: u64) -> Drained {
     Drained {
         finished: true,
         sessions: Counts {

@@ -6,8 +6,11 @@ use tokio::sync::Notify;
 
 const ID: &str = "mcp-session-id";
 
-async fn stateful(at_once: usize, idle: Duration) -> Stack {
-    let sessions = Some(SessionLimits { at_once, idle });
+async fn stateful(max_concurrent: usize, idle: Duration) -> Stack {
+    let sessions = Some(SessionLimits {
+        max_concurrent,
+        idle,
+    });
     Stack::with_settings(Settings {
         sessions,
         ..Settings::default()

@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use super::messages::Trouble;
+use super::messages::FaultyToolset;
 use super::*;
 use crate::api::scripted_api::Step;
 
@@ -54,7 +54,11 @@ impl Stack {
     /// An initialized stream.
     async fn initialized_stream(&self) -> Stream {
         let mut stream = self.stream().await;
-        let params = json!({"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+        let params = json!({
+            "protocolVersion": "2024-11-05",
+            "capabilities": {},
+            "clientInfo": {"name": "t", "version": "1"},
+        });
         let answer = stream
             .round_trip(self, request(0, "initialize", params))
             .await;
@@ -205,7 +209,7 @@ async fn serves_a_session_over_a_stream() {
     assert_eq!(unknown["error"]["code"], -32601);
     drop(stream);
     stack.until_no_stream().await;
-    assert_eq!(stack.stop().await, in_good_order(1));
+    assert_eq!(stack.stop().await, drained_completely(1));
 }
 
 #[tokio::test]
@@ -324,11 +328,11 @@ async fn both_routes_run_the_same_checks() {
         ("HEAD", "/sse", "GET"),
         ("GET", "/messages", "POST"),
     ] {
-        let asked = stack
+        let request = stack
             .http
             .request(method.parse().unwrap(), stack.url(path))
             .bearer_auth(token());
-        let answer = asked.send().await.unwrap();
+        let answer = request.send().await.unwrap();
         assert_eq!(
             (answer.status().as_u16(), &answer.headers()["allow"]),
             (405, &allowed.parse().unwrap())
@@ -418,7 +422,10 @@ async fn reports_request_errors_on_the_stream() {
         "{answer}"
     );
 
-    let meta = json!({"io.modelcontextprotocol/protocolVersion": MODERN, "io.modelcontextprotocol/clientCapabilities": {}});
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": MODERN,
+        "io.modelcontextprotocol/clientCapabilities": {},
+    });
     for (id, method, params) in [
         (4, "tools/list", json!({"_meta": meta})),
         (5, "server/discover", json!({})),
@@ -448,11 +455,11 @@ async fn reports_request_errors_on_the_stream() {
 
 #[tokio::test]
 async fn a_cancelled_call_ends_its_session_and_gets_no_response() {
-    for way in CALL_PATHS {
+    for call_path in CALL_PATHS {
         let stack = Stack::start().await;
         let mut stream = stack.initialized_stream().await;
         stack.api.then([Step::Hang]);
-        stream.send_message(&stack, way(7)).await;
+        stream.send_message(&stack, call_path(7)).await;
         stack.api.until_seen(2).await;
         for other in CALL_PATHS {
             assert_eq!(
@@ -470,17 +477,17 @@ async fn a_cancelled_call_ends_its_session_and_gets_no_response() {
             8
         );
         // The server does not wait for the cancelled call.
-        assert_eq!(stack.stop().await, in_good_order(1));
+        assert_eq!(stack.stop().await, drained_completely(1));
     }
 }
 
 #[tokio::test]
 async fn answers_a_panic_in_a_call() {
-    let trouble = Arc::<Trouble>::default();
+    let faulty = Arc::<FaultyToolset>::default();
     let stack = Stack::with(
         Settings::default(),
         auth_settings(),
-        vec![trouble],
+        vec![faulty],
         Duration::from_secs(10),
     )
     .await;
@@ -505,12 +512,12 @@ async fn answers_a_panic_in_a_call() {
 
 #[tokio::test]
 async fn a_disconnect_cancels_the_calls_and_ends_their_sessions() {
-    for way in CALL_PATHS {
+    for call_path in CALL_PATHS {
         let stack = Stack::start().await;
         let stream = stack.initialized_stream().await;
         stack.api.then([Step::Hang, Step::Hang, Step::Hang]);
         for id in 1..4 {
-            stream.send_message(&stack, way(id)).await;
+            stream.send_message(&stack, call_path(id)).await;
         }
         stack.api.until_seen(6).await;
         drop(stream);
@@ -519,7 +526,7 @@ async fn a_disconnect_cancels_the_calls_and_ends_their_sessions() {
         stopped.await.unwrap();
         stack.api.until_no_session().await;
         stack.until_no_stream().await;
-        assert_eq!(stack.stop().await, in_good_order(3));
+        assert_eq!(stack.stop().await, drained_completely(3));
     }
 }
 
@@ -527,12 +534,21 @@ async fn a_disconnect_cancels_the_calls_and_ends_their_sessions() {
 async fn sends_progress_before_the_result() {
     let stack = Stack::start().await;
     let mut stream = stack.initialized_stream().await;
-    let item = json!({"uid": UID, "version": 1, "updatedAt": "2025-11-20T11:00:00.000Z", "payload": {"uid": UID, "chatUid": UID}});
+    let item = json!({
+        "uid": UID,
+        "version": 1,
+        "updatedAt": "2025-11-20T11:00:00.000Z",
+        "payload": {"uid": UID, "chatUid": UID},
+    });
     stack
         .api
         .then([Step::json(200, item.clone()), Step::json(200, item)]);
     let arguments = json!({"uid": UID, "content": "c"});
-    let update = json!({"name": "update_chat_message", "arguments": arguments, "_meta": {"progressToken": "p"}});
+    let update = json!({
+        "name": "update_chat_message",
+        "arguments": arguments,
+        "_meta": {"progressToken": "p"},
+    });
     stream
         .send_message(&stack, request(1, "tools/call", update))
         .await;
@@ -600,14 +616,14 @@ async fn limits_the_calls_of_a_stream() {
     stack
         .api
         .then((0..32).map(|_| Step::Gate(Arc::clone(&gate))));
-    for (id, way) in (1..=32).zip(CALL_PATHS.iter().cycle()) {
-        stream.send_message(&stack, way(id)).await;
+    for (id, call_path) in (1..=32).zip(CALL_PATHS.iter().cycle()) {
+        stream.send_message(&stack, call_path(id)).await;
     }
     stack.api.until_seen(64).await;
     let before = stack.api.seen().len();
-    for way in CALL_PATHS {
+    for call_path in CALL_PATHS {
         assert_eq!(
-            stream.refused(&stack, &way(33)).await,
+            stream.refused(&stack, &call_path(33)).await,
             (429, json!("too_many_calls"))
         );
     }
@@ -682,9 +698,9 @@ async fn an_idle_stream_does_not_delay_the_drain() {
     let stack = Stack::start().await;
     let mut silent = stack.stream().await;
     let mut begun = stack.initialized_stream().await;
-    let leaving = tokio::time::timeout(Duration::from_millis(900), stack.stop());
+    let start_with_drain = tokio::time::timeout(Duration::from_millis(900), stack.stop());
     // Ended by the drain, not cut off after the grace period for idle connections.
-    assert_eq!(leaving.await.unwrap(), in_good_order(0));
+    assert_eq!(start_with_drain.await.unwrap(), drained_completely(0));
     assert_eq!(silent.event().await, None);
     assert_eq!(begun.event().await, None);
 }
@@ -697,16 +713,16 @@ async fn calls_in_flight_are_answered_before_a_stream_ends() {
     stack
         .api
         .then([Step::Gate(Arc::clone(&gate)), Step::Gate(Arc::clone(&gate))]);
-    for (id, way) in (1..).zip(CALL_PATHS) {
-        stream.send_message(&stack, way(id)).await;
+    for (id, call_path) in (1..).zip(CALL_PATHS) {
+        stream.send_message(&stack, call_path(id)).await;
     }
     stack.api.until_seen(4).await;
     // A message that is being sent when the drain begins.
     let mut late = TcpStream::connect(stack.address).await.unwrap();
     let body = get_note(3).to_string();
     let head = format!(
-        "POST {} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n{{",
+        "POST {} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: \
+         application/json\r\nContent-Length: {}\r\n\r\n{{",
         stream.path,
         token(),
         body.len()
@@ -735,7 +751,7 @@ async fn calls_in_flight_are_answered_before_a_stream_ends() {
     answered.sort_unstable();
     assert_eq!(answered, [1, 2]);
     assert_eq!(stream.event().await, None);
-    assert_eq!(stack.stop().await, in_good_order(2));
+    assert_eq!(stack.stop().await, drained_completely(2));
 }
 
 #[tokio::test]
@@ -749,14 +765,14 @@ async fn cuts_off_calls_that_outlive_the_drain_and_ends_their_sessions() {
     .await;
     let stream = stack.initialized_stream().await;
     stack.api.then([Step::Hang, Step::Hang]);
-    for (id, way) in (1..).zip(CALL_PATHS) {
-        stream.send_message(&stack, way(id)).await;
+    for (id, call_path) in (1..).zip(CALL_PATHS) {
+        stream.send_message(&stack, call_path(id)).await;
     }
     stack.api.until_seen(4).await;
     let drained = tokio::time::timeout(Duration::from_secs(5), stack.stop())
         .await
         .unwrap();
-    let sessions = in_good_order(2).sessions;
+    let sessions = drained_completely(2).sessions;
     assert_eq!(
         drained,
         Drained {
@@ -776,11 +792,11 @@ async fn no_task_outlives_its_stream() {
             .num_alive_tasks()
     };
     let mut settled = 0;
-    for (round, way) in (0..6).zip(CALL_PATHS.iter().cycle()) {
+    for (round, call_path) in (0..6).zip(CALL_PATHS.iter().cycle()) {
         let mut stream = stack.initialized_stream().await;
-        stream.round_trip(&stack, way(1)).await;
+        stream.round_trip(&stack, call_path(1)).await;
         stack.api.then([Step::Hang]);
-        stream.send_message(&stack, way(2)).await;
+        stream.send_message(&stack, call_path(2)).await;
         stack.api.until_seen(5 * (round + 1)).await;
         drop(stream);
         stack.api.until_no_session().await;

@@ -22,7 +22,7 @@ struct Client {
 impl Client {
     async fn start(token: String) -> Self {
         let api = ScriptedApi::start().await;
-        let upstream = upstream(&api);
+        let api_client = api_client(&api);
         let caller = FixedCaller {
             token: Secret::new(token),
             verifier: verifier(),
@@ -31,7 +31,7 @@ impl Client {
         let settings = mcp::Settings::default();
         let server = mcp::Server::new(
             all_tools(),
-            upstream.clone(),
+            api_client.clone(),
             Callers::Fixed(caller),
             &settings,
         );
@@ -41,7 +41,7 @@ impl Client {
         let stop = async move { drop(signal.await) };
         let serving = tokio::spawn(serve_stdio(
             server,
-            upstream,
+            api_client,
             pipes,
             1 << 20,
             stop,
@@ -78,7 +78,11 @@ impl Client {
     }
 
     async fn initialize(&mut self) {
-        let initialize = json!({"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+        let initialize = json!({
+            "protocolVersion": "2025-06-18",
+            "capabilities": {},
+            "clientInfo": {"name": "t", "version": "1"},
+        });
         assert_eq!(
             self.round_trip(message("initialize", initialize)).await["result"]["protocolVersion"],
             "2025-06-18"
@@ -94,7 +98,12 @@ impl Client {
 }
 
 fn get_note(id: u64) -> Value {
-    json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": "get_note", "arguments": {"uid": UID}}})
+    json!({
+        "jsonrpc": "2.0",
+        "id": id,
+        "method": "tools/call",
+        "params": {"name": "get_note", "arguments": {"uid": UID}},
+    })
 }
 
 #[tokio::test]
@@ -176,7 +185,11 @@ async fn a_cancelled_call_ends_its_session_and_gets_no_response() {
     client.send_message(get_note(7)).await;
     client.api.until_seen(2).await;
     client
-        .send_message(json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}}))
+        .send_message(json!({
+            "jsonrpc": "2.0",
+            "method": "notifications/cancelled",
+            "params": {"requestId": 7},
+        }))
         .await;
     client.api.until_seen(3).await;
     client.api.until_no_session().await;

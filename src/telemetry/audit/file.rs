@@ -21,7 +21,8 @@ const TAIL_BYTES: u64 = 64 << 10;
 
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("{} cannot be opened ({why}): give it a directory that is there and that this user may write to", .path.display())]
+    #[error("{} cannot be opened ({why}): give it a directory that is there and that this user may \
+        write to", .path.display())]
     Unusable { path: PathBuf, why: io::Error },
     #[error("{} is no file: name one", .0.display())]
     NoFile(PathBuf),

@@ -35,7 +35,7 @@ pub use record::Call;
 
 use crate::config::Durability;
 use file::{Found, TrailFile};
-use queue::{LONGEST_WAIT, MOST_BYTES, Queue};
+use queue::{MAX_QUEUE_BYTES, MAX_WAIT, Queue};
 use writer::{Sink, Writer};
 
 static TRAIL: OnceLock<Trail> = OnceLock::new();
@@ -77,7 +77,7 @@ pub fn start(
     durability: Durability,
 ) -> Result<(), StartError> {
     survive_limits();
-    let trail = Trail::begin(to, of, durability, MOST_BYTES)?;
+    let trail = Trail::begin(to, of, durability, MAX_QUEUE_BYTES)?;
     let _ = TRAIL.set(trail);
     Ok(())
 }
@@ -114,10 +114,10 @@ impl Durable {
         let Some((queue, written)) = self.0 else {
             return;
         };
-        if tokio::time::timeout(LONGEST_WAIT, written).await.is_err() && queue.stall() {
+        if tokio::time::timeout(MAX_WAIT, written).await.is_err() && queue.stall() {
             tracing::warn!(
-                "the audit trail has not taken a line for {LONGEST_WAIT:?}: calls are answered before their lines are \
-                 written, until it does"
+                "the audit trail has not taken a line for {MAX_WAIT:?}: calls are answered before \
+                 their lines are written, until it does"
             );
         }
     }

@@ -15,16 +15,16 @@ use tokio::sync::oneshot;
 use crate::telemetry::metrics;
 
 /// About ten thousand lines: nearly a second at full load, hours of ordinary use.
-pub const MOST_BYTES: usize = 4 << 20;
+pub const MAX_QUEUE_BYTES: usize = 4 << 20;
 
 /// How long a call waits for its line. Calls must not depend on a disk that is slower.
-pub const LONGEST_WAIT: Duration = Duration::from_secs(1);
+pub const MAX_WAIT: Duration = Duration::from_secs(1);
 
 /// Size from which the thread stops gathering and writes.
-const MANY_BYTES: usize = MOST_BYTES / 4;
+const BATCH_BYTES: usize = MAX_QUEUE_BYTES / 4;
 
 /// Capacity of a batch's buffer that is kept for the next batch.
-const KEPT_BYTES: usize = 256 << 10;
+const MAX_SPARE_BYTES: usize = 256 << 10;
 
 #[derive(Debug)]
 pub struct Queue {
@@ -107,7 +107,7 @@ impl Queue {
                 written
             });
         drop(state);
-        if before == 0 || newly_urgent || (before < MANY_BYTES && after >= MANY_BYTES) {
+        if before == 0 || newly_urgent || (before < BATCH_BYTES && after >= BATCH_BYTES) {
             self.changed.notify_one();
         }
         written
@@ -141,14 +141,14 @@ impl Queue {
         let (mut state, _) = state.unwrap_or_else(PoisonError::into_inner);
         if !state.lines.is_empty() {
             let few = |state: &mut State| {
-                state.lines.len() < MANY_BYTES && !state.urgent && !state.closed
+                state.lines.len() < BATCH_BYTES && !state.urgent && !state.closed
             };
             let gathered = self.changed.wait_timeout_while(state, gather, few);
             (state, _) = gathered.unwrap_or_else(PoisonError::into_inner);
         }
         let mut spare = spare;
         spare.clear();
-        spare.shrink_to(KEPT_BYTES);
+        spare.shrink_to(MAX_SPARE_BYTES);
         state.urgent = false;
         Batch {
             lines: std::mem::replace(&mut state.lines, spare),
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn an_urgent_line_ends_the_gathering() {
+    fn an_urgent_line_ends_the_wait_for_a_batch() {
         let queue = Queue::new(100);
         let forever = Duration::from_secs(3600);
         std::thread::scope(|scope| {

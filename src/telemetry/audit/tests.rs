@@ -105,7 +105,8 @@ proptest! {
             Tampering::Insert(at) => {
                 // By an attacker who knows the format.
                 let mut forged = Vec::new();
-                let mut chain = Chain { id: "c".to_owned(), seq: at as u64 % 12, head: Hash::default() };
+                let mut chain = Chain { id: "c".to_owned(), seq: at as u64 % 12,
+                    head: Hash::default() };
                 chain.append(event(Event::Call).as_bytes(), &mut forged);
                 other.insert(at % count, forged);
             }
@@ -120,7 +121,8 @@ proptest! {
 
     /// All following lines would have to be rewritten, which changes the last hash.
     #[test]
-    fn a_rewritten_line_with_a_valid_hash_breaks_the_chain(calls in 3..12_usize, index in 1..12_usize) {
+    fn a_rewritten_line_with_a_valid_hash_breaks_the_chain(calls in 3..12_usize,
+        index in 1..12_usize) {
         let mut lines = trail(calls);
         let index = index.min(calls);
         let before = super::chain::read(lines[index - 1].trim_ascii_end()).unwrap();
@@ -201,7 +203,8 @@ fn finds_lines_in_a_log() {
     let mut log = Vec::new();
     for line in trail(3) {
         log.extend_from_slice(
-            b"{\"time\":\"t\",\"level\":\"INFO\",\"msg\":\"x\"}\n2026-11-24T09:00:00Z app[1] fra [info] ",
+            b"{\"time\":\"t\",\"level\":\"INFO\",\"msg\":\"x\"}\n2026-11-24T09:00:00Z app[1] fra \
+             [info] ",
         );
         log.extend_from_slice(line.trim_ascii_end());
         log.extend_from_slice(b"\x1b[0m\n");
@@ -238,7 +241,7 @@ fn started(scratch: &Scratch) -> Trail {
         Destination::File(&scratch.file(), LIMITS),
         IDENTITY,
         Durability::Written,
-        MOST_BYTES,
+        MAX_QUEUE_BYTES,
     )
     .unwrap()
 }
@@ -292,7 +295,7 @@ async fn an_incomplete_last_line_is_recorded_and_legitimate() {
                 Destination::File(&scratch.file(), large),
                 IDENTITY,
                 Durability::Written,
-                MOST_BYTES,
+                MAX_QUEUE_BYTES,
             )
             .unwrap()
         };
@@ -387,7 +390,7 @@ async fn the_last_attempt_writes_everything() {
         Destination::Stream(Box::new(disk.clone())),
         IDENTITY,
         Durability::Written,
-        MOST_BYTES,
+        MAX_QUEUE_BYTES,
     )
     .unwrap();
     while disk.0.lock().unwrap().refused == 0 {
@@ -411,7 +414,7 @@ async fn a_full_disk_does_not_delay_shutdown() {
         Destination::Stream(Box::new(Disk::default())),
         IDENTITY,
         Durability::Written,
-        MOST_BYTES,
+        MAX_QUEUE_BYTES,
     )
     .unwrap();
     trail.called(&call("get_note"));
@@ -430,7 +433,7 @@ async fn a_write_is_answered_when_its_line_is_in_the_file() {
             Destination::File(&scratch.file(), large),
             IDENTITY,
             durability,
-            MOST_BYTES,
+            MAX_QUEUE_BYTES,
         )
         .unwrap();
         for calls in 1..=20 {
@@ -463,7 +466,7 @@ async fn no_call_waits_for_a_full_disk() {
         Destination::Stream(Box::new(disk.clone())),
         IDENTITY,
         Durability::Written,
-        MOST_BYTES,
+        MAX_QUEUE_BYTES,
     )
     .unwrap();
     // The first line of the trail is refused.
@@ -516,7 +519,7 @@ async fn a_hanging_disk_is_waited_for_once_and_briefly() {
         Destination::Stream(Box::new(stream)),
         IDENTITY,
         Durability::Written,
-        MOST_BYTES,
+        MAX_QUEUE_BYTES,
     )
     .unwrap();
     trail.wrote(&call("create_note")).reached().await;
@@ -526,7 +529,7 @@ async fn a_hanging_disk_is_waited_for_once_and_briefly() {
     let started = tokio::time::Instant::now();
     trail.wrote(&call("create_note")).reached().await;
     let waited = started.elapsed();
-    assert!(waited >= LONGEST_WAIT, "{waited:?}");
+    assert!(waited >= MAX_WAIT, "{waited:?}");
     trail.wrote(&call("create_note")).reached().await;
     assert_eq!(started.elapsed(), waited, "the next does not wait again");
     drop(let_go);

@@ -147,7 +147,8 @@ impl Trails {
                     let incomplete = fragment.get_or_insert(Fragment { position, bytes: 0 });
                     incomplete.bytes += length;
                     if !ended {
-                        let torn = "is half a line, and the last one: it is being written, or its writer was cut off";
+                        let torn = "is half a line, and the last one: it is being written, or its \
+                            writer was cut off";
                         let (kind, what) = match chain::read(text) {
                             Err(LineError::Cut) => (Kind::Torn, torn),
                             _ => (Kind::Foreign, "is no line of a trail"),
@@ -292,7 +293,8 @@ impl Trails {
                 }
                 Some(before) if before.hash != link.prev => {
                     let what = format!(
-                        "does not follow line {}: that one, or this one and all after it, was written anew",
+                        "does not follow line {}: that one, or this one and all after it, was \
+                         written anew",
                         before.seq
                     );
                     self.add(Kind::Altered, *position, what);
@@ -339,7 +341,8 @@ impl Trails {
                 if before
                     .is_some_and(|before| !matches!(before.event, Event::End | Event::Torn)) =>
             {
-                let what = "is a start after no end: the last lines of the process before may never have been written";
+                let what = "is a start after no end: the last lines of the process before may \
+                    never have been written";
                 self.add(Kind::Unended, position, what.to_owned());
             }
             _ => {}

@@ -17,13 +17,13 @@ use crate::telemetry::{fields, metrics, tasks};
 
 /// Interval between two writes while no call waits for its line. A killed process loses at most the
 /// lines of one interval.
-pub const GATHER: Duration = Duration::from_millis(10);
+pub const BATCH_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Delay before a failed write is retried.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// How often the log reports the last line, which allows a truncated trail to be detected.
-const TELL_EVERY: Duration = Duration::from_secs(600);
+const HEAD_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Size that a pipe accepts atomically (POSIX guarantees 512, Linux 4096). Two programs may share a
 /// pipe.
@@ -85,8 +85,8 @@ impl Writer {
         if found.torn > 0 {
             tracing::warn!(
                 { fields::BYTES } = found.torn,
-                "the audit trail ends with half a line: it was being written when the last process ended. It is left \
-                 there, and the next line says so"
+                "the audit trail ends with half a line: it was being written when the last process \
+                 ended. It is left there, and the next line says so"
             );
             writer.append(&counted(Event::Torn, fields::BYTES, found.torn));
         }
@@ -103,7 +103,7 @@ impl Writer {
     pub fn run(mut self) {
         loop {
             // The state that a panicking turn leaves is picked up by the next turn.
-            match tasks::turn("audit", || self.turn()) {
+            match tasks::catch_panic_sync("audit", || self.run_once()) {
                 Some(true) => return,
                 Some(false) => {}
                 None => {
@@ -114,7 +114,7 @@ impl Writer {
     }
 
     /// One iteration. Returns whether it was the last.
-    fn turn(&mut self) -> bool {
+    fn run_once(&mut self) -> bool {
         if !self.pending.is_empty() {
             self.write_pending();
         }
@@ -122,10 +122,12 @@ impl Writer {
         if !self.pending.is_empty() && !self.queue.pause(PAUSE) {
             return false;
         }
-        self.report_head(TELL_EVERY);
-        let batch = self
-            .queue
-            .take(std::mem::take(&mut self.spare), TELL_EVERY, GATHER);
+        self.report_head(HEAD_INTERVAL);
+        let batch = self.queue.take(
+            std::mem::take(&mut self.spare),
+            HEAD_INTERVAL,
+            BATCH_INTERVAL,
+        );
         for line in batch
             .lines
             .split(|byte| *byte == b'\n')
@@ -144,7 +146,7 @@ impl Writer {
             );
             self.append(&counted(Event::Lost, fields::LINES, batch.lost));
         }
-        batch.closed && self.leave()
+        batch.closed && self.finish_writing()
     }
 
     fn append(&mut self, members: &str) {
@@ -153,7 +155,7 @@ impl Writer {
     }
 
     /// Appends the last line and makes the last attempt.
-    fn leave(&mut self) -> bool {
+    fn finish_writing(&mut self) -> bool {
         self.append(&event(Event::End));
         self.write_pending();
         if let Sink::File(file) = &mut self.sink {
@@ -164,7 +166,8 @@ impl Writer {
         } else {
             tracing::error!(
                 { fields::LINES } = self.lines,
-                "the audit trail could not be written to its end: {} lines are lost with this process",
+                "the audit trail could not be written to its end: {} lines are lost with this \
+                 process",
                 self.lines
             );
             metrics::audit_lost(self.lines);
@@ -198,8 +201,8 @@ impl Writer {
                     metrics::audit_stuck(true);
                     tracing::error!(
                         { fields::ERROR } = %why,
-                        "the audit trail cannot be written ({why}): calls go on, and their lines wait as long as there is room \
-                         for them"
+                        "the audit trail cannot be written ({why}): calls go on, and their lines \
+                         wait as long as there is room for them"
                     );
                 }
             }
@@ -210,7 +213,8 @@ impl Writer {
         if let Sink::File(file) = &mut self.sink {
             if file.is_gone() {
                 tracing::info!(
-                    "the file of the audit trail was moved away; another is begun, and the chain goes on"
+                    "the file of the audit trail was moved away; another is begun, and the chain \
+                     goes on"
                 );
                 file.reopen()?;
                 // A line must be in one file only.
@@ -221,7 +225,8 @@ impl Writer {
             {
                 tracing::error!(
                     { fields::ERROR } = %why,
-                    "the files of the audit trail cannot be moved on ({why}): this one goes on growing"
+                    "the files of the audit trail cannot be moved on ({why}): this one goes on \
+                     growing"
                 );
             }
         }

@@ -2,11 +2,11 @@
 //!
 //! Metrics are global to the process, like the log: [`start`] creates them, and without it, as on
 //! the command line and over stdio, an observation only checks an empty cell. Names are in
-//! [`names`]; label values come from fixed lists. Hot series are resolved in advance ([`listed`],
-//! [`tools`]), so that counting is one atomic addition without a lock or an allocation. Requests to
-//! the API are the exception, with one map lookup.
+//! [`names`]; label values come from fixed lists. Hot series are resolved in advance
+//! ([`label_set`], [`tools`]), so that counting is one atomic addition without a lock or an
+//! allocation. Requests to the API are the exception, with one map lookup.
 
-mod listed;
+mod label_set;
 pub mod names;
 mod process;
 mod tools;
@@ -22,8 +22,8 @@ use prometheus::{
     TextEncoder,
 };
 
-use listed::{
-    Listed, counter, counters, gauge, gauges, histograms, listed_counters, listed_histograms,
+use label_set::{
+    LabelSet, counter, counters, gauge, gauges, histograms, labelled_counters, labelled_histograms,
 };
 use process::Process;
 use tools::Tools;
@@ -36,32 +36,32 @@ pub struct Metrics {
     invocations: IntCounterVec,
     durations: HistogramVec,
     tools: OnceLock<Tools>,
-    stages: Listed<Histogram>,
-    errors: Listed<IntCounter>,
+    stages: LabelSet<Histogram>,
+    errors: LabelSet<IntCounter>,
     calls_in_flight: IntGauge,
     calls_waiting: IntGauge,
     api_requests: IntCounterVec,
     api_durations: HistogramVec,
-    retries: Listed<IntCounter>,
-    breaker: Listed<IntGauge>,
-    breaker_changes: Listed<IntCounter>,
-    limit_refusals: Listed<IntCounter>,
+    retries: LabelSet<IntCounter>,
+    breaker: LabelSet<IntGauge>,
+    breaker_changes: LabelSet<IntCounter>,
+    limit_refusals: LabelSet<IntCounter>,
     sessions_opened: IntCounter,
     sessions_ended: IntCounter,
     sessions_abandoned: IntCounter,
     sessions_open: IntGauge,
-    auth_failures: Listed<IntCounter>,
-    scope_refusals: Listed<IntCounter>,
-    key_refreshes: Listed<IntCounter>,
-    token_exchanges: Listed<IntCounter>,
+    auth_failures: LabelSet<IntCounter>,
+    scope_refusals: LabelSet<IntCounter>,
+    key_refreshes: LabelSet<IntCounter>,
+    token_exchanges: LabelSet<IntCounter>,
     /// By transport and status class.
-    requests: Vec<(&'static str, Listed<IntCounter>)>,
+    requests: Vec<(&'static str, LabelSet<IntCounter>)>,
     connections_open: IntGauge,
     streams_open: IntGauge,
-    audit_lines: Listed<IntCounter>,
+    audit_lines: LabelSet<IntCounter>,
     audit_stuck: IntGauge,
-    task_panics: Listed<IntCounter>,
-    readiness: Listed<IntGauge>,
+    task_panics: LabelSet<IntCounter>,
+    readiness: LabelSet<IntGauge>,
     process: Process,
 }
 
@@ -77,9 +77,9 @@ pub fn start(version: &str, revision: &str) -> Result<&'static Metrics, Error> {
 /// Counts in a gauge until it is dropped.
 #[derive(Debug)]
 #[must_use]
-pub struct Held(Option<IntGauge>);
+pub struct GaugeGuard(Option<IntGauge>);
 
-impl Held {
+impl GaugeGuard {
     fn on(gauge: impl FnOnce(&Metrics) -> &IntGauge) -> Self {
         let gauge = METRICS.get().map(|metrics| gauge(metrics).clone());
         if let Some(gauge) = &gauge {
@@ -89,7 +89,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         if let Some(gauge) = &self.0 {
             gauge.dec();
@@ -104,7 +104,7 @@ fn observe(what: impl FnOnce(&Metrics)) {
 }
 
 /// Registers the tools, so that the series of each are resolved in advance.
-pub fn tools_are<'a>(names: impl IntoIterator<Item = &'a str>) {
+pub fn register_tools<'a>(names: impl IntoIterator<Item = &'a str>) {
     observe(|metrics| {
         let tools = Tools::new(&metrics.invocations, &metrics.durations, names);
         match tools {
@@ -114,20 +114,20 @@ pub fn tools_are<'a>(names: impl IntoIterator<Item = &'a str>) {
     });
 }
 
-pub fn call_in_flight() -> Held {
-    Held::on(|metrics| &metrics.calls_in_flight)
+pub fn call_in_flight() -> GaugeGuard {
+    GaugeGuard::on(|metrics| &metrics.calls_in_flight)
 }
 
-pub fn call_waiting() -> Held {
-    Held::on(|metrics| &metrics.calls_waiting)
+pub fn call_waiting() -> GaugeGuard {
+    GaugeGuard::on(|metrics| &metrics.calls_waiting)
 }
 
-pub fn connection_open() -> Held {
-    Held::on(|metrics| &metrics.connections_open)
+pub fn connection_open() -> GaugeGuard {
+    GaugeGuard::on(|metrics| &metrics.connections_open)
 }
 
-pub fn stream_open() -> Held {
-    Held::on(|metrics| &metrics.streams_open)
+pub fn stream_open() -> GaugeGuard {
+    GaugeGuard::on(|metrics| &metrics.streams_open)
 }
 
 /// Counts a finished tool call, and observes its duration unless it was rejected before it began.
@@ -139,7 +139,7 @@ pub fn tool_called(tool: &str, outcome: &str, took: Option<Duration>) {
     });
 }
 
-pub fn stage_took(stage: &str, time: Duration) {
+pub fn stage_finished(stage: &str, time: Duration) {
     observe(|metrics| {
         if let Some(stage) = metrics.stages.get(stage) {
             stage.observe(time.as_secs_f64());
@@ -153,7 +153,7 @@ pub fn tool_failed(category: &str) {
 
 /// Counts a request to the API. `route` is a template; `status` is a number or one of a fixed set
 /// of words.
-pub fn api_asked(route: &str, method: &str, status: &str, took: Duration) {
+pub fn api_request_finished(route: &str, method: &str, status: &str, took: Duration) {
     observe(|metrics| {
         if let Ok(requests) = metrics
             .api_requests
@@ -171,19 +171,19 @@ pub fn api_asked(route: &str, method: &str, status: &str, took: Duration) {
 }
 
 /// Counts a retry of a request to the API.
-pub fn sent_again(reason: &str) {
+pub fn request_retried(reason: &str) {
     observe(|metrics| metrics.retries.count(reason));
 }
 
-pub fn breaker_is(state: &str) {
+pub fn breaker_changed(state: &str) {
     observe(|metrics| {
-        metrics.breaker.only(state);
+        metrics.breaker.set_only(state);
         metrics.breaker_changes.count(state);
     });
 }
 
 /// Counts a rejection by a limit.
-pub fn limited(limit: &str) {
+pub fn limit_reached(limit: &str) {
     observe(|metrics| metrics.limit_refusals.count(limit));
 }
 
@@ -195,7 +195,7 @@ pub fn session_opened() {
 }
 
 /// Counts the end of a session. `ended` is false if it was left to expire.
-pub fn session_over(ended: bool) {
+pub fn session_closed(ended: bool) {
     observe(|metrics| {
         metrics.sessions_open.dec();
         if ended {
@@ -210,7 +210,7 @@ pub fn auth_failed(reason: &str) {
     observe(|metrics| metrics.auth_failures.count(reason));
 }
 
-pub fn out_of_reach(reason: &str) {
+pub fn access_refused(reason: &str) {
     observe(|metrics| metrics.scope_refusals.count(reason));
 }
 
@@ -257,7 +257,7 @@ pub fn answered(transport: &str, status: u16) {
         if let Some((_, classes)) = metrics
             .requests
             .iter()
-            .find(|(listed, _)| *listed == transport)
+            .find(|(known, _)| *known == transport)
         {
             classes.count(class);
         }
@@ -282,8 +282,8 @@ impl Metrics {
         gauges(by, &names::BUILD_INFO)?
             .get_metric_with_label_values(&[version, revision])?
             .set(1);
-        let breaker = Listed::of(&gauges(by, &names::BREAKER_STATE)?, names::BREAKER_STATES)?;
-        breaker.only("closed");
+        let breaker = LabelSet::of(&gauges(by, &names::BREAKER_STATE)?, names::BREAKER_STATES)?;
+        breaker.set_only("closed");
         let requests = counters(by, &names::REQUESTS)?;
         let requests = names::TRANSPORTS.iter().map(|transport| {
             let of_class = |class: &&'static str| {
@@ -292,30 +292,30 @@ impl Metrics {
             };
             let classes: Result<Vec<_>, Error> =
                 names::STATUS_CLASSES.iter().map(of_class).collect();
-            Ok((*transport, Listed::from(classes?)))
+            Ok((*transport, LabelSet::from(classes?)))
         });
         Ok(Self {
             invocations: counters(by, &names::TOOL_INVOCATIONS)?,
             durations: histograms(by, &names::TOOL_DURATION)?,
             tools: OnceLock::new(),
-            stages: listed_histograms(by, &names::TOOL_STAGE, names::STAGES)?,
-            errors: listed_counters(by, &names::TOOL_ERRORS, names::CATEGORIES)?,
+            stages: labelled_histograms(by, &names::TOOL_STAGE, names::STAGES)?,
+            errors: labelled_counters(by, &names::TOOL_ERRORS, names::CATEGORIES)?,
             calls_in_flight: gauge(by, &names::CALLS_IN_FLIGHT)?,
             calls_waiting: gauge(by, &names::CALLS_WAITING)?,
             api_requests: counters(by, &names::API_REQUESTS)?,
             api_durations: histograms(by, &names::API_DURATION)?,
-            retries: listed_counters(by, &names::RETRIES, names::RETRY_REASONS)?,
+            retries: labelled_counters(by, &names::RETRIES, names::RETRY_REASONS)?,
             breaker,
-            breaker_changes: listed_counters(by, &names::BREAKER_CHANGES, names::BREAKER_STATES)?,
-            limit_refusals: listed_counters(by, &names::LIMIT_REFUSALS, names::LIMITS)?,
+            breaker_changes: labelled_counters(by, &names::BREAKER_CHANGES, names::BREAKER_STATES)?,
+            limit_refusals: labelled_counters(by, &names::LIMIT_REFUSALS, names::LIMITS)?,
             sessions_opened: counter(by, &names::SESSIONS_OPENED)?,
             sessions_ended: counter(by, &names::SESSIONS_ENDED)?,
             sessions_abandoned: counter(by, &names::SESSIONS_ABANDONED)?,
             sessions_open: gauge(by, &names::SESSIONS_OPEN)?,
-            auth_failures: listed_counters(by, &names::AUTH_FAILURES, names::AUTH_REASONS)?,
-            scope_refusals: listed_counters(by, &names::SCOPE_REFUSALS, names::SCOPE_REASONS)?,
-            key_refreshes: listed_counters(by, &names::KEY_REFRESHES, names::KEY_OUTCOMES)?,
-            token_exchanges: listed_counters(
+            auth_failures: labelled_counters(by, &names::AUTH_FAILURES, names::AUTH_REASONS)?,
+            scope_refusals: labelled_counters(by, &names::SCOPE_REFUSALS, names::SCOPE_REASONS)?,
+            key_refreshes: labelled_counters(by, &names::KEY_REFRESHES, names::KEY_OUTCOMES)?,
+            token_exchanges: labelled_counters(
                 by,
                 &names::TOKEN_EXCHANGES,
                 names::EXCHANGE_OUTCOMES,
@@ -323,10 +323,10 @@ impl Metrics {
             requests: requests.collect::<Result<_, Error>>()?,
             connections_open: gauge(by, &names::CONNECTIONS_OPEN)?,
             streams_open: gauge(by, &names::STREAMS_OPEN)?,
-            audit_lines: listed_counters(by, &names::AUDIT_LINES, names::AUDIT_OUTCOMES)?,
+            audit_lines: labelled_counters(by, &names::AUDIT_LINES, names::AUDIT_OUTCOMES)?,
             audit_stuck: gauge(by, &names::AUDIT_STUCK)?,
-            task_panics: listed_counters(by, &names::TASK_PANICS, names::TASKS)?,
-            readiness: Listed::of(&gauges(by, &names::READINESS)?, names::STATES)?,
+            task_panics: labelled_counters(by, &names::TASK_PANICS, names::TASKS)?,
+            readiness: LabelSet::of(&gauges(by, &names::READINESS)?, names::STATES)?,
             process: Process::new(by)?,
             registry,
         })
@@ -339,7 +339,7 @@ impl Metrics {
         } else {
             names::OTHER
         };
-        self.readiness.only(state);
+        self.readiness.set_only(state);
     }
 
     /// Renders all metrics for a scrape.

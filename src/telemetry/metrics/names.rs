@@ -68,7 +68,8 @@ pub const TOOL_DURATION: Name = histogram(
 pub const TOOL_STAGE: Name = histogram(
     "toolbridge_mcp_tool_stage_duration_seconds",
     &["stage"],
-    "The parts of that duration: verifying the token, waiting for a concurrency limit, opening a session, the requests, the rest.",
+    "The parts of that duration: verifying the token, waiting for a concurrency limit, opening a \
+     session, the requests, the rest.",
 );
 pub const TOOL_ERRORS: Name = counter(
     "toolbridge_mcp_tool_errors_total",
@@ -98,7 +99,8 @@ pub const API_DURATION: Name = histogram(
 pub const RETRIES: Name = counter(
     "toolbridge_mcp_retries_total",
     &["reason"],
-    "Repeated requests to the API, by the outcome of the attempt before: a status, no answer, or a lost session.",
+    "Repeated requests to the API, by the outcome of the attempt before: a status, no answer, or a \
+     lost session.",
 );
 pub const BREAKER_STATE: Name = gauge(
     "toolbridge_mcp_breaker_state",
@@ -143,7 +145,8 @@ pub const AUTH_FAILURES: Name = counter(
 pub const SCOPE_REFUSALS: Name = counter(
     "toolbridge_mcp_scope_refusals_total",
     &["reason"],
-    "Calls of tools that are excluded by the token's scopes (insufficient_scope), or by the server's settings or the request (narrowed).",
+    "Calls of tools that are excluded by the token's scopes (insufficient_scope), or by the \
+     server's settings or the request (narrowed).",
 );
 pub const KEY_REFRESHES: Name = counter(
     "toolbridge_mcp_key_refreshes_total",
@@ -258,7 +261,7 @@ pub const ALL: &[&Name] = &[
 
 /// The values of each label whose list is fixed here.
 #[cfg(test)]
-pub const WORDS: &[(&str, &str, &[&str])] = &[
+pub const LABEL_VALUES: &[(&str, &str, &[&str])] = &[
     (TOOL_INVOCATIONS.name, "outcome", OUTCOMES),
     (TOOL_STAGE.name, "stage", STAGES),
     (TOOL_ERRORS.name, "category", CATEGORIES),
@@ -361,15 +364,15 @@ pub const AUDIT_OUTCOMES: &[&str] = &["written", "lost"];
 pub const TASKS: &[&str] = &[
     "audit",
     "connection",
-    "enders",
-    "exchange",
-    "figures",
+    "drain_body",
     "keys",
-    "leftover",
     "log_level",
+    "metrics",
     "readiness",
     "session",
+    "session_closers",
     "stream",
+    "token_exchange",
     "traces",
     OTHER,
 ];

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::{Counter, CounterVec, Error, IntGauge, Opts, Registry};
 
-use super::listed::gauges;
+use super::label_set::gauges;
 use super::names::{self, Name};
 
 const SERVICE: &str = env!("CARGO_PKG_NAME");
@@ -102,7 +102,8 @@ mod tests {
 
     #[test]
     fn parses_the_files_that_linux_writes() {
-        let stat = "4711 (a (strange) name) S 1 1 1 0 -1 4194560 9 0 0 0 250 150 0 0 20 0 5 0 100 1000 200";
+        let stat = "4711 (a (strange) name) S 1 1 1 0 -1 4194560 9 0 0 0 250 150 0 0 20 0 5 0 100 \
+            1000 200";
         let ticks = rustix::param::clock_ticks_per_second();
         let expected = 400.0 / f64::from(u32::try_from(ticks).unwrap());
         assert!((cpu_seconds(stat).unwrap() - expected).abs() < 1e-9);
@@ -113,7 +114,8 @@ mod tests {
             (102_400, 2_097_152)
         );
         assert_eq!(bytes("", "VmRSS:"), 0);
-        let limits = "Limit  Soft  Hard  Units\nMax open files            1024                 4096                 files\n";
+        let limits = "Limit  Soft  Hard  Units\nMax open files            1024                 \
+            4096                 files\n";
         assert_eq!(max_files(limits), 1024);
         assert_eq!(
             max_files("Max open files unlimited unlimited files"),

@@ -54,7 +54,7 @@ fn serves_exactly_the_declared_metrics() {
         })
         .collect();
     assert_eq!(served, declared);
-    for (name, label, _) in names::WORDS {
+    for (name, label, _) in names::LABEL_VALUES {
         let declared = names::ALL
             .iter()
             .find(|declared| declared.name == *name)
@@ -131,7 +131,7 @@ fn the_breaker_is_closed_until_it_opens() {
         (Some("half_open"), "half_open"),
     ] {
         if let Some(state) = state {
-            metrics.breaker.only(state);
+            metrics.breaker.set_only(state);
         }
         let text = text(&metrics);
         let lines: Vec<_> = text
@@ -189,11 +189,11 @@ fn table() -> String {
     let mut table = String::from("| metric | kind | labels | what |\n|---|---|---|---|\n");
     for name in names::ALL {
         let labels = name.labels.iter().map(|label| {
-            let words = names::WORDS
+            let values = names::LABEL_VALUES
                 .iter()
                 .find(|(of, its, _)| *of == name.name && its == label);
-            match words {
-                Some((_, _, words)) => format!("`{label}`: {}", words.join(", ")),
+            match values {
+                Some((_, _, values)) => format!("`{label}`: {}", values.join(", ")),
                 None => format!("`{label}`"),
             }
         });

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use prometheus::{Error, Histogram, HistogramVec, IntCounter, IntCounterVec};
 
-use super::listed::Listed;
+use super::label_set::LabelSet;
 use super::names::{OUTCOMES, UNKNOWN};
 
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct Tools {
 
 #[derive(Debug)]
 struct Series {
-    outcomes: Listed<IntCounter>,
+    outcomes: LabelSet<IntCounter>,
     duration: Histogram,
 }
 
@@ -32,7 +32,7 @@ impl Series {
             Ok((*outcome, counter))
         });
         Ok(Self {
-            outcomes: Listed::from(outcomes.collect::<Result<Vec<_>, Error>>()?),
+            outcomes: LabelSet::from(outcomes.collect::<Result<Vec<_>, Error>>()?),
             duration: durations.get_metric_with_label_values(&[tool])?,
         })
     }
@@ -54,10 +54,10 @@ impl Tools {
     }
 
     pub fn called(&self, tool: &str, outcome: &str, took: Option<Duration>) {
-        let figures = self.known.get(tool).unwrap_or(&self.unknown);
-        figures.outcomes.count(outcome);
+        let series = self.known.get(tool).unwrap_or(&self.unknown);
+        series.outcomes.count(outcome);
         if let Some(took) = took {
-            figures.duration.observe(took.as_secs_f64());
+            series.duration.observe(took.as_secs_f64());
         }
     }
 }

@@ -91,7 +91,7 @@ pub enum Side {
 }
 
 /// Parses the remote `traceparent` of a header or a message. Empty when tracing is off.
-pub fn place_of(traceparent: Option<&str>) -> TraceContext {
+pub fn remote_context(traceparent: Option<&str>) -> TraceContext {
     match (TRACING.get(), traceparent) {
         (Some(_), Some(text)) => TraceContext::read(text),
         _ => TraceContext::default(),
@@ -159,7 +159,7 @@ impl Span {
     }
 
     /// The context for children of this span.
-    pub fn place(&self) -> TraceContext {
+    pub fn context(&self) -> TraceContext {
         TraceContext(self.0.as_ref().map(|span| span.span_context().clone()))
     }
 }
@@ -202,9 +202,9 @@ mod tests {
         });
         span.set(names::TOOL, "get_note");
         span.failed("x");
-        assert!(!span.is_on() && !span.place().is_known());
+        assert!(!span.is_on() && !span.context().is_known());
         assert!(
-            !place_of(Some(
+            !remote_context(Some(
                 "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
             ))
             .is_known()

@@ -36,8 +36,8 @@ pub struct Tool {
 }
 
 impl Catalogue {
-    /// Builds the catalogue for an API with these features. `new_uid` generates the UIDs of new items; in production it is
-    /// [`Uuid::now_v7`], which sorts by creation time.
+    /// Builds the catalogue for an API with these features. `new_uid` generates the UIDs of new
+    /// items; in production it is [`Uuid::now_v7`], which sorts by creation time.
     pub fn new(new_uid: impl Fn() -> Uuid + Send + Sync + 'static, features: Features) -> Self {
         let tools: Vec<_> = entities::ALL
             .iter()

@@ -72,7 +72,7 @@ impl Plan {
             // attempt may have been carried out.
             400 | 413 | 422 => Err(context.refused(&reply)),
             404 if self.names_an_item() => Err(context.refused(&reply)),
-            _ if reply.doubtful => Err(context.refused_after_lost_response(&reply)),
+            _ if reply.maybe_applied => Err(context.refused_after_lost_response(&reply)),
             500 if self.writes() && self.parent_is_gone(api, payload).await => {
                 Err(context.parent_not_found(&reply))
             }

@@ -2,8 +2,8 @@
 //! [operations](operation), built once.
 //!
 //! A call takes two steps, so that nothing is sent if the arguments are invalid:
-//! [`Catalogue::prepare`] validates the arguments and returns a [`Plan`], and running the plan sends
-//! its requests and interprets the responses.
+//! [`Catalogue::prepare`] validates the arguments and returns a [`Plan`], and running the plan
+//! sends its requests and interprets the responses.
 
 mod api_error;
 mod catalogue;
@@ -24,7 +24,7 @@ pub use payload::SERVER_KEYS;
 pub use plan::Plan;
 
 use super::result::Limits;
-use super::toolset::{Listed, Outcome, ToolCall, Toolset};
+use super::toolset::{ListedTool, Outcome, ToolCall, Toolset};
 use crate::api::Features;
 
 /// The toolset of all entities.
@@ -57,8 +57,11 @@ impl EntityTools {
 }
 
 impl Toolset for EntityTools {
-    fn list(&self, features: Features) -> Vec<Listed> {
-        self.catalogue(features).specs().map(Listed::from).collect()
+    fn list(&self, features: Features) -> Vec<ListedTool> {
+        self.catalogue(features)
+            .specs()
+            .map(ListedTool::from)
+            .collect()
     }
 
     fn call<'a>(&'a self, call: ToolCall<'a>) -> BoxFuture<'a, Outcome> {

@@ -124,7 +124,7 @@ impl Plan {
 /// Whether a request may be sent again, given the version that it expects.
 pub(super) fn repeat(operation: &dyn Operation, if_match: Option<u64>) -> Repeat {
     if operation.is_repeatable(if_match) {
-        Repeat::Harmless
+        Repeat::Idempotent
     } else {
         Repeat::Never
     }

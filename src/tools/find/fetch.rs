@@ -86,7 +86,8 @@ fn parse_id(id: &str) -> Result<(Vec<&'static Entity>, Uuid), ToolError> {
         Ok(uid) if !kinds.is_empty() => Ok((kinds, uid)),
         _ => Err(argument_error(
             "id",
-            "`id` must be a kind and a UID, like note/01890a5d-ac96-774b-bcce-b302099a8057, or a UID."
+            "`id` must be a kind and a UID, like note/01890a5d-ac96-774b-bcce-b302099a8057, or a \
+             UID."
                 .to_owned(),
             "Call fetch again with the id of a search result.".to_owned(),
         )),

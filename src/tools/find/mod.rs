@@ -21,7 +21,7 @@ use super::error::{Category, ToolError};
 use super::result::Limits;
 use super::schema;
 use super::spec::{Access, Hints, ToolSpec};
-use super::toolset::{Listed, Outcome, ToolCall, Toolset};
+use super::toolset::{ListedTool, Outcome, ToolCall, Toolset};
 use crate::api::Features;
 use crate::api::request::{Api, Repeat, Reply, Request};
 use crate::foundation::json::Json;
@@ -82,10 +82,10 @@ impl FindTools {
 }
 
 impl Toolset for FindTools {
-    fn list(&self, features: Features) -> Vec<Listed> {
+    fn list(&self, features: Features) -> Vec<ListedTool> {
         let offered = self.tools().into_iter();
         let offered = offered.filter(|tool| features.has(tool.needs));
-        offered.map(|tool| Listed::from(&tool.spec)).collect()
+        offered.map(|tool| ListedTool::from(&tool.spec)).collect()
     }
 
     fn call<'a>(&'a self, call: ToolCall<'a>) -> BoxFuture<'a, Outcome> {
@@ -149,7 +149,7 @@ fn read_request(method: Method, path: String, query: Vec<(&'static str, String)>
         query,
         body: None,
         if_match: None,
-        repeat: Repeat::Harmless,
+        repeat: Repeat::Idempotent,
     }
 }
 

@@ -135,8 +135,8 @@ pub fn tool() -> Tool {
     Tool::new(
         NAME,
         "Search",
-        "Searches all notes, tasks, comments, chats and messages, in their whole text, or lists and \
-         counts them by filters. To read a result, use fetch.",
+        "Searches all notes, tasks, comments, chats and messages, in their whole text, or lists \
+         and counts them by filters. To read a result, use fetch.",
         arguments.collect(),
         output_schema(),
         Features::SEARCH,

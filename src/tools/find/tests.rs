@@ -48,7 +48,7 @@ impl Api for Script {
             body: body.to_string().into(),
             retry_after: None,
             has_next: false,
-            doubtful: false,
+            maybe_applied: false,
         })
     }
 }

@@ -157,62 +157,106 @@ fn text_that_looks_like_json_stays_text() {
 fn errors_name_the_argument_the_value_and_the_allowed_values() {
     let table = [
         // tool, arguments added to the minimal ones, argument named, message
-        ("list_notes", json!({"limit": 0}), "limit", "`limit` must be an integer from 1 to 1000; got 0."),
-        ("list_notes", json!({"limit": 1001}), "limit", "`limit` must be an integer from 1 to 1000; got 1001."),
-        ("list_notes", json!({"limit": "many"}), "limit", "`limit` must be an integer from 1 to 1000; got \"many\"."),
-        ("list_notes", json!({"limit": 1.5}), "limit", "`limit` must be an integer from 1 to 1000; got 1.5."),
-        ("list_notes", json!({"limit": -1}), "limit", "`limit` must be an integer from 1 to 1000; got -1."),
-        ("list_notes", json!({"limit": true}), "limit", "`limit` must be an integer from 1 to 1000; got true."),
-        ("list_notes", json!({"cursor": ""}), "cursor", "`cursor` must not be empty; leave it out instead."),
+        ("list_notes", json!({"limit": 0}), "limit", "`limit` must be an integer from 1 to 1000; \
+            got 0."),
+        ("list_notes", json!({"limit": 1001}), "limit", "`limit` must be an integer from 1 to \
+            1000; got 1001."),
+        ("list_notes", json!({"limit": "many"}), "limit", "`limit` must be an integer from 1 to \
+            1000; got \"many\"."),
+        ("list_notes", json!({"limit": 1.5}), "limit", "`limit` must be an integer from 1 to 1000; \
+            got 1.5."),
+        ("list_notes", json!({"limit": -1}), "limit", "`limit` must be an integer from 1 to 1000; \
+            got -1."),
+        ("list_notes", json!({"limit": true}), "limit", "`limit` must be an integer from 1 to \
+            1000; got true."),
+        ("list_notes", json!({"cursor": ""}), "cursor", "`cursor` must not be empty; leave it out \
+            instead."),
         ("list_notes", json!({"cursor": 5}), "cursor", "`cursor` must be a string; got 5."),
-        ("list_notes", json!({"full": "yes"}), "full", "`full` must be true or false; got \"yes\"."),
-        ("list_notes", json!({"include_deleted": 1}), "include_deleted", "`include_deleted` must be true or false; got 1."),
+        ("list_notes", json!({"full": "yes"}), "full", "`full` must be true or false; got \
+            \"yes\"."),
+        ("list_notes", json!({"include_deleted": 1}), "include_deleted", "`include_deleted` must \
+            be true or false; got 1."),
         ("list_notes", json!({"uid": UID}), "uid", "`uid` is not an argument of this tool."),
-        ("get_note", json!({"uid": "42"}), "uid", "`uid` must be a UUID like 01890a5d-ac96-774b-bcce-b302099a8057; got \"42\"."),
+        ("get_note", json!({"uid": "42"}), "uid", "`uid` must be a UUID like \
+            01890a5d-ac96-774b-bcce-b302099a8057; got \"42\"."),
         ("get_note", json!({"uid": null}), "uid", "`uid` is required."),
-        ("get_note", json!({"uuid": UID}), "uuid", "`uuid` is not an argument of this tool; did you mean `uid`?"),
+        ("get_note", json!({"uuid": UID}), "uuid", "`uuid` is not an argument of this tool; did \
+            you mean `uid`?"),
         ("create_note", json!({"title": null}), "title", "`title` is required."),
         ("create_note", json!({"title": 5}), "title", "`title` must be a string; got 5."),
-        ("create_note", json!({"titel": "x"}), "titel", "`titel` is not an argument of this tool; did you mean `title`?"),
+        ("create_note", json!({"titel": "x"}), "titel", "`titel` is not an argument of this tool; \
+            did you mean `title`?"),
         ("create_note", json!({"color": "x"}), "color", "`color` is not an argument of this tool."),
-        ("create_note", json!({"tags": "work"}), "tags", "`tags` must be a list of strings like [\"a\",\"b\"]; got \"work\"."),
-        ("create_note", json!({"tags": "{}"}), "tags", "`tags` must be a list of strings like [\"a\",\"b\"]; got an object with 0 keys."),
+        ("create_note", json!({"tags": "work"}), "tags", "`tags` must be a list of strings like \
+            [\"a\",\"b\"]; got \"work\"."),
+        ("create_note", json!({"tags": "{}"}), "tags", "`tags` must be a list of strings like \
+            [\"a\",\"b\"]; got an object with 0 keys."),
         ("create_note", json!({"tags": ["a", 1]}), "tags[1]", "`tags[1]` must be a string; got 1."),
-        ("create_note", json!({"additional_fields": []}), "additional_fields", "`additional_fields` must be an object; got a list of 0."),
-        ("create_note", json!({"additional_fields": {"title": "x"}}), "additional_fields.title", "`additional_fields.title` belongs among the arguments; did you mean `title`?"),
-        ("create_task", json!({"additional_fields": {"dueDate": "x"}}), "additional_fields.dueDate", "`additional_fields.dueDate` belongs among the arguments; did you mean `due_date`?"),
-        ("create_task", json!({"additional_fields": {"due_date": "x"}}), "additional_fields.due_date", "`additional_fields.due_date` belongs among the arguments; did you mean `due_date`?"),
-        ("create_note", json!({"additional_fields": {"uid": UID}}), "additional_fields.uid", "`additional_fields.uid` is written by the server and cannot be set."),
-        ("update_note", json!({"additional_fields": {"sync": {}}}), "additional_fields.sync", "`additional_fields.sync` is written by the server and cannot be set."),
-        ("create_task", json!({"dueDate": "2026-01-01"}), "dueDate", "`dueDate` is not an argument of this tool; did you mean `due_date`?"),
-        ("create_task", json!({"priority": "urgent"}), "priority", "`priority` must be one of low, medium, high; got \"urgent\"."),
-        ("create_task", json!({"due_date": "tomorrow"}), "due_date", "`due_date` must be a date like 2026-03-01 or a time like 2026-03-01T09:00:00Z; got \"tomorrow\"."),
-        ("create_comment", json!({"parent_type": "chat"}), "parent_type", "`parent_type` must be one of note, task; got \"chat\"."),
-        ("create_comment", json!({"parent_uid": "x"}), "parent_uid", "`parent_uid` must be a UUID like 01890a5d-ac96-774b-bcce-b302099a8057; got \"x\"."),
-        ("create_comment", json!({"parent_type": null}), "parent_type", "`parent_type` is required."),
-        ("update_comment", json!({"parent_uid": PARENT}), "parent_type", "`parent_type` is required beside `parent_uid`; leave out both to keep the parent."),
-        ("update_comment", json!({"parent_type": "note"}), "parent_uid", "`parent_uid` is required beside `parent_type`; leave out both to keep the parent."),
-        ("update_note", json!({"if_match": 0}), "if_match", "`if_match` must be an integer of at least 1; got 0."),
-        ("patch_note", json!({"updates": {}}), "updates", "`updates` must name at least one field to change."),
+        ("create_note", json!({"additional_fields": []}), "additional_fields",
+            "`additional_fields` must be an object; got a list of 0."),
+        ("create_note", json!({"additional_fields": {"title": "x"}}), "additional_fields.title",
+            "`additional_fields.title` belongs among the arguments; did you mean `title`?"),
+        ("create_task", json!({"additional_fields": {"dueDate": "x"}}), "additional_fields.dueDate",
+            "`additional_fields.dueDate` belongs among the arguments; did you mean `due_date`?"),
+        ("create_task", json!({"additional_fields": {"due_date": "x"}}),
+            "additional_fields.due_date",
+            "`additional_fields.due_date` belongs among the arguments; did you mean `due_date`?"),
+        ("create_note", json!({"additional_fields": {"uid": UID}}), "additional_fields.uid",
+            "`additional_fields.uid` is written by the server and cannot be set."),
+        ("update_note", json!({"additional_fields": {"sync": {}}}), "additional_fields.sync",
+            "`additional_fields.sync` is written by the server and cannot be set."),
+        ("create_task", json!({"dueDate": "2026-01-01"}), "dueDate", "`dueDate` is not an argument \
+            of this tool; did you mean `due_date`?"),
+        ("create_task", json!({"priority": "urgent"}), "priority", "`priority` must be one of low, \
+            medium, high; got \"urgent\"."),
+        ("create_task", json!({"due_date": "tomorrow"}), "due_date", "`due_date` must be a date \
+            like 2026-03-01 or a time like 2026-03-01T09:00:00Z; got \"tomorrow\"."),
+        ("create_comment", json!({"parent_type": "chat"}), "parent_type", "`parent_type` must be \
+            one of note, task; got \"chat\"."),
+        ("create_comment", json!({"parent_uid": "x"}), "parent_uid", "`parent_uid` must be a UUID \
+            like 01890a5d-ac96-774b-bcce-b302099a8057; got \"x\"."),
+        ("create_comment", json!({"parent_type": null}), "parent_type", "`parent_type` is \
+            required."),
+        ("update_comment", json!({"parent_uid": PARENT}), "parent_type", "`parent_type` is \
+            required beside `parent_uid`; leave out both to keep the parent."),
+        ("update_comment", json!({"parent_type": "note"}), "parent_uid", "`parent_uid` is required \
+            beside `parent_type`; leave out both to keep the parent."),
+        ("update_note", json!({"if_match": 0}), "if_match", "`if_match` must be an integer of at \
+            least 1; got 0."),
+        ("patch_note", json!({"updates": {}}), "updates", "`updates` must name at least one field \
+            to change."),
         ("patch_note", json!({"updates": null}), "updates", "`updates` is required."),
-        ("patch_note", json!({"updates": "title"}), "updates", "`updates` must be an object; got \"title\"."),
-        ("patch_note", json!({"updates": {"uid": UID}}), "updates.uid", "`updates.uid` is written by the server and cannot be set."),
-        ("patch_note", json!({"updates": {"sync": {}}}), "updates.sync", "`updates.sync` is written by the server and cannot be set."),
-        ("patch_note", json!({"updates": {"updatedTs": 1}}), "updates.updatedTs", "`updates.updatedTs` is written by the server and cannot be set."),
-        ("patch_note", json!({"updates": {"title": 1}}), "updates.title", "`updates.title` must be a string; got 1."),
-        ("patch_note", json!({"updates": {"title": null}}), "updates.title", "`updates.title` cannot be null: a note needs it; got null."),
-        ("patch_task", json!({"updates": {"due_date": "x"}}), "updates.due_date", "`updates.due_date` must be a date like 2026-03-01 or a time like 2026-03-01T09:00:00Z; got \"x\"."),
-        ("patch_task", json!({"updates": {"due_date": "2026-01-01", "dueDate": "2026-01-01"}}), "updates.dueDate", "`updates.dueDate` comes twice, as `due_date` and as `dueDate`."),
+        ("patch_note", json!({"updates": "title"}), "updates", "`updates` must be an object; got \
+            \"title\"."),
+        ("patch_note", json!({"updates": {"uid": UID}}), "updates.uid", "`updates.uid` is written \
+            by the server and cannot be set."),
+        ("patch_note", json!({"updates": {"sync": {}}}), "updates.sync", "`updates.sync` is \
+            written by the server and cannot be set."),
+        ("patch_note", json!({"updates": {"updatedTs": 1}}), "updates.updatedTs",
+            "`updates.updatedTs` is written by the server and cannot be set."),
+        ("patch_note", json!({"updates": {"title": 1}}), "updates.title", "`updates.title` must be \
+            a string; got 1."),
+        ("patch_note", json!({"updates": {"title": null}}), "updates.title", "`updates.title` \
+            cannot be null: a note needs it; got null."),
+        ("patch_task", json!({"updates": {"due_date": "x"}}), "updates.due_date",
+            "`updates.due_date` must be a date like 2026-03-01 or a time like \
+             2026-03-01T09:00:00Z; got \"x\"."),
+        ("patch_task", json!({"updates": {"due_date": "2026-01-01", "dueDate": "2026-01-01"}}),
+            "updates.dueDate", "`updates.dueDate` comes twice, as `due_date` and as `dueDate`."),
         ("patch_note", json!({"title": "x"}), "title", "`title` is not an argument of this tool."),
-        ("process_note", json!({"action": "complete"}), "action", "`action` must be one of pin, unpin, archive, unarchive; got \"complete\"."),
+        ("process_note", json!({"action": "complete"}), "action", "`action` must be one of pin, \
+            unpin, archive, unarchive; got \"complete\"."),
         ("process_note", json!({"action": null}), "action", "`action` is required."),
-        ("process_note", json!({"metadata": "x"}), "metadata", "`metadata` must be an object; got \"x\"."),
-        ("delete_note", json!({"if_match": 1}), "if_match", "`if_match` is not an argument of this tool."),
+        ("process_note", json!({"metadata": "x"}), "metadata", "`metadata` must be an object; got \
+            \"x\"."),
+        ("delete_note", json!({"if_match": 1}), "if_match", "`if_match` is not an argument of this \
+            tool."),
     ];
     for (tool, more, argument, message) in table {
         let error = refusal(tool, with(tool, more.clone()));
         assert_eq!(error.message, message, "{tool} {more}");
-        assert_eq!((error.category, &*error.code), (Category::Validation, "invalid_argument"), "{tool} {more}");
+        assert_eq!((error.category, &*error.code), (Category::Validation, "invalid_argument"),
+            "{tool} {more}");
         assert_eq!(error.details.argument.as_deref(), Some(argument), "{tool} {more}");
         assert!(!error.retryable);
         assert!(error.suggested_action.contains(tool), "{}", error.suggested_action);
@@ -248,7 +292,11 @@ fn invalid_values_are_echoed_truncated() {
         ("get_note", json!({"uid": UID, "x".repeat(1 << 20): 1})),
         (
             "create_note",
-            json!({"title": "t", "content": "c", "additional_fields": {"y".repeat(9000): 1, "uid": 1}}),
+            json!({
+                "title": "t",
+                "content": "c",
+                "additional_fields": {"y".repeat(9000): 1, "uid": 1},
+            }),
         ),
         ("list_notes", json!({"cursor": "c".repeat(5000)})),
         ("list_notes", json!({"limit": [1, 2, "z".repeat(9000)]})),

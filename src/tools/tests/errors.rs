@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::api::request::NoAccess;
+use crate::api::request::NoAccessError;
 use Category::*;
 
 /// Text outside the contract, which must never reach the caller.
@@ -48,7 +48,8 @@ async fn every_status_has_its_error() {
         ("get_note", uid(), 401, Authentication, "token_rejected", false),
         ("get_note", uid(), 403, Permission, "permission_denied", false),
         ("get_note", uid(), 404, NotFound, "note_not_found", false),
-        ("process_chat_message", json!({"uid": UID, "action": "mark_read"}), 404, NotFound, "chat_message_not_found", false),
+        ("process_chat_message", json!({"uid": UID, "action": "mark_read"}), 404, NotFound,
+            "chat_message_not_found", false),
         ("list_notes", json!({}), 404, Internal, "api_error", false),
         ("create_note", create(), 404, Internal, "api_error", false),
         ("get_note", uid(), 405, Internal, "api_error", false),
@@ -109,16 +110,23 @@ async fn every_missing_response_has_its_error() {
         ("create_note", create(), ApiError::TimedOut { sent: false }, Timeout, "api_timeout", true),
         ("get_note", get(), ApiError::AnswerLost, Unavailable, "api_unreachable", true),
         ("archive_note", get(), ApiError::AnswerLost, Unavailable, "unknown_outcome", false),
-        ("get_note", get(), ApiError::AnswerTooLarge { limit: 9 }, TooLarge, "result_too_large", false),
-        ("create_note", create(), ApiError::AnswerTooLarge { limit: 9 }, Unavailable, "unknown_outcome", false),
+        ("get_note", get(), ApiError::AnswerTooLarge { limit: 9 }, TooLarge, "result_too_large",
+            false),
+        ("create_note", create(), ApiError::AnswerTooLarge { limit: 9 }, Unavailable,
+            "unknown_outcome", false),
         ("get_note", get(), ApiError::Cancelled, Timeout, "cancelled", true),
-        ("get_note", get(), ApiError::NoAccess(NoAccess::Refused), Authentication, "token_not_exchanged", false),
-        ("create_note", create(), ApiError::NoAccess(NoAccess::Denied), Permission, "exchange_denied", false),
-        ("create_note", create(), ApiError::NoAccess(NoAccess::Unavailable), Unavailable, "exchange_unavailable", true),
-        ("get_note", get(), ApiError::NoAccess(NoAccess::Faulty), Internal, "exchange_failed", false),
+        ("get_note", get(), ApiError::NoAccess(NoAccessError::Refused), Authentication,
+            "token_not_exchanged", false),
+        ("create_note", create(), ApiError::NoAccess(NoAccessError::Denied), Permission,
+            "exchange_denied", false),
+        ("create_note", create(), ApiError::NoAccess(NoAccessError::Unavailable), Unavailable,
+            "exchange_unavailable", true),
+        ("get_note", get(), ApiError::NoAccess(NoAccessError::Faulty), Internal, "exchange_failed",
+            false),
         ("create_note", create(), ApiError::Cancelled, Timeout, "cancelled", false),
         ("create_note", create(), ApiError::Overloaded, Unavailable, "overloaded", true),
-        ("create_note", create(), ApiError::CircuitOpen { retry_in: Duration::from_secs(2) }, Unavailable, "circuit_open", true),
+        ("create_note", create(), ApiError::CircuitOpen { retry_in: Duration::from_secs(2) },
+            Unavailable, "circuit_open", true),
     ];
     for (tool, arguments, api_error, category, code, retryable) in table {
         let error = failure(tool, arguments, Err(api_error.clone())).await;
@@ -307,7 +315,7 @@ async fn a_success_that_violates_the_contract_is_an_error() {
         body: Bytes::from_static(b"\xff\xfe"),
         retry_after: None,
         has_next: false,
-        doubtful: false,
+        maybe_applied: false,
     });
     assert_eq!(
         failure("get_note", json!({"uid": UID}), bytes).await.code,

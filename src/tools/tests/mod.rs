@@ -18,10 +18,10 @@ use crate::foundation::json::Json;
 mod arguments;
 mod docs;
 mod errors;
+mod follow_up_requests;
 mod properties;
 mod requests;
 mod results;
-mod second_looks;
 mod surface;
 
 /// The UID of an existing item.
@@ -73,14 +73,14 @@ fn reply(status: u16, body: impl ToString) -> Result<Reply, ApiError> {
         body: Bytes::from(body.to_string()),
         retry_after: None,
         has_next: false,
-        doubtful: false,
+        maybe_applied: false,
     })
 }
 
 /// A response to a retry whose earlier attempt may have been carried out.
-fn doubtful(answer: Result<Reply, ApiError>) -> Result<Reply, ApiError> {
+fn maybe_applied(answer: Result<Reply, ApiError>) -> Result<Reply, ApiError> {
     answer.map(|reply| Reply {
-        doubtful: true,
+        maybe_applied: true,
         ..reply
     })
 }

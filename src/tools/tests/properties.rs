@@ -145,7 +145,8 @@ fn is_stricter_than_the_schema(argument: &str) -> bool {
 proptest! {
     #[test]
     fn what_the_schema_admits_is_accepted((spec, arguments) in admitted_call()) {
-        prop_assert!(validator(&spec.input_schema).is_valid(&arguments), "the test's own arguments: {arguments}");
+        prop_assert!(validator(&spec.input_schema).is_valid(&arguments), "the test's own \
+            arguments: {arguments}");
         let plan = prepare(&spec.name, arguments.clone());
         prop_assert!(plan.is_ok(), "{} {arguments}: {}", spec.name, plan.unwrap_err());
     }
@@ -160,7 +161,8 @@ proptest! {
         value in any_json(),
         unknown in prop::option::weighted(0.2, "[a-z_]{1,12}"),
     ) {
-        let names: Vec<_> = spec.input_schema["properties"].as_object().unwrap().keys().cloned().collect();
+        let properties = spec.input_schema["properties"].as_object().unwrap();
+        let names: Vec<_> = properties.keys().cloned().collect();
         let name = unknown.unwrap_or_else(|| names[at.index(names.len())].clone());
         let mut changed = args(arguments);
         changed.insert(name.clone(), value.clone());
@@ -176,7 +178,8 @@ proptest! {
                 prop_assert!(!admitted || inner || is_stricter_than_the_schema(&named), "{error}");
             }
             Ok(_) if admitted => {}
-            Ok(_) => prop_assert!(value.is_null() || value.is_string(), "{} takes {value}", spec.name),
+            Ok(_) => prop_assert!(value.is_null() || value.is_string(), "{} takes {value}",
+                spec.name),
         }
     }
 
@@ -192,7 +195,8 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let items: Vec<_> = payloads.into_iter().map(|mut payload| {
             payload["content"] = json!("é".repeat(long));
-            for (key, value) in [("parentType", "note"), ("parentUid", PARENT), ("chatUid", PARENT)] {
+            for (key, value) in [("parentType", "note"), ("parentUid", PARENT),
+                ("chatUid", PARENT)] {
                 payload[key] = json!(value);
             }
             let mut item = item(payload);
@@ -209,10 +213,13 @@ proptest! {
         let answer = if is_list { &page } else { &items[0] };
         // With white space, as some compatible APIs send it.
         let text = serde_json::to_string_pretty(answer).unwrap();
-        let answers = [reply(200, text).map(|reply| Reply { has_next, ..reply }), reply(200, answer)];
-        let success = runtime.block_on(call(&spec.name, minimal_arguments(spec), &Script::new(answers))).unwrap();
+        let answers = [reply(200, text).map(|reply| Reply { has_next, ..reply }),
+            reply(200, answer)];
+        let success = runtime.block_on(call(&spec.name, minimal_arguments(spec),
+            &Script::new(answers))).unwrap();
 
-        prop_assert!(validator(&spec.output_schema).is_valid(&success.value()), "{}: {}", spec.name, success.text);
+        prop_assert!(validator(&spec.output_schema).is_valid(&success.value()), "{}: {}", spec.name,
+            success.text);
         prop_assert_eq!(&success.text, &success.value().to_string(), "compact, in order");
         if is_list {
             for item in success.value()["items"].as_array().unwrap() {
@@ -227,12 +234,16 @@ proptest! {
 
     /// Any response of the API leads to a result or to a complete error.
     #[test]
-    fn every_response_yields_a_result_or_an_error(spec in any_tool(), status in 100_u16..600, doubtful: bool, body in prop::collection::vec(any::<u8>(), 0..40), json in any_json()) {
+    fn every_response_yields_a_result_or_an_error(spec in any_tool(), status in 100_u16..600,
+        maybe_applied: bool, body in prop::collection::vec(any::<u8>(), 0..40),
+        json in any_json()) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         for bytes in [Bytes::from(body), Bytes::from(json.to_string())] {
-            let answer = || Ok(Reply { status, body: bytes.clone(), retry_after: None, has_next: true, doubtful });
+            let answer = || Ok(Reply { status, body: bytes.clone(), retry_after: None,
+                has_next: true, maybe_applied });
             let script = Script::new([answer(), answer(), answer()]);
-            if let Err(error) = runtime.block_on(call(&spec.name, minimal_arguments(spec), &script)) {
+            if let Err(error) = runtime.block_on(call(&spec.name, minimal_arguments(spec),
+                &script)) {
                 prop_assert!(!error.code.is_empty() && !error.message.is_empty());
             }
         }
@@ -255,7 +266,8 @@ proptest! {
                 }
                 Value::Array(items) => items.iter().map(|item| cut(item, longest)).collect(),
                 Value::Object(members) => {
-                    Value::Object(members.iter().map(|(key, value)| (key.clone(), cut(value, longest))).collect())
+                    Value::Object(members.iter().map(|(key, value)| (key.clone(),
+                        cut(value, longest))).collect())
                 }
                 other => other.clone(),
             }

@@ -21,8 +21,10 @@ async fn list(arguments: Value, answer: Result<Reply, ApiError>) -> Success {
 #[tokio::test]
 async fn the_text_of_the_api_is_preserved() {
     let pretty = format!(
-        "{{ \"uid\": \"{UID}\",\n\t\"version\": 3, \"updatedAt\": \"2026-01-02T03:04:05.6Z\", \"extra\" : [ 1.10 , 1e2 ],
-           \"payload\": {{ \"z\": 12345678901234567890123, \"a\": 1.000, \"t\": \"a \\\" : \\u00e9 \\\\\", \"\": {{ }} }} }}\n"
+        "{{ \"uid\": \"{UID}\",\n\t\"version\": 3, \"updatedAt\": \"2026-01-02T03:04:05.6Z\", \
+\"extra\" : [ 1.10 , 1e2 ],
+           \"payload\": {{ \"z\": 12345678901234567890123, \"a\": 1.000, \"t\": \"a \\\" : \\u00e9 \
+\\\\\", \"\": {{ }} }} }}\n"
     );
     let compact = format!(
         "{{\"uid\":\"{UID}\",\"version\":3,\"updatedAt\":\"2026-01-02T03:04:05.6Z\",\"extra\":[1.10,1e2],\
@@ -171,9 +173,10 @@ async fn a_lone_surrogate_is_replaced() {
 async fn a_cursor_without_a_next_page_is_dropped() {
     let one = || item(json!({}));
     for (limit, items, cursor, has_next, kept) in [
-        (2, vec![one(), one()], Some("c"), false, true), // a full page of a compatible API may continue
-        (2, vec![one()], Some("c"), false, false),       // a short page does not
-        (2, vec![one()], Some("c"), true, true),         // unless the API announces another page
+        (2, vec![one(), one()], Some("c"), false, true),
+        // a full page of a compatible API may continue
+        (2, vec![one()], Some("c"), false, false), // a short page does not
+        (2, vec![one()], Some("c"), true, true),   // unless the API announces another page
         (2, vec![], Some("c"), false, false),
         (2, vec![], Some("c"), true, false),
         (2, vec![one(), one()], Some(""), false, false),

@@ -65,7 +65,11 @@ fn hints_match_the_operation() {
         };
         assert_eq!(spec.hints, expected, "{}", spec.name);
 
-        let mut served = json!({"readOnlyHint": read_only, "idempotentHint": idempotent, "openWorldHint": false});
+        let mut served = json!({
+            "readOnlyHint": read_only,
+            "idempotentHint": idempotent,
+            "openWorldHint": false,
+        });
         if let Some(destructive) = destructive {
             served["destructiveHint"] = json!(destructive);
         }

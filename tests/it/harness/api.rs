@@ -1,4 +1,5 @@
-//! The Go API: built once per run, started as often as a test needs one, and asked directly for what is true.
+//! The Go API: built once per run, started as often as a test needs one, and asked directly for
+//! what is true.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -7,13 +8,14 @@ use std::sync::{LazyLock, OnceLock};
 use serde_json::Value;
 use tokio::process::Command;
 
-use super::place::kept_port;
-use super::process::{PATIENCE, Process, Stdout};
+use super::process::{HANG_TIMEOUT, Process, Stdout};
+use super::sidecar::reserved_port;
 use super::token::{SECRETS, User, now_ms, signature};
 
 static BINARY: OnceLock<PathBuf> = OnceLock::new();
 
-/// To ask an API past the sidecar. No connection is kept: the next one may be to another API at the same address.
+/// To ask an API past the sidecar. No connection is kept: the next one may be to another API at the
+/// same address.
 static HTTP: LazyLock<reqwest::Client> = LazyLock::new(|| {
     let http = reqwest::Client::builder()
         .no_proxy()
@@ -68,27 +70,32 @@ impl Api {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        Self::launch(&format!("127.0.0.1:{}", kept_port()), database, settings).await
+        Self::launch(
+            &format!("127.0.0.1:{}", reserved_port()),
+            database,
+            settings,
+        )
+        .await
     }
 
     /// The same again, at the same address and with the same data.
-    pub async fn again(self) -> Self {
+    pub async fn restart(self) -> Self {
         self.process.stop().await;
         let address = self.url.trim_start_matches("http://").to_owned();
         Self::launch(&address, self.database.clone(), self.settings.clone()).await
     }
 
     /// The same, with other settings.
-    pub async fn again_with(mut self, settings: &[(&str, &str)]) -> Self {
+    pub async fn restart_with(mut self, settings: &[(&str, &str)]) -> Self {
         self.settings = settings
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        self.again().await
+        self.restart().await
     }
 
     /// Another one on the same data, at the same port of another address of this machine.
-    pub async fn beside(&self, host: &str) -> Self {
+    pub async fn start_at(&self, host: &str) -> Self {
         let port = self.url.rsplit(':').next().unwrap();
         Self::launch(
             &format!("{host}:{port}"),
@@ -131,8 +138,8 @@ impl Api {
     }
 
     /// A session of one's own, past the sidecar.
-    pub async fn directly(&self, tenant: &str, user: &User) -> Direct {
-        let mut direct = Direct {
+    pub async fn direct_client(&self, tenant: &str, user: &User) -> DirectClient {
+        let mut direct = DirectClient {
             http: HTTP.clone(),
             url: self.url.clone(),
             tenant: tenant.to_owned(),
@@ -159,14 +166,14 @@ impl Api {
         path: &str,
         body: Option<&Value>,
     ) -> (u16, Value) {
-        let direct = self.directly(tenant, user).await;
+        let direct = self.direct_client(tenant, user).await;
         let answer = direct.ask(method, path, body).await;
         direct.end().await;
         answer
     }
 
     /// A figure from the metrics, all its labels added up.
-    pub async fn figure(&self, name: &str) -> f64 {
+    pub async fn metric(&self, name: &str) -> f64 {
         let text = reqwest::get(&self.metrics)
             .await
             .unwrap()
@@ -184,9 +191,9 @@ impl Api {
 
     /// Waits until nobody holds a session any more. Ending one is not waited for by anybody else.
     pub async fn until_no_session_is_open(&self) {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + HANG_TIMEOUT;
         loop {
-            let open = self.figure("toolbridge_api_sessions_open").await;
+            let open = self.metric("toolbridge_api_sessions_open").await;
             if open == 0.0 {
                 return;
             }
@@ -200,7 +207,7 @@ impl Api {
 }
 
 /// The API without the sidecar, as one user.
-pub struct Direct {
+pub struct DirectClient {
     http: reqwest::Client,
     url: String,
     tenant: String,
@@ -208,7 +215,7 @@ pub struct Direct {
     session: Option<(String, String)>,
 }
 
-impl Direct {
+impl DirectClient {
     pub async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         self.send(method, path, body.map(Value::to_string)).await
     }

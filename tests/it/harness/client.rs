@@ -1,5 +1,5 @@
-//! An MCP client over HTTP, in the words of either era, that believes nothing: every result it gets is held against
-//! the tool's own `outputSchema` and against its text.
+//! An MCP client over HTTP, in the words of either era, that believes nothing: every result it gets
+//! is held against the tool's own `outputSchema` and against its text.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use http::HeaderMap;
 use serde_json::{Value, json};
 
 use super::forwarder::Traffic;
-use super::place::Place;
+use super::sidecar::Sidecar;
 use super::token::User;
 
 pub const MODERN: &str = "2026-07-28";
@@ -46,26 +46,26 @@ impl Era {
     }
 
     /// What the first message of a conversation with a handshake says.
-    pub fn hello(self) -> Value {
+    pub fn initialize_params(self) -> Value {
         let client = json!({ "name": "suite", "version": "1" });
         json!({ "protocolVersion": self.version(), "capabilities": {}, "clientInfo": client })
     }
 }
 
 /// Whatever calls tools: over HTTP or over a pipe.
-pub trait Caller {
-    fn place(&self) -> &Place;
+pub trait ToolClient {
+    fn sidecar(&self) -> &Sidecar;
     fn user(&self) -> &User;
-    async fn call(&self, tool: &str, arguments: Value) -> Called;
+    async fn call(&self, tool: &str, arguments: Value) -> CallResult;
 
     /// What this user's calls have made the sidecar send, once all their sessions are ended.
     async fn traffic(&self) -> Traffic {
-        self.place().forwarder.settled(self.user()).await
+        self.sidecar().forwarder.settled(self.user()).await
     }
 }
 
 pub struct Client<'a> {
-    pub place: &'a Place,
+    pub sidecar: &'a Sidecar,
     pub era: Era,
     pub user: User,
     http: reqwest::Client,
@@ -73,18 +73,18 @@ pub struct Client<'a> {
 
 impl<'a> Client<'a> {
     /// As somebody new.
-    pub fn new(place: &'a Place, era: Era) -> Self {
-        Self::of(place, era, place.new_user())
+    pub fn new(sidecar: &'a Sidecar, era: Era) -> Self {
+        Self::of(sidecar, era, sidecar.new_user())
     }
 
-    pub fn modern(place: &'a Place) -> Self {
-        Self::new(place, Era::Modern)
+    pub fn modern(sidecar: &'a Sidecar) -> Self {
+        Self::new(sidecar, Era::Modern)
     }
 
-    pub fn of(place: &'a Place, era: Era, user: User) -> Self {
+    pub fn of(sidecar: &'a Sidecar, era: Era, user: User) -> Self {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self {
-            place,
+            sidecar,
             era,
             user,
             http,
@@ -99,13 +99,13 @@ impl<'a> Client<'a> {
     /// The same without the token.
     pub fn bare_post(&self) -> reqwest::RequestBuilder {
         self.http
-            .post(self.place.mcp())
+            .post(self.sidecar.mcp())
             .header("accept", "application/json, text/event-stream")
             .header("content-type", "application/json")
     }
 
     pub fn get(&self, path: &str) -> reqwest::RequestBuilder {
-        self.http.get(format!("{}{path}", self.place.url))
+        self.http.get(format!("{}{path}", self.sidecar.url))
     }
 
     pub fn request(&self, method: &str, params: Value) -> reqwest::RequestBuilder {
@@ -129,36 +129,36 @@ impl<'a> Client<'a> {
         )
     }
 
-    pub async fn ask(&self, method: &str, params: Value) -> Exchange {
-        Exchange::of(self.request(method, params)).await
+    pub async fn ask(&self, method: &str, params: Value) -> HttpReply {
+        HttpReply::of(self.request(method, params)).await
     }
 }
 
-impl Caller for Client<'_> {
-    fn place(&self) -> &Place {
-        self.place
+impl ToolClient for Client<'_> {
+    fn sidecar(&self) -> &Sidecar {
+        self.sidecar
     }
 
     fn user(&self) -> &User {
         &self.user
     }
 
-    async fn call(&self, tool: &str, arguments: Value) -> Called {
-        let exchange = Exchange::of(self.calling(tool, arguments.clone())).await;
-        assert_eq!(exchange.status, 200, "{exchange}");
-        Called::read(self, tool, &arguments, exchange.json())
+    async fn call(&self, tool: &str, arguments: Value) -> CallResult {
+        let reply = HttpReply::of(self.calling(tool, arguments.clone())).await;
+        assert_eq!(reply.status, 200, "{reply}");
+        CallResult::read(self, tool, &arguments, reply.json())
     }
 }
 
 /// One HTTP request and its answer.
-pub struct Exchange {
-    pub asked: String,
+pub struct HttpReply {
+    pub request_line: String,
     pub status: u16,
     pub headers: HeaderMap,
     pub text: String,
 }
 
-impl Exchange {
+impl HttpReply {
     pub async fn of(request: reqwest::RequestBuilder) -> Self {
         let (http, request) = request.build_split();
         let request = request.unwrap();
@@ -167,15 +167,15 @@ impl Exchange {
             .and_then(reqwest::Body::as_bytes)
             .unwrap_or_default();
         let body: String = String::from_utf8_lossy(body).chars().take(600).collect();
-        let asked = format!("{} {} {body}", request.method(), request.url());
+        let request_line = format!("{} {} {body}", request.method(), request.url());
         match http.execute(request).await {
             Ok(answer) => Self {
-                asked,
+                request_line,
                 status: answer.status().as_u16(),
                 headers: answer.headers().clone(),
                 text: answer.text().await.unwrap(),
             },
-            Err(why) => panic!("no answer to {asked}: {why:?}"),
+            Err(why) => panic!("no answer to {request_line}: {why:?}"),
         }
     }
 
@@ -208,15 +208,15 @@ impl Exchange {
     }
 }
 
-impl fmt::Display for Exchange {
+impl fmt::Display for HttpReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text: String = self.text.chars().take(2000).collect();
-        write!(f, "{}\n→ {} {text}", self.asked, self.status)
+        write!(f, "{}\n→ {} {text}", self.request_line, self.status)
     }
 }
 
 /// One call of a tool, with its result.
-pub struct Called {
+pub struct CallResult {
     pub tool: String,
     arguments: Value,
     /// The JSON-RPC answer.
@@ -225,13 +225,13 @@ pub struct Called {
     traffic: Traffic,
 }
 
-impl Called {
-    pub fn read(caller: &impl Caller, tool: &str, arguments: &Value, answer: Value) -> Self {
+impl CallResult {
+    pub fn read(caller: &impl ToolClient, tool: &str, arguments: &Value, answer: Value) -> Self {
         let called = Self {
             tool: tool.to_owned(),
             arguments: arguments.clone(),
             answer,
-            traffic: caller.place().forwarder.so_far(caller.user()),
+            traffic: caller.sidecar().forwarder.so_far(caller.user()),
         };
         called.check();
         called
@@ -356,7 +356,7 @@ impl Called {
     }
 }
 
-impl fmt::Display for Called {
+impl fmt::Display for CallResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let short = |value: &Value| value.to_string().chars().take(2000).collect::<String>();
         let (arguments, answer) = (short(&self.arguments), short(&self.answer));

@@ -12,7 +12,7 @@ use prost::Message;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::process::PATIENCE;
+use super::process::HANG_TIMEOUT;
 
 /// One span, in words.
 #[derive(Debug, Clone)]
@@ -76,7 +76,7 @@ impl Collector {
         };
         let mut spans = self.spans.subscribe();
         let waiting = spans.wait_for(|all| whole(&of_this(all)));
-        let in_time = tokio::time::timeout(PATIENCE, waiting).await.is_ok();
+        let in_time = tokio::time::timeout(HANG_TIMEOUT, waiting).await.is_ok();
         let found = of_this(&self.spans.borrow());
         assert!(in_time, "waited in vain for all of {id}: {found:#?}");
         found

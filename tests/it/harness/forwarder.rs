@@ -1,8 +1,8 @@
-//! What stands between a sidecar and the API: lets everything through, writes everything down, and does to a
-//! request what a test has asked for.
+//! What stands between a sidecar and the API: lets everything through, writes everything down, and
+//! does to a request what a test has asked for.
 //!
-//! Tests share a forwarder. A request belongs to the user whose token it carries, and so do the records and the
-//! mishaps, so that tests do not see one another.
+//! Tests share a forwarder. A request belongs to the user whose token it carries, and so do the
+//! records and the mishaps, so that tests do not see one another.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -25,7 +25,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::process::PATIENCE;
+use super::process::HANG_TIMEOUT;
 use super::token::{SECRETS, User, now_ms, signature, signature_v2};
 
 /// One request as the sidecar sent it, and the status that it was answered with, if it was.
@@ -168,7 +168,7 @@ impl fmt::Display for Traffic {
 
 /// What happens to a request in place of being let through.
 #[derive(Clone)]
-pub enum Mishap {
+pub enum Fault {
     /// The API never sees it.
     Answer(u16, Vec<(&'static str, String)>, String),
     /// The API never sees it, and nobody ever answers.
@@ -176,7 +176,7 @@ pub enum Mishap {
     /// The API never sees it, and the connection breaks.
     HangUp,
     /// The API carries it out, but nobody ever answers.
-    KeepAnswer,
+    WithholdAnswer,
     /// The API carries it out, and the answer comes byte by byte, with so much time in between.
     Trickle(Duration),
     /// The API carries it out, and its answer says that it is something else.
@@ -186,18 +186,19 @@ pub enum Mishap {
     /// The API carries it out, but the connection breaks before the answer comes.
     LoseAnswer,
     /// The API carries it out, and the answer breaks off in the middle.
-    BreakOff,
+    TruncateAnswer,
     /// The API carries it out, and something else comes back.
     Replace(u16, String),
     /// The API gets it twice, as from a sidecar that sends it again; the second answer comes back.
-    Twice,
+    SendTwice,
     /// It waits at the gate, then goes on as if it had been sent only then.
     Wait(Gate),
-    /// The API carries it out, and somebody else's answer to the same question comes back, if there has been one.
-    Cross,
+    /// The API carries it out, and somebody else's answer to the same question comes back, if there
+    /// has been one.
+    SwapAnswers,
 }
 
-impl Mishap {
+impl Fault {
     pub fn json(status: u16, body: &Value) -> Self {
         let content_type = ("content-type", "application/json".to_owned());
         Self::Answer(status, vec![content_type], body.to_string())
@@ -234,7 +235,7 @@ impl Gate {
 
 struct Planned {
     stage: Stage,
-    mishap: Mishap,
+    fault: Fault,
 }
 
 #[derive(Clone)]
@@ -247,15 +248,16 @@ struct Shared {
     api: String,
     http: reqwest::Client,
     /// Whether requests are written down.
-    keeps: bool,
-    /// What `/readyz` is answered with in place of being let through, as by an API that has no such route.
-    /// A route that the API does not have, and the status of its answer there.
+    records_requests: bool,
+    /// What `/readyz` is answered with in place of being let through, as by an API that has no such
+    /// route. A route that the API does not have, and the status of its answer there.
     missing: Option<(&'static str, u16)>,
     records: watch::Sender<HashMap<String, Traffic>>,
     planned: Mutex<HashMap<String, VecDeque<Planned>>>,
     /// How many mishaps have been met.
-    met: AtomicUsize,
-    /// By method and path: whose the latest answer was, and what it said. Kept only where mishaps may cross answers.
+    injected: AtomicUsize,
+    /// By method and path: whose the latest answer was, and what it said. Kept only where mishaps
+    /// may cross answers.
     latest: Mutex<HashMap<String, (String, Bytes)>>,
 }
 
@@ -264,7 +266,8 @@ impl Forwarder {
         Self::launch(api, true, None).await
     }
 
-    /// One that makes the API look like one of the family, which has no `/readyz` and answers with this status there.
+    /// One that makes the API look like one of the family, which has no `/readyz` and answers with
+    /// this status there.
     pub async fn without_readyz(api: &str, status: u16) -> Self {
         Self::launch(api, true, Some(("/readyz", status))).await
     }
@@ -275,11 +278,15 @@ impl Forwarder {
     }
 
     /// One that writes nothing down, for more requests than can be kept.
-    pub async fn forgetful(api: &str) -> Self {
+    pub async fn without_records(api: &str) -> Self {
         Self::launch(api, false, None).await
     }
 
-    async fn launch(api: &str, keeps: bool, missing: Option<(&'static str, u16)>) -> Self {
+    async fn launch(
+        api: &str,
+        records_requests: bool,
+        missing: Option<(&'static str, u16)>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let http = reqwest::Client::builder()
@@ -290,11 +297,11 @@ impl Forwarder {
         let shared = Arc::new(Shared {
             api: api.to_owned(),
             http,
-            keeps,
+            records_requests,
             missing,
             records: watch::Sender::default(),
             planned: Mutex::default(),
-            met: AtomicUsize::new(0),
+            injected: AtomicUsize::new(0),
             latest: Mutex::default(),
         });
         let serving = Arc::clone(&shared);
@@ -305,7 +312,8 @@ impl Forwarder {
                     let service = hyper::service::service_fn(move |request| {
                         forward(Arc::clone(&shared), request)
                     });
-                    // A connection that a mishap broke ends in an error, which is what was asked for.
+                    // A connection that a mishap broke ends in an error, which is what was asked
+                    // for.
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
                         .await;
@@ -315,16 +323,17 @@ impl Forwarder {
         Self { url, shared }
     }
 
-    /// The next request of this user at this stage meets with a mishap. Several are met with one after the other.
-    pub fn next(&self, user: &User, stage: Stage, mishap: Mishap) {
+    /// The next request of this user at this stage meets with a mishap. Several are met with one
+    /// after the other.
+    pub fn inject(&self, user: &User, stage: Stage, fault: Fault) {
         let mut planned = self.shared.planned.lock().unwrap();
         let queue = planned.entry(user.sub.clone()).or_default();
-        queue.push_back(Planned { stage, mishap });
+        queue.push_back(Planned { stage, fault });
     }
 
     /// How many mishaps requests have met with.
-    pub fn mishaps_met(&self) -> usize {
-        self.shared.met.load(Ordering::Relaxed)
+    pub fn faults_injected(&self) -> usize {
+        self.shared.injected.load(Ordering::Relaxed)
     }
 
     /// What has come so far.
@@ -354,7 +363,7 @@ impl Forwarder {
         let mut records = self.shared.records.subscribe();
         let nothing = Traffic::default();
         let waiting = records.wait_for(|all| reached(all.get(&user.sub).unwrap_or(&nothing)));
-        let in_time = tokio::time::timeout(PATIENCE, waiting).await.is_ok();
+        let in_time = tokio::time::timeout(HANG_TIMEOUT, waiting).await.is_ok();
         let traffic = self.so_far(user);
         assert!(in_time, "waited in vain for {what}:\n{traffic}");
         traffic
@@ -372,22 +381,26 @@ impl Forwarder {
 
 /// Makes hyper break the connection.
 #[derive(Debug)]
-struct Broken;
+struct BrokenConnectionError;
 
-impl fmt::Display for Broken {
+impl fmt::Display for BrokenConnectionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("broken on purpose")
     }
 }
 
-impl std::error::Error for Broken {}
+impl std::error::Error for BrokenConnectionError {}
 
 async fn forward(
     shared: Arc<Shared>,
     request: Request<Incoming>,
-) -> Result<Response<Body>, Broken> {
+) -> Result<Response<Body>, BrokenConnectionError> {
     let (parts, body) = request.into_parts();
-    let body = body.collect().await.map_err(|_| Broken)?.to_bytes();
+    let body = body
+        .collect()
+        .await
+        .map_err(|_| BrokenConnectionError)?
+        .to_bytes();
     let record = Record {
         at_ms: now_ms(),
         method: parts.method,
@@ -398,13 +411,13 @@ async fn forward(
         status: None,
     };
     let sub = subject(&record.headers);
-    if !shared.keeps {
+    if !shared.records_requests {
         return shared.answer(&sub, &record).await;
     }
-    let mut place = 0;
+    let mut position = 0;
     shared.records.send_modify(|all| {
         let traffic = &mut all.entry(sub.clone()).or_default().0;
-        place = traffic.len();
+        position = traffic.len();
         traffic.push(record.clone());
     });
     let answer = shared.answer(&sub, &record).await;
@@ -412,7 +425,7 @@ async fn forward(
     shared.records.send_modify(|all| {
         if let Some(record) = all
             .get_mut(&sub)
-            .and_then(|traffic| traffic.0.get_mut(place))
+            .and_then(|traffic| traffic.0.get_mut(position))
         {
             record.status = status;
         }
@@ -421,9 +434,13 @@ async fn forward(
 }
 
 impl Shared {
-    async fn answer(&self, sub: &str, record: &Record) -> Result<Response<Body>, Broken> {
+    async fn answer(
+        &self,
+        sub: &str,
+        record: &Record,
+    ) -> Result<Response<Body>, BrokenConnectionError> {
         let planned = self.planned_for(sub, record.stage());
-        self.met
+        self.injected
             .fetch_add(usize::from(planned.is_some()), Ordering::Relaxed);
         let missing = self.missing.filter(|(path, _)| record.path == *path);
         if let Some((_, status)) = missing {
@@ -433,7 +450,7 @@ impl Shared {
         }
         match planned {
             None => self.ask(record).await,
-            Some(Mishap::Answer(status, headers, body)) => {
+            Some(Fault::Answer(status, headers, body)) => {
                 let mut answer = Response::new(Body::from(body));
                 *answer.status_mut() = StatusCode::from_u16(status).unwrap();
                 for (name, value) in headers {
@@ -441,58 +458,69 @@ impl Shared {
                 }
                 Ok(answer)
             }
-            Some(Mishap::Hang) => std::future::pending().await,
-            Some(Mishap::HangUp) => Err(Broken),
-            Some(Mishap::KeepAnswer) => {
+            Some(Fault::Hang) => std::future::pending().await,
+            Some(Fault::HangUp) => Err(BrokenConnectionError),
+            Some(Fault::WithholdAnswer) => {
                 self.ask(record).await?;
                 std::future::pending().await
             }
-            Some(Mishap::Trickle(pause)) => {
+            Some(Fault::Trickle(pause)) => {
                 let (parts, body) = self.ask(record).await?.into_parts();
-                let body = body.collect().await.map_err(|_| Broken)?.to_bytes();
+                let body = body
+                    .collect()
+                    .await
+                    .map_err(|_| BrokenConnectionError)?
+                    .to_bytes();
                 let bytes = futures::stream::iter(body).then(move |byte| async move {
                     tokio::time::sleep(pause).await;
-                    Ok::<_, Broken>(Bytes::from(vec![byte]))
+                    Ok::<_, BrokenConnectionError>(Bytes::from(vec![byte]))
                 });
                 Ok(Response::from_parts(parts, Body::from_stream(bytes)))
             }
-            Some(Mishap::Relabel(kind)) => {
+            Some(Fault::Relabel(kind)) => {
                 let mut answer = self.ask(record).await?;
                 answer
                     .headers_mut()
                     .insert(CONTENT_TYPE, kind.parse().unwrap());
                 Ok(answer)
             }
-            Some(Mishap::Skew(seconds)) => {
+            Some(Fault::Skew(seconds)) => {
                 let then = now_ms().saturating_add_signed(seconds * 1000);
                 self.ask(&record.signed_anew(then)).await
             }
-            Some(Mishap::LoseAnswer) => {
+            Some(Fault::LoseAnswer) => {
                 self.ask(record).await?;
-                Err(Broken)
+                Err(BrokenConnectionError)
             }
-            Some(Mishap::BreakOff) => {
+            Some(Fault::TruncateAnswer) => {
                 let answer = self.ask(record).await?;
-                let pieces = [Ok(Bytes::from_static(b"{\"uid\":")), Err(Broken)];
+                let pieces = [
+                    Ok(Bytes::from_static(b"{\"uid\":")),
+                    Err(BrokenConnectionError),
+                ];
                 Ok(answer.map(|_| Body::from_stream(futures::stream::iter(pieces))))
             }
-            Some(Mishap::Replace(status, body)) => {
+            Some(Fault::Replace(status, body)) => {
                 self.ask(record).await?;
                 let mut answer = Response::new(Body::from(body));
                 *answer.status_mut() = StatusCode::from_u16(status).unwrap();
                 Ok(answer)
             }
-            Some(Mishap::Twice) => {
+            Some(Fault::SendTwice) => {
                 self.ask(record).await?;
                 self.ask(&record.signed_anew(now_ms())).await
             }
-            Some(Mishap::Wait(gate)) => {
+            Some(Fault::Wait(gate)) => {
                 gate.pass().await;
                 self.ask(&record.signed_anew(now_ms())).await
             }
-            Some(Mishap::Cross) => {
+            Some(Fault::SwapAnswers) => {
                 let (parts, body) = self.ask(record).await?.into_parts();
-                let own = body.collect().await.map_err(|_| Broken)?.to_bytes();
+                let own = body
+                    .collect()
+                    .await
+                    .map_err(|_| BrokenConnectionError)?
+                    .to_bytes();
                 let question = format!("{} {}", record.method, record.path);
                 let said = (sub.to_owned(), own.clone());
                 let latest = self.latest.lock().unwrap().insert(question, said);
@@ -507,14 +535,14 @@ impl Shared {
         }
     }
 
-    fn planned_for(&self, sub: &str, stage: Stage) -> Option<Mishap> {
+    fn planned_for(&self, sub: &str, stage: Stage) -> Option<Fault> {
         let mut planned = self.planned.lock().unwrap();
         let queue = planned.get_mut(sub)?;
-        let place = queue.iter().position(|planned| planned.stage == stage)?;
-        queue.remove(place).map(|planned| planned.mishap)
+        let position = queue.iter().position(|planned| planned.stage == stage)?;
+        queue.remove(position).map(|planned| planned.fault)
     }
 
-    async fn ask(&self, record: &Record) -> Result<Response<Body>, Broken> {
+    async fn ask(&self, record: &Record) -> Result<Response<Body>, BrokenConnectionError> {
         let mut headers = record.headers.clone();
         for name in [HOST, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {
             headers.remove(name);
@@ -529,9 +557,11 @@ impl Shared {
             .headers(headers);
         let asked = request.body(record.body.clone()).send().await;
         // An API that is gone looks from here like one that hangs up.
-        let answered = asked.map_err(|_| Broken)?;
+        let answered = asked.map_err(|_| BrokenConnectionError)?;
         let (status, headers) = (answered.status(), answered.headers().clone());
-        let mut answer = Response::new(Body::from(answered.bytes().await.map_err(|_| Broken)?));
+        let mut answer = Response::new(Body::from(
+            answered.bytes().await.map_err(|_| BrokenConnectionError)?,
+        ));
         *answer.status_mut() = status;
         *answer.headers_mut() = headers;
         for name in [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING] {

@@ -1,28 +1,29 @@
-//! What the tests are written with: real programs, a forwarder between them, clients, people, and a runner.
+//! What the tests are written with: real programs, a forwarder between them, clients, people, and a
+//! runner.
 
 pub mod api;
 pub mod client;
 pub mod collector;
-pub mod figures;
 pub mod forwarder;
-pub mod front;
-pub mod place;
+pub mod metrics;
 pub mod process;
 pub mod runner;
-pub mod stdio;
-pub mod stream;
+pub mod sidecar;
+pub mod sse_client;
+pub mod stdio_client;
+pub mod tls_proxy;
 pub mod token;
 
 pub use api::Api;
-pub use client::{Called, Caller, Client, Era, Exchange};
+pub use client::{CallResult, Client, Era, HttpReply, ToolClient};
 pub use collector::Collector;
-pub use figures::Figures;
-pub use forwarder::{Forwarder, Gate, Mishap, Record, Stage, Traffic};
-pub use front::{Certificate, Front, Manner};
-pub use place::{Place, Ran, kept_port, new_trail, run};
+pub use forwarder::{Fault, Forwarder, Gate, Record, Stage, Traffic};
+pub use metrics::Metrics;
 pub use runner::{trial, trial_within, world};
-pub use stdio::Piped;
-pub use stream::Stream;
+pub use sidecar::{CommandOutput, Sidecar, new_trail, reserved_port, run};
+pub use sse_client::SseClient;
+pub use stdio_client::StdioClient;
+pub use tls_proxy::{Certificate, ProxySettings, TlsProxy};
 pub use token::{SECRETS, User};
 
 /// Stands in every title and text that the suite makes up, so that none can get into a log unseen.

@@ -1,6 +1,7 @@
 //! A program that the suite has started: its lines, its signals, its end.
 //!
-//! Every line that any program ever wrote to a log is kept in [`logs`], for the check at the very end.
+//! Every line that any program ever wrote to a log is kept in [`logs`], for the check at the very
+//! end.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -12,14 +13,14 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{Mutex as AsyncMutex, watch};
 
 /// Nothing in the suite takes as long, unless it will never come.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const HANG_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Everything that came out of one pipe.
 #[derive(Clone)]
-pub struct Lines(Arc<watch::Sender<Said>>);
+pub struct PipeLines(Arc<watch::Sender<PipeState>>);
 
 #[derive(Default)]
-struct Said {
+struct PipeState {
     lines: Vec<String>,
     closed: bool,
 }
@@ -27,7 +28,7 @@ struct Said {
 /// A pipe whose lines are a log, and whose it is.
 struct Log {
     program: String,
-    lines: Lines,
+    lines: PipeLines,
 }
 
 static LOGS: Mutex<Vec<Log>> = Mutex::new(Vec::new());
@@ -45,15 +46,15 @@ pub fn logs() -> BTreeMap<String, Vec<String>> {
 }
 
 /// Lines that came out of a program that somebody else has waited for.
-pub fn keep_log(program: &str, text: &str) {
-    let lines = Lines::new();
+pub fn record_log(program: &str, text: &str) {
+    let lines = PipeLines::new();
     lines
         .0
-        .send_modify(|said| said.lines.extend(text.lines().map(str::to_owned)));
-    remember(program, &lines);
+        .send_modify(|state| state.lines.extend(text.lines().map(str::to_owned)));
+    register_log(program, &lines);
 }
 
-fn remember(program: &str, lines: &Lines) {
+fn register_log(program: &str, lines: &PipeLines) {
     let log = Log {
         program: program.to_owned(),
         lines: lines.clone(),
@@ -63,9 +64,9 @@ fn remember(program: &str, lines: &Lines) {
         .push(log);
 }
 
-impl Lines {
+impl PipeLines {
     fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(Said::default())))
+        Self(Arc::new(watch::Sender::new(PipeState::default())))
     }
 
     fn read(pipe: impl AsyncRead + Unpin + Send + 'static) -> Self {
@@ -74,9 +75,9 @@ impl Lines {
         tokio::spawn(async move {
             let mut pipe = BufReader::new(pipe).lines();
             while let Ok(Some(line)) = pipe.next_line().await {
-                kept.0.send_modify(|said| said.lines.push(line));
+                kept.0.send_modify(|state| state.lines.push(line));
             }
-            kept.0.send_modify(|said| said.closed = true);
+            kept.0.send_modify(|state| state.closed = true);
         });
         lines
     }
@@ -85,29 +86,30 @@ impl Lines {
         self.0.borrow().lines.clone()
     }
 
-    /// What `find` makes of the first line that it makes something of. It sees each line once: there are many.
+    /// What `find` makes of the first line that it makes something of. It sees each line once:
+    /// there are many.
     pub async fn until<T>(&self, find: impl Fn(&str) -> Option<T>) -> Option<T> {
         let mut changes = self.0.subscribe();
         let mut seen = 0;
         let looking = async {
             loop {
                 {
-                    let said = changes.borrow_and_update();
-                    let found = said.lines[seen..].iter().find_map(|line| find(line));
-                    if found.is_some() || said.closed {
+                    let state = changes.borrow_and_update();
+                    let found = state.lines[seen..].iter().find_map(|line| find(line));
+                    if found.is_some() || state.closed {
                         return found;
                     }
-                    seen = said.lines.len();
+                    seen = state.lines.len();
                 }
                 changes.changed().await.ok()?;
             }
         };
-        tokio::time::timeout(PATIENCE, looking).await.ok()?
+        tokio::time::timeout(HANG_TIMEOUT, looking).await.ok()?
     }
 
     async fn until_closed(&self) {
         let mut changes = self.0.subscribe();
-        let _ = tokio::time::timeout(PATIENCE, changes.wait_for(|said| said.closed)).await;
+        let _ = tokio::time::timeout(HANG_TIMEOUT, changes.wait_for(|state| state.closed)).await;
     }
 }
 
@@ -120,8 +122,8 @@ pub enum Stdout {
 
 pub struct Process {
     pub name: String,
-    pub out: Lines,
-    pub err: Lines,
+    pub out: PipeLines,
+    pub err: PipeLines,
     pid: u32,
     child: AsyncMutex<Child>,
     stdin: AsyncMutex<Option<ChildStdin>>,
@@ -138,12 +140,12 @@ impl Process {
         let mut child = command
             .spawn()
             .unwrap_or_else(|why| panic!("{name} cannot be started: {why}"));
-        let out = Lines::read(child.stdout.take().unwrap());
-        let err = Lines::read(child.stderr.take().unwrap());
+        let out = PipeLines::read(child.stdout.take().unwrap());
+        let err = PipeLines::read(child.stderr.take().unwrap());
         if stdout == Stdout::Log {
-            remember(name, &out);
+            register_log(name, &out);
         }
-        remember(name, &err);
+        register_log(name, &err);
         Self {
             name: name.to_owned(),
             out,
@@ -165,11 +167,15 @@ impl Process {
         });
         match found.await {
             Some(value) => value.as_str().unwrap_or_default().to_owned(),
-            None => panic!("{} never said \"{message}\":\n{}", self.name, self.story()),
+            None => panic!(
+                "{} never said \"{message}\":\n{}",
+                self.name,
+                self.all_output()
+            ),
         }
     }
 
-    pub async fn say(&self, line: &str) {
+    pub async fn send(&self, line: &str) {
         let mut stdin = self.stdin.lock().await;
         let pipe = stdin.as_mut().expect("an open standard input");
         pipe.write_all(format!("{line}\n").as_bytes())
@@ -265,8 +271,8 @@ impl Process {
     /// Waits for the end; the code, or `None` after a signal that killed.
     pub async fn exit(&self) -> Option<i32> {
         let mut child = self.child.lock().await;
-        let Ok(status) = tokio::time::timeout(PATIENCE, child.wait()).await else {
-            panic!("{} does not end:\n{}", self.name, self.story())
+        let Ok(status) = tokio::time::timeout(HANG_TIMEOUT, child.wait()).await else {
+            panic!("{} does not end:\n{}", self.name, self.all_output())
         };
         self.out.until_closed().await;
         self.err.until_closed().await;
@@ -280,7 +286,7 @@ impl Process {
     }
 
     /// All that it said, for the message of a failure.
-    pub fn story(&self) -> String {
+    pub fn all_output(&self) -> String {
         let lines = [self.out.all(), self.err.all()].concat();
         lines.join("\n")
     }

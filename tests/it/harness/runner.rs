@@ -1,7 +1,8 @@
 //! Runs asynchronous tests on one runtime, in a world that they share.
 //!
-//! The programs are started once, before the first test, and looked at once more after the last, which the usual
-//! runner has no place for. A panic is caught where it happens, so that a failure says where and why.
+//! The programs are started once, before the first test, and looked at once more after the last,
+//! which the usual runner has no place for. A panic is caught where it happens, so that a failure
+//! says where and why.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -13,11 +14,11 @@ use libtest_mimic::{Failed, Trial};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use super::client::{Caller, Client, Era, keep_schemas};
-use super::{Api, Place, api};
+use super::client::{Client, Era, ToolClient, keep_schemas};
+use super::{Api, Sidecar, api};
 
 /// Ends a test that hangs. It is far from what a test takes, even on a machine that does much else.
-const LONGEST_TEST: Duration = Duration::from_secs(300);
+const TEST_TIMEOUT: Duration = Duration::from_secs(300);
 
 pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread()
@@ -30,8 +31,8 @@ pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 /// One API, and two tenants with a sidecar each.
 pub struct World {
     pub api: Api,
-    pub acme: Place,
-    pub globex: Place,
+    pub acme: Sidecar,
+    pub globex: Sidecar,
 }
 
 /// One test's mishaps are no reason to refuse the calls of the others.
@@ -58,8 +59,8 @@ pub fn begin() {
     let world = RUNTIME.block_on(async {
         let api = Api::start().await;
         let (acme, globex) = tokio::join!(
-            Place::with("acme", &api, &SHARED),
-            Place::with("globex", &api, &SHARED)
+            Sidecar::with("acme", &api, &SHARED),
+            Sidecar::with("globex", &api, &SHARED)
         );
         let client = Client::modern(&acme);
         keep_schemas(&client.ask("tools/list", json!({})).await.result()["tools"]);
@@ -83,7 +84,7 @@ pub fn trial<F: Future<Output = ()>>(
     name: &str,
     test: impl FnOnce() -> F + Send + 'static,
 ) -> Trial {
-    trial_within(LONGEST_TEST, module, name, test)
+    trial_within(TEST_TIMEOUT, module, name, test)
 }
 
 /// One that may take its time.
@@ -116,9 +117,9 @@ macro_rules! tests {
 }
 
 /// Does the same in every era.
-pub async fn in_every_era(place: &Place, mut test: impl AsyncFnMut(&Client<'_>)) {
+pub async fn in_every_era(sidecar: &Sidecar, mut test: impl AsyncFnMut(&Client<'_>)) {
     for era in Era::all() {
-        let client = Client::new(place, era);
+        let client = Client::new(sidecar, era);
         test(&client).await;
         client.traffic().await;
     }

@@ -85,7 +85,8 @@ pub fn signature(secret: &str, tenant: &str, timestamp_ms: &str) -> String {
     hmac(secret, &format!("{tenant}:{timestamp_ms}"))
 }
 
-/// Version 2, likewise: of a request with these headers, of which those of this version need not be there.
+/// Version 2, likewise: of a request with these headers, of which those of this version need not be
+/// there.
 pub fn signature_v2(
     secret: &str,
     method: &str,
@@ -93,7 +94,7 @@ pub fn signature_v2(
     headers: &HeaderMap,
     body: &[u8],
 ) -> [(&'static str, String); 3] {
-    let said = |name: &str| {
+    let header = |name: &str| {
         headers
             .get(name)
             .map_or("", |value| value.to_str().unwrap())
@@ -102,13 +103,13 @@ pub fn signature_v2(
         hmac(secret, "toolbridge-key-id")[..16].to_owned(),
         sha256(body),
     );
-    let token = said("authorization").trim_start_matches("Bearer ");
+    let token = header("authorization").trim_start_matches("Bearer ");
     let lines = [
         "toolbridge-v2",
         &key_id,
-        said("x-tb-tenant-id"),
-        said("x-tb-timestamp"),
-        said("x-tb-nonce"),
+        header("x-tb-tenant-id"),
+        header("x-tb-timestamp"),
+        header("x-tb-nonce"),
         method,
         target,
         &hash,

@@ -1,9 +1,10 @@
-//! Requests that are none: a table of those that must be refused, and a mutator for those that nobody has thought of.
+//! Requests that are none: a table of those that must be refused, and a mutator for those that
+//! nobody has thought of.
 
 /// Always the same, so that what fails once fails again.
-pub struct Dice(u64);
+pub struct Rng(u64);
 
-impl Dice {
+impl Rng {
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -80,7 +81,8 @@ impl Request {
     }
 }
 
-/// What must be refused, and its name. Whoever took one of these would see another request than somebody else on the way.
+/// What must be refused, and its name. Whoever took one of these would see another request than
+/// somebody else on the way.
 pub fn malformed(good: &Request) -> Vec<(String, Vec<u8>)> {
     let Request {
         method,
@@ -171,7 +173,8 @@ pub fn malformed(good: &Request) -> Vec<(String, Vec<u8>)> {
     ] {
         add(format!("chunks {chunks:?}"), chunked(chunks));
     }
-    // One reader sees a length, the other chunks, and what is left over looks like a request of its own.
+    // One reader sees a length, the other chunks, and what is left over looks like a request of its
+    // own.
     let hidden = String::from_utf8(good.bytes()).unwrap();
     for [one, other] in [
         ["Transfer-Encoding: xchunked", "Transfer-Encoding: chunked"],
@@ -229,7 +232,8 @@ const STRANGE: [&[u8]; 24] = [
     b"Transfer-Encoding: chunked\r\n",
     b"Expect: 100-continue\r\n",
     b"Connection: close, X-TB-Tenant-ID\r\n",
-    b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n",
+    b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: \
+     AAMAAABkAAQAoAAAAAIAAAAA\r\n",
     b"Upgrade: websocket\r\nConnection: Upgrade\r\n",
     b"Host: evil.example\r\n",
     b" folded\r\n",
@@ -240,34 +244,34 @@ const STRANGE: [&[u8]; 24] = [
 ];
 
 /// The same with one to four things done to it.
-pub fn mutated(good: &[Request], dice: &mut Dice) -> Vec<u8> {
-    let mut bytes = good[dice.below(good.len())].bytes();
-    for _ in 0..=dice.below(4) {
-        let at = dice.below(bytes.len() + 1);
-        let end = (at + 1 + dice.below(40)).min(bytes.len());
-        match dice.below(8) {
+pub fn mutated(good: &[Request], rng: &mut Rng) -> Vec<u8> {
+    let mut bytes = good[rng.below(good.len())].bytes();
+    for _ in 0..=rng.below(4) {
+        let at = rng.below(bytes.len() + 1);
+        let end = (at + 1 + rng.below(40)).min(bytes.len());
+        match rng.below(8) {
             0 => bytes.truncate(at),
-            1 => drop(bytes.splice(at..at, dice.one_of(&STRANGE).iter().copied())),
-            2 => drop(bytes.splice(at..end, dice.one_of(&STRANGE).iter().copied())),
+            1 => drop(bytes.splice(at..at, rng.one_of(&STRANGE).iter().copied())),
+            2 => drop(bytes.splice(at..end, rng.one_of(&STRANGE).iter().copied())),
             3 => drop(bytes.drain(at..end)),
             4 => {
                 let again = bytes[at..end].to_vec();
-                drop(bytes.splice(at..at, again.repeat(1 + dice.below(200))));
+                drop(bytes.splice(at..at, again.repeat(1 + rng.below(200))));
             }
             5 => {
-                let other = good[dice.below(good.len())].bytes();
-                bytes.extend(&other[dice.below(other.len())..]);
+                let other = good[rng.below(good.len())].bytes();
+                bytes.extend(&other[rng.below(other.len())..]);
             }
             6 => bytes
                 .iter_mut()
                 .skip(at)
                 .take(3)
-                .for_each(|byte| *byte = dice.next().to_le_bytes()[0]),
+                .for_each(|byte| *byte = rng.next().to_le_bytes()[0]),
             _ => bytes
                 .iter_mut()
                 .skip(at)
                 .take(1)
-                .for_each(|byte| *byte ^= 1 << dice.below(8)),
+                .for_each(|byte| *byte ^= 1 << rng.below(8)),
         }
     }
     bytes

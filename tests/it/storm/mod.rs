@@ -1,15 +1,16 @@
-//! A storm over eight tenants with twenty-five people each: everybody calls at once, in bad weather, and whatever comes back
-//! has to belong to whoever asked.
+//! A storm over eight tenants with twenty-five people each: everybody calls at once, in bad
+//! weather, and whatever comes back has to belong to whoever asked.
 //!
-//! The arrangement is the one in which a crossing would be possible at all: eight servers, one for each tenant, before **one**
-//! API with **one** database, which knows the tenants apart by what is signed and nothing else; the same names of people
-//! in every tenant; one note whose id is everybody's; and callers who share connections.
+//! The arrangement is the one in which a crossing would be possible at all: eight servers, one for
+//! each tenant, before **one** API with **one** database, which knows the tenants apart by what is
+//! signed and nothing else; the same names of people in every tenant; one note whose id is
+//! everybody's; and callers who share connections.
 //!
 //! `scripts/storm` runs it with as many calls as one likes; within the suite it is a small one.
 
-mod person;
+mod fault_injection;
 mod report;
-mod weather;
+mod virtual_user;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,21 +21,21 @@ use libtest_mimic::Trial;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::harness::{Api, Forwarder, Mishap, Place, Stage, trial_within};
-use person::Person;
+use crate::harness::{Api, Fault, Forwarder, Sidecar, Stage, trial_within};
+use fault_injection::FaultInjection;
 use report::Report;
-use weather::Weather;
+use virtual_user::VirtualUser;
 
 const TENANTS: [&str; 8] = [
     "acme", "globex", "initech", "umbrella", "hooli", "stark", "wayne", "wonka",
 ];
-const PEOPLE: usize = 25;
+const USERS: usize = 25;
 
 /// Within the suite.
-const FEW_CALLS: usize = 2_000;
+const DEFAULT_CALLS: usize = 2_000;
 
 /// How many calls a maintainer has asked for.
-fn asked_for() -> Option<usize> {
+fn requested_calls() -> Option<usize> {
     std::env::var("STORM_CALLS")
         .ok()
         .map(|calls| calls.parse().unwrap())
@@ -42,19 +43,23 @@ fn asked_for() -> Option<usize> {
 
 pub fn tests() -> Vec<Trial> {
     let module = module_path!();
-    let longest = Duration::from_secs(if asked_for().is_some() { 3600 } else { 120 });
+    let longest = Duration::from_secs(if requested_calls().is_some() {
+        3600
+    } else {
+        120
+    });
     vec![
         trial_within(
             longest,
             module,
-            "no_answer_ever_crosses_over",
-            no_answer_ever_crosses_over,
+            "no_answer_reaches_another_user",
+            no_answer_reaches_another_user,
         ),
         trial_within(
             longest,
             module,
-            "an_answer_that_crosses_over_is_noticed",
-            an_answer_that_crosses_over_is_noticed,
+            "detects_an_answer_to_another_user",
+            detects_an_answer_to_another_user,
         ),
     ]
 }
@@ -93,7 +98,8 @@ impl Storm {
     }
 }
 
-/// Short patience, so that there is more weather in less time. The breaker would only keep calls from their weather.
+/// Short patience, so that there is more weather in less time. The breaker would only keep calls
+/// from their weather.
 const SETTINGS: [(&str, &str); 5] = [
     ("TOOLBRIDGE_API_CONNECT_TIMEOUT", "1s"),
     ("TOOLBRIDGE_API_READ_TIMEOUT", "2s"),
@@ -102,90 +108,102 @@ const SETTINGS: [(&str, &str); 5] = [
     ("TOOLBRIDGE_SERVER_DRAIN_NOTICE", "0s"),
 ];
 
-async fn places(api: &Api) -> Vec<Place> {
+async fn sidecars(api: &Api) -> Vec<Sidecar> {
     let starting = TENANTS.map(async |tenant| {
-        let forwarder = Forwarder::forgetful(&api.url).await;
-        Place::behind(forwarder, tenant, &SETTINGS).await
+        let forwarder = Forwarder::without_records(&api.url).await;
+        Sidecar::with_forwarder(forwarder, tenant, &SETTINGS).await
     });
     futures::future::join_all(starting).await
 }
 
 /// Everybody, each with the one note whose id is shared.
-async fn people(storm: &Arc<Storm>, api: &Api, places: &[Place]) -> Vec<Person> {
+async fn users(storm: &Arc<Storm>, api: &Api, sidecars: &[Sidecar]) -> Vec<VirtualUser> {
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    let mut people = Vec::new();
-    for (tenant, place) in places.iter().enumerate() {
-        for number in 0..PEOPLE {
-            let person = Person::new(storm, http.clone(), place, tenant, number);
-            let note = json!({"uid": storm.shared, "title": person.mark, "content": person.mark});
+    let mut users = Vec::new();
+    for (tenant, sidecar) in sidecars.iter().enumerate() {
+        for number in 0..USERS {
+            let virtual_user = VirtualUser::new(storm, http.clone(), sidecar, tenant, number);
+            let note = json!({
+                "uid": storm.shared,
+                "title": virtual_user.mark,
+                "content": virtual_user.mark,
+            });
             let (status, made) = api
                 .ask(
-                    &place.tenant,
-                    &person.user,
+                    &sidecar.tenant,
+                    &virtual_user.user,
                     "POST",
                     "/v1/notes",
                     Some(&note),
                 )
                 .await;
             assert_eq!(status, 201, "{made}");
-            people.push(person);
+            users.push(virtual_user);
         }
     }
-    people
+    users
 }
 
-async fn no_answer_ever_crosses_over() {
-    let calls = asked_for().unwrap_or(FEW_CALLS);
+async fn no_answer_reaches_another_user() {
+    let calls = requested_calls().unwrap_or(DEFAULT_CALLS);
     let storm = Storm::new(calls);
     let api = Api::with(&[("LOG_LEVEL", "info")]).await;
-    let places = places(&api).await;
-    let forwarders: Vec<_> = places.iter().map(|place| place.forwarder.clone()).collect();
-    let people = people(&storm, &api, &places).await;
-    let began = Instant::now();
-    let weather = tokio::spawn(Weather::new(&storm, api, places).rages());
-    let calling: Vec<_> = people
-        .into_iter()
-        .map(|person| tokio::spawn(person.calls()))
+    let sidecars = sidecars(&api).await;
+    let forwarders: Vec<_> = sidecars
+        .iter()
+        .map(|sidecar| sidecar.forwarder.clone())
         .collect();
-    let mut people = Vec::new();
-    for person in calling {
-        people.push(person.await.unwrap());
+    let users = users(&storm, &api, &sidecars).await;
+    let began = Instant::now();
+    let fault_injection = tokio::spawn(FaultInjection::new(&storm, api, sidecars).run());
+    let calling: Vec<_> = users
+        .into_iter()
+        .map(|virtual_user| tokio::spawn(virtual_user.calls()))
+        .collect();
+    let mut users = Vec::new();
+    for virtual_user in calling {
+        users.push(virtual_user.await.unwrap());
     }
     let took = began.elapsed();
-    let (api, places) = weather.await.unwrap();
+    let (api, sidecars) = fault_injection.await.unwrap();
 
     // What the database has is what everybody was told.
-    for person in &people {
-        person
-            .compares_with(&api, &places[person.tenant].tenant)
+    for virtual_user in &users {
+        virtual_user
+            .compares_with(&api, &sidecars[virtual_user.tenant].tenant)
             .await;
     }
-    let mishaps = forwarders.iter().map(Forwarder::mishaps_met).sum();
-    eprintln!("{}", storm.report.table(calls, took, mishaps));
+    let faults = forwarders.iter().map(Forwarder::faults_injected).sum();
+    eprintln!("{}", storm.report.table(calls, took, faults));
     storm.report.is_clean();
-    assert!(mishaps > calls / 100, "{mishaps} mishaps are no storm");
+    assert!(faults > calls / 100, "{faults} mishaps are no storm");
     api.until_no_session_is_open().await;
-    futures::future::join_all(places.iter().map(Place::stop)).await;
+    futures::future::join_all(sidecars.iter().map(Sidecar::stop)).await;
     api.stop().await;
 }
 
 /// The storm has to be able to fail: two answers that are exchanged on their way are seen at once.
-async fn an_answer_that_crosses_over_is_noticed() {
+async fn detects_an_answer_to_another_user() {
     let storm = Storm::new(usize::MAX);
     let api = Api::with(&[("LOG_LEVEL", "info")]).await;
-    let place = Place::behind(Forwarder::forgetful(&api.url).await, TENANTS[0], &SETTINGS).await;
+    let sidecar = Sidecar::with_forwarder(
+        Forwarder::without_records(&api.url).await,
+        TENANTS[0],
+        &SETTINGS,
+    )
+    .await;
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    let mut people: Vec<_> = (0..2)
-        .map(|number| Person::new(&storm, http.clone(), &place, 0, number))
+    let mut users: Vec<_> = (0..2)
+        .map(|number| VirtualUser::new(&storm, http.clone(), &sidecar, 0, number))
         .collect();
-    for person in &mut people {
-        person.makes("note").await;
+    for virtual_user in &mut users {
+        virtual_user.makes("note").await;
     }
-    for person in &mut people {
-        place
+    for virtual_user in &mut users {
+        sidecar
             .forwarder
-            .next(&person.user, Stage::Operation, Mishap::Cross);
-        person.lists("note").await;
+            .inject(&virtual_user.user, Stage::Operation, Fault::SwapAnswers);
+        virtual_user.lists("note").await;
     }
     let crossings = storm.report.crossings();
     assert!(
@@ -201,6 +219,6 @@ async fn an_answer_that_crosses_over_is_noticed() {
         "{crossings:?}"
     );
     api.until_no_session_is_open().await;
-    place.stop().await;
+    sidecar.stop().await;
     api.stop().await;
 }

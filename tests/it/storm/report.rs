@@ -20,7 +20,7 @@ struct Seen {
 }
 
 impl Report {
-    pub fn came_to(&self, outcome: &str) {
+    pub fn record_outcome(&self, outcome: &str) {
         *self
             .0
             .lock()
@@ -46,13 +46,13 @@ impl Report {
         self.0.lock().unwrap().crossings.clone()
     }
 
-    pub fn table(&self, calls: usize, took: Duration, mishaps: usize) -> String {
+    pub fn table(&self, calls: usize, took: Duration, faults: usize) -> String {
         let seen = self.0.lock().unwrap();
         let mut table = String::new();
         let mut row = |name: &str, count: usize| writeln!(table, "{name:<44} {count:>8}").unwrap();
         row("calls", calls);
         row("a second", (calls as f64 / took.as_secs_f64()) as usize);
-        row("mishaps between server and API", mishaps);
+        row("mishaps between server and API", faults);
         for (what, count) in &seen.restarts {
             row(what, *count);
         }

@@ -1,15 +1,16 @@
-//! Callers that ask one thing again and again, each waiting for its answer: over plain JSON, or over the streams of
-//! 2024-11-05, so that the two are measured by the same hand. wrk knows no streams.
+//! Callers that ask one thing again and again, each waiting for its answer: over plain JSON, or
+//! over the streams of 2024-11-05, so that the two are measured by the same hand. wrk knows no
+//! streams.
 //!
-//! `CALLERS_SERVER` (address), `CALLERS_TOKEN`, `CALLERS_WAY` (`json` or `sse`), `CALLERS_COUNT`, `CALLERS_SECONDS`,
-//! `CALLERS_BODY` (the message, with the id 1). Prints one line of JSON.
+//! `CALLERS_SERVER` (address), `CALLERS_TOKEN`, `CALLERS_WAY` (`json` or `sse`), `CALLERS_COUNT`,
+//! `CALLERS_SECONDS`, `CALLERS_BODY` (the message, with the id 1). Prints one line of JSON.
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use toolbridge_bench::{Connection, From, setting};
 
-const HELLO: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2024-11-05","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}"#;
+const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2024-11-05","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}"#;
 const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
 #[derive(Clone)]
@@ -87,7 +88,8 @@ async fn over_a_stream(plan: Plan) -> io::Result<Vec<Duration>> {
         Connection::open(&plan.server).await?,
     );
     let open = format!(
-        "GET /sse HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nAccept: text/event-stream\r\n\r\n",
+        "GET /sse HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nAccept: \
+         text/event-stream\r\n\r\n",
         plan.server, plan.token
     );
     stream.send(open.as_bytes()).await?;
@@ -96,9 +98,9 @@ async fn over_a_stream(plan: Plan) -> io::Result<Vec<Duration>> {
     }
     let mut events = Events::default();
     let endpoint = events.next(&mut stream).await?;
-    for message in [HELLO, INITIALIZED] {
+    for message in [INITIALIZE, INITIALIZED] {
         plan.hand_in(&mut posts, &plan.post(&endpoint, "", message)).await?;
-        if message == HELLO {
+        if message == INITIALIZE {
             events.next(&mut stream).await?;
         }
     }
@@ -117,8 +119,9 @@ async fn over_a_stream(plan: Plan) -> io::Result<Vec<Duration>> {
 impl Plan {
     fn post(&self, target: &str, more: &str, body: &str) -> String {
         format!(
-            "POST {target} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
-             Accept: application/json, text/event-stream\r\n{more}Content-Length: {}\r\n\r\n{body}",
+            "POST {target} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: \
+             application/json\r\nAccept: application/json, \
+             text/event-stream\r\n{more}Content-Length: {}\r\n\r\n{body}",
             self.server,
             self.token,
             body.len()
@@ -150,7 +153,8 @@ fn good(status: bool, body: &[u8]) -> io::Result<()> {
     }
 }
 
-/// The data of each event of a stream whose body comes in chunks. A chunk is an event or a part of one.
+/// The data of each event of a stream whose body comes in chunks. A chunk is an event or a part of
+/// one.
 #[derive(Default)]
 struct Events(Vec<u8>);
 

@@ -1,5 +1,6 @@
-//! The least that a proxy in this place can do: parse, sign, open a session, fetch, answer, end the session. No protocol
-//! library, no verification of tokens, no logs, no limits, no time-outs: what it takes is what nobody can save.
+//! The least that a proxy in this place can do: parse, sign, open a session, fetch, answer, end the
+//! session. No protocol library, no verification of tokens, no logs, no limits, no time-outs: what
+//! it takes is what nobody can save.
 //!
 //! `FLOOR_LISTEN`, `FLOOR_API` (addresses), `FLOOR_TENANT`, `FLOOR_SECRET`.
 
@@ -178,8 +179,9 @@ impl Api {
         mac.update(format!("{}:{now}", self.tenant).as_bytes());
         let signature = hex::encode(mac.finalize().into_bytes());
         format!(
-            "{method} {target} HTTP/1.1\r\nHost: {}\r\nAuthorization: {token}\r\nX-TB-Tenant-ID: {}\r\n\
-             X-TB-Timestamp: {now}\r\nX-TB-Signature: {signature}\r\n{more}Content-Length: {}\r\n\r\n{body}",
+            "{method} {target} HTTP/1.1\r\nHost: {}\r\nAuthorization: {token}\r\nX-TB-Tenant-ID: \
+             {}\r\nX-TB-Timestamp: {now}\r\nX-TB-Signature: {signature}\r\n{more}Content-Length: \
+             {}\r\n\r\n{body}",
             self.address,
             self.tenant,
             body.len()

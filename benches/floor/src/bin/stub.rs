@@ -1,7 +1,9 @@
-//! A REST API that answers everything from constants, so that what is measured is whoever stands before it.
+//! A REST API that answers everything from constants, so that what is measured is whoever stands
+//! before it.
 //!
-//! `STUB_LISTEN` (address), `STUB_ITEM_BYTES` (how large the content of a single note is), `STUB_CONSTANT_BYTES` (what is
-//! posted to `/mcp` gets so many bytes, so that it also stands beside a server of lists; and `/v1/traces`, spans).
+//! `STUB_LISTEN` (address), `STUB_ITEM_BYTES` (how large the content of a single note is),
+//! `STUB_CONSTANT_BYTES` (what is posted to `/mcp` gets so many bytes, so that it also stands
+//! beside a server of lists; and `/v1/traces`, spans).
 
 use std::io;
 use std::sync::Arc;
@@ -58,8 +60,10 @@ impl Answers {
                 "version": 1,
                 "updatedAt": "2026-11-20T09:00:00.000Z",
                 "payload": {
-                    "title": "Groceries", "content": "x".repeat(content), "tags": ["home", "weekly"], "status": "active",
-                    "uid": UID, "updatedTs": "2026-11-20T09:00:00.000Z", "sync": { "version": 1, "isDeleted": false },
+                    "title": "Groceries", "content": "x".repeat(content),
+                    "tags": ["home", "weekly"], "status": "active",
+                    "uid": UID, "updatedTs": "2026-11-20T09:00:00.000Z",
+                    "sync": { "version": 1, "isDeleted": false },
                 },
             })
         };
@@ -103,7 +107,8 @@ impl Answers {
 fn http(status: &str, headers: &str, body: &Value) -> Vec<u8> {
     let body = body.to_string();
     format!(
-        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\n{headers}Content-Length: \
+         {}\r\n\r\n{body}",
         body.len()
     )
     .into_bytes()

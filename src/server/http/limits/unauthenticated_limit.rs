@@ -73,14 +73,14 @@ impl UnauthenticatedLimit {
             tokio::select! {
                 biased;
                 () = left => {}
-                () = self.make_room() => evicted(),
+                () = self.evict_one() => evicted(),
             }
         }
     }
 
     /// Waits until the oldest connection has used up its grace period, and evicts it. Waits forever
     /// if there is none: then all connections are authenticated.
-    pub async fn make_room(&self) {
+    pub async fn evict_one(&self) {
         loop {
             let Some(until) = self.next_eviction() else {
                 return std::future::pending().await;
@@ -139,7 +139,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         let (newer, newer_evicted) = unauthenticated.enter();
         drop(authenticated);
-        unauthenticated.make_room().await;
+        unauthenticated.evict_one().await;
         assert_eq!(
             (start.elapsed(), oldest_evicted.is_cancelled()),
             (grace, true)
@@ -148,7 +148,7 @@ mod tests {
         // A connection that authenticates in time is not evicted, and there is no other.
         let eviction = tokio::spawn({
             let unauthenticated = Arc::clone(&unauthenticated);
-            async move { unauthenticated.make_room().await }
+            async move { unauthenticated.evict_one().await }
         });
         tokio::task::yield_now().await;
         drop(newer);

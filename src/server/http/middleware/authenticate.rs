@@ -17,7 +17,7 @@ use super::correlation::{CorrelationId, traceparent};
 use crate::auth::Verifier;
 use crate::auth::challenge::Challenge;
 use crate::foundation::memory_budget::MemoryBudget;
-use crate::mcp::{Caller, ToolAccess, Via};
+use crate::mcp::{Caller, ToolAccess, TransportKind};
 use crate::server::http::limits::principal_limit::{
     Connection, PrincipalLimit, TooManyConnectionsError,
 };
@@ -31,7 +31,7 @@ const TOO_MANY: &str = "too_many_connections";
 pub struct Authentication {
     pub verifier: Arc<Verifier>,
     pub challenge: Challenge,
-    pub holders: Arc<PrincipalLimit>,
+    pub principal_limit: Arc<PrincipalLimit>,
     pub memory: Arc<MemoryBudget>,
 }
 
@@ -53,10 +53,10 @@ where
         Ok(principal) => {
             let connection = request.extensions().get::<Connection>();
             let held = connection.map(|connection| {
-                connection.belongs_to(&principal.subject, &authentication.holders)
+                connection.belongs_to(&principal.subject, &authentication.principal_limit)
             });
             if let Some(Err(TooManyConnectionsError)) = held {
-                metrics::limited("connections_per_principal");
+                metrics::limit_reached("connections_per_principal");
                 tracing::info!(
                     { fields::CORRELATION_ID } = correlation_id.as_str(),
                     { fields::REASON } = TOO_MANY,
@@ -65,7 +65,7 @@ where
                 return too_many_connections(&correlation_id);
             }
             let traceparent = traceparent(request.headers());
-            let place = request
+            let trace_context = request
                 .extensions()
                 .get::<TraceContext>()
                 .cloned()
@@ -77,10 +77,10 @@ where
                 principal,
                 correlation_id,
                 traceparent,
-                place,
-                hears_progress: false,
-                asked: ToolAccess::ALL,
-                via: Via::Http,
+                trace_context,
+                accepts_progress: false,
+                requested_access: ToolAccess::ALL,
+                transport: TransportKind::Http,
                 verified_in: since.elapsed(),
                 memory,
             });

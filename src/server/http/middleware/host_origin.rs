@@ -91,7 +91,7 @@ impl HostOriginPolicy {
     }
 
     /// Why `Host` or `Origin` is refused; `None` if both are accepted.
-    pub(crate) fn objection(&self, uri: &Uri, headers: &HeaderMap) -> Option<OriginError> {
+    pub(crate) fn violation(&self, uri: &Uri, headers: &HeaderMap) -> Option<OriginError> {
         let host = host_of(uri, headers);
         if let Some(error) = self.host_error(host.as_ref()) {
             return Some(error);
@@ -225,7 +225,7 @@ pub async fn check<F>(
 where
     F: Future<Output = Response>,
 {
-    match policy.objection(request.uri(), request.headers()) {
+    match policy.violation(request.uri(), request.headers()) {
         Some(error) => refused(error, &request),
         None => next(request).await,
     }
@@ -276,7 +276,7 @@ mod tests {
         })
     }
 
-    fn objection(
+    fn violation(
         policy: &HostOriginPolicy,
         headers: &[(http::HeaderName, &str)],
     ) -> Option<&'static str> {
@@ -285,7 +285,7 @@ mod tests {
             .map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap()))
             .collect();
         policy
-            .objection(&Uri::from_static("/mcp"), &headers)
+            .violation(&Uri::from_static("/mcp"), &headers)
             .map(|(code, _)| code)
     }
 
@@ -304,7 +304,7 @@ mod tests {
             "acme.internal:1",
             "ported.example:8443",
         ] {
-            assert_eq!(objection(&policy(), &[(HOST, host)]), None, "{host}");
+            assert_eq!(violation(&policy(), &[(HOST, host)]), None, "{host}");
         }
         for host in [
             "evil.example",
@@ -317,21 +317,21 @@ mod tests {
             "127.0.0.1.evil.example",
         ] {
             assert_eq!(
-                objection(&policy(), &[(HOST, host)]),
+                violation(&policy(), &[(HOST, host)]),
                 Some("host_not_allowed"),
                 "{host:?}"
             );
         }
-        assert_eq!(objection(&policy(), &[]), Some("host_not_allowed"));
+        assert_eq!(violation(&policy(), &[]), Some("host_not_allowed"));
         assert_eq!(
-            objection(&policy(), &[(HOST, "localhost"), (HOST, "localhost")]),
+            violation(&policy(), &[(HOST, "localhost"), (HOST, "localhost")]),
             Some("host_not_allowed")
         );
         let open = HostOriginPolicy::from_settings(&Settings {
             allowed_hosts: vec!["*".into()],
             ..Settings::default()
         });
-        assert_eq!(objection(&open, &[(HOST, "evil.example")]), None);
+        assert_eq!(violation(&open, &[(HOST, "evil.example")]), None);
     }
 
     #[test]
@@ -339,12 +339,12 @@ mod tests {
         let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost"))]);
         assert!(
             policy()
-                .objection(&Uri::from_static("http://localhost/mcp"), &headers)
+                .violation(&Uri::from_static("http://localhost/mcp"), &headers)
                 .is_none()
         );
         assert!(
             policy()
-                .objection(&Uri::from_static("http://evil.example/mcp"), &headers)
+                .violation(&Uri::from_static("http://evil.example/mcp"), &headers)
                 .is_some()
         );
     }
@@ -398,12 +398,12 @@ mod tests {
             ("acme.example", "file://acme.example", false),
             ("acme.example", "", false),
         ] {
-            let verdict = objection(&policy(), &[(HOST, host), (ORIGIN, origin)]);
+            let verdict = violation(&policy(), &[(HOST, host), (ORIGIN, origin)]);
             assert_eq!(verdict.is_none(), allowed, "{origin} at {host}");
         }
         let plain = HostOriginPolicy::from_settings(&Settings::default());
         assert_eq!(
-            objection(&plain, &[(HOST, "localhost"), (ORIGIN, "null")]),
+            violation(&plain, &[(HOST, "localhost"), (ORIGIN, "null")]),
             Some("origin_not_allowed")
         );
         let twice = [
@@ -411,6 +411,6 @@ mod tests {
             (ORIGIN, "http://localhost"),
             (ORIGIN, "http://localhost"),
         ];
-        assert_eq!(objection(&plain, &twice), Some("origin_not_allowed"));
+        assert_eq!(violation(&plain, &twice), Some("origin_not_allowed"));
     }
 }

@@ -18,7 +18,7 @@ where
         return next(request).await;
     }
     let carried = traceparent(request.headers());
-    let parent = traces::place_of(carried.as_deref());
+    let parent = traces::remote_context(carried.as_deref());
     let (method, route) = (method_name(request.method()), route(request.uri().path()));
     let mut span = Span::begin(Side::Server, &parent, || format!("{method} {route}").into());
     if span.is_on() {
@@ -29,7 +29,7 @@ where
             CorrelationId::of(&request).as_str().to_owned(),
         );
     }
-    request.extensions_mut().insert(span.place());
+    request.extensions_mut().insert(span.context());
     let response = next(request).await;
     let status = response.status();
     span.set(names::HTTP_STATUS, i64::from(status.as_u16()));

@@ -36,7 +36,7 @@ pub fn refusal(
     let is_call = message.method?.as_str()? == "tools/call";
     let params = message.params.filter(|_| is_call)?;
     let tool = params.member("name")?.as_str()?;
-    let (scope, outcome) = handler.lacks_scope(&tool, caller)?;
+    let (scope, outcome) = handler.missing_scope(&tool, caller)?;
     let answer = challenge.insufficient_scope(&scope);
     let meta = params.member("_meta");
     let meta = meta.and_then(|meta| serde_json::from_str(meta.get()).ok());

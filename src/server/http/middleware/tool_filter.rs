@@ -8,7 +8,7 @@
 use http::{HeaderMap, Uri};
 use url::form_urlencoded;
 
-use crate::mcp::{Narrowing, ToolAccess, UnknownToolsetError};
+use crate::mcp::{ToolAccess, ToolFilter, UnknownToolsetError};
 use crate::server::jsonrpc::validate::MessageError;
 
 pub const TOOLSETS: &str = "x-mcp-toolsets";
@@ -18,8 +18,8 @@ pub const READ_ONLY: &str = "x-mcp-readonly";
 const MAX_NAME_CHARS: usize = 64;
 
 /// The tools that the request selects.
-pub fn asked(
-    narrowed: impl Fn(&Narrowing) -> Result<ToolAccess, UnknownToolsetError>,
+pub fn requested_access(
+    apply_filter: impl Fn(&ToolFilter) -> Result<ToolAccess, UnknownToolsetError>,
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<ToolAccess, MessageError> {
@@ -59,12 +59,12 @@ pub fn asked(
         if toolsets.is_none() && read_only.is_none() {
             continue;
         }
-        let narrowing = Narrowing {
+        let filter = ToolFilter {
             toolsets: toolsets.map(|text| list(toolsets_at, &text)).transpose()?,
             read_only: read_only.map_or(Ok(false), |text| flag(read_only_at, &text))?,
         };
         let left =
-            narrowed(&narrowing).map_err(|unknown| no_such_toolset(toolsets_at, &unknown))?;
+            apply_filter(&filter).map_err(|unknown| no_such_toolset(toolsets_at, &unknown))?;
         reach = reach.and(left);
     }
     Ok(reach)
@@ -131,7 +131,7 @@ mod tests {
     fn registry() -> ToolRegistry {
         ToolRegistry::new(
             &tools::all(Limits::default()),
-            &Narrowing::default(),
+            &ToolFilter::default(),
             Features::ALL,
         )
     }
@@ -149,7 +149,7 @@ mod tests {
                 )
             })
             .collect();
-        match asked(|narrowing| registry.narrowed(narrowing), &uri, &headers) {
+        match requested_access(|filter| registry.apply_filter(filter), &uri, &headers) {
             Ok(reach) => Ok(registry.tools(registry.reach(reach, &Scopes::All)).len()),
             Err(error) => {
                 assert_eq!(error.status, StatusCode::BAD_REQUEST);

@@ -24,7 +24,7 @@ const KEYS_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Readiness {
     verifier: Arc<Verifier>,
-    upstream: ApiClient,
+    api_client: ApiClient,
     ttl: Duration,
     draining: AtomicBool,
     state: watch::Sender<ApiState>,
@@ -49,10 +49,10 @@ impl Drop for ProbeGuard {
 }
 
 impl Readiness {
-    pub fn new(verifier: Arc<Verifier>, upstream: ApiClient, ttl: Duration) -> Self {
+    pub fn new(verifier: Arc<Verifier>, api_client: ApiClient, ttl: Duration) -> Self {
         Self {
             verifier,
-            upstream,
+            api_client,
             ttl,
             draining: AtomicBool::new(false),
             state: watch::Sender::default(),
@@ -101,9 +101,9 @@ impl Readiness {
         }
         let mut state = self.state.subscribe();
         if starts_probe {
-            let (upstream, guard) = (self.upstream.clone(), ProbeGuard(self.state.clone()));
+            let (api_client, guard) = (self.api_client.clone(), ProbeGuard(self.state.clone()));
             tasks::spawn("readiness", async move {
-                let verdict = upstream.ready().await;
+                let verdict = api_client.ready().await;
                 guard
                     .0
                     .send_modify(|state| state.last = Some((Instant::now(), verdict)));

@@ -1,9 +1,10 @@
 //! The JSON-RPC message in a POST to `/mcp`, looked at before and after rmcp.
 //!
-//! Before: rmcp answers malformed JSON, batches and unreadable messages alike with 415 and plain text, and asks for an
-//! `Accept` header that some clients do not send; so the message's outline is checked here, and `Accept` is read
-//! generously. After: whatever rmcp still answers in plain text becomes a JSON-RPC error. The parameters are left
-//! alone; whoever answers reads them once: rmcp, or [`straight`](crate::server::http::fast_path) if the message needs nothing of it.
+//! Before: rmcp answers malformed JSON, batches and unreadable messages alike with 415 and plain
+//! text, and asks for an `Accept` header that some clients do not send; so the message's outline is
+//! checked here, and `Accept` is read generously. After: whatever rmcp still answers in plain text
+//! becomes a JSON-RPC error. The parameters are left alone; whoever answers reads them once: rmcp,
+//! or [`straight`](crate::server::http::fast_path) if the message needs nothing of it.
 
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ use crate::server::http::response;
 use crate::server::http::response::{INTERNAL_ERROR, INVALID_REQUEST};
 use crate::server::jsonrpc::structured_content;
 use crate::server::jsonrpc::validate::{Kind, MessageError, SplitMessage, unreadable, validate};
-use crate::server::sessions::{Answer, Sessions, Way, retry_later};
+use crate::server::sessions::{RmcpResponse, SessionMode, Sessions, retry_later};
 use crate::telemetry::fields;
 
 /// What rmcp says in plain text is short.
@@ -38,20 +39,20 @@ const MAX_PLAIN_TEXT: usize = 1024;
 
 pub struct Endpoint<H> {
     /// Serves each request on its own.
-    pub alone: StreamableHttpService<H, NeverSessionManager>,
+    pub stateless: StreamableHttpService<H, NeverSessionManager>,
     pub sessions: Option<Sessions<H>>,
     pub limits: Limits,
     pub handler: H,
-    pub door: Arc<Authentication>,
+    pub authentication: Arc<Authentication>,
 }
 
 pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Response {
     let correlation_id = CorrelationId::of(&request);
-    let refused = |objection: MessageError, id: Option<Json<'_>>| {
+    let refused = |error: MessageError, id: Option<Json<'_>>| {
         let mut response = response::rpc_error(
-            objection.status,
-            objection.code,
-            &objection.message,
+            error.status,
+            error.code,
+            &error.message,
             id,
             &correlation_id,
             None,
@@ -59,17 +60,17 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
         retry_later(&mut response);
         response
     };
-    let asked = match tool_filter::asked(
-        |narrowing| endpoint.handler.narrowed(narrowing),
+    let requested_access = match tool_filter::requested_access(
+        |filter| endpoint.handler.apply_filter(filter),
         request.uri(),
         request.headers(),
     ) {
-        Ok(asked) => asked,
-        Err(objection) => return refused(objection, None),
+        Ok(requested_access) => requested_access,
+        Err(error) => return refused(error, None),
     };
     let streams = match check_headers(request.headers()) {
         Ok(streams) => streams,
-        Err(objection) => return refused(objection, None),
+        Err(error) => return refused(error, None),
     };
     let (mut parts, body) = request.into_parts();
     let memory = parts
@@ -79,14 +80,14 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
     let memory = memory.unwrap_or_default();
     let body = match endpoint.limits.read(body, &memory).await {
         Ok(body) => body,
-        Err(objection) => return refused(objection, None),
+        Err(error) => return refused(error, None),
     };
     // From here on it is waited for when the server leaves.
     let running = InFlight::begin(&parts.extensions);
     let (id, outline) = validate(&body);
     let outlined = match outline {
         Ok(outlined) => outlined,
-        Err(objection) => return refused(objection, id),
+        Err(error) => return refused(error, id),
     };
     // rmcp compares both headers letter by letter.
     for (name, value) in [
@@ -96,11 +97,11 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
         parts.headers.insert(name, HeaderValue::from_static(value));
     }
     if let Some(caller) = parts.extensions.get_mut::<Caller>() {
-        caller.hears_progress = streams;
-        caller.asked = asked;
+        caller.accepts_progress = streams;
+        caller.requested_access = requested_access;
         if let Some(refusal) = scope_challenge::refusal(
             &endpoint.handler,
-            &endpoint.door.challenge,
+            &endpoint.authentication.challenge,
             caller,
             id,
             &outlined,
@@ -110,7 +111,7 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
     }
     if let (None, Some(server), Some(caller)) = (
         &endpoint.sessions,
-        endpoint.handler.straight(),
+        endpoint.handler.fast_path_server(),
         parts.extensions.get(),
     ) && let Some(question) =
         FastRequest::read(server, &parts.headers, id, &outlined, &body, caller, None)
@@ -120,8 +121,8 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
         let answer = Body::from(memory.attach(answer));
         return response::written(StatusCode::OK, running.until_the_end_of(answer));
     }
-    if let Err(objection) = Limits::reserve_document(&outlined, &body, &memory).await {
-        return refused(objection, id);
+    if let Err(error) = Limits::reserve_document(&outlined, &body, &memory).await {
+        return refused(error, id);
     }
     let SplitMessage { message, arguments } = outlined.split(&body, H::ARGUMENTS_APART);
     if let Some(arguments) = arguments {
@@ -131,13 +132,13 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
     // Boxed, so that whoever does not come this way need not carry rmcp's part along.
     let served = match Box::pin(endpoint.serve(request, outlined.kind, streams)).await {
         Ok(served) => served,
-        Err(objection) => return refused(objection, id),
+        Err(error) => return refused(error, id),
     };
     match plain_text_error(served, &message).await {
         Ok(response) => structured_content::fill_response(response, memory)
             .await
             .map(|answer| running.until_the_end_of(answer)),
-        Err(objection) => refused(objection, id),
+        Err(error) => refused(error, id),
     }
 }
 
@@ -147,18 +148,18 @@ impl<H: Handler> Endpoint<H> {
         request: Request,
         kind: Kind,
         streams: bool,
-    ) -> Result<Answer, MessageError> {
+    ) -> Result<RmcpResponse, MessageError> {
         let (Some(sessions), Some(caller)) = (&self.sessions, request.extensions().get::<Caller>())
         else {
-            return Ok(self.alone.handle(request).await);
+            return Ok(self.stateless.handle(request).await);
         };
-        match sessions.way(request.headers(), caller, kind, streams)? {
-            Way::Alone => Ok(self.alone.handle(request).await),
-            Way::Opens => {
+        match sessions.mode(request.headers(), caller, kind, streams)? {
+            SessionMode::Stateless => Ok(self.stateless.handle(request).await),
+            SessionMode::Opening => {
                 let caller = caller.clone();
                 sessions.open(request, &caller).await
             }
-            Way::Within => sessions.handle(request).await,
+            SessionMode::Existing => sessions.handle(request).await,
         }
     }
 }
@@ -179,8 +180,8 @@ fn check_headers(headers: &HeaderMap) -> Result<bool, MessageError> {
     }
 }
 
-/// What the client says it takes. The specification asks for both types; whoever says nothing, or takes JSON only, is
-/// served in JSON, and only whoever names event streams may get one.
+/// What the client says it takes. The specification asks for both types; whoever says nothing, or
+/// takes JSON only, is served in JSON, and only whoever names event streams may get one.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Accepted {
     pub json: bool,
@@ -238,7 +239,8 @@ pub async fn plain_text_error(
         .map(|body| body.to_bytes())
         .unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    tracing::debug!({ fields::STATUS } = status.as_u16(), { fields::ERROR } = %text, "the protocol library refused a message");
+    tracing::debug!({ fields::STATUS } = status.as_u16(), { fields::ERROR } = %text, "the protocol \
+        library refused a message");
     Err(match status {
         // How rmcp says that it cannot read what is valid JSON.
         StatusCode::UNSUPPORTED_MEDIA_TYPE => unreadable(message),

@@ -36,7 +36,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(75);
 /// Pause after a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-struct ScrapeState {
+struct MetricsState {
     metrics: &'static Metrics,
     readiness: Arc<Readiness>,
 }
@@ -52,7 +52,7 @@ pub async fn serve_metrics(
     let policy = Arc::new(HostOriginPolicy::of_hosts(&hosts));
     let router = Router::new()
         .route("/metrics", get(scrape))
-        .with_state(Arc::new(ScrapeState { metrics, readiness }))
+        .with_state(Arc::new(MetricsState { metrics, readiness }))
         .layer(from_fn_with_state(policy, check_host));
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
@@ -69,7 +69,7 @@ pub async fn serve_metrics(
                 TokioIo::new(stream),
                 TowerToHyperService::new(router.clone()),
             );
-        tasks::spawn("figures", async move {
+        tasks::spawn("metrics", async move {
             // A connection error concerns only the client.
             let _ = connection.await;
             drop(slot);
@@ -77,7 +77,7 @@ pub async fn serve_metrics(
     }
 }
 
-async fn scrape(State(state): State<Arc<ScrapeState>>) -> Response {
+async fn scrape(State(state): State<Arc<MetricsState>>) -> Response {
     let readiness = match state.readiness.check().await {
         Ok(()) => "ready",
         Err((reason, _)) => reason,
@@ -86,7 +86,7 @@ async fn scrape(State(state): State<Arc<ScrapeState>>) -> Response {
     let mut response = match state.metrics.text() {
         Ok(text) => Response::new(Body::from(text)),
         Err(error) => {
-            tracing::warn!(%error, "the figures could not be written");
+            tracing::warn!(%error, "the metrics could not be written");
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
             response

@@ -1,5 +1,5 @@
-//! Everything that the HTTP side is made of, and what stands at the paths that are not MCP's: for probes, for discovery, for
-//! people.
+//! Everything that the HTTP side is made of, and what stands at the paths that are not MCP's: for
+//! probes, for discovery, for people.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::api::ApiClient;
 use crate::auth::Verifier;
 use crate::auth::challenge::Challenge;
 use crate::foundation::memory_budget::MemoryBudget;
-use crate::mcp::{Caller, Narrowing, Server, ToolAccess, UnknownToolsetError};
+use crate::mcp::{Caller, Server, ToolAccess, ToolFilter, UnknownToolsetError};
 use crate::page::Page;
 use crate::server::http::limits::principal_limit::PrincipalLimit;
 use crate::server::http::middleware::authenticate::Authentication;
@@ -34,33 +34,33 @@ use crate::tools::Outcome;
 /// Everything that the HTTP side is made of.
 pub struct App<H> {
     pub settings: Settings,
-    pub upstream: ApiClient,
+    pub api_client: ApiClient,
     pub readiness: Arc<Readiness>,
     /// The streams of the transport of 2024-11-05.
     pub streams: Arc<sse::Streams>,
-    pub door: Arc<Authentication>,
+    pub authentication: Arc<Authentication>,
     pub handler: H,
     page: Option<Arc<Page>>,
 }
 
-/// What answers MCP's methods, and knows which tools a request may see: [`Server`], which takes its callers from the
-/// request. Another one stands in its place where the transport itself is tested.
+/// What answers MCP's methods, and knows which tools a request may see: [`Server`], which takes its
+/// callers from the request. Another one stands in its place where the transport itself is tested.
 pub trait Handler: rmcp::ServerHandler + Clone {
     /// Whether a call's arguments come beside the message ([`Arguments`](crate::mcp::Arguments)) or
     /// in it, where rmcp builds a document of them.
     const ARGUMENTS_APART: bool = false;
 
     /// What a narrowing leaves of the tools.
-    fn narrowed(&self, narrowing: &Narrowing) -> Result<ToolAccess, UnknownToolsetError>;
+    fn apply_filter(&self, filter: &ToolFilter) -> Result<ToolAccess, UnknownToolsetError>;
 
     /// Whether the caller's token limits nothing.
     fn is_unlimited(&self, caller: &Caller) -> bool;
 
     /// The scope that a call would need beyond the caller's, and how that is said.
-    fn lacks_scope(&self, tool: &str, caller: &Caller) -> Option<(String, Outcome)>;
+    fn missing_scope(&self, tool: &str, caller: &Caller) -> Option<(String, Outcome)>;
 
     /// Who answers what needs nothing of rmcp's; see [`straight`](crate::server::http::fast_path).
-    fn straight(&self) -> Option<&Server> {
+    fn fast_path_server(&self) -> Option<&Server> {
         None
     }
 }
@@ -68,19 +68,19 @@ pub trait Handler: rmcp::ServerHandler + Clone {
 impl Handler for Server {
     const ARGUMENTS_APART: bool = true;
 
-    fn narrowed(&self, narrowing: &Narrowing) -> Result<ToolAccess, UnknownToolsetError> {
-        self.tools().narrowed(narrowing)
+    fn apply_filter(&self, filter: &ToolFilter) -> Result<ToolAccess, UnknownToolsetError> {
+        self.tools().apply_filter(filter)
     }
 
     fn is_unlimited(&self, caller: &Caller) -> bool {
         self.tools().is_unlimited(&caller.principal.scopes)
     }
 
-    fn lacks_scope(&self, tool: &str, caller: &Caller) -> Option<(String, Outcome)> {
-        Server::lacks_scope(self, tool, caller)
+    fn missing_scope(&self, tool: &str, caller: &Caller) -> Option<(String, Outcome)> {
+        Server::missing_scope(self, tool, caller)
     }
 
-    fn straight(&self) -> Option<&Server> {
+    fn fast_path_server(&self) -> Option<&Server> {
         Some(self)
     }
 }
@@ -90,26 +90,26 @@ impl<H: Handler> App<H> {
         settings: Settings,
         verifier: Arc<Verifier>,
         challenge: Challenge,
-        upstream: ApiClient,
+        api_client: ApiClient,
         handler: H,
     ) -> Self {
         let readiness = Arc::new(Readiness::new(
             Arc::clone(&verifier),
-            upstream.clone(),
+            api_client.clone(),
             settings.readiness_ttl,
         ));
         let memory = Arc::new(MemoryBudget::new(settings.memory));
-        let holders = Arc::new(PrincipalLimit::new(settings.connections_per_principal));
+        let principal_limit = Arc::new(PrincipalLimit::new(settings.connections_per_principal));
         Self {
             streams: Arc::new(sse::Streams::new(&settings)),
             settings,
-            upstream,
+            api_client,
             readiness,
             page: None,
-            door: Arc::new(Authentication {
+            authentication: Arc::new(Authentication {
                 verifier,
                 challenge,
-                holders,
+                principal_limit,
                 memory,
             }),
             handler,
@@ -124,7 +124,7 @@ impl<H: Handler> App<H> {
 }
 
 /// Behind [`entrance`](crate::server::http::service).
-pub fn router<H>(app: &App<H>, guard: &Arc<HostOriginPolicy>) -> Router {
+pub fn router<H>(app: &App<H>, policy: &Arc<HostOriginPolicy>) -> Router {
     let metadata = Router::new()
         .route(
             "/.well-known/oauth-protected-resource",
@@ -134,10 +134,10 @@ pub fn router<H>(app: &App<H>, guard: &Arc<HostOriginPolicy>) -> Router {
             "/.well-known/oauth-protected-resource/mcp",
             get(metadata).fallback(only_get),
         )
-        .with_state(Arc::clone(&app.door))
+        .with_state(Arc::clone(&app.authentication))
         .layer(from_fn(cors::any_origin))
         .layer(from_fn_with_state(
-            Arc::clone(guard),
+            Arc::clone(policy),
             host_origin::check_host,
         ));
     Router::new()
@@ -146,7 +146,7 @@ pub fn router<H>(app: &App<H>, guard: &Arc<HostOriginPolicy>) -> Router {
         .with_state(Arc::clone(&app.readiness))
         .merge(metadata)
         .merge(page(app).layer(from_fn_with_state(
-            Arc::clone(guard),
+            Arc::clone(policy),
             host_origin::check_page,
         )))
         .fallback(not_found)
@@ -167,18 +167,20 @@ fn page<H>(app: &App<H>) -> Router {
         .with_state(Arc::new(landing))
 }
 
-async fn metadata(State(door): State<Arc<Authentication>>, request: Request) -> Response {
-    match door.challenge.metadata() {
+async fn metadata(State(authentication): State<Arc<Authentication>>, request: Request) -> Response {
+    match authentication.challenge.metadata() {
         Some(metadata) => response::json(StatusCode::OK, metadata),
         None => not_found(request).await,
     }
 }
 
 async fn not_found(request: Request) -> Response {
-    // Where clients of 2025-03-26 look when nothing is to be discovered; they show their user what it says.
+    // Where clients of 2025-03-26 look when nothing is to be discovered; they show their user what
+    // it says.
     let message = match request.uri().path() {
         "/register" | "/authorize" | "/token" => {
-            "this server registers no clients and issues no tokens: connect with the header \"Authorization: Bearer TOKEN\""
+            "this server registers no clients and issues no tokens: connect with the header \
+             \"Authorization: Bearer TOKEN\""
         }
         _ => "there is nothing at this path",
     };

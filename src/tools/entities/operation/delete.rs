@@ -56,6 +56,6 @@ impl Operation for Delete {
     }
 
     fn own_effect(&self, reply: &Reply, _if_match: Option<u64>) -> Option<Effect> {
-        (reply.status == 410 && reply.doubtful).then_some(Effect::Tombstone)
+        (reply.status == 410 && reply.maybe_applied).then_some(Effect::Tombstone)
     }
 }

@@ -84,7 +84,7 @@ impl Operation for Patch {
 
     fn own_effect(&self, reply: &Reply, if_match: Option<u64>) -> Option<Effect> {
         let next = if_match.map(|version| version.saturating_add(1));
-        let refused = reply.status == 412 && reply.doubtful;
+        let refused = reply.status == 412 && reply.maybe_applied;
         next.filter(|_| refused).map(Effect::Merged)
     }
 }

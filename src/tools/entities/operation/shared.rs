@@ -80,7 +80,11 @@ pub fn written_schema() -> Map<String, Value> {
 pub fn page_schema() -> Map<String, Value> {
     let mut item = item_schema();
     if let Some(Value::Object(known)) = item.get_mut("properties") {
-        let cut = json!({"type": "array", "items": {"type": "string"}, "description": "Payload fields cut short."});
+        let cut = json!({
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Payload fields cut short.",
+        });
         known.insert("truncated".to_owned(), cut);
     }
     object([

@@ -1,4 +1,5 @@
-//! What is looked at when everything else is over: what was sent, what was left open, and what was written to logs.
+//! What is looked at when everything else is over: what was sent, what was left open, and what was
+//! written to logs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -7,63 +8,55 @@ use libtest_mimic::Trial;
 
 use serde_json::{Value, json};
 
+use crate::api_requests::check_signature;
 use crate::audit::{MARK, calls_in, text_of};
 use crate::entities::{self, OPERATIONS, uid_of};
 use crate::harness::collector;
-use crate::harness::place::{forwarders, trails};
 use crate::harness::process::logs;
-use crate::harness::{CONTENT, Caller, Client, Place, SECRETS, trial, world};
-use crate::upstream::check_proof;
+use crate::harness::sidecar::{forwarders, trails};
+use crate::harness::{CONTENT, Client, SECRETS, Sidecar, ToolClient, trial, world};
 
 /// In this order, one after the other.
 pub fn tests() -> Vec<Trial> {
     let module = module_path!();
     vec![
+        trial(module, "every_request_was_signed", every_request_was_signed),
+        trial(module, "every_session_has_ended", every_session_has_ended),
         trial(
             module,
-            "every_request_of_the_whole_suite_was_proven",
-            every_request_of_the_whole_suite_was_proven,
+            "every_call_is_in_an_audit_trail",
+            every_call_is_in_an_audit_trail,
         ),
         trial(
             module,
-            "every_session_of_the_whole_suite_has_ended",
-            every_session_of_the_whole_suite_has_ended,
+            "every_log_line_is_one_json_object",
+            every_log_line_is_one_json_object,
         ),
         trial(
             module,
-            "every_call_of_the_whole_suite_is_in_a_trail",
-            every_call_of_the_whole_suite_is_in_a_trail,
+            "every_log_field_is_declared",
+            every_log_field_is_declared,
         ),
         trial(
             module,
-            "every_log_line_is_one_object",
-            every_log_line_is_one_object,
+            "a_healthy_server_logs_no_error",
+            a_healthy_server_logs_no_error,
         ),
-        trial(module, "every_field_is_declared", every_field_is_declared),
+        trial(module, "no_log_contains_a_secret", no_log_contains_a_secret),
         trial(
             module,
-            "a_well_server_never_cried_wolf",
-            a_well_server_never_cried_wolf,
-        ),
-        trial(
-            module,
-            "no_secret_ever_got_into_a_log",
-            no_secret_ever_got_into_a_log,
+            "no_span_contains_a_secret",
+            no_span_contains_a_secret,
         ),
         trial(
             module,
-            "no_secret_ever_got_into_a_span",
-            no_secret_ever_got_into_a_span,
-        ),
-        trial(
-            module,
-            "nor_would_one_at_the_most_talkative_level",
-            nor_would_one_at_the_most_talkative_level,
+            "no_log_at_trace_level_contains_a_secret",
+            no_log_at_trace_level_contains_a_secret,
         ),
     ]
 }
 
-async fn every_request_of_the_whole_suite_was_proven() {
+async fn every_request_was_signed() {
     let mut nonces = BTreeSet::new();
     for (tenant, forwarder) in forwarders() {
         for record in forwarder.everything() {
@@ -72,7 +65,7 @@ async fn every_request_of_the_whole_suite_was_proven() {
             if probe {
                 assert_eq!(record.header("authorization"), "");
             } else {
-                check_proof(&record, &tenant);
+                check_signature(&record, &tenant);
             }
             let nonce = record.header("x-tb-nonce").to_owned();
             // A doctor asks without a signature whether the API is there.
@@ -86,29 +79,30 @@ async fn every_request_of_the_whole_suite_was_proven() {
     }
 }
 
-async fn every_session_of_the_whole_suite_has_ended() {
+async fn every_session_has_ended() {
     let api = &world().api;
     api.until_no_session_is_open().await;
-    let opened = api.figure("toolbridge_api_sessions_opened_total").await;
-    let ended = api.figure("toolbridge_api_sessions_ended_total").await;
+    let opened = api.metric("toolbridge_api_sessions_opened_total").await;
+    let ended = api.metric("toolbridge_api_sessions_ended_total").await;
     assert!(ended <= opened, "{ended} of {opened}");
-    // A sidecar that was killed with sessions open would show here; one that is asked to leave never does.
-    for place in [&world().acme, &world().globex] {
-        place.sidecar.signal("TERM");
+    // A sidecar that was killed with sessions open would show here; one that is asked to leave
+    // never does.
+    for sidecar in [&world().acme, &world().globex] {
+        sidecar.process.signal("TERM");
         assert_eq!(
-            place.sidecar.exit().await,
+            sidecar.process.exit().await,
             Some(0),
             "{}",
-            place.sidecar.story()
+            sidecar.process.all_output()
         );
-        let sessions = place.sidecar.logged("drained", "msg").await;
+        let sessions = sidecar.process.logged("drained", "msg").await;
         assert_eq!(sessions, "drained", "with nothing cut off");
     }
 }
 
-/// Each trail is as it was written, and those of the two that everybody shared have what their logs have: no call more, none
-/// less.
-async fn every_call_of_the_whole_suite_is_in_a_trail() {
+/// Each trail is as it was written, and those of the two that everybody shared have what their logs
+/// have: no call more, none less.
+async fn every_call_is_in_an_audit_trail() {
     let trails = trails();
     // A server that was killed before its first line leaves an empty file.
     let has_lines = |trail: &&PathBuf| trail.metadata().is_ok_and(|file| file.len() > 0);
@@ -117,18 +111,18 @@ async fn every_call_of_the_whole_suite_is_in_a_trail() {
         calls_in(trail).await;
     }
     assert!(there.count() >= 2, "{trails:?}");
-    for place in [&world().acme, &world().globex] {
+    for sidecar in [&world().acme, &world().globex] {
         let called = |line: &Value| {
             let names =
                 ["correlation_id", "tool", "outcome", "user"].map(|name| line[name].to_string());
             (line["outcome"].is_string() && line["outcome"] != "refused").then(|| names.join(" "))
         };
-        let lines = place.sidecar.out.all();
+        let lines = sidecar.process.out.all();
         let objects = lines
             .iter()
             .map(|line| serde_json::from_str::<Value>(line).unwrap());
         let mut logged: Vec<_> = objects.filter_map(|line| called(&line)).collect();
-        let mut written: Vec<_> = calls_in(&place.trail())
+        let mut written: Vec<_> = calls_in(&sidecar.trail())
             .await
             .iter()
             .filter_map(called)
@@ -144,7 +138,7 @@ async fn every_call_of_the_whole_suite_is_in_a_trail() {
     }
 }
 
-async fn every_log_line_is_one_object() {
+async fn every_log_line_is_one_json_object() {
     let mut lines = 0;
     for (program, said) in logs() {
         if !program.ends_with("serve") && !program.ends_with("api") {
@@ -166,7 +160,8 @@ async fn every_log_line_is_one_object() {
     assert!(lines > 0);
 }
 
-/// The constants of a file that are texts, by their value. Go's names are made Rust's: `DurationMS` is `DURATION_MS`.
+/// The constants of a file that are texts, by their value. Go's names are made Rust's: `DurationMS`
+/// is `DURATION_MS`.
 fn declared(file: &str) -> BTreeMap<String, String> {
     let constant = |line: &str| {
         let (name, rest) = line
@@ -186,7 +181,7 @@ fn fields_of_go(file: &str) -> &str {
 }
 
 /// What one program calls a field is what the other does, and a query on either finds all lines.
-async fn every_field_is_declared() {
+async fn every_log_field_is_declared() {
     let ours = declared(include_str!("../../src/telemetry/fields.rs"));
     let mut theirs = declared(fields_of_go(include_str!(
         "../../api/internal/telemetry/telemetry.go"
@@ -231,11 +226,12 @@ async fn every_field_is_declared() {
     );
 }
 
-/// Callers that hang up, tokens that expired and an API that failed are no errors of the sidecar's own.
-async fn a_well_server_never_cried_wolf() {
+/// Callers that hang up, tokens that expired and an API that failed are no errors of the sidecar's
+/// own.
+async fn a_healthy_server_logs_no_error() {
     let errors: Vec<_> = [&world().acme, &world().globex]
         .iter()
-        .flat_map(|place| [place.sidecar.out.all(), place.sidecar.err.all()].concat())
+        .flat_map(|sidecar| [sidecar.process.out.all(), sidecar.process.err.all()].concat())
         .filter(|line| {
             serde_json::from_str::<Value>(line).is_ok_and(|line| line["level"] == "ERROR")
         })
@@ -258,7 +254,7 @@ struct Forbidden {
 }
 
 impl Forbidden {
-    fn of_the_whole_suite() -> Self {
+    fn of_this_run() -> Self {
         let (mut words, mut texts) = (BTreeSet::new(), BTreeSet::new());
         for record in forwarders()
             .iter()
@@ -297,8 +293,8 @@ impl Forbidden {
     }
 }
 
-async fn no_secret_ever_got_into_a_log() {
-    let forbidden = Forbidden::of_the_whole_suite();
+async fn no_log_contains_a_secret() {
+    let forbidden = Forbidden::of_this_run();
     for trail in trails().iter().filter(|trail| trail.exists()) {
         for line in text_of(trail).lines() {
             let found = forbidden.found_in(line);
@@ -313,23 +309,23 @@ async fn no_secret_ever_got_into_a_log() {
     }
 }
 
-async fn no_secret_ever_got_into_a_span() {
-    let forbidden = Forbidden::of_the_whole_suite();
+async fn no_span_contains_a_secret() {
+    let forbidden = Forbidden::of_this_run();
     for span in collector::everything() {
         let found = forbidden.found_in(&span);
         assert_eq!(found, None, "what nobody may read is in a span: {span}");
     }
 }
 
-async fn nor_would_one_at_the_most_talkative_level() {
+async fn no_log_at_trace_level_contains_a_secret() {
     let level = "trace,rmcp=trace,hyper=trace,hyper_util=trace,reqwest=trace";
-    let place = Place::with("acme", &world().api, &[("TOOLBRIDGE_LOG_LEVEL", level)]).await;
-    let client = Client::modern(&place);
+    let sidecar = Sidecar::with("acme", &world().api, &[("TOOLBRIDGE_LOG_LEVEL", level)]).await;
+    let client = Client::modern(&sidecar);
     for entity in entities::all() {
         let parent = entity.make_parent(&client).await;
         let uid = uid_of(&entity.make(&client, &parent).await.ok());
         for operation in OPERATIONS {
-            let arguments = entity.least_arguments(operation, &uid, &parent);
+            let arguments = entity.minimal_arguments(operation, &uid, &parent);
             client.call(&entity.tool(operation), arguments).await;
         }
         client
@@ -338,16 +334,16 @@ async fn nor_would_one_at_the_most_talkative_level() {
     }
     client.ask("tools/list", json!({})).await;
     client.traffic().await;
-    place.stop().await;
-    let lines = [place.sidecar.out.all(), place.sidecar.err.all()].concat();
+    sidecar.stop().await;
+    let lines = [sidecar.process.out.all(), sidecar.process.err.all()].concat();
     assert!(lines.len() > 50, "{} lines are not talkative", lines.len());
-    let forbidden = Forbidden::of_the_whole_suite();
+    let forbidden = Forbidden::of_this_run();
     for line in lines {
         let found = forbidden.found_in(&line);
         assert_eq!(
             found, None,
             "{} logs what nobody may read: {line}",
-            place.sidecar.name
+            sidecar.process.name
         );
     }
 }

@@ -4,13 +4,13 @@ use super::*;
 
 /// One concurrent call, and one queued call with a generous time limit.
 const ONE_AND_ONE: Calls = Calls {
-    at_once: 1,
+    max_concurrent: 1,
     queue: 1,
     wait: Duration::from_secs(20),
 };
 
 fn with_limits(api: &ScriptedApi, calls: Calls) -> ApiClient {
-    upstream_with(Settings {
+    api_client_with(Settings {
         calls,
         ..settings(api.url())
     })
@@ -19,12 +19,12 @@ fn with_limits(api: &ScriptedApi, calls: Calls) -> ApiClient {
 #[tokio::test]
 async fn queues_calls_and_refuses_those_beyond_the_queue() {
     let api = ScriptedApi::start().await;
-    let upstream = with_limits(&api, ONE_AND_ONE);
+    let api_client = with_limits(&api, ONE_AND_ONE);
     // The permit is taken with the first request and held until the end of the call.
-    let idle = call(&upstream);
-    let first = call(&upstream);
+    let idle = call(&api_client);
+    let first = call(&api_client);
     first.send(get("/v1/notes")).await.unwrap();
-    let second = call(&upstream);
+    let second = call(&api_client);
     let mut waiting = Box::pin(second.send(get("/v1/notes")));
     assert!((&mut waiting).now_or_never().is_none());
     assert!(matches!(
@@ -39,63 +39,63 @@ async fn queues_calls_and_refuses_those_beyond_the_queue() {
     // A refused call may try again.
     idle.send(get("/v1/notes")).await.unwrap();
     drop(idle);
-    assert_all_ended(&api, &upstream, 3).await;
+    assert_all_ended(&api, &api_client, 3).await;
 }
 
 #[tokio::test]
 async fn limits_the_time_in_the_queue() {
     let api = ScriptedApi::start().await;
     let short_wait = Calls {
-        at_once: 1,
+        max_concurrent: 1,
         queue: 9,
         wait: Duration::from_millis(20),
     };
-    let upstream = with_limits(&api, short_wait);
-    let first = call(&upstream);
+    let api_client = with_limits(&api, short_wait);
+    let first = call(&api_client);
     first.send(get("/v1/notes")).await.unwrap();
     assert!(matches!(
-        call(&upstream).send(get("/v1/notes")).await,
+        call(&api_client).send(get("/v1/notes")).await,
         Err(ApiError::Overloaded)
     ));
     drop(first);
-    assert_all_ended(&api, &upstream, 1).await;
+    assert_all_ended(&api, &api_client, 1).await;
 
     // The limit also applies to the wait for a session slot.
     let gate = Arc::new(Notify::new());
     api.then_ending([Step::Gate(Arc::clone(&gate))]);
-    let upstream = upstream_with(Settings {
+    let api_client = api_client_with(Settings {
         max_sessions: 1,
         calls: Calls {
-            at_once: 9,
+            max_concurrent: 9,
             ..short_wait
         },
         ..settings(api.url())
     });
-    call(&upstream).send(get("/v1/notes")).await.unwrap();
+    call(&api_client).send(get("/v1/notes")).await.unwrap();
     assert!(matches!(
-        call(&upstream).send(get("/v1/notes")).await,
+        call(&api_client).send(get("/v1/notes")).await,
         Err(ApiError::Overloaded)
     ));
     gate.notify_one();
-    assert_all_ended(&api, &upstream, 1).await;
+    assert_all_ended(&api, &api_client, 1).await;
 }
 
 #[tokio::test]
 async fn a_cancelled_call_leaves_the_queue() {
     let api = ScriptedApi::start().await;
-    let upstream = with_limits(&api, ONE_AND_ONE);
-    let first = call(&upstream);
+    let api_client = with_limits(&api, ONE_AND_ONE);
+    let first = call(&api_client);
     first.send(get("/v1/notes")).await.unwrap();
     for _ in 0..3 {
         let context = context(Duration::from_secs(20));
         let cancel = context.cancel.clone();
-        let session = upstream.call(&Secret::new("a.b.c"), context);
+        let session = api_client.call(&Secret::new("a.b.c"), context);
         let mut waiting = Box::pin(session.send(get("/v1/notes")));
         assert!((&mut waiting).now_or_never().is_none());
         cancel.cancel();
         assert!(matches!(waiting.await, Err(ApiError::Cancelled)));
     }
     drop(first);
-    call(&upstream).send(get("/v1/notes")).await.unwrap();
-    assert_all_ended(&api, &upstream, 2).await;
+    call(&api_client).send(get("/v1/notes")).await.unwrap();
+    assert_all_ended(&api, &api_client, 2).await;
 }

@@ -1,23 +1,27 @@
-//! Which tools a request may see and call: scopes of tokens, settings of the server, and what a request leaves out.
+//! Which tools a request may see and call: scopes of tokens, settings of the server, and what a
+//! request leaves out.
 //!
-//! Whatever is out of reach is refused before anything is sent, and each test looks that nothing was.
+//! Whatever is out of reach is refused before anything is sent, and each test looks that nothing
+//! was.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
 use crate::entities::{self, OPERATIONS};
-use crate::harness::{CONTENT, Caller, Client, Era, Exchange, Piped, Place, User, run, world};
+use crate::harness::{
+    CONTENT, Client, Era, HttpReply, Sidecar, StdioClient, ToolClient, User, run, world,
+};
 
 crate::tests![
-    scopes_decide_what_is_listed_and_what_can_be_called,
-    a_challenge_names_the_scope_that_a_call_needs,
-    a_token_of_scopes_that_cannot_be_read_is_no_token,
-    a_token_without_scopes_has_what_the_server_says,
-    scopes_hold_in_a_pipe_and_on_the_command_line,
-    a_server_serves_what_it_is_set_to_serve,
-    a_request_narrows_and_never_widens,
-    a_narrowing_that_is_not_understood_is_refused,
+    scopes_limit_listing_and_calling,
+    the_challenge_names_the_required_scope,
+    a_token_with_malformed_scopes_is_invalid,
+    a_token_without_scopes_has_the_configured_default,
+    scopes_apply_over_stdio_and_on_the_command_line,
+    serves_only_the_configured_tools,
+    a_request_filter_never_widens_access,
+    refuses_an_invalid_request_filter,
 ];
 
 const READING: [&str; 2] = ["list", "get"];
@@ -53,8 +57,8 @@ fn names(result: &Value) -> BTreeSet<String> {
         .collect()
 }
 
-async fn scopes_decide_what_is_listed_and_what_can_be_called() {
-    let place = &world().acme;
+async fn scopes_limit_listing_and_calling() {
+    let sidecar = &world().acme;
     for (claims, allowed) in [
         (
             json!({"scope": "toolbridge:read"}),
@@ -76,12 +80,12 @@ async fn scopes_decide_what_is_listed_and_what_can_be_called() {
         (json!({"permissions": []}), BTreeSet::new()),
     ] {
         for era in [Era::Modern, Era::Legacy("2025-06-18")] {
-            let client = Client::of(place, era, with_scope("acme", &claims));
+            let client = Client::of(sidecar, era, with_scope("acme", &claims));
             let listed = client.ask("tools/list", json!({})).await.result();
             assert_eq!(names(&listed), allowed, "{claims}");
             for tool in tools_where(|_, _| true) {
                 // Without its arguments, a tool that may be called is refused for them.
-                let answer = Exchange::of(client.calling(&tool, json!({"wrong": 1}))).await;
+                let answer = HttpReply::of(client.calling(&tool, json!({"wrong": 1}))).await;
                 let expected = if allowed.contains(&tool) { 200 } else { 403 };
                 assert_eq!(answer.status, expected, "{claims}: {answer}");
             }
@@ -89,7 +93,7 @@ async fn scopes_decide_what_is_listed_and_what_can_be_called() {
         }
     }
     let client = Client::of(
-        place,
+        sidecar,
         Era::Modern,
         with_scope(
             "acme",
@@ -102,7 +106,7 @@ async fn scopes_decide_what_is_listed_and_what_can_be_called() {
     client.traffic().await;
 }
 
-async fn a_challenge_names_the_scope_that_a_call_needs() {
+async fn the_challenge_names_the_required_scope() {
     let settings = [
         ("TOOLBRIDGE_SERVER_PUBLIC_URL", "https://acme.example.com"),
         (
@@ -110,15 +114,17 @@ async fn a_challenge_names_the_scope_that_a_call_needs() {
             "https://login.example.com",
         ),
     ];
-    let place = Place::with("acme", &world().api, &settings).await;
+    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
     let metadata = "https://acme.example.com/.well-known/oauth-protected-resource/mcp";
     for era in Era::all() {
         let reader = with_scope("acme", &json!({"scope": "toolbridge:read"}));
-        let client = Client::of(&place, era, reader);
-        let answer = Exchange::of(client.calling("delete_chat_message", json!({"uid": "x"}))).await;
+        let client = Client::of(&sidecar, era, reader);
+        let answer =
+            HttpReply::of(client.calling("delete_chat_message", json!({"uid": "x"}))).await;
         let challenge = format!(
             "Bearer error=\"insufficient_scope\", scope=\"toolbridge:chat_messages:write\", \
-             resource_metadata=\"{metadata}\", error_description=\"the token does not have the scope that this needs\""
+             resource_metadata=\"{metadata}\", error_description=\"the token does not have the \
+             scope that this needs\""
         );
         assert_eq!(
             (answer.status, answer.header("www-authenticate")),
@@ -146,12 +152,12 @@ async fn a_challenge_names_the_scope_that_a_call_needs() {
             "{message}"
         );
         // A tool that does not exist needs no scope.
-        let unknown = Exchange::of(client.calling("delete_everything", json!({}))).await;
+        let unknown = HttpReply::of(client.calling("delete_everything", json!({}))).await;
         assert_eq!(unknown.rpc_code(), -32602, "{unknown}");
         assert!(client.traffic().await.0.is_empty(), "nothing was sent");
     }
-    let client = Client::modern(&place);
-    let answer = Exchange::of(client.bare_post().body("{}")).await;
+    let client = Client::modern(&sidecar);
+    let answer = HttpReply::of(client.bare_post().body("{}")).await;
     let asked = format!(
         "Bearer resource_metadata=\"{metadata}\", scope=\"toolbridge:read toolbridge:write\""
     );
@@ -159,7 +165,7 @@ async fn a_challenge_names_the_scope_that_a_call_needs() {
         (answer.status, answer.header("www-authenticate")),
         (401, asked.as_str())
     );
-    let document = Exchange::of(client.get("/.well-known/oauth-protected-resource/mcp"))
+    let document = HttpReply::of(client.get("/.well-known/oauth-protected-resource/mcp"))
         .await
         .json();
     let supported = document["scopes_supported"].as_array().unwrap();
@@ -169,10 +175,10 @@ async fn a_challenge_names_the_scope_that_a_call_needs() {
         "{document}"
     );
     assert_eq!(document["resource_name"], "ToolBridge");
-    place.stop().await;
+    sidecar.stop().await;
 }
 
-async fn a_token_of_scopes_that_cannot_be_read_is_no_token() {
+async fn a_token_with_malformed_scopes_is_invalid() {
     for claims in [
         json!({"scope": ["toolbridge:read"]}),
         json!({"scope": null}),
@@ -181,7 +187,7 @@ async fn a_token_of_scopes_that_cannot_be_read_is_no_token() {
         json!({"scope": "toolbridge:read", "permissions": [1]}),
     ] {
         let client = Client::of(&world().acme, Era::Modern, with_scope("acme", &claims));
-        let answer = Exchange::of(client.calling("list_notes", json!({}))).await;
+        let answer = HttpReply::of(client.calling("list_notes", json!({}))).await;
         assert_eq!(
             (answer.status, &answer.json()["reason"]),
             (401, &json!("malformed")),
@@ -191,43 +197,43 @@ async fn a_token_of_scopes_that_cannot_be_read_is_no_token() {
     }
 }
 
-async fn a_token_without_scopes_has_what_the_server_says() {
-    let place = Place::with(
+async fn a_token_without_scopes_has_the_configured_default() {
+    let sidecar = Sidecar::with(
         "acme",
         &world().api,
         &[("TOOLBRIDGE_AUTH_SCOPELESS_TOKENS", "none")],
     )
     .await;
-    let client = Client::modern(&place);
+    let client = Client::modern(&sidecar);
     assert!(names(&client.ask("tools/list", json!({})).await.result()).is_empty());
-    let answer = Exchange::of(client.calling("list_notes", json!({}))).await;
+    let answer = HttpReply::of(client.calling("list_notes", json!({}))).await;
     assert_eq!(answer.status, 403, "{answer}");
     assert!(client.traffic().await.0.is_empty(), "nothing was sent");
     let reader = Client::of(
-        &place,
+        &sidecar,
         Era::Modern,
         with_scope("acme", &json!({"scope": "toolbridge:read"})),
     );
     reader.call("list_notes", json!({})).await.ok();
     reader.traffic().await;
-    place.stop().await;
+    sidecar.stop().await;
 }
 
-async fn scopes_hold_in_a_pipe_and_on_the_command_line() {
-    let place = &world().acme;
+async fn scopes_apply_over_stdio_and_on_the_command_line() {
+    let sidecar = &world().acme;
     for era in [Era::Modern, Era::Legacy("2025-06-18")] {
         let reader = with_scope("acme", &json!({"scope": "toolbridge:notes:read"}));
-        let piped = Piped::of(place, era, reader);
+        let stdio = StdioClient::of(sidecar, era, reader);
         if era != Era::Modern {
-            piped.ask("initialize", era.hello()).await;
-            piped.tell("notifications/initialized", json!({})).await;
+            stdio.ask("initialize", era.initialize_params()).await;
+            stdio.notify("notifications/initialized", json!({})).await;
         }
-        let listed = names(&piped.ask("tools/list", json!({})).await["result"]);
+        let listed = names(&stdio.ask("tools/list", json!({})).await["result"]);
         assert_eq!(
             listed,
             tools_where(|toolset, reads| reads && toolset == "notes")
         );
-        let called = piped
+        let called = stdio
             .call("create_note", json!({"title": CONTENT, "content": CONTENT}))
             .await;
         let error = called.failed("permission", "insufficient_scope");
@@ -238,10 +244,10 @@ async fn scopes_hold_in_a_pipe_and_on_the_command_line() {
                 .contains("toolbridge:notes:write"),
             "{called}"
         );
-        assert!(piped.traffic().await.0.is_empty(), "nothing was sent");
-        piped.call("list_notes", json!({})).await.ok();
-        piped.traffic().await;
-        piped.leave().await;
+        assert!(stdio.traffic().await.0.is_empty(), "nothing was sent");
+        stdio.call("list_notes", json!({})).await.ok();
+        stdio.traffic().await;
+        stdio.close().await;
     }
     let words = [
         "token",
@@ -252,9 +258,9 @@ async fn scopes_hold_in_a_pipe_and_on_the_command_line() {
         "--scope",
         "toolbridge:notes:write",
     ];
-    let token = run(&words, place.environment()).await.done().out;
+    let token = run(&words, sidecar.environment()).await.done().out;
     let environment = || {
-        place
+        sidecar
             .environment()
             .chain([("TOOLBRIDGE_TOKEN", token.trim())])
     };
@@ -267,21 +273,21 @@ async fn scopes_hold_in_a_pipe_and_on_the_command_line() {
     run(&["call", "list_tasks"], environment()).await.done();
 }
 
-async fn a_server_serves_what_it_is_set_to_serve() {
+async fn serves_only_the_configured_tools() {
     let settings = [
         ("TOOLBRIDGE_TOOLS_TOOLSETS", "notes, chats"),
         ("TOOLBRIDGE_TOOLS_READ_ONLY", "true"),
     ];
-    let place = Place::with("acme", &world().api, &settings).await;
+    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
     let served = tools_where(|toolset, reads| reads && ["notes", "chats"].contains(&toolset));
     for era in Era::all() {
-        let client = Client::new(&place, era);
+        let client = Client::new(&sidecar, era);
         assert_eq!(
             names(&client.ask("tools/list", json!({})).await.result()),
             served
         );
         for tool in ["create_note", "list_tasks"] {
-            says_who(
+            check_reason(
                 &client.ask("tools/call", json!({"name": tool})).await,
                 tool,
                 "this server is set to serve without it",
@@ -300,13 +306,13 @@ async fn a_server_serves_what_it_is_set_to_serve() {
         client.call("list_notes", json!({})).await.ok();
         client.traffic().await;
     }
-    let challenge = Exchange::of(Client::modern(&place).bare_post().body("{}")).await;
+    let challenge = HttpReply::of(Client::modern(&sidecar).bare_post().body("{}")).await;
     assert_eq!(
         challenge.header("www-authenticate"),
         "Bearer scope=\"toolbridge:read\"",
         "nobody is asked for what cannot be used"
     );
-    let page = reqwest::get(&place.url)
+    let page = reqwest::get(&sidecar.url)
         .await
         .unwrap()
         .text()
@@ -319,26 +325,26 @@ async fn a_server_serves_what_it_is_set_to_serve() {
     ] {
         assert_eq!(page.contains(tool), shown, "{tool} on the page");
     }
-    let piped = Piped::start(&place, Era::Modern).await;
+    let stdio = StdioClient::start(&sidecar, Era::Modern).await;
     assert_eq!(
-        names(&piped.ask("tools/list", json!({})).await["result"]),
+        names(&stdio.ask("tools/list", json!({})).await["result"]),
         served
     );
-    let called = piped
+    let called = stdio
         .ask(
             "tools/call",
             json!({"name": "create_note", "arguments": {}}),
         )
         .await;
     assert_eq!(called["error"]["code"], -32602, "{called}");
-    piped.leave().await;
+    stdio.close().await;
     let refused = run(
         &["call", "create_note", "title=t", "content=c", "--as", "ada"],
-        place.environment(),
+        sidecar.environment(),
     )
     .await;
     assert_eq!(refused.code, 2, "{refused}");
-    place.stop().await;
+    sidecar.stop().await;
 
     for (words, said) in [
         (
@@ -363,7 +369,7 @@ async fn a_server_serves_what_it_is_set_to_serve() {
     run(&flags, world().acme.environment()).await.done();
 }
 
-fn says_who(answer: &Exchange, tool: &str, who: &str) {
+fn check_reason(answer: &HttpReply, tool: &str, who: &str) {
     let error = &answer.json()["error"];
     let message = error["message"].as_str().unwrap();
     assert_eq!(error["code"], -32602, "{answer}");
@@ -373,53 +379,59 @@ fn says_who(answer: &Exchange, tool: &str, who: &str) {
     );
 }
 
-async fn a_request_narrows_and_never_widens() {
-    let place = &world().acme;
-    let limited = Place::with(
+async fn a_request_filter_never_widens_access() {
+    let sidecar = &world().acme;
+    let limited = Sidecar::with(
         "acme",
         &world().api,
         &[("TOOLBRIDGE_TOOLS_TOOLSETS", "notes,tasks")],
     )
     .await;
-    for (place, toolsets, read_only, query, kept) in [
+    for (sidecar, toolsets, read_only, query, kept) in [
         (
-            place,
+            sidecar,
             Some("notes,tasks"),
             None,
             "",
             tools_where(|toolset, _| ["notes", "tasks"].contains(&toolset)),
         ),
-        (place, None, Some("true"), "", tools_where(|_, reads| reads)),
         (
-            place,
+            sidecar,
+            None,
+            Some("true"),
+            "",
+            tools_where(|_, reads| reads),
+        ),
+        (
+            sidecar,
             Some("notes"),
             Some("TRUE"),
             "",
             tools_where(|toolset, reads| reads && toolset == "notes"),
         ),
         (
-            place,
+            sidecar,
             None,
             None,
             "?toolsets=chats&readonly=true",
             tools_where(|toolset, reads| reads && toolset == "chats"),
         ),
         (
-            place,
+            sidecar,
             Some("notes,tasks"),
             None,
             "?toolsets=tasks,chats",
             tools_where(|toolset, _| toolset == "tasks"),
         ),
         (
-            place,
+            sidecar,
             Some("notes"),
             None,
             "?toolsets=tasks",
             BTreeSet::new(),
         ),
         (
-            place,
+            sidecar,
             None,
             Some("false"),
             "?readonly=true",
@@ -434,7 +446,7 @@ async fn a_request_narrows_and_never_widens() {
         ),
     ] {
         for era in [Era::Modern, Era::Legacy("2025-06-18")] {
-            let client = Client::new(place, era);
+            let client = Client::new(sidecar, era);
             let narrowed = |request: reqwest::RequestBuilder| {
                 let (http, request) = request.build_split();
                 let mut request = request.unwrap();
@@ -447,7 +459,7 @@ async fn a_request_narrows_and_never_widens() {
                 }
                 reqwest::RequestBuilder::from_parts(http, request)
             };
-            let listed = Exchange::of(narrowed(client.request("tools/list", json!({})))).await;
+            let listed = HttpReply::of(narrowed(client.request("tools/list", json!({})))).await;
             assert_eq!(
                 names(&listed.result()),
                 kept,
@@ -455,11 +467,11 @@ async fn a_request_narrows_and_never_widens() {
             );
             for tool in tools_where(|_, _| true) {
                 let answer =
-                    Exchange::of(narrowed(client.calling(&tool, json!({"wrong": 1})))).await;
+                    HttpReply::of(narrowed(client.calling(&tool, json!({"wrong": 1})))).await;
                 if kept.contains(&tool) {
                     assert_eq!(answer.result()["isError"], true, "{answer}");
                 } else {
-                    says_who(&answer, &tool, "It exists, but this");
+                    check_reason(&answer, &tool, "It exists, but this");
                 }
             }
             assert!(client.traffic().await.0.is_empty(), "nothing was sent");
@@ -468,7 +480,7 @@ async fn a_request_narrows_and_never_widens() {
     limited.stop().await;
 }
 
-async fn a_narrowing_that_is_not_understood_is_refused() {
+async fn refuses_an_invalid_request_filter() {
     let client = Client::modern(&world().acme);
     for (name, value, said) in [
         (
@@ -481,7 +493,7 @@ async fn a_narrowing_that_is_not_understood_is_refused() {
         ("x-mcp-readonly", "maybe", "must be true or false"),
     ] {
         let answer =
-            Exchange::of(client.calling("list_notes", json!({})).header(name, value)).await;
+            HttpReply::of(client.calling("list_notes", json!({})).header(name, value)).await;
         assert_eq!(
             (answer.status, answer.rpc_code()),
             (400, -32600),
@@ -492,7 +504,7 @@ async fn a_narrowing_that_is_not_understood_is_refused() {
     let twice = client
         .calling("list_notes", json!({}))
         .header("x-mcp-readonly", "true");
-    let answer = Exchange::of(twice.header("x-mcp-readonly", "false")).await;
+    let answer = HttpReply::of(twice.header("x-mcp-readonly", "false")).await;
     assert_eq!(answer.status, 400, "{answer}");
     assert!(client.traffic().await.0.is_empty(), "nothing was sent");
 }

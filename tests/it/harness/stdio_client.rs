@@ -1,17 +1,18 @@
-//! An MCP client that starts `toolbridge-mcp stdio`, or `connect`, itself and speaks to it through a pipe.
+//! An MCP client that starts `toolbridge-mcp stdio`, or `connect`, itself and speaks to it through
+//! a pipe.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
-use super::client::{Called, Caller, Era};
-use super::place::{Place, binary, new_trail};
+use super::client::{CallResult, Era, ToolClient};
 use super::process::{Process, Stdout};
+use super::sidecar::{Sidecar, binary, new_trail};
 use super::token::User;
 
-pub struct Piped<'a> {
-    place: &'a Place,
+pub struct StdioClient<'a> {
+    sidecar: &'a Sidecar,
     era: Era,
     user: User,
     pub process: Process,
@@ -20,57 +21,60 @@ pub struct Piped<'a> {
     next_id: AtomicU64,
 }
 
-impl<'a> Piped<'a> {
+impl<'a> StdioClient<'a> {
     /// As somebody new, past the handshake where the era has one.
-    pub async fn start(place: &'a Place, era: Era) -> Self {
-        Self::of(place, era, place.new_user()).greeted().await
-    }
-
-    /// The same, but through a bridge to the place's `/mcp`.
-    pub async fn connected(place: &'a Place, era: Era) -> Self {
-        Self::connected_as(place, era, place.new_user(), &[])
-            .greeted()
+    pub async fn start(sidecar: &'a Sidecar, era: Era) -> Self {
+        Self::of(sidecar, era, sidecar.new_user())
+            .initialized()
             .await
     }
 
-    async fn greeted(self) -> Self {
+    /// The same, but through a bridge to the place's `/mcp`.
+    pub async fn connected(sidecar: &'a Sidecar, era: Era) -> Self {
+        Self::connected_as(sidecar, era, sidecar.new_user(), &[])
+            .initialized()
+            .await
+    }
+
+    async fn initialized(self) -> Self {
         if self.era != Era::Modern {
-            let hello = self.ask("initialize", self.era.hello()).await;
+            let handshake = self.ask("initialize", self.era.initialize_params()).await;
             assert_eq!(
-                hello["result"]["protocolVersion"],
+                handshake["result"]["protocolVersion"],
                 self.era.version(),
-                "{hello}"
+                "{handshake}"
             );
-            self.tell("notifications/initialized", json!({})).await;
+            self.notify("notifications/initialized", json!({})).await;
         }
         self
     }
 
-    pub fn of(place: &'a Place, era: Era, user: User) -> Self {
+    pub fn of(sidecar: &'a Sidecar, era: Era, user: User) -> Self {
         let mut command = binary(&["stdio"]);
         command
-            .envs(place.environment())
+            .envs(sidecar.environment())
             .env("TOOLBRIDGE_TOKEN", &user.token);
         // Two servers do not share one.
         let trail = new_trail();
         command.env("TOOLBRIDGE_AUDIT_TO", &trail);
         let process = Process::start("toolbridge-mcp stdio", command, Stdout::Answers);
-        let mut piped = Self::by(process, place, era, user);
-        piped.trail = Some(trail.into());
-        piped
+        let mut stdio = Self::by(process, sidecar, era, user);
+        stdio.trail = Some(trail.into());
+        stdio
     }
 
-    /// A bridge, with some words of its own. It knows the place's URL and this token, and nothing else.
-    pub fn connected_as(place: &'a Place, era: Era, user: User, words: &[&str]) -> Self {
-        let mut command = binary(&[&["connect", place.url.as_str()], words].concat());
+    /// A bridge, with some words of its own. It knows the place's URL and this token, and nothing
+    /// else.
+    pub fn connected_as(sidecar: &'a Sidecar, era: Era, user: User, words: &[&str]) -> Self {
+        let mut command = binary(&[&["connect", sidecar.url.as_str()], words].concat());
         command.env("TOOLBRIDGE_TOKEN", &user.token);
         let process = Process::start("toolbridge-mcp connect", command, Stdout::Answers);
-        Self::by(process, place, era, user)
+        Self::by(process, sidecar, era, user)
     }
 
-    fn by(process: Process, place: &'a Place, era: Era, user: User) -> Self {
+    fn by(process: Process, sidecar: &'a Sidecar, era: Era, user: User) -> Self {
         Self {
-            place,
+            sidecar,
             era,
             user,
             process,
@@ -83,14 +87,14 @@ impl<'a> Piped<'a> {
     pub async fn begin(&self, method: &str, params: Value) -> u64 {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         self.process
-            .say(&self.era.message(id, method, params).to_string())
+            .send(&self.era.message(id, method, params).to_string())
             .await;
         id
     }
 
-    pub async fn tell(&self, method: &str, params: Value) {
+    pub async fn notify(&self, method: &str, params: Value) {
         let notification = json!({ "jsonrpc": "2.0", "method": method, "params": params });
-        self.process.say(&notification.to_string()).await;
+        self.process.send(&notification.to_string()).await;
     }
 
     pub async fn answer(&self, id: u64) -> Value {
@@ -101,7 +105,7 @@ impl<'a> Piped<'a> {
         });
         match found.await {
             Some(answer) => answer,
-            None => panic!("no answer to {id}:\n{}", self.process.story()),
+            None => panic!("no answer to {id}:\n{}", self.process.all_output()),
         }
     }
 
@@ -120,29 +124,29 @@ impl<'a> Piped<'a> {
     }
 
     /// The client leaves; the server follows, in good order.
-    pub async fn leave(self) {
+    pub async fn close(self) {
         self.process.close_stdin().await;
         assert_eq!(
             self.process.exit().await,
             Some(0),
             "{}",
-            self.process.story()
+            self.process.all_output()
         );
     }
 }
 
-impl Caller for Piped<'_> {
-    fn place(&self) -> &Place {
-        self.place
+impl ToolClient for StdioClient<'_> {
+    fn sidecar(&self) -> &Sidecar {
+        self.sidecar
     }
 
     fn user(&self) -> &User {
         &self.user
     }
 
-    async fn call(&self, tool: &str, arguments: Value) -> Called {
+    async fn call(&self, tool: &str, arguments: Value) -> CallResult {
         let params = json!({ "name": tool, "arguments": arguments });
         let answer = self.ask("tools/call", params).await;
-        Called::read(self, tool, &arguments, answer)
+        CallResult::read(self, tool, &arguments, answer)
     }
 }

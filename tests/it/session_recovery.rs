@@ -3,25 +3,25 @@
 use serde_json::{Value, json};
 
 use crate::entities::{self, OPERATIONS, stored, uid_of, with_parent, without};
-use crate::harness::{Caller, Client, Gate, Mishap, Stage, Traffic, world};
+use crate::harness::{Client, Fault, Gate, Stage, ToolClient, Traffic, world};
 
 crate::tests![
-    a_lost_session_is_replaced_once_in_every_tool,
-    a_session_that_is_lost_again_is_an_error_and_no_loop,
-    both_halves_of_an_update_share_one_second_chance,
-    a_session_that_the_api_really_forgot_is_replaced,
-    a_wipe_in_the_middle_of_a_call_is_survived,
+    every_tool_recovers_a_lost_session_once,
+    a_second_session_loss_is_an_error,
+    both_requests_of_an_update_share_one_recovery,
+    recovers_a_session_that_the_api_forgot,
+    recovers_from_a_wipe_during_a_call,
     other_conflicts_are_not_mistaken_for_a_lost_session,
 ];
 
 /// The two ways in which the API says that a session is of no use any more.
-fn refusals() -> [Mishap; 2] {
+fn refusals() -> [Fault; 2] {
     [
-        Mishap::json(
+        Fault::json(
             428,
             &json!({"error": "no open session", "correlation_id": "x"}),
         ),
-        Mishap::Answer(
+        Fault::Answer(
             409,
             vec![("x-sync-epoch", "2".to_owned())],
             json!({"error": "epoch_mismatch", "epoch": 2, "correlation_id": "x"}).to_string(),
@@ -34,7 +34,7 @@ fn counts(traffic: &Traffic) -> [usize; 3] {
     [Stage::Opening, Stage::Operation, Stage::Ending].map(|stage| traffic.count(stage))
 }
 
-async fn a_lost_session_is_replaced_once_in_every_tool() {
+async fn every_tool_recovers_a_lost_session_once() {
     for entity in entities::all() {
         for operation in OPERATIONS {
             for refusal in refusals() {
@@ -43,10 +43,10 @@ async fn a_lost_session_is_replaced_once_in_every_tool() {
                 let uid = uid_of(&entity.make(&client, &parent).await.ok());
                 let before = counts(&client.traffic().await);
                 client
-                    .place
+                    .sidecar
                     .forwarder
-                    .next(&client.user, Stage::Operation, refusal);
-                let arguments = entity.least_arguments(operation, &uid, &parent);
+                    .inject(&client.user, Stage::Operation, refusal);
+                let arguments = entity.minimal_arguments(operation, &uid, &parent);
                 let called = client.call(&entity.tool(operation), arguments).await;
                 called.ok();
                 let traffic = client.traffic().await;
@@ -70,7 +70,7 @@ async fn a_lost_session_is_replaced_once_in_every_tool() {
     }
 }
 
-async fn a_session_that_is_lost_again_is_an_error_and_no_loop() {
+async fn a_second_session_loss_is_an_error() {
     for (one, other) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
         for (tool, arguments) in [
             ("list_notes", json!({})),
@@ -80,9 +80,9 @@ async fn a_session_that_is_lost_again_is_an_error_and_no_loop() {
             for which in [one, other] {
                 let refusal = refusals().into_iter().nth(which).unwrap();
                 client
-                    .place
+                    .sidecar
                     .forwarder
-                    .next(&client.user, Stage::Operation, refusal);
+                    .inject(&client.user, Stage::Operation, refusal);
             }
             let called = client.call(tool, arguments).await;
             let error = called.failed("unavailable", "session_lost");
@@ -93,7 +93,7 @@ async fn a_session_that_is_lost_again_is_an_error_and_no_loop() {
     }
 }
 
-async fn both_halves_of_an_update_share_one_second_chance() {
+async fn both_requests_of_an_update_share_one_recovery() {
     const WELL: bool = true;
     const LOST: bool = false;
     for entity in entities::all()
@@ -111,18 +111,18 @@ async fn both_halves_of_an_update_share_one_second_chance() {
             let before = counts(&client.traffic().await);
             for well in requests {
                 let [refusal, _] = refusals();
-                let mishap = if *well {
-                    Mishap::Wait(Gate::open())
+                let fault = if *well {
+                    Fault::Wait(Gate::open())
                 } else {
                     refusal
                 };
                 client
-                    .place
+                    .sidecar
                     .forwarder
-                    .next(&client.user, Stage::Operation, mishap);
+                    .inject(&client.user, Stage::Operation, fault);
             }
             let arguments = without(
-                &entity.least_arguments("update", &uid, &parent),
+                &entity.minimal_arguments("update", &uid, &parent),
                 entity.parent_arguments,
             );
             let called = client.call(&entity.tool("update"), arguments).await;
@@ -141,16 +141,16 @@ async fn both_halves_of_an_update_share_one_second_chance() {
 }
 
 /// Does something to the session of a call that is on its way, then lets the call go on.
-async fn in_mid_call(client: &Client<'_>, happens: impl AsyncFnOnce(&str)) -> Value {
+async fn during_a_call(client: &Client<'_>, happens: impl AsyncFnOnce(&str)) -> Value {
     let gate = Gate::closed();
     let seen = client.traffic().await.count(Stage::Operation);
     client
-        .place
+        .sidecar
         .forwarder
-        .next(&client.user, Stage::Operation, Mishap::Wait(gate.clone()));
+        .inject(&client.user, Stage::Operation, Fault::Wait(gate.clone()));
     let meanwhile = async {
         let traffic = client
-            .place
+            .sidecar
             .forwarder
             .until_seen(&client.user, Stage::Operation, seen + 1)
             .await;
@@ -162,9 +162,9 @@ async fn in_mid_call(client: &Client<'_>, happens: impl AsyncFnOnce(&str)) -> Va
     called.ok()
 }
 
-async fn a_session_that_the_api_really_forgot_is_replaced() {
+async fn recovers_a_session_that_the_api_forgot() {
     let client = Client::modern(&world().acme);
-    let note = in_mid_call(&client, async |session| {
+    let note = during_a_call(&client, async |session| {
         let path = format!("/v1/sync/sessions/{session}");
         let (status, _) = world()
             .api
@@ -187,15 +187,15 @@ async fn a_session_that_the_api_really_forgot_is_replaced() {
     client.traffic().await;
 }
 
-async fn a_wipe_in_the_middle_of_a_call_is_survived() {
+async fn recovers_from_a_wipe_during_a_call() {
     let client = Client::modern(&world().acme);
     client
         .call("create_note", json!({"title": "t", "content": "c"}))
         .await
         .ok();
-    let note = in_mid_call(&client, async |_| {
+    let note = during_a_call(&client, async |_| {
         let wipe = json!({"confirm": "WIPE"});
-        let direct = world().api.directly("acme", &client.user).await;
+        let direct = world().api.direct_client("acme", &client.user).await;
         let (status, answer) = direct.ask("POST", "/v1/sync/wipe", Some(&wipe)).await;
         assert_eq!((status, &answer["epoch"]), (200, &json!(2)), "{answer}");
     })
@@ -220,11 +220,11 @@ async fn other_conflicts_are_not_mistaken_for_a_lost_session() {
         .await
         .ok();
     let before = client.traffic().await.0.len();
-    let conflict = Mishap::json(409, &json!({"error": "locked"}));
+    let conflict = Fault::json(409, &json!({"error": "locked"}));
     client
-        .place
+        .sidecar
         .forwarder
-        .next(&client.user, Stage::Operation, conflict);
+        .inject(&client.user, Stage::Operation, conflict);
     let called = client
         .call("archive_note", json!({"uid": note["uid"]}))
         .await;

@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use super::api::{Api, temporary};
 use super::forwarder::Forwarder;
-use super::process::{Process, Stdout, keep_log};
+use super::process::{Process, Stdout, record_log};
 use super::token::{SECRETS, User};
 
 /// The binary under test, with an empty environment.
@@ -47,8 +47,9 @@ pub fn new_trail() -> String {
     path.display().to_string()
 }
 
-/// A free port that stays free when its program has ended: the system gives ports of its own choice from 32768 on.
-pub fn kept_port() -> String {
+/// A free port that stays free when its program has ended: the system gives ports of its own choice
+/// from 32768 on.
+pub fn reserved_port() -> String {
     let mut ports = (20_000..30_000_u16).skip(usize::from(std::process::id() as u16 % 5_000));
     let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
     static TAKEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
@@ -60,15 +61,15 @@ pub fn kept_port() -> String {
     port.to_string()
 }
 
-pub struct Place {
+pub struct Sidecar {
     pub tenant: String,
     pub url: String,
     pub forwarder: Forwarder,
-    pub sidecar: Process,
+    pub process: Process,
     environment: Vec<(String, String)>,
 }
 
-impl Place {
+impl Sidecar {
     pub async fn start(tenant: &str, api: &Api) -> Self {
         Self::with(tenant, api, &[]).await
     }
@@ -81,27 +82,32 @@ impl Place {
     }
 
     /// Behind a forwarder of one's own, at a port that is its own when it is started again.
-    pub async fn behind(forwarder: Forwarder, tenant: &str, settings: &[(&str, &str)]) -> Self {
-        let port = kept_port();
+    pub async fn with_forwarder(
+        forwarder: Forwarder,
+        tenant: &str,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let port = reserved_port();
         let settings = [settings, &[("TOOLBRIDGE_PORT", &port)]].concat();
         let environment = environment(tenant, &forwarder.url, &settings);
         Self::launch(tenant, forwarder, environment).await
     }
 
     /// The same again once it has ended.
-    pub async fn again(self) -> Self {
+    pub async fn restart(self) -> Self {
         Self::launch(&self.tenant, self.forwarder, self.environment).await
     }
 
     /// Nothing between the sidecar and the API.
-    pub async fn beside(tenant: &str, api: &Api, settings: &[(&str, &str)]) -> Self {
+    pub async fn without_forwarder(tenant: &str, api: &Api, settings: &[(&str, &str)]) -> Self {
         let forwarder = Forwarder::start(&api.url).await;
         let environment = environment(tenant, &api.url, settings);
         Self::launch(tenant, forwarder, environment).await
     }
 
-    /// Nothing between the sidecar and an API that it knows by a name, which means what the file of hosts says.
-    pub async fn that_looks_up(
+    /// Nothing between the sidecar and an API that it knows by a name, which means what the file of
+    /// hosts says.
+    pub async fn with_hosts_file(
         tenant: &str,
         api: &Api,
         url: &str,
@@ -138,15 +144,15 @@ impl Place {
         environment: Vec<(String, String)>,
     ) -> Self {
         command.envs(environment.iter().map(|(name, value)| (name, value)));
-        let signs = |(name, value): &(String, String)| {
+        let is_tenant_secret = |(name, value): &(String, String)| {
             name.ends_with("HEADER_SECRET") && *value == SECRETS.tenant
         };
-        if environment.iter().any(signs) {
+        if environment.iter().any(is_tenant_secret) {
             let mut all = FORWARDERS.lock().unwrap_or_else(PoisonError::into_inner);
             all.push((tenant.to_owned(), forwarder.clone()));
         }
-        let sidecar = Process::start("toolbridge-mcp serve", command, Stdout::Log);
-        let address = sidecar.logged("listening on", "address").await;
+        let process = Process::start("toolbridge-mcp serve", command, Stdout::Log);
+        let address = process.logged("listening on", "address").await;
         assert!(
             !address.ends_with(":0"),
             "the port that was really bound is logged"
@@ -155,7 +161,7 @@ impl Place {
             tenant: tenant.to_owned(),
             url: format!("http://{address}"),
             forwarder,
-            sidecar,
+            process,
             environment,
         }
     }
@@ -186,7 +192,7 @@ impl Place {
     }
 
     pub async fn stop(&self) {
-        self.sidecar.stop().await;
+        self.process.stop().await;
     }
 }
 
@@ -210,14 +216,14 @@ fn environment(tenant: &str, api: &str, settings: &[(&str, &str)]) -> Vec<(Strin
 }
 
 /// What a command that ran to its end said.
-pub struct Ran {
+pub struct CommandOutput {
     pub words: String,
     pub code: i32,
     pub out: String,
     pub err: String,
 }
 
-impl Ran {
+impl CommandOutput {
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|why| panic!("no JSON ({why}):\n{self}"))
     }
@@ -228,7 +234,7 @@ impl Ran {
     }
 }
 
-impl std::fmt::Display for Ran {
+impl std::fmt::Display for CommandOutput {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self {
             words,
@@ -240,8 +246,12 @@ impl std::fmt::Display for Ran {
     }
 }
 
-/// Runs the binary to its end. What it prints for a person is no log; what it says on standard error is.
-pub async fn run(words: &[&str], environment: impl IntoIterator<Item = (&str, &str)>) -> Ran {
+/// Runs the binary to its end. What it prints for a person is no log; what it says on standard
+/// error is.
+pub async fn run(
+    words: &[&str],
+    environment: impl IntoIterator<Item = (&str, &str)>,
+) -> CommandOutput {
     let mut command = binary(words);
     command.envs(environment).stdin(std::process::Stdio::null());
     let Output {
@@ -255,11 +265,11 @@ pub async fn run(words: &[&str], environment: impl IntoIterator<Item = (&str, &s
         .lines()
         .filter(|line| !line.starts_with("more: "))
         .collect();
-    keep_log(
+    record_log(
         &format!("toolbridge-mcp {}", words.first().unwrap_or(&"")),
         &logged.join("\n"),
     );
-    Ran {
+    CommandOutput {
         words: words.join(" "),
         code: status.code().expect("an exit code"),
         out: String::from_utf8(stdout).unwrap(),

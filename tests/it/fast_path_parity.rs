@@ -1,49 +1,51 @@
-//! The straight way and rmcp's own, held against each other: to the same question both give the same answer, byte for
-//! byte. A member that nobody knows sends a question to rmcp and means nothing to it.
+//! The straight way and rmcp's own, held against each other: to the same question both give the
+//! same answer, byte for byte. A member that nobody knows sends a question to rmcp and means
+//! nothing to it.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::entities::all;
 use crate::harness::client::LEGACY;
-use crate::harness::{Caller, Client, Era, Exchange, Piped, Place, Stream, User, world};
+use crate::harness::{
+    Client, Era, HttpReply, Sidecar, SseClient, StdioClient, ToolClient, User, world,
+};
 
 crate::tests![
-    both_ways_give_the_same_answer_in_every_era,
-    both_ways_give_the_same_answer_on_a_stream,
-    both_ways_narrow_alike,
-    both_ways_narrow_alike_on_a_stream,
-    what_only_looks_in_order_is_refused_as_ever,
-    refusals_are_the_same_on_every_path_at_any_rate,
+    both_paths_answer_alike_in_every_era,
+    both_paths_answer_alike_on_a_stream,
+    both_paths_filter_alike,
+    both_paths_filter_alike_on_a_stream,
+    both_paths_refuse_nearly_valid_requests,
+    refusals_are_identical_on_every_path_at_any_rate,
 ];
 
-async fn both_ways_give_the_same_answer_in_every_era() {
+async fn both_paths_answer_alike_in_every_era() {
     for era in LEGACY.map(Era::Legacy).into_iter().chain([Era::Modern]) {
         let client = Client::new(&world().acme, era);
-        for (method, params) in questions(&client).await {
+        for (method, params) in requests(&client).await {
             both(&client, method, params, |request| request).await;
         }
     }
 }
 
-async fn both_ways_give_the_same_answer_on_a_stream() {
-    let place = &world().acme;
+async fn both_paths_answer_alike_on_a_stream() {
+    let sidecar = &world().acme;
     for version in LEGACY {
-        let stream = Stream::start(place, version).await;
-        for (method, params) in questions(&stream).await {
-            let [straight, roundabout] =
-                both_on(&stream, method, params.clone(), |request| request).await;
+        let stream = SseClient::start(sidecar, version).await;
+        for (method, params) in requests(&stream).await {
+            let [fast, by_rmcp] = both_on(&stream, method, params.clone(), |request| request).await;
             if method == "tools/list" {
                 continue;
             }
-            let [straight, roundabout] = [line_of(&straight).await, line_of(&roundabout).await];
-            assert_eq!(straight, roundabout, "{params}");
+            let [fast, by_rmcp] = [line_of(&fast).await, line_of(&by_rmcp).await];
+            assert_eq!(fast, by_rmcp, "{params}");
             for (field, value) in [
                 ("transport", "sse"),
                 ("protocol", version),
                 ("client", "suite"),
             ] {
-                assert_eq!(straight[field], value, "{straight}");
+                assert_eq!(fast[field], value, "{fast}");
             }
         }
         stream.traffic().await;
@@ -51,11 +53,15 @@ async fn both_ways_give_the_same_answer_on_a_stream() {
 }
 
 /// With answers of every kind: the list, one and many items, and what the model reads of a failure.
-async fn questions(caller: &impl Caller) -> Vec<(&'static str, Value)> {
+async fn requests(caller: &impl ToolClient) -> Vec<(&'static str, Value)> {
     let note = caller
         .call(
             "create_note",
-            json!({"title": "é \"quoted\" \\ \u{1f600}", "content": "line\nline\u{1}", "additional_fields": {"n": 1.50, "deep": [[{}]]}}),
+            json!({
+                "title": "é \"quoted\" \\ \u{1f600}",
+                "content": "line\nline\u{1}",
+                "additional_fields": {"n": 1.50, "deep": [[{}]]},
+            }),
         )
         .await
         .ok();
@@ -81,12 +87,15 @@ async fn questions(caller: &impl Caller) -> Vec<(&'static str, Value)> {
         ),
         (
             "tools/call",
-            json!({"name": "update_note", "arguments": {"uid": uid, "title": "t", "content": "c", "if_match": 9}}),
+            json!({
+                "name": "update_note",
+                "arguments": {"uid": uid, "title": "t", "content": "c", "if_match": 9},
+            }),
         ),
     ]
 }
 
-async fn both_ways_narrow_alike() {
+async fn both_paths_filter_alike() {
     let client = Client::modern(&world().acme);
     let entity = all()[0].plural;
     for narrowing in [("x-mcp-toolsets", entity), ("x-mcp-readonly", "true")] {
@@ -102,9 +111,9 @@ async fn both_ways_narrow_alike() {
     }
 }
 
-async fn both_ways_narrow_alike_on_a_stream() {
+async fn both_paths_filter_alike_on_a_stream() {
     let entity = all()[0].plural;
-    let stream = Stream::start_at(&world().acme, "/sse?toolsets=notes,chats", LEGACY[0]).await;
+    let stream = SseClient::start_at(&world().acme, "/sse?toolsets=notes,chats", LEGACY[0]).await;
     let reader = json!({"sub": stream.user().sub, "tenant_id": "acme", "scope": "toolbridge:read"});
     let reader = format!("Bearer {}", User::with_claims(reader).token);
     for (name, value) in [
@@ -129,7 +138,7 @@ async fn both_ways_narrow_alike_on_a_stream() {
 }
 
 /// Each of these is a question that would be answered but for one thing.
-async fn what_only_looks_in_order_is_refused_as_ever() {
+async fn both_paths_refuse_nearly_valid_requests() {
     let client = Client::modern(&world().acme);
     let call = json!({"name": "list_notes", "arguments": {}});
     for (header, value) in [
@@ -160,33 +169,34 @@ async fn what_only_looks_in_order_is_refused_as_ever() {
     }
 }
 
-/// Access is checked before the rate, so a caller without calls left reads of a tool out of reach what others read.
-async fn refusals_are_the_same_on_every_path_at_any_rate() {
+/// Access is checked before the rate, so a caller without calls left reads of a tool out of reach
+/// what others read.
+async fn refusals_are_identical_on_every_path_at_any_rate() {
     let settings = [
         ("TOOLBRIDGE_SERVER_CALLS_PER_MINUTE", "1"),
         ("TOOLBRIDGE_SERVER_CALLS_BURST", "1"),
     ];
-    let place = Place::with("acme", &world().api, &settings).await;
-    let client = Client::new(&place, Era::Legacy("2025-06-18"));
-    let stream = Stream::start(&place, "2024-11-05").await;
-    let piped = Piped::start(&place, Era::Legacy("2025-06-18")).await;
+    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
+    let client = Client::new(&sidecar, Era::Legacy("2025-06-18"));
+    let stream = SseClient::start(&sidecar, "2024-11-05").await;
+    let stdio = StdioClient::start(&sidecar, Era::Legacy("2025-06-18")).await;
     client.call("list_notes", json!({})).await.ok();
     stream.call("list_notes", json!({})).await.ok();
-    piped.call("list_notes", json!({})).await.ok();
+    stdio.call("list_notes", json!({})).await.ok();
 
     let list = json!({"name": "list_notes", "arguments": {}});
     let code = |text: &str| text.contains("rate_limited");
-    let limited = Exchange::of(client.request("tools/call", list.clone())).await;
-    let by_rmcp = Exchange::of(client.request("tools/call", roundabout(&list))).await;
+    let limited = HttpReply::of(client.request("tools/call", list.clone())).await;
+    let by_rmcp = HttpReply::of(client.request("tools/call", through_rmcp(&list))).await;
     assert!(
         code(&limited.text) && code(&by_rmcp.text),
         "{limited} {by_rmcp}"
     );
-    for params in [list.clone(), roundabout(&list)] {
+    for params in [list.clone(), through_rmcp(&list)] {
         let answer = stream.ask("tools/call", params).await.to_string();
         assert!(code(&answer), "{answer}");
     }
-    let answer = piped.ask("tools/call", list).await.to_string();
+    let answer = stdio.ask("tools/call", list).await.to_string();
     assert!(code(&answer), "{answer}");
 
     let delete = json!({"name": "delete_note", "arguments": {"uid": Uuid::nil()}});
@@ -197,8 +207,8 @@ async fn refusals_are_the_same_on_every_path_at_any_rate() {
 
     client.traffic().await;
     stream.traffic().await;
-    piped.leave().await;
-    place.stop().await;
+    stdio.close().await;
+    sidecar.stop().await;
 }
 
 /// Asks both ways, and hands back the one answer.
@@ -207,24 +217,18 @@ async fn both(
     method: &str,
     params: Value,
     change: impl Fn(reqwest::RequestBuilder) -> reqwest::RequestBuilder,
-) -> Exchange {
-    let straight = Exchange::of(change(client.request(method, params.clone()))).await;
-    let roundabout = Exchange::of(change(client.request(method, roundabout(&params)))).await;
-    assert_eq!(
-        straight.status, roundabout.status,
-        "{params}: {straight} {roundabout}"
-    );
-    assert_eq!(
-        straight.header("content-type"),
-        roundabout.header("content-type")
-    );
-    assert_eq!(without_ids(&straight), without_ids(&roundabout), "{params}");
-    straight
+) -> HttpReply {
+    let fast = HttpReply::of(change(client.request(method, params.clone()))).await;
+    let by_rmcp = HttpReply::of(change(client.request(method, through_rmcp(&params)))).await;
+    assert_eq!(fast.status, by_rmcp.status, "{params}: {fast} {by_rmcp}");
+    assert_eq!(fast.header("content-type"), by_rmcp.header("content-type"));
+    assert_eq!(without_ids(&fast), without_ids(&by_rmcp), "{params}");
+    fast
 }
 
 /// The same on a stream. Hands back the correlation ids.
 async fn both_on(
-    stream: &Stream<'_>,
+    stream: &SseClient<'_>,
     method: &str,
     params: Value,
     change: impl Fn(reqwest::RequestBuilder) -> reqwest::RequestBuilder,
@@ -240,17 +244,17 @@ async fn both_on(
         assert_eq!(posted.status(), 202, "{params}");
         (stream.text_of_the_answer(&message["id"]).await, about)
     };
-    let (straight, one) = ask(&params).await;
-    let (by_rmcp, other) = ask(&roundabout(&params)).await;
+    let (fast, one) = ask(&params).await;
+    let (by_rmcp, other) = ask(&through_rmcp(&params)).await;
     assert_eq!(
-        straight.replace(&one, "ID"),
+        fast.replace(&one, "ID"),
         by_rmcp.replace(&other, "ID"),
         "{params}"
     );
     [one, other]
 }
 
-fn roundabout(params: &Value) -> Value {
+fn through_rmcp(params: &Value) -> Value {
     let mut params = params.clone();
     params["nobody_knows_this"] = json!(1);
     params
@@ -268,7 +272,7 @@ fn with(
 
 /// What is logged of a call, without what differs from call to call.
 async fn line_of(correlation_id: &str) -> Value {
-    let found = world().acme.sidecar.out.until(|line| {
+    let found = world().acme.process.out.until(|line| {
         // Reading all that the whole suite has logged would take a while.
         let line = line.contains(correlation_id).then_some(line)?;
         let mut line: Value = serde_json::from_str(line).ok()?;
@@ -282,7 +286,7 @@ async fn line_of(correlation_id: &str) -> Value {
 }
 
 /// Each request has a correlation id of its own.
-fn without_ids(exchange: &Exchange) -> String {
+fn without_ids(exchange: &HttpReply) -> String {
     exchange
         .text
         .replace(exchange.header("x-correlation-id"), "ID")

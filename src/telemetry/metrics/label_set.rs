@@ -16,53 +16,53 @@ const BUCKETS: &[f64] = &[
 
 /// The series of a family with one label.
 #[derive(Debug)]
-pub struct Listed<T>(Vec<(&'static str, T)>);
+pub struct LabelSet<T>(Vec<(&'static str, T)>);
 
-impl<T> Listed<T> {
-    pub fn of<B>(family: &MetricVec<B>, words: &[&'static str]) -> Result<Self, Error>
+impl<T> LabelSet<T> {
+    pub fn of<B>(family: &MetricVec<B>, values: &[&'static str]) -> Result<Self, Error>
     where
         B: MetricVecBuilder<M = T>,
         T: prometheus::core::Metric,
     {
-        let children = words
+        let children = values
             .iter()
-            .map(|word| Ok((*word, family.get_metric_with_label_values(&[*word])?)));
+            .map(|value| Ok((*value, family.get_metric_with_label_values(&[*value])?)));
         Ok(Self(children.collect::<Result<_, Error>>()?))
     }
 
-    /// The series of `word`, or else the last one, which stands for all other values where the list
-    /// ends in such a value. The lists are short, so a scan costs less than a hash.
-    pub fn get(&self, word: &str) -> Option<&T> {
-        let found = self.0.iter().find(|(listed, _)| *listed == word);
+    /// The series of `value`, or else the last one, which stands for all other values where the
+    /// list ends in such a value. The lists are short, so a scan costs less than a hash.
+    pub fn get(&self, value: &str) -> Option<&T> {
+        let found = self.0.iter().find(|(known, _)| *known == value);
         found.or(self.0.last()).map(|(_, child)| child)
     }
 }
 
-impl<T> From<Vec<(&'static str, T)>> for Listed<T> {
+impl<T> From<Vec<(&'static str, T)>> for LabelSet<T> {
     fn from(children: Vec<(&'static str, T)>) -> Self {
         Self(children)
     }
 }
 
-impl Listed<IntCounter> {
-    pub fn count(&self, word: &str) {
-        if let Some(child) = self.get(word) {
+impl LabelSet<IntCounter> {
+    pub fn count(&self, value: &str) {
+        if let Some(child) = self.get(value) {
             child.inc();
         }
     }
 
-    pub fn count_many(&self, word: &str, many: u64) {
-        if let Some(child) = self.get(word) {
-            child.inc_by(many);
+    pub fn count_many(&self, value: &str, amount: u64) {
+        if let Some(child) = self.get(value) {
+            child.inc_by(amount);
         }
     }
 }
 
-impl Listed<IntGauge> {
-    /// Sets the series of `word` to 1 and all others to 0.
-    pub fn only(&self, word: &str) {
-        for (listed, child) in &self.0 {
-            child.set(i64::from(*listed == word));
+impl LabelSet<IntGauge> {
+    /// Sets the series of `value` to 1 and all others to 0.
+    pub fn set_only(&self, value: &str) {
+        for (known, child) in &self.0 {
+            child.set(i64::from(*known == value));
         }
     }
 }
@@ -109,18 +109,18 @@ pub fn histograms(registry: &Registry, name: &Name) -> Result<HistogramVec, Erro
     registered(registry, HistogramVec::new(options, name.labels)?)
 }
 
-pub fn listed_counters(
+pub fn labelled_counters(
     registry: &Registry,
     name: &Name,
-    words: &[&'static str],
-) -> Result<Listed<IntCounter>, Error> {
-    Listed::of(&counters(registry, name)?, words)
+    values: &[&'static str],
+) -> Result<LabelSet<IntCounter>, Error> {
+    LabelSet::of(&counters(registry, name)?, values)
 }
 
-pub fn listed_histograms(
+pub fn labelled_histograms(
     registry: &Registry,
     name: &Name,
-    words: &[&'static str],
-) -> Result<Listed<Histogram>, Error> {
-    Listed::of(&histograms(registry, name)?, words)
+    values: &[&'static str],
+) -> Result<LabelSet<Histogram>, Error> {
+    LabelSet::of(&histograms(registry, name)?, values)
 }

@@ -1,20 +1,21 @@
-//! APIs of the same family that are deployed already: they have `/healthz` and `/v1/sync/info` and no `/readyz`, and some
-//! of their refusals are plain text.
+//! APIs of the same family that are deployed already: they have `/healthz` and `/v1/sync/info` and
+//! no `/readyz`, and some of their refusals are plain text.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::harness::{Api, Caller, Client, Era, Forwarder, Mishap, Place, Stage, run, world};
+use crate::harness::{Api, Client, Era, Fault, Forwarder, Sidecar, Stage, ToolClient, run, world};
 
 crate::tests![
     an_api_without_readyz_is_ready_when_it_runs,
-    an_api_without_readyz_that_does_not_run_is_waited_for_in_vain,
-    plain_refusals_come_with_a_sentence_that_helps,
+    startup_fails_if_an_api_without_readyz_does_not_run,
+    a_plain_text_error_gets_an_explanation,
 ];
 
-/// Room for a machine with much to do; a server beside an API that it takes for not ready ends itself after it.
+/// Room for a machine with much to do; a server beside an API that it takes for not ready ends
+/// itself after it.
 const STARTUP: Duration = Duration::from_secs(10);
 
 async fn an_api_without_readyz_is_ready_when_it_runs() {
@@ -25,17 +26,17 @@ async fn runs_without_readyz(status: u16) {
     let startup = format!("{}s", STARTUP.as_secs());
     let begun = Instant::now();
     let forwarder = Forwarder::without_readyz(&world().api.url, status).await;
-    let place = Place::behind(
+    let sidecar = Sidecar::with_forwarder(
         forwarder,
         "acme",
         &[("TOOLBRIDGE_API_STARTUP_TIMEOUT", &startup)],
     )
     .await;
-    place
-        .sidecar
+    sidecar
+        .process
         .logged("ready: the API takes our calls", "duration_ms")
         .await;
-    let client = Client::modern(&place);
+    let client = Client::modern(&sidecar);
     assert_eq!(client.get("/readyz").send().await.unwrap().status(), 200);
 
     // From now on a server that still waits for its API has ended itself.
@@ -53,7 +54,9 @@ async fn runs_without_readyz(status: u16) {
         .ok();
     client.traffic().await;
 
-    let doctor = run(&["doctor", "--json"], place.environment()).await.done();
+    let doctor = run(&["doctor", "--json"], sidecar.environment())
+        .await
+        .done();
     let report = doctor.json();
     let of = |id: &str| -> Value {
         let all = report["checks"].as_array().unwrap();
@@ -75,37 +78,37 @@ async fn runs_without_readyz(status: u16) {
         assert_eq!(of(id)["outcome"], "ok", "{id}: {doctor}");
     }
     // A server that is off leaves its API to look at.
-    let url = [("TOOLBRIDGE_GO_API_BASE_URL", place.forwarder.url.as_str())];
+    let url = [("TOOLBRIDGE_GO_API_BASE_URL", sidecar.forwarder.url.as_str())];
     let health = run(&["healthcheck", "--timeout", "60s"], url).await.done();
     assert!(health.out.contains("/healthz answered 200"), "{health}");
-    place.stop().await;
+    sidecar.stop().await;
 }
 
-async fn an_api_without_readyz_that_does_not_run_is_waited_for_in_vain() {
+async fn startup_fails_if_an_api_without_readyz_does_not_run() {
     let api = Api::start().await;
     let forwarder = Forwarder::without_readyz(&api.url, 404).await;
     api.stop().await;
-    let place = Place::behind(
+    let sidecar = Sidecar::with_forwarder(
         forwarder,
         "acme",
         &[("TOOLBRIDGE_API_STARTUP_TIMEOUT", "300ms")],
     )
     .await;
     assert_eq!(
-        place.sidecar.exit().await,
+        sidecar.process.exit().await,
         Some(69),
         "{}",
-        place.sidecar.story()
+        sidecar.process.all_output()
     );
 }
 
-async fn plain_refusals_come_with_a_sentence_that_helps() {
-    let place = &world().acme;
-    let client = Client::of(place, Era::Modern, place.new_user());
+async fn a_plain_text_error_gets_an_explanation() {
+    let sidecar = &world().acme;
+    let client = Client::of(sidecar, Era::Modern, sidecar.new_user());
     let refuse = |stage, status, text| {
-        place
+        sidecar
             .forwarder
-            .next(&client.user, stage, Mishap::text(status, text))
+            .inject(&client.user, stage, Fault::text(status, text))
     };
     for (stage, status, text, category, code, words) in [
         (

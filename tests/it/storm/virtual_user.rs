@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{PEOPLE, Storm, TENANTS, weather};
+use super::{Storm, TENANTS, USERS, fault_injection};
 use crate::harness::token::now_secs;
-use crate::harness::{Api, CONTENT, Era, Forwarder, Place, User};
+use crate::harness::{Api, CONTENT, Era, Forwarder, Sidecar, User};
 
 /// Kinds of things, by key and plural. A comment belongs to the note whose id is everybody's.
 const KINDS: [(&str, &str); 4] = [
@@ -19,10 +19,11 @@ const KINDS: [(&str, &str); 4] = [
 ];
 
 /// With more than so many things one is deleted before another is made.
-const MOST: usize = 12;
+const MAX_ITEMS: usize = 12;
 
-/// A failure of the weather: whoever reads it knows that nothing came of the call, or that this is unknown.
-const WEATHER: [&str; 8] = [
+/// A failure of the weather: whoever reads it knows that nothing came of the call, or that this is
+/// unknown.
+const INJECTED_CODES: [&str; 8] = [
     "api_error",
     "api_timeout",
     "api_unavailable",
@@ -33,7 +34,7 @@ const WEATHER: [&str; 8] = [
     "unknown_outcome",
 ];
 
-pub struct Person {
+pub struct VirtualUser {
     storm: Arc<Storm>,
     http: reqwest::Client,
     mcp: String,
@@ -43,14 +44,14 @@ pub struct Person {
     pub user: User,
     /// Stands in everything that this person writes, and in nothing of anybody else's.
     pub mark: String,
-    things: BTreeMap<String, Thing>,
+    known_items: BTreeMap<String, KnownItem>,
     /// Creates of which nobody knows what became.
     in_doubt: usize,
-    dice: Dice,
+    rng: Rng,
 }
 
 /// What a person knows of a thing.
-struct Thing {
+struct KnownItem {
     kind: usize,
     version: u64,
     deleted: bool,
@@ -66,46 +67,50 @@ enum Outcome {
     Nothing,
 }
 
-impl Person {
+impl VirtualUser {
     pub fn new(
         storm: &Arc<Storm>,
         http: reqwest::Client,
-        place: &Place,
+        sidecar: &Sidecar,
         tenant: usize,
         number: usize,
     ) -> Self {
         // The same names in every tenant, so that a name alone must never be enough.
-        let claims = json!({"sub": format!("person-{number}"), "tenant_id": place.tenant, "exp": now_secs() + 7200});
+        let claims = json!({
+            "sub": format!("person-{number}"),
+            "tenant_id": sidecar.tenant,
+            "exp": now_secs() + 7200,
+        });
         Self {
             storm: Arc::clone(storm),
             http,
-            mcp: place.mcp(),
-            forwarder: place.forwarder.clone(),
+            mcp: sidecar.mcp(),
+            forwarder: sidecar.forwarder.clone(),
             tenant,
             number,
             user: User::with_claims(claims),
             mark: mark(tenant, number),
-            things: BTreeMap::new(),
+            known_items: BTreeMap::new(),
             in_doubt: 0,
-            dice: Dice((tenant * PEOPLE + number) as u64 + 1),
+            rng: Rng((tenant * USERS + number) as u64 + 1),
         }
     }
 
     pub async fn calls(mut self) -> Self {
         while !self.storm.is_over() {
-            if self.dice.roll(20) == 0 {
-                let (stage, mishap) = weather::mishap(&mut self.dice);
-                self.forwarder.next(&self.user, stage, mishap);
+            if self.rng.roll(20) == 0 {
+                let (stage, fault) = fault_injection::fault(&mut self.rng);
+                self.forwarder.inject(&self.user, stage, fault);
             }
-            let kind = KINDS[self.dice.roll(KINDS.len())].0;
-            match self.dice.roll(100) {
-                0..=24 if self.living().count() < MOST => self.makes(kind).await,
+            let kind = KINDS[self.rng.roll(KINDS.len())].0;
+            match self.rng.roll(100) {
+                0..=24 if self.existing_items().count() < MAX_ITEMS => self.makes(kind).await,
                 0..=34 => self.deletes().await,
                 35..=54 => self.reads().await,
                 55..=69 => self.lists(kind).await,
                 70..=82 => self.changes().await,
                 83..=88 => self.reads_what_is_shared().await,
-                _ => self.tries_for_somebody_elses().await,
+                _ => self.reads_another_users().await,
             }
         }
         self
@@ -116,7 +121,11 @@ impl Person {
         let arguments = match KINDS[kind].0 {
             "note" => json!({"title": self.mark, "content": self.mark}),
             "comment" => {
-                json!({"content": self.mark, "parent_type": "note", "parent_uid": self.storm.shared})
+                json!({
+                    "content": self.mark,
+                    "parent_type": "note",
+                    "parent_uid": self.storm.shared,
+                })
             }
             _ => json!({"title": self.mark}),
         };
@@ -126,13 +135,13 @@ impl Person {
         {
             Outcome::Well(item) => {
                 let uid = item["uid"].as_str().unwrap().to_owned();
-                let thing = Thing {
+                let known = KnownItem {
                     kind,
                     version: item["version"].as_u64().unwrap(),
                     deleted: false,
                     in_doubt: false,
                 };
-                self.things.insert(uid, thing);
+                self.known_items.insert(uid, known);
             }
             Outcome::Failed(error) => {
                 self.in_doubt += usize::from(error["code"] == "unknown_outcome")
@@ -142,7 +151,7 @@ impl Person {
     }
 
     async fn deletes(&mut self) {
-        let Some((uid, tool)) = self.one_of_mine("delete") else {
+        let Some((uid, tool)) = self.random_item("delete") else {
             return;
         };
         let outcome = self.call(&tool, json!({"uid": uid})).await;
@@ -150,17 +159,17 @@ impl Person {
     }
 
     async fn changes(&mut self) {
-        let operation = ["patch", "archive", "patch"][self.dice.roll(3)];
-        let Some((uid, tool)) = self.one_of_mine(operation) else {
+        let operation = ["patch", "archive", "patch"][self.rng.roll(3)];
+        let Some((uid, tool)) = self.random_item(operation) else {
             return;
         };
-        let thing = &self.things[&uid];
+        let known = &self.known_items[&uid];
         let arguments = match operation {
-            "patch" if thing.in_doubt || self.dice.roll(2) == 0 => {
+            "patch" if known.in_doubt || self.rng.roll(2) == 0 => {
                 json!({"uid": uid, "updates": {"more": self.mark}})
             }
             "patch" => {
-                json!({"uid": uid, "updates": {"more": self.mark}, "if_match": thing.version})
+                json!({"uid": uid, "updates": {"more": self.mark}, "if_match": known.version})
             }
             _ => json!({"uid": uid}),
         };
@@ -169,15 +178,15 @@ impl Person {
     }
 
     async fn reads(&mut self) {
-        let Some((uid, tool)) = self.one_of_mine("get") else {
+        let Some((uid, tool)) = self.random_item("get") else {
             return;
         };
         let outcome = self.call(&tool, json!({"uid": uid})).await;
-        self.knows_better(&uid, &outcome);
+        self.refresh(&uid, &outcome);
     }
 
     pub async fn lists(&mut self, kind: &str) {
-        let (place, (_, plural)) = KINDS
+        let (sidecar, (_, plural)) = KINDS
             .iter()
             .enumerate()
             .find(|(_, (key, _))| *key == kind)
@@ -194,12 +203,12 @@ impl Person {
             .iter()
             .map(|item| item["uid"].as_str().unwrap())
             .collect();
-        for (uid, thing) in self
-            .living()
-            .filter(|(_, thing)| thing.kind == place && !thing.in_doubt)
+        for (uid, known) in self
+            .existing_items()
+            .filter(|(_, known)| known.kind == sidecar && !known.in_doubt)
         {
             if !listed.contains(&uid.as_str()) {
-                let version = thing.version;
+                let version = known.version;
                 self.storm
                     .report
                     .untrue(format!("{} misses {kind} {uid} at {version}", self.mark));
@@ -221,10 +230,10 @@ impl Person {
         }
     }
 
-    async fn tries_for_somebody_elses(&mut self) {
+    async fn reads_another_users(&mut self) {
         let found = {
             let owners = self.storm.owners.lock().unwrap();
-            let skipped = self.dice.roll(owners.len().max(1));
+            let skipped = self.rng.roll(owners.len().max(1));
             let others = owners.iter().skip(skipped).take(50);
             others
                 .filter(|(_, owner)| **owner != (self.tenant, self.number))
@@ -234,8 +243,8 @@ impl Person {
         let Some(uid) = found else {
             return;
         };
-        let key = KINDS[self.dice.roll(KINDS.len())].0;
-        let (tool, arguments) = match self.dice.roll(4) {
+        let key = KINDS[self.rng.roll(KINDS.len())].0;
+        let (tool, arguments) = match self.rng.roll(4) {
             0 => ("patch", json!({"uid": uid, "updates": {"more": self.mark}})),
             1 => ("delete", json!({"uid": uid})),
             _ => ("get", json!({"uid": uid, "include_deleted": true})),
@@ -247,51 +256,51 @@ impl Person {
         }
     }
 
-    fn living(&self) -> impl Iterator<Item = (&String, &Thing)> {
-        self.things.iter().filter(|(_, thing)| !thing.deleted)
+    fn existing_items(&self) -> impl Iterator<Item = (&String, &KnownItem)> {
+        self.known_items.iter().filter(|(_, known)| !known.deleted)
     }
 
-    fn one_of_mine(&mut self, operation: &str) -> Option<(String, String)> {
-        let count = self.living().count();
-        let chosen = self.dice.roll(count.max(1));
-        let (uid, thing) = self.living().nth(chosen)?;
-        Some((uid.clone(), format!("{operation}_{}", KINDS[thing.kind].0)))
+    fn random_item(&mut self, operation: &str) -> Option<(String, String)> {
+        let count = self.existing_items().count();
+        let chosen = self.rng.roll(count.max(1));
+        let (uid, known) = self.existing_items().nth(chosen)?;
+        Some((uid.clone(), format!("{operation}_{}", KINDS[known.kind].0)))
     }
 
     /// A write of a thing has come to this.
     fn wrote(&mut self, uid: &str, outcome: Outcome, deletes: bool) {
-        self.knows_better(uid, &outcome);
-        let thing = self.things.get_mut(uid).unwrap();
+        self.refresh(uid, &outcome);
+        let known = self.known_items.get_mut(uid).unwrap();
         match outcome {
-            Outcome::Well(_) => thing.deleted |= deletes,
-            Outcome::Failed(error) => thing.in_doubt |= error["code"] == "unknown_outcome",
-            Outcome::Nothing => thing.in_doubt = true,
+            Outcome::Well(_) => known.deleted |= deletes,
+            Outcome::Failed(error) => known.in_doubt |= error["code"] == "unknown_outcome",
+            Outcome::Nothing => known.in_doubt = true,
         }
     }
 
     /// Versions never go back, and what was there without any doubt is there.
-    fn knows_better(&mut self, uid: &str, outcome: &Outcome) {
+    fn refresh(&mut self, uid: &str, outcome: &Outcome) {
         let report = &self.storm.report;
-        let thing = self.things.get_mut(uid).unwrap();
+        let known = self.known_items.get_mut(uid).unwrap();
         match outcome {
             Outcome::Well(item) => {
                 let version = item["version"].as_u64().unwrap();
-                if item["uid"] != uid || version < thing.version {
+                if item["uid"] != uid || version < known.version {
                     report.untrue(format!(
                         "{}: {uid} at {} came as {item}",
-                        self.mark, thing.version
+                        self.mark, known.version
                     ));
                 }
-                thing.version = version;
+                known.version = version;
             }
-            Outcome::Failed(error) if !is_weather(error) => {
-                if !thing.in_doubt {
+            Outcome::Failed(error) if !is_injected(error) => {
+                if !known.in_doubt {
                     report.untrue(format!(
                         "{}: {uid} at {} came to {error}",
-                        self.mark, thing.version
+                        self.mark, known.version
                     ));
                 }
-                thing.deleted |= error["category"] == "not_found";
+                known.deleted |= error["category"] == "not_found";
             }
             _ => {}
         }
@@ -322,7 +331,7 @@ impl Person {
                 // The server is being started again: nothing was sent, so this is no call yet.
                 Err(why) if why.is_connect() => tokio::time::sleep(Duration::from_millis(20)).await,
                 Err(_) => {
-                    self.storm.report.came_to("a broken connection");
+                    self.storm.report.record_outcome("a broken connection");
                     return Outcome::Nothing;
                 }
             }
@@ -330,7 +339,7 @@ impl Person {
         let status = answer.status().as_u16();
         let echoed = answer.headers().get("x-correlation-id").cloned();
         let Ok(text) = answer.text().await else {
-            self.storm.report.came_to("half an answer");
+            self.storm.report.record_outcome("half an answer");
             return Outcome::Nothing;
         };
         let echoed = echoed.map(|value| value.to_str().unwrap().to_owned());
@@ -339,9 +348,11 @@ impl Person {
                 .report
                 .crossed(format!("to {}: correlation {echoed:?}", self.mark));
         }
-        self.has_only_mine(tool, &text);
+        self.check_only_own(tool, &text);
         if status != 200 {
-            self.storm.report.came_to(&format!("status {status}"));
+            self.storm
+                .report
+                .record_outcome(&format!("status {status}"));
             return Outcome::Nothing;
         }
         let answer: Value = serde_json::from_str(&text).unwrap();
@@ -361,23 +372,25 @@ impl Person {
                     .report
                     .crossed(format!("to {}: {error}", self.mark));
             }
-            self.storm.report.came_to(error["code"].as_str().unwrap());
+            self.storm
+                .report
+                .record_outcome(error["code"].as_str().unwrap());
             return Outcome::Failed(error);
         }
         self.owns(&said);
-        self.storm.report.came_to("ok");
+        self.storm.report.record_outcome("ok");
         Outcome::Well(said)
     }
 
     /// Whatever mark stands anywhere in an answer is this person's.
-    fn has_only_mine(&self, tool: &str, text: &str) {
+    fn check_only_own(&self, tool: &str, text: &str) {
         let own = self.mark.trim_end_matches(';');
         for (at, _) in text.match_indices(&format!("{CONTENT}-")) {
             let rest = &text[at..];
-            let is_mine = rest
+            let is_own = rest
                 .strip_prefix(own)
                 .is_some_and(|after| after.starts_with([';', '.']));
-            if !is_mine {
+            if !is_own {
                 let seen: String = rest.chars().take(24).collect();
                 self.storm
                     .report
@@ -415,7 +428,7 @@ impl Person {
     /// Everything that was said to be made is there, nothing else is, and it is this person's.
     pub async fn compares_with(&self, api: &Api, tenant: &str) {
         let report = &self.storm.report;
-        let direct = api.directly(tenant, &self.user).await;
+        let direct = api.direct_client(tenant, &self.user).await;
         let mut unheard = 0;
         let mut seen = Vec::new();
         for (_, plural) in KINDS {
@@ -427,22 +440,22 @@ impl Person {
                 )
                 .await;
             assert_eq!(status, 200, "{page}");
-            self.has_only_mine(plural, &page.to_string());
+            self.check_only_own(plural, &page.to_string());
             self.owns(&page);
             for item in page["items"].as_array().unwrap() {
                 let uid = item["uid"].as_str().unwrap();
                 seen.push(uid.to_owned());
-                let Some(thing) = self.things.get(uid) else {
+                let Some(known) = self.known_items.get(uid) else {
                     unheard += usize::from(uid != self.storm.shared);
                     continue;
                 };
                 let version = item["version"].as_u64().unwrap();
                 let deleted = !item["deletedAt"].is_null();
-                let fits = version == thing.version && deleted == thing.deleted;
-                if !(fits || thing.in_doubt && version >= thing.version) {
+                let fits = version == known.version && deleted == known.deleted;
+                if !(fits || known.in_doubt && version >= known.version) {
                     report.untrue(format!(
                         "{}: {uid} is at {version}, not {}",
-                        self.mark, thing.version
+                        self.mark, known.version
                     ));
                 }
             }
@@ -454,7 +467,7 @@ impl Person {
                 self.mark
             ));
         }
-        for uid in self.things.keys().filter(|uid| !seen.contains(uid)) {
+        for uid in self.known_items.keys().filter(|uid| !seen.contains(uid)) {
             report.untrue(format!("{}: {uid} is lost", self.mark));
         }
     }
@@ -465,14 +478,14 @@ fn mark(tenant: usize, number: usize) -> String {
     format!("{CONTENT}-{tenant}-{number};")
 }
 
-fn is_weather(error: &Value) -> bool {
-    WEATHER.iter().any(|code| error["code"] == *code)
+fn is_injected(error: &Value) -> bool {
+    INJECTED_CODES.iter().any(|code| error["code"] == *code)
 }
 
 /// Numbers that look like chance and are the same each time.
-pub struct Dice(u64);
+pub struct Rng(u64);
 
-impl Dice {
+impl Rng {
     /// One of so many.
     pub fn roll(&mut self, sides: usize) -> usize {
         // SplitMix64.

@@ -7,13 +7,24 @@ use crate::api::Features;
 use crate::api::request::Repeat;
 
 fn comment(version: u64, payload: Value) -> Value {
-    json!({"uid": UID, "version": version, "updatedAt": "2026-01-02T03:04:05.678Z", "payload": payload})
+    json!({
+        "uid": UID,
+        "version": version,
+        "updatedAt": "2026-01-02T03:04:05.678Z",
+        "payload": payload,
+    })
 }
 
 fn parented() -> Value {
     comment(
         7,
-        json!({"content": "old", "parentType": "task", "parentUid": PARENT, "author": "ann", "tags": ["x"]}),
+        json!({
+            "content": "old",
+            "parentType": "task",
+            "parentUid": PARENT,
+            "author": "ann",
+            "tags": ["x"],
+        }),
     )
 }
 
@@ -150,7 +161,8 @@ fn created(version: u64, content: &str) -> Value {
         "uid": NEW_UID, "version": version, "updatedAt": "2026-01-02T03:04:05.678Z",
         "payload": {
             "content": content, "mood": 1.50, "title": "t", "uid": NEW_UID,
-            "updatedTs": "2026-01-02T03:04:05.678Z", "sync": {"version": version, "isDeleted": false},
+            "updatedTs": "2026-01-02T03:04:05.678Z",
+            "sync": {"version": version, "isDeleted": false},
         },
     })
 }
@@ -234,7 +246,8 @@ async fn a_create_that_finds_another_item_is_a_conflict() {
 fn left(version: u64, title: &str, deleted: bool) -> Value {
     let mut item = json!({
         "uid": UID, "version": version, "updatedAt": "2026-01-02T03:04:05.678Z",
-        "payload": {"title": title, "content": "c", "mood": 1.50, "uid": UID, "sync": {"version": version}},
+        "payload": {"title": title, "content": "c", "mood": 1.50, "uid": UID,
+            "sync": {"version": version}},
     });
     if deleted {
         item["deletedAt"] = json!("2026-01-02T03:04:05.678Z");
@@ -253,7 +266,13 @@ fn repeated() -> [(&'static str, Value, Result<Reply, ApiError>); 3] {
     [
         (
             "update_note",
-            json!({"uid": UID, "title": "t", "content": "c", "additional_fields": {"mood": 1.5}, "if_match": 3}),
+            json!({
+                "uid": UID,
+                "title": "t",
+                "content": "c",
+                "additional_fields": {"mood": 1.5},
+                "if_match": 3,
+            }),
             stale(),
         ),
         (
@@ -273,7 +292,7 @@ fn repeated() -> [(&'static str, Value, Result<Reply, ApiError>); 3] {
 async fn a_retry_that_finds_its_own_effect_succeeds() {
     for (tool, arguments, refusal) in repeated() {
         let left = left(4, "t", tool == "delete_note");
-        let script = Script::new([doubtful(refusal), reply(200, &left)]);
+        let script = Script::new([maybe_applied(refusal), reply(200, &left)]);
         let success = call(tool, arguments, &script).await.unwrap();
         assert_eq!(success.value(), left, "{tool}");
         let read = &script.sent()[1];
@@ -286,7 +305,7 @@ async fn a_retry_that_finds_its_own_effect_succeeds() {
         assert_eq!(includes_deleted, tool == "delete_note");
     }
     let script = Script::new([
-        doubtful(reply(409, json!({"error": "already_exists"}))),
+        maybe_applied(reply(409, json!({"error": "already_exists"}))),
         reply(200, created(1, "c")),
     ]);
     assert_eq!(
@@ -339,7 +358,7 @@ async fn the_effect_of_another_write_is_not_taken_for_its_own() {
                 "unknown_outcome",
             ),
         ] {
-            let script = Script::new([doubtful(refusal.clone()), found]);
+            let script = Script::new([maybe_applied(refusal.clone()), found]);
             let error = call(tool, arguments.clone(), &script).await.unwrap_err();
             let expected = if tool == "delete_note" {
                 deleted
@@ -375,7 +394,7 @@ async fn any_other_refusal_after_a_lost_response_leaves_the_outcome_unknown() {
             reply(409, json!({"error": "epoch_mismatch"})),
         ] {
             let status = answer.as_ref().unwrap().status;
-            let script = Script::new([doubtful(answer)]);
+            let script = Script::new([maybe_applied(answer)]);
             let error = call(tool, arguments.clone(), &script).await.unwrap_err();
             assert_eq!(
                 (&*error.code, error.retryable),
@@ -387,7 +406,7 @@ async fn any_other_refusal_after_a_lost_response_leaves_the_outcome_unknown() {
                 Some(if tool == "create_note" { NEW_UID } else { UID })
             );
         }
-        let script = Script::new([doubtful(reply(
+        let script = Script::new([maybe_applied(reply(
             422,
             json!({"error": "x", "field": "title"}),
         ))]);
@@ -396,7 +415,7 @@ async fn any_other_refusal_after_a_lost_response_leaves_the_outcome_unknown() {
             "invalid_argument"
         );
     }
-    let script = Script::new([doubtful(reply(404, ""))]);
+    let script = Script::new([maybe_applied(reply(404, ""))]);
     assert_eq!(
         call("archive_note", json!({"uid": UID}), &script)
             .await
@@ -422,7 +441,7 @@ async fn requests_state_whether_they_may_be_sent_again() {
             let plan = prepare(&spec.name, arguments).unwrap();
             let expected = match (operation, if_match) {
                 ("process", _) | ("update" | "patch", None) => Repeat::Never,
-                _ => Repeat::Harmless,
+                _ => Repeat::Idempotent,
             };
             assert_eq!(plan.request.repeat, expected, "{} {if_match:?}", spec.name);
         }
@@ -436,7 +455,7 @@ async fn requests_state_whether_they_may_be_sent_again() {
     )
     .await
     .unwrap();
-    assert_eq!(script.sent()[1].repeat, Repeat::Harmless);
+    assert_eq!(script.sent()[1].repeat, Repeat::Idempotent);
 }
 
 #[tokio::test]

@@ -3,17 +3,17 @@
 use serde_json::json;
 
 use crate::entities::uid_of;
-use crate::harness::{Caller, Client, Era, Gate, Mishap, Piped, Stage, world};
+use crate::harness::{Client, Era, Fault, Gate, Stage, StdioClient, ToolClient, world};
 
 crate::tests![
-    a_client_that_hangs_up_during_the_operation_leaves_no_session,
-    a_client_that_hangs_up_while_its_session_is_opened_leaves_no_session,
-    a_client_that_hangs_up_between_two_steps_leaves_no_session,
-    a_call_that_is_cancelled_through_the_pipe_gets_no_answer_and_leaves_no_session,
-    a_pipe_that_closes_in_the_middle_of_a_call_leaves_no_session,
+    a_disconnect_during_the_operation_ends_the_session,
+    a_disconnect_while_opening_ends_the_session,
+    a_disconnect_between_two_requests_ends_the_session,
+    a_call_cancelled_over_stdio_gets_no_response_and_ends_its_session,
+    closing_stdin_during_a_call_ends_the_session,
 ];
 
-async fn a_client_that_hangs_up_during_the_operation_leaves_no_session() {
+async fn a_disconnect_during_the_operation_ends_the_session() {
     for era in Era::all() {
         for (tool, arguments) in [
             ("list_notes", json!({})),
@@ -21,18 +21,18 @@ async fn a_client_that_hangs_up_during_the_operation_leaves_no_session() {
         ] {
             let client = Client::new(&world().acme, era);
             client
-                .place
+                .sidecar
                 .forwarder
-                .next(&client.user, Stage::Operation, Mishap::Hang);
+                .inject(&client.user, Stage::Operation, Fault::Hang);
             let calling = tokio::spawn(client.calling(tool, arguments).send());
             client
-                .place
+                .sidecar
                 .forwarder
                 .until_seen(&client.user, Stage::Operation, 1)
                 .await;
             calling.abort();
             client
-                .place
+                .sidecar
                 .forwarder
                 .until_seen(&client.user, Stage::Ending, 1)
                 .await;
@@ -46,26 +46,27 @@ async fn a_client_that_hangs_up_during_the_operation_leaves_no_session() {
     }
 }
 
-async fn a_client_that_hangs_up_while_its_session_is_opened_leaves_no_session() {
+async fn a_disconnect_while_opening_ends_the_session() {
     for era in Era::all() {
         let client = Client::new(&world().acme, era);
         let gate = Gate::closed();
         client
-            .place
+            .sidecar
             .forwarder
-            .next(&client.user, Stage::Opening, Mishap::Wait(gate.clone()));
+            .inject(&client.user, Stage::Opening, Fault::Wait(gate.clone()));
         let calling = tokio::spawn(client.calling("list_notes", json!({})).send());
         client
-            .place
+            .sidecar
             .forwarder
             .until_seen(&client.user, Stage::Opening, 1)
             .await;
         calling.abort();
         assert!(calling.await.unwrap_err().is_cancelled());
-        // Whether the sidecar has noticed by now or not: the session that is made for nobody is ended.
+        // Whether the sidecar has noticed by now or not: the session that is made for nobody is
+        // ended.
         gate.release();
         client
-            .place
+            .sidecar
             .forwarder
             .until_seen(&client.user, Stage::Ending, 1)
             .await;
@@ -73,7 +74,7 @@ async fn a_client_that_hangs_up_while_its_session_is_opened_leaves_no_session() 
     }
 }
 
-async fn a_client_that_hangs_up_between_two_steps_leaves_no_session() {
+async fn a_disconnect_between_two_requests_ends_the_session() {
     let client = Client::modern(&world().acme);
     let chat = client.call("create_chat", json!({"title": "t"})).await.ok();
     let said = json!({"chat_uid": chat["uid"], "content": "c"});
@@ -81,25 +82,25 @@ async fn a_client_that_hangs_up_between_two_steps_leaves_no_session() {
     let seen = client.traffic().await;
     let gate = Gate::closed();
     client
-        .place
+        .sidecar
         .forwarder
-        .next(&client.user, Stage::Operation, Mishap::Wait(gate.clone()));
+        .inject(&client.user, Stage::Operation, Fault::Wait(gate.clone()));
     client
-        .place
+        .sidecar
         .forwarder
-        .next(&client.user, Stage::Operation, Mishap::Hang);
+        .inject(&client.user, Stage::Operation, Fault::Hang);
     let update = json!({"uid": uid, "content": "new"});
     let calling = tokio::spawn(client.calling("update_chat_message", update).send());
     gate.release();
     let writing = seen.count(Stage::Operation) + 2;
     client
-        .place
+        .sidecar
         .forwarder
         .until_seen(&client.user, Stage::Operation, writing)
         .await;
     calling.abort();
     client
-        .place
+        .sidecar
         .forwarder
         .until_seen(&client.user, Stage::Ending, seen.count(Stage::Ending) + 1)
         .await;
@@ -113,59 +114,59 @@ async fn a_client_that_hangs_up_between_two_steps_leaves_no_session() {
     client.traffic().await;
 }
 
-async fn a_call_that_is_cancelled_through_the_pipe_gets_no_answer_and_leaves_no_session() {
+async fn a_call_cancelled_over_stdio_gets_no_response_and_ends_its_session() {
     for era in [
         Era::Modern,
         Era::Legacy("2025-11-25"),
         Era::Legacy("2024-11-05"),
     ] {
-        let piped = Piped::start(&world().acme, era).await;
-        let forwarder = &piped.place().forwarder;
-        forwarder.next(piped.user(), Stage::Operation, Mishap::Hang);
-        let cancelled = piped
+        let stdio = StdioClient::start(&world().acme, era).await;
+        let forwarder = &stdio.sidecar().forwarder;
+        forwarder.inject(stdio.user(), Stage::Operation, Fault::Hang);
+        let cancelled = stdio
             .begin("tools/call", json!({"name": "list_notes", "arguments": {}}))
             .await;
         forwarder
-            .until_seen(piped.user(), Stage::Operation, 1)
+            .until_seen(stdio.user(), Stage::Operation, 1)
             .await;
-        piped
-            .tell(
+        stdio
+            .notify(
                 "notifications/cancelled",
                 json!({"requestId": cancelled, "reason": "changed my mind"}),
             )
             .await;
-        forwarder.until_seen(piped.user(), Stage::Ending, 1).await;
-        piped.traffic().await;
-        piped.call("list_tasks", json!({})).await.ok();
-        let answered: Vec<_> = piped
+        forwarder.until_seen(stdio.user(), Stage::Ending, 1).await;
+        stdio.traffic().await;
+        stdio.call("list_tasks", json!({})).await.ok();
+        let answered: Vec<_> = stdio
             .answers()
             .into_iter()
             .filter(|answer| answer["id"] == cancelled)
             .collect();
         assert!(answered.is_empty(), "{answered:?}");
-        piped.traffic().await;
-        piped.leave().await;
+        stdio.traffic().await;
+        stdio.close().await;
     }
 }
 
-async fn a_pipe_that_closes_in_the_middle_of_a_call_leaves_no_session() {
-    let piped = Piped::start(&world().acme, Era::Modern).await;
+async fn closing_stdin_during_a_call_ends_the_session() {
+    let stdio = StdioClient::start(&world().acme, Era::Modern).await;
     let gate = Gate::closed();
-    let forwarder = &piped.place().forwarder;
-    forwarder.next(piped.user(), Stage::Operation, Mishap::Wait(gate.clone()));
-    piped
+    let forwarder = &stdio.sidecar().forwarder;
+    forwarder.inject(stdio.user(), Stage::Operation, Fault::Wait(gate.clone()));
+    stdio
         .begin("tools/call", json!({"name": "list_notes", "arguments": {}}))
         .await;
     forwarder
-        .until_seen(piped.user(), Stage::Operation, 1)
+        .until_seen(stdio.user(), Stage::Operation, 1)
         .await;
-    piped.process.close_stdin().await;
+    stdio.process.close_stdin().await;
     gate.release();
     assert_eq!(
-        piped.process.exit().await,
+        stdio.process.exit().await,
         Some(0),
         "{}",
-        piped.process.story()
+        stdio.process.all_output()
     );
-    piped.traffic().await;
+    stdio.traffic().await;
 }

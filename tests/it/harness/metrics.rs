@@ -4,15 +4,18 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::place::Place;
-use super::process::PATIENCE;
+use super::process::HANG_TIMEOUT;
+use super::sidecar::Sidecar;
 
 /// The figures of a place at one moment.
-pub struct Figures(pub String);
+pub struct Metrics(pub String);
 
-impl Figures {
-    pub async fn of(place: &Place) -> Self {
-        let url = place.sidecar.logged("figures are at", "address").await;
+impl Metrics {
+    pub async fn of(sidecar: &Sidecar) -> Self {
+        let url = sidecar
+            .process
+            .logged("metrics are served at", "address")
+            .await;
         let answer = reqwest::get(format!("http://{url}/metrics")).await.unwrap();
         assert_eq!(answer.status(), 200);
         let kind = answer.headers()["content-type"]
@@ -35,17 +38,17 @@ impl Figures {
             .sum()
     }
 
-    pub async fn until(place: &Place, what: &str, holds: impl Fn(&Self) -> bool) -> Self {
-        let deadline = Instant::now() + PATIENCE;
+    pub async fn until(sidecar: &Sidecar, what: &str, holds: impl Fn(&Self) -> bool) -> Self {
+        let deadline = Instant::now() + HANG_TIMEOUT;
         loop {
-            let figures = Self::of(place).await;
-            if holds(&figures) {
-                return figures;
+            let metrics = Self::of(sidecar).await;
+            if holds(&metrics) {
+                return metrics;
             }
             assert!(
                 Instant::now() < deadline,
                 "waited for {what}:\n{}",
-                figures.0
+                metrics.0
             );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

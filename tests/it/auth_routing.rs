@@ -1,4 +1,5 @@
-//! Everything that happens before a tool is called: tokens, addresses, methods, and messages that are none.
+//! Everything that happens before a tool is called: tokens, addresses, methods, and messages that
+//! are none.
 //!
 //! Nobody here gets as far as the API, and each test ends by looking that nothing was sent to it.
 
@@ -6,22 +7,22 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::harness::token::{new_secret, now_secs, token};
-use crate::harness::{Caller, Client, Era, Exchange, Piped, Place, SECRETS, world};
+use crate::harness::{Client, Era, HttpReply, SECRETS, Sidecar, StdioClient, ToolClient, world};
 
 crate::tests![
-    without_a_good_token_nobody_comes_in,
+    requires_a_valid_token,
     a_token_of_another_tenant_is_refused,
-    a_challenge_leads_to_the_authorization_server,
-    messages_that_are_none_get_a_json_rpc_error,
-    nonsense_in_a_pipe_does_not_end_the_conversation,
-    a_call_that_asks_for_no_answer_is_not_made,
-    a_body_that_is_too_large_is_refused,
-    wrong_media_types_are_refused,
-    only_post_is_answered_at_mcp,
-    strange_hosts_and_origins_are_refused,
-    listed_hosts_and_origins_are_let_in,
-    a_page_of_a_listed_origin_asks_first_and_reads_the_answer,
-    the_health_of_the_server_needs_no_token,
+    the_challenge_leads_to_the_authorization_server,
+    invalid_messages_get_a_json_rpc_error,
+    invalid_lines_do_not_end_a_stdio_session,
+    a_call_without_an_id_is_not_executed,
+    refuses_a_body_over_the_limit,
+    refuses_wrong_media_types,
+    mcp_accepts_only_post,
+    refuses_unknown_hosts_and_origins,
+    accepts_listed_hosts_and_origins,
+    a_page_of_a_listed_origin_passes_preflight_and_reads_the_response,
+    health_endpoints_need_no_token,
 ];
 
 fn list(era: Era) -> String {
@@ -33,7 +34,7 @@ fn list(era: Era) -> String {
     .to_string()
 }
 
-async fn without_a_good_token_nobody_comes_in() {
+async fn requires_a_valid_token() {
     for era in Era::all() {
         let client = Client::new(&world().acme, era);
         let sub = client.user.sub.clone();
@@ -93,7 +94,7 @@ async fn without_a_good_token_nobody_comes_in() {
             if let Some(authorization) = &authorization {
                 request = request.header("authorization", authorization);
             }
-            let answer = Exchange::of(request).await;
+            let answer = HttpReply::of(request).await;
             assert_eq!(answer.status, 401, "{reason}: {answer}");
             let challenge = answer.header("www-authenticate");
             assert!(challenge.starts_with("Bearer "), "{challenge}");
@@ -108,12 +109,12 @@ async fn without_a_good_token_nobody_comes_in() {
         }
         // Two headers are one too many, and a token in the address is none at all.
         let twice = client.post().bearer_auth(good).body(list(era));
-        assert_eq!(Exchange::of(twice).await.status, 401);
+        assert_eq!(HttpReply::of(twice).await.status, 401);
         let http = reqwest::Client::new();
         let in_address = http
             .post(format!("{}?access_token={good}", world().acme.mcp()))
             .body(list(era));
-        assert_eq!(Exchange::of(in_address).await.status, 401);
+        assert_eq!(HttpReply::of(in_address).await.status, 401);
         assert!(client.traffic().await.0.is_empty(), "nothing was sent");
     }
 }
@@ -125,7 +126,7 @@ async fn a_token_of_another_tenant_is_refused() {
     ] {
         for era in Era::all() {
             let client = Client::of(here, era, there.new_user());
-            let answer = Exchange::of(client.calling("list_notes", json!({}))).await;
+            let answer = HttpReply::of(client.calling("list_notes", json!({}))).await;
             assert_eq!(answer.status, 403, "{answer}");
             assert_eq!(answer.json()["reason"], "tenant_mismatch");
             assert_eq!(
@@ -138,7 +139,7 @@ async fn a_token_of_another_tenant_is_refused() {
     }
 }
 
-async fn a_challenge_leads_to_the_authorization_server() {
+async fn the_challenge_leads_to_the_authorization_server() {
     let settings = [
         ("TOOLBRIDGE_SERVER_PUBLIC_URL", "https://acme.example.com"),
         (
@@ -146,9 +147,9 @@ async fn a_challenge_leads_to_the_authorization_server() {
             "https://login.example.com",
         ),
     ];
-    let place = Place::with("acme", &world().api, &settings).await;
-    let client = Client::modern(&place);
-    let answer = Exchange::of(client.bare_post().body("{}")).await;
+    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
+    let client = Client::modern(&sidecar);
+    let answer = HttpReply::of(client.bare_post().body("{}")).await;
     let challenge = answer.header("www-authenticate");
     let metadata = "/.well-known/oauth-protected-resource";
     let leads = format!("resource_metadata=\"https://acme.example.com{metadata}/mcp\"");
@@ -157,7 +158,7 @@ async fn a_challenge_leads_to_the_authorization_server() {
         "{challenge}"
     );
     for path in [metadata.to_owned(), format!("{metadata}/mcp")] {
-        let document = Exchange::of(client.get(&path)).await.json();
+        let document = HttpReply::of(client.get(&path)).await.json();
         assert_eq!(document["resource"], "https://acme.example.com/mcp");
         assert_eq!(
             document["authorization_servers"],
@@ -167,11 +168,11 @@ async fn a_challenge_leads_to_the_authorization_server() {
     }
     // Without an authorization server there is nothing that discovery could lead to.
     let client = Client::modern(&world().acme);
-    assert_eq!(Exchange::of(client.get(metadata)).await.status, 404);
-    place.stop().await;
+    assert_eq!(HttpReply::of(client.get(metadata)).await.status, 404);
+    sidecar.stop().await;
 }
 
-async fn messages_that_are_none_get_a_json_rpc_error() {
+async fn invalid_messages_get_a_json_rpc_error() {
     let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"}).to_string();
     let client = Client::new(&world().acme, Era::Legacy("2025-06-18"));
     for (body, code, id) in [
@@ -200,7 +201,7 @@ async fn messages_that_are_none_get_a_json_rpc_error() {
             json!(null),
         ),
     ] {
-        let answer = Exchange::of(client.post().body(body.to_owned())).await;
+        let answer = HttpReply::of(client.post().body(body.to_owned())).await;
         assert_eq!((answer.status, answer.rpc_code()), (400, code), "{answer}");
         let said = answer.json();
         assert_eq!(
@@ -212,10 +213,10 @@ async fn messages_that_are_none_get_a_json_rpc_error() {
     assert!(client.traffic().await.0.is_empty(), "nothing was sent");
 }
 
-async fn nonsense_in_a_pipe_does_not_end_the_conversation() {
+async fn invalid_lines_do_not_end_a_stdio_session() {
     for era in [Era::Modern, Era::Legacy("2025-06-18")] {
-        let piped = Piped::start(&world().acme, era).await;
-        piped.call("list_notes", json!({})).await.ok();
+        let stdio = StdioClient::start(&world().acme, era).await;
+        stdio.call("list_notes", json!({})).await.ok();
         for nonsense in [
             "",
             "{",
@@ -227,15 +228,15 @@ async fn nonsense_in_a_pipe_does_not_end_the_conversation() {
             r#"{"jsonrpc":"2.0","method":"notifications/unheard_of"}"#,
             r#"{"jsonrpc":"2.0","id":4711,"result":{}}"#,
         ] {
-            piped.process.say(nonsense).await;
-            piped.call("list_notes", json!({})).await.ok();
+            stdio.process.send(nonsense).await;
+            stdio.call("list_notes", json!({})).await.ok();
         }
-        piped.traffic().await;
-        piped.leave().await;
+        stdio.traffic().await;
+        stdio.close().await;
     }
 }
 
-async fn a_call_that_asks_for_no_answer_is_not_made() {
+async fn a_call_without_an_id_is_not_executed() {
     for era in Era::all() {
         let client = Client::new(&world().acme, era);
         let mut message = era.message(
@@ -245,7 +246,7 @@ async fn a_call_that_asks_for_no_answer_is_not_made() {
         );
         message.as_object_mut().unwrap().remove("id");
         let request = client.post().header("mcp-protocol-version", era.version());
-        let answer = Exchange::of(
+        let answer = HttpReply::of(
             request
                 .header("mcp-method", "tools/call")
                 .header("mcp-name", "create_note")
@@ -261,20 +262,20 @@ async fn a_call_that_asks_for_no_answer_is_not_made() {
     }
 }
 
-async fn a_body_that_is_too_large_is_refused() {
-    let place = Place::with(
+async fn refuses_a_body_over_the_limit() {
+    let sidecar = Sidecar::with(
         "acme",
         &world().api,
         &[("TOOLBRIDGE_SERVER_MAX_BODY_BYTES", "4KiB")],
     )
     .await;
     for era in Era::all() {
-        let client = Client::new(&place, era);
+        let client = Client::new(&sidecar, era);
         let large = client.calling(
             "create_note",
             json!({"title": "t", "content": "x".repeat(5_000)}),
         );
-        let answer = Exchange::of(large).await;
+        let answer = HttpReply::of(large).await;
         assert_eq!(
             (answer.status, answer.rpc_code()),
             (413, -32600),
@@ -290,10 +291,10 @@ async fn a_body_that_is_too_large_is_refused() {
             .ok();
         client.traffic().await;
     }
-    place.stop().await;
+    sidecar.stop().await;
 }
 
-async fn wrong_media_types_are_refused() {
+async fn refuses_wrong_media_types() {
     let client = Client::new(&world().acme, Era::Legacy("2025-06-18"));
     let http = reqwest::Client::new();
     for (name, value, status) in [
@@ -305,13 +306,13 @@ async fn wrong_media_types_are_refused() {
         ("mcp-protocol-version", "1999-01-01", 400),
     ] {
         let mut request = http
-            .post(client.place.mcp())
+            .post(client.sidecar.mcp())
             .bearer_auth(&client.user.token)
             .header(name, value);
         if name != "content-type" {
             request = request.header("content-type", "application/json");
         }
-        let answer = Exchange::of(request.body(list(client.era))).await;
+        let answer = HttpReply::of(request.body(list(client.era))).await;
         assert_eq!(
             (answer.status, answer.rpc_code()),
             (status, -32600),
@@ -327,7 +328,7 @@ async fn wrong_media_types_are_refused() {
         Some("application/json;q=0.5, text/event-stream"),
     ] {
         let mut request = http
-            .post(client.place.mcp())
+            .post(client.sidecar.mcp())
             .bearer_auth(&client.user.token);
         if let Some(accept) = accept {
             request = request.header("accept", accept);
@@ -336,7 +337,7 @@ async fn wrong_media_types_are_refused() {
             .header("content-type", "Application/JSON; charset=utf-8")
             .body(list(client.era));
         assert_eq!(
-            Exchange::of(request).await.result()["isError"],
+            HttpReply::of(request).await.result()["isError"],
             false,
             "{accept:?}"
         );
@@ -344,7 +345,7 @@ async fn wrong_media_types_are_refused() {
     client.traffic().await;
 }
 
-async fn only_post_is_answered_at_mcp() {
+async fn mcp_accepts_only_post() {
     let client = Client::modern(&world().acme);
     for method in [
         Method::GET,
@@ -353,29 +354,29 @@ async fn only_post_is_answered_at_mcp() {
         Method::PATCH,
         Method::OPTIONS,
     ] {
-        let request = reqwest::Client::new().request(method.clone(), client.place.mcp());
-        let answer = Exchange::of(request.bearer_auth(&client.user.token)).await;
+        let request = reqwest::Client::new().request(method.clone(), client.sidecar.mcp());
+        let answer = HttpReply::of(request.bearer_auth(&client.user.token)).await;
         assert_eq!(
             (answer.status, answer.header("allow")),
             (405, "POST"),
             "{method}: {answer}"
         );
     }
-    let page = Exchange::of(client.get("/")).await;
+    let page = HttpReply::of(client.get("/")).await;
     assert_eq!(
         (page.status, page.header("cache-control")),
         (200, "no-store"),
         "{page}"
     );
     for path in ["/mcp/", "/mcp/x", "/v1/notes", "/metrics", "/sync"] {
-        assert_eq!(Exchange::of(client.get(path)).await.status, 404, "{path}");
+        assert_eq!(HttpReply::of(client.get(path)).await.status, 404, "{path}");
     }
     assert!(client.traffic().await.0.is_empty(), "nothing was sent");
 }
 
-async fn strange_hosts_and_origins_are_refused() {
+async fn refuses_unknown_hosts_and_origins() {
     let client = Client::modern(&world().acme);
-    let own = client.place.url.clone();
+    let own = client.sidecar.url.clone();
     for (host, origin, status) in [
         (None, None, 200),
         (None, Some(own.as_str()), 200),
@@ -393,7 +394,7 @@ async fn strange_hosts_and_origins_are_refused() {
         if let Some(origin) = origin {
             request = request.header("origin", origin);
         }
-        let answer = Exchange::of(request).await;
+        let answer = HttpReply::of(request).await;
         assert_eq!(answer.status, status, "{host:?} {origin:?}: {answer}");
     }
     assert_eq!(
@@ -403,7 +404,7 @@ async fn strange_hosts_and_origins_are_refused() {
     );
 }
 
-async fn listed_hosts_and_origins_are_let_in() {
+async fn accepts_listed_hosts_and_origins() {
     let settings = [
         ("TOOLBRIDGE_SERVER_ALLOWED_HOSTS", "acme.example.com"),
         (
@@ -411,8 +412,8 @@ async fn listed_hosts_and_origins_are_let_in() {
             "https://app.example.com",
         ),
     ];
-    let place = Place::with("acme", &world().api, &settings).await;
-    let client = Client::modern(&place);
+    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
+    let client = Client::modern(&sidecar);
     for (host, origin, status) in [
         ("acme.example.com", "https://app.example.com", 200),
         ("evil.example.com", "https://app.example.com", 403),
@@ -428,37 +429,37 @@ async fn listed_hosts_and_origins_are_let_in() {
             .header("host", host)
             .header("origin", origin);
         assert_eq!(
-            Exchange::of(request).await.status,
+            HttpReply::of(request).await.status,
             status,
             "{host} {origin}"
         );
     }
     assert_eq!(client.traffic().await.0.len(), 3);
-    place.stop().await;
+    sidecar.stop().await;
 }
 
-async fn a_page_of_a_listed_origin_asks_first_and_reads_the_answer() {
+async fn a_page_of_a_listed_origin_passes_preflight_and_reads_the_response() {
     let page = "https://app.example.com";
-    let place = Place::with(
+    let sidecar = Sidecar::with(
         "acme",
         &world().api,
         &[("TOOLBRIDGE_SERVER_ALLOWED_ORIGINS", page)],
     )
     .await;
-    let client = Client::modern(&place);
+    let client = Client::modern(&sidecar);
     for (origin, status, readable) in [(page, 204, page), ("https://evil.example", 403, "")] {
         let asked = reqwest::Client::new()
-            .request(Method::OPTIONS, place.mcp())
+            .request(Method::OPTIONS, sidecar.mcp())
             .header("origin", origin)
             .header("access-control-request-method", "POST");
-        let answer = Exchange::of(asked).await;
+        let answer = HttpReply::of(asked).await;
         assert_eq!(
             (answer.status, answer.header("access-control-allow-origin")),
             (status, readable),
             "{origin}: {answer}"
         );
     }
-    let called = Exchange::of(
+    let called = HttpReply::of(
         client
             .calling("list_notes", json!({}))
             .header("origin", page),
@@ -471,18 +472,18 @@ async fn a_page_of_a_listed_origin_asks_first_and_reads_the_answer() {
     client.traffic().await;
     // The metadata is there for any page, or to any page not there.
     let path = "/.well-known/oauth-protected-resource";
-    let absent = Exchange::of(client.get(path).header("origin", "https://evil.example")).await;
+    let absent = HttpReply::of(client.get(path).header("origin", "https://evil.example")).await;
     assert_eq!(
         (absent.status, absent.header("access-control-allow-origin")),
         (404, "*")
     );
-    place.stop().await;
+    sidecar.stop().await;
 }
 
-async fn the_health_of_the_server_needs_no_token() {
+async fn health_endpoints_need_no_token() {
     let client = Client::modern(&world().acme);
     for path in ["/healthz", "/readyz"] {
-        let answer = Exchange::of(client.get(path).header("host", "whatever.example")).await;
+        let answer = HttpReply::of(client.get(path).header("host", "whatever.example")).await;
         assert_eq!(answer.status, 200, "{answer}");
     }
 }

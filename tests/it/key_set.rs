@@ -11,9 +11,9 @@ use tokio::task::JoinHandle;
 
 use crate::entities::with;
 use crate::harness::token::{now_secs, token};
-use crate::harness::{Api, Caller, Client, Era, Exchange, Figures, Place, User};
+use crate::harness::{Api, Client, Era, HttpReply, Metrics, Sidecar, ToolClient, User};
 
-crate::tests![published_keys_open_both_doors];
+crate::tests![both_programs_accept_published_keys];
 
 pub const ISSUER: &str = "https://login.example.com/";
 pub const AUDIENCE: &str = "https://acme.example.com/mcp";
@@ -74,7 +74,7 @@ pub async fn publish(keys: &[Key]) -> (String, JoinHandle<std::io::Result<()>>) 
     )
 }
 
-async fn published_keys_open_both_doors() {
+async fn both_programs_accept_published_keys() {
     let keys = [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA].map(Key::new);
     let (url, serving) = publish(&keys).await;
 
@@ -85,11 +85,17 @@ async fn published_keys_open_both_doors() {
         ("JWT_AUDIENCE", AUDIENCE),
     ];
     let api = Api::with(&settings).await;
-    let place = Place::with("acme", &api, &settings).await;
-    let good = json!({"sub": "ada", "iss": ISSUER, "aud": AUDIENCE, "exp": now_secs() + 600, "tenant_id": "acme"});
+    let sidecar = Sidecar::with("acme", &api, &settings).await;
+    let good = json!({
+        "sub": "ada",
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "exp": now_secs() + 600,
+        "tenant_id": "acme",
+    });
     let as_ada = |token: String| {
         let sub = "ada".to_owned();
-        Client::of(&place, Era::Modern, User { sub, token })
+        Client::of(&sidecar, Era::Modern, User { sub, token })
     };
     for key in &keys {
         let client = as_ada(key.token(&good));
@@ -114,7 +120,7 @@ async fn published_keys_open_both_doors() {
             ),
             (Key::new(key.algorithm).token(&good), "bad_signature"),
         ] {
-            let answer = Exchange::of(as_ada(wrong).calling("list_notes", json!({}))).await;
+            let answer = HttpReply::of(as_ada(wrong).calling("list_notes", json!({}))).await;
             assert_eq!(
                 (answer.status, &answer.json()["reason"]),
                 (401, &json!(reason)),
@@ -126,11 +132,11 @@ async fn published_keys_open_both_doors() {
     let public = keys[1].published().to_string();
     for secret in [public.as_str(), ""] {
         let answer =
-            Exchange::of(as_ada(token(good.clone(), secret)).calling("list_notes", json!({})))
+            HttpReply::of(as_ada(token(good.clone(), secret)).calling("list_notes", json!({})))
                 .await;
         assert_eq!(answer.status, 401, "{answer}");
     }
-    let figures = Figures::of(&place).await;
+    let metrics = Metrics::of(&sidecar).await;
     for (name, label, expected) in [
         ("key_refreshes_total", "outcome=\"ok\"", 1.0),
         ("key_refreshes_total", "outcome=\"failed\"", 0.0),
@@ -138,11 +144,11 @@ async fn published_keys_open_both_doors() {
         ("auth_failures_total", "reason=\"wrong_audience\"", 3.0),
         ("auth_failures_total", "reason=\"expired\"", 3.0),
     ] {
-        let found = figures.sum(&format!("toolbridge_mcp_{name}"), &[label]);
+        let found = metrics.sum(&format!("toolbridge_mcp_{name}"), &[label]);
         assert_eq!(found, expected, "{name} {label}");
     }
     api.until_no_session_is_open().await;
-    place.stop().await;
+    sidecar.stop().await;
     api.stop().await;
     serving.abort();
 }

@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::client::{Called, Caller, Era};
-use super::place::Place;
-use super::process::PATIENCE;
+use super::client::{CallResult, Era, ToolClient};
+use super::process::HANG_TIMEOUT;
+use super::sidecar::Sidecar;
 use super::token::User;
 
 #[derive(Default)]
-struct Heard {
+struct Received {
     messages: Vec<Value>,
     /// The same as they came.
     texts: Vec<String>,
@@ -21,41 +21,44 @@ struct Heard {
     ended: Option<bool>,
 }
 
-pub struct Stream<'a> {
-    place: &'a Place,
+pub struct SseClient<'a> {
+    sidecar: &'a Sidecar,
     user: User,
     http: reqwest::Client,
     url: String,
-    heard: Arc<watch::Sender<Heard>>,
+    received: Arc<watch::Sender<Received>>,
     reading: JoinHandle<()>,
     next_id: AtomicU64,
 }
 
-impl<'a> Stream<'a> {
+impl<'a> SseClient<'a> {
     /// As somebody new, past the handshake.
-    pub async fn start(place: &'a Place, version: &'static str) -> Self {
-        Self::start_at(place, "/sse", version).await
+    pub async fn start(sidecar: &'a Sidecar, version: &'static str) -> Self {
+        Self::start_at(sidecar, "/sse", version).await
     }
 
     /// The same, with what the path says after it.
-    pub async fn start_at(place: &'a Place, path: &str, version: &'static str) -> Self {
-        let stream = Self::open(place, path, place.new_user()).await;
+    pub async fn start_at(sidecar: &'a Sidecar, path: &str, version: &'static str) -> Self {
+        let stream = Self::open(sidecar, path, sidecar.new_user()).await;
         let era = Era::Legacy(version);
-        let hello = stream.ask("initialize", era.hello()).await;
-        assert_eq!(hello["result"]["protocolVersion"], version, "{hello}");
+        let handshake = stream.ask("initialize", era.initialize_params()).await;
+        assert_eq!(
+            handshake["result"]["protocolVersion"], version,
+            "{handshake}"
+        );
         let initialized = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
-        stream.say(&initialized).await;
+        stream.send(&initialized).await;
         stream
     }
 
-    pub async fn open(place: &'a Place, path: &str, user: User) -> Self {
+    pub async fn open(sidecar: &'a Sidecar, path: &str, user: User) -> Self {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let request = http
-            .get(format!("{}{path}", place.url))
+            .get(format!("{}{path}", sidecar.url))
             .bearer_auth(&user.token);
         let mut response = request.send().await.unwrap();
         assert_eq!(response.status(), 200);
-        let heard = Arc::new(watch::Sender::new(Heard::default()));
+        let received = Arc::new(watch::Sender::new(Received::default()));
         let mut text = String::new();
         let path = loop {
             if let Some((first, rest)) = text.split_once("\n\n") {
@@ -69,15 +72,15 @@ impl<'a> Stream<'a> {
             let chunk = response.chunk().await.unwrap().expect("the first event");
             text.push_str(std::str::from_utf8(&chunk).unwrap());
         };
-        let to = Arc::clone(&heard);
+        let to = Arc::clone(&received);
         let reading = tokio::spawn(async move {
             let ended = loop {
                 while let Some((event, rest)) = text.split_once("\n\n") {
                     if let Some(data) = event.strip_prefix("event: message\ndata: ") {
                         let message = serde_json::from_str(data).unwrap();
-                        to.send_modify(|heard| {
-                            heard.messages.push(message);
-                            heard.texts.push(data.to_owned());
+                        to.send_modify(|received| {
+                            received.messages.push(message);
+                            received.texts.push(data.to_owned());
                         });
                     }
                     text = rest.to_owned();
@@ -88,14 +91,14 @@ impl<'a> Stream<'a> {
                     Err(_) => break false,
                 }
             };
-            to.send_modify(|heard| heard.ended = Some(ended));
+            to.send_modify(|received| received.ended = Some(ended));
         });
         Self {
-            url: format!("{}{path}", place.url),
-            place,
+            url: format!("{}{path}", sidecar.url),
+            sidecar,
             user,
             http,
-            heard,
+            received,
             reading,
             next_id: AtomicU64::new(1),
         }
@@ -126,7 +129,7 @@ impl<'a> Stream<'a> {
         &self.url
     }
 
-    pub async fn say(&self, message: &Value) {
+    pub async fn send(&self, message: &Value) {
         let answer = self.post(&self.user.token, message).send().await.unwrap();
         assert_eq!(answer.status(), 202, "{message}");
     }
@@ -134,7 +137,7 @@ impl<'a> Stream<'a> {
     /// Sends a request without waiting for its answer; gives its id.
     pub async fn begin(&self, method: &str, params: Value) -> u64 {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        self.say(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }))
+        self.send(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }))
             .await;
         id
     }
@@ -144,28 +147,32 @@ impl<'a> Stream<'a> {
     }
 
     pub async fn answered(&self, id: &Value) -> Value {
-        let find = |heard: &Heard| {
-            heard
+        let find = |received: &Received| {
+            received
                 .messages
                 .iter()
                 .find(|message| message["id"] == *id)
                 .cloned()
         };
-        let mut changes = self.heard.subscribe();
-        let waiting = changes.wait_for(|heard| heard.ended.is_some() || find(heard).is_some());
-        let heard = tokio::time::timeout(PATIENCE, waiting).await;
-        let heard = heard
+        let mut changes = self.received.subscribe();
+        let waiting =
+            changes.wait_for(|received| received.ended.is_some() || find(received).is_some());
+        let received = tokio::time::timeout(HANG_TIMEOUT, waiting).await;
+        let received = received
             .unwrap_or_else(|_| panic!("no answer to {id}"))
             .unwrap();
-        find(&heard).unwrap_or_else(|| panic!("the stream ended without an answer to {id}"))
+        find(&received).unwrap_or_else(|| panic!("the stream ended without an answer to {id}"))
     }
 
     /// The same as it came.
     pub async fn text_of_the_answer(&self, id: &Value) -> String {
         let answer = self.answered(id).await;
-        let heard = self.heard.borrow();
-        let place = heard.messages.iter().position(|message| *message == answer);
-        heard.texts[place.unwrap()].clone()
+        let received = self.received.borrow();
+        let position = received
+            .messages
+            .iter()
+            .position(|message| *message == answer);
+        received.texts[position.unwrap()].clone()
     }
 
     pub async fn ask(&self, method: &str, params: Value) -> Value {
@@ -173,45 +180,45 @@ impl<'a> Stream<'a> {
         self.answer(id).await
     }
 
-    pub fn heard(&self) -> Vec<Value> {
-        self.heard.borrow().messages.clone()
+    pub fn received(&self) -> Vec<Value> {
+        self.received.borrow().messages.clone()
     }
 
     /// Waits for the end of the stream, which the server makes in good order.
-    pub async fn ended_well(&self) {
-        let mut changes = self.heard.subscribe();
-        let waiting = changes.wait_for(|heard| heard.ended.is_some());
-        let heard = tokio::time::timeout(PATIENCE, waiting)
+    pub async fn ended_cleanly(&self) {
+        let mut changes = self.received.subscribe();
+        let waiting = changes.wait_for(|received| received.ended.is_some());
+        let received = tokio::time::timeout(HANG_TIMEOUT, waiting)
             .await
             .expect("an end")
             .unwrap();
-        assert_eq!(heard.ended, Some(true));
+        assert_eq!(received.ended, Some(true));
     }
 
     /// Hangs up.
-    pub fn leave(self) {
+    pub fn close(self) {
         drop(self);
     }
 }
 
-impl Drop for Stream<'_> {
+impl Drop for SseClient<'_> {
     fn drop(&mut self) {
         self.reading.abort();
     }
 }
 
-impl Caller for Stream<'_> {
-    fn place(&self) -> &Place {
-        self.place
+impl ToolClient for SseClient<'_> {
+    fn sidecar(&self) -> &Sidecar {
+        self.sidecar
     }
 
     fn user(&self) -> &User {
         &self.user
     }
 
-    async fn call(&self, tool: &str, arguments: Value) -> Called {
+    async fn call(&self, tool: &str, arguments: Value) -> CallResult {
         let params = json!({ "name": tool, "arguments": arguments });
         let answer = self.ask("tools/call", params).await;
-        Called::read(self, tool, &arguments, answer)
+        CallResult::read(self, tool, &arguments, answer)
     }
 }

@@ -7,7 +7,7 @@ use crate::config::Flag;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Which tools")]
-pub struct Narrowing {
+pub struct ToolFilter {
     /// Serve these toolsets only, such as notes,tasks
     // Elsewhere an empty value means unset. Here that would serve all tools to a user who asked for
     // fewer.
@@ -18,7 +18,7 @@ pub struct Narrowing {
     read_only: bool,
 }
 
-impl Narrowing {
+impl ToolFilter {
     pub fn flags(&self) -> Vec<Flag> {
         let read_only = self.read_only.then(|| "true".to_owned());
         [

@@ -1,23 +1,24 @@
-//! Smuggling: whatever a caller writes into the head or the parameters of a request, the API hears what the sidecar says and nothing else.
-//! These go over a bare socket, since no client would send them.
+//! Smuggling: whatever a caller writes into the head or the parameters of a request, the API hears
+//! what the sidecar says and nothing else. These go over a bare socket, since no client would send
+//! them.
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use url::form_urlencoded;
 
+use crate::api_requests::check_signature;
 use crate::entities::{OPERATIONS, all};
-use crate::harness::process::PATIENCE;
-use crate::harness::{CONTENT, Caller, Client, Era, Place, Stage, User, world};
-use crate::upstream::check_proof;
+use crate::harness::process::HANG_TIMEOUT;
+use crate::harness::{CONTENT, Client, Era, Sidecar, Stage, ToolClient, User, world};
 
 crate::tests![
-    no_head_of_a_caller_is_handed_on,
-    what_names_two_things_is_refused,
-    a_token_counts_in_its_own_place_alone,
-    parameters_are_no_headers,
-    no_uid_bends_a_path,
-    no_cursor_bends_a_query,
+    forwards_no_client_headers,
+    refuses_ambiguous_requests,
+    accepts_a_token_only_in_the_authorization_header,
+    arguments_do_not_become_headers,
+    a_uid_cannot_change_the_path,
+    a_cursor_cannot_change_the_query,
 ];
 
 const VERSION: &str = "2025-06-18";
@@ -30,7 +31,7 @@ fn body(user: &User) -> String {
 }
 
 /// A head as it is, with what every good request has after it, and a body.
-async fn status(place: &Place, token: Option<&str>, more: &[u8], body: &str) -> u16 {
+async fn status(sidecar: &Sidecar, token: Option<&str>, more: &[u8], body: &str) -> u16 {
     let mut bytes = b"POST /mcp HTTP/1.1\r\n".to_vec();
     bytes.extend_from_slice(more);
     if let Some(token) = token {
@@ -44,7 +45,7 @@ async fn status(place: &Place, token: Option<&str>, more: &[u8], body: &str) -> 
     bytes.extend_from_slice(body.as_bytes());
     let mut said = Vec::new();
     let exchange = async {
-        let mut stream = TcpStream::connect(place.url.trim_start_matches("http://"))
+        let mut stream = TcpStream::connect(sidecar.url.trim_start_matches("http://"))
             .await
             .unwrap();
         let _ = stream.write_all(&bytes).await;
@@ -62,7 +63,7 @@ async fn status(place: &Place, token: Option<&str>, more: &[u8], body: &str) -> 
             }
         }
     };
-    tokio::time::timeout(PATIENCE, exchange)
+    tokio::time::timeout(HANG_TIMEOUT, exchange)
         .await
         .expect("an answer");
     let text = String::from_utf8_lossy(&said);
@@ -71,42 +72,52 @@ async fn status(place: &Place, token: Option<&str>, more: &[u8], body: &str) -> 
         .unwrap_or(0)
 }
 
-async fn no_head_of_a_caller_is_handed_on() {
-    let place = &world().acme;
+async fn forwards_no_client_headers() {
+    let sidecar = &world().acme;
     let host = "Host: localhost\r\n";
     for more in [
         "X-TB-Tenant-ID: globex\r\nX-TB-Tenant-ID: acme\r\n",
         "x-tb-tenant-id: globex\r\nX-TB-TENANT-ID: globex\r\n",
         "X_TB_Tenant_ID: globex\r\nX-TB_Tenant-ID: globex\r\nX.TB.Tenant.ID: globex\r\n",
         "X-TB-Tenant-ID:globex\r\nX-TB-Timestamp:\t1\r\nX-TB-Signature:\r\n",
-        "X-Sync-Session: 11111111-1111-4111-8111-111111111111\r\nX-Sync-Epoch: 99\r\nX-Sync-Epoch: 98\r\n",
-        "Connection: X-TB-Tenant-ID, Authorization, X-Sync-Session, keep-alive\r\nX-TB-Tenant-ID: globex\r\n",
-        "Connection: close, X-Correlation-ID\r\nX-Correlation-ID: kept\r\nX-Correlation-ID: twice\r\n",
-        "X-Forwarded-For: 10.0.0.1, 127.0.0.1\r\nX-Forwarded-Host: evil.example\r\nForwarded: for=127.0.0.1;host=evil.example\r\n",
-        "X-Original-URL: /v1/sync/wipe\r\nX-Rewrite-URL: /v1/sync/wipe\r\nX-HTTP-Method-Override: DELETE\r\nX-Method-Override: PUT\r\n",
-        "If-Match: *\r\nIf-None-Match: *\r\nRange: bytes=0-1\r\nIdempotency-Key: 1\r\nTE: trailers\r\n",
-        "Cookie: token=x; X-TB-Tenant-ID=globex\r\nX-Auth-Token: x\r\nProxy-Authorization: Bearer a.b.c\r\nX-Authorization: Bearer a.b.c\r\n",
-        "Traceparent: 00-00000000000000000000000000000000-b7ad6b7169203331-01\r\nTracestate: a=b\r\nBaggage: X-TB-Tenant-ID=globex\r\n",
-        "Via: 1.1 evil\r\nMax-Forwards: 0\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\nConnection: Upgrade, HTTP2-Settings\r\n",
-        "Expect: 100-continue\r\nPrefer: respond-async\r\nAlt-Used: evil.example\r\nEarly-Data: 1\r\n",
+        "X-Sync-Session: 11111111-1111-4111-8111-111111111111\r\nX-Sync-Epoch: 99\r\nX-Sync-Epoch: \
+         98\r\n",
+        "Connection: X-TB-Tenant-ID, Authorization, X-Sync-Session, keep-alive\r\nX-TB-Tenant-ID: \
+         globex\r\n",
+        "Connection: close, X-Correlation-ID\r\nX-Correlation-ID: kept\r\nX-Correlation-ID: \
+         twice\r\n",
+        "X-Forwarded-For: 10.0.0.1, 127.0.0.1\r\nX-Forwarded-Host: evil.example\r\nForwarded: \
+         for=127.0.0.1;host=evil.example\r\n",
+        "X-Original-URL: /v1/sync/wipe\r\nX-Rewrite-URL: /v1/sync/wipe\r\nX-HTTP-Method-Override: \
+         DELETE\r\nX-Method-Override: PUT\r\n",
+        "If-Match: *\r\nIf-None-Match: *\r\nRange: bytes=0-1\r\nIdempotency-Key: 1\r\nTE: \
+         trailers\r\n",
+        "Cookie: token=x; X-TB-Tenant-ID=globex\r\nX-Auth-Token: x\r\nProxy-Authorization: Bearer \
+         a.b.c\r\nX-Authorization: Bearer a.b.c\r\n",
+        "Traceparent: 00-00000000000000000000000000000000-b7ad6b7169203331-01\r\nTracestate: \
+         a=b\r\nBaggage: X-TB-Tenant-ID=globex\r\n",
+        "Via: 1.1 evil\r\nMax-Forwards: 0\r\nUpgrade: h2c\r\nHTTP2-Settings: \
+         AAMAAABkAAQAoAAAAAIAAAAA\r\nConnection: Upgrade, HTTP2-Settings\r\n",
+        "Expect: 100-continue\r\nPrefer: respond-async\r\nAlt-Used: evil.example\r\nEarly-Data: \
+         1\r\n",
     ] {
-        let client = Client::new(place, Era::Legacy(VERSION));
+        let client = Client::new(sidecar, Era::Legacy(VERSION));
         let head = format!("{host}{more}");
         let status = status(
-            place,
+            sidecar,
             Some(&client.user.token),
             head.as_bytes(),
             &body(&client.user),
         )
         .await;
         assert_eq!(status, 200, "{more}");
-        let traffic = place
+        let traffic = sidecar
             .forwarder
             .until_seen(&client.user, Stage::Ending, 1)
             .await;
         assert_eq!(traffic.lines(), ["open", "POST /v1/notes", "end"], "{more}");
         for record in &traffic.0 {
-            check_proof(record, "acme");
+            check_signature(record, "acme");
             assert_eq!(
                 record.header("authorization"),
                 format!("Bearer {}", client.user.token)
@@ -127,10 +138,10 @@ async fn no_head_of_a_caller_is_handed_on() {
     }
 }
 
-async fn what_names_two_things_is_refused() {
-    let place = &world().acme;
-    let client = Client::new(place, Era::Legacy(VERSION));
-    let other = place.new_user().token;
+async fn refuses_ambiguous_requests() {
+    let sidecar = &world().acme;
+    let client = Client::new(sidecar, Era::Legacy(VERSION));
+    let other = sidecar.new_user().token;
     let twins = format!("Host: localhost\r\nAuthorization: Bearer {other}\r\n");
     let joined = format!("Host: localhost\r\nAuthorization: Bearer {other},\r\n");
     for (more, statuses) in [
@@ -143,12 +154,19 @@ async fn what_names_two_things_is_refused() {
         (b"Host: localhost/evil\r\n", &[400, 403]),
         (b"Host:\r\n", &[400, 403]),
         (b"X-No-Host: 1\r\n", &[400, 403]),
-        (b"Host: localhost\r\n X-TB-Tenant-ID: globex\r\n", &[400, 403]),
-        (b"Host: localhost\r\nX-A: 1\r\n\tX-TB-Tenant-ID: globex\r\n", &[400]),
+        (
+            b"Host: localhost\r\n X-TB-Tenant-ID: globex\r\n",
+            &[400, 403],
+        ),
+        (
+            b"Host: localhost\r\nX-A: 1\r\n\tX-TB-Tenant-ID: globex\r\n",
+            &[400],
+        ),
         (b"Host: localhost\r\nX-TB-Tenant-ID : globex\r\n", &[400]),
         (b"Host: localhost\r\nContent-Type: text/plain\r\n", &[400]),
         (
-            b"Host: localhost\r\nMCP-Protocol-Version: 2025-06-18\r\nMCP-Protocol-Version: 2026-07-28\r\n",
+            b"Host: localhost\r\nMCP-Protocol-Version: 2025-06-18\r\nMCP-Protocol-Version: \
+             2026-07-28\r\n",
             &[400],
         ),
         (
@@ -168,7 +186,7 @@ async fn what_names_two_things_is_refused() {
             &[400],
         ),
     ] {
-        let status = status(place, Some(&client.user.token), more, &body(&client.user)).await;
+        let status = status(sidecar, Some(&client.user.token), more, &body(&client.user)).await;
         assert!(
             statuses.contains(&status),
             "{status}: {:?}",
@@ -178,9 +196,9 @@ async fn what_names_two_things_is_refused() {
     assert!(client.traffic().await.0.is_empty(), "nothing was sent");
 }
 
-async fn a_token_counts_in_its_own_place_alone() {
-    let place = &world().acme;
-    let client = Client::new(place, Era::Legacy(VERSION));
+async fn accepts_a_token_only_in_the_authorization_header() {
+    let sidecar = &world().acme;
+    let client = Client::new(sidecar, Era::Legacy(VERSION));
     let User { token, .. } = &client.user;
     let body = body(&client.user);
     let trailer = format!(
@@ -197,7 +215,8 @@ async fn a_token_counts_in_its_own_place_alone() {
         (format!("Proxy-Authorization: Bearer {token}\r\n"), &body),
         (
             format!(
-                "X-Authorization: Bearer {token}\r\nX-Access-Token: {token}\r\nX-Forwarded-Authorization: Bearer {token}\r\n"
+                "X-Authorization: Bearer {token}\r\nX-Access-Token: \
+                 {token}\r\nX-Forwarded-Authorization: Bearer {token}\r\n"
             ),
             &body,
         ),
@@ -220,7 +239,7 @@ async fn a_token_counts_in_its_own_place_alone() {
     ] {
         let head = format!("Host: localhost\r\n{head}");
         assert_eq!(
-            status(place, None, head.as_bytes(), body).await,
+            status(sidecar, None, head.as_bytes(), body).await,
             401,
             "{}",
             &head[..60]
@@ -228,7 +247,7 @@ async fn a_token_counts_in_its_own_place_alone() {
     }
     for path in ["mcp", "sse"] {
         for name in ["access_token", "token", "authorization", "jwt"] {
-            let url = format!("{}/{path}?{name}={token}", place.url);
+            let url = format!("{}/{path}?{name}={token}", sidecar.url);
             let request = reqwest::Client::new()
                 .post(url)
                 .body(body.clone())
@@ -241,16 +260,23 @@ async fn a_token_counts_in_its_own_place_alone() {
     assert!(client.traffic().await.0.is_empty(), "nothing was sent");
 }
 
-async fn parameters_are_no_headers() {
-    let place = &world().acme;
+async fn arguments_do_not_become_headers() {
+    let sidecar = &world().acme;
     let smuggled = json!({
-        "X-TB-Tenant-ID": "globex", "x-tb-signature": "00", "headers": {"Authorization": "Bearer a.b.c"}, "authorization": "Bearer a.b.c",
-        "x-sync-session": "11111111-1111-4111-8111-111111111111", "traceparent": "00-x-y\r\nX-TB-Tenant-ID: globex", "tracestate": "evil=1",
-        "baggage": "evil=1", "correlation_id": "evil\r\nX-Evil: 1", "progressToken": "a\r\nX-Evil: 1",
+        "X-TB-Tenant-ID": "globex", "x-tb-signature": "00",
+        "headers": {"Authorization": "Bearer a.b.c"}, "authorization": "Bearer a.b.c",
+        "x-sync-session": "11111111-1111-4111-8111-111111111111",
+        "traceparent": "00-x-y\r\nX-TB-Tenant-ID: globex", "tracestate": "evil=1",
+        "baggage": "evil=1", "correlation_id": "evil\r\nX-Evil: 1", "progressToken": "a\r\nX-Evil: \
+            1",
     });
     for era in Era::all() {
-        let client = Client::new(place, era);
-        let params = json!({"name": "create_note", "arguments": {"title": "t", "content": "c"}, "_meta": smuggled});
+        let client = Client::new(sidecar, era);
+        let params = json!({
+            "name": "create_note",
+            "arguments": {"title": "t", "content": "c"},
+            "_meta": smuggled,
+        });
         let answer = client.ask("tools/call", params).await;
         assert_eq!(answer.status, 200, "{answer}");
         let traffic = client.traffic().await;
@@ -260,7 +286,7 @@ async fn parameters_are_no_headers() {
             "{era:?}"
         );
         for record in &traffic.0 {
-            check_proof(record, "acme");
+            check_signature(record, "acme");
             for (name, value) in &record.headers {
                 let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
                 assert!(
@@ -325,13 +351,13 @@ fn tricks() -> Vec<String> {
 }
 
 /// Where an argument names an item: every one of them, in every tool that takes it.
-async fn no_uid_bends_a_path() {
+async fn a_uid_cannot_change_the_path() {
     let client = Client::modern(&world().acme);
     let mut tried = 0;
     for entity in all() {
         for operation in OPERATIONS {
             let tool = entity.tool(operation);
-            let good = entity.least_arguments(operation, UID, UID);
+            let good = entity.minimal_arguments(operation, UID, UID);
             let uids = good
                 .as_object()
                 .unwrap()
@@ -356,10 +382,10 @@ async fn no_uid_bends_a_path() {
 }
 
 /// A cursor is the API's own word, so it is handed back as it is: in one value of the query.
-async fn no_cursor_bends_a_query() {
-    let place = &world().acme;
+async fn a_cursor_cannot_change_the_query() {
+    let sidecar = &world().acme;
     for entity in all() {
-        let client = Client::modern(place);
+        let client = Client::modern(sidecar);
         // A word of its own in each, since none may turn up in a log.
         let cursors: Vec<String> = tricks()
             .into_iter()
@@ -391,11 +417,11 @@ async fn no_cursor_bends_a_query() {
             assert_eq!(said, meant);
         }
         for record in &traffic.0 {
-            check_proof(record, "acme");
+            check_signature(record, "acme");
         }
     }
     let value: Value = json!("x".repeat(5_000));
-    let client = Client::modern(place);
+    let client = Client::modern(sidecar);
     client
         .call("list_notes", json!({"cursor": value}))
         .await

@@ -1,4 +1,5 @@
-//! What stands before a server: a proxy that ends TLS, gathers answers before it passes them on, or has another time.
+//! What stands before a server: a proxy that ends TLS, gathers answers before it passes them on, or
+//! has another time.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,16 +25,17 @@ use super::token::{SECRETS, signature};
 
 /// How a front goes about it. As it comes, it passes everything on at once.
 #[derive(Clone, Default)]
-pub struct Manner {
+pub struct ProxySettings {
     pub certificate: Option<Certificate>,
     /// The body of an answer is passed on when it is complete; its head at once.
-    pub gathers: bool,
-    /// How far the clock of the server behind is ahead, as far as anybody can tell: it says so, and finds signatures old.
+    pub buffers_responses: bool,
+    /// How far the clock of the server behind is ahead, as far as anybody can tell: it says so, and
+    /// finds signatures old.
     pub clock_ahead: u64,
 }
 
 #[derive(Clone)]
-pub struct Front {
+pub struct TlsProxy {
     pub address: SocketAddr,
     shared: Arc<Shared>,
 }
@@ -41,26 +43,26 @@ pub struct Front {
 struct Shared {
     /// The server behind, once it is there.
     target: OnceLock<String>,
-    manner: Manner,
+    settings: ProxySettings,
     http: reqwest::Client,
     with_token: AtomicU32,
 }
 
-impl Front {
-    pub async fn before(target: &str, manner: Manner) -> Self {
-        let front = Self::first(manner).await;
-        front.leads_to(target);
-        front
+impl TlsProxy {
+    pub async fn before(target: &str, settings: ProxySettings) -> Self {
+        let proxy = Self::first(settings).await;
+        proxy.forward_to(target);
+        proxy
     }
 
     /// One that is there before its server, which may then be told where it is.
-    pub async fn first(manner: Manner) -> Self {
+    pub async fn first(settings: ProxySettings) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let acceptor = manner.certificate.as_ref().map(Certificate::acceptor);
+        let acceptor = settings.certificate.as_ref().map(Certificate::acceptor);
         let shared = Arc::new(Shared {
             target: OnceLock::new(),
-            manner,
+            settings,
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
             with_token: AtomicU32::new(0),
         });
@@ -90,14 +92,14 @@ impl Front {
         Self { address, shared }
     }
 
-    pub fn leads_to(&self, target: &str) {
+    pub fn forward_to(&self, target: &str) {
         self.shared.target.set(target.to_owned()).unwrap();
     }
 
     pub fn url(&self) -> String {
         let scheme = self
             .shared
-            .manner
+            .settings
             .certificate
             .as_ref()
             .map_or("http", |_| "https");
@@ -135,7 +137,7 @@ async fn pass_on(
         answered.status(),
         without_framing(answered.headers().clone()),
     );
-    let body = match shared.manner.gathers {
+    let body = match shared.settings.buffers_responses {
         true => Body::from_stream(futures::stream::once(answered.bytes())),
         false => Body::from_stream(futures::stream::unfold(answered, |mut answered| async {
             let piece = answered.chunk().await.transpose()?;
@@ -167,8 +169,8 @@ impl Shared {
         let (Some(tenant), Some(at)) = (text("x-tb-tenant-id"), text("x-tb-timestamp")) else {
             return;
         };
-        if self.manner.clock_ahead > 0 {
-            let at = (at.parse::<u64>().unwrap() - self.manner.clock_ahead * 1000).to_string();
+        if self.settings.clock_ahead > 0 {
+            let at = (at.parse::<u64>().unwrap() - self.settings.clock_ahead * 1000).to_string();
             let signed = signature(&SECRETS.tenant, &tenant, &at);
             headers.insert("x-tb-timestamp", at.parse().unwrap());
             headers.insert("x-tb-signature", signed.parse().unwrap());
@@ -178,7 +180,7 @@ impl Shared {
     fn advance(&self, headers: &mut HeaderMap) {
         if let Some(date) = headers.get(DATE) {
             let date = httpdate::parse_http_date(date.to_str().unwrap()).unwrap();
-            let date = date + Duration::from_secs(self.manner.clock_ahead);
+            let date = date + Duration::from_secs(self.settings.clock_ahead);
             assert!(date > UNIX_EPOCH);
             headers.insert(DATE, httpdate::fmt_http_date(date).parse().unwrap());
         }
@@ -202,11 +204,12 @@ impl Certificate {
         for line in [
             format!("req -x509 {key} -keyout ca.key -out ca.pem -days 30 -subj /CN=ca"),
             format!(
-                "req {key} -keyout key.pem -out csr.pem -subj /CN={name} -addext subjectAltName=DNS:{name}"
+                "req {key} -keyout key.pem -out csr.pem -subj /CN={name} -addext \
+                 subjectAltName=DNS:{name}"
             ),
             format!(
-                "x509 -req -in csr.pem -CA ca.pem -CAkey ca.key -CAcreateserial -copy_extensions copy -days {days} -out \
-                 cert.pem"
+                "x509 -req -in csr.pem -CA ca.pem -CAkey ca.key -CAcreateserial -copy_extensions \
+                 copy -days {days} -out cert.pem"
             ),
         ] {
             let mut openssl = tokio::process::Command::new("openssl");

@@ -1,4 +1,5 @@
-//! Lists: to the end over many pages, cut where they are long, and honest about whether more follows.
+//! Lists: to the end over many pages, cut where they are long, and honest about whether more
+//! follows.
 
 use std::collections::BTreeSet;
 
@@ -6,24 +7,24 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::entities::{self, stored, uid_of, with, with_parent};
-use crate::harness::{CONTENT, Caller, Client, Mishap, Stage, world};
+use crate::harness::{CONTENT, Client, Fault, Stage, ToolClient, world};
 
 crate::tests![
-    every_list_is_read_to_its_end,
-    a_list_that_changes_while_it_is_read_loses_nothing,
-    long_texts_are_cut_at_a_character_and_named,
-    the_last_page_of_a_family_server_leads_nowhere,
-    a_short_page_with_a_sequel_leads_on,
+    reads_every_list_to_its_end,
+    a_list_that_changes_while_being_read_loses_nothing,
+    long_texts_are_truncated_at_a_character_and_named,
+    the_last_page_of_a_compatible_api_has_no_cursor,
+    a_short_page_with_a_next_link_has_a_cursor,
     unknown_keys_of_the_api_pass_through,
 ];
 
 const MANY: usize = 230;
 
-async fn every_list_is_read_to_its_end() {
+async fn reads_every_list_to_its_end() {
     for entity in entities::all() {
         let client = Client::modern(&world().acme);
         let parent = entity.make_parent(&client).await;
-        let direct = world().api.directly("acme", &client.user).await;
+        let direct = world().api.direct_client("acme", &client.user).await;
         let mut made = Vec::new();
         for number in 0..MANY {
             let body = with(
@@ -72,7 +73,7 @@ async fn every_list_is_read_to_its_end() {
     }
 }
 
-async fn a_list_that_changes_while_it_is_read_loses_nothing() {
+async fn a_list_that_changes_while_being_read_loses_nothing() {
     let client = Client::modern(&world().acme);
     let mut untouched = BTreeSet::new();
     for number in 0..12 {
@@ -107,7 +108,7 @@ async fn a_list_that_changes_while_it_is_read_loses_nothing() {
     client.traffic().await;
 }
 
-async fn long_texts_are_cut_at_a_character_and_named() {
+async fn long_texts_are_truncated_at_a_character_and_named() {
     let client = Client::modern(&world().acme);
     let fits = "é".repeat(280);
     let long = format!("{}🌍🌍", "é".repeat(279));
@@ -143,35 +144,40 @@ async fn long_texts_are_cut_at_a_character_and_named() {
 
 fn item() -> Value {
     let payload = json!({"title": CONTENT, "content": CONTENT});
-    json!({"uid": Uuid::now_v7(), "version": 1, "updatedAt": "2027-01-01T00:00:00.1Z", "payload": payload})
+    json!({
+        "uid": Uuid::now_v7(),
+        "version": 1,
+        "updatedAt": "2027-01-01T00:00:00.1Z",
+        "payload": payload,
+    })
 }
 
-async fn the_last_page_of_a_family_server_leads_nowhere() {
+async fn the_last_page_of_a_compatible_api_has_no_cursor() {
     let client = Client::modern(&world().acme);
     for (items, next) in [(0, false), (2, false), (3, true)] {
         let items: Vec<_> = (0..items).map(|_| item()).collect();
-        let page = Mishap::json(200, &json!({"items": items, "nextCursor": "bW9yZQ"}));
+        let page = Fault::json(200, &json!({"items": items, "nextCursor": "bW9yZQ"}));
         client
-            .place
+            .sidecar
             .forwarder
-            .next(&client.user, Stage::Operation, page);
+            .inject(&client.user, Stage::Operation, page);
         let called = client.call("list_notes", json!({"limit": 3})).await;
         assert_eq!(called.ok().get("nextCursor").is_some(), next, "{called}");
     }
     client.traffic().await;
 }
 
-async fn a_short_page_with_a_sequel_leads_on() {
+async fn a_short_page_with_a_next_link_has_a_cursor() {
     let client = Client::modern(&world().acme);
     let headers = vec![
         ("content-type", "application/json".to_owned()),
         ("link", "</v1/notes?cursor=bW9yZQ>; rel=\"next\"".to_owned()),
     ];
     let body = json!({"items": [item()], "nextCursor": "bW9yZQ"}).to_string();
-    client.place.forwarder.next(
+    client.sidecar.forwarder.inject(
         &client.user,
         Stage::Operation,
-        Mishap::Answer(200, headers, body),
+        Fault::Answer(200, headers, body),
     );
     assert_eq!(
         client.call("list_notes", json!({"limit": 3})).await.ok()["nextCursor"],
@@ -188,14 +194,14 @@ async fn unknown_keys_of_the_api_pass_through() {
     );
     let page = json!({"items": [known], "total": 1});
     client
-        .place
+        .sidecar
         .forwarder
-        .next(&client.user, Stage::Operation, Mishap::json(200, &page));
+        .inject(&client.user, Stage::Operation, Fault::json(200, &page));
     assert_eq!(client.call("list_notes", json!({})).await.ok(), page);
     client
-        .place
+        .sidecar
         .forwarder
-        .next(&client.user, Stage::Operation, Mishap::json(200, &known));
+        .inject(&client.user, Stage::Operation, Fault::json(200, &known));
     let read = client
         .call("get_note", json!({"uid": Uuid::now_v7()}))
         .await

@@ -1,18 +1,18 @@
-//! Crowds: clients that are slow on purpose, clients that never read, and ten thousand that say nothing. Whoever means it is served
-//! meanwhile, and when they have gone nothing of them is left.
+//! Crowds: clients that are slow on purpose, clients that never read, and ten thousand that say
+//! nothing. Whoever means it is served meanwhile, and when they have gone nothing of them is left.
 
 use futures::StreamExt;
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::harness::process::PATIENCE;
-use crate::harness::{Api, Caller, Client, Era, Figures, Place, world};
+use crate::harness::process::HANG_TIMEOUT;
+use crate::harness::{Api, Client, Era, Metrics, Sidecar, ToolClient, world};
 
 crate::tests![
-    who_is_slow_on_purpose_slows_down_nobody_else,
-    ten_thousand_who_say_nothing_are_held_and_let_go,
-    who_shows_no_token_keeps_nobody_out,
+    slow_clients_do_not_delay_others,
+    holds_and_releases_ten_thousand_idle_connections,
+    unauthenticated_connections_do_not_exclude_others,
     heads_without_a_token_take_little_memory,
 ];
 
@@ -21,45 +21,46 @@ const IDLE: usize = 10_000;
 /// Of each kind.
 const SLOW: usize = 60;
 const AT_ONCE: usize = 100;
-/// Connections of a client that makes one call after the other: the next may begin before the last one's is back in the pool.
+/// Connections of a client that makes one call after the other: the next may begin before the last
+/// one's is back in the pool.
 const OWN: usize = 2;
 /// A connection that says nothing may cost no more than this.
-const MOST_KIB_EACH: u64 = 32;
+const MAX_KIB_EACH: u64 = 32;
 
 /// Sends this and then nothing, with the connection open.
-async fn begun(place: &Place, bytes: Vec<u8>) -> TcpStream {
-    let mut stream = TcpStream::connect(place.url.trim_start_matches("http://"))
+async fn begun(sidecar: &Sidecar, bytes: Vec<u8>) -> TcpStream {
+    let mut stream = TcpStream::connect(sidecar.url.trim_start_matches("http://"))
         .await
         .unwrap();
     stream.write_all(&bytes).await.unwrap();
     stream
 }
 
-async fn until_connections_are(place: &Place, count: usize) {
+async fn until_connections_are(sidecar: &Sidecar, count: usize) {
     let name = "toolbridge_mcp_connections_open";
     let closing = async {
-        while Figures::of(place).await.sum(name, &[]) > count as f64 {
+        while Metrics::of(sidecar).await.sum(name, &[]) > count as f64 {
             tokio::task::yield_now().await;
         }
     };
-    let in_time = tokio::time::timeout(PATIENCE, closing).await.is_ok();
-    let open = Figures::of(place).await.sum(name, &[]);
+    let in_time = tokio::time::timeout(HANG_TIMEOUT, closing).await.is_ok();
+    let open = Metrics::of(sidecar).await.sum(name, &[]);
     assert!(in_time, "{open} connections are open, not {count}");
 }
 
-async fn who_is_slow_on_purpose_slows_down_nobody_else() {
+async fn slow_clients_do_not_delay_others() {
     let api = Api::start().await;
-    let place = Place::with("acme", &api, &[]).await;
-    let victim = Client::modern(&place);
+    let sidecar = Sidecar::with("acme", &api, &[]).await;
+    let victim = Client::modern(&sidecar);
     victim.call("list_notes", json!({})).await.ok();
-    let slow = place.new_user();
+    let slow = sidecar.new_user();
     let list = Era::Legacy("2025-06-18")
         .message(1, "tools/list", json!({}))
         .to_string();
     let head = |token: &str, length: usize| {
         format!(
-            "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nAccept: application/json\r\n\
-             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+            "POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nAccept: \
+             application/json\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
         )
     };
     // A list is some 30 KB: what is not read fills every buffer on the way, and then waits here.
@@ -87,9 +88,9 @@ async fn who_is_slow_on_purpose_slows_down_nobody_else() {
         ("never reads", greedy),
     ];
     for (kind, bytes) in kinds {
-        let before = place.sidecar.resident_kib();
+        let before = sidecar.process.resident_kib();
         let some =
-            futures::stream::iter(0..SLOW).map(|_| begun(&place, bytes.clone().into_bytes()));
+            futures::stream::iter(0..SLOW).map(|_| begun(&sidecar, bytes.clone().into_bytes()));
         let mut held: Vec<TcpStream> = some.buffer_unordered(SLOW).collect().await;
         // One more byte of each now and then changes nothing.
         for _ in 0..3 {
@@ -100,97 +101,98 @@ async fn who_is_slow_on_purpose_slows_down_nobody_else() {
                 victim.call("list_notes", json!({})).await.ok();
             }
         }
-        let grown = place.sidecar.resident_kib().saturating_sub(before);
+        let grown = sidecar.process.resident_kib().saturating_sub(before);
         eprintln!("{SLOW} clients, {kind}: {grown} KiB more");
         drop(held);
         // What is left is the victim's own.
-        until_connections_are(&place, OWN).await;
+        until_connections_are(&sidecar, OWN).await;
     }
     victim.call("list_notes", json!({})).await.ok();
     victim.traffic().await;
     assert!(
-        place.forwarder.so_far(&slow).0.is_empty(),
+        sidecar.forwarder.so_far(&slow).0.is_empty(),
         "a list asks the API nothing"
     );
-    place.stop().await;
+    sidecar.stop().await;
     api.stop().await;
 }
 
-async fn ten_thousand_who_say_nothing_are_held_and_let_go() {
+async fn holds_and_releases_ten_thousand_idle_connections() {
     let wanted =
         std::env::var("TOOLBRIDGE_HOSTILE_IDLE").map_or(IDLE, |count| count.parse().unwrap());
-    let idle = wanted.min(files_may_be_open().saturating_sub(2_000));
+    let idle = wanted.min(max_open_files().saturating_sub(2_000));
     let settings = [
         ("TOOLBRIDGE_SERVER_MAX_CONNECTIONS", "15000"),
         ("TOOLBRIDGE_SERVER_UNAUTHENTICATED_CONNECTIONS", "15000"),
     ];
-    let place = Place::with("acme", &world().api, &settings).await;
-    let client = Client::modern(&place);
+    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
+    let client = Client::modern(&sidecar);
     client.call("list_notes", json!({})).await.ok();
-    let before = place.sidecar.resident_kib();
+    let before = sidecar.process.resident_kib();
     // Every other one has asked something once, so that the server has buffers for it.
-    let hello = |number: usize| match number % 2 {
+    let handshake = |number: usize| match number % 2 {
         0 => Vec::new(),
         _ => b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
     };
-    let held = futures::stream::iter(0..idle).map(|number| begun(&place, hello(number)));
+    let held = futures::stream::iter(0..idle).map(|number| begun(&sidecar, handshake(number)));
     let held: Vec<TcpStream> = held.buffer_unordered(AT_ONCE).collect().await;
-    Figures::until(&place, "all of them to be in", |figures| {
-        figures.sum("toolbridge_mcp_connections_open", &[]) >= held.len() as f64
+    Metrics::until(&sidecar, "all of them to be in", |metrics| {
+        metrics.sum("toolbridge_mcp_connections_open", &[]) >= held.len() as f64
     })
     .await;
-    let grown = place.sidecar.resident_kib().saturating_sub(before);
+    let grown = sidecar.process.resident_kib().saturating_sub(before);
     for _ in 0..20 {
         client.call("list_notes", json!({})).await.ok();
     }
     // Somebody new gets in as well.
-    let another = Client::modern(&place);
+    let another = Client::modern(&sidecar);
     another.call("list_notes", json!({})).await.ok();
     eprintln!("{} idle connections: {grown} KiB", held.len());
-    assert!(grown < MOST_KIB_EACH * held.len() as u64, "{grown} KiB");
+    assert!(grown < MAX_KIB_EACH * held.len() as u64, "{grown} KiB");
     drop(held);
-    until_connections_are(&place, 2 * OWN).await;
+    until_connections_are(&sidecar, 2 * OWN).await;
     client.call("list_notes", json!({})).await.ok();
     for client in [&client, &another] {
         client.traffic().await;
     }
-    place.stop().await;
+    sidecar.stop().await;
 }
 
-async fn who_shows_no_token_keeps_nobody_out() {
-    const PLACES: usize = 64;
-    let places = PLACES.to_string();
-    let settings = [("TOOLBRIDGE_SERVER_MAX_CONNECTIONS", places.as_str())];
-    let place = Place::with("acme", &world().api, &settings).await;
-    let known = Client::modern(&place);
+async fn unauthenticated_connections_do_not_exclude_others() {
+    const CONNECTION_LIMIT: usize = 64;
+    let sidecars = CONNECTION_LIMIT.to_string();
+    let settings = [("TOOLBRIDGE_SERVER_MAX_CONNECTIONS", sidecars.as_str())];
+    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
+    let known = Client::modern(&sidecar);
     known.call("list_notes", json!({})).await.ok();
     // More than there are places, so some wait before the door.
-    let strangers = (0..2 * PLACES).map(|_| begun(&place, b"POST /mcp HTTP/1.1\r\n".to_vec()));
-    let strangers = futures::future::join_all(strangers).await;
-    let new = Client::modern(&place);
+    let unauthenticated =
+        (0..2 * CONNECTION_LIMIT).map(|_| begun(&sidecar, b"POST /mcp HTTP/1.1\r\n".to_vec()));
+    let unauthenticated = futures::future::join_all(unauthenticated).await;
+    let new = Client::modern(&sidecar);
     new.call("list_notes", json!({})).await.ok();
-    let made_room = Figures::of(&place).await.sum(
+    let evicted = Metrics::of(&sidecar).await.sum(
         "toolbridge_mcp_limit_refusals_total",
         &["limit=\"unauthenticated_connections\""],
     );
-    assert!(made_room > PLACES as f64, "{made_room}");
+    assert!(evicted > CONNECTION_LIMIT as f64, "{evicted}");
     known.call("list_notes", json!({})).await.ok();
-    drop(strangers);
+    drop(unauthenticated);
     for client in [&known, &new] {
         client.traffic().await;
     }
-    place.stop().await;
+    sidecar.stop().await;
 }
 
 async fn heads_without_a_token_take_little_memory() {
     const HEADS: usize = 3_000;
     const MOST_KIB: u64 = 56 << 10;
-    let place = Place::with("acme", &world().api, &[]).await;
-    let known = Client::modern(&place);
+    let sidecar = Sidecar::with("acme", &world().api, &[]).await;
+    let known = Client::modern(&sidecar);
     known.call("list_notes", json!({})).await.ok();
-    let before = place.sidecar.resident_kib();
+    let before = sidecar.process.resident_kib();
     let head = format!("POST /mcp HTTP/1.1\r\nX-Long: {}", "x".repeat(15_000));
-    let heads = futures::stream::iter(0..HEADS).map(|_| begun(&place, head.clone().into_bytes()));
+    let heads = futures::stream::iter(0..HEADS).map(|_| begun(&sidecar, head.clone().into_bytes()));
     let attack = heads.buffer_unordered(AT_ONCE).collect::<Vec<_>>();
     let others = async {
         for _ in 0..20 {
@@ -198,20 +200,20 @@ async fn heads_without_a_token_take_little_memory() {
         }
     };
     let (held, ()) = futures::join!(attack, others);
-    let new = Client::modern(&place);
+    let new = Client::modern(&sidecar);
     new.call("list_notes", json!({})).await.ok();
-    let grown = place.sidecar.peak_kib().saturating_sub(before);
+    let grown = sidecar.process.peak_kib().saturating_sub(before);
     eprintln!("{HEADS} heads: {grown} KiB more");
     assert!(grown < MOST_KIB, "{grown} KiB");
     drop(held);
     for client in [&known, &new] {
         client.traffic().await;
     }
-    place.stop().await;
+    sidecar.stop().await;
 }
 
 /// By this process; the server has the same limit.
-fn files_may_be_open() -> usize {
+fn max_open_files() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
     let line = limits
         .lines()

@@ -3,14 +3,14 @@
 use serde_json::json;
 
 use crate::harness::token::{now_ms, signature, signature_v2};
-use crate::harness::{Caller, Client, Era, Exchange, Place, Record, SECRETS, Stage, world};
+use crate::harness::{Client, Era, HttpReply, Record, SECRETS, Sidecar, Stage, ToolClient, world};
 
 crate::tests![
-    every_request_is_proven_and_belongs_to_one_call,
-    nothing_else_of_the_caller_reaches_the_api,
-    a_correlation_id_of_the_callers_own_is_found_on_both_sides,
-    each_call_has_a_session_of_its_own,
-    no_more_sessions_are_open_than_may_be,
+    every_request_is_signed_and_belongs_to_one_call,
+    nothing_else_of_the_client_reaches_the_api,
+    a_correlation_id_of_the_client_appears_on_both_sides,
+    each_call_has_its_own_session,
+    limits_open_sessions,
 ];
 
 /// Everything that may stand in the head of a request to the API.
@@ -36,7 +36,7 @@ const HEADERS: [&str; 18] = [
 ];
 
 /// What is true of every single request that carries a token, whatever the test.
-pub fn check_proof(record: &Record, tenant: &str) {
+pub fn check_signature(record: &Record, tenant: &str) {
     let said = |name: &str| {
         let mut values = record.headers.get_all(name).iter();
         let value = values
@@ -84,7 +84,7 @@ pub fn check_proof(record: &Record, tenant: &str) {
     }
 }
 
-async fn every_request_is_proven_and_belongs_to_one_call() {
+async fn every_request_is_signed_and_belongs_to_one_call() {
     let client = Client::modern(&world().acme);
     let begun = now_ms();
     let note = client
@@ -104,7 +104,7 @@ async fn every_request_is_proven_and_belongs_to_one_call() {
     assert_eq!(traffic.0.len(), 6, "{traffic}");
     for call in traffic.0.chunks(3) {
         for record in call {
-            check_proof(record, "acme");
+            check_signature(record, "acme");
             assert!(record.at_ms >= begun);
             assert_eq!(
                 record.header("authorization"),
@@ -134,7 +134,7 @@ async fn every_request_is_proven_and_belongs_to_one_call() {
     );
 }
 
-async fn nothing_else_of_the_caller_reaches_the_api() {
+async fn nothing_else_of_the_client_reaches_the_api() {
     let hostile = [
         ("x-tb-tenant-id", "globex"),
         ("x-tb-timestamp", "1"),
@@ -171,12 +171,12 @@ async fn nothing_else_of_the_caller_reaches_the_api() {
         for (name, value) in hostile {
             request = request.header(name, value);
         }
-        let answer = Exchange::of(request).await;
+        let answer = HttpReply::of(request).await;
         assert_eq!(answer.result()["isError"], false, "{answer}");
         let traffic = client.traffic().await;
         assert_eq!(traffic.lines(), ["open", "POST /v1/notes", "end"]);
         for record in &traffic.0 {
-            check_proof(record, "acme");
+            check_signature(record, "acme");
             for (name, value) in hostile {
                 assert_ne!(
                     record.header(name),
@@ -192,7 +192,7 @@ async fn nothing_else_of_the_caller_reaches_the_api() {
     }
 }
 
-async fn a_correlation_id_of_the_callers_own_is_found_on_both_sides() {
+async fn a_correlation_id_of_the_client_appears_on_both_sides() {
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     for (given, kept) in [
         ("from-the-client.1_2:3", true),
@@ -208,7 +208,7 @@ async fn a_correlation_id_of_the_callers_own_is_found_on_both_sides() {
         let request = request
             .header("x-correlation-id", given)
             .header("traceparent", trace);
-        let answer = Exchange::of(request).await;
+        let answer = HttpReply::of(request).await;
         let echoed = answer.header("x-correlation-id").to_owned();
         assert_eq!(echoed == given, kept, "{answer}");
         let said = answer.result()["content"][0]["text"]
@@ -221,7 +221,7 @@ async fn a_correlation_id_of_the_callers_own_is_found_on_both_sides() {
             assert_eq!(record.header("x-correlation-id"), echoed);
             assert_eq!(record.header("traceparent"), trace);
         }
-        for program in [&world().acme.sidecar, &world().api.process] {
+        for program in [&world().acme.process, &world().api.process] {
             let named = |line: &str| line.contains(&format!("\"{echoed}\"")).then_some(());
             assert!(
                 program.out.until(named).await.is_some(),
@@ -232,7 +232,7 @@ async fn a_correlation_id_of_the_callers_own_is_found_on_both_sides() {
     }
 }
 
-async fn each_call_has_a_session_of_its_own() {
+async fn each_call_has_its_own_session() {
     let client = Client::modern(&world().acme);
     let calls = (0..20).map(|_| client.call("list_notes", json!({})));
     for called in futures::future::join_all(calls).await {
@@ -247,15 +247,15 @@ async fn each_call_has_a_session_of_its_own() {
     assert_eq!((sessions.len(), traffic.0.len()), (20, 60));
 }
 
-async fn no_more_sessions_are_open_than_may_be() {
-    const MOST: usize = 3;
+async fn limits_open_sessions() {
+    const MAX_SESSIONS: usize = 3;
     // All of them get their turn, however slow the machine is.
     let settings = [
         ("TOOLBRIDGE_API_MAX_SESSIONS", "3"),
         ("TOOLBRIDGE_API_QUEUE_WAIT", "20s"),
     ];
-    let place = Place::with("acme", &world().api, &settings).await;
-    let client = Client::modern(&place);
+    let sidecar = Sidecar::with("acme", &world().api, &settings).await;
+    let client = Client::modern(&sidecar);
     let calls = (0..40).map(|_| client.call("list_notes", json!({})));
     for called in futures::future::join_all(calls).await {
         called.ok();
@@ -271,6 +271,6 @@ async fn no_more_sessions_are_open_than_may_be() {
         }
         most = most.max(open);
     }
-    assert_eq!(most, MOST, "{traffic}");
-    place.stop().await;
+    assert_eq!(most, MAX_SESSIONS, "{traffic}");
+    sidecar.stop().await;
 }

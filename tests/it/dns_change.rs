@@ -1,7 +1,9 @@
-//! An API that moves: its name comes to mean another address, whether it went down for that or handed over while calls were
-//! under way. A connection that is made anew finds it; nothing is lost or done twice.
+//! An API that moves: its name comes to mean another address, whether it went down for that or
+//! handed over while calls were under way. A connection that is made anew finds it; nothing is lost
+//! or done twice.
 //!
-//! The name is looked up as the system does it, in a file of hosts that only the sidecar sees (`unshare` of util-linux).
+//! The name is looked up as the system does it, in a file of hosts that only the sidecar sees
+//! (`unshare` of util-linux).
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,16 +11,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::json;
 
 use crate::harness::api::temporary;
-use crate::harness::{Api, Caller, Client, Place};
+use crate::harness::{Api, Client, Sidecar, ToolClient};
 
 crate::tests![
-    an_api_that_comes_back_at_another_address_is_found,
-    an_api_that_hands_over_to_another_address_is_not_missed,
+    finds_a_restarted_api_at_a_new_address,
+    follows_a_handover_to_a_new_address,
 ];
 
 const NAME: &str = "api.toolbridge.test";
-const HERE: &str = "127.0.0.1";
-const THERE: &str = "127.0.0.2";
+const OLD_ADDRESS: &str = "127.0.0.1";
+const NEW_ADDRESS: &str = "127.0.0.2";
 
 /// The meaning of a name, for one sidecar.
 struct Hosts(PathBuf);
@@ -26,23 +28,23 @@ struct Hosts(PathBuf);
 impl Hosts {
     fn of(test: &str) -> Self {
         let hosts = Self(temporary().join(format!("hosts-{test}")));
-        hosts.lead_to(HERE);
+        hosts.resolve_to(OLD_ADDRESS);
         hosts
     }
 
     /// In place: another file under the same name would not be seen where this one is mounted.
-    fn lead_to(&self, address: &str) {
+    fn resolve_to(&self, address: &str) {
         std::fs::write(&self.0, format!("127.0.0.1 localhost\n{address} {NAME}\n")).unwrap();
     }
 
-    async fn place(&self, api: &Api, settings: &[(&str, &str)]) -> Place {
-        let url = api.url.replace(HERE, NAME);
-        Place::that_looks_up("acme", api, &url, &self.0, settings).await
+    async fn sidecar(&self, api: &Api, settings: &[(&str, &str)]) -> Sidecar {
+        let url = api.url.replace(OLD_ADDRESS, NAME);
+        Sidecar::with_hosts_file("acme", api, &url, &self.0, settings).await
     }
 }
 
 /// Only Linux has mounts of one's own, and not every machine gives them to everybody.
-fn nobody_may() -> bool {
+fn cannot_mount() -> bool {
     let tried = std::process::Command::new("unshare")
         .args(["--map-root-user", "--mount", "true"])
         .status();
@@ -73,49 +75,49 @@ async fn each_has(clients: &[Client<'_>], count: usize) {
     }
 }
 
-async fn an_api_that_comes_back_at_another_address_is_found() {
-    if nobody_may() {
+async fn finds_a_restarted_api_at_a_new_address() {
+    if cannot_mount() {
         return;
     }
     let hosts = Hosts::of("comes-back");
     let api = Api::start().await;
-    let place = hosts.place(&api, &[]).await;
-    let clients: Vec<_> = (0..8).map(|_| Client::modern(&place)).collect();
+    let sidecar = hosts.sidecar(&api, &[]).await;
+    let clients: Vec<_> = (0..8).map(|_| Client::modern(&sidecar)).collect();
     create_one_each(&clients).await;
     api.until_no_session_is_open().await;
     let old_address = api.url.trim_start_matches("http://").to_owned();
-    let kept = place.sidecar.connections_to(&old_address);
+    let kept = sidecar.process.connections_to(&old_address);
     assert!(kept > 1, "{kept} connections are kept");
 
     // The connections that were kept are dead, and the address that they led to is nobody's.
     api.stop().await;
-    let api = api.beside(THERE).await;
-    hosts.lead_to(THERE);
+    let api = api.start_at(NEW_ADDRESS).await;
+    hosts.resolve_to(NEW_ADDRESS);
     create_one_each(&clients).await;
     each_has(&clients, 2).await;
     api.until_no_session_is_open().await;
     // The connection of the start-up check may be there: its thread makes no calls.
-    let dead = place.sidecar.connections_to(&old_address);
+    let dead = sidecar.process.connections_to(&old_address);
     assert!(
         dead <= 1,
         "{dead} of {kept} connections lead to the old address"
     );
-    place.stop().await;
+    sidecar.stop().await;
     api.stop().await;
 }
 
-async fn an_api_that_hands_over_to_another_address_is_not_missed() {
+async fn follows_a_handover_to_a_new_address() {
     const CALLS_AFTERWARDS: usize = 5;
-    if nobody_may() {
+    if cannot_mount() {
         return;
     }
     let hosts = Hosts::of("hands-over");
     let old = Api::start().await;
-    let place = hosts.place(&old, &[]).await;
-    let clients: Vec<_> = (0..8).map(|_| Client::modern(&place)).collect();
+    let sidecar = hosts.sidecar(&old, &[]).await;
+    let clients: Vec<_> = (0..8).map(|_| Client::modern(&sidecar)).collect();
     create_one_each(&clients).await;
 
-    let new = old.beside(THERE).await;
+    let new = old.start_at(NEW_ADDRESS).await;
     let moved = AtomicBool::new(false);
     let calling = clients.iter().map(async |client| {
         let (mut made, mut afterwards) = (1, 0);
@@ -130,9 +132,14 @@ async fn an_api_that_hands_over_to_another_address_is_not_missed() {
         made
     });
     let handing_over = async {
-        hosts.lead_to(THERE);
+        hosts.resolve_to(NEW_ADDRESS);
         old.process.signal("TERM");
-        assert_eq!(old.process.exit().await, Some(0), "{}", old.process.story());
+        assert_eq!(
+            old.process.exit().await,
+            Some(0),
+            "{}",
+            old.process.all_output()
+        );
         moved.store(true, Ordering::Relaxed);
     };
     let (made, ()) = tokio::join!(futures::future::join_all(calling), handing_over);
@@ -146,6 +153,6 @@ async fn an_api_that_hands_over_to_another_address_is_not_missed() {
         );
     }
     new.until_no_session_is_open().await;
-    place.stop().await;
+    sidecar.stop().await;
     new.stop().await;
 }

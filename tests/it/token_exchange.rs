@@ -1,6 +1,7 @@
 //! A sidecar that exchanges its callers' tokens: the API gets others, and only the right ones.
 //!
-//! The authorization server is a scripted one. What it issues the real API accepts, since it signs with the API's secret.
+//! The authorization server is a scripted one. What it issues the real API accepts, since it signs
+//! with the API's secret.
 
 use std::sync::Arc;
 
@@ -9,16 +10,17 @@ use tokio::sync::Notify;
 
 use crate::harness::token::{CLIENT_ID, now_secs, token};
 use crate::harness::{
-    CONTENT, Caller, Client, Era, Exchange, Figures, Piped, Place, SECRETS, User, run, world,
+    CONTENT, Client, Era, HttpReply, Metrics, SECRETS, Sidecar, StdioClient, ToolClient, User, run,
+    world,
 };
-use crate::scripted_as::{Asked, ScriptedAs, Step};
+use crate::scripted_as::{ScriptedAs, Step, TokenRequest};
 
 crate::tests![
-    the_api_gets_an_exchanged_token_for_each_person,
-    calls_at_once_ask_once,
-    whatever_the_authorization_server_does_is_an_error_in_words,
+    the_api_receives_an_exchanged_token_for_each_user,
+    concurrent_calls_share_one_exchange,
+    a_failure_of_the_authorization_server_is_a_tool_error,
     a_refused_call_exchanges_nothing,
-    a_mode_without_its_settings_does_not_start,
+    missing_exchange_settings_stop_startup,
 ];
 
 /// Marks what the authorization server has issued.
@@ -34,17 +36,22 @@ fn claims(token: &str) -> Value {
 }
 
 async fn authorization_server() -> ScriptedAs {
-    ScriptedAs::start(|asked: &Asked| {
-        let subject = claims(asked.field("subject_token"));
+    ScriptedAs::start(|request: &TokenRequest| {
+        let subject = claims(request.field("subject_token"));
         let issued = json!({
-            "sub": subject["sub"], "tenant_id": subject["tenant_id"], "exp": now_secs() + 300, ISSUED: "exchange",
+            "sub": subject["sub"], "tenant_id": subject["tenant_id"], "exp": now_secs() + 300,
+            ISSUED: "exchange",
         });
-        json!({"access_token": token(issued, &SECRETS.jwt), "token_type": "Bearer", "expires_in": 300})
+        json!({
+            "access_token": token(issued, &SECRETS.jwt),
+            "token_type": "Bearer",
+            "expires_in": 300,
+        })
     })
     .await
 }
 
-async fn place(server: &ScriptedAs, more: &[(&str, &str)]) -> Place {
+async fn sidecar(server: &ScriptedAs, more: &[(&str, &str)]) -> Sidecar {
     let url = server.url();
     let settings = [
         ("TOOLBRIDGE_AUTH_MODE", "exchange"),
@@ -53,11 +60,11 @@ async fn place(server: &ScriptedAs, more: &[(&str, &str)]) -> Place {
         ("TOOLBRIDGE_AUTH_EXCHANGE_CLIENT_ID", CLIENT_ID),
         ("TOOLBRIDGE_AUTH_EXCHANGE_CLIENT_SECRET", &SECRETS.client),
     ];
-    Place::with("acme", &world().api, &[&settings, more].concat()).await
+    Sidecar::with("acme", &world().api, &[&settings, more].concat()).await
 }
 
 /// Every token that the API got from this person's calls is one that was issued for this person.
-async fn presented_well(client: &impl Caller) {
+async fn has_client_credentials(client: &impl ToolClient) {
     let traffic = client.traffic().await.0;
     assert!(!traffic.is_empty());
     for record in &traffic {
@@ -74,7 +81,7 @@ async fn presented_well(client: &impl Caller) {
     }
 }
 
-async fn the_api_gets_an_exchanged_token_for_each_person() {
+async fn the_api_receives_an_exchanged_token_for_each_user() {
     let server = authorization_server().await;
     // At this level each library says what it does; what it said is looked at when all is done.
     let level = "trace,rmcp=trace,hyper=trace,hyper_util=trace,reqwest=trace";
@@ -82,8 +89,8 @@ async fn the_api_gets_an_exchanged_token_for_each_person() {
         ("TOOLBRIDGE_AUTH_EXCHANGE_SCOPE", "a b"),
         ("TOOLBRIDGE_LOG_LEVEL", level),
     ];
-    let place = place(&server, &more).await;
-    let people: Vec<_> = Era::all().map(|era| Client::new(&place, era)).collect();
+    let sidecar = sidecar(&server, &more).await;
+    let people: Vec<_> = Era::all().map(|era| Client::new(&sidecar, era)).collect();
     for person in &people {
         let note = json!({"title": format!("{CONTENT} {}", person.user.sub), "content": CONTENT});
         person.call("create_note", note).await.ok();
@@ -96,54 +103,57 @@ async fn the_api_gets_an_exchanged_token_for_each_person() {
             page["items"][0]["payload"]["title"], title,
             "their own note, and no other's"
         );
-        presented_well(person).await;
+        has_client_credentials(person).await;
     }
-    let asked = server.asked();
+    let request = server.requests();
     assert_eq!(
-        asked.len(),
+        request.len(),
         people.len(),
         "once for each, however many calls"
     );
-    for asked in &asked {
+    for request in &request {
         assert_eq!(
-            asked.headers["authorization"],
+            request.headers["authorization"],
             format!("Basic {}", SECRETS.client_basic()).as_str()
         );
         assert_eq!(
-            (asked.field("audience"), asked.field("scope")),
+            (request.field("audience"), request.field("scope")),
             ("toolbridge-api", "a b")
         );
     }
-    let piped = Piped::start(&place, Era::Modern).await;
-    piped.call("list_notes", json!({})).await.ok();
-    presented_well(&piped).await;
-    piped.leave().await;
-    run(&["call", "list_notes", "--as", "ada"], place.environment())
-        .await
-        .done();
-    place.stop().await;
+    let stdio = StdioClient::start(&sidecar, Era::Modern).await;
+    stdio.call("list_notes", json!({})).await.ok();
+    has_client_credentials(&stdio).await;
+    stdio.close().await;
+    run(
+        &["call", "list_notes", "--as", "ada"],
+        sidecar.environment(),
+    )
+    .await
+    .done();
+    sidecar.stop().await;
 }
 
-async fn calls_at_once_ask_once() {
+async fn concurrent_calls_share_one_exchange() {
     let server = authorization_server().await;
-    let place = place(&server, &[]).await;
+    let sidecar = sidecar(&server, &[]).await;
     let gate = Arc::new(Notify::new());
     server.then([Step::Gate(Arc::clone(&gate))]);
-    let client = Client::modern(&place);
+    let client = Client::modern(&sidecar);
     let calls = futures::future::join_all((0..10).map(|_| client.call("list_notes", json!({}))));
     gate.notify_one();
     for called in calls.await {
         called.ok();
     }
-    assert_eq!(server.asked().len(), 1);
-    presented_well(&client).await;
-    place.stop().await;
+    assert_eq!(server.requests().len(), 1);
+    has_client_credentials(&client).await;
+    sidecar.stop().await;
 }
 
-async fn whatever_the_authorization_server_does_is_an_error_in_words() {
+async fn a_failure_of_the_authorization_server_is_a_tool_error() {
     let server = authorization_server().await;
-    let place = place(&server, &[("TOOLBRIDGE_API_CALL_DEADLINE", "3s")]).await;
-    let client = Client::modern(&place);
+    let sidecar = sidecar(&server, &[("TOOLBRIDGE_API_CALL_DEADLINE", "3s")]).await;
+    let client = Client::modern(&sidecar);
     let said = format!("{CONTENT} says {}", client.user.token);
     for (step, category, code) in [
         (
@@ -181,7 +191,7 @@ async fn whatever_the_authorization_server_does_is_an_error_in_words() {
         (Step::Hang, "unavailable", "exchange_unavailable"),
     ] {
         server.then([step.clone()]);
-        let person = Client::modern(&place);
+        let person = Client::modern(&sidecar);
         let called = person
             .call("create_note", json!({"title": CONTENT, "content": CONTENT}))
             .await;
@@ -192,7 +202,7 @@ async fn whatever_the_authorization_server_does_is_an_error_in_words() {
     }
     client.call("list_notes", json!({})).await.ok();
     client.traffic().await;
-    let figures = Figures::of(&place).await;
+    let metrics = Metrics::of(&sidecar).await;
     for (outcome, expected) in [
         ("ok", 1.0),
         ("refused", 1.0),
@@ -203,20 +213,20 @@ async fn whatever_the_authorization_server_does_is_an_error_in_words() {
         ("garbled", 1.0),
     ] {
         let label = format!("outcome=\"{outcome}\"");
-        let found = figures.sum("toolbridge_mcp_token_exchanges_total", &[&label]);
+        let found = metrics.sum("toolbridge_mcp_token_exchanges_total", &[&label]);
         let slack = if outcome == "unavailable" { 1.0 } else { 0.0 };
         assert!(
             (expected..=expected + slack).contains(&found),
             "{found} × {outcome}"
         );
     }
-    place.stop().await;
+    sidecar.stop().await;
 }
 
 async fn a_refused_call_exchanges_nothing() {
     let server = authorization_server().await;
-    let place = place(&server, &[]).await;
-    let client = Client::modern(&place);
+    let sidecar = sidecar(&server, &[]).await;
+    let client = Client::modern(&sidecar);
     client
         .call("get_note", json!({"uid": "none"}))
         .await
@@ -224,25 +234,25 @@ async fn a_refused_call_exchanges_nothing() {
     client.ask("tools/list", json!({})).await.result();
     let reader =
         User::with_claims(json!({"sub": "ada", "tenant_id": "acme", "scope": "toolbridge:read"}));
-    let reader = Client::of(&place, Era::Modern, reader);
+    let reader = Client::of(&sidecar, Era::Modern, reader);
     assert_eq!(
-        Exchange::of(reader.calling("create_note", json!({})))
+        HttpReply::of(reader.calling("create_note", json!({})))
             .await
             .status,
         403
     );
-    let stranger = Client::of(&place, Era::Modern, world().globex.new_user());
+    let other_user = Client::of(&sidecar, Era::Modern, world().globex.new_user());
     assert_eq!(
-        Exchange::of(stranger.calling("list_notes", json!({})))
+        HttpReply::of(other_user.calling("list_notes", json!({})))
             .await
             .status,
         403
     );
-    assert!(server.asked().is_empty());
-    place.stop().await;
+    assert!(server.requests().is_empty());
+    sidecar.stop().await;
 }
 
-async fn a_mode_without_its_settings_does_not_start() {
+async fn missing_exchange_settings_stop_startup() {
     let usual = || {
         world()
             .acme

@@ -1,16 +1,16 @@
 //! Calls with an exchanged token.
 
 use super::*;
-use crate::api::request::NoAccess;
-use crate::auth::scripted_as::{Asked, ScriptedAs, Step as AsStep};
+use crate::api::request::NoAccessError;
+use crate::auth::scripted_as::{ScriptedAs, Step as AsStep, TokenRequest};
 use crate::auth::token_exchange;
 use crate::auth::token_exchange::{Exchange, Subject};
 
 async fn authorization_server() -> ScriptedAs {
     let count = std::sync::atomic::AtomicUsize::new(0);
-    ScriptedAs::start(move |asked: &Asked| {
+    ScriptedAs::start(move |request: &TokenRequest| {
         let number = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        let token = format!("for-{}-{number}", asked.field("subject_token"));
+        let token = format!("for-{}-{number}", request.field("subject_token"));
         json!({"access_token": token, "token_type": "Bearer", "expires_in": 600})
     })
     .await
@@ -36,19 +36,19 @@ fn credential(server: &ScriptedAs) -> Credential {
 #[tokio::test]
 async fn sends_the_exchanged_token_and_never_the_original() {
     let (api, server) = (ScriptedApi::start().await, authorization_server().await);
-    let (upstream, credential) = (upstream(&api), credential(&server));
-    drop(upstream.call(credential.clone(), context(Duration::from_secs(5))));
+    let (api_client, credential) = (api_client(&api), credential(&server));
+    drop(api_client.call(credential.clone(), context(Duration::from_secs(5))));
     assert!(
-        server.asked().is_empty(),
+        server.requests().is_empty(),
         "a call that sends nothing exchanges nothing"
     );
     for _ in 0..2 {
-        let session = upstream.call(credential.clone(), context(Duration::from_secs(5)));
+        let session = api_client.call(credential.clone(), context(Duration::from_secs(5)));
         session.send(get("/v1/notes")).await.unwrap();
         session.send(get("/v1/notes")).await.unwrap();
     }
-    assert_all_ended(&api, &upstream, 2).await;
-    assert_eq!(server.asked().len(), 1);
+    assert_all_ended(&api, &api_client, 2).await;
+    assert_eq!(server.requests().len(), 1);
     for seen in api.seen() {
         assert_eq!(
             seen.header("authorization"),
@@ -62,18 +62,30 @@ async fn sends_the_exchanged_token_and_never_the_original() {
 #[tokio::test]
 async fn sends_nothing_without_an_exchanged_token() {
     let (api, server) = (ScriptedApi::start().await, authorization_server().await);
-    let (upstream, credential) = (upstream(&api), credential(&server));
+    let (api_client, credential) = (api_client(&api), credential(&server));
     for (step, expected) in [
-        (AsStep::refuse(400, "invalid_grant", "x"), NoAccess::Refused),
-        (AsStep::refuse(400, "invalid_target", "x"), NoAccess::Denied),
-        (AsStep::refuse(401, "invalid_client", "x"), NoAccess::Faulty),
-        (AsStep::Answer(200, "{}".into()), NoAccess::Faulty),
-        (AsStep::Answer(503, String::new()), NoAccess::Unavailable),
+        (
+            AsStep::refuse(400, "invalid_grant", "x"),
+            NoAccessError::Refused,
+        ),
+        (
+            AsStep::refuse(400, "invalid_target", "x"),
+            NoAccessError::Denied,
+        ),
+        (
+            AsStep::refuse(401, "invalid_client", "x"),
+            NoAccessError::Faulty,
+        ),
+        (AsStep::Answer(200, "{}".into()), NoAccessError::Faulty),
+        (
+            AsStep::Answer(503, String::new()),
+            NoAccessError::Unavailable,
+        ),
         // The deadline of the call passes before the time limit of the token exchange.
-        (AsStep::Hang, NoAccess::Unavailable),
+        (AsStep::Hang, NoAccessError::Unavailable),
     ] {
         server.then([step.clone()]);
-        let session = upstream.call(credential.clone(), context(Duration::from_secs(1)));
+        let session = api_client.call(credential.clone(), context(Duration::from_secs(1)));
         let failure = session.send(get("/v1/notes")).await.unwrap_err();
         assert!(
             matches!(failure, ApiError::NoAccess(why) if why == expected),
@@ -86,14 +98,14 @@ async fn sends_nothing_without_an_exchanged_token() {
 #[tokio::test]
 async fn discards_a_token_that_the_api_refuses() {
     let (api, server) = (ScriptedApi::start().await, authorization_server().await);
-    let (upstream, credential) = (upstream(&api), credential(&server));
+    let (api_client, credential) = (api_client(&api), credential(&server));
     api.then_opening([Step::json(401, json!({"error": "unauthorized"}))]);
-    let session = upstream.call(credential.clone(), context(Duration::from_secs(5)));
+    let session = api_client.call(credential.clone(), context(Duration::from_secs(5)));
     assert!(matches!(
         session.send(get("/v1/notes")).await,
         Err(ApiError::SessionRefused(_))
     ));
-    let session = upstream.call(credential, context(Duration::from_secs(5)));
+    let session = api_client.call(credential, context(Duration::from_secs(5)));
     session.send(get("/v1/notes")).await.unwrap();
     drop(session);
     api.until_no_session().await;
@@ -101,5 +113,5 @@ async fn discards_a_token_that_the_api_refuses() {
         api.seen().pop().unwrap().header("authorization"),
         "Bearer for-own-1"
     );
-    assert_eq!(server.asked().len(), 2);
+    assert_eq!(server.requests().len(), 2);
 }

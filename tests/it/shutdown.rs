@@ -1,0 +1,210 @@
+//! How the sidecar leaves: what has begun is answered, sessions are ended, and nobody waits for
+//! ever.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::harness::client::CallResult;
+use crate::harness::{
+    Api, Client, Era, Fault, Gate, HttpReply, Sidecar, Stage, StdioClient, ToolClient, world,
+};
+
+crate::tests![
+    an_idle_server_exits_at_once,
+    a_call_in_flight_is_answered_before_exit,
+    a_call_that_outlives_the_drain_is_aborted_and_its_session_ended,
+    a_second_signal_exits_at_once,
+    a_signal_ends_the_session_of_a_stdio_call,
+    drains_the_queue_of_sessions_to_close,
+];
+
+pub const SOON: Duration = Duration::from_secs(5);
+
+async fn an_idle_server_exits_at_once() {
+    for signal in ["TERM", "INT"] {
+        let sidecar = Sidecar::start("acme", &world().api).await;
+        let client = Client::modern(&sidecar);
+        // The client keeps its connection, which must not hold the server back.
+        client.call("list_notes", json!({})).await.ok();
+        let begun = Instant::now();
+        sidecar.process.signal(signal);
+        assert_eq!(
+            sidecar.process.exit().await,
+            Some(0),
+            "{}",
+            sidecar.process.all_output()
+        );
+        assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+        let traffic = client.traffic().await;
+        assert_eq!(traffic.count(Stage::Ending), 1);
+    }
+}
+
+async fn a_call_in_flight_is_answered_before_exit() {
+    for era in Era::all() {
+        let sidecar = Sidecar::start("acme", &world().api).await;
+        let client = Client::new(&sidecar, era);
+        let gate = Gate::closed();
+        sidecar
+            .forwarder
+            .inject(&client.user, Stage::Operation, Fault::Wait(gate.clone()));
+        let arguments = json!({"title": "t", "content": "c"});
+        let leaving = async {
+            sidecar
+                .forwarder
+                .until_seen(&client.user, Stage::Operation, 1)
+                .await;
+            sidecar.process.signal("TERM");
+            sidecar.process.logged("SIGTERM", "level").await;
+            // Nobody new is let in.
+            while tokio::net::TcpStream::connect(sidecar.url.trim_start_matches("http://"))
+                .await
+                .is_ok()
+            {
+                tokio::task::yield_now().await;
+            }
+            gate.release();
+        };
+        let calling = HttpReply::of(client.calling("create_note", arguments.clone()));
+        let (answer, ()) = tokio::join!(calling, leaving);
+        CallResult::read(&client, "create_note", &arguments, answer.json()).ok();
+        let begun = Instant::now();
+        assert_eq!(
+            sidecar.process.exit().await,
+            Some(0),
+            "{}",
+            sidecar.process.all_output()
+        );
+        assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+        assert_eq!(
+            sidecar.forwarder.so_far(&client.user).lines(),
+            ["open", "POST /v1/notes", "end"]
+        );
+    }
+}
+
+async fn a_call_that_outlives_the_drain_is_aborted_and_its_session_ended() {
+    const CALLS: usize = 10;
+    let api = Api::start().await;
+    let sidecar = Sidecar::with("acme", &api, &[("TOOLBRIDGE_SERVER_DRAIN_TIMEOUT", "2s")]).await;
+    let client = Client::modern(&sidecar);
+    for _ in 0..CALLS {
+        sidecar
+            .forwarder
+            .inject(&client.user, Stage::Operation, Fault::Hang);
+    }
+    let calls: Vec<_> = (0..CALLS)
+        .map(|_| tokio::spawn(client.calling("list_notes", json!({})).send()))
+        .collect();
+    let seen = sidecar
+        .forwarder
+        .until_seen(&client.user, Stage::Operation, CALLS);
+    assert_eq!(seen.await.count(Stage::Ending), 0);
+    let begun = Instant::now();
+    sidecar.process.signal("TERM");
+    let code = sidecar.process.exit().await;
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    for call in calls {
+        assert!(
+            call.await.unwrap().is_err(),
+            "the caller is not left waiting"
+        );
+    }
+    assert_eq!(code, Some(0), "{}", sidecar.process.all_output());
+    let open = api.metric("toolbridge_api_sessions_open").await;
+    api.stop().await;
+    assert_eq!(
+        open,
+        0.0,
+        "sessions were left behind:\n{}",
+        sidecar.process.all_output()
+    );
+}
+
+async fn a_second_signal_exits_at_once() {
+    let api = Api::start().await;
+    let sidecar = Sidecar::start("acme", &api).await;
+    let client = Client::modern(&sidecar);
+    sidecar
+        .forwarder
+        .inject(&client.user, Stage::Operation, Fault::Hang);
+    let calling = tokio::spawn(client.calling("list_notes", json!({})).send());
+    sidecar
+        .forwarder
+        .until_seen(&client.user, Stage::Operation, 1)
+        .await;
+    sidecar.process.signal("TERM");
+    sidecar.process.logged("SIGTERM: finishing", "level").await;
+    let begun = Instant::now();
+    sidecar.process.signal("TERM");
+    assert_eq!(
+        sidecar.process.exit().await,
+        Some(1),
+        "{}",
+        sidecar.process.all_output()
+    );
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    assert!(calling.await.unwrap().is_err());
+    api.stop().await;
+}
+
+async fn a_signal_ends_the_session_of_a_stdio_call() {
+    let stdio = StdioClient::start(&world().acme, Era::Modern).await;
+    let forwarder = &stdio.sidecar().forwarder;
+    forwarder.inject(stdio.user(), Stage::Operation, Fault::Hang);
+    stdio
+        .begin("tools/call", json!({"name": "list_notes", "arguments": {}}))
+        .await;
+    forwarder
+        .until_seen(stdio.user(), Stage::Operation, 1)
+        .await;
+    let begun = Instant::now();
+    stdio.process.signal("TERM");
+    assert_eq!(
+        stdio.process.exit().await,
+        Some(0),
+        "{}",
+        stdio.process.all_output()
+    );
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
+    let traffic = forwarder.so_far(stdio.user());
+    assert_eq!(traffic.count(Stage::Ending), 1, "{traffic}");
+}
+
+async fn drains_the_queue_of_sessions_to_close() {
+    let sidecar = Sidecar::start("acme", &world().api).await;
+    let client = Client::modern(&sidecar);
+    let gate = Gate::closed();
+    for _ in 0..20 {
+        sidecar
+            .forwarder
+            .inject(&client.user, Stage::Ending, Fault::Wait(gate.clone()));
+    }
+    let calls = (0..20).map(|_| client.call("list_notes", json!({})));
+    for called in futures::future::join_all(calls).await {
+        called.ok();
+    }
+    // Every caller has its answer, no session is ended yet.
+    sidecar.process.signal("TERM");
+    sidecar.process.logged("SIGTERM", "level").await;
+    gate.release();
+    assert_eq!(
+        sidecar.process.exit().await,
+        Some(0),
+        "{}",
+        sidecar.process.all_output()
+    );
+    let traffic = sidecar.forwarder.so_far(&client.user);
+    assert_eq!(
+        traffic.count(Stage::Ending),
+        20,
+        "{}",
+        traffic.lines().join(", ")
+    );
+}
