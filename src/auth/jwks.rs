@@ -5,11 +5,12 @@
 //! and keys once known go on serving until a fetch that worked replaces them. A key that has been
 //! withdrawn is therefore trusted until the next refresh.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
+use parking_lot::RwLock;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -138,11 +139,7 @@ impl Jwks {
     }
 
     fn known(&self) -> Option<Known> {
-        self.0
-            .known
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.known.read().clone()
     }
 
     /// In a task of its own: a caller who hangs up must not take the fetch down with him, or
@@ -167,7 +164,7 @@ impl Jwks {
                     keys: keys.into(),
                     since: Instant::now(),
                 };
-                *self.0.known.write().unwrap_or_else(PoisonError::into_inner) = Some(known);
+                *self.0.known.write() = Some(known);
             }
             Err(error) => {
                 tracing::warn!(%error, "the key set of the identity provider could not be fetched")

@@ -6,10 +6,11 @@
 //! the same [`ToolAccess`], which keys the cache of encoded lists.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use rmcp::model::Tool;
 
 use crate::api::Features;
@@ -232,7 +233,7 @@ impl ToolRegistry {
     /// encoded lists is cached.
     pub fn encoded(&self, within: ToolAccess) -> Bytes {
         let within = within.and(self.whole);
-        let mut kept = self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.encoded.lock();
         if let Some(text) = kept.get(&within) {
             return text.clone();
         }
