@@ -1,9 +1,10 @@
 //! Turns the API's responses into results: a single item, or a page of items.
 //!
 //! A result is a copy of the response, checked and made in one pass ([`Copier`]), which preserves
-//! the digits of numbers and the order of keys. In a page, long strings are cut, and `truncated` names the fields that were
-//! cut. A `nextCursor` that leads to no further page is dropped. A result that is too large is
-//! refused with an error that names a page size that would fit.
+//! the digits of numbers and the order of keys. In a page, long strings are cut, and `truncated`
+//! names the fields that were cut. A `nextCursor` comes last, and one that leads to no further page
+//! is dropped. A result that is too large is refused with an error that names a page size that
+//! would fit.
 
 use serde_json::Value;
 
@@ -106,6 +107,7 @@ pub(super) fn page(
     let longest = if request.full { None } else { Some(PREVIEW) };
     let mut copier = Copier::new(body, max)?;
     if copier.peek() != Some(b'{') {
+        copier.value(None)?;
         return Err(malformed("a page without items"));
     }
     let mut page = copier.begin_object()?;
@@ -181,6 +183,7 @@ fn copy_item(copier: &mut Copier<'_>, longest: Option<usize>) -> Result<(), Resu
     let mut proper = [None; REQUIRED.len()];
     let mut cut = Vec::new();
     if copier.peek() != Some(b'{') {
+        copier.value(None)?;
         return Err(malformed("an item that is no object"));
     }
     let mut item = copier.begin_object()?;

@@ -446,3 +446,179 @@ fn end_of_plain(bytes: &[u8], mut at: usize) -> usize {
     let is_special = |byte: &u8| matches!(byte, 0..0x20 | b'"' | b'\\');
     at + tail.iter().position(is_special).unwrap_or(tail.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn copy(text: &[u8], longest: Option<usize>, max: usize) -> Result<(String, usize), JsonError> {
+        let mut copier = Copier::new(text, max)?;
+        copier.value(longest)?;
+        copier.finish()
+    }
+
+    /// A text that is JSON, or nearly.
+    fn any_text() -> impl Strategy<Value = String> {
+        let token = proptest::sample::select(vec![
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            " ",
+            "\n\t\r",
+            "\"",
+            "\\",
+            "\"a\"",
+            "\"\\u00e9\"",
+            "\"a\":",
+            "\\\"",
+            "\\u",
+            "\\ud83d",
+            "\\uDE00",
+            "\\u+123",
+            "\\x",
+            "0",
+            "-",
+            "01",
+            "1.5",
+            "1e+9",
+            ".",
+            "E-",
+            "true",
+            "false",
+            "null",
+            "nul",
+            "é",
+            "\u{1}",
+            "\u{7f}",
+            "[1,",
+            "{\"a\":[",
+            "]}",
+        ]);
+        proptest::collection::vec(token, 0..12).prop_map(|tokens| tokens.concat())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        #[test]
+        fn copies_what_a_check_and_a_second_pass_do(text in any_text()) {
+            let copied = copy(text.as_bytes(), None, usize::MAX);
+            match Json::parse(text.as_bytes()) {
+                Ok(json) => {
+                    let (copy, length) = copied.unwrap();
+                    prop_assert_eq!(length, copy.len());
+                    prop_assert_eq!(copy, json.to_compact());
+                }
+                // Halves of surrogate pairs are replaced.
+                Err(JsonError::LoneSurrogate) => {
+                    let compact = Json::parse_syntax(text.as_bytes()).unwrap().to_compact();
+                    prop_assert_eq!(copied.unwrap().0, replace_lone_surrogates(&compact));
+                }
+                Err(error) => prop_assert_eq!(copied, Err(error)),
+            }
+        }
+
+        #[test]
+        fn strings_end_where_a_reader_of_bytes_says(
+            text in "[a\"\\\\\u{1}\u{1f}\u{7f}é\u{10ffff} !#]{0,40}",
+        ) {
+            let is_special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+            let end = text.bytes().position(is_special).unwrap_or(text.len());
+            prop_assert_eq!(end_of_plain(text.as_bytes(), 0), end);
+        }
+
+        #[test]
+        fn cuts_characters_and_not_escapes(
+            text in ".{0,20}",
+            longest in 0_usize..20,
+            escape: bool,
+        ) {
+            let escaped = text.encode_utf16().map(|unit| format!("\\u{unit:04x}"));
+            let json = if escape {
+                format!("\"{}\"", escaped.collect::<String>())
+            } else {
+                Value::from(&*text).to_string()
+            };
+            let (copied, _) = copy(json.as_bytes(), Some(longest), usize::MAX).unwrap();
+            let kept: String = text.chars().take(longest).collect();
+            let expected = if kept == text { text } else { kept + "…" };
+            prop_assert_eq!(serde_json::from_str::<String>(&copied).unwrap(), expected);
+        }
+
+        /// The text beyond the limit is counted, and is not kept.
+        #[test]
+        fn the_copy_is_bounded(max in 0_usize..60) {
+            let text = r#"{"a": [1, 2, {"b": "cdefgh"}], "i": "jkl", "m": 0, "n": "o"}"#;
+            let read = |max| {
+                let mut copier = Copier::new(text.as_bytes(), max).unwrap();
+                let mut object = copier.begin_object().unwrap();
+                while let Some(key) = copier.next_member(&mut object).unwrap() {
+                    if matches!(&*key.decoded(), "i" | "m") {
+                        copier.omit_member(&mut object).unwrap();
+                    } else {
+                        copier.value(Some(3)).unwrap();
+                    }
+                }
+                copier.add_member(&mut object, "p", "{}");
+                copier.end_object(object).unwrap();
+                copier.finish().unwrap()
+            };
+            let whole = r#"{"a":[1,2,{"b":"cde…"}],"n":"o","p":{}}"#;
+            let (out, length) = read(max);
+            prop_assert_eq!(length, whole.len());
+            if length <= max {
+                prop_assert_eq!(out, whole);
+            } else {
+                prop_assert!(out.len() <= max && whole.starts_with(&out), "{}", out);
+            }
+        }
+    }
+
+    #[test]
+    fn depth_is_that_of_the_whole_text() {
+        for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+            let nested = |depth: usize| format!("{}0{}", open.repeat(depth), close.repeat(depth));
+            let most = nested(MAX_DEPTH);
+            let copied = copy(most.as_bytes(), None, usize::MAX).map(|(out, _)| out);
+            assert_eq!(copied, Ok(most));
+            let over = nested(1 << 20);
+            let refused = copy(over.as_bytes(), None, usize::MAX);
+            assert_eq!(refused, Err(JsonError::TooDeep));
+        }
+        // Siblings are not nested.
+        let wide = format!("[{}0]", "[[0],{\"a\":{}}],".repeat(MAX_DEPTH));
+        assert!(copy(wide.as_bytes(), None, usize::MAX).is_ok());
+    }
+
+    #[test]
+    fn members_can_be_omitted_anywhere() {
+        let text = r#" { "x" : 0 , "x": [ ],"a": 1 ,"x":{"b":"c"}, "d": 2, "x" : " " } "#;
+        for (omitted, expected) in [
+            ("x", r#"{"a":1,"d":2,"new":true}"#),
+            (
+                "a",
+                r#"{"x":0,"x":[],"x":{"b":"c"},"d":2,"x":" ","new":true}"#,
+            ),
+            ("xad", r#"{"new":true}"#),
+        ] {
+            let mut copier = Copier::new(text.as_bytes(), 1000).unwrap();
+            let mut object = copier.begin_object().unwrap();
+            while let Some(key) = copier.next_member(&mut object).unwrap() {
+                if omitted.contains(&*key.decoded()) {
+                    copier.omit_member(&mut object).unwrap();
+                } else {
+                    copier.value(None).unwrap();
+                }
+            }
+            copier.add_member(&mut object, "new", "true");
+            copier.end_object(object).unwrap();
+            assert_eq!(copier.finish().unwrap().0, expected);
+        }
+    }
+}

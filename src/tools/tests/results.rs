@@ -355,3 +355,104 @@ async fn a_field_with_a_long_name_and_many_long_strings_is_read_at_once() {
     // Decoding the name for each text would read 800 MB.
     assert!(began.elapsed() < std::time::Duration::from_secs(20));
 }
+
+/// Of several members with one name, serde_json and most clients read the last one.
+#[tokio::test]
+async fn duplicate_members_keep_their_meaning() {
+    let item = |uid: &str, payload: &str| {
+        format!(r#"{{"uid":{uid},"version":1,"updatedAt":"t","payload":{payload}}}"#)
+    };
+    let text = |body: String| async move {
+        let answer = reply(200, body).map(|reply| Reply {
+            has_next: true,
+            ..reply
+        });
+        list(json!({}), answer).await.text
+    };
+    let one = item(r#""u""#, "{}");
+    for (body, expected) in [
+        // The first array of items counts.
+        (
+            format!(r#"{{"items":0,"a":1,"items":[{one}],"items":[7],"b":2}}"#),
+            format!(r#"{{"a":1,"items":[{one}],"b":2}}"#),
+        ),
+        // The last cursor counts, unless it is none.
+        (
+            format!(r#"{{"nextCursor":"c","nextCursor":"d","nextCursor":null,"items":[{one}]}}"#),
+            format!(r#"{{"items":[{one}],"nextCursor":"d"}}"#),
+        ),
+        // Others are passed on.
+        (
+            format!(
+                r#"{{"a":1,"a":[2],"items":[{}]}}"#,
+                item(r#""u","uid":0"#, "{}")
+            ),
+            format!(
+                r#"{{"a":1,"a":[2],"items":[{}]}}"#,
+                item(r#""u","uid":0"#, "{}")
+            ),
+        ),
+        (
+            format!(
+                r#"{{"items":[{}]}}"#,
+                item(r#""u""#, r#"{},"payload":{"a":1,"a":2}"#)
+            ),
+            format!(
+                r#"{{"items":[{}]}}"#,
+                item(r#""u""#, r#"{},"payload":{"a":1,"a":2}"#)
+            ),
+        ),
+        // An escaped name is the same name.
+        (
+            format!(
+                r#"{{"\u0069tems":[{}]}}"#,
+                item(r#""u","deleted\u0041t":null"#, "{}")
+            ),
+            format!(r#"{{"\u0069tems":[{one}]}}"#),
+        ),
+    ] {
+        assert_eq!(text(body).await, expected);
+    }
+}
+
+/// Nothing that grows with the number of elements is kept of a response of any size.
+#[tokio::test]
+async fn a_response_with_too_many_parts_is_malformed() {
+    let item = |others: usize| {
+        let others = r#","x":0"#.repeat(others - 3);
+        format!(r#"{{"uid":"{UID}","version":1,"updatedAt":"t","payload":{{}}{others}}}"#)
+    };
+    let page = |items: usize| format!(r#"{{"items":[{}]}}"#, vec![item(3); items].join(","));
+    let tiny = |part: &str| [part; 100_000].join(",");
+    for (body, refused) in [
+        (page(1000), None),
+        (page(1001), Some("a page of more than 1000 items")),
+        (format!(r#"{{"items":[{}]}}"#, item(64)), None),
+        (
+            format!(r#"{{"items":[{}]}}"#, item(65)),
+            Some("an item of more than 65 members"),
+        ),
+        (format!(r#"{{"items":[],{}}}"#, tiny(r#""x":0"#)), None),
+        (
+            format!(r#"{{"items":[{{{}}}]}}"#, tiny(r#""x":0"#)),
+            Some("an item of more than 65 members"),
+        ),
+        (
+            format!(r#"{{"items":[{}]}}"#, tiny("0")),
+            Some("an item that is no object"),
+        ),
+        (format!("[{}]", tiny("0")), Some("a page without items")),
+        ("<html>".to_owned(), Some("it is not valid JSON")),
+        (r#"{"items":[<]}"#.to_owned(), Some("it is not valid JSON")),
+    ] {
+        let script = Script::new([reply(200, &body)]);
+        let result = call("list_notes", json!({"limit": 1000}), &script).await;
+        let reason = result.err().and_then(|error| error.log_only);
+        assert_eq!(
+            reason.as_deref(),
+            refused,
+            "{}",
+            &body[..body.len().min(60)]
+        );
+    }
+}
