@@ -460,47 +460,58 @@ mod tests {
         copier.finish()
     }
 
-    /// A text that is JSON, or nearly.
+    fn piece(pieces: &'static [&'static str]) -> impl Strategy<Value = String> {
+        proptest::sample::select(pieces).prop_map(str::to_owned)
+    }
+
+    fn any_string() -> impl Strategy<Value = String> {
+        let pieces = &[
+            "a", "é", " ", ",", "\u{7f}", "\\\"", "\\\\", "\\n", "\\u00e9", "\\ud83d", "\\uDE00",
+        ];
+        proptest::collection::vec(piece(pieces), 0..4)
+            .prop_map(|pieces| format!("\"{}\"", pieces.concat()))
+    }
+
+    fn any_json() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            piece(&[
+                "0", "-1", "1.50", "10e+9", "2E-999", "true", "false", "null"
+            ]),
+            any_string(),
+        ];
+        leaf.prop_recursive(4, 20, 4, |inner| {
+            let comma = || piece(&[",", " ,", ", ", "\n\t\r,"]);
+            let member = (any_string(), piece(&[":", " : "]), inner.clone())
+                .prop_map(|(key, colon, value)| key + &colon + &value);
+            prop_oneof![
+                (proptest::collection::vec(inner, 0..4), comma())
+                    .prop_map(|(items, comma)| format!("[{}]", items.join(&comma))),
+                (proptest::collection::vec(member, 0..4), comma())
+                    .prop_map(|(members, comma)| format!("{{ {} }}", members.join(&comma))),
+            ]
+        })
+    }
+
+    /// A text that is JSON, or was before a part of it was replaced.
     fn any_text() -> impl Strategy<Value = String> {
-        let token = proptest::sample::select(vec![
-            "{",
-            "}",
-            "[",
-            "]",
-            ",",
-            ":",
-            " ",
-            "\n\t\r",
-            "\"",
-            "\\",
-            "\"a\"",
-            "\"\\u00e9\"",
-            "\"a\":",
-            "\\\"",
-            "\\u",
-            "\\ud83d",
-            "\\uDE00",
-            "\\u+123",
-            "\\x",
-            "0",
-            "-",
-            "01",
-            "1.5",
-            "1e+9",
-            ".",
-            "E-",
-            "true",
-            "false",
-            "null",
-            "nul",
-            "é",
-            "\u{1}",
-            "\u{7f}",
-            "[1,",
-            "{\"a\":[",
-            "]}",
+        let part = piece(&[
+            "", "{", "}", "[", "]", ",", ":", "\"", "\\", "\\u+123", "\\x", "0", "-", ".", "e",
+            "E-", "01", "nul", " ", "\u{1}", "\u{a0}", "[1,", "{\"a\":[", "]}", "\"a\":",
         ]);
-        proptest::collection::vec(token, 0..12).prop_map(|tokens| tokens.concat())
+        let change = (any::<proptest::sample::Index>(), 0_usize..3, part);
+        (any_json(), proptest::option::of(change)).prop_map(|(text, change)| {
+            let Some((at, length, part)) = change else {
+                return text;
+            };
+            let chars: Vec<_> = text.chars().collect();
+            let (head, rest) = chars.split_at(at.index(chars.len()));
+            let tail = rest.iter().skip(length);
+            head.iter()
+                .copied()
+                .chain(part.chars())
+                .chain(tail.copied())
+                .collect()
+        })
     }
 
     proptest! {
@@ -587,9 +598,10 @@ mod tests {
             let most = nested(MAX_DEPTH);
             let copied = copy(most.as_bytes(), None, usize::MAX).map(|(out, _)| out);
             assert_eq!(copied, Ok(most));
-            let over = nested(1 << 20);
-            let refused = copy(over.as_bytes(), None, usize::MAX);
-            assert_eq!(refused, Err(JsonError::TooDeep));
+            for depth in [MAX_DEPTH + 1, 1 << 20] {
+                let refused = copy(nested(depth).as_bytes(), None, usize::MAX);
+                assert_eq!(refused, Err(JsonError::TooDeep));
+            }
         }
         // Siblings are not nested.
         let wide = format!("[{}0]", "[[0],{\"a\":{}}],".repeat(MAX_DEPTH));
