@@ -190,7 +190,7 @@ pub fn failure(output: &mut Output, body: &Value) -> io::Result<()> {
 }
 
 /// A string member as one line, safe for a terminal.
-fn text_of(value: &Value, key: &str) -> String {
+pub fn text_of(value: &Value, key: &str) -> String {
     value
         .get(key)
         .map(|value| escape_controls(&plain(value)))
@@ -211,7 +211,7 @@ fn plain(value: &Value) -> String {
 }
 
 /// Converts `2026-11-20T11:03:58.120Z` to `2026-11-20 11:03:58`. All times are UTC.
-fn timestamp(text: &str) -> String {
+pub fn timestamp(text: &str) -> String {
     match (text.get(..10), text.get(11..19)) {
         (Some(date), Some(time)) if text.ends_with('Z') => format!("{date} {time}"),
         _ => text.to_owned(),
