@@ -30,7 +30,7 @@ pub fn result(
     match result.get("items").and_then(Value::as_array) {
         Some(items) => {
             page(output, entity, items)?;
-            match result.get("nextCursor").and_then(Value::as_str).map(more) {
+            match result.get("next_cursor").and_then(Value::as_str).map(more) {
                 Some(Some(command)) => output.note(styled(
                     QUIET,
                     format!("more: {}", escape_controls(&command)),
@@ -53,12 +53,12 @@ fn item(output: &mut Output, entity: &str, item: &Value) -> io::Result<()> {
     headline += &format!(
         "  version {}  updated {}",
         text_of(item, "version"),
-        timestamp(&text_of(item, "updatedAt"))
+        timestamp(&text_of(item, "updated_at"))
     );
-    if item.get("deletedAt").is_some_and(|at| !at.is_null()) {
+    if item.get("deleted_at").is_some_and(|at| !at.is_null()) {
         headline += &styled(
             ERROR,
-            format!("  deleted {}", timestamp(&text_of(item, "deletedAt"))),
+            format!("  deleted {}", timestamp(&text_of(item, "deleted_at"))),
         );
     }
     output.line(headline)?;
@@ -101,7 +101,7 @@ fn page(output: &mut Output, entity: &str, items: &[Value]) -> io::Result<()> {
         .map(|item| {
             let uid = text_of(item, "uid");
             let uid = if whole { uid } else { shortened(&uid) };
-            let deleted = item.get("deletedAt").is_some_and(|at| !at.is_null());
+            let deleted = item.get("deleted_at").is_some_and(|at| !at.is_null());
             let title = item
                 .get("payload")
                 .and_then(Value::as_object)
@@ -115,7 +115,7 @@ fn page(output: &mut Output, entity: &str, items: &[Value]) -> io::Result<()> {
             [
                 uid,
                 title,
-                timestamp(&text_of(item, "updatedAt")),
+                timestamp(&text_of(item, "updated_at")),
                 text_of(item, "version"),
             ]
         })
@@ -238,7 +238,7 @@ mod tests {
 
     fn note(uid: &str, title: &str) -> Value {
         json!({
-            "uid": uid, "version": 3, "updatedAt": "2026-11-20T11:03:58.120Z",
+            "uid": uid, "version": 3, "updated_at": "2026-11-20T11:03:58.120Z",
             "payload": {"title": title, "content": "Milk\nBread\n", "tags": ["home", "food"],
                 "uid": uid},
         })
@@ -273,7 +273,7 @@ mod tests {
                 note("0198c5a2-0000-7000-8000-00000000abce", "A title that goes on and on, far \
                     beyond what fits into a line"),
             ],
-            "nextCursor": "abc",
+            "next_cursor": "abc",
         });
         let shown = rendered(&page, Some(72));
         assert_eq!(
@@ -309,10 +309,10 @@ mod tests {
     fn tenant_content_cannot_control_the_terminal() {
         let evil = "\x1b]0;owned\x07\x1b[2J\u{9b}2J\u{7f}\u{202e}\u{2066}";
         let item = json!({
-            "uid": evil, "version": evil, "updatedAt": format!("{evil}Z"), "deletedAt": evil,
+            "uid": evil, "version": evil, "updated_at": format!("{evil}Z"), "deleted_at": evil,
             "payload": {"title": evil, "content": format!("a\n{evil}"), evil: evil, "list": [evil]},
         });
-        let page = json!({"items": [item.clone()], "nextCursor": evil});
+        let page = json!({"items": [item.clone()], "next_cursor": evil});
         let error = json!({"error": {
             "code": evil, "message": evil, "suggested_action": evil, "correlation_id": evil,
             "details": {evil: evil},

@@ -1,15 +1,18 @@
 //! Turns the API's responses into results: a single item, or a page of items.
 //!
 //! A result is a copy of the response, checked and made in one pass ([`Copier`]), which preserves
-//! the digits of numbers and the order of keys. In a page, long strings are cut, and `truncated`
-//! names the fields that were cut. A `nextCursor` comes last, and one that leads to no further page
-//! is dropped. A result that is too large is refused with an error that names a page size that
+//! the digits of numbers and the order of keys. Fields have the names that arguments have, and what
+//! the API repeats of an item in its payload is left out. In a page, long strings are cut, and
+//! `truncated` names the fields that were cut. The cursor comes last, and one that leads to no
+//! further page is dropped. A result that is too large is refused with an error that names a page size that
 //! would fit.
 
 use serde_json::Value;
 
 use super::argument::MAX_LIMIT;
-use super::json_text;
+use super::entities::SERVER_KEYS;
+use super::snake_case::snake_case;
+use crate::entities::Entity;
 use crate::foundation::json::{Copier, Json, JsonError, replace_lone_surrogates};
 
 /// The number of characters to which the strings in a page are cut.
@@ -77,11 +80,16 @@ impl From<JsonError> for ResultError {
 
 /// The result for a single item. Unless `whole` is set, long strings are cut if the item would be
 /// too large otherwise.
-pub(super) fn item(body: &[u8], whole: bool, limits: &Limits) -> Result<Success, ResultError> {
+pub(super) fn item(
+    body: &[u8],
+    entity: &Entity,
+    whole: bool,
+    limits: &Limits,
+) -> Result<Success, ResultError> {
     let max = limits.max_result_bytes;
     let read = |longest| {
         let mut copier = Copier::new(body, max)?;
-        copy_item(&mut copier, longest)?;
+        copy_item(&mut copier, entity, longest)?;
         Ok::<_, ResultError>(copier.finish()?)
     };
     let (mut text, mut size) = read(None)?;
@@ -99,6 +107,7 @@ pub(super) fn item(body: &[u8], whole: bool, limits: &Limits) -> Result<Success,
 /// If `items` occurs several times, the first array counts. Of several cursors, the last one does.
 pub(super) fn page(
     body: &[u8],
+    entity: &Entity,
     request: PageRequest,
     has_next: bool,
     limits: &Limits,
@@ -115,7 +124,7 @@ pub(super) fn page(
     while let Some(key) = copier.next_member(&mut page)? {
         match &*key.decoded() {
             "items" if sizes.is_none() && copier.peek() == Some(b'[') => {
-                sizes = Some(copy_items(&mut copier, longest)?);
+                sizes = Some(copy_items(&mut copier, entity, longest)?);
             }
             "items" => drop(copier.omit_member(&mut page)?),
             // Whether it is kept depends on the items, which may follow.
@@ -136,7 +145,7 @@ pub(super) fn page(
         if !cursor.starts_with('"') {
             return Err(malformed("a nextCursor that is no string"));
         }
-        copier.add_member(&mut page, "nextCursor", &replace_lone_surrogates(cursor));
+        copier.add_member(&mut page, "next_cursor", &replace_lone_surrogates(cursor));
     }
     copier.end_object(page)?;
     let (text, size) = copier.finish()?;
@@ -158,7 +167,11 @@ fn fitting(items: &[usize], size: usize, max: usize) -> u64 {
 }
 
 /// Copies the items of a page, and returns their sizes in the copy.
-fn copy_items(copier: &mut Copier<'_>, longest: Option<usize>) -> Result<Vec<usize>, ResultError> {
+fn copy_items(
+    copier: &mut Copier<'_>,
+    entity: &Entity,
+    longest: Option<usize>,
+) -> Result<Vec<usize>, ResultError> {
     let mut sizes = Vec::new();
     let mut items = copier.begin_array()?;
     while copier.next_element(&mut items)? {
@@ -167,7 +180,7 @@ fn copy_items(copier: &mut Copier<'_>, longest: Option<usize>) -> Result<Vec<usi
         }
         copier.peek();
         let before = copier.length();
-        copy_item(copier, longest)?;
+        copy_item(copier, entity, longest)?;
         sizes.push(copier.length() - before);
     }
     copier.end_array(items)?;
@@ -179,7 +192,11 @@ fn copy_items(copier: &mut Copier<'_>, longest: Option<usize>) -> Result<Vec<usi
 const REQUIRED: [&str; 4] = ["uid", "version", "updatedAt", "payload"];
 
 /// Validates and copies an item. Cuts the strings of its payload to `longest` characters.
-fn copy_item(copier: &mut Copier<'_>, longest: Option<usize>) -> Result<(), ResultError> {
+fn copy_item(
+    copier: &mut Copier<'_>,
+    entity: &Entity,
+    longest: Option<usize>,
+) -> Result<(), ResultError> {
     let mut proper = [None; REQUIRED.len()];
     let mut cut = Vec::new();
     if copier.peek() != Some(b'{') {
@@ -208,11 +225,15 @@ fn copy_item(copier: &mut Copier<'_>, longest: Option<usize>) -> Result<(), Resu
                 .map(|known| known.get_or_insert(is_proper));
         }
         match &*key {
-            "payload" => cut = json_text::value(copier, longest)?,
+            "payload" if first == Some(b'{') => cut = copy_payload(copier, entity, longest)?,
             // Omitted, because the output schema does not allow null.
             "deletedAt" if first == Some(b'n') => drop(copier.omit_member(&mut item)?),
             // Where strings are cut, this server writes `truncated`.
             "truncated" if longest.is_some() => drop(copier.omit_member(&mut item)?),
+            "createdAt" | "updatedAt" | "deletedAt" => {
+                copier.rename_member(&item, &snake_case(&key));
+                copier.value(None)?;
+            }
             _ => drop(copier.value(None)?),
         }
     }
@@ -230,10 +251,38 @@ fn copy_item(copier: &mut Copier<'_>, longest: Option<usize>) -> Result<(), Resu
     Ok(())
 }
 
+/// Copies a payload with the names that its fields have as arguments, and without what the API
+/// repeats in it of the item. Returns the names of the fields in which a string was cut.
+fn copy_payload(
+    copier: &mut Copier<'_>,
+    entity: &Entity,
+    longest: Option<usize>,
+) -> Result<Vec<String>, ResultError> {
+    let mut cut = Vec::new();
+    let mut payload = copier.begin_object()?;
+    while let Some(key) = copier.next_member(&mut payload)? {
+        let mut key = key.decoded();
+        if SERVER_KEYS.contains(&&*key) {
+            copier.omit_member(&mut payload)?;
+            continue;
+        }
+        let field = entity.fields.iter().find(|field| field.wire == key);
+        if let Some(field) = field.filter(|field| field.name != field.wire) {
+            copier.rename_member(&payload, field.name);
+            key = field.name.into();
+        }
+        if copier.value(longest)? && cut.last().map(String::as_str) != Some(&*key) {
+            cut.push(key.into_owned());
+        }
+    }
+    copier.end_object(payload)?;
+    Ok(cut)
+}
+
 /// Reads a single item, for the benchmarks.
 #[cfg(feature = "pieces")]
 pub fn read_item(body: &[u8], limits: &Limits) -> Option<Success> {
-    item(body, true, limits).ok()
+    item(body, a_note(), true, limits).ok()
 }
 
 /// Reads a page, for the benchmarks.
@@ -241,6 +290,7 @@ pub fn read_item(body: &[u8], limits: &Limits) -> Option<Success> {
 pub fn read_page(body: &[u8], limits: &Limits) -> Option<Success> {
     page(
         body,
+        a_note(),
         PageRequest {
             limit: 50,
             full: false,
@@ -249,6 +299,11 @@ pub fn read_page(body: &[u8], limits: &Limits) -> Option<Success> {
         limits,
     )
     .ok()
+}
+
+#[cfg(feature = "pieces")]
+fn a_note() -> &'static Entity {
+    crate::entities::ALL.first().expect("an entity")
 }
 
 /// Parses the text of a result, which is always valid JSON.

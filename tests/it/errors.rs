@@ -119,7 +119,7 @@ async fn a_deleted_item_has_its_deletion_time() {
                 .await;
             let error = called.failed("not_found", &format!("{}_deleted", entity.key));
             assert_eq!(
-                error["details"]["deleted_at"], deleted["deletedAt"],
+                error["details"]["deleted_at"], deleted["deleted_at"],
                 "{called}"
             );
             assert_eq!(error["details"]["status"], 410, "{called}");

@@ -200,6 +200,18 @@ impl<'a> Copier<'a> {
         Ok(Json(self.text.get(begin..self.at).unwrap_or_default()))
     }
 
+    /// Gives the current member another name in the copy. Called before its value is read.
+    pub fn rename_member(&mut self, object: &Object, name: &str) {
+        let Mark { at, copied, length } = object.begin;
+        self.out.truncate(length);
+        (self.length, self.copied) = (length, copied);
+        self.flush(at);
+        self.copied = self.at;
+        for piece in [if object.had_member { ",\"" } else { "\"" }, name, "\":"] {
+            self.push(piece);
+        }
+    }
+
     /// Adds a member. `value` must be JSON.
     pub fn add_member(&mut self, object: &mut Object, key: &str, value: &str) {
         self.flush(self.at);
