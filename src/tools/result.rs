@@ -282,7 +282,7 @@ fn copy_payload(
 /// Reads a single item, for the benchmarks.
 #[cfg(feature = "pieces")]
 pub fn read_item(body: &[u8], limits: &Limits) -> Option<Success> {
-    item(body, a_note(), true, limits).ok()
+    item(body, Entity::by_key("note")?, true, limits).ok()
 }
 
 /// Reads a page, for the benchmarks.
@@ -290,7 +290,7 @@ pub fn read_item(body: &[u8], limits: &Limits) -> Option<Success> {
 pub fn read_page(body: &[u8], limits: &Limits) -> Option<Success> {
     page(
         body,
-        a_note(),
+        Entity::by_key("note")?,
         PageRequest {
             limit: 50,
             full: false,
@@ -299,11 +299,6 @@ pub fn read_page(body: &[u8], limits: &Limits) -> Option<Success> {
         limits,
     )
     .ok()
-}
-
-#[cfg(feature = "pieces")]
-fn a_note() -> &'static Entity {
-    crate::entities::ALL.first().expect("an entity")
 }
 
 /// Parses the text of a result, which is always valid JSON.
