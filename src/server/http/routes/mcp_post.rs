@@ -1,10 +1,10 @@
-//! The JSON-RPC message in a POST to `/mcp`, looked at before and after rmcp.
+//! Handles the JSON-RPC message of a POST to `/mcp`, before and after rmcp.
 //!
-//! Before: rmcp answers malformed JSON, batches and unreadable messages alike with 415 and plain
-//! text, and asks for an `Accept` header that some clients do not send; so the message's outline is
-//! checked here, and `Accept` is read generously. After: whatever rmcp still answers in plain text
-//! becomes a JSON-RPC error. The parameters are left alone; whoever answers reads them once: rmcp,
-//! or [`straight`](crate::server::http::fast_path) if the message needs nothing of it.
+//! rmcp answers malformed JSON, batches and unreadable messages alike with 415 and plain text, and
+//! requires an `Accept` header that some clients do not send. The form of the message is therefore
+//! checked here first, `Accept` is read generously, and what rmcp still answers in plain text
+//! becomes a JSON-RPC error. The parameters are read later and once: by rmcp, or by the
+//! [fast path](crate::server::http::fast_path).
 
 use std::sync::Arc;
 
