@@ -144,17 +144,18 @@ fn next_page(call: &Call, settings: &Settings, cursor: &str) -> Option<String> {
     }
     words.extend(settings.words());
     words.extend(call.credentials.words());
-    // A command that loses characters when it is displayed cannot be pasted.
-    let shown = words
-        .iter()
-        .map(|word| quoted(word))
-        .collect::<Vec<_>>()
-        .join(" ");
+    command_line(&words)
+}
+
+/// A command line that can be pasted. `None` if it would lose characters when it is displayed.
+pub fn command_line(words: &[String]) -> Option<String> {
+    let quoted: Vec<_> = words.iter().map(|word| quoted(word)).collect();
+    let shown = quoted.join(" ");
     (escape_controls(&shown) == shown).then_some(shown)
 }
 
 /// Quotes a word for a POSIX shell.
-pub fn quoted(word: &str) -> String {
+fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=./:@%+,".contains(c);
     if word.chars().all(plain) {
         word.to_owned()

@@ -10,11 +10,9 @@ use serde_json::{Map, Value};
 use super::output::{ERROR, HEADING, NAME, Output, QUIET, escape_controls, fitted, styled};
 
 /// The width if the output is not a terminal.
-const USUAL_WIDTH: usize = 120;
+pub const USUAL_WIDTH: usize = 120;
 /// Minimum width for a table with whole UIDs.
 const ROOMY: usize = 100;
-/// Payload fields that the server sets; the headline shows them already.
-const SERVER_FIELDS: &[&str] = &["uid", "updatedTs", "sync"];
 
 /// Details that the message contains already, or that only programs need.
 const IN_THE_MESSAGE: &[&str] = &["status", "argument", "received", "uid"];
@@ -30,17 +28,26 @@ pub fn result(
     match result.get("items").and_then(Value::as_array) {
         Some(items) => {
             page(output, entity, items)?;
-            match result.get("next_cursor").and_then(Value::as_str).map(more) {
-                Some(Some(command)) => output.note(styled(
-                    QUIET,
-                    format!("more: {}", escape_controls(&command)),
-                )),
-                Some(None) => output.note(styled(QUIET, "there is more")),
-                None => Ok(()),
-            }
+            next_page(output, result, more)
         }
         None if result.get("payload").is_some() => item(output, entity, result),
         None => output.json(result),
+    }
+}
+
+/// Names the command for the next page, if there is one.
+pub fn next_page(
+    output: &mut Output,
+    result: &Value,
+    more: impl Fn(&str) -> Option<String>,
+) -> io::Result<()> {
+    match result.get("next_cursor").and_then(Value::as_str).map(more) {
+        Some(Some(command)) => output.note(styled(
+            QUIET,
+            format!("more: {}", escape_controls(&command)),
+        )),
+        Some(None) => output.note(styled(QUIET, "there is more")),
+        None => Ok(()),
     }
 }
 
@@ -65,16 +72,12 @@ fn item(output: &mut Output, entity: &str, item: &Value) -> io::Result<()> {
     let Some(payload) = item.get("payload").and_then(Value::as_object) else {
         return Ok(());
     };
-    let fields: Vec<_> = payload
-        .iter()
-        .filter(|(name, _)| !SERVER_FIELDS.contains(&name.as_str()))
-        .collect();
-    let width = fields
-        .iter()
-        .map(|(name, _)| name.chars().count())
+    let width = payload
+        .keys()
+        .map(|name| name.chars().count())
         .max()
         .unwrap_or(0);
-    for (name, value) in fields {
+    for (name, value) in payload {
         let label = styled(QUIET, format!("{:width$}", escape_controls(name)));
         let text = plain(value);
         if text.trim_end().contains('\n') {
@@ -239,8 +242,7 @@ mod tests {
     fn note(uid: &str, title: &str) -> Value {
         json!({
             "uid": uid, "version": 3, "updated_at": "2026-11-20T11:03:58.120Z",
-            "payload": {"title": title, "content": "Milk\nBread\n", "tags": ["home", "food"],
-                "uid": uid},
+            "payload": {"title": title, "content": "Milk\nBread\n", "tags": ["home", "food"]},
         })
     }
 

@@ -5,17 +5,14 @@ use std::io;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::call::{failed, perform, quoted};
+use super::call::{command_line, failed, perform};
 use super::credentials::Credentials;
 use super::exit::CliError;
-use super::output::{HEADING, NAME, Output, QUIET, escape_controls, fitted, styled};
-use super::render::{text_of, timestamp};
+use super::output::{HEADING, NAME, Output, QUIET, fitted, styled};
+use super::render::{USUAL_WIDTH, next_page, text_of, timestamp};
 use super::wiring::CallAnswer;
 use super::{Settings, Surroundings};
 use crate::foundation::json::Json;
-
-/// The width if the output is not a terminal.
-const USUAL_WIDTH: usize = 120;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -118,7 +115,7 @@ impl Search {
     }
 
     /// The command line for the next page.
-    fn next_page(&self, settings: &Settings, cursor: &str) -> String {
+    fn next_page(&self, settings: &Settings, cursor: &str) -> Option<String> {
         let mut words = vec!["toolbridge-mcp".to_owned(), "search".to_owned()];
         let mut flag = |name: &str, value: &str| words.extend([name.to_owned(), value.to_owned()]);
         self.kind.iter().for_each(|kind| flag("--kind", kind));
@@ -143,13 +140,16 @@ impl Search {
         words.extend(self.credentials.words());
         words.push("--".to_owned());
         words.extend(self.words.iter().cloned());
-        let quoted: Vec<_> = words.iter().map(|word| quoted(word)).collect();
-        quoted.join(" ")
+        command_line(&words)
     }
 }
 
 /// Two lines for each result, then the counts and what may help.
-fn show(output: &mut Output, found: &Value, next_page: impl Fn(&str) -> String) -> io::Result<()> {
+fn show(
+    output: &mut Output,
+    found: &Value,
+    more: impl Fn(&str) -> Option<String>,
+) -> io::Result<()> {
     let width = output.width.unwrap_or(USUAL_WIDTH);
     let list = |key: &str| {
         found
@@ -198,11 +198,7 @@ fn show(output: &mut Output, found: &Value, next_page: impl Fn(&str) -> String) 
     for hint in list("hints") {
         output.note(styled(QUIET, format!("hint: {}", text_of(hint, "message"))))?;
     }
-    if let Some(cursor) = found.get("next_cursor").and_then(Value::as_str) {
-        let more = escape_controls(&next_page(cursor));
-        output.note(styled(QUIET, format!("more: {more}")))?;
-    }
-    Ok(())
+    next_page(output, found, more)
 }
 
 #[cfg(test)]
@@ -242,7 +238,7 @@ mod tests {
             })
         );
         assert_eq!(
-            search.next_page(&settings, "abc"),
+            search.next_page(&settings, "abc").unwrap(),
             "toolbridge-mcp search --kind note --kind task --limit 5 --cursor abc --archived \
              --as ada -- launch OR start"
         );

@@ -2,37 +2,46 @@
 
 use crate::foundation::json::{Copier, JsonError};
 
-/// Appends `json` without white space. See [`value`] for the strings that are cut and the result.
-pub(crate) fn compact(
-    json: &str,
-    longest: Option<usize>,
-    out: &mut String,
-) -> Result<Vec<String>, JsonError> {
+/// Appends `json` without white space.
+pub(crate) fn compact(json: &str, out: &mut String) -> Result<(), JsonError> {
     let mut copier = Copier::append_to(std::mem::take(out), json, usize::MAX);
-    let cut = value(&mut copier, longest)?;
+    copier.value(None)?;
     (*out, _) = copier.finish()?;
-    Ok(cut)
+    Ok(())
 }
 
-/// Copies a value. Strings longer than `longest` characters are cut to that length and end in an
-/// ellipsis. If the value is an object, returns the keys of its members that contain a cut string,
-/// at any depth.
-pub(crate) fn value(
+/// What becomes of a member in the copy of an object.
+pub(crate) enum Member {
+    Kept,
+    Omitted,
+    Renamed(&'static str),
+}
+
+/// Copies an object. Strings longer than `longest` characters are cut to that length and end in an
+/// ellipsis. Returns the names, in the copy, of the members that contain a cut string, at any
+/// depth.
+pub(crate) fn object(
     copier: &mut Copier<'_>,
     longest: Option<usize>,
+    decide: impl Fn(&str) -> Member,
 ) -> Result<Vec<String>, JsonError> {
     let mut cut = Vec::new();
-    if longest.is_none() || copier.peek() != Some(b'{') {
-        copier.value(longest)?;
-        return Ok(cut);
-    }
     let mut object = copier.begin_object()?;
     while let Some(key) = copier.next_member(&mut object)? {
-        if copier.value(longest)? {
-            let name = key.decoded().into_owned();
-            if cut.last() != Some(&name) {
-                cut.push(name);
+        let mut name = key.decoded();
+        match decide(&name) {
+            Member::Kept => {}
+            Member::Omitted => {
+                copier.omit_member(&mut object)?;
+                continue;
             }
+            Member::Renamed(new) => {
+                copier.rename_member(&object, new);
+                name = new.into();
+            }
+        }
+        if copier.value(longest)? && cut.last().map(String::as_str) != Some(&*name) {
+            cut.push(name.into_owned());
         }
     }
     copier.end_object(object)?;

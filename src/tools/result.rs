@@ -4,14 +4,15 @@
 //! the digits of numbers and the order of keys. Fields have the names that arguments have, and what
 //! the API repeats of an item in its payload is left out. In a page, long strings are cut, and
 //! `truncated` names the fields that were cut. The cursor comes last, and one that leads to no
-//! further page is dropped. A result that is too large is refused with an error that names a page size that
-//! would fit.
+//! further page is dropped. A result that is too large is refused with an error that names a page
+//! size that would fit.
 
 use serde_json::Value;
 
 use super::argument::MAX_LIMIT;
 use super::entities::SERVER_KEYS;
-use super::snake_case::snake_case;
+use super::json_text::{self, Member};
+use super::key_case::snake_case;
 use crate::entities::Entity;
 use crate::foundation::json::{Copier, Json, JsonError, replace_lone_surrogates};
 
@@ -258,25 +259,17 @@ fn copy_payload(
     entity: &Entity,
     longest: Option<usize>,
 ) -> Result<Vec<String>, ResultError> {
-    let mut cut = Vec::new();
-    let mut payload = copier.begin_object()?;
-    while let Some(key) = copier.next_member(&mut payload)? {
-        let mut key = key.decoded();
-        if SERVER_KEYS.contains(&&*key) {
-            copier.omit_member(&mut payload)?;
-            continue;
+    let decide = |key: &str| {
+        if SERVER_KEYS.contains(&key) {
+            return Member::Omitted;
         }
         let field = entity.fields.iter().find(|field| field.wire == key);
-        if let Some(field) = field.filter(|field| field.name != field.wire) {
-            copier.rename_member(&payload, field.name);
-            key = field.name.into();
+        match field {
+            Some(field) if field.name != field.wire => Member::Renamed(field.name),
+            _ => Member::Kept,
         }
-        if copier.value(longest)? && cut.last().map(String::as_str) != Some(&*key) {
-            cut.push(key.into_owned());
-        }
-    }
-    copier.end_object(payload)?;
-    Ok(cut)
+    };
+    Ok(json_text::object(copier, longest, decide)?)
 }
 
 /// Reads a single item, for the benchmarks.
