@@ -839,8 +839,7 @@ fn client_config_uses_the_configured_url_and_explains_limits() {
     }
 }
 
-/// The page needs no token, so whoever asks may learn nothing from it about the tenant or about
-/// what is behind it.
+/// The page needs no token, so it must not reveal the tenant or what is behind it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_reveals_nothing_about_the_tenant() {
     let api = ScriptedApi::start().await;

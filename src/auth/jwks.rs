@@ -149,7 +149,7 @@ impl Jwks {
         tasks::spawn("keys", async move { jwks.fetch_unless_recent().await })
     }
 
-    /// Whoever arrives during a fetch waits for its outcome, and then finds that it was recent.
+    /// A caller that arrives during a fetch waits for its outcome, and then finds it recent.
     async fn fetch_unless_recent(&self) {
         let mut last_attempt = self.0.last_attempt.lock().await;
         if last_attempt.is_some_and(|at| at.elapsed() < self.0.min_interval) {

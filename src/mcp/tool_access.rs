@@ -118,8 +118,8 @@ struct Need {
 }
 
 impl ToolRegistry {
-    /// Builds the registry of the tools that all `sources` have with these features. If `filter` names an unknown
-    /// toolset, no tool is served; the configuration rejects such a name at start.
+    /// Builds the registry of the tools that all `sources` have with these features. If `filter`
+    /// names an unknown toolset, no tool is served; the configuration rejects such a name at start.
     pub fn new(sources: &[Arc<dyn Toolset>], filter: &ToolFilter, features: Features) -> Self {
         // The permission of a toolset does not depend on the features.
         let (mut toolsets, mut unavailable) = (Vec::<&'static str>::new(), HashSet::new());

@@ -515,7 +515,7 @@ async fn a_malformed_answer_is_an_internal_error_and_not_quoted() {
             ("create_note", json!({"title": "t", "content": "c"})),
         ] {
             let forwarder = &client.sidecar.forwarder;
-            // Nobody waits so long to ask again, so this is the answer.
+            // Longer than the server waits to repeat a request, so this is the answer.
             let headers = vec![("retry-after", "3600".to_owned())];
             forwarder.inject(
                 &client.user,

@@ -1,4 +1,4 @@
-//! A call that takes more than one step tells of them, to whoever asked and can hear it.
+//! Progress of calls that take several steps, for clients that ask for it and can receive it.
 
 use serde_json::{Value, json};
 

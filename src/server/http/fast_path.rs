@@ -1,5 +1,5 @@
-//! The fast path: answers well-formed `tools/call` and `tools/list` requests without rmcp, over HTTP
-//! without sessions and on streams of 2024-11-05.
+//! The fast path: answers well-formed `tools/call` and `tools/list` requests without rmcp, over
+//! HTTP without sessions and on streams of 2024-11-05.
 //!
 //! For each such request, rmcp would read the message into its model and the result out of it, and
 //! over HTTP without sessions start a server of three tasks. That is more work than the call itself
@@ -114,7 +114,7 @@ impl<'a> FastRequest<'a> {
             }
             _ => return None,
         };
-        // Whoever waits to hear of a call's steps may get a stream.
+        // A client that asks for progress may get a stream.
         if caller.accepts_progress && meta.0.0.contains_key("progressToken") {
             return None;
         }

@@ -67,7 +67,7 @@ pub enum StreamError {
     /// Two readers could each believe another one.
     #[error("the sessionId is given more than once")]
     TwoSessions,
-    /// Also for somebody else's, so that nobody learns which there are.
+    /// The answer for a stream of another user too, so that it does not reveal which exist.
     #[error("there is no such stream; open one with GET /sse")]
     UnknownSession,
     #[error("the server is shutting down")]
@@ -379,7 +379,7 @@ impl<H> Sse<H> {
         stream
             .send_message(ClientJsonRpcMessage::Notification(notification))
             .await?;
-        // rmcp answers a cancelled request no more, and whoever has a claim gives up.
+        // rmcp does not answer a cancelled request, so its slot is released here.
         if let Some(id) = cancelled {
             stream.calls.cancel(&id);
         }

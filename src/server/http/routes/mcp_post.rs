@@ -129,7 +129,7 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
         parts.extensions.insert(arguments);
     }
     let request = Request::from_parts(parts, Body::from(message.clone()));
-    // Boxed, so that whoever does not come this way need not carry rmcp's part along.
+    // Boxed, which keeps rmcp's state out of the future of the fast path.
     let served = match Box::pin(endpoint.serve(request, outlined.kind, streams)).await {
         Ok(served) => served,
         Err(error) => return refused(error, id),
@@ -180,8 +180,8 @@ fn check_headers(headers: &HeaderMap) -> Result<bool, MessageError> {
     }
 }
 
-/// What the client says it takes. The specification asks for both types; whoever says nothing, or
-/// takes JSON only, is served in JSON, and only whoever names event streams may get one.
+/// The media types that the client accepts. The specification requires both. A client that names
+/// none, or JSON only, is answered in JSON; an event stream needs to be named.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Accepted {
     pub json: bool,
