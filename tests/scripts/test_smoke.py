@@ -25,7 +25,7 @@ def setUpModule():
 
 
 def smoke(*args, token=None, env=(), cwd="/", command=SMOKE):
-    env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **({"TOOLBRIDGE_TOKEN": token} if token else {}), **dict(env)}
+    env = {"PATH": os.environ["PATH"], "HOME": "/dev/null", **({"TOOLBRIDGE_TOKEN": token} if token else {}), **dict(env)}
     done = subprocess.run([command, *args], env=env, cwd=cwd, capture_output=True, text=True, timeout=120)
     done.said = done.stdout + done.stderr
     return done
@@ -376,9 +376,16 @@ class Usage(Case):
             (["https://a", "--wat"], "unknown option --wat"),
             (["https://a", "--wait", "long"], "whole seconds"),
             (["https://a", "--api"], "--api needs a value"),
-            (["https://a", "--token-file", "/nonexistent"], "cannot be read"),
+            (["https://a", "--token-file", "/dev/null/token"], "/dev/null/token cannot be read"),
+            (["https://a", "--token-file", "/"], "/ cannot be read"),
+            (["https://a", "--token-file", "/dev/null"], "/dev/null is empty"),
+            (["https://a", "--token-file", "/dev/zero"], "/dev/zero is empty"),
         ):
             self.check(smoke(*args), 64, words, "see scripts/smoke --help")
+        with tempfile.NamedTemporaryFile("w") as long:
+            long.write("a" * 100_000)
+            long.flush()
+            self.check(smoke("https://a", "--token-file", long.name), 64, "is too long to be a token")
         self.check(smoke("http://example.com", token="a.b.c"), 64, "not sent over plain http")
         self.check(smoke("http://127.0.0.1.example.com", token="a.b.c"), 64, "not sent over plain http")
         self.check(smoke("https://a", token="a b"), 64, "characters that no token has", never=["a b"])
