@@ -123,6 +123,7 @@ pub fn verify(
     };
     if tenant.is_empty()
         || signed_at.abs_diff(now_ms) > WINDOW_MS
+        || signature.len() != 64
         || signature.bytes().any(|b| b.is_ascii_uppercase())
     {
         return false;

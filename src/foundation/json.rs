@@ -13,7 +13,7 @@ mod copier;
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2, memchr2_iter};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
@@ -25,6 +25,9 @@ pub const MAX_DEPTH: usize = 127;
 /// The UTF-8 byte order mark, which some editors and shells put before a text. RFC 8259 lets
 /// readers ignore it.
 pub const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// Strings up to this length are searched without `memchr`.
+const SHORT_STRING: usize = 48;
 
 /// The text of one JSON value, without surrounding white space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +74,11 @@ impl<'a> Json<'a> {
     /// Refuses text that is nested too deeply or contains half of a surrogate pair.
     pub fn check(self) -> Result<(), JsonError> {
         let bytes = self.0.as_bytes();
+        // Most texts have neither escapes nor enough brackets, wherever these stand.
+        let mut brackets = memchr2_iter(b'{', b'[', bytes);
+        if memchr(b'\\', bytes).is_none() && brackets.nth(MAX_DEPTH).is_none() {
+            return Ok(());
+        }
         let (mut depth, mut at) = (0_usize, 0);
         while let Some(byte) = bytes.get(at) {
             match byte {
@@ -291,10 +299,15 @@ impl<'a> Iterator for Members<'a> {
     type Item = (Cow<'a, str>, Json<'a>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let key = self.0.next()?;
+        let (key, escapes) = self.0.next_part()?;
         let value = self.0.next()?;
         let inner = key.0.strip_prefix('"')?.strip_suffix('"')?;
-        Some((decode_lossy(inner), value))
+        let name = if escapes {
+            decode_lossy(inner)
+        } else {
+            inner.into()
+        };
+        Some((name, value))
     }
 }
 
@@ -317,14 +330,26 @@ impl<'a> Iterator for Parts<'a> {
     type Item = Json<'a>;
 
     fn next(&mut self) -> Option<Json<'a>> {
+        self.next_part().map(|(part, _)| part)
+    }
+}
+
+impl<'a> Parts<'a> {
+    /// The next value, and whether it is a string with escapes.
+    fn next_part(&mut self) -> Option<(Json<'a>, bool)> {
         let bytes = self.text.as_bytes();
         let between = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b',' | b':');
         while bytes.get(self.at).is_some_and(between) {
             self.at += 1;
         }
+        let mut escapes = false;
         let end = match bytes.get(self.at)? {
             b'}' | b']' => return None,
-            b'"' => end_of_string(bytes, self.at + 1).0 + 1,
+            b'"' => {
+                let (end, has_escapes) = end_of_string(bytes, self.at + 1);
+                escapes = has_escapes;
+                end + 1
+            }
             b'{' | b'[' => end_of_nested(bytes, self.at),
             _ => {
                 let rest = bytes.get(self.at..).unwrap_or_default();
@@ -334,7 +359,7 @@ impl<'a> Iterator for Parts<'a> {
         };
         let part = self.text.get(self.at..end)?;
         self.at = end;
-        Some(Json(part))
+        Some((Json(part), escapes))
     }
 }
 
@@ -361,6 +386,12 @@ fn end_of_nested(bytes: &[u8], mut at: usize) -> usize {
 /// The index of the closing quote of the string whose first character is at `at`, and whether the
 /// string contains escapes.
 pub fn end_of_string(bytes: &[u8], mut at: usize) -> (usize, bool) {
+    // Most strings are short, and end before `memchr2` has begun.
+    let near = bytes.len().min(at.saturating_add(SHORT_STRING));
+    at = end_of_plain(bytes.get(..near).unwrap_or_default(), at);
+    if at < near && bytes.get(at) == Some(&b'"') {
+        return (at, false);
+    }
     let mut escapes = false;
     while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
         at += found;
@@ -371,6 +402,27 @@ pub fn end_of_string(bytes: &[u8], mut at: usize) -> (usize, bool) {
         at += 2;
     }
     (bytes.len(), escapes)
+}
+
+/// The position of the next quote, backslash or control character.
+fn end_of_plain(bytes: &[u8], mut at: usize) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let rest = bytes.get(at..).unwrap_or_default();
+    let (chunks, tail) = rest.as_chunks::<8>();
+    for chunk in chunks {
+        let word = u64::from_le_bytes(*chunk);
+        // The lowest bit that is set belongs to the first byte found; those above it may be wrong.
+        let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word;
+        let is = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+        let found = (below(word, 0x20) | is(b'"') | is(b'\\')) & HIGHS;
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let is_special = |byte: &u8| matches!(byte, 0..0x20 | b'"' | b'\\');
+    at + tail.iter().position(is_special).unwrap_or(tail.len())
 }
 
 /// Unescapes the text between the quotes of a JSON string. `None` if it contains half of a

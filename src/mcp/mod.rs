@@ -148,8 +148,12 @@ impl Server {
     }
 
     /// Carries out a call: access, rate, the call itself, and its record.
-    pub async fn execute(&self, request: CallRequest<'_>, caller: &Caller) -> CallOutcome {
-        call::execute(&self.0, caller, request).await
+    pub fn execute<'a>(
+        &'a self,
+        request: CallRequest<'a>,
+        caller: &'a Caller,
+    ) -> impl Future<Output = CallOutcome> + 'a {
+        call::execute(&self.0, caller, request)
     }
 
     /// The tools that this caller may see, encoded.

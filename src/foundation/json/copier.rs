@@ -10,7 +10,7 @@
 
 use std::borrow::Cow;
 
-use super::{Half, Json, JsonError, MAX_DEPTH, decode, decode_lossy};
+use super::{Half, Json, JsonError, MAX_DEPTH, decode, decode_lossy, end_of_plain};
 use super::{replace_lone_surrogates, surrogate};
 
 #[derive(Debug)]
@@ -436,27 +436,6 @@ impl<'a> Copier<'a> {
             self.out.push_str(text);
         }
     }
-}
-
-/// The position of the next quote, backslash or control character.
-fn end_of_plain(bytes: &[u8], mut at: usize) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let rest = bytes.get(at..).unwrap_or_default();
-    let (chunks, tail) = rest.as_chunks::<8>();
-    for chunk in chunks {
-        let word = u64::from_le_bytes(*chunk);
-        // The lowest bit that is set belongs to the first byte found; those above it may be wrong.
-        let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word;
-        let is = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
-        let found = (below(word, 0x20) | is(b'"') | is(b'\\')) & HIGHS;
-        if found != 0 {
-            return at + found.trailing_zeros() as usize / 8;
-        }
-        at += 8;
-    }
-    let is_special = |byte: &u8| matches!(byte, 0..0x20 | b'"' | b'\\');
-    at + tail.iter().position(is_special).unwrap_or(tail.len())
 }
 
 #[cfg(test)]

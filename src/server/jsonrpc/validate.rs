@@ -82,8 +82,6 @@ pub struct ValidMessage<'a> {
     arguments: Option<Json<'a>>,
     /// The text before and after them.
     around: (&'a str, &'a str),
-    /// The number of values in that text.
-    parts: usize,
 }
 
 /// The parts of a message that make it JSON-RPC. Unknown members are rmcp's business; a member that
@@ -171,14 +169,15 @@ impl<'a> Outline<'a> {
             .and_then(|params| params.member("arguments"));
         let around = arguments.and_then(|arguments| message.around(arguments));
         let (head, tail) = around.unwrap_or((message.get(), ""));
-        let parts = count_parts(head) + count_parts(tail);
+        let bytes = head.len() + tail.len();
         let (max_bytes, max_parts) = match kind {
             Kind::Initialize => (MAX_KEPT_BYTES, MAX_KEPT_PARTS),
             Kind::Other => (MAX_ENVELOPE_BYTES, MAX_ENVELOPE_PARTS),
         };
-        let too_much = if parts > max_parts {
+        // A value takes at least a byte, so a short text need not be counted.
+        let too_much = if bytes > max_parts && count_parts(head) + count_parts(tail) > max_parts {
             Some(format!("has more than {max_parts} values"))
-        } else if head.len() + tail.len() > max_bytes {
+        } else if bytes > max_bytes {
             Some(format!("is larger than {max_bytes} bytes"))
         } else {
             None
@@ -197,7 +196,6 @@ impl<'a> Outline<'a> {
             params: self.params,
             arguments,
             around: (head, tail),
-            parts,
         })
     }
 
@@ -260,7 +258,8 @@ pub struct SplitMessage {
 impl ValidMessage<'_> {
     /// Memory for the document that rmcp reads the message into.
     pub fn document_bytes(&self) -> usize {
-        self.parts * BYTES_PER_PART
+        let (head, tail) = self.around;
+        (count_parts(head) + count_parts(tail)) * BYTES_PER_PART
     }
 
     /// The arguments of a tool call, out of the body that this is the outline of.

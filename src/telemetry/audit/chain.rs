@@ -28,6 +28,8 @@ impl Hash {
 
     pub fn read(text: &str) -> Option<Self> {
         let mut hash = Self::default();
+        // The decoder takes a leading 0x.
+        (text.len() == HASH_DIGITS).then_some(())?;
         hex::decode_to_slice(text, &mut hash.0).ok()?;
         Some(hash)
     }

@@ -116,7 +116,8 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
     ) && let Some(question) =
         FastRequest::read(server, &parts.headers, id, &outlined, &body, caller, None)
     {
-        let answer = question.answer(server, caller, None).await;
+        // Boxed, because the futures around it are moved several times.
+        let answer = Box::pin(question.answer(server, caller, None)).await;
         memory.shrink_to(answer.capacity());
         let answer = Body::from(memory.attach(answer));
         return response::written(StatusCode::OK, running.until_the_end_of(answer));
@@ -200,19 +201,23 @@ impl Accepted {
             .filter_map(|value| value.to_str().ok());
         for range in values.flat_map(|value| value.split(',')) {
             let mut parts = range.split(';').map(str::trim);
-            let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
+            let media_type = parts.next().unwrap_or_default();
+            let is = |one_of: &[&str]| {
+                one_of
+                    .iter()
+                    .any(|name| media_type.eq_ignore_ascii_case(name))
+            };
             let refused = parts.any(|part| {
                 let quality = part.strip_prefix("q=").or_else(|| part.strip_prefix("Q="));
                 quality
                     .and_then(|quality| quality.parse::<f32>().ok())
                     .is_some_and(|quality| quality <= 0.0)
             });
-            match media_type.as_str() {
-                _ if refused => {}
-                "application/json" | "application/*" | "*/*" => accepted.json = true,
-                "text/event-stream" => accepted.streams = true,
-                _ => {}
+            if refused {
+                continue;
             }
+            accepted.json |= is(&["application/json", "application/*", "*/*"]);
+            accepted.streams |= is(&["text/event-stream"]);
         }
         accepted
     }
