@@ -23,6 +23,7 @@ use crate::foundation::json::Json;
 const UID: &str = "0192f0c8-7b1a-7cc0-8a1e-3f2b6f0d9a11";
 const LIMITS: Limits = Limits {
     max_result_bytes: 64 << 10,
+    max_page_bytes: 24 << 10,
 };
 /// Of a text in a page, the ellipsis included.
 const MAX_TEXT_CHARS: usize = 281;

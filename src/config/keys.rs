@@ -137,6 +137,7 @@ pub const KEYS: &[Key] = &[
     key("tools.toolsets", Kind::List, &[]),
     key("tools.read_only", Kind::Flag, &[]),
     key("tools.max_result_bytes", Kind::Size, &[]),
+    key("tools.max_page_bytes", Kind::Size, &[]),
     key("metrics.addr", Kind::Text, &[]),
     key("audit.to", Kind::Text, &[]),
     key(
@@ -157,6 +158,7 @@ const MIN_SIZES: &[(&str, usize, &str)] = &[
     ("server.request_memory_per_principal", 4 << 20, "4MiB"),
     ("api.max_answer_bytes", 64 << 10, "64KiB"),
     ("tools.max_result_bytes", 4 << 10, "4KiB"),
+    ("tools.max_page_bytes", 4 << 10, "4KiB"),
     ("audit.max_file_bytes", 64 << 10, "64KiB"),
 ];
 

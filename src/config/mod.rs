@@ -203,6 +203,8 @@ pub struct Tools {
     pub read_only: bool,
     #[serde(deserialize_with = "parse::size")]
     pub max_result_bytes: usize,
+    #[serde(deserialize_with = "parse::size")]
+    pub max_page_bytes: usize,
 }
 
 #[derive(Debug, Clone, Deserialize)]

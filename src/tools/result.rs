@@ -4,8 +4,8 @@
 //! the digits of numbers and the order of keys. Fields have the names that arguments have, and what
 //! the API repeats of an item in its payload is left out. In a page, long strings are cut, and
 //! `truncated` names the fields that were cut. The cursor comes last, and one that leads to no
-//! further page is dropped. A result that is too large is refused with an error that names a page
-//! size that would fit.
+//! further page is dropped. A page that is larger than pages should be comes with the number of its
+//! items that would fit. A result that is too large is refused with an error.
 
 use serde_json::Value;
 
@@ -25,17 +25,30 @@ const MAX_ITEMS: usize = MAX_LIMIT as usize;
 /// The most members of an item: its payload, and 64 others.
 const MAX_MEMBERS: usize = 65;
 
+/// What a cursor adds to a page, as far as it is not known.
+pub(super) const CURSOR_BYTES: usize = 128;
+
 /// The limits on results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The largest JSON text of a result, in bytes.
     pub max_result_bytes: usize,
+    /// The JSON text at which a page ends, in bytes, if it has more than one item.
+    pub max_page_bytes: usize,
+}
+
+impl Limits {
+    /// The size at which a page ends.
+    pub(super) fn page_end(&self) -> usize {
+        self.max_page_bytes.min(self.max_result_bytes)
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             max_result_bytes: 1 << 20,
+            max_page_bytes: 24 << 10,
         }
     }
 }
@@ -45,6 +58,8 @@ impl Default for Limits {
 pub struct Success {
     /// Compact JSON, with numbers exactly as the API sent them.
     pub text: String,
+    /// The number of leading items that fit into a page, if this page has more.
+    pub fitting: Option<u64>,
 }
 
 #[cfg(test)]
@@ -61,7 +76,7 @@ pub(super) enum ResultError {
     Malformed(String),
     TooLarge {
         size: usize,
-        /// The number of the page's items that would fit.
+        /// The number of the page's items that would fit into a page; 0 for a single item.
         fitting: u64,
     },
 }
@@ -100,7 +115,10 @@ pub(super) fn item(
     if size > max {
         return Err(ResultError::TooLarge { size, fitting: 0 });
     }
-    Ok(Success { text })
+    Ok(Success {
+        text,
+        fitting: None,
+    })
 }
 
 /// The result for a page. `has_next` is set if the API announced another page in a `Link` header.
@@ -142,7 +160,9 @@ pub(super) fn page(
     // announced as continued is the last one.
     let full_page = u64::try_from(sizes.len()).unwrap_or(u64::MAX) >= request.limit;
     let continues = !sizes.is_empty() && (has_next || full_page);
-    if let Some(cursor) = cursor.filter(|_| continues) {
+    let cursor = cursor.filter(|_| continues);
+    let has_cursor = cursor.is_some();
+    if let Some(cursor) = cursor {
         if !cursor.starts_with('"') {
             return Err(malformed("a nextCursor that is no string"));
         }
@@ -150,11 +170,16 @@ pub(super) fn page(
     }
     copier.end_object(page)?;
     let (text, size) = copier.finish()?;
+    let page_end = limits.page_end();
+    // A shorter page has a cursor, even if this one has none.
+    let with_cursor = size + if has_cursor { 0 } else { CURSOR_BYTES };
+    let fitting =
+        (size > page_end && sizes.len() > 1).then(|| fitting(&sizes, with_cursor, page_end).max(1));
     if size > max {
-        let fitting = fitting(&sizes, size, max);
+        let fitting = fitting.unwrap_or_default();
         return Err(ResultError::TooLarge { size, fitting });
     }
-    Ok(Success { text })
+    Ok(Success { text, fitting })
 }
 
 /// The number of leading items that would make a page of at most `max` bytes.

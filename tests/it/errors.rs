@@ -24,7 +24,7 @@ crate::tests![
     a_token_that_the_api_rejects_is_an_authentication_error,
     a_signature_that_the_api_rejects_is_an_authentication_error,
     a_tenant_mismatch_found_by_the_api_is_a_permission_error,
-    a_too_large_result_names_a_limit_that_fits,
+    a_page_ends_before_it_is_too_large,
     a_request_that_is_too_large_is_refused,
     a_malformed_answer_is_an_internal_error_and_not_quoted,
     an_expired_token_over_stdio_is_a_tool_error,
@@ -385,7 +385,7 @@ async fn a_tenant_mismatch_found_by_the_api_is_a_permission_error() {
     api.stop().await;
 }
 
-async fn a_too_large_result_names_a_limit_that_fits() {
+async fn a_page_ends_before_it_is_too_large() {
     let sidecar = Sidecar::with(
         "acme",
         &world().api,
@@ -393,37 +393,35 @@ async fn a_too_large_result_names_a_limit_that_fits() {
     )
     .await;
     let client = Client::modern(&sidecar);
-    for _ in 0..12 {
-        client
-            .call(
-                "create_note",
-                json!({"title": "t", "content": "x".repeat(1_000)}),
-            )
-            .await
-            .ok();
+    for number in 0..12 {
+        let note = json!({"title": number.to_string(), "content": "x".repeat(1_000)});
+        client.call("create_note", note).await.ok();
     }
-    let called = client.call("list_notes", json!({"full": true})).await;
-    let error = called.failed("too_large", "result_too_large");
-    assert_eq!(error["details"]["max_bytes"], 8 * 1024, "{called}");
-    let limit = error["details"]["limit"].as_u64().unwrap();
-    assert!((2..12).contains(&limit), "{called}");
-    let page = client
-        .call("list_notes", json!({"full": true, "limit": limit}))
-        .await
-        .ok();
-    assert_eq!(page["items"].as_array().unwrap().len() as u64, limit);
-    let too_many = client
-        .call("list_notes", json!({"full": true, "limit": limit + 1}))
-        .await;
-    too_many.failed("too_large", "result_too_large");
+    let (mut titles, mut arguments) = (Vec::new(), json!({"full": true, "limit": 12}));
+    for page in 0.. {
+        let read = client.call("list_notes", arguments.clone()).await.ok();
+        assert!(read.to_string().len() <= 8 * 1024, "{read}");
+        let items = read["items"].as_array().unwrap();
+        titles.extend(
+            items
+                .iter()
+                .map(|item| item["payload"]["title"].as_str().unwrap().to_owned()),
+        );
+        let Some(cursor) = read.get("next_cursor") else {
+            assert!(page > 0, "one page holds less than twelve items");
+            break;
+        };
+        assert!((2..12).contains(&items.len()), "{read}");
+        arguments["cursor"] = cursor.clone();
+    }
+    let expected: Vec<_> = (0..12)
+        .rev()
+        .map(|number: u32| number.to_string())
+        .collect();
+    assert_eq!(titles, expected);
     // Without `full` the long texts are cut, and all fit.
-    assert_eq!(
-        client.call("list_notes", json!({})).await.ok()["items"]
-            .as_array()
-            .unwrap()
-            .len(),
-        12
-    );
+    let cut = client.call("list_notes", json!({})).await.ok();
+    assert_eq!(cut["items"].as_array().unwrap().len(), 12);
 
     // Something that has been written is not reported as a failure because it is large.
     let content = "y".repeat(20_000);
@@ -436,6 +434,13 @@ async fn a_too_large_result_names_a_limit_that_fits() {
         .call("get_note", json!({"uid": made["uid"]}))
         .await
         .failed("too_large", "result_too_large");
+    let called = client.call("list_notes", json!({"full": true})).await;
+    let error = called.failed("too_large", "result_too_large");
+    assert_eq!(error["details"]["max_bytes"], 8 * 1024, "{called}");
+    assert_eq!(
+        error["suggested_action"],
+        "Call list_notes again without full."
+    );
     client.traffic().await;
     sidecar.stop().await;
 }

@@ -20,6 +20,9 @@ crate::tests![
 
 const MANY: usize = 230;
 
+/// The default of `tools.max_page_bytes`.
+const MAX_PAGE: usize = 24 << 10;
+
 async fn reads_every_list_to_its_end() {
     for entity in entities::all() {
         let client = Client::modern(&world().acme);
@@ -55,9 +58,12 @@ async fn reads_every_list_to_its_end() {
                     "{} of {limit}",
                     items.len()
                 );
+                let (size, is_short) = (page.to_string().len(), items.len() < limit);
+                assert!(size <= MAX_PAGE, "{size} bytes");
                 read.extend(items);
                 pages += 1;
                 match page.get("next_cursor") {
+                    Some(_) if is_short && size < MAX_PAGE / 2 => panic!("a page for nothing"),
                     Some(cursor) => arguments["cursor"] = cursor.clone(),
                     None => break,
                 }
@@ -67,7 +73,7 @@ async fn reads_every_list_to_its_end() {
                 "all of them, once, in order: {} by {limit}",
                 entity.plural
             );
-            assert_eq!(pages, MANY.div_ceil(limit), "and no page for nothing");
+            assert!(pages >= MANY.div_ceil(limit), "{pages} pages");
         }
         client.traffic().await;
     }

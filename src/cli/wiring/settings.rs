@@ -92,6 +92,7 @@ pub fn api(config: &Config) -> Result<api::Settings, ConfigError> {
 pub fn limits(config: &Config) -> tools::Limits {
     tools::Limits {
         max_result_bytes: config.tools.max_result_bytes,
+        max_page_bytes: config.tools.max_page_bytes,
     }
 }
 

@@ -1,7 +1,8 @@
 //! Executes a [`Plan`]: sends its request, and interprets the response.
 //!
-//! Three kinds of calls take a second request. An update that omits the parent reads it first. A
-//! write whose refusal may be due to its own earlier attempt reads the item back, see [`Effect`].
+//! Four kinds of calls take a second request. A page that is too large is read again with fewer
+//! items, because only the API knows the cursor of the items after those. An update that omits the
+//! parent reads it first. A write whose refusal may be due to its own earlier attempt reads the item back, see [`Effect`].
 //! And if the API answers 500 to a write of a comment or a chat message, the parent is read,
 //! because compatible APIs answer 500 for a deleted parent.
 
@@ -29,6 +30,9 @@ impl Plan {
         limits: &Limits,
         progress: impl Fn(Progress) + Send + Sync,
     ) -> Result<Success, ToolError> {
+        if self.operation.target() == Target::Collection {
+            return self.read_page(api, limits).await;
+        }
         if !self.keeps_parent {
             return self.send(api, self.request.clone(), limits).await;
         }
@@ -45,6 +49,26 @@ impl Plan {
             message: "Replacing the item",
         });
         self.send(api, request, limits).await
+    }
+
+    /// Reads a page, which ends early if its items are large.
+    async fn read_page<A: Api>(&self, api: &A, limits: &Limits) -> Result<Success, ToolError> {
+        let page = self.send(api, self.request.clone(), limits).await;
+        let fitting = match &page {
+            Ok(page) => page.fitting,
+            // Without a size, the answer was too large to be read.
+            Err(error) => error.details.size_bytes.and(error.details.limit),
+        };
+        let Some(limit) = fitting.filter(|limit| *limit < self.page.limit) else {
+            return page;
+        };
+        let shorter = self.with_limit(limit);
+        let again = shorter.send(api, shorter.request.clone(), limits).await;
+        // A page that is only larger than it should be is better than none.
+        if again.is_err() && page.is_ok() {
+            return page;
+        }
+        again
     }
 
     async fn send<A: Api>(
@@ -111,6 +135,7 @@ impl Plan {
         // The item is not returned to the caller, so its size is not limited.
         let unlimited = Limits {
             max_result_bytes: usize::MAX,
+            ..*limits
         };
         result::item(&reply.body, self.entity, true, &unlimited)
             .map_err(|unusable| context.unusable(unusable, limits))?;

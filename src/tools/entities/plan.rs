@@ -93,6 +93,18 @@ impl Plan {
         self.uid
     }
 
+    /// The plan of a page of fewer items.
+    pub(super) fn with_limit(&self, limit: u64) -> Self {
+        let mut plan = self.clone();
+        plan.page.limit = limit;
+        for (name, value) in &mut plan.request.query {
+            if *name == "limit" {
+                *value = limit.to_string();
+            }
+        }
+        plan
+    }
+
     /// The number of requests that a run without errors takes.
     #[must_use]
     pub fn steps(&self) -> u32 {

@@ -180,6 +180,7 @@ async fn children_of<A: Api>(
     let request = PageRequest { limit, full: true };
     let unlimited = Limits {
         max_result_bytes: usize::MAX,
+        max_page_bytes: usize::MAX,
     };
     let page = result::page(&reply.body, child, request, reply.has_next, &unlimited)
         .map_err(|error| malformed(NAME, &format!("{error:?}")))?;

@@ -34,6 +34,7 @@ impl Item {
     pub fn read(entity: &'static Entity, body: &[u8]) -> Result<Self, String> {
         let unlimited = Limits {
             max_result_bytes: usize::MAX,
+            max_page_bytes: usize::MAX,
         };
         let item =
             result::item(body, entity, true, &unlimited).map_err(|error| format!("{error:?}"))?;

@@ -60,7 +60,7 @@ impl FindTools {
         api: &A,
     ) -> Result<String, ToolError> {
         let text = match tool.spec.name.as_str() {
-            search::NAME => search::run(arguments, api).await,
+            search::NAME => search::run(arguments, api, &self.limits).await,
             fetch::NAME => fetch::run(arguments, api).await,
             overview::NAME => overview::run(arguments, api).await,
             _ => Err(ToolError::internal("a tool that cannot be run")),

@@ -19,6 +19,7 @@ use crate::tools::coerce::Arguments;
 use crate::tools::entities::Payload;
 use crate::tools::error::ToolError;
 use crate::tools::key_case::{camel_case, snake_case_keys};
+use crate::tools::result::{CURSOR_BYTES, Limits};
 use crate::tools::schema::object;
 
 pub const NAME: &str = "search";
@@ -117,9 +118,43 @@ fn output_schema() -> Map<String, Value> {
     ])
 }
 
-pub async fn run<A: Api>(given: &Arguments<'_>, api: &A) -> Result<String, ToolError> {
+pub async fn run<A: Api>(
+    given: &Arguments<'_>,
+    api: &A,
+    limits: &Limits,
+) -> Result<String, ToolError> {
+    let page = send(body(given, None), api).await?;
+    let Some(fitting) = fitting(&page, limits.page_end()) else {
+        return Ok(page);
+    };
+    // Only the API knows the cursor of the results after those that fit.
+    let shorter = send(body(given, Some(fitting)), api).await;
+    Ok(shorter.unwrap_or(page))
+}
+
+/// The number of leading results that fit into a page of `max` bytes, if this page has more.
+fn fitting(page: &str, max: usize) -> Option<usize> {
+    let json = Json::trusted(page);
+    let results = json.member("results")?;
+    let count = results.elements().count();
+    if page.len() <= max || count < 2 {
+        return None;
+    }
+    // A shorter page has a cursor, even if this one has none.
+    let cursor = json.member("next_cursor").map_or(CURSOR_BYTES, |_| 0);
+    // The brackets, less the comma that the last result has not.
+    let envelope = page.len() - results.get().len() + 1 + cursor;
+    let fits = |size: &mut usize, result: Json<'_>| {
+        *size += result.get().len() + 1;
+        (*size <= max).then_some(())
+    };
+    let fitting = results.elements().scan(envelope, fits).count().max(1);
+    (fitting < count).then_some(fitting)
+}
+
+async fn send<A: Api>(body: Bytes, api: &A) -> Result<String, ToolError> {
     let mut request = read_request(Method::POST, "/v1/search".to_owned(), Vec::new());
-    request.body = Some(body(given));
+    request.body = Some(body);
     let reply = api.send(request).await;
     let reply = reply.map_err(|failure| api_outage::unanswered(failure, NAME))?;
     match reply.status {
@@ -140,11 +175,17 @@ pub async fn run<A: Api>(given: &Arguments<'_>, api: &A) -> Result<String, ToolE
     Ok(text)
 }
 
-/// The arguments under the API's names, which are theirs in camel case.
-fn body(given: &Arguments<'_>) -> Bytes {
+/// The arguments under the API's names, which are theirs in camel case. `limit` replaces that of
+/// the arguments.
+fn body(given: &Arguments<'_>, limit: Option<usize>) -> Bytes {
     let mut body = Payload::default();
     for (name, value) in given.iter() {
-        body.push(&camel_case(name), value);
+        if name != "limit" || limit.is_none() {
+            body.push(&camel_case(name), value);
+        }
+    }
+    if let Some(limit) = limit {
+        body.push("limit", Json::trusted(&limit.to_string()));
     }
     body.finish().unwrap_or_else(|| Bytes::from_static(b"{}"))
 }

@@ -54,7 +54,16 @@ impl Api for Script {
 }
 
 async fn call(name: &str, arguments: Value, script: &Script) -> Result<Value, ToolError> {
-    let tools = FindTools::new(Limits::default());
+    call_within(&Limits::default(), name, arguments, script).await
+}
+
+async fn call_within(
+    limits: &Limits,
+    name: &str,
+    arguments: Value,
+    script: &Script,
+) -> Result<Value, ToolError> {
+    let tools = FindTools::new(*limits);
     let tool = tools
         .tools
         .iter()
@@ -65,6 +74,61 @@ async fn call(name: &str, arguments: Value, script: &Script) -> Result<Value, To
         .map_err(|error| ToolError::invalid_argument(name, error))?;
     let text = tools.run(tool, &arguments, script).await?;
     Ok(serde_json::from_str(&text).unwrap())
+}
+
+/// The first page is larger than a page should be, so the search is sent again for what fits.
+#[tokio::test]
+async fn a_search_ends_where_its_page_would_be_too_large() {
+    let result = |at: usize| json!({"id": format!("note/{at}"), "snippet": "x".repeat(at * 30)});
+    let results: Vec<_> = (0..20).map(result).collect();
+    let page = |count: usize| {
+        let results = &results[..count];
+        json!({"results": results, "total": 20, "nextCursor": "c", "groups": [{"count": 20}]})
+    };
+    let size_of = |count: usize| {
+        let mut text = String::new();
+        crate::tools::key_case::snake_case_keys(Json::trusted(&page(count).to_string()), &mut text);
+        text.len()
+    };
+    for fitting in 1..20 {
+        for max_page_bytes in [size_of(fitting), size_of(fitting + 1) - 1] {
+            let limits = Limits {
+                max_page_bytes,
+                ..Limits::default()
+            };
+            let script = Script::new([(200, page(20)), (200, page(fitting))]);
+            let arguments = json!({"query": "x", "limit": 20, "detail": "passage"});
+            let found = call_within(&limits, "search", arguments, &script)
+                .await
+                .unwrap();
+            assert_eq!(found["results"].as_array().unwrap().len(), fitting);
+            let sent = script.sent.lock().unwrap();
+            let body = |at: usize| -> Value {
+                serde_json::from_slice(sent[at].body.as_ref().unwrap()).unwrap()
+            };
+            let mut expected = body(0);
+            expected["limit"] = json!(fitting);
+            assert_eq!(body(1), expected);
+        }
+    }
+    let small = Limits {
+        max_page_bytes: 10,
+        ..Limits::default()
+    };
+    // One result is a page, and a page is better than an error.
+    for (answers, results) in [
+        (vec![(200, page(1))], 1),
+        (vec![(200, page(3)), (503, json!({}))], 3),
+    ] {
+        let script = Script {
+            answers: Mutex::new(answers.into()),
+            sent: Mutex::default(),
+        };
+        let found = call_within(&small, "search", json!({"query": "x"}), &script)
+            .await
+            .unwrap();
+        assert_eq!(found["results"].as_array().unwrap().len(), results);
+    }
 }
 
 fn item(payload: Value) -> Value {

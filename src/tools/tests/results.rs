@@ -217,8 +217,9 @@ async fn an_optional_member_that_is_null_is_omitted() {
     );
 }
 
+/// A page ends where it would be too large, and goes on with the cursor that the API gives for that.
 #[tokio::test]
-async fn a_page_that_is_too_large_names_the_limit_that_fits() {
+async fn a_page_that_is_too_large_is_read_again_with_the_items_that_fit() {
     let items: Vec<_> = (0..20)
         .map(|at| item(json!({"content": "x".repeat(at * 10)})))
         .collect();
@@ -226,51 +227,92 @@ async fn a_page_that_is_too_large_names_the_limit_that_fits() {
         let page = json!({"items": items[..count], "nextCursor": "c"});
         as_result("note", &page).to_string().len()
     };
-    let plan = prepare("list_notes", json!({"limit": 20})).unwrap();
+    let plan = prepare("list_notes", json!({"limit": 20, "include_deleted": true})).unwrap();
     for fitting in 1..20 {
-        for max in [size_of(fitting), size_of(fitting + 1) - 1] {
+        for (max_page_bytes, max_result_bytes) in [
+            (size_of(fitting), 1 << 20),
+            (size_of(fitting + 1) - 1, 1 << 20),
+            (size_of(fitting), size_of(fitting)),
+        ] {
             let limits = Limits {
-                max_result_bytes: max,
+                max_result_bytes,
+                max_page_bytes,
             };
-            let script = Script::new([page_reply(&items, Some("c"), true)]);
-            let error = plan.run(&script, &limits, |_| {}).await.unwrap_err();
-            assert_eq!(
-                (error.category, &*error.code),
-                (Category::TooLarge, "result_too_large")
-            );
-            assert_eq!(error.details.limit, Some(fitting as u64), "{max} bytes");
-            assert_eq!(error.details.size_bytes, Some(size_of(20)));
-            assert_eq!(error.details.max_bytes, Some(max));
-            assert_eq!(
-                error.suggested_action,
-                format!("Call list_notes again with limit {fitting}.")
-            );
-
-            // With that limit, the page fits.
-            let fewer = prepare("list_notes", json!({"limit": fitting})).unwrap();
-            let script = Script::new([page_reply(&items[..fitting], Some("c"), true)]);
-            assert!(
-                fewer
-                    .run(&script, &limits, |_| {})
-                    .await
-                    .unwrap()
-                    .text
-                    .len()
-                    <= max
-            );
+            let script = Script::new([
+                page_reply(&items, Some("c"), true),
+                page_reply(&items[..fitting], Some("d"), true),
+            ]);
+            let page = plan.run(&script, &limits, |_| {}).await.unwrap();
+            assert!(page.text.len() <= max_page_bytes);
+            assert_eq!(page.value()["next_cursor"], "d");
+            assert_eq!(page.value()["items"].as_array().unwrap().len(), fitting);
+            let [first, second] = &script.sent()[..] else {
+                panic!("{:?}", script.sent());
+            };
+            let changed = |(name, value): &(&'static str, String)| {
+                let value = if *name == "limit" {
+                    fitting.to_string()
+                } else {
+                    value.clone()
+                };
+                (*name, value)
+            };
+            let expected: Vec<_> = first.query.iter().map(changed).collect();
+            assert_eq!(second.query, expected);
         }
     }
+}
+
+#[tokio::test]
+async fn a_page_is_not_read_again_when_that_would_not_help() {
     let limits = Limits {
-        max_result_bytes: size_of(20),
+        max_page_bytes: 1000,
+        ..Limits::default()
     };
-    assert!(
-        plan.run(
-            &Script::new([page_reply(&items, Some("c"), true)]),
-            &limits,
-            |_| {}
-        )
-        .await
-        .is_ok()
+    let short: Vec<_> = (0..3).map(|_| item(json!({"content": "x"}))).collect();
+    let long = vec![item(json!({"content": "x".repeat(2000)})); 3];
+    let plan = prepare("list_notes", json!({"limit": 3, "full": true})).unwrap();
+    for items in [&short[..], &long[..1]] {
+        let script = Script::new([page_reply(items, Some("c"), true)]);
+        plan.run(&script, &limits, |_| {}).await.unwrap();
+        assert_eq!(script.sent().len(), 1);
+    }
+    // A first item that is larger than a page is a page of its own, and the request for it is the
+    // last one, whatever it brings.
+    let script = Script::new([
+        page_reply(&long, Some("c"), true),
+        page_reply(&long[..2], Some("c"), true),
+    ]);
+    let page = plan.run(&script, &limits, |_| {}).await.unwrap();
+    assert!(script.sent()[1].query.contains(&("limit", "1".to_owned())));
+    assert_eq!(page.value()["items"].as_array().unwrap().len(), 2);
+    // A large page is better than an error.
+    let script = Script::new([page_reply(&long, Some("c"), true), reply(503, json!({}))]);
+    let page = plan.run(&script, &limits, |_| {}).await.unwrap();
+    assert_eq!(page.value()["items"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_page_with_an_item_that_is_too_large_says_how_to_go_on() {
+    let limits = Limits {
+        max_result_bytes: 1500,
+        max_page_bytes: 1000,
+    };
+    let long = vec![item(json!({"content": "x".repeat(2000)})); 3];
+    let plan = prepare("list_notes", json!({"limit": 3, "full": true})).unwrap();
+    let script = Script::new([
+        page_reply(&long, Some("c"), true),
+        page_reply(&long[..1], Some("c"), true),
+    ]);
+    let error = plan.run(&script, &limits, |_| {}).await.unwrap_err();
+    assert_eq!(
+        (error.category, &*error.code),
+        (Category::TooLarge, "result_too_large")
+    );
+    assert_eq!(error.details.max_bytes, Some(1500));
+    assert_eq!(
+        error.suggested_action,
+        "Call list_notes again without full."
     );
 }
 
@@ -278,6 +320,7 @@ async fn a_page_that_is_too_large_names_the_limit_that_fits() {
 async fn a_result_that_no_limit_fits_names_another_tool_or_argument() {
     let limits = Limits {
         max_result_bytes: 1000,
+        ..Limits::default()
     };
     let large = json!({"content": "x".repeat(1000)});
     for (tool, arguments, remedy) in [
@@ -315,6 +358,7 @@ async fn a_result_that_no_limit_fits_names_another_tool_or_argument() {
 async fn a_write_whose_item_is_too_large_succeeds_with_a_preview() {
     let limits = Limits {
         max_result_bytes: 1000,
+        ..Limits::default()
     };
     let plan = prepare("patch_note", json!({"uid": UID, "updates": {"a": 1}})).unwrap();
     let answer = reply(200, item(json!({"content": "x".repeat(1000)})));
@@ -455,7 +499,12 @@ async fn a_response_with_too_many_parts_is_malformed() {
         (r#"{"items":[<]}"#.to_owned(), Some("it is not valid JSON")),
     ] {
         let script = Script::new([reply(200, &body)]);
-        let result = call("list_notes", json!({"limit": 1000}), &script).await;
+        let limits = Limits {
+            max_page_bytes: usize::MAX,
+            ..Limits::default()
+        };
+        let plan = prepare("list_notes", json!({"limit": 1000})).unwrap();
+        let result = plan.run(&script, &limits, |_| {}).await;
         let reason = result.err().and_then(|error| error.log_only);
         assert_eq!(
             reason.as_deref(),
