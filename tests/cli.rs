@@ -879,7 +879,7 @@ async fn the_page_reveals_nothing_about_the_tenant() {
         );
         assert!(page.contains(&format!(
             "A connected assistant gets {} tools.",
-            surface::entity_tool_count()
+            surface::featureless_tool_count()
         )));
         let port = url.rsplit(':').next().unwrap();
         for (_, value) in private.iter().chain(&[

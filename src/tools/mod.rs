@@ -10,6 +10,7 @@ mod api_outage;
 mod argument;
 mod argument_error;
 mod coerce;
+mod edit;
 mod entities;
 mod error;
 mod find;
@@ -19,6 +20,7 @@ mod result;
 mod rfc3339;
 mod schema;
 mod spec;
+mod tool;
 mod toolset;
 
 use std::sync::Arc;
@@ -44,6 +46,7 @@ pub fn all(limits: Limits) -> Vec<Arc<dyn Toolset>> {
     vec![
         Arc::new(entities::EntityTools::new(Uuid::now_v7, limits)),
         Arc::new(find::FindTools::new(limits)),
+        Arc::new(edit::EditTools::new()),
     ]
 }
 

@@ -17,7 +17,7 @@ crate::tests![
     an_item_is_fetched_with_its_children,
     lists_have_an_order_and_a_parent,
     an_overview_counts,
-    an_api_without_features_keeps_the_tools_on_entities,
+    an_api_without_features_keeps_the_tools_that_need_none,
     a_token_for_one_toolset_does_not_search,
 ];
 
@@ -287,13 +287,13 @@ async fn an_overview_counts() {
     client.traffic().await;
 }
 
-async fn an_api_without_features_keeps_the_tools_on_entities() {
+async fn an_api_without_features_keeps_the_tools_that_need_none() {
     let forwarder = Forwarder::without_features(&world().api.url).await;
     let sidecar = Sidecar::with_forwarder(forwarder, "acme", &[]).await;
     let client = Client::modern(&sidecar);
     let listed = client.ask("tools/list", json!({})).await.result();
     let listed = listed["tools"].as_array().unwrap();
-    assert_eq!(listed.len(), crate::surface::entity_tool_count());
+    assert_eq!(listed.len(), crate::surface::featureless_tool_count());
     let list_notes = &listed[0]["inputSchema"]["properties"];
     assert!(list_notes.get("order").is_none(), "{list_notes}");
     let called = HttpReply::of(client.calling("search", json!({"query": "x"}))).await;

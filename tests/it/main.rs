@@ -25,6 +25,7 @@ mod compatible_apis;
 mod connect;
 mod dns_change;
 mod doctor;
+mod edit;
 mod entities;
 mod eras;
 mod errors;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         connect::tests(),
         client_disconnect::tests(),
         doctor::tests(),
+        edit::tests(),
         auth_routing::tests(),
         eras::tests(),
         errors::tests(),

@@ -16,7 +16,8 @@ pub fn tool_count() -> usize {
     names().len()
 }
 
-/// The number of tools beside an API without features: those on one kind of items.
-pub fn entity_tool_count() -> usize {
+/// The number of tools beside an API without features. Those that need a feature have names of one
+/// word.
+pub fn featureless_tool_count() -> usize {
     names().iter().filter(|name| name.contains('_')).count()
 }

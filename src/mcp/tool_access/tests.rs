@@ -49,7 +49,12 @@ fn each_scope_allows_its_tools_and_no_others() {
             "list_chat_messages",
             "create_note",
         ),
-        (&["toolbridge:write"], 30, "process_chat", "get_chat"),
+        (
+            &["toolbridge:write"],
+            every - reads,
+            "process_chat",
+            "get_chat",
+        ),
         (
             &["toolbridge:read", "toolbridge:write"],
             every,
@@ -221,8 +226,10 @@ fn advertised_scopes_follow_the_entities_and_the_served_tools() {
         ["toolbridge:read", "toolbridge:write"]
     );
     let supported = all.scopes_supported();
-    assert_eq!(supported.len(), 2 + 2 * entities::ALL.len() + 1);
-    assert!(supported.contains(&"toolbridge:find:read".to_owned()));
+    assert_eq!(supported.len(), 2 + 2 * entities::ALL.len() + 2);
+    for scope in ["toolbridge:find:read", "toolbridge:edit:write"] {
+        assert!(supported.contains(&scope.to_owned()));
+    }
     for entity in entities::ALL {
         for word in ["read", "write"] {
             let scope = format!("toolbridge:{}:{word}", entity.plural);

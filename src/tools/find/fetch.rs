@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::item_text::{Item, MAX_TEXT, shorten};
-use super::{Tool, argument_error, malformed, read_request, refused};
+use super::{About, Tool, argument_error, malformed, read_request, reading_tool, refused};
 use crate::api::Features;
 use crate::api::request::{Api, Reply};
 use crate::entities::{self, Entity, Kind, ParentEntity};
@@ -31,11 +31,14 @@ const COMMENTS: u64 = 10;
 
 pub fn tool() -> Tool {
     let id = Kind::Token { max: MAX_ID };
-    Tool::new(
-        NAME,
-        "Read in context",
-        "Reads one item as text: a note or task with its last 10 comments, a chat with its last 20 \
+    let about = About {
+        name: NAME,
+        title: "Read in context",
+        description: "Reads one item as text: a note or task with its last 10 comments, a chat with its last 20 \
          messages. To find its id, use search.",
+    };
+    reading_tool(
+        about,
         vec![required(
             "id",
             id,

@@ -7,8 +7,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 
-use futures::FutureExt;
-use futures::future::{BoxFuture, ready};
+use futures::future::BoxFuture;
 use http::Method;
 use serde_json::{Map, Value, json};
 
@@ -19,8 +18,8 @@ use super::argument::Argument;
 use super::coerce::Arguments;
 use super::error::{Category, ToolError};
 use super::result::Limits;
-use super::schema;
-use super::spec::{Access, Hints, ToolSpec};
+use super::spec::Hints;
+use super::tool::{self, About, Tool};
 use super::toolset::{ListedTool, Outcome, ToolCall, Toolset};
 use crate::api::Features;
 use crate::api::request::{Api, Repeat, Reply, Request};
@@ -36,15 +35,6 @@ pub struct FindTools {
     limits: Limits,
 }
 
-/// One tool, with the rows of its arguments.
-#[derive(Debug)]
-struct Tool {
-    spec: ToolSpec,
-    arguments: Vec<Argument>,
-    /// The features of the API that it needs.
-    needs: Features,
-}
-
 impl FindTools {
     pub fn new(limits: Limits) -> Self {
         Self {
@@ -55,11 +45,11 @@ impl FindTools {
 
     async fn run<A: Api>(
         &self,
-        tool: &Tool,
+        name: &str,
         arguments: &Arguments<'_>,
         api: &A,
     ) -> Result<String, ToolError> {
-        let text = match tool.spec.name.as_str() {
+        let text = match name {
             search::NAME => search::run(arguments, api, &self.limits).await,
             fetch::NAME => fetch::run(arguments, api).await,
             overview::NAME => overview::run(arguments, api).await,
@@ -68,7 +58,7 @@ impl FindTools {
         let max = self.limits.max_result_bytes;
         if text.len() > max {
             let size = Some(text.len());
-            return Err(api_outage::too_large(size, max, &tool.spec.name));
+            return Err(api_outage::too_large(size, max, name));
         }
         Ok(text)
     }
@@ -76,57 +66,24 @@ impl FindTools {
 
 impl Toolset for FindTools {
     fn list(&self, features: Features) -> Vec<ListedTool> {
-        let offered = self.tools.iter();
-        let offered = offered.filter(|tool| features.has(tool.needs));
-        offered.map(|tool| ListedTool::from(&tool.spec)).collect()
+        tool::list(&self.tools, features)
     }
 
     fn call<'a>(&'a self, call: ToolCall<'a>) -> BoxFuture<'a, Outcome> {
-        let mut tools = self.tools.iter();
-        let Some(tool) = tools.find(|tool| tool.spec.name == call.name) else {
-            let error = ToolError::internal("a call of a tool of another toolset");
-            return ready(Outcome::failure(&error, call.correlation_id)).boxed();
-        };
-        let work = async move {
-            let arguments = Arguments::read(&tool.arguments, call.arguments)
-                .map_err(|error| ToolError::invalid_argument(call.name, error));
-            let result = match arguments {
-                Ok(arguments) => self.run(tool, &arguments, call.api).await,
-                Err(error) => Err(error),
-            };
-            match result {
-                Ok(text) => Outcome::success(text),
-                Err(error) => Outcome::failure(&error, call.correlation_id),
-            }
-        };
-        work.boxed()
+        tool::call(&self.tools, call, move |name, arguments, call| async move {
+            self.run(name, &arguments, call.api).await
+        })
     }
 }
 
-impl Tool {
-    fn new(
-        name: &str,
-        title: &str,
-        description: &str,
-        arguments: Vec<Argument>,
-        output_schema: Map<String, Value>,
-        needs: Features,
-    ) -> Self {
-        Self {
-            spec: ToolSpec {
-                name: name.to_owned(),
-                title: title.to_owned(),
-                description: description.to_owned(),
-                input_schema: schema::input(&arguments),
-                output_schema,
-                hints: Hints::READS,
-                toolset: NAME,
-                access: Access::Read,
-            },
-            arguments,
-            needs,
-        }
-    }
+/// A tool of this toolset.
+fn reading_tool(
+    about: About,
+    arguments: Vec<Argument>,
+    output_schema: Map<String, Value>,
+    needs: Features,
+) -> Tool {
+    Tool::new(NAME, Hints::READS, about, arguments, output_schema, needs)
 }
 
 /// A request that only reads.

@@ -3,7 +3,9 @@
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::{Tool, argument_error, malformed, objects, parse, read_request, refused};
+use super::{
+    About, Tool, argument_error, malformed, objects, parse, read_request, reading_tool, refused,
+};
 use crate::api::Features;
 use crate::api::request::Api;
 use crate::entities::Kind;
@@ -20,11 +22,14 @@ pub const NAME: &str = "overview";
 
 pub fn tool() -> Tool {
     let today = "Date that counts as today; default today in UTC.";
-    Tool::new(
-        NAME,
-        "Overview",
-        "Counts everything there is: items per kind and status, tasks overdue and due, unread \
+    let about = About {
+        name: NAME,
+        title: "Overview",
+        description: "Counts everything there is: items per kind and status, tasks overdue and due, unread \
          messages per chat, the latest changes, the most used tags. To list the items, use search.",
+    };
+    reading_tool(
+        about,
         vec![optional("today", Kind::DateTime, today)],
         output_schema(),
         Features::OVERVIEW,

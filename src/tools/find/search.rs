@@ -4,7 +4,9 @@ use bytes::Bytes;
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::{Tool, argument_error, malformed, objects, parse, read_request, refused};
+use super::{
+    About, Tool, argument_error, malformed, objects, parse, read_request, reading_tool, refused,
+};
 use crate::api::Features;
 use crate::api::request::{Api, Reply};
 use crate::entities;
@@ -85,15 +87,13 @@ fn arguments() -> Vec<Argument> {
 }
 
 pub fn tool() -> Tool {
-    Tool::new(
-        NAME,
-        "Search",
-        "Searches all notes, tasks, comments, chats and messages, in their whole text, or lists \
+    let about = About {
+        name: NAME,
+        title: "Search",
+        description: "Searches all notes, tasks, comments, chats and messages, in their whole text, or lists \
          and counts them by filters. To read a result, use fetch.",
-        arguments(),
-        output_schema(),
-        Features::SEARCH,
-    )
+    };
+    reading_tool(about, arguments(), output_schema(), Features::SEARCH)
 }
 
 fn output_schema() -> Map<String, Value> {

@@ -72,7 +72,7 @@ async fn call_within(
     let arguments = arguments.to_string();
     let arguments = Arguments::read(&tool.arguments, Json::trusted(&arguments))
         .map_err(|error| ToolError::invalid_argument(name, error))?;
-    let text = tools.run(tool, &arguments, script).await?;
+    let text = tools.run(name, &arguments, script).await?;
     Ok(serde_json::from_str(&text).unwrap())
 }
 

@@ -1,0 +1,67 @@
+//! The toolset `edit`: tools that change items of every kind.
+
+mod edit_text;
+mod headings;
+#[cfg(test)]
+mod tests;
+mod text_edit;
+
+use futures::future::BoxFuture;
+use uuid::Uuid;
+
+use super::coerce::Arguments;
+use super::entities::Catalogue;
+use super::error::ToolError;
+use super::tool::{self, Tool};
+use super::toolset::{ListedTool, Outcome, Progress, ToolCall, Toolset};
+use crate::api::Features;
+use crate::api::request::Api;
+
+/// The name of the toolset, in filters and scopes.
+const NAME: &str = "edit";
+
+/// The toolset.
+#[derive(Debug)]
+pub struct EditTools {
+    tools: [Tool; 1],
+    /// Plans the requests about single items.
+    catalogue: Catalogue,
+}
+
+impl EditTools {
+    pub fn new() -> Self {
+        Self {
+            tools: [edit_text::tool()],
+            // The UIDs are those of new items, which these tools do not create.
+            catalogue: Catalogue::new(Uuid::now_v7, Features::NONE),
+        }
+    }
+
+    async fn run<A: Api>(
+        &self,
+        name: &str,
+        arguments: &Arguments<'_>,
+        api: &A,
+        progress: impl Fn(Progress) + Send + Sync,
+    ) -> Result<String, ToolError> {
+        match name {
+            edit_text::NAME => edit_text::run(arguments, &self.catalogue, api, progress).await,
+            _ => Err(ToolError::internal("a tool that cannot be run")),
+        }
+    }
+}
+
+impl Toolset for EditTools {
+    fn list(&self, features: Features) -> Vec<ListedTool> {
+        tool::list(&self.tools, features)
+    }
+
+    fn call<'a>(&'a self, call: ToolCall<'a>) -> BoxFuture<'a, Outcome> {
+        tool::call(&self.tools, call, move |name, arguments, call| async move {
+            if let Some(uid) = edit_text::item(&arguments) {
+                let _ = call.item.set(uid);
+            }
+            self.run(name, &arguments, call.api, call.progress).await
+        })
+    }
+}

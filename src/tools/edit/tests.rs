@@ -1,0 +1,264 @@
+//! Tests of the tools against a scripted API.
+
+use std::collections::VecDeque;
+
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::api::request::{ApiError, Reply, Request};
+use crate::foundation::json::Json;
+
+const UID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+
+/// A test double of the API. It returns scripted responses in order and records the requests.
+struct Script {
+    answers: Mutex<VecDeque<(u16, Value)>>,
+    sent: Mutex<Vec<Request>>,
+}
+
+impl Api for Script {
+    async fn send(&self, request: Request) -> Result<Reply, ApiError> {
+        self.sent.lock().push(request);
+        let (status, body) = self
+            .answers
+            .lock()
+            .pop_front()
+            .expect("an unexpected request");
+        Ok(Reply {
+            status,
+            body: body.to_string().into(),
+            retry_after: None,
+            has_next: false,
+            maybe_applied: false,
+        })
+    }
+}
+
+fn note(version: u64, content: &str) -> (u16, Value) {
+    let payload = json!({"title": "t", "content": content});
+    let item = json!({"uid": UID, "version": version, "updatedAt": "t", "payload": payload});
+    (200, item)
+}
+
+fn conflict() -> (u16, Value) {
+    (
+        412,
+        json!({"error": "version_mismatch", "expected": 3, "actual": 4}),
+    )
+}
+
+/// The result, and the requests as method, body and `If-Match`.
+async fn call(
+    arguments: Value,
+    answers: impl Into<VecDeque<(u16, Value)>>,
+) -> (Result<Value, ToolError>, Vec<(String, Value, Option<u64>)>) {
+    let script = Script {
+        answers: Mutex::new(answers.into()),
+        sent: Mutex::default(),
+    };
+    let tools = EditTools::new();
+    let text = arguments.to_string();
+    let arguments = Arguments::read(&tools.tools[0].arguments, Json::trusted(&text)).unwrap();
+    let result = tools
+        .run(edit_text::NAME, &arguments, &script, |_| {})
+        .await;
+    let sent = script.sent.lock();
+    let sent = sent.iter().map(|request| {
+        let body = request.body.as_deref().unwrap_or(b"null");
+        let body = serde_json::from_slice(body).unwrap();
+        (request.method.to_string(), body, request.if_match)
+    });
+    let sent = sent.collect();
+    assert!(
+        script.answers.lock().is_empty(),
+        "an answer that was not asked for"
+    );
+    (
+        result.map(|text| serde_json::from_str(&text).unwrap()),
+        sent,
+    )
+}
+
+fn arguments(operation: &str, text: &str) -> Value {
+    json!({"kind": "note", "uid": UID, "operation": operation, "text": text})
+}
+
+#[tokio::test]
+async fn a_text_is_read_and_patched_at_its_version() {
+    let answers = [note(3, "one"), note(4, "one\ntwo")];
+    let (result, sent) = call(arguments("append", "two"), answers).await;
+    assert_eq!(
+        result.unwrap(),
+        json!({"uid": UID, "version": 4, "bytes_before": 3, "bytes_after": 7,
+            "around": "one\ntwo"})
+    );
+    let patch = ("PATCH".to_owned(), json!({"content": "one\ntwo"}), Some(3));
+    assert_eq!(sent, [("GET".to_owned(), json!(null), None), patch]);
+}
+
+#[tokio::test]
+async fn after_a_conflict_the_edit_is_made_once_more_on_the_new_text() {
+    let answers = [
+        note(3, "a"),
+        conflict(),
+        note(4, "a\nb"),
+        note(5, "a\nb\nc"),
+    ];
+    let (result, sent) = call(arguments("append", "c"), answers).await;
+    assert_eq!(result.unwrap()["version"], 5);
+    assert_eq!(
+        sent[3],
+        ("PATCH".to_owned(), json!({"content": "a\nb\nc"}), Some(4))
+    );
+
+    let answers = [note(3, "a"), conflict(), note(4, "a\nb"), conflict()];
+    let (result, _) = call(arguments("append", "c"), answers).await;
+    let error = result.unwrap_err();
+    assert_eq!((&*error.code, error.retryable), ("version_mismatch", true));
+    assert_eq!(error.suggested_action, "Call edit_text again.");
+}
+
+#[tokio::test]
+async fn a_version_that_is_no_longer_current_changes_nothing() {
+    let mut arguments = arguments("append", "c");
+    arguments["if_match"] = json!(2);
+    let (result, sent) = call(arguments.clone(), [note(3, "a")]).await;
+    let error = result.unwrap_err();
+    assert_eq!((&*error.code, error.retryable), ("version_mismatch", false));
+    let versions = (error.details.expected_version, error.details.actual_version);
+    assert_eq!(versions, (Some(2), Some(3)));
+    assert_eq!(sent.len(), 1);
+    // Nor is it tried again if the change came later.
+    arguments["if_match"] = json!(3);
+    let (result, _) = call(arguments, [note(3, "a"), conflict()]).await;
+    assert_eq!(&*result.unwrap_err().code, "version_mismatch");
+}
+
+#[tokio::test]
+async fn a_text_that_stays_the_same_is_not_written() {
+    let mut arguments = arguments("replace", "a");
+    arguments["find"] = json!("a");
+    let (result, sent) = call(arguments, [note(3, "a")]).await;
+    assert_eq!(result.unwrap()["version"], 3);
+    assert_eq!(sent.len(), 1);
+}
+
+#[tokio::test]
+async fn arguments_that_do_not_belong_together_send_nothing() {
+    for (operation, more, argument) in [
+        ("replace", json!({}), "find"),
+        ("replace", json!({"find": ""}), "find"),
+        ("insert_after", json!({"heading": "A"}), "find"),
+        ("append", json!({"find": "a"}), "find"),
+        ("append", json!({"heading": "A"}), "heading"),
+        ("replace_section", json!({"find": "a"}), "find"),
+        ("append", json!({"text": ""}), "text"),
+        ("append", json!({"field": "tags"}), "field"),
+        ("append", json!({"field": "due_date"}), "field"),
+    ] {
+        let mut given = arguments(operation, "x");
+        given
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        let (result, sent) = call(given, []).await;
+        let error = result.unwrap_err();
+        assert_eq!(&*error.code, "invalid_argument");
+        assert_eq!(
+            error.details.argument.as_deref(),
+            Some(argument),
+            "{operation}: {more}"
+        );
+        assert_eq!(sent.len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn an_edit_that_does_not_fit_says_what_is_there() {
+    let told = |find: &str, heading: &str, content: &str| {
+        let mut given = arguments(
+            if find.is_empty() {
+                "replace_section"
+            } else {
+                "replace"
+            },
+            "x",
+        );
+        let (name, value) = if find.is_empty() {
+            ("heading", heading)
+        } else {
+            ("find", find)
+        };
+        given[name] = json!(value);
+        let answer = note(1, content);
+        async move { call(given, [answer]).await.0.unwrap_err() }
+    };
+    let error = told("buy milk!", "", "- Buy milk\u{202e} and \"eggs\"").await;
+    assert_eq!(
+        error.message,
+        r#"`find` is not in the content of this note. The nearest line is "- Buy milk and \"eggs\""."#
+    );
+    let error = told("x", "", "xx").await;
+    assert_eq!(
+        error.message,
+        "`find` occurs 2 times in the content of this note."
+    );
+    let error = told("", "B", "# A\n## C").await;
+    assert_eq!(error.details.allowed, ["# A", "## C"]);
+    let error = told("", "A", "# A\n# A").await;
+    assert!(
+        error.message.ends_with("in the lines 1, 2."),
+        "{}",
+        error.message
+    );
+    let error = told("", "A", "none").await;
+    assert!(
+        error.message.starts_with("There is no Markdown heading"),
+        "{}",
+        error.message
+    );
+}
+
+#[tokio::test]
+async fn every_kind_has_a_text() {
+    for (kind, field) in [
+        ("note", "content"),
+        ("task", "description"),
+        ("comment", "content"),
+        ("chat", "description"),
+        ("chat_message", "content"),
+    ] {
+        let mut given = arguments("append", "x");
+        given["kind"] = json!(kind);
+        // A text that is not there is an empty one.
+        let empty = json!({"uid": UID, "version": 1, "updatedAt": "t", "payload": {field: null}});
+        let (result, sent) = call(given, [(200, empty), note(2, "")]).await;
+        assert_eq!(result.unwrap()["bytes_before"], 0);
+        assert_eq!(sent[1].1, json!({field: "x"}));
+    }
+    let mut given = arguments("append", "x");
+    given["field"] = json!("title");
+    let (_, sent) = call(given, [note(1, "c"), note(2, "")]).await;
+    assert_eq!(sent[1].1, json!({"title": "t\nx"}));
+    let odd = json!({"uid": UID, "version": 1, "updatedAt": "t", "payload": {"content": 1}});
+    let (result, _) = call(arguments("append", "x"), [(200, odd)]).await;
+    assert_eq!(
+        result.unwrap_err().message,
+        "The content of this note is not a text."
+    );
+}
+
+#[tokio::test]
+async fn the_result_shows_at_most_300_characters() {
+    let long = "é".repeat(1000);
+    let mut given = arguments("replace", &"ü".repeat(500));
+    given["find"] = json!("@");
+    let (result, _) = call(given, [note(1, &format!("{long}@{long}")), note(2, "")]).await;
+    let around = result.unwrap()["around"].as_str().unwrap().to_owned();
+    assert!(around.chars().count() <= 300, "{}", around.chars().count());
+    assert!(
+        around.contains("éü") && around.contains("ü…ü") && around.contains("üé"),
+        "{around}"
+    );
+}

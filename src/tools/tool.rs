@@ -1,0 +1,88 @@
+//! Tools that are not operations on one kind of items: each has a name and arguments of its own.
+
+use std::future::Future;
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
+use serde_json::{Map, Value};
+
+use super::argument::Argument;
+use super::coerce::Arguments;
+use super::error::ToolError;
+use super::schema;
+use super::spec::{Hints, ToolSpec};
+use super::toolset::{ListedTool, Outcome, ToolCall};
+use crate::api::Features;
+
+/// One tool, with the rows of its arguments.
+#[derive(Debug)]
+pub(super) struct Tool {
+    pub spec: ToolSpec,
+    pub arguments: Vec<Argument>,
+    /// The features of the API that it needs.
+    pub needs: Features,
+}
+
+/// What a model reads of a tool, besides its arguments.
+pub(super) struct About {
+    pub name: &'static str,
+    pub title: &'static str,
+    pub description: &'static str,
+}
+
+impl Tool {
+    pub fn new(
+        toolset: &'static str,
+        hints: Hints,
+        about: About,
+        arguments: Vec<Argument>,
+        output_schema: Map<String, Value>,
+        needs: Features,
+    ) -> Self {
+        Self {
+            spec: ToolSpec {
+                name: about.name.to_owned(),
+                title: about.title.to_owned(),
+                description: about.description.to_owned(),
+                input_schema: schema::input(&arguments),
+                output_schema,
+                hints,
+                toolset,
+                access: hints.access(),
+            },
+            arguments,
+            needs,
+        }
+    }
+}
+
+/// The tools that are there with these features of the API.
+pub(super) fn list(tools: &[Tool], features: Features) -> Vec<ListedTool> {
+    let offered = tools.iter().filter(|tool| features.has(tool.needs));
+    offered.map(|tool| ListedTool::from(&tool.spec)).collect()
+}
+
+/// Begins a call of one of the tools: validates the arguments, and then calls `run` with the name
+/// of the tool.
+pub(super) fn call<'a, F>(
+    tools: &'a [Tool],
+    call: ToolCall<'a>,
+    run: impl FnOnce(&'a str, Arguments<'a>, ToolCall<'a>) -> F + Send + 'a,
+) -> BoxFuture<'a, Outcome>
+where
+    F: Future<Output = Result<String, ToolError>> + Send + 'a,
+{
+    let correlation_id = call.correlation_id;
+    let failed = move |error| Outcome::failure(&error, correlation_id);
+    let Some(tool) = tools.iter().find(|tool| tool.spec.name == call.name) else {
+        return ready(failed(ToolError::internal("a tool of another toolset"))).boxed();
+    };
+    match Arguments::read(&tool.arguments, call.arguments) {
+        Ok(arguments) => {
+            let work = run(&tool.spec.name, arguments, call);
+            work.map(move |result| result.map_or_else(failed, Outcome::success))
+                .boxed()
+        }
+        Err(error) => ready(failed(ToolError::invalid_argument(call.name, error))).boxed(),
+    }
+}
