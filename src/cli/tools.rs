@@ -172,9 +172,9 @@ fn hints(entry: &Entry) -> String {
         words.push("only reads");
     } else {
         words.push(if hint("destructiveHint") == Some(true) {
-            "can destroy"
+            "can lose content"
         } else {
-            "writes, destroys nothing"
+            "writes, loses nothing"
         });
         words.push(if hint("idempotentHint") == Some(true) {
             "may be repeated"

@@ -1,37 +1,29 @@
-//! The specification of a tool, in the format of an MCP `tools/list` entry.
+//! The specification of a tool: what its MCP `tools/list` entry is made of.
 
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// One entry of `tools/list`, with the toolset and the access that the tool needs.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone)]
 pub struct ToolSpec {
     pub name: String,
     pub title: String,
     pub description: String,
     pub input_schema: Map<String, Value>,
     pub output_schema: Map<String, Value>,
-    #[serde(rename = "annotations")]
     pub hints: Hints,
     /// The toolset that the tool belongs to.
-    #[serde(skip)]
     pub toolset: &'static str,
-    #[serde(skip)]
     pub access: Access,
 }
 
-/// MCP's tool annotations, which tell clients what a call can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// MCP's tool annotations, which tell clients what a call can do. Every tool states all of them:
+/// the default of a missing `destructiveHint` is true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hints {
-    #[serde(rename = "readOnlyHint")]
     pub read_only: bool,
-    /// `None` if the tool only reads.
-    #[serde(rename = "destructiveHint", skip_serializing_if = "Option::is_none")]
-    pub destructive: Option<bool>,
-    #[serde(rename = "idempotentHint")]
+    /// Whether a call can replace or remove content, instead of only adding to it.
+    pub destructive: bool,
     pub idempotent: bool,
-    #[serde(rename = "openWorldHint")]
     pub open_world: bool,
 }
 
@@ -43,6 +35,25 @@ pub enum Access {
 }
 
 impl Hints {
+    /// The hints of a tool that changes nothing.
+    pub const READS: Self = Self {
+        read_only: true,
+        destructive: false,
+        idempotent: true,
+        open_world: false,
+    };
+
+    /// The hints of a tool that changes something.
+    #[must_use]
+    pub const fn writes(destructive: bool, idempotent: bool) -> Self {
+        Self {
+            read_only: false,
+            destructive,
+            idempotent,
+            open_world: false,
+        }
+    }
+
     /// The access that a tool with these hints needs.
     #[must_use]
     pub fn access(self) -> Access {

@@ -6,15 +6,23 @@
 use std::sync::{Arc, OnceLock};
 
 use futures::future::BoxFuture;
-use rmcp::model::{Tool, ToolAnnotations};
-use serde_json::Value;
+use rmcp::model::{MetaObject, Tool, ToolAnnotations};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::error::ToolError;
 use super::result::value_of;
+use super::schema::object;
 use super::spec::{Access, ToolSpec};
 use crate::api::{Features, Session};
 use crate::foundation::json::Json;
+
+/// The key in a tool's `_meta` that tells Claude Code how long a result the model should get as it
+/// is. A longer one is put into a file.
+const MAX_RESULT_KEY: &str = "anthropic/maxResultSizeChars";
+
+/// The largest value that Claude Code honours, so that an item that is read arrives as a whole.
+const MAX_RESULT_CHARS: u64 = 500_000;
 
 /// A source of tools.
 pub trait Toolset: Send + Sync + 'static {
@@ -114,10 +122,11 @@ impl Outcome {
 impl From<&ToolSpec> for ListedTool {
     fn from(spec: &ToolSpec) -> Self {
         let hints = spec.hints;
+        // Some clients and directories read the title of the annotations only.
         let annotations = ToolAnnotations::from_raw(
-            None,
+            Some(spec.title.clone()),
             Some(hints.read_only),
-            hints.destructive,
+            Some(hints.destructive),
             Some(hints.idempotent),
             Some(hints.open_world),
         );
@@ -126,10 +135,14 @@ impl From<&ToolSpec> for ListedTool {
             spec.description.clone(),
             Arc::new(spec.input_schema.clone()),
         );
-        let tool = tool
+        let mut tool = tool
             .with_title(spec.title.clone())
             .with_raw_output_schema(Arc::new(spec.output_schema.clone()))
             .with_annotations(annotations);
+        if hints.read_only {
+            let meta = object([(MAX_RESULT_KEY, json!(MAX_RESULT_CHARS))]);
+            tool = tool.with_meta(MetaObject(meta));
+        }
         Self {
             tool,
             toolset: spec.toolset,

@@ -220,10 +220,15 @@ async fn the_tool_list_is_stable_and_within_its_budget() {
 async fn every_tool_has_schemas_and_annotations() {
     let hints = |operation: &str| match operation {
         "list" | "get" => {
-            json!({"readOnlyHint": true, "idempotentHint": true, "openWorldHint": false})
+            json!({
+                "readOnlyHint": true,
+                "destructiveHint": false,
+                "idempotentHint": true,
+                "openWorldHint": false,
+            })
         }
         "create" => hinted(false, false),
-        "update" | "delete" => hinted(true, true),
+        "update" | "patch" | "delete" => hinted(true, true),
         _ => hinted(false, true),
     };
     let list = Client::modern(&world().acme)
@@ -235,7 +240,9 @@ async fn every_tool_has_schemas_and_annotations() {
         for operation in OPERATIONS {
             let tool = tools.next().unwrap();
             assert_eq!(tool["name"], entity.tool(operation));
-            assert_eq!(tool["annotations"], hints(operation), "{}", tool["name"]);
+            let mut annotations = hints(operation);
+            annotations["title"] = tool["title"].clone();
+            assert_eq!(tool["annotations"], annotations, "{}", tool["name"]);
             assert!(
                 tool["title"]
                     .as_str()

@@ -126,12 +126,7 @@ impl Tool {
                 description: description.to_owned(),
                 input_schema: schema::input(&arguments),
                 output_schema,
-                hints: Hints {
-                    read_only: true,
-                    destructive: None,
-                    idempotent: true,
-                    open_world: false,
-                },
+                hints: Hints::READS,
                 toolset: NAME,
                 access: Access::Read,
             },

@@ -24,7 +24,7 @@ pub fn tool() -> Tool {
         NAME,
         "Overview",
         "Counts everything there is: items per kind and status, tasks overdue and due, unread \
-         messages per chat, the latest changes, the most used tags.",
+         messages per chat, the latest changes, the most used tags. To list the items, use search.",
         vec![optional("today", Kind::DateTime, today)],
         output_schema(),
         Features::OVERVIEW,

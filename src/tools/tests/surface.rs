@@ -51,10 +51,10 @@ fn hints_match_the_operation() {
     for spec in catalogue().specs() {
         let verb = spec.name.split('_').next().unwrap();
         let (read_only, destructive, idempotent) = match verb {
-            "list" | "get" => (true, None, true),
-            "create" => (false, Some(false), false),
-            "update" | "delete" => (false, Some(true), true),
-            "patch" | "process" | "archive" => (false, Some(false), true),
+            "list" | "get" => (true, false, true),
+            "create" => (false, false, false),
+            "update" | "patch" | "delete" => (false, true, true),
+            "process" | "archive" => (false, false, true),
             other => panic!("no hints for {other}"),
         };
         let expected = Hints {
@@ -65,23 +65,72 @@ fn hints_match_the_operation() {
         };
         assert_eq!(spec.hints, expected, "{}", spec.name);
 
-        let mut served = json!({
+        let served = json!({
+            "title": spec.title,
             "readOnlyHint": read_only,
+            "destructiveHint": destructive,
             "idempotentHint": idempotent,
             "openWorldHint": false,
         });
-        if let Some(destructive) = destructive {
-            served["destructiveHint"] = json!(destructive);
+        let entry = json!(ListedTool::from(spec).tool);
+        assert_eq!(entry["annotations"], served, "{}", spec.name);
+    }
+}
+
+/// Directories of clients refuse tools whose title or hints are left to defaults.
+#[test]
+fn every_tool_spells_out_its_title_and_hints() {
+    for tool in every_tool() {
+        let annotations = &tool["annotations"];
+        let title = tool["title"].as_str();
+        assert!(title.is_some_and(|title| !title.is_empty()), "{tool}");
+        assert_eq!(annotations["title"].as_str(), title, "{tool}");
+        for hint in [
+            "readOnlyHint",
+            "destructiveHint",
+            "idempotentHint",
+            "openWorldHint",
+        ] {
+            assert!(annotations[hint].is_boolean(), "{}: {hint}", tool["name"]);
         }
-        assert_eq!(json!(spec)["annotations"], served, "{}", spec.name);
+        if annotations["readOnlyHint"] == true {
+            assert_eq!(annotations["destructiveHint"], false, "{}", tool["name"]);
+        }
+    }
+}
+
+/// Otherwise Claude Code puts a long item into a file. Results of writes are short.
+#[test]
+fn tools_that_read_allow_long_results() {
+    for tool in every_tool() {
+        let reads = tool["annotations"]["readOnlyHint"] == true;
+        let meta = reads.then(|| json!({"anthropic/maxResultSizeChars": 500_000}));
+        assert_eq!(tool.get("_meta"), meta.as_ref(), "{}", tool["name"]);
+    }
+}
+
+/// The limit of 200 characters is that of ChatGPT's directory.
+#[test]
+fn descriptions_have_at_most_200_characters() {
+    let plain = crate::tools::all(Limits::default())
+        .iter()
+        .flat_map(|toolset| toolset.list(Features::NONE))
+        .map(|listed| json!(listed.tool))
+        .collect::<Vec<_>>();
+    for tool in every_tool().into_iter().chain(plain) {
+        let length = tool["description"].as_str().unwrap().chars().count();
+        assert!(length <= 200, "{}: {length} characters", tool["name"]);
     }
 }
 
 #[test]
 fn entries_have_the_keys_of_tools_list() {
     for spec in catalogue().specs() {
-        let entry = args(json!(spec));
-        let keys: Vec<_> = entry.keys().map(String::as_str).collect();
+        let entry = args(json!(ListedTool::from(spec).tool));
+        let mut keys: Vec<_> = entry.keys().map(String::as_str).collect();
+        if spec.hints.read_only {
+            assert_eq!(keys.pop(), Some("_meta"), "{}", spec.name);
+        }
         assert_eq!(
             keys,
             [
@@ -91,7 +140,9 @@ fn entries_have_the_keys_of_tools_list() {
                 "inputSchema",
                 "outputSchema",
                 "annotations"
-            ]
+            ],
+            "{}",
+            spec.name
         );
     }
 }

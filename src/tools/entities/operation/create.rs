@@ -1,7 +1,7 @@
 use http::Method;
 use serde_json::{Map, Value};
 
-use super::shared::{additional_fields, fields, writes, written_schema};
+use super::shared::{additional_fields, fields, written_schema};
 use super::{Operation, Target};
 use crate::api::Features;
 use crate::api::request::Reply;
@@ -37,7 +37,7 @@ impl Operation for Create {
     }
 
     fn hints(&self) -> Hints {
-        writes(false, false)
+        Hints::writes(false, false)
     }
 
     fn arguments(&self, entity: &Entity, _features: Features) -> Vec<Argument> {

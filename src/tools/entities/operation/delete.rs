@@ -1,7 +1,7 @@
 use http::Method;
 use serde_json::{Map, Value};
 
-use super::shared::{uid, writes, written_schema};
+use super::shared::{uid, written_schema};
 use super::{Operation, Target};
 use crate::api::Features;
 use crate::api::request::Reply;
@@ -32,7 +32,7 @@ impl Operation for Delete {
     }
 
     fn hints(&self) -> Hints {
-        writes(true, true)
+        Hints::writes(true, true)
     }
 
     fn arguments(&self, _entity: &Entity, _features: Features) -> Vec<Argument> {

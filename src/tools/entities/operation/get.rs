@@ -1,7 +1,7 @@
 use http::Method;
 use serde_json::{Map, Value};
 
-use super::shared::{READS, include_deleted, item_schema, uid};
+use super::shared::{include_deleted, item_schema, uid};
 use super::{Operation, Target};
 use crate::api::Features;
 use crate::entities::Entity;
@@ -28,7 +28,7 @@ impl Operation for Get {
     }
 
     fn hints(&self) -> Hints {
-        READS
+        Hints::READS
     }
 
     fn arguments(&self, _entity: &Entity, _features: Features) -> Vec<Argument> {

@@ -1,7 +1,7 @@
 use http::Method;
 use serde_json::{Map, Value};
 
-use super::shared::{READS, include_deleted, page_schema};
+use super::shared::{include_deleted, page_schema};
 use super::{Operation, Target};
 use crate::api::Features;
 use crate::entities::{Entity, Field, Kind};
@@ -53,7 +53,7 @@ impl Operation for List {
     }
 
     fn hints(&self) -> Hints {
-        READS
+        Hints::READS
     }
 
     fn arguments(&self, entity: &Entity, features: Features) -> Vec<Argument> {

@@ -1,7 +1,7 @@
 use http::Method;
 use serde_json::{Map, Value};
 
-use super::shared::{if_match, uid, writes, written_schema};
+use super::shared::{if_match, uid, written_schema};
 use super::{Operation, Target};
 use crate::api::Features;
 use crate::api::request::Reply;
@@ -43,7 +43,8 @@ impl Operation for Patch {
     }
 
     fn hints(&self) -> Hints {
-        writes(false, true)
+        // The former values of the named fields are lost.
+        Hints::writes(true, true)
     }
 
     fn arguments(&self, entity: &Entity, _features: Features) -> Vec<Argument> {

@@ -1,7 +1,7 @@
 use http::Method;
 use serde_json::{Map, Value};
 
-use super::shared::{uid, writes, written_schema};
+use super::shared::{uid, written_schema};
 use super::{Operation, Target};
 use crate::api::Features;
 use crate::entities::{Entity, Kind};
@@ -42,7 +42,7 @@ impl Operation for Process {
     }
 
     fn hints(&self) -> Hints {
-        writes(false, true)
+        Hints::writes(false, true)
     }
 
     fn arguments(&self, entity: &Entity, _features: Features) -> Vec<Argument> {

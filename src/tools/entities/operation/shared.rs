@@ -1,29 +1,10 @@
-//! Arguments, hints and schemas that several operations have.
+//! Arguments and schemas that several operations have.
 
 use serde_json::{Map, Value, json};
 
 use crate::entities::{Entity, Kind};
 use crate::tools::argument::{Argument, optional, required};
 use crate::tools::schema::object;
-use crate::tools::spec::Hints;
-
-/// The hints of an operation that changes nothing.
-pub const READS: Hints = Hints {
-    read_only: true,
-    destructive: None,
-    idempotent: true,
-    open_world: false,
-};
-
-/// The hints of an operation that changes something.
-pub const fn writes(destructive: bool, idempotent: bool) -> Hints {
-    Hints {
-        read_only: false,
-        destructive: Some(destructive),
-        idempotent,
-        open_world: false,
-    }
-}
 
 pub fn uid() -> Argument {
     required("uid", Kind::Uid, "Its UID.")

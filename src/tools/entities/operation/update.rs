@@ -1,7 +1,7 @@
 use http::Method;
 use serde_json::{Map, Value};
 
-use super::shared::{additional_fields, fields, if_match, uid, writes, written_schema};
+use super::shared::{additional_fields, fields, if_match, uid, written_schema};
 use super::{Operation, Target};
 use crate::api::Features;
 use crate::api::request::Reply;
@@ -42,7 +42,7 @@ impl Operation for Update {
     }
 
     fn hints(&self) -> Hints {
-        writes(true, true)
+        Hints::writes(true, true)
     }
 
     fn arguments(&self, entity: &Entity, _features: Features) -> Vec<Argument> {
