@@ -5,7 +5,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "whoever feeds this wants to hear of it loudly"
+    reason = "a fuzz target reports a finding by a panic"
 )]
 
 use std::cell::LazyCell;
@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use super::{Catalogue, Limits, ToolError};
 use crate::api::Features;
 use crate::api::request::{Api, ApiError, Reply, Request};
+use crate::entities::Entity;
 use crate::foundation::json::Json;
 
 const UID: &str = "0192f0c8-7b1a-7cc0-8a1e-3f2b6f0d9a11";
@@ -56,14 +57,15 @@ pub fn feed(input: &[u8]) {
         catalogue.prepare(&name, Json::trusted(&required)).ok()
     });
     let Some(plan) = plan else { return };
+    let entity = plan.entity;
     // An answer that is there is never waited for.
     let ended = plan
         .run(&Says(reply), &LIMITS, |_| {})
         .now_or_never()
         .unwrap();
     match ended {
-        Ok(success) if name.starts_with("list_") => is_that_page(&success.text, body),
-        Ok(success) => is_that_item(&success.text, body),
+        Ok(success) if name.starts_with("list_") => is_that_page(entity, &success.text, body),
+        Ok(success) => is_that_item(entity, &success.text, body),
         Err(error) => is_proper(&error),
     }
 }
@@ -91,7 +93,7 @@ fn least(catalogue: &Catalogue, name: &str) -> Map<String, Value> {
         .collect()
 }
 
-fn is_that_item(text: &str, body: &[u8]) {
+fn is_that_item(entity: &Entity, text: &str, body: &[u8]) {
     let Some(read) = readable(text) else { return };
     for (name, is) in [
         ("uid", Value::is_string as fn(&Value) -> bool),
@@ -99,23 +101,25 @@ fn is_that_item(text: &str, body: &[u8]) {
     ] {
         assert!(read.get(name).is_some_and(is), "{name}");
     }
-    says_the_same(read, body, |item| {
+    let said = said(body).map(|item| as_result(entity, &item));
+    says_the_same(read, said, |item| {
         // Nothing is as good as null there, and better for a client that looks closely.
-        drop(item.as_object_mut().unwrap().remove("deletedAt"));
+        drop(item.as_object_mut().unwrap().remove("deleted_at"));
     });
 }
 
-fn is_that_page(text: &str, body: &[u8]) {
+fn is_that_page(entity: &Entity, text: &str, body: &[u8]) {
     let Some(read) = readable(text) else { return };
     let items = read.get("items").and_then(Value::as_array).unwrap();
     for item in items {
         longest_of(item.get("payload").unwrap());
     }
-    let cursor = read.get("nextCursor");
+    let cursor = read.get("next_cursor");
     assert!(cursor.is_none_or(|cursor| cursor.as_str().is_some_and(|cursor| !cursor.is_empty())));
-    says_the_same(read, body, |page| {
+    let said = said(body).map(|page| page_as_result(entity, &page));
+    says_the_same(read, said, |page| {
         let page = page.as_object_mut().unwrap();
-        drop(page.remove("nextCursor"));
+        drop(page.remove("next_cursor"));
         for item in page
             .get_mut("items")
             .and_then(Value::as_array_mut)
@@ -123,7 +127,7 @@ fn is_that_page(text: &str, body: &[u8]) {
             .flatten()
         {
             let item = item.as_object_mut().unwrap();
-            for name in ["deletedAt", "truncated"] {
+            for name in ["deleted_at", "truncated"] {
                 drop(item.remove(name));
             }
             shorten(item.get_mut("payload").unwrap());
@@ -161,14 +165,63 @@ fn readable(text: &str) -> Option<Value> {
     json.to_value()
 }
 
-fn says_the_same(mut read: Value, body: &[u8], leave_out: impl Fn(&mut Value)) {
-    // What serde_json cannot read (half of a surrogate pair), is read here all the same.
-    let Ok(mut said) = serde_json::from_slice::<Value>(body) else {
-        return;
-    };
+fn says_the_same(mut read: Value, said: Option<Value>, leave_out: impl Fn(&mut Value)) {
+    let Some(mut said) = said else { return };
     leave_out(&mut read);
     leave_out(&mut said);
     assert_eq!(read, said);
+}
+
+/// The answer by serde_json's reading. What that cannot read, half of a surrogate pair, is accepted
+/// all the same.
+fn said(body: &[u8]) -> Option<Value> {
+    serde_json::from_slice(body).ok()
+}
+
+/// An item of the API as tools return it: with the names that arguments have, and without what its
+/// payload repeats.
+pub fn as_result(entity: &Entity, item: &Value) -> Value {
+    let Value::Object(item) = item else {
+        return item.clone();
+    };
+    let mut result = Map::new();
+    for (key, value) in item {
+        let (name, value) = match (key.as_str(), value) {
+            ("createdAt", _) => ("created_at", value.clone()),
+            ("updatedAt", _) => ("updated_at", value.clone()),
+            ("deletedAt", _) => ("deleted_at", value.clone()),
+            ("payload", Value::Object(payload)) => {
+                let mut fields = Map::new();
+                for (key, value) in payload {
+                    if !["uid", "updatedTs", "sync"].contains(&key.as_str()) {
+                        let known = entity.fields.iter().find(|field| field.wire == key);
+                        let name = known.map_or(key.as_str(), |field| field.name);
+                        fields.insert(name.to_owned(), value.clone());
+                    }
+                }
+                ("payload", Value::Object(fields))
+            }
+            (name, _) => (name, value.clone()),
+        };
+        result.insert(name.to_owned(), value);
+    }
+    Value::Object(result)
+}
+
+/// The same for a page.
+pub fn page_as_result(entity: &Entity, page: &Value) -> Value {
+    let mut page = page.clone();
+    if let Some(items) = page.get_mut("items").and_then(Value::as_array_mut) {
+        for item in items {
+            *item = as_result(entity, item);
+        }
+    }
+    if let Some(page) = page.as_object_mut()
+        && let Some(cursor) = page.shift_remove("nextCursor")
+    {
+        page.insert("next_cursor".to_owned(), cursor);
+    }
+    page
 }
 
 fn is_proper(error: &ToolError) {

@@ -28,3 +28,13 @@ value_of() { # OPTION [VALUE]
 printable() {
     LC_ALL=C tr -d '\000-\037\177' | cut -c 1-300
 }
+
+# The token in a file, without white space. A pipe is a file too; a folder or a huge file is an error.
+token_of() { # FILE
+    local token
+    { [ -r "$1" ] && [ ! -d "$1" ]; } || usage_error "$1 cannot be read"
+    token=$(head -c 65537 "$1" | tr -d '[:space:]\000')
+    [ -n "$token" ] || usage_error "$1 is empty"
+    [ "${#token}" -le 65536 ] || usage_error "$1 is too long to be a token"
+    printf '%s' "$token"
+}

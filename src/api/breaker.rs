@@ -9,10 +9,11 @@
 //! Time is a parameter, so tests need no waiting. A successful call costs two atomic loads and
 //! takes no lock; the lock is for state changes and for refused calls.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use crate::telemetry::metrics;
@@ -115,7 +116,7 @@ impl Breaker {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Poisoning is harmless: each state is written by a single assignment.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -8,13 +8,13 @@
 
 use std::future::Future;
 use std::io::{self, ErrorKind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::TryFutureExt;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use parking_lot::{Mutex, MutexGuard};
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncReadExt, Interest};
@@ -222,10 +222,7 @@ impl ConnectionPool {
     }
 
     fn idle_connections(&self) -> MutexGuard<'_, Vec<Connection>> {
-        self.idle
-            .here()
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.idle.here().lock()
     }
 }
 

@@ -20,7 +20,6 @@ use super::features::Features;
 use super::request::ApiError;
 use super::signature::{Signer, WINDOW_MS, version2};
 use crate::foundation::deadline::Deadline;
-use crate::telemetry::timestamp::unix_seconds;
 
 /// Why the API would not serve a call now.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -232,8 +231,9 @@ fn clock_skew(answer: &ApiAnswer, now_ms: u64) -> Option<u64> {
 
 /// Like [`clock_skew`], by the `time` of `/v1/sync/info`, which no proxy rewrites.
 fn info_skew(info: &Info, now_ms: u64) -> Option<u64> {
-    let seconds = unix_seconds(info.time.as_deref()?)?;
-    Some(seconds.saturating_mul(1000).abs_diff(now_ms))
+    let time = humantime::parse_rfc3339(info.time.as_deref()?).ok()?;
+    let since = time.duration_since(UNIX_EPOCH).ok()?;
+    Some(u64::try_from(since.as_millis()).ok()?.abs_diff(now_ms))
 }
 
 fn clocks_agree(skew: Option<u64>, window_ms: u64) -> Result<(), NotReadyError> {
@@ -342,7 +342,7 @@ mod tests {
     #[test]
     fn reads_the_clock_of_the_description() {
         let skew = |info: &str| info_skew(&Info::read(info.as_bytes()), 1_795_000_250_000);
-        assert_eq!(skew(r#"{"time":"2026-11-18T11:10:45.123Z"}"#), Some(5_000));
+        assert_eq!(skew(r#"{"time":"2026-11-18T11:10:45.123Z"}"#), Some(4_877));
         assert_eq!(skew(r#"{"time":"soon"}"#), None);
         assert_eq!(skew("{}"), None);
     }

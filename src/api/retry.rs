@@ -7,9 +7,9 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::foundation::deadline::Deadline;
@@ -121,7 +121,7 @@ impl Budget {
     }
 
     fn refill(&self, now: Instant) {
-        let mut since = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut since = self.since.lock();
         let whole = now.saturating_duration_since(*since).as_secs() / REFILL_INTERVAL.as_secs();
         *since += REFILL_INTERVAL * u32::try_from(whole).unwrap_or(u32::MAX);
         let amount = i64::try_from(whole)

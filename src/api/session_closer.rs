@@ -7,12 +7,13 @@
 //! queue ends when its last sender is dropped, which tells [`SessionClosers::drain`] that all
 //! sessions are closed.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
 use http::Method;
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
@@ -113,12 +114,7 @@ impl SessionClosers {
 
     /// Waits for a slot for one more session.
     pub async fn reserve(&self) -> Result<SessionSlot, ApiError> {
-        let queue = self
-            .queues
-            .here()
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let queue = self.queues.here().lock().clone();
         let queue = queue.ok_or(ApiError::Unreachable)?;
         let permit = Arc::clone(&self.permits).acquire_owned().await;
         Ok(SessionSlot {
@@ -145,7 +141,7 @@ impl SessionClosers {
     /// Stops opening sessions and waits for the open ones to be closed, at most `within`.
     pub async fn drain(&self, within: Duration) -> Counts {
         for queue in self.queues.each() {
-            queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+            queue.lock().take();
         }
         let mut workers = self.workers.lock().await;
         let all =

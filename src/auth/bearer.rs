@@ -6,8 +6,8 @@ use http::header::AUTHORIZATION;
 
 use super::AuthError;
 
-/// The token text, unverified. Two headers are refused because whoever reads the other one sees
-/// another caller.
+/// The token text, unverified. Two headers are refused, because another reader could pick
+/// the other one and see another caller.
 pub fn extract(headers: &HeaderMap, max_bytes: usize) -> Result<&str, AuthError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(AuthError::Missing)?;

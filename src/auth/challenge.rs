@@ -86,7 +86,7 @@ impl Challenge {
                 error: "keys_unavailable",
                 www_authenticate: None,
             },
-            // RFC 6750, section 3.1: whoever sent no token gets no error code, only the invitation.
+            // RFC 6750, section 3.1: without a token, the challenge has no error code.
             AuthError::Missing => self.unauthorized("unauthorized", None),
             _ => self.unauthorized("invalid_token", Some(refusal)),
         }

@@ -5,11 +5,12 @@
 //! and keys once known go on serving until a fetch that worked replaces them. A key that has been
 //! withdrawn is therefore trusted until the next refresh.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
+use parking_lot::RwLock;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -138,11 +139,7 @@ impl Jwks {
     }
 
     fn known(&self) -> Option<Known> {
-        self.0
-            .known
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.known.read().clone()
     }
 
     /// In a task of its own: a caller who hangs up must not take the fetch down with him, or
@@ -152,7 +149,7 @@ impl Jwks {
         tasks::spawn("keys", async move { jwks.fetch_unless_recent().await })
     }
 
-    /// Whoever arrives during a fetch waits for its outcome, and then finds that it was recent.
+    /// A caller that arrives during a fetch waits for its outcome, and then finds it recent.
     async fn fetch_unless_recent(&self) {
         let mut last_attempt = self.0.last_attempt.lock().await;
         if last_attempt.is_some_and(|at| at.elapsed() < self.0.min_interval) {
@@ -167,7 +164,7 @@ impl Jwks {
                     keys: keys.into(),
                     since: Instant::now(),
                 };
-                *self.0.known.write().unwrap_or_else(PoisonError::into_inner) = Some(known);
+                *self.0.known.write() = Some(known);
             }
             Err(error) => {
                 tracing::warn!(%error, "the key set of the identity provider could not be fetched")

@@ -163,7 +163,7 @@ impl AuthError {
                 "send the whole token, and only it, as \"Authorization: Bearer TOKEN\""
             }
             Self::Expired => "sign in again, or get a new one",
-            Self::NotYetValid => "the clock of whoever made it may be ahead",
+            Self::NotYetValid => "the clock of its issuer may be ahead",
             Self::BadSignature | Self::WrongIssuer | Self::UnknownKey | Self::Algorithm => {
                 "get one from where this server's tokens come from"
             }

@@ -1,9 +1,8 @@
-//! What a token allows, in the words of whoever issued it. What the words mean is not known here.
+//! Reads the scopes of a token. What a scope allows is decided in `src/mcp/tool_access.rs`.
 //!
 //! Issuers disagree on the claim: `scope` (RFC 8693, section 4.2: words with spaces between them),
-//! `scp` (the same, or a list) and `permissions` (a list). All that are there count, together. A
-//! claim of another form is no claim left out: it would turn a token that somebody limited into one
-//! without limits, so the token is refused.
+//! `scp` (the same, or a list) and `permissions` (a list). All that are present count together. A
+//! claim of another form makes the token invalid: ignoring it would lift the token's limits.
 
 use std::sync::Arc;
 

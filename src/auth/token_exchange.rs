@@ -14,11 +14,12 @@ mod request;
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
+use parking_lot::{Mutex, MutexGuard};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
@@ -206,7 +207,7 @@ impl Exchange {
 
 impl Inner {
     fn cache(&self) -> MutexGuard<'_, HashMap<Fingerprint, Entry>> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+        self.cache.lock()
     }
 
     async fn request(self: Arc<Self>, fingerprint: Fingerprint, subject: Subject) -> Outcome {

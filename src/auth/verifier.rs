@@ -205,8 +205,8 @@ pub(super) fn readable_members(json: &[u8]) -> Option<Map<String, Value>> {
     )
 }
 
-/// A struct would also be read from a list, and in what it skips from bytes that are no text;
-/// whoever else reads the token sees neither the same nor anything.
+/// Parses a JSON object. serde would also read a struct from a list, and skip bytes that are not
+/// UTF-8, which other readers of the token would understand differently.
 pub(super) fn object<T: serde::de::DeserializeOwned>(json: &[u8]) -> Option<T> {
     let text = std::str::from_utf8(json).ok()?;
     let is_object = text.trim_ascii_start().starts_with('{');

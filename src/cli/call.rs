@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::time::Duration;
 
 use clap::Args;
+use serde_json::Value;
 
 use super::arguments::{self, Reader, Types};
 use super::credentials::Credentials;
@@ -72,14 +73,7 @@ pub fn run(call: &Call, settings: &Settings, around: &mut Surroundings) -> Resul
     )
     .map_err(|why| CliError::because(Exit::Usage, format!("{why}.")))?;
 
-    let config = around.load(settings, &[])?.config;
-    config.tenant.require_identity()?;
-    let token = call.credentials.token(&config, TOKEN_LIFETIME, around)?;
-    // Warnings only by default, since a person reads the output.
-    let log = around.quiet_log(&config, settings);
-    telemetry::start(&log, Destination::Stderr, true);
-
-    let answer = super::block_on(wiring::call(&config, token, &call.name, arguments))??;
+    let answer = perform(&call.name, arguments, &call.credentials, settings, around)?;
     match answer {
         CallAnswer::Result(text) if call.json => {
             Ok(around.output.json_text(&Json::trusted(&text).to_pretty())?)
@@ -94,20 +88,37 @@ pub fn run(call: &Call, settings: &Settings, around: &mut Surroundings) -> Resul
                 &more,
             )?)
         }
-        CallAnswer::Error(body) => {
-            let category = body
-                .pointer("/error/category")
-                .and_then(serde_json::Value::as_str)
-                .unwrap_or_default();
-            let exit = Exit::of_category(category);
-            if call.json {
-                around.output.json(&body)?;
-            } else {
-                render::failure(&mut around.output, &body)?;
-            }
-            Err(CliError::Silent(exit))
-        }
+        CallAnswer::Error(body) => Err(failed(&body, call.json, around)?),
     }
+}
+
+/// Runs one tool with the configuration and the token of the command line.
+pub fn perform(
+    tool: &str,
+    arguments: String,
+    credentials: &Credentials,
+    settings: &Settings,
+    around: &mut Surroundings,
+) -> Result<CallAnswer, CliError> {
+    let config = around.load(settings, &[])?.config;
+    config.tenant.require_identity()?;
+    let token = credentials.token(&config, TOKEN_LIFETIME, around)?;
+    // Warnings only by default, since a person reads the output.
+    let log = around.quiet_log(&config, settings);
+    telemetry::start(&log, Destination::Stderr, true);
+    super::block_on(wiring::call(&config, token, tool, arguments))?
+}
+
+/// Prints the error of a tool, and returns how the command ends.
+pub fn failed(body: &Value, json: bool, around: &mut Surroundings) -> Result<CliError, CliError> {
+    let category = body.pointer("/error/category").and_then(Value::as_str);
+    if json {
+        around.output.json(body)?;
+    } else {
+        render::failure(&mut around.output, body)?;
+    }
+    let exit = Exit::of_category(category.unwrap_or_default());
+    Ok(CliError::Silent(exit))
 }
 
 /// The command line for the next page; `None` if standard input was an argument, because it cannot
@@ -133,12 +144,13 @@ fn next_page(call: &Call, settings: &Settings, cursor: &str) -> Option<String> {
     }
     words.extend(settings.words());
     words.extend(call.credentials.words());
-    // A command that loses characters when it is displayed cannot be pasted.
-    let shown = words
-        .iter()
-        .map(|word| quoted(word))
-        .collect::<Vec<_>>()
-        .join(" ");
+    command_line(&words)
+}
+
+/// A command line that can be pasted. `None` if it would lose characters when it is displayed.
+pub fn command_line(words: &[String]) -> Option<String> {
+    let quoted: Vec<_> = words.iter().map(|word| quoted(word)).collect();
+    let shown = quoted.join(" ");
     (escape_controls(&shown) == shown).then_some(shown)
 }
 

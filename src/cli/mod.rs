@@ -18,6 +18,7 @@ mod healthcheck;
 mod help;
 mod output;
 mod render;
+mod search;
 mod serve;
 mod stdio;
 #[cfg(test)]
@@ -62,6 +63,8 @@ enum Command {
     Tools(tools::Tools),
     /// Run one tool from the terminal
     Call(call::Call),
+    /// Search all notes, tasks, comments, chats and messages
+    Search(search::Search),
     /// Print what to paste into an MCP client
     ClientConfig(client_config::ClientConfig),
     /// Make a token for development
@@ -255,6 +258,7 @@ fn dispatch(cli: &Cli, around: &mut Surroundings) -> Result<(), CliError> {
         Command::Connect(args) => connect::run(args, settings, around),
         Command::Tools(args) => tools::run(args, around),
         Command::Call(args) => call::run(args, settings, around),
+        Command::Search(args) => search::run(args, settings, around),
         Command::ClientConfig(args) => client_config::run(args, settings, around),
         Command::Token(args) => token::run(args, settings, around),
         Command::Config(args) => config::run(args, settings, around),

@@ -10,11 +10,9 @@ use serde_json::{Map, Value};
 use super::output::{ERROR, HEADING, NAME, Output, QUIET, escape_controls, fitted, styled};
 
 /// The width if the output is not a terminal.
-const USUAL_WIDTH: usize = 120;
+pub const USUAL_WIDTH: usize = 120;
 /// Minimum width for a table with whole UIDs.
 const ROOMY: usize = 100;
-/// Payload fields that the server sets; the headline shows them already.
-const SERVER_FIELDS: &[&str] = &["uid", "updatedTs", "sync"];
 
 /// Details that the message contains already, or that only programs need.
 const IN_THE_MESSAGE: &[&str] = &["status", "argument", "received", "uid"];
@@ -30,17 +28,26 @@ pub fn result(
     match result.get("items").and_then(Value::as_array) {
         Some(items) => {
             page(output, entity, items)?;
-            match result.get("nextCursor").and_then(Value::as_str).map(more) {
-                Some(Some(command)) => output.note(styled(
-                    QUIET,
-                    format!("more: {}", escape_controls(&command)),
-                )),
-                Some(None) => output.note(styled(QUIET, "there is more")),
-                None => Ok(()),
-            }
+            next_page(output, result, more)
         }
         None if result.get("payload").is_some() => item(output, entity, result),
         None => output.json(result),
+    }
+}
+
+/// Names the command for the next page, if there is one.
+pub fn next_page(
+    output: &mut Output,
+    result: &Value,
+    more: impl Fn(&str) -> Option<String>,
+) -> io::Result<()> {
+    match result.get("next_cursor").and_then(Value::as_str).map(more) {
+        Some(Some(command)) => output.note(styled(
+            QUIET,
+            format!("more: {}", escape_controls(&command)),
+        )),
+        Some(None) => output.note(styled(QUIET, "there is more")),
+        None => Ok(()),
     }
 }
 
@@ -53,28 +60,24 @@ fn item(output: &mut Output, entity: &str, item: &Value) -> io::Result<()> {
     headline += &format!(
         "  version {}  updated {}",
         text_of(item, "version"),
-        timestamp(&text_of(item, "updatedAt"))
+        timestamp(&text_of(item, "updated_at"))
     );
-    if item.get("deletedAt").is_some_and(|at| !at.is_null()) {
+    if item.get("deleted_at").is_some_and(|at| !at.is_null()) {
         headline += &styled(
             ERROR,
-            format!("  deleted {}", timestamp(&text_of(item, "deletedAt"))),
+            format!("  deleted {}", timestamp(&text_of(item, "deleted_at"))),
         );
     }
     output.line(headline)?;
     let Some(payload) = item.get("payload").and_then(Value::as_object) else {
         return Ok(());
     };
-    let fields: Vec<_> = payload
-        .iter()
-        .filter(|(name, _)| !SERVER_FIELDS.contains(&name.as_str()))
-        .collect();
-    let width = fields
-        .iter()
-        .map(|(name, _)| name.chars().count())
+    let width = payload
+        .keys()
+        .map(|name| name.chars().count())
         .max()
         .unwrap_or(0);
-    for (name, value) in fields {
+    for (name, value) in payload {
         let label = styled(QUIET, format!("{:width$}", escape_controls(name)));
         let text = plain(value);
         if text.trim_end().contains('\n') {
@@ -101,7 +104,7 @@ fn page(output: &mut Output, entity: &str, items: &[Value]) -> io::Result<()> {
         .map(|item| {
             let uid = text_of(item, "uid");
             let uid = if whole { uid } else { shortened(&uid) };
-            let deleted = item.get("deletedAt").is_some_and(|at| !at.is_null());
+            let deleted = item.get("deleted_at").is_some_and(|at| !at.is_null());
             let title = item
                 .get("payload")
                 .and_then(Value::as_object)
@@ -115,7 +118,7 @@ fn page(output: &mut Output, entity: &str, items: &[Value]) -> io::Result<()> {
             [
                 uid,
                 title,
-                timestamp(&text_of(item, "updatedAt")),
+                timestamp(&text_of(item, "updated_at")),
                 text_of(item, "version"),
             ]
         })
@@ -190,7 +193,7 @@ pub fn failure(output: &mut Output, body: &Value) -> io::Result<()> {
 }
 
 /// A string member as one line, safe for a terminal.
-fn text_of(value: &Value, key: &str) -> String {
+pub fn text_of(value: &Value, key: &str) -> String {
     value
         .get(key)
         .map(|value| escape_controls(&plain(value)))
@@ -211,7 +214,7 @@ fn plain(value: &Value) -> String {
 }
 
 /// Converts `2026-11-20T11:03:58.120Z` to `2026-11-20 11:03:58`. All times are UTC.
-fn timestamp(text: &str) -> String {
+pub fn timestamp(text: &str) -> String {
     match (text.get(..10), text.get(11..19)) {
         (Some(date), Some(time)) if text.ends_with('Z') => format!("{date} {time}"),
         _ => text.to_owned(),
@@ -238,9 +241,8 @@ mod tests {
 
     fn note(uid: &str, title: &str) -> Value {
         json!({
-            "uid": uid, "version": 3, "updatedAt": "2026-11-20T11:03:58.120Z",
-            "payload": {"title": title, "content": "Milk\nBread\n", "tags": ["home", "food"],
-                "uid": uid},
+            "uid": uid, "version": 3, "updated_at": "2026-11-20T11:03:58.120Z",
+            "payload": {"title": title, "content": "Milk\nBread\n", "tags": ["home", "food"]},
         })
     }
 
@@ -273,7 +275,7 @@ mod tests {
                 note("0198c5a2-0000-7000-8000-00000000abce", "A title that goes on and on, far \
                     beyond what fits into a line"),
             ],
-            "nextCursor": "abc",
+            "next_cursor": "abc",
         });
         let shown = rendered(&page, Some(72));
         assert_eq!(
@@ -309,10 +311,10 @@ mod tests {
     fn tenant_content_cannot_control_the_terminal() {
         let evil = "\x1b]0;owned\x07\x1b[2J\u{9b}2J\u{7f}\u{202e}\u{2066}";
         let item = json!({
-            "uid": evil, "version": evil, "updatedAt": format!("{evil}Z"), "deletedAt": evil,
+            "uid": evil, "version": evil, "updated_at": format!("{evil}Z"), "deleted_at": evil,
             "payload": {"title": evil, "content": format!("a\n{evil}"), evil: evil, "list": [evil]},
         });
-        let page = json!({"items": [item.clone()], "nextCursor": evil});
+        let page = json!({"items": [item.clone()], "next_cursor": evil});
         let error = json!({"error": {
             "code": evil, "message": evil, "suggested_action": evil, "correlation_id": evil,
             "details": {evil: evil},

@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
@@ -175,17 +176,11 @@ impl Bridge {
         let (delivery, under_way) = (Arc::clone(&self.delivery), Arc::clone(&self.under_way));
         {
             // Locked until the request is registered, or its task could deregister it first.
-            let mut all = self
-                .under_way
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut all = self.under_way.lock();
             let handle = self.running.spawn(async move {
                 delivery.deliver(&message).await;
                 if let Some(id) = &message.id {
-                    under_way
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .remove(id);
+                    under_way.lock().remove(id);
                 }
                 drop(done);
             });
@@ -198,10 +193,8 @@ impl Bridge {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Id, AbortHandle>> {
-        self.under_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, HashMap<Id, AbortHandle>> {
+        self.under_way.lock()
     }
 
     async fn refuse(&self, id: Option<Id>, code: i32, message: &str) {

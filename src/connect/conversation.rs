@@ -1,8 +1,7 @@
 //! The state that the bridge keeps between messages: what client and server have negotiated.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use http::{HeaderMap, HeaderName, HeaderValue};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 
 use super::message::Message;
@@ -86,6 +85,6 @@ impl Conversation {
     }
 
     fn lock(&self) -> MutexGuard<'_, Agreed> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }

@@ -207,8 +207,8 @@ impl fmt::Display for ConnectError {
             ),
             Self::Redirected { to: Some(to) } => write!(
                 f,
-                "The server sends us on to {to}. A token is not carried to places that nobody \
-                 named: if that is the right one, give its URL."
+                "The server sends us on to {to}. A token is not sent to an address that was \
+                 not given: if that is the right one, give its URL."
             ),
             Self::Busy {
                 status,

@@ -4,9 +4,9 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use http::HeaderValue;
+use parking_lot::Mutex;
 
 use super::error::ConnectError;
 use crate::foundation::token_secret::Secret;
@@ -67,7 +67,7 @@ impl TokenSource {
         match self {
             Self::Environment(token) => Ok(token.clone()),
             Self::File { path, last } => {
-                let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut last = last.lock();
                 match (read(path), &*last) {
                     (Ok(token), _) => {
                         *last = Some(token.clone());

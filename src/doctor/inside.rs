@@ -377,9 +377,9 @@ impl Inside {
     }
 
     fn server_url(&self) -> Result<&Url, Finding> {
-        self.server
-            .as_ref()
-            .ok_or_else(|| Finding::skipped("server.port is 0: nobody can know which port that is"))
+        self.server.as_ref().ok_or_else(|| {
+            Finding::skipped("server.port is 0: the port cannot be known in advance")
+        })
     }
 
     async fn server(&mut self) -> Found {
@@ -432,7 +432,7 @@ impl Inside {
             Ok(Some(address)) if address.port() != 0 => address,
             Ok(Some(_)) => {
                 return Err(Finding::skipped(
-                    "metrics.addr has port 0: nobody can know which port that is",
+                    "metrics.addr has port 0: the port cannot be known in advance",
                 ));
             }
             _ => return Err(Finding::skipped("metrics.addr is \"off\"")),
@@ -451,7 +451,7 @@ impl Inside {
         match self.http.get(&url).await {
             Ok(answer) if answer.status == 200 => Ok(format!("they are at {url}")),
             _ => Err(Finding::warning(
-                format!("nothing answers at {url}, so whoever collects figures gets none"),
+                format!("nothing answers at {url}, so no metrics can be collected"),
                 "is the port taken by another program? The server's log said so when it started; \
                  set TOOLBRIDGE_METRICS_ADDR to a free address, or to off",
             )),

@@ -94,7 +94,7 @@ const REFUSED: &[Row] = &[
     (
         "not_yet_valid",
         "the token is not valid yet",
-        "set the clock of whoever made it, or of the server: one of them is wrong",
+        "set the clock of the token's issuer, or of the server: one of them is wrong",
     ),
     (
         "bad_signature",

@@ -10,6 +10,8 @@ mod comment;
 mod note;
 mod task;
 
+use std::sync::LazyLock;
+
 /// Every entity, in the order in which its tools are listed.
 pub static ALL: &[&Entity] = &[
     &note::NOTE,
@@ -20,7 +22,11 @@ pub static ALL: &[&Entity] = &[
 ];
 
 /// The key of every entity, in the same order.
-pub const KEYS: &[&str] = &["note", "task", "comment", "chat", "chat_message"];
+pub fn keys() -> &'static [&'static str] {
+    static KEYS: LazyLock<Vec<&'static str>> =
+        LazyLock::new(|| ALL.iter().map(|entity| entity.key).collect());
+    &KEYS
+}
 
 /// One kind of item that the API stores.
 #[derive(Debug)]

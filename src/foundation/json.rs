@@ -9,11 +9,15 @@
 //! them it interprets objects with certain keys as raw text or as numbers, and restarts the depth
 //! limit inside. The test `the_build_reads_no_magic_keys` enforces this.
 
+mod copier;
+
 use std::borrow::Cow;
 
 use memchr::memchr2;
 use serde::de::IgnoredAny;
 use serde_json::Value;
+
+pub use copier::Copier;
 
 /// Maximum nesting of objects and arrays, the outermost included. Equals the limit of `serde_json`.
 pub const MAX_DEPTH: usize = 127;

@@ -1,12 +1,13 @@
-//! MCP's methods over a toolset: `initialize`, `server/discover`, `tools/list`, `tools/call`, `ping`.
+//! MCP's methods over the toolsets: `initialize`, `server/discover`, `tools/list`, `tools/call`,
+//! `ping`.
 //!
-//! The handler is written by hand on rmcp's trait and shared by all requests: the list of tools is converted once, and
-//! serving a request means cloning one `Arc`. It knows neither HTTP nor the entities. `transport` puts a
-//! [`Caller`] into the request, [`ToolRegistry`] says which tools that one may see, [`Toolset`] runs the call,
-//! [`upstream`](crate::api) is what it runs against.
+//! The handler implements rmcp's trait and is shared by all requests: the list of tools is
+//! converted once, and serving a request clones one `Arc`. It depends on neither HTTP nor the
+//! entities. [`server`](crate::server) puts a [`Caller`] into the request, [`ToolRegistry`] decides
+//! which tools that caller may use, a [`Toolset`] runs the call, against the [API](crate::api).
 //!
-//! What is not offered is answered as an unknown method, not as an empty list: a client that reads an empty list of
-//! prompts asks again later.
+//! A method that is not offered is answered as unknown rather than with an empty list, because
+//! clients that receive an empty list of prompts ask again later.
 
 mod arguments;
 mod call;

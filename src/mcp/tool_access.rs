@@ -6,10 +6,11 @@
 //! the same [`ToolAccess`], which keys the cache of encoded lists.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use rmcp::model::Tool;
 
 use crate::api::Features;
@@ -117,8 +118,8 @@ struct Need {
 }
 
 impl ToolRegistry {
-    /// Builds the registry of the tools that all `sources` have with these features. If `filter` names an unknown
-    /// toolset, no tool is served; the configuration rejects such a name at start.
+    /// Builds the registry of the tools that all `sources` have with these features. If `filter`
+    /// names an unknown toolset, no tool is served; the configuration rejects such a name at start.
     pub fn new(sources: &[Arc<dyn Toolset>], filter: &ToolFilter, features: Features) -> Self {
         // The permission of a toolset does not depend on the features.
         let (mut toolsets, mut unavailable) = (Vec::<&'static str>::new(), HashSet::new());
@@ -232,7 +233,7 @@ impl ToolRegistry {
     /// encoded lists is cached.
     pub fn encoded(&self, within: ToolAccess) -> Bytes {
         let within = within.and(self.whole);
-        let mut kept = self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.encoded.lock();
         if let Some(text) = kept.get(&within) {
             return text.clone();
         }

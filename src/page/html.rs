@@ -111,9 +111,9 @@ fn connect(page: &Page, entry: &Entry) -> Markup {
             p {
                 @if page.signs_in {
                     "Clients that can sign in need the address alone. The others need a token, \
-                     which you get from whoever runs this server."
+                     which you get from the operator of this server."
                 } @else {
-                    "You need a token, which you get from whoever runs this server. It is kept \
+                    "You need a token, which you get from the operator of this server. It is kept \
                      where your client keeps secrets, and is part of none of these texts."
                 }
             }

@@ -14,24 +14,26 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::fields;
-use super::timestamp::Now;
 use crate::foundation::printable::is_unprintable;
 use crate::foundation::secret::REDACTED;
 
 /// A layer that writes each event as one line.
-pub struct JsonLayer<W, T = Now> {
+pub struct JsonLayer<W, T = SystemTime> {
     writer: W,
     clock: T,
 }
 
 impl<W> JsonLayer<W> {
     pub fn new(writer: W) -> Self {
-        Self { writer, clock: Now }
+        Self {
+            writer,
+            clock: SystemTime,
+        }
     }
 }
 

@@ -6,9 +6,10 @@
 //! the disk. Secrets are not logged at any level, and libraries that print what they carry stay
 //! limited.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
@@ -65,10 +66,7 @@ impl Level {
     fn toggle(&'static self) {
         let now = Instant::now();
         let until = {
-            let mut more_until = self
-                .more_until
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut more_until = self.more_until.lock();
             *more_until = more_until.is_none().then(|| now + MORE_FOR);
             *more_until
         };
@@ -83,10 +81,7 @@ impl Level {
         }
         tasks::spawn("log_level", async move {
             tokio::time::sleep_until(until).await;
-            let mut more_until = self
-                .more_until
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let mut more_until = self.more_until.lock();
             // Does nothing if this period was ended, or another begun, meanwhile.
             if *more_until == Some(until) {
                 *more_until = None;

@@ -31,7 +31,6 @@ pub mod level;
 pub mod metrics;
 mod pretty;
 pub mod tasks;
-pub mod timestamp;
 pub mod timings;
 pub mod traces;
 

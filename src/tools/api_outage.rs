@@ -81,7 +81,7 @@ pub(crate) fn unexpected(status: u16, tool: &str) -> ToolError {
     let remedy = if temporary {
         format!("Call {tool} once more; if it fails again, tell the user.")
     } else {
-        "Tell the user, and give them the correlation_id for whoever runs the server.".to_owned()
+        "Tell the user, and give them the correlation_id for the operator of the server.".to_owned()
     };
     let message = "The ToolBridge API failed to do what was asked.";
     ToolError::new(Category::Internal, API_ERROR, message, remedy).retryable(temporary)
@@ -100,7 +100,7 @@ pub(crate) fn session_refused(reply: &Reply) -> ToolError {
             Category::Internal,
             API_ERROR,
             "The ToolBridge API did not open a session.",
-            "Tell the user, and give them the correlation_id for whoever runs the server.",
+            "Tell the user, and give them the correlation_id for the operator of the server.",
         ),
     };
     answered(error, reply)
@@ -119,7 +119,7 @@ pub(crate) fn no_access(why: NoAccessError) -> ToolError {
             Category::Permission,
             "exchange_denied",
             "The authorization server does not give this user access to the ToolBridge API.",
-            "Tell the user to ask whoever manages their access; repeating the call will not help.",
+            "Tell the user to ask their administrator; repeating the call will not help.",
         ),
         NoAccessError::Unavailable => ToolError::new(
             Category::Unavailable,
@@ -131,7 +131,7 @@ pub(crate) fn no_access(why: NoAccessError) -> ToolError {
             Category::Internal,
             "exchange_failed",
             "The authorization server and this server do not understand each other.",
-            "Tell the user, and give them the correlation_id for whoever runs the server; nothing \
+            "Tell the user, and give them the correlation_id for the server's operator; nothing \
              was changed.",
         ),
     }
@@ -143,7 +143,7 @@ pub(crate) fn token_rejected() -> ToolError {
         Category::Authentication,
         "token_rejected",
         "The ToolBridge API does not accept the user's token or this server's signature.",
-        "Ask the user to sign in again; if that does not help, whoever runs the server must look \
+        "Ask the user to sign in again; if that does not help, the server's operator must look \
          into it.",
     )
 }

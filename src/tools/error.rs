@@ -253,7 +253,7 @@ impl ToolError {
             Category::Internal,
             "internal_error",
             "This server failed to do what was asked.",
-            "Tell the user, and give them the correlation_id for whoever runs the server.",
+            "Tell the user, and give them the correlation_id for the operator of the server.",
         );
         error.log_only = Some(log_only.into());
         error

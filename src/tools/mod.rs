@@ -14,10 +14,10 @@ mod entities;
 mod error;
 mod find;
 mod json_text;
+mod key_case;
 mod result;
 mod rfc3339;
 mod schema;
-mod snake_case;
 mod spec;
 mod toolset;
 

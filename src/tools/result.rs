@@ -1,18 +1,29 @@
 //! Turns the API's responses into results: a single item, or a page of items.
 //!
-//! A result is text that is assembled from the response, which preserves the digits of numbers and
-//! the order of keys. In a page, long strings are cut, and `truncated` names the fields that were
-//! cut. A `nextCursor` that leads to no further page is dropped. A result that is too large is
-//! refused with an error that names a page size that would fit.
+//! A result is a copy of the response, checked and made in one pass ([`Copier`]), which preserves
+//! the digits of numbers and the order of keys. Fields have the names that arguments have, and what
+//! the API repeats of an item in its payload is left out. In a page, long strings are cut, and
+//! `truncated` names the fields that were cut. The cursor comes last, and one that leads to no
+//! further page is dropped. A result that is too large is refused with an error that names a page
+//! size that would fit.
 
 use serde_json::Value;
 
-use crate::foundation::json::Json;
-
-use super::json_text::{TooDeepError, compact, push_string};
+use super::argument::MAX_LIMIT;
+use super::entities::SERVER_KEYS;
+use super::json_text::{self, Member};
+use super::key_case::snake_case;
+use crate::entities::Entity;
+use crate::foundation::json::{Copier, Json, JsonError, replace_lone_surrogates};
 
 /// The number of characters to which the strings in a page are cut.
 const PREVIEW: usize = 280;
+
+/// The most items of a page, since no page of more is asked for.
+const MAX_ITEMS: usize = MAX_LIMIT as usize;
+
+/// The most members of an item: its payload, and 64 others.
+const MAX_MEMBERS: usize = 65;
 
 /// The limits on results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,84 +73,86 @@ pub(super) struct PageRequest {
     pub full: bool,
 }
 
-impl From<TooDeepError> for ResultError {
-    fn from(_: TooDeepError) -> Self {
-        malformed("nested too deeply")
+impl From<JsonError> for ResultError {
+    fn from(error: JsonError) -> Self {
+        malformed(error.to_string())
     }
 }
 
 /// The result for a single item. Unless `whole` is set, long strings are cut if the item would be
 /// too large otherwise.
-pub(super) fn item(body: &[u8], whole: bool, limits: &Limits) -> Result<Success, ResultError> {
-    let item = parse(body)?;
-    let mut text = String::with_capacity(body.len());
-    splice_item(item, None, &mut text)?;
-    if text.len() > limits.max_result_bytes && !whole {
-        text.clear();
-        splice_item(item, Some(PREVIEW), &mut text)?;
+pub(super) fn item(
+    body: &[u8],
+    entity: &Entity,
+    whole: bool,
+    limits: &Limits,
+) -> Result<Success, ResultError> {
+    let max = limits.max_result_bytes;
+    let read = |longest| {
+        let mut copier = Copier::new(body, max)?;
+        copy_item(&mut copier, entity, longest)?;
+        Ok::<_, ResultError>(copier.finish()?)
+    };
+    let (mut text, mut size) = read(None)?;
+    if size > max && !whole {
+        (text, size) = read(Some(PREVIEW))?;
     }
-    if text.len() > limits.max_result_bytes {
-        return Err(ResultError::TooLarge {
-            size: text.len(),
-            fitting: 0,
-        });
+    if size > max {
+        return Err(ResultError::TooLarge { size, fitting: 0 });
     }
     Ok(Success { text })
 }
 
 /// The result for a page. `has_next` is set if the API announced another page in a `Link` header.
+///
+/// If `items` occurs several times, the first array counts. Of several cursors, the last one does.
 pub(super) fn page(
     body: &[u8],
+    entity: &Entity,
     request: PageRequest,
     has_next: bool,
     limits: &Limits,
 ) -> Result<Success, ResultError> {
-    let members: Vec<_> = parse(body)?.members().collect();
-    let listed = members
-        .iter()
-        .find(|(key, value)| key == "items" && value.is_array());
-    let (_, listed) = listed.ok_or_else(|| malformed("a page without items"))?;
-    let items: Vec<_> = listed.elements().collect();
+    let max = limits.max_result_bytes;
     let longest = if request.full { None } else { Some(PREVIEW) };
+    let mut copier = Copier::new(body, max)?;
+    if copier.peek() != Some(b'{') {
+        copier.value(None)?;
+        return Err(malformed("a page without items"));
+    }
+    let mut page = copier.begin_object()?;
+    let (mut sizes, mut cursor) = (None, None);
+    while let Some(key) = copier.next_member(&mut page)? {
+        match &*key.decoded() {
+            "items" if sizes.is_none() && copier.peek() == Some(b'[') => {
+                sizes = Some(copy_items(&mut copier, entity, longest)?);
+            }
+            "items" => drop(copier.omit_member(&mut page)?),
+            // Whether it is kept depends on the items, which may follow.
+            "nextCursor" => match copier.omit_member(&mut page)?.get() {
+                "null" | "\"\"" => {}
+                other => cursor = Some(other),
+            },
+            _ => drop(copier.value(None)?),
+        }
+    }
+    let sizes = sizes.ok_or_else(|| malformed("a page without items"))?;
 
     // Some compatible APIs send a cursor with the last page too. A page that is neither full nor
     // announced as continued is the last one.
-    let full_page = u64::try_from(items.len()).unwrap_or(u64::MAX) >= request.limit;
-    let continues = !items.is_empty() && (has_next || full_page);
-
-    let mut text = String::with_capacity(body.len());
-    let mut sizes = Vec::with_capacity(items.len());
-    let mut object = Object::new(&mut text);
-    for (key, value) in &members {
-        match (key.as_ref(), value.get()) {
-            ("items", _) => {
-                let out = object.key(key);
-                out.push('[');
-                for (index, item) in items.iter().enumerate() {
-                    if index > 0 {
-                        out.push(',');
-                    }
-                    let before = out.len();
-                    splice_item(*item, longest, out)?;
-                    sizes.push(out.len() - before);
-                }
-                out.push(']');
-            }
-            ("nextCursor", "null" | "\"\"") => {}
-            ("nextCursor", _) if !continues => {}
-            ("nextCursor", cursor) if !cursor.starts_with('"') => {
-                return Err(malformed("a nextCursor that is no string"));
-            }
-            (_, other) => drop(compact(other, None, object.key(key))?),
+    let full_page = u64::try_from(sizes.len()).unwrap_or(u64::MAX) >= request.limit;
+    let continues = !sizes.is_empty() && (has_next || full_page);
+    if let Some(cursor) = cursor.filter(|_| continues) {
+        if !cursor.starts_with('"') {
+            return Err(malformed("a nextCursor that is no string"));
         }
+        copier.add_member(&mut page, "next_cursor", &replace_lone_surrogates(cursor));
     }
-    object.finish();
-    if text.len() > limits.max_result_bytes {
-        let fitting = fitting(&sizes, text.len(), limits.max_result_bytes);
-        return Err(ResultError::TooLarge {
-            size: text.len(),
-            fitting,
-        });
+    copier.end_object(page)?;
+    let (text, size) = copier.finish()?;
+    if size > max {
+        let fitting = fitting(&sizes, size, max);
+        return Err(ResultError::TooLarge { size, fitting });
     }
     Ok(Success { text })
 }
@@ -154,58 +167,115 @@ fn fitting(items: &[usize], size: usize, max: usize) -> u64 {
     items.iter().scan(envelope, fits).map(|()| 1).sum()
 }
 
-/// Validates an item and appends it to `out`. Cuts the strings of its payload to `longest`
-/// characters.
-fn splice_item(
-    item: Json<'_>,
+/// Copies the items of a page, and returns their sizes in the copy.
+fn copy_items(
+    copier: &mut Copier<'_>,
+    entity: &Entity,
     longest: Option<usize>,
-    out: &mut String,
+) -> Result<Vec<usize>, ResultError> {
+    let mut sizes = Vec::new();
+    let mut items = copier.begin_array()?;
+    while copier.next_element(&mut items)? {
+        if sizes.len() == MAX_ITEMS {
+            return Err(malformed(format!("a page of more than {MAX_ITEMS} items")));
+        }
+        copier.peek();
+        let before = copier.length();
+        copy_item(copier, entity, longest)?;
+        sizes.push(copier.length() - before);
+    }
+    copier.end_array(items)?;
+    Ok(sizes)
+}
+
+/// The members that every item has. Of several members with the same name, the first one is
+/// checked.
+const REQUIRED: [&str; 4] = ["uid", "version", "updatedAt", "payload"];
+
+/// Validates and copies an item. Cuts the strings of its payload to `longest` characters.
+fn copy_item(
+    copier: &mut Copier<'_>,
+    entity: &Entity,
+    longest: Option<usize>,
 ) -> Result<(), ResultError> {
-    let members: Vec<_> = item.members().collect();
-    let is_version = |version: Json<'_>| {
-        version
-            .get()
-            .starts_with(|first: char| first.is_ascii_digit())
-    };
-    for (name, is_proper) in [
-        (
-            "uid",
-            &(|uid: Json<'_>| uid.is_string()) as &dyn Fn(Json<'_>) -> bool,
-        ),
-        ("version", &is_version),
-        ("updatedAt", &|time| time.is_string()),
-        ("payload", &|payload| payload.is_object()),
-    ] {
-        let member = members.iter().find(|(key, _)| key == name);
-        if !member.is_some_and(|(_, value)| is_proper(*value)) {
-            return Err(malformed(format!("an item without a proper {name}")));
+    let mut proper = [None; REQUIRED.len()];
+    let mut cut = Vec::new();
+    if copier.peek() != Some(b'{') {
+        copier.value(None)?;
+        return Err(malformed("an item that is no object"));
+    }
+    let mut item = copier.begin_object()?;
+    let mut members = 0;
+    while let Some(key) = copier.next_member(&mut item)? {
+        members += 1;
+        if members > MAX_MEMBERS {
+            return Err(malformed(format!(
+                "an item of more than {MAX_MEMBERS} members"
+            )));
+        }
+        let first = copier.peek();
+        let key = key.decoded();
+        if let Some(at) = REQUIRED.iter().position(|name| *name == key) {
+            let is_proper = match (&*key, first) {
+                ("version", first) => first.is_some_and(|byte| byte.is_ascii_digit()),
+                ("payload", first) => first == Some(b'{'),
+                (_, first) => first == Some(b'"'),
+            };
+            proper
+                .get_mut(at)
+                .map(|known| known.get_or_insert(is_proper));
+        }
+        match &*key {
+            "payload" if first == Some(b'{') => cut = copy_payload(copier, entity, longest)?,
+            // Omitted, because the output schema does not allow null.
+            "deletedAt" if first == Some(b'n') => drop(copier.omit_member(&mut item)?),
+            // Where strings are cut, this server writes `truncated`.
+            "truncated" if longest.is_some() => drop(copier.omit_member(&mut item)?),
+            "createdAt" | "updatedAt" | "deletedAt" => {
+                copier.rename_member(&item, &snake_case(&key));
+                copier.value(None)?;
+            }
+            _ => drop(copier.value(None)?),
         }
     }
-    let mut object = Object::new(out);
-    let mut cut = Vec::new();
-    for (key, value) in &members {
-        match (key.as_ref(), value.get()) {
-            // Omitted, because the output schema does not allow null.
-            ("deletedAt", "null") => {}
-            // Where strings are cut, this server writes `truncated`.
-            ("truncated", _) if longest.is_some() => {}
-            ("payload", payload) => cut = compact(payload, longest, object.key(key))?,
-            (_, other) => drop(compact(other, None, object.key(key))?),
-        }
+    if let Some((name, _)) = REQUIRED
+        .iter()
+        .zip(proper)
+        .find(|(_, proper)| *proper != Some(true))
+    {
+        return Err(malformed(format!("an item without a proper {name}")));
     }
     if !cut.is_empty() {
-        object
-            .key("truncated")
-            .push_str(&Value::from(cut).to_string());
+        copier.add_member(&mut item, "truncated", &Value::from(cut).to_string());
     }
-    object.finish();
+    copier.end_object(item)?;
     Ok(())
+}
+
+/// Copies a payload with the names that its fields have as arguments, and without what the API
+/// repeats in it of the item. Returns the names of the fields in which a string was cut.
+fn copy_payload(
+    copier: &mut Copier<'_>,
+    entity: &Entity,
+    longest: Option<usize>,
+) -> Result<Vec<String>, ResultError> {
+    let decide = |key: &str| {
+        if SERVER_KEYS.contains(&key) {
+            return Member::Omitted;
+        }
+        let field = entity.fields.iter().find(|field| field.wire == key);
+        match field {
+            Some(field) if field.name != field.wire => Member::Renamed(field.name),
+            _ => Member::Kept,
+        }
+    };
+    Ok(json_text::object(copier, longest, decide)?)
 }
 
 /// Reads a single item, for the benchmarks.
 #[cfg(feature = "pieces")]
 pub fn read_item(body: &[u8], limits: &Limits) -> Option<Success> {
-    item(body, true, limits).ok()
+    item(body, Entity::by_key("note")?, true, limits).ok()
 }
 
 /// Reads a page, for the benchmarks.
@@ -213,6 +283,7 @@ pub fn read_item(body: &[u8], limits: &Limits) -> Option<Success> {
 pub fn read_page(body: &[u8], limits: &Limits) -> Option<Success> {
     page(
         body,
+        Entity::by_key("note")?,
         PageRequest {
             limit: 50,
             full: false,
@@ -228,41 +299,6 @@ pub fn value_of(text: &str) -> Value {
     Json::trusted(text).to_value().unwrap_or_default()
 }
 
-/// Parses a response. Depth and surrogates are checked where the text is copied.
-fn parse(body: &[u8]) -> Result<Json<'_>, ResultError> {
-    Json::parse_syntax(body).map_err(|error| malformed(error.to_string()))
-}
-
 fn malformed(why: impl Into<String>) -> ResultError {
     ResultError::Malformed(why.into())
-}
-
-/// Writes a JSON object to the end of a text.
-struct Object<'a> {
-    out: &'a mut String,
-    is_empty: bool,
-}
-
-impl<'a> Object<'a> {
-    fn new(out: &'a mut String) -> Self {
-        out.push('{');
-        Self {
-            out,
-            is_empty: true,
-        }
-    }
-
-    /// Appends a key. The caller must append the value next.
-    fn key(&mut self, key: &str) -> &mut String {
-        if !std::mem::take(&mut self.is_empty) {
-            self.out.push(',');
-        }
-        push_string(key, self.out);
-        self.out.push(':');
-        self.out
-    }
-
-    fn finish(self) {
-        self.out.push('}');
-    }
 }

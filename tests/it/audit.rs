@@ -92,7 +92,7 @@ pub async fn calls_in(trail: &Path) -> Vec<Value> {
         .collect()
 }
 
-/// The lines of this user's calls, once there are so many.
+/// The lines of this user's calls, once there are `count`.
 async fn calls_of(trail: &Path, user: &User, count: usize) -> Vec<Value> {
     let deadline = Instant::now() + HANG_TIMEOUT;
     loop {
@@ -234,7 +234,7 @@ async fn a_refused_call_has_its_line() {
         .await
         .unwrap();
     client.call("list_notes", json!({})).await.error();
-    // Who is nobody makes no call.
+    // A request without a token is no call.
     client.bare_post().body("{}").send().await.unwrap();
     client.traffic().await;
     let lines = calls_of(&sidecar.trail(), &client.user, 4).await;
@@ -254,7 +254,7 @@ async fn a_refused_call_has_its_line() {
     assert_eq!(calls_in(&sidecar.trail()).await.len(), 4);
 }
 
-/// A trail of so many calls, whose server has left.
+/// A trail of `calls` calls, whose server has shut down.
 async fn finished(calls: usize, settings: &[(&str, &str)]) -> Sidecar {
     let sidecar = Sidecar::with("acme", &world().api, settings).await;
     let client = Client::modern(&sidecar);
@@ -608,7 +608,7 @@ async fn a_removed_file_is_replaced() {
         (&json!([]), &json!(4)),
         "{both}"
     );
-    // Whoever has archived one keeps its head.
+    // The head of an archived trail is kept.
     let kept = verify(&[&archive]).await.done().json()["chains"][0]["head"].clone();
     verify(&[&trail, "--after", kept.as_str().unwrap()])
         .await

@@ -62,8 +62,8 @@ async fn a_disconnect_while_opening_ends_the_session() {
             .await;
         calling.abort();
         assert!(calling.await.unwrap_err().is_cancelled());
-        // Whether the sidecar has noticed by now or not: the session that is made for nobody is
-        // ended.
+        // Whether the sidecar has noticed by now or not: the session that is opened for a
+        // client that has gone is ended.
         gate.release();
         client
             .sidecar

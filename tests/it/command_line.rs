@@ -11,6 +11,7 @@ crate::tests![
     tools_lists_what_clients_see,
     call_runs_the_lifecycle_of_an_item,
     call_prints_json_for_programs,
+    search_prints_results_counts_and_the_next_page,
     call_prints_the_command_for_the_next_page,
     call_exits_with_the_code_of_the_error,
     call_ends_its_session_and_sends_only_needed_requests,
@@ -195,6 +196,49 @@ async fn call_prints_json_for_programs() {
         (&error["category"], &error["code"]),
         (&json!("conflict"), &json!("version_mismatch"))
     );
+}
+
+async fn search_prints_results_counts_and_the_next_page() {
+    let command_user = CommandUser::new();
+    for number in ["one", "two", "three"] {
+        let title = format!("title={number}");
+        let note = [
+            "call",
+            "create_note",
+            &title,
+            "content=A wandering albatross",
+        ];
+        command_user.runs(&note).await.done();
+    }
+    let first = ["search", "albatross", "--limit", "2", "--group-by", "kind"];
+    let first = command_user.runs(&first).await.done();
+    assert!(
+        first.out.contains("three") && !first.out.contains("one"),
+        "{first}"
+    );
+    assert!(first.out.contains("    A wandering albatross\n"), "{first}");
+    assert!(first.out.contains("    3  note\n"), "{first}");
+    assert!(first.err.contains("3 matches"), "{first}");
+    let more = first
+        .err
+        .trim()
+        .rsplit("more: toolbridge-mcp ")
+        .next()
+        .unwrap();
+    let more: Vec<_> = more.split(' ').collect();
+    let second = command_user.runs(&more).await.done();
+    assert!(
+        second.out.contains("one") && !second.out.contains("three"),
+        "{second}"
+    );
+
+    let json = command_user.runs(&["search", "albatross", "--json"]);
+    assert_eq!(json.await.done().json()["total"], 3);
+    let nothing = command_user.runs(&["search", "albatros"]).await.done();
+    assert!(nothing.err.contains("0 matches\nhint: "), "{nothing}");
+    let refused = command_user.runs(&["search", "(albatross"]).await;
+    assert_eq!(refused.code, 1, "{refused}");
+    assert!(refused.err.contains("The query "), "{refused}");
 }
 
 async fn call_prints_the_command_for_the_next_page() {

@@ -238,5 +238,43 @@ pub fn without(object: &Value, keys: &[&str]) -> Value {
 
 /// What a caller stored, without what the server writes beside it.
 pub fn stored(item: &Value) -> Value {
-    without(&item["payload"], &["uid", "updatedTs", "sync"])
+    let mut payload = without(&item["payload"], &["uid", "updatedTs", "sync"]);
+    for (name, wire) in FIELD_NAMES {
+        if let Some(value) = payload.as_object_mut().unwrap().remove(name) {
+            payload[wire] = value;
+        }
+    }
+    payload
+}
+
+/// The names of fields that differ between the tools and the API.
+const FIELD_NAMES: [(&str, &str); 5] = [
+    ("due_date", "dueDate"),
+    ("parent_type", "parentType"),
+    ("parent_uid", "parentUid"),
+    ("chat_uid", "chatUid"),
+    ("message_type", "messageType"),
+];
+
+/// An item of the API as tools return it.
+pub fn as_result(item: &Value) -> Value {
+    let mut result = item.clone();
+    let members = result.as_object_mut().unwrap();
+    for (wire, name) in [
+        ("createdAt", "created_at"),
+        ("updatedAt", "updated_at"),
+        ("deletedAt", "deleted_at"),
+    ] {
+        if let Some(value) = members.remove(wire) {
+            members.insert(name.to_owned(), value);
+        }
+    }
+    let mut payload = without(&item["payload"], &["uid", "updatedTs", "sync"]);
+    for (name, wire) in FIELD_NAMES {
+        if let Some(value) = payload.as_object_mut().unwrap().remove(wire) {
+            payload[name] = value;
+        }
+    }
+    result["payload"] = payload;
+    result
 }

@@ -119,7 +119,7 @@ async fn a_deleted_item_has_its_deletion_time() {
                 .await;
             let error = called.failed("not_found", &format!("{}_deleted", entity.key));
             assert_eq!(
-                error["details"]["deleted_at"], deleted["deletedAt"],
+                error["details"]["deleted_at"], deleted["deleted_at"],
                 "{called}"
             );
             assert_eq!(error["details"]["status"], 410, "{called}");
@@ -515,7 +515,7 @@ async fn a_malformed_answer_is_an_internal_error_and_not_quoted() {
             ("create_note", json!({"title": "t", "content": "c"})),
         ] {
             let forwarder = &client.sidecar.forwarder;
-            // Nobody waits so long to ask again, so this is the answer.
+            // Longer than the server waits to repeat a request, so this is the answer.
             let headers = vec![("retry-after", "3600".to_owned())];
             forwarder.inject(
                 &client.user,

@@ -1,6 +1,5 @@
-//! The straight way and rmcp's own, held against each other: to the same question both give the
-//! same answer, byte for byte. A member that nobody knows sends a question to rmcp and means
-//! nothing to it.
+//! The fast path and rmcp give the same answer to the same request, byte for byte. An unknown
+//! member, which means nothing to rmcp, sends a request to it.
 
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -1,8 +1,8 @@
 //! What can go wrong between the sidecar and the API, as a table: whatever happens to a request,
 //! what the model reads is true of the database, nothing is done twice, and nothing is left behind.
 //!
-//! A row is a mishap. It is met by every operation, each as somebody of its own, and what comes of
-//! it depends on the operation only by its class: whether it asks, may be sent again, or may not.
+//! A row is a fault. Every operation meets it, each as a user of its own, and the outcome depends
+//! only on the class of the operation: a read, a write that may be repeated, or another write.
 
 use std::thread::available_parallelism;
 use std::time::Duration;

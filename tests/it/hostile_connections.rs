@@ -1,5 +1,5 @@
-//! Crowds: clients that are slow on purpose, clients that never read, and ten thousand that say
-//! nothing. Whoever means it is served meanwhile, and when they have gone nothing of them is left.
+//! Many hostile connections: clients that are slow on purpose, clients that never read, and ten
+//! thousand that send nothing. Other clients are served meanwhile, and nothing is left afterwards.
 
 use futures::StreamExt;
 use serde_json::json;
@@ -144,7 +144,7 @@ async fn holds_and_releases_ten_thousand_idle_connections() {
     for _ in 0..20 {
         client.call("list_notes", json!({})).await.ok();
     }
-    // Somebody new gets in as well.
+    // A new client is served as well.
     let another = Client::modern(&sidecar);
     another.call("list_notes", json!({})).await.ok();
     eprintln!("{} idle connections: {grown} KiB", held.len());

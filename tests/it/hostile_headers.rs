@@ -53,7 +53,7 @@ async fn status(sidecar: &Sidecar, token: Option<&str>, more: &[u8], body: &str)
         loop {
             let ended = said.windows(4).position(|four| four == b"\r\n\r\n");
             match ended {
-                // Whoever says "Expect" is asked for the body first.
+                // A request with "Expect" is asked for its body first.
                 Some(at) if said.starts_with(b"HTTP/1.1 100") => drop(said.drain(..at + 4)),
                 Some(_) => break,
                 None => match stream.read(&mut buffer).await {

@@ -1,5 +1,5 @@
-//! Bytes that are no request, to both programs: each gets a refusal or a closed connection, nobody
-//! waits for ever, and nothing of it is left behind.
+//! Bytes that are no request, sent to both programs: each is refused or its connection closed, no
+//! client is left waiting, and nothing is left behind.
 
 mod requests;
 

@@ -1,6 +1,6 @@
-//! Streams and sessions of somebody else: guessed, copied, spelled otherwise, resumed, or used
-//! after their owner has gone. To whoever does not own one it does not exist, and nothing that is
-//! tried disturbs it.
+//! Attempts to use the streams and sessions of another user: guessed, copied, in another spelling,
+//! resumed, or after their owner has gone. For other users they do not exist, and no attempt
+//! disturbs them.
 
 use std::sync::LazyLock;
 
@@ -75,7 +75,7 @@ async fn a_stream_is_found_only_by_its_id() {
             assert!([400, 404].contains(&answer.status), "{guess}: {answer}");
         }
     }
-    // Whoever has seen the name all the same is still somebody else.
+    // Knowing the name does not help another user.
     let answer = HttpReply::of(posted(stream.url(), &other.token, &call(100))).await;
     assert_eq!(answer.status, 404, "{answer}");
     for (query, statuses) in [
@@ -92,7 +92,7 @@ async fn a_stream_is_found_only_by_its_id() {
         let answer = HttpReply::of(posted(&url, &stream.user().token, &call(100))).await;
         assert!(statuses.contains(&answer.status), "{query}: {answer}");
     }
-    // The name in a header or on the other path leads nowhere, whoever says it.
+    // The name in a header or on the other path leads nowhere, for any user.
     for token in [&other.token, &stream.user().token] {
         let request = posted(&format!("{}/messages", sidecar.url), token, &call(100));
         let answer = HttpReply::of(

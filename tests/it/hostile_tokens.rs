@@ -323,7 +323,7 @@ async fn at_the_api(http: &reqwest::Client, api: &Api, token: &str) -> u16 {
     request.send().await.unwrap().status().as_u16()
 }
 
-/// Somebody whose token both programs take for a moment longer: clocks may differ by a minute.
+/// A user whose token both programs accept for a moment longer: clocks may differ by a minute.
 fn nearly_expired(tenant: &str) -> User {
     let sub = format!("user-{}", uuid::Uuid::new_v4().simple());
     User::with_claims(json!({"sub": sub, "tenant_id": tenant, "exp": now_secs() - 56}))

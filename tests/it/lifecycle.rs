@@ -137,7 +137,7 @@ impl<C: ToolClient> Life<'_, C> {
             .ask(&sidecar.tenant, self.caller.user(), "GET", &path, None)
             .await;
         assert_eq!(status, StatusCode::OK, "{truth}");
-        assert_eq!(*item, truth);
+        assert_eq!(*item, entities::as_result(&truth));
     }
 }
 
@@ -248,7 +248,7 @@ async fn full_lifecycle(caller: &impl ToolClient, entity: &Entity) {
     let gone = life
         .writes("delete", json!({"uid": uid}), &[&delete], version)
         .await;
-    assert!(gone["deletedAt"].is_string(), "{gone}");
+    assert!(gone["deleted_at"].is_string(), "{gone}");
     let error = life.step("get", json!({"uid": uid}), &[&get]).await["error"].clone();
     assert_eq!(error["code"], format!("{}_deleted", entity.key), "{error}");
     let with_deleted = |arguments: Value| with(&arguments, &json!({"include_deleted": true}));

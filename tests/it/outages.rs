@@ -261,7 +261,7 @@ async fn a_create_whose_answers_are_all_lost_names_its_uid() {
         lose_answers(&client, 3);
         let called = entity.make(&client, &parent).await;
         let error = called.failed("unavailable", "unknown_outcome");
-        // Whoever does as the error says finds the item, and has no reason to make a second one.
+        // Following the advice of the error finds the item, so no second one is created.
         let uid = error["details"]["uid"].as_str().unwrap();
         assert!(
             error["suggested_action"].as_str().unwrap().contains(uid),

@@ -60,7 +60,7 @@ async fn every_request_was_signed() {
     let mut nonces = BTreeSet::new();
     for (tenant, forwarder) in forwarders() {
         for record in forwarder.everything() {
-            // Whether the API is ready is asked in nobody's name.
+            // Readiness checks have no user.
             let probe = ["/readyz", "/healthz", "/v1/sync/info"].contains(&record.path.as_str());
             if probe {
                 assert_eq!(record.header("authorization"), "");
@@ -245,7 +245,7 @@ async fn a_healthy_server_logs_no_error() {
     );
 }
 
-/// What somebody who reads a log could use, or should not know.
+/// What must not appear in a log.
 struct Forbidden {
     /// Found by comparing whole words.
     words: BTreeSet<String>,

@@ -1,4 +1,4 @@
-//! A call that takes more than one step tells of them, to whoever asked and can hear it.
+//! Progress of calls that take several steps, for clients that ask for it and can receive it.
 
 use serde_json::{Value, json};
 
@@ -124,7 +124,7 @@ async fn sends_no_progress_without_a_progress_token() {
     let params = two_steps(&client, &entity(), &json!({})).await;
     let answer = client.ask("tools/call", params).await;
     let item = answer.result()["structuredContent"].clone();
-    let parent = item["payload"]["chatUid"].as_str().unwrap();
+    let parent = item["payload"]["chat_uid"].as_str().unwrap();
     assert_eq!(stored(&item), with_parent(&entity().updated, parent));
     // Nor is there anything to tell of a call that takes one step.
     let params =

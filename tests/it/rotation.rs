@@ -213,7 +213,7 @@ async fn all_notes(client: &Client<'_>) -> BTreeSet<String> {
             .iter()
             .map(|item| item["uid"].as_str().unwrap().to_owned());
         all.extend(uids);
-        cursor = page["nextCursor"].clone();
+        cursor = page["next_cursor"].clone();
         if cursor.is_null() {
             return all;
         }

@@ -1,5 +1,4 @@
-//! How the sidecar leaves: what has begun is answered, sessions are ended, and nobody waits for
-//! ever.
+//! Shutdown: calls that have begun are answered, sessions are ended, and no client is left waiting.
 
 use std::time::Duration;
 
@@ -58,7 +57,7 @@ async fn a_call_in_flight_is_answered_before_exit() {
                 .await;
             sidecar.process.signal("TERM");
             sidecar.process.logged("SIGTERM", "level").await;
-            // Nobody new is let in.
+            // New connections are refused.
             while tokio::net::TcpStream::connect(sidecar.url.trim_start_matches("http://"))
                 .await
                 .is_ok()

@@ -257,7 +257,7 @@ async fn an_unreachable_collector_delays_no_call() {
 }
 
 async fn a_silent_collector_does_not_delay_shutdown() {
-    // Connections are taken by the kernel, and nobody ever reads from them.
+    // The kernel accepts connections, and no program reads from them.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     let settings = [

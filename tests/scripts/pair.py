@@ -21,9 +21,10 @@ MCP = TARGET / "debug" / "toolbridge-mcp"
 API = TARGET / "toolbridge-api-for-scripts"
 
 
-def tool_count():
+def tool_count(reads_only=False):
     """The number of tools that a server without a filter lists."""
-    return len(json.loads((ROOT / "tests/snapshots/tools.json").read_text())["tools"])
+    tools = json.loads((ROOT / "tests/snapshots/tools.json").read_text())["tools"]
+    return sum(1 for tool in tools if not reads_only or tool["annotations"]["readOnlyHint"])
 
 
 def build():

@@ -76,6 +76,7 @@ class Deploy(yard.Case):
         (self.root / "scripts" / "smoke").write_text('#!/bin/sh\necho "the token is $TOOLBRIDGE_TOKEN"\n')
         self.run_script("deploy", "acme", "--dirty", "--token-file", "my token", says="the token is a.b.c")
         self.run_script("deploy", "acme", "--token-file", "elsewhere", code=64, says="cannot be read")
+        self.run_script("deploy", "acme", "--token-file", "/", code=64, says="/ cannot be read")
 
     def test_an_unfinished_rotation_is_mentioned(self):
         self.state(fails=["secrets deploy"])

@@ -25,7 +25,7 @@ def setUpModule():
 
 
 def smoke(*args, token=None, env=(), cwd="/", command=SMOKE):
-    env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", **({"TOOLBRIDGE_TOKEN": token} if token else {}), **dict(env)}
+    env = {"PATH": os.environ["PATH"], "HOME": "/dev/null", **({"TOOLBRIDGE_TOKEN": token} if token else {}), **dict(env)}
     done = subprocess.run([command, *args], env=env, cwd=cwd, capture_output=True, text=True, timeout=120)
     done.said = done.stdout + done.stderr
     return done
@@ -186,7 +186,8 @@ class Well(Case):
         def changed(body, answer):
             if b"tools/list" in body:
                 listed = json.loads(answer[1])
-                listed["result"]["tools"].pop()
+                tools = listed["result"]["tools"]
+                tools[:] = [tool for tool in tools if tool["name"] != "process_chat_message"]
                 return 200, json.dumps(listed).encode()
             if b"get_note" in body:
                 kept.setdefault("answer", answer)
@@ -194,7 +195,7 @@ class Well(Case):
             return answer
 
         url = self.server(in_front_of(self.pair.url, changed))
-        self.check(smoke(url, token=self.pair.token()), 1, "39 tools, and these are missing: process_chat_message",
+        self.check(smoke(url, token=self.pair.token()), 1, f"{pair.tool_count() - 1} tools, and these are missing: process_chat_message",
                    "still there after it was deleted")
 
 
@@ -207,7 +208,7 @@ class Narrowed(Case):
         self.assertEqual(made.notes() if not mcp else [], [])
 
     def test_a_server_that_only_reads(self):
-        self.looks(0, "tools/list: 10 tools", "list_notes", "nothing was written",
+        self.looks(0, f"tools/list: {pair.tool_count(reads_only=True)} tools", "list_notes", "nothing was written",
                    "and it answers reads", mcp={"TOOLBRIDGE_TOOLS_READ_ONLY": "true"}, never=["create_", "went there"])
 
     def test_a_server_without_notes(self):
@@ -221,7 +222,7 @@ class Narrowed(Case):
                    mcp={"TOOLBRIDGE_TOOLS_TOOLSETS": "comments"}, never=["create_"])
 
     def test_a_token_that_may_only_read_and_one_that_may_only_write(self):
-        self.looks(0, "tools/list: 10 tools", "list_notes", "nothing was written",
+        self.looks(0, f"tools/list: {pair.tool_count(reads_only=True)} tools", "list_notes", "nothing was written",
                    scope="toolbridge:read")
         self.looks(0, "tools/list: 30 tools", "create_note", "delete_note", "it was not read back",
                    "and a note was created, read and deleted", scope="toolbridge:write", never=["get_note:"])
@@ -375,9 +376,16 @@ class Usage(Case):
             (["https://a", "--wat"], "unknown option --wat"),
             (["https://a", "--wait", "long"], "whole seconds"),
             (["https://a", "--api"], "--api needs a value"),
-            (["https://a", "--token-file", "/nonexistent"], "cannot be read"),
+            (["https://a", "--token-file", "/dev/null/token"], "/dev/null/token cannot be read"),
+            (["https://a", "--token-file", "/"], "/ cannot be read"),
+            (["https://a", "--token-file", "/dev/null"], "/dev/null is empty"),
+            (["https://a", "--token-file", "/dev/zero"], "/dev/zero is empty"),
         ):
             self.check(smoke(*args), 64, words, "see scripts/smoke --help")
+        with tempfile.NamedTemporaryFile("w") as long:
+            long.write("a" * 100_000)
+            long.flush()
+            self.check(smoke("https://a", "--token-file", long.name), 64, "is too long to be a token")
         self.check(smoke("http://example.com", token="a.b.c"), 64, "not sent over plain http")
         self.check(smoke("http://127.0.0.1.example.com", token="a.b.c"), 64, "not sent over plain http")
         self.check(smoke("https://a", token="a b"), 64, "characters that no token has", never=["a b"])

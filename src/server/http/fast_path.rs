@@ -1,12 +1,11 @@
-//! The straight way: `tools/call` and `tools/list` over HTTP without sessions or on a stream of
-//! 2024-11-05, in perfect order, answered without rmcp.
+//! The fast path: answers well-formed `tools/call` and `tools/list` requests without rmcp, over
+//! HTTP without sessions and on streams of 2024-11-05.
 //!
-//! For each such request rmcp would read the message into its model and the result out of it, and
-//! over HTTP without sessions make a server of three tasks first. That is more work than the call
-//! itself, and nothing of it shows in the answer. So what can be answered from one reading of the
-//! parameters is, in the same words; everything else goes to rmcp, and whatever is not understood
-//! here at once is left to it, refusals above all. `tests/it/fast_path_parity.rs` holds the two
-//! ways against each other.
+//! For each such request, rmcp would read the message into its model and the result out of it, and
+//! over HTTP without sessions start a server of three tasks. That is more work than the call itself
+//! and does not show in the answer. Requests that one reading of the parameters suffices for are
+//! answered here, with the same bytes. All others go to rmcp, which also words most refusals.
+//! `tests/it/fast_path_parity.rs` compares the two.
 
 use std::borrow::Cow;
 
@@ -115,7 +114,7 @@ impl<'a> FastRequest<'a> {
             }
             _ => return None,
         };
-        // Whoever waits to hear of a call's steps may get a stream.
+        // A client that asks for progress may get a stream.
         if caller.accepts_progress && meta.0.0.contains_key("progressToken") {
             return None;
         }

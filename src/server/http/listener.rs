@@ -27,6 +27,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -36,7 +37,6 @@ use super::limits::principal_limit::Connection;
 use super::limits::unauthenticated_limit::UnauthenticatedLimit;
 use super::routes::router::{App, Handler};
 use super::service::HttpService;
-use super::write_timeout::WriteTimeout;
 use crate::api::Counts;
 use crate::foundation::deadline::Deadline;
 use crate::telemetry::{metrics, tasks};
@@ -205,7 +205,10 @@ impl<H: Handler> Connections<H> {
         // With Nagle's algorithm, each event of a stream would wait some 40 ms for the client's
         // delayed ACK.
         let _ = stream.set_nodelay(true);
-        let stream = TokioIo::new(WriteTimeout::new(stream, self.write_timeout));
+        let mut stream = TimeoutStream::new(stream);
+        // Closes connections of clients that send requests and never read the responses.
+        stream.set_write_timeout(Some(self.write_timeout));
+        let stream = TokioIo::new(Box::pin(stream));
         let (unauthenticated, evicted) = self.unauthenticated.enter();
         let (count, owner) = (Count::new(0), Connection::of(unauthenticated));
         let mut running = count.subscribe();

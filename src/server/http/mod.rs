@@ -10,4 +10,3 @@ pub mod request_body;
 pub mod response;
 pub mod routes;
 pub mod service;
-pub mod write_timeout;

@@ -1,8 +1,8 @@
-//! The outline of a JSON-RPC message, looked at before rmcp sees it, whichever way it came.
+//! Validates the form of a JSON-RPC message before rmcp reads it, on every transport.
 //!
-//! rmcp says little about what it refuses, and over stdio nothing at all: a client would wait for
-//! ever. Here every request that will not reach a method gets its objection, with the request's id
-//! where that can be found.
+//! rmcp explains little of what it refuses, and over stdio nothing, so a client would wait for
+//! ever. Here every request that cannot reach a method is answered with an error that names the
+//! cause, with the request's id if that can be found.
 
 use std::borrow::Cow;
 

@@ -1,8 +1,7 @@
-//! What a message that was posted to a stream is, and what is wrong with it.
+//! Classifies a message that was posted to a stream, and finds what is wrong with it.
 //!
-//! Whatever is wrong with a request whose id is known is said where its answer is waited for: on
-//! the stream. Clients of this age take an error as the answer to a POST for the end of the
-//! conversation.
+//! An error about a request whose id is known is sent on the stream, where its answer is expected.
+//! Clients of this revision take an error in answer to the POST for the end of the conversation.
 
 use axum::body::Bytes;
 use http::HeaderMap;

@@ -1,15 +1,14 @@
-//! The transport of 2024-11-05: a stream of events to hear, and a path to speak to.
+//! The transport of 2024-11-05: an event stream for answers, and a path for messages.
 //!
-//! `GET /sse` opens a stream ([`events`]) whose first event names `/messages?sessionId=…`; what is
-//! posted there is answered on the stream. The one room of the house where something lives between
-//! two requests, so everything about it is bounded: streams by [`streams`], what is open on each of
-//! them by [`calls`]. The conversation itself is rmcp's, over the transport in [`carrier`]; what
-//! needs nothing of it is answered beside it, the [straight](super::http::fast_path) way.
+//! `GET /sse` opens a stream ([`events`]). Its first event names `/messages?sessionId=…`, and
+//! messages that are posted there are answered on the stream. Streams and their open requests are
+//! state between requests, so both are bounded, by [`streams`] and [`pending`]. rmcp holds the
+//! conversation, over the [`transport`]; the [fast path](super::http::fast_path) answers requests
+//! that do not need it.
 //!
-//! A stream belongs to whoever opened it, and to nobody else: to others it does not exist. It gives
-//! no rights of its own. Each message brings its own token, is checked like a message to `/mcp`,
-//! and is called for with that token; so the token that opened the stream may expire while the
-//! stream goes on.
+//! A stream belongs to the user who opened it and does not exist for others. It grants no rights.
+//! Each message carries its own token, is checked like a message to `/mcp`, and its call uses that
+//! token, so the token that opened the stream may expire while the stream stays open.
 
 mod events;
 mod message;
@@ -68,7 +67,7 @@ pub enum StreamError {
     /// Two readers could each believe another one.
     #[error("the sessionId is given more than once")]
     TwoSessions,
-    /// Also for somebody else's, so that nobody learns which there are.
+    /// The answer for a stream of another user too, so that it does not reveal which exist.
     #[error("there is no such stream; open one with GET /sse")]
     UnknownSession,
     #[error("the server is shutting down")]
@@ -380,7 +379,7 @@ impl<H> Sse<H> {
         stream
             .send_message(ClientJsonRpcMessage::Notification(notification))
             .await?;
-        // rmcp answers a cancelled request no more, and whoever has a claim gives up.
+        // rmcp does not answer a cancelled request, so its slot is released here.
         if let Some(id) = cancelled {
             stream.calls.cancel(&id);
         }

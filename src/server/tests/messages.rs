@@ -407,7 +407,10 @@ async fn numbers_keep_their_digits_in_both_directions() {
         }
         let answer = request.send().await.unwrap().text().await.unwrap();
         assert!(
-            answer.contains(&format!(r#""structuredContent":{stored}"#)),
+            answer.contains(&format!(
+                r#""structuredContent":{}"#,
+                stored.replace("updatedAt", "updated_at")
+            )),
             "{answer}"
         );
         let sent = stack

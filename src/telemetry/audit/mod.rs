@@ -22,10 +22,11 @@ mod writer;
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -185,11 +186,7 @@ impl Trail {
 
     async fn finish(&self, within: Duration) {
         self.queue.close();
-        let done = self
-            .done
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let done = self.done.lock().take();
         if let Some(done) = done
             && tokio::time::timeout(within, done).await.is_err()
         {

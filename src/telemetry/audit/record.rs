@@ -1,14 +1,15 @@
 //! Renders the members of an audit line: user, tool, item and outcome of a call. Only names and
 //! numbers; [`Call`] has no field for the content of a call.
 
+use std::fmt::Write as _;
 use std::time::SystemTime;
 
+use humantime::format_rfc3339_micros;
 use uuid::Uuid;
 
 use super::chain::Event;
 use crate::telemetry::fields;
 use crate::telemetry::json::{push, push_member};
-use crate::telemetry::timestamp::Stamp;
 
 /// A finished call, with the values of its log line.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +67,7 @@ impl Call<'_> {
 pub fn event(event: Event) -> String {
     let mut line = String::with_capacity(384);
     line.extend(["\"", fields::TIME, "\":\""]);
-    line.push_str(Stamp::of(SystemTime::now()).as_str());
+    let _ = write!(line, "{}", format_rfc3339_micros(SystemTime::now()));
     line.push('"');
     push_member(&mut line, fields::EVENT, event.as_str());
     line

@@ -534,7 +534,7 @@ async fn a_hanging_disk_is_waited_for_once_and_briefly() {
     assert_eq!(started.elapsed(), waited, "the next does not wait again");
     drop(let_go);
     trail.queue.close();
-    let done = trail.done.lock().unwrap().take().unwrap();
+    let done = trail.done.lock().take().unwrap();
     done.await.unwrap();
     let report = verified(&disk.0.lock().unwrap().written);
     assert_eq!((&report.findings[..], report.chains[0].lines), (&[][..], 5));

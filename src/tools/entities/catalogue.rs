@@ -29,7 +29,7 @@ pub struct Catalogue {
 #[derive(Debug)]
 pub struct Tool {
     pub spec: ToolSpec,
-    pub(super) entity: &'static Entity,
+    pub(in crate::tools) entity: &'static Entity,
     pub(super) operation: &'static dyn Operation,
     pub(super) features: Features,
     arguments: Vec<Argument>,

@@ -83,10 +83,14 @@ impl Plan {
     /// Turns a successful response into a result.
     fn read(&self, reply: &Reply, limits: &Limits) -> Result<Success, ResultError> {
         match self.operation.target() {
-            Target::Collection => result::page(&reply.body, self.page, reply.has_next, limits),
+            Target::Collection => {
+                result::page(&reply.body, self.entity, self.page, reply.has_next, limits)
+            }
             // The item of a successful write may be cut, so that its size is not reported as a
             // failure.
-            Target::NewItem | Target::Item => result::item(&reply.body, !self.writes(), limits),
+            Target::NewItem | Target::Item => {
+                result::item(&reply.body, self.entity, !self.writes(), limits)
+            }
         }
     }
 
@@ -108,10 +112,11 @@ impl Plan {
         let unlimited = Limits {
             max_result_bytes: usize::MAX,
         };
-        let item = result::item(&reply.body, true, &unlimited)
+        result::item(&reply.body, self.entity, true, &unlimited)
             .map_err(|unusable| context.unusable(unusable, limits))?;
 
-        let item = Json::trusted(&item.text);
+        // The parent is kept under the API's names.
+        let item = Json::parse_syntax(&reply.body).unwrap_or(Json::NULL);
         let mut payload = Payload::default();
         for (key, value) in Payload::of(self.request.body.as_ref()).members() {
             payload.push(&key, value);

@@ -19,7 +19,7 @@ use futures::future::{BoxFuture, ready};
 use uuid::Uuid;
 
 pub use catalogue::Catalogue;
-pub use payload::SERVER_KEYS;
+pub use payload::{Payload, SERVER_KEYS};
 #[cfg(any(test, feature = "pieces"))]
 pub use plan::Plan;
 

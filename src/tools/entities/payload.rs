@@ -32,7 +32,7 @@ impl Payload {
         push_string(key, &mut self.text);
         self.text.push(':');
         // The depth of arguments and of API responses has been validated, so this cannot fail.
-        let _ = compact(value.get(), None, &mut self.text);
+        let _ = compact(value.get(), &mut self.text);
     }
 
     /// The text of the object. `None` if it has no members.

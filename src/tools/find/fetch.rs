@@ -181,17 +181,17 @@ async fn children_of<A: Api>(
     let unlimited = Limits {
         max_result_bytes: usize::MAX,
     };
-    let page = result::page(&reply.body, request, reply.has_next, &unlimited)
+    let page = result::page(&reply.body, child, request, reply.has_next, &unlimited)
         .map_err(|error| malformed(NAME, &format!("{error:?}")))?;
     let page = Json::trusted(&page.text);
     let listed = page.member("items").unwrap_or(Json::NULL);
     let mut items = Vec::new();
     for item in listed.elements() {
-        let item = Item::read(child, item.get().as_bytes());
+        let item = Item::of_result(child, item.get());
         items.push(item.map_err(|why| malformed(NAME, &why))?);
     }
     items.reverse();
-    let cursor = page.member("nextCursor").and_then(Json::as_str);
+    let cursor = page.member("next_cursor").and_then(Json::as_str);
     Ok(Some(Children {
         entity: child,
         items,

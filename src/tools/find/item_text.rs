@@ -4,9 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::entities::Entity;
 use crate::foundation::json::Json;
-use crate::tools::entities::SERVER_KEYS;
 use crate::tools::result::{self, Limits};
-use crate::tools::snake_case::snake_case;
 
 /// The most bytes of an item's own text, and of all its children together. Clients cut results that
 /// are much longer.
@@ -27,7 +25,7 @@ pub struct Item {
     pub entity: &'static Entity,
     pub uid: String,
     envelope: Map<String, Value>,
-    /// The payload, under the names of the arguments.
+    /// The payload.
     fields: Map<String, Value>,
 }
 
@@ -37,8 +35,14 @@ impl Item {
         let unlimited = Limits {
             max_result_bytes: usize::MAX,
         };
-        let item = result::item(body, true, &unlimited).map_err(|error| format!("{error:?}"))?;
-        let value = Json::trusted(&item.text).to_value();
+        let item =
+            result::item(body, entity, true, &unlimited).map_err(|error| format!("{error:?}"))?;
+        Self::of_result(entity, &item.text)
+    }
+
+    /// Reads an item of a result.
+    pub fn of_result(entity: &'static Entity, text: &str) -> Result<Self, String> {
+        let value = Json::trusted(text).to_value();
         let Some(Value::Object(mut envelope)) = value else {
             return Err("an item that cannot be read".to_owned());
         };
@@ -47,16 +51,11 @@ impl Item {
         let (Some(Value::String(uid)), Some(Value::Object(payload))) = (uid, payload) else {
             return Err("an item without uid or payload".to_owned());
         };
-        let named = payload.into_iter().filter_map(|(key, value)| {
-            let is_servers = SERVER_KEYS.contains(&key.as_str());
-            let name = entity.field(&key).map(|field| field.name.to_owned());
-            (!is_servers).then(|| (name.unwrap_or(key), value))
-        });
         Ok(Self {
             entity,
             uid,
             envelope,
-            fields: named.collect(),
+            fields: payload,
         })
     }
 
@@ -90,7 +89,7 @@ impl Item {
 
     /// Time and author, where the item has them.
     pub fn heading(&self) -> String {
-        let time = ["createdAt", "updatedAt"]
+        let time = ["created_at", "updated_at"]
             .into_iter()
             .find_map(|key| self.envelope.get(key)?.as_str());
         let author = ["sender", "author"]
@@ -116,7 +115,7 @@ impl Item {
         metadata.insert("kind".to_owned(), self.entity.key.into());
         metadata.insert("uid".to_owned(), self.uid.clone().into());
         for (key, value) in &self.envelope {
-            metadata.insert(snake_case(key), value.clone());
+            metadata.insert(key.clone(), value.clone());
         }
         let in_text = |name: &str| name == "title" || BODIES.contains(&name);
         let mut omitted = Vec::new();

@@ -32,9 +32,7 @@ const NAME: &str = "find";
 /// The toolset.
 #[derive(Debug)]
 pub struct FindTools {
-    search: Tool,
-    fetch: Tool,
-    overview: Tool,
+    tools: [Tool; 3],
     limits: Limits,
 }
 
@@ -50,15 +48,9 @@ struct Tool {
 impl FindTools {
     pub fn new(limits: Limits) -> Self {
         Self {
-            search: search::tool(),
-            fetch: fetch::tool(),
-            overview: overview::tool(),
+            tools: [search::tool(), fetch::tool(), overview::tool()],
             limits,
         }
-    }
-
-    fn tools(&self) -> [&Tool; 3] {
-        [&self.search, &self.fetch, &self.overview]
     }
 
     async fn run<A: Api>(
@@ -70,7 +62,8 @@ impl FindTools {
         let text = match tool.spec.name.as_str() {
             search::NAME => search::run(arguments, api).await,
             fetch::NAME => fetch::run(arguments, api).await,
-            _ => overview::run(arguments, api).await,
+            overview::NAME => overview::run(arguments, api).await,
+            _ => Err(ToolError::internal("a tool that cannot be run")),
         }?;
         let max = self.limits.max_result_bytes;
         if text.len() > max {
@@ -83,13 +76,13 @@ impl FindTools {
 
 impl Toolset for FindTools {
     fn list(&self, features: Features) -> Vec<ListedTool> {
-        let offered = self.tools().into_iter();
+        let offered = self.tools.iter();
         let offered = offered.filter(|tool| features.has(tool.needs));
         offered.map(|tool| ListedTool::from(&tool.spec)).collect()
     }
 
     fn call<'a>(&'a self, call: ToolCall<'a>) -> BoxFuture<'a, Outcome> {
-        let mut tools = self.tools().into_iter();
+        let mut tools = self.tools.iter();
         let Some(tool) = tools.find(|tool| tool.spec.name == call.name) else {
             let error = ToolError::internal("a call of a tool of another toolset");
             return ready(Outcome::failure(&error, call.correlation_id)).boxed();

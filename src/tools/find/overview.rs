@@ -13,8 +13,8 @@ use crate::tools::api_outage::answered;
 use crate::tools::argument::optional;
 use crate::tools::coerce::Arguments;
 use crate::tools::error::ToolError;
+use crate::tools::key_case::snake_case_keys;
 use crate::tools::schema::object;
-use crate::tools::snake_case::snake_case_keys;
 
 pub const NAME: &str = "overview";
 

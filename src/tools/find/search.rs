@@ -16,128 +16,80 @@ use crate::tools::api_outage;
 use crate::tools::api_outage::answered;
 use crate::tools::argument::{Argument, optional};
 use crate::tools::coerce::Arguments;
+use crate::tools::entities::Payload;
 use crate::tools::error::ToolError;
-use crate::tools::json_text::{compact, push_string};
+use crate::tools::key_case::{camel_case, snake_case_keys};
 use crate::tools::schema::object;
-use crate::tools::snake_case::snake_case_keys;
 
 pub const NAME: &str = "search";
 
 /// The longest explanation of a query's error that is passed on.
 const MAX_EXPLANATION: usize = 200;
 
-/// The arguments, with the names that the API has for them.
-fn arguments() -> Vec<(Argument, &'static str)> {
+fn arguments() -> Vec<Argument> {
     let text = |name, description| optional(name, Kind::Token { max: 4096 }, description);
     let time = |name, description| optional(name, Kind::DateTime, description);
     let choice = |name, words, description| optional(name, Kind::Choice(words), description);
+    let limit = Kind::Integer {
+        min: 0,
+        max: Some(50),
+    };
     vec![
-        (
-            text(
-                "query",
-                "All words must match. \"a phrase\", OR, -word, pre*, parentheses. Without it, the \
-                 filters alone.",
-            ),
+        text(
             "query",
+            "All words must match. \"a phrase\", OR, -word, pre*, parentheses. Without it, the \
+             filters alone.",
         ),
-        (
-            optional(
-                "kinds",
-                Kind::Choices(entities::KEYS),
-                "Only these kinds of items.",
-            ),
+        optional(
             "kinds",
+            Kind::Choices(entities::keys()),
+            "Only these kinds of items.",
         ),
-        (
-            optional(
-                "parent_uid",
-                Kind::Uid,
-                "Comments of one item, or messages of one chat.",
-            ),
-            "parentUid",
+        optional(
+            "parent_uid",
+            Kind::Uid,
+            "Comments of one item, or messages of one chat.",
         ),
-        (
-            optional("tags", Kind::Texts, "All of them must be there."),
-            "tags",
-        ),
-        (text("status", "Exactly this status."), "status"),
-        (text("priority", "Exactly this priority."), "priority"),
-        (
-            time("updated_after", "Date or time, itself included."),
-            "updatedAfter",
-        ),
-        (
-            time("updated_before", "Date or time, itself excluded."),
-            "updatedBefore",
-        ),
-        (
-            time("due_after", "Date or time, itself included."),
-            "dueAfter",
-        ),
-        (
-            time("due_before", "Date or time, itself excluded."),
-            "dueBefore",
-        ),
-        (
-            optional("include_archived", Kind::Flag, "Also archived ones."),
-            "includeArchived",
-        ),
-        (
-            choice(
-                "deleted",
-                &["exclude", "only", "include"],
-                "Default exclude.",
-            ),
+        optional("tags", Kind::Texts, "All of them must be there."),
+        text("status", "Exactly this status."),
+        text("priority", "Exactly this priority."),
+        time("updated_after", "Date or time, itself included."),
+        time("updated_before", "Date or time, itself excluded."),
+        time("due_after", "Date or time, itself included."),
+        time("due_before", "Date or time, itself excluded."),
+        optional("include_archived", Kind::Flag, "Also archived ones."),
+        choice(
             "deleted",
+            &["exclude", "only", "include"],
+            "Default exclude.",
         ),
-        (
-            choice(
-                "order",
-                &["relevance", "newest", "oldest", "due"],
-                "Default: relevance with a query, else newest.",
-            ),
+        choice(
             "order",
+            &["relevance", "newest", "oldest", "due"],
+            "Default: relevance with a query, else newest.",
         ),
-        (
-            choice(
-                "group_by",
-                &["kind", "status", "priority", "tag", "parent", "month"],
-                "Adds counts of all matches.",
-            ),
-            "groupBy",
+        choice(
+            "group_by",
+            &["kind", "status", "priority", "tag", "parent", "month"],
+            "Adds counts of all matches.",
         ),
-        (
-            choice(
-                "detail",
-                &["snippet", "passage"],
-                "Length of the text around a match; default snippet.",
-            ),
+        choice(
             "detail",
+            &["snippet", "passage"],
+            "Length of the text around a match; default snippet.",
         ),
-        (
-            optional(
-                "limit",
-                Kind::Integer {
-                    min: 0,
-                    max: Some(50),
-                },
-                "Most results; 0 only counts.",
-            )
-            .with_default(10),
-            "limit",
-        ),
-        (text("cursor", "next_cursor of the page before."), "cursor"),
+        optional("limit", limit, "Most results; 0 only counts.").with_default(10),
+        text("cursor", "next_cursor of the page before."),
     ]
 }
 
 pub fn tool() -> Tool {
-    let arguments = arguments().into_iter().map(|(argument, _)| argument);
     Tool::new(
         NAME,
         "Search",
         "Searches all notes, tasks, comments, chats and messages, in their whole text, or lists \
          and counts them by filters. To read a result, use fetch.",
-        arguments.collect(),
+        arguments(),
         output_schema(),
         Features::SEARCH,
     )
@@ -188,22 +140,13 @@ pub async fn run<A: Api>(given: &Arguments<'_>, api: &A) -> Result<String, ToolE
     Ok(text)
 }
 
-/// The arguments under the API's names.
+/// The arguments under the API's names, which are theirs in camel case.
 fn body(given: &Arguments<'_>) -> Bytes {
-    let mut body = "{".to_owned();
-    for (argument, wire) in arguments() {
-        if let Some(value) = given.get(argument.name) {
-            if body.len() > 1 {
-                body.push(',');
-            }
-            push_string(wire, &mut body);
-            body.push(':');
-            // Validated arguments do not nest deeper than the limit.
-            let _ = compact(value.get(), None, &mut body);
-        }
+    let mut body = Payload::default();
+    for (name, value) in given.iter() {
+        body.push(&camel_case(name), value);
     }
-    body.push('}');
-    body.into()
+    body.finish().unwrap_or_else(|| Bytes::from_static(b"{}"))
 }
 
 /// The error for arguments that the API rejected: a query that cannot be read, or a cursor of
@@ -211,12 +154,11 @@ fn body(given: &Arguments<'_>) -> Bytes {
 fn rejected(reply: &Reply) -> ToolError {
     let body = ApiErrorBody::of(reply);
     let field = body.field.as_deref().unwrap_or_default();
-    let arguments = arguments();
-    let found = arguments.iter().find(|(_, wire)| *wire == field);
-    let Some((Argument { name, .. }, _)) = found else {
+    let mut names = arguments().into_iter().map(|argument| argument.name);
+    let Some(name) = names.find(|name| camel_case(name) == field) else {
         return refused(reply, NAME);
     };
-    let error = match *name {
+    let error = match name {
         "cursor" => argument_error(
             name,
             "The API does not accept this `cursor`.".to_owned(),

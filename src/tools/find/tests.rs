@@ -56,8 +56,8 @@ impl Api for Script {
 async fn call(name: &str, arguments: Value, script: &Script) -> Result<Value, ToolError> {
     let tools = FindTools::new(Limits::default());
     let tool = tools
-        .tools()
-        .into_iter()
+        .tools
+        .iter()
         .find(|tool| tool.spec.name == name)
         .unwrap();
     let arguments = arguments.to_string();

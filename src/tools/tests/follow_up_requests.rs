@@ -178,7 +178,7 @@ async fn a_create_that_finds_its_own_item_succeeds() {
         reply(200, created(1, "c")),
     ]);
     let success = call("create_note", creating(), &script).await.unwrap();
-    assert_eq!(success.value(), created(1, "c"));
+    assert_eq!(success.value(), as_result("note", &created(1, "c")));
     assert_eq!(
         methods(&script),
         [
@@ -294,7 +294,7 @@ async fn a_retry_that_finds_its_own_effect_succeeds() {
         let left = left(4, "t", tool == "delete_note");
         let script = Script::new([maybe_applied(refusal), reply(200, &left)]);
         let success = call(tool, arguments, &script).await.unwrap();
-        assert_eq!(success.value(), left, "{tool}");
+        assert_eq!(success.value(), as_result(entity_of(tool), &left), "{tool}");
         let read = &script.sent()[1];
         assert_eq!(
             (read.method.as_str(), read.if_match),
@@ -313,7 +313,7 @@ async fn a_retry_that_finds_its_own_effect_succeeds() {
             .await
             .unwrap()
             .value(),
-        created(1, "c")
+        as_result("note", &created(1, "c"))
     );
 }
 

@@ -89,6 +89,21 @@ fn item(payload: Value) -> Value {
     json!({"uid": UID, "version": 3, "updatedAt": "2026-01-02T03:04:05.678Z", "payload": payload})
 }
 
+/// An item or a page of the API as a tool on this entity returns it.
+fn as_result(entity: &str, answer: &Value) -> Value {
+    let entity = crate::entities::Entity::by_key(entity).unwrap();
+    if answer.get("items").is_some() {
+        hostile_answers::page_as_result(entity, answer)
+    } else {
+        hostile_answers::as_result(entity, answer)
+    }
+}
+
+/// The entity of a tool.
+fn entity_of(tool: &str) -> &'static str {
+    catalogue().get(tool).unwrap().entity.key
+}
+
 fn args(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(members) => members,

@@ -222,6 +222,7 @@ async fn every_tool_sends_its_request_and_returns_the_response() {
         let success = call(tool, arguments, &script)
             .await
             .unwrap_or_else(|error| panic!("{tool}: {error}"));
+        let answer = as_result(entity_of(tool), &answer);
         assert_eq!(success.value(), answer, "{tool}");
         assert_eq!(success.text, answer.to_string(), "{tool}");
 

@@ -27,7 +27,7 @@ async fn the_text_of_the_api_is_preserved() {
 \\\\\", \"\": {{ }} }} }}\n"
     );
     let compact = format!(
-        "{{\"uid\":\"{UID}\",\"version\":3,\"updatedAt\":\"2026-01-02T03:04:05.6Z\",\"extra\":[1.10,1e2],\
+        "{{\"uid\":\"{UID}\",\"version\":3,\"updated_at\":\"2026-01-02T03:04:05.6Z\",\"extra\":[1.10,1e2],\
          \"payload\":{{\"z\":12345678901234567890123,\"a\":1.000,\"t\":\"a \\\" : \\u00e9 \\\\\",\"\":{{}}}}}}"
     );
     let success = call(
@@ -60,6 +60,7 @@ async fn unusual_data_is_passed_on_unchanged() {
     ] {
         let raw = format!(r#"{{"uid":"{UID}","version":1,"updatedAt":"t","payload":{odd}}}"#);
         let page = list(json!({}), reply(200, format!(r#"{{"items":[{raw}]}}"#))).await;
+        let raw = raw.replace("updatedAt", "updated_at");
         assert_eq!(page.text, format!(r#"{{"items":[{raw}]}}"#));
     }
     // With escapes in the key, the text is preserved too.
@@ -103,7 +104,7 @@ async fn a_page_cuts_long_strings_and_names_their_fields() {
     cut["truncated"] = json!(["content", "meta", "tags"]);
     assert_eq!(
         success.value(),
-        json!({"items": [cut, item(json!({"a": "b"}))]})
+        as_result("note", &json!({"items": [cut, item(json!({"a": "b"}))]}))
     );
 
     let success = list(
@@ -111,7 +112,8 @@ async fn a_page_cuts_long_strings_and_names_their_fields() {
         page_reply(&[item(payload.clone())], None, false),
     )
     .await;
-    assert_eq!(success.value(), json!({"items": [item(payload.clone())]}));
+    let page = json!({"items": [item(payload.clone())]});
+    assert_eq!(success.value(), as_result("note", &page));
     let whole = call(
         "get_note",
         json!({"uid": UID}),
@@ -119,7 +121,7 @@ async fn a_page_cuts_long_strings_and_names_their_fields() {
     )
     .await
     .unwrap();
-    assert_eq!(whole.value(), item(payload));
+    assert_eq!(whole.value(), as_result("note", &item(payload)));
 }
 
 /// The limit counts characters rather than bytes or escapes, so no character is split.
@@ -189,7 +191,7 @@ async fn a_cursor_without_a_next_page_is_dropped() {
         .await;
         let expected = kept.then(|| json!("c"));
         assert_eq!(
-            page.value().get("nextCursor"),
+            page.value().get("next_cursor"),
             expected.as_ref(),
             "{} of {limit}, {has_next}",
             items.len()
@@ -208,7 +210,10 @@ async fn an_optional_member_that_is_null_is_omitted() {
     .await;
     assert_eq!(
         page.value(),
-        json!({"items": [item(json!({"deletedAt": null}))]})
+        as_result(
+            "note",
+            &json!({"items": [item(json!({"deletedAt": null}))]})
+        )
     );
 }
 
@@ -218,9 +223,8 @@ async fn a_page_that_is_too_large_names_the_limit_that_fits() {
         .map(|at| item(json!({"content": "x".repeat(at * 10)})))
         .collect();
     let size_of = |count: usize| {
-        json!({"items": items[..count], "nextCursor": "c"})
-            .to_string()
-            .len()
+        let page = json!({"items": items[..count], "nextCursor": "c"});
+        as_result("note", &page).to_string().len()
     };
     let plan = prepare("list_notes", json!({"limit": 20})).unwrap();
     for fitting in 1..20 {
@@ -354,4 +358,110 @@ async fn a_field_with_a_long_name_and_many_long_strings_is_read_at_once() {
     .await;
     // Decoding the name for each text would read 800 MB.
     assert!(began.elapsed() < std::time::Duration::from_secs(20));
+}
+
+/// Of several members with one name, serde_json and most clients read the last one.
+#[tokio::test]
+async fn duplicate_members_keep_their_meaning() {
+    let item = |uid: &str, payload: &str| {
+        format!(r#"{{"uid":{uid},"version":1,"updatedAt":"t","payload":{payload}}}"#)
+    };
+    let text = |body: String| async move {
+        let answer = reply(200, body).map(|reply| Reply {
+            has_next: true,
+            ..reply
+        });
+        list(json!({}), answer).await.text
+    };
+    let one = item(r#""u""#, "{}");
+    for (body, expected) in [
+        // The first array of items counts.
+        (
+            format!(r#"{{"items":0,"a":1,"items":[{one}],"items":[7],"b":2}}"#),
+            format!(r#"{{"a":1,"items":[{one}],"b":2}}"#),
+        ),
+        // The last cursor counts, unless it is none.
+        (
+            format!(r#"{{"nextCursor":"c","nextCursor":"d","nextCursor":null,"items":[{one}]}}"#),
+            format!(r#"{{"items":[{one}],"nextCursor":"d"}}"#),
+        ),
+        // Others are passed on.
+        (
+            format!(
+                r#"{{"a":1,"a":[2],"items":[{}]}}"#,
+                item(r#""u","uid":0"#, "{}")
+            ),
+            format!(
+                r#"{{"a":1,"a":[2],"items":[{}]}}"#,
+                item(r#""u","uid":0"#, "{}")
+            ),
+        ),
+        (
+            format!(
+                r#"{{"items":[{}]}}"#,
+                item(r#""u""#, r#"{},"payload":{"a":1,"a":2}"#)
+            ),
+            format!(
+                r#"{{"items":[{}]}}"#,
+                item(r#""u""#, r#"{},"payload":{"a":1,"a":2}"#)
+            ),
+        ),
+        // An escaped name is the same name.
+        (
+            format!(
+                r#"{{"\u0069tems":[{}]}}"#,
+                item(r#""u","deleted\u0041t":null"#, "{}")
+            ),
+            format!(r#"{{"\u0069tems":[{one}]}}"#),
+        ),
+    ] {
+        // Only the names of the envelope differ.
+        let names = [("updatedAt", "updated_at"), ("nextCursor", "next_cursor")];
+        let expected = names.into_iter().fold(expected, |expected, (wire, name)| {
+            expected.replace(wire, name)
+        });
+        assert_eq!(text(body).await, expected);
+    }
+}
+
+/// Nothing that grows with the number of elements is kept of a response of any size.
+#[tokio::test]
+async fn a_response_with_too_many_parts_is_malformed() {
+    let item = |others: usize| {
+        let others = r#","x":0"#.repeat(others - 3);
+        format!(r#"{{"uid":"{UID}","version":1,"updatedAt":"t","payload":{{}}{others}}}"#)
+    };
+    let page = |items: usize| format!(r#"{{"items":[{}]}}"#, vec![item(3); items].join(","));
+    let tiny = |part: &str| [part; 100_000].join(",");
+    for (body, refused) in [
+        (page(1000), None),
+        (page(1001), Some("a page of more than 1000 items")),
+        (format!(r#"{{"items":[{}]}}"#, item(64)), None),
+        (
+            format!(r#"{{"items":[{}]}}"#, item(65)),
+            Some("an item of more than 65 members"),
+        ),
+        (format!(r#"{{"items":[],{}}}"#, tiny(r#""x":0"#)), None),
+        (
+            format!(r#"{{"items":[{{{}}}]}}"#, tiny(r#""x":0"#)),
+            Some("an item of more than 65 members"),
+        ),
+        (
+            format!(r#"{{"items":[{}]}}"#, tiny("0")),
+            Some("an item that is no object"),
+        ),
+        (format!("[{}]", tiny("0")), Some("a page without items")),
+        ("<html>".to_owned(), Some("it is not valid JSON")),
+        (r#"{"items":[<]}"#.to_owned(), Some("it is not valid JSON")),
+    ] {
+        let script = Script::new([reply(200, &body)]);
+        let result = call("list_notes", json!({"limit": 1000}), &script).await;
+        let reason = result.err().and_then(|error| error.log_only);
+        assert_eq!(
+            reason.as_deref(),
+            refused,
+            "{}",
+            &body[..body.len().min(60)]
+        );
+    }
 }

@@ -99,16 +99,6 @@ fn every_tool_spells_out_its_title_and_hints() {
     }
 }
 
-/// Otherwise Claude Code puts a long item into a file. Results of writes are short.
-#[test]
-fn tools_that_read_allow_long_results() {
-    for tool in every_tool() {
-        let reads = tool["annotations"]["readOnlyHint"] == true;
-        let meta = reads.then(|| json!({"anthropic/maxResultSizeChars": 500_000}));
-        assert_eq!(tool.get("_meta"), meta.as_ref(), "{}", tool["name"]);
-    }
-}
-
 /// The limit of 200 characters is that of ChatGPT's directory.
 #[test]
 fn descriptions_have_at_most_200_characters() {

@@ -189,7 +189,7 @@ impl Api {
             .sum()
     }
 
-    /// Waits until nobody holds a session any more. Ending one is not waited for by anybody else.
+    /// Waits until no session is open. Calls do not wait for the end of theirs.
     pub async fn until_no_session_is_open(&self) {
         let deadline = tokio::time::Instant::now() + HANG_TIMEOUT;
         loop {

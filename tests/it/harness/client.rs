@@ -72,7 +72,7 @@ pub struct Client<'a> {
 }
 
 impl<'a> Client<'a> {
-    /// As somebody new.
+    /// A client of a new user.
     pub fn new(sidecar: &'a Sidecar, era: Era) -> Self {
         Self::of(sidecar, era, sidecar.new_user())
     }

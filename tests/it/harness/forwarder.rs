@@ -171,17 +171,17 @@ impl fmt::Display for Traffic {
 pub enum Fault {
     /// The API never sees it.
     Answer(u16, Vec<(&'static str, String)>, String),
-    /// The API never sees it, and nobody ever answers.
+    /// The API never sees it, and there is no answer.
     Hang,
     /// The API never sees it, and the connection breaks.
     HangUp,
-    /// The API carries it out, but nobody ever answers.
+    /// The API carries it out, but there is no answer.
     WithholdAnswer,
-    /// The API carries it out, and the answer comes byte by byte, with so much time in between.
+    /// The API carries it out, and the answer comes byte by byte, with this pause in between.
     Trickle(Duration),
     /// The API carries it out, and its answer says that it is something else.
     Relabel(&'static str),
-    /// It comes to the API as if it had been signed by a clock that is so many seconds ahead.
+    /// It comes to the API as if it had been signed by a clock that is this many seconds ahead.
     Skew(i64),
     /// The API carries it out, but the connection breaks before the answer comes.
     LoseAnswer,
@@ -193,7 +193,7 @@ pub enum Fault {
     SendTwice,
     /// It waits at the gate, then goes on as if it had been sent only then.
     Wait(Gate),
-    /// The API carries it out, and somebody else's answer to the same question comes back, if there
+    /// The API carries it out, and another user's answer to the same request comes back, if there
     /// has been one.
     SwapAnswers,
 }
@@ -352,7 +352,7 @@ impl Forwarder {
             .await
     }
 
-    /// Waits until so many requests of that stage have come.
+    /// Waits until `count` requests of that stage have come.
     pub async fn until_seen(&self, user: &User, stage: Stage, count: usize) -> Traffic {
         let what = format!("{count} × {stage:?}");
         self.until(user, &what, |traffic| traffic.count(stage) >= count)

@@ -45,7 +45,7 @@ pub fn logs() -> BTreeMap<String, Vec<String>> {
     all
 }
 
-/// Lines that came out of a program that somebody else has waited for.
+/// Records the lines of a program that has ended.
 pub fn record_log(program: &str, text: &str) {
     let lines = PipeLines::new();
     lines
@@ -248,7 +248,7 @@ impl Process {
             .unwrap()
     }
 
-    /// From now on no file may grow beyond so many bytes, as on a disk that is full.
+    /// From now on no file may grow beyond `bytes`, as on a disk that is full.
     pub fn limit_files(&self, bytes: u64) {
         self.limit_files_to(&bytes.to_string());
     }

@@ -166,7 +166,7 @@ impl Sidecar {
         }
     }
 
-    /// Somebody of this tenant who has never been here before.
+    /// A new user of this tenant.
     pub fn new_user(&self) -> User {
         User::of(&self.tenant)
     }

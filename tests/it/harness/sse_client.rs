@@ -32,7 +32,7 @@ pub struct SseClient<'a> {
 }
 
 impl<'a> SseClient<'a> {
-    /// As somebody new, past the handshake.
+    /// A client of a new user, past the handshake.
     pub async fn start(sidecar: &'a Sidecar, version: &'static str) -> Self {
         Self::start_at(sidecar, "/sse", version).await
     }

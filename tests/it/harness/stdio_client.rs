@@ -22,7 +22,7 @@ pub struct StdioClient<'a> {
 }
 
 impl<'a> StdioClient<'a> {
-    /// As somebody new, past the handshake where the era has one.
+    /// A client of a new user, past the handshake if the era has one.
     pub async fn start(sidecar: &'a Sidecar, era: Era) -> Self {
         Self::of(sidecar, era, sidecar.new_user())
             .initialized()

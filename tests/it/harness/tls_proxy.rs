@@ -76,7 +76,7 @@ impl TlsProxy {
                         pass_on(Arc::clone(&shared), request)
                     });
                     let http = hyper::server::conn::http1::Builder::new();
-                    // Whoever does not like the certificate hangs up.
+                    // A client that rejects the certificate closes the connection.
                     let _ = match acceptor {
                         None => http.serve_connection(TokioIo::new(stream), service).await,
                         Some(acceptor) => match acceptor.accept(stream).await {
@@ -194,7 +194,7 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Valid for so many days; made with `openssl`.
+    /// A certificate that is valid for `days`, made with `openssl`.
     pub async fn of(name: &str, days: i32) -> Self {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
@@ -227,7 +227,7 @@ impl Certificate {
         Self { folder }
     }
 
-    /// Whoever trusts this trusts the certificate.
+    /// The file of the authority that issued the certificate.
     pub fn authority(&self) -> String {
         self.folder.join("ca.pem").display().to_string()
     }

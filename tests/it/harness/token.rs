@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// The secrets of this run. Both programs know them; nobody may ever read them.
+/// The secrets of this run. Both programs have them; no output may contain them.
 pub struct Secrets {
     pub jwt: String,
     pub tenant: String,
@@ -36,7 +36,7 @@ pub static SECRETS: LazyLock<Secrets> = LazyLock::new(|| Secrets {
     client: new_secret(),
 });
 
-/// 64 hexadecimal digits that nobody has seen before.
+/// 64 random hexadecimal digits.
 pub fn new_secret() -> String {
     format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
 }
@@ -50,7 +50,7 @@ pub fn now_secs() -> u64 {
     now_ms() / 1000
 }
 
-/// Somebody who has never been here before.
+/// A user, with a token.
 #[derive(Clone)]
 pub struct User {
     pub sub: String,

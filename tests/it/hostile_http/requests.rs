@@ -1,5 +1,4 @@
-//! Requests that are none: a table of those that must be refused, and a mutator for those that
-//! nobody has thought of.
+//! Invalid requests: a table of those that must be refused, and a mutator for others.
 
 /// Always the same, so that what fails once fails again.
 pub struct Rng(u64);
@@ -81,8 +80,7 @@ impl Request {
     }
 }
 
-/// What must be refused, and its name. Whoever took one of these would see another request than
-/// somebody else on the way.
+/// Requests that must be refused, by name: two readers could understand each of them differently.
 pub fn malformed(good: &Request) -> Vec<(String, Vec<u8>)> {
     let Request {
         method,

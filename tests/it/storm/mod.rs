@@ -1,5 +1,5 @@
-//! A storm over eight tenants with twenty-five people each: everybody calls at once, in bad
-//! weather, and whatever comes back has to belong to whoever asked.
+//! A storm: twenty-five users in each of eight tenants call at once while faults are injected, and
+//! every answer has to belong to the user who asked.
 //!
 //! The arrangement is the one in which a crossing would be possible at all: eight servers, one for
 //! each tenant, before **one** API with **one** database, which knows the tenants apart by what is

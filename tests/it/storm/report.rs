@@ -13,7 +13,7 @@ struct Seen {
     /// How often a call came to what: `ok`, the code of an error, a status, or no answer.
     outcomes: BTreeMap<String, usize>,
     restarts: BTreeMap<&'static str, usize>,
-    /// Something of somebody else's, and who saw it.
+    /// Items of one user that another user saw.
     crossings: Vec<String>,
     /// What belonged to the asker and was not true all the same.
     untrue: Vec<String>,

@@ -1,4 +1,4 @@
-//! Somebody in the storm: calls, and believes nothing that comes back.
+//! A user in the storm, who makes calls and checks every answer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,11 +18,10 @@ const KINDS: [(&str, &str); 4] = [
     ("comment", "comments"),
 ];
 
-/// With more than so many things one is deleted before another is made.
+/// The number of items above which one is deleted before another is created.
 const MAX_ITEMS: usize = 12;
 
-/// A failure of the weather: whoever reads it knows that nothing came of the call, or that this is
-/// unknown.
+/// The codes of injected faults, after which a call had no effect, or an unknown one.
 const INJECTED_CODES: [&str; 8] = [
     "api_error",
     "api_timeout",
@@ -45,7 +44,7 @@ pub struct VirtualUser {
     /// Stands in everything that this person writes, and in nothing of anybody else's.
     pub mark: String,
     known_items: BTreeMap<String, KnownItem>,
-    /// Creates of which nobody knows what became.
+    /// The number of creates with an unknown outcome.
     in_doubt: usize,
     rng: Rng,
 }
@@ -55,7 +54,7 @@ struct KnownItem {
     kind: usize,
     version: u64,
     deleted: bool,
-    /// A write of which nobody knows whether it was made.
+    /// Whether the outcome of a write is unknown.
     in_doubt: bool,
 }
 
@@ -399,7 +398,7 @@ impl VirtualUser {
         }
     }
 
-    /// An id that one person has seen is nobody else's.
+    /// Checks that no other user has seen these ids.
     fn owns(&self, said: &Value) {
         let items = said["items"]
             .as_array()
@@ -486,7 +485,7 @@ fn is_injected(error: &Value) -> bool {
 pub struct Rng(u64);
 
 impl Rng {
-    /// One of so many.
+    /// A number below `sides`.
     pub fn roll(&mut self, sides: usize) -> usize {
         // SplitMix64.
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -1,6 +1,6 @@
 //! The least that a proxy in this place can do: parse, sign, open a session, fetch, answer, end the
 //! session. No protocol library, no verification of tokens, no logs, no limits, no time-outs: what
-//! it takes is what nobody can save.
+//! it takes cannot be saved.
 //!
 //! `FLOOR_LISTEN`, `FLOOR_API` (addresses), `FLOOR_TENANT`, `FLOOR_SECRET`.
 

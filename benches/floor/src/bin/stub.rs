@@ -1,8 +1,8 @@
-//! A REST API that answers everything from constants, so that what is measured is whoever stands
-//! before it.
+//! A REST API that answers everything from constants, so that the program
+//! before it is measured.
 //!
 //! `STUB_LISTEN` (address), `STUB_ITEM_BYTES` (how large the content of a single note is),
-//! `STUB_CONSTANT_BYTES` (what is posted to `/mcp` gets so many bytes, so that it also stands
+//! `STUB_CONSTANT_BYTES` (what is posted to `/mcp` gets that many bytes, so that it also stands
 //! beside a server of lists; and `/v1/traces`, spans).
 
 use std::io;

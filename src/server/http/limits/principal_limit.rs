@@ -6,7 +6,9 @@
 //! owner only takes an uncontended lock.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::unauthenticated_limit::UnauthenticatedConnection;
 
@@ -52,7 +54,7 @@ impl PrincipalLimit {
         self: &Arc<Self>,
         subject: &Arc<str>,
     ) -> Result<HeldConnection, TooManyConnectionsError> {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock();
         let count = counts.entry(Arc::clone(subject)).or_default();
         if *count >= self.max {
             return Err(TooManyConnectionsError);
@@ -78,7 +80,7 @@ impl Connection {
         subject: &Arc<str>,
         limit: &Arc<PrincipalLimit>,
     ) -> Result<(), TooManyConnectionsError> {
-        let mut owner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut owner = self.0.lock();
         if !matches!(&*owner, Owner::Principal(holding) if holding.subject == *subject) {
             *owner = Owner::Principal(limit.acquire(subject)?);
         }
@@ -88,11 +90,7 @@ impl Connection {
 
 impl Drop for HeldConnection {
     fn drop(&mut self) {
-        let mut counts = self
-            .limit
-            .counts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.limit.counts.lock();
         if let Some(count) = counts.get_mut(&self.subject) {
             *count -= 1;
             if *count == 0 {
@@ -127,6 +125,6 @@ mod tests {
         assert_eq!(two.belongs_to(&ann, &limit), Err(TooManyConnectionsError));
         assert_eq!(two.belongs_to(&bob, &limit), Ok(()), "whose it was before");
         drop(connections);
-        assert!(limit.counts.lock().unwrap().is_empty());
+        assert!(limit.counts.lock().is_empty());
     }
 }

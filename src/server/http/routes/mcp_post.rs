@@ -1,10 +1,10 @@
-//! The JSON-RPC message in a POST to `/mcp`, looked at before and after rmcp.
+//! Handles the JSON-RPC message of a POST to `/mcp`, before and after rmcp.
 //!
-//! Before: rmcp answers malformed JSON, batches and unreadable messages alike with 415 and plain
-//! text, and asks for an `Accept` header that some clients do not send; so the message's outline is
-//! checked here, and `Accept` is read generously. After: whatever rmcp still answers in plain text
-//! becomes a JSON-RPC error. The parameters are left alone; whoever answers reads them once: rmcp,
-//! or [`straight`](crate::server::http::fast_path) if the message needs nothing of it.
+//! rmcp answers malformed JSON, batches and unreadable messages alike with 415 and plain text, and
+//! requires an `Accept` header that some clients do not send. The form of the message is therefore
+//! checked here first, `Accept` is read generously, and what rmcp still answers in plain text
+//! becomes a JSON-RPC error. The parameters are read later and once: by rmcp, or by the
+//! [fast path](crate::server::http::fast_path).
 
 use std::sync::Arc;
 
@@ -129,7 +129,7 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
         parts.extensions.insert(arguments);
     }
     let request = Request::from_parts(parts, Body::from(message.clone()));
-    // Boxed, so that whoever does not come this way need not carry rmcp's part along.
+    // Boxed, which keeps rmcp's state out of the future of the fast path.
     let served = match Box::pin(endpoint.serve(request, outlined.kind, streams)).await {
         Ok(served) => served,
         Err(error) => return refused(error, id),
@@ -180,8 +180,8 @@ fn check_headers(headers: &HeaderMap) -> Result<bool, MessageError> {
     }
 }
 
-/// What the client says it takes. The specification asks for both types; whoever says nothing, or
-/// takes JSON only, is served in JSON, and only whoever names event streams may get one.
+/// The media types that the client accepts. The specification requires both. A client that names
+/// none, or JSON only, is answered in JSON; an event stream needs to be named.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Accepted {
     pub json: bool,

@@ -43,23 +43,23 @@ pub struct App<H> {
     page: Option<Arc<Page>>,
 }
 
-/// What answers MCP's methods, and knows which tools a request may see: [`Server`], which takes its
-/// callers from the request. Another one stands in its place where the transport itself is tested.
+/// Answers MCP's methods and decides which tools a request may use. [`Server`] does in the product;
+/// the conformance suite has another implementation.
 pub trait Handler: rmcp::ServerHandler + Clone {
     /// Whether a call's arguments come beside the message ([`Arguments`](crate::mcp::Arguments)) or
     /// in it, where rmcp builds a document of them.
     const ARGUMENTS_APART: bool = false;
 
-    /// What a narrowing leaves of the tools.
+    /// The access that a filter leaves.
     fn apply_filter(&self, filter: &ToolFilter) -> Result<ToolAccess, UnknownToolsetError>;
 
     /// Whether the caller's token limits nothing.
     fn is_unlimited(&self, caller: &Caller) -> bool;
 
-    /// The scope that a call would need beyond the caller's, and how that is said.
+    /// The scope that the caller lacks for a tool, and the error of a call.
     fn missing_scope(&self, tool: &str, caller: &Caller) -> Option<(String, Outcome)>;
 
-    /// Who answers what needs nothing of rmcp's; see [`straight`](crate::server::http::fast_path).
+    /// The server of the [fast path](crate::server::http::fast_path), if it is used.
     fn fast_path_server(&self) -> Option<&Server> {
         None
     }

@@ -1,8 +1,7 @@
 use http::Method;
-use serde_json::{Map, Value};
 
-use super::shared::{uid, written_schema};
-use super::{Operation, Target};
+use super::Operation;
+use super::shared::uid;
 use crate::api::Features;
 use crate::entities::{Entity, Undo};
 use crate::tools::argument::Argument;
@@ -40,14 +39,6 @@ impl Operation for Archive {
 
     fn arguments(&self, _entity: &Entity, _features: Features) -> Vec<Argument> {
         vec![uid()]
-    }
-
-    fn output_schema(&self) -> Map<String, Value> {
-        written_schema()
-    }
-
-    fn target(&self) -> Target {
-        Target::Item
     }
 
     fn method(&self) -> Method {

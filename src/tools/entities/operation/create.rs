@@ -1,7 +1,6 @@
 use http::Method;
-use serde_json::{Map, Value};
 
-use super::shared::{additional_fields, fields, written_schema};
+use super::shared::{additional_fields, fields};
 use super::{Operation, Target};
 use crate::api::Features;
 use crate::api::request::Reply;
@@ -42,10 +41,6 @@ impl Operation for Create {
 
     fn arguments(&self, entity: &Entity, _features: Features) -> Vec<Argument> {
         fields(entity, false).chain([additional_fields()]).collect()
-    }
-
-    fn output_schema(&self) -> Map<String, Value> {
-        written_schema()
     }
 
     fn target(&self) -> Target {

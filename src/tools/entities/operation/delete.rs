@@ -1,8 +1,7 @@
 use http::Method;
-use serde_json::{Map, Value};
 
-use super::shared::{uid, written_schema};
-use super::{Operation, Target};
+use super::Operation;
+use super::shared::uid;
 use crate::api::Features;
 use crate::api::request::Reply;
 use crate::entities::Entity;
@@ -37,14 +36,6 @@ impl Operation for Delete {
 
     fn arguments(&self, _entity: &Entity, _features: Features) -> Vec<Argument> {
         vec![uid()]
-    }
-
-    fn output_schema(&self) -> Map<String, Value> {
-        written_schema()
-    }
-
-    fn target(&self) -> Target {
-        Target::Item
     }
 
     fn method(&self) -> Method {

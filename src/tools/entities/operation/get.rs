@@ -1,8 +1,8 @@
 use http::Method;
 use serde_json::{Map, Value};
 
+use super::Operation;
 use super::shared::{include_deleted, item_schema, uid};
-use super::{Operation, Target};
 use crate::api::Features;
 use crate::entities::Entity;
 use crate::tools::argument::Argument;
@@ -37,10 +37,6 @@ impl Operation for Get {
 
     fn output_schema(&self) -> Map<String, Value> {
         item_schema()
-    }
-
-    fn target(&self) -> Target {
-        Target::Item
     }
 
     fn method(&self) -> Method {

@@ -64,7 +64,7 @@ impl Operation for List {
         let cursor = Kind::Token { max: MAX_CURSOR };
         let mut arguments = vec![
             optional("limit", limit, "Most items to return.").with_default(DEFAULT_LIMIT),
-            optional("cursor", cursor, "nextCursor of the page before."),
+            optional("cursor", cursor, "next_cursor of the page before."),
             include_deleted("Also list deleted ones."),
             optional("full", Kind::Flag, "Do not cut long texts."),
         ];

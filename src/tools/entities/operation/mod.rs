@@ -69,10 +69,14 @@ pub trait Operation: Debug + Send + Sync {
     /// The arguments that it has with these features of the API, in the order of the schema.
     fn arguments(&self, entity: &Entity, features: Features) -> Vec<Argument>;
 
-    /// The schema of a successful result.
-    fn output_schema(&self) -> Map<String, Value>;
+    /// The schema of a successful result. Most operations return the item that they have written.
+    fn output_schema(&self) -> Map<String, Value> {
+        shared::written_schema()
+    }
 
-    fn target(&self) -> Target;
+    fn target(&self) -> Target {
+        Target::Item
+    }
 
     fn method(&self) -> Method;
 

@@ -1,8 +1,7 @@
 use http::Method;
-use serde_json::{Map, Value};
 
-use super::shared::{if_match, uid, written_schema};
-use super::{Operation, Target};
+use super::Operation;
+use super::shared::{if_match, uid};
 use crate::api::Features;
 use crate::api::request::Reply;
 use crate::entities::{Entity, Kind};
@@ -55,14 +54,6 @@ impl Operation for Patch {
             required("updates", Kind::Object, &updates),
             if_match(),
         ]
-    }
-
-    fn output_schema(&self) -> Map<String, Value> {
-        written_schema()
-    }
-
-    fn target(&self) -> Target {
-        Target::Item
     }
 
     fn method(&self) -> Method {

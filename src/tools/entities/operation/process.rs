@@ -1,8 +1,7 @@
 use http::Method;
-use serde_json::{Map, Value};
 
-use super::shared::{uid, written_schema};
-use super::{Operation, Target};
+use super::Operation;
+use super::shared::uid;
 use crate::api::Features;
 use crate::entities::{Entity, Kind};
 use crate::foundation::json::Json;
@@ -51,14 +50,6 @@ impl Operation for Process {
             required("action", Kind::Action(entity.actions), "What to do."),
             optional("metadata", Kind::Object, "Sent along, not stored."),
         ]
-    }
-
-    fn output_schema(&self) -> Map<String, Value> {
-        written_schema()
-    }
-
-    fn target(&self) -> Target {
-        Target::Item
     }
 
     fn method(&self) -> Method {

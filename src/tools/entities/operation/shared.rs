@@ -42,8 +42,8 @@ pub fn item_schema() -> Map<String, Value> {
     item([
         ("uid", json!({"type": "string"})),
         ("version", json!({"type": "integer"})),
-        ("updatedAt", json!({"type": "string"})),
-        ("deletedAt", json!({"type": "string"})),
+        ("updated_at", json!({"type": "string"})),
+        ("deleted_at", json!({"type": "string"})),
         ("payload", json!({"type": "object"})),
     ])
 }
@@ -72,7 +72,7 @@ pub fn page_schema() -> Map<String, Value> {
         ("type", json!("object")),
         (
             "properties",
-            json!({"items": {"type": "array", "items": item}, "nextCursor": {"type": "string"}}),
+            json!({"items": {"type": "array", "items": item}, "next_cursor": {"type": "string"}}),
         ),
         ("required", json!(["items"])),
     ])

@@ -1,8 +1,7 @@
 use http::Method;
-use serde_json::{Map, Value};
 
-use super::shared::{additional_fields, fields, if_match, uid, written_schema};
-use super::{Operation, Target};
+use super::Operation;
+use super::shared::{additional_fields, fields, if_match, uid};
 use crate::api::Features;
 use crate::api::request::Reply;
 use crate::entities::Entity;
@@ -51,14 +50,6 @@ impl Operation for Update {
             .chain(fields(entity, true))
             .chain([additional_fields(), if_match()])
             .collect()
-    }
-
-    fn output_schema(&self) -> Map<String, Value> {
-        written_schema()
-    }
-
-    fn target(&self) -> Target {
-        Target::Item
     }
 
     fn method(&self) -> Method {

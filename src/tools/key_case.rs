@@ -1,4 +1,4 @@
-//! The names of an API's answer as tools have them: `dueDate` is `due_date`, as the argument is.
+//! The names that the API has in camel case, and tools in snake case: `dueDate`, `due_date`.
 
 use crate::foundation::json::Json;
 
@@ -33,6 +33,18 @@ pub(crate) fn snake_case_keys(json: Json<'_>, out: &mut String) {
     }
 }
 
+/// `updated_after` as `updatedAfter`.
+pub(crate) fn camel_case(name: &str) -> String {
+    let mut words = name.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |mut camel, word| {
+        let mut letters = word.chars();
+        camel.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        camel.push_str(letters.as_str());
+        camel
+    })
+}
+
 /// `dueThisWeek` as `due_this_week`.
 pub(crate) fn snake_case(name: &str) -> String {
     let mut snake = String::with_capacity(name.len() + 4);
@@ -48,6 +60,14 @@ pub(crate) fn snake_case(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_the_same_in_both_directions() {
+        for (snake, camel) in [("query", "query"), ("due_this_week", "dueThisWeek")] {
+            assert_eq!(camel_case(snake), camel);
+            assert_eq!(snake_case(camel), snake);
+        }
+    }
 
     #[test]
     fn only_keys_are_renamed() {
