@@ -1,8 +1,10 @@
 //! The server's name, version and capabilities, and the instructions for models.
 
+use rmcp::model::{Implementation, MetaObject, ServerCapabilities, ServerConfig, ToolsCapability};
+use serde_json::json;
+
 use super::rate::Rate;
 use super::tool_access::ToolFilter;
-use rmcp::model::{Implementation, ServerCapabilities, ServerConfig, ToolsCapability};
 
 /// The settings of the MCP layer, which differ between deployments.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +15,10 @@ pub struct Settings {
     /// The rate limit for the calls of one caller.
     pub rate: Rate,
 }
+
+const NAME: &str = "toolbridge-mcp";
+const TITLE: &str = "ToolBridge";
+const SERVER_INFO_KEY: &str = "io.modelcontextprotocol/serverInfo";
 
 /// What every model needs to know, by itself: some clients show their models no more of the
 /// instructions than this.
@@ -35,9 +41,21 @@ away. delete_* leaves a tombstone, seen only with include_deleted.
 A failed call returns an error with suggested_action: follow it. Repeat a call only when retryable \
 is true.";
 
+/// Who answers, for the `_meta` of every result of the modern era. Instructions, icons and the
+/// address are in the answer to `server/discover` only.
+pub(crate) fn result_meta() -> MetaObject {
+    let mut meta = MetaObject::new();
+    let server = json!({
+        "name": NAME,
+        "title": TITLE,
+        "version": env!("CARGO_PKG_VERSION"),
+    });
+    meta.0.insert(SERVER_INFO_KEY.to_owned(), server);
+    meta
+}
+
 pub(crate) fn config(settings: &Settings) -> ServerConfig {
-    let mut implementation =
-        Implementation::new("toolbridge-mcp", env!("CARGO_PKG_VERSION")).with_title("ToolBridge");
+    let mut implementation = Implementation::new(NAME, env!("CARGO_PKG_VERSION")).with_title(TITLE);
     implementation.website_url.clone_from(&settings.website_url);
     let mut capabilities = ServerCapabilities::default();
     let mut tools = ToolsCapability::default();

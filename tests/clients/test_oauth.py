@@ -223,7 +223,7 @@ class OneResource(unittest.IsolatedAsyncioTestCase):
             reading = carla.storage.tokens.access_token
             self.assertEqual(scopes(reading)["scope"], READ)
             status, body, challenge = self.place.post(reading, "create_note", title="x", content="")
-            self.assertEqual((status, body["error"]["code"]), (403, -32010))
+            self.assertEqual((status, body["error"]["code"]), (403, -31010))
             self.assertIn('error="insufficient_scope"', challenge)
             self.assertIn('scope="toolbridge:notes:write"', challenge)
 
