@@ -56,7 +56,7 @@ class Table(unittest.TestCase):
 
     def test_a_word_may_be_for_one_revision(self):
         with mock.patch.object(suite, "TABLE", {"scenarios": {"a": {"product": {"2025-11-25": "tools", "2026-07-28": "passes"}}}}):
-            said = [suite.is_run(suite.entry_of("a", "product", revision)) for revision in suite.REVISIONS]
+            said = [suite.is_run(suite.entry_of("a", "product", revision)) for revision in suite.REVISIONS[2:]]
         self.assertEqual(said, [False, True])
 
 
