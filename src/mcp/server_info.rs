@@ -1,10 +1,15 @@
 //! The server's name, version and capabilities, and the instructions for models.
 
-use rmcp::model::{Implementation, MetaObject, ServerCapabilities, ServerConfig, ToolsCapability};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rmcp::model::{
+    Icon, Implementation, MetaObject, ServerCapabilities, ServerConfig, ToolsCapability,
+};
 use serde_json::json;
 
 use super::rate::Rate;
 use super::tool_access::ToolFilter;
+use crate::page;
 
 /// The settings of the MCP layer, which differ between deployments.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +46,20 @@ away. delete_* leaves a tombstone, seen only with include_deleted.
 A failed call returns an error with suggested_action: follow it. Repeat a call only when retryable \
 is true.";
 
+/// As data URLs: a client may not reach the server's own address, and needs no token for these.
+/// Every client that shows icons can show PNG.
+fn icons() -> Vec<Icon> {
+    let icon = |kind: &str, data: &[u8], size: &str| {
+        Icon::new(format!("data:{kind};base64,{}", STANDARD.encode(data)))
+            .with_mime_type(kind)
+            .with_sizes(vec![size.to_owned()])
+    };
+    vec![
+        icon("image/png", include_bytes!("icon.png"), "64x64"),
+        icon("image/svg+xml", page::ICON.as_bytes(), "any"),
+    ]
+}
+
 /// Who answers, for the `_meta` of every result of the modern era. Instructions, icons and the
 /// address are in the answer to `server/discover` only.
 pub(crate) fn result_meta() -> MetaObject {
@@ -57,6 +76,7 @@ pub(crate) fn result_meta() -> MetaObject {
 pub(crate) fn config(settings: &Settings) -> ServerConfig {
     let mut implementation = Implementation::new(NAME, env!("CARGO_PKG_VERSION")).with_title(TITLE);
     implementation.website_url.clone_from(&settings.website_url);
+    implementation.icons = Some(icons());
     let mut capabilities = ServerCapabilities::default();
     let mut tools = ToolsCapability::default();
     tools.list_changed = Some(false);
@@ -91,6 +111,19 @@ mod tests {
             assert!(essentials.contains(needed), "{needed}");
         }
         assert!(essentials.ends_with('.'), "{essentials}");
+    }
+
+    /// They are sent with each handshake.
+    #[test]
+    fn icons_are_a_png_and_a_drawing_of_a_few_kilobytes() {
+        let config = config(&Settings::default());
+        let icons = config.server_info.icons.unwrap();
+        let kinds: Vec<_> = icons.iter().map(|icon| icon.mime_type.as_deref()).collect();
+        assert_eq!(kinds, [Some("image/png"), Some("image/svg+xml")]);
+        let png = icons[0].src.strip_prefix("data:image/png;base64,").unwrap();
+        let png = STANDARD.decode(png).unwrap();
+        assert!(png.starts_with(b"\x89PNG"));
+        assert!(icons.iter().map(|icon| icon.src.len()).sum::<usize>() < 4096);
     }
 
     /// Claude Code cuts them after 2 KB.
