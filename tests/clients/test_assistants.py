@@ -1,6 +1,8 @@
-"""Assistants for the terminal take what client-config prints: Codex CLI lists the tools, Gemini CLI connects.
+"""Assistants for the terminal take what client-config prints.
 
-Neither needs an account for that. Where one of them is not installed for this machine, its tests are skipped.
+Codex CLI lists the tools, Gemini CLI connects, and Claude Code works with them, with a stand-in for
+its model. None needs an account for that. Where one of them is not installed for this machine, its
+tests are skipped.
 """
 
 import json
@@ -15,16 +17,23 @@ import unittest
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "scripts"))
 import pair  # noqa: E402
+from scripted_model import ScriptedModel  # noqa: E402
 
 PATIENCE = 120
 
 
 class Assistant(unittest.TestCase):
     program = ""
+    # Its name for client-config, where that is another one.
+    client = ""
+
+    @classmethod
+    def find(cls):
+        return HERE / "node_modules" / ".bin" / cls.program
 
     @classmethod
     def setUpClass(cls):
-        cls.path = HERE / "node_modules" / ".bin" / cls.program
+        cls.path = cls.find()
         nodes = [str(path) for path in HERE.glob("node_modules/node-linux-*/bin")]
         cls.search = os.pathsep.join([*nodes, os.environ["PATH"]])
         if not cls.path.exists() or not cls.answers():
@@ -55,7 +64,7 @@ class Assistant(unittest.TestCase):
         return {"PATH": self.search, "HOME": str(self.home), **more}
 
     def configuration(self, *flags):
-        command = [pair.MCP, "client-config", self.program, "--url", self.both.url, "--json", *flags]
+        command = [pair.MCP, "client-config", self.client or self.program, "--url", self.both.url, "--json", *flags]
         done = subprocess.run(command, env=self.environment(), capture_output=True, text=True, check=True)
         return done.stdout
 
@@ -165,6 +174,102 @@ class Gemini(Assistant):
         written = json.loads((self.home / ".gemini" / "settings.json").read_text())
         self.assertEqual(written["mcpServers"], json.loads(self.configuration())["mcpServers"])
         self.assertIn("- Connected", self.list(self.both.token()))
+
+
+class Claude(Assistant):
+    program = "claude"
+    client = "claude-code"
+
+    @classmethod
+    def find(cls):
+        """Its own script puts the program of this machine in place; it is in a package beside it."""
+        found = sorted(HERE.glob("node_modules/@anthropic-ai/claude-code-linux-*/claude"))
+        return found[0] if found else HERE / "claude"
+
+    def environment(self, **more):
+        return super().environment(
+            CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1", DISABLE_AUTOUPDATER="1", **more
+        )
+
+    def run_it(self, *words, **environment):
+        done = subprocess.run(
+            [self.path, *words], cwd=self.project, env=self.environment(**environment), stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=PATIENCE,
+        )
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done.stdout
+
+    def work(self, steps, allowed, *flags, token):
+        """What came of a prompt with which the model takes these steps: the model, and the report."""
+        configuration = self.project / "servers.json"
+        configuration.write_text(self.configuration(*flags))
+        model = ScriptedModel(steps)
+        self.addCleanup(model.close)
+        said = self.run_it(
+            "-p", "Do what is to be done.", "--mcp-config", configuration, "--strict-mcp-config",
+            "--output-format", "stream-json", "--verbose", "--allowedTools",
+            ",".join(f"mcp__toolbridge__{tool}" for tool in allowed),
+            ANTHROPIC_BASE_URL=model.url, ANTHROPIC_API_KEY="none", TOOLBRIDGE_TOKEN=token,
+        )
+        lines = [json.loads(line) for line in said.splitlines()]
+        begun = next(line for line in lines if line.get("subtype") == "init")
+        ended = next(line for line in lines if line["type"] == "result")
+        return model, begun, ended
+
+    def steps(self):
+        def tool(name):
+            return f"mcp__toolbridge__{name}"
+
+        def note(results):
+            return json.loads(results[1][0])["uid"]
+
+        names = ["create_note", "patch_note", "get_note", "delete_note"]
+        stale = {"updates": {"title": "u"}, "if_match": 9}
+        return [
+            ("ToolSearch", {"query": "select:" + ",".join(map(tool, names)), "max_results": 5}),
+            (tool("create_note"), {"title": "From Claude Code", "content": "c"}),
+            lambda results: (tool("patch_note"), {"uid": note(results), **stale}),
+            lambda results: (tool("get_note"), {"uid": note(results)}),
+            lambda results: (tool("delete_note"), {"uid": note(results)}),
+        ]
+
+    def check(self, *flags, token):
+        allowed = ["create_note", "patch_note", "get_note"]
+        model, begun, ended = self.work(self.steps(), allowed, *flags, token=token)
+        self.assertEqual([(each["name"], each["status"]) for each in begun["mcp_servers"]], [("toolbridge", "connected")])
+        tools = [name for name in begun["tools"] if name.startswith("mcp__toolbridge__")]
+        self.assertEqual(len(tools), pair.tool_count())
+        self.assertIn("ToolBridge holds the user's notes", model.told())
+        _, created, patched, read, deleted = model.results()
+        self.assertEqual([created[1], patched[1], read[1], deleted[1]], [False, True, False, True])
+        self.assertIn("version_mismatch", patched[0])
+        self.assertIn("suggested_action", patched[0])
+        self.assertEqual(json.loads(read[0])["payload"]["title"], "From Claude Code")
+        # A tool that was not allowed is asked about, and nothing answers here.
+        denied = [each["tool_name"] for each in ended["permission_denials"]]
+        self.assertEqual(denied, ["mcp__toolbridge__delete_note"])
+        self.assertIn("permission", deleted[0])
+
+    def test_its_model_works_with_the_tools(self):
+        self.check(token=self.both.token(sub="http"))
+
+    def test_its_model_works_with_the_tools_through_a_process(self):
+        self.token_file.write_text(self.both.token(sub="stdio"))
+        self.check("--stdio", token="")
+
+    def test_it_has_no_tools_with_an_expired_token(self):
+        _, begun, _ = self.work([], [], token=self.both.token(ttl=-3600))
+        self.assertFalse([name for name in begun["tools"] if name.startswith("mcp__toolbridge__")])
+        [server] = begun["mcp_servers"]
+        self.assertNotEqual(server["status"], "connected")
+
+    def test_its_own_command_writes_the_same(self):
+        self.run_it(
+            "mcp", "add", "--transport", "http", "--scope", "project", "toolbridge", self.both.url + "/mcp",
+            "--header", "Authorization: Bearer ${TOOLBRIDGE_TOKEN}",
+        )
+        written = json.loads((self.project / ".mcp.json").read_text())
+        self.assertEqual(written, json.loads(self.configuration()))
 
 
 # It has no tests of its own.
