@@ -723,7 +723,7 @@ fn client_config_prints_instructions_without_the_token() {
     let clients = with(&[]);
     assert_eq!(
         (clients.code, clients.out.lines().count()),
-        (0, 6),
+        (0, 9),
         "{}",
         clients.out
     );
@@ -759,6 +759,13 @@ fn client_config_prints_instructions_without_the_token() {
         output.err.contains("sends no custom header"),
         "{}",
         output.err
+    );
+
+    let output = with(&[&["codex", "--json"][..], &url].concat());
+    assert_eq!(
+        output.out,
+        "[mcp_servers.toolbridge]\nurl = \"https://acme.example.com/mcp\"\n\
+         bearer_token_env_var = \"TOOLBRIDGE_TOKEN\"\n"
     );
 
     let output = with(&["zed", "--local", "--json", "--config", "acme.toml"]);

@@ -15,8 +15,6 @@ use futures::TryFutureExt;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use parking_lot::{Mutex, MutexGuard};
-use rustix::io::Errno;
-use rustix::net::RecvFlags;
 use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -26,6 +24,7 @@ use super::answer_limits::AnswerLimits;
 use super::headers::{Headers, answers};
 use super::http1::{Chunks, Framing, Head, MalformedAnswerError, Outgoing};
 use super::request::ApiError;
+use crate::foundation::platform;
 use crate::workers::{PerLoop, Workers};
 
 /// Read size. Most answers fit.
@@ -245,15 +244,9 @@ impl Connection {
     }
 
     /// Whether the connection is open and has no unread bytes, such as a second answer to the last
-    /// request. Peeks at the socket, because tokio's readiness is only as recent as the last poll
-    /// of the event loop.
+    /// request.
     fn is_idle(&self) -> bool {
-        let peeked = rustix::net::recv(
-            &self.stream,
-            &mut [0],
-            RecvFlags::PEEK | RecvFlags::DONTWAIT,
-        );
-        matches!(peeked, Err(Errno::AGAIN))
+        platform::has_no_unread_bytes(&self.stream)
     }
 
     /// Returns whether the request was written completely. An API that refuses a request may answer

@@ -164,7 +164,7 @@ impl ApiClient {
             client,
             closers,
             breaker: Arc::new(Breaker::new(settings.breaker)),
-            retries: Retries::new(settings.max_attempts),
+            retries: Retries::new(settings.max_attempts, settings.calls.max_concurrent),
             concurrency: ConcurrencyLimit::new(settings.calls),
             features: KnownFeatures::default(),
             settings,

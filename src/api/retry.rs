@@ -4,12 +4,18 @@
 //! share one budget: each request adds a fifth of a retry and each retry takes one, so an API that
 //! fails every request receives at most a fifth more. A minimum of retries is available from the
 //! start and is refilled over time, for periods with few requests.
+//!
+//! A 429 for the opening of a session says nothing of the API's health: some compatible APIs let a
+//! user open only so many a minute. It is waited out for as long as the deadline of the call
+//! allows, without the budget. Such a call holds a permit that others may need, so only a share of
+//! the permits may wait in this way.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::foundation::deadline::Deadline;
@@ -33,19 +39,44 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 /// A longer `Retry-After` is returned to the caller: waiting here would occupy a call slot.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
 
+/// The share of the permits for calls whose holders may wait for a rate limit: a quarter.
+const RATE_WAITERS_SHARE: usize = 4;
+
 #[derive(Debug)]
 pub(crate) struct Retries {
     /// Maximum number of attempts, the first included.
     max_attempts: u32,
     budget: Budget,
+    /// Calls that may wait for a rate limit at the same time.
+    rate_waiters: Semaphore,
 }
 
 impl Retries {
-    pub fn new(max_attempts: u32) -> Self {
+    pub fn new(max_attempts: u32, max_calls: usize) -> Self {
         Self {
             max_attempts,
             budget: Budget::new(Instant::now()),
+            rate_waiters: Semaphore::new((max_calls / RATE_WAITERS_SHARE).max(1)),
         }
+    }
+
+    /// The pause after a 429 for the opening of a session, and the permission to wait for it.
+    /// `None` if the deadline would pass, or too many calls wait already.
+    pub fn rate_pause(
+        &self,
+        sent: u32,
+        retry_after: Option<Duration>,
+        deadline: Deadline,
+    ) -> Option<(Duration, SemaphorePermit<'_>)> {
+        if self.max_attempts <= 1 {
+            return None;
+        }
+        let pause = retry_after.unwrap_or_default() + pause_after(sent);
+        if pause >= deadline.remaining() {
+            return None;
+        }
+        let permit = self.rate_waiters.try_acquire().ok()?;
+        Some((pause, permit))
     }
 
     /// Records the first attempt of a request, which adds to the budget.
@@ -67,8 +98,7 @@ impl Retries {
         {
             return None;
         }
-        let pause =
-            retry_after.unwrap_or_default() + backoff(sent, RandomState::new().hash_one(sent));
+        let pause = retry_after.unwrap_or_default() + pause_after(sent);
         // The deadline would pass during the pause, so the present answer is final.
         if pause >= deadline.remaining() {
             return None;
@@ -79,6 +109,10 @@ impl Retries {
         }
         Some(pause)
     }
+}
+
+fn pause_after(sent: u32) -> Duration {
+    backoff(sent, RandomState::new().hash_one(sent))
 }
 
 /// Exponential backoff with jitter between half and the full pause, so that retries spread out.
@@ -149,16 +183,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn limits_the_attempts() {
-        let retries = Retries::new(3);
+        let retries = Retries::new(3, 8);
         assert!(retries.pause(1, None, far_deadline()).is_some());
         assert!(retries.pause(2, None, far_deadline()).is_some());
         assert_eq!(retries.pause(3, None, far_deadline()), None);
-        assert_eq!(Retries::new(1).pause(1, None, far_deadline()), None);
+        assert_eq!(Retries::new(1, 8).pause(1, None, far_deadline()), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn honours_retry_after_and_gives_up_on_a_long_one() {
-        let retries = Retries::new(3);
+        let retries = Retries::new(3, 8);
         let retry_after = Duration::from_secs(3);
         let pause = retries.pause(1, Some(retry_after), far_deadline()).unwrap();
         assert!(
@@ -172,7 +206,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn never_waits_past_the_deadline() {
-        let retries = Retries::new(3);
+        let retries = Retries::new(3, 8);
         let soon = Deadline::after(Duration::from_secs(3));
         assert_eq!(retries.pause(1, Some(Duration::from_secs(3)), soon), None);
         assert!(
@@ -185,8 +219,31 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn waits_for_a_rate_limit_as_long_as_the_deadline_allows() {
+        let retries = Retries::new(2, 8);
+        let second = Some(Duration::from_secs(1));
+        for sent in 1..=50 {
+            assert!(retries.rate_pause(sent, second, far_deadline()).is_some());
+        }
+        assert!(
+            retries.pause(1, None, far_deadline()).is_some(),
+            "the budget is untouched"
+        );
+        let long = Some(Duration::from_secs(20));
+        assert!(retries.rate_pause(1, long, far_deadline()).is_some());
+        let soon = Deadline::after(Duration::from_secs(1));
+        assert!(retries.rate_pause(1, second, soon).is_none());
+        let held: Vec<_> = (0..3)
+            .filter_map(|_| retries.rate_pause(1, second, far_deadline()))
+            .collect();
+        assert_eq!(held.len(), 2, "a quarter of the permits");
+        let never = Retries::new(1, 8);
+        assert!(never.rate_pause(1, second, far_deadline()).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn refills_the_minimum_over_time() {
-        let retries = Retries::new(u32::MAX);
+        let retries = Retries::new(u32::MAX, 8);
         let spent = |retries: &Retries| {
             (0..1000)
                 .filter(|_| retries.pause(1, None, far_deadline()).is_some())

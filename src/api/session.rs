@@ -8,7 +8,7 @@
 //! `epoch_mismatch`) nothing was done, so any request is sent again in a new session, once per
 //! call. When the API did not receive the request, could not serve it or did not answer, a request
 //! that is safe to repeat is sent again, as [`retry`](super::retry) allows. Opening a session is
-//! safe to repeat.
+//! safe to repeat, and a 429 for it is waited out within the deadline of the call.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -157,6 +157,19 @@ impl Session {
         is_valid
     }
 
+    /// Waits until the user may open another session. Returns whether it may be tried.
+    async fn wait_for_rate(&self, pass: &Pass, sent: u32, failure: TransientFailure) -> bool {
+        let retries = &self.api.0.retries;
+        let allowed = retries.rate_pause(sent, failure.retry_after, self.context.deadline);
+        let Some((pause, _permit)) = allowed else {
+            return false;
+        };
+        let _timing = self.context.spent.during(Stage::Session);
+        tokio::time::sleep(pause).await;
+        metrics::request_retried(failure.reason);
+        pass.is_valid()
+    }
+
     /// Sends a request once, within the deadline of the call, and reports the outcome to the
     /// breaker.
     async fn attempt(
@@ -287,6 +300,9 @@ impl Session {
             }
             sent += 1;
             let again = match transient_failure(refused) {
+                Some(transient) if refused.is_ok_and(|reply| reply.status == 429) => {
+                    self.wait_for_rate(pass, sent, transient).await
+                }
                 Some(transient) => {
                     self.wait_to_retry(pass, Stage::Session, sent, transient)
                         .await

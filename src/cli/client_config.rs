@@ -8,7 +8,7 @@ use url::Url;
 use super::exit::{CliError, Exit};
 use super::output::{HEADING, NAME, Output, QUIET, fitted, styled};
 use super::{Settings, Surroundings};
-use crate::clients::{self, Abilities, Client, Entry, File, Recipe, Step, Way, pieces};
+use crate::clients::{self, Abilities, Client, Entry, File, Recipe, Snippet, Step, Way, pieces};
 use crate::config::error::nearest;
 use crate::config::parse;
 
@@ -24,7 +24,7 @@ Examples:
   toolbridge-mcp client-config zed --url https://acme.example.com --stdio
   toolbridge-mcp client-config vscode --url https://acme.example.com --json > .vscode/mcp.json")]
 pub struct ClientConfig {
-    /// claude-desktop, claude-code, vscode, cursor, zed or generic
+    /// claude-desktop, claude-code, vscode, cursor, zed, codex, gemini, chatgpt or generic
     #[arg(value_name = "CLIENT")]
     client: Option<String>,
     /// The server; without a path, /mcp is added [default: server.public_url]
@@ -43,7 +43,7 @@ pub struct ClientConfig {
     /// What the client calls the server
     #[arg(long, default_value = "toolbridge", value_parser = name)]
     name: String,
-    /// Print the snippet alone
+    /// Print the snippet alone, in the format of the client's file
     #[arg(long, requires = "client")]
     json: bool,
 }
@@ -87,7 +87,8 @@ pub fn run(
         around.output.note(styled(QUIET, plain(cannot)))?;
     }
     match recipe.snippet(&entry) {
-        Some(snippet) => Ok(around.output.json(&snippet)?),
+        Some(Snippet::Json(snippet)) => Ok(around.output.json(&snippet)?),
+        Some(Snippet::Toml(snippet)) => Ok(around.output.line(snippet)?),
         None => Err(CliError::because(
             Exit::Usage,
             format!(
@@ -271,6 +272,12 @@ fn show(
                 locations(files, output)?;
                 output.line("")?;
                 output.json(&json(entry))?;
+            }
+            Step::PasteToml { say, files, toml } => {
+                output.line(styled_code(say))?;
+                locations(files, output)?;
+                output.line("")?;
+                output.line(toml(entry))?;
             }
             Step::Enter { say, fields } => {
                 output.line(styled_code(say))?;

@@ -99,6 +99,7 @@ pub static CLAUDE_CODE: Client = Client {
         sse: "yes, deprecated",
         stdio: "yes",
         eras: "legacy",
+        source: "its documentation, November 2026",
     }),
 };
 

@@ -57,6 +57,7 @@ pub static CLAUDE_DESKTOP: Client = Client {
         sse: "through connectors",
         stdio: "yes",
         eras: "legacy",
+        source: "its documentation, November 2026",
     }),
 };
 

@@ -76,6 +76,7 @@ pub static CURSOR: Client = Client {
         sse: "yes",
         stdio: "yes",
         eras: "legacy",
+        source: "its documentation, November 2026",
     }),
 };
 

@@ -6,10 +6,13 @@
 //! from an [`Entry`]. No token is ever included: each way keeps the token in the client's secret
 //! storage or environment, or in a separate file.
 
+mod chatgpt;
 mod claude_code;
 mod claude_desktop;
+mod codex;
 mod cursor;
 mod entry;
+mod gemini;
 mod generic;
 mod vscode;
 mod zed;
@@ -30,6 +33,9 @@ pub static ALL: &[&Client] = &[
     &vscode::VSCODE,
     &cursor::CURSOR,
     &zed::ZED,
+    &codex::CODEX,
+    &gemini::GEMINI,
+    &chatgpt::CHATGPT,
     &generic::GENERIC,
 ];
 
@@ -53,6 +59,8 @@ pub struct Abilities {
     pub sse: &'static str,
     pub stdio: &'static str,
     pub eras: &'static str,
+    /// Where this is known from, and of when.
+    pub source: &'static str,
 }
 
 /// How a client connects to the server.
@@ -91,6 +99,12 @@ pub enum Step {
         files: &'static [File],
         json: fn(&Entry) -> Value,
     },
+    /// TOML for a file.
+    PasteToml {
+        say: &'static str,
+        files: &'static [File],
+        toml: fn(&Entry) -> String,
+    },
     /// Texts for the fields of a form.
     Enter {
         say: &'static str,
@@ -104,6 +118,13 @@ pub enum Step {
         /// The same through a web page of the client's maker, where only `https` links are allowed.
         redirect: fn(&Entry) -> String,
     },
+}
+
+/// What a client's file has to contain.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Snippet {
+    Json(Value),
+    Toml(String),
 }
 
 /// The location of a file.
@@ -133,22 +154,24 @@ impl Client {
 
 impl Abilities {
     /// The abilities with their headings.
-    pub fn rows(&self) -> [(&'static str, &'static str); 5] {
+    pub fn rows(&self) -> [(&'static str, &'static str); 6] {
         [
             ("HTTP with a header", self.headers),
             ("OAuth", self.oauth),
             ("HTTP+SSE", self.sse),
             ("stdio", self.stdio),
             ("eras", self.eras),
+            ("known from", self.source),
         ]
     }
 }
 
 impl Recipe {
     /// The first snippet for a file, which is printed to a pipe.
-    pub fn snippet(&self, entry: &Entry) -> Option<Value> {
+    pub fn snippet(&self, entry: &Entry) -> Option<Snippet> {
         self.steps.iter().find_map(|step| match step {
-            Step::Paste { json, .. } => Some(json(entry)),
+            Step::Paste { json, .. } => Some(Snippet::Json(json(entry))),
+            Step::PasteToml { toml, .. } => Some(Snippet::Toml(toml(entry))),
             _ => None,
         })
     }

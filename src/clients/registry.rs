@@ -26,6 +26,11 @@ fn schema() -> Value {
     };
     let mut header = input(json!({"name": {"type": "string", "minLength": 1}}));
     header["required"] = json!(["name"]);
+    let argument = input(json!({
+        "type": {"const": "positional"},
+        "value": {"type": "string"},
+        "valueHint": {"type": "string"},
+    }));
     json!({
         "type": "object",
         "required": ["$schema", "name", "description", "version", "remotes"],
@@ -42,6 +47,35 @@ fn schema() -> Value {
                 "required": ["url", "source"],
                 "additionalProperties": false,
                 "properties": {"url": {"pattern": "^https://"}, "source": {"type": "string"}},
+            },
+            "icons": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["src"],
+                    "additionalProperties": false,
+                    "properties": {
+                        "src": {"type": "string", "pattern": "^https://", "maxLength": 255},
+                        "mimeType": {"enum": ["image/png", "image/svg+xml"]},
+                        "sizes": {"type": "array", "items": {"pattern": "^(\\d+x\\d+|any)$"}},
+                    },
+                },
+            },
+            "packages": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["registryType", "identifier", "version", "transport"],
+                    "additionalProperties": false,
+                    "properties": {
+                        "registryType": {"const": "npm"},
+                        "identifier": {"type": "string", "minLength": 1},
+                        "version": {"type": "string", "minLength": 1},
+                        "transport": {"const": {"type": "stdio"}},
+                        "packageArguments": {"type": "array", "items": argument},
+                        "environmentVariables": {"type": "array", "items": header},
+                    },
+                },
             },
             "remotes": {
                 "type": "array",
@@ -77,7 +111,6 @@ fn the_listing_matches_the_schema() {
 fn the_listing_has_this_version_and_repository() {
     let listing = listing();
     assert_eq!(listing["version"], env!("CARGO_PKG_VERSION"));
-    assert!(listing.get("packages").is_none());
     let module = include_str!("../../api/go.mod").lines().next().unwrap();
     let repository = listing["repository"]["url"]
         .as_str()
@@ -92,6 +125,25 @@ fn the_listing_has_this_version_and_repository() {
         .split_once('/')
         .unwrap();
     assert_eq!(listing["name"], format!("io.github.{owner}/{name}"));
+}
+
+#[test]
+fn the_package_is_the_one_that_is_made() {
+    let listing = listing();
+    let made: Value =
+        serde_json::from_str(include_str!("../../packaging/npm/package.json")).unwrap();
+    let package = &listing["packages"][0];
+    assert_eq!(package["identifier"], made["name"]);
+    assert_eq!(package["version"], env!("CARGO_PKG_VERSION"));
+    // How the registry tells that a package belongs to a listing.
+    assert_eq!(made["mcpName"], listing["name"]);
+    let token = &package["environmentVariables"][0];
+    assert_eq!(
+        (&token["name"], &token["isSecret"]),
+        (&json!("TOOLBRIDGE_TOKEN"), &json!(true))
+    );
+    let icon = listing["icons"][0]["src"].as_str().unwrap();
+    assert!(icon.ends_with("/main/packaging/icon.png"), "{icon}");
 }
 
 #[test]

@@ -35,7 +35,10 @@ fn awkward() -> Entry {
 
 fn snippet(client: &str, way: Way) -> Value {
     let recipe = Client::find(client).unwrap().recipe(way).unwrap();
-    recipe.snippet(&example()).unwrap()
+    match recipe.snippet(&example()).unwrap() {
+        Snippet::Json(value) => value,
+        Snippet::Toml(text) => json!(toml::from_str::<toml::Table>(&text).unwrap()),
+    }
 }
 
 fn links(entry: &Entry) -> Vec<(String, String)> {
@@ -146,6 +149,38 @@ fn snippets_have_the_format_of_the_client() {
             Way::OAuth,
             json!({"context_servers": {"toolbridge": {"url": url}}}),
         ),
+        (
+            "codex",
+            Way::Token,
+            json!({"mcp_servers": {"toolbridge": {"url": url,
+                "bearer_token_env_var": "TOOLBRIDGE_TOKEN"}}}),
+        ),
+        (
+            "codex",
+            Way::OAuth,
+            json!({"mcp_servers": {"toolbridge": {"url": url}}}),
+        ),
+        (
+            "codex",
+            Way::Process,
+            json!({"mcp_servers": {"toolbridge": process}}),
+        ),
+        (
+            "gemini",
+            Way::Token,
+            json!({"mcpServers": {"toolbridge": {"type": "http", "url": url,
+                "headers": {"Authorization": "Bearer ${TOOLBRIDGE_TOKEN}"}}}}),
+        ),
+        (
+            "gemini",
+            Way::OAuth,
+            json!({"mcpServers": {"toolbridge": {"type": "http", "url": url}}}),
+        ),
+        (
+            "gemini",
+            Way::Process,
+            json!({"mcpServers": {"toolbridge": process}}),
+        ),
     ] {
         assert_eq!(snippet(client, way), expected, "{client} {way:?}");
     }
@@ -206,7 +241,37 @@ fn links_contain_the_same_entry_as_the_file() {
         let target = native.pointer("/url").or_else(|| native.pointer("/args/1"));
         assert_eq!(target, Some(&json!(awkward().url)), "{native}");
     }
-    assert_eq!(links(&example()).len(), 5);
+    assert_eq!(links(&example()).len(), 6);
+}
+
+#[test]
+fn toml_is_quoted() {
+    let mut entry = awkward();
+    entry.command = "C:\\it's \"here\"\n".to_owned();
+    let recipe = Client::find("codex").unwrap().recipe(Way::Process);
+    let Some(Snippet::Toml(text)) = recipe.unwrap().snippet(&entry) else {
+        panic!("no text");
+    };
+    let table = toml::from_str::<toml::Table>(&text).unwrap();
+    let server = json!({"command": entry.command, "args": entry.arguments()});
+    assert_eq!(json!(table), json!({"mcp_servers": {"a_b-1": server}}));
+}
+
+/// The date is that of the source, since clients change every week.
+#[test]
+fn abilities_have_a_dated_source() {
+    for client in ALL {
+        let Some(abilities) = &client.abilities else {
+            continue;
+        };
+        let year = abilities.source.rsplit(' ').next().unwrap();
+        assert!(
+            year.parse::<u16>().is_ok_and(|year| year >= 2026),
+            "{}: {}",
+            client.key,
+            abilities.source
+        );
+    }
 }
 
 #[test]
@@ -234,6 +299,7 @@ fn backticks_in_sentences_are_paired() {
         Step::Say(say) => *say,
         Step::Run { say, .. }
         | Step::Paste { say, .. }
+        | Step::PasteToml { say, .. }
         | Step::Enter { say, .. }
         | Step::Install { say, .. } => say,
     };
@@ -280,7 +346,7 @@ fn abilities() -> String {
         .filter_map(|client| Some((client.name, client.abilities.as_ref()?.rows())))
         .collect();
     let headings = rows[0].1.map(|(heading, _)| heading).join(" | ");
-    let mut table = format!("| client | {headings} |\n|---|---|---|---|---|---|\n");
+    let mut table = format!("| client | {headings} |\n|---|---|---|---|---|---|---|\n");
     for (name, abilities) in rows {
         let _ = writeln!(
             table,
@@ -323,6 +389,14 @@ fn paragraph(step: &Step, entry: &Entry) -> String {
             }
             let json = serde_json::to_string_pretty(&json(entry)).unwrap();
             format!("{say}\n\n{table}\n```json\n{json}\n```\n")
+        }
+        Step::PasteToml { say, files, toml } => {
+            let mut table = String::new();
+            for File { r#for, path } in *files {
+                let _ = writeln!(table, "- {for}: `{path}`");
+            }
+            let toml = toml(entry);
+            format!("{say}\n\n{table}\n```toml\n{toml}\n```\n")
         }
         Step::Enter { say, fields } => {
             let mut list = String::new();

@@ -54,17 +54,16 @@ pub static VSCODE: Client = Client {
             cannot: None,
             steps: &[
                 KEEP_TOKEN,
+                Step::Install {
+                    say: "Then install it in VS Code:",
+                    link: |entry| native(entry, process(entry), None),
+                    redirect: |entry| redirect(entry, &process(entry), None),
+                },
                 Step::Paste {
-                    say: "Then add this to VS Code's file, which the command “MCP: Open User \
+                    say: "Or add this to its file, which the command “MCP: Open User \
                         Configuration” opens.",
                     files: FILES,
-                    json: |entry| {
-                        json!({ "servers": { (&entry.name): {
-                            "type": "stdio",
-                            "command": entry.command,
-                            "args": entry.arguments(),
-                        } } })
-                    },
+                    json: |entry| json!({ "servers": { (&entry.name): process(entry) } }),
                 },
             ],
         },
@@ -75,6 +74,7 @@ pub static VSCODE: Client = Client {
         sse: "yes, when HTTP is refused",
         stdio: "yes",
         eras: "legacy",
+        source: "its documentation, November 2026",
     }),
 };
 
@@ -109,6 +109,10 @@ fn inputs() -> Value {
 
 fn by_url(entry: &Entry) -> Value {
     json!({ "type": "http", "url": entry.url })
+}
+
+fn process(entry: &Entry) -> Value {
+    json!({ "type": "stdio", "command": entry.command, "args": entry.arguments() })
 }
 
 fn with_token(entry: &Entry) -> Value {

@@ -48,6 +48,7 @@ pub static ZED: Client = Client {
         sse: "not known",
         stdio: "yes",
         eras: "legacy",
+        source: "its documentation, November 2026",
     }),
 };
 

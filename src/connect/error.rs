@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-/// In the range that JSON-RPC reserves for implementations, distinct from the codes of MCP.
-pub const CODE: i32 = -32011;
+/// Outside the codes that JSON-RPC and MCP reserve, -32768 to -32000.
+pub const CODE: i32 = -31011;
 
 /// Limit of text quoted from a server.
 const MAX_QUOTE_CHARS: usize = 300;

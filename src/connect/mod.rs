@@ -37,7 +37,7 @@ pub use target::{TargetError, is_loopback, target};
 pub use token::{TokenSource, authorization};
 
 /// The error code with which a ToolBridge server rejects a token.
-const TOKEN_REFUSED: i32 = -32012;
+const TOKEN_REFUSED: i32 = -31012;
 
 /// Configuration of a bridge.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ pub mod deadline;
 pub mod http_client;
 pub mod json;
 pub mod memory_budget;
+pub mod platform;
 pub mod printable;
 pub mod secret;
 pub mod token_secret;

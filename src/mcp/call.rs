@@ -17,7 +17,7 @@ use rmcp::model::{
     ProgressToken,
 };
 use rmcp::service::{Peer, RequestContext};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -299,8 +299,8 @@ fn result(outcome: Outcome) -> CallToolResult {
     let failed = outcome.failed.is_some();
     // Clients hold structured content against the tool's outputSchema even when the call has
     // failed, and then show their own complaint in place of the error. A successful call's text
-    // takes the place of this `null` when the message is encoded.
-    let structured = (!failed).then_some(Value::Null);
+    // takes the place of this object when the message is encoded.
+    let structured = (!failed).then(|| json!({}));
     let mut result = CallToolResult::success(vec![ContentBlock::text(outcome.text)]);
     result.is_error = Some(failed);
     result.structured_content = structured;

@@ -6,8 +6,6 @@
 //! entities. [`server`](crate::server) puts a [`Caller`] into the request, [`ToolRegistry`] decides
 //! which tools that caller may use, a [`Toolset`] runs the call, against the [API](crate::api).
 //!
-//! A method that is not offered is answered as unknown rather than with an empty list, because
-//! clients that receive an empty list of prompts ask again later.
 
 mod arguments;
 mod call;
@@ -25,15 +23,13 @@ use parking_lot::RwLock;
 use rmcp::ErrorData;
 use rmcp::RoleServer;
 use rmcp::model::{
-    CacheScope, CallToolRequestMethod, CallToolRequestParams, CallToolResponse,
-    CompleteRequestMethod, CompleteRequestParams, CompleteResult, ConstString, CustomRequest,
-    CustomResult, DiscoverResult, ErrorCode, InitializeRequestParams, InitializeResult,
-    InitializeResultMethod, ListPromptsRequestMethod, ListPromptsResult,
-    ListResourceTemplatesRequestMethod, ListResourceTemplatesResult, ListResourcesRequestMethod,
-    ListResourcesResult, ListToolsRequestMethod, ListToolsResult, PaginatedRequestParams,
-    ProtocolVersion, ServerConfig, Tool,
+    CacheScope, CallToolRequestMethod, CallToolRequestParams, CallToolResponse, ConstString,
+    CustomRequest, CustomResult, DiscoverResult, ErrorCode, InitializeRequestParams,
+    InitializeResult, InitializeResultMethod, ListToolsRequestMethod, ListToolsResult, MetaObject,
+    PaginatedRequestParams, ProtocolVersion, ServerConfig, Tool,
 };
 use rmcp::service::RequestContext;
+use serde_json::json;
 use tokio::time::Instant;
 
 pub use arguments::Arguments;
@@ -73,6 +69,9 @@ struct Inner {
     /// Where there is a limit.
     rates: Option<Rates>,
     config: ServerConfig,
+    /// The `_meta` of every modern result, and the same encoded.
+    result_meta: MetaObject,
+    encoded_meta: String,
 }
 
 impl Inner {
@@ -114,6 +113,8 @@ impl Server {
     ) -> Self {
         let every = ToolRegistry::new(&toolsets, &settings.tool_filter, Features::ALL);
         let config = server_info::config(settings);
+        let result_meta = server_info::result_meta();
+        let encoded_meta = json!(result_meta).to_string();
         metrics::register_tools(every.names());
         let filter = settings.tool_filter.clone();
         let registry = ToolRegistry::new(&toolsets, &filter, api_client.features());
@@ -125,6 +126,8 @@ impl Server {
             callers,
             rates: Rates::new(settings.rate, Instant::now()),
             config,
+            result_meta,
+            encoded_meta,
         }))
     }
 
@@ -154,6 +157,11 @@ impl Server {
         caller: &'a Caller,
     ) -> impl Future<Output = CallOutcome> + 'a {
         call::execute(&self.0, caller, request)
+    }
+
+    /// The `_meta` of every modern result, encoded.
+    pub fn encoded_meta(&self) -> &str {
+        &self.0.encoded_meta
     }
 
     /// The tools that this caller may see, encoded.
@@ -227,6 +235,7 @@ impl rmcp::ServerHandler for Server {
             // The list depends on what the caller may do.
             result.ttl_ms = Some(LIST_TTL_MS);
             result.cache_scope = Some(CacheScope::Private);
+            result.meta = Some(self.0.result_meta.clone());
         }
         Ok(result)
     }
@@ -236,41 +245,10 @@ impl rmcp::ServerHandler for Server {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        call::serve(&self.0, request, context)
-            .await
-            .map(CallToolResponse::from)
-    }
-
-    async fn complete(
-        &self,
-        _request: CompleteRequestParams,
-        _context: RequestContext<RoleServer>,
-    ) -> Result<CompleteResult, ErrorData> {
-        Err(unknown_method(CompleteRequestMethod::VALUE))
-    }
-
-    async fn list_prompts(
-        &self,
-        _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
-    ) -> Result<ListPromptsResult, ErrorData> {
-        Err(unknown_method(ListPromptsRequestMethod::VALUE))
-    }
-
-    async fn list_resources(
-        &self,
-        _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
-    ) -> Result<ListResourcesResult, ErrorData> {
-        Err(unknown_method(ListResourcesRequestMethod::VALUE))
-    }
-
-    async fn list_resource_templates(
-        &self,
-        _request: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
-    ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        Err(unknown_method(ListResourceTemplatesRequestMethod::VALUE))
+        let modern = is_modern(&context);
+        let mut result = call::serve(&self.0, request, context).await?;
+        result.meta = modern.then(|| self.0.result_meta.clone());
+        Ok(result.into())
     }
 
     /// A request whose parameters rmcp cannot read arrives here too, under its known name.

@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::policy::{ICON, SCRIPT, STYLE};
 use super::{Page, Toolset, Visit};
-use crate::clients::{self, Client, Entry, Recipe, Step, Way, pieces};
+use crate::clients::{self, Client, Entry, File, Recipe, Step, Way, pieces};
 
 pub fn document(page: &Page, visit: &Visit<'_>) -> Markup {
     let entry = Entry {
@@ -133,7 +133,7 @@ fn connect(page: &Page, entry: &Entry) -> Markup {
 }
 
 /// OAuth comes first, since it needs no token. A way that the client does not support becomes a
-/// sentence in the last recipe.
+/// sentence in the recipe of the process, or after the recipes if there is none.
 fn ways(page: &Page, client: &Client, entry: &Entry) -> Markup {
     let offered = [Way::OAuth, Way::Token, Way::Process].into_iter();
     let offered = offered.filter(|way| page.signs_in || *way != Way::OAuth);
@@ -141,14 +141,14 @@ fn ways(page: &Page, client: &Client, entry: &Entry) -> Markup {
     let (can, cannot): (Vec<_>, Vec<_>) = recipes
         .into_iter()
         .partition(|recipe| recipe.cannot.is_none());
+    let limits: Vec<&str> = cannot.iter().filter_map(|recipe| recipe.cannot).collect();
+    let has_process = can.iter().any(|recipe| recipe.way == Way::Process);
     html! {
         @for (index, recipe) in can.iter().enumerate() {
             details.way open[index == 0] {
                 summary { h4 { (recipe.way.title()) } }
                 @if recipe.way == Way::Process {
-                    @for sentence in cannot.iter().filter_map(|recipe| recipe.cannot) {
-                        p.before { (formatted(sentence)) }
-                    }
+                    @for sentence in &limits { p.before { (formatted(sentence)) } }
                     p.before { "The process is " code { "toolbridge-mcp" } ", a program for macOS \
                         and Linux." }
                 }
@@ -160,6 +160,10 @@ fn ways(page: &Page, client: &Client, entry: &Entry) -> Markup {
                 }
             }
         }
+        @if !has_process {
+            @for sentence in &limits { p.before { (formatted(sentence)) } }
+            @if can.is_empty() { p.before { "This server offers no sign-in." } }
+        }
     }
 }
 
@@ -170,15 +174,8 @@ fn shown(step: &Step, client: &Client, id: &str, entry: &Entry) -> Markup {
             p { (formatted(say)) }
             (block(id, &line(entry), "the command"))
         },
-        Step::Paste { say, files, json } => html! {
-            p { (formatted(say)) }
-            @if !files.is_empty() {
-                dl.files {
-                    @for file in *files { div { dt { (file.r#for) } dd { code { (file.path) } } } }
-                }
-            }
-            (block(id, &format!("{:#}", json(entry)), "the text for the file"))
-        },
+        Step::Paste { say, files, json } => file(id, say, files, &format!("{:#}", json(entry))),
+        Step::PasteToml { say, files, toml } => file(id, say, files, &toml(entry)),
         Step::Enter { say, fields } => html! {
             p { (formatted(say)) }
             dl.fields {
@@ -197,6 +194,18 @@ fn shown(step: &Step, client: &Client, id: &str, entry: &Entry) -> Markup {
             p { (formatted(say)) }
             p { a.button href=(link(entry)) { "Install in " (client.name) } }
         },
+    }
+}
+
+fn file(id: &str, say: &str, files: &[File], text: &str) -> Markup {
+    html! {
+        p { (formatted(say)) }
+        @if !files.is_empty() {
+            dl.files {
+                @for file in files { div { dt { (file.r#for) } dd { code { (file.path) } } } }
+            }
+        }
+        (block(id, text, "the text for the file"))
     }
 }
 

@@ -13,7 +13,7 @@ mod policy;
 #[cfg(test)]
 mod tests;
 
-pub use self::policy::HEADERS;
+pub use self::policy::{HEADERS, SVG as ICON};
 
 /// The parts that are the same for every request.
 pub struct Page {

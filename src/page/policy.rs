@@ -9,9 +9,12 @@ use sha2::{Digest, Sha256};
 pub const STYLE: &str = include_str!("page.css");
 pub const SCRIPT: &str = include_str!("page.js");
 
+/// The drawing of the icon.
+pub const SVG: &str = include_str!("icon.svg");
+
 /// A data URL, so that browsers do not request `/favicon.ico`.
 pub static ICON: LazyLock<String> = LazyLock::new(|| {
-    let encoded = STANDARD.encode(include_str!("icon.svg"));
+    let encoded = STANDARD.encode(SVG);
     format!("data:image/svg+xml;base64,{encoded}")
 });
 

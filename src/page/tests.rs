@@ -136,6 +136,18 @@ fn shows_readiness_and_sign_in() {
     );
 }
 
+#[test]
+fn a_client_that_can_only_sign_in_has_its_limits_shown() {
+    let chatgpt = clients::Client::find("chatgpt").unwrap();
+    for (signs_in, note) in [(true, false), (false, true)] {
+        let page = rendered(signs_in, "https://acme.example.com/mcp", true);
+        for recipe in &chatgpt.recipes {
+            assert!(recipe.cannot.is_none_or(|cannot| page.contains(cannot)));
+        }
+        assert_eq!(page.contains("offers no sign-in"), note);
+    }
+}
+
 /// Without a script the page must still show everything: each client, each way, each tool.
 #[test]
 fn the_response_contains_everything() {

@@ -1,15 +1,18 @@
 // An authorization server for the tests: oidc-provider as it comes, with pages of its own for signing in and agreeing, and with
 // token exchange (RFC 8693), which oidc-provider leaves to its users.
 //
-//   node authorization_server.mjs PORT RESOURCE API-AUDIENCE CLIENT-SECRET
+//   node authorization_server.mjs PORT RESOURCE API-AUDIENCE CLIENT-SECRET [documents|closed]
 //
+// With "documents" a client cannot register itself: its id is the URL of a document about it. With
+// "closed" it cannot do that either.
 // POST /test is how a test reaches into it: {"ttl": 2}, {"jwks": "down"}, {"rotate": true}, {"sign": {…}}.
 import { createServer } from "node:http";
 import { SignJWT, exportJWK, exportSPKI, generateKeyPair, importJWK, jwtVerify } from "jose";
 import { Provider, errors } from "oidc-provider";
 import { createMemoryAdapter } from "oidc-provider/lib/adapters/memory_adapter.js";
 
-const [port, resource, audience, secret] = process.argv.slice(2);
+const [port, resource, audience, secret, registering] = process.argv.slice(2);
+const documents = registering === "documents";
 const issuer = `http://127.0.0.1:${port}`;
 const SCOPES = "toolbridge:read toolbridge:write";
 const EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -19,6 +22,8 @@ let ttl = 300;
 let jwks = "up";
 let key, provider;
 const seen = [];
+// By URL, in place of the servers of those who make clients.
+const published = {};
 // One for all providers: new keys are no reason to forget who has registered.
 const memory = createMemoryAdapter();
 
@@ -62,9 +67,15 @@ function serving(jwk) {
       return agreed && ctx.oidc.provider.Grant.find(agreed);
     },
     interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
+    fetch: async (url) => {
+      const document = published[String(url)];
+      if (document) seen.push({ document: String(url) });
+      return document ? Response.json(document) : new Response("", { status: 404 });
+    },
     features: {
       devInteractions: { enabled: false },
-      registration: { enabled: true },
+      registration: { enabled: !registering },
+      clientIdMetadataDocument: { enabled: documents, ack: "draft-02" },
       resourceIndicators: {
         enabled: true,
         useGrantedResource: () => true,
@@ -136,6 +147,7 @@ async function test(request, response) {
   const asked = JSON.parse(await body(request));
   const answer = {};
   if (asked.ttl) ttl = asked.ttl;
+  if (asked.publish) Object.assign(published, asked.publish);
   if (asked.jwks) jwks = asked.jwks;
   if (asked.rotate) await rotate();
   if (asked.sign) answer.token = await sign(asked.sign, asked.header);

@@ -34,13 +34,13 @@ API_AUDIENCE = "https://api.example/toolbridge"
 
 
 class AuthorizationServer:
-    def __init__(self, resource):
+    def __init__(self, resource, *words):
         port = pair.free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.secret = secrets.token_hex(32)
         nodes = [str(path) for path in HERE.glob("node_modules/node-linux-*/bin")]
         self.process = subprocess.Popen(
-            ["node", "authorization_server.mjs", str(port), resource, API_AUDIENCE, self.secret], cwd=HERE,
+            ["node", "authorization_server.mjs", str(port), resource, API_AUDIENCE, self.secret, *words], cwd=HERE,
             env={"PATH": os.pathsep.join([*nodes, os.environ["PATH"]])}, stdout=subprocess.PIPE, text=True,
         )
         for line in self.process.stdout:
@@ -65,11 +65,11 @@ class AuthorizationServer:
 class Place:
     """An authorization server and both programs beside it, set up as docs/CONFIGURATION.md has it."""
 
-    def __init__(self, mcp=(), api=(), jwks="up"):
+    def __init__(self, mcp=(), api=(), jwks="up", authority=()):
         self.port = pair.free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.resource = self.url + "/mcp"
-        self.authority = AuthorizationServer(self.resource)
+        self.authority = AuthorizationServer(self.resource, *authority)
         self.authority.test(jwks=jwks)
         try:
             common = {
@@ -112,6 +112,17 @@ class Place:
             with refused:
                 return refused.code, json.load(refused), refused.headers.get("WWW-Authenticate", "")
 
+    def doctor(self):
+        """(outcome, what it says) of the check of the authorization servers, from outside."""
+        token = {"TOOLBRIDGE_TOKEN": self.authority.token()}
+        done = subprocess.run(
+            [pair.MCP, "doctor", self.url, "--json"], env={"PATH": os.environ["PATH"], **token},
+            capture_output=True, text=True,
+        )
+        checks = json.loads(done.stdout)["checks"]
+        [check] = [check for check in checks if check["id"] == "authorization_servers"]
+        return check["outcome"], check["what"]
+
     def ready(self):
         try:
             with urllib.request.urlopen(self.url + "/readyz", timeout=10) as answer:
@@ -129,6 +140,7 @@ class Storage:
 
     async def set_tokens(self, tokens):
         self.tokens = tokens
+        self.expires = time.time() + (tokens.expires_in or 0)
 
     async def get_client_info(self):
         return self.client
@@ -140,8 +152,8 @@ class Storage:
 class Person:
     """Somebody with a client and a browser."""
 
-    def __init__(self, place, login, ticks=lambda scope: True):
-        self.place, self.login, self.ticks = place, login, ticks
+    def __init__(self, place, login, ticks=lambda scope: True, document=None):
+        self.place, self.login, self.ticks, self.document = place, login, ticks, document
         self.storage = Storage()
         self.asked = []
         self.agreed = None
@@ -158,7 +170,7 @@ class Person:
     @contextlib.asynccontextmanager
     async def client(self):
         metadata = OAuthClientMetadata(client_name="a client", redirect_uris=[CALLBACK])
-        auth = OAuthClientProvider(self.place.resource, metadata, self.storage, self.redirect, self.callback)
+        auth = OAuthClientProvider(self.place.resource, metadata, self.storage, self.redirect, self.callback, client_metadata_url=self.document)
         async with httpx2.AsyncClient(auth=auth, timeout=30) as http:
             async with Client(streamable_http_client(self.place.resource, http_client=http)) as client:
                 yield client
@@ -201,6 +213,11 @@ class OneResource(unittest.IsolatedAsyncioTestCase):
         for path in ("/.well-known/oauth-authorization-server", "/reg", "/auth", "/token"):
             self.assertIn(path, paths)
 
+    def test_the_doctor_says_how_clients_sign_in(self):
+        outcome, what = self.place.doctor()
+        self.assertEqual(outcome, "ok")
+        self.assertIn("clients register themselves", what)
+
     async def test_an_expired_token_is_refreshed_without_the_person(self):
         self.place.authority.test(ttl=2)
         bert = Person(self.place, "bert")
@@ -223,7 +240,7 @@ class OneResource(unittest.IsolatedAsyncioTestCase):
             reading = carla.storage.tokens.access_token
             self.assertEqual(scopes(reading)["scope"], READ)
             status, body, challenge = self.place.post(reading, "create_note", title="x", content="")
-            self.assertEqual((status, body["error"]["code"]), (403, -32010))
+            self.assertEqual((status, body["error"]["code"]), (403, -31010))
             self.assertIn('error="insufficient_scope"', challenge)
             self.assertIn('scope="toolbridge:notes:write"', challenge)
 
@@ -289,6 +306,67 @@ class OneResource(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(status, 200, body)
         self.assertFalse(body["result"].get("isError"), body)
         self.refused(old, "unknown_key")
+
+
+class ClientsWithADocument(unittest.IsolatedAsyncioTestCase):
+    """No client can register itself: its id is the URL of a document about it."""
+
+    DOCUMENT = "https://client.example/mcp/client.json"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.place = Place(authority=["documents"])
+        cls.addClassCleanup(cls.place.close)
+        cls.place.authority.test(publish={
+            cls.DOCUMENT: {
+                "client_id": cls.DOCUMENT,
+                "client_name": "a client",
+                "redirect_uris": [CALLBACK],
+                "grant_types": ["authorization_code", "refresh_token"],
+                "response_types": ["code"],
+                "token_endpoint_auth_method": "none",
+            },
+        })
+
+    async def test_signs_in_and_refreshes_without_registration(self):
+        self.place.authority.test(ttl=5)
+        fay = Person(self.place, "fay", document=self.DOCUMENT)
+        async with fay.client() as client:
+            made = await client.call_tool("create_note", {"title": "By document", "content": ""})
+            self.assertFalse(made.is_error, made)
+            first = fay.storage.tokens.access_token
+            self.assertEqual(scopes(first)["client_id"], self.DOCUMENT)
+            # Both the client and the server take it for expired.
+            while time.time() < fay.storage.expires or self.place.post(first)[0] != 401:
+                await asyncio.sleep(0.2)
+            listed = await client.call_tool("list_notes", {})
+            self.assertFalse(listed.is_error, listed)
+        self.assertNotEqual(fay.storage.tokens.access_token, first)
+        self.assertEqual(len(fay.asked), 1, "the person signed in once")
+        seen = self.place.authority.test()["seen"]
+        self.assertIn({"document": self.DOCUMENT}, seen)
+        self.assertNotIn("/reg", [step.get("path") for step in seen])
+
+    def test_the_doctor_says_how_clients_sign_in(self):
+        outcome, what = self.place.doctor()
+        self.assertEqual(outcome, "ok")
+        self.assertIn("clients name a document", what)
+
+    async def test_a_client_without_a_document_gets_no_further(self):
+        gus = Person(self.place, "gus")
+        with self.assertRaises(Exception):
+            async with gus.client() as client:
+                await client.list_tools()
+        self.assertEqual(gus.asked, [], "there was no page to sign in at")
+
+
+class NoWayIn(unittest.TestCase):
+    def test_the_doctor_warns_that_clients_cannot_sign_in(self):
+        place = Place(authority=["closed"])
+        self.addCleanup(place.close)
+        outcome, what = place.doctor()
+        self.assertEqual(outcome, "warning")
+        self.assertIn("neither client id metadata documents nor dynamic registration", what)
 
 
 class KeysThatNeverCame(unittest.TestCase):

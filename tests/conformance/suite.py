@@ -1,9 +1,10 @@
-"""The official conformance suite against the fixture and against the product, held to the table in `scenarios.json`.
+"""The official conformance suite against the fixture and the product, held to `scenarios.json`.
 
-`suite.py SUITE...` takes the command that starts the suite. Three servers are put before it, one after the other: the
-fixture, which has all that the suite asks for, on the product's own transport; and the product with the real API behind
-it, without sessions and with them. What the table says has to be what happens: a scenario that fails, one that the table
-does not know, and one whose excuse is no longer needed all fail the run.
+`suite.py SUITE...` takes the command that starts the suite. Three servers are put before it, one
+after the other: the fixture, which has all that the suite asks for, on the product's own transport;
+and the product with the real API behind it, without sessions and with them. Then the suite plays
+servers for `connect`. What the table says has to be what happens: a scenario that fails, one that
+the table does not know, and one whose excuse is no longer needed all fail the run.
 """
 
 import json
@@ -26,7 +27,11 @@ import pair  # noqa: E402 (it stands in another folder)
 from proxy import Proxy  # noqa: E402
 
 TABLE = json.loads((HERE / "scenarios.json").read_text())
-REVISIONS = ("2025-11-25", "2026-07-28")
+MODERN = "2026-07-28"
+# The suite has no scenario for 2024-11-05, which is served too.
+REVISIONS = ("2025-03-26", "2025-06-18", "2025-11-25", MODERN)
+# It gives an event a second and a half to arrive, which needs a machine that does nothing else.
+ALONE = {"server-stateless"}
 FIXTURE = pair.TARGET / "debug" / "examples" / "conformance-fixture"
 PAGE = ROOT / "docs" / "CONFORMANCE.md"
 PASSES = "passes"
@@ -39,26 +44,39 @@ class Suite:
     def ask(self, *arguments):
         return subprocess.run([*self.command, *arguments], check=True, capture_output=True, text=True).stdout
 
-    def scenarios(self, *arguments):
-        """The names of server scenarios, as `list` prints them: `  - name [revisions]`, under a headline for each role."""
-        server = re.split(r"^(?=\S)", self.ask("list", *arguments), flags=re.MULTILINE)
-        lines = "".join(part for part in server if part.lower().startswith("server"))
-        return set(re.findall(r"^\s+- (\S+)", lines, flags=re.MULTILINE))
+    def scenarios(self, role):
+        """Scenarios and their revisions: `  - name [revisions]`, under a headline for each role."""
+        parts = re.split(r"^(?=\S)", self.ask("list"), flags=re.MULTILINE)
+        lines = "".join(part for part in parts if part.lower().startswith(role))
+        found = re.findall(r"^\s+- (\S+) \[(.*)\]$", lines, flags=re.MULTILINE)
+        return {name: revisions.split(",") for name, revisions in found}
 
     def required(self, revision):
-        """What the frozen set demands, and what is run beside it without counting."""
-        text = next(pathlib.Path(self.command[-1]).parents[1].glob(f"requirements/{revision}.yaml")).read_text()
-        scored, _, beside = text.partition("\nnot_scored:\n")
+        """What the frozen set demands, and what is run beside it without counting.
+
+        Revisions that are older than the sets have every scenario that applies to them.
+        """
+        files = list(pathlib.Path(self.command[-1]).parents[1].glob(f"requirements/{revision}.yaml"))
+        if not files:
+            return {name for name, revisions in self.scenarios("server").items() if revision in revisions}, set()
+        scored, _, beside = files[0].read_text().partition("\nnot_scored:\n")
         server = re.search(r"^server:\n((?:  - .*\n)+)", scored, flags=re.MULTILINE).group(1)
         pairs = re.findall(r"- scenario: (\S+)\n\s+leg: (\S+)", beside)
         return set(re.findall(r"- (\S+)", server)), {name for name, leg in pairs if leg == "server"}
 
     def run(self, url, scenario, revision):
         """The suite's checks of one scenario: [(id, status, what it says)]."""
+        return self.checks("server", "--url", url, scenario=scenario, revision=revision)
+
+    def run_client(self, scenario, revision):
+        command = f"{sys.executable} {HERE / 'client.py'} {pair.MCP}"
+        return self.checks("client", "--command", command, scenario=scenario, revision=revision)
+
+    def checks(self, *words, scenario, revision):
         with tempfile.TemporaryDirectory() as folder:
-            command = [*self.command, "server", "--url", url, "--scenario", scenario, "--spec-version", revision, "-o", folder]
+            command = [*self.command, *words, "--scenario", scenario, "--spec-version", revision, "-o", folder]
             done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-            found = list(pathlib.Path(folder).glob("*/checks.json"))
+            found = list(pathlib.Path(folder).glob("**/checks.json"))
             if len(found) != 1:
                 return [("suite", "FAILURE", (done.stdout + done.stderr)[-500:])]
             checks = json.loads(found[0].read_text())
@@ -127,17 +145,34 @@ SERVERS = {
 def rows(suite):
     """(scenario, revision, whether it counts), and what the table lacks or has too much."""
     found, wrong = [], []
+    known, all_there_are = set(TABLE["scenarios"]), set(suite.scenarios("server"))
     for revision in REVISIONS:
         scored, beside = suite.required(revision)
         found += [(name, revision, name in scored) for name in sorted(scored | beside)]
-        wrong += [f"{name} is required by {revision}, and the suite does not have it" for name in scored - suite.scenarios("--server")]
-    known, all_there_are = set(TABLE["scenarios"]), suite.scenarios("--server")
+        wrong += [f"{name} is required by {revision}, and the suite does not have it" for name in scored - all_there_are]
     wrong += [f"{name} is in the suite and not in the table" for name in sorted(all_there_are - known)]
     wrong += [f"{name} is in the table and not in the suite" for name in sorted(known - all_there_are)]
     for name, columns in TABLE["scenarios"].items():
         reasons = {why for entry in columns.values() for why in words(entry)} - {PASSES}
         wrong += [f"{name}: {why} is not among the reasons" for why in reasons if why not in TABLE["reasons"]]
         wrong += [f"{name}: no word on {column}" for column in SERVERS if column not in columns]
+    return found, wrong
+
+
+def client_rows(suite):
+    """(scenario, revision) of what `connect` is run with, and what is wrong with the table."""
+    found, wrong, used = [], [], set()
+    for name, revisions in suite.scenarios("client").items():
+        key = name if name in TABLE["client"] else name.split("/")[0] + "/"
+        used.add(key)
+        entry = TABLE["client"].get(key)
+        if entry is None:
+            wrong.append(f"client scenario {name} is in the suite and not in the table")
+        elif is_run(entry):
+            found += [(name, revision) for revision in revisions if revision in REVISIONS]
+    wrong += [f"client scenario {key} is in the table and not in the suite" for key in TABLE["client"] if key not in used]
+    reasons = {why for entry in TABLE["client"].values() for why in words(entry)} - {PASSES}
+    wrong += [f"client: {why} is not among the reasons" for why in reasons if why not in TABLE["reasons"]]
     return found, wrong
 
 
@@ -148,7 +183,7 @@ def words(entry):
 
 
 def entry_of(scenario, column, revision):
-    if column == "sessions" and revision == REVISIONS[1]:
+    if column == "sessions" and revision == MODERN:
         return "modern"
     entry = TABLE["scenarios"].get(scenario, {}).get(column, "unknown")
     return entry if isinstance(entry, str) else entry.get(revision, entry)
@@ -164,15 +199,41 @@ def run_all(suite, todo):
         server = start()
         mine = [(scenario, revision) for scenario, revision, _ in todo if is_run(entry_of(scenario, column, revision))]
         try:
-            with ThreadPoolExecutor(max_workers=os.cpu_count() or 2) as pool:
-                answers = pool.map(lambda row: suite.run(server.url, *row), mine)
-                for (scenario, revision), checks in zip(mine, answers):
-                    word, faults = judge(entry_of(scenario, column, revision), checks)
-                    results[scenario, revision, column] = "FAILED" if faults else word
-                    wrong += [f"{column}, {revision}, {scenario}: {fault}" for fault in faults]
+            for (scenario, revision), checks in each(mine, lambda row: suite.run(server.url, *row)):
+                word, faults = judge(entry_of(scenario, column, revision), checks)
+                results[scenario, revision, column] = "FAILED" if faults else word
+                wrong += [f"{column}, {revision}, {scenario}: {fault}" for fault in faults]
         finally:
             server.close()
     return results, wrong
+
+
+def run_client(suite, todo):
+    results, wrong = {}, []
+    for (scenario, revision), checks in each(todo, lambda row: suite.run_client(*row)):
+        word, faults = judge(TABLE["client"][scenario], checks)
+        results[scenario, revision] = "FAILED" if faults else word
+        wrong += [f"connect, {revision}, {scenario}: {fault}" for fault in faults]
+    return results, wrong
+
+
+def each(rows, run):
+    """Runs the rows, several at a time but for those that have to be alone."""
+    alone = [row for row in rows if row[0] in ALONE]
+    others = [row for row in rows if row[0] not in ALONE]
+    for row in alone:
+        yield row, run(row)
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 2) as pool:
+        yield from zip(others, pool.map(run, others))
+
+
+def client_table(results):
+    lines = ["### `connect` as a client", "", "| scenario | result |", "|---|---|"]
+    for name, entry in TABLE["client"].items():
+        mine = [f"{revision}: {word}" for (scenario, revision), word in results.items() if scenario == name]
+        shown = f"`{name}`" if not name.endswith("/") else f"`{name}…`"
+        lines.append(f"| {shown} | {'; '.join(mine) or f'– *{entry}*'} |")
+    return "\n".join([*lines, ""])
 
 
 def table(todo, results):
@@ -207,9 +268,13 @@ def page_says(generated):
 def main(command):
     suite = Suite(command)
     todo, wrong = rows(suite)
+    client_todo, faults = client_rows(suite)
+    wrong += faults
     results, faults = run_all(suite, todo)
     wrong += faults
-    generated = table(todo, results)
+    client_results, faults = run_client(suite, client_todo)
+    wrong += faults
+    generated = table(todo, results) + "\n" + client_table(client_results)
     print(generated)
     if not wrong:
         wrong += page_says(generated)

@@ -35,7 +35,7 @@ class Judging(unittest.TestCase):
 class Table(unittest.TestCase):
     def faults(self, *names, table):
         asked = mock.Mock()
-        asked.scenarios.return_value = set(names)
+        asked.scenarios.return_value = dict.fromkeys(names, ["2025-11-25"])
         asked.required.return_value = (set(), set())
         with mock.patch.object(suite, "TABLE", {"reasons": {"tools": "…"}, "scenarios": table}):
             return suite.rows(asked)[1]
@@ -56,8 +56,25 @@ class Table(unittest.TestCase):
 
     def test_a_word_may_be_for_one_revision(self):
         with mock.patch.object(suite, "TABLE", {"scenarios": {"a": {"product": {"2025-11-25": "tools", "2026-07-28": "passes"}}}}):
-            said = [suite.is_run(suite.entry_of("a", "product", revision)) for revision in suite.REVISIONS]
+            said = [suite.is_run(suite.entry_of("a", "product", revision)) for revision in suite.REVISIONS[2:]]
         self.assertEqual(said, [False, True])
+
+
+class ClientTable(unittest.TestCase):
+    def rows(self, *names, table):
+        asked = mock.Mock()
+        asked.scenarios.return_value = dict.fromkeys(names, ["2024-01-01", "2025-11-25"])
+        with mock.patch.object(suite, "TABLE", {"reasons": {"sign-in": "…"}, "client": table}):
+            return suite.client_rows(asked)
+
+    def test_runs_what_is_to_pass_in_each_served_revision(self):
+        table = {"a": "passes", "auth/": "sign-in"}
+        self.assertEqual(self.rows("a", "auth/b", "auth/c", table=table), ([("a", "2025-11-25")], []))
+
+    def test_a_scenario_must_be_known_and_must_exist(self):
+        self.assertIn("a is in the suite and not", self.rows("a", table={})[1][0])
+        self.assertIn("a is in the table and not", self.rows(table={"a": "passes"})[1][0])
+        self.assertIn("mood is not among", self.rows("a", table={"a": "mood"})[1][0])
 
 
 class TheProxy(unittest.TestCase):

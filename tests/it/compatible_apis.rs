@@ -1,18 +1,169 @@
 //! APIs of the same family that are deployed already: they have `/healthz` and `/v1/sync/info` and
-//! no `/readyz`, and some of their refusals are plain text.
+//! no `/readyz`, and some of their refusals are plain text. Most tests make the suite's API look
+//! like one; `tests/support/family` is such an API, as a program.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::process::Command;
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use crate::harness::{Api, Client, Era, Fault, Forwarder, Sidecar, Stage, ToolClient, run, world};
+use crate::harness::process::{Process, Stdout};
+use crate::harness::{
+    Api, Client, Era, Fault, Forwarder, SECRETS, Sidecar, Stage, ToolClient, User, run, world,
+};
 
 crate::tests![
     an_api_without_readyz_is_ready_when_it_runs,
     startup_fails_if_an_api_without_readyz_does_not_run,
     a_plain_text_error_gets_an_explanation,
+    a_family_api_is_served_beyond_the_startup_timeout,
+    calls_wait_until_their_user_may_open_a_session,
+    a_user_without_access_reads_what_helps,
 ];
+
+/// The family API in front of which a server is, and the server.
+struct Family {
+    sidecar: Sidecar,
+    api: Process,
+}
+
+impl Family {
+    /// A user may open `burst` sessions at once, and so many a minute.
+    async fn start(burst: u32, per_minute: u32, settings: &[(&str, &str)]) -> Self {
+        static PROGRAM: OnceCell<std::path::PathBuf> = OnceCell::const_new();
+        let program = PROGRAM.get_or_init(|| async {
+            let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("family-api");
+            let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/family/main.go");
+            let mut build = Command::new("go");
+            build.args(["build", "-o"]).arg(&program).arg(source);
+            assert!(build.status().await.unwrap().success(), "it does not build");
+            program
+        });
+        let mut command = Command::new(program.await);
+        command
+            .env_clear()
+            .env("JWT_HS256_SECRET", &SECRETS.jwt)
+            .env("TENANT_HEADER_SECRET", &SECRETS.tenant)
+            .env("SESSIONS_PER_MINUTE", per_minute.to_string())
+            .env("SESSIONS_BURST", burst.to_string());
+        let api = Process::start("family-api", command, Stdout::Answers);
+        let url = api.out.until(|line| Some(line.to_owned())).await.unwrap();
+        let forwarder = Forwarder::start(&url).await;
+        let sidecar = Sidecar::with_forwarder(forwarder, "acme", settings).await;
+        sidecar
+            .process
+            .logged("ready: the API takes our calls", "duration_ms")
+            .await;
+        Self { sidecar, api }
+    }
+
+    async fn stop(self) {
+        self.sidecar.stop().await;
+        self.api.signal("KILL");
+    }
+}
+
+async fn a_family_api_is_served_beyond_the_startup_timeout() {
+    let begun = Instant::now();
+    let startup = format!("{}s", STARTUP.as_secs());
+    let family = Family::start(1000, 1000, &[("TOOLBRIDGE_API_STARTUP_TIMEOUT", &startup)]).await;
+    let sidecar = &family.sidecar;
+    tokio::time::sleep_until(begun + STARTUP + Duration::from_secs(1)).await;
+    let client = Client::modern(sidecar);
+    assert_eq!(client.get("/readyz").send().await.unwrap().status(), 200);
+
+    let note = json!({"title": "t", "content": "c"});
+    let note = client.call("create_note", note).await.ok();
+    let uid = &note["uid"];
+    let patch = json!({"uid": uid, "updates": {"title": "u"}, "if_match": 1});
+    client.call("patch_note", patch.clone()).await.ok();
+    client
+        .call("patch_note", patch)
+        .await
+        .failed("conflict", "version_mismatch");
+    let whole = json!({"uid": uid, "title": "v", "content": "d"});
+    client.call("update_note", whole).await.ok();
+    let read = client.call("get_note", json!({"uid": uid})).await.ok();
+    assert_eq!(read["payload"], json!({"title": "v", "content": "d"}));
+    let listed = client.call("list_notes", json!({})).await.ok();
+    assert_eq!(listed["items"][0]["uid"], *uid);
+    client.call("archive_note", json!({"uid": uid})).await.ok();
+    client.call("delete_note", json!({"uid": uid})).await.ok();
+    client
+        .call("get_note", json!({"uid": uid}))
+        .await
+        .failed("not_found", "note_deleted");
+    client.traffic().await;
+
+    let token = &sidecar.new_user().token;
+    let environment = [("TOOLBRIDGE_TOKEN", token.as_str())];
+    let doctor = run(
+        &["doctor", "--json"],
+        sidecar.environment().chain(environment),
+    )
+    .await;
+    let report = doctor.done().json();
+    for check in report["checks"].as_array().unwrap() {
+        assert_ne!(check["outcome"], "failed", "{check}");
+    }
+    let smoke = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/smoke"))
+        .arg(&sidecar.url)
+        .envs(environment)
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&smoke.stdout).into_owned();
+    assert!(smoke.status.success(), "{said}");
+    family.stop().await;
+}
+
+/// Twice as many calls at once as the API lets a user open sessions for.
+async fn calls_wait_until_their_user_may_open_a_session() {
+    const BURST: u32 = 4;
+    let family = Family::start(BURST, 60, &[]).await;
+    let client = Client::modern(&family.sidecar);
+    let begun = Instant::now();
+    let calls = (0..2 * BURST).map(|_| client.call("list_notes", json!({})));
+    for called in futures::future::join_all(calls).await {
+        called.ok();
+    }
+    let waited = begun.elapsed();
+    let least = Duration::from_secs(u64::from(BURST));
+    assert!(waited >= least - Duration::from_secs(1), "{waited:?}");
+    client.traffic().await;
+    family.stop().await;
+
+    // What does not fit into the deadline is told to the model.
+    let soon = [("TOOLBRIDGE_API_CALL_DEADLINE", "15s")];
+    let family = Family::start(1, 1, &soon).await;
+    let client = Client::modern(&family.sidecar);
+    client.call("list_notes", json!({})).await.ok();
+    let called = client.call("list_notes", json!({})).await;
+    let error = called.failed("rate_limited", "rate_limited");
+    assert_eq!(error["retryable"], true, "{called}");
+    let wait = error["retry_after_ms"].as_u64().unwrap();
+    assert!((15_000..=60_000).contains(&wait), "{called}");
+    client.traffic().await;
+    family.stop().await;
+}
+
+async fn a_user_without_access_reads_what_helps() {
+    let family = Family::start(1000, 1000, &[]).await;
+    let outsider = User::with_claims(json!({"sub": "outsider-1", "tenant_id": "acme"}));
+    let client = Client::of(&family.sidecar, Era::Modern, outsider);
+    let called = client.call("list_notes", json!({})).await;
+    let error = called.failed("permission", "tenant_mismatch");
+    let advice = error["suggested_action"].as_str().unwrap();
+    assert!(
+        advice.contains("ask an administrator for access"),
+        "{called}"
+    );
+    client.traffic().await;
+    family.stop().await;
+}
 
 /// Room for a machine with much to do; a server beside an API that it takes for not ready ends
 /// itself after it.

@@ -59,7 +59,7 @@ async fn passes_lists_and_errors_through() {
 
 /// The error that the bridge itself answers with.
 fn bridge_error(answer: &Value) -> (&str, &str) {
-    assert_eq!(answer["error"]["code"], -32011, "{answer}");
+    assert_eq!(answer["error"]["code"], -31011, "{answer}");
     let text = |value: &'_ Value| value.as_str().is_some();
     let (reason, message) = (
         &answer["error"]["data"]["reason"],

@@ -10,6 +10,8 @@ use crate::harness::{CallResult, Client, Era, HttpReply, StdioClient, ToolClient
 crate::tests![
     every_revision_initializes_lists_and_calls,
     the_modern_era_discovers,
+    only_modern_results_say_who_answers,
+    a_handshake_may_follow_discovery,
     modern_lists_have_a_ttl,
     the_modern_era_requires_its_headers_and_metadata,
     the_tool_list_is_stable_and_within_its_budget,
@@ -115,6 +117,63 @@ async fn the_modern_era_discovers() {
         &found["instructions"],
     );
     check_ttl(&found);
+}
+
+/// The answers of the fast path; `fast_path_parity` holds rmcp's to the same bytes.
+async fn only_modern_results_say_who_answers() {
+    let server = json!({
+        "io.modelcontextprotocol/serverInfo": {
+            "name": "toolbridge-mcp",
+            "title": "ToolBridge",
+            "version": env!("CARGO_PKG_VERSION"),
+        },
+    });
+    in_every_era(&world().acme, async |client| {
+        let expected = if client.era == Era::Modern {
+            &server
+        } else {
+            &Value::Null
+        };
+        let list = client.ask("tools/list", json!({})).await.result();
+        let listed = client.call("list_notes", json!({})).await.answer;
+        let failed = client.call("get_note", json!({})).await.answer;
+        for result in [&list, &listed["result"], &failed["result"]] {
+            assert_eq!(&result["_meta"], expected, "{result}");
+        }
+    })
+    .await;
+}
+
+/// Claude Code asks what a server can do before it begins a conversation of the legacy era.
+async fn a_handshake_may_follow_discovery() {
+    let sidecar = &world().acme;
+    for version in LEGACY {
+        let era = Era::Legacy(version);
+        let user = || sidecar.new_user();
+        for stdio in [
+            StdioClient::of(sidecar, era, user()),
+            StdioClient::connected_as(sidecar, era, user(), &[]),
+        ] {
+            let discover = Era::Modern.message(100, "server/discover", json!({}));
+            stdio.process.send(&discover.to_string()).await;
+            let found = stdio.answer(100).await;
+            let versions = found["result"]["supportedVersions"].as_array().unwrap();
+            assert!(versions.contains(&json!(version)), "{found}");
+            let stdio = stdio.initialized().await;
+            let list = stdio.ask("tools/list", json!({})).await["result"].clone();
+            assert_eq!(
+                list["tools"].as_array().unwrap().len(),
+                crate::surface::tool_count()
+            );
+            for newer in ["ttlMs", "resultType", "_meta"] {
+                assert!(list.get(newer).is_none(), "{version} does not know {newer}");
+            }
+            let listed = stdio.call("list_notes", json!({})).await;
+            listed.ok();
+            assert!(listed.answer["result"].get("resultType").is_none());
+            stdio.close().await;
+        }
+    }
 }
 
 async fn modern_lists_have_a_ttl() {

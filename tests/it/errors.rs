@@ -319,7 +319,8 @@ async fn a_rate_limit_error_has_a_retry_delay() {
 
 async fn a_session_limit_of_a_compatible_api_is_a_rate_limit_error() {
     let client = Client::modern(&world().acme);
-    let headers = vec![("retry-after", "7".to_owned())];
+    // Longer than the deadline of the call, which would wait otherwise.
+    let headers = vec![("retry-after", "60".to_owned())];
     let refused = Fault::Answer(429, headers, "rate limit exceeded".to_owned());
     client
         .sidecar
@@ -330,7 +331,7 @@ async fn a_session_limit_of_a_compatible_api_is_a_rate_limit_error() {
         .await;
     assert_eq!(
         called.failed("rate_limited", "rate_limited")["retry_after_ms"],
-        7_000,
+        60_000,
         "{called}"
     );
     assert_eq!(

@@ -133,7 +133,7 @@ async fn the_challenge_names_the_required_scope() {
         let said = answer.json();
         assert_eq!(
             (&said["id"], &said["error"]["code"]),
-            (&json!(1), &json!(-32010)),
+            (&json!(1), &json!(-31010)),
             "{answer}"
         );
         let error = &said["error"]["data"];

@@ -5,13 +5,13 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
 
 use super::unfit;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::version::BUILD;
 use crate::config::{AuditTo, Config};
+use crate::foundation::platform;
 use crate::mcp::Server;
 use crate::server::{App, serve_metrics};
 use crate::telemetry::metrics::Metrics;
@@ -116,11 +116,11 @@ pub fn audit(config: &Config, log: Box<dyn Write + Send>) -> Result<(), CliError
 
 /// Handles SIGUSR1, which would end the process otherwise.
 pub fn log_level_by_signal() -> io::Result<()> {
-    let mut signals = signal(SignalKind::user_defined1())?;
-    tasks::spawn("log_level", async move {
-        while signals.recv().await.is_some() {
-            let _ = tasks::catch_panic_sync("log_level", level::toggle);
-        }
-    });
+    let toggle = || {
+        let _ = tasks::catch_panic_sync("log_level", level::toggle);
+    };
+    if let Some(toggling) = platform::on_user_signal(toggle)? {
+        tasks::spawn("log_level", toggling);
+    }
     Ok(())
 }

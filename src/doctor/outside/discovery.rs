@@ -1,6 +1,7 @@
 //! Checks the metadata that OAuth clients use: that of the server (RFC 9728) and of its
 //! authorization servers (RFC 8414).
 
+use serde_json::Value;
 use url::Url;
 
 use super::Outside;
@@ -96,8 +97,9 @@ impl Outside {
         if self.authorization_servers.is_empty() {
             return Err(Finding::skipped("there are none"));
         }
+        let mut ways = Vec::new();
         for server in &self.authorization_servers {
-            if !self.has_metadata(server).await {
+            let Some(metadata) = self.metadata_of(server).await else {
                 return Err(Finding::warning(
                     format!(
                         "{} does not describe itself where clients look",
@@ -106,24 +108,57 @@ impl Outside {
                     "is it up, and is the issuer in TOOLBRIDGE_AUTH_AUTHORIZATION_SERVERS written \
                      as it writes it?",
                 ));
-            }
+            };
+            ways.push(sign_in_of(server, &metadata)?);
         }
-        Ok("they describe themselves".to_owned())
+        ways.dedup();
+        Ok(format!("they describe themselves; {}", ways.join("; ")))
     }
 
-    async fn has_metadata(&self, issuer: &str) -> bool {
-        let Ok(issuer) = Url::parse(issuer) else {
-            return false;
-        };
-        for url in metadata_urls(&issuer) {
+    async fn metadata_of(&self, issuer: &str) -> Option<Value> {
+        for url in metadata_urls(&Url::parse(issuer).ok()?) {
             if let Ok(answer) = self.http.get(&url).await
                 && answer.status == 200
                 && !answer.text("/issuer").is_empty()
             {
-                return true;
+                return Some(answer.json());
             }
         }
-        false
+        None
+    }
+}
+
+/// How a client becomes known to an authorization server, from its metadata. A warning if it cannot
+/// by itself, or if it cannot sign in as MCP wants it.
+fn sign_in_of(server: &str, metadata: &Value) -> Result<&'static str, Finding> {
+    let methods = metadata["code_challenge_methods_supported"].as_array();
+    if !methods.is_some_and(|methods| methods.iter().any(|method| method == "S256")) {
+        return Err(Finding::warning(
+            format!(
+                "{} does not say that it supports PKCE with S256, without which clients refuse to \
+                 sign in",
+                quote(server)
+            ),
+            "turn PKCE on there, so that code_challenge_methods_supported of its metadata has S256",
+        ));
+    }
+    let documents = metadata["client_id_metadata_document_supported"] == true;
+    let registers = metadata["registration_endpoint"].is_string();
+    match (documents, registers) {
+        (true, true) => {
+            Ok("clients name a document about them as their client id, or register themselves")
+        }
+        (true, false) => Ok("clients name a document about them as their client id"),
+        (false, true) => Ok("clients register themselves"),
+        (false, false) => Err(Finding::warning(
+            format!(
+                "{} offers neither client id metadata documents nor dynamic registration, so most \
+                 clients cannot sign in",
+                quote(server)
+            ),
+            "turn one of the two on there; otherwise each client needs a client id that was made \
+             for it, where it lets its user enter one",
+        )),
     }
 }
 
@@ -145,7 +180,59 @@ fn metadata_urls(issuer: &Url) -> Vec<Url> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn a_client_must_be_able_to_sign_in_by_itself() {
+        let base = json!({"issuer": "https://login.example"});
+        let with = |more: Value| {
+            let mut metadata = base.clone();
+            let more = more.as_object().unwrap().clone();
+            metadata.as_object_mut().unwrap().extend(more);
+            sign_in_of("https://login.example", &metadata)
+        };
+        let pkce = json!(["plain", "S256"]);
+        let registration = "https://login.example/register";
+        for (metadata, way) in [
+            (
+                json!({"code_challenge_methods_supported": pkce, "registration_endpoint": registration}),
+                "clients register themselves",
+            ),
+            (
+                json!({
+                    "code_challenge_methods_supported": pkce,
+                    "client_id_metadata_document_supported": true,
+                }),
+                "clients name a document",
+            ),
+        ] {
+            assert!(with(metadata).unwrap().starts_with(way));
+        }
+        for (metadata, what) in [
+            (json!({"registration_endpoint": registration}), "S256"),
+            (
+                json!({
+                    "code_challenge_methods_supported": ["plain"],
+                    "registration_endpoint": registration,
+                }),
+                "S256",
+            ),
+            (
+                json!({
+                    "code_challenge_methods_supported": pkce,
+                    "client_id_metadata_document_supported": false,
+                }),
+                "neither",
+            ),
+        ] {
+            let Err(Finding::Warning(advice)) = with(metadata) else {
+                panic!("no warning");
+            };
+            assert!(advice.what.contains(what), "{}", advice.what);
+        }
+    }
 
     #[test]
     fn parses_a_challenge_parameter() {

@@ -158,9 +158,9 @@ impl<'a> FastRequest<'a> {
         caller: &Caller,
         peer: Option<&Peer<RoleServer>>,
     ) -> Vec<u8> {
-        let modern = !self.version.has_initialize();
+        let meta = (!self.version.has_initialize()).then(|| server.encoded_meta());
         let (tool, arguments) = match self.method_call {
-            Method::List => return list(&self.id, modern, &server.encoded_tools(caller).await),
+            Method::List => return list(&self.id, meta, &server.encoded_tools(caller).await),
             Method::Call { tool, arguments } => (tool, arguments),
         };
         let call = CallRequest {
@@ -183,7 +183,7 @@ impl<'a> FastRequest<'a> {
             error.to_string().into_bytes()
         };
         match server.execute(call, caller).await {
-            CallOutcome::Done(outcome) => result(&self.id, modern, &outcome),
+            CallOutcome::Done(outcome) => result(&self.id, meta, &outcome),
             CallOutcome::UnknownTool(sentence) => failed(INVALID_PARAMS, &sentence),
             CallOutcome::Interrupted => failed(INTERNAL_ERROR, CALL_INTERRUPTED),
         }
@@ -243,12 +243,12 @@ fn single_header<'a>(headers: &'a HeaderMap, name: &str) -> Option<Option<&'a st
     }
 }
 
-/// Both are written by hand, since what they are made of is JSON already and need not be read once
-/// more.
-fn result(id: &str, modern: bool, outcome: &Outcome) -> Vec<u8> {
+/// `meta` is the `_meta` of a modern result. Both are written by hand, since what they are made of
+/// is JSON already and need not be read once more.
+fn result(id: &str, meta: Option<&str>, outcome: &Outcome) -> Vec<u8> {
     let text = &outcome.text;
     let mut out = Vec::with_capacity(2 * text.len() + text.len() / 8 + 256);
-    begin(id, modern, &mut out);
+    begin(id, meta.is_some(), &mut out);
     out.extend_from_slice(br#""content":[{"type":"text","text":"#);
     // Text can always be encoded, and a vector always be written to.
     let _ = serde_json::to_writer(&mut out, text);
@@ -256,21 +256,25 @@ fn result(id: &str, modern: bool, outcome: &Outcome) -> Vec<u8> {
     if outcome.failed.is_none() {
         out.extend_from_slice(br#""structuredContent":"#);
         out.extend_from_slice(text.as_bytes());
-        out.extend_from_slice(br#","isError":false}}"#);
+        out.extend_from_slice(br#","isError":false"#);
     } else {
-        out.extend_from_slice(br#""isError":true}}"#);
+        out.extend_from_slice(br#""isError":true"#);
     }
+    if let Some(meta) = meta {
+        out.extend_from_slice(br#","_meta":"#);
+        out.extend_from_slice(meta.as_bytes());
+    }
+    out.extend_from_slice(b"}}");
     out
 }
 
-fn list(id: &str, modern: bool, tools: &[u8]) -> Vec<u8> {
+fn list(id: &str, meta: Option<&str>, tools: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(tools.len() + 256);
-    begin(id, modern, &mut out);
-    if modern {
-        // It depends on what the caller may do.
-        out.extend_from_slice(
-            format!(r#""ttlMs":{LIST_TTL_MS},"cacheScope":"private","#).as_bytes(),
-        );
+    begin(id, meta.is_some(), &mut out);
+    if let Some(meta) = meta {
+        // The list depends on what the caller may do.
+        let members = format!(r#""_meta":{meta},"ttlMs":{LIST_TTL_MS},"cacheScope":"private","#);
+        out.extend_from_slice(members.as_bytes());
     }
     out.extend_from_slice(br#""tools":"#);
     out.extend_from_slice(tools);

@@ -15,8 +15,8 @@ pub const PARSE_ERROR: i32 = -32700;
 pub const INVALID_REQUEST: i32 = -32600;
 pub const INVALID_PARAMS: i32 = -32602;
 pub const INTERNAL_ERROR: i32 = -32603;
-/// The token is missing or invalid.
-const UNAUTHORIZED: i32 = -32012;
+/// The token is missing or invalid. Outside the codes that JSON-RPC and MCP reserve.
+const UNAUTHORIZED: i32 = -31012;
 
 pub fn json(status: StatusCode, body: &Value) -> Response {
     written(status, body.to_string())

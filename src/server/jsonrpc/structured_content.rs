@@ -1,9 +1,10 @@
 //! Inserts a tool's result into the messages that rmcp encodes.
 //!
 //! rmcp's model holds structured content as a parsed document, which takes many times the memory of
-//! the text and loses digits of numbers. `mcp` therefore leaves it `null`, and the text content
-//! replaces the `null` after encoding: the structured content and the text of a successful result
-//! are the same JSON.
+//! the text and loses digits of numbers. `mcp` therefore leaves it an empty object, and the text
+//! content replaces that after encoding: the structured content and the text of a successful result
+//! are the same JSON. `null` would not do, because rmcp turns what is no object into another text
+//! content for legacy clients.
 
 use std::borrow::Cow;
 
@@ -15,7 +16,7 @@ use http_body_util::BodyExt;
 use crate::foundation::json::Json;
 use crate::foundation::memory_budget::Reservation;
 
-const PLACEHOLDER: &str = r#""structuredContent":null"#;
+const PLACEHOLDER: &str = r#""structuredContent":{}"#;
 
 /// Inserts the structured content into an encoded JSON-RPC message, if it has a placeholder.
 pub fn fill(message: &str) -> Cow<'_, str> {
@@ -31,7 +32,7 @@ fn filled(message: &str) -> Option<String> {
     let result = message.member("result")?;
     let structured = result
         .member("structuredContent")
-        .filter(|content| content.is_null())?;
+        .filter(|content| content.get() == "{}")?;
     let text = result
         .member("content")?
         .elements()
@@ -97,12 +98,12 @@ mod tests {
     use super::*;
 
     const ENCODED: &str = concat!(
-        r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"{\"a\":1.10,\"structuredContent\":null}"}],"#,
-        r#""structuredContent":null,"isError":false}}"#
+        r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"{\"a\":1.10,\"structuredContent\":{}}"}],"#,
+        r#""structuredContent":{},"isError":false}}"#
     );
     const FILLED: &str = concat!(
-        r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"{\"a\":1.10,\"structuredContent\":null}"}],"#,
-        r#""structuredContent":{"a":1.10,"structuredContent":null},"isError":false}}"#
+        r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"{\"a\":1.10,\"structuredContent\":{}}"}],"#,
+        r#""structuredContent":{"a":1.10,"structuredContent":{}},"isError":false}}"#
     );
 
     #[test]
@@ -119,9 +120,9 @@ mod tests {
     #[test]
     fn leaves_other_messages_unchanged() {
         for message in [
-            r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"\"structuredContent\":null"}}"#,
-            r#"{"jsonrpc":"2.0","id":1,"result":{"x":{"structuredContent":null}}}"#,
-            r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"structuredContent":null}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"\"structuredContent\":{}"}}"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{"x":{"structuredContent":{}}}}"#,
+            r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"structuredContent":{}}}"#,
         ] {
             assert_eq!(fill(message), message);
         }

@@ -175,7 +175,7 @@ async fn refuses_a_request_without_a_valid_token() {
             body["error"]["message"].as_str().unwrap().contains("token"),
             "{body}"
         );
-        assert_eq!(body["error"]["code"], -32012, "{body}");
+        assert_eq!(body["error"]["code"], -31012, "{body}");
     }
     for path in [
         "/.well-known/oauth-protected-resource",

@@ -86,7 +86,7 @@ async fn a_refusal_matches_the_error_of_a_failed_call() {
         .body(call.to_string());
     let answer = json_of(request.send().await.unwrap()).await;
     let error = &answer["error"];
-    assert_eq!((&answer["id"], &error["code"]), (&json!(1), &json!(-32010)));
+    assert_eq!((&answer["id"], &error["code"]), (&json!(1), &json!(-31010)));
     assert_eq!(error["message"], error["data"]["message"]);
     for key in [
         "category",

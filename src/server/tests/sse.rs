@@ -241,7 +241,7 @@ async fn every_call_uses_the_token_of_its_own_post() {
     let expired = token_of(json!({"sub": "user-1", "exp": now() - 100}));
     let (status, code) =
         refused(stack.post_to(&stream.path, &expired, get_note(3).to_string())).await;
-    assert_eq!((status, code), (401, json!(-32012)));
+    assert_eq!((status, code), (401, json!(-31012)));
 }
 
 #[tokio::test]

@@ -7,13 +7,10 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::chain::{self, Chain, Event, Link, MARK};
-
-/// Owner-only, since the trail contains user names.
-const MODE: u32 = 0o600;
+use crate::foundation::platform::{self, FileIdentity};
 
 /// How much of the end is first searched for the last line. A line has about 500 bytes, and the
 /// search widens if it finds none.
@@ -45,7 +42,7 @@ pub struct TrailFile {
     limits: Limits,
     file: File,
     size: u64,
-    identity: (u64, u64),
+    identity: FileIdentity,
     rotates: bool,
     /// Whether the directory entry is synced to the disk as well.
     named: bool,
@@ -137,7 +134,7 @@ impl TrailFile {
 
     /// Whether the file was moved away or deleted.
     pub fn is_gone(&self) -> bool {
-        fs::metadata(&self.path).map_or(true, |is| (is.dev(), is.ino()) != self.identity)
+        fs::metadata(&self.path).map_or(true, |is| platform::file_identity(&is) != self.identity)
     }
 
     pub fn is_full(&self) -> bool {
@@ -193,22 +190,20 @@ fn numbered(path: &Path, number: usize) -> PathBuf {
 }
 
 /// Opens the file and locks it.
-fn opened(path: &Path) -> io::Result<(File, (u64, u64))> {
+fn opened(path: &Path) -> io::Result<(File, FileIdentity)> {
     let mut options = OpenOptions::new();
-    let file = options
-        .read(true)
-        .append(true)
-        .create(true)
-        .mode(MODE)
-        .open(path)?;
+    options.read(true).append(true).create(true);
+    // The trail contains user names.
+    platform::owner_only(&mut options);
+    let file = options.open(path)?;
     file.try_lock().map_err(|why| match why {
         TryLockError::WouldBlock => {
             io::Error::new(io::ErrorKind::WouldBlock, "another server writes to it")
         }
         TryLockError::Error(why) => why,
     })?;
-    let is = file.metadata()?;
-    Ok((file, (is.dev(), is.ino())))
+    let identity = platform::file_identity(&file.metadata()?);
+    Ok((file, identity))
 }
 
 fn begins_well(mut file: &File) -> io::Result<bool> {

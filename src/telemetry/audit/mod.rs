@@ -27,7 +27,6 @@ use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -35,6 +34,7 @@ pub use file::{Limits, OpenError, all as files};
 pub use record::Call;
 
 use crate::config::Durability;
+use crate::foundation::platform;
 use file::{Found, TrailFile};
 use queue::{MAX_QUEUE_BYTES, MAX_WAIT, Queue};
 use writer::{Sink, Writer};
@@ -197,12 +197,9 @@ impl Trail {
     }
 }
 
-/// Handles SIGXFSZ, so that a file that reaches its size limit is reported like a full disk and
-/// does not end the process.
+/// A file that reaches its size limit is reported like a full disk.
 fn survive_limits() {
-    let number = rustix::process::Signal::XFSZ.as_raw();
-    // A registered handler replaces the default action of the signal.
-    if let Err(error) = signal(SignalKind::from_raw(number)) {
+    if let Err(error) = platform::survive_file_size_limit() {
         tracing::debug!(%error, "SIGXFSZ cannot be caught");
     }
 }

@@ -9,6 +9,7 @@ use prometheus::{Counter, CounterVec, Error, IntGauge, Opts, Registry};
 
 use super::label_set::gauges;
 use super::names::{self, Name};
+use crate::foundation::platform;
 
 const SERVICE: &str = env!("CARGO_PKG_NAME");
 
@@ -73,7 +74,7 @@ fn cpu_seconds(stat: &str) -> Option<f64> {
     let (_, after_name) = stat.rsplit_once(')')?;
     let mut fields = after_name.split_ascii_whitespace().skip(11);
     let (user, system): (f64, f64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-    let ticks: u32 = rustix::param::clock_ticks_per_second().try_into().ok()?;
+    let ticks = platform::clock_ticks_per_second()?;
     Some((user + system) / f64::from(ticks.max(1)))
 }
 

@@ -36,7 +36,8 @@ impl<'a> StdioClient<'a> {
             .await
     }
 
-    async fn initialized(self) -> Self {
+    /// The same, past the handshake if the era has one.
+    pub async fn initialized(self) -> Self {
         if self.era != Era::Modern {
             let handshake = self.ask("initialize", self.era.initialize_params()).await;
             assert_eq!(

@@ -16,8 +16,8 @@ use crate::server::http::routes::router::Handler;
 use crate::server::jsonrpc::validate::ValidMessage;
 use crate::telemetry::fields;
 
-/// In the range that JSON-RPC reserves for servers; MCP assigns it no meaning.
-pub const INSUFFICIENT_SCOPE: i32 = -32010;
+/// Outside the codes that JSON-RPC and MCP reserve, -32768 to -32000.
+pub const INSUFFICIENT_SCOPE: i32 = -31010;
 
 /// The refusal of a request that lacks a scope, or `None`. A message without an `id` is a
 /// notification, which makes no call.

@@ -1,0 +1,279 @@
+"""Assistants for the terminal take what client-config prints.
+
+Codex CLI lists the tools, Gemini CLI connects, and Claude Code works with them, with a stand-in for
+its model. None needs an account for that. Where one of them is not installed for this machine, its
+tests are skipped.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+
+HERE = pathlib.Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "scripts"))
+import pair  # noqa: E402
+from scripted_model import ScriptedModel  # noqa: E402
+
+PATIENCE = 120
+
+
+class Assistant(unittest.TestCase):
+    program = ""
+    # Its name for client-config, where that is another one.
+    client = ""
+
+    @classmethod
+    def find(cls):
+        return HERE / "node_modules" / ".bin" / cls.program
+
+    @classmethod
+    def setUpClass(cls):
+        cls.path = cls.find()
+        nodes = [str(path) for path in HERE.glob("node_modules/node-linux-*/bin")]
+        cls.search = os.pathsep.join([*nodes, os.environ["PATH"]])
+        if not cls.path.exists() or not cls.answers():
+            raise unittest.SkipTest(f"{cls.program} does not run on this machine")
+        cls.both = pair.Pair()
+        cls.addClassCleanup(cls.both.close)
+
+    @classmethod
+    def answers(cls):
+        """Whether it says its version. It writes into its home even then."""
+        with tempfile.TemporaryDirectory() as home:
+            done = subprocess.run(
+                [cls.path, "--version"], env={"PATH": cls.search, "HOME": home},
+                stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE,
+            )
+        return done.returncode == 0
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.home = pathlib.Path(folder.name).resolve()
+        self.project = self.home / "project"
+        self.project.mkdir()
+        self.token_file = self.home / ".toolbridge-token"
+        self.token_file.touch(0o600)
+
+    def environment(self, **more):
+        return {"PATH": self.search, "HOME": str(self.home), **more}
+
+    def configuration(self, *flags):
+        command = [pair.MCP, "client-config", self.client or self.program, "--url", self.both.url, "--json", *flags]
+        done = subprocess.run(command, env=self.environment(), capture_output=True, text=True, check=True)
+        return done.stdout
+
+
+class Codex(Assistant):
+    program = "codex"
+
+    def ask(self, configuration, token):
+        """The status of the server that is configured, by the protocol that editors speak with Codex."""
+        file = self.home / ".codex" / "config.toml"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(configuration)
+        process = subprocess.Popen(
+            [self.path, "app-server"], cwd=self.project, env=self.environment(TOOLBRIDGE_TOKEN=token), text=True,
+            start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )
+        limit = threading.Timer(PATIENCE, os.killpg, (process.pid, 9))
+        limit.start()
+        try:
+            client = {"clientInfo": {"name": "toolbridge-tests", "version": "0"}}
+            self.request(process, 1, "initialize", client)
+            process.stdin.write('{"method": "initialized"}\n')
+            status = self.request(process, 2, "mcpServerStatus/list", {})
+        finally:
+            limit.cancel()
+            if process.poll() is None:
+                os.killpg(process.pid, 15)
+            process.communicate()
+        [server] = status["data"]
+        self.assertEqual(server["name"], "toolbridge")
+        return server
+
+    def request(self, process, number, method, parameters):
+        process.stdin.write(json.dumps({"id": number, "method": method, "params": parameters}) + "\n")
+        process.stdin.flush()
+        for line in process.stdout:
+            message = json.loads(line)
+            if message.get("id") == number and "method" not in message:
+                return message["result"]
+        self.fail(f"codex ended without an answer to {method}")
+
+    def test_lists_the_tools_with_a_token(self):
+        server = self.ask(self.configuration(), self.both.token())
+        self.assertEqual(server["authStatus"], "bearerToken")
+        self.assertEqual(len(server["tools"]), pair.tool_count())
+        self.assertIs(server["tools"]["get_note"]["annotations"]["readOnlyHint"], True)
+
+    def test_lists_the_tools_through_a_process(self):
+        self.token_file.write_text(self.both.token())
+        server = self.ask(self.configuration("--stdio"), "")
+        self.assertEqual(len(server["tools"]), pair.tool_count())
+
+    def test_lists_none_with_an_expired_token(self):
+        server = self.ask(self.configuration(), self.both.token(ttl=-3600))
+        self.assertEqual(len(server["tools"]), 0)
+
+    def test_its_own_command_writes_the_same(self):
+        environment = self.environment()
+        for words, flags in [
+            (["--url", self.both.url + "/mcp", "--bearer-token-env-var", "TOOLBRIDGE_TOKEN"], []),
+            (["--", pair.MCP, "connect", self.both.url + "/mcp", "--token-file", self.token_file], ["--stdio"]),
+        ]:
+            command = [self.path, "mcp", "add", "toolbridge", *words]
+            subprocess.run(command, cwd=self.project, env=environment, capture_output=True, check=True)
+            written = (self.home / ".codex" / "config.toml").read_text()
+            self.assertEqual(written.strip(), self.configuration(*flags).strip())
+
+
+class Gemini(Assistant):
+    program = "gemini"
+
+    def list(self, token, configuration=None):
+        folder = self.home / ".gemini"
+        folder.mkdir(exist_ok=True)
+        (folder / "trustedFolders.json").write_text(json.dumps({str(self.project): "TRUST_FOLDER"}))
+        if configuration:
+            (folder / "settings.json").write_text(configuration)
+        return self.run_it(["mcp", "list"], TOOLBRIDGE_TOKEN=token)
+
+    def run_it(self, words, **environment):
+        done = subprocess.run(
+            [self.path, *words], cwd=self.project, env=self.environment(**environment), stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=PATIENCE,
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout + done.stderr
+
+    def test_connects_with_a_token(self):
+        said = self.list(self.both.token(), self.configuration())
+        self.assertIn(f"{self.both.url}/mcp (http) - Connected", said)
+
+    def test_connects_through_a_process(self):
+        self.token_file.write_text(self.both.token())
+        said = self.list("", self.configuration("--stdio"))
+        self.assertIn("(stdio) - Connected", said)
+
+    def test_does_not_connect_with_an_expired_token(self):
+        said = self.list(self.both.token(ttl=-3600), self.configuration())
+        self.assertIn("toolbridge", said)
+        self.assertNotIn("- Connected", said)
+
+    def test_its_own_command_writes_the_same(self):
+        self.run_it([
+            "mcp", "add", "--scope", "user", "--transport", "http",
+            "--header", "Authorization: Bearer ${TOOLBRIDGE_TOKEN}", "toolbridge", self.both.url + "/mcp",
+        ])
+        written = json.loads((self.home / ".gemini" / "settings.json").read_text())
+        self.assertEqual(written["mcpServers"], json.loads(self.configuration())["mcpServers"])
+        self.assertIn("- Connected", self.list(self.both.token()))
+
+
+class Claude(Assistant):
+    program = "claude"
+    client = "claude-code"
+
+    @classmethod
+    def find(cls):
+        """Its own script puts the program of this machine in place; it is in a package beside it."""
+        found = sorted(HERE.glob("node_modules/@anthropic-ai/claude-code-linux-*/claude"))
+        return found[0] if found else HERE / "claude"
+
+    def environment(self, **more):
+        return super().environment(
+            CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1", DISABLE_AUTOUPDATER="1", **more
+        )
+
+    def run_it(self, *words, **environment):
+        done = subprocess.run(
+            [self.path, *words], cwd=self.project, env=self.environment(**environment), stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=PATIENCE,
+        )
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done.stdout
+
+    def work(self, steps, allowed, *flags, token):
+        """What came of a prompt with which the model takes these steps: the model, and the report."""
+        configuration = self.project / "servers.json"
+        configuration.write_text(self.configuration(*flags))
+        model = ScriptedModel(steps)
+        self.addCleanup(model.close)
+        said = self.run_it(
+            "-p", "Do what is to be done.", "--mcp-config", configuration, "--strict-mcp-config",
+            "--output-format", "stream-json", "--verbose", "--allowedTools",
+            ",".join(f"mcp__toolbridge__{tool}" for tool in allowed),
+            ANTHROPIC_BASE_URL=model.url, ANTHROPIC_API_KEY="none", TOOLBRIDGE_TOKEN=token,
+        )
+        lines = [json.loads(line) for line in said.splitlines()]
+        begun = next(line for line in lines if line.get("subtype") == "init")
+        ended = next(line for line in lines if line["type"] == "result")
+        return model, begun, ended
+
+    def steps(self):
+        def tool(name):
+            return f"mcp__toolbridge__{name}"
+
+        def note(results):
+            return json.loads(results[1][0])["uid"]
+
+        names = ["create_note", "patch_note", "get_note", "delete_note"]
+        stale = {"updates": {"title": "u"}, "if_match": 9}
+        return [
+            ("ToolSearch", {"query": "select:" + ",".join(map(tool, names)), "max_results": 5}),
+            (tool("create_note"), {"title": "From Claude Code", "content": "c"}),
+            lambda results: (tool("patch_note"), {"uid": note(results), **stale}),
+            lambda results: (tool("get_note"), {"uid": note(results)}),
+            lambda results: (tool("delete_note"), {"uid": note(results)}),
+        ]
+
+    def check(self, *flags, token):
+        allowed = ["create_note", "patch_note", "get_note"]
+        model, begun, ended = self.work(self.steps(), allowed, *flags, token=token)
+        self.assertEqual([(each["name"], each["status"]) for each in begun["mcp_servers"]], [("toolbridge", "connected")])
+        tools = [name for name in begun["tools"] if name.startswith("mcp__toolbridge__")]
+        self.assertEqual(len(tools), pair.tool_count())
+        self.assertIn("ToolBridge holds the user's notes", model.told())
+        _, created, patched, read, deleted = model.results()
+        self.assertEqual([created[1], patched[1], read[1], deleted[1]], [False, True, False, True])
+        self.assertIn("version_mismatch", patched[0])
+        self.assertIn("suggested_action", patched[0])
+        self.assertEqual(json.loads(read[0])["payload"]["title"], "From Claude Code")
+        # A tool that was not allowed is asked about, and nothing answers here.
+        denied = [each["tool_name"] for each in ended["permission_denials"]]
+        self.assertEqual(denied, ["mcp__toolbridge__delete_note"])
+        self.assertIn("permission", deleted[0])
+
+    def test_its_model_works_with_the_tools(self):
+        self.check(token=self.both.token(sub="http"))
+
+    def test_its_model_works_with_the_tools_through_a_process(self):
+        self.token_file.write_text(self.both.token(sub="stdio"))
+        self.check("--stdio", token="")
+
+    def test_it_has_no_tools_with_an_expired_token(self):
+        _, begun, _ = self.work([], [], token=self.both.token(ttl=-3600))
+        self.assertFalse([name for name in begun["tools"] if name.startswith("mcp__toolbridge__")])
+        [server] = begun["mcp_servers"]
+        self.assertNotEqual(server["status"], "connected")
+
+    def test_its_own_command_writes_the_same(self):
+        self.run_it(
+            "mcp", "add", "--transport", "http", "--scope", "project", "toolbridge", self.both.url + "/mcp",
+            "--header", "Authorization: Bearer ${TOOLBRIDGE_TOKEN}",
+        )
+        written = json.loads((self.project / ".mcp.json").read_text())
+        self.assertEqual(written, json.loads(self.configuration()))
+
+
+# It has no tests of its own.
+del Assistant
+
+if __name__ == "__main__":
+    unittest.main()
