@@ -426,17 +426,19 @@ const (
 
 func result(matcher *search.Matcher, f store.Found, length int) resultBody {
 	kind := entity.ByName(f.Kind)
-	d, texts := search.Parse(kind, f.Item.Payload, f.Item.Deleted != 0)
+	read := f.Read
+	if read == nil {
+		read = &store.Reading{}
+		read.Document, read.Texts = search.Parse(kind, f.Item.Payload, f.Item.Deleted != 0)
+		read.Evidence = matcher.Weigh(read.Texts, read.Document.Title != "")
+	}
+	d := &read.Document
 	out := resultBody{
-		ID:    kind.Key + "/" + f.Item.UID,
-		Kind:  kind.Key,
-		UID:   f.Item.UID,
-		Title: cut(d.Title, titleLength),
-		Snippet: matcher.Show(
-			texts,
-			d.Title != "",
-			length,
-		),
+		ID:        kind.Key + "/" + f.Item.UID,
+		Kind:      kind.Key,
+		UID:       f.Item.UID,
+		Title:     cut(d.Title, titleLength),
+		Snippet:   matcher.ShowFound(read.Texts, d.Title != "", length, read.Evidence),
 		URL:       "toolbridge://" + kind.Key + "/" + f.Item.UID,
 		Version:   f.Item.Version,
 		CreatedAt: formatMillis(f.Item.Created),

@@ -7,9 +7,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"github.com/toolbridge/toolbridge-mcp/api/internal/entity"
-	"github.com/toolbridge/toolbridge-mcp/api/internal/search"
 )
 
 // itemColumns are what scanItem reads.
@@ -147,10 +144,10 @@ func (c *common) Write(ctx context.Context, owner Owner, kind, uid string, chang
 			if current != nil {
 				put, item.Version, item.Created = itemUpdate, current.Version+1, current.Created
 			}
-			d := search.Index(entity.ByName(kind), item.Payload, next.Delete)
+			index, parent := c.indexed(owner.ID, kind, current, item)
 			commands := []command{{put, []any{owner.ID, kind, uid, item.Version, item.Created, item.Updated, item.Deleted,
-				string(item.Payload), optional(d.Parent)}}}
-			return append(commands, c.indexed(owner.ID, kind, current, item, &d)...), nil
+				string(item.Payload), parent}}}
+			return append(commands, index...), nil
 		},
 	})
 	return item, c.mark(err)

@@ -68,6 +68,14 @@ const (
 type Found struct {
 	Kind string
 	Item Item
+	Read *Reading // nil where finding it did not take its texts
+}
+
+// Reading is what was read of an item to rank it.
+type Reading struct {
+	Document search.Document
+	Texts    []search.Text
+	Evidence search.Evidence
 }
 
 // Group is how many items have a value; "" is none.
@@ -314,7 +322,9 @@ func rank(s Search, found []Found) ([]Found, *Place) {
 	matcher := search.NewMatcher(s.Query)
 	for n, f := range found {
 		d, texts := search.Parse(entity.ByName(f.Kind), f.Item.Payload, f.Item.Deleted != 0)
-		all[n].Found, evidence[n] = f, matcher.Weigh(texts, d.Title != "")
+		evidence[n] = matcher.Weigh(texts, d.Title != "")
+		f.Read = &Reading{d, texts, evidence[n]}
+		all[n].Found = f
 	}
 	for n, score := range matcher.Scores(evidence) {
 		all[n].score = score
@@ -516,21 +526,6 @@ func (c *common) GetMany(
 		}
 	}
 	return out, nil
-}
-
-// indexed are the commands that keep the index true when an item is written.
-func (c *common) indexed(
-	owner int64,
-	kind string,
-	before *Item,
-	now Item,
-	d *search.Document,
-) []command {
-	var out []command
-	if before != nil {
-		out = c.index.drop(owner, before.Updated)
-	}
-	return append(out, c.index.put(owner, now, kind, d)...)
 }
 
 var (

@@ -115,7 +115,7 @@ func (w *world) write(t testing.TB, owner Owner, kind, uid string, change Change
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.items[uid] = Found{kind, item}
+	w.items[uid] = Found{Kind: kind, Item: item}
 	w.docs[uid] = search.Index(entity.ByName(kind), item.Payload, item.Deleted != 0)
 }
 
