@@ -216,6 +216,8 @@ class Api:
         if ran.returncode != 0 or not line:
             raise SystemExit(f"wrk failed:\n{ran.stdout}{ran.stderr}")
         seen = json.loads(line[1])
+        if not seen["requests"] and seconds < PATIENCE / 4:  # none has been answered in this time
+            return self.load(route, callers, 4 * seconds, items, cursor, connections, body, path)
         if seen["failed"] or not seen["requests"]:
             raise SystemExit(f"{seen['failed']} of {seen['requests']} requests of {route!r} failed:\n{self._said()[-600:]}")
         calls = seen["requests"] / steps

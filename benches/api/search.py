@@ -46,7 +46,6 @@ SEARCHES = {
     "a word that is nowhere": {"query": "nowhere"},
     "no query, by tag": {"groupBy": "tag"},
 }
-SECONDS = {"a prefix of two letters": 2}
 
 
 def arguments():
@@ -137,7 +136,7 @@ class Rig:
         return json.loads(text)
 
     def load(self, row):
-        seconds = SECONDS.get(row, 1) * self.options.seconds
+        seconds = self.options.seconds
         if row in SEARCHES:
             return self.api.load("search", self.callers[1], seconds, body=json.dumps(SEARCHES[row]))
         if row.startswith("the last 20 messages"):

@@ -57,7 +57,9 @@ func (a *API) search(w http.ResponseWriter, r *http.Request) error {
 	// The item as it is stored, and its texts.
 	s.Reserve = func(item store.Item) error { return a.grow(r, 2*payloadBytes(item)) }
 	found, err := a.Store.Search(r.Context(), c.session.Owner, s.Search)
-	if err != nil {
+	if broad := search.BroadPrefix(s.Query); broad != "" && errors.Is(err, store.ErrSearchSlow) {
+		return tooBroad(broad)
+	} else if err != nil {
 		return err
 	}
 	out, err := a.findings(r, s, found)
@@ -673,6 +675,12 @@ func (a *API) unknownWords(r *http.Request, s searchCall) ([]hintBody, error) {
 		out = append(out, hint)
 	}
 	return out, nil
+}
+
+// tooBroad is no outage: the same search would take as long again.
+func tooBroad(prefix string) *problem {
+	p := invalidMember("query", "is too broad: too many words begin with %s; use three characters or more", prefix)
+	return p.withReason("search_broad", nil)
 }
 
 // searchProblem maps the errors of searches to responses; nil for all others.

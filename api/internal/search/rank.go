@@ -422,7 +422,10 @@ func Words(n Node) []QueryWord {
 		return out
 	case Word:
 		w := QueryWord{Text: n.Text, Node: n}
-		if runes := []rune(n.Text); len(runes) >= 4 {
+		switch runes := []rune(n.Text); {
+		case len(runes) >= 6: // a longer beginning leaves fewer items to look at
+			w.Begins = Phrase{Words: []string{string(runes[:3])}, Prefix: true}
+		case len(runes) >= 4:
 			w.Begins = Phrase{Words: []string{string(runes[:2])}, Prefix: true}
 		}
 		return []QueryWord{w}

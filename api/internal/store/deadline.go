@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/toolbridge/toolbridge-mcp/api/internal/search"
 )
 
 // WithDeadline bounds each call of a store. It is the store that is bounded and not the request, so
@@ -53,8 +55,15 @@ func (b *bounded) State(ctx context.Context, owner int64) (State, error) {
 // caller, and costs others what it reads.
 const searchLimit = 5 * time.Second
 
+// broadLimit is that of a search for a prefix that half of all words may begin with.
+const broadLimit = time.Second
+
 func (b *bounded) Search(ctx context.Context, owner int64, s Search) (Findings, error) {
-	out, err := within(ctx, min(b.limit, searchLimit), func(ctx context.Context) (Findings, error) { return b.Store.Search(ctx, owner, s) })
+	limit := searchLimit
+	if search.BroadPrefix(s.Query) != "" {
+		limit = broadLimit
+	}
+	out, err := within(ctx, min(b.limit, limit), func(ctx context.Context) (Findings, error) { return b.Store.Search(ctx, owner, s) })
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		err = ErrSearchSlow
 	}
