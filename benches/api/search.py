@@ -24,6 +24,7 @@ import seed
 WORDS = 20_000
 CHAT = 100  # messages of each chat
 FEW_MESSAGES = 1_000
+CONNECTIONS = 2
 # A build without an index has another text of this file. Notes, which are created, have no parent.
 INDEX = "internal/store/indexed.go"
 WITHOUT_INDEX = """package store
@@ -138,13 +139,13 @@ class Rig:
     def load(self, row):
         seconds = self.options.seconds
         if row in SEARCHES:
-            return self.api.load("search", self.callers[1], seconds, body=json.dumps(SEARCHES[row]))
+            return self.api.load("search", self.callers[1], seconds, connections=CONNECTIONS, body=json.dumps(SEARCHES[row]))
         if row.startswith("the last 20 messages"):
             number, count = (2, FEW_MESSAGES) if row.endswith("10³") else (3, self.options.messages)
             chat = uid(number, 1 + count // CHAT // 2, 4)
-            return self.api.load("tail", self.callers[number], seconds, path=f"/v1/chat_messages?chatUid={chat}&order=newest&limit=20")
+            return self.api.load("tail", self.callers[number], seconds, connections=CONNECTIONS, path=f"/v1/chat_messages?chatUid={chat}&order=newest&limit=20")
         route = "create" if row.startswith("create") else row
-        return self.api.load(route, self.callers[1], seconds, self.options.items)
+        return self.api.load(route, self.callers[1], seconds, self.options.items, connections=CONNECTIONS)
 
 
 def rows(options):

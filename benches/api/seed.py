@@ -103,7 +103,7 @@ class Postgres(Database):
         children = pathlib.Path(f"/proc/{server}/task/{server}/children").read_text().split()
         total = cpu_of(server, ended_children=True)
         for child in children:
-            with contextlib.suppress(FileNotFoundError):  # it has ended meanwhile
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
                 total += cpu_of(child)
         return total
 

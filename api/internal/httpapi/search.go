@@ -77,6 +77,7 @@ func (a *API) search(w http.ResponseWriter, r *http.Request) error {
 type members struct {
 	*payload.Object
 	known map[string]bool
+	of    string // what has the members, for errors
 	err   error
 }
 
@@ -182,13 +183,13 @@ func (m *members) between(after, before string) store.Range {
 func (m *members) unknown() {
 	m.Object.Each(func(name string, _ json.RawMessage) {
 		if !m.known[name] {
-			m.fail(shorten(name), "is not an argument of a search")
+			m.fail(shorten(name), "is not an argument of %s", m.of)
 		}
 	})
 }
 
 func readSearch(body *payload.Object, c *call) (searchCall, error) {
-	m := &members{Object: body, known: make(map[string]bool)}
+	m := &members{Object: body, known: make(map[string]bool), of: "a search"}
 	var s searchCall
 	s.query = m.text("query")
 	node, err := search.ParseQuery(s.query)

@@ -39,6 +39,13 @@ func (b *bounded) Write(ctx context.Context, owner Owner, kind, uid string, chan
 	return within(ctx, b.limit, func(ctx context.Context) (Item, error) { return b.Store.Write(ctx, owner, kind, uid, change) })
 }
 
+func (b *bounded) Versions(ctx context.Context, owner int64, kind, uid string, visit func(Item) (bool, error)) error {
+	_, err := within(ctx, b.limit, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, b.Store.Versions(ctx, owner, kind, uid, visit)
+	})
+	return err
+}
+
 func (b *bounded) Wipe(ctx context.Context, owner int64, by string) (epoch int64, deleted map[string]int64, err error) {
 	epoch, err = within(ctx, b.limit, func(ctx context.Context) (epoch int64, err error) {
 		epoch, deleted, err = b.Store.Wipe(ctx, owner, by)
@@ -56,7 +63,7 @@ func (b *bounded) State(ctx context.Context, owner int64) (State, error) {
 const searchLimit = 5 * time.Second
 
 // broadLimit is that of a search for a prefix that half of all words may begin with.
-const broadLimit = time.Second
+const broadLimit = 2 * time.Second
 
 func (b *bounded) Search(ctx context.Context, owner int64, s Search) (Findings, error) {
 	limit := searchLimit

@@ -106,7 +106,10 @@ type Findings struct {
 // rankedHits is up to how many hits are ranked by their texts. Of more than that, those whose title
 // matches come first.
 const (
-	rankedHits  = 200
+	rankedHits = 200
+	// denseHits is from how many hits on they are looked for in the order of time, without an index
+	// of words.
+	denseHits   = 20_000
 	rankedBytes = 4 << 20
 	// foundBytes ends a page early, as that of a list.
 	foundBytes = 8 << 20
@@ -188,6 +191,17 @@ func (c *common) search(ctx context.Context, owner int64, s Search) (out Finding
 		return out, err
 	}
 	e := search.Compile(owner, s.Query, s.Filter)
+	if c.index.fewItems().sql == "" && s.Order == Relevance && s.After == nil && s.GroupBy == "" && s.Limit > 0 {
+		found, more, err := c.fewFound(ctx, owner, s, e)
+		if err != nil {
+			return out, err
+		}
+		if !more {
+			out.Total = int64(len(found))
+			out.Items, out.Next = rank(s, found)
+			return out, nil
+		}
+	}
 	few, isFew, err := c.few(ctx, owner, s, e)
 	if err != nil {
 		return out, err
@@ -235,6 +249,17 @@ func (c *common) search(ctx context.Context, owner int64, s Search) (out Finding
 	return out, err
 }
 
+// fewFound reads some hits in any order, which are all of them if there are not more. It is one
+// question to a database for which finding and counting would be two.
+func (c *common) fewFound(ctx context.Context, owner int64, s Search, e search.Expression) ([]Found, bool, error) {
+	q := c.index.hits(owner, s, e)
+	inner := q.statement("", "d.owner, d.kind, d.uid", " LIMIT "+strconv.Itoa(rankedHits+1))
+	st := statement{"search.few_found", `
+		SELECT h.kind, i.uid, i.version, i.created, i.updated, i.deleted, i.payload FROM (` + inner.sql + `) h
+		JOIN items i ON i.owner = h.owner AND i.kind = h.kind AND i.uid = h.uid`}
+	return c.read(ctx, st, q.args, rankedHits, rankedBytes, s.Reserve)
+}
+
 // few are the hits of a search by relevance, for a database that finds them as fast as it counts
 // them. They are not few when there are too many to be ranked.
 func (c *common) few(
@@ -269,7 +294,7 @@ func (c *common) page(
 	total int64,
 ) ([]Found, *Place, error) {
 	if s.Order != Relevance {
-		found, more, err := c.find(ctx, owner, s, e, s.Limit, foundBytes, total > rankedHits*10)
+		found, more, err := c.find(ctx, owner, s, e, s.Limit, foundBytes, total > denseHits)
 		if !more || err != nil {
 			return found, nil, err
 		}
@@ -378,7 +403,7 @@ func (c *common) tiers(
 		e.ButTitle(),
 		s.Limit-len(out),
 		foundBytes,
-		total > rankedHits*10,
+		total > denseHits,
 	)
 	if err != nil {
 		return nil, nil, err
