@@ -49,6 +49,13 @@ func launch(t *testing.T, b *backend, env settings) *server {
 	t.Cleanup(func() {
 		if err := s.stop(); err != nil {
 			t.Error(err)
+			return
+		}
+		if t.Failed() || s.killed() {
+			return
+		}
+		if out, err := checkIndex(s.env); err != nil {
+			t.Errorf("check --index: %v\n%s", err, out)
 		}
 	})
 	return s

@@ -1,7 +1,7 @@
 -- What a caller asks, again and again; LOAD_ROUTE says what. At the end a line of JSON with what was seen.
 --
 -- LOAD_CALLERS is a file with a line for each caller: number, token, session, epoch. They take turns. An item's uid is made of its
--- caller's number and its own, as seed.py makes them.
+-- caller's number and its own, as seed.py makes them. LOAD_BODY is what a search asks, LOAD_PATH what a tail reads.
 local route = os.getenv("LOAD_ROUTE")
 local items = tonumber(os.getenv("LOAD_ITEMS"))
 local cursor = os.getenv("LOAD_CURSOR")
@@ -40,6 +40,8 @@ local single = {
     list = function(c) return ask("GET", "/v1/notes?limit=50", c.head) end,
     page = function(c) return ask("GET", "/v1/notes?limit=50&cursor=" .. cursor, c.head) end,
     create = function(c) return ask("POST", "/v1/notes", c.head, note) end,
+    search = function(c) return ask("POST", "/v1/search", c.head, os.getenv("LOAD_BODY")) end,
+    tail = function(c) return ask("GET", os.getenv("LOAD_PATH"), c.head) end,
     merge = function(c) return ask("PATCH", some_note(c), c.head, '{"title":"Another title"}') end,
 }
 

@@ -51,6 +51,8 @@ It is configured by environment variables; at the least JWT_HS256_SECRET or JWT_
   MEMORY_LIMIT_BYTES              target of the garbage collector          134217728
   REQUEST_MEMORY_BYTES            bodies and answers of all requests       50331648
   REQUEST_MEMORY_PER_USER_BYTES   the same of one user                     25165824
+  VERSIONS_PER_ITEM               earlier versions kept, 0 = none          50
+  VERSIONS_DAYS                   days until a version is deleted          90
   SHUTDOWN_TIMEOUT_SECONDS        how long a stop may take                 20
   ENV                             "dev" accepts weak secrets               production
   LOG_LEVEL                       debug, info, warn, error                 info

@@ -49,6 +49,7 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) int {
 		return exitUnavailable
 	}
 	defer db.Close()
+	db.Retain(store.Retention{PerItem: c.Versions.PerItem, Age: c.Versions.Age, Bytes: store.DefaultRetention.Bytes})
 	metrics := telemetry.NewMetrics(version(), db)
 	verifier, err := auth.New(ctx, c.JWT, time.Now, log, metrics.KeysFetched)
 	if err != nil {
@@ -93,6 +94,7 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) int {
 	}
 	go sweep(ctx, db, api.Metrics, log)
 	go indexOlder(ctx, db, log)
+	go sweepVersions(ctx, db, log)
 
 	select {
 	case err := <-failed:
@@ -221,6 +223,31 @@ func sweep(ctx context.Context, db store.Store, metrics *telemetry.Metrics, log 
 		metrics.SessionsEnded.WithLabelValues(telemetry.SessionExpired).Add(float64(swept))
 		if swept > 0 {
 			log.Info("sessions expired without being ended", telemetry.Count, swept)
+		}
+	}
+}
+
+// sweepVersionsEvery is how often versions are looked for that are too old. Their age is counted in
+// days.
+const sweepVersionsEvery = time.Hour
+
+// sweepVersions removes old versions in the background. It rests as long as it works, so that
+// writers come in between.
+func sweepVersions(ctx context.Context, db store.Store, log *slog.Logger) {
+	for {
+		began := time.Now()
+		removed, err := db.SweepVersions(ctx)
+		rest := time.Since(began)
+		if err != nil || removed == 0 {
+			rest = sweepVersionsEvery
+		}
+		if err != nil && ctx.Err() == nil {
+			log.Warn("old versions could not be removed; next try in an hour", telemetry.Error, err.Error())
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(rest):
 		}
 	}
 }

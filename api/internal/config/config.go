@@ -39,6 +39,7 @@ type Config struct {
 	RateLimit   RateLimit
 	MaxBody     int64
 	Memory      Memory
+	Versions    Versions
 	Shutdown    time.Duration
 	LogLevel    slog.Level
 	LogFormat   telemetry.Format
@@ -90,6 +91,12 @@ type Memory struct {
 	PerPerson int64 // the same for one user
 }
 
+// Versions says which versions of an item are kept beside the current one.
+type Versions struct {
+	PerItem int // 0 keeps none
+	Age     time.Duration
+}
+
 // Load reads the variables through lookup, which is os.LookupEnv outside tests.
 func Load(lookup func(string) (string, bool)) (Config, error) {
 	e := &environment{lookup: lookup}
@@ -123,6 +130,10 @@ func Load(lookup func(string) (string, bool)) (Config, error) {
 			Limit:     int64(e.number("MEMORY_LIMIT_BYTES", 128<<20, 32<<20, 1<<40)),
 			Requests:  int64(e.number("REQUEST_MEMORY_BYTES", 48<<20, 8<<20, 1<<40)),
 			PerPerson: int64(e.number("REQUEST_MEMORY_PER_USER_BYTES", 24<<20, 4<<20, 1<<40)),
+		},
+		Versions: Versions{
+			PerItem: e.number("VERSIONS_PER_ITEM", 50, 0, 1000),
+			Age:     time.Duration(e.number("VERSIONS_DAYS", 90, 1, 36500)) * 24 * time.Hour,
 		},
 		Shutdown:  e.seconds("SHUTDOWN_TIMEOUT_SECONDS", 20, 1, 600),
 		LogLevel:  e.level("LOG_LEVEL", slog.LevelInfo),

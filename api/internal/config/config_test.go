@@ -31,6 +31,7 @@ func TestDefaults(t *testing.T) {
 		JWT:       JWT{HS256Secret: good, TenantClaim: "tenant_id"},
 		Tenant:    Tenant{MaxSkew: 300 * time.Second, NonceWindow: time.Minute, Demanded: AnySignature},
 		RateLimit: RateLimit{600, 120}, MaxBody: 1 << 20, Memory: Memory{128 << 20, 48 << 20, 24 << 20},
+		Versions: Versions{PerItem: 50, Age: 90 * 24 * time.Hour},
 		Shutdown: 20 * time.Second, LogLevel: slog.LevelInfo, LogFormat: telemetry.Auto,
 	}
 	if c != want {
@@ -43,6 +44,8 @@ func TestEachMistakeNamesItsVariable(t *testing.T) {
 		vars map[string]string
 		want string
 	}{
+		{map[string]string{"VERSIONS_PER_ITEM": "1001"}, "VERSIONS_PER_ITEM is \"1001\""},
+		{map[string]string{"VERSIONS_DAYS": "0"}, "VERSIONS_DAYS is \"0\""},
 		{map[string]string{"JWT_HS256_SECRET": ""}, "JWT_HS256_SECRET and JWT_JWKS_URL are both unset"},
 		{map[string]string{"JWT_HS256_SECRET": good[:31]}, "JWT_HS256_SECRET is 31 bytes long"},
 		{map[string]string{"JWT_HS256_SECRET": "changeme-changeme-changeme-changeme"}, "JWT_HS256_SECRET looks like a placeholder"},

@@ -76,6 +76,9 @@ func (a *API) Handler() http.Handler {
 				a.route(r, path+"/{uid}", methods{"GET": i.get, "PUT": i.replace, "PATCH": i.merge, "DELETE": i.delete})
 				a.route(r, path+"/{uid}/archive", methods{"POST": i.archive})
 				a.route(r, path+"/{uid}/process", methods{"POST": i.process})
+				a.route(r, path+"/{uid}/restore", methods{"POST": i.restore})
+				a.route(r, path+"/{uid}/versions", methods{"GET": i.versions})
+				a.route(r, path+"/{uid}/versions/{version}", methods{"GET": i.version})
 			}
 		})
 	})

@@ -15,7 +15,17 @@ import (
 // readObject reads a request's body, which must be the one that was signed, and a JSON object of at
 // most MaxBody bytes. The memory for it and for what is built from it is reserved before.
 func (a *API) readObject(w http.ResponseWriter, r *http.Request) (*payload.Object, error) {
-	text, err := a.readBody(w, r)
+	object, err := a.readOptional(w, r, 0)
+	if err == nil && object == nil {
+		err = badRequest(payload.ErrEmpty.Error())
+	}
+	return object, err
+}
+
+// readOptional is readObject where there may be no body: it then returns nil. It also reserves spare
+// bytes for what the request does afterwards.
+func (a *API) readOptional(w http.ResponseWriter, r *http.Request, spare int64) (*payload.Object, error) {
+	text, err := a.readBody(w, r, spare)
 	if err != nil {
 		return nil, err
 	}
@@ -26,14 +36,16 @@ func (a *API) readObject(w http.ResponseWriter, r *http.Request) (*payload.Objec
 		}
 	}
 	object, err := payload.Parse(text)
-	if err != nil {
+	if errors.Is(err, payload.ErrEmpty) {
+		return nil, nil
+	} else if err != nil {
 		return nil, badRequest(err.Error())
 	}
-	callOf(r.Context()).memory.Shrink(copies*int64(len(text)) + perMember*int64(object.Len()))
+	callOf(r.Context()).memory.Shrink(copies*int64(len(text)) + perMember*int64(object.Len()) + spare)
 	return object, nil
 }
 
-func (a *API) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+func (a *API) readBody(w http.ResponseWriter, r *http.Request, spare int64) ([]byte, error) {
 	size := r.ContentLength
 	if size > a.MaxBody {
 		return nil, &http.MaxBytesError{Limit: a.MaxBody}
@@ -42,7 +54,7 @@ func (a *API) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 		size = a.MaxBody // the length is not declared
 	}
 	members := min(size/smallestMember, payload.MaxMembers)
-	if err := a.reserve(r, copies*size+perMember*members); err != nil {
+	if err := a.reserve(r, copies*size+perMember*members+spare); err != nil {
 		return nil, err
 	}
 	body := http.MaxBytesReader(w, r.Body, a.MaxBody)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -104,6 +105,12 @@ type fixture struct {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
+	return newFixtureOn(t, func(s store.Store) store.Store { return s })
+}
+
+// newFixtureOn is a fixture whose API sees another store than the database.
+func newFixtureOn(t *testing.T, through func(store.Store) store.Store) *fixture {
+	t.Helper()
 	secret := strings.Repeat("s", 32)
 	said := &lines{}
 	log := slog.New(slog.NewTextHandler(said, nil))
@@ -116,7 +123,7 @@ func newFixture(t *testing.T) *fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	api := &API{Store: db, Verifier: verifier, Tenant: config.Tenant{ID: "acme"}, MaxBody: 1 << 20,
+	api := &API{Store: through(db), Verifier: verifier, Tenant: config.Tenant{ID: "acme"}, MaxBody: 1 << 20,
 		Metrics: telemetry.NewMetrics("test", db), Log: log, Now: time.Now}
 	server := httptest.NewServer(api.Handler())
 	t.Cleanup(server.Close)
@@ -129,9 +136,14 @@ func newFixture(t *testing.T) *fixture {
 }
 
 func (h *fixture) write(ctx context.Context, session, timeout string) (status int, err error) {
-	request, err := http.NewRequestWithContext(ctx, "POST", h.url+"/v1/notes", strings.NewReader(`{}`))
+	status, _, err = h.post(ctx, "/v1/notes", `{}`, session, timeout)
+	return status, err
+}
+
+func (h *fixture) post(ctx context.Context, path, body, session, timeout string) (status int, text string, err error) {
+	request, err := http.NewRequestWithContext(ctx, "POST", h.url+path, strings.NewReader(body))
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	request.Header.Set("Authorization", "Bearer "+h.token)
 	request.Header.Set(headerSession, session)
@@ -141,9 +153,11 @@ func (h *fixture) write(ctx context.Context, session, timeout string) (status in
 	}
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
-	return answer.StatusCode, answer.Body.Close()
+	defer answer.Body.Close()
+	read, err := io.ReadAll(answer.Body)
+	return answer.StatusCode, string(read), err
 }
 
 // holdWriter begins a write that ends when it is released.

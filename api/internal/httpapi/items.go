@@ -75,7 +75,7 @@ func (i items) create(w http.ResponseWriter, r *http.Request) error {
 		if current != nil {
 			return store.Next{}, alreadyExists()
 		}
-		return i.whole(tx, body)
+		return i.whole(tx, body, store.OpCreate)
 	})
 	if err != nil {
 		return i.lost(r, err)
@@ -89,7 +89,7 @@ func (i items) replace(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return i.change(w, r, func(tx store.Tx, _ *payload.Object) (store.Next, error) { return i.whole(tx, body) })
+	return i.change(w, r, func(tx store.Tx, _ *payload.Object) (store.Next, error) { return i.whole(tx, body, store.OpReplace) })
 }
 
 func (i items) merge(w http.ResponseWriter, r *http.Request) error {
@@ -105,20 +105,20 @@ func (i items) merge(w http.ResponseWriter, r *http.Request) error {
 		}
 		// A patch that does not name the parent may change an orphan.
 		if i.kind.Parent != nil && i.kind.Parent.Names(patch) {
-			return i.whole(tx, current)
+			return i.whole(tx, current, store.OpPatch)
 		}
-		return store.Next{Payload: current.JSON()}, nil
+		return store.Next{Payload: current.JSON(), Operation: store.OpPatch}, nil
 	})
 }
 
 func (i items) delete(w http.ResponseWriter, r *http.Request) error {
 	return i.change(w, r, func(_ store.Tx, current *payload.Object) (store.Next, error) {
-		return store.Next{Payload: current.JSON(), Delete: true}, nil
+		return store.Next{Payload: current.JSON(), Delete: true, Operation: store.OpDelete}, nil
 	})
 }
 
 func (i items) archive(w http.ResponseWriter, r *http.Request) error {
-	return i.apply(w, r, i.kind.Archive)
+	return i.apply(w, r, i.kind.Archive, store.OpArchive)
 }
 
 func (i items) process(w http.ResponseWriter, r *http.Request) error {
@@ -137,18 +137,35 @@ func (i items) process(w http.ResponseWriter, r *http.Request) error {
 	if metadata, ok := body.Get("metadata"); ok && metadata[0] != '{' && string(metadata) != "null" {
 		return badRequest("metadata must be an object")
 	}
-	return i.apply(w, r, effect)
+	return i.apply(w, r, effect, store.OpProcess)
 }
 
-func (i items) apply(w http.ResponseWriter, r *http.Request, effect entity.Effect) error {
+func (i items) apply(w http.ResponseWriter, r *http.Request, effect entity.Effect, operation string) error {
 	return i.change(w, r, func(_ store.Tx, current *payload.Object) (store.Next, error) {
 		effect.Apply(current)
-		return store.Next{Payload: current.JSON()}, nil
+		return store.Next{Payload: current.JSON(), Operation: operation}, nil
 	})
 }
 
-// change is the common part of all writes of an existing item.
+// change is the common part of all writes of a live item.
 func (i items) change(w http.ResponseWriter, r *http.Request, next func(store.Tx, *payload.Object) (store.Next, error)) error {
+	return i.write(w, r, func(tx store.Tx, current *store.Item) (store.Next, error) {
+		if err := i.growInside(r, copies*payloadBytes(*current)); err != nil {
+			return store.Next{}, err
+		}
+		stored, err := payload.ParseStored(current.Payload)
+		if err != nil {
+			return store.Next{}, fmt.Errorf("stored payload of %s %s: %w", i.kind.Name, current.UID, err)
+		}
+		if err := i.growInside(r, perMember*int64(stored.Len())); err != nil {
+			return store.Next{}, err
+		}
+		return next(tx, stored)
+	}, refuseDeleted)
+}
+
+// write changes an existing item. Conditions are checked before If-Match.
+func (i items) write(w http.ResponseWriter, r *http.Request, next store.Change, conditions ...func(items, *store.Item) error) error {
 	uid, err := pathUID(r)
 	if err != nil {
 		return err
@@ -163,25 +180,18 @@ func (i items) change(w http.ResponseWriter, r *http.Request, next func(store.Tx
 		}
 	}
 	item, err := i.Store.Write(r.Context(), i.owner(r), i.kind.Name, uid, func(tx store.Tx, current *store.Item) (store.Next, error) {
-		switch {
-		case current == nil:
+		if current == nil {
 			return store.Next{}, notFound(i.kind.Label)
-		case current.Deleted != 0:
-			return store.Next{}, gone(i.kind.Label, *current)
-		case expected != 0 && expected != current.Version:
+		}
+		for _, check := range conditions {
+			if err := check(i, current); err != nil {
+				return store.Next{}, err
+			}
+		}
+		if expected != 0 && expected != current.Version {
 			return store.Next{}, versionMismatch(expected, current.Version)
 		}
-		if err := i.growInside(r, copies*payloadBytes(*current)); err != nil {
-			return store.Next{}, err
-		}
-		stored, err := payload.ParseStored(current.Payload)
-		if err != nil {
-			return store.Next{}, fmt.Errorf("stored payload of %s %s: %w", i.kind.Name, uid, err)
-		}
-		if err := i.growInside(r, perMember*int64(stored.Len())); err != nil {
-			return store.Next{}, err
-		}
-		return next(tx, stored)
+		return next(tx, current)
 	})
 	if err != nil {
 		return i.lost(r, err)
@@ -189,8 +199,15 @@ func (i items) change(w http.ResponseWriter, r *http.Request, next func(store.Tx
 	return i.answer(w, r, http.StatusOK, item)
 }
 
+func refuseDeleted(i items, current *store.Item) error {
+	if current.Deleted != 0 {
+		return gone(i.kind.Label, *current)
+	}
+	return nil
+}
+
 // whole checks a complete payload: it must name a live parent, if its kind has parents.
-func (i items) whole(tx store.Tx, body *payload.Object) (store.Next, error) {
+func (i items) whole(tx store.Tx, body *payload.Object, operation string) (store.Next, error) {
 	if parent := i.kind.Parent; parent != nil {
 		ref, err := parent.Ref(body)
 		if err != nil {
@@ -204,7 +221,7 @@ func (i items) whole(tx store.Tx, body *payload.Object) (store.Next, error) {
 			return store.Next{}, parent.Dead(ref)
 		}
 	}
-	return store.Next{Payload: body.Without(entity.ServerFields...).JSON()}, nil
+	return store.Next{Payload: body.Without(entity.ServerFields...).JSON(), Operation: operation}, nil
 }
 
 // checkSize keeps many small patches from growing an item without limit. The limit is above MaxBody
@@ -271,7 +288,7 @@ func readQuery(r *http.Request) (url.Values, error) {
 	if err != nil {
 		return nil, badRequest("malformed query string")
 	}
-	for _, name := range []string{"limit", "cursor", "includeDeleted"} {
+	for _, name := range []string{"limit", "cursor", "includeDeleted", "before"} {
 		if len(query[name]) > 1 {
 			return nil, badRequest(name + " comes twice")
 		}

@@ -57,7 +57,9 @@ func (a *API) search(w http.ResponseWriter, r *http.Request) error {
 	// The item as it is stored, and its texts.
 	s.Reserve = func(item store.Item) error { return a.grow(r, 2*payloadBytes(item)) }
 	found, err := a.Store.Search(r.Context(), c.session.Owner, s.Search)
-	if err != nil {
+	if broad := search.BroadPrefix(s.Query); broad != "" && errors.Is(err, store.ErrSearchSlow) {
+		return tooBroad(broad)
+	} else if err != nil {
 		return err
 	}
 	out, err := a.findings(r, s, found)
@@ -75,6 +77,7 @@ func (a *API) search(w http.ResponseWriter, r *http.Request) error {
 type members struct {
 	*payload.Object
 	known map[string]bool
+	of    string // what has the members, for errors
 	err   error
 }
 
@@ -180,13 +183,13 @@ func (m *members) between(after, before string) store.Range {
 func (m *members) unknown() {
 	m.Object.Each(func(name string, _ json.RawMessage) {
 		if !m.known[name] {
-			m.fail(shorten(name), "is not an argument of a search")
+			m.fail(shorten(name), "is not an argument of %s", m.of)
 		}
 	})
 }
 
 func readSearch(body *payload.Object, c *call) (searchCall, error) {
-	m := &members{Object: body, known: make(map[string]bool)}
+	m := &members{Object: body, known: make(map[string]bool), of: "a search"}
 	var s searchCall
 	s.query = m.text("query")
 	node, err := search.ParseQuery(s.query)
@@ -426,17 +429,19 @@ const (
 
 func result(matcher *search.Matcher, f store.Found, length int) resultBody {
 	kind := entity.ByName(f.Kind)
-	d, texts := search.Parse(kind, f.Item.Payload, f.Item.Deleted != 0)
+	read := f.Read
+	if read == nil {
+		read = &store.Reading{}
+		read.Document, read.Texts = search.Parse(kind, f.Item.Payload, f.Item.Deleted != 0)
+		read.Evidence = matcher.Weigh(read.Texts, read.Document.Title != "")
+	}
+	d := &read.Document
 	out := resultBody{
-		ID:    kind.Key + "/" + f.Item.UID,
-		Kind:  kind.Key,
-		UID:   f.Item.UID,
-		Title: cut(d.Title, titleLength),
-		Snippet: matcher.Show(
-			texts,
-			d.Title != "",
-			length,
-		),
+		ID:        kind.Key + "/" + f.Item.UID,
+		Kind:      kind.Key,
+		UID:       f.Item.UID,
+		Title:     cut(d.Title, titleLength),
+		Snippet:   matcher.ShowFound(read.Texts, d.Title != "", length, read.Evidence),
 		URL:       "toolbridge://" + kind.Key + "/" + f.Item.UID,
 		Version:   f.Item.Version,
 		CreatedAt: formatMillis(f.Item.Created),
@@ -671,6 +676,12 @@ func (a *API) unknownWords(r *http.Request, s searchCall) ([]hintBody, error) {
 		out = append(out, hint)
 	}
 	return out, nil
+}
+
+// tooBroad is no outage: the same search would take as long again.
+func tooBroad(prefix string) *problem {
+	p := invalidMember("query", "is too broad: too many words begin with %s; use three characters or more", prefix)
+	return p.withReason("search_broad", nil)
 }
 
 // searchProblem maps the errors of searches to responses; nil for all others.

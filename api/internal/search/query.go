@@ -340,3 +340,27 @@ func phrases(parts []segment, prefix bool) Node {
 	}
 	return out
 }
+
+// BroadPrefix is a prefix of a query that is so short that any number of words may begin with it;
+// "" when there is none.
+func BroadPrefix(n Node) string {
+	var nodes []Node
+	switch n := n.(type) {
+	case And:
+		nodes = n
+	case Or:
+		nodes = n
+	case Not:
+		nodes = []Node{n.Node}
+	case Phrase:
+		if last := n.Words[len(n.Words)-1]; n.Prefix && utf8.RuneCountInString(last) < 3 {
+			return last + "*"
+		}
+	}
+	for _, child := range nodes {
+		if broad := BroadPrefix(child); broad != "" {
+			return broad
+		}
+	}
+	return ""
+}

@@ -8,13 +8,29 @@ import (
 	"unicode/utf8"
 )
 
-// Matcher finds the words of a query in texts, to rank items and to show where they match.
-type Matcher struct{ leaves []Node }
+// Matcher finds the words of a query in texts, to rank items and to show where they match. It is
+// for one goroutine.
+type Matcher struct {
+	leaves  []Node
+	phrases bool      // among the leaves
+	first   [256]bool // what the first byte of a word may be that a leaf of one word finds
+	parts   []segment // memory for the text at hand, as the next two
+	words   []token
+	stream  []string
+}
 
 // NewMatcher takes a query, which may be nil.
 func NewMatcher(query Node) *Matcher {
 	m := &Matcher{}
 	m.collect(query)
+	for _, leaf := range m.leaves {
+		if w, ok := leaf.(Word); ok {
+			// A stem begins as its word does.
+			m.first[w.Text[0]] = true
+		} else {
+			m.phrases = true
+		}
+	}
 	return m
 }
 
@@ -49,11 +65,12 @@ type token struct {
 	start, end int
 }
 
-func tokens(text string) (parts []segment, out []token) {
-	parts = segments(text)
-	for _, s := range parts {
+// tokenize reads a text into the memory of the matcher.
+func (m *Matcher) tokenize(text string) {
+	m.parts, m.words, m.stream = appendSegments(m.parts[:0], text), m.words[:0], m.stream[:0]
+	for _, s := range m.parts {
 		if s.kind != run {
-			out = append(out, token{s.text, s.start, s.end})
+			m.words = append(m.words, token{s.text, s.start, s.end})
 			continue
 		}
 		original := text[s.start:s.end]
@@ -70,40 +87,56 @@ func tokens(text string) (parts []segment, out []token) {
 				}
 				at += size
 			}
-			out = append(out, t)
+			m.words = append(m.words, t)
 		}
 	}
-	return parts, out
+	if m.phrases {
+		for _, w := range m.words {
+			m.stream = append(m.stream, w.text)
+		}
+	}
 }
 
 // find is every match in a text, in the text's order, and how many words it has.
 func (m *Matcher) find(text string) ([]match, int) {
-	parts, words := tokens(text)
-	stream := make([]string, len(words))
-	for n, w := range words {
-		stream[n] = w.text
+	if len(m.leaves) == 0 {
+		return nil, 0
 	}
+	m.tokenize(text)
 	var out []match
-	for n, w := range words {
+	for n, w := range m.words {
+		if !m.phrases && !m.first[w.text[0]] {
+			continue
+		}
+		var forms []string
 		for k, leaf := range m.leaves {
 			switch leaf := leaf.(type) {
 			case Word:
-				if leaf.Text == w.text ||
-					slices.ContainsFunc(
-						stems(w.text),
-						func(s string) bool { return slices.Contains(leaf.Stems, s) },
-					) {
-					out = append(out, match{k, n, w.start, w.end, leaf.Text == w.text})
+				if leaf.Text[0] != w.text[0] {
+					continue
+				}
+				if leaf.Text == w.text {
+					out = append(out, match{k, n, w.start, w.end, true})
+					continue
+				}
+				if forms == nil {
+					forms = stems(w.text)
+				}
+				if slices.ContainsFunc(forms, func(s string) bool { return slices.Contains(leaf.Stems, s) }) {
+					out = append(out, match{k, n, w.start, w.end, false})
 				}
 			case Phrase:
-				if leaf.at(stream, n) {
-					out = append(out, match{k, n, w.start, words[n+len(leaf.Words)-1].end, true})
+				if leaf.at(m.stream, n) {
+					out = append(out, match{k, n, w.start, m.words[n+len(leaf.Words)-1].end, true})
 				}
 			}
 		}
 	}
-	for n, s := range parts {
-		joined, ok := joinedAt(parts, n)
+	for n, s := range m.parts {
+		if s.glue != '-' {
+			continue
+		}
+		joined, ok := joinedAt(m.parts, n)
 		if !ok {
 			continue
 		}
@@ -114,7 +147,7 @@ func (m *Matcher) find(text string) ([]match, int) {
 		}
 	}
 	slices.SortStableFunc(out, func(a, b match) int { return a.start - b.start })
-	return out, len(words)
+	return out, len(m.words)
 }
 
 // Evidence is what was found of a query in one item.
@@ -122,6 +155,7 @@ type Evidence struct {
 	found    []float64 // per leaf: how often, weighed
 	adjacent int       // how often two words of the query follow each other as they do there
 	length   int
+	matches  [][]match // of each text
 }
 
 const (
@@ -131,9 +165,10 @@ const (
 
 // Weigh looks for the query in an item. The first text is the title when titled.
 func (m *Matcher) Weigh(texts []Text, titled bool) Evidence {
-	e := Evidence{found: make([]float64, len(m.leaves))}
+	e := Evidence{found: make([]float64, len(m.leaves)), matches: make([][]match, len(texts))}
 	for n, text := range texts {
 		found, length := m.find(text.Value)
+		e.matches[n] = found
 		e.length += length
 		weight := 1.0
 		if n == 0 && titled {
@@ -187,13 +222,18 @@ const (
 // Show returns the part of an item's texts that tells most about the match: at most length
 // characters. The first text is the title when titled; it is shown only where there is no other.
 func (m *Matcher) Show(texts []Text, titled bool, length int) string {
+	return m.ShowFound(texts, titled, length, m.Weigh(texts, titled))
+}
+
+// ShowFound is Show of texts that Weigh has already read.
+func (m *Matcher) ShowFound(texts []Text, titled bool, length int, seen Evidence) string {
+	matches := seen.matches
 	if titled && len(texts) > 1 {
-		texts = texts[1:]
+		texts, matches = texts[1:], matches[1:]
 	}
 	best, bestLeaves, bestAt := "", 0, 0
-	for _, text := range texts {
-		found, _ := m.find(text.Value)
-		leaves, at := densest(found, length)
+	for n, text := range texts {
+		leaves, at := m.densest(matches[n], length)
 		switch {
 		case leaves > bestLeaves:
 			best, bestLeaves, bestAt = text.Value, leaves, at
@@ -205,7 +245,10 @@ func (m *Matcher) Show(texts []Text, titled bool, length int) string {
 }
 
 // densest is how many leaves are found close together, and where the first of them stands.
-func densest(found []match, length int) (leaves, at int) {
+func (m *Matcher) densest(found []match, length int) (leaves, at int) {
+	if len(found) > 0 && len(m.leaves) == 1 {
+		return 1, found[0].start
+	}
 	for n, first := range found {
 		seen := map[int]bool{}
 		for _, other := range found[n:] {
@@ -379,7 +422,10 @@ func Words(n Node) []QueryWord {
 		return out
 	case Word:
 		w := QueryWord{Text: n.Text, Node: n}
-		if runes := []rune(n.Text); len(runes) >= 4 {
+		switch runes := []rune(n.Text); {
+		case len(runes) >= 6: // a longer beginning leaves fewer items to look at
+			w.Begins = Phrase{Words: []string{string(runes[:3])}, Prefix: true}
+		case len(runes) >= 4:
 			w.Begins = Phrase{Words: []string{string(runes[:2])}, Prefix: true}
 		}
 		return []QueryWord{w}

@@ -296,6 +296,20 @@ func FuzzText(f *testing.F) {
 	})
 }
 
+func TestBroadPrefixes(t *testing.T) {
+	for query, want := range map[string]string{
+		"sa*": "sa*", "san*": "", "sa": "", "a (b OR -sa*)": "sa*", `"sa"`: "", "note-ve*": "ve*", "東*": "東*", "東京*": "",
+	} {
+		node, err := ParseQuery(query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := BroadPrefix(node); got != want {
+			t.Errorf("%s: %q, want %q", query, got, want)
+		}
+	}
+}
+
 func FuzzQuery(f *testing.F) {
 	for _, s := range []string{`a "b c" OR -d (e* OR f)`, "((a)", `"`, "NOT NOT a", "-(-a)", "OR", "東* -京", "v2.1 OR e-mail", "()()", "a OR (b) c", "-\"a b\""} {
 		f.Add(s)

@@ -42,8 +42,10 @@ type segment struct {
 const glued = -1
 
 // segments cuts a text.
-func segments(text string) []segment {
-	var out []segment
+func segments(text string) []segment { return appendSegments(nil, text) }
+
+// appendSegments adds the segments of a text to a slice that is empty.
+func appendSegments(out []segment, text string) []segment {
 	for at := 0; at < len(text); {
 		r, size := utf8.DecodeRuneInString(text[at:])
 		kind, ok := kindOf(r)
@@ -113,7 +115,7 @@ func glueBetween(text string) rune {
 func kindOf(r rune) (segmentKind, bool) {
 	switch {
 	case r < utf8.RuneSelf:
-		return word, r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+		return word, isPlainByte(byte(r))
 	case isIgnorable(r):
 		return word, false
 	case unspaced(r):
@@ -163,8 +165,15 @@ func isIgnorable(r rune) bool {
 
 // wordEnd is where a word ends, and where the part of it ends that counts: a possessive s does not.
 func wordEnd(text string, start int) (end, cut int) {
-	letters := 0
-	for at := start; at < len(text); {
+	at := start
+	for at < len(text) && isPlainByte(text[at]) {
+		at++
+	}
+	if at == len(text) || text[at] < utf8.RuneSelf && text[at] != '\'' {
+		return at, at // most words end here
+	}
+	letters := at - start
+	for at < len(text) {
 		r, size := utf8.DecodeRuneInString(text[at:])
 		if r == '\'' || r == '’' {
 			next, n := utf8.DecodeRuneInString(text[at+size:])
@@ -243,11 +252,15 @@ func foldLetters(text string) string {
 
 func isPlain(text string) bool {
 	for i := range len(text) {
-		if c := text[i]; !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9') {
+		if !isPlainByte(text[i]) {
 			return false
 		}
 	}
 	return true
+}
+
+func isPlainByte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
 
 func cutWord(text string) string {

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -41,11 +42,11 @@ type opener func(t *testing.T, now func() time.Time) Store
 // PostgreSQL is.
 func onEach(t *testing.T, test func(t *testing.T, open opener)) {
 	t.Run("memory", func(t *testing.T) {
-		test(t, func(t *testing.T, now func() time.Time) Store { return openSQLite(t, Memory, now) })
+		test(t, func(t *testing.T, now func() time.Time) Store { return checkedSQLite(t, Memory, now) })
 	})
 	t.Run("sqlite", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "new folder", "a?b#c.db")
-		test(t, func(t *testing.T, now func() time.Time) Store { return openSQLite(t, path, now) })
+		test(t, func(t *testing.T, now func() time.Time) Store { return checkedSQLite(t, path, now) })
 	})
 	t.Run("postgres", func(t *testing.T) {
 		address := freshPostgres(t)
@@ -55,9 +56,28 @@ func onEach(t *testing.T, test func(t *testing.T, open opener)) {
 				t.Fatal(err)
 			}
 			t.Cleanup(s.Close)
+			t.Cleanup(func() { checkIndexAtEnd(t, s) })
 			return s
 		})
 	})
+}
+
+// checkIndexAtEnd holds whatever a test did to the rule that the index says what the items say.
+func checkIndexAtEnd(t testing.TB, s Store) {
+	report, err := s.CheckIndex(context.Background()) // the test's own context has ended
+	if err != nil && strings.Contains(err.Error(), "closed") {
+		return // by the test, to open it again
+	}
+	if err != nil || len(report.Faults) > 0 {
+		t.Errorf("the index after the test: %+v, %v", report, err)
+	}
+}
+
+func checkedSQLite(t testing.TB, path string, now func() time.Time) Store {
+	t.Helper()
+	s := openSQLite(t, path, now)
+	t.Cleanup(func() { checkIndexAtEnd(t, s) })
+	return s
 }
 
 func openSQLite(t testing.TB, path string, now func() time.Time) Store {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/toolbridge/toolbridge-mcp/api/internal/search"
 )
 
 // WithDeadline bounds each call of a store. It is the store that is bounded and not the request, so
@@ -37,6 +39,13 @@ func (b *bounded) Write(ctx context.Context, owner Owner, kind, uid string, chan
 	return within(ctx, b.limit, func(ctx context.Context) (Item, error) { return b.Store.Write(ctx, owner, kind, uid, change) })
 }
 
+func (b *bounded) Versions(ctx context.Context, owner int64, kind, uid string, visit func(Item) (bool, error)) error {
+	_, err := within(ctx, b.limit, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, b.Store.Versions(ctx, owner, kind, uid, visit)
+	})
+	return err
+}
+
 func (b *bounded) Wipe(ctx context.Context, owner int64, by string) (epoch int64, deleted map[string]int64, err error) {
 	epoch, err = within(ctx, b.limit, func(ctx context.Context) (epoch int64, err error) {
 		epoch, deleted, err = b.Store.Wipe(ctx, owner, by)
@@ -53,8 +62,15 @@ func (b *bounded) State(ctx context.Context, owner int64) (State, error) {
 // caller, and costs others what it reads.
 const searchLimit = 5 * time.Second
 
+// broadLimit is that of a search for a prefix that half of all words may begin with.
+const broadLimit = 2 * time.Second
+
 func (b *bounded) Search(ctx context.Context, owner int64, s Search) (Findings, error) {
-	out, err := within(ctx, min(b.limit, searchLimit), func(ctx context.Context) (Findings, error) { return b.Store.Search(ctx, owner, s) })
+	limit := searchLimit
+	if search.BroadPrefix(s.Query) != "" {
+		limit = broadLimit
+	}
+	out, err := within(ctx, min(b.limit, limit), func(ctx context.Context) (Findings, error) { return b.Store.Search(ctx, owner, s) })
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		err = ErrSearchSlow
 	}

@@ -7,13 +7,10 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"github.com/toolbridge/toolbridge-mcp/api/internal/entity"
-	"github.com/toolbridge/toolbridge-mcp/api/internal/search"
 )
 
 // itemColumns are what scanItem reads.
-const itemColumns = "uid, version, created, updated, deleted, payload"
+const itemColumns = "uid, version, created, updated, deleted, payload, operation, kept"
 
 var (
 	itemGet = statement{"item.get", `
@@ -21,10 +18,11 @@ var (
 	itemLives = statement{"item.lives", `
 		SELECT 1 FROM items WHERE owner = $1 AND kind = $2 AND uid = $3 AND deleted = 0`}
 	itemInsert = statement{"item.insert", `
-		INSERT INTO items (owner, kind, uid, version, created, updated, deleted, payload, parent)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`}
+		INSERT INTO items (owner, kind, uid, version, created, updated, deleted, payload, parent, operation, kept)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`}
 	itemUpdate = statement{"item.update", `
-		UPDATE items SET version = $4, created = $5, updated = $6, deleted = $7, payload = $8, parent = $9
+		UPDATE items SET version = $4, created = $5, updated = $6, deleted = $7, payload = $8, parent = $9,
+			operation = $10, kept = $11
 		WHERE owner = $1 AND kind = $2 AND uid = $3`}
 	itemLists = listStatements()
 	itemCount = statement{"item.count", `
@@ -68,9 +66,10 @@ func listStatements() map[listing]statement {
 
 // common is the part of a Store that is the same on every database.
 type common struct {
-	db    database
-	index searchIndex
-	now   func() time.Time
+	db        database
+	index     searchIndex
+	now       func() time.Time
+	retention Retention
 	// complete holds the owners whose items are all indexed.
 	complete sync.Map
 }
@@ -131,29 +130,36 @@ func (c *common) Write(ctx context.Context, owner Owner, kind, uid string, chang
 			{clockMove, []any{owner.ID, c.now().UnixMilli(), owner.Epoch}, func(r rows) error { return r.Scan(&updated) }},
 			askItem(owner.ID, kind, uid, &current),
 		},
-		then: func(tx connection) ([]command, error) {
+		then: func(tx connection) (commands []command, err error) {
 			if updated == 0 {
 				return nil, ErrStaleEpoch
 			}
-			next, err := change(transaction{ctx, tx, owner.ID}, current)
-			if err != nil {
-				return nil, err
-			}
-			item = Item{UID: uid, Version: 1, Created: updated, Updated: updated, Payload: next.Payload}
-			if next.Delete {
-				item.Deleted = updated
-			}
-			put := itemInsert
-			if current != nil {
-				put, item.Version, item.Created = itemUpdate, current.Version+1, current.Created
-			}
-			d := search.Index(entity.ByName(kind), item.Payload, next.Delete)
-			commands := []command{{put, []any{owner.ID, kind, uid, item.Version, item.Created, item.Updated, item.Deleted,
-				string(item.Payload), optional(d.Parent)}}}
-			return append(commands, c.indexed(owner.ID, kind, current, item, &d)...), nil
+			item, commands, err = c.changed(transaction{ctx, tx, owner.ID}, kind, uid, current, updated, change)
+			return commands, err
 		},
 	})
 	return item, c.mark(err)
+}
+
+// changed is what an item becomes, and the commands that make it so.
+func (c *common) changed(tx transaction, kind, uid string, current *Item, at int64, change Change) (Item, []command, error) {
+	next, err := change(tx, current)
+	if err != nil {
+		return Item{}, nil, err
+	}
+	item := Item{UID: uid, Version: 1, Created: at, Updated: at, Payload: next.Payload, Operation: next.Operation}
+	if next.Delete {
+		item.Deleted = at
+	}
+	put, history := itemInsert, []command(nil)
+	if current != nil {
+		put, item.Version, item.Created = itemUpdate, current.Version+1, current.Created
+		history = c.keepVersion(tx.owner, kind, *current, &item)
+	}
+	index, parent := c.indexed(tx.owner, kind, current, item)
+	commands := append(history, command{put, []any{tx.owner, kind, uid, item.Version, item.Created, item.Updated, item.Deleted,
+		string(item.Payload), parent, item.Operation, item.kept}})
+	return item, append(commands, index...), nil
 }
 
 // wipe is the common part of Wipe; also is what else must happen in its transaction.
@@ -175,7 +181,7 @@ func (c *common) wipe(ctx context.Context, owner int64, by string, also func(con
 			if epoch == 0 {
 				return nil, sql.ErrNoRows
 			}
-			return append(c.index.dropAll(owner), command{itemWipe, []any{owner}}), also(tx)
+			return append(c.index.dropAll(owner), command{versionWipe, []any{owner}}, command{itemWipe, []any{owner}}), also(tx)
 		},
 	})
 	return epoch, deleted, c.mark(err)
@@ -195,6 +201,10 @@ func (t transaction) Lives(kind, uid string) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+func (t transaction) Version(kind string, current Item, version int64) (Item, error) {
+	return findVersion(t.ctx, t.c, t.owner, kind, current, version)
 }
 
 func getItem(ctx context.Context, c reader, owner int64, kind, uid string) (Item, error) {
@@ -223,6 +233,6 @@ func askItem(owner int64, kind, uid string, found **Item) question {
 }
 
 func scanItem(r rows) (item Item, err error) {
-	err = r.Scan(&item.UID, &item.Version, &item.Created, &item.Updated, &item.Deleted, &item.Payload)
+	err = r.Scan(&item.UID, &item.Version, &item.Created, &item.Updated, &item.Deleted, &item.Payload, &item.Operation, &item.kept)
 	return item, err
 }

@@ -25,7 +25,7 @@ var plans = []struct {
 	{clockMove, "1, 1, 1", []string{"INTEGER PRIMARY KEY"}, []string{"users_pkey"}},
 	{itemGet, "1, 'notes'," + aUID, []string{"items_by_uid"}, []string{"items_by_uid"}},
 	{itemLives, "1, 'notes'," + aUID, []string{"items_by_uid"}, []string{"items_by_uid"}},
-	{itemUpdate, "1, 'notes'," + aUID + ", 1, 1, 1, 1, '{}', NULL", []string{"items_by_uid"}, []string{"items_by_uid"}},
+	{itemUpdate, "1, 'notes'," + aUID + ", 1, 1, 1, 1, '{}', NULL, '', 1", []string{"items_by_uid"}, []string{"items_by_uid"}},
 	{itemLists[listing{}], "1, 'notes', 1, " + aUID + ", 10", []string{"items_live_by_time"}, []string{"items_live_by_time"}},
 	{itemLists[listing{newest: true}], "1, 'notes', 1, " + aUID + ", 10", []string{"items_live_by_time"}, []string{"items_live_by_time"}},
 	{itemLists[listing{deletedToo: true}], "1, 'notes', 1, " + aUID + ", 10", []string{"items_by_time"}, []string{"items_by_time"}},
@@ -40,6 +40,10 @@ var plans = []struct {
 	{overviewDueCount, "1, 1, 2", []string{"search_docs_by_due"}, []string{"search_docs_by_due"}},
 	{userIndexed, "1", []string{"INTEGER PRIMARY KEY"}, []string{"users_pkey"}},
 	{itemTotal, "1", []string{"items_by_"}, []string{"items_by_"}},
+	{versionTrim, "1, 'notes'," + aUID + ", 1, 1, 1", []string{"versions_by_item"}, []string{"versions_by_item"}},
+	{versionList, "1, 'notes'," + aUID + ", 1", []string{"versions_by_item"}, []string{"versions_by_item"}},
+	{versionWipe, "1", []string{"versions_by_item"}, []string{"versions_by_item"}},
+	{versionSweep, "1", []string{"versions_by_item", "versions_by_age"}, []string{"versions_by_age"}},
 	{itemCount, "1", []string{"items_by_"}, []string{"items_by_"}},
 	{itemWipe, "1", []string{"items_by_"}, []string{"items_by_"}},
 	{sessionOpen, "'t', 's'," + aUID + ", 1, 1", nil, []string{"users_tenant_subject_key"}},
@@ -180,9 +184,13 @@ func TestPlansOfPostgreSQL(t *testing.T) {
 		`INSERT INTO search_docs (owner, updated, kind, uid, state, due, unread, terms, words)
 			SELECT id, n, 'tasks', gen_random_uuid(), 'l', n, false, array_to_tsvector(ARRAY[id || 'l:w' || n % 500, id || 'l:a']), ' x '
 			FROM users, generate_series(1, CASE id WHEN 250 THEN 20000 ELSE 20 END) n`,
+		`INSERT INTO versions (owner, kind, uid, version, updated, replaced, deleted, operation, kept, delta)
+			SELECT owner, kind, uid, n, n, n + version, 0, '', 0, '' FROM items, generate_series(1, 2) n`,
 		`INSERT INTO sessions (id, owner, epoch, created, expires) SELECT gen_random_uuid(), id, 1, n, n FROM users, generate_series(1, 20) n`,
 		`ANALYZE`,
 		`SET plan_cache_mode = force_generic_plan`,
+		`SET enable_seqscan = off`, // as in plan
+		`SET jit = off`,
 	} {
 		if _, err := c.Exec(t.Context(), sql); err != nil {
 			t.Fatal(err)

@@ -57,6 +57,7 @@ func OpenPostgres(ctx context.Context, url string, now func() time.Time) (Store,
 	if !strings.Contains(url, "pool_max_conns") {
 		config.MaxConns = max(config.MaxConns, 10)
 	}
+	config.AfterConnect = plan
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, err
@@ -65,7 +66,15 @@ func OpenPostgres(ctx context.Context, url string, now func() time.Time) (Store,
 		pool.Close()
 		return nil, err
 	}
-	return &postgresStore{common: common{db: &postgresDB{pool}, index: postgresIndex{}, now: now}, pool: pool}, nil
+	return &postgresStore{common: common{db: &postgresDB{pool}, index: postgresIndex{}, now: now, retention: DefaultRetention}, pool: pool}, nil
+}
+
+// plan tells the planner what it cannot know. Every query here has an index; reading a whole table
+// looks cheap to the planner, which does not count the words and payloads that are kept apart from
+// the rows. To compile a query takes longer than to run it.
+func plan(ctx context.Context, c *pgx.Conn) error {
+	_, err := c.Exec(ctx, "SET enable_seqscan = off; SET jit = off", pgx.QueryExecModeSimpleProtocol)
+	return err
 }
 
 // migratePostgres holds an advisory lock, so that of several replicas that start at once one

@@ -68,6 +68,14 @@ const (
 type Found struct {
 	Kind string
 	Item Item
+	Read *Reading // nil where finding it did not take its texts
+}
+
+// Reading is what was read of an item to rank it.
+type Reading struct {
+	Document search.Document
+	Texts    []search.Text
+	Evidence search.Evidence
 }
 
 // Group is how many items have a value; "" is none.
@@ -98,7 +106,10 @@ type Findings struct {
 // rankedHits is up to how many hits are ranked by their texts. Of more than that, those whose title
 // matches come first.
 const (
-	rankedHits  = 200
+	rankedHits = 200
+	// denseHits is from how many hits on they are looked for in the order of time, without an index
+	// of words.
+	denseHits   = 20_000
 	rankedBytes = 4 << 20
 	// foundBytes ends a page early, as that of a list.
 	foundBytes = 8 << 20
@@ -180,6 +191,17 @@ func (c *common) search(ctx context.Context, owner int64, s Search) (out Finding
 		return out, err
 	}
 	e := search.Compile(owner, s.Query, s.Filter)
+	if c.index.fewItems().sql == "" && s.Order == Relevance && s.After == nil && s.GroupBy == "" && s.Limit > 0 {
+		found, more, err := c.fewFound(ctx, owner, s, e)
+		if err != nil {
+			return out, err
+		}
+		if !more {
+			out.Total = int64(len(found))
+			out.Items, out.Next = rank(s, found)
+			return out, nil
+		}
+	}
 	few, isFew, err := c.few(ctx, owner, s, e)
 	if err != nil {
 		return out, err
@@ -227,6 +249,17 @@ func (c *common) search(ctx context.Context, owner int64, s Search) (out Finding
 	return out, err
 }
 
+// fewFound reads some hits in any order, which are all of them if there are not more. It is one
+// question to a database for which finding and counting would be two.
+func (c *common) fewFound(ctx context.Context, owner int64, s Search, e search.Expression) ([]Found, bool, error) {
+	q := c.index.hits(owner, s, e)
+	inner := q.statement("", "d.owner, d.kind, d.uid", " LIMIT "+strconv.Itoa(rankedHits+1))
+	st := statement{"search.few_found", `
+		SELECT h.kind, i.uid, i.version, i.created, i.updated, i.deleted, i.payload FROM (` + inner.sql + `) h
+		JOIN items i ON i.owner = h.owner AND i.kind = h.kind AND i.uid = h.uid`}
+	return c.read(ctx, st, q.args, rankedHits, rankedBytes, s.Reserve)
+}
+
 // few are the hits of a search by relevance, for a database that finds them as fast as it counts
 // them. They are not few when there are too many to be ranked.
 func (c *common) few(
@@ -261,7 +294,7 @@ func (c *common) page(
 	total int64,
 ) ([]Found, *Place, error) {
 	if s.Order != Relevance {
-		found, more, err := c.find(ctx, owner, s, e, s.Limit, foundBytes, total > rankedHits*10)
+		found, more, err := c.find(ctx, owner, s, e, s.Limit, foundBytes, total > denseHits)
 		if !more || err != nil {
 			return found, nil, err
 		}
@@ -314,7 +347,9 @@ func rank(s Search, found []Found) ([]Found, *Place) {
 	matcher := search.NewMatcher(s.Query)
 	for n, f := range found {
 		d, texts := search.Parse(entity.ByName(f.Kind), f.Item.Payload, f.Item.Deleted != 0)
-		all[n].Found, evidence[n] = f, matcher.Weigh(texts, d.Title != "")
+		evidence[n] = matcher.Weigh(texts, d.Title != "")
+		f.Read = &Reading{d, texts, evidence[n]}
+		all[n].Found = f
 	}
 	for n, score := range matcher.Scores(evidence) {
 		all[n].score = score
@@ -368,7 +403,7 @@ func (c *common) tiers(
 		e.ButTitle(),
 		s.Limit-len(out),
 		foundBytes,
-		total > rankedHits*10,
+		total > denseHits,
 	)
 	if err != nil {
 		return nil, nil, err
@@ -516,21 +551,6 @@ func (c *common) GetMany(
 		}
 	}
 	return out, nil
-}
-
-// indexed are the commands that keep the index true when an item is written.
-func (c *common) indexed(
-	owner int64,
-	kind string,
-	before *Item,
-	now Item,
-	d *search.Document,
-) []command {
-	var out []command
-	if before != nil {
-		out = c.index.drop(owner, before.Updated)
-	}
-	return append(out, c.index.put(owner, now, kind, d)...)
 }
 
 var (

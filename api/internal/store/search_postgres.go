@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/toolbridge/toolbridge-mcp/api/internal/search"
 )
@@ -71,6 +72,9 @@ func (postgresIndex) unread() statement { return postgresUnread }
 
 func (postgresIndex) keys() statement { return postgresIndexKeys }
 
+// indexedTerms begins the condition that the index of words is for.
+const indexedTerms = "d.terms @@ "
+
 func (postgresIndex) hits(owner int64, s Search, e search.Expression) *query {
 	q := &query{from: "search_docs d"}
 	q.and("d.owner = " + q.arg(owner))
@@ -80,7 +84,7 @@ func (postgresIndex) hits(owner int64, s Search, e search.Expression) *query {
 	}
 	q.and("d.state = ANY(" + q.arg(states) + ")")
 	if text := e.TSQuery(); text != "" {
-		q.and("d.terms @@ CAST(CAST(" + q.arg(text) + " AS text) AS tsquery)")
+		q.and(indexedTerms + "CAST(CAST(" + q.arg(text) + " AS text) AS tsquery)")
 	}
 	if exact, args := e.Exact("d.terms", "d.words", len(q.args)+1); exact != "" {
 		q.and(exact)
@@ -98,10 +102,16 @@ func (postgresIndex) hits(owner int64, s Search, e search.Expression) *query {
 
 func (postgresIndex) order(q *query, s Search, dense bool) {
 	// The sum keeps the planner from walking through a person's documents in the order of time
-	// where few of them match.
+	// where few of them match. Where many do, the words are looked at in that order, without their
+	// index.
 	by := "d.updated + 0"
 	if dense {
 		by = "d.updated"
+		for n, condition := range q.where {
+			if strings.HasPrefix(condition, indexedTerms) {
+				q.where[n] = "COALESCE(" + condition + ", FALSE)"
+			}
+		}
 	}
 	switch s.Order {
 	case Oldest:

@@ -115,7 +115,7 @@ func (w *world) write(t testing.TB, owner Owner, kind, uid string, change Change
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.items[uid] = Found{kind, item}
+	w.items[uid] = Found{Kind: kind, Item: item}
 	w.docs[uid] = search.Index(entity.ByName(kind), item.Payload, item.Deleted != 0)
 }
 
@@ -320,6 +320,56 @@ func TestASearchFindsExactlyWhatMatches(t *testing.T) {
 			t.Errorf("a wipe took %d of another's items", int64(len(theirs.items))-total)
 		}
 		checkIndex(t, s)
+	})
+}
+
+// Whatever is asked, SQLite takes it and finds what the words themselves say.
+func FuzzQueryOnSQLite(f *testing.F) {
+	for _, query := range []string{
+		`a "b c" OR -d (e* OR f)`, "battery -the", "-(-a)", "東* -京", "v2.1 OR e-mail", `-"a b"`, "the* -(x1 OR -a)", "NEAR(a b)",
+		"text:a", "^a", "a + b", "{a b} : c", "ａ*", "\x00", "'; DROP", "👍*", "half\u00a0width",
+	} {
+		f.Add(query)
+	}
+	s := openSQLite(f, Memory, newClock().Now)
+	session, err := s.OpenSession(context.Background(), Person{"t", "s"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	r := rand.New(rand.NewSource(3))
+	docs := map[string]search.Document{}
+	for range 60 {
+		text := randomPayload(r, "")
+		item, err := s.Write(context.Background(), Owner{session.Owner, session.Epoch}, "notes", newUID(), put(text))
+		if err != nil {
+			f.Fatal(err)
+		}
+		docs[item.UID] = search.Index(entity.ByName("notes"), item.Payload, false)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		node, err := search.ParseQuery(query)
+		if err != nil {
+			return
+		}
+		for _, order := range []Order{Newest, Relevance} {
+			q := Search{Query: node, Filter: search.Filter{States: everyState}, Order: order, Limit: 50}
+			if node == nil && order == Relevance {
+				continue
+			}
+			found, err := s.Search(t.Context(), session.Owner, q)
+			if err != nil {
+				t.Fatalf("%q: %v", query, err)
+			}
+			want := int64(0)
+			for _, d := range docs {
+				if search.Compile(session.Owner, node, q.Filter).Matches(&d) {
+					want++
+				}
+			}
+			if found.Total != want {
+				t.Fatalf("%q: %d, want %d", query, found.Total, want)
+			}
+		}
 	})
 }
 

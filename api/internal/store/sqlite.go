@@ -49,7 +49,7 @@ func OpenSQLite(ctx context.Context, path string, now func() time.Time) (Store, 
 		db.close()
 		return nil, err
 	}
-	return &sqliteStore{common: common{db: db, index: sqliteIndex{}, now: now}, memorySessions: newMemorySessions(now), db: db}, nil
+	return &sqliteStore{common: common{db: db, index: sqliteIndex{}, now: now, retention: DefaultRetention}, memorySessions: newMemorySessions(now), db: db}, nil
 }
 
 // openMemory opens one connection, for reads too: each connection to memory would be a database of
@@ -92,7 +92,8 @@ func openFile(ctx context.Context, path string) (*sqliteDB, error) {
 // prepareWrites prepares what a write runs. Within its transaction it would be too late: preparing
 // for the pool waits for the connection that the transaction holds.
 func (d *sqliteDB) prepareWrites(ctx context.Context) error {
-	for _, s := range append(sqliteIndexWrites, clockMove, itemGet, itemLives, itemInsert, itemUpdate) {
+	for _, s := range append(sqliteIndexWrites, clockMove, itemGet, itemLives, itemInsert, itemUpdate,
+		versionPut, versionTrim, versionList) {
 		if _, err := d.writes.prepare(ctx, s); err != nil {
 			return fmt.Errorf("prepare %s: %w", s.name, err)
 		}

@@ -64,6 +64,9 @@ type Item struct {
 	Updated int64 // the same
 	Deleted int64 // the same; 0 while it lives
 	Payload []byte
+	// Operation made this version; "" where that is not known.
+	Operation string
+	kept      int64 // bytes of all versions that were ever kept of it
 }
 
 // State says how often a user's data was wiped.
@@ -79,14 +82,18 @@ type Change func(tx Tx, current *Item) (Next, error)
 
 // Next is the new state of an item. The store adds version and times.
 type Next struct {
-	Payload []byte
-	Delete  bool
+	Payload   []byte
+	Delete    bool
+	Operation string // for the history
 }
 
 // Tx is what a Change may read.
 type Tx interface {
 	// Lives reports whether the same user has this item and has not deleted it.
 	Lives(kind, uid string) (bool, error)
+	// Version reads a version of an item, whose current one is given. It returns ErrNoVersion where
+	// that is not kept.
+	Version(kind string, current Item, version int64) (Item, error)
 }
 
 // Page is a part of a list, oldest change first. With a parent, items are in the order of their
@@ -137,7 +144,14 @@ type Store interface {
 	// List returns a page and whether there is more.
 	List(ctx context.Context, owner int64, kind string, page Page) (items []Item, more bool, err error)
 	Write(ctx context.Context, owner Owner, kind, uid string, change Change) (Item, error)
-	// Wipe deletes all of a user's items, raises the epoch and ends all of their sessions.
+	// Versions calls visit for each version of an item, from the current one to the oldest that is
+	// kept, until it returns false. Deleted items have versions, too.
+	Versions(ctx context.Context, owner int64, kind, uid string, visit func(Item) (more bool, err error)) error
+	// SweepVersions removes some of the versions that are too old, and returns how many.
+	SweepVersions(ctx context.Context) (int64, error)
+	// Retain sets which versions are kept. It is called before the store is used.
+	Retain(Retention)
+	// Wipe deletes all of a user's items and their versions, raises the epoch and ends all of their sessions.
 	Wipe(ctx context.Context, owner int64, by string) (epoch int64, deleted map[string]int64, err error)
 	State(ctx context.Context, owner int64) (State, error)
 
