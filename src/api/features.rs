@@ -27,6 +27,10 @@ impl Features {
     pub const SEARCH: Self = Self(1 << 2);
     /// `GET /v1/overview`.
     pub const OVERVIEW: Self = Self(1 << 3);
+    /// Earlier versions of items, and restore.
+    pub const VERSIONS: Self = Self(1 << 4);
+    /// `POST /v1/batch`.
+    pub const BATCH: Self = Self(1 << 5);
     /// Every feature that this server has a use for.
     pub const ALL: Self = Self(u8::MAX);
 
@@ -38,6 +42,8 @@ impl Features {
                 "order" => Self::ORDER,
                 "search" => Self::SEARCH,
                 "overview" => Self::OVERVIEW,
+                "versions" => Self::VERSIONS,
+                "batch" => Self::BATCH,
                 _ => Self::NONE,
             })
         })
@@ -46,6 +52,17 @@ impl Features {
     #[must_use]
     pub const fn and_also(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// Those that are in `other` too.
+    #[must_use]
+    pub const fn and_in(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Every combination of these features.
+    pub fn combinations(self) -> impl Iterator<Item = Self> {
+        (0..=self.0).map(Self).filter(move |some| self.has(*some))
     }
 
     /// Whether all of `other` are there.
@@ -57,7 +74,11 @@ impl Features {
 
 /// The features that the API had when it was asked last.
 #[derive(Debug, Default)]
-pub struct KnownFeatures(Mutex<State>);
+pub struct KnownFeatures {
+    state: Mutex<State>,
+    /// Held while the API is asked, so that others can wait for the answer.
+    pub asking: tokio::sync::Mutex<()>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -69,13 +90,13 @@ struct State {
 impl KnownFeatures {
     /// The features, or `None` if the API has never named any.
     pub fn get(&self) -> Option<Features> {
-        self.0.lock().features
+        self.state.lock().features
     }
 
     /// Whether it is time to ask. If it is, the caller is expected to do so: others are told that
-    /// it is not.
+    /// it is not. Called with [`asking`](Self::asking) held.
     pub fn is_due(&self) -> bool {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         let pause = if state.features.is_some() {
             TTL
         } else {
@@ -89,7 +110,7 @@ impl KnownFeatures {
     }
 
     pub fn set(&self, features: Features) {
-        self.0.lock().features = Some(features);
+        self.state.lock().features = Some(features);
     }
 }
 

@@ -214,6 +214,8 @@ impl ApiClient {
             settings,
             ..
         } = &*self.0;
+        // Without this, a list of tools that is asked for during the first request would lack some.
+        let _asking = features.asking.lock().await;
         if features.is_due()
             && let Some(known) = readiness::features(client, settings.ready_timeout).await
         {

@@ -54,6 +54,17 @@ fn context(deadline: Duration) -> CallContext {
     }
 }
 
+/// A list of tools must not lack some because another caller's question is under way.
+#[tokio::test]
+async fn a_second_caller_waits_for_the_features_that_are_being_asked_for() {
+    let api = ScriptedApi::start().await;
+    api.then_describing([Step::json(200, json!({"features": ["search"]}))]);
+    let api_client = api_client(&api);
+    let (one, other) = tokio::join!(api_client.known_features(), api_client.known_features());
+    assert_eq!((one, other), (Features::SEARCH, Features::SEARCH));
+    assert_eq!(api.lines(), ["GET /v1/sync/info"]);
+}
+
 fn call(api_client: &ApiClient) -> Session {
     api_client.call(
         &Secret::new("the.jwt.token"),

@@ -85,6 +85,7 @@ struct Inner {
     openings: Mutex<VecDeque<Step>>,
     endings: Mutex<VecDeque<Step>>,
     probes: Mutex<VecDeque<Step>>,
+    descriptions: Mutex<VecDeque<Step>>,
     /// Wakes whoever waits for something to happen here.
     changed: Notify,
 }
@@ -125,6 +126,12 @@ impl ScriptedApi {
     /// Steps for the next questions to `/readyz`.
     pub fn then_probing(&self, steps: impl IntoIterator<Item = Step>) -> &Self {
         self.0.probes.lock().unwrap().extend(steps);
+        self
+    }
+
+    /// Of `/v1/sync/info`.
+    pub fn then_describing(&self, steps: impl IntoIterator<Item = Step>) -> &Self {
+        self.0.descriptions.lock().unwrap().extend(steps);
         self
     }
 
@@ -184,6 +191,7 @@ impl ScriptedApi {
             (true, _) => &self.0.openings,
             (_, true) => &self.0.endings,
             _ if seen.path.ends_with("readyz") => &self.0.probes,
+            _ if seen.path == "/v1/sync/info" => &self.0.descriptions,
             _ if seen.path.starts_with("/v1/sync/") => return self.proper(&seen),
             _ => &self.0.requests,
         };
