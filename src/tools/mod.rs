@@ -46,7 +46,7 @@ pub fn all(limits: Limits) -> Vec<Arc<dyn Toolset>> {
     vec![
         Arc::new(entities::EntityTools::new(Uuid::now_v7, limits)),
         Arc::new(find::FindTools::new(limits)),
-        Arc::new(edit::EditTools::new()),
+        Arc::new(edit::EditTools::new(limits)),
     ]
 }
 

@@ -4,8 +4,12 @@ use std::future::Future;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
+use http::Method;
 use serde_json::{Map, Value};
 
+use super::api_error_body::ApiErrorBody;
+use super::api_outage;
+use super::api_outage::answered;
 use super::argument::Argument;
 use super::coerce::Arguments;
 use super::error::ToolError;
@@ -13,6 +17,7 @@ use super::schema;
 use super::spec::{Hints, ToolSpec};
 use super::toolset::{ListedTool, Outcome, ToolCall};
 use crate::api::Features;
+use crate::api::request::{Repeat, Reply, Request};
 
 /// One tool, with the rows of its arguments.
 #[derive(Debug)]
@@ -85,4 +90,35 @@ where
         }
         Err(error) => ready(failed(ToolError::invalid_argument(call.name, error))).boxed(),
     }
+}
+
+/// A request that only reads.
+pub(super) fn read_request(
+    method: Method,
+    path: String,
+    query: Vec<(&'static str, String)>,
+) -> Request {
+    Request {
+        method,
+        path,
+        query,
+        body: None,
+        if_match: None,
+        repeat: Repeat::Idempotent,
+    }
+}
+
+/// The error for a response with an error status that does not depend on the request.
+pub(super) fn refused(reply: &Reply, tool: &str) -> ToolError {
+    let body = ApiErrorBody::of(reply);
+    let error = api_outage::refused(reply.status, &body)
+        .unwrap_or_else(|| api_outage::unexpected(reply.status, tool));
+    answered(error, reply)
+}
+
+/// The error for a successful response that violates the contract.
+pub(super) fn malformed(tool: &str, why: &str) -> ToolError {
+    let mut error = api_outage::unexpected(200, tool);
+    error.log_only = Some(why.into());
+    error
 }

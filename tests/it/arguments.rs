@@ -260,6 +260,10 @@ fn entities_arguments(tool: &Value) -> Value {
     match name {
         "search" | "overview" => return json!({}),
         "fetch" => return json!({"id": format!("note/{UID}")}),
+        "history" | "restore" => return json!({"kind": "note", "uid": UID}),
+        "edit_text" => {
+            return json!({"kind": "note", "uid": UID, "operation": "append", "text": "x"});
+        }
         _ => {}
     }
     let found = entities::all().into_iter().find_map(|entity| {

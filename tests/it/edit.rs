@@ -1,8 +1,10 @@
-//! `edit_text`, with the real API.
+//! `edit_text`, `history` and `restore`, with the real API.
 
 use serde_json::{Value, json};
 
-use crate::harness::{CONTENT, Client, Era, HttpReply, Sidecar, ToolClient, User, world};
+use crate::harness::{
+    CONTENT, Client, Era, Forwarder, HttpReply, Sidecar, ToolClient, User, world,
+};
 
 crate::tests![
     a_large_text_is_edited_with_little_traffic,
@@ -10,6 +12,10 @@ crate::tests![
     a_text_of_somebody_else_is_not_edited,
     a_token_without_its_scope_edits_nothing,
     an_edit_is_refused_without_changing_anything,
+    a_deleted_item_comes_back_with_what_belongs_to_it,
+    an_earlier_version_comes_back_and_can_be_left_again,
+    versions_of_somebody_else_are_not_there,
+    an_api_without_versions_has_no_history,
 ];
 
 async fn note(client: &impl ToolClient, content: &str) -> String {
@@ -163,4 +169,120 @@ async fn an_edit_is_refused_without_changing_anything() {
     let called = client.call("edit_text", edit(&uid, "append", "x")).await;
     called.failed("not_found", "note_deleted");
     client.traffic().await;
+}
+
+fn of(uid: &str) -> Value {
+    json!({"kind": "note", "uid": uid})
+}
+
+async fn a_deleted_item_comes_back_with_what_belongs_to_it() {
+    for era in Era::all() {
+        let client = Client::new(&world().acme, era);
+        let uid = note(&client, "to be deleted").await;
+        let comment = json!({"content": "c", "parent_type": "note", "parent_uid": uid});
+        let comment = client.call("create_comment", comment).await.ok()["uid"].clone();
+        client
+            .call("restore", of(&uid))
+            .await
+            .failed("conflict", "not_deleted");
+        client.call("delete_note", json!({"uid": uid})).await.ok();
+        let change = json!({"uid": comment, "content": "d"});
+        client
+            .call("update_comment", change.clone())
+            .await
+            .failed("not_found", "parent_not_found");
+        let restored = client.call("restore", of(&uid)).await.ok();
+        assert_eq!(
+            (&restored["uid"], &restored["version"]),
+            (&json!(uid), &json!(3))
+        );
+        assert_eq!(content(&client, &uid).await, "to be deleted");
+        client.call("update_comment", change).await.ok();
+        let history = client.call("history", of(&uid)).await.ok();
+        let operations: Vec<_> = history["versions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|version| version["operation"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(operations, ["restore", "delete", "create"]);
+        client.traffic().await;
+    }
+}
+
+async fn an_earlier_version_comes_back_and_can_be_left_again() {
+    let client = Client::modern(&world().acme);
+    let uid = note(&client, "one").await;
+    for text in ["two", "three"] {
+        client
+            .call("edit_text", edit(&uid, "append", text))
+            .await
+            .ok();
+    }
+    let with = |name: &str, value: u64| {
+        let mut arguments = of(&uid);
+        arguments[name] = json!(value);
+        arguments
+    };
+    let first = client.call("history", with("version", 1)).await.ok();
+    assert_eq!(first["payload"]["content"], "one");
+    let history = client.call("history", with("limit", 1)).await.ok();
+    assert_eq!(history["versions"].as_array().unwrap().len(), 1);
+    assert_eq!(history["versions"][0]["changed"], json!(["content"]));
+    let restored = client.call("restore", with("to_version", 1)).await.ok();
+    assert_eq!(
+        (&restored["version"], content(&client, &uid).await.as_str()),
+        (&json!(4), "one")
+    );
+    client.call("restore", with("to_version", 3)).await.ok();
+    assert_eq!(content(&client, &uid).await, "one\ntwo\nthree");
+    for (tool, name) in [("restore", "to_version"), ("history", "version")] {
+        let called = client.call(tool, with(name, 99)).await;
+        called.failed("not_found", "version_not_found");
+    }
+    client.traffic().await;
+}
+
+async fn versions_of_somebody_else_are_not_there() {
+    let owner = Client::modern(&world().acme);
+    let uid = note(&owner, "mine").await;
+    owner.call("delete_note", json!({"uid": uid})).await.ok();
+    for sidecar in [&world().acme, &world().globex] {
+        let other = Client::modern(sidecar);
+        for (tool, name) in [("restore", "to_version"), ("history", "version")] {
+            other
+                .call(tool, of(&uid))
+                .await
+                .failed("not_found", "note_not_found");
+            let mut arguments = of(&uid);
+            arguments[name] = json!(1);
+            other
+                .call(tool, arguments)
+                .await
+                .failed("not_found", "version_not_found");
+        }
+        other.traffic().await;
+    }
+    let history = owner.call("history", of(&uid)).await.ok();
+    assert_eq!(history["versions"].as_array().unwrap().len(), 2);
+    owner.traffic().await;
+}
+
+async fn an_api_without_versions_has_no_history() {
+    let forwarder = Forwarder::without_features(&world().api.url).await;
+    let sidecar = Sidecar::with_forwarder(forwarder, "acme", &[]).await;
+    let client = Client::modern(&sidecar);
+    let uid = note(&client, "one").await;
+    for tool in ["history", "restore"] {
+        let answer = HttpReply::of(client.calling(tool, of(&uid))).await;
+        assert_eq!(answer.rpc_code(), -32602, "{answer}");
+    }
+    // This tool needs nothing but the common routes.
+    client
+        .call("edit_text", edit(&uid, "append", "two"))
+        .await
+        .ok();
+    assert_eq!(content(&client, &uid).await, "one\ntwo");
+    client.traffic().await;
+    sidecar.stop().await;
 }

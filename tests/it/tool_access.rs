@@ -46,6 +46,11 @@ fn tools_where(passes: impl Fn(&str, bool) -> bool) -> BTreeSet<String> {
     if passes("find", true) {
         names.extend(["search", "fetch", "overview"].map(str::to_owned));
     }
+    for (tool, reads) in [("edit_text", false), ("history", true), ("restore", false)] {
+        if passes("edit", reads) {
+            names.insert(tool.to_owned());
+        }
+    }
     names
 }
 
@@ -169,7 +174,7 @@ async fn the_challenge_names_the_required_scope() {
         .await
         .json();
     let supported = document["scopes_supported"].as_array().unwrap();
-    assert_eq!(supported.len(), 13, "{document}");
+    assert_eq!(supported.len(), 15, "{document}");
     assert!(
         supported.contains(&json!("toolbridge:chat_messages:write")),
         "{document}"

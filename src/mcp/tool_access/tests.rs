@@ -226,7 +226,7 @@ fn advertised_scopes_follow_the_entities_and_the_served_tools() {
         ["toolbridge:read", "toolbridge:write"]
     );
     let supported = all.scopes_supported();
-    assert_eq!(supported.len(), 2 + 2 * entities::ALL.len() + 2);
+    assert_eq!(supported.len(), 2 + 2 * entities::ALL.len() + 3);
     for scope in ["toolbridge:find:read", "toolbridge:edit:write"] {
         assert!(supported.contains(&scope.to_owned()));
     }

@@ -5,7 +5,6 @@
 //! patched on the condition that the version is still the one that was read.
 
 use serde_json::{Map, Value, json};
-use uuid::Uuid;
 
 use super::NAME as TOOLSET;
 use super::text_edit::{Edit, EditError, Edited, apply};
@@ -109,11 +108,6 @@ fn output_schema() -> Map<String, Value> {
             json!(["uid", "version", "bytes_before", "bytes_after", "around"]),
         ),
     ])
-}
-
-/// The item that the call is about.
-pub fn item(given: &Arguments<'_>) -> Option<Uuid> {
-    Uuid::try_parse(&given.get("uid")?.as_str()?).ok()
 }
 
 /// What a call asks for.

@@ -2,6 +2,9 @@
 
 mod edit_text;
 mod headings;
+mod history;
+mod item;
+mod restore;
 #[cfg(test)]
 mod tests;
 mod text_edit;
@@ -12,10 +15,12 @@ use uuid::Uuid;
 use super::coerce::Arguments;
 use super::entities::Catalogue;
 use super::error::ToolError;
+use super::result::Limits;
 use super::tool::{self, Tool};
 use super::toolset::{ListedTool, Outcome, Progress, ToolCall, Toolset};
 use crate::api::Features;
 use crate::api::request::Api;
+use crate::foundation::json::Json;
 
 /// The name of the toolset, in filters and scopes.
 const NAME: &str = "edit";
@@ -23,15 +28,17 @@ const NAME: &str = "edit";
 /// The toolset.
 #[derive(Debug)]
 pub struct EditTools {
-    tools: [Tool; 1],
+    tools: [Tool; 3],
+    limits: Limits,
     /// Plans the requests about single items.
     catalogue: Catalogue,
 }
 
 impl EditTools {
-    pub fn new() -> Self {
+    pub fn new(limits: Limits) -> Self {
         Self {
-            tools: [edit_text::tool()],
+            tools: [edit_text::tool(), history::tool(), restore::tool()],
+            limits,
             // The UIDs are those of new items, which these tools do not create.
             catalogue: Catalogue::new(Uuid::now_v7, Features::NONE),
         }
@@ -46,6 +53,8 @@ impl EditTools {
     ) -> Result<String, ToolError> {
         match name {
             edit_text::NAME => edit_text::run(arguments, &self.catalogue, api, progress).await,
+            history::NAME => history::run(arguments, api, &self.limits).await,
+            restore::NAME => restore::run(arguments, api, &self.limits).await,
             _ => Err(ToolError::internal("a tool that cannot be run")),
         }
     }
@@ -58,7 +67,8 @@ impl Toolset for EditTools {
 
     fn call<'a>(&'a self, call: ToolCall<'a>) -> BoxFuture<'a, Outcome> {
         tool::call(&self.tools, call, move |name, arguments, call| async move {
-            if let Some(uid) = edit_text::item(&arguments) {
+            let uid = arguments.get("uid").and_then(Json::as_str);
+            if let Some(Ok(uid)) = uid.map(|uid| Uuid::try_parse(&uid)) {
                 let _ = call.item.set(uid);
             }
             self.run(name, &arguments, call.api, call.progress).await

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::request::{ApiError, Reply, Request};
-use crate::foundation::json::Json;
 
 const UID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
@@ -53,16 +52,23 @@ async fn call(
     arguments: Value,
     answers: impl Into<VecDeque<(u16, Value)>>,
 ) -> (Result<Value, ToolError>, Vec<(String, Value, Option<u64>)>) {
+    call_tool(edit_text::NAME, arguments, answers).await
+}
+
+async fn call_tool(
+    name: &str,
+    arguments: Value,
+    answers: impl Into<VecDeque<(u16, Value)>>,
+) -> (Result<Value, ToolError>, Vec<(String, Value, Option<u64>)>) {
     let script = Script {
         answers: Mutex::new(answers.into()),
         sent: Mutex::default(),
     };
-    let tools = EditTools::new();
+    let tools = EditTools::new(Limits::default());
     let text = arguments.to_string();
-    let arguments = Arguments::read(&tools.tools[0].arguments, Json::trusted(&text)).unwrap();
-    let result = tools
-        .run(edit_text::NAME, &arguments, &script, |_| {})
-        .await;
+    let tool = tools.tools.iter().find(|tool| tool.spec.name == name);
+    let arguments = Arguments::read(&tool.unwrap().arguments, Json::trusted(&text)).unwrap();
+    let result = tools.run(name, &arguments, &script, |_| {}).await;
     let sent = script.sent.lock();
     let sent = sent.iter().map(|request| {
         let body = request.body.as_deref().unwrap_or(b"null");
@@ -261,4 +267,99 @@ async fn the_result_shows_at_most_300_characters() {
         around.contains("éü") && around.contains("ü…ü") && around.contains("üé"),
         "{around}"
     );
+}
+
+#[tokio::test]
+async fn a_history_has_the_names_of_arguments() {
+    let task = json!({"kind": "task", "uid": UID, "limit": 2});
+    let answer = json!({"versions": [
+        {"version": 3, "updatedAt": "t", "operation": "restore", "fromVersion": 1, "bytes": 5,
+            "changed": ["dueDate", "myField"], "changedMore": 1},
+        {"version": 2, "updatedAt": "s", "deletedAt": "s", "bytes": 5},
+    ], "nextBefore": 2});
+    let (result, sent) = call_tool("history", task, [(200, answer)]).await;
+    assert_eq!(
+        result.unwrap(),
+        json!({"versions": [
+            {"version": 3, "updated_at": "t", "operation": "restore", "from_version": 1,
+                "bytes": 5, "changed": ["due_date", "myField"], "changed_more": 1},
+            {"version": 2, "updated_at": "s", "deleted_at": "s", "bytes": 5},
+        ]})
+    );
+    assert_eq!(sent, [("GET".to_owned(), json!(null), None)]);
+
+    let arguments = json!({"kind": "note", "uid": UID, "version": 3});
+    let (result, _) = call_tool("history", arguments, [note(3, "as it was")]).await;
+    assert_eq!(result.unwrap()["payload"]["content"], "as it was");
+}
+
+#[tokio::test]
+async fn a_history_that_violates_the_contract_is_an_error_of_the_api() {
+    for answer in [
+        json!([]),
+        json!({}),
+        json!({"versions": {}}),
+        json!({"versions": [1]}),
+        json!({"versions": [{}]}),
+        json!({"versions": [{"version": "1"}]}),
+    ] {
+        let arguments = json!({"kind": "note", "uid": UID});
+        let (result, _) = call_tool("history", arguments, [(200, answer)]).await;
+        assert_eq!(&*result.unwrap_err().code, "api_error");
+    }
+}
+
+#[tokio::test]
+async fn a_restore_names_the_version_and_is_sent_once() {
+    let (result, sent) = call_tool(
+        "restore",
+        json!({"kind": "note", "uid": UID, "to_version": 2}),
+        [note(5, "old")],
+    )
+    .await;
+    assert_eq!(result.unwrap()["version"], 5);
+    assert_eq!(sent, [("POST".to_owned(), json!({"toVersion": 2}), None)]);
+    let arguments = json!({"kind": "note", "uid": UID});
+    let (_, sent) = call_tool("restore", arguments, [note(5, "old")]).await;
+    assert_eq!(sent, [("POST".to_owned(), json!({}), None)]);
+}
+
+#[tokio::test]
+async fn refusals_say_what_to_do() {
+    for (tool, version, status, code, word) in [
+        ("restore", None, 400, "not_deleted", "to_version"),
+        (
+            "restore",
+            Some(2),
+            400,
+            "invalid_argument",
+            "another version",
+        ),
+        ("restore", Some(2), 404, "version_not_found", "history"),
+        ("restore", None, 404, "note_not_found", "search"),
+        ("restore", None, 422, "parent_not_found", "parent first"),
+        ("restore", None, 502, "unknown_outcome", "history"),
+        ("history", None, 404, "note_not_found", "search"),
+        ("history", Some(2), 404, "version_not_found", "history"),
+        ("history", None, 429, "rate_limited", "repeat the call"),
+        ("history", None, 503, "api_unavailable", "again"),
+    ] {
+        let mut arguments = json!({"kind": "note", "uid": UID});
+        let name = if tool == "restore" {
+            "to_version"
+        } else {
+            "version"
+        };
+        if let Some(version) = version {
+            arguments[name] = json!(version);
+        }
+        let (result, _) = call_tool(tool, arguments, [(status, json!({"error": "x"}))]).await;
+        let error = result.unwrap_err();
+        assert_eq!(&*error.code, code, "{tool} {status}");
+        assert!(
+            error.suggested_action.contains(word),
+            "{}",
+            error.suggested_action
+        );
+    }
 }

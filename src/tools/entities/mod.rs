@@ -14,6 +14,8 @@ mod parent;
 mod payload;
 mod plan;
 
+use std::collections::HashMap;
+
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use uuid::Uuid;
@@ -23,6 +25,7 @@ pub use payload::{Payload, SERVER_KEYS};
 #[cfg(any(test, feature = "pieces"))]
 pub use plan::Plan;
 
+use super::error::ToolError;
 use super::result::Limits;
 use super::toolset::{ListedTool, Outcome, ToolCall, Toolset};
 use crate::api::Features;
@@ -30,47 +33,44 @@ use crate::api::Features;
 /// The toolset of all entities.
 #[derive(Debug)]
 pub struct EntityTools {
-    /// For an API whose lists have an order.
-    ordered: Catalogue,
-    /// For an API that has none of the features.
-    plain: Catalogue,
+    /// The catalogue for each combination of the features that change a tool.
+    catalogues: HashMap<Features, Catalogue>,
     limits: Limits,
 }
+
+/// The features that change the arguments or the description of a tool.
+const CHANGE_TOOLS: Features = Features::ORDER.and_also(Features::VERSIONS);
 
 impl EntityTools {
     /// `new_uid` generates the UIDs of new items.
     pub fn new(new_uid: fn() -> Uuid, limits: Limits) -> Self {
+        let catalogue = |features| (features, Catalogue::new(new_uid, features));
         Self {
-            ordered: Catalogue::new(new_uid, Features::ORDER),
-            plain: Catalogue::new(new_uid, Features::NONE),
+            catalogues: CHANGE_TOOLS.combinations().map(catalogue).collect(),
             limits,
         }
     }
 
-    fn catalogue(&self, features: Features) -> &Catalogue {
-        if features.has(Features::ORDER) {
-            &self.ordered
-        } else {
-            &self.plain
-        }
+    fn catalogue(&self, features: Features) -> Option<&Catalogue> {
+        self.catalogues.get(&features.and_in(CHANGE_TOOLS))
     }
 }
 
 impl Toolset for EntityTools {
     fn list(&self, features: Features) -> Vec<ListedTool> {
-        self.catalogue(features)
-            .specs()
-            .map(ListedTool::from)
-            .collect()
+        let catalogue = self.catalogue(features);
+        let specs = catalogue.into_iter().flat_map(Catalogue::specs);
+        specs.map(ListedTool::from).collect()
     }
 
     fn call<'a>(&'a self, call: ToolCall<'a>) -> BoxFuture<'a, Outcome> {
-        let plan = match self
-            .catalogue(call.features)
-            .prepare(call.name, call.arguments)
-        {
+        let failed = |error| ready(Outcome::failure(&error, call.correlation_id)).boxed();
+        let Some(catalogue) = self.catalogue(call.features) else {
+            return failed(ToolError::internal("features without a catalogue"));
+        };
+        let plan = match catalogue.prepare(call.name, call.arguments) {
             Ok(plan) => plan,
-            Err(error) => return ready(Outcome::failure(&error, call.correlation_id)).boxed(),
+            Err(error) => return failed(error),
         };
         if let Some(uid) = plan.item() {
             let _ = call.item.set(uid);
@@ -91,8 +91,20 @@ mod tests {
 
     #[test]
     fn serves_the_specs_of_the_catalogue() {
-        let served = EntityTools::new(Uuid::now_v7, Limits::default()).list(Features::ORDER);
-        let catalogue = Catalogue::new(Uuid::now_v7, Features::ORDER);
+        let tools = EntityTools::new(Uuid::now_v7, Limits::default());
+        for features in [
+            Features::NONE,
+            Features::ORDER,
+            Features::VERSIONS,
+            Features::ALL,
+        ] {
+            served_with(&tools, features);
+        }
+    }
+
+    fn served_with(tools: &EntityTools, features: Features) {
+        let served = tools.list(features);
+        let catalogue = Catalogue::new(Uuid::now_v7, features);
         assert_eq!(served.len(), catalogue.specs().len());
         for (served, spec) in served.iter().zip(catalogue.specs()) {
             let tool = &served.tool;

@@ -8,21 +8,18 @@ mod search;
 mod tests;
 
 use futures::future::BoxFuture;
-use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::api_error_body::ApiErrorBody;
 use super::api_outage;
-use super::api_outage::answered;
 use super::argument::Argument;
 use super::coerce::Arguments;
 use super::error::{Category, ToolError};
 use super::result::Limits;
 use super::spec::Hints;
-use super::tool::{self, About, Tool};
+use super::tool::{self, About, Tool, malformed, read_request, refused};
 use super::toolset::{ListedTool, Outcome, ToolCall, Toolset};
 use crate::api::Features;
-use crate::api::request::{Api, Repeat, Reply, Request};
+use crate::api::request::{Api, Reply};
 use crate::foundation::json::Json;
 
 /// The name of the toolset, in filters and scopes.
@@ -84,33 +81,6 @@ fn reading_tool(
     needs: Features,
 ) -> Tool {
     Tool::new(NAME, Hints::READS, about, arguments, output_schema, needs)
-}
-
-/// A request that only reads.
-fn read_request(method: Method, path: String, query: Vec<(&'static str, String)>) -> Request {
-    Request {
-        method,
-        path,
-        query,
-        body: None,
-        if_match: None,
-        repeat: Repeat::Idempotent,
-    }
-}
-
-/// The error for a response with an error status that does not depend on the request.
-fn refused(reply: &Reply, tool: &str) -> ToolError {
-    let body = ApiErrorBody::of(reply);
-    let error = api_outage::refused(reply.status, &body)
-        .unwrap_or_else(|| api_outage::unexpected(reply.status, tool));
-    answered(error, reply)
-}
-
-/// The error for a successful response that violates the contract.
-fn malformed(tool: &str, why: &str) -> ToolError {
-    let mut error = api_outage::unexpected(200, tool);
-    error.log_only = Some(why.into());
-    error
 }
 
 /// Parses a response.

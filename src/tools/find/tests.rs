@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use serde_json::json;
 
 use super::*;
-use crate::api::request::ApiError;
+use crate::api::request::{ApiError, Request};
 
 const UID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 

@@ -22,12 +22,14 @@ impl Operation for Delete {
         "Delete"
     }
 
-    fn describe(&self, entity: &Entity, _features: Features) -> String {
+    fn describe(&self, entity: &Entity, features: Features) -> String {
         let Entity { label, key, .. } = entity;
-        format!(
-            "Deletes a {label}; it cannot be restored, only read with include_deleted. \
-             To put it away instead, use archive_{key}."
-        )
+        let undo = if features.has(Features::VERSIONS) {
+            "restore brings it back"
+        } else {
+            "it cannot be restored, only read with include_deleted"
+        };
+        format!("Deletes a {label}; {undo}. To put it away instead, use archive_{key}.")
     }
 
     fn hints(&self) -> Hints {

@@ -12,11 +12,11 @@ pub fn uid() -> Argument {
 
 pub fn if_match() -> Argument {
     let kind = Kind::Integer { min: 1, max: None };
-    optional("if_match", kind, "Version that it must still have.")
+    optional("if_match", kind, "Version it must still have.")
 }
 
 pub fn additional_fields() -> Argument {
-    let description = "Further fields, of your own naming.";
+    let description = "Fields of your own.";
     optional("additional_fields", Kind::Object, description)
 }
 
@@ -50,24 +50,27 @@ pub fn item_schema() -> Map<String, Value> {
 
 /// The schema of an item that a tool has written: what the next call needs.
 pub fn written_schema() -> Map<String, Value> {
-    item([
-        ("uid", json!({"type": "string"})),
-        ("version", json!({"type": "integer"})),
-        ("payload", json!({"type": "object"})),
+    object([
+        ("type", json!("object")),
+        (
+            "properties",
+            json!({"uid": {"type": "string"}, "version": {"type": "integer"}}),
+        ),
+        ("required", json!(["uid", "version"])),
     ])
 }
 
 /// The schema of a page of items whose long texts may be cut.
 pub fn page_schema() -> Map<String, Value> {
-    let mut item = item_schema();
-    if let Some(Value::Object(known)) = item.get_mut("properties") {
-        let cut = json!({
-            "type": "array",
-            "items": {"type": "string"},
-            "description": "Payload fields cut short.",
-        });
-        known.insert("truncated".to_owned(), cut);
-    }
+    let item = item([
+        ("uid", json!({"type": "string"})),
+        ("version", json!({"type": "integer"})),
+        ("payload", json!({"type": "object"})),
+        (
+            "truncated",
+            json!({"type": "array", "items": {"type": "string"}}),
+        ),
+    ]);
     object([
         ("type", json!("object")),
         (
