@@ -761,6 +761,23 @@ fn client_config_prints_instructions_without_the_token() {
         output.err
     );
 
+    let words = ["claude-code", "--stdio", "--npx", "--json"];
+    let output = with(&[&words[..], &url].concat());
+    let snippet: Value = serde_json::from_str(&output.out).unwrap();
+    let server = &snippet["mcpServers"]["toolbridge"];
+    assert_eq!(server["command"], "npx");
+    assert_eq!(
+        server["args"],
+        json!([
+            "-y",
+            "@toolbridge/mcp",
+            "connect",
+            "https://acme.example.com/mcp",
+            "--token-file",
+            "/home/ada/.toolbridge-token",
+        ])
+    );
+
     let output = with(&[&["codex", "--json"][..], &url].concat());
     assert_eq!(
         output.out,

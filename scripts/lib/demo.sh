@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Some fifty items to try an assistant with: those of a small coffee roastery. To be sourced.
 
-# Writes what is in demo.txt: a name by which later lines refer to the item, or -, then what it is,
+# Writes what is in demo/items.txt: a name by which later lines refer to the item, or -, then what it is,
 # then its arguments. Due dates are in days from today. The arguments of this function are the
 # command that makes a call.
 demo_items() { # COMMAND…
@@ -18,7 +18,7 @@ demo_items() { # COMMAND…
         uid=$("$@" "create_$kind" --args "$arguments" --json | sed -n 's/^ *{*"uid": *"\([^"]*\)".*/\1/p;' | head -n 1)
         [ -n "$uid" ] || return 1
         uids[$name]=$uid
-    done <"$(dirname "${BASH_SOURCE[0]}")/demo.txt"
+    done <"$(dirname "${BASH_SOURCE[0]}")/../../demo/items.txt"
 }
 
 day_from_today() { # DAYS

@@ -40,6 +40,9 @@ pub struct ClientConfig {
     /// runs on
     #[arg(long, group = "way", conflicts_with = "url")]
     local: bool,
+    /// The process is started by npx, which fetches this program where it is missing
+    #[arg(long)]
+    npx: bool,
     /// What the client calls the server
     #[arg(long, default_value = "toolbridge", value_parser = name)]
     name: String,
@@ -158,10 +161,15 @@ fn entry(
     around: &Surroundings,
 ) -> Result<Entry, CliError> {
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("toolbridge-mcp"));
-    let home = around
-        .environment
-        .get("HOME")
-        .map_or("/path/to", String::as_str);
+    let program = program.display().to_string();
+    let (command, launcher) = if args.npx || is_temporary(&program) {
+        ("npx".to_owned(), NPX.map(str::to_owned).to_vec())
+    } else {
+        (program, Vec::new())
+    };
+    let homes = ["HOME", "USERPROFILE"];
+    let home = homes.iter().find_map(|name| around.environment.get(*name));
+    let home = home.map_or("/path/to", String::as_str);
     Ok(Entry {
         name: args.name.clone(),
         url: if args.local {
@@ -169,13 +177,22 @@ fn entry(
         } else {
             url(args, settings, around)?
         },
-        command: program.display().to_string(),
+        command,
+        launcher,
         token_file: Path::new(home)
             .join(".toolbridge-token")
             .display()
             .to_string(),
         local: args.local.then(|| local(settings, around)),
     })
+}
+
+/// What npx takes before the arguments of this program.
+const NPX: [&str; 2] = ["-y", "@toolbridge/mcp"];
+
+/// Whether npx has started this program, from a folder that it clears now and then.
+fn is_temporary(program: &str) -> bool {
+    program.contains("/_npx/") || program.contains(r"\_npx\")
 }
 
 /// The URL of `/mcp`.

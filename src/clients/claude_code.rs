@@ -99,7 +99,7 @@ pub static CLAUDE_CODE: Client = Client {
         sse: "yes, deprecated",
         stdio: "yes",
         eras: "legacy",
-        source: "its documentation, November 2026",
+        source: "tried with 2.1.332, 27 November 2026",
     }),
 };
 

@@ -5,6 +5,24 @@ use serde_json::json;
 
 use super::{Abilities, Client, Field, File, KEEP_TOKEN, Recipe, Step, Way};
 
+/// The bundle asks for what it needs, so it comes before the file.
+const BUNDLE: Step = Step::Enter {
+    say: "Open the bundle in Claude Desktop: the file of a release whose name ends in `.mcpb`, for \
+        your system. It keeps the token in the secret storage of the system. Enter:",
+    fields: &[
+        Field {
+            label: "Server address",
+            text: |entry| entry.url.clone(),
+        },
+        Field {
+            label: "Token",
+            text: |_| "your token".to_owned(),
+        },
+    ],
+};
+
+const OR: Step = Step::Say("Or, without the bundle:");
+
 pub static CLAUDE_DESKTOP: Client = Client {
     key: "claude-desktop",
     name: "Claude Desktop",
@@ -15,7 +33,7 @@ pub static CLAUDE_DESKTOP: Client = Client {
                 "Claude Desktop sends no custom header, so a process on your machine sends the \
                  token.",
             ),
-            steps: &[KEEP_TOKEN, FILE, RESTART],
+            steps: &[BUNDLE, OR, KEEP_TOKEN, FILE, RESTART],
         },
         Recipe {
             way: Way::OAuth,
@@ -48,7 +66,7 @@ pub static CLAUDE_DESKTOP: Client = Client {
         Recipe {
             way: Way::Process,
             cannot: None,
-            steps: &[KEEP_TOKEN, FILE, RESTART],
+            steps: &[BUNDLE, OR, KEEP_TOKEN, FILE, RESTART],
         },
     ],
     abilities: Some(Abilities {
@@ -63,10 +81,16 @@ pub static CLAUDE_DESKTOP: Client = Client {
 
 const FILE: Step = Step::Paste {
     say: "Add this to Claude Desktop's file, which Settings, Developer, “Edit Config” opens.",
-    files: &[File {
-        r#for: "macOS",
-        path: "~/Library/Application Support/Claude/claude_desktop_config.json",
-    }],
+    files: &[
+        File {
+            r#for: "macOS",
+            path: "~/Library/Application Support/Claude/claude_desktop_config.json",
+        },
+        File {
+            r#for: "Windows",
+            path: r"%APPDATA%\Claude\claude_desktop_config.json",
+        },
+    ],
     json: |entry| {
         json!({
             "mcpServers": { (&entry.name): { "command": entry.command,

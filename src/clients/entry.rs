@@ -7,8 +7,10 @@ pub struct Entry {
     pub name: String,
     /// The URL of `/mcp`.
     pub url: String,
-    /// The path of this program, for clients that start a process.
+    /// The path of this program, for clients that start a process, or a program that starts it.
     pub command: String,
+    /// What such a program takes before the arguments of this one.
+    pub launcher: Vec<String>,
     /// The file from which such a process reads its token. Absolute, since clients do not expand
     /// `~`.
     pub token_file: String,
@@ -20,7 +22,8 @@ impl Entry {
     /// The arguments of the process.
     pub fn arguments(&self) -> Vec<String> {
         let bridge = || vec!["connect".to_owned(), self.url.clone()];
-        let mut words = self.local.clone().unwrap_or_else(bridge);
+        let mut words = self.launcher.clone();
+        words.extend(self.local.clone().unwrap_or_else(bridge));
         words.extend(["--token-file".to_owned(), self.token_file.clone()]);
         words
     }

@@ -17,6 +17,7 @@ fn example() -> Entry {
         name: "toolbridge".to_owned(),
         url: "https://acme.example.com/mcp".to_owned(),
         command: "/path/to/toolbridge-mcp".to_owned(),
+        launcher: Vec::new(),
         token_file: "/path/to/token".to_owned(),
         local: None,
     }
@@ -28,6 +29,7 @@ fn awkward() -> Entry {
         name: "a_b-1".to_owned(),
         url: "https://acme.example.com/it's/mcp".to_owned(),
         command: "/Users/me/My Programs/toolbridge-mcp".to_owned(),
+        launcher: Vec::new(),
         token_file: "/Users/me/o'clock".to_owned(),
         local: None,
     }

@@ -13,6 +13,7 @@ pub fn document(page: &Page, visit: &Visit<'_>) -> Markup {
         url: visit.url.to_owned(),
         // A placeholder for the reader's own path: the path on this server must not be revealed.
         command: "/path/to/toolbridge-mcp".to_owned(),
+        launcher: Vec::new(),
         token_file: "/path/to/token".to_owned(),
         local: None,
     };
@@ -149,8 +150,11 @@ fn ways(page: &Page, client: &Client, entry: &Entry) -> Markup {
                 summary { h4 { (recipe.way.title()) } }
                 @if recipe.way == Way::Process {
                     @for sentence in &limits { p.before { (formatted(sentence)) } }
-                    p.before { "The process is " code { "toolbridge-mcp" } ", a program for macOS \
-                        and Linux." }
+                    p.before { "The process is " code { "toolbridge-mcp" } ", a program for \
+                        macOS, Linux and Windows, which is among the files of a release. With \
+                        Node.js, " code { "npx" } " can start it: the command is then "
+                        code { "npx" } ", and its arguments begin with "
+                        code { "-y @toolbridge/mcp" } "." }
                 }
                 ol.steps {
                     @for (number, step) in recipe.steps.iter().enumerate() {

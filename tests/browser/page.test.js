@@ -10,7 +10,7 @@ import { chromium } from "playwright-core";
 
 const { CHROMIUM, PICTURES, PLAIN, SIGNING_IN, ALONE } = process.env;
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const CLIENTS = ["claude-desktop", "claude-code", "vscode", "cursor", "zed", "generic"];
+const CLIENTS = ["claude-desktop", "claude-code", "vscode", "cursor", "zed", "codex", "gemini", "chatgpt", "generic"];
 const SIZES = { phone: { width: 360, height: 740 }, desktop: { width: 1280, height: 900 } };
 const THEMES = ["light", "dark"];
 
@@ -205,7 +205,7 @@ test("whoever goes by keyboard sees where they are, at every stop", () => visit(
 
 test("links that install carry this server and ask for the token", () => visit({ url: SIGNING_IN }, async (page) => {
   const links = await page.locator("a.button").evaluateAll((all) => all.map((link) => link.href));
-  assert.equal(links.length, 5);
+  assert.equal(links.length, 6);
   for (const link of links) {
     const url = new URL(link);
     const server = url.protocol === "vscode:"

@@ -10,7 +10,7 @@ from collections import Counter
 
 import pair
 
-LINES = (pair.ROOT / "scripts" / "lib" / "demo.txt").read_text().splitlines()
+LINES = (pair.ROOT / "demo" / "items.txt").read_text().splitlines()
 
 
 class Demo(unittest.TestCase):
