@@ -12,7 +12,10 @@ use super::output::{HEADING, NAME, styled};
 const GROUPS: &[(&str, &[&str])] = &[
     ("Run the server", &["serve", "stdio"]),
     ("Use a server elsewhere", &["connect", "client-config"]),
-    ("Use the tools", &["tools", "call", "search", "token"]),
+    (
+        "Use the tools",
+        &["tools", "call", "search", "history", "restore", "token"],
+    ),
     (
         "Look after it",
         &[

@@ -27,6 +27,7 @@ mod token;
 mod tool_filter;
 mod tools;
 mod version;
+mod versions;
 mod wiring;
 
 use std::collections::BTreeMap;
@@ -65,6 +66,10 @@ enum Command {
     Call(call::Call),
     /// Search all notes, tasks, comments, chats and messages
     Search(search::Search),
+    /// List the versions of an item, or show one
+    History(versions::History),
+    /// Bring back a deleted item, or an earlier version
+    Restore(versions::Restore),
     /// Print what to paste into an MCP client
     ClientConfig(client_config::ClientConfig),
     /// Make a token for development
@@ -259,6 +264,8 @@ fn dispatch(cli: &Cli, around: &mut Surroundings) -> Result<(), CliError> {
         Command::Tools(args) => tools::run(args, around),
         Command::Call(args) => call::run(args, settings, around),
         Command::Search(args) => search::run(args, settings, around),
+        Command::History(args) => versions::history(args, settings, around),
+        Command::Restore(args) => versions::restore(args, settings, around),
         Command::ClientConfig(args) => client_config::run(args, settings, around),
         Command::Token(args) => token::run(args, settings, around),
         Command::Config(args) => config::run(args, settings, around),

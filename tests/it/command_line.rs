@@ -12,6 +12,7 @@ crate::tests![
     call_runs_the_lifecycle_of_an_item,
     call_prints_json_for_programs,
     search_prints_results_counts_and_the_next_page,
+    history_and_restore_undo_a_delete,
     call_prints_the_command_for_the_next_page,
     call_exits_with_the_code_of_the_error,
     call_ends_its_session_and_sends_only_needed_requests,
@@ -196,6 +197,47 @@ async fn call_prints_json_for_programs() {
         (&error["category"], &error["code"]),
         (&json!("conflict"), &json!("version_mismatch"))
     );
+}
+
+async fn history_and_restore_undo_a_delete() {
+    let command_user = CommandUser::new();
+    let note = [
+        "call",
+        "create_note",
+        "title=one",
+        "content=A text",
+        "--json",
+    ];
+    let made = command_user.runs(&note).await.done().json();
+    let uid = made["uid"].as_str().unwrap();
+    let id = format!("note/{uid}");
+    let refused = command_user.runs(&["restore", &id]).await;
+    assert_eq!(refused.code, 1, "{refused}");
+    assert!(refused.err.contains("is not deleted"), "{refused}");
+    let delete = ["call", "delete_note", &format!("uid={uid}")];
+    command_user.runs(&delete).await.done();
+    let restored = command_user.runs(&["restore", &id]).await.done();
+    assert!(restored.out.contains("A text"), "{restored}");
+    let back = ["restore", &id, "--to-version", "1", "--json"];
+    assert_eq!(command_user.runs(&back).await.done().json()["version"], 4);
+    let history = command_user.runs(&["history", &id]).await.done();
+    let lines: Vec<_> = history.out.lines().collect();
+    assert_eq!(lines.len(), 5, "{history}");
+    for (line, words) in
+        lines
+            .iter()
+            .zip(["CHANGED", "from version 1", "restore", "delete", "create"])
+    {
+        assert!(line.contains(words), "{history}");
+    }
+    assert!(history.err.contains("4 versions"), "{history}");
+    let first = command_user
+        .runs(&["history", &id, "--version", "1"])
+        .await
+        .done();
+    assert!(first.out.contains("A text"), "{first}");
+    let usage = command_user.runs(&["history", uid]).await;
+    assert_eq!(usage.code, 2, "{usage}");
 }
 
 async fn search_prints_results_counts_and_the_next_page() {

@@ -342,7 +342,7 @@ async fn refusals_say_what_to_do() {
         ("history", None, 404, "note_not_found", "search"),
         ("history", Some(2), 404, "version_not_found", "history"),
         ("history", None, 429, "rate_limited", "repeat the call"),
-        ("history", None, 503, "api_unavailable", "again"),
+        ("history", None, 503, "api_unavailable", "repeat the call"),
     ] {
         let mut arguments = json!({"kind": "note", "uid": UID});
         let name = if tool == "restore" {
