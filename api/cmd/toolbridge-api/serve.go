@@ -94,7 +94,8 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) int {
 	}
 	go sweep(ctx, db, api.Metrics, log)
 	go indexOlder(ctx, db, log)
-	go sweepVersions(ctx, db, log)
+	go sweepOld(ctx, "old versions", db.SweepVersions, log)
+	go sweepOld(ctx, "old answers to batches", db.SweepRepeats, log)
 
 	select {
 	case err := <-failed:
@@ -227,22 +228,21 @@ func sweep(ctx context.Context, db store.Store, metrics *telemetry.Metrics, log 
 	}
 }
 
-// sweepVersionsEvery is how often versions are looked for that are too old. Their age is counted in
-// days.
-const sweepVersionsEvery = time.Hour
+// sweepOldEvery is how often is looked for what is too old, whose age is counted in days.
+const sweepOldEvery = time.Hour
 
-// sweepVersions removes old versions in the background. It rests as long as it works, so that
+// sweepOld removes old rows in the background, some at a time. It rests as long as it works, so that
 // writers come in between.
-func sweepVersions(ctx context.Context, db store.Store, log *slog.Logger) {
+func sweepOld(ctx context.Context, what string, sweep func(context.Context) (int64, error), log *slog.Logger) {
 	for {
 		began := time.Now()
-		removed, err := db.SweepVersions(ctx)
+		removed, err := sweep(ctx)
 		rest := time.Since(began)
 		if err != nil || removed == 0 {
-			rest = sweepVersionsEvery
+			rest = sweepOldEvery
 		}
 		if err != nil && ctx.Err() == nil {
-			log.Warn("old versions could not be removed; next try in an hour", telemetry.Error, err.Error())
+			log.Warn(what+" could not be removed; next try in an hour", telemetry.Error, err.Error())
 		}
 		select {
 		case <-ctx.Done():

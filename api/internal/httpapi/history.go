@@ -180,12 +180,21 @@ func (i items) restore(w http.ResponseWriter, r *http.Request) error {
 	if m.unknown(); m.err != nil {
 		return m.err
 	}
-	return i.write(w, r, func(tx store.Tx, current *store.Item) (store.Next, error) { return i.restored(tx, current, to) })
+	return i.write(w, r, func(expected int64) store.Change { return i.restored(expected, to) })
 }
 
-// restored is what a restore makes of an item; to is 0 where the last state before a deletion is
+// restored is the change that a restore makes; to is 0 where the last state before a deletion is
 // wanted.
-func (i items) restored(tx store.Tx, current *store.Item, to int64) (store.Next, error) {
+func (i items) restored(expected, to int64) store.Change {
+	return func(tx store.Tx, current *store.Item) (store.Next, error) {
+		if err := i.expect(current, expected); err != nil {
+			return store.Next{}, err
+		}
+		return i.broughtBack(tx, current, to)
+	}
+}
+
+func (i items) broughtBack(tx store.Tx, current *store.Item, to int64) (store.Next, error) {
 	wanted, operation := *current, store.OpRestore
 	switch {
 	case to == 0 && current.Deleted == 0:

@@ -199,10 +199,7 @@ func readSearch(body *payload.Object, c *call) (searchCall, error) {
 		return s, p
 	}
 	s.Query = node
-	var keys []string
-	for _, kind := range entity.All {
-		keys = append(keys, kind.Key)
-	}
+	keys := kindKeys()
 	s.Filter.Kinds = m.list("kinds", len(keys))
 	for _, kind := range s.Filter.Kinds {
 		if !slices.Contains(keys, kind) {

@@ -144,6 +144,11 @@ type Store interface {
 	// List returns a page and whether there is more.
 	List(ctx context.Context, owner int64, kind string, page Page) (items []Item, more bool, err error)
 	Write(ctx context.Context, owner Owner, kind, uid string, change Change) (Item, error)
+	// WriteBatch makes several writes in one transaction. Where the answer to an earlier batch with
+	// the same key is remembered, it returns that and writes nothing.
+	WriteBatch(ctx context.Context, owner Owner, b Batch) (outcomes []Outcome, remembered []byte, err error)
+	// SweepRepeats forgets some of the answers that are too old, and returns how many.
+	SweepRepeats(ctx context.Context) (int64, error)
 	// Versions calls visit for each version of an item, from the current one to the oldest that is
 	// kept, until it returns false. Deleted items have versions, too.
 	Versions(ctx context.Context, owner int64, kind, uid string, visit func(Item) (more bool, err error)) error

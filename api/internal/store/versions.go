@@ -27,6 +27,8 @@ const (
 	OpDelete  = "delete"
 	OpArchive = "archive"
 	OpProcess = "process"
+	OpTag     = "tag"
+	OpEdit    = "edit"
 	OpRestore = "restore" // followed by a space and the version, unless it only brought back what was deleted
 )
 
