@@ -94,6 +94,7 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) int {
 	}
 	go sweep(ctx, db, api.Metrics, log)
 	go indexOlder(ctx, db, log)
+	go tidyIndex(ctx, db, log)
 	go sweepOld(ctx, "old versions", db.SweepVersions, log)
 	go sweepOld(ctx, "old answers to batches", db.SweepRepeats, log)
 
@@ -224,6 +225,32 @@ func sweep(ctx context.Context, db store.Store, metrics *telemetry.Metrics, log 
 		metrics.SessionsEnded.WithLabelValues(telemetry.SessionExpired).Add(float64(swept))
 		if swept > 0 {
 			log.Info("sessions expired without being ended", telemetry.Count, swept)
+		}
+	}
+}
+
+const (
+	tidyEvery = 5 * time.Second
+	// tidyRest is the pause after a step, as a multiple of the step's duration.
+	tidyRest = 4
+)
+
+// tidyIndex keeps searches fast after many writes, in small steps between the writes.
+func tidyIndex(ctx context.Context, db store.Store, log *slog.Logger) {
+	for {
+		began := time.Now()
+		more, err := db.TidyIndex(ctx)
+		rest := tidyRest * time.Since(began)
+		if err != nil || !more {
+			rest = tidyEvery
+		}
+		if err != nil && ctx.Err() == nil {
+			log.Warn("the search index could not be tidied; next try in a moment", telemetry.Error, err.Error())
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(rest):
 		}
 	}
 }

@@ -432,6 +432,44 @@ func TestManyHits(t *testing.T) {
 	})
 }
 
+// Writes leave the index of SQLite in many parts; tidied it is in few, and says the same.
+func TestATidyIndexSaysTheSame(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		s := open(t, newClock().Now)
+		_, owner := person(t, s)
+		for n := range 63 {
+			uid := newUID()
+			write(t, s, owner, uid, put(fmt.Sprintf(`{"content":"battery %d"}`, n)))
+			if n < 10 {
+				write(t, s, owner, uid, remove)
+			}
+		}
+		parts := func() (n int) {
+			if _, ok := s.(*sqliteStore); ok {
+				st := statement{"test.parts", "SELECT COUNT(DISTINCT segid) FROM search_text_idx"}
+				if err := one(t.Context(), commonOf(s).db, st, nil, &n); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return n
+		}
+		before, steps := parts(), 0
+		for more := true; more; steps++ {
+			var err error
+			if more, err = s.TidyIndex(t.Context()); err != nil || steps > 100 {
+				t.Fatalf("step %d: %v", steps, err)
+			}
+		}
+		if after := parts(); after > 2 || after > 0 && (before < 4 || steps < 2) {
+			t.Errorf("%d parts before, %d after %d steps", before, after, steps)
+		}
+		q := Search{Query: parsed(t, "battery"), Filter: search.Filter{States: []search.State{search.Live}}, Order: Newest, Limit: 50}
+		if _, total := walkSearch(t, s, owner.ID, q); total != 53 {
+			t.Errorf("%d items are found", total)
+		}
+	})
+}
+
 // What was written before there was an index comes into it in batches, whatever interrupts that.
 func TestItemsOfTheFirstSchemaAreIndexed(t *testing.T) {
 	many := func(t *testing.T, db *sql.DB) {

@@ -169,6 +169,9 @@ type Store interface {
 	GetMany(ctx context.Context, owner int64, kind string, uids []string) (map[string]Item, error)
 	// IndexSome brings a batch of items into the index that an earlier release has written.
 	IndexSome(ctx context.Context, at IndexCursor) (next IndexCursor, done bool, err error)
+	// TidyIndex does some of the work that makes searches fast again after many writes, and returns
+	// whether there is more of it.
+	TidyIndex(ctx context.Context) (more bool, err error)
 	// CheckIndex compares every item with its part of the index.
 	CheckIndex(ctx context.Context) (IndexReport, error)
 
