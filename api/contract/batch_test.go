@@ -31,7 +31,12 @@ type outcomes struct {
 // batch sends operations, and further members of the body.
 func (u *user) batch(t testing.TB, operations []string, rest string, edits ...edit) *answer {
 	t.Helper()
-	return u.call(t, "POST", "/v1/batch", object(`"operations":[`+strings.Join(operations, ",")+`]`, rest), edits...)
+	return u.call(
+		t,
+		"POST",
+		"/v1/batch",
+		object(`"operations":[`+strings.Join(operations, ",")+`]`, rest),
+		edits...)
 }
 
 func (a *answer) outcomes(t testing.TB) outcomes {
@@ -48,7 +53,12 @@ func (u *user) everything(t testing.TB) string {
 	t.Helper()
 	var all []string
 	for _, e := range entities {
-		all = append(all, string(u.call(t, "GET", e.path("?limit=1000&includeDeleted=true"), nil).want(t, 200).body))
+		all = append(
+			all,
+			string(
+				u.call(t, "GET", e.path("?limit=1000&includeDeleted=true"), nil).want(t, 200).body,
+			),
+		)
 	}
 	return strings.Join(all, "\n")
 }
@@ -87,11 +97,18 @@ func TestABatchDoesWhatItsOperationsSay(t *testing.T) {
 		}
 		versions := []int64{1, 1, 1, 1, 2, 3, 4, 5, 6, 7, 2, 2, 2, 3, 2, 3, 1}
 		for n, r := range o.Results {
-			if r.Index != n || r.Version != versions[n] || (r.Status != 200) != (r.Op == "create") || (r.DeletedAt != "") != (r.Op == "delete") {
+			if r.Index != n || r.Version != versions[n] ||
+				(r.Status != 200) != (r.Op == "create") ||
+				(r.DeletedAt != "") != (r.Op == "delete") {
 				t.Errorf("operation %d: %+v", n, r)
 			}
 			if n > 0 && !instant(r.UpdatedAt).After(instant(o.Results[n-1].UpdatedAt)) {
-				t.Errorf("operation %d has the time %s, the one before it %s", n, r.UpdatedAt, o.Results[n-1].UpdatedAt)
+				t.Errorf(
+					"operation %d has the time %s, the one before it %s",
+					n,
+					r.UpdatedAt,
+					o.Results[n-1].UpdatedAt,
+				)
 			}
 		}
 		notes := entityNamed("notes")
@@ -115,7 +132,18 @@ func TestABatchDoesWhatItsOperationsSay(t *testing.T) {
 		for _, v := range u.versions(t, notes, note, "").Versions {
 			operations = append(operations, v.Operation)
 		}
-		if want := []string{"process", "edit", "edit", "edit", "tag", "patch", "create"}; !slices.Equal(operations, want) {
+		if want := []string{
+			"process",
+			"edit",
+			"edit",
+			"edit",
+			"tag",
+			"patch",
+			"create",
+		}; !slices.Equal(
+			operations,
+			want,
+		) {
 			t.Errorf("versions %v", operations)
 		}
 	})
@@ -165,12 +193,14 @@ func TestARefusedOperation(t *testing.T) {
 			} else {
 				for _, rest := range []string{"", `"dryRun":true`} {
 					a := u.batch(t, operations, rest).want(t, 422)
-					if a.field(t, "index") != "1" || a.field(t, "operationStatus") != fmt.Sprint(c.status) ||
+					if a.field(t, "index") != "1" ||
+						a.field(t, "operationStatus") != fmt.Sprint(c.status) ||
 						c.field != "" && a.field(t, "field") != `"`+c.field+`"` {
 						t.Errorf("%s\n%s", c.operation, a)
 					}
 				}
-				if r := dry.Results[1]; r.Status != c.status || r.Field != c.field || r.Error == "" {
+				if r := dry.Results[1]; r.Status != c.status || r.Field != c.field ||
+					r.Error == "" {
 					t.Errorf("%s: %+v", c.operation, r)
 				}
 			}
@@ -179,7 +209,8 @@ func TestARefusedOperation(t *testing.T) {
 			}
 			if c.status != 0 {
 				o := u.batch(t, operations, `"atomic":false`).outcomes(t)
-				if o.Done != 2 || o.Failed != 1 || o.Results[0].Status != 201 || o.Results[2].Status != 201 {
+				if o.Done != 2 || o.Failed != 1 || o.Results[0].Status != 201 ||
+					o.Results[2].Status != 201 {
 					t.Errorf("%s: %+v", c.operation, o)
 				}
 			}
@@ -227,14 +258,16 @@ func TestAMalformedBatch(t *testing.T) {
 			members += fmt.Sprintf(`"m%d":1,`, n)
 		}
 		members = strings.TrimSuffix(members, ",") + `}}`
-		u.call(t, "POST", "/v1/batch", `{"operations":[`+strings.Repeat(members+",", 60)+fine+`]}`).check(t, 413)
+		u.call(t, "POST", "/v1/batch", `{"operations":[`+strings.Repeat(members+",", 60)+fine+`]}`).
+			check(t, 413)
 		for _, edits := range [][]edit{{key("")}, {key("a b")}, {key("é")}, {key(strings.Repeat("k", 256))}, {with("Idempotency-Key", "a", "a")}} {
 			u.batch(t, []string{fine}, "", edits...).check(t, 400)
 		}
 		if after := u.everything(t); after != before {
 			t.Error("something was changed")
 		}
-		u.call(t, "POST", "/v1/batch", `{"operations":[`+strings.Repeat(fine+",", 99)+fine+`]}`).want(t, 200)
+		u.call(t, "POST", "/v1/batch", `{"operations":[`+strings.Repeat(fine+",", 99)+fine+`]}`).
+			want(t, 200)
 	})
 }
 
@@ -248,15 +281,22 @@ func TestALostAnswerIsGivenAgain(t *testing.T) {
 		}
 		t.Cleanup(api.kill)
 		u := api.userOf(t, freshName("tenant"), freshName("user"))
-		operations := []string{`{"op":"create","kind":"note","fields":{"title":"once"}}`, `{"op":"patch","kind":"note","uid":"` + newUID() + `","updates":{}}`}
+		operations := []string{
+			`{"op":"create","kind":"note","fields":{"title":"once"}}`,
+			`{"op":"patch","kind":"note","uid":"` + newUID() + `","updates":{}}`,
+		}
 		first := u.batch(t, operations, `"atomic":false`, key("k1"))
-		if o := first.outcomes(t); o.Done != 1 || o.Failed != 1 || first.header.Get("Idempotent-Replayed") != "" {
+		if o := first.outcomes(
+			t,
+		); o.Done != 1 || o.Failed != 1 ||
+			first.header.Get("Idempotent-Replayed") != "" {
 			t.Fatalf("%+v", o)
 		}
 		repeat := func(u *user) {
 			t.Helper()
 			again := u.batch(t, operations, `"atomic":false`, key("k1")).want(t, 200)
-			if string(again.body) != string(first.body) || again.header.Get("Idempotent-Replayed") != "true" {
+			if string(again.body) != string(first.body) ||
+				again.header.Get("Idempotent-Replayed") != "true" {
 				t.Errorf("first\n%s\nagain\n%s", first, again)
 			}
 			if n := len(u.list(t, entityNamed("notes"), "").items); n != 1 {
@@ -270,7 +310,12 @@ func TestALostAnswerIsGivenAgain(t *testing.T) {
 		u.batch(t, operations, "", key("k2")).want(t, 422)
 		u.batch(t, operations[:1], "", key("k2")).want(t, 200)
 		other := api.userOf(t, u.tenant, freshName("user"))
-		if a := other.batch(t, operations, `"atomic":false`, key("k1")).want(t, 200); string(a.body) == string(first.body) {
+		if a := other.batch(t, operations, `"atomic":false`, key("k1")).
+			want(t, 200); string(
+			a.body,
+		) == string(
+			first.body,
+		) {
 			t.Error("another user has the answer")
 		}
 		u.call(t, "DELETE", "/v1/notes/"+first.outcomes(t).Results[0].UID, nil).want(t, 200)
@@ -285,7 +330,12 @@ func TestALostAnswerIsGivenAgain(t *testing.T) {
 		repeat(u)
 		u.call(t, "POST", "/v1/sync/wipe", `{"confirm":"WIPE"}`).want(t, 200)
 		u.open(t)
-		if a := u.batch(t, operations, `"atomic":false`, key("k1")).want(t, 200); string(a.body) == string(first.body) {
+		if a := u.batch(t, operations, `"atomic":false`, key("k1")).
+			want(t, 200); string(
+			a.body,
+		) == string(
+			first.body,
+		) {
 			t.Error("a wipe leaves the answer")
 		}
 		if err := again.stop(); err != nil {
@@ -306,7 +356,11 @@ func TestTheSameKeyAtOnce(t *testing.T) {
 			bodies[string(a.body)]++
 		}
 		if len(bodies) != 1 || len(u.list(t, entityNamed("notes"), "").items) != 1 {
-			t.Errorf("%d answers, %d notes", len(bodies), len(u.list(t, entityNamed("notes"), "").items))
+			t.Errorf(
+				"%d answers, %d notes",
+				len(bodies),
+				len(u.list(t, entityNamed("notes"), "").items),
+			)
 		}
 	})
 }
@@ -322,17 +376,24 @@ func TestBatchesAmongSingleWrites(t *testing.T) {
 		var writes atomic.Int64
 		inParallel(writers, writers*3, func(n int) {
 			patch := func(k int) string {
-				return fmt.Sprintf(`{"op":"patch","kind":"note","uid":%q,"updates":{"by%d":%d}}`, shared[k], n, n)
+				return fmt.Sprintf(
+					`{"op":"patch","kind":"note","uid":%q,"updates":{"by%d":%d}}`,
+					shared[k],
+					n,
+					n,
+				)
 			}
 			switch n % 3 {
 			case 0:
 				u.batch(t, []string{patch(0), patch(1), patch(2)}, "").check(t, 200)
 				writes.Add(1)
 			case 1:
-				u.batch(t, []string{patch(2), fmt.Sprintf(`{"op":"delete","kind":"note","uid":%q}`, newUID())}, "").check(t, 422)
+				u.batch(t, []string{patch(2), fmt.Sprintf(`{"op":"delete","kind":"note","uid":%q}`, newUID())}, "").
+					check(t, 422)
 			default:
 				for k := range shared {
-					u.call(t, "PATCH", notes.path("/", shared[k]), fmt.Sprintf(`{"by%d":%d}`, n, n)).check(t, 200)
+					u.call(t, "PATCH", notes.path("/", shared[k]), fmt.Sprintf(`{"by%d":%d}`, n, n)).
+						check(t, 200)
 				}
 				writes.Add(1)
 			}
@@ -388,50 +449,70 @@ func TestABatchOfOthersAndLateOnes(t *testing.T) {
 
 // Edits of large texts in one batch stay within the memory of one user.
 func TestABatchOfLargeItemsStaysWithinTheMemory(t *testing.T) {
-	onOwn(t, settings{"RATE_LIMIT_PER_MINUTE": "0", plainBuild: "1"}, func(t *testing.T, api *server) {
-		u := api.user(t)
-		largeNotes(t, u)
-		var operations []string
-		for _, it := range u.walk(t, entityNamed("notes"), nil) {
-			operations = append(operations, fmt.Sprintf(`{"op":"edit","kind":"note","uid":%q,"operation":"append","text":"x","field":"text"}`, it.UID),
-				fmt.Sprintf(`{"op":"tag","kind":"note","uid":%q,"addTags":["a"]}`, it.UID),
-				fmt.Sprintf(`{"op":"restore","kind":"note","uid":%q,"toVersion":1}`, it.UID))
-		}
-		inParallel(4, 8, func(int) {
-			for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-				a := u.batch(t, operations, "")
-				if !refusedForMemory(a.status, a.header) {
-					a.check(t, 200)
-					return
-				}
+	onOwn(
+		t,
+		settings{"RATE_LIMIT_PER_MINUTE": "0", plainBuild: "1"},
+		func(t *testing.T, api *server) {
+			u := api.user(t)
+			largeNotes(t, u)
+			var operations []string
+			for _, it := range u.walk(t, entityNamed("notes"), nil) {
+				operations = append(
+					operations,
+					fmt.Sprintf(
+						`{"op":"edit","kind":"note","uid":%q,"operation":"append","text":"x","field":"text"}`,
+						it.UID,
+					),
+					fmt.Sprintf(`{"op":"tag","kind":"note","uid":%q,"addTags":["a"]}`, it.UID),
+					fmt.Sprintf(`{"op":"restore","kind":"note","uid":%q,"toVersion":1}`, it.UID),
+				)
 			}
-			t.Error("a batch never got its memory")
-		})
-		if peak := api.peakMemory(t); peak > mostResident {
-			t.Errorf("the server had %d MiB", peak>>20)
-		}
-	})
+			inParallel(4, 8, func(int) {
+				for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+					a := u.batch(t, operations, "")
+					if !refusedForMemory(a.status, a.header) {
+						a.check(t, 200)
+						return
+					}
+				}
+				t.Error("a batch never got its memory")
+			})
+			if peak := api.peakMemory(t); peak > mostResident {
+				t.Errorf("the server had %d MiB", peak>>20)
+			}
+		},
+	)
 }
 
 // A batch cannot grow an item beyond what a PATCH could.
 func TestABatchDoesNotGrowAnItemWithoutLimit(t *testing.T) {
-	onOwn(t, settings{"RATE_LIMIT_PER_MINUTE": "0", "MAX_BODY_BYTES": "4096"}, func(t *testing.T, api *server) {
-		u := api.user(t)
-		uid := u.create(t, entityNamed("notes"), `"content":"`+strings.Repeat("x", 3000)+`"`).UID
-		of := func(op, rest string) string { return object(`"op":"`+op+`","kind":"note","uid":"`+uid+`"`, rest) }
-		text := strings.Repeat("y", 3000)
-		u.batch(t, []string{of("edit", `"operation":"append","text":"`+text+`"`)}, "").want(t, 200)
-		for _, operation := range []string{
-			of("edit", `"operation":"append","text":"`+text+`"`), of("tag", `"addTags":["`+text+`"]`), of("patch", `"updates":{"z":"`+text+`"}`),
-		} {
-			a := u.batch(t, []string{operation}, "").want(t, 422)
-			if a.field(t, "operationStatus") != "413" {
-				t.Errorf("%s", a)
+	onOwn(
+		t,
+		settings{"RATE_LIMIT_PER_MINUTE": "0", "MAX_BODY_BYTES": "4096"},
+		func(t *testing.T, api *server) {
+			u := api.user(t)
+			uid := u.create(
+				t,
+				entityNamed("notes"),
+				`"content":"`+strings.Repeat("x", 3000)+`"`,
+			).UID
+			of := func(op, rest string) string { return object(`"op":"`+op+`","kind":"note","uid":"`+uid+`"`, rest) }
+			text := strings.Repeat("y", 3000)
+			u.batch(t, []string{of("edit", `"operation":"append","text":"`+text+`"`)}, "").
+				want(t, 200)
+			for _, operation := range []string{
+				of("edit", `"operation":"append","text":"`+text+`"`), of("tag", `"addTags":["`+text+`"]`), of("patch", `"updates":{"z":"`+text+`"}`),
+			} {
+				a := u.batch(t, []string{operation}, "").want(t, 422)
+				if a.field(t, "operationStatus") != "413" {
+					t.Errorf("%s", a)
+				}
 			}
-		}
-		if got := u.version(t, entityNamed("notes"), uid); got != 2 {
-			t.Errorf("version %d", got)
-		}
-		u.call(t, "POST", "/v1/batch", `{"operations":[`+of("patch", `"updates":{"z":"`+text+text+`"}`)+`]}`).want(t, 413)
-	})
+			if got := u.version(t, entityNamed("notes"), uid); got != 2 {
+				t.Errorf("version %d", got)
+			}
+			u.call(t, "POST", "/v1/batch", `{"operations":[`+of("patch", `"updates":{"z":"`+text+text+`"}`)+`]}`).
+				want(t, 413)
+		},
+	)
 }

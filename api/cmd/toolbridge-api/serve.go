@@ -49,7 +49,9 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) int {
 		return exitUnavailable
 	}
 	defer db.Close()
-	db.Retain(store.Retention{PerItem: c.Versions.PerItem, Age: c.Versions.Age, Bytes: store.DefaultRetention.Bytes})
+	db.Retain(store.Retention{
+		PerItem: c.Versions.PerItem, Age: c.Versions.Age, Bytes: store.DefaultRetention.Bytes,
+	})
 	metrics := telemetry.NewMetrics(version(), db)
 	verifier, err := auth.New(ctx, c.JWT, time.Now, log, metrics.KeysFetched)
 	if err != nil {
@@ -245,7 +247,8 @@ func tidyIndex(ctx context.Context, db store.Store, log *slog.Logger) {
 			rest = tidyEvery
 		}
 		if err != nil && ctx.Err() == nil {
-			log.Warn("the search index could not be tidied; next try in a moment", telemetry.Error, err.Error())
+			log.Warn("the search index could not be tidied; next try in a moment",
+				telemetry.Error, err.Error())
 		}
 		select {
 		case <-ctx.Done():
@@ -258,9 +261,14 @@ func tidyIndex(ctx context.Context, db store.Store, log *slog.Logger) {
 // sweepOldEvery is how often is looked for what is too old, whose age is counted in days.
 const sweepOldEvery = time.Hour
 
-// sweepOld removes old rows in the background, some at a time. It rests as long as it works, so that
-// writers come in between.
-func sweepOld(ctx context.Context, what string, sweep func(context.Context) (int64, error), log *slog.Logger) {
+// sweepOld removes old rows in the background, some at a time. It rests as long as it works, so
+// that writers come in between.
+func sweepOld(
+	ctx context.Context,
+	what string,
+	sweep func(context.Context) (int64, error),
+	log *slog.Logger,
+) {
 	for {
 		began := time.Now()
 		removed, err := sweep(ctx)
@@ -269,7 +277,8 @@ func sweepOld(ctx context.Context, what string, sweep func(context.Context) (int
 			rest = sweepOldEvery
 		}
 		if err != nil && ctx.Err() == nil {
-			log.Warn(what+" could not be removed; next try in an hour", telemetry.Error, err.Error())
+			log.Warn(what+" could not be removed; next try in an hour",
+				telemetry.Error, err.Error())
 		}
 		select {
 		case <-ctx.Done():

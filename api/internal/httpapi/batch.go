@@ -90,7 +90,10 @@ func (a *API) batch(w http.ResponseWriter, r *http.Request) error {
 		out.Key, out.Body = key, hash[:]
 	}
 	for _, op := range b.operations {
-		out.Steps = append(out.Steps, store.Step{Kind: op.kind.Name, UID: op.uid, Change: op.change})
+		out.Steps = append(
+			out.Steps,
+			store.Step{Kind: op.kind.Name, UID: op.uid, Change: op.change},
+		)
 	}
 	outcomes, remembered, err := a.Store.WriteBatch(r.Context(), a.owner(r), out)
 	var refused *store.StepError
@@ -119,7 +122,13 @@ func idempotencyKey(r *http.Request) (string, error) {
 	key := values[0]
 	printable := !strings.ContainsFunc(key, func(r rune) bool { return r < '!' || r > '~' })
 	if len(values) > 1 || key == "" || len(key) > maxKey || !printable {
-		return "", badRequest(fmt.Sprintf("%s must be 1 to %d printable ASCII characters without spaces", headerKey, maxKey))
+		return "", badRequest(
+			fmt.Sprintf(
+				"%s must be 1 to %d printable ASCII characters without spaces",
+				headerKey,
+				maxKey,
+			),
+		)
 	}
 	return key, nil
 }
@@ -148,7 +157,8 @@ func (m *opRoom) need(bytes int64) error {
 // isRefusal says whether an error is about one operation only.
 func isRefusal(err error) bool {
 	p := asProblem(err)
-	return p.status < http.StatusInternalServerError && p.status != http.StatusTooManyRequests && p.status != statusClientGone
+	return p.status < http.StatusInternalServerError && p.status != http.StatusTooManyRequests &&
+		p.status != statusClientGone
 }
 
 func (a *API) readBatch(body *payload.Object, room *opRoom) (batchCall, error) {
@@ -187,10 +197,29 @@ func withIndex(fields map[string]any, index int) map[string]any {
 }
 
 // operationMembers are those that some operation has. A member that is null counts as absent.
-var operationMembers = []string{"op", "kind", "uid", "fields", "updates", "addTags", "removeTags", "action", "text", "operation",
-	"find", "heading", "field", "ifMatch", "toVersion"}
+var operationMembers = []string{
+	"op",
+	"kind",
+	"uid",
+	"fields",
+	"updates",
+	"addTags",
+	"removeTags",
+	"action",
+	"text",
+	"operation",
+	"find",
+	"heading",
+	"field",
+	"ifMatch",
+	"toVersion",
+}
 
-func (a *API) readOperation(text json.RawMessage, b *batchCall, room *opRoom) (op operation, err error) {
+func (a *API) readOperation(
+	text json.RawMessage,
+	b *batchCall,
+	room *opRoom,
+) (op operation, err error) {
 	object, err := b.object(text)
 	if err != nil {
 		return op, err
@@ -247,14 +276,24 @@ func (b *batchCall) object(text json.RawMessage) (*payload.Object, error) {
 		return nil, badRequest(err.Error())
 	}
 	if b.members += object.Len(); b.members > payload.MaxMembers {
-		return nil, &problem{status: http.StatusRequestEntityTooLarge,
-			message: fmt.Sprintf("too many members in all operations: at most %d", payload.MaxMembers)}
+		return nil, &problem{
+			status: http.StatusRequestEntityTooLarge,
+			message: fmt.Sprintf(
+				"too many members in all operations: at most %d",
+				payload.MaxMembers,
+			),
+		}
 	}
 	return object, nil
 }
 
 // read makes the change of an operation. Mistakes of members are left in m.
-func (op *operation) read(m *members, b *batchCall, expected int64, room *opRoom) (store.Change, error) {
+func (op *operation) read(
+	m *members,
+	b *batchCall,
+	expected int64,
+	room *opRoom,
+) (store.Change, error) {
 	part := func(name string) (*payload.Object, error) {
 		raw, ok := m.get(name)
 		if !ok || raw[0] != '{' {
@@ -283,7 +322,10 @@ func (op *operation) read(m *members, b *batchCall, expected int64, room *opRoom
 		}
 		return live(op.tagged(add, remove)), nil
 	case "edit":
-		e := textedit.Edit{Operation: m.oneOf("operation", "", textedit.Operations...), Text: m.text("text")}
+		e := textedit.Edit{
+			Operation: m.oneOf("operation", "", textedit.Operations...),
+			Text:      m.text("text"),
+		}
 		switch e.Operation {
 		case "":
 			m.fail("operation", "is required: one of %s", strings.Join(textedit.Operations, ", "))
@@ -389,8 +431,13 @@ func (i items) edited(e textedit.Edit, field string, room *opRoom) edit {
 			if text, ok = current.Text(name); !ok {
 				return store.Next{}, unusable("field", "%s is not a text", shorten(name))
 			}
-			if strings.ContainsRune(text, '\uFFFD') && bytes.Contains(bytes.ToLower(raw), []byte(`\ud`)) {
-				return store.Next{}, unusable("field", "%s has half of a character, which an edit would lose", shorten(name))
+			if strings.ContainsRune(text, '\uFFFD') &&
+				bytes.Contains(bytes.ToLower(raw), []byte(`\ud`)) {
+				return store.Next{}, unusable(
+					"field",
+					"%s has half of a character, which an edit would lose",
+					shorten(name),
+				)
 			}
 		}
 		// The text as it was and as it is, each once more as JSON.
@@ -400,7 +447,11 @@ func (i items) edited(e textedit.Edit, field string, room *opRoom) edit {
 		changed, err := e.Apply(text)
 		var place *textedit.PlaceError
 		if errors.As(err, &place) {
-			p := unusable(place.Argument, "%s", strings.TrimPrefix(place.Error(), place.Argument+" "))
+			p := unusable(
+				place.Argument,
+				"%s",
+				strings.TrimPrefix(place.Error(), place.Argument+" "),
+			)
 			p.fields["count"] = place.Count
 			return store.Next{}, p
 		} else if err != nil {
@@ -410,7 +461,8 @@ func (i items) edited(e textedit.Edit, field string, room *opRoom) edit {
 		if err := i.checkSize(current); err != nil {
 			return store.Next{}, err
 		}
-		if i.kind.Parent != nil && (name == i.kind.Parent.UIDField || name == i.kind.Parent.TypeField) {
+		if i.kind.Parent != nil &&
+			(name == i.kind.Parent.UIDField || name == i.kind.Parent.TypeField) {
 			return i.whole(tx, current, store.OpEdit)
 		}
 		return store.Next{Payload: current.JSON(), Operation: store.OpEdit}, nil
@@ -431,10 +483,20 @@ func (i items) mainField(current *payload.Object) string {
 }
 
 func (b *batchCall) answer(outcomes []store.Outcome) []byte {
-	out := batchBody{Atomic: b.atomic, DryRun: b.dryRun, Results: make([]outcomeBody, 0, len(outcomes))}
+	out := batchBody{
+		Atomic:  b.atomic,
+		DryRun:  b.dryRun,
+		Results: make([]outcomeBody, 0, len(outcomes)),
+	}
 	for n, o := range outcomes {
 		op := b.operations[n]
-		body := outcomeBody{Index: n, Op: op.op, Kind: op.kind.Key, UID: op.uid, Status: http.StatusOK}
+		body := outcomeBody{
+			Index:  n,
+			Op:     op.op,
+			Kind:   op.kind.Key,
+			UID:    op.uid,
+			Status: http.StatusOK,
+		}
 		if o.Err != nil {
 			p := asProblem(o.Err)
 			body.Status, body.Error, body.Field, body.Count = p.status, p.message, p.fields["field"], p.fields["count"]
@@ -460,6 +522,14 @@ func (b *batchCall) refusal(refused *store.StepError) *problem {
 	p := asProblem(refused.Err)
 	fields := withIndex(p.fields, refused.Step)
 	fields["operationStatus"] = p.status
-	return &problem{status: http.StatusUnprocessableEntity, fields: fields,
-		message: fmt.Sprintf("operation %d (%s): %s; nothing was changed", refused.Step, b.operations[refused.Step].op, p.message)}
+	return &problem{
+		status: http.StatusUnprocessableEntity,
+		fields: fields,
+		message: fmt.Sprintf(
+			"operation %d (%s): %s; nothing was changed",
+			refused.Step,
+			b.operations[refused.Step].op,
+			p.message,
+		),
+	}
 }

@@ -64,24 +64,36 @@ func (i items) versions(w http.ResponseWriter, r *http.Request) error {
 	last := store.Item{} // whose changes are known once the version before it is
 	var lastFields *payload.Object
 	full := false
-	err = i.Store.Versions(r.Context(), callOf(r.Context()).session.Owner, i.kind.Name, uid, func(item store.Item) (bool, error) {
-		if before != 0 && item.Version >= before {
+	err = i.Store.Versions(
+		r.Context(),
+		callOf(r.Context()).session.Owner,
+		i.kind.Name,
+		uid,
+		func(item store.Item) (bool, error) {
+			if before != 0 && item.Version >= before {
+				return true, nil
+			}
+			fields, err := payload.ParseStored(item.Payload)
+			if err != nil {
+				return false, fmt.Errorf(
+					"payload of version %d of %s %s: %w",
+					item.Version,
+					i.kind.Name,
+					uid,
+					err,
+				)
+			}
+			if last.Version != 0 {
+				out.Versions[len(out.Versions)-1].compare(lastFields, fields)
+			}
+			if full = int64(len(out.Versions)) == min(limit, maxVersions); full {
+				return false, nil
+			}
+			out.Versions = append(out.Versions, showVersion(item))
+			last, lastFields = item, fields
 			return true, nil
-		}
-		fields, err := payload.ParseStored(item.Payload)
-		if err != nil {
-			return false, fmt.Errorf("payload of version %d of %s %s: %w", item.Version, i.kind.Name, uid, err)
-		}
-		if last.Version != 0 {
-			out.Versions[len(out.Versions)-1].compare(lastFields, fields)
-		}
-		if full = int64(len(out.Versions)) == min(limit, maxVersions); full {
-			return false, nil
-		}
-		out.Versions = append(out.Versions, showVersion(item))
-		last, lastFields = item, fields
-		return true, nil
-	})
+		},
+	)
 	if errors.Is(err, store.ErrNoItem) {
 		return notFound(i.kind.Label)
 	} else if err != nil {
@@ -100,7 +112,12 @@ const versionCopies = 4
 
 func showVersion(item store.Item) versionBody {
 	operation, from, _ := strings.Cut(item.Operation, " ")
-	v := versionBody{Version: item.Version, UpdatedAt: formatMillis(item.Updated), Operation: operation, Bytes: len(item.Payload)}
+	v := versionBody{
+		Version:   item.Version,
+		UpdatedAt: formatMillis(item.Updated),
+		Operation: operation,
+		Bytes:     len(item.Payload),
+	}
 	v.FromVersion, _ = strconv.ParseInt(from, 10, 64) // 0 where there is none
 	if item.Deleted != 0 {
 		v.DeletedAt = formatMillis(item.Deleted)
@@ -143,12 +160,18 @@ func (i items) version(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var found *store.Item
-	err = i.Store.Versions(r.Context(), callOf(r.Context()).session.Owner, i.kind.Name, uid, func(item store.Item) (bool, error) {
-		if item.Version == wanted {
-			found = &item
-		}
-		return item.Version > wanted, nil
-	})
+	err = i.Store.Versions(
+		r.Context(),
+		callOf(r.Context()).session.Owner,
+		i.kind.Name,
+		uid,
+		func(item store.Item) (bool, error) {
+			if item.Version == wanted {
+				found = &item
+			}
+			return item.Version > wanted, nil
+		},
+	)
 	switch {
 	case errors.Is(err, store.ErrNoItem):
 		return notFound(i.kind.Label)
@@ -161,8 +184,11 @@ func (i items) version(w http.ResponseWriter, r *http.Request) error {
 }
 
 func noVersion(version int64) *problem {
-	return &problem{status: http.StatusNotFound, message: fmt.Sprintf("version %d is not kept", version),
-		fields: map[string]any{"field": "version"}}
+	return &problem{
+		status:  http.StatusNotFound,
+		message: fmt.Sprintf("version %d is not kept", version),
+		fields:  map[string]any{"field": "version"},
+	}
 }
 
 // restore brings back a deleted item, or an earlier version as a new one.
@@ -198,7 +224,11 @@ func (i items) broughtBack(tx store.Tx, current *store.Item, to int64) (store.Ne
 	wanted, operation := *current, store.OpRestore
 	switch {
 	case to == 0 && current.Deleted == 0:
-		return store.Next{}, invalidMember("toVersion", "is required: the %s is not deleted", i.kind.Label)
+		return store.Next{}, invalidMember(
+			"toVersion",
+			"is required: the %s is not deleted",
+			i.kind.Label,
+		)
 	case to != 0:
 		var err error
 		if wanted, err = tx.Version(i.kind.Name, *current, to); errors.Is(err, store.ErrNoVersion) {
@@ -209,13 +239,23 @@ func (i items) broughtBack(tx store.Tx, current *store.Item, to int64) (store.Ne
 			return store.Next{}, err
 		}
 		if wanted.Deleted != 0 {
-			return store.Next{}, invalidMember("toVersion", "must not be a deletion, as version %d is", to)
+			return store.Next{}, invalidMember(
+				"toVersion",
+				"must not be a deletion, as version %d is",
+				to,
+			)
 		}
 		operation += " " + strconv.FormatInt(to, 10)
 	}
 	fields, err := payload.ParseStored(wanted.Payload)
 	if err != nil {
-		return store.Next{}, fmt.Errorf("payload of version %d of %s %s: %w", wanted.Version, i.kind.Name, current.UID, err)
+		return store.Next{}, fmt.Errorf(
+			"payload of version %d of %s %s: %w",
+			wanted.Version,
+			i.kind.Name,
+			current.UID,
+			err,
+		)
 	}
 	return i.whole(tx, fields, operation)
 }

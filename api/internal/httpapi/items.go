@@ -129,7 +129,10 @@ func (i items) process(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if metadata, ok := body.Get("metadata"); ok && metadata[0] != '{' && string(metadata) != "null" {
+	if metadata, ok := body.Get(
+		"metadata",
+	); ok && metadata[0] != '{' &&
+		string(metadata) != "null" {
 		return badRequest("metadata must be an object")
 	}
 	return i.change(w, r, applied(effect, store.OpProcess))
@@ -196,7 +199,12 @@ func (i items) live(expected int64, room func(int64) error, do edit) store.Chang
 		}
 		stored, err := payload.ParseStored(current.Payload)
 		if err != nil {
-			return store.Next{}, fmt.Errorf("stored payload of %s %s: %w", i.kind.Name, current.UID, err)
+			return store.Next{}, fmt.Errorf(
+				"stored payload of %s %s: %w",
+				i.kind.Name,
+				current.UID,
+				err,
+			)
 		}
 		if err := room(perMember * int64(stored.Len())); err != nil {
 			return store.Next{}, err
@@ -217,7 +225,11 @@ func (i items) expect(current *store.Item, expected int64) error {
 }
 
 // write changes an existing item. The change is made for the version in If-Match.
-func (i items) write(w http.ResponseWriter, r *http.Request, change func(expected int64) store.Change) error {
+func (i items) write(
+	w http.ResponseWriter,
+	r *http.Request,
+	change func(expected int64) store.Change,
+) error {
 	uid, err := pathUID(r)
 	if err != nil {
 		return err
@@ -253,19 +265,34 @@ func (i items) whole(tx store.Tx, body *payload.Object, operation string) (store
 			return store.Next{}, parent.Dead(ref)
 		}
 	}
-	return store.Next{Payload: body.Without(entity.ServerFields...).JSON(), Operation: operation}, nil
+	return store.Next{
+		Payload:   body.Without(entity.ServerFields...).JSON(),
+		Operation: operation,
+	}, nil
 }
 
 // checkSize keeps many small patches from growing an item without limit. The limit is above MaxBody
 // because a patch of the largest size must still fit beside the item's other members.
 func (i items) checkSize(body *payload.Object) error {
 	if size, most := int64(body.Size()), 2*i.MaxBody; size > most {
-		return &problem{status: http.StatusRequestEntityTooLarge,
-			message: fmt.Sprintf("the patched item would be too large: %d bytes, at most %d", size, most)}
+		return &problem{
+			status: http.StatusRequestEntityTooLarge,
+			message: fmt.Sprintf(
+				"the patched item would be too large: %d bytes, at most %d",
+				size,
+				most,
+			),
+		}
 	}
 	if body.Len() > payload.MaxMembers {
-		return &problem{status: http.StatusRequestEntityTooLarge,
-			message: fmt.Sprintf("the patched item would have too many members: %d, at most %d", body.Len(), payload.MaxMembers)}
+		return &problem{
+			status: http.StatusRequestEntityTooLarge,
+			message: fmt.Sprintf(
+				"the patched item would have too many members: %d, at most %d",
+				body.Len(),
+				payload.MaxMembers,
+			),
+		}
 	}
 	return nil
 }

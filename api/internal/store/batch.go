@@ -75,11 +75,19 @@ var (
 var errUndone = errors.New("undone")
 
 // WriteBatch makes all writes of a batch, or gives the answer again that is remembered for its key.
-func (c *common) WriteBatch(ctx context.Context, owner Owner, b Batch) (outcomes []Outcome, remembered []byte, err error) {
+func (c *common) WriteBatch(
+	ctx context.Context,
+	owner Owner,
+	b Batch,
+) (outcomes []Outcome, remembered []byte, err error) {
 	var last int64 // remains 0 when the epoch is over
 	now := c.now().UnixMilli()
 	first := []question{
-		{clockMoves, []any{owner.ID, now, owner.Epoch, len(b.Steps)}, func(r rows) error { return r.Scan(&last) }},
+		{
+			clockMoves,
+			[]any{owner.ID, now, owner.Epoch, len(b.Steps)},
+			func(r rows) error { return r.Scan(&last) },
+		},
 	}
 	var body, answer []byte
 	if b.Key != "" {
@@ -128,12 +136,25 @@ func (c *common) WriteBatch(ctx context.Context, owner Owner, b Batch) (outcomes
 }
 
 // step makes one write. When it fails, it has not changed anything.
-func (c *common) step(ctx context.Context, tx connection, owner int64, s Step, at int64) (Item, error) {
+func (c *common) step(
+	ctx context.Context,
+	tx connection,
+	owner int64,
+	s Step,
+	at int64,
+) (Item, error) {
 	current, err := findItem(ctx, tx, owner, s.Kind, s.UID)
 	if err != nil {
 		return Item{}, err
 	}
-	item, commands, err := c.changed(transaction{ctx, tx, owner}, s.Kind, s.UID, current, at, s.Change)
+	item, commands, err := c.changed(
+		transaction{ctx, tx, owner},
+		s.Kind,
+		s.UID,
+		current,
+		at,
+		s.Change,
+	)
 	if err != nil {
 		return Item{}, err
 	}

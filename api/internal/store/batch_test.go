@@ -32,9 +32,18 @@ func TestBatchesAgainstAModel(t *testing.T) {
 			next, refusedAt := maps.Clone(model), -1
 			var want []error
 			for k := range 1 + r.Intn(8) {
-				step := Step{"notes", uids[r.Intn(len(uids))], put(fmt.Sprintf(`{"n":%d,"k":%d}`, n, k))}
+				step := Step{
+					"notes",
+					uids[r.Intn(len(uids))],
+					put(fmt.Sprintf(`{"n":%d,"k":%d}`, n, k)),
+				}
 				item := next[step.UID]
-				item.Version, item.Payload, item.Deleted = item.Version+1, fmt.Appendf(nil, `{"n":%d,"k":%d}`, n, k), 0
+				item.Version, item.Payload, item.Deleted = item.Version+1, fmt.Appendf(
+					nil,
+					`{"n":%d,"k":%d}`,
+					n,
+					k,
+				), 0
 				switch {
 				case r.Intn(12) == 0:
 					step.Change, item = refuse, next[step.UID]
@@ -69,7 +78,13 @@ func TestBatchesAgainstAModel(t *testing.T) {
 					}
 					if o.Err == nil && !b.DryRun {
 						if o.Item.Updated <= last {
-							t.Fatalf("batch %d, step %d: time %d after %d", n, k, o.Item.Updated, last)
+							t.Fatalf(
+								"batch %d, step %d: time %d after %d",
+								n,
+								k,
+								o.Item.Updated,
+								last,
+							)
 						}
 						last = o.Item.Updated
 					}
@@ -106,8 +121,13 @@ func TestAnswersAreRememberedForADay(t *testing.T) {
 		batch := func(who Owner) (remembered string) {
 			t.Helper()
 			_, answer, err := s.WriteBatch(t.Context(), who, Batch{
-				Steps: []Step{{"notes", newUID(), put(`{}`)}}, Refused: isRefused, Key: "k", Body: []byte("same"),
-				Answer: func([]Outcome) []byte { said++; return fmt.Appendf(nil, "answer %d", said) },
+				Steps: []Step{
+					{"notes", newUID(), put(`{}`)},
+				},
+				Refused: isRefused,
+				Key:     "k",
+				Body:    []byte("same"),
+				Answer:  func([]Outcome) []byte { said++; return fmt.Appendf(nil, "answer %d", said) },
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -129,11 +149,23 @@ func TestAnswersAreRememberedForADay(t *testing.T) {
 		if removed, err := s.SweepRepeats(t.Context()); err != nil || removed != 1 {
 			t.Errorf("%d swept, %v", removed, err)
 		}
-		if _, _, err := s.WriteBatch(t.Context(), owner, Batch{Steps: []Step{{"notes", newUID(), put(`{}`)}}, Key: "k",
-			Body: []byte("other"), Refused: isRefused}); !errors.Is(err, ErrKeyReused) {
+		if _, _, err := s.WriteBatch(
+			t.Context(),
+			owner,
+			Batch{Steps: []Step{{"notes", newUID(), put(`{}`)}}, Key: "k",
+				Body: []byte("other"), Refused: isRefused},
+		); !errors.Is(
+			err,
+			ErrKeyReused,
+		) {
 			t.Errorf("another body: %v", err)
 		}
-		items, _, err := s.List(t.Context(), owner.ID, "notes", Page{After: Beginning, Limit: 10, MaxBytes: 1000})
+		items, _, err := s.List(
+			t.Context(),
+			owner.ID,
+			"notes",
+			Page{After: Beginning, Limit: 10, MaxBytes: 1000},
+		)
 		if err != nil || len(items) != 2 {
 			t.Errorf("%d items, %v", len(items), err)
 		}

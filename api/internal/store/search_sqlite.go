@@ -188,7 +188,10 @@ func afterDue(q *query, p Place) {
 }
 
 var (
-	sqliteMerge   = statement{"index.merge", `INSERT INTO search_text (search_text, rank) VALUES ('merge', 64)`}
+	sqliteMerge = statement{
+		"index.merge",
+		`INSERT INTO search_text (search_text, rank) VALUES ('merge', 64)`,
+	}
 	sqliteChanges = statement{"index.changes", `SELECT total_changes()`}
 )
 

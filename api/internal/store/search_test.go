@@ -340,7 +340,13 @@ func FuzzQueryOnSQLite(f *testing.F) {
 	docs := map[string]search.Document{}
 	for range 60 {
 		text := randomPayload(r, "")
-		item, err := s.Write(context.Background(), Owner{session.Owner, session.Epoch}, "notes", newUID(), put(text))
+		item, err := s.Write(
+			context.Background(),
+			Owner{session.Owner, session.Epoch},
+			"notes",
+			newUID(),
+			put(text),
+		)
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -352,7 +358,12 @@ func FuzzQueryOnSQLite(f *testing.F) {
 			return
 		}
 		for _, order := range []Order{Newest, Relevance} {
-			q := Search{Query: node, Filter: search.Filter{States: everyState}, Order: order, Limit: 50}
+			q := Search{
+				Query:  node,
+				Filter: search.Filter{States: everyState},
+				Order:  order,
+				Limit:  50,
+			}
 			if node == nil && order == Relevance {
 				continue
 			}
@@ -463,7 +474,12 @@ func TestATidyIndexSaysTheSame(t *testing.T) {
 		if after := parts(); after > 2 || after > 0 && (before < 4 || steps < 2) {
 			t.Errorf("%d parts before, %d after %d steps", before, after, steps)
 		}
-		q := Search{Query: parsed(t, "battery"), Filter: search.Filter{States: []search.State{search.Live}}, Order: Newest, Limit: 50}
+		q := Search{
+			Query:  parsed(t, "battery"),
+			Filter: search.Filter{States: []search.State{search.Live}},
+			Order:  Newest,
+			Limit:  50,
+		}
 		if _, total := walkSearch(t, s, owner.ID, q); total != 53 {
 			t.Errorf("%d items are found", total)
 		}

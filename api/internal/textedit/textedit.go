@@ -121,7 +121,10 @@ func section(text, heading string) (from, to int, err error) {
 			continue
 		}
 		level, from, to = h.level, h.end, len(text)
-		if next := slices.IndexFunc(found[n+1:], func(o headingLine) bool { return o.level <= level }); next >= 0 {
+		if next := slices.IndexFunc(
+			found[n+1:],
+			func(o headingLine) bool { return o.level <= level },
+		); next >= 0 {
 			to = found[n+1+next].start
 		}
 	}
@@ -162,7 +165,11 @@ func headings(text string) []headingLine {
 			rest := inner[level:]
 			if level >= 1 && level <= 6 && (rest == "" || rest[0] == ' ' || rest[0] == '\t') {
 				title := strings.TrimSpace(rest)
-				if bare := strings.TrimRight(title, "#"); bare == "" || strings.HasSuffix(bare, " ") {
+				if bare := strings.TrimRight(
+					title,
+					"#",
+				); bare == "" ||
+					strings.HasSuffix(bare, " ") {
 					title = strings.TrimSpace(bare)
 				}
 				out = append(out, headingLine{level, title, at, end})

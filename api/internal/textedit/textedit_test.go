@@ -71,7 +71,8 @@ func FuzzSection(f *testing.F) {
 			return
 		}
 		from, to, err := section(text, heading)
-		if err != nil || !strings.HasPrefix(got, text[:from]) || !strings.HasSuffix(got, text[to:]) ||
+		if err != nil || !strings.HasPrefix(got, text[:from]) ||
+			!strings.HasSuffix(got, text[to:]) ||
 			!strings.Contains(got, body) {
 			t.Fatalf("%q below %q of %q: %q", body, heading, text, got)
 		}
