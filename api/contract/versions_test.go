@@ -59,15 +59,28 @@ func TestEveryWriteLeavesAVersion(t *testing.T) {
 		if len(got.Versions) != len(states) || got.NextBefore != 0 {
 			t.Fatalf("%d versions of %d: %+v", len(got.Versions), len(states), got)
 		}
-		operations := []string{"restore", "restore", "delete", "process", "archive", "replace", "patch", "create"}
+		operations := []string{
+			"restore",
+			"restore",
+			"delete",
+			"process",
+			"archive",
+			"replace",
+			"patch",
+			"create",
+		}
 		for n, v := range got.Versions {
-			if want := int64(len(states) - n); v.Version != want || v.Operation != operations[n] || (v.DeletedAt != "") != (v.Version == 6) {
+			if want := int64(
+				len(states) - n,
+			); v.Version != want || v.Operation != operations[n] ||
+				(v.DeletedAt != "") != (v.Version == 6) {
 				t.Errorf("version %d: %+v", want, v)
 			}
 			if v.FromVersion != 0 != (v.Version == 8) {
 				t.Errorf("from version: %+v", v)
 			}
-			a := u.call(t, "GET", e.path("/", uid, "/versions/", strconv.FormatInt(v.Version, 10)), nil).want(t, 200)
+			a := u.call(t, "GET", e.path("/", uid, "/versions/", strconv.FormatInt(v.Version, 10)), nil).
+				want(t, 200)
 			a.item(t)
 			if want := states[v.Version-1]; string(a.body) != want {
 				t.Errorf("version %d is\n%s\nwas\n%s", v.Version, a.body, want)
@@ -87,7 +100,13 @@ func TestEveryWriteLeavesAVersion(t *testing.T) {
 			for n, v := range page.Versions {
 				pages = append(pages, v.Version)
 				if full := got.Versions[len(pages)-1]; !slices.Equal(v.Changed, full.Changed) {
-					t.Errorf("version %d of a page changed %q, %q in the whole list (%d)", v.Version, v.Changed, full.Changed, n)
+					t.Errorf(
+						"version %d of a page changed %q, %q in the whole list (%d)",
+						v.Version,
+						v.Changed,
+						full.Changed,
+						n,
+					)
 				}
 			}
 			if page.NextBefore == 0 {
@@ -109,27 +128,37 @@ func TestARestoreBringsBackTheItemAndItsChildren(t *testing.T) {
 		u := api.user(t)
 		notes, comments := entityNamed("notes"), entityNamed("comments")
 		note := u.create(t, notes, `"title":"a harbour"`)
-		comment := u.call(t, "POST", comments.path(), object(`"content":"about it"`, commentOn("note", note.UID))).want(t, 201).item(t)
+		comment := u.call(t, "POST", comments.path(), object(`"content":"about it"`, commentOn("note", note.UID))).
+			want(t, 201).
+			item(t)
 		u.remove(t, notes, note.UID)
 		if f := u.search(t, arguments{"query": "harbour"}); f.Total != 0 {
 			t.Errorf("a deleted item is found")
 		}
 		back := u.restore(t, notes, note.UID, "").want(t, 200).item(t)
-		if back.UID != note.UID || back.Version != 3 || back.CreatedAt != note.CreatedAt || back.DeletedAt != nil {
+		if back.UID != note.UID || back.Version != 3 || back.CreatedAt != note.CreatedAt ||
+			back.DeletedAt != nil {
 			t.Errorf("restored: %+v", back)
 		}
 		if f := u.search(t, arguments{"query": "harbour"}); f.Total != 1 {
 			t.Errorf("a restored item is found %d times", f.Total)
 		}
-		u.call(t, "PATCH", comments.path("/", comment.UID), object(commentOn("note", note.UID))).want(t, 200)
+		u.call(t, "PATCH", comments.path("/", comment.UID), object(commentOn("note", note.UID))).
+			want(t, 200)
 		page := u.list(t, comments, "parentUid="+note.UID)
 		if len(page.items) != 1 {
 			t.Errorf("%d comments after the restore", len(page.items))
 		}
 		// A restore is undone like any other write.
 		u.call(t, "PATCH", notes.path("/", note.UID), `{"title":"b"}`).want(t, 200)
-		u.restore(t, notes, note.UID, `{"toVersion":1}`).want(t, 200).item(t).wantMember(t, "title", `"a harbour"`)
-		u.restore(t, notes, note.UID, `{"toVersion":4}`).want(t, 200).item(t).wantMember(t, "title", `"b"`)
+		u.restore(t, notes, note.UID, `{"toVersion":1}`).
+			want(t, 200).
+			item(t).
+			wantMember(t, "title", `"a harbour"`)
+		u.restore(t, notes, note.UID, `{"toVersion":4}`).
+			want(t, 200).
+			item(t).
+			wantMember(t, "title", `"b"`)
 	})
 }
 
@@ -140,7 +169,9 @@ func TestARestoreIsRefused(t *testing.T) {
 		u := api.user(t)
 		notes, comments := entityNamed("notes"), entityNamed("comments")
 		note := u.create(t, notes, `"title":"a"`)
-		comment := u.call(t, "POST", comments.path(), object(commentOn("note", note.UID))).want(t, 201).item(t)
+		comment := u.call(t, "POST", comments.path(), object(commentOn("note", note.UID))).
+			want(t, 201).
+			item(t)
 		u.remove(t, comments, comment.UID)
 		u.remove(t, notes, note.UID)
 		u.restore(t, notes, note.UID, `{"toVersion":1}`, ifMatch(1)).
@@ -175,8 +206,10 @@ func TestARestoreIsRefused(t *testing.T) {
 			u.call(t, "GET", notes.path("/", note.UID, "/versions/", version), nil).check(t, 400)
 		}
 		u.call(t, "GET", notes.path("/", note.UID, "/versions/9"), nil).want(t, 404)
-		u.call(t, "GET", notes.path("/", newUID(), "/versions"), nil).wantError(t, 404, "note not found")
-		u.call(t, "GET", notes.path("/", newUID(), "/versions/1"), nil).wantError(t, 404, "note not found")
+		u.call(t, "GET", notes.path("/", newUID(), "/versions"), nil).
+			wantError(t, 404, "note not found")
+		u.call(t, "GET", notes.path("/", newUID(), "/versions/1"), nil).
+			wantError(t, 404, "note not found")
 	})
 }
 
@@ -250,7 +283,8 @@ func TestVersionsAmongWriters(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			b := u.call(t, "GET", notes.path("/", uid, "/versions/", strconv.FormatInt(it.Version, 10)), nil).want(t, 200)
+			b := u.call(t, "GET", notes.path("/", uid, "/versions/", strconv.FormatInt(it.Version, 10)), nil).
+				want(t, 200)
 			if string(b.body) != string(a.body) {
 				t.Errorf("version %d is\n%s\nwas answered\n%s", it.Version, b.body, a.body)
 			}
@@ -260,27 +294,31 @@ func TestVersionsAmongWriters(t *testing.T) {
 
 // A history of large texts is read within the memory of a request, and its size is bounded.
 func TestVersionsOfALargeText(t *testing.T) {
-	onOwn(t, settings{"RATE_LIMIT_PER_MINUTE": "0", "VERSIONS_PER_ITEM": "12", plainBuild: "1"}, func(t *testing.T, api *server) {
-		u := api.user(t)
-		notes := entityNamed("notes")
-		text := strings.Repeat("Some words that were written once. ", 27_000)
-		uid := u.create(t, notes, `"text":"`+text+`"`).UID
-		for n := range 20 {
-			u.call(t, "PATCH", notes.path("/", uid), fmt.Sprintf(`{"n":%d}`, n)).want(t, 200)
-		}
-		v := u.versions(t, notes, uid, "?limit=100")
-		if len(v.Versions) != 13 || v.Versions[0].Version != 21 {
-			t.Errorf("%d versions from %d", len(v.Versions), v.Versions[0].Version)
-		}
-		got := u.restore(t, notes, uid, `{"toVersion":10}`).want(t, 200).item(t)
-		got.wantMember(t, "n", "8")
-		var payload struct{ Text string }
-		if err := json.Unmarshal(got.Payload, &payload); err != nil || payload.Text != text {
-			t.Errorf("the text is not as it was: %d bytes, %v", len(payload.Text), err)
-		}
-		u.restore(t, notes, uid, `{"toVersion":3}`).want(t, 404)
-		if peak := api.peakMemory(t); peak > mostResident {
-			t.Errorf("the server had %d MiB", peak>>20)
-		}
-	})
+	onOwn(
+		t,
+		settings{"RATE_LIMIT_PER_MINUTE": "0", "VERSIONS_PER_ITEM": "12", plainBuild: "1"},
+		func(t *testing.T, api *server) {
+			u := api.user(t)
+			notes := entityNamed("notes")
+			text := strings.Repeat("Some words that were written once. ", 27_000)
+			uid := u.create(t, notes, `"text":"`+text+`"`).UID
+			for n := range 20 {
+				u.call(t, "PATCH", notes.path("/", uid), fmt.Sprintf(`{"n":%d}`, n)).want(t, 200)
+			}
+			v := u.versions(t, notes, uid, "?limit=100")
+			if len(v.Versions) != 13 || v.Versions[0].Version != 21 {
+				t.Errorf("%d versions from %d", len(v.Versions), v.Versions[0].Version)
+			}
+			got := u.restore(t, notes, uid, `{"toVersion":10}`).want(t, 200).item(t)
+			got.wantMember(t, "n", "8")
+			var payload struct{ Text string }
+			if err := json.Unmarshal(got.Payload, &payload); err != nil || payload.Text != text {
+				t.Errorf("the text is not as it was: %d bytes, %v", len(payload.Text), err)
+			}
+			u.restore(t, notes, uid, `{"toVersion":3}`).want(t, 404)
+			if peak := api.peakMemory(t); peak > mostResident {
+				t.Errorf("the server had %d MiB", peak>>20)
+			}
+		},
+	)
 }

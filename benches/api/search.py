@@ -4,7 +4,7 @@
 benches/api/search.py [--database sqlite|postgres] [--items N] [--messages N] [--seconds N] [--rounds N] [--json FILE]
 
 One user has the items: texts of some forty words out of twenty thousand, common ones more often, as in a language. The index is made by the
-API itself, in the background, before anything is measured. All rows of one database take turns in each round, and the ratios are medians of
+API itself, in the background, before anything is measured. Gets and creates come over eight connections, as in run.py, the rest over two. All rows of one database take turns in each round, and the ratios are medians of
 those within a round. "CPU all" has PostgreSQL's own processor time in it. "create, no index" is a build whose writes leave the index out.
 """
 
@@ -145,7 +145,7 @@ class Rig:
             chat = uid(number, 1 + count // CHAT // 2, 4)
             return self.api.load("tail", self.callers[number], seconds, connections=CONNECTIONS, path=f"/v1/chat_messages?chatUid={chat}&order=newest&limit=20")
         route = "create" if row.startswith("create") else row
-        return self.api.load(route, self.callers[1], seconds, self.options.items, connections=CONNECTIONS)
+        return self.api.load(route, self.callers[1], seconds, self.options.items)
 
 
 def rows(options):

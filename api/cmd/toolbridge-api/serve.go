@@ -49,7 +49,9 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) int {
 		return exitUnavailable
 	}
 	defer db.Close()
-	db.Retain(store.Retention{PerItem: c.Versions.PerItem, Age: c.Versions.Age, Bytes: store.DefaultRetention.Bytes})
+	db.Retain(store.Retention{
+		PerItem: c.Versions.PerItem, Age: c.Versions.Age, Bytes: store.DefaultRetention.Bytes,
+	})
 	metrics := telemetry.NewMetrics(version(), db)
 	verifier, err := auth.New(ctx, c.JWT, time.Now, log, metrics.KeysFetched)
 	if err != nil {
@@ -94,7 +96,9 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) int {
 	}
 	go sweep(ctx, db, api.Metrics, log)
 	go indexOlder(ctx, db, log)
-	go sweepVersions(ctx, db, log)
+	go tidyIndex(ctx, db, log)
+	go sweepOld(ctx, "old versions", db.SweepVersions, log)
+	go sweepOld(ctx, "old answers to batches", db.SweepRepeats, log)
 
 	select {
 	case err := <-failed:
@@ -227,22 +231,54 @@ func sweep(ctx context.Context, db store.Store, metrics *telemetry.Metrics, log 
 	}
 }
 
-// sweepVersionsEvery is how often versions are looked for that are too old. Their age is counted in
-// days.
-const sweepVersionsEvery = time.Hour
+const (
+	tidyEvery = 5 * time.Second
+	// tidyRest is the pause after a step, as a multiple of the step's duration.
+	tidyRest = 4
+)
 
-// sweepVersions removes old versions in the background. It rests as long as it works, so that
-// writers come in between.
-func sweepVersions(ctx context.Context, db store.Store, log *slog.Logger) {
+// tidyIndex keeps searches fast after many writes, in small steps between the writes.
+func tidyIndex(ctx context.Context, db store.Store, log *slog.Logger) {
 	for {
 		began := time.Now()
-		removed, err := db.SweepVersions(ctx)
-		rest := time.Since(began)
-		if err != nil || removed == 0 {
-			rest = sweepVersionsEvery
+		more, err := db.TidyIndex(ctx)
+		rest := tidyRest * time.Since(began)
+		if err != nil || !more {
+			rest = tidyEvery
 		}
 		if err != nil && ctx.Err() == nil {
-			log.Warn("old versions could not be removed; next try in an hour", telemetry.Error, err.Error())
+			log.Warn("the search index could not be tidied; next try in a moment",
+				telemetry.Error, err.Error())
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(rest):
+		}
+	}
+}
+
+// sweepOldEvery is how often is looked for what is too old, whose age is counted in days.
+const sweepOldEvery = time.Hour
+
+// sweepOld removes old rows in the background, some at a time. It rests as long as it works, so
+// that writers come in between.
+func sweepOld(
+	ctx context.Context,
+	what string,
+	sweep func(context.Context) (int64, error),
+	log *slog.Logger,
+) {
+	for {
+		began := time.Now()
+		removed, err := sweep(ctx)
+		rest := time.Since(began)
+		if err != nil || removed == 0 {
+			rest = sweepOldEvery
+		}
+		if err != nil && ctx.Err() == nil {
+			log.Warn(what+" could not be removed; next try in an hour",
+				telemetry.Error, err.Error())
 		}
 		select {
 		case <-ctx.Done():

@@ -69,6 +69,7 @@ func (a *API) Handler() http.Handler {
 		r.Group(func(r chi.Router) {
 			r.Use(a.checkSession, a.checkRate, a.checkEpoch)
 			a.route(r, "/search", methods{"POST": a.search})
+			a.route(r, "/batch", methods{"POST": a.batch})
 			a.route(r, "/overview", methods{"GET": a.overview})
 			for _, kind := range entity.All {
 				i, path := items{a, kind}, "/"+kind.Name

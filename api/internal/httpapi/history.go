@@ -64,24 +64,36 @@ func (i items) versions(w http.ResponseWriter, r *http.Request) error {
 	last := store.Item{} // whose changes are known once the version before it is
 	var lastFields *payload.Object
 	full := false
-	err = i.Store.Versions(r.Context(), callOf(r.Context()).session.Owner, i.kind.Name, uid, func(item store.Item) (bool, error) {
-		if before != 0 && item.Version >= before {
+	err = i.Store.Versions(
+		r.Context(),
+		callOf(r.Context()).session.Owner,
+		i.kind.Name,
+		uid,
+		func(item store.Item) (bool, error) {
+			if before != 0 && item.Version >= before {
+				return true, nil
+			}
+			fields, err := payload.ParseStored(item.Payload)
+			if err != nil {
+				return false, fmt.Errorf(
+					"payload of version %d of %s %s: %w",
+					item.Version,
+					i.kind.Name,
+					uid,
+					err,
+				)
+			}
+			if last.Version != 0 {
+				out.Versions[len(out.Versions)-1].compare(lastFields, fields)
+			}
+			if full = int64(len(out.Versions)) == min(limit, maxVersions); full {
+				return false, nil
+			}
+			out.Versions = append(out.Versions, showVersion(item))
+			last, lastFields = item, fields
 			return true, nil
-		}
-		fields, err := payload.ParseStored(item.Payload)
-		if err != nil {
-			return false, fmt.Errorf("payload of version %d of %s %s: %w", item.Version, i.kind.Name, uid, err)
-		}
-		if last.Version != 0 {
-			out.Versions[len(out.Versions)-1].compare(lastFields, fields)
-		}
-		if full = int64(len(out.Versions)) == min(limit, maxVersions); full {
-			return false, nil
-		}
-		out.Versions = append(out.Versions, showVersion(item))
-		last, lastFields = item, fields
-		return true, nil
-	})
+		},
+	)
 	if errors.Is(err, store.ErrNoItem) {
 		return notFound(i.kind.Label)
 	} else if err != nil {
@@ -100,7 +112,12 @@ const versionCopies = 4
 
 func showVersion(item store.Item) versionBody {
 	operation, from, _ := strings.Cut(item.Operation, " ")
-	v := versionBody{Version: item.Version, UpdatedAt: formatMillis(item.Updated), Operation: operation, Bytes: len(item.Payload)}
+	v := versionBody{
+		Version:   item.Version,
+		UpdatedAt: formatMillis(item.Updated),
+		Operation: operation,
+		Bytes:     len(item.Payload),
+	}
 	v.FromVersion, _ = strconv.ParseInt(from, 10, 64) // 0 where there is none
 	if item.Deleted != 0 {
 		v.DeletedAt = formatMillis(item.Deleted)
@@ -143,12 +160,18 @@ func (i items) version(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var found *store.Item
-	err = i.Store.Versions(r.Context(), callOf(r.Context()).session.Owner, i.kind.Name, uid, func(item store.Item) (bool, error) {
-		if item.Version == wanted {
-			found = &item
-		}
-		return item.Version > wanted, nil
-	})
+	err = i.Store.Versions(
+		r.Context(),
+		callOf(r.Context()).session.Owner,
+		i.kind.Name,
+		uid,
+		func(item store.Item) (bool, error) {
+			if item.Version == wanted {
+				found = &item
+			}
+			return item.Version > wanted, nil
+		},
+	)
 	switch {
 	case errors.Is(err, store.ErrNoItem):
 		return notFound(i.kind.Label)
@@ -161,8 +184,11 @@ func (i items) version(w http.ResponseWriter, r *http.Request) error {
 }
 
 func noVersion(version int64) *problem {
-	return &problem{status: http.StatusNotFound, message: fmt.Sprintf("version %d is not kept", version),
-		fields: map[string]any{"field": "version"}}
+	return &problem{
+		status:  http.StatusNotFound,
+		message: fmt.Sprintf("version %d is not kept", version),
+		fields:  map[string]any{"field": "version"},
+	}
 }
 
 // restore brings back a deleted item, or an earlier version as a new one.
@@ -180,16 +206,29 @@ func (i items) restore(w http.ResponseWriter, r *http.Request) error {
 	if m.unknown(); m.err != nil {
 		return m.err
 	}
-	return i.write(w, r, func(tx store.Tx, current *store.Item) (store.Next, error) { return i.restored(tx, current, to) })
+	return i.write(w, r, func(expected int64) store.Change { return i.restored(expected, to) })
 }
 
-// restored is what a restore makes of an item; to is 0 where the last state before a deletion is
+// restored is the change that a restore makes; to is 0 where the last state before a deletion is
 // wanted.
-func (i items) restored(tx store.Tx, current *store.Item, to int64) (store.Next, error) {
+func (i items) restored(expected, to int64) store.Change {
+	return func(tx store.Tx, current *store.Item) (store.Next, error) {
+		if err := i.expect(current, expected); err != nil {
+			return store.Next{}, err
+		}
+		return i.broughtBack(tx, current, to)
+	}
+}
+
+func (i items) broughtBack(tx store.Tx, current *store.Item, to int64) (store.Next, error) {
 	wanted, operation := *current, store.OpRestore
 	switch {
 	case to == 0 && current.Deleted == 0:
-		return store.Next{}, invalidMember("toVersion", "is required: the %s is not deleted", i.kind.Label)
+		return store.Next{}, invalidMember(
+			"toVersion",
+			"is required: the %s is not deleted",
+			i.kind.Label,
+		)
 	case to != 0:
 		var err error
 		if wanted, err = tx.Version(i.kind.Name, *current, to); errors.Is(err, store.ErrNoVersion) {
@@ -200,13 +239,23 @@ func (i items) restored(tx store.Tx, current *store.Item, to int64) (store.Next,
 			return store.Next{}, err
 		}
 		if wanted.Deleted != 0 {
-			return store.Next{}, invalidMember("toVersion", "must not be a deletion, as version %d is", to)
+			return store.Next{}, invalidMember(
+				"toVersion",
+				"must not be a deletion, as version %d is",
+				to,
+			)
 		}
 		operation += " " + strconv.FormatInt(to, 10)
 	}
 	fields, err := payload.ParseStored(wanted.Payload)
 	if err != nil {
-		return store.Next{}, fmt.Errorf("payload of version %d of %s %s: %w", wanted.Version, i.kind.Name, current.UID, err)
+		return store.Next{}, fmt.Errorf(
+			"payload of version %d of %s %s: %w",
+			wanted.Version,
+			i.kind.Name,
+			current.UID,
+			err,
+		)
 	}
 	return i.whole(tx, fields, operation)
 }

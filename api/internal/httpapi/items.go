@@ -66,17 +66,8 @@ func (i items) create(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	text, _ := body.Text("uid")
-	uid, ok := entity.ParseUID(text)
-	if !ok {
-		uid = uuid.Must(uuid.NewV7()).String()
-	}
-	item, err := i.Store.Write(r.Context(), i.owner(r), i.kind.Name, uid, func(tx store.Tx, current *store.Item) (store.Next, error) {
-		if current != nil {
-			return store.Next{}, alreadyExists()
-		}
-		return i.whole(tx, body, store.OpCreate)
-	})
+	uid := newItemUID(body)
+	item, err := i.Store.Write(r.Context(), i.owner(r), i.kind.Name, uid, i.created(body))
 	if err != nil {
 		return i.lost(r, err)
 	}
@@ -84,12 +75,33 @@ func (i items) create(w http.ResponseWriter, r *http.Request) error {
 	return i.answer(w, r, http.StatusCreated, item)
 }
 
+// newItemUID is the client's uid, if it is one, or else a new one.
+func newItemUID(body *payload.Object) string {
+	text, _ := body.Text("uid")
+	uid, ok := entity.ParseUID(text)
+	if !ok {
+		uid = uuid.Must(uuid.NewV7()).String()
+	}
+	return uid
+}
+
+func (i items) created(body *payload.Object) store.Change {
+	return func(tx store.Tx, current *store.Item) (store.Next, error) {
+		if current != nil {
+			return store.Next{}, alreadyExists()
+		}
+		return i.whole(tx, body, store.OpCreate)
+	}
+}
+
 func (i items) replace(w http.ResponseWriter, r *http.Request) error {
 	body, err := i.readObject(w, r)
 	if err != nil {
 		return err
 	}
-	return i.change(w, r, func(tx store.Tx, _ *payload.Object) (store.Next, error) { return i.whole(tx, body, store.OpReplace) })
+	return i.change(w, r, func(tx store.Tx, _ *payload.Object) (store.Next, error) {
+		return i.whole(tx, body, store.OpReplace)
+	})
 }
 
 func (i items) merge(w http.ResponseWriter, r *http.Request) error {
@@ -97,8 +109,53 @@ func (i items) merge(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	return i.change(w, r, i.merged(body))
+}
+
+func (i items) delete(w http.ResponseWriter, r *http.Request) error {
+	return i.change(w, r, deleted)
+}
+
+func (i items) archive(w http.ResponseWriter, r *http.Request) error {
+	return i.change(w, r, applied(i.kind.Archive, store.OpArchive))
+}
+
+func (i items) process(w http.ResponseWriter, r *http.Request) error {
+	body, err := i.readObject(w, r)
+	if err != nil {
+		return err
+	}
+	effect, err := i.action(body)
+	if err != nil {
+		return err
+	}
+	if metadata, ok := body.Get(
+		"metadata",
+	); ok && metadata[0] != '{' &&
+		string(metadata) != "null" {
+		return badRequest("metadata must be an object")
+	}
+	return i.change(w, r, applied(effect, store.OpProcess))
+}
+
+func (i items) action(body *payload.Object) (entity.Effect, error) {
+	name, ok := body.Text("action")
+	if !ok {
+		return entity.Effect{}, badRequest("action is required: a string")
+	}
+	effect, ok := i.kind.Action(name)
+	if !ok {
+		return effect, badRequest("invalid action: " + shorten(name))
+	}
+	return effect, nil
+}
+
+// edit is what becomes of the payload of a live item.
+type edit func(store.Tx, *payload.Object) (store.Next, error)
+
+func (i items) merged(body *payload.Object) edit {
 	patch := body.Without(entity.ServerFields...)
-	return i.change(w, r, func(tx store.Tx, current *payload.Object) (store.Next, error) {
+	return func(tx store.Tx, current *payload.Object) (store.Next, error) {
 		current.Merge(patch)
 		if err := i.checkSize(current); err != nil {
 			return store.Next{}, err
@@ -108,64 +165,71 @@ func (i items) merge(w http.ResponseWriter, r *http.Request) error {
 			return i.whole(tx, current, store.OpPatch)
 		}
 		return store.Next{Payload: current.JSON(), Operation: store.OpPatch}, nil
-	})
+	}
 }
 
-func (i items) delete(w http.ResponseWriter, r *http.Request) error {
-	return i.change(w, r, func(_ store.Tx, current *payload.Object) (store.Next, error) {
-		return store.Next{Payload: current.JSON(), Delete: true, Operation: store.OpDelete}, nil
-	})
+func deleted(_ store.Tx, current *payload.Object) (store.Next, error) {
+	return store.Next{Payload: current.JSON(), Delete: true, Operation: store.OpDelete}, nil
 }
 
-func (i items) archive(w http.ResponseWriter, r *http.Request) error {
-	return i.apply(w, r, i.kind.Archive, store.OpArchive)
-}
-
-func (i items) process(w http.ResponseWriter, r *http.Request) error {
-	body, err := i.readObject(w, r)
-	if err != nil {
-		return err
-	}
-	name, ok := body.Text("action")
-	if !ok {
-		return badRequest("action is required: a string")
-	}
-	effect, ok := i.kind.Action(name)
-	if !ok {
-		return badRequest("invalid action: " + shorten(name))
-	}
-	if metadata, ok := body.Get("metadata"); ok && metadata[0] != '{' && string(metadata) != "null" {
-		return badRequest("metadata must be an object")
-	}
-	return i.apply(w, r, effect, store.OpProcess)
-}
-
-func (i items) apply(w http.ResponseWriter, r *http.Request, effect entity.Effect, operation string) error {
-	return i.change(w, r, func(_ store.Tx, current *payload.Object) (store.Next, error) {
+func applied(effect entity.Effect, operation string) edit {
+	return func(_ store.Tx, current *payload.Object) (store.Next, error) {
 		effect.Apply(current)
 		return store.Next{Payload: current.JSON(), Operation: operation}, nil
-	})
+	}
 }
 
 // change is the common part of all writes of a live item.
-func (i items) change(w http.ResponseWriter, r *http.Request, next func(store.Tx, *payload.Object) (store.Next, error)) error {
-	return i.write(w, r, func(tx store.Tx, current *store.Item) (store.Next, error) {
-		if err := i.growInside(r, copies*payloadBytes(*current)); err != nil {
+func (i items) change(w http.ResponseWriter, r *http.Request, do edit) error {
+	room := func(bytes int64) error { return i.growInside(r, bytes) }
+	return i.write(w, r, func(expected int64) store.Change { return i.live(expected, room, do) })
+}
+
+// live is the change that an edit makes. It asks room for memory.
+func (i items) live(expected int64, room func(int64) error, do edit) store.Change {
+	return func(tx store.Tx, current *store.Item) (store.Next, error) {
+		if current != nil && current.Deleted != 0 {
+			return store.Next{}, gone(i.kind.Label, *current)
+		}
+		if err := i.expect(current, expected); err != nil {
+			return store.Next{}, err
+		}
+		if err := room(copies * payloadBytes(*current)); err != nil {
 			return store.Next{}, err
 		}
 		stored, err := payload.ParseStored(current.Payload)
 		if err != nil {
-			return store.Next{}, fmt.Errorf("stored payload of %s %s: %w", i.kind.Name, current.UID, err)
+			return store.Next{}, fmt.Errorf(
+				"stored payload of %s %s: %w",
+				i.kind.Name,
+				current.UID,
+				err,
+			)
 		}
-		if err := i.growInside(r, perMember*int64(stored.Len())); err != nil {
+		if err := room(perMember * int64(stored.Len())); err != nil {
 			return store.Next{}, err
 		}
-		return next(tx, stored)
-	}, refuseDeleted)
+		return do(tx, stored)
+	}
 }
 
-// write changes an existing item. Conditions are checked before If-Match.
-func (i items) write(w http.ResponseWriter, r *http.Request, next store.Change, conditions ...func(items, *store.Item) error) error {
+// expect checks that there is an item, in the version that is expected; 0 is any.
+func (i items) expect(current *store.Item, expected int64) error {
+	if current == nil {
+		return notFound(i.kind.Label)
+	}
+	if expected != 0 && expected != current.Version {
+		return versionMismatch(expected, current.Version)
+	}
+	return nil
+}
+
+// write changes an existing item. The change is made for the version in If-Match.
+func (i items) write(
+	w http.ResponseWriter,
+	r *http.Request,
+	change func(expected int64) store.Change,
+) error {
 	uid, err := pathUID(r)
 	if err != nil {
 		return err
@@ -179,31 +243,11 @@ func (i items) write(w http.ResponseWriter, r *http.Request, next store.Change, 
 			return err
 		}
 	}
-	item, err := i.Store.Write(r.Context(), i.owner(r), i.kind.Name, uid, func(tx store.Tx, current *store.Item) (store.Next, error) {
-		if current == nil {
-			return store.Next{}, notFound(i.kind.Label)
-		}
-		for _, check := range conditions {
-			if err := check(i, current); err != nil {
-				return store.Next{}, err
-			}
-		}
-		if expected != 0 && expected != current.Version {
-			return store.Next{}, versionMismatch(expected, current.Version)
-		}
-		return next(tx, current)
-	})
+	item, err := i.Store.Write(r.Context(), i.owner(r), i.kind.Name, uid, change(expected))
 	if err != nil {
 		return i.lost(r, err)
 	}
 	return i.answer(w, r, http.StatusOK, item)
-}
-
-func refuseDeleted(i items, current *store.Item) error {
-	if current.Deleted != 0 {
-		return gone(i.kind.Label, *current)
-	}
-	return nil
 }
 
 // whole checks a complete payload: it must name a live parent, if its kind has parents.
@@ -221,34 +265,49 @@ func (i items) whole(tx store.Tx, body *payload.Object, operation string) (store
 			return store.Next{}, parent.Dead(ref)
 		}
 	}
-	return store.Next{Payload: body.Without(entity.ServerFields...).JSON(), Operation: operation}, nil
+	return store.Next{
+		Payload:   body.Without(entity.ServerFields...).JSON(),
+		Operation: operation,
+	}, nil
 }
 
 // checkSize keeps many small patches from growing an item without limit. The limit is above MaxBody
 // because a patch of the largest size must still fit beside the item's other members.
 func (i items) checkSize(body *payload.Object) error {
 	if size, most := int64(body.Size()), 2*i.MaxBody; size > most {
-		return &problem{status: http.StatusRequestEntityTooLarge,
-			message: fmt.Sprintf("the patched item would be too large: %d bytes, at most %d", size, most)}
+		return &problem{
+			status: http.StatusRequestEntityTooLarge,
+			message: fmt.Sprintf(
+				"the patched item would be too large: %d bytes, at most %d",
+				size,
+				most,
+			),
+		}
 	}
 	if body.Len() > payload.MaxMembers {
-		return &problem{status: http.StatusRequestEntityTooLarge,
-			message: fmt.Sprintf("the patched item would have too many members: %d, at most %d", body.Len(), payload.MaxMembers)}
+		return &problem{
+			status: http.StatusRequestEntityTooLarge,
+			message: fmt.Sprintf(
+				"the patched item would have too many members: %d, at most %d",
+				body.Len(),
+				payload.MaxMembers,
+			),
+		}
 	}
 	return nil
 }
 
-func (i items) owner(r *http.Request) store.Owner {
+func (a *API) owner(r *http.Request) store.Owner {
 	s := callOf(r.Context()).session
 	return store.Owner{ID: s.Owner, Epoch: s.ServerEpoch}
 }
 
 // lost is the error of a write if a wipe has happened since its session was checked.
-func (i items) lost(r *http.Request, err error) error {
+func (a *API) lost(r *http.Request, err error) error {
 	if !errors.Is(err, store.ErrStaleEpoch) {
 		return err
 	}
-	state, stateErr := i.Store.State(r.Context(), callOf(r.Context()).session.Owner)
+	state, stateErr := a.Store.State(r.Context(), callOf(r.Context()).session.Owner)
 	if stateErr != nil {
 		return stateErr
 	}

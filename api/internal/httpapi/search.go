@@ -199,10 +199,7 @@ func readSearch(body *payload.Object, c *call) (searchCall, error) {
 		return s, p
 	}
 	s.Query = node
-	var keys []string
-	for _, kind := range entity.All {
-		keys = append(keys, kind.Key)
-	}
+	keys := kindKeys()
 	s.Filter.Kinds = m.list("kinds", len(keys))
 	for _, kind := range s.Filter.Kinds {
 		if !slices.Contains(keys, kind) {
@@ -310,7 +307,10 @@ func (s searchCall) cursor(p store.Place) string {
 }
 
 func (s searchCall) parseCursor(text string) (*store.Place, error) {
-	broken := invalidMember("cursor", "is broken: send nextCursor of the page before, unchanged, or none")
+	broken := invalidMember(
+		"cursor",
+		"is broken: send nextCursor of the page before, unchanged, or none",
+	)
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil {
 		return nil, broken
@@ -680,7 +680,11 @@ func (a *API) unknownWords(r *http.Request, s searchCall) ([]hintBody, error) {
 
 // tooBroad is no outage: the same search would take as long again.
 func tooBroad(prefix string) *problem {
-	p := invalidMember("query", "is too broad: too many words begin with %s; use three characters or more", prefix)
+	p := invalidMember(
+		"query",
+		"is too broad: too many words begin with %s; use three characters or more",
+		prefix,
+	)
 	return p.withReason("search_broad", nil)
 }
 
@@ -691,7 +695,11 @@ func searchProblem(err error) *problem {
 		p := unavailable("the search took too long: use longer words, or more of them")
 		return p.withReason("search_slow", err)
 	case errors.Is(err, store.ErrSearchChanged):
-		return invalidMember("cursor", "is too old: %s; search again without it", store.ErrSearchChanged)
+		return invalidMember(
+			"cursor",
+			"is too old: %s; search again without it",
+			store.ErrSearchChanged,
+		)
 	}
 	return nil
 }

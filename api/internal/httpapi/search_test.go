@@ -67,7 +67,13 @@ func TestASlowSearchSaysWhatToChange(t *testing.T) {
 		"a sa* b": {400, "too many words begin with sa*"},
 		"sandy":   {503, "took too long"},
 	} {
-		status, text, err := h.post(t.Context(), "/v1/search", `{"query":"`+query+`"}`, session.ID, "")
+		status, text, err := h.post(
+			t.Context(),
+			"/v1/search",
+			`{"query":"`+query+`"}`,
+			session.ID,
+			"",
+		)
 		if err != nil || status != want.status || !strings.Contains(text, want.text) {
 			t.Errorf("%s: %d %s, %v", query, status, text, err)
 		}

@@ -72,7 +72,7 @@ func (a *API) judgeSignature(r *http.Request) string {
 }
 
 // features are what this server has beyond every compatible API. Each is listed once it works.
-var features = []string{"created", "order", "search", "overview", "versions"}
+var features = []string{"created", "order", "search", "overview", "versions", "batch"}
 
 func (a *API) info(w http.ResponseWriter, _ *http.Request) error {
 	type kind struct {

@@ -122,7 +122,10 @@ func (m *Matcher) find(text string) ([]match, int) {
 				if forms == nil {
 					forms = stems(w.text)
 				}
-				if slices.ContainsFunc(forms, func(s string) bool { return slices.Contains(leaf.Stems, s) }) {
+				if slices.ContainsFunc(
+					forms,
+					func(s string) bool { return slices.Contains(leaf.Stems, s) },
+				) {
 					out = append(out, match{k, n, w.start, w.end, false})
 				}
 			case Phrase:

@@ -39,6 +39,14 @@ func (b *bounded) Write(ctx context.Context, owner Owner, kind, uid string, chan
 	return within(ctx, b.limit, func(ctx context.Context) (Item, error) { return b.Store.Write(ctx, owner, kind, uid, change) })
 }
 
+func (b *bounded) WriteBatch(ctx context.Context, owner Owner, batch Batch) (outcomes []Outcome, remembered []byte, err error) {
+	outcomes, err = within(ctx, b.limit, func(ctx context.Context) (out []Outcome, err error) {
+		out, remembered, err = b.Store.WriteBatch(ctx, owner, batch)
+		return out, err
+	})
+	return outcomes, remembered, err
+}
+
 func (b *bounded) Versions(ctx context.Context, owner int64, kind, uid string, visit func(Item) (bool, error)) error {
 	_, err := within(ctx, b.limit, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, b.Store.Versions(ctx, owner, kind, uid, visit)

@@ -7,7 +7,12 @@ import (
 
 // indexed are the commands that keep the index true when an item is written, and the parent that it
 // has found. It is a file of its own for benches/api/search.py, which measures what it costs.
-func (c *common) indexed(owner int64, kind string, before *Item, now Item) (out []command, parent *string) {
+func (c *common) indexed(
+	owner int64,
+	kind string,
+	before *Item,
+	now Item,
+) (out []command, parent *string) {
 	if before != nil {
 		out = c.index.drop(owner, before.Updated)
 	}

@@ -181,7 +181,7 @@ func (c *common) wipe(ctx context.Context, owner int64, by string, also func(con
 			if epoch == 0 {
 				return nil, sql.ErrNoRows
 			}
-			return append(c.index.dropAll(owner), command{versionWipe, []any{owner}}, command{itemWipe, []any{owner}}), also(tx)
+			return append(c.index.dropAll(owner), command{versionWipe, []any{owner}}, command{repeatWipe, []any{owner}}, command{itemWipe, []any{owner}}), also(tx)
 		},
 	})
 	return epoch, deleted, c.mark(err)

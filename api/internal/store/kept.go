@@ -11,12 +11,30 @@ func (c *common) keepVersion(owner int64, kind string, before Item, now *Item) [
 	}
 	d := delta.Encode(before.Payload, now.Payload)
 	now.kept += int64(len(d)) + versionOverhead
-	out := []command{{versionPut, []any{owner, kind, before.UID, before.Version, before.Updated, now.Updated, before.Deleted,
-		before.Operation, before.kept, d}}}
+	out := []command{
+		{
+			versionPut,
+			[]any{
+				owner,
+				kind,
+				before.UID,
+				before.Version,
+				before.Updated,
+				now.Updated,
+				before.Deleted,
+				before.Operation,
+				before.kept,
+				d,
+			},
+		},
+	}
 	// Of versions that were kept, those that go are the oldest, which no other is described by.
 	last, enough := before.Version-int64(c.retention.PerItem), now.kept-c.retention.Bytes
 	if last > 0 || enough > 0 {
-		out = append(out, command{versionTrim, []any{owner, kind, before.UID, before.Version, last, enough}})
+		out = append(
+			out,
+			command{versionTrim, []any{owner, kind, before.UID, before.Version, last, enough}},
+		)
 	}
 	return out
 }

@@ -44,6 +44,10 @@ var plans = []struct {
 	{versionList, "1, 'notes'," + aUID + ", 1", []string{"versions_by_item"}, []string{"versions_by_item"}},
 	{versionWipe, "1", []string{"versions_by_item"}, []string{"versions_by_item"}},
 	{versionSweep, "1", []string{"versions_by_item", "versions_by_age"}, []string{"versions_by_age"}},
+	{clockMoves, "1, 1, 1, 3", []string{"INTEGER PRIMARY KEY"}, []string{"users_pkey"}},
+	{repeatFind, "1, 'k', 1", []string{"sqlite_autoindex_repeats_1"}, []string{"repeats_pkey"}},
+	{repeatWipe, "1", []string{"sqlite_autoindex_repeats_1"}, []string{"repeats_pkey"}},
+	{repeatSweep, "1", []string{"sqlite_autoindex_repeats_1", "repeats_by_age"}, []string{"repeats_by_age"}},
 	{itemCount, "1", []string{"items_by_"}, []string{"items_by_"}},
 	{itemWipe, "1", []string{"items_by_"}, []string{"items_by_"}},
 	{sessionOpen, "'t', 's'," + aUID + ", 1, 1", nil, []string{"users_tenant_subject_key"}},
@@ -186,6 +190,8 @@ func TestPlansOfPostgreSQL(t *testing.T) {
 			FROM users, generate_series(1, CASE id WHEN 250 THEN 20000 ELSE 20 END) n`,
 		`INSERT INTO versions (owner, kind, uid, version, updated, replaced, deleted, operation, kept, delta)
 			SELECT owner, kind, uid, n, n, n + version, 0, '', 0, '' FROM items, generate_series(1, 2) n`,
+		`INSERT INTO repeats (owner, key, created, body, answer)
+			SELECT id, n, n, '', '' FROM users, generate_series(1, 20) n`,
 		`INSERT INTO sessions (id, owner, epoch, created, expires) SELECT gen_random_uuid(), id, 1, n, n FROM users, generate_series(1, 20) n`,
 		`ANALYZE`,
 		`SET plan_cache_mode = force_generic_plan`,

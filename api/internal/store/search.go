@@ -191,7 +191,8 @@ func (c *common) search(ctx context.Context, owner int64, s Search) (out Finding
 		return out, err
 	}
 	e := search.Compile(owner, s.Query, s.Filter)
-	if c.index.fewItems().sql == "" && s.Order == Relevance && s.After == nil && s.GroupBy == "" && s.Limit > 0 {
+	if c.index.fewItems().sql == "" && s.Order == Relevance && s.After == nil && s.GroupBy == "" &&
+		s.Limit > 0 {
 		found, more, err := c.fewFound(ctx, owner, s, e)
 		if err != nil {
 			return out, err
@@ -251,7 +252,12 @@ func (c *common) search(ctx context.Context, owner int64, s Search) (out Finding
 
 // fewFound reads some hits in any order, which are all of them if there are not more. It is one
 // question to a database for which finding and counting would be two.
-func (c *common) fewFound(ctx context.Context, owner int64, s Search, e search.Expression) ([]Found, bool, error) {
+func (c *common) fewFound(
+	ctx context.Context,
+	owner int64,
+	s Search,
+	e search.Expression,
+) ([]Found, bool, error) {
 	q := c.index.hits(owner, s, e)
 	inner := q.statement("", "d.owner, d.kind, d.uid", " LIMIT "+strconv.Itoa(rankedHits+1))
 	st := statement{"search.few_found", `

@@ -184,6 +184,8 @@ func fillBench(b *testing.B, s Store, owner int64, uids []string, r *rand.Rand) 
 						0,
 						string(item.Payload),
 						nil,
+						"",
+						0,
 					},
 				},
 			)

@@ -188,6 +188,32 @@ func afterDue(q *query, p Place) {
 }
 
 var (
+	sqliteMerge = statement{
+		"index.merge",
+		`INSERT INTO search_text (search_text, rank) VALUES ('merge', 64)`,
+	}
+	sqliteChanges = statement{"index.changes", `SELECT total_changes()`}
+)
+
+// TidyIndex merges some of the parts that the index is in, of which each write makes one and each
+// search reads all. SQLite merges few of them within writes.
+func (s *sqliteStore) TidyIndex(ctx context.Context) (more bool, err error) {
+	err = s.common.db.write(ctx, work{then: func(tx connection) ([]command, error) {
+		var before, after int64
+		if err := one(ctx, tx, sqliteChanges, nil, &before); err != nil {
+			return nil, err
+		}
+		if _, err := run(ctx, tx, sqliteMerge); err != nil {
+			return nil, err
+		}
+		err := one(ctx, tx, sqliteChanges, nil, &after)
+		more = after-before > 1 // the statement itself counts as one
+		return nil, err
+	}})
+	return more, s.mark(err)
+}
+
+var (
 	sqliteDocGet = statement{"check.doc", `
 		SELECT kind, uid, state, COALESCE(status, ''), COALESCE(priority, ''), due, COALESCE(tags, ''),
 			COALESCE(parent_kind, ''), COALESCE(parent, ''), unread

@@ -340,7 +340,13 @@ func FuzzQueryOnSQLite(f *testing.F) {
 	docs := map[string]search.Document{}
 	for range 60 {
 		text := randomPayload(r, "")
-		item, err := s.Write(context.Background(), Owner{session.Owner, session.Epoch}, "notes", newUID(), put(text))
+		item, err := s.Write(
+			context.Background(),
+			Owner{session.Owner, session.Epoch},
+			"notes",
+			newUID(),
+			put(text),
+		)
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -352,7 +358,12 @@ func FuzzQueryOnSQLite(f *testing.F) {
 			return
 		}
 		for _, order := range []Order{Newest, Relevance} {
-			q := Search{Query: node, Filter: search.Filter{States: everyState}, Order: order, Limit: 50}
+			q := Search{
+				Query:  node,
+				Filter: search.Filter{States: everyState},
+				Order:  order,
+				Limit:  50,
+			}
 			if node == nil && order == Relevance {
 				continue
 			}
@@ -428,6 +439,49 @@ func TestManyHits(t *testing.T) {
 				}
 				seen[uid] = true
 			}
+		}
+	})
+}
+
+// Writes leave the index of SQLite in many parts; tidied it is in few, and says the same.
+func TestATidyIndexSaysTheSame(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		s := open(t, newClock().Now)
+		_, owner := person(t, s)
+		for n := range 63 {
+			uid := newUID()
+			write(t, s, owner, uid, put(fmt.Sprintf(`{"content":"battery %d"}`, n)))
+			if n < 10 {
+				write(t, s, owner, uid, remove)
+			}
+		}
+		parts := func() (n int) {
+			if _, ok := s.(*sqliteStore); ok {
+				st := statement{"test.parts", "SELECT COUNT(DISTINCT segid) FROM search_text_idx"}
+				if err := one(t.Context(), commonOf(s).db, st, nil, &n); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return n
+		}
+		before, steps := parts(), 0
+		for more := true; more; steps++ {
+			var err error
+			if more, err = s.TidyIndex(t.Context()); err != nil || steps > 100 {
+				t.Fatalf("step %d: %v", steps, err)
+			}
+		}
+		if after := parts(); after > 2 || after > 0 && (before < 4 || steps < 2) {
+			t.Errorf("%d parts before, %d after %d steps", before, after, steps)
+		}
+		q := Search{
+			Query:  parsed(t, "battery"),
+			Filter: search.Filter{States: []search.State{search.Live}},
+			Order:  Newest,
+			Limit:  50,
+		}
+		if _, total := walkSearch(t, s, owner.ID, q); total != 53 {
+			t.Errorf("%d items are found", total)
 		}
 	})
 }

@@ -93,7 +93,7 @@ func openFile(ctx context.Context, path string) (*sqliteDB, error) {
 // for the pool waits for the connection that the transaction holds.
 func (d *sqliteDB) prepareWrites(ctx context.Context) error {
 	for _, s := range append(sqliteIndexWrites, clockMove, itemGet, itemLives, itemInsert, itemUpdate,
-		versionPut, versionTrim, versionList) {
+		versionPut, versionTrim, versionList, clockMoves, repeatFind, repeatPut) {
 		if _, err := d.writes.prepare(ctx, s); err != nil {
 			return fmt.Errorf("prepare %s: %w", s.name, err)
 		}

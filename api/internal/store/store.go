@@ -144,6 +144,11 @@ type Store interface {
 	// List returns a page and whether there is more.
 	List(ctx context.Context, owner int64, kind string, page Page) (items []Item, more bool, err error)
 	Write(ctx context.Context, owner Owner, kind, uid string, change Change) (Item, error)
+	// WriteBatch makes several writes in one transaction. Where the answer to an earlier batch with
+	// the same key is remembered, it returns that and writes nothing.
+	WriteBatch(ctx context.Context, owner Owner, b Batch) (outcomes []Outcome, remembered []byte, err error)
+	// SweepRepeats forgets some of the answers that are too old, and returns how many.
+	SweepRepeats(ctx context.Context) (int64, error)
 	// Versions calls visit for each version of an item, from the current one to the oldest that is
 	// kept, until it returns false. Deleted items have versions, too.
 	Versions(ctx context.Context, owner int64, kind, uid string, visit func(Item) (more bool, err error)) error
@@ -164,6 +169,9 @@ type Store interface {
 	GetMany(ctx context.Context, owner int64, kind string, uids []string) (map[string]Item, error)
 	// IndexSome brings a batch of items into the index that an earlier release has written.
 	IndexSome(ctx context.Context, at IndexCursor) (next IndexCursor, done bool, err error)
+	// TidyIndex does some of the work that makes searches fast again after many writes, and returns
+	// whether there is more of it.
+	TidyIndex(ctx context.Context) (more bool, err error)
 	// CheckIndex compares every item with its part of the index.
 	CheckIndex(ctx context.Context) (IndexReport, error)
 

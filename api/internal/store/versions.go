@@ -27,6 +27,8 @@ const (
 	OpDelete  = "delete"
 	OpArchive = "archive"
 	OpProcess = "process"
+	OpTag     = "tag"
+	OpEdit    = "edit"
 	OpRestore = "restore" // followed by a space and the version, unless it only brought back what was deleted
 )
 
@@ -55,7 +57,12 @@ var (
 func (c *common) Retain(r Retention) { c.retention = r }
 
 // Versions walks through the versions of an item, from the current one to the oldest that is kept.
-func (c *common) Versions(ctx context.Context, owner int64, kind, uid string, visit func(Item) (bool, error)) error {
+func (c *common) Versions(
+	ctx context.Context,
+	owner int64,
+	kind, uid string,
+	visit func(Item) (bool, error),
+) error {
 	current, err := getItem(ctx, c.db, owner, kind, uid)
 	if err == nil {
 		err = walkVersions(ctx, c.db, owner, kind, current, visit)
@@ -66,37 +73,63 @@ func (c *common) Versions(ctx context.Context, owner int64, kind, uid string, vi
 // walkVersions ends when visit returns false. Rows of versions do not change, so a walk that began
 // with one state of an item ends as it would have at that moment, or earlier where versions are
 // removed meanwhile.
-func walkVersions(ctx context.Context, c reader, owner int64, kind string, item Item, visit func(Item) (bool, error)) error {
+func walkVersions(
+	ctx context.Context,
+	c reader,
+	owner int64,
+	kind string,
+	item Item,
+	visit func(Item) (bool, error),
+) error {
 	if more, err := visit(item); !more || err != nil {
 		return err
 	}
-	return each(ctx, c, versionList, []any{owner, kind, item.UID, item.Version}, func(r rows) error {
-		before := Item{UID: item.UID, Created: item.Created}
-		var d []byte
-		if err := r.Scan(&before.Version, &before.Updated, &before.Deleted, &before.Operation, &d); err != nil {
+	return each(
+		ctx,
+		c,
+		versionList,
+		[]any{owner, kind, item.UID, item.Version},
+		func(r rows) error {
+			before := Item{UID: item.UID, Created: item.Created}
+			var d []byte
+			if err := r.Scan(
+				&before.Version,
+				&before.Updated,
+				&before.Deleted,
+				&before.Operation,
+				&d,
+			); err != nil {
+				return err
+			}
+			if before.Version != item.Version-1 {
+				return errStop // versions were not kept for a while
+			}
+			var err error
+			if before.Payload, err = delta.Decode(d, item.Payload, maxPayload); err != nil {
+				return fmt.Errorf("version %d of %s %s: %w", before.Version, kind, item.UID, err)
+			}
+			item = before
+			more, err := visit(before)
+			if err == nil && !more {
+				err = errStop
+			}
 			return err
-		}
-		if before.Version != item.Version-1 {
-			return errStop // versions were not kept for a while
-		}
-		var err error
-		if before.Payload, err = delta.Decode(d, item.Payload, maxPayload); err != nil {
-			return fmt.Errorf("version %d of %s %s: %w", before.Version, kind, item.UID, err)
-		}
-		item = before
-		more, err := visit(before)
-		if err == nil && !more {
-			err = errStop
-		}
-		return err
-	})
+		},
+	)
 }
 
 // ErrNoVersion means that a version is not kept, or has never been.
 var ErrNoVersion = fmt.Errorf("no such version")
 
 // findVersion looks for one version among those of an item.
-func findVersion(ctx context.Context, c reader, owner int64, kind string, current Item, version int64) (Item, error) {
+func findVersion(
+	ctx context.Context,
+	c reader,
+	owner int64,
+	kind string,
+	current Item,
+	version int64,
+) (Item, error) {
 	var found *Item
 	if version > current.Version || version < 1 {
 		return Item{}, ErrNoVersion

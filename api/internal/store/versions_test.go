@@ -53,7 +53,13 @@ func TestVersionsAreWhatWasWritten(t *testing.T) {
 					uid = known[r.Intn(len(known))]
 				}
 				states := model[uid]
-				change := put(fmt.Sprintf(`{"n":%d,"text":%q}`, n, word(n)+strings.Repeat(" more words", r.Intn(200))))
+				change := put(
+					fmt.Sprintf(
+						`{"n":%d,"text":%q}`,
+						n,
+						word(n)+strings.Repeat(" more words", r.Intn(200)),
+					),
+				)
 				switch k := r.Intn(8); {
 				case k == 0:
 					change = func(_ Tx, current *Item) (Next, error) {
@@ -83,11 +89,19 @@ func TestVersionsAreWhatWasWritten(t *testing.T) {
 				slices.Reverse(want)
 				want = want[:min(len(want), 7)]
 				if len(got) != len(want) {
-					t.Fatalf("seed %d: %d versions of %d, want %d", seed, len(got), len(states), len(want))
+					t.Fatalf(
+						"seed %d: %d versions of %d, want %d",
+						seed,
+						len(got),
+						len(states),
+						len(want),
+					)
 				}
 				for n := range got {
 					if g, w := got[n], want[n]; g.Version != w.Version || string(g.Payload) != string(w.Payload) ||
-						g.Updated != w.Updated || g.Deleted != w.Deleted || g.Created != w.Created || g.Operation != w.Operation {
+						g.Updated != w.Updated || g.Deleted != w.Deleted ||
+						g.Created != w.Created ||
+						g.Operation != w.Operation {
 						t.Fatalf("seed %d: version %d is %+v, want %+v", seed, n, g, w)
 					}
 				}
@@ -96,7 +110,12 @@ func TestVersionsAreWhatWasWritten(t *testing.T) {
 				}
 			}
 			for n := range 160 {
-				q := Search{Query: parsed(t, word(n)), Filter: search.Filter{States: []search.State{search.Live}}, Order: Newest, Limit: 10}
+				q := Search{
+					Query:  parsed(t, word(n)),
+					Filter: search.Filter{States: []search.State{search.Live}},
+					Order:  Newest,
+					Limit:  10,
+				}
 				got, _ := walkSearch(t, s, owner.ID, q)
 				var want []string
 				for uid, states := range model {
@@ -111,7 +130,11 @@ func TestVersionsAreWhatWasWritten(t *testing.T) {
 					t.Fatalf("seed %d: %s is found in %v, want %v", seed, word(n), got, want)
 				}
 			}
-			q := Search{Filter: search.Filter{States: []search.State{search.Live}}, Order: Newest, Limit: 50}
+			q := Search{
+				Filter: search.Filter{States: []search.State{search.Live}},
+				Order:  Newest,
+				Limit:  50,
+			}
 			if _, total := walkSearch(t, s, owner.ID, q); total != int64(live) {
 				t.Errorf("seed %d: %d live items are found, want %d", seed, total, live)
 			}
@@ -120,7 +143,13 @@ func TestVersionsAreWhatWasWritten(t *testing.T) {
 }
 
 func wordIs(payload []byte, word string) bool {
-	return slices.Contains(strings.FieldsFunc(string(payload), func(r rune) bool { return strings.ContainsRune(`" {}:,`, r) }), word)
+	return slices.Contains(
+		strings.FieldsFunc(
+			string(payload),
+			func(r rune) bool { return strings.ContainsRune(`" {}:,`, r) },
+		),
+		word,
+	)
 }
 
 // A text of which each version differs in one word does not take the space of as many texts, and
@@ -144,17 +173,36 @@ func TestSpaceOfVersions(t *testing.T) {
 			write(t, s, owner, other, put(fmt.Sprintf(`{"a":%q}`, noise())))
 		}
 		var bytes int64
-		size := statement{"test.size", "SELECT COALESCE(SUM(LENGTH(delta)), 0) FROM versions WHERE owner = $1 AND uid = $2"}
+		size := statement{
+			"test.size",
+			"SELECT COALESCE(SUM(LENGTH(delta)), 0) FROM versions WHERE owner = $1 AND uid = $2",
+		}
 		for _, c := range []struct {
 			uid         string
 			count       int
 			least, most int64
 		}{{uid, 51, 50, 50 * 30}, {other, 5, 200_000, 300_000}} {
-			if err := one(t.Context(), commonOf(s).db, size, []any{owner.ID, c.uid}, &bytes); err != nil {
+			if err := one(
+				t.Context(),
+				commonOf(s).db,
+				size,
+				[]any{owner.ID, c.uid},
+				&bytes,
+			); err != nil {
 				t.Fatal(err)
 			}
-			if got := len(versionsOf(t, s, owner.ID, c.uid)); got != c.count || bytes < c.least || bytes > c.most {
-				t.Errorf("%d versions in %d bytes, want %d in %d to %d", got, bytes, c.count, c.least, c.most)
+			if got := len(
+				versionsOf(t, s, owner.ID, c.uid),
+			); got != c.count || bytes < c.least ||
+				bytes > c.most {
+				t.Errorf(
+					"%d versions in %d bytes, want %d in %d to %d",
+					got,
+					bytes,
+					c.count,
+					c.least,
+					c.most,
+				)
 			}
 		}
 	})
@@ -180,7 +228,13 @@ func TestOldVersionsAreSwept(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			for range 30 {
-				if _, err := s.Write(t.Context(), owner, "notes", uids[9], put(`{"meanwhile":true}`)); err != nil {
+				if _, err := s.Write(
+					t.Context(),
+					owner,
+					"notes",
+					uids[9],
+					put(`{"meanwhile":true}`),
+				); err != nil {
 					t.Error(err)
 				}
 			}
@@ -231,10 +285,28 @@ func TestVersionsMayBeOff(t *testing.T) {
 		if got := versionsOf(t, s, owner.ID, uid); len(got) != 3 || got[2].Version != 4 {
 			t.Errorf("%d versions", len(got))
 		}
-		if _, err := s.Write(t.Context(), owner, "notes", uid, restoreTo(2)); !errors.Is(err, ErrNoVersion) {
+		if _, err := s.Write(
+			t.Context(),
+			owner,
+			"notes",
+			uid,
+			restoreTo(2),
+		); !errors.Is(
+			err,
+			ErrNoVersion,
+		) {
 			t.Errorf("a version behind the gap: %v", err)
 		}
-		if _, err := s.Write(t.Context(), owner, "notes", uid, restoreTo(7)); !errors.Is(err, ErrNoVersion) {
+		if _, err := s.Write(
+			t.Context(),
+			owner,
+			"notes",
+			uid,
+			restoreTo(7),
+		); !errors.Is(
+			err,
+			ErrNoVersion,
+		) {
 			t.Errorf("a version to come: %v", err)
 		}
 	})
@@ -267,10 +339,23 @@ func TestVersionsAreIsolatedAndWiped(t *testing.T) {
 		}
 		left := statement{"test.left", "SELECT COUNT(*) FROM versions WHERE owner = $1"}
 		var rows int
-		if err := one(t.Context(), commonOf(s).db, left, []any{mine.ID}, &rows); err != nil || rows != 0 {
+		if err := one(
+			t.Context(),
+			commonOf(s).db,
+			left,
+			[]any{mine.ID},
+			&rows,
+		); err != nil ||
+			rows != 0 {
 			t.Errorf("%d rows after a wipe, %v", rows, err)
 		}
-		err := s.Versions(t.Context(), mine.ID, "notes", uid, func(Item) (bool, error) { return true, nil })
+		err := s.Versions(
+			t.Context(),
+			mine.ID,
+			"notes",
+			uid,
+			func(Item) (bool, error) { return true, nil },
+		)
 		if !errors.Is(err, ErrNoItem) {
 			t.Errorf("after a wipe: %v", err)
 		}

@@ -1,0 +1,535 @@
+package httpapi
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/toolbridge/toolbridge-mcp/api/internal/entity"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/payload"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/store"
+	"github.com/toolbridge/toolbridge-mcp/api/internal/textedit"
+)
+
+const (
+	maxOperations = 100
+	maxTagsMoved  = 100
+	headerKey     = "Idempotency-Key"
+	maxKey        = 255
+)
+
+// operation is one operation of a batch, checked as far as that is possible without the item.
+type operation struct {
+	items
+	op, uid string
+	change  store.Change
+}
+
+// batchCall is a batch as its caller sent it.
+type batchCall struct {
+	operations []operation
+	atomic     bool
+	dryRun     bool
+	members    int // of all operations and of what they write
+}
+
+type outcomeBody struct {
+	Index     int    `json:"index"`
+	Op        string `json:"op"`
+	Kind      string `json:"kind"`
+	UID       string `json:"uid"`
+	Status    int    `json:"status"`
+	Version   int64  `json:"version,omitempty"`
+	UpdatedAt string `json:"updatedAt,omitempty"`
+	DeletedAt string `json:"deletedAt,omitempty"`
+	Error     string `json:"error,omitempty"`
+	Field     any    `json:"field,omitempty"`
+	Count     any    `json:"count,omitempty"`
+}
+
+type batchBody struct {
+	Atomic  bool          `json:"atomic"`
+	DryRun  bool          `json:"dryRun"`
+	Done    int           `json:"done"`
+	Failed  int           `json:"failed"`
+	Results []outcomeBody `json:"results"`
+}
+
+// memberBytes is reserved while the operations are read: those of one object may come on top of
+// those that are allowed.
+const memberBytes = 2 * perMember * payload.MaxMembers
+
+func (a *API) batch(w http.ResponseWriter, r *http.Request) error {
+	key, err := idempotencyKey(r)
+	if err != nil {
+		return err
+	}
+	body, err := a.readOptional(w, r, memberBytes)
+	if err != nil {
+		return err
+	} else if body == nil {
+		return badRequest(payload.ErrEmpty.Error())
+	}
+	room := &opRoom{a: a, r: r}
+	b, err := a.readBatch(body, room)
+	if err != nil {
+		return err
+	}
+	callOf(r.Context()).memory.Shrink(copies*int64(body.Size()) + perMember*int64(b.members))
+	out := store.Batch{Atomic: b.atomic, DryRun: b.dryRun, Refused: isRefusal,
+		Answer: func(outcomes []store.Outcome) []byte { return b.answer(outcomes) }}
+	if !b.dryRun {
+		hash := sha256.Sum256(body.JSON())
+		out.Key, out.Body = key, hash[:]
+	}
+	for _, op := range b.operations {
+		out.Steps = append(
+			out.Steps,
+			store.Step{Kind: op.kind.Name, UID: op.uid, Change: op.change},
+		)
+	}
+	outcomes, remembered, err := a.Store.WriteBatch(r.Context(), a.owner(r), out)
+	var refused *store.StepError
+	switch {
+	case errors.As(err, &refused):
+		return b.refusal(refused)
+	case errors.Is(err, store.ErrKeyReused):
+		return &problem{status: http.StatusConflict, message: "idempotency_key_reused"}
+	case err != nil:
+		return a.lost(r, err)
+	case remembered != nil:
+		w.Header().Set("Idempotent-Replayed", "true")
+		writeText(w, http.StatusOK, remembered)
+		return nil
+	}
+	writeText(w, http.StatusOK, b.answer(outcomes))
+	return nil
+}
+
+// idempotencyKey is "" where there is none.
+func idempotencyKey(r *http.Request) (string, error) {
+	values := r.Header.Values(headerKey)
+	if len(values) == 0 {
+		return "", nil
+	}
+	key := values[0]
+	printable := !strings.ContainsFunc(key, func(r rune) bool { return r < '!' || r > '~' })
+	if len(values) > 1 || key == "" || len(key) > maxKey || !printable {
+		return "", badRequest(
+			fmt.Sprintf(
+				"%s must be 1 to %d printable ASCII characters without spaces",
+				headerKey,
+				maxKey,
+			),
+		)
+	}
+	return key, nil
+}
+
+// opRoom is the memory for one operation after the other: what one has released the next may use.
+type opRoom struct {
+	a          *API
+	r          *http.Request
+	used, most int64
+}
+
+func (m *opRoom) begin() { m.used = 0 }
+
+func (m *opRoom) need(bytes int64) error {
+	m.used += bytes
+	if m.used <= m.most {
+		return nil
+	}
+	if err := m.a.growInside(m.r, m.used-m.most); err != nil {
+		return err
+	}
+	m.most = m.used
+	return nil
+}
+
+// isRefusal says whether an error is about one operation only.
+func isRefusal(err error) bool {
+	p := asProblem(err)
+	return p.status < http.StatusInternalServerError && p.status != http.StatusTooManyRequests &&
+		p.status != statusClientGone
+}
+
+func (a *API) readBatch(body *payload.Object, room *opRoom) (batchCall, error) {
+	m := &members{Object: body, known: make(map[string]bool), of: "a batch"}
+	b := batchCall{atomic: true, dryRun: m.flag("dryRun")}
+	if _, ok := m.get("atomic"); ok {
+		b.atomic = m.flag("atomic")
+	}
+	raw, ok := m.get("operations")
+	var list []json.RawMessage
+	if !ok || json.Unmarshal(raw, &list) != nil || len(list) < 1 || len(list) > maxOperations {
+		m.fail("operations", "must be a list of 1 to %d operations", maxOperations)
+	}
+	if m.unknown(); m.err != nil {
+		return b, m.err
+	}
+	for n, text := range list {
+		op, err := a.readOperation(text, &b, room)
+		if err != nil {
+			p := *asProblem(err)
+			p.message = fmt.Sprintf("operation %d: %s", n, p.message)
+			p.fields = withIndex(p.fields, n)
+			return b, &p
+		}
+		b.operations = append(b.operations, op)
+	}
+	return b, nil
+}
+
+func withIndex(fields map[string]any, index int) map[string]any {
+	out := map[string]any{"index": index}
+	for name, value := range fields {
+		out[name] = value
+	}
+	return out
+}
+
+// operationMembers are those that some operation has. A member that is null counts as absent.
+var operationMembers = []string{
+	"op",
+	"kind",
+	"uid",
+	"fields",
+	"updates",
+	"addTags",
+	"removeTags",
+	"action",
+	"text",
+	"operation",
+	"find",
+	"heading",
+	"field",
+	"ifMatch",
+	"toVersion",
+}
+
+func (a *API) readOperation(
+	text json.RawMessage,
+	b *batchCall,
+	room *opRoom,
+) (op operation, err error) {
+	object, err := b.object(text)
+	if err != nil {
+		return op, err
+	}
+	m := &members{Object: object, known: make(map[string]bool)}
+	for _, name := range operationMembers {
+		if raw, ok := object.Get(name); ok && string(raw) == "null" {
+			m.known[name] = true
+		}
+	}
+	names := []string{"create", "patch", "tag", "edit", "process", "archive", "delete", "restore"}
+	op.op = m.oneOf("op", "", names...)
+	m.of = op.op
+	kind, ok := entity.ByKey(m.text("kind"))
+	switch {
+	case m.err != nil:
+		return op, m.err
+	case op.op == "":
+		return op, invalidMember("op", "is required: one of %s", strings.Join(names, ", "))
+	case !ok:
+		return op, invalidMember("kind", "must be one of %s", strings.Join(kindKeys(), ", "))
+	}
+	op.items = items{a, kind}
+	uid := m.text("uid")
+	if uid == "" && op.op == "create" {
+		op.uid = uuid.Must(uuid.NewV7()).String()
+	} else if op.uid, ok = entity.ParseUID(uid); !ok {
+		m.fail("uid", "must be a UUID")
+	}
+	expected := int64(0)
+	if op.op != "create" {
+		expected = m.version("ifMatch")
+	}
+	change, err := op.read(m, b, expected, room)
+	if err != nil {
+		return op, err
+	}
+	if m.unknown(); m.err != nil {
+		return op, m.err
+	}
+	op.change = func(tx store.Tx, current *store.Item) (store.Next, error) {
+		room.begin()
+		return change(tx, current)
+	}
+	return op, nil
+}
+
+// object reads an object of a batch, and counts its members.
+func (b *batchCall) object(text json.RawMessage) (*payload.Object, error) {
+	object, err := payload.Parse(text)
+	if errors.Is(err, payload.ErrNotObject) {
+		return nil, badRequest("must be an object")
+	} else if err != nil {
+		return nil, badRequest(err.Error())
+	}
+	if b.members += object.Len(); b.members > payload.MaxMembers {
+		return nil, &problem{
+			status: http.StatusRequestEntityTooLarge,
+			message: fmt.Sprintf(
+				"too many members in all operations: at most %d",
+				payload.MaxMembers,
+			),
+		}
+	}
+	return object, nil
+}
+
+// read makes the change of an operation. Mistakes of members are left in m.
+func (op *operation) read(
+	m *members,
+	b *batchCall,
+	expected int64,
+	room *opRoom,
+) (store.Change, error) {
+	part := func(name string) (*payload.Object, error) {
+		raw, ok := m.get(name)
+		if !ok || raw[0] != '{' {
+			return nil, invalidMember(name, "is required: an object")
+		}
+		return b.object(raw)
+	}
+	live := func(do edit) store.Change { return op.live(expected, room.need, do) }
+	switch op.op {
+	case "create":
+		fields, err := part("fields")
+		if err != nil {
+			return nil, err
+		}
+		return op.created(fields), nil
+	case "patch":
+		updates, err := part("updates")
+		if err != nil {
+			return nil, err
+		}
+		return live(op.merged(updates)), nil
+	case "tag":
+		add, remove := m.list("addTags", maxTagsMoved), m.list("removeTags", maxTagsMoved)
+		if len(add)+len(remove) == 0 {
+			m.fail("addTags", "or removeTags is required: a list of strings")
+		}
+		return live(op.tagged(add, remove)), nil
+	case "edit":
+		e := textedit.Edit{
+			Operation: m.oneOf("operation", "", textedit.Operations...),
+			Text:      m.text("text"),
+		}
+		switch e.Operation {
+		case "":
+			m.fail("operation", "is required: one of %s", strings.Join(textedit.Operations, ", "))
+		case textedit.Replace, textedit.InsertAfter:
+			if e.Find = m.text("find"); e.Find == "" {
+				m.fail("find", "is required: the text to look for")
+			}
+		case textedit.ReplaceSection:
+			if e.Heading = m.text("heading"); e.Heading == "" {
+				m.fail("heading", "is required: the title of the section")
+			}
+		}
+		return live(op.edited(e, m.text("field"), room)), nil
+	case "process":
+		m.known["action"] = true
+		effect, err := op.action(m.Object)
+		if err != nil {
+			return nil, err
+		}
+		return live(applied(effect, store.OpProcess)), nil
+	case "archive":
+		return live(applied(op.kind.Archive, store.OpArchive)), nil
+	case "delete":
+		return live(deleted), nil
+	}
+	restore := op.restored(expected, m.version("toVersion"))
+	return func(tx store.Tx, current *store.Item) (store.Next, error) {
+		if err := room.need(versionCopies * op.itemBytes()); err != nil {
+			return store.Next{}, err
+		}
+		return restore(tx, current)
+	}, nil
+}
+
+func kindKeys() []string {
+	var keys []string
+	for _, kind := range entity.All {
+		keys = append(keys, kind.Key)
+	}
+	return keys
+}
+
+func unusable(field, format string, args ...any) *problem {
+	p := invalidMember(field, format, args...)
+	p.status = http.StatusUnprocessableEntity
+	return p
+}
+
+// tagged adds and removes tags, and leaves the others and their order as they are.
+func (i items) tagged(add, remove []string) edit {
+	return func(_ store.Tx, current *payload.Object) (store.Next, error) {
+		var tags []json.RawMessage
+		if raw, ok := current.Get("tags"); ok && json.Unmarshal(raw, &tags) != nil {
+			return store.Next{}, unusable("tags", "of the %s are not a list", i.kind.Label)
+		}
+		var kept [][]byte
+		has := make(map[string]bool)
+		for _, raw := range tags {
+			var tag string
+			if json.Unmarshal(raw, &tag) == nil {
+				if slices.Contains(remove, tag) && !slices.Contains(add, tag) {
+					continue
+				}
+				has[tag] = true
+			}
+			kept = append(kept, raw)
+		}
+		for _, tag := range add {
+			if !has[tag] {
+				has[tag] = true
+				kept = append(kept, jsonText(tag))
+			}
+		}
+		current.Set("tags", slices.Concat([]byte("["), bytes.Join(kept, []byte(",")), []byte("]")))
+		if err := i.checkSize(current); err != nil {
+			return store.Next{}, err
+		}
+		return store.Next{Payload: current.JSON(), Operation: store.OpTag}, nil
+	}
+}
+
+// jsonText is a string as JSON, with no more escaped than must be.
+func jsonText(text string) json.RawMessage {
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(text) // a string always encodes
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
+}
+
+// edited changes a place of a field's text: that of field, or else of the item's main text.
+func (i items) edited(e textedit.Edit, field string, room *opRoom) edit {
+	return func(tx store.Tx, current *payload.Object) (store.Next, error) {
+		name := field
+		if name == "" {
+			name = i.mainField(current)
+		}
+		if slices.Contains(entity.ServerFields, name) {
+			return store.Next{}, unusable("field", "must not be one that the server writes")
+		}
+		text := ""
+		if raw, ok := current.Get(name); ok && string(raw) != "null" {
+			if text, ok = current.Text(name); !ok {
+				return store.Next{}, unusable("field", "%s is not a text", shorten(name))
+			}
+			if strings.ContainsRune(text, '\uFFFD') &&
+				bytes.Contains(bytes.ToLower(raw), []byte(`\ud`)) {
+				return store.Next{}, unusable(
+					"field",
+					"%s has half of a character, which an edit would lose",
+					shorten(name),
+				)
+			}
+		}
+		// The text as it was and as it is, each once more as JSON.
+		if err := room.need(2 * copies * int64(len(text)+len(e.Text))); err != nil {
+			return store.Next{}, err
+		}
+		changed, err := e.Apply(text)
+		var place *textedit.PlaceError
+		if errors.As(err, &place) {
+			p := unusable(
+				place.Argument,
+				"%s",
+				strings.TrimPrefix(place.Error(), place.Argument+" "),
+			)
+			p.fields["count"] = place.Count
+			return store.Next{}, p
+		} else if err != nil {
+			return store.Next{}, err
+		}
+		current.Set(name, jsonText(changed))
+		if err := i.checkSize(current); err != nil {
+			return store.Next{}, err
+		}
+		if i.kind.Parent != nil &&
+			(name == i.kind.Parent.UIDField || name == i.kind.Parent.TypeField) {
+			return i.whole(tx, current, store.OpEdit)
+		}
+		return store.Next{Payload: current.JSON(), Operation: store.OpEdit}, nil
+	}
+}
+
+// mainField is where the main text of an item is.
+func (i items) mainField(current *payload.Object) string {
+	for _, name := range []string{"content", "description"} {
+		if _, ok := current.Text(name); ok {
+			return name
+		}
+	}
+	if i.kind.Key == "task" {
+		return "description"
+	}
+	return "content"
+}
+
+func (b *batchCall) answer(outcomes []store.Outcome) []byte {
+	out := batchBody{
+		Atomic:  b.atomic,
+		DryRun:  b.dryRun,
+		Results: make([]outcomeBody, 0, len(outcomes)),
+	}
+	for n, o := range outcomes {
+		op := b.operations[n]
+		body := outcomeBody{
+			Index:  n,
+			Op:     op.op,
+			Kind:   op.kind.Key,
+			UID:    op.uid,
+			Status: http.StatusOK,
+		}
+		if o.Err != nil {
+			p := asProblem(o.Err)
+			body.Status, body.Error, body.Field, body.Count = p.status, p.message, p.fields["field"], p.fields["count"]
+			out.Failed++
+		} else {
+			if op.op == "create" {
+				body.Status = http.StatusCreated
+			}
+			body.Version, body.UpdatedAt = o.Item.Version, formatMillis(o.Item.Updated)
+			if o.Item.Deleted != 0 {
+				body.DeletedAt = formatMillis(o.Item.Deleted)
+			}
+			out.Done++
+		}
+		out.Results = append(out.Results, body)
+	}
+	text, _ := json.Marshal(out) // texts and numbers encode
+	return text
+}
+
+// refusal is the error of an atomic batch with an operation that was refused.
+func (b *batchCall) refusal(refused *store.StepError) *problem {
+	p := asProblem(refused.Err)
+	fields := withIndex(p.fields, refused.Step)
+	fields["operationStatus"] = p.status
+	return &problem{
+		status: http.StatusUnprocessableEntity,
+		fields: fields,
+		message: fmt.Sprintf(
+			"operation %d (%s): %s; nothing was changed",
+			refused.Step,
+			b.operations[refused.Step].op,
+			p.message,
+		),
+	}
+}
