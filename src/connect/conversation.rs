@@ -5,6 +5,7 @@ use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 
 use super::message::Message;
+use super::parameters::Parameters;
 
 pub const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
@@ -24,6 +25,8 @@ struct Agreed {
     session: Option<HeaderValue>,
     /// The modern revision of the latest message that declares one, for messages that declare none.
     modern: Option<String>,
+    /// What of a tool's arguments goes into headers.
+    parameters: Parameters,
 }
 
 impl Conversation {
@@ -49,6 +52,9 @@ impl Conversation {
             put(VERSION, text(modern));
             put(METHOD, message.method.as_deref().and_then(text));
             put(NAME, message.name.as_deref().and_then(text));
+            if message.is("tools/call") {
+                headers.extend(agreed.parameters.headers(&message.body));
+            }
         } else if !message.is("initialize") {
             put(VERSION, agreed.version.clone());
             put(SESSION, agreed.session.clone());
@@ -70,6 +76,11 @@ impl Conversation {
         agreed.version = HeaderValue::from_str(version).ok();
         agreed.session = session;
         agreed.modern = None;
+    }
+
+    /// Reads a list of tools on its way to the client, which gets the returned one, if there is one.
+    pub fn learn_tools(&self, answer: &str) -> Option<String> {
+        self.lock().parameters.learn(answer)
     }
 
     pub fn session(&self) -> Option<HeaderValue> {

@@ -17,6 +17,7 @@ mod error;
 mod events;
 mod message;
 mod output;
+mod parameters;
 mod remote;
 mod target;
 #[cfg(test)]

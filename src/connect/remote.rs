@@ -276,7 +276,12 @@ impl Answers<'_> {
             self.conversation
                 .set_negotiated(self.message, self.session.clone(), &line);
         }
-        self.output.line(line).await;
+        let other = if answers && self.message.is("tools/list") && self.message.modern.is_some() {
+            self.conversation.learn_tools(&line)
+        } else {
+            None
+        };
+        self.output.line(other.unwrap_or(line)).await;
     }
 }
 

@@ -77,8 +77,12 @@ def main(program, url):
     client = Client(program, url, revision)
     client.begin()
     tools = listed(client, "tools/list", "tools")
-    for tool in tools:
+    # Some scenarios say which calls they want.
+    calls = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}").get("toolCalls")
+    for tool in tools if calls is None else []:
         client.ask("tools/call", {"name": tool["name"], "arguments": arguments(tool, tools)})
+    for call in calls or []:
+        client.ask("tools/call", {"name": call["name"], "arguments": call["arguments"]})
     if os.environ["MCP_CONFORMANCE_SCENARIO"] == "http-standard-headers":
         for resource in listed(client, "resources/list", "resources"):
             client.ask("resources/read", {"uri": resource["uri"]})
