@@ -229,6 +229,9 @@ impl Client {
         if let Some(version) = request.if_match {
             headers.put(&IF_MATCH, itoa::Buffer::new().format(version));
         }
+        if let Some(key) = request.idempotency_key {
+            headers.put(&headers::IDEMPOTENCY_KEY, key.hyphenated().to_string());
+        }
         if request.body.is_some() {
             headers.put(&CONTENT_TYPE, "application/json");
         }
@@ -262,6 +265,7 @@ impl Client {
             query: Vec::new(),
             body: None,
             if_match: None,
+            idempotency_key: None,
             // The callers of this method implement their own retries.
             repeat: Repeat::Never,
         };

@@ -17,6 +17,7 @@ pub const SESSION: HeaderName = HeaderName::from_static("x-sync-session");
 pub const EPOCH: HeaderName = HeaderName::from_static("x-sync-epoch");
 pub const CORRELATION: HeaderName = HeaderName::from_static("x-correlation-id");
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub const TIMEOUT: HeaderName = HeaderName::from_static("x-tb-timeout-ms");
 
 /// Request headers, serialized line by line. They are only appended and copied, and a `HeaderMap`

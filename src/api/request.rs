@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
+use uuid::Uuid;
 
 /// One request to the API, before authentication and signing.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct Request {
     pub body: Option<Bytes>,
     /// The version that the item must still have.
     pub if_match: Option<u64>,
+    /// The key by which the API recognizes a repetition of the request.
+    pub idempotency_key: Option<Uuid>,
     pub repeat: Repeat,
 }
 

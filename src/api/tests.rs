@@ -79,6 +79,7 @@ fn get(path: &str) -> Request {
         query: Vec::new(),
         body: None,
         if_match: None,
+        idempotency_key: None,
         repeat: Repeat::Idempotent,
     }
 }

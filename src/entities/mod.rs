@@ -86,6 +86,8 @@ pub enum Kind {
     Texts,
     /// A JSON object with arbitrary keys.
     Object,
+    /// A list of such objects.
+    Objects,
 }
 
 /// A state change that `process_…` offers.

@@ -143,6 +143,23 @@ pub(crate) fn read<'a>(
             }
             Ok(list)
         }
+        Kind::Objects => {
+            let list = unquoted(value);
+            let list_of_objects = Json::trusted(&list);
+            if !list_of_objects.is_array() {
+                let problem = "must be a list of objects";
+                return Err(ArgumentError::new(name, problem).received(list_of_objects));
+            }
+            let mut items = list_of_objects.elements().enumerate();
+            match items.find(|(_, item)| !item.is_object()) {
+                Some((at, item)) => Err(ArgumentError::new(
+                    format!("{name}[{at}]"),
+                    "must be an object",
+                )
+                .received(item)),
+                None => Ok(list),
+            }
+        }
         Kind::Object => {
             let object = unquoted(value);
             if Json::trusted(&object).is_object() {

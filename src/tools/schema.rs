@@ -57,6 +57,10 @@ fn property(argument: &Argument) -> Map<String, Value> {
             ("items", json!({"type": "string"})),
         ]),
         Kind::Object => object([("type", json!("object"))]),
+        Kind::Objects => object([
+            ("type", json!("array")),
+            ("items", json!({"type": "object"})),
+        ]),
     };
     if argument.required && argument.kind == Kind::Object {
         schema.insert("minProperties".to_owned(), json!(1));

@@ -104,6 +104,7 @@ pub(super) fn read_request(
         query,
         body: None,
         if_match: None,
+        idempotency_key: None,
         repeat: Repeat::Idempotent,
     }
 }

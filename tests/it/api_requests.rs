@@ -14,12 +14,13 @@ crate::tests![
 ];
 
 /// Everything that may stand in the head of a request to the API.
-const HEADERS: [&str; 18] = [
+const HEADERS: [&str; 19] = [
     "accept",
     "authorization",
     "content-length",
     "content-type",
     "host",
+    "idempotency-key",
     "if-match",
     "traceparent",
     "x-correlation-id",

@@ -261,6 +261,7 @@ fn entities_arguments(tool: &Value) -> Value {
         "search" | "overview" => return json!({}),
         "fetch" => return json!({"id": format!("note/{UID}")}),
         "history" | "restore" => return json!({"kind": "note", "uid": UID}),
+        "batch" => return json!({"operations": [{"op": "archive", "kind": "note", "uid": UID}]}),
         "edit_text" => {
             return json!({"kind": "note", "uid": UID, "operation": "append", "text": "x"});
         }

@@ -1,9 +1,9 @@
-//! `edit_text`, `history` and `restore`, with the real API.
+//! `edit_text`, `history`, `restore` and `batch`, with the real API.
 
 use serde_json::{Value, json};
 
 use crate::harness::{
-    CONTENT, Client, Era, Forwarder, HttpReply, Sidecar, ToolClient, User, world,
+    CONTENT, Client, Era, Fault, Forwarder, HttpReply, Sidecar, Stage, ToolClient, User, world,
 };
 
 crate::tests![
@@ -16,6 +16,10 @@ crate::tests![
     an_earlier_version_comes_back_and_can_be_left_again,
     versions_of_somebody_else_are_not_there,
     an_api_without_versions_has_no_history,
+    a_batch_is_made_as_a_whole_or_not_at_all,
+    a_batch_without_atomic_reports_each_operation,
+    a_batch_whose_answer_is_lost_is_made_once,
+    a_batch_on_items_of_somebody_else_changes_nothing,
 ];
 
 async fn note(client: &impl ToolClient, content: &str) -> String {
@@ -273,7 +277,7 @@ async fn an_api_without_versions_has_no_history() {
     let sidecar = Sidecar::with_forwarder(forwarder, "acme", &[]).await;
     let client = Client::modern(&sidecar);
     let uid = note(&client, "one").await;
-    for tool in ["history", "restore"] {
+    for tool in ["history", "restore", "batch"] {
         let answer = HttpReply::of(client.calling(tool, of(&uid))).await;
         assert_eq!(answer.rpc_code(), -32602, "{answer}");
     }
@@ -285,4 +289,119 @@ async fn an_api_without_versions_has_no_history() {
     assert_eq!(content(&client, &uid).await, "one\ntwo");
     client.traffic().await;
     sidecar.stop().await;
+}
+
+async fn a_batch_is_made_as_a_whole_or_not_at_all() {
+    for era in Era::all() {
+        let client = Client::new(&world().acme, era);
+        let uid = note(&client, "one").await;
+        let new = uuid::Uuid::now_v7().to_string();
+        let mut operations = vec![
+            json!({"op": "create", "kind": "note", "uid": new,
+                "fields": {"title": "new", "content": "c"}}),
+            json!({"op": "create", "kind": "comment", "fields": {"content": "c",
+                "parent_type": "note", "parent_uid": new}}),
+            json!({"op": "edit", "kind": "note", "uid": uid, "operation": "append", "text": "two"}),
+            json!({"op": "tag", "kind": "note", "uid": uid, "add_tags": ["x"]}),
+        ];
+        let dry = json!({"operations": operations, "dry_run": true});
+        let dry = client.call("batch", dry).await.ok();
+        assert_eq!((&dry["done"], &dry["dry_run"]), (&json!(4), &json!(true)));
+        client
+            .call("get_note", json!({"uid": new}))
+            .await
+            .failed("not_found", "note_not_found");
+
+        operations.push(json!({"op": "delete", "kind": "note", "uid": uid, "if_match": 99}));
+        let refused = client
+            .call("batch", json!({"operations": operations}))
+            .await;
+        let error = refused.failed("conflict", "version_mismatch");
+        assert_eq!(error["details"]["argument"], "operations[4]");
+        client
+            .call("get_note", json!({"uid": new}))
+            .await
+            .failed("not_found", "note_not_found");
+        assert_eq!(content(&client, &uid).await, "one");
+
+        operations.pop();
+        let made = client
+            .call("batch", json!({"operations": operations}))
+            .await
+            .ok();
+        assert_eq!(
+            (&made["done"], &made["failed"]),
+            (&json!(4), &json!(0)),
+            "{made}"
+        );
+        assert_eq!(content(&client, &uid).await, "one\ntwo");
+        let comments = json!({"parent_uid": new});
+        let comments = client.call("list_comments", comments).await.ok();
+        assert_eq!(comments["items"].as_array().unwrap().len(), 1);
+        client.traffic().await;
+    }
+}
+
+async fn a_batch_without_atomic_reports_each_operation() {
+    let client = Client::modern(&world().acme);
+    let uid = note(&client, "one").await;
+    let missing = uuid::Uuid::now_v7();
+    let operations = json!([
+        {"op": "delete", "kind": "note", "uid": missing},
+        {"op": "patch", "kind": "note", "uid": uid, "updates": {"content": "two"}},
+    ]);
+    let arguments = json!({"operations": operations, "atomic": false});
+    let made = client.call("batch", arguments).await.ok();
+    assert_eq!(
+        (&made["done"], &made["failed"]),
+        (&json!(1), &json!(1)),
+        "{made}"
+    );
+    assert_eq!(made["results"][0]["status"], 404, "{made}");
+    assert_eq!(content(&client, &uid).await, "two");
+    client.traffic().await;
+}
+
+/// The API remembers its answer by the key of the request, and does nothing twice.
+async fn a_batch_whose_answer_is_lost_is_made_once() {
+    let client = Client::modern(&world().acme);
+    let uid = note(&client, "one").await;
+    let append = json!([{"op": "edit", "kind": "note", "uid": uid, "operation": "append",
+        "text": "two"}]);
+    let forwarder = &client.sidecar.forwarder;
+    forwarder.inject(&client.user, Stage::Operation, Fault::LoseAnswer);
+    let made = client
+        .call("batch", json!({"operations": append}))
+        .await
+        .ok();
+    assert_eq!(made["results"][0]["version"], 2, "{made}");
+    assert_eq!(content(&client, &uid).await, "one\ntwo");
+    client.traffic().await;
+}
+
+async fn a_batch_on_items_of_somebody_else_changes_nothing() {
+    let owner = Client::modern(&world().acme);
+    let uid = note(&owner, "mine").await;
+    for sidecar in [&world().acme, &world().globex] {
+        let other = Client::modern(sidecar);
+        for operation in [
+            json!({"op": "delete", "kind": "note", "uid": uid}),
+            json!({"op": "patch", "kind": "note", "uid": uid, "updates": {"content": "x"}}),
+            json!({"op": "restore", "kind": "note", "uid": uid, "to_version": 1}),
+            json!({"op": "create", "kind": "comment", "fields": {"content": "c",
+                "parent_type": "note", "parent_uid": uid}}),
+        ] {
+            let called = other
+                .call("batch", json!({"operations": [operation]}))
+                .await;
+            assert!(called.is_error(), "{called}");
+        }
+        other.traffic().await;
+    }
+    let note = owner.call("get_note", json!({"uid": uid})).await.ok();
+    assert_eq!(
+        (&note["version"], &note["payload"]["content"]),
+        (&json!(1), &json!("mine"))
+    );
+    owner.traffic().await;
 }

@@ -46,7 +46,12 @@ fn tools_where(passes: impl Fn(&str, bool) -> bool) -> BTreeSet<String> {
     if passes("find", true) {
         names.extend(["search", "fetch", "overview"].map(str::to_owned));
     }
-    for (tool, reads) in [("edit_text", false), ("history", true), ("restore", false)] {
+    for (tool, reads) in [
+        ("edit_text", false),
+        ("history", true),
+        ("restore", false),
+        ("batch", false),
+    ] {
         if passes("edit", reads) {
             names.insert(tool.to_owned());
         }

@@ -1,5 +1,6 @@
 //! The toolset `edit`: tools that change items of every kind.
 
+mod batch;
 mod edit_text;
 mod headings;
 mod history;
@@ -28,7 +29,7 @@ const NAME: &str = "edit";
 /// The toolset.
 #[derive(Debug)]
 pub struct EditTools {
-    tools: [Tool; 3],
+    tools: [Tool; 4],
     limits: Limits,
     /// Plans the requests about single items.
     catalogue: Catalogue,
@@ -37,7 +38,12 @@ pub struct EditTools {
 impl EditTools {
     pub fn new(limits: Limits) -> Self {
         Self {
-            tools: [edit_text::tool(), history::tool(), restore::tool()],
+            tools: [
+                edit_text::tool(),
+                history::tool(),
+                restore::tool(),
+                batch::tool(),
+            ],
             limits,
             // The UIDs are those of new items, which these tools do not create.
             catalogue: Catalogue::new(Uuid::now_v7, Features::NONE),
@@ -54,6 +60,7 @@ impl EditTools {
         match name {
             edit_text::NAME => edit_text::run(arguments, &self.catalogue, api, progress).await,
             history::NAME => history::run(arguments, api, &self.limits).await,
+            batch::NAME => batch::run(arguments, api).await,
             restore::NAME => restore::run(arguments, api, &self.limits).await,
             _ => Err(ToolError::internal("a tool that cannot be run")),
         }

@@ -79,6 +79,7 @@ pub async fn run<A: Api>(
         query: Vec::new(),
         body: Some(body),
         if_match: None,
+        idempotency_key: None,
         // A second one would be refused, or be a version more.
         repeat: Repeat::Never,
     };

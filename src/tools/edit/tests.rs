@@ -363,3 +363,106 @@ async fn refusals_say_what_to_do() {
         );
     }
 }
+
+fn batch(operations: Value) -> Value {
+    json!({"operations": operations})
+}
+
+#[tokio::test]
+async fn a_batch_has_the_names_of_the_api() {
+    let operations = json!([
+        {"op": "create", "kind": "task", "uid": UID, "fields": {"title": "t", "due_date": "2026-01-01",
+            "mine": {"due_date": 1.50}}},
+        {"op": "patch", "kind": "comment", "uid": UID, "updates": {"parent_uid": UID}, "if_match": 3},
+        {"op": "tag", "kind": "note", "uid": UID, "add_tags": ["a"], "remove_tags": ["b"]},
+        {"op": "restore", "kind": "note", "uid": UID, "to_version": 2},
+    ]);
+    let mut arguments = batch(operations);
+    arguments["dry_run"] = json!(true);
+    let answer = json!({"atomic": true, "dryRun": true, "done": 4, "failed": 0, "results": [
+        {"index": 0, "op": "create", "kind": "task", "uid": UID, "status": 201, "version": 1,
+            "updatedAt": "t"}]});
+    let (result, sent) = call_tool("batch", arguments, [(200, answer)]).await;
+    assert_eq!(
+        result.unwrap(),
+        json!({"atomic": true, "dry_run": true, "done": 4, "failed": 0, "results": [
+            {"index": 0, "op": "create", "kind": "task", "uid": UID, "status": 201, "version": 1,
+                "updated_at": "t"}]})
+    );
+    let expected = json!({"operations": [
+        {"op": "create", "kind": "task", "uid": UID, "fields": {"title": "t", "dueDate": "2026-01-01",
+            "mine": {"due_date": 1.50}}},
+        {"op": "patch", "kind": "comment", "uid": UID, "updates": {"parentUid": UID}, "ifMatch": 3},
+        {"op": "tag", "kind": "note", "uid": UID, "addTags": ["a"], "removeTags": ["b"]},
+        {"op": "restore", "kind": "note", "uid": UID, "toVersion": 2},
+    ], "dryRun": true});
+    assert_eq!(sent, [("POST".to_owned(), expected, None)]);
+}
+
+#[tokio::test]
+async fn a_batch_that_is_malformed_is_not_sent() {
+    let many = vec![json!({"op": "archive", "kind": "note", "uid": UID}); 101];
+    let large = json!({"op": "create", "kind": "note", "fields": {"content": "x".repeat(1 << 20)}});
+    for (operations, argument) in [
+        (json!([]), "operations"),
+        (json!(many), "operations"),
+        (json!([large]), "operations"),
+        (json!([{"kind": "note"}]), "operations[0].op"),
+        (json!([{"op": "drop", "kind": "note"}]), "operations[0].op"),
+        (
+            json!([{"op": "delete", "kind": "notes"}]),
+            "operations[0].kind",
+        ),
+        (json!([{"op": "delete", "kind": 1}]), "operations[0].kind"),
+        (
+            json!([{"op": "delete", "kind": "note", "id": UID}]),
+            "operations[0].id",
+        ),
+    ] {
+        let (result, sent) = call_tool("batch", batch(operations), []).await;
+        let error = result.unwrap_err();
+        assert_eq!(error.details.argument.as_deref(), Some(argument));
+        assert_eq!(sent.len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_refused_batch_names_the_operation() {
+    let operation = json!({"op": "edit", "kind": "note", "uid": UID, "operation": "replace",
+        "find": "a", "text": "b"});
+    for (answer, code, words) in [
+        (
+            json!({"index": 1, "operationStatus": 422, "field": "find", "count": 2, "error": "x"}),
+            "invalid_argument",
+            "Operation 1 (edit note) was refused: its find occurs 2 times. Nothing was changed.",
+        ),
+        (
+            json!({"index": 1, "operationStatus": 412, "error": "x"}),
+            "version_mismatch",
+            "changed in the meantime",
+        ),
+        (
+            json!({"index": 1, "operationStatus": 410, "error": "x"}),
+            "item_deleted",
+            "deleted",
+        ),
+        (
+            json!({"index": 99, "operationStatus": 404, "error": "x"}),
+            "item_not_found",
+            "no such",
+        ),
+        (json!({"error": "x"}), "api_error", "failed"),
+    ] {
+        let operations = json!([operation, operation]);
+        let (result, _) = call_tool("batch", batch(operations), [(422, answer)]).await;
+        let error = result.unwrap_err();
+        assert_eq!(&*error.code, code);
+        assert!(error.message.contains(words), "{}", error.message);
+        assert!(!error.retryable);
+    }
+    let operations = json!([operation]);
+    let (result, _) = call_tool("batch", batch(operations.clone()), [(502, json!({}))]).await;
+    assert_eq!(&*result.unwrap_err().code, "unknown_outcome");
+    let (result, _) = call_tool("batch", batch(operations), [(200, json!({"done": 1}))]).await;
+    assert_eq!(&*result.unwrap_err().code, "unknown_outcome");
+}

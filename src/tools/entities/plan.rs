@@ -75,6 +75,7 @@ impl Plan {
             query,
             body,
             if_match,
+            idempotency_key: None,
             repeat: repeat(operation, if_match),
         };
         Ok(Self {
@@ -128,6 +129,7 @@ impl Plan {
             query: Vec::new(),
             body: None,
             if_match: None,
+            idempotency_key: None,
             repeat: repeat(operation::get(), None),
         }
     }

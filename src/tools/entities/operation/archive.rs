@@ -27,7 +27,7 @@ impl Operation for Archive {
             Undo::Patch(updates) => format!("patch_{key} with {updates}"),
         };
         format!(
-            "Archives a {label} ({}); it stays listed and readable. To undo, use {undo}; \
+            "Archives a {label} ({}); it stays readable. To undo, use {undo}; \
              to remove it, use delete_{key}.",
             entity.archive.effect
         )

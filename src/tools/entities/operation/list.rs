@@ -48,7 +48,7 @@ impl Operation for List {
         };
         format!(
             "Lists {label_plural}, {order} change first, long texts cut short. A {label} is \
-             {about}. Use it to find a {label} and its UID; to read it in full, use get_{key}."
+             {about}. To read one in full, use get_{key}."
         )
     }
 
@@ -70,7 +70,7 @@ impl Operation for List {
         ];
         if features.has(Features::ORDER) {
             let order = Kind::Choice(&[NEWEST, "oldest"]);
-            let description = "By the last change; newest is the default.";
+            let description = "Default newest.";
             arguments.push(optional("order", order, description));
             arguments.extend(parent(entity).map(|field| {
                 let description = format!("Only those of this {}.", entity.parent_label());

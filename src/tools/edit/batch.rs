@@ -1,0 +1,333 @@
+//! `batch`: several writes in one call, all or nothing unless it says otherwise.
+
+use std::fmt::Write as _;
+
+use http::Method;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::NAME as TOOLSET;
+use crate::api::Features;
+use crate::api::request::{Api, ApiError, Repeat, Reply, Request};
+use crate::entities::{self, Entity, Kind};
+use crate::foundation::json::Json;
+use crate::tools::api_error_body::ApiErrorBody;
+use crate::tools::api_outage;
+use crate::tools::api_outage::answered;
+use crate::tools::argument::{Argument, optional, required};
+use crate::tools::argument_error::{ArgumentError, Remedy};
+use crate::tools::coerce::Arguments;
+use crate::tools::error::{Category, ToolError};
+use crate::tools::json_text::push_string;
+use crate::tools::key_case::{camel_case, snake_case_keys};
+use crate::tools::schema::object;
+use crate::tools::spec::Hints;
+use crate::tools::tool::{About, Tool, malformed};
+
+pub const NAME: &str = "batch";
+
+/// The most operations that the API takes.
+const MAX_OPERATIONS: usize = 100;
+
+/// The largest request body that the API accepts.
+const MAX_BODY_BYTES: usize = 1 << 20;
+
+const OPS: &[&str] = &[
+    "create", "patch", "tag", "edit", "process", "archive", "delete", "restore",
+];
+
+/// The members of an operation.
+const MEMBERS: &[&str] = &[
+    "op",
+    "kind",
+    "uid",
+    "fields",
+    "updates",
+    "add_tags",
+    "remove_tags",
+    "action",
+    "text",
+    "operation",
+    "find",
+    "heading",
+    "field",
+    "if_match",
+    "to_version",
+];
+
+pub fn tool() -> Tool {
+    let about = About {
+        name: NAME,
+        title: "Write many",
+        description: "Makes up to 100 writes at once, all or none unless atomic is false. A new \
+                      item can be referred to by the uid you give it. For one write, use its own \
+                      tool.",
+    };
+    Tool::new(
+        TOOLSET,
+        Hints::writes(true, false),
+        about,
+        arguments(),
+        output_schema(),
+        Features::BATCH,
+    )
+}
+
+fn arguments() -> Vec<Argument> {
+    vec![
+        required(
+            "operations",
+            Kind::Objects,
+            "Each {op, kind, uid, if_match?} with: create {fields}; patch {updates}; tag {add_tags?, \
+             remove_tags?}; edit {operation, text, find?, heading?, field?}; process {action}; \
+             archive; delete; restore {to_version?}.",
+        ),
+        optional("atomic", Kind::Flag, "Default true."),
+        optional("dry_run", Kind::Flag, "Only say what would happen."),
+    ]
+}
+
+fn output_schema() -> Map<String, Value> {
+    let number = json!({"type": "integer"});
+    object([
+        ("type", json!("object")),
+        (
+            "properties",
+            json!({
+                "done": number, "failed": number,
+                "results": {"type": "array", "items": {"type": "object", "properties": {
+                    "uid": {"type": "string"}, "status": number, "version": number,
+                }}},
+            }),
+        ),
+        ("required", json!(["done", "failed", "results"])),
+    ])
+}
+
+pub async fn run<A: Api>(given: &Arguments<'_>, api: &A) -> Result<String, ToolError> {
+    let body = body(given).map_err(|error| ToolError::invalid_argument(NAME, error))?;
+    let is_dry = given.get("dry_run").and_then(Json::as_bool) == Some(true);
+    let request = Request {
+        method: Method::POST,
+        path: "/v1/batch".to_owned(),
+        query: Vec::new(),
+        body: Some(body.into()),
+        if_match: None,
+        // With its key, a second one is answered with the answer to the first.
+        idempotency_key: Some(Uuid::now_v7()),
+        repeat: Repeat::Idempotent,
+    };
+    let reply = api
+        .send(request)
+        .await
+        .map_err(|failure| unanswered(failure, is_dry))?;
+    match reply.status {
+        200 => result(&reply),
+        502 | 504 if !is_dry => Err(unknown_outcome("the confirmation was lost on the way")),
+        _ if reply.maybe_applied && !is_dry => Err(unknown_outcome(
+            "the confirmation was lost, and asking again did not help",
+        )),
+        _ => Err(refused(given, &reply)),
+    }
+}
+
+/// The request, with the names of the API.
+fn body(given: &Arguments<'_>) -> Result<String, ArgumentError> {
+    let operations = given.get("operations").unwrap_or(Json::NULL);
+    let count = operations.elements().count();
+    if !(1..=MAX_OPERATIONS).contains(&count) {
+        let problem = format!("must have 1 to {MAX_OPERATIONS} operations; it has {count}");
+        return Err(ArgumentError::new("operations", problem));
+    }
+    let mut body = String::with_capacity(operations.get().len() + 64);
+    body.push_str(r#"{"operations":["#);
+    for (index, operation) in operations.elements().enumerate() {
+        if index > 0 {
+            body.push(',');
+        }
+        write_operation(index, operation, &mut body)?;
+    }
+    body.push(']');
+    for (name, value) in given.iter().filter(|(name, _)| *name != "operations") {
+        // Writing to a string cannot fail.
+        let _ = write!(body, r#","{}":{}"#, camel_case(name), value.get());
+    }
+    body.push('}');
+    if body.len() > MAX_BODY_BYTES {
+        let problem = format!("makes the request larger than {MAX_BODY_BYTES} bytes");
+        return Err(ArgumentError::new("operations", problem).remedy(Remedy::Shorten));
+    }
+    Ok(body)
+}
+
+fn write_operation(
+    index: usize,
+    operation: Json<'_>,
+    body: &mut String,
+) -> Result<(), ArgumentError> {
+    let path = |name: &str| format!("operations[{index}].{name}");
+    let choose = |name: &str, allowed: &[&str]| {
+        let value = operation.sole_member(name).and_then(Json::as_str);
+        match value {
+            Some(value) if allowed.contains(&&*value) => Ok(value.into_owned()),
+            _ => {
+                let problem = format!("must be one of {}", allowed.join(", "));
+                Err(ArgumentError::new(path(name), problem).allowed(allowed))
+            }
+        }
+    };
+    choose("op", OPS)?;
+    let kind = choose("kind", entities::keys())?;
+    let entity = Entity::by_key(&kind);
+    body.push('{');
+    let mut seen = Vec::new();
+    for (name, value) in operation.members() {
+        let Some(known) = MEMBERS.iter().find(|known| **known == name) else {
+            return Err(ArgumentError::unknown(&path(&name), MEMBERS));
+        };
+        if seen.contains(known) {
+            return Err(ArgumentError::new(path(known), "is given twice"));
+        }
+        if !seen.is_empty() {
+            body.push(',');
+        }
+        seen.push(known);
+        push_string(&camel_case(known), body);
+        body.push(':');
+        match (*known, entity) {
+            ("fields" | "updates", Some(entity)) if value.is_object() => {
+                write_fields(entity, value, body);
+            }
+            _ => body.push_str(&value.to_compact()),
+        }
+    }
+    body.push('}');
+    Ok(())
+}
+
+/// Fields with the names of the API.
+fn write_fields(entity: &Entity, fields: Json<'_>, body: &mut String) {
+    body.push('{');
+    for (at, (name, value)) in fields.members().enumerate() {
+        if at > 0 {
+            body.push(',');
+        }
+        let field = entity.fields.iter().find(|field| field.name == name);
+        push_string(field.map_or(&*name, |field| field.wire), body);
+        body.push(':');
+        body.push_str(&value.to_compact());
+    }
+    body.push('}');
+}
+
+fn result(reply: &Reply) -> Result<String, ToolError> {
+    let answer = Json::parse(&reply.body).map_err(|error| malformed(NAME, &error.to_string()));
+    // The writes have been made, so no failure may suggest to repeat them.
+    let answer = answer.map_err(|_| unknown_outcome("the API's answer could not be read"))?;
+    let is_proper = |name| answer.member(name).and_then(Json::as_u64).is_some();
+    let results = answer.member("results").is_some_and(Json::is_array);
+    if !(results && is_proper("done") && is_proper("failed")) {
+        return Err(unknown_outcome("the API's answer could not be read"));
+    }
+    let mut text = String::with_capacity(reply.body.len());
+    snake_case_keys(answer, &mut text);
+    Ok(text)
+}
+
+/// The error for a batch of which nothing was done.
+fn refused(given: &Arguments<'_>, reply: &Reply) -> ToolError {
+    let body = ApiErrorBody::of(reply);
+    let answer = Json::parse(&reply.body).unwrap_or(Json::NULL);
+    let number = |name| answer.member(name).and_then(Json::as_u64);
+    let (Some(index), 400 | 422) = (number("index"), reply.status) else {
+        let error = api_outage::refused(reply.status, &body);
+        let error = error.unwrap_or_else(|| api_outage::unexpected(reply.status, NAME));
+        return answered(error, reply);
+    };
+    let operations = given.get("operations").unwrap_or(Json::NULL);
+    let at = usize::try_from(index).unwrap_or(usize::MAX);
+    let operation = operations.elements().nth(at).unwrap_or(Json::NULL);
+    let member = |name| {
+        let value = operation.member(name).and_then(Json::as_str);
+        value.unwrap_or_default().into_owned()
+    };
+    let status = number("operationStatus").unwrap_or(400);
+    let argument = body.field.as_deref().map(|field| match field {
+        "find" => "find".to_owned(),
+        field => crate::tools::key_case::snake_case(field),
+    });
+    let (category, code, why) = match (status, number("count"), &argument) {
+        (422, Some(0), Some(name)) => invalid(format!("its {name} is not in the text")),
+        (422, Some(count), Some(name)) => invalid(format!("its {name} occurs {count} times")),
+        (400 | 422, _, Some(name)) => invalid(format!("its {name} is not valid")),
+        (404, ..) => (
+            Category::NotFound,
+            "item_not_found",
+            "there is no such item".to_owned(),
+        ),
+        (410, ..) => (
+            Category::NotFound,
+            "item_deleted",
+            "the item is deleted".to_owned(),
+        ),
+        (412, ..) => (
+            Category::Conflict,
+            "version_mismatch",
+            "the item has been changed in the meantime".to_owned(),
+        ),
+        (409, ..) => (
+            Category::Conflict,
+            "already_exists",
+            "there is an item with this uid already".to_owned(),
+        ),
+        (413, ..) => (
+            Category::TooLarge,
+            "request_too_large",
+            "it is too large".to_owned(),
+        ),
+        _ => invalid("it is not valid".to_owned()),
+    };
+    let message = format!(
+        "Operation {index} ({} {}) was refused: {why}. Nothing was changed.",
+        member("op"),
+        member("kind")
+    );
+    let remedy = format!(
+        "Correct or leave out this operation and call {NAME} again; with atomic false the others \
+         are made all the same."
+    );
+    let error = ToolError::new(category, code, message, remedy).details(|details| {
+        let below = argument.map(|name| format!(".{name}")).unwrap_or_default();
+        details.argument = Some(format!("operations[{index}]{below}"));
+        details.uid = Some(member("uid")).filter(|uid| Uuid::try_parse(uid).is_ok());
+    });
+    answered(error, reply)
+}
+
+fn invalid(why: String) -> (Category, &'static str, String) {
+    (Category::Validation, "invalid_argument", why)
+}
+
+fn unanswered(failure: ApiError, is_dry: bool) -> ToolError {
+    match failure {
+        failure if is_dry || failure.nothing_was_sent() => api_outage::unanswered(failure, NAME),
+        ApiError::Cancelled => ToolError::new(
+            Category::Timeout,
+            "cancelled",
+            "The call was cancelled.",
+            "Look with search how things are, if it matters.",
+        )
+        .retryable(false),
+        _ => unknown_outcome("the API did not confirm it"),
+    }
+}
+
+fn unknown_outcome(why: &str) -> ToolError {
+    ToolError::new(
+        Category::Unavailable,
+        "unknown_outcome",
+        format!("It is not known whether {NAME} took effect: {why}."),
+        format!("Look with search or history whether it did before calling {NAME} again."),
+    )
+    .retryable(false)
+}
