@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 NAME = "toolbridge-mcp"
 SCOPE = "@toolbridge/mcp"
-# The names of a platform: of the archive, of Claude Desktop, and of Node's process.platform and arch.
+# By the name in an archive's: that of Claude Desktop, and Node's process.platform and arch.
 PLATFORMS = {
     "linux-x64": ("linux", "linux", "x64"),
     "linux-arm64": ("linux", "linux", "arm64"),

@@ -80,8 +80,13 @@ def tool_results(request):
 
 def message(request, block, reason):
     return {
-        "id": "msg_1", "type": "message", "role": "assistant", "model": request.get("model"),
-        "content": [block], "stop_reason": reason, "stop_sequence": None,
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": request.get("model"),
+        "content": [block],
+        "stop_reason": reason,
+        "stop_sequence": None,
         "usage": {"input_tokens": 1, "output_tokens": 1},
     }
 

@@ -46,8 +46,11 @@ class Assistant(unittest.TestCase):
         """Whether it says its version. It writes into its home even then."""
         with tempfile.TemporaryDirectory() as home:
             done = subprocess.run(
-                [cls.path, "--version"], env={"PATH": cls.search, "HOME": home},
-                stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE,
+                [cls.path, "--version"],
+                env={"PATH": cls.search, "HOME": home},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=PATIENCE,
             )
         return done.returncode == 0
 
@@ -64,8 +67,18 @@ class Assistant(unittest.TestCase):
         return {"PATH": self.search, "HOME": str(self.home), **more}
 
     def configuration(self, *flags):
-        command = [pair.MCP, "client-config", self.client or self.program, "--url", self.both.url, "--json", *flags]
-        done = subprocess.run(command, env=self.environment(), capture_output=True, text=True, check=True)
+        command = [
+            pair.MCP,
+            "client-config",
+            self.client or self.program,
+            "--url",
+            self.both.url,
+            "--json",
+            *flags,
+        ]
+        done = subprocess.run(
+            command, env=self.environment(), capture_output=True, text=True, check=True
+        )
         return done.stdout
 
 
@@ -78,8 +91,14 @@ class Codex(Assistant):
         file.parent.mkdir(exist_ok=True)
         file.write_text(configuration)
         process = subprocess.Popen(
-            [self.path, "app-server"], cwd=self.project, env=self.environment(TOOLBRIDGE_TOKEN=token), text=True,
-            start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            [self.path, "app-server"],
+            cwd=self.project,
+            env=self.environment(TOOLBRIDGE_TOKEN=token),
+            text=True,
+            start_new_session=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
         limit = threading.Timer(PATIENCE, os.killpg, (process.pid, 9))
         limit.start()
@@ -98,7 +117,9 @@ class Codex(Assistant):
         return server
 
     def request(self, process, number, method, parameters):
-        process.stdin.write(json.dumps({"id": number, "method": method, "params": parameters}) + "\n")
+        process.stdin.write(
+            json.dumps({"id": number, "method": method, "params": parameters}) + "\n"
+        )
         process.stdin.flush()
         for line in process.stdout:
             message = json.loads(line)
@@ -125,10 +146,22 @@ class Codex(Assistant):
         environment = self.environment()
         for words, flags in [
             (["--url", self.both.url + "/mcp", "--bearer-token-env-var", "TOOLBRIDGE_TOKEN"], []),
-            (["--", pair.MCP, "connect", self.both.url + "/mcp", "--token-file", self.token_file], ["--stdio"]),
+            (
+                [
+                    "--",
+                    pair.MCP,
+                    "connect",
+                    self.both.url + "/mcp",
+                    "--token-file",
+                    self.token_file,
+                ],
+                ["--stdio"],
+            ),
         ]:
             command = [self.path, "mcp", "add", "toolbridge", *words]
-            subprocess.run(command, cwd=self.project, env=environment, capture_output=True, check=True)
+            subprocess.run(
+                command, cwd=self.project, env=environment, capture_output=True, check=True
+            )
             written = (self.home / ".codex" / "config.toml").read_text()
             self.assertEqual(written.strip(), self.configuration(*flags).strip())
 
@@ -146,8 +179,13 @@ class Gemini(Assistant):
 
     def run_it(self, words, **environment):
         done = subprocess.run(
-            [self.path, *words], cwd=self.project, env=self.environment(**environment), stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=PATIENCE,
+            [self.path, *words],
+            cwd=self.project,
+            env=self.environment(**environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
         )
         self.assertEqual(done.returncode, 0, done.stderr)
         return done.stdout + done.stderr
@@ -167,10 +205,20 @@ class Gemini(Assistant):
         self.assertNotIn("- Connected", said)
 
     def test_its_own_command_writes_the_same(self):
-        self.run_it([
-            "mcp", "add", "--scope", "user", "--transport", "http",
-            "--header", "Authorization: Bearer ${TOOLBRIDGE_TOKEN}", "toolbridge", self.both.url + "/mcp",
-        ])
+        self.run_it(
+            [
+                "mcp",
+                "add",
+                "--scope",
+                "user",
+                "--transport",
+                "http",
+                "--header",
+                "Authorization: Bearer ${TOOLBRIDGE_TOKEN}",
+                "toolbridge",
+                self.both.url + "/mcp",
+            ]
+        )
         written = json.loads((self.home / ".gemini" / "settings.json").read_text())
         self.assertEqual(written["mcpServers"], json.loads(self.configuration())["mcpServers"])
         self.assertIn("- Connected", self.list(self.both.token()))
@@ -193,8 +241,13 @@ class Claude(Assistant):
 
     def run_it(self, *words, **environment):
         done = subprocess.run(
-            [self.path, *words], cwd=self.project, env=self.environment(**environment), stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=PATIENCE,
+            [self.path, *words],
+            cwd=self.project,
+            env=self.environment(**environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
         )
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         return done.stdout
@@ -206,10 +259,19 @@ class Claude(Assistant):
         model = ScriptedModel(steps)
         self.addCleanup(model.close)
         said = self.run_it(
-            "-p", "Do what is to be done.", "--mcp-config", configuration, "--strict-mcp-config",
-            "--output-format", "stream-json", "--verbose", "--allowedTools",
+            "-p",
+            "Do what is to be done.",
+            "--mcp-config",
+            configuration,
+            "--strict-mcp-config",
+            "--output-format",
+            "stream-json",
+            "--verbose",
+            "--allowedTools",
             ",".join(f"mcp__toolbridge__{tool}" for tool in allowed),
-            ANTHROPIC_BASE_URL=model.url, ANTHROPIC_API_KEY="none", TOOLBRIDGE_TOKEN=token,
+            ANTHROPIC_BASE_URL=model.url,
+            ANTHROPIC_API_KEY="none",
+            TOOLBRIDGE_TOKEN=token,
         )
         lines = [json.loads(line) for line in said.splitlines()]
         begun = next(line for line in lines if line.get("subtype") == "init")
@@ -236,7 +298,10 @@ class Claude(Assistant):
     def check(self, *flags, token):
         allowed = ["create_note", "patch_note", "get_note"]
         model, begun, ended = self.work(self.steps(), allowed, *flags, token=token)
-        self.assertEqual([(each["name"], each["status"]) for each in begun["mcp_servers"]], [("toolbridge", "connected")])
+        self.assertEqual(
+            [(each["name"], each["status"]) for each in begun["mcp_servers"]],
+            [("toolbridge", "connected")],
+        )
         tools = [name for name in begun["tools"] if name.startswith("mcp__toolbridge__")]
         self.assertEqual(len(tools), pair.tool_count())
         self.assertIn("ToolBridge holds the user's notes", model.told())
@@ -265,8 +330,16 @@ class Claude(Assistant):
 
     def test_its_own_command_writes_the_same(self):
         self.run_it(
-            "mcp", "add", "--transport", "http", "--scope", "project", "toolbridge", self.both.url + "/mcp",
-            "--header", "Authorization: Bearer ${TOOLBRIDGE_TOKEN}",
+            "mcp",
+            "add",
+            "--transport",
+            "http",
+            "--scope",
+            "project",
+            "toolbridge",
+            self.both.url + "/mcp",
+            "--header",
+            "Authorization: Bearer ${TOOLBRIDGE_TOKEN}",
         )
         written = json.loads((self.project / ".mcp.json").read_text())
         self.assertEqual(written, json.loads(self.configuration()))

@@ -354,7 +354,7 @@ class ClientsWithADocument(unittest.IsolatedAsyncioTestCase):
 
     async def test_a_client_without_a_document_gets_no_further(self):
         gus = Person(self.place, "gus")
-        with self.assertRaises(Exception):
+        with self.assertLogs("mcp.client.auth", "ERROR"), self.assertRaises(Exception):
             async with gus.client() as client:
                 await client.list_tools()
         self.assertEqual(gus.asked, [], "there was no page to sign in at")

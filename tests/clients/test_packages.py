@@ -37,8 +37,13 @@ class Client:
 
     def __init__(self, command, environment, folder):
         self.process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True,
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         self.limit = threading.Timer(PATIENCE, self.process.kill)
         self.limit.start()
@@ -108,10 +113,19 @@ class Packages(unittest.TestCase):
 
     def run_in(self, folder, *command):
         """npm finds nothing but what is given: it may not ask a registry."""
-        environment = {**self.environment, "npm_config_offline": "true", "npm_config_audit": "false"}
+        environment = {
+            **self.environment,
+            "npm_config_offline": "true",
+            "npm_config_audit": "false",
+        }
         done = subprocess.run(
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, timeout=PATIENCE,
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
         )
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         return done.stdout
@@ -163,7 +177,12 @@ class Packages(unittest.TestCase):
         self.assertEqual(client.close(), 0)
 
         refused = subprocess.run(
-            words, cwd=project, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            words,
+            cwd=project,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
         )
         self.assertEqual(refused.returncode, 77, "exit codes are those of the program")
         self.assertIn("TOOLBRIDGE_TOKEN", refused.stderr)
@@ -175,8 +194,11 @@ class Packages(unittest.TestCase):
         alone = self.out / f"{self.base}.tgz"
         self.run_in(project, "npm", "install", "--omit=optional", "--ignore-scripts", alone)
         done = subprocess.run(
-            [project / "node_modules" / ".bin" / "toolbridge-mcp", "version"], env=self.environment,
-            capture_output=True, text=True, timeout=PATIENCE,
+            [project / "node_modules" / ".bin" / "toolbridge-mcp", "version"],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
         )
         self.assertEqual(done.returncode, 69)
         self.assertIn("there is no program for", done.stderr)
@@ -188,7 +210,10 @@ class Packages(unittest.TestCase):
         self.assertIn(bundle.version(), self.run_in(self.folder, program, "version"))
 
     def test_checksums_name_every_file(self):
-        listed = dict(reversed(line.split("  ")) for line in (self.out / "SHA256SUMS").read_text().splitlines())
+        listed = dict(
+            reversed(line.split("  "))
+            for line in (self.out / "SHA256SUMS").read_text().splitlines()
+        )
         files = {file.name for file in self.out.iterdir() if file.is_file()} - {"SHA256SUMS"}
         self.assertEqual(set(listed), files)
         for name, digest in listed.items():

@@ -1,6 +1,7 @@
 """The client that the suite starts: what a desktop client does, through `toolbridge-mcp connect`.
 
-`client.py PROGRAM URL`: the suite appends the URL of its server. The scenario and the revision are in the environment.
+`client.py PROGRAM URL`: the suite appends the URL of its server. The scenario and the revision are
+in the environment.
 """
 
 import json

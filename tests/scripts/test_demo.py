@@ -31,7 +31,9 @@ class Demo(unittest.TestCase):
 
     def ask(self, tool, **arguments):
         command = [*self.call, tool, "--args", json.dumps(arguments), "--json"]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, check=True
+        )
         return json.loads(done.stdout)
 
     def test_there_are_some_fifty_items_of_every_kind(self):

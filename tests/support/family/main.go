@@ -1,7 +1,7 @@
 // An API of the family that is deployed already, as small as it can be: it has /healthz and
-// /v1/sync/info and no /readyz, knows version 1 of the tenant signature, keeps everything in memory,
-// lists oldest changes first, answers some refusals in plain text, and limits how often a user may
-// open sessions.
+// /v1/sync/info and no /readyz, knows version 1 of the tenant signature, keeps everything in
+// memory, lists oldest changes first, answers some refusals in plain text, and limits how often a
+// user may open sessions.
 //
 // It prints its address. Its settings are JWT_HS256_SECRET, TENANT_HEADER_SECRET,
 // SESSIONS_PER_MINUTE and SESSIONS_BURST. It refuses users whose sub begins with "outsider".
