@@ -14,7 +14,9 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Use a server elsewhere", &["connect", "client-config"]),
     (
         "Use the tools",
-        &["tools", "call", "search", "history", "restore", "token"],
+        &[
+            "tools", "call", "search", "history", "restore", "batch", "token",
+        ],
     ),
     (
         "Look after it",

@@ -6,6 +6,7 @@
 
 mod arguments;
 mod audit;
+mod batch;
 mod call;
 mod client_config;
 mod completions;
@@ -70,6 +71,8 @@ enum Command {
     History(versions::History),
     /// Bring back a deleted item, or an earlier version
     Restore(versions::Restore),
+    /// Make many writes at once, from a file
+    Batch(batch::Batch),
     /// Print what to paste into an MCP client
     ClientConfig(client_config::ClientConfig),
     /// Make a token for development
@@ -266,6 +269,7 @@ fn dispatch(cli: &Cli, around: &mut Surroundings) -> Result<(), CliError> {
         Command::Search(args) => search::run(args, settings, around),
         Command::History(args) => versions::history(args, settings, around),
         Command::Restore(args) => versions::restore(args, settings, around),
+        Command::Batch(args) => batch::run(args, settings, around),
         Command::ClientConfig(args) => client_config::run(args, settings, around),
         Command::Token(args) => token::run(args, settings, around),
         Command::Config(args) => config::run(args, settings, around),

@@ -41,6 +41,7 @@ fields you set are in payload.
 list_* shortens long texts; go on with cursor until no next_cursor comes. Read in full with get_* \
 before you quote or rewrite.
 Every write raises version. On version_mismatch get the item again and redo your change on it.
+edit_text changes a part of a long text; batch makes many writes at once, all or none.
 process_* carries out a state change such as complete, pin or resolve; archive_* puts an item \
 away. delete_* leaves a tombstone, seen only with include_deleted.
 A failed call returns an error with suggested_action: follow it. Repeat a call only when retryable \

@@ -13,6 +13,7 @@ crate::tests![
     call_prints_json_for_programs,
     search_prints_results_counts_and_the_next_page,
     history_and_restore_undo_a_delete,
+    batch_makes_the_operations_of_a_file,
     call_prints_the_command_for_the_next_page,
     call_exits_with_the_code_of_the_error,
     call_ends_its_session_and_sends_only_needed_requests,
@@ -197,6 +198,43 @@ async fn call_prints_json_for_programs() {
         (&error["category"], &error["code"]),
         (&json!("conflict"), &json!("version_mismatch"))
     );
+}
+
+async fn batch_makes_the_operations_of_a_file() {
+    let command_user = CommandUser::new();
+    let file = crate::harness::api::temporary().join("operations.json");
+    let path = file.to_str().unwrap();
+    let create = json!({"op": "create", "kind": "note", "fields": {"title": "t", "content": "c"}});
+    let refused = json!({"op": "delete", "kind": "note", "uid": uuid::Uuid::now_v7()});
+    std::fs::write(&file, json!([create, refused]).to_string()).unwrap();
+    let called = command_user.runs(&["batch", path]).await;
+    assert_eq!(called.code, 1, "{called}");
+    assert!(
+        called.err.contains("Operation 1 (delete note) was refused"),
+        "{called}"
+    );
+    let each = command_user.runs(&["batch", path, "--each"]).await;
+    assert_eq!(each.code, 1, "{each}");
+    assert!(each.err.contains("1 made, 1 refused"), "{each}");
+    assert!(each.out.contains("    0     201  create note "), "{each}");
+    std::fs::write(&file, json!([create]).to_string()).unwrap();
+    let dry = command_user
+        .runs(&["batch", path, "--dry-run"])
+        .await
+        .done();
+    assert!(dry.err.contains("1 would be made, 0 refused"), "{dry}");
+    let json = command_user
+        .runs(&["batch", path, "--json"])
+        .await
+        .done()
+        .json();
+    assert_eq!(json["done"], 1);
+    for (text, words) in [("{}", "is not a list"), ("[", "is not valid JSON")] {
+        std::fs::write(&file, text).unwrap();
+        let usage = command_user.runs(&["batch", path]).await;
+        assert_eq!(usage.code, 2, "{usage}");
+        assert!(usage.err.contains(words), "{usage}");
+    }
 }
 
 async fn history_and_restore_undo_a_delete() {
