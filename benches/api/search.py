@@ -108,7 +108,8 @@ class Rig:
             api.callers([1, 2, 3]).close()
         ids = {number: number for number in (1, 2, 3)}
         database.add(notes(ids[1], 1, options.items))
-        database.run("UPDATE users SET indexed = 0 WHERE id = 1")
+        if binary == rig.BINARY:
+            database.run("UPDATE users SET indexed = 0 WHERE id = 1")
         database.add(messages(ids[2], 2, FEW_MESSAGES))
         if options.messages:
             database.add(messages(ids[3], 3, options.messages))
