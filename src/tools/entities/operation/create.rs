@@ -32,7 +32,7 @@ impl Operation for Create {
         let Entity {
             label, about, key, ..
         } = entity;
-        format!("Creates a {label}: {about}. To change one that exists, use patch_{key}.")
+        format!("Creates a {label}: {about}. To change one, use patch_{key}.")
     }
 
     fn hints(&self) -> Hints {

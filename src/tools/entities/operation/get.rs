@@ -32,7 +32,7 @@ impl Operation for Get {
     }
 
     fn arguments(&self, _entity: &Entity, _features: Features) -> Vec<Argument> {
-        vec![uid(), include_deleted("Read it even if deleted.")]
+        vec![uid(), include_deleted("Even if deleted.")]
     }
 
     fn output_schema(&self) -> Map<String, Value> {

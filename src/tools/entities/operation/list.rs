@@ -63,10 +63,10 @@ impl Operation for List {
         };
         let cursor = Kind::Token { max: MAX_CURSOR };
         let mut arguments = vec![
-            optional("limit", limit, "Most items to return.").with_default(DEFAULT_LIMIT),
+            optional("limit", limit, "Most items.").with_default(DEFAULT_LIMIT),
             optional("cursor", cursor, "next_cursor of the page before."),
-            include_deleted("Also list deleted ones."),
-            optional("full", Kind::Flag, "Do not cut long texts."),
+            include_deleted("Also deleted ones."),
+            optional("full", Kind::Flag, "Uncut texts."),
         ];
         if features.has(Features::ORDER) {
             let order = Kind::Choice(&[NEWEST, "oldest"]);

@@ -48,7 +48,7 @@ impl Operation for Process {
         vec![
             uid(),
             required("action", Kind::Action(entity.actions), "What to do."),
-            optional("metadata", Kind::Object, "Sent along, not stored."),
+            optional("metadata", Kind::Object, "Not stored."),
         ]
     }
 
