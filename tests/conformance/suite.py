@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -69,7 +70,8 @@ class Suite:
         return self.checks("server", "--url", url, scenario=scenario, revision=revision)
 
     def run_client(self, scenario, revision):
-        command = f"{sys.executable} {HERE / 'client.py'} {pair.MCP}"
+        # The suite hands it to a shell.
+        command = shlex.join(map(str, [sys.executable, HERE / "client.py", pair.MCP]))
         return self.checks("client", "--command", command, scenario=scenario, revision=revision)
 
     def checks(self, *words, scenario, revision):
