@@ -91,9 +91,7 @@ def show(rows):
 
 def main():
     options = arguments()
-    kinds = [options.database] if options.database else list(seed.KINDS)
-    if "postgres" in kinds:
-        rig.with_postgres()
+    kinds = seed.databases(options.database)
     builds = {"this": rig.build()}
     if options.against:
         builds["other"] = options.against

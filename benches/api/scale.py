@@ -105,9 +105,7 @@ def show(rows):
 
 def main():
     options = arguments()
-    kinds = [options.database] if options.database else list(seed.KINDS)
-    if "postgres" in kinds:
-        rig.with_postgres()
+    kinds = seed.databases(options.database)
     rig.build()
     rows = [row for kind in kinds for row in measure(kind, options)]
     show(rows)

@@ -189,9 +189,7 @@ def show(found):
 
 def main():
     options = arguments()
-    kinds = [options.database] if options.database else list(seed.KINDS)
-    if "postgres" in kinds:
-        rig.with_postgres()
+    kinds = seed.databases(options.database)
     rig.build()
     bare = rig.build(rig.BINARY.with_name("toolbridge-api-no-index"), {INDEX: WITHOUT_INDEX})
     found = []

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import urllib.parse
 
-from rig import TENANT, cpu_of
+from rig import TENANT, cpu_of, with_postgres
 
 # Update times of seeded items: their number, beginning here.
 FIRST_TIME = 1_700_000_000_000
@@ -132,3 +132,11 @@ class Postgres(Database):
 
 
 KINDS = {"sqlite": SQLite, "postgres": Postgres}
+
+
+def databases(only):
+    """The databases to measure on, all unless one is asked for. PostgreSQL is there afterwards."""
+    kinds = [only] if only else list(KINDS)
+    if "postgres" in kinds:
+        with_postgres()
+    return kinds

@@ -63,9 +63,7 @@ def show(rows):
 
 def main():
     options = arguments()
-    kinds = [options.database] if options.database else list(seed.KINDS)
-    if "postgres" in kinds:
-        rig.with_postgres()
+    kinds = seed.databases(options.database)
     builds = {"versions": rig.build(), "no versions": rig.build(rig.BINARY.with_name("toolbridge-api-no-versions"), {KEPT: WITHOUT_VERSIONS})}
     found = [row for kind in kinds for row in measure(kind, builds, options)]
     show(found)

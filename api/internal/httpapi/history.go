@@ -39,6 +39,11 @@ type versionsBody struct {
 	NextBefore int64         `json:"nextBefore,omitempty"`
 }
 
+// eachVersion visits the versions of an item of the caller, newest first, while visit returns true.
+func (i items) eachVersion(r *http.Request, uid string, visit func(store.Item) (bool, error)) error {
+	return i.Store.Versions(r.Context(), callOf(r.Context()).session.Owner, i.kind.Name, uid, visit)
+}
+
 // versions lists the versions of an item, newest first.
 func (i items) versions(w http.ResponseWriter, r *http.Request) error {
 	uid, err := pathUID(r)
@@ -64,11 +69,7 @@ func (i items) versions(w http.ResponseWriter, r *http.Request) error {
 	last := store.Item{} // whose changes are known once the version before it is
 	var lastFields *payload.Object
 	full := false
-	err = i.Store.Versions(
-		r.Context(),
-		callOf(r.Context()).session.Owner,
-		i.kind.Name,
-		uid,
+	err = i.eachVersion(r, uid,
 		func(item store.Item) (bool, error) {
 			if before != 0 && item.Version >= before {
 				return true, nil
@@ -160,11 +161,7 @@ func (i items) version(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var found *store.Item
-	err = i.Store.Versions(
-		r.Context(),
-		callOf(r.Context()).session.Owner,
-		i.kind.Name,
-		uid,
+	err = i.eachVersion(r, uid,
 		func(item store.Item) (bool, error) {
 			if item.Version == wanted {
 				found = &item
