@@ -22,6 +22,7 @@ mod schema;
 mod spec;
 mod tool;
 mod toolset;
+mod write_errors;
 
 use std::sync::Arc;
 

@@ -26,7 +26,7 @@ const MAX_ITEMS: usize = MAX_LIMIT as usize;
 const MAX_MEMBERS: usize = 65;
 
 /// What a cursor adds to a page, as far as it is not known.
-pub(super) const CURSOR_BYTES: usize = 128;
+const CURSOR_BYTES: usize = 128;
 
 /// The limits on results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,9 +38,22 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The size at which a page ends.
-    pub(super) fn page_end(&self) -> usize {
-        self.max_page_bytes.min(self.max_result_bytes)
+    /// The number of leading items that fit into a page, if a page of this size has too many. `items`
+    /// are the sizes of its items.
+    pub(super) fn fitting(&self, items: &[usize], size: usize, has_cursor: bool) -> Option<u64> {
+        let max = self.max_page_bytes.min(self.max_result_bytes);
+        if size <= max || items.len() < 2 {
+            return None;
+        }
+        // A shorter page has a cursor, even if this one has none.
+        let size = size + if has_cursor { 0 } else { CURSOR_BYTES };
+        let envelope = size.saturating_sub(items.iter().map(|item| item + 1).sum::<usize>());
+        let fits = |size: &mut usize, item: &usize| {
+            *size += item + 1;
+            (*size <= max).then_some(())
+        };
+        let fitting: u64 = items.iter().scan(envelope, fits).map(|()| 1).sum();
+        Some(fitting.max(1))
     }
 }
 
@@ -170,26 +183,12 @@ pub(super) fn page(
     }
     copier.end_object(page)?;
     let (text, size) = copier.finish()?;
-    let page_end = limits.page_end();
-    // A shorter page has a cursor, even if this one has none.
-    let with_cursor = size + if has_cursor { 0 } else { CURSOR_BYTES };
-    let fitting =
-        (size > page_end && sizes.len() > 1).then(|| fitting(&sizes, with_cursor, page_end).max(1));
+    let fitting = limits.fitting(&sizes, size, has_cursor);
     if size > max {
         let fitting = fitting.unwrap_or_default();
         return Err(ResultError::TooLarge { size, fitting });
     }
     Ok(Success { text, fitting })
-}
-
-/// The number of leading items that would make a page of at most `max` bytes.
-fn fitting(items: &[usize], size: usize, max: usize) -> u64 {
-    let envelope = size.saturating_sub(items.iter().map(|item| item + 1).sum::<usize>());
-    let fits = |size: &mut usize, item: &usize| {
-        *size += item + 1;
-        (*size <= max).then_some(())
-    };
-    items.iter().scan(envelope, fits).map(|()| 1).sum()
 }
 
 /// Copies the items of a page, and returns their sizes in the copy.

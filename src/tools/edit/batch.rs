@@ -1,14 +1,13 @@
 //! `batch`: several writes in one call, all or nothing unless it says otherwise.
 
-use std::fmt::Write as _;
-
+use bytes::Bytes;
 use http::Method;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::NAME as TOOLSET;
+use super::changing_tool;
 use crate::api::Features;
-use crate::api::request::{Api, ApiError, Repeat, Reply, Request};
+use crate::api::request::{Api, Repeat, Reply, Request};
 use crate::entities::{self, Entity, Kind};
 use crate::foundation::json::Json;
 use crate::tools::api_error_body::ApiErrorBody;
@@ -17,20 +16,17 @@ use crate::tools::api_outage::answered;
 use crate::tools::argument::{Argument, optional, required};
 use crate::tools::argument_error::{ArgumentError, Remedy};
 use crate::tools::coerce::Arguments;
+use crate::tools::entities::{MAX_BODY_BYTES, Payload};
 use crate::tools::error::{Category, ToolError};
-use crate::tools::json_text::push_string;
-use crate::tools::key_case::{camel_case, snake_case_keys};
+use crate::tools::key_case::{camel_case, snake_case, snake_case_keys};
 use crate::tools::schema::object;
-use crate::tools::spec::Hints;
-use crate::tools::tool::{About, Tool, malformed};
+use crate::tools::tool::{self, About, Tool};
+use crate::tools::write_errors::WriteErrors;
 
 pub const NAME: &str = "batch";
 
 /// The most operations that the API takes.
 const MAX_OPERATIONS: usize = 100;
-
-/// The largest request body that the API accepts.
-const MAX_BODY_BYTES: usize = 1 << 20;
 
 const OPS: &[&str] = &[
     "create", "patch", "tag", "edit", "process", "archive", "delete", "restore",
@@ -63,14 +59,7 @@ pub fn tool() -> Tool {
                       item can be referred to by the uid you give it. For one write, use its own \
                       tool.",
     };
-    Tool::new(
-        TOOLSET,
-        Hints::writes(true, false),
-        about,
-        arguments(),
-        output_schema(),
-        Features::BATCH,
-    )
+    changing_tool(about, arguments(), output_schema(), Features::BATCH)
 }
 
 fn arguments() -> Vec<Argument> {
@@ -111,48 +100,66 @@ pub async fn run<A: Api>(given: &Arguments<'_>, api: &A) -> Result<String, ToolE
         method: Method::POST,
         path: "/v1/batch".to_owned(),
         query: Vec::new(),
-        body: Some(body.into()),
+        body: Some(body),
         if_match: None,
         // With its key, a second one is answered with the answer to the first.
         idempotency_key: Some(Uuid::now_v7()),
         repeat: Repeat::Idempotent,
     };
-    let reply = api
-        .send(request)
-        .await
-        .map_err(|failure| unanswered(failure, is_dry))?;
+    let write = write_errors();
+    let reply = api.send(request).await.map_err(|failure| {
+        if is_dry {
+            api_outage::unanswered(failure, NAME)
+        } else {
+            write.unanswered(failure)
+        }
+    })?;
     match reply.status {
         200 => result(&reply),
-        502 | 504 if !is_dry => Err(unknown_outcome("the confirmation was lost on the way")),
-        _ if reply.maybe_applied && !is_dry => Err(unknown_outcome(
-            "the confirmation was lost, and asking again did not help",
-        )),
-        _ => Err(refused(given, &reply)),
+        _ if reply.maybe_applied && !is_dry => {
+            Err(answered(write.refused_after_lost_response(), &reply))
+        }
+        _ => Err(refused(given, &reply).unwrap_or_else(|| {
+            if is_dry {
+                tool::refused(&reply, NAME)
+            } else {
+                answered(
+                    write.refused(reply.status, &ApiErrorBody::of(&reply)),
+                    &reply,
+                )
+            }
+        })),
+    }
+}
+
+fn write_errors() -> WriteErrors<'static> {
+    WriteErrors {
+        tool: NAME,
+        check: "search or history".to_owned(),
+        uid: None,
     }
 }
 
 /// The request, with the names of the API.
-fn body(given: &Arguments<'_>) -> Result<String, ArgumentError> {
+fn body(given: &Arguments<'_>) -> Result<Bytes, ArgumentError> {
     let operations = given.get("operations").unwrap_or(Json::NULL);
     let count = operations.elements().count();
     if !(1..=MAX_OPERATIONS).contains(&count) {
         let problem = format!("must have 1 to {MAX_OPERATIONS} operations; it has {count}");
         return Err(ArgumentError::new("operations", problem));
     }
-    let mut body = String::with_capacity(operations.get().len() + 64);
-    body.push_str(r#"{"operations":["#);
+    let mut list = String::with_capacity(operations.get().len() + 64);
     for (index, operation) in operations.elements().enumerate() {
-        if index > 0 {
-            body.push(',');
-        }
-        write_operation(index, operation, &mut body)?;
+        list.push(if index == 0 { '[' } else { ',' });
+        list.push_str(&with_names_of_the_api(index, operation)?);
     }
-    body.push(']');
+    list.push(']');
+    let mut body = Payload::default();
+    body.push("operations", Json::trusted(&list));
     for (name, value) in given.iter().filter(|(name, _)| *name != "operations") {
-        // Writing to a string cannot fail.
-        let _ = write!(body, r#","{}":{}"#, camel_case(name), value.get());
+        body.push(&camel_case(name), value);
     }
-    body.push('}');
+    let body = body.finish().unwrap_or_default();
     if body.len() > MAX_BODY_BYTES {
         let problem = format!("makes the request larger than {MAX_BODY_BYTES} bytes");
         return Err(ArgumentError::new("operations", problem).remedy(Remedy::Shorten));
@@ -160,11 +167,7 @@ fn body(given: &Arguments<'_>) -> Result<String, ArgumentError> {
     Ok(body)
 }
 
-fn write_operation(
-    index: usize,
-    operation: Json<'_>,
-    body: &mut String,
-) -> Result<(), ArgumentError> {
+fn with_names_of_the_api(index: usize, operation: Json<'_>) -> Result<String, ArgumentError> {
     let path = |name: &str| format!("operations[{index}].{name}");
     let choose = |name: &str, allowed: &[&str]| {
         let value = operation.sole_member(name).and_then(Json::as_str);
@@ -179,8 +182,7 @@ fn write_operation(
     choose("op", OPS)?;
     let kind = choose("kind", entities::keys())?;
     let entity = Entity::by_key(&kind);
-    body.push('{');
-    let mut seen = Vec::new();
+    let (mut renamed, mut seen) = (Payload::default(), Vec::new());
     for (name, value) in operation.members() {
         let Some(known) = MEMBERS.iter().find(|known| **known == name) else {
             return Err(ArgumentError::unknown(&path(&name), MEMBERS));
@@ -188,62 +190,53 @@ fn write_operation(
         if seen.contains(known) {
             return Err(ArgumentError::new(path(known), "is given twice"));
         }
-        if !seen.is_empty() {
-            body.push(',');
-        }
         seen.push(known);
-        push_string(&camel_case(known), body);
-        body.push(':');
-        match (*known, entity) {
-            ("fields" | "updates", Some(entity)) if value.is_object() => {
-                write_fields(entity, value, body);
-            }
-            _ => body.push_str(&value.to_compact()),
-        }
+        let fields = entity.filter(|_| ["fields", "updates"].contains(known) && value.is_object());
+        let fields = fields.map(|entity| text_of(fields_of(entity, value)));
+        renamed.push(
+            &camel_case(known),
+            fields.as_deref().map_or(value, Json::trusted),
+        );
     }
-    body.push('}');
-    Ok(())
+    Ok(text_of(renamed))
 }
 
 /// Fields with the names of the API.
-fn write_fields(entity: &Entity, fields: Json<'_>, body: &mut String) {
-    body.push('{');
-    for (at, (name, value)) in fields.members().enumerate() {
-        if at > 0 {
-            body.push(',');
-        }
+fn fields_of(entity: &Entity, fields: Json<'_>) -> Payload {
+    let mut renamed = Payload::default();
+    for (name, value) in fields.members() {
         let field = entity.fields.iter().find(|field| field.name == name);
-        push_string(field.map_or(&*name, |field| field.wire), body);
-        body.push(':');
-        body.push_str(&value.to_compact());
+        renamed.push(field.map_or(&*name, |field| field.wire), value);
     }
-    body.push('}');
+    renamed
+}
+
+fn text_of(payload: Payload) -> String {
+    Payload::of(payload.finish().as_ref()).get().to_owned()
 }
 
 fn result(reply: &Reply) -> Result<String, ToolError> {
-    let answer = Json::parse(&reply.body).map_err(|error| malformed(NAME, &error.to_string()));
     // The writes have been made, so no failure may suggest to repeat them.
-    let answer = answer.map_err(|_| unknown_outcome("the API's answer could not be read"))?;
+    let unusable = |why: String| write_errors().unreadable(why);
+    let answer = Json::parse(&reply.body).map_err(|error| unusable(error.to_string()))?;
     let is_proper = |name| answer.member(name).and_then(Json::as_u64).is_some();
     let results = answer.member("results").is_some_and(Json::is_array);
     if !(results && is_proper("done") && is_proper("failed")) {
-        return Err(unknown_outcome("the API's answer could not be read"));
+        return Err(unusable(
+            "a batch without done, failed or results".to_owned(),
+        ));
     }
     let mut text = String::with_capacity(reply.body.len());
     snake_case_keys(answer, &mut text);
     Ok(text)
 }
 
-/// The error for a batch of which nothing was done.
-fn refused(given: &Arguments<'_>, reply: &Reply) -> ToolError {
+/// The error for a batch of which nothing was done, because of the operation that it names.
+fn refused(given: &Arguments<'_>, reply: &Reply) -> Option<ToolError> {
     let body = ApiErrorBody::of(reply);
     let answer = Json::parse(&reply.body).unwrap_or(Json::NULL);
     let number = |name| answer.member(name).and_then(Json::as_u64);
-    let (Some(index), 400 | 422) = (number("index"), reply.status) else {
-        let error = api_outage::refused(reply.status, &body);
-        let error = error.unwrap_or_else(|| api_outage::unexpected(reply.status, NAME));
-        return answered(error, reply);
-    };
+    let index = number("index").filter(|_| matches!(reply.status, 400 | 422))?;
     let operations = given.get("operations").unwrap_or(Json::NULL);
     let at = usize::try_from(index).unwrap_or(usize::MAX);
     let operation = operations.elements().nth(at).unwrap_or(Json::NULL);
@@ -252,10 +245,7 @@ fn refused(given: &Arguments<'_>, reply: &Reply) -> ToolError {
         value.unwrap_or_default().into_owned()
     };
     let status = number("operationStatus").unwrap_or(400);
-    let argument = body.field.as_deref().map(|field| match field {
-        "find" => "find".to_owned(),
-        field => crate::tools::key_case::snake_case(field),
-    });
+    let argument = body.field.as_deref().map(snake_case);
     let (category, code, why) = match (status, number("count"), &argument) {
         (422, Some(0), Some(name)) => invalid(format!("its {name} is not in the text")),
         (422, Some(count), Some(name)) => invalid(format!("its {name} occurs {count} times")),
@@ -301,33 +291,9 @@ fn refused(given: &Arguments<'_>, reply: &Reply) -> ToolError {
         details.argument = Some(format!("operations[{index}]{below}"));
         details.uid = Some(member("uid")).filter(|uid| Uuid::try_parse(uid).is_ok());
     });
-    answered(error, reply)
+    Some(answered(error, reply))
 }
 
 fn invalid(why: String) -> (Category, &'static str, String) {
     (Category::Validation, "invalid_argument", why)
-}
-
-fn unanswered(failure: ApiError, is_dry: bool) -> ToolError {
-    match failure {
-        failure if is_dry || failure.nothing_was_sent() => api_outage::unanswered(failure, NAME),
-        ApiError::Cancelled => ToolError::new(
-            Category::Timeout,
-            "cancelled",
-            "The call was cancelled.",
-            "Look with search how things are, if it matters.",
-        )
-        .retryable(false),
-        _ => unknown_outcome("the API did not confirm it"),
-    }
-}
-
-fn unknown_outcome(why: &str) -> ToolError {
-    ToolError::new(
-        Category::Unavailable,
-        "unknown_outcome",
-        format!("It is not known whether {NAME} took effect: {why}."),
-        format!("Look with search or history whether it did before calling {NAME} again."),
-    )
-    .retryable(false)
 }

@@ -6,11 +6,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::NAME as TOOLSET;
+use super::changing_tool;
+use super::item::{self, Item, VERSION};
 use super::text_edit::{Edit, EditError, Edited, apply};
 use crate::api::Features;
 use crate::api::request::Api;
-use crate::entities::{self, Entity, Kind};
+use crate::entities::{Entity, Kind};
 use crate::foundation::json::Json;
 use crate::foundation::printable::is_unprintable;
 use crate::tools::argument::{Argument, optional, required};
@@ -21,7 +22,6 @@ use crate::tools::error::{Category, ToolError};
 use crate::tools::json_text::to_json;
 use crate::tools::result::{Limits, Success};
 use crate::tools::schema::object;
-use crate::tools::spec::Hints;
 use crate::tools::tool::{About, Tool};
 use crate::tools::toolset::Progress;
 
@@ -52,21 +52,11 @@ pub fn tool() -> Tool {
                       or replaces a passage or a Markdown section. To change other fields, use \
                       patch_*.",
     };
-    Tool::new(
-        TOOLSET,
-        Hints::writes(true, false),
-        about,
-        arguments(),
-        output_schema(),
-        Features::NONE,
-    )
+    changing_tool(about, arguments(), output_schema(), Features::NONE)
 }
 
 fn arguments() -> Vec<Argument> {
-    let version = Kind::Integer { min: 1, max: None };
-    vec![
-        required("kind", Kind::Choice(entities::keys()), "The kind of item."),
-        required("uid", Kind::Uid, "The item's UID."),
+    let own = [
         required(
             "operation",
             Kind::Choice(OPERATIONS),
@@ -88,8 +78,9 @@ fn arguments() -> Vec<Argument> {
             Kind::Text,
             "Default: content, or description of a task or chat.",
         ),
-        optional("if_match", version, "Change only this version."),
-    ]
+        optional("if_match", VERSION, "Change only this version."),
+    ];
+    item::arguments().into_iter().chain(own).collect()
 }
 
 fn output_schema() -> Map<String, Value> {
@@ -112,8 +103,7 @@ fn output_schema() -> Map<String, Value> {
 
 /// What a call asks for.
 struct Wanted<'a> {
-    entity: &'static Entity,
-    uid: &'a str,
+    item: &'a Item,
     /// The name of the field, as an argument.
     field: &'static str,
     edit: Edit<'a>,
@@ -128,17 +118,14 @@ pub async fn run<A: Api>(
     progress: impl Fn(Progress) + Send + Sync,
 ) -> Result<String, ToolError> {
     let text_of = |name| given.get(name).and_then(Json::as_str);
-    let (uid, text) = (
-        text_of("uid").unwrap_or_default(),
-        text_of("text").unwrap_or_default(),
-    );
+    let text = text_of("text").unwrap_or_default();
     let (find, heading) = (text_of("find"), text_of("heading"));
     let operation = text_of("operation").unwrap_or_default();
-    let (entity, field) = target(given)?;
+    let item = Item::of(given)?;
+    let field = field(item.entity, given)?;
     let invalid = |error| ToolError::invalid_argument(NAME, error);
     let wanted = Wanted {
-        entity,
-        uid: &uid,
+        item: &item,
         field,
         edit: edit(&operation, find.as_deref(), heading.as_deref(), &text).map_err(invalid)?,
         text: &text,
@@ -168,11 +155,8 @@ pub async fn run<A: Api>(
     }
 }
 
-/// The kind of the item, and the field to edit.
-fn target(given: &Arguments<'_>) -> Result<(&'static Entity, &'static str), ToolError> {
-    let kind = given.get("kind").and_then(Json::as_str).unwrap_or_default();
-    let entity =
-        Entity::by_key(&kind).ok_or_else(|| ToolError::internal("a kind without entity"))?;
+/// The name of the field to edit.
+fn field(entity: &'static Entity, given: &Arguments<'_>) -> Result<&'static str, ToolError> {
     let texts = || {
         entity
             .fields
@@ -188,7 +172,7 @@ fn target(given: &Arguments<'_>) -> Result<(&'static Entity, &'static str), Tool
         let error = ArgumentError::new("field", format!("is not a text of a {}", entity.label));
         ToolError::invalid_argument(NAME, error.allowed(texts().map(|field| field.name)))
     })?;
-    Ok((entity, field.name))
+    Ok(field.name)
 }
 
 /// The edit, if its arguments belong together.
@@ -231,9 +215,7 @@ async fn attempt<A: Api>(
     api: &A,
     before_writing: impl Fn(),
 ) -> Result<String, ToolError> {
-    let Wanted {
-        entity, uid, field, ..
-    } = wanted;
+    let (Item { entity, uid }, field) = (wanted.item, wanted.field);
     let arguments = format!(r#"{{"uid":{}}}"#, to_json(uid));
     let item = call(&format!("get_{}", entity.key), &arguments, catalogue, api).await?;
     let item = Json::trusted(&item.text);
@@ -275,9 +257,7 @@ async fn write<A: Api>(
     catalogue: &Catalogue,
     api: &A,
 ) -> Result<u64, ToolError> {
-    let Wanted {
-        entity, uid, field, ..
-    } = wanted;
+    let (Item { entity, uid }, field) = (wanted.item, wanted.field);
     let arguments = format!(
         r#"{{"uid":{},"updates":{{"{field}":{}}},"if_match":{version}}}"#,
         to_json(uid),
@@ -350,12 +330,12 @@ fn beginning_of_end(text: &str, most: usize) -> &str {
 fn error(wanted: &Wanted<'_>, argument: &str, message: String, remedy: String) -> ToolError {
     ToolError::new(Category::Validation, "invalid_argument", message, remedy).details(|details| {
         details.argument = Some(argument.to_owned());
-        details.uid = Some(wanted.uid.to_owned());
+        details.uid = Some(wanted.item.uid.clone());
     })
 }
 
 fn no_text(wanted: &Wanted<'_>) -> ToolError {
-    let Wanted { entity, field, .. } = wanted;
+    let (entity, field) = (wanted.item.entity, wanted.field);
     let message = format!("The {field} of this {} is not a text.", entity.label);
     error(
         wanted,
@@ -366,26 +346,21 @@ fn no_text(wanted: &Wanted<'_>) -> ToolError {
 }
 
 fn mismatch(wanted: &Wanted<'_>, version: u64) -> ToolError {
-    let Wanted {
-        entity,
-        uid,
-        if_match,
-        ..
-    } = wanted;
+    let (Item { entity, uid }, if_match) = (wanted.item, wanted.if_match);
     let message = format!("The {} has been changed in the meantime.", entity.label);
     let remedy = format!(
         "Read the {} with get_{}, then call {NAME} with its version as if_match.",
         entity.label, entity.key
     );
     ToolError::new(Category::Conflict, VERSION_MISMATCH, message, remedy).details(|details| {
-        details.uid = Some((*uid).to_owned());
-        (details.expected_version, details.actual_version) = (*if_match, Some(version));
+        details.uid = Some(uid.clone());
+        (details.expected_version, details.actual_version) = (if_match, Some(version));
     })
 }
 
 /// The error for an edit that does not fit the text.
 fn refused(wanted: &Wanted<'_>, why: EditError) -> ToolError {
-    let Wanted { entity, field, .. } = wanted;
+    let (entity, field) = (wanted.item.entity, wanted.field);
     let place = format!("the {field} of this {}", entity.label);
     let read = format!("Read it with get_{}, then call {NAME} again", entity.key);
     match why {

@@ -4,13 +4,13 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use super::NAME as TOOLSET;
-use super::item::Item;
+use super::item::{self, Item, VERSION};
 use crate::api::Features;
 use crate::api::request::Api;
-use crate::entities::{self, Entity, Kind};
+use crate::entities::{Entity, Kind};
 use crate::foundation::json::Json;
 use crate::tools::api_outage;
-use crate::tools::argument::{Argument, optional, required};
+use crate::tools::argument::{Argument, optional};
 use crate::tools::coerce::Arguments;
 use crate::tools::error::ToolError;
 use crate::tools::json_text::push_string;
@@ -18,7 +18,7 @@ use crate::tools::key_case::{snake_case, snake_case_keys};
 use crate::tools::result::{self, Limits};
 use crate::tools::schema::object;
 use crate::tools::spec::Hints;
-use crate::tools::tool::{About, Tool, malformed, read_request};
+use crate::tools::tool::{About, Tool, malformed, read_request, refused};
 
 pub const NAME: &str = "history";
 
@@ -41,17 +41,15 @@ pub fn tool() -> Tool {
 }
 
 fn arguments() -> Vec<Argument> {
-    let version = Kind::Integer { min: 1, max: None };
     let limit = Kind::Integer {
         min: 1,
         max: Some(100),
     };
-    vec![
-        required("kind", Kind::Choice(entities::keys()), "The kind of item."),
-        required("uid", Kind::Uid, "The item's UID."),
-        optional("version", version, "Read the item as it was then."),
+    let own = [
+        optional("version", VERSION, "Read the item as it was then."),
         optional("limit", limit, "Most versions to list.").with_default(20),
-    ]
+    ];
+    item::arguments().into_iter().chain(own).collect()
 }
 
 /// A list of versions, or an item.
@@ -91,7 +89,8 @@ pub async fn run<A: Api>(
     let reply = api.send(request).await;
     let reply = reply.map_err(|failure| api_outage::unanswered(failure, NAME))?;
     if reply.status != 200 {
-        return Err(item.refused(&reply, NAME, version));
+        let error = item.refused(&reply, NAME, version);
+        return Err(error.unwrap_or_else(|| refused(&reply, NAME)));
     }
     let max = limits.max_result_bytes;
     let too_large = |size| api_outage::too_large(Some(size), max, NAME);

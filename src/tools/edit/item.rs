@@ -1,13 +1,24 @@
 //! The item that a call of these tools is about, by its kind and UID.
 
 use crate::api::request::Reply;
-use crate::entities::Entity;
+use crate::entities::{self, Entity, Kind};
 use crate::foundation::json::Json;
-use crate::tools::api_error_body::ApiErrorBody;
-use crate::tools::api_outage;
 use crate::tools::api_outage::answered;
+use crate::tools::argument::{Argument, required};
 use crate::tools::coerce::Arguments;
 use crate::tools::error::{Category, ToolError};
+use crate::tools::write_errors::WriteErrors;
+
+/// A version of an item.
+pub const VERSION: Kind = Kind::Integer { min: 1, max: None };
+
+/// The arguments that name the item.
+pub fn arguments() -> [Argument; 2] {
+    [
+        required("kind", Kind::Choice(entities::keys()), "The kind of item."),
+        required("uid", Kind::Uid, "The item's UID."),
+    ]
+}
 
 pub struct Item {
     pub entity: &'static Entity,
@@ -29,15 +40,19 @@ impl Item {
         format!("/v1/{}/{}/{below}", self.entity.plural, self.uid)
     }
 
-    /// Names the call that shows the current state of the item.
-    pub fn check(&self) -> String {
-        format!("history (kind {}, uid {})", self.entity.key, self.uid)
+    /// The errors of a call that changes the item.
+    pub fn write(&self, tool: &'static str) -> WriteErrors<'static> {
+        WriteErrors {
+            tool,
+            check: format!("history (kind {}, uid {})", self.entity.key, self.uid),
+            uid: Some(self.uid.clone()),
+        }
     }
 
-    /// The error for a refused request about versions of the item, or about this one.
-    pub fn refused(&self, reply: &Reply, tool: &str, version: Option<u64>) -> ToolError {
+    /// The error for a refused request about versions of the item, or about this one, if it depends
+    /// on the item.
+    pub fn refused(&self, reply: &Reply, tool: &str, version: Option<u64>) -> Option<ToolError> {
         let Self { entity, uid } = self;
-        let body = ApiErrorBody::of(reply);
         let error = match (reply.status, version) {
             (404, Some(version)) => ToolError::new(
                 Category::NotFound,
@@ -70,7 +85,7 @@ impl Item {
                 format!("Call {tool} again with to_version; history lists the versions."),
             ),
             (422, _) => ToolError::new(
-                Category::Conflict,
+                Category::NotFound,
                 "parent_not_found",
                 format!(
                     "What this {} belongs to does not exist or is deleted.",
@@ -78,9 +93,9 @@ impl Item {
                 ),
                 format!("Call {tool} for the parent first."),
             ),
-            (status, _) => api_outage::refused(status, &body)
-                .unwrap_or_else(|| api_outage::unexpected(status, tool)),
+            _ => return None,
         };
-        answered(error, reply).details(|details| details.uid = Some(uid.clone()))
+        let error = error.details(|details| details.uid = Some(uid.clone()));
+        Some(answered(error, reply))
     }
 }

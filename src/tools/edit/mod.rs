@@ -11,13 +11,16 @@ mod tests;
 mod text_edit;
 
 use futures::future::BoxFuture;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::argument::Argument;
 use super::coerce::Arguments;
 use super::entities::Catalogue;
 use super::error::ToolError;
 use super::result::Limits;
-use super::tool::{self, Tool};
+use super::spec::Hints;
+use super::tool::{self, About, Tool};
 use super::toolset::{ListedTool, Outcome, Progress, ToolCall, Toolset};
 use crate::api::Features;
 use crate::api::request::Api;
@@ -81,4 +84,15 @@ impl Toolset for EditTools {
             self.run(name, &arguments, call.api, call.progress).await
         })
     }
+}
+
+/// A tool of this toolset that changes items.
+fn changing_tool(
+    about: About,
+    arguments: Vec<Argument>,
+    output_schema: Map<String, Value>,
+    needs: Features,
+) -> Tool {
+    let hints = Hints::writes(true, false);
+    Tool::new(NAME, hints, about, arguments, output_schema, needs)
 }

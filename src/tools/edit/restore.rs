@@ -4,19 +4,18 @@ use bytes::Bytes;
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::NAME as TOOLSET;
-use super::item::Item;
+use super::changing_tool;
+use super::item::{self, Item, VERSION};
 use crate::api::Features;
-use crate::api::request::{Api, ApiError, Repeat, Request};
-use crate::entities::{self, Kind};
+use crate::api::request::{Api, Repeat, Request};
 use crate::foundation::json::Json;
-use crate::tools::api_outage;
-use crate::tools::argument::{Argument, optional, required};
+use crate::tools::api_error_body::ApiErrorBody;
+use crate::tools::api_outage::answered;
+use crate::tools::argument::{Argument, optional};
 use crate::tools::coerce::Arguments;
-use crate::tools::error::{Category, ToolError};
+use crate::tools::error::ToolError;
 use crate::tools::result::{self, Limits};
 use crate::tools::schema::object;
-use crate::tools::spec::Hints;
 use crate::tools::tool::{About, Tool};
 
 pub const NAME: &str = "restore";
@@ -28,27 +27,13 @@ pub fn tool() -> Tool {
         description: "Brings back a deleted item with its UID, or an earlier version as a new one. \
                       A restore can itself be undone. To find the version, use history.",
     };
-    Tool::new(
-        TOOLSET,
-        Hints::writes(true, false),
-        about,
-        arguments(),
-        output_schema(),
-        Features::VERSIONS,
-    )
+    changing_tool(about, arguments(), output_schema(), Features::VERSIONS)
 }
 
 fn arguments() -> Vec<Argument> {
-    let version = Kind::Integer { min: 1, max: None };
-    vec![
-        required("kind", Kind::Choice(entities::keys()), "The kind of item."),
-        required("uid", Kind::Uid, "The item's UID."),
-        optional(
-            "to_version",
-            version,
-            "Required unless the item is deleted.",
-        ),
-    ]
+    let description = "Required unless the item is deleted.";
+    let version = optional("to_version", VERSION, description);
+    item::arguments().into_iter().chain([version]).collect()
 }
 
 fn output_schema() -> Map<String, Value> {
@@ -83,53 +68,20 @@ pub async fn run<A: Api>(
         // A second one would be refused, or be a version more.
         repeat: Repeat::Never,
     };
-    let reply = api
-        .send(request)
-        .await
-        .map_err(|failure| unanswered(failure, &item))?;
-    match reply.status {
-        200 => {}
-        502 | 504 => {
-            return Err(unknown_outcome(
-                &item,
-                "the confirmation was lost on the way",
-            ));
-        }
-        _ => return Err(item.refused(&reply, NAME, version)),
+    let write = item.write(NAME);
+    let reply = api.send(request).await;
+    let reply = reply.map_err(|failure| write.unanswered(failure))?;
+    if reply.status != 200 {
+        let refused = || {
+            answered(
+                write.refused(reply.status, &ApiErrorBody::of(&reply)),
+                &reply,
+            )
+        };
+        return Err(item.refused(&reply, NAME, version).unwrap_or_else(refused));
     }
     // The item may be cut, so that its size is not reported as a failure.
     let read = result::item(&reply.body, item.entity, false, limits);
-    read.map(|item| item.text).map_err(|error| {
-        let mut told = unknown_outcome(&item, "the API's answer could not be read");
-        told.log_only = Some(format!("{error:?}").into());
-        told
-    })
-}
-
-fn unanswered(failure: ApiError, item: &Item) -> ToolError {
-    match failure {
-        failure if failure.nothing_was_sent() => api_outage::unanswered(failure, NAME),
-        ApiError::Cancelled => ToolError::new(
-            Category::Timeout,
-            "cancelled",
-            "The call was cancelled.",
-            format!("Look with {} how things are, if it matters.", item.check()),
-        )
-        .retryable(false),
-        _ => unknown_outcome(item, "the API did not confirm it"),
-    }
-}
-
-fn unknown_outcome(item: &Item, why: &str) -> ToolError {
-    ToolError::new(
-        Category::Unavailable,
-        "unknown_outcome",
-        format!("It is not known whether {NAME} took effect: {why}."),
-        format!(
-            "Look with {} whether it did before calling {NAME} again.",
-            item.check()
-        ),
-    )
-    .retryable(false)
-    .details(|details| details.uid = Some(item.uid.clone()))
+    read.map(|item| item.text)
+        .map_err(|error| write.unreadable(format!("{error:?}")))
 }

@@ -1,38 +1,12 @@
 //! Tests of the tools against a scripted API.
 
-use std::collections::VecDeque;
-
-use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::request::{ApiError, Reply, Request};
+use crate::tools::error::Category;
+use crate::tools::tests::Script;
 
 const UID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
-
-/// A test double of the API. It returns scripted responses in order and records the requests.
-struct Script {
-    answers: Mutex<VecDeque<(u16, Value)>>,
-    sent: Mutex<Vec<Request>>,
-}
-
-impl Api for Script {
-    async fn send(&self, request: Request) -> Result<Reply, ApiError> {
-        self.sent.lock().push(request);
-        let (status, body) = self
-            .answers
-            .lock()
-            .pop_front()
-            .expect("an unexpected request");
-        Ok(Reply {
-            status,
-            body: body.to_string().into(),
-            retry_after: None,
-            has_next: false,
-            maybe_applied: false,
-        })
-    }
-}
 
 fn note(version: u64, content: &str) -> (u16, Value) {
     let payload = json!({"title": "t", "content": content});
@@ -50,7 +24,7 @@ fn conflict() -> (u16, Value) {
 /// The result, and the requests as method, body and `If-Match`.
 async fn call(
     arguments: Value,
-    answers: impl Into<VecDeque<(u16, Value)>>,
+    answers: impl IntoIterator<Item = (u16, Value)>,
 ) -> (Result<Value, ToolError>, Vec<(String, Value, Option<u64>)>) {
     call_tool(edit_text::NAME, arguments, answers).await
 }
@@ -58,28 +32,22 @@ async fn call(
 async fn call_tool(
     name: &str,
     arguments: Value,
-    answers: impl Into<VecDeque<(u16, Value)>>,
+    answers: impl IntoIterator<Item = (u16, Value)>,
 ) -> (Result<Value, ToolError>, Vec<(String, Value, Option<u64>)>) {
-    let script = Script {
-        answers: Mutex::new(answers.into()),
-        sent: Mutex::default(),
-    };
+    let script = Script::answering(answers);
     let tools = EditTools::new(Limits::default());
     let text = arguments.to_string();
     let tool = tools.tools.iter().find(|tool| tool.spec.name == name);
     let arguments = Arguments::read(&tool.unwrap().arguments, Json::trusted(&text)).unwrap();
     let result = tools.run(name, &arguments, &script, |_| {}).await;
-    let sent = script.sent.lock();
+    let sent = script.sent();
     let sent = sent.iter().map(|request| {
         let body = request.body.as_deref().unwrap_or(b"null");
         let body = serde_json::from_slice(body).unwrap();
         (request.method.to_string(), body, request.if_match)
     });
     let sent = sent.collect();
-    assert!(
-        script.answers.lock().is_empty(),
-        "an answer that was not asked for"
-    );
+    assert!(script.is_over(), "an answer that was not asked for");
     (
         result.map(|text| serde_json::from_str(&text).unwrap()),
         sent,
@@ -339,6 +307,13 @@ async fn refusals_say_what_to_do() {
         ("restore", None, 404, "note_not_found", "search"),
         ("restore", None, 422, "parent_not_found", "parent first"),
         ("restore", None, 502, "unknown_outcome", "history"),
+        (
+            "restore",
+            None,
+            500,
+            "api_error",
+            "whether anything changed",
+        ),
         ("history", None, 404, "note_not_found", "search"),
         ("history", Some(2), 404, "version_not_found", "history"),
         ("history", None, 429, "rate_limited", "repeat the call"),
@@ -356,6 +331,9 @@ async fn refusals_say_what_to_do() {
         let (result, _) = call_tool(tool, arguments, [(status, json!({"error": "x"}))]).await;
         let error = result.unwrap_err();
         assert_eq!(&*error.code, code, "{tool} {status}");
+        if code.ends_with("_not_found") {
+            assert_eq!(error.category, Category::NotFound);
+        }
         assert!(
             error.suggested_action.contains(word),
             "{}",
@@ -463,6 +441,9 @@ async fn a_refused_batch_names_the_operation() {
     let operations = json!([operation]);
     let (result, _) = call_tool("batch", batch(operations.clone()), [(502, json!({}))]).await;
     assert_eq!(&*result.unwrap_err().code, "unknown_outcome");
+    let (result, _) = call_tool("batch", batch(operations.clone()), [(500, json!({}))]).await;
+    let error = result.unwrap_err();
+    assert_eq!((&*error.code, error.retryable), ("api_error", false));
     let (result, _) = call_tool("batch", batch(operations), [(200, json!({"done": 1}))]).await;
     assert_eq!(&*result.unwrap_err().code, "unknown_outcome");
 }

@@ -14,6 +14,7 @@ use crate::tools::api_outage;
 use crate::tools::api_outage::answered;
 use crate::tools::error::{Category, ToolError};
 use crate::tools::result::{Limits, ResultError};
+use crate::tools::write_errors::{WriteErrors, cancelled};
 
 /// The context of a request that decides how its failure is reported.
 pub(crate) struct ErrorContext<'a> {
@@ -56,53 +57,26 @@ impl<'a> ErrorContext<'a> {
             412 => self.version_mismatch(&body),
             413 => self.request_too_large(),
             422 => self.field_refused(&body),
-            // The API answers 504 if its store did not confirm the change, and 503 only if nothing
-            // was changed.
-            502 | 504 if self.writes => {
-                self.outcome_unknown("the confirmation was lost on the way")
-            }
-            status => api_outage::refused(status, &body).unwrap_or_else(|| self.api_error(status)),
+            status if self.writes => self.write().refused(status, &body),
+            status => api_outage::refused(status, &body)
+                .unwrap_or_else(|| api_outage::unexpected(status, &self.plan.tool)),
         };
         answered(error, reply)
     }
 
     /// The error for a refused retry whose earlier attempt may have been carried out.
     pub fn refused_after_lost_response(&self, reply: &Reply) -> ToolError {
-        answered(
-            self.outcome_unknown("the confirmation was lost, and asking again did not help"),
-            reply,
-        )
+        answered(self.write().refused_after_lost_response(), reply)
     }
 
     /// The error for a request without a response.
     pub fn unanswered(&self, failure: ApiError) -> ToolError {
         match failure {
-            ApiError::TimedOut { sent: true } if self.writes => {
-                let error = self.outcome_unknown("the API did not answer in time");
-                ToolError {
-                    category: Category::Timeout,
-                    ..error
-                }
-            }
-            ApiError::AnswerLost if self.writes => {
-                self.outcome_unknown("the connection broke before the API answered")
-            }
-            ApiError::AnswerTooLarge { .. } if self.writes => {
-                self.outcome_unknown("the API's answer was too large")
-            }
-            ApiError::NoMemoryForAnswer if self.writes => {
-                self.outcome_unknown("there was no memory for the API's answer")
-            }
+            failure if self.writes => self.write().unanswered(failure),
             ApiError::AnswerTooLarge { limit } => {
                 self.result_too_large(None, self.plan.page.limit / 2, limit)
             }
-            ApiError::Cancelled => ToolError::new(
-                Category::Timeout,
-                "cancelled",
-                "The call was cancelled.",
-                format!("Look with {} how things are, if it matters.", self.check()),
-            )
-            .retryable(!self.writes),
+            ApiError::Cancelled => cancelled(&self.check()),
             other => api_outage::unanswered(other, &self.plan.tool),
         }
     }
@@ -114,11 +88,10 @@ impl<'a> ErrorContext<'a> {
                 self.result_too_large(Some(size), fitting, limits.max_result_bytes)
             }
             ResultError::Malformed(why) => {
-                let mut error = if self.writes {
-                    self.outcome_unknown("the API's answer could not be read")
-                } else {
-                    self.api_error(200)
-                };
+                if self.writes {
+                    return self.write().unreadable(why);
+                }
+                let mut error = api_outage::unexpected(200, &self.plan.tool);
                 error.log_only = Some(why.into());
                 error
             }
@@ -127,18 +100,15 @@ impl<'a> ErrorContext<'a> {
 
     /// The error for a write of which it is not known whether it took effect.
     pub fn outcome_unknown(&self, why: &str) -> ToolError {
-        let Plan { tool, uid, .. } = self.plan;
-        ToolError::new(
-            Category::Unavailable,
-            "unknown_outcome",
-            format!("It is not known whether {tool} took effect: {why}."),
-            format!(
-                "Look with {} whether it did before calling {tool} again.",
-                self.check()
-            ),
-        )
-        .retryable(false)
-        .details(|details| details.uid = uid.map(|uid| uid.to_string()))
+        self.write().unknown_outcome(why)
+    }
+
+    fn write(&self) -> WriteErrors<'_> {
+        WriteErrors {
+            tool: &self.plan.tool,
+            check: self.check(),
+            uid: self.plan.uid.map(|uid| uid.to_string()),
+        }
     }
 
     /// The error for a payload whose parent does not exist or is deleted.
@@ -341,21 +311,6 @@ impl<'a> ErrorContext<'a> {
             details.size_bytes = size;
             details.max_bytes = Some(max);
         })
-    }
-
-    /// The error for a fault of the API, or a response that the contract does not define.
-    fn api_error(&self, status: u16) -> ToolError {
-        let error = api_outage::unexpected(status, &self.plan.tool);
-        if !self.writes {
-            return error;
-        }
-        ToolError {
-            suggested_action: format!(
-                "Look with {} whether anything changed; if it fails again, tell the user.",
-                self.check()
-            ),
-            ..error.retryable(false)
-        }
     }
 
     /// Names the tool that shows the current state of the item.

@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 pub use catalogue::Catalogue;
 pub use payload::{Payload, SERVER_KEYS};
+pub(super) use plan::MAX_BODY_BYTES;
 #[cfg(any(test, feature = "pieces"))]
 pub use plan::Plan;
 

@@ -19,7 +19,7 @@ use crate::tools::coerce::Arguments;
 use crate::tools::result::PageRequest;
 
 /// The largest request body that the API accepts.
-const MAX_BODY_BYTES: usize = 1 << 20;
+pub const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// A validated call, ready to be executed.
 #[derive(Debug, Clone)]

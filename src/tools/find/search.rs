@@ -21,7 +21,7 @@ use crate::tools::coerce::Arguments;
 use crate::tools::entities::Payload;
 use crate::tools::error::ToolError;
 use crate::tools::key_case::{camel_case, snake_case_keys};
-use crate::tools::result::{CURSOR_BYTES, Limits};
+use crate::tools::result::Limits;
 use crate::tools::schema::object;
 
 pub const NAME: &str = "search";
@@ -124,7 +124,7 @@ pub async fn run<A: Api>(
     limits: &Limits,
 ) -> Result<String, ToolError> {
     let page = send(body(given, None), api).await?;
-    let Some(fitting) = fitting(&page, limits.page_end()) else {
+    let Some(fitting) = fitting(&page, limits) else {
         return Ok(page);
     };
     // Only the API knows the cursor of the results after those that fit.
@@ -132,24 +132,12 @@ pub async fn run<A: Api>(
     Ok(shorter.unwrap_or(page))
 }
 
-/// The number of leading results that fit into a page of `max` bytes, if this page has more.
-fn fitting(page: &str, max: usize) -> Option<usize> {
+/// The number of leading results that fit into a page, if this page has more.
+fn fitting(page: &str, limits: &Limits) -> Option<u64> {
     let json = Json::trusted(page);
-    let results = json.member("results")?;
-    let count = results.elements().count();
-    if page.len() <= max || count < 2 {
-        return None;
-    }
-    // A shorter page has a cursor, even if this one has none.
-    let cursor = json.member("next_cursor").map_or(CURSOR_BYTES, |_| 0);
-    // The brackets, less the comma that the last result has not.
-    let envelope = page.len() - results.get().len() + 1 + cursor;
-    let fits = |size: &mut usize, result: Json<'_>| {
-        *size += result.get().len() + 1;
-        (*size <= max).then_some(())
-    };
-    let fitting = results.elements().scan(envelope, fits).count().max(1);
-    (fitting < count).then_some(fitting)
+    let results = json.member("results")?.elements();
+    let sizes: Vec<_> = results.map(|result| result.get().len()).collect();
+    limits.fitting(&sizes, page.len(), json.member("next_cursor").is_some())
 }
 
 async fn send<A: Api>(body: Bytes, api: &A) -> Result<String, ToolError> {
@@ -177,7 +165,7 @@ async fn send<A: Api>(body: Bytes, api: &A) -> Result<String, ToolError> {
 
 /// The arguments under the API's names, which are theirs in camel case. `limit` replaces that of
 /// the arguments.
-fn body(given: &Arguments<'_>, limit: Option<usize>) -> Bytes {
+fn body(given: &Arguments<'_>, limit: Option<u64>) -> Bytes {
     let mut body = Payload::default();
     for (name, value) in given.iter() {
         if name != "limit" || limit.is_none() {

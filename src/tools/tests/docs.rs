@@ -51,7 +51,9 @@ fn documented_codes_can_occur() {
         include_str!("../entities/api_error.rs"),
         include_str!("../error.rs"),
         include_str!("../api_outage.rs"),
+        include_str!("../write_errors.rs"),
         include_str!("../find/fetch.rs"),
+        include_str!("../edit/item.rs"),
     ];
     let (_, table) = PAGE.split_once("| category | code |").unwrap();
     let codes: Vec<_> = table

@@ -38,21 +38,35 @@ fn catalogue() -> &'static Catalogue {
 
 /// A test double of the API. It returns scripted responses in order and records the requests.
 #[derive(Default)]
-struct Script {
+pub(in crate::tools) struct Script {
     answers: Mutex<VecDeque<Result<Reply, ApiError>>>,
     sent: Mutex<Vec<Request>>,
 }
 
 impl Script {
-    fn new(answers: impl IntoIterator<Item = Result<Reply, ApiError>>) -> Self {
+    pub fn new(answers: impl IntoIterator<Item = Result<Reply, ApiError>>) -> Self {
         Self {
             answers: Mutex::new(answers.into_iter().collect()),
             sent: Mutex::default(),
         }
     }
 
-    fn sent(&self) -> Vec<Request> {
+    /// With a status and a body for each answer.
+    pub fn answering(answers: impl IntoIterator<Item = (u16, Value)>) -> Self {
+        Self::new(
+            answers
+                .into_iter()
+                .map(|(status, body)| reply(status, body)),
+        )
+    }
+
+    pub fn sent(&self) -> Vec<Request> {
         self.sent.lock().unwrap().clone()
+    }
+
+    /// Whether every answer has been asked for.
+    pub fn is_over(&self) -> bool {
+        self.answers.lock().unwrap().is_empty()
     }
 }
 
