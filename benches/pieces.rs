@@ -61,6 +61,7 @@ pub fn piece(name: &str) -> Box<dyn FnMut()> {
                 body,
                 &Limits {
                     max_result_bytes: 2 << 20,
+                    ..Limits::default()
                 },
             )
         }),
