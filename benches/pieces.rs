@@ -21,7 +21,7 @@ use crate::api::signature::{Signer, Versions};
 use crate::auth::{Scopes, Settings, Verifier};
 use crate::foundation::clock::Clock;
 use crate::foundation::json::Json;
-use crate::foundation::token_secret::Secret;
+use crate::foundation::secret::Secret;
 use crate::mcp::{ToolAccess, ToolFilter, ToolRegistry};
 use crate::tools::{self, Catalogue, Limits, read_item, read_page};
 
@@ -140,11 +140,10 @@ fn signing(versions: Versions, body: usize) -> Box<dyn FnMut()> {
 
 fn verifying() -> Box<dyn FnMut()> {
     let settings = Settings {
-        tenant_id: "bench".into(),
         hs256_secret: Some(Secret::new(SECRET)),
         ..Settings::default()
     };
-    let verifier = Verifier::new(&settings, Clock::system()).unwrap();
+    let verifier = Verifier::new(&settings, "bench", Clock::system()).unwrap();
     let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let in_a_day = Clock::system().now_secs() + 86_400;
     let signed = format!(

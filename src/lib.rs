@@ -18,6 +18,8 @@
 
 // Only the binary's way in is public, so that the compiler finds dead code.
 mod api;
+#[cfg(test)]
+mod architecture;
 mod auth;
 pub mod cli;
 mod clients;

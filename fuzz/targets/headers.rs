@@ -32,7 +32,7 @@ thread_local! {
     static POLICY: LazyCell<HostOriginPolicy> = LazyCell::new(|| {
         HostOriginPolicy::from_settings(&Settings {
             allowed_origins: vec![LISTED.into()],
-            public_url: Some(format!("https://{PUBLIC_URL}/mcp")),
+            public_url: format!("https://{PUBLIC_URL}").parse().ok(),
             ..Settings::default()
         })
     });

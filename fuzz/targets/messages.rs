@@ -32,13 +32,12 @@ use super::http::service::{HttpService, endpoint};
 use super::jsonrpc::structured_content::fill_response;
 use super::jsonrpc::validate::{id_in_prefix, unreadable, validate};
 use crate::api;
-use crate::api::ApiClient;
-use crate::api::Features;
+use crate::api::{ApiClient, Features, TenantIdentity, Versions};
 use crate::auth;
 use crate::auth::Verifier;
-use crate::auth::challenge::Challenge;
+use crate::auth::challenge::{Challenge, Resource};
 use crate::foundation::clock::Clock;
-use crate::foundation::token_secret::Secret;
+use crate::foundation::secret::Secret;
 use crate::mcp;
 use crate::mcp::{Caller, Callers, Server, ToolAccess, TransportKind};
 use crate::tools::{EntityTools, Limits, ListedTool, Outcome, ToolCall, Toolset};
@@ -115,18 +114,21 @@ impl Stage {
             .unwrap();
         let inside = runtime.enter();
         let auth = auth::Settings {
-            tenant_id: "acme".into(),
             hs256_secret: Some(Secret::new(SECRET)),
             ..auth::Settings::default()
         };
-        // Nobody asks it anything.
+        // No request is sent to it.
         let nowhere = api::Settings {
-            base_url: "http://127.0.0.1:9".into(),
-            tenant_id: "acme".into(),
-            tenant_secret: Secret::new(SECRET),
+            base_url: "http://127.0.0.1:9".parse().unwrap(),
             ..api::Settings::default()
         };
-        let api_client = ApiClient::new(nowhere, Clock::system(), &Workers::none()).unwrap();
+        let tenant = TenantIdentity {
+            id: "acme".into(),
+            secret: Secret::new(SECRET),
+            signature: Versions::Both,
+        };
+        let api_client =
+            ApiClient::new(nowhere, tenant, Clock::system(), &Workers::none()).unwrap();
         let tools = Echo(EntityTools::new(uuid::Uuid::now_v7, Limits::default()));
         let server = Server::new(
             vec![Arc::new(tools)],
@@ -134,12 +136,12 @@ impl Stage {
             Callers::Request,
             &mcp::Settings::default(),
         );
-        let verifier = Arc::new(Verifier::new(&auth, Clock::system()).unwrap());
+        let verifier = Arc::new(Verifier::new(&auth, "acme", Clock::system()).unwrap());
         let principal = verifier.verify(TOKEN).now_or_never().unwrap().unwrap();
         let app = App::new(
             Settings::default(),
             verifier,
-            Challenge::from_settings(&auth),
+            Challenge::new(&auth, Resource::default()),
             api_client,
             server,
         );

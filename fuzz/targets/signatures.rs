@@ -14,7 +14,7 @@ use super::headers;
 use super::headers::Headers;
 use super::signature::version2::{Bound, Hashed};
 use super::signature::{Signer, Versions, WINDOW_MS, verify};
-use crate::foundation::token_secret::Secret;
+use crate::foundation::secret::Secret;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 

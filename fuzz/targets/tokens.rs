@@ -22,7 +22,7 @@ use super::scopes::Scopes;
 use super::{AuthError, Principal, Settings, Verifier, bearer, jwks};
 use crate::foundation::clock::Clock;
 use crate::foundation::json::Json;
-use crate::foundation::token_secret::Secret;
+use crate::foundation::secret::Secret;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const NOW: u64 = 1_763_636_400;
@@ -33,13 +33,12 @@ const MAX_KEYS: usize = 32;
 thread_local! {
     static VERIFIER: LazyCell<Verifier> = LazyCell::new(|| {
         let settings = Settings {
-            tenant_id: "acme".into(),
             hs256_secret: Some(Secret::new(SECRET)),
             issuer: Some("https://login.example.com/".into()),
             audience: Some("https://acme.example.com/mcp".into()),
             ..Settings::default()
         };
-        Verifier::new(&settings, Clock::from_millis(|| NOW * 1000)).unwrap()
+        Verifier::new(&settings, "acme", Clock::from_millis(|| NOW * 1000)).unwrap()
     });
 }
 

@@ -21,18 +21,13 @@ use crate::telemetry::metrics;
 /// Upper limit of the doubled pause, unless the first pause is longer.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
-#[derive(Debug, Clone, Copy)]
-pub struct Settings {
-    /// Consecutive failures that open the breaker; 0 disables it.
-    pub failures: u32,
-    /// Pause after it opens for the first time.
-    pub pause: Duration,
-}
-
 /// Shared by all calls.
 #[derive(Debug)]
 pub(crate) struct Breaker {
-    settings: Settings,
+    /// Consecutive failures that open the breaker; 0 disables it.
+    max_failures: u32,
+    /// Pause after it opens for the first time.
+    first_pause: Duration,
     /// Consecutive failures. Meaningful only while closed.
     failures: AtomicU32,
     /// Counts the transitions out of and into the closed state, so it is even while closed. A
@@ -58,9 +53,10 @@ pub(crate) struct Pass {
 }
 
 impl Breaker {
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(max_failures: u32, first_pause: Duration) -> Self {
         Self {
-            settings,
+            max_failures,
+            first_pause,
             failures: AtomicU32::new(0),
             period: AtomicU64::new(0),
             state: Mutex::new(State::Closed),
@@ -170,31 +166,35 @@ impl Pass {
         let Self {
             breaker, is_probe, ..
         } = self;
-        let Settings { failures, pause } = breaker.settings;
+        let Breaker {
+            max_failures,
+            first_pause,
+            ..
+        } = **breaker;
         if is_probe.load(Ordering::Acquire) {
             let mut state = breaker.state();
             if let State::HalfOpen { pause: last, .. } = *state
                 && is_probe.swap(false, Ordering::AcqRel)
             {
-                state.open(now, (last * 2).min(MAX_PAUSE.max(pause)));
+                state.open(now, (last * 2).min(MAX_PAUSE.max(first_pause)));
             }
             return;
         }
         // A failure of a call from an earlier period does not count.
-        if failures == 0
+        if max_failures == 0
             || !self.is_valid()
-            || breaker.failures.fetch_add(1, Ordering::AcqRel) + 1 < failures
+            || breaker.failures.fetch_add(1, Ordering::AcqRel) + 1 < max_failures
         {
             return;
         }
         let mut state = breaker.state();
         // The breaker may have opened, and even closed again, before the lock was acquired.
         if self.is_valid() {
-            state.open(now, pause);
+            state.open(now, first_pause);
             breaker.next_period();
             tracing::warn!(
-                "the API failed {failures} times in a row: calls are refused for {pause:?}, \
-                 then one tries it again"
+                "the API failed {max_failures} times in a row: calls are refused for \
+                 {first_pause:?}, then one tries it again"
             );
         }
     }
@@ -220,10 +220,7 @@ mod tests {
     const PAUSE: Duration = Duration::from_secs(1);
 
     fn breaker(failures: u32) -> Arc<Breaker> {
-        Arc::new(Breaker::new(Settings {
-            failures,
-            pause: PAUSE,
-        }))
+        Arc::new(Breaker::new(failures, PAUSE))
     }
 
     fn admit(breaker: &Arc<Breaker>) -> Result<Pass, Duration> {

@@ -20,11 +20,11 @@ use super::instrument::RequestSpan;
 use super::request::{ApiError, Repeat, Reply, Request};
 use super::signature::Signer;
 use super::signature::version2::{Bound, Hashed};
-use super::{CallContext, Settings};
+use super::{CallContext, Settings, TenantIdentity};
 use crate::foundation::clock::Clock;
 use crate::foundation::deadline::timeout_header_ms;
 use crate::foundation::memory_budget::Reservation;
-use crate::foundation::token_secret::Secret;
+use crate::foundation::secret::Secret;
 use crate::telemetry::metrics;
 use crate::telemetry::traces::TraceContext;
 use crate::workers::Workers;
@@ -134,13 +134,14 @@ impl Identity {
 }
 
 impl Client {
-    pub fn new(settings: &Settings, clock: Clock, loops: &Workers) -> Result<Self, ClientError> {
+    pub fn new(
+        settings: &Settings,
+        identity: &TenantIdentity,
+        clock: Clock,
+        loops: &Workers,
+    ) -> Result<Self, ClientError> {
         let http = HttpClient::new(settings, loops)?;
-        let signer = Signer::new(
-            &settings.tenant_secret,
-            &settings.tenant_id,
-            settings.signature,
-        );
+        let signer = Signer::new(&identity.secret, &identity.id, identity.signature);
         let signer = signer.map_err(ClientError::Tenant)?;
         Ok(Self {
             http: Arc::new(http),

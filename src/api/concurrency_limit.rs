@@ -10,22 +10,16 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::Settings;
 use super::request::ApiError;
 use crate::telemetry::metrics;
 
-#[derive(Debug, Clone, Copy)]
-pub struct Settings {
-    /// Maximum number of concurrent calls.
-    pub max_concurrent: usize,
-    /// Maximum number of queued calls.
-    pub queue: usize,
-    /// Maximum time in the queue.
-    pub wait: Duration,
-}
-
 #[derive(Debug)]
 pub(crate) struct ConcurrencyLimit {
-    settings: Settings,
+    /// Maximum number of queued calls.
+    queue_length: usize,
+    /// Maximum time in the queue.
+    queue_wait: Duration,
     permits: Arc<Semaphore>,
     waiting: AtomicUsize,
 }
@@ -46,10 +40,11 @@ impl Drop for QueueEntry<'_> {
 }
 
 impl ConcurrencyLimit {
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: &Settings) -> Self {
         Self {
-            settings,
-            permits: Arc::new(Semaphore::new(settings.max_concurrent.max(1))),
+            queue_length: settings.queue_length,
+            queue_wait: settings.queue_wait,
+            permits: Arc::new(Semaphore::new(settings.max_calls.max(1))),
             waiting: AtomicUsize::new(0),
         }
     }
@@ -80,7 +75,7 @@ impl ConcurrencyLimit {
         &self,
         work: impl Future<Output = T>,
     ) -> Result<T, ApiError> {
-        tokio::time::timeout(self.settings.wait, work)
+        tokio::time::timeout(self.queue_wait, work)
             .await
             .map_err(|_| {
                 metrics::limit_reached("queue_wait");
@@ -89,7 +84,7 @@ impl ConcurrencyLimit {
     }
 
     fn enter_queue(&self) -> Option<QueueEntry<'_>> {
-        let incremented = |waiting| (waiting < self.settings.queue).then_some(waiting + 1);
+        let incremented = |waiting| (waiting < self.queue_length).then_some(waiting + 1);
         let queued = self
             .waiting
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, incremented);
@@ -106,11 +101,12 @@ mod tests {
 
     const WAIT: Duration = Duration::from_secs(5);
 
-    fn limit(max_concurrent: usize, queue: usize) -> ConcurrencyLimit {
-        ConcurrencyLimit::new(Settings {
-            max_concurrent,
-            queue,
-            wait: WAIT,
+    fn limit(max_calls: usize, queue_length: usize) -> ConcurrencyLimit {
+        ConcurrencyLimit::new(&Settings {
+            max_calls,
+            queue_length,
+            queue_wait: WAIT,
+            ..Settings::default()
         })
     }
 

@@ -52,7 +52,7 @@ impl Target {
 
 impl HttpClient {
     pub fn new(settings: &Settings, loops: &Workers) -> Result<Self, ClientError> {
-        let base = Url::parse(&settings.base_url).map_err(|_| ClientError::BaseUrl)?;
+        let base = &settings.base_url;
         let plain =
             base.query().is_none() && base.fragment().is_none() && base.username().is_empty();
         if !plain || base.password().is_some() {
@@ -199,7 +199,7 @@ mod tests {
         ];
         for base in ["http://api:8081/base/", "https://api/base"] {
             let settings = Settings {
-                base_url: base.to_owned(),
+                base_url: base.parse().unwrap(),
                 ..Settings::default()
             };
             let client = HttpClient::new(&settings, &Workers::none()).unwrap();

@@ -21,6 +21,7 @@ pub mod request;
 mod retry;
 mod session;
 mod session_closer;
+mod settings;
 pub mod signature;
 
 #[cfg(any(test, feature = "pieces"))]
@@ -41,15 +42,12 @@ use crate::auth::Credential;
 use crate::foundation::clock::Clock;
 pub use crate::foundation::deadline::Deadline;
 use crate::foundation::memory_budget::Reservation;
-use crate::foundation::token_secret::Secret;
 use crate::telemetry::timings::Spent;
 use crate::telemetry::traces::TraceContext;
 use crate::workers::Workers;
 use breaker::Breaker;
-pub use breaker::Settings as Breaking;
 use client::{Client, ClientError};
 use concurrency_limit::ConcurrencyLimit;
-pub use concurrency_limit::Settings as Calls;
 pub use features::Features;
 use features::KnownFeatures;
 #[cfg(any(test, feature = "pieces"))]
@@ -59,69 +57,8 @@ use retry::Retries;
 pub use session::Session;
 pub use session_closer::Counts;
 use session_closer::SessionClosers;
+pub use settings::{Settings, TenantIdentity};
 pub use signature::Versions;
-
-/// Address and signing identity of the API, limits and time-outs.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    pub base_url: String,
-    pub tenant_id: String,
-    pub tenant_secret: Secret,
-    pub signature: Versions,
-    /// Covers one whole tool call: opening and reopening sessions, requests and retries.
-    pub call_deadline: Duration,
-    pub connect_timeout: Duration,
-    /// The longest pause between two reads of an answer.
-    pub read_timeout: Duration,
-    /// Shorter than the API's own idle timeout of 120 s, so that no connection is used while the
-    /// API closes it.
-    pub idle_timeout: Duration,
-    /// Maximum number of idle connections.
-    pub max_idle: usize,
-    pub max_answer_bytes: usize,
-    /// Maximum number of sessions that exist at a time, those waiting to be closed included.
-    pub max_sessions: usize,
-    /// Maximum number of sessions being closed at a time.
-    pub session_closers: usize,
-    /// Timeout of one attempt to close a session.
-    pub end_timeout: Duration,
-    pub ready_timeout: Duration,
-    pub breaker: Breaking,
-    /// Maximum number of attempts for a request that may be repeated, the first included.
-    pub max_attempts: u32,
-    pub calls: Calls,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            base_url: "http://127.0.0.1:8081".to_owned(),
-            tenant_id: String::new(),
-            tenant_secret: Secret::new(""),
-            signature: Versions::Both,
-            call_deadline: Duration::from_secs(25),
-            connect_timeout: Duration::from_secs(2),
-            read_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(90),
-            max_idle: 64,
-            max_answer_bytes: 16 << 20,
-            max_sessions: 1024,
-            session_closers: 16,
-            end_timeout: Duration::from_secs(5),
-            ready_timeout: Duration::from_secs(2),
-            breaker: Breaking {
-                failures: 10,
-                pause: Duration::from_secs(1),
-            },
-            max_attempts: 3,
-            calls: Calls {
-                max_concurrent: 256,
-                queue: 1024,
-                wait: Duration::from_secs(5),
-            },
-        }
-    }
-}
 
 /// Context of a call, besides its token. `server` has validated both texts, which are sent
 /// unchanged.
@@ -153,27 +90,37 @@ struct Inner {
     concurrency: ConcurrencyLimit,
     features: KnownFeatures,
     settings: Settings,
+    tenant_id: String,
 }
 
 impl ApiClient {
     /// Must run inside a tokio runtime: starts the session closers on every worker.
-    pub fn new(settings: Settings, clock: Clock, loops: &Workers) -> Result<Self, ClientError> {
-        let client = Client::new(&settings, clock, loops)?;
+    pub fn new(
+        settings: Settings,
+        identity: TenantIdentity,
+        clock: Clock,
+        loops: &Workers,
+    ) -> Result<Self, ClientError> {
+        let client = Client::new(&settings, &identity, clock, loops)?;
         let closers = SessionClosers::start(&client, &settings, loops);
         Ok(Self(Arc::new(Inner {
             client,
             closers,
-            breaker: Arc::new(Breaker::new(settings.breaker)),
-            retries: Retries::new(settings.max_attempts, settings.calls.max_concurrent),
-            concurrency: ConcurrencyLimit::new(settings.calls),
+            breaker: Arc::new(Breaker::new(
+                settings.breaker_failures,
+                settings.breaker_pause,
+            )),
+            retries: Retries::new(settings.max_attempts, settings.max_calls),
+            concurrency: ConcurrencyLimit::new(&settings),
             features: KnownFeatures::default(),
             settings,
+            tenant_id: identity.id,
         })))
     }
 
     /// The tenant in whose name requests are signed.
     pub fn tenant(&self) -> &str {
-        &self.0.settings.tenant_id
+        &self.0.tenant_id
     }
 
     /// The deadline of a call that starts now.
@@ -188,7 +135,7 @@ impl ApiClient {
 
     /// Whether the API would serve a call now.
     pub async fn ready(&self) -> Result<(), NotReadyError> {
-        readiness::check(&self.0.client, self.0.settings.ready_timeout).await?;
+        readiness::check(&self.0.client, self.0.settings.limits.ready_timeout).await?;
         self.ask_for_features().await;
         Ok(())
     }
@@ -217,7 +164,7 @@ impl ApiClient {
         // Without this, a list of tools that is asked for during the first request would lack some.
         let _asking = features.asking.lock().await;
         if features.is_due()
-            && let Some(known) = readiness::features(client, settings.ready_timeout).await
+            && let Some(known) = readiness::features(client, settings.limits.ready_timeout).await
         {
             features.set(known);
         }

@@ -325,12 +325,8 @@ mod tests {
                 Err(NotReadyError::SignatureUnchecked),
             ),
         ] {
-            let signer = Signer::new(
-                &crate::foundation::token_secret::Secret::new("s"),
-                "acme",
-                sent,
-            )
-            .unwrap();
+            let signer =
+                Signer::new(&crate::foundation::secret::Secret::new("s"), "acme", sent).unwrap();
             assert_eq!(
                 judge_info(&signer, skew, &Info::read(info.as_bytes())),
                 expected,
@@ -370,12 +366,8 @@ mod tests {
                 NotReadyError::SignatureRefused,
             ),
         ] {
-            let signer = Signer::new(
-                &crate::foundation::token_secret::Secret::new("s"),
-                "acme",
-                sent,
-            )
-            .unwrap();
+            let signer =
+                Signer::new(&crate::foundation::secret::Secret::new("s"), "acme", sent).unwrap();
             assert_eq!(
                 why_refused(&signer, skew, &Info::read(info.as_bytes())),
                 expected,

@@ -88,6 +88,7 @@ impl SessionClosers {
     pub fn start(client: &Client, settings: &Settings, loops: &Workers) -> Self {
         let counters = Arc::new(Counters::default());
         let max_concurrent = settings
+            .limits
             .session_closers
             .div_ceil(loops.count().max(1))
             .max(1);
@@ -98,7 +99,7 @@ impl SessionClosers {
                 queued,
                 client.clone(),
                 max_concurrent,
-                settings.end_timeout,
+                settings.limits.end_timeout,
                 Arc::clone(&counters),
             );
             workers.push(runtime.spawn(closing));

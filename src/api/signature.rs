@@ -10,12 +10,13 @@ pub mod version2;
 use hmac::{Hmac, KeyInit, Mac};
 use http::HeaderValue;
 use http::header::InvalidHeaderValue;
+use serde::Deserialize;
 use sha2::Sha256;
 
 use self::version2::Bound;
 use super::headers;
 use super::headers::Headers;
-use crate::foundation::token_secret::Secret;
+use crate::foundation::secret::Secret;
 
 /// Maximum clock difference between signer and verifier in version 1.
 pub const WINDOW_MS: u64 = 300_000;
@@ -25,7 +26,8 @@ pub const WINDOW_MS: u64 = 300_000;
 const MAX_TIMESTAMP_DIGITS: usize = 19;
 
 /// The versions of the signature to send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Versions {
     Both,
     V1,

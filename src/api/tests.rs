@@ -15,8 +15,10 @@ use tokio::sync::Notify;
 
 use super::request::{Api, ApiError, Repeat, Reply, Request};
 use super::scripted_api::{ScriptedApi, Seen, Step};
+use super::settings::Limits;
 use super::signature::version2::{Bound, Hashed};
 use super::*;
+use crate::foundation::secret::Secret;
 
 const TENANT: &str = "acme";
 const SECRET: &str = "tenant-secret";
@@ -24,18 +26,28 @@ const NOW_MS: u64 = 1_763_636_400_000;
 
 fn settings(base_url: String) -> Settings {
     Settings {
-        base_url,
-        tenant_id: TENANT.into(),
-        tenant_secret: Secret::new(SECRET),
+        base_url: base_url.parse().unwrap(),
         // Retries have tests of their own.
         max_attempts: 1,
-        end_timeout: Duration::from_secs(1),
+        limits: Limits {
+            end_timeout: Duration::from_secs(1),
+            ..Limits::default()
+        },
         ..Settings::default()
     }
 }
 
+fn identity(tenant: &str) -> TenantIdentity {
+    TenantIdentity {
+        id: tenant.into(),
+        secret: Secret::new(SECRET),
+        signature: Versions::Both,
+    }
+}
+
 fn api_client_with(settings: Settings) -> ApiClient {
-    ApiClient::new(settings, Clock::from_millis(|| NOW_MS), &Workers::none()).unwrap()
+    let clock = Clock::from_millis(|| NOW_MS);
+    ApiClient::new(settings, identity(TENANT), clock, &Workers::none()).unwrap()
 }
 
 fn api_client(api: &ScriptedApi) -> ApiClient {
@@ -603,7 +615,10 @@ async fn bounds_sessions_while_closing_is_slow() {
     api.then_ending([Step::Gate(Arc::clone(&gate))]);
     let api_client = api_client_with(Settings {
         max_sessions: 2,
-        session_closers: 1,
+        limits: Limits {
+            session_closers: 1,
+            ..Limits::default()
+        },
         ..settings(api.url())
     });
     for _ in 0..2 {
@@ -688,8 +703,13 @@ async fn readiness_checks_connection_clock_and_signature() {
         ),
         "the test clock is wrong"
     );
-    let correct_clock =
-        ApiClient::new(settings(api.url()), Clock::system(), &Workers::none()).unwrap();
+    let correct_clock = ApiClient::new(
+        settings(api.url()),
+        identity(TENANT),
+        Clock::system(),
+        &Workers::none(),
+    )
+    .unwrap();
     assert_eq!(correct_clock.ready().await, Ok(()));
     let unused = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
@@ -706,25 +726,21 @@ async fn readiness_checks_connection_clock_and_signature() {
 
 #[tokio::test]
 async fn refuses_invalid_settings() {
-    for base_url in [
-        "",
-        "127.0.0.1:8081",
-        "ftp://x",
-        "http://user:pw@x",
-        "http://x?y=1",
-        "http://x#y",
-    ] {
-        let refused = ApiClient::new(settings(base_url.into()), Clock::system(), &Workers::none());
+    let start = |base_url: &str, tenant: &str| {
+        let settings = settings(base_url.into());
+        ApiClient::new(
+            settings,
+            identity(tenant),
+            Clock::system(),
+            &Workers::none(),
+        )
+    };
+    for base_url in ["ftp://x", "http://user:pw@x", "http://x?y=1", "http://x#y"] {
+        let refused = start(base_url, TENANT);
         assert!(matches!(refused, Err(ClientError::BaseUrl)), "{base_url}");
     }
-    let newline = Settings {
-        tenant_id: "a\nb".into(),
-        ..settings("http://x".into())
-    };
-    assert!(matches!(
-        ApiClient::new(newline, Clock::system(), &Workers::none()),
-        Err(ClientError::Tenant(_))
-    ));
+    let newline = start("http://x", "a\nb");
+    assert!(matches!(newline, Err(ClientError::Tenant(_))));
 }
 
 #[tokio::test]

@@ -1,14 +1,13 @@
-//! What a refused caller is told over HTTP, and where a client learns how to get a token (RFC 6750,
-//! RFC 9728).
+//! The HTTP response to a refused caller, and the metadata that tells clients how to get a token
+//! (RFC 6750, RFC 9728).
 //!
-//! Without configured authorization servers there is nothing that discovery could lead to: no
-//! metadata document is served, and the challenge leaves `resource_metadata` out, so that a client
-//! asks its user for a token instead of starting an OAuth flow that must fail.
-//!
-//! Scopes are words to this file: which there are, and which a call needs, it is told.
+//! Without configured authorization servers no metadata document is served, and the challenge has
+//! no `resource_metadata`. Clients then ask their user for a token, instead of starting an OAuth
+//! flow that cannot succeed.
 
 use http::StatusCode;
 use serde_json::{Value, json};
+use url::Url;
 
 use super::{AuthError, Settings};
 
@@ -24,6 +23,16 @@ pub struct Challenge {
     metadata: Option<Value>,
 }
 
+/// This server as an OAuth protected resource.
+#[derive(Debug, Clone, Default)]
+pub struct Resource {
+    /// The URL of `/mcp`.
+    pub url: Option<Url>,
+    /// The scopes that a client should ask for.
+    pub scopes_requested: Vec<String>,
+    pub scopes_supported: Vec<String>,
+}
+
 /// The HTTP side of a refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChallengeAnswer {
@@ -34,32 +43,29 @@ pub struct ChallengeAnswer {
 }
 
 impl Challenge {
-    pub fn from_settings(settings: &Settings) -> Self {
-        let resource = settings
-            .public_url
-            .as_deref()
-            .and_then(|url| reqwest::Url::parse(url).ok());
-        let discoverable = resource.filter(|_| !settings.authorization_servers.is_empty());
+    pub fn new(settings: &Settings, resource: Resource) -> Self {
+        let has_issuer = !settings.authorization_servers.is_empty();
+        let discoverable = resource.url.filter(|_| has_issuer);
         // The path-suffixed place comes after the host, before the path of the resource (RFC 9728,
         // section 3.1).
-        let location = discoverable.as_ref().map(|resource| {
-            let host = resource.origin().ascii_serialization();
+        let location = discoverable.as_ref().map(|url| {
+            let host = url.origin().ascii_serialization();
             parameter(
                 "resource_metadata",
-                &format!("{host}{METADATA_PATH}{}", resource.path()),
+                &format!("{host}{METADATA_PATH}{}", url.path()),
             )
         });
-        let metadata = discoverable.map(|resource| {
+        let metadata = discoverable.map(|url| {
             json!({
-                "resource": resource.as_str(),
+                "resource": url.as_str(),
                 "resource_name": "ToolBridge",
                 "authorization_servers": settings.authorization_servers,
-                "scopes_supported": settings.scopes_supported,
+                "scopes_supported": resource.scopes_supported,
                 "bearer_methods_supported": ["header"],
             })
         });
         let requested =
-            Some(settings.scopes_requested.join(" ")).filter(|requested| !requested.is_empty());
+            Some(resource.scopes_requested.join(" ")).filter(|requested| !requested.is_empty());
         Self {
             location: location.unwrap_or_default(),
             scope: requested
@@ -151,13 +157,16 @@ mod tests {
     use super::*;
 
     fn discoverable() -> Challenge {
-        Challenge::from_settings(&Settings {
-            public_url: Some("https://acme.example/mcp".into()),
+        let settings = Settings {
             authorization_servers: vec!["https://login.example".into()],
+            ..Settings::default()
+        };
+        let resource = Resource {
+            url: Url::parse("https://acme.example/mcp").ok(),
             scopes_requested: vec!["x:read".into(), "x:write".into()],
             scopes_supported: vec!["x:read".into(), "x:write".into(), "x:y:read".into()],
-            ..Settings::default()
-        })
+        };
+        Challenge::new(&settings, resource)
     }
 
     #[test]
@@ -205,7 +214,8 @@ mod tests {
                  error_description=\"the token does not have the scope that this needs\""
             )
         );
-        let plain = Challenge::from_settings(&Settings::default()).insufficient_scope("x:\"y");
+        let plain =
+            Challenge::new(&Settings::default(), Resource::default()).insufficient_scope("x:\"y");
         assert!(
             plain
                 .www_authenticate
@@ -216,7 +226,7 @@ mod tests {
 
     #[test]
     fn without_authorization_servers_there_is_nothing_to_discover() {
-        let plain = Challenge::from_settings(&Settings::default());
+        let plain = Challenge::new(&Settings::default(), Resource::default());
         assert_eq!(plain.metadata(), None);
         assert_eq!(
             plain.answer(AuthError::Missing).www_authenticate.as_deref(),

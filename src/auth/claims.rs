@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{AuthError, Credential, Principal, Scopes};
-use crate::foundation::token_secret::Secret;
+use crate::foundation::secret::Secret;
 
 const MAX_SUBJECT_BYTES: usize = 255;
 

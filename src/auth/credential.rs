@@ -2,7 +2,7 @@
 //! for it.
 
 use super::token_exchange::{Exchange, ExchangeError, Subject};
-use crate::foundation::token_secret::Secret;
+use crate::foundation::secret::Secret;
 
 #[derive(Debug, Clone)]
 pub enum Credential {

@@ -79,7 +79,6 @@ impl Jwks {
         let Some(url) = &settings.jwks_url else {
             return Ok(None);
         };
-        let url = reqwest::Url::parse(url).map_err(|_| JwksError::Url)?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(JwksError::Url);
         }
@@ -87,15 +86,15 @@ impl Jwks {
         // be far away. No redirect is followed: the source of the keys decides whose tokens are
         // good, and a redirect could lead to plain http or to another host.
         let http = http_client::builder()
-            .timeout(settings.jwks_timeout)
+            .timeout(settings.limits.jwks_timeout)
             .build()
             .map_err(JwksError::Client)?;
         Ok(Some(Self(Arc::new(Inner {
-            url,
+            url: url.clone(),
             http,
-            refresh_after: settings.jwks_refresh_after,
-            min_interval: settings.jwks_min_interval,
-            max_bytes: settings.jwks_max_bytes,
+            refresh_after: settings.limits.jwks_refresh_after,
+            min_interval: settings.limits.jwks_min_interval,
+            max_bytes: settings.limits.jwks_max_bytes,
             known: RwLock::new(None),
             last_attempt: Mutex::new(None),
         }))))

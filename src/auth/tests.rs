@@ -17,6 +17,7 @@ use tokio::sync::Mutex;
 
 use super::*;
 use crate::foundation::clock::Clock;
+use crate::foundation::secret::Secret;
 
 const NOW: u64 = 1_763_636_400;
 const SECRET: &str = "a-shared-secret-of-at-least-32-bytes";
@@ -104,15 +105,8 @@ fn encode_token(header: Value, claims: Value, signature: &[u8]) -> String {
     )
 }
 
-fn settings() -> Settings {
-    Settings {
-        tenant_id: "acme".into(),
-        ..Settings::default()
-    }
-}
-
 fn verifier(settings: Settings) -> Verifier {
-    Verifier::new(&settings, Clock::from_millis(|| NOW * 1000)).unwrap()
+    Verifier::new(&settings, "acme", Clock::from_millis(|| NOW * 1000)).unwrap()
 }
 
 /// A key server whose document can be replaced, and which counts its requests.
@@ -167,8 +161,8 @@ impl KeyServer {
 
     fn verifier(&self) -> Verifier {
         verifier(Settings {
-            jwks_url: Some(self.url.clone()),
-            ..settings()
+            jwks_url: self.url.parse().ok(),
+            ..Settings::default()
         })
     }
 }
@@ -188,7 +182,7 @@ async fn refusal(verifier: &Verifier, token: &str) -> Option<AuthError> {
 async fn verifies_hs256_with_the_shared_secret() {
     let verifier = verifier(Settings {
         hs256_secret: Some(SECRET.into()),
-        ..settings()
+        ..Settings::default()
     });
     let principal = verifier
         .verify(&hs256(SECRET, valid_claims()))
@@ -228,7 +222,7 @@ async fn verifies_hs256_with_the_shared_secret() {
 async fn parses_times_in_any_number_format() {
     let verifier = verifier(Settings {
         hs256_secret: Some(SECRET.into()),
-        ..settings()
+        ..Settings::default()
     });
     for (times, expected) in [
         (r#""exp":1763636401"#, None),
@@ -314,9 +308,9 @@ async fn the_token_cannot_choose_the_algorithm() {
     let rsa = TestKey::new(Algorithm::RS256, "rsa");
     let server = KeyServer::start(&[&rsa]).await;
     let both = verifier(Settings {
-        jwks_url: Some(server.url.clone()),
+        jwks_url: server.url.parse().ok(),
         hs256_secret: Some(SECRET.into()),
-        ..settings()
+        ..Settings::default()
     });
     let only_jwks = server.verifier();
 
@@ -386,7 +380,7 @@ async fn the_token_cannot_choose_the_algorithm() {
 async fn requires_a_header_that_is_an_object_in_utf8() {
     let verifier = verifier(Settings {
         hs256_secret: Some(Secret::new(SECRET)),
-        ..settings()
+        ..Settings::default()
     });
     let signed_with = |header: &[u8]| {
         let claims = valid_claims().to_string();
@@ -549,8 +543,8 @@ async fn follows_no_redirect_to_keys() {
     let app = axum::Router::new().route("/", axum::routing::get(redirect));
     tokio::spawn(async move { axum::serve(listener, app).await });
     let verifier = verifier(Settings {
-        jwks_url: Some(url),
-        ..settings()
+        jwks_url: url.parse().ok(),
+        ..Settings::default()
     });
     assert_eq!(
         refusal(&verifier, &key.token(valid_claims())).await,

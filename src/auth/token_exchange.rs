@@ -20,25 +20,38 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use parking_lot::{Mutex, MutexGuard};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
+use url::Url;
 
 use self::request::Endpoint;
 pub use self::request::SetupError;
 use crate::foundation::clock::Clock;
-use crate::foundation::token_secret::Secret;
+use crate::foundation::parse;
+use crate::foundation::secret::Secret;
 use crate::telemetry::{metrics, tasks};
 
-#[derive(Debug, Clone)]
+/// The section `[auth.exchange]`, which only [`TokenMode::Exchange`](super::TokenMode) uses. That
+/// mode requires all but `scope`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    pub token_url: String,
+    #[serde(deserialize_with = "parse::optional_url")]
+    pub token_url: Option<Url>,
     /// The name of the API at the authorization server.
-    pub audience: String,
+    pub audience: Option<String>,
     /// The name of this server at the authorization server.
-    pub client_id: String,
-    pub client_secret: Secret,
+    pub client_id: Option<String>,
+    pub client_secret: Option<Secret>,
     /// The scope to request; without it the authorization server decides.
     pub scope: Option<String>,
+    #[serde(skip)]
+    pub limits: Limits,
+}
+
+#[derive(Debug, Clone)]
+pub struct Limits {
     /// Timeout of one request.
     pub timeout: Duration,
     pub max_answer_bytes: usize,
@@ -48,14 +61,9 @@ pub struct Settings {
     pub margin: Duration,
 }
 
-impl Default for Settings {
+impl Default for Limits {
     fn default() -> Self {
         Self {
-            token_url: String::new(),
-            audience: String::new(),
-            client_id: String::new(),
-            client_secret: Secret::new(""),
-            scope: None,
             timeout: Duration::from_secs(10),
             max_answer_bytes: 64 * 1024,
             max_held: 4096,
@@ -152,8 +160,8 @@ impl Exchange {
         Ok(Self(Arc::new(Inner {
             endpoint: Endpoint::from_settings(settings)?,
             clock,
-            max_held: settings.max_held,
-            margin: settings.margin,
+            max_held: settings.limits.max_held,
+            margin: settings.limits.margin,
             cache: Mutex::default(),
         })))
     }

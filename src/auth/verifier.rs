@@ -19,7 +19,7 @@ use super::token_exchange::{Exchange, SetupError, Subject};
 use super::{AuthError, Credential, Principal, Settings, bearer};
 use crate::foundation::clock::Clock;
 use crate::foundation::json::Json;
-use crate::foundation::token_secret::Secret;
+use crate::foundation::secret::Secret;
 
 /// Why no tokens could be checked at all: a mistake in the settings.
 #[derive(Debug, thiserror::Error)]
@@ -56,22 +56,23 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, 
 }
 
 impl Verifier {
-    pub fn new(settings: &Settings, clock: Clock) -> Result<Self, VerifierError> {
+    /// Checks tokens for a server of the tenant `tenant_id`.
+    pub fn new(settings: &Settings, tenant_id: &str, clock: Clock) -> Result<Self, VerifierError> {
         let rules = ClaimRules {
-            tenant_id: settings.tenant_id.clone(),
+            tenant_id: tenant_id.to_owned(),
             tenant_claim: settings.tenant_claim.clone(),
             issuer: settings.issuer.clone(),
             audience: settings.audience.clone(),
             leeway_secs: settings.leeway.as_secs(),
-            default_scopes: settings.default_scopes.clone(),
+            default_scopes: settings.default_scopes(),
         };
-        let exchange = settings.exchange.as_ref();
+        let exchange = settings.token_exchange();
         Ok(Self {
             exchange: exchange
                 .map(|settings| Exchange::from_settings(settings, clock.clone()))
                 .transpose()?,
             rules,
-            max_token_bytes: settings.max_token_bytes,
+            max_token_bytes: settings.limits.max_token_bytes,
             clock,
             hs256: settings
                 .hs256_secret

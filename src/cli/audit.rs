@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use super::exit::{CliError, Exit};
 use super::output::{ERROR, GOOD, QUIET, styled};
 use super::{Settings, Surroundings};
-use crate::config::AuditTo;
 use crate::telemetry::audit::chain::Hash;
 use crate::telemetry::audit::files;
 use crate::telemetry::audit::verify::{Anchors, Finding, Report, Summary, Trails};
+use crate::telemetry::settings::AuditTo;
 
 #[derive(Debug, Args)]
 pub struct AuditArgs {

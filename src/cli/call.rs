@@ -101,7 +101,7 @@ pub fn perform(
     around: &mut Surroundings,
 ) -> Result<CallAnswer, CliError> {
     let config = around.load(settings, &[])?.config;
-    config.tenant.require_identity()?;
+    config.tenant.identity()?;
     let token = credentials.token(&config, TOKEN_LIFETIME, around)?;
     // Warnings only by default, since a person reads the output.
     let log = around.quiet_log(&config, settings);

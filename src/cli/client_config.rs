@@ -10,7 +10,7 @@ use super::output::{HEADING, NAME, Output, QUIET, fitted, styled};
 use super::{Settings, Surroundings};
 use crate::clients::{self, Abilities, Client, Entry, File, Recipe, Snippet, Step, Way, pieces};
 use crate::config::error::nearest;
-use crate::config::parse;
+use crate::foundation::parse;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\

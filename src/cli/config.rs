@@ -129,11 +129,16 @@ pub fn check(config: &Config, around: &mut Surroundings) -> Result<(), CliError>
         around.output.note(format!("warning: {warning}"))?;
     }
     let good = styled(GOOD, "configuration is good:");
-    match config.tenant.identity() {
+    match config
+        .tenant
+        .id
+        .as_ref()
+        .filter(|_| config.tenant.has_identity())
+    {
         None => around.output.line(format!(
             "{good} but tenant.header_secret is not set, so the server stays off"
         ))?,
-        Some((tenant, _)) => around.output.line(format!(
+        Some(tenant) => around.output.line(format!(
             "{good} serves tenant {tenant} on {}, calls {}, verifies tokens by {}",
             super::serve::listens_on(config),
             config.api.base_url,

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::exit::{CliError, Exit};
 use super::{Settings, Surroundings, wiring};
-use crate::config::parse;
+use crate::foundation::parse;
 use crate::foundation::secret::Secret;
 use crate::telemetry::{self, Destination};
 

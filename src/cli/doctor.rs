@@ -11,8 +11,9 @@ use super::exit::{CliError, Exit};
 use super::output::{ERROR, GOOD, Output, QUIET, styled};
 use super::token::{Claims, mint};
 use super::{Settings, Surroundings, wiring};
-use crate::config::{Config, parse};
+use crate::config::Config;
 use crate::doctor::{Examined, Outcome, Override, Token};
+use crate::foundation::parse;
 use crate::foundation::secret::Secret;
 use crate::telemetry::{self, Destination};
 

@@ -11,9 +11,10 @@ use super::exit::{CliError, Exit};
 use super::output::{GOOD, fitted, styled};
 use super::{Settings, Surroundings};
 use crate::api::has_no_readyz;
-use crate::config::{Config, parse};
+use crate::config::Config;
 use crate::foundation::bounded_body;
 use crate::foundation::http_client;
+use crate::foundation::parse;
 
 /// Only the message of a response is used.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;

@@ -41,7 +41,8 @@ use clap::{Args, FromArgMatches, Parser, Subcommand};
 
 pub use self::exit::{CliError, Exit};
 pub use self::output::Output;
-use crate::config::{self as configuration, Config, Flag, Loaded, Log, Sources};
+use crate::config::{self as configuration, Config, Flag, Loaded, Sources};
+use crate::telemetry::settings::Log;
 
 /// MCP server for ToolBridge: a tenant's notes, tasks, comments and chats for AI assistants
 #[derive(Debug, Parser)]

@@ -72,7 +72,7 @@ pub fn run(args: &Serve, settings: &Settings, around: &mut Surroundings) -> Resu
     }
     telemetry::start(&config.log, Destination::Stdout, true);
     telemetry::tasks::log_panics();
-    if config.tenant.identity().is_none() {
+    if !config.tenant.has_identity() {
         tracing::info!(
             { fields::VERSION } = BUILD.version,
             "off: tenant.header_secret is not set, so there is nothing to serve; set \

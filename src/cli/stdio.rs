@@ -38,7 +38,7 @@ impl Stdio {
 
 pub fn run(args: &Stdio, settings: &Settings, around: &mut Surroundings) -> Result<(), CliError> {
     let config = around.load(settings, &args.flags())?.config;
-    config.tenant.require_identity()?;
+    config.tenant.identity()?;
     let token = args.credentials.token(&config, TOKEN_LIFETIME, around)?;
     telemetry::start(&config.log, Destination::Stderr, true);
     telemetry::tasks::log_panics();

@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 use super::exit::{CliError, Exit};
 use super::output::{QUIET, styled};
 use super::{Settings, Surroundings};
-use crate::config::{Config, parse};
+use crate::config::Config;
+use crate::foundation::parse;
 use crate::foundation::secret::Secret;
 
 #[derive(Debug, Args)]

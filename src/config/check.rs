@@ -9,7 +9,10 @@ use url::{Host, Url};
 use super::error::{ConfigError, Problem, nearest};
 use super::keys::Key;
 use super::origin::Origin;
-use super::{Config, Exchange, Mode, TokenMode};
+use super::{Config, Mode};
+use crate::auth::TokenMode;
+use crate::auth::token_exchange::Settings as Exchange;
+use crate::foundation::parse;
 use crate::foundation::secret::{Secret, weakness};
 
 /// Looks up the origin of a key's value.
@@ -48,7 +51,7 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), ConfigError> {
             "server.host",
             &format!(
                 "is {}, which is no address",
-                super::parse::quoted(&config.server.host)
+                parse::quoted(&config.server.host)
             ),
             "use an IP address such as \"127.0.0.1\", \"0.0.0.0\" or \"::\"",
         );
@@ -64,7 +67,7 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), ConfigError> {
             .iter()
             .filter(|text| key != "server.allowed_origins" || *text != "*")
         {
-            if let Err(why) = super::parse::parse_url(text) {
+            if let Err(why) = parse::parse_url(text) {
                 return refuse(key, &why, "write every one like \"https://host\"");
             }
         }
@@ -77,7 +80,7 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), ConfigError> {
     {
         return refuse(
             "server.allowed_hosts",
-            &format!("has {}, which is no host name", super::parse::quoted(text)),
+            &format!("has {}, which is no host name", parse::quoted(text)),
             "write names only, such as \"acme.example.com\"",
         );
     }
@@ -134,7 +137,7 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), ConfigError> {
                 "metrics.addr",
                 &format!(
                     "is {}, which is no address with a port",
-                    super::parse::quoted(&config.metrics.addr)
+                    parse::quoted(&config.metrics.addr)
                 ),
                 "write it like \"127.0.0.1:9091\", or \"off\"",
             );
@@ -152,10 +155,7 @@ pub fn check(config: &Config, origin_of: OriginOf) -> Result<(), ConfigError> {
     if config.audit.destination().is_none() {
         return refuse(
             "audit.to",
-            &format!(
-                "is {}, which is no file",
-                super::parse::quoted(&config.audit.to)
-            ),
+            &format!("is {}, which is no file", parse::quoted(&config.audit.to)),
             "write \"off\", \"stdout\", or a path such as \"/data/audit.jsonl\"",
         );
     }
@@ -307,7 +307,7 @@ fn toolsets(named: &[String]) -> Result<(), (String, String)> {
             Ok(())
         };
     };
-    let why = format!("has {}, which is no toolset", super::parse::quoted(unknown));
+    let why = format!("has {}, which is no toolset", parse::quoted(unknown));
     let fix = match nearest(unknown, known.iter().copied()) {
         Some(meant) => format!("did you mean \"{meant}\"? There are {}", known.join(", ")),
         None => format!("choose among {}", known.join(", ")),

@@ -7,7 +7,7 @@
 use figment::value::Value;
 
 use super::error::Problem;
-use super::parse;
+use crate::foundation::parse;
 
 /// One setting.
 #[derive(Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::keys::{KEYS, Kind};
 use super::layers::DEFAULTS;
 use super::*;
+use crate::auth::TokenMode;
 
 const STRONG: &str = "9f2c4e1ab7d8035566f1e2d3c4b5a697";
 const OTHER_STRONG: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
@@ -79,7 +80,7 @@ fn defaults_alone_make_a_server_that_stays_off() {
     assert_eq!(config.api.call_deadline, Duration::from_secs(25));
     assert_eq!(config.tools.max_result_bytes, 1_048_576);
     assert_eq!(config.auth.tenant_claim, "tenant_id");
-    assert!(config.tenant.identity().is_none());
+    assert!(!config.tenant.has_identity());
 }
 
 #[test]
@@ -565,7 +566,7 @@ fn without_the_tenant_secret_nothing_else_is_required() {
         .unwrap()
         .config;
     assert_eq!(
-        config.tenant.require_identity().unwrap_err().to_string(),
+        config.tenant.identity().unwrap_err().to_string(),
         "tenant.header_secret is not set, so requests to the API cannot be signed: set \
          TENANT_HEADER_SECRET."
     );

@@ -15,7 +15,7 @@ use super::target::is_loopback;
 use super::token::authorization;
 use crate::foundation::bounded_body::{self, BodyError};
 use crate::foundation::http_client;
-use crate::foundation::token_secret::Secret;
+use crate::foundation::secret::Secret;
 
 /// Below the 75 s after which a ToolBridge server closes an idle connection, so that no request
 /// meets a closing connection.

@@ -19,7 +19,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::foundation::token_secret::Secret;
+use crate::foundation::secret::Secret;
 
 #[derive(Clone)]
 struct SeenRequest {

@@ -9,7 +9,7 @@ use http::HeaderValue;
 use parking_lot::Mutex;
 
 use super::error::ConnectError;
-use crate::foundation::token_secret::Secret;
+use crate::foundation::secret::Secret;
 
 /// Tokens have a few KiB at most.
 const MAX_BYTES: u64 = 64 * 1024;

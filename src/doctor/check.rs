@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::MAX_CHECK_TIME;
 use crate::foundation::deadline::Deadline;
-use crate::foundation::token_secret::Secret;
+use crate::foundation::secret::Secret;
 
 /// A single check.
 pub struct Check<P: 'static> {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::words::{quote, span};
 use crate::foundation::clock::Clock;
-use crate::foundation::token_secret::Secret;
+use crate::foundation::secret::Secret;
 
 /// Empty if the token is unreadable.
 #[derive(Debug, Default)]

@@ -18,7 +18,7 @@ use crate::connect::{Unreachable, authorization};
 use crate::foundation::bounded_body::{self, BodyError};
 use crate::foundation::clock::Clock;
 use crate::foundation::http_client;
-use crate::foundation::token_secret::Secret;
+use crate::foundation::secret::Secret;
 
 /// More than any list of tools needs.
 const MAX_RESPONSE: usize = 4 << 20;

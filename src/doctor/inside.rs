@@ -17,7 +17,7 @@ use crate::api::{ApiClient, NotReadyError, has_no_readyz};
 use crate::auth::Verifier;
 use crate::config::{Config, warnings};
 use crate::foundation::clock::Clock;
-use crate::foundation::token_secret::Secret;
+use crate::foundation::secret::Secret;
 
 const RUNS: &str = "in the container, \"supervisorctl -c /etc/toolbridge/supervisord.conf status\" \
     shows both programs";
@@ -178,13 +178,13 @@ impl Inside {
     }
 
     async fn has_the_secret(&mut self) -> Found {
-        match self.config()?.tenant.identity() {
-            Some(_) => Ok("it is set".to_owned()),
-            None => Err(Finding::failed(
-                "tenant.header_secret is not set, so the MCP server is off",
-                "is that on purpose? If not, set TENANT_HEADER_SECRET to what the API has",
-            )),
+        if self.config()?.tenant.has_identity() {
+            return Ok("it is set".to_owned());
         }
+        Err(Finding::failed(
+            "tenant.header_secret is not set, so the MCP server is off",
+            "is that on purpose? If not, set TENANT_HEADER_SECRET to what the API has",
+        ))
     }
 
     async fn api_dns(&mut self) -> Found {

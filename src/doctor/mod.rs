@@ -29,7 +29,7 @@ pub use note::{CallError, CallResult, Tools};
 pub use outside::{Outside, Target};
 
 use crate::foundation::deadline::Deadline;
-use crate::foundation::token_secret::Secret;
+use crate::foundation::secret::Secret;
 use check::{Check, examine};
 
 /// Limit of a single check, so that one that hangs leaves time for the others.

@@ -15,7 +15,7 @@ use super::outside::{Outside, Target, plain_http_redirects};
 use super::{Deployment, Inside, words};
 use crate::foundation::clock::Clock;
 use crate::foundation::deadline::Deadline;
-use crate::foundation::token_secret::Secret;
+use crate::foundation::secret::Secret;
 
 const NOW: u64 = 1_763_636_400;
 

@@ -33,16 +33,6 @@ pub struct Limits {
     pub wait: Duration,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            total: 64 << 20,
-            per_principal: 21 << 20,
-            wait: Duration::from_secs(2),
-        }
-    }
-}
-
 #[derive(Debug)]
 pub struct MemoryBudget {
     limits: Limits,

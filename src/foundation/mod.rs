@@ -6,10 +6,10 @@ pub mod deadline;
 pub mod http_client;
 pub mod json;
 pub mod memory_budget;
+pub mod parse;
 pub mod platform;
 pub mod printable;
 pub mod secret;
-pub mod token_secret;
 
 #[cfg(any(test, feature = "pieces"))]
 #[path = "../../fuzz/targets/json.rs"]

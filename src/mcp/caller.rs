@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::tool_access::ToolAccess;
 use crate::auth::{AuthError, Principal, Verifier};
 use crate::foundation::memory_budget::Reservation;
-use crate::foundation::token_secret::Secret;
+use crate::foundation::secret::Secret;
 use crate::telemetry::traces::TraceContext;
 
 /// An authenticated caller, and the circumstances of the request.

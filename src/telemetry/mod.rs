@@ -30,6 +30,7 @@ pub mod json;
 pub mod level;
 pub mod metrics;
 mod pretty;
+pub mod settings;
 pub mod tasks;
 pub mod timings;
 pub mod traces;
@@ -43,7 +44,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
-use crate::config::{Log, LogFormat};
+use settings::{Log, LogFormat};
 
 /// Libraries that print messages, headers or frames at lower levels, and the most verbose level
 /// that each may use.

@@ -19,6 +19,7 @@ mod key_case;
 mod result;
 mod rfc3339;
 mod schema;
+mod settings;
 mod spec;
 mod tool;
 mod toolset;
@@ -36,6 +37,7 @@ pub use error::ToolError;
 pub use result::Limits;
 #[cfg(feature = "pieces")]
 pub use result::{read_item, read_page};
+pub use settings::Settings;
 pub use spec::Access;
 #[cfg(test)]
 pub use spec::ToolSpec;
@@ -53,7 +55,7 @@ pub fn all(limits: Limits) -> Vec<Arc<dyn Toolset>> {
 
 /// The names of all toolsets, by which filters select tools.
 pub fn toolset_names() -> Vec<&'static str> {
-    let toolsets = all(Limits::default());
+    let toolsets = all(Limits::UNLIMITED);
     let listed = toolsets
         .iter()
         .flat_map(|toolset| toolset.list(Features::ALL));

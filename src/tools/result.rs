@@ -38,6 +38,12 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// For results that are not for a client.
+    pub const UNLIMITED: Self = Self {
+        max_result_bytes: usize::MAX,
+        max_page_bytes: usize::MAX,
+    };
+
     /// The number of leading items that fit into a page, if a page of this size has too many. `items`
     /// are the sizes of its items.
     pub(super) fn fitting(&self, items: &[usize], size: usize, has_cursor: bool) -> Option<u64> {
@@ -54,15 +60,6 @@ impl Limits {
         };
         let fitting: u64 = items.iter().scan(envelope, fits).map(|()| 1).sum();
         Some(fitting.max(1))
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            max_result_bytes: 1 << 20,
-            max_page_bytes: 24 << 10,
-        }
     }
 }
 

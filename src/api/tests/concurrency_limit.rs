@@ -3,23 +3,29 @@
 use super::*;
 
 /// One concurrent call, and one queued call with a generous time limit.
-const ONE_AND_ONE: Calls = Calls {
-    max_concurrent: 1,
-    queue: 1,
-    wait: Duration::from_secs(20),
-};
-
-fn with_limits(api: &ScriptedApi, calls: Calls) -> ApiClient {
+fn one_and_one(api: &ScriptedApi) -> ApiClient {
     api_client_with(Settings {
-        calls,
+        max_calls: 1,
+        queue_length: 1,
+        queue_wait: Duration::from_secs(20),
         ..settings(api.url())
     })
+}
+
+/// A short time in the queue.
+fn short_wait(api: &ScriptedApi) -> Settings {
+    Settings {
+        max_calls: 1,
+        queue_length: 9,
+        queue_wait: Duration::from_millis(20),
+        ..settings(api.url())
+    }
 }
 
 #[tokio::test]
 async fn queues_calls_and_refuses_those_beyond_the_queue() {
     let api = ScriptedApi::start().await;
-    let api_client = with_limits(&api, ONE_AND_ONE);
+    let api_client = one_and_one(&api);
     // The permit is taken with the first request and held until the end of the call.
     let idle = call(&api_client);
     let first = call(&api_client);
@@ -45,12 +51,7 @@ async fn queues_calls_and_refuses_those_beyond_the_queue() {
 #[tokio::test]
 async fn limits_the_time_in_the_queue() {
     let api = ScriptedApi::start().await;
-    let short_wait = Calls {
-        max_concurrent: 1,
-        queue: 9,
-        wait: Duration::from_millis(20),
-    };
-    let api_client = with_limits(&api, short_wait);
+    let api_client = api_client_with(short_wait(&api));
     let first = call(&api_client);
     first.send(get("/v1/notes")).await.unwrap();
     assert!(matches!(
@@ -65,11 +66,8 @@ async fn limits_the_time_in_the_queue() {
     api.then_ending([Step::Gate(Arc::clone(&gate))]);
     let api_client = api_client_with(Settings {
         max_sessions: 1,
-        calls: Calls {
-            max_concurrent: 9,
-            ..short_wait
-        },
-        ..settings(api.url())
+        max_calls: 9,
+        ..short_wait(&api)
     });
     call(&api_client).send(get("/v1/notes")).await.unwrap();
     assert!(matches!(
@@ -83,7 +81,7 @@ async fn limits_the_time_in_the_queue() {
 #[tokio::test]
 async fn a_cancelled_call_leaves_the_queue() {
     let api = ScriptedApi::start().await;
-    let api_client = with_limits(&api, ONE_AND_ONE);
+    let api_client = one_and_one(&api);
     let first = call(&api_client);
     first.send(get("/v1/notes")).await.unwrap();
     for _ in 0..3 {

@@ -175,10 +175,7 @@ async fn retries_add_at_most_a_fifth_of_the_requests() {
     let api = ScriptedApi::start().await;
     let api_client = api_client_with(Settings {
         max_attempts: 3,
-        breaker: Breaking {
-            failures: 0,
-            pause: Duration::from_secs(1),
-        },
+        breaker_failures: 0,
         ..settings(api.url())
     });
     api.then((0..CALLS * 3).map(|_| Step::text(503, "no")));
@@ -211,10 +208,8 @@ async fn with_open_breaker(pause: Duration) -> (ScriptedApi, ApiClient) {
     const FAILURES: u32 = 4;
     let api = ScriptedApi::start().await;
     let api_client = api_client_with(Settings {
-        breaker: Breaking {
-            failures: FAILURES,
-            pause,
-        },
+        breaker_failures: FAILURES,
+        breaker_pause: pause,
         ..settings(api.url())
     });
     api.then((0..FAILURES).map(|_| Step::text(503, "no")));
@@ -286,10 +281,8 @@ async fn a_running_call_stops_retrying_when_the_breaker_opens() {
     let api = ScriptedApi::start().await;
     let api_client = api_client_with(Settings {
         max_attempts: 10,
-        breaker: Breaking {
-            failures: 2,
-            pause: Duration::from_secs(60),
-        },
+        breaker_failures: 2,
+        breaker_pause: Duration::from_secs(60),
         ..settings(api.url())
     });
     api.then((0..9).map(|_| Step::text(503, "no")));

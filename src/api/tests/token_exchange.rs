@@ -18,10 +18,10 @@ async fn authorization_server() -> ScriptedAs {
 
 fn credential(server: &ScriptedAs) -> Credential {
     let settings = token_exchange::Settings {
-        token_url: server.url(),
-        audience: "api".into(),
-        client_id: "sidecar".into(),
-        client_secret: Secret::new("hush"),
+        token_url: server.url().parse().ok(),
+        audience: Some("api".into()),
+        client_id: Some("sidecar".into()),
+        client_secret: Some(Secret::new("hush")),
         ..token_exchange::Settings::default()
     };
     let subject = Subject {

@@ -42,6 +42,8 @@ const CODES: [(&str, ExchangeError); 9] = [
 /// Why no token can be exchanged: an invalid setting.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
+    #[error("token exchange needs a URL, an audience, a client id and a client secret")]
+    Incomplete,
     #[error("the URL for token exchange is not an http or https URL")]
     Url,
     #[error("the HTTP client for token exchange cannot be built: {0}")]
@@ -85,8 +87,15 @@ struct ErrorAnswer {
 
 impl Endpoint {
     pub fn from_settings(settings: &Settings) -> Result<Self, SetupError> {
-        let url = reqwest::Url::parse(&settings.token_url).map_err(|_| SetupError::Url)?;
-        let builder = http_client::builder().timeout(settings.timeout);
+        let (Some(url), Some(audience), Some(id), Some(secret)) = (
+            &settings.token_url,
+            &settings.audience,
+            &settings.client_id,
+            &settings.client_secret,
+        ) else {
+            return Err(SetupError::Incomplete);
+        };
+        let builder = http_client::builder().timeout(settings.limits.timeout);
         let builder = match url.scheme() {
             "https" => builder.https_only(true),
             // A proxy could read the unencrypted request.
@@ -95,11 +104,11 @@ impl Endpoint {
         };
         Ok(Self {
             http: builder.build().map_err(SetupError::Client)?,
-            url,
-            authorization: basic(&settings.client_id, &settings.client_secret)?,
-            audience: settings.audience.clone(),
+            url: url.clone(),
+            authorization: basic(id, secret)?,
+            audience: audience.clone(),
             scope: settings.scope.clone(),
-            max_answer_bytes: settings.max_answer_bytes,
+            max_answer_bytes: settings.limits.max_answer_bytes,
         })
     }
 

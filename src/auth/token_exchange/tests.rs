@@ -36,10 +36,10 @@ async fn server_with(more: Value) -> ScriptedAs {
 
 fn settings(server: &ScriptedAs) -> Settings {
     Settings {
-        token_url: server.url(),
-        audience: "api".into(),
-        client_id: "sidecar".into(),
-        client_secret: Secret::new("hush"),
+        token_url: server.url().parse().ok(),
+        audience: Some("api".into()),
+        client_id: Some("sidecar".into()),
+        client_secret: Some(Secret::new("hush")),
         ..Settings::default()
     }
 }
@@ -76,8 +76,8 @@ async fn advance_clock(seconds: u64) {
 async fn sends_the_parameters_of_rfc_8693() {
     let server = server().await;
     let special = Settings {
-        client_id: "side:car+é".into(),
-        client_secret: Secret::new("a b%c&d"),
+        client_id: Some("side:car+é".into()),
+        client_secret: Some(Secret::new("a b%c&d")),
         scope: Some("notes tasks".into()),
         ..settings(&server)
     };
@@ -87,7 +87,7 @@ async fn sends_the_parameters_of_rfc_8693() {
         ("urn:api", ""),
     ] {
         let settings = Settings {
-            audience: audience.into(),
+            audience: Some(audience.into()),
             ..special.clone()
         };
         token(&exchange(&settings), &subject("ada", "a.b.c")).await;
@@ -249,7 +249,10 @@ async fn a_dropped_call_does_not_cancel_the_request() {
 async fn limits_the_number_of_cached_tokens() {
     let server = server().await;
     let exchange = exchange(&Settings {
-        max_held: 3,
+        limits: Limits {
+            max_held: 3,
+            ..Limits::default()
+        },
         ..settings(&server)
     });
     let short_lived = Subject {
@@ -274,7 +277,10 @@ async fn limits_the_number_of_cached_tokens() {
     // When running requests fill the cache, no further request is made.
     let exchange = super::Exchange::from_settings(
         &Settings {
-            max_held: 1,
+            limits: Limits {
+                max_held: 1,
+                ..Limits::default()
+            },
             ..settings(&server)
         },
         Clock::from_millis(|| NOW * 1000),
@@ -302,7 +308,10 @@ async fn classifies_every_failure() {
     use ExchangeError::*;
     let server = server().await;
     let exchange = exchange(&Settings {
-        timeout: Duration::from_secs(1),
+        limits: Limits {
+            timeout: Duration::from_secs(1),
+            ..Limits::default()
+        },
         ..settings(&server)
     });
     let good = json!({"access_token": "x.y.z", "token_type": "Bearer", "expires_in": 3600});
@@ -377,7 +386,7 @@ async fn classifies_every_failure() {
     drop(unused);
     let unreachable = super::Exchange::from_settings(
         &Settings {
-            token_url: url,
+            token_url: url.parse().ok(),
             ..settings(&server)
         },
         Clock::system(),
@@ -405,12 +414,15 @@ async fn no_output_contains_a_token_or_secret() {
 #[tokio::test]
 async fn refuses_invalid_settings() {
     let server = server().await;
-    for url in ["", "token", "ftp://login.example/token"] {
-        let settings = Settings {
-            token_url: url.into(),
-            ..settings(&server)
-        };
-        let exchange = Exchange::from_settings(&settings, Clock::system());
-        assert!(matches!(exchange, Err(SetupError::Url)), "{url}");
-    }
+    let start = |settings| Exchange::from_settings(&settings, Clock::system());
+    let not_http = start(Settings {
+        token_url: "ftp://login.example/token".parse().ok(),
+        ..settings(&server)
+    });
+    assert!(matches!(not_http, Err(SetupError::Url)));
+    let incomplete = start(Settings {
+        client_secret: None,
+        ..settings(&server)
+    });
+    assert!(matches!(incomplete, Err(SetupError::Incomplete)));
 }

@@ -7,7 +7,6 @@ use serde_json::{Map, Value};
 use super::signals::Signals;
 use super::{CallAnswer, settings, unfit};
 use crate::api::ApiClient;
-use crate::auth::Verifier;
 use crate::cli::doctor::DoctorOptions;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::healthcheck::local_url;
@@ -17,7 +16,7 @@ use crate::doctor::{
 };
 use crate::foundation::clock::Clock;
 use crate::foundation::json::Json;
-use crate::foundation::token_secret::Secret;
+use crate::foundation::secret::Secret;
 use crate::workers::Workers;
 
 pub fn aim(url: &str) -> Result<Target, CliError> {
@@ -39,13 +38,9 @@ pub async fn from_inside(
         inside.server = Some(local_url(config))
             .filter(|_| config.server.port != 0)
             .and_then(|url| url.parse().ok());
-        inside.verifier =
-            Some(Verifier::new(&settings::auth(config), Clock::system()).map_err(unfit)?);
-        if config.tenant.identity().is_some() {
-            inside.api_client = Some(
-                ApiClient::new(settings::api(config)?, Clock::system(), &Workers::none())
-                    .map_err(unfit)?,
-            );
+        inside.verifier = Some(settings::verifier(config)?);
+        if config.tenant.has_identity() {
+            inside.api_client = Some(settings::api_client(config, &Workers::none())?);
         }
         if let (Token::Some(token, _), Some(api_client)) = (&inside.token, &inside.api_client) {
             let mut config = config.clone();

@@ -24,11 +24,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::exit::{CliError, Exit};
-use crate::api::{ApiClient, CallContext, Features};
-use crate::auth::Verifier;
+use crate::api::{CallContext, Features};
 use crate::config::Config;
 use crate::entities;
-use crate::foundation::clock::Clock;
 use crate::foundation::json::Json;
 use crate::foundation::memory_budget::Reservation;
 use crate::foundation::secret::Secret;
@@ -89,7 +87,7 @@ fn unfit(why: impl std::fmt::Display) -> CliError {
 }
 
 pub fn entries() -> Result<Vec<Entry>, CliError> {
-    let toolsets = tools::all(tools::Limits::default());
+    let toolsets = tools::all(tools::Limits::UNLIMITED);
     let tools = toolsets
         .iter()
         .flat_map(|toolset| toolset.list(Features::ALL));
@@ -116,15 +114,14 @@ pub async fn call(
     arguments: String,
 ) -> Result<CallAnswer, CliError> {
     let correlation_id: Arc<str> = Uuid::now_v7().to_string().into();
-    let verifier = Verifier::new(&settings::auth(config), Clock::system()).map_err(unfit)?;
+    let verifier = settings::verifier(config)?;
     let principal = match verifier.verify(token.expose()).await {
         Ok(principal) => principal,
         Err(refusal) => return Ok(CallAnswer::from(unauthenticated(refusal, &correlation_id))),
     };
-    let api_client =
-        ApiClient::new(settings::api(config)?, Clock::system(), &Workers::none()).map_err(unfit)?;
+    let api_client = settings::api_client(config, &Workers::none())?;
     let registry = ToolRegistry::new(
-        &tools::all(settings::limits(config)),
+        &tools::all(config.tools.limits()),
         &settings::tool_filter(config),
         api_client.known_features().await,
     );

@@ -10,11 +10,12 @@ use url::Url;
 use super::unfit;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::version::BUILD;
-use crate::config::{AuditTo, Config};
+use crate::config::Config;
 use crate::foundation::platform;
 use crate::mcp::Server;
 use crate::server::{App, serve_metrics};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::settings::AuditTo;
 use crate::telemetry::{audit, fields, level, metrics, tasks, traces};
 
 /// Creates the metrics if they are enabled. Must precede everything that counts.

@@ -11,12 +11,10 @@ use tokio::sync::oneshot;
 use super::signals::Signals;
 use super::{observability, page, rlimit, settings, unfit, wait_for_api};
 use crate::api::ApiClient;
-use crate::auth::Verifier;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::serve::listens_on;
 use crate::config::Config;
-use crate::foundation::clock::Clock;
-use crate::foundation::token_secret::Secret;
+use crate::foundation::secret::Secret;
 use crate::mcp::{Callers, FixedCaller, Server};
 use crate::server;
 use crate::server::{App, Drain};
@@ -45,17 +43,15 @@ async fn serve_callers(
     metrics: Option<&'static Metrics>,
 ) -> Result<(), CliError> {
     rlimit::allow_all(config);
-    let auth = settings::auth(config);
-    let verifier = Arc::new(Verifier::new(&auth, Clock::system()).map_err(unfit)?);
+    let verifier = Arc::new(settings::verifier(config)?);
     let loops = Workers::start().map_err(unfit)?;
-    let api_client =
-        ApiClient::new(settings::api(config)?, Clock::system(), &loops).map_err(unfit)?;
+    let api_client = settings::api_client(config, &loops)?;
     let server = server(config, &api_client, Callers::Request);
     let page = config.server.page.then(|| page::page(config, &server));
     let mut app = App::new(
-        settings::transport(config),
+        config.server.clone(),
         Arc::clone(&verifier),
-        settings::challenge(&auth, &server.every_tool()),
+        settings::challenge(config, &server.every_tool()),
         api_client.clone(),
         server,
     );
@@ -124,8 +120,7 @@ pub async fn stdio(config: &Config, token: Secret) -> Result<(), CliError> {
 }
 
 async fn serve_pipes(config: &Config, signals: Signals, token: Secret) -> Result<(), CliError> {
-    let verifier =
-        Arc::new(Verifier::new(&settings::auth(config), Clock::system()).map_err(unfit)?);
+    let verifier = Arc::new(settings::verifier(config)?);
     // Each call verifies the token again and reports a rejection to the model, so a bad token does
     // not prevent the start, but it is logged.
     if let Err(refusal) = verifier.verify(token.expose()).await {
@@ -134,8 +129,7 @@ async fn serve_pipes(config: &Config, signals: Signals, token: Secret) -> Result
             "calls will be refused: {refusal}"
         );
     }
-    let api_client =
-        ApiClient::new(settings::api(config)?, Clock::system(), &Workers::none()).map_err(unfit)?;
+    let api_client = settings::api_client(config, &Workers::none())?;
     let caller = FixedCaller {
         token,
         verifier,
@@ -166,7 +160,7 @@ async fn serve_pipes(config: &Config, signals: Signals, token: Secret) -> Result
 
 fn server(config: &Config, api_client: &ApiClient, callers: Callers) -> Server {
     Server::new(
-        tools::all(settings::limits(config)),
+        tools::all(config.tools.limits()),
         api_client.clone(),
         callers,
         &settings::mcp(config),

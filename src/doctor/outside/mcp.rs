@@ -12,7 +12,7 @@ use crate::doctor::check::{Finding, Found};
 use crate::doctor::http::{Http, HttpAnswer, RequestError, at, with_token};
 use crate::doctor::note::{CallError, CallResult, Tools};
 use crate::doctor::words::quote;
-use crate::foundation::token_secret::Secret;
+use crate::foundation::secret::Secret;
 
 /// The protocol generation of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use super::words::{not_ready, token_refused};
 use super::{Deployment, network, words};
 use crate::connect::{TargetError, authorization, is_loopback, target};
 use crate::foundation::clock::Clock;
-use crate::foundation::token_secret::Secret;
+use crate::foundation::secret::Secret;
 use mcp::Client;
 
 /// The URLs of the server.

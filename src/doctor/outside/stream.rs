@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::doctor::check::{Finding, Found};
 use crate::doctor::http::{Http, HttpAnswer, RequestError};
-use crate::foundation::token_secret::Secret;
+use crate::foundation::secret::Secret;
 
 /// The server itself takes milliseconds.
 const FIRST_EVENT_TIMEOUT: Duration = Duration::from_secs(3);

@@ -87,13 +87,13 @@ pub async fn serve(
     let connections = Connections {
         unauthenticated: Arc::new(UnauthenticatedLimit::new(
             app.settings.unauthenticated_connections,
-            app.settings.unauthenticated_grace,
+            app.settings.timeouts.unauthenticated_grace,
         )),
         http_service: Arc::new(HttpService::new(&app)),
         workers,
-        header_timeout: app.settings.header_timeout,
-        body_timeout: app.settings.body_timeout,
-        write_timeout: app.settings.write_timeout,
+        header_timeout: app.settings.timeouts.header,
+        body_timeout: app.settings.timeouts.body,
+        write_timeout: app.settings.timeouts.write,
         open: open.clone(),
         noticed: noticed.clone(),
         draining: draining.clone(),

@@ -68,7 +68,7 @@ impl Limits {
     pub fn from_settings(settings: &Settings) -> Self {
         Self {
             max_body_bytes: settings.max_body_bytes,
-            body_timeout: settings.body_timeout,
+            body_timeout: settings.timeouts.body,
         }
     }
 
@@ -174,7 +174,7 @@ mod tests {
     use http_body_util::StreamBody;
 
     use super::*;
-    use crate::foundation::memory_budget::{self, MemoryBudget};
+    use crate::foundation::memory_budget::MemoryBudget;
     use crate::server::jsonrpc::validate::validate;
 
     const MIB: usize = 1 << 20;
@@ -200,7 +200,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_document_of_a_message_is_reserved_beside_its_copies() {
-        let limits = memory_budget::Limits::default();
+        let limits = Settings::default().memory();
         let memory = Arc::new(MemoryBudget::new(limits)).open(&Arc::from("ann"));
         let objects = vec![r#"{"a":1}"#; 200].join(",");
         let body = format!(r#"{{"jsonrpc":"2.0","method":"x","params":{{"x":[{objects}]}}}}"#);
@@ -227,7 +227,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_body_holds_what_has_arrived_and_its_copies_when_it_is_complete() {
-        let limits = memory_budget::Limits::default();
+        let limits = Settings::default().memory();
         let memory = Arc::new(MemoryBudget::new(limits)).open(&Arc::from("ann"));
         let limits = Limits {
             max_body_bytes: 2 * MIB,

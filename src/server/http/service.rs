@@ -60,7 +60,7 @@ impl<H: Handler> HttpService<H> {
                 streams: Arc::clone(&app.streams),
                 handler: app.handler.clone(),
                 limits: Limits::from_settings(&app.settings),
-                keep_alive: app.settings.sse_keep_alive,
+                keep_alive: app.settings.timeouts.sse_keep_alive,
             }),
         }
     }
@@ -148,7 +148,7 @@ pub(crate) fn endpoint<H: Handler>(app: &App<H>) -> Endpoint<H> {
         ),
         sessions: app
             .settings
-            .sessions
+            .session_limits()
             .map(|limits| Sessions::new(app.handler.clone(), limits, config)),
         limits: Limits::from_settings(&app.settings),
         handler: app.handler.clone(),

@@ -6,11 +6,11 @@ const PAGE: &str = "https://app.example";
 
 async fn stack(origins: &[&str]) -> Stack {
     let discoverable = auth::Settings {
-        public_url: Some("https://acme.example/mcp".into()),
         authorization_servers: vec!["https://login.example".into()],
         ..auth_settings()
     };
     let settings = Settings {
+        public_url: "https://acme.example".parse().ok(),
         allowed_origins: origins.iter().map(|origin| (*origin).to_owned()).collect(),
         ..Settings::default()
     };

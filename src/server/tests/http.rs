@@ -102,17 +102,14 @@ async fn invalid_messages_get_a_json_rpc_error() {
 #[tokio::test]
 async fn refuses_a_request_without_a_valid_token() {
     let discoverable = auth::Settings {
-        public_url: Some("https://acme.example/mcp".into()),
         authorization_servers: vec!["https://login.example".into()],
         ..auth_settings()
     };
-    let stack = Stack::with(
-        Settings::default(),
-        discoverable,
-        all_tools(),
-        Duration::from_secs(10),
-    )
-    .await;
+    let settings = Settings {
+        public_url: "https://acme.example".parse().ok(),
+        ..Settings::default()
+    };
+    let stack = Stack::with(settings, discoverable, all_tools(), Duration::from_secs(10)).await;
     let post = || {
         stack
             .http

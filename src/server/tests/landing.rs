@@ -20,17 +20,17 @@ impl Shown {
 
     async fn before(api: ScriptedApi, base_url: String, settings: Settings) -> Self {
         let api_settings = api::Settings {
-            base_url,
+            base_url: base_url.parse().unwrap(),
             ..api_settings(&api)
         };
-        let api_client = ApiClient::new(api_settings, Clock::system(), &Workers::none()).unwrap();
+        let api_client = api_client_with(api_settings);
         let server = mcp::Server::new(
             all_tools(),
             api_client.clone(),
             Callers::Request,
             &mcp::Settings::default(),
         );
-        let challenge = Challenge::from_settings(&auth_settings());
+        let challenge = Challenge::new(&auth_settings(), Resource::default());
         let app = App::new(settings, verifier(), challenge, api_client, server)
             .with_page(Page::new(Vec::new, false));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -160,7 +160,7 @@ async fn names_the_public_address_or_the_requested_one() {
     }
 
     let public = Shown::start(Settings {
-        public_url: Some("https://acme.example.com/mcp".to_owned()),
+        public_url: "https://acme.example.com".parse().ok(),
         ..Settings::default()
     })
     .await;
@@ -188,7 +188,10 @@ async fn escapes_the_requested_host_name() {
 #[tokio::test]
 async fn shows_the_cached_readiness() {
     let shown = Shown::start(Settings {
-        readiness_ttl: Duration::from_secs(60),
+        timeouts: Timeouts {
+            readiness_ttl: Duration::from_secs(60),
+            ..Timeouts::default()
+        },
         ..Settings::default()
     })
     .await;

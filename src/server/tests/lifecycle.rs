@@ -6,7 +6,6 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::api::scripted_api::Step;
-use crate::workers::Workers;
 
 fn get_note() -> String {
     message(
@@ -228,12 +227,12 @@ async fn caches_the_readiness_of_the_api() {
         .local_addr()
         .unwrap();
     let settings = api::Settings {
-        base_url: format!("http://{vacant}"),
+        base_url: format!("http://{vacant}").parse().unwrap(),
         ..api::Settings::default()
     };
     let unreachable = Readiness::new(
         verifier(),
-        ApiClient::new(settings, Clock::system(), &Workers::none()).unwrap(),
+        api_client_with(settings),
         Duration::from_secs(1),
     );
     assert_eq!(unreachable.check().await.unwrap_err().0, "api_unreachable");
@@ -245,8 +244,11 @@ async fn caches_the_readiness_of_the_api() {
 async fn times_out_slow_heads_and_bodies() {
     let brief = Duration::from_millis(100);
     let stack = Stack::with_settings(Settings {
-        header_timeout: brief,
-        body_timeout: brief,
+        timeouts: Timeouts {
+            header: brief,
+            body: brief,
+            ..Timeouts::default()
+        },
         ..Settings::default()
     })
     .await;
@@ -306,7 +308,10 @@ async fn limits_connections() {
 async fn evicts_only_unauthenticated_connections() {
     let stack = Stack::with_settings(Settings {
         max_connections: 2,
-        unauthenticated_grace: Duration::from_millis(50),
+        timeouts: Timeouts {
+            unauthenticated_grace: Duration::from_millis(50),
+            ..Timeouts::default()
+        },
         ..Settings::default()
     })
     .await;
@@ -491,7 +496,10 @@ async fn half_a_request_does_not_delay_the_drain() {
 async fn disconnects_a_client_that_reads_no_responses() {
     let stack = Stack::with_settings(Settings {
         max_connections: 1,
-        write_timeout: Duration::from_millis(200),
+        timeouts: Timeouts {
+            write: Duration::from_millis(200),
+            ..Timeouts::default()
+        },
         ..Settings::default()
     })
     .await;
@@ -577,7 +585,10 @@ async fn delivers_the_response_despite_an_unread_body() {
 async fn stops_waiting_for_an_unread_body_after_its_timeout() {
     let brief = Duration::from_millis(200);
     let stack = Stack::with_settings(Settings {
-        body_timeout: brief,
+        timeouts: Timeouts {
+            body: brief,
+            ..Timeouts::default()
+        },
         ..Settings::default()
     })
     .await;
@@ -627,7 +638,7 @@ async fn is_not_ready_without_keys() {
         .unwrap();
     let auth = auth::Settings {
         hs256_secret: None,
-        jwks_url: Some(format!("http://{vacant}/keys")),
+        jwks_url: format!("http://{vacant}/keys").parse().ok(),
         ..auth_settings()
     };
     let stack = Stack::with(

@@ -23,16 +23,16 @@ use tokio::task::JoinHandle;
 
 use super::http::listener::Drained;
 use super::http::routes::health::Readiness;
+use super::settings::Timeouts;
 use super::*;
 use crate::api;
-use crate::api::Features;
 use crate::api::scripted_api::ScriptedApi;
-use crate::api::{ApiClient, Counts};
+use crate::api::{ApiClient, Counts, Features, TenantIdentity, Versions};
 use crate::auth;
 use crate::auth::Verifier;
-use crate::auth::challenge::Challenge;
+use crate::auth::challenge::{Challenge, Resource};
 use crate::foundation::clock::Clock;
-use crate::foundation::token_secret::Secret;
+use crate::foundation::secret::Secret;
 use crate::mcp;
 use crate::mcp::Callers;
 use crate::tools::{self, Toolset};
@@ -65,27 +65,33 @@ fn token() -> String {
 
 fn auth_settings() -> auth::Settings {
     auth::Settings {
-        tenant_id: "acme".into(),
         hs256_secret: Some(SECRET.into()),
         ..auth::Settings::default()
     }
 }
 
 fn verifier() -> Arc<Verifier> {
-    Arc::new(Verifier::new(&auth_settings(), Clock::system()).unwrap())
+    Arc::new(Verifier::new(&auth_settings(), "acme", Clock::system()).unwrap())
 }
 
 fn api_settings(api: &ScriptedApi) -> api::Settings {
     api::Settings {
-        base_url: api.url(),
-        tenant_id: "acme".into(),
-        tenant_secret: Secret::new("tenant-secret"),
+        base_url: api.url().parse().unwrap(),
         ..api::Settings::default()
     }
 }
 
+fn api_client_with(settings: api::Settings) -> ApiClient {
+    let identity = TenantIdentity {
+        id: "acme".into(),
+        secret: Secret::new("tenant-secret"),
+        signature: Versions::Both,
+    };
+    ApiClient::new(settings, identity, Clock::system(), &Workers::none()).unwrap()
+}
+
 fn api_client(api: &ScriptedApi) -> ApiClient {
-    ApiClient::new(api_settings(api), Clock::system(), &Workers::none()).unwrap()
+    api_client_with(api_settings(api))
 }
 
 fn all_tools() -> Vec<Arc<dyn Toolset>> {
@@ -178,15 +184,19 @@ impl Stack {
         toolsets: Vec<Arc<dyn Toolset>>,
         drain: Drain,
     ) -> Self {
-        let api_client = ApiClient::new(api_settings, Clock::system(), &Workers::none()).unwrap();
+        let api_client = api_client_with(api_settings);
         let server = mcp::Server::new(
             toolsets,
             api_client.clone(),
             Callers::Request,
             &mcp::Settings::default(),
         );
-        let challenge = Challenge::from_settings(&auth);
-        let verifier = Arc::new(Verifier::new(&auth, Clock::system()).unwrap());
+        let resource = Resource {
+            url: settings.mcp_url(),
+            ..Resource::default()
+        };
+        let challenge = Challenge::new(&auth, resource);
+        let verifier = Arc::new(Verifier::new(&auth, "acme", Clock::system()).unwrap());
         let app = App::new(settings, verifier, challenge, api_client, server);
         let streams = Arc::downgrade(&app.streams);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -6,13 +6,11 @@ use tokio::sync::Notify;
 
 const ID: &str = "mcp-session-id";
 
-async fn stateful(max_concurrent: usize, idle: Duration) -> Stack {
-    let sessions = Some(SessionLimits {
-        max_concurrent,
-        idle,
-    });
+async fn stateful(max_sessions: usize, session_idle: Duration) -> Stack {
     Stack::with_settings(Settings {
-        sessions,
+        sessions: settings::Sessions::Stateful,
+        max_sessions,
+        session_idle,
         ..Settings::default()
     })
     .await

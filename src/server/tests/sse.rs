@@ -607,7 +607,10 @@ async fn limits_streams() {
 #[tokio::test]
 async fn limits_the_calls_of_a_stream() {
     let stack = Stack::with_settings(Settings {
-        body_timeout: Duration::from_millis(300),
+        timeouts: Timeouts {
+            body: Duration::from_millis(300),
+            ..Timeouts::default()
+        },
         ..Settings::default()
     })
     .await;
@@ -639,7 +642,10 @@ async fn limits_the_calls_of_a_stream() {
 #[tokio::test]
 async fn disconnects_a_client_that_does_not_read() {
     let stack = Stack::with_settings(Settings {
-        write_timeout: Duration::from_millis(200),
+        timeouts: Timeouts {
+            write: Duration::from_millis(200),
+            ..Timeouts::default()
+        },
         ..Settings::default()
     })
     .await;
@@ -666,7 +672,10 @@ async fn disconnects_a_client_that_does_not_read() {
 #[tokio::test]
 async fn sends_keep_alives_on_a_silent_stream() {
     let stack = Stack::with_settings(Settings {
-        sse_keep_alive: Duration::from_millis(20),
+        timeouts: Timeouts {
+            sse_keep_alive: Duration::from_millis(20),
+            ..Timeouts::default()
+        },
         ..Settings::default()
     })
     .await;

@@ -33,7 +33,7 @@ use uuid::Uuid;
 pub use file::{Limits, OpenError, all as files};
 pub use record::Call;
 
-use crate::config::Durability;
+use super::settings::Durability;
 use crate::foundation::platform;
 use file::{Found, TrailFile};
 use queue::{MAX_QUEUE_BYTES, MAX_WAIT, Queue};

@@ -284,12 +284,8 @@ async fn call<A: Api>(
     catalogue: &Catalogue,
     api: &A,
 ) -> Result<Success, ToolError> {
-    let unlimited = Limits {
-        max_result_bytes: usize::MAX,
-        ..Limits::default()
-    };
     let plan = catalogue.prepare(tool, Json::trusted(arguments))?;
-    plan.run(api, &unlimited, |_| {}).await
+    plan.run(api, &Limits::UNLIMITED, |_| {}).await
 }
 
 /// The new text and some of what is around it.

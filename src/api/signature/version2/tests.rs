@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::api::signature::{Signer as TenantSigner, Versions};
-use crate::foundation::token_secret::Secret;
+use crate::foundation::secret::Secret;
 
 /// An arbitrary request.
 pub fn a_request() -> Bound<'static> {

@@ -43,8 +43,8 @@ impl HostOriginPolicy {
     pub fn from_settings(settings: &Settings) -> Self {
         let public = settings
             .public_url
-            .as_deref()
-            .and_then(|url| url.parse::<Uri>().ok());
+            .as_ref()
+            .and_then(|url| url.as_str().parse::<Uri>().ok());
         let public_host = public
             .as_ref()
             .and_then(Uri::host)
@@ -271,7 +271,7 @@ mod tests {
         HostOriginPolicy::from_settings(&Settings {
             allowed_hosts: vec!["acme.internal".into(), "ported.example:8443".into()],
             allowed_origins: vec!["https://app.example".into(), "null".into()],
-            public_url: Some("https://acme.example/mcp".into()),
+            public_url: "https://acme.example".parse().ok(),
             ..Settings::default()
         })
     }

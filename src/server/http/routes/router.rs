@@ -96,9 +96,9 @@ impl<H: Handler> App<H> {
         let readiness = Arc::new(Readiness::new(
             Arc::clone(&verifier),
             api_client.clone(),
-            settings.readiness_ttl,
+            settings.timeouts.readiness_ttl,
         ));
-        let memory = Arc::new(MemoryBudget::new(settings.memory));
+        let memory = Arc::new(MemoryBudget::new(settings.memory()));
         let principal_limit = Arc::new(PrincipalLimit::new(settings.connections_per_principal));
         Self {
             streams: Arc::new(sse::Streams::new(&settings)),
@@ -160,7 +160,7 @@ fn page<H>(app: &App<H>) -> Router {
     let landing = Landing {
         page: Arc::clone(page),
         readiness: Arc::clone(&app.readiness),
-        public_url: app.settings.public_url.clone(),
+        public_url: app.settings.mcp_url().map(String::from),
     };
     Router::new()
         .route("/", get(landing::page).fallback(only_get))
