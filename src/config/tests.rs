@@ -376,7 +376,7 @@ fn errors_in_the_environment_are_one_sentence_each() {
             &[("TOOLBRIDGE_TOOLS_TOOLSETS", "notes,task")],
             "tools.toolsets (from TOOLBRIDGE_TOOLS_TOOLSETS) has \"task\", which is no toolset: \
              did you mean \"tasks\"? There are notes, tasks, comments, chats, chat_messages, find, \
-             edit.",
+             edit, compact.",
         ),
         (
             &[("TOOLBRIDGE_TOOLS_TOOLSETS", ",")],

@@ -15,7 +15,7 @@ use rmcp::model::Tool;
 
 use crate::api::Features;
 use crate::auth::Scopes;
-use crate::tools::{Access, ListedTool, Outcome, ToolCall, ToolError, Toolset};
+use crate::tools::{Access, ListedTool, Outcome, ToolCall, ToolError, Toolset, compact};
 
 /// The number of encoded lists that are cached: a few hundred kilobytes in total.
 const MAX_CACHED_LISTS: usize = 16;
@@ -29,6 +29,7 @@ pub struct ToolAccess(u64);
 
 impl ToolAccess {
     pub const NONE: Self = Self(0);
+    /// Of a request without a filter on toolsets: what is offered unless named is left out.
     pub const ALL: Self = Self(u64::MAX);
 
     /// The single permission for one toolset. The bits suffice for 32 toolsets.
@@ -106,6 +107,8 @@ pub struct ToolRegistry {
     whole: ToolAccess,
     /// The part of `whole` that the server's settings allow.
     served: ToolAccess,
+    /// The permissions of a request that names no toolset.
+    unnamed: ToolAccess,
     /// A cache of tool lists, encoded as JSON.
     encoded: Mutex<HashMap<ToolAccess, Bytes>>,
 }
@@ -115,6 +118,14 @@ struct Need {
     reach: ToolAccess,
     toolset: &'static str,
     access: Access,
+    in_compact: bool,
+}
+
+impl Need {
+    /// Whether the name of a toolset selects the tool.
+    fn is_selected_by(&self, toolset: &str) -> bool {
+        toolset == self.toolset || (self.in_compact && toolset == compact::NAME)
+    }
 }
 
 impl ToolRegistry {
@@ -139,6 +150,7 @@ impl ToolRegistry {
             tool,
             toolset,
             access,
+            in_compact,
         } in listed
         {
             let position = toolsets.iter().position(|known| *known == toolset);
@@ -148,6 +160,7 @@ impl ToolRegistry {
                 reach: ToolAccess::single(position.unwrap_or(usize::MAX), access),
                 toolset,
                 access,
+                in_compact,
             });
         }
         let positions = tools
@@ -179,19 +192,24 @@ impl ToolRegistry {
             scopes,
             whole,
             served: whole,
+            unnamed: ToolAccess::ALL,
             encoded: Mutex::default(),
         };
         registry.served = registry
             .apply_filter(filter)
             .unwrap_or(ToolAccess::NONE)
             .and(whole);
+        // The compact tools double others, so only who names their toolset gets them.
+        if filter.toolsets.is_none() {
+            registry.unnamed = registry.matching(|need| need.toolset != compact::NAME);
+        }
         registry
     }
 
     /// The permissions that a filter leaves. Fails if the filter names an unknown toolset.
     pub fn apply_filter(&self, filter: &ToolFilter) -> Result<ToolAccess, UnknownToolsetError> {
         let mut left = match &filter.toolsets {
-            None => ToolAccess::ALL,
+            None => self.unnamed,
             Some(kept) => {
                 let unknown = kept
                     .iter()
@@ -202,7 +220,7 @@ impl ToolRegistry {
                         known: self.toolsets.clone(),
                     });
                 }
-                self.matching(|need| kept.iter().any(|name| name == need.toolset))
+                self.matching(|need| kept.iter().any(|name| need.is_selected_by(name)))
             }
         };
         if filter.read_only {
@@ -214,7 +232,21 @@ impl ToolRegistry {
     /// The permissions of a request: the intersection of the server's settings, the filter of the
     /// request and the scopes of the token.
     pub fn reach(&self, requested_access: ToolAccess, scopes: &Scopes) -> ToolAccess {
-        self.served.and(requested_access).and(self.granted(scopes))
+        let requested = self.requested(requested_access);
+        self.served.and(requested).and(self.granted(scopes))
+    }
+
+    fn requested(&self, requested_access: ToolAccess) -> ToolAccess {
+        if requested_access == ToolAccess::ALL {
+            self.unnamed
+        } else {
+            requested_access
+        }
+    }
+
+    /// The permissions of a caller who names every toolset.
+    pub fn named(&self) -> ToolAccess {
+        self.matching(|_| true)
     }
 
     /// The tools that the permissions `within` allow, in the order of `tools/list`.
@@ -266,7 +298,7 @@ impl ToolRegistry {
         };
         if !self.served.covers(need.reach) {
             Err(AccessError::Server)
-        } else if !requested_access.covers(need.reach) {
+        } else if !self.requested(requested_access).covers(need.reach) {
             Err(AccessError::Request)
         } else if !self.granted(scopes).covers(need.reach) {
             Err(AccessError::Scope(toolset_scope(need.toolset, need.access)))
@@ -302,10 +334,11 @@ impl ToolRegistry {
         &self.toolsets
     }
 
-    /// Every tool that the server serves, with its toolset.
+    /// Every tool that the server offers to a request that names no toolset, with its toolset.
     pub fn served(&self) -> impl Iterator<Item = (&Tool, &'static str)> {
         let with_needs = self.tools.iter().zip(&self.needs);
-        let served = with_needs.filter(|(_, need)| self.served.covers(need.reach));
+        let offered = self.served.and(self.unnamed);
+        let served = with_needs.filter(move |(_, need)| offered.covers(need.reach));
         served.map(|(tool, need)| (tool, need.toolset))
     }
 
@@ -386,8 +419,8 @@ impl AccessError {
             Self::Api => "It exists, but the REST API behind this server does not offer it.",
             Self::Server => "It exists, but this server is set to serve without it.",
             Self::Request => {
-                "It exists, but this connection leaves it out: its client narrows the tools with X-MCP-Toolsets, \
-                 X-MCP-Readonly or the URL."
+                "It exists, but this connection leaves it out: its client narrows the tools with \
+                 X-MCP-Toolsets, X-MCP-Readonly or the URL, or has to name the toolset compact there."
             }
             Self::Scope(_) => "It exists, but the token's scopes do not allow it.",
         }

@@ -10,6 +10,7 @@ mod api_outage;
 mod argument;
 mod argument_error;
 mod coerce;
+pub mod compact;
 mod edit;
 mod entities;
 mod error;
@@ -50,6 +51,7 @@ pub fn all(limits: Limits) -> Vec<Arc<dyn Toolset>> {
         Arc::new(entities::EntityTools::new(Uuid::now_v7, limits)),
         Arc::new(find::FindTools::new(limits)),
         Arc::new(edit::EditTools::new(limits)),
+        Arc::new(compact::CompactTools::new(limits)),
     ]
 }
 

@@ -33,11 +33,8 @@ fn property(argument: &Argument) -> Map<String, Value> {
         // The description states the format of a UID or a time: some clients reject `format`, and a
         // pattern would exclude notations that are accepted.
         Kind::Text | Kind::Uid | Kind::DateTime => object([("type", json!("string"))]),
-        Kind::Token { max } => object([
-            ("type", json!("string")),
-            ("minLength", json!(1)),
-            ("maxLength", json!(max)),
-        ]),
+        // A longer one is refused too, but no model needs to be told.
+        Kind::Token { .. } => object([("type", json!("string")), ("minLength", json!(1))]),
         Kind::Choice(_) | Kind::Action(_) => object([
             ("type", json!("string")),
             ("enum", json!(argument.kind.choices())),
@@ -72,6 +69,18 @@ fn property(argument: &Argument) -> Map<String, Value> {
     );
     schema.insert("description".to_owned(), json!(argument.description));
     schema
+}
+
+/// The schema of an item that a tool has written: what the next call needs.
+pub(super) fn written() -> Map<String, Value> {
+    object([
+        ("type", json!("object")),
+        (
+            "properties",
+            json!({"uid": {"type": "string"}, "version": {"type": "integer"}}),
+        ),
+        ("required", json!(["uid", "version"])),
+    ])
 }
 
 /// A JSON object of these members.

@@ -26,6 +26,7 @@ pub(super) struct Tool {
     pub arguments: Vec<Argument>,
     /// The features of the API that it needs.
     pub needs: Features,
+    in_compact: bool,
 }
 
 /// What a model reads of a tool, besides its arguments.
@@ -57,14 +58,25 @@ impl Tool {
             },
             arguments,
             needs,
+            in_compact: false,
         }
+    }
+
+    /// Makes the tool a part of the toolset `compact` too.
+    pub fn in_compact(mut self) -> Self {
+        self.in_compact = true;
+        self
     }
 }
 
 /// The tools that are there with these features of the API.
 pub(super) fn list(tools: &[Tool], features: Features) -> Vec<ListedTool> {
     let offered = tools.iter().filter(|tool| features.has(tool.needs));
-    offered.map(|tool| ListedTool::from(&tool.spec)).collect()
+    let listed = offered.map(|tool| ListedTool {
+        in_compact: tool.in_compact,
+        ..ListedTool::from(&tool.spec)
+    });
+    listed.collect()
 }
 
 /// Begins a call of one of the tools: validates the arguments, and then calls `run` with the name
@@ -78,16 +90,27 @@ where
     F: Future<Output = Result<String, ToolError>> + Send + 'a,
 {
     let correlation_id = call.correlation_id;
-    let failed = move |error| Outcome::failure(&error, correlation_id);
+    delegate(tools, call, move |name, arguments, call| {
+        let failed = move |error| Outcome::failure(&error, correlation_id);
+        run(name, arguments, call).map(move |result| result.map_or_else(failed, Outcome::success))
+    })
+}
+
+/// Like [`call`], for tools that another toolset executes.
+pub(super) fn delegate<'a, F>(
+    tools: &'a [Tool],
+    call: ToolCall<'a>,
+    run: impl FnOnce(&'a str, Arguments<'a>, ToolCall<'a>) -> F + Send + 'a,
+) -> BoxFuture<'a, Outcome>
+where
+    F: Future<Output = Outcome> + Send + 'a,
+{
+    let failed = |error| Outcome::failure(&error, call.correlation_id);
     let Some(tool) = tools.iter().find(|tool| tool.spec.name == call.name) else {
         return ready(failed(ToolError::internal("a tool of another toolset"))).boxed();
     };
     match Arguments::read(&tool.arguments, call.arguments) {
-        Ok(arguments) => {
-            let work = run(&tool.spec.name, arguments, call);
-            work.map(move |result| result.map_or_else(failed, Outcome::success))
-                .boxed()
-        }
+        Ok(arguments) => run(&tool.spec.name, arguments, call).boxed(),
         Err(error) => ready(failed(ToolError::invalid_argument(call.name, error))).boxed(),
     }
 }

@@ -42,6 +42,8 @@ pub struct ListedTool {
     /// The name by which filters and scopes select the tool: `chat_messages`.
     pub toolset: &'static str,
     pub access: Access,
+    /// Whether the name of the toolset `compact` selects the tool too.
+    pub in_compact: bool,
 }
 
 /// One call of one tool.
@@ -147,6 +149,7 @@ impl From<&ToolSpec> for ListedTool {
             tool,
             toolset: spec.toolset,
             access: spec.access,
+            in_compact: false,
         }
     }
 }

@@ -21,6 +21,7 @@ mod audit;
 mod auth_routing;
 mod client_disconnect;
 mod command_line;
+mod compact;
 mod compatible_apis;
 mod connect;
 mod dns_change;
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         command_line::tests(),
         connect::tests(),
         client_disconnect::tests(),
+        compact::tests(),
         doctor::tests(),
         edit::tests(),
         auth_routing::tests(),

@@ -30,9 +30,7 @@ use crate::entities;
 use crate::foundation::json::Json;
 use crate::foundation::memory_budget::Reservation;
 use crate::foundation::secret::Secret;
-use crate::mcp::{
-    AccessError, ToolAccess, ToolRegistry, UnknownToolError, out_of_scope, unauthenticated,
-};
+use crate::mcp::{AccessError, ToolRegistry, UnknownToolError, out_of_scope, unauthenticated};
 use crate::telemetry::traces::TraceContext;
 use crate::tools::{self, Outcome, ToolCall};
 use crate::workers::Workers;
@@ -125,7 +123,7 @@ pub async fn call(
         &settings::tool_filter(config),
         api_client.known_features().await,
     );
-    match registry.admit(name, ToolAccess::ALL, &principal.scopes) {
+    match registry.admit(name, registry.named(), &principal.scopes) {
         Ok(()) => {}
         Err(AccessError::Scope(scope)) => {
             return Ok(CallAnswer::from(out_of_scope(

@@ -32,8 +32,9 @@ fn seen(registry: &ToolRegistry, requested_access: ToolAccess, scopes: &Scopes) 
 #[test]
 fn each_scope_allows_its_tools_and_no_others() {
     let all = registry(None, false);
-    let every = all.names().count();
-    let reads = all.names().filter(|name| !all.writes(name)).count();
+    let offered = seen(&all, ToolAccess::ALL, &Scopes::All);
+    let every = offered.len();
+    let reads = offered.iter().filter(|name| !all.writes(name)).count();
     let notes_written = [
         "create_note",
         "update_note",
@@ -226,8 +227,12 @@ fn advertised_scopes_follow_the_entities_and_the_served_tools() {
         ["toolbridge:read", "toolbridge:write"]
     );
     let supported = all.scopes_supported();
-    assert_eq!(supported.len(), 2 + 2 * entities::ALL.len() + 3);
-    for scope in ["toolbridge:find:read", "toolbridge:edit:write"] {
+    assert_eq!(supported.len(), 2 + 2 * entities::ALL.len() + 4);
+    for scope in [
+        "toolbridge:find:read",
+        "toolbridge:edit:write",
+        "toolbridge:compact:write",
+    ] {
         assert!(supported.contains(&scope.to_owned()));
     }
     for entity in entities::ALL {
@@ -247,4 +252,66 @@ fn advertised_scopes_follow_the_entities_and_the_served_tools() {
     );
     assert!(narrowed.is_unlimited(&only(&["toolbridge:read"])));
     assert!(!all.is_unlimited(&only(&["toolbridge:read"])));
+}
+
+const COMPACT: [&str; 9] = [
+    "search",
+    "fetch",
+    "overview",
+    "edit_text",
+    "restore",
+    "batch",
+    "create",
+    "patch",
+    "delete",
+];
+
+/// The list of `compact` is for clients that pay for each of its bytes.
+#[test]
+fn the_compact_list_is_short() {
+    let compact = registry(Some(&["compact"]), false);
+    assert_eq!(seen(&compact, ToolAccess::ALL, &Scopes::All), COMPACT);
+    let list = compact.encoded(compact.reach(ToolAccess::ALL, &Scopes::All));
+    let served = list.len() + r#"{"tools":}"#.len();
+    assert!(served <= 9_000, "{served} bytes");
+}
+
+#[test]
+fn the_compact_tools_are_offered_where_their_toolset_is_named() {
+    let unset = registry(None, false);
+    let own = |names: &[String]| names.iter().any(|name| name == "create");
+    assert!(!own(&seen(&unset, ToolAccess::ALL, &Scopes::All)));
+    let read_only = unset.apply_filter(&tool_filter(None, true)).unwrap();
+    assert_eq!(
+        unset.admit("create", read_only, &Scopes::All),
+        Err(AccessError::Request)
+    );
+    assert_eq!(
+        unset.admit("create", ToolAccess::ALL, &Scopes::All),
+        Err(AccessError::Request)
+    );
+    let named = unset.apply_filter(&tool_filter(Some(&["compact"]), false));
+    let named = named.unwrap();
+    assert_eq!(seen(&unset, named, &Scopes::All), COMPACT);
+    assert_eq!(unset.admit("create", named, &Scopes::All), Ok(()));
+    let reads = only(&["toolbridge:read"]);
+    assert_eq!(seen(&unset, named, &reads), ["search", "fetch", "overview"]);
+    let reading = unset.apply_filter(&tool_filter(Some(&["compact"]), true));
+    assert_eq!(
+        seen(&unset, reading.unwrap(), &Scopes::All),
+        ["search", "fetch", "overview"]
+    );
+
+    // A request cannot name what the settings leave out.
+    let notes = registry(Some(&["notes"]), false);
+    let named = notes.apply_filter(&tool_filter(Some(&["compact"]), false));
+    assert_eq!(
+        seen(&notes, named.unwrap(), &Scopes::All),
+        Vec::<String>::new()
+    );
+    // Nor does a filter of the settings count as a name: `notes` is not `compact`.
+    assert_eq!(
+        notes.admit("create", ToolAccess::ALL, &Scopes::All),
+        Err(AccessError::Server)
+    );
 }

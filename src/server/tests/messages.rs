@@ -546,6 +546,7 @@ impl Toolset for FaultyToolset {
             tool: Tool::new(name, "", Arc::default()),
             toolset: "trouble",
             access: Access::Read,
+            in_compact: false,
         };
         ["panic_at_once", "panic_later", "wait_for_ever"]
             .map(listed)

@@ -54,12 +54,11 @@ const MEMBERS: &[&str] = &[
 pub fn tool() -> Tool {
     let about = About {
         name: NAME,
-        title: "Write many",
-        description: "Makes up to 100 writes at once, all or none unless atomic is false. A new \
-                      item can be referred to by the uid you give it. For one write, use its own \
-                      tool.",
+        title: "Batch",
+        description: "Makes up to 100 writes, all or none unless atomic is false. Refer to a new \
+                      item by the uid you give it. For one write, use its own tool.",
     };
-    changing_tool(about, arguments(), output_schema(), Features::BATCH)
+    changing_tool(about, arguments(), output_schema(), Features::BATCH).in_compact()
 }
 
 fn arguments() -> Vec<Argument> {
@@ -84,9 +83,7 @@ fn output_schema() -> Map<String, Value> {
             "properties",
             json!({
                 "done": number, "failed": number,
-                "results": {"type": "array", "items": {"type": "object", "properties": {
-                    "uid": {"type": "string"}, "status": number, "version": number,
-                }}},
+                "results": {"type": "array", "items": {"type": "object"}},
             }),
         ),
         ("required", json!(["done", "failed", "results"])),

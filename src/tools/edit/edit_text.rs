@@ -47,12 +47,11 @@ const VERSION_MISMATCH: &str = "version_mismatch";
 pub fn tool() -> Tool {
     let about = About {
         name: NAME,
-        title: "Edit a text",
-        description: "Changes a part of a long text without sending the whole: appends, inserts, \
-                      or replaces a passage or a Markdown section. To change other fields, use \
-                      patch_*.",
+        title: "Edit text",
+        description: "Appends, inserts or replaces a passage or Markdown section of a text, \
+                      without sending the whole. For other fields, use patch_*.",
     };
-    changing_tool(about, arguments(), output_schema(), Features::NONE)
+    changing_tool(about, arguments(), output_schema(), Features::NONE).in_compact()
 }
 
 fn arguments() -> Vec<Argument> {
@@ -60,23 +59,23 @@ fn arguments() -> Vec<Argument> {
         required(
             "operation",
             Kind::Choice(OPERATIONS),
-            "replace puts text in place of find; insert_after, directly behind it.",
+            "replace: text instead of find; insert_after: right behind it.",
         ),
         required("text", Kind::Text, "The new text."),
         optional(
             "find",
             Kind::Text,
-            "For replace and insert_after: a passage that occurs exactly once.",
+            "For replace, insert_after: a passage that occurs once.",
         ),
         optional(
             "heading",
             Kind::Text,
-            "For replace_section: the heading, such as ## Plan. It stays.",
+            "For replace_section, such as ## Plan. It stays.",
         ),
         optional(
             "field",
             Kind::Text,
-            "Default: content, or description of a task or chat.",
+            "Default content, or description of a task or chat.",
         ),
         optional("if_match", VERSION, "Change only this version."),
     ];
@@ -84,20 +83,16 @@ fn arguments() -> Vec<Argument> {
 }
 
 fn output_schema() -> Map<String, Value> {
-    let number = json!({"type": "integer"});
     object([
         ("type", json!("object")),
         (
             "properties",
             json!({
-                "uid": {"type": "string"}, "version": number, "bytes_before": number,
-                "bytes_after": number, "around": {"type": "string"},
+                "uid": {"type": "string"}, "version": {"type": "integer"},
+                "around": {"type": "string"},
             }),
         ),
-        (
-            "required",
-            json!(["uid", "version", "bytes_before", "bytes_after", "around"]),
-        ),
+        ("required", json!(["uid", "version", "around"])),
     ])
 }
 

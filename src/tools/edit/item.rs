@@ -15,8 +15,8 @@ pub const VERSION: Kind = Kind::Integer { min: 1, max: None };
 /// The arguments that name the item.
 pub fn arguments() -> [Argument; 2] {
     [
-        required("kind", Kind::Choice(entities::keys()), "The kind of item."),
-        required("uid", Kind::Uid, "The item's UID."),
+        required("kind", Kind::Choice(entities::keys()), "Its kind."),
+        required("uid", Kind::Uid, "Its UID."),
     ]
 }
 

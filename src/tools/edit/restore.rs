@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use http::Method;
-use serde_json::{Map, Value, json};
 
 use super::changing_tool;
 use super::item::{self, Item, VERSION};
@@ -15,7 +14,7 @@ use crate::tools::argument::{Argument, optional};
 use crate::tools::coerce::Arguments;
 use crate::tools::error::ToolError;
 use crate::tools::result::{self, Limits};
-use crate::tools::schema::object;
+use crate::tools::schema::written;
 use crate::tools::tool::{About, Tool};
 
 pub const NAME: &str = "restore";
@@ -24,27 +23,16 @@ pub fn tool() -> Tool {
     let about = About {
         name: NAME,
         title: "Restore",
-        description: "Brings back a deleted item with its UID, or an earlier version as a new one. \
-                      A restore can itself be undone. To find the version, use history.",
+        description: "Brings back a deleted item, or an earlier version as a new one. Can be \
+                      undone too. To find the version, use history.",
     };
-    changing_tool(about, arguments(), output_schema(), Features::VERSIONS)
+    changing_tool(about, arguments(), written(), Features::VERSIONS).in_compact()
 }
 
 fn arguments() -> Vec<Argument> {
     let description = "Required unless the item is deleted.";
     let version = optional("to_version", VERSION, description);
     item::arguments().into_iter().chain([version]).collect()
-}
-
-fn output_schema() -> Map<String, Value> {
-    object([
-        ("type", json!("object")),
-        (
-            "properties",
-            json!({"uid": {"type": "string"}, "version": {"type": "integer"}}),
-        ),
-        ("required", json!(["uid", "version"])),
-    ])
 }
 
 pub async fn run<A: Api>(

@@ -33,7 +33,7 @@ pub fn tool() -> Tool {
     let id = Kind::Token { max: MAX_ID };
     let about = About {
         name: NAME,
-        title: "Read in context",
+        title: "Fetch",
         description: "Reads one item as text: a note or task with its last 10 comments, a chat with its last 20 \
          messages. To find its id, use search.",
     };
@@ -42,11 +42,12 @@ pub fn tool() -> Tool {
         vec![required(
             "id",
             id,
-            "The id of a search result, like note/UID, or a bare UID.",
+            "A search result's id, like note/UID, or a UID.",
         )],
         output_schema(),
         Features::SEARCH.and_also(Features::ORDER),
     )
+    .in_compact()
 }
 
 fn output_schema() -> Map<String, Value> {
@@ -55,10 +56,7 @@ fn output_schema() -> Map<String, Value> {
         ("type", json!("object")),
         (
             "properties",
-            json!({
-                "id": text, "title": text, "text": text, "url": text,
-                "metadata": {"type": "object"},
-            }),
+            json!({"id": text, "title": text, "text": text, "url": text}),
         ),
         ("required", json!(["id", "title", "text", "url"])),
     ])

@@ -88,9 +88,9 @@ fn parse<'a>(reply: &'a Reply, tool: &str) -> Result<Json<'a>, ToolError> {
     Json::parse(&reply.body).map_err(|error| malformed(tool, &error.to_string()))
 }
 
-/// The schema of a list of objects of which only some members are described.
-fn objects(known: Value) -> Value {
-    json!({"type": "array", "items": {"type": "object", "properties": known}})
+/// The schema of a list of objects.
+fn objects() -> Value {
+    json!({"type": "array", "items": {"type": "object"}})
 }
 
 /// An error about one argument.

@@ -21,12 +21,12 @@ use crate::tools::schema::object;
 pub const NAME: &str = "overview";
 
 pub fn tool() -> Tool {
-    let today = "Date that counts as today; default today in UTC.";
+    let today = "Default: today in UTC.";
     let about = About {
         name: NAME,
         title: "Overview",
-        description: "Counts everything there is: items per kind and status, tasks overdue and due, unread \
-         messages per chat, the latest changes, the most used tags. To list the items, use search.",
+        description: "Counts items per kind and status, tasks overdue and due, unread messages per \
+                      chat; latest changes, top tags. To list items, use search.",
     };
     reading_tool(
         about,
@@ -34,23 +34,15 @@ pub fn tool() -> Tool {
         output_schema(),
         Features::OVERVIEW,
     )
+    .in_compact()
 }
 
 fn output_schema() -> Map<String, Value> {
-    let count = json!({"type": "integer"});
-    let counted = json!({"type": "object", "properties": {"count": count}});
     object([
         ("type", json!("object")),
         (
             "properties",
-            json!({
-                "today": {"type": "string"},
-                "kinds": objects(json!({"kind": {"type": "string"}, "total": count})),
-                "overdue": counted, "due_today": counted, "due_this_week": counted,
-                "unread": {"type": "object", "properties": {"total": count}},
-                "latest": objects(json!({"id": {"type": "string"}, "title": {"type": "string"}})),
-                "tags": objects(json!({"tag": {"type": "string"}, "count": count})),
-            }),
+            json!({"today": {"type": "string"}, "kinds": objects()}),
         ),
         ("required", json!(["kinds"])),
     ])

@@ -40,27 +40,26 @@ fn arguments() -> Vec<Argument> {
     vec![
         text(
             "query",
-            "All words must match. \"a phrase\", OR, -word, pre*, parentheses. Without it, the \
-             filters alone.",
+            "All words must match; \"a phrase\", OR, -word, pre*, (). Without it, filters alone.",
         ),
         optional(
             "kinds",
             Kind::Choices(entities::keys()),
-            "Only these kinds of items.",
+            "Only these kinds.",
         ),
         optional(
             "parent_uid",
             Kind::Uid,
-            "Comments of one item, or messages of one chat.",
+            "Comments of an item, messages of a chat.",
         ),
         optional("tags", Kind::Texts, "All of them must be there."),
-        text("status", "Exactly this status."),
-        text("priority", "Exactly this priority."),
+        text("status", "Exact match."),
+        text("priority", "Exact match."),
         time("updated_after", "Date or time, included."),
         time("updated_before", "Date or time, excluded."),
         time("due_after", "Date or time, included."),
         time("due_before", "Date or time, excluded."),
-        optional("include_archived", Kind::Flag, "Also archived ones."),
+        optional("include_archived", Kind::Flag, "Also archived."),
         choice(
             "deleted",
             &["exclude", "only", "include"],
@@ -79,10 +78,10 @@ fn arguments() -> Vec<Argument> {
         choice(
             "detail",
             &["snippet", "passage"],
-            "Length of the text around a match; default snippet.",
+            "Text around a match; default snippet.",
         ),
         optional("limit", limit, "Most results; 0 only counts.").with_default(10),
-        text("cursor", "next_cursor of the page before."),
+        text("cursor", "next_cursor from before."),
     ]
 }
 
@@ -90,28 +89,20 @@ pub fn tool() -> Tool {
     let about = About {
         name: NAME,
         title: "Search",
-        description: "Searches all notes, tasks, comments, chats and messages, in their whole text, or lists \
-         and counts them by filters. To read a result, use fetch.",
+        description: "Searches the whole text of all items, or lists and counts them by filters. To \
+                      read a result, use fetch.",
     };
-    reading_tool(about, arguments(), output_schema(), Features::SEARCH)
+    reading_tool(about, arguments(), output_schema(), Features::SEARCH).in_compact()
 }
 
 fn output_schema() -> Map<String, Value> {
-    let text = json!({"type": "string"});
-    let number = json!({"type": "integer"});
     object([
         ("type", json!("object")),
         (
             "properties",
             json!({
-                "results": objects(json!({
-                    "id": text, "kind": text, "uid": text, "title": text, "snippet": text,
-                    "url": text, "version": number, "updated_at": text, "created_at": text,
-                })),
-                "total": number,
-                "next_cursor": text,
-                "groups": objects(json!({"count": number})),
-                "hints": objects(json!({"message": text})),
+                "results": objects(), "total": {"type": "integer"},
+                "next_cursor": {"type": "string"},
             }),
         ),
         ("required", json!(["results", "total"])),

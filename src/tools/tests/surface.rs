@@ -4,13 +4,17 @@ use std::collections::HashSet;
 
 use super::*;
 
-/// Every tool of every toolset, as clients see it if the API has all features.
-pub(super) fn every_tool() -> Vec<Value> {
+fn every_listed_tool(features: Features) -> impl Iterator<Item = ListedTool> {
     let toolsets = crate::tools::all(Limits::default());
-    let tools = toolsets
-        .iter()
-        .flat_map(|toolset| toolset.list(Features::ALL));
-    tools.map(|listed| json!(listed.tool)).collect()
+    toolsets
+        .into_iter()
+        .flat_map(move |toolset| toolset.list(features))
+}
+
+/// The tools of every toolset but `compact`, as clients see them if the API has all features.
+pub(super) fn every_tool() -> Vec<Value> {
+    let offered = every_listed_tool(Features::ALL).filter(|tool| tool.toolset != compact::NAME);
+    offered.map(|listed| json!(listed.tool)).collect()
 }
 
 #[test]
@@ -80,7 +84,7 @@ fn hints_match_the_operation() {
 /// Directories of clients refuse tools whose title or hints are left to defaults.
 #[test]
 fn every_tool_spells_out_its_title_and_hints() {
-    for tool in every_tool() {
+    for tool in every_listed_tool(Features::ALL).map(|listed| json!(listed.tool)) {
         let annotations = &tool["annotations"];
         let title = tool["title"].as_str();
         assert!(title.is_some_and(|title| !title.is_empty()), "{tool}");
@@ -102,12 +106,8 @@ fn every_tool_spells_out_its_title_and_hints() {
 /// The limit of 200 characters is that of ChatGPT's directory.
 #[test]
 fn descriptions_have_at_most_200_characters() {
-    let plain = crate::tools::all(Limits::default())
-        .iter()
-        .flat_map(|toolset| toolset.list(Features::NONE))
-        .map(|listed| json!(listed.tool))
-        .collect::<Vec<_>>();
-    for tool in every_tool().into_iter().chain(plain) {
+    let tools = every_listed_tool(Features::ALL).chain(every_listed_tool(Features::NONE));
+    for tool in tools.map(|listed| json!(listed.tool)) {
         let length = tool["description"].as_str().unwrap().chars().count();
         assert!(length <= 200, "{}: {length} characters", tool["name"]);
     }
@@ -219,7 +219,7 @@ fn schemas_are_flat_and_every_argument_is_described() {
             assert!(members["items"]["type"].is_string(), "{at}: untyped items");
         }
     }
-    for tool in every_tool() {
+    for tool in every_listed_tool(Features::ALL).map(|listed| json!(listed.tool)) {
         let tool_name = tool["name"].as_str().unwrap();
         for schema in [&tool["inputSchema"], &tool["outputSchema"]] {
             assert_eq!(schema["type"], "object", "{tool_name}");

@@ -161,8 +161,10 @@ mod tests {
     #[test]
     fn applies_header_and_query() {
         let registry = registry();
-        let all = registry.names().count();
-        let reads = registry.names().filter(|name| !registry.writes(name));
+        let all = registry.served().count();
+        let reads = registry
+            .served()
+            .filter(|(tool, _)| !registry.writes(&tool.name));
         let reads = reads.count();
         for (query, headers, count) in [
             ("", &[][..], all),
@@ -177,6 +179,8 @@ mod tests {
             ("?toolsets=%6eotes", &[], 8),
             ("?toolsets=notes,tasks", &[(TOOLSETS, b"tasks,chats")], 8),
             ("?toolsets=notes", &[(TOOLSETS, b"tasks")], 0),
+            ("?toolsets=compact", &[], 9),
+            ("?readonly=true", &[(TOOLSETS, b"compact")], 3),
             ("?readonly=false", &[(READ_ONLY, b"true")], reads),
             (
                 "?readonly=true",

@@ -18,6 +18,7 @@ use crate::tools::api_error_body::ApiErrorBody;
 use crate::tools::argument::Argument;
 use crate::tools::argument_error::ArgumentError;
 use crate::tools::error::ToolError;
+use crate::tools::schema;
 use crate::tools::spec::Hints;
 
 mod archive;
@@ -71,7 +72,7 @@ pub trait Operation: Debug + Send + Sync {
 
     /// The schema of a successful result. Most operations return the item that they have written.
     fn output_schema(&self) -> Map<String, Value> {
-        shared::written_schema()
+        schema::written()
     }
 
     fn target(&self) -> Target {

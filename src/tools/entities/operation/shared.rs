@@ -48,18 +48,6 @@ pub fn item_schema() -> Map<String, Value> {
     ])
 }
 
-/// The schema of an item that a tool has written: what the next call needs.
-pub fn written_schema() -> Map<String, Value> {
-    object([
-        ("type", json!("object")),
-        (
-            "properties",
-            json!({"uid": {"type": "string"}, "version": {"type": "integer"}}),
-        ),
-        ("required", json!(["uid", "version"])),
-    ])
-}
-
 /// The schema of a page of items whose long texts may be cut.
 pub fn page_schema() -> Map<String, Value> {
     let item = item([
