@@ -7,7 +7,7 @@ requirements() { # PART
     go) echo cc python3 postgresql ;;
     rust) echo cc openssl kill ;;
     observability) echo cc python3 prometheus ;;
-    clients) echo cc python3 venv npm ;;
+    clients) echo cc python3 venv npm chromium ;;
     browser) echo cc python3 npm chromium ;;
     conformance) echo cc python3 npm ;;
     container) echo python3 buildah debootstrap ;;

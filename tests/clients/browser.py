@@ -13,32 +13,40 @@ class Page(html.parser.HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
-        if tag == "input":
-            self.fields.append(dict(attributes))
+        if tag in ("input", "button"):
+            self.fields.append({"tag": tag, **dict(attributes)})
 
 
-async def agree(url, callback, login, ticks):
-    """What the callback gets, as a dictionary. `ticks(scope)` says which boxes are ticked."""
-    async with httpx2.AsyncClient(follow_redirects=False) as browser:
+async def agree(url, callback, writes, ticks, headers=()):
+    """What the callback gets, as a dictionary. `writes` has what is put into each field, and
+    `ticks(scope)` says which boxes are ticked. Of several buttons the first is pressed. The
+    headers are sent with every request."""
+    # As browsers do.
+    origin = {"Origin": "{0.scheme}://{0.netloc}".format(urllib.parse.urlsplit(url))}
+    async with httpx2.AsyncClient(follow_redirects=False, headers=dict(headers)) as browser:
         answer = await browser.get(url)
         for _ in range(20):
             if answer.is_redirect:
                 url = urllib.parse.urljoin(str(answer.url), answer.headers["location"])
                 if url.startswith(callback):
-                    return dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(url).query))
+                    parts = urllib.parse.urlsplit(url)
+                    return dict(urllib.parse.parse_qsl(parts.query or parts.fragment))
                 answer = await browser.get(url)
                 continue
             if answer.status_code != 200:
                 raise RuntimeError(f"the authorization server's page: {answer.status_code} {answer.text}")
-            form = []
+            form = {}
             for field in Page(answer.text).fields:
-                if field.get("type") == "checkbox":
+                if field["tag"] == "button":
+                    if "name" in field:
+                        form.setdefault(field["name"], [field["value"]])
+                elif field.get("type") == "checkbox":
                     if ticks(field["value"]):
-                        form.append((field["name"], field["value"]))
+                        form.setdefault(field["name"], []).append(field["value"])
                 else:
-                    form.append((field["name"], login))
+                    form[field["name"]] = [writes[field["name"]]]
             answer = await browser.post(
-                str(answer.url), content=urllib.parse.urlencode(form),
-                headers={"Content-Type": "application/x-www-form-urlencoded"},
+                str(answer.url), content=urllib.parse.urlencode(form, doseq=True),
+                headers={"Content-Type": "application/x-www-form-urlencoded", **origin},
             )
     raise RuntimeError("the pages have no end")

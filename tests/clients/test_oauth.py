@@ -152,6 +152,8 @@ class Storage:
 class Person:
     """Somebody with a client and a browser."""
 
+    callback_at = CALLBACK
+
     def __init__(self, place, login, ticks=lambda scope: True, document=None):
         self.place, self.login, self.ticks, self.document = place, login, ticks, document
         self.storage = Storage()
@@ -160,7 +162,9 @@ class Person:
 
     async def redirect(self, url):
         self.asked.append(httpx2.URL(url).params)
-        self.agreed = await browser.agree(url, CALLBACK, self.login, self.ticks)
+        self.agreed = await browser.agree(
+            url, self.callback_at, {"login": self.login}, self.ticks
+        )
 
     async def callback(self):
         return AuthorizationCodeResult(
@@ -169,7 +173,7 @@ class Person:
 
     @contextlib.asynccontextmanager
     async def client(self):
-        metadata = OAuthClientMetadata(client_name="a client", redirect_uris=[CALLBACK])
+        metadata = OAuthClientMetadata(client_name="a client", redirect_uris=[self.callback_at])
         auth = OAuthClientProvider(self.place.resource, metadata, self.storage, self.redirect, self.callback, client_metadata_url=self.document)
         async with httpx2.AsyncClient(auth=auth, timeout=30) as http:
             async with Client(streamable_http_client(self.place.resource, http_client=http)) as client:

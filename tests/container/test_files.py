@@ -74,7 +74,7 @@ class Names(unittest.TestCase):
 
 
 class Pages(unittest.TestCase):
-    PAGES = [HOME / "README.md", *HOME.glob("*.md"), *HOME.glob("docs/**/*.md"), HOME / "tests/README.md", HOME / "observability/README.md"]
+    PAGES = [HOME / "README.md", *HOME.glob("*.md"), *HOME.glob("docs/**/*.md"), HOME / "tests/README.md", HOME / "observability/README.md", HOME / "authorization-server/README.md"]
 
     def test_every_file_that_a_page_names_is_there(self):
         path = re.compile(r"`((?:src|api|tests|docs|scripts|\.github)/[A-Za-z0-9_./-]+|[A-Za-z]+\.(?:toml|conf|md))(?: [^`]*)?`")
