@@ -145,6 +145,12 @@ func openForMigrations(uri string) (*sql.DB, error) {
 }
 
 func (s *sqliteStore) OpenSession(ctx context.Context, who Person) (Session, error) {
+	if err := ctx.Err(); err != nil {
+		return Session{}, s.mark(err)
+	}
+	if session, ok := s.openKnown(who); ok {
+		return session, nil
+	}
 	for {
 		before := s.wipes()
 		owner, err := s.owner(ctx, who)
