@@ -7,9 +7,11 @@ package auth
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -67,6 +69,8 @@ type Verifier struct {
 	secret      []byte
 	keys        keyfunc.Keyfunc // nil without JWKS
 	signatures  *signatures     // of tokens that such keys have signed
+	tokens      tokens
+	now         func() time.Time
 	rules       []jwt.ParserOption
 	parser      *jwt.Parser // by these rules
 	tenantClaim string
@@ -76,7 +80,8 @@ type Verifier struct {
 // until ctx ends every hour. A key server that is down, or returns garbage, does not remove known
 // keys. fetched is called with each result.
 func New(ctx context.Context, c config.JWT, now func() time.Time, log *slog.Logger, fetched func(ok bool)) (*Verifier, error) {
-	v := &Verifier{secret: []byte(c.HS256Secret), tenantClaim: c.TenantClaim, signatures: newSignatures(maxSignatures)}
+	v := &Verifier{secret: []byte(c.HS256Secret), tenantClaim: c.TenantClaim, signatures: newSignatures(maxSignatures), now: now,
+		tokens: tokens{newRecent[[sha256.Size]byte, *verified](maxTokens)}}
 	var methods []string
 	if len(v.secret) > 0 {
 		methods = append(methods, jwt.SigningMethodHS256.Alg())
@@ -109,21 +114,33 @@ func (v *Verifier) Verify(ctx context.Context, token string, late time.Duration)
 	if len(token) > maxTokenBytes {
 		return Caller{}, &Refusal{Reason: "token_too_long"}
 	}
+	hash := sha256.Sum256([]byte(token))
+	if caller, ok := v.remembered(ctx, hash, late); ok {
+		return caller, nil
+	}
 	if err := checkParts(token); err != nil {
 		return Caller{}, &Refusal{"token_malformed", err}
 	}
-	claims, err := v.parse(ctx, token, v.parser)
+	parsed, err := v.parse(ctx, token, v.parser)
 	if err != nil && v.refreshed(ctx, token, err) {
-		claims, err = v.parse(ctx, token, v.parser)
+		parsed, err = v.parse(ctx, token, v.parser)
 	}
 	if late > 0 && errors.Is(err, jwt.ErrTokenExpired) {
-		claims, err = v.parse(ctx, token, jwt.NewParser(append(slices.Clip(v.rules), jwt.WithLeeway(leeway+late))...))
+		parsed, err = v.parse(ctx, token, jwt.NewParser(append(slices.Clip(v.rules), jwt.WithLeeway(leeway+late))...))
 	}
 	if errors.Is(err, ErrKeysUnavailable) {
 		return Caller{}, ErrKeysUnavailable
 	} else if err != nil {
 		return Caller{}, &Refusal{reason(err), err}
 	}
+	caller, err := v.callerOf(parsed.claims)
+	if err == nil && strings.IndexByte(token, '.') <= maxHeader && parsed.kept {
+		v.remember(hash, parsed, caller)
+	}
+	return caller, err
+}
+
+func (v *Verifier) callerOf(claims jwt.MapClaims) (Caller, error) {
 	subject, err := claims.GetSubject()
 	if err != nil || !plain(subject) {
 		return Caller{}, &Refusal{Reason: "subject_unusable"}
@@ -176,10 +193,28 @@ func (v *Verifier) Ready(ctx context.Context) bool {
 // key has this name.
 func (v *Verifier) fetch(ctx context.Context) { _, _ = v.keys.Storage().KeyRead(ctx, "\x00") }
 
-func (v *Verifier) parse(ctx context.Context, token string, parser *jwt.Parser) (jwt.MapClaims, error) {
-	claims := jwt.MapClaims{}
-	_, err := parser.ParseWithClaims(token, claims, v.key(ctx))
-	return claims, err
+// parsed is a verified token. A token is kept unless several keys may have signed it.
+type parsed struct {
+	claims jwt.MapClaims
+	header map[string]any
+	method jwt.SigningMethod
+	key    crypto.PublicKey // nil: signed with the shared secret
+	kept   bool
+}
+
+func (v *Verifier) parse(ctx context.Context, token string, parser *jwt.Parser) (parsed, error) {
+	out := parsed{claims: jwt.MapClaims{}}
+	_, err := parser.ParseWithClaims(token, out.claims, func(t *jwt.Token) (any, error) {
+		out.header, out.method = t.Header, t.Method
+		key, err := v.key(ctx)(t)
+		_, several := key.(jwt.VerificationKeySet)
+		out.kept = err == nil && !several
+		if out.method != jwt.SigningMethodHS256 {
+			out.key = key
+		}
+		return key, err
+	})
+	return out, err
 }
 
 // refreshed fetches the keys again for a token that names none and that no known key has signed:

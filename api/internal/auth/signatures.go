@@ -4,7 +4,6 @@ import (
 	"crypto"
 	"crypto/sha256"
 	"encoding/binary"
-	"sync"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -16,20 +15,16 @@ import (
 // still in the key set, and whether the token is valid now and for us, is checked for every
 // request.
 //
-// Only valid ones are cached, so the cache cannot be filled without a token. It has two
-// generations: a used entry moves to the young one, and when that is full, the old one is dropped.
+// Only valid ones are cached, so the cache cannot be filled without a token.
 type signatures struct {
-	most int // in a generation
-
-	mu         sync.Mutex
-	young, old map[signed]crypto.PublicKey
+	recent[signed, crypto.PublicKey]
 }
 
 // signed is the hash of a text and its signature.
 type signed [sha256.Size]byte
 
 func newSignatures(most int) *signatures {
-	return &signatures{most: most, young: make(map[signed]crypto.PublicKey)}
+	return &signatures{newRecent[signed, crypto.PublicKey](most)}
 }
 
 // remembering is a signing method with this cache.
@@ -40,7 +35,7 @@ type remembering struct {
 
 func (r remembering) Verify(text string, signature []byte, key any) error {
 	what := hashOf(text, signature)
-	if known, ok := r.memory.find(what).(interface{ Equal(crypto.PublicKey) bool }); ok && known.Equal(key) {
+	if known, ok := r.memory.find(what); ok && sameKey(known, key) {
 		return nil
 	}
 	err := r.SigningMethod.Verify(text, signature, key)
@@ -58,29 +53,7 @@ func hashOf(text string, signature []byte) signed {
 	return sha256.Sum256(append(bytes, signature...))
 }
 
-// find returns the key that made a signature, or nil.
-func (s *signatures) find(what signed) crypto.PublicKey {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	key, ok := s.young[what]
-	if !ok {
-		if key, ok = s.old[what]; ok {
-			s.put(what, key)
-		}
-	}
-	return key
-}
-
-func (s *signatures) keep(what signed, key crypto.PublicKey) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.put(what, key)
-}
-
-// put requires the lock.
-func (s *signatures) put(what signed, key crypto.PublicKey) {
-	if len(s.young) >= s.most {
-		s.old, s.young = s.young, make(map[signed]crypto.PublicKey)
-	}
-	s.young[what] = key
+func sameKey(one, other crypto.PublicKey) bool {
+	comparable, ok := one.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && comparable.Equal(other)
 }

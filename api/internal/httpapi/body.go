@@ -172,19 +172,33 @@ func (t *text) writeTo(w http.ResponseWriter, status int) {
 
 // item writes an item around and into its payload, whose text stays as the caller sent it.
 func (t *text) item(item store.Item) {
-	version := strconv.FormatInt(item.Version, 10)
-	updated := formatMillis(item.Updated)
-	deleted := ""
-	if item.Deleted != 0 {
-		deleted = `,"deletedAt":"` + formatMillis(item.Deleted) + `"`
-	}
-	t.add(`{"uid":"`, item.UID, `","version":`, version, `,"createdAt":"`, formatMillis(item.Created),
-		`","updatedAt":"`, updated, `"`, deleted, `,"payload":`)
+	t.add(`{"uid":"`, item.UID, `","version":`)
+	t.last = strconv.AppendInt(t.last, item.Version, 10)
+	t.time(`,"createdAt":"`, item.Created)
+	t.time(`,"updatedAt":"`, item.Updated)
+	t.deleted(item)
+	t.add(`,"payload":`)
 	t.insert(item.Payload[:len(item.Payload)-1]) // without the closing brace
 	if len(item.Payload) > len(`{}`) {
 		t.add(`,`)
 	}
-	t.add(`"uid":"`, item.UID, `","updatedTs":"`, updated, `","sync":{"version":`, version, `,"isDeleted":`)
+	t.add(`"uid":"`, item.UID)
+	t.time(`","updatedTs":"`, item.Updated)
+	t.add(`,"sync":{"version":`)
+	t.last = strconv.AppendInt(t.last, item.Version, 10)
+	t.add(`,"isDeleted":`)
 	t.last = strconv.AppendBool(t.last, item.Deleted != 0)
-	t.add(deleted, `}}}`)
+	t.deleted(item)
+	t.add(`}}}`)
+}
+
+func (t *text) deleted(item store.Item) {
+	if item.Deleted != 0 {
+		t.time(`,"deletedAt":"`, item.Deleted)
+	}
+}
+
+// time writes a time, and the quote that ends it.
+func (t *text) time(before string, ms int64) {
+	t.last = append(appendMillis(append(t.last, before...), ms), '"')
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
-	"github.com/go-chi/chi/v5/middleware"
 	"github.com/google/uuid"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -39,9 +38,36 @@ type call struct {
 	memory        *budget.Hold[store.Person]
 	reason        string
 	cause         error
+	answer        answer
 }
 
 type callKey struct{}
+
+// answer is a response on its way, and what is reported of it.
+type answer struct {
+	http.ResponseWriter
+	status int // 0 = not begun
+	bytes  int
+}
+
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 && status >= http.StatusOK {
+		a.status = status
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
+	n, err := a.ResponseWriter.Write(p)
+	a.bytes += n
+	return n, err
+}
+
+// Unwrap is for http.ResponseController.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 func callOf(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
 
@@ -53,12 +79,20 @@ func (a *API) correlate(next http.Handler) http.Handler {
 			c.correlationID = uuid.NewString()
 		}
 		h := w.Header()
-		h.Set(headerCorrelation, c.correlationID)
-		h.Set("Cache-Control", "no-store")
-		h.Set("X-Content-Type-Options", "nosniff")
+		h[canonicalCorrelation] = []string{c.correlationID}
+		h["Cache-Control"] = noStore
+		h["X-Content-Type-Options"] = noSniff
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callKey{}, c)))
 	})
 }
+
+// Values of headers that every response has. They are never changed.
+var (
+	canonicalCorrelation = http.CanonicalHeaderKey(headerCorrelation)
+	noStore              = []string{"no-store"}
+	noSniff              = []string{"nosniff"}
+	jsonContent          = []string{"application/json; charset=utf-8"}
+)
 
 func usableCorrelationID(id string) bool {
 	if id == "" || len(id) > 128 {
@@ -82,30 +116,45 @@ func (a *API) observe(next http.Handler) http.Handler {
 		begin := time.Now()
 		a.Metrics.InFlight.Inc()
 		defer a.Metrics.InFlight.Dec()
-		ctx := otel.GetTextMapPropagator().Extract(r.Context(), propagation.HeaderCarrier(r.Header))
-		ctx, span := tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindServer))
-		defer span.End()
-		answer := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
+		if telemetry.Tracing() {
+			var span trace.Span
+			r, span = startSpan(r)
+			defer endSpan(span, r)
+		}
+		c := callOf(r.Context())
+		c.answer = answer{ResponseWriter: w}
 		// Deferred, so that a handler that aborts its connection is recorded too.
-		defer func() {
-			a.report(r.WithContext(ctx), answer, span, time.Since(begin))
-		}()
-		next.ServeHTTP(answer, r.WithContext(ctx))
+		defer func() { a.report(r, c, time.Since(begin)) }()
+		next.ServeHTTP(&c.answer, r)
 	})
 }
 
-func (a *API) report(r *http.Request, answer middleware.WrapResponseWriter, span trace.Span, took time.Duration) {
+func startSpan(r *http.Request) (*http.Request, trace.Span) {
+	carried := propagation.HeaderCarrier(r.Header)
+	ctx := otel.GetTextMapPropagator().Extract(r.Context(), carried)
+	ctx, span := tracer.Start(ctx, r.Method, trace.WithSpanKind(trace.SpanKindServer))
+	return r.WithContext(ctx), span
+}
+
+func endSpan(span trace.Span, r *http.Request) {
 	c := callOf(r.Context())
-	route, method, status := routeOf(r), knownMethod(r.Method), strconv.Itoa(answer.Status())
-	a.Metrics.Requests.WithLabelValues(route, method, status).Inc()
-	a.Metrics.Duration.WithLabelValues(route, method).Observe(took.Seconds())
+	route, method, status := routeOf(r), knownMethod(r.Method), c.answer.status
 	span.SetName(method + " " + route)
-	span.SetAttributes(attribute.String("http.request.method", method), attribute.String("http.route", route),
-		attribute.Int("http.response.status_code", answer.Status()), attribute.String("toolbridge.correlation_id", c.correlationID))
-	if answer.Status() >= http.StatusInternalServerError {
+	span.SetAttributes(attribute.String("http.request.method", method),
+		attribute.String("http.route", route),
+		attribute.Int("http.response.status_code", status),
+		attribute.String("toolbridge.correlation_id", c.correlationID))
+	if status >= http.StatusInternalServerError {
 		span.SetStatus(codes.Error, c.reason)
 	}
-	a.logRequest(r.Context(), c, route, method, answer, took)
+	span.End()
+}
+
+func (a *API) report(r *http.Request, c *call, took time.Duration) {
+	route, method := routeOf(r), knownMethod(r.Method)
+	a.Metrics.Requests.WithLabelValues(route, method, strconv.Itoa(c.answer.status)).Inc()
+	a.Metrics.Duration.WithLabelValues(route, method).Observe(took.Seconds())
+	a.logRequest(r.Context(), c, route, method, took)
 }
 
 // routeOf returns the matching pattern. Unknown paths share one name, so that a scanner cannot
@@ -142,7 +191,7 @@ func (a *API) recover(next http.Handler) http.Handler {
 			callOf(r.Context()).reason = "panic"
 			a.Log.Error("a request handler panicked", telemetry.CorrelationID, callOf(r.Context()).correlationID,
 				telemetry.Error, panicked, telemetry.Stack, string(debug.Stack()))
-			if w.(middleware.WrapResponseWriter).Status() != 0 {
+			if callOf(r.Context()).answer.status != 0 {
 				panic(http.ErrAbortHandler) // the response has begun, so it can only be cut off
 			}
 			(&problem{status: http.StatusInternalServerError, message: "internal error"}).write(w, callOf(r.Context()).correlationID)

@@ -6,17 +6,20 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/go-chi/chi/v5/middleware"
-
 	"github.com/toolbridge/toolbridge-mcp/api/internal/telemetry"
 )
 
 // logRequest writes the log line of a request. Health checks are logged at debug, because they come
 // every few seconds.
-func (a *API) logRequest(ctx context.Context, c *call, route, method string, answer middleware.WrapResponseWriter, took time.Duration) {
+func (a *API) logRequest(
+	ctx context.Context,
+	c *call,
+	route, method string,
+	took time.Duration,
+) {
 	level := slog.LevelInfo
 	switch {
-	case answer.Status() >= http.StatusInternalServerError:
+	case c.answer.status >= http.StatusInternalServerError:
 		level = slog.LevelError
 	case route == "/healthz" || route == "/readyz":
 		level = slog.LevelDebug
@@ -24,14 +27,13 @@ func (a *API) logRequest(ctx context.Context, c *call, route, method string, ans
 	if !a.Log.Enabled(ctx, level) {
 		return
 	}
-	fields := []slog.Attr{
+	fields := append(make([]slog.Attr, 0, 10),
 		slog.String(telemetry.CorrelationID, c.correlationID),
 		slog.String(telemetry.Method, method),
 		slog.String(telemetry.Route, route),
-		slog.Int(telemetry.Status, answer.Status()),
+		slog.Int(telemetry.Status, c.answer.status),
 		slog.Float64(telemetry.DurationMS, float64(took.Microseconds())/1000),
-		slog.Int(telemetry.Bytes, answer.BytesWritten()),
-	}
+		slog.Int(telemetry.Bytes, c.answer.bytes))
 	if c.person.Subject != "" {
 		fields = append(fields, slog.String(telemetry.Tenant, c.person.Tenant), slog.String(telemetry.User, c.person.Subject))
 	}

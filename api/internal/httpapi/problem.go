@@ -180,14 +180,11 @@ func writeText(w http.ResponseWriter, status int, text []byte) {
 }
 
 func writeHead(w http.ResponseWriter, status, size int) {
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.Header().Set("Content-Length", strconv.Itoa(size))
+	h := w.Header()
+	h["Content-Type"] = jsonContent
+	h["Content-Length"] = []string{strconv.Itoa(size)}
 	w.WriteHeader(status)
 }
-
-func formatMillis(ms int64) string { return formatTime(time.UnixMilli(ms)) }
-
-func formatTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
 // wholeSeconds rounds up, so that the stated wait is always sufficient.
 func wholeSeconds(d time.Duration) string {

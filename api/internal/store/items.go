@@ -115,6 +115,9 @@ func (c *common) List(ctx context.Context, owner int64, kind string, page Page) 
 			return errStop
 		}
 		size += len(item.Payload)
+		if items == nil {
+			items = make([]Item, 0, min(page.Limit, 64))
+		}
 		items = append(items, item)
 		return nil
 	})

@@ -21,13 +21,15 @@ func onEachOld(
 ) {
 	t.Run("sqlite", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "old.db")
-		p, err := openPool(path, 1)
+		db, err := openForMigrations(fileURI(path))
 		if err != nil {
 			t.Fatal(err)
 		}
-		migrateToOne(t, goose.DialectSQLite3, "sqlite", p.db)
-		fill(t, p.db)
-		p.close()
+		migrateToOne(t, goose.DialectSQLite3, "sqlite", db)
+		fill(t, db)
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
 		test(t, openSQLite(t, path, time.Now))
 	})
 	t.Run("postgres", func(t *testing.T) {

@@ -111,6 +111,15 @@ func judgePlan(t *testing.T, s statement, plan string, costly *regexp.Regexp, in
 	}
 }
 
+// parameters is the highest number of a parameter.
+func parameters(sql string) int {
+	n := 0
+	for strings.Contains(sql, fmt.Sprintf("$%d", n+1)) {
+		n++
+	}
+	return n
+}
+
 func TestPlansOfSQLite(t *testing.T) {
 	s := openSQLite(t, Memory, time.Now).(*sqliteStore)
 	costly := regexp.MustCompile(`SCAN|TEMP B-TREE`)
@@ -119,7 +128,8 @@ func TestPlansOfSQLite(t *testing.T) {
 			continue // sessions are in memory
 		}
 		var plan []string
-		rows, err := s.db.reads.db.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+p.sql, make([]any, strings.Count(p.sql, "$"))...)
+		explain := statement{"explain", "EXPLAIN QUERY PLAN " + p.sql}
+		rows, err := s.db.query(t.Context(), explain, make([]any, parameters(p.sql))...)
 		if err != nil {
 			t.Fatalf("%s: %v", p.name, err)
 		}
@@ -131,7 +141,7 @@ func TestPlansOfSQLite(t *testing.T) {
 			}
 			plan = append(plan, line)
 		}
-		_ = rows.Close()
+		rows.Close()
 		judgePlan(t, p.statement, strings.Join(plan, "\n"), costly, p.sqlite)
 	}
 	// FTS5 is scanned by its own index, and what a page has is sorted once more by the join with its
@@ -139,7 +149,8 @@ func TestPlansOfSQLite(t *testing.T) {
 	outside := regexp.MustCompile(`SCAN (d|i|items|search_docs)\b`)
 	for n, p := range searchPlans {
 		st, args := s.searchPlan(t, n, 1)
-		rows, err := s.db.reads.db.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+st.sql, args...)
+		explain := statement{"explain", "EXPLAIN QUERY PLAN " + st.sql}
+		rows, err := s.db.query(t.Context(), explain, args...)
 		if err != nil {
 			t.Fatalf("%s: %v", p.name, err)
 		}
@@ -152,7 +163,7 @@ func TestPlansOfSQLite(t *testing.T) {
 			}
 			plan = append(plan, line)
 		}
-		_ = rows.Close()
+		rows.Close()
 		want := []string{"f VIRTUAL TABLE INDEX", "SEARCH d USING INTEGER PRIMARY KEY", "SEARCH i USING INDEX items_by_uid"}
 		judgePlan(t, statement{name: p.name}, strings.Join(plan, "\n"), outside, want)
 		if p.order == Newest || p.order == Oldest {

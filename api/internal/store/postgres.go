@@ -292,7 +292,28 @@ type pgxConnection struct {
 }
 
 func (p pgxConnection) query(ctx context.Context, s statement, args ...any) (rows, error) {
-	return p.c.Query(ctx, s.sql, args...)
+	ctx, cancel := context.WithCancel(ctx)
+	found, err := p.c.Query(ctx, s.sql, args...)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return pgxRows{found, cancel}, nil
+}
+
+// pgxRows are rows whose query can be ended early. It is cancelled then: without that, pgx would
+// read the rest of it first. That costs the connection, which the pool replaces; it is cheaper than
+// reading a thousand large items to drop them.
+type pgxRows struct {
+	pgx.Rows
+	cancel context.CancelFunc
+}
+
+func (r pgxRows) stop() { r.cancel() }
+
+func (r pgxRows) Close() {
+	r.Rows.Close()
+	r.cancel()
 }
 
 func (p pgxConnection) exec(ctx context.Context, s statement, args ...any) (int64, error) {

@@ -41,8 +41,6 @@ var (
 	sqliteTextWipe = statement{"index.text_wipe", `
 		DELETE FROM search_text WHERE rowid IN (SELECT id FROM search_docs WHERE id >= $1 AND id < $2)`}
 	sqliteIndexKeys = indexKeys("d.id = (i.owner << 43 | i.updated)")
-	// sqliteIndexWrites run within the transaction of a write, and are prepared before it.
-	sqliteIndexWrites = []statement{sqliteDocPut, sqliteTextPut, sqliteDocDrop, sqliteTextDrop}
 )
 
 func (sqliteIndex) put(owner int64, item Item, kind string, d *search.Document) []command {

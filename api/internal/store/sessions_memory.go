@@ -22,7 +22,13 @@ type memorySessions struct {
 	byOwner map[int64]map[string]*list.Element
 	inOrder *list.List // oldest first
 	wiped   uint64     // number of wipes, which end sessions
+	// owners are users with their epoch, which a wipe alone changes. All are forgotten with it, and
+	// when there are many.
+	owners map[Person]Owner
 }
+
+// maxOwners bounds the remembered owners, of some 200 bytes each.
+const maxOwners = 4096
 
 func newMemorySessions(now func() time.Time) *memorySessions {
 	return &memorySessions{
@@ -30,7 +36,23 @@ func newMemorySessions(now func() time.Time) *memorySessions {
 		byID:    make(map[string]*list.Element),
 		byOwner: make(map[int64]map[string]*list.Element),
 		inOrder: list.New(),
+		owners:  make(map[Person]Owner),
 	}
+}
+
+// sessionsInMemory marks a store whose sessions take no time.
+func (m *memorySessions) sessionsInMemory() {}
+
+// openKnown opens a session of a user who is remembered.
+func (m *memorySessions) openKnown(who Person) (Session, bool) {
+	id := uuid.NewString()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	owner, ok := m.owners[who]
+	if !ok {
+		return Session{}, false
+	}
+	return m.add(id, who, owner), true
 }
 
 // wipes is what open wants to know from before the owner was looked up.
@@ -49,6 +71,15 @@ func (m *memorySessions) open(who Person, owner Owner, before uint64) (Session, 
 	if m.wiped != before {
 		return Session{}, false
 	}
+	if len(m.owners) >= maxOwners {
+		clear(m.owners)
+	}
+	m.owners[who] = owner
+	return m.add(id, who, owner), true
+}
+
+// add requires the lock.
+func (m *memorySessions) add(id string, who Person, owner Owner) Session {
 	created := m.now()
 	s := &Session{
 		ID: id, Person: who, Owner: owner.ID, Epoch: owner.Epoch, ServerEpoch: owner.Epoch,
@@ -60,7 +91,7 @@ func (m *memorySessions) open(who Person, owner Owner, before uint64) (Session, 
 		m.byOwner[s.Owner] = make(map[string]*list.Element)
 	}
 	m.byOwner[s.Owner][id] = e
-	return *s, true
+	return *s
 }
 
 // FindSession returns a session that lives. Its epoch is the server's: a wipe ends the person's
@@ -97,6 +128,7 @@ func (m *memorySessions) endAll(owner int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.wiped++
+	clear(m.owners)
 	for _, e := range m.byOwner[owner] {
 		m.remove(e)
 	}

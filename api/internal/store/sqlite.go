@@ -9,13 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"sync"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
 	"github.com/pressly/goose/v3"
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
+	_ "modernc.org/sqlite" // for migrations
+	"zombiezen.com/go/sqlite"
 
 	"github.com/toolbridge/toolbridge-mcp/api/internal/telemetry"
 )
@@ -45,21 +46,21 @@ func OpenSQLite(ctx context.Context, path string, now func() time.Time) (Store, 
 	if err != nil {
 		return nil, err
 	}
-	if err := db.prepareWrites(ctx); err != nil {
-		db.close()
-		return nil, err
-	}
 	return &sqliteStore{common: common{db: db, index: sqliteIndex{}, now: now, retention: DefaultRetention}, memorySessions: newMemorySessions(now), db: db}, nil
 }
 
-// openMemory opens one connection, for reads too: each connection to memory would be a database of
-// its own.
-func openMemory(ctx context.Context, path string) (*sqliteDB, error) {
-	only, err := openPool(path, 1)
+// memories numbers the databases in memory.
+var memories atomic.Int64
+
+// openMemory opens one connection, for reads too: it then works like a file's, one after another.
+func openMemory(ctx context.Context, _ string) (*sqliteDB, error) {
+	uri := fmt.Sprintf("file:/toolbridge-%d?vfs=memdb", memories.Add(1))
+	// The database lives as long as a connection to it.
+	only, err := openPool(uri, 1)
 	if err != nil {
 		return nil, err
 	}
-	if err := migrate(ctx, goose.DialectSQLite3, "sqlite", only.db); err != nil {
+	if err := migrateSQLite(ctx, uri); err != nil {
 		only.close()
 		return nil, err
 	}
@@ -73,15 +74,15 @@ func openFile(ctx context.Context, path string) (*sqliteDB, error) {
 	if err := createPrivately(path); err != nil {
 		return nil, fmt.Errorf("file of the database: %w", err)
 	}
-	writes, err := openPool(path, 1)
+	uri := fileURI(path)
+	if err := migrateSQLiteFile(ctx, path, uri); err != nil {
+		return nil, err
+	}
+	writes, err := openPool(uri, 1)
 	if err != nil {
 		return nil, err
 	}
-	if err := migrateSQLiteFile(ctx, path, writes.db); err != nil {
-		writes.close()
-		return nil, err
-	}
-	reads, err := openPool(path, max(4, runtime.NumCPU()))
+	reads, err := openPool(uri, max(4, runtime.NumCPU()))
 	if err != nil {
 		writes.close()
 		return nil, err
@@ -89,17 +90,7 @@ func openFile(ctx context.Context, path string) (*sqliteDB, error) {
 	return &sqliteDB{reads: reads, writes: writes}, nil
 }
 
-// prepareWrites prepares what a write runs. Within its transaction it would be too late: preparing
-// for the pool waits for the connection that the transaction holds.
-func (d *sqliteDB) prepareWrites(ctx context.Context) error {
-	for _, s := range append(sqliteIndexWrites, clockMove, itemGet, itemLives, itemInsert, itemUpdate,
-		versionPut, versionTrim, versionList, clockMoves, repeatFind, repeatPut) {
-		if _, err := d.writes.prepare(ctx, s); err != nil {
-			return fmt.Errorf("prepare %s: %w", s.name, err)
-		}
-	}
-	return nil
-}
+func fileURI(path string) string { return "file:" + (&url.URL{Path: path}).EscapedPath() }
 
 func (d *sqliteDB) close() {
 	d.reads.close()
@@ -118,16 +109,48 @@ func createPrivately(path string) error {
 
 // migrateSQLiteFile holds a lock beside the file: SQLite itself locks single migrations, not the
 // question which are due.
-func migrateSQLiteFile(ctx context.Context, path string, db *sql.DB) error {
+func migrateSQLiteFile(ctx context.Context, path, uri string) error {
 	lock := flock.New(path + ".lock")
 	if _, err := lock.TryLockContext(ctx, 50*time.Millisecond); err != nil {
 		return fmt.Errorf("lock for migrations: %w", err)
 	}
 	defer func() { _ = lock.Unlock() }()
+	return migrateSQLite(ctx, uri)
+}
+
+func migrateSQLite(ctx context.Context, uri string) error {
+	db, err := openForMigrations(uri)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
 	return migrate(ctx, goose.DialectSQLite3, "sqlite", db)
 }
 
+// openForMigrations opens a connection of database/sql, which is what the migrations want.
+func openForMigrations(uri string) (*sql.DB, error) {
+	options := url.Values{"_txlock": {"immediate"}, "_pragma": {
+		fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()),
+		"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
+	}}
+	separator := "?"
+	if strings.Contains(uri, "?") {
+		separator = "&"
+	}
+	db, err := sql.Open("sqlite", uri+separator+options.Encode())
+	if err == nil {
+		db.SetMaxOpenConns(1)
+	}
+	return db, err
+}
+
 func (s *sqliteStore) OpenSession(ctx context.Context, who Person) (Session, error) {
+	if err := ctx.Err(); err != nil {
+		return Session{}, s.mark(err)
+	}
+	if session, ok := s.openKnown(who); ok {
+		return session, nil
+	}
 	for {
 		before := s.wipes()
 		owner, err := s.owner(ctx, who)
@@ -160,19 +183,29 @@ func (d *sqliteDB) query(ctx context.Context, s statement, args ...any) (rows, e
 }
 
 func (d *sqliteDB) write(ctx context.Context, w work) error {
-	tx, err := d.writes.db.BeginTx(ctx, nil)
+	c, err := d.writes.acquire(ctx)
 	if err != nil {
 		return err
 	}
-	if err := w.do(ctx, sqliteTx{d.writes, tx}); err != nil {
-		_ = tx.Rollback() // the first error is the one that counts
+	defer func() {
+		c.unwatch()
+		if !c.conn.AutocommitEnabled() {
+			_ = c.once("ROLLBACK") // the first error is the one that counts
+		}
+		d.writes.release(c)
+	}()
+	if err := c.once("BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
-	err = tx.Commit()
-	if errors.Is(err, sql.ErrTxDone) && ctx.Err() != nil {
-		return ctx.Err() // database/sql rolled it back when the caller left or time ran out
+	c.watch(ctx)
+	if err := w.do(ctx, sqliteTx{c}); err != nil {
+		return err
 	}
-	return err
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c.unwatch() // the end is not interrupted
+	return c.once("COMMIT")
 }
 
 // do is all of the work, step by step: here no step is far.
@@ -198,38 +231,12 @@ func (d *sqliteDB) unavailable(err error) bool {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return true
 	}
-	var e *sqlite.Error
-	if !errors.As(err, &e) {
-		return false
-	}
-	switch e.Code() & 0xff {
-	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR,
-		sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+	switch sqlite.ErrCode(err).ToPrimary() {
+	case sqlite.ResultBusy, sqlite.ResultLocked, sqlite.ResultFull, sqlite.ResultIOErr,
+		sqlite.ResultReadOnly, sqlite.ResultCantOpen, sqlite.ResultCorrupt, sqlite.ResultNotADB:
 		return true
 	}
 	return false
-}
-
-// pool is a set of connections that remembers prepared statements.
-type pool struct {
-	db       *sql.DB
-	prepared sync.Map // SQL text → *sql.Stmt
-}
-
-func openPool(path string, size int) (*pool, error) {
-	options := url.Values{}
-	options.Set("_txlock", "immediate") // a transaction here always writes
-	// FULL: what was acknowledged survives the loss of power.
-	for _, pragma := range []string{"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)"} {
-		options.Add("_pragma", pragma)
-	}
-	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+options.Encode())
-	if err != nil {
-		return nil, err
-	}
-	db.SetMaxOpenConns(size)
-	db.SetMaxIdleConns(size)
-	return &pool{db: db}, nil
 }
 
 func (s *sqliteStore) Pools() []telemetry.Pool {
@@ -239,80 +246,17 @@ func (s *sqliteStore) Pools() []telemetry.Pool {
 	return []telemetry.Pool{s.db.reads.now("reads"), s.db.writes.now("writes")}
 }
 
-func (p *pool) now(name string) telemetry.Pool {
-	now := p.db.Stats()
-	return telemetry.Pool{Name: name, InUse: now.InUse, Idle: now.Idle, Max: now.MaxOpenConnections, Waits: now.WaitCount, Waited: now.WaitDuration}
-}
-
-func (p *pool) close() { _ = p.db.Close() }
-
-func (p *pool) prepare(ctx context.Context, s statement) (*sql.Stmt, error) {
-	if known, ok := p.prepared.Load(s.sql); ok {
-		return known.(*sql.Stmt), nil
-	}
-	// Prepared for the pool's whole life, so not with the context of the request that came first.
-	stmt, err := p.db.PrepareContext(context.WithoutCancel(ctx), s.sql)
-	if err != nil {
-		return nil, err
-	}
-	if known, raced := p.prepared.LoadOrStore(s.sql, stmt); raced {
-		_ = stmt.Close()
-		return known.(*sql.Stmt), nil
-	}
-	return stmt, nil
-}
-
-func (p *pool) query(ctx context.Context, s statement, args ...any) (rows, error) {
-	stmt, err := p.prepare(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	return sqlRows(stmt.QueryContext(ctx, args...))
-}
-
 // sqliteTx is a transaction on the writing connection.
-type sqliteTx struct {
-	pool *pool
-	tx   *sql.Tx
-}
-
-// stmt takes what prepareWrites has made; what is run rarely is prepared for this transaction
-// alone.
-func (t sqliteTx) stmt(ctx context.Context, s statement) (*sql.Stmt, error) {
-	if known, ok := t.pool.prepared.Load(s.sql); ok {
-		return t.tx.StmtContext(ctx, known.(*sql.Stmt)), nil
-	}
-	return t.tx.PrepareContext(ctx, s.sql)
-}
+type sqliteTx struct{ c *sqliteConnection }
 
 func (t sqliteTx) query(ctx context.Context, s statement, args ...any) (rows, error) {
-	stmt, err := t.stmt(ctx, s)
+	found, err := t.c.query(ctx, s.sql, args, func() {})
 	if err != nil {
 		return nil, err
 	}
-	return sqlRows(stmt.QueryContext(ctx, args...))
+	return found, nil
 }
 
 func (t sqliteTx) exec(ctx context.Context, s statement, args ...any) (int64, error) {
-	stmt, err := t.stmt(ctx, s)
-	if err != nil {
-		return 0, err
-	}
-	result, err := stmt.ExecContext(ctx, args...)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
-// closingRows drops the error of closing: whatever matters has come out of Err before.
-type closingRows struct{ *sql.Rows }
-
-func (r closingRows) Close() { _ = r.Rows.Close() }
-
-func sqlRows(r *sql.Rows, err error) (rows, error) {
-	if err != nil {
-		return nil, err
-	}
-	return closingRows{r}, nil
+	return t.c.exec(ctx, s.sql, args)
 }

@@ -9,6 +9,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/toolbridge/toolbridge-mcp/api/internal/telemetry"
 )
 
 var tracer = otel.Tracer("toolbridge-api/store")
@@ -68,11 +70,6 @@ type command struct {
 
 // each runs a query and calls scan for every row. scan may end the walk early by returning stop.
 func each(ctx context.Context, c reader, s statement, args []any, scan func(rows) error) (err error) {
-	// An early end cancels the query: without that, PostgreSQL's driver would read the rest of it
-	// first. It costs the connection, which the pool replaces; that is cheaper than reading a thousand
-	// large items to drop them.
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	ctx, span := startSpan(ctx, s)
 	defer func() { endSpan(span, err) }()
 	rs, err := c.query(ctx, s, args...)
@@ -83,7 +80,9 @@ func each(ctx context.Context, c reader, s statement, args []any, scan func(rows
 	for rs.Next() {
 		if err := scan(rs); err != nil {
 			if errors.Is(err, errStop) {
-				cancel()
+				if r, ok := rs.(interface{ stop() }); ok {
+					r.stop()
+				}
 				return nil
 			}
 			return err
@@ -114,11 +113,17 @@ func run(ctx context.Context, c connection, s statement, args ...any) (affected 
 }
 
 func startSpan(ctx context.Context, s statement) (context.Context, trace.Span) {
+	if !telemetry.Tracing() {
+		return ctx, nil
+	}
 	return tracer.Start(ctx, "sql "+s.name, trace.WithSpanKind(trace.SpanKindClient),
 		trace.WithAttributes(attribute.String("db.operation.name", s.name)))
 }
 
 func endSpan(span trace.Span, err error) {
+	if span == nil {
+		return
+	}
 	if err != nil {
 		span.SetStatus(codes.Error, "")
 	}

@@ -31,7 +31,7 @@ func NewLogger(out io.Writer, format Format, level slog.Leveler) *slog.Logger {
 	if format == Pretty || format == Auto && isTerminal(out) {
 		return slog.New(newPretty(out, level))
 	}
-	return slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level})).With(ServiceName, Service)
+	return slog.New(newJSONLines(out, level))
 }
 
 func isTerminal(out io.Writer) bool {

@@ -10,6 +10,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
@@ -73,8 +74,14 @@ func StartTracing(ctx context.Context, version string) (stop func(context.Contex
 	}
 	provider := trace.NewTracerProvider(trace.WithBatcher(exporter), trace.WithResource(about))
 	otel.SetTracerProvider(provider)
+	tracing.Store(true)
 	return provider.Shutdown, nil
 }
+
+var tracing atomic.Bool
+
+// Tracing reports whether spans are recorded at all, so that nothing is made for them otherwise.
+func Tracing() bool { return tracing.Load() }
 
 func tracingWanted() bool {
 	if os.Getenv("OTEL_SDK_DISABLED") == "true" || os.Getenv("OTEL_TRACES_EXPORTER") == "none" {

@@ -38,7 +38,7 @@ func (v *Verifier) Verify(h Headers, r Request, now time.Time) error {
 func (v *Verifier) verifyV1(h Headers, now time.Time) error {
 	err := ErrBadSignature
 	for _, key := range v.Keys {
-		if err = Verify(key.secret, h, now, v.Skew); !errors.Is(err, ErrBadSignature) {
+		if err = key.signer.verifyV1(h, now, v.Skew); !errors.Is(err, ErrBadSignature) {
 			return err
 		}
 	}

@@ -27,7 +27,7 @@ type Request struct {
 
 // Key is a secret with the id that is derived from it, so that no id has to be configured.
 type Key struct {
-	secret string
+	signer *signer
 	id     string
 }
 
@@ -42,9 +42,8 @@ const (
 
 // NewKey is the key of a secret.
 func NewKey(secret string) Key {
-	mac := hmac.New(sha256.New, []byte(secret))
-	mac.Write([]byte(keyIDLabel))
-	return Key{secret: secret, id: hex.EncodeToString(mac.Sum(nil))[:keyIDDigits]}
+	signer := newSigner(secret)
+	return Key{signer: signer, id: signer.sign([]byte(keyIDLabel))[:keyIDDigits]}
 }
 
 // ID identifies the key without revealing its secret.
@@ -56,9 +55,7 @@ func (k Key) GoString() string { return k.String() }
 
 // SignV2 signs the request and the headers exactly as given, whatever they hold.
 func (k Key) SignV2(h Headers, r Request) string {
-	mac := hmac.New(sha256.New, []byte(k.secret))
-	mac.Write(canonical(h, r))
-	return hex.EncodeToString(mac.Sum(nil))
+	return k.signer.sign(canonical(h, r))
 }
 
 // canonical has one value on each line. No value that verifyV2 lets through has a line break, so no
