@@ -96,6 +96,7 @@ pub struct Server {
     pub request_memory_per_principal: usize,
     pub calls_per_minute: u32,
     pub calls_burst: u32,
+    pub confirm: Confirm,
     pub page: bool,
     pub sessions: Sessions,
     pub max_sessions: usize,
@@ -108,6 +109,16 @@ pub struct Server {
     pub legacy_sse: bool,
     pub sse_streams: usize,
     pub sse_streams_per_principal: usize,
+}
+
+/// When a person is asked before a call destroys something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Confirm {
+    Off,
+    Bulk,
+    Destructive,
+    Always,
 }
 
 /// How clients of protocol revisions up to 2025-11-25 are served.

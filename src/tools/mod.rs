@@ -10,6 +10,7 @@ mod api_outage;
 mod argument;
 mod argument_error;
 mod coerce;
+mod destruction;
 mod edit;
 mod entities;
 mod error;
@@ -30,6 +31,9 @@ use uuid::Uuid;
 
 use crate::api::Features;
 
+#[cfg(test)]
+pub use destruction::Act;
+pub use destruction::{Destruction, Effect, Seen};
 #[cfg(any(test, feature = "pieces"))]
 pub use entities::{Catalogue, EntityTools};
 pub use error::ToolError;
@@ -39,7 +43,7 @@ pub use result::{read_item, read_page};
 pub use spec::Access;
 #[cfg(test)]
 pub use spec::ToolSpec;
-pub use toolset::{ListedTool, Outcome, Progress, ToolCall, Toolset};
+pub use toolset::{Confirmed, ListedTool, Outcome, Progress, ToolCall, Toolset};
 
 /// Every toolset, in the order in which clients see their tools.
 pub fn all(limits: Limits) -> Vec<Arc<dyn Toolset>> {

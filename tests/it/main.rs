@@ -22,10 +22,12 @@ mod auth_routing;
 mod client_disconnect;
 mod command_line;
 mod compatible_apis;
+mod confirmation;
 mod connect;
 mod dns_change;
 mod doctor;
 mod edit;
+mod elicitation;
 mod entities;
 mod eras;
 mod errors;
@@ -74,10 +76,12 @@ fn main() -> ExitCode {
         arguments::tests(),
         audit::tests(),
         command_line::tests(),
+        confirmation::tests(),
         connect::tests(),
         client_disconnect::tests(),
         doctor::tests(),
         edit::tests(),
+        elicitation::tests(),
         auth_routing::tests(),
         eras::tests(),
         errors::tests(),

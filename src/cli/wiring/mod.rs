@@ -165,6 +165,8 @@ pub async fn call(
         api: &session,
         correlation_id: &correlation_id,
         item: &item,
+        // A person has typed the command.
+        confirmed: None,
         progress: &|_| (),
     };
     let outcome = match registry.call(call) {

@@ -4,7 +4,7 @@
 use crate::auth;
 use crate::auth::Scopes;
 use crate::auth::challenge::Challenge;
-use crate::config::{Config, ConfigError, Scopeless, Sessions, Signature, TokenMode};
+use crate::config::{Config, ConfigError, Confirm, Scopeless, Sessions, Signature, TokenMode};
 use crate::foundation::memory_budget;
 use crate::foundation::token_secret::Secret;
 use crate::mcp::{ToolFilter, ToolRegistry};
@@ -129,6 +129,17 @@ pub fn mcp(config: &Config) -> mcp::Settings {
         rate: mcp::Rate {
             per_minute: config.server.calls_per_minute,
             burst: config.server.calls_burst,
+        },
+        confirmation: mcp::Confirmation {
+            confirm: match config.server.confirm {
+                Confirm::Off => mcp::Confirm::Off,
+                Confirm::Bulk => mcp::Confirm::Bulk,
+                Confirm::Destructive => mcp::Confirm::Destructive,
+                Confirm::Always => mcp::Confirm::Always,
+            },
+            secret: config.tenant.header_secret.clone(),
+            issuer: config.auth.issuer.clone().unwrap_or_default(),
+            ..mcp::Confirmation::default()
         },
     }
 }

@@ -10,6 +10,7 @@
 //! Each message carries its own token, is checked like a message to `/mcp`, and its call uses that
 //! token, so the token that opened the stream may expire while the stream stays open.
 
+mod asked;
 mod events;
 mod message;
 mod pending;
@@ -276,6 +277,16 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
         },
         Incoming::Unmatched(error) => return refused(&error, None),
         Incoming::Ignored => Ok(()),
+        Incoming::Response(id, response) => {
+            if !stream.asked.take(&id) {
+                let error = MessageError::invalid("a response was not asked for");
+                return refused(&error, None);
+            }
+            match sse.streams.refuse_when_draining() {
+                Ok(()) => stream.send_message(*response).await,
+                Err(refused) => Err(refused),
+            }
+        }
         Incoming::Notification(mut notification) => {
             // It counts until rmcp has handled it.
             let extensions = notification.notification.extensions_mut();
