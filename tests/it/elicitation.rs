@@ -367,16 +367,21 @@ async fn a_response_that_was_not_asked_for_is_refused() {
     let user = sidecar.new_user();
     let client = by_stream(&sidecar, user.clone()).await;
     let uid = note(&client, "A").await;
-    client.begin_call("delete_note", &json!({"uid": uid})).await;
-    let (question, _) = client.question(0).await;
     let response = |id: &Value| {
         let message = json!({"jsonrpc": "2.0", "id": id, "result": {"action": "decline"}});
         client.post(&user.token, &message)
     };
     let status = async |id: &Value| response(id).send().await.unwrap().status().as_u16();
-    assert_eq!(status(&json!(99)).await, 400);
+    assert_eq!(status(&json!(0)).await, 400);
+    let delete = json!({"uid": uid});
+    let id = client.begin_call("delete_note", &delete).await;
+    let (question, _) = client.question(0).await;
+    assert_eq!(status(&json!(99)).await, 202, "ignored");
     assert_eq!(status(&question).await, 202);
-    assert_eq!(status(&question).await, 400);
+    let called = client.called(id, "delete_note", &delete).await;
+    called.failed("permission", "not_confirmed");
+    // A second response does not end the conversation of a client that sends it in good faith.
+    assert_eq!(status(&question).await, 202);
     client.traffic().await;
     sidecar.stop().await;
 }

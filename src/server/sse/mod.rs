@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use url::form_urlencoded;
 use uuid::Uuid;
 
+use self::asked::Standing;
 use self::events::{Event, Events};
 use self::message::{Incoming, parse};
 use self::pending::Claim;
@@ -278,13 +279,14 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
         Incoming::Unmatched(error) => return refused(&error, None),
         Incoming::Ignored => Ok(()),
         Incoming::Response(id, response) => {
-            if !stream.asked.take(&id) {
-                let error = MessageError::invalid("a response was not asked for");
-                return refused(&error, None);
-            }
-            match sse.streams.refuse_when_draining() {
-                Ok(()) => stream.send_message(*response).await,
-                Err(refused) => Err(refused),
+            match (stream.asked.answer(&id), sse.streams.refuse_when_draining()) {
+                (Standing::Unasked, _) => {
+                    let error = MessageError::invalid("a response was not asked for");
+                    return refused(&error, None);
+                }
+                (Standing::Late, _) => Ok(()),
+                (Standing::Awaited, Ok(())) => stream.send_message(*response).await,
+                (Standing::Awaited, Err(refused)) => Err(refused),
             }
         }
         Incoming::Notification(mut notification) => {
