@@ -79,7 +79,10 @@ fn rows() -> Vec<(String, BTreeSet<String>)> {
                     .map(str::to_owned)
                     .collect()
             };
-            let module = words(cells[0])[0].trim_start_matches("src/").to_owned();
+            let module = words(cells[0])[0]
+                .trim_start_matches("src/")
+                .trim_end_matches(".rs")
+                .to_owned();
             (module, words(cells[2]).into_iter().collect())
         })
         .collect()

@@ -27,8 +27,9 @@ pub fn run(args: &Tools, around: &mut Surroundings) -> Result<(), CliError> {
     let entries = wiring::entries()?;
     let Some(name) = &args.name else {
         return if args.json {
-            let all: Vec<_> = entries.iter().map(|entry| &entry.listed).collect();
-            Ok(around.output.json(&all)?)
+            let offered = entries.iter().filter(|entry| !entry.only_if_named);
+            let listed: Vec<_> = offered.map(|entry| &entry.listed).collect();
+            Ok(around.output.json(&listed)?)
         } else {
             list(&entries, around)
         };

@@ -88,6 +88,11 @@ pub const KEYS: &[Key] = &[
     key("server.request_memory_per_principal", Kind::Size, &[]),
     key("server.calls_per_minute", Kind::Integer(0, 1_000_000), &[]),
     key("server.calls_burst", Kind::Integer(1, 1_000_000), &[]),
+    key(
+        "server.confirm",
+        Kind::OneOf(&["off", "bulk", "destructive", "always"]),
+        &[],
+    ),
     key("server.page", Kind::Flag, &[]),
     key(
         "server.sessions",

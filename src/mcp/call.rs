@@ -13,8 +13,8 @@ use futures::future::BoxFuture;
 use http::request::Parts;
 use rmcp::RoleServer;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResult, ContentBlock, ErrorData, ProgressNotificationParam,
-    ProgressToken,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData,
+    InputRequiredResult, ProgressNotificationParam, ProgressToken,
 };
 use rmcp::service::{Peer, RequestContext};
 use serde_json::json;
@@ -25,8 +25,9 @@ use tokio_util::sync::CancellationToken;
 use super::arguments::Arguments;
 use super::call_record::{CallEnding, CallRecord, FailureDetails, MessageContext, protocol};
 use super::caller::Caller;
+use super::confirmation::{Answer, Asking, Circumstances, Verdict};
 use super::tool_access::{AccessError, ToolRegistry, UnknownToolError};
-use super::{Inner, MAX_NAME_CHARS, refusal};
+use super::{Inner, MAX_NAME_CHARS, is_modern, refusal};
 use crate::api::CallContext;
 use crate::telemetry::audit::Durable;
 use crate::telemetry::metrics;
@@ -47,6 +48,9 @@ pub struct CallRequest<'a> {
     pub cancel: CancellationToken,
     /// The client that follows the call's progress, if it asked to.
     pub listener: Option<(&'a Peer<RoleServer>, ProgressToken)>,
+    pub asking: Asking<'a>,
+    /// The answer to a question that an earlier call of the same was answered with.
+    pub answer: Option<Answer<'a>>,
 }
 
 /// What a call came to.
@@ -55,6 +59,8 @@ pub enum CallOutcome {
     Done(Outcome),
     /// This caller has no such tool; the sentence says what to do instead.
     UnknownTool(String),
+    /// A question, which the client answers by repeating the call.
+    Asked(Box<InputRequiredResult>),
     /// It was cancelled or it panicked: there is no outcome.
     Interrupted,
 }
@@ -104,7 +110,12 @@ pub(super) async fn execute(
         ended = work.catch_unwind() => ended.map_err(|_panic| CallEnding::Panicked),
     };
     match ended {
-        Ok(Ok(outcome)) => pending.done(ending(&outcome), outcome).await,
+        Ok(Ok(Ran::Done(outcome))) => pending.done(ending(&outcome), outcome).await,
+        Ok(Ok(Ran::Asked(question))) => {
+            let durable = pending.ended(CallEnding::Asked, FailureDetails::default());
+            durable.reached().await;
+            CallOutcome::Asked(question)
+        }
         Ok(Err(UnknownToolError(remedy))) => pending.unknown(CallEnding::UnknownTool, remedy).await,
         Err(ending) => {
             let durable = pending.ended(ending, FailureDetails::default());
@@ -112,6 +123,12 @@ pub(super) async fn execute(
             CallOutcome::Interrupted
         }
     }
+}
+
+/// What running a call came to.
+enum Ran {
+    Done(Outcome),
+    Asked(Box<InputRequiredResult>),
 }
 
 /// A call that has not ended. Its future is dropped when its client goes away.
@@ -156,7 +173,7 @@ pub(super) async fn serve(
     server: &Inner,
     request: CallToolRequestParams,
     context: RequestContext<RoleServer>,
-) -> Result<CallToolResult, ErrorData> {
+) -> Result<CallToolResponse, ErrorData> {
     let name: String = request.name.chars().take(MAX_NAME_CHARS).collect();
     let caller = match server.callers.identify(&context).await {
         Ok(caller) => caller,
@@ -164,9 +181,10 @@ pub(super) async fn serve(
             let about = &unknown.correlation_id;
             let refused = refusal::unauthenticated(unknown.refusal, about);
             CallRecord::begin(name, protocol(&context)).finish_unauthenticated(&unknown);
-            return Ok(result(refused));
+            return Ok(result(refused).into());
         }
     };
+    let state = request.request_state.as_deref();
     let token = context.meta.get_progress_token();
     let token = token.filter(|_| caller.accepts_progress);
     let call = CallRequest {
@@ -176,14 +194,30 @@ pub(super) async fn serve(
         protocol: protocol(&context),
         cancel: context.ct.clone(),
         listener: token.map(|token| (&context.peer, token)),
+        asking: asking(&context),
+        answer: state.map(|state| Answer {
+            state,
+            responses: request.input_responses.as_ref(),
+        }),
     };
     match execute(server, &caller, call).await {
-        CallOutcome::Done(outcome) => Ok(result(outcome)),
+        CallOutcome::Done(outcome) => Ok(result(outcome).into()),
+        CallOutcome::Asked(question) => Ok((*question).into()),
         CallOutcome::UnknownTool(sentence) => Err(unknown_tool(&name, &sentence)),
         CallOutcome::Interrupted => {
             let data = json!({ "correlation_id": &*caller.correlation_id });
             Err(ErrorData::internal_error(CALL_INTERRUPTED, Some(data)))
         }
+    }
+}
+
+/// How the client of a request that came by rmcp can be asked.
+fn asking(context: &RequestContext<RoleServer>) -> Asking<'_> {
+    if is_modern(context) {
+        Asking::by_result(&context.meta)
+    } else {
+        // Without a session, rmcp has a peer of its own here, which is able to do nothing.
+        Asking::by_request(&context.peer)
     }
 }
 
@@ -235,19 +269,40 @@ async fn run(
     request: &CallRequest<'_>,
     caller: &Caller,
     record: &CallRecord,
-) -> Result<Outcome, UnknownToolError> {
-    let api = server.api_client.call(
-        caller.principal.credential.clone(),
-        CallContext {
-            correlation_id: caller.correlation_id.clone(),
-            traceparent: record.traceparent.clone(),
-            trace_context: record.trace_context(),
-            deadline: server.api_client.deadline(),
-            cancel: request.cancel.clone(),
-            spent: Arc::clone(&record.spent),
-            memory: caller.memory.clone(),
-        },
-    );
+) -> Result<Ran, UnknownToolError> {
+    let connect = || {
+        server.api_client.call(
+            caller.principal.credential.clone(),
+            CallContext {
+                correlation_id: caller.correlation_id.clone(),
+                traceparent: record.traceparent.clone(),
+                trace_context: record.trace_context(),
+                deadline: server.api_client.deadline(),
+                cancel: request.cancel.clone(),
+                spent: Arc::clone(&record.spent),
+                memory: caller.memory.clone(),
+            },
+        )
+    };
+    let confirmations = &server.confirmations;
+    let needed = confirmations.needed(tools, request.name, request.arguments.json());
+    let confirmed = if needed.is_none() && request.answer.is_none() {
+        None
+    } else {
+        let circumstances = Circumstances {
+            tools,
+            caller,
+            connect: &connect,
+            waiting: &|| record.waiting(),
+        };
+        // Boxed, which keeps the future of all other calls small.
+        match Box::pin(confirmations.settle(request, needed, circumstances)).await {
+            Verdict::Permitted(confirmed) => confirmed,
+            Verdict::Refused(outcome) => return Ok(Ran::Done(outcome)),
+            Verdict::Asked(question) => return Ok(Ran::Asked(question)),
+        }
+    };
+    let api = connect();
     let listener = request.listener.as_ref();
     let (steps, told) = listener.map(|_| mpsc::channel(MAX_QUEUED_STEPS)).unzip();
     let progress = |step: Progress| {
@@ -261,13 +316,16 @@ async fn run(
         api: &api,
         correlation_id: &caller.correlation_id,
         item: &record.item,
+        confirmed,
         progress: &progress,
     };
     let work = tools.call(call)?;
     match (listener, told) {
         // Boxed, which keeps the future of all other calls small.
-        (Some((peer, token)), Some(told)) => Ok(Box::pin(followed(work, told, peer, token)).await),
-        _ => Ok(work.await),
+        (Some((peer, token)), Some(told)) => {
+            Ok(Ran::Done(Box::pin(followed(work, told, peer, token)).await))
+        }
+        _ => Ok(Ran::Done(work.await)),
     }
 }
 

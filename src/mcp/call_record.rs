@@ -4,6 +4,7 @@
 //! that a transport rejects is recorded by that transport.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub enum CallEnding {
     /// The server's settings or the filter of the request exclude the tool.
     Narrowed,
     UnknownTool,
+    /// With a question to the person behind the client.
+    Asked,
     /// The client disconnected or cancelled the call.
     Cancelled,
     Panicked,
@@ -51,6 +54,7 @@ impl CallEnding {
             Self::OutOfScope => "out_of_scope",
             Self::Narrowed => "narrowed",
             Self::UnknownTool => "unknown_tool",
+            Self::Asked => "asked",
             Self::Cancelled => "cancelled",
             Self::Panicked => "panicked",
         }
@@ -144,6 +148,9 @@ pub struct CallRecord {
     begun: Instant,
     /// The time that the call took before `begun`.
     earlier: Duration,
+    /// The time for which the call waited for a person, in microseconds. It is no part of the
+    /// duration.
+    waited: Arc<AtomicU64>,
     pub spent: Arc<Spent>,
     /// The item that the call is about, once it is known.
     pub item: OnceLock<Uuid>,
@@ -163,6 +170,7 @@ impl CallRecord {
             writes: false,
             begun: Instant::now(),
             earlier: Duration::ZERO,
+            waited: Arc::default(),
             spent: Arc::default(),
             item: OnceLock::new(),
             protocol,
@@ -234,6 +242,14 @@ impl CallRecord {
         self.span.context()
     }
 
+    /// Notes that the call waits for a person, until the result is dropped.
+    pub fn waiting(&self) -> Waiting {
+        Waiting {
+            since: Instant::now(),
+            total: Arc::clone(&self.waited),
+        }
+    }
+
     /// Records a call that failed authentication.
     pub fn finish_unauthenticated(self, error: &UnauthenticatedError) {
         metrics::tool_called(&self.tool, CallEnding::Refused.as_str(), None);
@@ -260,7 +276,8 @@ impl CallRecord {
         ending: CallEnding,
         why: FailureDetails<'_>,
     ) -> audit::Durable {
-        let took = self.earlier + self.begun.elapsed();
+        let waited = Duration::from_micros(self.waited.load(Ordering::Relaxed));
+        let took = (self.earlier + self.begun.elapsed()).saturating_sub(waited);
         let parts = [Stage::Auth, Stage::Queue, Stage::Session, Stage::Api]
             .map(|stage| self.spent.on(stage));
         let rest = took.saturating_sub(parts.iter().sum());
@@ -287,7 +304,7 @@ impl CallRecord {
         if self.span.is_on() {
             self.span.set(names::OUTCOME, ending.as_str());
             match ending {
-                CallEnding::Ok => {}
+                CallEnding::Ok | CallEnding::Asked => {}
                 // The semantic conventions define this value for an error result.
                 CallEnding::Error => self.span.failed("tool_error"),
                 other => self.span.failed(other.as_str()),
@@ -342,6 +359,20 @@ impl CallRecord {
     }
 }
 
+/// Held while a call waits for a person.
+#[derive(Debug)]
+pub struct Waiting {
+    since: Instant,
+    total: Arc<AtomicU64>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let waited = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.total.fetch_add(waited, Ordering::Relaxed);
+    }
+}
+
 /// Milliseconds with three decimal places, as in the API's log.
 fn milliseconds(time: Duration) -> f64 {
     let microseconds = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
@@ -390,6 +421,7 @@ mod tests {
             CallEnding::OutOfScope,
             CallEnding::Narrowed,
             CallEnding::UnknownTool,
+            CallEnding::Asked,
             CallEnding::Cancelled,
             CallEnding::Panicked,
         ];

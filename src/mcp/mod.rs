@@ -11,6 +11,7 @@ mod arguments;
 mod call;
 mod call_record;
 mod caller;
+mod confirmation;
 mod rate;
 mod refusal;
 mod server_info;
@@ -36,6 +37,8 @@ pub use arguments::Arguments;
 pub use call::{CALL_INTERRUPTED, CallOutcome, CallRequest};
 pub use call_record::{CallEnding, MessageContext, refused_for_scope};
 pub use caller::{Caller, Callers, FixedCaller, TransportKind};
+use confirmation::Confirmations;
+pub use confirmation::{Asking, Confirm, Settings as Confirmation};
 pub use rate::Rate;
 use rate::Rates;
 pub use refusal::{out_of_scope, unauthenticated};
@@ -68,6 +71,7 @@ struct Inner {
     callers: Callers,
     /// Where there is a limit.
     rates: Option<Rates>,
+    confirmations: Confirmations,
     config: ServerConfig,
     /// The `_meta` of every modern result, and the same encoded.
     result_meta: MetaObject,
@@ -117,6 +121,8 @@ impl Server {
         let encoded_meta = json!(result_meta).to_string();
         metrics::register_tools(every.names());
         let filter = settings.tool_filter.clone();
+        let tenant = api_client.tenant();
+        let confirmations = Confirmations::new(&settings.confirmation, tenant);
         let registry = ToolRegistry::new(&toolsets, &filter, api_client.features());
         Self(Arc::new(Inner {
             toolsets,
@@ -125,6 +131,7 @@ impl Server {
             api_client,
             callers,
             rates: Rates::new(settings.rate, Instant::now()),
+            confirmations,
             config,
             result_meta,
             encoded_meta,
@@ -148,6 +155,28 @@ impl Server {
             && tools
                 .admit(tool, caller.requested_access, &caller.principal.scopes)
                 .is_ok()
+    }
+
+    /// Whether a person has to be asked before this call, and can be.
+    pub fn asks<'a>(
+        &self,
+        tool: &str,
+        arguments: &Arguments,
+        asking: impl FnOnce() -> Asking<'a>,
+    ) -> bool {
+        let needed = |tools: &ToolRegistry| {
+            let confirmations = &self.0.confirmations;
+            confirmations
+                .needed(tools, tool, arguments.json())
+                .is_some()
+        };
+        let tools = self.tools();
+        tools.writes(tool) && asking().is_possible() && needed(&tools)
+    }
+
+    /// Ends the calls that wait for a person.
+    pub fn stop_asking(&self) {
+        self.0.confirmations.stop();
     }
 
     /// Carries out a call: access, rate, the call itself, and its record.
@@ -247,8 +276,13 @@ impl rmcp::ServerHandler for Server {
     ) -> Result<CallToolResponse, ErrorData> {
         let modern = is_modern(&context);
         let mut result = call::serve(&self.0, request, context).await?;
-        result.meta = modern.then(|| self.0.result_meta.clone());
-        Ok(result.into())
+        let meta = modern.then(|| self.0.result_meta.clone());
+        match &mut result {
+            CallToolResponse::Complete(result) => result.meta = meta,
+            CallToolResponse::InputRequired(question) => question.meta = meta,
+            _ => {}
+        }
+        Ok(result)
     }
 
     /// A request whose parameters rmcp cannot read arrives here too, under its known name.

@@ -7,6 +7,7 @@ use rmcp::model::{
 };
 use serde_json::json;
 
+use super::confirmation;
 use super::rate::Rate;
 use super::tool_access::ToolFilter;
 use crate::page;
@@ -19,6 +20,7 @@ pub struct Settings {
     pub tool_filter: ToolFilter,
     /// The rate limit for the calls of one caller.
     pub rate: Rate,
+    pub confirmation: confirmation::Settings,
 }
 
 const NAME: &str = "toolbridge-mcp";

@@ -15,7 +15,11 @@ use rmcp::model::Tool;
 
 use crate::api::Features;
 use crate::auth::Scopes;
-use crate::tools::{Access, ListedTool, Outcome, ToolCall, ToolError, Toolset, compact};
+use crate::entities::Entity;
+use crate::foundation::json::Json;
+use crate::tools::{
+    Access, Destruction, ListedTool, Outcome, ToolCall, ToolError, Toolset, compact,
+};
 
 /// The number of encoded lists that are cached: a few hundred kilobytes in total.
 const MAX_CACHED_LISTS: usize = 16;
@@ -327,6 +331,20 @@ impl ToolRegistry {
                 Err(UnknownToolError(error.suggested_action))
             }
         }
+    }
+
+    /// What a call of a tool would destroy, if that is anything.
+    pub fn destruction(&self, name: &str, arguments: Json<'_>) -> Option<Destruction> {
+        let source = self.sources.get(*self.positions.get(name)?)?;
+        source.destruction(name, arguments, self.features)
+    }
+
+    /// Whether these scopes allow reading items of a kind, whatever else stands in the way.
+    pub fn may_read(&self, entity: &Entity, scopes: &Scopes) -> bool {
+        let mut toolsets = self.toolsets.iter();
+        let position = toolsets.position(|name| *name == entity.plural);
+        let need = ToolAccess::single(position.unwrap_or(usize::MAX), Access::Read);
+        need != ToolAccess::NONE && self.granted(scopes).covers(need)
     }
 
     /// The names of the toolsets, in the order in which their tools are listed.

@@ -7,6 +7,7 @@ use url::Url;
 
 use super::sessions::Limits as SessionLimits;
 use crate::foundation::{memory_budget, parse};
+use crate::mcp::Confirm;
 
 /// `default.toml` documents each setting and holds its default.
 #[derive(Debug, Clone, Deserialize)]
@@ -30,6 +31,7 @@ pub struct Settings {
     pub request_memory_per_principal: usize,
     pub calls_per_minute: u32,
     pub calls_burst: u32,
+    pub confirm: Confirm,
     pub page: bool,
     pub sessions: Sessions,
     pub max_sessions: usize,

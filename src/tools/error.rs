@@ -234,6 +234,66 @@ impl ToolError {
         error
     }
 
+    /// The person who was asked about the call did not agree.
+    #[must_use]
+    pub fn not_confirmed(tool: &str) -> Self {
+        Self::new(
+            Category::Permission,
+            "not_confirmed",
+            format!("The user was asked and did not confirm {tool}. Nothing was changed."),
+            "Do not try the same in another way; ask the user what they want instead.",
+        )
+    }
+
+    /// The person who was asked about the call did not answer.
+    #[must_use]
+    pub fn not_answered(tool: &str) -> Self {
+        Self::new(
+            Category::Permission,
+            "not_confirmed",
+            format!("The user was asked about {tool} and gave no answer. Nothing was changed."),
+            "Tell the user what you want to do; call again only if they want it.",
+        )
+    }
+
+    /// The answer to a question does not count.
+    #[must_use]
+    pub fn confirmation_invalid(why: &str) -> Self {
+        Self::new(
+            Category::Validation,
+            "confirmation_invalid",
+            format!("The confirmation does not count: {why}. Nothing was changed by this call."),
+            "If the change is still wanted and has not been made, call again without requestState \
+             to ask the user anew.",
+        )
+    }
+
+    /// The client cannot ask a person, and this server makes such changes only after it has.
+    #[must_use]
+    pub fn confirmation_unavailable(tool: &str) -> Self {
+        Self::new(
+            Category::Permission,
+            "confirmation_unavailable",
+            format!(
+                "This server asks the user before it runs {tool} like this, and this client cannot \
+                 show the question. Nothing was changed."
+            ),
+            "Tell the user to do this with a client that supports elicitation, or with \
+             toolbridge-mcp on the command line.",
+        )
+    }
+
+    /// The caller has as many open questions as it may have.
+    #[must_use]
+    pub fn too_many_questions() -> Self {
+        Self::new(
+            Category::RateLimited,
+            "too_many_questions",
+            "The user has not answered the earlier questions yet. Nothing was changed.",
+            "Wait until the user has answered, then repeat the call.",
+        )
+    }
+
     /// The token cannot be verified because the issuer's keys are not available.
     #[must_use]
     pub fn keys_unavailable() -> Self {

@@ -11,6 +11,7 @@ mod argument;
 mod argument_error;
 mod coerce;
 pub mod compact;
+mod destruction;
 mod edit;
 mod entities;
 mod error;
@@ -32,6 +33,9 @@ use uuid::Uuid;
 
 use crate::api::Features;
 
+#[cfg(test)]
+pub use destruction::Act;
+pub use destruction::{Destruction, Effect, Seen};
 #[cfg(any(test, feature = "pieces"))]
 pub use entities::{Catalogue, EntityTools};
 pub use error::ToolError;
@@ -42,7 +46,7 @@ pub use settings::Settings;
 pub use spec::Access;
 #[cfg(test)]
 pub use spec::ToolSpec;
-pub use toolset::{ListedTool, Outcome, Progress, ToolCall, Toolset};
+pub use toolset::{Confirmed, ListedTool, Outcome, Progress, ToolCall, Toolset};
 
 /// Every toolset, in the order in which clients see their tools.
 pub fn all(limits: Limits) -> Vec<Arc<dyn Toolset>> {

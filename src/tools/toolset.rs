@@ -10,6 +10,7 @@ use rmcp::model::{MetaObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::destruction::Destruction;
 use super::error::ToolError;
 use super::result::value_of;
 use super::schema::object;
@@ -33,6 +34,17 @@ pub trait Toolset: Send + Sync + 'static {
     /// Begins a call of one of its tools. An implementation must send nothing if the arguments are
     /// invalid.
     fn call<'a>(&'a self, call: ToolCall<'a>) -> BoxFuture<'a, Outcome>;
+
+    /// What a call of one of its tools would destroy. `None` if that is nothing, or if the
+    /// arguments are invalid, so that the call is refused anyway.
+    fn destruction(
+        &self,
+        _name: &str,
+        _arguments: Json<'_>,
+        _features: Features,
+    ) -> Option<Destruction> {
+        None
+    }
 }
 
 /// A tool, and what is needed to decide who may use it.
@@ -60,8 +72,19 @@ pub struct ToolCall<'a> {
     pub correlation_id: &'a str,
     /// Set by the toolset to the item that the call is about, before anything is sent.
     pub item: &'a OnceLock<Uuid>,
+    /// Set if a person has confirmed the call.
+    pub confirmed: Option<Confirmed>,
     /// Called before each step of a call that takes several.
     pub progress: &'a (dyn Fn(Progress) + Send + Sync),
+}
+
+/// What makes a confirmed call harmless to repeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Confirmed {
+    /// The idempotency key of a batch.
+    pub key: Uuid,
+    /// The version of the item that the person was asked about, if the call is about one item.
+    pub version: Option<u64>,
 }
 
 /// The progress of a call that takes several steps.

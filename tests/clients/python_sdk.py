@@ -36,4 +36,5 @@ async def conversation():
         await walk(call)
 
 
-main(conversation)
+if __name__ == "__main__":
+    main(conversation)

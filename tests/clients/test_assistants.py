@@ -155,6 +155,31 @@ class Claude(ClaudeCode):
         self.token_file.write_text(self.both.token(sub="stdio"))
         self.check("--stdio", token="")
 
+    def test_it_is_asked_before_much_is_deleted(self):
+        """It can show a question, and there is no person here to see it: it declines by itself."""
+        self.both = pair.Pair(mcp={"TOOLBRIDGE_SERVER_SESSIONS": "stateful"})
+        self.addCleanup(self.both.close)
+        token = self.both.token(sub="asked")
+        names = [f"mcp__toolbridge__{name}" for name in ("batch", "search")]
+        create = {"op": "create", "kind": "note", "fields": {"title": "t", "content": "c"}}
+
+        def deletes(results):
+            made = json.loads(results[1][0])["results"]
+            return [{"op": "delete", "kind": "note", "uid": each["uid"]} for each in made]
+
+        steps = [
+            ("ToolSearch", {"query": "select:" + ",".join(names), "max_results": 5}),
+            (names[0], {"operations": [create] * 6}),
+            lambda results: (names[0], {"operations": deletes(results)}),
+            (names[1], {"kinds": ["note"], "limit": 0}),
+        ]
+        model, _, _ = self.work(steps, ["batch", "search"], token=token)
+        _, made, deleted, counted = model.results()
+        self.assertEqual(json.loads(made[0])["done"], 6)
+        self.assertTrue(deleted[1], deleted[0])
+        self.assertEqual(json.loads(deleted[0])["error"]["code"], "not_confirmed")
+        self.assertEqual(json.loads(counted[0])["total"], 6)
+
     def test_it_has_no_tools_with_an_expired_token(self):
         _, begun, _ = self.work([], [], token=self.both.token(ttl=-3600))
         self.assertFalse([name for name in begun["tools"] if name.startswith("mcp__toolbridge__")])

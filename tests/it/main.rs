@@ -23,10 +23,12 @@ mod client_disconnect;
 mod command_line;
 mod compact;
 mod compatible_apis;
+mod confirmation;
 mod connect;
 mod dns_change;
 mod doctor;
 mod edit;
+mod elicitation;
 mod entities;
 mod eras;
 mod errors;
@@ -75,11 +77,13 @@ fn main() -> ExitCode {
         arguments::tests(),
         audit::tests(),
         command_line::tests(),
+        confirmation::tests(),
         connect::tests(),
         client_disconnect::tests(),
         compact::tests(),
         doctor::tests(),
         edit::tests(),
+        elicitation::tests(),
         auth_routing::tests(),
         eras::tests(),
         errors::tests(),

@@ -179,7 +179,7 @@ async fn the_challenge_names_the_required_scope() {
         .await
         .json();
     let supported = document["scopes_supported"].as_array().unwrap();
-    assert_eq!(supported.len(), 15, "{document}");
+    assert_eq!(supported.len(), 16, "{document}");
     assert!(
         supported.contains(&json!("toolbridge:chat_messages:write")),
         "{document}"

@@ -44,6 +44,8 @@ pub struct Entry {
     pub toolset: &'static str,
     /// The kind of items that the tool is about: `note`. The toolset, if that is no kind of item.
     pub entity: &'static str,
+    /// Whether clients see it only if they name its toolset.
+    pub only_if_named: bool,
     /// The tool's entry in `tools/list`.
     pub listed: Value,
 }
@@ -97,6 +99,7 @@ pub fn entries() -> Result<Vec<Entry>, CliError> {
                     .iter()
                     .find(|entity| entity.plural == listed.toolset)
                     .map_or(listed.toolset, |entity| entity.key),
+                only_if_named: listed.toolset == tools::compact::NAME,
                 listed: serde_json::to_value(listed.tool).map_err(unfit)?,
             })
         })
@@ -160,6 +163,8 @@ pub async fn call(
         api: &session,
         correlation_id: &correlation_id,
         item: &item,
+        // A person has typed the command.
+        confirmed: None,
         progress: &|_| (),
     };
     let outcome = match registry.call(call) {

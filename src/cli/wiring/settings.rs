@@ -32,6 +32,12 @@ pub fn mcp(config: &Config) -> mcp::Settings {
             per_minute: config.server.calls_per_minute,
             burst: config.server.calls_burst,
         },
+        confirmation: mcp::Confirmation {
+            confirm: config.server.confirm,
+            secret: config.tenant.header_secret.clone(),
+            issuer: config.auth.issuer.clone().unwrap_or_default(),
+            ..mcp::Confirmation::default()
+        },
     }
 }
 

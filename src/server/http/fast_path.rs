@@ -20,8 +20,8 @@ use super::response;
 use super::response::{INTERNAL_ERROR, INVALID_PARAMS};
 use crate::foundation::json::Json;
 use crate::mcp::{
-    Arguments, CALL_INTERRUPTED, CallOutcome, CallRequest, Caller, LIST_TTL_MS, MessageContext,
-    Server,
+    Arguments, Asking, CALL_INTERRUPTED, CallOutcome, CallRequest, Caller, LIST_TTL_MS,
+    MessageContext, Server,
 };
 use crate::server::jsonrpc::validate::ValidMessage;
 use crate::tools::Outcome;
@@ -127,6 +127,17 @@ impl<'a> FastRequest<'a> {
             None => version(headers, &meta, method, tool)?,
             Some(peer) => settled_version(headers, &meta, peer)?,
         };
+        // rmcp carries the question.
+        if let Method::Call { tool, arguments } = &method_call {
+            let asking = || match peer {
+                Some(peer) => Asking::by_request(peer),
+                None if version.has_initialize() => Asking::Not,
+                None => Asking::by_result(&meta),
+            };
+            if server.asks(tool, arguments, asking) {
+                return None;
+            }
+        }
         Some(Self {
             id: Cow::Borrowed(id.get()),
             meta,
@@ -175,6 +186,8 @@ impl<'a> FastRequest<'a> {
             // The call is cancelled by dropping its future.
             cancel: CancellationToken::new(),
             listener: None,
+            asking: Asking::Not,
+            answer: None,
         };
         let about = &*caller.correlation_id;
         let failed = |code, message: &str| {
@@ -185,7 +198,10 @@ impl<'a> FastRequest<'a> {
         match server.execute(call, caller).await {
             CallOutcome::Done(outcome) => result(&self.id, meta, &outcome),
             CallOutcome::UnknownTool(sentence) => failed(INVALID_PARAMS, &sentence),
-            CallOutcome::Interrupted => failed(INTERNAL_ERROR, CALL_INTERRUPTED),
+            // Nothing is asked here, so there is no question.
+            CallOutcome::Asked(_) | CallOutcome::Interrupted => {
+                failed(INTERNAL_ERROR, CALL_INTERRUPTED)
+            }
         }
     }
 }

@@ -107,6 +107,7 @@ pub async fn serve(
     let calls_deadline =
         Deadline::after(drain.within - MAX_SESSION_CLOSE_TIME.min(drain.within / 4));
     app.readiness.begin_draining();
+    app.handler.begin_draining();
     noticed.cancel();
     tokio::select! {
         () = tokio::time::sleep(drain.notice.min(drain.within / 4)) => {}

@@ -21,6 +21,8 @@ pub enum Incoming<'a> {
     FastRequest(RequestId, FastRequest<'a>),
     Request(Box<JsonRpcRequest<ClientRequest>>, Option<Arguments>),
     Notification(Box<JsonRpcNotification<ClientNotification>>),
+    /// The answer to a request of the server, if there was one with this id.
+    Response(RequestId, Box<ClientJsonRpcMessage>),
     /// A notification before the conversation, over which rmcp would end it.
     Ignored,
     /// A request that goes no further.
@@ -86,6 +88,10 @@ pub fn parse<'a>(
         (Ok(ClientJsonRpcMessage::Notification(_)), _) if !begun => Incoming::Ignored,
         (Ok(ClientJsonRpcMessage::Notification(notification)), _) => {
             Incoming::Notification(Box::new(notification))
+        }
+        (Ok(response @ ClientJsonRpcMessage::Response(_)), Some(id))
+        | (Ok(response @ ClientJsonRpcMessage::Error(_)), Some(id)) => {
+            Incoming::Response(id, Box::new(response))
         }
         (Ok(_), _) => Incoming::Unmatched(MessageError::invalid("a response was not asked for")),
         (Err(error), Some(id)) => Incoming::MessageError(id, error.into()),

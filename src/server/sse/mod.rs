@@ -10,6 +10,7 @@
 //! Each message carries its own token, is checked like a message to `/mcp`, and its call uses that
 //! token, so the token that opened the stream may expire while the stream stays open.
 
+mod asked;
 mod events;
 mod message;
 mod pending;
@@ -32,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use url::form_urlencoded;
 use uuid::Uuid;
 
+use self::asked::Standing;
 use self::events::{Event, Events};
 use self::message::{Incoming, parse};
 use self::pending::Claim;
@@ -276,6 +278,17 @@ pub async fn post<H: Handler>(sse: &Sse<H>, request: Request) -> Response {
         },
         Incoming::Unmatched(error) => return refused(&error, None),
         Incoming::Ignored => Ok(()),
+        Incoming::Response(id, response) => {
+            match (stream.asked.answer(&id), sse.streams.refuse_when_draining()) {
+                (Standing::Unasked, _) => {
+                    let error = MessageError::invalid("a response was not asked for");
+                    return refused(&error, None);
+                }
+                (Standing::Late, _) => Ok(()),
+                (Standing::Awaited, Ok(())) => stream.send_message(*response).await,
+                (Standing::Awaited, Err(refused)) => Err(refused),
+            }
+        }
         Incoming::Notification(mut notification) => {
             // It counts until rmcp has handled it.
             let extensions = notification.notification.extensions_mut();

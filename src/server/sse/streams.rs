@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::StreamError;
+use super::asked::AskedRequests;
 use super::events::Event;
 use super::pending::{Claim, PendingRequests};
 use crate::mcp::ToolAccess;
@@ -43,6 +44,7 @@ pub struct Stream {
     /// The tools that the client selected when it opened the stream.
     pub requested_access: ToolAccess,
     pub calls: Arc<PendingRequests>,
+    pub asked: Arc<AskedRequests>,
     inbox: mpsc::Sender<ClientJsonRpcMessage>,
     /// Weak, so that the stream ends with its MCP session.
     outbox: mpsc::WeakSender<Event>,
@@ -127,6 +129,7 @@ impl Streams {
             subject: Arc::clone(subject),
             requested_access,
             calls: Arc::new(PendingRequests::on(connection)),
+            asked: Arc::default(),
             inbox: inbox_in,
             outbox: outbox.downgrade(),
             begun: AtomicBool::new(false),

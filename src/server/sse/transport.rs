@@ -9,6 +9,7 @@ use rmcp::transport::Transport;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::asked::AskedRequests;
 use super::events::Event;
 use super::pending::{PendingAnswer, PendingRequests};
 use super::streams::Stream;
@@ -19,6 +20,7 @@ pub struct SseTransport {
     /// Taken on close, which ends the stream.
     outbox: Option<mpsc::Sender<Event>>,
     calls: Arc<PendingRequests>,
+    asked: Arc<AskedRequests>,
     draining: CancellationToken,
 }
 
@@ -42,6 +44,7 @@ impl SseTransport {
             inbox,
             outbox: Some(outbox),
             calls: Arc::clone(&stream.calls),
+            asked: Arc::clone(&stream.asked),
             draining,
         }
     }
@@ -55,6 +58,7 @@ impl Transport<RoleServer> for SseTransport {
         message: ServerJsonRpcMessage,
     ) -> impl Future<Output = Result<(), SendError>> + Send + 'static {
         let outbox = self.outbox.clone();
+        self.asked.note(&message);
         let answer = answered_id(&message).map(|id| self.calls.answer(id));
         async move {
             let text = serde_json::to_string(&message)?;

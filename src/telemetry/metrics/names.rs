@@ -287,6 +287,7 @@ pub const OUTCOMES: &[&str] = &[
     "out_of_scope",
     "narrowed",
     "unknown_tool",
+    "asked",
     "cancelled",
     "panicked",
 ];
@@ -328,6 +329,7 @@ pub const LIMITS: &[&str] = &[
     "streams_per_principal",
     "calls_per_stream",
     "sessions",
+    "questions",
     "request_bytes",
     "request_memory",
     "answer_bytes",
@@ -368,6 +370,7 @@ pub const TASKS: &[&str] = &[
     "keys",
     "log_level",
     "metrics",
+    "question",
     "readiness",
     "session",
     "session_closers",

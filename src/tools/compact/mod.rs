@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::argument::{Argument, optional, required};
 use super::coerce::Arguments;
+use super::destruction::Destruction;
 use super::entities::EntityTools;
 use super::error::ToolError;
 use super::json_text::to_json;
@@ -176,5 +177,18 @@ impl Toolset for CompactTools {
             }
             outcome
         })
+    }
+
+    fn destruction(
+        &self,
+        name: &str,
+        arguments: Json<'_>,
+        features: Features,
+    ) -> Option<Destruction> {
+        let tool = self.tools.iter().find(|tool| tool.spec.name == name)?;
+        let arguments = Arguments::read(&tool.arguments, arguments).ok()?;
+        let (name, arguments) = delegated(name, &arguments).ok()?;
+        let arguments = Json::trusted(&arguments);
+        self.entities.destruction(&name, arguments, features)
     }
 }

@@ -16,11 +16,13 @@ use crate::tools::api_outage::answered;
 use crate::tools::argument::{Argument, optional, required};
 use crate::tools::argument_error::{ArgumentError, Remedy};
 use crate::tools::coerce::Arguments;
+use crate::tools::destruction::{Act, Destruction, Effect};
 use crate::tools::entities::{MAX_BODY_BYTES, Payload};
 use crate::tools::error::{Category, ToolError};
 use crate::tools::key_case::{camel_case, snake_case, snake_case_keys};
 use crate::tools::schema::object;
 use crate::tools::tool::{self, About, Tool};
+use crate::tools::toolset::Confirmed;
 use crate::tools::write_errors::WriteErrors;
 
 pub const NAME: &str = "batch";
@@ -90,9 +92,43 @@ fn output_schema() -> Map<String, Value> {
     ])
 }
 
-pub async fn run<A: Api>(given: &Arguments<'_>, api: &A) -> Result<String, ToolError> {
+/// What the batch would destroy. `None` if it is invalid or only a trial.
+pub fn destruction(given: &Arguments<'_>) -> Option<Destruction> {
+    if is_dry(given) || body(given).is_err() {
+        return None;
+    }
+    let mut destruction = Destruction::default();
+    for operation in given.get("operations")?.elements() {
+        let text_of = |name| operation.member(name).and_then(Json::as_str);
+        let version = operation.member("to_version").and_then(Json::as_u64);
+        let effect = match (text_of("op").as_deref(), version) {
+            (Some("delete"), _) => Effect::Delete,
+            (Some("restore"), Some(version)) => Effect::Replace(version),
+            _ => {
+                destruction.others += 1;
+                continue;
+            }
+        };
+        destruction.acts.push(Act {
+            entity: Entity::by_key(&text_of("kind")?)?,
+            uid: text_of("uid").and_then(|uid| uid.parse().ok()),
+            effect,
+        });
+    }
+    Some(destruction)
+}
+
+fn is_dry(given: &Arguments<'_>) -> bool {
+    given.get("dry_run").and_then(Json::as_bool) == Some(true)
+}
+
+pub async fn run<A: Api>(
+    given: &Arguments<'_>,
+    api: &A,
+    confirmed: Option<Confirmed>,
+) -> Result<String, ToolError> {
     let body = body(given).map_err(|error| ToolError::invalid_argument(NAME, error))?;
-    let is_dry = given.get("dry_run").and_then(Json::as_bool) == Some(true);
+    let is_dry = is_dry(given);
     let request = Request {
         method: Method::POST,
         path: "/v1/batch".to_owned(),
@@ -100,7 +136,7 @@ pub async fn run<A: Api>(given: &Arguments<'_>, api: &A) -> Result<String, ToolE
         body: Some(body),
         if_match: None,
         // With its key, a second one is answered with the answer to the first.
-        idempotency_key: Some(Uuid::now_v7()),
+        idempotency_key: Some(confirmed.map_or_else(Uuid::now_v7, |confirmed| confirmed.key)),
         repeat: Repeat::Idempotent,
     };
     let write = write_errors();

@@ -84,6 +84,16 @@ impl Item {
                 ),
                 format!("Call {tool} again with to_version; history lists the versions."),
             ),
+            // The version that the user was asked about.
+            (412, _) => ToolError::new(
+                Category::Conflict,
+                "version_mismatch",
+                format!(
+                    "The {} has been changed since the user was asked about it.",
+                    entity.label
+                ),
+                format!("See what has changed with history, then call {tool} again if it helps."),
+            ),
             (422, _) => ToolError::new(
                 Category::NotFound,
                 "parent_not_found",

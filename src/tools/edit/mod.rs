@@ -16,12 +16,13 @@ use uuid::Uuid;
 
 use super::argument::Argument;
 use super::coerce::Arguments;
+use super::destruction::Destruction;
 use super::entities::Catalogue;
 use super::error::ToolError;
 use super::result::Limits;
 use super::spec::Hints;
 use super::tool::{self, About, Tool};
-use super::toolset::{ListedTool, Outcome, Progress, ToolCall, Toolset};
+use super::toolset::{Confirmed, ListedTool, Outcome, Progress, ToolCall, Toolset};
 use crate::api::Features;
 use crate::api::request::Api;
 use crate::foundation::json::Json;
@@ -59,12 +60,13 @@ impl EditTools {
         arguments: &Arguments<'_>,
         api: &A,
         progress: impl Fn(Progress) + Send + Sync,
+        confirmed: Option<Confirmed>,
     ) -> Result<String, ToolError> {
         match name {
             edit_text::NAME => edit_text::run(arguments, &self.catalogue, api, progress).await,
             history::NAME => history::run(arguments, api, &self.limits).await,
-            batch::NAME => batch::run(arguments, api).await,
-            restore::NAME => restore::run(arguments, api, &self.limits).await,
+            batch::NAME => batch::run(arguments, api, confirmed).await,
+            restore::NAME => restore::run(arguments, api, &self.limits, confirmed).await,
             _ => Err(ToolError::internal("a tool that cannot be run")),
         }
     }
@@ -81,8 +83,19 @@ impl Toolset for EditTools {
             if let Some(Ok(uid)) = uid.map(|uid| Uuid::try_parse(&uid)) {
                 let _ = call.item.set(uid);
             }
-            self.run(name, &arguments, call.api, call.progress).await
+            self.run(name, &arguments, call.api, call.progress, call.confirmed)
+                .await
         })
+    }
+
+    fn destruction(&self, name: &str, arguments: Json<'_>, _: Features) -> Option<Destruction> {
+        let tool = self.tools.iter().find(|tool| tool.spec.name == name)?;
+        let destruction = match name {
+            batch::NAME => batch::destruction,
+            restore::NAME => restore::destruction,
+            _ => return None,
+        };
+        destruction(&Arguments::read(&tool.arguments, arguments).ok()?)
     }
 }
 

@@ -12,10 +12,12 @@ use crate::tools::api_error_body::ApiErrorBody;
 use crate::tools::api_outage::answered;
 use crate::tools::argument::{Argument, optional};
 use crate::tools::coerce::Arguments;
+use crate::tools::destruction::{Act, Destruction, Effect};
 use crate::tools::error::ToolError;
 use crate::tools::result::{self, Limits};
 use crate::tools::schema::written;
 use crate::tools::tool::{About, Tool};
+use crate::tools::toolset::Confirmed;
 
 pub const NAME: &str = "restore";
 
@@ -35,10 +37,24 @@ fn arguments() -> Vec<Argument> {
     item::arguments().into_iter().chain([version]).collect()
 }
 
+/// The version that would take the place of a newer one.
+pub fn destruction(given: &Arguments<'_>) -> Option<Destruction> {
+    let version = given.get("to_version").and_then(Json::as_u64)?;
+    let item = Item::of(given).ok()?;
+    let uid = item.uid.parse().ok();
+    let act = Act {
+        entity: item.entity,
+        uid,
+        effect: Effect::Replace(version),
+    };
+    Some(Destruction::of(act))
+}
+
 pub async fn run<A: Api>(
     given: &Arguments<'_>,
     api: &A,
     limits: &Limits,
+    confirmed: Option<Confirmed>,
 ) -> Result<String, ToolError> {
     let item = Item::of(given)?;
     let version = given.get("to_version").and_then(Json::as_u64);
@@ -51,7 +67,7 @@ pub async fn run<A: Api>(
         path: item.path("restore"),
         query: Vec::new(),
         body: Some(body),
-        if_match: None,
+        if_match: confirmed.and_then(|confirmed| confirmed.version),
         idempotency_key: None,
         // A second one would be refused, or be a version more.
         repeat: Repeat::Never,

@@ -39,7 +39,7 @@ async fn call_tool(
     let text = arguments.to_string();
     let tool = tools.tools.iter().find(|tool| tool.spec.name == name);
     let arguments = Arguments::read(&tool.unwrap().arguments, Json::trusted(&text)).unwrap();
-    let result = tools.run(name, &arguments, &script, |_| {}).await;
+    let result = tools.run(name, &arguments, &script, |_| {}, None).await;
     let sent = script.sent();
     let sent = sent.iter().map(|request| {
         let body = request.body.as_deref().unwrap_or(b"null");

@@ -236,9 +236,10 @@ impl<'a> ErrorContext<'a> {
             request,
             ..
         } = self.plan;
-        // Without `if_match`, the same call reads the current version again and can succeed.
+        // Without `if_match`, the same call reads the current version again and can succeed. A
+        // delete has it only if the user was asked about a version, and asks again.
         let rereads = *keeps_parent && request.if_match.is_none();
-        let remedy = if rereads {
+        let remedy = if rereads || self.plan.operation.deletes() {
             format!(
                 "Call {tool} again if the change still makes sense; see the {} with get_{}.",
                 entity.label, entity.key

@@ -26,10 +26,12 @@ pub(super) use plan::MAX_BODY_BYTES;
 #[cfg(any(test, feature = "pieces"))]
 pub use plan::Plan;
 
+use super::destruction::{Act, Destruction, Effect};
 use super::error::ToolError;
 use super::result::Limits;
 use super::toolset::{ListedTool, Outcome, ToolCall, Toolset};
 use crate::api::Features;
+use crate::foundation::json::Json;
 
 /// The toolset of all entities.
 #[derive(Debug)]
@@ -69,10 +71,13 @@ impl Toolset for EntityTools {
         let Some(catalogue) = self.catalogue(call.features) else {
             return failed(ToolError::internal("features without a catalogue"));
         };
-        let plan = match catalogue.prepare(call.name, call.arguments) {
+        let mut plan = match catalogue.prepare(call.name, call.arguments) {
             Ok(plan) => plan,
             Err(error) => return failed(error),
         };
+        if let Some(version) = call.confirmed.and_then(|confirmed| confirmed.version) {
+            plan.request.if_match.get_or_insert(version);
+        }
         if let Some(uid) = plan.item() {
             let _ = call.item.set(uid);
         }
@@ -83,6 +88,25 @@ impl Toolset for EntityTools {
             }
         };
         work.boxed()
+    }
+
+    fn destruction(
+        &self,
+        name: &str,
+        arguments: Json<'_>,
+        features: Features,
+    ) -> Option<Destruction> {
+        let catalogue = self.catalogue(features)?;
+        if !catalogue.get(name)?.operation.deletes() {
+            return None;
+        }
+        let plan = catalogue.prepare(name, arguments).ok()?;
+        let (entity, uid) = (plan.entity, plan.uid);
+        Some(Destruction::of(Act {
+            entity,
+            uid,
+            effect: Effect::Delete,
+        }))
     }
 }
 

@@ -158,6 +158,12 @@ impl Process {
 
     /// The field of the JSON log line whose message begins so.
     pub async fn logged(&self, message: &str, field: &str) -> String {
+        let value = self.logged_value(message, field).await;
+        value.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The same as the value that it is.
+    pub async fn logged_value(&self, message: &str, field: &str) -> serde_json::Value {
         let found = self.out.until(|line| {
             let line: serde_json::Value = serde_json::from_str(line).ok()?;
             line["msg"]
@@ -166,7 +172,7 @@ impl Process {
                 .then(|| line[field].clone())
         });
         match found.await {
-            Some(value) => value.as_str().unwrap_or_default().to_owned(),
+            Some(value) => value,
             None => panic!(
                 "{} never said \"{message}\":\n{}",
                 self.name,

@@ -149,7 +149,10 @@ impl Sidecar {
         };
         if environment.iter().any(is_tenant_secret) {
             let mut all = FORWARDERS.lock().unwrap_or_else(PoisonError::into_inner);
-            all.push((tenant.to_owned(), forwarder.clone()));
+            // It is the same one when a sidecar is started again.
+            if all.iter().all(|(_, known)| known.url != forwarder.url) {
+                all.push((tenant.to_owned(), forwarder.clone()));
+            }
         }
         let process = Process::start("toolbridge-mcp serve", command, Stdout::Log);
         let address = process.logged("listening on", "address").await;

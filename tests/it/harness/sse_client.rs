@@ -151,7 +151,8 @@ impl<'a> SseClient<'a> {
             received
                 .messages
                 .iter()
-                .find(|message| message["id"] == *id)
+                // The server's own requests have ids too.
+                .find(|message| message["id"] == *id && message["method"].is_null())
                 .cloned()
         };
         let mut changes = self.received.subscribe();
@@ -162,6 +163,20 @@ impl<'a> SseClient<'a> {
             .unwrap_or_else(|_| panic!("no answer to {id}"))
             .unwrap();
         find(&received).unwrap_or_else(|| panic!("the stream ended without an answer to {id}"))
+    }
+
+    /// The request or notification of the server that comes next after `seen` others.
+    pub async fn requested(&self, method: &str, seen: usize) -> Value {
+        let find = |received: &Received| {
+            let messages = received.messages.iter();
+            let mut those = messages.filter(|message| message["method"] == method);
+            those.nth(seen).cloned()
+        };
+        let mut changes = self.received.subscribe();
+        let waiting = changes.wait_for(|received| find(received).is_some());
+        let received = tokio::time::timeout(HANG_TIMEOUT, waiting).await;
+        let received = received.unwrap_or_else(|_| panic!("no {method}"));
+        find(&received.unwrap()).unwrap()
     }
 
     /// The same as it came.

@@ -102,12 +102,33 @@ impl<'a> StdioClient<'a> {
         let found = self.process.out.until(|line| {
             let line: Value =
                 serde_json::from_str(line).unwrap_or_else(|_| panic!("not a message: {line}"));
-            (line["id"] == id).then_some(line)
+            // The server's own requests have ids too.
+            (line["id"] == id && line["method"].is_null()).then_some(line)
         });
         match found.await {
             Some(answer) => answer,
             None => panic!("no answer to {id}:\n{}", self.process.all_output()),
         }
+    }
+
+    /// The request of the server that comes next after `seen` others.
+    pub async fn requested(&self, method: &str, seen: usize) -> Value {
+        let count = std::cell::Cell::new(0);
+        let found = self.process.out.until(|line| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            let is_one = line["method"] == method;
+            count.set(count.get() + usize::from(is_one));
+            (is_one && count.get() > seen).then_some(line)
+        });
+        match found.await {
+            Some(request) => request,
+            None => panic!("no {method}:\n{}", self.process.all_output()),
+        }
+    }
+
+    /// Sends a message as it is.
+    pub async fn send(&self, message: &Value) {
+        self.process.send(&message.to_string()).await;
     }
 
     pub async fn ask(&self, method: &str, params: Value) -> Value {

@@ -59,6 +59,9 @@ pub trait Handler: rmcp::ServerHandler + Clone {
     /// The scope that the caller lacks for a tool, and the error of a call.
     fn missing_scope(&self, tool: &str, caller: &Caller) -> Option<(String, Outcome)>;
 
+    /// Called when the server begins to leave. Calls that wait for a person end.
+    fn begin_draining(&self) {}
+
     /// The server of the [fast path](crate::server::http::fast_path), if it is used.
     fn fast_path_server(&self) -> Option<&Server> {
         None
@@ -78,6 +81,10 @@ impl Handler for Server {
 
     fn missing_scope(&self, tool: &str, caller: &Caller) -> Option<(String, Outcome)> {
         Server::missing_scope(self, tool, caller)
+    }
+
+    fn begin_draining(&self) {
+        self.stop_asking();
     }
 
     fn fast_path_server(&self) -> Option<&Server> {

@@ -48,6 +48,10 @@ impl Operation for Delete {
         true
     }
 
+    fn deletes(&self) -> bool {
+        true
+    }
+
     fn own_effect(&self, reply: &Reply, _if_match: Option<u64>) -> Option<Effect> {
         (reply.status == 410 && reply.maybe_applied).then_some(Effect::Tombstone)
     }

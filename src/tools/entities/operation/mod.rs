@@ -90,6 +90,11 @@ pub trait Operation: Debug + Send + Sync {
     /// expects.
     fn is_repeatable(&self, if_match: Option<u64>) -> bool;
 
+    /// Whether it deletes the item.
+    fn deletes(&self) -> bool {
+        false
+    }
+
     /// Adds the operation's own parts to the request.
     fn fill(&self, _draft: &mut Draft<'_>) -> Result<(), ArgumentError> {
         Ok(())
