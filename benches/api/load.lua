@@ -52,6 +52,14 @@ local sequences = {
     session = { open, close },
     read = { open, function(c, session) return ask("GET", some_note(c), head(c, session)) end, close },
     write = { open, function(c, session) return ask("POST", "/v1/notes", head(c, session), note) end, close },
+    -- As an MCP server calls: LOAD_METHOD, LOAD_PATH and LOAD_BODY within a session.
+    call = {
+        open,
+        function(c, session)
+            return ask(os.getenv("LOAD_METHOD"), os.getenv("LOAD_PATH"), head(c, session), os.getenv("LOAD_BODY"))
+        end,
+        close,
+    },
 }
 
 -- It is the answer that moves on to the next step: wrk also makes requests that it does not send.

@@ -24,7 +24,7 @@ JWT_SECRET, TENANT_SECRET = secrets.token_hex(32), secrets.token_hex(32)
 PATIENCE = 60
 
 # How many requests a route's load consists of.
-STEPS = {"session": 2, "read": 3, "write": 3}
+STEPS = {"session": 2, "read": 3, "write": 3, "call": 3}
 
 
 def need(tool, package):
@@ -191,7 +191,7 @@ class Api:
     def cpu_seconds(self):
         return cpu_of(self.process.pid)
 
-    def load(self, route, callers, seconds, items=1, cursor="", connections=8, body="", path=""):
+    def load(self, route, callers, seconds, items=1, cursor="", connections=8, body="", path="", method="GET"):
         """Calls a second, latencies in microseconds, processor time in microseconds a call: of the API, and with the database's."""
         steps = STEPS.get(route, 1)
         threads = connections if steps > 1 else 1
@@ -207,6 +207,7 @@ class Api:
                 "LOAD_CURSOR": cursor,
                 "LOAD_BODY": body,
                 "LOAD_PATH": path,
+                "LOAD_METHOD": method,
                 "LOAD_SIGNED": "\r\n".join(f"{name}: {value}" for name, value in signed_headers().items()),
             },
             capture_output=True,
@@ -217,7 +218,7 @@ class Api:
             raise SystemExit(f"wrk failed:\n{ran.stdout}{ran.stderr}")
         seen = json.loads(line[1])
         if not seen["requests"] and seconds < PATIENCE / 4:  # none has been answered in this time
-            return self.load(route, callers, 4 * seconds, items, cursor, connections, body, path)
+            return self.load(route, callers, 4 * seconds, items, cursor, connections, body, path, method)
         if seen["failed"] or not seen["requests"]:
             raise SystemExit(f"{seen['failed']} of {seen['requests']} requests of {route!r} failed:\n{self._said()[-600:]}")
         calls = seen["requests"] / steps

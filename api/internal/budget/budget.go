@@ -81,13 +81,8 @@ func (b *Budget[K]) Acquire(ctx context.Context, person K, bytes int64) (*Hold[K
 	bytes = min(bytes, b.perPerson-b.reserve)
 	hold := &Hold[K]{budget: b, person: person, bytes: bytes}
 	b.mu.Lock()
-	s := b.shares[person]
-	if s == nil {
-		s = &share{}
-		b.shares[person] = s
-	}
-	if len(b.turns) == 0 && b.fits(s, bytes) {
-		b.take(s, bytes)
+	s := b.share(person)
+	if b.takeNow(s, bytes) {
 		b.mu.Unlock()
 		return hold, nil
 	}
@@ -102,6 +97,39 @@ func (b *Budget[K]) Acquire(ctx context.Context, person K, bytes int64) (*Hold[K
 		return nil, err
 	}
 	return hold, nil
+}
+
+// TryAcquire is Acquire that does not wait.
+func (b *Budget[K]) TryAcquire(person K, bytes int64) (hold *Hold[K], ok bool) {
+	if b == nil {
+		return nil, true
+	}
+	bytes = min(bytes, b.perPerson-b.reserve)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.share(person)
+	if !b.takeNow(s, bytes) {
+		b.forget(person, s)
+		return nil, false
+	}
+	return &Hold[K]{budget: b, person: person, bytes: bytes}, true
+}
+
+func (b *Budget[K]) share(person K) *share {
+	s := b.shares[person]
+	if s == nil {
+		s = &share{}
+		b.shares[person] = s
+	}
+	return s
+}
+
+func (b *Budget[K]) takeNow(s *share, bytes int64) bool {
+	if len(b.turns) > 0 || !b.fits(s, bytes) {
+		return false
+	}
+	b.take(s, bytes)
+	return true
 }
 
 func (b *Budget[K]) await(ctx context.Context, s *share, w *waiter, person K) error {

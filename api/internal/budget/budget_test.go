@@ -204,3 +204,26 @@ func TestTheBudgetHoldsUnderLoad(t *testing.T) {
 		t.Errorf("%d bytes, %d shares and %d turns are left", b.Used(), len(b.shares), len(b.turns))
 	}
 }
+
+// What would have to wait is refused at once, and leaves nothing behind.
+func TestTryingDoesNotWait(t *testing.T) {
+	b := New[string](90, 60, 10, time.Minute)
+	hold, ok := b.TryAcquire("a", 40)
+	if !ok || b.Used() != 40 {
+		t.Fatalf("%v, %d used", ok, b.Used())
+	}
+	if _, ok := b.TryAcquire("a", 20); ok {
+		t.Error("more than a share")
+	}
+	if _, ok := b.TryAcquire("b", 60); ok || len(b.shares) != 1 {
+		t.Errorf("more than there is: %v, %d shares", ok, len(b.shares))
+	}
+	hold.Release()
+	if b.Used() != 0 || len(b.shares) != 0 {
+		t.Errorf("%d used by %d", b.Used(), len(b.shares))
+	}
+	var none *Budget[string]
+	if hold, ok := none.TryAcquire("a", 1); !ok || hold != nil {
+		t.Error("no budget bounds nothing")
+	}
+}

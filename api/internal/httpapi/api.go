@@ -73,8 +73,6 @@ func (a *API) Handler() http.Handler {
 			a.route(r, "/overview", methods{"GET": a.overview})
 			for _, kind := range entity.All {
 				i, path := items{a, kind}, "/"+kind.Name
-				a.route(r, path, methods{"GET": i.list, "POST": i.create})
-				a.route(r, path+"/{uid}", methods{"GET": i.get, "PUT": i.replace, "PATCH": i.merge, "DELETE": i.delete})
 				a.route(r, path+"/{uid}/archive", methods{"POST": i.archive})
 				a.route(r, path+"/{uid}/process", methods{"POST": i.process})
 				a.route(r, path+"/{uid}/restore", methods{"POST": i.restore})
@@ -82,6 +80,15 @@ func (a *API) Handler() http.Handler {
 				a.route(r, path+"/{uid}/versions/{version}", methods{"GET": i.version})
 			}
 		})
+		for _, kind := range entity.All {
+			i, path := items{a, kind}, "/"+kind.Name
+			list := r.With(a.checkSessionAnd(i.aheadOfList), a.checkRate, a.checkEpoch)
+			a.route(list, path, methods{"GET": i.list, "POST": i.create})
+			item := r.With(a.checkSessionAnd(i.aheadOfGet), a.checkRate, a.checkEpoch)
+			a.route(item, path+"/{uid}", methods{
+				"GET": i.get, "PUT": i.replace, "PATCH": i.merge, "DELETE": i.delete,
+			})
+		}
 	})
 	return r
 }

@@ -39,6 +39,7 @@ type call struct {
 	reason        string
 	cause         error
 	answer        answer
+	ahead         *store.Ahead // what was read with the session; nil = nothing
 }
 
 type callKey struct{}

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strconv"
@@ -113,28 +114,54 @@ func tenantHeaders(h http.Header) (tenantsig.Headers, error) {
 
 // checkSession requires an open session of the caller.
 func (a *API) checkSession(next http.Handler) http.Handler {
-	return a.check(func(_ http.ResponseWriter, r *http.Request) error {
-		c := callOf(r.Context())
-		id, ok := single(r.Header, headerSession)
-		if !ok {
-			return noSession()
-		}
-		var err error
-		c.session, err = a.ownSession(r, id, noSession())
-		return err
-	})(next)
+	return a.checkSessionAnd(func(*http.Request) *store.Ahead { return nil })(next)
+}
+
+// checkSessionAnd is checkSession that reads something in the same round trip to the database,
+// unless ahead returns nil. It is read before the other checks have passed, with memory of the
+// caller, and shown after them.
+func (a *API) checkSessionAnd(
+	ahead func(*http.Request) *store.Ahead,
+) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		checked := a.check(func(_ http.ResponseWriter, r *http.Request) error {
+			c := callOf(r.Context())
+			id, ok := single(r.Header, headerSession)
+			if !ok {
+				return noSession()
+			}
+			if a.Store.ReadsAhead() {
+				c.ahead = ahead(r)
+			}
+			var err error
+			c.session, err = a.ownSession(r, id, noSession())
+			return err
+		})(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			// Of what was read ahead, where a check fails; otherwise handle has released it.
+			defer func() { callOf(r.Context()).memory.Release() }()
+			checked.ServeHTTP(w, r)
+		})
+	}
 }
 
 // ownSession returns the session with this id if it is the caller's. missing is the error if there
 // is none.
 func (a *API) ownSession(r *http.Request, id string, missing *problem) (store.Session, error) {
-	session, err := a.Store.FindSession(r.Context(), id)
+	c := callOf(r.Context())
+	find := a.Store.FindSession
+	if c.ahead != nil {
+		find = func(ctx context.Context, id string) (store.Session, error) {
+			return a.Store.FindSessionAhead(ctx, id, c.ahead)
+		}
+	}
+	session, err := find(r.Context(), id)
 	switch {
 	case errors.Is(err, store.ErrNoSession):
 		return store.Session{}, missing
 	case err != nil:
 		return store.Session{}, err
-	case session.Person != callOf(r.Context()).person:
+	case session.Person != c.person:
 		return store.Session{}, foreignSession()
 	}
 	return session, nil

@@ -23,22 +23,11 @@ type items struct {
 }
 
 func (i items) get(w http.ResponseWriter, r *http.Request) error {
-	uid, err := pathUID(r)
+	uid, deletedToo, err := readGet(r)
 	if err != nil {
 		return err
 	}
-	query, err := readQuery(r)
-	if err != nil {
-		return err
-	}
-	deletedToo, err := queryFlag(query, "includeDeleted")
-	if err != nil {
-		return err
-	}
-	if err := i.reserve(r, i.itemBytes()); err != nil {
-		return err
-	}
-	item, err := i.Store.Get(r.Context(), callOf(r.Context()).session.Owner, i.kind.Name, uid)
+	item, err := i.read(r, uid)
 	if errors.Is(err, store.ErrNoItem) {
 		return notFound(i.kind.Label)
 	} else if err != nil {
@@ -54,6 +43,41 @@ func (i items) get(w http.ResponseWriter, r *http.Request) error {
 	return i.answer(w, r, http.StatusOK, item)
 }
 
+func readGet(r *http.Request) (uid string, deletedToo bool, err error) {
+	if uid, err = pathUID(r); err != nil {
+		return "", false, err
+	}
+	query, err := readQuery(r)
+	if err != nil {
+		return "", false, err
+	}
+	deletedToo, err = queryFlag(query, "includeDeleted")
+	return uid, deletedToo, err
+}
+
+func (i items) read(r *http.Request, uid string) (store.Item, error) {
+	c := callOf(r.Context())
+	if c.ahead != nil {
+		return c.ahead.Item, c.ahead.Err
+	}
+	if err := i.reserve(r, i.itemBytes()); err != nil {
+		return store.Item{}, err
+	}
+	return i.Store.Get(r.Context(), c.session.Owner, i.kind.Name, uid)
+}
+
+// aheadOfGet is nil where a request is not a good one, or has to wait for its memory.
+func (i items) aheadOfGet(r *http.Request) *store.Ahead {
+	if r.Method != http.MethodGet {
+		return nil
+	}
+	uid, _, err := readGet(r)
+	if err != nil || !i.reserveNow(r, i.itemBytes()) {
+		return nil
+	}
+	return &store.Ahead{Kind: i.kind.Name, UID: uid}
+}
+
 // answer writes an item, and first releases the reserved memory that it does not need.
 func (i items) answer(w http.ResponseWriter, r *http.Request, status int, item store.Item) error {
 	callOf(r.Context()).memory.Shrink(payloadBytes(item))
@@ -67,8 +91,15 @@ func (i items) create(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	uid := newItemUID(body)
-	item, err := i.Store.Write(r.Context(), i.owner(r), i.kind.Name, uid, i.created(body))
-	if err != nil {
+	var item store.Item
+	if i.kind.Parent == nil {
+		item, err = i.Store.Create(r.Context(), i.owner(r), i.kind.Name, uid, first(body))
+	} else {
+		item, err = i.Store.Write(r.Context(), i.owner(r), i.kind.Name, uid, i.created(body))
+	}
+	if errors.Is(err, store.ErrExists) {
+		return alreadyExists()
+	} else if err != nil {
 		return i.lost(r, err)
 	}
 	w.Header().Set("Location", "/v1/"+i.kind.Name+"/"+uid)
@@ -265,10 +296,17 @@ func (i items) whole(tx store.Tx, body *payload.Object, operation string) (store
 			return store.Next{}, parent.Dead(ref)
 		}
 	}
+	next := first(body)
+	next.Operation = operation
+	return next, nil
+}
+
+// first is what a payload is stored as when it is created.
+func first(body *payload.Object) store.Next {
 	return store.Next{
 		Payload:   body.Without(entity.ServerFields...).JSON(),
-		Operation: operation,
-	}, nil
+		Operation: store.OpCreate,
+	}
 }
 
 // checkSize keeps many small patches from growing an item without limit. The limit is above MaxBody

@@ -34,6 +34,14 @@ func (a *API) reserve(r *http.Request, bytes int64) error {
 	return a.outOfMemory(err)
 }
 
+// reserveNow is reserve that does not wait.
+func (a *API) reserveNow(r *http.Request, bytes int64) bool {
+	c := callOf(r.Context())
+	hold, ok := a.Memory.TryAcquire(c.person, bytes)
+	c.memory = hold
+	return ok
+}
+
 // grow adds to what the request has reserved. It does not wait.
 func (a *API) grow(r *http.Request, bytes int64) error {
 	return a.outOfMemory(callOf(r.Context()).memory.Grow(bytes))

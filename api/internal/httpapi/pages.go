@@ -21,26 +21,30 @@ const (
 )
 
 func (i items) list(w http.ResponseWriter, r *http.Request) error {
-	page, err := i.readPage(r)
-	if err != nil {
-		return err
+	c := callOf(r.Context())
+	var page store.Page
+	var found []store.Item
+	var more bool
+	var err error
+	if c.ahead != nil {
+		page, found, more, err = c.ahead.Page, c.ahead.Items, c.ahead.More, c.ahead.Err
+	} else {
+		if page, err = i.readPage(r); err != nil {
+			return err
+		}
+		// A page always has one item, of any size, so that it is never empty because of memory.
+		if err := i.reserve(r, i.itemBytes()); err != nil {
+			return err
+		}
+		page.Reserve = i.reserveItems(c)
+		found, more, err = i.Store.List(r.Context(), c.session.Owner, i.kind.Name, page)
 	}
-	// A page always has one item, of any size, so that it is never empty because of memory.
-	if err := i.reserve(r, i.itemBytes()); err != nil {
+	if err != nil {
 		return err
 	}
 	held := int64(0)
-	page.Reserve = func(item store.Item) bool {
-		more := held + payloadBytes(item) - max(held, i.itemBytes())
-		if more > 0 && callOf(r.Context()).memory.Grow(more) != nil {
-			return false
-		}
+	for _, item := range found {
 		held += payloadBytes(item)
-		return true
-	}
-	found, more, err := i.Store.List(r.Context(), callOf(r.Context()).session.Owner, i.kind.Name, page)
-	if err != nil {
-		return err
 	}
 	next := ""
 	if more {
@@ -58,9 +62,35 @@ func (i items) list(w http.ResponseWriter, r *http.Request) error {
 		}
 		w.Header().Set("Link", fmt.Sprintf(`</v1/%s?%s>; rel="next"`, i.kind.Name, query.Encode()))
 	}
-	callOf(r.Context()).memory.Shrink(held)
+	c.memory.Shrink(held)
 	writePage(w, found, next)
 	return nil
+}
+
+// reserveItems reserves memory for one item of a page after another.
+func (i items) reserveItems(c *call) func(store.Item) bool {
+	held := int64(0)
+	return func(item store.Item) bool {
+		more := held + payloadBytes(item) - max(held, i.itemBytes())
+		if more > 0 && c.memory.Grow(more) != nil {
+			return false
+		}
+		held += payloadBytes(item)
+		return true
+	}
+}
+
+// aheadOfList is nil where a request is not a good one, or has to wait for its memory.
+func (i items) aheadOfList(r *http.Request) *store.Ahead {
+	if r.Method != http.MethodGet {
+		return nil
+	}
+	page, err := i.readPage(r)
+	if err != nil || !i.reserveNow(r, i.itemBytes()) {
+		return nil
+	}
+	page.Reserve = i.reserveItems(callOf(r.Context()))
+	return &store.Ahead{Kind: i.kind.Name, Page: page}
 }
 
 func (i items) readPage(r *http.Request) (store.Page, error) {

@@ -154,7 +154,16 @@ func storable(text string) string { return strings.ReplaceAll(text, "\x00", "") 
 // Index makes a document of a payload.
 func Index(kind entity.Kind, text []byte, deleted bool) Document {
 	d, texts := Parse(kind, text, deleted)
-	b := builder{seen: make(map[string]bool)}
+	size := 0
+	for _, text := range texts {
+		size += len(text.Value)
+	}
+	expected := min(size/wordBytes, 1<<12)
+	b := builder{
+		words:  make(map[string]bool, expected),
+		seen:   make(map[string]bool, 8+expected/2),
+		stream: make([]string, 0, expected),
+	}
 	b.term(classAll)
 	b.term(classKind + d.Kind)
 	b.facet(classStatus, d.Status)
@@ -172,31 +181,32 @@ func Index(kind entity.Kind, text []byte, deleted bool) Document {
 	return d
 }
 
+// wordBytes is about what a word takes in a text.
+const wordBytes = 6
+
 // builder collects terms.
 type builder struct {
 	stream []string
 	terms  []string
-	seen   map[string]bool
+	words  map[string]bool // of the stream
+	seen   map[string]bool // the other terms
 	bytes  int
 }
 
-// room says whether a term is known or may still be added. The count allows for the prefix that a
-// store adds.
-func (b *builder) room(term string) bool {
-	if b.seen[term] {
-		return true
-	}
-	size := len(term) + 12
+// room says whether another term of this length may be added. The count allows for the prefix that
+// a store adds.
+func (b *builder) room(length int) bool {
+	size := length + 12
 	if b.bytes+size > maxTerms {
 		return false
 	}
 	b.bytes += size
-	b.seen[term] = true
 	return true
 }
 
 func (b *builder) term(term string) {
-	if !b.seen[term] && b.room(term) {
+	if !b.seen[term] && b.room(len(term)) {
+		b.seen[term] = true
 		b.terms = append(b.terms, term)
 	}
 }
@@ -216,15 +226,15 @@ func facetValue(value string) string {
 
 func (b *builder) text(text string, title bool) {
 	parts := segments(text)
-	b.words(parts, title)
+	b.parts(parts, title)
 	for from := range parts {
 		if to := versionEnd(parts, from); to > from {
-			b.words(versionOf(parts[from:to]), title)
+			b.parts(versionOf(parts[from:to]), title)
 		}
 	}
 }
 
-func (b *builder) words(parts []segment, title bool) {
+func (b *builder) parts(parts []segment, title bool) {
 	b.breakStream()
 	for n, s := range parts {
 		switch s.kind {
@@ -251,11 +261,16 @@ func (b *builder) breakStream() {
 }
 
 func (b *builder) push(word string, title bool) {
-	if !b.room(classWord + word) {
+	known := b.words[word]
+	if !known && !b.room(len(classWord)+len(word)) {
 		b.breakStream()
 		return
 	}
 	b.stream = append(b.stream, word)
+	if known && !title {
+		return // the title comes first, so all that follows is there
+	}
+	b.words[word] = true
 	for _, stem := range stems(word) {
 		if stem != word { // a word that is its own stem is found as a word
 			b.term(classStem + stem)
@@ -352,7 +367,14 @@ func Scope(owner int64, state State) string {
 // FTS5 is the document as the text of a row, for a tokenizer that splits at spaces.
 func (d *Document) FTS5(owner int64) string {
 	scope := Scope(owner, d.State)
+	size := 0
+	for _, words := range [][]string{d.Stream, d.Terms} {
+		for _, word := range words {
+			size += len(scope) + len(classWord) + len(word) + 1
+		}
+	}
 	var b strings.Builder
+	b.Grow(size)
 	for _, word := range d.Stream {
 		b.WriteString(scope)
 		if word == "" {
@@ -393,7 +415,12 @@ const streamBreak = "|"
 
 // Words is the stream as one text, in which a phrase is a substring.
 func (d *Document) Words() string {
+	size := 1
+	for _, word := range d.Stream {
+		size += len(word) + 2
+	}
 	var b strings.Builder
+	b.Grow(size)
 	b.WriteByte(' ')
 	for _, word := range d.Stream {
 		if word == "" {

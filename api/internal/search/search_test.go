@@ -338,3 +338,14 @@ func FuzzQuery(f *testing.F) {
 		NewMatcher(node).Show([]Text{{"content", "a b c d"}}, false, 200)
 	})
 }
+
+// A note as it is created.
+func BenchmarkIndex(b *testing.B) {
+	text := []byte(`{"title":"A note","content":"` +
+		strings.Repeat("Some words that somebody wrote. ", 6) + `","tags":["a","b"]}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		d := Index(entity.ByName("notes"), text, false)
+		d.FTS5(1)
+	}
+}

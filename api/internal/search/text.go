@@ -42,7 +42,9 @@ type segment struct {
 const glued = -1
 
 // segments cuts a text.
-func segments(text string) []segment { return appendSegments(nil, text) }
+func segments(text string) []segment {
+	return appendSegments(make([]segment, 0, min(len(text)/wordBytes+1, 1<<12)), text)
+}
 
 // appendSegments adds the segments of a text to a slice that is empty.
 func appendSegments(out []segment, text string) []segment {

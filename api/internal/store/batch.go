@@ -148,7 +148,7 @@ func (c *common) step(
 		return Item{}, err
 	}
 	item, commands, err := c.changed(
-		transaction{ctx, tx, owner},
+		transaction{ctx: ctx, c: tx, owner: owner},
 		s.Kind,
 		s.UID,
 		current,

@@ -46,6 +46,17 @@ func (b *bounded) Write(ctx context.Context, owner Owner, kind, uid string, chan
 	return within(ctx, b.limit, func(ctx context.Context) (Item, error) { return b.Store.Write(ctx, owner, kind, uid, change) })
 }
 
+func (b *bounded) Create(
+	ctx context.Context,
+	owner Owner,
+	kind, uid string,
+	first Next,
+) (Item, error) {
+	return within(ctx, b.limit, func(ctx context.Context) (Item, error) {
+		return b.Store.Create(ctx, owner, kind, uid, first)
+	})
+}
+
 func (b *bounded) WriteBatch(ctx context.Context, owner Owner, batch Batch) (outcomes []Outcome, remembered []byte, err error) {
 	outcomes, err = within(ctx, b.limit, func(ctx context.Context) (out []Outcome, err error) {
 		out, remembered, err = b.Store.WriteBatch(ctx, owner, batch)
@@ -111,6 +122,16 @@ func (b *bounded) FindSession(ctx context.Context, id string) (Session, error) {
 		return b.Store.FindSession(ctx, id)
 	}
 	return within(ctx, b.limit, func(ctx context.Context) (Session, error) { return b.Store.FindSession(ctx, id) })
+}
+
+func (b *bounded) FindSessionAhead(
+	ctx context.Context,
+	id string,
+	ahead *Ahead,
+) (Session, error) {
+	return within(ctx, b.limit, func(ctx context.Context) (Session, error) {
+		return b.Store.FindSessionAhead(ctx, id, ahead)
+	})
 }
 
 func (b *bounded) EndSession(ctx context.Context, id string, who Person) error {

@@ -115,15 +115,26 @@ func TestALostCommitIsNotCalledAFailure(t *testing.T) {
 	}
 	t.Cleanup(through.Close)
 	_, owner := person(t, through)
-	uid := newUID()
-
-	broken.armed.Store(true)
-	_, err = through.Write(t.Context(), owner, "notes", uid, put(`{"s":"`+lastWords+`"}`))
-	if !errors.Is(err, ErrOutcomeUnknown) || errors.Is(err, ErrUnavailable) {
-		t.Fatalf("got %v", err)
-	}
-	if item, err := through.Get(t.Context(), owner.ID, "notes", uid); err != nil || item.Version != 1 {
-		t.Errorf("it was made all the same: %+v, %v", item, err)
+	const text = `{"s":"` + lastWords + `"}`
+	for name, make := range map[string]func(uid string) error{
+		"write": func(uid string) error {
+			_, err := through.Write(t.Context(), owner, "notes", uid, put(text))
+			return err
+		},
+		"create": func(uid string) error {
+			_, err := through.Create(t.Context(), owner, "notes", uid, Next{Payload: []byte(text)})
+			return err
+		},
+	} {
+		uid := newUID()
+		broken.armed.Store(true)
+		if err := make(uid); !errors.Is(err, ErrOutcomeUnknown) || errors.Is(err, ErrUnavailable) {
+			t.Fatalf("%s: got %v", name, err)
+		}
+		item, err := through.Get(t.Context(), owner.ID, "notes", uid)
+		if err != nil || item.Version != 1 {
+			t.Errorf("%s: it was made all the same: %+v, %v", name, item, err)
+		}
 	}
 }
 
@@ -173,6 +184,20 @@ func TestRoundTrips(t *testing.T) {
 		{"read", 1, func() error { _, err := s.Get(ctx, owner.ID, "notes", uid); return err }},
 		{"list", 1, func() error {
 			_, _, err := s.List(ctx, owner.ID, "notes", Page{After: Beginning, Limit: 1, MaxBytes: 1})
+			return err
+		}},
+		{"find a session and read", 1, func() error {
+			ahead := &Ahead{Kind: "notes", UID: uid}
+			_, err := s.FindSessionAhead(ctx, session.ID, ahead)
+			return errors.Join(err, ahead.Err)
+		}},
+		{"find a session and list", 1, func() error {
+			ahead := &Ahead{Kind: "notes", Page: Page{After: Beginning, Limit: 1, MaxBytes: 1}}
+			_, err := s.FindSessionAhead(ctx, session.ID, ahead)
+			return errors.Join(err, ahead.Err)
+		}},
+		{"create at once", 1, func() error {
+			_, err := s.Create(ctx, owner, "notes", newUID(), Next{Payload: []byte(`{}`)})
 			return err
 		}},
 		{"create", 2, func() error { _, err := s.Write(ctx, owner, "notes", newUID(), put(`{}`)); return err }},

@@ -93,35 +93,49 @@ func (c *common) Get(ctx context.Context, owner int64, kind, uid string) (Item, 
 }
 
 func (c *common) List(ctx context.Context, owner int64, kind string, page Page) ([]Item, bool, error) {
-	s := itemLists[listing{page.Parent != "", page.IncludeDeleted, page.Newest}]
-	var items []Item
-	size, more := 0, false
+	l, args := listOf(page, kind)
+	list := pageReader{page: page}
+	err := each(ctx, c.db, itemLists[l], append([]any{owner}, args...), list.read)
+	return list.items, list.more, c.mark(err)
+}
+
+// listOf is the statement of a page, and its parameters after the owner.
+func listOf(page Page, kind string) (listing, []any) {
 	// One row beyond the page tells whether there is another page.
-	args := []any{owner, kind, page.After.At, page.After.UID, page.Limit + 1}
+	args := []any{kind, page.After.At, page.After.UID, page.Limit + 1}
 	if page.Parent != "" {
 		args = append(args, page.Parent)
 	}
-	err := each(ctx, c.db, s, args, func(r rows) error {
-		if len(items) == page.Limit || len(items) > 0 && size >= page.MaxBytes {
-			more = true
-			return errStop
-		}
-		item, err := scanItem(r)
-		if err != nil {
-			return err
-		}
-		if page.Reserve != nil && !page.Reserve(item) && len(items) > 0 {
-			more = true
-			return errStop
-		}
-		size += len(item.Payload)
-		if items == nil {
-			items = make([]Item, 0, min(page.Limit, 64))
-		}
-		items = append(items, item)
-		return nil
-	})
-	return items, more, c.mark(err)
+	return listing{page.Parent != "", page.IncludeDeleted, page.Newest}, args
+}
+
+// pageReader reads the rows of a page.
+type pageReader struct {
+	page  Page
+	items []Item
+	size  int
+	more  bool
+}
+
+func (p *pageReader) read(r rows) error {
+	if len(p.items) == p.page.Limit || len(p.items) > 0 && p.size >= p.page.MaxBytes {
+		p.more = true
+		return errStop
+	}
+	item, err := scanItem(r)
+	if err != nil {
+		return err
+	}
+	if p.page.Reserve != nil && !p.page.Reserve(item) && len(p.items) > 0 {
+		p.more = true
+		return errStop
+	}
+	p.size += len(item.Payload)
+	if p.items == nil {
+		p.items = make([]Item, 0, min(p.page.Limit, 64))
+	}
+	p.items = append(p.items, item)
+	return nil
 }
 
 func (c *common) Write(ctx context.Context, owner Owner, kind, uid string, change Change) (Item, error) {
@@ -137,7 +151,7 @@ func (c *common) Write(ctx context.Context, owner Owner, kind, uid string, chang
 			if updated == 0 {
 				return nil, ErrStaleEpoch
 			}
-			item, commands, err = c.changed(transaction{ctx, tx, owner.ID}, kind, uid, current, updated, change)
+			item, commands, err = c.changed(transaction{ctx: ctx, c: tx, owner: owner.ID}, kind, uid, current, updated, change)
 			return commands, err
 		},
 	})
@@ -195,9 +209,16 @@ type transaction struct {
 	ctx   context.Context
 	c     reader
 	owner int64
+	// decided are the writes of the same transaction that the database has not been told of yet.
+	decided map[itemKey]Item
 }
 
+type itemKey struct{ kind, uid string }
+
 func (t transaction) Lives(kind, uid string) (bool, error) {
+	if item, ok := t.decided[itemKey{kind, uid}]; ok {
+		return item.Deleted == 0, nil
+	}
 	var found int
 	err := one(t.ctx, t.c, itemLives, []any{t.owner, kind, uid}, &found)
 	if errors.Is(err, sql.ErrNoRows) {

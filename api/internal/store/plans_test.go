@@ -55,6 +55,14 @@ var plans = []struct {
 	{sessionEnd, aUID + ", 1, 't', 's'", nil, []string{"sessions_pkey", "users_"}},
 	{sessionEndAll, "1", nil, []string{"sessions_by_owner"}},
 	{sessionSweep, "1", nil, []string{"sessions_by_expiry"}},
+	{itemGetAhead, aUID + ", 1, 'notes', " + aUID, nil, []string{"sessions_pkey", "items_by_uid"}},
+	{itemListsAhead[listing{}], aUID + ", 'notes', 1, " + aUID + ", 10, 1",
+		nil, []string{"sessions_pkey", "items_live_by_time"}},
+	{itemListsAhead[listing{deletedToo: true, newest: true}], aUID + ", 'notes', 1, " + aUID + ", 10, 1",
+		nil, []string{"sessions_pkey", "items_by_time"}},
+	{itemListsAhead[listing{ofParent: true, newest: true}],
+		aUID + ", 'chat_messages', 1, " + aUID + ", 10, " + aUID + ", 1",
+		nil, []string{"sessions_pkey", "items_live_by_parent"}},
 }
 
 // searchPlans are the statements of searches, which are put together for each of them.

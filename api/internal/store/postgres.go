@@ -42,7 +42,8 @@ type postgresDB struct{ pool *pgxpool.Pool }
 
 type postgresStore struct {
 	common
-	pool *pgxpool.Pool
+	pool   *pgxpool.Pool
+	groups writeGroups
 }
 
 // OpenPostgres connects to url. now is the clock.
@@ -66,7 +67,8 @@ func OpenPostgres(ctx context.Context, url string, now func() time.Time) (Store,
 		pool.Close()
 		return nil, err
 	}
-	return &postgresStore{common: common{db: &postgresDB{pool}, index: postgresIndex{}, now: now, retention: DefaultRetention}, pool: pool}, nil
+	return &postgresStore{common: common{db: &postgresDB{pool}, index: postgresIndex{}, now: now, retention: DefaultRetention}, pool: pool,
+		groups: writeGroups{waiting: make(map[Owner][]*queuedWrite)}}, nil
 }
 
 // plan tells the planner what it cannot know. Every query here has an index; reading a whole table
@@ -113,15 +115,34 @@ func (s *postgresStore) FindSession(ctx context.Context, id string) (Session, er
 	if !wellSpelled(id) {
 		return Session{}, ErrNoSession
 	}
-	found := Session{ID: id}
-	var created, expires int64
-	err := one(ctx, s.db, sessionFind, []any{id, s.now().UnixMilli()},
-		&found.Person.Tenant, &found.Person.Subject, &found.Owner, &found.Epoch, &found.ServerEpoch, &created, &expires)
-	if errors.Is(err, sql.ErrNoRows) {
+	ask := s.askSession(id, s.now().UnixMilli())
+	var found Session
+	err := each(ctx, s.db, ask.statement, ask.args, ask.into(&found))
+	if err == nil && found.ID == "" {
 		return Session{}, ErrNoSession
 	}
-	found.Created, found.Expires = time.UnixMilli(created), time.UnixMilli(expires)
 	return found, s.mark(err)
+}
+
+type sessionQuestion struct {
+	statement
+	args []any
+	id   string
+}
+
+func (s *postgresStore) askSession(id string, now int64) sessionQuestion {
+	return sessionQuestion{sessionFind, []any{id, now}, id}
+}
+
+func (q sessionQuestion) into(found *Session) func(rows) error {
+	return func(r rows) error {
+		var created, expires int64
+		err := r.Scan(&found.Person.Tenant, &found.Person.Subject, &found.Owner, &found.Epoch,
+			&found.ServerEpoch, &created, &expires)
+		found.Created, found.Expires = time.UnixMilli(created), time.UnixMilli(expires)
+		found.ID = q.id
+		return err
+	}
 }
 
 // wellSpelled takes one spelling only: PostgreSQL would take several for the same id.
@@ -180,13 +201,15 @@ func (d *postgresDB) write(ctx context.Context, w work) error {
 		return err
 	}
 	defer c.Release()
-	err = d.transact(ctx, c, w)
-	// Within a transaction only: what failed may have failed before it, and a lost connection is not
-	// given back.
+	defer endTransaction(ctx, c)
+	return d.transact(ctx, c, w)
+}
+
+// endTransaction rolls back what was not committed. A lost connection is not given back.
+func endTransaction(ctx context.Context, c *pgxpool.Conn) {
 	if c.Conn().PgConn().TxStatus() != txIdle && !c.Conn().IsClosed() {
 		_, _ = c.Exec(context.WithoutCancel(ctx), "rollback") // the first error is the one that counts
 	}
-	return err
 }
 
 const txIdle = 'I' // PostgreSQL's word for: in no transaction
@@ -201,7 +224,7 @@ func (d *postgresDB) transact(ctx context.Context, c *pgxpool.Conn, w work) erro
 	_, err := answers.Exec()
 	for _, q := range w.first {
 		if err == nil {
-			err = each(ctx, batched{answers}, q.statement, q.args, q.scan)
+			err = each(ctx, batched{answers, func() {}}, q.statement, q.args, q.scan)
 		}
 	}
 	if closeErr := answers.Close(); err == nil {
@@ -227,11 +250,20 @@ func (d *postgresDB) finish(ctx context.Context, c *pgxpool.Conn, last []command
 		end.Queue(l.sql, l.args...)
 	}
 	end.Queue("commit")
-	answers := c.SendBatch(ctx, end)
-	var err error
+	return confirmed(ctx, c.SendBatch(ctx, end), last, nil)
+}
+
+// confirmed reads the answers to the last commands and the commit, unless there was an error before
+// them.
+func confirmed(
+	ctx context.Context,
+	answers pgx.BatchResults,
+	last []command,
+	err error,
+) error {
 	for _, l := range last {
 		if err == nil {
-			_, err = run(ctx, batched{answers}, l.statement)
+			_, err = run(ctx, batched{answers, func() {}}, l.statement)
 		}
 	}
 	var committed pgconn.CommandTag
@@ -245,6 +277,8 @@ func (d *postgresDB) finish(ctx context.Context, c *pgxpool.Conn, last []command
 		return pgx.ErrTxCommitRollback
 	case err == nil, errors.As(err, &refused):
 		return err // the server has spoken
+	case pgconn.SafeToRetry(err):
+		return err // the server has heard nothing
 	}
 	return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 }
@@ -281,6 +315,13 @@ func (d *postgresDB) unavailable(err error) bool {
 	return errors.As(err, &network) || pgconn.SafeToRetry(err) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		strings.Contains(err.Error(), "conn closed") // pgx has no type for it
+}
+
+// failedStatement says whether an error is the database's, after which it does nothing more in the
+// transaction.
+func failedStatement(err error) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused)
 }
 
 // pgxConnection is a pool or a transaction of pgx.
@@ -322,9 +363,25 @@ func (p pgxConnection) exec(ctx context.Context, s statement, args ...any) (int6
 }
 
 // batched gives the answers to statements that were sent together, in their order.
-type batched struct{ answers pgx.BatchResults }
+type batched struct {
+	answers pgx.BatchResults
+	cancel  context.CancelFunc // ends the batch early
+}
 
-func (b batched) query(context.Context, statement, ...any) (rows, error) { return b.answers.Query() }
+func (b batched) query(context.Context, statement, ...any) (rows, error) {
+	found, err := b.answers.Query()
+	if err != nil {
+		return nil, err
+	}
+	return batchedRows{found, b.cancel}, nil
+}
+
+type batchedRows struct {
+	pgx.Rows
+	cancel context.CancelFunc
+}
+
+func (r batchedRows) stop() { r.cancel() }
 
 func (b batched) exec(context.Context, statement, ...any) (int64, error) {
 	tag, err := b.answers.Exec()

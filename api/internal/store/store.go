@@ -28,6 +28,8 @@ var (
 	ErrNoSession = errors.New("no such session")
 	// ErrNoItem means that there is no such item, not even a deleted one.
 	ErrNoItem = errors.New("no such item")
+	// ErrExists means that there is such an item already, perhaps a deleted one.
+	ErrExists = errors.New("the item exists")
 	// ErrUnavailable means that the database cannot be reached, or cannot be written. Nothing was
 	// changed.
 	ErrUnavailable = errors.New("storage unavailable")
@@ -144,6 +146,8 @@ type Store interface {
 	// List returns a page and whether there is more.
 	List(ctx context.Context, owner int64, kind string, page Page) (items []Item, more bool, err error)
 	Write(ctx context.Context, owner Owner, kind, uid string, change Change) (Item, error)
+	// Create writes an item that is new and depends on no other, or returns ErrExists.
+	Create(ctx context.Context, owner Owner, kind, uid string, first Next) (Item, error)
 	// WriteBatch makes several writes in one transaction. Where the answer to an earlier batch with
 	// the same key is remembered, it returns that and writes nothing.
 	WriteBatch(ctx context.Context, owner Owner, b Batch) (outcomes []Outcome, remembered []byte, err error)
@@ -177,6 +181,10 @@ type Store interface {
 
 	OpenSession(ctx context.Context, who Person) (Session, error)
 	FindSession(ctx context.Context, id string) (Session, error)
+	// ReadsAhead says whether FindSessionAhead saves a round trip.
+	ReadsAhead() bool
+	// FindSessionAhead is FindSession that also reads what the session's owner is about to ask for.
+	FindSessionAhead(ctx context.Context, id string, ahead *Ahead) (Session, error)
 	// EndSession ends a session of who. Another user's session counts as missing.
 	EndSession(ctx context.Context, id string, who Person) error
 	// SweepSessions removes expired sessions and returns how many it removed.

@@ -1,0 +1,197 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+)
+
+// holdPerson begins a write, and returns when it is within its change.
+func holdPerson(t *testing.T, s *postgresStore, owner Owner) (release func()) {
+	t.Helper()
+	began, goOn, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() {
+		_, err := s.Write(t.Context(), owner, "notes", newUID(), func(Tx, *Item) (Next, error) {
+			close(began)
+			<-goOn
+			return Next{Payload: []byte(`{}`)}, nil
+		})
+		done <- err
+	}()
+	<-began
+	return func() {
+		close(goOn)
+		if err := <-done; err != nil {
+			t.Errorf("the first write: %v", err)
+		}
+	}
+}
+
+func (g *writeGroups) await(t *testing.T, owner Owner, want int) {
+	t.Helper()
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Millisecond) {
+		g.mu.Lock()
+		n := len(g.waiting[owner])
+		g.mu.Unlock()
+		if n == want {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%d writes wait, want %d", n, want)
+		}
+	}
+}
+
+// below is a child of a note, or the given error.
+func below(parent string, orphan error) Change {
+	return func(tx Tx, _ *Item) (Next, error) {
+		lives, err := tx.Lives("notes", parent)
+		if err == nil && !lives {
+			err = orphan
+		}
+		return Next{Payload: []byte(`{}`)}, err
+	}
+}
+
+// Writes that wait are made in one transaction. What happens to one of them is its own.
+func TestWritesInAGroup(t *testing.T) {
+	opened, err := OpenPostgres(t.Context(), freshPostgres(t), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(opened.Close)
+	s := opened.(*postgresStore)
+	_, owner := person(t, s)
+	existing := newUID()
+	write(t, s, owner, existing, put(`{}`))
+	parents := map[bool]string{false: newUID(), true: newUID()}
+	for _, uid := range parents {
+		write(t, s, owner, uid, put(`{}`))
+	}
+	for _, panics := range []bool{false, true} {
+		release := holdPerson(t, s, owner)
+		refused := errors.New("refused")
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		errs, seen := make(map[string]error), make(map[int64]bool)
+		queued := 0
+		start := func(name string, do func() (Item, error)) {
+			queued++
+			wg.Go(func() {
+				var item Item
+				var err error
+				func() {
+					defer func() {
+						if p := recover(); p != nil {
+							err = fmt.Errorf("panicked: %v", p)
+						}
+					}()
+					item, err = do()
+				}()
+				mu.Lock()
+				defer mu.Unlock()
+				errs[name] = err
+				if err == nil && seen[item.Updated] {
+					t.Errorf("%s has the time of another write", name)
+				}
+				seen[item.Updated] = true
+			})
+			s.groups.await(t, owner, queued)
+		}
+		for n := range 5 {
+			start(fmt.Sprint("write ", n), func() (Item, error) {
+				return s.Write(t.Context(), owner, "notes", newUID(), put(`{"title":"words"}`))
+			})
+		}
+		start("create", func() (Item, error) {
+			return s.Create(t.Context(), owner, "notes", newUID(), Next{Payload: []byte(`{}`)})
+		})
+		start("exists", func() (Item, error) {
+			return s.Create(t.Context(), owner, "notes", existing, Next{Payload: []byte(`{}`)})
+		})
+		start("the same item", func() (Item, error) {
+			return s.Write(t.Context(), owner, "notes", existing, put(`{}`))
+		})
+		ends, orphan := newUID(), errors.New("no parent")
+		start("parent", func() (Item, error) {
+			return s.Write(t.Context(), owner, "notes", ends, put(`{}`))
+		})
+		start("child of the new", func() (Item, error) {
+			return s.Write(t.Context(), owner, "comments", newUID(), below(ends, orphan))
+		})
+		start("end", func() (Item, error) {
+			return s.Write(t.Context(), owner, "notes", parents[panics], func(Tx, *Item) (Next, error) {
+				return Next{Payload: []byte(`{}`), Delete: true}, nil
+			})
+		})
+		start("orphan", func() (Item, error) {
+			return s.Write(t.Context(), owner, "comments", newUID(), below(parents[panics], orphan))
+		})
+		start("refused", func() (Item, error) {
+			return s.Write(t.Context(), owner, "notes", newUID(), func(Tx, *Item) (Next, error) {
+				return Next{}, refused
+			})
+		})
+		start("child", func() (Item, error) {
+			return s.Write(t.Context(), owner, "comments", newUID(), below(existing, orphan))
+		})
+		if panics {
+			start("panic", func() (Item, error) {
+				return s.Write(t.Context(), owner, "notes", newUID(), func(Tx, *Item) (Next, error) {
+					panic("no good")
+				})
+			})
+		}
+		leaving, leave := context.WithCancel(t.Context())
+		start("left", func() (Item, error) {
+			return s.Write(leaving, owner, "notes", newUID(), put(`{}`))
+		})
+		leave()
+		s.groups.await(t, owner, queued-1)
+		release()
+		wg.Wait()
+		for name, err := range errs {
+			switch name {
+			case "orphan":
+				if !errors.Is(err, orphan) {
+					t.Errorf("%s: %v", name, err)
+				}
+			case "exists":
+				if !errors.Is(err, ErrExists) {
+					t.Errorf("%s: %v", name, err)
+				}
+			case "refused":
+				if !errors.Is(err, refused) {
+					t.Errorf("%s: %v", name, err)
+				}
+			case "left":
+				if !errors.Is(err, context.Canceled) {
+					t.Errorf("%s: %v", name, err)
+				}
+			case "panic":
+				if err == nil || err.Error() != "panicked: no good" {
+					t.Errorf("%s: %v", name, err)
+				}
+			default:
+				if err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+		}
+		if n := len(s.groups.waiting); n != 0 {
+			t.Errorf("%d owners are kept", n)
+		}
+	}
+	report, err := s.CheckIndex(t.Context())
+	if err != nil || len(report.Faults) != 0 || report.Missing != 0 {
+		t.Errorf("%+v, %v", report, err)
+	}
+	items, _, err := s.List(t.Context(), owner.ID, "notes",
+		Page{After: Beginning, Limit: 100, MaxBytes: 1 << 20})
+	if err != nil || len(items) != 1+2*(1+5+1+1) {
+		t.Errorf("%d notes, %v", len(items), err)
+	}
+}
