@@ -341,6 +341,7 @@ class SigningIn(unittest.IsolatedAsyncioTestCase):
             self.assertIn(words.lower(), (answer["error"] + answer["error_description"]).lower())
         answer = self.attack().answer(scope="openid")
         self.assertEqual(answer["error"], "access_denied")
+        self.assertIn("no scope", answer["error_description"])
 
     def test_where_an_answer_may_not_go(self):
         # What nobody registered: another path, another scheme, a host that looks like this machine.
@@ -476,6 +477,29 @@ class SigningIn(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(authority.manage("list").split(), USERS)
         with self.assertRaises(subprocess.CalledProcessError):
             authority.manage("add", "alice")
+
+    def test_a_record_is_used_once_expires_and_goes_with_its_grant(self):
+        """Even if oidc-provider waited between finding and using it, which it does not today."""
+        program = """
+            import { Records } from "./store.js";
+            const records = new Records("RefreshToken");
+            const id = Math.random().toString();
+            await records.upsert(id, { grantId: "g", clientId: "c" }, 60);
+            await records.consume(id);
+            const again = await records.consume(id).then(() => "twice", (error) => error.error);
+            await records.upsert("old", { grantId: "h", clientId: "c" }, -1);
+            const found = [await records.find(id), await records.find("old")];
+            await records.revokeByGrantId("g");
+            found.push(await records.find(id));
+            console.log(JSON.stringify([again, ...found.map((record) => typeof record)]));
+        """
+        words = [*self.place.authority.commands["manage"][:-1], "--input-type=module"]
+        done = subprocess.run(
+            words, input=program, cwd=FOLDER, env=self.place.authority.environment,
+            capture_output=True, text=True, timeout=PATIENCE, check=True,
+        )
+        said = json.loads(done.stdout)
+        self.assertEqual(said, ["invalid_grant", "object", "undefined", "undefined"])
 
     def test_passwords_are_hashed(self):
         data = (pathlib.Path(self.place.authority.data.name) / "login.db").read_bytes()

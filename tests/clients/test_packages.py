@@ -46,6 +46,8 @@ class Client:
             text=True,
         )
         self.limit = threading.Timer(PATIENCE, self.process.kill)
+        # A test that fails does not wait for it.
+        self.limit.daemon = True
         self.limit.start()
         self.count = 0
 
@@ -176,6 +178,15 @@ class Packages(unittest.TestCase):
         client.walk(self)
         self.assertEqual(client.close(), 0)
 
+        installed = project / "node_modules" / ".bin" / "toolbridge-mcp"
+        ended = Client([installed, *words[3:]], {**environment, **token}, project)
+        self.addCleanup(ended.process.kill)
+        # It runs: it answers.
+        ended.walk(self)
+        ended.process.terminate()
+        self.assertEqual(ended.process.wait(PATIENCE), 0, "the program ends as by its own signal")
+        ended.close()
+
         refused = subprocess.run(
             words,
             cwd=project,
@@ -186,6 +197,17 @@ class Packages(unittest.TestCase):
         )
         self.assertEqual(refused.returncode, 77, "exit codes are those of the program")
         self.assertIn("TOOLBRIDGE_TOKEN", refused.stderr)
+
+    def test_the_npm_package_brings_the_programs_of_its_version(self):
+        described = json.loads((self.out / "npm" / "mcp" / "package.json").read_text())
+        [(name, version)] = described["optionalDependencies"].items()
+        of_platform = next((self.out / "npm").glob("mcp-*")) / "package.json"
+        program = json.loads(of_platform.read_text())
+        self.assertEqual((program["name"], program["version"]), (name, version))
+        self.assertEqual(version, described["version"])
+        node = "JSON.stringify([process.platform, process.arch])"
+        here = json.loads(self.run_in(self.folder, "node", "-p", node))
+        self.assertEqual([*program["os"], *program["cpu"]], here)
 
     def test_the_npm_package_says_what_is_missing(self):
         project = self.folder / "without"
