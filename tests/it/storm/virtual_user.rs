@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Storm, TENANTS, USERS, fault_injection};
 use crate::harness::token::now_secs;
-use crate::harness::{Api, CONTENT, Era, Forwarder, Sidecar, User};
+use crate::harness::{Api, CONTENT, Era, Forwarder, Rng, Sidecar, User};
 
 /// Kinds of things, by key and plural. A comment belongs to the note whose id is everybody's.
 const KINDS: [(&str, &str); 4] = [
@@ -91,7 +91,7 @@ impl VirtualUser {
             mark: mark(tenant, number),
             known_items: BTreeMap::new(),
             in_doubt: 0,
-            rng: Rng((tenant * USERS + number) as u64 + 1),
+            rng: Rng::new((tenant * USERS + number) as u64 + 1),
         }
     }
 
@@ -598,19 +598,4 @@ fn mark(tenant: usize, number: usize) -> String {
 
 fn is_injected(error: &Value) -> bool {
     INJECTED_CODES.iter().any(|code| error["code"] == *code)
-}
-
-/// Numbers that look like chance and are the same each time.
-pub struct Rng(u64);
-
-impl Rng {
-    /// A number below `sides`.
-    pub fn roll(&mut self, sides: usize) -> usize {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % sides as u64) as usize
-    }
 }
