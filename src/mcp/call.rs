@@ -316,6 +316,7 @@ async fn run(
         api: &api,
         correlation_id: &caller.correlation_id,
         item: &record.item,
+        operations: &record.operations,
         confirmed,
         progress: &progress,
     };

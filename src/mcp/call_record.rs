@@ -88,6 +88,7 @@ pub fn refused_for_scope(
             transport: caller.transport.as_str(),
             tool,
             item: None,
+            operations: None,
             outcome: CallEnding::OutOfScope.as_str(),
             error_code: Some(error_code),
             status: None,
@@ -154,6 +155,8 @@ pub struct CallRecord {
     pub spent: Arc<Spent>,
     /// The item that the call is about, once it is known.
     pub item: OnceLock<Uuid>,
+    /// The number of operations of a call that makes several.
+    pub operations: OnceLock<usize>,
     protocol: &'static str,
     client: Option<Implementation>,
     /// The caller's `traceparent`, which is forwarded to the API if this server does not trace.
@@ -173,6 +176,7 @@ impl CallRecord {
             waited: Arc::default(),
             spent: Arc::default(),
             item: OnceLock::new(),
+            operations: OnceLock::new(),
             protocol,
             client: None,
             traceparent: None,
@@ -298,6 +302,9 @@ impl CallRecord {
                 }
             }
         }
+        if let Some(count) = self.operations.get() {
+            metrics::operations_ended(ending.as_str(), *count);
+        }
         if let Some(category) = why.category {
             metrics::tool_failed(category);
         }
@@ -318,6 +325,7 @@ impl CallRecord {
             transport: caller.transport.as_str(),
             tool: &self.tool,
             item: self.item.get().copied(),
+            operations: self.operations.get().copied(),
             outcome: ending.as_str(),
             error_code: why.code,
             status: why.status,
@@ -336,6 +344,7 @@ impl CallRecord {
             { fields::TOOL } = self.tool,
             { fields::TENANT } = tenant,
             { fields::USER } = %caller.principal.subject,
+            { fields::OPERATIONS } = self.operations.get().copied(),
             { fields::OUTCOME } = ending.as_str(),
             { fields::REASON } = ending.reason(),
             { fields::ERROR_CODE } = why.code,

@@ -17,6 +17,8 @@ pub const TOOL: &str = "tool";
 pub const METHOD: &str = "method";
 /// The UID of the item that a call is about.
 pub const ITEM: &str = "item";
+/// The number of operations of a call that makes several.
+pub const OPERATIONS: &str = "operations";
 pub const OUTCOME: &str = "outcome";
 pub const ERROR_CODE: &str = "error_code";
 /// Why a caller was rejected.
@@ -105,6 +107,7 @@ mod tests {
             TENANT,
             USER,
             TOOL,
+            OPERATIONS,
             OUTCOME,
             ERROR_CODE,
             REASON,

@@ -72,6 +72,8 @@ pub struct ToolCall<'a> {
     pub correlation_id: &'a str,
     /// Set by the toolset to the item that the call is about, before anything is sent.
     pub item: &'a OnceLock<Uuid>,
+    /// Set by the toolset to the number of operations of a call that makes several.
+    pub operations: &'a OnceLock<usize>,
     /// Set if a person has confirmed the call.
     pub confirmed: Option<Confirmed>,
     /// Called before each step of a call that takes several.

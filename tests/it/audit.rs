@@ -20,6 +20,7 @@ use crate::harness::{
 
 crate::tests![
     every_transport_records_its_calls,
+    a_batch_is_one_call_with_its_number_of_operations,
     a_refused_call_has_its_line,
     verify_detects_tampering,
     rotates_files_during_calls,
@@ -205,6 +206,44 @@ async fn three_calls(caller: &impl ToolClient, trail: &Path, transport: &str, sa
         "{}",
         lines[2]
     );
+}
+
+async fn a_batch_is_one_call_with_its_number_of_operations() {
+    let sidecar = Sidecar::start("acme", &world().api).await;
+    let client = Client::modern(&sidecar);
+    let create = json!({"op": "create", "kind": "task", "fields": {"title": CONTENT}});
+    let missing = "0192f0c8-7b1a-7cc0-8a1e-3f2b6f0d9a11";
+    let delete = json!({"op": "delete", "kind": "note", "uid": missing});
+    let made = json!({"operations": [create, create, create]});
+    client.call("batch", made).await.ok();
+    let refused = json!({"operations": [create, delete]});
+    let refused = client.call("batch", refused).await;
+    refused.failed("not_found", "item_not_found");
+    client.call("list_tasks", json!({})).await.ok();
+    let lines = calls_of(&sidecar.trail(), &client.user, 3).await;
+    let told = |line: &Value| ["tool", "operations", "outcome"].map(|name| line[name].clone());
+    assert_eq!(told(&lines[0]), [json!("batch"), json!(3), json!("ok")]);
+    assert_eq!(told(&lines[1]), [json!("batch"), json!(2), json!("error")]);
+    assert_eq!(
+        told(&lines[2]),
+        [json!("list_tasks"), json!(null), json!("ok")]
+    );
+    for (message, count) in [("batch ok", 3), ("batch error", 2)] {
+        let logged = sidecar.process.logged_value(message, "operations").await;
+        assert_eq!(logged, count, "{message}");
+    }
+    let metrics = Metrics::of(&sidecar).await;
+    let name = "toolbridge_mcp_batch_operations_total";
+    for (outcome, count) in [("ok", 3.0), ("error", 2.0), ("cancelled", 0.0)] {
+        let label = format!("outcome=\"{outcome}\"");
+        assert_eq!(metrics.sum(name, &[&label]), count, "{outcome}");
+    }
+    assert_eq!(
+        metrics.sum("mcp_tool_invocations_total", &["tool=\"batch\""]),
+        2.0
+    );
+    client.traffic().await;
+    sidecar.stop().await;
 }
 
 async fn a_refused_call_has_its_line() {

@@ -46,6 +46,7 @@ mod hostile_tokens;
 mod key_set;
 mod lifecycle;
 mod limits;
+mod model;
 mod outages;
 mod pagination;
 mod postconditions;
@@ -102,6 +103,7 @@ fn main() -> ExitCode {
         shutdown::tests(),
         lifecycle::tests(),
         limits::tests(),
+        model::tests(),
         session_recovery::tests(),
         dns_change::tests(),
         outages::tests(),

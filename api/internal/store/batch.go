@@ -52,6 +52,14 @@ var ErrKeyReused = errors.New("the key was used for another batch")
 // RepeatAge is how long an answer is remembered.
 const RepeatAge = 24 * time.Hour
 
+// What is remembered for one user: answers of so many bytes, compressed, each counted as at least so
+// many. The latest answer stays whatever its size. A row has what was ever kept before it, so that
+// no write has to add up the others.
+const (
+	maxRepeatBytes = 8 << 20
+	minRepeatBytes = 8 << 10
+)
+
 const maxAnswer = 16 << 20
 
 var (
@@ -62,8 +70,13 @@ var (
 	repeatFind = statement{"repeat.find", `
 		SELECT body, answer FROM repeats WHERE owner = $1 AND key = $2 AND created > $3`}
 	repeatPut = statement{"repeat.put", `
-		INSERT INTO repeats (owner, key, created, body, answer) VALUES ($1, $2, $3, $4, $5)
-		ON CONFLICT (owner, key) DO UPDATE SET created = $3, body = $4, answer = $5`}
+		INSERT INTO repeats (owner, key, created, body, answer, kept) VALUES ($1, $2, $3, $4, $5,
+			COALESCE((SELECT MAX(kept) FROM repeats WHERE owner = $1), 0) + $6)
+		ON CONFLICT (owner, key)
+			DO UPDATE SET created = $3, body = $4, answer = $5, kept = excluded.kept`}
+	repeatTrim = statement{"repeat.trim", `
+		DELETE FROM repeats WHERE owner = $1
+			AND kept <= (SELECT MAX(kept) FROM repeats WHERE owner = $1) - $2`}
 	repeatWipe = statement{"repeat.wipe", `
 		DELETE FROM repeats WHERE owner = $1`}
 	repeatSweep = statement{"repeat.sweep", `
@@ -127,7 +140,10 @@ func (c *common) WriteBatch(
 			return nil, nil
 		}
 		packed := delta.Encode(b.Answer(outcomes), nil)
-		return []command{{repeatPut, []any{owner.ID, b.Key, now, b.Body, packed}}}, nil
+		return []command{
+			{repeatPut, []any{owner.ID, b.Key, now, b.Body, packed, max(len(packed), minRepeatBytes)}},
+			{repeatTrim, []any{owner.ID, maxRepeatBytes}},
+		}, nil
 	}})
 	if errors.Is(err, errUndone) {
 		err = nil

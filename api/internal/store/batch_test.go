@@ -1,11 +1,13 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
 	"math/rand"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -168,6 +170,60 @@ func TestAnswersAreRememberedForADay(t *testing.T) {
 		)
 		if err != nil || len(items) != 2 {
 			t.Errorf("%d items, %v", len(items), err)
+		}
+	})
+}
+
+// Of one user the latest answers are remembered, up to a number and a size.
+func TestRememberedAnswersAreBounded(t *testing.T) {
+	onEach(t, func(t *testing.T, open opener) {
+		c := newClock()
+		s := open(t, c.Now)
+		_, owner := person(t, s)
+		_, other := person(t, s)
+		uid, most := newUID(), maxRepeatBytes/minRepeatBytes
+		remembered := func(who Owner, key int, answer []byte) bool {
+			t.Helper()
+			c.Move(time.Millisecond)
+			_, again, err := s.WriteBatch(t.Context(), who, Batch{
+				Steps:   []Step{{"notes", uid, put(`{}`)}},
+				Refused: isRefused,
+				Key:     strconv.Itoa(key),
+				Body:    []byte("same"),
+				Answer:  func([]Outcome) []byte { return answer },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return again != nil
+		}
+		remembered(other, 0, []byte("other"))
+		for key := range most + 3 {
+			if remembered(owner, key, []byte("answer")) {
+				t.Fatalf("%d was there", key)
+			}
+		}
+		if !remembered(owner, 3, nil) || !remembered(owner, most, nil) {
+			t.Error("a late one is forgotten")
+		}
+		if remembered(owner, 2, []byte("answer")) {
+			t.Error("an early one is remembered")
+		}
+		// A third of all that is kept, which cannot be compressed.
+		large := make([]byte, maxRepeatBytes/3)
+		rand.New(rand.NewSource(7)).Read(large)
+		for key := range 4 {
+			remembered(owner, -1-key, large)
+		}
+		if remembered(owner, -1, large) || !remembered(owner, -4, nil) {
+			t.Error("the oldest of the large ones is remembered, or the latest is not")
+		}
+		// One that is larger than all that is kept is remembered until the next one.
+		huge := bytes.Repeat(large, 4)
+		rand.New(rand.NewSource(8)).Read(huge)
+		remembered(owner, -9, huge)
+		if !remembered(owner, -9, nil) || !remembered(other, 0, nil) {
+			t.Error("the latest one is forgotten, or that of another user")
 		}
 	})
 }

@@ -1,9 +1,9 @@
-// Package textedit changes one place of a text, so that a caller need not send all of it.
+// Package textedit changes one place of a text, so that a caller need not send all of it. The MCP
+// server's edit_text does the same; tests/vectors/text-edits.json holds both to the same results.
 package textedit
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -24,7 +24,7 @@ type Edit struct {
 	Operation string
 	Text      string
 	Find      string // for replace and insert_after
-	Heading   string // for replace_section, without its number signs
+	Heading   string // for replace_section; with its number signs it is of that level
 }
 
 // PlaceError says that the place of an edit is missing, or there more than once.
@@ -40,98 +40,141 @@ func (e *PlaceError) Error() string {
 	return fmt.Sprintf("%s is %d times in the text: it must name one place", e.Argument, e.Count)
 }
 
-// Apply makes an edit. Line ends that it adds are those of the text.
+// Apply makes an edit. A text keeps its line ends: what is added gets those of the text.
 func (e Edit) Apply(text string) (string, error) {
+	added, end := withLineEndsOf(text, e.Text), "\n"
+	if isCRLF(text) {
+		end = "\r\n"
+	}
 	switch e.Operation {
 	case Append:
-		return joined(text, e.Text, lineEnd(text)), nil
+		if text == "" || endsLine(text) || beginsLine(added) {
+			return text + added, nil
+		}
+		return text + end + added, nil
 	case Prepend:
-		return joined(e.Text, text, lineEnd(text)), nil
+		if text == "" || beginsLine(text) || endsLine(added) {
+			return added + text, nil
+		}
+		return added + end + text, nil
 	case Replace, InsertAfter:
-		at, err := place(text, e.Find)
+		from, to, err := place(text, e.Find)
 		if err != nil {
 			return "", err
 		}
-		end := at + len(e.Find)
 		if e.Operation == InsertAfter {
-			at = end
+			from = to
 		}
-		return text[:at] + e.Text + text[end:], nil
+		return text[:from] + added + text[to:], nil
 	case ReplaceSection:
-		from, to, err := section(text, e.Heading)
+		heading, to, err := section(text, e.Heading)
 		if err != nil {
 			return "", err
 		}
-		body := e.Text
-		if body != "" && to < len(text) && !strings.HasSuffix(body, "\n") {
-			body += lineEnd(text)
-		}
-		if from > 0 && text[from-1] != '\n' && body != "" {
-			body = lineEnd(text) + body // the heading is the last line, and has no end
-		}
-		return text[:from] + body + text[to:], nil
+		return withSection(text, heading, to, added, end), nil
 	}
 	return "", fmt.Errorf("unknown operation %q", e.Operation)
 }
 
-// joined puts two texts together, with a line end between them unless one is there.
-func joined(first, second, end string) string {
-	if first == "" || second == "" || strings.HasSuffix(first, "\n") {
-		return first + second
-	}
-	return first + end + second
+const lineEnds = "\r\n"
+
+func beginsLine(text string) bool {
+	return text != "" && strings.IndexByte(lineEnds, text[0]) >= 0
 }
 
-func lineEnd(text string) string {
-	if at := strings.IndexByte(text, '\n'); at > 0 && text[at-1] == '\r' {
-		return "\r\n"
-	}
-	return "\n"
+func endsLine(text string) bool {
+	return text != "" && strings.IndexByte(lineEnds, text[len(text)-1]) >= 0
 }
 
-// place is where a text has what is looked for, if it has it once. Places that overlap count.
-func place(text, find string) (int, error) {
-	at, count := -1, 0
-	for from := 0; find != ""; {
-		n := strings.Index(text[from:], find)
-		if n < 0 {
+// isCRLF says whether all lines of a text end in CR LF.
+func isCRLF(text string) bool {
+	all := strings.Count(text, "\n")
+	return all > 0 && all == strings.Count(text, "\r\n")
+}
+
+// withLineEndsOf is added with the line ends that text has throughout.
+func withLineEndsOf(text, added string) string {
+	switch {
+	case isCRLF(text):
+		return strings.ReplaceAll(strings.ReplaceAll(added, "\r\n", "\n"), "\n", "\r\n")
+	case !strings.Contains(text, "\r") && strings.Contains(text, "\n"):
+		return strings.ReplaceAll(added, "\r\n", "\n")
+	}
+	return added
+}
+
+// place is where a text has what is looked for, if it has it once. Places that overlap are more than
+// one.
+func place(text, find string) (from, to int, err error) {
+	if !strings.Contains(text, find) {
+		find = withLineEndsOf(text, find)
+	}
+	from = strings.Index(text, find)
+	if find == "" || from < 0 {
+		return 0, 0, &PlaceError{"find", 0}
+	}
+	if strings.Contains(text[from+1:], find) {
+		return 0, 0, &PlaceError{"find", max(2, strings.Count(text, find))}
+	}
+	return from, from + len(find), nil
+}
+
+// section is the heading that is meant, and the end of what stands below it: the next heading of the
+// same level or a higher one. A heading with number signs is meant with its level, and one that is
+// written in another case only where none is written like it.
+func section(text, heading string) (found headingLine, to int, err error) {
+	title, level := strings.TrimSpace(heading), 0
+	if parsed := headings(title); len(parsed) > 0 {
+		title, level = parsed[0].title, parsed[0].level
+	}
+	lower := strings.ToLower(title)
+	all := headings(text)
+	var exact, alike []int
+	for n, h := range all {
+		switch {
+		case level != 0 && h.level != level:
+		case h.title == title:
+			exact = append(exact, n)
+		case len(h.title) < 4*len(lower)+4 && strings.ToLower(h.title) == lower:
+			alike = append(alike, n)
+		}
+	}
+	if len(exact) == 0 {
+		exact = alike
+	}
+	if len(exact) != 1 {
+		return headingLine{}, 0, &PlaceError{"heading", len(exact)}
+	}
+	found, to = all[exact[0]], len(text)
+	for _, h := range all[exact[0]+1:] {
+		if h.level <= found.level {
+			to = h.start
 			break
 		}
-		if count++; count == 1 {
-			at = from + n
-		}
-		from += n + 1
 	}
-	if count != 1 {
-		return 0, &PlaceError{"find", count}
-	}
-	return at, nil
+	return found, to, nil
 }
 
-// section is what stands below a heading, up to the next one of the same level or a higher one.
-func section(text, heading string) (from, to int, err error) {
-	wanted := strings.TrimSpace(strings.TrimLeft(strings.TrimSpace(heading), "#"))
-	found := headings(text)
-	count, level := 0, 0
-	for n, h := range found {
-		if h.title != wanted {
-			continue
-		}
-		if count++; count > 1 {
-			continue
-		}
-		level, from, to = h.level, h.end, len(text)
-		if next := slices.IndexFunc(
-			found[n+1:],
-			func(o headingLine) bool { return o.level <= level },
-		); next >= 0 {
-			to = found[n+1+next].start
-		}
+// withSection is a text with something else below a heading. The blank lines at both ends of the
+// section stay.
+func withSection(text string, heading headingLine, to int, body, end string) string {
+	// Models repeat the heading at times.
+	if repeated := headings(body); len(repeated) > 0 && repeated[0].start == 0 &&
+		repeated[0].level == heading.level && repeated[0].title == heading.title {
+		body = body[repeated[0].end:]
 	}
-	if count != 1 {
-		return 0, 0, &PlaceError{"heading", count}
+	body = strings.Trim(body, lineEnds)
+	old := text[heading.end:to]
+	rest := strings.TrimLeft(old, lineEnds)
+	lead := old[:len(old)-len(rest)]
+	tail := rest[len(strings.TrimRight(rest, lineEnds)):]
+	if lead == "" && !endsLine(text[:heading.end]) {
+		lead = end // the heading is the last line, and has no end
 	}
-	return from, to, nil
+	if tail == "" && body != "" && to < len(text) {
+		tail = end // what follows begins on a line of its own
+	}
+	return text[:heading.end] + lead + body + tail + text[to:]
 }
 
 type headingLine struct {
@@ -165,11 +208,8 @@ func headings(text string) []headingLine {
 			rest := inner[level:]
 			if level >= 1 && level <= 6 && (rest == "" || rest[0] == ' ' || rest[0] == '\t') {
 				title := strings.TrimSpace(rest)
-				if bare := strings.TrimRight(
-					title,
-					"#",
-				); bare == "" ||
-					strings.HasSuffix(bare, " ") {
+				bare := strings.TrimRight(title, "#")
+				if bare == "" || strings.HasSuffix(bare, " ") || strings.HasSuffix(bare, "\t") {
 					title = strings.TrimSpace(bare)
 				}
 				out = append(out, headingLine{level, title, at, end})

@@ -163,6 +163,7 @@ pub async fn call(
         api: &session,
         correlation_id: &correlation_id,
         item: &item,
+        operations: &OnceLock::new(),
         // A person has typed the command.
         confirmed: None,
         progress: &|_| (),

@@ -21,6 +21,8 @@ pub struct Call<'a> {
     pub transport: &'a str,
     pub tool: &'a str,
     pub item: Option<Uuid>,
+    /// The number of operations of a call that makes several.
+    pub operations: Option<usize>,
     pub outcome: &'a str,
     pub error_code: Option<&'a str>,
     /// The API's status for a call that failed there.
@@ -47,6 +49,9 @@ impl Call<'_> {
                 fields::ITEM,
                 item.hyphenated().encode_lower(&mut text),
             );
+        }
+        if let Some(operations) = self.operations {
+            number(&mut line, fields::OPERATIONS, operations);
         }
         push_member(&mut line, fields::OUTCOME, self.outcome);
         if let Some(code) = self.error_code {
@@ -100,6 +105,7 @@ mod tests {
             transport: "http",
             tool: "get_note",
             item: Some(Uuid::nil()),
+            operations: Some(18),
             outcome: "error",
             error_code: Some("note_not_found"),
             status: Some(404),
@@ -115,7 +121,7 @@ mod tests {
             .collect();
         assert_eq!(
             names.join(" "),
-            "time event tenant user transport client tool item outcome error_code status \
+            "time event tenant user transport client tool item operations outcome error_code status \
              duration_ms correlation_id"
         );
         assert_eq!(
@@ -127,6 +133,7 @@ mod tests {
         let least = Call {
             client: None,
             item: None,
+            operations: None,
             error_code: None,
             status: None,
             duration_ms: None,

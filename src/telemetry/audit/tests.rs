@@ -229,6 +229,7 @@ fn call(tool: &str) -> Call<'_> {
         transport: "http",
         tool,
         item: None,
+        operations: None,
         outcome: "ok",
         error_code: None,
         status: None,

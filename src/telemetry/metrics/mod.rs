@@ -38,6 +38,7 @@ pub struct Metrics {
     tools: OnceLock<Tools>,
     stages: LabelSet<Histogram>,
     errors: LabelSet<IntCounter>,
+    batch_operations: LabelSet<IntCounter>,
     calls_in_flight: IntGauge,
     calls_waiting: IntGauge,
     api_requests: IntCounterVec,
@@ -145,6 +146,12 @@ pub fn stage_finished(stage: &str, time: Duration) {
             stage.observe(time.as_secs_f64());
         }
     });
+}
+
+/// Counts the operations of a batch.
+pub fn operations_ended(outcome: &str, count: usize) {
+    let count = u64::try_from(count).unwrap_or(u64::MAX);
+    observe(|metrics| metrics.batch_operations.count_many(outcome, count));
 }
 
 pub fn tool_failed(category: &str) {
@@ -300,6 +307,7 @@ impl Metrics {
             tools: OnceLock::new(),
             stages: labelled_histograms(by, &names::TOOL_STAGE, names::STAGES)?,
             errors: labelled_counters(by, &names::TOOL_ERRORS, names::CATEGORIES)?,
+            batch_operations: labelled_counters(by, &names::BATCH_OPERATIONS, names::OUTCOMES)?,
             calls_in_flight: gauge(by, &names::CALLS_IN_FLIGHT)?,
             calls_waiting: gauge(by, &names::CALLS_WAITING)?,
             api_requests: counters(by, &names::API_REQUESTS)?,

@@ -76,6 +76,11 @@ pub const TOOL_ERRORS: Name = counter(
     &["category"],
     "Tool calls that ended in an error, by category.",
 );
+pub const BATCH_OPERATIONS: Name = counter(
+    "toolbridge_mcp_batch_operations_total",
+    &["outcome"],
+    "Operations of batches that have ended, by the outcome of the batch.",
+);
 pub const CALLS_IN_FLIGHT: Name = gauge(
     "toolbridge_mcp_tool_calls_in_flight",
     &[],
@@ -227,6 +232,7 @@ pub const ALL: &[&Name] = &[
     &TOOL_DURATION,
     &TOOL_STAGE,
     &TOOL_ERRORS,
+    &BATCH_OPERATIONS,
     &CALLS_IN_FLIGHT,
     &CALLS_WAITING,
     &API_REQUESTS,
@@ -265,6 +271,7 @@ pub const LABEL_VALUES: &[(&str, &str, &[&str])] = &[
     (TOOL_INVOCATIONS.name, "outcome", OUTCOMES),
     (TOOL_STAGE.name, "stage", STAGES),
     (TOOL_ERRORS.name, "category", CATEGORIES),
+    (BATCH_OPERATIONS.name, "outcome", OUTCOMES),
     (RETRIES.name, "reason", RETRY_REASONS),
     (BREAKER_STATE.name, "state", BREAKER_STATES),
     (BREAKER_CHANGES.name, "to", BREAKER_STATES),

@@ -92,6 +92,12 @@ fn output_schema() -> Map<String, Value> {
     ])
 }
 
+/// The number of operations.
+pub fn count(given: &Arguments<'_>) -> usize {
+    let operations = given.get("operations").unwrap_or(Json::NULL);
+    operations.elements().count()
+}
+
 /// What the batch would destroy. `None` if it is invalid or only a trial.
 pub fn destruction(given: &Arguments<'_>) -> Option<Destruction> {
     if is_dry(given) || body(given).is_err() {
@@ -176,7 +182,7 @@ fn write_errors() -> WriteErrors<'static> {
 /// The request, with the names of the API.
 fn body(given: &Arguments<'_>) -> Result<Bytes, ArgumentError> {
     let operations = given.get("operations").unwrap_or(Json::NULL);
-    let count = operations.elements().count();
+    let count = count(given);
     if !(1..=MAX_OPERATIONS).contains(&count) {
         let problem = format!("must have 1 to {MAX_OPERATIONS} operations; it has {count}");
         return Err(ArgumentError::new("operations", problem));

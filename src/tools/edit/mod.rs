@@ -83,6 +83,9 @@ impl Toolset for EditTools {
             if let Some(Ok(uid)) = uid.map(|uid| Uuid::try_parse(&uid)) {
                 let _ = call.item.set(uid);
             }
+            if let Some(count) = (name == batch::NAME).then(|| batch::count(&arguments)) {
+                let _ = call.operations.set(count);
+            }
             self.run(name, &arguments, call.api, call.progress, call.confirmed)
                 .await
         })

@@ -1,6 +1,7 @@
 //! Edits a text: appends, inserts, and replaces a passage or a Markdown section.
 //!
-//! A text keeps its line endings: what is inserted gets those of the text.
+//! A text keeps its line endings: what is inserted gets those of the text. The REST API does the
+//! same in a batch; `tests/vectors/text-edits.json` holds both to the same results.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -247,6 +248,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -419,6 +421,121 @@ mod tests {
             refused(&many, "x"),
             EditError::SectionNotUnique { count: 100_000, lines } if lines.len() == 12
         ));
+    }
+
+    /// A case of the vectors, and what comes of it: a text, or the number of places.
+    fn outcome(vector: &Value) -> Value {
+        let text = |name: &str| vector[name].as_str().unwrap_or_default();
+        let (find, heading) = (text("find"), text("heading"));
+        let edit = match text("operation") {
+            "append" => Edit::Append,
+            "prepend" => Edit::Prepend,
+            "replace" => Edit::Replace(find),
+            "insert_after" => Edit::InsertAfter(find),
+            _ => Edit::ReplaceSection(heading),
+        };
+        match apply(text("text"), edit, text("new")) {
+            Ok(edited) => json!({"want": edited.text}),
+            Err(EditError::NotUnique { count } | EditError::SectionNotUnique { count, .. }) => {
+                json!({"count": count})
+            }
+            Err(EditError::NotFound { .. } | EditError::NoSection { .. }) => json!({"count": 0}),
+        }
+    }
+
+    /// Texts of pieces that matter to edits, in an order that looks like chance.
+    fn generated() -> impl Iterator<Item = Value> {
+        const PIECES: [&str; 16] = [
+            "# A\n",
+            "## B ##\r\n",
+            "# a\n",
+            "## A\t#\n",
+            "```\n",
+            "~~~~\n",
+            "    # A\n",
+            "a",
+            "b",
+            "\n",
+            "\r\n",
+            " ",
+            "é",
+            "#",
+            "### C",
+            "a\nb",
+        ];
+        const OPERATIONS: [&str; 5] = [
+            "append",
+            "prepend",
+            "replace",
+            "insert_after",
+            "replace_section",
+        ];
+        const HEADINGS: [&str; 8] = ["A", "## A", " a ", "B", "# B #", "C", "#", "none"];
+        let mut state = 1_u64;
+        let mut roll = move |sides: usize| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            usize::try_from(state >> 33).unwrap() % sides
+        };
+        (0..400).map(move |number| {
+            let mut text = |most: usize| -> String {
+                let count = roll(most);
+                (0..count).map(|_| PIECES[roll(PIECES.len())]).collect()
+            };
+            let (old, new) = (text(10), text(4));
+            let operation = OPERATIONS[number % OPERATIONS.len()];
+            let mut vector = json!({
+                "name": format!("generated {number}"), "text": old, "operation": operation,
+                "new": new,
+            });
+            match operation {
+                "replace_section" => vector["heading"] = HEADINGS[number / 5 % 8].into(),
+                "replace" | "insert_after" => {
+                    vector["find"] = ["a", "b\n", "\n", "é", "a\nb", "aa"][number / 5 % 6].into();
+                }
+                _ => {}
+            }
+            vector
+        })
+    }
+
+    /// The REST API's `edit` of a batch makes the same of a text: its tests read the same file.
+    #[test]
+    fn the_vectors_hold_for_both_programs() {
+        const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/text-edits.json");
+        let file = std::fs::read_to_string(PATH).unwrap();
+        let mut file: Value = serde_json::from_str(&file).unwrap();
+        if std::env::var_os("UPDATE_VECTORS").is_some() {
+            let vectors = file["vectors"].as_array_mut().unwrap();
+            vectors.retain(|vector| !vector["name"].as_str().unwrap().starts_with("generated"));
+            vectors.extend(generated());
+            for vector in vectors.iter_mut() {
+                let outcome = outcome(vector);
+                let vector = vector.as_object_mut().unwrap();
+                vector.shift_remove("want");
+                vector.shift_remove("count");
+                vector.extend(outcome.as_object().unwrap().clone());
+            }
+            let lines: Vec<_> = vectors
+                .iter()
+                .map(|vector| format!("    {vector}"))
+                .collect();
+            let text = format!(
+                "{{\n  \"about\": {},\n  \"vectors\": [\n{}\n  ]\n}}\n",
+                file["about"],
+                lines.join(",\n")
+            );
+            std::fs::write(PATH, text).unwrap();
+            return;
+        }
+        let vectors = file["vectors"].as_array().unwrap();
+        assert!(vectors.len() > 400);
+        for vector in vectors {
+            let outcome = outcome(vector);
+            assert_eq!(outcome.get("want"), vector.get("want"), "{vector}");
+            assert_eq!(outcome.get("count"), vector.get("count"), "{vector}");
+        }
     }
 
     proptest! {

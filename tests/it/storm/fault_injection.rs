@@ -8,8 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::Storm;
-use super::virtual_user::Rng;
-use crate::harness::{Api, Fault, Sidecar, Stage};
+use crate::harness::{Api, Fault, Rng, Sidecar, Stage};
 
 /// One of the things that happen to a request. Those that cost time come seldom.
 pub fn fault(rng: &mut Rng) -> (Stage, Fault) {

@@ -205,11 +205,23 @@ async fn detects_an_answer_to_another_user() {
             .inject(&virtual_user.user, Stage::Operation, Fault::SwapAnswers);
         virtual_user.lists("note").await;
     }
+    for virtual_user in &mut users {
+        sidecar
+            .forwarder
+            .inject(&virtual_user.user, Stage::Operation, Fault::SwapAnswers);
+        virtual_user.searches().await;
+    }
     let crossings = storm.report.crossings();
     assert!(
         crossings
             .iter()
             .any(|crossing| crossing.contains("quetzal-0-0")),
+        "{crossings:?}"
+    );
+    assert!(
+        crossings
+            .iter()
+            .any(|crossing| crossing.contains("by search")),
         "{crossings:?}"
     );
     assert!(

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Storm, TENANTS, USERS, fault_injection};
 use crate::harness::token::now_secs;
-use crate::harness::{Api, CONTENT, Era, Forwarder, Sidecar, User};
+use crate::harness::{Api, CONTENT, Era, Forwarder, Rng, Sidecar, User};
 
 /// Kinds of things, by key and plural. A comment belongs to the note whose id is everybody's.
 const KINDS: [(&str, &str); 4] = [
@@ -91,7 +91,7 @@ impl VirtualUser {
             mark: mark(tenant, number),
             known_items: BTreeMap::new(),
             in_doubt: 0,
-            rng: Rng((tenant * USERS + number) as u64 + 1),
+            rng: Rng::new((tenant * USERS + number) as u64 + 1),
         }
     }
 
@@ -103,12 +103,15 @@ impl VirtualUser {
             }
             let kind = KINDS[self.rng.roll(KINDS.len())].0;
             match self.rng.roll(100) {
-                0..=24 if self.existing_items().count() < MAX_ITEMS => self.makes(kind).await,
-                0..=34 => self.deletes().await,
-                35..=54 => self.reads().await,
-                55..=69 => self.lists(kind).await,
-                70..=82 => self.changes().await,
-                83..=88 => self.reads_what_is_shared().await,
+                0..=19 if self.existing_items().count() < MAX_ITEMS => self.makes(kind).await,
+                0..=27 => self.deletes().await,
+                28..=40 => self.reads().await,
+                41..=50 => self.lists(kind).await,
+                51..=59 => self.changes().await,
+                60..=65 => self.restores().await,
+                66..=71 => self.changes_several().await,
+                72..=79 => self.finds().await,
+                80..=85 => self.reads_what_is_shared().await,
                 _ => self.reads_another_users().await,
             }
         }
@@ -174,6 +177,92 @@ impl VirtualUser {
         };
         let outcome = self.call(&tool, arguments).await;
         self.wrote(&uid, outcome, false);
+    }
+
+    /// Brings back something that was deleted.
+    async fn restores(&mut self) {
+        let deleted = self.known_items.iter().filter(|(_, known)| known.deleted);
+        let deleted: Vec<_> = deleted
+            .map(|(uid, known)| (uid.clone(), known.kind))
+            .collect();
+        let chosen = self.rng.roll(deleted.len().max(1));
+        let Some((uid, kind)) = deleted.into_iter().nth(chosen) else {
+            return;
+        };
+        let arguments = json!({"kind": KINDS[kind].0, "uid": uid});
+        let outcome = self.call("restore", arguments).await;
+        let restored = matches!(outcome, Outcome::Well(_));
+        self.wrote(&uid, outcome, false);
+        if restored {
+            self.known_items.get_mut(&uid).unwrap().deleted = false;
+        }
+    }
+
+    /// Patches up to three things of its own with one call, all or none.
+    async fn changes_several(&mut self) {
+        let chosen: Vec<_> = self
+            .existing_items()
+            .map(|(uid, known)| (uid.clone(), KINDS[known.kind].0))
+            .take(3)
+            .collect();
+        if chosen.is_empty() {
+            return;
+        }
+        let patch = |(uid, kind): &(String, &str)| json!({"op": "patch", "kind": kind, "uid": uid, "updates": {"more": self.mark}});
+        let operations: Vec<_> = chosen.iter().map(patch).collect();
+        let outcome = self.call("batch", json!({"operations": operations})).await;
+        let before: Vec<_> = chosen
+            .iter()
+            .map(|(uid, _)| self.known_items[uid].version)
+            .collect();
+        for (index, (uid, _)) in chosen.iter().enumerate() {
+            let own = match &outcome {
+                Outcome::Well(made) => {
+                    let own = &made["results"][index];
+                    if own["version"].as_u64() == Some(before[index]) {
+                        let report = &self.storm.report;
+                        report.untrue(format!("{}: {uid} did not change: {made}", self.mark));
+                    }
+                    Outcome::Well(own.clone())
+                }
+                // The error is about one of them, or about none.
+                Outcome::Failed(error) if is_injected(error) => Outcome::Failed(error.clone()),
+                Outcome::Failed(error) if error["details"]["uid"] == json!(uid) => {
+                    Outcome::Failed(error.clone())
+                }
+                Outcome::Failed(_) => continue,
+                Outcome::Nothing => Outcome::Nothing,
+            };
+            self.wrote(uid, own, false);
+        }
+    }
+
+    /// Everything of its own.
+    pub async fn searches(&mut self) {
+        let all = json!({"query": CONTENT, "deleted": "include", "limit": 50});
+        self.call("search", all).await;
+    }
+
+    /// What is found and counted is this person's, as every answer has to be.
+    async fn finds(&mut self) {
+        let shared = json!({"id": self.storm.shared});
+        let (tool, arguments) = match self.rng.roll(5) {
+            0 => ("overview", json!({})),
+            1 => ("fetch", shared),
+            2 => return self.searches().await,
+            3 => (
+                "search",
+                json!({"detail": "passage", "group_by": "kind", "order": "newest"}),
+            ),
+            _ => {
+                let Some((uid, _)) = self.random_item("get") else {
+                    return;
+                };
+                let kind = KINDS[self.known_items[&uid].kind].0;
+                ("history", json!({"kind": kind, "uid": uid}))
+            }
+        };
+        self.call(tool, arguments).await;
     }
 
     async fn reads(&mut self) {
@@ -243,12 +332,37 @@ impl VirtualUser {
             return;
         };
         let key = KINDS[self.rng.roll(KINDS.len())].0;
-        let (tool, arguments) = match self.rng.roll(4) {
-            0 => ("patch", json!({"uid": uid, "updates": {"more": self.mark}})),
-            1 => ("delete", json!({"uid": uid})),
-            _ => ("get", json!({"uid": uid, "include_deleted": true})),
+        let of_kind = |tool: &str| format!("{tool}_{key}");
+        let item = || json!({"kind": key, "uid": uid});
+        let with = |name: &str, value: Value| {
+            let mut item = item();
+            item[name] = value;
+            item
         };
-        if let Outcome::Well(item) = self.call(&format!("{tool}_{key}"), arguments).await {
+        let operation = match self.rng.roll(3) {
+            0 => with("op", json!("delete")),
+            1 => json!({"op": "restore", "kind": key, "uid": uid, "to_version": 1}),
+            _ => json!({"op": "patch", "kind": key, "uid": uid, "updates": {"more": self.mark}}),
+        };
+        let (tool, arguments) = match self.rng.roll(10) {
+            0 => {
+                let updates = json!({"more": self.mark});
+                (of_kind("patch"), json!({"uid": uid, "updates": updates}))
+            }
+            1 => (of_kind("delete"), json!({"uid": uid})),
+            2 => ("history".to_owned(), item()),
+            3 => ("history".to_owned(), with("version", json!(1))),
+            4 => ("restore".to_owned(), item()),
+            5 => ("restore".to_owned(), with("to_version", json!(1))),
+            6 => ("fetch".to_owned(), json!({"id": uid})),
+            7 => ("batch".to_owned(), json!({"operations": [operation]})),
+            8 => {
+                let edit = json!({"kind": key, "uid": uid, "operation": "append", "text": "x"});
+                ("edit_text".to_owned(), edit)
+            }
+            _ => (of_kind("get"), json!({"uid": uid, "include_deleted": true})),
+        };
+        if let Outcome::Well(item) = self.call(&tool, arguments).await {
             self.storm
                 .report
                 .crossed(format!("to {}: {tool} of {item}", self.mark));
@@ -360,6 +474,12 @@ impl VirtualUser {
                 .report
                 .crossed(format!("to {}: the answer to {}", self.mark, answer["id"]));
         }
+        if answer["error"].is_object() {
+            // A server that has not yet heard from the API what it offers has no such tool.
+            let code = answer["error"]["code"].to_string();
+            self.storm.report.record_outcome(&format!("error {code}"));
+            return Outcome::Nothing;
+        }
         let result = &answer["result"];
         let said: Value =
             serde_json::from_str(result["content"][0]["text"].as_str().unwrap_or_default())
@@ -400,10 +520,9 @@ impl VirtualUser {
 
     /// Checks that no other user has seen these ids.
     fn owns(&self, said: &Value) {
-        let items = said["items"]
-            .as_array()
-            .cloned()
-            .unwrap_or_else(|| vec![said.clone()]);
+        let lists = ["items", "results"];
+        let items = lists.iter().find_map(|name| said[name].as_array().cloned());
+        let items = items.unwrap_or_else(|| vec![said.clone()]);
         let me = (self.tenant, self.number);
         for uid in items.iter().filter_map(|item| item["uid"].as_str()) {
             if uid == self.storm.shared {
@@ -479,19 +598,4 @@ fn mark(tenant: usize, number: usize) -> String {
 
 fn is_injected(error: &Value) -> bool {
     INJECTED_CODES.iter().any(|code| error["code"] == *code)
-}
-
-/// Numbers that look like chance and are the same each time.
-pub struct Rng(u64);
-
-impl Rng {
-    /// A number below `sides`.
-    pub fn roll(&mut self, sides: usize) -> usize {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % sides as u64) as usize
-    }
 }
