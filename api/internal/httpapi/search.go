@@ -250,6 +250,8 @@ func readSearch(body *payload.Object, c *call) (searchCall, error) {
 		"passage",
 	) == "passage" {
 		s.detail = search.PassageLength
+	} else if s.Query == nil {
+		s.detail = search.BeginningLength
 	}
 	s.Limit = m.number("limit", defaultHits, 0, maxHits)
 	cursor := m.text("cursor")

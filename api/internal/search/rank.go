@@ -218,8 +218,9 @@ func (m *Matcher) Scores(all []Evidence) []int64 {
 
 // Sizes of what Show returns, in characters.
 const (
-	SnippetLength = 200
-	PassageLength = 1500
+	SnippetLength   = 200
+	PassageLength   = 1500
+	BeginningLength = 80 // of a snippet without a query, which shows no match
 )
 
 // Show returns the part of an item's texts that tells most about the match: at most length
