@@ -21,7 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = ROOT / "target/bench/toolbridge-api"
 TENANT = "bench"
 JWT_SECRET, TENANT_SECRET = secrets.token_hex(32), secrets.token_hex(32)
-PATIENCE = 60
+TIMEOUT = 60
 
 # How many requests a route's load consists of.
 STEPS = {"session": 2, "read": 3, "write": 3, "call": 3}
@@ -152,7 +152,7 @@ class Api:
         self.process = subprocess.Popen([self.binary], env=environment, stdout=self.log, stderr=self.log)
         began = time.monotonic()
         while not (listening := re.search(r'"msg":"listening","[^}]*"address":"127\.0\.0\.1:(\d+)"', self._said())):
-            if self.process.poll() is not None or time.monotonic() - began > PATIENCE:
+            if self.process.poll() is not None or time.monotonic() - began > TIMEOUT:
                 self.process.kill()
                 raise SystemExit(f"the API did not come up:\n{self._said()[-2000:]}")
             time.sleep(0.01)
@@ -170,7 +170,7 @@ class Api:
     def callers(self, numbers):
         """Each gets a session. The result is a file as load.lua reads it."""
         file = tempfile.NamedTemporaryFile("w")
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
         for number in numbers:
             token = self.token(subject(number))
             connection.request("POST", "/v1/sync/sessions", headers={"Authorization": f"Bearer {token}", **signed_headers()})
@@ -217,7 +217,7 @@ class Api:
         if ran.returncode != 0 or not line:
             raise SystemExit(f"wrk failed:\n{ran.stdout}{ran.stderr}")
         seen = json.loads(line[1])
-        if not seen["requests"] and seconds < PATIENCE / 4:  # none has been answered in this time
+        if not seen["requests"] and seconds < TIMEOUT / 4:  # none has been answered in this time
             return self.load(route, callers, 4 * seconds, items, cursor, connections, body, path, method)
         if seen["failed"] or not seen["requests"]:
             raise SystemExit(f"{seen['failed']} of {seen['requests']} requests of {route!r} failed:\n{self._said()[-600:]}")

@@ -128,7 +128,7 @@ class Rig:
 
     def ask(self, body):
         _, token, session, epoch = pathlib.Path(self.callers[1].name).read_text().split()
-        connection = http.client.HTTPConnection("127.0.0.1", self.api.port, timeout=rig.PATIENCE)
+        connection = http.client.HTTPConnection("127.0.0.1", self.api.port, timeout=rig.TIMEOUT)
         headers = {"Authorization": f"Bearer {token}", "X-Sync-Session": session, "X-Sync-Epoch": epoch, **rig.signed_headers()}
         connection.request("POST", "/v1/search", json.dumps(body), headers)
         answer = connection.getresponse()

@@ -43,7 +43,7 @@ COLUMNS = ("owner", "kind", "uid", "version", "created", "updated", "payload", "
 
 class Database:
     def fill(self, first, users, each):
-        """So many users, of whom the first has this number, with so many notes each."""
+        """Users, numbered from `first`, with `each` notes each."""
         values = {"first": first, "users": users, "each": each, "tenant": TENANT, "time": FIRST_TIME, "payload": PAYLOAD}
         for statement in (USERS, ITEMS, SETTLE):
             self.run(statement[self.kind].format(**values))

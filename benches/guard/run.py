@@ -68,7 +68,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--update", action="store_true", help="make this the baseline")
     arguments = parser.parse_args()
-    programs.PATIENCE = 120
+    programs.TIMEOUT = 120
     programs.build()
     token = programs.token()
     calls = {

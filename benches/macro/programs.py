@@ -14,7 +14,7 @@ BENCH = ROOT / "benches/floor/target/release"
 
 TENANT = "bench"
 SECRETS = {"TENANT_HEADER_SECRET": secrets.token_hex(32), "JWT_HS256_SECRET": secrets.token_hex(32)}
-PATIENCE = 20
+TIMEOUT = 20
 
 
 def build():
@@ -50,7 +50,7 @@ class Program:
         self.began = time.monotonic()
         self.process = subprocess.Popen(self.command, env=self.environment, stdout=self.log, stderr=self.log)
         while not self._answers():
-            if self.process.poll() is not None or time.monotonic() - self.began > PATIENCE:
+            if self.process.poll() is not None or time.monotonic() - self.began > TIMEOUT:
                 self.log.seek(0)
                 raise SystemExit(f"{self.command[0]} did not come up:\n{self.log.read().decode()[-2000:]}")
         self.ready_after = time.monotonic() - self.began

@@ -70,7 +70,7 @@ def print_table(rows):
 
 
 def side_by_side(rounds, ours, theirs):
-    """Both, in turn, with whoever begins changing from round to round."""
+    """Both, in turn; the first changes from round to round."""
     seen = []
     for number in range(rounds):
         both = {}
@@ -117,7 +117,7 @@ class Bench:
             yield Row("resident after that", "MiB", server.resident(), None, [], Target())
 
     def lists(self):
-        """Against a program that does nothing but send so many bytes."""
+        """Against a program that only sends this number of bytes."""
         request = load.tools_list(self.token)
         with programs.stub() as api, programs.server(api) as server:
             size = len(load.ask(server.port, request))
@@ -173,7 +173,7 @@ class Bench:
 
     def crowd(self, api):
         """A thousand open connections, each of which has called and may call again, and calls going on."""
-        # One caller may not hold so many.
+        # More than one caller may hold.
         callers = [load.call(programs.token(f"caller-{number}"), "get_note", uid=load.UID) for number in range(4)]
         request = load.call(self.token, "get_note", uid=load.UID)
         with programs.server(api) as server:

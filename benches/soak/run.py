@@ -63,7 +63,7 @@ def api(database):
         "METRICS_ADDR": f"127.0.0.1:{metrics}",
         "DATABASE_URL": database,
         "RATE_LIMIT_PER_MINUTE": "0",
-        # At info there are gigabytes of lines, which nobody reads.
+        # At info there would be gigabytes of lines.
         "LOG_LEVEL": "warn",
     }
     figures = {"go_goroutines": "goroutines", "toolbridge_api_sessions_open": "sessions", "toolbridge_api_requests_in_flight": "in_flight"}
@@ -110,7 +110,7 @@ def watch(watched, wrk, into):
 
 
 def settled(watched):
-    """What is left when nobody calls any more. Sessions are ended behind the caller's back, so it takes a moment."""
+    """What is left after the last call. Sessions are ended after their calls, so it takes a moment."""
     until = time.monotonic() + SETTLED_WITHIN
     while True:
         left = {}

@@ -19,7 +19,7 @@ def token(container, user):
 
 
 def get(port, path):
-    """Status and JSON body; None where nobody answers."""
+    """Status and JSON body; None without an answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", path)
@@ -32,7 +32,7 @@ def get(port, path):
 
 
 class Refused(Exception):
-    """Nobody took the connection, so nothing was sent."""
+    """The connection was refused, so nothing was sent."""
 
 
 class CutOff(Exception):

@@ -17,7 +17,7 @@ import threading
 import time
 
 # Nothing here takes as long, unless it will never come.
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 # What a container engine does before the entry point runs. $1 root, $2 data, $3 uid:gid; the rest is run in it.
 ENTER = r"""
@@ -62,7 +62,7 @@ def free_port():
         return port
 
 
-def wait_for(what, look, patience=PATIENCE):
+def wait_for(what, look, patience=TIMEOUT):
     """Waits until `look` returns something true, and returns that."""
     deadline = time.monotonic() + patience
     while True:
@@ -82,7 +82,7 @@ class Container:
         self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="toolbridge-container-"))
         self.data = self.scratch / "data"
         self.data.mkdir(mode=0o700)
-        # As a volume is: root's, or that of the user whom somebody wants to be in the place of the image's.
+        # As a volume is: owned by root, or by the user that a test sets instead of the image's.
         self.user = user or image.user
         os.chown(self.data, *(int(part) for part in self.user.split(":")))
         for name, text in dict(files).items():
@@ -233,7 +233,7 @@ class Container:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
         )
         if check and ran.returncode != 0:
             raise AssertionError(f"{words}: {ran.returncode}\n{ran.stdout}{ran.stderr}")

@@ -95,7 +95,14 @@ class Pages(unittest.TestCase):
                     self.assertIn(anchor, anchors, f"{page.relative_to(HOME)}: {name}")
 
 
-class Patience(unittest.TestCase):
+class Tests(unittest.TestCase):
+    def test_the_page_about_tests_names_each_module(self):
+        named = set(re.findall(r"^\| `(\w+)` \|", (HOME / "tests/README.md").read_text(), re.MULTILINE))
+        there = {path.stem for path in (HOME / "tests/it").iterdir()} - {"main", "harness"}
+        self.assertFalse(there - named)
+
+
+class Timeouts(unittest.TestCase):
     """Each waits longer than the one whose end it waits for."""
 
     def test_the_supervisor_waits_for_the_programs(self):
@@ -129,7 +136,7 @@ class Signatures(unittest.TestCase):
         self.assertNotIn("TOOLBRIDGE_TENANT_SIGNATURE", {*image_environment(), *FLY["env"]})
 
 
-class Doors(unittest.TestCase):
+class Ports(unittest.TestCase):
     def test_ports_are_the_same_everywhere(self):
         environment = image_environment()
         mcp, api = int(environment["TOOLBRIDGE_PORT"]), int(environment["HTTP_ADDR"].removeprefix("127.0.0.1:"))
@@ -143,7 +150,7 @@ class Doors(unittest.TestCase):
         self.assertIn(f'"METRICS_ADDR", "127.0.0.1:{of_api}"', text("api/internal/config/config.go"))
         self.assertIn(f"EXPOSE {mcp} {of_mcp} {of_api}", DOCKERFILE)
 
-    def test_metrics_have_no_door_to_the_outside(self):
+    def test_metrics_are_not_reachable_from_outside(self):
         inside = [FLY["http_service"]["internal_port"]]
         for metrics in FLY["metrics"]:
             self.assertNotIn(metrics["port"], inside)

@@ -17,22 +17,22 @@ from container import Container, Image, wait_for
 IMAGE = Image(os.environ["TOOLBRIDGE_IMAGE"])
 FIGURES = {}
 
-# The API behind a door that a test opens: it blocks until somebody writes into the pipe.
+# The API behind a gate that a test opens: it blocks until a word is written into the pipe.
 LATE_API = """#!/bin/sh
-read -r word < /data/door
+read -r word < /data/gate
 exec /data/toolbridge-api
 """
 
 
-def make_door(container):
+def make_gate(container):
     """The pipe, and the real API behind it."""
-    door = container.data / "door"
-    os.mkfifo(door)
-    os.chown(door, IMAGE.uid, IMAGE.gid)
+    gate = container.data / "gate"
+    os.mkfifo(gate)
+    os.chown(gate, IMAGE.uid, IMAGE.gid)
     real = container.data / "toolbridge-api"
     real.write_bytes(IMAGE.program("toolbridge-api").read_bytes())
     real.chmod(0o755)
-    return door
+    return gate
 
 
 def ready(container):
@@ -148,7 +148,7 @@ class Starting(unittest.TestCase):
     def test_the_api_first_or_the_server_first(self):
         """The server comes up beside an API that is not there yet, says so, and is ready when the API is."""
         with Container(IMAGE, replace={"toolbridge-api": LATE_API}) as container:
-            door = make_door(container)
+            gate = make_gate(container)
             container.logged("waiting for the API", "api_unreachable")
             self.assertEqual(get(container.mcp_port, "/healthz")[0], 200)
             status, body = get(container.mcp_port, "/readyz")
@@ -157,7 +157,7 @@ class Starting(unittest.TestCase):
             result = call(container, "list_notes")
             self.assertEqual(json.loads(result["content"][0]["text"])["error"]["category"], "unavailable")
             server = container.mcp
-            door.write_text("open\n")
+            gate.write_text("open\n")
             container.logged("ready: the API takes our calls")
             container.wait_for("readiness", lambda: ready(container))
             self.assertEqual(container.mcp, server, "it waited, and was not restarted")
@@ -165,11 +165,11 @@ class Starting(unittest.TestCase):
     def test_an_api_that_does_not_come_is_seen_and_waited_for(self):
         settings = {"TOOLBRIDGE_API_STARTUP_TIMEOUT": "1200ms"}
         with Container(IMAGE, settings, replace={"toolbridge-api": LATE_API}) as container:
-            door = make_door(container)
+            gate = make_gate(container)
             container.logged("was not ready within api.startup_timeout", '"exit_code":69')
             container.logged("exited: mcp (exit status 69; not expected)")
             wait_for("a second try", lambda: container.count("waiting for the API") >= 2)
-            door.write_text("open\n")
+            gate.write_text("open\n")
             until_ready(container)
 
     def test_where_standard_output_belongs_to_root(self):
