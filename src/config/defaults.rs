@@ -21,7 +21,12 @@ macro_rules! sections {
     )+};
 }
 
-sections!(api: api::Settings, auth: auth::Settings, server: server::Settings, tools: tools::Settings);
+sections!(
+    api: api::Settings,
+    auth: auth::Settings,
+    server: server::Settings,
+    tools: tools::Settings
+);
 
 impl Default for tools::Limits {
     fn default() -> Self {

@@ -78,7 +78,8 @@ impl Conversation {
         agreed.modern = None;
     }
 
-    /// Reads a list of tools on its way to the client, which gets the returned one, if there is one.
+    /// Reads a list of tools on its way to the client, which gets the returned one, if there is
+    /// one.
     pub fn learn_tools(&self, answer: &str) -> Option<String> {
         self.lock().parameters.learn(answer)
     }

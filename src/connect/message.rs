@@ -112,8 +112,8 @@ fn text(json: Json<'_>) -> Option<String> {
     json.as_str().map(Cow::into_owned)
 }
 
-/// Encodes a text for a header of MCP 2026-07-28: unchanged, or in base64 if it is not representable
-/// or looks encoded.
+/// Encodes a text for a header of MCP 2026-07-28: unchanged, or in base64 if it is not
+/// representable or looks encoded.
 pub fn in_header(text: &str) -> String {
     let visible = text
         .bytes()

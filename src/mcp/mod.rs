@@ -199,8 +199,8 @@ impl Server {
         tools.encoded(tools.reach(caller.requested_access, &caller.principal.scopes))
     }
 
-    /// The scope without which this caller may not call the tool, and what a model is told. `None` when scopes do not
-    /// stand in the way.
+    /// The scope without which this caller may not call the tool, and what a model is told. `None`
+    /// when scopes do not stand in the way.
     pub fn missing_scope(&self, tool: &str, caller: &Caller) -> Option<(String, Outcome)> {
         let tools = self.tools();
         match tools.admit(tool, caller.requested_access, &caller.principal.scopes) {
@@ -223,8 +223,8 @@ impl rmcp::ServerHandler for Server {
         request: InitializeRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
-        // A request of the modern revision has no handshake. Over a pipe a refusal would end the process instead of the
-        // request, so there the handshake settles it.
+        // A request of the modern revision has no handshake. Over a pipe a refusal would end the
+        // process instead of the request, so there the handshake settles it.
         let modern = context
             .meta
             .protocol_version()

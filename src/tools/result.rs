@@ -44,8 +44,8 @@ impl Limits {
         max_page_bytes: usize::MAX,
     };
 
-    /// The number of leading items that fit into a page, if a page of this size has too many. `items`
-    /// are the sizes of its items.
+    /// The number of leading items that fit into a page, if a page of this size has too many.
+    /// `items` are the sizes of its items.
     pub(super) fn fitting(&self, items: &[usize], size: usize, has_cursor: bool) -> Option<u64> {
         let max = self.max_page_bytes.min(self.max_result_bytes);
         if size <= max || items.len() < 2 {

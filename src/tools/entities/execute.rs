@@ -2,9 +2,9 @@
 //!
 //! Four kinds of calls take a second request. A page that is too large is read again with fewer
 //! items, because only the API knows the cursor of the items after those. An update that omits the
-//! parent reads it first. A write whose refusal may be due to its own earlier attempt reads the item back, see [`Effect`].
-//! And if the API answers 500 to a write of a comment or a chat message, the parent is read,
-//! because compatible APIs answer 500 for a deleted parent.
+//! parent reads it first. A write whose refusal may be due to its own earlier attempt reads the
+//! item back, see [`Effect`]. And if the API answers 500 to a write of a comment or a chat message,
+//! the parent is read, because compatible APIs answer 500 for a deleted parent.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

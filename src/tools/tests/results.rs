@@ -217,7 +217,8 @@ async fn an_optional_member_that_is_null_is_omitted() {
     );
 }
 
-/// A page ends where it would be too large, and goes on with the cursor that the API gives for that.
+/// A page ends where it would be too large, and goes on with the cursor that the API gives for
+/// that.
 #[tokio::test]
 async fn a_page_that_is_too_large_is_read_again_with_the_items_that_fit() {
     let items: Vec<_> = (0..20)
