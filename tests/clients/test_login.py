@@ -648,7 +648,7 @@ class Lasting(unittest.IsolatedAsyncioTestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.place = Place(ACCESS_TOKEN_SECONDS="3")
+        cls.place = Place(ACCESS_TOKEN_SECONDS="5")
         cls.addClassCleanup(cls.place.close)
 
     async def test_a_sign_in_outlasts_tokens_keys_and_restarts(self):
