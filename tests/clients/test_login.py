@@ -602,12 +602,53 @@ class Guessing(unittest.TestCase):
         self.assertEqual(tries("192.0.2.2", "alice", right).status_code, 303)
 
 
+class BehindTls(unittest.TestCase):
+    """As it is deployed: the addresses are those of the file, and a proxy ends TLS."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.authority = AuthorizationServer(SERVER + "/mcp", ISSUER=LOGIN)
+        cls.addClassCleanup(cls.authority.close)
+
+    def test_addresses_are_https_and_cookies_are_secure(self):
+        with httpx2.Client(base_url=self.authority.url, headers={"Host": "internal"}) as proxy:
+            metadata = proxy.get("/.well-known/oauth-authorization-server").json()
+            self.assertTrue(metadata["token_endpoint"].startswith(LOGIN + "/"))
+            client = proxy.post("/reg", json={
+                "redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none",
+            }).json()
+            begun = proxy.get("/auth", params={
+                "client_id": client["client_id"], "response_type": "code", "state": "s",
+                "redirect_uri": CALLBACK, "code_challenge": "c" * 43, "scope": "toolbridge:read",
+                "code_challenge_method": "S256", "resource": SERVER + "/mcp",
+            })
+        self.assertRegex(begun.headers["location"], "^/interaction/")
+        self.assertTrue(begun.headers["strict-transport-security"])
+        cookies = begun.headers.get_list("set-cookie")
+        self.assertGreater(len(cookies), 1)
+        for cookie in cookies:
+            self.assertRegex(cookie.lower(), "secure.*httponly|httponly.*secure")
+            self.assertIn("samesite=lax", cookie.lower())
+
+    def test_it_does_not_start_where_tokens_would_go_in_the_clear(self):
+        for settings in [
+            {"ISSUER": "http://login.example"}, {"ISSUER": LOGIN + "/path"}, {"TENANT": ""},
+            {"RESOURCE": "acme"}, {"ACCESS_TOKEN_SECONDS": "soon"},
+        ]:
+            done = subprocess.run(
+                self.authority.commands["start"], cwd=FOLDER, capture_output=True, text=True,
+                env={**self.authority.environment, "PORT": "0", **settings}, timeout=PATIENCE,
+            )
+            self.assertEqual(done.returncode, 64, settings)
+            self.assertIn("toolbridge-login: ", done.stderr)
+
+
 class Lasting(unittest.IsolatedAsyncioTestCase):
     """Tokens expire, keys are replaced, and the authorization server is restarted."""
 
     @classmethod
     def setUpClass(cls):
-        cls.place = Place(ACCESS_TOKEN_SECONDS="3")
+        cls.place = Place(ACCESS_TOKEN_SECONDS="5")
         cls.addClassCleanup(cls.place.close)
 
     async def test_a_sign_in_outlasts_tokens_keys_and_restarts(self):
