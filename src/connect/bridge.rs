@@ -164,6 +164,9 @@ impl Bridge {
             }
             return;
         }
+        if let Some(id) = &message.responds {
+            self.delivery.conversation.settle(id);
+        }
         let id = message.id.clone();
         if id.as_ref().is_some_and(|id| self.lock().contains_key(id)) {
             let why = "the id is that of a request that has not been answered yet";

@@ -1,10 +1,12 @@
 //! The state that the bridge keeps between messages: what client and server have negotiated.
 
+use std::collections::HashSet;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 
-use super::message::Message;
+use super::message::{Id, Message};
 use super::parameters::Parameters;
 
 pub const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -27,6 +29,8 @@ struct Agreed {
     modern: Option<String>,
     /// What of a tool's arguments goes into headers.
     parameters: Parameters,
+    /// The requests of the server that the client has not answered.
+    asked: HashSet<Id>,
 }
 
 impl Conversation {
@@ -82,6 +86,16 @@ impl Conversation {
     /// one.
     pub fn learn_tools(&self, answer: &str) -> Option<String> {
         self.lock().parameters.learn(answer)
+    }
+
+    /// Notes a request of the server.
+    pub fn ask(&self, id: Id) {
+        self.lock().asked.insert(id);
+    }
+
+    /// Whether a request of the server waits for its response. It does no longer.
+    pub fn settle(&self, id: &Id) -> bool {
+        self.lock().asked.remove(id)
     }
 
     pub fn session(&self) -> Option<HeaderValue> {

@@ -55,6 +55,8 @@ pub struct Message {
     pub name: Option<String>,
     /// The request that this notification cancels.
     pub cancels: Option<Id>,
+    /// The request of the server that this response is to.
+    pub responds: Option<Id>,
 }
 
 impl Message {
@@ -81,12 +83,15 @@ impl Message {
         };
         let cancels = (method.as_deref() == Some("notifications/cancelled"))
             .then(|| params.sole_member("requestId"));
+        let id = message.member("id").and_then(Id::of);
+        let (id, responds) = match method {
+            Some(_) => (id, None),
+            None => (None, id),
+        };
         Some(Self {
             body: Bytes::copy_from_slice(line),
-            id: message
-                .member("id")
-                .filter(|_| method.is_some())
-                .and_then(Id::of),
+            id,
+            responds,
             modern: meta
                 .sole_member("io.modelcontextprotocol/protocolVersion")
                 .and_then(text)
@@ -143,6 +148,13 @@ pub fn line_of(text: &str, request: Option<&Id>) -> Option<(String, bool)> {
         message.to_compact()
     };
     Some((line.into_owned(), answers))
+}
+
+/// The id of a message that is a request.
+pub fn request_id(line: &str) -> Option<Id> {
+    let message = Json::parse(line.as_bytes()).ok()?;
+    message.member("method")?;
+    Id::of(message.member("id")?)
 }
 
 /// Whether a message is a response to any request.

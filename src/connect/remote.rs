@@ -9,13 +9,14 @@ use super::Settings;
 use super::conversation::{Conversation, SESSION};
 use super::error::{ConnectError, Unreachable, error_detail};
 use super::events::EventReader;
-use super::message::{Id, Message, is_answer, line_of};
+use super::message::{Id, Message, is_answer, line_of, request_id};
 use super::output::Output;
 use super::target::is_loopback;
 use super::token::authorization;
 use crate::foundation::bounded_body::{self, BodyError};
 use crate::foundation::http_client;
 use crate::foundation::secret::Secret;
+use crate::telemetry::tasks;
 
 /// Below the 75 s after which a ToolBridge server closes an idle connection, so that no request
 /// meets a closing connection.
@@ -154,6 +155,10 @@ impl Remote {
         to: &Answers<'_>,
     ) -> Result<(), ConnectError> {
         let mut events = EventReader::default();
+        let mut asked = AskedMeanwhile {
+            ids: Vec::new(),
+            to,
+        };
         while let Some(piece) = response.chunk().await.map_err(|error| self.lost(&error))? {
             let messages = events
                 .push(&piece)
@@ -166,6 +171,9 @@ impl Remote {
                 // Responses to other requests must not reach the client here.
                 if !answers && is_answer(&line) {
                     continue;
+                }
+                if let Some(id) = request_id(&line) {
+                    asked.note(id);
                 }
                 to.pass_on(line, answers).await;
                 if answers {
@@ -282,6 +290,41 @@ impl Answers<'_> {
             None
         };
         self.output.line(other.unwrap_or(line)).await;
+    }
+}
+
+/// The most requests of the server, within one of the client's, that can be withdrawn.
+const MAX_ASKED: usize = 64;
+
+/// The requests that the server has sent on the way to its response. Those that the client has not
+/// answered when that way ends, however it does, are withdrawn: the server cannot do it any more.
+struct AskedMeanwhile<'a> {
+    ids: Vec<Id>,
+    to: &'a Answers<'a>,
+}
+
+impl AskedMeanwhile<'_> {
+    fn note(&mut self, id: Id) {
+        if self.ids.len() >= MAX_ASKED {
+            return;
+        }
+        self.to.conversation.ask(id.clone());
+        self.ids.push(id);
+    }
+}
+
+impl Drop for AskedMeanwhile<'_> {
+    fn drop(&mut self) {
+        for id in &self.ids {
+            if self.to.conversation.settle(id) {
+                let id = id.as_json();
+                let line = format!(
+                    r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id}}}}}"#
+                );
+                let output = self.to.output.clone();
+                tasks::spawn("question", async move { output.line(line).await });
+            }
+        }
     }
 }
 

@@ -34,8 +34,7 @@ class Row:
     mode: str
     transport: str
     # Whether a question that is withdrawn disappears for the person. By a result, there is nothing
-    # to withdraw; TypeScript SDK 1 overlooks the first one, whose id is 0; the bridge has no stream
-    # on which it could come when the call has ended.
+    # to withdraw; TypeScript SDK 1 overlooks the first one, whose id is 0.
     withdraws: bool
 
 
@@ -52,7 +51,7 @@ ROWS = [
     python("HTTP with a session", "legacy", "http", True),
     python("HTTP, 2026-07-28", MODERN, "http", False),
     python("SSE", "legacy", "sse", True),
-    python("connect, legacy", "legacy", CONNECT, False),
+    python("connect, legacy", "legacy", CONNECT, True),
     python("connect, modern", MODERN, CONNECT, False),
     python("stdio, legacy", "legacy", STDIO, True),
     python("stdio, modern", MODERN, STDIO, False),

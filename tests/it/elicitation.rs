@@ -425,8 +425,10 @@ async fn a_bridge_carries_questions_both_ways() {
     }
     let uid = note(&bridge, "B").await;
     let id = bridge.begin_call("delete_note", &json!({"uid": uid})).await;
-    bridge.question(2).await;
+    let (question, _) = bridge.question(2).await;
     bridge.cancel(id).await;
+    let withdrawn = bridge.requested(CANCELLED, 0).await;
+    assert_eq!(withdrawn["params"]["requestId"], question, "{withdrawn}");
     assert!(is_there(&bridge, &uid).await);
     bridge.traffic().await;
     bridge.close().await;
