@@ -5,7 +5,9 @@ import "time"
 // timeFormat is that of every time in the API.
 const timeFormat = "2006-01-02T15:04:05.000Z"
 
-func formatMillis(ms int64) string { return string(appendMillis(make([]byte, 0, len(timeFormat)), ms)) }
+func formatMillis(ms int64) string {
+	return string(appendMillis(make([]byte, 0, len(timeFormat)), ms))
+}
 
 func formatTime(t time.Time) string { return formatMillis(t.UnixMilli()) }
 

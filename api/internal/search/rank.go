@@ -281,7 +281,8 @@ func excerpt(text string, at, length int) string {
 	for to < len(text) && !utf8.RuneStart(text[to]) {
 		to++
 	}
-	before, after := []rune(clean(text[from:at])), []rune(clean(text[at:to]))
+	before := clean(text[from:at], at-from)
+	after := clean(text[at:to], length+1) // more is not shown
 	if len(before)+len(after) <= length && from == 0 && to == len(text) {
 		return strings.TrimSpace(string(before) + string(after))
 	}
@@ -335,25 +336,28 @@ func lastWord(text []rune, at int) int {
 	return at
 }
 
-// clean puts a text on one line and leaves out what cannot be seen.
-func clean(text string) string {
-	var b strings.Builder
+// clean puts a text on one line and leaves out what cannot be seen. It ends after most characters.
+func clean(text string, most int) []rune {
+	out := make([]rune, 0, min(len(text), most))
 	space := false
 	for _, r := range text {
+		if len(out) >= most {
+			break
+		}
 		switch {
+		case r > ' ' && r < 0x7F:
+			out, space = append(out, r), false
 		case unicode.IsSpace(r):
 			if !space {
-				b.WriteByte(' ')
+				out = append(out, ' ')
 			}
 			space = true
-			continue
 		case unicode.IsControl(r):
 		default:
-			b.WriteRune(r)
-			space = false
+			out, space = append(out, r), false
 		}
 	}
-	return b.String()
+	return out
 }
 
 // Closest is the word of some texts that is most like one that was not found, if one is alike: a

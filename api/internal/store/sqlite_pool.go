@@ -83,9 +83,13 @@ func (p *pool) await(ctx context.Context, turn chan *sqliteConnection) (*sqliteC
 	}
 	p.mu.Lock()
 	p.waited += time.Since(began)
-	if c != nil {
+	switch {
+	case c != nil:
 		p.mu.Unlock()
 		return c, nil
+	case p.closed:
+		p.mu.Unlock()
+		return nil, errPoolClosed
 	}
 	if n := slices.Index(p.waiting, turn); n >= 0 {
 		p.waiting = slices.Delete(p.waiting, n, n+1)

@@ -36,8 +36,9 @@ type writtenInTurn struct {
 	again    bool // it was not made, and may be made by itself
 }
 
-// maxGroup bounds the writes of one transaction.
-const maxGroup = 32
+// maxGroup bounds the writes of one transaction, whose items are all in memory before each has asked
+// for its share.
+const maxGroup = 16
 
 // Write is a write of its own unless another one of the same person is on its way.
 func (s *postgresStore) Write(
