@@ -318,8 +318,9 @@ impl Drop for AskedMeanwhile<'_> {
         for id in &self.ids {
             if self.to.conversation.settle(id) {
                 let id = id.as_json();
+                let params = format!(r#"{{"requestId":{id}}}"#);
                 let line = format!(
-                    r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id}}}}}"#
+                    r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{params}}}"#
                 );
                 let output = self.to.output.clone();
                 tasks::spawn("question", async move { output.line(line).await });

@@ -52,9 +52,9 @@ var ErrKeyReused = errors.New("the key was used for another batch")
 // RepeatAge is how long an answer is remembered.
 const RepeatAge = 24 * time.Hour
 
-// What is remembered for one user: answers of so many bytes, compressed, each counted as at least so
-// many. The latest answer stays whatever its size. A row has what was ever kept before it, so that
-// no write has to add up the others.
+// What is remembered for one user: answers of so many bytes, compressed, each counted as at least
+// so many. The latest answer stays whatever its size. A row has what was ever kept before it, so
+// that no write has to add up the others.
 const (
 	maxRepeatBytes = 8 << 20
 	minRepeatBytes = 8 << 10

@@ -103,8 +103,8 @@ func withLineEndsOf(text, added string) string {
 	return added
 }
 
-// place is where a text has what is looked for, if it has it once. Places that overlap are more than
-// one.
+// place is where a text has what is looked for, if it has it once. Places that overlap are more
+// than one.
 func place(text, find string) (from, to int, err error) {
 	if !strings.Contains(text, find) {
 		find = withLineEndsOf(text, find)
@@ -119,9 +119,9 @@ func place(text, find string) (from, to int, err error) {
 	return from, from + len(find), nil
 }
 
-// section is the heading that is meant, and the end of what stands below it: the next heading of the
-// same level or a higher one. A heading with number signs is meant with its level, and one that is
-// written in another case only where none is written like it.
+// section is the heading that is meant, and the end of what stands below it: the next heading of
+// the same level or a higher one. A heading with number signs is meant with its level, and one that
+// is written in another case only where none is written like it.
 func section(text, heading string) (found headingLine, to int, err error) {
 	title, level := strings.TrimSpace(heading), 0
 	if parsed := headings(title); len(parsed) > 0 {

@@ -208,7 +208,10 @@ impl VirtualUser {
         if chosen.is_empty() {
             return;
         }
-        let patch = |(uid, kind): &(String, &str)| json!({"op": "patch", "kind": kind, "uid": uid, "updates": {"more": self.mark}});
+        let patch = |(uid, kind): &(String, &str)| {
+            let updates = json!({"more": self.mark});
+            json!({"op": "patch", "kind": kind, "uid": uid, "updates": updates})
+        };
         let operations: Vec<_> = chosen.iter().map(patch).collect();
         let outcome = self.call("batch", json!({"operations": operations})).await;
         let before: Vec<_> = chosen
