@@ -145,6 +145,11 @@ impl ApiClient {
         self.0.features.get().unwrap_or_default()
     }
 
+    /// Whether the API has named its features since the start.
+    pub fn has_known_features(&self) -> bool {
+        self.0.features.get().is_some()
+    }
+
     /// Like [`features`](Self::features), but asks the API if that has not happened yet. An API
     /// that does not answer is not asked again for a second, and has no features meanwhile.
     pub async fn known_features(&self) -> Features {

@@ -91,6 +91,11 @@ pub(super) async fn execute(
             let outcome = refusal::out_of_scope(name, &scope, about);
             return pending.done(CallEnding::OutOfScope, outcome).await;
         }
+        // Nothing is known of the API, so it cannot be said that the tool is not there.
+        Err(AccessError::Api) if !server.api_client.has_known_features() => {
+            let outcome = refusal::api_unreachable(name, &caller.correlation_id);
+            return pending.done(CallEnding::Error, outcome).await;
+        }
         Err(error) => {
             let sentence = error.sentence().to_owned();
             return pending.unknown(CallEnding::Narrowed, sentence).await;

@@ -33,6 +33,11 @@ pub fn over_rate(retry_in: Duration, correlation_id: &str) -> Outcome {
     Outcome::failure(&ToolError::too_many_calls(retry_in), correlation_id)
 }
 
+/// The outcome of a call of a tool that may or may not be there, as the API has not been reached.
+pub fn api_unreachable(tool: &str, correlation_id: &str) -> Outcome {
+    Outcome::failure(&ToolError::api_unreachable(tool), correlation_id)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::Value;

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::api_outage;
 use super::argument_error::{ArgumentError, Remedy, nearest};
+use crate::api::request::ApiError;
 
 /// Why a call failed. Authentication errors of the layers above are created here too, so that all
 /// errors have the same format.
@@ -266,6 +267,12 @@ impl ToolError {
             "If the change is still wanted and has not been made, call again without requestState \
              to ask the user anew.",
         )
+    }
+
+    /// Nothing was sent, because the API cannot be reached.
+    #[must_use]
+    pub fn api_unreachable(tool: &str) -> Self {
+        api_outage::unanswered(ApiError::Unreachable, tool)
     }
 
     /// The client cannot ask a person, and this server makes such changes only after it has.

@@ -615,3 +615,31 @@ async fn cancels_a_tool_that_does_not_call_the_api() {
             .unwrap();
     }
 }
+
+/// While the API has not been reached since the start, its features are unknown.
+#[tokio::test]
+async fn a_tool_that_needs_a_feature_is_unavailable_until_the_api_is_reached() {
+    let vacant = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = vacant.local_addr().unwrap();
+    drop(vacant);
+    let unreachable = api::Settings {
+        base_url: format!("http://{address}").parse().unwrap(),
+        ..api::Settings::default()
+    };
+    let stack = Stack::before(
+        ScriptedApi::start().await,
+        unreachable,
+        Settings::default(),
+        auth_settings(),
+        all_tools(),
+        without_notice(Duration::from_secs(10)),
+    )
+    .await;
+    let called = stack.call("search", json!({"query": "x"})).await;
+    let text = called["result"]["content"][0]["text"].as_str().unwrap();
+    let error = serde_json::from_str::<Value>(text).unwrap()["error"].take();
+    assert_eq!(error["code"], "api_unreachable", "{called}");
+    assert_eq!(error["retryable"], true, "{called}");
+    let unknown = stack.call("find_all", json!({})).await;
+    assert_eq!(unknown["error"]["code"], -32602, "{unknown}");
+}
