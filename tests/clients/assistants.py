@@ -14,7 +14,7 @@ sys.path.insert(0, str(HERE.parent / "scripts"))
 import pair  # noqa: E402
 from scripted_model import ScriptedModel  # noqa: E402
 
-PATIENCE = 120
+TIMEOUT = 120
 
 
 class Assistant(unittest.TestCase):
@@ -51,7 +51,7 @@ class Assistant(unittest.TestCase):
                 env={"PATH": cls.search, "HOME": home},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
-                timeout=PATIENCE,
+                timeout=TIMEOUT,
             )
         return done.returncode == 0
 
@@ -101,7 +101,7 @@ class CodexCli(Assistant):
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-        limit = threading.Timer(PATIENCE, os.killpg, (process.pid, 9))
+        limit = threading.Timer(TIMEOUT, os.killpg, (process.pid, 9))
         limit.start()
         try:
             client = {"clientInfo": {"name": "toolbridge-tests", "version": "0"}}
@@ -152,7 +152,7 @@ class ClaudeCode(Assistant):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
         )
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         return done.stdout

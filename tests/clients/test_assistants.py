@@ -9,7 +9,7 @@ import json
 import subprocess
 import unittest
 
-from assistants import PATIENCE, Assistant, ClaudeCode, CodexCli, pair
+from assistants import TIMEOUT, Assistant, ClaudeCode, CodexCli, pair
 
 
 class Codex(CodexCli):
@@ -71,7 +71,7 @@ class Gemini(Assistant):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
         )
         self.assertEqual(done.returncode, 0, done.stderr)
         return done.stdout + done.stderr

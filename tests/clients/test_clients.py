@@ -24,7 +24,7 @@ PAGE = pair.ROOT / "docs" / "CLIENTS.md"
 # When these versions were chosen as the newest, and the table was written.
 TRIED = "27 November 2026"
 LEGACY, MODERN = "2025-11-25", "2026-07-28"
-PATIENCE = 60
+TIMEOUT = 60
 # As long as a person may wait to hear that the token is wrong.
 BOUND = 20
 REMOTE = ["mcp-remote", "{url}", "--header", "Authorization: Bearer {token}"]
@@ -133,7 +133,7 @@ def run(both, row, token):
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )
         try:
-            out, err = process.communicate(timeout=PATIENCE)
+            out, err = process.communicate(timeout=TIMEOUT)
             code = process.returncode
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, 9)

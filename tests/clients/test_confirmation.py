@@ -18,7 +18,7 @@ HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "scripts"))
 import pair  # noqa: E402
 
-PATIENCE = 120
+TIMEOUT = 120
 MODERN = "2026-07-28"
 QUESTION = (
     "Delete 6 notes? “Note 0”, “Note 1”, “Note 2” and 3 more. This can be undone later."
@@ -94,7 +94,7 @@ def run(both, row, answers, subject):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
         )
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     return done, lines

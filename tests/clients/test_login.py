@@ -36,7 +36,7 @@ from test_oauth import Person, scopes as claims_of  # noqa: E402
 FOLDER = pair.ROOT / "authorization-server"
 PAGE = (FOLDER / "README.md").read_text()
 LOGIN, SERVER = "https://toolbridge-acme-login.fly.dev", "https://toolbridge-acme.fly.dev"
-PATIENCE = 120
+TIMEOUT = 120
 USERS = ["alice", "bob", "dora", "erik"]
 CALLBACK = "http://127.0.0.1:49151/callback"
 CLAUDE = "https://claude.ai/oauth/claude-code-client-metadata"
@@ -95,7 +95,7 @@ class AuthorizationServer:
             self.commands["start"], cwd=FOLDER, env=self.environment, text=True,
             stdout=self.log, stderr=self.log,
         )
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + TIMEOUT
         while '"ready"' not in self.said():
             if self.process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(self.said())
@@ -107,13 +107,13 @@ class AuthorizationServer:
 
     def stop(self):
         self.process.terminate()
-        self.process.wait(PATIENCE)
+        self.process.wait(TIMEOUT)
         self.log.close()
 
     def manage(self, *words):
         done = subprocess.run(
             [*self.commands["manage"], *words], cwd=FOLDER, env=self.environment,
-            capture_output=True, text=True, check=True, timeout=PATIENCE,
+            capture_output=True, text=True, check=True, timeout=TIMEOUT,
         )
         return done.stdout.strip()
 
@@ -221,7 +221,7 @@ class UserAtChromium(User):
             "node", "chromium.mjs", json.dumps(asked), cwd=HERE, stdout=subprocess.PIPE,
             env={**os.environ, "PATH": search_path()},
         )
-        said, _ = await asyncio.wait_for(process.communicate(), PATIENCE)
+        said, _ = await asyncio.wait_for(process.communicate(), TIMEOUT)
         self.shown = json.loads(said)
         return dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(self.shown["sent"]).query))
 
@@ -283,7 +283,7 @@ class SigningIn(unittest.IsolatedAsyncioTestCase):
         token = {"TOOLBRIDGE_TOKEN": self.place.minted(scope="toolbridge:read toolbridge:write")}
         done = subprocess.run(
             [pair.MCP, "doctor", self.place.url, "--json"], capture_output=True, text=True,
-            env={"PATH": os.environ["PATH"], **token}, timeout=PATIENCE,
+            env={"PATH": os.environ["PATH"], **token}, timeout=TIMEOUT,
         )
         checks = {each["id"]: each for each in json.loads(done.stdout)["checks"]}
         wrong = [each for each in checks.values() if each["outcome"] in ("warning", "failed")]
@@ -496,7 +496,7 @@ class SigningIn(unittest.IsolatedAsyncioTestCase):
         words = [*self.place.authority.commands["manage"][:-1], "--input-type=module"]
         done = subprocess.run(
             words, input=program, cwd=FOLDER, env=self.place.authority.environment,
-            capture_output=True, text=True, timeout=PATIENCE, check=True,
+            capture_output=True, text=True, timeout=TIMEOUT, check=True,
         )
         said = json.loads(done.stdout)
         self.assertEqual(said, ["invalid_grant", "object", "undefined", "undefined"])
@@ -637,7 +637,7 @@ class BehindTls(unittest.TestCase):
         ]:
             done = subprocess.run(
                 self.authority.commands["start"], cwd=FOLDER, capture_output=True, text=True,
-                env={**self.authority.environment, "PORT": "0", **settings}, timeout=PATIENCE,
+                env={**self.authority.environment, "PORT": "0", **settings}, timeout=TIMEOUT,
             )
             self.assertEqual(done.returncode, 64, settings)
             self.assertIn("toolbridge-login: ", done.stderr)
@@ -653,7 +653,7 @@ class Lasting(unittest.IsolatedAsyncioTestCase):
 
     async def test_a_sign_in_outlasts_tokens_keys_and_restarts(self):
         # Restarts are waited for.
-        asyncio.get_running_loop().slow_callback_duration = PATIENCE
+        asyncio.get_running_loop().slow_callback_duration = TIMEOUT
         place, alice = self.place, self.place.user("alice", document=CLAUDE)
         alice.callback_at = "http://localhost:49152/callback"
         async with alice.client() as client:
@@ -695,7 +695,7 @@ class SignedInAssistant:
             start_new_session=True,
         )
         os.close(end)
-        limit = threading.Timer(PATIENCE, process.kill)
+        limit = threading.Timer(TIMEOUT, process.kill)
         limit.start()
         try:
             answered = False
@@ -709,7 +709,7 @@ class SignedInAssistant:
                     writes = {"name": user, "password": PLACE.passwords[user]}
                     agreed = browser.agree(found[1], at, writes, lambda _: True, from_elsewhere())
                     self.answer(terminal, at + "?" + urllib.parse.urlencode(asyncio.run(agreed)))
-            self.assertEqual(process.wait(PATIENCE), 0, text)
+            self.assertEqual(process.wait(TIMEOUT), 0, text)
         finally:
             limit.cancel()
             os.close(terminal)

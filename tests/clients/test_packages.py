@@ -24,7 +24,7 @@ import bundle  # noqa: E402
 import icon  # noqa: E402
 import pair  # noqa: E402
 
-PATIENCE = 300
+TIMEOUT = 300
 NODES = [str(path) for path in HERE.glob("node_modules/node-linux-*/bin")]
 PATH = os.pathsep.join([*NODES, os.environ["PATH"]])
 MACHINES = {"x86_64": "x64", "aarch64": "arm64", "arm64": "arm64"}
@@ -45,7 +45,7 @@ class Client:
             stderr=subprocess.PIPE,
             text=True,
         )
-        self.limit = threading.Timer(PATIENCE, self.process.kill)
+        self.limit = threading.Timer(TIMEOUT, self.process.kill)
         # A test that fails does not wait for it.
         self.limit.daemon = True
         self.limit.start()
@@ -85,7 +85,7 @@ class Client:
 
     def close(self):
         self.process.stdin.close()
-        code = self.process.wait(PATIENCE)
+        code = self.process.wait(TIMEOUT)
         self.limit.cancel()
         self.process.stdout.close()
         self.process.stderr.close()
@@ -127,7 +127,7 @@ class Packages(unittest.TestCase):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
         )
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         return done.stdout
@@ -184,7 +184,7 @@ class Packages(unittest.TestCase):
         # It runs: it answers.
         ended.walk(self)
         ended.process.terminate()
-        self.assertEqual(ended.process.wait(PATIENCE), 0, "the program ends as by its own signal")
+        self.assertEqual(ended.process.wait(TIMEOUT), 0, "the program ends as by its own signal")
         ended.close()
 
         refused = subprocess.run(
@@ -220,7 +220,7 @@ class Packages(unittest.TestCase):
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT,
         )
         self.assertEqual(done.returncode, 69)
         self.assertIn("there is no program for", done.stderr)
