@@ -29,7 +29,9 @@ STEPS = {"session": 2, "read": 3, "write": 3, "call": 3}
 
 def need(tool, package):
     if not shutil.which(tool):
-        raise SystemExit(f"{tool} is missing. Install it: apt-get install {package} (Debian), brew install {package} (macOS)")
+        raise SystemExit(
+            f"{tool} is missing. Install it: apt-get install {package} (Debian), brew install {package} (macOS)"
+        )
 
 
 def with_postgres():
@@ -53,7 +55,9 @@ def build(binary=BINARY, replaced=None):
         described = pathlib.Path(folder, "overlay.json")
         described.write_text(json.dumps({"Replace": overlay}))
         command += ["-overlay", described, "./cmd/toolbridge-api"]
-        subprocess.run(command, cwd=ROOT / "api", env={**os.environ, "CGO_ENABLED": "0"}, check=True)
+        subprocess.run(
+            command, cwd=ROOT / "api", env={**os.environ, "CGO_ENABLED": "0"}, check=True
+        )
     return binary
 
 
@@ -67,7 +71,14 @@ def segment(value):
 
 def claims(subject):
     now = int(time.time())
-    return {"sub": subject, "iss": "https://bench.example", "aud": "bench", "iat": now, "exp": now + 3600, "scope": "notes:read notes:write"}
+    return {
+        "sub": subject,
+        "iss": "https://bench.example",
+        "aud": "bench",
+        "iat": now,
+        "exp": now + 3600,
+        "scope": "notes:read notes:write",
+    }
 
 
 def shared_secret_token(subject):
@@ -82,9 +93,27 @@ class KeyServer:
         need("openssl", "openssl")
         self.key = tempfile.NamedTemporaryFile()
         self._openssl("genrsa", "-out", self.key.name, "2048")
-        modulus = self._openssl("rsa", "-in", self.key.name, "-noout", "-modulus").decode().strip().removeprefix("Modulus=")
+        modulus = (
+            self._openssl("rsa", "-in", self.key.name, "-noout", "-modulus")
+            .decode()
+            .strip()
+            .removeprefix("Modulus=")
+        )
         n = base64url(bytes.fromhex(modulus)).decode()
-        keys = json.dumps({"keys": [{"kty": "RSA", "kid": "bench", "use": "sig", "alg": "RS256", "n": n, "e": "AQAB"}]}).encode()
+        keys = json.dumps(
+            {
+                "keys": [
+                    {
+                        "kty": "RSA",
+                        "kid": "bench",
+                        "use": "sig",
+                        "alg": "RS256",
+                        "n": n,
+                        "e": "AQAB",
+                    }
+                ]
+            }
+        ).encode()
 
         class Answer(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
@@ -111,32 +140,51 @@ class KeyServer:
         self.key.close()
 
     def token(self, subject):
-        text = segment({"alg": "RS256", "typ": "JWT", "kid": "bench"}) + b"." + segment(claims(subject))
-        return (text + b"." + base64url(self._openssl("dgst", "-sha256", "-sign", self.key.name, given=text))).decode()
+        text = (
+            segment({"alg": "RS256", "typ": "JWT", "kid": "bench"})
+            + b"."
+            + segment(claims(subject))
+        )
+        return (
+            text
+            + b"."
+            + base64url(self._openssl("dgst", "-sha256", "-sign", self.key.name, given=text))
+        ).decode()
 
     @staticmethod
     def _openssl(*arguments, given=None):
-        return subprocess.run(["openssl", *arguments], input=given, capture_output=True, check=True).stdout
+        return subprocess.run(
+            ["openssl", *arguments], input=given, capture_output=True, check=True
+        ).stdout
 
 
 def signed_headers():
     """They are good for five minutes, so each load gets new ones."""
     sent = str(int(time.time() * 1000))
-    signature = hmac.new(TENANT_SECRET.encode(), f"{TENANT}:{sent}".encode(), hashlib.sha256).hexdigest()
+    signature = hmac.new(
+        TENANT_SECRET.encode(), f"{TENANT}:{sent}".encode(), hashlib.sha256
+    ).hexdigest()
     return {"X-TB-Tenant-ID": TENANT, "X-TB-Timestamp": sent, "X-TB-Signature": signature}
 
 
 def cpu_of(pid, ended_children=False):
     """Processor time so far, in seconds."""
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
-    return sum(int(fields[n]) for n in range(11, 15 if ended_children else 13)) / os.sysconf("SC_CLK_TCK")
+    return sum(int(fields[n]) for n in range(11, 15 if ended_children else 13)) / os.sysconf(
+        "SC_CLK_TCK"
+    )
 
 
 class Api:
     """A running API. Its log goes to a file at the level that it has by default; only the rate limit is off."""
 
     def __init__(self, database, binary=BINARY, token=shared_secret_token, settings=None):
-        self.database, self.binary, self.token, self.settings = database, binary, token, settings or {"JWT_HS256_SECRET": JWT_SECRET}
+        self.database, self.binary, self.token, self.settings = (
+            database,
+            binary,
+            token,
+            settings or {"JWT_HS256_SECRET": JWT_SECRET},
+        )
 
     def __enter__(self):
         self.log = tempfile.NamedTemporaryFile()
@@ -149,9 +197,15 @@ class Api:
             "RATE_LIMIT_PER_MINUTE": "0",
             **self.settings,
         }
-        self.process = subprocess.Popen([self.binary], env=environment, stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(
+            [self.binary], env=environment, stdout=self.log, stderr=self.log
+        )
         began = time.monotonic()
-        while not (listening := re.search(r'"msg":"listening","[^}]*"address":"127\.0\.0\.1:(\d+)"', self._said())):
+        while not (
+            listening := re.search(
+                r'"msg":"listening","[^}]*"address":"127\.0\.0\.1:(\d+)"', self._said()
+            )
+        ):
             if self.process.poll() is not None or time.monotonic() - began > TIMEOUT:
                 self.process.kill()
                 raise SystemExit(f"the API did not come up:\n{self._said()[-2000:]}")
@@ -173,7 +227,11 @@ class Api:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
         for number in numbers:
             token = self.token(subject(number))
-            connection.request("POST", "/v1/sync/sessions", headers={"Authorization": f"Bearer {token}", **signed_headers()})
+            connection.request(
+                "POST",
+                "/v1/sync/sessions",
+                headers={"Authorization": f"Bearer {token}", **signed_headers()},
+            )
             answer = connection.getresponse()
             session = json.load(answer)
             if answer.status != 201:
@@ -191,14 +249,34 @@ class Api:
     def cpu_seconds(self):
         return cpu_of(self.process.pid)
 
-    def load(self, route, callers, seconds, items=1, cursor="", connections=8, body="", path="", method="GET"):
+    def load(
+        self,
+        route,
+        callers,
+        seconds,
+        items=1,
+        cursor="",
+        connections=8,
+        body="",
+        path="",
+        method="GET",
+    ):
         """Calls a second, latencies in microseconds, processor time in microseconds a call: of the API, and with the database's."""
         steps = STEPS.get(route, 1)
         threads = connections if steps > 1 else 1
         before, before_database = self.cpu_seconds(), self.database.cpu_seconds()
         ran = subprocess.run(
-            ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", pathlib.Path(__file__).with_name("load.lua"),
-             f"http://127.0.0.1:{self.port}"],
+            [
+                "wrk",
+                f"-t{threads}",
+                f"-c{connections}",
+                f"-d{seconds}s",
+                "--timeout",
+                "10s",
+                "-s",
+                pathlib.Path(__file__).with_name("load.lua"),
+                f"http://127.0.0.1:{self.port}",
+            ],
             env={
                 **os.environ,
                 "LOAD_ROUTE": route,
@@ -208,7 +286,9 @@ class Api:
                 "LOAD_BODY": body,
                 "LOAD_PATH": path,
                 "LOAD_METHOD": method,
-                "LOAD_SIGNED": "\r\n".join(f"{name}: {value}" for name, value in signed_headers().items()),
+                "LOAD_SIGNED": "\r\n".join(
+                    f"{name}: {value}" for name, value in signed_headers().items()
+                ),
             },
             capture_output=True,
             text=True,
@@ -218,9 +298,13 @@ class Api:
             raise SystemExit(f"wrk failed:\n{ran.stdout}{ran.stderr}")
         seen = json.loads(line[1])
         if not seen["requests"] and seconds < TIMEOUT / 4:  # none has been answered in this time
-            return self.load(route, callers, 4 * seconds, items, cursor, connections, body, path, method)
+            return self.load(
+                route, callers, 4 * seconds, items, cursor, connections, body, path, method
+            )
         if seen["failed"] or not seen["requests"]:
-            raise SystemExit(f"{seen['failed']} of {seen['requests']} requests of {route!r} failed:\n{self._said()[-600:]}")
+            raise SystemExit(
+                f"{seen['failed']} of {seen['requests']} requests of {route!r} failed:\n{self._said()[-600:]}"
+            )
         calls = seen["requests"] / steps
         cpu = self.cpu_seconds() - before
         return {

@@ -35,13 +35,23 @@ ROUTES = {
 
 
 def arguments():
-    usage = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    usage = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     usage.add_argument("--database", choices=seed.KINDS, help="one only")
     usage.add_argument("--route", choices=ROUTES, action="append", help="these only")
-    usage.add_argument("--seconds", type=int, default=1, help="how long each round of each route takes [1]")
+    usage.add_argument(
+        "--seconds", type=int, default=1, help="how long each round of each route takes [1]"
+    )
     usage.add_argument("--rounds", type=int, default=3, help="how often each route is measured [3]")
-    usage.add_argument("--public-key", action="store_true", help="tokens are signed with RS256, and not with a shared secret")
-    usage.add_argument("--against", metavar="BINARY", help="another build, measured in turns with this one")
+    usage.add_argument(
+        "--public-key",
+        action="store_true",
+        help="tokens are signed with RS256, and not with a shared secret",
+    )
+    usage.add_argument(
+        "--against", metavar="BINARY", help="another build, measured in turns with this one"
+    )
     usage.add_argument("--json", metavar="FILE", help="write the figures here, too")
     return usage.parse_args()
 
@@ -64,7 +74,9 @@ def measure(kind, builds, routes, options):
             api = stack.enter_context(rig.Api(database, binary, **tokens))
             database.fill(1, CALLERS, ITEMS)
             running[build] = api, stack.enter_context(api.callers(range(1, CALLERS + 1)))
-            api.load("get", running[build][1], 1, ITEMS)  # so that no route pays for the first connections
+            api.load(
+                "get", running[build][1], 1, ITEMS
+            )  # so that no route pays for the first connections
         for number in range(options.rounds):
             for route in routes:
                 for build in list(running)[:: 1 if number % 2 else -1]:  # in turns also who begins
@@ -75,18 +87,33 @@ def measure(kind, builds, routes, options):
         figures = {name: statistics.median(one[name] for one in seen) for name in seen[0]}
         if "other" in builds:
             pairs = list(zip(seen, rounds["other", route]))
-            figures |= {f"{name}_ratio": statistics.median(one[name] / other[name] for one, other in pairs) for name in ("rate", "cpu")}
-        yield {"database": kind, "build": build, "route": route, **figures, "spread": spread([one["rate"] for one in seen])}
+            figures |= {
+                f"{name}_ratio": statistics.median(one[name] / other[name] for one, other in pairs)
+                for name in ("rate", "cpu")
+            }
+        yield {
+            "database": kind,
+            "build": build,
+            "route": route,
+            **figures,
+            "spread": spread([one["rate"] for one in seen]),
+        }
 
 
 def show(rows):
-    print(f"{'database':9} {'route':32} {'build':6} {'calls/s':>8} {'±%':>4} {'p50 µs':>8} {'p99 µs':>8} {'CPU µs':>7} {'MiB':>5}")
+    print(
+        f"{'database':9} {'route':32} {'build':6} {'calls/s':>8} {'±%':>4} {'p50 µs':>8} {'p99 µs':>8} {'CPU µs':>7} {'MiB':>5}"
+    )
     for row in rows:
-        print(f"{row['database']:9} {ROUTES[row['route']]:32} {row['build']:6} {row['rate']:8.0f} {row['spread']:4.0f} {row['p50']:8.0f} "
-              f"{row['p99']:8.0f} {row['cpu']:7.0f} {row['resident']:5.0f}")
+        print(
+            f"{row['database']:9} {ROUTES[row['route']]:32} {row['build']:6} {row['rate']:8.0f} {row['spread']:4.0f} {row['p50']:8.0f} "
+            f"{row['p99']:8.0f} {row['cpu']:7.0f} {row['resident']:5.0f}"
+        )
     for row in rows:
         if row["build"] == "this" and "rate_ratio" in row:
-            print(f"{row['database']:9} {ROUTES[row['route']]:32} calls/s ×{row['rate_ratio']:.2f}, CPU ×{row['cpu_ratio']:.2f}")
+            print(
+                f"{row['database']:9} {ROUTES[row['route']]:32} calls/s ×{row['rate_ratio']:.2f}, CPU ×{row['cpu_ratio']:.2f}"
+            )
 
 
 def main():
@@ -97,7 +124,10 @@ def main():
         builds["other"] = options.against
     rows = []
     for kind in kinds:
-        rows += sorted(measure(kind, builds, options.route or list(ROUTES), options), key=lambda row: list(ROUTES).index(row["route"]))
+        rows += sorted(
+            measure(kind, builds, options.route or list(ROUTES), options),
+            key=lambda row: list(ROUTES).index(row["route"]),
+        )
     show(rows)
     rig.write(rows, options.json)
 

@@ -38,9 +38,13 @@ ROUTES = {
 
 
 def arguments():
-    usage = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    usage = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     usage.add_argument("--database", choices=seed.KINDS, help="one only")
-    usage.add_argument("--seconds", type=int, default=1, help="how long each round of each route takes [1]")
+    usage.add_argument(
+        "--seconds", type=int, default=1, help="how long each round of each route takes [1]"
+    )
     usage.add_argument("--rounds", type=int, default=3, help="how often each route is measured [3]")
     usage.add_argument("--json", metavar="FILE", help="write the figures here, too")
     return usage.parse_args()
@@ -87,20 +91,33 @@ def measure(kind, options):
                     rounds[route, name].append(sizes[name].load(route, options.seconds))
         for (route, name), seen in rounds.items():
             smallest = rounds[route, SMALLEST]
-            ratio = {what: statistics.median(one[what] / other[what] for one, other in zip(seen, smallest)) for what in ("cpu", "p50")}
+            ratio = {
+                what: statistics.median(
+                    one[what] / other[what] for one, other in zip(seen, smallest)
+                )
+                for what in ("cpu", "p50")
+            }
             yield {
-                "database": kind, "route": route, "size": name,
+                "database": kind,
+                "route": route,
+                "size": name,
                 **{what: statistics.median(one[what] for one in seen) for what in seen[0]},
-                "cpu_ratio": ratio["cpu"], "p50_ratio": ratio["p50"],
-                "resident_before": sizes[name].before, "resident": sizes[name].api.resident(),
+                "cpu_ratio": ratio["cpu"],
+                "p50_ratio": ratio["p50"],
+                "resident_before": sizes[name].before,
+                "resident": sizes[name].api.resident(),
             }
 
 
 def show(rows):
-    print(f"{'database':9} {'route':24} {'size':15} {'calls/s':>8} {'p50 µs':>8} {'× 10³':>6} {'p99 µs':>8} {'CPU µs':>7} {'× 10³':>6} {'MiB':>5}")
+    print(
+        f"{'database':9} {'route':24} {'size':15} {'calls/s':>8} {'p50 µs':>8} {'× 10³':>6} {'p99 µs':>8} {'CPU µs':>7} {'× 10³':>6} {'MiB':>5}"
+    )
     for row in rows:
-        print(f"{row['database']:9} {row['route']:24} {row['size']:15} {row['rate']:8.0f} {row['p50']:8.0f} {row['p50_ratio']:6.2f} "
-              f"{row['p99']:8.0f} {row['cpu']:7.0f} {row['cpu_ratio']:6.2f} {row['resident']:5.0f}")
+        print(
+            f"{row['database']:9} {row['route']:24} {row['size']:15} {row['rate']:8.0f} {row['p50']:8.0f} {row['p50_ratio']:6.2f} "
+            f"{row['p99']:8.0f} {row['cpu']:7.0f} {row['cpu_ratio']:6.2f} {row['resident']:5.0f}"
+        )
 
 
 def main():

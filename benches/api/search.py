@@ -50,11 +50,19 @@ SEARCHES = {
 
 
 def arguments():
-    usage = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    usage = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     usage.add_argument("--database", choices=seed.KINDS, help="one only")
-    usage.add_argument("--items", type=int, default=100_000, help="of the user who searches [100000]")
-    usage.add_argument("--messages", type=int, default=1_000_000, help="of the user with many chats [1000000]")
-    usage.add_argument("--seconds", type=int, default=1, help="how long each round of each row takes [1]")
+    usage.add_argument(
+        "--items", type=int, default=100_000, help="of the user who searches [100000]"
+    )
+    usage.add_argument(
+        "--messages", type=int, default=1_000_000, help="of the user with many chats [1000000]"
+    )
+    usage.add_argument(
+        "--seconds", type=int, default=1, help="how long each round of each row takes [1]"
+    )
     usage.add_argument("--rounds", type=int, default=3, help="how often each row is measured [3]")
     usage.add_argument("--row", action="append", help="these only, and get")
     usage.add_argument("--json", metavar="FILE", help="write the figures here, too")
@@ -63,7 +71,10 @@ def arguments():
 
 def vocabulary(dice):
     parts = [consonant + vowel for consonant in "bdfghklmnprstvw" for vowel in "aeiou"]
-    return ["".join(dice.choices(parts, k=dice.randint(2, 4))) + dice.choice(["", "n", "s", "r"]) for _ in range(WORDS)]
+    return [
+        "".join(dice.choices(parts, k=dice.randint(2, 4))) + dice.choice(["", "n", "s", "r"])
+        for _ in range(WORDS)
+    ]
 
 
 def uid(number, item, kind=7):
@@ -85,7 +96,9 @@ def notes(owner, number, count):
             text.append("rare")
         if n == count // 2:
             text.append("unique")
-        payload = json.dumps({"title": f"Note number {n}", "content": " ".join(text), "tags": [f"t{n % 20}"]})
+        payload = json.dumps(
+            {"title": f"Note number {n}", "content": " ".join(text), "tags": [f"t{n % 20}"]}
+        )
         at = seed.FIRST_TIME + n
         yield owner, "notes", uid(number, n + 1), 1, at, at, payload, None
 
@@ -94,7 +107,16 @@ def messages(owner, number, count):
     for n in range(count):
         chat = uid(number, 1 + n % (count // CHAT), 4)
         at = seed.FIRST_TIME + n
-        yield owner, "chat_messages", uid(number, n + 1), 1, at, at, json.dumps({"chatUid": chat, "content": f"Message {n}"}), chat
+        yield (
+            owner,
+            "chat_messages",
+            uid(number, n + 1),
+            1,
+            at,
+            at,
+            json.dumps({"chatUid": chat, "content": f"Message {n}"}),
+            chat,
+        )
 
 
 class Rig:
@@ -115,7 +137,9 @@ class Rig:
             database.add(messages(ids[3], 3, options.messages))
         database.run(seed.SETTLE[kind])
         self.api = stack.enter_context(rig.Api(database, binary))
-        self.callers = {number: stack.enter_context(self.api.callers([number])) for number in (1, 2, 3)}
+        self.callers = {
+            number: stack.enter_context(self.api.callers([number])) for number in (1, 2, 3)
+        }
         if binary == rig.BINARY:
             self.await_index()
             database.run(seed.SETTLE[kind])
@@ -129,7 +153,12 @@ class Rig:
     def ask(self, body):
         _, token, session, epoch = pathlib.Path(self.callers[1].name).read_text().split()
         connection = http.client.HTTPConnection("127.0.0.1", self.api.port, timeout=rig.TIMEOUT)
-        headers = {"Authorization": f"Bearer {token}", "X-Sync-Session": session, "X-Sync-Epoch": epoch, **rig.signed_headers()}
+        headers = {
+            "Authorization": f"Bearer {token}",
+            "X-Sync-Session": session,
+            "X-Sync-Epoch": epoch,
+            **rig.signed_headers(),
+        }
         connection.request("POST", "/v1/search", json.dumps(body), headers)
         answer = connection.getresponse()
         text = answer.read()
@@ -140,11 +169,23 @@ class Rig:
     def load(self, row):
         seconds = self.options.seconds
         if row in SEARCHES:
-            return self.api.load("search", self.callers[1], seconds, connections=CONNECTIONS, body=json.dumps(SEARCHES[row]))
+            return self.api.load(
+                "search",
+                self.callers[1],
+                seconds,
+                connections=CONNECTIONS,
+                body=json.dumps(SEARCHES[row]),
+            )
         if row.startswith("the last 20 messages"):
             number, count = (2, FEW_MESSAGES) if row.endswith("10³") else (3, self.options.messages)
             chat = uid(number, 1 + count // CHAT // 2, 4)
-            return self.api.load("tail", self.callers[number], seconds, connections=CONNECTIONS, path=f"/v1/chat_messages?chatUid={chat}&order=newest&limit=20")
+            return self.api.load(
+                "tail",
+                self.callers[number],
+                seconds,
+                connections=CONNECTIONS,
+                path=f"/v1/chat_messages?chatUid={chat}&order=newest&limit=20",
+            )
         route = "create" if row.startswith("create") else row
         return self.api.load(route, self.callers[1], seconds, self.options.items)
 
@@ -158,7 +199,10 @@ def rows(options):
     yield "create", "create, no index"
     yield "the last 20 messages of a chat among 10³", "the last 20 messages of a chat among 10³"
     if options.messages:
-        yield f"the last 20 messages of a chat among {options.messages}", "the last 20 messages of a chat among 10³"
+        yield (
+            f"the last 20 messages of a chat among {options.messages}",
+            "the last 20 messages of a chat among 10³",
+        )
 
 
 def measure(kind, options, bare):
@@ -166,7 +210,11 @@ def measure(kind, options, bare):
         main = Rig(stack, kind, options, rig.BINARY)
         few = argparse.Namespace(**{**vars(options), "messages": 0})
         without = Rig(stack, kind, few, bare)
-        wanted = {row: base for row, base in rows(options) if not options.row or row in options.row or row == "get"}
+        wanted = {
+            row: base
+            for row, base in rows(options)
+            if not options.row or row in options.row or row == "get"
+        }
         seen = {row: [] for row in wanted}
         for row in wanted:
             (without if row.endswith("no index") else main).load(row)
@@ -174,17 +222,26 @@ def measure(kind, options, bare):
             for row in list(wanted)[:: -1 if number % 2 else 1]:
                 seen[row].append((without if row.endswith("no index") else main).load(row))
         for row, base in wanted.items():
-            figures = {name: statistics.median(one[name] for one in seen[row]) for name in seen[row][0]}
+            figures = {
+                name: statistics.median(one[name] for one in seen[row]) for name in seen[row][0]
+            }
             for name in ("cpu", "cpu_all"):
-                figures[f"{name}_ratio"] = statistics.median(one[name] / other[name] for one, other in zip(seen[row], seen.get(base, seen[row])))
+                figures[f"{name}_ratio"] = statistics.median(
+                    one[name] / other[name]
+                    for one, other in zip(seen[row], seen.get(base, seen[row]))
+                )
             yield {"database": kind, "items": options.items, "row": row, **figures}
 
 
 def show(found):
-    print(f"{'database':9} {'row':50} {'calls/s':>8} {'p50 ms':>8} {'p99 ms':>8} {'CPU µs':>8} {'×':>6} {'CPU all':>8} {'×':>6}")
+    print(
+        f"{'database':9} {'row':50} {'calls/s':>8} {'p50 ms':>8} {'p99 ms':>8} {'CPU µs':>8} {'×':>6} {'CPU all':>8} {'×':>6}"
+    )
     for row in found:
-        print(f"{row['database']:9} {row['row']:50} {row['rate']:8.0f} {row['p50'] / 1000:8.2f} {row['p99'] / 1000:8.2f} {row['cpu']:8.0f} "
-              f"{row['cpu_ratio']:6.2f} {row['cpu_all']:8.0f} {row['cpu_all_ratio']:6.2f}")
+        print(
+            f"{row['database']:9} {row['row']:50} {row['rate']:8.0f} {row['p50'] / 1000:8.2f} {row['p99'] / 1000:8.2f} {row['cpu']:8.0f} "
+            f"{row['cpu_ratio']:6.2f} {row['cpu_all']:8.0f} {row['cpu_all_ratio']:6.2f}"
+        )
 
 
 def main():

@@ -14,7 +14,9 @@ from rig import TENANT, cpu_of, with_postgres
 
 # Update times of seeded items: their number, beginning here.
 FIRST_TIME = 1_700_000_000_000
-PAYLOAD = '{"title":"A note","content":"' + "Some words that somebody wrote. " * 6 + '","tags":["a","b"]}'
+PAYLOAD = (
+    '{"title":"A note","content":"' + "Some words that somebody wrote. " * 6 + '","tags":["a","b"]}'
+)
 
 # {first}, {users}: whose items. {each}: how many for each. An uid is made of the numbers of the user and the item, as load.lua makes them.
 USERS = {
@@ -44,7 +46,14 @@ COLUMNS = ("owner", "kind", "uid", "version", "created", "updated", "payload", "
 class Database:
     def fill(self, first, users, each):
         """Users, numbered from `first`, with `each` notes each."""
-        values = {"first": first, "users": users, "each": each, "tenant": TENANT, "time": FIRST_TIME, "payload": PAYLOAD}
+        values = {
+            "first": first,
+            "users": users,
+            "each": each,
+            "tenant": TENANT,
+            "time": FIRST_TIME,
+            "payload": PAYLOAD,
+        }
         for statement in (USERS, ITEMS, SETTLE):
             self.run(statement[self.kind].format(**values))
 
@@ -73,7 +82,10 @@ class SQLite(Database):
         connection = sqlite3.connect(self.path, isolation_level=None)
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("BEGIN")
-        connection.executemany(f"INSERT INTO items ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})", rows)
+        connection.executemany(
+            f"INSERT INTO items ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})",
+            rows,
+        )
         connection.execute("COMMIT")
         connection.close()
 
@@ -99,11 +111,15 @@ class Postgres(Database):
 
     def cpu_seconds(self):
         """Of the whole server, which has nothing else to do."""
-        server = int(pathlib.Path(os.environ["TEST_POSTGRES_DATA"], "postmaster.pid").read_text().split()[0])
+        server = int(
+            pathlib.Path(os.environ["TEST_POSTGRES_DATA"], "postmaster.pid").read_text().split()[0]
+        )
         children = pathlib.Path(f"/proc/{server}/task/{server}/children").read_text().split()
         total = cpu_of(server, ended_children=True)
         for child in children:
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            with contextlib.suppress(
+                FileNotFoundError, ProcessLookupError
+            ):  # it has ended meanwhile
                 total += cpu_of(child)
         return total
 
@@ -112,7 +128,9 @@ class Postgres(Database):
         command = ["psql", "-q", "-X", "-v", "ON_ERROR_STOP=1", self.url, "-c", copy]
         with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as process:
             for row in rows:
-                process.stdin.write("\t".join("\\N" if value is None else str(value) for value in row) + "\n")
+                process.stdin.write(
+                    "\t".join("\\N" if value is None else str(value) for value in row) + "\n"
+                )
         if process.returncode:
             raise SystemExit("COPY failed")
 

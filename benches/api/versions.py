@@ -25,7 +25,9 @@ func (c *common) keepVersion(int64, string, Item, *Item) []command { return nil 
 
 
 def arguments():
-    usage = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    usage = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     usage.add_argument("--database", choices=seed.KINDS, help="one only")
     usage.add_argument("--seconds", type=int, default=2, help="how long each round takes [2]")
     usage.add_argument("--rounds", type=int, default=5, help="how often each build is measured [5]")
@@ -50,21 +52,32 @@ def measure(kind, builds, options):
         for build, rounds in seen.items():
             figures = {name: statistics.median(one[name] for one in rounds) for name in rounds[0]}
             for name in ("cpu", "cpu_all"):
-                figures[f"{name}_ratio"] = statistics.median(one[name] / other[name] for one, other in zip(rounds, seen["no versions"]))
+                figures[f"{name}_ratio"] = statistics.median(
+                    one[name] / other[name] for one, other in zip(rounds, seen["no versions"])
+                )
             yield {"database": kind, "build": build, **figures}
 
 
 def show(rows):
-    print(f"{'database':9} {'PATCH of a note':16} {'calls/s':>8} {'p50 ms':>8} {'p99 ms':>8} {'CPU µs':>8} {'×':>6} {'CPU all':>8} {'×':>6}")
+    print(
+        f"{'database':9} {'PATCH of a note':16} {'calls/s':>8} {'p50 ms':>8} {'p99 ms':>8} {'CPU µs':>8} {'×':>6} {'CPU all':>8} {'×':>6}"
+    )
     for row in rows:
-        print(f"{row['database']:9} {row['build']:16} {row['rate']:8.0f} {row['p50'] / 1000:8.2f} {row['p99'] / 1000:8.2f} {row['cpu']:8.0f} "
-              f"{row['cpu_ratio']:6.2f} {row['cpu_all']:8.0f} {row['cpu_all_ratio']:6.2f}")
+        print(
+            f"{row['database']:9} {row['build']:16} {row['rate']:8.0f} {row['p50'] / 1000:8.2f} {row['p99'] / 1000:8.2f} {row['cpu']:8.0f} "
+            f"{row['cpu_ratio']:6.2f} {row['cpu_all']:8.0f} {row['cpu_all_ratio']:6.2f}"
+        )
 
 
 def main():
     options = arguments()
     kinds = seed.databases(options.database)
-    builds = {"versions": rig.build(), "no versions": rig.build(rig.BINARY.with_name("toolbridge-api-no-versions"), {KEPT: WITHOUT_VERSIONS})}
+    builds = {
+        "versions": rig.build(),
+        "no versions": rig.build(
+            rig.BINARY.with_name("toolbridge-api-no-versions"), {KEPT: WITHOUT_VERSIONS}
+        ),
+    }
     found = [row for kind in kinds for row in measure(kind, builds, options)]
     show(found)
     rig.write(found, options.json)

@@ -51,7 +51,9 @@ def count(api, request):
             ask(server.port, request, COUNTED)
             counting(server, "off")
         # One for each part of the run; what was not counted has none.
-        counted = re.findall(r"^totals: (\d+)", "".join(path.read_text() for path in parts(out)), re.M)
+        counted = re.findall(
+            r"^totals: (\d+)", "".join(path.read_text() for path in parts(out)), re.M
+        )
         return max(map(int, counted)) // COUNTED
 
 
@@ -90,7 +92,9 @@ def main():
     if arguments.update:
         BASELINE.write_text(json.dumps(counts, indent=1) + "\n")
     elif dearer:
-        raise SystemExit(f"dearer than the baseline by more than {TOLERANCE:.0%}: {dearer}. Find out why, or --update and say why")
+        raise SystemExit(
+            f"dearer than the baseline by more than {TOLERANCE:.0%}: {dearer}. Find out why, or --update and say why"
+        )
 
 
 if __name__ == "__main__":

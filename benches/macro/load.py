@@ -17,7 +17,13 @@ class Request:
     """What is asked, and a piece of text that a good answer has."""
 
     def __init__(self, path, body, headers, sign="", method="POST"):
-        self.path, self.body, self.headers, self.sign, self.method = path, body, headers, sign, method
+        self.path, self.body, self.headers, self.sign, self.method = (
+            path,
+            body,
+            headers,
+            sign,
+            method,
+        )
 
 
 def message(token, method, params, era="legacy", sign=""):
@@ -40,12 +46,16 @@ def message(token, method, params, era="legacy", sign=""):
         headers["Mcp-Method"] = method
         if "name" in params:
             headers["Mcp-Name"] = params["name"]
-    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}, separators=(",", ":"))
+    body = json.dumps(
+        {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}, separators=(",", ":")
+    )
     return Request("/mcp", body, headers, sign)
 
 
 def call(token, tool, era="legacy", **arguments):
-    return message(token, "tools/call", {"name": tool, "arguments": arguments}, era, '"isError":false')
+    return message(
+        token, "tools/call", {"name": tool, "arguments": arguments}, era, '"isError":false'
+    )
 
 
 def tools_list(token):
@@ -69,15 +79,29 @@ def ask(port, request):
 def wrk(port, request, connections, seconds):
     """Calls a second, and latencies in microseconds."""
     if not shutil.which("wrk"):
-        raise SystemExit("wrk is missing. Install it: apt-get install wrk (Debian), brew install wrk (macOS)")
+        raise SystemExit(
+            "wrk is missing. Install it: apt-get install wrk (Debian), brew install wrk (macOS)"
+        )
     ask(port, request)
     ran = subprocess.run(
-        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", SCRIPT, f"http://127.0.0.1:{port}{request.path}"],
+        [
+            "wrk",
+            "-t1",
+            f"-c{connections}",
+            f"-d{seconds}s",
+            "--timeout",
+            "10s",
+            "-s",
+            SCRIPT,
+            f"http://127.0.0.1:{port}{request.path}",
+        ],
         env={
             **os.environ,
             "LOAD_METHOD": request.method,
             "LOAD_BODY": request.body or "",
-            "LOAD_HEADERS": "\n".join(f"{name}: {value}" for name, value in request.headers.items()),
+            "LOAD_HEADERS": "\n".join(
+                f"{name}: {value}" for name, value in request.headers.items()
+            ),
         },
         capture_output=True,
         text=True,

@@ -48,11 +48,15 @@ class Program:
     def __enter__(self):
         self.log = tempfile.TemporaryFile()
         self.began = time.monotonic()
-        self.process = subprocess.Popen(self.command, env=self.environment, stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(
+            self.command, env=self.environment, stdout=self.log, stderr=self.log
+        )
         while not self._answers():
             if self.process.poll() is not None or time.monotonic() - self.began > TIMEOUT:
                 self.log.seek(0)
-                raise SystemExit(f"{self.command[0]} did not come up:\n{self.log.read().decode()[-2000:]}")
+                raise SystemExit(
+                    f"{self.command[0]} did not come up:\n{self.log.read().decode()[-2000:]}"
+                )
         self.ready_after = time.monotonic() - self.began
         return self
 

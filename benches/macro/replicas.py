@@ -28,7 +28,9 @@ SEEN = 200
 
 class Pair:
     def __init__(self, stack, database):
-        settings = {name: programs.SECRETS[name] for name in ("JWT_HS256_SECRET", "TENANT_HEADER_SECRET")}
+        settings = {
+            name: programs.SECRETS[name] for name in ("JWT_HS256_SECRET", "TENANT_HEADER_SECRET")
+        }
         self.api = stack.enter_context(rig.Api(database, settings=settings))
         self.server = stack.enter_context(programs.server(self.api))
 
@@ -53,12 +55,16 @@ def rate(pairs, request, seconds):
     """Of as many callers in all, whatever the number of pairs."""
     each = 2 * CALLERS // len(pairs)
     with concurrent.futures.ThreadPoolExecutor() as at_once:
-        runs = [at_once.submit(load.wrk, pair.server.port, request, each, seconds) for pair in pairs]
+        runs = [
+            at_once.submit(load.wrk, pair.server.port, request, each, seconds) for pair in pairs
+        ]
         return sum(run.result()["rate"] for run in runs)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured [3]")
     parser.add_argument("--seconds", type=int, default=3, help="how long each time [3]")
     options = parser.parse_args()
@@ -76,10 +82,15 @@ def main():
             "create_note": load.call(token, "create_note", title="Groceries", content="x" * 200),
         }
         for name, request in calls.items():
-            both_ways = [(rate(pairs[:1], request, options.seconds), rate(pairs, request, options.seconds)) for _ in range(options.rounds)]
+            both_ways = [
+                (rate(pairs[:1], request, options.seconds), rate(pairs, request, options.seconds))
+                for _ in range(options.rounds)
+            ]
             one, two = (statistics.median(each) for each in zip(*both_ways))
             ratio = statistics.median(two / one for one, two in both_ways)
-            print(f"{name:12} one pair {one:7.0f} calls/s, two {two:7.0f}, x {ratio:.2f}", flush=True)
+            print(
+                f"{name:12} one pair {one:7.0f} calls/s, two {two:7.0f}, x {ratio:.2f}", flush=True
+            )
 
 
 if __name__ == "__main__":

@@ -40,7 +40,14 @@ class Target:
 
 class Row:
     def __init__(self, name, unit, ours, theirs, ratios, target):
-        self.name, self.unit, self.ours, self.theirs, self.ratios, self.target = name, unit, ours, theirs, ratios, target
+        self.name, self.unit, self.ours, self.theirs, self.ratios, self.target = (
+            name,
+            unit,
+            ours,
+            theirs,
+            ratios,
+            target,
+        )
 
     @property
     def value(self):
@@ -63,10 +70,17 @@ def print_table(rows):
     print(f"{'':46} {'server':>10} {'beside':>10} {'ratio':>7} {'from … to':>13}  {'target':>8}")
     for row in rows:
         theirs = f"{row.theirs:10.0f}" if row.theirs is not None else " " * 10
-        ratio = f"{row.value:7.2f} {min(row.ratios):6.2f}…{max(row.ratios):.2f}" if row.ratios else " " * 21
+        ratio = (
+            f"{row.value:7.2f} {min(row.ratios):6.2f}…{max(row.ratios):.2f}"
+            if row.ratios
+            else " " * 21
+        )
         verdict = {True: "met", False: "MISSED", None: ""}[row.target.met(row.value)]
         ours = f"{row.ours:10.0f}" if row.ratios else f"{row.ours:10.1f}"
-        print(f"{row.name + ', ' + row.unit:46} {ours} {theirs} {ratio}  {str(row.target):>8} {verdict}", flush=True)
+        print(
+            f"{row.name + ', ' + row.unit:46} {ours} {theirs} {ratio}  {str(row.target):>8} {verdict}",
+            flush=True,
+        )
 
 
 def side_by_side(rounds, ours, theirs):
@@ -103,16 +117,26 @@ class Bench:
         }
         with programs.stub() as api, programs.floor(api) as floor, programs.server(api) as server:
             for name, request in calls.items():
-                seen = side_by_side(self.rounds, self.wrk(server, request, 1), self.wrk(floor, request, 1))
+                seen = side_by_side(
+                    self.rounds, self.wrk(server, request, 1), self.wrk(floor, request, 1)
+                )
                 yield row(f"{name}, 1 connection", "p50 µs", "p50", seen, Target(at_most=1.35))
-                seen = side_by_side(self.rounds, self.wrk(server, request, 32), self.wrk(floor, request, 32))
+                seen = side_by_side(
+                    self.rounds, self.wrk(server, request, 32), self.wrk(floor, request, 32)
+                )
                 yield row(f"{name}, 32 connections", "calls/s", "rate", seen, Target(at_least=0.70))
                 yield row(f"{name}, 32 connections", "p99 µs", "p99", seen, Target(at_most=2))
 
     def large(self):
         request = load.call(self.token, "get_note", uid=load.UID)
-        with programs.stub(item_bytes=1_000_000) as api, programs.floor(api) as floor, programs.server(api) as server:
-            seen = side_by_side(self.rounds, self.wrk(server, request, 4), self.wrk(floor, request, 4))
+        with (
+            programs.stub(item_bytes=1_000_000) as api,
+            programs.floor(api) as floor,
+            programs.server(api) as server,
+        ):
+            seen = side_by_side(
+                self.rounds, self.wrk(server, request, 4), self.wrk(floor, request, 4)
+            )
             yield row("get_note of 1 MB, 4 connections", "calls/s", "rate", seen, Target())
             yield Row("resident after that", "MiB", server.resident(), None, [], Target())
 
@@ -123,40 +147,72 @@ class Bench:
             size = len(load.ask(server.port, request))
             constant = load.Request("/mcp", request.body, request.headers)
             with programs.stub(constant_bytes=size) as beside:
-                seen = side_by_side(self.rounds, self.wrk(server, request, 32), self.wrk(beside, constant, 32))
-                yield row(f"tools/list, {size} bytes, 32 connections", "calls/s", "rate", seen, Target(at_least=0.40))
+                seen = side_by_side(
+                    self.rounds, self.wrk(server, request, 32), self.wrk(beside, constant, 32)
+                )
+                yield row(
+                    f"tools/list, {size} bytes, 32 connections",
+                    "calls/s",
+                    "rate",
+                    seen,
+                    Target(at_least=0.40),
+                )
 
     def ways(self):
         """Other ways in, against plain JSON of the legacy era."""
         legacy = load.call(self.token, "get_note", uid=load.UID)
         modern = load.call(self.token, "get_note", "modern", uid=load.UID)
-        with programs.stub() as api, programs.server(api, TOOLBRIDGE_SERVER_LEGACY_SSE="true") as server:
-            seen = side_by_side(self.rounds, self.wrk(server, modern, 32), self.wrk(server, legacy, 32))
-            yield row("modern era against legacy, 32 connections", "calls/s", "rate", seen, Target(at_least=0.80))
+        with (
+            programs.stub() as api,
+            programs.server(api, TOOLBRIDGE_SERVER_LEGACY_SSE="true") as server,
+        ):
+            seen = side_by_side(
+                self.rounds, self.wrk(server, modern, 32), self.wrk(server, legacy, 32)
+            )
+            yield row(
+                "modern era against legacy, 32 connections",
+                "calls/s",
+                "rate",
+                seen,
+                Target(at_least=0.80),
+            )
 
             def callers(way):
                 return lambda: run_callers(server, self.token, way, legacy.body, 8, self.seconds)
 
             seen = side_by_side(self.rounds, callers("sse"), callers("json"))
-            yield row("HTTP+SSE against JSON, 8 callers", "calls/s", "rate", seen, Target(at_least=0.80))
+            yield row(
+                "HTTP+SSE against JSON, 8 callers", "calls/s", "rate", seen, Target(at_least=0.80)
+            )
 
     def telemetry(self):
         """What it costs to be seen."""
         request = load.call(self.token, "get_note", uid=load.UID)
         with programs.stub() as api, contextlib.ExitStack() as running:
             collector = running.enter_context(programs.stub())
-            plain = running.enter_context(programs.server(
-                api, TOOLBRIDGE_METRICS_ADDR="", TOOLBRIDGE_LOG_LEVEL="warn", TOOLBRIDGE_AUDIT_TO="off"
-            ))
+            plain = running.enter_context(
+                programs.server(
+                    api,
+                    TOOLBRIDGE_METRICS_ADDR="",
+                    TOOLBRIDGE_LOG_LEVEL="warn",
+                    TOOLBRIDGE_AUDIT_TO="off",
+                )
+            )
             seen_by = {
                 "log, audit trail and figures": programs.server(api),
-                "and every call traced": programs.server(api, OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{collector.port}"),
+                "and every call traced": programs.server(
+                    api, OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{collector.port}"
+                ),
             }
             for name, program in seen_by.items():
                 with program as server:
-                    seen = side_by_side(self.rounds, self.wrk(server, request, 32), self.wrk(plain, request, 32))
+                    seen = side_by_side(
+                        self.rounds, self.wrk(server, request, 32), self.wrk(plain, request, 32)
+                    )
                     yield row(f"{name}, against neither", "calls/s", "rate", seen, Target())
-                    seen = side_by_side(self.rounds, self.wrk(server, request, 1), self.wrk(plain, request, 1))
+                    seen = side_by_side(
+                        self.rounds, self.wrk(server, request, 1), self.wrk(plain, request, 1)
+                    )
                     yield row(f"{name}, against neither", "p50 µs", "p50", seen, Target())
 
     def size(self):
@@ -166,7 +222,9 @@ class Bench:
                 with programs.server(api) as server:
                     starts.append(server.ready_after * 1000)
                     idle.append(server.resident())
-            yield Row("from start to ready", "ms", statistics.median(starts), None, [], Target(at_most=50))
+            yield Row(
+                "from start to ready", "ms", statistics.median(starts), None, [], Target(at_most=50)
+            )
             yield Row("idle", "MiB resident", statistics.median(idle), None, [], Target(at_most=10))
             yield from self.crowd(api)
         yield Row("binary", "MiB", os.path.getsize(SERVER) / MIB, None, [], Target(at_most=12))
@@ -174,7 +232,10 @@ class Bench:
     def crowd(self, api):
         """A thousand open connections, each of which has called and may call again, and calls going on."""
         # More than one caller may hold.
-        callers = [load.call(programs.token(f"caller-{number}"), "get_note", uid=load.UID) for number in range(4)]
+        callers = [
+            load.call(programs.token(f"caller-{number}"), "get_note", uid=load.UID)
+            for number in range(4)
+        ]
         request = load.call(self.token, "get_note", uid=load.UID)
         with programs.server(api) as server:
             kept = []
@@ -203,7 +264,14 @@ class Bench:
             growth = statistics.median(peaks[-third:]) - statistics.median(peaks[third : 2 * third])
             for connection in kept:
                 connection.close()
-            yield Row("1,064 connections, 64 of them calling", "MiB at most", max(peaks), None, [], Target(at_most=60))
+            yield Row(
+                "1,064 connections, 64 of them calling",
+                "MiB at most",
+                max(peaks),
+                None,
+                [],
+                Target(at_most=60),
+            )
             yield Row("growth over the last third of that", "MiB", growth, None, [], Target())
 
 
@@ -232,8 +300,12 @@ PARTS = ["tools", "large", "lists", "ways", "telemetry", "size"]
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help=f"some of {', '.join(PARTS)} [default: all]")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each side is measured [default: 5]")
+    parser.add_argument(
+        "parts", nargs="*", choices=[*PARTS, []], help=f"some of {', '.join(PARTS)} [default: all]"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="how often each side is measured [default: 5]"
+    )
     parser.add_argument("--seconds", type=int, default=3, help="how long each time [default: 3]")
     parser.add_argument("--json", metavar="FILE", help="also write what was measured there")
     arguments = parser.parse_args()

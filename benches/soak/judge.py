@@ -28,6 +28,9 @@ def judge(name, values):
     if len(values) < FEWEST:
         raise SystemExit(f"{len(values)} samples of {name} are too few to tell: let it run longer")
     third = len(values) // 3
-    before, after = statistics.median(values[third : 2 * third]), statistics.median(values[2 * third :])
+    before, after = (
+        statistics.median(values[third : 2 * third]),
+        statistics.median(values[2 * third :]),
+    )
     share, least = LIMITS[name.split(".")[-1]]
     return Verdict(name, before, after, max(before * share, least))

@@ -34,13 +34,17 @@ class Watched:
         self.name, self.program, self.metrics, self.figures = name, program, metrics, figures
 
     def scrape(self):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self.metrics}/metrics", timeout=10
+        ) as answer:
             text = answer.read().decode()
         seen = {}
         for line in text.splitlines():
             name = line.split("{")[0].split(" ")[0]
             if name in self.figures:
-                seen[self.figures[name]] = seen.get(self.figures[name], 0) + float(line.rsplit(" ", 1)[1])
+                seen[self.figures[name]] = seen.get(self.figures[name], 0) + float(
+                    line.rsplit(" ", 1)[1]
+                )
         return seen
 
     def sample(self):
@@ -66,7 +70,11 @@ def api(database):
         # At info there would be gigabytes of lines.
         "LOG_LEVEL": "warn",
     }
-    figures = {"go_goroutines": "goroutines", "toolbridge_api_sessions_open": "sessions", "toolbridge_api_requests_in_flight": "in_flight"}
+    figures = {
+        "go_goroutines": "goroutines",
+        "toolbridge_api_sessions_open": "sessions",
+        "toolbridge_api_requests_in_flight": "in_flight",
+    }
     program = programs.Program([rig.BINARY], environment, port, "/readyz")
     return Watched("api", program, metrics, figures)
 
@@ -74,14 +82,26 @@ def api(database):
 def server(behind):
     metrics = programs.free_port()
     settings = {"TOOLBRIDGE_METRICS_ADDR": f"127.0.0.1:{metrics}", "TOOLBRIDGE_LOG_LEVEL": "warn"}
-    figures = {"toolbridge_mcp_tool_calls_in_flight": "in_flight", "toolbridge_mcp_sessions_open": "sessions"}
+    figures = {
+        "toolbridge_mcp_tool_calls_in_flight": "in_flight",
+        "toolbridge_mcp_sessions_open": "sessions",
+    }
     return Watched("server", programs.server(behind, **settings), metrics, figures)
 
 
 def load(port, tokens, callers, seconds):
     return subprocess.Popen(
-        ["wrk", f"-t{callers}", f"-c{callers}", f"-d{seconds}s", "--timeout", "30s", "-s", pathlib.Path(__file__).with_name("load.lua"),
-         f"http://127.0.0.1:{port}"],
+        [
+            "wrk",
+            f"-t{callers}",
+            f"-c{callers}",
+            f"-d{seconds}s",
+            "--timeout",
+            "30s",
+            "-s",
+            pathlib.Path(__file__).with_name("load.lua"),
+            f"http://127.0.0.1:{port}",
+        ],
         env={**os.environ, "LOAD_TOKENS": tokens},
         stdout=subprocess.PIPE,
         text=True,
@@ -116,7 +136,9 @@ def settled(watched):
         left = {}
         for one in watched:
             scraped = one.scrape()
-            left.update({f"{one.name}.{key}": scraped.get(key, 0) for key in ("sessions", "in_flight")})
+            left.update(
+                {f"{one.name}.{key}": scraped.get(key, 0) for key in ("sessions", "in_flight")}
+            )
         # The scrape itself is no request of the API's.
         if not any(left.values()) or time.monotonic() > until:
             return left
@@ -127,11 +149,17 @@ def soak(minutes, callers, database, folder):
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / time.strftime("%Y%m%dT%H%M%S.csv")
     behind = api(database)
-    with behind.program as api_program, tempfile.NamedTemporaryFile("w") as tokens, open(path, "w", newline="") as into:
+    with (
+        behind.program as api_program,
+        tempfile.NamedTemporaryFile("w") as tokens,
+        open(path, "w", newline="") as into,
+    ):
         before = server(api_program)
         with before.program:
             watched = [before, behind]
-            tokens.write("".join(f"{programs.token(f'soak-{number}')}\n" for number in range(callers)))
+            tokens.write(
+                "".join(f"{programs.token(f'soak-{number}')}\n" for number in range(callers))
+            )
             tokens.flush()
             wrk = load(before.program.port, tokens.name, callers, int(minutes * 60))
             rows = watch(watched, wrk, into)
@@ -145,11 +173,19 @@ def soak(minutes, callers, database, folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="scripts/soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="scripts/soak",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("minutes", nargs="?", type=float, default=15)
     parser.add_argument("--callers", type=int, default=16, help="how many call at once (16)")
-    parser.add_argument("--postgres", action="store_true", help="on a throwaway PostgreSQL in place of SQLite")
-    parser.add_argument("--no-build", action="store_true", help="with the programs that were built last")
+    parser.add_argument(
+        "--postgres", action="store_true", help="on a throwaway PostgreSQL in place of SQLite"
+    )
+    parser.add_argument(
+        "--no-build", action="store_true", help="with the programs that were built last"
+    )
     options = parser.parse_args()
     if options.postgres:
         rig.with_postgres()
@@ -158,22 +194,36 @@ def main():
         subprocess.run(["cargo", "build", "--release", "--locked", "--quiet"], cwd=ROOT, check=True)
         rig.build()
     with tempfile.TemporaryDirectory() as data:
-        database = os.environ["TEST_POSTGRES_URL"] if options.postgres else f"sqlite://{data}/soak.db"
-        rows, seen, left, first, path = soak(options.minutes, options.callers, database, ROOT / "target/soak")
+        database = (
+            os.environ["TEST_POSTGRES_URL"] if options.postgres else f"sqlite://{data}/soak.db"
+        )
+        rows, seen, left, first, path = soak(
+            options.minutes, options.callers, database, ROOT / "target/soak"
+        )
         size = sum(file.stat().st_size for file in pathlib.Path(data).iterdir()) / 2**20
-    names = [f"{program}.{what}" for program in ("server", "api") for what in ("rss_mib", "fds", "threads")] + ["api.goroutines"]
+    names = [
+        f"{program}.{what}"
+        for program in ("server", "api")
+        for what in ("rss_mib", "fds", "threads")
+    ] + ["api.goroutines"]
     verdicts = [judge(name, [row[name] for row in rows]) for name in names]
-    print(f"{seen['calls']:,} calls in {seen['seconds']:.0f} s, {seen['calls'] / seen['seconds']:,.0f} a second by {options.callers} callers; "
-          f"p50 {seen['p50'] / 1000:.1f} ms, p99 {seen['p99'] / 1000:.1f} ms; {seen['failed']} failed {first}")
+    print(
+        f"{seen['calls']:,} calls in {seen['seconds']:.0f} s, {seen['calls'] / seen['seconds']:,.0f} a second by {options.callers} callers; "
+        f"p50 {seen['p50'] / 1000:.1f} ms, p99 {seen['p99'] / 1000:.1f} ms; {seen['failed']} failed {first}"
+    )
     if not options.postgres:
         print(f"the database's files have {size:.0f} MiB, tombstones included")
     print(f"\n{'':20} {'2nd third':>10} {'last third':>10} {'may grow':>9}")
     for verdict in verdicts:
-        print(f"{verdict.name:20} {verdict.before:10.1f} {verdict.after:10.1f} {verdict.allowed:9.1f}  {'flat' if verdict.flat else 'GROWS'}")
+        print(
+            f"{verdict.name:20} {verdict.before:10.1f} {verdict.after:10.1f} {verdict.allowed:9.1f}  {'flat' if verdict.flat else 'GROWS'}"
+        )
     for name, count in left.items():
         print(f"{name + ' left':20} {'':10} {count:10.0f} {0:9}  {'none' if not count else 'LEFT'}")
     print(f"\nsamples: {path.relative_to(ROOT)}")
-    well = all(verdict.flat for verdict in verdicts) and not any(left.values()) and not seen["failed"]
+    well = (
+        all(verdict.flat for verdict in verdicts) and not any(left.values()) and not seen["failed"]
+    )
     return 0 if well else 1
 
 

@@ -34,7 +34,9 @@ async def agree(url, callback, writes, ticks, headers=()):
                 answer = await browser.get(url)
                 continue
             if answer.status_code != 200:
-                raise RuntimeError(f"the authorization server's page: {answer.status_code} {answer.text}")
+                raise RuntimeError(
+                    f"the authorization server's page: {answer.status_code} {answer.text}"
+                )
             form = {}
             for field in Page(answer.text).fields:
                 if field["tag"] == "button":
@@ -46,7 +48,8 @@ async def agree(url, callback, writes, ticks, headers=()):
                 else:
                     form[field["name"]] = [writes[field["name"]]]
             answer = await browser.post(
-                str(answer.url), content=urllib.parse.urlencode(form, doseq=True),
+                str(answer.url),
+                content=urllib.parse.urlencode(form, doseq=True),
                 headers={"Content-Type": "application/x-www-form-urlencoded", **origin},
             )
     raise RuntimeError("the pages have no end")

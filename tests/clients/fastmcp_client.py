@@ -9,9 +9,15 @@ from walk import main, tell, walk
 
 
 async def conversation():
-    how, url = (SSETransport, "SSE_URL") if os.environ["TRANSPORT"] == "sse" else (StreamableHttpTransport, "URL")
+    how, url = (
+        (SSETransport, "SSE_URL")
+        if os.environ["TRANSPORT"] == "sse"
+        else (StreamableHttpTransport, "URL")
+    )
     token = os.environ.get("TOKEN")
-    async with Client(how(os.environ[url], auth=token or None), mode=os.environ["MODE"], timeout=20) as client:
+    async with Client(
+        how(os.environ[url], auth=token or None), mode=os.environ["MODE"], timeout=20
+    ) as client:
         tell("protocol", value=client.protocol_version)
         tell("tools", value=len(await client.list_tools()))
 

@@ -11,10 +11,23 @@ def inspector(*arguments):
     url = os.environ["SSE_URL" if os.environ["TRANSPORT"] == "sse" else "URL"]
     token = os.environ.get("TOKEN")
     done = subprocess.run(
-        ["mcp-inspector", "--cli", url, "--transport", os.environ["TRANSPORT"], "--protocol-era", os.environ["MODE"],
-         "--stored-auth-only", "--format", "json", *arguments]
+        [
+            "mcp-inspector",
+            "--cli",
+            url,
+            "--transport",
+            os.environ["TRANSPORT"],
+            "--protocol-era",
+            os.environ["MODE"],
+            "--stored-auth-only",
+            "--format",
+            "json",
+            *arguments,
+        ]
         + (["--header", f"Authorization: Bearer {token}"] if token else []),
-        capture_output=True, text=True, timeout=60,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     try:
         return json.loads(done.stdout)
@@ -23,11 +36,16 @@ def inspector(*arguments):
 
 
 async def conversation():
-    tell("protocol", value=inspector("--method", "initialize").get("result", {}).get("protocolVersion"))
+    tell(
+        "protocol",
+        value=inspector("--method", "initialize").get("result", {}).get("protocolVersion"),
+    )
     tell("tools", value=len(inspector("--method", "tools/list")["result"]["tools"]))
 
     async def call(name, arguments):
-        result = inspector("--method", "tools/call", "--tool-name", name, "--tool-args-json", json.dumps(arguments))["result"]
+        result = inspector(
+            "--method", "tools/call", "--tool-name", name, "--tool-args-json", json.dumps(arguments)
+        )["result"]
         return result.get("isError", False), result["content"][0]["text"]
 
     await walk(call)

@@ -15,7 +15,9 @@ from walk import main, tell, walk
 def transport(headers):
     how = os.environ["TRANSPORT"]
     if how == "http":
-        return streamable_http_client(os.environ["URL"], http_client=httpx2.AsyncClient(headers=headers))
+        return streamable_http_client(
+            os.environ["URL"], http_client=httpx2.AsyncClient(headers=headers)
+        )
     if how == "sse":
         return sse_client(os.environ["SSE_URL"], headers=headers)
     command, *arguments = json.loads(how)
@@ -25,7 +27,9 @@ def transport(headers):
 async def conversation():
     token = os.environ.get("TOKEN")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    async with Client(transport(headers), mode=os.environ["MODE"], read_timeout_seconds=20) as client:
+    async with Client(
+        transport(headers), mode=os.environ["MODE"], read_timeout_seconds=20
+    ) as client:
         tell("protocol", value=client.protocol_version)
         tell("tools", value=len((await client.list_tools()).tools))
 

@@ -54,30 +54,186 @@ ROWS = [
     Row("Python SDK", "mcp", PYTHON, "HTTP, legacy", "legacy", "http", LEGACY, BEARER, EXPIRED),
     Row("Python SDK", "mcp", PYTHON, "HTTP, auto", "auto", "http", MODERN, BEARER, EXPIRED),
     Row("Python SDK", "mcp", PYTHON, "HTTP, 2026-07-28", MODERN, "http", MODERN, BEARER, EXPIRED),
-    Row("Python SDK", "mcp", PYTHON, "SSE", "legacy", "sse", LEGACY, "401 Unauthorized", "401 Unauthorized"),
+    Row(
+        "Python SDK",
+        "mcp",
+        PYTHON,
+        "SSE",
+        "legacy",
+        "sse",
+        LEGACY,
+        "401 Unauthorized",
+        "401 Unauthorized",
+    ),
     Row("fastmcp", "fastmcp", FASTMCP, "HTTP, auto", "auto", "http", MODERN, BEARER, EXPIRED),
-    Row("fastmcp", "fastmcp", FASTMCP, "SSE", "legacy", "sse", LEGACY, "401 Unauthorized", "401 Unauthorized"),
-    Row("TypeScript SDK 1", "@modelcontextprotocol/sdk", V1, "HTTP", "", "http", LEGACY, BEARER, EXPIRED),
-    Row("TypeScript SDK 1", "@modelcontextprotocol/sdk", V1, "SSE", "", "sse", LEGACY, "401", "401"),
-    Row("TypeScript SDK 2", "@modelcontextprotocol/client", V2, "HTTP, legacy", "legacy", "http", LEGACY, BEARER, EXPIRED),
-    Row("TypeScript SDK 2", "@modelcontextprotocol/client", V2, "HTTP, auto", "auto", "http", MODERN, HTTP_401, HTTP_401),
-    Row("TypeScript SDK 2", "@modelcontextprotocol/client", V2, "HTTP, 2026-07-28", MODERN, "http", MODERN, HTTP_401, HTTP_401),
-    Row("TypeScript SDK 2", "@modelcontextprotocol/client", V2, "SSE", "legacy", "sse", LEGACY, "401", "401"),
-    Row("Inspector", "@modelcontextprotocol/inspector", INSPECTOR, "HTTP, legacy", "legacy", "http", LEGACY, BEARER, EXPIRED),
-    Row("Inspector", "@modelcontextprotocol/inspector", INSPECTOR, "HTTP, modern", "modern", "http", MODERN, HTTP_401, HTTP_401),
-    Row("Inspector", "@modelcontextprotocol/inspector", INSPECTOR, "SSE", "legacy", "sse", LEGACY, "401", "401"),
-    Row("mcp-remote", "mcp-remote", PYTHON, "HTTP", "legacy", [*REMOTE, "--transport", "http-only"], LEGACY,
-        REGISTRATION, REGISTRATION),
-    Row("mcp-remote", "mcp-remote", PYTHON, "SSE", "legacy", [*REMOTE, "--transport", "sse-only"], LEGACY,
-        REGISTRATION, REGISTRATION),
-    Row("toolbridge-mcp connect", "", PYTHON, "HTTP, legacy", "legacy", [str(pair.MCP), "connect", "{url}"], LEGACY,
-        "no token", EXPIRED),
-    Row("toolbridge-mcp connect", "", PYTHON, "HTTP, modern", MODERN, [str(pair.MCP), "connect", "{url}"], MODERN,
-        "no token", EXPIRED),
-    Row("toolbridge-mcp stdio", "", PYTHON, "a pipe, legacy", "legacy", [str(pair.MCP), "stdio"], LEGACY,
-        "no token", EXPIRED),
-    Row("toolbridge-mcp stdio", "", PYTHON, "a pipe, modern", MODERN, [str(pair.MCP), "stdio"], MODERN,
-        "no token", EXPIRED),
+    Row(
+        "fastmcp",
+        "fastmcp",
+        FASTMCP,
+        "SSE",
+        "legacy",
+        "sse",
+        LEGACY,
+        "401 Unauthorized",
+        "401 Unauthorized",
+    ),
+    Row(
+        "TypeScript SDK 1",
+        "@modelcontextprotocol/sdk",
+        V1,
+        "HTTP",
+        "",
+        "http",
+        LEGACY,
+        BEARER,
+        EXPIRED,
+    ),
+    Row(
+        "TypeScript SDK 1", "@modelcontextprotocol/sdk", V1, "SSE", "", "sse", LEGACY, "401", "401"
+    ),
+    Row(
+        "TypeScript SDK 2",
+        "@modelcontextprotocol/client",
+        V2,
+        "HTTP, legacy",
+        "legacy",
+        "http",
+        LEGACY,
+        BEARER,
+        EXPIRED,
+    ),
+    Row(
+        "TypeScript SDK 2",
+        "@modelcontextprotocol/client",
+        V2,
+        "HTTP, auto",
+        "auto",
+        "http",
+        MODERN,
+        HTTP_401,
+        HTTP_401,
+    ),
+    Row(
+        "TypeScript SDK 2",
+        "@modelcontextprotocol/client",
+        V2,
+        "HTTP, 2026-07-28",
+        MODERN,
+        "http",
+        MODERN,
+        HTTP_401,
+        HTTP_401,
+    ),
+    Row(
+        "TypeScript SDK 2",
+        "@modelcontextprotocol/client",
+        V2,
+        "SSE",
+        "legacy",
+        "sse",
+        LEGACY,
+        "401",
+        "401",
+    ),
+    Row(
+        "Inspector",
+        "@modelcontextprotocol/inspector",
+        INSPECTOR,
+        "HTTP, legacy",
+        "legacy",
+        "http",
+        LEGACY,
+        BEARER,
+        EXPIRED,
+    ),
+    Row(
+        "Inspector",
+        "@modelcontextprotocol/inspector",
+        INSPECTOR,
+        "HTTP, modern",
+        "modern",
+        "http",
+        MODERN,
+        HTTP_401,
+        HTTP_401,
+    ),
+    Row(
+        "Inspector",
+        "@modelcontextprotocol/inspector",
+        INSPECTOR,
+        "SSE",
+        "legacy",
+        "sse",
+        LEGACY,
+        "401",
+        "401",
+    ),
+    Row(
+        "mcp-remote",
+        "mcp-remote",
+        PYTHON,
+        "HTTP",
+        "legacy",
+        [*REMOTE, "--transport", "http-only"],
+        LEGACY,
+        REGISTRATION,
+        REGISTRATION,
+    ),
+    Row(
+        "mcp-remote",
+        "mcp-remote",
+        PYTHON,
+        "SSE",
+        "legacy",
+        [*REMOTE, "--transport", "sse-only"],
+        LEGACY,
+        REGISTRATION,
+        REGISTRATION,
+    ),
+    Row(
+        "toolbridge-mcp connect",
+        "",
+        PYTHON,
+        "HTTP, legacy",
+        "legacy",
+        [str(pair.MCP), "connect", "{url}"],
+        LEGACY,
+        "no token",
+        EXPIRED,
+    ),
+    Row(
+        "toolbridge-mcp connect",
+        "",
+        PYTHON,
+        "HTTP, modern",
+        MODERN,
+        [str(pair.MCP), "connect", "{url}"],
+        MODERN,
+        "no token",
+        EXPIRED,
+    ),
+    Row(
+        "toolbridge-mcp stdio",
+        "",
+        PYTHON,
+        "a pipe, legacy",
+        "legacy",
+        [str(pair.MCP), "stdio"],
+        LEGACY,
+        "no token",
+        EXPIRED,
+    ),
+    Row(
+        "toolbridge-mcp stdio",
+        "",
+        PYTHON,
+        "a pipe, modern",
+        MODERN,
+        [str(pair.MCP), "stdio"],
+        MODERN,
+        "no token",
+        EXPIRED,
+    ),
 ]
 
 
@@ -95,7 +251,9 @@ class Run:
 def only(command, token):
     """The command of a transport, without the header where there is no token."""
     if not token:
-        command = [word for word in command if word not in ("--header", "Authorization: Bearer {token}")]
+        command = [
+            word for word in command if word not in ("--header", "Authorization: Bearer {token}")
+        ]
     return command
 
 
@@ -104,12 +262,16 @@ def run(both, row, token):
     transport = row.transport
     if isinstance(transport, list):
         address = sse if "sse-only" in transport else url
-        transport = json.dumps([word.format(url=address, token=token) for word in only(transport, token)])
+        transport = json.dumps(
+            [word.format(url=address, token=token) for word in only(transport, token)]
+        )
     nodes = [str(path) for path in HERE.glob("node_modules/node-linux-*/bin")]
     program = [sys.executable if row.program.endswith(".py") else "node", row.program]
     with tempfile.TemporaryDirectory() as home:
         environment = {
-            "PATH": os.pathsep.join([*nodes, str(HERE / "node_modules" / ".bin"), os.environ["PATH"]]),
+            "PATH": os.pathsep.join(
+                [*nodes, str(HERE / "node_modules" / ".bin"), os.environ["PATH"]]
+            ),
             "HOME": home,
             # Nobody is there to look at a browser.
             "BROWSER": "false",
@@ -129,8 +291,14 @@ def run(both, row, token):
             }
         start = time.monotonic()
         process = subprocess.Popen(
-            program, cwd=HERE, env=environment, text=True, start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            program,
+            cwd=HERE,
+            env=environment,
+            text=True,
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         try:
             out, err = process.communicate(timeout=TIMEOUT)
@@ -148,7 +316,9 @@ def versions():
     found = {"": "this one"}
     for row in ROWS:
         if row.package and f"node_modules/{row.package}" in lock:
-            installed = json.loads((HERE / "node_modules" / row.package / "package.json").read_text())
+            installed = json.loads(
+                (HERE / "node_modules" / row.package / "package.json").read_text()
+            )
             found[row.package] = installed["version"]
         elif row.package:
             found[row.package] = importlib.metadata.version(row.package)
@@ -188,10 +358,18 @@ class Matrix(unittest.TestCase):
         self.assertEqual([line["value"] for line in run.of("protocol")], [row.protocol])
         self.assertEqual([line["value"] for line in run.of("tools")], [pair.tool_count()])
         steps = [(line["saw"], line["failed"]) for line in run.lines if "failed" in line]
-        self.assertEqual(steps, [
-            ("create_note", False), ("list_notes", False), ("update_note", False), ("update_note", True),
-            ("get_note", False), ("delete_note", False), ("list_notes", False),
-        ])
+        self.assertEqual(
+            steps,
+            [
+                ("create_note", False),
+                ("list_notes", False),
+                ("update_note", False),
+                ("update_note", True),
+                ("get_note", False),
+                ("delete_note", False),
+                ("list_notes", False),
+            ],
+        )
         created, listed, updated, stale, got, deleted, empty = (
             json.loads(line["text"]) for line in run.lines if "failed" in line
         )
@@ -199,11 +377,22 @@ class Matrix(unittest.TestCase):
         self.assertEqual([item["uid"] for item in listed["items"]], [uid])
         self.assertEqual((updated["uid"], updated["version"]), (uid, created["version"] + 1))
         error = stale["error"]
-        self.assertEqual((error["category"], error["code"], error["retryable"]), ("conflict", "version_mismatch", False))
+        self.assertEqual(
+            (error["category"], error["code"], error["retryable"]),
+            ("conflict", "version_mismatch", False),
+        )
         self.assertIn("get_note", error["suggested_action"])
         self.assertEqual(
-            {key: error["details"][key] for key in ("status", "uid", "expected_version", "actual_version")},
-            {"status": 412, "uid": uid, "expected_version": created["version"], "actual_version": updated["version"]},
+            {
+                key: error["details"][key]
+                for key in ("status", "uid", "expected_version", "actual_version")
+            },
+            {
+                "status": 412,
+                "uid": uid,
+                "expected_version": created["version"],
+                "actual_version": updated["version"],
+            },
         )
         self.assertEqual((got["payload"]["title"], got["version"]), ("Second", updated["version"]))
         self.assertEqual(deleted["uid"], uid)
@@ -219,7 +408,9 @@ class Matrix(unittest.TestCase):
         self.assertEqual(run.code, 1, run.said)
         self.assertLess(run.seconds, BOUND)
         self.assertIn(words.lower(), run.said.lower())
-        self.assertFalse([line for line in run.lines if line.get("failed") is False], "it was let in")
+        self.assertFalse(
+            [line for line in run.lines if line.get("failed") is False], "it was let in"
+        )
 
     def test_the_page_says_so(self):
         table = [
@@ -240,11 +431,15 @@ class Matrix(unittest.TestCase):
             )
         start, end = "<!-- matrix: start -->\n", "<!-- matrix: end -->"
         page = PAGE.read_text()
-        made = re.sub(f"(?s){start}.*?{end}", lambda _: start + "\n" + "\n".join(table) + "\n\n" + end, page)
+        made = re.sub(
+            f"(?s){start}.*?{end}", lambda _: start + "\n" + "\n".join(table) + "\n\n" + end, page
+        )
         if os.environ.get("UPDATE_DOCS"):
             PAGE.write_text(made)
         else:
-            self.assertEqual(page, made, "docs/CLIENTS.md is out of date: UPDATE_DOCS=1 tests/clients/run")
+            self.assertEqual(
+                page, made, "docs/CLIENTS.md is out of date: UPDATE_DOCS=1 tests/clients/run"
+            )
 
 
 if __name__ == "__main__":

@@ -20,9 +20,7 @@ import pair  # noqa: E402
 
 TIMEOUT = 120
 MODERN = "2026-07-28"
-QUESTION = (
-    "Delete 6 notes? “Note 0”, “Note 1”, “Note 2” and 3 more. This can be undone later."
-)
+QUESTION = "Delete 6 notes? “Note 0”, “Note 1”, “Note 2” and 3 more. This can be undone later."
 CONNECT = json.dumps([str(pair.MCP), "connect", "{url}"])
 STDIO = json.dumps([str(pair.MCP), "stdio"])
 

@@ -92,8 +92,12 @@ class AuthorizationServer:
     def start(self):
         self.log = open(pathlib.Path(self.data.name) / "log", "w")
         self.process = subprocess.Popen(
-            self.commands["start"], cwd=FOLDER, env=self.environment, text=True,
-            stdout=self.log, stderr=self.log,
+            self.commands["start"],
+            cwd=FOLDER,
+            env=self.environment,
+            text=True,
+            stdout=self.log,
+            stderr=self.log,
         )
         until = time.monotonic() + TIMEOUT
         while '"ready"' not in self.said():
@@ -112,8 +116,13 @@ class AuthorizationServer:
 
     def manage(self, *words):
         done = subprocess.run(
-            [*self.commands["manage"], *words], cwd=FOLDER, env=self.environment,
-            capture_output=True, text=True, check=True, timeout=TIMEOUT,
+            [*self.commands["manage"], *words],
+            cwd=FOLDER,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=TIMEOUT,
         )
         return done.stdout.strip()
 
@@ -146,7 +155,8 @@ class Place:
             shown = block.replace(LOGIN, self.authority.url).replace(SERVER, self.url)
             shown = {**tomllib.loads(shown), "JWT_HS256_SECRET": ""}
             self.both = pair.Pair(
-                mcp={**shown, "TOOLBRIDGE_AUTH_LEEWAY": "0s"}, api=shown,
+                mcp={**shown, "TOOLBRIDGE_AUTH_LEEWAY": "0s"},
+                api=shown,
                 ports=[self.port, pair.free_port()],
             )
             for name in USERS:
@@ -180,8 +190,14 @@ class Place:
         key = self.authority.signing_key()
         now = int(time.time())
         claims = {
-            "iss": self.authority.url, "aud": self.resource, "sub": "alice", "tenant_id": "acme",
-            "iat": now, "exp": now + 300, "scope": "toolbridge:read", **claims,
+            "iss": self.authority.url,
+            "aud": self.resource,
+            "sub": "alice",
+            "tenant_id": "acme",
+            "iat": now,
+            "exp": now + 300,
+            "scope": "toolbridge:read",
+            **claims,
         }
         signing = jwt.PyJWK(key).key
         return jwt.encode(claims, signing, "ES256", {"kid": key["kid"], "typ": "at+jwt"})
@@ -202,9 +218,7 @@ class User(Person):
 
     async def sign_in(self, url):
         writes = {"name": self.login, "password": self.password}
-        return await browser.agree(
-            url, self.callback_at, writes, self.ticks, from_elsewhere()
-        )
+        return await browser.agree(url, self.callback_at, writes, self.ticks, from_elsewhere())
 
 
 class UserAtChromium(User):
@@ -214,11 +228,18 @@ class UserAtChromium(User):
         pictures = pair.TARGET / "login"
         pictures.mkdir(exist_ok=True)
         asked = {
-            "url": url, "name": self.login, "password": self.password,
-            "callback": self.callback_at, "pictures": str(pictures),
+            "url": url,
+            "name": self.login,
+            "password": self.password,
+            "callback": self.callback_at,
+            "pictures": str(pictures),
         }
         process = await asyncio.create_subprocess_exec(
-            "node", "chromium.mjs", json.dumps(asked), cwd=HERE, stdout=subprocess.PIPE,
+            "node",
+            "chromium.mjs",
+            json.dumps(asked),
+            cwd=HERE,
+            stdout=subprocess.PIPE,
             env={**os.environ, "PATH": search_path()},
         )
         said, _ = await asyncio.wait_for(process.communicate(), TIMEOUT)
@@ -255,7 +276,9 @@ class SigningIn(unittest.IsolatedAsyncioTestCase):
                 self.assertIn(words, user.shown["text"])
             claims = claims_of(user.storage.tokens.access_token)
             expected = {
-                "iss": self.place.authority.url, "aud": self.place.resource, "sub": name,
+                "iss": self.place.authority.url,
+                "aud": self.place.resource,
+                "sub": name,
                 "tenant_id": "acme",
             }
             self.assertEqual({key: claims[key] for key in expected}, expected)
@@ -282,8 +305,11 @@ class SigningIn(unittest.IsolatedAsyncioTestCase):
     def test_the_doctor_finds_nothing(self):
         token = {"TOOLBRIDGE_TOKEN": self.place.minted(scope="toolbridge:read toolbridge:write")}
         done = subprocess.run(
-            [pair.MCP, "doctor", self.place.url, "--json"], capture_output=True, text=True,
-            env={"PATH": os.environ["PATH"], **token}, timeout=TIMEOUT,
+            [pair.MCP, "doctor", self.place.url, "--json"],
+            capture_output=True,
+            text=True,
+            env={"PATH": os.environ["PATH"], **token},
+            timeout=TIMEOUT,
         )
         checks = {each["id"]: each for each in json.loads(done.stdout)["checks"]}
         wrong = [each for each in checks.values() if each["outcome"] in ("warning", "failed")]
@@ -346,14 +372,19 @@ class SigningIn(unittest.IsolatedAsyncioTestCase):
     def test_where_an_answer_may_not_go(self):
         # What nobody registered: another path, another scheme, a host that looks like this machine.
         for target in [
-            CALLBACK + "/more", CALLBACK + "@elsewhere.example", "https://127.0.0.1:49151/callback",
-            "http://127.0.0.1.elsewhere.example/callback", "https://elsewhere.example/callback",
+            CALLBACK + "/more",
+            CALLBACK + "@elsewhere.example",
+            "https://127.0.0.1:49151/callback",
+            "http://127.0.0.1.elsewhere.example/callback",
+            "https://elsewhere.example/callback",
         ]:
             self.nowhere(self.attack(), target)
         # What somebody registered, and no operator allows.
         for target in [
-            "https://elsewhere.example/callback", "https://claude.ai.elsewhere.example/callback",
-            "https://claude.ai:8443/callback", "elsewhere:/callback",
+            "https://elsewhere.example/callback",
+            "https://claude.ai.elsewhere.example/callback",
+            "https://claude.ai:8443/callback",
+            "elsewhere:/callback",
         ]:
             self.nowhere(self.attack(redirect_uris=[target]), target)
         for target in ["http://elsewhere.example/callback", "javascript:alert(1)"]:
@@ -370,10 +401,14 @@ class SigningIn(unittest.IsolatedAsyncioTestCase):
 
     def test_documents_are_fetched_from_known_sites_only(self):
         for client in [
-            "https://127.0.0.1/client.json", "https://localhost/client.json",
-            "https://169.254.169.254/latest", "https://claude.ai:8443/client.json",
-            "https://elsewhere.example/client.json", "http://claude.ai/client.json",
-            "https://claude.ai.elsewhere.example/x", "https://claude.ai@elsewhere.example/x",
+            "https://127.0.0.1/client.json",
+            "https://localhost/client.json",
+            "https://169.254.169.254/latest",
+            "https://claude.ai:8443/client.json",
+            "https://elsewhere.example/client.json",
+            "http://claude.ai/client.json",
+            "https://claude.ai.elsewhere.example/x",
+            "https://claude.ai@elsewhere.example/x",
         ]:
             answer = self.attack().begin(client_id=client)
             self.assertEqual(answer.status_code, 400, client)
@@ -433,9 +468,17 @@ class SigningIn(unittest.IsolatedAsyncioTestCase):
         code = attack.answer()["code"]
         self.assertEqual(attack.exchange(code, code_verifier="v" * 43).status_code, 400)
         code = attack.answer()["code"]
-        both = list(zip(*[(answer.status_code, answer) for answer in attack.at_once(
-            lambda: attack.exchange(code), 4,
-        )]))
+        both = list(
+            zip(
+                *[
+                    (answer.status_code, answer)
+                    for answer in attack.at_once(
+                        lambda: attack.exchange(code),
+                        4,
+                    )
+                ]
+            )
+        )
         self.assertEqual(sorted(both[0]), [200, 400, 400, 400])
 
         first = attack.tokens()["refresh_token"]
@@ -495,8 +538,14 @@ class SigningIn(unittest.IsolatedAsyncioTestCase):
         """
         words = [*self.place.authority.commands["manage"][:-1], "--input-type=module"]
         done = subprocess.run(
-            words, input=program, cwd=FOLDER, env=self.place.authority.environment,
-            capture_output=True, text=True, timeout=TIMEOUT, check=True,
+            words,
+            input=program,
+            cwd=FOLDER,
+            env=self.place.authority.environment,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=True,
         )
         said = json.loads(done.stdout)
         self.assertEqual(said, ["invalid_grant", "object", "undefined", "undefined"])
@@ -517,11 +566,17 @@ class Attack:
         self.origin = {"Origin": self.url}
         self.verifier = secrets.token_urlsafe(48)
         self.elsewhere = from_elsewhere()
-        registered = httpx2.post(self.at("/reg"), headers=self.elsewhere, json={
-            "client_name": "an attacker", "redirect_uris": [CALLBACK],
-            "grant_types": ["authorization_code", "refresh_token"],
-            "token_endpoint_auth_method": "none", **metadata,
-        })
+        registered = httpx2.post(
+            self.at("/reg"),
+            headers=self.elsewhere,
+            json={
+                "client_name": "an attacker",
+                "redirect_uris": [CALLBACK],
+                "grant_types": ["authorization_code", "refresh_token"],
+                "token_endpoint_auth_method": "none",
+                **metadata,
+            },
+        )
         self.id = registered.json()["client_id"]
         self.browser = httpx2.Client(base_url=self.url, timeout=30, headers=self.elsewhere)
 
@@ -531,10 +586,15 @@ class Attack:
     def request(self, **changes):
         hashed = hashlib.sha256(self.verifier.encode()).digest()
         asked = {
-            "client_id": self.id, "response_type": "code", "redirect_uri": CALLBACK,
+            "client_id": self.id,
+            "response_type": "code",
+            "redirect_uri": CALLBACK,
             "code_challenge": base64.urlsafe_b64encode(hashed).rstrip(b"=").decode(),
-            "code_challenge_method": "S256", "resource": self.place.resource, "state": "s",
-            "scope": "openid offline_access toolbridge:read toolbridge:write", **changes,
+            "code_challenge_method": "S256",
+            "resource": self.place.resource,
+            "state": "s",
+            "scope": "openid offline_access toolbridge:read toolbridge:write",
+            **changes,
         }
         return {key: value for key, value in asked.items() if value is not None}
 
@@ -614,14 +674,26 @@ class BehindTls(unittest.TestCase):
         with httpx2.Client(base_url=self.authority.url, headers={"Host": "internal"}) as proxy:
             metadata = proxy.get("/.well-known/oauth-authorization-server").json()
             self.assertTrue(metadata["token_endpoint"].startswith(LOGIN + "/"))
-            client = proxy.post("/reg", json={
-                "redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none",
-            }).json()
-            begun = proxy.get("/auth", params={
-                "client_id": client["client_id"], "response_type": "code", "state": "s",
-                "redirect_uri": CALLBACK, "code_challenge": "c" * 43, "scope": "toolbridge:read",
-                "code_challenge_method": "S256", "resource": SERVER + "/mcp",
-            })
+            client = proxy.post(
+                "/reg",
+                json={
+                    "redirect_uris": [CALLBACK],
+                    "token_endpoint_auth_method": "none",
+                },
+            ).json()
+            begun = proxy.get(
+                "/auth",
+                params={
+                    "client_id": client["client_id"],
+                    "response_type": "code",
+                    "state": "s",
+                    "redirect_uri": CALLBACK,
+                    "code_challenge": "c" * 43,
+                    "scope": "toolbridge:read",
+                    "code_challenge_method": "S256",
+                    "resource": SERVER + "/mcp",
+                },
+            )
         self.assertRegex(begun.headers["location"], "^/interaction/")
         self.assertTrue(begun.headers["strict-transport-security"])
         cookies = begun.headers.get_list("set-cookie")
@@ -632,12 +704,19 @@ class BehindTls(unittest.TestCase):
 
     def test_it_does_not_start_where_tokens_would_go_in_the_clear(self):
         for settings in [
-            {"ISSUER": "http://login.example"}, {"ISSUER": LOGIN + "/path"}, {"TENANT": ""},
-            {"RESOURCE": "acme"}, {"ACCESS_TOKEN_SECONDS": "soon"},
+            {"ISSUER": "http://login.example"},
+            {"ISSUER": LOGIN + "/path"},
+            {"TENANT": ""},
+            {"RESOURCE": "acme"},
+            {"ACCESS_TOKEN_SECONDS": "soon"},
         ]:
             done = subprocess.run(
-                self.authority.commands["start"], cwd=FOLDER, capture_output=True, text=True,
-                env={**self.authority.environment, "PORT": "0", **settings}, timeout=TIMEOUT,
+                self.authority.commands["start"],
+                cwd=FOLDER,
+                capture_output=True,
+                text=True,
+                env={**self.authority.environment, "PORT": "0", **settings},
+                timeout=TIMEOUT,
             )
             self.assertEqual(done.returncode, 64, settings)
             self.assertIn("toolbridge-login: ", done.stderr)
@@ -690,8 +769,12 @@ class SignedInAssistant:
         text = ""
         terminal, end = pty.openpty()
         process = subprocess.Popen(
-            [self.path, "mcp", "login", "--no-browser", "toolbridge"], cwd=self.project,
-            env=self.environment(TERM="dumb"), stdin=end, stdout=end, stderr=end,
+            [self.path, "mcp", "login", "--no-browser", "toolbridge"],
+            cwd=self.project,
+            env=self.environment(TERM="dumb"),
+            stdin=end,
+            stdout=end,
+            stderr=end,
             start_new_session=True,
         )
         os.close(end)

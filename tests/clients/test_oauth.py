@@ -40,8 +40,19 @@ class AuthorizationServer:
         self.secret = secrets.token_hex(32)
         nodes = [str(path) for path in HERE.glob("node_modules/node-linux-*/bin")]
         self.process = subprocess.Popen(
-            ["node", "authorization_server.mjs", str(port), resource, API_AUDIENCE, self.secret, *words], cwd=HERE,
-            env={"PATH": os.pathsep.join([*nodes, os.environ["PATH"]])}, stdout=subprocess.PIPE, text=True,
+            [
+                "node",
+                "authorization_server.mjs",
+                str(port),
+                resource,
+                API_AUDIENCE,
+                self.secret,
+                *words,
+            ],
+            cwd=HERE,
+            env={"PATH": os.pathsep.join([*nodes, os.environ["PATH"]])},
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for line in self.process.stdout:
             if line == "ready\n":
@@ -49,7 +60,9 @@ class AuthorizationServer:
         raise RuntimeError("the authorization server did not start")
 
     def test(self, **asked):
-        with urllib.request.urlopen(self.url + "/test", json.dumps(asked).encode(), timeout=10) as answer:
+        with urllib.request.urlopen(
+            self.url + "/test", json.dumps(asked).encode(), timeout=10
+        ) as answer:
             return json.load(answer)
 
     def token(self, header=None, **claims):
@@ -85,7 +98,10 @@ class Place:
                     "TOOLBRIDGE_SERVER_PUBLIC_URL": self.url,
                     "TOOLBRIDGE_AUTH_AUTHORIZATION_SERVERS": self.authority.url,
                     "TOOLBRIDGE_AUTH_LEEWAY": "0s",
-                    **{key: value.format(authority=self.authority) for key, value in dict(mcp).items()},
+                    **{
+                        key: value.format(authority=self.authority)
+                        for key, value in dict(mcp).items()
+                    },
                 },
                 api={**common, **dict(api)},
                 ports=[self.port, pair.free_port()],
@@ -100,7 +116,12 @@ class Place:
 
     def post(self, token, name="list_notes", **arguments):
         """(status, body, challenge) of one call."""
-        message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": name, "arguments": arguments}}
+        message = {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "tools/call",
+            "params": {"name": name, "arguments": arguments},
+        }
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if token:
             headers["Authorization"] = "Bearer " + token
@@ -116,8 +137,10 @@ class Place:
         """(outcome, what it says) of the check of the authorization servers, from outside."""
         token = {"TOOLBRIDGE_TOKEN": self.authority.token()}
         done = subprocess.run(
-            [pair.MCP, "doctor", self.url, "--json"], env={"PATH": os.environ["PATH"], **token},
-            capture_output=True, text=True,
+            [pair.MCP, "doctor", self.url, "--json"],
+            env={"PATH": os.environ["PATH"], **token},
+            capture_output=True,
+            text=True,
         )
         checks = json.loads(done.stdout)["checks"]
         [check] = [check for check in checks if check["id"] == "authorization_servers"]
@@ -162,21 +185,30 @@ class Person:
 
     async def redirect(self, url):
         self.asked.append(httpx2.URL(url).params)
-        self.agreed = await browser.agree(
-            url, self.callback_at, {"login": self.login}, self.ticks
-        )
+        self.agreed = await browser.agree(url, self.callback_at, {"login": self.login}, self.ticks)
 
     async def callback(self):
         return AuthorizationCodeResult(
-            code=self.agreed["code"], state=self.agreed.get("state"), iss=self.agreed.get("iss"),
+            code=self.agreed["code"],
+            state=self.agreed.get("state"),
+            iss=self.agreed.get("iss"),
         )
 
     @contextlib.asynccontextmanager
     async def client(self):
         metadata = OAuthClientMetadata(client_name="a client", redirect_uris=[self.callback_at])
-        auth = OAuthClientProvider(self.place.resource, metadata, self.storage, self.redirect, self.callback, client_metadata_url=self.document)
+        auth = OAuthClientProvider(
+            self.place.resource,
+            metadata,
+            self.storage,
+            self.redirect,
+            self.callback,
+            client_metadata_url=self.document,
+        )
         async with httpx2.AsyncClient(auth=auth, timeout=30) as http:
-            async with Client(streamable_http_client(self.place.resource, http_client=http)) as client:
+            async with Client(
+                streamable_http_client(self.place.resource, http_client=http)
+            ) as client:
                 yield client
 
 
@@ -199,7 +231,10 @@ class OneResource(unittest.IsolatedAsyncioTestCase):
     async def test_from_the_first_401_to_a_note(self):
         status, _, challenge = self.place.post("")
         self.assertEqual(status, 401)
-        self.assertIn(f'resource_metadata="{self.place.url}/.well-known/oauth-protected-resource/mcp"', challenge)
+        self.assertIn(
+            f'resource_metadata="{self.place.url}/.well-known/oauth-protected-resource/mcp"',
+            challenge,
+        )
         alice = Person(self.place, "alice")
         async with alice.client() as client:
             self.assertEqual(len((await client.list_tools()).tools), pair.tool_count())
@@ -207,11 +242,14 @@ class OneResource(unittest.IsolatedAsyncioTestCase):
             self.assertFalse(made.is_error, made)
         self.assertEqual(len(alice.asked), 1)
         asked = alice.asked[0]
-        self.assertEqual((asked["code_challenge_method"], asked["resource"]), ("S256", self.place.resource))
+        self.assertEqual(
+            (asked["code_challenge_method"], asked["resource"]), ("S256", self.place.resource)
+        )
         self.assertLessEqual({READ, WRITE}, set(asked["scope"].split()))
         claims = scopes(alice.storage.tokens.access_token)
         self.assertEqual(
-            (claims["iss"], claims["aud"], claims["sub"]), (self.place.authority.url, self.place.resource, "alice")
+            (claims["iss"], claims["aud"], claims["sub"]),
+            (self.place.authority.url, self.place.resource, "alice"),
         )
         paths = [step.get("path") for step in self.place.authority.test()["seen"]]
         for path in ("/.well-known/oauth-authorization-server", "/reg", "/auth", "/token"):
@@ -240,7 +278,9 @@ class OneResource(unittest.IsolatedAsyncioTestCase):
     async def test_a_scope_that_is_missing_is_asked_for_and_granted(self):
         carla = Person(self.place, "carla", ticks=lambda scope: scope == READ)
         async with carla.client() as client:
-            self.assertEqual(len((await client.list_tools()).tools), pair.tool_count(reads_only=True))
+            self.assertEqual(
+                len((await client.list_tools()).tools), pair.tool_count(reads_only=True)
+            )
             reading = carla.storage.tokens.access_token
             self.assertEqual(scopes(reading)["scope"], READ)
             status, body, challenge = self.place.post(reading, "create_note", title="x", content="")
@@ -252,14 +292,18 @@ class OneResource(unittest.IsolatedAsyncioTestCase):
             made = await client.call_tool("create_note", {"title": "Later", "content": ""})
             self.assertFalse(made.is_error, made)
         self.assertEqual(len(carla.asked), 2)
-        self.assertLessEqual({READ, WRITE}, set(scopes(carla.storage.tokens.access_token)["scope"].split()))
+        self.assertLessEqual(
+            {READ, WRITE}, set(scopes(carla.storage.tokens.access_token)["scope"].split())
+        )
 
     async def test_whoever_grants_nothing_can_do_nothing_and_is_told(self):
         dora = Person(self.place, "dora", ticks=lambda scope: scope == READ)
         async with dora.client() as client:
             await client.list_tools()
             with self.assertRaises(MCPError) as refused:
-                await asyncio.wait_for(client.call_tool("create_note", {"title": "x", "content": ""}), 30)
+                await asyncio.wait_for(
+                    client.call_tool("create_note", {"title": "x", "content": ""}), 30
+                )
         self.assertIn("scope", str(refused.exception))
 
     def refused(self, token, reason):
@@ -276,7 +320,13 @@ class OneResource(unittest.IsolatedAsyncioTestCase):
 
     def test_tokens_that_nobody_signed(self):
         now = int(time.time())
-        claims = {"sub": "alice", "iss": self.place.authority.url, "aud": self.place.resource, "iat": now, "exp": now + 300}
+        claims = {
+            "sub": "alice",
+            "iss": self.place.authority.url,
+            "aud": self.place.resource,
+            "iat": now,
+            "exp": now + 300,
+        }
         known = self.place.authority.test()
 
         def part(value):
@@ -284,7 +334,11 @@ class OneResource(unittest.IsolatedAsyncioTestCase):
 
         def made(header, key=None):
             signed = part(json.dumps(header).encode()) + "." + part(json.dumps(claims).encode())
-            return signed + "." + (part(hmac.new(key, signed.encode(), hashlib.sha256).digest()) if key else "")
+            return (
+                signed
+                + "."
+                + (part(hmac.new(key, signed.encode(), hashlib.sha256).digest()) if key else "")
+            )
 
         for header in ({"alg": "none"}, {"alg": "none", "kid": known["kid"]}):
             status, body, _ = self.place.post(made(header))
@@ -321,16 +375,18 @@ class ClientsWithADocument(unittest.IsolatedAsyncioTestCase):
     def setUpClass(cls):
         cls.place = Place(authority=["documents"])
         cls.addClassCleanup(cls.place.close)
-        cls.place.authority.test(publish={
-            cls.DOCUMENT: {
-                "client_id": cls.DOCUMENT,
-                "client_name": "a client",
-                "redirect_uris": [CALLBACK],
-                "grant_types": ["authorization_code", "refresh_token"],
-                "response_types": ["code"],
-                "token_endpoint_auth_method": "none",
-            },
-        })
+        cls.place.authority.test(
+            publish={
+                cls.DOCUMENT: {
+                    "client_id": cls.DOCUMENT,
+                    "client_name": "a client",
+                    "redirect_uris": [CALLBACK],
+                    "grant_types": ["authorization_code", "refresh_token"],
+                    "response_types": ["code"],
+                    "token_endpoint_auth_method": "none",
+                },
+            }
+        )
 
     async def test_signs_in_and_refreshes_without_registration(self):
         self.place.authority.test(ttl=5)
@@ -413,7 +469,9 @@ class TwoResources(unittest.IsolatedAsyncioTestCase):
             for title in ("one", "two"):
                 made = await client.call_tool("create_note", {"title": title, "content": ""})
                 self.assertFalse(made.is_error, made)
-        exchanged = [step["exchanged"] for step in self.place.authority.test()["seen"] if "exchanged" in step]
+        exchanged = [
+            step["exchanged"] for step in self.place.authority.test()["seen"] if "exchanged" in step
+        ]
         self.assertEqual(exchanged, ["erik"], "once, and kept")
         # The caller's own token does not open the API.
         request = urllib.request.Request(

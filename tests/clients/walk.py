@@ -1,9 +1,9 @@
 """What each client does, and how it tells: one JSON object per line.
 
-    {"saw": "protocol", "value": "2025-11-25"}
-    {"saw": "tools", "value": …}                             the number of tools
-    {"saw": "create_note", "failed": false, "text": "{…}"}   for each call, in order
-    {"saw": "failure", "text": "…"}                          instead of all that, when there is no conversation
+{"saw": "protocol", "value": "2025-11-25"}
+{"saw": "tools", "value": …}                             the number of tools
+{"saw": "create_note", "failed": false, "text": "{…}"}   for each call, in order
+{"saw": "failure", "text": "…"}                          instead of all that, when there is no conversation
 """
 
 import json

@@ -41,7 +41,11 @@ class Proxy:
 
     def signed(self, head):
         request, *headers = head.split(b"\r\n")
-        kept = [line for line in headers if not line.lower().startswith((b"connection:", b"authorization:"))]
+        kept = [
+            line
+            for line in headers
+            if not line.lower().startswith((b"connection:", b"authorization:"))
+        ]
         ours = [b"Authorization: Bearer " + self.token().encode(), b"Connection: close"]
         return b"\r\n".join([request, *kept, *ours]) + b"\r\n\r\n"
 

@@ -43,7 +43,9 @@ class Suite:
         self.command = command
 
     def ask(self, *arguments):
-        return subprocess.run([*self.command, *arguments], check=True, capture_output=True, text=True).stdout
+        return subprocess.run(
+            [*self.command, *arguments], check=True, capture_output=True, text=True
+        ).stdout
 
     def scenarios(self, role):
         """Scenarios and their revisions: `  - name [revisions]`, under a headline for each role."""
@@ -57,9 +59,15 @@ class Suite:
 
         Revisions that are older than the sets have every scenario that applies to them.
         """
-        files = list(pathlib.Path(self.command[-1]).parents[1].glob(f"requirements/{revision}.yaml"))
+        files = list(
+            pathlib.Path(self.command[-1]).parents[1].glob(f"requirements/{revision}.yaml")
+        )
         if not files:
-            return {name for name, revisions in self.scenarios("server").items() if revision in revisions}, set()
+            return {
+                name
+                for name, revisions in self.scenarios("server").items()
+                if revision in revisions
+            }, set()
         scored, _, beside = files[0].read_text().partition("\nnot_scored:\n")
         server = re.search(r"^server:\n((?:  - .*\n)+)", scored, flags=re.MULTILINE).group(1)
         pairs = re.findall(r"- scenario: (\S+)\n\s+leg: (\S+)", beside)
@@ -76,7 +84,16 @@ class Suite:
 
     def checks(self, *words, scenario, revision):
         with tempfile.TemporaryDirectory() as folder:
-            command = [*self.command, *words, "--scenario", scenario, "--spec-version", revision, "-o", folder]
+            command = [
+                *self.command,
+                *words,
+                "--scenario",
+                scenario,
+                "--spec-version",
+                revision,
+                "-o",
+                folder,
+            ]
             done = subprocess.run(command, capture_output=True, text=True, timeout=120)
             found = list(pathlib.Path(folder).glob("**/checks.json"))
             if len(found) != 1:
@@ -94,7 +111,9 @@ def judge(entry, checks):
         if status in ("FAILURE", "WARNING"):
             bad[check] = said
     wrong = [f"{check}: {said}" for check, said in bad.items() if check not in excused]
-    wrong += [f"{check} passes: take its excuse out of the table" for check in excused if check not in bad]
+    wrong += [
+        f"{check} passes: take its excuse out of the table" for check in excused if check not in bad
+    ]
     passed = sum(status == "SUCCESS" for _, status, _ in checks)
     if not passed:
         wrong.append("nothing was checked")
@@ -151,12 +170,23 @@ def rows(suite):
     for revision in REVISIONS:
         scored, beside = suite.required(revision)
         found += [(name, revision, name in scored) for name in sorted(scored | beside)]
-        wrong += [f"{name} is required by {revision}, and the suite does not have it" for name in scored - all_there_are]
-    wrong += [f"{name} is in the suite and not in the table" for name in sorted(all_there_are - known)]
-    wrong += [f"{name} is in the table and not in the suite" for name in sorted(known - all_there_are)]
+        wrong += [
+            f"{name} is required by {revision}, and the suite does not have it"
+            for name in scored - all_there_are
+        ]
+    wrong += [
+        f"{name} is in the suite and not in the table" for name in sorted(all_there_are - known)
+    ]
+    wrong += [
+        f"{name} is in the table and not in the suite" for name in sorted(known - all_there_are)
+    ]
     for name, columns in TABLE["scenarios"].items():
         reasons = {why for entry in columns.values() for why in words(entry)} - {PASSES}
-        wrong += [f"{name}: {why} is not among the reasons" for why in reasons if why not in TABLE["reasons"]]
+        wrong += [
+            f"{name}: {why} is not among the reasons"
+            for why in reasons
+            if why not in TABLE["reasons"]
+        ]
         wrong += [f"{name}: no word on {column}" for column in SERVERS if column not in columns]
     return found, wrong
 
@@ -172,16 +202,26 @@ def client_rows(suite):
             wrong.append(f"client scenario {name} is in the suite and not in the table")
         elif is_run(entry):
             found += [(name, revision) for revision in revisions if revision in REVISIONS]
-    wrong += [f"client scenario {key} is in the table and not in the suite" for key in TABLE["client"] if key not in used]
+    wrong += [
+        f"client scenario {key} is in the table and not in the suite"
+        for key in TABLE["client"]
+        if key not in used
+    ]
     reasons = {why for entry in TABLE["client"].values() for why in words(entry)} - {PASSES}
-    wrong += [f"client: {why} is not among the reasons" for why in reasons if why not in TABLE["reasons"]]
+    wrong += [
+        f"client: {why} is not among the reasons" for why in reasons if why not in TABLE["reasons"]
+    ]
     return found, wrong
 
 
 def words(entry):
     """All that an entry says: `passes`, or why not. It is one word, or one for each revision, or one for each check that is
     excused."""
-    return [entry] if isinstance(entry, str) else [word for part in entry.values() for word in words(part)]
+    return (
+        [entry]
+        if isinstance(entry, str)
+        else [word for part in entry.values() for word in words(part)]
+    )
 
 
 def entry_of(scenario, column, revision):
@@ -199,7 +239,11 @@ def run_all(suite, todo):
     results, wrong = {}, []
     for column, start in SERVERS.items():
         server = start()
-        mine = [(scenario, revision) for scenario, revision, _ in todo if is_run(entry_of(scenario, column, revision))]
+        mine = [
+            (scenario, revision)
+            for scenario, revision, _ in todo
+            if is_run(entry_of(scenario, column, revision))
+        ]
         try:
             for (scenario, revision), checks in each(mine, lambda row: suite.run(server.url, *row)):
                 word, faults = judge(entry_of(scenario, column, revision), checks)
@@ -232,7 +276,11 @@ def each(rows, run):
 def client_table(results):
     lines = ["### `connect` as a client", "", "| scenario | result |", "|---|---|"]
     for name, entry in TABLE["client"].items():
-        mine = [f"{revision}: {word}" for (scenario, revision), word in results.items() if scenario == name]
+        mine = [
+            f"{revision}: {word}"
+            for (scenario, revision), word in results.items()
+            if scenario == name
+        ]
         shown = f"`{name}`" if not name.endswith("/") else f"`{name}…`"
         lines.append(f"| {shown} | {'; '.join(mine) or f'– *{entry}*'} |")
     return "\n".join([*lines, ""])
@@ -242,7 +290,12 @@ def table(todo, results):
     lines = []
     for revision in REVISIONS:
         mine = [(s, counts) for s, r, counts in todo if r == revision]
-        lines += [f"### {revision}", "", "| scenario | fixture | product | product with sessions |", "|---|---|---|---|"]
+        lines += [
+            f"### {revision}",
+            "",
+            "| scenario | fixture | product | product with sessions |",
+            "|---|---|---|---|",
+        ]
         for scenario, counts in mine:
             cells = []
             for column in SERVERS:
@@ -264,7 +317,11 @@ def page_says(generated):
     if os.environ.get("UPDATE_DOCS"):
         PAGE.write_text(page)
         return []
-    return [] if page == written else ["docs/CONFORMANCE.md says something else: UPDATE_DOCS=1 tests/conformance/run"]
+    return (
+        []
+        if page == written
+        else ["docs/CONFORMANCE.md says something else: UPDATE_DOCS=1 tests/conformance/run"]
+    )
 
 
 def main(command):

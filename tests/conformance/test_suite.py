@@ -15,7 +15,9 @@ def checks(*statuses):
 
 class Judging(unittest.TestCase):
     def test_what_passes(self):
-        self.assertEqual(suite.judge("passes", checks("SUCCESS", "INFO", "SUCCESS", "SKIPPED")), ("2 passed", []))
+        self.assertEqual(
+            suite.judge("passes", checks("SUCCESS", "INFO", "SUCCESS", "SKIPPED")), ("2 passed", [])
+        )
 
     def test_failures_and_warnings_are_wrong(self):
         for status in ("FAILURE", "WARNING"):
@@ -27,8 +29,12 @@ class Judging(unittest.TestCase):
 
     def test_an_excuse_is_for_one_check_and_as_long_as_it_is_needed(self):
         entry = {"except": {"check-1": "tools"}}
-        self.assertEqual(suite.judge(entry, checks("SUCCESS", "FAILURE")), ("1 passed, 1 excused", []))
-        self.assertEqual(suite.judge(entry, checks("FAILURE", "FAILURE", "SUCCESS"))[1], ["check-0: said"])
+        self.assertEqual(
+            suite.judge(entry, checks("SUCCESS", "FAILURE")), ("1 passed, 1 excused", [])
+        )
+        self.assertEqual(
+            suite.judge(entry, checks("FAILURE", "FAILURE", "SUCCESS"))[1], ["check-0: said"]
+        )
         self.assertIn("take its excuse out", suite.judge(entry, checks("SUCCESS", "SUCCESS"))[1][0])
 
 
@@ -48,15 +54,25 @@ class Table(unittest.TestCase):
 
     def test_each_server_has_a_word_that_is_explained(self):
         row = dict.fromkeys(suite.SERVERS, "passes")
-        self.assertIn("a: mood is not among the reasons", self.faults("a", table={"a": {**row, "product": "mood"}}))
+        self.assertIn(
+            "a: mood is not among the reasons",
+            self.faults("a", table={"a": {**row, "product": "mood"}}),
+        )
         excused = {**row, "product": {"except": {"check": "mood"}}}
         self.assertIn("a: mood is not among the reasons", self.faults("a", table={"a": excused}))
         del row["product"]
         self.assertIn("a: no word on product", self.faults("a", table={"a": row}))
 
     def test_a_word_may_be_for_one_revision(self):
-        with mock.patch.object(suite, "TABLE", {"scenarios": {"a": {"product": {"2025-11-25": "tools", "2026-07-28": "passes"}}}}):
-            said = [suite.is_run(suite.entry_of("a", "product", revision)) for revision in suite.REVISIONS[2:]]
+        with mock.patch.object(
+            suite,
+            "TABLE",
+            {"scenarios": {"a": {"product": {"2025-11-25": "tools", "2026-07-28": "passes"}}}},
+        ):
+            said = [
+                suite.is_run(suite.entry_of("a", "product", revision))
+                for revision in suite.REVISIONS[2:]
+            ]
         self.assertEqual(said, [False, True])
 
 
@@ -69,7 +85,9 @@ class ClientTable(unittest.TestCase):
 
     def test_runs_what_is_to_pass_in_each_served_revision(self):
         table = {"a": "passes", "auth/": "sign-in"}
-        self.assertEqual(self.rows("a", "auth/b", "auth/c", table=table), ([("a", "2025-11-25")], []))
+        self.assertEqual(
+            self.rows("a", "auth/b", "auth/c", table=table), ([("a", "2025-11-25")], [])
+        )
 
     def test_a_scenario_must_be_known_and_must_exist(self):
         self.assertIn("a is in the suite and not", self.rows("a", table={})[1][0])
@@ -92,7 +110,9 @@ class TheProxy(unittest.TestCase):
         threading.Thread(target=answer, daemon=True).start()
         proxy = Proxy(server.getsockname()[1], lambda: "token")
         with socket.create_connection(("127.0.0.1", proxy.port)) as client:
-            client.sendall(b"POST /mcp HTTP/1.1\r\nHost: evil.example\r\nauthorization: other\r\nMcp-Name:  x \r\n\r\nbo")
+            client.sendall(
+                b"POST /mcp HTTP/1.1\r\nHost: evil.example\r\nauthorization: other\r\nMcp-Name:  x \r\n\r\nbo"
+            )
             client.sendall(b"dy")
             said = b""
             while part := client.recv(4096):

@@ -49,7 +49,12 @@ class Client:
     def call(self, tool, **arguments):
         """A tool's result. Raises what became of the connection otherwise."""
         body = json.dumps(
-            {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": arguments}}
+            {
+                "jsonrpc": "2.0",
+                "id": 1,
+                "method": "tools/call",
+                "params": {"name": tool, "arguments": arguments},
+            }
         )
         headers = {
             "Authorization": f"Bearer {self.token}",
@@ -101,7 +106,9 @@ class Crowd:
         self.retry, self.over = retry, threading.Event()
         self.lock = threading.Lock()
         self.clients = [Client(container, f"crowd-{number}") for number in range(size)]
-        self.threads = [threading.Thread(target=self._call, args=(client,)) for client in self.clients]
+        self.threads = [
+            threading.Thread(target=self._call, args=(client,)) for client in self.clients
+        ]
 
     def __enter__(self):
         for thread in self.threads:
@@ -135,7 +142,9 @@ class Crowd:
                     self.cut_off.append((began, str(why)))
                 continue
             with self.lock:
-                (self.failed if result["isError"] else self.done).append(json.loads(result["content"][0]["text"]))
+                (self.failed if result["isError"] else self.done).append(
+                    json.loads(result["content"][0]["text"])
+                )
 
     def figures(self):
         return f"{len(self.done)} done, {len(self.failed)} failed, {self.refused} refused, {len(self.cut_off)} cut off"

@@ -77,7 +77,9 @@ def wait_for(what, look, patience=TIMEOUT):
 class Container:
     """One container: `with Container(image, …) as container`. Its log is in `lines`. `files` are put into /data."""
 
-    def __init__(self, image, environment=(), replace=None, log_owner="toolbridge", files=(), user=None):
+    def __init__(
+        self, image, environment=(), replace=None, log_owner="toolbridge", files=(), user=None
+    ):
         self.image = image
         self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="toolbridge-container-"))
         self.data = self.scratch / "data"
@@ -102,7 +104,9 @@ class Container:
             "RATE_LIMIT_PER_MINUTE": "0",
             **dict(environment),
         }
-        self.environment = {name: value for name, value in self.environment.items() if value is not None}
+        self.environment = {
+            name: value for name, value in self.environment.items() if value is not None
+        }
         self.replace = replace or {}
         self.log_owner = log_owner
         self.lines = []
@@ -132,7 +136,9 @@ class Container:
             target = self.image.program(name)
             mounts += f"mount --bind '{stand_in}' '{target}'\n"
         # The namespace begins as a copy: what is mounted over the root before it is made read-only stays visible.
-        enter = ENTER.replace('mount --bind "$root" "$root"\n', mounts + 'mount --rbind "$root" "$root"\n')
+        enter = ENTER.replace(
+            'mount --bind "$root" "$root"\n', mounts + 'mount --rbind "$root" "$root"\n'
+        )
         read, write = os.pipe()
         if self.log_owner == "toolbridge":
             os.fchown(write, self.image.uid, self.image.gid)
@@ -194,7 +200,13 @@ class Container:
             try:
                 for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
                     children += [int(child) for child in (task / "children").read_text().split()]
-                words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode().split("\0")
+                words = (
+                    pathlib.Path(f"/proc/{pid}/cmdline")
+                    .read_bytes()
+                    .rstrip(b"\0")
+                    .decode()
+                    .split("\0")
+                )
             except (FileNotFoundError, ProcessLookupError):
                 continue
             found[" ".join(words)] = pid
@@ -209,7 +221,14 @@ class Container:
 
     @property
     def api(self):
-        return next((p for words, p in self.processes().items() if words == "/usr/local/bin/toolbridge-api"), None)
+        return next(
+            (
+                p
+                for words, p in self.processes().items()
+                if words == "/usr/local/bin/toolbridge-api"
+            ),
+            None,
+        )
 
     @property
     def supervisor(self):
@@ -229,7 +248,16 @@ class Container:
         owner = int(self.user.split(":")[0]) if uid is None else uid
         ran = subprocess.run(
             ["nsenter", "--target", str(self.supervisor), "--mount", "--pid", "--root"]
-            + ["env", "-C", self.image.config["WorkingDir"], "setpriv", f"--reuid={owner}", f"--regid={owner}", "--clear-groups", *words],
+            + [
+                "env",
+                "-C",
+                self.image.config["WorkingDir"],
+                "setpriv",
+                f"--reuid={owner}",
+                f"--regid={owner}",
+                "--clear-groups",
+                *words,
+            ],
             env=self.environment,
             capture_output=True,
             text=True,
@@ -240,7 +268,9 @@ class Container:
         return ran
 
     def supervisorctl(self, *words, check=True):
-        return self.run("supervisorctl", "-c", "/etc/toolbridge/supervisord.conf", *words, check=check).stdout
+        return self.run(
+            "supervisorctl", "-c", "/etc/toolbridge/supervisord.conf", *words, check=check
+        ).stdout
 
     def healthy(self):
         """What the image's HEALTHCHECK says: exit code and words."""

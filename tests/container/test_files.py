@@ -44,13 +44,23 @@ class Names(unittest.TestCase):
         known = of_the_server() | of_the_api()
         prefixes = {name.split("_")[0] for name in known if "_" in name} - {"HTTP", "LOG", "MAX"}
         # A word in capitals that begins as ours do. Others, such as POST or CI, are no settings.
-        name = re.compile(r"\b((?:" + "|".join(sorted(prefixes)) + r")_[A-Z0-9_]*[A-Z0-9]|DATABASE_URL|HTTP_ADDR|LOG_LEVEL|LOG_FORMAT|MAX_BODY_BYTES)\b(?!\*)")
+        name = re.compile(
+            r"\b((?:"
+            + "|".join(sorted(prefixes))
+            + r")_[A-Z0-9_]*[A-Z0-9]|DATABASE_URL|HTTP_ADDR|LOG_LEVEL|LOG_FORMAT|MAX_BODY_BYTES)\b(?!\*)"
+        )
         others = {
             # The standard's own, read by the API's exporter of traces.
             *re.findall(r"\bOTEL_[A-Z_]+", text("api/internal/telemetry/telemetry.go")),
             # For the suites, not for the programs.
-            *re.findall(r'"(TOOLBRIDGE_[A-Z_]+)"', "".join(p.read_text() for p in (HOME / "api/contract").glob("*.go"))),
-            *re.findall(r'environ\["(TOOLBRIDGE_[A-Z_]+)"\]', "".join(p.read_text() for p in (HOME / "tests").glob("*/*.py"))),
+            *re.findall(
+                r'"(TOOLBRIDGE_[A-Z_]+)"',
+                "".join(p.read_text() for p in (HOME / "api/contract").glob("*.go")),
+            ),
+            *re.findall(
+                r'environ\["(TOOLBRIDGE_[A-Z_]+)"\]',
+                "".join(p.read_text() for p in (HOME / "tests").glob("*/*.py")),
+            ),
             "TOOLBRIDGE_REQUIRE_CONTAINER",
             # The convention of HTTP clients for what goes past a proxy.
             "NO_PROXY",
@@ -58,30 +68,54 @@ class Names(unittest.TestCase):
             "TOOLBRIDGE_PROT",
         }
         pages = [*HOME.glob("docs/**/*.md"), *HOME.glob("*.md")]
-        files = [HOME / "Dockerfile", HOME / "supervisord.conf", HOME / "fly.toml", HOME / "observability/compose.yaml", *HOME.glob(".github/**/*.yml")]
+        files = [
+            HOME / "Dockerfile",
+            HOME / "supervisord.conf",
+            HOME / "fly.toml",
+            HOME / "observability/compose.yaml",
+            *HOME.glob(".github/**/*.yml"),
+        ]
         scripts = [path for path in (HOME / "scripts").rglob("*") if path.is_file()]
         # What a script takes for itself has a default there.
-        others |= set(re.findall(r"\$\{([A-Z_]+):?-", "".join(path.read_text() for path in scripts)))
+        others |= set(
+            re.findall(r"\$\{([A-Z_]+):?-", "".join(path.read_text() for path in scripts))
+        )
         for path in {*pages, *files, *scripts}:
             for found in name.findall(path.read_text()):
                 self.assertIn(found, known | others, path.relative_to(HOME))
 
     def test_both_programs_are_known_here(self):
         """Lest the patterns above find nothing."""
-        self.assertLessEqual({"TOOLBRIDGE_SERVER_PORT", "TENANT_HEADER_SECRET", "JWT_JWKS_URL"}, of_the_server())
-        self.assertLessEqual({"DATABASE_URL", "METRICS_ADDR", "SHUTDOWN_TIMEOUT_SECONDS"}, of_the_api())
+        self.assertLessEqual(
+            {"TOOLBRIDGE_SERVER_PORT", "TENANT_HEADER_SECRET", "JWT_JWKS_URL"}, of_the_server()
+        )
+        self.assertLessEqual(
+            {"DATABASE_URL", "METRICS_ADDR", "SHUTDOWN_TIMEOUT_SECONDS"}, of_the_api()
+        )
         self.assertIn("TOOLBRIDGE_PORT", image_environment())
 
 
 class Pages(unittest.TestCase):
-    PAGES = [HOME / "README.md", *HOME.glob("*.md"), *HOME.glob("docs/**/*.md"), HOME / "tests/README.md", HOME / "observability/README.md", HOME / "authorization-server/README.md"]
+    PAGES = [
+        HOME / "README.md",
+        *HOME.glob("*.md"),
+        *HOME.glob("docs/**/*.md"),
+        HOME / "tests/README.md",
+        HOME / "observability/README.md",
+        HOME / "authorization-server/README.md",
+    ]
 
     def test_every_file_that_a_page_names_is_there(self):
-        path = re.compile(r"`((?:src|api|tests|docs|scripts|\.github)/[A-Za-z0-9_./-]+|[A-Za-z]+\.(?:toml|conf|md))(?: [^`]*)?`")
+        path = re.compile(
+            r"`((?:src|api|tests|docs|scripts|\.github)/[A-Za-z0-9_./-]+|[A-Za-z]+\.(?:toml|conf|md))(?: [^`]*)?`"
+        )
         for page in self.PAGES:
             for name in path.findall(page.read_text()):
                 made = name.startswith("toolbridge.toml")
-                self.assertTrue(made or (HOME / name).exists() or (page.parent / name).exists(), f"{page.relative_to(HOME)}: {name}")
+                self.assertTrue(
+                    made or (HOME / name).exists() or (page.parent / name).exists(),
+                    f"{page.relative_to(HOME)}: {name}",
+                )
 
     def test_every_link_leads_somewhere(self):
         link = re.compile(r"\]\(([^)#:]*)(?:#([^)]*))?\)")
@@ -91,13 +125,18 @@ class Pages(unittest.TestCase):
                 self.assertTrue(target.exists(), f"{page.relative_to(HOME)}: {name}")
                 if anchor:
                     headings = re.findall(r"^#+ (.*)$", target.read_text(), re.M)
-                    anchors = {re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-") for heading in headings}
+                    anchors = {
+                        re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-")
+                        for heading in headings
+                    }
                     self.assertIn(anchor, anchors, f"{page.relative_to(HOME)}: {name}")
 
 
 class Tests(unittest.TestCase):
     def test_the_page_about_tests_names_each_module(self):
-        named = set(re.findall(r"^\| `(\w+)` \|", (HOME / "tests/README.md").read_text(), re.MULTILINE))
+        named = set(
+            re.findall(r"^\| `(\w+)` \|", (HOME / "tests/README.md").read_text(), re.MULTILINE)
+        )
         there = {path.stem for path in (HOME / "tests/it").iterdir()} - {"main", "harness"}
         self.assertFalse(there - named)
 
@@ -108,7 +147,9 @@ class Timeouts(unittest.TestCase):
     def test_the_supervisor_waits_for_the_programs(self):
         drain = seconds(DEFAULTS["server"]["drain_timeout"])
         self.assertGreater(SUPERVISOR.getint("program:mcp", "stopwaitsecs"), drain)
-        api = re.search(r'"SHUTDOWN_TIMEOUT_SECONDS", (\d+)', text("api/internal/config/config.go")).group(1)
+        api = re.search(
+            r'"SHUTDOWN_TIMEOUT_SECONDS", (\d+)', text("api/internal/config/config.go")
+        ).group(1)
         self.assertGreater(SUPERVISOR.getint("program:api", "stopwaitsecs"), int(api))
 
     def test_the_platform_waits_for_the_supervisor(self):
@@ -118,12 +159,17 @@ class Timeouts(unittest.TestCase):
         self.assertIn("STOPSIGNAL SIGTERM", DOCKERFILE)
 
     def test_the_server_starts_last_and_stops_first(self):
-        self.assertGreater(SUPERVISOR.getint("program:mcp", "priority"), SUPERVISOR.getint("program:api", "priority"))
+        self.assertGreater(
+            SUPERVISOR.getint("program:mcp", "priority"),
+            SUPERVISOR.getint("program:api", "priority"),
+        )
 
     def test_an_exit_with_0_leaves_the_server_off(self):
         self.assertEqual(SUPERVISOR["program:mcp"]["autorestart"], "unexpected")
         self.assertEqual(SUPERVISOR["program:mcp"]["exitcodes"], "0")
-        lingers = re.search(r"OFF_LINGERS: Duration = Duration::from_secs\((\d+)\)", text("src/cli/serve.rs")).group(1)
+        lingers = re.search(
+            r"OFF_LINGERS: Duration = Duration::from_secs\((\d+)\)", text("src/cli/serve.rs")
+        ).group(1)
         self.assertGreater(int(lingers), SUPERVISOR.getint("program:mcp", "startsecs"))
 
 
@@ -139,7 +185,10 @@ class Signatures(unittest.TestCase):
 class Ports(unittest.TestCase):
     def test_ports_are_the_same_everywhere(self):
         environment = image_environment()
-        mcp, api = int(environment["TOOLBRIDGE_PORT"]), int(environment["HTTP_ADDR"].removeprefix("127.0.0.1:"))
+        mcp, api = (
+            int(environment["TOOLBRIDGE_PORT"]),
+            int(environment["HTTP_ADDR"].removeprefix("127.0.0.1:")),
+        )
         of_mcp = int(environment["TOOLBRIDGE_METRICS_ADDR"].rsplit(":", 1)[1])
         of_api = int(environment["METRICS_ADDR"].lstrip(":"))
         self.assertEqual(environment["TOOLBRIDGE_GO_API_BASE_URL"], f"http://127.0.0.1:{api}")
@@ -147,7 +196,9 @@ class Ports(unittest.TestCase):
         self.assertEqual([metrics["port"] for metrics in FLY["metrics"]], [of_mcp, of_api])
         self.assertEqual([metrics["path"] for metrics in FLY["metrics"]], ["/metrics", "/metrics"])
         self.assertEqual(DEFAULTS["metrics"]["addr"], f"127.0.0.1:{of_mcp}")
-        self.assertIn(f'"METRICS_ADDR", "127.0.0.1:{of_api}"', text("api/internal/config/config.go"))
+        self.assertIn(
+            f'"METRICS_ADDR", "127.0.0.1:{of_api}"', text("api/internal/config/config.go")
+        )
         self.assertIn(f"EXPOSE {mcp} {of_mcp} {of_api}", DOCKERFILE)
 
     def test_metrics_are_not_reachable_from_outside(self):
@@ -190,7 +241,11 @@ class Ports(unittest.TestCase):
 
 class Pins(unittest.TestCase):
     def test_every_base_is_pinned_to_a_release(self):
-        bases = [base for base in re.findall(r"^FROM (\S+)", DOCKERFILE, re.M) if base not in ("scratch", "${API}")]
+        bases = [
+            base
+            for base in re.findall(r"^FROM (\S+)", DOCKERFILE, re.M)
+            if base not in ("scratch", "${API}")
+        ]
         self.assertEqual(len(bases), 3)
         for base in bases:
             self.assertRegex(base, r"^[a-z]+:\d+\.\d+")
@@ -208,11 +263,16 @@ class Pins(unittest.TestCase):
     def test_they_are_built_as_scripts_reproducible_builds_them(self):
         release = text("scripts/lib/release.sh")
         flags = re.search(r'go build (.*?) -ldflags "(.*?) -X', release).groups()
-        self.assertEqual(re.search(r"go build (.*?) -o .*?-ldflags \"(.*?) -X", DOCKERFILE, re.S).groups(), flags)
+        self.assertEqual(
+            re.search(r"go build (.*?) -o .*?-ldflags \"(.*?) -X", DOCKERFILE, re.S).groups(), flags
+        )
         home = "/usr/local/cargo"
         # What a build without such flags takes from here.
         plain = re.search(r'^CFLAGS = "(.*)"', text(".cargo/config.toml"), re.M).group(1)
-        for name, option, more in (("RUSTFLAGS", "--remap-path-prefix", ""), ("CFLAGS", "-ffile-prefix-map", " " + plain)):
+        for name, option, more in (
+            ("RUSTFLAGS", "--remap-path-prefix", ""),
+            ("CFLAGS", "-ffile-prefix-map", " " + plain),
+        ):
             common = re.search(rf'echo "{option}=\$2=(\S+) \S+=/src{more}"', release).group(1)
             self.assertIn(f'ARG {name}="{option}={home}={common}{more}"', DOCKERFILE)
         epoch = re.search(r"SOURCE_DATE_EPOCH=\d+", release).group(0)
@@ -222,7 +282,9 @@ class Pins(unittest.TestCase):
     def test_the_release_profile_is_what_is_shipped(self):
         """tests/container/image may build it with a cheaper one; the Dockerfile may not."""
         release = tomllib.loads(text("Cargo.toml"))["profile"]["release"]
-        self.assertEqual((release["lto"], release["codegen-units"], release["strip"]), ("fat", 1, "symbols"))
+        self.assertEqual(
+            (release["lto"], release["codegen-units"], release["strip"]), ("fat", 1, "symbols")
+        )
         self.assertNotIn("opt-level", release)
         self.assertNotIn("CARGO_PROFILE", DOCKERFILE)
         self.assertNotRegex(text(".cargo/config.toml"), r"CARGO_PROFILE|\[profile|\[build")

@@ -62,8 +62,14 @@ def sessions_open(container):
 
 
 def resident(container):
-    programs = {"MCP server": container.mcp, "API": container.api, "supervisord": container.supervisor}
-    return ", ".join(f"{name} {container.resident_kib(pid) / 1024:.0f} MiB" for name, pid in programs.items())
+    programs = {
+        "MCP server": container.mcp,
+        "API": container.api,
+        "supervisord": container.supervisor,
+    }
+    return ", ".join(
+        f"{name} {container.resident_kib(pid) / 1024:.0f} MiB" for name, pid in programs.items()
+    )
 
 
 class Starting(unittest.TestCase):
@@ -83,8 +89,12 @@ class Starting(unittest.TestCase):
             until_ready(container)
             call(container, "create_note", title="t", content="c")
             processes = container.processes()
-            inside = {words: pid for words, pid in processes.items() if pid != container.process.pid}
-            self.assertEqual(len(inside), 4, f"supervisord, its listener and the two programs: {inside}")
+            inside = {
+                words: pid for words, pid in processes.items() if pid != container.process.pid
+            }
+            self.assertEqual(
+                len(inside), 4, f"supervisord, its listener and the two programs: {inside}"
+            )
             for pid, uid in ((container.api, IMAGE.uid), (container.mcp, IMAGE.mcp_uid)):
                 status = pathlib.Path(f"/proc/{pid}/status").read_text()
                 self.assertIn(f"Uid:\t{uid}\t{uid}\t{uid}\t{uid}", status)
@@ -97,7 +107,11 @@ class Starting(unittest.TestCase):
                 ran = container.run("touch", f"{place}/x", check=False)
                 self.assertNotEqual(ran.returncode, 0, place)
             self.assertEqual({path.name for path in container.data.iterdir()}, {"api", "audit"})
-            foreign = [path.name for path in (container.data / "api").iterdir() if not path.name.startswith("toolbridge.db")]
+            foreign = [
+                path.name
+                for path in (container.data / "api").iterdir()
+                if not path.name.startswith("toolbridge.db")
+            ]
             self.assertEqual(foreign, [])
             FIGURES["resident at rest"] = resident(container)
 
@@ -114,27 +128,49 @@ class Starting(unittest.TestCase):
             call(container, "create_note", title="t", content="c")
             environments = {}
             for pid, uid in ((container.api, IMAGE.uid), (container.mcp, IMAGE.mcp_uid)):
-                inner = re.search(r"NSpid:.*\s(\d+)\n", pathlib.Path(f"/proc/{pid}/status").read_text()).group(1)
+                inner = re.search(
+                    r"NSpid:.*\s(\d+)\n", pathlib.Path(f"/proc/{pid}/status").read_text()
+                ).group(1)
                 other = IMAGE.mcp_uid if uid == IMAGE.uid else IMAGE.uid
                 text = container.run("cat", f"/proc/{inner}/environ", uid=uid).stdout
                 refused = container.run("cat", f"/proc/{inner}/environ", uid=other, check=False)
                 self.assertNotEqual(refused.returncode, 0, refused.stdout)
-                environments[uid] = dict(pair.split("=", 1) for pair in text.strip("\0").split("\0"))
+                environments[uid] = dict(
+                    pair.split("=", 1) for pair in text.strip("\0").split("\0")
+                )
             api, mcp = environments[IMAGE.uid], environments[IMAGE.mcp_uid]
-            for name in ("DATABASE_URL", "TENANT_HEADER_SECRET_PREVIOUS", "PGPASSWORD", "SOMETHING_OF_THE_HOST"):
+            for name in (
+                "DATABASE_URL",
+                "TENANT_HEADER_SECRET_PREVIOUS",
+                "PGPASSWORD",
+                "SOMETHING_OF_THE_HOST",
+            ):
                 self.assertIn(name, api)
                 self.assertNotIn(name, mcp)
-            self.assertEqual([name for name in api if name.startswith(("TOOLBRIDGE_", "SUPERVISOR"))], [])
+            self.assertEqual(
+                [name for name in api if name.startswith(("TOOLBRIDGE_", "SUPERVISOR"))], []
+            )
             self.assertIn("TOOLBRIDGE_AUTH_EXCHANGE_CLIENT_SECRET", mcp)
             for pid in container.processes().values():
                 words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().decode()
                 for name in ("TENANT_HEADER_SECRET", "JWT_HS256_SECRET", "PGPASSWORD"):
                     self.assertNotIn(container.environment[name], words)
-            for path, uid in (("/data/api/toolbridge.db", IMAGE.mcp_uid), ("/data/audit/audit.jsonl", IMAGE.uid)):
-                for words in (("cat", path), ("ls", str(pathlib.Path(path).parent)), ("mv", str(pathlib.Path(path).parent), "/data/x")):
-                    self.assertNotEqual(container.run(*words, uid=uid, check=False).returncode, 0, (words, uid))
+            for path, uid in (
+                ("/data/api/toolbridge.db", IMAGE.mcp_uid),
+                ("/data/audit/audit.jsonl", IMAGE.uid),
+            ):
+                for words in (
+                    ("cat", path),
+                    ("ls", str(pathlib.Path(path).parent)),
+                    ("mv", str(pathlib.Path(path).parent), "/data/x"),
+                ):
+                    self.assertNotEqual(
+                        container.run(*words, uid=uid, check=False).returncode, 0, (words, uid)
+                    )
             for uid in (IMAGE.uid, IMAGE.mcp_uid):
-                self.assertNotEqual(container.run("cat", "/proc/1/environ", uid=uid, check=False).returncode, 0)
+                self.assertNotEqual(
+                    container.run("cat", "/proc/1/environ", uid=uid, check=False).returncode, 0
+                )
             self.assertTrue((container.data / "audit/audit.jsonl").exists())
 
     def test_as_an_ordinary_user_both_programs_run_as_that_one(self):
@@ -143,7 +179,9 @@ class Starting(unittest.TestCase):
             self.assertFalse(call(container, "create_note", title="t", content="c")["isError"])
             for pid in (container.api, container.mcp, container.supervisor):
                 self.assertIn("Uid:\t10007\t10007", pathlib.Path(f"/proc/{pid}/status").read_text())
-            self.assertNotIn(b"DATABASE_URL", pathlib.Path(f"/proc/{container.mcp}/environ").read_bytes())
+            self.assertNotIn(
+                b"DATABASE_URL", pathlib.Path(f"/proc/{container.mcp}/environ").read_bytes()
+            )
 
     def test_the_api_first_or_the_server_first(self):
         """The server comes up beside an API that is not there yet, says so, and is ready when the API is."""
@@ -155,7 +193,9 @@ class Starting(unittest.TestCase):
             self.assertEqual((status, body["reason"]), (503, "api_unreachable"))
             self.assertEqual(container.healthy()[0], 1)
             result = call(container, "list_notes")
-            self.assertEqual(json.loads(result["content"][0]["text"])["error"]["category"], "unavailable")
+            self.assertEqual(
+                json.loads(result["content"][0]["text"])["error"]["category"], "unavailable"
+            )
             server = container.mcp
             gate.write_text("open\n")
             container.logged("ready: the API takes our calls")
@@ -216,7 +256,11 @@ class Failing(unittest.TestCase):
                 wait_for("calls again", lambda: len(crowd.done) > before + 50)
             self.assertEqual(crowd.cut_off, [], "the server answered every call")
             for failure in crowd.failed:
-                self.assertIn(failure["error"]["category"], ("unavailable", "unknown_outcome", "timeout"), failure)
+                self.assertIn(
+                    failure["error"]["category"],
+                    ("unavailable", "unknown_outcome", "timeout"),
+                    failure,
+                )
             kept = notes_kept(container)
             self.assertGreaterEqual(kept, len(crowd.done), "an acknowledged note is missing")
             self.assertLessEqual(kept, len(crowd.done) + len(crowd.failed))
@@ -235,7 +279,9 @@ class Failing(unittest.TestCase):
                 wait_for("calls again", lambda: len(crowd.done) > before + 50)
             self.assertEqual(crowd.failed, [])
             # While it dies, a connection may still be taken from the backlog that ends with it; afterwards none is.
-            self.assertEqual([call for call in crowd.cut_off if call[0] > gone], [], "cut off by the next server")
+            self.assertEqual(
+                [call for call in crowd.cut_off if call[0] > gone], [], "cut off by the next server"
+            )
             kept = notes_kept(container)
             self.assertGreaterEqual(kept, len(crowd.done), "an acknowledged note is missing")
             self.assertLessEqual(kept, len(crowd.done) + len(crowd.cut_off))
@@ -255,7 +301,9 @@ class Failing(unittest.TestCase):
 
     def test_a_mistake_in_the_servers_settings_is_seen_and_the_api_serves(self):
         with Container(IMAGE, {"TOOLBRIDGE_PROT": "1"}) as container:
-            container.logged("TOOLBRIDGE_PROT (in the environment) is not a setting: did you mean TOOLBRIDGE_PORT?")
+            container.logged(
+                "TOOLBRIDGE_PROT (in the environment) is not a setting: did you mean TOOLBRIDGE_PORT?"
+            )
             container.logged("exited: mcp (exit status 64; not expected)")
             wait_for("a second try, later", lambda: container.count("spawned: 'mcp'") >= 2)
             wait_for("the API", lambda: (get(container.api_port, "/readyz") or [0])[0] == 200)
@@ -263,17 +311,21 @@ class Failing(unittest.TestCase):
             self.assertEqual(status, 1, words)
             self.assertIn("TOOLBRIDGE_PROT", words)
 
-
     def test_a_program_that_cannot_be_started_ends_the_container(self):
         """Only the number of tries differs from the image's configuration, which would take half an hour."""
         crash = "#!/bin/sh\nexit 1\n"
         for program in ("toolbridge-api", "toolbridge-mcp"):
             text = (IMAGE.root / "etc/toolbridge/supervisord.conf").read_text()
             settings = {"SUPERVISORD_CONF": "/data/few-tries.conf"}
-            with Container(IMAGE, settings, replace={program: crash}, files={
-                "few-tries.conf": text.replace("startretries = 60", "startretries = 2")
-            }) as container:
-                container.logged("gave up: ", "entered FATAL state, too many start retries too quickly")
+            with Container(
+                IMAGE,
+                settings,
+                replace={program: crash},
+                files={"few-tries.conf": text.replace("startretries = 60", "startretries = 2")},
+            ) as container:
+                container.logged(
+                    "gave up: ", "entered FATAL state, too many start retries too quickly"
+                )
                 self.assertEqual(container.process.wait(60), 0)
 
     def test_the_image_tries_for_half_an_hour(self):
@@ -298,7 +350,9 @@ class Leaving(unittest.TestCase):
             self.assertTrue(json.loads(drained)["finished"], drained)
             self.assertEqual(json.loads(drained)["sessions_abandoned"], 0, drained)
             when_told, _ = container.logged('"stopping"', "toolbridge-api")
-            self.assertGreater(when_told, when_drained, "the API is told only when the server has drained")
+            self.assertGreater(
+                when_told, when_drained, "the API is told only when the server has drained"
+            )
             FIGURES["SIGTERM under load"] = f"{crowd.figures()}, gone after {took:.1f} s"
 
     def test_a_rolling_restart_of_the_server_is_not_noticed(self):
@@ -324,17 +378,28 @@ class Leaving(unittest.TestCase):
             until_ready(container)
             container.terminate()
             _, body = wait_for(
-                "notice", lambda: next((a for a in [get(container.mcp_port, "/readyz")] if a and a[0] == 503), None)
+                "notice",
+                lambda: next(
+                    (a for a in [get(container.mcp_port, "/readyz")] if a and a[0] == 503), None
+                ),
             )
             self.assertEqual(body["reason"], "draining")
-            self.assertEqual(get(container.api_port, "/readyz")[0], 200, "the API stays until the server has gone")
+            self.assertEqual(
+                get(container.api_port, "/readyz")[0],
+                200,
+                "the API stays until the server has gone",
+            )
             self.assertEqual(container.process.wait(30), 0)
 
 
 class Content(unittest.TestCase):
     def test_what_is_in_it(self):
         for tool in ["curl", "wget", "gcc", "cc", "go", "cargo", "rustc", "make", "git"]:
-            found = [place for place in ("usr/bin", "usr/local/bin", "bin") if (IMAGE.root / place / tool).exists()]
+            found = [
+                place
+                for place in ("usr/bin", "usr/local/bin", "bin")
+                if (IMAGE.root / place / tool).exists()
+            ]
             self.assertEqual(found, [], tool)
         labels = IMAGE.config["Labels"]
         for label in ["title", "description", "licenses", "version", "revision"]:
@@ -342,21 +407,41 @@ class Content(unittest.TestCase):
         self.assertNotIn("SECRET", " ".join(IMAGE.environment))
 
         def mib(paths):
-            return sum(path.lstat().st_size for path in paths if path.is_file() and not path.is_symlink()) / 2**20
+            return (
+                sum(
+                    path.lstat().st_size
+                    for path in paths
+                    if path.is_file() and not path.is_symlink()
+                )
+                / 2**20
+            )
 
-        added = [path for path in IMAGE.root.rglob("*") if str(path.relative_to(IMAGE.root)) not in IMAGE.base_files]
+        added = [
+            path
+            for path in IMAGE.root.rglob("*")
+            if str(path.relative_to(IMAGE.root)) not in IMAGE.base_files
+        ]
         programs = [IMAGE.program(name) for name in ("toolbridge-mcp", "toolbridge-api")]
         parts = {program.name: mib([program]) for program in programs}
         parts["Python, supervisor, certificates"] = mib(added) - mib(programs)
-        FIGURES["added to Debian"] = ", ".join(f"{name} {size:.1f} MiB" for name, size in parts.items())
+        FIGURES["added to Debian"] = ", ".join(
+            f"{name} {size:.1f} MiB" for name, size in parts.items()
+        )
 
     def test_the_programs_answer_from_within(self):
         with Container(IMAGE) as container:
             until_ready(container)
-            self.assertIn("toolbridge-mcp 0", container.run("/usr/local/bin/toolbridge-mcp", "version").stdout)
-            self.assertIn("healthy", container.run("/usr/local/bin/toolbridge-api", "healthcheck").stdout)
+            self.assertIn(
+                "toolbridge-mcp 0", container.run("/usr/local/bin/toolbridge-mcp", "version").stdout
+            )
+            self.assertIn(
+                "healthy", container.run("/usr/local/bin/toolbridge-api", "healthcheck").stdout
+            )
             both = re.compile(r"^api\s+RUNNING[^\0]*^mcp\s+RUNNING", re.M)
-            wait_for("both to be running", lambda: both.search(container.supervisorctl("status", check=False)))
+            wait_for(
+                "both to be running",
+                lambda: both.search(container.supervisorctl("status", check=False)),
+            )
 
 
 def tearDownModule():

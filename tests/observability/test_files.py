@@ -63,13 +63,22 @@ class Runbook(unittest.TestCase):
             name = alert.split("\n")[0]
             self.assertRegex(alert, r"severity: (critical|warning)\b")
             self.assertRegex(alert, r'summary: "\{\{ \$labels\.app \}\}: ')
-            self.assertRegex(alert, rf"runbook_url: https://\S+/docs/OPERATIONS\.md#{name.lower()}\n")
+            self.assertRegex(
+                alert, rf"runbook_url: https://\S+/docs/OPERATIONS\.md#{name.lower()}\n"
+            )
         repository = json.loads((ROOT / "server.json").read_text())["repository"]["url"]
-        self.assertEqual(set(re.findall(r"(https://\S+)/blob/main/docs", RULES + DASHBOARD.read_text())), {repository})
+        self.assertEqual(
+            set(re.findall(r"(https://\S+)/blob/main/docs", RULES + DASHBOARD.read_text())),
+            {repository},
+        )
 
     def test_each_query_of_the_page_is_of_things_that_there_are(self):
         known = set(re.findall(r"^\| `(\w+)` \|", PAGE, re.M))
-        queries = [query for query in re.findall(r"`([^`\n]+)`", PAGE) if re.search(r"(rate|sum|increase)[ (]", query)]
+        queries = [
+            query
+            for query in re.findall(r"`([^`\n]+)`", PAGE)
+            if re.search(r"(rate|sum|increase)[ (]", query)
+        ]
         self.assertGreater(len(queries), 4)
         for query in queries:
             for name, _ in selectors(query.replace("\\|", "|")):
@@ -113,20 +122,32 @@ class Compose(unittest.TestCase):
         self.assertGreater(len(asked), 3)
         for name, rest in asked:
             self.assertRegex(rest, r"^:\?", name)
-        made = set(re.search(r"^for name in ([A-Z0-9_ ]+);", (ROOT / "scripts/compose-env").read_text(), re.M).group(1).split())
+        made = set(
+            re.search(
+                r"^for name in ([A-Z0-9_ ]+);", (ROOT / "scripts/compose-env").read_text(), re.M
+            )
+            .group(1)
+            .split()
+        )
         self.assertEqual({name for name, _ in asked}, made)
         for name in re.findall(r"^ +(\w*(?:SECRET|PASSWORD)): (?!\$\{)", COMPOSE, re.M):
             self.fail(f"{name} is in the file")
 
     def test_ports_are_for_this_machine_only(self):
-        ports = [port for line in re.findall(r"^ +ports: \[(.*)\]", COMPOSE, re.M) for port in re.findall(r'"([^"]+)"', line)]
+        ports = [
+            port
+            for line in re.findall(r"^ +ports: \[(.*)\]", COMPOSE, re.M)
+            for port in re.findall(r'"([^"]+)"', line)
+        ]
         self.assertGreater(len(ports), 4)
         for port in ports:
             self.assertRegex(port, r"^127\.0\.0\.1:(\d+):\1$")
         self.assertNotRegex(COMPOSE, r"network_mode|privileged|docker\.sock")
 
     def test_images_are_pinned_and_healthy(self):
-        services = re.split(r"^  (?=\w+:$)", COMPOSE.split("\nservices:\n")[1].split("\nvolumes:")[0], flags=re.M)[1:]
+        services = re.split(
+            r"^  (?=\w+:$)", COMPOSE.split("\nservices:\n")[1].split("\nvolumes:")[0], flags=re.M
+        )[1:]
         for service in services:
             name = service.split(":")[0]
             if name == "toolbridge":
@@ -145,16 +166,32 @@ class Compose(unittest.TestCase):
         for name in re.findall(r"(\./[\w./-]+):/", COMPOSE):
             self.assertTrue((HERE / name).exists(), name)
         services = set(re.findall(r"^  (\w+):$", COMPOSE.split("\nvolumes:")[0], re.M))
-        named = "".join(path.read_text() for path in [HERE / "prometheus.yml", *HERE.glob("grafana/provisioning/*/*.yml")]) + COMPOSE
+        named = (
+            "".join(
+                path.read_text()
+                for path in [HERE / "prometheus.yml", *HERE.glob("grafana/provisioning/*/*.yml")]
+            )
+            + COMPOSE
+        )
         hosts = set(re.findall(r"(?:https?://|[\"@ ])([a-z]+):\d{4,5}\b", named)) - {"localhost"}
         self.assertGreater(len(hosts), 4)
         self.assertLessEqual(hosts, services)
 
     def test_docker_reads_it(self):
-        if not shutil.which("docker") or subprocess.run(["docker", "compose", "version"], capture_output=True).returncode != 0:
+        if (
+            not shutil.which("docker")
+            or subprocess.run(["docker", "compose", "version"], capture_output=True).returncode != 0
+        ):
             self.skipTest("docker compose is not here")
-        made = {name: "0123456789abcdef" for name, _ in re.findall(r"\$\{([A-Z0-9_]+)(:\?)", COMPOSE)}
-        ran = subprocess.run(["docker", "compose", "-f", HERE / "compose.yaml", "config", "--quiet"], env={**os.environ, **made}, capture_output=True, text=True)
+        made = {
+            name: "0123456789abcdef" for name, _ in re.findall(r"\$\{([A-Z0-9_]+)(:\?)", COMPOSE)
+        }
+        ran = subprocess.run(
+            ["docker", "compose", "-f", HERE / "compose.yaml", "config", "--quiet"],
+            env={**os.environ, **made},
+            capture_output=True,
+            text=True,
+        )
         self.assertEqual(ran.returncode, 0, ran.stderr)
 
 

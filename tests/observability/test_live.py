@@ -39,7 +39,9 @@ class Live(unittest.TestCase):
         cls.addClassCleanup(cls.watched.close)
         cls.prometheus = watching.Prometheus(cls.watched)
         cls.addClassCleanup(cls.prometheus.close)
-        seen = lambda expression: cls.prometheus.until(expression, lambda: cls.prometheus.value(expression))  # noqa: E731
+        seen = lambda expression: cls.prometheus.until(
+            expression, lambda: cls.prometheus.value(expression)
+        )  # noqa: E731
         # Each state is seen by a scrape before the next one comes.
         cls.watched.rounds(0, 12)
         seen('sum(mcp_tool_invocations_total{outcome="ok"}) > 10')
@@ -62,7 +64,9 @@ class Live(unittest.TestCase):
     def test_both_programs_figures_are_in_good_form(self):
         for address in (self.watched.mcp_figures, self.watched.api_figures):
             text = self.watched.figures(address)
-            ran = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
+            ran = subprocess.run(
+                ["promtool", "check", "metrics"], input=text, capture_output=True, text=True
+            )
             self.assertEqual((ran.returncode, ran.stdout + ran.stderr), (0, ""))
 
     def test_every_name_that_is_asked_for_exists(self):
@@ -78,7 +82,11 @@ class Live(unittest.TestCase):
 
     def exists(self, name, matchers):
         """How many words of labels were looked at."""
-        labels = {label for series in self.prometheus.ask("series", **{"match[]": name}) for label in series}
+        labels = {
+            label
+            for series in self.prometheus.ask("series", **{"match[]": name})
+            for label in series
+        }
         self.assertTrue(labels, "there is no such metric")
         words = []
         for label, _, alternatives in matchers:
@@ -87,17 +95,25 @@ class Live(unittest.TestCase):
                 words += [(label, word) for word in alternatives.split("|")]
         for label, word in words:
             if name in OF_THE_API:
-                sources = "".join(path.read_text() for path in (ROOT / "api/internal").rglob("*.go"))
+                sources = "".join(
+                    path.read_text() for path in (ROOT / "api/internal").rglob("*.go")
+                )
                 self.assertTrue(f'"{word}"' in sources, f"{label} is never {word}")
             else:
-                self.assertTrue(self.prometheus.ask("series", **{"match[]": f'{name}{{{label}="{word}"}}'}), f"{label} is never {word}")
+                self.assertTrue(
+                    self.prometheus.ask("series", **{"match[]": f'{name}{{{label}="{word}"}}'}),
+                    f"{label} is never {word}",
+                )
         return len(words)
 
     def test_groups_are_by_labels_that_there_are(self):
         for title, expression in {*expressions(), *rules()}:
             for by in re.findall(r"\b(?:by|on|ignoring) ?\(([^)]*)\)", expression):
                 known = {"app", "le"} | {
-                    label for name, _ in selectors(expression) for series in self.prometheus.ask("series", **{"match[]": name}) for label in series
+                    label
+                    for name, _ in selectors(expression)
+                    for series in self.prometheus.ask("series", **{"match[]": name})
+                    for label in series
                 }
                 for label in filter(None, map(str.strip, by.split(","))):
                     self.assertIn(label, known | {"instance"}, f"{title}: {expression}")
@@ -114,20 +130,39 @@ class Live(unittest.TestCase):
 
         def evaluated():
             groups = self.prometheus.ask("rules")["groups"]
-            return [rule for group in groups for rule in group["rules"] if rule["health"] != "unknown"]
+            return [
+                rule for group in groups for rule in group["rules"] if rule["health"] != "unknown"
+            ]
 
         found = self.prometheus.until("evaluated", evaluated)
-        self.assertEqual([(rule["name"], rule["health"]) for rule in found], [(name, "ok") for name in names])
+        self.assertEqual(
+            [(rule["name"], rule["health"]) for rule in found], [(name, "ok") for name in names]
+        )
 
     def test_both_programs_take_the_settings_of_the_compose_file(self):
-        image = re.search(r"^ENV (.*?)\n(?! )", (ROOT / "Dockerfile").read_text(), re.S | re.M).group(1)
-        block = (HERE / "compose.yaml").read_text().split("\n  postgres:")[0].split("environment:\n")[1]
-        given = dict(re.findall(r"([A-Z_]+)=(\S+)", image)) | dict(re.findall(r"^      ([A-Z0-9_]+): (.*)$", block, re.M))
+        image = re.search(
+            r"^ENV (.*?)\n(?! )", (ROOT / "Dockerfile").read_text(), re.S | re.M
+        ).group(1)
+        block = (
+            (HERE / "compose.yaml").read_text().split("\n  postgres:")[0].split("environment:\n")[1]
+        )
+        given = dict(re.findall(r"([A-Z_]+)=(\S+)", image)) | dict(
+            re.findall(r"^      ([A-Z0-9_]+): (.*)$", block, re.M)
+        )
         self.assertIn("DATABASE_URL", given)
         # As Compose fills them in, with secrets as scripts/compose-env makes them.
-        made = {name: re.sub(r"\$\{[^}]*\}", lambda _: secrets.token_hex(32), value) for name, value in given.items()}
+        made = {
+            name: re.sub(r"\$\{[^}]*\}", lambda _: secrets.token_hex(32), value)
+            for name, value in given.items()
+        }
         for command in ([watching.pair.MCP, "serve", "--check"], [watching.pair.API, "check"]):
-            ran = subprocess.run(command, env={"PATH": os.environ["PATH"], **made}, cwd=self.watched.folder.name, capture_output=True, text=True)
+            ran = subprocess.run(
+                command,
+                env={"PATH": os.environ["PATH"], **made},
+                cwd=self.watched.folder.name,
+                capture_output=True,
+                text=True,
+            )
             self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
 
     def test_the_table_of_the_apis_figures_is_true(self):
@@ -143,7 +178,13 @@ class Live(unittest.TestCase):
         page = path.read_text()
         before, rest = page.split("<!-- the API's metrics: start -->\n")
         _, after = rest.split("<!-- the API's metrics: end -->")
-        made = before + "<!-- the API's metrics: start -->\n" + "\n".join(lines) + "\n\n<!-- the API's metrics: end -->" + after
+        made = (
+            before
+            + "<!-- the API's metrics: start -->\n"
+            + "\n".join(lines)
+            + "\n\n<!-- the API's metrics: end -->"
+            + after
+        )
         if os.environ.get("UPDATE_DOCS"):
             path.write_text(made)
         else:

@@ -61,7 +61,12 @@ class Watched(pair.Pair):
 
     def call(self, tool, arguments, token):
         """The tool's result, or None for a caller who is turned away."""
-        message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": arguments}}
+        message = {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "tools/call",
+            "params": {"name": tool, "arguments": arguments},
+        }
         head = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
         if token:
             head["Authorization"] = "Bearer " + token
@@ -83,7 +88,11 @@ class Watched(pair.Pair):
         """What one person does, and what others try."""
         token = self.token(sub=f"person-{number % 5}")
         kind = KINDS[number % len(KINDS)]
-        fields = {"note": {"title": "a", "content": "b"}, "task": {"title": "a"}, "chat": {"title": "a"}}[kind]
+        fields = {
+            "note": {"title": "a", "content": "b"},
+            "task": {"title": "a"},
+            "chat": {"title": "a"},
+        }[kind]
         made = self.call(f"create_{kind}", fields, token) or {}
         if "uid" in made:
             self.call(f"get_{kind}", {"uid": made["uid"]}, token)
@@ -122,11 +131,22 @@ class Prometheus:
         address = f"127.0.0.1:{pair.free_port()}"
         self.url = f"http://{address}"
         with open(folder / "log", "wb") as log:
-            self.process = subprocess.Popen([
-                "prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
-                f"--web.listen-address={address}", "--log.level=warn",
-            ], stdout=log, stderr=log, cwd=folder)
-        self.until("ready", lambda: urllib.request.urlopen(self.url + "/-/ready", timeout=2).close() is None)
+            self.process = subprocess.Popen(
+                [
+                    "prometheus",
+                    f"--config.file={folder}/prometheus.yml",
+                    f"--storage.tsdb.path={folder}/data",
+                    f"--web.listen-address={address}",
+                    "--log.level=warn",
+                ],
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+            )
+        self.until(
+            "ready",
+            lambda: urllib.request.urlopen(self.url + "/-/ready", timeout=2).close() is None,
+        )
 
     def until(self, what, done, seconds=60):
         """Waits for something to become true."""

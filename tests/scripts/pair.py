@@ -53,7 +53,9 @@ def token(secret, ttl=300, **claims):
     now = int(time.time())
     body = {"sub": "smoke-test", "iat": now, "exp": now + ttl, **claims}
     signed = part(b'{"alg":"HS256","typ":"JWT"}') + b"." + part(json.dumps(body).encode())
-    return (signed + b"." + part(hmac.new(secret.encode(), signed, hashlib.sha256).digest())).decode()
+    return (
+        signed + b"." + part(hmac.new(secret.encode(), signed, hashlib.sha256).digest())
+    ).decode()
 
 
 class Pair:
@@ -75,27 +77,39 @@ class Pair:
             "TENANT_HEADER_SECRET": self.tenant_secret,
         }
         if api is not None:
-            self.start("api", [API], self.api_url + "/healthz", {
-                **common,
-                "HTTP_ADDR": f"127.0.0.1:{ports[1]}",
-                "METRICS_ADDR": "off",
-                "DATABASE_URL": f"sqlite://{self.folder.name}/tb.db",
-                **dict(api),
-            })
+            self.start(
+                "api",
+                [API],
+                self.api_url + "/healthz",
+                {
+                    **common,
+                    "HTTP_ADDR": f"127.0.0.1:{ports[1]}",
+                    "METRICS_ADDR": "off",
+                    "DATABASE_URL": f"sqlite://{self.folder.name}/tb.db",
+                    **dict(api),
+                },
+            )
         if mcp is not None:
-            self.start("mcp", [MCP, "serve"], self.url + "/healthz", {
-                **common,
-                "TOOLBRIDGE_TENANT_ID": "acme",
-                "TOOLBRIDGE_PORT": str(ports[0]),
-                "TOOLBRIDGE_GO_API_BASE_URL": self.api_url,
-                **dict(mcp),
-            })
+            self.start(
+                "mcp",
+                [MCP, "serve"],
+                self.url + "/healthz",
+                {
+                    **common,
+                    "TOOLBRIDGE_TENANT_ID": "acme",
+                    "TOOLBRIDGE_PORT": str(ports[0]),
+                    "TOOLBRIDGE_GO_API_BASE_URL": self.api_url,
+                    **dict(mcp),
+                },
+            )
 
     def start(self, name, command, healthy, env):
         self.how[name] = command, healthy, env
         with open(f"{self.folder.name}/{name}.log", "ab") as log:
             # Its own folder, so that no toolbridge.toml of the working directory gets in.
-            self.running[name] = subprocess.Popen(command, env=env, stdout=log, stderr=log, cwd=self.folder.name)
+            self.running[name] = subprocess.Popen(
+                command, env=env, stdout=log, stderr=log, cwd=self.folder.name
+            )
         for _ in range(200):
             try:
                 return urllib.request.urlopen(healthy, timeout=2).close()
@@ -128,12 +142,21 @@ class Pair:
 
     def notes(self):
         """The titles of the caller's living notes, by the server itself."""
-        message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "list_notes", "arguments": {}}}
-        request = urllib.request.Request(self.url + "/mcp", json.dumps(message).encode(), {
-            "Authorization": "Bearer " + self.token(),
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-        })
+        message = {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "tools/call",
+            "params": {"name": "list_notes", "arguments": {}},
+        }
+        request = urllib.request.Request(
+            self.url + "/mcp",
+            json.dumps(message).encode(),
+            {
+                "Authorization": "Bearer " + self.token(),
+                "Content-Type": "application/json",
+                "Accept": "application/json",
+            },
+        )
         with urllib.request.urlopen(request, timeout=10) as answer:
             page = json.load(answer)["result"]["structuredContent"]
         return [item["payload"]["title"] for item in page["items"]]

@@ -20,59 +20,135 @@ class RotateSecret(yard.Case):
 
     def test_without_apply_nothing_changes(self):
         for kind, name in (("tenant-header", "TENANT_HEADER_SECRET"), ("jwt", "JWT_HS256_SECRET")):
-            self.run_script("rotate-secret", "acme", kind, says=["Nothing has been changed", f"a new {name} is generated", "flyctl secrets deploy"])
-        self.run_script("rotate-secret", "acme", says="(gets on its standard input: TENANT_HEADER_SECRET, TENANT_HEADER_SECRET_PREVIOUS)")
+            self.run_script(
+                "rotate-secret",
+                "acme",
+                kind,
+                says=[
+                    "Nothing has been changed",
+                    f"a new {name} is generated",
+                    "flyctl secrets deploy",
+                ],
+            )
+        self.run_script(
+            "rotate-secret",
+            "acme",
+            says="(gets on its standard input: TENANT_HEADER_SECRET, TENANT_HEADER_SECRET_PREVIOUS)",
+        )
         self.assertEqual(self.calls(), [])
         self.assertEqual(self.secrets(), self.old)
         self.assertEqual(self.backups(), [])
 
     def test_the_tenant_header_secret_is_rotated_in_one_restart(self):
-        self.run_script("rotate-secret", "acme", "--apply", says=[
-            "TENANT_HEADER_SECRET is rotated", "smoke https://toolbridge-acme.fly.dev", "with a token", "--confirm"])
+        self.run_script(
+            "rotate-secret",
+            "acme",
+            "--apply",
+            says=[
+                "TENANT_HEADER_SECRET is rotated",
+                "smoke https://toolbridge-acme.fly.dev",
+                "with a token",
+                "--confirm",
+            ],
+        )
         new = self.secrets()
         self.assertRegex(new["TENANT_HEADER_SECRET"], "^[0-9a-f]{64}$")
         self.assertNotEqual(new["TENANT_HEADER_SECRET"], self.old["TENANT_HEADER_SECRET"])
         self.assertEqual(new["JWT_HS256_SECRET"], self.old["JWT_HS256_SECRET"])
         self.assertEqual(new["TENANT_HEADER_SECRET_PREVIOUS"], self.old["TENANT_HEADER_SECRET"])
         self.assertEqual(self.app()["secrets"], new)
-        self.assertEqual(self.calls("secrets"), ["secrets import --stage --app toolbridge-acme", "secrets deploy --app toolbridge-acme"])
+        self.assertEqual(
+            self.calls("secrets"),
+            [
+                "secrets import --stage --app toolbridge-acme",
+                "secrets deploy --app toolbridge-acme",
+            ],
+        )
         [sent] = [call["input"] for call in self.state()["log"] if call["input"]]
-        self.assertEqual(sent, f"TENANT_HEADER_SECRET={new['TENANT_HEADER_SECRET']}\nTENANT_HEADER_SECRET_PREVIOUS={self.old['TENANT_HEADER_SECRET']}\n")
+        self.assertEqual(
+            sent,
+            f"TENANT_HEADER_SECRET={new['TENANT_HEADER_SECRET']}\nTENANT_HEADER_SECRET_PREVIOUS={self.old['TENANT_HEADER_SECRET']}\n",
+        )
 
         [backup] = self.backups()
         self.assertIn(self.old["TENANT_HEADER_SECRET"], backup.read_text())
         self.run_script("rotate-secret", "acme", "jwt", "--confirm", says="there is no copy")
         self.assertEqual(self.backups(), [backup])
-        self.run_script("rotate-secret", "acme", "--confirm", says=["flyctl secrets unset TENANT_HEADER_SECRET_PREVIOUS", "deleted"])
+        self.run_script(
+            "rotate-secret",
+            "acme",
+            "--confirm",
+            says=["flyctl secrets unset TENANT_HEADER_SECRET_PREVIOUS", "deleted"],
+        )
         self.assertEqual(self.backups(), [])
         del new["TENANT_HEADER_SECRET_PREVIOUS"]
         self.assertEqual(self.secrets(), new)
         self.assertEqual(self.app()["secrets"], new)
-        self.run_script("rotate-secret", "acme", "--confirm", says="there is no copy", never=["unset"])
+        self.run_script(
+            "rotate-secret", "acme", "--confirm", says="there is no copy", never=["unset"]
+        )
         self.run_script("new-tenant", "acme", "--apply", says="the secrets are there")
 
     def test_the_jwt_secret_comes_with_a_warning_and_a_token_of_its_own(self):
-        (self.root / "scripts" / "smoke").write_text('#!/bin/sh\n[ "$TOOLBRIDGE_TOKEN" != old ] && [ -n "$TOOLBRIDGE_TOKEN" ]\n')
-        self.run_script("rotate-secret", "acme", "jwt", "--apply", env={"TOOLBRIDGE_TOKEN": "old"}, says="Every token made with the old JWT_HS256_SECRET is refused")
+        (self.root / "scripts" / "smoke").write_text(
+            '#!/bin/sh\n[ "$TOOLBRIDGE_TOKEN" != old ] && [ -n "$TOOLBRIDGE_TOKEN" ]\n'
+        )
+        self.run_script(
+            "rotate-secret",
+            "acme",
+            "jwt",
+            "--apply",
+            env={"TOOLBRIDGE_TOKEN": "old"},
+            says="Every token made with the old JWT_HS256_SECRET is refused",
+        )
         self.assertNotEqual(self.secrets()["JWT_HS256_SECRET"], self.old["JWT_HS256_SECRET"])
         self.assertEqual(self.secrets()["TENANT_HEADER_SECRET"], self.old["TENANT_HEADER_SECRET"])
 
     def test_wherever_it_fails_it_goes_on_with_the_same_secret(self):
-        for fails, now in (("secrets import", self.old), ("secrets import", self.old), ("secrets deploy", self.old)):
+        for fails, now in (
+            ("secrets import", self.old),
+            ("secrets import", self.old),
+            ("secrets deploy", self.old),
+        ):
             self.state(fails=[fails])
-            self.run_script("rotate-secret", "acme", "--apply", code=1, says=["again: it continues with the same new secret"], never=["is rotated"])
+            self.run_script(
+                "rotate-secret",
+                "acme",
+                "--apply",
+                code=1,
+                says=["again: it continues with the same new secret"],
+                never=["is rotated"],
+            )
             self.assertEqual(self.secrets(), now)
         self.state(fails=[])
         self.stub_smoke(code=1)
-        self.run_script("rotate-secret", "acme", "--apply", code=1, says=["in progress", "but the check failed", "The old one is in"])
+        self.run_script(
+            "rotate-secret",
+            "acme",
+            "--apply",
+            code=1,
+            says=["in progress", "but the check failed", "The old one is in"],
+        )
         made = self.secrets()
         self.run_script("rotate-secret", "acme", "--confirm", code=1, says="is not finished")
-        self.run_script("rotate-secret", "acme", "jwt", "--apply", code=1, says=["is not finished", "rotate-secret acme tenant-header --apply first"])
+        self.run_script(
+            "rotate-secret",
+            "acme",
+            "jwt",
+            "--apply",
+            code=1,
+            says=["is not finished", "rotate-secret acme tenant-header --apply first"],
+        )
         self.stub_smoke()
         self.run_script("rotate-secret", "acme", "--apply", says=["in progress", "is rotated"])
         self.assertEqual(self.secrets(), made)
         sent = {call["input"] for call in self.state()["log"] if call["input"]}
-        self.assertEqual(sent, {f"TENANT_HEADER_SECRET={made['TENANT_HEADER_SECRET']}\nTENANT_HEADER_SECRET_PREVIOUS={self.old['TENANT_HEADER_SECRET']}\n"})
+        self.assertEqual(
+            sent,
+            {
+                f"TENANT_HEADER_SECRET={made['TENANT_HEADER_SECRET']}\nTENANT_HEADER_SECRET_PREVIOUS={self.old['TENANT_HEADER_SECRET']}\n"
+            },
+        )
         [backup] = self.backups()
         self.assertIn(self.old["TENANT_HEADER_SECRET"], backup.read_text())
         self.assertFalse(self.file("rotation.env").exists())
@@ -83,13 +159,22 @@ class RotateSecret(yard.Case):
         for fails, code in (("secrets list", 0), ("secrets unset", 0), (None, 1)):
             self.state(fails=[fails] if fails else [])
             self.stub_smoke(code=code)
-            self.run_script("rotate-secret", "acme", "--confirm", code=1, says="--confirm again", never=["deleted"])
+            self.run_script(
+                "rotate-secret",
+                "acme",
+                "--confirm",
+                code=1,
+                says="--confirm again",
+                never=["deleted"],
+            )
             self.assertEqual(self.secrets(), made)
             self.assertEqual(len(self.backups()), 1)
         # It has been unset by now, and is not missed.
         self.assertNotIn("TENANT_HEADER_SECRET_PREVIOUS", self.app()["secrets"])
         self.stub_smoke()
-        self.run_script("rotate-secret", "acme", "--confirm", says="deleted", never=["flyctl secrets unset"])
+        self.run_script(
+            "rotate-secret", "acme", "--confirm", says="deleted", never=["flyctl secrets unset"]
+        )
         self.assertNotIn("TENANT_HEADER_SECRET_PREVIOUS", self.secrets())
         self.assertEqual(self.backups(), [])
 
@@ -97,7 +182,9 @@ class RotateSecret(yard.Case):
         self.run_script("rotate-secret", "acme", "--apply")
         first = self.secrets()
         self.run_script("rotate-secret", "acme", "--apply")
-        self.assertEqual(self.secrets()["TENANT_HEADER_SECRET_PREVIOUS"], first["TENANT_HEADER_SECRET"])
+        self.assertEqual(
+            self.secrets()["TENANT_HEADER_SECRET_PREVIOUS"], first["TENANT_HEADER_SECRET"]
+        )
         self.assertEqual(self.app()["secrets"], self.secrets())
         self.run_script("rotate-secret", "acme", "--confirm", says="deleted")
         self.assertNotIn("TENANT_HEADER_SECRET_PREVIOUS", self.app()["secrets"])
@@ -116,9 +203,27 @@ class RotateSecret(yard.Case):
         self.assertEqual(self.secrets(), self.old)
 
     def test_what_cannot_be_rotated(self):
-        self.run_script("new-tenant", "globex", "--jwks-url", "https://l.example.com/k", "--issuer", "https://l.example.com", "--audience", "a")
-        self.run_script("rotate-secret", "globex", "jwt", "--apply", code=1, says=["an authorization server (https://l.example.com)", "rotated there"])
-        self.run_script("rotate-secret", "nobody", code=1, says="there is no tenants/nobody/fly.toml")
+        self.run_script(
+            "new-tenant",
+            "globex",
+            "--jwks-url",
+            "https://l.example.com/k",
+            "--issuer",
+            "https://l.example.com",
+            "--audience",
+            "a",
+        )
+        self.run_script(
+            "rotate-secret",
+            "globex",
+            "jwt",
+            "--apply",
+            code=1,
+            says=["an authorization server (https://l.example.com)", "rotated there"],
+        )
+        self.run_script(
+            "rotate-secret", "nobody", code=1, says="there is no tenants/nobody/fly.toml"
+        )
         for args, words in (
             (["acme", "password"], 'no secret "password"'),
             (["../acme"], "cannot be a tenant's name"),
@@ -133,12 +238,25 @@ class RotateSecret(yard.Case):
         made = pair.Pair(mcp=self.old, api=self.old)
         self.addCleanup(made.close)
         self.serve_at(made.url, made.api_url)
-        self.run_script("rotate-secret", "acme", "jwt", "--apply", code=1, says=["signed with another key", "but the check failed"])
+        self.run_script(
+            "rotate-secret",
+            "acme",
+            "jwt",
+            "--apply",
+            code=1,
+            says=["signed with another key", "but the check failed"],
+        )
         made.close()
         late = pair.Pair(mcp=self.secrets(), api=self.secrets())
         self.addCleanup(late.close)
         self.serve_at(late.url, late.api_url)
-        self.run_script("rotate-secret", "acme", "jwt", "--apply", says=["a note was created, read and deleted", "JWT_HS256_SECRET is rotated"])
+        self.run_script(
+            "rotate-secret",
+            "acme",
+            "jwt",
+            "--apply",
+            says=["a note was created, read and deleted", "JWT_HS256_SECRET is rotated"],
+        )
 
 
 if __name__ == "__main__":

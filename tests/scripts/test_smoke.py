@@ -25,8 +25,15 @@ def setUpModule():
 
 
 def smoke(*args, token=None, env=(), cwd="/", command=SMOKE):
-    env = {"PATH": os.environ["PATH"], "HOME": "/dev/null", **({"TOOLBRIDGE_TOKEN": token} if token else {}), **dict(env)}
-    done = subprocess.run([command, *args], env=env, cwd=cwd, capture_output=True, text=True, timeout=120)
+    env = {
+        "PATH": os.environ["PATH"],
+        "HOME": "/dev/null",
+        **({"TOOLBRIDGE_TOKEN": token} if token else {}),
+        **dict(env),
+    }
+    done = subprocess.run(
+        [command, *args], env=env, cwd=cwd, capture_output=True, text=True, timeout=120
+    )
     done.said = done.stdout + done.stderr
     return done
 
@@ -68,7 +75,9 @@ def in_front_of(url, changed=lambda body, answer: answer, seen=None):
     class Handler(Quiet):
         def do_GET(self):
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            request = urllib.request.Request(url + self.path, body or None, dict(self.headers), method=self.command)
+            request = urllib.request.Request(
+                url + self.path, body or None, dict(self.headers), method=self.command
+            )
             try:
                 real = urllib.request.urlopen(request, timeout=20)
             except urllib.error.HTTPError as why:
@@ -100,20 +109,36 @@ class Well(Case):
     def test_every_step_is_shown_with_its_time_and_nothing_is_left_behind(self):
         token = self.pair.token()
         done = smoke(self.pair.url, "--api", self.pair.api_url, token=token)
-        self.check(done, 0, "/healthz: the MCP server runs", "/readyz: a call would be served now", "a request without a token is refused",
-                   "OAuth is not configured", "the REST API is ready", f"tools/list: {pair.tool_count()} tools", "it returns what was written",
-                   "the note is gone", "is well, and a note was created, read and deleted", never=["WRONG", token])
+        self.check(
+            done,
+            0,
+            "/healthz: the MCP server runs",
+            "/readyz: a call would be served now",
+            "a request without a token is refused",
+            "OAuth is not configured",
+            "the REST API is ready",
+            f"tools/list: {pair.tool_count()} tools",
+            "it returns what was written",
+            "the note is gone",
+            "is well, and a note was created, read and deleted",
+            never=["WRONG", token],
+        )
         self.assertRegex(done.stdout, r"create_note  \(\d+\.\d+ s\)")
         self.assertEqual(self.pair.notes(), [])
 
     def test_an_api_without_readyz_is_asked_for_its_health(self):
         for status in (404, 405):
+
             def changed(_, answer, status=status):
-                return (status, b"404 page not found\n") if b"tenantSignature" in answer[1] else answer
+                return (
+                    (status, b"404 page not found\n") if b"tenantSignature" in answer[1] else answer
+                )
 
             api = self.server(in_front_of(self.pair.api_url, changed))
             done = smoke(self.pair.url, "--api", api, token=self.pair.token())
-            self.check(done, 0, "it has no /readyz, so /healthz was asked", "is well", never=["WRONG"])
+            self.check(
+                done, 0, "it has no /readyz, so /healthz was asked", "is well", never=["WRONG"]
+            )
 
     def test_the_urls_that_people_paste(self):
         for tail in ("/", "/mcp", "/mcp/"):
@@ -122,12 +147,22 @@ class Well(Case):
     def test_a_token_from_a_file_and_from_a_path_with_spaces(self):
         with tempfile.TemporaryDirectory(prefix="with spaces ") as folder:
             pathlib.Path(folder, "to ken").write_text(self.pair.token() + "\n")
-            self.check(smoke(self.pair.url, "--token-file", "to ken", cwd=folder), 0, "a note was created, read and deleted")
+            self.check(
+                smoke(self.pair.url, "--token-file", "to ken", cwd=folder),
+                0,
+                "a note was created, read and deleted",
+            )
             shutil.copytree(pair.ROOT / "scripts", pathlib.Path(folder, "scripts"))
             self.check(smoke(self.pair.url, command="scripts/smoke", cwd=folder), 0, "is well")
 
     def test_without_a_token_it_says_what_it_did_not_try(self):
-        self.check(smoke(self.pair.url), 0, "no call was tried: give a token", "is well", never=["create_note"])
+        self.check(
+            smoke(self.pair.url),
+            0,
+            "no call was tried: give a token",
+            "is well",
+            never=["create_note"],
+        )
 
     def test_tokens_that_do_not_do(self):
         for token, words in (
@@ -136,15 +171,28 @@ class Well(Case):
             (self.pair.token(tenant_id="globex"), ["belongs to another tenant"]),
             ("abc", ["the token is malformed"]),
         ):
-            self.check(smoke(self.pair.url, token=token), 1, "tools/list", "is not well", *words, never=[token])
+            self.check(
+                smoke(self.pair.url, token=token),
+                1,
+                "tools/list",
+                "is not well",
+                *words,
+                never=[token],
+            )
 
     def test_the_token_is_in_no_command_line(self):
         with tempfile.TemporaryDirectory() as folder:
             stand_in = pathlib.Path(folder, "curl")
-            stand_in.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >>"{folder}/argv"\nexec {shutil.which("curl")} "$@"\n')
+            stand_in.write_text(
+                f'#!/bin/sh\nprintf "%s\\n" "$@" >>"{folder}/argv"\nexec {shutil.which("curl")} "$@"\n'
+            )
             stand_in.chmod(0o755)
             token = self.pair.token()
-            self.check(smoke(self.pair.url, token=token, env={"PATH": folder + ":" + os.environ["PATH"]}), 0, "is well")
+            self.check(
+                smoke(self.pair.url, token=token, env={"PATH": folder + ":" + os.environ["PATH"]}),
+                0,
+                "is well",
+            )
             argv = pathlib.Path(folder, "argv").read_text()
         self.assertIn("--config", argv)
         self.assertNotIn(token, argv)
@@ -154,7 +202,9 @@ class Well(Case):
             return (500, b"{}") if b"get_note" in body else answer
 
         url = self.server(in_front_of(self.pair.url, changed))
-        self.check(smoke(url, token=self.pair.token()), 1, "get_note: it answered 500", "has been deleted")
+        self.check(
+            smoke(url, token=self.pair.token()), 1, "get_note: it answered 500", "has been deleted"
+        )
         self.assertEqual(self.pair.notes(), [])
 
     def test_an_interruption_leaves_no_note(self):
@@ -167,8 +217,12 @@ class Well(Case):
             return answer
 
         url = self.server(in_front_of(self.pair.url, changed))
-        program = subprocess.Popen([SMOKE, url], env={**os.environ, "TOOLBRIDGE_TOKEN": self.pair.token()},
-                                   stdout=subprocess.PIPE, text=True)
+        program = subprocess.Popen(
+            [SMOKE, url],
+            env={**os.environ, "TOOLBRIDGE_TOKEN": self.pair.token()},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         self.assertTrue(reached.wait(30))
         program.send_signal(signal.SIGTERM)
         said, _ = program.communicate(timeout=30)
@@ -177,8 +231,17 @@ class Well(Case):
         self.assertEqual(self.pair.notes(), [])
 
     def test_a_lost_answer_to_the_creation_is_said(self):
-        lost = self.server(in_front_of(self.pair.url, lambda body, answer: None if b"create_note" in body else answer))
-        self.check(smoke(lost, token=self.pair.token(sub="unlucky")), 1, "create_note: no answer", "may have been left behind")
+        lost = self.server(
+            in_front_of(
+                self.pair.url, lambda body, answer: None if b"create_note" in body else answer
+            )
+        )
+        self.check(
+            smoke(lost, token=self.pair.token(sub="unlucky")),
+            1,
+            "create_note: no answer",
+            "may have been left behind",
+        )
 
     def test_a_note_that_stays_is_wrong_and_a_tool_too_few_too(self):
         kept = {}
@@ -195,8 +258,12 @@ class Well(Case):
             return answer
 
         url = self.server(in_front_of(self.pair.url, changed))
-        self.check(smoke(url, token=self.pair.token()), 1, f"{pair.tool_count() - 1} tools, and these are missing: process_chat_message",
-                   "still there after it was deleted")
+        self.check(
+            smoke(url, token=self.pair.token()),
+            1,
+            f"{pair.tool_count() - 1} tools, and these are missing: process_chat_message",
+            "still there after it was deleted",
+        )
 
 
 class Narrowed(Case):
@@ -208,24 +275,61 @@ class Narrowed(Case):
         self.assertEqual(made.notes() if not mcp else [], [])
 
     def test_a_server_that_only_reads(self):
-        self.looks(0, f"tools/list: {pair.tool_count(reads_only=True)} tools", "list_notes", "nothing was written",
-                   "and it answers reads", mcp={"TOOLBRIDGE_TOOLS_READ_ONLY": "true"}, never=["create_", "went there"])
+        self.looks(
+            0,
+            f"tools/list: {pair.tool_count(reads_only=True)} tools",
+            "list_notes",
+            "nothing was written",
+            "and it answers reads",
+            mcp={"TOOLBRIDGE_TOOLS_READ_ONLY": "true"},
+            never=["create_", "went there"],
+        )
 
     def test_a_server_without_notes(self):
-        self.looks(0, "tools/list: 8 tools", "create_task", "get_task: the task is gone",
-                   "and a task was created, read and deleted", mcp={"TOOLBRIDGE_TOOLS_TOOLSETS": "tasks"})
-        self.looks(0, "tools/list: 16 tools", "create_chat", "and a chat was created, read and deleted",
-                   mcp={"TOOLBRIDGE_TOOLS_TOOLSETS": "chats,comments"})
+        self.looks(
+            0,
+            "tools/list: 8 tools",
+            "create_task",
+            "get_task: the task is gone",
+            "and a task was created, read and deleted",
+            mcp={"TOOLBRIDGE_TOOLS_TOOLSETS": "tasks"},
+        )
+        self.looks(
+            0,
+            "tools/list: 16 tools",
+            "create_chat",
+            "and a chat was created, read and deleted",
+            mcp={"TOOLBRIDGE_TOOLS_TOOLSETS": "chats,comments"},
+        )
 
     def test_a_server_with_nothing_that_stands_alone(self):
-        self.looks(0, "tools/list: 8 tools", "list_comments", "nothing was written",
-                   mcp={"TOOLBRIDGE_TOOLS_TOOLSETS": "comments"}, never=["create_"])
+        self.looks(
+            0,
+            "tools/list: 8 tools",
+            "list_comments",
+            "nothing was written",
+            mcp={"TOOLBRIDGE_TOOLS_TOOLSETS": "comments"},
+            never=["create_"],
+        )
 
     def test_a_token_that_may_only_read_and_one_that_may_only_write(self):
-        self.looks(0, f"tools/list: {pair.tool_count(reads_only=True)} tools", "list_notes", "nothing was written",
-                   scope="toolbridge:read")
-        self.looks(0, f"tools/list: {pair.tool_count() - pair.tool_count(reads_only=True)} tools", "create_note", "delete_note", "it was not read back",
-                   "and a note was created, read and deleted", scope="toolbridge:write", never=["get_note:"])
+        self.looks(
+            0,
+            f"tools/list: {pair.tool_count(reads_only=True)} tools",
+            "list_notes",
+            "nothing was written",
+            scope="toolbridge:read",
+        )
+        self.looks(
+            0,
+            f"tools/list: {pair.tool_count() - pair.tool_count(reads_only=True)} tools",
+            "create_note",
+            "delete_note",
+            "it was not read back",
+            "and a note was created, read and deleted",
+            scope="toolbridge:write",
+            never=["get_note:"],
+        )
 
     def test_a_token_that_may_do_nothing(self):
         self.looks(1, "tools/list: no tools", "the scopes of the token", scope="calendar:read")
@@ -241,22 +345,44 @@ class Narrowed(Case):
             return answer
 
         url = self.server(in_front_of(made.url, changed))
-        self.check(smoke(url, token=made.token()), 0, "tools/list: 2 tools", "no call was tried",
-                   "is well.", never=["\x1b"])
+        self.check(
+            smoke(url, token=made.token()),
+            0,
+            "tools/list: 2 tools",
+            "no call was tried",
+            "is well.",
+            never=["\x1b"],
+        )
 
 
 class Ill(Case):
     def test_nothing_listens(self):
-        self.check(smoke(f"http://127.0.0.1:{pair.free_port()}"), 1, "nothing listens at 127.0.0.1", "what to do")
+        self.check(
+            smoke(f"http://127.0.0.1:{pair.free_port()}"),
+            1,
+            "nothing listens at 127.0.0.1",
+            "what to do",
+        )
 
     def test_a_name_that_does_not_exist(self):
-        self.check(smoke("https://toolbridge-acme.invalid"), 1, "the name toolbridge-acme.invalid does not exist", "flyctl apps list")
+        self.check(
+            smoke("https://toolbridge-acme.invalid"),
+            1,
+            "the name toolbridge-acme.invalid does not exist",
+            "flyctl apps list",
+        )
 
     def test_something_else_answers(self):
         class Files(http.server.SimpleHTTPRequestHandler):
             log_message = Quiet.log_message
 
-        self.check(smoke(self.server(Files)), 1, "/healthz: it answered 404", "which is not ToolBridge", never=["create_note"])
+        self.check(
+            smoke(self.server(Files)),
+            1,
+            "/healthz: it answered 404",
+            "which is not ToolBridge",
+            never=["create_note"],
+        )
 
     def test_something_that_says_yes_to_everything(self):
         class Yes(Quiet):
@@ -269,7 +395,11 @@ class Ill(Case):
 
         url = self.server(Yes)
         self.check(smoke(url), 1, "which is not ToolBridge", never=["\x1b"])
-        Yes.do_GET = lambda self: (self.send_response(200), self.end_headers(), self.wfile.write(b'{"status":"ok"}'))
+        Yes.do_GET = lambda self: (
+            self.send_response(200),
+            self.end_headers(),
+            self.wfile.write(b'{"status":"ok"}'),
+        )
         Yes.do_POST = Yes.do_GET
         self.check(smoke(url), 1, "without a token it answered 200, and should have answered 401")
 
@@ -278,51 +408,116 @@ class Ill(Case):
             def do_GET(self):
                 pass
 
-        self.check(smoke(self.server(Silent)), 1, "closed the connection without an answer", "what to do")
+        self.check(
+            smoke(self.server(Silent)), 1, "closed the connection without an answer", "what to do"
+        )
 
     def test_plain_http_where_tls_is_expected(self):
         class Files(http.server.SimpleHTTPRequestHandler):
             log_message = Quiet.log_message
 
-        self.check(smoke(self.server(Files).replace("http:", "https:")), 1, "no TLS connection", "give http://")
+        self.check(
+            smoke(self.server(Files).replace("http:", "https:")),
+            1,
+            "no TLS connection",
+            "give http://",
+        )
 
     def test_certificates(self):
         good = self.pair()
         with tempfile.TemporaryDirectory() as folder:
             for days, words in ((3, "valid only until"), (90, "trusted and valid until")):
                 made = f"{folder}/{days}.pem"
-                subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", str(days), "-subj", "/CN=localhost",
-                                "-addext", "subjectAltName=DNS:localhost", "-keyout", made, "-out", made + ".crt"],
-                               check=True, capture_output=True)
-                pathlib.Path(made).write_text(pathlib.Path(made).read_text() + pathlib.Path(made + ".crt").read_text())
+                subprocess.run(
+                    [
+                        "openssl",
+                        "req",
+                        "-x509",
+                        "-newkey",
+                        "rsa:2048",
+                        "-nodes",
+                        "-days",
+                        str(days),
+                        "-subj",
+                        "/CN=localhost",
+                        "-addext",
+                        "subjectAltName=DNS:localhost",
+                        "-keyout",
+                        made,
+                        "-out",
+                        made + ".crt",
+                    ],
+                    check=True,
+                    capture_output=True,
+                )
+                pathlib.Path(made).write_text(
+                    pathlib.Path(made).read_text() + pathlib.Path(made + ".crt").read_text()
+                )
                 url = self.server(in_front_of(good.url), tls=made)
                 self.check(smoke(url, env={"CURL_CA_BUNDLE": made + ".crt"}), 0, words)
             self.check(smoke(url), 1, "is not trusted", "flyctl certs check")
 
     def test_the_api_is_down(self):
         made = self.pair(api=None)
-        self.check(smoke(made.url, "--api", made.api_url, token=made.token()), 1, "the REST API beside the server cannot be reached",
-                   "flyctl logs", "nothing listens", "flyctl ips list", never=["create_note"])
+        self.check(
+            smoke(made.url, "--api", made.api_url, token=made.token()),
+            1,
+            "the REST API beside the server cannot be reached",
+            "flyctl logs",
+            "nothing listens",
+            "flyctl ips list",
+            never=["create_note"],
+        )
 
     def test_different_tenant_secrets(self):
         made = self.pair(api={"TENANT_HEADER_SECRET": "another-secret-of-more-than-32-bytes"})
-        self.check(smoke(made.url, token=made.token()), 1, "different tenant secrets", "the same TENANT_HEADER_SECRET", "the server is not ready")
+        self.check(
+            smoke(made.url, token=made.token()),
+            1,
+            "different tenant secrets",
+            "the same TENANT_HEADER_SECRET",
+            "the server is not ready",
+        )
 
     def test_the_api_has_no_tenant_secret(self):
         made = self.pair(api={"TENANT_HEADER_SECRET": ""})
-        self.check(smoke(made.url), 1, "does not check signatures", "set TENANT_HEADER_SECRET for both")
+        self.check(
+            smoke(made.url), 1, "does not check signatures", "set TENANT_HEADER_SECRET for both"
+        )
 
     def test_the_keys_cannot_be_fetched(self):
-        keys = {"JWT_HS256_SECRET": "", "JWT_JWKS_URL": f"http://127.0.0.1:{pair.free_port()}/keys", "JWT_ISSUER": "i", "JWT_AUDIENCE": "a"}
+        keys = {
+            "JWT_HS256_SECRET": "",
+            "JWT_JWKS_URL": f"http://127.0.0.1:{pair.free_port()}/keys",
+            "JWT_ISSUER": "i",
+            "JWT_AUDIENCE": "a",
+        }
         made = self.pair(mcp=keys)
         self.check(smoke(made.url, token="a.b.c"), 1, "JWT_JWKS_URL is right")
 
     def test_every_documented_reason_is_explained(self):
         documented = (pair.ROOT / "docs" / "PROTOCOL.md").read_text()
         script = SMOKE.read_text()
-        for reason in ("api_unreachable", "api_timeout", "api_not_ready", "clock_skew", "signature_refused", "signature_version", "signature_unchecked",
-                       "keys_unavailable", "draining", "malformed", "expired", "not_yet_valid", "bad_signature", "wrong_issuer",
-                       "wrong_audience", "unknown_key", "algorithm", "tenant_mismatch"):
+        for reason in (
+            "api_unreachable",
+            "api_timeout",
+            "api_not_ready",
+            "clock_skew",
+            "signature_refused",
+            "signature_version",
+            "signature_unchecked",
+            "keys_unavailable",
+            "draining",
+            "malformed",
+            "expired",
+            "not_yet_valid",
+            "bad_signature",
+            "wrong_issuer",
+            "wrong_audience",
+            "unknown_key",
+            "algorithm",
+            "tenant_mismatch",
+        ):
             self.assertIn(reason, documented)
             self.assertIn(f"    {reason}) ", script)
 
@@ -333,22 +528,44 @@ class Ill(Case):
         name = seen.replace("localhost", "toolbridge.test")
         with tempfile.TemporaryDirectory() as folder:
             stand_in = pathlib.Path(folder, "curl")
-            stand_in.write_text(f'#!/bin/sh\nshift\nexec {shutil.which("curl")} -q --resolve "{name[7:]}:127.0.0.1" "$@"\n')
+            stand_in.write_text(
+                f'#!/bin/sh\nshift\nexec {shutil.which("curl")} -q --resolve "{name[7:]}:127.0.0.1" "$@"\n'
+            )
             stand_in.chmod(0o755)
-            self.check(smoke(name, env={"PATH": folder + ":" + os.environ["PATH"]}), 1,
-                       "does not know this host name", f"TOOLBRIDGE_SERVER_PUBLIC_URL to {name}")
+            self.check(
+                smoke(name, env={"PATH": folder + ":" + os.environ["PATH"]}),
+                1,
+                "does not know this host name",
+                f"TOOLBRIDGE_SERVER_PUBLIC_URL to {name}",
+            )
 
     def test_metadata_that_leads_here_and_metadata_that_leads_elsewhere(self):
         port = pair.free_port()
         url = f"http://127.0.0.1:{port}"
-        oauth = {"TOOLBRIDGE_AUTH_AUTHORIZATION_SERVERS": "https://login.example.com", "TOOLBRIDGE_PORT": str(port)}
+        oauth = {
+            "TOOLBRIDGE_AUTH_AUTHORIZATION_SERVERS": "https://login.example.com",
+            "TOOLBRIDGE_PORT": str(port),
+        }
         made = pair.Pair(mcp=None)
         self.addCleanup(made.close)
-        common = {"PATH": os.environ["PATH"], "JWT_HS256_SECRET": made.secret, "TENANT_HEADER_SECRET": made.tenant_secret,
-                  "TOOLBRIDGE_TENANT_ID": "acme", "TOOLBRIDGE_GO_API_BASE_URL": made.api_url, **oauth}
-        for public, code, words in ((url, 0, "clients are sent to https://login.example.com"),
-                                    ("https://elsewhere.example.com", 1, "which is not at this URL")):
-            made.start("mcp", [pair.MCP, "serve"], url + "/healthz", {**common, "TOOLBRIDGE_SERVER_PUBLIC_URL": public})
+        common = {
+            "PATH": os.environ["PATH"],
+            "JWT_HS256_SECRET": made.secret,
+            "TENANT_HEADER_SECRET": made.tenant_secret,
+            "TOOLBRIDGE_TENANT_ID": "acme",
+            "TOOLBRIDGE_GO_API_BASE_URL": made.api_url,
+            **oauth,
+        }
+        for public, code, words in (
+            (url, 0, "clients are sent to https://login.example.com"),
+            ("https://elsewhere.example.com", 1, "which is not at this URL"),
+        ):
+            made.start(
+                "mcp",
+                [pair.MCP, "serve"],
+                url + "/healthz",
+                {**common, "TOOLBRIDGE_SERVER_PUBLIC_URL": public},
+            )
             self.check(smoke(url), code, words)
             made.stop("mcp")
 
@@ -385,10 +602,16 @@ class Usage(Case):
         with tempfile.NamedTemporaryFile("w") as long:
             long.write("a" * 100_000)
             long.flush()
-            self.check(smoke("https://a", "--token-file", long.name), 64, "is too long to be a token")
+            self.check(
+                smoke("https://a", "--token-file", long.name), 64, "is too long to be a token"
+            )
         self.check(smoke("http://example.com", token="a.b.c"), 64, "not sent over plain http")
-        self.check(smoke("http://127.0.0.1.example.com", token="a.b.c"), 64, "not sent over plain http")
-        self.check(smoke("https://a", token="a b"), 64, "characters that no token has", never=["a b"])
+        self.check(
+            smoke("http://127.0.0.1.example.com", token="a.b.c"), 64, "not sent over plain http"
+        )
+        self.check(
+            smoke("https://a", token="a b"), 64, "characters that no token has", never=["a b"]
+        )
 
     def test_help(self):
         self.check(smoke("--help"), 0, "scripts/smoke URL", "Exit codes", never=["set -euo"])

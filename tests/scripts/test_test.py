@@ -67,25 +67,38 @@ class Case(unittest.TestCase):
         self.put(self.work / "tests/browser/run", "#!/usr/bin/env bash\n" + body + "\n")
 
     def watched(self, body):
-        self.put(self.work / "tests/observability/test_it.py",
-                 f"import unittest\nclass T(unittest.TestCase):\n  def test(self):\n    {body}\n")
+        self.put(
+            self.work / "tests/observability/test_it.py",
+            f"import unittest\nclass T(unittest.TestCase):\n  def test(self):\n    {body}\n",
+        )
 
     def system(self, name):
         (self.folder / "os-release").write_text(f'NAME="Some system"\nID={name}\n')
 
     def env(self, **more):
-        return {"PATH": str(self.bin), "BIN": str(self.bin), "HOME": str(self.folder),
-                "OS_RELEASE": str(self.folder / "os-release"), **more}
+        return {
+            "PATH": str(self.bin),
+            "BIN": str(self.bin),
+            "HOME": str(self.folder),
+            "OS_RELEASE": str(self.folder / "os-release"),
+            **more,
+        }
 
     def run_it(self, *args, **env):
-        done = subprocess.run([self.work / "scripts/test", *args], env=self.env(**env), timeout=300,
-                              stdin=subprocess.DEVNULL, **TEXT)
+        done = subprocess.run(
+            [self.work / "scripts/test", *args],
+            env=self.env(**env),
+            timeout=300,
+            stdin=subprocess.DEVNULL,
+            **TEXT,
+        )
         return done.returncode, done.stdout
 
     def on_a_terminal(self, answer, *args):
         primary, secondary = pty.openpty()
-        program = subprocess.Popen([self.work / "scripts/test", *args], env=self.env(),
-                                   stdin=secondary, **TEXT)
+        program = subprocess.Popen(
+            [self.work / "scripts/test", *args], env=self.env(), stdin=secondary, **TEXT
+        )
         os.close(secondary)
         os.write(primary, answer.encode())
         said, _ = program.communicate(timeout=300)
@@ -139,11 +152,16 @@ class Running(Case):
     def test_a_signal_ends_the_parts_that_run(self):
         os.mkfifo(self.folder / "begun")
         os.mkfifo(self.folder / "alive")
-        self.browser(f'exec 3>"{self.folder}/alive"; echo yes >"{self.folder}/begun"\n'
-                     "sleep 600; echo not ended >&3")
-        program = subprocess.Popen([self.work / "scripts/test", "browser", "observability"],
-                                   env=self.env(), stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.DEVNULL)
+        self.browser(
+            f'exec 3>"{self.folder}/alive"; echo yes >"{self.folder}/begun"\n'
+            "sleep 600; echo not ended >&3"
+        )
+        program = subprocess.Popen(
+            [self.work / "scripts/test", "browser", "observability"],
+            env=self.env(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
         with open(self.folder / "alive") as alive:
             self.assertEqual((self.folder / "begun").read_text(), "yes\n")
             program.send_signal(signal.SIGTERM)
@@ -182,8 +200,13 @@ class Installing(Case):
 
     def test_without_a_terminal_nothing_is_installed_unasked(self):
         self.without_chromium()
-        self.check(self.run_it("browser"), 69, "missing here: chromium", "--yes",
-                   "browser cannot run here: it needs chromium")
+        self.check(
+            self.run_it("browser"),
+            69,
+            "missing here: chromium",
+            "--yes",
+            "browser cannot run here: it needs chromium",
+        )
         self.assertEqual(self.calls(), [])
 
     def test_on_a_terminal_it_asks(self):

@@ -31,11 +31,20 @@ class Case(unittest.TestCase):
         self.git("commit", "--quiet", "--message", "a commit")
         self.state_file = self.outside / "fly.json"
         self.state(apps={}, fails=[], log=[])
-        self.env = {"PATH": f"{HERE / 'stand-in'}:{os.environ['PATH']}", "HOME": str(self.outside), "FLY_STATE": str(self.state_file)}
+        self.env = {
+            "PATH": f"{HERE / 'stand-in'}:{os.environ['PATH']}",
+            "HOME": str(self.outside),
+            "FLY_STATE": str(self.state_file),
+        }
 
     def git(self, *args):
-        return subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@example.com", *args], cwd=self.root,
-                              check=True, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-c", "user.name=t", "-c", "user.email=t@example.com", *args],
+            cwd=self.root,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
 
     def state(self, **changed):
         """Fly's state, with some of it changed."""
@@ -53,8 +62,15 @@ class Case(unittest.TestCase):
         return [line for line in lines if line.startswith(beginning or "")]
 
     def run_script(self, name, *args, code=0, says=(), never=(), env=(), cwd=None):
-        done = subprocess.run([self.root / "scripts" / name, *args], env={**self.env, **dict(env)}, cwd=cwd or self.outside,
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            [self.root / "scripts" / name, *args],
+            env={**self.env, **dict(env)},
+            cwd=cwd or self.outside,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         said = done.stdout + done.stderr
         self.assertEqual(done.returncode, code, said)
         for words in [says] if isinstance(says, str) else says:
@@ -68,7 +84,9 @@ class Case(unittest.TestCase):
         """No secret of any tenant is in what was printed, nor in an argument; and only this user can read them."""
         for file in self.root.glob("tenants/*/*"):
             self.assertEqual(stat.S_IMODE(file.stat().st_mode), 0o600, file)
-            for value in re.findall(r"^(?!BACKUP|KIND|NAME)[A-Z0-9_]+=(.+)$", file.read_text(), re.M):
+            for value in re.findall(
+                r"^(?!BACKUP|KIND|NAME)[A-Z0-9_]+=(.+)$", file.read_text(), re.M
+            ):
                 if file.name != "fly.toml":
                     self.assertNotIn(value, said)
                     for call in self.state()["log"]:
@@ -79,12 +97,16 @@ class Case(unittest.TestCase):
         return self.root / "tenants" / tenant / name
 
     def secrets(self, tenant="acme"):
-        return dict(line.split("=", 1) for line in self.file("secrets.env", tenant).read_text().splitlines())
+        return dict(
+            line.split("=", 1) for line in self.file("secrets.env", tenant).read_text().splitlines()
+        )
 
     def stub_smoke(self, code=0):
         """A check that only records: its arguments and whether it was given a token."""
         smoke = self.root / "scripts" / "smoke"
-        smoke.write_text(f'#!/bin/sh\necho "smoke $* ${{TOOLBRIDGE_TOKEN:+with a token}}"\nexit {code}\n')
+        smoke.write_text(
+            f'#!/bin/sh\necho "smoke $* ${{TOOLBRIDGE_TOKEN:+with a token}}"\nexit {code}\n'
+        )
         self.git("commit", "--quiet", "--all", "--allow-empty", "--message", "a stub")
 
     def serve_at(self, url, api_url):
@@ -98,4 +120,6 @@ class Case(unittest.TestCase):
     def publish_api(self, port):
         """The tenant's REST API has a port of its own, as docs/OPERATIONS.md describes it."""
         lines = self.file("fly.toml").read_text().partition("\n[[services]]")[0]
-        self.file("fly.toml").write_text(f"{lines}\n[[services]]\n  [[services.ports]]\n    port = {port}\n")
+        self.file("fly.toml").write_text(
+            f"{lines}\n[[services]]\n  [[services.ports]]\n    port = {port}\n"
+        )
