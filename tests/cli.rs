@@ -559,14 +559,10 @@ fn an_unreachable_api_exits_with_69_and_a_bad_token_with_77() {
 fn tools_can_be_listed_and_shown() {
     let output = run(&["tools"], &[]);
     assert_eq!(output.code, 0);
-    assert_eq!(
-        output
-            .out
-            .lines()
-            .filter(|line| line.starts_with("  "))
-            .count(),
-        surface::tool_count()
-    );
+    let (listed, compact) = output.out.split_once("\ncompact\n").unwrap();
+    let tools = |text: &str| text.lines().filter(|line| line.starts_with("  ")).count();
+    assert_eq!(tools(listed), surface::tool_count());
+    assert_eq!(tools(compact), 3, "{compact}");
     let output = run(&["tools", "create_note"], &[]);
     assert!(
         output.out.contains("* title") && output.out.contains("call create_note title=… content=…"),

@@ -45,7 +45,7 @@ pub struct Connect {
     /// How long a server that cannot be reached is tried again
     #[arg(long, value_name = "DURATION", default_value = "15s",
         value_parser = parse::parse_duration)]
-    patience: Duration,
+    retry_for: Duration,
     /// How long to wait for an answer, or for its next part
     #[arg(long, value_name = "DURATION", default_value = "5m",
         value_parser = parse::parse_duration)]
@@ -68,7 +68,7 @@ pub struct ConnectRequest<'a> {
     pub allow_http: bool,
     pub token: Token,
     pub headers: Vec<(&'a str, &'a str)>,
-    pub patience: Duration,
+    pub retry_for: Duration,
     pub timeout: Duration,
 }
 
@@ -84,7 +84,7 @@ pub fn run(args: &Connect, settings: &Settings, around: &mut Surroundings) -> Re
         allow_http: args.allow_http,
         token: args.token(around)?,
         headers: args.headers(),
-        patience: args.patience,
+        retry_for: args.retry_for,
         timeout: args.timeout,
     };
     let prepared = wiring::prepare(request)?;

@@ -66,7 +66,7 @@ pub async fn run(
             token: settings.token,
             conversation: Conversation::default(),
             output: output.clone(),
-            patience: settings.patience,
+            retry_for: settings.retry_for,
         }),
         output: output.clone(),
         under_way: InFlight::default(),
@@ -101,11 +101,11 @@ pub async fn run(
     };
     drop((bridge, output));
     // Lets the client read the remaining output, unless it has closed the pipe.
-    let patience = match ended {
+    let limit = match ended {
         Ended::Done | Ended::CutShort => settings.linger,
         Ended::Stopped | Ended::Unread => OUTPUT_GRACE,
     };
-    let _ = timeout(patience, writing).await;
+    let _ = timeout(limit, writing).await;
     Ok(ended)
 }
 

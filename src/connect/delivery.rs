@@ -42,7 +42,7 @@ pub struct Delivery {
     pub token: TokenSource,
     pub conversation: Conversation,
     pub output: Output,
-    pub patience: Duration,
+    pub retry_for: Duration,
 }
 
 impl Delivery {
@@ -70,7 +70,7 @@ impl Delivery {
     }
 
     async fn attempt(&self, message: &Message) -> Result<(), DeliveryError> {
-        let give_up = Instant::now() + self.patience;
+        let give_up = Instant::now() + self.retry_for;
         let mut pause = FIRST_PAUSE;
         loop {
             let failure = match self.send_once(message).await {

@@ -49,7 +49,7 @@ pub struct Settings {
     /// Added to every message.
     pub headers: HeaderMap,
     /// How long a retriable request is retried while the server is unreachable.
-    pub patience: Duration,
+    pub retry_for: Duration,
     /// The longest wait for the next bytes of a response.
     pub silence: Duration,
     pub connect_timeout: Duration,
@@ -65,7 +65,7 @@ impl Settings {
             url,
             token,
             headers: HeaderMap::new(),
-            patience: Duration::from_secs(15),
+            retry_for: Duration::from_secs(15),
             silence: Duration::from_secs(300),
             connect_timeout: Duration::from_secs(10),
             linger: Duration::from_secs(30),

@@ -193,7 +193,7 @@ impl Client {
         let url = target(&format!("http://{address}"), false).unwrap();
         let mut settings =
             Settings::new(url, TokenSource::environment(Secret::new("a.b.c")).unwrap());
-        settings.patience = Duration::from_secs(5);
+        settings.retry_for = Duration::from_secs(5);
         settings.linger = Duration::from_secs(5);
         change(&mut settings);
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
@@ -486,11 +486,11 @@ async fn requests_without_side_effects_are_retried() {
     ]);
     assert_eq!(client.ask(list(1)).await["result"], json!({}));
     assert_eq!(client.server.requests().len(), 4);
-    // Not longer than `patience`, however long that is.
-    for patience in ["60", "18446744073709551615"] {
+    // Not longer than `retry_for`, however long that is.
+    for retry_for in ["60", "18446744073709551615"] {
         client.server.then([Step::Answer(
             503,
-            vec![("retry-after", patience)],
+            vec![("retry-after", retry_for)],
             String::new(),
         )]);
         assert_eq!(client.fails(list(2)).await.0, "busy");
@@ -555,7 +555,7 @@ async fn an_unsent_call_is_retried_until_the_server_is_up() {
 async fn distinguishes_unknown_names_from_bad_certificates() {
     let mut client = Client::with(|settings| {
         settings.url = target("https://nobody.invalid", false).unwrap();
-        settings.patience = Duration::ZERO;
+        settings.retry_for = Duration::ZERO;
     })
     .await;
     let (reason, sentence) = client.fails(call(1)).await;

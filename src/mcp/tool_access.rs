@@ -335,7 +335,11 @@ impl ToolRegistry {
 
     /// What a call of a tool would destroy, if that is anything.
     pub fn destruction(&self, name: &str, arguments: Json<'_>) -> Option<Destruction> {
-        let source = self.sources.get(*self.positions.get(name)?)?;
+        let position = *self.positions.get(name)?;
+        if self.needs.get(position)?.access == Access::Read {
+            return None;
+        }
+        let source = self.sources.get(position)?;
         source.destruction(name, arguments, self.features)
     }
 

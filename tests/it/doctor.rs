@@ -852,7 +852,7 @@ async fn always_deletes_its_note() {
     report.ok(&["left_behind"]);
     has_no_notes(sidecar, &user).await;
 
-    // Or somebody loses patience.
+    // Or the user interrupts it.
     let user = sidecar.new_user();
     sidecar
         .forwarder

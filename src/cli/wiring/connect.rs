@@ -21,7 +21,7 @@ pub fn prepare(request: ConnectRequest<'_>) -> Result<Settings, CliError> {
         let (name, value) = connect::header(name, value).map_err(|why| usage(format!("{why}.")))?;
         settings.headers.append(name, value);
     }
-    settings.patience = request.patience;
+    settings.retry_for = request.retry_for;
     settings.silence = request.timeout;
     Ok(settings)
 }

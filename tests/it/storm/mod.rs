@@ -98,7 +98,7 @@ impl Storm {
     }
 }
 
-/// Short patience, so that there is more weather in less time. The breaker would only keep calls
+/// Short time limits, so that more faults take effect in less time. The breaker would only keep calls
 /// from their weather.
 const SETTINGS: [(&str, &str); 5] = [
     ("TOOLBRIDGE_API_CONNECT_TIMEOUT", "1s"),
