@@ -51,6 +51,8 @@ const provider = new Provider(ISSUER, {
   cookies: { keys: cookies },
   scopes: ["openid", "offline_access", ...SCOPES],
   responseTypes: ["code"],
+  // The address of a client that leaves it out would not pass mayReturnTo.
+  allowOmittingSingleRegisteredRedirectUri: false,
   pkce: { required: () => true },
   // Native: a program may listen at any port of its own machine, and its user is always asked.
   clientDefaults: { application_type: "native", id_token_signed_response_alg: "ES256" },

@@ -356,6 +356,10 @@ class SigningIn(unittest.IsolatedAsyncioTestCase):
             "https://claude.ai:8443/callback", "elsewhere:/callback",
         ]:
             self.nowhere(self.attack(redirect_uris=[target]), target)
+            # A client with one address may be used to leave it out.
+            for changes in ({}, {"scope": "toolbridge:read"}, {"response_type": "token"}):
+                attack = self.attack(redirect_uris=[target])
+                self.nowhere(attack, target, redirect_uri=None, **changes)
         for target in ["http://elsewhere.example/callback", "javascript:alert(1)"]:
             with self.assertRaises(KeyError):
                 self.attack(redirect_uris=[target])
@@ -363,8 +367,8 @@ class SigningIn(unittest.IsolatedAsyncioTestCase):
         answer = allowed.begin(redirect_uri="https://claude.ai/api/mcp/auth_callback")
         self.assertEqual(answer.status_code, 303)
 
-    def nowhere(self, attack, target):
-        answer = attack.begin(redirect_uri=target)
+    def nowhere(self, attack, target, **changes):
+        answer = attack.begin(**{"redirect_uri": target, **changes})
         self.assertEqual((answer.status_code, answer.headers.get("location")), (400, None), target)
         self.assertIn("Signing in failed", answer.text)
 
