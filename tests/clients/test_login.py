@@ -415,6 +415,10 @@ class SigningIn(unittest.IsolatedAsyncioTestCase):
         page = attack.page()
         self.assertIn("&#60;img src=x onerror=alert(1)&#62;&#34;&#39;&#38;", page.text)
         self.assertNotIn("<img", page.text)
+        # Nor can a name turn around or push away what the page says of it.
+        page = self.attack(client_name="evil\u202e\u2066\nname " + "x" * 5000).page()
+        self.assertIn("<bdi>evil name xxx", page.text)
+        self.assertNotRegex(page.text, "[\u202a-\u202e\u2066-\u2069]|x{61}")
         policy = page.headers["Content-Security-Policy"]
         self.assertIn("default-src 'none'", policy)
         self.assertIn("frame-ancestors 'none'", policy)
