@@ -8,7 +8,7 @@ import { exists, isBusy, limit, verify } from "./users.js";
 
 const { ISSUER, RESOURCE, TENANT, HOST = "127.0.0.1", PORT = "8080" } = process.env;
 const ACCESS_TOKEN_SECONDS = Number(process.env.ACCESS_TOKEN_SECONDS || 900);
-const ADDRESS_HEADER = process.env.CLIENT_ADDRESS_HEADER?.toLowerCase();
+const ADDRESS_HEADER = (process.env.CLIENT_ADDRESS_HEADER ?? "").toLowerCase();
 const SITES = (process.env.CLIENT_SITES ?? "").split(" ").filter(Boolean);
 const LOOPBACK = ["127.0.0.1", "[::1]", "localhost"];
 const DAY = 24 * 3600;
@@ -200,7 +200,9 @@ async function interaction(request, response) {
 const mayRegister = limit(30);
 const serve = provider.callback();
 const server = createServer((request, response) => {
-  const path = request.url.split("?")[0];
+  // Only what every parser of addresses reads alike.
+  const path = /^\/[\w.~/-]*(?=\?|$)/.exec(request.url)?.[0];
+  if (path === undefined) return response.writeHead(400).end();
   request.caller = request.headers[ADDRESS_HEADER] ?? request.socket.remoteAddress;
   // What oidc-provider makes addresses of, whatever the caller says.
   request.headers.host = issuer.host;
@@ -208,7 +210,8 @@ const server = createServer((request, response) => {
   delete request.headers["x-forwarded-host"];
   if (overTls) response.setHeader("Strict-Transport-Security", "max-age=31536000");
   if (path === "/healthz") return response.end("ok");
-  if (path === "/reg" && !mayRegister(request.caller)) {
+  // oidc-provider ignores case and a slash at the end.
+  if (/^\/reg\/?$/i.test(path) && !mayRegister(request.caller)) {
     return response.writeHead(429, { "Retry-After": "60" }).end();
   }
   if (!path.startsWith("/interaction/")) return serve(request, response);

@@ -5,6 +5,7 @@ import asyncio
 import base64
 import concurrent.futures
 import hashlib
+import http.client
 import ipaddress
 import json
 import os
@@ -87,6 +88,13 @@ class AuthorizationServer:
             "CLIENT_ADDRESS_HEADER": "X-Real-IP",
             **settings,
         }
+        unset = [name for name, value in self.environment.items() if value is None]
+        for name in unset:
+            del self.environment[name]
+        if unset:
+            # The file would set them.
+            words = self.commands["start"]
+            self.commands["start"] = [word for word in words if "env-file" not in word]
         self.start()
 
     def start(self):
@@ -116,6 +124,15 @@ class AuthorizationServer:
             capture_output=True, text=True, check=True, timeout=PATIENCE,
         )
         return done.stdout.strip()
+
+    def run(self, program):
+        """What a program that uses its files prints."""
+        words = [*self.commands["manage"][:-1], "--input-type=module"]
+        done = subprocess.run(
+            words, input=program, cwd=FOLDER, env=self.environment, capture_output=True, text=True,
+            timeout=PATIENCE, check=True,
+        )
+        return json.loads(done.stdout)
 
     def signing_key(self):
         with sqlite3.connect(pathlib.Path(self.data.name) / "login.db") as database:
@@ -501,12 +518,7 @@ class SigningIn(unittest.IsolatedAsyncioTestCase):
             found.push(await records.find(id));
             console.log(JSON.stringify([again, ...found.map((record) => typeof record)]));
         """
-        words = [*self.place.authority.commands["manage"][:-1], "--input-type=module"]
-        done = subprocess.run(
-            words, input=program, cwd=FOLDER, env=self.place.authority.environment,
-            capture_output=True, text=True, timeout=PATIENCE, check=True,
-        )
-        said = json.loads(done.stdout)
+        said = self.place.authority.run(program)
         self.assertEqual(said, ["invalid_grant", "object", "undefined", "undefined"])
 
     def test_passwords_are_hashed(self):
@@ -610,6 +622,41 @@ class Guessing(unittest.TestCase):
         self.assertEqual(tries("192.0.2.2", "alice", right).status_code, 303)
 
 
+    def test_registrations_are_limited_however_their_address_is_written(self):
+        def registers(path, address):
+            asked = {"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none"}
+            at = urllib.parse.urlsplit(PLACE.authority.url)
+            connection = http.client.HTTPConnection(at.hostname, at.port, timeout=30)
+            self.addCleanup(connection.close)
+            headers = {"X-Real-IP": address, "Content-Type": "application/json"}
+            connection.request("POST", path, json.dumps(asked), headers)
+            return connection.getresponse().status
+
+        for number, path in enumerate([
+            "/reg", "/REG", "/reg/", "/reg?x", "/reg#x", "/reg\\", "/%72eg",
+            PLACE.authority.url + "/reg",
+        ]):
+            address = f"198.51.100.{number}"
+            # A minute may end between two of them.
+            statuses = {registers(path, address) for _ in range(65)}
+            self.assertIn(statuses, [{201, 429}, {400}], path)
+
+    def test_addresses_of_one_network_share_a_limit(self):
+        program = """
+            import { limit } from "./users.js";
+            const may = limit(1);
+            const tries = [
+              ["192.0.2.1", "192.0.2.2", "::ffff:192.0.2.1"],
+              ["2001:db8::1", "2001:db8::2:0:0:1", "2001:DB8:0:0:3::"],
+              ["2001:db8:0:1::1", "2001:db8:0:1:ffff::1"],
+            ];
+            console.log(JSON.stringify(tries.map((each) => each.map(may))));
+        """
+        self.assertEqual(PLACE.authority.run(program), [
+            [True, True, False], [True, False, False], [True, False],
+        ])
+
+
 class BehindTls(unittest.TestCase):
     """As it is deployed: the addresses are those of the file, and a proxy ends TLS."""
 
@@ -637,6 +684,20 @@ class BehindTls(unittest.TestCase):
         for cookie in cookies:
             self.assertRegex(cookie.lower(), "secure.*httponly|httponly.*secure")
             self.assertIn("samesite=lax", cookie.lower())
+
+    def test_a_caller_does_not_choose_whose_limit_applies(self):
+        """Where no header of the proxy is named, no header counts."""
+        settings = {"ISSUER": LOGIN, "TENANT": "acme", "CLIENT_ADDRESS_HEADER": None}
+        authority = AuthorizationServer(SERVER + "/mcp", **settings)
+        self.addCleanup(authority.close)
+        at = authority.url + "/reg"
+        asked = {"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none"}
+        # A minute may end between two of them.
+        statuses = {
+            httpx2.post(at, json=asked, headers={"undefined": str(each), "X-Real-IP": str(each)})
+            .status_code for each in range(65)
+        }
+        self.assertEqual(statuses, {201, 429})
 
     def test_it_does_not_start_where_tokens_would_go_in_the_clear(self):
         for settings in [
