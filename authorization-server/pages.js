@@ -48,9 +48,13 @@ ${wrong ? `<p class="wrong" role="alert">${escaped(wrong)}</p>` : ""}
 }
 
 const WORDS = { read: "read", write: "create, change and delete" };
+// The names of tools rather than of a kind of items: they reach every kind.
+const TOOLS = ["find", "edit", "compact"];
 function allows(scope) {
   const [kind, access] = scope.split(":").slice(-2);
-  return `${WORDS[access]} ${kind === "toolbridge" ? "everything" : kind.replace("_", " ")}`;
+  if (kind === "toolbridge") return `${WORDS[access]} everything`;
+  if (TOOLS.includes(kind)) return `${WORDS[access]} everything, with the tools “${kind}”`;
+  return `${WORDS[access]} ${kind.replace("_", " ")}`;
 }
 
 // A name without what could hide or turn around the words after it.

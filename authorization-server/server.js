@@ -18,6 +18,7 @@ for (const kind of ["notes", "tasks", "comments", "chats", "chat_messages"]) {
   SCOPES.push(`toolbridge:${kind}:read`, `toolbridge:${kind}:write`);
 }
 SCOPES.push("toolbridge:find:read", "toolbridge:edit:read", "toolbridge:edit:write");
+SCOPES.push("toolbridge:compact:write");
 // The scope that includes this one.
 const wide = (scope) => `toolbridge:${scope.split(":").pop()}`;
 

@@ -285,6 +285,15 @@ class SigningIn(unittest.IsolatedAsyncioTestCase):
             tools = len((await client.list_tools()).tools)
         self.assertEqual(tools, pair.tool_count(reads_only=True))
 
+    def test_a_user_reads_how_far_a_scope_reaches(self):
+        for scope, words in [
+            ("toolbridge:notes:write", "> create, change and delete notes<"),
+            ("toolbridge:edit:write", "> create, change and delete everything, with"),
+            ("toolbridge:compact:write", "> create, change and delete everything, with"),
+            ("toolbridge:find:read", "> read everything, with"),
+        ]:
+            self.assertIn(words, self.attack().page(scope=scope).text)
+
     def test_who_allows_nothing_or_refuses_gives_no_token(self):
         answer = self.attack().answer(ticks=lambda scope: False)
         self.assertEqual(answer["error"], "access_denied")
@@ -562,9 +571,9 @@ class Attack:
         html = {"Accept": "text/html"}
         return self.browser.get("/auth", params=self.request(**changes), headers=html)
 
-    def page(self):
+    def page(self, **changes):
         """The page on which the user is asked."""
-        location = self.begin().headers["location"]
+        location = self.begin(**changes).headers["location"]
         fields = {"name": self.user, "password": self.place.passwords[self.user]}
         answer = self.browser.post(location, data=fields, headers=self.origin)
         while answer.is_redirect:
