@@ -199,6 +199,8 @@ async function interaction(request, response) {
 }
 
 const mayRegister = limit(30);
+// Each sign-in that is begun is kept for ten minutes, of up to 16 KiB.
+const mayBegin = limit(100);
 const serve = provider.callback();
 const server = createServer((request, response) => {
   // Only what every parser of addresses reads alike.
@@ -212,8 +214,11 @@ const server = createServer((request, response) => {
   if (overTls) response.setHeader("Strict-Transport-Security", "max-age=31536000");
   if (path === "/healthz") return response.end("ok");
   // oidc-provider ignores case and a slash at the end.
-  if (/^\/reg\/?$/i.test(path) && !mayRegister(request.caller)) {
-    return response.writeHead(429, { "Retry-After": "60" }).end();
+  const [route] = /^\/(?:reg|auth)(?=\/?$)/.exec(path.toLowerCase()) ?? [];
+  const mayGoOn = { "/reg": mayRegister, "/auth": mayBegin }[route];
+  if (mayGoOn && !mayGoOn(request.caller)) {
+    response.setHeader("Retry-After", "60");
+    return send(response, 429, failure("too many requests, wait for a minute"));
   }
   if (!path.startsWith("/interaction/")) return serve(request, response);
   return interaction(request, response).catch((error) => {

@@ -650,6 +650,36 @@ class Guessing(unittest.TestCase):
             statuses = {registers(path, address) for _ in range(65)}
             self.assertIn(statuses, [{201, 429}, {400}], path)
 
+    def test_sign_ins_that_are_begun_are_limited(self):
+        attack = Attack(PLACE)
+        self.addCleanup(attack.browser.close)
+        # A minute may end between two of them.
+        statuses = {attack.begin(state=str(each)).status_code for each in range(205)}
+        self.assertEqual(statuses, {303, 429})
+
+    def test_what_clients_say_takes_bounded_space(self):
+        asked = {
+            "redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none",
+            "client_name": "x" * 8192,
+        }
+        answer = httpx2.post(PLACE.authority.url + "/reg", json=asked, headers=from_elsewhere())
+        said = (answer.status_code, answer.json()["error"])
+        self.assertEqual(said, (400, "invalid_client_metadata"))
+        program = """
+            import { Records, database } from "./store.js";
+            const [clients, tokens] = [new Records("Client"), new Records("RefreshToken")];
+            database.exec("BEGIN");
+            await clients.upsert("used", {});
+            await tokens.upsert("t", { clientId: "used" }, 60);
+            for (let each = 0; each < 2010; each++) await clients.upsert(`unused ${each}`, {});
+            const found = ["used", "unused 0", "unused 9", "unused 10", "unused 2009"]
+              .map((id) => clients.find(id));
+            console.log(JSON.stringify((await Promise.all(found)).map((client) => typeof client)));
+            database.exec("ROLLBACK");
+        """
+        kept = ["object", "undefined", "undefined", "object", "object"]
+        self.assertEqual(PLACE.authority.run(program), kept)
+
     def test_addresses_of_one_network_share_a_limit(self):
         program = """
             import { limit } from "./users.js";
