@@ -77,20 +77,15 @@ func (p *pool) another() (*sqliteConnection, error) {
 func (p *pool) await(ctx context.Context, turn chan *sqliteConnection) (*sqliteConnection, error) {
 	began := time.Now()
 	var c *sqliteConnection
-	given := true
 	select {
-	case c, given = <-turn:
+	case c = <-turn:
 	case <-ctx.Done():
 	}
 	p.mu.Lock()
 	p.waited += time.Since(began)
-	switch {
-	case c != nil:
+	if c != nil {
 		p.mu.Unlock()
 		return c, nil
-	case !given:
-		p.mu.Unlock()
-		return nil, errPoolClosed
 	}
 	if n := slices.Index(p.waiting, turn); n >= 0 {
 		p.waiting = slices.Delete(p.waiting, n, n+1)
