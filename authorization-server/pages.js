@@ -48,9 +48,19 @@ ${wrong ? `<p class="wrong" role="alert">${escaped(wrong)}</p>` : ""}
 }
 
 const WORDS = { read: "read", write: "create, change and delete" };
+// The names of tools rather than of a kind of items: they reach every kind.
+const TOOLS = ["find", "edit", "compact"];
 function allows(scope) {
   const [kind, access] = scope.split(":").slice(-2);
-  return `${WORDS[access]} ${kind === "toolbridge" ? "everything" : kind.replace("_", " ")}`;
+  if (kind === "toolbridge") return `${WORDS[access]} everything`;
+  if (TOOLS.includes(kind)) return `${WORDS[access]} everything, with the tools “${kind}”`;
+  return `${WORDS[access]} ${kind.replace("_", " ")}`;
+}
+
+// A name without what could hide or turn around the words after it.
+function short(name) {
+  const letters = [...String(name).replace(/[\p{C}\p{Z}]+/gu, " ").trim()];
+  return letters.length > 60 ? letters.slice(0, 60).join("") + "…" : letters.join("");
 }
 
 // The name of a client is what it says of itself; where the answer goes is checked.
@@ -60,8 +70,8 @@ export function agree(response, { client, target, user, scopes, otherUser }) {
   const boxes = scopes.map((scope) => `<label><input type="checkbox" name="scope" checked
 value="${escaped(scope)}"> ${escaped(allows(scope))}</label>`);
   send(response, 200, page("Allow access to ToolBridge?", `<form method="post">
-<p>A client that calls itself <b>${escaped(client)}</b> asks for access as <b>${escaped(user)}</b>.
-The answer goes to <b>${escaped(local)}</b>. If you did not just start this, refuse.</p>
+<p>A client that calls itself <b><bdi>${escaped(short(client))}</bdi></b> asks for access as
+<b>${escaped(user)}</b>. The answer goes to <b>${escaped(local)}</b>. If you did not just start this, refuse.</p>
 ${boxes.join("\n")}
 <p><button name="answer" value="allow">Allow</button>
 <button name="answer" value="refuse">Refuse</button></p></form>

@@ -8,7 +8,7 @@ import { exists, isBusy, limit, verify } from "./users.js";
 
 const { ISSUER, RESOURCE, TENANT, HOST = "127.0.0.1", PORT = "8080" } = process.env;
 const ACCESS_TOKEN_SECONDS = Number(process.env.ACCESS_TOKEN_SECONDS || 900);
-const ADDRESS_HEADER = process.env.CLIENT_ADDRESS_HEADER?.toLowerCase();
+const ADDRESS_HEADER = (process.env.CLIENT_ADDRESS_HEADER ?? "").toLowerCase();
 const SITES = (process.env.CLIENT_SITES ?? "").split(" ").filter(Boolean);
 const LOOPBACK = ["127.0.0.1", "[::1]", "localhost"];
 const DAY = 24 * 3600;
@@ -18,6 +18,7 @@ for (const kind of ["notes", "tasks", "comments", "chats", "chat_messages"]) {
   SCOPES.push(`toolbridge:${kind}:read`, `toolbridge:${kind}:write`);
 }
 SCOPES.push("toolbridge:find:read", "toolbridge:edit:read", "toolbridge:edit:write");
+SCOPES.push("toolbridge:compact:write");
 // The scope that includes this one.
 const wide = (scope) => `toolbridge:${scope.split(":").pop()}`;
 
@@ -51,6 +52,8 @@ const provider = new Provider(ISSUER, {
   cookies: { keys: cookies },
   scopes: ["openid", "offline_access", ...SCOPES],
   responseTypes: ["code"],
+  // The address of a client that leaves it out would not pass mayReturnTo.
+  allowOmittingSingleRegisteredRedirectUri: false,
   pkce: { required: () => true },
   // Native: a program may listen at any port of its own machine, and its user is always asked.
   clientDefaults: { application_type: "native", id_token_signed_response_alg: "ES256" },
@@ -196,9 +199,13 @@ async function interaction(request, response) {
 }
 
 const mayRegister = limit(30);
+// Each sign-in that is begun is kept for ten minutes, of up to 16 KiB.
+const mayBegin = limit(100);
 const serve = provider.callback();
 const server = createServer((request, response) => {
-  const path = request.url.split("?")[0];
+  // Only what every parser of addresses reads alike.
+  const path = /^\/[\w.~/-]*(?=\?|$)/.exec(request.url)?.[0];
+  if (path === undefined) return response.writeHead(400).end();
   request.caller = request.headers[ADDRESS_HEADER] ?? request.socket.remoteAddress;
   // What oidc-provider makes addresses of, whatever the caller says.
   request.headers.host = issuer.host;
@@ -206,8 +213,12 @@ const server = createServer((request, response) => {
   delete request.headers["x-forwarded-host"];
   if (overTls) response.setHeader("Strict-Transport-Security", "max-age=31536000");
   if (path === "/healthz") return response.end("ok");
-  if (path === "/reg" && !mayRegister(request.caller)) {
-    return response.writeHead(429, { "Retry-After": "60" }).end();
+  // oidc-provider ignores case and a slash at the end.
+  const [route] = /^\/(?:reg|auth)(?=\/?$)/.exec(path.toLowerCase()) ?? [];
+  const mayGoOn = { "/reg": mayRegister, "/auth": mayBegin }[route];
+  if (mayGoOn && !mayGoOn(request.caller)) {
+    response.setHeader("Retry-After", "60");
+    return send(response, 429, failure("too many requests, wait for a minute"));
   }
   if (!path.startsWith("/interaction/")) return serve(request, response);
   return interaction(request, response).catch((error) => {

@@ -6,6 +6,9 @@ import { DatabaseSync } from "node:sqlite";
 import { errors } from "oidc-provider";
 
 const HOUR = 3600;
+// Of clients that no user has signed in with: 16 MiB in all.
+const MAX_UNUSED_CLIENTS = 2000;
+const MAX_CLIENT_LETTERS = 8192;
 const now = () => Math.floor(Date.now() / 1000);
 
 process.umask(0o077);
@@ -54,6 +57,15 @@ export function forgetExpired() {
   database.prepare("DELETE FROM records WHERE expires <= ?").run(now());
 }
 
+// Whoever registers many clients pushes out unused ones, and does not fill the disk.
+function forgetUnusedClients() {
+  const unused = "model = 'Client' AND expires <= ?";
+  const remove = `DELETE FROM records WHERE ${unused} AND rowid IN (SELECT rowid FROM records
+    WHERE ${unused} ORDER BY expires DESC, rowid DESC LIMIT -1 OFFSET ${MAX_UNUSED_CLIENTS})`;
+  const until = now() + 24 * HOUR;
+  database.prepare(remove).run(until, until);
+}
+
 // The adapter that oidc-provider asks for.
 export class Records {
   constructor(model) {
@@ -67,7 +79,11 @@ export class Records {
     const insert = "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?, ?, ?, NULL, ?)";
     const expires = lasts ? now() + lasts : null;
     const text = JSON.stringify(payload);
+    if (this.model === "Client" && text.length > MAX_CLIENT_LETTERS) {
+      throw new errors.InvalidClientMetadata("the client says too much of itself");
+    }
     database.prepare(insert).run(this.model, id, text, grantId, uid, accountId, expires);
+    if (this.model === "Client") forgetUnusedClients();
     if (this.model === "RefreshToken") {
       const keep = "UPDATE records SET expires = ? WHERE model = 'Client' AND id = ?";
       database.prepare(keep).run(now() + 100 * 24 * HOUR, payload.clientId);

@@ -1,5 +1,6 @@
 // Users, their passwords, and how often a caller may try one.
 import { randomBytes, scrypt, timingSafeEqual } from "node:crypto";
+import { isIPv6 } from "node:net";
 import { promisify } from "node:util";
 import { database } from "./store.js";
 
@@ -56,13 +57,25 @@ async function verified(name, password) {
   return same && row !== undefined;
 }
 
+// One customer has all of an IPv6 network of 64 bits.
+function network(address) {
+  const plain = address.replace(/^::ffff:(?=[\d.]+$)/i, "");
+  if (!isIPv6(plain)) return plain;
+  // Without leading zeros, and in lower case.
+  const url = URL.parse(`http://[${plain}]`);
+  const [head, tail] = (url?.hostname.slice(1, -1) ?? plain).split("::");
+  const groups = (part) => (part ? part.split(":") : []);
+  const [first, last] = [groups(head), groups(tail)];
+  const zeros = Array(Math.max(0, 8 - first.length - last.length)).fill("0");
+  return [...first, ...zeros, ...last].slice(0, 4).join(":");
+}
+
 // A limit for each address, in memory: `true` while it has tries left in this minute.
 export function limit(perMinute) {
   let tries = new Map();
   setInterval(() => (tries = new Map()), 60_000).unref();
   return (address) => {
-    // One customer has all of an IPv6 network of 64 bits.
-    const who = address.includes(":") ? address.split(":").slice(0, 4).join(":") : address;
+    const who = network(address);
     const made = (tries.get(who) ?? 0) + 1;
     tries.set(who, made);
     return made <= perMinute;

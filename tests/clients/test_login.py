@@ -5,6 +5,7 @@ import asyncio
 import base64
 import concurrent.futures
 import hashlib
+import http.client
 import ipaddress
 import json
 import os
@@ -87,6 +88,13 @@ class AuthorizationServer:
             "CLIENT_ADDRESS_HEADER": "X-Real-IP",
             **settings,
         }
+        unset = [name for name, value in self.environment.items() if value is None]
+        for name in unset:
+            del self.environment[name]
+        if unset:
+            # The file would set them.
+            words = self.commands["start"]
+            self.commands["start"] = [word for word in words if "env-file" not in word]
         self.start()
 
     def start(self):
@@ -125,6 +133,21 @@ class AuthorizationServer:
             timeout=TIMEOUT,
         )
         return done.stdout.strip()
+
+    def run(self, program):
+        """What a program that uses its files prints."""
+        words = [*self.commands["manage"][:-1], "--input-type=module"]
+        done = subprocess.run(
+            words,
+            input=program,
+            cwd=FOLDER,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=True,
+        )
+        return json.loads(done.stdout)
 
     def signing_key(self):
         with sqlite3.connect(pathlib.Path(self.data.name) / "login.db") as database:
@@ -291,6 +314,15 @@ class SigningIn(unittest.IsolatedAsyncioTestCase):
             tools = len((await client.list_tools()).tools)
         self.assertEqual(tools, pair.tool_count(reads_only=True))
 
+    def test_a_user_reads_how_far_a_scope_reaches(self):
+        for scope, words in [
+            ("toolbridge:notes:write", "> create, change and delete notes<"),
+            ("toolbridge:edit:write", "> create, change and delete everything, with"),
+            ("toolbridge:compact:write", "> create, change and delete everything, with"),
+            ("toolbridge:find:read", "> read everything, with"),
+        ]:
+            self.assertIn(words, self.attack().page(scope=scope).text)
+
     def test_who_allows_nothing_or_refuses_gives_no_token(self):
         answer = self.attack().answer(ticks=lambda scope: False)
         self.assertEqual(answer["error"], "access_denied")
@@ -387,6 +419,10 @@ class SigningIn(unittest.IsolatedAsyncioTestCase):
             "elsewhere:/callback",
         ]:
             self.nowhere(self.attack(redirect_uris=[target]), target)
+            # A client with one address may be used to leave it out.
+            for changes in ({}, {"scope": "toolbridge:read"}, {"response_type": "token"}):
+                attack = self.attack(redirect_uris=[target])
+                self.nowhere(attack, target, redirect_uri=None, **changes)
         for target in ["http://elsewhere.example/callback", "javascript:alert(1)"]:
             with self.assertRaises(KeyError):
                 self.attack(redirect_uris=[target])
@@ -394,8 +430,8 @@ class SigningIn(unittest.IsolatedAsyncioTestCase):
         answer = allowed.begin(redirect_uri="https://claude.ai/api/mcp/auth_callback")
         self.assertEqual(answer.status_code, 303)
 
-    def nowhere(self, attack, target):
-        answer = attack.begin(redirect_uri=target)
+    def nowhere(self, attack, target, **changes):
+        answer = attack.begin(**{"redirect_uri": target, **changes})
         self.assertEqual((answer.status_code, answer.headers.get("location")), (400, None), target)
         self.assertIn("Signing in failed", answer.text)
 
@@ -446,6 +482,10 @@ class SigningIn(unittest.IsolatedAsyncioTestCase):
         page = attack.page()
         self.assertIn("&#60;img src=x onerror=alert(1)&#62;&#34;&#39;&#38;", page.text)
         self.assertNotIn("<img", page.text)
+        # Nor can a name turn around or push away what the page says of it.
+        page = self.attack(client_name="evil\u202e\u2066\nname " + "x" * 5000).page()
+        self.assertIn("<bdi>evil name xxx", page.text)
+        self.assertNotRegex(page.text, "[\u202a-\u202e\u2066-\u2069]|x{61}")
         policy = page.headers["Content-Security-Policy"]
         self.assertIn("default-src 'none'", policy)
         self.assertIn("frame-ancestors 'none'", policy)
@@ -536,18 +576,7 @@ class SigningIn(unittest.IsolatedAsyncioTestCase):
             found.push(await records.find(id));
             console.log(JSON.stringify([again, ...found.map((record) => typeof record)]));
         """
-        words = [*self.place.authority.commands["manage"][:-1], "--input-type=module"]
-        done = subprocess.run(
-            words,
-            input=program,
-            cwd=FOLDER,
-            env=self.place.authority.environment,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-            check=True,
-        )
-        said = json.loads(done.stdout)
+        said = self.place.authority.run(program)
         self.assertEqual(said, ["invalid_grant", "object", "undefined", "undefined"])
 
     def test_passwords_are_hashed(self):
@@ -602,9 +631,9 @@ class Attack:
         html = {"Accept": "text/html"}
         return self.browser.get("/auth", params=self.request(**changes), headers=html)
 
-    def page(self):
+    def page(self, **changes):
         """The page on which the user is asked."""
-        location = self.begin().headers["location"]
+        location = self.begin(**changes).headers["location"]
         fields = {"name": self.user, "password": self.place.passwords[self.user]}
         answer = self.browser.post(location, data=fields, headers=self.origin)
         while answer.is_redirect:
@@ -661,6 +690,84 @@ class Guessing(unittest.TestCase):
         self.assertIn("Too many tries", tries("192.0.2.1", "alice", right).text)
         self.assertEqual(tries("192.0.2.2", "alice", right).status_code, 303)
 
+    def test_registrations_are_limited_however_their_address_is_written(self):
+        def registers(path, address):
+            asked = {"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none"}
+            at = urllib.parse.urlsplit(PLACE.authority.url)
+            connection = http.client.HTTPConnection(at.hostname, at.port, timeout=30)
+            self.addCleanup(connection.close)
+            headers = {"X-Real-IP": address, "Content-Type": "application/json"}
+            connection.request("POST", path, json.dumps(asked), headers)
+            return connection.getresponse().status
+
+        for number, path in enumerate(
+            [
+                "/reg",
+                "/REG",
+                "/reg/",
+                "/reg?x",
+                "/reg#x",
+                "/reg\\",
+                "/%72eg",
+                PLACE.authority.url + "/reg",
+            ]
+        ):
+            address = f"198.51.100.{number}"
+            # A minute may end between two of them.
+            statuses = {registers(path, address) for _ in range(65)}
+            self.assertIn(statuses, [{201, 429}, {400}], path)
+
+    def test_sign_ins_that_are_begun_are_limited(self):
+        attack = Attack(PLACE)
+        self.addCleanup(attack.browser.close)
+        # A minute may end between two of them.
+        statuses = {attack.begin(state=str(each)).status_code for each in range(205)}
+        self.assertEqual(statuses, {303, 429})
+
+    def test_what_clients_say_takes_bounded_space(self):
+        asked = {
+            "redirect_uris": [CALLBACK],
+            "token_endpoint_auth_method": "none",
+            "client_name": "x" * 8192,
+        }
+        answer = httpx2.post(PLACE.authority.url + "/reg", json=asked, headers=from_elsewhere())
+        said = (answer.status_code, answer.json()["error"])
+        self.assertEqual(said, (400, "invalid_client_metadata"))
+        program = """
+            import { Records, database } from "./store.js";
+            const [clients, tokens] = [new Records("Client"), new Records("RefreshToken")];
+            database.exec("BEGIN");
+            await clients.upsert("used", {});
+            await tokens.upsert("t", { clientId: "used" }, 60);
+            for (let each = 0; each < 2010; each++) await clients.upsert(`unused ${each}`, {});
+            const found = ["used", "unused 0", "unused 9", "unused 10", "unused 2009"]
+              .map((id) => clients.find(id));
+            console.log(JSON.stringify((await Promise.all(found)).map((client) => typeof client)));
+            database.exec("ROLLBACK");
+        """
+        kept = ["object", "undefined", "undefined", "object", "object"]
+        self.assertEqual(PLACE.authority.run(program), kept)
+
+    def test_addresses_of_one_network_share_a_limit(self):
+        program = """
+            import { limit } from "./users.js";
+            const may = limit(1);
+            const tries = [
+              ["192.0.2.1", "192.0.2.2", "::ffff:192.0.2.1"],
+              ["2001:db8::1", "2001:db8::2:0:0:1", "2001:DB8:0:0:3::"],
+              ["2001:db8:0:1::1", "2001:db8:0:1:ffff::1"],
+            ];
+            console.log(JSON.stringify(tries.map((each) => each.map(may))));
+        """
+        self.assertEqual(
+            PLACE.authority.run(program),
+            [
+                [True, True, False],
+                [True, False, False],
+                [True, False],
+            ],
+        )
+
 
 class BehindTls(unittest.TestCase):
     """As it is deployed: the addresses are those of the file, and a proxy ends TLS."""
@@ -701,6 +808,22 @@ class BehindTls(unittest.TestCase):
         for cookie in cookies:
             self.assertRegex(cookie.lower(), "secure.*httponly|httponly.*secure")
             self.assertIn("samesite=lax", cookie.lower())
+
+    def test_a_caller_does_not_choose_whose_limit_applies(self):
+        """Where no header of the proxy is named, no header counts."""
+        settings = {"ISSUER": LOGIN, "TENANT": "acme", "CLIENT_ADDRESS_HEADER": None}
+        authority = AuthorizationServer(SERVER + "/mcp", **settings)
+        self.addCleanup(authority.close)
+        at = authority.url + "/reg"
+        asked = {"redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none"}
+        # A minute may end between two of them.
+        statuses = {
+            httpx2.post(
+                at, json=asked, headers={"undefined": str(each), "X-Real-IP": str(each)}
+            ).status_code
+            for each in range(65)
+        }
+        self.assertEqual(statuses, {201, 429})
 
     def test_it_does_not_start_where_tokens_would_go_in_the_clear(self):
         for settings in [

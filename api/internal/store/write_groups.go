@@ -15,7 +15,7 @@ import (
 // They would wait for the person's row otherwise, each with a connection that other people's writes
 // need, and each for a commit of its own. Every write is answered when its transaction has been
 // committed, has a time of its own, and is refused for itself. A transaction that fails changes
-// nothing; its writes are then made one by one.
+// nothing; its writes are then made one by one, in their order.
 type writeGroups struct {
 	mu      sync.Mutex
 	waiting map[Owner][]*queuedWrite // an owner is in it while a write is on its way
@@ -27,6 +27,7 @@ type queuedWrite struct {
 	change    Change
 	lead      chan struct{}      // it is this one's turn
 	done      chan writtenInTurn // another one has made it
+	alone     bool               // it was in a transaction that failed; guarded by writeGroups.mu
 }
 
 type writtenInTurn struct {
@@ -71,7 +72,7 @@ func (s *postgresStore) inTurn(
 	case <-q.lead:
 		return s.leadGroup(owner, q, alone)
 	case out := <-q.done:
-		return out.result(alone)
+		return out.result()
 	case <-ctx.Done():
 	}
 	if s.groups.leave(owner, q) {
@@ -82,7 +83,7 @@ func (s *postgresStore) inTurn(
 		s.groups.pass(owner)
 		return Item{}, s.mark(ctx.Err())
 	case out := <-q.done:
-		return out.result(alone)
+		return out.result()
 	}
 }
 
@@ -98,18 +99,24 @@ func (s *postgresStore) leadGroup(
 	}
 	group := append([]*queuedWrite{q}, others...)
 	results := s.writeGroup(owner, group)
+	var again []*queuedWrite
 	for n, other := range others {
-		other.done <- results[n+1]
+		if results[n+1].again {
+			again = append(again, other)
+		} else {
+			other.done <- results[n+1]
+		}
 	}
-	return results[0].result(alone)
+	s.groups.putBack(owner, again)
+	if results[0].again {
+		return alone()
+	}
+	return results[0].result()
 }
 
-func (w writtenInTurn) result(alone func() (Item, error)) (Item, error) {
-	switch {
-	case w.panicked != nil:
+func (w writtenInTurn) result() (Item, error) {
+	if w.panicked != nil {
 		panic(w.panicked)
-	case w.again:
-		return alone()
 	}
 	return w.item, w.err
 }
@@ -224,11 +231,14 @@ func (g *writeGroups) pass(owner Owner) {
 func (g *writeGroups) take(owner Owner, first *queuedWrite) []*queuedWrite {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if first.alone {
+		return nil
+	}
 	taken := map[itemKey]bool{{first.kind, first.uid}: true}
 	var group, rest []*queuedWrite
 	for _, q := range g.waiting[owner] {
 		key := itemKey{q.kind, q.uid}
-		if taken[key] || len(group) == maxGroup-1 {
+		if q.alone || taken[key] || len(group) == maxGroup-1 {
 			rest = append(rest, q)
 			continue
 		}
@@ -237,6 +247,17 @@ func (g *writeGroups) take(owner Owner, first *queuedWrite) []*queuedWrite {
 	}
 	g.waiting[owner] = rest
 	return group
+}
+
+// putBack lets writes of a transaction that failed wait again, before all others, each for itself.
+// At once they would take a connection each.
+func (g *writeGroups) putBack(owner Owner, writes []*queuedWrite) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, q := range writes {
+		q.alone = true
+	}
+	g.waiting[owner] = append(writes, g.waiting[owner]...)
 }
 
 // leave reports whether a write was still waiting.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -194,5 +195,51 @@ func TestWritesInAGroup(t *testing.T) {
 		Page{After: Beginning, Limit: 100, MaxBytes: 1 << 20})
 	if err != nil || len(items) != 1+2*(1+5+1)+1 {
 		t.Errorf("%d notes, %v", len(items), err)
+	}
+}
+
+// Writes of a transaction that failed are made in the order in which they came, and do not take a
+// connection each.
+func TestWritesOfAFailedGroupKeepTheirOrder(t *testing.T) {
+	opened, err := OpenPostgres(t.Context(), freshPostgres(t), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(opened.Close)
+	s := opened.(*postgresStore)
+	_, owner := person(t, s)
+	release := holdPerson(t, s, owner)
+	var mu sync.Mutex
+	var made []int // by the latest try of each
+	tried := make(map[int]int)
+	var wg sync.WaitGroup
+	const writes = 8
+	for n := range writes {
+		wg.Go(func() {
+			_, err := s.Write(t.Context(), owner, "notes", newUID(), func(Tx, *Item) (Next, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				if tried[n]++; tried[n] == 2 {
+					made = append(made, n)
+				}
+				return Next{Payload: []byte(`{}`)}, nil
+			})
+			if err != nil {
+				t.Errorf("%d: %v", n, err)
+			}
+		})
+		s.groups.await(t, owner, n+1)
+	}
+	wg.Go(func() {
+		defer func() { _ = recover() }()
+		_, _ = s.Write(t.Context(), owner, "notes", newUID(), func(Tx, *Item) (Next, error) {
+			panic("no good")
+		})
+	})
+	s.groups.await(t, owner, writes+1)
+	release()
+	wg.Wait()
+	if want := []int{0, 1, 2, 3, 4, 5, 6, 7}; !slices.Equal(made, want) {
+		t.Errorf("made in the order %v", made)
 	}
 }

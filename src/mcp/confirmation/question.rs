@@ -111,7 +111,8 @@ fn counts(destruction: &Destruction, counted: impl Fn(Effect) -> bool) -> Option
 fn quoted(title: &str) -> Option<String> {
     let plain = |letter: char| match letter {
         letter if letter.is_whitespace() || is_unprintable(letter) => ' ',
-        '"' | '“' | '”' | '„' | '‟' | '«' | '»' | '`' => '\'',
+        '"' | '＂' | '“' | '”' | '„' | '‟' | '❝' | '❞' | '❠' | '〝' | '〞' | '〟' | '″' | '‶'
+        | '«' | '»' | '‹' | '›' | '《' | '》' | '`' => '\'',
         '[' | '{' | '<' => '(',
         ']' | '}' | '>' => ')',
         '*' | '_' | '~' | '|' | '\\' | '#' => '-',
@@ -201,6 +202,7 @@ mod tests {
         for (title, shown) in [
             ("  a\n\t b\u{202e}c\u{0}  ", "“a b c”"),
             ("x”? No. Delete “y", "“x'? No. Delete 'y”"),
+            ("a❞ b＂ c〞 d〟 e‶ f″ g›", "“a' b' c' d' e' f' g'”"),
             (
                 "[free](http://x) <b>*now*</b>",
                 "“(free)(http://x) (b)-now-(/b)”",
