@@ -290,7 +290,8 @@ async fn run(
         )
     };
     let confirmations = &server.confirmations;
-    let needed = confirmations.needed(tools, request.name, request.arguments.json());
+    let arguments = request.arguments.json();
+    let needed = confirmations.needed(tools, request.name, arguments, request.asking);
     let confirmed = if needed.is_none() && request.answer.is_none() {
         None
     } else {

@@ -164,14 +164,13 @@ impl Server {
         arguments: &Arguments,
         asking: impl FnOnce() -> Asking<'a>,
     ) -> bool {
-        let needed = |tools: &ToolRegistry| {
-            let confirmations = &self.0.confirmations;
-            confirmations
-                .needed(tools, tool, arguments.json())
-                .is_some()
-        };
         let tools = self.tools();
-        tools.writes(tool) && asking().is_possible() && needed(&tools)
+        if !tools.writes(tool) {
+            return false;
+        }
+        let (asking, confirmations) = (asking(), &self.0.confirmations);
+        let needed = || confirmations.needed(&tools, tool, arguments.json(), asking);
+        asking.is_possible() && needed().is_some()
     }
 
     /// Ends the calls that wait for a person.

@@ -51,11 +51,12 @@ pub use toolset::{Confirmed, ListedTool, Outcome, Progress, ToolCall, Toolset};
 /// Every toolset, in the order in which clients see their tools.
 pub fn all(limits: Limits) -> Vec<Arc<dyn Toolset>> {
     // UIDs of version 7 sort by creation time.
+    let entities = Arc::new(entities::EntityTools::new(Uuid::now_v7, limits));
     vec![
-        Arc::new(entities::EntityTools::new(Uuid::now_v7, limits)),
+        Arc::clone(&entities) as Arc<dyn Toolset>,
         Arc::new(find::FindTools::new(limits)),
         Arc::new(edit::EditTools::new(limits)),
-        Arc::new(compact::CompactTools::new(limits)),
+        Arc::new(compact::CompactTools::new(entities)),
     ]
 }
 

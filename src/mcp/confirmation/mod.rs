@@ -161,15 +161,19 @@ impl Confirmations {
         self.open.stop();
     }
 
-    /// What a person has to be asked about before the call, whether or not that is possible.
+    /// What a person has to be asked about before the call. `None` if the client cannot be asked,
+    /// unless it is refused then.
     pub fn needed(
         &self,
         tools: &ToolRegistry,
         name: &str,
         arguments: Json<'_>,
+        asking: Asking<'_>,
     ) -> Option<Destruction> {
-        if self.confirm == Confirm::Off {
-            return None;
+        match self.confirm {
+            Confirm::Off => return None,
+            Confirm::Bulk | Confirm::Destructive if !asking.is_possible() => return None,
+            _ => {}
         }
         let destruction = tools.destruction(name, arguments);
         destruction.filter(|destruction| self.confirm.asks(destruction))
@@ -203,11 +207,8 @@ impl Confirmations {
         let Some(destruction) = needed else {
             return Verdict::Permitted(None);
         };
-        if matches!(request.asking, Asking::Not) {
-            return match self.confirm {
-                Confirm::Always => refused(ToolError::confirmation_unavailable(request.name)),
-                _ => Verdict::Permitted(None),
-            };
+        if !request.asking.is_possible() {
+            return refused(ToolError::confirmation_unavailable(request.name));
         }
         // The session ends with this statement: none is open while a person thinks.
         let seen = match destruction.look(request.name, &(within.connect)()).await {

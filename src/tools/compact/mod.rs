@@ -7,10 +7,11 @@
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
 #[cfg(test)]
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::argument::{Argument, optional, required};
 use super::coerce::Arguments;
@@ -18,7 +19,6 @@ use super::destruction::Destruction;
 use super::entities::EntityTools;
 use super::error::ToolError;
 use super::json_text::to_json;
-use super::result::Limits;
 use super::schema::written;
 use super::spec::Hints;
 use super::tool::{self, About, Tool};
@@ -38,14 +38,15 @@ const DELETE: &str = "delete";
 #[derive(Debug)]
 pub struct CompactTools {
     tools: [Tool; 3],
-    entities: EntityTools,
+    entities: Arc<EntityTools>,
 }
 
 impl CompactTools {
-    pub fn new(limits: Limits) -> Self {
+    /// `entities` executes the calls.
+    pub fn new(entities: Arc<EntityTools>) -> Self {
         Self {
             tools: [create(), patch(), delete()],
-            entities: EntityTools::new(Uuid::now_v7, limits),
+            entities,
         }
     }
 }

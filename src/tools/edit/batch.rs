@@ -98,9 +98,9 @@ pub fn count(given: &Arguments<'_>) -> usize {
     operations.elements().count()
 }
 
-/// What the batch would destroy. `None` if it is invalid or only a trial.
+/// What the batch would destroy. `None` if that is nothing, or if it is invalid or only a trial.
 pub fn destruction(given: &Arguments<'_>) -> Option<Destruction> {
-    if is_dry(given) || body(given).is_err() {
+    if is_dry(given) {
         return None;
     }
     let mut destruction = Destruction::default();
@@ -121,7 +121,9 @@ pub fn destruction(given: &Arguments<'_>) -> Option<Destruction> {
             effect,
         });
     }
-    Some(destruction)
+    // Most batches destroy nothing, so their body is made only once, by the call.
+    let is_any = !destruction.acts.is_empty() && body(given).is_ok();
+    is_any.then_some(destruction)
 }
 
 fn is_dry(given: &Arguments<'_>) -> bool {
