@@ -17,9 +17,7 @@ use crate::api::Features;
 use crate::auth::Scopes;
 use crate::entities::Entity;
 use crate::foundation::json::Json;
-use crate::tools::{
-    Access, Destruction, ListedTool, Outcome, ToolCall, ToolError, Toolset, compact,
-};
+use crate::tools::{Access, Destruction, ListedTool, Outcome, ToolCall, ToolError, Toolset};
 
 /// The number of encoded lists that are cached: a few hundred kilobytes in total.
 const MAX_CACHED_LISTS: usize = 16;
@@ -122,13 +120,14 @@ struct Need {
     reach: ToolAccess,
     toolset: &'static str,
     access: Access,
-    in_compact: bool,
+    also_in: Option<&'static str>,
+    only_if_named: bool,
 }
 
 impl Need {
     /// Whether the name of a toolset selects the tool.
     fn is_selected_by(&self, toolset: &str) -> bool {
-        toolset == self.toolset || (self.in_compact && toolset == compact::NAME)
+        toolset == self.toolset || self.also_in == Some(toolset)
     }
 }
 
@@ -154,7 +153,8 @@ impl ToolRegistry {
             tool,
             toolset,
             access,
-            in_compact,
+            also_in,
+            only_if_named,
         } in listed
         {
             let position = toolsets.iter().position(|known| *known == toolset);
@@ -164,7 +164,8 @@ impl ToolRegistry {
                 reach: ToolAccess::single(position.unwrap_or(usize::MAX), access),
                 toolset,
                 access,
-                in_compact,
+                also_in,
+                only_if_named,
             });
         }
         let positions = tools
@@ -203,9 +204,8 @@ impl ToolRegistry {
             .apply_filter(filter)
             .unwrap_or(ToolAccess::NONE)
             .and(whole);
-        // The compact tools double others, so only who names their toolset gets them.
         if filter.toolsets.is_none() {
-            registry.unnamed = registry.matching(|need| need.toolset != compact::NAME);
+            registry.unnamed = registry.matching(|need| !need.only_if_named);
         }
         registry
     }

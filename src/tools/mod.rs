@@ -10,7 +10,7 @@ mod api_outage;
 mod argument;
 mod argument_error;
 mod coerce;
-pub mod compact;
+mod compact;
 mod destruction;
 mod edit;
 mod entities;

@@ -12,6 +12,7 @@ use super::api_outage;
 use super::api_outage::answered;
 use super::argument::Argument;
 use super::coerce::Arguments;
+use super::compact;
 use super::error::ToolError;
 use super::schema;
 use super::spec::{Hints, ToolSpec};
@@ -26,7 +27,8 @@ pub(super) struct Tool {
     pub arguments: Vec<Argument>,
     /// The features of the API that it needs.
     pub needs: Features,
-    in_compact: bool,
+    also_in: Option<&'static str>,
+    only_if_named: bool,
 }
 
 /// What a model reads of a tool, besides its arguments.
@@ -58,13 +60,20 @@ impl Tool {
             },
             arguments,
             needs,
-            in_compact: false,
+            also_in: None,
+            only_if_named: false,
         }
     }
 
     /// Makes the tool a part of the toolset `compact` too.
     pub fn in_compact(mut self) -> Self {
-        self.in_compact = true;
+        self.also_in = Some(compact::NAME);
+        self
+    }
+
+    /// Makes the tool one that is offered only where a filter names its toolset.
+    pub fn only_if_named(mut self) -> Self {
+        self.only_if_named = true;
         self
     }
 }
@@ -73,7 +82,8 @@ impl Tool {
 pub(super) fn list(tools: &[Tool], features: Features) -> Vec<ListedTool> {
     let offered = tools.iter().filter(|tool| features.has(tool.needs));
     let listed = offered.map(|tool| ListedTool {
-        in_compact: tool.in_compact,
+        also_in: tool.also_in,
+        only_if_named: tool.only_if_named,
         ..ListedTool::from(&tool.spec)
     });
     listed.collect()

@@ -54,8 +54,10 @@ pub struct ListedTool {
     /// The name by which filters and scopes select the tool: `chat_messages`.
     pub toolset: &'static str,
     pub access: Access,
-    /// Whether the name of the toolset `compact` selects the tool too.
-    pub in_compact: bool,
+    /// Another toolset whose name selects the tool too.
+    pub also_in: Option<&'static str>,
+    /// Whether the tool is offered only where a filter names its toolset.
+    pub only_if_named: bool,
 }
 
 /// One call of one tool.
@@ -174,7 +176,8 @@ impl From<&ToolSpec> for ListedTool {
             tool,
             toolset: spec.toolset,
             access: spec.access,
-            in_compact: false,
+            also_in: None,
+            only_if_named: false,
         }
     }
 }

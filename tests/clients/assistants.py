@@ -82,6 +82,20 @@ class Assistant(unittest.TestCase):
         )
         return done.stdout
 
+    def run_it(self, *words, **environment):
+        """A run that succeeds, and what it printed."""
+        done = subprocess.run(
+            [self.path, *words],
+            cwd=self.project,
+            env=self.environment(**environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+        )
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done
+
 
 class CodexCli(Assistant):
     program = "codex"
@@ -144,19 +158,6 @@ class ClaudeCode(Assistant):
             CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1", DISABLE_AUTOUPDATER="1", **more
         )
 
-    def run_it(self, *words, **environment):
-        done = subprocess.run(
-            [self.path, *words],
-            cwd=self.project,
-            env=self.environment(**environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-        )
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        return done.stdout
-
     def work(self, steps, allowed, *flags, token):
         """What came of a prompt with which the model takes these steps: model and report."""
         configuration = self.project / "servers.json"
@@ -177,7 +178,7 @@ class ClaudeCode(Assistant):
             ANTHROPIC_BASE_URL=model.url,
             ANTHROPIC_API_KEY="none",
             TOOLBRIDGE_TOKEN=token,
-        )
+        ).stdout
         lines = [json.loads(line) for line in said.splitlines()]
         begun = next(line for line in lines if line.get("subtype") == "init")
         ended = next(line for line in lines if line["type"] == "result")

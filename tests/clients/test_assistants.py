@@ -9,7 +9,7 @@ import json
 import subprocess
 import unittest
 
-from assistants import TIMEOUT, Assistant, ClaudeCode, CodexCli, pair
+from assistants import Assistant, ClaudeCode, CodexCli, pair
 
 
 class Codex(CodexCli):
@@ -61,19 +61,7 @@ class Gemini(Assistant):
         (folder / "trustedFolders.json").write_text(json.dumps({str(self.project): "TRUST_FOLDER"}))
         if configuration:
             (folder / "settings.json").write_text(configuration)
-        return self.run_it(["mcp", "list"], TOOLBRIDGE_TOKEN=token)
-
-    def run_it(self, words, **environment):
-        done = subprocess.run(
-            [self.path, *words],
-            cwd=self.project,
-            env=self.environment(**environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-        )
-        self.assertEqual(done.returncode, 0, done.stderr)
+        done = self.run_it("mcp", "list", TOOLBRIDGE_TOKEN=token)
         return done.stdout + done.stderr
 
     def test_connects_with_a_token(self):
@@ -92,18 +80,16 @@ class Gemini(Assistant):
 
     def test_its_own_command_writes_the_same(self):
         self.run_it(
-            [
-                "mcp",
-                "add",
-                "--scope",
-                "user",
-                "--transport",
-                "http",
-                "--header",
-                "Authorization: Bearer ${TOOLBRIDGE_TOKEN}",
-                "toolbridge",
-                self.both.url + "/mcp",
-            ]
+            "mcp",
+            "add",
+            "--scope",
+            "user",
+            "--transport",
+            "http",
+            "--header",
+            "Authorization: Bearer ${TOOLBRIDGE_TOKEN}",
+            "toolbridge",
+            self.both.url + "/mcp",
         )
         written = json.loads((self.home / ".gemini" / "settings.json").read_text())
         self.assertEqual(written["mcpServers"], json.loads(self.configuration())["mcpServers"])

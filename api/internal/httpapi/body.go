@@ -22,8 +22,8 @@ func (a *API) readObject(w http.ResponseWriter, r *http.Request) (*payload.Objec
 	return object, err
 }
 
-// readOptional is readObject where there may be no body: it then returns nil. It also reserves spare
-// bytes for what the request does afterwards.
+// readOptional is readObject where there may be no body: it then returns nil. It also reserves
+// spare bytes for what the request does afterwards.
 func (a *API) readOptional(w http.ResponseWriter, r *http.Request, spare int64) (*payload.Object, error) {
 	text, err := a.readBody(w, r, spare)
 	if err != nil {

@@ -135,8 +135,8 @@ func FuzzScannerAndServerAgree(f *testing.F) {
 			if bothOrFolded.MatchString(head) {
 				return
 			}
-			// HTTP/1.0 has no transfer codings, so ReadRequest does not tell of one; the request is the
-			// last.
+			// HTTP/1.0 has no transfer codings, so ReadRequest does not tell of one; the request is
+			// the last.
 			if regexp.MustCompile(`(?im)^transfer-encoding:`).MatchString(head) {
 				return
 			}

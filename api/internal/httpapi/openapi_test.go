@@ -51,7 +51,8 @@ func TestOpenAPINamesEveryRoute(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Every route takes any method, to say which it allows; those count only where they are described.
+	// Every route takes any method, to say which it allows; those count only where they are
+	// described.
 	for route := range described {
 		if !served[route] {
 			t.Errorf("%s is described and not served", route)

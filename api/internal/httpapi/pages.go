@@ -100,7 +100,8 @@ func (i items) readPage(r *http.Request) (store.Page, error) {
 		return page, err
 	}
 	if text := query.Get("limit"); text != "" {
-		// Out of range it returns the largest number, which is clamped like any other that is too large.
+		// Out of range it returns the largest number, which is clamped like any other that is too
+		// large.
 		limit, err := strconv.ParseUint(text, 10, 64)
 		if limit == 0 || err != nil && !errors.Is(err, strconv.ErrRange) {
 			return page, badRequest(fmt.Sprintf("limit must be a whole number from 1 to %d", maxPage))

@@ -9,9 +9,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Ahead is a Get or a List that is made together with the look-up of a session, and what came of
-// it. It is for the session's owner, whoever asks, so it may be used only after the session has
-// been checked.
+// Ahead is a Get or a List that is made together with the look-up of a session, and its result. It
+// reads as the session's owner, who may be another user than the caller, so the result may be used
+// only after the session has been checked.
 type Ahead struct {
 	Kind string
 	UID  string // of an item; "" for a list

@@ -31,8 +31,8 @@ func creation(first Next) Change {
 }
 
 const (
-	// createLockTimeout is how long a creation waits for the person's row. The commit is on its way
-	// by then, so the wait must not end with the connection: nobody would know what became of it.
+	// createLockTimeout is how long a creation waits for the person's row. The commit has been sent
+	// by then, so the wait must not end with the connection: the outcome would be unknown.
 	createLockTimeout = "2s"
 	// createTime is what a caller must have left to wait so long and then write the other way.
 	createTime = 5 * time.Second
@@ -40,8 +40,8 @@ const (
 
 var (
 	createLock = statement{"create.lock", "SET LOCAL lock_timeout = '" + createLockTimeout + "'"}
-	// The clock has been moved in the same transaction. Without the epoch there is none, and what is
-	// NOT NULL refuses the row and with it the transaction.
+	// The clock has been moved in the same transaction. Without the epoch there is none, and what
+	// is NOT NULL refuses the row and with it the transaction.
 	movedClock = func(epoch string) string {
 		return "(SELECT clock FROM users WHERE id = $1 AND epoch = " + epoch + ")"
 	}

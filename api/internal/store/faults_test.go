@@ -209,8 +209,8 @@ func TestRoundTrips(t *testing.T) {
 			return errors.Join(err, s.EndSession(ctx, opened.ID, session.Person))
 		}},
 	} {
-		// The first call prepares statements, and a connection that has rested is asked whether it lives:
-		// the least of several counts.
+		// The first call prepares statements, and a connection that has rested is asked whether it
+		// lives: the least of several counts.
 		least := int64(math.MaxInt64)
 		for range 5 {
 			before := line.trips.Load()

@@ -55,8 +55,8 @@ func listStatements() map[listing]statement {
 		if l.newest {
 			name, after, direction = name+"_newest", "<", " DESC"
 		}
-		// Without the cast SQLite would plan the query again at each call, to see whether the limit is
-		// small.
+		// Without the cast SQLite would plan the query again at each call, to see whether the limit
+		// is small.
 		out[l] = statement{name, fmt.Sprintf(`
 			SELECT %s FROM items WHERE %s AND (%[3]s, uid) %[4]s ($3, $4)
 			ORDER BY %[3]s%[5]s, uid%[5]s LIMIT CAST($5 AS BIGINT)`, itemColumns, where, time, after, direction)}

@@ -153,8 +153,8 @@ func TestPlansOfSQLite(t *testing.T) {
 		rows.Close()
 		judgePlan(t, p.statement, strings.Join(plan, "\n"), costly, p.sqlite)
 	}
-	// FTS5 is scanned by its own index, and what a page has is sorted once more by the join with its
-	// items.
+	// FTS5 is scanned by its own index, and what a page has is sorted once more by the join with
+	// its items.
 	outside := regexp.MustCompile(`SCAN (d|i|items|search_docs)\b`)
 	for n, p := range searchPlans {
 		st, args := s.searchPlan(t, n, 1)

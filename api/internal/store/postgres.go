@@ -22,8 +22,8 @@ import (
 )
 
 var (
-	// Opening is one round trip. The epoch is read here and compared by FindSession with the one that
-	// is then in force, so a wipe at the same moment does no harm.
+	// Opening is one round trip. The epoch is read here and compared by FindSession with the one
+	// that is then in force, so a wipe at the same moment does no harm.
 	sessionOpen = statement{"session.open", `
 		INSERT INTO sessions (id, owner, epoch, created, expires)
 		SELECT $3, id, epoch, $4, $5 FROM users WHERE tenant = $1 AND subject = $2 RETURNING owner, epoch`}

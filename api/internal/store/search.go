@@ -37,8 +37,8 @@ type Search struct {
 	GroupBy string // "" or one of GroupFields
 	Limit   int    // 0 only counts
 	After   *Place // where the page before ended
-	// Reserve is asked for the memory of each item that is read, unless it is nil. Its error ends the
-	// search.
+	// Reserve is asked for the memory of each item that is read, unless it is nil. Its error ends
+	// the search.
 	Reserve func(Item) error
 }
 

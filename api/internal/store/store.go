@@ -160,14 +160,16 @@ type Store interface {
 	SweepVersions(ctx context.Context) (int64, error)
 	// Retain sets which versions are kept. It is called before the store is used.
 	Retain(Retention)
-	// Wipe deletes all of a user's items and their versions, raises the epoch and ends all of their sessions.
+	// Wipe deletes all of a user's items and their versions, raises the epoch and ends all of their
+	// sessions.
 	Wipe(ctx context.Context, owner int64, by string) (epoch int64, deleted map[string]int64, err error)
 	State(ctx context.Context, owner int64) (State, error)
 
 	// Search finds items of an owner. The index is always up to date: it is written in the item's
 	// transaction.
 	Search(ctx context.Context, owner int64, s Search) (Findings, error)
-	// Overview counts what an owner has; the times are the beginnings of days, in Unix milliseconds.
+	// Overview counts what an owner has; the times are the beginnings of days, in Unix
+	// milliseconds.
 	Overview(ctx context.Context, owner, today, tomorrow, nextWeek int64) (Overview, error)
 	// GetMany reads those of some items that live, by uid.
 	GetMany(ctx context.Context, owner int64, kind string, uids []string) (map[string]Item, error)

@@ -36,8 +36,8 @@ func restoreTo(version int64) Change {
 	}
 }
 
-// Any sequence of writes, deletes, restores and wipes ends where a model says that holds every state
-// in full, and a search finds what lives and nothing else.
+// Any sequence of writes, deletes, restores and wipes ends where a model says that holds every
+// state in full, and a search finds what lives and nothing else.
 func TestVersionsAreWhatWasWritten(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		for seed := range int64(3) {
@@ -251,7 +251,8 @@ func TestOldVersionsAreSwept(t *testing.T) {
 			steps, all = steps+1, all+removed
 		}
 		wg.Wait()
-		// The writer may have removed some of the last item's itself, which has more than may be kept.
+		// The writer may have removed some of the last item's itself, which has more than may be
+		// kept.
 		if steps < 2 || all > 300 || all < 280 {
 			t.Errorf("%d versions in %d steps", all, steps)
 		}

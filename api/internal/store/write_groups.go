@@ -37,8 +37,8 @@ type writtenInTurn struct {
 	again    bool // it was not made, and may be made by itself
 }
 
-// maxGroup bounds the writes of one transaction, whose items are all in memory before each has asked
-// for its share.
+// maxGroup bounds the writes of one transaction, whose items are all in memory before each has
+// asked for its share.
 const maxGroup = 16
 
 // Write is a write of its own unless another one of the same person is on its way.

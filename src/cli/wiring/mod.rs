@@ -99,7 +99,7 @@ pub fn entries() -> Result<Vec<Entry>, CliError> {
                     .iter()
                     .find(|entity| entity.plural == listed.toolset)
                     .map_or(listed.toolset, |entity| entity.key),
-                only_if_named: listed.toolset == tools::compact::NAME,
+                only_if_named: listed.only_if_named,
                 listed: serde_json::to_value(listed.tool).map_err(unfit)?,
             })
         })

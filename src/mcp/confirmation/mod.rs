@@ -50,9 +50,9 @@ const QUESTION: &str = "confirm";
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Confirm {
+    #[default]
     Off,
     /// Before a batch that deletes more than [`BULK`] items.
-    #[default]
     Bulk,
     /// Before every delete, and every restore over a newer version.
     Destructive,

@@ -546,7 +546,8 @@ impl Toolset for FaultyToolset {
             tool: Tool::new(name, "", Arc::default()),
             toolset: "trouble",
             access: Access::Read,
-            in_compact: false,
+            also_in: None,
+            only_if_named: false,
         };
         ["panic_at_once", "panic_later", "wait_for_ever"]
             .map(listed)

@@ -28,7 +28,7 @@ use crate::entities::{self, Entity, Kind};
 use crate::foundation::json::Json;
 
 /// The name of the toolset, in filters and scopes.
-pub const NAME: &str = "compact";
+pub(super) const NAME: &str = "compact";
 
 const CREATE: &str = "create";
 const PATCH: &str = "patch";
@@ -96,7 +96,7 @@ fn delete() -> Tool {
 /// Without search, the toolset has no way to read, so its own tools need it too.
 fn tool(about: About, hints: Hints, arguments: Vec<Argument>) -> Tool {
     let needs = Features::SEARCH;
-    Tool::new(NAME, hints, about, arguments, written(), needs).in_compact()
+    Tool::new(NAME, hints, about, arguments, written(), needs).only_if_named()
 }
 
 fn kind() -> Argument {

@@ -11,9 +11,9 @@ fn every_listed_tool(features: Features) -> impl Iterator<Item = ListedTool> {
         .flat_map(move |toolset| toolset.list(features))
 }
 
-/// The tools of every toolset but `compact`, as clients see them if the API has all features.
+/// Every tool that is offered to a client that names no toolset, if the API has all features.
 pub(super) fn every_tool() -> Vec<Value> {
-    let offered = every_listed_tool(Features::ALL).filter(|tool| tool.toolset != compact::NAME);
+    let offered = every_listed_tool(Features::ALL).filter(|tool| !tool.only_if_named);
     offered.map(|listed| json!(listed.tool)).collect()
 }
 

@@ -98,8 +98,8 @@ impl Storm {
     }
 }
 
-/// Short time limits, so that more faults take effect in less time. The breaker would only keep calls
-/// from their weather.
+/// Short time limits, so that more faults take effect in less time. The breaker would only keep
+/// calls from their weather.
 const SETTINGS: [(&str, &str); 5] = [
     ("TOOLBRIDGE_API_CONNECT_TIMEOUT", "1s"),
     ("TOOLBRIDGE_API_READ_TIMEOUT", "2s"),
