@@ -5,17 +5,33 @@ import "testing"
 func TestEveryActionHasItsEffectAndKeepsTheRest(t *testing.T) {
 	onEachEntity(t, func(t *testing.T, api *server, e entity) {
 		u := api.user(t)
-		sent := object(`"z":1.0,"title":"é","status":"draft","pinned":"no","read":0,"delivered":0,"archived":0,"deep":{"b":[1e5],"a":null}`, e.parent(t, u))
+		sent := object(
+			`"z":1.0,"title":"é","status":"draft","pinned":"no","read":0,"delivered":0,"archived":0,"deep":{"b":[1e5],"a":null}`,
+			e.parent(t, u),
+		)
 		for _, act := range e.actions {
 			it := u.call(t, "POST", e.path(), sent).want(t, 201).item(t)
 			got := u.call(t, "POST", e.path("/", it.UID, "/process"), object(
-				`"action":"`+act.name+`","metadata":{"why":"because","nested":{"a":[1]}}`)).want(t, 200).item(t)
+				`"action":"`+act.name+`","metadata":{"why":"because","nested":{"a":[1]}}`,
+			)).want(t, 200).item(t)
 			wantOnly(t, act.name, it, got, act.effect)
 		}
 		it := u.call(t, "POST", e.path(), sent).want(t, 201).item(t)
-		wantOnly(t, "archive", it, u.call(t, "POST", e.path("/", it.UID, "/archive"), nil).want(t, 200).item(t), e.archive)
+		wantOnly(
+			t,
+			"archive",
+			it,
+			u.call(t, "POST", e.path("/", it.UID, "/archive"), nil).want(t, 200).item(t),
+			e.archive,
+		)
 		it = u.call(t, "POST", e.path(), sent).want(t, 201).item(t)
-		wantOnly(t, "archive with {}", it, u.call(t, "POST", e.path("/", it.UID, "/archive"), `{}`).want(t, 200).item(t), e.archive)
+		wantOnly(
+			t,
+			"archive with {}",
+			it,
+			u.call(t, "POST", e.path("/", it.UID, "/archive"), `{}`).want(t, 200).item(t),
+			e.archive,
+		)
 	})
 }
 
@@ -44,13 +60,22 @@ func TestActionsAddTheirMemberWhenItIsMissing(t *testing.T) {
 		u := api.user(t)
 		for _, act := range e.actions {
 			it := u.create(t, e)
-			u.call(t, "POST", e.path("/", it.UID, "/process"), `{"action":"`+act.name+`"}`).want(t, 200).
-				item(t).wantMember(t, act.member, act.value)
+			u.call(t, "POST", e.path("/", it.UID, "/process"), `{"action":"`+act.name+`"}`).
+				want(t, 200).
+				item(t).
+				wantMember(t, act.member, act.value)
 		}
 		it := u.create(t, e)
-		u.call(t, "POST", e.path("/", it.UID, "/archive"), nil).want(t, 200).item(t).wantMember(t, e.archive.member, e.archive.value)
+		u.call(t, "POST", e.path("/", it.UID, "/archive"), nil).
+			want(t, 200).
+			item(t).
+			wantMember(t, e.archive.member, e.archive.value)
 		if n := len(u.list(t, e, "").items); n != len(e.actions)+1 {
-			t.Errorf("%d items are listed, want %d: archived ones are ordinary items", n, len(e.actions)+1)
+			t.Errorf(
+				"%d items are listed, want %d: archived ones are ordinary items",
+				n,
+				len(e.actions)+1,
+			)
 		}
 	})
 }

@@ -30,7 +30,9 @@ var httpClient = &http.Client{
 var (
 	correlationForm = regexp.MustCompile(`^[A-Za-z0-9._:-]{1,128}$`)
 	timeForm        = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$`)
-	uuidForm        = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+	uuidForm        = regexp.MustCompile(
+		`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`,
+	)
 )
 
 // A user is a caller with a token, a tenant and an open session.
@@ -65,7 +67,8 @@ func (s *server) withoutSession(tenant, sub string) *user {
 // open opens another session for the user and ends it when the test ends.
 func (u *user) open(t testing.TB) {
 	t.Helper()
-	a := u.call(t, "POST", "/v1/sync/sessions", nil, without("X-Sync-Session", "X-Sync-Epoch")).want(t, 201)
+	a := u.call(t, "POST", "/v1/sync/sessions", nil, without("X-Sync-Session", "X-Sync-Epoch")).
+		want(t, 201)
 	var session struct {
 		ID    string `json:"id"`
 		Epoch int64  `json:"epoch"`
@@ -256,7 +259,8 @@ func (a *answer) faults() error {
 		return errors.Join(faults...) // some are plain text
 	}
 	if len(a.body) > 0 {
-		if kind := a.header.Get("Content-Type"); kind != "application/json" && kind != "application/json; charset=utf-8" {
+		if kind := a.header.Get("Content-Type"); kind != "application/json" &&
+			kind != "application/json; charset=utf-8" {
 			add("Content-Type is %q, want application/json", kind)
 		}
 		if !json.Valid(a.body) {
@@ -431,7 +435,10 @@ func readItem(raw []byte) (item, error) {
 		decoder.DisallowUnknownFields()
 	}
 	if err := decoder.Decode(&it); err != nil {
-		return it, fmt.Errorf("not an item {uid, version, createdAt, updatedAt, deletedAt?, payload}: %w", err)
+		return it, fmt.Errorf(
+			"not an item {uid, version, createdAt, updatedAt, deletedAt?, payload}: %w",
+			err,
+		)
 	}
 	var own struct {
 		UID, UpdatedTS string
@@ -447,7 +454,12 @@ func readItem(raw []byte) (item, error) {
 	}
 	for name, into := range map[string]any{"uid": &own.UID, "updatedTs": &own.UpdatedTS, "sync": &own.Sync} {
 		if err := json.Unmarshal(payload[name], into); err != nil {
-			return it, fmt.Errorf("payload.%s is %s: %w", name, orAbsent(string(payload[name])), err)
+			return it, fmt.Errorf(
+				"payload.%s is %s: %w",
+				name,
+				orAbsent(string(payload[name])),
+				err,
+			)
 		}
 	}
 	deleted := it.DeletedAt != nil
@@ -465,9 +477,17 @@ func readItem(raw []byte) (item, error) {
 	case (own.Sync.DeletedAt != nil) != deleted:
 		return it, fmt.Errorf("payload.sync.deletedAt is there exactly when the item is deleted")
 	case !sameInstant(own.UpdatedTS, it.UpdatedAt):
-		return it, fmt.Errorf("payload.updatedTs is %q, want the item's %q", own.UpdatedTS, it.UpdatedAt)
+		return it, fmt.Errorf(
+			"payload.updatedTs is %q, want the item's %q",
+			own.UpdatedTS,
+			it.UpdatedAt,
+		)
 	case deleted && !sameInstant(*own.Sync.DeletedAt, *it.DeletedAt):
-		return it, fmt.Errorf("payload.sync.deletedAt is %q, want %q", *own.Sync.DeletedAt, *it.DeletedAt)
+		return it, fmt.Errorf(
+			"payload.sync.deletedAt is %q, want %q",
+			*own.Sync.DeletedAt,
+			*it.DeletedAt,
+		)
 	}
 	if err := checkTime(it.UpdatedAt); err != nil {
 		return it, err
@@ -476,9 +496,16 @@ func readItem(raw []byte) (item, error) {
 		if err := checkTime(it.CreatedAt); err != nil {
 			return it, fmt.Errorf("createdAt: %w", err)
 		}
-		if created, updated := instant(it.CreatedAt), instant(it.UpdatedAt); created.After(updated) ||
+		if created, updated := instant(it.CreatedAt), instant(it.UpdatedAt); created.After(
+			updated,
+		) ||
 			it.Version == 1 && !created.Equal(updated) {
-			return it, fmt.Errorf("createdAt %s does not fit updatedAt %s of version %d", it.CreatedAt, it.UpdatedAt, it.Version)
+			return it, fmt.Errorf(
+				"createdAt %s does not fit updatedAt %s of version %d",
+				it.CreatedAt,
+				it.UpdatedAt,
+				it.Version,
+			)
 		}
 	}
 	if deleted {

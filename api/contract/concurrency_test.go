@@ -38,9 +38,16 @@ func TestOneWriterWinsEachVersion(t *testing.T) {
 					t.Errorf("%v\n%s", err, read)
 					return
 				}
-				method, body := "PATCH", fmt.Sprintf(`{"count":%d,"by%d":true}`, seen.Payload.Count+1, i)
+				method, body := "PATCH", fmt.Sprintf(
+					`{"count":%d,"by%d":true}`,
+					seen.Payload.Count+1,
+					i,
+				)
 				if i%2 == 0 { // half of the writers replace everything
-					method, body = "PUT", object(fmt.Sprintf(`"count":%d`, seen.Payload.Count+1), parent)
+					method, body = "PUT", object(
+						fmt.Sprintf(`"count":%d`, seen.Payload.Count+1),
+						parent,
+					)
 				}
 				a := u.call(t, method, path, body, ifMatch(seen.Version))
 				switch {
@@ -49,7 +56,12 @@ func TestOneWriterWinsEachVersion(t *testing.T) {
 				case a.status == 200:
 					next, err := readItem(a.body)
 					if err != nil || next.Version != seen.Version+1 {
-						t.Errorf("the winner of version %d made version %d (%v)", seen.Version, next.Version, err)
+						t.Errorf(
+							"the winner of version %d made version %d (%v)",
+							seen.Version,
+							next.Version,
+							err,
+						)
 					}
 					won[i] = append(won[i], next.Version)
 				}
@@ -96,7 +108,13 @@ func TestPatchesWithoutIfMatchAllArrive(t *testing.T) {
 		}
 		final := u.get(t, e, it.UID)
 		if len(versions) != writers || final.Version != writers+1 {
-			t.Errorf("%d versions were answered, the final one is %d; want %d and %d", len(versions), final.Version, writers, writers+1)
+			t.Errorf(
+				"%d versions were answered, the final one is %d; want %d and %d",
+				len(versions),
+				final.Version,
+				writers,
+				writers+1,
+			)
 		}
 		for i := range writers {
 			if i%8 != 7 {
@@ -113,7 +131,12 @@ func TestOfConcurrentCreatesWithOneUIDOneSucceeds(t *testing.T) {
 		parent := e.parent(t, u)
 		uid := newUID()
 		results := allAtOnce(writers, func(i int) *answer {
-			return u.call(t, "POST", e.path(), object(fmt.Sprintf(`"uid":%q,"by":%d`, uid, i), parent))
+			return u.call(
+				t,
+				"POST",
+				e.path(),
+				object(fmt.Sprintf(`"uid":%q,"by":%d`, uid, i), parent),
+			)
 		})
 		if len(results[201]) != 1 || len(results[409]) != writers-1 {
 			t.Fatalf("want one 201 and else 409, got %s", counts(results))
@@ -131,7 +154,10 @@ func TestOfConcurrentDeletesOneSucceeds(t *testing.T) {
 	onEachEntity(t, func(t *testing.T, api *server, e entity) {
 		u := api.user(t)
 		it := u.create(t, e)
-		results := allAtOnce(writers, func(int) *answer { return u.call(t, "DELETE", e.path("/", it.UID), nil) })
+		results := allAtOnce(
+			writers,
+			func(int) *answer { return u.call(t, "DELETE", e.path("/", it.UID), nil) },
+		)
 		if len(results[200]) != 1 || len(results[410]) != writers-1 {
 			t.Fatalf("want one 200 and else 410, got %s", counts(results))
 		}

@@ -111,11 +111,34 @@ type bound struct {
 
 // bind is a right one, for now.
 func bind(secret, tenant, token, method, target, body string) bound {
-	return bound{secret, keyID(secret), tenant, strconv.FormatInt(time.Now().UnixMilli(), 10), randomHex(16), method, target, sha256Hex(body), token}
+	return bound{
+		secret,
+		keyID(secret),
+		tenant,
+		strconv.FormatInt(time.Now().UnixMilli(), 10),
+		randomHex(16),
+		method,
+		target,
+		sha256Hex(body),
+		token,
+	}
 }
 
 func (b bound) signature() string {
-	text := strings.Join([]string{"toolbridge-v2", b.keyID, b.tenant, b.timestamp, b.nonce, b.method, b.target, b.contentHash, sha256Hex(b.token)}, "\n")
+	text := strings.Join(
+		[]string{
+			"toolbridge-v2",
+			b.keyID,
+			b.tenant,
+			b.timestamp,
+			b.nonce,
+			b.method,
+			b.target,
+			b.contentHash,
+			sha256Hex(b.token),
+		},
+		"\n",
+	)
 	return hmacHex(b.secret, text)
 }
 

@@ -16,9 +16,11 @@ func TestAnOddTimeoutIsNoReasonToRefuse(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		u := api.user(t)
 		for _, odd := range []string{"0", "-1", "soon", "1.5", "600001", "99999999999999999999", "60000"} {
-			u.call(t, "GET", entityNamed("notes").path(), nil, with("X-TB-Timeout-Ms", odd)).check(t, 200)
+			u.call(t, "GET", entityNamed("notes").path(), nil, with("X-TB-Timeout-Ms", odd)).
+				check(t, 200)
 		}
-		u.call(t, "GET", entityNamed("notes").path(), nil, with("X-TB-Timeout-Ms", "1", "1")).check(t, 200)
+		u.call(t, "GET", entityNamed("notes").path(), nil, with("X-TB-Timeout-Ms", "1", "1")).
+			check(t, 200)
 	})
 }
 
@@ -30,7 +32,8 @@ func TestAWriteEndsWithTheTimeOfItsCaller(t *testing.T) {
 		note := u.create(t, entityNamed("notes"))
 		path := "/v1/notes/" + note.UID
 		release := block.writes(t, u)
-		a := u.call(t, "PATCH", path, `{"title":"late"}`, with("X-TB-Timeout-Ms", "200")).want(t, 503)
+		a := u.call(t, "PATCH", path, `{"title":"late"}`, with("X-TB-Timeout-Ms", "200")).
+			want(t, 503)
 		if text := a.errorText(t); !strings.Contains(text, "nothing was changed") {
 			t.Errorf("the caller reads %q", text)
 		}
@@ -39,7 +42,8 @@ func TestAWriteEndsWithTheTimeOfItsCaller(t *testing.T) {
 		if now := u.call(t, "GET", path, nil).want(t, 200).item(t); now.Version != 1 {
 			t.Errorf("version %d", now.Version)
 		}
-		u.call(t, "PATCH", path, `{"title":"in time"}`, with("X-TB-Timeout-Ms", "60000")).want(t, 200)
+		u.call(t, "PATCH", path, `{"title":"in time"}`, with("X-TB-Timeout-Ms", "60000")).
+			want(t, 200)
 		api.log.until(t, "deadline_exceeded")
 		if line := api.log.find("storage_unavailable"); line != "" {
 			t.Errorf("the database is blamed: %s", line)
@@ -58,7 +62,12 @@ func TestAWriteEndsWhenItsCallerHangsUp(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		hungUp := make(chan error, 1)
 		go func() {
-			request, err := http.NewRequestWithContext(ctx, "PATCH", api.base+path, strings.NewReader(`{"title":"gone"}`))
+			request, err := http.NewRequestWithContext(
+				ctx,
+				"PATCH",
+				api.base+path,
+				strings.NewReader(`{"title":"gone"}`),
+			)
 			if err != nil {
 				hungUp <- err
 				return
@@ -141,7 +150,8 @@ func (b *blockade) waiting(t *testing.T) bool {
 	}
 	defer func() { _ = conn.Close(t.Context()) }()
 	var waiting int
-	err = conn.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&waiting)
+	err = conn.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").
+		Scan(&waiting)
 	if err != nil {
 		t.Fatal(err)
 	}

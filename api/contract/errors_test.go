@@ -18,10 +18,26 @@ func TestTheCorrelationIDIsEchoedOrMadeUp(t *testing.T) {
 			status int
 			call   func(edits ...edit) *answer
 		}{
-			{"success", 200, func(edits ...edit) *answer { return u.call(t, "GET", e.path(), nil, edits...) }},
-			{"health", 200, func(edits ...edit) *answer { return api.anonymous(t, "GET", "/healthz", edits...) }},
-			{"readiness", 200, func(edits ...edit) *answer { return api.anonymous(t, "GET", "/readyz", edits...) }},
-			{"info", 200, func(edits ...edit) *answer { return api.anonymous(t, "GET", "/v1/sync/info", edits...) }},
+			{
+				"success",
+				200,
+				func(edits ...edit) *answer { return u.call(t, "GET", e.path(), nil, edits...) },
+			},
+			{
+				"health",
+				200,
+				func(edits ...edit) *answer { return api.anonymous(t, "GET", "/healthz", edits...) },
+			},
+			{
+				"readiness",
+				200,
+				func(edits ...edit) *answer { return api.anonymous(t, "GET", "/readyz", edits...) },
+			},
+			{
+				"info",
+				200,
+				func(edits ...edit) *answer { return api.anonymous(t, "GET", "/v1/sync/info", edits...) },
+			},
 			{"token", 401, func(edits ...edit) *answer {
 				return u.call(t, "GET", e.path(), nil, append(edits, without("Authorization"))...)
 			}},
@@ -31,10 +47,26 @@ func TestTheCorrelationIDIsEchoedOrMadeUp(t *testing.T) {
 			{"epoch", 409, func(edits ...edit) *answer {
 				return u.call(t, "GET", e.path(), nil, append(edits, without("X-Sync-Epoch"))...)
 			}},
-			{"unknown path", 404, func(edits ...edit) *answer { return u.call(t, "GET", "/v1/nothing", nil, edits...) }},
-			{"unknown item", 404, func(edits ...edit) *answer { return u.call(t, "GET", e.path("/", newUID()), nil, edits...) }},
-			{"method", 405, func(edits ...edit) *answer { return u.call(t, "PUT", e.path(), `{}`, edits...) }},
-			{"body", 400, func(edits ...edit) *answer { return u.call(t, "POST", e.path(), `[]`, edits...) }},
+			{
+				"unknown path",
+				404,
+				func(edits ...edit) *answer { return u.call(t, "GET", "/v1/nothing", nil, edits...) },
+			},
+			{
+				"unknown item",
+				404,
+				func(edits ...edit) *answer { return u.call(t, "GET", e.path("/", newUID()), nil, edits...) },
+			},
+			{
+				"method",
+				405,
+				func(edits ...edit) *answer { return u.call(t, "PUT", e.path(), `{}`, edits...) },
+			},
+			{
+				"body",
+				400,
+				func(edits ...edit) *answer { return u.call(t, "POST", e.path(), `[]`, edits...) },
+			},
 		}
 		for _, place := range places {
 			for _, id := range []string{"a", "Req-1.2_3:4", strings.Repeat("x", 128), "00000000-0000-0000-0000-000000000000"} {
@@ -50,7 +82,12 @@ func TestTheCorrelationIDIsEchoedOrMadeUp(t *testing.T) {
 				a := place.call(with("X-Correlation-ID", unusable)).want(t, place.status)
 				got := a.header.Get("X-Correlation-ID")
 				if got == unusable || seen[got] {
-					t.Errorf("%s: for the unusable %q the id %q was made up; want a fresh one", place.name, abbreviated([]byte(unusable)), got)
+					t.Errorf(
+						"%s: for the unusable %q the id %q was made up; want a fresh one",
+						place.name,
+						abbreviated([]byte(unusable)),
+						got,
+					)
 				}
 				seen[got] = true
 			}
@@ -150,7 +187,8 @@ func TestAWrongMethodIs405AndSaysWhatIsAllowed(t *testing.T) {
 				var allow []string
 				for _, name := range strings.Split(strings.Join(a.header.Values("Allow"), ","), ",") {
 					// HEAD and OPTIONS are the server's own affair.
-					if name = strings.TrimSpace(name); name != "" && name != "HEAD" && name != "OPTIONS" {
+					if name = strings.TrimSpace(name); name != "" && name != "HEAD" &&
+						name != "OPTIONS" {
 						allow = append(allow, name)
 					}
 				}
@@ -192,15 +230,28 @@ func TestABodyAtTheLimitIsTakenAndOneByteMoreIs413(t *testing.T) {
 		} {
 			good, bad := padded(limit, r.members), padded(limit+1, r.members)
 			if len(good) != limit || len(bad) != limit+1 {
-				t.Fatalf("bodies of %d and %d bytes, want %d and one more", len(good), len(bad), limit)
+				t.Fatalf(
+					"bodies of %d and %d bytes, want %d and one more",
+					len(good),
+					len(bad),
+					limit,
+				)
 			}
 			u.call(t, r.method, r.path, good).want(t, r.status).item(t)
 			before := u.raw(t, e, it.UID)
 			u.call(t, r.method, r.path, bad).check(t, 413)
-			u.call(t, r.method, r.path, chunked{strings.NewReader(bad)}).check(t, 413)     // no Content-Length
-			u.call(t, r.method, r.path, strings.Repeat("[", 2*limit)).check(t, 413)        // too large to be read as JSON
-			u.call(t, r.method, r.path, good[:limit-1]+" "+good[limit-1:]).check(t, 413)   // white space counts
-			u.call(t, r.method, r.path, bad, with("Expect", "100-continue")).check(t, 413) // asked before sent
+			u.call(t, r.method, r.path, chunked{strings.NewReader(bad)}).
+				check(t, 413)
+				// no Content-Length
+			u.call(t, r.method, r.path, strings.Repeat("[", 2*limit)).
+				check(t, 413)
+				// too large to be read as JSON
+			u.call(t, r.method, r.path, good[:limit-1]+" "+good[limit-1:]).
+				check(t, 413)
+				// white space counts
+			u.call(t, r.method, r.path, bad, with("Expect", "100-continue")).
+				check(t, 413)
+				// asked before sent
 			if after := u.raw(t, e, it.UID); after != before {
 				t.Errorf("%s: a refused body changed the item", r.name)
 			}
@@ -228,7 +279,8 @@ func TestHugeHeadersAreRefusedAndTheServerLives(t *testing.T) {
 			}
 		}
 		large := strings.Repeat("a", 64<<10)
-		u.call(t, "GET", "/v1/notes", nil, with("Authorization", "Bearer "+large)).check(t, 401, 431)
+		u.call(t, "GET", "/v1/notes", nil, with("Authorization", "Bearer "+large)).
+			check(t, 401, 431)
 		u.call(t, "GET", "/v1/notes", nil, with("X-Sync-Session", large)).check(t, 428, 431)
 		u.call(t, "GET", "/v1/notes", nil, with("X-Sync-Epoch", large)).check(t, 409, 431)
 		u.call(t, "GET", "/v1/notes", nil, with("traceparent", large)).check(t, 200, 431)

@@ -25,7 +25,10 @@ func TestABodyWithTwoLengthsIs400(t *testing.T) {
 		}
 		body := `{"title":"hidden"}`
 		chunks := fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body), body)
-		length, coding := fmt.Sprintf("Content-Length: %d", len(chunks)), "Transfer-Encoding: chunked"
+		length, coding := fmt.Sprintf(
+			"Content-Length: %d",
+			len(chunks),
+		), "Transfer-Encoding: chunked"
 		good := head("GET", "/v1/notes")
 		post := head("POST", "/v1/notes", fmt.Sprintf("Content-Length: %d", len(body))) + body
 		for name, c := range map[string]struct {
@@ -64,7 +67,12 @@ func TestABodyWithTwoLengthsIs400(t *testing.T) {
 				t.Fatalf("%s: %v", name, err)
 			}
 			if _, _ = io.Copy(io.Discard, res.Body); res.StatusCode != 400 || !res.Close {
-				t.Errorf("%s: status %d, closed %t; want 400 and true", name, res.StatusCode, res.Close)
+				t.Errorf(
+					"%s: status %d, closed %t; want 400 and true",
+					name,
+					res.StatusCode,
+					res.Close,
+				)
 			}
 			_ = conn.Close()
 		}

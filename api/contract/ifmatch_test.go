@@ -12,7 +12,9 @@ func TestIfMatchLetsTheExpectedVersionThrough(t *testing.T) {
 		for _, form := range []string{`%d`, `"%d"`} {
 			it := u.create(t, e)
 			for _, w := range e.writeRoutes(it.UID, parent) {
-				next := w.call(t, u, with("If-Match", fmt.Sprintf(form, it.Version))).want(t, 200).item(t)
+				next := w.call(t, u, with("If-Match", fmt.Sprintf(form, it.Version))).
+					want(t, 200).
+					item(t)
 				if next.Version != it.Version+1 {
 					t.Errorf("%s took version %d to %d", w.name, it.Version, next.Version)
 				}
@@ -23,7 +25,8 @@ func TestIfMatchLetsTheExpectedVersionThrough(t *testing.T) {
 		a := u.call(t, "POST", e.path(), object(parent)).want(t, 201)
 		uid := a.item(t).UID
 		for range 3 {
-			a = u.call(t, "PATCH", e.path("/", uid), `{}`, with("If-Match", a.header.Get("ETag"))).want(t, 200)
+			a = u.call(t, "PATCH", e.path("/", uid), `{}`, with("If-Match", a.header.Get("ETag"))).
+				want(t, 200)
 		}
 	})
 }

@@ -40,7 +40,8 @@ func TestHealthAndInfoNeedNothing(t *testing.T) {
 			api.anonymous(t, "GET", path).check(t, 200)
 			// They do not look at credentials, so wrong ones do no harm either.
 			api.anonymous(t, "GET", path, with("Authorization", "Bearer x"), with("X-TB-Signature", "x"),
-				with("X-Sync-Session", "x"), with("X-Sync-Epoch", "x")).check(t, 200)
+				with("X-Sync-Session", "x"), with("X-Sync-Epoch", "x")).
+				check(t, 200)
 		}
 	})
 }
@@ -54,11 +55,15 @@ func TestInfoDescribesTheServer(t *testing.T) {
 		if now := instant(info.Time); now.IsZero() || time.Since(now).Abs() > time.Minute {
 			t.Errorf("time %q is not now", info.Time)
 		}
-		if info.Limits.DefaultPage != 500 || info.Limits.MaxPage != 1000 || info.Limits.MaxBodyBytes < 1 {
+		if info.Limits.DefaultPage != 500 || info.Limits.MaxPage != 1000 ||
+			info.Limits.MaxBodyBytes < 1 {
 			t.Errorf("limits %+v", info.Limits)
 		}
 		if !api.remote && info.Limits.MaxBodyBytes != 1<<20 {
-			t.Errorf("maxBodyBytes is %d without MAX_BODY_BYTES, want 1 MiB", info.Limits.MaxBodyBytes)
+			t.Errorf(
+				"maxBodyBytes is %d without MAX_BODY_BYTES, want 1 MiB",
+				info.Limits.MaxBodyBytes,
+			)
 		}
 		if info.TenantSignature.Required != (api.tenantSecret != "") {
 			t.Errorf("tenantSignature.required is %v", info.TenantSignature.Required)

@@ -7,7 +7,13 @@ import (
 
 // Two tenants with the same two subs each: four users that have nothing in common.
 func fourUsers(t *testing.T, api *server) map[string]*user {
-	tenants, subs := [2]string{freshName("tenant"), freshName("tenant")}, [2]string{freshName("user"), freshName("user")}
+	tenants, subs := [2]string{
+		freshName("tenant"),
+		freshName("tenant"),
+	}, [2]string{
+		freshName("user"),
+		freshName("user"),
+	}
 	users := map[string]*user{
 		"tenant A, user 1": api.userOf(t, tenants[0], subs[0]),
 		"tenant A, user 2": api.userOf(t, tenants[0], subs[1]),
@@ -28,8 +34,14 @@ func TestItemsOfOthersAreNotFound(t *testing.T) {
 		has := map[string]possession{}
 		for name, u := range users {
 			p := possession{parent: e.parent(t, u)}
-			p.live = u.call(t, "POST", e.path(), object(`"title":"of `+name+`"`, p.parent)).want(t, 201).item(t).UID
-			p.dead = u.call(t, "POST", e.path(), object(`"title":"late, of `+name+`"`, p.parent)).want(t, 201).item(t).UID
+			p.live = u.call(t, "POST", e.path(), object(`"title":"of `+name+`"`, p.parent)).
+				want(t, 201).
+				item(t).
+				UID
+			p.dead = u.call(t, "POST", e.path(), object(`"title":"late, of `+name+`"`, p.parent)).
+				want(t, 201).
+				item(t).
+				UID
 			u.remove(t, e, p.dead)
 			p.liveRaw, p.deadRaw = u.raw(t, e, p.live), u.raw(t, e, p.dead)
 			has[name] = p
@@ -52,7 +64,8 @@ func TestItemsOfOthersAreNotFound(t *testing.T) {
 				// Tenant and user cannot be talked into being others by what a caller may write freely.
 				if api.tenantSecret != "" {
 					u.call(t, "GET", e.path("/", theirs.live), nil, with("X-Tenant-ID", users[victim].tenant), with("X-User-ID", users[victim].sub),
-						with("X-TB-User-ID", users[victim].sub)).check(t, 404)
+						with("X-TB-User-ID", users[victim].sub)).
+						check(t, 404)
 				}
 			}
 		}
@@ -86,7 +99,8 @@ func TestTheSameUIDMayBeUsedByEveryUser(t *testing.T) {
 		parents := map[string]string{}
 		for name, u := range users {
 			parents[name] = e.parent(t, u)
-			u.call(t, "POST", e.path(), object(`"uid":"`+uid+`","title":"of `+name+`"`, parents[name])).want(t, 201)
+			u.call(t, "POST", e.path(), object(`"uid":"`+uid+`","title":"of `+name+`"`, parents[name])).
+				want(t, 201)
 		}
 		for name, u := range users {
 			u.get(t, e, uid).wantMember(t, "title", `"of `+name+`"`)
@@ -106,7 +120,10 @@ func TestTheSameUIDMayBeUsedByEveryUser(t *testing.T) {
 
 func (u *user) version(t testing.TB, e entity, uid string) int64 {
 	t.Helper()
-	return u.call(t, "GET", e.path("/", uid, "?includeDeleted=true"), nil).want(t, 200).item(t).Version
+	return u.call(t, "GET", e.path("/", uid, "?includeDeleted=true"), nil).
+		want(t, 200).
+		item(t).
+		Version
 }
 
 func TestATokenOfAnotherTenantIs403(t *testing.T) {
@@ -116,7 +133,10 @@ func TestATokenOfAnotherTenantIs403(t *testing.T) {
 		}
 		u := api.user(t)
 		claim := func(value any) edit {
-			return with("Authorization", "Bearer "+signHS256(api.jwtSecret, goodClaims(u.sub).and("tenant_id", value)))
+			return with(
+				"Authorization",
+				"Bearer "+signHS256(api.jwtSecret, goodClaims(u.sub).and("tenant_id", value)),
+			)
 		}
 		// The claim may be there, and must then agree.
 		u.call(t, "GET", "/v1/notes", nil, claim(u.tenant)).want(t, 200)

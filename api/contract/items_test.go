@@ -12,7 +12,9 @@ func TestEveryKindOfWriteRaisesTheVersionByOne(t *testing.T) {
 		u := api.user(t)
 		parent := e.parent(t, u)
 		before := time.Now().Add(-time.Minute)
-		it := u.call(t, "POST", e.path(), object(`"title":"first","keep":[1,2]`, parent)).want(t, 201).item(t)
+		it := u.call(t, "POST", e.path(), object(`"title":"first","keep":[1,2]`, parent)).
+			want(t, 201).
+			item(t)
 		if it.Version != 1 {
 			t.Fatalf("version %d after create, want 1", it.Version)
 		}
@@ -27,7 +29,15 @@ func TestEveryKindOfWriteRaisesTheVersionByOne(t *testing.T) {
 			{"archive again", "POST", e.path("/", it.UID, "/archive"), ""},
 		}
 		for _, act := range e.actions {
-			writes = append(writes, route{act.name, "POST", e.path("/", it.UID, "/process"), `{"action":"` + act.name + `"}`})
+			writes = append(
+				writes,
+				route{
+					act.name,
+					"POST",
+					e.path("/", it.UID, "/process"),
+					`{"action":"` + act.name + `"}`,
+				},
+			)
 		}
 		writes = append(writes, route{"delete", "DELETE", e.path("/", it.UID), ""})
 		for _, w := range writes {
@@ -39,7 +49,12 @@ func TestEveryKindOfWriteRaisesTheVersionByOne(t *testing.T) {
 				t.Errorf("%s took version %d to %d", w.name, it.Version, next.Version)
 			}
 			if !instant(next.UpdatedAt).After(instant(it.UpdatedAt)) {
-				t.Errorf("%s: updatedAt %s does not come after %s", w.name, next.UpdatedAt, it.UpdatedAt)
+				t.Errorf(
+					"%s: updatedAt %s does not come after %s",
+					w.name,
+					next.UpdatedAt,
+					it.UpdatedAt,
+				)
 			}
 			if (next.DeletedAt != nil) != (w.name == "delete") {
 				t.Errorf("%s: deletedAt present is %v", w.name, next.DeletedAt != nil)
@@ -65,7 +80,13 @@ func TestWhatAWriteAnswersIsWhatAReadSees(t *testing.T) {
 			}
 			listed := u.list(t, e, "includeDeleted=true")
 			if n := len(listed.items); n != 1 || spelled(listed.Items[0]) != spelled(answer.body) {
-				t.Errorf("%s answered\n%s\nthe list has %d items: %s", w.name, answer.body, n, listed.Items)
+				t.Errorf(
+					"%s answered\n%s\nthe list has %d items: %s",
+					w.name,
+					answer.body,
+					n,
+					listed.Items,
+				)
 			}
 		}
 	})
@@ -78,7 +99,12 @@ func TestUpdateTimesStrictlyIncreaseOverAllItemsOfAUser(t *testing.T) {
 		after := func(what string, it item) {
 			t.Helper()
 			if !instant(it.UpdatedAt).After(last) {
-				t.Errorf("%s: %s does not come after %s", what, it.UpdatedAt, last.Format(time.RFC3339Nano))
+				t.Errorf(
+					"%s: %s does not come after %s",
+					what,
+					it.UpdatedAt,
+					last.Format(time.RFC3339Nano),
+				)
 			}
 			last = instant(it.UpdatedAt)
 		}
@@ -139,7 +165,8 @@ func TestAUsedUIDIsRefusedDeletedOrNot(t *testing.T) {
 		u.call(t, "POST", e.path(), body).want(t, 201)
 		before := u.raw(t, e, uid)
 		u.call(t, "POST", e.path(), body).wantError(t, 409, "already_exists")
-		u.call(t, "POST", e.path(), strings.Replace(body, uid, strings.ToUpper(uid), 1)).wantError(t, 409, "already_exists")
+		u.call(t, "POST", e.path(), strings.Replace(body, uid, strings.ToUpper(uid), 1)).
+			wantError(t, 409, "already_exists")
 		if after := u.raw(t, e, uid); after != before {
 			t.Errorf("a refused create changed the item\n%s\n%s", before, after)
 		}
@@ -150,7 +177,8 @@ func TestAUsedUIDIsRefusedDeletedOrNot(t *testing.T) {
 		// The uid is taken for this entity only.
 		for _, other := range entities {
 			if other.name != e.name {
-				u.call(t, "POST", other.path(), object(`"uid":"`+uid+`"`, other.parent(t, u))).want(t, 201)
+				u.call(t, "POST", other.path(), object(`"uid":"`+uid+`"`, other.parent(t, u))).
+					want(t, 201)
 			}
 		}
 	})
@@ -160,11 +188,17 @@ func TestPutReplacesTheWholePayload(t *testing.T) {
 	onEachEntity(t, func(t *testing.T, api *server, e entity) {
 		u := api.user(t)
 		parent := e.parent(t, u)
-		it := u.call(t, "POST", e.path(), object(`"title":"old","gone":1`, parent)).want(t, 201).item(t)
+		it := u.call(t, "POST", e.path(), object(`"title":"old","gone":1`, parent)).
+			want(t, 201).
+			item(t)
 		want := object(`"z":1,"a":{"deep":null}`, parent)
 		u.call(t, "PUT", e.path("/", it.UID), want).want(t, 200)
 		if got := u.get(t, e, it.UID); own(t, got.Payload) != own(t, []byte(want)) {
-			t.Errorf("after PUT the payload is\n%s\nwant\n%s", own(t, got.Payload), own(t, []byte(want)))
+			t.Errorf(
+				"after PUT the payload is\n%s\nwant\n%s",
+				own(t, got.Payload),
+				own(t, []byte(want)),
+			)
 		}
 	})
 }
@@ -172,8 +206,14 @@ func TestPutReplacesTheWholePayload(t *testing.T) {
 func TestPatchMergesTopLevelKeys(t *testing.T) {
 	onEachEntity(t, func(t *testing.T, api *server, e entity) {
 		u := api.user(t)
-		it := u.create(t, e, `"title":"old","n":12345678901234567890123,"nested":{"a":1,"b":2},"list":[1,2,3],"stay":1.0`)
-		patched := u.call(t, "PATCH", e.path("/", it.UID), `{"title":"new","nested":{"c":3},"list":null,"added":"é"}`).want(t, 200).item(t)
+		it := u.create(
+			t,
+			e,
+			`"title":"old","n":12345678901234567890123,"nested":{"a":1,"b":2},"list":[1,2,3],"stay":1.0`,
+		)
+		patched := u.call(t, "PATCH", e.path("/", it.UID), `{"title":"new","nested":{"c":3},"list":null,"added":"é"}`).
+			want(t, 200).
+			item(t)
 		for name, value := range map[string]string{
 			"title": `"new"`, "nested": `{"c":3}`, "list": `null`, "added": `"é"`,
 			"n": `12345678901234567890123`, "stay": `1.0`,
@@ -191,24 +231,34 @@ func TestServerMembersSentByTheCallerAreOverwritten(t *testing.T) {
 		u := api.user(t)
 		parent := e.parent(t, u)
 		forged := `"uid":"` + newUID() + `","updatedTs":"1999-01-01T00:00:00.000Z","sync":{"version":99,"isDeleted":true,"deletedAt":"1999-01-01T00:00:00.000Z","x":1}`
-		created := u.call(t, "POST", e.path(), object(forged, parent)).want(t, 201).item(t) // item() compares with the envelope
+		created := u.call(t, "POST", e.path(), object(forged, parent)).
+			want(t, 201).
+			item(t)
+			// item() compares with the envelope
 		it := created
 		for _, method := range []string{"PUT", "PATCH"} {
 			other := strings.Replace(forged, it.UID, newUID(), 1)
-			next := u.call(t, method, e.path("/", it.UID), object(other, parent)).want(t, 200).item(t)
+			next := u.call(t, method, e.path("/", it.UID), object(other, parent)).
+				want(t, 200).
+				item(t)
 			if next.UID != created.UID || next.Version != it.Version+1 || next.DeletedAt != nil {
 				t.Errorf("%s with forged members: %+v", method, next)
 			}
 			it = next
 		}
 		// Nonsense in their place is no error either.
-		u.call(t, "PATCH", e.path("/", it.UID), `{"uid":7,"updatedTs":{},"sync":"no"}`).want(t, 200).item(t)
-		u.call(t, "PUT", e.path("/", it.UID), object(`"uid":null,"updatedTs":[],"sync":[]`, parent)).want(t, 200).item(t)
+		u.call(t, "PATCH", e.path("/", it.UID), `{"uid":7,"updatedTs":{},"sync":"no"}`).
+			want(t, 200).
+			item(t)
+		u.call(t, "PUT", e.path("/", it.UID), object(`"uid":null,"updatedTs":[],"sync":[]`, parent)).
+			want(t, 200).
+			item(t)
 		listed := u.list(t, e, "").items
 		if len(listed) != 1 || listed[0].Version != 5 {
 			t.Errorf("want one item at version 5, got %+v", listed)
 		}
-		if strings.Contains(string(listed[0].Payload), "1999-01-01T") || strings.Contains(string(listed[0].Payload), `"x"`) {
+		if strings.Contains(string(listed[0].Payload), "1999-01-01T") ||
+			strings.Contains(string(listed[0].Payload), `"x"`) {
 			t.Errorf("forged members were kept: %s", listed[0].Payload)
 		}
 	})
@@ -250,7 +300,9 @@ func TestAUIDInUpperCaseIsTheSameItem(t *testing.T) {
 	onEachEntity(t, func(t *testing.T, api *server, e entity) {
 		u := api.user(t)
 		parent := e.parent(t, u)
-		it := u.call(t, "POST", e.path(), object(`"uid":"abcdef00-1234-4abc-8def-`+randomHex(6)+`"`, parent)).want(t, 201).item(t)
+		it := u.call(t, "POST", e.path(), object(`"uid":"abcdef00-1234-4abc-8def-`+randomHex(6)+`"`, parent)).
+			want(t, 201).
+			item(t)
 		upper := strings.ToUpper(it.UID)
 		for _, r := range e.itemRoutes(upper, parent) {
 			if r.name == "delete" {

@@ -16,7 +16,10 @@ func TestOrderOfChecks(t *testing.T) {
 
 		noToken := without("Authorization")
 		badTenant := with("X-TB-Signature", "00")
-		otherTenant := with("Authorization", "Bearer "+signHS256(api.jwtSecret, goodClaims(u.sub).and("tenant_id", "another")))
+		otherTenant := with(
+			"Authorization",
+			"Bearer "+signHS256(api.jwtSecret, goodClaims(u.sub).and("tenant_id", "another")),
+		)
 		noSession := without("X-Sync-Session")
 		othersSession := with("X-Sync-Session", other.session)
 		badEpoch := with("X-Sync-Epoch", strconv.FormatInt(u.epoch+7, 10))
@@ -32,13 +35,23 @@ func TestOrderOfChecks(t *testing.T) {
 			{"wrong method of an item", "POST", e.path("/", newUID()), `{}`},
 		}
 		if !family {
-			places = append(places, route{"search", "POST", "/v1/search", `{"query":"x"}`}, route{"malformed search", "POST", "/v1/search", `{"query":"("}`},
-				route{"overview", "GET", "/v1/overview", ""})
+			places = append(
+				places,
+				route{"search", "POST", "/v1/search", `{"query":"x"}`},
+				route{"malformed search", "POST", "/v1/search", `{"query":"("}`},
+				route{"overview", "GET", "/v1/overview", ""},
+			)
 		}
 		tokenText := u.call(t, "GET", e.path(), nil, noToken).want(t, 401).errorText(t)
 		for _, place := range places {
-			if a := place.call(t, u, noToken, badTenant, noSession, badEpoch); a.check(t, 401) && a.errorText(t) != tokenText {
-				t.Errorf("%s: with no token and bad tenant headers, the token comes first (%q)\n%s", place.name, tokenText, a)
+			if a := place.call(t, u, noToken, badTenant, noSession, badEpoch); a.check(t, 401) &&
+				a.errorText(t) != tokenText {
+				t.Errorf(
+					"%s: with no token and bad tenant headers, the token comes first (%q)\n%s",
+					place.name,
+					tokenText,
+					a,
+				)
 			}
 			if api.tenantSecret != "" {
 				place.call(t, u, badTenant, otherTenant, noSession, badEpoch).check(t, 401)
@@ -95,7 +108,8 @@ func TestOrderOfChecksOfOneItem(t *testing.T) {
 			}
 			u.call(t, "POST", e.path("/", uid, "/process"), `{"action":"explode"}`, wrong).
 				wantError(t, 400, "invalid action: explode")
-			u.call(t, "POST", e.path("/", uid, "/process"), `{"action":"`+e.actions[0].name+`","metadata":[]}`).check(t, 400)
+			u.call(t, "POST", e.path("/", uid, "/process"), `{"action":"`+e.actions[0].name+`","metadata":[]}`).
+				check(t, 400)
 		}
 		u.call(t, "PUT", e.path("/x"), `[]`, wrong).check(t, 400)
 
@@ -106,7 +120,8 @@ func TestOrderOfChecksOfOneItem(t *testing.T) {
 			u.call(t, method, e.path("/", dead.UID), badParent, wrong).check(t, 410)
 			u.call(t, method, e.path("/", live.UID), badParent, wrong).check(t, 412)
 			if parent != "" {
-				u.call(t, method, e.path("/", live.UID), badParent, ifMatch(1)).wantParent(t, "parentType", "parentUid", "chatUid")
+				u.call(t, method, e.path("/", live.UID), badParent, ifMatch(1)).
+					wantParent(t, "parentType", "parentUid", "chatUid")
 			}
 		}
 		for _, r := range e.writeRoutes(newUID(), parent) {

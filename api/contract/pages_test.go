@@ -16,12 +16,19 @@ func TestAPageHoldsLimitItems(t *testing.T) {
 	onEachEntity(t, func(t *testing.T, api *server, e entity) {
 		u := api.user(t)
 		if p := u.list(t, e, ""); len(p.items) != 0 || (p.NextCursor != nil && !family) {
-			t.Errorf("an empty list has %d items and a cursor: %v", len(p.items), p.NextCursor != nil)
+			t.Errorf(
+				"an empty list has %d items and a cursor: %v",
+				len(p.items),
+				p.NextCursor != nil,
+			)
 		}
 		parent := e.parent(t, u)
 		var uids []string
 		for range 7 {
-			uids = append(uids, u.call(t, "POST", e.path(), object(parent)).want(t, 201).item(t).UID)
+			uids = append(
+				uids,
+				u.call(t, "POST", e.path(), object(parent)).want(t, 201).item(t).UID,
+			)
 		}
 		for _, limit := range []int{1, 2, 3, 6, 7, 8, 1000, 1001, 5000, 1 << 40} {
 			p := u.list(t, e, "limit="+strconv.Itoa(limit))
@@ -90,7 +97,8 @@ func TestABrokenCursorIs400(t *testing.T) {
 		for i := range cursor {
 			for _, c := range "A9_-z" {
 				changed := cursor[:i] + string(c) + cursor[i+1:]
-				u.call(t, "GET", e.path("?limit=1&cursor=", url.QueryEscape(changed)), nil).check(t, 200, 400)
+				u.call(t, "GET", e.path("?limit=1&cursor=", url.QueryEscape(changed)), nil).
+					check(t, 200, 400)
 			}
 		}
 	})
@@ -144,7 +152,11 @@ func TestACursorOfSomethingElseShowsNothingForeign(t *testing.T) {
 				}
 				for _, it := range a.page(t).items {
 					if u.call(t, "GET", e.path("/", it.UID), nil).status != 200 {
-						t.Errorf("a foreign cursor showed %s, which is not this user's\n%s", it.UID, a)
+						t.Errorf(
+							"a foreign cursor showed %s, which is not this user's\n%s",
+							it.UID,
+							a,
+						)
 					}
 				}
 			}
@@ -184,8 +196,14 @@ func TestTheNextLinkLeadsToTheNextPage(t *testing.T) {
 			if err != nil {
 				t.Fatalf("Link target %q: %v", link, err)
 			}
-			if got := target.Query().Get("cursor"); target.Path != e.path() || got != *p.NextCursor {
-				t.Errorf("Link %q does not lead to %s with cursor %s", link, e.path(), *p.NextCursor)
+			if got := target.Query().Get("cursor"); target.Path != e.path() ||
+				got != *p.NextCursor {
+				t.Errorf(
+					"Link %q does not lead to %s with cursor %s",
+					link,
+					e.path(),
+					*p.NextCursor,
+				)
 			}
 			if len(p.items) != 2 {
 				t.Errorf("following the link forgot limit=2\n%s", a)
@@ -193,7 +211,11 @@ func TestTheNextLinkLeadsToTheNextPage(t *testing.T) {
 			path = target.RequestURI()
 		}
 		if len(seen) != want {
-			t.Errorf("following the links shows %d items, want %d with the tombstone", len(seen), want)
+			t.Errorf(
+				"following the links shows %d items, want %d with the tombstone",
+				len(seen),
+				want,
+			)
 		}
 	})
 }
@@ -211,7 +233,11 @@ func TestAPageEndsEarlyAt8MiBOfPayloads(t *testing.T) {
 		}
 		first := u.list(t, e, "")
 		if n := len(first.items); n == 0 || n > 9 || first.NextCursor == nil {
-			t.Errorf("a page of %d items of 1 MB, cursor present: %v; want it to end at 8 MiB", n, first.NextCursor != nil)
+			t.Errorf(
+				"a page of %d items of 1 MB, cursor present: %v; want it to end at 8 MiB",
+				n,
+				first.NextCursor != nil,
+			)
 		}
 		for _, it := range u.walk(t, e, url.Values{}) {
 			if !want[it.UID] {
@@ -309,15 +335,24 @@ func walkAmongWriters(t *testing.T, u *user, e entity, values url.Values) {
 				victim := victims[n%len(victims)]
 				switch n % 3 {
 				case 0:
-					if a := u.call(t, "POST", e.path(), object(`"title":"new"`, parent)); a.check(t, 201) {
+					if a := u.call(t, "POST", e.path(), object(`"title":"new"`, parent)); a.check(
+						t,
+						201,
+					) {
 						acknowledge(a, false)
 					}
 				case 1:
-					if a := u.call(t, "PATCH", e.path("/", victim), fmt.Sprintf(`{"n":%d}`, n)); a.check(t, 200, 410) && a.status == 200 {
+					if a := u.call(t, "PATCH", e.path("/", victim), fmt.Sprintf(`{"n":%d}`, n)); a.check(
+						t,
+						200,
+						410,
+					) &&
+						a.status == 200 {
 						acknowledge(a, false)
 					}
 				case 2:
-					if a := u.call(t, "DELETE", e.path("/", victim), nil); a.check(t, 200, 410) && a.status == 200 {
+					if a := u.call(t, "DELETE", e.path("/", victim), nil); a.check(t, 200, 410) &&
+						a.status == 200 {
 						acknowledge(a, true)
 					}
 				}
@@ -373,7 +408,14 @@ func walkAmongWriters(t *testing.T, u *user, e entity, values url.Values) {
 		}
 		newest[it.UID] = it.Version
 		if i > 0 && !inOrder(walked[i-1], it) {
-			t.Errorf("row %d (%s %s) comes after (%s %s)", i, it.UpdatedAt, it.UID, walked[i-1].UpdatedAt, walked[i-1].UID)
+			t.Errorf(
+				"row %d (%s %s) comes after (%s %s)",
+				i,
+				it.UpdatedAt,
+				it.UID,
+				walked[i-1].UpdatedAt,
+				walked[i-1].UID,
+			)
 		}
 		if it.DeletedAt != nil && values.Get("includeDeleted") != "true" {
 			t.Errorf("tombstone %s in a list without includeDeleted", it.UID)
@@ -390,8 +432,14 @@ func walkAmongWriters(t *testing.T, u *user, e entity, values url.Values) {
 		}
 	}
 	for uid, version := range before {
-		if newest[uid] < version && (values.Get("includeDeleted") == "true" || !committed.deleted[uid]) {
-			t.Errorf("%s had version %d before the last page was read; the walk saw version %d", uid, version, newest[uid])
+		if newest[uid] < version &&
+			(values.Get("includeDeleted") == "true" || !committed.deleted[uid]) {
+			t.Errorf(
+				"%s had version %d before the last page was read; the walk saw version %d",
+				uid,
+				version,
+				newest[uid],
+			)
 		}
 	}
 
@@ -465,7 +513,10 @@ func allAtOnce(n int, do func(i int) *answer) map[int][]*answer {
 func counts(byStatus map[int][]*answer) string {
 	var parts []string
 	for _, status := range slices.Sorted(maps.Keys(byStatus)) {
-		parts = append(parts, fmt.Sprintf("%d× %d %s", len(byStatus[status]), status, http.StatusText(status)))
+		parts = append(
+			parts,
+			fmt.Sprintf("%d× %d %s", len(byStatus[status]), status, http.StatusText(status)),
+		)
 	}
 	return strings.Join(parts, ", ")
 }

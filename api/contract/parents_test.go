@@ -27,10 +27,17 @@ func badParents(t *testing.T, u *user, e entity) []badParent {
 	var rows []badParent
 	switch e.name {
 	case "comments":
-		comment := u.call(t, "POST", e.path(), object(commentOn("note", note))).want(t, 201).item(t).UID
+		comment := u.call(t, "POST", e.path(), object(commentOn("note", note))).
+			want(t, 201).
+			item(t).
+			UID
 		rows = []badParent{
 			{"both missing", ``, []string{"parentType", "parentUid"}},
-			{"both null", `"parentType":null,"parentUid":null`, []string{"parentType", "parentUid"}},
+			{
+				"both null",
+				`"parentType":null,"parentUid":null`,
+				[]string{"parentType", "parentUid"},
+			},
 			kind("type missing", `"parentUid":"`+note+`"`),
 			kind("type null", `"parentType":null,"parentUid":"`+note+`"`),
 			kind("type empty", commentOn("", note)),
@@ -104,8 +111,10 @@ func TestAMissingOrDeadParentIs422NamingTheField(t *testing.T) {
 				items = len(u.list(t, e, "").items) // badParents made one too
 			}
 			t.Run(row.why, func(t *testing.T) {
-				u.call(t, "POST", e.path(), object(`"title":"x"`, row.members)).wantParent(t, row.fields...)
-				u.call(t, "PUT", e.path("/", it.UID), object(`"title":"x"`, row.members)).wantParent(t, row.fields...)
+				u.call(t, "POST", e.path(), object(`"title":"x"`, row.members)).
+					wantParent(t, row.fields...)
+				u.call(t, "PUT", e.path("/", it.UID), object(`"title":"x"`, row.members)).
+					wantParent(t, row.fields...)
 			})
 		}
 		if after := u.raw(t, e, it.UID); after != before {
@@ -125,11 +134,16 @@ func TestAPatchIsHeldToTheParentWhenItNamesIt(t *testing.T) {
 		for _, row := range badParents(t, u, e) {
 			// What a patch leaves out stays as it was; so only rows that name what is wrong are wrong here.
 			switch row.why {
-			case "both missing", "type missing", "uid missing", "missing", "named as a comment's parent":
+			case "both missing",
+				"type missing",
+				"uid missing",
+				"missing",
+				"named as a comment's parent":
 				continue
 			}
 			t.Run(row.why, func(t *testing.T) {
-				u.call(t, "PATCH", e.path("/", it.UID), object(`"title":"x"`, row.members)).wantParent(t, row.fields...)
+				u.call(t, "PATCH", e.path("/", it.UID), object(`"title":"x"`, row.members)).
+					wantParent(t, row.fields...)
 			})
 		}
 		if after := u.raw(t, e, it.UID); after != before {
@@ -144,12 +158,18 @@ func TestAPatchOfHalfAParentIsJudgedWithTheOtherHalf(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		u := api.user(t)
 		comments := entityNamed("comments")
-		it := u.call(t, "POST", comments.path(), object(commentOn("note", u.note(t)))).want(t, 201).item(t)
+		it := u.call(t, "POST", comments.path(), object(commentOn("note", u.note(t)))).
+			want(t, 201).
+			item(t)
 		path := comments.path("/", it.UID)
 		u.call(t, "PATCH", path, `{"parentType":"task"}`).wantParent(t, "parentUid", "parentType")
-		u.call(t, "PATCH", path, `{"parentUid":"`+u.task(t)+`"}`).wantParent(t, "parentUid", "parentType")
+		u.call(t, "PATCH", path, `{"parentUid":"`+u.task(t)+`"}`).
+			wantParent(t, "parentUid", "parentType")
 		other := u.note(t)
-		u.call(t, "PATCH", path, `{"parentUid":"`+other+`"}`).want(t, 200).item(t).wantMember(t, "parentUid", `"`+other+`"`)
+		u.call(t, "PATCH", path, `{"parentUid":"`+other+`"}`).
+			want(t, 200).
+			item(t).
+			wantMember(t, "parentUid", `"`+other+`"`)
 		u.call(t, "PATCH", path, `{"parentType":"note"}`).want(t, 200)
 	})
 }
@@ -212,7 +232,8 @@ func TestAnOrphanMayBeDeletedArchivedAndProcessedButNotRewritten(t *testing.T) {
 			u.call(t, "PATCH", e.path("/", it.UID), `{"title":"y"}`).want(t, 200)
 			u.call(t, "POST", e.path("/", it.UID, "/archive"), nil).want(t, 200)
 			for _, act := range e.actions {
-				u.call(t, "POST", e.path("/", it.UID, "/process"), `{"action":"`+act.name+`"}`).want(t, 200)
+				u.call(t, "POST", e.path("/", it.UID, "/process"), `{"action":"`+act.name+`"}`).
+					want(t, 200)
 			}
 			u.remove(t, e, it.UID)
 		}
@@ -237,13 +258,22 @@ func TestNothingIsWrittenBelowAParentAfterItsEnd(t *testing.T) {
 					}
 					return u.call(t, "POST", e.path(), object(names))
 				})
-				if len(results[200]) != 1 || len(results[200])+len(results[201])+len(results[422])+len(results[500]) != 24 {
-					t.Fatalf("want one 200, and 201 or 422 from all others, got %s", counts(results))
+				if len(results[200]) != 1 ||
+					len(results[200])+len(results[201])+len(results[422])+len(results[500]) != 24 {
+					t.Fatalf(
+						"want one 200, and 201 or 422 from all others, got %s",
+						counts(results),
+					)
 				}
 				ended := results[200][0].item(t)
 				for _, a := range results[201] {
 					if made := a.item(t); instant(made.UpdatedAt).After(instant(ended.UpdatedAt)) {
-						t.Errorf("%s was made at %s below a parent that ended at %s", made.UID, made.UpdatedAt, ended.UpdatedAt)
+						t.Errorf(
+							"%s was made at %s below a parent that ended at %s",
+							made.UID,
+							made.UpdatedAt,
+							ended.UpdatedAt,
+						)
 					}
 				}
 			}

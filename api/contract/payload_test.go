@@ -9,15 +9,30 @@ import (
 var faithful = []struct{ name, members string }{
 	{"empty", ``},
 	{"key order", `"z":1,"a":2,"m":{"y":1,"b":2,"a":[{"q":1,"c":2}]},"B":3,"0":4`},
-	{"numbers", `"one":1.0,"zero":-0,"exp":1E+2,"small":0.1000,"tiny":1e-400,"pi":3.14159265358979323846264338327950288`},
-	{"big numbers", `"int":12345678901234567890123,"huge":1e400,"negative":-9223372036854775809,"edge":9007199254740993`},
+	{
+		"numbers",
+		`"one":1.0,"zero":-0,"exp":1E+2,"small":0.1000,"tiny":1e-400,"pi":3.14159265358979323846264338327950288`,
+	},
+	{
+		"big numbers",
+		`"int":12345678901234567890123,"huge":1e400,"negative":-9223372036854775809,"edge":9007199254740993`,
+	},
 	{"unicode", `"text":"Grüße, 世界, שלום, ﷽","kéy":"välue","ключ":1`},
 	{"emoji", `"text":"👩‍👩‍👧‍👦 🏳️‍🌈","👍":"👎"`},
-	{"escapes", `"nul":"a\u0000b","all":"\"\\\/\b\f\n\r\t\u001f","pair":"\ud83d\ude00","bmp":"\u00e9\u2028\u2029","html":"<a href='x'>&amp;</a>"`},
+	{
+		"escapes",
+		`"nul":"a\u0000b","all":"\"\\\/\b\f\n\r\t\u001f","pair":"\ud83d\ude00","bmp":"\u00e9\u2028\u2029","html":"<a href='x'>&amp;</a>"`,
+	},
 	{"escaped keys", `"a\u0000b":1,"\n":2,"":3,"\"":4,"\u003c":5`},
 	{"literals", `"t":true,"f":false,"n":null,"o":{},"a":[],"deep":[[[]],{}]`},
-	{"strings like other things", `"num":"1.0","null":"null","date":"2024-01-01T00:00:00Z","sql":"'; DROP TABLE items; --","tpl":"{{.}} ${x} %s"`},
-	{"names of columns", `"version":"mine","deletedAt":"mine","updatedAt":"mine","payload":{"sync":1,"uid":2},"tenant_id":"x","user_id":"y"`},
+	{
+		"strings like other things",
+		`"num":"1.0","null":"null","date":"2024-01-01T00:00:00Z","sql":"'; DROP TABLE items; --","tpl":"{{.}} ${x} %s"`,
+	},
+	{
+		"names of columns",
+		`"version":"mine","deletedAt":"mine","updatedAt":"mine","payload":{"sync":1,"uid":2},"tenant_id":"x","user_id":"y"`,
+	},
 	{"white space", "\n\t \"a\" :\r\n [ 1 , 2 ]  , \"b\" : { \"c\" : \"  \" } "},
 	{"long", `"text":"` + strings.Repeat("lorem ipsum ☃ ", 2000) + `"`},
 	{"many keys", manyKeys(2000)},
@@ -26,7 +41,10 @@ var faithful = []struct{ name, members string }{
 func manyKeys(n int) string {
 	var keys []string
 	for i := range n {
-		keys = append(keys, `"k`+randomHex(4)+`_`+strings.Repeat("x", i%5)+`":`+strings.Repeat("7", 1+i%30))
+		keys = append(
+			keys,
+			`"k`+randomHex(4)+`_`+strings.Repeat("x", i%5)+`":`+strings.Repeat("7", 1+i%30),
+		)
 	}
 	return strings.Join(keys, ",")
 }
@@ -42,14 +60,23 @@ func TestThePayloadIsKeptAsSent(t *testing.T) {
 			same := func(what string, it item) {
 				t.Helper()
 				if got := own(t, it.Payload); got != want {
-					t.Errorf("%s: after %s the payload is\n%s\nwant\n%s", p.name, what, abbreviated([]byte(got)), abbreviated([]byte(want)))
+					t.Errorf(
+						"%s: after %s the payload is\n%s\nwant\n%s",
+						p.name,
+						what,
+						abbreviated([]byte(got)),
+						abbreviated([]byte(want)),
+					)
 				}
 			}
 			created := u.call(t, "POST", e.path(), sent).want(t, 201).item(t)
 			same("create", created)
 			same("get", u.get(t, e, created.UID))
 			same("put", u.call(t, "PUT", e.path("/", replaced), sent).want(t, 200).item(t))
-			same("patch with nothing", u.call(t, "PATCH", e.path("/", created.UID), `{}`).want(t, 200).item(t))
+			same(
+				"patch with nothing",
+				u.call(t, "PATCH", e.path("/", created.UID), `{}`).want(t, 200).item(t),
+			)
 			same("delete", u.remove(t, e, created.UID))
 		}
 	})
@@ -61,9 +88,16 @@ func TestAPatchedMemberIsKeptAsSent(t *testing.T) {
 		e := entityNamed("notes")
 		for _, p := range faithful {
 			it := u.create(t, e)
-			patched := u.call(t, "PATCH", e.path("/", it.UID), object(p.members)).want(t, 200).item(t)
+			patched := u.call(t, "PATCH", e.path("/", it.UID), object(p.members)).
+				want(t, 200).
+				item(t)
 			if got, want := own(t, patched.Payload), own(t, []byte(object(p.members))); got != want {
-				t.Errorf("%s: a patch of {} gave\n%s\nwant\n%s", p.name, abbreviated([]byte(got)), abbreviated([]byte(want)))
+				t.Errorf(
+					"%s: a patch of {} gave\n%s\nwant\n%s",
+					p.name,
+					abbreviated([]byte(got)),
+					abbreviated([]byte(want)),
+				)
 			}
 		}
 	})

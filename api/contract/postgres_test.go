@@ -90,7 +90,11 @@ func newLine(t *testing.T, databaseURL string) (*line, string) {
 	if port == "" {
 		port = "5432"
 	}
-	l := &line{addr: "127.0.0.1:0", target: net.JoinHostPort(u.Hostname(), port), open: map[net.Conn]bool{}}
+	l := &line{
+		addr:   "127.0.0.1:0",
+		target: net.JoinHostPort(u.Hostname(), port),
+		open:   map[net.Conn]bool{},
+	}
 	if err := l.restore(); err != nil {
 		t.Fatal(err)
 	}

@@ -131,14 +131,20 @@ func TestARequestThatIsHalfSentSurvivesTheSignal(t *testing.T) {
 		u := api.withoutSession(freshName("tenant"), freshName("user"))
 		u.open(t)
 		begun, rest, status := make(chan struct{}), make(chan struct{}), make(chan int, 1)
-		req, err := http.NewRequest("POST", api.base+"/v1/notes", &gate{begun, rest, strings.NewReader(`{"title":"late"}`)})
+		req, err := http.NewRequest(
+			"POST",
+			api.base+"/v1/notes",
+			&gate{begun, rest, strings.NewReader(`{"title":"late"}`)},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
 		req.Header = u.headers(nil)
 		// The body is asked for only when the handler reads it.
 		req.Header.Set("Expect", "100-continue")
-		client := &http.Client{Transport: &http.Transport{ExpectContinueTimeout: time.Minute, DisableKeepAlives: true}}
+		client := &http.Client{
+			Transport: &http.Transport{ExpectContinueTimeout: time.Minute, DisableKeepAlives: true},
+		}
 		go func() {
 			res, err := client.Do(req)
 			if err != nil {
@@ -187,7 +193,9 @@ func TestIncompleteRequestsDoNotBlockOthers(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		api.anonymous(t, "GET", "/healthz").check(t, 200) // whatever came before it has been taken in
+		api.anonymous(t, "GET", "/healthz").
+			check(t, 200)
+			// whatever came before it has been taken in
 		// What is held up until the limit ends with code 1.
 		if err := api.stop(); err != nil {
 			t.Error(err)
@@ -216,7 +224,11 @@ func TestNoticeIsGivenBeforeTheDoorCloses(t *testing.T) {
 				t.Fatal("a server that was told to stop still calls itself ready")
 			}
 		}
-		req, err := http.NewRequest("POST", api.base+"/v1/notes", strings.NewReader(`{"title":"late"}`))
+		req, err := http.NewRequest(
+			"POST",
+			api.base+"/v1/notes",
+			strings.NewReader(`{"title":"late"}`),
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -227,7 +239,11 @@ func TestNoticeIsGivenBeforeTheDoorCloses(t *testing.T) {
 		}
 		_ = res.Body.Close()
 		if res.StatusCode != 201 || !res.Close {
-			t.Errorf("status %d, connection closed: %t; want 201 and true", res.StatusCode, res.Close)
+			t.Errorf(
+				"status %d, connection closed: %t; want 201 and true",
+				res.StatusCode,
+				res.Close,
+			)
 		}
 		if err := <-stopped; err != nil {
 			t.Error(err)
@@ -288,12 +304,22 @@ func TestADatabaseThatDisappearsIs503UntilItReturns(t *testing.T) {
 				t.Fatal(err)
 			}
 			line, through := newLine(t, database)
-			survives(t, launch(t, b, settings{"RATE_LIMIT_PER_MINUTE": "0", "DATABASE_URL": through}), line.cut, line.restore)
+			survives(
+				t,
+				launch(t, b, settings{"RATE_LIMIT_PER_MINUTE": "0", "DATABASE_URL": through}),
+				line.cut,
+				line.restore,
+			)
 		})
 		t.Run("connections are refused", func(t *testing.T) {
 			api := launch(t, b, settings{"RATE_LIMIT_PER_MINUTE": "0"})
 			database := api.env["DATABASE_URL"]
-			survives(t, api, func() error { return closeDatabase(database) }, func() error { return openDatabase(database) })
+			survives(
+				t,
+				api,
+				func() error { return closeDatabase(database) },
+				func() error { return openDatabase(database) },
+			)
 		})
 	})
 }
@@ -352,33 +378,38 @@ func survives(t *testing.T, api *server, takeAway, giveBack func() error) {
 // Without TENANT_HEADER_SECRET rows belong to the tenant that the token claims, or to TENANT_ID
 // when it claims none.
 func TestAnUnsignedServerTakesTheTenantFromTheToken(t *testing.T) {
-	onOwn(t, settings{"TENANT_HEADER_SECRET": "", "TENANT_ID": "home", "RATE_LIMIT_PER_MINUTE": "0"}, func(t *testing.T, api *server) {
-		if api.info(t).TenantSignature.Required {
-			t.Error("info says that the signature is required")
-		}
-		sub := freshName("user")
-		claiming := func(tenant string) *user {
-			u := api.withoutSession("", sub)
-			if tenant != "" {
-				u.token = signHS256(api.jwtSecret, goodClaims(sub).and("tenant_id", tenant))
+	onOwn(
+		t,
+		settings{"TENANT_HEADER_SECRET": "", "TENANT_ID": "home", "RATE_LIMIT_PER_MINUTE": "0"},
+		func(t *testing.T, api *server) {
+			if api.info(t).TenantSignature.Required {
+				t.Error("info says that the signature is required")
 			}
-			u.open(t)
-			return u
-		}
-		nobody, home, other := claiming(""), claiming("home"), claiming("other")
-		uid := nobody.note(t)
-		path := "/v1/notes/" + uid
-		home.call(t, "GET", path, nil).want(t, 200) // the same tenant by claim
-		other.call(t, "GET", path, nil).want(t, 404)
+			sub := freshName("user")
+			claiming := func(tenant string) *user {
+				u := api.withoutSession("", sub)
+				if tenant != "" {
+					u.token = signHS256(api.jwtSecret, goodClaims(sub).and("tenant_id", tenant))
+				}
+				u.open(t)
+				return u
+			}
+			nobody, home, other := claiming(""), claiming("home"), claiming("other")
+			uid := nobody.note(t)
+			path := "/v1/notes/" + uid
+			home.call(t, "GET", path, nil).want(t, 200) // the same tenant by claim
+			other.call(t, "GET", path, nil).want(t, 404)
 
-		// Tenant headers are never believed, right or wrong, and never a reason to refuse.
-		for _, tenant := range []string{"other", "home", ""} {
-			believe := func(h http.Header) { signTenant(h, "", tenant, time.Now()) }
-			nobody.call(t, "GET", path, nil, believe).want(t, 200)
-			other.call(t, "GET", path, nil, believe).want(t, 404)
-		}
-		nobody.call(t, "GET", path, nil, with("X-TB-Tenant-ID", "other", "another"), with("X-TB-Timestamp", "x")).want(t, 200)
-	})
+			// Tenant headers are never believed, right or wrong, and never a reason to refuse.
+			for _, tenant := range []string{"other", "home", ""} {
+				believe := func(h http.Header) { signTenant(h, "", tenant, time.Now()) }
+				nobody.call(t, "GET", path, nil, believe).want(t, 200)
+				other.call(t, "GET", path, nil, believe).want(t, 404)
+			}
+			nobody.call(t, "GET", path, nil, with("X-TB-Tenant-ID", "other", "another"), with("X-TB-Timestamp", "x")).
+				want(t, 200)
+		},
+	)
 }
 
 func TestLogsNameTheRequestAndTellNoSecrets(t *testing.T) {
@@ -395,7 +426,10 @@ func TestLogsNameTheRequestAndTellNoSecrets(t *testing.T) {
 				address = at.String()
 			}
 		}
-		api, err := startServer(b, settings{"RATE_LIMIT_PER_MINUTE": "0", "LOG_LEVEL": "debug", "DATABASE_URL": address})
+		api, err := startServer(
+			b,
+			settings{"RATE_LIMIT_PER_MINUTE": "0", "LOG_LEVEL": "debug", "DATABASE_URL": address},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -532,7 +566,8 @@ func TestConfigurationMistakesStopTheStartWithOneSentence(t *testing.T) {
 				if !strings.Contains(text, variable) {
 					t.Errorf("the sentence does not name %s: %s", variable, text)
 				}
-				if strings.HasSuffix(variable, "SECRET") && value != "" && strings.Contains(text, value) {
+				if strings.HasSuffix(variable, "SECRET") && value != "" &&
+					strings.Contains(text, value) {
 					t.Errorf("the sentence tells the secret: %s", text)
 				}
 			}

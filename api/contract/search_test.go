@@ -301,7 +301,8 @@ func TestResultsOfASearch(t *testing.T) {
 		it := u.get(t, entityNamed("tasks"), uids["pump"])
 		if pump.ID != "task/"+uids["pump"] || pump.Title != "Repair the pump" || pump.TitleFrom != "" || pump.Snippet != "Order a battery first" ||
 			pump.Status != "open" || pump.Priority != "high" || pump.DueDate != "2026-03-05" || !slices.Equal(pump.Tags, []string{"home"}) ||
-			pump.Version != it.Version || pump.UpdatedAt != it.UpdatedAt ||
+			pump.Version != it.Version ||
+			pump.UpdatedAt != it.UpdatedAt ||
 			pump.CreatedAt != it.CreatedAt ||
 			pump.Parent != nil ||
 			pump.Archived {

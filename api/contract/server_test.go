@@ -148,7 +148,8 @@ func (s *server) stop() error {
 		return fmt.Errorf("server ended on its own: %v\n%s", s.process.ProcessState, s.log)
 	default:
 	}
-	if err := s.process.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := s.process.Process.Signal(syscall.SIGTERM); err != nil &&
+		!errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	select {

@@ -38,7 +38,11 @@ func TestASessionIsOpenedReadAndEnded(t *testing.T) {
 			}
 
 			path := "/v1/sync/sessions/" + s.ID
-			if got := u.call(t, "GET", path, nil).want(t, 200); spelled(got.body) != spelled(a.body) {
+			if got := u.call(t, "GET", path, nil).want(t, 200); spelled(
+				got.body,
+			) != spelled(
+				a.body,
+			) {
 				t.Errorf("opening answered\n%s\nreading\n%s", a, got)
 			}
 			session := []edit{with("X-Sync-Session", s.ID), with("X-Sync-Epoch", "1")}
@@ -59,7 +63,13 @@ func TestASessionCanBeEndedAfterItsTokensTimeAndNothingElse(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		u := api.user(t)
 		expired := func(sub string, minutes int64) edit {
-			return with("Authorization", "Bearer "+signHS256(api.jwtSecret, goodClaims(sub).and("exp", time.Now().Unix()-minutes*60)))
+			return with(
+				"Authorization",
+				"Bearer "+signHS256(
+					api.jwtSecret,
+					goodClaims(sub).and("exp", time.Now().Unix()-minutes*60),
+				),
+			)
 		}
 		path := "/v1/sync/sessions/" + u.session
 		for _, r := range []route{{"", "GET", path, ""}, {"", "POST", "/v1/sync/sessions", ""}, {"", "GET", "/v1/notes", ""}, {"", "DELETE", "/v1/notes/0192f0c8-7b1a-7cc0-8a1e-3f2b6f0d9a11", ""}} {
@@ -115,7 +125,10 @@ func TestASessionOfAnotherUserIs403(t *testing.T) {
 		owner := api.user(t)
 		others := []*user{api.userOf(t, owner.tenant, freshName("user"))}
 		if api.tenantSecret != "" {
-			others = append(others, api.userOf(t, freshName("tenant"), owner.sub)) // same sub, so still another user
+			others = append(
+				others,
+				api.userOf(t, freshName("tenant"), owner.sub),
+			) // same sub, so still another user
 		}
 		for _, other := range others {
 			for _, e := range entities {
@@ -126,7 +139,8 @@ func TestASessionOfAnotherUserIs403(t *testing.T) {
 			path := "/v1/sync/sessions/" + owner.session
 			other.call(t, "GET", path, nil).check(t, 403)
 			other.call(t, "DELETE", path, nil).check(t, 403)
-			other.call(t, "GET", "/v1/sync/state", nil, with("X-Sync-Session", owner.session)).check(t, 403)
+			other.call(t, "GET", "/v1/sync/state", nil, with("X-Sync-Session", owner.session)).
+				check(t, 403)
 		}
 		owner.call(t, "GET", "/v1/notes", nil).want(t, 200)
 		owner.call(t, "GET", "/v1/sync/sessions/"+owner.session, nil).want(t, 200)
@@ -169,7 +183,8 @@ func TestAnotherEpochIs409AndTheServersIsTold(t *testing.T) {
 					Epoch int64
 				}
 				a.decode(t, &body)
-				if body.Error != "epoch_mismatch" || body.Epoch != 2 || a.header.Get("X-Sync-Epoch") != "2" {
+				if body.Error != "epoch_mismatch" || body.Epoch != 2 ||
+					a.header.Get("X-Sync-Epoch") != "2" {
 					t.Errorf("want epoch_mismatch with epoch 2 in body and header\n%s", a)
 				}
 			}
@@ -183,7 +198,8 @@ func TestAnotherEpochIs409AndTheServersIsTold(t *testing.T) {
 // wipe removes all that the user has; its sessions end with it.
 func (u *user) wipe(t testing.TB) *answer {
 	t.Helper()
-	return u.call(t, "POST", "/v1/sync/wipe", `{"confirm":"WIPE"}`, without("X-Sync-Epoch")).want(t, 200)
+	return u.call(t, "POST", "/v1/sync/wipe", `{"confirm":"WIPE"}`, without("X-Sync-Epoch")).
+		want(t, 200)
 }
 
 func TestWipeDeletesEverythingOfOneUser(t *testing.T) {
@@ -211,8 +227,16 @@ func TestWipeDeletesEverythingOfOneUser(t *testing.T) {
 			}
 		}
 
-		mine, want := map[string][]string{}, map[string]int{"note": 1, "chat": 1} // the parents below
-		comment, message := entityNamed("comments").parent(t, u), entityNamed("chat_messages").parent(t, u)
+		mine, want := map[string][]string{}, map[string]int{
+			"note": 1,
+			"chat": 1,
+		} // the parents below
+		comment, message := entityNamed(
+			"comments",
+		).parent(t, u),
+			entityNamed(
+				"chat_messages",
+			).parent(t, u)
 		for i, e := range entities {
 			for range i + 2 {
 				parent := ""
@@ -222,7 +246,10 @@ func TestWipeDeletesEverythingOfOneUser(t *testing.T) {
 				case "chat_messages":
 					parent = message
 				}
-				mine[e.name] = append(mine[e.name], u.call(t, "POST", e.path(), object(parent)).want(t, 201).item(t).UID)
+				mine[e.name] = append(
+					mine[e.name],
+					u.call(t, "POST", e.path(), object(parent)).want(t, 201).item(t).UID,
+				)
 				want[e.key]++
 			}
 		}
@@ -264,7 +291,12 @@ func TestWipeDeletesEverythingOfOneUser(t *testing.T) {
 		for b, uids := range theirs {
 			for name, uid := range uids {
 				if after := b.raw(t, entityNamed(name), uid); after != before[b][name] {
-					t.Errorf("the wipe changed %s of someone else\n%s\n%s", name, before[b][name], after)
+					t.Errorf(
+						"the wipe changed %s of someone else\n%s\n%s",
+						name,
+						before[b][name],
+						after,
+					)
 				}
 			}
 			b.call(t, "GET", "/v1/sync/state", nil).want(t, 200)
@@ -322,7 +354,8 @@ func TestStateTellsTheEpochAndTheLastWipe(t *testing.T) {
 			// Neither needs an epoch, and a wrong one does no harm.
 			for _, e := range []edit{without("X-Sync-Epoch"), with("X-Sync-Epoch", "1"), with("X-Sync-Epoch", "x")} {
 				s, a := read(e)
-				if s.Epoch != round || s.LastWipeAt == nil || s.LastWipeBy == nil || *s.LastWipeBy == "" {
+				if s.Epoch != round || s.LastWipeAt == nil || s.LastWipeBy == nil ||
+					*s.LastWipeBy == "" {
 					t.Fatalf("want epoch %d, lastWipeAt and lastWipeBy\n%s", round, a)
 				}
 				if err := checkTime(*s.LastWipeAt); err != nil {
@@ -333,7 +366,8 @@ func TestStateTellsTheEpochAndTheLastWipe(t *testing.T) {
 				}
 			}
 		}
-		u.call(t, "POST", "/v1/sync/wipe", `{"confirm":"WIPE"}`, with("X-Sync-Epoch", "garbage")).want(t, 200)
+		u.call(t, "POST", "/v1/sync/wipe", `{"confirm":"WIPE"}`, with("X-Sync-Epoch", "garbage")).
+			want(t, 200)
 		u.open(t)
 		if s, a := read(); s.Epoch != 5 {
 			t.Errorf("want epoch 5\n%s", a)
@@ -362,7 +396,8 @@ func TestConcurrentWipesRaiseTheEpochOneByOne(t *testing.T) {
 			epochs[a.field(t, "epoch")] = true
 		}
 		u.open(t)
-		if len(epochs) != wiped || u.epoch != int64(1+wiped) || !epochs[strconv.FormatInt(u.epoch, 10)] {
+		if len(epochs) != wiped || u.epoch != int64(1+wiped) ||
+			!epochs[strconv.FormatInt(u.epoch, 10)] {
 			t.Errorf("%d wipes gave the epochs %v and left %d", wiped, epochs, u.epoch)
 		}
 	})
@@ -381,11 +416,17 @@ func TestNoWriteOfAnOldEpochOutlivesAWipe(t *testing.T) {
 				}
 				return old.call(t, "POST", "/v1/notes", `{}`)
 			})
-			if len(results[200]) != 1 || 1+len(results[201])+len(results[409])+len(results[428]) != 32 {
-				t.Fatalf("want one 200, and 201, 409 or 428 from all others, got %s", counts(results))
+			if len(results[200]) != 1 ||
+				1+len(results[201])+len(results[409])+len(results[428]) != 32 {
+				t.Fatalf(
+					"want one 200, and 201, 409 or 428 from all others, got %s",
+					counts(results),
+				)
 			}
 			u.open(t)
-			if left := u.list(t, entityNamed("notes"), "includeDeleted=true").items; len(left) != 0 {
+			if left := u.list(t, entityNamed("notes"), "includeDeleted=true").items; len(
+				left,
+			) != 0 {
 				t.Errorf("%d notes of epoch %d are left in epoch %d", len(left), old.epoch, u.epoch)
 			}
 		}

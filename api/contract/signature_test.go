@@ -128,22 +128,34 @@ func TestOnlyARightTenantSignaturePasses(t *testing.T) {
 			"future by ten seconds":        signed(u.tenant, at(310*time.Second)),
 			"plus sign":                    signed(u.tenant, "+"+at(0)),
 			"minus sign":                   signed(u.tenant, "-"+at(0)),
-			"seconds":                      signed(u.tenant, strconv.FormatInt(time.Now().Unix(), 10)),
-			"microseconds":                 signed(u.tenant, strconv.FormatInt(time.Now().UnixMicro(), 10)),
-			"nanoseconds":                  signed(u.tenant, strconv.FormatInt(time.Now().UnixNano(), 10)),
-			"RFC 3339":                     signed(u.tenant, time.Now().UTC().Format(time.RFC3339)),
-			"fraction":                     signed(u.tenant, at(0)+".0"),
-			"exponent":                     signed(u.tenant, at(0)+"e0"),
-			"hexadecimal":                  signed(u.tenant, fmt.Sprintf("0x%x", time.Now().UnixMilli())),
-			"underscores":                  signed(u.tenant, timestamp[:4]+"_"+timestamp[4:]),
-			"full-width digits":            signed(u.tenant, strings.Replace(at(0), "1", "１", 1)),
-			"Arabic digits":                signed(u.tenant, strings.Replace(at(0), "1", "١", 1)),
-			"zero":                         signed(u.tenant, "0"),
-			"64-bit overflow":              signed(u.tenant, "18446744073709551616"),
-			"wraps round to now":           signed(u.tenant, wrapped(time.Now().UnixMilli())),
-			"largest":                      signed(u.tenant, "9223372036854775807"),
-			"very long":                    signed(u.tenant, strings.Repeat("9", 5000)),
-			"a word":                       signed(u.tenant, "soon"),
+			"seconds": signed(
+				u.tenant,
+				strconv.FormatInt(time.Now().Unix(), 10),
+			),
+			"microseconds": signed(
+				u.tenant,
+				strconv.FormatInt(time.Now().UnixMicro(), 10),
+			),
+			"nanoseconds": signed(
+				u.tenant,
+				strconv.FormatInt(time.Now().UnixNano(), 10),
+			),
+			"RFC 3339": signed(u.tenant, time.Now().UTC().Format(time.RFC3339)),
+			"fraction": signed(u.tenant, at(0)+".0"),
+			"exponent": signed(u.tenant, at(0)+"e0"),
+			"hexadecimal": signed(
+				u.tenant,
+				fmt.Sprintf("0x%x", time.Now().UnixMilli()),
+			),
+			"underscores":        signed(u.tenant, timestamp[:4]+"_"+timestamp[4:]),
+			"full-width digits":  signed(u.tenant, strings.Replace(at(0), "1", "１", 1)),
+			"Arabic digits":      signed(u.tenant, strings.Replace(at(0), "1", "١", 1)),
+			"zero":               signed(u.tenant, "0"),
+			"64-bit overflow":    signed(u.tenant, "18446744073709551616"),
+			"wraps round to now": signed(u.tenant, wrapped(time.Now().UnixMilli())),
+			"largest":            signed(u.tenant, "9223372036854775807"),
+			"very long":          signed(u.tenant, strings.Repeat("9", 5000)),
+			"a word":             signed(u.tenant, "soon"),
 			// `tenant:1:2` could be read as tenant `tenant:1` at 2, or as tenant `tenant` at `1:2`.
 			"colon moved": func(h http.Header) {
 				signTenantText(h, api.tenantSecret, u.tenant+":"+timestamp, timestamp)
@@ -163,7 +175,10 @@ func TestOnlyARightTenantSignaturePasses(t *testing.T) {
 			}
 		}
 		if len(texts) > 1 {
-			t.Errorf("the caller must not be told which check failed, but the texts differ: %q", texts)
+			t.Errorf(
+				"the caller must not be told which check failed, but the texts differ: %q",
+				texts,
+			)
 		}
 		if n := len(u.list(t, entityNamed("notes"), "").items); n != 0 {
 			t.Errorf("refused calls made %d notes", n)
@@ -216,7 +231,11 @@ func TestFuzzedTenantHeadersAreRefused(t *testing.T) {
 			leaveOut(t, "the server does not check tenant headers")
 		}
 		u := api.user(t)
-		names := []string{http.CanonicalHeaderKey("X-TB-Tenant-ID"), http.CanonicalHeaderKey("X-TB-Timestamp"), http.CanonicalHeaderKey("X-TB-Signature")}
+		names := []string{
+			http.CanonicalHeaderKey("X-TB-Tenant-ID"),
+			http.CanonicalHeaderKey("X-TB-Timestamp"),
+			http.CanonicalHeaderKey("X-TB-Signature"),
+		}
 		seed := rand.Uint64()
 		random := rand.New(rand.NewPCG(seed, 0))
 		other := http.Header{}
@@ -242,7 +261,14 @@ func TestFuzzedTenantHeadersAreRefused(t *testing.T) {
 				}
 			})
 			if err != nil || a.status != 401 {
-				t.Errorf("seed %d, mutation %d of %s's headers: want status 401 (%v)\n%s", seed, i, u.tenant, err, a)
+				t.Errorf(
+					"seed %d, mutation %d of %s's headers: want status 401 (%v)\n%s",
+					seed,
+					i,
+					u.tenant,
+					err,
+					a,
+				)
 			}
 		})
 		u.call(t, "GET", "/v1/sync/state", nil).want(t, 200)
@@ -251,7 +277,8 @@ func TestFuzzedTenantHeadersAreRefused(t *testing.T) {
 
 func sameTenantHeaders(a, b http.Header, names []string) bool {
 	for _, name := range names {
-		if len(a[name]) != 1 || len(b[name]) != 1 || strings.Trim(a[name][0], " \t") != strings.Trim(b[name][0], " \t") {
+		if len(a[name]) != 1 || len(b[name]) != 1 ||
+			strings.Trim(a[name][0], " \t") != strings.Trim(b[name][0], " \t") {
 			return false
 		}
 	}

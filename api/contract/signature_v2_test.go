@@ -17,7 +17,8 @@ import (
 func onEachWithV2(t *testing.T, test func(t *testing.T, api *server)) {
 	t.Helper()
 	onEach(t, func(t *testing.T, api *server) {
-		if api.tenantSecret == "" || !slices.Contains(api.info(t).TenantSignature.Versions, any("v2")) {
+		if api.tenantSecret == "" ||
+			!slices.Contains(api.info(t).TenantSignature.Versions, any("v2")) {
 			leaveOut(t, "the server does not check version 2 of the tenant signature")
 		}
 		test(t, api)
@@ -32,7 +33,12 @@ func (u *user) bind(method, path, body string) bound {
 // callV2 is call, signed with version 2 alone.
 func (u *user) callV2(t testing.TB, method, path, body string, edits ...edit) *answer {
 	t.Helper()
-	return u.send(t, method, path, body, append([]edit{u.bind(method, path, body).sign}, edits...)...)
+	return u.send(
+		t,
+		method,
+		path,
+		body,
+		append([]edit{u.bind(method, path, body).sign}, edits...)...)
 }
 
 func (u *user) send(t testing.TB, method, path, body string, edits ...edit) *answer {
@@ -64,9 +70,27 @@ func TestTheSuiteSignsAsTheVectorsOfVersion2Do(t *testing.T) {
 		t.Fatal("no vectors")
 	}
 	for _, v := range vectors.Valid {
-		b := bound{v.Secret, keyID(v.Secret), v.TenantID, v.Timestamp, v.Nonce, v.Method, v.Target, sha256Hex(v.Body), v.Token}
+		b := bound{
+			v.Secret,
+			keyID(v.Secret),
+			v.TenantID,
+			v.Timestamp,
+			v.Nonce,
+			v.Method,
+			v.Target,
+			sha256Hex(v.Body),
+			v.Token,
+		}
 		if b.signature() != v.Signature || b.keyID != v.KeyID || b.contentHash != v.ContentHash {
-			t.Errorf("%s %s is signed %s by %s, want %s by %s", v.Method, v.Target, b.signature(), b.keyID, v.Signature, v.KeyID)
+			t.Errorf(
+				"%s %s is signed %s by %s, want %s by %s",
+				v.Method,
+				v.Target,
+				b.signature(),
+				b.keyID,
+				v.Signature,
+				v.KeyID,
+			)
 		}
 	}
 }
@@ -84,7 +108,9 @@ func TestOnlyARightSignatureOfVersion2Passes(t *testing.T) {
 		u.callV2(t, "POST", path+"/archive", "").want(t, 200)
 		u.callV2(t, "DELETE", path, "").want(t, 200)
 		u.callV2(t, "POST", "/v1/sync/sessions", "").want(t, 201)
-		u.callV2(t, "GET", "/v1/notes", "", with("X-TB-Signature", "x")).want(t, 200) // version 2 alone decides
+		u.callV2(t, "GET", "/v1/notes", "", with("X-TB-Signature", "x")).
+			want(t, 200)
+			// version 2 alone decides
 
 		// A request is signed, and then something of it is not as it was signed.
 		const body = `{"title":"t"}`
@@ -199,7 +225,12 @@ func TestTheBodyIsComparedInItsPlace(t *testing.T) {
 	onEachWithV2(t, func(t *testing.T, api *server) {
 		u := api.user(t)
 		post := func(path, body string, edits ...edit) *answer {
-			return u.send(t, "POST", path, body, append([]edit{u.bind("POST", path, "{}").sign}, edits...)...)
+			return u.send(
+				t,
+				"POST",
+				path,
+				body,
+				append([]edit{u.bind("POST", path, "{}").sign}, edits...)...)
 		}
 		post("/v1/notes", "[", without("X-Sync-Session")).check(t, 428)
 		post("/v1/notes", "[", with("X-Sync-Epoch", "7")).check(t, 409)
@@ -252,7 +283,11 @@ func TestARestartOpensNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		env := settings{"DATABASE_URL": url, "JWT_HS256_SECRET": randomHex(32), "TENANT_HEADER_SECRET": randomHex(32)}
+		env := settings{
+			"DATABASE_URL":         url,
+			"JWT_HS256_SECRET":     randomHex(32),
+			"TENANT_HEADER_SECRET": randomHex(32),
+		}
 		first, err := startServer(b, env)
 		if err != nil {
 			t.Fatal(err)
@@ -276,7 +311,8 @@ func TestDuringARotationTwoSecretsCount(t *testing.T) {
 		for secret, status := range map[string]int{api.tenantSecret: 201, old: 201, randomHex(32): 401} {
 			v1 := func(h http.Header) { signTenant(h, secret, u.tenant, time.Now()) }
 			u.call(t, "POST", "/v1/sync/sessions", nil, v1).check(t, status)
-			u.call(t, "POST", "/v1/sync/sessions", nil, bind(secret, u.tenant, u.token, "POST", "/v1/sync/sessions", "").sign).check(t, status)
+			u.call(t, "POST", "/v1/sync/sessions", nil, bind(secret, u.tenant, u.token, "POST", "/v1/sync/sessions", "").sign).
+				check(t, status)
 		}
 	})
 }
@@ -306,18 +342,36 @@ func TestFuzzedHeadersOfVersion2AreRefused(t *testing.T) {
 				for range 1 + random.IntN(3) {
 					mutateHeaders(random, h, other, names)
 				}
-				mutated = !sameTenantHeaders(h, right, names) && slices.ContainsFunc(names[2:], func(name string) bool { return len(h[name]) > 0 })
+				mutated = !sameTenantHeaders(h, right, names) &&
+					slices.ContainsFunc(
+						names[2:],
+						func(name string) bool { return len(h[name]) > 0 },
+					)
 			}
 			jobs[i] = h
 		}
 		inParallel(4, len(jobs), func(i int) {
-			a, err := u.try("GET", "/v1/sync/state", nil, without("X-TB-Signature"), without(names...), func(h http.Header) {
-				for name, values := range jobs[i] {
-					h[name] = values
-				}
-			})
+			a, err := u.try(
+				"GET",
+				"/v1/sync/state",
+				nil,
+				without("X-TB-Signature"),
+				without(names...),
+				func(h http.Header) {
+					for name, values := range jobs[i] {
+						h[name] = values
+					}
+				},
+			)
 			if err != nil || a.status != 401 {
-				t.Errorf("seed %d, mutation %d of %s's headers: want status 401 (%v)\n%s", seed, i, u.tenant, err, a)
+				t.Errorf(
+					"seed %d, mutation %d of %s's headers: want status 401 (%v)\n%s",
+					seed,
+					i,
+					u.tenant,
+					err,
+					a,
+				)
 			}
 		})
 		u.callV2(t, "GET", "/v1/sync/state", "").want(t, 200)

@@ -61,32 +61,58 @@ func TestOnlyARightTokenPasses(t *testing.T) {
 			t.Fatal(err)
 		}
 		wrong := map[string]string{
-			"other secret":               signHS256(randomHex(32), good),
-			"empty secret":               signHS256("", good),
-			"secret with a new line":     signHS256(api.jwtSecret+"\n", good),
-			"none":                       none("none"),
-			"None":                       none("None"),
-			"NONE":                       none("NONE"),
-			"none with a signature":      none("none") + parts[2],
-			"no alg":                     header(claims{"typ": "JWT"}),
-			"empty alg":                  header(claims{"alg": ""}),
-			"alg of another kind":        header(claims{"alg": "RS256"}),
-			"alg in lower case":          header(claims{"alg": "hs256"}),
-			"HS384 with our secret":      signHMAC(hs384, claims{"alg": "HS384"}, api.jwtSecret, good),
-			"HS512 with our secret":      signHMAC(hs512, claims{"alg": "HS512"}, api.jwtSecret, good),
-			"HS384 under the name HS256": signHMAC(hs384, claims{"alg": "HS256"}, api.jwtSecret, good),
-			"an RSA key of the caller":   signWith(rsaKey, claims{"alg": "RS256", "kid": "mine"}, good),
+			"other secret":           signHS256(randomHex(32), good),
+			"empty secret":           signHS256("", good),
+			"secret with a new line": signHS256(api.jwtSecret+"\n", good),
+			"none":                   none("none"),
+			"None":                   none("None"),
+			"NONE":                   none("NONE"),
+			"none with a signature":  none("none") + parts[2],
+			"no alg":                 header(claims{"typ": "JWT"}),
+			"empty alg":              header(claims{"alg": ""}),
+			"alg of another kind":    header(claims{"alg": "RS256"}),
+			"alg in lower case":      header(claims{"alg": "hs256"}),
+			"HS384 with our secret": signHMAC(
+				hs384,
+				claims{"alg": "HS384"},
+				api.jwtSecret,
+				good,
+			),
+			"HS512 with our secret": signHMAC(
+				hs512,
+				claims{"alg": "HS512"},
+				api.jwtSecret,
+				good,
+			),
+			"HS384 under the name HS256": signHMAC(
+				hs384,
+				claims{"alg": "HS256"},
+				api.jwtSecret,
+				good,
+			),
+			"an RSA key of the caller": signWith(
+				rsaKey,
+				claims{"alg": "RS256", "kid": "mine"},
+				good,
+			),
 			"a key in the header": signWith(rsaKey, claims{"alg": "RS256", "jwk": map[string]string{
 				"kty": "RSA", "n": encode(rsaKey.N.Bytes()), "e": "AQAB"}}, good),
-			"an unknown critical header": header(claims{"alg": "HS256", "crit": []string{"x"}, "x": 1}),
+			"an unknown critical header": header(
+				claims{"alg": "HS256", "crit": []string{"x"}, "x": 1},
+			),
 
-			"expired":                sign(good.and("exp", now-hour)),
-			"expired in 1970":        sign(good.and("exp", 0)),
-			"exp missing":            sign(good.and("exp", nil)),
-			"exp as text":            sign(good.and("exp", fmt.Sprint(now+hour))),
-			"exp as object":          sign(good.and("exp", map[string]int64{"at": now + hour})),
-			"exp negative":           sign(good.and("exp", -1)),
-			"exp null":               signHMAC(sha256.New, claims{"alg": "HS256"}, api.jwtSecret, claims{"sub": u.sub, "exp": nil}),
+			"expired":         sign(good.and("exp", now-hour)),
+			"expired in 1970": sign(good.and("exp", 0)),
+			"exp missing":     sign(good.and("exp", nil)),
+			"exp as text":     sign(good.and("exp", fmt.Sprint(now+hour))),
+			"exp as object":   sign(good.and("exp", map[string]int64{"at": now + hour})),
+			"exp negative":    sign(good.and("exp", -1)),
+			"exp null": signHMAC(
+				sha256.New,
+				claims{"alg": "HS256"},
+				api.jwtSecret,
+				claims{"sub": u.sub, "exp": nil},
+			),
 			"nbf in the future":      sign(good.and("nbf", now+hour)),
 			"nbf as text":            sign(good.and("nbf", "soon")),
 			"sub missing":            sign(good.and("sub", nil)),
@@ -99,16 +125,25 @@ func TestOnlyARightTokenPasses(t *testing.T) {
 			"signature longer":       right + "AAAA",
 			"four parts":             right + ".x",
 			"padding":                right + "=",
-			"claims changed":         parts[0] + "." + encodeJSON(good.and("sub", "admin")) + "." + parts[2],
-			"header changed":         encodeJSON(claims{"alg": "HS256", "typ": "jwt"}) + "." + parts[1] + "." + parts[2],
-			"claims not an object":   signHMAC(sha256.New, claims{"alg": "HS256"}, api.jwtSecret, nil),
-			"nothing":                "",
-			"garbage":                "garbage",
-			"dots":                   "..",
-			"many dots":              strings.Repeat(".", 20_000),
-			"not base64":             "!.!.!",
-			"empty objects":          "e30.e30.e30",
-			"standard base64":        strings.NewReplacer("-", "+", "_", "/").Replace(right) + "==",
+			"claims changed": parts[0] + "." + encodeJSON(
+				good.and("sub", "admin"),
+			) + "." + parts[2],
+			"header changed": encodeJSON(
+				claims{"alg": "HS256", "typ": "jwt"},
+			) + "." + parts[1] + "." + parts[2],
+			"claims not an object": signHMAC(
+				sha256.New,
+				claims{"alg": "HS256"},
+				api.jwtSecret,
+				nil,
+			),
+			"nothing":         "",
+			"garbage":         "garbage",
+			"dots":            "..",
+			"many dots":       strings.Repeat(".", 20_000),
+			"not base64":      "!.!.!",
+			"empty objects":   "e30.e30.e30",
+			"standard base64": strings.NewReplacer("-", "+", "_", "/").Replace(right) + "==",
 		}
 		for why, token := range wrong {
 			wantRefused(t, u, why, "Bearer "+token)
@@ -134,7 +169,13 @@ func TestOnlyARightTokenPasses(t *testing.T) {
 		}
 		wantRefused(t, u, "two Authorization headers, both right", "Bearer "+right, "Bearer "+right)
 		wantRefused(t, u, "two Authorization headers, the first wrong", "Bearer x", "Bearer "+right)
-		wantRefused(t, u, "two Authorization headers, the second wrong", "Bearer "+right, "Bearer x")
+		wantRefused(
+			t,
+			u,
+			"two Authorization headers, the second wrong",
+			"Bearer "+right,
+			"Bearer x",
+		)
 
 		// Names of schemes do not depend on case (RFC 9110, 11.1).
 		u.call(t, "GET", "/v1/notes", nil, with("Authorization", "bearer "+right)).check(t, 200)
@@ -165,7 +206,10 @@ func TestTheFirstSightOfASubCreatesTheUser(t *testing.T) {
 func TestConcurrentFirstCallsOfOneUserMakeOneUser(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		u := api.withoutSession(freshName("tenant"), freshName("user"))
-		opened := allAtOnce(32, func(int) *answer { return u.call(t, "POST", "/v1/sync/sessions", nil) })
+		opened := allAtOnce(
+			32,
+			func(int) *answer { return u.call(t, "POST", "/v1/sync/sessions", nil) },
+		)
 		if len(opened[201]) != 32 {
 			t.Fatalf("32 first calls: %s", counts(opened))
 		}
@@ -205,10 +249,26 @@ func TestTokensOfAnIdentityProvider(t *testing.T) {
 		t.Fatal(err)
 	}
 	keys, err := json.Marshal(map[string]any{"keys": []map[string]string{
-		{"kty": "RSA", "kid": "r", "use": "sig", "alg": "RS256", "n": encode(rsaKey.N.Bytes()), "e": "AQAB"},
+		{
+			"kty": "RSA",
+			"kid": "r",
+			"use": "sig",
+			"alg": "RS256",
+			"n":   encode(rsaKey.N.Bytes()),
+			"e":   "AQAB",
+		},
 		{"kty": "EC", "kid": "e", "use": "sig", "alg": "ES256", "crv": "P-256",
-			"x": coordinate(new(big.Int).SetBytes(ecPoint[1:33])), "y": coordinate(new(big.Int).SetBytes(ecPoint[33:]))},
-		{"kty": "OKP", "kid": "d", "use": "sig", "alg": "EdDSA", "crv": "Ed25519", "x": encode(edPublic)},
+			"x": coordinate(
+				new(big.Int).SetBytes(ecPoint[1:33]),
+			), "y": coordinate(new(big.Int).SetBytes(ecPoint[33:]))},
+		{
+			"kty": "OKP",
+			"kid": "d",
+			"use": "sig",
+			"alg": "EdDSA",
+			"crv": "Ed25519",
+			"x":   encode(edPublic),
+		},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -245,21 +305,58 @@ func TestTokensOfAnIdentityProvider(t *testing.T) {
 			t.Fatal(err)
 		}
 		publicPEM := string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pkix}))
-		pkcs1PEM := string(pem.EncodeToMemory(&pem.Block{Type: "RSA PUBLIC KEY", Bytes: x509.MarshalPKCS1PublicKey(&rsaKey.PublicKey)}))
+		pkcs1PEM := string(
+			pem.EncodeToMemory(
+				&pem.Block{
+					Type:  "RSA PUBLIC KEY",
+					Bytes: x509.MarshalPKCS1PublicKey(&rsaKey.PublicKey),
+				},
+			),
+		)
 		hs := claims{"alg": "HS256", "kid": "r"}
 		wrong := map[string]string{
 			"HS256 with the public key as PEM":   signHMAC(sha256.New, hs, publicPEM, good),
 			"HS256 with the public key as PKCS1": signHMAC(sha256.New, hs, pkcs1PEM, good),
 			"HS256 with the public key as DER":   signHMAC(sha256.New, hs, string(pkix), good),
-			"HS256 with the modulus":             signHMAC(sha256.New, hs, string(rsaKey.N.Bytes()), good),
-			"HS256 with the Ed25519 public key":  signHMAC(sha256.New, claims{"alg": "HS256", "kid": "d"}, string(edPublic), good),
-			"RS256 by an unknown key":            signWith(unknownKey, rs, good),
-			"RS256, unknown kid":                 signWith(rsaKey, claims{"alg": "RS256", "kid": "unknown"}, good),
-			"RS256 with the kid of another key":  signWith(rsaKey, claims{"alg": "RS256", "kid": "e"}, good),
-			"RS256 under the name ES256":         signWith(rsaKey, claims{"alg": "ES256", "kid": "r"}, good),
-			"RS256 under the name RS512":         signWith(rsaKey, claims{"alg": "RS512", "kid": "r"}, good),
-			"our HMAC secret under RS256":        signHMAC(sha256.New, rs, api.jwtSecret, good),
-			"none":                               encodeJSON(claims{"alg": "none", "kid": "r"}) + "." + encodeJSON(good) + ".",
+			"HS256 with the modulus": signHMAC(
+				sha256.New,
+				hs,
+				string(rsaKey.N.Bytes()),
+				good,
+			),
+			"HS256 with the Ed25519 public key": signHMAC(
+				sha256.New,
+				claims{"alg": "HS256", "kid": "d"},
+				string(edPublic),
+				good,
+			),
+			"RS256 by an unknown key": signWith(unknownKey, rs, good),
+			"RS256, unknown kid": signWith(
+				rsaKey,
+				claims{"alg": "RS256", "kid": "unknown"},
+				good,
+			),
+			"RS256 with the kid of another key": signWith(
+				rsaKey,
+				claims{"alg": "RS256", "kid": "e"},
+				good,
+			),
+			"RS256 under the name ES256": signWith(
+				rsaKey,
+				claims{"alg": "ES256", "kid": "r"},
+				good,
+			),
+			"RS256 under the name RS512": signWith(
+				rsaKey,
+				claims{"alg": "RS512", "kid": "r"},
+				good,
+			),
+			"our HMAC secret under RS256": signHMAC(sha256.New, rs, api.jwtSecret, good),
+			"none": encodeJSON(
+				claims{"alg": "none", "kid": "r"},
+			) + "." + encodeJSON(
+				good,
+			) + ".",
 		}
 		for name, sign := range map[string]func(claims) string{
 			"RS256": func(c claims) string { return signWith(rsaKey, rs, c) },

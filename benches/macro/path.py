@@ -32,9 +32,10 @@ BATCH = 25
 UID = f"{1:08x}-0000-7000-8000-{7:012x}"
 
 
-def made(number):
-    """A note of a batch, as the API and as the tool take it."""
-    return {"op": "create", "kind": "note", "payload": {**NOTE, "title": f"Note {number}"}}
+def made(fields):
+    """The operations of a batch. The tool takes a note's content as fields, the API as payload."""
+    notes = ({**NOTE, "title": f"Note {number}"} for number in range(BATCH))
+    return {"operations": [{"op": "create", "kind": "note", fields: note} for note in notes]}
 
 
 # What is called: the tool with its arguments, and the request that it makes of the API.
@@ -51,10 +52,10 @@ CALLS = {
     "create": ("create_note", NOTE, "POST", "/v1/notes", json.dumps(NOTE)),
     "batch": (
         "batch",
-        {"operations": [made(n) for n in range(BATCH)]},
+        made("fields"),
         "POST",
         "/v1/batch",
-        json.dumps({"operations": [made(n) for n in range(BATCH)]}),
+        json.dumps(made("payload")),
     ),
 }
 

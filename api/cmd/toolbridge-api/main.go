@@ -112,7 +112,13 @@ func serveUntilSignal(c config.Config) int {
 	signal.Notify(more, syscall.SIGUSR1)
 	go telemetry.ChangeLevel(ctx, &level, more, log)
 	go func() {
-		log.Info("stopping", telemetry.Signal, (<-signals).String(), telemetry.Timeout, c.Shutdown.String())
+		log.Info(
+			"stopping",
+			telemetry.Signal,
+			(<-signals).String(),
+			telemetry.Timeout,
+			c.Shutdown.String(),
+		)
 		stop()
 		log.Warn("stopping at once", telemetry.Signal, (<-signals).String())
 		os.Exit(1)

@@ -59,7 +59,12 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) int {
 		return exitUsage
 	}
 	limitMemory(c.Memory.Limit)
-	memory := budget.New[store.Person](c.Memory.Requests, c.Memory.PerPerson, c.Memory.PerPerson/3, httpapi.MemoryWait)
+	memory := budget.New[store.Person](
+		c.Memory.Requests,
+		c.Memory.PerPerson,
+		c.Memory.PerPerson/3,
+		httpapi.MemoryWait,
+	)
 	metrics.WatchMemory(memory.Used)
 	api := &httpapi.API{
 		Store:      store.WithDeadline(db, storageDeadline),
@@ -81,15 +86,33 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) int {
 	var connections httpapi.Connections
 	server, err := listen(c.HTTPAddr, "listening", api.Handler(), connections.Watch, failed, log)
 	if err != nil {
-		log.Error("cannot listen: another program may hold the port; set HTTP_ADDR", telemetry.Error, err.Error())
+		log.Error(
+			"cannot listen: another program may hold the port; set HTTP_ADDR",
+			telemetry.Error,
+			err.Error(),
+		)
 		return 1
 	}
 	if c.MetricsAddr != "" {
 		scrapes := http.NewServeMux()
-		scrapes.Handle("/metrics", promhttp.HandlerFor(api.Metrics.Registry, promhttp.HandlerOpts{}))
-		metricsServer, err := listen(c.MetricsAddr, "listening for metrics", scrapes, func(*http.Server) {}, failed, log)
+		scrapes.Handle(
+			"/metrics",
+			promhttp.HandlerFor(api.Metrics.Registry, promhttp.HandlerOpts{}),
+		)
+		metricsServer, err := listen(
+			c.MetricsAddr,
+			"listening for metrics",
+			scrapes,
+			func(*http.Server) {},
+			failed,
+			log,
+		)
 		if err != nil {
-			log.Error("cannot listen for metrics: set METRICS_ADDR to a free port, or to off", telemetry.Error, err.Error())
+			log.Error(
+				"cannot listen for metrics: set METRICS_ADDR to a free port, or to off",
+				telemetry.Error,
+				err.Error(),
+			)
 			return 1
 		}
 		defer metricsServer.Close() // scrapes are not drained
@@ -132,7 +155,14 @@ func signatures(c config.Tenant) *tenantsig.Verifier {
 	}
 }
 
-func shutDown(api *httpapi.API, server *http.Server, connections *httpapi.Connections, stopTracing func(context.Context) error, timeout time.Duration, log *slog.Logger) int {
+func shutDown(
+	api *httpapi.API,
+	server *http.Server,
+	connections *httpapi.Connections,
+	stopTracing func(context.Context) error,
+	timeout time.Duration,
+	log *slog.Logger,
+) int {
 	api.Drain()
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
@@ -140,7 +170,11 @@ func shutDown(api *httpapi.API, server *http.Server, connections *httpapi.Connec
 	connections.ExpireIncomplete(min(grace, timeout/4))
 	err := server.Shutdown(ctx)
 	if err != nil {
-		log.Error("requests were still running at the deadline and have been cut off", telemetry.Error, err.Error())
+		log.Error(
+			"requests were still running at the deadline and have been cut off",
+			telemetry.Error,
+			err.Error(),
+		)
 		_ = server.Close()
 	}
 	if err := stopTracing(ctx); err != nil {
@@ -153,7 +187,13 @@ func shutDown(api *httpapi.API, server *http.Server, connections *httpapi.Connec
 	return 0
 }
 
-func listen(addr, message string, handler http.Handler, prepare func(*http.Server), failed chan<- error, log *slog.Logger) (*http.Server, error) {
+func listen(
+	addr, message string,
+	handler http.Handler,
+	prepare func(*http.Server),
+	failed chan<- error,
+	log *slog.Logger,
+) (*http.Server, error) {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, err
@@ -163,7 +203,10 @@ func listen(addr, message string, handler http.Handler, prepare func(*http.Serve
 	server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
 	log.Info(message, telemetry.Address, listener.Addr().String())
 	go func() {
-		if err := server.Serve(httpapi.CheckFraming(listener)); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(httpapi.CheckFraming(listener)); !errors.Is(
+			err,
+			http.ErrServerClosed,
+		) {
 			failed <- err
 		}
 	}()
@@ -176,14 +219,30 @@ func announce(c config.Config, log *slog.Logger) {
 	if c.Database.SQLitePath != "" {
 		database = "sqlite " + c.Database.SQLitePath
 	}
-	log.Info("starting", telemetry.Version, version(), telemetry.Database, database,
-		telemetry.HS256, c.JWT.HS256Secret != "", telemetry.KeySet, c.JWT.JWKSURL != "", telemetry.TenantSignature, c.Tenant.HeaderSecret != "",
-		telemetry.RateLimitPerMinute, c.RateLimit.PerMinute, telemetry.Dev, c.Dev)
+	log.Info(
+		"starting",
+		telemetry.Version,
+		version(),
+		telemetry.Database,
+		database,
+		telemetry.HS256,
+		c.JWT.HS256Secret != "",
+		telemetry.KeySet,
+		c.JWT.JWKSURL != "",
+		telemetry.TenantSignature,
+		c.Tenant.HeaderSecret != "",
+		telemetry.RateLimitPerMinute,
+		c.RateLimit.PerMinute,
+		telemetry.Dev,
+		c.Dev,
+	)
 	if c.Dev {
 		log.Warn("ENV=dev: weak secrets are accepted; never run this where others can reach it")
 	}
 	if c.Tenant.HeaderSecret == "" {
-		log.Warn("TENANT_HEADER_SECRET is unset: tenant headers are not checked, and a token alone is sufficient")
+		log.Warn(
+			"TENANT_HEADER_SECRET is unset: tenant headers are not checked, and a token alone is sufficient",
+		)
 	} else if c.Tenant.PreviousSecret != "" {
 		log.Info("TENANT_HEADER_SECRET_PREVIOUS is accepted too: remove it when the rotation is done")
 	}
@@ -221,7 +280,11 @@ func sweep(ctx context.Context, db store.Store, metrics *telemetry.Metrics, log 
 		}
 		swept, err := db.SweepSessions(ctx)
 		if err != nil {
-			log.Warn("expired sessions could not be swept; next try in a minute", telemetry.Error, err.Error())
+			log.Warn(
+				"expired sessions could not be swept; next try in a minute",
+				telemetry.Error,
+				err.Error(),
+			)
 			continue
 		}
 		metrics.SessionsEnded.WithLabelValues(telemetry.SessionExpired).Add(float64(swept))
@@ -308,11 +371,19 @@ func indexOlder(ctx context.Context, db store.Store, log *slog.Logger) {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			log.Warn("older items could not be indexed for searches; next try in a moment", telemetry.Error, err.Error())
+			log.Warn(
+				"older items could not be indexed for searches; next try in a moment",
+				telemetry.Error,
+				err.Error(),
+			)
 			rest = indexRetry
 		case done:
 			if batches > 0 {
-				log.Info("all older items are indexed for searches", telemetry.DurationMS, time.Since(began).Milliseconds())
+				log.Info(
+					"all older items are indexed for searches",
+					telemetry.DurationMS,
+					time.Since(began).Milliseconds(),
+				)
 			}
 			return
 		}

@@ -79,15 +79,31 @@ type Verifier struct {
 // New makes a verifier. With a JWKS address it fetches keys now, for five seconds at most, and
 // until ctx ends every hour. A key server that is down, or returns garbage, does not remove known
 // keys. fetched is called with each result.
-func New(ctx context.Context, c config.JWT, now func() time.Time, log *slog.Logger, fetched func(ok bool)) (*Verifier, error) {
-	v := &Verifier{secret: []byte(c.HS256Secret), tenantClaim: c.TenantClaim, signatures: newSignatures(maxSignatures), now: now,
-		tokens: tokens{newRecent[[sha256.Size]byte, *verified](maxTokens)}}
+func New(
+	ctx context.Context,
+	c config.JWT,
+	now func() time.Time,
+	log *slog.Logger,
+	fetched func(ok bool),
+) (*Verifier, error) {
+	v := &Verifier{
+		secret:      []byte(c.HS256Secret),
+		tenantClaim: c.TenantClaim,
+		signatures:  newSignatures(maxSignatures),
+		now:         now,
+		tokens:      tokens{newRecent[[sha256.Size]byte, *verified](maxTokens)},
+	}
 	var methods []string
 	if len(v.secret) > 0 {
 		methods = append(methods, jwt.SigningMethodHS256.Alg())
 	}
 	if c.JWKSURL != "" {
-		methods = append(methods, jwt.SigningMethodRS256.Alg(), jwt.SigningMethodES256.Alg(), jwt.SigningMethodEdDSA.Alg())
+		methods = append(
+			methods,
+			jwt.SigningMethodRS256.Alg(),
+			jwt.SigningMethodES256.Alg(),
+			jwt.SigningMethodEdDSA.Alg(),
+		)
 		keys, err := fetchKeys(ctx, c.JWKSURL, log, fetched)
 		if err != nil {
 			return nil, err
@@ -95,7 +111,9 @@ func New(ctx context.Context, c config.JWT, now func() time.Time, log *slog.Logg
 		v.keys = keys
 	}
 	options := []jwt.ParserOption{
-		jwt.WithValidMethods(methods), jwt.WithExpirationRequired(), jwt.WithLeeway(leeway), jwt.WithTimeFunc(now),
+		jwt.WithValidMethods(
+			methods,
+		), jwt.WithExpirationRequired(), jwt.WithLeeway(leeway), jwt.WithTimeFunc(now),
 	}
 	if c.Issuer != "" {
 		options = append(options, jwt.WithIssuer(c.Issuer))
@@ -126,7 +144,11 @@ func (v *Verifier) Verify(ctx context.Context, token string, late time.Duration)
 		parsed, err = v.parse(ctx, token, v.parser)
 	}
 	if late > 0 && errors.Is(err, jwt.ErrTokenExpired) {
-		parsed, err = v.parse(ctx, token, jwt.NewParser(append(slices.Clip(v.rules), jwt.WithLeeway(leeway+late))...))
+		parsed, err = v.parse(
+			ctx,
+			token,
+			jwt.NewParser(append(slices.Clip(v.rules), jwt.WithLeeway(leeway+late))...),
+		)
 	}
 	if errors.Is(err, ErrKeysUnavailable) {
 		return Caller{}, ErrKeysUnavailable
@@ -226,7 +248,8 @@ func (v *Verifier) refreshed(ctx context.Context, token string, err error) bool 
 		return false
 	}
 	parsed, _, parseErr := jwt.NewParser().ParseUnverified(token, jwt.MapClaims{})
-	if parseErr != nil || parsed.Header[jwkset.HeaderKID] != nil || parsed.Method == jwt.SigningMethodHS256 {
+	if parseErr != nil || parsed.Header[jwkset.HeaderKID] != nil ||
+		parsed.Method == jwt.SigningMethodHS256 {
 		return false
 	}
 	before := v.known(ctx)

@@ -36,7 +36,13 @@ var now = time.Unix(1763636400, 0)
 func verifier(t testing.TB, c config.JWT) *Verifier {
 	t.Helper()
 	c.TenantClaim = "tenant_id"
-	v, err := New(t.Context(), c, func() time.Time { return now }, slog.New(slog.NewTextHandler(io.Discard, nil)), func(bool) {})
+	v, err := New(
+		t.Context(),
+		c,
+		func() time.Time { return now },
+		slog.New(slog.NewTextHandler(io.Discard, nil)),
+		func(bool) {},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +51,12 @@ func verifier(t testing.TB, c config.JWT) *Verifier {
 
 // claims are good ones, changed; a nil value removes a claim.
 func claims(changes map[string]any) jwt.MapClaims {
-	c := jwt.MapClaims{"sub": "ada", "exp": now.Add(time.Hour).Unix(), "iss": "issuer", "aud": "toolbridge"}
+	c := jwt.MapClaims{
+		"sub": "ada",
+		"exp": now.Add(time.Hour).Unix(),
+		"iss": "issuer",
+		"aud": "toolbridge",
+	}
 	for name, value := range changes {
 		if value == nil {
 			delete(c, name)
@@ -78,7 +89,14 @@ func wantRefusal(t testing.TB, name string, v *Verifier, token, reason string) {
 	wantLateRefusal(t, name, v, token, 0, reason)
 }
 
-func wantLateRefusal(t testing.TB, name string, v *Verifier, token string, late time.Duration, reason string) {
+func wantLateRefusal(
+	t testing.TB,
+	name string,
+	v *Verifier,
+	token string,
+	late time.Duration,
+	reason string,
+) {
 	t.Helper()
 	_, err := v.Verify(t.Context(), token, late)
 	var r *Refusal
@@ -91,7 +109,8 @@ func TestALateTokenIsGoodForAsLongAsItIsAskedTo(t *testing.T) {
 	v := verifier(t, config.JWT{HS256Secret: secret, Issuer: "issuer"})
 	const late = 30 * time.Minute
 	expired := func(ago time.Duration) map[string]any { return map[string]any{"exp": now.Add(-ago).Unix()} }
-	if caller, err := v.Verify(t.Context(), hs(t, expired(late+leeway-time.Second)), late); err != nil || caller.Subject != "ada" {
+	if caller, err := v.Verify(t.Context(), hs(t, expired(late+leeway-time.Second)), late); err != nil ||
+		caller.Subject != "ada" {
 		t.Errorf("in the last moment: %+v, %v", caller, err)
 	}
 	otherIssuer := expired(time.Minute * 5)
@@ -106,7 +125,13 @@ func TestALateTokenIsGoodForAsLongAsItIsAskedTo(t *testing.T) {
 	} {
 		wantLateRefusal(t, name, v, hs(t, c.changes), late, c.reason)
 	}
-	forged := sign(t, jwt.SigningMethodHS256, []byte(secret+"x"), "", claims(expired(5*time.Minute)))
+	forged := sign(
+		t,
+		jwt.SigningMethodHS256,
+		[]byte(secret+"x"),
+		"",
+		claims(expired(5*time.Minute)),
+	)
 	wantLateRefusal(t, "late and forged", v, forged, late, "signature_wrong")
 }
 
@@ -237,7 +262,9 @@ func critical(t *testing.T) string {
 }
 
 var rsaKey = func() func(t testing.TB) *rsa.PrivateKey {
-	key := sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
+	key := sync.OnceValues(
+		func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) },
+	)
 	return func(t testing.TB) *rsa.PrivateKey {
 		t.Helper()
 		k, err := key()
@@ -277,8 +304,11 @@ func (k *keyServer) publish(t testing.TB, keys map[string]any) {
 	t.Helper()
 	storage := jwkset.NewMemoryStorage()
 	for kid, key := range keys {
-		jwk, err := jwkset.NewJWKFromKey(key, jwkset.JWKOptions{Metadata: jwkset.JWKMetadataOptions{KID: kid},
-			Marshal: jwkset.JWKMarshalOptions{Private: true}})
+		jwk, err := jwkset.NewJWKFromKey(
+			key,
+			jwkset.JWKOptions{Metadata: jwkset.JWKMetadataOptions{KID: kid},
+				Marshal: jwkset.JWKMarshalOptions{Private: true}},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -317,17 +347,35 @@ func TestJWKS(t *testing.T) {
 	}{"rsa": {jwt.SigningMethodRS256, rsaPrivate}, "ec": {jwt.SigningMethodES256, ecPrivate}, "ed": {jwt.SigningMethodEdDSA, edPrivate}}
 	for kid, s := range signers {
 		for _, named := range []string{kid, ""} { // a token need not name its key
-			if got, err := v.Verify(t.Context(), sign(t, s.method, s.key, named, claims(nil)), 0); err != nil || got.Subject != "ada" {
+			if got, err := v.Verify(t.Context(), sign(t, s.method, s.key, named, claims(nil)), 0); err != nil ||
+				got.Subject != "ada" {
 				t.Errorf("%s, named %q: got %+v, %v", kid, named, got, err)
 			}
 		}
 		for other := range signers {
 			if other != kid {
-				wantRefusal(t, kid+" under the name of "+other, v, sign(t, s.method, s.key, other, claims(nil)), "key_unusable")
+				wantRefusal(
+					t,
+					kid+" under the name of "+other,
+					v,
+					sign(t, s.method, s.key, other, claims(nil)),
+					"key_unusable",
+				)
 			}
 		}
-		wantRefusal(t, kid+", expired", v,
-			sign(t, s.method, s.key, kid, claims(map[string]any{"exp": now.Add(-time.Hour).Unix()})), "token_expired")
+		wantRefusal(
+			t,
+			kid+", expired",
+			v,
+			sign(
+				t,
+				s.method,
+				s.key,
+				kid,
+				claims(map[string]any{"exp": now.Add(-time.Hour).Unix()}),
+			),
+			"token_expired",
+		)
 	}
 
 	der, err := x509.MarshalPKIXPublicKey(&rsaPrivate.PublicKey)
@@ -335,15 +383,63 @@ func TestJWKS(t *testing.T) {
 		t.Fatal(err)
 	}
 	public := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
-	wantRefusal(t, "HS256 keyed with the public key", v, sign(t, jwt.SigningMethodHS256, public, "rsa", claims(nil)), "signature_wrong")
-	wantRefusal(t, "HS256 with the key set's own symmetric key", v, sign(t, jwt.SigningMethodHS256, []byte(secret), "oct", claims(nil)), "signature_wrong")
-	wantRefusal(t, "RS512", v, sign(t, jwt.SigningMethodRS512, rsaPrivate, "rsa", claims(nil)), "signature_wrong")
-	wantRefusal(t, "ES384", v, sign(t, jwt.SigningMethodES384, ec384, "ec", claims(nil)), "signature_wrong")
-	wantRefusal(t, "PS256", v, sign(t, jwt.SigningMethodPS256, rsaPrivate, "rsa", claims(nil)), "signature_wrong")
-	wantRefusal(t, "RS256 under the symmetric key's name", v, sign(t, jwt.SigningMethodRS256, rsaPrivate, "oct", claims(nil)), "key_unknown")
+	wantRefusal(
+		t,
+		"HS256 keyed with the public key",
+		v,
+		sign(t, jwt.SigningMethodHS256, public, "rsa", claims(nil)),
+		"signature_wrong",
+	)
+	wantRefusal(
+		t,
+		"HS256 with the key set's own symmetric key",
+		v,
+		sign(t, jwt.SigningMethodHS256, []byte(secret), "oct", claims(nil)),
+		"signature_wrong",
+	)
+	wantRefusal(
+		t,
+		"RS512",
+		v,
+		sign(t, jwt.SigningMethodRS512, rsaPrivate, "rsa", claims(nil)),
+		"signature_wrong",
+	)
+	wantRefusal(
+		t,
+		"ES384",
+		v,
+		sign(t, jwt.SigningMethodES384, ec384, "ec", claims(nil)),
+		"signature_wrong",
+	)
+	wantRefusal(
+		t,
+		"PS256",
+		v,
+		sign(t, jwt.SigningMethodPS256, rsaPrivate, "rsa", claims(nil)),
+		"signature_wrong",
+	)
+	wantRefusal(
+		t,
+		"RS256 under the symmetric key's name",
+		v,
+		sign(t, jwt.SigningMethodRS256, rsaPrivate, "oct", claims(nil)),
+		"key_unknown",
+	)
 	unknownKey, _ := rsa.GenerateKey(rand.Reader, 2048)
-	wantRefusal(t, "an unknown key", v, sign(t, jwt.SigningMethodRS256, unknownKey, "rsa", claims(nil)), "signature_wrong")
-	wantRefusal(t, "an unknown key without an id", v, sign(t, jwt.SigningMethodRS256, unknownKey, "", claims(nil)), "signature_wrong")
+	wantRefusal(
+		t,
+		"an unknown key",
+		v,
+		sign(t, jwt.SigningMethodRS256, unknownKey, "rsa", claims(nil)),
+		"signature_wrong",
+	)
+	wantRefusal(
+		t,
+		"an unknown key without an id",
+		v,
+		sign(t, jwt.SigningMethodRS256, unknownKey, "", claims(nil)),
+		"signature_wrong",
+	)
 }
 
 func TestBothKindsOfProofSideBySide(t *testing.T) {
@@ -393,7 +489,13 @@ func TestARotatedKeyThatTokensDoNotName(t *testing.T) {
 	if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodRS256, young, "", claims(nil)), 0); err != nil {
 		t.Errorf("signed with the new key: %v", err)
 	}
-	wantRefusal(t, "signed with the old one", v, sign(t, jwt.SigningMethodRS256, old, "", claims(nil)), "signature_wrong")
+	wantRefusal(
+		t,
+		"signed with the old one",
+		v,
+		sign(t, jwt.SigningMethodRS256, old, "", claims(nil)),
+		"signature_wrong",
+	)
 }
 
 func TestFetchesAreCounted(t *testing.T) {
@@ -447,7 +549,12 @@ func TestKeysForOtherPurposes(t *testing.T) {
 	}
 	_, young, _ := ed25519.GenerateKey(rand.Reader)
 	server.publish(t, map[string]any{"ed": young.Public()})
-	whole := strings.Replace(string(server.body), `{"keys":[`, `{"keys":[{"kty":"RSA","kid":"bad","n":"!"},{"kty":"new","kid":"odd"},7,`, 1)
+	whole := strings.Replace(
+		string(server.body),
+		`{"keys":[`,
+		`{"keys":[{"kty":"RSA","kid":"bad","n":"!"},{"kty":"new","kid":"odd"},7,`,
+		1,
+	)
 	server.body = []byte(whole)
 	if _, err := verifier(t, config.JWT{JWKSURL: server.URL}).Verify(t.Context(), sign(t, jwt.SigningMethodEdDSA, young, "ed", claims(nil)), 0); err != nil {
 		t.Errorf("among odd keys: %v", err)
@@ -464,7 +571,13 @@ func TestAKeyServerThatIsDown(t *testing.T) {
 		v := verifier(t, config.JWT{JWKSURL: server.URL})
 		server.set(true)
 		defer server.set(false)
-		wantRefusal(t, "unknown key", v, sign(t, jwt.SigningMethodRS256, key, "new", claims(nil)), "key_unknown")
+		wantRefusal(
+			t,
+			"unknown key",
+			v,
+			sign(t, jwt.SigningMethodRS256, key, "new", claims(nil)),
+			"key_unknown",
+		)
 		if _, err := v.Verify(t.Context(), good, 0); err != nil {
 			t.Errorf("a known key: %v", err)
 		}
@@ -477,7 +590,13 @@ func TestAKeyServerThatIsDown(t *testing.T) {
 			server.mu.Lock()
 			server.body = []byte(body)
 			server.mu.Unlock()
-			wantRefusal(t, "unknown key", v, sign(t, jwt.SigningMethodRS256, key, "new", claims(nil)), "key_unknown")
+			wantRefusal(
+				t,
+				"unknown key",
+				v,
+				sign(t, jwt.SigningMethodRS256, key, "new", claims(nil)),
+				"key_unknown",
+			)
 			for _, kid := range []string{"rsa", ""} {
 				if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodRS256, key, kid, claims(nil)), 0); err != nil {
 					t.Errorf("%.20q: a known key, named %q: %v", body, kid, err)
@@ -510,14 +629,21 @@ func TestAKeyServerThatIsDown(t *testing.T) {
 			t.Errorf("20 probes made %d fetches", more)
 		}
 		for _, kid := range []string{"rsa", ""} {
-			if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodRS256, key, kid, claims(nil)), 0); !errors.Is(err, ErrKeysUnavailable) {
+			if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodRS256, key, kid, claims(nil)), 0); !errors.Is(
+				err,
+				ErrKeysUnavailable,
+			) {
 				t.Errorf("while it is down, key named %q: %v", kid, err)
 			}
 		}
 	})
 	t.Run("that sends nonsense", func(t *testing.T) {
 		for _, body := range []string{"", "{}", `{"keys":7}`, "<html>", strings.Repeat(" ", maxKeySetBytes+1) + `{"keys":[]}`} {
-			nonsense := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }))
+			nonsense := httptest.NewServer(
+				http.HandlerFunc(
+					func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) },
+				),
+			)
 			v := verifier(t, config.JWT{JWKSURL: nonsense.URL})
 			if _, err := v.Verify(t.Context(), good, 0); !errors.Is(err, ErrKeysUnavailable) {
 				t.Errorf("%.20q: %v", body, err)
@@ -546,7 +672,13 @@ func TestAKeyHasEachMemberOnceAndInItsCase(t *testing.T) {
 
 // Nothing but a token that was signed with the secret passes.
 func FuzzVerify(f *testing.F) {
-	v, err := New(f.Context(), config.JWT{HS256Secret: secret, TenantClaim: "tenant_id"}, func() time.Time { return now }, slog.Default(), func(bool) {})
+	v, err := New(
+		f.Context(),
+		config.JWT{HS256Secret: secret, TenantClaim: "tenant_id"},
+		func() time.Time { return now },
+		slog.Default(),
+		func(bool) {},
+	)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -558,7 +690,8 @@ func FuzzVerify(f *testing.F) {
 		encode := func(b []byte) string { return (&jwt.Token{}).EncodeSegment(b) }
 		signed := encode([]byte(header)) + "." + encode([]byte(body))
 		right, _ := jwt.SigningMethodHS256.Sign(signed, []byte(secret))
-		if _, err := v.Verify(t.Context(), signed+"."+encode(signature), 0); err == nil && string(right) != string(signature) {
+		if _, err := v.Verify(t.Context(), signed+"."+encode(signature), 0); err == nil &&
+			string(right) != string(signature) {
 			t.Fatalf("took %q %q %x", header, body, signature)
 		}
 	})

@@ -19,7 +19,15 @@ func BenchmarkVerify(b *testing.B) {
 	public, ed, _ := ed25519.GenerateKey(rand.Reader)
 	server := newKeyServer(b)
 	server.publish(b, map[string]any{"rsa": &rs.PublicKey, "ec": &ec.PublicKey, "ed": public})
-	v := verifier(b, config.JWT{HS256Secret: secret, JWKSURL: server.URL, Issuer: "issuer", Audience: "toolbridge"})
+	v := verifier(
+		b,
+		config.JWT{
+			HS256Secret: secret,
+			JWKSURL:     server.URL,
+			Issuer:      "issuer",
+			Audience:    "toolbridge",
+		},
+	)
 	for _, token := range []string{
 		sign(b, jwt.SigningMethodHS256, []byte(secret), "", claims(nil)),
 		sign(b, jwt.SigningMethodRS256, rs, "rsa", claims(nil)),

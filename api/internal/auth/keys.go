@@ -25,10 +25,19 @@ const (
 )
 
 // fetchKeys keeps a copy of the key set at an address.
-func fetchKeys(ctx context.Context, address string, log *slog.Logger, fetched func(ok bool)) (keyfunc.Keyfunc, error) {
+func fetchKeys(
+	ctx context.Context,
+	address string,
+	log *slog.Logger,
+	fetched func(ok bool),
+) (keyfunc.Keyfunc, error) {
 	report := func(string) func(context.Context, error) {
 		return func(_ context.Context, err error) {
-			log.Warn("token keys could not be fetched; the known ones stay in use", telemetry.Error, err.Error())
+			log.Warn(
+				"token keys could not be fetched; the known ones stay in use",
+				telemetry.Error,
+				err.Error(),
+			)
 		}
 	}
 	client := &http.Client{
@@ -99,14 +108,21 @@ func usable(text []byte) ([]byte, error) {
 		if !ok {
 			continue
 		}
-		key, err := jwkset.NewJWKFromRawJSON(raw, jwkset.JWKMarshalOptions{Private: true}, jwkset.JWKValidateOptions{})
+		key, err := jwkset.NewJWKFromRawJSON(
+			raw,
+			jwkset.JWKMarshalOptions{Private: true},
+			jwkset.JWKValidateOptions{},
+		)
 		if err != nil || !forSignatures(key) {
 			continue
 		}
 		good = append(good, raw)
 	}
 	if len(good) == 0 {
-		return nil, fmt.Errorf("the key set has %d keys, of which none can verify a token", len(keys))
+		return nil, fmt.Errorf(
+			"the key set has %d keys, of which none can verify a token",
+			len(keys),
+		)
 	}
 	return json.Marshal(map[string][]json.RawMessage{"keys": good})
 }

@@ -140,9 +140,18 @@ func TestRememberedTokensAreJudgedAnew(t *testing.T) {
 	replaced, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	replacement, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	server := newKeyServer(t)
-	server.publish(t, map[string]any{"leaving": &leaving.PublicKey, "replaced": &replaced.PublicKey})
+	server.publish(
+		t,
+		map[string]any{"leaving": &leaving.PublicKey, "replaced": &replaced.PublicKey},
+	)
 	clock := now
-	v, err := New(t.Context(), config.JWT{JWKSURL: server.URL}, func() time.Time { return clock }, slog.New(slog.NewTextHandler(io.Discard, nil)), func(bool) {})
+	v, err := New(
+		t.Context(),
+		config.JWT{JWKSURL: server.URL},
+		func() time.Time { return clock },
+		slog.New(slog.NewTextHandler(io.Discard, nil)),
+		func(bool) {},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +172,10 @@ func TestRememberedTokensAreJudgedAnew(t *testing.T) {
 		wantRefusal(t, name+" after its time", v, token, "token_expired")
 	}
 	clock = now
-	server.publish(t, map[string]any{"replaced": &replacement.PublicKey, "young": &replacement.PublicKey})
+	server.publish(
+		t,
+		map[string]any{"replaced": &replacement.PublicKey, "young": &replacement.PublicKey},
+	)
 	if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodES256, replacement, "young", claims(nil)), 0); err != nil {
 		t.Fatal(err)
 	}

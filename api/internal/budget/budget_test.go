@@ -37,7 +37,12 @@ func TestARequestWaitsForItsShareAndThenGetsIt(t *testing.T) {
 		first.Release()
 		(<-got).Release()
 		if b.Used() != 0 || len(b.shares) != 0 || len(b.turns) != 0 {
-			t.Errorf("%d bytes, %d shares and %d turns are left", b.Used(), len(b.shares), len(b.turns))
+			t.Errorf(
+				"%d bytes, %d shares and %d turns are left",
+				b.Used(),
+				len(b.shares),
+				len(b.turns),
+			)
 		}
 	})
 }
@@ -180,7 +185,10 @@ func TestTheBudgetHoldsUnderLoad(t *testing.T) {
 				ctx := t.Context()
 				if n%7 == 0 {
 					var cancel context.CancelFunc
-					ctx, cancel = context.WithTimeout(ctx, time.Duration(rand.IntN(100))*time.Microsecond)
+					ctx, cancel = context.WithTimeout(
+						ctx,
+						time.Duration(rand.IntN(100))*time.Microsecond,
+					)
 					defer cancel()
 				}
 				h, err := b.Acquire(ctx, person, bytes)

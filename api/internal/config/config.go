@@ -118,8 +118,12 @@ func Load(lookup func(string) (string, bool)) (Config, error) {
 			PreviousSecret: e.secret("TENANT_HEADER_SECRET_PREVIOUS", dev),
 			MaxSkew:        e.seconds("TENANT_HEADER_MAX_SKEW_SECONDS", 300, 1, 24*60*60),
 			NonceWindow:    e.seconds("TENANT_NONCE_WINDOW_SECONDS", 60, 1, 300),
-			Demanded:       oneOf(e, "TENANT_SIGNATURE_DEMANDED", []Signature{AnySignature, SignatureV2}),
-			ID:             e.text("TENANT_ID", ""),
+			Demanded: oneOf(
+				e,
+				"TENANT_SIGNATURE_DEMANDED",
+				[]Signature{AnySignature, SignatureV2},
+			),
+			ID: e.text("TENANT_ID", ""),
 		},
 		RateLimit: RateLimit{
 			PerMinute: e.number("RATE_LIMIT_PER_MINUTE", 600, 0, 1_000_000_000),
@@ -146,14 +150,20 @@ func Load(lookup func(string) (string, bool)) (Config, error) {
 // check validates combinations of variables.
 func (e *environment) check(c Config) {
 	if c.JWT.HS256Secret == "" && c.JWT.JWKSURL == "" {
-		e.fail("JWT_HS256_SECRET", "and JWT_JWKS_URL are both unset, so no token could be verified: set one of them")
+		e.fail(
+			"JWT_HS256_SECRET",
+			"and JWT_JWKS_URL are both unset, so no token could be verified: set one of them",
+		)
 	}
 	for _, tenant := range []struct {
 		name   string
 		secret Secret
 	}{{"TENANT_HEADER_SECRET", c.Tenant.HeaderSecret}, {"TENANT_HEADER_SECRET_PREVIOUS", c.Tenant.PreviousSecret}} {
 		if c.JWT.HS256Secret != "" && c.JWT.HS256Secret == tenant.secret && !c.Dev {
-			e.fail(tenant.name, "equals JWT_HS256_SECRET, which makes two proofs one: make a second secret (openssl rand -hex 32)")
+			e.fail(
+				tenant.name,
+				"equals JWT_HS256_SECRET, which makes two proofs one: make a second secret (openssl rand -hex 32)",
+			)
 		}
 	}
 	if c.JWT.JWKSURL != "" {
@@ -164,10 +174,16 @@ func (e *environment) check(c Config) {
 			e.fail("JWT_JWKS_URL", "must be https:// in production: over http, an attacker could alter the keys and forge tokens")
 		}
 		if c.JWT.Issuer == "" && !c.Dev {
-			e.fail("JWT_ISSUER", "must be set together with JWT_JWKS_URL in production, else tokens for other issuers' users pass")
+			e.fail(
+				"JWT_ISSUER",
+				"must be set together with JWT_JWKS_URL in production, else tokens for other issuers' users pass",
+			)
 		}
 		if c.JWT.Audience == "" && !c.Dev {
-			e.fail("JWT_AUDIENCE", "must be set together with JWT_JWKS_URL in production, else tokens meant for other services pass")
+			e.fail(
+				"JWT_AUDIENCE",
+				"must be set together with JWT_JWKS_URL in production, else tokens meant for other services pass",
+			)
 		}
 	}
 	if c.Memory.PerPerson > c.Memory.Requests {
@@ -177,7 +193,10 @@ func (e *environment) check(c Config) {
 		e.fail("REQUEST_MEMORY_BYTES", "must not be more than MEMORY_LIMIT_BYTES")
 	}
 	if c.Tenant.HeaderSecret != "" && c.Tenant.ID != "" {
-		e.fail("TENANT_ID", "has no effect while TENANT_HEADER_SECRET is set, because the tenant comes from the signed header: unset one of them")
+		e.fail(
+			"TENANT_ID",
+			"has no effect while TENANT_HEADER_SECRET is set, because the tenant comes from the signed header: unset one of them",
+		)
 	}
 	if len(c.Tenant.ID) > tenantsig.MaxTenantBytes {
 		e.fail("TENANT_ID", fmt.Sprintf("must be at most %d bytes long", tenantsig.MaxTenantBytes))
@@ -186,9 +205,27 @@ func (e *environment) check(c Config) {
 
 // placeholders are common secrets of documentation and examples. The MCP server refuses the same
 // ones.
-var placeholders = []string{"change-me", "change_me", "changeme", "replace-me", "replace_me", "replaceme", "placeholder",
-	"your-secret", "your_secret", "yoursecret", "example", "dev-secret", "dev_secret", "devsecret", "insecure", "not-a-secret",
-	"supersecret", "password", "tenant-secret"}
+var placeholders = []string{
+	"change-me",
+	"change_me",
+	"changeme",
+	"replace-me",
+	"replace_me",
+	"replaceme",
+	"placeholder",
+	"your-secret",
+	"your_secret",
+	"yoursecret",
+	"example",
+	"dev-secret",
+	"dev_secret",
+	"devsecret",
+	"insecure",
+	"not-a-secret",
+	"supersecret",
+	"password",
+	"tenant-secret",
+}
 
 // secret reads a secret without trimming it: trimming on one side only would make the secrets
 // differ.
@@ -209,7 +246,15 @@ func (e *environment) secret(name string, dev bool) Secret {
 
 func (e *environment) checkStrength(name, value, fix string) {
 	if len(value) < MinSecretBytes {
-		e.fail(name, fmt.Sprintf("is %d bytes long, at least %d are needed in production: %s", len(value), MinSecretBytes, fix))
+		e.fail(
+			name,
+			fmt.Sprintf(
+				"is %d bytes long, at least %d are needed in production: %s",
+				len(value),
+				MinSecretBytes,
+				fix,
+			),
+		)
 	}
 	lower := strings.ToLower(value)
 	for _, word := range placeholders {
@@ -222,7 +267,14 @@ func (e *environment) checkStrength(name, value, fix string) {
 		distinct[r] = true
 	}
 	if len(distinct) < 8 {
-		e.fail(name, fmt.Sprintf("is too regular to be a secret (%d different characters): %s", len(distinct), fix))
+		e.fail(
+			name,
+			fmt.Sprintf(
+				"is too regular to be a secret (%d different characters): %s",
+				len(distinct),
+				fix,
+			),
+		)
 	}
 }
 
@@ -250,7 +302,10 @@ func (e *environment) number(name string, otherwise, least, most int) int {
 	text := e.text(name, strconv.Itoa(otherwise))
 	n, err := strconv.Atoi(text)
 	if err != nil || n < least || n > most {
-		e.fail(name, fmt.Sprintf("is %q, but must be a whole number from %d to %d", text, least, most))
+		e.fail(
+			name,
+			fmt.Sprintf("is %q, but must be a whole number from %d to %d", text, least, most),
+		)
 		return otherwise
 	}
 	return n
@@ -268,7 +323,10 @@ func (e *environment) address(name, otherwise string, off ...string) string {
 	}
 	_, port, err := net.SplitHostPort(text)
 	if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
-		e.fail(name, fmt.Sprintf("is %q, but must be an address like 127.0.0.1:8081 or :8081", text))
+		e.fail(
+			name,
+			fmt.Sprintf("is %q, but must be an address like 127.0.0.1:8081 or :8081", text),
+		)
 	}
 	return text
 }
@@ -297,7 +355,10 @@ func (e *environment) database(name, otherwise string) Database {
 	case strings.HasPrefix(text, "postgres://"), strings.HasPrefix(text, "postgresql://"):
 		// The driver's message would contain the password.
 		if _, err := pgxpool.ParseConfig(text); err != nil {
-			e.fail(name, "is not a valid postgres:// address: check its options, and percent-encode special characters in the password")
+			e.fail(
+				name,
+				"is not a valid postgres:// address: check its options, and percent-encode special characters in the password",
+			)
 		}
 		return Database{PostgresURL: Secret(text)}
 	case strings.HasPrefix(text, "sqlite://") && len(text) > len("sqlite://"):

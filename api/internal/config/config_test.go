@@ -27,10 +27,17 @@ func TestDefaults(t *testing.T) {
 	}
 	want := Config{
 		HTTPAddr: ":8081", MetricsAddr: "127.0.0.1:9092",
-		Database:  Database{SQLitePath: "data/toolbridge.db"},
-		JWT:       JWT{HS256Secret: good, TenantClaim: "tenant_id"},
-		Tenant:    Tenant{MaxSkew: 300 * time.Second, NonceWindow: time.Minute, Demanded: AnySignature},
-		RateLimit: RateLimit{600, 120}, MaxBody: 1 << 20, Memory: Memory{128 << 20, 48 << 20, 24 << 20},
+		Database: Database{SQLitePath: "data/toolbridge.db"},
+		JWT:      JWT{HS256Secret: good, TenantClaim: "tenant_id"},
+		Tenant: Tenant{
+			MaxSkew:     300 * time.Second,
+			NonceWindow: time.Minute,
+			Demanded:    AnySignature,
+		},
+		RateLimit: RateLimit{
+			600,
+			120,
+		}, MaxBody: 1 << 20, Memory: Memory{128 << 20, 48 << 20, 24 << 20},
 		Versions: Versions{PerItem: 50, Age: 90 * 24 * time.Hour},
 		Shutdown: 20 * time.Second, LogLevel: slog.LevelInfo, LogFormat: telemetry.Auto,
 	}
@@ -96,7 +103,9 @@ func TestEachMistakeNamesItsVariable(t *testing.T) {
 }
 
 func TestDevTakesWeakSecrets(t *testing.T) {
-	c, err := load(map[string]string{"ENV": "dev", "JWT_HS256_SECRET": "x", "TENANT_HEADER_SECRET": "y"})
+	c, err := load(
+		map[string]string{"ENV": "dev", "JWT_HS256_SECRET": "x", "TENANT_HEADER_SECRET": "y"},
+	)
 	if err != nil || !c.Dev {
 		t.Errorf("got %v, %v", c.Dev, err)
 	}

@@ -13,7 +13,8 @@ func TestTheTableIsWhole(t *testing.T) {
 		names[k.Name] = true
 	}
 	for _, k := range All {
-		if k.Name == "" || k.Key == "" || k.Label == "" || k.Archive.Field == "" || len(k.Actions) == 0 {
+		if k.Name == "" || k.Key == "" || k.Label == "" || k.Archive.Field == "" ||
+			len(k.Actions) == 0 {
 			t.Errorf("%s: a column is empty", k.Name)
 		}
 		for _, e := range append([]Action{{"archive route", k.Archive}}, k.Actions...) {

@@ -52,8 +52,17 @@ func (a *API) Drain() { a.draining.Store(true) }
 // Handler is the whole API.
 func (a *API) Handler() http.Handler {
 	r := chi.NewRouter()
-	r.Use(a.correlate, a.observe, a.recover, a.closeWhenDraining, a.requestTimeout, routeUnknownMethod)
-	r.NotFound(a.handle(func(http.ResponseWriter, *http.Request) error { return notFound("route") }))
+	r.Use(
+		a.correlate,
+		a.observe,
+		a.recover,
+		a.closeWhenDraining,
+		a.requestTimeout,
+		routeUnknownMethod,
+	)
+	r.NotFound(
+		a.handle(func(http.ResponseWriter, *http.Request) error { return notFound("route") }),
+	)
 	a.route(r, "/healthz", methods{"GET": a.healthz})
 	a.route(r, "/readyz", methods{"GET": a.readyz})
 	a.route(r, "/v1/sync/info", methods{"GET": a.info})

@@ -24,7 +24,11 @@ func (a *API) readObject(w http.ResponseWriter, r *http.Request) (*payload.Objec
 
 // readOptional is readObject where there may be no body: it then returns nil. It also reserves
 // spare bytes for what the request does afterwards.
-func (a *API) readOptional(w http.ResponseWriter, r *http.Request, spare int64) (*payload.Object, error) {
+func (a *API) readOptional(
+	w http.ResponseWriter,
+	r *http.Request,
+	spare int64,
+) (*payload.Object, error) {
 	text, err := a.readBody(w, r, spare)
 	if err != nil {
 		return nil, err
@@ -41,7 +45,11 @@ func (a *API) readOptional(w http.ResponseWriter, r *http.Request, spare int64) 
 	} else if err != nil {
 		return nil, badRequest(err.Error())
 	}
-	callOf(r.Context()).memory.Shrink(copies*int64(len(text)) + perMember*int64(object.Len()) + spare)
+	callOf(
+		r.Context(),
+	).memory.Shrink(
+		copies*int64(len(text)) + perMember*int64(object.Len()) + spare,
+	)
 	return object, nil
 }
 

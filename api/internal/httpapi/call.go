@@ -101,7 +101,13 @@ func usableCorrelationID(id string) bool {
 	}
 	for _, c := range []byte(id) {
 		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '_', c == ':', c == '-':
+		case c >= 'a' && c <= 'z',
+			c >= 'A' && c <= 'Z',
+			c >= '0' && c <= '9',
+			c == '.',
+			c == '_',
+			c == ':',
+			c == '-':
 		default:
 			return false
 		}
@@ -190,12 +196,22 @@ func (a *API) recover(next http.Handler) http.Handler {
 				panic(panicked)
 			}
 			callOf(r.Context()).reason = "panic"
-			a.Log.Error("a request handler panicked", telemetry.CorrelationID, callOf(r.Context()).correlationID,
-				telemetry.Error, panicked, telemetry.Stack, string(debug.Stack()))
+			a.Log.Error(
+				"a request handler panicked",
+				telemetry.CorrelationID,
+				callOf(r.Context()).correlationID,
+				telemetry.Error,
+				panicked,
+				telemetry.Stack,
+				string(debug.Stack()),
+			)
 			if callOf(r.Context()).answer.status != 0 {
 				panic(http.ErrAbortHandler) // the response has begun, so it can only be cut off
 			}
-			(&problem{status: http.StatusInternalServerError, message: "internal error"}).write(w, callOf(r.Context()).correlationID)
+			(&problem{status: http.StatusInternalServerError, message: "internal error"}).write(
+				w,
+				callOf(r.Context()).correlationID,
+			)
 		}()
 		next.ServeHTTP(w, r)
 	})

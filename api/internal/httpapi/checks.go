@@ -70,7 +70,11 @@ func (a *API) tenant(r *http.Request, claimed string) (string, error) {
 	signed, err := tenantHeaders(r.Header)
 	if err == nil {
 		token, _ := bearer(r.Header) // empty where no token is required
-		err = a.Signatures.Verify(signed, tenantsig.Request{Method: r.Method, Target: r.RequestURI, Token: token}, a.Now())
+		err = a.Signatures.Verify(
+			signed,
+			tenantsig.Request{Method: r.Method, Target: r.RequestURI, Token: token},
+			a.Now(),
+		)
 	}
 	if errors.Is(err, tenantsig.ErrNonceForgotten) {
 		return "", signAnew()

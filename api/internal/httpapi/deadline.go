@@ -53,5 +53,6 @@ func givenTime(h http.Header) (time.Duration, bool) {
 // endedByCaller reports whether an error is only the caller's deadline: the database works, and
 // nothing was changed. During a commit the outcome is unknown, which is another error.
 func endedByCaller(ctx context.Context, err error) bool {
-	return errors.Is(context.Cause(ctx), errTimeIsUp) && errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, store.ErrOutcomeUnknown)
+	return errors.Is(context.Cause(ctx), errTimeIsUp) && errors.Is(err, context.DeadlineExceeded) &&
+		!errors.Is(err, store.ErrOutcomeUnknown)
 }

@@ -65,7 +65,8 @@ func TestWaitingForTheWriterEndsWithTheCaller(t *testing.T) {
 	release := h.holdWriter(t, session)
 	write := func(ctx context.Context, timeout string) (int, error) { return h.write(ctx, session.ID, timeout) }
 
-	if status, err := write(t.Context(), "50"); err != nil || status != http.StatusServiceUnavailable {
+	if status, err := write(t.Context(), "50"); err != nil ||
+		status != http.StatusServiceUnavailable {
 		t.Errorf("told of the time: %d, %v", status, err)
 	}
 	h.until(t, "deadline_exceeded")
@@ -87,7 +88,8 @@ func TestWaitingForTheWriterEndsWithTheCaller(t *testing.T) {
 
 	release()
 	page := store.Page{After: store.Beginning, Limit: 10, IncludeDeleted: true}
-	if items, _, err := h.db.List(t.Context(), session.Owner, "notes", page); err != nil || len(items) != 1 {
+	if items, _, err := h.db.List(t.Context(), session.Owner, "notes", page); err != nil ||
+		len(items) != 1 {
 		t.Errorf("what the writer wrote, and no more: %v, %v", items, err)
 	}
 	if status, err := write(t.Context(), "60000"); err != nil || status != http.StatusCreated {
@@ -119,12 +121,25 @@ func newFixtureOn(t *testing.T, through func(store.Store) store.Store) *fixture 
 		t.Fatal(err)
 	}
 	t.Cleanup(db.Close)
-	verifier, err := auth.New(t.Context(), config.JWT{HS256Secret: config.Secret(secret)}, time.Now, log, func(bool) {})
+	verifier, err := auth.New(
+		t.Context(),
+		config.JWT{HS256Secret: config.Secret(secret)},
+		time.Now,
+		log,
+		func(bool) {},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
-	api := &API{Store: through(db), Verifier: verifier, Tenant: config.Tenant{ID: "acme"}, MaxBody: 1 << 20,
-		Metrics: telemetry.NewMetrics("test", db), Log: log, Now: time.Now}
+	api := &API{
+		Store:    through(db),
+		Verifier: verifier,
+		Tenant:   config.Tenant{ID: "acme"},
+		MaxBody:  1 << 20,
+		Metrics:  telemetry.NewMetrics("test", db),
+		Log:      log,
+		Now:      time.Now,
+	}
 	server := httptest.NewServer(api.Handler())
 	t.Cleanup(server.Close)
 	claims := jwt.MapClaims{"sub": "ada", "exp": time.Now().Add(time.Hour).Unix()}
@@ -140,7 +155,10 @@ func (h *fixture) write(ctx context.Context, session, timeout string) (status in
 	return status, err
 }
 
-func (h *fixture) post(ctx context.Context, path, body, session, timeout string) (status int, text string, err error) {
+func (h *fixture) post(
+	ctx context.Context,
+	path, body, session, timeout string,
+) (status int, text string, err error) {
 	request, err := http.NewRequestWithContext(ctx, "POST", h.url+path, strings.NewReader(body))
 	if err != nil {
 		return 0, "", err
@@ -166,11 +184,17 @@ func (h *fixture) holdWriter(t *testing.T, s store.Session) (release func()) {
 	began, goOn, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	owner := store.Owner{ID: s.Owner, Epoch: s.Epoch}
 	go func() {
-		_, err := h.db.Write(t.Context(), owner, "notes", uuid.NewString(), func(store.Tx, *store.Item) (store.Next, error) {
-			close(began)
-			<-goOn
-			return store.Next{Payload: []byte(`{}`)}, nil
-		})
+		_, err := h.db.Write(
+			t.Context(),
+			owner,
+			"notes",
+			uuid.NewString(),
+			func(store.Tx, *store.Item) (store.Next, error) {
+				close(began)
+				<-goOn
+				return store.Next{Payload: []byte(`{}`)}, nil
+			},
+		)
 		done <- err
 	}()
 	<-began

@@ -98,7 +98,9 @@ func refuses(stream string) bool {
 	}
 }
 
-var bothOrFolded = regexp.MustCompile(`(?im)^[ \t]|^content-length:[^\0]*^transfer-encoding:|^transfer-encoding:[^\0]*^content-length:`)
+var bothOrFolded = regexp.MustCompile(
+	`(?im)^[ \t]|^content-length:[^\0]*^transfer-encoding:|^transfer-encoding:[^\0]*^content-length:`,
+)
 
 // What net/http reads from a stream it reads unchanged, unless a head is one of those that are
 // refused.

@@ -40,7 +40,11 @@ type versionsBody struct {
 }
 
 // eachVersion visits the versions of an item of the caller, newest first, while visit returns true.
-func (i items) eachVersion(r *http.Request, uid string, visit func(store.Item) (bool, error)) error {
+func (i items) eachVersion(
+	r *http.Request,
+	uid string,
+	visit func(store.Item) (bool, error),
+) error {
 	return i.Store.Versions(r.Context(), callOf(r.Context()).session.Owner, i.kind.Name, uid, visit)
 }
 

@@ -35,7 +35,11 @@ func (a *API) logRequest(
 		slog.Float64(telemetry.DurationMS, float64(took.Microseconds())/1000),
 		slog.Int(telemetry.Bytes, c.answer.bytes))
 	if c.person.Subject != "" {
-		fields = append(fields, slog.String(telemetry.Tenant, c.person.Tenant), slog.String(telemetry.User, c.person.Subject))
+		fields = append(
+			fields,
+			slog.String(telemetry.Tenant, c.person.Tenant),
+			slog.String(telemetry.User, c.person.Subject),
+		)
 	}
 	if c.reason != "" {
 		fields = append(fields, slog.String(telemetry.Reason, c.reason))

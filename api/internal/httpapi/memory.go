@@ -58,8 +58,11 @@ func (a *API) outOfMemory(err error) error {
 	switch {
 	case errors.Is(err, budget.ErrPersonExhausted):
 		a.Metrics.MemoryRefusals.WithLabelValues(telemetry.MemoryPerson).Inc()
-		p := &problem{status: http.StatusTooManyRequests, headers: map[string]string{"Retry-After": "1"},
-			message: "too many large requests at once; nothing was changed; try again soon"}
+		p := &problem{
+			status:  http.StatusTooManyRequests,
+			headers: map[string]string{"Retry-After": "1"},
+			message: "too many large requests at once; nothing was changed; try again soon",
+		}
 		return p.withReason(err.Error(), nil)
 	case errors.Is(err, budget.ErrTotalExhausted):
 		a.Metrics.MemoryRefusals.WithLabelValues(telemetry.MemoryTotal).Inc()

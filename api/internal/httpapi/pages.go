@@ -104,7 +104,9 @@ func (i items) readPage(r *http.Request) (store.Page, error) {
 		// large.
 		limit, err := strconv.ParseUint(text, 10, 64)
 		if limit == 0 || err != nil && !errors.Is(err, strconv.ErrRange) {
-			return page, badRequest(fmt.Sprintf("limit must be a whole number from 1 to %d", maxPage))
+			return page, badRequest(
+				fmt.Sprintf("limit must be a whole number from 1 to %d", maxPage),
+			)
 		}
 		page.Limit = int(min(limit, maxPage))
 	}
@@ -122,7 +124,9 @@ func (i items) readPage(r *http.Request) (store.Page, error) {
 	if text := query.Get("cursor"); text != "" {
 		after, ok := i.parseCursor(page, text)
 		if !ok {
-			return page, badRequest("broken cursor: send nextCursor of the page before, unchanged, or none")
+			return page, badRequest(
+				"broken cursor: send nextCursor of the page before, unchanged, or none",
+			)
 		}
 		page.After = after
 	}
@@ -153,7 +157,9 @@ func (i items) parentInQuery(query url.Values) (string, error) {
 // cursor is opaque to clients but not secret: it is bound to a list, not to a user, and a forged
 // one reveals nothing.
 func (i items) cursor(page store.Page, p store.Position) string {
-	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "%s|%d|%s", i.listName(page), p.At, p.UID))
+	return base64.RawURLEncoding.EncodeToString(
+		fmt.Appendf(nil, "%s|%d|%s", i.listName(page), p.At, p.UID),
+	)
 }
 
 // listName distinguishes lists whose positions have different meanings.

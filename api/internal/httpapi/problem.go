@@ -94,7 +94,10 @@ func tenantRefused(reason string) *problem {
 // signAnew is for a valid signature that may have been used already: the client can sign the
 // request again.
 func signAnew() *problem {
-	p := &problem{status: http.StatusServiceUnavailable, message: "signed too long ago to tell whether it is new; nothing was changed; sign it anew"}
+	p := &problem{
+		status:  http.StatusServiceUnavailable,
+		message: "signed too long ago to tell whether it is new; nothing was changed; sign it anew",
+	}
 	return p.withReason(tenantsig.ErrNonceForgotten.Error(), nil)
 }
 
@@ -104,7 +107,9 @@ func otherTenant() *problem {
 }
 
 func timeIsUp() *problem {
-	return unavailable("the time that the caller gave is over; nothing was changed").withReason("deadline_exceeded", nil)
+	return unavailable(
+		"the time that the caller gave is over; nothing was changed",
+	).withReason("deadline_exceeded", nil)
 }
 
 // asProblem maps every error to a response. An unexpected error is a 500 without details.
@@ -117,7 +122,11 @@ func asProblem(err error) *problem {
 	case errors.As(err, &p):
 		return p
 	case errors.As(err, &field):
-		return &problem{status: http.StatusUnprocessableEntity, message: field.Error(), fields: map[string]any{"field": field.Field}}
+		return &problem{
+			status:  http.StatusUnprocessableEntity,
+			message: field.Error(),
+			fields:  map[string]any{"field": field.Field},
+		}
 	case errors.As(err, &tooLarge):
 		return &problem{status: http.StatusRequestEntityTooLarge,
 			message: fmt.Sprintf("body is too large: at most %d bytes", tooLarge.Limit)}
@@ -129,7 +138,10 @@ func asProblem(err error) *problem {
 	case searchProblem(err) != nil:
 		return searchProblem(err)
 	case errors.Is(err, store.ErrOutcomeUnknown):
-		p = &problem{status: http.StatusGatewayTimeout, message: "storage did not confirm the write; read the item to see whether it was made"}
+		p = &problem{
+			status:  http.StatusGatewayTimeout,
+			message: "storage did not confirm the write; read the item to see whether it was made",
+		}
 		return p.withReason(reasonStorage, err)
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
 		p = unavailable("storage is unavailable; nothing was changed; try again soon")
@@ -152,7 +164,11 @@ const (
 )
 
 func unavailable(message string) *problem {
-	return &problem{status: http.StatusServiceUnavailable, message: message, headers: map[string]string{"Retry-After": "1"}}
+	return &problem{
+		status:  http.StatusServiceUnavailable,
+		message: message,
+		headers: map[string]string{"Retry-After": "1"},
+	}
 }
 
 func (p *problem) write(w http.ResponseWriter, correlationID string) {

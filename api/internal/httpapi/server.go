@@ -51,9 +51,15 @@ func (a *API) readyz(w http.ResponseWriter, r *http.Request) error {
 		return unavailable("the database does not answer").withReason(reasonStorage, err)
 	}
 	if !a.Verifier.Ready(ctx) {
-		return unavailable("the keys that verify tokens have never been fetched").withReason("keys_unavailable", nil)
+		return unavailable(
+			"the keys that verify tokens have never been fetched",
+		).withReason("keys_unavailable", nil)
 	}
-	writeJSON(w, http.StatusOK, map[string]string{"status": "ready", "tenantSignature": a.judgeSignature(r)})
+	writeJSON(
+		w,
+		http.StatusOK,
+		map[string]string{"status": "ready", "tenantSignature": a.judgeSignature(r)},
+	)
 	return nil
 }
 
@@ -90,9 +96,16 @@ func (a *API) info(w http.ResponseWriter, _ *http.Request) error {
 	}
 	writeJSON(w, http.StatusOK, map[string]any{
 		"name": telemetry.Service, "version": a.Version, "time": formatTime(a.Now()), "entities": kinds,
-		"limits":          map[string]any{"maxBodyBytes": a.MaxBody, "defaultPage": defaultPage, "maxPage": maxPage},
-		"features":        features,
-		"tenantSignature": map[string]any{"required": a.Signatures != nil, "versions": a.Signatures.Versions()},
+		"limits": map[string]any{
+			"maxBodyBytes": a.MaxBody,
+			"defaultPage":  defaultPage,
+			"maxPage":      maxPage,
+		},
+		"features": features,
+		"tenantSignature": map[string]any{
+			"required": a.Signatures != nil,
+			"versions": a.Signatures.Versions(),
+		},
 	})
 	return nil
 }

@@ -22,7 +22,11 @@ type sessionBody struct {
 
 func writeSession(w http.ResponseWriter, status int, s store.Session) {
 	w.Header().Set(headerEpoch, strconv.FormatInt(s.Epoch, 10))
-	writeJSON(w, status, sessionBody{s.ID, s.Person.Subject, formatTime(s.Created), formatTime(s.Expires), s.Epoch})
+	writeJSON(
+		w,
+		status,
+		sessionBody{s.ID, s.Person.Subject, formatTime(s.Created), formatTime(s.Expires), s.Epoch},
+	)
 }
 
 func (a *API) openSession(w http.ResponseWriter, r *http.Request) error {
@@ -79,7 +83,9 @@ func (a *API) wipe(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if confirm, _ := body.Text("confirm"); confirm != "WIPE" {
-		return badRequest(`wiping deletes everything of this user: confirm it with {"confirm":"WIPE"}`)
+		return badRequest(
+			`wiping deletes everything of this user: confirm it with {"confirm":"WIPE"}`,
+		)
 	}
 	c := callOf(r.Context())
 	epoch, counts, err := a.Store.Wipe(r.Context(), c.session.Owner, c.person.Subject)

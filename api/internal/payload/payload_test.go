@@ -52,7 +52,8 @@ func TestAKeyMustBeText(t *testing.T) {
 	} {
 		for _, text := range []string{`{"%":1}`, `{"a":"","%" : {}}`, `{"a":[{"b":{"%":[]}}]}`} {
 			text = strings.Replace(text, "%", key, 1)
-			if _, err := Parse([]byte(text)); ok != (err == nil) || !ok && !errors.Is(err, ErrLoneSurrogate) {
+			if _, err := Parse([]byte(text)); ok != (err == nil) ||
+				!ok && !errors.Is(err, ErrLoneSurrogate) {
 				t.Errorf("%s: got %v", text, err)
 			}
 		}
@@ -178,7 +179,12 @@ func FuzzParse(f *testing.F) {
 
 // A patch, as it is made: the stored text is parsed, a field is set, the text is written.
 func BenchmarkMerge(b *testing.B) {
-	stored := []byte(`{"title":"A note","content":"` + strings.Repeat("Some words that somebody wrote. ", 6) + `","tags":["a","b"]}`)
+	stored := []byte(
+		`{"title":"A note","content":"` + strings.Repeat(
+			"Some words that somebody wrote. ",
+			6,
+		) + `","tags":["a","b"]}`,
+	)
 	patch, err := Parse([]byte(`{"title":"Another"}`))
 	if err != nil {
 		b.Fatal(err)

@@ -8,8 +8,34 @@ import (
 // A matcher looks at the stems of those words only that begin as a word of the query does.
 func TestStemsBeginAsTheirWord(t *testing.T) {
 	r := rand.New(rand.NewSource(1))
-	words := []string{"skis", "dying", "lying", "tying", "idly", "yes", "ying", "ueber", "aeon", "ies", "sss"}
-	endings := []string{"", "s", "es", "ies", "ing", "ed", "ly", "ern", "en", "er", "heit", "isch", "ation"}
+	words := []string{
+		"skis",
+		"dying",
+		"lying",
+		"tying",
+		"idly",
+		"yes",
+		"ying",
+		"ueber",
+		"aeon",
+		"ies",
+		"sss",
+	}
+	endings := []string{
+		"",
+		"s",
+		"es",
+		"ies",
+		"ing",
+		"ed",
+		"ly",
+		"ern",
+		"en",
+		"er",
+		"heit",
+		"isch",
+		"ation",
+	}
 	for range 200_000 {
 		word := make([]byte, 1+r.Intn(8))
 		for n := range word {

@@ -50,7 +50,8 @@ func TestReadingAheadIsReading(t *testing.T) {
 				t.Fatal(err)
 			}
 			ahead := &Ahead{Kind: "notes", Page: page}
-			if _, err := s.FindSessionAhead(ctx, session.ID, ahead); err != nil || ahead.Err != nil {
+			if _, err := s.FindSessionAhead(ctx, session.ID, ahead); err != nil ||
+				ahead.Err != nil {
 				t.Fatalf("%s: %v, %v", name, err, ahead.Err)
 			}
 			if ahead.More != wantMore || !reflect.DeepEqual(ahead.Items, want) {

@@ -42,11 +42,17 @@ type opener func(t *testing.T, now func() time.Time) Store
 // PostgreSQL is.
 func onEach(t *testing.T, test func(t *testing.T, open opener)) {
 	t.Run("memory", func(t *testing.T) {
-		test(t, func(t *testing.T, now func() time.Time) Store { return checkedSQLite(t, Memory, now) })
+		test(
+			t,
+			func(t *testing.T, now func() time.Time) Store { return checkedSQLite(t, Memory, now) },
+		)
 	})
 	t.Run("sqlite", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "new folder", "a?b#c.db")
-		test(t, func(t *testing.T, now func() time.Time) Store { return checkedSQLite(t, path, now) })
+		test(
+			t,
+			func(t *testing.T, now func() time.Time) Store { return checkedSQLite(t, path, now) },
+		)
 	})
 	t.Run("postgres", func(t *testing.T) {
 		address := freshPostgres(t)

@@ -141,7 +141,10 @@ func (c *common) WriteBatch(
 		}
 		packed := delta.Encode(b.Answer(outcomes), nil)
 		return []command{
-			{repeatPut, []any{owner.ID, b.Key, now, b.Body, packed, max(len(packed), minRepeatBytes)}},
+			{
+				repeatPut,
+				[]any{owner.ID, b.Key, now, b.Body, packed, max(len(packed), minRepeatBytes)},
+			},
 			{repeatTrim, []any{owner.ID, maxRepeatBytes}},
 		}, nil
 	}})

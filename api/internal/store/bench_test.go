@@ -20,7 +20,8 @@ var benchmarks = []struct {
 	}},
 	{"List50", func(b *testing.B, s Store, who Session, _ []string) {
 		page := Page{After: Beginning, Limit: 50, MaxBytes: 1 << 20}
-		if items, _, err := s.List(b.Context(), who.Owner, "notes", page); err != nil || len(items) != 50 {
+		if items, _, err := s.List(b.Context(), who.Owner, "notes", page); err != nil ||
+			len(items) != 50 {
 			b.Error(len(items), err)
 		}
 	}},
@@ -46,7 +47,10 @@ var benchmarks = []struct {
 	}},
 }
 
-var benchPayload = `{"title":"A note","content":"` + strings.Repeat("Some words that somebody wrote. ", 6) + `"}`
+var benchPayload = `{"title":"A note","content":"` + strings.Repeat(
+	"Some words that somebody wrote. ",
+	6,
+) + `"}`
 
 func BenchmarkStore(b *testing.B) {
 	postgres := func(b *testing.B, address string) Store {

@@ -33,7 +33,10 @@ func TestCreating(t *testing.T) {
 			t.Errorf("after its end: %v", err)
 		}
 		stale := Owner{owner.ID, owner.Epoch + 1}
-		if _, err := s.Create(ctx, stale, "notes", newUID(), first); !errors.Is(err, ErrStaleEpoch) {
+		if _, err := s.Create(ctx, stale, "notes", newUID(), first); !errors.Is(
+			err,
+			ErrStaleEpoch,
+		) {
 			t.Errorf("in another epoch: %v", err)
 		}
 		items, _, err := s.List(ctx, owner.ID, "notes",

@@ -21,7 +21,11 @@ type bounded struct {
 	inMemory bool // sessions, which then need no limit
 }
 
-func within[T any](ctx context.Context, limit time.Duration, do func(context.Context) (T, error)) (T, error) {
+func within[T any](
+	ctx context.Context,
+	limit time.Duration,
+	do func(context.Context) (T, error),
+) (T, error) {
 	if end, ok := ctx.Deadline(); ok && time.Until(end) <= limit {
 		return do(ctx)
 	}
@@ -31,10 +35,19 @@ func within[T any](ctx context.Context, limit time.Duration, do func(context.Con
 }
 
 func (b *bounded) Get(ctx context.Context, owner int64, kind, uid string) (Item, error) {
-	return within(ctx, b.limit, func(ctx context.Context) (Item, error) { return b.Store.Get(ctx, owner, kind, uid) })
+	return within(
+		ctx,
+		b.limit,
+		func(ctx context.Context) (Item, error) { return b.Store.Get(ctx, owner, kind, uid) },
+	)
 }
 
-func (b *bounded) List(ctx context.Context, owner int64, kind string, page Page) (items []Item, more bool, err error) {
+func (b *bounded) List(
+	ctx context.Context,
+	owner int64,
+	kind string,
+	page Page,
+) (items []Item, more bool, err error) {
 	items, err = within(ctx, b.limit, func(ctx context.Context) (found []Item, err error) {
 		found, more, err = b.Store.List(ctx, owner, kind, page)
 		return found, err
@@ -42,8 +55,17 @@ func (b *bounded) List(ctx context.Context, owner int64, kind string, page Page)
 	return items, more, err
 }
 
-func (b *bounded) Write(ctx context.Context, owner Owner, kind, uid string, change Change) (Item, error) {
-	return within(ctx, b.limit, func(ctx context.Context) (Item, error) { return b.Store.Write(ctx, owner, kind, uid, change) })
+func (b *bounded) Write(
+	ctx context.Context,
+	owner Owner,
+	kind, uid string,
+	change Change,
+) (Item, error) {
+	return within(
+		ctx,
+		b.limit,
+		func(ctx context.Context) (Item, error) { return b.Store.Write(ctx, owner, kind, uid, change) },
+	)
 }
 
 func (b *bounded) Create(
@@ -57,7 +79,11 @@ func (b *bounded) Create(
 	})
 }
 
-func (b *bounded) WriteBatch(ctx context.Context, owner Owner, batch Batch) (outcomes []Outcome, remembered []byte, err error) {
+func (b *bounded) WriteBatch(
+	ctx context.Context,
+	owner Owner,
+	batch Batch,
+) (outcomes []Outcome, remembered []byte, err error) {
 	outcomes, err = within(ctx, b.limit, func(ctx context.Context) (out []Outcome, err error) {
 		out, remembered, err = b.Store.WriteBatch(ctx, owner, batch)
 		return out, err
@@ -65,14 +91,23 @@ func (b *bounded) WriteBatch(ctx context.Context, owner Owner, batch Batch) (out
 	return outcomes, remembered, err
 }
 
-func (b *bounded) Versions(ctx context.Context, owner int64, kind, uid string, visit func(Item) (bool, error)) error {
+func (b *bounded) Versions(
+	ctx context.Context,
+	owner int64,
+	kind, uid string,
+	visit func(Item) (bool, error),
+) error {
 	_, err := within(ctx, b.limit, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, b.Store.Versions(ctx, owner, kind, uid, visit)
 	})
 	return err
 }
 
-func (b *bounded) Wipe(ctx context.Context, owner int64, by string) (epoch int64, deleted map[string]int64, err error) {
+func (b *bounded) Wipe(
+	ctx context.Context,
+	owner int64,
+	by string,
+) (epoch int64, deleted map[string]int64, err error) {
 	epoch, err = within(ctx, b.limit, func(ctx context.Context) (epoch int64, err error) {
 		epoch, deleted, err = b.Store.Wipe(ctx, owner, by)
 		return epoch, err
@@ -81,7 +116,11 @@ func (b *bounded) Wipe(ctx context.Context, owner int64, by string) (epoch int64
 }
 
 func (b *bounded) State(ctx context.Context, owner int64) (State, error) {
-	return within(ctx, b.limit, func(ctx context.Context) (State, error) { return b.Store.State(ctx, owner) })
+	return within(
+		ctx,
+		b.limit,
+		func(ctx context.Context) (State, error) { return b.Store.State(ctx, owner) },
+	)
 }
 
 // searchLimit is shorter than that of other calls: a search that takes longer is of no use to its
@@ -96,32 +135,56 @@ func (b *bounded) Search(ctx context.Context, owner int64, s Search) (Findings, 
 	if search.BroadPrefix(s.Query) != "" {
 		limit = broadLimit
 	}
-	out, err := within(ctx, min(b.limit, limit), func(ctx context.Context) (Findings, error) { return b.Store.Search(ctx, owner, s) })
+	out, err := within(
+		ctx,
+		min(b.limit, limit),
+		func(ctx context.Context) (Findings, error) { return b.Store.Search(ctx, owner, s) },
+	)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		err = ErrSearchSlow
 	}
 	return out, err
 }
 
-func (b *bounded) Overview(ctx context.Context, owner, today, tomorrow, nextWeek int64) (Overview, error) {
+func (b *bounded) Overview(
+	ctx context.Context,
+	owner, today, tomorrow, nextWeek int64,
+) (Overview, error) {
 	return within(ctx, b.limit, func(ctx context.Context) (Overview, error) {
 		return b.Store.Overview(ctx, owner, today, tomorrow, nextWeek)
 	})
 }
 
-func (b *bounded) GetMany(ctx context.Context, owner int64, kind string, uids []string) (map[string]Item, error) {
-	return within(ctx, b.limit, func(ctx context.Context) (map[string]Item, error) { return b.Store.GetMany(ctx, owner, kind, uids) })
+func (b *bounded) GetMany(
+	ctx context.Context,
+	owner int64,
+	kind string,
+	uids []string,
+) (map[string]Item, error) {
+	return within(
+		ctx,
+		b.limit,
+		func(ctx context.Context) (map[string]Item, error) { return b.Store.GetMany(ctx, owner, kind, uids) },
+	)
 }
 
 func (b *bounded) OpenSession(ctx context.Context, who Person) (Session, error) {
-	return within(ctx, b.limit, func(ctx context.Context) (Session, error) { return b.Store.OpenSession(ctx, who) })
+	return within(
+		ctx,
+		b.limit,
+		func(ctx context.Context) (Session, error) { return b.Store.OpenSession(ctx, who) },
+	)
 }
 
 func (b *bounded) FindSession(ctx context.Context, id string) (Session, error) {
 	if b.inMemory {
 		return b.Store.FindSession(ctx, id)
 	}
-	return within(ctx, b.limit, func(ctx context.Context) (Session, error) { return b.Store.FindSession(ctx, id) })
+	return within(
+		ctx,
+		b.limit,
+		func(ctx context.Context) (Session, error) { return b.Store.FindSession(ctx, id) },
+	)
 }
 
 func (b *bounded) FindSessionAhead(
@@ -138,6 +201,10 @@ func (b *bounded) EndSession(ctx context.Context, id string, who Person) error {
 	if b.inMemory {
 		return b.Store.EndSession(ctx, id, who)
 	}
-	_, err := within(ctx, b.limit, func(ctx context.Context) (struct{}, error) { return struct{}{}, b.Store.EndSession(ctx, id, who) })
+	_, err := within(
+		ctx,
+		b.limit,
+		func(ctx context.Context) (struct{}, error) { return struct{}{}, b.Store.EndSession(ctx, id, who) },
+	)
 	return err
 }

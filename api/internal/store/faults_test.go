@@ -68,7 +68,8 @@ func (l *line) carry(client net.Conn) {
 		defer client.Close()
 		for {
 			message, err := readMessage(server)
-			if err != nil || cut.Load() && !l.late { // the commit has been carried out, and nobody hears of it
+			if err != nil ||
+				cut.Load() && !l.late { // the commit has been carried out, and nobody hears of it
 				return
 			}
 			if message[0] == 'Z' { // ready for the next query

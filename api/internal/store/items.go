@@ -92,7 +92,12 @@ func (c *common) Get(ctx context.Context, owner int64, kind, uid string) (Item, 
 	return item, c.mark(err)
 }
 
-func (c *common) List(ctx context.Context, owner int64, kind string, page Page) ([]Item, bool, error) {
+func (c *common) List(
+	ctx context.Context,
+	owner int64,
+	kind string,
+	page Page,
+) ([]Item, bool, error) {
 	l, args := listOf(page, kind)
 	list := pageReader{page: page}
 	err := each(ctx, c.db, itemLists[l], append([]any{owner}, args...), list.read)
@@ -138,20 +143,36 @@ func (p *pageReader) read(r rows) error {
 	return nil
 }
 
-func (c *common) Write(ctx context.Context, owner Owner, kind, uid string, change Change) (Item, error) {
+func (c *common) Write(
+	ctx context.Context,
+	owner Owner,
+	kind, uid string,
+	change Change,
+) (Item, error) {
 	var item Item
 	var updated int64 // remains 0 when the epoch is over
 	var current *Item
 	err := c.db.write(ctx, work{
 		first: []question{
-			{clockMove, []any{owner.ID, c.now().UnixMilli(), owner.Epoch}, func(r rows) error { return r.Scan(&updated) }},
+			{
+				clockMove,
+				[]any{owner.ID, c.now().UnixMilli(), owner.Epoch},
+				func(r rows) error { return r.Scan(&updated) },
+			},
 			askItem(owner.ID, kind, uid, &current),
 		},
 		then: func(tx connection) (commands []command, err error) {
 			if updated == 0 {
 				return nil, ErrStaleEpoch
 			}
-			item, commands, err = c.changed(transaction{ctx: ctx, c: tx, owner: owner.ID}, kind, uid, current, updated, change)
+			item, commands, err = c.changed(
+				transaction{ctx: ctx, c: tx, owner: owner.ID},
+				kind,
+				uid,
+				current,
+				updated,
+				change,
+			)
 			return commands, err
 		},
 	})
@@ -159,12 +180,25 @@ func (c *common) Write(ctx context.Context, owner Owner, kind, uid string, chang
 }
 
 // changed is what an item becomes, and the commands that make it so.
-func (c *common) changed(tx transaction, kind, uid string, current *Item, at int64, change Change) (Item, []command, error) {
+func (c *common) changed(
+	tx transaction,
+	kind, uid string,
+	current *Item,
+	at int64,
+	change Change,
+) (Item, []command, error) {
 	next, err := change(tx, current)
 	if err != nil {
 		return Item{}, nil, err
 	}
-	item := Item{UID: uid, Version: 1, Created: at, Updated: at, Payload: next.Payload, Operation: next.Operation}
+	item := Item{
+		UID:       uid,
+		Version:   1,
+		Created:   at,
+		Updated:   at,
+		Payload:   next.Payload,
+		Operation: next.Operation,
+	}
 	if next.Delete {
 		item.Deleted = at
 	}
@@ -174,18 +208,33 @@ func (c *common) changed(tx transaction, kind, uid string, current *Item, at int
 		history = c.keepVersion(tx.owner, kind, *current, &item)
 	}
 	index, parent := c.indexed(tx.owner, kind, current, item)
-	commands := append(history, command{put, []any{tx.owner, kind, uid, item.Version, item.Created, item.Updated, item.Deleted,
-		string(item.Payload), parent, item.Operation, item.kept}})
+	commands := append(
+		history,
+		command{
+			put,
+			[]any{tx.owner, kind, uid, item.Version, item.Created, item.Updated, item.Deleted,
+				string(item.Payload), parent, item.Operation, item.kept},
+		},
+	)
 	return item, append(commands, index...), nil
 }
 
 // wipe is the common part of Wipe; also is what else must happen in its transaction.
-func (c *common) wipe(ctx context.Context, owner int64, by string, also func(connection) error) (int64, map[string]int64, error) {
+func (c *common) wipe(
+	ctx context.Context,
+	owner int64,
+	by string,
+	also func(connection) error,
+) (int64, map[string]int64, error) {
 	var epoch int64
 	deleted := make(map[string]int64)
 	err := c.db.write(ctx, work{
 		first: []question{
-			{userWipe, []any{owner, c.now().UnixMilli(), by}, func(r rows) error { return r.Scan(&epoch) }},
+			{
+				userWipe,
+				[]any{owner, c.now().UnixMilli(), by},
+				func(r rows) error { return r.Scan(&epoch) },
+			},
 			{itemCount, []any{owner}, func(r rows) error {
 				var kind string
 				var n int64
@@ -198,7 +247,14 @@ func (c *common) wipe(ctx context.Context, owner int64, by string, also func(con
 			if epoch == 0 {
 				return nil, sql.ErrNoRows
 			}
-			return append(c.index.dropAll(owner), command{versionWipe, []any{owner}}, command{repeatWipe, []any{owner}}, command{itemWipe, []any{owner}}), also(tx)
+			return append(
+					c.index.dropAll(owner),
+					command{versionWipe, []any{owner}},
+					command{repeatWipe, []any{owner}},
+					command{itemWipe, []any{owner}},
+				), also(
+					tx,
+				)
 		},
 	})
 	return epoch, deleted, c.mark(err)
@@ -242,7 +298,12 @@ func getItem(ctx context.Context, c reader, owner int64, kind, uid string) (Item
 	return *item, nil
 }
 
-func findItem(ctx context.Context, c reader, owner int64, kind, uid string) (found *Item, err error) {
+func findItem(
+	ctx context.Context,
+	c reader,
+	owner int64,
+	kind, uid string,
+) (found *Item, err error) {
 	q := askItem(owner, kind, uid, &found)
 	err = each(ctx, c, q.statement, q.args, q.scan)
 	return found, err
@@ -257,6 +318,15 @@ func askItem(owner int64, kind, uid string, found **Item) question {
 }
 
 func scanItem(r rows) (item Item, err error) {
-	err = r.Scan(&item.UID, &item.Version, &item.Created, &item.Updated, &item.Deleted, &item.Payload, &item.Operation, &item.kept)
+	err = r.Scan(
+		&item.UID,
+		&item.Version,
+		&item.Created,
+		&item.Updated,
+		&item.Deleted,
+		&item.Payload,
+		&item.Operation,
+		&item.kept,
+	)
 	return item, err
 }

@@ -15,12 +15,22 @@ var migrations embed.FS
 
 // migrate brings the schema up to date. The caller makes sure that only one process does so at a
 // time.
-func migrate(ctx context.Context, dialect goose.Dialect, folder string, db *sql.DB, options ...goose.ProviderOption) error {
+func migrate(
+	ctx context.Context,
+	dialect goose.Dialect,
+	folder string,
+	db *sql.DB,
+	options ...goose.ProviderOption,
+) error {
 	files, err := fs.Sub(migrations, "migrations/"+folder)
 	if err != nil {
 		return err
 	}
-	options = append(options, goose.WithGoMigrations(fillCreated), goose.WithDisableGlobalRegistry(true))
+	options = append(
+		options,
+		goose.WithGoMigrations(fillCreated),
+		goose.WithDisableGlobalRegistry(true),
+	)
 	provider, err := goose.NewProvider(dialect, db, files, options...)
 	if err != nil {
 		return fmt.Errorf("migrations: %w", err)
@@ -33,7 +43,11 @@ func migrate(ctx context.Context, dialect goose.Dialect, folder string, db *sql.
 		return fmt.Errorf("migrations: %w", err)
 	}
 	if there > known {
-		return fmt.Errorf("its schema is of version %d, and this release knows versions up to %d: a newer release has migrated it; run that one", there, known)
+		return fmt.Errorf(
+			"its schema is of version %d, and this release knows versions up to %d: a newer release has migrated it; run that one",
+			there,
+			known,
+		)
 	}
 	return nil
 }

@@ -19,36 +19,91 @@ var plans = []struct {
 	args             string // for PostgreSQL; which ones does not matter
 	sqlite, postgres []string
 }{
-	{userFind, "'t', 's'", []string{"sqlite_autoindex_users_1"}, []string{"users_tenant_subject_key"}},
+	{
+		userFind,
+		"'t', 's'",
+		[]string{"sqlite_autoindex_users_1"},
+		[]string{"users_tenant_subject_key"},
+	},
 	{userState, "1", []string{"INTEGER PRIMARY KEY"}, []string{"users_pkey"}},
 	{userWipe, "1, 1, 's'", []string{"INTEGER PRIMARY KEY"}, []string{"users_pkey"}},
 	{clockMove, "1, 1, 1", []string{"INTEGER PRIMARY KEY"}, []string{"users_pkey"}},
 	{itemGet, "1, 'notes'," + aUID, []string{"items_by_uid"}, []string{"items_by_uid"}},
 	{itemLives, "1, 'notes'," + aUID, []string{"items_by_uid"}, []string{"items_by_uid"}},
-	{itemUpdate, "1, 'notes'," + aUID + ", 1, 1, 1, 1, '{}', NULL, '', 1", []string{"items_by_uid"}, []string{"items_by_uid"}},
-	{itemLists[listing{}], "1, 'notes', 1, " + aUID + ", 10", []string{"items_live_by_time"}, []string{"items_live_by_time"}},
-	{itemLists[listing{newest: true}], "1, 'notes', 1, " + aUID + ", 10", []string{"items_live_by_time"}, []string{"items_live_by_time"}},
-	{itemLists[listing{deletedToo: true}], "1, 'notes', 1, " + aUID + ", 10", []string{"items_by_time"}, []string{"items_by_time"}},
+	{
+		itemUpdate,
+		"1, 'notes'," + aUID + ", 1, 1, 1, 1, '{}', NULL, '', 1",
+		[]string{"items_by_uid"},
+		[]string{"items_by_uid"},
+	},
+	{
+		itemLists[listing{}],
+		"1, 'notes', 1, " + aUID + ", 10",
+		[]string{"items_live_by_time"},
+		[]string{"items_live_by_time"},
+	},
+	{
+		itemLists[listing{newest: true}],
+		"1, 'notes', 1, " + aUID + ", 10",
+		[]string{"items_live_by_time"},
+		[]string{"items_live_by_time"},
+	},
+	{
+		itemLists[listing{deletedToo: true}],
+		"1, 'notes', 1, " + aUID + ", 10",
+		[]string{"items_by_time"},
+		[]string{"items_by_time"},
+	},
 	{itemLists[listing{deletedToo: true, newest: true}], "1, 'notes', 1, " + aUID + ", 10",
 		[]string{"items_by_time"}, []string{"items_by_time"}},
-	{itemLists[listing{ofParent: true}], ofAParent, []string{"items_live_by_parent"}, []string{"items_live_by_parent"}},
+	{
+		itemLists[listing{ofParent: true}],
+		ofAParent,
+		[]string{"items_live_by_parent"},
+		[]string{"items_live_by_parent"},
+	},
 	{itemLists[listing{ofParent: true, newest: true}], ofAParent,
 		[]string{"items_live_by_parent"}, []string{"items_live_by_parent"}},
-	{itemLists[listing{ofParent: true, deletedToo: true}], ofAParent, []string{"items_by_parent"}, []string{"items_by_parent"}},
+	{
+		itemLists[listing{ofParent: true, deletedToo: true}],
+		ofAParent,
+		[]string{"items_by_parent"},
+		[]string{"items_by_parent"},
+	},
 	{itemLists[listing{ofParent: true, deletedToo: true, newest: true}], ofAParent,
 		[]string{"items_by_parent"}, []string{"items_by_parent"}},
 	{overviewDueCount, "1, 1, 2", []string{"search_docs_by_due"}, []string{"search_docs_by_due"}},
 	{userIndexed, "1", []string{"INTEGER PRIMARY KEY"}, []string{"users_pkey"}},
 	{itemTotal, "1", []string{"items_by_"}, []string{"items_by_"}},
-	{versionTrim, "1, 'notes'," + aUID + ", 1, 1, 1", []string{"versions_by_item"}, []string{"versions_by_item"}},
-	{versionList, "1, 'notes'," + aUID + ", 1", []string{"versions_by_item"}, []string{"versions_by_item"}},
+	{
+		versionTrim,
+		"1, 'notes'," + aUID + ", 1, 1, 1",
+		[]string{"versions_by_item"},
+		[]string{"versions_by_item"},
+	},
+	{
+		versionList,
+		"1, 'notes'," + aUID + ", 1",
+		[]string{"versions_by_item"},
+		[]string{"versions_by_item"},
+	},
 	{versionWipe, "1", []string{"versions_by_item"}, []string{"versions_by_item"}},
-	{versionSweep, "1", []string{"versions_by_item", "versions_by_age"}, []string{"versions_by_age"}},
+	{
+		versionSweep,
+		"1",
+		[]string{"versions_by_item", "versions_by_age"},
+		[]string{"versions_by_age"},
+	},
 	{clockMoves, "1, 1, 1, 3", []string{"INTEGER PRIMARY KEY"}, []string{"users_pkey"}},
 	{repeatFind, "1, 'k', 1", []string{"sqlite_autoindex_repeats_1"}, []string{"repeats_pkey"}},
 	{repeatWipe, "1", []string{"repeats_"}, []string{"repeats_"}},
 	{repeatTrim, "1, 8388608", []string{"repeats_by_kept"}, []string{"repeats_by_kept"}},
-	{repeatSweep, "1", []string{"sqlite_autoindex_repeats_1", "repeats_by_age"}, []string{"repeats_by_age"}},
+	{
+		repeatSweep,
+		"1",
+		[]string{"sqlite_autoindex_repeats_1", "repeats_by_age"},
+		[]string{"repeats_by_age"},
+	},
 	{itemCount, "1", []string{"items_by_"}, []string{"items_by_"}},
 	{itemWipe, "1", []string{"items_by_"}, []string{"items_by_"}},
 	{sessionOpen, "'t', 's'," + aUID + ", 1, 1", nil, []string{"users_tenant_subject_key"}},
@@ -59,8 +114,12 @@ var plans = []struct {
 	{itemGetAhead, aUID + ", 1, 'notes', " + aUID, nil, []string{"sessions_pkey", "items_by_uid"}},
 	{itemListsAhead[listing{}], aUID + ", 'notes', 1, " + aUID + ", 10, 1",
 		nil, []string{"sessions_pkey", "items_live_by_time"}},
-	{itemListsAhead[listing{deletedToo: true, newest: true}], aUID + ", 'notes', 1, " + aUID + ", 10, 1",
-		nil, []string{"sessions_pkey", "items_by_time"}},
+	{
+		itemListsAhead[listing{deletedToo: true, newest: true}],
+		aUID + ", 'notes', 1, " + aUID + ", 10, 1",
+		nil,
+		[]string{"sessions_pkey", "items_by_time"},
+	},
 	{itemListsAhead[listing{ofParent: true, newest: true}],
 		aUID + ", 'chat_messages', 1, " + aUID + ", 10, " + aUID + ", 1",
 		nil, []string{"sessions_pkey", "items_live_by_parent"}},
@@ -76,7 +135,16 @@ var searchPlans = []struct {
 	dense bool
 	postgres []string
 }{
-	{"by words", "7 -the", Newest, search.Filter{}, false, false, false, []string{"search_docs_by_terms", "items_by_uid"}},
+	{
+		"by words",
+		"7 -the",
+		Newest,
+		search.Filter{},
+		false,
+		false,
+		false,
+		[]string{"search_docs_by_terms", "items_by_uid"},
+	},
 	{"oldest", "7", Oldest, search.Filter{}, true, false, false, []string{"search_docs_by_terms"}},
 	{"by phrase", `"7 8" OR 123*`, Newest, search.Filter{Tags: []string{"x"}}, false, false, false,
 		[]string{"search_docs_by_terms"}},
@@ -173,7 +241,11 @@ func TestPlansOfSQLite(t *testing.T) {
 			plan = append(plan, line)
 		}
 		rows.Close()
-		want := []string{"f VIRTUAL TABLE INDEX", "SEARCH d USING INTEGER PRIMARY KEY", "SEARCH i USING INDEX items_by_uid"}
+		want := []string{
+			"f VIRTUAL TABLE INDEX",
+			"SEARCH d USING INTEGER PRIMARY KEY",
+			"SEARCH i USING INDEX items_by_uid",
+		}
 		judgePlan(t, statement{name: p.name}, strings.Join(plan, "\n"), outside, want)
 		if p.order == Newest || p.order == Oldest {
 			// The index is in the order of time: nothing but the page itself may be sorted.
@@ -240,7 +312,10 @@ func TestPlansOfPostgreSQL(t *testing.T) {
 	x := common{index: postgresIndex{}}
 	for n, p := range searchPlans {
 		st, args := x.searchPlan(t, n, 250)
-		rows, err := c.Query(t.Context(), "EXPLAIN "+st.sql, append([]any{pgx.QueryExecModeCacheDescribe}, args...)...)
+		rows, err := c.Query(
+			t.Context(),
+			"EXPLAIN "+st.sql,
+			append([]any{pgx.QueryExecModeCacheDescribe}, args...)...)
 		if err != nil {
 			t.Fatalf("%s: %v", p.name, err)
 		}
@@ -248,6 +323,12 @@ func TestPlansOfPostgreSQL(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", p.name, err)
 		}
-		judgePlan(t, statement{name: p.name}, strings.Join(plan, "\n"), regexp.MustCompile(`Seq Scan`), p.postgres)
+		judgePlan(
+			t,
+			statement{name: p.name},
+			strings.Join(plan, "\n"),
+			regexp.MustCompile(`Seq Scan`),
+			p.postgres,
+		)
 	}
 }

@@ -67,15 +67,27 @@ func OpenPostgres(ctx context.Context, url string, now func() time.Time) (Store,
 		pool.Close()
 		return nil, err
 	}
-	return &postgresStore{common: common{db: &postgresDB{pool}, index: postgresIndex{}, now: now, retention: DefaultRetention}, pool: pool,
-		groups: writeGroups{waiting: make(map[Owner][]*queuedWrite)}}, nil
+	return &postgresStore{
+		common: common{
+			db:        &postgresDB{pool},
+			index:     postgresIndex{},
+			now:       now,
+			retention: DefaultRetention,
+		},
+		pool:   pool,
+		groups: writeGroups{waiting: make(map[Owner][]*queuedWrite)},
+	}, nil
 }
 
 // plan tells the planner what it cannot know. Every query here has an index; reading a whole table
 // looks cheap to the planner, which does not count the words and payloads that are kept apart from
 // the rows. To compile a query takes longer than to run it.
 func plan(ctx context.Context, c *pgx.Conn) error {
-	_, err := c.Exec(ctx, "SET enable_seqscan = off; SET jit = off", pgx.QueryExecModeSimpleProtocol)
+	_, err := c.Exec(
+		ctx,
+		"SET enable_seqscan = off; SET jit = off",
+		pgx.QueryExecModeSimpleProtocol,
+	)
 	return err
 }
 
@@ -93,8 +105,19 @@ func migratePostgres(ctx context.Context, pool *pgxpool.Pool) error {
 
 func (s *postgresStore) OpenSession(ctx context.Context, who Person) (Session, error) {
 	created := s.now()
-	session := Session{ID: uuid.NewString(), Person: who, Created: created, Expires: created.Add(SessionLifetime)}
-	args := []any{who.Tenant, who.Subject, session.ID, session.Created.UnixMilli(), session.Expires.UnixMilli()}
+	session := Session{
+		ID:      uuid.NewString(),
+		Person:  who,
+		Created: created,
+		Expires: created.Add(SessionLifetime),
+	}
+	args := []any{
+		who.Tenant,
+		who.Subject,
+		session.ID,
+		session.Created.UnixMilli(),
+		session.Expires.UnixMilli(),
+	}
 	for range 2 {
 		err := one(ctx, s.db, sessionOpen, args, &session.Owner, &session.Epoch)
 		if err == nil {
@@ -155,7 +178,15 @@ func (s *postgresStore) EndSession(ctx context.Context, id string, who Person) e
 	if !wellSpelled(id) {
 		return ErrNoSession
 	}
-	ended, err := run(ctx, pgxConnection{s.pool}, sessionEnd, id, s.now().UnixMilli(), who.Tenant, who.Subject)
+	ended, err := run(
+		ctx,
+		pgxConnection{s.pool},
+		sessionEnd,
+		id,
+		s.now().UnixMilli(),
+		who.Tenant,
+		who.Subject,
+	)
 	if err == nil && ended == 0 {
 		return ErrNoSession
 	}
@@ -181,7 +212,11 @@ func (s *postgresStore) Pools() []telemetry.Pool {
 	}}
 }
 
-func (s *postgresStore) Wipe(ctx context.Context, owner int64, by string) (int64, map[string]int64, error) {
+func (s *postgresStore) Wipe(
+	ctx context.Context,
+	owner int64,
+	by string,
+) (int64, map[string]int64, error) {
 	return s.wipe(ctx, owner, by, func(tx connection) error {
 		_, err := run(ctx, tx, sessionEndAll, owner)
 		return err
@@ -208,7 +243,10 @@ func (d *postgresDB) write(ctx context.Context, w work) error {
 // endTransaction rolls back what was not committed. A lost connection is not given back.
 func endTransaction(ctx context.Context, c *pgxpool.Conn) {
 	if c.Conn().PgConn().TxStatus() != txIdle && !c.Conn().IsClosed() {
-		_, _ = c.Exec(context.WithoutCancel(ctx), "rollback") // the first error is the one that counts
+		_, _ = c.Exec(
+			context.WithoutCancel(ctx),
+			"rollback",
+		) // the first error is the one that counts
 	}
 }
 

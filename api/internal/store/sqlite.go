@@ -46,7 +46,11 @@ func OpenSQLite(ctx context.Context, path string, now func() time.Time) (Store, 
 	if err != nil {
 		return nil, err
 	}
-	return &sqliteStore{common: common{db: db, index: sqliteIndex{}, now: now, retention: DefaultRetention}, memorySessions: newMemorySessions(now), db: db}, nil
+	return &sqliteStore{
+		common:         common{db: db, index: sqliteIndex{}, now: now, retention: DefaultRetention},
+		memorySessions: newMemorySessions(now),
+		db:             db,
+	}, nil
 }
 
 // memories numbers the databases in memory.
@@ -163,7 +167,11 @@ func (s *sqliteStore) OpenSession(ctx context.Context, who Person) (Session, err
 	}
 }
 
-func (s *sqliteStore) Wipe(ctx context.Context, owner int64, by string) (int64, map[string]int64, error) {
+func (s *sqliteStore) Wipe(
+	ctx context.Context,
+	owner int64,
+	by string,
+) (int64, map[string]int64, error) {
 	epoch, deleted, err := s.wipe(ctx, owner, by, func(connection) error { return nil })
 	if err == nil {
 		s.endAll(owner)

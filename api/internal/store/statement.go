@@ -69,7 +69,13 @@ type command struct {
 }
 
 // each runs a query and calls scan for every row. scan may end the walk early by returning stop.
-func each(ctx context.Context, c reader, s statement, args []any, scan func(rows) error) (err error) {
+func each(
+	ctx context.Context,
+	c reader,
+	s statement,
+	args []any,
+	scan func(rows) error,
+) (err error) {
 	ctx, span := startSpan(ctx, s)
 	defer func() { endSpan(span, err) }()
 	rs, err := c.query(ctx, s, args...)

@@ -144,25 +144,43 @@ func (p Page) PositionOf(item Item) Position {
 type Store interface {
 	Get(ctx context.Context, owner int64, kind, uid string) (Item, error)
 	// List returns a page and whether there is more.
-	List(ctx context.Context, owner int64, kind string, page Page) (items []Item, more bool, err error)
+	List(
+		ctx context.Context,
+		owner int64,
+		kind string,
+		page Page,
+	) (items []Item, more bool, err error)
 	Write(ctx context.Context, owner Owner, kind, uid string, change Change) (Item, error)
 	// Create writes an item that is new and depends on no other, or returns ErrExists.
 	Create(ctx context.Context, owner Owner, kind, uid string, first Next) (Item, error)
 	// WriteBatch makes several writes in one transaction. Where the answer to an earlier batch with
 	// the same key is remembered, it returns that and writes nothing.
-	WriteBatch(ctx context.Context, owner Owner, b Batch) (outcomes []Outcome, remembered []byte, err error)
+	WriteBatch(
+		ctx context.Context,
+		owner Owner,
+		b Batch,
+	) (outcomes []Outcome, remembered []byte, err error)
 	// SweepRepeats forgets some of the answers that are too old, and returns how many.
 	SweepRepeats(ctx context.Context) (int64, error)
 	// Versions calls visit for each version of an item, from the current one to the oldest that is
 	// kept, until it returns false. Deleted items have versions, too.
-	Versions(ctx context.Context, owner int64, kind, uid string, visit func(Item) (more bool, err error)) error
+	Versions(
+		ctx context.Context,
+		owner int64,
+		kind, uid string,
+		visit func(Item) (more bool, err error),
+	) error
 	// SweepVersions removes some of the versions that are too old, and returns how many.
 	SweepVersions(ctx context.Context) (int64, error)
 	// Retain sets which versions are kept. It is called before the store is used.
 	Retain(Retention)
 	// Wipe deletes all of a user's items and their versions, raises the epoch and ends all of their
 	// sessions.
-	Wipe(ctx context.Context, owner int64, by string) (epoch int64, deleted map[string]int64, err error)
+	Wipe(
+		ctx context.Context,
+		owner int64,
+		by string,
+	) (epoch int64, deleted map[string]int64, err error)
 	State(ctx context.Context, owner int64) (State, error)
 
 	// Search finds items of an owner. The index is always up to date: it is written in the item's

@@ -28,7 +28,8 @@ func TestWriteThenRead(t *testing.T) {
 		if first.Version != 1 || second.Version != 2 || third.Version != 3 {
 			t.Errorf("versions %d %d %d", first.Version, second.Version, third.Version)
 		}
-		if first.Updated != 1763636400000 || second.Updated <= first.Updated || third.Updated <= second.Updated {
+		if first.Updated != 1763636400000 || second.Updated <= first.Updated ||
+			third.Updated <= second.Updated {
 			t.Errorf("times %d %d %d", first.Updated, second.Updated, third.Updated)
 		}
 		got, err := s.Get(t.Context(), owner.ID, "notes", uid)
@@ -52,7 +53,13 @@ func TestAFailedChangeLeavesNothing(t *testing.T) {
 		_, owner := person(t, s)
 		uid := newUID()
 		refused := errors.New("refused")
-		_, err := s.Write(t.Context(), owner, "notes", uid, func(Tx, *Item) (Next, error) { return Next{}, refused })
+		_, err := s.Write(
+			t.Context(),
+			owner,
+			"notes",
+			uid,
+			func(Tx, *Item) (Next, error) { return Next{}, refused },
+		)
 		if !errors.Is(err, refused) {
 			t.Fatalf("got %v", err)
 		}
@@ -78,13 +85,19 @@ func TestConcurrentWritersOfOneItem(t *testing.T) {
 			go func() {
 				defer wg.Done()
 				for range each {
-					item, err := s.Write(t.Context(), owner, "notes", uid, func(_ Tx, current *Item) (Next, error) {
-						text := "x"
-						if current != nil {
-							text = string(current.Payload) + "x"
-						}
-						return Next{Payload: []byte(text)}, nil
-					})
+					item, err := s.Write(
+						t.Context(),
+						owner,
+						"notes",
+						uid,
+						func(_ Tx, current *Item) (Next, error) {
+							text := "x"
+							if current != nil {
+								text = string(current.Payload) + "x"
+							}
+							return Next{Payload: []byte(text)}, nil
+						},
+					)
 					if err != nil {
 						t.Error(err)
 						return
@@ -102,7 +115,11 @@ func TestConcurrentWritersOfOneItem(t *testing.T) {
 				}
 				byVersion[item.Version] = item.Updated
 				if len(item.Payload) != int(item.Version) {
-					t.Fatalf("version %d was made of %d writes: an update was lost", item.Version, len(item.Payload))
+					t.Fatalf(
+						"version %d was made of %d writes: an update was lost",
+						item.Version,
+						len(item.Payload),
+					)
 				}
 			}
 		}
@@ -140,7 +157,12 @@ func TestPagesSkipNothing(t *testing.T) {
 				finished = true
 			default:
 			}
-			items, _, err := s.List(t.Context(), owner.ID, "notes", Page{After: after, Limit: 7, MaxBytes: 1 << 20})
+			items, _, err := s.List(
+				t.Context(),
+				owner.ID,
+				"notes",
+				Page{After: after, Limit: 7, MaxBytes: 1 << 20},
+			)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -246,7 +268,10 @@ func TestWipe(t *testing.T) {
 		if _, err := s.Get(t.Context(), theirs.ID, "notes", kept); err != nil {
 			t.Errorf("a bystander's note: %v", err)
 		}
-		if _, err := s.Write(t.Context(), owner, "notes", newUID(), put(`{}`)); !errors.Is(err, ErrStaleEpoch) {
+		if _, err := s.Write(t.Context(), owner, "notes", newUID(), put(`{}`)); !errors.Is(
+			err,
+			ErrStaleEpoch,
+		) {
 			t.Errorf("a write of before the wipe: %v", err)
 		}
 		state, err := s.State(t.Context(), owner.ID)
@@ -257,7 +282,8 @@ func TestWipe(t *testing.T) {
 		if err != nil || again.Epoch != 2 || again.Owner != owner.ID {
 			t.Fatalf("a session after the wipe: %+v, %v", again, err)
 		}
-		if item := write(t, s, Owner{again.Owner, again.Epoch}, gone, put(`{}`)); item.Version != 1 || item.Updated <= last.Updated {
+		if item := write(t, s, Owner{again.Owner, again.Epoch}, gone, put(`{}`)); item.Version != 1 ||
+			item.Updated <= last.Updated {
 			t.Errorf("after the wipe a uid starts anew, later than before: %+v", item)
 		}
 	})
@@ -313,8 +339,10 @@ func TestSessions(t *testing.T) {
 		first, _ := person(t, s)
 		c.Move(10 * time.Minute)
 		second, _ := person(t, s)
-		if got, err := s.FindSession(t.Context(), first.ID); err != nil || got.Person != first.Person ||
-			got.Expires.UnixMilli() != first.Created.Add(SessionLifetime).UnixMilli() || got.ServerEpoch != 1 {
+		if got, err := s.FindSession(t.Context(), first.ID); err != nil ||
+			got.Person != first.Person ||
+			got.Expires.UnixMilli() != first.Created.Add(SessionLifetime).UnixMilli() ||
+			got.ServerEpoch != 1 {
 			t.Errorf("found %+v, %v", got, err)
 		}
 		for _, id := range []string{"", "x", newUID(), "' OR 1=1 --"} {
@@ -344,13 +372,19 @@ func TestSessions(t *testing.T) {
 				t.Errorf("ended %q: %v", id, err)
 			}
 		}
-		if err := s.EndSession(t.Context(), second.ID, first.Person); !errors.Is(err, ErrNoSession) {
+		if err := s.EndSession(t.Context(), second.ID, first.Person); !errors.Is(
+			err,
+			ErrNoSession,
+		) {
 			t.Errorf("another user ended it: %v", err)
 		}
 		if err := s.EndSession(t.Context(), second.ID, second.Person); err != nil {
 			t.Error(err)
 		}
-		if err := s.EndSession(t.Context(), second.ID, second.Person); !errors.Is(err, ErrNoSession) {
+		if err := s.EndSession(t.Context(), second.ID, second.Person); !errors.Is(
+			err,
+			ErrNoSession,
+		) {
 			t.Errorf("ended twice: %v", err)
 		}
 		if n, _ := s.CountSessions(t.Context()); n != 0 {
@@ -410,7 +444,9 @@ func TestStartingAtOnce(t *testing.T) {
 		_, owner := person(t, stores[0])
 		uid := newUID()
 		for r := range replicas * 5 {
-			if item := write(t, stores[r%replicas], owner, uid, put(`{}`)); item.Version != int64(r+1) {
+			if item := write(t, stores[r%replicas], owner, uid, put(`{}`)); item.Version != int64(
+				r+1,
+			) {
 				t.Fatalf("replica %d wrote version %d", r%replicas, item.Version)
 			}
 		}
@@ -429,7 +465,8 @@ func TestReplicasShareSessions(t *testing.T) {
 		replicas[r] = s
 	}
 	session, _ := person(t, replicas[0])
-	if found, err := replicas[1].FindSession(t.Context(), session.ID); err != nil || found.Owner != session.Owner {
+	if found, err := replicas[1].FindSession(t.Context(), session.ID); err != nil ||
+		found.Owner != session.Owner {
 		t.Errorf("found %+v, %v", found, err)
 	}
 	if err := replicas[1].EndSession(t.Context(), session.ID, session.Person); err != nil {
@@ -455,7 +492,8 @@ func TestDataOutlivesTheProcess(t *testing.T) {
 		if err != nil || back.Owner != owner.ID {
 			t.Fatalf("%+v, %v", back, err)
 		}
-		if item, err := again.Get(t.Context(), owner.ID, "notes", uid); err != nil || string(item.Payload) != `{"kept":true}` {
+		if item, err := again.Get(t.Context(), owner.ID, "notes", uid); err != nil ||
+			string(item.Payload) != `{"kept":true}` {
 			t.Errorf("%+v, %v", item, err)
 		}
 	})
@@ -470,7 +508,10 @@ func TestTimeoutsCountAsUnavailable(t *testing.T) {
 		if _, err := s.Get(ctx, owner.ID, "notes", newUID()); !errors.Is(err, ErrUnavailable) {
 			t.Errorf("read: %v", err)
 		}
-		if _, err := s.Write(ctx, owner, "notes", newUID(), put(`{}`)); !errors.Is(err, ErrUnavailable) {
+		if _, err := s.Write(ctx, owner, "notes", newUID(), put(`{}`)); !errors.Is(
+			err,
+			ErrUnavailable,
+		) {
 			t.Errorf("write: %v", err)
 		}
 		write(t, s, owner, newUID(), put(`{}`)) // and it works again

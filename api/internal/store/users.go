@@ -37,7 +37,10 @@ func (c *common) owner(ctx context.Context, who Person) (Owner, error) {
 
 func (c *common) addUser(ctx context.Context, who Person) error {
 	add := command{userAdd, []any{who.Tenant, who.Subject, c.now().UnixMilli(), search.Version}}
-	return c.db.write(ctx, work{then: func(connection) ([]command, error) { return []command{add}, nil }})
+	return c.db.write(
+		ctx,
+		work{then: func(connection) ([]command, error) { return []command{add}, nil }},
+	)
 }
 
 func (c *common) State(ctx context.Context, owner int64) (State, error) {

@@ -99,7 +99,8 @@ func TestVersionsAreWhatWasWritten(t *testing.T) {
 				}
 				for n := range got {
 					if g, w := got[n], want[n]; g.Version != w.Version || string(g.Payload) != string(w.Payload) ||
-						g.Updated != w.Updated || g.Deleted != w.Deleted ||
+						g.Updated != w.Updated ||
+						g.Deleted != w.Deleted ||
 						g.Created != w.Created ||
 						g.Operation != w.Operation {
 						t.Fatalf("seed %d: version %d is %+v, want %+v", seed, n, g, w)

@@ -142,9 +142,15 @@ func TestWritesInAGroup(t *testing.T) {
 		})
 		if panics {
 			start("panic", func() (Item, error) {
-				return s.Write(t.Context(), owner, "notes", newUID(), func(Tx, *Item) (Next, error) {
-					panic("no good")
-				})
+				return s.Write(
+					t.Context(),
+					owner,
+					"notes",
+					newUID(),
+					func(Tx, *Item) (Next, error) {
+						panic("no good")
+					},
+				)
 			})
 		}
 		leaving, leave := context.WithCancel(t.Context())

@@ -58,9 +58,24 @@ func BenchmarkRequestLine(b *testing.B) {
 	log := NewLogger(io.Discard, JSON, slog.LevelInfo)
 	b.ReportAllocs()
 	for b.Loop() {
-		log.LogAttrs(b.Context(), slog.LevelInfo, "request",
-			slog.String(CorrelationID, "0192f0c8-7b1a-7cc0-8a1e-3f2b6f0d9a11"), slog.String(Method, "GET"),
-			slog.String(Route, "/v1/notes/{uid}"), slog.Int(Status, 200), slog.Float64(DurationMS, 0.125),
-			slog.Int(Bytes, 500), slog.String(Tenant, "acme"), slog.String(User, "ada"))
+		log.LogAttrs(
+			b.Context(),
+			slog.LevelInfo,
+			"request",
+			slog.String(
+				CorrelationID,
+				"0192f0c8-7b1a-7cc0-8a1e-3f2b6f0d9a11",
+			),
+			slog.String(Method, "GET"),
+			slog.String(
+				Route,
+				"/v1/notes/{uid}",
+			),
+			slog.Int(Status, 200),
+			slog.Float64(DurationMS, 0.125),
+			slog.Int(Bytes, 500),
+			slog.String(Tenant, "acme"),
+			slog.String(User, "ada"),
+		)
 	}
 }

@@ -14,7 +14,12 @@ const moreFor = 15 * time.Minute
 
 // ChangeLevel logs at debug for a while on a signal, or ends that, until ctx ends. The MCP server
 // does the same (src/telemetry/level.rs).
-func ChangeLevel(ctx context.Context, level *slog.LevelVar, asked <-chan os.Signal, log *slog.Logger) {
+func ChangeLevel(
+	ctx context.Context,
+	level *slog.LevelVar,
+	asked <-chan os.Signal,
+	log *slog.Logger,
+) {
 	configured := level.Level()
 	var over <-chan time.Time
 	back := func(why string) {
@@ -36,7 +41,12 @@ func ChangeLevel(ctx context.Context, level *slog.LevelVar, asked <-chan os.Sign
 			}
 			over = time.After(moreFor)
 			level.Set(slog.LevelDebug)
-			log.Info(fmt.Sprintf("SIGUSR1: logging at debug for %d minutes; another one ends it", int(moreFor.Minutes())))
+			log.Info(
+				fmt.Sprintf(
+					"SIGUSR1: logging at debug for %d minutes; another one ends it",
+					int(moreFor.Minutes()),
+				),
+			)
 		}
 	}
 }

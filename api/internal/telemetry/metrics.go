@@ -69,22 +69,58 @@ func NewMetrics(version string, database DatabaseFigures) *Metrics {
 	}
 	m := &Metrics{
 		Registry: prometheus.NewRegistry(),
-		Requests: counters("toolbridge_api_requests_total", "Requests answered.", "route", "method", "status"),
+		Requests: counters(
+			"toolbridge_api_requests_total",
+			"Requests answered.",
+			"route",
+			"method",
+			"status",
+		),
 		Duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "toolbridge_api_request_duration_seconds",
-			Help:    "Duration of requests, from the head to the end of the answer.",
-			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+			Name: "toolbridge_api_request_duration_seconds",
+			Help: "Duration of requests, from the head to the end of the answer.",
+			Buckets: []float64{
+				.0005,
+				.001,
+				.0025,
+				.005,
+				.01,
+				.025,
+				.05,
+				.1,
+				.25,
+				.5,
+				1,
+				2.5,
+				5,
+				10,
+			},
 		}, []string{"route", "method"}),
 		InFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "toolbridge_api_requests_in_flight", Help: "Requests in progress."}),
-		AuthFailures:   counters("toolbridge_api_auth_failures_total", "Requests refused with 401, or with 403 for their tenant.", "reason"),
+		AuthFailures: counters(
+			"toolbridge_api_auth_failures_total",
+			"Requests refused with 401, or with 403 for their tenant.",
+			"reason",
+		),
 		RateLimited:    counter("toolbridge_api_rate_limited_total", "Requests refused with 429."),
 		SessionsOpened: counter("toolbridge_api_sessions_opened_total", "Sessions opened."),
-		SessionsEnded:  counters("toolbridge_api_sessions_ended_total", "Sessions ended by their caller or by expiry; sessions ended by a wipe are not counted.", "how"),
-		StorageErrors:  counter("toolbridge_api_storage_errors_total", "Requests answered 503 because the database was unavailable."),
+		SessionsEnded: counters(
+			"toolbridge_api_sessions_ended_total",
+			"Sessions ended by their caller or by expiry; sessions ended by a wipe are not counted.",
+			"how",
+		),
+		StorageErrors: counter(
+			"toolbridge_api_storage_errors_total",
+			"Requests answered 503 because the database was unavailable.",
+		),
 		MemoryRefusals: counters("toolbridge_api_memory_refusals_total",
 			"Requests refused because the memory for bodies and answers was in use.", "limit"),
-		KeyRefreshes: counters("toolbridge_api_key_refreshes_total", "Fetches of the key set that verifies tokens.", "outcome"),
+		KeyRefreshes: counters(
+			"toolbridge_api_key_refreshes_total",
+			"Fetches of the key set that verifies tokens.",
+			"outcome",
+		),
 	}
 	open := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "toolbridge_api_sessions_open", Help: "Open sessions, including expired ones that are not yet removed; -1 if unknown."},
@@ -111,8 +147,22 @@ func NewMetrics(version string, database DatabaseFigures) *Metrics {
 	for _, outcome := range []string{keysOK, keysFailed} {
 		m.KeyRefreshes.WithLabelValues(outcome)
 	}
-	m.Registry.MustRegister(m.Requests, m.Duration, m.InFlight, m.AuthFailures, m.RateLimited, m.SessionsOpened, m.SessionsEnded,
-		m.StorageErrors, m.MemoryRefusals, m.KeyRefreshes, open, info, pools{database}, collectors.NewGoCollector())
+	m.Registry.MustRegister(
+		m.Requests,
+		m.Duration,
+		m.InFlight,
+		m.AuthFailures,
+		m.RateLimited,
+		m.SessionsOpened,
+		m.SessionsEnded,
+		m.StorageErrors,
+		m.MemoryRefusals,
+		m.KeyRefreshes,
+		open,
+		info,
+		pools{database},
+		collectors.NewGoCollector(),
+	)
 	// Both programs have these metrics. If one machine is scraped for both, only this label
 	// distinguishes them.
 	prometheus.WrapRegistererWith(prometheus.Labels{ServiceName: Service}, m.Registry).
@@ -133,5 +183,8 @@ func serviceAttributes(version string) []attribute.KeyValue {
 	if name == "" {
 		name = Service
 	}
-	return []attribute.KeyValue{attribute.String("service.name", name), attribute.String("service.version", version)}
+	return []attribute.KeyValue{
+		attribute.String("service.name", name),
+		attribute.String("service.version", version),
+	}
 }

@@ -58,8 +58,16 @@ const Service = "toolbridge-api"
 
 // StartTracing continues traces of callers and exports them over OTLP if the standard OTEL_*
 // variables enable it; otherwise nothing is recorded. The returned function flushes and stops.
-func StartTracing(ctx context.Context, version string) (stop func(context.Context) error, err error) {
-	otel.SetTextMapPropagator(propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}))
+func StartTracing(
+	ctx context.Context,
+	version string,
+) (stop func(context.Context) error, err error) {
+	otel.SetTextMapPropagator(
+		propagation.NewCompositeTextMapPropagator(
+			propagation.TraceContext{},
+			propagation.Baggage{},
+		),
+	)
 	if !tracingWanted() {
 		return func(context.Context) error { return nil }, nil
 	}
@@ -88,5 +96,7 @@ func tracingWanted() bool {
 		return false
 	}
 	return os.Getenv("OTEL_TRACES_EXPORTER") == "otlp" ||
-		os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" || os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != ""
+		os.Getenv(
+			"OTEL_EXPORTER_OTLP_ENDPOINT",
+		) != "" || os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != ""
 }

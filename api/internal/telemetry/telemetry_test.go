@@ -27,13 +27,16 @@ func TestALineIsOneObjectOrTextForPeople(t *testing.T) {
 	if err := json.Unmarshal(text, &line); err != nil {
 		t.Fatalf("no terminal, and no JSON: %s", text)
 	}
-	if line[Message] != "request" || line[Level] != "INFO" || line[ServiceName] != Service || line[Tenant] != "a\nb" || line[Status] != 200.0 {
+	if line[Message] != "request" || line[Level] != "INFO" || line[ServiceName] != Service ||
+		line[Tenant] != "a\nb" ||
+		line[Status] != 200.0 {
 		t.Errorf("got %s", text)
 	}
 
 	var out bytes.Buffer
 	log := NewLogger(&out, Pretty, slog.LevelInfo)
-	log.With(Tenant, "acme").Warn("a \x1b[31mred\x1b[0m\nword", Error, "no \x1b[31m\ngood", Status, 200)
+	log.With(Tenant, "acme").
+		Warn("a \x1b[31mred\x1b[0m\nword", Error, "no \x1b[31m\ngood", Status, 200)
 	log.Debug("unheard")
 	when, rest, _ := strings.Cut(out.String(), " ")
 	if _, err := time.Parse(time.RFC3339Nano, when); err != nil {

@@ -80,7 +80,13 @@ func TestAFloodOpensNothingAndClosesNothing(t *testing.T) {
 	}
 	for i := range n.shards {
 		if s := &n.shards[i]; len(s.young.spent) > most || len(s.old.spent) > most {
-			t.Errorf("shard %d holds %d and %d, at most %d each", i, len(s.young.spent), len(s.old.spent), most)
+			t.Errorf(
+				"shard %d holds %d and %d, at most %d each",
+				i,
+				len(s.young.spent),
+				len(s.old.spent),
+				most,
+			)
 		}
 	}
 }

@@ -56,7 +56,14 @@ func TestVectors(t *testing.T) {
 	all := load(t)
 	for _, v := range all.Valid {
 		if got := Sign(v.Secret, v.TenantID, v.Timestamp); got != v.Signature {
-			t.Errorf("%q %q %q: signed %s, want %s", v.Secret, v.TenantID, v.Timestamp, got, v.Signature)
+			t.Errorf(
+				"%q %q %q: signed %s, want %s",
+				v.Secret,
+				v.TenantID,
+				v.Timestamp,
+				got,
+				v.Signature,
+			)
 		}
 	}
 	for _, v := range all.Accepted {
@@ -113,7 +120,12 @@ func FuzzVerify(f *testing.F) {
 	f.Add("t", "1763636400000", strings.Repeat("a", 64))
 	f.Add("", "", "")
 	f.Fuzz(func(t *testing.T, tenant, timestamp, signature string) {
-		err := Verify("secret", Headers{TenantID: tenant, Timestamp: timestamp, Signature: signature}, time.UnixMilli(1763636400000), skew)
+		err := Verify(
+			"secret",
+			Headers{TenantID: tenant, Timestamp: timestamp, Signature: signature},
+			time.UnixMilli(1763636400000),
+			skew,
+		)
 		if err == nil && signature != Sign("secret", tenant, timestamp) {
 			t.Fatalf("accepted %q %q %q", tenant, timestamp, signature)
 		}

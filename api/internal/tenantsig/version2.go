@@ -73,8 +73,16 @@ func canonical(h Headers, r Request) []byte {
 // when it was signed. It checks neither the nonce nor the body.
 //
 // As in version 1, the signature is checked before the time.
-func verifyV2(keys []Key, h Headers, r Request, now time.Time, window time.Duration) (int64, error) {
-	if h.TenantID == "" || h.Timestamp == "" || h.V2.KeyID == "" || h.V2.Nonce == "" || h.V2.ContentHash == "" || h.V2.Signature == "" {
+func verifyV2(
+	keys []Key,
+	h Headers,
+	r Request,
+	now time.Time,
+	window time.Duration,
+) (int64, error) {
+	if h.TenantID == "" || h.Timestamp == "" || h.V2.KeyID == "" || h.V2.Nonce == "" ||
+		h.V2.ContentHash == "" ||
+		h.V2.Signature == "" {
 		return 0, ErrMissing
 	}
 	sent, err := parseMillis(h.Timestamp)
@@ -85,7 +93,10 @@ func verifyV2(keys []Key, h Headers, r Request, now time.Time, window time.Durat
 		return 0, ErrNonce
 	case !isHex(h.V2.ContentHash, hashDigits):
 		return 0, ErrContentHash
-	case len(h.TenantID) > MaxTenantBytes, strings.Contains(h.TenantID, "\n"), strings.Contains(r.Method, "\n"), strings.Contains(r.Target, "\n"):
+	case len(h.TenantID) > MaxTenantBytes,
+		strings.Contains(h.TenantID, "\n"),
+		strings.Contains(r.Method, "\n"),
+		strings.Contains(r.Target, "\n"):
 		return 0, ErrBadSignature
 	}
 	for _, key := range keys {

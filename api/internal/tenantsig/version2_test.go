@@ -32,7 +32,13 @@ type vectorV2 struct {
 
 func (v vectorV2) headers() Headers {
 	return Headers{TenantID: v.TenantID, Timestamp: v.Timestamp,
-		V2: V2{Sent: true, KeyID: v.KeyID, Nonce: v.Nonce, ContentHash: v.ContentHash, Signature: v.Signature}}
+		V2: V2{
+			Sent:        true,
+			KeyID:       v.KeyID,
+			Nonce:       v.Nonce,
+			ContentHash: v.ContentHash,
+			Signature:   v.Signature,
+		}}
 }
 
 func (v vectorV2) request() Request {
@@ -101,8 +107,12 @@ var noon = time.UnixMilli(1763636400000)
 // signedV2 is a right set of headers for a request.
 func signedV2(secret string, r Request, at time.Time) Headers {
 	key := NewKey(secret)
-	h := Headers{TenantID: "acme", Timestamp: fmt.Sprint(at.UnixMilli()), V2: V2{Sent: true, KeyID: key.ID(),
-		Nonce: fmt.Sprintf("%032x", at.UnixNano()), ContentHash: strings.Repeat("0", 64)}}
+	h := Headers{
+		TenantID:  "acme",
+		Timestamp: fmt.Sprint(at.UnixMilli()),
+		V2: V2{Sent: true, KeyID: key.ID(),
+			Nonce: fmt.Sprintf("%032x", at.UnixNano()), ContentHash: strings.Repeat("0", 64)},
+	}
 	h.V2.Signature = key.SignV2(h, r)
 	return h
 }
@@ -232,7 +242,8 @@ func TestAReplayIsRefused(t *testing.T) {
 func TestAKeyIsNeverPrinted(t *testing.T) {
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
 		text := fmt.Sprintf(format, verifier(noon, "hunter2"))
-		if strings.Contains(text, "hunter2") || strings.Contains(text, fmt.Sprintf("%x", "hunter2")) {
+		if strings.Contains(text, "hunter2") ||
+			strings.Contains(text, fmt.Sprintf("%x", "hunter2")) {
 			t.Errorf("%s shows the secret: %s", format, text)
 		}
 	}
