@@ -295,7 +295,7 @@ func sweep(ctx context.Context, db store.Store, metrics *telemetry.Metrics, log 
 }
 
 const (
-	tidyEvery = 5 * time.Second
+	tidyEvery = time.Second
 	// tidyRest is the pause after a step, as a multiple of the step's duration.
 	tidyRest = 4
 )

@@ -1,8 +1,8 @@
 // Package payload handles a JSON object without interpreting it.
 //
 // A payload belongs to the caller: key order, the digits of numbers and the escapes of strings come
-// back as they were sent. So nothing here decodes a value into a Go type and encodes it again. Its
-// one trick is to validate and compact the text once with encoding/json, then cut the top level
+// back as they were sent. So nothing here decodes a value into a Go type and encodes it again. It
+// validates and compacts the text once with encoding/json, then cuts the top level
 // into raw pieces; cutting text that is known to be valid needs no error handling.
 //
 // Every JSON text that comes from outside is read here first: bodies, the parts of a token and the

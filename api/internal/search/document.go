@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -158,12 +159,9 @@ func Index(kind entity.Kind, text []byte, deleted bool) Document {
 	for _, text := range texts {
 		size += len(text.Value)
 	}
-	expected := min(size/wordBytes, 1<<12)
-	b := builder{
-		words:  make(map[string]bool, expected),
-		seen:   make(map[string]bool, 8+expected/2),
-		stream: make([]string, 0, expected),
-	}
+	b := builders.Get().(*builder)
+	defer b.release()
+	b.stream = make([]string, 0, min(size/wordBytes, 1<<12))
 	b.term(classAll)
 	b.term(classKind + d.Kind)
 	b.facet(classStatus, d.Status)
@@ -190,7 +188,27 @@ type builder struct {
 	terms  []string
 	words  map[string]bool // of the stream
 	seen   map[string]bool // the other terms
+	parsed []segment       // of one text
 	bytes  int
+}
+
+// builders keeps what is used again for the next document.
+var builders = sync.Pool{New: func() any {
+	return &builder{words: make(map[string]bool), seen: make(map[string]bool)}
+}}
+
+// maxKept bounds what a builder may hold to be used again: clearing takes as long as it is large.
+const maxKept = 1 << 10
+
+func (b *builder) release() {
+	if len(b.words) > maxKept || len(b.seen) > maxKept || cap(b.parsed) > maxKept {
+		return
+	}
+	clear(b.words)
+	clear(b.seen)
+	clear(b.parsed[:cap(b.parsed)]) // or it would hold the text
+	*b = builder{words: b.words, seen: b.seen, parsed: b.parsed[:0]}
+	builders.Put(b)
 }
 
 // room says whether another term of this length may be added. The count allows for the prefix that
@@ -225,7 +243,8 @@ func facetValue(value string) string {
 }
 
 func (b *builder) text(text string, title bool) {
-	parts := segments(text)
+	parts := appendSegments(b.parsed[:0], text)
+	b.parsed = parts
 	b.parts(parts, title)
 	for from := range parts {
 		if to := versionEnd(parts, from); to > from {

@@ -11,16 +11,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Create is a write like any other where the database is not far.
-func (c *common) Create(
-	ctx context.Context,
-	owner Owner,
-	kind, uid string,
-	first Next,
-) (Item, error) {
-	return c.Write(ctx, owner, kind, uid, creation(first))
-}
-
 func creation(first Next) Change {
 	return func(_ Tx, current *Item) (Next, error) {
 		if current != nil {
@@ -66,7 +56,7 @@ func (s *postgresStore) Create(
 	first Next,
 ) (Item, error) {
 	alone := func() (Item, error) { return s.createAlone(ctx, owner, kind, uid, first) }
-	return s.inTurn(ctx, owner, kind, uid, creation(first), alone)
+	return s.groups.write(owner, queued(ctx, owner, kind, uid, creation(first)), alone)
 }
 
 // createAlone sends the whole transaction at once, so that the person's row is locked for as long
@@ -78,7 +68,7 @@ func (s *postgresStore) createAlone(
 	first Next,
 ) (Item, error) {
 	if end, ok := ctx.Deadline(); ok && time.Until(end) < createTime {
-		return s.common.Create(ctx, owner, kind, uid, first)
+		return s.common.Write(ctx, owner, kind, uid, creation(first))
 	}
 	item := Item{UID: uid, Version: 1, Payload: first.Payload, Operation: first.Operation}
 	index, parent := s.indexed(owner.ID, kind, nil, item)
@@ -106,7 +96,7 @@ func (s *postgresStore) createAlone(
 		case "23502": // not_null_violation
 			return Item{}, ErrStaleEpoch
 		case "55P03": // lock_not_available
-			return s.common.Create(ctx, owner, kind, uid, first)
+			return s.common.Write(ctx, owner, kind, uid, creation(first))
 		}
 	}
 	return item, s.mark(err)

@@ -153,14 +153,7 @@ func (c *common) Write(
 	var updated int64 // remains 0 when the epoch is over
 	var current *Item
 	err := c.db.write(ctx, work{
-		first: []question{
-			{
-				clockMove,
-				[]any{owner.ID, c.now().UnixMilli(), owner.Epoch},
-				func(r rows) error { return r.Scan(&updated) },
-			},
-			askItem(owner.ID, kind, uid, &current),
-		},
+		first: c.firstOfWrite(owner, kind, uid, &updated, &current),
 		then: func(tx connection) (commands []command, err error) {
 			if updated == 0 {
 				return nil, ErrStaleEpoch
@@ -177,6 +170,23 @@ func (c *common) Write(
 		},
 	})
 	return item, c.mark(err)
+}
+
+// firstOfWrite is what a write asks first. updated remains 0 when the epoch is over.
+func (c *common) firstOfWrite(
+	owner Owner,
+	kind, uid string,
+	updated *int64,
+	current **Item,
+) []question {
+	return []question{
+		{
+			clockMove,
+			[]any{owner.ID, c.now().UnixMilli(), owner.Epoch},
+			func(r rows) error { return r.Scan(updated) },
+		},
+		askItem(owner.ID, kind, uid, current),
+	}
 }
 
 // changed is what an item becomes, and the commands that make it so.

@@ -43,7 +43,7 @@ type postgresDB struct{ pool *pgxpool.Pool }
 type postgresStore struct {
 	common
 	pool   *pgxpool.Pool
-	groups writeGroups
+	groups *writeGroups[Owner]
 }
 
 // OpenPostgres connects to url. now is the clock.
@@ -67,16 +67,17 @@ func OpenPostgres(ctx context.Context, url string, now func() time.Time) (Store,
 		pool.Close()
 		return nil, err
 	}
-	return &postgresStore{
+	s := &postgresStore{
 		common: common{
 			db:        &postgresDB{pool},
 			index:     postgresIndex{},
 			now:       now,
 			retention: DefaultRetention,
 		},
-		pool:   pool,
-		groups: writeGroups{waiting: make(map[Owner][]*queuedWrite)},
-	}, nil
+		pool: pool,
+	}
+	s.groups = newWriteGroups[Owner](&s.common, s.writeGroup)
+	return s, nil
 }
 
 // plan tells the planner what it cannot know. Every query here has an index; reading a whole table

@@ -185,6 +185,20 @@ func afterDue(q *query, p Place) {
 	)
 }
 
+// IndexSome has the writing connection opened anew at its end. FTS5 keeps the table in which it
+// collects the words of a transaction as large as the largest transaction has made it, and walks
+// through all of it in each write.
+func (s *sqliteStore) IndexSome(
+	ctx context.Context,
+	at IndexCursor,
+) (next IndexCursor, done bool, err error) {
+	next, done, err = s.common.IndexSome(ctx, at)
+	if done && at.after != 0 && s.db.writes != s.db.reads {
+		err = s.mark(s.db.writes.reopen(ctx))
+	}
+	return next, done, err
+}
+
 var (
 	sqliteMerge = statement{
 		"index.merge",

@@ -33,7 +33,8 @@ type sqliteDB struct{ reads, writes *pool }
 type sqliteStore struct {
 	common
 	*memorySessions
-	db *sqliteDB
+	db     *sqliteDB
+	groups *writeGroups[wholeFile]
 }
 
 // OpenSQLite opens a file, or Memory. now is the clock.
@@ -46,11 +47,13 @@ func OpenSQLite(ctx context.Context, path string, now func() time.Time) (Store, 
 	if err != nil {
 		return nil, err
 	}
-	return &sqliteStore{
+	s := &sqliteStore{
 		common:         common{db: db, index: sqliteIndex{}, now: now, retention: DefaultRetention},
 		memorySessions: newMemorySessions(now),
 		db:             db,
-	}, nil
+	}
+	s.groups = newWriteGroups[wholeFile](&s.common, s.writeGroup)
+	return s, nil
 }
 
 // memories numbers the databases in memory.
@@ -218,16 +221,27 @@ func (d *sqliteDB) write(ctx context.Context, w work) error {
 
 // do is all of the work, step by step: here no step is far.
 func (w work) do(ctx context.Context, tx connection) error {
-	for _, q := range w.first {
-		if err := each(ctx, tx, q.statement, q.args, q.scan); err != nil {
-			return err
-		}
+	if err := askAll(ctx, tx, w.first); err != nil {
+		return err
 	}
 	last, err := w.then(tx)
 	if err != nil {
 		return err
 	}
-	for _, c := range last {
+	return runAll(ctx, tx, last)
+}
+
+func askAll(ctx context.Context, tx connection, all []question) error {
+	for _, q := range all {
+		if err := each(ctx, tx, q.statement, q.args, q.scan); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func runAll(ctx context.Context, tx connection, all []command) error {
+	for _, c := range all {
 		if _, err := run(ctx, tx, c.statement, c.args...); err != nil {
 			return err
 		}
@@ -247,11 +261,14 @@ func (d *sqliteDB) unavailable(err error) bool {
 	return false
 }
 
+// Pools counts writes that waited for others in the same way as those that waited for a connection.
 func (s *sqliteStore) Pools() []telemetry.Pool {
 	if s.db.reads == s.db.writes {
-		return []telemetry.Pool{s.db.writes.now("all")}
+		return []telemetry.Pool{s.groups.counted(s.db.writes.now("all"))}
 	}
-	return []telemetry.Pool{s.db.reads.now("reads"), s.db.writes.now("writes")}
+	return []telemetry.Pool{
+		s.db.reads.now("reads"), s.groups.counted(s.db.writes.now("writes")),
+	}
 }
 
 // sqliteTx is a transaction on the writing connection.

@@ -74,6 +74,22 @@ func (p *pool) another() (*sqliteConnection, error) {
 	return c, err
 }
 
+// reopen puts a new connection in the place of one.
+func (p *pool) reopen(ctx context.Context) error {
+	c, err := p.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	another, err := openConnection(p.uri)
+	if err != nil {
+		p.release(c)
+		return err
+	}
+	c.close()
+	p.release(another)
+	return nil
+}
+
 func (p *pool) await(ctx context.Context, turn chan *sqliteConnection) (*sqliteConnection, error) {
 	began := time.Now()
 	var c *sqliteConnection

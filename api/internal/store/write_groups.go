@@ -7,27 +7,38 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/toolbridge/toolbridge-mcp/api/internal/telemetry"
 )
 
-// writeGroups lets one write of a person go to the database at a time, and those that wait for it
-// together afterwards, in one transaction.
+// writeGroups lets one write at a time go to the database, and those that wait for it together
+// afterwards, in one transaction. K is what writes have in common that wait for each other.
 //
-// They would wait for the person's row otherwise, each with a connection that other people's writes
-// need, and each for a commit of its own. Every write is answered when its transaction has been
-// committed, has a time of its own, and is refused for itself. A transaction that fails changes
-// nothing; its writes are then made one by one, in their order.
-type writeGroups struct {
+// On PostgreSQL it is the owner, for whose row they would wait otherwise, each with a connection
+// that other people's writes need, and each for a commit of its own. On SQLite it is the file, which
+// one connection writes. Every write is answered when its transaction has been committed, has a time
+// of its own, and is refused for itself. A transaction that fails changes nothing; its writes are
+// then made one by one, in their order.
+type writeGroups[K comparable] struct {
+	common *common
+	// transact makes the writes of a group, and puts down how each of them ended.
+	transact func(ctx context.Context, group []*queuedWrite) error
+
 	mu      sync.Mutex
-	waiting map[Owner][]*queuedWrite // an owner is in it while a write is on its way
+	waiting map[K][]*queuedWrite // a key is in it while a write is on its way
+	waits   int64
+	waited  time.Duration
 }
 
 type queuedWrite struct {
 	ctx       context.Context
+	owner     Owner
 	kind, uid string
 	change    Change
 	lead      chan struct{}      // it is this one's turn
 	done      chan writtenInTurn // another one has made it
 	alone     bool               // it was in a transaction that failed; guarded by writeGroups.mu
+	out       writtenInTurn      // of the transaction
 }
 
 type writtenInTurn struct {
@@ -41,77 +52,79 @@ type writtenInTurn struct {
 // asked for its share.
 const maxGroup = 16
 
-// Write is a write of its own unless another one of the same person is on its way.
-func (s *postgresStore) Write(
-	ctx context.Context,
-	owner Owner,
-	kind, uid string,
-	change Change,
-) (Item, error) {
-	alone := func() (Item, error) { return s.common.Write(ctx, owner, kind, uid, change) }
-	return s.inTurn(ctx, owner, kind, uid, change, alone)
+func newWriteGroups[K comparable](
+	c *common,
+	transact func(context.Context, []*queuedWrite) error,
+) *writeGroups[K] {
+	return &writeGroups[K]{
+		common: c, transact: transact, waiting: make(map[K][]*queuedWrite),
+	}
 }
 
-// inTurn makes a write alone, or has it made with others.
-func (s *postgresStore) inTurn(
-	ctx context.Context,
-	owner Owner,
-	kind, uid string,
-	change Change,
-	alone func() (Item, error),
-) (Item, error) {
-	q := &queuedWrite{
-		ctx: ctx, kind: kind, uid: uid, change: change,
+func queued(ctx context.Context, owner Owner, kind, uid string, change Change) *queuedWrite {
+	return &queuedWrite{
+		ctx: ctx, owner: owner, kind: kind, uid: uid, change: change,
 		lead: make(chan struct{}, 1), done: make(chan writtenInTurn, 1),
 	}
-	if s.groups.join(owner, q) {
-		defer s.groups.pass(owner)
-		return alone()
-	}
-	select {
-	case <-q.lead:
-		return s.leadGroup(owner, q, alone)
-	case out := <-q.done:
-		return out.result()
-	case <-ctx.Done():
-	}
-	if s.groups.leave(owner, q) {
-		return Item{}, s.mark(ctx.Err())
-	}
-	select { // it is too late to leave
-	case <-q.lead:
-		s.groups.pass(owner)
-		return Item{}, s.mark(ctx.Err())
-	case out := <-q.done:
-		return out.result()
-	}
 }
 
-func (s *postgresStore) leadGroup(
-	owner Owner,
+// write makes a write alone, or has it made with others.
+func (g *writeGroups[K]) write(
+	key K,
 	q *queuedWrite,
 	alone func() (Item, error),
 ) (Item, error) {
-	defer s.groups.pass(owner)
-	others := s.groups.take(owner, q)
+	if g.join(key, q) {
+		defer g.pass(key)
+		return alone()
+	}
+	began := time.Now()
+	select {
+	case <-q.lead:
+		g.count(began)
+		return g.leadGroup(key, q, alone)
+	case out := <-q.done:
+		g.count(began)
+		return out.result()
+	case <-q.ctx.Done():
+		g.count(began)
+	}
+	if g.leave(key, q) {
+		return Item{}, g.common.mark(q.ctx.Err())
+	}
+	select { // it is too late to leave
+	case <-q.lead:
+		g.pass(key)
+		return Item{}, g.common.mark(q.ctx.Err())
+	case out := <-q.done:
+		return out.result()
+	}
+}
+
+func (g *writeGroups[K]) leadGroup(
+	key K,
+	q *queuedWrite,
+	alone func() (Item, error),
+) (Item, error) {
+	defer g.pass(key)
+	others := g.take(key, q)
 	if len(others) == 0 {
 		return alone()
 	}
-	group := append([]*queuedWrite{q}, others...)
-	results := s.writeGroup(owner, group)
+	g.makeTogether(append([]*queuedWrite{q}, others...))
 	var again []*queuedWrite
-	for n, other := range others {
-		if results[n+1].again {
+	for _, other := range others {
+		if other.out.again {
 			again = append(again, other)
 		} else {
-			other.done <- results[n+1]
+			other.done <- other.out
 		}
 	}
-	s.groups.putBack(owner, again)
-	if results[0].again {
+	g.putBack(key, again)
+	if q.out.again {
 		return alone()
 	}
-	return results[0].result()
+	return q.out.result()
 }
 
 func (w writtenInTurn) result() (Item, error) {
@@ -121,10 +134,9 @@ func (w writtenInTurn) result() (Item, error) {
 	return w.item, w.err
 }
 
-// writeGroup makes the writes of different items of one owner. It ends at the earliest deadline of
-// them, but not with a caller who leaves.
-func (s *postgresStore) writeGroup(owner Owner, group []*queuedWrite) []writtenInTurn {
-	out := make([]writtenInTurn, len(group))
+// makeTogether makes the writes of a group in one transaction. It ends at the earliest deadline of them,
+// but not with a caller who leaves.
+func (g *writeGroups[K]) makeTogether(group []*queuedWrite) {
 	ctx := context.WithoutCancel(group[0].ctx)
 	var earliest time.Time
 	for _, q := range group {
@@ -138,137 +150,138 @@ func (s *postgresStore) writeGroup(owner Owner, group []*queuedWrite) []writtenI
 		ctx, cancel = context.WithDeadline(ctx, earliest)
 		defer cancel()
 	}
-	var last int64 // remains 0 when the epoch is over
-	current := make([]*Item, len(group))
-	first := []question{{
-		clockMoves,
-		[]any{owner.ID, s.now().UnixMilli(), owner.Epoch, len(group)},
-		func(r rows) error { return r.Scan(&last) },
-	}}
-	for n, q := range group {
-		first = append(first, askItem(owner.ID, q.kind, q.uid, &current[n]))
+	err := g.transact(ctx, group)
+	if err == nil {
+		return
 	}
-	err := s.db.write(ctx, work{first: first, then: func(tx connection) ([]command, error) {
-		if last == 0 {
-			return nil, ErrStaleEpoch
-		}
-		var all []command
-		t := transaction{ctx, tx, owner.ID, make(map[itemKey]Item)}
-		at := last - int64(len(group)) + 1
-		for n, q := range group {
-			commands, err := s.changedInGroup(t, q, current[n], at+int64(n), &out[n])
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, commands...)
-		}
-		return all, nil
-	}})
-	if err != nil {
-		unknown := errors.Is(err, ErrOutcomeUnknown)
-		for n := range out {
-			if out[n].err == nil && out[n].panicked == nil {
-				out[n] = writtenInTurn{err: err, again: !unknown}
-			}
+	unknown := errors.Is(err, ErrOutcomeUnknown)
+	for _, q := range group {
+		switch {
+		case q.out.panicked != nil:
+		case !unknown: // what was refused may have been so for a write that is not there now
+			q.out = writtenInTurn{err: err, again: true}
+		case q.out.err == nil:
+			q.out = writtenInTurn{err: err}
 		}
 	}
-	return out
 }
 
-// changedInGroup returns an error that ends the transaction. A refusal is the write's own.
-func (s *postgresStore) changedInGroup(
+// changed is what a write of a group makes of its item. An error ends the transaction; a refusal is
+// the write's own.
+func (q *queuedWrite) changed(
+	c *common,
 	tx transaction,
-	q *queuedWrite,
 	current *Item,
 	at int64,
-	out *writtenInTurn,
 ) (commands []command, err error) {
 	defer func() {
-		if out.panicked = recover(); out.panicked != nil {
-			err = fmt.Errorf("a write panicked: %v", out.panicked)
+		if q.out.panicked = recover(); q.out.panicked != nil {
+			err = fmt.Errorf("a write panicked: %v", q.out.panicked)
 		}
 	}()
-	item, commands, err := s.changed(tx, q.kind, q.uid, current, at, q.change)
+	item, commands, err := c.changed(tx, q.kind, q.uid, current, at, q.change)
 	switch {
 	case err == nil:
-		out.item = item
-		tx.decided[itemKey{q.kind, q.uid}] = item
-	case s.db.unavailable(err) || failedStatement(err) || tx.ctx.Err() != nil:
+		q.out.item = item
+	case c.db.unavailable(err) || failedStatement(err) || tx.ctx.Err() != nil:
 		return nil, err
 	default:
-		out.err = err
+		q.out.err = err
 	}
 	return commands, nil
 }
 
 // join says whether a write may go at once. Otherwise it waits.
-func (g *writeGroups) join(owner Owner, q *queuedWrite) bool {
+func (g *writeGroups[K]) join(key K, q *queuedWrite) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	waiting, busy := g.waiting[owner]
+	waiting, busy := g.waiting[key]
 	if !busy {
-		g.waiting[owner] = nil
+		g.waiting[key] = nil
 		return true
 	}
-	g.waiting[owner] = append(waiting, q)
+	g.waiting[key] = append(waiting, q)
+	g.waits++
 	return false
 }
 
-// pass gives the turn to the write that has waited longest.
-func (g *writeGroups) pass(owner Owner) {
+// count adds the end of a wait.
+func (g *writeGroups[K]) count(began time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	waiting := g.waiting[owner]
+	g.waited += time.Since(began)
+}
+
+// pass gives the turn to the write that has waited longest.
+func (g *writeGroups[K]) pass(key K) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	waiting := g.waiting[key]
 	if len(waiting) == 0 {
-		delete(g.waiting, owner)
+		delete(g.waiting, key)
 		return
 	}
-	g.waiting[owner] = waiting[1:]
+	g.waiting[key] = waiting[1:]
 	waiting[0].lead <- struct{}{}
 }
 
+type writtenItem struct {
+	owner     int64
+	kind, uid string
+}
+
+func (q *queuedWrite) item() writtenItem { return writtenItem{q.owner.ID, q.kind, q.uid} }
+
 // take returns writes that wait, of items that differ from each other and from that of first.
-func (g *writeGroups) take(owner Owner, first *queuedWrite) []*queuedWrite {
+func (g *writeGroups[K]) take(key K, first *queuedWrite) []*queuedWrite {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if first.alone {
 		return nil
 	}
-	taken := map[itemKey]bool{{first.kind, first.uid}: true}
+	taken := map[writtenItem]bool{first.item(): true}
 	var group, rest []*queuedWrite
-	for _, q := range g.waiting[owner] {
-		key := itemKey{q.kind, q.uid}
-		if q.alone || taken[key] || len(group) == maxGroup-1 {
+	for _, q := range g.waiting[key] {
+		if q.alone || taken[q.item()] || len(group) == maxGroup-1 {
 			rest = append(rest, q)
 			continue
 		}
-		taken[key] = true
+		taken[q.item()] = true
 		group = append(group, q)
 	}
-	g.waiting[owner] = rest
+	g.waiting[key] = rest
 	return group
 }
 
 // putBack lets writes of a transaction that failed wait again, before all others, each for itself.
 // At once they would take a connection each.
-func (g *writeGroups) putBack(owner Owner, writes []*queuedWrite) {
+func (g *writeGroups[K]) putBack(key K, writes []*queuedWrite) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, q := range writes {
 		q.alone = true
 	}
-	g.waiting[owner] = append(writes, g.waiting[owner]...)
+	g.waiting[key] = append(writes, g.waiting[key]...)
 }
 
 // leave reports whether a write was still waiting.
-func (g *writeGroups) leave(owner Owner, q *queuedWrite) bool {
+func (g *writeGroups[K]) leave(key K, q *queuedWrite) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	waiting := g.waiting[owner]
+	waiting := g.waiting[key]
 	n := slices.Index(waiting, q)
 	if n < 0 {
 		return false
 	}
-	g.waiting[owner] = slices.Delete(slices.Clone(waiting), n, n+1)
+	g.waiting[key] = slices.Delete(slices.Clone(waiting), n, n+1)
 	return true
+}
+
+// counted is a pool with the waits of writes added to it.
+func (g *writeGroups[K]) counted(pool telemetry.Pool) telemetry.Pool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	pool.Waits += g.waits
+	pool.Waited += g.waited
+	return pool
 }

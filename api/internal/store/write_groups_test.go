@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 )
 
-// holdPerson begins a write, and returns when it is within its change.
-func holdPerson(t *testing.T, s *postgresStore, owner Owner) (release func()) {
+// holdWrites begins a write, and returns when it is within its change.
+func holdWrites(t *testing.T, s Store, owner Owner) (release func()) {
 	t.Helper()
 	began, goOn, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	go func() {
@@ -31,7 +32,7 @@ func holdPerson(t *testing.T, s *postgresStore, owner Owner) (release func()) {
 	}
 }
 
-func (g *writeGroups) await(t *testing.T, owner Owner, want int) {
+func (g *writeGroups[K]) await(t *testing.T, owner K, want int) {
 	t.Helper()
 	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Millisecond) {
 		g.mu.Lock()
@@ -59,19 +60,40 @@ func below(parent string, orphan error) Change {
 
 // Writes that wait are made in one transaction. What happens to one of them is its own.
 func TestWritesInAGroup(t *testing.T) {
+	t.Run("sqlite", func(t *testing.T) {
+		s := openSQLite(t, filepath.Join(t.TempDir(), "x.db"), time.Now)
+		testWritesInAGroup(t, s, s.(*sqliteStore).groups, func(Owner) wholeFile { return wholeFile{} })
+	})
+	t.Run("postgres", func(t *testing.T) {
+		s := openedPostgres(t)
+		testWritesInAGroup(t, s, s.groups, func(owner Owner) Owner { return owner })
+	})
+}
+
+func openedPostgres(t *testing.T) *postgresStore {
+	t.Helper()
 	opened, err := OpenPostgres(t.Context(), freshPostgres(t), time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(opened.Close)
-	s := opened.(*postgresStore)
+	return opened.(*postgresStore)
+}
+
+func testWritesInAGroup[K comparable](
+	t *testing.T,
+	s Store,
+	groups *writeGroups[K],
+	keyOf func(Owner) K,
+) {
 	_, owner := person(t, s)
+	key := keyOf(owner)
 	existing := newUID()
 	write(t, s, owner, existing, put(`{}`))
 	ended := newUID()
 	write(t, s, owner, ended, put(`{}`))
 	for _, panics := range []bool{false, true} {
-		release := holdPerson(t, s, owner)
+		release := holdWrites(t, s, owner)
 		refused := errors.New("refused")
 		var wg sync.WaitGroup
 		var mu sync.Mutex
@@ -98,7 +120,7 @@ func TestWritesInAGroup(t *testing.T) {
 				}
 				seen[item.Updated] = true
 			})
-			s.groups.await(t, owner, queued)
+			groups.await(t, key, queued)
 		}
 		for n := range 5 {
 			start(fmt.Sprint("write ", n), func() (Item, error) {
@@ -158,7 +180,7 @@ func TestWritesInAGroup(t *testing.T) {
 			return s.Write(leaving, owner, "notes", newUID(), put(`{}`))
 		})
 		leave()
-		s.groups.await(t, owner, queued-1)
+		groups.await(t, key, queued-1)
 		release()
 		wg.Wait()
 		for name, err := range errs {
@@ -189,8 +211,8 @@ func TestWritesInAGroup(t *testing.T) {
 				}
 			}
 		}
-		if n := len(s.groups.waiting); n != 0 {
-			t.Errorf("%d owners are kept", n)
+		if n := len(groups.waiting); n != 0 {
+			t.Errorf("%d keys are kept", n)
 		}
 	}
 	report, err := s.CheckIndex(t.Context())
@@ -207,14 +229,25 @@ func TestWritesInAGroup(t *testing.T) {
 // Writes of a transaction that failed are made in the order in which they came, and do not take a
 // connection each.
 func TestWritesOfAFailedGroupKeepTheirOrder(t *testing.T) {
-	opened, err := OpenPostgres(t.Context(), freshPostgres(t), time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(opened.Close)
-	s := opened.(*postgresStore)
+	t.Run("sqlite", func(t *testing.T) {
+		s := openSQLite(t, filepath.Join(t.TempDir(), "x.db"), time.Now)
+		testOrderOfAFailedGroup(t, s, s.(*sqliteStore).groups, func(Owner) wholeFile { return wholeFile{} })
+	})
+	t.Run("postgres", func(t *testing.T) {
+		s := openedPostgres(t)
+		testOrderOfAFailedGroup(t, s, s.groups, func(owner Owner) Owner { return owner })
+	})
+}
+
+func testOrderOfAFailedGroup[K comparable](
+	t *testing.T,
+	s Store,
+	groups *writeGroups[K],
+	keyOf func(Owner) K,
+) {
 	_, owner := person(t, s)
-	release := holdPerson(t, s, owner)
+	key := keyOf(owner)
+	release := holdWrites(t, s, owner)
 	var mu sync.Mutex
 	var made []int // by the latest try of each
 	tried := make(map[int]int)
@@ -234,7 +267,7 @@ func TestWritesOfAFailedGroupKeepTheirOrder(t *testing.T) {
 				t.Errorf("%d: %v", n, err)
 			}
 		})
-		s.groups.await(t, owner, n+1)
+		groups.await(t, key, n+1)
 	}
 	wg.Go(func() {
 		defer func() { _ = recover() }()
@@ -242,7 +275,7 @@ func TestWritesOfAFailedGroupKeepTheirOrder(t *testing.T) {
 			panic("no good")
 		})
 	})
-	s.groups.await(t, owner, writes+1)
+	groups.await(t, key, writes+1)
 	release()
 	wg.Wait()
 	if want := []int{0, 1, 2, 3, 4, 5, 6, 7}; !slices.Equal(made, want) {

@@ -1,0 +1,62 @@
+package store
+
+import "context"
+
+// wholeFile is what all writes of a database of SQLite have in common.
+type wholeFile struct{}
+
+// Write is a write of its own unless another one is on its way.
+func (s *sqliteStore) Write(
+	ctx context.Context,
+	owner Owner,
+	kind, uid string,
+	change Change,
+) (Item, error) {
+	return s.groups.write(
+		wholeFile{},
+		queued(ctx, owner, kind, uid, change),
+		func() (Item, error) { return s.common.Write(ctx, owner, kind, uid, change) },
+	)
+}
+
+// Create is a write like any other: the database is not far.
+func (s *sqliteStore) Create(
+	ctx context.Context,
+	owner Owner,
+	kind, uid string,
+	first Next,
+) (Item, error) {
+	return s.Write(ctx, owner, kind, uid, creation(first))
+}
+
+// writeGroup makes the writes of different items, one after another. They share what a transaction
+// costs: the flush to the disk, and a part of the search index.
+func (s *sqliteStore) writeGroup(ctx context.Context, group []*queuedWrite) error {
+	return s.common.db.write(ctx, work{then: func(tx connection) ([]command, error) {
+		times := make([]int64, len(group)) // remain 0 where the epoch is over
+		current := make([]*Item, len(group))
+		// The clocks come before all items: FTS5 writes what it has got so far to its tables, as
+		// a part of its own, before each statement that SQLite may have to undo by itself.
+		for n, q := range group {
+			first := s.firstOfWrite(q.owner, q.kind, q.uid, &times[n], &current[n])
+			if err := askAll(ctx, tx, first); err != nil {
+				return nil, err
+			}
+		}
+		for n, q := range group {
+			if times[n] == 0 {
+				q.out.err = ErrStaleEpoch
+				continue
+			}
+			t := transaction{ctx: ctx, c: tx, owner: q.owner.ID}
+			commands, err := q.changed(&s.common, t, current[n], times[n])
+			if err == nil {
+				err = runAll(ctx, tx, commands)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		return nil, nil
+	}})
+}
