@@ -215,8 +215,8 @@ def client_rows(suite):
 
 
 def words(entry):
-    """All that an entry says: `passes`, or why not. It is one word, or one for each revision, or one for each check that is
-    excused."""
+    """All that an entry says: `passes`, or why not. It is one word, or one for each revision, or
+    one for each check that is excused."""
     return (
         [entry]
         if isinstance(entry, str)

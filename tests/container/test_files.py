@@ -1,4 +1,5 @@
-"""What Dockerfile, supervisord.conf, fly.toml, the scripts and the pages say of each other and of the programs. Needs no image."""
+"""What Dockerfile, supervisord.conf, fly.toml, the scripts and the pages say of each other and of
+the programs. Needs no image."""
 
 import configparser
 import pathlib
@@ -47,7 +48,8 @@ class Names(unittest.TestCase):
         name = re.compile(
             r"\b((?:"
             + "|".join(sorted(prefixes))
-            + r")_[A-Z0-9_]*[A-Z0-9]|DATABASE_URL|HTTP_ADDR|LOG_LEVEL|LOG_FORMAT|MAX_BODY_BYTES)\b(?!\*)"
+            + r")_[A-Z0-9_]*[A-Z0-9]"
+            + r"|DATABASE_URL|HTTP_ADDR|LOG_LEVEL|LOG_FORMAT|MAX_BODY_BYTES)\b(?!\*)"
         )
         others = {
             # The standard's own, read by the API's exporter of traces.
@@ -107,7 +109,8 @@ class Pages(unittest.TestCase):
 
     def test_every_file_that_a_page_names_is_there(self):
         path = re.compile(
-            r"`((?:src|api|tests|docs|scripts|\.github)/[A-Za-z0-9_./-]+|[A-Za-z]+\.(?:toml|conf|md))(?: [^`]*)?`"
+            r"`((?:src|api|tests|docs|scripts|\.github)/[A-Za-z0-9_./-]+"
+            r"|[A-Za-z]+\.(?:toml|conf|md))(?: [^`]*)?`"
         )
         for page in self.PAGES:
             for name in path.findall(page.read_text()):
