@@ -29,7 +29,8 @@ printable() {
     LC_ALL=C tr -d '\000-\037\177' | cut -c 1-300
 }
 
-# The token in a file, without white space. A pipe is a file too; a folder or a huge file is an error.
+# The token in a file, without white space. A pipe is a file too; a folder or a huge file is an
+# error.
 token_of() { # FILE
     local token
     { [ -r "$1" ] && [ ! -d "$1" ]; } || usage_error "$1 cannot be read"
