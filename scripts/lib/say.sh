@@ -2,7 +2,8 @@
 # Output of the scripts: help from the comment at the top of a script, and errors in one sentence.
 
 help_and_exit() {
-    awk 'NR == 1 { next } !/^#/ { exit } { sub(/^# ?/, ""); print }' "$(dirname "${BASH_SOURCE[0]}")/../$(basename "$0")"
+    awk 'NR == 1 { next } !/^#/ { exit } { sub(/^# ?/, ""); print }' \
+        "$(dirname "${BASH_SOURCE[0]}")/../$(basename "$0")"
     exit 0
 }
 
