@@ -521,7 +521,7 @@ class Ill(Case):
             "tenant_mismatch",
         ):
             self.assertIn(reason, documented)
-            self.assertIn(f"    {reason}) ", script)
+            self.assertRegex(script, rf"(?m)^    {reason}\)( |$)")
 
     def test_a_host_name_the_server_does_not_know(self):
         made = self.pair(mcp={"TOOLBRIDGE_SERVER_PUBLIC_URL": "https://elsewhere.example.com"})
