@@ -20,7 +20,8 @@ COPY api ./
 ARG RELEASE=0.1.0
 ARG GIT_REVISION=
 RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -o /toolbridge-api \
-    -ldflags "-s -w -buildid= -X main.release=${RELEASE}${GIT_REVISION:++${GIT_REVISION}}" ./cmd/toolbridge-api
+    -ldflags "-s -w -buildid= -X main.release=${RELEASE}${GIT_REVISION:++${GIT_REVISION}}" \
+    ./cmd/toolbridge-api
 
 FROM scratch AS api-file
 ARG API_FILE=dist/toolbridge-api
@@ -60,7 +61,8 @@ FROM debian:12.15-slim
 ARG RELEASE=0.1.0
 ARG GIT_REVISION=
 LABEL org.opencontainers.image.title="ToolBridge MCP" \
-      org.opencontainers.image.description="A tenant's notes, tasks, comments and chats for AI assistants: REST API and MCP server" \
+      org.opencontainers.image.description="A tenant's notes, tasks, comments and chats for AI \
+assistants: REST API and MCP server" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${RELEASE}" \
       org.opencontainers.image.revision="${GIT_REVISION}"
@@ -70,9 +72,11 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates supervisor \
     && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/* \
     && groupadd --gid 10001 toolbridge-api \
-    && useradd --uid 10001 --gid 10001 --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin toolbridge-api \
+    && useradd --uid 10001 --gid 10001 --home-dir /nonexistent --no-create-home \
+        --shell /usr/sbin/nologin toolbridge-api \
     && groupadd --gid 10002 toolbridge-mcp \
-    && useradd --uid 10002 --gid 10002 --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin toolbridge-mcp \
+    && useradd --uid 10002 --gid 10002 --home-dir /nonexistent --no-create-home \
+        --shell /usr/sbin/nologin toolbridge-mcp \
     && install -d -m 0711 /data \
     && install -d -o toolbridge-api -g toolbridge-api -m 0700 /data/api \
     && install -d -o toolbridge-mcp -g toolbridge-mcp -m 0700 /data/audit

@@ -71,7 +71,8 @@ export function agree(response, { client, target, user, scopes, otherUser }) {
 value="${escaped(scope)}"> ${escaped(allows(scope))}</label>`);
   send(response, 200, page("Allow access to ToolBridge?", `<form method="post">
 <p>A client that calls itself <b><bdi>${escaped(short(client))}</bdi></b> asks for access as
-<b>${escaped(user)}</b>. The answer goes to <b>${escaped(local)}</b>. If you did not just start this, refuse.</p>
+<b>${escaped(user)}</b>. The answer goes to <b>${escaped(local)}</b>. If you did not just start
+this, refuse.</p>
 ${boxes.join("\n")}
 <p><button name="answer" value="allow">Allow</button>
 <button name="answer" value="refuse">Refuse</button></p></form>

@@ -6,7 +6,8 @@ func TestEveryActionHasItsEffectAndKeepsTheRest(t *testing.T) {
 	onEachEntity(t, func(t *testing.T, api *server, e entity) {
 		u := api.user(t)
 		sent := object(
-			`"z":1.0,"title":"é","status":"draft","pinned":"no","read":0,"delivered":0,"archived":0,"deep":{"b":[1e5],"a":null}`,
+			`"z":1.0,"title":"é","status":"draft","pinned":"no","read":0,"delivered":0,`+
+				`"archived":0,"deep":{"b":[1e5],"a":null}`,
 			e.parent(t, u),
 		)
 		for _, act := range e.actions {
@@ -85,7 +86,9 @@ func TestAnInvalidActionIs400AndNamed(t *testing.T) {
 		u := api.user(t)
 		it := u.create(t, e)
 		before := u.raw(t, e, it.UID)
-		process := func(body string) *answer { return u.call(t, "POST", e.path("/", it.UID, "/process"), body) }
+		process := func(body string) *answer {
+			return u.call(t, "POST", e.path("/", it.UID, "/process"), body)
+		}
 
 		known := map[string]bool{}
 		for _, act := range e.actions {
@@ -104,7 +107,8 @@ func TestAnInvalidActionIs400AndNamed(t *testing.T) {
 		}
 		good := e.actions[0].name
 		for _, body := range []string{
-			`{}`, `{"action":""}`, `{"action":7}`, `{"action":null}`, `{"action":["` + good + `"]}`, `{"action":{}}`,
+			`{}`, `{"action":""}`, `{"action":7}`, `{"action":null}`, `{"action":["` + good + `"]}`,
+			`{"action":{}}`,
 			`{"action":"` + good + `","metadata":[]}`, `{"action":"` + good + `","metadata":"x"}`,
 			`{"action":"` + good + `","metadata":3}`, `{"action":"` + good + `","metadata":true}`,
 		} {

@@ -74,15 +74,22 @@ func TestABatchDoesWhatItsOperationsSay(t *testing.T) {
 		note, comment, chat, message := newUID(), newUID(), newUID(), newUID()
 		text := `# One\r\na\r\n## Two\r\nb\r\n`
 		o := u.batch(t, []string{
-			`{"op":"create","kind":"note","uid":"` + note + `","fields":{"title":"N","n":1.0,"content":"` + text + `","tags":["x","<y>"]}}`,
-			`{"op":"create","kind":"comment","uid":"` + comment + `","fields":{"parentType":"note","parentUid":"` + note + `"}}`,
+			`{"op":"create","kind":"note","uid":"` + note +
+				`","fields":{"title":"N","n":1.0,"content":"` + text + `","tags":["x","<y>"]}}`,
+			`{"op":"create","kind":"comment","uid":"` + comment +
+				`","fields":{"parentType":"note","parentUid":"` + note + `"}}`,
 			`{"op":"create","kind":"chat","uid":"` + chat + `","fields":{}}`,
-			`{"op":"create","kind":"chat_message","uid":"` + message + `","fields":{"chatUid":"` + chat + `","content":"hi"},"text":null}`,
-			`{"op":"patch","kind":"note","uid":"` + note + `","updates":{"extra":null},"ifMatch":1}`,
-			`{"op":"tag","kind":"note","uid":"` + note + `","addTags":["z","x"],"removeTags":["<y>","none"]}`,
+			`{"op":"create","kind":"chat_message","uid":"` + message + `","fields":{"chatUid":"` +
+				chat + `","content":"hi"},"text":null}`,
+			`{"op":"patch","kind":"note","uid":"` + note +
+				`","updates":{"extra":null},"ifMatch":1}`,
+			`{"op":"tag","kind":"note","uid":"` + note +
+				`","addTags":["z","x"],"removeTags":["<y>","none"]}`,
 			`{"op":"edit","kind":"note","uid":"` + note + `","operation":"append","text":"c & d"}`,
-			`{"op":"edit","kind":"note","uid":"` + note + `","operation":"replace_section","heading":"Two","text":"new"}`,
-			`{"op":"edit","kind":"note","uid":"` + note + `","operation":"replace","find":"N","text":"M","field":"title"}`,
+			`{"op":"edit","kind":"note","uid":"` + note +
+				`","operation":"replace_section","heading":"Two","text":"new"}`,
+			`{"op":"edit","kind":"note","uid":"` + note +
+				`","operation":"replace","find":"N","text":"M","field":"title"}`,
 			`{"op":"process","kind":"note","uid":"` + note + `","action":"pin"}`,
 			`{"op":"process","kind":"chat_message","uid":"` + message + `","action":"mark_read"}`,
 			`{"op":"archive","kind":"comment","uid":"` + comment + `"}`,
@@ -132,25 +139,15 @@ func TestABatchDoesWhatItsOperationsSay(t *testing.T) {
 		for _, v := range u.versions(t, notes, note, "").Versions {
 			operations = append(operations, v.Operation)
 		}
-		if want := []string{
-			"process",
-			"edit",
-			"edit",
-			"edit",
-			"tag",
-			"patch",
-			"create",
-		}; !slices.Equal(
-			operations,
-			want,
-		) {
+		want := []string{"process", "edit", "edit", "edit", "tag", "patch", "create"}
+		if !slices.Equal(operations, want) {
 			t.Errorf("versions %v", operations)
 		}
 	})
 }
 
-// One refused operation undoes all of an atomic batch, and is named; without atomic, only that one is
-// left out. A dry run says the same and changes nothing.
+// One refused operation undoes all of an atomic batch, and is named; without atomic, only that one
+// is left out. A dry run says the same and changes nothing.
 func TestARefusedOperation(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		wantFeature(t, api, "batch")
@@ -172,10 +169,30 @@ func TestARefusedOperation(t *testing.T) {
 			{of("create", note, `"fields":{}`), 409, ""},
 			{of("restore", note, ""), 400, "toVersion"},
 			{of("restore", note, `"toVersion":9`), 404, "toVersion"},
-			{of("edit", note, `"operation":"replace","find":"nowhere","text":"x","field":"title"`), 422, "find"},
-			{of("edit", note, `"operation":"replace","find":"r","text":"x","field":"title"`), 0, ""},
-			{of("edit", note, `"operation":"replace","find":"e","text":"x","field":"uid"`), 422, "field"},
-			{`{"op":"create","kind":"comment","fields":{"parentType":"note","parentUid":"` + dead + `"}}`, 422, "parentUid"},
+			{
+				of(
+					"edit", note,
+					`"operation":"replace","find":"nowhere","text":"x","field":"title"`,
+				),
+				422,
+				"find",
+			},
+			{
+				of("edit", note, `"operation":"replace","find":"r","text":"x","field":"title"`),
+				0,
+				"",
+			},
+			{
+				of("edit", note, `"operation":"replace","find":"e","text":"x","field":"uid"`),
+				422,
+				"field",
+			},
+			{
+				`{"op":"create","kind":"comment","fields":{"parentType":"note","parentUid":"` +
+					dead + `"}}`,
+				422,
+				"parentUid",
+			},
 			{`{"op":"create","kind":"comment","fields":{}}`, 422, "parentType"},
 			{of("patch", note, `"updates":{"big":"`+strings.Repeat("x", 900_000)+`"}`), 0, ""},
 		} {
@@ -226,16 +243,22 @@ func TestAMalformedBatch(t *testing.T) {
 		note := u.note(t)
 		before := u.everything(t)
 		fine := `{"op":"create","kind":"note","fields":{}}`
-		of := func(op, rest string) string { return object(`"op":"`+op+`","kind":"note","uid":"`+note+`"`, rest) }
+		of := func(op, rest string) string {
+			return object(`"op":"`+op+`","kind":"note","uid":"`+note+`"`, rest)
+		}
 		for _, operation := range []string{
-			`7`, `null`, `[]`, `{}`, `{"op":"explode","kind":"note"}`, `{"op":"create","kind":"notes","fields":{}}`,
+			`7`, `null`, `[]`, `{}`, `{"op":"explode","kind":"note"}`,
+			`{"op":"create","kind":"notes","fields":{}}`,
 			`{"op":"create","kind":"note"}`, `{"op":"create","kind":"note","fields":[]}`,
-			`{"op":"create","kind":"note","fields":{},"uid":"x"}`, `{"op":"patch","kind":"note","updates":{}}`,
+			`{"op":"create","kind":"note","fields":{},"uid":"x"}`,
+			`{"op":"patch","kind":"note","updates":{}}`,
 			`{"op":"create","kind":"note","fields":{},"ifMatch":1}`,
-			of("patch", ""), of("patch", `"updates":{},"fields":{}`), of("patch", `"updates":{},"ifMatch":0`),
+			of("patch", ""), of("patch", `"updates":{},"fields":{}`),
+			of("patch", `"updates":{},"ifMatch":0`),
 			of("tag", ""), of("tag", `"addTags":"x"`), of("tag", `"addTags":[7]`), of("edit", ""),
 			of("edit", `"operation":"cut"`), of("edit", `"operation":"replace","text":"x"`),
-			of("edit", `"operation":"replace_section","text":"x"`), of("edit", `"operation":"append","text":7`),
+			of("edit", `"operation":"replace_section","text":"x"`),
+			of("edit", `"operation":"append","text":7`),
 			of("process", ""), of("process", `"action":"explode"`), of("delete", `"action":"pin"`),
 			of("restore", `"toVersion":"1"`), of("delete", `"unknown":1`),
 		} {
@@ -247,7 +270,8 @@ func TestAMalformedBatch(t *testing.T) {
 			}
 		}
 		for _, body := range []string{
-			`{}`, `{"operations":[]}`, `{"operations":{}}`, `{"operations":null}`, `{"operations":[` + fine + `],"atomic":"no"}`,
+			`{}`, `{"operations":[]}`, `{"operations":{}}`, `{"operations":null}`,
+			`{"operations":[` + fine + `],"atomic":"no"}`,
 			`{"operations":[` + fine + `],"more":1}`, ``, `[]`,
 			`{"operations":[` + strings.Repeat(fine+",", 100) + fine + `]}`,
 		} {
@@ -260,7 +284,10 @@ func TestAMalformedBatch(t *testing.T) {
 		members = strings.TrimSuffix(members, ",") + `}}`
 		u.call(t, "POST", "/v1/batch", `{"operations":[`+strings.Repeat(members+",", 60)+fine+`]}`).
 			check(t, 413)
-		for _, edits := range [][]edit{{key("")}, {key("a b")}, {key("é")}, {key(strings.Repeat("k", 256))}, {with("Idempotency-Key", "a", "a")}} {
+		for _, edits := range [][]edit{
+			{key("")}, {key("a b")}, {key("é")}, {key(strings.Repeat("k", 256))},
+			{with("Idempotency-Key", "a", "a")},
+		} {
 			u.batch(t, []string{fine}, "", edits...).check(t, 400)
 		}
 		if after := u.everything(t); after != before {
@@ -286,10 +313,8 @@ func TestALostAnswerIsGivenAgain(t *testing.T) {
 			`{"op":"patch","kind":"note","uid":"` + newUID() + `","updates":{}}`,
 		}
 		first := u.batch(t, operations, `"atomic":false`, key("k1"))
-		if o := first.outcomes(
-			t,
-		); o.Done != 1 || o.Failed != 1 ||
-			first.header.Get("Idempotent-Replayed") != "" {
+		o := first.outcomes(t)
+		if o.Done != 1 || o.Failed != 1 || first.header.Get("Idempotent-Replayed") != "" {
 			t.Fatalf("%+v", o)
 		}
 		repeat := func(u *user) {
@@ -310,12 +335,8 @@ func TestALostAnswerIsGivenAgain(t *testing.T) {
 		u.batch(t, operations, "", key("k2")).want(t, 422)
 		u.batch(t, operations[:1], "", key("k2")).want(t, 200)
 		other := api.userOf(t, u.tenant, freshName("user"))
-		if a := other.batch(t, operations, `"atomic":false`, key("k1")).
-			want(t, 200); string(
-			a.body,
-		) == string(
-			first.body,
-		) {
+		theirs := other.batch(t, operations, `"atomic":false`, key("k1")).want(t, 200)
+		if string(theirs.body) == string(first.body) {
 			t.Error("another user has the answer")
 		}
 		u.call(t, "DELETE", "/v1/notes/"+first.outcomes(t).Results[0].UID, nil).want(t, 200)
@@ -330,12 +351,8 @@ func TestALostAnswerIsGivenAgain(t *testing.T) {
 		repeat(u)
 		u.call(t, "POST", "/v1/sync/wipe", `{"confirm":"WIPE"}`).want(t, 200)
 		u.open(t)
-		if a := u.batch(t, operations, `"atomic":false`, key("k1")).
-			want(t, 200); string(
-			a.body,
-		) == string(
-			first.body,
-		) {
+		wiped := u.batch(t, operations, `"atomic":false`, key("k1")).want(t, 200)
+		if string(wiped.body) == string(first.body) {
 			t.Error("a wipe leaves the answer")
 		}
 		if err := again.stop(); err != nil {
@@ -351,7 +368,9 @@ func TestTheSameKeyAtOnce(t *testing.T) {
 		u := api.user(t)
 		bodies := map[string]int{}
 		for _, a := range allAtOnce(writers, func(int) *answer {
-			return u.batch(t, []string{`{"op":"create","kind":"note","fields":{}}`}, "", key("same"))
+			return u.batch(
+				t, []string{`{"op":"create","kind":"note","fields":{}}`}, "", key("same"),
+			)
 		})[200] {
 			bodies[string(a.body)]++
 		}
@@ -388,12 +407,12 @@ func TestBatchesAmongSingleWrites(t *testing.T) {
 				u.batch(t, []string{patch(0), patch(1), patch(2)}, "").check(t, 200)
 				writes.Add(1)
 			case 1:
-				u.batch(t, []string{patch(2), fmt.Sprintf(`{"op":"delete","kind":"note","uid":%q}`, newUID())}, "").
-					check(t, 422)
+				gone := fmt.Sprintf(`{"op":"delete","kind":"note","uid":%q}`, newUID())
+				u.batch(t, []string{patch(2), gone}, "").check(t, 422)
 			default:
 				for k := range shared {
-					u.call(t, "PATCH", notes.path("/", shared[k]), fmt.Sprintf(`{"by%d":%d}`, n, n)).
-						check(t, 200)
+					fields := fmt.Sprintf(`{"by%d":%d}`, n, n)
+					u.call(t, "PATCH", notes.path("/", shared[k]), fields).check(t, 200)
 				}
 				writes.Add(1)
 			}
@@ -432,8 +451,12 @@ func TestABatchOfOthersAndLateOnes(t *testing.T) {
 				if other == name {
 					continue
 				}
-				for _, op := range []string{`"op":"patch","updates":{}`, `"op":"delete"`, `"op":"restore","toVersion":1`, `"op":"tag","addTags":["x"]`,
-					`"op":"archive"`, `"op":"process","action":"pin"`, `"op":"edit","operation":"append","text":"x"`} {
+				for _, op := range []string{
+					`"op":"patch","updates":{}`, `"op":"delete"`, `"op":"restore","toVersion":1`,
+					`"op":"tag","addTags":["x"]`, `"op":"archive"`,
+					`"op":"process","action":"pin"`,
+					`"op":"edit","operation":"append","text":"x"`,
+				} {
 					a := o.batch(t, []string{object(op, `"kind":"note","uid":"`+uid+`"`)}, "")
 					if a.check(t, 422) && a.field(t, "operationStatus") != "404" {
 						t.Errorf("%s", a)
@@ -460,7 +483,8 @@ func TestABatchOfLargeItemsStaysWithinTheMemory(t *testing.T) {
 				operations = append(
 					operations,
 					fmt.Sprintf(
-						`{"op":"edit","kind":"note","uid":%q,"operation":"append","text":"x","field":"text"}`,
+						`{"op":"edit","kind":"note","uid":%q,"operation":"append","text":"x",`+
+							`"field":"text"}`,
 						it.UID,
 					),
 					fmt.Sprintf(`{"op":"tag","kind":"note","uid":%q,"addTags":["a"]}`, it.UID),
@@ -468,7 +492,8 @@ func TestABatchOfLargeItemsStaysWithinTheMemory(t *testing.T) {
 				)
 			}
 			inParallel(4, 8, func(int) {
-				for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+				deadline := time.Now().Add(2 * time.Minute)
+				for ; time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 					a := u.batch(t, operations, "")
 					if !refusedForMemory(a.status, a.header) {
 						a.check(t, 200)
@@ -492,16 +517,17 @@ func TestABatchDoesNotGrowAnItemWithoutLimit(t *testing.T) {
 		func(t *testing.T, api *server) {
 			u := api.user(t)
 			uid := u.create(
-				t,
-				entityNamed("notes"),
-				`"content":"`+strings.Repeat("x", 3000)+`"`,
+				t, entityNamed("notes"), `"content":"`+strings.Repeat("x", 3000)+`"`,
 			).UID
-			of := func(op, rest string) string { return object(`"op":"`+op+`","kind":"note","uid":"`+uid+`"`, rest) }
+			of := func(op, rest string) string {
+				return object(`"op":"`+op+`","kind":"note","uid":"`+uid+`"`, rest)
+			}
 			text := strings.Repeat("y", 3000)
 			u.batch(t, []string{of("edit", `"operation":"append","text":"`+text+`"`)}, "").
 				want(t, 200)
 			for _, operation := range []string{
-				of("edit", `"operation":"append","text":"`+text+`"`), of("tag", `"addTags":["`+text+`"]`), of("patch", `"updates":{"z":"`+text+`"}`),
+				of("edit", `"operation":"append","text":"`+text+`"`),
+				of("tag", `"addTags":["`+text+`"]`), of("patch", `"updates":{"z":"`+text+`"}`),
 			} {
 				a := u.batch(t, []string{operation}, "").want(t, 422)
 				if a.field(t, "operationStatus") != "413" {
@@ -511,8 +537,10 @@ func TestABatchDoesNotGrowAnItemWithoutLimit(t *testing.T) {
 			if got := u.version(t, entityNamed("notes"), uid); got != 2 {
 				t.Errorf("version %d", got)
 			}
-			u.call(t, "POST", "/v1/batch", `{"operations":[`+of("patch", `"updates":{"z":"`+text+text+`"}`)+`]}`).
-				want(t, 413)
+			u.call(
+				t, "POST", "/v1/batch",
+				`{"operations":[`+of("patch", `"updates":{"z":"`+text+text+`"}`)+`]}`,
+			).want(t, 413)
 		},
 	)
 }

@@ -175,8 +175,8 @@ func (s *server) send(method, path string, body any, h http.Header) (*answer, er
 		if err := s.exchange(a, reader); err != nil {
 			return a, fmt.Errorf("%s: %w", a, err)
 		}
-		// A server that this run did not start has its own rate limit, which is not what most tests are
-		// about.
+		// A server that this run did not start has its own rate limit, which is not what most tests
+		// are about.
 		if s.remote && a.status == http.StatusTooManyRequests && try < 60 {
 			seconds, err := strconv.Atoi(a.header.Get("Retry-After"))
 			if err == nil && seconds <= 60 {
@@ -251,7 +251,8 @@ func (a *answer) faults() error {
 		add("X-Correlation-ID must be in every answer once, got %q", echoed)
 	case !correlationForm.MatchString(echoed[0]):
 		add("X-Correlation-ID %q does not have the form the contract gives", echoed[0])
-	case len(a.sent.Values("X-Correlation-ID")) == 1 && correlationForm.MatchString(a.sent.Get("X-Correlation-ID")) &&
+	case len(a.sent.Values("X-Correlation-ID")) == 1 &&
+		correlationForm.MatchString(a.sent.Get("X-Correlation-ID")) &&
 		a.sent.Get("X-Correlation-ID") != echoed[0]:
 		add("X-Correlation-ID %q was not echoed", a.sent.Get("X-Correlation-ID"))
 	}
@@ -282,7 +283,10 @@ func (a *answer) faults() error {
 			add("correlation_id %q in the body, %q in the header", *body.CorrelationID, echoed[0])
 		}
 		text := strings.ToLower(string(a.body))
-		for _, leak := range []string{"select ", "insert into", "sqlite", "sqlstate", "pgx", "goroutine ", ".go:", "panic", "jwt_hs256", "secret"} {
+		for _, leak := range []string{
+			"select ", "insert into", "sqlite", "sqlstate", "pgx", "goroutine ", ".go:", "panic",
+			"jwt_hs256", "secret",
+		} {
 			if strings.Contains(text, leak) {
 				add("an error body must not mention %q", leak)
 			}
@@ -386,7 +390,9 @@ func (a *answer) String() string {
 		fmt.Fprintf(&b, "  > %s\n", abbreviated(a.sentBody))
 	}
 	fmt.Fprintf(&b, "  < %d %s\n", a.status, http.StatusText(a.status))
-	for _, name := range []string{"Content-Type", "X-Correlation-ID", "X-Sync-Epoch", "ETag", "Allow", "Link", "Retry-After"} {
+	for _, name := range []string{
+		"Content-Type", "X-Correlation-ID", "X-Sync-Epoch", "ETag", "Allow", "Link", "Retry-After",
+	} {
 		if values := a.header.Values(name); len(values) > 0 {
 			fmt.Fprintf(&b, "  < %s: %s\n", name, strings.Join(values, " | "))
 		}
@@ -448,11 +454,14 @@ func readItem(raw []byte) (item, error) {
 			DeletedAt *string `json:"deletedAt"`
 		}
 	}
-	payload := map[string]json.RawMessage{} // a map, because struct fields would also match keys in other case
+	// a map, because struct fields would also match keys in other case
+	payload := map[string]json.RawMessage{}
 	if err := json.Unmarshal(it.Payload, &payload); err != nil {
 		return it, fmt.Errorf("payload: %w", err)
 	}
-	for name, into := range map[string]any{"uid": &own.UID, "updatedTs": &own.UpdatedTS, "sync": &own.Sync} {
+	for name, into := range map[string]any{
+		"uid": &own.UID, "updatedTs": &own.UpdatedTS, "sync": &own.Sync,
+	} {
 		if err := json.Unmarshal(payload[name], into); err != nil {
 			return it, fmt.Errorf(
 				"payload.%s is %s: %w",
@@ -496,10 +505,8 @@ func readItem(raw []byte) (item, error) {
 		if err := checkTime(it.CreatedAt); err != nil {
 			return it, fmt.Errorf("createdAt: %w", err)
 		}
-		if created, updated := instant(it.CreatedAt), instant(it.UpdatedAt); created.After(
-			updated,
-		) ||
-			it.Version == 1 && !created.Equal(updated) {
+		created, updated := instant(it.CreatedAt), instant(it.UpdatedAt)
+		if created.After(updated) || it.Version == 1 && !created.Equal(updated) {
 			return it, fmt.Errorf(
 				"createdAt %s does not fit updatedAt %s of version %d",
 				it.CreatedAt,

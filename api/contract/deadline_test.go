@@ -15,7 +15,9 @@ import (
 func TestAnOddTimeoutIsNoReasonToRefuse(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		u := api.user(t)
-		for _, odd := range []string{"0", "-1", "soon", "1.5", "600001", "99999999999999999999", "60000"} {
+		for _, odd := range []string{
+			"0", "-1", "soon", "1.5", "600001", "99999999999999999999", "60000",
+		} {
 			u.call(t, "GET", entityNamed("notes").path(), nil, with("X-TB-Timeout-Ms", odd)).
 				check(t, 200)
 		}
@@ -135,7 +137,8 @@ func (b *blockade) waitForNoWaiter(t *testing.T) { b.until(t, false) }
 
 func (b *blockade) until(t *testing.T, waits bool) {
 	t.Helper()
-	for deadline := time.Now().Add(startTimeout); b.waiting(t) != waits; time.Sleep(5 * time.Millisecond) {
+	deadline := time.Now().Add(startTimeout)
+	for ; b.waiting(t) != waits; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("a write waits: still %v\n%s", !waits, b.api.log)
 		}
@@ -150,8 +153,11 @@ func (b *blockade) waiting(t *testing.T) bool {
 	}
 	defer func() { _ = conn.Close(t.Context()) }()
 	var waiting int
-	err = conn.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").
-		Scan(&waiting)
+	err = conn.QueryRow(
+		t.Context(),
+		`SELECT count(*) FROM pg_stat_activity
+			WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+	).Scan(&waiting)
 	if err != nil {
 		t.Fatal(err)
 	}

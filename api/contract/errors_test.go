@@ -11,8 +11,8 @@ func TestTheCorrelationIDIsEchoedOrMadeUp(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		u := api.user(t)
 		e := entityNamed("notes")
-		// One call for each place that an answer can come from; that body and header agree is checked for
-		// every call.
+		// One call for each place that an answer can come from; that body and header agree is
+		// checked for every call.
 		places := []struct {
 			name   string
 			status int
@@ -26,7 +26,9 @@ func TestTheCorrelationIDIsEchoedOrMadeUp(t *testing.T) {
 			{
 				"health",
 				200,
-				func(edits ...edit) *answer { return api.anonymous(t, "GET", "/healthz", edits...) },
+				func(edits ...edit) *answer {
+					return api.anonymous(t, "GET", "/healthz", edits...)
+				},
 			},
 			{
 				"readiness",
@@ -36,7 +38,9 @@ func TestTheCorrelationIDIsEchoedOrMadeUp(t *testing.T) {
 			{
 				"info",
 				200,
-				func(edits ...edit) *answer { return api.anonymous(t, "GET", "/v1/sync/info", edits...) },
+				func(edits ...edit) *answer {
+					return api.anonymous(t, "GET", "/v1/sync/info", edits...)
+				},
 			},
 			{"token", 401, func(edits ...edit) *answer {
 				return u.call(t, "GET", e.path(), nil, append(edits, without("Authorization"))...)
@@ -50,12 +54,16 @@ func TestTheCorrelationIDIsEchoedOrMadeUp(t *testing.T) {
 			{
 				"unknown path",
 				404,
-				func(edits ...edit) *answer { return u.call(t, "GET", "/v1/nothing", nil, edits...) },
+				func(edits ...edit) *answer {
+					return u.call(t, "GET", "/v1/nothing", nil, edits...)
+				},
 			},
 			{
 				"unknown item",
 				404,
-				func(edits ...edit) *answer { return u.call(t, "GET", e.path("/", newUID()), nil, edits...) },
+				func(edits ...edit) *answer {
+					return u.call(t, "GET", e.path("/", newUID()), nil, edits...)
+				},
 			},
 			{
 				"method",
@@ -69,7 +77,10 @@ func TestTheCorrelationIDIsEchoedOrMadeUp(t *testing.T) {
 			},
 		}
 		for _, place := range places {
-			for _, id := range []string{"a", "Req-1.2_3:4", strings.Repeat("x", 128), "00000000-0000-0000-0000-000000000000"} {
+			for _, id := range []string{
+				"a", "Req-1.2_3:4", strings.Repeat("x", 128),
+				"00000000-0000-0000-0000-000000000000",
+			} {
 				a := place.call(with("X-Correlation-ID", id)).want(t, place.status)
 				if got := a.header.Get("X-Correlation-ID"); got != id {
 					t.Errorf("%s: %q was echoed as %q", place.name, id, got)
@@ -77,7 +88,8 @@ func TestTheCorrelationIDIsEchoedOrMadeUp(t *testing.T) {
 			}
 			seen := map[string]bool{}
 			for _, unusable := range []string{
-				"", strings.Repeat("x", 129), "two words", "a/b", "ümlaut", "a,b", "{}", "a\tb", "<script>", strings.Repeat("y", 20_000),
+				"", strings.Repeat("x", 129), "two words", "a/b", "ümlaut", "a,b", "{}", "a\tb",
+				"<script>", strings.Repeat("y", 20_000),
 			} {
 				a := place.call(with("X-Correlation-ID", unusable)).want(t, place.status)
 				got := a.header.Get("X-Correlation-ID")
@@ -103,9 +115,12 @@ func TestAnUnknownPathIs404(t *testing.T) {
 		u := api.user(t)
 		it := u.create(t, entityNamed("notes"))
 		for _, path := range []string{
-			"/", "/v1", "/v1/", "/v2/notes", "/notes", "/v1/note", "/v1/Notes", "/v1/users", "/v1/sync", "/v1/sync/nothing",
-			"/v1/notes/" + it.UID + "/nothing", "/v1/notes/" + it.UID + "/archive/more", "/v1/notes/" + it.UID + "/process/pin",
-			"/v1/sync/sessions/" + u.session + "/more", "/healthz/more", "/metrics", "/debug/pprof/", "/.env", "/favicon.ico",
+			"/", "/v1", "/v1/", "/v2/notes", "/notes", "/v1/note", "/v1/Notes", "/v1/users",
+			"/v1/sync", "/v1/sync/nothing",
+			"/v1/notes/" + it.UID + "/nothing", "/v1/notes/" + it.UID + "/archive/more",
+			"/v1/notes/" + it.UID + "/process/pin",
+			"/v1/sync/sessions/" + u.session + "/more", "/healthz/more", "/metrics",
+			"/debug/pprof/", "/.env", "/favicon.ico",
 			"/v1/chat-messages", "/v1/notes.json",
 		} {
 			for _, method := range []string{"GET", "POST", "DELETE"} {
@@ -122,18 +137,24 @@ func TestPathTricksLeadNowhere(t *testing.T) {
 		it := u.create(t, e)
 		before := u.raw(t, e, it.UID)
 		for _, path := range []string{
-			"//v1/notes", "/v1//notes", "/v1/notes//" + it.UID, "/v1/notes/", "/v1/notes/" + it.UID + "/",
-			"/v1/./notes", "/v1/x/../notes", "/v1/notes/..", "/v1/notes/../tasks", "/v1/notes/%2e%2e", "/v1/notes/%2e%2e/tasks",
-			"/v1/notes/%2E%2E%2Ftasks", "/v1/notes%2f" + it.UID, "/v1%2fnotes", "/v1/notes/" + it.UID + "%2farchive",
-			"/v1/notes/" + it.UID + "/%61rchive/", "/v1/notes/" + it.UID + "//archive", "/v1/notes/" + it.UID + "/archive/",
-			"/v1/notes/" + it.UID + ";x=1", "/v1/notes;x=1", "/v1/notes/" + it.UID + "%3fincludeDeleted=true",
-			"/v1/sync/../notes", "/healthz/../v1/notes", "/v1/sync/info/../../notes/" + it.UID, "/v1\\notes", "/v1/notes/%00",
+			"//v1/notes", "/v1//notes", "/v1/notes//" + it.UID, "/v1/notes/",
+			"/v1/notes/" + it.UID + "/",
+			"/v1/./notes", "/v1/x/../notes", "/v1/notes/..", "/v1/notes/../tasks",
+			"/v1/notes/%2e%2e", "/v1/notes/%2e%2e/tasks",
+			"/v1/notes/%2E%2E%2Ftasks", "/v1/notes%2f" + it.UID, "/v1%2fnotes",
+			"/v1/notes/" + it.UID + "%2farchive",
+			"/v1/notes/" + it.UID + "/%61rchive/", "/v1/notes/" + it.UID + "//archive",
+			"/v1/notes/" + it.UID + "/archive/",
+			"/v1/notes/" + it.UID + ";x=1", "/v1/notes;x=1",
+			"/v1/notes/" + it.UID + "%3fincludeDeleted=true",
+			"/v1/sync/../notes", "/healthz/../v1/notes", "/v1/sync/info/../../notes/" + it.UID,
+			"/v1\\notes", "/v1/notes/%00",
 			"/v1/notes/%5c..%5ctasks", "/v1/notes%20", "/V1/notes", "/v1/NOTES/" + it.UID,
 		} {
 			for _, method := range []string{"GET", "POST", "PUT", "DELETE"} {
 				a := u.call(t, method, path, `{"title":"trick"}`)
-				// A path that an upstream might read otherwise may be no route (404), no uid (400), or no such
-				// method (405).
+				// A path that an upstream might read otherwise may be no route (404), no uid (400),
+				// or no such method (405).
 				a.check(t, 400, 404, 405)
 			}
 		}
@@ -144,7 +165,10 @@ func TestPathTricksLeadNowhere(t *testing.T) {
 			t.Errorf("%d notes, want 1", n)
 		}
 		// The tricks do not open what needs credentials.
-		for _, path := range []string{"/healthz/../v1/notes", "/v1/sync/info/../../notes", "/v1/sync/info/..%2f..%2fnotes", "/readyz/%2e%2e/v1/notes"} {
+		for _, path := range []string{
+			"/healthz/../v1/notes", "/v1/sync/info/../../notes", "/v1/sync/info/..%2f..%2fnotes",
+			"/readyz/%2e%2e/v1/notes",
+		} {
 			api.anonymous(t, "GET", path).check(t, 400, 401, 404)
 		}
 	})
@@ -176,7 +200,9 @@ func TestAWrongMethodIs405AndSaysWhatIsAllowed(t *testing.T) {
 			)
 		}
 		for _, r := range rows {
-			for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "BREW", "get"} {
+			for _, method := range []string{
+				"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "PROPFIND", "BREW", "get",
+			} {
 				if slices.Contains(r.allowed, method) {
 					continue
 				}
@@ -185,7 +211,8 @@ func TestAWrongMethodIs405AndSaysWhatIsAllowed(t *testing.T) {
 					continue
 				}
 				var allow []string
-				for _, name := range strings.Split(strings.Join(a.header.Values("Allow"), ","), ",") {
+				allowed := strings.Join(a.header.Values("Allow"), ",")
+				for _, name := range strings.Split(allowed, ",") {
 					// HEAD and OPTIONS are the server's own affair.
 					if name = strings.TrimSpace(name); name != "" && name != "HEAD" &&
 						name != "OPTIONS" {
@@ -271,7 +298,10 @@ func TestHugeHeadersAreRefusedAndTheServerLives(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		u := api.user(t)
 		huge := strings.Repeat("a", 3<<20)
-		for _, name := range []string{"Authorization", "X-TB-Tenant-ID", "X-TB-Signature", "X-Sync-Session", "X-Correlation-ID", "X-Other", "traceparent"} {
+		for _, name := range []string{
+			"Authorization", "X-TB-Tenant-ID", "X-TB-Signature", "X-Sync-Session",
+			"X-Correlation-ID", "X-Other", "traceparent",
+		} {
 			a, err := u.try("GET", "/v1/notes", nil, with(name, huge))
 			// A server may close the connection before the client has sent everything.
 			if a.status != http.StatusRequestHeaderFieldsTooLarge && a.status != 0 {
@@ -293,7 +323,8 @@ func TestATraceContextOfAnyShapeIsHarmless(t *testing.T) {
 		u := api.user(t)
 		for _, value := range []string{
 			"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "", "garbage", "00-0-0-0",
-			"ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "00-00000000000000000000000000000000-0000000000000000-00",
+			"ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+			"00-00000000000000000000000000000000-0000000000000000-00",
 		} {
 			u.call(t, "GET", "/v1/notes", nil, with("traceparent", value)).check(t, 200)
 		}

@@ -25,21 +25,25 @@ func TestABodyWithTwoLengthsIs400(t *testing.T) {
 		}
 		body := `{"title":"hidden"}`
 		chunks := fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body), body)
-		length, coding := fmt.Sprintf(
-			"Content-Length: %d",
-			len(chunks),
-		), "Transfer-Encoding: chunked"
+		length := fmt.Sprintf("Content-Length: %d", len(chunks))
+		coding := "Transfer-Encoding: chunked"
 		good := head("GET", "/v1/notes")
 		post := head("POST", "/v1/notes", fmt.Sprintf("Content-Length: %d", len(body))) + body
 		for name, c := range map[string]struct {
 			stream string
 			before int // answers of 2xx before the refusal
 		}{
-			"length first":           {head("POST", "/v1/notes", length, coding) + chunks, 0},
-			"coding first":           {head("POST", "/v1/notes", coding, length) + chunks, 0},
-			"no number for a length": {head("POST", "/v1/notes", "Content-Length: x", coding) + chunks, 0},
-			"a folded line":          {head("POST", "/v1/notes", coding, "X: y\r\n "+length) + chunks, 0},
-			"with another behind":    {head("POST", "/v1/notes", length, coding) + chunks + post, 0},
+			"length first": {head("POST", "/v1/notes", length, coding) + chunks, 0},
+			"coding first": {head("POST", "/v1/notes", coding, length) + chunks, 0},
+			"no number for a length": {
+				head("POST", "/v1/notes", "Content-Length: x", coding) + chunks, 0,
+			},
+			"a folded line": {
+				head("POST", "/v1/notes", coding, "X: y\r\n "+length) + chunks, 0,
+			},
+			"with another behind": {
+				head("POST", "/v1/notes", length, coding) + chunks + post, 0,
+			},
 			"in pieces after others": {good + post + good, 3},
 		} {
 			conn, err := net.Dial("tcp", strings.TrimPrefix(api.base, "http://"))

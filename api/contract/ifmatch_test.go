@@ -76,7 +76,8 @@ func TestABadIfMatchIs400(t *testing.T) {
 		it := u.create(t, e)
 		before := u.raw(t, e, it.UID)
 		for _, bad := range []string{
-			"abc", `"abc"`, `"1`, `1"`, `""`, "1.0", "1e0", "0x1", `W/"1"`, `"1", "2"`, "1,1", "1 1", `'1'`, "１", `""1""`, "v1",
+			"abc", `"abc"`, `"1`, `1"`, `""`, "1.0", "1e0", "0x1", `W/"1"`, `"1", "2"`, "1,1",
+			"1 1", `'1'`, "１", `""1""`, "v1",
 		} {
 			for _, w := range e.writeRoutes(it.UID, parent) {
 				w.call(t, u, with("If-Match", bad)).check(t, 400)

@@ -48,8 +48,9 @@ func TestOlderItemsAreIndexedWhateverInterruptsIt(t *testing.T) {
 		u := api.userOf(t, freshName("tenant"), freshName("user"))
 		const items = 1200
 		inParallel(8, items, func(n int) {
-			u.call(t, "POST", "/v1/notes", fmt.Sprintf(`{"title":"Older %d","content":%q}`, n, strings.Repeat("some words ", 30))).
-				check(t, 201)
+			u.call(t, "POST", "/v1/notes", fmt.Sprintf(
+				`{"title":"Older %d","content":%q}`, n, strings.Repeat("some words ", 30),
+			)).check(t, 201)
 		})
 		if f := u.search(t, arguments{"query": "older"}); f.Total != items || f.Indexed != nil {
 			t.Fatalf("before: %d items, %+v", f.Total, f.Indexed)
@@ -87,13 +88,9 @@ func TestOlderItemsAreIndexedWhateverInterruptsIt(t *testing.T) {
 			if err := again.stop(); err != nil {
 				t.Error(err)
 			}
-			if out, err := checkIndex(
-				again.env,
-			); err != nil ||
-				!strings.Contains(
-					string(out),
-					fmt.Sprintf("agrees with %d items; 0 are", items+written),
-				) {
+			agrees := fmt.Sprintf("agrees with %d items; 0 are", items+written)
+			if out, err := checkIndex(again.env); err != nil ||
+				!strings.Contains(string(out), agrees) {
 				t.Errorf("check --index: %v\n%s", err, out)
 			}
 		}

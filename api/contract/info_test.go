@@ -39,9 +39,10 @@ func TestHealthAndInfoNeedNothing(t *testing.T) {
 		for _, path := range []string{"/healthz", "/readyz", "/v1/sync/info"} {
 			api.anonymous(t, "GET", path).check(t, 200)
 			// They do not look at credentials, so wrong ones do no harm either.
-			api.anonymous(t, "GET", path, with("Authorization", "Bearer x"), with("X-TB-Signature", "x"),
-				with("X-Sync-Session", "x"), with("X-Sync-Epoch", "x")).
-				check(t, 200)
+			api.anonymous(
+				t, "GET", path, with("Authorization", "Bearer x"), with("X-TB-Signature", "x"),
+				with("X-Sync-Session", "x"), with("X-Sync-Epoch", "x"),
+			).check(t, 200)
 		}
 	})
 }

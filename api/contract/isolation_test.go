@@ -7,13 +7,8 @@ import (
 
 // Two tenants with the same two subs each: four users that have nothing in common.
 func fourUsers(t *testing.T, api *server) map[string]*user {
-	tenants, subs := [2]string{
-		freshName("tenant"),
-		freshName("tenant"),
-	}, [2]string{
-		freshName("user"),
-		freshName("user"),
-	}
+	tenants := [2]string{freshName("tenant"), freshName("tenant")}
+	subs := [2]string{freshName("user"), freshName("user")}
 	users := map[string]*user{
 		"tenant A, user 1": api.userOf(t, tenants[0], subs[0]),
 		"tenant A, user 2": api.userOf(t, tenants[0], subs[1]),
@@ -51,7 +46,9 @@ func TestItemsOfOthersAreNotFound(t *testing.T) {
 				if attacker == victim {
 					continue
 				}
-				for _, uid := range []string{theirs.live, theirs.dead, strings.ToUpper(theirs.live)} {
+				for _, uid := range []string{
+					theirs.live, theirs.dead, strings.ToUpper(theirs.live),
+				} {
 					for _, r := range e.itemRoutes(uid, has[attacker].parent) {
 						r.call(t, u).check(t, 404)
 						if r.method != "GET" {
@@ -61,11 +58,15 @@ func TestItemsOfOthersAreNotFound(t *testing.T) {
 					}
 					u.call(t, "GET", e.path("/", uid, "?includeDeleted=true"), nil).check(t, 404)
 				}
-				// Tenant and user cannot be talked into being others by what a caller may write freely.
+				// Tenant and user cannot be talked into being others by what a caller may write
+				// freely.
 				if api.tenantSecret != "" {
-					u.call(t, "GET", e.path("/", theirs.live), nil, with("X-Tenant-ID", users[victim].tenant), with("X-User-ID", users[victim].sub),
-						with("X-TB-User-ID", users[victim].sub)).
-						check(t, 404)
+					u.call(
+						t, "GET", e.path("/", theirs.live), nil,
+						with("X-Tenant-ID", users[victim].tenant),
+						with("X-User-ID", users[victim].sub),
+						with("X-TB-User-ID", users[victim].sub),
+					).check(t, 404)
 				}
 			}
 		}
@@ -76,7 +77,9 @@ func TestItemsOfOthersAreNotFound(t *testing.T) {
 			if got := u.raw(t, e, has[name].dead); got != has[name].deadRaw {
 				t.Errorf("the tombstone of %s changed\n%s\n%s", name, has[name].deadRaw, got)
 			}
-			for _, query := range []string{"", "includeDeleted=true", "limit=1000&includeDeleted=true"} {
+			for _, query := range []string{
+				"", "includeDeleted=true", "limit=1000&includeDeleted=true",
+			} {
 				want := map[string]bool{has[name].live: true, has[name].dead: query != ""}
 				for _, it := range u.list(t, e, query).items {
 					if !want[it.UID] {
@@ -99,8 +102,9 @@ func TestTheSameUIDMayBeUsedByEveryUser(t *testing.T) {
 		parents := map[string]string{}
 		for name, u := range users {
 			parents[name] = e.parent(t, u)
-			u.call(t, "POST", e.path(), object(`"uid":"`+uid+`","title":"of `+name+`"`, parents[name])).
-				want(t, 201)
+			u.call(
+				t, "POST", e.path(), object(`"uid":"`+uid+`","title":"of `+name+`"`, parents[name]),
+			).want(t, 201)
 		}
 		for name, u := range users {
 			u.get(t, e, uid).wantMember(t, "title", `"of `+name+`"`)
@@ -111,7 +115,8 @@ func TestTheSameUIDMayBeUsedByEveryUser(t *testing.T) {
 				w.call(t, u, ifMatch(u.version(t, e, uid))).want(t, 200)
 			}
 			u.call(t, "GET", e.path("/", uid), nil).want(t, 410)
-			if got, want := u.version(t, e, uid), int64(1+len(e.writeRoutes(uid, ""))); got != want {
+			want := int64(1 + len(e.writeRoutes(uid, "")))
+			if got := u.version(t, e, uid); got != want {
 				t.Errorf("%s ends at version %d, want %d", name, got, want)
 			}
 		}
@@ -140,7 +145,10 @@ func TestATokenOfAnotherTenantIs403(t *testing.T) {
 		}
 		// The claim may be there, and must then agree.
 		u.call(t, "GET", "/v1/notes", nil, claim(u.tenant)).want(t, 200)
-		for _, other := range []any{"another", u.tenant + " ", u.tenant + "x", u.tenant[:len(u.tenant)-1], strings.ToUpper(u.tenant)} {
+		for _, other := range []any{
+			"another", u.tenant + " ", u.tenant + "x", u.tenant[:len(u.tenant)-1],
+			strings.ToUpper(u.tenant),
+		} {
 			for _, e := range entities {
 				for _, r := range e.routes(newUID(), "") {
 					r.call(t, u, claim(other)).check(t, 403)

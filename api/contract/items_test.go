@@ -138,15 +138,18 @@ func TestCreateTakesTheCallersUIDWhenItIsAUUID(t *testing.T) {
 			t.Errorf("uid %s became %s, want it in lower case", strings.ToUpper(upper), got.UID)
 		}
 		seen := map[string]bool{}
-		for _, other := range []string{`"abc"`, `""`, `17`, `null`, `{}`, `["` + newUID() + `"]`, `true`, `"` + newUID() + `x"`, `"../../etc"`} {
+		for _, other := range []string{
+			`"abc"`, `""`, `17`, `null`, `{}`, `["` + newUID() + `"]`, `true`,
+			`"` + newUID() + `x"`, `"../../etc"`,
+		} {
 			got := create(t, other)
 			if seen[got.UID] || strings.Contains(other, got.UID) {
 				t.Errorf("uid %s is not a UUID, so a new one is due; got %s", other, got.UID)
 			}
 			seen[got.UID] = true
 		}
-		// The short and long spellings that some libraries read are refused in paths, so they are not
-		// UUIDs here either.
+		// The short and long spellings that some libraries read are refused in paths, so they are
+		// not UUIDs here either.
 		for _, form := range []string{"{%s}", "urn:uuid:%s"} {
 			inner := newUID()
 			if got := create(t, `"`+strings.Replace(form, "%s", inner, 1)+`"`); got.UID == inner {
@@ -209,11 +212,13 @@ func TestPatchMergesTopLevelKeys(t *testing.T) {
 		it := u.create(
 			t,
 			e,
-			`"title":"old","n":12345678901234567890123,"nested":{"a":1,"b":2},"list":[1,2,3],"stay":1.0`,
+			`"title":"old","n":12345678901234567890123,"nested":{"a":1,"b":2},"list":[1,2,3],`+
+				`"stay":1.0`,
 		)
-		patched := u.call(t, "PATCH", e.path("/", it.UID), `{"title":"new","nested":{"c":3},"list":null,"added":"é"}`).
-			want(t, 200).
-			item(t)
+		patched := u.call(
+			t, "PATCH", e.path("/", it.UID),
+			`{"title":"new","nested":{"c":3},"list":null,"added":"é"}`,
+		).want(t, 200).item(t)
 		for name, value := range map[string]string{
 			"title": `"new"`, "nested": `{"c":3}`, "list": `null`, "added": `"é"`,
 			"n": `12345678901234567890123`, "stay": `1.0`,
@@ -230,7 +235,9 @@ func TestServerMembersSentByTheCallerAreOverwritten(t *testing.T) {
 	onEachEntity(t, func(t *testing.T, api *server, e entity) {
 		u := api.user(t)
 		parent := e.parent(t, u)
-		forged := `"uid":"` + newUID() + `","updatedTs":"1999-01-01T00:00:00.000Z","sync":{"version":99,"isDeleted":true,"deletedAt":"1999-01-01T00:00:00.000Z","x":1}`
+		forged := `"uid":"` + newUID() +
+			`","updatedTs":"1999-01-01T00:00:00.000Z","sync":{"version":99,"isDeleted":true,` +
+			`"deletedAt":"1999-01-01T00:00:00.000Z","x":1}`
 		created := u.call(t, "POST", e.path(), object(forged, parent)).
 			want(t, 201).
 			item(t)
@@ -250,9 +257,9 @@ func TestServerMembersSentByTheCallerAreOverwritten(t *testing.T) {
 		u.call(t, "PATCH", e.path("/", it.UID), `{"uid":7,"updatedTs":{},"sync":"no"}`).
 			want(t, 200).
 			item(t)
-		u.call(t, "PUT", e.path("/", it.UID), object(`"uid":null,"updatedTs":[],"sync":[]`, parent)).
-			want(t, 200).
-			item(t)
+		u.call(
+			t, "PUT", e.path("/", it.UID), object(`"uid":null,"updatedTs":[],"sync":[]`, parent),
+		).want(t, 200).item(t)
 		listed := u.list(t, e, "").items
 		if len(listed) != 1 || listed[0].Version != 5 {
 			t.Errorf("want one item at version 5, got %+v", listed)
@@ -286,8 +293,10 @@ func TestAnInvalidUIDIs400(t *testing.T) {
 		it := u.create(t, e)
 		for _, uid := range []string{
 			"x", "123", "null", it.UID[:35], it.UID + "0", strings.ReplaceAll(it.UID, "-", ""),
-			"%7B" + it.UID + "%7D", "urn:uuid:" + it.UID, it.UID[:35] + "g", "%20" + it.UID, it.UID + "%20", it.UID + "%00",
-			"%F0%9F%98%80", strings.Repeat("a", 2000), "'%20OR%201=1--", strings.ReplaceAll(it.UID, "-", "%E2%80%90"),
+			"%7B" + it.UID + "%7D", "urn:uuid:" + it.UID, it.UID[:35] + "g", "%20" + it.UID,
+			it.UID + "%20", it.UID + "%00",
+			"%F0%9F%98%80", strings.Repeat("a", 2000), "'%20OR%201=1--",
+			strings.ReplaceAll(it.UID, "-", "%E2%80%90"),
 		} {
 			for _, r := range e.itemRoutes(uid, "") {
 				r.call(t, u).check(t, 400)
@@ -300,9 +309,9 @@ func TestAUIDInUpperCaseIsTheSameItem(t *testing.T) {
 	onEachEntity(t, func(t *testing.T, api *server, e entity) {
 		u := api.user(t)
 		parent := e.parent(t, u)
-		it := u.call(t, "POST", e.path(), object(`"uid":"abcdef00-1234-4abc-8def-`+randomHex(6)+`"`, parent)).
-			want(t, 201).
-			item(t)
+		it := u.call(
+			t, "POST", e.path(), object(`"uid":"abcdef00-1234-4abc-8def-`+randomHex(6)+`"`, parent),
+		).want(t, 201).item(t)
 		upper := strings.ToUpper(it.UID)
 		for _, r := range e.itemRoutes(upper, parent) {
 			if r.name == "delete" {

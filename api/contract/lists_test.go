@@ -70,13 +70,11 @@ func TestListsInBothOrders(t *testing.T) {
 		uids = slices.Delete(uids, 1, 2)
 		withTombstone := append(slices.Clone(uids), tombstone)
 		for _, limit := range []string{"1", "2", "6", "100"} {
-			for order, want := range map[string][]string{"": uids, "oldest": uids, "newest": reversed(uids)} {
-				if got := uidsOf(
-					u.walk(t, e, url.Values{"limit": {limit}, "order": {order}}),
-				); !slices.Equal(
-					got,
-					want,
-				) {
+			for order, want := range map[string][]string{
+				"": uids, "oldest": uids, "newest": reversed(uids),
+			} {
+				got := uidsOf(u.walk(t, e, url.Values{"limit": {limit}, "order": {order}}))
+				if !slices.Equal(got, want) {
 					t.Errorf("order=%s limit=%s: %v, want %v", order, limit, got, want)
 				}
 			}
@@ -156,36 +154,30 @@ func TestListsOfOneParent(t *testing.T) {
 				}
 			}
 			// A PUT may move an item to another parent.
-			u.call(t, "PUT", e.path("/", mine[0]), object(`"`+c.field+`":"`+parents[1]+`"`, c.extra)).
-				want(t, 200)
+			u.call(
+				t, "PUT", e.path("/", mine[0]), object(`"`+c.field+`":"`+parents[1]+`"`, c.extra),
+			).want(t, 200)
 			if got := uidsOf(u.list(t, e, c.field+"="+p).items); slices.Contains(got, mine[0]) {
 				t.Errorf("%s is still listed under its old parent", mine[0])
 			}
-			if got := uidsOf(
-				u.list(t, e, c.field+"="+parents[1]).items,
-			); !slices.Contains(
-				got,
-				mine[0],
-			) {
+			moved := uidsOf(u.list(t, e, c.field+"="+parents[1]).items)
+			if !slices.Contains(moved, mine[0]) {
 				t.Errorf("%s is not listed under its new parent", mine[0])
 			}
 			// Another parent's cursor, no UUID, and a parent of another kind are refused; another
 			// user's parent yields an empty list.
 			cursor := *u.list(t, e, "limit=1&"+c.field+"="+p).NextCursor
-			u.call(t, "GET", e.path("?", c.field, "=", parents[1], "&cursor=", url.QueryEscape(cursor)), nil).
-				check(t, 400)
+			u.call(
+				t, "GET",
+				e.path("?", c.field, "=", parents[1], "&cursor=", url.QueryEscape(cursor)), nil,
+			).check(t, 400)
 			u.call(t, "GET", e.path("?cursor=", url.QueryEscape(cursor)), nil).check(t, 400)
 			for _, bad := range []string{"", "x", "1"} {
 				u.call(t, "GET", e.path("?", c.field, "=", bad), nil).check(t, 400)
 			}
 			u.call(t, "GET", entityNamed("notes").path("?", c.field, "=", p), nil).check(t, 400)
-			if other := api.userOf(
-				t,
-				u.tenant,
-				freshName("user"),
-			); len(
-				other.list(t, e, c.field+"="+p).items,
-			) != 0 {
+			other := api.userOf(t, u.tenant, freshName("user"))
+			if len(other.list(t, e, c.field+"="+p).items) != 0 {
 				t.Errorf("another user sees the %s of this parent", c.kind)
 			}
 		}

@@ -8,8 +8,9 @@
 //
 //	TOOLBRIDGE_CONTRACT_URL            base URL; nothing is built or started
 //	TOOLBRIDGE_CONTRACT_JWT_SECRET     HS256 secret of that server
-//	TOOLBRIDGE_CONTRACT_TENANT_SECRET  tenant header secret of that server, empty when it does not check
-//	TOOLBRIDGE_CONTRACT_FAMILY=1       leave out what only our server does (the family lines of the page)
+//	TOOLBRIDGE_CONTRACT_TENANT_SECRET  tenant header secret of that server; empty: not checked
+//	TOOLBRIDGE_CONTRACT_FAMILY=1       leave out what only our server does
+//	                                   (the family lines of the page)
 //
 // Further settings: TOOLBRIDGE_REQUIRE_POSTGRES=1 makes a run without PostgreSQL fail,
 // TOOLBRIDGE_CONTRACT_RACE=1 builds the server with the race detector and fails on what it finds.

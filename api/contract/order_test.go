@@ -62,12 +62,13 @@ func TestOrderOfChecks(t *testing.T) {
 			place.call(t, u, othersSession, badEpoch).check(t, 403)
 			place.call(t, u, badEpoch).check(t, 409)
 		}
-		for i, status := range []int{200, 201, 400, 400, 400, 404, 405, 405, 200, 400, 200}[:len(places)] {
+		statuses := []int{200, 201, 400, 400, 400, 404, 405, 405, 200, 400, 200}
+		for i, status := range statuses[:len(places)] {
 			places[i].call(t, u).check(t, status)
 		}
 
-		// The routes of sessions need the token and the tenant, and wipe and state a session, before
-		// anything else.
+		// The routes of sessions need the token and the tenant, and wipe and state a session,
+		// before anything else.
 		for _, r := range []route{
 			{"", "POST", "/v1/sync/sessions", ""},
 			{"", "GET", "/v1/sync/sessions/" + u.session, ""},
@@ -108,12 +109,15 @@ func TestOrderOfChecksOfOneItem(t *testing.T) {
 			}
 			u.call(t, "POST", e.path("/", uid, "/process"), `{"action":"explode"}`, wrong).
 				wantError(t, 400, "invalid action: explode")
-			u.call(t, "POST", e.path("/", uid, "/process"), `{"action":"`+e.actions[0].name+`","metadata":[]}`).
-				check(t, 400)
+			u.call(
+				t, "POST", e.path("/", uid, "/process"),
+				`{"action":"`+e.actions[0].name+`","metadata":[]}`,
+			).check(t, 400)
 		}
 		u.call(t, "PUT", e.path("/x"), `[]`, wrong).check(t, 400)
 
-		// Existence comes before If-Match, and both before the parent, which these bodies name wrongly.
+		// Existence comes before If-Match, and both before the parent, which these bodies name
+		// wrongly.
 		badParent := `{"parentType":"chat","parentUid":"x","chatUid":"x"}`
 		for _, method := range []string{"PUT", "PATCH"} {
 			u.call(t, method, e.path("/", newUID()), badParent, wrong).check(t, 404)

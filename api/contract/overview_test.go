@@ -69,19 +69,17 @@ func TestOverview(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		wantFeature(t, api, "overview")
 		u := api.user(t)
-		if o := u.overview(
-			t,
-			"",
-		); len(o.Kinds) != 5 || o.Kinds[0].Total != 0 || len(o.Latest) != 0 || len(o.Tags) != 0 ||
+		o := u.overview(t, "")
+		if len(o.Kinds) != 5 || o.Kinds[0].Total != 0 || len(o.Latest) != 0 || len(o.Tags) != 0 ||
 			o.Overdue.Count != 0 {
 			t.Errorf("of nothing: %+v", o)
 		}
 		uids, _ := u.stock(t)
 		task := func(title, due, status string) string {
-			return u.call(t, "POST", "/v1/tasks", fmt.Sprintf(`{"title":%q,"dueDate":%q,"status":%q}`, title, due, status)).
-				want(t, 201).
-				item(t).
-				UID
+			return u.call(
+				t, "POST", "/v1/tasks",
+				fmt.Sprintf(`{"title":%q,"dueDate":%q,"status":%q}`, title, due, status),
+			).want(t, 201).item(t).UID
 		}
 		task("Yesterday", "2026-02-28", "open")
 		task("Finished", "2026-02-27", "completed")
@@ -91,19 +89,19 @@ func TestOverview(t *testing.T) {
 		task("In seven days", "2026-03-08", "open")
 		u.call(t, "POST", "/v1/chat_messages", `{"chatUid":"`+uids["chat"]+`","content":"second"}`).
 			want(t, 201)
-		read := u.call(t, "POST", "/v1/chat_messages", `{"chatUid":"`+uids["chat"]+`","content":"third"}`).
-			want(t, 201).
-			item(t).
-			UID
+		read := u.call(
+			t, "POST", "/v1/chat_messages", `{"chatUid":"`+uids["chat"]+`","content":"third"}`,
+		).want(t, 201).item(t).UID
 		u.call(t, "POST", "/v1/chat_messages/"+read+"/process", `{"action":"mark_read"}`).
 			want(t, 200)
 		dead := u.chat(t)
-		u.call(t, "POST", "/v1/chat_messages", `{"chatUid":"`+dead+`","content":"of a deleted chat"}`).
-			want(t, 201)
+		u.call(
+			t, "POST", "/v1/chat_messages", `{"chatUid":"`+dead+`","content":"of a deleted chat"}`,
+		).want(t, 201)
 		u.remove(t, entityNamed("chats"), dead)
 		api.userOf(t, u.tenant, freshName("user")).stock(t) // another's, which must not be counted
 
-		o := u.overview(t, "?today=2026-03-01")
+		o = u.overview(t, "?today=2026-03-01")
 		var kinds []string
 		for _, k := range o.Kinds {
 			line := fmt.Sprintf("%s %d+%d", k.Kind, k.Total, k.Archived)
@@ -116,7 +114,8 @@ func TestOverview(t *testing.T) {
 			}
 			kinds = append(kinds, line)
 		}
-		want := "note 5+0 -=4 active=1; task 8+2 open=5 in_progress=2 completed=1; comment 1+0; chat 1+1; chat_message 4+0"
+		want := "note 5+0 -=4 active=1; task 8+2 open=5 in_progress=2 completed=1; comment " +
+			"1+0; chat 1+1; chat_message 4+0"
 		if got := strings.Join(kinds, "; "); got != want {
 			t.Errorf("kinds\n%s\nwant\n%s", got, want)
 		}
@@ -152,11 +151,8 @@ func TestOverview(t *testing.T) {
 		u.call(t, "POST", "/v1/overview", `{}`).check(t, 405)
 		u.wipe(t)
 		u.open(t)
-		if o := u.overview(
-			t,
-			"",
-		); o.Unread.Total != 0 || len(o.Latest) != 0 ||
-			o.Kinds[1].Total != 0 {
+		o = u.overview(t, "")
+		if o.Unread.Total != 0 || len(o.Latest) != 0 || o.Kinds[1].Total != 0 {
 			t.Errorf("after a wipe: %+v", o)
 		}
 	})
@@ -171,22 +167,20 @@ func TestAnOverviewStaysShort(t *testing.T) {
 		for n := range 12 {
 			encoded, _ := json.Marshal(fmt.Sprintf("%d %s", n, long))
 			for _, kind := range []string{"notes", "tasks", "chats"} {
-				chat := u.call(t, "POST", "/v1/"+kind, fmt.Sprintf(`{"title":%s,"status":%s,"dueDate":"2026-01-01","tags":[%s]}`, encoded, encoded, encoded)).
-					want(t, 201).
-					item(t).
-					UID
+				chat := u.call(t, "POST", "/v1/"+kind, fmt.Sprintf(
+					`{"title":%s,"status":%s,"dueDate":"2026-01-01","tags":[%s]}`, encoded, encoded,
+					encoded,
+				)).want(t, 201).item(t).UID
 				if kind == "chats" {
-					u.call(t, "POST", "/v1/chat_messages", fmt.Sprintf(`{"chatUid":%q,"content":%s,"status":%s}`, chat, encoded, encoded)).
-						want(t, 201)
+					u.call(t, "POST", "/v1/chat_messages", fmt.Sprintf(
+						`{"chatUid":%q,"content":%s,"status":%s}`, chat, encoded, encoded,
+					)).want(t, 201)
 				}
 			}
 		}
 		for _, today := range []string{"2026-01-01", "2026-02-01"} {
-			if o := u.overview(
-				t,
-				"?today="+today,
-			); o.Overdue.Count+o.DueToday.Count != 12 ||
-				o.Unread.Total != 12 {
+			o := u.overview(t, "?today="+today)
+			if o.Overdue.Count+o.DueToday.Count != 12 || o.Unread.Total != 12 {
 				t.Errorf("%+v", o)
 			}
 		}

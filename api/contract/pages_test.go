@@ -50,7 +50,10 @@ func TestAPageHoldsLimitItems(t *testing.T) {
 		if n := len(u.list(t, e, "limit=99999999999999999999").items); n != 7 {
 			t.Errorf("an enormous limit gives %d items, want 7", n)
 		}
-		for _, bad := range []string{"0", "-1", "abc", "1.5", "1e2", "0x10", "%20", "1;2", "five", "NaN", "-99999999999999999999"} {
+		for _, bad := range []string{
+			"0", "-1", "abc", "1.5", "1e2", "0x10", "%20", "1;2", "five", "NaN",
+			"-99999999999999999999",
+		} {
 			u.call(t, "GET", e.path("?limit=", bad), nil).check(t, 400)
 		}
 	})
@@ -88,12 +91,15 @@ func TestABrokenCursorIs400(t *testing.T) {
 		}
 		cursor := *u.list(t, e, "limit=1").NextCursor
 		for _, broken := range []string{
-			"x", "garbage", "null", "{}", "0", "1", "-", "AAAA", "====", "😀", "\x00", "\xff\xfe", "' OR 1=1--", "2024-01-01T00:00:00.000Z",
-			strings.Repeat("A", 10_000), cursor[:len(cursor)/2], cursor[1:], cursor + cursor, "..", "e30", "W10", "bnVsbA",
+			"x", "garbage", "null", "{}", "0", "1", "-", "AAAA", "====", "😀", "\x00", "\xff\xfe",
+			"' OR 1=1--", "2024-01-01T00:00:00.000Z",
+			strings.Repeat("A", 10_000), cursor[:len(cursor)/2], cursor[1:], cursor + cursor, "..",
+			"e30", "W10", "bnVsbA",
 		} {
 			u.call(t, "GET", e.path("?cursor=", url.QueryEscape(broken)), nil).check(t, 400)
 		}
-		// Any other change of a cursor is refused or read as some position; it never breaks the server.
+		// Any other change of a cursor is refused or read as some position; it never breaks the
+		// server.
 		for i := range cursor {
 			for _, c := range "A9_-z" {
 				changed := cursor[:i] + string(c) + cursor[i+1:]
@@ -111,8 +117,10 @@ func TestAParameterThatComesTwiceIs400(t *testing.T) {
 		u := api.user(t)
 		uid := u.note(t)
 		for _, path := range []string{
-			"/v1/notes?limit=1&limit=2", "/v1/notes?cursor=&cursor=x", "/v1/notes?includeDeleted=true&includeDeleted=true",
-			"/v1/notes/" + uid + "?includeDeleted=true&includeDeleted=false", "/v1/notes?limit=1&%6cimit=1",
+			"/v1/notes?limit=1&limit=2", "/v1/notes?cursor=&cursor=x",
+			"/v1/notes?includeDeleted=true&includeDeleted=true",
+			"/v1/notes/" + uid + "?includeDeleted=true&includeDeleted=false",
+			"/v1/notes?limit=1&%6cimit=1",
 		} {
 			u.call(t, "GET", path, nil).check(t, 400)
 		}
@@ -335,19 +343,13 @@ func walkAmongWriters(t *testing.T, u *user, e entity, values url.Values) {
 				victim := victims[n%len(victims)]
 				switch n % 3 {
 				case 0:
-					if a := u.call(t, "POST", e.path(), object(`"title":"new"`, parent)); a.check(
-						t,
-						201,
-					) {
+					a := u.call(t, "POST", e.path(), object(`"title":"new"`, parent))
+					if a.check(t, 201) {
 						acknowledge(a, false)
 					}
 				case 1:
-					if a := u.call(t, "PATCH", e.path("/", victim), fmt.Sprintf(`{"n":%d}`, n)); a.check(
-						t,
-						200,
-						410,
-					) &&
-						a.status == 200 {
+					a := u.call(t, "PATCH", e.path("/", victim), fmt.Sprintf(`{"n":%d}`, n))
+					if a.check(t, 200, 410) && a.status == 200 {
 						acknowledge(a, false)
 					}
 				case 2:

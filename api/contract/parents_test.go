@@ -21,9 +21,15 @@ func badParents(t *testing.T, u *user, e entity) []badParent {
 	u.remove(t, entityNamed("tasks"), deadTask)
 	u.remove(t, entityNamed("chats"), deadChat)
 
-	uid := func(why, members string) badParent { return badParent{why, members, []string{"parentUid"}} }
-	kind := func(why, members string) badParent { return badParent{why, members, []string{"parentType"}} }
-	in := func(why, members string) badParent { return badParent{why, members, []string{"chatUid"}} }
+	uid := func(why, members string) badParent {
+		return badParent{why, members, []string{"parentUid"}}
+	}
+	kind := func(why, members string) badParent {
+		return badParent{why, members, []string{"parentType"}}
+	}
+	in := func(why, members string) badParent {
+		return badParent{why, members, []string{"chatUid"}}
+	}
 	var rows []badParent
 	switch e.name {
 	case "comments":
@@ -132,7 +138,8 @@ func TestAPatchIsHeldToTheParentWhenItNamesIt(t *testing.T) {
 		it := u.create(t, e)
 		before := u.raw(t, e, it.UID)
 		for _, row := range badParents(t, u, e) {
-			// What a patch leaves out stays as it was; so only rows that name what is wrong are wrong here.
+			// What a patch leaves out stays as it was; so only rows that name what is wrong are
+			// wrong here.
 			switch row.why {
 			case "both missing",
 				"type missing",
@@ -196,7 +203,9 @@ func TestCommentsMayHangOnNotesAndTasks(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		u := api.user(t)
 		comments := entityNamed("comments")
-		for _, parent := range []string{commentOn("note", u.note(t)), commentOn("task", u.task(t))} {
+		for _, parent := range []string{
+			commentOn("note", u.note(t)), commentOn("task", u.task(t)),
+		} {
 			it := u.call(t, "POST", comments.path(), object(parent)).want(t, 201).item(t)
 			u.call(t, "PUT", comments.path("/", it.UID), object(`"title":"x"`, parent)).want(t, 200)
 		}
@@ -206,7 +215,8 @@ func TestCommentsMayHangOnNotesAndTasks(t *testing.T) {
 func TestAnOrphanMayBeDeletedArchivedAndProcessedButNotRewritten(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		for _, row := range []struct{ child, parent, kind string }{
-			{"comments", "notes", "note"}, {"comments", "tasks", "task"}, {"chat_messages", "chats", ""},
+			{"comments", "notes", "note"}, {"comments", "tasks", "task"},
+			{"chat_messages", "chats", ""},
 		} {
 			u := api.user(t)
 			e, holder := entityNamed(row.child), entityNamed(row.parent)
@@ -244,7 +254,9 @@ func TestAnOrphanMayBeDeletedArchivedAndProcessedButNotRewritten(t *testing.T) {
 func TestNothingIsWrittenBelowAParentAfterItsEnd(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		u := api.user(t)
-		for _, row := range []struct{ child, parent string }{{"comments", "notes"}, {"chat_messages", "chats"}} {
+		for _, row := range []struct{ child, parent string }{
+			{"comments", "notes"}, {"chat_messages", "chats"},
+		} {
 			e, holder := entityNamed(row.child), entityNamed(row.parent)
 			for range 5 {
 				parentUID := u.create(t, holder).UID

@@ -406,8 +406,10 @@ func TestAnUnsignedServerTakesTheTenantFromTheToken(t *testing.T) {
 				nobody.call(t, "GET", path, nil, believe).want(t, 200)
 				other.call(t, "GET", path, nil, believe).want(t, 404)
 			}
-			nobody.call(t, "GET", path, nil, with("X-TB-Tenant-ID", "other", "another"), with("X-TB-Timestamp", "x")).
-				want(t, 200)
+			nobody.call(
+				t, "GET", path, nil, with("X-TB-Tenant-ID", "other", "another"),
+				with("X-TB-Timestamp", "x"),
+			).want(t, 200)
 		},
 	)
 }
@@ -448,17 +450,33 @@ func TestLogsNameTheRequestAndTellNoSecrets(t *testing.T) {
 		const search = "cursor-or-search-word"
 		ids := map[string]*answer{}
 		for name, call := range map[string]func(edit) *answer{
-			"patched": func(e edit) *answer { return u.call(t, "PATCH", "/v1/notes/"+it.UID, `{"text":"`+diary+`"}`, e) },
-			"body":    func(e edit) *answer { return u.call(t, "POST", "/v1/notes", `["`+diary+`"]`, e) },
-			"action":  func(e edit) *answer { return u.call(t, "POST", "/v1/notes/"+it.UID+"/process", `{"action":7}`, e) },
-			"token": func(e edit) *answer {
-				return u.call(t, "GET", "/v1/notes", nil, e, with("Authorization", "Bearer "+forged))
+			"patched": func(e edit) *answer {
+				return u.call(t, "PATCH", "/v1/notes/"+it.UID, `{"text":"`+diary+`"}`, e)
 			},
-			"tenant":   func(e edit) *answer { return u.call(t, "GET", "/v1/notes", nil, e, with("X-TB-Signature", signature)) },
-			"query":    func(e edit) *answer { return u.call(t, "GET", "/v1/notes?cursor="+search+"&q="+search, nil, e) },
-			"session":  func(e edit) *answer { return u.call(t, "GET", "/v1/sync/sessions/"+u.session, nil, e) },
-			"unknown":  func(e edit) *answer { return u.call(t, "GET", "/v1/unknown", nil, e) },
-			"conflict": func(e edit) *answer { return u.call(t, "POST", "/v1/notes", `{"uid":"`+it.UID+`","t":"`+diary+`"}`, e) },
+			"body": func(e edit) *answer {
+				return u.call(t, "POST", "/v1/notes", `["`+diary+`"]`, e)
+			},
+			"action": func(e edit) *answer {
+				return u.call(t, "POST", "/v1/notes/"+it.UID+"/process", `{"action":7}`, e)
+			},
+			"token": func(e edit) *answer {
+				return u.call(
+					t, "GET", "/v1/notes", nil, e, with("Authorization", "Bearer "+forged),
+				)
+			},
+			"tenant": func(e edit) *answer {
+				return u.call(t, "GET", "/v1/notes", nil, e, with("X-TB-Signature", signature))
+			},
+			"query": func(e edit) *answer {
+				return u.call(t, "GET", "/v1/notes?cursor="+search+"&q="+search, nil, e)
+			},
+			"session": func(e edit) *answer {
+				return u.call(t, "GET", "/v1/sync/sessions/"+u.session, nil, e)
+			},
+			"unknown": func(e edit) *answer { return u.call(t, "GET", "/v1/unknown", nil, e) },
+			"conflict": func(e edit) *answer {
+				return u.call(t, "POST", "/v1/notes", `{"uid":"`+it.UID+`","t":"`+diary+`"}`, e)
+			},
 		} {
 			id := freshName(name)
 			ids[id] = call(with("X-Correlation-ID", id))
@@ -475,9 +493,16 @@ func TestLogsNameTheRequestAndTellNoSecrets(t *testing.T) {
 			}
 		}
 		for what, text := range map[string]string{
-			"the token": u.token, "a part of the token": strings.Split(u.token, ".")[2], "a refused token": strings.Split(forged, ".")[2],
-			"a signature": signature, "the JWT secret": api.jwtSecret, "the tenant secret": api.tenantSecret, "a payload": diary,
-			"a cursor or a search word": search, "the id of a session": u.session, "a database's password": password,
+			"the token":                 u.token,
+			"a part of the token":       strings.Split(u.token, ".")[2],
+			"a refused token":           strings.Split(forged, ".")[2],
+			"a signature":               signature,
+			"the JWT secret":            api.jwtSecret,
+			"the tenant secret":         api.tenantSecret,
+			"a payload":                 diary,
+			"a cursor or a search word": search,
+			"the id of a session":       u.session,
+			"a database's password":     password,
 		} {
 			if line := api.log.find(text); line != "" {
 				t.Errorf("the log tells %s: %s", what, line)
@@ -544,7 +569,9 @@ func TestConfigurationMistakesStopTheStartWithOneSentence(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			env := settings{
-				"HTTP_ADDR": "127.0.0.1:0", "METRICS_ADDR": "off", "DATABASE_URL": "sqlite://:memory:",
+				"HTTP_ADDR":        "127.0.0.1:0",
+				"METRICS_ADDR":     "off",
+				"DATABASE_URL":     "sqlite://:memory:",
 				"JWT_HS256_SECRET": secret, "TENANT_HEADER_SECRET": randomHex(32),
 			}
 			maps.Copy(env, change)
@@ -581,9 +608,14 @@ func TestTheSmallestConfigurationStarts(t *testing.T) {
 		leaveOut(t, "needs a server that the suite starts itself")
 	}
 	for name, env := range map[string]settings{
-		"secret of 32 bytes":   {"JWT_HS256_SECRET": randomHex(16)},
-		"database in memory":   {"DATABASE_URL": "sqlite://:memory:"},
-		"the documented limit": {"MAX_BODY_BYTES": "4096", "TENANT_HEADER_MAX_SKEW_SECONDS": "5", "SHUTDOWN_TIMEOUT_SECONDS": "3", "LOG_LEVEL": "info"},
+		"secret of 32 bytes": {"JWT_HS256_SECRET": randomHex(16)},
+		"database in memory": {"DATABASE_URL": "sqlite://:memory:"},
+		"the documented limit": {
+			"MAX_BODY_BYTES":                 "4096",
+			"TENANT_HEADER_MAX_SKEW_SECONDS": "5",
+			"SHUTDOWN_TIMEOUT_SECONDS":       "3",
+			"LOG_LEVEL":                      "info",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -594,7 +626,9 @@ func TestTheSmallestConfigurationStarts(t *testing.T) {
 				if got := fmt.Sprint(api.info(t).Limits.MaxBodyBytes); got != limit {
 					t.Errorf("info tells a body limit of %s, want %s", got, limit)
 				}
-				body := func(size int) string { return `{"t":"` + strings.Repeat("x", size-len(`{"t":""}`)) + `"}` }
+				body := func(size int) string {
+					return `{"t":"` + strings.Repeat("x", size-len(`{"t":""}`)) + `"}`
+				}
 				u.call(t, "POST", "/v1/notes", body(4096)).want(t, 201)
 				u.call(t, "POST", "/v1/notes", body(4097)).want(t, 413)
 				u.call(t, "GET", "/v1/notes", nil, func(h http.Header) {

@@ -91,8 +91,8 @@ func TestTheRateLimitIsATokenBucketPerUser(t *testing.T) {
 					a,
 				)
 			}
-			// Reset may be a number of seconds or a Unix time; either way it lies ahead, no further than a
-			// full bucket.
+			// Reset may be a number of seconds or a Unix time; either way it lies ahead, no further
+			// than a full bucket.
 			reset := a.number(t, "X-RateLimit-Reset")
 			if now := time.Now().Unix(); reset > now-3600 {
 				reset -= now
@@ -132,7 +132,8 @@ func TestTheRateLimitIs600AMinuteWithABurstOf120(t *testing.T) {
 		for passed < 2_000 {
 			a := u.call(t, "GET", "/v1/notes", nil)
 			if a.status == 429 {
-				if limit, burst := a.number(t, "X-RateLimit-Limit"), a.number(t, "X-RateLimit-Burst"); limit != 600 ||
+				limit, burst := a.number(t, "X-RateLimit-Limit"), a.number(t, "X-RateLimit-Burst")
+				if limit != 600 ||
 					burst != 120 {
 					t.Errorf("limit %d and burst %d, want 600 and 120\n%s", limit, burst, a)
 				}

@@ -120,33 +120,39 @@ var library = []struct{ name, kind, body string }{
 	{
 		"solar",
 		"notes",
-		`{"title":"Solar power","content":"The batteries store what the panels make. See docs/solar_plan-v2.pdf.","tags":["home","energy"]}`,
+		`{"title":"Solar power","content":"The batteries store what the panels make. See ` +
+			`docs/solar_plan-v2.pdf.","tags":["home","energy"]}`,
 	},
 	{
 		"camping",
 		"notes",
-		`{"title":"Camping list","content":"Tent, stove, spare battery, e-mail to Anna <anna.b@example.com>","tags":["home"]}`,
+		`{"title":"Camping list","content":"Tent, stove, spare battery, e-mail to Anna ` +
+			`<anna.b@example.com>","tags":["home"]}`,
 	},
 	{
 		"release",
 		"notes",
-		`{"title":"Release notes v2.10.3","content":"Fixes in the parser: naïve café handling, 🚀 faster."}`,
+		`{"title":"Release notes v2.10.3","content":"Fixes in the parser: naïve café handling, ` +
+			`🚀 faster."}`,
 	},
 	{"japan", "notes", `{"title":"東京都の旅行","content":"京都にも行きたいです。スカイツリー","tags":["Reise"]}`},
 	{
 		"german",
 		"notes",
-		`{"title":"Rechnungen","content":"Die Häuser in der Straße der Bücher","tags":["Reise","home"],"status":"active"}`,
+		`{"title":"Rechnungen","content":"Die Häuser in der Straße der Bücher","tags":["Reise",` +
+			`"home"],"status":"active"}`,
 	},
 	{
 		"pump",
 		"tasks",
-		`{"title":"Repair the pump","description":"Order a battery first","status":"open","priority":"high","dueDate":"2026-03-05","tags":["home"]}`,
+		`{"title":"Repair the pump","description":"Order a battery first","status":"open",` +
+			`"priority":"high","dueDate":"2026-03-05","tags":["home"]}`,
 	},
 	{
 		"tax",
 		"tasks",
-		`{"title":"File taxes","status":"in_progress","priority":"low","dueDate":"2026-02-01T10:00:00Z"}`,
+		`{"title":"File taxes","status":"in_progress","priority":"low",` +
+			`"dueDate":"2026-02-01T10:00:00Z"}`,
 	},
 	{"paint", "tasks", `{"title":"Paint the fence","status":"open"}`},
 	{"old", "tasks", `{"title":"Replace the old battery","status":"archived","tags":["attic"]}`},
@@ -159,7 +165,8 @@ var library = []struct{ name, kind, body string }{
 	{
 		"comment",
 		"comments",
-		`{"parentType":"task","parentUid":"{pump}","content":"The pump of the neighbours runs on a solar panel"}`,
+		`{"parentType":"task","parentUid":"{pump}","content":"The pump of the neighbours runs ` +
+			`on a solar panel"}`,
 	},
 	{"gone", "notes", `{"title":"Deleted thoughts about a battery"}`},
 	{
@@ -222,10 +229,19 @@ func TestSearch(t *testing.T) {
 			{arguments{"query": "STRASSE buch"}, "german"},
 			{arguments{"query": "4711", "includeArchived": true}, "plain"},
 			{arguments{"query": "haystack", "includeArchived": true}, "plain"},
-			{arguments{"query": "battery", "includeArchived": true}, "solar camping pump message old"},
-			{arguments{"query": "battery", "deleted": "include"}, "solar camping pump message gone"},
+			{
+				arguments{"query": "battery", "includeArchived": true},
+				"solar camping pump message old",
+			},
+			{
+				arguments{"query": "battery", "deleted": "include"},
+				"solar camping pump message gone",
+			},
 			{arguments{"query": "battery", "deleted": "only"}, "gone"},
-			{arguments{"query": "battery", "kinds": []string{"task", "chat_message"}}, "pump message"},
+			{
+				arguments{"query": "battery", "kinds": []string{"task", "chat_message"}},
+				"pump message",
+			},
 			{arguments{"query": "battery", "tags": []string{"home"}}, "solar camping pump"},
 			{arguments{"tags": []string{"HOME", "reise"}}, "german"},
 			{arguments{"status": "open"}, "pump paint"},
@@ -243,7 +259,17 @@ func TestSearch(t *testing.T) {
 			{arguments{"updatedAfter": "2020-01-01", "kinds": []string{"chat"}}, "chat"},
 			{arguments{"query": "the"}, "solar message comment pump paint release"},
 			{arguments{"query": "-the -a", "kinds": []string{"task"}}, "tax"},
-			{arguments{"query": nil, "kinds": nil, "tags": []string{}, "limit": nil, "status": "open", "cursor": ""}, "pump paint"},
+			{
+				arguments{
+					"query":  nil,
+					"kinds":  nil,
+					"tags":   []string{},
+					"limit":  nil,
+					"status": "open",
+					"cursor": "",
+				},
+				"pump paint",
+			},
 		} {
 			got := u.searchAll(t, c.args)
 			var found []string
@@ -274,11 +300,8 @@ func TestSearch(t *testing.T) {
 					foundUIDs(got),
 				)
 			}
-			if f := u.search(
-				t,
-				zero,
-			); f.Total != int64(len(got)) || len(f.Results) != 0 ||
-				f.NextCursor != "" {
+			f := u.search(t, zero)
+			if f.Total != int64(len(got)) || len(f.Results) != 0 || f.NextCursor != "" {
 				t.Errorf("%v with limit 0: %+v", c.args, f)
 			}
 		}
@@ -299,8 +322,10 @@ func TestResultsOfASearch(t *testing.T) {
 		}
 		pump := one(arguments{"query": "repair pump"})
 		it := u.get(t, entityNamed("tasks"), uids["pump"])
-		if pump.ID != "task/"+uids["pump"] || pump.Title != "Repair the pump" || pump.TitleFrom != "" || pump.Snippet != "Order a battery first" ||
-			pump.Status != "open" || pump.Priority != "high" || pump.DueDate != "2026-03-05" || !slices.Equal(pump.Tags, []string{"home"}) ||
+		if pump.ID != "task/"+uids["pump"] || pump.Title != "Repair the pump" ||
+			pump.TitleFrom != "" || pump.Snippet != "Order a battery first" ||
+			pump.Status != "open" || pump.Priority != "high" || pump.DueDate != "2026-03-05" ||
+			!slices.Equal(pump.Tags, []string{"home"}) ||
 			pump.Version != it.Version ||
 			pump.UpdatedAt != it.UpdatedAt ||
 			pump.CreatedAt != it.CreatedAt ||
@@ -316,22 +341,17 @@ func TestResultsOfASearch(t *testing.T) {
 			comment.Parent.Title != "Repair the pump" {
 			t.Errorf("%+v", comment)
 		}
-		if message := one(
-			arguments{"query": "shall"},
-		); message.Title != "Weekend plans" || message.TitleFrom != "parent" ||
+		message := one(arguments{"query": "shall"})
+		if message.Title != "Weekend plans" || message.TitleFrom != "parent" ||
 			message.Parent.Kind != "chat" {
 			t.Errorf("%+v", message)
 		}
-		if old := one(
-			arguments{"query": "replace", "includeArchived": true},
-		); !old.Archived ||
-			old.Status != "archived" {
+		old := one(arguments{"query": "replace", "includeArchived": true})
+		if !old.Archived || old.Status != "archived" {
 			t.Errorf("%+v", old)
 		}
-		if gone := one(
-			arguments{"deleted": "only"},
-		); gone.DeletedAt == "" ||
-			checkTime(gone.DeletedAt) != nil {
+		gone := one(arguments{"deleted": "only"})
+		if gone.DeletedAt == "" || checkTime(gone.DeletedAt) != nil {
 			t.Errorf("%+v", gone)
 		}
 		// The title decides the order, and the words of a long text are shown where they are.
@@ -339,21 +359,16 @@ func TestResultsOfASearch(t *testing.T) {
 			t.Errorf("the item with the word in its title comes first: %+v", f.Results)
 		}
 		filler := strings.Repeat("Nothing of interest is said in this sentence.\n", 400)
-		u.call(t, "POST", "/v1/notes", map[string]string{"title": "Long", "content": filler + "The hidden treasure is here. " + filler}).
-			want(t, 201)
-		if long := one(
-			arguments{"query": "treasure"},
-		); !strings.Contains(
-			long.Snippet,
-			"The hidden treasure is here.",
-		) {
+		u.call(t, "POST", "/v1/notes", map[string]string{
+			"title": "Long", "content": filler + "The hidden treasure is here. " + filler,
+		}).want(t, 201)
+		long := one(arguments{"query": "treasure"})
+		if !strings.Contains(long.Snippet, "The hidden treasure is here.") {
 			t.Errorf("%q", long.Snippet)
 		}
 		passage := one(arguments{"query": "treasure", "detail": "passage"})
-		if n := utf8.RuneCountInString(
-			passage.Snippet,
-		); !strings.Contains(passage.Snippet, "treasure") ||
-			n < 1000 {
+		n := utf8.RuneCountInString(passage.Snippet)
+		if !strings.Contains(passage.Snippet, "treasure") || n < 1000 {
 			t.Errorf("a passage of %d characters", n)
 		}
 	})
@@ -385,11 +400,8 @@ func TestGroupsOfASearch(t *testing.T) {
 				t.Errorf("by %s: %v, want %s", by, got, want)
 			}
 		}
-		if f := u.search(
-			t,
-			arguments{"groupBy": "parent", "kinds": []string{"comment"}},
-		); len(f.Groups) != 1 || *f.Groups[0].Value != uids["pump"] ||
-			len(f.Results) != 1 {
+		f := u.search(t, arguments{"groupBy": "parent", "kinds": []string{"comment"}})
+		if len(f.Groups) != 1 || *f.Groups[0].Value != uids["pump"] || len(f.Results) != 1 {
 			t.Errorf("by parent: %+v", f)
 		}
 	})
@@ -450,8 +462,12 @@ func TestASearchThatCannotBeMeantIsRefused(t *testing.T) {
 		}
 		u.call(t, "GET", "/v1/search", nil).check(t, 405)
 		// Hostile, and still an answer.
-		for _, query := range []string{"NEAR(a b)", "text:a", "a^b", "a:*", "a & b | !c", "';--", "{a b}", "a + b", "*", "^a", "\\", "a\tb\nc", "🏳️‍🌈 👨‍👩‍👧", "\u202eabc",
-			strings.Repeat("the ", 60), strings.Repeat("(", 16) + "a" + strings.Repeat(")", 16), "'a' <-> 'b'", "aaaa*", "%", "_ _", "a\\'b", strings.Repeat("x", 4000)} {
+		for _, query := range []string{
+			"NEAR(a b)", "text:a", "a^b", "a:*", "a & b | !c", "';--", "{a b}", "a + b", "*", "^a",
+			"\\", "a\tb\nc", "🏳️‍🌈 👨‍👩‍👧", "\u202eabc", strings.Repeat("the ", 60),
+			strings.Repeat("(", 16) + "a" + strings.Repeat(")", 16), "'a' <-> 'b'", "aaaa*", "%",
+			"_ _", "a\\'b", strings.Repeat("x", 4000),
+		} {
 			u.call(t, "POST", "/v1/search", arguments{"query": query}).check(t, 200, 400)
 		}
 	})
@@ -471,13 +487,8 @@ func TestACursorBelongsToItsSearch(t *testing.T) {
 		}
 		refused := func(u *user, args arguments) {
 			t.Helper()
-			if a := u.call(
-				t,
-				"POST",
-				"/v1/search",
-				args,
-			); a.check(t, 400) &&
-				a.field(t, "field") != `"cursor"` {
+			a := u.call(t, "POST", "/v1/search", args)
+			if a.check(t, 400) && a.field(t, "field") != `"cursor"` {
 				t.Errorf("%s", a)
 			}
 		}
@@ -493,12 +504,16 @@ func TestACursorBelongsToItsSearch(t *testing.T) {
 					check(t, 200, 400)
 			}
 		}
-		for _, broken := range []string{"AAAA", "====", "é", cursor + cursor, cursor[1:], strings.Repeat("A", 10_000)} {
+		for _, broken := range []string{
+			"AAAA", "====", "é", cursor + cursor, cursor[1:], strings.Repeat("A", 10_000),
+		} {
 			refused(u, arguments{"query": "battery", "cursor": broken})
 		}
 		// The size of a page and what is shown may change.
-		u.call(t, "POST", "/v1/search", arguments{"query": "battery", "limit": 5, "detail": "passage", "cursor": cursor}).
-			want(t, 200)
+		u.call(
+			t, "POST", "/v1/search",
+			arguments{"query": "battery", "limit": 5, "detail": "passage", "cursor": cursor},
+		).want(t, 200)
 		// A list's cursor is none.
 		list := *u.list(t, entityNamed("notes"), "limit=1").NextCursor
 		refused(u, arguments{"query": "battery", "cursor": list})
@@ -515,10 +530,10 @@ func TestAWalkThroughASearchAmongWriters(t *testing.T) {
 			e := entityNamed("notes")
 			var peaceful, touched []string
 			for n := range 90 {
-				uid := u.call(t, "POST", e.path(), fmt.Sprintf(`{"title":"Walk %d","content":"steady words","dueDate":"2026-01-%02d"}`, n, 1+n%28)).
-					want(t, 201).
-					item(t).
-					UID
+				uid := u.call(t, "POST", e.path(), fmt.Sprintf(
+					`{"title":"Walk %d","content":"steady words","dueDate":"2026-01-%02d"}`, n,
+					1+n%28,
+				)).want(t, 201).item(t).UID
 				if n%3 == 0 {
 					touched = append(touched, uid)
 				} else {
@@ -564,8 +579,10 @@ func TestSearchKeepsPeopleApart(t *testing.T) {
 				return r
 			}, name)
 			u.stock(t)
-			u.call(t, "POST", "/v1/notes", fmt.Sprintf(`{"uid":%q,"title":"Secret of %s","content":"battery","tags":["tag%s"]}`, shared, word, word)).
-				want(t, 201)
+			u.call(t, "POST", "/v1/notes", fmt.Sprintf(
+				`{"uid":%q,"title":"Secret of %s","content":"battery","tags":["tag%s"]}`, shared,
+				word, word,
+			)).want(t, 201)
 		}
 		for name, u := range users {
 			own := "Secret of " + strings.NewReplacer(" ", "", ",", "").Replace(name)
@@ -589,7 +606,9 @@ func TestSearchKeepsPeopleApart(t *testing.T) {
 				if other == name {
 					continue
 				}
-				for _, args := range []arguments{{"query": word}, {"query": word + "*"}, {"tags": []string{"tag" + word}}} {
+				for _, args := range []arguments{
+					{"query": word}, {"query": word + "*"}, {"tags": []string{"tag" + word}},
+				} {
 					f := u.search(t, args)
 					if f.Total != 0 ||
 						strings.Contains(fmt.Sprint(f.Hints), "tag"+word[:4]) &&
@@ -603,10 +622,8 @@ func TestSearchKeepsPeopleApart(t *testing.T) {
 		for name, u := range users {
 			u.wipe(t)
 			u.open(t)
-			if f := u.search(
-				t,
-				arguments{"deleted": "include", "includeArchived": true},
-			); f.Total != 0 {
+			f := u.search(t, arguments{"deleted": "include", "includeArchived": true})
+			if f.Total != 0 {
 				t.Errorf("%s has %d hits after a wipe", name, f.Total)
 			}
 			delete(users, name)
@@ -677,9 +694,10 @@ func TestWritesAreSearchedAtOnce(t *testing.T) {
 				}
 				return u.search(t, args).Total == 1
 			}
-			it := u.call(t, "POST", e.path(), object(fmt.Sprintf(`"content":"before %s after"`, first), parent)).
-				want(t, 201).
-				item(t)
+			it := u.call(
+				t, "POST", e.path(),
+				object(fmt.Sprintf(`"content":"before %s after"`, first), parent),
+			).want(t, 201).item(t)
 			if !hits(first, nil) {
 				t.Errorf("%q was written and is not found", first)
 			}

@@ -239,7 +239,8 @@ func randomHex(bytes int) string {
 // until waits for a line that has this text.
 func (l *logLines) until(t *testing.T, text string) {
 	t.Helper()
-	for deadline := time.Now().Add(startTimeout); l.find(text) == ""; time.Sleep(2 * time.Millisecond) {
+	deadline := time.Now().Add(startTimeout)
+	for ; l.find(text) == ""; time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("no line has %q\n%s", text, l)
 		}

@@ -38,11 +38,8 @@ func TestASessionIsOpenedReadAndEnded(t *testing.T) {
 			}
 
 			path := "/v1/sync/sessions/" + s.ID
-			if got := u.call(t, "GET", path, nil).want(t, 200); spelled(
-				got.body,
-			) != spelled(
-				a.body,
-			) {
+			got := u.call(t, "GET", path, nil).want(t, 200)
+			if spelled(got.body) != spelled(a.body) {
 				t.Errorf("opening answered\n%s\nreading\n%s", a, got)
 			}
 			session := []edit{with("X-Sync-Session", s.ID), with("X-Sync-Epoch", "1")}
@@ -72,7 +69,12 @@ func TestASessionCanBeEndedAfterItsTokensTimeAndNothingElse(t *testing.T) {
 			)
 		}
 		path := "/v1/sync/sessions/" + u.session
-		for _, r := range []route{{"", "GET", path, ""}, {"", "POST", "/v1/sync/sessions", ""}, {"", "GET", "/v1/notes", ""}, {"", "DELETE", "/v1/notes/0192f0c8-7b1a-7cc0-8a1e-3f2b6f0d9a11", ""}} {
+		for _, r := range []route{
+			{"", "GET", path, ""},
+			{"", "POST", "/v1/sync/sessions", ""},
+			{"", "GET", "/v1/notes", ""},
+			{"", "DELETE", "/v1/notes/0192f0c8-7b1a-7cc0-8a1e-3f2b6f0d9a11", ""},
+		} {
 			if a := r.call(t, u, expired(u.sub, 5)); a.status != 401 {
 				t.Errorf("a token that has expired is taken\n%s", a)
 			}
@@ -108,7 +110,8 @@ func TestAnEntityCallWithoutALiveSessionIs428(t *testing.T) {
 		for _, r := range e.routes(it.UID, parent) {
 			r.call(t, u, without("X-Sync-Session")).check(t, 428)
 			for _, id := range []string{
-				"", "x", newUID(), u.session + "x", u.session[:len(u.session)-1], "null", "../" + u.session, "' OR 1=1--", "%00", "é",
+				"", "x", newUID(), u.session + "x", u.session[:len(u.session)-1], "null",
+				"../" + u.session, "' OR 1=1--", "%00", "é",
 				strings.Repeat("a", 5000),
 			} {
 				r.call(t, u, with("X-Sync-Session", id)).check(t, 428)
@@ -150,7 +153,10 @@ func TestASessionOfAnotherUserIs403(t *testing.T) {
 func TestAnUnknownSessionIs404(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		u := api.user(t)
-		for _, id := range []string{newUID(), "x", "0", "null", "%20", "%00", "%C3%A9", "'--", u.session + "0", strings.Repeat("a", 3000)} {
+		for _, id := range []string{
+			newUID(), "x", "0", "null", "%20", "%00", "%C3%A9", "'--", u.session + "0",
+			strings.Repeat("a", 3000),
+		} {
 			u.call(t, "GET", "/v1/sync/sessions/"+id, nil).check(t, 404)
 			u.call(t, "DELETE", "/v1/sync/sessions/"+id, nil).check(t, 404)
 		}
@@ -171,7 +177,8 @@ func TestAnotherEpochIs409AndTheServersIsTold(t *testing.T) {
 		before := u.raw(t, e, it.UID)
 		for _, r := range e.routes(it.UID, parent) {
 			for _, epoch := range [][]string{
-				{"1"}, {"0"}, nil, {"3"}, {"9223372036854775807"}, {"99999999999999999999"}, {""}, {"-2"}, {"x"}, {"2.0"}, {"2e0"},
+				{"1"}, {"0"}, nil, {"3"}, {"9223372036854775807"}, {"99999999999999999999"}, {""},
+				{"-2"}, {"x"}, {"2.0"}, {"2e0"},
 				{"0x2"}, {`"2"`}, {"2 2"}, {"2,2"}, {"２"}, {"null"}, {"+2"}, {"02"}, {"2", "2"},
 			} {
 				a := r.call(t, u, with("X-Sync-Epoch", epoch...))
@@ -227,16 +234,10 @@ func TestWipeDeletesEverythingOfOneUser(t *testing.T) {
 			}
 		}
 
-		mine, want := map[string][]string{}, map[string]int{
-			"note": 1,
-			"chat": 1,
-		} // the parents below
-		comment, message := entityNamed(
-			"comments",
-		).parent(t, u),
-			entityNamed(
-				"chat_messages",
-			).parent(t, u)
+		mine := map[string][]string{}
+		want := map[string]int{"note": 1, "chat": 1} // the parents below
+		comment := entityNamed("comments").parent(t, u)
+		message := entityNamed("chat_messages").parent(t, u)
 		for i, e := range entities {
 			for range i + 2 {
 				parent := ""
@@ -317,8 +318,10 @@ func TestWipeNeedsConfirmation(t *testing.T) {
 		it := u.create(t, note)
 		before := u.raw(t, note, it.UID)
 		for _, body := range []any{
-			nil, "", `{}`, `{"confirm":""}`, `{"confirm":"wipe"}`, `{"confirm":"WIPE "}`, `{"confirm":true}`, `{"confirm":null}`,
-			`{"confirm":["WIPE"]}`, `{"confirm":"YES"}`, `"WIPE"`, `WIPE`, `["WIPE"]`, `null`, `{"confirm":"WIPE"`, `{"confirm":"WIPE"} x`,
+			nil, "", `{}`, `{"confirm":""}`, `{"confirm":"wipe"}`, `{"confirm":"WIPE "}`,
+			`{"confirm":true}`, `{"confirm":null}`,
+			`{"confirm":["WIPE"]}`, `{"confirm":"YES"}`, `"WIPE"`, `WIPE`, `["WIPE"]`, `null`,
+			`{"confirm":"WIPE"`, `{"confirm":"WIPE"} x`,
 			`{"CONFIRM":"WIPE"}`,
 		} {
 			u.call(t, "POST", "/v1/sync/wipe", body).check(t, 400)
@@ -326,7 +329,8 @@ func TestWipeNeedsConfirmation(t *testing.T) {
 		if after := u.raw(t, note, it.UID); after != before {
 			t.Errorf("a refused wipe changed the item\n%s\n%s", before, after)
 		}
-		if got := u.call(t, "GET", "/v1/sync/state", nil).want(t, 200).field(t, "epoch"); got != "1" {
+		got := u.call(t, "GET", "/v1/sync/state", nil).want(t, 200).field(t, "epoch")
+		if got != "1" {
 			t.Errorf("epoch %s after refused wipes, want 1", got)
 		}
 	})
@@ -352,7 +356,9 @@ func TestStateTellsTheEpochAndTheLastWipe(t *testing.T) {
 			u.wipe(t)
 			u.open(t)
 			// Neither needs an epoch, and a wrong one does no harm.
-			for _, e := range []edit{without("X-Sync-Epoch"), with("X-Sync-Epoch", "1"), with("X-Sync-Epoch", "x")} {
+			for _, e := range []edit{
+				without("X-Sync-Epoch"), with("X-Sync-Epoch", "1"), with("X-Sync-Epoch", "x"),
+			} {
 				s, a := read(e)
 				if s.Epoch != round || s.LastWipeAt == nil || s.LastWipeBy == nil ||
 					*s.LastWipeBy == "" {
@@ -424,9 +430,8 @@ func TestNoWriteOfAnOldEpochOutlivesAWipe(t *testing.T) {
 				)
 			}
 			u.open(t)
-			if left := u.list(t, entityNamed("notes"), "includeDeleted=true").items; len(
-				left,
-			) != 0 {
+			left := u.list(t, entityNamed("notes"), "includeDeleted=true").items
+			if len(left) != 0 {
 				t.Errorf("%d notes of epoch %d are left in epoch %d", len(left), old.epoch, u.epoch)
 			}
 		}

@@ -50,15 +50,20 @@ func TestOnlyARightTenantSignaturePasses(t *testing.T) {
 		signed := func(tenant, timestamp string) edit {
 			return func(h http.Header) { signTenantText(h, api.tenantSecret, tenant, timestamp) }
 		}
-		at := func(offset time.Duration) string { return strconv.FormatInt(time.Now().Add(offset).UnixMilli(), 10) }
+		at := func(offset time.Duration) string {
+			return strconv.FormatInt(time.Now().Add(offset).UnixMilli(), 10)
+		}
 
 		for why, e := range map[string]edit{
-			"now":                  signed(u.tenant, at(0)),
-			"290 seconds ago":      signed(u.tenant, at(-290*time.Second)),
-			"in 290 seconds":       signed(u.tenant, at(290*time.Second)),
-			"zeros, as signed":     signed(u.tenant, "000"+at(0)),
-			"the same twice":       signed(u.tenant, at(0)), // a signature is no one-time password
-			"space around a value": func(h http.Header) { signed(u.tenant, at(0))(h); h.Set("X-TB-Tenant-ID", " "+u.tenant+" ") },
+			"now":              signed(u.tenant, at(0)),
+			"290 seconds ago":  signed(u.tenant, at(-290*time.Second)),
+			"in 290 seconds":   signed(u.tenant, at(290*time.Second)),
+			"zeros, as signed": signed(u.tenant, "000"+at(0)),
+			"the same twice":   signed(u.tenant, at(0)), // a signature is no one-time password
+			"space around a value": func(h http.Header) {
+				signed(u.tenant, at(0))(h)
+				h.Set("X-TB-Tenant-ID", " "+u.tenant+" ")
+			},
 		} {
 			for range 2 {
 				if a := u.call(t, "GET", "/v1/notes", nil, e); a.status != 200 {
@@ -84,9 +89,15 @@ func TestOnlyARightTenantSignaturePasses(t *testing.T) {
 		u.call(t, "GET", "/v1/notes", nil, change("X-Other", "x")).want(t, 200)
 
 		wrong := map[string]edit{
-			"other secret":                 func(h http.Header) { signTenant(h, randomHex(32), u.tenant, time.Now()) },
-			"empty secret":                 func(h http.Header) { signTenant(h, "", u.tenant, time.Now()) },
-			"the JWT secret":               func(h http.Header) { signTenant(h, api.jwtSecret, u.tenant, time.Now()) },
+			"other secret": func(h http.Header) {
+				signTenant(h, randomHex(32), u.tenant, time.Now())
+			},
+			"empty secret": func(h http.Header) {
+				signTenant(h, "", u.tenant, time.Now())
+			},
+			"the JWT secret": func(h http.Header) {
+				signTenant(h, api.jwtSecret, u.tenant, time.Now())
+			},
 			"other tenant":                 change(id, freshName("tenant")),
 			"tenant in upper case":         change(id, strings.ToUpper(u.tenant)),
 			"tenant with one more letter":  change(id, u.tenant+"x"),
@@ -165,7 +176,10 @@ func TestOnlyARightTenantSignaturePasses(t *testing.T) {
 		}
 		texts := map[string]string{}
 		for why, e := range wrong {
-			for _, r := range []route{{"", "GET", "/v1/notes", ""}, {"", "POST", "/v1/sync/sessions", ""}, {"", "POST", "/v1/notes", `{}`}} {
+			for _, r := range []route{
+				{"", "GET", "/v1/notes", ""}, {"", "POST", "/v1/sync/sessions", ""},
+				{"", "POST", "/v1/notes", `{}`},
+			} {
 				a := r.call(t, u, e)
 				if a.status != 401 {
 					t.Errorf("%s: want status 401\n%s", why, a)
@@ -193,7 +207,10 @@ func TestATenantIDMayHoldAnyVisibleText(t *testing.T) {
 			leaveOut(t, "the server does not check tenant headers")
 		}
 		sub := freshName("user")
-		for _, tenant := range []string{freshName("x:y:1763636400123"), freshName("org_01HEC"), freshName("a/b?c#d%20'--"), freshName(strings.Repeat("t", 100))} {
+		for _, tenant := range []string{
+			freshName("x:y:1763636400123"), freshName("org_01HEC"), freshName("a/b?c#d%20'--"),
+			freshName(strings.Repeat("t", 100)),
+		} {
 			u := api.userOf(t, tenant, sub)
 			if n := len(u.list(t, entityNamed("notes"), "").items); n != 0 {
 				t.Errorf("tenant %q starts with %d notes", tenant, n)

@@ -119,60 +119,118 @@ func TestOnlyARightSignatureOfVersion2Passes(t *testing.T) {
 			edits              []edit
 		}
 		for why, change := range map[string]func(*bound, *sent){
-			"other method":            func(b *bound, _ *sent) { b.method = "PUT" },
-			"other path":              func(b *bound, _ *sent) { b.target = "/v1/tasks" },
-			"other query":             func(b *bound, _ *sent) { b.target = "/v1/notes?x=1" },
-			"query taken away":        func(_ *bound, s *sent) { s.path = "/v1/notes?" },
-			"path encoded otherwise":  func(_ *bound, s *sent) { s.path = "/v1/%6eotes" },
-			"other body":              func(_ *bound, s *sent) { s.body = `{"title":"T"}` },
-			"body with a space more":  func(_ *bound, s *sent) { s.body = body + " " },
-			"no body":                 func(_ *bound, s *sent) { s.body = "" },
-			"body that is no JSON":    func(_ *bound, s *sent) { s.body = "[" },
-			"token of another user":   func(b *bound, _ *sent) { b.token = signHS256(api.jwtSecret, goodClaims(freshName("user"))) },
-			"another token of theirs": func(b *bound, _ *sent) { b.token = signHS256(api.jwtSecret, goodClaims(u.sub).and("x", 1)) },
-			"no token":                func(b *bound, _ *sent) { b.token = "" },
-			"other secret":            func(b *bound, _ *sent) { b.secret = randomHex(32) },
-			"other secret and its id": func(b *bound, _ *sent) { b.secret = randomHex(32); b.keyID = keyID(b.secret) },
-			"the JWT secret":          func(b *bound, _ *sent) { b.secret = api.jwtSecret; b.keyID = keyID(b.secret) },
-			"key id longer":           func(b *bound, _ *sent) { b.keyID += "0" },
+			"other method":           func(b *bound, _ *sent) { b.method = "PUT" },
+			"other path":             func(b *bound, _ *sent) { b.target = "/v1/tasks" },
+			"other query":            func(b *bound, _ *sent) { b.target = "/v1/notes?x=1" },
+			"query taken away":       func(_ *bound, s *sent) { s.path = "/v1/notes?" },
+			"path encoded otherwise": func(_ *bound, s *sent) { s.path = "/v1/%6eotes" },
+			"other body":             func(_ *bound, s *sent) { s.body = `{"title":"T"}` },
+			"body with a space more": func(_ *bound, s *sent) { s.body = body + " " },
+			"no body":                func(_ *bound, s *sent) { s.body = "" },
+			"body that is no JSON":   func(_ *bound, s *sent) { s.body = "[" },
+			"token of another user": func(b *bound, _ *sent) {
+				b.token = signHS256(api.jwtSecret, goodClaims(freshName("user")))
+			},
+			"another token of theirs": func(b *bound, _ *sent) {
+				b.token = signHS256(api.jwtSecret, goodClaims(u.sub).and("x", 1))
+			},
+			"no token":     func(b *bound, _ *sent) { b.token = "" },
+			"other secret": func(b *bound, _ *sent) { b.secret = randomHex(32) },
+			"other secret and its id": func(b *bound, _ *sent) {
+				b.secret = randomHex(32)
+				b.keyID = keyID(b.secret)
+			},
+			"the JWT secret": func(b *bound, _ *sent) {
+				b.secret = api.jwtSecret
+				b.keyID = keyID(b.secret)
+			},
+			"key id longer": func(b *bound, _ *sent) { b.keyID += "0" },
 			"stale": func(b *bound, _ *sent) {
 				b.timestamp = strconv.FormatInt(time.Now().Add(-70*time.Second).UnixMilli(), 10)
 			},
 			"ahead": func(b *bound, _ *sent) {
 				b.timestamp = strconv.FormatInt(time.Now().Add(70*time.Second).UnixMilli(), 10)
 			},
-			"seconds":                 func(b *bound, _ *sent) { b.timestamp = strconv.FormatInt(time.Now().Unix(), 10) },
-			"short nonce":             func(b *bound, _ *sent) { b.nonce = b.nonce[1:] },
-			"nonce in upper case":     func(b *bound, _ *sent) { b.nonce = strings.Repeat("A", 32) },
-			"word in place of a hash": func(b *bound, _ *sent) { b.contentHash = "UNSIGNED-PAYLOAD" },
-			"hash in upper case":      func(b *bound, _ *sent) { b.contentHash = strings.ToUpper(b.contentHash) },
-			"other tenant":            func(_ *bound, s *sent) { s.edits = []edit{with("X-TB-Tenant-ID", freshName("tenant"))} },
-			"other timestamp":         func(b *bound, s *sent) { s.edits = []edit{with("X-TB-Timestamp", "0"+b.timestamp)} },
-			"other nonce":             func(_ *bound, s *sent) { s.edits = []edit{with("X-TB-Nonce", randomHex(16))} },
-			"other hash":              func(_ *bound, s *sent) { s.edits = []edit{with("X-TB-Content-SHA256", sha256Hex("x"))} },
-			"nibble changed":          func(b *bound, s *sent) { s.edits = []edit{with("X-TB-Signature-V2", flipped(b.signature()))} },
-			"signature in upper case": func(b *bound, s *sent) { s.edits = []edit{with("X-TB-Signature-V2", strings.ToUpper(b.signature()))} },
-			"signature twice":         func(b *bound, s *sent) { s.edits = []edit{with("X-TB-Signature-V2", b.signature(), b.signature())} },
-			"nonce twice":             func(b *bound, s *sent) { s.edits = []edit{with("X-TB-Nonce", b.nonce, b.nonce)} },
-			"key id twice":            func(b *bound, s *sent) { s.edits = []edit{with("X-TB-Key-ID", b.keyID, "0")} },
-			"hash twice":              func(b *bound, s *sent) { s.edits = []edit{with("X-TB-Content-SHA256", b.contentHash, sha256Hex(""))} },
-			"no signature":            func(_ *bound, s *sent) { s.edits = []edit{without("X-TB-Signature-V2")} },
-			"no nonce":                func(_ *bound, s *sent) { s.edits = []edit{without("X-TB-Nonce")} },
-			"no key id":               func(_ *bound, s *sent) { s.edits = []edit{without("X-TB-Key-ID")} },
-			"no hash":                 func(_ *bound, s *sent) { s.edits = []edit{without("X-TB-Content-SHA256")} },
-			"no tenant":               func(_ *bound, s *sent) { s.edits = []edit{without("X-TB-Tenant-ID")} },
-			"no timestamp":            func(_ *bound, s *sent) { s.edits = []edit{without("X-TB-Timestamp")} },
+			"seconds": func(b *bound, _ *sent) {
+				b.timestamp = strconv.FormatInt(time.Now().Unix(), 10)
+			},
+			"short nonce": func(b *bound, _ *sent) { b.nonce = b.nonce[1:] },
+			"nonce in upper case": func(b *bound, _ *sent) {
+				b.nonce = strings.Repeat("A", 32)
+			},
+			"word in place of a hash": func(b *bound, _ *sent) {
+				b.contentHash = "UNSIGNED-PAYLOAD"
+			},
+			"hash in upper case": func(b *bound, _ *sent) {
+				b.contentHash = strings.ToUpper(b.contentHash)
+			},
+			"other tenant": func(_ *bound, s *sent) {
+				s.edits = []edit{with("X-TB-Tenant-ID", freshName("tenant"))}
+			},
+			"other timestamp": func(b *bound, s *sent) {
+				s.edits = []edit{with("X-TB-Timestamp", "0"+b.timestamp)}
+			},
+			"other nonce": func(_ *bound, s *sent) {
+				s.edits = []edit{with("X-TB-Nonce", randomHex(16))}
+			},
+			"other hash": func(_ *bound, s *sent) {
+				s.edits = []edit{with("X-TB-Content-SHA256", sha256Hex("x"))}
+			},
+			"nibble changed": func(b *bound, s *sent) {
+				s.edits = []edit{with("X-TB-Signature-V2", flipped(b.signature()))}
+			},
+			"signature in upper case": func(b *bound, s *sent) {
+				s.edits = []edit{with("X-TB-Signature-V2", strings.ToUpper(b.signature()))}
+			},
+			"signature twice": func(b *bound, s *sent) {
+				s.edits = []edit{with("X-TB-Signature-V2", b.signature(), b.signature())}
+			},
+			"nonce twice": func(b *bound, s *sent) {
+				s.edits = []edit{with("X-TB-Nonce", b.nonce, b.nonce)}
+			},
+			"key id twice": func(b *bound, s *sent) {
+				s.edits = []edit{with("X-TB-Key-ID", b.keyID, "0")}
+			},
+			"hash twice": func(b *bound, s *sent) {
+				s.edits = []edit{with("X-TB-Content-SHA256", b.contentHash, sha256Hex(""))}
+			},
+			"no signature": func(_ *bound, s *sent) {
+				s.edits = []edit{without("X-TB-Signature-V2")}
+			},
+			"no nonce": func(_ *bound, s *sent) {
+				s.edits = []edit{without("X-TB-Nonce")}
+			},
+			"no key id": func(_ *bound, s *sent) {
+				s.edits = []edit{without("X-TB-Key-ID")}
+			},
+			"no hash": func(_ *bound, s *sent) {
+				s.edits = []edit{without("X-TB-Content-SHA256")}
+			},
+			"no tenant": func(_ *bound, s *sent) {
+				s.edits = []edit{without("X-TB-Tenant-ID")}
+			},
+			"no timestamp": func(_ *bound, s *sent) {
+				s.edits = []edit{without("X-TB-Timestamp")}
+			},
 			"version 1 in its place": func(b *bound, s *sent) {
-				s.edits = []edit{with("X-TB-Signature-V2", tenantSignature(b.secret, b.tenant, b.timestamp))}
+				s.edits = []edit{
+					with("X-TB-Signature-V2", tenantSignature(b.secret, b.tenant, b.timestamp)),
+				}
 			},
 			"wrong beside version 1": func(b *bound, s *sent) {
 				s.edits = []edit{rightV1(b), with("X-TB-Signature-V2", strings.Repeat("0", 64))}
 			},
 			"empty beside version 1": func(b *bound, s *sent) {
-				s.edits = []edit{rightV1(b), without("X-TB-Signature-V2", "X-TB-Content-SHA256", "X-TB-Key-ID"), with("X-TB-Nonce", "")}
+				s.edits = []edit{
+					rightV1(b),
+					without("X-TB-Signature-V2", "X-TB-Content-SHA256", "X-TB-Key-ID"),
+					with("X-TB-Nonce", ""),
+				}
 			},
 			"key id beside version 1": func(b *bound, s *sent) {
-				s.edits = []edit{rightV1(b), without("X-TB-Signature-V2", "X-TB-Content-SHA256", "X-TB-Nonce")}
+				s.edits = []edit{
+					rightV1(b), without("X-TB-Signature-V2", "X-TB-Content-SHA256", "X-TB-Nonce"),
+				}
 			},
 			"replay beside version 1": func(b *bound, s *sent) {
 				u.send(t, s.method, s.path, s.body, b.sign).check(t, 201)
@@ -308,11 +366,15 @@ func TestDuringARotationTwoSecretsCount(t *testing.T) {
 	old := randomHex(32)
 	onOwn(t, settings{"TENANT_HEADER_SECRET_PREVIOUS": old}, func(t *testing.T, api *server) {
 		u := api.withoutSession(freshName("tenant"), freshName("user"))
-		for secret, status := range map[string]int{api.tenantSecret: 201, old: 201, randomHex(32): 401} {
+		for secret, status := range map[string]int{
+			api.tenantSecret: 201, old: 201, randomHex(32): 401,
+		} {
 			v1 := func(h http.Header) { signTenant(h, secret, u.tenant, time.Now()) }
 			u.call(t, "POST", "/v1/sync/sessions", nil, v1).check(t, status)
-			u.call(t, "POST", "/v1/sync/sessions", nil, bind(secret, u.tenant, u.token, "POST", "/v1/sync/sessions", "").sign).
-				check(t, status)
+			u.call(
+				t, "POST", "/v1/sync/sessions", nil,
+				bind(secret, u.tenant, u.token, "POST", "/v1/sync/sessions", "").sign,
+			).check(t, status)
 		}
 	})
 }
@@ -323,7 +385,10 @@ func TestFuzzedHeadersOfVersion2AreRefused(t *testing.T) {
 	onEachWithV2(t, func(t *testing.T, api *server) {
 		u := api.user(t)
 		var names []string
-		for _, name := range []string{"X-TB-Tenant-ID", "X-TB-Timestamp", "X-TB-Key-ID", "X-TB-Nonce", "X-TB-Content-SHA256", "X-TB-Signature-V2"} {
+		for _, name := range []string{
+			"X-TB-Tenant-ID", "X-TB-Timestamp", "X-TB-Key-ID", "X-TB-Nonce", "X-TB-Content-SHA256",
+			"X-TB-Signature-V2",
+		} {
 			names = append(names, http.CanonicalHeaderKey(name))
 		}
 		seed := rand.Uint64()

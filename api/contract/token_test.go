@@ -46,7 +46,8 @@ func TestOnlyARightTokenPasses(t *testing.T) {
 			"with unknown claims":       sign(good.and("admin", true).and("roles", []string{"x"})),
 			"without typ in the header": header(claims{"alg": "HS256"}),
 		} {
-			if a := u.call(t, "GET", "/v1/notes", nil, with("Authorization", "Bearer "+token)); a.status != 200 {
+			a := u.call(t, "GET", "/v1/notes", nil, with("Authorization", "Bearer "+token))
+			if a.status != 200 {
 				t.Errorf("a good token, %s, is refused\n%s", why, a)
 			}
 		}
@@ -125,12 +126,10 @@ func TestOnlyARightTokenPasses(t *testing.T) {
 			"signature longer":       right + "AAAA",
 			"four parts":             right + ".x",
 			"padding":                right + "=",
-			"claims changed": parts[0] + "." + encodeJSON(
-				good.and("sub", "admin"),
-			) + "." + parts[2],
-			"header changed": encodeJSON(
-				claims{"alg": "HS256", "typ": "jwt"},
-			) + "." + parts[1] + "." + parts[2],
+			"claims changed": parts[0] + "." +
+				encodeJSON(good.and("sub", "admin")) + "." + parts[2],
+			"header changed": encodeJSON(claims{"alg": "HS256", "typ": "jwt"}) + "." +
+				parts[1] + "." + parts[2],
 			"claims not an object": signHMAC(
 				sha256.New,
 				claims{"alg": "HS256"},
@@ -187,7 +186,8 @@ func TestTheFirstSightOfASubCreatesTheUser(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		tenant := freshName("tenant")
 		for _, sub := range []string{
-			freshName("auth0|"), freshName("mailto:a@b.example+"), freshName("ünïcode 世界 "), freshName("' OR 1=1--"), freshName("a/../b:%00"),
+			freshName("auth0|"), freshName("mailto:a@b.example+"), freshName("ünïcode 世界 "),
+			freshName("' OR 1=1--"), freshName("a/../b:%00"),
 			freshName(strings.Repeat("long", 50)),
 		} {
 			u := api.userOf(t, tenant, sub)
@@ -257,10 +257,15 @@ func TestTokensOfAnIdentityProvider(t *testing.T) {
 			"n":   encode(rsaKey.N.Bytes()),
 			"e":   "AQAB",
 		},
-		{"kty": "EC", "kid": "e", "use": "sig", "alg": "ES256", "crv": "P-256",
-			"x": coordinate(
-				new(big.Int).SetBytes(ecPoint[1:33]),
-			), "y": coordinate(new(big.Int).SetBytes(ecPoint[33:]))},
+		{
+			"kty": "EC",
+			"kid": "e",
+			"use": "sig",
+			"alg": "ES256",
+			"crv": "P-256",
+			"x":   coordinate(new(big.Int).SetBytes(ecPoint[1:33])),
+			"y":   coordinate(new(big.Int).SetBytes(ecPoint[33:])),
+		},
 		{
 			"kty": "OKP",
 			"kid": "d",
@@ -280,7 +285,10 @@ func TestTokensOfAnIdentityProvider(t *testing.T) {
 	t.Cleanup(provider.Close)
 
 	onOwn(t, settings{
-		"JWT_JWKS_URL": provider.URL, "JWT_ISSUER": "https://issuer.example/", "JWT_AUDIENCE": "toolbridge", "ENV": "dev",
+		"JWT_JWKS_URL": provider.URL,
+		"JWT_ISSUER":   "https://issuer.example/",
+		"JWT_AUDIENCE": "toolbridge",
+		"ENV":          "dev",
 	}, func(t *testing.T, api *server) {
 		u := api.withoutSession(freshName("tenant"), freshName("user"))
 		good := goodClaims(u.sub).and("iss", "https://issuer.example/").and("aud", "toolbridge")
@@ -289,13 +297,16 @@ func TestTokensOfAnIdentityProvider(t *testing.T) {
 
 		rs := claims{"alg": "RS256", "kid": "r", "typ": "JWT"}
 		for why, token := range map[string]string{
-			"RS256":               signWith(rsaKey, rs, good),
-			"ES256":               signWith(ecKey, claims{"alg": "ES256", "kid": "e"}, good),
-			"EdDSA":               signWith(edKey, claims{"alg": "EdDSA", "kid": "d"}, good),
-			"a list of audiences": signWith(rsaKey, rs, good.and("aud", []string{"other", "toolbridge"})),
-			"HS256":               signHS256(api.jwtSecret, good),
+			"RS256": signWith(rsaKey, rs, good),
+			"ES256": signWith(ecKey, claims{"alg": "ES256", "kid": "e"}, good),
+			"EdDSA": signWith(edKey, claims{"alg": "EdDSA", "kid": "d"}, good),
+			"a list of audiences": signWith(
+				rsaKey, rs, good.and("aud", []string{"other", "toolbridge"}),
+			),
+			"HS256": signHS256(api.jwtSecret, good),
 		} {
-			if a := u.call(t, "GET", "/v1/notes", nil, with("Authorization", "Bearer "+token)); a.status != 200 {
+			a := u.call(t, "GET", "/v1/notes", nil, with("Authorization", "Bearer "+token))
+			if a.status != 200 {
 				t.Errorf("a good token, %s, is refused\n%s", why, a)
 			}
 		}
@@ -352,11 +363,8 @@ func TestTokensOfAnIdentityProvider(t *testing.T) {
 				good,
 			),
 			"our HMAC secret under RS256": signHMAC(sha256.New, rs, api.jwtSecret, good),
-			"none": encodeJSON(
-				claims{"alg": "none", "kid": "r"},
-			) + "." + encodeJSON(
-				good,
-			) + ".",
+			"none": encodeJSON(claims{"alg": "none", "kid": "r"}) + "." +
+				encodeJSON(good) + ".",
 		}
 		for name, sign := range map[string]func(claims) string{
 			"RS256": func(c claims) string { return signWith(rsaKey, rs, c) },

@@ -42,7 +42,10 @@ func TestIncludeDeletedReadsThroughATombstone(t *testing.T) {
 		if got := read.item(t); got.DeletedAt == nil || got.Version != 2 {
 			t.Errorf("a tombstone has deletedAt and version 2\n%s", read)
 		}
-		if got := u.call(t, "GET", e.path("/", live.UID, "?includeDeleted=true"), nil).want(t, 200).item(t); got.DeletedAt != nil {
+		got := u.call(t, "GET", e.path("/", live.UID, "?includeDeleted=true"), nil).
+			want(t, 200).
+			item(t)
+		if got.DeletedAt != nil {
 			t.Errorf("a live item has no deletedAt: %s", *got.DeletedAt)
 		}
 		for query, want := range map[string][]string{

@@ -48,7 +48,10 @@ func TestEveryWriteLeavesAVersion(t *testing.T) {
 			{"patch", "PATCH", e.path("/", uid), `{"title":"two","x":"é"}`},
 			{"replace", "PUT", e.path("/", uid), object(`"title":"three"`, parent)},
 			{"archive", "POST", e.path("/", uid, "/archive"), ""},
-			{"process", "POST", e.path("/", uid, "/process"), `{"action":"` + e.actions[0].name + `"}`},
+			{
+				"process", "POST", e.path("/", uid, "/process"),
+				`{"action":"` + e.actions[0].name + `"}`,
+			},
 			{"delete", "DELETE", e.path("/", uid), ""},
 			{"restore", "POST", e.path("/", uid, "/restore"), ""},
 			{"restore", "POST", e.path("/", uid, "/restore"), `{"toVersion":2}`},
@@ -70,17 +73,17 @@ func TestEveryWriteLeavesAVersion(t *testing.T) {
 			"create",
 		}
 		for n, v := range got.Versions {
-			if want := int64(
-				len(states) - n,
-			); v.Version != want || v.Operation != operations[n] ||
+			want := int64(len(states) - n)
+			if v.Version != want || v.Operation != operations[n] ||
 				(v.DeletedAt != "") != (v.Version == 6) {
 				t.Errorf("version %d: %+v", want, v)
 			}
 			if v.FromVersion != 0 != (v.Version == 8) {
 				t.Errorf("from version: %+v", v)
 			}
-			a := u.call(t, "GET", e.path("/", uid, "/versions/", strconv.FormatInt(v.Version, 10)), nil).
-				want(t, 200)
+			a := u.call(
+				t, "GET", e.path("/", uid, "/versions/", strconv.FormatInt(v.Version, 10)), nil,
+			).want(t, 200)
 			a.item(t)
 			if want := states[v.Version-1]; string(a.body) != want {
 				t.Errorf("version %d is\n%s\nwas\n%s", v.Version, a.body, want)
@@ -120,17 +123,17 @@ func TestEveryWriteLeavesAVersion(t *testing.T) {
 	})
 }
 
-// A restore of what was deleted has the same uid and creation time, and what belongs to it is there.
-// Undone and redone, it ends where it was.
+// A restore of what was deleted has the same uid and creation time, and what belongs to it is
+// there. Undone and redone, it ends where it was.
 func TestARestoreBringsBackTheItemAndItsChildren(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		wantFeature(t, api, "versions")
 		u := api.user(t)
 		notes, comments := entityNamed("notes"), entityNamed("comments")
 		note := u.create(t, notes, `"title":"a harbour"`)
-		comment := u.call(t, "POST", comments.path(), object(`"content":"about it"`, commentOn("note", note.UID))).
-			want(t, 201).
-			item(t)
+		comment := u.call(
+			t, "POST", comments.path(), object(`"content":"about it"`, commentOn("note", note.UID)),
+		).want(t, 201).item(t)
 		u.remove(t, notes, note.UID)
 		if f := u.search(t, arguments{"query": "harbour"}); f.Total != 0 {
 			t.Errorf("a deleted item is found")
@@ -199,7 +202,9 @@ func TestARestoreIsRefused(t *testing.T) {
 		u.restore(t, notes, note.UID, `{"toVersion":null}`, ifMatch(2)).want(t, 200)
 		u.restore(t, notes, note.UID, "").want(t, 400) // it lives
 		u.restore(t, comments, comment.UID, "").want(t, 200)
-		for _, query := range []string{"?limit=0", "?limit=x", "?before=0", "?before=-1", "?limit=1&limit=2"} {
+		for _, query := range []string{
+			"?limit=0", "?limit=x", "?before=0", "?before=-1", "?limit=1&limit=2",
+		} {
 			u.call(t, "GET", notes.path("/", note.UID, "/versions", query), nil).check(t, 400)
 		}
 		for _, version := range []string{"0", "x", "-1", "99999999999999999999"} {
@@ -283,8 +288,10 @@ func TestVersionsAmongWriters(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			b := u.call(t, "GET", notes.path("/", uid, "/versions/", strconv.FormatInt(it.Version, 10)), nil).
-				want(t, 200)
+			b := u.call(
+				t, "GET", notes.path("/", uid, "/versions/", strconv.FormatInt(it.Version, 10)),
+				nil,
+			).want(t, 200)
 			if string(b.body) != string(a.body) {
 				t.Errorf("version %d is\n%s\nwas answered\n%s", it.Version, b.body, a.body)
 			}

@@ -1,17 +1,23 @@
--- What a caller asks, again and again; LOAD_ROUTE says what. At the end a line of JSON with what was seen.
+-- What a caller asks, again and again; LOAD_ROUTE says what. At the end a line of JSON with what
+-- was seen.
 --
--- LOAD_CALLERS is a file with a line for each caller: number, token, session, epoch. They take turns. An item's uid is made of its
--- caller's number and its own, as seed.py makes them. LOAD_BODY is what a search asks, LOAD_PATH what a tail reads.
+-- LOAD_CALLERS is a file with a line for each caller: number, token, session, epoch. They take
+-- turns. An item's uid is made of its caller's number and its own, as seed.py makes them. LOAD_BODY
+-- is what a search asks, LOAD_PATH what a tail reads.
 local route = os.getenv("LOAD_ROUTE")
 local items = tonumber(os.getenv("LOAD_ITEMS"))
 local cursor = os.getenv("LOAD_CURSOR")
-local note = '{"title":"A note","content":"' .. string.rep("Some words that somebody wrote. ", 6) .. '","tags":["a","b"]}'
+local note = '{"title":"A note","content":"'
+    .. string.rep("Some words that somebody wrote. ", 6)
+    .. '","tags":["a","b"]}'
 local callers = {}
 
 local function head(caller, session)
-    local lines = "Host: bench\r\nAuthorization: Bearer " .. caller.token .. "\r\n" .. os.getenv("LOAD_SIGNED") .. "\r\n"
+    local lines = "Host: bench\r\nAuthorization: Bearer "
+        .. caller.token .. "\r\n" .. os.getenv("LOAD_SIGNED") .. "\r\n"
     if session then
-        lines = lines .. "X-Sync-Session: " .. session .. "\r\nX-Sync-Epoch: " .. caller.epoch .. "\r\n"
+        lines = lines .. "X-Sync-Session: " .. session .. "\r\n"
+            .. "X-Sync-Epoch: " .. caller.epoch .. "\r\n"
     end
     return lines
 end
@@ -20,7 +26,8 @@ local function ask(method, path, lines, body)
     if not body then
         return method .. " " .. path .. " HTTP/1.1\r\n" .. lines .. "\r\n"
     end
-    return method .. " " .. path .. " HTTP/1.1\r\n" .. lines .. "Content-Type: application/json\r\nContent-Length: " .. #body .. "\r\n\r\n" .. body
+    return method .. " " .. path .. " HTTP/1.1\r\n" .. lines
+        .. "Content-Type: application/json\r\nContent-Length: " .. #body .. "\r\n\r\n" .. body
 end
 
 local function some_note(caller)
@@ -45,18 +52,28 @@ local single = {
     merge = function(c) return ask("PATCH", some_note(c), c.head, '{"title":"Another title"}') end,
 }
 
--- What consists of several requests, each of which needs the answer to the first: for these a thread has one connection.
+-- What consists of several requests, each of which needs the answer to the first: for these a
+-- thread has one connection.
 local open = function(c) return single.open(c) end
 local close = function(c, session) return ask("DELETE", "/v1/sync/sessions/" .. session, c.open) end
 local sequences = {
     session = { open, close },
-    read = { open, function(c, session) return ask("GET", some_note(c), head(c, session)) end, close },
-    write = { open, function(c, session) return ask("POST", "/v1/notes", head(c, session), note) end, close },
+    read = {
+        open,
+        function(c, session) return ask("GET", some_note(c), head(c, session)) end,
+        close,
+    },
+    write = {
+        open,
+        function(c, session) return ask("POST", "/v1/notes", head(c, session), note) end,
+        close,
+    },
     -- As an MCP server calls: LOAD_METHOD, LOAD_PATH and LOAD_BODY within a session.
     call = {
         open,
         function(c, session)
-            return ask(os.getenv("LOAD_METHOD"), os.getenv("LOAD_PATH"), head(c, session), os.getenv("LOAD_BODY"))
+            local method, path = os.getenv("LOAD_METHOD"), os.getenv("LOAD_PATH")
+            return ask(method, path, head(c, session), os.getenv("LOAD_BODY"))
         end,
         close,
     },
@@ -97,6 +114,12 @@ end
 
 function done(summary, latency)
     local e = summary.errors
-    io.write(string.format('LOAD {"requests":%d,"seconds":%.6f,"failed":%d,"p50":%.1f,"p99":%.1f}\n', summary.requests,
-        summary.duration / 1e6, e.connect + e.read + e.write + e.status + e.timeout, latency:percentile(50), latency:percentile(99)))
+    io.write(string.format(
+        'LOAD {"requests":%d,"seconds":%.6f,"failed":%d,"p50":%.1f,"p99":%.1f}\n',
+        summary.requests,
+        summary.duration / 1e6,
+        e.connect + e.read + e.write + e.status + e.timeout,
+        latency:percentile(50),
+        latency:percentile(99)
+    ))
 end

@@ -1,4 +1,5 @@
-"""The API as it is released, started on a port of its own; callers with tokens, signed headers and open sessions; and wrk."""
+"""The API as it is released, started on a port of its own; callers with tokens, signed headers and
+open sessions; and wrk."""
 
 import base64
 import hashlib
@@ -30,7 +31,8 @@ STEPS = {"session": 2, "read": 3, "write": 3, "call": 3}
 def need(tool, package):
     if not shutil.which(tool):
         raise SystemExit(
-            f"{tool} is missing. Install it: apt-get install {package} (Debian), brew install {package} (macOS)"
+            f"{tool} is missing. Install it: apt-get install {package} (Debian), brew install "
+            f"{package} (macOS)"
         )
 
 
@@ -87,7 +89,8 @@ def shared_secret_token(subject):
 
 
 class KeyServer:
-    """An authorization server, as far as an API knows one: tokens signed with RS256, and the key to verify them with."""
+    """An authorization server, as far as an API knows one: tokens signed with RS256, and the key to
+    verify them with."""
 
     def __enter__(self):
         need("openssl", "openssl")
@@ -176,7 +179,8 @@ def cpu_of(pid, ended_children=False):
 
 
 class Api:
-    """A running API. Its log goes to a file at the level that it has by default; only the rate limit is off."""
+    """A running API. Its log goes to a file at the level that it has by default; only the rate
+    limit is off."""
 
     def __init__(self, database, binary=BINARY, token=shared_secret_token, settings=None):
         self.database, self.binary, self.token, self.settings = (
@@ -261,7 +265,8 @@ class Api:
         path="",
         method="GET",
     ):
-        """Calls a second, latencies in microseconds, processor time in microseconds a call: of the API, and with the database's."""
+        """Calls a second, latencies in microseconds, processor time in microseconds a call: of the
+        API, and with the database's."""
         steps = STEPS.get(route, 1)
         threads = connections if steps > 1 else 1
         before, before_database = self.cpu_seconds(), self.database.cpu_seconds()
@@ -303,7 +308,8 @@ class Api:
             )
         if seen["failed"] or not seen["requests"]:
             raise SystemExit(
-                f"{seen['failed']} of {seen['requests']} requests of {route!r} failed:\n{self._said()[-600:]}"
+                f"{seen['failed']} of {seen['requests']} requests of {route!r} "
+                f"failed:\n{self._said()[-600:]}"
             )
         calls = seen["requests"] / steps
         cpu = self.cpu_seconds() - before

@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
-"""How many calls a second the API answers, route by route, on SQLite and on PostgreSQL, and what they cost.
+"""How many calls a second the API answers, route by route, on SQLite and on PostgreSQL, and what
+they cost.
 
-benches/api/run.py [--database sqlite|postgres] [--route NAME]… [--seconds N] [--rounds N] [--public-key] [--against BINARY] [--json FILE]
+benches/api/run.py [--database sqlite|postgres] [--route NAME]… [--seconds N] [--rounds N]
+[--public-key] [--against BINARY] [--json FILE]
 
-The load is closed: eight connections, each with one request at a time, sent by wrk from the same machine, for sixteen callers in turn. Every
-number is the median of the rounds; ±% is half of what lies between the best and the worst. With --against another build of the API takes
-part: the rounds of the two alternate, and the ratios are medians of those within each round.
+The load is closed: eight connections, each with one request at a time, sent by wrk from the same
+machine, for sixteen callers in turn. Every number is the median of the rounds; ±% is half of what
+lies between the best and the worst. With --against another build of the API takes part: the rounds
+of the two alternate, and the ratios are medians of those within each round.
 
-For a sequence of requests the latencies are those of single requests. CPU is the API's own; PostgreSQL's is not in it.
+For a sequence of requests the latencies are those of single requests. CPU is the API's own;
+PostgreSQL's is not in it.
 """
 
 import argparse
@@ -102,17 +106,20 @@ def measure(kind, builds, routes, options):
 
 def show(rows):
     print(
-        f"{'database':9} {'route':32} {'build':6} {'calls/s':>8} {'±%':>4} {'p50 µs':>8} {'p99 µs':>8} {'CPU µs':>7} {'MiB':>5}"
+        f"{'database':9} {'route':32} {'build':6} {'calls/s':>8} {'±%':>4} {'p50 µs':>8} "
+        f"{'p99 µs':>8} {'CPU µs':>7} {'MiB':>5}"
     )
     for row in rows:
         print(
-            f"{row['database']:9} {ROUTES[row['route']]:32} {row['build']:6} {row['rate']:8.0f} {row['spread']:4.0f} {row['p50']:8.0f} "
+            f"{row['database']:9} {ROUTES[row['route']]:32} {row['build']:6} {row['rate']:8.0f} "
+            f"{row['spread']:4.0f} {row['p50']:8.0f} "
             f"{row['p99']:8.0f} {row['cpu']:7.0f} {row['resident']:5.0f}"
         )
     for row in rows:
         if row["build"] == "this" and "rate_ratio" in row:
             print(
-                f"{row['database']:9} {ROUTES[row['route']]:32} calls/s ×{row['rate_ratio']:.2f}, CPU ×{row['cpu_ratio']:.2f}"
+                f"{row['database']:9} {ROUTES[row['route']]:32} calls/s ×{row['rate_ratio']:.2f}, "
+                f"CPU ×{row['cpu_ratio']:.2f}"
             )
 
 

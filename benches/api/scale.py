@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Whether a call costs more when there is more: with a thousand, a hundred thousand and a million items, and with a hundred thousand sessions.
+"""Whether a call costs more when there is more: with a thousand, a hundred thousand and a million
+items, and with a hundred thousand sessions.
 
 benches/api/scale.py [--database sqlite|postgres] [--seconds N] [--rounds N] [--json FILE]
 
-Each size is a database of its own with an API of its own. Of N items, all of them notes, half belong to one user and the others to users
-with a hundred each; "one" is measured with the former's, "many" with those of up to sixteen of the latter. The sizes take turns, so that whatever else the machine does falls upon all
-of them. Ratios are against the smallest in the same round, their median over the rounds.
+Each size is a database of its own with an API of its own. Of N items, all of them notes, half
+belong to one user and the others to users with a hundred each; "one" is measured with the former's,
+"many" with those of up to sixteen of the latter. The sizes take turns, so that whatever else the
+machine does falls upon all of them. Ratios are against the smallest in the same round, their median
+over the rounds.
 """
 
 import argparse
@@ -51,7 +54,8 @@ def arguments():
 
 
 class Size:
-    """A running API with so much in its database. The one user has the number 1, the many follow."""
+    """A running API with so much in its database. The one user has the number 1, the many
+    follow."""
 
     def __init__(self, stack, kind, items, sessions):
         self.items = items // 2
@@ -111,11 +115,13 @@ def measure(kind, options):
 
 def show(rows):
     print(
-        f"{'database':9} {'route':24} {'size':15} {'calls/s':>8} {'p50 µs':>8} {'× 10³':>6} {'p99 µs':>8} {'CPU µs':>7} {'× 10³':>6} {'MiB':>5}"
+        f"{'database':9} {'route':24} {'size':15} {'calls/s':>8} {'p50 µs':>8} {'× 10³':>6} "
+        f"{'p99 µs':>8} {'CPU µs':>7} {'× 10³':>6} {'MiB':>5}"
     )
     for row in rows:
         print(
-            f"{row['database']:9} {row['route']:24} {row['size']:15} {row['rate']:8.0f} {row['p50']:8.0f} {row['p50_ratio']:6.2f} "
+            f"{row['database']:9} {row['route']:24} {row['size']:15} {row['rate']:8.0f} "
+            f"{row['p50']:8.0f} {row['p50_ratio']:6.2f} "
             f"{row['p99']:8.0f} {row['cpu']:7.0f} {row['cpu_ratio']:6.2f} {row['resident']:5.0f}"
         )
 

@@ -1,11 +1,16 @@
 #!/usr/bin/env python3
-"""What a search costs beside a get, what the index costs a write, and whether the last messages of a chat cost more among many.
+"""What a search costs beside a get, what the index costs a write, and whether the last messages of
+a chat cost more among many.
 
-benches/api/search.py [--database sqlite|postgres] [--items N] [--messages N] [--seconds N] [--rounds N] [--json FILE]
+benches/api/search.py [--database sqlite|postgres] [--items N] [--messages N] [--seconds N]
+[--rounds N] [--json FILE]
 
-One user has the items: texts of some forty words out of twenty thousand, common ones more often, as in a language. The index is made by the
-API itself, in the background, before anything is measured. Gets and creates come over eight connections, as in run.py, the rest over two. All rows of one database take turns in each round, and the ratios are medians of
-those within a round. "CPU all" has PostgreSQL's own processor time in it. "create, no index" is a build whose writes leave the index out.
+One user has the items: texts of some forty words out of twenty thousand, common ones more often, as
+in a language. The index is made by the API itself, in the background, before anything is measured.
+Gets and creates come over eight connections, as in run.py, the rest over two. All rows of one
+database take turns in each round, and the ratios are medians of those within a round. "CPU all" has
+PostgreSQL's own processor time in it. "create, no index" is a build whose writes leave the index
+out.
 """
 
 import argparse
@@ -29,10 +34,13 @@ CONNECTIONS = 2
 INDEX = "internal/store/indexed.go"
 WITHOUT_INDEX = """package store
 
-func (c *common) indexed(int64, string, *Item, Item) (out []command, parent *string) { return nil, nil }
+func (c *common) indexed(int64, string, *Item, Item) (out []command, parent *string) {
+	return nil, nil
+}
 """
 
-# A row, and what it asks for. "rare" is in ten items, whatever their number, and "half" in every second one.
+# A row, and what it asks for. "rare" is in ten items, whatever their number, and "half" in every
+# second one.
 SEARCHES = {
     "a word in 1 item": {"query": "unique"},
     "a word in 10 items": {"query": "rare"},
@@ -120,7 +128,8 @@ def messages(owner, number, count):
 
 
 class Rig:
-    """An API with a database of its own, and one caller for each user: 1 has the notes, 2 few messages, 3 many."""
+    """An API with a database of its own, and one caller for each user: 1 has the notes, 2 few
+    messages, 3 many."""
 
     def __init__(self, stack, kind, options, binary):
         self.options = options
@@ -235,11 +244,13 @@ def measure(kind, options, bare):
 
 def show(found):
     print(
-        f"{'database':9} {'row':50} {'calls/s':>8} {'p50 ms':>8} {'p99 ms':>8} {'CPU µs':>8} {'×':>6} {'CPU all':>8} {'×':>6}"
+        f"{'database':9} {'row':50} {'calls/s':>8} {'p50 ms':>8} {'p99 ms':>8} {'CPU µs':>8} "
+        f"{'×':>6} {'CPU all':>8} {'×':>6}"
     )
     for row in found:
         print(
-            f"{row['database']:9} {row['row']:50} {row['rate']:8.0f} {row['p50'] / 1000:8.2f} {row['p99'] / 1000:8.2f} {row['cpu']:8.0f} "
+            f"{row['database']:9} {row['row']:50} {row['rate']:8.0f} {row['p50'] / 1000:8.2f} "
+            f"{row['p99'] / 1000:8.2f} {row['cpu']:8.0f} "
             f"{row['cpu_ratio']:6.2f} {row['cpu_all']:8.0f} {row['cpu_all_ratio']:6.2f}"
         )
 

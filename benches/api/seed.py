@@ -1,4 +1,5 @@
-"""Empty databases, and a way to fill them faster than the API would: rows as the API writes them, made by the database itself."""
+"""Empty databases, and a way to fill them faster than the API would: rows as the API writes them,
+made by the database itself."""
 
 import contextlib
 import os
@@ -18,21 +19,31 @@ PAYLOAD = (
     '{"title":"A note","content":"' + "Some words that somebody wrote. " * 6 + '","tags":["a","b"]}'
 )
 
-# {first}, {users}: whose items. {each}: how many for each. An uid is made of the numbers of the user and the item, as load.lua makes them.
+# {first}, {users}: whose items. {each}: how many for each. An uid is made of the numbers of the
+# user and the item, as load.lua makes them.
 USERS = {
-    "sqlite": """WITH RECURSIVE n(n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM n WHERE n < {first} + {users} - 1)
+    "sqlite": """WITH RECURSIVE n(n) AS
+            (SELECT {first} UNION ALL SELECT n + 1 FROM n WHERE n < {first} + {users} - 1)
         INSERT INTO users (tenant, subject, created) SELECT '{tenant}', 'bench-' || n, 0 FROM n""",
     "postgres": """INSERT INTO users (tenant, subject, created)
-        SELECT '{tenant}', 'bench-' || n, 0 FROM generate_series({first}, {first} + {users} - 1) n""",
+        SELECT '{tenant}', 'bench-' || n, 0
+            FROM generate_series({first}, {first} + {users} - 1) n""",
 }
 ITEMS = {
-    "sqlite": """WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {each}), u(id, number) AS MATERIALIZED
-        (SELECT id, CAST(substr(subject, 7) AS INTEGER) FROM users WHERE CAST(substr(subject, 7) AS INTEGER) BETWEEN {first} AND {first} + {users} - 1)
+    "sqlite": """WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {each}),
+        u(id, number) AS MATERIALIZED
+            (SELECT id, CAST(substr(subject, 7) AS INTEGER) FROM users
+            WHERE CAST(substr(subject, 7) AS INTEGER) BETWEEN {first} AND {first} + {users} - 1)
         INSERT INTO items (owner, kind, uid, version, updated, payload)
-        SELECT id, 'notes', printf('%08x-0000-7000-8000-%012x', number, n), 1, {time} + n, '{payload}' FROM u CROSS JOIN n""",
+        SELECT id, 'notes', printf('%08x-0000-7000-8000-%012x', number, n), 1, {time} + n,
+            '{payload}'
+        FROM u CROSS JOIN n""",
     "postgres": """INSERT INTO items (owner, kind, uid, version, updated, payload)
-        SELECT id, 'notes', CAST(lpad(to_hex(u), 8, '0') || '-0000-7000-8000-' || lpad(to_hex(n), 12, '0') AS uuid), 1, {time} + n, '{payload}'
-        FROM generate_series({first}, {first} + {users} - 1) u JOIN users ON tenant = '{tenant}' AND subject = 'bench-' || u
+        SELECT id, 'notes',
+            CAST(lpad(to_hex(u), 8, '0') || '-0000-7000-8000-' || lpad(to_hex(n), 12, '0') AS uuid),
+            1, {time} + n, '{payload}'
+        FROM generate_series({first}, {first} + {users} - 1) u
+        JOIN users ON tenant = '{tenant}' AND subject = 'bench-' || u
         CROSS JOIN generate_series(1, {each}) n""",
 }
 # What a database that has grown by and by has in order anyway.
@@ -138,10 +149,12 @@ class Postgres(Database):
         self._psql(self.url, sql)
 
     def open_sessions(self, _api, _callers, count):
-        """Sessions are rows here, so they are made like the rest. They belong to everybody in turn."""
+        """Sessions are rows here, so they are made like the rest. They belong to everybody in
+        turn."""
         self.run(f"""INSERT INTO sessions (id, owner, epoch, created, expires)
             SELECT gen_random_uuid(), 1 + n % (SELECT max(id) FROM users), 1, now, now + 1800000
-            FROM generate_series(1, {count}) n, CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint) now""")
+            FROM generate_series(1, {count}) n,
+            CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint) now""")
         self.run(SETTLE["postgres"])
 
     @staticmethod

@@ -3,7 +3,8 @@
 
 benches/api/versions.py [--database sqlite|postgres] [--seconds N] [--rounds N] [--json FILE]
 
-Two builds take turns: this one, and one whose writes keep no version. Ratios are medians of those within a round.
+Two builds take turns: this one, and one whose writes keep no version. Ratios are medians of those
+within a round.
 """
 
 import argparse
@@ -60,11 +61,13 @@ def measure(kind, builds, options):
 
 def show(rows):
     print(
-        f"{'database':9} {'PATCH of a note':16} {'calls/s':>8} {'p50 ms':>8} {'p99 ms':>8} {'CPU µs':>8} {'×':>6} {'CPU all':>8} {'×':>6}"
+        f"{'database':9} {'PATCH of a note':16} {'calls/s':>8} {'p50 ms':>8} {'p99 ms':>8} "
+        f"{'CPU µs':>8} {'×':>6} {'CPU all':>8} {'×':>6}"
     )
     for row in rows:
         print(
-            f"{row['database']:9} {row['build']:16} {row['rate']:8.0f} {row['p50'] / 1000:8.2f} {row['p99'] / 1000:8.2f} {row['cpu']:8.0f} "
+            f"{row['database']:9} {row['build']:16} {row['rate']:8.0f} {row['p50'] / 1000:8.2f} "
+            f"{row['p99'] / 1000:8.2f} {row['cpu']:8.0f} "
             f"{row['cpu_ratio']:6.2f} {row['cpu_all']:8.0f} {row['cpu_all_ratio']:6.2f}"
         )
 

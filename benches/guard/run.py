@@ -1,10 +1,12 @@
-"""Instructions per call, counted by valgrind, against those of the last release. A count does not depend on what else the
-machine does, so a call that has become dearer shows, and nothing else does.
+"""Instructions per call, counted by valgrind, against those of the last release. A count does not
+depend on what else the machine does, so a call that has become dearer shows, and nothing else does.
 
-    python3 benches/guard/run.py            compares; fails where a call has become dearer by more than the tolerance
+    python3 benches/guard/run.py            compares; fails where a call has become dearer by more
+                                            than the tolerance
     python3 benches/guard/run.py --update   makes what is counted now the baseline
 
-The baseline belongs to a compiler and a C library; with others, take a new one of the release first.
+The baseline belongs to a compiler and a C library; with others, take a new one of the release
+first.
 """
 
 import argparse
@@ -93,7 +95,8 @@ def main():
         BASELINE.write_text(json.dumps(counts, indent=1) + "\n")
     elif dearer:
         raise SystemExit(
-            f"dearer than the baseline by more than {TOLERANCE:.0%}: {dearer}. Find out why, or --update and say why"
+            f"dearer than the baseline by more than {TOLERANCE:.0%}: {dearer}. Find out why, or "
+            "--update and say why"
         )
 
 

@@ -1,4 +1,5 @@
-"""The programs that are measured: built, started on ports of their own, looked at from outside, stopped."""
+"""The programs that are measured: built, started on ports of their own, looked at from outside,
+stopped."""
 
 import http.client
 import pathlib
@@ -109,7 +110,8 @@ def floor(api):
 
 
 def server(api, **settings):
-    """The product as it is deployed: verification, figures, the log at info, and the audit trail among its lines."""
+    """The product as it is deployed: verification, figures, the log at info, and the audit trail
+    among its lines."""
     port = free_port()
     environment = {
         **SECRETS,

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Two servers, each with an API of its own, on one PostgreSQL: whether what one writes is there for the other at once, and what the
-second pair brings.
+"""Two servers, each with an API of its own, on one PostgreSQL: whether what one writes is there for
+the other at once, and what the second pair brings.
 
 benches/macro/replicas.py [--rounds N] [--seconds N]
 
-One pair under load and both under the same load take turns. All of it, PostgreSQL and the callers included, shares this machine's
-processors, so on a small one the second pair brings little; that it costs nothing is what can be seen.
+One pair under load and both under the same load take turns. All of it, PostgreSQL and the callers
+included, shares this machine's processors, so on a small one the second pair brings little; that it
+costs nothing is what can be seen.
 """
 
 import argparse

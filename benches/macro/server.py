@@ -1,5 +1,6 @@
-"""The release build of the server under load, against the floor in the same run: rounds that alternate, ratios of what
-stands side by side, medians of the ratios. The API behind both answers from constants.
+"""The release build of the server under load, against the floor in the same run: rounds that
+alternate, ratios of what stands side by side, medians of the ratios. The API behind both answers
+from constants.
 
     python3 benches/macro/server.py [--rounds N] [--seconds N] [--json FILE]
 """
@@ -78,7 +79,8 @@ def print_table(rows):
         verdict = {True: "met", False: "MISSED", None: ""}[row.target.met(row.value)]
         ours = f"{row.ours:10.0f}" if row.ratios else f"{row.ours:10.1f}"
         print(
-            f"{row.name + ', ' + row.unit:46} {ours} {theirs} {ratio}  {str(row.target):>8} {verdict}",
+            f"{row.name + ', ' + row.unit:46} {ours} {theirs} {ratio}  {str(row.target):>8} "
+            f"{verdict}",
             flush=True,
         )
 
@@ -230,7 +232,8 @@ class Bench:
         yield Row("binary", "MiB", os.path.getsize(SERVER) / MIB, None, [], Target(at_most=12))
 
     def crowd(self, api):
-        """A thousand open connections, each of which has called and may call again, and calls going on."""
+        """A thousand open connections, each of which has called and may call again, and calls going
+        on."""
         # More than one caller may hold.
         callers = [
             load.call(programs.token(f"caller-{number}"), "get_note", uid=load.UID)

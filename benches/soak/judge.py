@@ -1,9 +1,11 @@
-"""Whether something has grown: what a program took in the second third of a load against what it took in the last."""
+"""Whether something has grown: what a program took in the second third of a load against what it
+took in the last."""
 
 import statistics
 
-# What is held to staying where it is, and by how much of itself and how much in all it may yet move. Memory breathes with the
-# collector and with caches that fill; descriptors and threads do not.
+# What is held to staying where it is, and by how much of itself and how much in all it may yet
+# move. Memory breathes with the collector and with caches that fill; descriptors and threads do
+# not.
 LIMITS = {
     "rss_mib": (0.10, 6.0),
     "fds": (0.05, 4),
@@ -24,7 +26,8 @@ class Verdict:
 
 
 def judge(name, values):
-    """The first third is for warming up. Medians, so that one sample at an odd moment says nothing."""
+    """The first third is for warming up. Medians, so that one sample at an odd moment says
+    nothing."""
     if len(values) < FEWEST:
         raise SystemExit(f"{len(values)} samples of {name} are too few to tell: let it run longer")
     third = len(values) // 3

@@ -1,5 +1,6 @@
--- Callers that live with their things: each makes one, reads, changes, lists and archives it, and deletes it. A thread is a
--- connection and a caller, since what is asked next depends on the last answer.
+-- Callers that live with their things: each makes one, reads, changes, lists and archives it, and
+-- deletes it. A thread is a connection and a caller, since what is asked next depends on the last
+-- answer.
 --
 -- LOAD_TOKENS is a file with one token a line. At the end a line of JSON with what was seen.
 local tokens, threads = {}, {}
@@ -17,7 +18,8 @@ local uid, version, step, steps
 failed, first_failure = 0, ""
 
 local function call(tool, arguments)
-    return '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"' .. tool .. '","arguments":' .. arguments .. "}}"
+    return '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"'
+        .. tool .. '","arguments":' .. arguments .. "}}"
 end
 
 function init()
@@ -30,11 +32,19 @@ function init()
     local get = function() return call("get_note", one()) end
     local list = function() return call("list_notes", '{"limit":20}') end
     steps = {
-        function() return call("create_note", '{"title":"A note","content":"' .. text .. '","tags":["a","b"]}') end,
+        function()
+            local fields = '{"title":"A note","content":"' .. text .. '","tags":["a","b"]}'
+            return call("create_note", fields)
+        end,
         get, list,
-        function() return call("patch_note", one(',"updates":{"title":"Another"},"if_match":' .. version)) end,
+        function()
+            local changes = ',"updates":{"title":"Another"},"if_match":' .. version
+            return call("patch_note", one(changes))
+        end,
         get,
-        function() return call("update_note", one(',"title":"A third","content":"' .. text .. '"')) end,
+        function()
+            return call("update_note", one(',"title":"A third","content":"' .. text .. '"'))
+        end,
         get, list,
         function() return call("process_note", one(',"action":"pin"')) end,
         function() return call("list_tasks", "{}") end,
@@ -71,8 +81,14 @@ function done(summary, latency)
         wrong = wrong + thread:get("failed")
         said = said == "" and thread:get("first_failure") or said
     end
-    io.write(string.format('LOAD {"calls":%d,"seconds":%.6f,"failed":%d,"p50":%.1f,"p99":%.1f}\n', summary.requests,
-        summary.duration / 1e6, e.connect + e.read + e.write + e.timeout + wrong, latency:percentile(50), latency:percentile(99)))
+    io.write(string.format(
+        'LOAD {"calls":%d,"seconds":%.6f,"failed":%d,"p50":%.1f,"p99":%.1f}\n',
+        summary.requests,
+        summary.duration / 1e6,
+        e.connect + e.read + e.write + e.timeout + wrong,
+        latency:percentile(50),
+        latency:percentile(99)
+    ))
     if said ~= "" then
         io.write("FIRST " .. said .. "\n")
     end

@@ -1,5 +1,6 @@
-"""Both programs as they are released, under load for minutes: does either grow? Prints a table, writes what it saw to a
-file of samples, and fails unless memory, descriptors and threads stay where they are and no session is left behind.
+"""Both programs as they are released, under load for minutes: does either grow? Prints a table,
+writes what it saw to a file of samples, and fails unless memory, descriptors and threads stay where
+they are and no session is left behind.
 
     scripts/soak [MINUTES] [--callers N] [--postgres] [--no-build]
 """
@@ -130,7 +131,8 @@ def watch(watched, wrk, into):
 
 
 def settled(watched):
-    """What is left after the last call. Sessions are ended after their calls, so it takes a moment."""
+    """What is left after the last call. Sessions are ended after their calls, so it takes a
+    moment."""
     until = time.monotonic() + SETTLED_WITHIN
     while True:
         left = {}
@@ -208,15 +210,18 @@ def main():
     ] + ["api.goroutines"]
     verdicts = [judge(name, [row[name] for row in rows]) for name in names]
     print(
-        f"{seen['calls']:,} calls in {seen['seconds']:.0f} s, {seen['calls'] / seen['seconds']:,.0f} a second by {options.callers} callers; "
-        f"p50 {seen['p50'] / 1000:.1f} ms, p99 {seen['p99'] / 1000:.1f} ms; {seen['failed']} failed {first}"
+        f"{seen['calls']:,} calls in {seen['seconds']:.0f} s, "
+        f"{seen['calls'] / seen['seconds']:,.0f} a second by {options.callers} callers; "
+        f"p50 {seen['p50'] / 1000:.1f} ms, p99 {seen['p99'] / 1000:.1f} ms; {seen['failed']} "
+        f"failed {first}"
     )
     if not options.postgres:
         print(f"the database's files have {size:.0f} MiB, tombstones included")
     print(f"\n{'':20} {'2nd third':>10} {'last third':>10} {'may grow':>9}")
     for verdict in verdicts:
         print(
-            f"{verdict.name:20} {verdict.before:10.1f} {verdict.after:10.1f} {verdict.allowed:9.1f}  {'flat' if verdict.flat else 'GROWS'}"
+            f"{verdict.name:20} {verdict.before:10.1f} {verdict.after:10.1f} "
+            f"{verdict.allowed:9.1f}  {'flat' if verdict.flat else 'GROWS'}"
         )
     for name, count in left.items():
         print(f"{name + ' left':20} {'':10} {count:10.0f} {0:9}  {'none' if not count else 'LEFT'}")

@@ -44,7 +44,10 @@ use crate::tools::{EntityTools, Limits, ListedTool, Outcome, ToolCall, Toolset};
 use crate::workers::Workers;
 
 /// For `sub` "ada", until 2100, under [`SECRET`].
-const TOKEN: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEiLCJleHAiOjQxMDI0NDQ4MDB9.WlXhMywctNciXHyKhXzjlxB99mTy1bjEo4gA-ZF5zq4";
+const TOKEN: &str = concat!(
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEiLCJleHAiOjQxMDI0NDQ4MDB9.",
+    "WlXhMywctNciXHyKhXzjlxB99mTy1bjEo4gA-ZF5zq4"
+);
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const ABOUT: &str = "the-only-one";
 

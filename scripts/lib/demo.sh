@@ -2,8 +2,8 @@
 # Some fifty items to try an assistant with: those of a small coffee roastery. To be sourced.
 
 # Writes what is in demo/items.txt: a name by which later lines refer to the item, or -, then what
-# it is, then its arguments. Due dates are in days from today. The arguments of this function are the
-# command that makes a call.
+# it is, then its arguments. Due dates are in days from today. The arguments of this function are
+# the command that makes a call.
 demo_items() { # COMMAND…
     local name kind arguments uid days day
     local -A uids=()

@@ -31,7 +31,8 @@ json_names() {
 import json, sys
 try:
     items = json.load(sys.stdin) or []
-    print(*[value for item in items for key, value in item.items() if key.lower() == "name"], sep="\n")
+    named = [value for item in items for key, value in item.items() if key.lower() == "name"]
+    print(*named, sep="\n")
 except (ValueError, AttributeError, TypeError):
     sys.exit(1)'
 }

@@ -34,8 +34,10 @@ need_go() {
 }
 
 need_postgres() {
-    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null && return
-    echo "$(basename "$0"): PostgreSQL's server programs are missing. Install them: apt-get install postgresql (Debian), brew install postgresql (macOS)" >&2
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ||
+        command -v initdb >/dev/null && return
+    echo "$(basename "$0"): PostgreSQL's server programs are missing. Install them: apt-get" \
+        "install postgresql (Debian), brew install postgresql (macOS)" >&2
     exit 69
 }
 

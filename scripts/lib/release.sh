@@ -19,14 +19,15 @@ release_version() { # SOURCE
 release_api() { # SOURCE REVISION OUTPUT
     local release
     release=$(release_version "$1")+$2
-    (cd "$1/api" && CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X main.release=$release" \
-        -o "$3" ./cmd/toolbridge-api)
+    (cd "$1/api" && CGO_ENABLED=0 go build -trimpath -buildvcs=false \
+        -ldflags "-s -w -buildid= -X main.release=$release" -o "$3" ./cmd/toolbridge-api)
 }
 
 release_mcp() { # SOURCE REVISION; into its target/release
     local home=${CARGO_HOME:-$HOME/.cargo} rust c
     rust=$(release_rust_flags "$1" "$home") c=$(release_c_flags "$1" "$home")
     # Some C dependencies embed the compile time, which SOURCE_DATE_EPOCH fixes.
-    (cd "$1" && GIT_REVISION=$2 CARGO_TARGET_DIR=$1/target RUSTFLAGS=$rust CFLAGS=$c SOURCE_DATE_EPOCH=0 \
-        cargo build --release --locked --quiet)
+    (cd "$1" &&
+        GIT_REVISION=$2 CARGO_TARGET_DIR=$1/target RUSTFLAGS=$rust CFLAGS=$c SOURCE_DATE_EPOCH=0 \
+            cargo build --release --locked --quiet)
 }

@@ -2,7 +2,8 @@
 # Output of the scripts: help from the comment at the top of a script, and errors in one sentence.
 
 help_and_exit() {
-    awk 'NR == 1 { next } !/^#/ { exit } { sub(/^# ?/, ""); print }' "$(dirname "${BASH_SOURCE[0]}")/../$(basename "$0")"
+    awk 'NR == 1 { next } !/^#/ { exit } { sub(/^# ?/, ""); print }' \
+        "$(dirname "${BASH_SOURCE[0]}")/../$(basename "$0")"
     exit 0
 }
 
@@ -29,7 +30,8 @@ printable() {
     LC_ALL=C tr -d '\000-\037\177' | cut -c 1-300
 }
 
-# The token in a file, without white space. A pipe is a file too; a folder or a huge file is an error.
+# The token in a file, without white space. A pipe is a file too; a folder or a huge file is an
+# error.
 token_of() { # FILE
     local token
     { [ -r "$1" ] && [ ! -d "$1" ]; } || usage_error "$1 cannot be read"

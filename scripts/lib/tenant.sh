@@ -13,8 +13,11 @@ matches() { # TEXT PATTERN: matches the whole text, while grep matches a line
 name_tenant() { # NAME
     tenant=$1 app=toolbridge-$1 folder=tenants/$1
     [ -n "$tenant" ] || usage_error "which tenant?"
-    if [ "${#tenant}" -gt "$tenant_limit" ] || ! matches "$tenant" '[a-z]([a-z0-9-]*[a-z0-9])?'; then
-        usage_error "\"$(printf '%s' "$tenant" | printable)\" cannot be a tenant's name: 1 to $tenant_limit lower-case letters, digits and hyphens, a letter first and no hyphen last"
+    if [ "${#tenant}" -gt "$tenant_limit" ] ||
+        ! matches "$tenant" '[a-z]([a-z0-9-]*[a-z0-9])?'; then
+        usage_error "\"$(printf '%s' "$tenant" | printable)\" cannot be a tenant's name: 1 to" \
+            "$tenant_limit lower-case letters, digits and hyphens, a letter first and no hyphen" \
+            "last"
     fi
     config=$folder/fly.toml secrets=$folder/secrets.env sent=$folder/sent
 }
@@ -23,7 +26,9 @@ known_tenant() { # NAME
     name_tenant "$1"
     local each
     for each in "$config" "$secrets"; do
-        [ -e "$each" ] || fail "there is no $each: create it with scripts/new-tenant $tenant, or copy $folder from where it was created"
+        [ -e "$each" ] ||
+            fail "there is no $each: create it with scripts/new-tenant $tenant, or copy $folder" \
+                "from where it was created"
     done
 }
 
@@ -64,13 +69,17 @@ note_sent() { # NAME…
 
 # A token of the user "toolbridge-smoke" for five minutes, if the tenant has a shared secret.
 smoke_token() {
-    secret JWT_HS256_SECRET | TENANT=$tenant ISSUER=$(setting JWT_ISSUER) AUDIENCE=$(setting JWT_AUDIENCE) \
-        CLAIM=$(setting TENANT_CLAIM) python3 -c '
+    secret JWT_HS256_SECRET |
+        TENANT=$tenant ISSUER=$(setting JWT_ISSUER) AUDIENCE=$(setting JWT_AUDIENCE) \
+            CLAIM=$(setting TENANT_CLAIM) python3 -c '
 import base64, hashlib, hmac, json, os, sys, time
 part = lambda value: base64.urlsafe_b64encode(value).rstrip(b"=")
 secret, now, env = sys.stdin.read().strip().encode(), int(time.time()), os.environ
-claims = {"sub": "toolbridge-smoke", "iat": now, "exp": now + 300, env["CLAIM"] or "tenant_id": env["TENANT"]}
-claims.update({name: env[key] for name, key in (("iss", "ISSUER"), ("aud", "AUDIENCE")) if env[key]})
+claims = {"sub": "toolbridge-smoke", "iat": now, "exp": now + 300}
+claims[env["CLAIM"] or "tenant_id"] = env["TENANT"]
+for name, key in (("iss", "ISSUER"), ("aud", "AUDIENCE")):
+    if env[key]:
+        claims[name] = env[key]
 if secret:
     signed = part(b"{\"alg\":\"HS256\",\"typ\":\"JWT\"}") + b"." + part(json.dumps(claims).encode())
     print((signed + b"." + part(hmac.new(secret, signed, hashlib.sha256).digest())).decode())'
@@ -80,8 +89,11 @@ if secret:
 smoke_command() {
     local url port
     url=$(setting TOOLBRIDGE_SERVER_PUBLIC_URL)
-    port=$(awk '/^[[:space:]]*\[/ { ports = /\[\[services\.ports\]\]/ } ports && $1 == "port" { print $3; exit }' "$config")
-    echo "scripts/smoke $url${port:+ --api $(sed -E 's|(://[^/:]*).*|\1|' <<<"$url"):$port} --wait 60"
+    port=$(awk '
+        /^[[:space:]]*\[/ { ports = /\[\[services\.ports\]\]/ }
+        ports && $1 == "port" { print $3; exit }' "$config")
+    echo "scripts/smoke $url${port:+ --api $(sed -E 's|(://[^/:]*).*|\1|' <<<"$url"):$port}" \
+        "--wait 60"
 }
 
 # Runs it, with the caller's token or else with a generated one.

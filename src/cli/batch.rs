@@ -23,7 +23,8 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The file is a JSON list of operations, as the tool batch takes them:
-  [{\"op\": \"patch\", \"kind\": \"task\", \"uid\": \"…\", \"updates\": {\"status\": \"completed\"}},
+  [{\"op\": \"patch\", \"kind\": \"task\", \"uid\": \"…\", \
+\"updates\": {\"status\": \"completed\"}},
    {\"op\": \"tag\", \"kind\": \"note\", \"uid\": \"…\", \"add_tags\": [\"2026\"]}]
 
 Examples:

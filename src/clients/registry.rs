@@ -36,7 +36,10 @@ fn schema() -> Value {
         "required": ["$schema", "name", "description", "version", "remotes"],
         "additionalProperties": false,
         "properties": {
-            "$schema": {"pattern": "^https://static\\.modelcontextprotocol\\.io/schemas/\\d{4}-\\d{2}-\\d{2}/server\\.schema\\.json$"},
+            "$schema": {"pattern": concat!(
+                r"^https://static\.modelcontextprotocol\.io/schemas/",
+                r"\d{4}-\d{2}-\d{2}/server\.schema\.json$"
+            )},
             "name": {"type": "string", "minLength": 3, "maxLength": 200,
                 "pattern": "^[a-zA-Z0-9.-]+/[a-zA-Z0-9._-]+$"},
             "title": {"type": "string", "minLength": 1, "maxLength": 100},

@@ -280,7 +280,10 @@ fn abilities_have_a_dated_source() {
 fn shell_commands_are_quoted() {
     assert_eq!(
         awkward().command_line(),
-        r"'/Users/me/My Programs/toolbridge-mcp' connect 'https://acme.example.com/it'\''s/mcp' --token-file '/Users/me/o'\''clock'"
+        concat!(
+            r"'/Users/me/My Programs/toolbridge-mcp' connect ",
+            r"'https://acme.example.com/it'\''s/mcp' --token-file '/Users/me/o'\''clock'"
+        )
     );
     for (name, good) in [
         ("toolbridge", true),
@@ -367,7 +370,7 @@ fn chapters() -> String {
         for recipe in &client.recipes {
             let _ = writeln!(text, "### {}", recipe.way.title());
             if let Some(cannot) = recipe.cannot {
-                let _ = writeln!(text, "{cannot}\n");
+                let _ = writeln!(text, "{}\n", in_lines(cannot));
             }
             for step in recipe.steps {
                 text += &paragraph(step, &entry);
@@ -380,16 +383,47 @@ fn chapters() -> String {
     text + "\n"
 }
 
+/// In lines of 100 columns. Code is not broken.
+fn in_lines(sentence: &str) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let mut in_code = false;
+    for word in sentence.split(' ') {
+        match words.last_mut().filter(|_| in_code) {
+            Some(code) => *code += &format!(" {word}"),
+            None => words.push(word.to_owned()),
+        }
+        in_code ^= word.matches('`').count() % 2 == 1;
+    }
+    let (mut text, mut columns) = (String::new(), 0);
+    for word in words {
+        let length = word.chars().count();
+        if columns + 1 + length > 100 {
+            text.push('\n');
+            columns = 0;
+        } else if columns > 0 {
+            text.push(' ');
+            columns += 1;
+        }
+        text += &word;
+        columns += length;
+    }
+    text
+}
+
 fn paragraph(step: &Step, entry: &Entry) -> String {
     match step {
-        Step::Say(say) => format!("{say}\n"),
-        Step::Run { say, line } => format!("{say}\n\n```console\n{}\n```\n", line(entry)),
+        Step::Say(say) => format!("{}\n", in_lines(say)),
+        Step::Run { say, line } => {
+            let say = in_lines(say);
+            format!("{say}\n\n```console\n{}\n```\n", line(entry))
+        }
         Step::Paste { say, files, json } => {
             let mut table = String::new();
             for File { r#for, path } in *files {
                 let _ = writeln!(table, "- {for}: `{path}`");
             }
             let json = serde_json::to_string_pretty(&json(entry)).unwrap();
+            let say = in_lines(say);
             format!("{say}\n\n{table}\n```json\n{json}\n```\n")
         }
         Step::PasteToml { say, files, toml } => {
@@ -397,7 +431,7 @@ fn paragraph(step: &Step, entry: &Entry) -> String {
             for File { r#for, path } in *files {
                 let _ = writeln!(table, "- {for}: `{path}`");
             }
-            let toml = toml(entry);
+            let (say, toml) = (in_lines(say), toml(entry));
             format!("{say}\n\n{table}\n```toml\n{toml}\n```\n")
         }
         Step::Enter { say, fields } => {
@@ -405,14 +439,14 @@ fn paragraph(step: &Step, entry: &Entry) -> String {
             for field in *fields {
                 let _ = writeln!(list, "- {}: `{}`", field.label, (field.text)(entry));
             }
-            format!("{say}\n\n{list}")
+            format!("{}\n\n{list}", in_lines(say))
         }
         Step::Install {
             say,
             link,
             redirect,
         } => {
-            let (link, redirect) = (link(entry), redirect(entry));
+            let (say, link, redirect) = (in_lines(say), link(entry), redirect(entry));
             format!(
                 "{say}\n\n```\n{link}\n```\n\nIf only `https` links are \
                  allowed:\n\n```\n{redirect}\n```\n"

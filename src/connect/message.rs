@@ -173,7 +173,8 @@ mod tests {
 
     #[test]
     fn headers_are_derived_from_the_message() {
-        let modern = r#"{"jsonrpc":"2.0","id":"a\u0062","method":"tools/call","params":{"name":"get_note","arguments":{"name":1},
+        let modern = r#"{"jsonrpc":"2.0","id":"a\u0062","method":"tools/call",
+            "params":{"name":"get_note","arguments":{"name":1},
             "_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}"#;
         let message = read(modern);
         assert_eq!(message.modern.as_deref(), Some("2026-07-28"));
@@ -181,15 +182,19 @@ mod tests {
         assert_eq!(message.id.as_ref().map(Id::as_json), Some("\"ab\""));
         assert!(!message.is_repeatable());
 
-        let legacy = read(
-            r#"{"jsonrpc":"2.0","id":7,"method":"tools/list","params":{"_meta":{"progressToken":1}}}"#,
-        );
+        let legacy = read(concat!(
+            r#"{"jsonrpc":"2.0","id":7,"method":"tools/list","#,
+            r#""params":{"_meta":{"progressToken":1}}}"#
+        ));
         assert_eq!(
             (legacy.modern.as_deref(), legacy.name.as_deref()),
             (None, None)
         );
         assert!(legacy.is_repeatable());
-        let old = r#"{"id":1,"method":"ping","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2025-11-25"}}}"#;
+        let old = concat!(
+            r#"{"id":1,"method":"ping","params":{"_meta":"#,
+            r#"{"io.modelcontextprotocol/protocolVersion":"2025-11-25"}}}"#
+        );
         assert_eq!(read(old).modern, None);
 
         let resource =

@@ -342,7 +342,10 @@ async fn a_modern_request_carries_its_headers() {
 #[tokio::test]
 async fn responses_pass_through_unchanged() {
     let mut client = Client::start().await;
-    let exact = r#"{"jsonrpc":"2.0","id":1,"result":{"x":1.10,"big":12345678901234567890123,"u":"\u00e9"}}"#;
+    let exact = concat!(
+        r#"{"jsonrpc":"2.0","id":1,"#,
+        r#""result":{"x":1.10,"big":12345678901234567890123,"u":"\u00e9"}}"#
+    );
     client.server.then([Step::Answer(
         200,
         vec![("content-type", "application/json; charset=utf-8")],

@@ -442,7 +442,8 @@ impl AccessError {
             Self::Server => "It exists, but this server is set to serve without it.",
             Self::Request => {
                 "It exists, but this connection leaves it out: its client narrows the tools with \
-                 X-MCP-Toolsets, X-MCP-Readonly or the URL, or has to name the toolset compact there."
+                 X-MCP-Toolsets, X-MCP-Readonly or the URL, or has to name the toolset compact \
+                 there."
             }
             Self::Scope(_) => "It exists, but the token's scopes do not allow it.",
         }

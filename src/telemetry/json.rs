@@ -328,8 +328,9 @@ mod tests {
         assert_eq!(
             text,
             concat!(
-                r#"{"time":"2026-11-20T09:00:00Z","level":"INFO","msg":"get_note\ndone","service":"toolbridge-mcp","#,
-                r#""target":"toolbridge_mcp::telemetry::json::tests","correlation_id":"c-1","tool":"get_note","#,
+                r#"{"time":"2026-11-20T09:00:00Z","level":"INFO","msg":"get_note\ndone","#,
+                r#""service":"toolbridge-mcp","target":"toolbridge_mcp::telemetry::json::tests","#,
+                r#""correlation_id":"c-1","tool":"get_note","#,
                 r#""duration_ms":12,"outcome":"ok"}"#,
                 "\n"
             )

@@ -71,7 +71,10 @@ mod tests {
 
     #[test]
     fn only_keys_are_renamed() {
-        let json = r#" {"dueThisWeek": {"count": 1.50, "first": [{"dueDate": "aB", "x": null}]}, "a_b": []} "#;
+        let json = concat!(
+            r#" {"dueThisWeek": {"count": 1.50, "first": [{"dueDate": "aB", "x": null}]}, "#,
+            r#""a_b": []} "#
+        );
         let mut text = String::new();
         snake_case_keys(Json::parse(json.as_bytes()).unwrap(), &mut text);
         assert_eq!(

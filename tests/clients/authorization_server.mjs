@@ -1,11 +1,13 @@
-// An authorization server for the tests: oidc-provider as it comes, with pages of its own for signing in and agreeing, and with
-// token exchange (RFC 8693), which oidc-provider leaves to its users.
+// An authorization server for the tests: oidc-provider as it comes, with pages of its own for
+// signing in and agreeing, and with token exchange (RFC 8693), which oidc-provider leaves to its
+// users.
 //
 //   node authorization_server.mjs PORT RESOURCE API-AUDIENCE CLIENT-SECRET [documents|closed]
 //
 // With "documents" a client cannot register itself: its id is the URL of a document about it. With
 // "closed" it cannot do that either.
-// POST /test is how a test reaches into it: {"ttl": 2}, {"jwks": "down"}, {"rotate": true}, {"sign": {…}}.
+// POST /test is how a test reaches into it: {"ttl": 2}, {"jwks": "down"}, {"rotate": true},
+// {"sign": {…}}.
 import { createServer } from "node:http";
 import { SignJWT, exportJWK, exportSPKI, generateKeyPair, importJWK, jwtVerify } from "jose";
 import { Provider, errors } from "oidc-provider";
@@ -29,7 +31,12 @@ const memory = createMemoryAdapter();
 
 async function rotate() {
   const pair = await generateKeyPair("ES256", { extractable: true });
-  const jwk = { ...(await exportJWK(pair.privateKey)), kid: crypto.randomUUID(), alg: "ES256", use: "sig" };
+  const jwk = {
+    ...(await exportJWK(pair.privateKey)),
+    kid: crypto.randomUUID(),
+    alg: "ES256",
+    use: "sig",
+  };
   key = { jwk, private: await importJWK(jwk, "ES256"), public: pair.publicKey };
   provider = serving(key.jwk);
 }
@@ -57,7 +64,13 @@ function serving(jwk) {
     scopes: ["openid", "offline_access", ...SCOPES.split(" ")],
     clientDefaults: { id_token_signed_response_alg: "ES256" },
     cookies: { keys: [secret] },
-    ttl: { AccessToken: () => ttl, RefreshToken: 3600, Session: 3600, Grant: 3600, Interaction: 600 },
+    ttl: {
+      AccessToken: () => ttl,
+      RefreshToken: 3600,
+      Session: 3600,
+      Grant: 3600,
+      Interaction: 600,
+    },
     issueRefreshToken: (_, client) => client.grantTypeAllowed("refresh_token"),
     expiresWithSession: () => false,
     findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
@@ -81,7 +94,12 @@ function serving(jwk) {
         useGrantedResource: () => true,
         getResourceServerInfo: (_, indicator) => {
           if (![resource, OTHER].includes(indicator)) throw new errors.InvalidTarget();
-          return { scope: SCOPES, audience: indicator, accessTokenFormat: "jwt", jwt: { sign: { alg: "ES256" } } };
+          return {
+            scope: SCOPES,
+            audience: indicator,
+            accessTokenFormat: "jwt",
+            jwt: { sign: { alg: "ES256" } },
+          };
         },
       },
     },
@@ -100,18 +118,30 @@ function serving(jwk) {
       if (payload.sub === "stranger") throw new errors.AccessDenied();
       seen.push({ exchanged: payload.sub });
       ctx.body = {
-        access_token: await sign({ sub: payload.sub, aud: audience, act: { sub: ctx.oidc.client.clientId } }),
+        access_token: await sign({
+          sub: payload.sub,
+          aud: audience,
+          act: { sub: ctx.oidc.client.clientId },
+        }),
         issued_token_type: "urn:ietf:params:oauth:token-type:access_token",
         token_type: "Bearer",
         expires_in: 300,
       };
     },
-    ["subject_token", "subject_token_type", "requested_token_type", "audience", "resource", "scope"],
+    [
+      "subject_token",
+      "subject_token_type",
+      "requested_token_type",
+      "audience",
+      "resource",
+      "scope",
+    ],
   );
   return made;
 }
 
-const page = (fields) => `<!doctype html><form method="post">${fields}<button>Go on</button></form>`;
+const page = (fields) =>
+  `<!doctype html><form method="post">${fields}<button>Go on</button></form>`;
 
 async function interaction(request, response) {
   const { prompt, params, session } = await provider.interactionDetails(request, response);
@@ -129,10 +159,13 @@ async function interaction(request, response) {
   }
   const form = new URLSearchParams(await body(request));
   if (prompt.name === "login") {
-    return provider.interactionFinished(request, response, { login: { accountId: form.get("login") } });
+    return provider.interactionFinished(request, response, {
+      login: { accountId: form.get("login") },
+    });
   }
   const grant = new provider.Grant({ accountId: session.accountId, clientId: params.client_id });
-  if (prompt.details.missingOIDCScope) grant.addOIDCScope(prompt.details.missingOIDCScope.join(" "));
+  if (prompt.details.missingOIDCScope)
+    grant.addOIDCScope(prompt.details.missingOIDCScope.join(" "));
   for (const [where, scopes] of Object.entries(wanted)) {
     for (const scope of scopes) {
       if (form.getAll("scope").includes(scope)) grant.addResourceScope(where, scope);
@@ -140,7 +173,12 @@ async function interaction(request, response) {
     }
   }
   const consent = { grantId: await grant.save() };
-  return provider.interactionFinished(request, response, { consent }, { mergeWithLastSubmission: true });
+  return provider.interactionFinished(
+    request,
+    response,
+    { consent },
+    { mergeWithLastSubmission: true },
+  );
 }
 
 async function test(request, response) {
@@ -166,7 +204,8 @@ async function body(request) {
 await rotate();
 createServer((request, response) => {
   const path = new URL(request.url, issuer).pathname;
-  if (path !== "/test" && !path.startsWith("/interaction/")) seen.push({ method: request.method, path });
+  if (path !== "/test" && !path.startsWith("/interaction/"))
+    seen.push({ method: request.method, path });
   const failed = (error) => response.writeHead(500).end(String(error.stack));
   if (path === "/test") test(request, response).catch(failed);
   else if (path.startsWith("/interaction/")) interaction(request, response).catch(failed);

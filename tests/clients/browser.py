@@ -1,4 +1,5 @@
-"""A person at a browser: signs in, ticks the scopes, goes on; ends where the redirect leads out of the authorization server."""
+"""A person at a browser: signs in, ticks the scopes, goes on; ends where the redirect leads out of
+the authorization server."""
 
 import html.parser
 import urllib.parse

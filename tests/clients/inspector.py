@@ -1,4 +1,5 @@
-"""The Inspector on the command line: one process per request. MODE is "legacy", "auto" or "modern"."""
+"""The Inspector on the command line: one process per request. MODE is "legacy", "auto" or
+"modern"."""
 
 import json
 import os

@@ -1,4 +1,5 @@
-"""The Python SDK. MODE is "legacy", "auto" or a revision; TRANSPORT is "http", "sse", or a command to start."""
+"""The Python SDK. MODE is "legacy", "auto" or a revision; TRANSPORT is "http", "sse", or a command
+to start."""
 
 import json
 import os

@@ -1,6 +1,8 @@
-"""The matrix: real clients, the real server, the real API behind it. What each client saw is judged here, once for all.
+"""The matrix: real clients, the real server, the real API behind it. What each client saw is judged
+here, once for all.
 
-A row is one client in one way of speaking. It runs three times: as a user, without a token, and with an expired one.
+A row is one client in one way of speaking. It runs three times: as a user, without a token, and
+with an expired one.
 """
 
 import concurrent.futures

@@ -1,4 +1,5 @@
-"""OAuth from end to end: a real client's flow, a real authorization server, the real server and the real API."""
+"""OAuth from end to end: a real client's flow, a real authorization server, the real server and the
+real API."""
 
 import asyncio
 import base64
@@ -76,7 +77,8 @@ class AuthorizationServer:
 
 
 class Place:
-    """An authorization server and both programs beside it, set up as docs/CONFIGURATION.md has it."""
+    """An authorization server and both programs beside it, set up as docs/CONFIGURATION.md has
+    it."""
 
     def __init__(self, mcp=(), api=(), jwks="up", authority=()):
         self.port = pair.free_port()

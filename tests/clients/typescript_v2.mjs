@@ -1,5 +1,9 @@
 // The TypeScript SDK, version 2. MODE is "legacy", "auto" or a revision.
-import { Client, SSEClientTransport, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
+import {
+  Client,
+  SSEClientTransport,
+  StreamableHTTPClientTransport,
+} from "@modelcontextprotocol/client";
 import { main, tell, walk } from "./walk.mjs";
 
 const { MODE, TOKEN, TRANSPORT, URL: url, SSE_URL } = process.env;

@@ -11,7 +11,9 @@ export async function walk(client) {
     tell(name, { failed: result.isError === true, text });
     return text;
   };
-  const { uid, version } = JSON.parse(await step("create_note", { title: "First", content: "- oat milk" }));
+  const { uid, version } = JSON.parse(
+    await step("create_note", { title: "First", content: "- oat milk" }),
+  );
   await step("list_notes", { limit: 10 });
   await step("update_note", { uid, title: "Second", content: "- oat milk", if_match: version });
   await step("update_note", { uid, title: "Stale", content: "", if_match: version });

@@ -3,7 +3,8 @@
 {"saw": "protocol", "value": "2025-11-25"}
 {"saw": "tools", "value": …}                             the number of tools
 {"saw": "create_note", "failed": false, "text": "{…}"}   for each call, in order
-{"saw": "failure", "text": "…"}                          instead of all that, when there is no conversation
+{"saw": "failure", "text": "…"}                          instead of all that, when there is no
+                                                         conversation
 """
 
 import json

@@ -1,6 +1,8 @@
-"""A way to a server for a client that cannot send a token: passes every request on with one, and changes nothing else.
+"""A way to a server for a client that cannot send a token: passes every request on with one, and
+changes nothing else.
 
-A connection carries one request, so that only its head has to be read; everything after it is passed on as it comes.
+A connection carries one request, so that only its head has to be read; everything after it is
+passed on as it comes.
 """
 
 import socket
@@ -10,7 +12,8 @@ LONGEST_HEAD = 64 * 1024
 
 
 class Proxy:
-    """Listens on a free port of the loopback address. `token` is asked for anew for each request."""
+    """Listens on a free port of the loopback address. `token` is asked for anew for each
+    request."""
 
     def __init__(self, port, token):
         self.target = ("127.0.0.1", port)

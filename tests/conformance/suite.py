@@ -15,6 +15,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import urllib.error
 import urllib.request
@@ -215,8 +216,8 @@ def client_rows(suite):
 
 
 def words(entry):
-    """All that an entry says: `passes`, or why not. It is one word, or one for each revision, or one for each check that is
-    excused."""
+    """All that an entry says: `passes`, or why not. It is one word, or one for each revision, or
+    one for each check that is excused."""
     return (
         [entry]
         if isinstance(entry, str)
@@ -309,7 +310,10 @@ def table(todo, results):
 
 def page_says(generated):
     """Holds the page to the table, or with UPDATE_DOCS=1 writes it there."""
-    reasons = "".join(f"- *{name}*: {why}\n" for name, why in TABLE["reasons"].items())
+    lines = textwrap.TextWrapper(100, subsequent_indent="  ", break_on_hyphens=False)
+    reasons = "".join(
+        lines.fill(f"- *{name}*: {why}") + "\n" for name, why in TABLE["reasons"].items()
+    )
     page = written = PAGE.read_text()
     for name, text in (("results", generated), ("reasons", reasons)):
         mark = re.compile(rf"(<!-- {name}: start -->\n).*?(<!-- {name}: end -->)", re.DOTALL)

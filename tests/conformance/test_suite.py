@@ -111,7 +111,8 @@ class TheProxy(unittest.TestCase):
         proxy = Proxy(server.getsockname()[1], lambda: "token")
         with socket.create_connection(("127.0.0.1", proxy.port)) as client:
             client.sendall(
-                b"POST /mcp HTTP/1.1\r\nHost: evil.example\r\nauthorization: other\r\nMcp-Name:  x \r\n\r\nbo"
+                b"POST /mcp HTTP/1.1\r\nHost: evil.example\r\nauthorization: other\r\nMcp-Name:  x "
+                b"\r\n\r\nbo"
             )
             client.sendall(b"dy")
             said = b""
@@ -120,7 +121,8 @@ class TheProxy(unittest.TestCase):
         self.assertTrue(said.endswith(b"answer"))
         self.assertEqual(
             b"".join(seen),
-            b"POST /mcp HTTP/1.1\r\nHost: evil.example\r\nMcp-Name:  x \r\nAuthorization: Bearer token\r\nConnection: close\r\n\r\nbody",
+            b"POST /mcp HTTP/1.1\r\nHost: evil.example\r\nMcp-Name:  x \r\nAuthorization: Bearer "
+            b"token\r\nConnection: close\r\n\r\nbody",
         )
         proxy.close()
         server.close()

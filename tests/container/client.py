@@ -1,4 +1,5 @@
-"""What calls a container in these tests: plain HTTP with kept connections, and callers that count what becomes of each call."""
+"""What calls a container in these tests: plain HTTP with kept connections, and callers that count
+what becomes of each call."""
 
 import http.client
 import json
@@ -98,8 +99,9 @@ def call(container, tool, **arguments):
 
 
 class Crowd:
-    """Many callers at once, each creating notes until told to stop. `retry`: a refused connection is tried again, as any
-    client would. Of a call that is cut off, it is kept when it began and what was seen."""
+    """Many callers at once, each creating notes until told to stop. `retry`: a refused connection
+    is tried again, as any client would. Of a call that is cut off, it is kept when it began and
+    what was seen."""
 
     def __init__(self, container, size, retry=False):
         self.done, self.failed, self.refused, self.cut_off = [], [], 0, []
@@ -147,4 +149,7 @@ class Crowd:
                 )
 
     def figures(self):
-        return f"{len(self.done)} done, {len(self.failed)} failed, {self.refused} refused, {len(self.cut_off)} cut off"
+        return (
+            f"{len(self.done)} done, {len(self.failed)} failed, {self.refused} refused, "
+            f"{len(self.cut_off)} cut off"
+        )

@@ -1,5 +1,6 @@
-"""A container without a container engine: the image's files as a read-only root of their own, process and mount namespaces,
-the image's own user, environment, folder and entry point. Only the network is this machine's, so ports are given.
+"""A container without a container engine: the image's files as a read-only root of their own,
+process and mount namespaces, the image's own user, environment, folder and entry point. Only the
+network is this machine's, so ports are given.
 
 tests/container/image leaves what is needed: FOLDER/root and FOLDER/image.json.
 """
@@ -19,7 +20,8 @@ import time
 # Nothing here takes as long, unless it will never come.
 TIMEOUT = 30.0
 
-# What a container engine does before the entry point runs. $1 root, $2 data, $3 uid:gid; the rest is run in it.
+# What a container engine does before the entry point runs. $1 root, $2 data, $3 uid:gid; the rest
+# is run in it.
 ENTER = r"""
 root=$1 data=$2 user=$3; shift 3
 mount --make-rprivate /
@@ -51,7 +53,8 @@ class Image:
 
 
 def free_port():
-    """Below those that the kernel gives to connections, or one that goes out could have it by the time it is needed."""
+    """Below those that the kernel gives to connections, or one that goes out could have it by the
+    time it is needed."""
     while True:
         port = random.randrange(10_000, 32_768)
         with socket.socket() as listener:
@@ -75,7 +78,8 @@ def wait_for(what, look, patience=TIMEOUT):
 
 
 class Container:
-    """One container: `with Container(image, …) as container`. Its log is in `lines`. `files` are put into /data."""
+    """One container: `with Container(image, …) as container`. Its log is in `lines`. `files` are
+    put into /data."""
 
     def __init__(
         self, image, environment=(), replace=None, log_owner="toolbridge", files=(), user=None
@@ -127,7 +131,8 @@ class Container:
 
     def start(self):
         config = self.image.config
-        # Another program in the place of one of the image's: a bind mount over it, inside the container's own namespace.
+        # Another program in the place of one of the image's: a bind mount over it, inside the
+        # container's own namespace.
         mounts = ""
         for name, text in self.replace.items():
             stand_in = self.scratch / name
@@ -135,7 +140,8 @@ class Container:
             stand_in.chmod(0o755)
             target = self.image.program(name)
             mounts += f"mount --bind '{stand_in}' '{target}'\n"
-        # The namespace begins as a copy: what is mounted over the root before it is made read-only stays visible.
+        # The namespace begins as a copy: what is mounted over the root before it is made read-only
+        # stays visible.
         enter = ENTER.replace(
             'mount --bind "$root" "$root"\n', mounts + 'mount --rbind "$root" "$root"\n'
         )
@@ -169,7 +175,8 @@ class Container:
         return "\n".join(line for _, line in self.lines)
 
     def logged(self, *parts, after=0):
-        """The first line, from the given one on, that has all parts; with the time at which it came."""
+        """The first line, from the given one on, that has all parts; with the time at which it
+        came."""
 
         def look():
             for when, line in self.lines[after:]:
@@ -244,7 +251,8 @@ class Container:
         raise AssertionError("no VmRSS")
 
     def run(self, *words, check=True, uid=None):
-        """A command inside, as `fly ssh console -C` or a health check of the engine would run it, or as another user."""
+        """A command inside, as `fly ssh console -C` or a health check of the engine would run it,
+        or as another user."""
         owner = int(self.user.split(":")[0]) if uid is None else uid
         ran = subprocess.run(
             ["nsenter", "--target", str(self.supervisor), "--mount", "--pid", "--root"]

@@ -1,5 +1,5 @@
-"""The life of a container: how it starts, what it survives, how it leaves. TOOLBRIDGE_IMAGE names the folder that
-tests/container/image has filled."""
+"""The life of a container: how it starts, what it survives, how it leaves. TOOLBRIDGE_IMAGE names
+the folder that tests/container/image has filled."""
 
 import json
 import os
@@ -184,7 +184,8 @@ class Starting(unittest.TestCase):
             )
 
     def test_the_api_first_or_the_server_first(self):
-        """The server comes up beside an API that is not there yet, says so, and is ready when the API is."""
+        """The server comes up beside an API that is not there yet, says so, and is ready when the
+        API is."""
         with Container(IMAGE, replace={"toolbridge-api": LATE_API}) as container:
             gate = make_gate(container)
             container.logged("waiting for the API", "api_unreachable")
@@ -249,7 +250,8 @@ class Failing(unittest.TestCase):
                 killed = container.api
                 os.kill(killed, signal.SIGKILL)
                 container.logged("exited: api")
-                # Its successor may come so soon that every call is carried out by being sent once more.
+                # Its successor may come so soon that every call is carried out by being sent once
+                # more.
                 wait_for("another API", lambda: container.api not in (None, killed))
                 container.wait_for("readiness", lambda: ready(container))
                 before = len(crowd.done)
@@ -278,7 +280,8 @@ class Failing(unittest.TestCase):
                 before = len(crowd.done)
                 wait_for("calls again", lambda: len(crowd.done) > before + 50)
             self.assertEqual(crowd.failed, [])
-            # While it dies, a connection may still be taken from the backlog that ends with it; afterwards none is.
+            # While it dies, a connection may still be taken from the backlog that ends with it;
+            # afterwards none is.
             self.assertEqual(
                 [call for call in crowd.cut_off if call[0] > gone], [], "cut off by the next server"
             )
@@ -302,7 +305,8 @@ class Failing(unittest.TestCase):
     def test_a_mistake_in_the_servers_settings_is_seen_and_the_api_serves(self):
         with Container(IMAGE, {"TOOLBRIDGE_PROT": "1"}) as container:
             container.logged(
-                "TOOLBRIDGE_PROT (in the environment) is not a setting: did you mean TOOLBRIDGE_PORT?"
+                "TOOLBRIDGE_PROT (in the environment) is not a setting: did you mean "
+                "TOOLBRIDGE_PORT?"
             )
             container.logged("exited: mcp (exit status 64; not expected)")
             wait_for("a second try, later", lambda: container.count("spawned: 'mcp'") >= 2)
@@ -312,7 +316,8 @@ class Failing(unittest.TestCase):
             self.assertIn("TOOLBRIDGE_PROT", words)
 
     def test_a_program_that_cannot_be_started_ends_the_container(self):
-        """Only the number of tries differs from the image's configuration, which would take half an hour."""
+        """Only the number of tries differs from the image's configuration, which would take half an
+        hour."""
         crash = "#!/bin/sh\nexit 1\n"
         for program in ("toolbridge-api", "toolbridge-mcp"):
             text = (IMAGE.root / "etc/toolbridge/supervisord.conf").read_text()
@@ -356,7 +361,8 @@ class Leaving(unittest.TestCase):
             FIGURES["SIGTERM under load"] = f"{crowd.figures()}, gone after {took:.1f} s"
 
     def test_a_rolling_restart_of_the_server_is_not_noticed(self):
-        """Fifty callers that try again when a connection is refused; the server is restarted three times."""
+        """Fifty callers that try again when a connection is refused; the server is restarted three
+        times."""
         with Container(IMAGE) as container:
             until_ready(container)
             with Crowd(container, 50, retry=True) as crowd:

@@ -42,6 +42,7 @@ fn messages(hostile: &str) -> Vec<String> {
         format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#)
     };
     let handshake = Era::Legacy("2025-06-18").initialize_params().to_string();
+    let which = format!(r#"{{"requestId":{hostile}}}"#);
     vec![
         message(
             "tools/call",
@@ -70,9 +71,7 @@ fn messages(hostile: &str) -> Vec<String> {
         message("initialize", hostile.to_owned()),
         format!(r#"{{"jsonrpc":"2.0","id":{hostile},"method":"ping"}}"#),
         format!(r#"{{"jsonrpc":"2.0","id":1,"result":{hostile}}}"#),
-        format!(
-            r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{hostile}}}}}"#
-        ),
+        format!(r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{which}}}"#),
         hostile.to_owned(),
     ]
 }

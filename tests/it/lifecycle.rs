@@ -287,7 +287,10 @@ async fn full_lifecycle(caller: &impl ToolClient, entity: &Entity) {
 
 async fn digits_and_order_survive() {
     let client = Client::modern(&world().acme);
-    let raw = r#"{"uid":"UID","zebra":1,"amount":12345678901234567890.000000001,"apple":{"z":1e3,"a":-0.0}}"#;
+    let raw = concat!(
+        r#"{"uid":"UID","zebra":1,"amount":12345678901234567890.000000001,"#,
+        r#""apple":{"z":1e3,"a":-0.0}}"#
+    );
     let made = client
         .call("create_note", json!({"title": "t", "content": "c"}))
         .await

@@ -1,4 +1,5 @@
-"""What the files in observability/ say of each other, of the programs and of the pages. Needs nothing that runs but promtool."""
+"""What the files in observability/ say of each other, of the programs and of the pages. Needs
+nothing that runs but promtool."""
 
 import json
 import os
@@ -62,7 +63,7 @@ class Runbook(unittest.TestCase):
         for alert in re.split(r"^ +- alert: ", RULES, flags=re.M)[1:]:
             name = alert.split("\n")[0]
             self.assertRegex(alert, r"severity: (critical|warning)\b")
-            self.assertRegex(alert, r'summary: "\{\{ \$labels\.app \}\}: ')
+            self.assertRegex(alert, r'summary: ("|>-\s+)\{\{ \$labels\.app \}\}: ')
             self.assertRegex(
                 alert, rf"runbook_url: https://\S+/docs/OPERATIONS\.md#{name.lower()}\n"
             )

@@ -1,5 +1,6 @@
-"""The dashboard and the rules, held against a pair that runs and a real Prometheus that watches it: every name exists, every query is
-understood, and where something has happened, something is shown."""
+"""The dashboard and the rules, held against a pair that runs and a real Prometheus that watches it:
+every name exists, every query is understood, and where something has happened, something is
+shown."""
 
 import os
 import pathlib
@@ -18,7 +19,8 @@ WINDOW = "30s"
 QUIET = ("ALERTS{", "toolbridge_mcp_token_exchanges_total", "toolbridge_mcp_limit_refusals_total")
 # Made by others: Prometheus itself, and the blackbox exporter.
 OTHERS = {"up", "ALERTS", "probe_success", "probe_ssl_earliest_cert_expiry"}
-# Labels whose words come from the outside or from what happened, so that a word may be missing here.
+# Labels whose words come from the outside or from what happened, so that a word may be missing
+# here.
 OPEN = {"route", "method", "app", "job", "service", "alertstate"}
 # Of the API's counters only what has happened is there; the words are those of its source.
 OF_THE_API = {"toolbridge_api_auth_failures_total"}

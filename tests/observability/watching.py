@@ -1,4 +1,5 @@
-"""A pair that runs, callers of every kind, and a real Prometheus with the project's own configuration and rules that watches both."""
+"""A pair that runs, callers of every kind, and a real Prometheus with the project's own
+configuration and rules that watches both."""
 
 import concurrent.futures
 import json
@@ -114,14 +115,16 @@ class Watched(pair.Pair):
 
 
 class Prometheus:
-    """The one that the machine has, with prometheus.yml and rules.yml as they are but for the addresses and how often it looks."""
+    """The one that the machine has, with prometheus.yml and rules.yml as they are but for the
+    addresses and how often it looks."""
 
     def __init__(self, watched, every="1s"):
         self.folder = tempfile.TemporaryDirectory()
         folder = pathlib.Path(self.folder.name)
         config = (HERE / "prometheus.yml").read_text()
+        figures = f'"{watched.mcp_figures}", "{watched.api_figures}"'
         for name, address in {
-            '"toolbridge:9091", "toolbridge:9092"': f'"{watched.mcp_figures}", "{watched.api_figures}"',
+            '"toolbridge:9091", "toolbridge:9092"': figures,
             "_interval: 15s": f"_interval: {every}",
         }.items():
             assert name in config, name

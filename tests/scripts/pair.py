@@ -1,4 +1,5 @@
-"""Both programs, really running: on free ports, with an embedded database and secrets made for the run."""
+"""Both programs, really running: on free ports, with an embedded database and secrets made for the
+run."""
 
 import base64
 import fcntl
@@ -59,8 +60,8 @@ def token(secret, ttl=300, **claims):
 
 
 class Pair:
-    """Settings for one program alone: mcp={…}, api={…}; None leaves that program away. The ports are given where settings
-    name them."""
+    """Settings for one program alone: mcp={…}, api={…}; None leaves that program away. The ports
+    are given where settings name them."""
 
     def __init__(self, mcp=(), api=(), ports=None):
         self.folder = tempfile.TemporaryDirectory()

@@ -15,7 +15,8 @@ class Deploy(yard.Case):
         self.stub_smoke()
         self.head = self.git("rev-parse", "HEAD")
         self.command = (
-            "deploy --config tenants/acme/fly.toml --app toolbridge-acme --strategy rolling --ha=false "
+            "deploy --config tenants/acme/fly.toml --app toolbridge-acme --strategy rolling "
+            "--ha=false "
             f"--remote-only --dockerfile Dockerfile --build-arg GIT_REVISION={self.head}"
         )
 
@@ -38,7 +39,8 @@ class Deploy(yard.Case):
             "deploy",
             "acme",
             says=[
-                "smoke https://toolbridge-acme.fly.dev --api https://toolbridge-acme.fly.dev:8443 --wait 60 with a token",
+                "smoke https://toolbridge-acme.fly.dev --api https://toolbridge-acme.fly.dev:8443 "
+                "--wait 60 with a token",
             ],
         )
 
@@ -73,7 +75,8 @@ class Deploy(yard.Case):
         self.assertEqual(
             self.calls("deploy"),
             [
-                "deploy --config tenants/acme/fly.toml --app toolbridge-acme --strategy rolling --ha=false "
+                "deploy --config tenants/acme/fly.toml --app toolbridge-acme --strategy rolling "
+                "--ha=false "
                 "--image images.example.com/toolbridge-acme:deployment-1"
             ],
         )

@@ -26,7 +26,8 @@ class NewTenant(yard.Case):
                 "Nothing has been sent to Fly",
                 "flyctl apps create toolbridge-acme --org personal",
                 "flyctl volumes create data --app toolbridge-acme --region",
-                "flyctl secrets import --stage --app toolbridge-acme   (gets on its standard input: TENANT_HEADER_SECRET, JWT_HS256_SECRET)",
+                "flyctl secrets import --stage --app toolbridge-acme   (gets on its standard "
+                "input: TENANT_HEADER_SECRET, JWT_HS256_SECRET)",
                 "Keep a copy of tenants/acme/secrets.env",
                 "scripts/new-tenant acme --apply",
             ],
@@ -77,7 +78,8 @@ class NewTenant(yard.Case):
         self.assertEqual(
             self.calls("volumes create"),
             [
-                "volumes create data --app toolbridge-acme --region fra --size 1 --snapshot-retention 14 --yes"
+                "volumes create data --app toolbridge-acme --region fra --size 1 "
+                "--snapshot-retention 14 --yes"
             ],
         )
         self.assertEqual(self.calls("deploy"), [])
@@ -166,7 +168,8 @@ class NewTenant(yard.Case):
         # The stand-in dies with the script, after Fly has the app and before it has the secrets.
         stand_in = self.outside / "flyctl"
         stand_in.write_text(
-            f'#!/bin/sh\ncase "$1 $2" in "secrets import") kill -TERM $PPID; exit 1;; esac\nexec "{yard.HERE}/stand-in/flyctl" "$@"\n'
+            '#!/bin/sh\ncase "$1 $2" in "secrets import") kill -TERM $PPID; exit 1;; esac\nexec '
+            f'"{yard.HERE}/stand-in/flyctl" "$@"\n'
         )
         stand_in.chmod(0o755)
         done = subprocess.run(

@@ -1,4 +1,5 @@
-"""scripts/rotate-secret: one new secret per rotation, however often it is begun, and the old one kept until the end."""
+"""scripts/rotate-secret: one new secret per rotation, however often it is begun, and the old one
+kept until the end."""
 
 import unittest
 
@@ -33,7 +34,8 @@ class RotateSecret(yard.Case):
         self.run_script(
             "rotate-secret",
             "acme",
-            says="(gets on its standard input: TENANT_HEADER_SECRET, TENANT_HEADER_SECRET_PREVIOUS)",
+            says="(gets on its standard input: TENANT_HEADER_SECRET, "
+            "TENANT_HEADER_SECRET_PREVIOUS)",
         )
         self.assertEqual(self.calls(), [])
         self.assertEqual(self.secrets(), self.old)
@@ -67,7 +69,8 @@ class RotateSecret(yard.Case):
         [sent] = [call["input"] for call in self.state()["log"] if call["input"]]
         self.assertEqual(
             sent,
-            f"TENANT_HEADER_SECRET={new['TENANT_HEADER_SECRET']}\nTENANT_HEADER_SECRET_PREVIOUS={self.old['TENANT_HEADER_SECRET']}\n",
+            f"TENANT_HEADER_SECRET={new['TENANT_HEADER_SECRET']}\n"
+            f"TENANT_HEADER_SECRET_PREVIOUS={self.old['TENANT_HEADER_SECRET']}\n",
         )
 
         [backup] = self.backups()
@@ -146,7 +149,8 @@ class RotateSecret(yard.Case):
         self.assertEqual(
             sent,
             {
-                f"TENANT_HEADER_SECRET={made['TENANT_HEADER_SECRET']}\nTENANT_HEADER_SECRET_PREVIOUS={self.old['TENANT_HEADER_SECRET']}\n"
+                f"TENANT_HEADER_SECRET={made['TENANT_HEADER_SECRET']}\n"
+                f"TENANT_HEADER_SECRET_PREVIOUS={self.old['TENANT_HEADER_SECRET']}\n"
             },
         )
         [backup] = self.backups()

@@ -70,7 +70,8 @@ class Quiet(http.server.BaseHTTPRequestHandler):
 
 
 def in_front_of(url, changed=lambda body, answer: answer, seen=None):
-    """A proxy before a real server that may change what it answers: changed(request body, (status, body))."""
+    """A proxy before a real server that may change what it answers: changed(request body, (status,
+    body))."""
 
     class Handler(Quiet):
         def do_GET(self):
@@ -184,7 +185,8 @@ class Well(Case):
         with tempfile.TemporaryDirectory() as folder:
             stand_in = pathlib.Path(folder, "curl")
             stand_in.write_text(
-                f'#!/bin/sh\nprintf "%s\\n" "$@" >>"{folder}/argv"\nexec {shutil.which("curl")} "$@"\n'
+                f'#!/bin/sh\nprintf "%s\\n" "$@" >>"{folder}/argv"\nexec {shutil.which("curl")} '
+                '"$@"\n'
             )
             stand_in.chmod(0o755)
             token = self.pair.token()
@@ -519,7 +521,7 @@ class Ill(Case):
             "tenant_mismatch",
         ):
             self.assertIn(reason, documented)
-            self.assertIn(f"    {reason}) ", script)
+            self.assertRegex(script, rf"(?m)^    {reason}\)( |$)")
 
     def test_a_host_name_the_server_does_not_know(self):
         made = self.pair(mcp={"TOOLBRIDGE_SERVER_PUBLIC_URL": "https://elsewhere.example.com"})
@@ -529,7 +531,8 @@ class Ill(Case):
         with tempfile.TemporaryDirectory() as folder:
             stand_in = pathlib.Path(folder, "curl")
             stand_in.write_text(
-                f'#!/bin/sh\nshift\nexec {shutil.which("curl")} -q --resolve "{name[7:]}:127.0.0.1" "$@"\n'
+                f'#!/bin/sh\nshift\nexec {shutil.which("curl")} -q --resolve '
+                f'"{name[7:]}:127.0.0.1" "$@"\n'
             )
             stand_in.chmod(0o755)
             self.check(

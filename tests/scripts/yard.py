@@ -1,4 +1,5 @@
-"""A copy of the scripts in a repository of its own, in a path with spaces, with the stand-in for flyctl."""
+"""A copy of the scripts in a repository of its own, in a path with spaces, with the stand-in for
+flyctl."""
 
 import json
 import os
@@ -81,7 +82,8 @@ class Case(unittest.TestCase):
         return said
 
     def nothing_secret_in(self, said):
-        """No secret of any tenant is in what was printed, nor in an argument; and only this user can read them."""
+        """No secret of any tenant is in what was printed, nor in an argument; and only this user
+        can read them."""
         for file in self.root.glob("tenants/*/*"):
             self.assertEqual(stat.S_IMODE(file.stat().st_mode), 0o600, file)
             for value in re.findall(

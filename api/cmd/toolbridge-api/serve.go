@@ -26,8 +26,8 @@ import (
 const (
 	databaseStartTimeout = 30 * time.Second
 	sweepEvery           = time.Minute
-	// Shorter than any client's timeout, so that a hanging database is reported as such and not as a
-	// broken connection.
+	// Shorter than any client's timeout, so that a hanging database is reported as such and not as
+	// a broken connection.
 	storageDeadline = 15 * time.Second
 	// How long a server that shuts down still accepts connections, while /readyz fails and each
 	// response closes its connection: load balancers notice with a delay.
@@ -151,7 +151,11 @@ func signatures(c config.Tenant) *tenantsig.Verifier {
 		keys = append(keys, tenantsig.NewKey(string(c.PreviousSecret)))
 	}
 	return &tenantsig.Verifier{
-		Keys: keys, Skew: c.MaxSkew, Window: c.NonceWindow, DemandV2: c.Demanded == config.SignatureV2, Nonces: tenantsig.NewNonces(time.Now()),
+		Keys:     keys,
+		Skew:     c.MaxSkew,
+		Window:   c.NonceWindow,
+		DemandV2: c.Demanded == config.SignatureV2,
+		Nonces:   tenantsig.NewNonces(time.Now()),
 	}
 }
 
@@ -203,10 +207,8 @@ func listen(
 	server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelWarn)
 	log.Info(message, telemetry.Address, listener.Addr().String())
 	go func() {
-		if err := server.Serve(httpapi.CheckFraming(listener)); !errors.Is(
-			err,
-			http.ErrServerClosed,
-		) {
+		err := server.Serve(httpapi.CheckFraming(listener))
+		if !errors.Is(err, http.ErrServerClosed) {
 			failed <- err
 		}
 	}()
@@ -241,10 +243,13 @@ func announce(c config.Config, log *slog.Logger) {
 	}
 	if c.Tenant.HeaderSecret == "" {
 		log.Warn(
-			"TENANT_HEADER_SECRET is unset: tenant headers are not checked, and a token alone is sufficient",
+			"TENANT_HEADER_SECRET is unset: tenant headers are not checked, and a token alone " +
+				"is sufficient",
 		)
 	} else if c.Tenant.PreviousSecret != "" {
-		log.Info("TENANT_HEADER_SECRET_PREVIOUS is accepted too: remove it when the rotation is done")
+		log.Info(
+			"TENANT_HEADER_SECRET_PREVIOUS is accepted too: remove it when the rotation is done",
+		)
 	}
 }
 

@@ -111,9 +111,8 @@ func New(
 		v.keys = keys
 	}
 	options := []jwt.ParserOption{
-		jwt.WithValidMethods(
-			methods,
-		), jwt.WithExpirationRequired(), jwt.WithLeeway(leeway), jwt.WithTimeFunc(now),
+		jwt.WithValidMethods(methods), jwt.WithExpirationRequired(), jwt.WithLeeway(leeway),
+		jwt.WithTimeFunc(now),
 	}
 	if c.Issuer != "" {
 		options = append(options, jwt.WithIssuer(c.Issuer))
@@ -272,14 +271,16 @@ func (v *Verifier) known(ctx context.Context) []string {
 // key finds the key that a token's header asks for, of the type that its algorithm needs.
 func (v *Verifier) key(ctx context.Context) jwt.Keyfunc {
 	return func(token *jwt.Token) (any, error) {
-		if _, ok := token.Header["crit"]; ok { // RFC 7515: critical extensions that are not understood must be refused
+		// RFC 7515: critical extensions that are not understood must be refused.
+		if _, ok := token.Header["crit"]; ok {
 			return nil, errors.New("the token has critical headers, and none are known here")
 		}
 		if token.Method == jwt.SigningMethodHS256 {
 			return v.secret, nil
 		}
 		key, err := v.keys.KeyfuncCtx(ctx)(token)
-		set, unnamed := key.(jwt.VerificationKeySet) // the token names no key: any that fits may have signed it
+		// unnamed: the token names no key, and any that fits may have signed it
+		set, unnamed := key.(jwt.VerificationKeySet)
 		switch {
 		case (err != nil || unnamed && len(set.Keys) == 0) && len(v.known(ctx)) == 0:
 			return nil, ErrKeysUnavailable

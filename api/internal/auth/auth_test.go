@@ -108,8 +108,11 @@ func wantLateRefusal(
 func TestALateTokenIsGoodForAsLongAsItIsAskedTo(t *testing.T) {
 	v := verifier(t, config.JWT{HS256Secret: secret, Issuer: "issuer"})
 	const late = 30 * time.Minute
-	expired := func(ago time.Duration) map[string]any { return map[string]any{"exp": now.Add(-ago).Unix()} }
-	if caller, err := v.Verify(t.Context(), hs(t, expired(late+leeway-time.Second)), late); err != nil ||
+	expired := func(ago time.Duration) map[string]any {
+		return map[string]any{"exp": now.Add(-ago).Unix()}
+	}
+	caller, err := v.Verify(t.Context(), hs(t, expired(late+leeway-time.Second)), late)
+	if err != nil ||
 		caller.Subject != "ada" {
 		t.Errorf("in the last moment: %+v, %v", caller, err)
 	}
@@ -119,9 +122,11 @@ func TestALateTokenIsGoodForAsLongAsItIsAskedTo(t *testing.T) {
 		changes map[string]any
 		reason  string
 	}{
-		"too late":                  {expired(late + leeway + time.Second), "token_expired"},
-		"late, wrong issuer":        {otherIssuer, "issuer_wrong"},
-		"not yet, which is no late": {map[string]any{"nbf": now.Add(leeway + time.Second).Unix()}, "token_not_yet_valid"},
+		"too late":           {expired(late + leeway + time.Second), "token_expired"},
+		"late, wrong issuer": {otherIssuer, "issuer_wrong"},
+		"not yet, which is no late": {
+			map[string]any{"nbf": now.Add(leeway + time.Second).Unix()}, "token_not_yet_valid",
+		},
 	} {
 		wantLateRefusal(t, name, v, hs(t, c.changes), late, c.reason)
 	}
@@ -141,12 +146,20 @@ func TestHS256(t *testing.T) {
 		changes map[string]any
 		want    Caller
 	}{
-		"plain":               {nil, Caller{Subject: "ada"}},
-		"with tenant":         {map[string]any{"tenant_id": "acme"}, Caller{"ada", "acme"}},
-		"several audiences":   {map[string]any{"aud": []string{"x", "toolbridge"}}, Caller{Subject: "ada"}},
-		"expired in leeway":   {map[string]any{"exp": now.Add(-59 * time.Second).Unix()}, Caller{Subject: "ada"}},
-		"not before, leeway":  {map[string]any{"nbf": now.Add(59 * time.Second).Unix()}, Caller{Subject: "ada"}},
-		"subject of any kind": {map[string]any{"sub": "auth0|Ädä ☃"}, Caller{Subject: "auth0|Ädä ☃"}},
+		"plain":       {nil, Caller{Subject: "ada"}},
+		"with tenant": {map[string]any{"tenant_id": "acme"}, Caller{"ada", "acme"}},
+		"several audiences": {
+			map[string]any{"aud": []string{"x", "toolbridge"}}, Caller{Subject: "ada"},
+		},
+		"expired in leeway": {
+			map[string]any{"exp": now.Add(-59 * time.Second).Unix()}, Caller{Subject: "ada"},
+		},
+		"not before, leeway": {
+			map[string]any{"nbf": now.Add(59 * time.Second).Unix()}, Caller{Subject: "ada"},
+		},
+		"subject of any kind": {
+			map[string]any{"sub": "auth0|Ädä ☃"}, Caller{Subject: "auth0|Ädä ☃"},
+		},
 	} {
 		got, err := v.Verify(t.Context(), hs(t, c.changes), 0)
 		if err != nil || got != c.want {
@@ -157,22 +170,28 @@ func TestHS256(t *testing.T) {
 		changes map[string]any
 		reason  string
 	}{
-		"no exp":             {map[string]any{"exp": nil}, "claim_missing"},
-		"exp is text":        {map[string]any{"exp": "tomorrow"}, "token_invalid"},
-		"expired":            {map[string]any{"exp": now.Add(-61 * time.Second).Unix()}, "token_expired"},
-		"not yet":            {map[string]any{"nbf": now.Add(61 * time.Second).Unix()}, "token_not_yet_valid"},
-		"wrong issuer":       {map[string]any{"iss": "other"}, "issuer_wrong"},
-		"no issuer":          {map[string]any{"iss": nil}, "claim_missing"},
-		"wrong audience":     {map[string]any{"aud": "other"}, "audience_wrong"},
-		"no audience":        {map[string]any{"aud": nil}, "claim_missing"},
-		"no subject":         {map[string]any{"sub": nil}, "subject_unusable"},
-		"empty subject":      {map[string]any{"sub": ""}, "subject_unusable"},
-		"numeric subject":    {map[string]any{"sub": 7}, "subject_unusable"},
-		"subject, U+FFFD":    {map[string]any{"sub": "a\ufffd"}, "subject_unusable"},
-		"subject, newline":   {map[string]any{"sub": "a\nb"}, "subject_unusable"},
-		"subject, NUL":       {map[string]any{"sub": "a\x00"}, "subject_unusable"},
-		"subject too long":   {map[string]any{"sub": strings.Repeat("a", 256)}, "subject_unusable"},
-		"tenant is a list":   {map[string]any{"tenant_id": []string{"acme"}}, "tenant_claim_unusable"},
+		"no exp":      {map[string]any{"exp": nil}, "claim_missing"},
+		"exp is text": {map[string]any{"exp": "tomorrow"}, "token_invalid"},
+		"expired": {
+			map[string]any{"exp": now.Add(-61 * time.Second).Unix()}, "token_expired",
+		},
+		"not yet": {
+			map[string]any{"nbf": now.Add(61 * time.Second).Unix()}, "token_not_yet_valid",
+		},
+		"wrong issuer":     {map[string]any{"iss": "other"}, "issuer_wrong"},
+		"no issuer":        {map[string]any{"iss": nil}, "claim_missing"},
+		"wrong audience":   {map[string]any{"aud": "other"}, "audience_wrong"},
+		"no audience":      {map[string]any{"aud": nil}, "claim_missing"},
+		"no subject":       {map[string]any{"sub": nil}, "subject_unusable"},
+		"empty subject":    {map[string]any{"sub": ""}, "subject_unusable"},
+		"numeric subject":  {map[string]any{"sub": 7}, "subject_unusable"},
+		"subject, U+FFFD":  {map[string]any{"sub": "a\ufffd"}, "subject_unusable"},
+		"subject, newline": {map[string]any{"sub": "a\nb"}, "subject_unusable"},
+		"subject, NUL":     {map[string]any{"sub": "a\x00"}, "subject_unusable"},
+		"subject too long": {map[string]any{"sub": strings.Repeat("a", 256)}, "subject_unusable"},
+		"tenant is a list": {
+			map[string]any{"tenant_id": []string{"acme"}}, "tenant_claim_unusable",
+		},
 		"tenant is empty":    {map[string]any{"tenant_id": ""}, "tenant_claim_unusable"},
 		"tenant, NUL":        {map[string]any{"tenant_id": "a\x00"}, "tenant_claim_unusable"},
 		"tenant is a number": {map[string]any{"tenant_id": 7}, "tenant_claim_unusable"},
@@ -183,27 +202,48 @@ func TestHS256(t *testing.T) {
 	parts := strings.Split(good, ".")
 	none := sign(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, "", claims(nil))
 	for name, c := range map[string]struct{ token, reason string }{
-		"empty":            {"", "token_malformed"},
-		"words":            {"not a token", "token_malformed"},
-		"none":             {none, "signature_wrong"},
-		"none, signed":     {none + parts[2], "signature_wrong"},
-		"no signature":     {parts[0] + "." + parts[1] + ".", "signature_wrong"},
-		"other claims":     {parts[0] + "." + strings.Split(hs(t, map[string]any{"sub": "eve"}), ".")[1] + "." + parts[2], "signature_wrong"},
-		"other secret":     {sign(t, jwt.SigningMethodHS256, []byte(secret+"x"), "", claims(nil)), "signature_wrong"},
-		"other HMAC":       {sign(t, jwt.SigningMethodHS512, []byte(secret), "", claims(nil)), "signature_wrong"},
-		"RS256, no keys":   {sign(t, jwt.SigningMethodRS256, rsaKey(t), "", claims(nil)), "signature_wrong"},
-		"seventeen KiB":    {good + strings.Repeat("x", 17<<10), "token_too_long"},
-		"critical header":  {critical(t), "key_unusable"},
-		"half a character": {raw(t, `{"sub":"a\ud800","exp":1763640000,"iss":"issuer","aud":"toolbridge"}`), "subject_unusable"},
-		"bytes, not UTF-8": {raw(t, "{\"sub\":\"a\xff\",\"exp\":1763640000,\"iss\":\"issuer\",\"aud\":\"toolbridge\"}"), "token_malformed"},
+		"empty":        {"", "token_malformed"},
+		"words":        {"not a token", "token_malformed"},
+		"none":         {none, "signature_wrong"},
+		"none, signed": {none + parts[2], "signature_wrong"},
+		"no signature": {parts[0] + "." + parts[1] + ".", "signature_wrong"},
+		"other claims": {
+			parts[0] + "." + strings.Split(hs(t, map[string]any{"sub": "eve"}), ".")[1] + "." +
+				parts[2],
+			"signature_wrong",
+		},
+		"other secret": {
+			sign(t, jwt.SigningMethodHS256, []byte(secret+"x"), "", claims(nil)), "signature_wrong",
+		},
+		"other HMAC": {
+			sign(t, jwt.SigningMethodHS512, []byte(secret), "", claims(nil)), "signature_wrong",
+		},
+		"RS256, no keys": {
+			sign(t, jwt.SigningMethodRS256, rsaKey(t), "", claims(nil)), "signature_wrong",
+		},
+		"seventeen KiB":   {good + strings.Repeat("x", 17<<10), "token_too_long"},
+		"critical header": {critical(t), "key_unusable"},
+		"half a character": {
+			raw(t, `{"sub":"a\ud800","exp":1763640000,"iss":"issuer","aud":"toolbridge"}`),
+			"subject_unusable",
+		},
+		"bytes, not UTF-8": {
+			raw(t, `{"sub":"a`+"\xff"+`","exp":1763640000,"iss":"issuer","aud":"toolbridge"}`),
+			"token_malformed",
+		},
 		"four parts":       {good + ".x", "token_malformed"},
 		"spaces around it": {" " + good, "token_malformed"},
 		"claims, too deep": {raw(t, `{"sub":"ada","x":`+nested(64)+`,`+rest), "token_malformed"},
 		"claims, a list":   {raw(t, `[`+rest[:len(rest)-1]+`]`), "token_malformed"},
 		"two subjects":     {raw(t, `{"sub":"eve","sub":"ada",`+rest), "token_malformed"},
 		"two, one escaped": {raw(t, `{"sub":"eve","\u0073ub":"ada",`+rest), "token_malformed"},
-		"header, too deep": {rawWith(t, `{"alg":"HS256","x":`+nested(64)+`}`, `{"sub":"ada",`+rest), "token_malformed"},
-		"header, doubled":  {rawWith(t, `{"alg":"none","alg":"HS256"}`, `{"sub":"ada",`+rest), "token_malformed"},
+		"header, too deep": {
+			rawWith(t, `{"alg":"HS256","x":`+nested(64)+`}`, `{"sub":"ada",`+rest),
+			"token_malformed",
+		},
+		"header, doubled": {
+			rawWith(t, `{"alg":"none","alg":"HS256"}`, `{"sub":"ada",`+rest), "token_malformed",
+		},
 	} {
 		wantRefusal(t, name, v, c.token, c.reason)
 	}
@@ -338,17 +378,25 @@ func TestJWKS(t *testing.T) {
 	edPublic, edPrivate, _ := ed25519.GenerateKey(rand.Reader)
 	server := newKeyServer(t)
 	server.publish(t, map[string]any{
-		"rsa": &rsaPrivate.PublicKey, "ec": &ecPrivate.PublicKey, "ed": edPublic, "oct": []byte(secret)})
+		"rsa": &rsaPrivate.PublicKey,
+		"ec":  &ecPrivate.PublicKey,
+		"ed":  edPublic,
+		"oct": []byte(secret),
+	})
 	v := verifier(t, config.JWT{JWKSURL: server.URL, Issuer: "issuer", Audience: "toolbridge"})
 
 	signers := map[string]struct {
 		method jwt.SigningMethod
 		key    crypto.PrivateKey
-	}{"rsa": {jwt.SigningMethodRS256, rsaPrivate}, "ec": {jwt.SigningMethodES256, ecPrivate}, "ed": {jwt.SigningMethodEdDSA, edPrivate}}
+	}{
+		"rsa": {jwt.SigningMethodRS256, rsaPrivate},
+		"ec":  {jwt.SigningMethodES256, ecPrivate},
+		"ed":  {jwt.SigningMethodEdDSA, edPrivate},
+	}
 	for kid, s := range signers {
 		for _, named := range []string{kid, ""} { // a token need not name its key
-			if got, err := v.Verify(t.Context(), sign(t, s.method, s.key, named, claims(nil)), 0); err != nil ||
-				got.Subject != "ada" {
+			token := sign(t, s.method, s.key, named, claims(nil))
+			if got, err := v.Verify(t.Context(), token, 0); err != nil || got.Subject != "ada" {
 				t.Errorf("%s, named %q: got %+v, %v", kid, named, got, err)
 			}
 		}
@@ -450,7 +498,9 @@ func TestBothKindsOfProofSideBySide(t *testing.T) {
 	if !v.Ready(t.Context()) {
 		t.Error("not ready")
 	}
-	for name, token := range map[string]string{"HS256": hs(t, nil), "RS256": sign(t, jwt.SigningMethodRS256, key, "rsa", claims(nil))} {
+	for name, token := range map[string]string{
+		"HS256": hs(t, nil), "RS256": sign(t, jwt.SigningMethodRS256, key, "rsa", claims(nil)),
+	} {
 		if _, err := v.Verify(t.Context(), token, 0); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -464,12 +514,14 @@ func TestRotatedKeysAreFetchedOnceInAWhile(t *testing.T) {
 	server.publish(t, map[string]any{"old": &old.PublicKey})
 	v := verifier(t, config.JWT{JWKSURL: server.URL})
 	server.publish(t, map[string]any{"old": &old.PublicKey, "young": young.Public()})
-	if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodEdDSA, young, "young", claims(nil)), 0); err != nil {
+	token := sign(t, jwt.SigningMethodEdDSA, young, "young", claims(nil))
+	if _, err := v.Verify(t.Context(), token, 0); err != nil {
 		t.Errorf("a key that was published after the start: %v", err)
 	}
 	asked := server.asked.Load()
 	for range 50 {
-		if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodEdDSA, young, "made up", claims(nil)), 0); err == nil {
+		token := sign(t, jwt.SigningMethodEdDSA, young, "made up", claims(nil))
+		if _, err := v.Verify(t.Context(), token, 0); err == nil {
 			t.Fatal("an unknown key was taken")
 		}
 	}
@@ -486,7 +538,8 @@ func TestARotatedKeyThatTokensDoNotName(t *testing.T) {
 	server.publish(t, map[string]any{"old": &old.PublicKey})
 	v := verifier(t, config.JWT{JWKSURL: server.URL})
 	server.publish(t, map[string]any{"young": &young.PublicKey})
-	if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodRS256, young, "", claims(nil)), 0); err != nil {
+	_, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodRS256, young, "", claims(nil)), 0)
+	if err != nil {
 		t.Errorf("signed with the new key: %v", err)
 	}
 	wantRefusal(
@@ -512,14 +565,18 @@ func TestFetchesAreCounted(t *testing.T) {
 	for name, publish := range map[string]func(){
 		"no keys":   func() { server.publish(t, nil) },
 		"no answer": func() { server.set(true) },
-		"keys":      func() { server.publish(t, map[string]any{"rsa": &key.PublicKey}); server.set(false) },
+		"keys": func() {
+			server.publish(t, map[string]any{"rsa": &key.PublicKey})
+			server.set(false)
+		},
 	} {
 		publish()
 		good.Store(0)
 		bad.Store(0)
 		asked := server.asked.Load()
 		c := config.JWT{JWKSURL: server.URL, TenantClaim: "tenant_id"}
-		if _, err := New(t.Context(), c, time.Now, slog.New(slog.DiscardHandler), fetched); err != nil {
+		_, err := New(t.Context(), c, time.Now, slog.New(slog.DiscardHandler), fetched)
+		if err != nil {
 			t.Fatal(err)
 		}
 		asked = server.asked.Load() - asked
@@ -544,7 +601,9 @@ func TestKeysForOtherPurposes(t *testing.T) {
 	set.Keys[0]["use"] = "enc"
 	only, _ := json.Marshal(set)
 	server.body = only
-	if _, err := verifier(t, config.JWT{JWKSURL: server.URL}).Verify(t.Context(), sign(t, jwt.SigningMethodRS256, key, "rsa", claims(nil)), 0); err == nil {
+	v := verifier(t, config.JWT{JWKSURL: server.URL})
+	token := sign(t, jwt.SigningMethodRS256, key, "rsa", claims(nil))
+	if _, err := v.Verify(t.Context(), token, 0); err == nil {
 		t.Error("a key for encryption verified a token")
 	}
 	_, young, _ := ed25519.GenerateKey(rand.Reader)
@@ -556,7 +615,9 @@ func TestKeysForOtherPurposes(t *testing.T) {
 		1,
 	)
 	server.body = []byte(whole)
-	if _, err := verifier(t, config.JWT{JWKSURL: server.URL}).Verify(t.Context(), sign(t, jwt.SigningMethodEdDSA, young, "ed", claims(nil)), 0); err != nil {
+	v = verifier(t, config.JWT{JWKSURL: server.URL})
+	token = sign(t, jwt.SigningMethodEdDSA, young, "ed", claims(nil))
+	if _, err := v.Verify(t.Context(), token, 0); err != nil {
 		t.Errorf("among odd keys: %v", err)
 	}
 }
@@ -584,7 +645,10 @@ func TestAKeyServerThatIsDown(t *testing.T) {
 	})
 	t.Run("that has lost its mind after it answered once", func(t *testing.T) {
 		server.publish(t, map[string]any{"rsa": &key.PublicKey})
-		for _, body := range []string{"", "{}", `{"error":"maintenance"}`, `{"keys":[]}`, `{"keys":[{"kty":"RSA","kid":"rsa","n":"!","e":"AQAB"}]}`} {
+		for _, body := range []string{
+			"", "{}", `{"error":"maintenance"}`, `{"keys":[]}`,
+			`{"keys":[{"kty":"RSA","kid":"rsa","n":"!","e":"AQAB"}]}`,
+		} {
 			server.publish(t, map[string]any{"rsa": &key.PublicKey})
 			v := verifier(t, config.JWT{JWKSURL: server.URL})
 			server.mu.Lock()
@@ -598,7 +662,8 @@ func TestAKeyServerThatIsDown(t *testing.T) {
 				"key_unknown",
 			)
 			for _, kid := range []string{"rsa", ""} {
-				if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodRS256, key, kid, claims(nil)), 0); err != nil {
+				token := sign(t, jwt.SigningMethodRS256, key, kid, claims(nil))
+				if _, err := v.Verify(t.Context(), token, 0); err != nil {
 					t.Errorf("%.20q: a known key, named %q: %v", body, kid, err)
 				}
 			}
@@ -629,16 +694,16 @@ func TestAKeyServerThatIsDown(t *testing.T) {
 			t.Errorf("20 probes made %d fetches", more)
 		}
 		for _, kid := range []string{"rsa", ""} {
-			if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodRS256, key, kid, claims(nil)), 0); !errors.Is(
-				err,
-				ErrKeysUnavailable,
-			) {
+			token := sign(t, jwt.SigningMethodRS256, key, kid, claims(nil))
+			if _, err := v.Verify(t.Context(), token, 0); !errors.Is(err, ErrKeysUnavailable) {
 				t.Errorf("while it is down, key named %q: %v", kid, err)
 			}
 		}
 	})
 	t.Run("that sends nonsense", func(t *testing.T) {
-		for _, body := range []string{"", "{}", `{"keys":7}`, "<html>", strings.Repeat(" ", maxKeySetBytes+1) + `{"keys":[]}`} {
+		for _, body := range []string{
+			"", "{}", `{"keys":7}`, "<html>", strings.Repeat(" ", maxKeySetBytes+1) + `{"keys":[]}`,
+		} {
 			nonsense := httptest.NewServer(
 				http.HandlerFunc(
 					func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) },
@@ -656,13 +721,21 @@ func TestAKeyServerThatIsDown(t *testing.T) {
 // A key is read by the exact names of its members, each of which it has once.
 func TestAKeyHasEachMemberOnceAndInItsCase(t *testing.T) {
 	for text, want := range map[string]bool{
-		`{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`:                          true,
-		`{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","ALG":"none","Use":"enc"}]}`: true,
-		`{"keys":[{"KTY":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`:                          false,
-		`{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AA","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`:                 false,
-		`{"Keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`:                          false,
-		`{"keys":[],"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`:                false,
-		`{"x":` + nested(64) + `,"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`:   false,
+		`{"keys":[{"kty":"OKP","crv":"Ed25519",` +
+			`"x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`: true,
+		`{"keys":[{"kty":"OKP","crv":"Ed25519",` +
+			`"x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","ALG":"none","Use":"enc"}]}`: true,
+		`{"keys":[{"KTY":"OKP","crv":"Ed25519",` +
+			`"x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`: false,
+		`{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AA",` +
+			`"x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`: false,
+		`{"Keys":[{"kty":"OKP","crv":"Ed25519",` +
+			`"x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`: false,
+		`{"keys":[],"keys":[{"kty":"OKP","crv":"Ed25519",` +
+			`"x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`: false,
+		`{"x":` + nested(64) +
+			`,"keys":[{"kty":"OKP","crv":"Ed25519",` +
+			`"x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`: false,
 	} {
 		if _, err := usable([]byte(text)); want != (err == nil) {
 			t.Errorf("%.60s: %v", text, err)

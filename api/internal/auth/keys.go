@@ -44,7 +44,9 @@ func fetchKeys(
 		Timeout:   fetchTimeout,
 		Transport: sieve{http.DefaultTransport, fetched},
 		// A redirect could lead from https to http, where an attacker could add a key.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("key sets must not redirect") },
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return errors.New("key sets must not redirect")
+		},
 	}
 	return keyfunc.NewDefaultOverrideCtx(ctx, []string{address}, keyfunc.Override{
 		Client:      client,

@@ -61,11 +61,19 @@ func TestGoodSignaturesAreCheckedOnce(t *testing.T) {
 			bad := append([]byte{}, good...)
 			bad[len(bad)-1] ^= 1
 			for name, other := range map[string]func() error{
-				"another text":              func() error { return method.Verify("header.claimz", good, c.key) },
-				"another signature":         func() error { return method.Verify(text, bad, c.key) },
-				"text that was a signature": func() error { return method.Verify(text+string(good[:1]), good[1:], c.key) },
-				"another key":               func() error { return method.Verify(text, good, unknownKey.Public()) },
-				"no key":                    func() error { return method.Verify(text, good, nil) },
+				"another text": func() error {
+					return method.Verify("header.claimz", good, c.key)
+				},
+				"another signature": func() error {
+					return method.Verify(text, bad, c.key)
+				},
+				"text that was a signature": func() error {
+					return method.Verify(text+string(good[:1]), good[1:], c.key)
+				},
+				"another key": func() error {
+					return method.Verify(text, good, unknownKey.Public())
+				},
+				"no key": func() error { return method.Verify(text, good, nil) },
 			} {
 				for range 2 { // what is bad is not remembered as good
 					if other() == nil {
@@ -176,7 +184,8 @@ func TestRememberedTokensAreJudgedAnew(t *testing.T) {
 		t,
 		map[string]any{"replaced": &replacement.PublicKey, "young": &replacement.PublicKey},
 	)
-	if _, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodES256, replacement, "young", claims(nil)), 0); err != nil {
+	token := sign(t, jwt.SigningMethodES256, replacement, "young", claims(nil))
+	if _, err := v.Verify(t.Context(), token, 0); err != nil {
 		t.Fatal(err)
 	}
 	var refusal *Refusal

@@ -158,11 +158,15 @@ func (e *environment) check(c Config) {
 	for _, tenant := range []struct {
 		name   string
 		secret Secret
-	}{{"TENANT_HEADER_SECRET", c.Tenant.HeaderSecret}, {"TENANT_HEADER_SECRET_PREVIOUS", c.Tenant.PreviousSecret}} {
+	}{
+		{"TENANT_HEADER_SECRET", c.Tenant.HeaderSecret},
+		{"TENANT_HEADER_SECRET_PREVIOUS", c.Tenant.PreviousSecret},
+	} {
 		if c.JWT.HS256Secret != "" && c.JWT.HS256Secret == tenant.secret && !c.Dev {
 			e.fail(
 				tenant.name,
-				"equals JWT_HS256_SECRET, which makes two proofs one: make a second secret (openssl rand -hex 32)",
+				"equals JWT_HS256_SECRET, which makes two proofs one: make a second secret "+
+					"(openssl rand -hex 32)",
 			)
 		}
 	}
@@ -171,18 +175,24 @@ func (e *environment) check(c Config) {
 		if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 			e.fail("JWT_JWKS_URL", "must be an https:// address")
 		} else if u.Scheme == "http" && !c.Dev && !isLoopback(u.Hostname()) {
-			e.fail("JWT_JWKS_URL", "must be https:// in production: over http, an attacker could alter the keys and forge tokens")
+			e.fail(
+				"JWT_JWKS_URL",
+				"must be https:// in production: over http, an attacker could alter the keys "+
+					"and forge tokens",
+			)
 		}
 		if c.JWT.Issuer == "" && !c.Dev {
 			e.fail(
 				"JWT_ISSUER",
-				"must be set together with JWT_JWKS_URL in production, else tokens for other issuers' users pass",
+				"must be set together with JWT_JWKS_URL in production, else tokens for other "+
+					"issuers' users pass",
 			)
 		}
 		if c.JWT.Audience == "" && !c.Dev {
 			e.fail(
 				"JWT_AUDIENCE",
-				"must be set together with JWT_JWKS_URL in production, else tokens meant for other services pass",
+				"must be set together with JWT_JWKS_URL in production, else tokens meant for "+
+					"other services pass",
 			)
 		}
 	}
@@ -195,7 +205,8 @@ func (e *environment) check(c Config) {
 	if c.Tenant.HeaderSecret != "" && c.Tenant.ID != "" {
 		e.fail(
 			"TENANT_ID",
-			"has no effect while TENANT_HEADER_SECRET is set, because the tenant comes from the signed header: unset one of them",
+			"has no effect while TENANT_HEADER_SECRET is set, because the tenant comes from "+
+				"the signed header: unset one of them",
 		)
 	}
 	if len(c.Tenant.ID) > tenantsig.MaxTenantBytes {
@@ -357,7 +368,8 @@ func (e *environment) database(name, otherwise string) Database {
 		if _, err := pgxpool.ParseConfig(text); err != nil {
 			e.fail(
 				name,
-				"is not a valid postgres:// address: check its options, and percent-encode special characters in the password",
+				"is not a valid postgres:// address: check its options, and percent-encode "+
+					"special characters in the password",
 			)
 		}
 		return Database{PostgresURL: Secret(text)}

@@ -34,12 +34,13 @@ func TestDefaults(t *testing.T) {
 			NonceWindow: time.Minute,
 			Demanded:    AnySignature,
 		},
-		RateLimit: RateLimit{
-			600,
-			120,
-		}, MaxBody: 1 << 20, Memory: Memory{128 << 20, 48 << 20, 24 << 20},
-		Versions: Versions{PerItem: 50, Age: 90 * 24 * time.Hour},
-		Shutdown: 20 * time.Second, LogLevel: slog.LevelInfo, LogFormat: telemetry.Auto,
+		RateLimit: RateLimit{600, 120},
+		MaxBody:   1 << 20,
+		Memory:    Memory{128 << 20, 48 << 20, 24 << 20},
+		Versions:  Versions{PerItem: 50, Age: 90 * 24 * time.Hour},
+		Shutdown:  20 * time.Second,
+		LogLevel:  slog.LevelInfo,
+		LogFormat: telemetry.Auto,
 	}
 	if c != want {
 		t.Errorf("got %#v", c)
@@ -53,27 +54,68 @@ func TestEachMistakeNamesItsVariable(t *testing.T) {
 	}{
 		{map[string]string{"VERSIONS_PER_ITEM": "1001"}, "VERSIONS_PER_ITEM is \"1001\""},
 		{map[string]string{"VERSIONS_DAYS": "0"}, "VERSIONS_DAYS is \"0\""},
-		{map[string]string{"JWT_HS256_SECRET": ""}, "JWT_HS256_SECRET and JWT_JWKS_URL are both unset"},
+		{
+			map[string]string{"JWT_HS256_SECRET": ""},
+			"JWT_HS256_SECRET and JWT_JWKS_URL are both unset",
+		},
 		{map[string]string{"JWT_HS256_SECRET": good[:31]}, "JWT_HS256_SECRET is 31 bytes long"},
-		{map[string]string{"JWT_HS256_SECRET": "changeme-changeme-changeme-changeme"}, "JWT_HS256_SECRET looks like a placeholder"},
-		{map[string]string{"JWT_HS256_SECRET": good + "\n"}, "JWT_HS256_SECRET starts or ends with white space"},
-		{map[string]string{"JWT_HS256_SECRET": strings.Repeat("ab", 20)}, "JWT_HS256_SECRET is too regular"},
-		{map[string]string{"TENANT_HEADER_SECRET": "dev-tenant-secret"}, "TENANT_HEADER_SECRET is 17 bytes long"},
-		{map[string]string{"TENANT_HEADER_SECRET": good}, "TENANT_HEADER_SECRET equals JWT_HS256_SECRET"},
-		{map[string]string{"TENANT_HEADER_SECRET": other, "TENANT_HEADER_SECRET_PREVIOUS": other[:31]}, "TENANT_HEADER_SECRET_PREVIOUS is 31 bytes long"},
-		{map[string]string{"TENANT_HEADER_SECRET": other, "TENANT_HEADER_SECRET_PREVIOUS": good}, "TENANT_HEADER_SECRET_PREVIOUS equals JWT_HS256_SECRET"},
-		{map[string]string{"TENANT_NONCE_WINDOW_SECONDS": "301"}, `TENANT_NONCE_WINDOW_SECONDS is "301"`},
+		{
+			map[string]string{"JWT_HS256_SECRET": "changeme-changeme-changeme-changeme"},
+			"JWT_HS256_SECRET looks like a placeholder",
+		},
+		{
+			map[string]string{"JWT_HS256_SECRET": good + "\n"},
+			"JWT_HS256_SECRET starts or ends with white space",
+		},
+		{
+			map[string]string{"JWT_HS256_SECRET": strings.Repeat("ab", 20)},
+			"JWT_HS256_SECRET is too regular",
+		},
+		{
+			map[string]string{"TENANT_HEADER_SECRET": "dev-tenant-secret"},
+			"TENANT_HEADER_SECRET is 17 bytes long",
+		},
+		{
+			map[string]string{"TENANT_HEADER_SECRET": good},
+			"TENANT_HEADER_SECRET equals JWT_HS256_SECRET",
+		},
+		{
+			map[string]string{
+				"TENANT_HEADER_SECRET": other, "TENANT_HEADER_SECRET_PREVIOUS": other[:31],
+			},
+			"TENANT_HEADER_SECRET_PREVIOUS is 31 bytes long",
+		},
+		{
+			map[string]string{"TENANT_HEADER_SECRET": other, "TENANT_HEADER_SECRET_PREVIOUS": good},
+			"TENANT_HEADER_SECRET_PREVIOUS equals JWT_HS256_SECRET",
+		},
+		{
+			map[string]string{"TENANT_NONCE_WINDOW_SECONDS": "301"},
+			`TENANT_NONCE_WINDOW_SECONDS is "301"`,
+		},
 		{map[string]string{"TENANT_SIGNATURE_DEMANDED": "v1"}, `TENANT_SIGNATURE_DEMANDED is "v1"`},
-		{map[string]string{"TENANT_HEADER_SECRET": other, "TENANT_ID": "t"}, "TENANT_ID has no effect"},
+		{
+			map[string]string{"TENANT_HEADER_SECRET": other, "TENANT_ID": "t"},
+			"TENANT_ID has no effect",
+		},
 		{map[string]string{"TENANT_ID": strings.Repeat("t", 256)}, "TENANT_ID must be at most 255"},
-		{map[string]string{"TENANT_HEADER_MAX_SKEW_SECONDS": "5m"}, `TENANT_HEADER_MAX_SKEW_SECONDS is "5m"`},
+		{
+			map[string]string{"TENANT_HEADER_MAX_SKEW_SECONDS": "5m"},
+			`TENANT_HEADER_MAX_SKEW_SECONDS is "5m"`,
+		},
 		{map[string]string{"RATE_LIMIT_PER_MINUTE": "-1"}, "RATE_LIMIT_PER_MINUTE is"},
 		{map[string]string{"RATE_LIMIT_BURST": "0"}, "RATE_LIMIT_BURST is"},
 		{map[string]string{"MAX_BODY_BYTES": "10"}, "MAX_BODY_BYTES is"},
 		{map[string]string{"MEMORY_LIMIT_BYTES": "128MiB"}, `MEMORY_LIMIT_BYTES is "128MiB"`},
 		{map[string]string{"REQUEST_MEMORY_BYTES": "0"}, `REQUEST_MEMORY_BYTES is "0"`},
-		{map[string]string{"REQUEST_MEMORY_BYTES": "200000000"}, "REQUEST_MEMORY_BYTES must not be more than MEMORY_LIMIT_BYTES"},
-		{map[string]string{"REQUEST_MEMORY_PER_USER_BYTES": "60000000"}, "REQUEST_MEMORY_PER_USER_BYTES must not be more than"},
+		{
+			map[string]string{"REQUEST_MEMORY_BYTES": "200000000"},
+			"REQUEST_MEMORY_BYTES must not be more than MEMORY_LIMIT_BYTES",
+		},
+		{
+			map[string]string{"REQUEST_MEMORY_PER_USER_BYTES": "60000000"},
+			"REQUEST_MEMORY_PER_USER_BYTES must not be more than",
+		},
 		{map[string]string{"SHUTDOWN_TIMEOUT_SECONDS": "0"}, "SHUTDOWN_TIMEOUT_SECONDS is"},
 		{map[string]string{"LOG_LEVEL": "loud"}, `LOG_LEVEL is "loud"`},
 		{map[string]string{"HTTP_ADDR": "8081"}, `HTTP_ADDR is "8081"`},
@@ -83,11 +125,25 @@ func TestEachMistakeNamesItsVariable(t *testing.T) {
 		{map[string]string{"DATABASE_URL": "mysql://x"}, "DATABASE_URL must begin with"},
 		{map[string]string{"DATABASE_URL": "sqlite://"}, "DATABASE_URL must begin with"},
 		{map[string]string{"DATABASE_URL": "postgres://u:p%zz@h/d"}, "DATABASE_URL is not a valid"},
-		{map[string]string{"DATABASE_URL": "postgres://u:p@h/d?sslmode=bogus"}, "DATABASE_URL is not a valid"},
+		{
+			map[string]string{"DATABASE_URL": "postgres://u:p@h/d?sslmode=bogus"},
+			"DATABASE_URL is not a valid",
+		},
 		{map[string]string{"JWT_JWKS_URL": "keys"}, "JWT_JWKS_URL must be an https://"},
-		{map[string]string{"JWT_JWKS_URL": "http://idp.example/keys", "JWT_ISSUER": "i", "JWT_AUDIENCE": "a"}, "JWT_JWKS_URL must be https://"},
-		{map[string]string{"JWT_JWKS_URL": "https://idp.example/keys", "JWT_AUDIENCE": "a"}, "JWT_ISSUER must be set"},
-		{map[string]string{"JWT_JWKS_URL": "https://idp.example/keys", "JWT_ISSUER": "i"}, "JWT_AUDIENCE must be set"},
+		{
+			map[string]string{
+				"JWT_JWKS_URL": "http://idp.example/keys", "JWT_ISSUER": "i", "JWT_AUDIENCE": "a",
+			},
+			"JWT_JWKS_URL must be https://",
+		},
+		{
+			map[string]string{"JWT_JWKS_URL": "https://idp.example/keys", "JWT_AUDIENCE": "a"},
+			"JWT_ISSUER must be set",
+		},
+		{
+			map[string]string{"JWT_JWKS_URL": "https://idp.example/keys", "JWT_ISSUER": "i"},
+			"JWT_AUDIENCE must be set",
+		},
 	} {
 		vars := map[string]string{"JWT_HS256_SECRET": good}
 		for k, v := range c.vars {
@@ -118,13 +174,19 @@ func TestDevTakesWeakSecrets(t *testing.T) {
 
 func TestSecretsAreNeverPrinted(t *testing.T) {
 	c, err := load(map[string]string{
-		"JWT_HS256_SECRET": good, "TENANT_HEADER_SECRET": other, "TENANT_HEADER_SECRET_PREVIOUS": before, "DATABASE_URL": "postgres://u:hunter2@h/d"})
+		"JWT_HS256_SECRET":              good,
+		"TENANT_HEADER_SECRET":          other,
+		"TENANT_HEADER_SECRET_PREVIOUS": before,
+		"DATABASE_URL":                  "postgres://u:hunter2@h/d",
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
 		text := fmt.Sprintf(format, c)
-		for _, secret := range []string{good, other, before, "hunter2", fmt.Sprintf("%x", "hunter2")} {
+		for _, secret := range []string{
+			good, other, before, "hunter2", fmt.Sprintf("%x", "hunter2"),
+		} {
 			if strings.Contains(text, secret) {
 				t.Errorf("%s shows %s: %s", format, secret, text)
 			}

@@ -69,9 +69,13 @@ func TestSizeOfSmallChanges(t *testing.T) {
 func BenchmarkEncode(b *testing.B) {
 	words := strings.Repeat("Some words that somebody wrote. ", 6)
 	for name, c := range map[string][2]string{
-		"status of 200 bytes": {`{"c":"` + words + `","status":"open"}`, `{"c":"` + words + `","status":"done"}`},
+		"status of 200 bytes": {
+			`{"c":"` + words + `","status":"open"}`, `{"c":"` + words + `","status":"done"}`,
+		},
 		"rewritten 200 bytes": {`{"c":"` + words + `"}`, `{"c":"` + strings.ToUpper(words) + `"}`},
-		"status of 1 MB":      {strings.Repeat(words, 5000) + "a", strings.Repeat(words, 5000) + "b"},
+		"status of 1 MB": {
+			strings.Repeat(words, 5000) + "a", strings.Repeat(words, 5000) + "b",
+		},
 	} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {

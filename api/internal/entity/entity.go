@@ -38,8 +38,9 @@ type Effect struct {
 // Parent says which live item an item belongs to.
 type Parent struct {
 	UIDField  string
-	TypeField string            // "" when there is only one type
-	Kinds     map[string]string // type → name of its kind; the key is "" when there is no type field
+	TypeField string // "" when there is only one type
+	// type → name of its kind; the key is "" when there is no type field
+	Kinds map[string]string
 }
 
 func status(value string) Effect { return Effect{"status", `"` + value + `"`} }

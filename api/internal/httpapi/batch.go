@@ -499,7 +499,8 @@ func (b *batchCall) answer(outcomes []store.Outcome) []byte {
 		}
 		if o.Err != nil {
 			p := asProblem(o.Err)
-			body.Status, body.Error, body.Field, body.Count = p.status, p.message, p.fields["field"], p.fields["count"]
+			body.Status, body.Error = p.status, p.message
+			body.Field, body.Count = p.fields["field"], p.fields["count"]
 			out.Failed++
 		} else {
 			if op.op == "create" {

@@ -9,12 +9,8 @@ import (
 
 // A page of fifty notes, spliced together from what is stored.
 func BenchmarkPageJSON(b *testing.B) {
-	payload := []byte(
-		`{"title":"A note","content":"` + strings.Repeat(
-			"Some words that somebody wrote. ",
-			6,
-		) + `"}`,
-	)
+	content := strings.Repeat("Some words that somebody wrote. ", 6)
+	payload := []byte(`{"title":"A note","content":"` + content + `"}`)
 	items := make([]store.Item, 50)
 	for n := range items {
 		items[n] = store.Item{

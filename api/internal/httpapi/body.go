@@ -45,9 +45,7 @@ func (a *API) readOptional(
 	} else if err != nil {
 		return nil, badRequest(err.Error())
 	}
-	callOf(
-		r.Context(),
-	).memory.Shrink(
+	callOf(r.Context()).memory.Shrink(
 		copies*int64(len(text)) + perMember*int64(object.Len()) + spare,
 	)
 	return object, nil

@@ -63,7 +63,9 @@ func TestWaitingForTheWriterEndsWithTheCaller(t *testing.T) {
 		t.Fatal(err)
 	}
 	release := h.holdWriter(t, session)
-	write := func(ctx context.Context, timeout string) (int, error) { return h.write(ctx, session.ID, timeout) }
+	write := func(ctx context.Context, timeout string) (int, error) {
+		return h.write(ctx, session.ID, timeout)
+	}
 
 	if status, err := write(t.Context(), "50"); err != nil ||
 		status != http.StatusServiceUnavailable {
@@ -218,7 +220,8 @@ func (h *fixture) waits() int64 {
 
 func (h *fixture) until(t *testing.T, reason string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(h.log.all(), "reason="+reason); time.Sleep(time.Millisecond) {
+	deadline := time.Now().Add(10 * time.Second)
+	for ; !strings.Contains(h.log.all(), "reason="+reason); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("no line has %q:\n%s", reason, h.log.all())
 		}

@@ -40,34 +40,66 @@ func TestHeadsThatTwoReadersCouldCutDifferently(t *testing.T) {
 		stream string
 		good   bool
 	}{
-		"nothing else":                   {plainGet, true},
-		"a body":                         {plainPost, true},
-		"several":                        {plainGet + plainPost + plainPost + plainGet, true},
-		"bare line feeds":                {strings.ReplaceAll(plainGet+plainPost+plainGet, "\r", ""), true},
-		"line ends after a body":         {plainPost + "\r\n" + plainGet, true},
-		"chunks":                         {post + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", true},
-		"after chunks nothing is known":  {post + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + post + lengthAndCoding, true},
-		"a body that looks like heads":   {bodyHead + "\r\n\r\n" + inBody + plainGet, true},
-		"the same, length sent twice":    {bodyHead + "\r\nContent-Length: 60\r\n\r\n" + inBody + plainGet, true},
-		"the same, spaces around":        {strings.Replace(bodyHead, ": 60", ":\t 060 ", 1) + "\r\n\r\n" + inBody, true},
-		"names that only begin like it":  {post + "Content-Length-X: 5\r\nTransfer-Encodings: chunked\r\nTransfer: x\r\n\r\n" + plainGet, true},
-		"values that look like names":    {post + "X: Content-Length: 5\r\nY: Transfer-Encoding: chunked\r\n\r\n" + plainGet, true},
-		"both":                           {post + lengthAndCoding, false},
-		"both, the other way round":      {post + "transfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n", false},
-		"both, in capitals":              {post + strings.ToUpper(lengthAndCoding), false},
-		"both, something in between":     {post + "Content-Length: 5\r\nX: " + strings.Repeat("y", 9000) + "\r\nTransfer-Encoding: chunked\r\n\r\n", false},
-		"both, bare line feeds":          {strings.ReplaceAll(post+lengthAndCoding, "\r", ""), false},
-		"both, in HTTP/1.0":              {"POST / HTTP/1.0\r\n" + lengthAndCoding, false},
-		"both, after a good one":         {plainGet + post + lengthAndCoding, false},
-		"both, after a body":             {plainPost + post + lengthAndCoding, false},
-		"both, after line ends":          {plainPost + "\r\n\r\n" + post + lengthAndCoding, false},
-		"both, after a body like a head": {bodyHead + "\r\n\r\n" + inBody + post + lengthAndCoding, false},
-		"both, the length no number":     {post + "Content-Length: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", false},
-		"both, the length too long":      {post + "Content-Length: " + strings.Repeat("0", 40) + "5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", false},
-		"an empty length":                {post + "Content-Length:\r\n\r\n", false},
-		"a folded line":                  {post + "X: y\r\n z\r\n\r\n", false},
-		"a folded length":                {post + "Content-Length:\r\n\t5\r\n\r\n01234", false},
-		"a line of a space":              {post + "X: y\r\n \r\n\r\n", false},
+		"nothing else": {plainGet, true},
+		"a body":       {plainPost, true},
+		"several":      {plainGet + plainPost + plainPost + plainGet, true},
+		"bare line feeds": {
+			strings.ReplaceAll(plainGet+plainPost+plainGet, "\r", ""), true,
+		},
+		"line ends after a body": {plainPost + "\r\n" + plainGet, true},
+		"chunks": {
+			post + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", true,
+		},
+		"after chunks nothing is known": {
+			post + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + post + lengthAndCoding, true,
+		},
+		"a body that looks like heads": {bodyHead + "\r\n\r\n" + inBody + plainGet, true},
+		"the same, length sent twice": {
+			bodyHead + "\r\nContent-Length: 60\r\n\r\n" + inBody + plainGet, true,
+		},
+		"the same, spaces around": {
+			strings.Replace(bodyHead, ": 60", ":\t 060 ", 1) + "\r\n\r\n" + inBody, true,
+		},
+		"names that only begin like it": {
+			post + "Content-Length-X: 5\r\nTransfer-Encodings: chunked\r\nTransfer: x\r\n\r\n" +
+				plainGet,
+			true,
+		},
+		"values that look like names": {
+			post + "X: Content-Length: 5\r\nY: Transfer-Encoding: chunked\r\n\r\n" + plainGet, true,
+		},
+		"both": {post + lengthAndCoding, false},
+		"both, the other way round": {
+			post + "transfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n", false,
+		},
+		"both, in capitals": {post + strings.ToUpper(lengthAndCoding), false},
+		"both, something in between": {
+			post + "Content-Length: 5\r\nX: " + strings.Repeat("y", 9000) +
+				"\r\nTransfer-Encoding: chunked\r\n\r\n",
+			false,
+		},
+		"both, bare line feeds": {
+			strings.ReplaceAll(post+lengthAndCoding, "\r", ""), false,
+		},
+		"both, in HTTP/1.0":      {"POST / HTTP/1.0\r\n" + lengthAndCoding, false},
+		"both, after a good one": {plainGet + post + lengthAndCoding, false},
+		"both, after a body":     {plainPost + post + lengthAndCoding, false},
+		"both, after line ends":  {plainPost + "\r\n\r\n" + post + lengthAndCoding, false},
+		"both, after a body like a head": {
+			bodyHead + "\r\n\r\n" + inBody + post + lengthAndCoding, false,
+		},
+		"both, the length no number": {
+			post + "Content-Length: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", false,
+		},
+		"both, the length too long": {
+			post + "Content-Length: " + strings.Repeat("0", 40) +
+				"5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+			false,
+		},
+		"an empty length":   {post + "Content-Length:\r\n\r\n", false},
+		"a folded line":     {post + "X: y\r\n z\r\n\r\n", false},
+		"a folded length":   {post + "Content-Length:\r\n\t5\r\n\r\n01234", false},
+		"a line of a space": {post + "X: y\r\n \r\n\r\n", false},
 	} {
 		for _, size := range []int{1, 2, 3, 7, 64, 1 << 20} {
 			got := scanned(c.stream, size)
@@ -99,7 +131,8 @@ func refuses(stream string) bool {
 }
 
 var bothOrFolded = regexp.MustCompile(
-	`(?im)^[ \t]|^content-length:[^\0]*^transfer-encoding:|^transfer-encoding:[^\0]*^content-length:`,
+	`(?im)^[ \t]|^content-length:[^\0]*^transfer-encoding:|` +
+		`^transfer-encoding:[^\0]*^content-length:`,
 )
 
 // What net/http reads from a stream it reads unchanged, unless a head is one of those that are
@@ -108,8 +141,10 @@ func FuzzScannerAndServerAgree(f *testing.F) {
 	for _, stream := range []string{
 		plainGet, plainPost, plainPost + plainGet + plainPost, plainPost + "\r\n" + plainGet,
 		"POST / HTTP/1.1\nHost: x\nContent-Length: 2\nContent-Length:  02 \n\n\r\n" + plainPost,
-		"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n" + plainPost + "POST / HTTP/1.1\r\n" + lengthAndCoding,
-		"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" + plainPost, plainPost + "\r\n\r\n\r\n\r\n" + plainPost,
+		"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n" + plainPost +
+			"POST / HTTP/1.1\r\n" + lengthAndCoding,
+		"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" + plainPost,
+		plainPost + "\r\n\r\n\r\n\r\n" + plainPost,
 	} {
 		f.Add(stream, 3)
 	}
@@ -170,10 +205,21 @@ func TestAConnectionEndsAfterChunks(t *testing.T) {
 	go func() { _ = server.Serve(CheckFraming(listener)) }()
 	defer server.Close()
 	for name, c := range map[string]struct{ sent, want string }{
-		"chunks":          {"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n" + plainPost, "200"},
-		"chunks, old":     {"POST / HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n" + plainPost, "200"},
-		"both":            {"POST / HTTP/1.1\r\nHost: x\r\n" + lengthAndCoding + plainPost, "400"},
-		"several, a last": {plainPost + strings.Replace(plainPost, "Host: x", "Host: x\r\nConnection: close", 1), "200 200"},
+		"chunks": {
+			"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n" +
+				plainPost,
+			"200",
+		},
+		"chunks, old": {
+			"POST / HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n" +
+				plainPost,
+			"200",
+		},
+		"both": {"POST / HTTP/1.1\r\nHost: x\r\n" + lengthAndCoding + plainPost, "400"},
+		"several, a last": {
+			plainPost + strings.Replace(plainPost, "Host: x", "Host: x\r\nConnection: close", 1),
+			"200 200",
+		},
 	} {
 		conn, err := net.Dial("tcp", listener.Addr().String())
 		if err != nil {
@@ -185,7 +231,8 @@ func TestAConnectionEndsAfterChunks(t *testing.T) {
 		answers, err := io.ReadAll(conn)
 		_ = conn.Close()
 		var statuses []string
-		for _, line := range regexp.MustCompile(`HTTP/1\.[01] (\d+)`).FindAllStringSubmatch(string(answers), -1) {
+		status := regexp.MustCompile(`HTTP/1\.[01] (\d+)`)
+		for _, line := range status.FindAllStringSubmatch(string(answers), -1) {
 			statuses = append(statuses, line[1])
 		}
 		if got := strings.Join(statuses, " "); got != c.want {

@@ -160,10 +160,8 @@ func (i items) process(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if metadata, ok := body.Get(
-		"metadata",
-	); ok && metadata[0] != '{' &&
-		string(metadata) != "null" {
+	metadata, ok := body.Get("metadata")
+	if ok && metadata[0] != '{' && string(metadata) != "null" {
 		return badRequest("metadata must be an object")
 	}
 	return i.change(w, r, applied(effect, store.OpProcess))

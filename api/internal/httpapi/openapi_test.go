@@ -34,7 +34,9 @@ func TestOpenAPINamesEveryRoute(t *testing.T) {
 				continue
 			}
 			for _, kind := range entity.All {
-				described[strings.ToUpper(method)+" "+strings.ReplaceAll(path, "{entity}", kind.Name)] = true
+				described[strings.ToUpper(
+					method,
+				)+" "+strings.ReplaceAll(path, "{entity}", kind.Name)] = true
 			}
 		}
 	}

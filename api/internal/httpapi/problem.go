@@ -68,7 +68,8 @@ func epochMismatch(epoch int64) *problem {
 
 func noSession() *problem {
 	return &problem{status: http.StatusPreconditionRequired,
-		message: "no open session: open one with POST /v1/sync/sessions and send its id as " + headerSession}
+		message: "no open session: open one with POST /v1/sync/sessions and send its id as " +
+			headerSession}
 }
 
 func foreignSession() *problem {
@@ -107,9 +108,9 @@ func otherTenant() *problem {
 }
 
 func timeIsUp() *problem {
-	return unavailable(
-		"the time that the caller gave is over; nothing was changed",
-	).withReason("deadline_exceeded", nil)
+	return unavailable("the time that the caller gave is over; nothing was changed").withReason(
+		"deadline_exceeded", nil,
+	)
 }
 
 // asProblem maps every error to a response. An unexpected error is a 500 without details.

@@ -220,10 +220,7 @@ func readSearch(body *payload.Object, c *call) (searchCall, error) {
 		s.Filter.Tags = append(s.Filter.Tags, tag)
 	}
 	s.Filter.Status, s.Filter.Priority = m.text("status"), m.text("priority")
-	s.Updated, s.Due = m.between(
-		"updatedAfter",
-		"updatedBefore",
-	), m.between(
+	s.Updated, s.Due = m.between("updatedAfter", "updatedBefore"), m.between(
 		"dueAfter",
 		"dueBefore",
 	)
@@ -243,12 +240,8 @@ func readSearch(body *payload.Object, c *call) (searchCall, error) {
 		m.fail("order", "can only be relevance where there is a query")
 	}
 	s.GroupBy = m.oneOf("groupBy", "", store.GroupFields...)
-	if s.detail = search.SnippetLength; m.oneOf(
-		"detail",
-		"snippet",
-		"snippet",
-		"passage",
-	) == "passage" {
+	s.detail = search.SnippetLength
+	if m.oneOf("detail", "snippet", "snippet", "passage") == "passage" {
 		s.detail = search.PassageLength
 	} else if s.Query == nil {
 		s.detail = search.BeginningLength

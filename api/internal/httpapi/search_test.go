@@ -24,7 +24,10 @@ func FuzzSearchCursor(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, p := range []store.Place{{Mode: "s", Key: 5, Updated: 7}, {Mode: "h", Updated: 9}, {Mode: "t", Updated: 1}, {Mode: "s", Updated: -1}} {
+	for _, p := range []store.Place{
+		{Mode: "s", Key: 5, Updated: 7}, {Mode: "h", Updated: 9}, {Mode: "t", Updated: 1},
+		{Mode: "s", Updated: -1},
+	} {
 		f.Add(s.cursor(p))
 	}
 	f.Add(base64.RawURLEncoding.EncodeToString([]byte(s.identity + "|s|+5|7")))
@@ -94,7 +97,9 @@ func FuzzListCursor(f *testing.F) {
 		for _, list := range []struct {
 			items
 			store.Page
-		}{{notes, store.Page{}}, {notes, store.Page{Newest: true}}, {messages, store.Page{}}, {messages, of}} {
+		}{{notes, store.Page{}}, {notes, store.Page{Newest: true}}, {messages, store.Page{}}, {
+			messages, of,
+		}} {
 			p, ok := list.parseCursor(list.Page, text)
 			if !ok {
 				continue
@@ -117,7 +122,10 @@ func TestASearchOfAnotherPersonHasAnotherIdentity(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := map[string]bool{}
-	for _, who := range []store.Person{{Tenant: "t", Subject: "s"}, {Tenant: "ts", Subject: ""}, {Tenant: "", Subject: "ts"}, {Tenant: "t", Subject: "s2"}} {
+	for _, who := range []store.Person{
+		{Tenant: "t", Subject: "s"}, {Tenant: "ts", Subject: ""}, {Tenant: "", Subject: "ts"},
+		{Tenant: "t", Subject: "s2"},
+	} {
 		s, err := readSearch(body, &call{person: who})
 		if err != nil {
 			t.Fatal(err)

@@ -17,8 +17,9 @@ func NewServer(handler http.Handler) *http.Server {
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      60 * time.Second,
-		IdleTimeout:       120 * time.Second, // longer than clients' pools keep connections, so that the client closes them
-		MaxHeaderBytes:    32 << 10,
+		// longer than clients' pools keep connections, so that the client closes them
+		IdleTimeout:    120 * time.Second,
+		MaxHeaderBytes: 32 << 10,
 	}
 }
 
@@ -51,9 +52,9 @@ func (a *API) readyz(w http.ResponseWriter, r *http.Request) error {
 		return unavailable("the database does not answer").withReason(reasonStorage, err)
 	}
 	if !a.Verifier.Ready(ctx) {
-		return unavailable(
-			"the keys that verify tokens have never been fetched",
-		).withReason("keys_unavailable", nil)
+		return unavailable("the keys that verify tokens have never been fetched").withReason(
+			"keys_unavailable", nil,
+		)
 	}
 	writeJSON(
 		w,
@@ -95,7 +96,10 @@ func (a *API) info(w http.ResponseWriter, _ *http.Request) error {
 		kinds = append(kinds, kind{k.Name, k.Key, actions})
 	}
 	writeJSON(w, http.StatusOK, map[string]any{
-		"name": telemetry.Service, "version": a.Version, "time": formatTime(a.Now()), "entities": kinds,
+		"name":     telemetry.Service,
+		"version":  a.Version,
+		"time":     formatTime(a.Now()),
+		"entities": kinds,
 		"limits": map[string]any{
 			"maxBodyBytes": a.MaxBody,
 			"defaultPage":  defaultPage,

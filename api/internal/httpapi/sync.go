@@ -52,7 +52,8 @@ func (a *API) endSession(w http.ResponseWriter, r *http.Request) error {
 	id := chi.URLParam(r, "id")
 	err := a.Store.EndSession(r.Context(), id, callOf(r.Context()).person)
 	if errors.Is(err, store.ErrNoSession) {
-		if _, err := a.ownSession(r, id, notFound("session")); err != nil { // missing, or another user's
+		// missing, or another user's
+		if _, err := a.ownSession(r, id, notFound("session")); err != nil {
 			return err
 		}
 		return notFound("session")

@@ -47,8 +47,16 @@ func TestAnObjectHasOnlySoManyMembers(t *testing.T) {
 func TestAKeyMustBeText(t *testing.T) {
 	for key, ok := range map[string]bool{
 		`\ud800`: false, `\ud801`: false, `\udc00`: false, `a\uDFFFb`: false, `\udc00\ud800`: false,
-		`\ud800\n`: false, `\ud800\ud800\udc00`: false, `\ud800\u0041`: false, `\ud800x\udc00`: false,
-		`\ud83d\ude00`: true, `\uD83D\uDE00\u0000`: true, `\\ud800`: true, `\\\\udc00`: true, `\"\ue000`: true, `\ufffd`: true,
+		`\ud800\n`:           false,
+		`\ud800\ud800\udc00`: false,
+		`\ud800\u0041`:       false,
+		`\ud800x\udc00`:      false,
+		`\ud83d\ude00`:       true,
+		`\uD83D\uDE00\u0000`: true,
+		`\\ud800`:            true,
+		`\\\\udc00`:          true,
+		`\"\ue000`:           true,
+		`\ufffd`:             true,
 	} {
 		for _, text := range []string{`{"%":1}`, `{"a":"","%" : {}}`, `{"a":[{"b":{"%":[]}}]}`} {
 			text = strings.Replace(text, "%", key, 1)
@@ -112,7 +120,10 @@ func TestParseRefuses(t *testing.T) {
 			t.Errorf("%.40q: got %v, want %v", text, err, want)
 		}
 	}
-	for _, text := range []string{`{"a":1}x`, `{"a":1,}`, `{'a':1}`, `{"a":01}`, "\ufeff{}", `{"a":"` + "\n" + `"}`, `{"a"}`, `{`} {
+	for _, text := range []string{
+		`{"a":1}x`, `{"a":1,}`, `{'a':1}`, `{"a":01}`, "\ufeff{}", `{"a":"` + "\n" + `"}`, `{"a"}`,
+		`{`,
+	} {
 		var syntax *json.SyntaxError
 		if _, err := Parse([]byte(text)); !errors.As(err, &syntax) {
 			t.Errorf("%q: got %v, want a syntax error", text, err)
@@ -135,10 +146,12 @@ func TestSetMergeWithout(t *testing.T) {
 	patch, _ := Parse([]byte(`{"status":null,"new":[1]}`))
 	o.Merge(patch)
 	o.Set("pinned", json.RawMessage("true"))
-	if got, want := string(o.JSON()), `{"title":"x","status":null,"new":[1],"pinned":true}`; got != want {
+	want := `{"title":"x","status":null,"new":[1],"pinned":true}`
+	if got := string(o.JSON()); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	if got, want := string(o.Without("status", "new").JSON()), `{"title":"x","pinned":true}`; got != want {
+	want = `{"title":"x","pinned":true}`
+	if got := string(o.Without("status", "new").JSON()); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	if s, ok := o.Text("title"); !ok || s != "x" {
@@ -151,7 +164,10 @@ func TestSetMergeWithout(t *testing.T) {
 
 // What Parse takes must be exactly what encoding/json takes for an object, and must mean the same.
 func FuzzParse(f *testing.F) {
-	for _, seed := range []string{`{}`, `{"a":[1,{"b":"\"}"}],"c":-1.5e3}`, `{"a":1,"a":2}`, `[]`, `{"\ud800":1}`, "{\"\\\\\":\"\\\\\"}"} {
+	for _, seed := range []string{
+		`{}`, `{"a":[1,{"b":"\"}"}],"c":-1.5e3}`, `{"a":1,"a":2}`, `[]`, `{"\ud800":1}`,
+		"{\"\\\\\":\"\\\\\"}",
+	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -179,12 +195,8 @@ func FuzzParse(f *testing.F) {
 
 // A patch, as it is made: the stored text is parsed, a field is set, the text is written.
 func BenchmarkMerge(b *testing.B) {
-	stored := []byte(
-		`{"title":"A note","content":"` + strings.Repeat(
-			"Some words that somebody wrote. ",
-			6,
-		) + `","tags":["a","b"]}`,
-	)
+	content := strings.Repeat("Some words that somebody wrote. ", 6)
+	stored := []byte(`{"title":"A note","content":"` + content + `","tags":["a","b"]}`)
 	patch, err := Parse([]byte(`{"title":"Another"}`))
 	if err != nil {
 		b.Fatal(err)

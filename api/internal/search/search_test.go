@@ -37,30 +37,77 @@ func TestWhatFindsWhat(t *testing.T) {
 		yes  []string
 		no   []string
 	}{
-		{"The batteries of the car", []string{"battery", "BATTERIES", "batter*", "car batteries", `"batteries of the car"`, "car -truck"},
+		{"The batteries of the car", []string{
+			"battery", "BATTERIES", "batter*", "car batteries", `"batteries of the car"`,
+			"car -truck",
+		},
 			[]string{"truck", "battery truck", `"batteries of car"`, "car -battery", "cars*"}},
 		{"running organizations", []string{"run", "runs", "organization"}, []string{"organ*z"}},
-		{"Die Rechnungen der Häuser", []string{"Rechnung", "haus", "HÄUSER", "Hauser"}, []string{"rech"}},
+		{
+			"Die Rechnungen der Häuser", []string{"Rechnung", "haus", "HÄUSER", "Hauser"},
+			[]string{"rech"},
+		},
 		{"Straße nach Łódź", []string{"strasse", "STRASSE", "lodz", "Łódź"}, []string{"str"}},
 		{"Café Übermut naïve", []string{"cafe", "ubermut", "naive", "cafe\u0301"}, nil},
 		{"ΣΊΣΥΦΟΣ Дом", []string{"σίσυφος", "ДОМ", "дом"}, nil},
-		{"a well-known e-mail", []string{"e-mail", "email", "well known", "wellknown", `"well-known e-mail"`, "well-known"}, []string{"wellk"}},
+		{
+			"a well-known e-mail",
+			[]string{
+				"e-mail", "email", "well known", "wellknown", `"well-known e-mail"`, "well-known",
+			},
+			[]string{"wellk"},
+		},
 		{"our email", []string{"e-mail", "email"}, nil},
-		{"write to anna.b@mail.example.com!", []string{"anna.b@mail.example.com", "example.com", "ANNA.B", "mail"}, []string{"example.org", "b.anna"}},
-		{"released v2.10.3 today", []string{"2.10.3", "v2.10.3", "2.10", "v2.10", "10.3"}, []string{"2.1", "2.103", "v2.1", "3.10"}},
+		{
+			"write to anna.b@mail.example.com!",
+			[]string{"anna.b@mail.example.com", "example.com", "ANNA.B", "mail"},
+			[]string{"example.org", "b.anna"},
+		},
+		{
+			"released v2.10.3 today", []string{"2.10.3", "v2.10.3", "2.10", "v2.10", "10.3"},
+			[]string{"2.1", "2.103", "v2.1", "3.10"},
+		},
 		{"version 2.10.3", []string{"v2.10", "2.10"}, []string{"v10.2"}},
-		{"see report_final-v2.PDF and main.go", []string{"report_final-v2.pdf", "report", "final", "pdf", "report_final", "main.go", `"main go"`}, []string{"final.pdf"}},
-		{"東京都に行きました", []string{"東京", "京都", "東", "都", "行きました", "た", `"東京都"`}, []string{"京東", "大阪", "東都"}},
+		{
+			"see report_final-v2.PDF and main.go",
+			[]string{
+				"report_final-v2.pdf", "report", "final", "pdf", "report_final", "main.go",
+				`"main go"`,
+			},
+			[]string{"final.pdf"},
+		},
+		{
+			"東京都に行きました", []string{"東京", "京都", "東", "都", "行きました", "た", `"東京都"`},
+			[]string{"京東", "大阪", "東都"},
+		},
 		{"こんにちはタワー", []string{"タワー", "ﾀﾜｰ", "にちは"}, []string{"かんに"}},
 		{"안녕하세요 세계", []string{"안녕", "세계", "하세"}, []string{"녕안"}},
 		{"สวัสดีครับ", []string{"สวัสดี"}, []string{"ดีสวัส"}},
-		{"ship it 🚀👍🏽 ❤️ 🇩🇪", []string{"🚀", "👍", "👍🏿", "❤", "❤️", "🇩🇪", "ship 🚀"}, []string{"🎉", "🇫🇷"}},
-		{"Anna's book, don't l'été", []string{"anna", "Anna’s", "don't", "dont", "été", "l'ete"}, nil},
-		{"soft\u00adhyphen zero\u200bwidth", []string{"softhyphen", "zero", "width"}, []string{"hyphen"}},
+		{
+			"ship it 🚀👍🏽 ❤️ 🇩🇪", []string{"🚀", "👍", "👍🏿", "❤", "❤️", "🇩🇪", "ship 🚀"},
+			[]string{"🎉", "🇫🇷"},
+		},
+		{
+			"Anna's book, don't l'été", []string{"anna", "Anna’s", "don't", "dont", "été", "l'ete"},
+			nil,
+		},
+		{
+			"soft\u00adhyphen zero\u200bwidth", []string{"softhyphen", "zero", "width"},
+			[]string{"hyphen"},
+		},
 		{"ＦＵＬＬ ｗｉｄｔｈ ﬁne", []string{"full", "width", "fine"}, nil},
 		{"हिन्दी में कुत्ता", []string{"हिन्दी", "कुत्ता"}, []string{"हन्द"}},
-		{"one two three", []string{"one OR four", "(one OR four) three", "four OR two", "-four", "one AND two", "one NOT four", "(((two)))",
-			`"one two" OR nine`, `-"two one"`, "one -(four OR five)"}, []string{"four OR five", "one -two", `"two one"`, "-one", "-(one OR nine)", "NOT one"}},
+		{
+			"one two three",
+			[]string{
+				"one OR four", "(one OR four) three", "four OR two", "-four", "one AND two",
+				"one NOT four", "(((two)))", `"one two" OR nine`, `-"two one"`,
+				"one -(four OR five)",
+			},
+			[]string{
+				"four OR five", "one -two", `"two one"`, "-one", "-(one OR nine)", "NOT one",
+			},
+		},
 	} {
 		d := note(t, map[string]any{"content": c.text})
 		for _, query := range c.yes {
@@ -131,7 +178,9 @@ func TestARefusedQuerySaysWhy(t *testing.T) {
 			t.Errorf("%.40q: %v, want %q", query, err, part)
 		}
 	}
-	for _, query := range []string{"", "  \n\t", "the", "a", "* a", "a - b", "--a", "OR-gate", "ORANGE", "a & b"} {
+	for _, query := range []string{
+		"", "  \n\t", "the", "a", "* a", "a - b", "--a", "OR-gate", "ORANGE", "a & b",
+	} {
 		if _, err := ParseQuery(query); err != nil {
 			t.Errorf("%q: %v", query, err)
 		}
@@ -161,7 +210,15 @@ func TestDocumentFacts(t *testing.T) {
 	}{
 		{Filter{States: []State{Archived}}, true},
 		{Filter{States: []State{Live}}, false},
-		{Filter{States: []State{Live, Archived}, Tags: []string{"a B"}, Priority: "HIGH", Kinds: []string{"task", "note"}}, true},
+		{
+			Filter{
+				States:   []State{Live, Archived},
+				Tags:     []string{"a B"},
+				Priority: "HIGH",
+				Kinds:    []string{"task", "note"},
+			},
+			true,
+		},
 		{Filter{States: []State{Archived}, Tags: []string{"a"}}, false},
 		{Filter{States: []State{Archived}, Kinds: []string{"task"}}, false},
 	} {
@@ -169,13 +226,11 @@ func TestDocumentFacts(t *testing.T) {
 			t.Errorf("%+v: %v", c.filter, got)
 		}
 	}
-	for _, odd := range []string{`{"tags":"x","dueDate":7,"status":null,"title":[],"archived":"true"}`, `{}`, `[]`, `x`} {
-		if d := Index(
-			entity.ByName("notes"),
-			[]byte(odd),
-			false,
-		); d.State != Live || d.Due != nil || d.Title != "" ||
-			d.Tags != nil {
+	for _, odd := range []string{
+		`{"tags":"x","dueDate":7,"status":null,"title":[],"archived":"true"}`, `{}`, `[]`, `x`,
+	} {
+		d := Index(entity.ByName("notes"), []byte(odd), false)
+		if d.State != Live || d.Due != nil || d.Title != "" || d.Tags != nil {
 			t.Errorf("%s: %+v", odd, d)
 		}
 	}
@@ -201,13 +256,9 @@ func TestADocumentIsBounded(t *testing.T) {
 }
 
 func TestSnippets(t *testing.T) {
-	long := strings.Repeat(
-		"Some words that were written before. ",
-		30,
-	) + "Here the needle is\n\n hidden. " + strings.Repeat(
-		"And some that came after it. ",
-		30,
-	)
+	long := strings.Repeat("Some words that were written before. ", 30) +
+		"Here the needle is\n\n hidden. " +
+		strings.Repeat("And some that came after it. ", 30)
 	for _, c := range []struct {
 		query, text, want string
 		length            int
@@ -223,9 +274,9 @@ func TestSnippets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := NewMatcher(
-			node,
-		).Show([]Text{{"title", "A title with needle"}, {"content", c.text}}, true, c.length)
+		got := NewMatcher(node).Show(
+			[]Text{{"title", "A title with needle"}, {"content", c.text}}, true, c.length,
+		)
 		if n := utf8.RuneCountInString(got); n > c.length || !strings.Contains(got, c.want) {
 			t.Errorf("%q in a text of %d: %d characters: %q", c.query, len(c.text), n, got)
 		}
@@ -257,7 +308,9 @@ func TestRanking(t *testing.T) {
 
 func TestClosest(t *testing.T) {
 	texts := []string{"Batteries and battery", "The better part"}
-	for wanted, want := range map[string]string{"battrey": "battery", "baterie": "batteries", "beter": "better", "xyz": "", "part": ""} {
+	for wanted, want := range map[string]string{
+		"battrey": "battery", "baterie": "batteries", "beter": "better", "xyz": "", "part": "",
+	} {
 		if got := Closest(wanted, texts); got != want {
 			t.Errorf("%s: %q, want %q", wanted, got, want)
 		}
@@ -266,7 +319,10 @@ func TestClosest(t *testing.T) {
 
 // Each word of a text finds it, and no word holds what means something to a database.
 func FuzzText(f *testing.F) {
-	for _, s := range []string{"Batteries", "東京都", "v2.10.3", "e-mail", "a.b@c.d", "👍🏽🇩🇪", "l'été", "ﷺ ½ ㎏", "İıſK", "a\u0301\u200d", "ﾊﾟｶﾞ", "\xff"} {
+	for _, s := range []string{
+		"Batteries", "東京都", "v2.10.3", "e-mail", "a.b@c.d", "👍🏽🇩🇪", "l'été", "ﷺ ½ ㎏", "İıſK",
+		"a\u0301\u200d", "ﾊﾟｶﾞ", "\xff",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -298,7 +354,14 @@ func FuzzText(f *testing.F) {
 
 func TestBroadPrefixes(t *testing.T) {
 	for query, want := range map[string]string{
-		"sa*": "sa*", "san*": "", "sa": "", "a (b OR -sa*)": "sa*", `"sa"`: "", "note-ve*": "ve*", "東*": "東*", "東京*": "",
+		"sa*":           "sa*",
+		"san*":          "",
+		"sa":            "",
+		"a (b OR -sa*)": "sa*",
+		`"sa"`:          "",
+		"note-ve*":      "ve*",
+		"東*":            "東*",
+		"東京*":           "",
 	} {
 		node, err := ParseQuery(query)
 		if err != nil {
@@ -311,7 +374,10 @@ func TestBroadPrefixes(t *testing.T) {
 }
 
 func FuzzQuery(f *testing.F) {
-	for _, s := range []string{`a "b c" OR -d (e* OR f)`, "((a)", `"`, "NOT NOT a", "-(-a)", "OR", "東* -京", "v2.1 OR e-mail", "()()", "a OR (b) c", "-\"a b\""} {
+	for _, s := range []string{
+		`a "b c" OR -d (e* OR f)`, "((a)", `"`, "NOT NOT a", "-(-a)", "OR", "東* -京",
+		"v2.1 OR e-mail", "()()", "a OR (b) c", "-\"a b\"",
+	} {
 		f.Add(s)
 	}
 	d := Index(entity.ByName("notes"), []byte(`{"content":"a b c d e f"}`), false)

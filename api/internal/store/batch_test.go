@@ -40,12 +40,9 @@ func TestBatchesAgainstAModel(t *testing.T) {
 					put(fmt.Sprintf(`{"n":%d,"k":%d}`, n, k)),
 				}
 				item := next[step.UID]
-				item.Version, item.Payload, item.Deleted = item.Version+1, fmt.Appendf(
-					nil,
-					`{"n":%d,"k":%d}`,
-					n,
-					k,
-				), 0
+				item.Version++
+				item.Payload = fmt.Appendf(nil, `{"n":%d,"k":%d}`, n, k)
+				item.Deleted = 0
 				switch {
 				case r.Intn(12) == 0:
 					step.Change, item = refuse, next[step.UID]
@@ -98,8 +95,10 @@ func TestBatchesAgainstAModel(t *testing.T) {
 			for _, uid := range uids {
 				got, err := s.Get(t.Context(), owner.ID, "notes", uid)
 				want, there := model[uid]
-				if errors.Is(err, ErrNoItem) != !there || there && (got.Version != want.Version ||
-					string(got.Payload) != string(want.Payload) || (got.Deleted != 0) != (want.Deleted != 0)) {
+				if errors.Is(err, ErrNoItem) != !there ||
+					there && (got.Version != want.Version ||
+						string(got.Payload) != string(want.Payload) ||
+						(got.Deleted != 0) != (want.Deleted != 0)) {
 					t.Fatalf("batch %d: %+v, %v; want %+v", n, got, err, want)
 				}
 			}
@@ -129,7 +128,10 @@ func TestAnswersAreRememberedForADay(t *testing.T) {
 				Refused: isRefused,
 				Key:     "k",
 				Body:    []byte("same"),
-				Answer:  func([]Outcome) []byte { said++; return fmt.Appendf(nil, "answer %d", said) },
+				Answer: func([]Outcome) []byte {
+					said++
+					return fmt.Appendf(nil, "answer %d", said)
+				},
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -151,15 +153,12 @@ func TestAnswersAreRememberedForADay(t *testing.T) {
 		if removed, err := s.SweepRepeats(t.Context()); err != nil || removed != 1 {
 			t.Errorf("%d swept, %v", removed, err)
 		}
-		if _, _, err := s.WriteBatch(
-			t.Context(),
-			owner,
-			Batch{Steps: []Step{{"notes", newUID(), put(`{}`)}}, Key: "k",
-				Body: []byte("other"), Refused: isRefused},
-		); !errors.Is(
-			err,
-			ErrKeyReused,
-		) {
+		if _, _, err := s.WriteBatch(t.Context(), owner, Batch{
+			Steps:   []Step{{"notes", newUID(), put(`{}`)}},
+			Key:     "k",
+			Body:    []byte("other"),
+			Refused: isRefused,
+		}); !errors.Is(err, ErrKeyReused) {
 			t.Errorf("another body: %v", err)
 		}
 		items, _, err := s.List(

@@ -47,10 +47,8 @@ var benchmarks = []struct {
 	}},
 }
 
-var benchPayload = `{"title":"A note","content":"` + strings.Repeat(
-	"Some words that somebody wrote. ",
-	6,
-) + `"}`
+var benchPayload = `{"title":"A note","content":"` +
+	strings.Repeat("Some words that somebody wrote. ", 6) + `"}`
 
 func BenchmarkStore(b *testing.B) {
 	postgres := func(b *testing.B, address string) Store {
@@ -65,7 +63,9 @@ func BenchmarkStore(b *testing.B) {
 		name string
 		open func(b *testing.B) Store
 	}{
-		{"sqlite", func(b *testing.B) Store { return openSQLite(b, filepath.Join(b.TempDir(), "x.db"), time.Now) }},
+		{"sqlite", func(b *testing.B) Store {
+			return openSQLite(b, filepath.Join(b.TempDir(), "x.db"), time.Now)
+		}},
 		{"postgres", func(b *testing.B) Store { return postgres(b, freshPostgres(b)) }},
 		{"postgres 1 ms away", func(b *testing.B) Store {
 			line, address := newLine(b, freshPostgres(b))

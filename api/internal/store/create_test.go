@@ -27,16 +27,16 @@ func TestCreating(t *testing.T) {
 		if _, err := s.Create(ctx, owner, "notes", uid, first); !errors.Is(err, ErrExists) {
 			t.Errorf("a second time: %v", err)
 		}
-		gone := func(Tx, *Item) (Next, error) { return Next{Payload: []byte(`{}`), Delete: true}, nil }
+		gone := func(Tx, *Item) (Next, error) {
+			return Next{Payload: []byte(`{}`), Delete: true}, nil
+		}
 		write(t, s, owner, uid, gone)
 		if _, err := s.Create(ctx, owner, "notes", uid, first); !errors.Is(err, ErrExists) {
 			t.Errorf("after its end: %v", err)
 		}
 		stale := Owner{owner.ID, owner.Epoch + 1}
-		if _, err := s.Create(ctx, stale, "notes", newUID(), first); !errors.Is(
-			err,
-			ErrStaleEpoch,
-		) {
+		_, err = s.Create(ctx, stale, "notes", newUID(), first)
+		if !errors.Is(err, ErrStaleEpoch) {
 			t.Errorf("in another epoch: %v", err)
 		}
 		items, _, err := s.List(ctx, owner.ID, "notes",

@@ -181,10 +181,15 @@ func TestRoundTrips(t *testing.T) {
 		want int64
 		call func() error
 	}{
-		{"find a session", 1, func() error { _, err := s.FindSession(ctx, session.ID); return err }},
+		{"find a session", 1, func() error {
+			_, err := s.FindSession(ctx, session.ID)
+			return err
+		}},
 		{"read", 1, func() error { _, err := s.Get(ctx, owner.ID, "notes", uid); return err }},
 		{"list", 1, func() error {
-			_, _, err := s.List(ctx, owner.ID, "notes", Page{After: Beginning, Limit: 1, MaxBytes: 1})
+			_, _, err := s.List(
+				ctx, owner.ID, "notes", Page{After: Beginning, Limit: 1, MaxBytes: 1},
+			)
 			return err
 		}},
 		{"find a session and read", 1, func() error {
@@ -201,10 +206,22 @@ func TestRoundTrips(t *testing.T) {
 			_, err := s.Create(ctx, owner, "notes", newUID(), Next{Payload: []byte(`{}`)})
 			return err
 		}},
-		{"create", 2, func() error { _, err := s.Write(ctx, owner, "notes", newUID(), put(`{}`)); return err }},
-		{"change", 2, func() error { _, err := s.Write(ctx, owner, "notes", uid, put(`{}`)); return err }},
-		{"create with a parent", 3, func() error { _, err := s.Write(ctx, owner, "comments", newUID(), child); return err }},
-		{"refuse", 2, func() error { _, _ = s.Write(ctx, owner, "notes", uid, refuse); return nil }},
+		{"create", 2, func() error {
+			_, err := s.Write(ctx, owner, "notes", newUID(), put(`{}`))
+			return err
+		}},
+		{"change", 2, func() error {
+			_, err := s.Write(ctx, owner, "notes", uid, put(`{}`))
+			return err
+		}},
+		{"create with a parent", 3, func() error {
+			_, err := s.Write(ctx, owner, "comments", newUID(), child)
+			return err
+		}},
+		{"refuse", 2, func() error {
+			_, _ = s.Write(ctx, owner, "notes", uid, refuse)
+			return nil
+		}},
 		{"open and end a session", 2, func() error {
 			opened, err := s.OpenSession(ctx, session.Person)
 			return errors.Join(err, s.EndSession(ctx, opened.ID, session.Person))
@@ -249,12 +266,18 @@ func TestEveryCallIsBounded(t *testing.T) {
 		hasty := WithDeadline(s, time.Nanosecond)
 		ctx := t.Context()
 		for name, call := range map[string]func() error{
-			"get": func() error { _, err := hasty.Get(ctx, owner.ID, "notes", newUID()); return err },
+			"get": func() error {
+				_, err := hasty.Get(ctx, owner.ID, "notes", newUID())
+				return err
+			},
 			"list": func() error {
 				_, _, err := hasty.List(ctx, owner.ID, "notes", Page{After: Beginning, Limit: 1})
 				return err
 			},
-			"write": func() error { _, err := hasty.Write(ctx, owner, "notes", newUID(), put(`{}`)); return err },
+			"write": func() error {
+				_, err := hasty.Write(ctx, owner, "notes", newUID(), put(`{}`))
+				return err
+			},
 			"wipe":  func() error { _, _, err := hasty.Wipe(ctx, owner.ID, "ada"); return err },
 			"state": func() error { _, err := hasty.State(ctx, owner.ID); return err },
 			"open":  func() error { _, err := hasty.OpenSession(ctx, session.Person); return err },

@@ -79,20 +79,16 @@ func fillOld(t *testing.T, db *sql.DB) {
 	t.Helper()
 	insert := func(kind, uid string, version, updated int64, payload string) {
 		_, err := db.Exec(
-			`INSERT INTO items (owner, kind, uid, version, updated, payload) VALUES (1, $1, $2, $3, $4, $5)`,
-			kind,
-			uid,
-			version,
-			updated,
-			payload,
+			`INSERT INTO items (owner, kind, uid, version, updated, payload)
+				VALUES (1, $1, $2, $3, $4, $5)`,
+			kind, uid, version, updated, payload,
 		)
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := db.Exec(
-		`INSERT INTO users (tenant, subject, created) VALUES ('t', 's', 0)`,
-	); err != nil {
+	_, err := db.Exec(`INSERT INTO users (tenant, subject, created) VALUES ('t', 's', 0)`)
+	if err != nil {
 		t.Fatal(err)
 	}
 	insert("notes", oldNote, 1, 1763636400000, `{"title":"An old note about batteries"}`)

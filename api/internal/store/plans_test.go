@@ -271,20 +271,26 @@ func TestPlansOfPostgreSQL(t *testing.T) {
 	}
 	defer c.Close(t.Context())
 	for _, sql := range []string{
-		`INSERT INTO users (tenant, subject, created) SELECT 't', n, 0 FROM generate_series(1, 500) n`,
+		`INSERT INTO users (tenant, subject, created)
+			SELECT 't', n, 0 FROM generate_series(1, 500) n`,
 		`INSERT INTO items (owner, kind, uid, version, updated, payload)
-			SELECT id, kind, gen_random_uuid(), 1, n, '{}' FROM users, generate_series(1, 20) n, unnest('{notes,tasks}'::text[]) kind`,
+			SELECT id, kind, gen_random_uuid(), 1, n, '{}'
+			FROM users, generate_series(1, 20) n, unnest('{notes,tasks}'::text[]) kind`,
 		`INSERT INTO items (owner, kind, uid, version, created, updated, payload, parent)
 			SELECT id, 'chat_messages', gen_random_uuid(), 1, n, n, '{}', chat
 			FROM (SELECT id, gen_random_uuid() chat FROM users) u, generate_series(1, 20) n`,
 		`INSERT INTO search_docs (owner, updated, kind, uid, state, due, unread, terms, words)
-			SELECT id, n, 'tasks', gen_random_uuid(), 'l', n, false, array_to_tsvector(ARRAY[id || 'l:w' || n % 500, id || 'l:a']), ' x '
+			SELECT id, n, 'tasks', gen_random_uuid(), 'l', n, false,
+				array_to_tsvector(ARRAY[id || 'l:w' || n % 500, id || 'l:a']), ' x '
 			FROM users, generate_series(1, CASE id WHEN 250 THEN 20000 ELSE 20 END) n`,
-		`INSERT INTO versions (owner, kind, uid, version, updated, replaced, deleted, operation, kept, delta)
-			SELECT owner, kind, uid, n, n, n + version, 0, '', 0, '' FROM items, generate_series(1, 2) n`,
+		`INSERT INTO versions
+				(owner, kind, uid, version, updated, replaced, deleted, operation, kept, delta)
+			SELECT owner, kind, uid, n, n, n + version, 0, '', 0, ''
+			FROM items, generate_series(1, 2) n`,
 		`INSERT INTO repeats (owner, key, created, body, answer)
 			SELECT id, n, n, '', '' FROM users, generate_series(1, 20) n`,
-		`INSERT INTO sessions (id, owner, epoch, created, expires) SELECT gen_random_uuid(), id, 1, n, n FROM users, generate_series(1, 20) n`,
+		`INSERT INTO sessions (id, owner, epoch, created, expires)
+			SELECT gen_random_uuid(), id, 1, n, n FROM users, generate_series(1, 20) n`,
 		`ANALYZE`,
 		`SET plan_cache_mode = force_generic_plan`,
 		`SET enable_seqscan = off`, // as in plan

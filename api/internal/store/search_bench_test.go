@@ -52,7 +52,9 @@ func BenchmarkSearch(b *testing.B) {
 		name string
 		open func(b *testing.B) Store
 	}{
-		{"sqlite", func(b *testing.B) Store { return openSQLite(b, filepath.Join(b.TempDir(), "x.db"), time.Now) }},
+		{"sqlite", func(b *testing.B) Store {
+			return openSQLite(b, filepath.Join(b.TempDir(), "x.db"), time.Now)
+		}},
 		{"postgres", func(b *testing.B) Store {
 			s, err := OpenPostgres(b.Context(), freshPostgres(b), time.Now)
 			if err != nil {
@@ -82,12 +84,8 @@ func BenchmarkSearch(b *testing.B) {
 			live := search.Filter{States: []search.State{search.Live}}
 			b.Run("Get", func(b *testing.B) {
 				for b.Loop() {
-					if _, err := s.Get(
-						b.Context(),
-						who.Owner,
-						"notes",
-						uids[len(uids)/2],
-					); err != nil {
+					_, err := s.Get(b.Context(), who.Owner, "notes", uids[len(uids)/2])
+					if err != nil {
 						b.Fatal(err)
 					}
 				}
@@ -101,7 +99,13 @@ func BenchmarkSearch(b *testing.B) {
 				{"HalfNewest", "half", Search{Order: Newest}},
 				{"HalfCount", "half", Search{Order: Newest, Limit: -1}},
 				{"HalfByKind", "half", Search{Order: Newest, GroupBy: "kind"}},
-				{"HalfOfATag", "half", Search{Order: Newest, Filter: search.Filter{States: live.States, Tags: []string{"t4"}}}},
+				{
+					"HalfOfATag",
+					"half",
+					Search{Order: Newest, Filter: search.Filter{
+						States: live.States, Tags: []string{"t4"},
+					}},
+				},
 				{"Phrase", `"half number"`, Search{Order: Relevance}},
 				{"Prefix", "wq1*", Search{Order: Relevance}},
 				{"TwoCommon", "half note", Search{Order: Relevance}},
@@ -191,10 +195,10 @@ func fillBench(b *testing.B, s Store, owner int64, uids []string, r *rand.Rand) 
 			)
 			commands = append(commands, c.index.put(owner, item, kind.Name, &d)...)
 		}
-		if err := c.db.write(
-			b.Context(),
-			work{then: func(connection) ([]command, error) { return commands, nil }},
-		); err != nil {
+		err := c.db.write(
+			b.Context(), work{then: func(connection) ([]command, error) { return commands, nil }},
+		)
+		if err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -287,9 +287,14 @@ func TestASearchFindsExactlyWhatMatches(t *testing.T) {
 			}
 			want := map[string]int64{}
 			for uid, d := range mine.docs {
+				month := time.UnixMilli(mine.items[uid].Item.Updated).UTC().Format("2006-01")
 				values := map[string][]string{
-					"kind": {mine.items[uid].Kind}, "status": {d.Status}, "priority": {d.Priority}, "parent": {d.Parent}, "tag": d.Tags,
-					"month": {time.UnixMilli(mine.items[uid].Item.Updated).UTC().Format("2006-01")},
+					"kind":     {mine.items[uid].Kind},
+					"status":   {d.Status},
+					"priority": {d.Priority},
+					"parent":   {d.Parent},
+					"tag":      d.Tags,
+					"month":    {month},
 				}[field]
 				for _, value := range values {
 					want[value]++
@@ -307,15 +312,11 @@ func TestASearchFindsExactlyWhatMatches(t *testing.T) {
 		if _, _, err := s.Wipe(t.Context(), owner.ID, "me"); err != nil {
 			t.Fatal(err)
 		}
-		if found, err := s.Search(
-			t.Context(),
-			owner.ID,
-			Search{Filter: search.Filter{States: everyState}, Limit: 5},
-		); err != nil ||
-			found.Total != 0 {
+		q := Search{Filter: search.Filter{States: everyState}, Limit: 5}
+		if found, err := s.Search(t.Context(), owner.ID, q); err != nil || found.Total != 0 {
 			t.Errorf("after a wipe: %+v, %v", found, err)
 		}
-		q := Search{Filter: search.Filter{States: everyState}, Order: Newest, Limit: 50}
+		q = Search{Filter: search.Filter{States: everyState}, Order: Newest, Limit: 50}
 		if _, total := walkSearch(t, s, other.ID, q); total != int64(len(theirs.items)) {
 			t.Errorf("a wipe took %d of another's items", int64(len(theirs.items))-total)
 		}
@@ -326,7 +327,8 @@ func TestASearchFindsExactlyWhatMatches(t *testing.T) {
 // Whatever is asked, SQLite takes it and finds what the words themselves say.
 func FuzzQueryOnSQLite(f *testing.F) {
 	for _, query := range []string{
-		`a "b c" OR -d (e* OR f)`, "battery -the", "-(-a)", "東* -京", "v2.1 OR e-mail", `-"a b"`, "the* -(x1 OR -a)", "NEAR(a b)",
+		`a "b c" OR -d (e* OR f)`, "battery -the", "-(-a)", "東* -京", "v2.1 OR e-mail", `-"a b"`,
+		"the* -(x1 OR -a)", "NEAR(a b)",
 		"text:a", "^a", "a + b", "{a b} : c", "ａ*", "\x00", "'; DROP", "👍*", "half\u00a0width",
 	} {
 		f.Add(query)
@@ -492,11 +494,9 @@ func TestItemsOfTheFirstSchemaAreIndexed(t *testing.T) {
 		fillOld(t, db)
 		for n := range 450 {
 			_, err := db.Exec(
-				`INSERT INTO items (owner, kind, uid, version, updated, payload) VALUES (1, 'tasks', $1, 1, $2, $3)`,
-				fmt.Sprintf(
-					"44444444-4444-4444-8444-%012d",
-					n,
-				),
+				`INSERT INTO items (owner, kind, uid, version, updated, payload)
+					VALUES (1, 'tasks', $1, 1, $2, $3)`,
+				fmt.Sprintf("44444444-4444-4444-8444-%012d", n),
 				1763636500000+n,
 				`{"title":"old battery"}`,
 			)
@@ -521,24 +521,16 @@ func TestItemsOfTheFirstSchemaAreIndexed(t *testing.T) {
 		if err != nil || done {
 			t.Fatalf("%v %v", done, err)
 		}
-		if found, err = s.Search(
-			t.Context(),
-			1,
-			q,
-		); err != nil || found.Progress == nil || found.Progress.Done == 0 ||
+		found, err = s.Search(t.Context(), 1, q)
+		if err != nil || found.Progress == nil || found.Progress.Done == 0 ||
 			found.Progress.Done >= 453 {
 			t.Fatalf("meanwhile: %+v %+v, %v", found.Total, found.Progress, err)
 		}
 		// An indexed item and one that is not are changed, and a new one is created.
 		owner := Owner{1, 1}
 		change := func(uid string) {
-			if _, err := s.Write(
-				t.Context(),
-				owner,
-				"tasks",
-				uid,
-				put(`{"title":"new"}`),
-			); err != nil {
+			_, err := s.Write(t.Context(), owner, "tasks", uid, put(`{"title":"new"}`))
+			if err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -607,7 +599,9 @@ func TestSearchesAmongWriters(t *testing.T) {
 func TestTheCheckOfTheIndexSeesFaults(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		for name, damage := range map[string]func(c *common, owner int64, item Item) []command{
-			"missing": func(c *common, owner int64, item Item) []command { return c.index.drop(owner, item.Updated) },
+			"missing": func(c *common, owner int64, item Item) []command {
+				return c.index.drop(owner, item.Updated)
+			},
 			"of nothing": func(c *common, owner int64, item Item) []command {
 				item.Updated++
 				d := search.Index(entity.ByName("notes"), item.Payload, false)
@@ -615,12 +609,16 @@ func TestTheCheckOfTheIndexSeesFaults(t *testing.T) {
 			},
 			"other words": func(c *common, owner int64, item Item) []command {
 				d := search.Index(entity.ByName("notes"), []byte(`{"title":"else"}`), false)
-				return append(c.index.drop(owner, item.Updated), c.index.put(owner, item, "notes", &d)...)
+				return append(
+					c.index.drop(owner, item.Updated), c.index.put(owner, item, "notes", &d)...,
+				)
 			},
 			"other facts": func(c *common, owner int64, item Item) []command {
 				d := search.Index(entity.ByName("notes"), item.Payload, false)
 				d.Tags = []string{"other"}
-				return append(c.index.drop(owner, item.Updated), c.index.put(owner, item, "notes", &d)...)
+				return append(
+					c.index.drop(owner, item.Updated), c.index.put(owner, item, "notes", &d)...,
+				)
 			},
 		} {
 			s := open(t, time.Now)

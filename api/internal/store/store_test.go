@@ -199,9 +199,18 @@ func TestList(t *testing.T) {
 			want []string
 			more bool
 		}{
-			{"living ones", Page{Limit: 100, MaxBytes: 1 << 20}, append(append([]string{}, uids[2:]...), uids[1]), false},
-			{"tombstones too", Page{Limit: 100, MaxBytes: 1 << 20, IncludeDeleted: true}, append(append([]string{}, uids[2:]...), uids[0], uids[1]), false},
-			{"exactly all", Page{Limit: 9, MaxBytes: 1 << 20}, append(append([]string{}, uids[2:]...), uids[1]), false},
+			{
+				"living ones", Page{Limit: 100, MaxBytes: 1 << 20},
+				append(append([]string{}, uids[2:]...), uids[1]), false,
+			},
+			{
+				"tombstones too", Page{Limit: 100, MaxBytes: 1 << 20, IncludeDeleted: true},
+				append(append([]string{}, uids[2:]...), uids[0], uids[1]), false,
+			},
+			{
+				"exactly all", Page{Limit: 9, MaxBytes: 1 << 20},
+				append(append([]string{}, uids[2:]...), uids[1]), false,
+			},
 			{"one less", Page{Limit: 8, MaxBytes: 1 << 20}, uids[2:], true},
 			{"too many bytes", Page{Limit: 100, MaxBytes: 2500}, uids[2:5], true},
 			{"one is too large already", Page{Limit: 100, MaxBytes: 1}, uids[2:3], true},
@@ -230,7 +239,9 @@ func TestLives(t *testing.T) {
 		write(t, s, owner, dead, remove)
 		write(t, s, otherUser, foreign, put(`{}`))
 		write(t, s, owner, newUID(), func(tx Tx, _ *Item) (Next, error) {
-			for uid, want := range map[string]bool{alive: true, dead: false, foreign: false, newUID(): false} {
+			for uid, want := range map[string]bool{
+				alive: true, dead: false, foreign: false, newUID(): false,
+			} {
 				if got, err := tx.Lives("notes", uid); got != want || err != nil {
 					t.Errorf("%s: got %v, %v", uid, got, err)
 				}
@@ -268,10 +279,8 @@ func TestWipe(t *testing.T) {
 		if _, err := s.Get(t.Context(), theirs.ID, "notes", kept); err != nil {
 			t.Errorf("a bystander's note: %v", err)
 		}
-		if _, err := s.Write(t.Context(), owner, "notes", newUID(), put(`{}`)); !errors.Is(
-			err,
-			ErrStaleEpoch,
-		) {
+		_, err = s.Write(t.Context(), owner, "notes", newUID(), put(`{}`))
+		if !errors.Is(err, ErrStaleEpoch) {
 			t.Errorf("a write of before the wipe: %v", err)
 		}
 		state, err := s.State(t.Context(), owner.ID)
@@ -282,7 +291,8 @@ func TestWipe(t *testing.T) {
 		if err != nil || again.Epoch != 2 || again.Owner != owner.ID {
 			t.Fatalf("a session after the wipe: %+v, %v", again, err)
 		}
-		if item := write(t, s, Owner{again.Owner, again.Epoch}, gone, put(`{}`)); item.Version != 1 ||
+		item := write(t, s, Owner{again.Owner, again.Epoch}, gone, put(`{}`))
+		if item.Version != 1 ||
 			item.Updated <= last.Updated {
 			t.Errorf("after the wipe a uid starts anew, later than before: %+v", item)
 		}
@@ -372,19 +382,15 @@ func TestSessions(t *testing.T) {
 				t.Errorf("ended %q: %v", id, err)
 			}
 		}
-		if err := s.EndSession(t.Context(), second.ID, first.Person); !errors.Is(
-			err,
-			ErrNoSession,
-		) {
+		err := s.EndSession(t.Context(), second.ID, first.Person)
+		if !errors.Is(err, ErrNoSession) {
 			t.Errorf("another user ended it: %v", err)
 		}
 		if err := s.EndSession(t.Context(), second.ID, second.Person); err != nil {
 			t.Error(err)
 		}
-		if err := s.EndSession(t.Context(), second.ID, second.Person); !errors.Is(
-			err,
-			ErrNoSession,
-		) {
+		err = s.EndSession(t.Context(), second.ID, second.Person)
+		if !errors.Is(err, ErrNoSession) {
 			t.Errorf("ended twice: %v", err)
 		}
 		if n, _ := s.CountSessions(t.Context()); n != 0 {
@@ -508,10 +514,8 @@ func TestTimeoutsCountAsUnavailable(t *testing.T) {
 		if _, err := s.Get(ctx, owner.ID, "notes", newUID()); !errors.Is(err, ErrUnavailable) {
 			t.Errorf("read: %v", err)
 		}
-		if _, err := s.Write(ctx, owner, "notes", newUID(), put(`{}`)); !errors.Is(
-			err,
-			ErrUnavailable,
-		) {
+		_, err := s.Write(ctx, owner, "notes", newUID(), put(`{}`))
+		if !errors.Is(err, ErrUnavailable) {
 			t.Errorf("write: %v", err)
 		}
 		write(t, s, owner, newUID(), put(`{}`)) // and it works again

@@ -98,7 +98,8 @@ func TestVersionsAreWhatWasWritten(t *testing.T) {
 					)
 				}
 				for n := range got {
-					if g, w := got[n], want[n]; g.Version != w.Version || string(g.Payload) != string(w.Payload) ||
+					g, w := got[n], want[n]
+					if g.Version != w.Version || string(g.Payload) != string(w.Payload) ||
 						g.Updated != w.Updated ||
 						g.Deleted != w.Deleted ||
 						g.Created != w.Created ||
@@ -183,19 +184,12 @@ func TestSpaceOfVersions(t *testing.T) {
 			count       int
 			least, most int64
 		}{{uid, 51, 50, 50 * 30}, {other, 5, 200_000, 300_000}} {
-			if err := one(
-				t.Context(),
-				commonOf(s).db,
-				size,
-				[]any{owner.ID, c.uid},
-				&bytes,
-			); err != nil {
+			err := one(t.Context(), commonOf(s).db, size, []any{owner.ID, c.uid}, &bytes)
+			if err != nil {
 				t.Fatal(err)
 			}
-			if got := len(
-				versionsOf(t, s, owner.ID, c.uid),
-			); got != c.count || bytes < c.least ||
-				bytes > c.most {
+			got := len(versionsOf(t, s, owner.ID, c.uid))
+			if got != c.count || bytes < c.least || bytes > c.most {
 				t.Errorf(
 					"%d versions in %d bytes, want %d in %d to %d",
 					got,
@@ -229,13 +223,8 @@ func TestOldVersionsAreSwept(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			for range 30 {
-				if _, err := s.Write(
-					t.Context(),
-					owner,
-					"notes",
-					uids[9],
-					put(`{"meanwhile":true}`),
-				); err != nil {
+				_, err := s.Write(t.Context(), owner, "notes", uids[9], put(`{"meanwhile":true}`))
+				if err != nil {
 					t.Error(err)
 				}
 			}
@@ -287,28 +276,12 @@ func TestVersionsMayBeOff(t *testing.T) {
 		if got := versionsOf(t, s, owner.ID, uid); len(got) != 3 || got[2].Version != 4 {
 			t.Errorf("%d versions", len(got))
 		}
-		if _, err := s.Write(
-			t.Context(),
-			owner,
-			"notes",
-			uid,
-			restoreTo(2),
-		); !errors.Is(
-			err,
-			ErrNoVersion,
-		) {
+		_, err := s.Write(t.Context(), owner, "notes", uid, restoreTo(2))
+		if !errors.Is(err, ErrNoVersion) {
 			t.Errorf("a version behind the gap: %v", err)
 		}
-		if _, err := s.Write(
-			t.Context(),
-			owner,
-			"notes",
-			uid,
-			restoreTo(7),
-		); !errors.Is(
-			err,
-			ErrNoVersion,
-		) {
+		_, err = s.Write(t.Context(), owner, "notes", uid, restoreTo(7))
+		if !errors.Is(err, ErrNoVersion) {
 			t.Errorf("a version to come: %v", err)
 		}
 	})
@@ -341,17 +314,11 @@ func TestVersionsAreIsolatedAndWiped(t *testing.T) {
 		}
 		left := statement{"test.left", "SELECT COUNT(*) FROM versions WHERE owner = $1"}
 		var rows int
-		if err := one(
-			t.Context(),
-			commonOf(s).db,
-			left,
-			[]any{mine.ID},
-			&rows,
-		); err != nil ||
-			rows != 0 {
+		err := one(t.Context(), commonOf(s).db, left, []any{mine.ID}, &rows)
+		if err != nil || rows != 0 {
 			t.Errorf("%d rows after a wipe, %v", rows, err)
 		}
-		err := s.Versions(
+		err = s.Versions(
 			t.Context(),
 			mine.ID,
 			"notes",

@@ -26,13 +26,17 @@ func TestALineIsThatOfTheLibrary(t *testing.T) {
 		"letters":  {slog.String(Tenant, "é\u2028\xff<&>")},
 		"a key":    {slog.String("a\"b", "c"), slog.String("", "d")},
 		"numbers": {
-			slog.Float64("a", 0), slog.Float64("b", 1e21), slog.Float64("c", 1e-7), slog.Float64("d", 1e20),
-			slog.Float64("e", math.Copysign(0, -1)), slog.Float64("f", -1.5), slog.Float64("g", 123456.789),
+			slog.Float64("a", 0), slog.Float64("b", 1e21), slog.Float64("c", 1e-7),
+			slog.Float64("d", 1e20),
+			slog.Float64("e", math.Copysign(0, -1)), slog.Float64("f", -1.5),
+			slog.Float64("g", 123456.789),
 			slog.Uint64("h", math.MaxUint64), slog.Int64("i", math.MinInt64),
 		},
 		"no number": {slog.Float64("a", math.Inf(1))},
-		"others":    {slog.Bool("a", true), slog.Duration("b", time.Second), slog.Any("c", []int{1})},
-		"a group":   {slog.Group("g", slog.Int("a", 1))},
+		"others": {
+			slog.Bool("a", true), slog.Duration("b", time.Second), slog.Any("c", []int{1}),
+		},
+		"a group": {slog.Group("g", slog.Int("a", 1))},
 	} {
 		for _, level := range []slog.Level{slog.LevelInfo, slog.LevelError, slog.LevelInfo + 1} {
 			var want, got bytes.Buffer

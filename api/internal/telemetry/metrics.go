@@ -107,7 +107,8 @@ func NewMetrics(version string, database DatabaseFigures) *Metrics {
 		SessionsOpened: counter("toolbridge_api_sessions_opened_total", "Sessions opened."),
 		SessionsEnded: counters(
 			"toolbridge_api_sessions_ended_total",
-			"Sessions ended by their caller or by expiry; sessions ended by a wipe are not counted.",
+			"Sessions ended by their caller or by expiry; sessions ended by a wipe are not "+
+				"counted.",
 			"how",
 		),
 		StorageErrors: counter(
@@ -122,8 +123,12 @@ func NewMetrics(version string, database DatabaseFigures) *Metrics {
 			"outcome",
 		),
 	}
-	open := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "toolbridge_api_sessions_open", Help: "Open sessions, including expired ones that are not yet removed; -1 if unknown."},
+	open := prometheus.NewGaugeFunc(
+		prometheus.GaugeOpts{
+			Name: "toolbridge_api_sessions_open",
+			Help: "Open sessions, including expired ones that are not yet removed; " +
+				"-1 if unknown.",
+		},
 		func() float64 {
 			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 			defer cancel()
@@ -132,7 +137,8 @@ func NewMetrics(version string, database DatabaseFigures) *Metrics {
 				return -1
 			}
 			return float64(n)
-		})
+		},
+	)
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "toolbridge_api_build_info", Help: "Always 1; the labels identify the build.",
 		ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()}})

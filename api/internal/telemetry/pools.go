@@ -37,8 +37,12 @@ func (p pools) Describe(to chan<- *prometheus.Desc) {
 func (p pools) Collect(to chan<- prometheus.Metric) {
 	for _, pool := range p.database.Pools() {
 		gauge, counter := prometheus.GaugeValue, prometheus.CounterValue
-		to <- prometheus.MustNewConstMetric(poolConnections, gauge, float64(pool.InUse), pool.Name, "in_use")
-		to <- prometheus.MustNewConstMetric(poolConnections, gauge, float64(pool.Idle), pool.Name, "idle")
+		to <- prometheus.MustNewConstMetric(
+			poolConnections, gauge, float64(pool.InUse), pool.Name, "in_use",
+		)
+		to <- prometheus.MustNewConstMetric(
+			poolConnections, gauge, float64(pool.Idle), pool.Name, "idle",
+		)
 		to <- prometheus.MustNewConstMetric(poolMax, gauge, float64(pool.Max), pool.Name)
 		to <- prometheus.MustNewConstMetric(poolWaits, counter, float64(pool.Waits), pool.Name)
 		to <- prometheus.MustNewConstMetric(poolWaited, counter, pool.Waited.Seconds(), pool.Name)

@@ -96,7 +96,6 @@ func tracingWanted() bool {
 		return false
 	}
 	return os.Getenv("OTEL_TRACES_EXPORTER") == "otlp" ||
-		os.Getenv(
-			"OTEL_EXPORTER_OTLP_ENDPOINT",
-		) != "" || os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != ""
+		os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" ||
+		os.Getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != ""
 }

@@ -42,7 +42,8 @@ func TestALineIsOneObjectOrTextForPeople(t *testing.T) {
 	if _, err := time.Parse(time.RFC3339Nano, when); err != nil {
 		t.Error(err)
 	}
-	if want := " WARN a  [31mred [0m word tenant=acme error=\"no \\x1b[31m\\ngood\" status=200\n"; rest != want {
+	want := " WARN a  [31mred [0m word tenant=acme error=\"no \\x1b[31m\\ngood\" status=200\n"
+	if rest != want {
 		t.Errorf("got %q, want %q", rest, want)
 	}
 }

@@ -83,24 +83,29 @@ func TestEachRefusalHasItsReason(t *testing.T) {
 	good := Headers{TenantID: "t", Timestamp: "1763636400000"}
 	good.Signature = Sign("secret", good.TenantID, good.Timestamp)
 	signedAt := func(timestamp string) func(*Headers) {
-		return func(h *Headers) { h.Timestamp = timestamp; h.Signature = Sign("secret", h.TenantID, timestamp) }
+		return func(h *Headers) {
+			h.Timestamp = timestamp
+			h.Signature = Sign("secret", h.TenantID, timestamp)
+		}
 	}
 	for name, c := range map[string]struct {
 		change func(*Headers)
 		want   error
 	}{
-		"right":             {func(*Headers) {}, nil},
-		"no tenant":         {func(h *Headers) { h.TenantID = "" }, ErrMissing},
-		"no timestamp":      {func(h *Headers) { h.Timestamp = "" }, ErrMissing},
-		"no signature":      {func(h *Headers) { h.Signature = "" }, ErrMissing},
-		"plus sign":         {signedAt("+1763636400000"), ErrTimestamp},
-		"spaces":            {signedAt(" 1763636400000"), ErrTimestamp},
-		"other digits":      {signedAt("１７６３６３６４０００００"), ErrTimestamp},
-		"too many digits":   {signedAt(strings.Repeat("9", 19)), ErrTimestamp},
-		"leading zeros":     {signedAt("0001763636400000"), nil},
-		"stale":             {signedAt("1763636099999"), ErrStale},
-		"ahead":             {signedAt("1763636700001"), ErrFuture},
-		"wrong":             {func(h *Headers) { h.Signature = strings.Repeat("0", 64) }, ErrBadSignature},
+		"right":           {func(*Headers) {}, nil},
+		"no tenant":       {func(h *Headers) { h.TenantID = "" }, ErrMissing},
+		"no timestamp":    {func(h *Headers) { h.Timestamp = "" }, ErrMissing},
+		"no signature":    {func(h *Headers) { h.Signature = "" }, ErrMissing},
+		"plus sign":       {signedAt("+1763636400000"), ErrTimestamp},
+		"spaces":          {signedAt(" 1763636400000"), ErrTimestamp},
+		"other digits":    {signedAt("１７６３６３６４０００００"), ErrTimestamp},
+		"too many digits": {signedAt(strings.Repeat("9", 19)), ErrTimestamp},
+		"leading zeros":   {signedAt("0001763636400000"), nil},
+		"stale":           {signedAt("1763636099999"), ErrStale},
+		"ahead":           {signedAt("1763636700001"), ErrFuture},
+		"wrong": {
+			func(h *Headers) { h.Signature = strings.Repeat("0", 64) }, ErrBadSignature,
+		},
 		"shifted separator": {func(h *Headers) { h.TenantID = "t:1" }, ErrBadSignature},
 		"tenant too long": {func(h *Headers) {
 			h.TenantID = strings.Repeat("t", MaxTenantBytes+1)

@@ -63,7 +63,10 @@ func (k Key) SignV2(h Headers, r Request) string {
 func canonical(h Headers, r Request) []byte {
 	token := sha256.Sum256([]byte(r.Token))
 	text := make([]byte, 0, 512)
-	for _, line := range [...]string{label, h.V2.KeyID, h.TenantID, h.Timestamp, h.V2.Nonce, r.Method, r.Target, h.V2.ContentHash} {
+	for _, line := range [...]string{
+		label, h.V2.KeyID, h.TenantID, h.Timestamp, h.V2.Nonce, r.Method, r.Target,
+		h.V2.ContentHash,
+	} {
 		text = append(append(text, line...), '\n')
 	}
 	return hex.AppendEncode(text, token[:])

@@ -123,7 +123,10 @@ func TestEachRefusalOfVersion2HasItsReason(t *testing.T) {
 	// again signs what was changed; the others stay as they were signed.
 	type change = func(*Headers, *Request)
 	again := func(then change) change {
-		return func(h *Headers, r *Request) { then(h, r); h.V2.Signature = NewKey("secret").SignV2(*h, *r) }
+		return func(h *Headers, r *Request) {
+			then(h, r)
+			h.V2.Signature = NewKey("secret").SignV2(*h, *r)
+		}
 	}
 	for name, c := range map[string]struct {
 		change change
@@ -135,24 +138,64 @@ func TestEachRefusalOfVersion2HasItsReason(t *testing.T) {
 		"no timestamp":           {func(h *Headers, _ *Request) { h.Timestamp = "" }, ErrMissing},
 		"no key id":              {func(h *Headers, _ *Request) { h.V2.KeyID = "" }, ErrMissing},
 		"no nonce":               {func(h *Headers, _ *Request) { h.V2.Nonce = "" }, ErrMissing},
-		"no hash":                {func(h *Headers, _ *Request) { h.V2.ContentHash = "" }, ErrMissing},
-		"no signature":           {func(h *Headers, _ *Request) { h.V2.Signature = "" }, ErrMissing},
-		"another tenant":         {func(h *Headers, _ *Request) { h.TenantID = "globex" }, ErrBadSignature},
-		"another timestamp":      {func(h *Headers, _ *Request) { h.Timestamp = "1763636400001" }, ErrBadSignature},
-		"another nonce":          {func(h *Headers, _ *Request) { h.V2.Nonce = strings.Repeat("1", 32) }, ErrBadSignature},
-		"another hash":           {func(h *Headers, _ *Request) { h.V2.ContentHash = strings.Repeat("1", 64) }, ErrBadSignature},
-		"another method":         {func(_ *Headers, r *Request) { r.Method = "PUT" }, ErrBadSignature},
-		"another path":           {func(_ *Headers, r *Request) { r.Target = "/v1/tasks?x=1" }, ErrBadSignature},
-		"another query":          {func(_ *Headers, r *Request) { r.Target = "/v1/notes?x=2" }, ErrBadSignature},
-		"another token":          {func(_ *Headers, r *Request) { r.Token = "a.b.d" }, ErrBadSignature},
-		"another key":            {func(h *Headers, _ *Request) { h.V2.KeyID = NewKey("other").ID() }, ErrKeyUnknown},
-		"malformed time":         {again(func(h *Headers, _ *Request) { h.Timestamp = "soon" }), ErrTimestamp},
-		"malformed nonce":        {again(func(h *Headers, _ *Request) { h.V2.Nonce = strings.Repeat("A", 32) }), ErrNonce},
-		"malformed hash":         {again(func(h *Headers, _ *Request) { h.V2.ContentHash = "none" }), ErrContentHash},
-		"stale":                  {again(func(h *Headers, _ *Request) { h.Timestamp = "1763636339999" }), ErrStale},
-		"ahead":                  {again(func(h *Headers, _ *Request) { h.Timestamp = "1763636460001" }), ErrFuture},
-		"a line too much":        {again(func(h *Headers, _ *Request) { h.TenantID = "a\nb" }), ErrBadSignature},
-		"tenant too long":        {again(func(h *Headers, _ *Request) { h.TenantID = strings.Repeat("t", MaxTenantBytes+1) }), ErrBadSignature},
+		"no hash": {
+			func(h *Headers, _ *Request) { h.V2.ContentHash = "" }, ErrMissing,
+		},
+		"no signature": {
+			func(h *Headers, _ *Request) { h.V2.Signature = "" }, ErrMissing,
+		},
+		"another tenant": {
+			func(h *Headers, _ *Request) { h.TenantID = "globex" }, ErrBadSignature,
+		},
+		"another timestamp": {
+			func(h *Headers, _ *Request) { h.Timestamp = "1763636400001" }, ErrBadSignature,
+		},
+		"another nonce": {
+			func(h *Headers, _ *Request) { h.V2.Nonce = strings.Repeat("1", 32) }, ErrBadSignature,
+		},
+		"another hash": {
+			func(h *Headers, _ *Request) { h.V2.ContentHash = strings.Repeat("1", 64) },
+			ErrBadSignature,
+		},
+		"another method": {
+			func(_ *Headers, r *Request) { r.Method = "PUT" }, ErrBadSignature,
+		},
+		"another path": {
+			func(_ *Headers, r *Request) { r.Target = "/v1/tasks?x=1" }, ErrBadSignature,
+		},
+		"another query": {
+			func(_ *Headers, r *Request) { r.Target = "/v1/notes?x=2" }, ErrBadSignature,
+		},
+		"another token": {
+			func(_ *Headers, r *Request) { r.Token = "a.b.d" }, ErrBadSignature,
+		},
+		"another key": {
+			func(h *Headers, _ *Request) { h.V2.KeyID = NewKey("other").ID() }, ErrKeyUnknown,
+		},
+		"malformed time": {
+			again(func(h *Headers, _ *Request) { h.Timestamp = "soon" }), ErrTimestamp,
+		},
+		"malformed nonce": {
+			again(func(h *Headers, _ *Request) { h.V2.Nonce = strings.Repeat("A", 32) }), ErrNonce,
+		},
+		"malformed hash": {
+			again(func(h *Headers, _ *Request) { h.V2.ContentHash = "none" }), ErrContentHash,
+		},
+		"stale": {
+			again(func(h *Headers, _ *Request) { h.Timestamp = "1763636339999" }), ErrStale,
+		},
+		"ahead": {
+			again(func(h *Headers, _ *Request) { h.Timestamp = "1763636460001" }), ErrFuture,
+		},
+		"a line too much": {
+			again(func(h *Headers, _ *Request) { h.TenantID = "a\nb" }), ErrBadSignature,
+		},
+		"tenant too long": {
+			again(
+				func(h *Headers, _ *Request) { h.TenantID = strings.Repeat("t", MaxTenantBytes+1) },
+			),
+			ErrBadSignature,
+		},
 	} {
 		h, request := good, r
 		c.change(&h, &request)

@@ -197,7 +197,10 @@ mod tests {
         let registration = "https://login.example/register";
         for (metadata, way) in [
             (
-                json!({"code_challenge_methods_supported": pkce, "registration_endpoint": registration}),
+                json!({
+                    "code_challenge_methods_supported": pkce,
+                    "registration_endpoint": registration,
+                }),
                 "clients register themselves",
             ),
             (

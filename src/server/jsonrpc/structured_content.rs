@@ -98,11 +98,13 @@ mod tests {
     use super::*;
 
     const ENCODED: &str = concat!(
-        r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"{\"a\":1.10,\"structuredContent\":{}}"}],"#,
+        r#"{"jsonrpc":"2.0","id":1,"result":{"content":["#,
+        r#"{"type":"text","text":"{\"a\":1.10,\"structuredContent\":{}}"}],"#,
         r#""structuredContent":{},"isError":false}}"#
     );
     const FILLED: &str = concat!(
-        r#"{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"{\"a\":1.10,\"structuredContent\":{}}"}],"#,
+        r#"{"jsonrpc":"2.0","id":1,"result":{"content":["#,
+        r#"{"type":"text","text":"{\"a\":1.10,\"structuredContent\":{}}"}],"#,
         r#""structuredContent":{"a":1.10,"structuredContent":{}},"isError":false}}"#
     );
 
@@ -122,7 +124,10 @@ mod tests {
         for message in [
             r#"{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"\"structuredContent\":{}"}}"#,
             r#"{"jsonrpc":"2.0","id":1,"result":{"x":{"structuredContent":{}}}}"#,
-            r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"structuredContent":{}}}"#,
+            concat!(
+                r#"{"jsonrpc":"2.0","method":"notifications/progress","#,
+                r#""params":{"structuredContent":{}}}"#
+            ),
         ] {
             assert_eq!(fill(message), message);
         }

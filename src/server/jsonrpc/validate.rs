@@ -529,9 +529,9 @@ mod tests {
             ("ping", 17_000, 130, true),
         ] {
             let (text, list) = ("x".repeat(bytes), "0,".repeat(values));
-            let body = format!(
-                r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{"x":"{text}","y":[{list}0]}}}}"#
-            );
+            let params = format!(r#"{{"x":"{text}","y":[{list}0]}}"#);
+            let body =
+                format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
             let verdict = validate(body.as_bytes()).1;
             assert_eq!(verdict.is_ok(), good, "{method} {bytes} {values}");
             assert!(verdict.map_or(true, |message| message.document_bytes() > values * 500));

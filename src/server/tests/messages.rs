@@ -371,9 +371,9 @@ fn item(payload: Value) -> Step {
 #[tokio::test]
 async fn numbers_keep_their_digits_in_both_directions() {
     let numbers = r#""n":123456789012345678901234567890,"far":1e+999,"two":1.50"#;
-    let stored = format!(
-        r#"{{"uid":"{UID}","version":1,"updatedAt":"2025-11-20T11:00:00.000Z","payload":{{{numbers}}}}}"#
-    );
+    let time = "2025-11-20T11:00:00.000Z";
+    let stored =
+        format!(r#"{{"uid":"{UID}","version":1,"updatedAt":"{time}","payload":{{{numbers}}}}}"#);
     let stack = Stack::start().await;
     for modern in [false, true] {
         stack.api.then([Step::text(201, &stored)]);
@@ -435,9 +435,9 @@ async fn echoes_ids_unchanged() {
         "\"1\"",
         "\"\"",
     ] {
-        let message = format!(
-            r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"get_note","arguments":{{"uid":"{UID}"}}}}}}"#
-        );
+        let params = format!(r#"{{"name":"get_note","arguments":{{"uid":"{UID}"}}}}"#);
+        let message =
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{params}}}"#);
         let answer = stack
             .post()
             .body(message)

@@ -262,9 +262,8 @@ async fn answers_every_request_with_its_id() {
         .await;
     client.initialize().await;
     let call = |id: &str, arguments: &str| {
-        format!(
-            r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"create_note","arguments":{arguments}}}}}"#
-        )
+        let params = format!(r#"{{"name":"create_note","arguments":{arguments}}}"#);
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{params}}}"#)
     };
     let deep = format!("{{\"x\":{}{}}}", "[".repeat(200), "]".repeat(200));
     let long = format!(r#"{{"title":"{}"}}"#, "x".repeat(1 << 20));

@@ -121,8 +121,8 @@ mod tests {
             .collect();
         assert_eq!(
             names.join(" "),
-            "time event tenant user transport client tool item operations outcome error_code status \
-             duration_ms correlation_id"
+            "time event tenant user transport client tool item operations outcome error_code \
+             status duration_ms correlation_id"
         );
         assert_eq!(
             (&read["user"], &read["status"]),

@@ -60,9 +60,9 @@ fn create() -> Tool {
     let fields = required(
         "fields",
         Kind::Object,
-        "note {title, content?}; task {title, description?, status?, priority?, due_date?}; comment \
-         {content, parent_type, parent_uid}; chat {title}; chat_message {chat_uid, content}; all: \
-         tags?.",
+        "note {title, content?}; task {title, description?, status?, priority?, due_date?}; \
+         comment {content, parent_type, parent_uid}; chat {title}; chat_message {chat_uid, \
+         content}; all: tags?.",
     );
     tool(about, Hints::writes(false, false), vec![kind(), fields])
 }

@@ -68,9 +68,9 @@ fn arguments() -> Vec<Argument> {
         required(
             "operations",
             Kind::Objects,
-            "Each {op, kind, uid, if_match?} with: create {fields}; patch {updates}; tag {add_tags?, \
-             remove_tags?}; edit {operation, text, find?, heading?, field?}; process {action}; \
-             archive; delete; restore {to_version?}.",
+            "Each {op, kind, uid, if_match?} with: create {fields}; patch {updates}; tag \
+             {add_tags?, remove_tags?}; edit {operation, text, find?, heading?, field?}; process \
+             {action}; archive; delete; restore {to_version?}.",
         ),
         optional("atomic", Kind::Flag, "Default true."),
         optional("dry_run", Kind::Flag, "Only say what would happen."),

@@ -171,7 +171,10 @@ async fn an_edit_that_does_not_fit_says_what_is_there() {
     let error = told("buy milk!", "", "- Buy milk\u{202e} and \"eggs\"").await;
     assert_eq!(
         error.message,
-        r#"`find` is not in the content of this note. The nearest line is "- Buy milk and \"eggs\""."#
+        concat!(
+            "`find` is not in the content of this note. ",
+            r#"The nearest line is "- Buy milk and \"eggs\""."#
+        )
     );
     let error = told("x", "", "xx").await;
     assert_eq!(
@@ -349,9 +352,10 @@ fn batch(operations: Value) -> Value {
 #[tokio::test]
 async fn a_batch_has_the_names_of_the_api() {
     let operations = json!([
-        {"op": "create", "kind": "task", "uid": UID, "fields": {"title": "t", "due_date": "2026-01-01",
-            "mine": {"due_date": 1.50}}},
-        {"op": "patch", "kind": "comment", "uid": UID, "updates": {"parent_uid": UID}, "if_match": 3},
+        {"op": "create", "kind": "task", "uid": UID,
+            "fields": {"title": "t", "due_date": "2026-01-01", "mine": {"due_date": 1.50}}},
+        {"op": "patch", "kind": "comment", "uid": UID,
+            "updates": {"parent_uid": UID}, "if_match": 3},
         {"op": "tag", "kind": "note", "uid": UID, "add_tags": ["a"], "remove_tags": ["b"]},
         {"op": "restore", "kind": "note", "uid": UID, "to_version": 2},
     ]);
@@ -368,9 +372,10 @@ async fn a_batch_has_the_names_of_the_api() {
                 "updated_at": "t"}]})
     );
     let expected = json!({"operations": [
-        {"op": "create", "kind": "task", "uid": UID, "fields": {"title": "t", "dueDate": "2026-01-01",
-            "mine": {"due_date": 1.50}}},
-        {"op": "patch", "kind": "comment", "uid": UID, "updates": {"parentUid": UID}, "ifMatch": 3},
+        {"op": "create", "kind": "task", "uid": UID,
+            "fields": {"title": "t", "dueDate": "2026-01-01", "mine": {"due_date": 1.50}}},
+        {"op": "patch", "kind": "comment", "uid": UID,
+            "updates": {"parentUid": UID}, "ifMatch": 3},
         {"op": "tag", "kind": "note", "uid": UID, "addTags": ["a"], "removeTags": ["b"]},
         {"op": "restore", "kind": "note", "uid": UID, "toVersion": 2},
     ], "dryRun": true});

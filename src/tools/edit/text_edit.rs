@@ -548,7 +548,8 @@ mod tests {
         ) {
             let old = format!("{before}@{after}");
             let edited = apply(&old, Edit::Replace("@"), &text).unwrap();
-            let (head, tail) = (&edited.text[..edited.changed.start], &edited.text[edited.changed.end..]);
+            let head = &edited.text[..edited.changed.start];
+            let tail = &edited.text[edited.changed.end..];
             prop_assert_eq!((head, tail), (&*before, &*after));
             let inserted = apply(&old, Edit::InsertAfter("@"), &text).unwrap();
             let kept = format!("{before}@");

@@ -34,8 +34,8 @@ pub fn tool() -> Tool {
     let about = About {
         name: NAME,
         title: "Fetch",
-        description: "Reads one item as text: a note or task with its last 10 comments, a chat with its last 20 \
-         messages. To find its id, use search.",
+        description: "Reads one item as text: a note or task with its last 10 comments, a chat \
+                      with its last 20 messages. To find its id, use search.",
     };
     reading_tool(
         about,

@@ -89,8 +89,8 @@ pub fn tool() -> Tool {
     let about = About {
         name: NAME,
         title: "Search",
-        description: "Searches the whole text of all items, or lists and counts them by filters. To \
-                      read a result, use fetch.",
+        description: "Searches the whole text of all items, or lists and counts them by filters. \
+                      To read a result, use fetch.",
     };
     reading_tool(about, arguments(), output_schema(), Features::SEARCH).in_compact()
 }

@@ -18,7 +18,10 @@ fn with(tool: &str, more: Value) -> Value {
 /// Numbers are not converted to 64 bits on the way to the API.
 #[test]
 fn numbers_reach_the_api_digit_for_digit() {
-    let numbers = r#"{"huge":123456789012345678901234567890,"far":1e+999,"fine":0.10000000000000000000001,"zero":-0.0,"two":1.50}"#;
+    let numbers = concat!(
+        r#"{"huge":123456789012345678901234567890,"far":1e+999,"#,
+        r#""fine":0.10000000000000000000001,"zero":-0.0,"two":1.50}"#
+    );
     for (tool, argument) in [
         ("create_note", "additional_fields"),
         ("process_note", "metadata"),

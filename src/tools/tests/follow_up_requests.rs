@@ -191,11 +191,13 @@ async fn a_create_that_finds_its_own_item_succeeds() {
 /// Stores normalize numbers, and some keep only the precision of a double.
 #[tokio::test]
 async fn a_create_recognizes_its_item_with_normalized_numbers() {
-    let sent = r#"{"title":"t","content":"c","additional_fields":{"n":[1.50,{"x":100}],"big":123456789012345678901234567890}}"#;
+    let sent = concat!(
+        r#"{"title":"t","content":"c","additional_fields":"#,
+        r#"{"n":[1.50,{"x":100}],"big":123456789012345678901234567890}}"#
+    );
     let stored = |n: &str| {
-        format!(
-            r#"{{"uid":"{NEW_UID}","version":1,"updatedAt":"t","payload":{{"content":"c","title":"t",{n}}}}}"#
-        )
+        let payload = format!(r#"{{"content":"c","title":"t",{n}}}"#);
+        format!(r#"{{"uid":"{NEW_UID}","version":1,"updatedAt":"t","payload":{payload}}}"#)
     };
     for (n, same) in [
         (

@@ -27,8 +27,9 @@ async fn the_text_of_the_api_is_preserved() {
 \\\\\", \"\": {{ }} }} }}\n"
     );
     let compact = format!(
-        "{{\"uid\":\"{UID}\",\"version\":3,\"updated_at\":\"2026-01-02T03:04:05.6Z\",\"extra\":[1.10,1e2],\
-         \"payload\":{{\"z\":12345678901234567890123,\"a\":1.000,\"t\":\"a \\\" : \\u00e9 \\\\\",\"\":{{}}}}}}"
+        "{{\"uid\":\"{UID}\",\"version\":3,\"updated_at\":\"2026-01-02T03:04:05.6Z\",\
+         \"extra\":[1.10,1e2],\"payload\":{{\"z\":12345678901234567890123,\"a\":1.000,\
+         \"t\":\"a \\\" : \\u00e9 \\\\\",\"\":{{}}}}}}"
     );
     let success = call(
         "get_note",
@@ -150,7 +151,8 @@ async fn cuts_fall_between_characters() {
 async fn a_lone_surrogate_is_replaced() {
     let raw = |text: &str| {
         format!(
-            "{{\"uid\":\"{UID}\",\"version\":1,\"updatedAt\":\"t\",\"payload\":{{\"t\":\"{text}\"}}}}"
+            "{{\"uid\":\"{UID}\",\"version\":1,\"updatedAt\":\"t\",\
+             \"payload\":{{\"t\":\"{text}\"}}}}"
         )
     };
     for (stored, read) in [

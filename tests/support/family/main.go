@@ -251,7 +251,9 @@ func (i *item) write(w http.ResponseWriter, status int) {
 }
 
 func (i *item) shown() object {
-	shown := object{"uid": i.uid, "version": i.version, "updatedAt": i.updated, "payload": i.payload}
+	shown := object{
+		"uid": i.uid, "version": i.version, "updatedAt": i.updated, "payload": i.payload,
+	}
 	if i.deleted {
 		shown["deletedAt"] = i.updated
 	}

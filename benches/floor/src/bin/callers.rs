@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 
 use toolbridge_bench::{Connection, From, setting};
 
-const INITIALIZE: &str = r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2024-11-05","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}"#;
+const INITIALIZE: &str = concat!(
+    r#"{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2024-11-05","#,
+    r#""capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}"#
+);
 const INITIALIZED: &str = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
 
 #[derive(Clone)]

@@ -145,7 +145,13 @@ fn answer(id: &RawValue, item: &[u8], status: u16) -> io::Result<Vec<u8>> {
     let item = std::str::from_utf8(item).map_err(io::Error::other)?;
     let text = serde_json::to_string(item)?;
     let body = format!(
-        r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[{{"type":"text","text":{text}}}],"structuredContent":{item},"isError":{}}}}}"#,
+        concat!(
+            r#"{{"jsonrpc":"2.0","id":{},"result":{{"content":[{{"type":"text","text":{}}}],"#,
+            r#""structuredContent":{},"isError":{}}}}}"#
+        ),
+        id,
+        text,
+        item,
         status >= 400
     );
     let head = format!(

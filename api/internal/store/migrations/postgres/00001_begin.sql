@@ -9,7 +9,8 @@ CREATE TABLE users (
     last_wipe    BIGINT NOT NULL DEFAULT 0,
     last_wipe_by TEXT   NOT NULL DEFAULT '',
     UNIQUE (tenant, subject)
-) WITH (fillfactor = 70); -- every write of a person updates their row; room in the page keeps those updates cheap
+-- Every write of a person updates their row; room in the page keeps those updates cheap.
+) WITH (fillfactor = 70);
 
 CREATE TABLE items (
     owner   BIGINT NOT NULL REFERENCES users (id),
@@ -18,15 +19,16 @@ CREATE TABLE items (
     version BIGINT NOT NULL,
     updated BIGINT NOT NULL,           -- Unix milliseconds
     deleted BIGINT NOT NULL DEFAULT 0, -- the same, 0 while it lives
-    payload TEXT   NOT NULL            -- not jsonb: it comes back with every digit and in the order it was sent
+    -- Not jsonb: it comes back with every digit and in the order it was sent.
+    payload TEXT   NOT NULL
 );
 CREATE UNIQUE INDEX items_by_uid ON items (owner, kind, uid);
 CREATE INDEX items_by_time ON items (owner, kind, updated, uid);
 -- Pages leave tombstones out, and must not read past thousands of them to do so.
 CREATE INDEX items_live_by_time ON items (owner, kind, updated, uid) WHERE deleted = 0;
 
--- Unlogged: a session is worth less than the disk flush that would keep it over a crash of the database. A
--- caller whose session is gone is told so (428) and opens another.
+-- Unlogged: a session is worth less than the disk flush that would keep it over a crash of the
+-- database. A caller whose session is gone is told so (428) and opens another.
 CREATE UNLOGGED TABLE sessions (
     id      UUID   PRIMARY KEY,
     owner   BIGINT NOT NULL,

@@ -1,5 +1,6 @@
 -- +goose Up
--- The version of the index that has all items of this person; 0 while older items are still missing in it.
+-- The version of the index that has all items of this person; 0 while older items are still missing
+-- in it.
 ALTER TABLE users ADD COLUMN indexed BIGINT NOT NULL DEFAULT 0;
 
 -- What searches look into. One row for each item.
@@ -16,10 +17,12 @@ CREATE TABLE search_docs (
     parent_kind TEXT,
     parent      UUID,
     unread      BOOLEAN  NOT NULL,
-    terms       TSVECTOR NOT NULL, -- normalised words, with the owner in front of each, without positions
+    -- Normalised words, with the owner in front of each, without positions.
+    terms       TSVECTOR NOT NULL,
     words       TEXT     NOT NULL, -- the same words in their order: a phrase is a part of this text
-    -- Makes every row long enough for PostgreSQL to keep its wide columns apart (below 2 kB it does not, whatever the
-    -- target below is), since counting a common word reads every row. Compressed it takes some 40 bytes.
+    -- Makes every row long enough for PostgreSQL to keep its wide columns apart (below 2 kB it does
+    -- not, whatever the target below is), since counting a common word reads every row. Compressed
+    -- it takes some 40 bytes.
     filler      TEXT     NOT NULL DEFAULT repeat(' ', 2100),
     PRIMARY KEY (owner, updated)
 ) WITH (toast_tuple_target = 128);

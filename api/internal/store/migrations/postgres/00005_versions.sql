@@ -1,6 +1,8 @@
 -- +goose Up
-ALTER TABLE items ADD COLUMN operation TEXT NOT NULL DEFAULT '';  -- that made this version; '' = not known
-ALTER TABLE items ADD COLUMN kept      BIGINT NOT NULL DEFAULT 0; -- bytes of all versions that were ever kept of it
+-- The operation that made this version; '' = not known.
+ALTER TABLE items ADD COLUMN operation TEXT NOT NULL DEFAULT '';
+-- Bytes of all versions that were ever kept of it.
+ALTER TABLE items ADD COLUMN kept BIGINT NOT NULL DEFAULT 0;
 
 -- The states that items had before. Each is described by the one that followed it: docs/adr/0013.
 CREATE TABLE versions (

@@ -1,7 +1,8 @@
 -- +goose Up
 -- What was written before this has its values from the migration in Go that follows.
 ALTER TABLE items ADD COLUMN created INTEGER NOT NULL DEFAULT 0; -- Unix milliseconds
-ALTER TABLE items ADD COLUMN parent TEXT;                        -- uid of the item that this one belongs to
+-- Uid of the item that this one belongs to.
+ALTER TABLE items ADD COLUMN parent TEXT;
 CREATE INDEX items_by_parent ON items (owner, kind, parent, created, uid) WHERE parent IS NOT NULL;
 CREATE INDEX items_live_by_parent ON items (owner, kind, parent, created, uid)
     WHERE parent IS NOT NULL AND deleted = 0;

@@ -1,5 +1,6 @@
 -- +goose Up
--- The version of the index that has all items of this person; 0 while older items are still missing in it.
+-- The version of the index that has all items of this person; 0 while older items are still missing
+-- in it.
 ALTER TABLE users ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0;
 
 -- What searches filter and count by, beside the words. One row for each item.
@@ -18,8 +19,8 @@ CREATE TABLE search_docs (
     parent      TEXT,
     unread      INTEGER NOT NULL
 );
--- The words, already normalised and with the owner in front of each: the tokenizer only splits at spaces. The rows are
--- those of search_docs. The text itself is not kept.
+-- The words, already normalised and with the owner in front of each: the tokenizer only splits at
+-- spaces. The rows are those of search_docs. The text itself is not kept.
 CREATE VIRTUAL TABLE search_text USING fts5 (
     text, content = '', contentless_delete = 1, tokenize = "ascii tokenchars ':-_'"
 );
