@@ -116,10 +116,8 @@ func Parse(kind entity.Kind, text []byte, deleted bool) (Document, []Text) {
 		var all []string
 		_ = json.Unmarshal(tags, &all) // those that are no list of strings are no tags
 		for _, tag := range all {
-			if tag = storable(
-				tag,
-			); tag != "" && !slices.Contains(d.Tags, tag) &&
-				len(d.Tags) < maxTags {
+			tag = storable(tag)
+			if tag != "" && !slices.Contains(d.Tags, tag) && len(d.Tags) < maxTags {
 				d.Tags = append(d.Tags, tag)
 			}
 		}

@@ -122,10 +122,8 @@ func (m *Matcher) find(text string) ([]match, int) {
 				if forms == nil {
 					forms = stems(w.text)
 				}
-				if slices.ContainsFunc(
-					forms,
-					func(s string) bool { return slices.Contains(leaf.Stems, s) },
-				) {
+				asked := func(s string) bool { return slices.Contains(leaf.Stems, s) }
+				if slices.ContainsFunc(forms, asked) {
 					out = append(out, match{k, n, w.start, w.end, false})
 				}
 			case Phrase:
@@ -373,12 +371,8 @@ func Closest(wanted string, texts []string) string {
 			if s.kind != word || s.text == wanted {
 				continue
 			}
-			if d := distance(
-				wanted,
-				s.text,
-				most,
-			); d < bestDistance ||
-				d == bestDistance && d <= most && s.text < best {
+			d := distance(wanted, s.text, most)
+			if d < bestDistance || d == bestDistance && d <= most && s.text < best {
 				best, bestDistance = s.text, d
 			}
 		}

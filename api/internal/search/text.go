@@ -35,7 +35,7 @@ type segment struct {
 	kind       segmentKind
 	text       string // folded, never empty
 	start, end int    // in bytes of the original text
-	glue       rune   // what joins it to the segment before: a mark of punctuation, or glued; 0 = nothing
+	glue       rune   // what joins it to the one before: a mark of punctuation, or glued
 }
 
 // glued is the glue of segments that follow each other directly, such as a word and an emoji.

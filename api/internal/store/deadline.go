@@ -64,7 +64,9 @@ func (b *bounded) Write(
 	return within(
 		ctx,
 		b.limit,
-		func(ctx context.Context) (Item, error) { return b.Store.Write(ctx, owner, kind, uid, change) },
+		func(ctx context.Context) (Item, error) {
+			return b.Store.Write(ctx, owner, kind, uid, change)
+		},
 	)
 }
 
@@ -164,7 +166,9 @@ func (b *bounded) GetMany(
 	return within(
 		ctx,
 		b.limit,
-		func(ctx context.Context) (map[string]Item, error) { return b.Store.GetMany(ctx, owner, kind, uids) },
+		func(ctx context.Context) (map[string]Item, error) {
+			return b.Store.GetMany(ctx, owner, kind, uids)
+		},
 	)
 }
 
@@ -204,7 +208,9 @@ func (b *bounded) EndSession(ctx context.Context, id string, who Person) error {
 	_, err := within(
 		ctx,
 		b.limit,
-		func(ctx context.Context) (struct{}, error) { return struct{}{}, b.Store.EndSession(ctx, id, who) },
+		func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, b.Store.EndSession(ctx, id, who)
+		},
 	)
 	return err
 }

@@ -18,10 +18,12 @@ var (
 	itemLives = statement{"item.lives", `
 		SELECT 1 FROM items WHERE owner = $1 AND kind = $2 AND uid = $3 AND deleted = 0`}
 	itemInsert = statement{"item.insert", `
-		INSERT INTO items (owner, kind, uid, version, created, updated, deleted, payload, parent, operation, kept)
+		INSERT INTO items
+			(owner, kind, uid, version, created, updated, deleted, payload, parent, operation, kept)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`}
 	itemUpdate = statement{"item.update", `
-		UPDATE items SET version = $4, created = $5, updated = $6, deleted = $7, payload = $8, parent = $9,
+		UPDATE items SET version = $4, created = $5, updated = $6, deleted = $7,
+			payload = $8, parent = $9,
 			operation = $10, kept = $11
 		WHERE owner = $1 AND kind = $2 AND uid = $3`}
 	itemLists = listStatements()
@@ -42,10 +44,12 @@ func listStatements() map[listing]statement {
 	out := make(map[listing]statement)
 	for n := range 8 {
 		l := listing{n&1 != 0, n&2 != 0, n&4 != 0}
-		name, where, time, after, direction := "item.list", "owner = $1 AND kind = $2", "updated", ">", ""
+		name, where := "item.list", "owner = $1 AND kind = $2"
+		time, after, direction := "updated", ">", ""
 		if l.ofParent {
 			// "IS NOT NULL" is what lets both databases use the partial index.
-			name, where, time = name+"_of_parent", where+" AND parent IS NOT NULL AND parent = $6", "created"
+			name, time = name+"_of_parent", "created"
+			where += " AND parent IS NOT NULL AND parent = $6"
 		}
 		if l.deletedToo {
 			name += "_all"
@@ -59,7 +63,8 @@ func listStatements() map[listing]statement {
 		// is small.
 		out[l] = statement{name, fmt.Sprintf(`
 			SELECT %s FROM items WHERE %s AND (%[3]s, uid) %[4]s ($3, $4)
-			ORDER BY %[3]s%[5]s, uid%[5]s LIMIT CAST($5 AS BIGINT)`, itemColumns, where, time, after, direction)}
+			ORDER BY %[3]s%[5]s, uid%[5]s LIMIT CAST($5 AS BIGINT)`,
+			itemColumns, where, time, after, direction)}
 	}
 	return out
 }
@@ -80,7 +85,8 @@ func (c *common) mark(err error) error {
 	case err == nil, errors.Is(err, ErrOutcomeUnknown):
 		return err
 	case errors.Is(err, context.Canceled):
-		return context.Canceled // whatever the drivers made of it: the caller left, the database is well
+		// Whatever the drivers made of it: the caller left, the database is well.
+		return context.Canceled
 	case c.db.unavailable(err):
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}

@@ -44,7 +44,8 @@ func migrate(
 	}
 	if there > known {
 		return fmt.Errorf(
-			"its schema is of version %d, and this release knows versions up to %d: a newer release has migrated it; run that one",
+			"its schema is of version %d, and this release knows versions up to %d: "+
+				"a newer release has migrated it; run that one",
 			there,
 			known,
 		)

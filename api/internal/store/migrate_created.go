@@ -18,10 +18,8 @@ import (
 var fillCreated = goose.NewGoMigration(
 	3,
 	&goose.GoFunc{RunTx: func(ctx context.Context, tx *sql.Tx) error {
-		if _, err := tx.ExecContext(
-			ctx,
-			"UPDATE items SET created = updated WHERE version = 1",
-		); err != nil {
+		_, err := tx.ExecContext(ctx, "UPDATE items SET created = updated WHERE version = 1")
+		if err != nil {
 			return err
 		}
 		for after := (key{}); ; {
@@ -32,7 +30,8 @@ var fillCreated = goose.NewGoMigration(
 			for _, r := range rows {
 				_, err := tx.ExecContext(
 					ctx,
-					"UPDATE items SET created = $4, parent = $5 WHERE owner = $1 AND kind = $2 AND uid = $3",
+					"UPDATE items SET created = $4, parent = $5 "+
+						"WHERE owner = $1 AND kind = $2 AND uid = $3",
 					r.owner,
 					r.kind,
 					r.item.UID,
@@ -67,7 +66,8 @@ func readForCreated(ctx context.Context, tx *sql.Tx, after key) ([]ownedItem, er
 	}
 	found, err := tx.QueryContext(ctx, `
 		SELECT owner, kind, uid, version, updated, payload FROM items
-		WHERE (owner, kind, uid) > ($1, $2, $3) AND (version > 1 OR kind IN ('comments', 'chat_messages'))
+		WHERE (owner, kind, uid) > ($1, $2, $3)
+			AND (version > 1 OR kind IN ('comments', 'chat_messages'))
 		ORDER BY owner, kind, uid LIMIT 500`, after.owner, after.kind, after.uid)
 	if err != nil {
 		return nil, err
@@ -76,14 +76,9 @@ func readForCreated(ctx context.Context, tx *sql.Tx, after key) ([]ownedItem, er
 	var out []ownedItem
 	for found.Next() {
 		var r ownedItem
-		if err := found.Scan(
-			&r.owner,
-			&r.kind,
-			&r.item.UID,
-			&r.item.Version,
-			&r.item.Updated,
-			&r.item.Payload,
-		); err != nil {
+		i := &r.item
+		err := found.Scan(&r.owner, &r.kind, &i.UID, &i.Version, &i.Updated, &i.Payload)
+		if err != nil {
 			return nil, err
 		}
 		out = append(out, r)

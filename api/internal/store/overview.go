@@ -76,7 +76,8 @@ var (
 				SELECT owner, parent, COUNT(*) AS messages FROM search_docs
 				WHERE owner = $1 AND ` + unread + ` AND state = 'l' AND parent IS NOT NULL
 				GROUP BY owner, parent) g
-			JOIN items c ON c.owner = g.owner AND c.kind = 'chats' AND c.uid = g.parent AND c.deleted = 0
+			JOIN items c ON c.owner = g.owner AND c.kind = 'chats' AND c.uid = g.parent
+				AND c.deleted = 0
 			ORDER BY 2 DESC, 1 LIMIT ` + strconv.Itoa(chatExamples)}
 	}
 )
@@ -139,15 +140,8 @@ func (c *common) overview(
 		GroupBy: "tag",
 	}
 	e := search.Compile(owner, nil, live.Filter)
-	if out.Latest, _, err = c.find(
-		ctx,
-		owner,
-		live,
-		e,
-		latestChanges,
-		foundBytes,
-		true,
-	); err != nil {
+	out.Latest, _, err = c.find(ctx, owner, live, e, latestChanges, foundBytes, true)
+	if err != nil {
 		return out, err
 	}
 	if out.Tags, _, err = c.groups(ctx, owner, live, e); err == nil && len(out.Tags) > topTags {
@@ -157,14 +151,8 @@ func (c *common) overview(
 }
 
 func (c *common) dueTasks(ctx context.Context, owner, from, before int64, into *DueTasks) error {
-	if err := one(
-		ctx,
-		c.db,
-		overviewDueCount,
-		[]any{owner, from, before},
-		&into.Count,
-	); err != nil ||
-		into.Count == 0 {
+	err := one(ctx, c.db, overviewDueCount, []any{owner, from, before}, &into.Count)
+	if err != nil || into.Count == 0 {
 		return err
 	}
 	return each(

@@ -26,7 +26,8 @@ var (
 	// that is then in force, so a wipe at the same moment does no harm.
 	sessionOpen = statement{"session.open", `
 		INSERT INTO sessions (id, owner, epoch, created, expires)
-		SELECT $3, id, epoch, $4, $5 FROM users WHERE tenant = $1 AND subject = $2 RETURNING owner, epoch`}
+		SELECT $3, id, epoch, $4, $5 FROM users WHERE tenant = $1 AND subject = $2
+		RETURNING owner, epoch`}
 	sessionFind = statement{"session.find", `
 		SELECT u.tenant, u.subject, s.owner, s.epoch, u.epoch, s.created, s.expires
 		FROM sessions s JOIN users u ON u.id = s.owner WHERE s.id = $1 AND s.expires > $2`}
@@ -208,7 +209,8 @@ func (s *postgresStore) CountSessions(ctx context.Context) (int64, error) {
 func (s *postgresStore) Pools() []telemetry.Pool {
 	now := s.pool.Stat()
 	return []telemetry.Pool{{
-		Name: "all", InUse: int(now.AcquiredConns()), Idle: int(now.IdleConns()), Max: int(now.MaxConns()),
+		Name: "all", Max: int(now.MaxConns()),
+		InUse: int(now.AcquiredConns()), Idle: int(now.IdleConns()),
 		Waits: now.EmptyAcquireCount(), Waited: now.EmptyAcquireWaitTime(),
 	}}
 }
@@ -348,7 +350,8 @@ func (d *postgresDB) unavailable(err error) bool {
 			"58": // system error
 			return true
 		}
-		return e.Code == "25006" // read-only transaction: a standby, or a full disk's emergency mode
+		// A read-only transaction: a standby, or a full disk's emergency mode.
+		return e.Code == "25006"
 	}
 	var network net.Error
 	return errors.As(err, &network) || pgconn.SafeToRetry(err) ||

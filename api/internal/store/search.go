@@ -209,13 +209,8 @@ func (c *common) search(ctx context.Context, owner int64, s Search) (out Finding
 	}
 	if out.Total = int64(len(few)); !isFew {
 		q := c.index.hits(owner, s, e)
-		if err := one(
-			ctx,
-			c.db,
-			q.statement("search.count", "COUNT(*)", ""),
-			q.args,
-			&out.Total,
-		); err != nil {
+		count := q.statement("search.count", "COUNT(*)", "")
+		if err := one(ctx, c.db, count, q.args, &out.Total); err != nil {
 			return out, err
 		}
 	}
@@ -261,7 +256,8 @@ func (c *common) fewFound(
 	q := c.index.hits(owner, s, e)
 	inner := q.statement("", "d.owner, d.kind, d.uid", " LIMIT "+strconv.Itoa(rankedHits+1))
 	st := statement{"search.few_found", `
-		SELECT h.kind, i.uid, i.version, i.created, i.updated, i.deleted, i.payload FROM (` + inner.sql + `) h
+		SELECT h.kind, i.uid, i.version, i.created, i.updated, i.deleted, i.payload
+		FROM (` + inner.sql + `) h
 		JOIN items i ON i.owner = h.owner AND i.kind = h.kind AND i.uid = h.uid`}
 	return c.read(ctx, st, q.args, rankedHits, rankedBytes, s.Reserve)
 }

@@ -151,7 +151,8 @@ func (postgresIndex) group(q *query, field string) string {
 }
 
 var postgresDocGet = statement{"check.doc", `
-	SELECT kind, uid, state, COALESCE(status, ''), COALESCE(priority, ''), due, COALESCE(tags, '{}'),
+	SELECT kind, uid, state, COALESCE(status, ''), COALESCE(priority, ''), due,
+		COALESCE(tags, '{}'),
 		COALESCE(parent_kind, ''), COALESCE(CAST(parent AS text), ''), unread,
 		tsvector_to_array(terms), words
 	FROM search_docs WHERE owner = $1 AND updated = $2`}
@@ -194,7 +195,8 @@ func (postgresIndex) check(
 	var wrong []string
 	if gotKind != kind || uid != item.UID || state != string(d.State) ||
 		status != d.Status || priority != d.Priority ||
-		(due == nil) != (d.Due == nil) || due != nil && *due != *d.Due || !slices.Equal(tags, d.Tags) ||
+		(due == nil) != (d.Due == nil) || due != nil && *due != *d.Due ||
+		!slices.Equal(tags, d.Tags) ||
 		parentKind != d.ParentKind || parent != d.Parent ||
 		unread != d.Unread ||
 		words != d.Words() {

@@ -26,7 +26,8 @@ func searchID(owner, updated int64) int64 { return owner<<timeBits | updated }
 var (
 	sqliteDocPut = statement{"index.doc_put", `
 		INSERT INTO search_docs
-			(id, owner, updated, kind, uid, state, status, priority, due, tags, parent_kind, parent, unread)
+			(id, owner, updated, kind, uid, state, status, priority, due, tags,
+			parent_kind, parent, unread)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`}
 	sqliteTextPut = statement{
 		"index.text_put",
@@ -39,7 +40,8 @@ var (
 		`DELETE FROM search_docs WHERE id >= $1 AND id < $2`,
 	}
 	sqliteTextWipe = statement{"index.text_wipe", `
-		DELETE FROM search_text WHERE rowid IN (SELECT id FROM search_docs WHERE id >= $1 AND id < $2)`}
+		DELETE FROM search_text
+		WHERE rowid IN (SELECT id FROM search_docs WHERE id >= $1 AND id < $2)`}
 	sqliteIndexKeys = indexKeys("d.id = (i.owner << 43 | i.updated)")
 )
 
@@ -180,9 +182,8 @@ func afterDue(q *query, p Place) {
 		return
 	}
 	due := q.arg(p.Key)
-	q.and(
-		"(d.due > " + due + " OR d.due = " + due + " AND d.updated < " + updated + " OR d.due IS NULL)",
-	)
+	sameDue := "d.due = " + due + " AND d.updated < " + updated
+	q.and("(d.due > " + due + " OR " + sameDue + " OR d.due IS NULL)")
 }
 
 // IndexSome has the writing connection opened anew at its end. FTS5 keeps the table in which it
@@ -227,7 +228,8 @@ func (s *sqliteStore) TidyIndex(ctx context.Context) (more bool, err error) {
 
 var (
 	sqliteDocGet = statement{"check.doc", `
-		SELECT kind, uid, state, COALESCE(status, ''), COALESCE(priority, ''), due, COALESCE(tags, ''),
+		SELECT kind, uid, state, COALESCE(status, ''), COALESCE(priority, ''), due,
+			COALESCE(tags, ''),
 			COALESCE(parent_kind, ''), COALESCE(parent, ''), unread
 		FROM search_docs WHERE id = $1`}
 	sqliteTextCount = statement{"check.texts", `SELECT COUNT(*) FROM search_text_docsize`}

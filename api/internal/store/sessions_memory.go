@@ -138,7 +138,11 @@ func (m *memorySessions) SweepSessions(context.Context) (int64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var swept int64
-	for e := m.inOrder.Front(); e != nil && !m.now().Before(e.Value.(*Session).Expires); e = m.inOrder.Front() {
+	for {
+		e := m.inOrder.Front()
+		if e == nil || m.now().Before(e.Value.(*Session).Expires) {
+			break
+		}
 		m.remove(e)
 		swept++
 	}

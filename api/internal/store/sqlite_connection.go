@@ -33,7 +33,8 @@ func openConnection(uri string) (*sqliteConnection, error) {
 	conn.SetBusyTimeout(busyTimeout)
 	c := &sqliteConnection{conn: conn, prepared: make(map[string]*sqlite.Stmt)}
 	// FULL: what was acknowledged survives the loss of power.
-	for _, pragma := range []string{"journal_mode = WAL", "synchronous = FULL", "foreign_keys = 1"} {
+	pragmas := []string{"journal_mode = WAL", "synchronous = FULL", "foreign_keys = 1"}
+	for _, pragma := range pragmas {
 		if err := c.once("PRAGMA " + pragma); err != nil {
 			c.close()
 			return nil, fmt.Errorf("PRAGMA %s: %w", pragma, err)

@@ -101,9 +101,10 @@ type Tx interface {
 // Page is a part of a list, oldest change first. With a parent, items are in the order of their
 // creation instead, so that a chat reads as it was written, whatever was marked as read since.
 type Page struct {
-	After          Position // in the direction of the list
-	Limit          int
-	MaxBytes       int // payload bytes after which the page ends early; it always holds at least one item
+	After Position // in the direction of the list
+	Limit int
+	// MaxBytes of payloads end a page early; it always holds at least one item.
+	MaxBytes       int
 	IncludeDeleted bool
 	Newest         bool   // first
 	Parent         string // uid of the item that all of them belong to; "" for all

@@ -13,11 +13,13 @@ var (
 	userFind = statement{"user.find", `
 		SELECT id, epoch FROM users WHERE tenant = $1 AND subject = $2`}
 	userAdd = statement{"user.add", `
-		INSERT INTO users (tenant, subject, created, indexed) VALUES ($1, $2, $3, $4) ON CONFLICT (tenant, subject) DO NOTHING`}
+		INSERT INTO users (tenant, subject, created, indexed) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (tenant, subject) DO NOTHING`}
 	userState = statement{"user.state", `
 		SELECT epoch, last_wipe, last_wipe_by FROM users WHERE id = $1`}
 	userWipe = statement{"user.wipe", `
-		UPDATE users SET epoch = epoch + 1, last_wipe = $2, last_wipe_by = $3 WHERE id = $1 RETURNING epoch`}
+		UPDATE users SET epoch = epoch + 1, last_wipe = $2, last_wipe_by = $3
+		WHERE id = $1 RETURNING epoch`}
 )
 
 // owner finds a user, or adds a new one.

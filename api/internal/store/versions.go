@@ -29,7 +29,9 @@ const (
 	OpProcess = "process"
 	OpTag     = "tag"
 	OpEdit    = "edit"
-	OpRestore = "restore" // followed by a space and the version, unless it only brought back what was deleted
+	// OpRestore is followed by a space and the version, unless it only brought back what was
+	// deleted.
+	OpRestore = "restore"
 )
 
 // maxPayload bounds a payload that is made of a delta. No release has stored one that is larger.
@@ -37,11 +39,13 @@ const maxPayload = 256 << 20
 
 var (
 	versionPut = statement{"version.put", `
-		INSERT INTO versions (owner, kind, uid, version, updated, replaced, deleted, operation, kept, delta)
+		INSERT INTO versions
+			(owner, kind, uid, version, updated, replaced, deleted, operation, kept, delta)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`}
 	versionTrim = statement{"version.trim", `
 		DELETE FROM versions
-		WHERE owner = $1 AND kind = $2 AND uid = $3 AND version < $4 AND (version <= $5 OR kept < $6)`}
+		WHERE owner = $1 AND kind = $2 AND uid = $3 AND version < $4
+			AND (version <= $5 OR kept < $6)`}
 	versionList = statement{"version.list", `
 		SELECT version, updated, deleted, operation, delta FROM versions
 		WHERE owner = $1 AND kind = $2 AND uid = $3 AND version < $4 ORDER BY version DESC`}
@@ -50,7 +54,8 @@ var (
 	// In no transaction of a writer, and few at a time.
 	versionSweep = statement{"version.sweep", `
 		DELETE FROM versions WHERE (owner, kind, uid, version) IN (
-			SELECT owner, kind, uid, version FROM versions WHERE replaced < $1 ORDER BY replaced LIMIT 200)`}
+			SELECT owner, kind, uid, version FROM versions WHERE replaced < $1
+			ORDER BY replaced LIMIT 200)`}
 )
 
 // Retain sets which versions are kept from now on. It is called before the store is used.
@@ -92,19 +97,15 @@ func walkVersions(
 		func(r rows) error {
 			before := Item{UID: item.UID, Created: item.Created}
 			var d []byte
-			if err := r.Scan(
-				&before.Version,
-				&before.Updated,
-				&before.Deleted,
-				&before.Operation,
-				&d,
-			); err != nil {
+			err := r.Scan(
+				&before.Version, &before.Updated, &before.Deleted, &before.Operation, &d,
+			)
+			if err != nil {
 				return err
 			}
 			if before.Version != item.Version-1 {
 				return errStop // versions were not kept for a while
 			}
-			var err error
 			if before.Payload, err = delta.Decode(d, item.Payload, maxPayload); err != nil {
 				return fmt.Errorf("version %d of %s %s: %w", before.Version, kind, item.UID, err)
 			}

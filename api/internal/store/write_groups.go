@@ -15,10 +15,10 @@ import (
 // afterwards, in one transaction. K is what writes have in common that wait for each other.
 //
 // On PostgreSQL it is the owner, for whose row they would wait otherwise, each with a connection
-// that other people's writes need, and each for a commit of its own. On SQLite it is the file, which
-// one connection writes. Every write is answered when its transaction has been committed, has a time
-// of its own, and is refused for itself. A transaction that fails changes nothing; its writes are
-// then made one by one, in their order.
+// that other people's writes need, and each for a commit of its own. On SQLite it is the file, for
+// which there is one connection that writes. Every write is answered when its transaction has been
+// committed, has a time of its own, and is refused for itself. A transaction that fails changes
+// nothing; its writes are then made one by one, in their order.
 type writeGroups[K comparable] struct {
 	common *common
 	// transact makes the writes of a group, and puts down how each of them ended.
@@ -134,8 +134,8 @@ func (w writtenInTurn) result() (Item, error) {
 	return w.item, w.err
 }
 
-// makeTogether makes the writes of a group in one transaction. It ends at the earliest deadline of them,
-// but not with a caller who leaves.
+// makeTogether makes the writes of a group in one transaction. It ends at the earliest deadline of
+// them, but not with a caller who leaves.
 func (g *writeGroups[K]) makeTogether(group []*queuedWrite) {
 	ctx := context.WithoutCancel(group[0].ctx)
 	var earliest time.Time

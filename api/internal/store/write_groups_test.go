@@ -62,13 +62,15 @@ func below(parent string, orphan error) Change {
 func TestWritesInAGroup(t *testing.T) {
 	t.Run("sqlite", func(t *testing.T) {
 		s := openSQLite(t, filepath.Join(t.TempDir(), "x.db"), time.Now)
-		testWritesInAGroup(t, s, s.(*sqliteStore).groups, func(Owner) wholeFile { return wholeFile{} })
+		testWritesInAGroup(t, s, s.(*sqliteStore).groups, fileOf)
 	})
 	t.Run("postgres", func(t *testing.T) {
 		s := openedPostgres(t)
 		testWritesInAGroup(t, s, s.groups, func(owner Owner) Owner { return owner })
 	})
 }
+
+func fileOf(Owner) wholeFile { return wholeFile{} }
 
 func openedPostgres(t *testing.T) *postgresStore {
 	t.Helper()
@@ -231,7 +233,7 @@ func testWritesInAGroup[K comparable](
 func TestWritesOfAFailedGroupKeepTheirOrder(t *testing.T) {
 	t.Run("sqlite", func(t *testing.T) {
 		s := openSQLite(t, filepath.Join(t.TempDir(), "x.db"), time.Now)
-		testOrderOfAFailedGroup(t, s, s.(*sqliteStore).groups, func(Owner) wholeFile { return wholeFile{} })
+		testOrderOfAFailedGroup(t, s, s.(*sqliteStore).groups, fileOf)
 	})
 	t.Run("postgres", func(t *testing.T) {
 		s := openedPostgres(t)
