@@ -58,7 +58,7 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) int {
 		log.Error("token verification cannot start", telemetry.Error, err.Error())
 		return exitUsage
 	}
-	limitMemory(c.Memory.Limit)
+	tuneMemory(c.Memory.Limit)
 	memory := budget.New[store.Person](
 		c.Memory.Requests,
 		c.Memory.PerPerson,
@@ -132,11 +132,19 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) int {
 	return shutDown(api, server, &connections, stopTracing, c.Shutdown, log)
 }
 
-// limitMemory makes the garbage collector work harder as the limit comes near. GOMEMLIMIT, which
-// the runtime itself reads, takes precedence.
-func limitMemory(bytes int64) {
+// gcPercent is how much may be allocated before memory is collected, relative to what lives. Little
+// does: a few megabytes. Collecting at the default of 100 took a fifth of the processor time, and
+// this one takes some three megabytes more.
+const gcPercent = 200
+
+// tuneMemory makes the garbage collector work less often, and harder as the limit comes near. GOGC
+// and GOMEMLIMIT, which the runtime itself reads, take precedence.
+func tuneMemory(limit int64) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(bytes)
+		debug.SetMemoryLimit(limit)
 	}
 }
 
