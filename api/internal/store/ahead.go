@@ -85,10 +85,9 @@ func (s *postgresStore) FindSessionAhead(
 		ahead.Items, ahead.More = list.items, list.more
 	} else {
 		err = sql.ErrNoRows
-		found := each(ctx, batched{answers, cancel}, read, nil, func(r rows) (scanned error) {
-			ahead.Item, scanned = scanItem(r)
+		found := each(ctx, batched{answers, cancel}, read, nil, func(r rows) error {
 			err = nil
-			return scanned
+			return ahead.Item.scan(r)
 		})
 		if found != nil {
 			err = found

@@ -133,19 +133,20 @@ func (p *pageReader) read(r rows) error {
 		p.more = true
 		return errStop
 	}
-	item, err := scanItem(r)
-	if err != nil {
-		return err
-	}
-	if p.page.Reserve != nil && !p.page.Reserve(item) && len(p.items) > 0 {
-		p.more = true
-		return errStop
-	}
-	p.size += len(item.Payload)
 	if p.items == nil {
 		p.items = make([]Item, 0, min(p.page.Limit, 64))
 	}
-	p.items = append(p.items, item)
+	before := len(p.items)
+	p.items = append(p.items, Item{})
+	item := &p.items[before] // in its place: one of its own would be allocated for each row
+	if err := item.scan(r); err != nil {
+		return err
+	}
+	if p.page.Reserve != nil && !p.page.Reserve(*item) && before > 0 {
+		p.items, p.more = p.items[:before], true
+		return errStop
+	}
+	p.size += len(item.Payload)
 	return nil
 }
 
@@ -327,22 +328,21 @@ func findItem(
 
 func askItem(owner int64, kind, uid string, found **Item) question {
 	return question{itemGet, []any{owner, kind, uid}, func(r rows) error {
-		item, err := scanItem(r)
-		*found = &item
-		return err
+		*found = new(Item)
+		return (*found).scan(r)
 	}}
 }
 
-func scanItem(r rows) (item Item, err error) {
-	err = r.Scan(
-		&item.UID,
-		&item.Version,
-		&item.Created,
-		&item.Updated,
-		&item.Deleted,
-		&item.Payload,
-		&item.Operation,
-		&item.kept,
+// scan reads a row of itemColumns.
+func (i *Item) scan(r rows) error {
+	return r.Scan(
+		&i.UID,
+		&i.Version,
+		&i.Created,
+		&i.Updated,
+		&i.Deleted,
+		&i.Payload,
+		&i.Operation,
+		&i.kept,
 	)
-	return item, err
 }
