@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/toolbridge/toolbridge-mcp/api/internal/search"
 )
 
 // holdWrites begins a write, and returns when it is within its change.
@@ -282,5 +284,62 @@ func testOrderOfAFailedGroup[K comparable](
 	wg.Wait()
 	if want := []int{0, 1, 2, 3, 4, 5, 6, 7}; !slices.Equal(made, want) {
 		t.Errorf("made in the order %v", made)
+	}
+}
+
+// On SQLite writes of several persons share a transaction. Each is made for its own person, with
+// that person's clock and epoch.
+func TestWritesOfSeveralPersonsInAGroup(t *testing.T) {
+	s := openSQLite(t, filepath.Join(t.TempDir(), "x.db"), time.Now)
+	groups := s.(*sqliteStore).groups
+	_, first := person(t, s)
+	_, second := person(t, s)
+	_, wiped := person(t, s)
+	if _, _, err := s.Wipe(t.Context(), wiped.ID, "test"); err != nil {
+		t.Fatal(err)
+	}
+	release := holdWrites(t, s, first)
+	// The same kind and uid, so that whatever one person gets of another's is seen.
+	uid := newUID()
+	owners := map[string]Owner{"first": first, "second": second, "wiped": wiped}
+	errs := make(map[string]error)
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	queued := 0
+	for name, owner := range owners {
+		queued++
+		wg.Go(func() {
+			_, err := s.Write(t.Context(), owner, "notes", uid, func(tx Tx, is *Item) (Next, error) {
+				if is != nil {
+					return Next{}, errors.New("sees an item")
+				}
+				return Next{Payload: []byte(`{"title":"` + name + `"}`)}, nil
+			})
+			mu.Lock()
+			defer mu.Unlock()
+			errs[name] = err
+		})
+		groups.await(t, wholeFile{}, queued)
+	}
+	release()
+	wg.Wait()
+	if errs["first"] != nil || errs["second"] != nil || !errors.Is(errs["wiped"], ErrStaleEpoch) {
+		t.Fatalf("%v", errs)
+	}
+	for name, owner := range map[string]Owner{"first": first, "second": second} {
+		item, err := s.Get(t.Context(), owner.ID, "notes", uid)
+		if want := `{"title":"` + name + `"}`; err != nil || string(item.Payload) != want {
+			t.Errorf("%s has %s, %v", name, item.Payload, err)
+		}
+		found, err := s.Search(t.Context(), owner.ID, Search{
+			Query: parsed(t, "first OR second OR wiped"), Limit: 10,
+			Filter: search.Filter{States: []search.State{search.Live}},
+		})
+		if err != nil || found.Total != 1 {
+			t.Errorf("%s finds %d, %v", name, found.Total, err)
+		}
+	}
+	if _, err := s.Get(t.Context(), wiped.ID, "notes", uid); !errors.Is(err, ErrNoItem) {
+		t.Errorf("after a wipe: %v", err)
 	}
 }
