@@ -134,22 +134,22 @@ fn check_tool_filter(uri: &Uri, headers: &HeaderMap) {
             return;
         };
         let left = registry.tools(registry.reach(reach, &Scopes::All));
-        let said = |name: &str| {
+        let said = |name: &HeaderName| {
             headers
                 .get(name)
                 .map(|value| value.to_str().unwrap().to_ascii_lowercase())
         };
         let query = uri.query().unwrap_or_default();
-        let silent = !headers.contains_key(TOOLSETS)
-            && !headers.contains_key(READ_ONLY)
+        let silent = !headers.contains_key(&TOOLSETS)
+            && !headers.contains_key(&READ_ONLY)
             && !query.contains("tool")
             && !query.contains("read")
             && !query.contains('%');
         assert!(left.len() == registry.served().count() || !silent);
-        if said(READ_ONLY).is_some_and(|text| ["1", "true"].contains(&text.trim())) {
+        if said(&READ_ONLY).is_some_and(|text| ["1", "true"].contains(&text.trim())) {
             assert!(left.iter().all(|tool| !registry.writes(&tool.name)));
         }
-        if let Some(toolsets) = said(TOOLSETS) {
+        if let Some(toolsets) = said(&TOOLSETS) {
             let named = toolsets
                 .split(',')
                 .filter(|name| !name.trim().is_empty())

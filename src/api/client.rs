@@ -85,7 +85,7 @@ impl Identity {
     /// value, it is omitted, and the API refuses the token or generates a correlation id.
     pub fn new(token: &Secret, context: &CallContext) -> Self {
         let mut headers = Headers::of_a_request();
-        headers.put(&AUTHORIZATION, format!("Bearer {}", token.expose()));
+        headers.put(&AUTHORIZATION, ["Bearer ", token.expose()].concat());
         headers.put(&headers::CORRELATION, &*context.correlation_id);
         Self::for_call(CallIdentity {
             headers,

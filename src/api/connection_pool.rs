@@ -50,6 +50,8 @@ struct Connection {
     stream: TcpStream,
     /// Bytes received and not yet parsed.
     buffer: BytesMut,
+    /// The length of the longest body so far.
+    longest: usize,
     /// The last request was written completely.
     written: bool,
     last_used: Instant,
@@ -138,6 +140,7 @@ impl ConnectionPool {
             Framing::Length(length) => {
                 let length = usize::try_from(length).unwrap_or(usize::MAX);
                 limits.reserve(length).await?;
+                connection.longest = connection.longest.max(length);
                 while connection.buffer.len() < length {
                     let missing = length - connection.buffer.len();
                     self.read_more(connection, missing).await?;
@@ -195,6 +198,7 @@ impl ConnectionPool {
         Ok(Connection {
             stream: connected.ok().flatten().ok_or(ApiError::Unreachable)?,
             buffer: BytesMut::new(),
+            longest: 0,
             written: true,
             last_used: Instant::now(),
         })
@@ -232,6 +236,8 @@ impl Connection {
             return Err(UseError::WasClosed);
         }
         self.written = self.write(request).await;
+        // A page that does not fit behind the answers before it would be read twice, and copied.
+        let _ = self.buffer.try_reclaim(self.longest);
         let mut interim = 0;
         loop {
             if let Some(head) = Head::take(&mut self.buffer, &mut interim).map_err(answer_lost)? {

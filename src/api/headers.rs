@@ -49,7 +49,9 @@ impl Headers {
         {
             return;
         }
-        for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
+        let parts = [name.as_str().as_bytes(), b": ", value, b"\r\n"];
+        self.0.reserve(parts.iter().map(|part| part.len()).sum());
+        for part in parts {
             self.0.extend_from_slice(part);
         }
     }

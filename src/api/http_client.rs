@@ -129,7 +129,7 @@ impl HttpClient {
 
 /// Path and query of a request, percent-encoded.
 pub fn target(prefix: &str, path: &str, query: &[(&'static str, String)]) -> String {
-    let mut target = format!("{prefix}{path}");
+    let mut target = [prefix, path].concat();
     if !query.is_empty() {
         target.push('?');
         let start = target.len();

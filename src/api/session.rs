@@ -412,7 +412,7 @@ async fn open(
         return Err(ApiError::SessionRefused(answer.reply));
     };
     let guard = slot.opened(
-        format!("{SESSIONS}/{}", id.to_str().unwrap_or_default()),
+        [SESSIONS, "/", id.to_str().unwrap_or_default()].concat(),
         identity.clone(),
     );
     Ok(Opened {

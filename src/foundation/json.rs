@@ -12,12 +12,13 @@
 mod copier;
 
 use std::borrow::Cow;
+use std::io::Write;
 
 use memchr::{memchr, memchr2, memchr2_iter};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-pub use copier::Copier;
+pub use copier::{Copier, Object};
 
 /// Maximum nesting of objects and arrays, the outermost included. Equals the limit of `serde_json`.
 pub const MAX_DEPTH: usize = 127;
@@ -405,24 +406,77 @@ pub fn end_of_string(bytes: &[u8], mut at: usize) -> (usize, bool) {
 }
 
 /// The position of the next quote, backslash or control character.
+#[inline]
 fn end_of_plain(bytes: &[u8], mut at: usize) -> usize {
+    let rest = bytes.get(at..).unwrap_or_default();
+    let (chunks, tail) = rest.as_chunks();
+    for chunk in chunks {
+        let plain = plain_bytes(*chunk);
+        at += plain;
+        if plain < chunk.len() {
+            return at;
+        }
+    }
+    at + tail
+        .iter()
+        .position(|byte| is_special(*byte))
+        .unwrap_or(tail.len())
+}
+
+/// Whether a byte cannot stand for itself in a string.
+fn is_special(byte: u8) -> bool {
+    matches!(byte, 0..0x20 | b'"' | b'\\')
+}
+
+/// The number of bytes before the first that [`is_special`].
+fn plain_bytes(chunk: [u8; 8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let rest = bytes.get(at..).unwrap_or_default();
-    let (chunks, tail) = rest.as_chunks::<8>();
-    for chunk in chunks {
-        let word = u64::from_le_bytes(*chunk);
-        // The lowest bit that is set belongs to the first byte found; those above it may be wrong.
-        let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word;
-        let is = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
-        let found = (below(word, 0x20) | is(b'"') | is(b'\\')) & HIGHS;
-        if found != 0 {
-            return at + found.trailing_zeros() as usize / 8;
+    let word = u64::from_le_bytes(chunk);
+    // The lowest bit that is set belongs to the first byte found; those above it may be wrong.
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word;
+    let is = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+    let found = (below(word, 0x20) | is(b'"') | is(b'\\')) & HIGHS;
+    found.trailing_zeros() as usize / 8
+}
+
+/// Appends compact JSON as a JSON string. Compact JSON has a quote every few bytes, and a copy of
+/// eight bytes, of which some are taken back, is cheaper than one of an unknown number.
+pub fn push_quoted(json: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    let mut rest = json.as_bytes();
+    while let Some(chunk) = rest.first_chunk() {
+        let plain = plain_bytes(*chunk);
+        out.extend_from_slice(chunk);
+        rest = match chunk.get(plain) {
+            None => rest.get(plain..),
+            Some(special) => {
+                out.truncate(out.len() + plain - chunk.len());
+                push_escaped(*special, out);
+                rest.get(plain + 1..)
+            }
         }
-        at += 8;
+        .unwrap_or_default();
     }
-    let is_special = |byte: &u8| matches!(byte, 0..0x20 | b'"' | b'\\');
-    at + tail.iter().position(is_special).unwrap_or(tail.len())
+    for byte in rest {
+        push_escaped(*byte, out);
+    }
+    out.push(b'"');
+}
+
+#[inline]
+fn push_escaped(byte: u8, out: &mut Vec<u8>) {
+    match byte {
+        b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+        0..0x20 => push_control(byte, out),
+        _ => out.push(byte),
+    }
+}
+
+#[cold]
+fn push_control(byte: u8, out: &mut Vec<u8>) {
+    // Writing to a `Vec` never fails.
+    let _ = write!(out, "\\u{byte:04x}");
 }
 
 /// Unescapes the text between the quotes of a JSON string. `None` if it contains half of a
@@ -589,6 +643,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn quotes_as_serde_json_does(
+            text in "[a\"\\\\é\u{7f}\u{10ffff} {}:,]{0,60}",
+            control in "[\u{0}-\u{1f}]?",
+        ) {
+            let mut quoted = b"> ".to_vec();
+            push_quoted(&text, &mut quoted);
+            prop_assert_eq!(&quoted[2..], serde_json::to_vec(&text).unwrap());
+            let text = [text, control].concat();
+            quoted.clear();
+            push_quoted(&text, &mut quoted);
+            prop_assert_eq!(serde_json::from_slice::<String>(&quoted).unwrap(), text);
+        }
+
         #[test]
         fn slices_agree_with_serde_json(value in any_json(), pretty: bool) {
             let text = if pretty { format!("{value:#}") } else { value.to_string() };

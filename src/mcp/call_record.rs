@@ -340,10 +340,10 @@ impl CallRecord {
             audit::Durable::now()
         };
         tracing::info!(
-            { fields::CORRELATION_ID } = %caller.correlation_id,
+            { fields::CORRELATION_ID } = &*caller.correlation_id,
             { fields::TOOL } = self.tool,
             { fields::TENANT } = tenant,
-            { fields::USER } = %caller.principal.subject,
+            { fields::USER } = &*caller.principal.subject,
             { fields::OPERATIONS } = self.operations.get().copied(),
             { fields::OUTCOME } = ending.as_str(),
             { fields::REASON } = ending.reason(),
@@ -358,8 +358,10 @@ impl CallRecord {
             { fields::TRANSPORT } = caller.transport.as_str(),
             { fields::PROTOCOL } = self.protocol,
             { fields::CLIENT } = client,
-            { fields::CLIENT_VERSION } =
-                self.client.as_ref().map(|client| sanitized(&client.version)),
+            { fields::CLIENT_VERSION } = self
+                .client
+                .as_ref()
+                .map(|client| sanitized(&client.version)),
             "{} {}",
             self.tool,
             ending.as_str(),

@@ -14,6 +14,7 @@
 //! HTTP is stateless except for [`sse`], the transport of 2024-11-05, and for [`sessions`], which
 //! the configuration can enable for the legacy revisions.
 
+pub mod headers;
 pub mod http;
 pub mod jsonrpc;
 pub mod sessions;

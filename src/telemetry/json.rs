@@ -7,14 +7,14 @@
 
 use std::fmt::{self, Write as _};
 use std::io::Write;
+use std::time::SystemTime;
 
+use humantime::format_rfc3339_micros;
 use serde_json::Value;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -23,24 +23,24 @@ use crate::foundation::printable::is_unprintable;
 use crate::foundation::secret::REDACTED;
 
 /// A layer that writes each event as one line.
-pub struct JsonLayer<W, T = SystemTime> {
+pub struct JsonLayer<W> {
     writer: W,
-    clock: T,
+    clock: fn() -> SystemTime,
 }
 
 impl<W> JsonLayer<W> {
     pub fn new(writer: W) -> Self {
         Self {
             writer,
-            clock: SystemTime,
+            clock: SystemTime::now,
         }
     }
 }
 
 #[cfg(test)]
-impl<W, T> JsonLayer<W, T> {
+impl<W> JsonLayer<W> {
     /// Replaces the clock, so that a test controls the time.
-    pub fn with_clock(writer: W, clock: T) -> Self {
+    pub fn with_clock(writer: W, clock: fn() -> SystemTime) -> Self {
         Self { writer, clock }
     }
 }
@@ -128,22 +128,20 @@ pub(super) fn push(out: &mut String, value: impl fmt::Display) {
 
 /// Writes numbers of up to three decimals, such as durations in milliseconds, as two integers. That
 /// takes a tenth of the time of the shortest-representation algorithm, which all other numbers use.
-fn push_number(out: &mut String, value: f64) {
+pub(super) fn push_number(out: &mut String, value: f64) {
     let thousandths = (value * 1000.0).round();
     // Below this bound an `f64` represents every integer exactly.
     let small = value.is_sign_positive() && thousandths < 9e15;
     if !small || (thousandths / 1000.0).to_bits() != value.to_bits() {
         return push(out, Value::from(value));
     }
-    let thousandths = thousandths as u64;
-    let (whole, rest) = (thousandths / 1000, thousandths % 1000);
-    push(out, whole);
-    let (digits, width) = match (rest % 10, rest % 100) {
-        (0, 0) => (rest / 100, 1),
-        (0, _) => (rest / 10, 2),
-        _ => (rest, 3),
-    };
-    let _ = write!(out, ".{digits:0width$}");
+    let (thousandths, mut buffer) = (thousandths as u64, itoa::Buffer::new());
+    out.push_str(buffer.format(thousandths / 1000));
+    // The leading 1 keeps the zeros behind it.
+    let decimals = buffer.format(1000 + thousandths % 1000);
+    let decimals = decimals.trim_end_matches('0').get(1..);
+    out.push('.');
+    out.push_str(decimals.filter(|digits| !digits.is_empty()).unwrap_or("0"));
 }
 
 fn push_text(out: &mut String, text: &str) {
@@ -153,7 +151,7 @@ fn push_text(out: &mut String, text: &str) {
 }
 
 /// Field names are literals in source code, so they need no escaping.
-fn push_name(out: &mut String, name: &str) {
+pub(super) fn push_name(out: &mut String, name: &str) {
     out.extend([",\"", name, "\":"]);
 }
 
@@ -189,11 +187,10 @@ impl fmt::Write for Escaping<'_> {
     }
 }
 
-impl<S, W, T> Layer<S> for JsonLayer<W, T>
+impl<S, W> Layer<S> for JsonLayer<W>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
     W: for<'writer> MakeWriter<'writer> + 'static,
-    T: FormatTime + 'static,
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
@@ -217,11 +214,8 @@ where
 
         let metadata = event.metadata();
         let mut line = String::with_capacity(recorded.members.len() + recorded.message.len() + 160);
-        line.push_str("{\"");
-        line.push_str(fields::TIME);
-        line.push_str("\":\"");
-        let _ = self.clock.format_time(&mut Writer::new(&mut line));
-        line.push('"');
+        line.push('{');
+        push_time(&mut line, (self.clock)());
         push_member(&mut line, fields::LEVEL, metadata.level().as_str());
         line.extend([",\"", fields::MESSAGE, "\":", message.unwrap_or("null")]);
         push_member(&mut line, fields::SERVICE, env!("CARGO_PKG_NAME"));
@@ -235,6 +229,13 @@ where
             .make_writer_for(metadata)
             .write_all(line.as_bytes());
     }
+}
+
+/// The member that each line begins with.
+pub(super) fn push_time(line: &mut String, time: SystemTime) {
+    line.extend(["\"", fields::TIME, "\":\""]);
+    push(line, format_rfc3339_micros(time));
+    line.push('"');
 }
 
 pub(super) fn push_member(line: &mut String, name: &str, value: &str) {
@@ -275,17 +276,14 @@ where
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
+    use std::time::Duration;
 
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
 
-    struct FixedClock;
-
-    impl FormatTime for FixedClock {
-        fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
-            writer.write_str("2026-11-20T09:00:00Z")
-        }
+    fn fixed_clock() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(1_795_165_200_120)
     }
 
     #[derive(Clone, Default)]
@@ -304,7 +302,7 @@ mod tests {
     fn logged(log: impl FnOnce()) -> String {
         let captured = Captured::default();
         let writer = captured.clone();
-        let layer = JsonLayer::with_clock(move || writer.clone(), FixedClock);
+        let layer = JsonLayer::with_clock(move || writer.clone(), fixed_clock);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
         let bytes = captured.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -328,7 +326,7 @@ mod tests {
         assert_eq!(
             text,
             concat!(
-                r#"{"time":"2026-11-20T09:00:00Z","level":"INFO","msg":"get_note\ndone","#,
+                r#"{"time":"2026-11-20T09:00:00.120000Z","level":"INFO","msg":"get_note\ndone","#,
                 r#""service":"toolbridge-mcp","target":"toolbridge_mcp::telemetry::json::tests","#,
                 r#""correlation_id":"c-1","tool":"get_note","#,
                 r#""duration_ms":12,"outcome":"ok"}"#,

@@ -12,9 +12,8 @@ use serde_json::Value;
 use super::argument::MAX_LIMIT;
 use super::entities::SERVER_KEYS;
 use super::json_text::{self, Member};
-use super::key_case::snake_case;
 use crate::entities::Entity;
-use crate::foundation::json::{Copier, Json, JsonError, replace_lone_surrogates};
+use crate::foundation::json::{Copier, Json, JsonError, Object, replace_lone_surrogates};
 
 /// The number of characters to which the strings in a page are cut.
 const PREVIEW: usize = 280;
@@ -252,10 +251,9 @@ fn copy_item(
             "deletedAt" if first == Some(b'n') => drop(copier.omit_member(&mut item)?),
             // Where strings are cut, this server writes `truncated`.
             "truncated" if longest.is_some() => drop(copier.omit_member(&mut item)?),
-            "createdAt" | "updatedAt" | "deletedAt" => {
-                copier.rename_member(&item, &snake_case(&key));
-                copier.value(None)?;
-            }
+            "createdAt" => copy_renamed(copier, &item, "created_at")?,
+            "updatedAt" => copy_renamed(copier, &item, "updated_at")?,
+            "deletedAt" => copy_renamed(copier, &item, "deleted_at")?,
             _ => drop(copier.value(None)?),
         }
     }
@@ -271,6 +269,11 @@ fn copy_item(
     }
     copier.end_object(item)?;
     Ok(())
+}
+
+fn copy_renamed(copier: &mut Copier<'_>, item: &Object, name: &str) -> Result<(), JsonError> {
+    copier.rename_member(item, name);
+    copier.value(None).map(drop)
 }
 
 /// Copies a payload with the names that its fields have as arguments, and without what the API

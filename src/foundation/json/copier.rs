@@ -133,11 +133,16 @@ impl<'a> Copier<'a> {
     }
 
     /// The first byte of the next token.
+    #[inline]
     pub fn peek(&mut self) -> Option<u8> {
-        let byte = self.byte(self.at)?;
-        if byte > b' ' {
-            return Some(byte);
+        match self.byte(self.at) {
+            Some(..=b' ') => self.after_space(),
+            byte => byte,
         }
+    }
+
+    #[cold]
+    fn after_space(&mut self) -> Option<u8> {
         self.flush(self.at);
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.byte(self.at) {
             self.at += 1;
@@ -372,6 +377,7 @@ impl<'a> Copier<'a> {
         Ok((text, is_cut))
     }
 
+    #[inline]
     fn quoted(&mut self) -> Result<Text<'a>, JsonError> {
         let begin = self.at + 1;
         let (mut has_escapes, mut has_lone_surrogate) = (false, false);

@@ -10,7 +10,7 @@
 use std::borrow::Cow;
 
 use axum::body::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use rmcp::RoleServer;
 use rmcp::model::{ProtocolVersion, RequestMetaObject};
 use rmcp::service::Peer;
@@ -18,17 +18,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::response;
 use super::response::{INTERNAL_ERROR, INVALID_PARAMS};
-use crate::foundation::json::Json;
+use crate::foundation::json::{Json, push_quoted};
 use crate::mcp::{
     Arguments, Asking, CALL_INTERRUPTED, CallOutcome, CallRequest, Caller, LIST_TTL_MS,
     MessageContext, Server,
 };
+use crate::server::headers::{METHOD, NAME, PROTOCOL_VERSION};
 use crate::server::jsonrpc::validate::ValidMessage;
 use crate::tools::Outcome;
-
-const VERSION: &str = "mcp-protocol-version";
-const METHOD: &str = "mcp-method";
-const NAME: &str = "mcp-name";
 
 /// Of a request that does not name one.
 const DEFAULT_VERSION: ProtocolVersion = ProtocolVersion::V_2025_03_26;
@@ -213,7 +210,7 @@ fn version(
     method: &str,
     tool: Option<&str>,
 ) -> Option<&'static ProtocolVersion> {
-    let version = match single_header(headers, VERSION)? {
+    let version = match single_header(headers, PROTOCOL_VERSION)? {
         None => DEFAULT_VERSION.as_str(),
         Some(version) => version,
     };
@@ -236,7 +233,8 @@ fn settled_version(
     peer: &Peer<RoleServer>,
 ) -> Option<&'static ProtocolVersion> {
     let legacy = |version: &str| known(version).filter(|version| version.has_initialize());
-    let is_valid = single_header(headers, VERSION)?.is_none_or(|version| legacy(version).is_some());
+    let is_valid =
+        single_header(headers, PROTOCOL_VERSION)?.is_none_or(|version| legacy(version).is_some());
     if is_valid && meta.protocol_version().is_none() {
         legacy(peer.peer_info()?.protocol_version.as_str())
     } else {
@@ -250,7 +248,7 @@ fn known(version: &str) -> Option<&'static ProtocolVersion> {
 }
 
 /// The header's value, or that there is none; nothing at all where it comes twice or is no text.
-fn single_header<'a>(headers: &'a HeaderMap, name: &str) -> Option<Option<&'a str>> {
+fn single_header(headers: &HeaderMap, name: HeaderName) -> Option<Option<&str>> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (None, _) => Some(None),
@@ -266,8 +264,7 @@ fn result(id: &str, meta: Option<&str>, outcome: &Outcome) -> Vec<u8> {
     let mut out = Vec::with_capacity(2 * text.len() + text.len() / 8 + 256);
     begin(id, meta.is_some(), &mut out);
     out.extend_from_slice(br#""content":[{"type":"text","text":"#);
-    // Text can always be encoded, and a vector always be written to.
-    let _ = serde_json::to_writer(&mut out, text);
+    push_quoted(text, &mut out);
     out.extend_from_slice(b"}],");
     if outcome.failed.is_none() {
         out.extend_from_slice(br#""structuredContent":"#);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
@@ -12,22 +12,23 @@ use super::response::INVALID_REQUEST;
 use crate::foundation::json::BYTE_ORDER_MARK;
 use crate::foundation::memory_budget::{OverBudgetError, Reservation};
 use crate::server::Settings;
+use crate::server::headers::{METHOD, NAME, PROTOCOL_VERSION};
 use crate::server::jsonrpc::validate::{MessageError, ValidMessage};
 use crate::telemetry::metrics;
 
 /// Headers that must not repeat: two parsers could each pick a different value.
-const SINGLE_VALUED: [&str; 5] = [
-    "content-type",
-    "content-encoding",
-    "mcp-protocol-version",
-    "mcp-method",
-    "mcp-name",
+const SINGLE_VALUED: [HeaderName; 5] = [
+    CONTENT_TYPE,
+    CONTENT_ENCODING,
+    PROTOCOL_VERSION,
+    METHOD,
+    NAME,
 ];
 
 pub fn check(headers: &HeaderMap) -> Result<(), MessageError> {
     if let Some(twice) = SINGLE_VALUED
         .iter()
-        .find(|name| headers.get_all(**name).iter().count() > 1)
+        .find(|name| headers.get_all(*name).iter().count() > 1)
     {
         return Err(MessageError::invalid(format!(
             "the header {twice} is given more than once"

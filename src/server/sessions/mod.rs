@@ -25,6 +25,7 @@ use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, Stream
 
 use self::manager::Manager;
 use self::registry::SessionRegistry;
+use super::headers::{PROTOCOL_VERSION, SESSION_ID};
 use super::http::middleware::correlation::CorrelationId;
 use super::http::response;
 use super::http::response::{INTERNAL_ERROR, INVALID_REQUEST};
@@ -36,9 +37,6 @@ use super::jsonrpc::validate::{Kind, MessageError};
 use crate::foundation::memory_budget::Reservation;
 use crate::mcp::Caller;
 use crate::telemetry::tasks;
-
-pub const SESSION_ID: &str = "mcp-session-id";
-const PROTOCOL_VERSION: &str = "mcp-protocol-version";
 
 /// `Retry-After` when a limit is reached, in seconds.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("30");

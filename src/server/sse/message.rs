@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::foundation::json::Json;
 use crate::mcp::Arguments;
+use crate::server::headers::PROTOCOL_VERSION;
 use crate::server::http::fast_path::FastRequest;
 use crate::server::jsonrpc::validate::{MessageError, ValidMessage, unreadable};
 
@@ -128,7 +129,7 @@ fn wrong(
 /// Such a request would be answered in the manner of a revision without streams and sessions, which
 /// `/mcp` does better.
 fn foreign_version(request: &ClientRequest, headers: &HeaderMap) -> Option<ProtocolVersion> {
-    let in_header = headers.get("mcp-protocol-version");
+    let in_header = headers.get(PROTOCOL_VERSION);
     let in_header = in_header.map(|value| version(value.to_str().unwrap_or("?")));
     let in_meta = request.get_meta().protocol_version();
     let in_meta = in_meta.map(|claimed| version(claimed.as_str()));

@@ -1,15 +1,13 @@
 //! Renders the members of an audit line: user, tool, item and outcome of a call. Only names and
 //! numbers; [`Call`] has no field for the content of a call.
 
-use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use humantime::format_rfc3339_micros;
 use uuid::Uuid;
 
 use super::chain::Event;
 use crate::telemetry::fields;
-use crate::telemetry::json::{push, push_member};
+use crate::telemetry::json::{push, push_member, push_name, push_number, push_time};
 
 /// A finished call, with the values of its log line.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +59,8 @@ impl Call<'_> {
             number(&mut line, fields::STATUS, status);
         }
         if let Some(duration) = self.duration_ms {
-            number(&mut line, fields::DURATION_MS, duration);
+            push_name(&mut line, fields::DURATION_MS);
+            push_number(&mut line, duration);
         }
         push_member(&mut line, fields::CORRELATION_ID, self.correlation_id);
         line
@@ -71,9 +70,7 @@ impl Call<'_> {
 /// Renders the members that every line begins with.
 pub fn event(event: Event) -> String {
     let mut line = String::with_capacity(384);
-    line.extend(["\"", fields::TIME, "\":\""]);
-    let _ = write!(line, "{}", format_rfc3339_micros(SystemTime::now()));
-    line.push('"');
+    push_time(&mut line, SystemTime::now());
     push_member(&mut line, fields::EVENT, event.as_str());
     line
 }
@@ -86,7 +83,7 @@ pub fn counted(kind: Event, name: &str, count: u64) -> String {
 }
 
 fn number(line: &mut String, name: &str, value: impl std::fmt::Display) {
-    line.extend([",\"", name, "\":"]);
+    push_name(line, name);
     push(line, value);
 }
 

@@ -5,14 +5,14 @@
 //! If both are given, a tool must pass both. Invalid values are refused: an unreadable restriction
 //! must not lift all restrictions.
 
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderName, Uri};
 use url::form_urlencoded;
 
 use crate::mcp::{ToolAccess, ToolFilter, UnknownToolsetError};
 use crate::server::jsonrpc::validate::MessageError;
 
-pub const TOOLSETS: &str = "x-mcp-toolsets";
-pub const READ_ONLY: &str = "x-mcp-readonly";
+pub static TOOLSETS: HeaderName = HeaderName::from_static("x-mcp-toolsets");
+pub static READ_ONLY: HeaderName = HeaderName::from_static("x-mcp-readonly");
 
 /// Limit on the characters of an unknown name that are echoed.
 const MAX_NAME_CHARS: usize = 64;
@@ -25,10 +25,10 @@ pub fn requested_access(
 ) -> Result<ToolAccess, MessageError> {
     let mut reach = ToolAccess::ALL;
     let query = uri.query().unwrap_or_default();
-    let in_header = |name: &'static str| {
+    let in_header = |name: &HeaderName| {
         let values = headers.get_all(name).iter();
         single_value(
-            name,
+            name.as_str(),
             values.map(|value| value.to_str().unwrap_or("?").into()),
         )
     };
@@ -43,10 +43,10 @@ pub fn requested_access(
     };
     let sources = [
         (
-            TOOLSETS,
-            in_header(TOOLSETS)?,
-            READ_ONLY,
-            in_header(READ_ONLY)?,
+            TOOLSETS.as_str(),
+            in_header(&TOOLSETS)?,
+            READ_ONLY.as_str(),
+            in_header(&READ_ONLY)?,
         ),
         (
             "toolsets",
@@ -137,17 +137,12 @@ mod tests {
     }
 
     /// The number of selected tools, or the error message.
-    fn left(query: &str, headers: &[(&'static str, &[u8])]) -> Result<usize, String> {
+    fn left(query: &str, headers: &[(&HeaderName, &[u8])]) -> Result<usize, String> {
         let registry = registry();
         let uri: Uri = format!("/mcp{query}").parse().unwrap();
         let headers = headers
             .iter()
-            .map(|(name, value)| {
-                (
-                    HeaderName::from_static(name),
-                    HeaderValue::from_bytes(value).unwrap(),
-                )
-            })
+            .map(|(name, value)| ((*name).clone(), HeaderValue::from_bytes(value).unwrap()))
             .collect();
         match requested_access(|filter| registry.apply_filter(filter), &uri, &headers) {
             Ok(reach) => Ok(registry.tools(registry.reach(reach, &Scopes::All)).len()),
@@ -168,23 +163,23 @@ mod tests {
         let reads = reads.count();
         for (query, headers, count) in [
             ("", &[][..], all),
-            ("", &[(TOOLSETS, &b"notes"[..])], 8),
-            ("", &[(TOOLSETS, b" notes , tasks,notes,")], 16),
-            ("", &[(READ_ONLY, b"true")], reads),
-            ("", &[(READ_ONLY, b"False")], all),
-            ("", &[(TOOLSETS, b"chat_messages"), (READ_ONLY, b"1")], 2),
+            ("", &[(&TOOLSETS, &b"notes"[..])], 8),
+            ("", &[(&TOOLSETS, b" notes , tasks,notes,")], 16),
+            ("", &[(&READ_ONLY, b"true")], reads),
+            ("", &[(&READ_ONLY, b"False")], all),
+            ("", &[(&TOOLSETS, b"chat_messages"), (&READ_ONLY, b"1")], 2),
             ("?toolsets=notes", &[], 8),
             ("?toolsets=notes,tasks&readonly=true", &[], 4),
             ("?toolsets=notes%2Ctasks&x=y", &[], 16),
             ("?toolsets=%6eotes", &[], 8),
-            ("?toolsets=notes,tasks", &[(TOOLSETS, b"tasks,chats")], 8),
-            ("?toolsets=notes", &[(TOOLSETS, b"tasks")], 0),
+            ("?toolsets=notes,tasks", &[(&TOOLSETS, b"tasks,chats")], 8),
+            ("?toolsets=notes", &[(&TOOLSETS, b"tasks")], 0),
             ("?toolsets=compact", &[], 9),
-            ("?readonly=true", &[(TOOLSETS, b"compact")], 3),
-            ("?readonly=false", &[(READ_ONLY, b"true")], reads),
+            ("?readonly=true", &[(&TOOLSETS, b"compact")], 3),
+            ("?readonly=false", &[(&READ_ONLY, b"true")], reads),
             (
                 "?readonly=true",
-                &[(TOOLSETS, b"notes"), (READ_ONLY, b"false")],
+                &[(&TOOLSETS, b"notes"), (&READ_ONLY, b"false")],
                 2,
             ),
             ("?access_token=x&Toolsets=notes", &[], all),
@@ -196,59 +191,59 @@ mod tests {
     #[test]
     fn refuses_invalid_values() {
         let known = format!("but there are: {}", tools::toolset_names().join(", "));
-        let twice = &[(TOOLSETS, &b"notes"[..]), (TOOLSETS, b"notes")][..];
+        let twice = &[(&TOOLSETS, &b"notes"[..]), (&TOOLSETS, b"notes")][..];
         let longest = "x".repeat(64);
         let long = "x".repeat(30_000);
         for (query, headers, expected) in [
             (
                 "",
-                &[(TOOLSETS, &b"note"[..])][..],
+                &[(&TOOLSETS, &b"note"[..])][..],
                 format!("x-mcp-toolsets names a toolset \"note\", {known}"),
             ),
             (
                 "",
-                &[(TOOLSETS, b"notes;tasks")],
+                &[(&TOOLSETS, b"notes;tasks")],
                 format!("x-mcp-toolsets names a toolset \"notes;tasks\", {known}"),
             ),
             (
                 "",
-                &[(TOOLSETS, b"Notes")],
+                &[(&TOOLSETS, b"Notes")],
                 format!("x-mcp-toolsets names a toolset \"Notes\", {known}"),
             ),
             (
                 "",
-                &[(TOOLSETS, b"\xff")],
+                &[(&TOOLSETS, b"\xff")],
                 format!("x-mcp-toolsets names a toolset \"?\", {known}"),
             ),
             (
                 "",
-                &[(TOOLSETS, long.as_bytes())],
+                &[(&TOOLSETS, long.as_bytes())],
                 format!("x-mcp-toolsets names a toolset \"{longest}\", {known}"),
             ),
             (
                 "",
-                &[(TOOLSETS, b"")],
+                &[(&TOOLSETS, b"")],
                 "x-mcp-toolsets names no toolset: leave it out to have all".into(),
             ),
             (
                 "",
-                &[(TOOLSETS, b" , ")],
+                &[(&TOOLSETS, b" , ")],
                 "x-mcp-toolsets names no toolset: leave it out to have all".into(),
             ),
             ("", twice, "x-mcp-toolsets is given more than once".into()),
             (
                 "",
-                &[(READ_ONLY, b"yes")],
+                &[(&READ_ONLY, b"yes")],
                 "x-mcp-readonly must be true or false".into(),
             ),
             (
                 "",
-                &[(READ_ONLY, b"")],
+                &[(&READ_ONLY, b"")],
                 "x-mcp-readonly must be true or false".into(),
             ),
             (
                 "",
-                &[(READ_ONLY, b"true"), (READ_ONLY, b"true")],
+                &[(&READ_ONLY, b"true"), (&READ_ONLY, b"true")],
                 "x-mcp-readonly is given more than once".into(),
             ),
             (

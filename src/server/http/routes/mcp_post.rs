@@ -89,13 +89,6 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
         Ok(outlined) => outlined,
         Err(error) => return refused(error, id),
     };
-    // rmcp compares both headers letter by letter.
-    for (name, value) in [
-        (ACCEPT, "application/json, text/event-stream"),
-        (CONTENT_TYPE, "application/json"),
-    ] {
-        parts.headers.insert(name, HeaderValue::from_static(value));
-    }
     if let Some(caller) = parts.extensions.get_mut::<Caller>() {
         caller.accepts_progress = streams;
         caller.requested_access = requested_access;
@@ -124,6 +117,13 @@ pub async fn post<H: Handler>(endpoint: &Endpoint<H>, request: Request) -> Respo
     }
     if let Err(error) = Limits::reserve_document(&outlined, &body, &memory).await {
         return refused(error, id);
+    }
+    // rmcp compares both headers letter by letter.
+    for (name, value) in [
+        (ACCEPT, "application/json, text/event-stream"),
+        (CONTENT_TYPE, "application/json"),
+    ] {
+        parts.headers.insert(name, HeaderValue::from_static(value));
     }
     let SplitMessage { message, arguments } = outlined.split(&body, H::ARGUMENTS_APART);
     if let Some(arguments) = arguments {

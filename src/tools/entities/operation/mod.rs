@@ -152,9 +152,13 @@ impl dyn Operation {
 
     /// The path of a request for `item`.
     pub fn path(&self, entity: &Entity, item: Option<Uuid>) -> String {
-        let item = item.filter(|_| self.target() == Target::Item);
-        let item = item.map(|uid| format!("/{uid}")).unwrap_or_default();
-        format!("/v1/{}{item}{}", entity.plural, self.suffix())
+        let mut path = ["/v1/", entity.plural].concat();
+        if let Some(uid) = item.filter(|_| self.target() == Target::Item) {
+            path.push('/');
+            path.push_str(uid.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+        }
+        path.push_str(self.suffix());
+        path
     }
 }
 
