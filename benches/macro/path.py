@@ -32,10 +32,10 @@ BATCH = 25
 UID = f"{1:08x}-0000-7000-8000-{7:012x}"
 
 
-def made(fields):
-    """The operations of a batch. The tool takes a note's content as fields, the API as payload."""
+def creations():
+    """The operations of a batch."""
     notes = ({**NOTE, "title": f"Note {number}"} for number in range(BATCH))
-    return {"operations": [{"op": "create", "kind": "note", fields: note} for note in notes]}
+    return {"operations": [{"op": "create", "kind": "note", "fields": note} for note in notes]}
 
 
 # What is called: the tool with its arguments, and the request that it makes of the API.
@@ -52,10 +52,10 @@ CALLS = {
     "create": ("create_note", NOTE, "POST", "/v1/notes", json.dumps(NOTE)),
     "batch": (
         "batch",
-        made("fields"),
+        creations(),
         "POST",
         "/v1/batch",
-        json.dumps(made("payload")),
+        json.dumps(creations()),
     ),
 }
 

@@ -101,10 +101,12 @@ func TestWaitingForTheWriterEndsWithTheCaller(t *testing.T) {
 
 // fixture is the API on a database file, with no tenant check, as one process.
 type fixture struct {
-	db    store.Store
-	url   string
-	token string
-	log   *lines
+	db     store.Store
+	api    *API
+	url    string
+	secret string
+	token  string
+	log    *lines
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -144,12 +146,19 @@ func newFixtureOn(t *testing.T, through func(store.Store) store.Store) *fixture 
 	}
 	server := httptest.NewServer(api.Handler())
 	t.Cleanup(server.Close)
+	h := &fixture{db: db, api: api, url: server.URL, secret: secret, log: said}
 	claims := jwt.MapClaims{"sub": "ada", "exp": time.Now().Add(time.Hour).Unix()}
-	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(secret))
+	h.token = h.sign(t, claims)
+	return h
+}
+
+func (h *fixture) sign(t *testing.T, claims jwt.MapClaims) string {
+	t.Helper()
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(h.secret))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &fixture{db, server.URL, token, said}
+	return token
 }
 
 func (h *fixture) write(ctx context.Context, session, timeout string) (status int, err error) {

@@ -143,6 +143,7 @@ func (p *pageReader) read(r rows) error {
 		return err
 	}
 	if p.page.Reserve != nil && !p.page.Reserve(*item) && before > 0 {
+		*item = Item{} // or its payload would be kept with the page
 		p.items, p.more = p.items[:before], true
 		return errStop
 	}

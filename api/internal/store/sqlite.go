@@ -198,12 +198,17 @@ func (d *sqliteDB) write(ctx context.Context, w work) error {
 	if err != nil {
 		return err
 	}
+	defer d.writes.release(c)
+	return c.transact(ctx, w)
+}
+
+// transact does work in a transaction of its own.
+func (c *sqliteConnection) transact(ctx context.Context, w work) error {
 	defer func() {
 		c.unwatch()
 		if !c.conn.AutocommitEnabled() {
 			_ = c.once("ROLLBACK") // the first error is the one that counts
 		}
-		d.writes.release(c)
 	}()
 	if err := c.once("BEGIN IMMEDIATE"); err != nil {
 		return err

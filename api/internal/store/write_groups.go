@@ -21,8 +21,10 @@ import (
 // nothing; its writes are then made one by one, in their order.
 type writeGroups[K comparable] struct {
 	common *common
-	// transact makes the writes of a group, and puts down how each of them ended.
-	transact func(ctx context.Context, group []*queuedWrite) error
+	// transact makes a group of writes in one transaction, and puts down how each of them ended. It
+	// calls take when it has a connection: until then the leader may still leave, and more writes
+	// may come.
+	transact func(leader *queuedWrite, take func() (context.Context, []*queuedWrite)) error
 
 	mu      sync.Mutex
 	waiting map[K][]*queuedWrite // a key is in it while a write is on its way
@@ -48,13 +50,28 @@ type writtenInTurn struct {
 	again    bool // it was not made, and may be made by itself
 }
 
-// maxGroup bounds the writes of one transaction, whose items are all in memory before each has
-// asked for its share.
-const maxGroup = 16
+const (
+	// maxGroup bounds the writes of one transaction.
+	maxGroup = 16
+	// maxGroupBytes bounds the payloads that they replace. A write that changes an item asks for
+	// memory that it keeps until the transaction ends, from a reserve that is made for one large
+	// item.
+	maxGroupBytes = 64 << 10
+	// minGroupTime is what a caller must have left for a write to be made with others. The
+	// transaction ends with the first of their deadlines.
+	minGroupTime = time.Second
+)
+
+var (
+	// errNobodyElse means that no other write waited, and that nothing was done.
+	errNobodyElse = errors.New("no other write waited")
+	// errAllRefused ends a transaction in which no write is left to be committed.
+	errAllRefused = errors.New("every write was refused")
+)
 
 func newWriteGroups[K comparable](
 	c *common,
-	transact func(context.Context, []*queuedWrite) error,
+	transact func(*queuedWrite, func() (context.Context, []*queuedWrite)) error,
 ) *writeGroups[K] {
 	return &writeGroups[K]{
 		common: c, transact: transact, waiting: make(map[K][]*queuedWrite),
@@ -107,11 +124,41 @@ func (g *writeGroups[K]) leadGroup(
 	alone func() (Item, error),
 ) (Item, error) {
 	defer g.pass(key)
-	others := g.take(key, q)
-	if len(others) == 0 {
+	if g.mustBeAlone(q) {
 		return alone()
 	}
-	g.makeTogether(append([]*queuedWrite{q}, others...))
+	var others []*queuedWrite
+	answered := false
+	defer func() {
+		if answered {
+			return
+		}
+		for _, other := range others { // the transaction panicked, and it is not known where
+			other.done <- writtenInTurn{err: ErrOutcomeUnknown}
+		}
+	}()
+	end := func() {}
+	defer func() { end() }()
+	err := g.transact(q, func() (ctx context.Context, group []*queuedWrite) {
+		others = g.take(key, q)
+		group = append([]*queuedWrite{q}, others...)
+		ctx, end = groupContext(group)
+		return ctx, group
+	})
+	answered = true
+	if errors.Is(err, errNobodyElse) {
+		return alone()
+	}
+	if len(others) == 0 {
+		if err == nil || errors.Is(err, errAllRefused) {
+			return q.out.result()
+		}
+		if q.out.panicked != nil {
+			panic(q.out.panicked)
+		}
+		return Item{}, g.common.mark(err)
+	}
+	settle(append(others, q), err)
 	var again []*queuedWrite
 	for _, other := range others {
 		if other.out.again {
@@ -134,10 +181,8 @@ func (w writtenInTurn) result() (Item, error) {
 	return w.item, w.err
 }
 
-// makeTogether makes the writes of a group in one transaction. It ends at the earliest deadline of
-// them, but not with a caller who leaves.
-func (g *writeGroups[K]) makeTogether(group []*queuedWrite) {
-	ctx := context.WithoutCancel(group[0].ctx)
+// groupContext ends at the earliest deadline of a group, but not with a caller who leaves.
+func groupContext(group []*queuedWrite) (context.Context, context.CancelFunc) {
 	var earliest time.Time
 	for _, q := range group {
 		end, ok := q.ctx.Deadline()
@@ -145,25 +190,53 @@ func (g *writeGroups[K]) makeTogether(group []*queuedWrite) {
 			earliest = end
 		}
 	}
-	if !earliest.IsZero() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, earliest)
-		defer cancel()
+	ctx := context.WithoutCancel(group[0].ctx)
+	if earliest.IsZero() {
+		return ctx, func() {}
 	}
-	err := g.transact(ctx, group)
-	if err == nil {
+	return context.WithDeadline(ctx, earliest)
+}
+
+// settle says how the writes of a transaction ended that returned an error.
+func settle(group []*queuedWrite, err error) {
+	if err == nil || errors.Is(err, errAllRefused) {
 		return
 	}
 	unknown := errors.Is(err, ErrOutcomeUnknown)
 	for _, q := range group {
 		switch {
-		case q.out.panicked != nil:
+		case q.out.panicked != nil, q.out.again:
 		case !unknown: // what was refused may have been so for a write that is not there now
 			q.out = writtenInTurn{err: err, again: true}
 		case q.out.err == nil:
 			q.out = writtenInTurn{err: err}
 		}
 	}
+}
+
+// fitting is how many writes of a group, in their order, may replace these items in one
+// transaction. The others are made by themselves.
+func fitting(group []*queuedWrite, current []*Item) int {
+	size := 0
+	for n, item := range current {
+		if item != nil {
+			size += len(item.Payload)
+		}
+		if size > maxGroupBytes && n > 0 {
+			for _, q := range group[n:] {
+				q.out = writtenInTurn{again: true}
+			}
+			return n
+		}
+	}
+	return len(current)
+}
+
+// anyAccepted says whether there is anything to be committed.
+func anyAccepted(group []*queuedWrite) bool {
+	return slices.ContainsFunc(group, func(q *queuedWrite) bool {
+		return q.out.err == nil && !q.out.again
+	})
 }
 
 // changed is what a write of a group makes of its item. An error ends the transaction; a refusal is
@@ -221,8 +294,10 @@ func (g *writeGroups[K]) pass(key K) {
 		delete(g.waiting, key)
 		return
 	}
+	next := waiting[0]
+	waiting[0] = nil // or its body would be kept
 	g.waiting[key] = waiting[1:]
-	waiting[0].lead <- struct{}{}
+	next.lead <- struct{}{}
 }
 
 type writtenItem struct {
@@ -232,17 +307,29 @@ type writtenItem struct {
 
 func (q *queuedWrite) item() writtenItem { return writtenItem{q.owner.ID, q.kind, q.uid} }
 
+// mustBeAlone is for what was in a transaction that failed, and for callers with little time.
+func (g *writeGroups[K]) mustBeAlone(q *queuedWrite) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return q.alone || !q.hasTime()
+}
+
+func (q *queuedWrite) hasTime() bool {
+	if q.ctx.Err() != nil {
+		return false
+	}
+	end, ok := q.ctx.Deadline()
+	return !ok || time.Until(end) >= minGroupTime
+}
+
 // take returns writes that wait, of items that differ from each other and from that of first.
 func (g *writeGroups[K]) take(key K, first *queuedWrite) []*queuedWrite {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if first.alone {
-		return nil
-	}
 	taken := map[writtenItem]bool{first.item(): true}
 	var group, rest []*queuedWrite
 	for _, q := range g.waiting[key] {
-		if q.alone || taken[q.item()] || len(group) == maxGroup-1 {
+		if q.alone || taken[q.item()] || len(group) == maxGroup-1 || !q.hasTime() {
 			rest = append(rest, q)
 			continue
 		}

@@ -16,8 +16,21 @@ func (s *postgresStore) Write(
 
 // writeGroup makes the writes of different items of one owner in two round trips: all of them are
 // decided before the first is made.
-func (s *postgresStore) writeGroup(ctx context.Context, group []*queuedWrite) error {
-	owner := group[0].owner
+func (s *postgresStore) writeGroup(
+	leader *queuedWrite,
+	take func() (context.Context, []*queuedWrite),
+) error {
+	c, err := s.pool.Acquire(leader.ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Release()
+	ctx, group := take()
+	if len(group) == 1 {
+		return errNobodyElse
+	}
+	defer endTransaction(ctx, c)
+	owner := leader.owner
 	var last int64 // remains 0 when the epoch is over
 	current := make([]*Item, len(group))
 	first := []question{{
@@ -28,14 +41,14 @@ func (s *postgresStore) writeGroup(ctx context.Context, group []*queuedWrite) er
 	for n, q := range group {
 		first = append(first, askItem(owner.ID, q.kind, q.uid, &current[n]))
 	}
-	return s.db.write(ctx, work{first: first, then: func(tx connection) ([]command, error) {
+	return (&postgresDB{s.pool}).transact(ctx, c, work{first: first, then: func(tx connection) ([]command, error) {
 		if last == 0 {
 			return nil, ErrStaleEpoch
 		}
 		var all []command
 		t := transaction{ctx, tx, owner.ID, make(map[itemKey]Item)}
 		at := last - int64(len(group)) + 1
-		for n, q := range group {
+		for n, q := range group[:fitting(group, current)] {
 			commands, err := q.changed(&s.common, t, current[n], at+int64(n))
 			if err != nil {
 				return nil, err
@@ -44,6 +57,9 @@ func (s *postgresStore) writeGroup(ctx context.Context, group []*queuedWrite) er
 				t.decided[itemKey{q.kind, q.uid}] = q.out.item
 			}
 			all = append(all, commands...)
+		}
+		if !anyAccepted(group) {
+			return nil, errAllRefused
 		}
 		return all, nil
 	}})

@@ -1,6 +1,9 @@
 package store
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // wholeFile is what all writes of a database of SQLite have in common.
 type wholeFile struct{}
@@ -31,25 +34,41 @@ func (s *sqliteStore) Create(
 
 // writeGroup makes the writes of different items, one after another. They share what a transaction
 // costs: the flush to the disk, and a part of the search index.
-func (s *sqliteStore) writeGroup(ctx context.Context, group []*queuedWrite) error {
-	return s.common.db.write(ctx, work{then: func(tx connection) ([]command, error) {
+func (s *sqliteStore) writeGroup(
+	leader *queuedWrite,
+	take func() (context.Context, []*queuedWrite),
+) error {
+	c, err := s.db.writes.acquire(leader.ctx)
+	if err != nil {
+		return err
+	}
+	defer s.db.writes.release(c)
+	ctx, group := take()
+	return c.transact(ctx, work{then: func(tx connection) ([]command, error) {
 		times := make([]int64, len(group)) // remain 0 where the epoch is over
 		current := make([]*Item, len(group))
 		// The clocks come before all items: FTS5 writes what it has got so far to its tables, as
 		// a part of its own, before each statement that SQLite may have to undo by itself.
+		count := 0
 		for n, q := range group {
 			first := s.firstOfWrite(q.owner, q.kind, q.uid, &times[n], &current[n])
 			if err := askAll(ctx, tx, first); err != nil {
 				return nil, err
 			}
+			if count = fitting(group, current[:n+1]); count <= n {
+				break
+			}
 		}
-		for n, q := range group {
+		for n, q := range group[:count] {
 			if times[n] == 0 {
 				q.out.err = ErrStaleEpoch
 				continue
 			}
 			t := transaction{ctx: ctx, c: tx, owner: q.owner.ID}
 			commands, err := q.changed(&s.common, t, current[n], times[n])
+			if err == nil && c.conn.AutocommitEnabled() {
+				err = errRolledBack
+			}
 			if err == nil {
 				err = runAll(ctx, tx, commands)
 			}
@@ -57,6 +76,13 @@ func (s *sqliteStore) writeGroup(ctx context.Context, group []*queuedWrite) erro
 				return nil, err
 			}
 		}
+		if !anyAccepted(group) {
+			return nil, errAllRefused
+		}
 		return nil, nil
 	}})
 }
+
+// errRolledBack means that SQLite has ended a transaction by itself, after an error that a write
+// took for a refusal of its own.
+var errRolledBack = errors.New("the database has ended the transaction")

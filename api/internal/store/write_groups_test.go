@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -341,5 +343,173 @@ func TestWritesOfSeveralPersonsInAGroup(t *testing.T) {
 		if (p.name == "wiped") != (found.Total == 0) || found.Total > 1 || err != nil {
 			t.Errorf("%s finds %d, %v", p.name, found.Total, err)
 		}
+	}
+}
+
+// A panic that is not a write's own leaves no other write of the group waiting.
+func TestAPanicOfATransactionEndsTheGroup(t *testing.T) {
+	c := &common{db: &sqliteDB{}}
+	g := newWriteGroups[int](c, func(
+		_ *queuedWrite,
+		take func() (context.Context, []*queuedWrite),
+	) error {
+		take()
+		panic("no good")
+	})
+	held, release := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		q := queued(t.Context(), Owner{}, "notes", newUID(), nil)
+		_, _ = g.write(1, q, func() (Item, error) {
+			close(held)
+			<-release
+			return Item{}, nil
+		})
+	})
+	<-held
+	var panics, unknown atomic.Int64
+	for n := range 3 {
+		wg.Go(func() {
+			defer func() {
+				if recover() != nil {
+					panics.Add(1)
+				}
+			}()
+			q := queued(t.Context(), Owner{}, "notes", newUID(), nil)
+			_, err := g.write(1, q, func() (Item, error) { return Item{}, nil })
+			if errors.Is(err, ErrOutcomeUnknown) {
+				unknown.Add(1)
+			}
+		})
+		g.await(t, 1, n+1)
+	}
+	close(release)
+	wg.Wait()
+	if panics.Load() != 1 || unknown.Load() != 2 {
+		t.Errorf("%d panicked, %d do not know the outcome", panics.Load(), unknown.Load())
+	}
+}
+
+// While a batch is made, callers of the next group may leave, and their writes are not made.
+func TestACallerLeavesWhileAGroupWaitsForTheConnection(t *testing.T) {
+	s := openSQLite(t, filepath.Join(t.TempDir(), "x.db"), time.Now)
+	pool, g := s.(*sqliteStore).db.writes, s.(*sqliteStore).groups
+	_, owner := person(t, s)
+	batch, err := pool.acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := make(chan error, 1)
+	go func() {
+		_, err := s.Write(t.Context(), owner, "notes", newUID(), put(`{}`))
+		first <- err
+	}()
+	for pool.now("").Waits == 0 { // it is alone, and waits for the connection
+		time.Sleep(time.Millisecond)
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	stays, leaves, left := newUID(), newUID(), make(chan error, 2)
+	for n, uid := range []string{stays, leaves} {
+		c := t.Context()
+		if uid == leaves {
+			c = ctx
+		}
+		go func() {
+			_, err := s.Write(c, owner, "notes", uid, put(`{}`))
+			left <- err
+		}()
+		g.await(t, wholeFile{}, n+1)
+	}
+	leave()
+	if err := <-left; !errors.Is(err, context.Canceled) {
+		t.Errorf("left: %v", err)
+	}
+	pool.release(batch)
+	if err := errors.Join(<-first, <-left); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Get(t.Context(), owner.ID, "notes", leaves); !errors.Is(err, ErrNoItem) {
+		t.Errorf("the write of the caller who left: %v", err)
+	}
+}
+
+// A caller with little time does not shorten that of others.
+func TestACallerWithLittleTimeIsInNoGroup(t *testing.T) {
+	s := openSQLite(t, filepath.Join(t.TempDir(), "x.db"), time.Now)
+	g := s.(*sqliteStore).groups
+	_, owner := person(t, s)
+	release := holdWrites(t, s, owner)
+	var wg sync.WaitGroup
+	var tries atomic.Int64
+	const others = 8
+	for n := range others {
+		wg.Go(func() {
+			_, err := s.Write(t.Context(), owner, "notes", newUID(), func(Tx, *Item) (Next, error) {
+				tries.Add(1)
+				time.Sleep(5 * time.Millisecond)
+				return Next{Payload: []byte(`{}`)}, nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		g.await(t, wholeFile{}, n+1)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	wg.Go(func() { _, _ = s.Write(ctx, owner, "notes", newUID(), put(`{}`)) })
+	release()
+	wg.Wait()
+	if tries.Load() != others {
+		t.Errorf("%d writes were tried %d times", others, tries.Load())
+	}
+}
+
+// A write that changes much is made by itself: what it needs is kept until its transaction ends.
+func TestWritesOfLargeItemsAreInNoGroup(t *testing.T) {
+	t.Run("sqlite", func(t *testing.T) {
+		s := openSQLite(t, filepath.Join(t.TempDir(), "x.db"), time.Now)
+		testLargeWrites(t, s, s.(*sqliteStore).groups, fileOf)
+	})
+	t.Run("postgres", func(t *testing.T) {
+		s := openedPostgres(t)
+		testLargeWrites(t, s, s.groups, func(owner Owner) Owner { return owner })
+	})
+}
+
+func testLargeWrites[K comparable](
+	t *testing.T,
+	s Store,
+	groups *writeGroups[K],
+	keyOf func(Owner) K,
+) {
+	_, owner := person(t, s)
+	large := `{"content":"` + strings.Repeat("x", maxGroupBytes/2) + `"}`
+	var uids []string
+	for range 6 {
+		uid := newUID()
+		uids = append(uids, uid)
+		write(t, s, owner, uid, put(large))
+	}
+	release := holdWrites(t, s, owner)
+	var wg sync.WaitGroup
+	var now, most atomic.Int64 // writes that hold memory
+	for n, uid := range uids {
+		wg.Go(func() {
+			_, err := s.Write(t.Context(), owner, "notes", uid, func(Tx, *Item) (Next, error) {
+				most.Store(max(most.Load(), now.Add(1)))
+				return Next{Payload: []byte(`{}`)}, nil
+			})
+			now.Add(-1)
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		groups.await(t, keyOf(owner), n+1)
+	}
+	release()
+	wg.Wait()
+	if most.Load() > 2 {
+		t.Errorf("%d writes held their memory at once", most.Load())
 	}
 }
