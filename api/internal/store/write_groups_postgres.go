@@ -30,7 +30,7 @@ func (s *postgresStore) writeGroup(
 		return errNobodyElse
 	}
 	defer endTransaction(ctx, c)
-	owner := leader.owner
+	owner, db := leader.owner, &postgresDB{s.pool}
 	var last int64 // remains 0 when the epoch is over
 	current := make([]*Item, len(group))
 	first := []question{{
@@ -41,7 +41,7 @@ func (s *postgresStore) writeGroup(
 	for n, q := range group {
 		first = append(first, askItem(owner.ID, q.kind, q.uid, &current[n]))
 	}
-	return (&postgresDB{s.pool}).transact(ctx, c, work{first: first, then: func(tx connection) ([]command, error) {
+	return db.transact(ctx, c, work{first: first, then: func(tx connection) ([]command, error) {
 		if last == 0 {
 			return nil, ErrStaleEpoch
 		}
