@@ -34,7 +34,7 @@ type sqliteStore struct {
 	common
 	*memorySessions
 	db     *sqliteDB
-	groups *writeGroups[wholeFile]
+	groups *writeGroups[oneFile]
 }
 
 // OpenSQLite opens a file, or Memory. now is the clock.
@@ -52,7 +52,7 @@ func OpenSQLite(ctx context.Context, path string, now func() time.Time) (Store, 
 		memorySessions: newMemorySessions(now),
 		db:             db,
 	}
-	s.groups = newWriteGroups[wholeFile](&s.common, s.writeGroup)
+	s.groups = newWriteGroups[oneFile](&s.common, s.writeGroup)
 	return s, nil
 }
 

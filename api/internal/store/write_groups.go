@@ -21,7 +21,7 @@ import (
 // nothing; its writes are then made one by one, in their order.
 type writeGroups[K comparable] struct {
 	common *common
-	// transact makes the writes of a group, and puts down how each of them ended.
+	// transact makes the writes of a group, and records how each of them ended.
 	transact func(ctx context.Context, group []*queuedWrite) error
 
 	mu      sync.Mutex
@@ -35,17 +35,17 @@ type queuedWrite struct {
 	owner     Owner
 	kind, uid string
 	change    Change
-	lead      chan struct{}      // it is this one's turn
-	done      chan writtenInTurn // another one has made it
-	alone     bool               // it was in a transaction that failed; guarded by writeGroups.mu
-	out       writtenInTurn      // of the transaction
+	leader    chan struct{}    // receives when this write is to lead a group
+	done      chan groupResult // receives when another leader has made it
+	alone     bool             // it was in a transaction that failed; guarded by writeGroups.mu
+	out       groupResult      // of the transaction
 }
 
-type writtenInTurn struct {
-	item     Item
-	err      error
-	panicked any
-	again    bool // it was not made, and may be made by itself
+type groupResult struct {
+	item       Item
+	err        error
+	panicked   any
+	retryAlone bool // it was not made, and is made by itself
 }
 
 // maxGroup bounds the writes of one transaction, whose items are all in memory before each has
@@ -64,7 +64,7 @@ func newWriteGroups[K comparable](
 func queued(ctx context.Context, owner Owner, kind, uid string, change Change) *queuedWrite {
 	return &queuedWrite{
 		ctx: ctx, owner: owner, kind: kind, uid: uid, change: change,
-		lead: make(chan struct{}, 1), done: make(chan writtenInTurn, 1),
+		leader: make(chan struct{}, 1), done: make(chan groupResult, 1),
 	}
 }
 
@@ -75,59 +75,59 @@ func (g *writeGroups[K]) write(
 	alone func() (Item, error),
 ) (Item, error) {
 	if g.join(key, q) {
-		defer g.pass(key)
+		defer g.release(key)
 		return alone()
 	}
 	began := time.Now()
 	select {
-	case <-q.lead:
+	case <-q.leader:
 		g.count(began)
-		return g.leadGroup(key, q, alone)
+		return g.lead(key, q, alone)
 	case out := <-q.done:
 		g.count(began)
 		return out.result()
 	case <-q.ctx.Done():
 		g.count(began)
 	}
-	if g.leave(key, q) {
+	if g.cancel(key, q) {
 		return Item{}, g.common.mark(q.ctx.Err())
 	}
-	select { // it is too late to leave
-	case <-q.lead:
-		g.pass(key)
+	select { // it is no longer in the queue
+	case <-q.leader:
+		g.release(key)
 		return Item{}, g.common.mark(q.ctx.Err())
 	case out := <-q.done:
 		return out.result()
 	}
 }
 
-func (g *writeGroups[K]) leadGroup(
+func (g *writeGroups[K]) lead(
 	key K,
 	q *queuedWrite,
 	alone func() (Item, error),
 ) (Item, error) {
-	defer g.pass(key)
+	defer g.release(key)
 	others := g.take(key, q)
 	if len(others) == 0 {
 		return alone()
 	}
 	g.makeTogether(append([]*queuedWrite{q}, others...))
-	var again []*queuedWrite
+	var retry []*queuedWrite
 	for _, other := range others {
-		if other.out.again {
-			again = append(again, other)
+		if other.out.retryAlone {
+			retry = append(retry, other)
 		} else {
 			other.done <- other.out
 		}
 	}
-	g.putBack(key, again)
-	if q.out.again {
+	g.putBack(key, retry)
+	if q.out.retryAlone {
 		return alone()
 	}
 	return q.out.result()
 }
 
-func (w writtenInTurn) result() (Item, error) {
+func (w groupResult) result() (Item, error) {
 	if w.panicked != nil {
 		panic(w.panicked)
 	}
@@ -135,7 +135,7 @@ func (w writtenInTurn) result() (Item, error) {
 }
 
 // makeTogether makes the writes of a group in one transaction. It ends at the earliest deadline of
-// them, but not with a caller who leaves.
+// them, but not when a caller cancels.
 func (g *writeGroups[K]) makeTogether(group []*queuedWrite) {
 	ctx := context.WithoutCancel(group[0].ctx)
 	var earliest time.Time
@@ -159,9 +159,9 @@ func (g *writeGroups[K]) makeTogether(group []*queuedWrite) {
 		switch {
 		case q.out.panicked != nil:
 		case !unknown: // what was refused may have been so for a write that is not there now
-			q.out = writtenInTurn{err: err, again: true}
+			q.out = groupResult{err: err, retryAlone: true}
 		case q.out.err == nil:
-			q.out = writtenInTurn{err: err}
+			q.out = groupResult{err: err}
 		}
 	}
 }
@@ -212,8 +212,8 @@ func (g *writeGroups[K]) count(began time.Time) {
 	g.waited += time.Since(began)
 }
 
-// pass gives the turn to the write that has waited longest.
-func (g *writeGroups[K]) pass(key K) {
+// release makes the write that has waited longest the next leader.
+func (g *writeGroups[K]) release(key K) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	waiting := g.waiting[key]
@@ -222,7 +222,7 @@ func (g *writeGroups[K]) pass(key K) {
 		return
 	}
 	g.waiting[key] = waiting[1:]
-	waiting[0].lead <- struct{}{}
+	waiting[0].leader <- struct{}{}
 }
 
 type writtenItem struct {
@@ -264,8 +264,8 @@ func (g *writeGroups[K]) putBack(key K, writes []*queuedWrite) {
 	g.waiting[key] = append(writes, g.waiting[key]...)
 }
 
-// leave reports whether a write was still waiting.
-func (g *writeGroups[K]) leave(key K, q *queuedWrite) bool {
+// cancel takes a write out of the queue, and reports whether it was still there.
+func (g *writeGroups[K]) cancel(key K, q *queuedWrite) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	waiting := g.waiting[key]

@@ -2,8 +2,8 @@ package store
 
 import "context"
 
-// wholeFile is what all writes of a database of SQLite have in common.
-type wholeFile struct{}
+// oneFile is the key of all writes: a database of SQLite has one writer.
+type oneFile struct{}
 
 // Write is a write of its own unless another one is on its way.
 func (s *sqliteStore) Write(
@@ -13,13 +13,13 @@ func (s *sqliteStore) Write(
 	change Change,
 ) (Item, error) {
 	return s.groups.write(
-		wholeFile{},
+		oneFile{},
 		queued(ctx, owner, kind, uid, change),
 		func() (Item, error) { return s.common.Write(ctx, owner, kind, uid, change) },
 	)
 }
 
-// Create is a write like any other: the database is not far.
+// Create is a write like any other: no round trip would be saved.
 func (s *sqliteStore) Create(
 	ctx context.Context,
 	owner Owner,

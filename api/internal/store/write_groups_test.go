@@ -72,7 +72,7 @@ func TestWritesInAGroup(t *testing.T) {
 	})
 }
 
-func fileOf(Owner) wholeFile { return wholeFile{} }
+func fileOf(Owner) oneFile { return oneFile{} }
 
 func openedPostgres(t *testing.T) *postgresStore {
 	t.Helper()
@@ -179,11 +179,11 @@ func testWritesInAGroup[K comparable](
 				)
 			})
 		}
-		leaving, leave := context.WithCancel(t.Context())
-		start("left", func() (Item, error) {
-			return s.Write(leaving, owner, "notes", newUID(), put(`{}`))
+		cancelled, cancel := context.WithCancel(t.Context())
+		start("cancelled", func() (Item, error) {
+			return s.Write(cancelled, owner, "notes", newUID(), put(`{}`))
 		})
-		leave()
+		cancel()
 		groups.await(t, key, queued-1)
 		release()
 		wg.Wait()
@@ -201,7 +201,7 @@ func testWritesInAGroup[K comparable](
 				if !errors.Is(err, refused) {
 					t.Errorf("%s: %v", name, err)
 				}
-			case "left":
+			case "cancelled":
 				if !errors.Is(err, context.Canceled) {
 					t.Errorf("%s: %v", name, err)
 				}
@@ -316,7 +316,7 @@ func TestWritesOfSeveralPersonsInAGroup(t *testing.T) {
 			defer mu.Unlock()
 			errs[p.name] = err
 		})
-		groups.await(t, wholeFile{}, n+1)
+		groups.await(t, oneFile{}, n+1)
 	}
 	release()
 	wg.Wait()
