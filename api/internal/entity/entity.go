@@ -184,8 +184,8 @@ func (p *Parent) Ref(body *payload.Object) (Ref, error) {
 	return Ref{Kind: name, UID: uid}, nil
 }
 
-// Dead is the error for a missing or deleted parent.
-func (p *Parent) Dead(ref Ref) error {
+// NotLive is the error for a missing or deleted parent.
+func (p *Parent) NotLive(ref Ref) error {
 	return &FieldError{p.UIDField, fmt.Sprintf("names no live %s", labelOf(ref.Kind))}
 }
 

@@ -77,8 +77,8 @@ func (a *API) batch(w http.ResponseWriter, r *http.Request) error {
 	} else if body == nil {
 		return badRequest(payload.ErrEmpty.Error())
 	}
-	room := &opRoom{a: a, r: r}
-	b, err := a.readBatch(body, room)
+	memory := &operationMemory{a: a, r: r}
+	b, err := a.readBatch(body, memory)
 	if err != nil {
 		return err
 	}
@@ -133,16 +133,17 @@ func idempotencyKey(r *http.Request) (string, error) {
 	return key, nil
 }
 
-// opRoom is the memory for one operation after the other: what one has released the next may use.
-type opRoom struct {
+// operationMemory is the memory for one operation after the other: what one has released the next
+// may use.
+type operationMemory struct {
 	a          *API
 	r          *http.Request
 	used, most int64
 }
 
-func (m *opRoom) begin() { m.used = 0 }
+func (m *operationMemory) begin() { m.used = 0 }
 
-func (m *opRoom) need(bytes int64) error {
+func (m *operationMemory) need(bytes int64) error {
 	m.used += bytes
 	if m.used <= m.most {
 		return nil
@@ -161,7 +162,7 @@ func isRefusal(err error) bool {
 		p.status != statusClientGone
 }
 
-func (a *API) readBatch(body *payload.Object, room *opRoom) (batchCall, error) {
+func (a *API) readBatch(body *payload.Object, memory *operationMemory) (batchCall, error) {
 	m := &members{Object: body, known: make(map[string]bool), of: "a batch"}
 	b := batchCall{atomic: true, dryRun: m.flag("dryRun")}
 	if _, ok := m.get("atomic"); ok {
@@ -176,7 +177,7 @@ func (a *API) readBatch(body *payload.Object, room *opRoom) (batchCall, error) {
 		return b, m.err
 	}
 	for n, text := range list {
-		op, err := a.readOperation(text, &b, room)
+		op, err := a.readOperation(text, &b, memory)
 		if err != nil {
 			p := *asProblem(err)
 			p.message = fmt.Sprintf("operation %d: %s", n, p.message)
@@ -218,7 +219,7 @@ var operationMembers = []string{
 func (a *API) readOperation(
 	text json.RawMessage,
 	b *batchCall,
-	room *opRoom,
+	memory *operationMemory,
 ) (op operation, err error) {
 	object, err := b.object(text)
 	if err != nil {
@@ -253,7 +254,7 @@ func (a *API) readOperation(
 	if op.op != "create" {
 		expected = m.version("ifMatch")
 	}
-	change, err := op.read(m, b, expected, room)
+	change, err := op.read(m, b, expected, memory)
 	if err != nil {
 		return op, err
 	}
@@ -261,7 +262,7 @@ func (a *API) readOperation(
 		return op, m.err
 	}
 	op.change = func(tx store.Tx, current *store.Item) (store.Next, error) {
-		room.begin()
+		memory.begin()
 		return change(tx, current)
 	}
 	return op, nil
@@ -292,7 +293,7 @@ func (op *operation) read(
 	m *members,
 	b *batchCall,
 	expected int64,
-	room *opRoom,
+	memory *operationMemory,
 ) (store.Change, error) {
 	part := func(name string) (*payload.Object, error) {
 		raw, ok := m.get(name)
@@ -301,7 +302,7 @@ func (op *operation) read(
 		}
 		return b.object(raw)
 	}
-	live := func(do edit) store.Change { return op.live(expected, room.need, do) }
+	live := func(do edit) store.Change { return op.live(expected, memory.need, do) }
 	switch op.op {
 	case "create":
 		fields, err := part("fields")
@@ -338,7 +339,7 @@ func (op *operation) read(
 				m.fail("heading", "is required: the title of the section")
 			}
 		}
-		return live(op.edited(e, m.text("field"), room)), nil
+		return live(op.edited(e, m.text("field"), memory)), nil
 	case "process":
 		m.known["action"] = true
 		effect, err := op.action(m.Object)
@@ -353,7 +354,7 @@ func (op *operation) read(
 	}
 	restore := op.restored(expected, m.version("toVersion"))
 	return func(tx store.Tx, current *store.Item) (store.Next, error) {
-		if err := room.need(versionCopies * op.itemBytes()); err != nil {
+		if err := memory.need(versionCopies * op.itemBytes()); err != nil {
 			return store.Next{}, err
 		}
 		return restore(tx, current)
@@ -417,7 +418,7 @@ func jsonText(text string) json.RawMessage {
 }
 
 // edited changes a place of a field's text: that of field, or else of the item's main text.
-func (i items) edited(e textedit.Edit, field string, room *opRoom) edit {
+func (i items) edited(e textedit.Edit, field string, memory *operationMemory) edit {
 	return func(tx store.Tx, current *payload.Object) (store.Next, error) {
 		name := field
 		if name == "" {
@@ -441,18 +442,18 @@ func (i items) edited(e textedit.Edit, field string, room *opRoom) edit {
 			}
 		}
 		// The text as it was and as it is, each once more as JSON.
-		if err := room.need(2 * copies * int64(len(text)+len(e.Text))); err != nil {
+		if err := memory.need(2 * copies * int64(len(text)+len(e.Text))); err != nil {
 			return store.Next{}, err
 		}
 		changed, err := e.Apply(text)
-		var place *textedit.PlaceError
-		if errors.As(err, &place) {
+		var mismatch *textedit.MatchError
+		if errors.As(err, &mismatch) {
 			p := unusable(
-				place.Argument,
+				mismatch.Argument,
 				"%s",
-				strings.TrimPrefix(place.Error(), place.Argument+" "),
+				strings.TrimPrefix(mismatch.Error(), mismatch.Argument+" "),
 			)
-			p.fields["count"] = place.Count
+			p.fields["count"] = mismatch.Count
 			return store.Next{}, p
 		} else if err != nil {
 			return store.Next{}, err

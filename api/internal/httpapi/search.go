@@ -295,13 +295,13 @@ func identity(c *call, body *payload.Object) string {
 
 // cursor says where a page ended. It is not secret, and bound to its search: a forged one leads to
 // another position in the results of the same user and search.
-func (s searchCall) cursor(p store.Place) string {
+func (s searchCall) cursor(p store.SearchPosition) string {
 	return base64.RawURLEncoding.EncodeToString(
 		fmt.Appendf(nil, "%s|%s|%d|%d", s.identity, p.Mode, p.Key, p.Updated),
 	)
 }
 
-func (s searchCall) parseCursor(text string) (*store.Place, error) {
+func (s searchCall) parseCursor(text string) (*store.SearchPosition, error) {
 	broken := invalidMember(
 		"cursor",
 		"is broken: send nextCursor of the page before, unchanged, or none",
@@ -320,7 +320,7 @@ func (s searchCall) parseCursor(text string) (*store.Place, error) {
 			"is of another search: send the arguments that it was given for, or no cursor",
 		)
 	}
-	p := store.Place{Mode: parts[1]}
+	p := store.SearchPosition{Mode: parts[1]}
 	var errKey, errUpdated error
 	p.Key, errKey = strconv.ParseInt(parts[2], 10, 64)
 	p.Updated, errUpdated = strconv.ParseInt(parts[3], 10, 64)
@@ -428,7 +428,7 @@ func result(matcher *search.Matcher, f store.Found, length int) resultBody {
 	if read == nil {
 		read = &store.Reading{}
 		read.Document, read.Texts = search.Parse(kind, f.Item.Payload, f.Item.Deleted != 0)
-		read.Evidence = matcher.Weigh(read.Texts, read.Document.Title != "")
+		read.Matches = matcher.Match(read.Texts, read.Document.Title != "")
 	}
 	d := &read.Document
 	out := resultBody{
@@ -436,7 +436,7 @@ func result(matcher *search.Matcher, f store.Found, length int) resultBody {
 		Kind:      kind.Key,
 		UID:       f.Item.UID,
 		Title:     cut(d.Title, titleLength),
-		Snippet:   matcher.ShowFound(read.Texts, d.Title != "", length, read.Evidence),
+		Snippet:   matcher.ShowFound(read.Texts, d.Title != "", length, read.Matches),
 		URL:       "toolbridge://" + kind.Key + "/" + f.Item.UID,
 		Version:   f.Item.Version,
 		CreatedAt: formatMillis(f.Item.Created),

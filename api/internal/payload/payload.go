@@ -72,7 +72,7 @@ func Parse(body []byte) (*Object, error) {
 }
 
 // ParseUnique is Parse for what a proof is made of, such as a token: a member that comes twice at
-// the top level is an error there, since two readers could believe different ones.
+// the top level is an error there, since two readers could take different ones.
 func ParseUnique(text []byte) (*Object, error) {
 	o, outline, err := parse(text)
 	switch {

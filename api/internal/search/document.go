@@ -209,9 +209,9 @@ func (b *builder) release() {
 	builders.Put(b)
 }
 
-// room says whether another term of this length may be added. The count allows for the prefix that
-// a store adds.
-func (b *builder) room(length int) bool {
+// reserve counts another term of this length, and says whether it may be added. The count allows
+// for the prefix that a store adds.
+func (b *builder) reserve(length int) bool {
 	size := length + 12
 	if b.bytes+size > maxTerms {
 		return false
@@ -221,7 +221,7 @@ func (b *builder) room(length int) bool {
 }
 
 func (b *builder) term(term string) {
-	if !b.seen[term] && b.room(len(term)) {
+	if !b.seen[term] && b.reserve(len(term)) {
 		b.seen[term] = true
 		b.terms = append(b.terms, term)
 	}
@@ -279,7 +279,7 @@ func (b *builder) breakStream() {
 
 func (b *builder) push(word string, title bool) {
 	known := b.words[word]
-	if !known && !b.room(len(classWord)+len(word)) {
+	if !known && !b.reserve(len(classWord)+len(word)) {
 		b.breakStream()
 		return
 	}

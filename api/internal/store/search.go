@@ -34,9 +34,9 @@ type Search struct {
 	Updated Range
 	Due     Range
 	Order   Order
-	GroupBy string // "" or one of GroupFields
-	Limit   int    // 0 only counts
-	After   *Place // where the page before ended
+	GroupBy string          // "" or one of GroupFields
+	Limit   int             // 0 only counts
+	After   *SearchPosition // where the page before ended
 	// Reserve is asked for the memory of each item that is read, unless it is nil. Its error ends
 	// the search.
 	Reserve func(Item) error
@@ -47,21 +47,21 @@ type Range struct{ From, Before *int64 }
 
 func (r Range) open() bool { return r.From == nil && r.Before == nil }
 
-// Place is where a page of a search ended.
-type Place struct {
+// SearchPosition is where a page of a search ended.
+type SearchPosition struct {
 	Mode    string // how the page was ordered
 	Key     int64  // a score or a due time
 	Updated int64
 }
 
-// Modes of a place.
+// Modes of a position.
 const (
-	placeTime   = "t" // newest or oldest
-	placeDue    = "d"
-	placeNoDue  = "n" // in the order of due times, after all that have one
-	placeScore  = "s" // few hits: ranked by their texts
-	placeTitled = "h" // many hits: those whose title matches, newest first
-	placeOthers = "o" // many hits: the rest, newest first
+	atTime   = "t" // newest or oldest
+	atDue    = "d"
+	atNoDue  = "n" // in the order of due times, after all that have one
+	atScore  = "s" // few hits: ranked by their texts
+	atTitled = "h" // many hits: those whose title matches, newest first
+	atOthers = "o" // many hits: the rest, newest first
 )
 
 // Found is an item that a search found.
@@ -75,7 +75,7 @@ type Found struct {
 type Reading struct {
 	Document search.Document
 	Texts    []search.Text
-	Evidence search.Evidence
+	Matches  search.ItemMatches
 }
 
 // Group is how many items have a value; "" is none.
@@ -97,7 +97,7 @@ type Progress struct{ Done, Total int64 }
 type Findings struct {
 	Items         []Found
 	Total         int64
-	Next          *Place // nil when there is no more
+	Next          *SearchPosition // nil when there is no more
 	Groups        []Group
 	OmittedGroups int64
 	Progress      *Progress // nil when everything is indexed
@@ -150,10 +150,10 @@ type searchIndex interface {
 	unread() statement
 	// hits is the part of a query from FROM on that finds the documents, as d, of a search.
 	hits(owner int64, s Search, e search.Expression) *query
-	// newest makes the order of time part of a query; dense says that a part of its hits can be
+	// order makes the order of time part of a query; dense says that a part of its hits can be
 	// found by walking in that order.
 	order(q *query, s Search, dense bool)
-	// after makes a place part of a query.
+	// after makes a position part of a query.
 	after(q *query, owner int64, s Search)
 	// group makes a field part of a query, and returns its value.
 	group(q *query, field string) (value string)
@@ -294,15 +294,15 @@ func (c *common) page(
 	s Search,
 	e search.Expression,
 	total int64,
-) ([]Found, *Place, error) {
+) ([]Found, *SearchPosition, error) {
 	if s.Order != Relevance {
 		found, more, err := c.find(ctx, owner, s, e, s.Limit, foundBytes, total > denseHits)
 		if !more || err != nil {
 			return found, nil, err
 		}
-		return found, s.placeOf(found[len(found)-1]), nil
+		return found, s.positionOf(found[len(found)-1]), nil
 	}
-	if s.After == nil && total <= rankedHits || s.After != nil && s.After.Mode == placeScore {
+	if s.After == nil && total <= rankedHits || s.After != nil && s.After.Mode == atScore {
 		found, next, ok, err := c.ranked(ctx, owner, s, e)
 		if ok || err != nil {
 			return found, next, err
@@ -317,7 +317,7 @@ func (c *common) ranked(
 	owner int64,
 	s Search,
 	e search.Expression,
-) (_ []Found, _ *Place, ok bool, err error) {
+) (_ []Found, _ *SearchPosition, ok bool, err error) {
 	// A walk that was begun is ended the same way, though there may be some more hits by now.
 	limit, bytes := rankedHits, rankedBytes
 	if s.After != nil {
@@ -339,21 +339,21 @@ func (c *common) ranked(
 }
 
 // rank rates items and returns the page that a search asks for.
-func rank(s Search, found []Found) ([]Found, *Place) {
+func rank(s Search, found []Found) ([]Found, *SearchPosition) {
 	type rated struct {
 		Found
 		score int64
 	}
 	all := make([]rated, len(found))
-	evidence := make([]search.Evidence, len(found))
+	matches := make([]search.ItemMatches, len(found))
 	matcher := search.NewMatcher(s.Query)
 	for n, f := range found {
 		d, texts := search.Parse(entity.ByName(f.Kind), f.Item.Payload, f.Item.Deleted != 0)
-		evidence[n] = matcher.Weigh(texts, d.Title != "")
-		f.Read = &Reading{d, texts, evidence[n]}
+		matches[n] = matcher.Match(texts, d.Title != "")
+		f.Read = &Reading{d, texts, matches[n]}
 		all[n].Found = f
 	}
-	for n, score := range matcher.Scores(evidence) {
+	for n, score := range matcher.Scores(matches) {
 		all[n].score = score
 	}
 	slices.SortFunc(all, func(a, b rated) int {
@@ -367,7 +367,7 @@ func rank(s Search, found []Found) ([]Found, *Place) {
 		}
 		if len(out) == s.Limit {
 			last := all[n-1]
-			return out, &Place{placeScore, last.score, last.Item.Updated}
+			return out, &SearchPosition{atScore, last.score, last.Item.Updated}
 		}
 		out = append(out, f.Found)
 	}
@@ -381,22 +381,23 @@ func (c *common) tiers(
 	s Search,
 	e search.Expression,
 	total int64,
-) ([]Found, *Place, error) {
+) ([]Found, *SearchPosition, error) {
 	var out []Found
-	place := s.After
+	after := s.After
 	s.Order = Newest
-	if place == nil || place.Mode == placeTitled {
+	if after == nil || after.Mode == atTitled {
 		found, more, err := c.find(ctx, owner, s, e.TitleOnly(), s.Limit, foundBytes, false)
 		if err != nil {
 			return nil, nil, err
 		}
 		if more {
-			return found, &Place{Mode: placeTitled, Updated: found[len(found)-1].Item.Updated}, nil
+			last := found[len(found)-1]
+			return found, &SearchPosition{Mode: atTitled, Updated: last.Item.Updated}, nil
 		}
 		out, s.After = found, nil
 	}
 	if len(out) == s.Limit {
-		return out, &Place{Mode: placeOthers, Updated: math.MaxInt64}, nil
+		return out, &SearchPosition{Mode: atOthers, Updated: math.MaxInt64}, nil
 	}
 	found, more, err := c.find(
 		ctx,
@@ -414,29 +415,29 @@ func (c *common) tiers(
 	if !more {
 		return out, nil, nil
 	}
-	return out, &Place{Mode: placeOthers, Updated: found[len(found)-1].Item.Updated}, nil
+	return out, &SearchPosition{Mode: atOthers, Updated: found[len(found)-1].Item.Updated}, nil
 }
 
-func (s Search) placeOf(last Found) *Place {
-	place := Place{Mode: placeTime, Updated: last.Item.Updated}
+func (s Search) positionOf(last Found) *SearchPosition {
+	position := SearchPosition{Mode: atTime, Updated: last.Item.Updated}
 	if s.Order == Due {
 		d, _ := search.Parse(entity.ByName(last.Kind), last.Item.Payload, false)
-		if place.Mode = placeNoDue; d.Due != nil {
-			place.Mode, place.Key = placeDue, *d.Due
+		if position.Mode = atNoDue; d.Due != nil {
+			position.Mode, position.Key = atDue, *d.Due
 		}
 	}
-	return &place
+	return &position
 }
 
-// Fits says whether a place can be one of a search in this order.
-func (p Place) Fits(order Order) bool {
+// Fits says whether a position can be one of a search in this order.
+func (p SearchPosition) Fits(order Order) bool {
 	switch order {
 	case Relevance:
-		return p.Mode == placeScore || p.Mode == placeTitled || p.Mode == placeOthers
+		return p.Mode == atScore || p.Mode == atTitled || p.Mode == atOthers
 	case Due:
-		return p.Mode == placeDue || p.Mode == placeNoDue
+		return p.Mode == atDue || p.Mode == atNoDue
 	}
-	return p.Mode == placeTime
+	return p.Mode == atTime
 }
 
 // find reads a page of items, and whether there is more. It ends early when it has read many bytes.

@@ -105,7 +105,7 @@ func (d *sqliteDB) close() {
 }
 
 // createPrivately makes the file before SQLite does, which would let every user of the machine read
-// it. Its companions (-wal, -shm) take over its mode.
+// it. The files beside it (-wal, -shm) get its mode.
 func createPrivately(path string) error {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

@@ -174,7 +174,7 @@ func (p *pool) query(ctx context.Context, s statement, args ...any) (rows, error
 
 // brief statements read one row by its key, so nothing is won by interrupting them.
 var brief = map[string]bool{
-	itemGet.name: true, itemLives.name: true, userFind.name: true, userState.name: true,
+	itemGet.name: true, itemLive.name: true, userFind.name: true, userState.name: true,
 	userIndexed.name: true,
 }
 

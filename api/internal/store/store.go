@@ -7,9 +7,9 @@
 // Every write of a user first moves that user's clock, one row in users. The row stays locked until
 // the transaction ends, so a user's writes happen one after another, and their update times are
 // unique and rise in the order of the commits. From this follow, without further locks: two writers
-// of one item never win the same version, a parent that was seen alive stays alive until its child
-// is written, a wipe and a write never interleave, and a reader who pages by update time never
-// passes an item that is still being committed. docs/adr/0002 has the reasons.
+// of one item never get the same version, a parent that was live when it was read is live until its
+// child is written, a wipe and a write never interleave, and a reader who pages by update time
+// never passes an item that is still being committed. docs/adr/0002 has the reasons.
 package store
 
 import (
@@ -64,7 +64,7 @@ type Item struct {
 	Version int64
 	Created int64 // Unix milliseconds
 	Updated int64 // the same
-	Deleted int64 // the same; 0 while it lives
+	Deleted int64 // the same; 0 while it is live
 	Payload []byte
 	// Operation made this version; "" where that is not known.
 	Operation string
@@ -91,8 +91,8 @@ type Next struct {
 
 // Tx is what a Change may read.
 type Tx interface {
-	// Lives reports whether the same user has this item and has not deleted it.
-	Lives(kind, uid string) (bool, error)
+	// IsLive reports whether the same user has this item and has not deleted it.
+	IsLive(kind, uid string) (bool, error)
 	// Version reads a version of an item, whose current one is given. It returns ErrNoVersion where
 	// that is not kept.
 	Version(kind string, current Item, version int64) (Item, error)

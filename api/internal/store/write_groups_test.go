@@ -52,8 +52,8 @@ func (g *writeGroups[K]) await(t *testing.T, owner K, want int) {
 // below is a child of a note, or the given error.
 func below(parent string, orphan error) Change {
 	return func(tx Tx, _ *Item) (Next, error) {
-		lives, err := tx.Lives("notes", parent)
-		if err == nil && !lives {
+		live, err := tx.IsLive("notes", parent)
+		if err == nil && !live {
 			err = orphan
 		}
 		return Next{Payload: []byte(`{}`)}, err
