@@ -67,17 +67,21 @@ type Text struct {
 }
 
 // unsearched are fields whose values are no text.
-var unsearched = map[string]bool{
-	"uid":        true,
-	"updatedTs":  true,
-	"sync":       true,
-	"parentUid":  true,
-	"chatUid":    true,
-	"parentType": true,
-	"status":     true,
-	"priority":   true,
-	"dueDate":    true,
-}
+var unsearched = func() map[string]bool {
+	out := map[string]bool{"status": true, "priority": true, "dueDate": true}
+	for _, field := range entity.ServerFields {
+		out[field] = true
+	}
+	for _, kind := range entity.All {
+		if p := kind.Parent; p != nil {
+			out[p.UIDField] = true
+			if p.TypeField != "" {
+				out[p.TypeField] = true
+			}
+		}
+	}
+	return out
+}()
 
 // titleFields are the fields that may hold a title, best first.
 var titleFields = []string{"title", "name", "subject"}

@@ -346,3 +346,33 @@ func (i *Item) scan(r rows) error {
 		&i.kept,
 	)
 }
+
+// GetMany reads those of some items that live, by uid.
+func (c *common) GetMany(
+	ctx context.Context,
+	owner int64,
+	kind string,
+	uids []string,
+) (map[string]Item, error) {
+	out := make(map[string]Item, len(uids))
+	for _, uid := range uids {
+		item, err := findItem(ctx, c.db, owner, kind, uid)
+		if err != nil {
+			return nil, c.mark(err)
+		}
+		if item != nil && item.Deleted == 0 {
+			out[uid] = *item
+		}
+	}
+	return out, nil
+}
+
+// creation is the change that makes a new item.
+func creation(first Next) Change {
+	return func(_ Tx, current *Item) (Next, error) {
+		if current != nil {
+			return Next{}, ErrExists
+		}
+		return first, nil
+	}
+}

@@ -135,3 +135,10 @@ func endSpan(span trace.Span, err error) {
 	}
 	span.End()
 }
+
+func optional(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}

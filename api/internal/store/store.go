@@ -1,8 +1,11 @@
 // Package store keeps users, their items and their sessions, in SQLite or in PostgreSQL.
 //
-// All SQL that both databases understand is written once (items.go, users.go). What differs is
-// small and sits in sqlite.go and postgres.go: how to connect, how a transaction begins, which
-// errors mean that the database is unavailable, and where sessions are kept.
+// SQL that both databases understand is written once, in the file of what it is about (items.go,
+// versions.go, users.go, search.go). What differs is in files that are named after the database:
+// how to connect (sqlite.go, postgres.go), the search index (search_sqlite.go, search_postgres.go),
+// and how writes share a transaction (write_groups_*.go). Sessions are kept in memory with SQLite
+// (sessions_memory.go), and in a table with PostgreSQL (postgres.go), which creates an item in one
+// round trip (create_postgres.go).
 //
 // Every write of a user first moves that user's clock, one row in users. The row stays locked until
 // the transaction ends, so a user's writes happen one after another, and their update times are
