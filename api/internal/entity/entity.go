@@ -3,8 +3,8 @@
 //
 // A new kind needs a row here and no other code in the API. Tasks, chats and messages are known by
 // name to the overview (store/overview.go, httpapi/overview.go), and messages to
-// search/document.go, which says whether they are unread. The fields that all kinds have in common,
-// such as titles and due dates, are in search/document.go.
+// search/document.go, which reports whether they are unread. The fields that all kinds have in
+// common, such as titles and due dates, are in search/document.go.
 package entity
 
 import (
@@ -179,7 +179,7 @@ func ByKey(key string) (Kind, bool) {
 	return Kind{}, false
 }
 
-// Names says whether a payload speaks of its parent at all.
+// Names reports whether a payload has a field of its parent.
 func (p *Parent) Names(body *payload.Object) bool {
 	for _, field := range []string{p.UIDField, p.TypeField} {
 		if _, ok := body.Get(field); ok && field != "" {

@@ -119,7 +119,7 @@ func idempotencyKey(r *http.Request) (string, error) {
 	return key, nil
 }
 
-// isRefusal says whether an error is about one operation only.
+// isRefusal reports whether an error is about one operation only.
 func isRefusal(err error) bool {
 	p := asProblem(err)
 	return p.status < http.StatusInternalServerError && p.status != http.StatusTooManyRequests &&

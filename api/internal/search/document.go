@@ -213,7 +213,7 @@ func (b *builder) release() {
 	builders.Put(b)
 }
 
-// reserve counts another term of this length, and says whether it may be added. The count allows
+// reserve counts another term of this length, and reports whether it may be added. The count allows
 // for the prefix that a store adds.
 func (b *builder) reserve(length int) bool {
 	size := length + 12

@@ -129,7 +129,7 @@ func (p *parser) or(depth int) (Node, error) {
 	return out, nil
 }
 
-// and reads operands up to OR, a closing parenthesis or the end. any says whether there was one,
+// and reads operands up to OR, a closing parenthesis or the end. any reports whether there was one,
 // even of punctuation.
 func (p *parser) and(depth int) (_ Node, any bool, err error) {
 	var out And
@@ -209,7 +209,7 @@ func (p *parser) blank() {
 	}
 }
 
-// atOperator says whether an operator stands here, as a word of its own.
+// atOperator reports whether an operator stands here, as a word of its own.
 func (p *parser) atOperator(name string) bool {
 	end := p.at + len(name)
 	if end > len(p.rest) || string(p.rest[p.at:end]) != name {

@@ -49,7 +49,7 @@ func (m *Matcher) collect(n Node) {
 	}
 }
 
-// Ranks says whether the query has anything to rank by.
+// Ranks reports whether the query has anything to rank by.
 func (m *Matcher) Ranks() bool { return len(m.leaves) > 0 }
 
 // match is where a leaf was found in a text.

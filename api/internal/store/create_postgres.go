@@ -39,7 +39,7 @@ var (
 			$10, $11, $12, array_to_tsvector($13), $14)`}
 )
 
-// Create is made at once unless another write of the same person is on its way.
+// Create is made at once unless another write of the same person is in progress.
 func (s *postgresStore) Create(
 	ctx context.Context,
 	owner Owner,

@@ -282,7 +282,7 @@ type transaction struct {
 	ctx   context.Context
 	c     reader
 	owner int64
-	// decided are the writes of the same transaction that the database has not been told of yet.
+	// decided are the writes of the same transaction that are not sent to the database yet.
 	decided map[itemKey]Item
 }
 
@@ -347,7 +347,7 @@ func (i *Item) scan(r rows) error {
 	)
 }
 
-// GetMany reads those of some items that live, by uid.
+// GetMany reads the live ones of some items, by uid.
 func (c *common) GetMany(
 	ctx context.Context,
 	owner int64,

@@ -358,8 +358,8 @@ func (d *postgresDB) unavailable(err error) bool {
 		strings.Contains(err.Error(), "conn closed") // pgx has no type for it
 }
 
-// failedStatement says whether an error is the database's, after which it does nothing more in the
-// transaction.
+// failedStatement reports whether an error is the database's, after which it does nothing more in
+// the transaction.
 func failedStatement(err error) bool {
 	var refused *pgconn.PgError
 	return errors.As(err, &refused)

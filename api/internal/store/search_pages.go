@@ -169,7 +169,7 @@ func (s Search) positionOf(last Found) *SearchPosition {
 	return &position
 }
 
-// Fits says whether a position can be one of a search in this order.
+// Fits reports whether a position can be one of a search in this order.
 func (p SearchPosition) Fits(order Order) bool {
 	switch order {
 	case Relevance:
@@ -219,7 +219,7 @@ func (f *Found) scan(r rows) error {
 	return r.Scan(&f.Kind, &i.UID, &i.Version, &i.Created, &i.Updated, &i.Deleted, &i.Payload)
 }
 
-// read reads at most limit items, and says whether there are more.
+// read reads at most limit items, and reports whether there are more.
 func (c *common) read(
 	ctx context.Context,
 	st statement,

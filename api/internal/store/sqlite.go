@@ -134,7 +134,7 @@ func migrateSQLite(ctx context.Context, uri string) error {
 	return migrate(ctx, goose.DialectSQLite3, "sqlite", db)
 }
 
-// openForMigrations opens a connection of database/sql, which is what the migrations want.
+// openForMigrations opens a connection of database/sql, which the migrations need.
 func openForMigrations(uri string) (*sql.DB, error) {
 	options := url.Values{"_txlock": {"immediate"}, "_pragma": {
 		fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()),
@@ -219,7 +219,7 @@ func (d *sqliteDB) write(ctx context.Context, w work) error {
 	return c.once("COMMIT")
 }
 
-// do is all of the work, step by step: here no step is far.
+// do is all of the work, step by step: no step needs a round trip.
 func (w work) do(ctx context.Context, tx connection) error {
 	if err := askAll(ctx, tx, w.first); err != nil {
 		return err

@@ -193,7 +193,7 @@ type Store interface {
 	// Overview counts what an owner has; the times are the beginnings of days, in Unix
 	// milliseconds.
 	Overview(ctx context.Context, owner, today, tomorrow, nextWeek int64) (Overview, error)
-	// GetMany reads those of some items that live, by uid.
+	// GetMany reads the live ones of some items, by uid.
 	GetMany(ctx context.Context, owner int64, kind string, uids []string) (map[string]Item, error)
 	// IndexSome brings a batch of items into the index that an earlier release has written.
 	IndexSome(ctx context.Context, at IndexCursor) (next IndexCursor, done bool, err error)
@@ -205,7 +205,7 @@ type Store interface {
 
 	OpenSession(ctx context.Context, who Person) (Session, error)
 	FindSession(ctx context.Context, id string) (Session, error)
-	// ReadsAhead says whether FindSessionAhead saves a round trip.
+	// ReadsAhead reports whether FindSessionAhead saves a round trip.
 	ReadsAhead() bool
 	// FindSessionAhead is FindSession that also reads what the session's owner is about to ask for.
 	FindSessionAhead(ctx context.Context, id string, ahead *Ahead) (Session, error)

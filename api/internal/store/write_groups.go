@@ -25,7 +25,7 @@ type writeGroups[K comparable] struct {
 	transact func(ctx context.Context, group []*queuedWrite) error
 
 	mu      sync.Mutex
-	waiting map[K][]*queuedWrite // a key is in it while a write is on its way
+	waiting map[K][]*queuedWrite // a key is in it while a write is in progress
 	waits   int64
 	waited  time.Duration
 }
@@ -191,7 +191,7 @@ func (q *queuedWrite) changed(
 	return commands, nil
 }
 
-// join says whether a write may go at once. Otherwise it waits.
+// join reports whether a write may go at once. Otherwise it waits.
 func (g *writeGroups[K]) join(key K, q *queuedWrite) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

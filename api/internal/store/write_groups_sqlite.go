@@ -5,7 +5,7 @@ import "context"
 // oneFile is the key of all writes: a database of SQLite has one writer.
 type oneFile struct{}
 
-// Write is a write of its own unless another one is on its way.
+// Write is a write of its own unless another one is in progress.
 func (s *sqliteStore) Write(
 	ctx context.Context,
 	owner Owner,

@@ -86,7 +86,7 @@ func endsLine(text string) bool {
 	return text != "" && strings.IndexByte(lineEnds, text[len(text)-1]) >= 0
 }
 
-// isCRLF says whether all lines of a text end in CR LF.
+// isCRLF reports whether all lines of a text end in CR LF.
 func isCRLF(text string) bool {
 	all := strings.Count(text, "\n")
 	return all > 0 && all == strings.Count(text, "\r\n")
