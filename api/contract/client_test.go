@@ -354,7 +354,7 @@ func (a *answer) wantError(t testing.TB, status int, text string) *answer {
 	return a
 }
 
-// wantParent expects the refusal of a missing or dead parent, naming one of the given fields.
+// wantParent expects the refusal of a missing or deleted parent, naming one of the given fields.
 func (a *answer) wantParent(t testing.TB, fields ...string) *answer {
 	t.Helper()
 	if family {

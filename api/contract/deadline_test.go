@@ -53,8 +53,8 @@ func TestAWriteEndsWithTheTimeOfItsCaller(t *testing.T) {
 	})
 }
 
-// A caller who hangs up wants nothing any more: what it asked for is given up at once, not when the
-// API's own patience ends.
+// When a caller hangs up, its request is given up at once, not at the end of the API's own time
+// limit.
 func TestAWriteEndsWhenItsCallerHangsUp(t *testing.T) {
 	onBlocked(t, func(t *testing.T, api *server, block *blockade) {
 		u := api.user(t)

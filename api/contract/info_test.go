@@ -110,9 +110,9 @@ func TestInfoDoesNotDependOnTheCaller(t *testing.T) {
 			}
 			return string(text)
 		}
-		nobody := withoutTime(api.anonymous(t, "GET", "/v1/sync/info"))
-		if somebody := withoutTime(u.call(t, "GET", "/v1/sync/info", nil)); somebody != nobody {
-			t.Errorf("a user is told\n%s\nnobody is told\n%s", somebody, nobody)
+		anonymous := withoutTime(api.anonymous(t, "GET", "/v1/sync/info"))
+		if ofUser := withoutTime(u.call(t, "GET", "/v1/sync/info", nil)); ofUser != anonymous {
+			t.Errorf("a user is told\n%s\nwithout a token\n%s", ofUser, anonymous)
 		}
 	})
 }

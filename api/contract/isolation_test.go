@@ -25,10 +25,10 @@ func fourUsers(t *testing.T, api *server) map[string]*user {
 func TestItemsOfOthersAreNotFound(t *testing.T) {
 	onEachEntity(t, func(t *testing.T, api *server, e entity) {
 		users := fourUsers(t, api)
-		type possession struct{ live, dead, parent, liveRaw, deadRaw string }
-		has := map[string]possession{}
+		type ownItems struct{ live, dead, parent, liveRaw, deadRaw string }
+		has := map[string]ownItems{}
 		for name, u := range users {
-			p := possession{parent: e.parent(t, u)}
+			p := ownItems{parent: e.parent(t, u)}
 			p.live = u.call(t, "POST", e.path(), object(`"title":"of `+name+`"`, p.parent)).
 				want(t, 201).
 				item(t).

@@ -74,7 +74,7 @@ func watchHealth(t *testing.T, api *server) (stop func() time.Duration) {
 	}
 }
 
-// refusedForMemory says whether an answer is the one for a request that got no memory.
+// refusedForMemory reports whether an answer is the one for a request that got no memory.
 func refusedForMemory(status int, h http.Header) bool {
 	seconds, err := strconv.Atoi(h.Get("Retry-After"))
 	return (status == 429 || status == 503) && err == nil && seconds >= 1

@@ -119,7 +119,7 @@ func (a *answer) undescribed() error {
 	return nil
 }
 
-// operations remembers what was looked up: a suite asks for few paths, thousands of times each.
+// operations caches what was looked up: a suite asks for few paths, thousands of times each.
 var operations sync.Map
 
 var uidInPath = regexp.MustCompile(`/[^/?]{20,}`)

@@ -110,7 +110,7 @@ func TestABrokenCursorIs400(t *testing.T) {
 	})
 }
 
-// Of two values, a proxy and the server could each believe another.
+// Of two values, a proxy and the server could each take another.
 func TestAParameterThatComesTwiceIs400(t *testing.T) {
 	onEach(t, func(t *testing.T, api *server) {
 		oursOnly(t, "others take the first or the last")
@@ -305,13 +305,13 @@ func walkAmongWriters(t *testing.T, u *user, e entity, values url.Values) {
 		t.FailNow()
 	}
 
-	// Every fourth item is touched: by turns changed and deleted. The rest is left in peace.
-	var peaceful, victims []string
+	// Every fourth item is changed and deleted in turn. The others stay as they are.
+	var untouched, touched []string
 	for i, uid := range uids {
 		if i%4 == 3 {
-			victims = append(victims, uid)
+			touched = append(touched, uid)
 		} else {
-			peaceful = append(peaceful, uid)
+			untouched = append(untouched, uid)
 		}
 	}
 
@@ -340,7 +340,7 @@ func walkAmongWriters(t *testing.T, u *user, e entity, values url.Values) {
 	for range 4 {
 		writers.Go(func() {
 			for n := range permits {
-				victim := victims[n%len(victims)]
+				victim := touched[n%len(touched)]
 				switch n % 3 {
 				case 0:
 					a := u.call(t, "POST", e.path(), object(`"title":"new"`, parent))
@@ -423,12 +423,12 @@ func walkAmongWriters(t *testing.T, u *user, e entity, values url.Values) {
 			t.Errorf("tombstone %s in a list without includeDeleted", it.UID)
 		}
 	}
-	for _, uid := range peaceful {
+	for _, uid := range untouched {
 		if seen[uid] != 1 {
 			t.Errorf("%s was not touched and appears %d times", uid, seen[uid])
 		}
 	}
-	for _, uid := range victims {
+	for _, uid := range touched {
 		if seen[uid] == 0 && (values.Get("includeDeleted") == "true" || !committed.deleted[uid]) {
 			t.Errorf("%s was touched and does not appear", uid)
 		}
@@ -445,7 +445,7 @@ func walkAmongWriters(t *testing.T, u *user, e entity, values url.Values) {
 		}
 	}
 
-	// In peace again, a list holds each item once.
+	// Without other writers, a list holds each item once.
 	values.Del("cursor")
 	values.Set("includeDeleted", "true")
 	all := map[string]bool{}

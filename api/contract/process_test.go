@@ -394,19 +394,19 @@ func TestAnUnsignedServerTakesTheTenantFromTheToken(t *testing.T) {
 				u.open(t)
 				return u
 			}
-			nobody, home, other := claiming(""), claiming("home"), claiming("other")
-			uid := nobody.note(t)
+			unclaimed, home, other := claiming(""), claiming("home"), claiming("other")
+			uid := unclaimed.note(t)
 			path := "/v1/notes/" + uid
 			home.call(t, "GET", path, nil).want(t, 200) // the same tenant by claim
 			other.call(t, "GET", path, nil).want(t, 404)
 
-			// Tenant headers are never believed, right or wrong, and never a reason to refuse.
+			// Tenant headers are never used, right or wrong, and never a reason to refuse.
 			for _, tenant := range []string{"other", "home", ""} {
-				believe := func(h http.Header) { signTenant(h, "", tenant, time.Now()) }
-				nobody.call(t, "GET", path, nil, believe).want(t, 200)
-				other.call(t, "GET", path, nil, believe).want(t, 404)
+				signed := func(h http.Header) { signTenant(h, "", tenant, time.Now()) }
+				unclaimed.call(t, "GET", path, nil, signed).want(t, 200)
+				other.call(t, "GET", path, nil, signed).want(t, 404)
 			}
-			nobody.call(
+			unclaimed.call(
 				t, "GET", path, nil, with("X-TB-Tenant-ID", "other", "another"),
 				with("X-TB-Timestamp", "x"),
 			).want(t, 200)

@@ -528,7 +528,7 @@ func TestAWalkThroughASearchAmongWriters(t *testing.T) {
 		for _, order := range []string{"newest", "oldest", "relevance", "due"} {
 			u := api.user(t)
 			e := entityNamed("notes")
-			var peaceful, touched []string
+			var untouched, touched []string
 			for n := range 90 {
 				uid := u.call(t, "POST", e.path(), fmt.Sprintf(
 					`{"title":"Walk %d","content":"steady words","dueDate":"2026-01-%02d"}`, n,
@@ -537,7 +537,7 @@ func TestAWalkThroughASearchAmongWriters(t *testing.T) {
 				if n%3 == 0 {
 					touched = append(touched, uid)
 				} else {
-					peaceful = append(peaceful, uid)
+					untouched = append(untouched, uid)
 				}
 			}
 			seen := map[string]int{}
@@ -557,7 +557,7 @@ func TestAWalkThroughASearchAmongWriters(t *testing.T) {
 					check(t, 200, 410)
 				u.call(t, "POST", e.path(), `{"content":"steady and new"}`).check(t, 201)
 			}
-			for _, uid := range peaceful {
+			for _, uid := range untouched {
 				if seen[uid] != 1 {
 					t.Errorf("%s: %s was not touched and appears %d times", order, uid, seen[uid])
 				}

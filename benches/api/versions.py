@@ -18,7 +18,7 @@ import seed
 CALLERS, ITEMS = 16, 200
 
 # A build without versions has another text of this file.
-KEPT = "internal/store/kept.go"
+KEEP_VERSION = "internal/store/keep_version.go"
 WITHOUT_VERSIONS = """package store
 
 func (c *common) keepVersion(int64, string, Item, *Item) []command { return nil }
@@ -78,7 +78,7 @@ def main():
     builds = {
         "versions": rig.build(),
         "no versions": rig.build(
-            rig.BINARY.with_name("toolbridge-api-no-versions"), {KEPT: WITHOUT_VERSIONS}
+            rig.BINARY.with_name("toolbridge-api-no-versions"), {KEEP_VERSION: WITHOUT_VERSIONS}
         ),
     }
     found = [row for kind in kinds for row in measure(kind, builds, options)]

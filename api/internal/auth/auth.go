@@ -132,7 +132,7 @@ func (v *Verifier) Verify(ctx context.Context, token string, late time.Duration)
 		return Caller{}, &Refusal{Reason: "token_too_long"}
 	}
 	hash := sha256.Sum256([]byte(token))
-	if caller, ok := v.remembered(ctx, hash, late); ok {
+	if caller, ok := v.cached(ctx, hash, late); ok {
 		return caller, nil
 	}
 	if err := checkParts(token); err != nil {
@@ -156,7 +156,7 @@ func (v *Verifier) Verify(ctx context.Context, token string, late time.Duration)
 	}
 	caller, err := v.callerOf(parsed.claims)
 	if err == nil && strings.IndexByte(token, '.') <= maxHeader && parsed.kept {
-		v.remember(hash, parsed, caller)
+		v.cache(hash, parsed, caller)
 	}
 	return caller, err
 }
@@ -291,7 +291,7 @@ func (v *Verifier) key(ctx context.Context) jwt.Keyfunc {
 		case !fits(token.Method, key):
 			return nil, fmt.Errorf("the key is not one for %s", token.Method.Alg())
 		}
-		token.Method = remembering{token.Method, v.signatures}
+		token.Method = cachedMethod{token.Method, v.signatures}
 		return key, nil
 	}
 }

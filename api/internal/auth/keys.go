@@ -42,7 +42,7 @@ func fetchKeys(
 	}
 	client := &http.Client{
 		Timeout:   fetchTimeout,
-		Transport: sieve{http.DefaultTransport, fetched},
+		Transport: keyFilter{http.DefaultTransport, fetched},
 		// A redirect could lead from https to http, where an attacker could add a key.
 		CheckRedirect: func(*http.Request, []*http.Request) error {
 			return errors.New("key sets must not redirect")
@@ -51,30 +51,30 @@ func fetchKeys(
 	return keyfunc.NewDefaultOverrideCtx(ctx, []string{address}, keyfunc.Override{
 		Client:      client,
 		HTTPTimeout: fetchTimeout,
-		// An unknown key id fetches again, but invented key ids must not flood the key server.
+		// An unknown key id fetches again, but not often: anyone can invent key ids.
 		RefreshUnknownKID:       rate.NewLimiter(rate.Every(10*time.Second), 1),
 		RateLimitWaitMax:        5 * time.Second,
 		RefreshErrorHandlerFunc: report,
 	})
 }
 
-// sieve passes on only the keys that can verify a token here. The library handles a key set as a
-// whole: one unreadable key makes it drop the set, and a response without keys makes it forget the
-// known ones. So sieve returns a set with at least one usable key, or an error, and then the known
-// ones stay.
-type sieve struct {
+// keyFilter passes on only the keys that can verify a token here. The library handles a key set as
+// a whole: one unreadable key makes it drop the set, and a response without keys makes it drop the
+// known ones. So keyFilter returns a set with at least one usable key, or an error, and then the
+// known ones stay.
+type keyFilter struct {
 	next    http.RoundTripper
 	fetched func(ok bool)
 }
 
-func (s sieve) RoundTrip(r *http.Request) (*http.Response, error) {
-	answer, err := s.sift(r)
-	s.fetched(err == nil && answer.StatusCode == http.StatusOK)
+func (f keyFilter) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := f.filtered(r)
+	f.fetched(err == nil && answer.StatusCode == http.StatusOK)
 	return answer, err
 }
 
-func (s sieve) sift(r *http.Request) (*http.Response, error) {
-	answer, err := s.next.RoundTrip(r)
+func (f keyFilter) filtered(r *http.Request) (*http.Response, error) {
+	answer, err := f.next.RoundTrip(r)
 	if err != nil || answer.StatusCode != http.StatusOK {
 		return answer, err
 	}

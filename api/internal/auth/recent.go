@@ -2,7 +2,7 @@ package auth
 
 import "sync"
 
-// recent remembers what was used lately, in two generations: a used entry moves to the young one,
+// recent caches what was used lately, in two generations: a used entry moves to the young one,
 // and when that is full, the old one is dropped.
 type recent[K comparable, V any] struct {
 	most int // in a generation

@@ -27,20 +27,20 @@ func newSignatures(most int) *signatures {
 	return &signatures{newRecent[signed, crypto.PublicKey](most)}
 }
 
-// remembering is a signing method with this cache.
-type remembering struct {
+// cachedMethod is a signing method with this cache.
+type cachedMethod struct {
 	jwt.SigningMethod
-	memory *signatures
+	cache *signatures
 }
 
-func (r remembering) Verify(text string, signature []byte, key any) error {
+func (m cachedMethod) Verify(text string, signature []byte, key any) error {
 	what := hashOf(text, signature)
-	if known, ok := r.memory.find(what); ok && sameKey(known, key) {
+	if known, ok := m.cache.find(what); ok && sameKey(known, key) {
 		return nil
 	}
-	err := r.SigningMethod.Verify(text, signature, key)
+	err := m.SigningMethod.Verify(text, signature, key)
 	if err == nil {
-		r.memory.keep(what, key)
+		m.cache.keep(what, key)
 	}
 	return err
 }

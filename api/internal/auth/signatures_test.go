@@ -44,7 +44,7 @@ func TestGoodSignaturesAreCheckedOnce(t *testing.T) {
 	} {
 		t.Run(c.method.Alg(), func(t *testing.T) {
 			var checks atomic.Int64
-			method := remembering{counting{c.method, &checks}, newSignatures(10)}
+			method := cachedMethod{counting{c.method, &checks}, newSignatures(10)}
 			const text = "header.claims"
 			good, err := c.method.Sign(text, c.secret)
 			if err != nil {
@@ -75,7 +75,7 @@ func TestGoodSignaturesAreCheckedOnce(t *testing.T) {
 				},
 				"no key": func() error { return method.Verify(text, good, nil) },
 			} {
-				for range 2 { // what is bad is not remembered as good
+				for range 2 { // a bad one is not cached
 					if other() == nil {
 						t.Errorf("%s passed", name)
 					}
@@ -92,7 +92,7 @@ func TestTheMemoryOfSignaturesIsBounded(t *testing.T) {
 	_, key, _ := ed25519.GenerateKey(rand.Reader)
 	var checks atomic.Int64
 	memory := newSignatures(100)
-	method := remembering{counting{jwt.SigningMethodEdDSA, &checks}, memory}
+	method := cachedMethod{counting{jwt.SigningMethodEdDSA, &checks}, memory}
 	verify := func(text string) {
 		t.Helper()
 		signature, _ := jwt.SigningMethodEdDSA.Sign(text, key)
@@ -121,7 +121,7 @@ func TestTheMemoryOfSignaturesIsBounded(t *testing.T) {
 
 func TestSignaturesFromManySides(t *testing.T) {
 	_, key, _ := ed25519.GenerateKey(rand.Reader)
-	method := remembering{jwt.SigningMethodEdDSA, newSignatures(4)}
+	method := cachedMethod{jwt.SigningMethodEdDSA, newSignatures(4)}
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Add(1)
@@ -143,7 +143,7 @@ func TestSignaturesFromManySides(t *testing.T) {
 }
 
 // A token that was good a moment ago is judged by the keys and the time of now.
-func TestRememberedTokensAreJudgedAnew(t *testing.T) {
+func TestCachedTokensAreJudgedAnew(t *testing.T) {
 	leaving, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	replaced, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	replacement, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

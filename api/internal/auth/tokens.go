@@ -9,15 +9,15 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// tokens remembers verified tokens by their hash: whose they are, the times between which they are
+// tokens caches verified tokens by their hash: whose they are, the times between which they are
 // good, and the key that signed them. A caller sends one token with many requests.
 //
 // What a token says and that its signature is right never changes. What may change is asked for
 // every request: the time, and whether the key is still in the key set (a shared secret stays as
-// long as the process). A token that is remembered and no longer good is verified like an unknown
-// one, so that there is one place that refuses tokens.
+// long as the process). A token that is cached and no longer good is verified like an unknown
+// one, so that tokens are refused in one place.
 //
-// Only accepted tokens are remembered, so a flood of invalid ones takes no memory.
+// Only accepted tokens are cached, so invalid ones take no memory.
 type tokens struct {
 	recent[[sha256.Size]byte, *verified]
 }
@@ -33,15 +33,15 @@ type verified struct {
 }
 
 const (
-	// maxTokens is the number of remembered tokens in each of two generations, of less than a
+	// maxTokens is the number of cached tokens in each of two generations, of less than a
 	// kilobyte each.
 	maxTokens = 2048
-	// maxHeader bounds the header of a token that is remembered.
+	// maxHeader bounds the header of a token that is cached.
 	maxHeader = 512
 )
 
-// remembered returns the caller of a token that is remembered and still good.
-func (v *Verifier) remembered(
+// cached returns the caller of a token that is cached and still good.
+func (v *Verifier) cached(
 	ctx context.Context,
 	hash [sha256.Size]byte,
 	late time.Duration,
@@ -63,9 +63,9 @@ func (v *Verifier) remembered(
 	return known.caller, true
 }
 
-// remember keeps a token that has just been accepted. Tokens without the name of their key are not
+// cache keeps a token that has just been accepted. Tokens without the name of their key are not
 // kept: which of several keys signed them is not known.
-func (v *Verifier) remember(hash [sha256.Size]byte, of parsed, caller Caller) {
+func (v *Verifier) cache(hash [sha256.Size]byte, of parsed, caller Caller) {
 	known := &verified{caller: caller}
 	if of.key != nil {
 		known.header, known.method, known.key = of.header, of.method, of.key

@@ -10,8 +10,8 @@ import (
 	"github.com/toolbridge/toolbridge-mcp/api/internal/config"
 )
 
-// A token of the shared secret is remembered as well, and judged by the time of each request.
-func TestTheTimeOfARememberedTokenIsJudgedAnew(t *testing.T) {
+// A token of the shared secret is cached as well, and judged by the time of each request.
+func TestTheTimeOfACachedTokenIsJudgedAnew(t *testing.T) {
 	v := verifier(t, config.JWT{HS256Secret: secret})
 	clock := now
 	v.now = func() time.Time { return clock }
@@ -28,7 +28,7 @@ func TestTheTimeOfARememberedTokenIsJudgedAnew(t *testing.T) {
 	}
 	accept(0)
 	if len(v.tokens.young) != 1 {
-		t.Fatalf("%d tokens are remembered", len(v.tokens.young))
+		t.Fatalf("%d tokens are cached", len(v.tokens.young))
 	}
 	clock = now.Add(time.Hour + leeway - time.Second)
 	accept(0)
@@ -49,12 +49,12 @@ func TestTheTimeOfARememberedTokenIsJudgedAnew(t *testing.T) {
 		wantRefusal(t, "another signature", v, bad, "signature_wrong")
 	}
 	if len(v.tokens.young) != 1 {
-		t.Errorf("%d tokens are remembered", len(v.tokens.young))
+		t.Errorf("%d tokens are cached", len(v.tokens.young))
 	}
 }
 
 // A header may be as long as a token, and is not kept then.
-func TestALongHeaderIsNotRemembered(t *testing.T) {
+func TestALongHeaderIsNotCached(t *testing.T) {
 	v := verifier(t, config.JWT{HS256Secret: secret})
 	long := sign(t, jwt.SigningMethodHS256, []byte(secret), strings.Repeat("k", 600), claims(nil))
 	for range 2 {
@@ -63,6 +63,6 @@ func TestALongHeaderIsNotRemembered(t *testing.T) {
 		}
 	}
 	if n := len(v.tokens.young); n != 0 {
-		t.Errorf("%d tokens are remembered", n)
+		t.Errorf("%d tokens are cached", n)
 	}
 }

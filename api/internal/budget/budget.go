@@ -31,7 +31,7 @@ type Budget[K comparable] struct {
 	shares map[K]*share
 	// The shares with waiters, in the order in which they are served. A share that was served goes
 	// to the end, so a user with many waiting requests does not delay the others.
-	turns []*share
+	queue []*share
 }
 
 // share is what one user holds, and the requests that wait for more.
@@ -89,7 +89,7 @@ func (b *Budget[K]) Acquire(ctx context.Context, person K, bytes int64) (*Hold[K
 	w := &waiter{bytes: bytes, ready: make(chan struct{})}
 	s.waiting = append(s.waiting, w)
 	if len(s.waiting) == 1 {
-		b.turns = append(b.turns, s)
+		b.queue = append(b.queue, s)
 	}
 	b.serve()
 	b.mu.Unlock()
@@ -125,7 +125,7 @@ func (b *Budget[K]) share(person K) *share {
 }
 
 func (b *Budget[K]) takeNow(s *share, bytes int64) bool {
-	if len(b.turns) > 0 || !b.fits(s, bytes) {
+	if len(b.queue) > 0 || !b.fits(s, bytes) {
 		return false
 	}
 	b.take(s, bytes)
@@ -152,7 +152,7 @@ func (b *Budget[K]) await(ctx context.Context, s *share, w *waiter, person K) er
 	}
 	s.waiting = slices.DeleteFunc(s.waiting, func(other *waiter) bool { return other == w })
 	if len(s.waiting) == 0 {
-		b.turns = slices.DeleteFunc(b.turns, func(other *share) bool { return other == s })
+		b.queue = slices.DeleteFunc(b.queue, func(other *share) bool { return other == s })
 	}
 	b.forget(person, s)
 	b.serve() // the next one may need less
@@ -236,8 +236,8 @@ func (b *Budget[K]) forget(person K, s *share) {
 // serve grants waiting requests. A request that waits for its user's share may be overtaken. The
 // first that waits for the total is next, or small requests would keep a large one waiting.
 func (b *Budget[K]) serve() {
-	for i := 0; i < len(b.turns); {
-		s := b.turns[i]
+	for i := 0; i < len(b.queue); {
+		s := b.queue[i]
 		w := s.waiting[0]
 		if s.used+w.bytes > b.perPerson-b.reserve {
 			i++
@@ -250,9 +250,9 @@ func (b *Budget[K]) serve() {
 		w.granted = true
 		close(w.ready)
 		s.waiting = s.waiting[1:]
-		b.turns = slices.Delete(b.turns, i, i+1)
+		b.queue = slices.Delete(b.queue, i, i+1)
 		if len(s.waiting) > 0 {
-			b.turns = append(b.turns, s)
+			b.queue = append(b.queue, s)
 		}
 	}
 }

@@ -36,12 +36,12 @@ func TestARequestWaitsForItsShareAndThenGetsIt(t *testing.T) {
 		acquire(t, b, "bob", 40).Release() // another person does not wait
 		first.Release()
 		(<-got).Release()
-		if b.Used() != 0 || len(b.shares) != 0 || len(b.turns) != 0 {
+		if b.Used() != 0 || len(b.shares) != 0 || len(b.queue) != 0 {
 			t.Errorf(
-				"%d bytes, %d shares and %d turns are left",
+				"%d bytes, %d shares and %d queued shares are left",
 				b.Used(),
 				len(b.shares),
-				len(b.turns),
+				len(b.queue),
 			)
 		}
 	})
@@ -67,8 +67,8 @@ func TestWaitingEnds(t *testing.T) {
 		if _, err := b.Acquire(ctx, "eve", 1); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("the caller's time is over: %v", err)
 		}
-		if len(b.turns) != 0 || len(b.shares) != 2 {
-			t.Errorf("%d turns and %d shares are left", len(b.turns), len(b.shares))
+		if len(b.queue) != 0 || len(b.shares) != 2 {
+			t.Errorf("%d queued shares and %d shares are left", len(b.queue), len(b.shares))
 		}
 	})
 }
@@ -94,7 +94,7 @@ func TestALargeRequestIsNotOvertakenByOthersForever(t *testing.T) {
 			synctest.Wait()
 		}
 		if len(order) != 0 {
-			t.Errorf("%s was served before its turn", <-order)
+			t.Errorf("%s was served before the first request ended", <-order)
 		}
 		first.Release()
 		synctest.Wait()
@@ -208,8 +208,13 @@ func TestTheBudgetHoldsUnderLoad(t *testing.T) {
 		})
 	}
 	group.Wait()
-	if b.Used() != 0 || len(b.shares) != 0 || len(b.turns) != 0 {
-		t.Errorf("%d bytes, %d shares and %d turns are left", b.Used(), len(b.shares), len(b.turns))
+	if b.Used() != 0 || len(b.shares) != 0 || len(b.queue) != 0 {
+		t.Errorf(
+			"%d bytes, %d shares and %d queued shares are left",
+			b.Used(),
+			len(b.shares),
+			len(b.queue),
+		)
 	}
 }
 

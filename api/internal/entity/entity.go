@@ -1,6 +1,10 @@
-// Package entity describes the five kinds of items, as a table: two kinds differ in a row here and
-// nowhere else. The functions below read the table; they handle payloads, and depend on neither
-// HTTP nor the database.
+// Package entity describes the five kinds of items, as a table. The functions below read the table;
+// they handle payloads, and depend on neither HTTP nor the database.
+//
+// A new kind needs a row here and no other code in the API. Tasks, chats and messages are known by
+// name to the overview (store/overview.go, httpapi/overview.go), and messages to
+// search/document.go, which reports whether they are unread. The fields that all kinds have in
+// common, such as titles and due dates, are in search/document.go.
 package entity
 
 import (
@@ -21,6 +25,8 @@ type Kind struct {
 	Archive Effect
 	Actions []Action
 	Parent  *Parent
+	// Main is the field of the main text of an item that has none yet.
+	Main string
 }
 
 // Action is a state change that POST …/process makes.
@@ -50,6 +56,7 @@ func flag(field string) Effect   { return Effect{field, "true"} }
 var All = []Kind{
 	{
 		Name: "notes", Key: "note", Label: "note",
+		Main:    "content",
 		Archive: status("archived"),
 		Actions: []Action{
 			{"pin", flag("pinned")},
@@ -60,6 +67,7 @@ var All = []Kind{
 	},
 	{
 		Name: "tasks", Key: "task", Label: "task",
+		Main:    "description",
 		Archive: status("archived"),
 		Actions: []Action{
 			{"start", status("in_progress")},
@@ -69,6 +77,7 @@ var All = []Kind{
 	},
 	{
 		Name: "comments", Key: "comment", Label: "comment",
+		Main:    "content",
 		Archive: status("archived"),
 		Actions: []Action{
 			{"resolve", status("resolved")},
@@ -82,6 +91,7 @@ var All = []Kind{
 	},
 	{
 		Name: "chats", Key: "chat", Label: "chat",
+		Main:    "content",
 		Archive: flag("archived"),
 		Actions: []Action{
 			{"resolve", status("resolved")},
@@ -90,6 +100,7 @@ var All = []Kind{
 	},
 	{
 		Name: "chat_messages", Key: "chat_message", Label: "chat message",
+		Main:    "content",
 		Archive: flag("archived"),
 		Actions: []Action{
 			{"mark_read", flag("read")},
@@ -118,6 +129,16 @@ func (k Kind) Action(name string) (Effect, bool) {
 	return Effect{}, false
 }
 
+// MainField is the field of the main text of an item, which may be called as with another kind.
+func (k Kind) MainField(current *payload.Object) string {
+	for _, name := range []string{"content", "description"} {
+		if _, ok := current.Text(name); ok {
+			return name
+		}
+	}
+	return k.Main
+}
+
 // Ref points at an item.
 type Ref struct{ Kind, UID string }
 
@@ -139,6 +160,15 @@ func ByName(name string) Kind {
 // KeyOf is the key of the kind with a name.
 func KeyOf(name string) string { return ByName(name).Key }
 
+// Keys are the keys of all kinds.
+func Keys() []string {
+	keys := make([]string, 0, len(All))
+	for _, k := range All {
+		keys = append(keys, k.Key)
+	}
+	return keys
+}
+
 // ByKey finds a kind by its key.
 func ByKey(key string) (Kind, bool) {
 	for _, k := range All {
@@ -149,7 +179,7 @@ func ByKey(key string) (Kind, bool) {
 	return Kind{}, false
 }
 
-// Names says whether a payload speaks of its parent at all.
+// Names reports whether a payload has a field of its parent.
 func (p *Parent) Names(body *payload.Object) bool {
 	for _, field := range []string{p.UIDField, p.TypeField} {
 		if _, ok := body.Get(field); ok && field != "" {
@@ -184,8 +214,8 @@ func (p *Parent) Ref(body *payload.Object) (Ref, error) {
 	return Ref{Kind: name, UID: uid}, nil
 }
 
-// Dead is the error for a missing or deleted parent.
-func (p *Parent) Dead(ref Ref) error {
+// NotLive is the error for a missing or deleted parent.
+func (p *Parent) NotLive(ref Ref) error {
 	return &FieldError{p.UIDField, fmt.Sprintf("names no live %s", labelOf(ref.Kind))}
 }
 

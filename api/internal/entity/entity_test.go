@@ -13,8 +13,8 @@ func TestTheTableIsWhole(t *testing.T) {
 		names[k.Name] = true
 	}
 	for _, k := range All {
-		if k.Name == "" || k.Key == "" || k.Label == "" || k.Archive.Field == "" ||
-			len(k.Actions) == 0 {
+		if k.Name == "" || k.Key == "" || k.Label == "" || k.Main == "" ||
+			k.Archive.Field == "" || len(k.Actions) == 0 {
 			t.Errorf("%s: a column is empty", k.Name)
 		}
 		for _, e := range append([]Action{{"archive route", k.Archive}}, k.Actions...) {
@@ -28,6 +28,25 @@ func TestTheTableIsWhole(t *testing.T) {
 					t.Errorf("%s: its parent %q is no kind", k.Name, parent)
 				}
 			}
+		}
+	}
+}
+
+func TestMainField(t *testing.T) {
+	for _, c := range []struct{ kind, payload, want string }{
+		{"note", `{}`, "content"},
+		{"task", `{}`, "description"},
+		{"note", `{"description":"d"}`, "description"},
+		{"task", `{"content":"c","description":"d"}`, "content"},
+		{"task", `{"content":null}`, "description"},
+	} {
+		kind, _ := ByKey(c.kind)
+		current, err := payload.Parse([]byte(c.payload))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := kind.MainField(current); got != c.want {
+			t.Errorf("%s %s: %s, want %s", c.kind, c.payload, got, c.want)
 		}
 	}
 }

@@ -44,7 +44,7 @@ type call struct {
 
 type callKey struct{}
 
-// answer is a response on its way, and what is reported of it.
+// answer is a response that is being written, and what is reported of it.
 type answer struct {
 	http.ResponseWriter
 	status int // 0 = not begun

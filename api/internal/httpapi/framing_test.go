@@ -116,7 +116,7 @@ func TestHeadsThatTwoReadersCouldCutDifferently(t *testing.T) {
 	}
 }
 
-// refuses says whether net/http finds a request in a stream that it cannot read.
+// refuses reports whether net/http finds a request in a stream that it cannot read.
 func refuses(stream string) bool {
 	in := bufio.NewReader(strings.NewReader(stream))
 	for {

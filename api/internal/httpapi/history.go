@@ -261,18 +261,6 @@ func (i items) broughtBack(tx store.Tx, current *store.Item, to int64) (store.Ne
 	return i.whole(tx, fields, operation)
 }
 
-func (m *members) version(name string) int64 {
-	raw, ok := m.get(name)
-	if !ok {
-		return 0
-	}
-	version, err := strconv.ParseUint(string(raw), 10, 63)
-	if err != nil || version == 0 {
-		m.fail(name, "must be a version: a whole number from 1 on")
-	}
-	return int64(version)
-}
-
 func wholeNumber(text, name string, otherwise int64) (int64, error) {
 	if text == "" {
 		return otherwise, nil

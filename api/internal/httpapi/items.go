@@ -210,12 +210,12 @@ func applied(effect entity.Effect, operation string) edit {
 
 // change is the common part of all writes of a live item.
 func (i items) change(w http.ResponseWriter, r *http.Request, do edit) error {
-	room := func(bytes int64) error { return i.growInside(r, bytes) }
-	return i.write(w, r, func(expected int64) store.Change { return i.live(expected, room, do) })
+	reserve := func(bytes int64) error { return i.growInside(r, bytes) }
+	return i.write(w, r, func(expected int64) store.Change { return i.live(expected, reserve, do) })
 }
 
-// live is the change that an edit makes. It asks room for memory.
-func (i items) live(expected int64, room func(int64) error, do edit) store.Change {
+// live is the change that an edit makes. It reserves memory for the item with reserve.
+func (i items) live(expected int64, reserve func(int64) error, do edit) store.Change {
 	return func(tx store.Tx, current *store.Item) (store.Next, error) {
 		if current != nil && current.Deleted != 0 {
 			return store.Next{}, gone(i.kind.Label, *current)
@@ -223,7 +223,7 @@ func (i items) live(expected int64, room func(int64) error, do edit) store.Chang
 		if err := i.expect(current, expected); err != nil {
 			return store.Next{}, err
 		}
-		if err := room(copies * payloadBytes(*current)); err != nil {
+		if err := reserve(copies * payloadBytes(*current)); err != nil {
 			return store.Next{}, err
 		}
 		stored, err := payload.ParseStored(current.Payload)
@@ -235,7 +235,7 @@ func (i items) live(expected int64, room func(int64) error, do edit) store.Chang
 				err,
 			)
 		}
-		if err := room(perMember * int64(stored.Len())); err != nil {
+		if err := reserve(perMember * int64(stored.Len())); err != nil {
 			return store.Next{}, err
 		}
 		return do(tx, stored)
@@ -286,12 +286,12 @@ func (i items) whole(tx store.Tx, body *payload.Object, operation string) (store
 		if err != nil {
 			return store.Next{}, err
 		}
-		lives, err := tx.Lives(ref.Kind, ref.UID)
+		live, err := tx.IsLive(ref.Kind, ref.UID)
 		if err != nil {
 			return store.Next{}, err
 		}
-		if !lives {
-			return store.Next{}, parent.Dead(ref)
+		if !live {
+			return store.Next{}, parent.NotLive(ref)
 		}
 	}
 	next := first(body)

@@ -123,8 +123,8 @@ func (b overviewBody) within(most int) []byte {
 	}
 }
 
-// shorten leaves out one example of some part that has more than it should keep, and says whether
-// there was one.
+// shorten leaves out one example of some part that has more than it should keep, and reports
+// whether there was one.
 func (b *overviewBody) shorten(tags, chats, tasks, statuses, latest int) bool {
 	switch {
 	case drop(&b.Tags, tags),

@@ -24,7 +24,7 @@ func FuzzSearchCursor(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, p := range []store.Place{
+	for _, p := range []store.SearchPosition{
 		{Mode: "s", Key: 5, Updated: 7}, {Mode: "h", Updated: 9}, {Mode: "t", Updated: 1},
 		{Mode: "s", Updated: -1},
 	} {

@@ -38,7 +38,7 @@ var (
 	// ErrLoneSurrogate means a key with half of a character that takes two escapes. All such halves
 	// become the same replacement character when they are decoded, and different keys one.
 	ErrLoneSurrogate = errors.New("body has a key with a lone surrogate, which is no character")
-	// ErrMemberTwice means an object that says two things of one name.
+	// ErrMemberTwice means an object that has a member twice.
 	ErrMemberTwice = errors.New("an object has a member twice")
 	// ErrNotUTF8 means bytes that are not UTF-8, which no JSON text may hold.
 	ErrNotUTF8 = errors.New("body is not valid UTF-8")
@@ -52,7 +52,7 @@ type Object struct {
 
 type field struct {
 	key   string // as text in JSON: quoted and escaped the way the caller did
-	name  string // what the key says
+	name  string // the key, decoded
 	value json.RawMessage
 }
 
@@ -72,7 +72,7 @@ func Parse(body []byte) (*Object, error) {
 }
 
 // ParseUnique is Parse for what a proof is made of, such as a token: a member that comes twice at
-// the top level is an error there, since two readers could believe different ones.
+// the top level is an error there, since two readers could take different ones.
 func ParseUnique(text []byte) (*Object, error) {
 	o, outline, err := parse(text)
 	switch {

@@ -21,11 +21,11 @@ type Limiter[K comparable] struct {
 
 	mu         sync.Mutex
 	young, old map[K]*rate.Limiter
-	turned     time.Time
+	rotated    time.Time
 }
 
-// Verdict is the answer to one request.
-type Verdict struct {
+// Decision is the answer to one request.
+type Decision struct {
 	Allowed    bool
 	Limit      int           // requests a minute
 	Burst      int           // size of the bucket
@@ -48,7 +48,7 @@ func New[K comparable](perMinute, burst int) *Limiter[K] {
 }
 
 // Take draws one token from the caller's bucket, if there is one.
-func (l *Limiter[K]) Take(caller K, now time.Time) Verdict {
+func (l *Limiter[K]) Take(caller K, now time.Time) Decision {
 	bucket := l.bucket(caller, now)
 	allowed := bucket.AllowN(now, 1)
 	tokens := bucket.TokensAt(now)
@@ -56,22 +56,22 @@ func (l *Limiter[K]) Take(caller K, now time.Time) Verdict {
 	wait := func(missing float64) time.Duration {
 		return time.Duration(math.Max(0, missing) / perSecond * float64(time.Second))
 	}
-	v := Verdict{
+	d := Decision{
 		Allowed: allowed, Limit: l.perMinute, Burst: l.burst,
 		Remaining: int(math.Max(0, math.Floor(tokens))),
 		Reset:     wait(float64(l.burst) - tokens),
 	}
 	if !allowed {
-		v.RetryAfter = wait(1 - tokens)
+		d.RetryAfter = wait(1 - tokens)
 	}
-	return v
+	return d
 }
 
 func (l *Limiter[K]) bucket(caller K, now time.Time) *rate.Limiter {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if now.Sub(l.turned) >= l.fill {
-		l.old, l.young, l.turned = l.young, make(map[K]*rate.Limiter), now
+	if now.Sub(l.rotated) >= l.fill {
+		l.old, l.young, l.rotated = l.young, make(map[K]*rate.Limiter), now
 	}
 	b, ok := l.young[caller]
 	if !ok {

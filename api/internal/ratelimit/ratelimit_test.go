@@ -19,7 +19,7 @@ func TestBurstThenRate(t *testing.T) {
 		t.Fatalf("fourth: %+v", v)
 	}
 	if v := l.Take("bob", start); !v.Allowed {
-		t.Error("another caller pays for the first")
+		t.Error("another caller has no bucket of its own")
 	}
 	if v := l.Take("ada", start.Add(999*time.Millisecond)); v.Allowed {
 		t.Error("allowed too early")
@@ -29,8 +29,8 @@ func TestBurstThenRate(t *testing.T) {
 	}
 }
 
-// A bucket that is in use survives the turn of generations: otherwise a steady caller gets a full
-// bucket at every turn.
+// A bucket that is in use survives a change of generations: otherwise a steady caller gets a full
+// bucket at every change.
 func TestGenerationsForgetOnlyFullBuckets(t *testing.T) {
 	l := New[string](60, 3)
 	now := start

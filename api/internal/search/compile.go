@@ -303,7 +303,7 @@ func lexeme(term string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(term) + "'"
 }
 
-// hasPhrase says whether the terms alone do not decide a node.
+// hasPhrase reports whether the terms alone do not decide a node.
 func hasPhrase(n Node) bool {
 	switch n := n.(type) {
 	case And:

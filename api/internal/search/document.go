@@ -67,17 +67,21 @@ type Text struct {
 }
 
 // unsearched are fields whose values are no text.
-var unsearched = map[string]bool{
-	"uid":        true,
-	"updatedTs":  true,
-	"sync":       true,
-	"parentUid":  true,
-	"chatUid":    true,
-	"parentType": true,
-	"status":     true,
-	"priority":   true,
-	"dueDate":    true,
-}
+var unsearched = func() map[string]bool {
+	out := map[string]bool{"status": true, "priority": true, "dueDate": true}
+	for _, field := range entity.ServerFields {
+		out[field] = true
+	}
+	for _, kind := range entity.All {
+		if p := kind.Parent; p != nil {
+			out[p.UIDField] = true
+			if p.TypeField != "" {
+				out[p.TypeField] = true
+			}
+		}
+	}
+	return out
+}()
 
 // titleFields are the fields that may hold a title, best first.
 var titleFields = []string{"title", "name", "subject"}
@@ -209,9 +213,9 @@ func (b *builder) release() {
 	builders.Put(b)
 }
 
-// room says whether another term of this length may be added. The count allows for the prefix that
-// a store adds.
-func (b *builder) room(length int) bool {
+// reserve counts another term of this length, and reports whether it may be added. The count allows
+// for the prefix that a store adds.
+func (b *builder) reserve(length int) bool {
 	size := length + 12
 	if b.bytes+size > maxTerms {
 		return false
@@ -221,7 +225,7 @@ func (b *builder) room(length int) bool {
 }
 
 func (b *builder) term(term string) {
-	if !b.seen[term] && b.room(len(term)) {
+	if !b.seen[term] && b.reserve(len(term)) {
 		b.seen[term] = true
 		b.terms = append(b.terms, term)
 	}
@@ -279,7 +283,7 @@ func (b *builder) breakStream() {
 
 func (b *builder) push(word string, title bool) {
 	known := b.words[word]
-	if !known && !b.room(len(classWord)+len(word)) {
+	if !known && !b.reserve(len(classWord)+len(word)) {
 		b.breakStream()
 		return
 	}

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Matches says whether a document meets an expression. The databases must come to the same answer
-// from their indexes.
+// Matches reports whether a document meets an expression. The databases must come to the same
+// answer from their indexes.
 func (e Expression) Matches(d *Document) bool {
 	if !slices.Contains(e.states, d.State) {
 		return false
@@ -59,7 +59,7 @@ func matches(n Node, d *Document, terms map[string]bool) bool {
 	return false
 }
 
-// at says whether a phrase begins at a place of a stream.
+// at reports whether a phrase begins at a place of a stream.
 func (p Phrase) at(stream []string, at int) bool {
 	if at+len(p.Words) > len(stream) {
 		return false

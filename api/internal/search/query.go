@@ -129,7 +129,7 @@ func (p *parser) or(depth int) (Node, error) {
 	return out, nil
 }
 
-// and reads operands up to OR, a closing parenthesis or the end. any says whether there was one,
+// and reads operands up to OR, a closing parenthesis or the end. any reports whether there was one,
 // even of punctuation.
 func (p *parser) and(depth int) (_ Node, any bool, err error) {
 	var out And
@@ -138,7 +138,7 @@ func (p *parser) and(depth int) (_ Node, any bool, err error) {
 		if p.operator("AND") {
 			continue
 		}
-		if p.at == len(p.rest) || p.rest[p.at] == ')' || p.sees("OR") {
+		if p.at == len(p.rest) || p.rest[p.at] == ')' || p.atOperator("OR") {
 			break
 		}
 		negative := p.negation()
@@ -209,8 +209,8 @@ func (p *parser) blank() {
 	}
 }
 
-// sees says whether an operator stands here, as a word of its own.
-func (p *parser) sees(name string) bool {
+// atOperator reports whether an operator stands here, as a word of its own.
+func (p *parser) atOperator(name string) bool {
 	end := p.at + len(name)
 	if end > len(p.rest) || string(p.rest[p.at:end]) != name {
 		return false
@@ -221,7 +221,7 @@ func (p *parser) sees(name string) bool {
 }
 
 func (p *parser) operator(name string) bool {
-	if !p.sees(name) {
+	if !p.atOperator(name) {
 		return false
 	}
 	p.at += len(name)

@@ -49,7 +49,7 @@ func (m *Matcher) collect(n Node) {
 	}
 }
 
-// Ranks says whether the query has anything to rank by.
+// Ranks reports whether the query has anything to rank by.
 func (m *Matcher) Ranks() bool { return len(m.leaves) > 0 }
 
 // match is where a leaf was found in a text.
@@ -151,9 +151,9 @@ func (m *Matcher) find(text string) ([]match, int) {
 	return out, len(m.words)
 }
 
-// Evidence is what was found of a query in one item.
-type Evidence struct {
-	found    []float64 // per leaf: how often, weighed
+// ItemMatches are the matches of a query in one item.
+type ItemMatches struct {
+	found    []float64 // per leaf: how often, times the weights below
 	adjacent int       // how often two words of the query follow each other as they do there
 	length   int
 	matches  [][]match // of each text
@@ -164,9 +164,9 @@ const (
 	otherForm   = 0.7 // weight of a word in another form than the query's
 )
 
-// Weigh looks for the query in an item. The first text is the title when titled.
-func (m *Matcher) Weigh(texts []Text, titled bool) Evidence {
-	e := Evidence{found: make([]float64, len(m.leaves)), matches: make([][]match, len(texts))}
+// Match looks for the query in an item. The first text is the title when titled.
+func (m *Matcher) Match(texts []Text, titled bool) ItemMatches {
+	e := ItemMatches{found: make([]float64, len(m.leaves)), matches: make([][]match, len(texts))}
 	for n, text := range texts {
 		found, length := m.find(text.Value)
 		e.matches[n] = found
@@ -191,7 +191,7 @@ func (m *Matcher) Weigh(texts []Text, titled bool) Evidence {
 
 // Scores rates items by how much of the query is in them, as BM25 does, with a bonus for words that
 // stand together.
-func (m *Matcher) Scores(all []Evidence) []int64 {
+func (m *Matcher) Scores(all []ItemMatches) []int64 {
 	const k1, b, usual = 1.2, 0.4, 120
 	having := make([]float64, len(m.leaves))
 	for _, e := range all {
@@ -224,12 +224,12 @@ const (
 // Show returns the part of an item's texts that tells most about the match: at most length
 // characters. The first text is the title when titled; it is shown only where there is no other.
 func (m *Matcher) Show(texts []Text, titled bool, length int) string {
-	return m.ShowFound(texts, titled, length, m.Weigh(texts, titled))
+	return m.ShowFound(texts, titled, length, m.Match(texts, titled))
 }
 
-// ShowFound is Show of texts that Weigh has already read.
-func (m *Matcher) ShowFound(texts []Text, titled bool, length int, seen Evidence) string {
-	matches := seen.matches
+// ShowFound is Show of texts that Match has already read.
+func (m *Matcher) ShowFound(texts []Text, titled bool, length int, found ItemMatches) string {
+	matches := found.matches
 	if titled && len(texts) > 1 {
 		texts, matches = texts[1:], matches[1:]
 	}

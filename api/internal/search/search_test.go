@@ -287,9 +287,9 @@ func TestRanking(t *testing.T) {
 	node, _ := ParseQuery("solar battery")
 	m := NewMatcher(node)
 	rate := func(fields ...[]Text) []int64 {
-		var all []Evidence
+		var all []ItemMatches
 		for _, texts := range fields {
-			all = append(all, m.Weigh(texts, texts[0].Field == "title"))
+			all = append(all, m.Match(texts, texts[0].Field == "title"))
 		}
 		return m.Scores(all)
 	}

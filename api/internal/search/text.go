@@ -130,7 +130,7 @@ func kindOf(r rune) (segmentKind, bool) {
 	return word, false
 }
 
-// unspaced says whether a character is of a script that does not write spaces between words.
+// unspaced reports whether a character is of a script that does not write spaces between words.
 func unspaced(r rune) bool {
 	switch {
 	case r < 0x0E00:

@@ -52,7 +52,7 @@ func (s *postgresStore) FindSessionAhead(
 	id string,
 	ahead *Ahead,
 ) (Session, error) {
-	if !wellSpelled(id) {
+	if !isCanonicalID(id) {
 		return Session{}, ErrNoSession
 	}
 	now := s.now().UnixMilli()

@@ -15,8 +15,8 @@ type Batch struct {
 	Steps  []Step
 	Atomic bool // one refused step undoes all
 	DryRun bool // all are undone when they have been made
-	// Refused tells what is wrong with one step from what is wrong with all of them, such as a
-	// database that is away.
+	// Refused reports whether an error is one of a step, and not one of all of them, such as an
+	// unavailable database.
 	Refused func(error) bool
 	// With a Key, the answer is remembered, and given again for the same key and the same Body.
 	Key    string

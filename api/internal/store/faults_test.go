@@ -69,7 +69,7 @@ func (l *line) carry(client net.Conn) {
 		for {
 			message, err := readMessage(server)
 			if err != nil ||
-				cut.Load() && !l.late { // the commit has been carried out, and nobody hears of it
+				cut.Load() && !l.late { // the commit is made, and its answer is lost
 				return
 			}
 			if message[0] == 'Z' { // ready for the next query
@@ -172,7 +172,7 @@ func TestRoundTrips(t *testing.T) {
 	write(t, s, owner, uid, put(`{}`))
 	ctx := t.Context()
 	child := func(tx Tx, _ *Item) (Next, error) {
-		_, err := tx.Lives("notes", uid)
+		_, err := tx.IsLive("notes", uid)
 		return Next{Payload: []byte(`{}`)}, err
 	}
 	refuse := func(Tx, *Item) (Next, error) { return Next{}, errors.New("refused") }

@@ -5,8 +5,9 @@ import (
 	"github.com/toolbridge/toolbridge-mcp/api/internal/search"
 )
 
-// indexed are the commands that keep the index true when an item is written, and the parent that it
-// has found. It is a file of its own for benches/api/search.py, which measures what it costs.
+// indexed are the commands that keep the index up to date when an item is written, and the parent
+// that it has found. It is a file of its own for benches/api/search.py, which measures what it
+// costs.
 func (c *common) indexed(
 	owner int64,
 	kind string,

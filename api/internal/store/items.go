@@ -15,7 +15,7 @@ const itemColumns = "uid, version, created, updated, deleted, payload, operation
 var (
 	itemGet = statement{"item.get", `
 		SELECT ` + itemColumns + ` FROM items WHERE owner = $1 AND kind = $2 AND uid = $3`}
-	itemLives = statement{"item.lives", `
+	itemLive = statement{"item.lives", `
 		SELECT 1 FROM items WHERE owner = $1 AND kind = $2 AND uid = $3 AND deleted = 0`}
 	itemInsert = statement{"item.insert", `
 		INSERT INTO items
@@ -79,13 +79,13 @@ type common struct {
 	complete sync.Map
 }
 
-// mark tells the callers of the store which errors are the database being away.
+// mark tells the callers of the store which errors mean that the database is unavailable.
 func (c *common) mark(err error) error {
 	switch {
 	case err == nil, errors.Is(err, ErrOutcomeUnknown):
 		return err
 	case errors.Is(err, context.Canceled):
-		// Whatever the drivers made of it: the caller left, the database is well.
+		// Whatever the drivers made of it: the caller cancelled, and the database is available.
 		return context.Canceled
 	case c.db.unavailable(err):
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -283,18 +283,18 @@ type transaction struct {
 	ctx   context.Context
 	c     reader
 	owner int64
-	// decided are the writes of the same transaction that the database has not been told of yet.
+	// decided are the writes of the same transaction that are not sent to the database yet.
 	decided map[itemKey]Item
 }
 
 type itemKey struct{ kind, uid string }
 
-func (t transaction) Lives(kind, uid string) (bool, error) {
+func (t transaction) IsLive(kind, uid string) (bool, error) {
 	if item, ok := t.decided[itemKey{kind, uid}]; ok {
 		return item.Deleted == 0, nil
 	}
 	var found int
-	err := one(t.ctx, t.c, itemLives, []any{t.owner, kind, uid}, &found)
+	err := one(t.ctx, t.c, itemLive, []any{t.owner, kind, uid}, &found)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
@@ -346,4 +346,34 @@ func (i *Item) scan(r rows) error {
 		&i.Operation,
 		&i.kept,
 	)
+}
+
+// GetMany reads the live ones of some items, by uid.
+func (c *common) GetMany(
+	ctx context.Context,
+	owner int64,
+	kind string,
+	uids []string,
+) (map[string]Item, error) {
+	out := make(map[string]Item, len(uids))
+	for _, uid := range uids {
+		item, err := findItem(ctx, c.db, owner, kind, uid)
+		if err != nil {
+			return nil, c.mark(err)
+		}
+		if item != nil && item.Deleted == 0 {
+			out[uid] = *item
+		}
+	}
+	return out, nil
+}
+
+// creation is the change that makes a new item.
+func creation(first Next) Change {
+	return func(_ Tx, current *Item) (Next, error) {
+		if current != nil {
+			return Next{}, ErrExists
+		}
+		return first, nil
+	}
 }

@@ -34,7 +34,7 @@ type DueTasks struct {
 	First []Found
 }
 
-// UnreadChat is a chat that lives, and how many of its messages are unread.
+// UnreadChat is a live chat, and how many of its messages are unread.
 type UnreadChat struct {
 	UID   string
 	Count int64

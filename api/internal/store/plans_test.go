@@ -29,7 +29,7 @@ var plans = []struct {
 	{userWipe, "1, 1, 's'", []string{"INTEGER PRIMARY KEY"}, []string{"users_pkey"}},
 	{clockMove, "1, 1, 1", []string{"INTEGER PRIMARY KEY"}, []string{"users_pkey"}},
 	{itemGet, "1, 'notes'," + aUID, []string{"items_by_uid"}, []string{"items_by_uid"}},
-	{itemLives, "1, 'notes'," + aUID, []string{"items_by_uid"}, []string{"items_by_uid"}},
+	{itemLive, "1, 'notes'," + aUID, []string{"items_by_uid"}, []string{"items_by_uid"}},
 	{
 		itemUpdate,
 		"1, 'notes'," + aUID + ", 1, 1, 1, 1, '{}', NULL, '', 1",

@@ -81,7 +81,7 @@ func OpenPostgres(ctx context.Context, url string, now func() time.Time) (Store,
 	return s, nil
 }
 
-// plan tells the planner what it cannot know. Every query here has an index; reading a whole table
+// plan sets what the planner cannot know. Every query here has an index; reading a whole table
 // looks cheap to the planner, which does not count the words and payloads that are kept apart from
 // the rows. To compile a query takes longer than to run it.
 func plan(ctx context.Context, c *pgx.Conn) error {
@@ -137,7 +137,7 @@ func (s *postgresStore) OpenSession(ctx context.Context, who Person) (Session, e
 }
 
 func (s *postgresStore) FindSession(ctx context.Context, id string) (Session, error) {
-	if !wellSpelled(id) {
+	if !isCanonicalID(id) {
 		return Session{}, ErrNoSession
 	}
 	ask := s.askSession(id, s.now().UnixMilli())
@@ -170,14 +170,14 @@ func (q sessionQuestion) into(found *Session) func(rows) error {
 	}
 }
 
-// wellSpelled takes one spelling only: PostgreSQL would take several for the same id.
-func wellSpelled(id string) bool {
+// isCanonicalID takes one spelling only: PostgreSQL would take several for the same id.
+func isCanonicalID(id string) bool {
 	parsed, err := uuid.Parse(id)
 	return err == nil && parsed.String() == id
 }
 
 func (s *postgresStore) EndSession(ctx context.Context, id string, who Person) error {
-	if !wellSpelled(id) {
+	if !isCanonicalID(id) {
 		return ErrNoSession
 	}
 	ended, err := run(
@@ -231,8 +231,7 @@ func (s *postgresStore) Ping(ctx context.Context) error { return s.mark(s.pool.P
 func (s *postgresStore) Close() { s.pool.Close() }
 
 // write needs two round trips where w.then asks for no more. Each statement sees what was committed
-// when its turn came, as if it had been sent by itself, so whatever follows the lock is read under
-// it.
+// when it began, as if it had been sent by itself, so what follows the lock is read under it.
 func (d *postgresDB) write(ctx context.Context, w work) error {
 	c, err := d.pool.Acquire(ctx)
 	if err != nil {
@@ -317,16 +316,16 @@ func confirmed(
 	case err == nil && committed.String() != "COMMIT":
 		return pgx.ErrTxCommitRollback
 	case err == nil, errors.As(err, &refused):
-		return err // the server has spoken
+		return err // the server has refused it
 	case pgconn.SafeToRetry(err):
-		return err // the server has heard nothing
+		return err // nothing was sent
 	}
 	return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 }
 
 func (d *postgresDB) query(ctx context.Context, s statement, args ...any) (rows, error) {
 	if strings.HasPrefix(s.name, "search.") {
-		// Planned for these very words: a rare one and a common one want different plans.
+		// Planned for these very words: a rare one and a common one need different plans.
 		args = append([]any{pgx.QueryExecModeCacheDescribe}, args...)
 	}
 	return pgxConnection{d.pool}.query(ctx, s, args...)
@@ -359,8 +358,8 @@ func (d *postgresDB) unavailable(err error) bool {
 		strings.Contains(err.Error(), "conn closed") // pgx has no type for it
 }
 
-// failedStatement says whether an error is the database's, after which it does nothing more in the
-// transaction.
+// failedStatement reports whether an error is the database's, after which it does nothing more in
+// the transaction.
 func failedStatement(err error) bool {
 	var refused *pgconn.PgError
 	return errors.As(err, &refused)

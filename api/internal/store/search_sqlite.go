@@ -175,9 +175,9 @@ func dueBetween(q *query, r Range) {
 	}
 }
 
-func afterDue(q *query, p Place) {
+func afterDue(q *query, p SearchPosition) {
 	updated := q.arg(p.Updated)
-	if p.Mode == placeNoDue {
+	if p.Mode == atNoDue {
 		q.and("d.due IS NULL AND d.updated < " + updated)
 		return
 	}

@@ -51,14 +51,14 @@ func walkSearch(t testing.TB, s Store, owner int64, q Search) (uids []string, to
 			t.Fatal("an empty page in the middle")
 		}
 		if !found.Next.Fits(q.Order) {
-			t.Fatalf("place %+v does not fit %s", found.Next, q.Order)
+			t.Fatalf("position %+v does not fit %s", found.Next, q.Order)
 		}
 		q.After = found.Next
 	}
 }
 
-// world is what some people have, written through a store, and what the index should say of it.
-type world struct {
+// model is what was written through a store, and what the index should say of it.
+type model struct {
 	s     Store
 	items map[string]Found // by uid
 	docs  map[string]search.Document
@@ -109,7 +109,7 @@ func randomPayload(r *rand.Rand, parent string) string {
 	return string(out)
 }
 
-func (w *world) write(t testing.TB, owner Owner, kind, uid string, change Change) {
+func (w *model) write(t testing.TB, owner Owner, kind, uid string, change Change) {
 	t.Helper()
 	item, err := w.s.Write(t.Context(), owner, kind, uid, change)
 	if err != nil {
@@ -119,7 +119,7 @@ func (w *world) write(t testing.TB, owner Owner, kind, uid string, change Change
 	w.docs[uid] = search.Index(entity.ByName(kind), item.Payload, item.Deleted != 0)
 }
 
-func (w *world) matching(owner int64, q Search) []string {
+func (w *model) matching(owner int64, q Search) []string {
 	e := search.Compile(owner, q.Query, q.Filter)
 	var out []string
 	for uid, d := range w.docs {
@@ -166,8 +166,8 @@ func TestASearchFindsExactlyWhatMatches(t *testing.T) {
 		s := open(t, newClock().Now)
 		_, owner := person(t, s)
 		_, other := person(t, s)
-		mine := &world{s, map[string]Found{}, map[string]search.Document{}}
-		theirs := &world{s, map[string]Found{}, map[string]search.Document{}}
+		mine := &model{s, map[string]Found{}, map[string]search.Document{}}
+		theirs := &model{s, map[string]Found{}, map[string]search.Document{}}
 		r := rand.New(rand.NewSource(7))
 		chat := newUID()
 		for n := range 260 {
@@ -245,7 +245,7 @@ func TestASearchFindsExactlyWhatMatches(t *testing.T) {
 				case 3:
 					q.Due = Range{&due, &dueBefore}
 				}
-				for who, w := range map[int64]*world{owner.ID: mine, other.ID: theirs} {
+				for who, w := range map[int64]*model{owner.ID: mine, other.ID: theirs} {
 					want := w.matching(who, q)
 					got, total := walkSearch(t, s, who, q)
 					if !slices.Equal(got, want) || total != int64(len(want)) {

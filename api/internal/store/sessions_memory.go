@@ -55,7 +55,7 @@ func (m *memorySessions) openKnown(who Person) (Session, bool) {
 	return m.add(id, who, owner), true
 }
 
-// wipes is what open wants to know from before the owner was looked up.
+// wipes is what open needs to know from before the owner was looked up.
 func (m *memorySessions) wipes() uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -94,8 +94,8 @@ func (m *memorySessions) add(id string, who Person, owner Owner) Session {
 	return *s
 }
 
-// FindSession returns a session that lives. Its epoch is the server's: a wipe ends the person's
-// sessions, so none with an older one is left.
+// FindSession returns a session that has not ended. Its epoch is the server's: a wipe ends the
+// person's sessions, so none with an older one is left.
 func (m *memorySessions) FindSession(_ context.Context, id string) (Session, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -34,7 +34,7 @@ type sqliteStore struct {
 	common
 	*memorySessions
 	db     *sqliteDB
-	groups *writeGroups[wholeFile]
+	groups *writeGroups[oneFile]
 }
 
 // OpenSQLite opens a file, or Memory. now is the clock.
@@ -52,7 +52,7 @@ func OpenSQLite(ctx context.Context, path string, now func() time.Time) (Store, 
 		memorySessions: newMemorySessions(now),
 		db:             db,
 	}
-	s.groups = newWriteGroups[wholeFile](&s.common, s.writeGroup)
+	s.groups = newWriteGroups[oneFile](&s.common, s.writeGroup)
 	return s, nil
 }
 
@@ -105,7 +105,7 @@ func (d *sqliteDB) close() {
 }
 
 // createPrivately makes the file before SQLite does, which would let every user of the machine read
-// it. Its companions (-wal, -shm) take over its mode.
+// it. The files beside it (-wal, -shm) get its mode.
 func createPrivately(path string) error {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -134,7 +134,7 @@ func migrateSQLite(ctx context.Context, uri string) error {
 	return migrate(ctx, goose.DialectSQLite3, "sqlite", db)
 }
 
-// openForMigrations opens a connection of database/sql, which is what the migrations want.
+// openForMigrations opens a connection of database/sql, which the migrations need.
 func openForMigrations(uri string) (*sql.DB, error) {
 	options := url.Values{"_txlock": {"immediate"}, "_pragma": {
 		fmt.Sprintf("busy_timeout(%d)", busyTimeout.Milliseconds()),
@@ -224,7 +224,7 @@ func (c *sqliteConnection) transact(ctx context.Context, w work) error {
 	return c.once("COMMIT")
 }
 
-// do is all of the work, step by step: here no step is far.
+// do is all of the work, step by step: no step needs a round trip.
 func (w work) do(ctx context.Context, tx connection) error {
 	if err := askAll(ctx, tx, w.first); err != nil {
 		return err

@@ -177,7 +177,7 @@ func bindOne(s *sqlite.Stmt, n int, arg any) error {
 	return nil
 }
 
-// ended tells of a statement that was interrupted why.
+// ended replaces the error of an interrupted statement by the reason for it.
 func ended(ctx context.Context, err error) error {
 	if err != nil && sqlite.ErrCode(err).ToPrimary() == sqlite.ResultInterrupt && ctx.Err() != nil {
 		return ctx.Err()

@@ -10,8 +10,8 @@ import (
 	"github.com/toolbridge/toolbridge-mcp/api/internal/telemetry"
 )
 
-// pool is a set of connections to one database. Those who wait for one get it in their order. A
-// connection that was given back last is given out first, since its cache is warm.
+// pool is a set of connections to one database. Callers get one in the order in which they asked.
+// The one that was given back last is given out first, since its cache is warm.
 type pool struct {
 	uri string
 	max int
@@ -56,11 +56,11 @@ func (p *pool) acquire(ctx context.Context) (*sqliteConnection, error) {
 		p.mu.Unlock()
 		return p.another()
 	}
-	turn := make(chan *sqliteConnection, 1)
-	p.waiting = append(p.waiting, turn)
+	waiter := make(chan *sqliteConnection, 1)
+	p.waiting = append(p.waiting, waiter)
 	p.waits++
 	p.mu.Unlock()
-	return p.await(ctx, turn)
+	return p.await(ctx, waiter)
 }
 
 // another opens a connection that has been counted.
@@ -90,11 +90,14 @@ func (p *pool) reopen(ctx context.Context) error {
 	return nil
 }
 
-func (p *pool) await(ctx context.Context, turn chan *sqliteConnection) (*sqliteConnection, error) {
+func (p *pool) await(
+	ctx context.Context,
+	waiter chan *sqliteConnection,
+) (*sqliteConnection, error) {
 	began := time.Now()
 	var c *sqliteConnection
 	select {
-	case c = <-turn:
+	case c = <-waiter:
 	case <-ctx.Done():
 	}
 	p.mu.Lock()
@@ -107,13 +110,13 @@ func (p *pool) await(ctx context.Context, turn chan *sqliteConnection) (*sqliteC
 		p.mu.Unlock()
 		return nil, errPoolClosed
 	}
-	if n := slices.Index(p.waiting, turn); n >= 0 {
+	if n := slices.Index(p.waiting, waiter); n >= 0 {
 		p.waiting = slices.Delete(p.waiting, n, n+1)
 		p.mu.Unlock()
 		return nil, ctx.Err()
 	}
 	p.mu.Unlock()
-	if c = <-turn; c != nil { // it was given at this very moment
+	if c = <-waiter; c != nil { // it was given in the meantime
 		p.release(c)
 	}
 	return nil, ctx.Err()
@@ -128,9 +131,9 @@ func (p *pool) release(c *sqliteConnection) {
 		p.open--
 		c.close()
 	case len(p.waiting) > 0:
-		turn := p.waiting[0]
+		waiter := p.waiting[0]
 		p.waiting = p.waiting[1:]
-		turn <- c
+		waiter <- c
 	default:
 		p.idle = append(p.idle, c)
 	}
@@ -146,8 +149,8 @@ func (p *pool) close() {
 		c.close()
 	}
 	p.idle = nil
-	for _, turn := range p.waiting {
-		close(turn)
+	for _, waiter := range p.waiting {
+		close(waiter)
 	}
 	p.waiting = nil
 }
@@ -171,7 +174,7 @@ func (p *pool) query(ctx context.Context, s statement, args ...any) (rows, error
 
 // brief statements read one row by its key, so nothing is won by interrupting them.
 var brief = map[string]bool{
-	itemGet.name: true, itemLives.name: true, userFind.name: true, userState.name: true,
+	itemGet.name: true, itemLive.name: true, userFind.name: true, userState.name: true,
 	userIndexed.name: true,
 }
 

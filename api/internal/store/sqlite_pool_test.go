@@ -35,7 +35,7 @@ func TestWaitingForAConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaving, leave := context.WithCancel(t.Context())
+	cancelled, cancel := context.WithCancel(t.Context())
 	type got struct {
 		name string
 		c    *sqliteConnection
@@ -49,12 +49,12 @@ func TestWaitingForAConnection(t *testing.T) {
 		}()
 		p.awaitWaiting(t, already+1)
 	}
-	wait("leaves", leaving, 0)
+	wait("cancelled", cancelled, 0)
 	for n := range 4 {
 		wait(fmt.Sprint(n), t.Context(), n+1)
 	}
-	leave()
-	if r := <-results; r.name != "leaves" || !errors.Is(r.err, context.Canceled) || r.c != nil {
+	cancel()
+	if r := <-results; r.name != "cancelled" || !errors.Is(r.err, context.Canceled) || r.c != nil {
 		t.Fatalf("%+v", r)
 	}
 	p.awaitWaiting(t, 4)

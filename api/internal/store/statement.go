@@ -43,8 +43,8 @@ type database interface {
 	reader
 	// write does work in a read-write transaction and commits if nothing of it fails.
 	write(ctx context.Context, w work) error
-	// unavailable says whether an error means that the database is away, rather than that we
-	// misused it.
+	// unavailable reports whether an error means that the database cannot be reached, and not that
+	// a statement is wrong.
 	unavailable(err error) bool
 }
 
@@ -134,4 +134,11 @@ func endSpan(span trace.Span, err error) {
 		span.SetStatus(codes.Error, "")
 	}
 	span.End()
+}
+
+func optional(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
 }

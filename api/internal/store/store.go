@@ -1,15 +1,18 @@
 // Package store keeps users, their items and their sessions, in SQLite or in PostgreSQL.
 //
-// All SQL that both databases understand is written once (items.go, users.go). What differs is
-// small and sits in sqlite.go and postgres.go: how to connect, how a transaction begins, which
-// errors mean that the database is unavailable, and where sessions are kept.
+// SQL that both databases understand is written once, in the file of what it is about (items.go,
+// versions.go, users.go, search.go). What differs is in files that are named after the database:
+// how to connect (sqlite.go, postgres.go), the search index (search_sqlite.go, search_postgres.go),
+// and how writes share a transaction (write_groups_*.go). Sessions are kept in memory with SQLite
+// (sessions_memory.go), and in a table with PostgreSQL (postgres.go), which creates an item in one
+// round trip (create_postgres.go).
 //
 // Every write of a user first moves that user's clock, one row in users. The row stays locked until
 // the transaction ends, so a user's writes happen one after another, and their update times are
 // unique and rise in the order of the commits. From this follow, without further locks: two writers
-// of one item never win the same version, a parent that was seen alive stays alive until its child
-// is written, a wipe and a write never interleave, and a reader who pages by update time never
-// passes an item that is still being committed. docs/adr/0002 has the reasons.
+// of one item never get the same version, a parent that was live when it was read is live until its
+// child is written, a wipe and a write never interleave, and a reader who pages by update time
+// never passes an item that is still being committed. docs/adr/0002 has the reasons.
 package store
 
 import (
@@ -64,7 +67,7 @@ type Item struct {
 	Version int64
 	Created int64 // Unix milliseconds
 	Updated int64 // the same
-	Deleted int64 // the same; 0 while it lives
+	Deleted int64 // the same; 0 while it is live
 	Payload []byte
 	// Operation made this version; "" where that is not known.
 	Operation string
@@ -91,8 +94,8 @@ type Next struct {
 
 // Tx is what a Change may read.
 type Tx interface {
-	// Lives reports whether the same user has this item and has not deleted it.
-	Lives(kind, uid string) (bool, error)
+	// IsLive reports whether the same user has this item and has not deleted it.
+	IsLive(kind, uid string) (bool, error)
 	// Version reads a version of an item, whose current one is given. It returns ErrNoVersion where
 	// that is not kept.
 	Version(kind string, current Item, version int64) (Item, error)
@@ -190,7 +193,7 @@ type Store interface {
 	// Overview counts what an owner has; the times are the beginnings of days, in Unix
 	// milliseconds.
 	Overview(ctx context.Context, owner, today, tomorrow, nextWeek int64) (Overview, error)
-	// GetMany reads those of some items that live, by uid.
+	// GetMany reads the live ones of some items, by uid.
 	GetMany(ctx context.Context, owner int64, kind string, uids []string) (map[string]Item, error)
 	// IndexSome brings a batch of items into the index that an earlier release has written.
 	IndexSome(ctx context.Context, at IndexCursor) (next IndexCursor, done bool, err error)
@@ -202,7 +205,7 @@ type Store interface {
 
 	OpenSession(ctx context.Context, who Person) (Session, error)
 	FindSession(ctx context.Context, id string) (Session, error)
-	// ReadsAhead says whether FindSessionAhead saves a round trip.
+	// ReadsAhead reports whether FindSessionAhead saves a round trip.
 	ReadsAhead() bool
 	// FindSessionAhead is FindSession that also reads what the session's owner is about to ask for.
 	FindSessionAhead(ctx context.Context, id string, ahead *Ahead) (Session, error)

@@ -228,21 +228,21 @@ func TestList(t *testing.T) {
 	})
 }
 
-func TestLives(t *testing.T) {
+func TestIsLive(t *testing.T) {
 	onEach(t, func(t *testing.T, open opener) {
 		s := open(t, time.Now)
 		_, owner := person(t, s)
 		_, otherUser := person(t, s)
-		alive, dead, foreign := newUID(), newUID(), newUID()
-		write(t, s, owner, alive, put(`{}`))
-		write(t, s, owner, dead, put(`{}`))
-		write(t, s, owner, dead, remove)
+		live, deleted, foreign := newUID(), newUID(), newUID()
+		write(t, s, owner, live, put(`{}`))
+		write(t, s, owner, deleted, put(`{}`))
+		write(t, s, owner, deleted, remove)
 		write(t, s, otherUser, foreign, put(`{}`))
 		write(t, s, owner, newUID(), func(tx Tx, _ *Item) (Next, error) {
 			for uid, want := range map[string]bool{
-				alive: true, dead: false, foreign: false, newUID(): false,
+				live: true, deleted: false, foreign: false, newUID(): false,
 			} {
-				if got, err := tx.Lives("notes", uid); got != want || err != nil {
+				if got, err := tx.IsLive("notes", uid); got != want || err != nil {
 					t.Errorf("%s: got %v, %v", uid, got, err)
 				}
 			}

@@ -21,13 +21,13 @@ import (
 // nothing; its writes are then made one by one, in their order.
 type writeGroups[K comparable] struct {
 	common *common
-	// transact makes a group of writes in one transaction, and puts down how each of them ended. It
+	// transact makes a group of writes in one transaction, and records how each of them ended. It
 	// calls take when it has a connection: until then the leader may still leave, and more writes
 	// may come.
 	transact func(leader *queuedWrite, take func() (context.Context, []*queuedWrite)) error
 
 	mu      sync.Mutex
-	waiting map[K][]*queuedWrite // a key is in it while a write is on its way
+	waiting map[K][]*queuedWrite // a key is in it while a write is in progress
 	waits   int64
 	waited  time.Duration
 }
@@ -37,17 +37,17 @@ type queuedWrite struct {
 	owner     Owner
 	kind, uid string
 	change    Change
-	lead      chan struct{}      // it is this one's turn
-	done      chan writtenInTurn // another one has made it
-	alone     bool               // it was in a transaction that failed; guarded by writeGroups.mu
-	out       writtenInTurn      // of the transaction
+	leader    chan struct{}    // receives when this write is to lead a group
+	done      chan groupResult // receives when another leader has made it
+	alone     bool             // it was in a transaction that failed; guarded by writeGroups.mu
+	out       groupResult      // of the transaction
 }
 
-type writtenInTurn struct {
-	item     Item
-	err      error
-	panicked any
-	again    bool // it was not made, and may be made by itself
+type groupResult struct {
+	item       Item
+	err        error
+	panicked   any
+	retryAlone bool // it was not made, and is made by itself
 }
 
 const (
@@ -81,7 +81,7 @@ func newWriteGroups[K comparable](
 func queued(ctx context.Context, owner Owner, kind, uid string, change Change) *queuedWrite {
 	return &queuedWrite{
 		ctx: ctx, owner: owner, kind: kind, uid: uid, change: change,
-		lead: make(chan struct{}, 1), done: make(chan writtenInTurn, 1),
+		leader: make(chan struct{}, 1), done: make(chan groupResult, 1),
 	}
 }
 
@@ -92,38 +92,38 @@ func (g *writeGroups[K]) write(
 	alone func() (Item, error),
 ) (Item, error) {
 	if g.join(key, q) {
-		defer g.pass(key)
+		defer g.release(key)
 		return alone()
 	}
 	began := time.Now()
 	select {
-	case <-q.lead:
+	case <-q.leader:
 		g.count(began)
-		return g.leadGroup(key, q, alone)
+		return g.lead(key, q, alone)
 	case out := <-q.done:
 		g.count(began)
 		return out.result()
 	case <-q.ctx.Done():
 		g.count(began)
 	}
-	if g.leave(key, q) {
+	if g.cancel(key, q) {
 		return Item{}, g.common.mark(q.ctx.Err())
 	}
-	select { // it is too late to leave
-	case <-q.lead:
-		g.pass(key)
+	select { // it is no longer in the queue
+	case <-q.leader:
+		g.release(key)
 		return Item{}, g.common.mark(q.ctx.Err())
 	case out := <-q.done:
 		return out.result()
 	}
 }
 
-func (g *writeGroups[K]) leadGroup(
+func (g *writeGroups[K]) lead(
 	key K,
 	q *queuedWrite,
 	alone func() (Item, error),
 ) (Item, error) {
-	defer g.pass(key)
+	defer g.release(key)
 	if g.mustBeAlone(q) {
 		return alone()
 	}
@@ -134,7 +134,7 @@ func (g *writeGroups[K]) leadGroup(
 			return
 		}
 		for _, other := range others { // the transaction panicked, and it is not known where
-			other.done <- writtenInTurn{err: ErrOutcomeUnknown}
+			other.done <- groupResult{err: ErrOutcomeUnknown}
 		}
 	}()
 	end := func() {}
@@ -159,29 +159,29 @@ func (g *writeGroups[K]) leadGroup(
 		return Item{}, g.common.mark(err)
 	}
 	settle(append(others, q), err)
-	var again []*queuedWrite
+	var retry []*queuedWrite
 	for _, other := range others {
-		if other.out.again {
-			again = append(again, other)
+		if other.out.retryAlone {
+			retry = append(retry, other)
 		} else {
 			other.done <- other.out
 		}
 	}
-	g.putBack(key, again)
-	if q.out.again {
+	g.putBack(key, retry)
+	if q.out.retryAlone {
 		return alone()
 	}
 	return q.out.result()
 }
 
-func (w writtenInTurn) result() (Item, error) {
+func (w groupResult) result() (Item, error) {
 	if w.panicked != nil {
 		panic(w.panicked)
 	}
 	return w.item, w.err
 }
 
-// groupContext ends at the earliest deadline of a group, but not with a caller who leaves.
+// groupContext ends at the earliest deadline of a group, but not when a caller cancels.
 func groupContext(group []*queuedWrite) (context.Context, context.CancelFunc) {
 	var earliest time.Time
 	for _, q := range group {
@@ -205,11 +205,11 @@ func settle(group []*queuedWrite, err error) {
 	unknown := errors.Is(err, ErrOutcomeUnknown)
 	for _, q := range group {
 		switch {
-		case q.out.panicked != nil, q.out.again:
+		case q.out.panicked != nil, q.out.retryAlone:
 		case !unknown: // what was refused may have been so for a write that is not there now
-			q.out = writtenInTurn{err: err, again: true}
+			q.out = groupResult{err: err, retryAlone: true}
 		case q.out.err == nil:
-			q.out = writtenInTurn{err: err}
+			q.out = groupResult{err: err}
 		}
 	}
 }
@@ -224,7 +224,7 @@ func fitting(group []*queuedWrite, current []*Item) int {
 		}
 		if size > maxGroupBytes && n > 0 {
 			for _, q := range group[n:] {
-				q.out = writtenInTurn{again: true}
+				q.out = groupResult{retryAlone: true}
 			}
 			return n
 		}
@@ -232,10 +232,10 @@ func fitting(group []*queuedWrite, current []*Item) int {
 	return len(current)
 }
 
-// anyAccepted says whether there is anything to be committed.
+// anyAccepted reports whether there is anything to be committed.
 func anyAccepted(group []*queuedWrite) bool {
 	return slices.ContainsFunc(group, func(q *queuedWrite) bool {
-		return q.out.err == nil && !q.out.again
+		return q.out.err == nil && !q.out.retryAlone
 	})
 }
 
@@ -264,7 +264,7 @@ func (q *queuedWrite) changed(
 	return commands, nil
 }
 
-// join says whether a write may go at once. Otherwise it waits.
+// join reports whether a write may go at once. Otherwise it waits.
 func (g *writeGroups[K]) join(key K, q *queuedWrite) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -285,8 +285,8 @@ func (g *writeGroups[K]) count(began time.Time) {
 	g.waited += time.Since(began)
 }
 
-// pass gives the turn to the write that has waited longest.
-func (g *writeGroups[K]) pass(key K) {
+// release gives the lead to the write that has waited longest.
+func (g *writeGroups[K]) release(key K) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	waiting := g.waiting[key]
@@ -297,7 +297,7 @@ func (g *writeGroups[K]) pass(key K) {
 	next := waiting[0]
 	waiting[0] = nil // or its body would be kept
 	g.waiting[key] = waiting[1:]
-	next.lead <- struct{}{}
+	next.leader <- struct{}{}
 }
 
 type writtenItem struct {
@@ -351,8 +351,8 @@ func (g *writeGroups[K]) putBack(key K, writes []*queuedWrite) {
 	g.waiting[key] = append(writes, g.waiting[key]...)
 }
 
-// leave reports whether a write was still waiting.
-func (g *writeGroups[K]) leave(key K, q *queuedWrite) bool {
+// cancel takes a write out of the queue, and reports whether it was still there.
+func (g *writeGroups[K]) cancel(key K, q *queuedWrite) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	waiting := g.waiting[key]

@@ -2,7 +2,7 @@ package store
 
 import "context"
 
-// Write is a write of its own unless another one of the same person is on its way.
+// Write is a write of its own unless another one of the same person is in progress.
 func (s *postgresStore) Write(
 	ctx context.Context,
 	owner Owner,

@@ -5,10 +5,10 @@ import (
 	"errors"
 )
 
-// wholeFile is what all writes of a database of SQLite have in common.
-type wholeFile struct{}
+// oneFile is the key of all writes: a database of SQLite has one writer.
+type oneFile struct{}
 
-// Write is a write of its own unless another one is on its way.
+// Write is a write of its own unless another one is in progress.
 func (s *sqliteStore) Write(
 	ctx context.Context,
 	owner Owner,
@@ -16,13 +16,13 @@ func (s *sqliteStore) Write(
 	change Change,
 ) (Item, error) {
 	return s.groups.write(
-		wholeFile{},
+		oneFile{},
 		queued(ctx, owner, kind, uid, change),
 		func() (Item, error) { return s.common.Write(ctx, owner, kind, uid, change) },
 	)
 }
 
-// Create is a write like any other: the database is not far.
+// Create is a write like any other: no round trip would be saved.
 func (s *sqliteStore) Create(
 	ctx context.Context,
 	owner Owner,

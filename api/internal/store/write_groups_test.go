@@ -54,8 +54,8 @@ func (g *writeGroups[K]) await(t *testing.T, owner K, want int) {
 // below is a child of a note, or the given error.
 func below(parent string, orphan error) Change {
 	return func(tx Tx, _ *Item) (Next, error) {
-		lives, err := tx.Lives("notes", parent)
-		if err == nil && !lives {
+		live, err := tx.IsLive("notes", parent)
+		if err == nil && !live {
 			err = orphan
 		}
 		return Next{Payload: []byte(`{}`)}, err
@@ -74,7 +74,7 @@ func TestWritesInAGroup(t *testing.T) {
 	})
 }
 
-func fileOf(Owner) wholeFile { return wholeFile{} }
+func fileOf(Owner) oneFile { return oneFile{} }
 
 func openedPostgres(t *testing.T) *postgresStore {
 	t.Helper()
@@ -181,11 +181,11 @@ func testWritesInAGroup[K comparable](
 				)
 			})
 		}
-		leaving, leave := context.WithCancel(t.Context())
-		start("left", func() (Item, error) {
-			return s.Write(leaving, owner, "notes", newUID(), put(`{}`))
+		cancelled, cancel := context.WithCancel(t.Context())
+		start("cancelled", func() (Item, error) {
+			return s.Write(cancelled, owner, "notes", newUID(), put(`{}`))
 		})
-		leave()
+		cancel()
 		groups.await(t, key, queued-1)
 		release()
 		wg.Wait()
@@ -203,7 +203,7 @@ func testWritesInAGroup[K comparable](
 				if !errors.Is(err, refused) {
 					t.Errorf("%s: %v", name, err)
 				}
-			case "left":
+			case "cancelled":
 				if !errors.Is(err, context.Canceled) {
 					t.Errorf("%s: %v", name, err)
 				}
@@ -318,7 +318,7 @@ func TestWritesOfSeveralPersonsInAGroup(t *testing.T) {
 			defer mu.Unlock()
 			errs[p.name] = err
 		})
-		groups.await(t, wholeFile{}, n+1)
+		groups.await(t, oneFile{}, n+1)
 	}
 	release()
 	wg.Wait()
@@ -407,7 +407,7 @@ func TestACallerLeavesWhileAGroupWaitsForTheConnection(t *testing.T) {
 	for pool.now("").Waits == 0 { // it is alone, and waits for the connection
 		time.Sleep(time.Millisecond)
 	}
-	ctx, leave := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(t.Context())
 	stays, leaves, left := newUID(), newUID(), make(chan error, 2)
 	for n, uid := range []string{stays, leaves} {
 		c := t.Context()
@@ -418,9 +418,9 @@ func TestACallerLeavesWhileAGroupWaitsForTheConnection(t *testing.T) {
 			_, err := s.Write(c, owner, "notes", uid, put(`{}`))
 			left <- err
 		}()
-		g.await(t, wholeFile{}, n+1)
+		g.await(t, oneFile{}, n+1)
 	}
-	leave()
+	cancel()
 	if err := <-left; !errors.Is(err, context.Canceled) {
 		t.Errorf("left: %v", err)
 	}
@@ -453,7 +453,7 @@ func TestACallerWithLittleTimeIsInNoGroup(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		g.await(t, wholeFile{}, n+1)
+		g.await(t, oneFile{}, n+1)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()

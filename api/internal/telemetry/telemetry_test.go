@@ -135,7 +135,7 @@ func TestNoFieldIsNamedInPassing(t *testing.T) {
 	}
 }
 
-// speaks says whether this is a logger: they are all called log, or Log in a struct.
+// speaks reports whether this is a logger: they are all called log, or Log in a struct.
 func speaks(x ast.Expr) bool {
 	switch x := x.(type) {
 	case *ast.Ident:

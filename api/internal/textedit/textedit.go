@@ -27,13 +27,13 @@ type Edit struct {
 	Heading   string // for replace_section; with its number signs it is of that level
 }
 
-// PlaceError says that the place of an edit is missing, or there more than once.
-type PlaceError struct {
+// MatchError says that what an edit looks for is missing, or there more than once.
+type MatchError struct {
 	Argument string // "find" or "heading"
 	Count    int
 }
 
-func (e *PlaceError) Error() string {
+func (e *MatchError) Error() string {
 	if e.Count == 0 {
 		return e.Argument + " is not in the text"
 	}
@@ -58,7 +58,7 @@ func (e Edit) Apply(text string) (string, error) {
 		}
 		return added + end + text, nil
 	case Replace, InsertAfter:
-		from, to, err := place(text, e.Find)
+		from, to, err := locate(text, e.Find)
 		if err != nil {
 			return "", err
 		}
@@ -86,7 +86,7 @@ func endsLine(text string) bool {
 	return text != "" && strings.IndexByte(lineEnds, text[len(text)-1]) >= 0
 }
 
-// isCRLF says whether all lines of a text end in CR LF.
+// isCRLF reports whether all lines of a text end in CR LF.
 func isCRLF(text string) bool {
 	all := strings.Count(text, "\n")
 	return all > 0 && all == strings.Count(text, "\r\n")
@@ -103,18 +103,18 @@ func withLineEndsOf(text, added string) string {
 	return added
 }
 
-// place is where a text has what is looked for, if it has it once. Places that overlap are more
+// locate is where a text has what is looked for, if it has it once. Places that overlap are more
 // than one.
-func place(text, find string) (from, to int, err error) {
+func locate(text, find string) (from, to int, err error) {
 	if !strings.Contains(text, find) {
 		find = withLineEndsOf(text, find)
 	}
 	from = strings.Index(text, find)
 	if find == "" || from < 0 {
-		return 0, 0, &PlaceError{"find", 0}
+		return 0, 0, &MatchError{"find", 0}
 	}
 	if strings.Contains(text[from+1:], find) {
-		return 0, 0, &PlaceError{"find", max(2, strings.Count(text, find))}
+		return 0, 0, &MatchError{"find", max(2, strings.Count(text, find))}
 	}
 	return from, from + len(find), nil
 }
@@ -143,7 +143,7 @@ func section(text, heading string) (found headingLine, to int, err error) {
 		exact = alike
 	}
 	if len(exact) != 1 {
-		return headingLine{}, 0, &PlaceError{"heading", len(exact)}
+		return headingLine{}, 0, &MatchError{"heading", len(exact)}
 	}
 	found, to = all[exact[0]], len(text)
 	for _, h := range all[exact[0]+1:] {

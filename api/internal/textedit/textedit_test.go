@@ -29,11 +29,11 @@ func TestVectors(t *testing.T) {
 	}
 	for _, v := range file.Vectors {
 		got, err := Edit{v.Operation, v.New, v.Find, v.Heading}.Apply(v.Text)
-		var place *PlaceError
+		var mismatch *MatchError
 		switch {
 		case v.Want != nil && (err != nil || got != *v.Want):
 			t.Errorf("%s: %q, %v; want %q", v.Name, got, err, *v.Want)
-		case v.Want == nil && (!errors.As(err, &place) || place.Count != v.Count):
+		case v.Want == nil && (!errors.As(err, &mismatch) || mismatch.Count != v.Count):
 			t.Errorf("%s: %q, %v; want %d places", v.Name, got, err, v.Count)
 		}
 	}

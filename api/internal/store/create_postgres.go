@@ -11,15 +11,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-func creation(first Next) Change {
-	return func(_ Tx, current *Item) (Next, error) {
-		if current != nil {
-			return Next{}, ErrExists
-		}
-		return first, nil
-	}
-}
-
 const (
 	// createLockTimeout is how long a creation waits for the person's row. The commit has been sent
 	// by then, so the wait must not end with the connection: the outcome would be unknown.
@@ -48,7 +39,7 @@ var (
 			$10, $11, $12, array_to_tsvector($13), $14)`}
 )
 
-// Create is made at once unless another write of the same person is on its way.
+// Create is made at once unless another write of the same person is in progress.
 func (s *postgresStore) Create(
 	ctx context.Context,
 	owner Owner,
