@@ -64,17 +64,28 @@ func below(parent string, orphan error) Change {
 
 // Writes that wait are made in one transaction. What happens to one of them is its own.
 func TestWritesInAGroup(t *testing.T) {
+	onGroups(t, testWritesInAGroup)
+}
+
+// groupsOf is what a test sees of the groups of a store.
+type groupsOf struct {
+	await func(t *testing.T, owner Owner, want int) // until so many writes wait
+	keys  func() int
+}
+
+// onGroups runs a test on both databases.
+func onGroups(t *testing.T, test func(*testing.T, Store, groupsOf)) {
 	t.Run("sqlite", func(t *testing.T) {
 		s := openSQLite(t, filepath.Join(t.TempDir(), "x.db"), time.Now)
-		testWritesInAGroup(t, s, s.(*sqliteStore).groups, fileOf)
+		g := s.(*sqliteStore).groups
+		await := func(t *testing.T, _ Owner, want int) { g.await(t, oneFile{}, want) }
+		test(t, s, groupsOf{await, func() int { return len(g.waiting) }})
 	})
 	t.Run("postgres", func(t *testing.T) {
 		s := openedPostgres(t)
-		testWritesInAGroup(t, s, s.groups, func(owner Owner) Owner { return owner })
+		test(t, s, groupsOf{s.groups.await, func() int { return len(s.groups.waiting) }})
 	})
 }
-
-func fileOf(Owner) oneFile { return oneFile{} }
 
 func openedPostgres(t *testing.T) *postgresStore {
 	t.Helper()
@@ -86,14 +97,8 @@ func openedPostgres(t *testing.T) *postgresStore {
 	return opened.(*postgresStore)
 }
 
-func testWritesInAGroup[K comparable](
-	t *testing.T,
-	s Store,
-	groups *writeGroups[K],
-	keyOf func(Owner) K,
-) {
+func testWritesInAGroup(t *testing.T, s Store, groups groupsOf) {
 	_, owner := person(t, s)
-	key := keyOf(owner)
 	existing := newUID()
 	write(t, s, owner, existing, put(`{}`))
 	ended := newUID()
@@ -126,7 +131,7 @@ func testWritesInAGroup[K comparable](
 				}
 				seen[item.Updated] = true
 			})
-			groups.await(t, key, queued)
+			groups.await(t, owner, queued)
 		}
 		for n := range 5 {
 			start(fmt.Sprint("write ", n), func() (Item, error) {
@@ -186,7 +191,7 @@ func testWritesInAGroup[K comparable](
 			return s.Write(cancelled, owner, "notes", newUID(), put(`{}`))
 		})
 		cancel()
-		groups.await(t, key, queued-1)
+		groups.await(t, owner, queued-1)
 		release()
 		wg.Wait()
 		for name, err := range errs {
@@ -217,7 +222,7 @@ func testWritesInAGroup[K comparable](
 				}
 			}
 		}
-		if n := len(groups.waiting); n != 0 {
+		if n := groups.keys(); n != 0 {
 			t.Errorf("%d keys are kept", n)
 		}
 	}
@@ -235,24 +240,11 @@ func testWritesInAGroup[K comparable](
 // Writes of a transaction that failed are made in the order in which they came, and do not take a
 // connection each.
 func TestWritesOfAFailedGroupKeepTheirOrder(t *testing.T) {
-	t.Run("sqlite", func(t *testing.T) {
-		s := openSQLite(t, filepath.Join(t.TempDir(), "x.db"), time.Now)
-		testOrderOfAFailedGroup(t, s, s.(*sqliteStore).groups, fileOf)
-	})
-	t.Run("postgres", func(t *testing.T) {
-		s := openedPostgres(t)
-		testOrderOfAFailedGroup(t, s, s.groups, func(owner Owner) Owner { return owner })
-	})
+	onGroups(t, testOrderOfAFailedGroup)
 }
 
-func testOrderOfAFailedGroup[K comparable](
-	t *testing.T,
-	s Store,
-	groups *writeGroups[K],
-	keyOf func(Owner) K,
-) {
+func testOrderOfAFailedGroup(t *testing.T, s Store, groups groupsOf) {
 	_, owner := person(t, s)
-	key := keyOf(owner)
 	release := holdWrites(t, s, owner)
 	var mu sync.Mutex
 	var made []int // by the latest try of each
@@ -273,7 +265,7 @@ func testOrderOfAFailedGroup[K comparable](
 				t.Errorf("%d: %v", n, err)
 			}
 		})
-		groups.await(t, key, n+1)
+		groups.await(t, owner, n+1)
 	}
 	wg.Go(func() {
 		defer func() { _ = recover() }()
@@ -281,7 +273,7 @@ func testOrderOfAFailedGroup[K comparable](
 			panic("no good")
 		})
 	})
-	groups.await(t, key, writes+1)
+	groups.await(t, owner, writes+1)
 	release()
 	wg.Wait()
 	if want := []int{0, 1, 2, 3, 4, 5, 6, 7}; !slices.Equal(made, want) {
@@ -467,22 +459,10 @@ func TestACallerWithLittleTimeIsInNoGroup(t *testing.T) {
 
 // A write that changes much is made by itself: what it needs is kept until its transaction ends.
 func TestWritesOfLargeItemsAreInNoGroup(t *testing.T) {
-	t.Run("sqlite", func(t *testing.T) {
-		s := openSQLite(t, filepath.Join(t.TempDir(), "x.db"), time.Now)
-		testLargeWrites(t, s, s.(*sqliteStore).groups, fileOf)
-	})
-	t.Run("postgres", func(t *testing.T) {
-		s := openedPostgres(t)
-		testLargeWrites(t, s, s.groups, func(owner Owner) Owner { return owner })
-	})
+	onGroups(t, testLargeWrites)
 }
 
-func testLargeWrites[K comparable](
-	t *testing.T,
-	s Store,
-	groups *writeGroups[K],
-	keyOf func(Owner) K,
-) {
+func testLargeWrites(t *testing.T, s Store, groups groupsOf) {
 	_, owner := person(t, s)
 	large := `{"content":"` + strings.Repeat("x", maxGroupBytes/2) + `"}`
 	var uids []string
@@ -505,7 +485,7 @@ func testLargeWrites[K comparable](
 				t.Error(err)
 			}
 		})
-		groups.await(t, keyOf(owner), n+1)
+		groups.await(t, owner, n+1)
 	}
 	release()
 	wg.Wait()
