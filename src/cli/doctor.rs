@@ -240,11 +240,11 @@ impl<'a> Report<'a> {
             self.output.json(&report)?;
         } else {
             self.untried(&examined)?;
-            let verdict = match wrong {
+            let summary = match wrong {
                 0 => styled(GOOD, format!("{} is well.", self.target)),
                 _ => styled(ERROR, format!("{} is not well.", self.target)),
             };
-            self.output.line(verdict)?;
+            self.output.line(summary)?;
         }
         match wrong {
             0 => Ok(()),

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::arguments::Arguments;
 use super::call_record::{CallEnding, CallRecord, FailureDetails, MessageContext, protocol};
 use super::caller::Caller;
-use super::confirmation::{Answer, Asking, Circumstances, Verdict};
+use super::confirmation::{Answer, Asking, Decision, DecisionContext};
 use super::tool_access::{AccessError, ToolRegistry, UnknownToolError};
 use super::{Inner, MAX_NAME_CHARS, is_modern, refusal};
 use crate::api::CallContext;
@@ -295,17 +295,17 @@ async fn run(
     let confirmed = if needed.is_none() && request.answer.is_none() {
         None
     } else {
-        let circumstances = Circumstances {
+        let context = DecisionContext {
             tools,
             caller,
             connect: &connect,
             waiting: &|| record.waiting(),
         };
         // Boxed, which keeps the future of all other calls small.
-        match Box::pin(confirmations.settle(request, needed, circumstances)).await {
-            Verdict::Permitted(confirmed) => confirmed,
-            Verdict::Refused(outcome) => return Ok(Ran::Done(outcome)),
-            Verdict::Asked(question) => return Ok(Ran::Asked(question)),
+        match Box::pin(confirmations.decide(request, needed, context)).await {
+            Decision::Permitted(confirmed) => confirmed,
+            Decision::Refused(outcome) => return Ok(Ran::Done(outcome)),
+            Decision::Asked(question) => return Ok(Ran::Asked(question)),
         }
     };
     let api = connect();

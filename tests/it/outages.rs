@@ -70,7 +70,7 @@ async fn an_unreachable_api_is_an_error_until_it_returns() {
     api.stop().await;
 }
 
-/// A verdict on readiness is kept for a moment.
+/// The result of a readiness check is kept for a moment.
 async fn ready_becomes(client: &Client<'_>, status: u16) {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
