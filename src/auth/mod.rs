@@ -17,7 +17,7 @@ pub mod settings;
 pub mod token_exchange;
 pub mod verifier;
 
-#[cfg(any(test, feature = "pieces"))]
+#[cfg(any(test, feature = "internals"))]
 #[path = "../../fuzz/targets/tokens.rs"]
 pub mod hostile_tokens;
 #[cfg(test)]
