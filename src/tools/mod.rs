@@ -23,7 +23,7 @@ mod rfc3339;
 mod schema;
 mod settings;
 mod spec;
-mod tool;
+mod standalone_tool;
 mod toolset;
 mod write_errors;
 
