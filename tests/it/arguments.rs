@@ -550,7 +550,7 @@ async fn an_error_has_the_received_and_the_allowed_values() {
         error["details"]["allowed"],
         json!(["pin", "unpin", "archive", "unarchive"])
     );
-    // A slip of the pen is told what was meant.
+    // The error for a misspelt argument names the right one.
     let error = refused(
         &client,
         "create_task",

@@ -410,7 +410,7 @@ async fn only_what_destroys_much_is_asked_about() {
     }
     let single = call_with(&client, "delete_note", &json!({"uid": uids[5]}), json!({})).await;
     assert_eq!(single.result()["isError"], false, "{single}");
-    // A slip that is forgiven does not hide anything.
+    // A mistake that is corrected does not hide anything.
     let more = notes(&client, BULK + 1).await;
     let text = deletion(&more)["operations"].to_string();
     asked(&client, "batch", &json!({"operations": text})).await;

@@ -1,5 +1,5 @@
-//! `toolbridge-mcp doctor` beside deployments that are well, and beside ones that are broken in one
-//! way each: that one is named, with what mends it, and nothing else.
+//! `toolbridge-mcp doctor` beside deployments without a fault, and with one fault each: it names
+//! that fault and how to fix it, and nothing else.
 
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
@@ -755,7 +755,7 @@ async fn reports_a_server_with_another_configuration() {
         &[("TOOLBRIDGE_TENANT_HEADER_SECRET", &secret)],
     )
     .await;
-    // What is set has been mended; the server does not know yet.
+    // The setting has been corrected; the server still has the old one.
     let report = inside_with(
         &sidecar,
         &[("TOOLBRIDGE_TENANT_HEADER_SECRET", &SECRETS.tenant)],

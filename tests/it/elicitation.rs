@@ -380,7 +380,7 @@ async fn a_response_that_was_not_asked_for_is_refused() {
     assert_eq!(status(&question).await, 202);
     let called = client.called(id, "delete_note", &delete).await;
     called.failed("permission", "not_confirmed");
-    // A second response does not end the conversation of a client that sends it in good faith.
+    // A second response does not end the conversation of a correct client.
     assert_eq!(status(&question).await, 202);
     client.traffic().await;
     sidecar.stop().await;

@@ -180,7 +180,7 @@ fn operations() -> [Operation; 18] {
     ]
 }
 
-/// A mishap, how often in a row and to which request, and what a question, a write that may be sent
+/// A fault, how often in a row and to which request, and what a question, a write that may be sent
 /// again and one that may not come to.
 struct Row {
     name: &'static str,

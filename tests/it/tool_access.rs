@@ -303,13 +303,13 @@ async fn serves_only_the_configured_tools() {
                 "this server is set to serve without it",
             );
         }
-        // A slip is told from a tool that is left out.
-        let slip = client
+        // The error for a misspelt name differs from that for a tool that is left out.
+        let misspelt = client
             .ask("tools/call", json!({"name": "list_note"}))
             .await
             .json();
         assert_eq!(
-            slip["error"]["message"],
+            misspelt["error"]["message"],
             "Unknown tool: list_note. Call list_notes instead."
         );
         assert!(client.traffic().await.0.is_empty(), "nothing was sent");

@@ -85,7 +85,7 @@ pub struct ValidMessage<'a> {
 }
 
 /// The parts of a message that make it JSON-RPC. Unknown members are rmcp's business; a member that
-/// comes twice is an error, since two readers could each believe another one.
+/// comes twice is an error, since two readers could each use another one.
 #[derive(Default)]
 struct Outline<'a> {
     jsonrpc: Option<Json<'a>>,

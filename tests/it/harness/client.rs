@@ -1,5 +1,5 @@
-//! An MCP client over HTTP, in the words of either era, that believes nothing: every result it gets
-//! is held against the tool's own `outputSchema` and against its text.
+//! An MCP client over HTTP, in the words of either era, that trusts nothing: every result it gets
+//! is checked against the tool's own `outputSchema` and against its text.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -2,7 +2,7 @@
 //! does to a request what a test has asked for.
 //!
 //! Tests share a forwarder. A request belongs to the user whose token it carries, and so do the
-//! records and the mishaps, so that tests do not see one another.
+//! records and the faults, so that tests do not see one another.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -254,9 +254,9 @@ struct Shared {
     missing: Option<(&'static str, u16)>,
     records: watch::Sender<HashMap<String, Traffic>>,
     planned: Mutex<HashMap<String, VecDeque<Planned>>>,
-    /// How many mishaps have been met.
+    /// How many faults have been injected.
     injected: AtomicUsize,
-    /// By method and path: whose the latest answer was, and what it said. Kept only where mishaps
+    /// By method and path: whose the latest answer was, and what it said. Kept only where faults
     /// may cross answers.
     latest: Mutex<HashMap<String, (String, Bytes)>>,
 }
@@ -312,7 +312,7 @@ impl Forwarder {
                     let service = hyper::service::service_fn(move |request| {
                         forward(Arc::clone(&shared), request)
                     });
-                    // A connection that a mishap broke ends in an error, which is what was asked
+                    // A connection that a fault broke ends in an error, which is what was asked
                     // for.
                     let _ = hyper::server::conn::http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
@@ -323,7 +323,7 @@ impl Forwarder {
         Self { url, shared }
     }
 
-    /// The next request of this user at this stage meets with a mishap. Several are met with one
+    /// Injects a fault into the next request of this user at this stage. Several are injected one
     /// after the other.
     pub fn inject(&self, user: &User, stage: Stage, fault: Fault) {
         let mut planned = self.shared.planned.lock().unwrap();
@@ -331,7 +331,7 @@ impl Forwarder {
         queue.push_back(Planned { stage, fault });
     }
 
-    /// How many mishaps requests have met with.
+    /// How many faults have been injected.
     pub fn faults_injected(&self) -> usize {
         self.shared.injected.load(Ordering::Relaxed)
     }

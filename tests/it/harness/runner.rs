@@ -35,7 +35,7 @@ pub struct World {
     pub globex: Sidecar,
 }
 
-/// One test's mishaps are no reason to refuse the calls of the others.
+/// One test's faults are no reason to refuse the calls of the others.
 const SHARED: [(&str, &str); 1] = [("TOOLBRIDGE_API_BREAKER_FAILURES", "0")];
 
 static WORLD: OnceLock<World> = OnceLock::new();

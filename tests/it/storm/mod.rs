@@ -176,7 +176,7 @@ async fn no_answer_reaches_another_user() {
     let faults = forwarders.iter().map(Forwarder::faults_injected).sum();
     eprintln!("{}", storm.report.table(calls, took, faults));
     storm.report.is_clean();
-    assert!(faults > calls / 100, "{faults} mishaps are no storm");
+    assert!(faults > calls / 100, "{faults} faults are too few");
     api.until_no_session_is_open().await;
     futures::future::join_all(sidecars.iter().map(Sidecar::stop)).await;
     api.stop().await;
