@@ -1,4 +1,4 @@
-//! What stands between a sidecar and the API: lets everything through, writes everything down, and
+//! What stands between a server and the API: lets everything through, writes everything down, and
 //! does to a request what a test has asked for.
 //!
 //! Tests share a forwarder. A request belongs to the user whose token it carries, and so do the
@@ -28,7 +28,7 @@ use uuid::Uuid;
 use super::process::HANG_TIMEOUT;
 use super::token::{SECRETS, User, now_ms, signature, signature_v2};
 
-/// One request as the sidecar sent it, and the status that it was answered with, if it was.
+/// One request as the server sent it, and the status that it was answered with, if it was.
 #[derive(Clone)]
 pub struct Record {
     pub at_ms: u64,
@@ -189,7 +189,7 @@ pub enum Fault {
     TruncateAnswer,
     /// The API carries it out, and something else comes back.
     Replace(u16, String),
-    /// The API gets it twice, as from a sidecar that sends it again; the second answer comes back.
+    /// The API gets it twice, as from a server that sends it again; the second answer comes back.
     SendTwice,
     /// It waits at the gate, then goes on as if it had been sent only then.
     Wait(Gate),
