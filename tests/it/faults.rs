@@ -595,7 +595,7 @@ fn rows() -> Vec<Row> {
 async fn run_with_every_operation(row: Row) {
     let operations = operations();
     // Those of one server share its budget of retries, which is ten at the start. Six operations
-    // that are each sent three times spend twelve, and earn more than two by what they send.
+    // that are each sent three times take twelve, and their requests add more than two.
     let groups = operations.chunks(6);
     futures::future::join_all(groups.map(|group| run_with(&row, group))).await;
 }
